@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import functools
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +15,7 @@ from .source import Source, plain_name
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
+MAX_SHARDS = 10_000
 MAX_JSON = {"config.json": 4 << 20, INDEX: 64 << 20, "tokenizer.json": 64 << 20}
 SCALE_SUFFIX = "_scale_inv"
 
@@ -73,10 +74,15 @@ def open_checkpoint(source: Source) -> Checkpoint:
         shards = tuple(dict.fromkeys(listed.values()))
     else:
         shards = (SINGLE,)
+    if len(shards) > MAX_SHARDS:
+        raise CheckpointError(f"lists {len(shards):,} shards; more than {MAX_SHARDS:,} cannot be right", file=INDEX)
+    for shard in shards:
+        if not source.exists(shard):
+            source.open(shard).close()  # which says why not
+    source.expect(shards)
     tensors: dict[str, TensorInfo] = {}
     for shard in shards:
-        with source.open(shard) as opened:
-            found = read_header(opened, os.fstat(opened.fileno()).st_size, shard)
+        found = read_header(functools.partial(source.read, shard), source.size(shard), shard)
         for name, tensor in found.items():
             if name in tensors:
                 raise CheckpointError(f"is also in {tensors[name].file}", file=shard, tensor=name)
@@ -90,10 +96,10 @@ def open_checkpoint(source: Source) -> Checkpoint:
 def read_json(source: Source, file: str) -> dict[str, Any]:
     """A JSON object from a small file of the checkpoint. Raises CheckpointError."""
     limit = MAX_JSON.get(file, 4 << 20)
+    size = source.size(file)
+    if size > limit:  # before it is opened, which may be to fetch it
+        raise CheckpointError(f"is {size:,} bytes long; more than {limit:,} cannot be right", file=file)
     with source.open(file) as opened:
-        size = os.fstat(opened.fileno()).st_size
-        if size > limit:
-            raise CheckpointError(f"is {size:,} bytes long; more than {limit:,} cannot be right", file=file)
         try:
             data = opened.read(size)
             value = json.loads(data.decode())

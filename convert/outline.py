@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import json
 import math
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, NamedTuple
 
@@ -23,6 +23,7 @@ from .mapping import Family, Mapped
 from .metadata import general_metadata
 from .plan import architecture_metadata, facts_of, family_of
 from .recipes import Facts, Recipe, name_order, recipe_named
+from .source import Piece
 
 FP8_PARTS = (".self_attn.", ".mlp.")  # what V3 publishes in FP8, as far as it is a matrix and not the router
 ROUTER = ".mlp.gate."
@@ -101,8 +102,26 @@ class _Nothing:
     def exists(self, file: str) -> bool:
         return False
 
+    def size(self, file: str) -> int:
+        return 0
+
     def open(self, file: str) -> BinaryIO:
         raise CheckpointError("is not there: this is an outline", file=file)
+
+    def read(self, file: str, start: int, nbytes: int) -> bytes:
+        return b""
+
+    def same(self, one: Piece, other: Piece) -> bool:
+        return True
+
+    def expect(self, files: Iterable[str]) -> None:
+        """Nothing is read."""
+
+    def begin(self, shards: Sequence[str], pieces: Iterable[Piece]) -> Sequence[str]:
+        return shards
+
+    def release(self, file: str) -> None:
+        """Nothing is held."""
 
 
 def _key(config: Mapping[str, Any]) -> str:

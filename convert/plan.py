@@ -108,10 +108,22 @@ class Plan:
             for piece in tensor.pieces
         )
 
+    @property
+    def scales_elsewhere(self) -> list[TensorInfo]:
+        """Block scales that lie in another shard than their weight, once each."""
+        sources = self.checkpoint.tensors
+        fp8 = {piece.source for tensor in self.tensors for piece in tensor.pieces if sources[piece.source].dtype == "F8_E4M3"}
+        scales = {name: self.checkpoint.scale_of(sources[name]) for name in sorted(fp8)}
+        return [scale for name, scale in scales.items() if scale.file != sources[name].file]
+
     def units(self, shard: str) -> Iterator[Unit]:
         """The work that reads ``shard``, in the order in which its bytes lie."""
         for tensor, piece, index, before in self._pieces.get(shard, ()):
             yield from self._slabs(tensor, piece, index, before)
+
+    def count(self, shard: str) -> int:
+        """How many units read ``shard``."""
+        return sum(-(-(piece.stop - piece.start) // self._step(piece)) for _, piece, _, _ in self._pieces.get(shard, ()))
 
     def fingerprint(self) -> str:
         """Changes when anything that the bytes of the outputs depend on does, the source's files included."""
@@ -160,14 +172,18 @@ class Plan:
 
     def _slabs(self, tensor: Mapped, piece: Piece, index: int, before: int) -> Iterator[Unit]:
         source = self.checkpoint.tensors[piece.source]
-        columns = _columns(source)
-        whole = piece.stop - piece.start
-        step = whole if piece.op is not Op.COPY or len(source.shape) < 2 else max(1, SLAB // columns)
+        columns, step = _columns(source), self._step(piece)
         for start in range(piece.start, piece.stop, step):
             stop = min(start + step, piece.stop)
             targets = tuple(t._replace(offset=t.offset + t.kind.nbytes(before)) for t in self._targets[tensor.name])
             yield Unit(source, start, stop, piece.op, tensor.name, index, targets)
             before += (stop - start) * columns
+
+    def _step(self, piece: Piece) -> int:
+        """Rows in a unit of work."""
+        source = self.checkpoint.tensors[piece.source]
+        whole = piece.op is not Op.COPY or len(source.shape) < 2
+        return piece.stop - piece.start if whole else max(1, SLAB // _columns(source))
 
 
 def make_plan(

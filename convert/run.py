@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -150,37 +149,61 @@ class _Run:
         self._failures: list[BaseException] = []
         self._done, self._weights, self._total = 0, 0, plan.source_bytes
         self._saved = time.monotonic()
-        self._numbers = itertools.count()
+        self._first: dict[str, int] = {}  # the number of each shard's first unit
         self.resumed = 0
 
     def all(self, jobs: int) -> None:
+        """Every shard that an earlier run has not finished; each is let go once all that was made of it is on disk."""
         worker = Worker(self._plan, self._files)
-        for name in self._plan.shards:
-            units = self._undone(name)
-            with self._plan.checkpoint.source.open(name) as shard:
-                threads = [threading.Thread(target=self._work, args=(worker, units, shard), daemon=True) for _ in range(jobs)]
-                for thread in threads:
-                    thread.start()
-                try:
-                    for thread in threads:
-                        while thread.is_alive():
-                            thread.join(0.1)
-                            self._save_at_times()
-                except BaseException:
-                    self._stop.set()
-                    for thread in threads:
-                        thread.join()
-                    self._save()
-                    raise
-            if self._failures:
-                raise self._failures[0]
+        source = self._plan.checkpoint.source
+        pieces = [(scale.file, scale.start, scale.nbytes) for scale in self._plan.scales_elsewhere]
+        try:
+            for name in source.begin(self._left(), pieces):
+                with source.open(name) as shard:
+                    self._convert(worker, name, shard, jobs)
+                self._save()
+                source.release(name)
+        except BaseException:
+            with suppress(OSError):  # as of a full disk, which may be what stopped it
+                self._save()
+            raise
         for file in self._files:
             file.sync()
 
+    def _left(self) -> list[str]:
+        """The shards with units that are not done. The others' are counted."""
+        left, numbers = [], 0
+        for name in self._plan.shards:
+            self._first[name] = numbers
+            numbers += self._plan.count(name)
+            if numbers > self._entry.done:
+                left.append(name)
+            else:
+                self.resumed += sum(unit.nbytes for unit in self._plan.units(name))
+        self._done = self.resumed
+        return left
+
+    def _convert(self, worker: Worker, name: str, shard: BinaryIO, jobs: int) -> None:
+        units = self._undone(name)
+        threads = [threading.Thread(target=self._work, args=(worker, units, shard), daemon=True) for _ in range(jobs)]
+        for thread in threads:
+            thread.start()
+        try:
+            for thread in threads:
+                while thread.is_alive():
+                    thread.join(0.1)
+                    self._save_at_times()
+        except BaseException:
+            self._stop.set()
+            for thread in threads:
+                thread.join()
+            raise
+        if self._failures:
+            raise self._failures[0]
+
     def _undone(self, shard: str) -> Iterator[tuple[int, Unit]]:
         """Numbered units of ``shard``; those that an earlier run finished are only counted."""
-        for unit in self._plan.units(shard):
-            number = next(self._numbers)
+        for number, unit in enumerate(self._plan.units(shard), self._first.get(shard, 0)):
             if number < self._entry.done:
                 self.resumed += unit.nbytes
                 self._done += unit.nbytes

@@ -1,7 +1,7 @@
 """safetensors headers, read without trusting them.
 
 The safetensors library needs torch for bf16 and FP8 and opens whole local files; here only the header is read (8 bytes of
-length and JSON), from anything with a ``read``, and every way in which it can lie is an error that names file and tensor.
+length and JSON), from anything that gives bytes of it, and every way in which it can lie is an error that names file and tensor.
 Source of the rules: safetensors' own ``TensorIndexer``/``Metadata::validate``.
 """
 
@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import struct
-from typing import BinaryIO, NamedTuple, TypeGuard
+from collections.abc import Callable
+from typing import NamedTuple, TypeGuard
 
 from ..errors import CheckpointError
 from .config import shown
@@ -34,12 +35,12 @@ class TensorInfo(NamedTuple):
     nbytes: int
 
 
-def read_header(opened: BinaryIO, size: int, file: str) -> dict[str, TensorInfo]:
-    """The tensors of one shard of ``size`` bytes, by name. ``file`` is the shard's name, for messages and results.
+def read_header(read: Callable[[int, int], bytes], size: int, file: str) -> dict[str, TensorInfo]:
+    """The tensors of one shard of ``size`` bytes, by name. ``read`` gives bytes by start and count, ``file`` is the shard's name.
 
     Raises CheckpointError when the shard is cut off, its header is no safetensors header, or its tensors do not tile the rest.
     """
-    start = opened.read(8)
+    start = read(0, min(8, size))
     if len(start) < 8:
         raise CheckpointError(f"is cut off or empty ({size:,} bytes)", file=file, hint="download the shard again")
     length = int(struct.unpack("<Q", start)[0])
@@ -48,7 +49,7 @@ def read_header(opened: BinaryIO, size: int, file: str) -> dict[str, TensorInfo]
     if length > size - 8:
         raise CheckpointError(f"claims a header of {length:,} bytes in a file of {size:,}", file=file, hint="download the shard again")
     try:
-        header = json.loads(opened.read(length).decode(), object_pairs_hook=_unique)
+        header = json.loads(read(8, length).decode(), object_pairs_hook=_unique)
     except (ValueError, RecursionError) as e:
         raise CheckpointError(f"its header is not valid JSON ({e})", file=file) from None
     if not isinstance(header, dict):

@@ -1,19 +1,24 @@
-"""Where a checkpoint's files come from: anything that opens them by name. A folder now, a hub stream later.
+"""Where a checkpoint's files come from: anything that opens them by name, as a folder, or a stream that fetches them one by one.
 
 The converter never learns more than this, so it never touches the network.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, TypeAlias
 
 from ..errors import CheckpointError, NotFoundError
 
 _COMMIT, _SHA256 = re.compile("[0-9a-f]{40}"), re.compile("[0-9a-f]{64}")
 MAX_NOTE = 4096  # bytes
+CHUNK = 8 << 20
+
+Piece: TypeAlias = tuple[str, int, int]  # file, first byte, bytes
 
 
 class Source(Protocol):
@@ -36,8 +41,29 @@ class Source(Protocol):
     def exists(self, file: str) -> bool:
         """Whether there is a file of that name."""
 
+    def size(self, file: str) -> int:
+        """Bytes. Raises CheckpointError as :meth:`open` does."""
+
     def open(self, file: str) -> BinaryIO:
         """The file, open for reading, with a real ``fileno()``. Raises CheckpointError when it is missing or not to be read."""
+
+    def read(self, file: str, start: int, nbytes: int) -> bytes:
+        """A small piece of a file that need not be opened for it; fewer bytes at its end."""
+
+    def same(self, one: Piece, other: Piece) -> bool:
+        """Whether two pieces of one length are equal, however long."""
+
+    def expect(self, files: Iterable[str]) -> None:
+        """Says that the headers of ``files`` will be read next."""
+
+    def begin(self, shards: Sequence[str], pieces: Iterable[Piece]) -> Sequence[str]:
+        """Told which shards are to be converted, in order, and which ``pieces`` of any shard will be read meanwhile.
+
+        Returns the shards to open from now on, in order: these, and after them others that the source itself must see.
+        """
+
+    def release(self, file: str) -> None:
+        """Says that all that was made of ``file`` is on disk."""
 
 
 class FolderSource:
@@ -51,22 +77,51 @@ class FolderSource:
 
     @property
     def name(self) -> str:
-        return os.fsencode(self._folder.resolve().name).decode("utf-8", "replace")  # a GGUF holds nothing but UTF-8
+        model = self._root.name.removeprefix("models--").rsplit("--", 1)[-1] if self._in_cache else self._root.name
+        return os.fsencode(model).decode("utf-8", "replace")  # a GGUF holds nothing but UTF-8
 
     @property
     def revision(self) -> str:
-        if self._root != self._folder.resolve():
-            return self._folder.resolve().name
-        return self._downloaded("config.json")[0]
+        return self._folder.resolve().name if self._in_cache else self._downloaded("config.json")[0]
 
     def sha256(self, file: str) -> str:
-        blob = (self._folder / file).resolve().name if self._root != self._folder.resolve() else self._downloaded(file)[1]
+        blob = (self._folder / file).resolve().name if self._in_cache else self._downloaded(file)[1]
         return blob if _SHA256.fullmatch(blob) else ""
 
     def identity(self, file: str) -> str:
         with self.open(file) as opened:
             stat_ = os.fstat(opened.fileno())
         return f"{stat_.st_size} {stat_.st_mtime_ns}"
+
+    def size(self, file: str) -> int:
+        with self.open(file) as opened:
+            return os.fstat(opened.fileno()).st_size
+
+    def read(self, file: str, start: int, nbytes: int) -> bytes:
+        with self.open(file) as opened:
+            return os.pread(opened.fileno(), nbytes, start)
+
+    def same(self, one: Piece, other: Piece) -> bool:
+        with self.open(one[0]) as left, self.open(other[0]) as right:
+            return all(
+                os.pread(left.fileno(), min(CHUNK, one[2] - done), one[1] + done)
+                == os.pread(right.fileno(), min(CHUNK, one[2] - done), other[1] + done)
+                for done in itertools.takewhile(lambda done: done < one[2], itertools.count(0, CHUNK))
+            )
+
+    def expect(self, files: Iterable[str]) -> None:
+        """Nothing: they are here."""
+
+    def begin(self, shards: Sequence[str], pieces: Iterable[Piece]) -> Sequence[str]:
+        return shards
+
+    def release(self, file: str) -> None:
+        """Nothing: it stays."""
+
+    @property
+    def _in_cache(self) -> bool:
+        """Whether the folder is a snapshot in huggingface_hub's own cache."""
+        return self._root != self._folder.resolve()
 
     def _downloaded(self, file: str) -> tuple[str, str]:
         """Commit and hash that huggingface_hub noted when it downloaded ``file`` into a plain folder; empty ones otherwise."""
@@ -79,7 +134,10 @@ class FolderSource:
         return (commit if _COMMIT.fullmatch(commit) else "", etag)
 
     def exists(self, file: str) -> bool:
-        return (self._folder / file).is_file()
+        try:
+            return (self._folder / file).is_file()
+        except OSError:  # as of a name that is too long
+            return False
 
     def open(self, file: str) -> BinaryIO:
         if not plain_name(file):

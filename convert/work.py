@@ -10,6 +10,7 @@ from typing import BinaryIO
 import numpy as np
 
 from ..errors import CheckpointError, ConversionError
+from .checkpoint import Checkpoint
 from .mapping import Op
 from .output import OutputFile
 from .plan import Plan, Unit
@@ -71,9 +72,16 @@ class Worker:
         if scale.file == tensor.file:
             raw = read_bytes(shard, scale, scale.start, scale.nbytes)
         else:
-            with self._checkpoint.source.open(scale.file) as other:
-                raw = read_bytes(other, scale, scale.start, scale.nbytes)
+            raw = np.frombuffer(scale_elsewhere(self._checkpoint, scale), np.uint8)
         return raw.view("<f4").reshape(scale.shape)
+
+
+def scale_elsewhere(checkpoint: Checkpoint, scale: TensorInfo) -> bytes:
+    """The block scales of a weight that lies in another shard than they do."""
+    raw = checkpoint.source.read(scale.file, scale.start, scale.nbytes)
+    if len(raw) < scale.nbytes:
+        raise CheckpointError("ended while it was read: the file has changed", file=scale.file, tensor=scale.name)
+    return raw
 
 
 def read_bytes(shard: BinaryIO, tensor: TensorInfo, start: int, nbytes: int) -> Bytes:

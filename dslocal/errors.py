@@ -10,6 +10,7 @@
     ├── CheckpointError           1  a safetensors checkpoint that is damaged or hostile
     │   └── UnsupportedModelError 1  a checkpoint or GGUF of a family that dslocal does not know
     ├── ConversionError           1  writing the GGUF failed
+    ├── DownloadError             1  a hub that cannot be reached, will not give, or gives what is wrong
     ├── GgufError                 1  a GGUF file that is damaged or hostile
     └── EngineError               1  llama.cpp refused or failed
         ├── OutOfMemoryError      4  llama.cpp did not get the memory that was planned for it
@@ -63,6 +64,10 @@ class UnsupportedModelError(CheckpointError):
 
 
 class ConversionError(DslocalError):
+    pass
+
+
+class DownloadError(DslocalError):
     pass
 
 

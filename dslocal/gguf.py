@@ -11,8 +11,8 @@ import functools
 import math
 import os
 import struct
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
@@ -96,6 +96,16 @@ def read_header(path: Path) -> GgufHeader:
             f"{path.name}: cut off: its header promises {header.file_size:,} bytes, the file has {size:,}", hint="fetch or convert it again"
         )
     return header
+
+
+def joined(parts: Sequence[GgufHeader]) -> GgufHeader:
+    """One header for a model that is split over files, as if their weights followed each other in one. The first has the metadata."""
+    first, end = parts[0], 0
+    tensors: list[GgufTensor] = []
+    for part in parts:
+        tensors += (replace(tensor, offset=end + tensor.offset) for tensor in part.tensors)
+        end += part.file_size - part.data_start
+    return GgufHeader(first.version, first.metadata, tuple(tensors), first.data_start)
 
 
 def parse_header(file: BinaryIO, size: int, *, name: str) -> GgufHeader:

@@ -1,11 +1,14 @@
-"""From what a user calls a model to a GGUF file that is there: a registry name, a GGUF file, or a checkpoint folder.
+"""From what a user calls a model to a GGUF file that is there: a name, a GGUF file, or a checkpoint folder.
 
-A checkpoint is converted once, into the cache, whoever asks first; processes that ask at the same time wait for each other.
+A name means the same in every folder: it goes before a file or folder that happens to be called so, which ``./NAME`` still means. Only
+a name of models.yaml of which nothing is on this machine comes after them. A checkpoint is converted once, into the cache, whoever asks
+first; processes that ask at the same time wait for each other.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +23,9 @@ DEFAULT = "nano"
 LAST = "last-model"
 FOLDER_QUANT = "Q4_K_M"
 FORMAT = 1  # raised when the converter's output changes, so that older cached files are made again
+MAX_HERE = 12
+
+_CONVERTED = re.compile(r"(?P<name>.+)-(?P<quant>[A-Za-z0-9_]+)-[0-9a-f]{12}\.gguf", re.DOTALL)  # as _converted() calls them
 
 
 @dataclass(frozen=True)
@@ -31,16 +37,30 @@ class Checkpoint:
     quant: str
 
 
+@dataclass(frozen=True)
+class Conversion:
+    """A checkpoint folder's GGUF file in the cache, which is made again when it is needed."""
+
+    name: str
+    quant: str
+    path: Path
+    nbytes: int
+
+
 def find(model: str | None) -> Path | Checkpoint:
     """What ``model`` means: a GGUF file or a checkpoint. None means the one used last, else nano. Raises NotFoundError.
 
-    A name whose checkpoint is here goes before a file or folder of that name; one that is only known comes after them.
+    In this order: a name whose checkpoint ships, ``NAME`` or ``NAME:QUANT`` of :mod:`dslocal.hub.inventory`, a file or folder, and a
+    name that models.yaml knows, which is not here. A kept model whose file is gone is an error, not something else of that name.
     """
     name = model or last_used() or DEFAULT
     registry = hub.load_registry()
-    entry = registry.get(name.lower())
-    if entry and entry.local:
+    if entry := _shipped(name):
         return Checkpoint(entry.name, entry.folder, entry.quant)
+    if found := hub.find_kept(name):
+        if gone := found.missing:
+            raise NotFoundError(f"{found.spelled}: {gone} is gone", hint=f"dslocal rm {found.spelled} forgets it")
+        return Checkpoint(found.name, found.path.parent, FOLDER_QUANT) if found.quant == hub.CHECKPOINT else found.path
     try:
         path = Path(name).expanduser()
         is_folder, is_file = path.is_dir(), path.is_file()
@@ -52,11 +72,18 @@ def find(model: str | None) -> Path | Checkpoint:
         return Checkpoint(path.resolve().name, path, FOLDER_QUANT)
     if is_file:
         return path
-    if entry:
-        return Checkpoint(entry.name, entry.folder, entry.quant)  # which says that it is not here
-    here = ", ".join(name for name, entry in registry.items() if entry.local)
-    hint = f"known: {here}; or a GGUF file, or a checkpoint folder; dslocal fit lists the models that can be downloaded"
-    raise NotFoundError(f"no model or file called {name!r}", hint=hint)
+    if (known := registry.get(name.lower())) and not known.local:
+        return Checkpoint(known.name, known.folder, known.quant)  # which says that it is not here
+    hint = f"here: {here()}; or a GGUF file, or a checkpoint folder; dslocal fit lists the models that can be downloaded"
+    raise NotFoundError(f"no model or file called {name!r:.200}", hint=hint)
+
+
+def here() -> str:
+    """The names of what is on this machine, so many that they fit into a message."""
+    names = [name for name, entry in hub.load_registry().items() if entry.local]
+    names += [entry.spelled for entry in hub.kept() if not entry.missing]
+    more = f" and {len(names) - MAX_HERE} more, which dslocal models lists" if len(names) > MAX_HERE else ""
+    return ", ".join(names[:MAX_HERE]) + more
 
 
 def ready(model: str | None, *, on_progress: ProgressCallback | None = None) -> Path:
@@ -65,10 +92,16 @@ def ready(model: str | None, *, on_progress: ProgressCallback | None = None) -> 
     return found if isinstance(found, Path) else _converted(found, on_progress)
 
 
+def conversions() -> list[Conversion]:
+    """What :func:`ready` has put into the cache, by name, for checkpoints that ship and for folders."""
+    files = [(match, file) for file in sorted(_cache().glob("*.gguf")) if (match := _CONVERTED.fullmatch(file.name)) and file.is_file()]
+    return [Conversion(match["name"], match["quant"], file, file.stat().st_size) for match, file in files]
+
+
 def remember(model: str) -> None:
     """Makes ``model`` the one to use when none is named. A home that cannot be written to is no reason to fail."""
     path = Path(model).expanduser()
-    if path.exists() and not _is_here(model):
+    if not _is_here(model) and path.exists():
         model = str(path.resolve())
     hub.write_state(LAST, {"model": model})
 
@@ -83,13 +116,26 @@ def last_used() -> str | None:
 
 
 def _is_here(name: str) -> bool:
-    """Whether ``name`` is one of models.yaml whose checkpoint is on this machine."""
-    entry = hub.load_registry().get(name.lower())
-    return entry is not None and entry.local is not None
+    """Whether ``name`` is a name, and what it means is on this machine."""
+    if _shipped(name):
+        return True
+    found = hub.find_kept(name)
+    return found is not None and not found.missing
+
+
+def _shipped(name: str) -> hub.ModelEntry | None:
+    """The model of models.yaml that ``name`` means and whose checkpoint is here. ``NAME:QUANT`` is what it is converted to."""
+    plain, colon, quant = name.lower().partition(":")
+    entry = hub.load_registry().get(plain)
+    return entry if entry and entry.local and quant == (entry.quant.lower() if colon else "") else None
+
+
+def _cache() -> Path:
+    return hub.cache_dir() / "converted"
 
 
 def _converted(checkpoint: Checkpoint, on_progress: ProgressCallback | None) -> Path:
-    folder = hub.cache_dir() / "converted"
+    folder = _cache()
     out = folder / f"{checkpoint.name}-{checkpoint.quant}-{_fingerprint(checkpoint)}.gguf"
     if out.exists():
         return out

@@ -7,8 +7,6 @@ still means sigmoid for ``DeepseekV3ForCausalLM`` (newer transformers leaves it 
 
 from __future__ import annotations
 
-import itertools
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -17,8 +15,6 @@ from ..config import Config
 from ..mapping import Family, Mapped, Op, Piece, Row, expand, refuse_unmapped
 from .common import DENSE, EMBEDDING, HEAD, NORMS, not_read, rope_kind, rope_metadata
 from .moe import GATING, MOE, check_routing, moe_dims
-
-CHUNK = 8 << 20
 
 
 def _split_kv_b(name: str, dims: Mapping[str, int]) -> Iterator[Mapped]:
@@ -106,16 +102,11 @@ def _own_copies(checkpoint: Checkpoint, hf: str) -> Iterator[Row]:
 
 
 def _same_bytes(checkpoint: Checkpoint, one: str, other: str) -> bool:
-    """Whether two tensors hold the same data; reads both until the first difference."""
+    """Whether two tensors hold the same data."""
     a, b = checkpoint.tensor(one), checkpoint.tensor(other)
     if (a.dtype, a.shape) != (b.dtype, b.shape):
         return False
-    with checkpoint.source.open(a.file) as left, checkpoint.source.open(b.file) as right:
-        return all(
-            os.pread(left.fileno(), min(CHUNK, a.nbytes - done), a.start + done)
-            == os.pread(right.fileno(), min(CHUNK, a.nbytes - done), b.start + done)
-            for done in itertools.takewhile(lambda done: done < a.nbytes, itertools.count(0, CHUNK))
-        )
+    return checkpoint.source.same((a.file, a.start, a.nbytes), (b.file, b.start, b.nbytes))
 
 
 def metadata(c: Config) -> Iterable[tuple[str, Any]]:

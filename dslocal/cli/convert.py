@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import sys
 from collections import Counter, defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,17 +11,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import ConversionError, NotFoundError, UsageError
+from ..ui import progress
+from . import sources
 from .options import size_in_bytes
 
 if TYPE_CHECKING:
-    from ..convert import ClassError, Plan, Recipe, Report
+    from ..convert import ClassError, Imatrix, Plan, Progress, Recipe, Report, Source, Split
+    from ..ui.progress import Display
 
 INTERRUPTED = 130
 DEFAULT_QUANT = "Q4_K_M"
 
 
 def convert(
-    source: Annotated[str, typer.Argument(help="A checkpoint folder, or a name that stands for one.")],
+    source: Annotated[str, typer.Argument(help="A checkpoint folder, a name, OWNER/NAME on the hub, or a URL with a SHA256SUMS.")],
     out: Annotated[
         Path | None,
         typer.Option(
@@ -41,32 +43,49 @@ def convert(
     mtp_only: Annotated[bool, typer.Option("--mtp-only", help="Write that layer alone, beside a GGUF that lacks it.")] = False,
     split_experts: Annotated[bool, typer.Option("--split-experts", help="Routed experts in files of their own.")] = False,
     split_size: Annotated[str | None, typer.Option("--split-size", help="No file larger than this, as 40GB.", show_default=False)] = None,
+    stream: Annotated[
+        bool, typer.Option("--stream", help="Fetch, convert and delete shard by shard: disk for the output and two shards is enough.")
+    ] = False,
+    revision: Annotated[
+        str | None, typer.Option("--revision", help="Branch, tag or commit on the hub. [the model's, else main]", show_default=False)
+    ] = None,
     jobs: Annotated[int | None, typer.Option("--jobs", min=1, max=1024, help="Threads. [one a core]", show_default=False)] = None,
     verify: Annotated[bool, typer.Option("--verify", help="Compare the result with the source, and load it once.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would take: bytes to fetch, disk, outputs.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace files that are already there.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, progress as JSON lines on stderr.")] = False,
 ) -> None:
     """Convert a DeepSeek checkpoint to GGUF. Interrupted, the same command goes on where it was."""
     from .. import convert as converter
-    from .. import models
 
+    if verify and stream:
+        raise UsageError("--verify reads the checkpoint once more, and --stream does not keep it", hint="one of them")
     recipes = _recipes(quant, recipe, size)
-    found = models.find(source)
-    if isinstance(found, Path):
-        raise UsageError(f"{found}: is a file; a checkpoint folder is needed")
+    found = sources.find(source, revision, stream=stream)
     targets = _targets(out, found.name, recipes, force=force)
-    plan = converter.make_plan(
-        converter.open_checkpoint(converter.FolderSource(found.folder)),
+    wishes = Wishes(
         recipes,
-        mtp="only" if mtp_only else "keep" if mtp else "drop",
-        split=converter.Split(split_experts, size_in_bytes(split_size) if split_size else 0),
-        imatrix=converter.load_imatrix(imatrix) if imatrix else None,
+        "only" if mtp_only else "keep" if mtp else "drop",
+        converter.Split(split_experts, size_in_bytes(split_size) if split_size else 0),
+        converter.load_imatrix(imatrix) if imatrix else None,
     )
-    for warning in plan.warnings:
-        print(f"dslocal: {warning}", file=sys.stderr)
-    if size and not as_json:
-        _print_bits(plan)
-    reports = _run(plan, targets, found.name, jobs, as_json=as_json)
+    with progress.display(found.name, as_json=as_json) as shown:
+        if dry_run:
+            with sources.looked_at(found, shown) as files:
+                sources.print_needs(_planned(files, wishes, shown), targets, found, as_json=as_json)
+            return
+        share = _Share(shown)
+        try:
+            with sources.opened(found, targets[0], shown, stream=stream) as files:
+                plan = _planned(files, wishes, shown)
+                if stream:
+                    sources.require_room(plan, targets)
+                if size and not as_json:
+                    _print_bits(plan)
+                reports = converter.write(plan, targets, jobs=jobs, on_progress=share)
+        except KeyboardInterrupt:
+            shown.say(f"dslocal: stopped at {share.value:.0%}; the same command goes on from there")
+            raise typer.Exit(INTERRUPTED) from None
     errors = _verified(plan, targets, reports, jobs, load=not mtp_only, as_json=as_json) if verify else []
     if as_json:
         checked = {"verified": [dataclasses.asdict(error) for error in errors]} if verify else {}
@@ -78,6 +97,26 @@ def convert(
             raise ConversionError(
                 f"{error.recipe}: {error.tensor_class}: relative error {error.measured:.4f}, {error.expected:.4f} is expected"
             )
+
+
+@dataclasses.dataclass(frozen=True)
+class Wishes:
+    """What to make of a checkpoint."""
+
+    recipes: list[Recipe]
+    mtp: str
+    split: Split
+    imatrix: Imatrix | None
+
+
+def _planned(files: Source, wishes: Wishes, shown: Display) -> Plan:
+    from .. import convert as converter
+
+    checkpoint = converter.open_checkpoint(files)
+    plan = converter.make_plan(checkpoint, wishes.recipes, mtp=wishes.mtp, split=wishes.split, imatrix=wishes.imatrix)
+    for warning in plan.warnings:
+        shown.say(f"dslocal: {warning}")
+    return plan
 
 
 def _print_reports(reports: list[Report], errors: list[ClassError]) -> None:
@@ -128,11 +167,10 @@ def _print_bits(plan: Plan) -> None:
 
 def _verified(plan: Plan, targets: list[Path], reports: list[Report], jobs: int | None, *, load: bool, as_json: bool) -> list[ClassError]:
     from .. import convert as converter
-    from ..ui import progress
     from . import runtime
 
-    with progress.as_json_lines() if as_json else progress.converting(str(targets[0].name), "verifying", "verified") as report:
-        errors = converter.verify(plan, targets, jobs=jobs, on_progress=report)
+    with progress.display(targets[0].name, as_json=as_json, doing="verifying", done="verified") as shown:
+        errors = converter.verify(plan, targets, jobs=jobs, on_progress=shown.converted)
     for done in reports if load else []:
         runtime.load(done.path).close()
     return errors
@@ -154,23 +192,15 @@ def _targets(out: Path | None, name: str, recipes: list[Recipe], *, force: bool)
     return targets
 
 
-def _run(plan: Plan, targets: list[Path], name: str, jobs: int | None, *, as_json: bool) -> list[Report]:
-    from .. import convert as converter
-    from ..ui import progress
+class _Share:
+    """Passes on how far a conversion is, and remembers it."""
 
-    share = 0.0
+    def __init__(self, shown: Display) -> None:
+        self._shown, self.value = shown, 0.0
 
-    def note(step: converter.Progress) -> None:
-        nonlocal share
-        share = step.done / max(step.total, 1)
-        report(step)
-
-    try:
-        with progress.as_json_lines() if as_json else progress.converting(name) as report:
-            return converter.write(plan, targets, jobs=jobs, on_progress=note)
-    except KeyboardInterrupt:
-        print(f"dslocal: stopped at {share:.0%}; the same command goes on from there", file=sys.stderr)
-        raise typer.Exit(INTERRUPTED) from None
+    def __call__(self, step: Progress) -> None:
+        self.value = step.done / max(step.total, 1)
+        self._shown.converted(step)
 
 
 def _fields(report: Report) -> dict[str, object]:

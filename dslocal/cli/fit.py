@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,13 +20,13 @@ if TYPE_CHECKING:
     from ..fit.speed import Rates
     from ..gguf import GgufHeader
     from ..hub import ModelEntry
-
-TABLE_QUANTS = ("Q8_0", "Q4_K_M", "Q2_K")  # best first
+    from ..offers import Assess
 
 
 def fit(
     model: Annotated[
-        str | None, typer.Argument(help="A name, a GGUF file or a checkpoint folder. [all in models.yaml]", show_default=False)
+        str | None,
+        typer.Argument(help="A name, a file or folder, or hf:OWNER/NAME[/FILE]. [all in models.yaml]", show_default=False),
     ] = None,
     ctx: Annotated[int | None, typer.Option("--ctx", help="Tokens of context. [what fits, up to 32768]", show_default=False)] = None,
     kv: Annotated[str | None, typer.Option("--kv", help="KV cache: f16, q8_0 or q4_0. [the best that fits]", show_default=False)] = None,
@@ -63,7 +64,8 @@ def fit(
         else:
             fit_report.print_table(rows, machine)
         return
-    wanted = _model(model, quant)
+    published = _published(model, quant, lambda other: assess(other, machine, rates, pins), machine.cores)
+    wanted = published or _model(model, quant)
     here = wanted.file if ram is None and vram is None and os is None else None
     if here:
         machine = launch.limited(machine, here)
@@ -76,21 +78,21 @@ def fit(
     if as_json:
         print(json.dumps(fields_of(found, machine, rates.ram)))
         return
-    others = [(name, assess(other, machine, rates, pins)) for name, other in _other_quants(model, found.model)]
+    others = [(name, assess(other, machine, rates, pins)) for name, other in ([] if published else _other_quants(model, found.model))]
     fit_report.print_plan(found, machine, [*others, *alternatives(found, machine, rates, pins)])
     if explain:
         fit_report.print_arithmetic(found, rates, machine)
 
 
 def _table(machine: Machine, rates: Rates, pins: Pins, quant: str | None) -> Iterator[Assessment]:
-    """Every model in the best quantization that runs without the SSD, or the smallest if none does."""
+    """Every model in the best of its quantizations that runs without the SSD, or the smallest if none does."""
     from .. import hub
     from ..fit.assessment import assess
 
     seen: dict[tuple[int, int], Assessment] = {}
     for entry in sorted(hub.load_registry().values(), key=lambda entry: (entry.parameters, entry.name)):
         best: Assessment | None = None
-        for name in [quant] if quant else TABLE_QUANTS:
+        for name in [quant] if quant else entry.quants:
             candidate = _entry(entry, name)
             key = id(candidate.header), candidate.download
             found = seen.get(key) or assess(candidate, machine, rates, _at_most(pins, candidate))
@@ -115,22 +117,42 @@ def _named(found: Assessment, model: Model) -> Assessment:
     return replace(found, model=model)
 
 
+def _published(name: str, quant: str | None, assess: Assess, cores: int) -> Model | None:
+    """What ``name`` stands for on the hub or behind a URL, by headers alone; None for what models.yaml knows, or is here."""
+    from .. import offers
+    from ..hub.places import place_of
+
+    place = place_of(name)
+    if place is None or (place.entry is not None and not place.file):
+        return None
+    return offers.choose(place, quant, None, assess, cores, sys.maxsize).offer.model
+
+
 def _model(name: str, quant: str | None) -> Model:
     """What ``name`` stands for. Raises NotFoundError, UsageError, and whatever is wrong with a file."""
-    from .. import convert, hub, models
+    from .. import convert, models
     from ..fit.assessment import Model
-    from ..gguf import read_header
+    from ..hub.parts import parts_of
 
-    entry = hub.load_registry().get(name.lower())
+    entry = _known(name)
     if entry is not None:
         return _entry(entry, quant or entry.quant)
     found = models.find(name)
     if isinstance(found, Path):
         if quant:
             raise UsageError(f"--quant: {found.name} is a GGUF file, and is as it is", hint="a checkpoint or a name can be converted")
-        header = read_header(found)
+        header = parts_of(found)[1]
         return Model(header.text("general.name") or found.stem, _type_of(header), header, file=found)
     return _outlined(found.name, convert.open_checkpoint(convert.FolderSource(found.folder)).config.values, quant or found.quant)
+
+
+def _known(name: str) -> ModelEntry | None:
+    """The model of models.yaml that ``name`` means, by its own name or its repository's."""
+    from .. import hub
+    from ..hub.places import place_of
+
+    place = place_of(name)
+    return place.entry if place else hub.load_registry().get(name.lower())
 
 
 def _outlined(name: str, config: Mapping[str, Any], quant: str, dtype: str | None = None) -> Model:
@@ -148,9 +170,12 @@ def _entry(entry: ModelEntry, quant: str) -> Model:
 
 def _other_quants(name: str, model: Model) -> list[tuple[str, Model]]:
     """The neighbours of the quantization that was asked for, for what can still be converted."""
+    from .. import hub
+
     if not model.output:
         return []
-    return [(quant, _model(name, quant)) for quant in TABLE_QUANTS if quant != model.quant]
+    entry = _known(name)
+    return [(quant, _model(name, quant)) for quant in (entry.quants if entry else hub.DEFAULT_QUANTS) if quant != model.quant]
 
 
 def _type_of(header: GgufHeader) -> str:

@@ -21,6 +21,10 @@ from .convert import convert
 from .evaluate import evaluate
 from .fim import fim
 from .fit import fit
+from .import_ import import_
+from .models import models
+from .pull import pull
+from .rm import rm
 from .show import show
 
 INTERRUPTED = 130
@@ -40,6 +44,10 @@ app.command()(convert)
 app.command("eval")(evaluate)
 app.command()(fim)
 app.command()(fit)
+app.command("import")(import_)
+app.command()(models)
+app.command()(pull)
+app.command()(rm)
 app.command()(show)
 
 

@@ -13,7 +13,8 @@ from .. import chat, hub, launch, models
 from ..errors import UsageError
 from ..fit.loading import Loading
 from ..fit.plan import TARGET_CTX, Pins, Plan
-from ..gguf import GgufHeader, read_header
+from ..gguf import GgufHeader
+from ..hub.parts import parts_of
 from ..ui import progress
 from . import pinned
 
@@ -95,9 +96,9 @@ def prepare(model: str | None, family: str | None = None, *, remember: bool = Tr
     ``remember`` makes it the one used last.
     """
     name = named_model(model)
-    with progress.converting(name or models.last_used() or models.DEFAULT) as report:
-        path = models.ready(name, on_progress=report)
-    header = read_header(path)
+    with progress.display(name or models.last_used() or models.DEFAULT) as shown:
+        path = models.ready(name, on_progress=shown.converted)
+    header = parts_of(path)[1]
     recognised = chat.recognise(header, family)
     if model and remember:
         models.remember(model)

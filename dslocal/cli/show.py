@@ -42,9 +42,10 @@ def show(
 
 
 def _gguf(path: Path) -> dict[str, Any]:
-    from ..gguf import read_header, tensor_class
+    from ..gguf import tensor_class
+    from ..hub.parts import parts_of
 
-    header = read_header(path)
+    header = parts_of(path)[1]
     classes: Counter[str] = Counter()
     kinds: Counter[str] = Counter()
     for tensor in header.tensors:

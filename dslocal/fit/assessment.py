@@ -8,6 +8,7 @@ from typing import Any
 
 from ..ggml import GgmlType
 from ..gguf import GgufHeader
+from .footprint import possible
 from .machine import Machine, gib
 from .plan import FREE, Pins, Plan, plan
 from .speed import Rates, Speed, forecast
@@ -56,7 +57,8 @@ def alternatives(found: Assessment, machine: Machine, rates: Rates, pins: Pins) 
     changed = []
     bigger = replace(machine, ram=machine.ram * 2, available=machine.available + machine.ram)
     changed.append((f"{gib(bigger.ram)} of RAM", assess(found.model, bigger, rates, pins)))
-    if found.plan.loading.kv_type is GgmlType.F16 and pins.kv_type is None and found.plan.loading.flash_attn:
+    q8_0 = replace(found.plan.loading, kv_type=GgmlType.Q8_0)
+    if found.plan.loading.kv_type is GgmlType.F16 and pins.kv_type is None and possible(found.model.header, q8_0) is None:
         changed.append(("a q8_0 KV cache", assess(found.model, machine, rates, replace(pins, kv_type=GgmlType.Q8_0))))
     return [(what, other) for what, other in changed if _says(other) != _says(found)]
 

@@ -14,19 +14,20 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import DslocalError, NotFoundError
+from . import published
 from .paths import bundled, config_dir, registry_file
+from .published import DEFAULT_FILES, DEFAULT_QUANTS, DEFAULT_REVISION, ReadyMade, Weights
 from .strict_yaml import LARGEST, Section, read_yaml
 
 Dtype = Literal["bf16", "fp8"]
 DTYPES: tuple[Dtype, ...] = ("bf16", "fp8")
 SIZES = ("context", "parameters", "active", "dtype")  # may stand in a shape
-SHAPE_KEYS = (*SIZES, "config")
-KEYS = (*SHAPE_KEYS, "title", "source", "repository", "licence", "family", "quant", "shape")
+SHAPE_KEYS = (*SIZES, "config", "quants")
+KEYS = (*SHAPE_KEYS, "title", "source", "repository", "licence", "family", "quant", "shape", *published.KEYS)
 BUNDLED = "bundled:"
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,95}")
 _FOLDER = re.compile(r"[a-z0-9][a-z0-9_-]*")
-_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
 
 REQUIRED = (
     *("architectures", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "vocab_size"),
@@ -57,6 +58,11 @@ class ModelEntry:
     ``quant`` is the quantization that it is converted to unless asked otherwise, ``family`` how it is prompted. ``parameters`` and
     ``active`` are billions of weights as published, all and those that a token uses; ``dtype`` is what most of them are published
     in. ``repository`` is where the checkpoint is published; one that is already here is in ``local``, else there is none.
+
+    Of the repository, ``revision`` is what is downloaded: a branch, a tag, ``refs/pr/N`` or a commit. ``weights`` is what they are
+    stored in there: ``pytorch`` is pickled files, which are never opened. ``files`` are shell patterns of the names of the files
+    that belong to the checkpoint. ``quants`` are the recommended quantizations, best first, ``quant`` among them, and ``gguf`` who
+    has the model as GGUF files, best first.
     """
 
     name: str
@@ -71,6 +77,11 @@ class ModelEntry:
     repository: str = ""
     local: Path | None = None
     stated: Mapping[str, Any] = field(default_factory=dict)
+    revision: str = DEFAULT_REVISION
+    weights: Weights = "safetensors"
+    files: tuple[str, ...] = DEFAULT_FILES
+    quants: tuple[str, ...] = DEFAULT_QUANTS
+    gguf: tuple[ReadyMade, ...] = ()
 
     @property
     def folder(self) -> Path:
@@ -78,7 +89,7 @@ class ModelEntry:
         if self.local is None:
             raise NotFoundError(
                 f"{self.name} is not on this machine",
-                hint=f"download {self.repository} and give its folder; dslocal fit {self.name} says what it needs",
+                hint=f"dslocal pull {self.name} downloads it; dslocal fit {self.name} says what it needs",
             )
         return self.local
 
@@ -148,19 +159,23 @@ def _shape(shape: Section, name: str) -> tuple[Section, dict[str, Any]]:
     config = _config(shape.section("config"))
     _complete(shape, config)
     _sizes(shape, shape.values.keys() & set(SIZES))
+    if "quants" in shape.values:
+        published.quants_of(shape)
     return shape, config
 
 
 def _entry(entry: Section, name: str, shapes: Shapes) -> ModelEntry:
     entry.only(KEYS)
-    texts = {key: entry.text(key) for key in ("title", "licence", "family", "quant")}
+    texts: dict[str, Any] = {key: entry.text(key) for key in ("title", "licence", "family", "quant")}
     local = _local(entry)
     shape, stated = _shape_of(entry, shapes)
     if local is None:
         stated = {**stated, **_config(entry.section("config"))}
         _complete(entry, stated)
-    elif stated or "config" in entry.values:
-        raise entry.fail("config" if "config" in entry.values else "shape", "is not needed: the checkpoint is here")
+    else:
+        for key in ("config", "shape", *published.KEYS):
+            if key in entry.values:
+                raise entry.fail(key, "is not needed: the checkpoint is here")
     sizes = {**_sizes(shape, shape.values.keys() & set(SIZES)), **_sizes(entry, entry.values.keys() & set(SIZES))}
     for key in SIZES:
         if key not in sizes and key != "active":
@@ -177,6 +192,8 @@ def _entry(entry: Section, name: str, shapes: Shapes) -> ModelEntry:
         repository="" if local else _repository(entry),
         local=local,
         stated=stated,
+        quants=published.quants(entry, shape, texts["quant"]),
+        **published.published(entry),
     )
 
 
@@ -195,10 +212,7 @@ def _local(entry: Section) -> Path | None:
 def _repository(entry: Section) -> str:
     if "repository" not in entry.values:
         raise entry.fail("repository", f"is missing (or source: {BUNDLED}FOLDER)")
-    repository = entry.text("repository")
-    if not _REPOSITORY.fullmatch(repository) or ".." in repository:
-        raise entry.fail("repository", f"{repository!r:.80} is not OWNER/NAME")
-    return repository
+    return published.repository(entry)
 
 
 def _shape_of(entry: Section, shapes: Shapes) -> tuple[Section, dict[str, Any]]:

@@ -50,7 +50,7 @@ def print_table(rows: Sequence[Assessment], machine: Machine) -> None:
 
 LEGEND = (
     "RAM+GPU in GiB; t/s: tokens a second, a forecast; fetch: the checkpoint in GB; disk: that and the file it becomes, in GB.\n"
-    "Each model in the best of Q8_0, Q4_K_M and Q2_K that runs from memory. dslocal fit MODEL shows its plan; --quant, --ctx, --ram …"
+    "Each model in the best of its quantizations that runs from memory. dslocal fit MODEL shows its plan; --quant, --ctx, --ram …"
 )
 
 

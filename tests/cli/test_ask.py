@@ -55,7 +55,7 @@ CASES: dict[str, tuple[list[str], bytes, int, bytes, str]] = {
     "too much for the context": ([], b"47 " * 2000, 5, b"", "the context holds 4,096"),
     "missing file": (["-f", "/no/file", "x"], b"", 3, b"", "/no/file: no such file"),
     "binary file": (["-f", str(BINARY.with_name("python")), "x"], b"", 2, b"", "is a program (ELF), not text"),
-    "unknown model": (["-m", "deepsek-r1", PERU], b"", 3, b"", "'deepsek-r1' (known: nano"),
+    "unknown model": (["-m", "deepsek-r1", PERU], b"", 3, b"", "'deepsek-r1' (here: nano"),
     "model with control characters": (["-m", "\x1b]0;x\x07\x1b[31m", PERU], b"", 3, b"", "no model or file called"),
     "folder that is no checkpoint": (["-m", "/", PERU], b"", 3, b"", "config.json"),
     "file that is no GGUF": (["-m", str(BINARY), PERU], b"", 1, b"", "not a GGUF file"),

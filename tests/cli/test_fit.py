@@ -83,6 +83,13 @@ def test_table_takes_the_best_that_runs_from_memory(run: Run) -> None:
     assert {row["quant"] for row in table(run, "--quant", "Q3_K_M").values()} == {"Q3_K_M"}
 
 
+def test_the_quantizations_are_those_that_the_model_recommends(run: Run) -> None:
+    assert table(run, "--ram", "360GB")[V3]["quant"] == "Q3_K_M"
+    assert re.findall(r"\bQ\w+(?=: )", text(run, V3, "--ram", "512GB")) == ["Q8_0", "Q3_K_M", "Q2_K"]
+    for name in (QWEN, REGISTRY["nano"].folder):
+        assert re.findall(r"\bQ\w+(?=: )", text(run, name)) == ["Q8_0", "Q2_K"]  # beside Q4_K_M
+
+
 def test_table_with_pins(run: Run) -> None:
     rows = table(run, "--ctx", "8192", "--kv", "q4_0")
     assert {row["plan"]["kv_type"] for row in rows.values()} == {"q4_0"}

@@ -75,7 +75,7 @@ def test_names_in_a_file_cannot_act_on_the_terminal(run: Run, small: Path) -> No
 
 # arguments, exit code, what stderr says
 REFUSED = [
-    (["show", "nothing"], 3, "no model or file called 'nothing' (known: nano"),
+    (["show", "nothing"], 3, "no model or file called 'nothing' (here: nano"),
     (["show", "/"], 3, "config.json"),
     (["show", "/bin/sh"], 1, "sh: not a GGUF file"),
     (["convert", "nothing"], 3, "no model or file called 'nothing'"),

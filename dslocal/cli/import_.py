@@ -1,0 +1,197 @@
+"""``dslocal import``: GGUF files that are here already, Ollama's and LM Studio's among them, used where they are."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import DslocalError, NotFoundError, UsageError
+from .options import AsJson
+
+if TYPE_CHECKING:
+    from ..gguf import GgufHeader
+    from ..hub import Kept
+    from ..hub.foreign import Foreign
+
+GUESSED = 1024  # a bit of general.file_type
+OLD = "made before llama.cpp kept MLA's cache compressed: its context takes many times the memory; convert or fetch it anew"
+
+_QUANT = r"(?:ud[-._]?)?(?:i?q\d\w*|tq\d_\d|bf16|fp?16|f32|mxfp4\w*)"
+
+
+@dataclass(frozen=True)
+class Found:
+    """A GGUF file that may become a model, what it is called where it comes from, and that place. ``called`` may be empty."""
+
+    path: Path
+    called: str
+    origin: str
+
+
+def import_(
+    source: Annotated[
+        str | None,
+        typer.Argument(metavar="FILE", help="A GGUF file, a folder of them, or an Ollama model. [list them]", show_default=False),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="What to call it. [as the file or model is called]", show_default=False)
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Use a GGUF file, an Ollama or an LM Studio model where it is. Nothing is copied, changed or deleted."""
+    if source is None:
+        _list(as_json)
+        return
+    from .. import hub
+    from .models import kept_fields
+
+    checked = [_checked(found, name) for found in _meant(source)]
+    _require_distinct([entry for entry, _ in checked])
+    for entry, old in checked:
+        hub.keep(entry, replacing=False)
+        if old:
+            print(f"dslocal: {entry.name}: {OLD}", file=sys.stderr)
+    if as_json:
+        print(json.dumps({"imported": [{**kept_fields(entry), "old_file": old} for entry, old in checked]}))
+        return
+    from ..ui import model_list
+
+    for entry, _ in checked:
+        alone = sum(other.name == entry.name for other in hub.kept()) == 1
+        model_list.print_imported(entry, entry.name if alone else entry.spelled)
+
+
+def _meant(source: str) -> list[Found]:
+    """The files that ``source`` means: one, or all models in a folder. Raises NotFoundError, UsageError."""
+    from ..hub import foreign
+    from ..hub.inventory import is_file
+
+    path = Path(source)
+    with suppress(RuntimeError):  # the home of nobody
+        path = path.expanduser()
+    if source and foreign.is_folder(path):
+        if found := foreign.gguf_files(path):
+            return [_file(file) for file in found]
+        checkpoint = (path / "config.json").is_file()
+        hint = f"a checkpoint is used by its folder: dslocal ask -m {path}" if checkpoint else "dslocal import lists what it finds"
+        raise NotFoundError(f"{path}: no GGUF model in this folder", hint=hint)
+    if is_file(path):
+        return [_file(path)]
+    where = foreign.roots()
+    if models := foreign.called(source, where):
+        return [_foreign(model) for model in models]
+    raise NotFoundError(f"no file and no model of Ollama's or LM Studio's is called {source!r:.200}", hint="dslocal import lists them")
+
+
+def _file(path: Path) -> Found:
+    from ..hub import foreign
+    from ..hub.parts import split_stem
+
+    if owner := foreign.named_by_ollama(path.absolute()):
+        return _foreign(owner)
+    blob = re.fullmatch(r"sha256[-:][0-9a-fA-F]{64}", path.name)
+    return Found(path, "" if blob else split_stem(path.name)[0], str(path.absolute()))
+
+
+def _foreign(model: Foreign) -> Found:
+    from ..hub.parts import split_stem
+
+    last = model.name.rsplit("/", 1)[-1]
+    return Found(model.path, last.removesuffix(":latest").replace(":", "-") if model.app == "Ollama" else split_stem(last)[0], model.origin)
+
+
+def _checked(found: Found, name: str | None) -> tuple[Kept, bool]:
+    """What would be kept of ``found``, and whether it is from before MLA's cache was compressed. Raises what is wrong with it."""
+    from .. import chat
+    from ..fit.shape import legacy_mla
+    from ..hub import Kept
+    from ..hub.inventory import plain_path
+    from ..hub.parts import parts_of
+
+    files, header = parts_of(plain_path(found.path))
+    chat.recognise(header)
+    nbytes = sum(file.stat().st_size for file in files)
+    called = _given(name) if name is not None else _derived(found.called or header.text("general.name"), found.path)
+    return Kept(called, _quant(header), files[0], files, nbytes, "imported", found.origin, time.time()), legacy_mla(header)
+
+
+def _given(name: str) -> str:
+    from ..hub.inventory import slug
+
+    if not name or slug(name) != name.lower() or name.lower().endswith(".gguf"):
+        raise UsageError(f"--name: {name!r:.100} is no name for a model", hint="lower case letters, digits, '.', '_' and '-'")
+    return _free(name.lower())
+
+
+def _derived(called: str, path: Path) -> str:
+    """A name out of what something is called elsewhere, without its quantization, which is kept beside it."""
+    from ..hub.inventory import slug
+
+    plain = re.sub(rf"[-._ ]{_QUANT}$", "", called, flags=re.IGNORECASE)
+    name = re.sub("-gguf$", "", slug(plain))
+    if not name:
+        raise UsageError(f"{path}: nothing in it says what to call it", hint="--name does")
+    return _free(name)
+
+
+def _free(name: str) -> str:
+    from .. import hub
+
+    if (entry := hub.load_registry().get(name)) and entry.local:
+        raise UsageError(f"{name} is the model that ships with dslocal", hint="--name gives this one another name")
+    return name
+
+
+def _quant(header: GgufHeader) -> str:
+    """What the file says its quantization is, else the type of most weights."""
+    from .. import convert
+
+    number = header.integer("general.file_type", -1) & ~GUESSED
+    names = {recipe.file_type: recipe.name for recipe in convert.RECIPES.values()}
+    sizes: dict[str, int] = {}
+    for tensor in header.tensors:
+        sizes[tensor.type.name] = sizes.get(tensor.type.name, 0) + tensor.nbytes
+    return names.get(number) or max(sizes, key=lambda kind: sizes[kind], default="unknown")
+
+
+def _require_distinct(entries: list[Kept]) -> None:
+    seen: dict[str, Kept] = {}
+    for entry in entries:
+        if other := seen.get(entry.spelled):
+            hint = "import them one by one, with --name"
+            raise UsageError(f"{other.path.name} and {entry.path.name} would both be {entry.spelled}", hint=hint)
+        seen[entry.spelled] = entry
+
+
+def _list(as_json: bool) -> None:
+    """What of other programs could be imported."""
+    from .. import hub
+    from ..hub import foreign
+
+    where = foreign.roots()
+    known = {entry.path: entry.spelled for entry in hub.kept()}
+    usable: list[dict[str, Any]] = []
+    refused: list[dict[str, Any]] = []
+    for model in foreign.models_of(where):
+        fields = {"app": model.app, "name": model.name, "path": str(model.path)}
+        try:
+            entry, _ = _checked(_foreign(model), "any")
+        except DslocalError as e:
+            refused.append({**fields, "why": str(e)})
+        else:
+            usable.append({**fields, "quant": entry.quant, "bytes": entry.nbytes, "imported_as": known.get(entry.path)})
+    looked = [{"app": root.app, "path": str(root.path), "there": foreign.is_folder(root.path)} for root in where]
+    if as_json:
+        print(json.dumps({"found": usable, "refused": refused, "looked_in": looked}))
+        return
+    from ..ui import model_list
+
+    model_list.print_found(usable, refused, looked)

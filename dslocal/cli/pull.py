@@ -1,0 +1,216 @@
+"""``dslocal pull``: a published model onto this machine, ready-made or converted, whichever is the better way."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..errors import DoesNotFitError, NotFoundError, UsageError
+from ..ui import progress
+from ..ui.progress import gb
+from . import machines, sources
+from .options import AsJson
+
+if TYPE_CHECKING:
+    from ..fit.assessment import Assessment, Model
+    from ..hub import Kept
+    from ..hub.places import Place
+    from ..offers import Choice, Way
+    from ..ui.progress import Display
+
+INTERRUPTED = 130
+ASK_ABOVE = 20 * 10**9  # bytes to fetch
+HOW: dict[str | None, tuple[str, ...]] = {  # of what is here, what will do for the way that was asked for
+    **{None: ("converted", "downloaded", "imported"), "ready-made": ("downloaded", "imported"), "converted": ("converted",)}
+}
+
+
+def pull(
+    model: Annotated[str, typer.Argument(help="A name that dslocal fit lists, OWNER/NAME or hf:OWNER/NAME/FILE on the hub, or a URL.")],
+    quant: Annotated[str | None, typer.Option("--quant", help="As Q4_K_M. [the best that runs here]", show_default=False)] = None,
+    gguf: Annotated[bool, typer.Option("--gguf", help="Only a ready-made file.")] = False,
+    convert: Annotated[bool, typer.Option("--convert", help="Only by converting the checkpoint, which keeps an MTP layer.")] = False,
+    revision: Annotated[
+        str | None, typer.Option("--revision", help="Branch, tag or commit on the hub. [the model's, else main]", show_default=False)
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask, however large it is.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Download a model, or download and convert it. Interrupted, the same command goes on where it was."""
+    from .. import hub
+    from ..hub.places import place_of
+
+    if gguf and convert:
+        raise UsageError("--gguf and --convert exclude each other")
+    place = place_of(model, revision=revision)
+    way: Way | None = "ready-made" if gguf else "converted" if convert else None
+    if place is None:
+        if revision is not None:
+            raise UsageError(f"--revision: {model!r:.100} is not a model on the hub")
+        _already_here(model, as_json=as_json)
+        return
+    kept = hub.find_kept(f"{place.name}:{quant}" if quant else place.name)
+    if kept and kept.quant != hub.CHECKPOINT and not kept.missing and not dry_run and kept.how in HOW[way]:
+        _print_kept(kept, "is here already", as_json=as_json)
+        return
+    choice = _choose(place, quant, way)
+    _print_choice(place, choice, dry_run=dry_run, as_json=as_json)
+    if dry_run:
+        return
+    _refuse_unless_it_runs(place, choice, asked=quant is not None)
+    if choice.offer.model.download > ASK_ABOVE and not yes:
+        _ask(choice)
+    try:
+        with progress.display(place.name, as_json=as_json) as shown:
+            kept = _bring(place, choice, shown)
+    except KeyboardInterrupt:
+        print("dslocal: stopped; the same command goes on from there", file=sys.stderr)
+        raise typer.Exit(INTERRUPTED) from None
+    _print_kept(kept, "is here", as_json=as_json)
+
+
+def _already_here(model: str, *, as_json: bool) -> None:
+    """For a name that is on this machine. Raises NotFoundError for one that is nothing at all."""
+    from .. import hub, models
+
+    if kept := hub.find_kept(model):
+        _print_kept(kept, "is here already", as_json=as_json)
+        return
+    found = models.find(model)
+    path = found if isinstance(found, Path) else found.folder
+    print(json.dumps({"path": str(path)}) if as_json else f"{model} is here already: {path}")
+
+
+def _choose(place: Place, quant: str | None, way: Way | None) -> Choice:
+    from .. import hub, offers
+    from ..fit.assessment import assess
+
+    machine, rates = machines.machine_and_rates()
+    name = quant.strip() if quant else None
+
+    def on_this(model: Model) -> Assessment:
+        return assess(model, machine, rates)
+
+    folder = hub.cache_dir()
+    while not folder.exists():
+        folder = folder.parent
+    return offers.choose(place, name, way, on_this, machine.cores, shutil.disk_usage(folder).free)
+
+
+def _refuse_unless_it_runs(place: Place, choice: Choice, *, asked: bool) -> None:
+    """Raises DoesNotFitError for what cannot run here, unless just this quantization was ``asked`` for."""
+    plan, quant = choice.assessment.plan, choice.offer.model.quant
+    if plan.verdict != "no":
+        return
+    lacking = f"{place.name} {quant} cannot run here: {gb(plan.lacking)} of memory are missing"
+    if not asked:
+        raise DoesNotFitError(lacking, hint=f"--quant {quant} fetches it all the same; dslocal fit says what would run")
+    print(f"dslocal: {lacking}", file=sys.stderr)
+
+
+def _ask(choice: Choice) -> None:
+    """Raises UsageError where nobody can be asked, and Abort on a no."""
+    nbytes = choice.offer.model.download
+    if not _somebody_is_there():
+        raise UsageError(f"{gb(nbytes)} are to be fetched, and there is nobody to ask", hint="--yes")
+    typer.confirm(f"Fetch {gb(nbytes)}?", abort=True, err=True)
+
+
+def _somebody_is_there() -> bool:
+    return sys.stdin.isatty()
+
+
+def _bring(place: Place, choice: Choice, shown: Display) -> Kept:
+    """Downloads, or converts; processes that want the same wait for each other."""
+    from filelock import FileLock, Timeout
+
+    from .. import hub
+
+    quant = choice.offer.model.quant
+    folder = hub.cache_dir() / "locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / f"pull-{place.name}-{quant}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        shown.say(f"dslocal: another process is pulling {place.name} {quant}; waiting for it")
+        lock.acquire()
+    try:
+        if (kept := hub.find_kept(f"{place.name}:{quant}")) and not kept.missing and kept.how in HOW[choice.offer.way]:
+            return kept
+        kept = _downloaded(place, choice, shown) if choice.offer.way == "ready-made" else _converted(place, choice, shown)
+        hub.keep(kept)
+        return kept
+    finally:
+        lock.release()
+
+
+def _downloaded(place: Place, choice: Choice, shown: Display) -> Kept:
+    from .. import hub
+    from ..hub.cache import download
+    from ..hub.parts import parts_of
+
+    offer = choice.offer
+    if offer.manifest is None:
+        raise NotFoundError(f"{place.name}: nobody has looked at its files")
+    folder = download(offer.remote, offer.manifest, offer.files, on_fetched=shown.fetched, say=lambda line: shown.say(f"dslocal: {line}"))
+    files, _ = parts_of(folder / offer.files[0].name)
+    origin = f"{offer.manifest.origin}@{offer.manifest.commit}" if offer.manifest.git else offer.manifest.origin
+    nbytes = sum(file.size for file in offer.files)
+    return hub.Kept(place.name, offer.model.quant, files[0], files, nbytes, "downloaded", origin, time.time())
+
+
+def _converted(place: Place, choice: Choice, shown: Display) -> Kept:
+    """Shard by shard, unless the whole checkpoint is here."""
+    from .. import convert as converter
+    from .. import hub
+
+    quant = choice.offer.model.quant
+    folder = hub.cache_dir() / "converted"
+    folder.mkdir(parents=True, exist_ok=True)
+    out = folder / f"{place.name}-{quant}.gguf"
+    with sources.opened(place, out, shown, stream=not sources.is_whole_here(place)) as files:
+        plan = converter.make_plan(converter.open_checkpoint(files), [converter.recipe_named(quant)])
+        for warning in plan.warnings:
+            shown.say(f"dslocal: {warning}")
+        sources.require_room(plan, [out])
+        report = converter.write(plan, [out], on_progress=shown.converted)[0]
+        revision = files.revision
+    origin = f"{place.remote.origin.partition('@')[0]}@{revision}" if revision else place.remote.origin
+    return hub.Kept(place.name, quant, report.path, (report.path,), report.nbytes, "converted", origin, time.time())
+
+
+def _print_choice(place: Place, choice: Choice, *, dry_run: bool, as_json: bool) -> None:
+    """Which way it is, why, and how it will run."""
+    from ..fit.assessment import RUNS
+
+    offer, plan = choice.offer, choice.assessment.plan
+    source = offer.remote.origin
+    if as_json:
+        if dry_run:
+            fields = {"model": place.name, "quant": offer.model.quant, "way": offer.way, "from": source, "why": choice.why}
+            sizes = {"download": offer.model.download, "disk": offer.disk, "verdict": plan.verdict, "n_ctx": plan.loading.n_ctx}
+            print(json.dumps({**fields, **sizes}))
+        return
+    runs = f"runs on {RUNS[plan.verdict]} with {plan.loading.n_ctx:,} tokens of context" if plan.verdict != "no" else "does not run here"
+    what = "ready-made" if offer.way == "ready-made" else "converted"
+    lines = [
+        f"{place.name} {offer.model.quant}, {what}, from {source}: {choice.why}",
+        f"{gb(offer.model.download)} to fetch, {gb(offer.disk)} of disk at most; {runs}",
+    ]
+    for line in lines:
+        print(line, file=sys.stdout if dry_run else sys.stderr)
+
+
+def _print_kept(kept: Kept, what: str, *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({"name": kept.name, "quant": kept.quant, "path": str(kept.path), "bytes": kept.nbytes, "origin": kept.origin}))
+    else:
+        print(f"{kept.spelled} {what}: {kept.path} ({gb(kept.nbytes)}); dslocal ask -m {kept.name} …")

@@ -1,0 +1,142 @@
+"""What ``dslocal convert`` reads: a folder, or a checkpoint that is published, downloaded first or shard by shard."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from glob import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .. import models
+from ..errors import NotFoundError, UsageError
+from ..ui.progress import gb
+
+if TYPE_CHECKING:
+    from ..convert import Plan, Source
+    from ..hub.places import Place
+    from ..ui.progress import Display
+
+STREAMED_AT_ONCE = 2  # shards on the disk
+
+
+def find(text: str, revision: str | None, *, stream: bool) -> models.Checkpoint | Place:
+    """What ``text`` means. Raises NotFoundError, and UsageError for what is no checkpoint or cannot be streamed."""
+    from ..hub.places import place_of
+
+    place = place_of(text, revision=revision)
+    if place is not None:
+        if place.file:
+            raise UsageError(f"{text!r:.200}: is one file; a checkpoint is needed", hint="without the file's name; GGUFs are pulled")
+        if place.entry and place.entry.weights == "pytorch":
+            raise NotFoundError(
+                f"{place.entry.repository} has no safetensors, only pickled weights, which are never opened",
+                hint="a --revision that has them, or dslocal pull, which finds a ready-made GGUF where there is one",
+            )
+        return place
+    if revision is not None:
+        raise UsageError(f"--revision: {text!r:.100} is not a model on the hub")
+    found = models.find(text)
+    if isinstance(found, Path):
+        raise UsageError(f"{found}: is a file; a checkpoint folder is needed")
+    if stream:
+        raise UsageError(f"--stream: {found.name} is on this machine already", hint="without --stream it is read where it is")
+    return found
+
+
+@contextmanager
+def opened(found: models.Checkpoint | Place, out: Path, shown: Display, *, stream: bool) -> Iterator[Source]:
+    """The files of ``found``. With ``stream`` they come one by one, beside ``out``; a published checkpoint is downloaded whole without."""
+    from .. import convert
+
+    def say(line: str) -> None:
+        shown.say(f"dslocal: {line}")
+
+    if isinstance(found, models.Checkpoint):
+        yield convert.FolderSource(found.folder)
+    elif stream:
+        from ..hub.stream import streaming
+
+        with streaming(found.remote, out, on_fetched=shown.fetched, say=say) as source:
+            yield source
+    else:
+        from ..hub.cache import checkpoint
+
+        folder = checkpoint(found.remote, found.patterns, on_fetched=shown.fetched, say=say)
+        downloaded = convert.FolderSource(folder)
+        _keep(found, folder, downloaded.revision)
+        yield downloaded
+
+
+def _keep(place: Place, folder: Path, revision: str) -> None:
+    """Makes a checkpoint that was downloaded whole known: dslocal models shows it, dslocal rm deletes it."""
+    import time
+
+    from .. import hub
+
+    files = tuple(sorted(file for file in folder.iterdir() if file.is_file() and any(file.match(pattern) for pattern in place.patterns)))
+    origin = f"{place.remote.origin.partition('@')[0]}@{revision}" if revision else place.remote.origin
+    nbytes = sum(file.stat().st_size for file in files)
+    known = hub.find_kept(place.name, hub.CHECKPOINT)
+    if known is None or known.files != files:
+        hub.keep(hub.Kept(place.name, hub.CHECKPOINT, folder / "config.json", files, nbytes, "downloaded", origin, time.time()))
+
+
+def is_whole_here(place: Place) -> bool:
+    """Whether all of a published checkpoint has been downloaded before."""
+    from ..hub.cache import absent, kept_snapshot, missing
+
+    folder = kept_snapshot(place.remote)
+    if folder is None or not (folder / "config.json").is_file() or absent(folder):
+        return False
+    manifest = place.remote.manifest()
+    return not missing(place.remote, manifest, manifest.matching(place.patterns))
+
+
+@contextmanager
+def looked_at(found: models.Checkpoint | Place, shown: Display) -> Iterator[Source]:
+    """The same, for reading headers only: of a published checkpoint its small files are fetched, and go again."""
+    from tempfile import TemporaryDirectory
+
+    if isinstance(found, models.Checkpoint):
+        with opened(found, Path(), shown, stream=False) as files:
+            yield files
+        return
+    with TemporaryDirectory() as temporary, opened(found, Path(temporary) / "out", shown, stream=True) as files:
+        yield files
+
+
+def require_room(plan: Plan, outs: Sequence[Path]) -> None:
+    """Raises DownloadError where a stream's disk is too small."""
+    from ..hub.fetch import require_room as require
+    from ..hub.stream import SUFFIX
+
+    parts = [path for out in outs for path in out.parent.glob(f"{escape(out.stem)}*.part")]
+    shards = outs[0].with_name(outs[0].name + SUFFIX).glob("*.safetensors*")
+    written = sum(path.stat().st_blocks * 512 for path in (*parts, *shards))
+    require(outs[0].parent, max(0, _streamed(plan) - written), plan.checkpoint.source.name)
+
+
+def print_needs(plan: Plan, outs: Sequence[Path], found: models.Checkpoint | Place, *, as_json: bool) -> None:
+    """What converting as planned would take."""
+    source = plan.checkpoint.source
+    sizes = {out: sum(file.data_size for file in output.files) for out, output in zip(outs, plan.outputs, strict=True)}
+    written = sum(sizes.values())
+    published = not isinstance(found, models.Checkpoint)
+    whole = sum(source.size(shard) for shard in plan.checkpoint.shards) if published else 0
+    if as_json:
+        outputs = [{"path": str(out), "bytes": size} for out, size in sizes.items()]
+        streamed = _streamed(plan) if published else None
+        print(json.dumps({"outputs": outputs, "download": whole, "disk": written + whole, "disk_streamed": streamed}))
+        return
+    if published:
+        print(f"to fetch: {gb(whole)}; disk: {gb(written + whole)}, with --stream {gb(_streamed(plan))}")
+    for out, size in sizes.items():
+        print(f"{out}: {gb(size)}")
+
+
+def _streamed(plan: Plan) -> int:
+    """Bytes of disk that a stream needs: the outputs, and two shards."""
+    shards = sorted((plan.checkpoint.source.size(shard) for shard in plan.checkpoint.shards), reverse=True)[:STREAMED_AT_ONCE]
+    return sum(layout.data_size for layout in plan.layouts) + sum(shards)

@@ -1,0 +1,181 @@
+"""One file, from a remote onto this disk: resumed where it stopped, and given its name only when its hash is right.
+
+A file with a wrong hash is put aside as ``NAME.damaged``, which nothing reads, and fetched once more.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from ..errors import DownloadError
+from . import http
+from .manifest import Manifest, RemoteFile
+from .remote import Remote
+
+PARTIAL, DAMAGED, QUICK = ".partial", ".damaged", ".quick"
+READ = 1 << 20
+
+Tick = Callable[[RemoteFile, int], None]  # a file, and how many bytes of it are here
+
+
+class Fetched(NamedTuple):
+    """How far a download has come: ``done`` of ``total`` bytes, ``new`` of them in this run, and the file that is coming."""
+
+    file: str
+    done: int
+    total: int
+    new: int
+
+
+OnFetched = Callable[[Fetched], None]
+
+
+class Tally:
+    """Adds up what several fetches of ``files`` say."""
+
+    def __init__(self, files: Iterable[RemoteFile], on_fetched: OnFetched | None) -> None:
+        self._total = sum(file.size for file in files)
+        self._on_fetched = on_fetched
+        self._done: dict[str, int] = {}
+        self._found = 0
+
+    def __call__(self, file: RemoteFile, done: int) -> None:
+        if file.name not in self._done:
+            self._found += done
+        self._done[file.name] = done
+        if self._on_fetched:
+            all_done = sum(self._done.values())
+            self._on_fetched(Fetched(file.name, all_done, self._total, max(0, all_done - self._found)))
+
+
+def no_tick(file: RemoteFile, done: int) -> None:
+    """For who does not want to know."""
+
+
+def fetch(
+    remote: Remote,
+    manifest: Manifest,
+    file: RemoteFile,
+    path: Path,
+    *,
+    tick: Tick = no_tick,
+    before_again: Callable[[], None] | None = None,
+) -> str:
+    """Makes ``path`` the file, verified, and returns a remark for the user, mostly empty.
+
+    ``before_again`` is called before a damaged file is fetched once more, which needs room for both. Whatever interrupts it, what has
+    arrived stays beside ``path`` and the next call goes on there. Raises DownloadError, NotFoundError.
+    """
+    partial, damaged = beside(path, PARTIAL), beside(path, DAMAGED)
+    what = f"{manifest.origin}: {file.name}"
+    try:
+        found = _once(remote, manifest, file, partial, what, tick)
+        remark = ""
+        if found != file.hash:
+            partial.replace(damaged)
+            remark = f"{_wrong(what, found, file)}; put aside and fetched once more"
+            if before_again:
+                before_again()
+            found = _once(remote, manifest, file, partial, what, tick)
+        if found != file.hash:
+            partial.replace(damaged)
+            hint = f"put aside as {damaged}; the hub's copy or the way here is damaged"
+            raise DownloadError(f"{_wrong(what, found, file)}, twice", hint=hint)
+        partial.replace(path)
+        _sync_folder(path.parent)
+        damaged.unlink(missing_ok=True)
+    except OSError as e:
+        raise http.explained(e, what) from e
+    return remark
+
+
+def _wrong(what: str, found: str, file: RemoteFile) -> str:
+    return f"{what}: is damaged: its hash is {found[:12]}…, it should be {file.hash[:12]}…"
+
+
+def beside(path: Path, suffix: str) -> Path:
+    return path.with_name(path.name + suffix)
+
+
+def digest(path: Path, file: RemoteFile) -> str:
+    """The hash of what is at ``path``, of the kind that is known of ``file``: SHA-256, or git's SHA-1 of a blob."""
+    with path.open("rb") as opened:
+        if file.sha256:
+            return hashlib.file_digest(opened, "sha256").hexdigest()
+        seen = hashlib.sha1(b"blob %d\0" % os.fstat(opened.fileno()).st_size, usedforsecurity=False)
+        while block := opened.read(READ):
+            seen.update(block)
+        return seen.hexdigest()
+
+
+def require_room(folder: Path, nbytes: int, what: str) -> None:
+    """Raises DownloadError where ``folder``'s disk has less free."""
+    free = shutil.disk_usage(folder).free
+    if nbytes > free:
+        raise DownloadError(
+            f"{what}: {nbytes / 1e9:,.3f} GB are needed in {folder}, {free / 1e9:,.3f} GB are free",
+            hint="make room; --stream needs the least, --dry-run says how much",
+        )
+
+
+def _once(remote: Remote, manifest: Manifest, file: RemoteFile, partial: Path, what: str, tick: Tick) -> str:
+    """Brings ``partial`` to its full length, and returns its hash."""
+    if partial.is_symlink():  # which is none of ours, and leads elsewhere
+        partial.unlink()
+    have = partial.stat().st_size if partial.exists() else 0
+    if have > file.size:
+        partial.unlink()
+        have = 0
+    require_room(partial.parent, file.size - have, what)
+    if have == 0 and _quickly(remote, manifest, file, partial):
+        tick(file, file.size)
+        return digest(partial, file)
+    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o666), "ab", buffering=0) as into:
+
+        def arrived() -> int:
+            return os.fstat(into.fileno()).st_size
+
+        def go_on() -> None:
+            tick(file, arrived())
+            for piece in remote.part(manifest, file, arrived(), file.size):
+                _write_all(into.fileno(), piece)
+                tick(file, arrived())
+            if arrived() < file.size:
+                raise http.cut_off()
+
+        http.persistently(go_on, what, gained=arrived)
+        os.fsync(into.fileno())
+    return digest(partial, file)
+
+
+def _quickly(remote: Remote, manifest: Manifest, file: RemoteFile, partial: Path) -> bool:
+    quick = beside(partial, QUICK)  # it does not grow from its beginning, so that it cannot be gone on with
+    try:
+        if not remote.whole(manifest, file, quick) or quick.stat().st_size != file.size:
+            return False
+        quick.replace(partial)
+        return True
+    finally:
+        with suppress(OSError):
+            quick.unlink(missing_ok=True)
+
+
+def _write_all(fd: int, piece: bytes) -> None:
+    view = memoryview(piece)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def _sync_folder(folder: Path) -> None:
+    with suppress(OSError):
+        fd = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
