@@ -16,7 +16,23 @@ ROOT = Path(__file__).parents[1]
 MAX_LINES = 320
 
 # data flows one way: a part may import those before it
-ORDER = ("errors", "ggml", "gguf", "hub", "convert", "models", "fit", "offers", "engine", "launch", "chat", "ui", "server", "cli", "__main__")
+ORDER = (
+    "errors",
+    "ggml",
+    "gguf",
+    "hub",
+    "convert",
+    "models",
+    "fit",
+    "offers",
+    "engine",
+    "launch",
+    "chat",
+    "ui",
+    "server",
+    "cli",
+    "__main__",
+)
 STRANGERS = {("convert", "hub"), ("server", "ui")}  # parts that may not meet although the order allows it
 ONLY_IMPORTERS = {
     "huggingface_hub": {"hub"},

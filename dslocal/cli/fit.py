@@ -64,8 +64,9 @@ def fit(
         else:
             fit_report.print_table(rows, machine)
         return
-    published = _published(model, quant, lambda other: assess(other, machine, rates, pins), machine.cores)
-    wanted = published or _model(model, quant)
+    kept = _kept(model, quant)
+    published = None if kept else _published(model, quant, lambda other: assess(other, machine, rates, pins), machine.cores)
+    wanted = kept or published or _model(model, quant)
     here = wanted.file if ram is None and vram is None and os is None else None
     if here:
         machine = launch.limited(machine, here)
@@ -117,6 +118,22 @@ def _named(found: Assessment, model: Model) -> Assessment:
     return replace(found, model=model)
 
 
+def _kept(name: str, quant: str | None) -> Model | None:
+    """The GGUF file that ``name`` means, if it has been pulled or imported."""
+    from .. import hub
+
+    found = hub.find_kept(name, quant) if quant else hub.find_kept(name)
+    return _file(found.path) if found and found.quant != hub.CHECKPOINT and not found.missing else None
+
+
+def _file(path: Path) -> Model:
+    from ..fit.assessment import Model
+    from ..hub.parts import parts_of
+
+    header = parts_of(path)[1]
+    return Model(header.text("general.name") or path.stem, _type_of(header), header, file=path)
+
+
 def _published(name: str, quant: str | None, assess: Assess, cores: int) -> Model | None:
     """What ``name`` stands for on the hub or behind a URL, by headers alone; None for what models.yaml knows, or is here."""
     from .. import offers
@@ -131,8 +148,6 @@ def _published(name: str, quant: str | None, assess: Assess, cores: int) -> Mode
 def _model(name: str, quant: str | None) -> Model:
     """What ``name`` stands for. Raises NotFoundError, UsageError, and whatever is wrong with a file."""
     from .. import convert, models
-    from ..fit.assessment import Model
-    from ..hub.parts import parts_of
 
     entry = _known(name)
     if entry is not None:
@@ -141,8 +156,7 @@ def _model(name: str, quant: str | None) -> Model:
     if isinstance(found, Path):
         if quant:
             raise UsageError(f"--quant: {found.name} is a GGUF file, and is as it is", hint="a checkpoint or a name can be converted")
-        header = parts_of(found)[1]
-        return Model(header.text("general.name") or found.stem, _type_of(header), header, file=found)
+        return _file(found)
     return _outlined(found.name, convert.open_checkpoint(convert.FolderSource(found.folder)).config.values, quant or found.quant)
 
 
