@@ -116,11 +116,13 @@ def _refuse_unless_it_runs(place: Place, choice: Choice, *, asked: bool) -> None
 
 
 def _ask(choice: Choice) -> None:
-    """Raises UsageError where nobody can be asked, and Abort on a no."""
+    """Raises UsageError where nobody can be asked, and Exit on a no."""
     nbytes = choice.offer.model.download
     if not _somebody_is_there():
         raise UsageError(f"{gb(nbytes)} are to be fetched, and there is nobody to ask", hint="--yes")
-    typer.confirm(f"Fetch {gb(nbytes)}?", abort=True, err=True)
+    if not typer.confirm(f"Fetch {gb(nbytes)}?", err=True):
+        print("dslocal: nothing was fetched", file=sys.stderr)
+        raise typer.Exit(1)
 
 
 def _somebody_is_there() -> bool:
@@ -199,7 +201,8 @@ def _print_choice(place: Place, choice: Choice, *, dry_run: bool, as_json: bool)
             sizes = {"download": offer.model.download, "disk": offer.disk, "verdict": plan.verdict, "n_ctx": plan.loading.n_ctx}
             print(json.dumps({**fields, **sizes}))
         return
-    runs = f"runs on {RUNS[plan.verdict]} with {plan.loading.n_ctx:,} tokens of context" if plan.verdict != "no" else "does not run here"
+    where = "from the SSD" if plan.verdict == "ssd" else f"on the {RUNS[plan.verdict]}"
+    runs = f"runs {where} with {plan.loading.n_ctx:,} tokens of context" if plan.verdict != "no" else "does not run here"
     what = "ready-made" if offer.way == "ready-made" else "converted"
     lines = [
         f"{place.name} {offer.model.quant}, {what}, from {source}: {choice.why}",

@@ -199,7 +199,7 @@ def test_the_way_that_the_disk_has_room_for(
     assert b"of disk are needed" in done.stderr
 
 
-@pytest.mark.parametrize(("answer", "code"), [("n\n", 130), ("\n", 130)])
+@pytest.mark.parametrize(("answer", "code"), [("n\n", 1), ("\n", 1)])
 def test_it_asks_before_much(run: Run, hub: LocalHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str, code: int) -> None:
     big = write_header(tmp_path, "llm-67b", recipe="Q2_K")
     assert big.stat().st_size > 20e9
