@@ -10,6 +10,8 @@ from .messages import Call, Message, Segment, Special, Text, Thinking, Tool, enc
 from .question import Question, compose, departs
 from .reasoning import Answer, Reasoning, Reclassified
 from .recognition import Recognition, recognise
+from .repair import Repair
+from .saved import Saved, last_saved, load_saved, new_saved
 from .session import Dropped, Event, Session
 from .settings import Setting, Settings
 
@@ -29,6 +31,8 @@ __all__ = [
     "Reasoning",
     "Reclassified",
     "Recognition",
+    "Repair",
+    "Saved",
     "Segment",
     "Session",
     "Setting",
@@ -50,6 +54,9 @@ __all__ = [
     "fill",
     "final_answer",
     "gap_at",
+    "last_saved",
+    "load_saved",
+    "new_saved",
     "read_text",
     "recognise",
     "spell",

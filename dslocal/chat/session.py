@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from .answering import Turn, answer, overflow, reserve
@@ -14,6 +15,9 @@ from .settings import Settings
 
 if TYPE_CHECKING:
     from ..engine import Context
+
+
+PROBES = ("a", "1")  # two questions that have nothing in common
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,13 @@ class Session:
     def segments(self, text: str) -> list[Segment]:
         """The prompt that asks ``text`` next."""
         return self._render([*self.history, Message("user", text)])
+
+    def certain(self) -> list[int]:
+        """The ids that the next prompt begins with whatever is asked: all up to the question, reasoning left out."""
+        if not self.history:
+            return []
+        one, other = (encode(self.segments(text), self.context.model) for text in PROBES)
+        return [have for have, _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False))]
 
     def stream(self, text: str, seed: int, *, on_prefill: Callable[[int, int], None] | None = None) -> Generator[Event]:
         """Asks ``text`` and yields what happens. ``on_prefill`` is told tokens of the prompt evaluated and to evaluate.

@@ -23,18 +23,22 @@ def chat(
     n_gpu_layers: GpuLayers = None,
     cpu_moe: CpuMoe = None,
     family: FamilyFlag = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the last conversation, with its model unless one is named.")] = False,
 ) -> None:
     """Talk with a model in the terminal."""
     import sys
 
     from .. import chat as conversation
+    from .. import models
     from ..errors import UsageError
     from ..ui.chat import ChatLoop
     from . import runtime
+    from .resumed import kept
 
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError("chat needs a terminal", hint="dslocal ask reads a question from stdin")
-    path, header, spoken = runtime.prepare(model, family)
+    saved = conversation.last_saved() if resume else None
+    path, header, spoken = runtime.prepare(model or (saved.model if saved else None), family)
     if spoken.completes:
         raise UsageError(
             f"{header.text('general.name') or path.name} is a base model: it goes on with a text and cannot chat",
@@ -46,6 +50,10 @@ def chat(
     runtime.advise(spoken, settings, thinking, system)
     for path_given in file or []:
         conversation.read_text(path_given)  # or the error would come with the first question
+    name = header.text("general.name") or path.stem
     with runtime.running(path, header, pins) as context:
         session = conversation.Session(context, spoken, settings, system, thinking)
-        ChatLoop(session, header.text("general.name") or path.stem, files=file or [], math=math).run()
+        resumed = saved is not None
+        saved = saved or conversation.new_saved(runtime.named_model(model) or models.last_used() or models.DEFAULT)
+        with kept(session, saved, resumed=resumed, thinking_given=think is not None):
+            ChatLoop(session, name, saved, files=file or [], math=math).run()

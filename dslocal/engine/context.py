@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,19 @@ from .params import N_BATCH, context_params
 SMALL = 64 << 20  # bytes of weights below which one thread is best
 
 
+class Follower(Protocol):
+    """Is told of all that enters and leaves a context's KV cache."""
+
+    def evaluated(self, start: int, ids: Sequence[int]) -> None:
+        """``ids`` now are at the positions from ``start`` on. Called before anything else is evaluated."""
+
+    def trimmed(self, length: int) -> None:
+        """``length`` positions are left at the most."""
+
+    def close(self) -> None:
+        """The context is about to be closed."""
+
+
 class Context:
     """Evaluates ids of one sequence. ``ids`` is what the KV cache holds, position by position."""
 
@@ -29,12 +42,15 @@ class Context:
         if isinstance(loading, int):
             loading = Loading(loading)
         self.model, self.n_ctx, self._step = model, loading.n_ctx, max(N_BATCH, loading.n_ubatch)
+        self.kv_type, self.flash_attn = loading.kv_type.name, loading.flash_attn
         self.ids: list[int] = []
+        self.follower: Follower | None = None
         self.abort = AbortFlag()
         self._low = ggml.require()
         log.forget()
         params = context_params(loading)
-        params.n_threads = params.n_threads_batch = n_threads or _threads_for(model)
+        self.loading, self.n_threads = loading, n_threads or _threads_for(model)
+        params.n_threads = params.n_threads_batch = self.n_threads
         params.abort_callback, params.abort_callback_data = self.abort.callback, self.abort.data
         self._handle: Any = self._low.llama_init_from_model(model.handle, params)
         if not self._handle:
@@ -52,8 +68,26 @@ class Context:
 
     def close(self) -> None:
         if self._handle:
+            if self.follower:
+                self.follower.close()
             self._low.llama_free(self._handle)
             self._handle = None
+
+    @property
+    def handle(self) -> Any:
+        """llama.cpp's own context."""
+        return self._handle
+
+    def forget(self) -> None:
+        """Empties the KV cache."""
+        self.trim(0)
+
+    def trim(self, length: int) -> None:
+        """Removes what is behind the first ``length`` positions."""
+        self._low.llama_memory_seq_rm(self._memory, 0, length, -1)
+        del self.ids[length:]
+        if self.follower:
+            self.follower.trimmed(length)
 
     def prefill(self, ids: Sequence[int], on_progress: Callable[[int, int], None] | None = None) -> int:
         """Brings the KV cache to exactly ``ids`` and returns how many of them it held already.
@@ -65,35 +99,53 @@ class Context:
             if have != want:
                 break
             kept += 1
-        self._low.llama_memory_seq_rm(self._memory, 0, kept, -1)
-        del self.ids[kept:]
+        self.trim(kept)
         for start in range(kept, len(ids), self._step):
             self.evaluate(ids[start : start + self._step])
             if on_progress:
                 on_progress(len(self.ids) - kept, len(ids) - kept)
         return kept
 
-    def evaluate(self, ids: Sequence[int]) -> None:
-        """Appends ids, a batch at the most. Raises KeyboardInterrupt when aborted, EngineError when llama.cpp fails."""
-        if len(self.ids) + len(ids) > self.n_ctx:
-            raise EngineError(f"{len(self.ids) + len(ids):,} tokens in a context of {self.n_ctx:,}")
-        tokens = (self._low.llama_token * len(ids))(*ids)
-        log.forget()
-        batch = self._low.llama_batch_get_one(tokens, len(ids))
-        self.abort.busy = True
-        status = self._low.llama_decode(self._handle, batch)
-        self.abort.busy = False
-        if status or self.abort.is_set():
-            self._low.llama_memory_seq_rm(self._memory, 0, len(self.ids), -1)
-            if status in (0, 2):
-                raise KeyboardInterrupt
-            raise EngineError(f"llama.cpp failed to evaluate ({status}): {log.complaint('no reason given')}")
-        self.ids += ids
+    def evaluate(self, ids: Sequence[int], *, every: bool = False) -> None:
+        """Appends ids, a batch at the most. Raises KeyboardInterrupt when aborted, EngineError when llama.cpp fails.
 
-    def logits(self) -> NDArray[np.float32]:
-        """float32 ``[n_vocab]`` after the last id: a view on llama.cpp's own memory, valid until the next evaluation."""
-        pointer = self._low.llama_get_logits_ith(self._handle, -1)
+        With ``every``, there are logits after each of them, else after the last alone; so many must be in the loading's ``n_outputs``.
+        """
+        start = len(self.ids)
+        if start + len(ids) > self.n_ctx:
+            raise EngineError(f"{start + len(ids):,} tokens in a context of {self.n_ctx:,}")
+        batch = self._low.llama_batch_get_one((self._low.llama_token * len(ids))(*ids), len(ids))
+        if every:
+            batch.logits = (ctypes.c_int8 * len(ids))(*(1 for _ in ids))
+        try:
+            decode(self._handle, batch, self.abort)
+        except BaseException:
+            self._low.llama_memory_seq_rm(self._memory, 0, start, -1)
+            raise
+        self.ids += ids
+        if self.follower:
+            self.follower.evaluated(start, ids)
+
+    def logits(self, index: int = -1) -> NDArray[np.float32]:
+        """float32 ``[n_vocab]`` after the last id: a view on llama.cpp's own memory, valid until the next evaluation.
+
+        After an evaluation with ``every``, ``index`` counts its ids from 0.
+        """
+        pointer = self._low.llama_get_logits_ith(self._handle, index)
         return np.ctypeslib.as_array(ctypes.cast(pointer, ctypes.POINTER(ctypes.c_float)), (self.model.n_vocab,))
+
+
+def decode(handle: Any, batch: Any, abort: AbortFlag) -> None:
+    """``llama_decode`` of one batch. Raises KeyboardInterrupt when aborted, EngineError when llama.cpp fails; then part of the batch may
+    be in the cache."""
+    log.forget()
+    abort.busy = True
+    status = ggml.require().llama_decode(handle, batch)
+    abort.busy = False
+    if status == 2 or abort.is_set():
+        raise KeyboardInterrupt
+    if status:
+        raise EngineError(f"llama.cpp failed to evaluate ({status}): {log.complaint('no reason given')}")
 
 
 def _threads_for(model: Model) -> int:

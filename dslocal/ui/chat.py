@@ -24,8 +24,10 @@ if TYPE_CHECKING:
 class ChatLoop:
     """One conversation. ``files`` go with the next question; ``math`` decides on the directive for mathematics, None by question."""
 
-    def __init__(self, session: chat.Session, name: str, *, files: Sequence[Path] = (), math: bool | None = None) -> None:
-        self.session, self.files, self.math = session, list(files), math
+    def __init__(
+        self, session: chat.Session, name: str, saved: chat.Saved, *, files: Sequence[Path] = (), math: bool | None = None
+    ) -> None:
+        self.session, self.saved, self.files, self.math = session, saved, list(files), math
         self.last_sent: str | None = None
         self._name = one_line(name, 40)
         self._console = Console(highlight=False)
@@ -36,10 +38,19 @@ class ChatLoop:
         title = self.session.family.title
         named = title if title.startswith(self._name) else f"{self._name}, {title}"
         self.say(f"{named}: {self.session.context.n_ctx:,} tokens of context. /help lists commands.")
+        if self.session.history:
+            questions = sum(message.role == "user" for message in self.session.history)
+            began = time.strftime("%d %B, %H:%M", time.localtime(self.saved.began))
+            self.say(f"going on with the conversation of {began}: {questions} question{'s' if questions > 1 else ''}")
         leaving = False
         while True:
             try:
-                line = prompt.prompt("› ").strip()
+                repair = chat.Repair(self.session.context, self.session.certain())
+                repair.start()
+                try:
+                    line = prompt.prompt("› ").strip()
+                finally:
+                    repair.stop()
                 leaving = False
                 if line.startswith("/") and not line.startswith("//"):
                     commands.run(self, line)
@@ -93,9 +104,20 @@ class ChatLoop:
                 self.say(f"thought for {time.monotonic() - began:.1f} s, {self._reasoning_tokens():,} tokens; /think shows it")
             self.say("interrupted")
             return
+        finally:
+            self._save()
         turn = self.session.turn
         if turn and turn.finish_reason and turn.finish_reason.value == "length":
             self.say(f"cut after {turn.completion_tokens:,} tokens")
+
+    def _save(self) -> None:
+        """Puts what was said on disk, if anything was."""
+        session, saved = self.session, self.saved
+        if session.history == saved.history:
+            return
+        saved.history = list(session.history)
+        saved.system, saved.thinking = session.system, session.thinking.value if session.thinking else ""
+        saved.write()
 
     def say(self, text: str) -> None:
         """The chat's own voice, dim."""

@@ -143,7 +143,7 @@ def test_without_a_terminal(run: Run, args: list[str]) -> None:
 @pytest.mark.parametrize(
     ("args", "code", "said"),
     [
-        (["chat", "nothing"], 3, "no model or file called 'nothing' (known: nano"),
+        (["chat", "nothing"], 3, "no model or file called 'nothing' (here: nano"),
         (["chat", "-f", "/no/file"], 3, "/no/file: no such file"),
         (["chat", "--ctx", "100"], 2, "--ctx: 100 is out of range"),
     ],
@@ -153,3 +153,39 @@ def test_refused_at_once(run: Run, args: list[str], code: int, said: str) -> Non
         assert screen.leave() == code
         assert said in screen.text
         assert screen.text.count("\n") == 1
+
+
+def left(own: Run, *args: str, question: str) -> tuple[str, int, int]:
+    """A chat of one question: what was shown, and the tokens of its prompt and those of them that were cached."""
+    with Screen([str(BINARY), "chat", *args], own.env()) as chat:
+        chat.wait_for(READY)
+        say(chat, "/set temperature 0")
+        chat.wait_for(READY)
+        ask(chat, question)
+        say(chat, "/stats")
+        shown = chat.wait_for("seed ")
+        chat.wait_for(READY)
+        chat.press(CTRL_D)
+        assert chat.leave() == 0
+        prompt, cached = re.findall(r"prompt ([\d,]+) tokens \(([\d,]+) cached", shown)[-1]
+        return chat.text, int(prompt.replace(",", "")), int(cached.replace(",", ""))
+
+
+def test_a_conversation_is_gone_on_with(own: Run) -> None:
+    left(own, question="What is 47 × 86?" + " Please be careful with this one." * 12)  # long enough to be worth a state on disk
+    states = list((own.home / "state" / "sessions").glob("*.kv"))
+    assert [stat.S_IMODE(file.stat().st_mode) for file in states] == [0o600]
+    shown, prompt, cached = left(own, "--resume", question="Now add 5 to that.")
+    assert "going on with the conversation of" in shown
+    assert "4047" in shown
+    assert prompt - cached < 40  # the new question
+    states[0].write_bytes(b"damaged")
+    shown, prompt, cached = left(own, "--resume", question="Now add 5 to that.")
+    assert "4052" in shown
+    assert len(list((own.home / "state" / "sessions").glob("*.json"))) == 2  # one conversation, and its state's note
+
+
+def test_nothing_to_go_on_with(own: Run) -> None:
+    with Screen([str(BINARY), "chat", "--resume"], own.env()) as chat:
+        chat.wait_for("no conversation to go on with (dslocal chat begins one)")
+        assert chat.leave() == 3

@@ -1,0 +1,123 @@
+"""Proves that a KV cache comes back from disk as it was, into the model that made it and no other, and that damage is noticed."""
+
+from __future__ import annotations
+
+import json
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dslocal import convert
+from dslocal.engine import Context, Model
+from dslocal.engine.state import fingerprint, remove_state, restore_state, save_state, state_bytes
+from dslocal.fit.loading import Loading
+from dslocal.ggml import GgmlType
+
+PROMPT = "Forty-seven times eighty-six is four thousand and forty-two, and nobody is surprised. " * 4
+
+
+@pytest.fixture(scope="module")
+def q4(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """nano in another quantization."""
+    from dslocal.hub.paths import bundled
+
+    out = tmp_path_factory.mktemp("q4") / "nano-Q4_K_M.gguf"
+    plan = convert.make_plan(convert.open_checkpoint(convert.FolderSource(bundled("nano"))), [convert.recipe_named("Q4_K_M")])
+    convert.write(plan, [out])
+    return out
+
+
+@pytest.fixture
+def saved(nano: Path, tmp_path: Path) -> tuple[Path, list[int], np.ndarray]:
+    """A state on disk, its ids, and the logits after one more."""
+    with Model(nano) as model, Context(model, 512) as context:
+        ids = model.encode(PROMPT)
+        context.prefill(ids)
+        path = tmp_path / "s.kv"
+        assert save_state(context, path) == path.stat().st_size
+        assert abs(path.stat().st_size - state_bytes(context)) < 100
+        context.evaluate(ids[:1])
+        return path, ids, context.logits().copy()
+
+
+def test_it_comes_back(nano: Path, saved: tuple[Path, list[int], np.ndarray]) -> None:
+    path, ids, expected = saved
+    with Model(nano) as model, Context(model, 1024) as context:
+        context.prefill(model.encode("something else entirely"))
+        assert restore_state(context, path) == len(ids)
+        assert context.ids == ids
+        context.evaluate(ids[:1])
+        np.testing.assert_array_equal(context.logits(), expected)
+        assert context.prefill([*ids, *ids[:3]]) == len(ids) + 1  # and the next prompt shares it
+    assert [stat.S_IMODE(file.stat().st_mode) for file in path.parent.glob("*.kv")] == [0o600]
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1000])
+
+
+def note(**changes: object) -> Callable[[Path], None]:
+    def change(path: Path) -> None:
+        file = path.with_name(path.name + ".json")
+        file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+
+    return change
+
+
+def no_note(path: Path) -> None:
+    path.with_name(path.name + ".json").unlink()
+
+
+def no_json(path: Path) -> None:
+    path.with_name(path.name + ".json").write_bytes(b"\xff{")
+
+
+DAMAGE = [flip, cut, no_note, no_json, Path.unlink, note(tokens=-1), note(tokens=1 << 40), note(tokens="x"), note(bytes=None)]
+DAMAGE += [note(sha256=""), note(format=0), note(model="0" * 64), note(kv_type="Q8_0"), note(tokens=5)]
+
+
+@pytest.mark.parametrize("damage", DAMAGE, ids=range(len(DAMAGE)))
+def test_what_is_damaged_is_not_taken(nano: Path, saved: tuple[Path, list[int], np.ndarray], damage: Callable[[Path], None]) -> None:
+    path, _, _ = saved
+    damage(path)
+    with Model(nano) as model, Context(model, 512) as context:
+        assert restore_state(context, path) == 0
+        assert context.prefill(model.encode("still usable")) == 0
+
+
+def test_another_quantization_is_another_model(q4: Path, nano: Path, saved: tuple[Path, list[int], np.ndarray]) -> None:
+    assert fingerprint(q4) != fingerprint(nano)
+    with Model(q4) as model, Context(model, 512) as context:
+        assert restore_state(context, saved[0]) == 0
+        assert context.ids == []
+
+
+@pytest.mark.parametrize("loading", [Loading(512, kv_type=GgmlType.Q8_0), Loading(32)], ids=["another type", "too short"])
+def test_another_cache_is_not_filled(nano: Path, saved: tuple[Path, list[int], np.ndarray], loading: Loading) -> None:
+    with Model(nano) as model, Context(model, loading) as context:
+        assert restore_state(context, saved[0]) == 0
+
+
+def test_weights_that_differ_in_a_few_places_are_told_apart(nano: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.gguf"
+    data = bytearray(nano.read_bytes())
+    data[len(data) * 2 // 3 :] = bytes(len(data) - len(data) * 2 // 3)
+    other.write_bytes(data)
+    assert fingerprint(other) != fingerprint(nano)
+
+
+def test_nothing_is_saved_of_nothing_and_removal_is_complete(nano: Path, saved: tuple[Path, list[int], np.ndarray], tmp_path: Path) -> None:
+    with Model(nano) as model, Context(model, 64) as context:
+        assert save_state(context, tmp_path / "empty.kv") == 0
+    remove_state(saved[0])
+    remove_state(saved[0])
+    assert list(tmp_path.iterdir()) == []
