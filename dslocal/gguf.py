@@ -136,6 +136,14 @@ def parse_header(file: BinaryIO, size: int, *, name: str) -> GgufHeader:
     return GgufHeader(version, metadata, tensors, -(-reader.position // alignment) * alignment)
 
 
+def main_type(header: GgufHeader) -> str:
+    """The name of the type of most weights; empty where there are none."""
+    sizes: dict[str, int] = {}
+    for tensor in header.tensors:
+        sizes[tensor.type.name] = sizes.get(tensor.type.name, 0) + tensor.nbytes
+    return max(sizes, key=lambda kind: sizes[kind], default="")
+
+
 @functools.lru_cache(maxsize=8192)
 def tensor_class(name: str) -> str:
     """What a GGUF tensor is for, in the words that sizes are reported in."""

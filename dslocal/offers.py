@@ -15,7 +15,7 @@ from . import hub
 from .errors import DownloadError, NotFoundError, UsageError
 from .fit.assessment import Assessment, Model
 from .fit.shape import legacy_mla
-from .gguf import GgufHeader
+from .gguf import GgufHeader, main_type
 from .hub.header import first_parts, remote_header
 from .hub.manifest import Manifest, RemoteFile
 from .hub.places import Place
@@ -216,13 +216,13 @@ def _config(remote: Remote, manifest: Manifest) -> dict[str, object]:
 def _ready(remote: Remote, manifest: Manifest, files: Sequence[RemoteFile], header: GgufHeader, quant: str, mtp: bool) -> Offer:
     nbytes = sum(file.size for file in files)
     name = header.text("general.name") or files[0].name.rsplit("/", 1)[-1].removesuffix(".gguf")
-    return Offer("ready-made", Model(name, quant, header, nbytes), remote, manifest, tuple(files), mtp, nbytes)
+    return Offer("ready-made", Model(name, quant or main_type(header), header, nbytes), remote, manifest, tuple(files), mtp, nbytes)
 
 
 def quant_of(file: str) -> str:
-    """The quantization that a GGUF file's name tells, else what stands before its ending."""
+    """The quantization that a GGUF file's name tells; empty where it tells none."""
     found = _QUANT.findall(file.rsplit("/", 1)[-1].removesuffix(".gguf").upper())
-    return found[-1] if found else "GGUF"
+    return found[-1] if found else ""
 
 
 def _shard(checkpoint: int) -> int:

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from ..fit.machine import Machine
     from ..fit.plan import Pins
     from ..fit.speed import Rates
-    from ..gguf import GgufHeader
     from ..hub import ModelEntry
     from ..offers import Assess
 
@@ -128,10 +127,11 @@ def _kept(name: str, quant: str | None) -> Model | None:
 
 def _file(path: Path) -> Model:
     from ..fit.assessment import Model
+    from ..gguf import main_type
     from ..hub.parts import parts_of
 
     header = parts_of(path)[1]
-    return Model(header.text("general.name") or path.stem, _type_of(header), header, file=path)
+    return Model(header.text("general.name") or path.stem, main_type(header), header, file=path)
 
 
 def _published(name: str, quant: str | None, assess: Assess, cores: int) -> Model | None:
@@ -190,11 +190,3 @@ def _other_quants(name: str, model: Model) -> list[tuple[str, Model]]:
         return []
     entry = _known(name)
     return [(quant, _model(name, quant)) for quant in (entry.quants if entry else hub.DEFAULT_QUANTS) if quant != model.quant]
-
-
-def _type_of(header: GgufHeader) -> str:
-    """The type of most weights."""
-    sizes: dict[str, int] = {}
-    for tensor in header.tensors:
-        sizes[tensor.type.name] = sizes.get(tensor.type.name, 0) + tensor.nbytes
-    return max(sizes, key=lambda kind: sizes[kind], default="")

@@ -153,13 +153,11 @@ def _free(name: str) -> str:
 def _quant(header: GgufHeader) -> str:
     """What the file says its quantization is, else the type of most weights."""
     from .. import convert
+    from ..gguf import main_type
 
     number = header.integer("general.file_type", -1) & ~GUESSED
     names = {recipe.file_type: recipe.name for recipe in convert.RECIPES.values()}
-    sizes: dict[str, int] = {}
-    for tensor in header.tensors:
-        sizes[tensor.type.name] = sizes.get(tensor.type.name, 0) + tensor.nbytes
-    return names.get(number) or max(sizes, key=lambda kind: sizes[kind], default="unknown")
+    return names.get(number) or main_type(header) or "unknown"
 
 
 def _require_distinct(entries: list[Kept]) -> None:
