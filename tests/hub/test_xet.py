@@ -1,0 +1,80 @@
+"""Proves that a file which the hub has in its Xet store comes that way, verified like any other, and over HTTP when that fails.
+
+The store itself is imitated: its protocol is hf_xet's own, in native code, and was not run against a real one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import huggingface_hub
+import pytest
+from hub_clients import REPO, WEIGHTS
+from huggingface_hub import file_download
+from local_hub import LocalHub
+from published import hub_for_dslocal
+
+from dslocal.errors import DownloadError
+from dslocal.hub.fetch import fetch
+from dslocal.hub.remote import HubRepository
+
+NAME = "model.safetensors"
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalHub]:
+    monkeypatch.setattr(file_download, "is_xet_available", lambda: True)
+    monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", lambda *_, **__: SimpleNamespace(xet_file_data=object()))
+    with hub_for_dslocal(tmp_path / "hf") as running:
+        yield running
+
+
+def giving(data: bytes) -> Callable[..., None]:
+    def xet_get(*, incomplete_path: Path, expected_size: int, **_: Any) -> None:
+        assert expected_size == len(WEIGHTS)
+        incomplete_path.write_bytes(data)
+
+    return xet_get
+
+
+def failing(*, incomplete_path: Path, **_: Any) -> None:
+    incomplete_path.write_bytes(WEIGHTS[:1000])
+    raise RuntimeError("the store is down")
+
+
+def fetched(tmp_path: Path) -> bytes:
+    remote, path = HubRepository(REPO), tmp_path / NAME
+    manifest = remote.manifest()
+    fetch(remote, manifest, manifest.file(NAME), path)
+    assert [file.name for file in tmp_path.iterdir() if file.name.startswith(NAME)] == [NAME]
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("way", "over_http"),
+    [(giving(WEIGHTS), 0), (failing, 1), (giving(WEIGHTS[:-1]), 1), (giving(b""), 1)],
+    ids=["whole", "the store fails", "too short", "nothing"],
+)
+def test_the_store_is_used_where_it_works(
+    hub: LocalHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: Callable[..., None], over_http: int
+) -> None:
+    monkeypatch.setattr(file_download, "xet_get", way)
+    assert fetched(tmp_path) == WEIGHTS
+    assert hub.complete_fetches(NAME) == over_http
+
+
+def test_what_it_gives_is_checked(hub: LocalHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(file_download, "xet_get", giving(bytes(len(WEIGHTS))))
+    with pytest.raises(DownloadError, match="twice"):
+        fetched(tmp_path)
+    assert not (tmp_path / NAME).exists()
+
+
+def test_a_file_that_began_over_http_goes_on_so(hub: LocalHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(file_download, "xet_get", failing)
+    (tmp_path / f"{NAME}.partial").write_bytes(WEIGHTS[:200_000])
+    assert fetched(tmp_path) == WEIGHTS
+    assert hub.sent(NAME) == len(WEIGHTS) - 200_000
