@@ -65,7 +65,7 @@ class LocalHub:
 
     def __enter__(self) -> LocalHub:
         for listener in self._listeners:
-            threading.Thread(target=listener.serve_forever, args=(0.02,), daemon=True).start()
+            threading.Thread(target=listener.serve_forever, args=(0.005,), daemon=True).start()
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:

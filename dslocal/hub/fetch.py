@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -66,23 +67,24 @@ def fetch(
     *,
     tick: Tick = no_tick,
     before_again: Callable[[], None] | None = None,
+    stop: threading.Event | None = None,
 ) -> str:
     """Makes ``path`` the file, verified, and returns a remark for the user, mostly empty.
 
-    ``before_again`` is called before a damaged file is fetched once more, which needs room for both. Whatever interrupts it, what has
-    arrived stays beside ``path`` and the next call goes on there. Raises DownloadError, NotFoundError.
+    ``before_again`` is called before a damaged file is fetched once more, which needs room for both. Whatever interrupts it (``stop`` as
+    well), what has arrived stays beside ``path`` and the next call goes on there. Raises DownloadError, NotFoundError.
     """
     partial, damaged = beside(path, PARTIAL), beside(path, DAMAGED)
     what = f"{manifest.origin}: {file.name}"
     try:
-        found = _once(remote, manifest, file, partial, what, tick)
+        found = _once(remote, manifest, file, partial, what, tick, stop)
         remark = ""
         if found != file.hash:
             partial.replace(damaged)
             remark = f"{_wrong(what, found, file)}; put aside and fetched once more"
             if before_again:
                 before_again()
-            found = _once(remote, manifest, file, partial, what, tick)
+            found = _once(remote, manifest, file, partial, what, tick, stop)
         if found != file.hash:
             partial.replace(damaged)
             hint = f"put aside as {damaged}; the hub's copy or the way here is damaged"
@@ -124,7 +126,7 @@ def require_room(folder: Path, nbytes: int, what: str) -> None:
         )
 
 
-def _once(remote: Remote, manifest: Manifest, file: RemoteFile, partial: Path, what: str, tick: Tick) -> str:
+def _once(remote: Remote, manifest: Manifest, file: RemoteFile, partial: Path, what: str, tick: Tick, stop: threading.Event | None) -> str:
     """Brings ``partial`` to its full length, and returns its hash."""
     if partial.is_symlink():  # which is none of ours, and leads elsewhere
         partial.unlink()
@@ -146,10 +148,12 @@ def _once(remote: Remote, manifest: Manifest, file: RemoteFile, partial: Path, w
             for piece in remote.part(manifest, file, arrived(), file.size):
                 _write_all(into.fileno(), piece)
                 tick(file, arrived())
+                if stop is not None and stop.is_set():
+                    raise http.stopped()
             if arrived() < file.size:
                 raise http.cut_off()
 
-        http.persistently(go_on, what, gained=arrived)
+        http.persistently(go_on, what, gained=arrived, stop=stop)
         os.fsync(into.fileno())
     return digest(partial, file)
 

@@ -6,6 +6,7 @@ The session brings proxies, certificates and HF_HUB_OFFLINE. Nothing here trusts
 from __future__ import annotations
 
 import random
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -28,6 +29,10 @@ _T = TypeVar("_T")
 Check = Callable[["httpx2.Response"], None]
 
 
+class _NonsenseError(Exception):
+    """An answer that makes no sense, and would make none the next time."""
+
+
 def session() -> httpx2.Client:
     """huggingface_hub's client, without its warnings."""
     from huggingface_hub.utils import get_session, logging
@@ -43,17 +48,19 @@ def _response(url: str, headers: Mapping[str, str], check: Check | None) -> Iter
         _refuse_errors(response)
         if check is not None:
             check(response.history[0] if response.history else response)
+        if response.status_code not in (200, 206):  # as a redirect to nowhere
+            raise _NonsenseError(f"{response.url.host} answers {response.status_code} and no file")
         yield response
 
 
-def small(url: str, headers: Mapping[str, str], most: int, what: str) -> bytes:
+def small(url: str, headers: Mapping[str, str], most: int) -> bytes:
     """A whole body of at most ``most`` bytes."""
     with _response(url, headers, None) as response:
         body = bytearray()
         for chunk in response.iter_bytes(CHUNK):
             body += chunk
             if len(body) > most:
-                raise DownloadError(f"{what}: goes on after {most:,} bytes; that cannot be right")
+                raise _NonsenseError(f"goes on after {most:,} bytes; that cannot be right")
     return bytes(body)
 
 
@@ -63,7 +70,7 @@ def part(url: str, headers: Mapping[str, str], start: int, stop: int, check: Che
         return
     with _response(url, {**headers, "Range": f"bytes={start}-{stop - 1}"}, check) as response:
         skip, left = _skipped(response, start), stop - start
-        for chunk in response.iter_bytes(CHUNK):
+        for chunk in response.iter_bytes():  # as they come: what is gathered first is lost when the connection breaks
             piece = chunk[skip:] if skip else chunk
             skip = max(0, skip - len(chunk))
             if piece:
@@ -79,7 +86,7 @@ def _skipped(response: httpx2.Response, start: int) -> int:
         return start
     given = response.headers.get("Content-Range", "")
     if given.startswith("bytes ") and not given.startswith(f"bytes {start}-"):
-        raise DownloadError(f"{response.url.host}: sends {given!r:.60} where byte {start} was asked for")
+        raise _NonsenseError(f"{response.url.host} sends {given!r:.60} where byte {start} was asked for")
     return 0
 
 
@@ -101,10 +108,12 @@ def length(url: str, headers: Mapping[str, str]) -> int | None:
     return int(said) if said.isascii() and said.isdecimal() and len(said) < 20 else None
 
 
-def persistently(action: Callable[[], _T], what: str, *, gained: Callable[[], int] = int, patience: int = PATIENCE) -> _T:
+def persistently(
+    action: Callable[[], _T], what: str, *, gained: Callable[[], int] = int, patience: int = PATIENCE, stop: threading.Event | None = None
+) -> _T:
     """``action()``, tried again after failures that pass; one that brought bytes, by ``gained``, costs no patience.
 
-    Raises the failure explained: NotFoundError, DownloadError.
+    Raises the failure explained: NotFoundError, DownloadError; soon, once ``stop`` is set.
     """
     tries, before = 0, gained()
     while True:
@@ -117,7 +126,19 @@ def persistently(action: Callable[[], _T], what: str, *, gained: Callable[[], in
             tries, before = (1, gained()) if gained() > before else (tries + 1, before)
             if wait is None or tries >= patience:
                 raise explained(e, what) from e
-            time.sleep(wait)
+            pause(wait, stop)
+
+
+def pause(seconds: float, stop: threading.Event | None) -> None:
+    """Waits. Raises DownloadError when ``stop`` is set."""
+    if stop is None:
+        time.sleep(seconds)
+    elif stop.wait(seconds):
+        raise stopped()
+
+
+def stopped() -> DownloadError:
+    return DownloadError("stopped", hint=AGAIN)
 
 
 def _worth_waiting(error: Exception, tries: int) -> float | None:
@@ -152,6 +173,8 @@ def explained(error: Exception, what: str) -> DslocalError:
     import httpx2
     from huggingface_hub import errors
 
+    if isinstance(error, _NonsenseError):
+        return DownloadError(f"{what}: {error}")
     if isinstance(error, errors.HfHubHTTPError) and error.response is not None:
         return _refused(error, error.response, what)
     if isinstance(error, errors.OfflineModeIsEnabled):

@@ -13,7 +13,7 @@ from ..errors import DownloadError, NotFoundError
 
 MAX_FILES = 20_000
 MAX_SIZE = 1 << 48  # bytes of one file
-MAX_NAME = 500
+MAX_NAME, MAX_PART = 500, 240  # characters; bytes between slashes: file systems take 255, and something is put behind them
 
 SHA256, SHA1 = re.compile("[0-9a-f]{64}"), re.compile("[0-9a-f]{40}")
 
@@ -85,6 +85,8 @@ def safe_name(origin: str, name: object) -> str:
     if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME or not name.isprintable() or set(name) & set("\\:"):
         raise DownloadError(f"{origin}: lists a file with an unusable name, {str(name)[:200]!r:.200}", hint="nothing was written")
     path = PurePosixPath(name)
+    if max(len(part.encode()) for part in (*path.parts, "")) > MAX_PART:
+        raise DownloadError(f"{origin}: lists a file with a name that is too long, {name!r:.200}", hint="nothing was written")
     if path.is_absolute() or ".." in path.parts or str(path) != name or name == ".":
         raise DownloadError(f"{origin}: lists {name!r:.200}, which leads out of the repository", hint="nothing was written")
     return name

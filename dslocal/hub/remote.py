@@ -72,7 +72,7 @@ class HubRepository:
         url = f"{self._endpoint}/api/models/{self.repository}/revision/{revision}?blobs=true"
 
         def ask() -> Manifest:
-            body = http.small(url, self._headers, MAX_LISTING, self.origin)
+            body = http.small(url, self._headers, MAX_LISTING)
             try:
                 return manifest_of(self.origin, self.repository.split("/")[1], json.loads(body))
             except (ValueError, RecursionError):
@@ -134,7 +134,7 @@ class PlainFolder:
         return self.url
 
     def manifest(self) -> Manifest:
-        text = http.persistently(lambda: http.small(f"{self._base}/{SUMS}", {}, MAX_LISTING, self.url), f"{self.url}: {SUMS}")
+        text = http.persistently(lambda: http.small(f"{self._base}/{SUMS}", {}, MAX_LISTING), f"{self.url}: {SUMS}")
         lines = text.decode("utf-8", "replace").splitlines()
         if len(lines) > MAX_FILES:
             raise DownloadError(f"{self.url}: {SUMS} lists {len(lines):,} files; more than {MAX_FILES:,} cannot be right")

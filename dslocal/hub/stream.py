@@ -7,18 +7,19 @@ this run or a later one. It satisfies ``dslocal.convert``'s Source without knowi
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
-from ..errors import CheckpointError, ConversionError, DownloadError
+from ..errors import CheckpointError, ConversionError
 from . import http
+from .at_once import at_once
 from .begun import LOCK, Say, begun, drop_links, is_begun
 from .fetch import DAMAGED, OnFetched, Tally, Tick, fetch, no_tick
 from .manifest import Manifest, RemoteFile
@@ -82,7 +83,7 @@ class StreamSource:
         self._failed: dict[str, BaseException] = {}
         self._changed = threading.Condition()
         self._fetching: threading.Thread | None = None
-        self._closing = False
+        self._stop = threading.Event()
 
     @property
     def begun(self) -> bool:
@@ -141,17 +142,16 @@ class StreamSource:
     def expect(self, files: Iterable[str]) -> None:
         """Reads the first bytes of ``files`` at once: their headers will be asked for, one by one."""
         absent = [file for file in files if not (self._folder / file).exists()]
-        with ThreadPoolExecutor(AT_A_TIME) as pool:
-            self._heads = dict(zip(absent, pool.map(lambda name: self._ranged((name, 0, min(HEAD, self.size(name)))), absent), strict=True))
+        heads = at_once(lambda name: self._ranged((name, 0, min(HEAD, self.size(name)))), absent, AT_A_TIME, self._stop)
+        self._heads = dict(zip(absent, heads, strict=True))
 
     def begin(self, shards: Sequence[str], pieces: Iterable[Piece]) -> Sequence[str]:
         """The shards to open, in order, which are fetched from now on; all others have been done with.
 
         Added are those that have to be seen because of a piece that was read of them, and were not seen yet.
         """
-        with ThreadPoolExecutor(AT_A_TIME) as pool:
-            for _ in pool.map(lambda piece: self._pieces.settle(piece, self.read(*piece)), [p for p in pieces if p not in self._pieces]):
-                pass
+        unknown = [piece for piece in pieces if piece not in self._pieces]
+        at_once(lambda piece: self._pieces.settle(piece, self.read(*piece)), unknown, AT_A_TIME, self._stop)
         self._heads = {}
         also = {file for file, _, _ in (*pieces, *self._pieces.compared)} - self._pieces.seen - set(shards)
         self._order = (*shards, *sorted(also))
@@ -194,7 +194,7 @@ class StreamSource:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         with self._changed:
-            self._closing = True
+            self._stop.set()
             self._changed.notify_all()
         if self._fetching:
             self._fetching.join(2)
@@ -223,22 +223,25 @@ class StreamSource:
             raise CheckpointError(f"has {file.size:,} bytes, too few for what its header says", file=name)
         what = f"{self._manifest.origin}: {name}"
 
-        def ask() -> bytes:
-            data = b"".join(self._remote.part(self._manifest, file, start, start + nbytes))
+        data = bytearray()
+
+        def ask() -> None:
+            for arrived in self._remote.part(self._manifest, file, start + len(data), start + nbytes):
+                data.extend(arrived)
             if len(data) < nbytes:
                 raise http.cut_off()
-            return data
 
-        return http.persistently(ask, what)
+        http.persistently(ask, what, gained=lambda: len(data), stop=self._stop)
+        return bytes(data)
 
     def _fetch_in_order(self) -> None:
         for name in self._order or ():
             with self._changed:
                 if name in self._gone or name in self._ready:
                     continue
-                while not self._closing and name not in self._held and len(self._held) >= AT_ONCE:
+                while not self._stop.is_set() and name not in self._held and len(self._held) >= AT_ONCE:
                     self._changed.wait()
-                if self._closing:
+                if self._stop.is_set():
                     return
                 self._held.add(name)
             try:
@@ -255,12 +258,8 @@ class StreamSource:
     def _fetch(self, file: RemoteFile) -> None:
         path = self._folder / file.name
 
-        def tick(file: RemoteFile, done: int) -> None:
-            if self._closing:
-                raise DownloadError(f"{file.name}: stopped", hint="the same command goes on from there")
-            self._tick(file, done)
-
-        remark = fetch(self._remote, self._manifest, file, path, tick=tick, before_again=lambda: self._alone(file.name))
+        again = functools.partial(self._alone, file.name)
+        remark = fetch(self._remote, self._manifest, file, path, tick=self._tick, before_again=again, stop=self._stop)
         if remark:
             self._say(remark)
         try:
@@ -272,5 +271,5 @@ class StreamSource:
     def _alone(self, name: str) -> None:
         """Waits until no other shard is on the disk: a damaged one and its second copy are two."""
         with self._changed:
-            while not self._closing and self._held - {name}:
+            while not self._stop.is_set() and self._held - {name}:
                 self._changed.wait()
