@@ -7,10 +7,12 @@ crashed in ``llama_init_from_model``), so the packages that use numpy call :func
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import os
 import re
+from collections.abc import Callable
 from enum import IntEnum
 from importlib import metadata
 from types import ModuleType
@@ -136,7 +138,58 @@ def require() -> ModuleType:
         raise EngineMissingError(
             f"llama-cpp-python {_version()} lacks {', '.join(missing)}; dslocal uses the low-level interface of {line}", hint=hint
         )
+    if _last_words:
+        _hand_over(low, _last_words[-1])
     return low
+
+
+LastWords = Callable[[str, bool], None]
+_last_words: list[LastWords] = []
+
+
+def before_abort(last_words: LastWords) -> None:
+    """Has ``last_words`` called, in whatever thread, where llama.cpp would print why and abort the process; call this before it is loaded.
+
+    It is told why, in a few words, and whether it is for want of memory. When it returns, the process is aborted.
+    """
+    _last_words.append(last_words)
+    os.environ.setdefault("GGML_NO_BACKTRACE", "1")  # it would start a debugger
+
+
+def _hand_over(low: ModuleType, last_words: LastWords) -> None:
+    """Sets ggml's own callback, and C++'s for exceptions that nobody catches. Where there is no such call, the signal alone tells."""
+
+    def on_abort(message: bytes) -> None:
+        text = re.sub(r"^\S*/(?=\S+:\d+: )", "", message.decode("utf-8", "replace"))  # not where llama.cpp was built
+        last_words(f"llama.cpp gave up: {text}", "alloc" in text)
+
+    def on_terminate() -> None:
+        name = _exception_in_flight(low)
+        memory = name == "std::bad_alloc"
+        last_words("llama.cpp ran out of memory" if memory else f"llama.cpp failed with {name}", memory)
+
+    callbacks = ctypes.CFUNCTYPE(None, ctypes.c_char_p)(on_abort), ctypes.CFUNCTYPE(None)(on_terminate)
+    _kept.extend(callbacks)
+    for name, callback in zip(("ggml_set_abort_callback", "_ZSt13set_terminatePFvvE"), callbacks, strict=True):
+        with contextlib.suppress(AttributeError):
+            getattr(low._lib, name)(callback)
+
+
+_kept: list[Any] = []  # callbacks, which must live as long as the process
+
+
+def _exception_in_flight(low: ModuleType) -> str:
+    """The type of the C++ exception that is handled, as std::bad_alloc. Source: the Itanium C++ ABI, 2.9.4: a name after a pointer."""
+    try:
+        current = low._lib["__cxa_current_exception_type"]
+    except AttributeError:
+        return "an exception"
+    current.restype = ctypes.c_void_p
+    info = current()
+    if not info:
+        return "an exception"
+    address = ctypes.c_size_t.from_address(info + ctypes.sizeof(ctypes.c_void_p)).value & (1 << 63) - 1  # the highest bit is a flag on Arm
+    return re.sub(r"^St\d*", "std::", ctypes.string_at(address).decode("ascii", "replace"))
 
 
 def symbol(name: str, restype: Any, *argtypes: Any) -> Any:

@@ -11,13 +11,15 @@ from .question import Question, compose, departs
 from .reasoning import Answer, Reasoning, Reclassified
 from .recognition import Recognition, recognise
 from .repair import Repair
+from .sampling import biases
 from .saved import Saved, last_saved, load_saved, new_saved
 from .session import Dropped, Event, Session
-from .settings import Setting, Settings
+from .settings import SETTINGS, Setting, Settings, spelled
 
 __all__ = [
     "FAMILIES",
     "MAX_FILE",
+    "SETTINGS",
     "Answer",
     "Call",
     "CallArguments",
@@ -45,6 +47,7 @@ __all__ = [
     "Vote",
     "answer",
     "attach",
+    "biases",
     "boxed",
     "compose",
     "decode",
@@ -60,5 +63,6 @@ __all__ = [
     "read_text",
     "recognise",
     "spell",
+    "spelled",
     "vote",
 ]

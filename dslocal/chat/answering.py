@@ -11,10 +11,12 @@ from .calls import CallArguments, CallBegun
 from .families import Family
 from .messages import Call, Message, Segment, encode
 from .reasoning import Answer, Part, Reasoning, Reclassified, parser_for
+from .sampling import sampler_for
 from .settings import Settings
+from .stopping import StopTexts
 
 if TYPE_CHECKING:
-    from ..engine import Context, FinishReason, Timings
+    from ..engine import Context, FinishReason, Timings, TokenLogprobs
 
 LEAST_ANSWER = 256  # tokens that a prompt must leave, at the least
 
@@ -23,7 +25,8 @@ LEAST_ANSWER = 256  # tokens that a prompt must leave, at the least
 class Turn:
     """One answer. Complete once the stream has ended, and as far as it came when it was interrupted.
 
-    ``sure`` says whether what came as answer so far cannot turn out to have been a thought.
+    ``sure`` says whether what came as answer so far cannot turn out to have been a thought. ``top_logprobs`` asks for every
+    token's logprob in ``logprobs``, and for those of that many likeliest ones.
     """
 
     prompt_tokens: int
@@ -37,6 +40,8 @@ class Turn:
     finish_reason: FinishReason | None = None
     timings: Timings | None = None
     sure: bool = False
+    top_logprobs: int | None = None
+    logprobs: list[TokenLogprobs] = field(default_factory=list)
 
     @property
     def tokens_per_s(self) -> float:
@@ -96,7 +101,7 @@ def answer(
     evaluate. Raises ContextOverflowError before anything is evaluated, and KeyboardInterrupt on Ctrl-C; what came until then is
     in ``turn``.
     """
-    from ..engine import Generation, Sampler
+    from ..engine import FinishReason, Generation
     from ..engine.text import Utf8Stream
 
     model = context.model
@@ -104,25 +109,34 @@ def answer(
     turn.prompt_tokens = len(ids)
     if len(ids) + reserve(settings, context.n_ctx) > context.n_ctx:
         raise overflow(context, settings, len(ids))
+    sampler = sampler_for(settings, turn.seed, model, ids, turn.top_logprobs)
     generation = Generation(
         context,
         ids,
-        Sampler(settings.temperature.value, settings.top_p.value, turn.seed),
+        sampler,
         max_tokens=settings.max_tokens.value,
         stop=[id for special in family.format.stop if (id := model.special(special.token)) is not None],
         on_prefill=on_prefill,
     )
     parser, characters = parser_for(family, prompt, model), Utf8Stream()
+    stop = StopTexts(settings.stop.value, verbatim=parser.verbatim)
     try:
         for token in generation:
             turn.completion_tokens += 1
             turn.reasoning_tokens += parser.thinking
-            for part in parser.feed(token, characters.feed(model.piece(token))):
+            for part in stop.passed(parser.feed(token, characters.feed(model.piece(token)))):
                 turn.collect(part)
                 turn.sure = not parser.unsure
                 yield part
-        for part in parser.finish(characters.flush()):
-            turn.collect(part)
-            yield part
+            if stop.ended_in(parser.waiting):
+                break
+        if not stop.reached:
+            for part in (*stop.passed(parser.finish(characters.flush())), *stop.finish()):
+                turn.collect(part)
+                yield part
     finally:
+        for part in stop.finish():  # of an answer that was interrupted
+            turn.collect(part)
         turn.finish_reason, turn.cached_tokens, turn.timings = generation.finish_reason, generation.cached, generation.timings
+        turn.finish_reason = FinishReason.STOP if stop.reached else turn.finish_reason
+        turn.logprobs = sampler.logprobs[: turn.completion_tokens]

@@ -67,7 +67,7 @@ class ReasoningParser:
         self._open, self._close = (id for id, _ in tags) if tags else (-1, -1)
         self._state = _State.THOUGHT if inside else _State.ANSWER if bypassed or not tags else _State.START
         self._closed = bypassed
-        self._calls, self._verbatim = calls, verbatim
+        self._calls, self.verbatim = calls, verbatim
         self._held = ""
         self._begun = begun  # whether the current part has shown anything but white space
 
@@ -75,6 +75,11 @@ class ReasoningParser:
     def thinking(self) -> bool:
         """Whether a thought is open."""
         return self._state is _State.THOUGHT
+
+    @property
+    def waiting(self) -> str:
+        """White space at the end of the answer so far: it belongs to the answer if more follows."""
+        return self._held if self._state is _State.ANSWER else ""
 
     @property
     def unsure(self) -> bool:
@@ -100,7 +105,7 @@ class ReasoningParser:
         if self._state is _State.CALLS and self._calls:
             yield from self._calls.text(text)
             return
-        if self._verbatim:
+        if self.verbatim:
             if text:
                 yield Answer(text)
             return

@@ -32,7 +32,10 @@ Event = Part | Dropped
 
 @dataclass
 class Session:
-    """``history`` holds finished turns; :meth:`stream` adds one. ``turn`` is the current or last. ``thinking`` None: the family's way."""
+    """``history`` holds finished turns; :meth:`stream` adds one. ``turn`` is the current or last. ``thinking`` None: the family's way.
+
+    ``top_logprobs`` asks every turn for its tokens' logprobs.
+    """
 
     context: Context
     family: Family
@@ -42,6 +45,7 @@ class Session:
     tools: Sequence[Tool] = ()
     history: list[Message] = field(default_factory=list)
     turn: Turn | None = None
+    top_logprobs: int | None = None
 
     def segments(self, text: str) -> list[Segment]:
         """The prompt that asks ``text`` next."""
@@ -64,7 +68,7 @@ class Session:
         if dropped:
             self.history = history
             yield Dropped(dropped)
-        turn = self.turn = Turn(prompt_tokens=0, seed=seed)
+        turn = self.turn = Turn(prompt_tokens=0, seed=seed, top_logprobs=self.top_logprobs)
         try:
             yield from answer(turn, self.context, self.family, self.settings, prompt, ids=ids, on_prefill=on_prefill)
         finally:

@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -14,6 +14,9 @@ from .. import chat
 from ..errors import UsageError
 from ..gguf import GgufHeader
 from ..ui.terminal import sanitise
+
+if TYPE_CHECKING:
+    from ..engine import Model, TokenLogprobs
 
 CUT = 5
 
@@ -85,9 +88,10 @@ def prefill_progress() -> Any:
     return report
 
 
-def as_json(turn: chat.Turn) -> dict[str, Any]:
-    """What ``--json`` says of one answer."""
+def as_json(turn: chat.Turn, model: Model) -> dict[str, Any]:
+    """What ``--json`` says of one answer of ``model``."""
     timings = turn.timings
+    logprobs = {} if turn.top_logprobs is None else {"logprobs": [_logprobs_json(entry, model) for entry in turn.logprobs]}
     return {
         "answer": turn.answer,
         "reasoning": turn.reasoning,
@@ -108,7 +112,19 @@ def as_json(turn: chat.Turn) -> dict[str, Any]:
             "tokens_per_s": round(turn.tokens_per_s, 2),
             "ttft_s": round(timings.ttft, 6) if timings else 0.0,
         },
+        **logprobs,
     }
+
+
+def _logprobs_json(entry: TokenLogprobs, model: Model) -> dict[str, Any]:
+    """One token as in OpenAI's ``logprobs.content``, with its id."""
+
+    def named(id: int, logprob: float) -> dict[str, Any]:
+        piece = model.piece(id)
+        text = piece.decode("utf-8", "replace") if piece else model.header.tokens()[id]
+        return {"token": text, "id": id, "bytes": list(piece), "logprob": round(logprob, 6)}
+
+    return {**named(entry.id, entry.logprob), "top_logprobs": [named(*alternative) for alternative in entry.top]}
 
 
 def with_model(fields: dict[str, Any], header: GgufHeader, family: chat.Family, load_s: float) -> dict[str, Any]:

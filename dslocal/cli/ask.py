@@ -14,7 +14,30 @@ import typer
 
 from ..errors import DslocalError, UsageError
 from ..ui.terminal import sanitise
-from .options import AsJson, CpuMoe, Ctx, FamilyFlag, GpuLayers, Kv, MathFlag, MaxTokens, ModelFlag, Seed, Temperature, Think, TopP
+from .options import (
+    AsJson,
+    CpuMoe,
+    Ctx,
+    FamilyFlag,
+    FrequencyPenalty,
+    GpuLayers,
+    Kv,
+    LogitBias,
+    Logprobs,
+    MathFlag,
+    MaxTokens,
+    MinP,
+    ModelFlag,
+    PresencePenalty,
+    RepeatPenalty,
+    Seed,
+    Stop,
+    Temperature,
+    Think,
+    TopK,
+    TopP,
+    top_logprobs,
+)
 
 if TYPE_CHECKING:
     from .. import chat
@@ -50,6 +73,14 @@ def ask(
     temperature: Temperature = None,
     top_p: TopP = None,
     max_tokens: MaxTokens = None,
+    top_k: TopK = None,
+    min_p: MinP = None,
+    presence_penalty: PresencePenalty = None,
+    frequency_penalty: FrequencyPenalty = None,
+    repeat_penalty: RepeatPenalty = None,
+    logit_bias: LogitBias = None,
+    stop: Stop = None,
+    logprobs: Logprobs = None,
     ctx: Ctx = None,
     kv: Kv = None,
     n_gpu_layers: GpuLayers = None,
@@ -69,7 +100,19 @@ def ask(
     count = _count(samples, vote=vote)
     if final and vote:
         raise UsageError("--final and --vote are two ways to print a final answer", hint="--vote alone prints the majority's")
-    flags = {"temperature": temperature, "top_p": top_p, "max_tokens": max_tokens}
+    flags = {
+        "temperature": temperature,
+        "top_p": top_p,
+        "max_tokens": max_tokens,
+        "top_k": top_k,
+        "min_p": min_p,
+        "presence_penalty": presence_penalty,
+        "frequency_penalty": frequency_penalty,
+        "repeat_penalty": repeat_penalty,
+        "logit_bias": logit_bias,
+        "stop": stop,
+    }
+    top = top_logprobs(logprobs, as_json=as_json)
     path, header, spoken = runtime.prepare(model, family, remember=not dry_run)
     settings = runtime.settings_for(spoken.defaults, flags)
     pins = runtime.pins_for(header, ctx, kv, n_gpu_layers, cpu_moe)
@@ -85,7 +128,7 @@ def ask(
 
         planned = launch.plan_for(path, header, pins)
         n_ctx = chat.Setting(planned.loading.n_ctx, runtime.context_source(header, ctx, planned))
-        shown = {"temperature": settings.temperature, "top_p": settings.top_p, "max_tokens": settings.max_tokens, "ctx": n_ctx}
+        shown = {**settings.shown(), "ctx": n_ctx}
         way = chat.Setting(thinking.value.value, thinking.source)
         directive = chat.Setting(bool(question.directive), question.source)
         dry.show(path, header, spoken, prompted, {**shown, "thinking": way, "math": directive}, as_json=as_json)
@@ -95,7 +138,7 @@ def ask(
     with runtime.running(path, header, pins) as context:
         load_s = time.perf_counter() - began
         visible = sys.stderr.isatty() and not vote if show_thinking is None else show_thinking
-        run = _Run(context, spoken, settings, system, thinking.value, question.text, header, load_s, visible)
+        run = _Run(context, spoken, settings, system, thinking.value, question.text, header, load_s, visible, top)
         if count > 1 or vote:
             _several(run, drawn, count, vote=vote, as_json=as_json)
         else:
@@ -115,11 +158,12 @@ class _Run:
     header: GgufHeader
     load_s: float
     visible: bool
+    top_logprobs: int | None
 
     def session(self) -> chat.Session:
         from .. import chat
 
-        return chat.Session(self.context, self.family, self.settings, self.system, self.thinking)
+        return chat.Session(self.context, self.family, self.settings, self.system, self.thinking, top_logprobs=self.top_logprobs)
 
     def stream(self, session: chat.Session, seed: int, *, to_stdout: bool) -> None:
         """Asks, passing on what comes."""
@@ -131,7 +175,7 @@ class _Run:
     def as_json(self, turn: chat.Turn) -> dict[str, Any]:
         from .answers import as_json, with_model
 
-        return with_model(as_json(turn), self.header, self.family, self.load_s)
+        return with_model(as_json(turn, self.context.model), self.header, self.family, self.load_s)
 
 
 def _one(run: _Run, seed: int, *, final: bool, as_json: bool) -> None:

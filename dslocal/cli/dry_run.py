@@ -19,6 +19,8 @@ def show(
     """Prints what would be sent. ``settings`` are Setting objects, or anything with a value and a source."""
     with runtime.load(path, vocab_only=True) as model:
         ids = chat.encode(prompt, model)
+        if bias := settings.get("logit_bias"):
+            settings = {**settings, "logit_bias": chat.Setting(chat.biases(bias, model), bias.source)}  # by id, as it is applied
     text, name = chat.spell(prompt), header.text("general.name")
     if as_json:
         named = {key: {"value": setting.value, "source": setting.source} for key, setting in settings.items()}
@@ -28,4 +30,4 @@ def show(
     print(f"\n{len(ids)} tokens: {' '.join(map(str, ids))}")
     print(f"model {one_line(name)}, family {family.name}")
     for key, setting in settings.items():
-        print(f"{key} = {setting.value}  ({setting.source})")
+        print(sanitise(f"{key} = {chat.spelled(setting.value)}  ({setting.source})"))

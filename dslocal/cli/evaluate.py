@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .options import FamilyFlag, ModelFlag, Think
+from .options import FamilyFlag, FrequencyPenalty, LogitBias, MinP, ModelFlag, PresencePenalty, RepeatPenalty, Stop, Think, TopK
 
 if TYPE_CHECKING:
     from .. import chat
@@ -32,6 +32,13 @@ def evaluate(
     temperature: Annotated[float | None, typer.Option("--temperature", help="0 takes the likeliest token. [the model's]")] = None,
     top_p: Annotated[float | None, typer.Option("--top-p", help="Keep the likeliest tokens up to this share. [the model's]")] = None,
     max_tokens: Annotated[int | None, typer.Option("--max-tokens", help="Tokens of reasoning and answer at most. [the model's]")] = None,
+    top_k: TopK = None,
+    min_p: MinP = None,
+    presence_penalty: PresencePenalty = None,
+    frequency_penalty: FrequencyPenalty = None,
+    repeat_penalty: RepeatPenalty = None,
+    logit_bias: LogitBias = None,
+    stop: Stop = None,
     ctx: Annotated[int | None, typer.Option("--ctx", help="Tokens of context. [the model's, up to 16384]")] = None,
     think: Think = None,
     math: Annotated[bool, typer.Option("--math/--no-math", help="Ask for a boxed answer, as the makers word it.")] = True,
@@ -55,7 +62,19 @@ def evaluate(
     problems, digest = evaluation.read_problems(file)
     problems = problems[:limit]
     path, header, spoken = runtime.prepare(model, family)
-    settings = runtime.settings_for(spoken.defaults, {"temperature": temperature, "top_p": top_p, "max_tokens": max_tokens})
+    flags = {
+        "temperature": temperature,
+        "top_p": top_p,
+        "max_tokens": max_tokens,
+        "top_k": top_k,
+        "min_p": min_p,
+        "presence_penalty": presence_penalty,
+        "frequency_penalty": frequency_penalty,
+        "repeat_penalty": repeat_penalty,
+        "logit_bias": logit_bias,
+        "stop": stop,
+    }
+    settings = runtime.settings_for(spoken.defaults, flags)
     pins = runtime.pins_for(header, ctx, None, None, None)
     pins = replace(pins, n_ctx=runtime.wanted_context(header, pins))  # or what is free now would decide whether a run can be resumed
     thinking = runtime.thinking_for(spoken, think).value
@@ -73,6 +92,7 @@ def evaluate(
         "ctx": pins.n_ctx or 0,
         "seed": runtime.new_seed(seed),
         "n": samples,
+        **{name: value if isinstance(value, int | float) else json.dumps(value) for name, value in settings.extras().items()},
     }
     target = out or _target(file, name)
     with results.Results(target, decisive, restart=restart) as kept:
@@ -166,10 +186,12 @@ def _fields(scores: evaluation.Scores, questions: int, samples: int) -> dict[str
 
 
 def _print_table(title: str, scores: evaluation.Scores, questions: int, samples: int, settings: chat.Settings, target: Path) -> None:
+    from .. import chat
     from ..ui.terminal import one_line
 
     total = questions * samples
     sampled = f"temperature {settings.temperature.value:g}, top-p {settings.top_p.value:g}"
+    sampled += "".join(f", {name} {one_line(chat.spelled(value), 60)}" for name, value in settings.extras().items())
     print(f"{one_line(title, 100)}: {questions:,} questions, {samples:,} answer{'s' if samples > 1 else ''} each, {sampled}\n")
     error = "" if scores.stderr is None else f" ± {scores.stderr:.1%} (standard error)"
     rows = [("pass@1", f"{scores.pass_at_1:.1%}{error}")]

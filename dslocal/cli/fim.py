@@ -13,7 +13,25 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import UsageError
-from .options import AsJson, Ctx, FamilyFlag, MaxTokens, ModelFlag, Seed, Temperature, TopP
+from .options import (
+    AsJson,
+    Ctx,
+    FamilyFlag,
+    FrequencyPenalty,
+    LogitBias,
+    Logprobs,
+    MaxTokens,
+    MinP,
+    ModelFlag,
+    PresencePenalty,
+    RepeatPenalty,
+    Seed,
+    Stop,
+    Temperature,
+    TopK,
+    TopP,
+    top_logprobs,
+)
 
 if TYPE_CHECKING:
     from .. import chat
@@ -36,6 +54,14 @@ def fim(
     temperature: Temperature = None,
     top_p: TopP = None,
     max_tokens: MaxTokens = None,
+    top_k: TopK = None,
+    min_p: MinP = None,
+    presence_penalty: PresencePenalty = None,
+    frequency_penalty: FrequencyPenalty = None,
+    repeat_penalty: RepeatPenalty = None,
+    logit_bias: LogitBias = None,
+    stop: Stop = None,
+    logprobs: Logprobs = None,
     ctx: Ctx = None,
     family: FamilyFlag = None,
 ) -> None:
@@ -46,13 +72,26 @@ def fim(
     from .answers import as_json as fields_of
     from .answers import leave_if_cut, prefill_progress, with_model
 
+    top = top_logprobs(logprobs, as_json=as_json)
     gap = _gap(place, prefix, suffix)
     path, header, spoken = runtime.prepare(model, family)
     spoken.fill(gap.prefix, gap.suffix)  # or the error would come after loading
     defaults = spoken.fim.defaults if spoken.fim else spoken.defaults
-    settings = runtime.settings_for(defaults, {"temperature": temperature, "top_p": top_p, "max_tokens": max_tokens})
+    flags = {
+        "temperature": temperature,
+        "top_p": top_p,
+        "max_tokens": max_tokens,
+        "top_k": top_k,
+        "min_p": min_p,
+        "presence_penalty": presence_penalty,
+        "frequency_penalty": frequency_penalty,
+        "repeat_penalty": repeat_penalty,
+        "logit_bias": logit_bias,
+        "stop": stop,
+    }
+    settings = runtime.settings_for(defaults, flags)
     pins = runtime.pins_for(header, ctx, None, None, None)
-    turn = chat.Turn(prompt_tokens=0, seed=runtime.new_seed(seed))
+    turn = chat.Turn(prompt_tokens=0, seed=runtime.new_seed(seed), top_logprobs=top)
     began = time.perf_counter()
     with runtime.running(path, header, pins) as context:
         load_s = time.perf_counter() - began
@@ -64,7 +103,7 @@ def fim(
                         sys.stdout.flush()
         finally:
             if as_json:
-                print(json.dumps(with_model(fields_of(turn), header, spoken, load_s)))
+                print(json.dumps(with_model(fields_of(turn, context.model), header, spoken, load_s)))
             elif turn.answer:
                 print(flush=True)
     leave_if_cut([turn])

@@ -9,6 +9,7 @@ import typer
 from ..errors import UsageError
 
 UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
+MOST_LOGPROBS = 20  # as OpenAI and DeepSeek have it
 MODEL_HELP = "A name, a GGUF file or a checkpoint folder. [the last one used, else nano]"
 
 ModelArgument = Annotated[str | None, typer.Argument(help=MODEL_HELP, show_default=False)]
@@ -33,6 +34,35 @@ Temperature = Annotated[float | None, typer.Option("--temperature", help="0 take
 TopP = Annotated[
     float | None, typer.Option("--top-p", help="Keep the likeliest tokens up to this share. [the model's]", show_default=False)
 ]
+TopK = Annotated[int | None, typer.Option("--top-k", help="Keep the K likeliest tokens, before top-p. [off]", show_default=False)]
+MinP = Annotated[
+    float | None,
+    typer.Option("--min-p", help="Keep tokens at least this likely as a share of the likeliest. [off]", show_default=False),
+]
+PresencePenalty = Annotated[
+    float | None, typer.Option("--presence-penalty", help="Taken from the logit of every token that came. [off]", show_default=False)
+]
+FrequencyPenalty = Annotated[
+    float | None, typer.Option("--frequency-penalty", help="The same, times how often it came. [off]", show_default=False)
+]
+RepeatPenalty = Annotated[
+    float | None,
+    typer.Option("--repeat-penalty", help="Divides the logits of tokens in prompt and answer, as 1.1. [off]", show_default=False),
+]
+LogitBias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--logit-bias", metavar="TOKEN=VALUE", help="Add to a token's logit, by id or text; -100 bans it. Repeatable.", show_default=False
+    ),
+]
+Stop = Annotated[
+    list[str] | None,
+    typer.Option("--stop", metavar="TEXT", help="End the answer before this text. Repeatable.", show_default=False),
+]
+Logprobs = Annotated[
+    int | None,
+    typer.Option("--logprobs", metavar="N", help="With --json, every token's logprob and the N likeliest ones'.", show_default=False),
+]
 MaxTokens = Annotated[
     int | None, typer.Option("--max-tokens", help="Tokens of reasoning and answer at most. [the model's]", show_default=False)
 ]
@@ -43,6 +73,17 @@ CpuMoe = Annotated[
     str | None, typer.Option("--cpu-moe", help="Layers whose experts stay in RAM: a number, all or auto. [auto]", show_default=False)
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+def top_logprobs(asked: int | None, *, as_json: bool) -> int | None:
+    """What ``--logprobs`` asks for. Raises UsageError."""
+    if asked is None:
+        return None
+    if not as_json:
+        raise UsageError("--logprobs has no place in plain text", hint="with --json")
+    if not 0 <= asked <= MOST_LOGPROBS:
+        raise UsageError(f"--logprobs: {asked} is out of range", hint=f"0 to {MOST_LOGPROBS}")
+    return asked
 
 
 def size_in_bytes(text: str, *, least: int = 1) -> int:

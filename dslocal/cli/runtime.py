@@ -10,19 +10,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import chat, hub, launch, models
-from ..errors import UsageError
+from ..errors import GgufError, UsageError
 from ..fit.loading import Loading
 from ..fit.plan import TARGET_CTX, Pins, Plan
+from ..fit.sense import refuse_vocabulary
+from ..fit.shape import shape_of
 from ..gguf import GgufHeader
 from ..hub.parts import parts_of
 from ..ui import progress
-from . import pinned
+from . import pinned, watched
 
 if TYPE_CHECKING:
     from ..engine import Context, Model
 
 LEAST_CTX = 512
-SETTINGS = ("temperature", "top_p", "max_tokens")
 
 
 def configured(name: str) -> tuple[Any, str] | None:
@@ -40,8 +41,8 @@ def configured(name: str) -> tuple[Any, str] | None:
     except (OSError, ValueError) as e:
         raise UsageError(f"{file}: {e}") from e
     for key in content:
-        if key not in (*SETTINGS, "model", "ctx"):
-            raise UsageError(f"{file}: unknown key {key!r}", hint=f"known: model, ctx, {', '.join(SETTINGS)}")
+        if key not in (*chat.SETTINGS, "model", "ctx"):
+            raise UsageError(f"{file}: unknown key {key!r}", hint=f"known: model, ctx, {', '.join(chat.SETTINGS)}")
     return (content[name], str(file)) if name in content else None
 
 
@@ -53,11 +54,11 @@ def named_model(flag: str | None) -> str | None:
     return str(found[0]) if found else None
 
 
-def settings_for(defaults: chat.Settings, flags: Mapping[str, float | int | None]) -> chat.Settings:
-    """The family's settings with what the user set above them. ``flags`` are the options by setting, None where not given."""
+def settings_for(defaults: chat.Settings, flags: Mapping[str, float | list[str] | None]) -> chat.Settings:
+    """The family's settings with what the user set above them. ``flags`` are the options by setting, None or [] where not given."""
     settings = defaults
-    for name in SETTINGS:
-        if (flag := flags.get(name)) is not None:
+    for name in chat.SETTINGS:
+        if (flag := flags.get(name)) is not None and flag != []:
             settings = settings.with_value(name, flag, "--" + name.replace("_", "-"))
         elif found := configured(name):
             settings = settings.with_value(name, *found)
@@ -93,16 +94,28 @@ def context_source(header: GgufHeader, flag: int | None, planned: Plan) -> str:
 def prepare(model: str | None, family: str | None = None, *, remember: bool = True) -> tuple[Path, GgufHeader, chat.Family]:
     """The GGUF file of ``model``, converted when need be, its header and its family, which ``family`` may force.
 
-    ``remember`` makes it the one used last.
+    ``remember`` makes it the one used last. From here on the command runs in a child process: see :mod:`.watched`.
     """
+    watched.go_on_in_a_child()
     name = named_model(model)
     with progress.display(name or models.last_used() or models.DEFAULT) as shown:
         path = models.ready(name, on_progress=shown.converted)
     header = parts_of(path)[1]
+    watched.about(path.name)
     recognised = chat.recognise(header, family)
+    _refuse_nonsense(header, path)
     if model and remember:
         models.remember(model)
     return path, header, recognised.family
+
+
+def _refuse_nonsense(header: GgufHeader, path: Path) -> None:
+    """Raises GgufError, with the file's name, for what llama.cpp would abort over."""
+    try:
+        shape_of(header)
+        refuse_vocabulary(header)
+    except GgufError as e:
+        raise GgufError(f"{path.name}: {e}", hint=e.hint) from e
 
 
 def thinking_for(family: chat.Family, flag: bool | None) -> chat.Setting[chat.Thinking]:

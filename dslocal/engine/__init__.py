@@ -6,7 +6,8 @@ ggml.require()  # before numpy, see there
 
 from .context import Context  # noqa: E402
 from .generate import FinishReason, Generation, Timings  # noqa: E402
+from .logprobs import TokenLogprobs  # noqa: E402
 from .model import Model  # noqa: E402
 from .sampler import Sampler  # noqa: E402
 
-__all__ = ["Context", "FinishReason", "Generation", "Model", "Sampler", "Timings"]
+__all__ = ["Context", "FinishReason", "Generation", "Model", "Sampler", "Timings", "TokenLogprobs"]

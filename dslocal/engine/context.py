@@ -41,7 +41,7 @@ class Context:
         """As ``loading`` says; a number alone is positions of context. Raises OutOfMemoryError when llama.cpp cannot have the memory."""
         if isinstance(loading, int):
             loading = Loading(loading)
-        self.model, self.n_ctx, self._step = model, loading.n_ctx, max(N_BATCH, loading.n_ubatch)
+        self.model, self.n_ctx, self.step = model, loading.n_ctx, max(N_BATCH, loading.n_ubatch)
         self.kv_type, self.flash_attn = loading.kv_type.name, loading.flash_attn
         self.ids: list[int] = []
         self.follower: Follower | None = None
@@ -100,8 +100,8 @@ class Context:
                 break
             kept += 1
         self.trim(kept)
-        for start in range(kept, len(ids), self._step):
-            self.evaluate(ids[start : start + self._step])
+        for start in range(kept, len(ids), self.step):
+            self.evaluate(ids[start : start + self.step])
             if on_progress:
                 on_progress(len(self.ids) - kept, len(ids) - kept)
         return kept
@@ -114,7 +114,7 @@ class Context:
         start = len(self.ids)
         if start + len(ids) > self.n_ctx:
             raise EngineError(f"{start + len(ids):,} tokens in a context of {self.n_ctx:,}")
-        batch = self._low.llama_batch_get_one((self._low.llama_token * len(ids))(*ids), len(ids))
+        batch = self._low.llama_batch(n_tokens=len(ids), token=(self._low.llama_token * len(ids))(*ids))
         if every:
             batch.logits = (ctypes.c_int8 * len(ids))(*(1 for _ in ids))
         try:

@@ -13,6 +13,7 @@ from typing import Any
 
 from ..errors import GgufError, UnsupportedModelError
 from ..gguf import GgufHeader
+from .sense import refuse_nonsense, refuse_wrong_types
 
 ARCHITECTURES = ("deepseek2", "deepseek", "llama", "qwen2", "qwen3")
 MAX_LAYERS, MAX_EXPERTS, MOST = 1024, 1024, 1 << 31
@@ -69,6 +70,7 @@ def shape_of(header: GgufHeader) -> Shape:
     arch = header.architecture
     if arch not in ARCHITECTURES:
         raise UnsupportedModelError(f"architecture {arch[:40]!r}: its memory is not known", hint=f"known: {', '.join(ARCHITECTURES)}")
+    refuse_wrong_types(header)
     tensors = {tensor.name: tensor.shape for tensor in header.tensors}
     mtp = header.of_arch("nextn_predict_layers")
     layers, width, heads = header.of_arch("block_count") - mtp, header.of_arch("embedding_length"), header.of_arch("attention.head_count")
@@ -99,6 +101,7 @@ def shape_of(header: GgufHeader) -> Shape:
     limits = {"mtp_layers": MAX_LAYERS, "experts": MAX_EXPERTS, "experts_used": shape.experts}
     numbers = {field.name: getattr(shape, field.name) for field in fields(shape)}
     _bound(arch, {name: (value, limits.get(name, MOST)) for name, value in numbers.items() if isinstance(value, int)}, least=0)
+    refuse_nonsense(header, shape)
     return shape
 
 

@@ -88,7 +88,8 @@ def set_(loop: ChatLoop, text: str) -> None:
     if not value:
         s = loop.session.settings
         math = next(word for word, meant in MATH.items() if meant is loop.math)
-        loop.say(f"temperature {s.temperature.value:g}, top_p {s.top_p.value:g}, max_tokens {s.max_tokens.value}, math {math}")
+        extras = "".join(f", {name} {chat.spelled(value)}" for name, value in s.extras().items())
+        loop.say(f"temperature {s.temperature.value:g}, top_p {s.top_p.value:g}, max_tokens {s.max_tokens.value}, math {math}{extras}")
     elif name == "math":
         if value not in MATH:
             raise UsageError(f"/set math {value}: {', '.join(MATH)}")
@@ -123,7 +124,7 @@ COMMANDS = {
     "file": Command("/file PATH …", "attach text files to the next question", file),
     "retry": Command("/retry", "ask the last question again", retry),
     "think": Command("/think [on|off]", "show the last thought, or switch thinking", think),
-    "set": Command("/set [NAME VALUE]", "temperature, top_p, max_tokens, math (on, off, auto)", set_),
+    "set": Command("/set [NAME VALUE]", "temperature, top_p, max_tokens, top_k, min_p, stop, …; math (on, off, auto)", set_),
     "stats": Command("/stats", "tokens and speed of the last answer", stats),
     "exit": Command("/exit", "leave", leave),
 }

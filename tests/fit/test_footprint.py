@@ -191,15 +191,27 @@ def test_sparse_copy_of_a_header(v3: Path, tmp_path: Path) -> None:
 
 
 def test_hostile_headers_end_as_one_line(v3: Path, tmp_path: Path) -> None:
-    def changed(key: bytes, value: int) -> Path:
-        data = first_bytes(v3)
-        at = data.index(key) + len(key) + 4
-        path = tmp_path / "hostile.gguf"
-        return sparse_copy(read_header(v3), data[:at] + struct.pack("<I", value) + data[at + 4 :], path)
+    def changed(path: Path, old: bytes, new: bytes) -> Path:
+        data = first_bytes(path)
+        assert data.count(old) == 1
+        return sparse_copy(read_header(path), data.replace(old, new), tmp_path / "hostile.gguf")
 
-    for key, value in {b"attention.key_length_mla": 3, b"expert_group_count": 7, b"vocab_size": 0xFFFFFFF0}.items():
-        with pytest.raises(DslocalError, match=r"hostile\.gguf: llama\.cpp (died|refuses)") as caught:
-            exact(changed(key, value), Loading(4096))
+    with_words = write_header(tmp_path, "v2-lite", words=True)
+    rank = b"attention.kv_lora_rank" + struct.pack("<I", 4)  # its type comes before its value
+    head = b"attention.key_length_mla" + struct.pack("<I", 4)
+    for path, old, new, how in [
+        (v3, rank + struct.pack("<I", 512), rank + struct.pack("<I", 1024), "metadata of deepseek2 makes no sense: 576 numbers are kept"),
+        (
+            v3,
+            head + struct.pack("<I", 192),
+            head + struct.pack("<I", 3),
+            "metadata of deepseek2 makes no sense: 64 rotated dimensions of 3",
+        ),
+        (with_words, b"word8" + struct.pack("<Q", 5), b"word9" + struct.pack("<Q", 5), r"llama\.cpp died"),
+        (v3, b"leading_dense_block_count", b"leading_dense_block_couns", r"llama\.cpp refuses"),
+    ]:
+        with pytest.raises(DslocalError, match=how) as caught:
+            exact(changed(path, old, new), Loading(4096))
         assert "\n" not in str(caught.value)
         assert len(str(caught.value)) < 500
 
