@@ -128,9 +128,11 @@ def test_the_quantization(here: Run, nano: Path, tmp_path: Path, change: tuple[b
 
 
 def test_an_old_mla_file_is_taken_with_a_warning(here: Run, nano: Path, tmp_path: Path) -> None:
-    file = changed(nano, tmp_path / "old.gguf", (b"attention.key_length_mla", b"attention.key_length_mlX"))
+    length = b"deepseek2.attention.value_length" + struct.pack("<I", 4)  # of a head as it was, not of what is cached now
+    lengths = length + struct.pack("<I", 512), length + struct.pack("<I", 128)
+    file = changed(nano, tmp_path / "old.gguf", (b"attention.key_length_mla", b"attention.key_length_mlX"), lengths)
     done = here.inside("import", file)
-    assert done.returncode == 0
+    assert done.returncode == 0, done.stderr
     assert b"dslocal: old: made before llama.cpp kept MLA's cache compressed" in done.stderr
     assert imported(here, file)[0]["old_file"] is True
 
