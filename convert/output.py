@@ -29,6 +29,8 @@ class OutputFile:
         self.data_start = 0
 
     def __enter__(self) -> OutputFile:
+        if self.part.is_symlink():
+            raise ConversionError(f"{self.part}: is a link, which is not written through", hint="remove it")
         self.part.touch()
         self._file = self.part.open("r+b", buffering=0)
         try:

@@ -7,6 +7,7 @@
     ├── NotFoundError             3  no such model or file
     ├── DoesNotFitError           4  the machine is too small for what was asked
     ├── ContextOverflowError      5  the prompt does not leave room for an answer
+    ├── SchemaError               7  an answer that is not as its schema says
     ├── CheckpointError           1  a safetensors checkpoint that is damaged or hostile
     │   └── UnsupportedModelError 1  a checkpoint or GGUF of a family that dslocal does not know
     ├── ConversionError           1  writing the GGUF failed
@@ -47,6 +48,10 @@ class DoesNotFitError(DslocalError):
 
 class ContextOverflowError(DslocalError):
     exit_code = 5
+
+
+class SchemaError(DslocalError):
+    exit_code = 7
 
 
 class CheckpointError(DslocalError):

@@ -61,6 +61,9 @@ def running(path: Path, header: GgufHeader, pins: Pins, load: Load, say: Say) ->
         say(f"{e}; going on with {smaller.gave_up[-1].what if smaller.gave_up else 'less'}")
         context = _loaded(smaller, load)
     with context.model, context:
+        from .engine.draft import speculate
+
+        speculate(context, "auto" if pins.mtp is None else "on" if pins.mtp else "off")
         yield context
 
 

@@ -11,8 +11,6 @@ from hub_clients import hub_for_the_real_client
 from huggingface_hub import constants
 from local_hub import LocalHub
 
-from dslocal.hub import http
-
 
 @contextlib.contextmanager
 def hub_for_dslocal(cache: Path) -> Iterator[LocalHub]:
@@ -22,5 +20,5 @@ def hub_for_dslocal(cache: Path) -> Iterator[LocalHub]:
         patch.setattr(constants, "HF_HUB_CACHE", str(cache))
         patch.setenv("HF_TOKEN", "")
         patch.setenv("HF_HUB_DISABLE_IMPLICIT_TOKEN", "1")
-        patch.setattr(http.time, "sleep", lambda seconds: None)
+        patch.setattr("dslocal.hub.http.time.sleep", lambda seconds: None)
         yield hub

@@ -21,6 +21,7 @@ OUT = "v3-like-Q4_K_M.gguf"
 SLACK = 400_000  # bytes that notes, tokenizer and configuration may take
 SMALL = 200_000  # no request for a header or a scale is larger; a shard is
 RATE = 10e6  # bytes a second, so that fetching and converting go on side by side
+BOTH_DAMAGED = ", twice (put aside as "
 RETRY_AT_ONCE = """
 import sys
 from huggingface_hub import constants
@@ -61,6 +62,7 @@ class Trial:
     impatient: bool = False  # tries again at once
     peak: int = 0
     kills: int = 0
+    stops: int = 0
     code: int = -1
     stderr: str = ""
 
@@ -80,18 +82,26 @@ class Trial:
         return subprocess.Popen(command, env=self.rig.env(), cwd=self.rig.out, stdout=pipe, stderr=pipe, text=True)
 
     def go(self, kills: Sequence[Kill] = ()) -> Trial:
-        """Runs, is killed when each of ``kills`` says so, and is run again until it ends by itself."""
+        """Runs, is killed when each of ``kills`` says so, and is run again until it ends by itself.
+
+        A run that got two damaged copies of a shard stops, as it should (``stops``), and is run again as well.
+        """
         with DiskWatch(self.rig.root) as watch:
-            for when in (*kills, None):
+            left = list(kills)
+            while True:
                 with self.start() as process:
-                    if when is not None:
-                        when(self, process)
+                    if left:
+                        left[0](self, process)
                         process.kill()
                     _, self.stderr = process.communicate(timeout=180)
                 self.code = process.returncode
-                if self.code != -signal.SIGKILL:
+                if self.code == -signal.SIGKILL:
+                    self.kills += 1
+                    left.pop(0)
+                elif BOTH_DAMAGED in self.stderr:
+                    self.stops += 1
+                else:
                     break
-                self.kills += 1
         self.peak = watch.peak
         return self
 
@@ -114,7 +124,8 @@ class Trial:
     @property
     def fetched(self) -> dict[str, int]:
         """How often each shard was fetched: how often the least fetched of its bytes was asked for and came."""
-        return {shard: deliveries([_as_asked(one) for one in self._about(shard)]) for shard in shards_of(self.checkpoint)}
+        asked = {shard: [_as_asked(one) for one in self._about(shard)] for shard in shards_of(self.checkpoint)}
+        return {shard: deliveries(answers) if answers else 0 for shard, answers in asked.items()}
 
     @property
     def owed(self) -> dict[str, int]:

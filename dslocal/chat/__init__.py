@@ -13,10 +13,12 @@ from .recognition import Recognition, recognise
 from .repair import Repair
 from .sampling import biases
 from .saved import Saved, last_saved, load_saved, new_saved
+from .schema import ANY_OBJECT, Form, form_of, read_grammar, read_schema
 from .session import Dropped, Event, Session
 from .settings import SETTINGS, Setting, Settings, spelled
 
 __all__ = [
+    "ANY_OBJECT",
     "FAMILIES",
     "MAX_FILE",
     "SETTINGS",
@@ -27,6 +29,7 @@ __all__ = [
     "Dropped",
     "Event",
     "Family",
+    "Form",
     "Gap",
     "Message",
     "Question",
@@ -56,10 +59,13 @@ __all__ = [
     "equivalent",
     "fill",
     "final_answer",
+    "form_of",
     "gap_at",
     "last_saved",
     "load_saved",
     "new_saved",
+    "read_grammar",
+    "read_schema",
     "read_text",
     "recognise",
     "spell",

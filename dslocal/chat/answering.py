@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING
 from ..errors import ContextOverflowError
 from .calls import CallArguments, CallBegun
 from .families import Family
+from .loops import Loop, LoopDetector
 from .messages import Call, Message, Segment, encode
 from .reasoning import Answer, Part, Reasoning, Reclassified, parser_for
 from .sampling import sampler_for
+from .schema import Form
 from .settings import Settings
+from .steering import Steering, steering_for
 from .stopping import StopTexts
 
 if TYPE_CHECKING:
@@ -26,13 +29,17 @@ class Turn:
     """One answer. Complete once the stream has ended, and as far as it came when it was interrupted.
 
     ``sure`` says whether what came as answer so far cannot turn out to have been a thought. ``top_logprobs`` asks for every
-    token's logprob in ``logprobs``, and for those of that many likeliest ones.
+    token's logprob in ``logprobs``, and for those of that many likeliest ones. ``form`` is what the answer must look like. ``loop`` is
+    an endless repetition: it ended the answer, or the thought where the answer goes on. ``drafted_tokens`` were guessed ahead, of which
+    ``accepted_tokens`` were right.
     """
 
     prompt_tokens: int
     cached_tokens: int = 0
     completion_tokens: int = 0
     reasoning_tokens: int = 0
+    drafted_tokens: int = 0
+    accepted_tokens: int = 0
     reasoning: str = ""
     answer: str = ""
     calls: list[Call] = field(default_factory=list)
@@ -42,6 +49,9 @@ class Turn:
     sure: bool = False
     top_logprobs: int | None = None
     logprobs: list[TokenLogprobs] = field(default_factory=list)
+    form: Form | None = None
+    loop: Loop | None = None
+    steering: Steering | None = None
 
     @property
     def tokens_per_s(self) -> float:
@@ -102,6 +112,7 @@ def answer(
     in ``turn``.
     """
     from ..engine import FinishReason, Generation
+    from ..engine.grammar import Grammar
     from ..engine.text import Utf8Stream
 
     model = context.model
@@ -110,26 +121,41 @@ def answer(
     if len(ids) + reserve(settings, context.n_ctx) > context.n_ctx:
         raise overflow(context, settings, len(ids))
     sampler = sampler_for(settings, turn.seed, model, ids, turn.top_logprobs)
+    stops = [id for special in family.format.stop if (id := model.special(special.token)) is not None]
     generation = Generation(
         context,
         ids,
         sampler,
         max_tokens=settings.max_tokens.value,
-        stop=[id for special in family.format.stop if (id := model.special(special.token)) is not None],
+        stop=stops,
         on_prefill=on_prefill,
     )
     parser, characters = parser_for(family, prompt, model), Utf8Stream()
-    stop = StopTexts(settings.stop.value, verbatim=parser.verbatim)
+    stop, loops = StopTexts(settings.stop.value, verbatim=parser.verbatim), LoopDetector()
+    grammar = Grammar(model, turn.form.grammar) if turn.form else None
+    steering = turn.steering = steering_for(family, parser, model, settings.think_budget.value, grammar, stops)
+    sampler.constraint = steering if steering.needed else None
     try:
         for token in generation:
+            text = characters.feed(model.piece(token))
             turn.completion_tokens += 1
             turn.reasoning_tokens += parser.thinking
-            for part in stop.passed(parser.feed(token, characters.feed(model.piece(token)))):
+            for part in stop.passed(parser.feed(token, text)):
                 turn.collect(part)
                 turn.sure = not parser.unsure
                 yield part
+            loops.feed(token, text)
+            if loops.found:
+                turn.loop = loops.found
+                if not steering.thinking:
+                    break
+                steering.close()  # an answer is worth more than the end of the thought
+                loops.reset()
             if stop.ended_in(parser.waiting):
                 break
+            if sampler.constraint is None:
+                steering.follow(parser)
+                sampler.constraint = steering if steering.needed else None
         if not stop.reached:
             for part in (*stop.passed(parser.finish(characters.flush())), *stop.finish()):
                 turn.collect(part)
@@ -138,5 +164,7 @@ def answer(
         for part in stop.finish():  # of an answer that was interrupted
             turn.collect(part)
         turn.finish_reason, turn.cached_tokens, turn.timings = generation.finish_reason, generation.cached, generation.timings
-        turn.finish_reason = FinishReason.STOP if stop.reached else turn.finish_reason
+        turn.drafted_tokens, turn.accepted_tokens = generation.drafted, generation.accepted
+        turn.finish_reason = FinishReason.STOP if stop.reached else FinishReason.LENGTH if loops.found else turn.finish_reason
+        turn.loop = turn.loop or (loops.suspected if turn.cut else None)
         turn.logprobs = sampler.logprobs[: turn.completion_tokens]

@@ -11,6 +11,7 @@ from .answering import Turn, answer, overflow, reserve
 from .families import Family
 from .messages import Message, Segment, Thinking, Tool, encode
 from .reasoning import Part
+from .schema import Form
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ Event = Part | Dropped
 class Session:
     """``history`` holds finished turns; :meth:`stream` adds one. ``turn`` is the current or last. ``thinking`` None: the family's way.
 
-    ``top_logprobs`` asks every turn for its tokens' logprobs.
+    ``top_logprobs`` asks every turn for its tokens' logprobs. ``form`` is what every answer must look like once the thought is over.
     """
 
     context: Context
@@ -46,6 +47,7 @@ class Session:
     history: list[Message] = field(default_factory=list)
     turn: Turn | None = None
     top_logprobs: int | None = None
+    form: Form | None = None
 
     def segments(self, text: str) -> list[Segment]:
         """The prompt that asks ``text`` next."""
@@ -68,12 +70,17 @@ class Session:
         if dropped:
             self.history = history
             yield Dropped(dropped)
-        turn = self.turn = Turn(prompt_tokens=0, seed=seed, top_logprobs=self.top_logprobs)
+        turn = self.turn = Turn(prompt_tokens=0, seed=seed, top_logprobs=self.top_logprobs, form=self.form)
         try:
             yield from answer(turn, self.context, self.family, self.settings, prompt, ids=ids, on_prefill=on_prefill)
         finally:
             if turn.answer or turn.calls:
                 self.history += (Message("user", text), turn.message)
+
+    def answer_now(self) -> None:
+        """Closes the thought of the answer that is being streamed, which goes on with the answer. From any thread."""
+        if self.turn and self.turn.steering:
+            self.turn.steering.close()
 
     def _render(self, messages: Sequence[Message]) -> list[Segment]:
         system = [Message("system", self.system)] if self.system else []

@@ -32,8 +32,9 @@ def spelled(value: object) -> str:
 class Settings:
     """How an answer is sampled. ``temperature`` 0 means the likeliest token, ``max_tokens`` counts reasoning and answer.
 
-    ``stop`` are texts that end the answer, ``logit_bias`` entries as ``TOKEN=VALUE`` (:mod:`.biases`). What the others do:
-    :class:`dslocal.engine.nucleus.Nucleus` and :class:`dslocal.engine.penalties.Penalties`.
+    ``think_budget`` is tokens of reasoning at most, ``stop`` are texts that end the answer, ``logit_bias`` entries as
+    ``TOKEN=VALUE`` (:mod:`.biases`). What the others do: :class:`dslocal.engine.nucleus.Nucleus` and
+    :class:`dslocal.engine.penalties.Penalties`.
     """
 
     temperature: Setting[float]
@@ -46,6 +47,7 @@ class Settings:
     repeat_penalty: Setting[float] = Setting(1.0, OFF)
     logit_bias: Setting[tuple[str, ...]] = Setting((), OFF)
     stop: Setting[tuple[str, ...]] = Setting((), OFF)
+    think_budget: Setting[int | None] = Setting(None, OFF)
 
     def with_value(self, name: str, value: Any, source: str) -> Settings:
         """A copy with one value replaced. Raises UsageError when the value is not allowed, naming ``source``.
@@ -95,6 +97,7 @@ _RULES: dict[str, tuple[type[int] | type[float], Callable[[Any], bool], str]] = 
     "min_p": (float, lambda p: 0 <= p <= 1, "min_p is 0 (off) to 1"),
     "presence_penalty": (float, lambda p: -2 <= p <= 2, "presence_penalty is -2 to 2, 0 is off"),
     "frequency_penalty": (float, lambda p: -2 <= p <= 2, "frequency_penalty is -2 to 2, 0 is off"),
+    "think_budget": (int, lambda n: 0 <= n <= 1 << 20, "think_budget is 0 to 1048576"),
     "repeat_penalty": (float, lambda p: 0.1 <= p <= 10, "repeat_penalty is 0.1 to 10, 1 is off"),
 }
 _LISTS: dict[str, tuple[int, Callable[[str], bool], str]] = {

@@ -13,7 +13,7 @@ import typer
 from .. import chat
 from ..errors import UsageError
 from ..gguf import GgufHeader
-from ..ui.terminal import sanitise
+from ..ui.terminal import one_line, sanitise
 
 if TYPE_CHECKING:
     from ..engine import Model, TokenLogprobs
@@ -103,8 +103,8 @@ def as_json(turn: chat.Turn, model: Model) -> dict[str, Any]:
             "cached_tokens": turn.cached_tokens,
             "completion_tokens": turn.completion_tokens,
             "reasoning_tokens": turn.reasoning_tokens,
-            "drafted": 0,
-            "accepted": 0,
+            "drafted": turn.drafted_tokens,
+            "accepted": turn.accepted_tokens,
         },
         "timings": {
             "prefill_s": round(timings.prefill, 6) if timings else 0.0,
@@ -135,15 +135,22 @@ def with_model(fields: dict[str, Any], header: GgufHeader, family: chat.Family, 
 
 def statistics(turn: chat.Turn) -> str:
     """One line for people."""
+    drafts = f", {turn.accepted_tokens:,} of {turn.drafted_tokens:,} drafts right" if turn.drafted_tokens else ""
     return (
         f"{turn.prompt_tokens:,} + {turn.completion_tokens:,} tokens ({turn.reasoning_tokens:,} of reasoning), "
-        f"{turn.tokens_per_s:,.0f} tokens/s, seed {turn.seed}"
+        f"{turn.tokens_per_s:,.0f} tokens/s{drafts}, seed {turn.seed}"
     )
 
 
 def leave_if_cut(turns: Sequence[chat.Turn]) -> None:
     """Exits with 5, saying so, when one of ``turns`` was cut by its limit or the context."""
+    for turn in turns:
+        if turn.loop:
+            loop = one_line(str(turn.loop), 100) + ("" if turn.cut else "; its thought was closed")
+            print(f"dslocal: the model repeats itself: {loop} (a higher temperature helps)", file=sys.stderr)
     cut = [turn for turn in turns if turn.cut]
+    if cut and cut[0].loop:
+        raise typer.Exit(CUT)
     if cut:
         after = f"cut after {cut[0].completion_tokens:,} tokens"
         print(f"dslocal: {after} (a larger --max-tokens or --ctx lets it go on)", file=sys.stderr)

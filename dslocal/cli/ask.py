@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 import sys
 import time
-from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..errors import DslocalError, UsageError
-from ..ui.terminal import sanitise
+from ..ui.terminal import one_line, sanitise
 from .options import (
     AsJson,
     CpuMoe,
@@ -28,12 +26,14 @@ from .options import (
     MaxTokens,
     MinP,
     ModelFlag,
+    Mtp,
     PresencePenalty,
     RepeatPenalty,
     Seed,
     Stop,
     Temperature,
     Think,
+    ThinkBudget,
     TopK,
     TopP,
     top_logprobs,
@@ -41,7 +41,7 @@ from .options import (
 
 if TYPE_CHECKING:
     from .. import chat
-    from ..gguf import GgufHeader
+    from .draws import Draws
 
 NO_MAJORITY = 6
 MAX_SAMPLES = 1024
@@ -60,6 +60,13 @@ def ask(
         Path | None, typer.Option("--search-results", help="Answer from web pages: a JSON list of title, url, date and content.")
     ] = None,
     think: Think = None,
+    think_budget: ThinkBudget = None,
+    schema: Annotated[
+        Path | None, typer.Option("--schema", help="Answer with JSON as this JSON Schema says. Reasoning stays free.", show_default=False)
+    ] = None,
+    grammar: Annotated[
+        Path | None, typer.Option("--grammar", help="Answer in this GBNF grammar. Reasoning stays free.", show_default=False)
+    ] = None,
     math: MathFlag = None,
     final: Annotated[bool, typer.Option("--final", help="Ask for a boxed final answer and print that alone.")] = False,
     samples: Annotated[
@@ -85,6 +92,7 @@ def ask(
     kv: Kv = None,
     n_gpu_layers: GpuLayers = None,
     cpu_moe: CpuMoe = None,
+    mtp: Mtp = "auto",
     show_thinking: Annotated[
         bool | None, typer.Option("--show-thinking/--hide-thinking", help="Reasoning on stderr. [when it is a terminal]")
     ] = None,
@@ -95,11 +103,14 @@ def ask(
     from .. import chat
     from . import runtime
     from .answers import stdin_text
+    from .draws import Draws
 
     asked, beside = _asked(prompt, stdin_text(), file or [])
     count = _count(samples, vote=vote)
     if final and vote:
         raise UsageError("--final and --vote are two ways to print a final answer", hint="--vote alone prints the majority's")
+    if schema and (grammar or final):
+        raise UsageError(f"--schema and {'--grammar' if grammar else '--final'} are two ways to shape an answer")
     flags = {
         "temperature": temperature,
         "top_p": top_p,
@@ -111,14 +122,19 @@ def ask(
         "repeat_penalty": repeat_penalty,
         "logit_bias": logit_bias,
         "stop": stop,
+        "think_budget": think_budget,
     }
     top = top_logprobs(logprobs, as_json=as_json)
     path, header, spoken = runtime.prepare(model, family, remember=not dry_run)
     settings = runtime.settings_for(spoken.defaults, flags)
-    pins = runtime.pins_for(header, ctx, kv, n_gpu_layers, cpu_moe)
+    pins = runtime.pins_for(header, ctx, kv, n_gpu_layers, cpu_moe, mtp)
     drawn = runtime.new_seed(seed)
     thinking = runtime.thinking_for(spoken, think)
-    math = True if (final or vote) and math is None else math
+    if think_budget is not None and thinking.value in (chat.Thinking.NONE, chat.Thinking.BYPASSED):
+        raise UsageError("--think-budget: there is no reasoning to end", hint="with --think there is, where the model knows it")
+    form = chat.read_schema(schema) if schema else chat.read_grammar(grammar) if grammar else None
+    if math is None and (final or vote or form):
+        math = form is None  # a boxed answer is another shape than the one asked for
     question = chat.compose(spoken, asked, beside=beside, files=file or [], results=search_results, math=math)
     messages = ([chat.Message("system", system)] if system else []) + [chat.Message("user", question.text)]
     prompted = spoken.render(messages, thinking.value)  # or what the family refuses would show only once it is loaded
@@ -131,60 +147,32 @@ def ask(
         shown = {**settings.shown(), "ctx": n_ctx}
         way = chat.Setting(thinking.value.value, thinking.source)
         directive = chat.Setting(bool(question.directive), question.source)
-        dry.show(path, header, spoken, prompted, {**shown, "thinking": way, "math": directive}, as_json=as_json)
+        shape = (
+            {} if form is None else {"schema" if schema else "grammar": chat.Setting(form.source, "--schema" if schema else "--grammar")}
+        )
+        dry.show(path, header, spoken, prompted, {**shown, "thinking": way, "math": directive, **shape}, as_json=as_json)
         return
-    runtime.advise(spoken, settings, thinking.value, system, chat.departs(spoken, asked, math))
+    runtime.advise(spoken, settings, thinking.value, system, None if form else chat.departs(spoken, asked, math))
+    if form and form.unheld:
+        print(f"dslocal: {form.source}: only checked once the answer is there: {one_line('; '.join(form.unheld), 200)}", file=sys.stderr)
     began = time.perf_counter()
     with runtime.running(path, header, pins) as context:
         load_s = time.perf_counter() - began
         visible = sys.stderr.isatty() and not vote if show_thinking is None else show_thinking
-        run = _Run(context, spoken, settings, system, thinking.value, question.text, header, load_s, visible, top)
+        run = Draws(context, spoken, settings, system, thinking.value, question.text, header, load_s, visible, top, form)
         if count > 1 or vote:
             _several(run, drawn, count, vote=vote, as_json=as_json)
         else:
             _one(run, drawn, final=final, as_json=as_json)
 
 
-@dataclass
-class _Run:
-    """What all samples of one question share."""
-
-    context: Any
-    family: chat.Family
-    settings: chat.Settings
-    system: str
-    thinking: chat.Thinking
-    text: str
-    header: GgufHeader
-    load_s: float
-    visible: bool
-    top_logprobs: int | None
-
-    def session(self) -> chat.Session:
-        from .. import chat
-
-        return chat.Session(self.context, self.family, self.settings, self.system, self.thinking, top_logprobs=self.top_logprobs)
-
-    def stream(self, session: chat.Session, seed: int, *, to_stdout: bool) -> None:
-        """Asks, passing on what comes."""
-        from .answers import pass_on, prefill_progress
-
-        with closing(session.stream(self.text, seed, on_prefill=prefill_progress())) as events:
-            pass_on(events, to_stdout=to_stdout, show_reasoning=self.visible, sure=lambda: session.turn is not None and session.turn.sure)
-
-    def as_json(self, turn: chat.Turn) -> dict[str, Any]:
-        from .answers import as_json, with_model
-
-        return with_model(as_json(turn, self.context.model), self.header, self.family, self.load_s)
-
-
-def _one(run: _Run, seed: int, *, final: bool, as_json: bool) -> None:
+def _one(run: Draws, seed: int, *, final: bool, as_json: bool) -> None:
     from .. import chat
-    from .answers import leave_if_cut, statistics
+    from .answers import statistics
 
     session = run.session()
     try:
-        run.stream(session, seed, to_stdout=not (as_json or final))
+        run.stream(session, seed, to_stdout=not (as_json or final or run.held))
     finally:
         turn = session.turn
         if turn and as_json:
@@ -193,19 +181,20 @@ def _one(run: _Run, seed: int, *, final: bool, as_json: bool) -> None:
             print(statistics(turn), file=sys.stderr)
     if turn is None:
         return
+    if not as_json:
+        run.show(turn)
     if final and not as_json:
         answer = chat.boxed(turn.answer)
         if answer is not None:
             print(sanitise(answer))
         elif not turn.cut:
             raise DslocalError("the answer has no \\boxed{} in it", hint="without --final the whole answer is printed")
-    leave_if_cut([turn])
+    run.leave_if_wrong([turn])
 
 
-def _several(run: _Run, seed: int, count: int, *, vote: bool, as_json: bool) -> None:
+def _several(run: Draws, seed: int, count: int, *, vote: bool, as_json: bool) -> None:
     """Draws ``count`` answers of one prefill; prints them, or what most of them say."""
-    from .. import chat
-    from .answers import leave_if_cut, statistics
+    from .answers import statistics
 
     turns: list[chat.Turn] = []
     for number in range(count):
@@ -213,11 +202,13 @@ def _several(run: _Run, seed: int, count: int, *, vote: bool, as_json: bool) -> 
             print(f"\r\x1b[2Kanswer {number + 1} of {count}", end="\n" if run.visible else "", file=sys.stderr, flush=True)
         session = run.session()
         try:
-            run.stream(session, seed + number, to_stdout=not (vote or as_json))
+            run.stream(session, seed + number, to_stdout=not (vote or as_json or run.held))
         finally:
             turns += [session.turn] if session.turn else []
         if run.visible:
             print(statistics(turns[-1]), file=sys.stderr)
+        if not (vote or as_json):
+            run.show(turns[-1])
         if number + 1 < count and not (vote or as_json):
             print(BETWEEN, flush=True)
     if vote and sys.stderr.isatty() and not run.visible:
@@ -226,10 +217,10 @@ def _several(run: _Run, seed: int, count: int, *, vote: bool, as_json: bool) -> 
         if as_json:
             samples = [run.as_json(turn) for turn in turns]
             print(json.dumps({**samples[0], "samples": samples}))
-        leave_if_cut(turns)
+        run.leave_if_wrong(turns)
         return
-    finals = [chat.final_answer(turn.answer) for turn in turns]
-    result = chat.vote(finals)
+    finals = run.finals(turns)
+    result = run.majority(finals)
     if as_json:
         print(json.dumps(_vote_json(run, turns, finals, result)))
     if result.answer is None:
@@ -240,7 +231,7 @@ def _several(run: _Run, seed: int, count: int, *, vote: bool, as_json: bool) -> 
         print(f"{result.votes} of {result.total} agree", file=sys.stderr)
 
 
-def _vote_json(run: _Run, turns: list[chat.Turn], finals: list[str | None], result: chat.Vote) -> dict[str, Any]:
+def _vote_json(run: Draws, turns: list[chat.Turn], finals: list[str | None], result: chat.Vote) -> dict[str, Any]:
     """The fields of the first answer of the majority, all samples beside them; without a majority there is no answer."""
     samples = [run.as_json(turn) for turn in turns]
     if result.answer is None:

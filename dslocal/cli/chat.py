@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .options import CpuMoe, Ctx, FamilyFlag, GpuLayers, Kv, MathFlag, ModelArgument, Think
+from .options import CpuMoe, Ctx, FamilyFlag, GpuLayers, Kv, MathFlag, ModelArgument, Mtp, Think
 
 
 def chat(
@@ -22,6 +22,7 @@ def chat(
     kv: Kv = None,
     n_gpu_layers: GpuLayers = None,
     cpu_moe: CpuMoe = None,
+    mtp: Mtp = "auto",
     family: FamilyFlag = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the last conversation, with its model unless one is named.")] = False,
 ) -> None:
@@ -45,7 +46,7 @@ def chat(
             hint='dslocal ask "Once upon a time" goes on; the chat or instruct variant talks',
         )
     settings = runtime.settings_for(spoken.defaults, {})
-    pins = runtime.pins_for(header, ctx, kv, n_gpu_layers, cpu_moe)
+    pins = runtime.pins_for(header, ctx, kv, n_gpu_layers, cpu_moe, mtp)
     thinking = runtime.thinking_for(spoken, think).value
     runtime.advise(spoken, settings, thinking, system)
     for path_given in file or []:

@@ -11,7 +11,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .options import FamilyFlag, FrequencyPenalty, LogitBias, MinP, ModelFlag, PresencePenalty, RepeatPenalty, Stop, Think, TopK
+from .options import (
+    FamilyFlag,
+    FrequencyPenalty,
+    LogitBias,
+    MinP,
+    ModelFlag,
+    Mtp,
+    PresencePenalty,
+    RepeatPenalty,
+    Stop,
+    Think,
+    ThinkBudget,
+    TopK,
+)
 
 if TYPE_CHECKING:
     from .. import chat
@@ -39,7 +52,9 @@ def evaluate(
     repeat_penalty: RepeatPenalty = None,
     logit_bias: LogitBias = None,
     stop: Stop = None,
+    think_budget: ThinkBudget = None,
     ctx: Annotated[int | None, typer.Option("--ctx", help="Tokens of context. [the model's, up to 16384]")] = None,
+    mtp: Mtp = "auto",
     think: Think = None,
     math: Annotated[bool, typer.Option("--math/--no-math", help="Ask for a boxed answer, as the makers word it.")] = True,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="The first N questions only.", show_default=False)] = None,
@@ -73,9 +88,10 @@ def evaluate(
         "repeat_penalty": repeat_penalty,
         "logit_bias": logit_bias,
         "stop": stop,
+        "think_budget": think_budget,
     }
     settings = runtime.settings_for(spoken.defaults, flags)
-    pins = runtime.pins_for(header, ctx, None, None, None)
+    pins = runtime.pins_for(header, ctx, mtp=mtp)
     pins = replace(pins, n_ctx=runtime.wanted_context(header, pins))  # or what is free now would decide whether a run can be resumed
     thinking = runtime.thinking_for(spoken, think).value
     name = _name(model)

@@ -23,6 +23,7 @@ from .options import (
     MaxTokens,
     MinP,
     ModelFlag,
+    Mtp,
     PresencePenalty,
     RepeatPenalty,
     Seed,
@@ -63,6 +64,7 @@ def fim(
     stop: Stop = None,
     logprobs: Logprobs = None,
     ctx: Ctx = None,
+    mtp: Mtp = "auto",
     family: FamilyFlag = None,
 ) -> None:
     """Fill in the middle of code or text, and print what belongs there."""
@@ -90,7 +92,7 @@ def fim(
         "stop": stop,
     }
     settings = runtime.settings_for(defaults, flags)
-    pins = runtime.pins_for(header, ctx, None, None, None)
+    pins = runtime.pins_for(header, ctx, mtp=mtp)
     turn = chat.Turn(prompt_tokens=0, seed=runtime.new_seed(seed), top_logprobs=top)
     began = time.perf_counter()
     with runtime.running(path, header, pins) as context:

@@ -16,6 +16,7 @@ from .. import __version__
 from ..errors import DslocalError
 from ..ui.terminal import one_line
 from .ask import ask
+from .bench import bench
 from .chat import chat
 from .convert import convert
 from .evaluate import evaluate
@@ -39,6 +40,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(ask)
+app.command()(bench)
 app.command()(chat)
 app.command()(convert)
 app.command("eval")(evaluate)

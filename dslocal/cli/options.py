@@ -29,6 +29,10 @@ MathFlag = Annotated[
         show_default=False,
     ),
 ]
+ThinkBudget = Annotated[
+    int | None,
+    typer.Option("--think-budget", metavar="N", help="Close the reasoning after N tokens and answer. [no limit]", show_default=False),
+]
 Seed = Annotated[int | None, typer.Option("--seed", help="Same seed, same answer. [random]", show_default=False)]
 Temperature = Annotated[float | None, typer.Option("--temperature", help="0 takes the likeliest token. [the model's]", show_default=False)]
 TopP = Annotated[
@@ -62,6 +66,9 @@ Stop = Annotated[
 Logprobs = Annotated[
     int | None,
     typer.Option("--logprobs", metavar="N", help="With --json, every token's logprob and the N likeliest ones'.", show_default=False),
+]
+Mtp = Annotated[
+    str, typer.Option("--mtp", help="Draft ahead, with the model's MTP layer or by what was said before: auto (while it pays), on, off.")
 ]
 MaxTokens = Annotated[
     int | None, typer.Option("--max-tokens", help="Tokens of reasoning and answer at most. [the model's]", show_default=False)

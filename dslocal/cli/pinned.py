@@ -7,6 +7,7 @@ from ..fit.plan import Pins
 from ..ggml import GgmlType
 
 KV_TYPES = {"f16": GgmlType.F16, "q8_0": GgmlType.Q8_0, "q4_0": GgmlType.Q4_0}
+MTP = {"auto": None, "on": True, "off": False}
 MOST_CTX = 1 << 24
 MOST_UBATCH = 1 << 14
 ALL_LAYERS = 1 << 10
@@ -19,10 +20,13 @@ def pins(
     flash_attn: bool | None = None,
     n_gpu_layers: int | None = None,
     cpu_moe: str | None = None,
+    mtp: str = "off",
 ) -> Pins:
     """Raises UsageError naming the option."""
     if kv is not None and kv.lower() not in KV_TYPES:
         raise UsageError(f"--kv: {kv!r:.20} is not known", hint=", ".join(KV_TYPES))
+    if mtp.lower() not in MTP:
+        raise UsageError(f"--mtp: {mtp!r:.20} is not known", hint=", ".join(MTP))
     for name, value, least, most in (
         ("--ctx", ctx, 256, MOST_CTX),
         ("--ubatch", ubatch, 1, MOST_UBATCH),
@@ -31,7 +35,7 @@ def pins(
         if value is not None and not least <= value <= most:
             raise UsageError(f"{name}: {value} is out of range", hint=f"{least} to {most}")
     kv_type = KV_TYPES[kv.lower()] if kv else None
-    return Pins(ctx, kv_type, ubatch, flash_attn, n_gpu_layers, _cpu_moe(cpu_moe))
+    return Pins(ctx, kv_type, ubatch, flash_attn, n_gpu_layers, _cpu_moe(cpu_moe), MTP[mtp.lower()])
 
 
 def _cpu_moe(text: str | None) -> int | None:

@@ -14,7 +14,7 @@ from ..errors import GgufError, UsageError
 from ..fit.loading import Loading
 from ..fit.plan import TARGET_CTX, Pins, Plan
 from ..fit.sense import refuse_vocabulary
-from ..fit.shape import shape_of
+from ..fit.shape import can_draft, shape_of
 from ..gguf import GgufHeader
 from ..hub.parts import parts_of
 from ..ui import progress
@@ -65,7 +65,14 @@ def settings_for(defaults: chat.Settings, flags: Mapping[str, float | list[str] 
     return settings
 
 
-def pins_for(header: GgufHeader, ctx: int | None, kv: str | None, n_gpu_layers: int | None, cpu_moe: str | None) -> Pins:
+def pins_for(
+    header: GgufHeader,
+    ctx: int | None,
+    kv: str | None = None,
+    n_gpu_layers: int | None = None,
+    cpu_moe: str | None = None,
+    mtp: str = "off",
+) -> Pins:
     """What of the plan is decided: by option, and the context also by DSLOCAL_CTX and config.toml. Raises UsageError."""
     trained = header.of_arch("context_length", TARGET_CTX)
     asked = (ctx, "--ctx") if ctx is not None else configured("ctx")
@@ -74,7 +81,11 @@ def pins_for(header: GgufHeader, ctx: int | None, kv: str | None, n_gpu_layers: 
         if not str(value).isdecimal() or not LEAST_CTX <= int(value) <= trained:
             raise UsageError(f"{source}: {value} is out of range", hint=f"this model takes {LEAST_CTX} to {trained}")
         ctx = int(value)
-    return pinned.pins(ctx, kv, n_gpu_layers=n_gpu_layers, cpu_moe=cpu_moe)
+    pins = pinned.pins(ctx, kv, n_gpu_layers=n_gpu_layers, cpu_moe=cpu_moe, mtp=mtp)
+    if pins.mtp and not can_draft(header):
+        name = header.text("general.name") or "this model"
+        raise UsageError(f"--mtp on: {name} has no MTP layer to draft with", hint="--mtp auto looks words up in what was said before")
+    return pins
 
 
 def wanted_context(header: GgufHeader, pins: Pins) -> int:

@@ -16,7 +16,7 @@ from ..fit.loading import Loading
 from . import log
 from .interrupt import AbortFlag
 from .model import Model
-from .params import N_BATCH, context_params
+from .params import context_params
 
 SMALL = 64 << 20  # bytes of weights below which one thread is best
 
@@ -41,7 +41,7 @@ class Context:
         """As ``loading`` says; a number alone is positions of context. Raises OutOfMemoryError when llama.cpp cannot have the memory."""
         if isinstance(loading, int):
             loading = Loading(loading)
-        self.model, self.n_ctx, self.step = model, loading.n_ctx, max(N_BATCH, loading.n_ubatch)
+        self.model, self.n_ctx, self.step = model, loading.n_ctx, loading.n_batch
         self.kv_type, self.flash_attn = loading.kv_type.name, loading.flash_attn
         self.ids: list[int] = []
         self.follower: Follower | None = None

@@ -20,7 +20,9 @@ Mode = Literal["auto", "on", "off"]
 class Drafter(Protocol):
     """Guesses what follows in a context, which tells it of all that it evaluates. Errors are EngineErrors."""
 
-    lengths: tuple[int, ...]
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """How many to draft at a time is worth trying."""
 
     @property
     def listening(self) -> bool:

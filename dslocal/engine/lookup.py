@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..fit.plan import LOOKUP_DRAFTS
 from .context import Context
 
 GRAMS = (3, 2)  # tokens that must have occurred before, more of them first
-LENGTHS = (2, 4, 7)  # drafts at a time that are worth trying; one alone rarely is worth a batch
+LENGTHS = (2, 4, LOOKUP_DRAFTS)  # one alone rarely is worth a batch
 
 
 class LookupDrafter:

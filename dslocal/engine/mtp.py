@@ -19,13 +19,15 @@ from numpy.typing import NDArray
 
 from .. import ggml
 from ..errors import EngineError
+from ..fit.plan import MTP_DRAFTS
+from ..fit.shape import can_draft
 from . import log
 from .context import Context, decode
 from .params import MTP_CONTEXT, context_params
 
 Rows = NDArray[np.float32]
 
-LENGTHS = (1, 2, 3)  # drafts at a time that are worth trying: one layer, asked again and again, soon loses the thread
+LENGTHS = tuple(range(1, MTP_DRAFTS + 1))  # one layer, asked again and again, soon loses the thread
 
 
 class MtpDrafter:
@@ -59,6 +61,7 @@ class MtpDrafter:
 
     def propose(self, ids: Sequence[int], token: int, most: int) -> list[int]:
         """Up to ``most`` ids to follow ``token``, which comes after ``ids``. Raises EngineError, KeyboardInterrupt."""
+        self._catch_up(self._target.step - 1)
         tokens, drafts = [*self._tokens, token], list[int]()
         self._evaluate(tokens, self._end, self._hidden, output=True)
         self._end += len(tokens)
@@ -86,12 +89,7 @@ class MtpDrafter:
             if self._end + len(self._tokens) != start:
                 self._restart(start)
             self._tokens, self._hidden = [*self._tokens, *ids], np.concatenate((self._hidden, rows))
-        step = self._target.step
-        while len(self._tokens) > step // 2:  # a long prompt is followed as it is read
-            part = self._tokens[:step]
-            self._evaluate(part, self._end, self._hidden[: len(part)], output=False)
-            self._end += len(part)
-            self._tokens, self._hidden = self._tokens[len(part) :], self._hidden[len(part) :]
+        self._catch_up(self._target.step // 2)  # a long prompt is followed as it is read
 
     def trimmed(self, length: int) -> None:
         """``length`` positions are left in the target's cache."""
@@ -111,6 +109,8 @@ class MtpDrafter:
 
     def _open(self) -> Any:
         target = self._target
+        if not can_draft(target.model.header):
+            raise EngineError(f"{target.model.path.name} has no MTP layer that llama.cpp could draft with")
         log.forget()
         params = context_params(target.loading)
         params.ctx_type, params.ctx_other = MTP_CONTEXT, target.handle
@@ -121,6 +121,14 @@ class MtpDrafter:
             raise EngineError(f"{target.model.path.name}: no context for its MTP layer: {log.complaint('out of memory')}")
         self._ext.llama_set_embeddings_nextn(handle, True, True)
         return handle
+
+    def _catch_up(self, most: int) -> None:
+        """Evaluates what waits, until no more than ``most`` tokens do."""
+        while len(self._tokens) > most:
+            part = self._tokens[: self._target.step]
+            self._evaluate(part, self._end, self._hidden[: len(part)], output=False)
+            self._end += len(part)
+            self._tokens, self._hidden = self._tokens[len(part) :], self._hidden[len(part) :]
 
     def _restart(self, at: int) -> None:
         self._low.llama_memory_seq_rm(self._memory, 0, 0, -1)
@@ -140,7 +148,11 @@ class MtpDrafter:
             seq_id=(ctypes.POINTER(low.llama_seq_id) * n)(*(one for _ in tokens)),
             logits=(ctypes.c_int8 * n)(*(0 for _ in tokens[1:]), int(output)),
         )
-        decode(self._handle, batch, self._target.abort)
+        try:
+            decode(self._handle, batch, self._target.abort)
+        except BaseException:
+            self._low.llama_memory_seq_rm(self._memory, 0, start, -1)
+            raise
 
     def _likeliest(self, row: int) -> int:
         pointer = self._low.llama_get_logits_ith(self._handle, row)
@@ -159,4 +171,5 @@ def _extension() -> ModuleType:
         from llama_cpp import llama_cpp_ext
     except (ImportError, AttributeError) as e:
         raise EngineError(f"this llama.cpp knows no multi-token prediction: {e}") from e
-    return llama_cpp_ext
+    found: ModuleType = llama_cpp_ext
+    return found

@@ -13,7 +13,6 @@ from ..fit.loading import Loading
 from ..fit.shape import moe_layers
 from ..gguf import GgufHeader
 
-N_BATCH = 512  # tokens evaluated between two reports of progress, unless the micro-batch is larger
 LOAD_MODES = {"none": 0, "mmap": 1}  # enum llama_load_mode
 FLASH_ATTN = {False: 0, True: 1}  # enum llama_flash_attn_type
 MTP_CONTEXT = 1  # enum llama_context_type
@@ -48,7 +47,7 @@ def context_params(loading: Loading) -> Any:
     """``llama_context_params`` for one sequence."""
     params = ggml.require().llama_context_default_params()
     params.n_ctx, params.n_seq_max = loading.n_ctx, 1
-    params.n_batch, params.n_ubatch = min(max(N_BATCH, loading.n_ubatch), loading.n_ctx), min(loading.n_ubatch, loading.n_ctx)
+    params.n_batch, params.n_ubatch = loading.n_batch, min(loading.n_ubatch, loading.n_ctx)
     params.type_k = params.type_v = int(loading.kv_type)
     params.flash_attn_type = FLASH_ATTN[loading.flash_attn]
     params.n_outputs_max, params.swa_full, params.no_perf = loading.n_outputs, False, True

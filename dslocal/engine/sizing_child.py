@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import ggml
+from ..fit.footprint import output_rows
 from ..fit.loading import Loading
 from ..ggml import GgmlType
 from ..gguf import GgufHeader, read_header
@@ -71,7 +72,7 @@ def size(path: Path, header: GgufHeader, loading: Loading) -> dict[str, Any]:
     context = _context(model, settings)
     buffers = [asdict(buffer) for buffer in breakdown(context)]
     vocabulary = low.llama_vocab_n_tokens(low.llama_model_get_vocab(model))
-    output = 4 * vocabulary * loading.n_outputs  # it starts with one row and grows when more are asked for
+    output = output_rows(vocabulary, low.llama_model_n_embd_out(model), loading)  # it starts with one row and grows when more are asked for
     if loading.mtp:
         settings.ctx_type, settings.ctx_other = MTP_CONTEXT, context
         draft = _context(model, settings)

@@ -45,7 +45,7 @@ def footprint(header: GgufHeader, loading: Loading, gpu: GpuKind = "cuda") -> Me
         weights=weights(header, shape, loading),
         kv=kv_cache(shape, loading),
         compute=compute(header, shape, loading, gpu),
-        output=Share(0, 4 * shape.vocabulary * loading.n_outputs),
+        output=Share(0, output_rows(shape.vocabulary, shape.width, loading)),
         overhead=overhead(shape, loading, gpu),
     )
 
@@ -126,6 +126,15 @@ def compute(header: GgufHeader, shape: Shape, loading: Loading, gpu: GpuKind = "
         return draft + Share(0, on_cpu(shape, batch))
     draft = Share(draft.host, 0)
     return draft + on_gpu(shape, batch, gpu, _remote(header, shape, loading))
+
+
+def output_rows(vocabulary: int, width: int, loading: Loading) -> int:
+    """Logits as they come out; with MTP also the draft's, and hidden states of a batch: llama.cpp's, a copy, and one in the making.
+
+    Source: ``llama_context::output_reserve``; the copies are :mod:`dslocal.engine.mtp`'s.
+    """
+    drafting = vocabulary + width + 3 * width * loading.n_batch if loading.mtp else 0
+    return 4 * (vocabulary * loading.n_outputs + drafting)
 
 
 def cells(loading: Loading) -> int:

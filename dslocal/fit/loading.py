@@ -7,6 +7,8 @@ from typing import Literal
 
 from ..ggml import GgmlType
 
+N_BATCH = 512  # tokens evaluated at a time, unless the micro-batch is larger
+
 
 @dataclass(frozen=True, slots=True)
 class Loading:
@@ -27,6 +29,11 @@ class Loading:
     load_mode: Literal["mmap", "none"] = "mmap"
     repack: bool = False
     mtp: bool = False
+
+    @property
+    def n_batch(self) -> int:
+        """Tokens that are evaluated at a time: between two reports of progress."""
+        return min(max(N_BATCH, self.n_ubatch), self.n_ctx)
 
 
 @dataclass(frozen=True, slots=True)

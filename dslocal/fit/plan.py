@@ -18,17 +18,19 @@ from ..gguf import GgufHeader
 from .footprint import footprint, possible
 from .loading import Loading, Memory
 from .machine import Machine
+from .shape import can_draft
 
 Verdict = Literal["gpu", "offload", "cpu", "ssd", "no"]
 TARGET_CTX = 32768  # tokens: what R1's makers allow an answer
 LEAST_CTX = 4096  # not less unless asked
 UBATCHES = (512, 256, 128, 64)
+MTP_DRAFTS, LOOKUP_DRAFTS = 3, 7  # tokens that are drafted at a time at the most
 HEADROOM = 0.02  # of a budget that stays free, for what is not foreseen
 
 
 @dataclass(frozen=True)
 class Pins:
-    """What the user decided; None leaves it to the plan."""
+    """What the user decided; None leaves it to the plan. With ``mtp`` False nothing is drafted at all."""
 
     n_ctx: int | None = None
     kv_type: GgmlType | None = None
@@ -36,6 +38,7 @@ class Pins:
     flash_attn: bool | None = None
     n_gpu_layers: int | None = None
     cpu_moe_layers: int | None = None
+    mtp: bool | None = False
 
 
 FREE = Pins()
@@ -143,7 +146,9 @@ def _first(problem: _Problem) -> Loading:
         flash_attn=True if pins.flash_attn is None else pins.flash_attn,
         n_gpu_layers=n_gpu_layers,
         cpu_moe_layers=cpu_moe_layers,
+        n_outputs=1 if pins.mtp is False else 1 + (MTP_DRAFTS if can_draft(problem.header) else LOOKUP_DRAFTS),
         load_mode="none" if problem.machine.unified and n_gpu_layers and partly else "mmap",
+        mtp=bool(pins.mtp),
     )
 
 
@@ -268,11 +273,14 @@ def _verdict(problem: _Problem, loading: Loading) -> Verdict:
 
 
 def _finished(problem: _Problem, loading: Loading) -> Loading:
-    """Weight repacking only where its copy of the weights fits as well."""
-    if loading.n_gpu_layers or problem.machine.gpus:
-        return loading
-    repacked = replace(loading, repack=True)
-    return repacked if problem.fits(repacked) else loading
+    """Weight repacking only where its copy of the weights fits as well, the MTP layer and its cache only where they do after that."""
+    if not (loading.n_gpu_layers or problem.machine.gpus):
+        repacked = replace(loading, repack=True)
+        loading = repacked if problem.fits(repacked) else loading
+    if problem.pins.mtp is None and can_draft(problem.header):
+        drafting = replace(loading, mtp=True)
+        loading = drafting if problem.fits(drafting) else loading
+    return loading
 
 
 def _from_ssd(problem: _Problem) -> Plan | None:

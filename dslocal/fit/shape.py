@@ -110,6 +110,17 @@ def legacy_mla(header: GgufHeader) -> bool:
     return header.architecture == "deepseek2" and header.of_arch("attention.kv_lora_rank") > 0 and not shape_of(header).mla
 
 
+def can_draft(header: GgufHeader) -> bool:
+    """Whether the file has an MTP layer that llama.cpp can use: exactly one, with MLA. Source: src/models/deepseek2.cpp, ``graph_mtp``.
+
+    Some files say that there is one and leave it out; llama.cpp would abort the process over a context for it.
+    """
+    if header.architecture != "deepseek2" or header.of_arch("nextn_predict_layers") != 1:
+        return False
+    shape, names = shape_of(header), {tensor.name for tensor in header.tensors}
+    return shape.mla and all(f"blk.{shape.layers}.{part}.weight" in names for part in ("nextn.eh_proj", "attn_q_a", "ffn_gate_inp"))
+
+
 def moe_layers(header: GgufHeader) -> list[int]:
     """The layers that have routed experts, first to last, the MTP layer's among them."""
     return list(_moe_layers(header))

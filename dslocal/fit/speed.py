@@ -86,12 +86,15 @@ def traffic(header: GgufHeader, loading: Loading, memory: Memory, machine: Machi
 def forecast(header: GgufHeader, loading: Loading, memory: Memory, machine: Machine, rates: Rates) -> Speed:
     """Tokens a second while decoding: low with the context full, high with it empty, each with the spread of such forecasts."""
 
-    def at(filled: float) -> float:
-        read = traffic(header, loading, memory, machine, filled=filled)
-        seconds = read.ram / rates.ram + read.ssd / rates.ssd + (read.gpu / rates.gpu if rates.gpu else 0.0)
-        return 1 / seconds if seconds else 0.0
+    empty, full = (tokens_per_s(header, loading, memory, machine, rates, filled) for filled in (0.0, 1.0))
+    return Speed(full * (1 - SPREAD), empty * (1 + SPREAD))
 
-    return Speed(at(1.0) * (1 - SPREAD), at(0.0) * (1 + SPREAD))
+
+def tokens_per_s(header: GgufHeader, loading: Loading, memory: Memory, machine: Machine, rates: Rates, filled: float) -> float:
+    """The middle of such a forecast, with the context ``filled`` to that share; 0 when nothing is read."""
+    read = traffic(header, loading, memory, machine, filled=filled)
+    seconds = read.ram / rates.ram + read.ssd / rates.ssd + (read.gpu / rates.gpu if rates.gpu else 0.0)
+    return 1 / seconds if seconds else 0.0
 
 
 def _missed(ram: float, routed: float, share: float, memory: Memory, machine: Machine) -> float:

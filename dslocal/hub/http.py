@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import httpx2
 
 CHUNK = 1 << 20
+FIRST_PATIENCE = 2
 PATIENCE = 7  # tries in a row that bring nothing, 0.5 s to 16 s apart
 LONGEST_WAIT_S = 120.0
 TIMEOUT_S = 10.0  # without a byte
@@ -109,12 +110,15 @@ def length(url: str, headers: Mapping[str, str]) -> int | None:
 
 
 def persistently(
-    action: Callable[[], _T], what: str, *, gained: Callable[[], int] = int, patience: int = PATIENCE, stop: threading.Event | None = None
+    action: Callable[[], _T], what: str, *, gained: Callable[[], int] = int, first: bool = False, stop: threading.Event | None = None
 ) -> _T:
     """``action()``, tried again after failures that pass; one that brought bytes, by ``gained``, costs no patience.
 
-    Raises the failure explained: NotFoundError, DownloadError; soon, once ``stop`` is set.
+    ``first`` is for what comes before all else: where there is no connection, it is soon given up. Raises the failure explained:
+    NotFoundError, DownloadError; soon, once ``stop`` is set.
     """
+    import httpx2
+
     tries, before = 0, gained()
     while True:
         try:
@@ -124,7 +128,7 @@ def persistently(
         except Exception as e:
             wait = _worth_waiting(e, tries)
             tries, before = (1, gained()) if gained() > before else (tries + 1, before)
-            if wait is None or tries >= patience:
+            if wait is None or tries >= (FIRST_PATIENCE if first and isinstance(e, httpx2.ConnectError) else PATIENCE):
                 raise explained(e, what) from e
             pause(wait, stop)
 

@@ -78,7 +78,7 @@ class HubRepository:
             except (ValueError, RecursionError):
                 raise DownloadError(f"{self.origin}: what the hub says of it is no JSON", hint="is HF_ENDPOINT a hub?") from None
 
-        return http.persistently(ask, self.origin)
+        return http.persistently(ask, self.origin, first=True)
 
     def part(self, manifest: Manifest, file: RemoteFile, start: int, stop: int) -> Iterator[bytes]:
         return http.part(self._url(manifest, file), self._headers, start, stop, lambda first: _unmoved(first, manifest, file))
@@ -134,7 +134,7 @@ class PlainFolder:
         return self.url
 
     def manifest(self) -> Manifest:
-        text = http.persistently(lambda: http.small(f"{self._base}/{SUMS}", {}, MAX_LISTING), f"{self.url}: {SUMS}")
+        text = http.persistently(lambda: http.small(f"{self._base}/{SUMS}", {}, MAX_LISTING), f"{self.url}: {SUMS}", first=True)
         lines = text.decode("utf-8", "replace").splitlines()
         if len(lines) > MAX_FILES:
             raise DownloadError(f"{self.url}: {SUMS} lists {len(lines):,} files; more than {MAX_FILES:,} cannot be right")

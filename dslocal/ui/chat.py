@@ -107,6 +107,8 @@ class ChatLoop:
         finally:
             self._save()
         turn = self.session.turn
+        if turn and turn.loop:
+            self.say(f"the model repeats itself: {turn.loop} (a higher temperature helps)")
         if turn and turn.finish_reason and turn.finish_reason.value == "length":
             self.say(f"cut after {turn.completion_tokens:,} tokens")
 

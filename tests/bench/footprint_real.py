@@ -45,15 +45,13 @@ CHILD = """
 import json, re, sys
 from pathlib import Path
 from dslocal.engine import Context, Model
-from dslocal.engine.params import N_BATCH
 from dslocal.fit.loading import Loading
 from dslocal.ggml import GgmlType
 fields = json.loads(sys.argv[2])
 loading = Loading(**{**fields, "kv_type": GgmlType(fields["kv_type"])})
 with Model(Path(sys.argv[1]), loading) as model, Context(model, loading) as context:
-    step = max(N_BATCH, loading.n_ubatch)
-    for start in range(0, loading.n_ctx, step):
-        context.evaluate([7 * i % 300 for i in range(start, min(start + step, loading.n_ctx))])
+    for start in range(0, loading.n_ctx, loading.n_batch):
+        context.evaluate([7 * i % 300 for i in range(start, min(start + loading.n_batch, loading.n_ctx))])
     print(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
 """
 

@@ -5,7 +5,8 @@
 Each round converts a V3-like FP8 checkpoint in seven shards of 4 MB, its weights and their scales apart, straight from a hub on
 loopback that gets 20 answers wrong in every way it knows; meanwhile the process is killed (kill -9) 5 times at random moments.
 ``fetched`` counts for each shard how often its least fetched byte came that was asked for. ``owed`` is once, and once more for every
-copy of it that had a wrong byte: those are fetched again whole. ``disk`` is the most that home, caches and output folder took
+copy of it that had a wrong byte: those are fetched again whole. Two such copies in a row end a run, which says so; ``stops`` counts
+these, and the same command is given again. ``disk`` is the most that home, caches and output folder took
 together, beside the bound: output, two largest shards, 0.4 MB.
 """
 
@@ -37,7 +38,7 @@ def main(rounds: int = 3, seed: int = 1) -> None:
             undisturbed = Trial(quiet, checkpoint).go()
             length = time.monotonic() - begun
             expected = sha256(undisturbed.out)
-        print("round  bytes      faults  kills  fetched         owed            disk            seconds")
+        print("round  bytes      faults  kills  stops  fetched         owed            disk            seconds")
         good = 0
         for number in range(1, rounds + 1):
             with rig(folder / str(number), checkpoint) as it:
@@ -52,11 +53,9 @@ def main(rounds: int = 3, seed: int = 1) -> None:
                 counts = [" ".join(map(str, counted.values())) for counted in (trial.fetched, trial.owed)]
                 disk = f"{trial.peak / 1e6:.1f} of {trial.bound / 1e6:.1f} MB" if same else ""
                 good += same and trial.fetched == trial.owed and trial.peak <= trial.bound
-                print(
-                    f"{number:>5}  {verdict:<9}  {struck.total():>6}  {trial.kills:>5}  {counts[0]:<14}  {counts[1]:<14}  {disk:<15}"
-                    f" {time.monotonic() - begun:6.1f}   {', '.join(f'{kind} {n}' for kind, n in sorted(struck.items()))}",
-                    flush=True,
-                )
+                numbers = f"{struck.total():>6}  {trial.kills:>5}  {trial.stops:>5}  {counts[0]:<14}  {counts[1]:<14}  {disk:<15}"
+                kinds = ", ".join(f"{kind} {n}" for kind, n in sorted(struck.items()))
+                print(f"{number:>5}  {verdict:<9}  {numbers} {time.monotonic() - begun:6.1f}   {kinds}", flush=True)
         print(f"{good} of {rounds} good")
 
 

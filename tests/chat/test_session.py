@@ -151,7 +151,10 @@ def test_progress_of_the_prompt_is_told(context: Context) -> None:
     assert reports == [(done, total) for done in (512, 1024, total)]
 
 
-KNOWN = "known: frequency_penalty, logit_bias, max_tokens, min_p, presence_penalty, repeat_penalty, stop, temperature, top_k, top_p"
+KNOWN = (
+    "known: frequency_penalty, logit_bias, max_tokens, min_p, presence_penalty, repeat_penalty, stop, temperature, think_budget, "
+    "top_k, top_p"
+)
 SETTINGS = [
     ("temperature", "0.7", 0.7),
     ("temperature", 0, 0),
@@ -163,6 +166,8 @@ SETTINGS = [
     ("temperature", "", "temperature is 0 to 5"),
     ("temperature", None, "temperature is 0 to 5"),
     ("temperature", True, "temperature is 0 to 5"),
+    ("think_budget", 0, 0),
+    ("think_budget", -1, "think_budget is 0 to 1048576"),
     ("top_p", 1, 1),
     ("top_p", 0.001, 0.001),
     ("top_p", 0, "top_p is above 0, at most 1"),

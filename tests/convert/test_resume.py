@@ -164,6 +164,16 @@ def test_two_processes_do_not_write_one_file(checkpoint: Path, tmp_path: Path) -
     assert all(out.exists() for out in outs_in(tmp_path))
 
 
+def test_a_planted_link_is_not_written_through(checkpoint: Path, tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.write_bytes(b"precious")
+    outs = outs_in(tmp_path)
+    outs[0].with_name(outs[0].name + output.PART).symlink_to(precious)
+    with pytest.raises(ConversionError, match="is a link"):
+        convert.write(plan_of(checkpoint), outs)
+    assert precious.read_bytes() == b"precious"
+
+
 def _fail_after(monkeypatch: pytest.MonkeyPatch, writes: int) -> None:
     """The disk is full after that many writes."""
     left = [writes]

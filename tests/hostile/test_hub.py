@@ -60,6 +60,7 @@ def test_names(liar: Rig, small: Path, case: str, more: tuple[str, ...]) -> None
 
 
 BYTES, HASH, SHA = "the hub says that it has ", "for its hash", "for its SHA-256"
+NO_LFS: tuple[object, ...] = ({}, [], "x", True, 5)
 CHANGES: dict[str, tuple[str, Entry, str]] = {
     **{f"size {size!r}": ("config.json", {"size": size}, BYTES) for size in (-1, True, None, 1.5, "5", 1 << 49, 10**30, [5], float("inf"))},
     **{f"blob {blob!r}": ("config.json", {"blobId": blob}, HASH) for blob in (None, "", "x" * 40, SHA1[:-1], SHA1 + "\n", SHA1.upper(), 5)},
@@ -71,7 +72,7 @@ CHANGES: dict[str, tuple[str, Entry, str]] = {
         f"lfs sha {sha!r}": (SHARD, {"lfs": {"size": 5, "sha256": sha}}, SHA)
         for sha in (None, "", "x" * 64, SHA256[:-1], SHA256 + "\n", SHA256.upper(), "../" * 21 + "x", 5, [SHA256])
     },
-    **{f"lfs {lfs!r}": (SHARD, {"lfs": lfs}, BYTES) for lfs in ({}, [], "x", True, 5)},
+    **{f"lfs {lfs!r}": (SHARD, {"lfs": lfs}, BYTES) for lfs in NO_LFS},
     "more than any disk": (SHARD, {"lfs": {"size": 1 << 47, "sha256": SHA256}}, "are free"),
     "a configuration of a TB": ("config.json", {"size": 1 << 40}, ""),
 }
@@ -89,6 +90,15 @@ def test_sizes_and_hashes(liar: Rig, small: Path, case: str, more: tuple[str, ..
         words = SHARD  # which has no such header
     refuse(liar, more, words, (1,))
     assert max((one.sent for one in liar.hub.requests if one.file == file), default=0) < READ_AHEAD
+
+
+def test_a_configuration_of_a_hundred_megabytes(liar: Rig, small: Path) -> None:
+    """For which there is room, so that it would come, were it not known to be wrong."""
+    entries = [entry | {"size": 100 << 20} if entry["rfilename"] == "config.json" else entry for entry in entries_of(small)]
+    liar.hub.fault(API, "listing", times=None, entries=entries)
+    refuse(liar, ["--stream"], "config.json: is 104,857,600 bytes long; more than 4,194,304 cannot be right", (1,))
+    assert [one.file for one in liar.hub.requests] == [""]
+    assert liar.left() == []
 
 
 def body(value: object) -> tuple[str, Entry]:

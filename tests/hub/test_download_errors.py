@@ -66,8 +66,8 @@ FAILURES = {
     "silence": Failure(1, (f"hf:{REPO}: nothing arrived for 0 s (", AGAIN), 6, {"pattern": API, "kind": "stall"}),
     "hung up": Failure(1, (f"hf:{REPO}: RemoteProtocolError: ", AGAIN), 6, {"pattern": API, "kind": "cut"}),
     "reset": Failure(1, (f"hf:{REPO}: ReadError: ", AGAIN), 6, {"pattern": API, "kind": "reset"}),
-    "nobody there": Failure(1, (f"hf:{REPO}: no connection: ", "is there a network? what is here works without"), 6, url="http://{free}"),
-    "no such host": Failure(1, (f"hf:{REPO}: no connection: ", "is there a network?"), 6, url="http://hub.invalid"),
+    "nobody there": Failure(1, (f"hf:{REPO}: no connection: ", "is there a network? what is here works without"), 1, url="http://{free}"),
+    "no such host": Failure(1, (f"hf:{REPO}: no connection: ", "is there a network?"), 1, url="http://hub.invalid"),
     "no such protocol": Failure(1, (f"hf:{REPO}: UnsupportedProtocol: ",), url="gopher://hub.invalid"),
     "no hub": Failure(
         1,

@@ -1,0 +1,301 @@
+"""``dslocal bench``: how fast a model is on this machine, with the settings that ``ask`` and ``chat`` would run it with."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import UsageError
+from .options import AsJson, CpuMoe, Ctx, FamilyFlag, GpuLayers, Kv, ModelArgument
+
+if TYPE_CHECKING:
+    from .. import chat
+    from ..engine import Context, Model
+    from ..fit.loading import Loading
+    from ..fit.plan import Plan
+    from ..gguf import GgufHeader
+    from ..ui.bench_report import Figure
+
+INTERRUPTED = 130
+PREFILL = 512  # tokens, besides the micro-batch
+QUESTION = "Explain step by step how to work out 347 × 89."
+FILLER = "Many rivers begin in the mountains, and the longest of them cross several countries before they reach the sea. "
+MTP_WAYS = {"auto": ("auto",), "on": ("on",), "off": ("off",), "both": ("off", "on")}
+MOST_DEPTHS, MOST_TOKENS, MOST_REPEATS = 32, 100_000, 100
+
+
+def bench(
+    model: ModelArgument = None,
+    as_json: AsJson = False,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", metavar="FILE.png", help="Draw decoding over depth into a PNG.", show_default=False)
+    ] = None,
+    compare: Annotated[
+        Path | None, typer.Option("--compare", metavar="OLD.json", help="Ratios to an earlier --json.", show_default=False)
+    ] = None,
+    depths: Annotated[str, typer.Option("--depths", help="Tokens in the context that decoding is measured at.")] = "0,1024,4096",
+    tokens: Annotated[int, typer.Option("--tokens", min=8, max=MOST_TOKENS, help="Tokens to decode at each depth.")] = 64,
+    repeat: Annotated[int, typer.Option("--repeat", min=1, max=MOST_REPEATS, help="Times that all is measured, loading included.")] = 3,
+    mtp: Annotated[
+        str | None,
+        typer.Option("--mtp", help="Draft with the MTP layer: auto, on, off or both. [both, where there is one]", show_default=False),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of what is drawn.")] = 0,
+    ctx: Ctx = None,
+    kv: Kv = None,
+    n_gpu_layers: GpuLayers = None,
+    cpu_moe: CpuMoe = None,
+    family: FamilyFlag = None,
+) -> None:
+    """Measure loading, prefill, decoding, sampling and the time to the first token.
+
+    Medians, and the spread: another program's work shows there. Ctrl-C ends it and keeps what was measured.
+    """
+    from .. import launch
+    from ..engine.state import fingerprint
+    from ..ui import bench_report
+    from . import earlier, runtime
+
+    wanted = _depths(depths)
+    if plot is not None:
+        if plot.suffix.lower() != ".png":
+            raise UsageError(f"--plot: {plot.name!r:.80} is no PNG", hint="as speed.png")
+        bench_report.require_plotting()
+    path, header, spoken = runtime.prepare(model, family)
+    ways = _ways(mtp, header)
+    identity = fingerprint(path)
+    old = earlier.read_earlier(compare, identity) if compare else {}
+    planned = launch.plan_for(path, header, runtime.pins_for(header, ctx, kv, n_gpu_layers, cpu_moe))
+    loading = _loading(planned.loading, ways)
+    if max(wanted, default=0) and tokens + 1 >= loading.n_ctx:
+        raise UsageError(f"--tokens: {tokens:,} do not fit a context of {loading.n_ctx:,}", hint="fewer, or a larger --ctx")
+    bench_of = _Bench(path, header, spoken, loading, wanted, tokens, ways, seed)
+    interrupted = False
+    try:
+        with _progress(path.name) as report:
+            for number in range(repeat):
+                bench_of.run(_counted(report, number + 1, repeat))
+    except KeyboardInterrupt:
+        interrupted = True
+    figures = [figure for figure in bench_of.figures.values() if figure.runs]
+    _add_forecasts(figures, header, planned, loading)
+    ratios = earlier.ratios(figures, old)
+    if as_json:
+        about = _about(path, header, identity, loading, bench_of.threads, tokens, repeat, seed)
+        compared = [{"what": what, "size": size, "mtp": way, "ratio": ratio} for (what, size, way), ratio in ratios.items()]
+        found = {"figures": [figure.as_json() for figure in figures], "interrupted": interrupted}
+        print(json.dumps({**about, **found, **({"compared": compared} if compare else {})}))
+    elif figures:
+        for line in bench_report.table(figures, _heading(path, header, loading, bench_of.threads, repeat), ratios):
+            print(line)
+    if plot is not None and (drawn := bench_report.curves(figures)):
+        bench_report.save_plot(drawn, _name(path, header), plot)
+    if interrupted:
+        raise typer.Exit(INTERRUPTED)
+
+
+def _counted(report: Callable[[str], None], number: int, repeat: int) -> Callable[[str], None]:
+    """``report`` with which of the repeats it is."""
+    return lambda what: report(f"{what}, {number} of {repeat}")
+
+
+class _Bench:
+    """Measures one model as often as it is told to."""
+
+    def __init__(
+        self,
+        path: Path,
+        header: GgufHeader,
+        family: chat.Family,
+        loading: Loading,
+        depths: Sequence[int],
+        tokens: int,
+        ways: Sequence[str],
+        seed: int,
+    ) -> None:
+        from ..ui.bench_report import Figure
+
+        self._path, self._family, self._loading, self._tokens, self._seed = path, family, loading, tokens, seed
+        deepest = loading.n_ctx - tokens - 1
+        self._depths = list(dict.fromkeys(min(depth, deepest) for depth in depths))
+        self._ways = list(ways) if header.of_arch("nextn_predict_layers") else [""]
+        self._prefills = sorted({min(size, loading.n_ctx) for size in (PREFILL, loading.n_ubatch)})
+        rows = [Figure("load"), Figure("cold"), Figure("warm"), Figure("sampling")]
+        rows += [Figure("prefill", size) for size in self._prefills]
+        rows += [Figure("decode", depth, way) for depth in self._depths for way in self._ways]
+        self.figures = {figure.key: figure for figure in rows}
+        self.threads = 0
+
+    def run(self, report: Callable[[str], None]) -> None:
+        """Everything once, from loading on. Raises KeyboardInterrupt on Ctrl-C, EngineError."""
+        from ..engine import Context
+        from . import runtime
+
+        report("loading")
+        began = time.perf_counter()
+        with runtime.load(self._path, self._loading) as model, Context(model, self._loading) as context:
+            self._figure("load").runs.append(time.perf_counter() - began)
+            self.threads = context.n_threads
+            self._measure(context, report)
+
+    def _measure(self, context: Context, report: Callable[[str], None]) -> None:
+        from ..engine import measure
+
+        question = self._ids(context.model, 0)
+        for what in ("cold", "warm"):
+            report("first token")
+            self._figure(what).runs.append(measure.first_token(context, question, self._seed))
+        self._figure("sampling").runs.append(measure.sampling(context, self._seed))
+        for size in self._prefills:
+            report(f"prefill of {size:,} tokens")
+            self._figure("prefill", size).runs.append(measure.prefill(context, _filler(context.model, size)))
+        for depth in self._depths:
+            ids = self._ids(context.model, depth)
+            for way in self._ways:
+                report(f"decode at {depth:,} tokens" + (f", MTP {way}" if way else ""))
+                decoded = measure.decoding(context, ids, self._tokens, self._seed, mtp=_mode(way))
+                figure = self._figure("decode", depth, way)
+                figure.runs.append(decoded.rate)
+                figure.drafted, figure.accepted = figure.drafted + decoded.drafted, figure.accepted + decoded.accepted
+
+    def _figure(self, what: str, size: int = 0, way: str = "") -> Figure:
+        return self.figures[what, size, way]
+
+    def _ids(self, model: Model, depth: int) -> list[int]:
+        """A question that follows other text, ``depth`` tokens in all, or the question's own if that is more."""
+        from .. import chat
+
+        ids = chat.encode(self._family.render([chat.Message("user", QUESTION)], self._family.thinking), model)
+        return [*ids[:1], *_filler(model, max(0, depth - len(ids))), *ids[1:]]
+
+
+def _filler(model: Model, tokens: int) -> list[int]:
+    ids = model.encode(FILLER)
+    return (ids * (tokens // len(ids) + 1))[:tokens]
+
+
+def _depths(text: str) -> list[int]:
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) > MOST_DEPTHS or not all(part.isdecimal() and part.isascii() and len(part) < 10 for part in parts):
+        raise UsageError(f"--depths: {text!r:.60} are no numbers of tokens", hint="as 0,1024,4096")
+    return sorted({int(part) for part in parts})
+
+
+def _ways(asked: str | None, header: GgufHeader) -> tuple[str, ...]:
+    has = header.of_arch("nextn_predict_layers") > 0
+    if asked is not None and asked.lower() not in MTP_WAYS:
+        raise UsageError(f"--mtp: {asked!r:.20} is not known", hint=", ".join(MTP_WAYS))
+    if asked is not None and asked.lower() != "off" and not has:
+        raise UsageError("--mtp: the model has no multi-token-prediction layer", hint="dslocal convert keeps it; other files lack it")
+    return MTP_WAYS[asked.lower() if asked else "both"] if has else ("off",)
+
+
+def _mode(way: str) -> Any:
+    return way or "off"
+
+
+def _loading(planned: Loading, ways: Sequence[str]) -> Loading:
+    """As planned, with the MTP layer where it is to draft."""
+    from ..engine.mtp import LENGTHS
+
+    if set(ways) <= {"off"}:
+        return planned
+    return replace(planned, mtp=True, n_outputs=max(planned.n_outputs, max(LENGTHS) + 1))
+
+
+def _add_forecasts(figures: Sequence[Figure], header: GgufHeader, planned: Plan, loading: Loading) -> None:
+    """The plan's forecast for decoding without drafts."""
+    plain = [figure for figure in figures if figure.what == "decode" and figure.mtp in ("", "off")]
+    if not plain:
+        return
+    from ..fit.speed import tokens_per_s
+    from . import machines
+
+    machine, rates = machines.machine_and_rates()
+    for figure in plain:
+        filled = figure.size / loading.n_ctx
+        figure.forecast = tokens_per_s(header, planned.loading, planned.memory, machine, rates, filled)
+
+
+def _name(path: Path, header: GgufHeader) -> str:
+    from ..gguf import main_type
+
+    return f"{header.text('general.name') or path.stem}, {main_type(header)}"
+
+
+def _heading(path: Path, header: GgufHeader, loading: Loading, threads: int, repeat: int) -> list[str]:
+    gpu = f"{loading.n_gpu_layers} layers on the GPU" if loading.n_gpu_layers else f"{threads} thread{'s' if threads != 1 else ''}"
+    kv = loading.kv_type.name.lower()
+    again = f"measured {repeat} times" if repeat > 1 else "measured once"
+    size = header.file_size / 1e6
+    return [
+        f"{_name(path, header)}, " + (f"{size / 1e3:,.1f} GB" if size >= 1000 else f"{size:,.1f} MB"),
+        f"{loading.n_ctx:,} tokens of context, {kv} KV cache, {gpu}; {again}",
+    ]
+
+
+def _about(
+    path: Path, header: GgufHeader, identity: str, loading: Loading, threads: int, tokens: int, repeat: int, seed: int
+) -> dict[str, Any]:
+    from .. import __version__
+    from ..engine import measure
+    from ..fit import probe
+    from ..gguf import main_type
+
+    machine = probe.probe()
+    name = header.text("general.name") or path.stem
+    return {
+        "dslocal": __version__,
+        "machine": {
+            "os": machine.os,
+            "cpu": machine.cpu,
+            "cores": machine.cores,
+            "ram": machine.ram,
+            "gpu": [{"name": gpu.name, "kind": gpu.kind, "total": gpu.total} for gpu in machine.gpus],
+        },
+        "model": {"name": name, "quant": main_type(header), "bytes": header.file_size, "fingerprint": identity},
+        "settings": {
+            "threads": threads,
+            "n_ctx": loading.n_ctx,
+            "kv_type": loading.kv_type.name.lower(),
+            "n_ubatch": loading.n_ubatch,
+            "flash_attn": loading.flash_attn,
+            "n_gpu_layers": loading.n_gpu_layers,
+            "cpu_moe_layers": loading.cpu_moe_layers,
+            "load_mode": loading.load_mode,
+            "mtp_loaded": loading.mtp,
+            "temperature": measure.TEMPERATURE,
+            "top_p": measure.TOP_P,
+            "tokens": tokens,
+            "repeat": repeat,
+            "seed": seed,
+        },
+    }
+
+
+@contextmanager
+def _progress(name: str) -> Iterator[Callable[[str], None]]:
+    """Yields what is told what is being measured: a line on a terminal, once it takes longer than a second."""
+    from ..ui.terminal import one_line
+
+    began = time.monotonic()
+
+    def report(what: str) -> None:
+        if time.monotonic() - began > 1:
+            print(f"\r\x1b[2K{one_line(name, 30)}: {what}", end="", file=sys.stderr, flush=True)
+
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    try:
+        yield report
+    finally:
+        print("\r\x1b[2K", end="", file=sys.stderr, flush=True)

@@ -1,0 +1,216 @@
+"""Decoding with R1's sampling over 129,280 tokens, beside llama.cpp's own programs, on one file in one run.
+
+    python tests/bench/decode_floor.py PEERS FILE [ROUNDS] [TOKENS]
+
+PEERS has llama-bench and llama-cli of llama.cpp; FILE is made by v3_vocabulary.py when it is not there. Every round each of these makes
+TOKENS tokens (64), in a process of its own, with all cores and flash attention, after a prompt of a few tokens:
+
+* llama-bench, which evaluates random tokens and samples none (tg);
+* dslocal, temperature 0.6 and then top-p 0.95, seeded;
+* the same loop with random tokens and nothing sampled, which tells how much of the difference is in the tokens;
+* llama-cli with the same two samplers, and llama-cpp-python's Llama with the same settings.
+
+Besides, in one process and one context, token by token in turn: llama_decode of random tokens alone, as llama-bench's loop has it, and a
+token that dslocal draws and evaluates. That ratio of medians holds on a busy machine too.
+
+What counts is the ratio to llama-bench in the same round, and its median. A round waits for a quiet machine, a minute at the most, and a
+ratio is left out where other programs took more than a tenth of the processors while either of the two was measured (Linux alone can
+tell). Fails when the median is under 0.97 for dslocal.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from dslocal import ggml
+from dslocal.fit.loading import Loading
+from dslocal.gguf import read_header
+
+TEMPERATURE, TOP_P, WANTED = 0.6, 0.95, 0.97
+MOST_OTHERS, PATIENCE_S = 0.1, 60.0
+N_CTX, ROUNDS, TOKENS = 1024, 5, 64
+PROMPT = "a few words to begin"
+
+
+def main() -> int:
+    from v3_vocabulary import write_v3_vocabulary
+
+    peers, model = Path(sys.argv[1]), write_v3_vocabulary(Path(sys.argv[2])).resolve()
+    rounds, tokens = (int(value) for value in [*sys.argv[3:], *map(str, (ROUNDS, TOKENS)[len(sys.argv) - 3 :])])
+    ways: dict[str, Callable[[], float]] = {
+        "llama-bench, tg": lambda: llama_bench(peers, model, tokens),
+        "dslocal": lambda: child("dslocal", model, tokens),
+        "  random tokens, no sampling": lambda: child("random", model, tokens),
+        "llama-cli": lambda: llama_cli(peers, model, tokens),
+        "llama-cpp-python's Llama": lambda: child("llama", model, tokens),
+    }
+    found: dict[str, list[tuple[float, float]]] = {way: [] for way in ways}
+    for _ in range(rounds):
+        wait_for_quiet()
+        for way, measure in ways.items():
+            found[way].append(with_others(measure))
+        print("  ".join(f"{several[-1][0]:.2f} ({several[-1][1]:.0%})" for several in found.values()), file=sys.stderr, flush=True)
+    print(
+        f"{model.stat().st_size / 1e9:.2f} GB, {tokens} tokens, {cores()} threads; median, and the ratios to llama-bench where it was quiet"
+    )
+    floor, ratio = found["llama-bench, tg"], dict[str, float]()
+    for way, several in found.items():
+        pairs = [(mine, other) for mine, other in zip(several, floor, strict=True) if max(mine[1], other[1]) <= MOST_OTHERS]
+        each = sorted(mine / other for (mine, _), (other, _) in pairs)
+        if not each:
+            print(f"{way:<30} no quiet round of {rounds}")
+            continue
+        ratio[way] = median(each)
+        rates = median(mine for (mine, _), _ in pairs)
+        print(f"{way:<30}{rates:8.2f} tokens/s  {ratio[way]:.3f}  ({each[0]:.3f} to {each[-1]:.3f}, {len(each)} of {rounds} rounds)")
+    pair = median(child("pair", model, 2 * tokens) for _ in range(3))
+    print(f"{'token by token in one process':<30}{'':17}  {pair:.3f}")
+    good = ratio.get("dslocal", 0.0) >= WANTED
+    print("as wanted" if good else "FAILED")
+    return int(not good)
+
+
+def with_others(measure: Callable[[], float]) -> tuple[float, float]:
+    """What ``measure``, which does all in child processes, returns, and the share of the processors that other programs took meanwhile."""
+    began, busy, own = time.monotonic(), all_busy(), os.times().children_user + os.times().children_system
+    rate = measure()
+    mine = os.times().children_user + os.times().children_system - own
+    return rate, max(0.0, all_busy() - busy - mine) / ((time.monotonic() - began) * (os.cpu_count() or 1))
+
+
+def all_busy() -> float:
+    """Seconds that all processors together have worked since the machine started; 0 where that is not told."""
+    stat = Path("/proc/stat")
+    if not stat.exists():
+        return 0.0
+    user, nice, system, _, _, irq, softirq, steal = (int(value) for value in stat.read_text().split("\n", 1)[0].split()[1:9])
+    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+
+
+def idle() -> float:
+    time.sleep(2)
+    return 0.0
+
+
+def wait_for_quiet() -> None:
+    end = time.monotonic() + PATIENCE_S
+    while with_others(idle)[1] > MOST_OTHERS and time.monotonic() < end:
+        pass
+
+
+def cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def llama_bench(peers: Path, model: Path, tokens: int) -> float:
+    command = [
+        str(peers / "llama-bench"),
+        "-m",
+        str(model),
+        "-p",
+        "0",
+        "-n",
+        str(tokens),
+        "-r",
+        "1",
+        "-t",
+        str(cores()),
+        "-fa",
+        "on",
+        "-o",
+        "json",
+    ]
+    done = subprocess.run(command, check=True, capture_output=True)
+    return float(json.loads(done.stdout)[0]["avg_ts"])
+
+
+def llama_cli(peers: Path, model: Path, tokens: int) -> float:
+    settings = ["--samplers", "temperature;top_p", "--temp", str(TEMPERATURE), "--top-p", str(TOP_P), "--ignore-eos", "--seed", "1"]
+    how = ["-t", str(cores()), "-c", str(N_CTX), "-fa", "on", "-n", str(tokens), "-p", PROMPT, "-st", "--no-warmup"]
+    done = subprocess.run([peers / "llama-cli", "-m", model, *how, *settings], check=True, capture_output=True, stdin=subprocess.DEVNULL)
+    rate = re.search(rb"Generation:\s*([\d.]+)", done.stdout + done.stderr)
+    assert rate, done.stdout[-500:]
+    return float(rate[1])
+
+
+def child(way: str, model: Path, tokens: int) -> float:
+    done = subprocess.run([sys.executable, __file__, f"--{way}", model, str(tokens)], check=True, capture_output=True)
+    return float(done.stdout)
+
+
+def planned(model: Path) -> Loading:
+    """As ``dslocal chat`` would load it."""
+    from dslocal import launch
+    from dslocal.fit.plan import Pins
+
+    return launch.plan_for(model, read_header(model), Pins(n_ctx=N_CTX)).loading
+
+
+def ours(model: Path, tokens: int, *, sampled: bool) -> float:
+    from dslocal.engine import Context, Model, Sampler
+
+    loading = planned(model)
+    with Model(model, loading) as loaded, Context(loaded, loading) as context:
+        sampler, dice = Sampler(TEMPERATURE, TOP_P, 1), random.Random(1)
+        context.prefill(loaded.encode(PROMPT))
+        context.evaluate((7,))
+        began = time.perf_counter()
+        for _ in range(tokens):
+            context.evaluate((sampler.sample(context.logits()) if sampled else dice.randrange(loaded.n_vocab),))
+        return tokens / (time.perf_counter() - began)
+
+
+def in_turn(model: Path, tokens: int) -> float:
+    """The speed of drawing and evaluating as a share of evaluating alone, by the median time of each."""
+    from dslocal.engine import Context, Model, Sampler
+
+    loading = planned(model)
+    with Model(model, loading) as loaded, Context(loaded, loading) as context:
+        low, sampler, dice = ggml.require(), Sampler(TEMPERATURE, TOP_P, 1), random.Random(1)
+        context.prefill(loaded.encode(PROMPT))
+        alone, drawn = list[float](), list[float]()
+        for _ in range(tokens):
+            token = (low.llama_token * 1)(dice.randrange(loaded.n_vocab))
+            began = time.perf_counter()
+            low.llama_decode(context.handle, low.llama_batch_get_one(token, 1))
+            alone.append(time.perf_counter() - began)
+            context.ids.append(int(token[0]))
+            began = time.perf_counter()
+            context.evaluate((sampler.sample(context.logits()),))
+            drawn.append(time.perf_counter() - began)
+        return median(alone) / median(drawn)
+
+
+def theirs(model: Path, tokens: int) -> float:
+    from llama_cpp import Llama
+
+    llama = Llama(str(model), n_ctx=N_CTX, n_threads=cores(), seed=1, flash_attn=True, verbose=False)
+    stream = llama.generate(llama.tokenize(PROMPT.encode()), temp=TEMPERATURE, top_p=TOP_P, top_k=0, min_p=0.0, repeat_penalty=1.0)
+    next(stream)
+    began = time.perf_counter()
+    for _ in range(tokens):
+        next(stream)
+    return tokens / (time.perf_counter() - began)
+
+
+if __name__ == "__main__":
+    match sys.argv[1:]:
+        case ["--dslocal" | "--random" as way, model, tokens]:
+            print(ours(Path(model), int(tokens), sampled=way == "--dslocal"))
+        case ["--pair", model, tokens]:
+            print(in_turn(Path(model), int(tokens)))
+        case ["--llama", model, tokens]:
+            print(theirs(Path(model), int(tokens)))
+        case _:
+            sys.exit(main())
