@@ -73,8 +73,9 @@ def bench(
     ways = _ways(mtp, header)
     identity = fingerprint(path)
     old = earlier.read_earlier(compare, identity) if compare else {}
-    planned = launch.plan_for(path, header, runtime.pins_for(header, ctx, kv, n_gpu_layers, cpu_moe))
-    loading = _loading(planned.loading, ways)
+    drafting = "off" if set(ways) <= {"off"} else "on"
+    planned = launch.plan_for(path, header, runtime.pins_for(header, ctx, kv, n_gpu_layers, cpu_moe, drafting))
+    loading = planned.loading
     if max(wanted, default=0) and tokens + 1 >= loading.n_ctx:
         raise UsageError(f"--tokens: {tokens:,} do not fit a context of {loading.n_ctx:,}", hint="fewer, or a larger --ctx")
     bench_of = _Bench(path, header, spoken, loading, wanted, tokens, ways, seed)
@@ -86,7 +87,7 @@ def bench(
     except KeyboardInterrupt:
         interrupted = True
     figures = [figure for figure in bench_of.figures.values() if figure.runs]
-    _add_forecasts(figures, header, planned, loading)
+    _add_forecasts(figures, header, planned)
     ratios = earlier.ratios(figures, old)
     if as_json:
         about = _about(path, header, identity, loading, bench_of.threads, tokens, repeat, seed)
@@ -121,12 +122,13 @@ class _Bench:
         ways: Sequence[str],
         seed: int,
     ) -> None:
+        from ..fit.shape import can_draft
         from ..ui.bench_report import Figure
 
         self._path, self._family, self._loading, self._tokens, self._seed = path, family, loading, tokens, seed
         deepest = loading.n_ctx - tokens - 1
         self._depths = list(dict.fromkeys(min(depth, deepest) for depth in depths))
-        self._ways = list(ways) if header.of_arch("nextn_predict_layers") else [""]
+        self._ways = list(ways) if can_draft(header) else [""]
         self._prefills = sorted({min(size, loading.n_ctx) for size in (PREFILL, loading.n_ubatch)})
         rows = [Figure("load"), Figure("cold"), Figure("warm"), Figure("sampling")]
         rows += [Figure("prefill", size) for size in self._prefills]
@@ -190,7 +192,9 @@ def _depths(text: str) -> list[int]:
 
 
 def _ways(asked: str | None, header: GgufHeader) -> tuple[str, ...]:
-    has = header.of_arch("nextn_predict_layers") > 0
+    from ..fit.shape import can_draft
+
+    has = can_draft(header)
     if asked is not None and asked.lower() not in MTP_WAYS:
         raise UsageError(f"--mtp: {asked!r:.20} is not known", hint=", ".join(MTP_WAYS))
     if asked is not None and asked.lower() != "off" and not has:
@@ -202,16 +206,7 @@ def _mode(way: str) -> Any:
     return way or "off"
 
 
-def _loading(planned: Loading, ways: Sequence[str]) -> Loading:
-    """As planned, with the MTP layer where it is to draft."""
-    from ..engine.mtp import LENGTHS
-
-    if set(ways) <= {"off"}:
-        return planned
-    return replace(planned, mtp=True, n_outputs=max(planned.n_outputs, max(LENGTHS) + 1))
-
-
-def _add_forecasts(figures: Sequence[Figure], header: GgufHeader, planned: Plan, loading: Loading) -> None:
+def _add_forecasts(figures: Sequence[Figure], header: GgufHeader, planned: Plan) -> None:
     """The plan's forecast for decoding without drafts."""
     plain = [figure for figure in figures if figure.what == "decode" and figure.mtp in ("", "off")]
     if not plain:
@@ -220,9 +215,9 @@ def _add_forecasts(figures: Sequence[Figure], header: GgufHeader, planned: Plan,
     from . import machines
 
     machine, rates = machines.machine_and_rates()
+    loading = replace(planned.loading, mtp=False)
     for figure in plain:
-        filled = figure.size / loading.n_ctx
-        figure.forecast = tokens_per_s(header, planned.loading, planned.memory, machine, rates, filled)
+        figure.forecast = tokens_per_s(header, loading, planned.memory, machine, rates, figure.size / loading.n_ctx)
 
 
 def _name(path: Path, header: GgufHeader) -> str:

@@ -46,7 +46,7 @@ class Speculation:
     def __init__(self, context: Context, drafter: Drafter, pace: Pace) -> None:
         self.context, self.pace = context, pace
         self.error: EngineError | None = None
-        self._drafter: Drafter | None = drafter
+        self.drafter: Drafter | None = drafter
         self._wanted = self._proposed = 0
         self._warming = False
         context.follower = self
@@ -57,16 +57,16 @@ class Speculation:
 
     def propose(self, token: int, most: int) -> list[int]:
         """Ids to evaluate together with ``token``, which comes next, ``most`` at the most."""
-        self._wanted = self.pace.length() if self._drafter else 0
+        self._wanted = self.pace.length() if self.drafter else 0
         self._warming, drafts = False, list[int]()
         if not self.pace.active:
             self._listen(False)
-        elif self._drafter and not self._drafter.listening:
+        elif self.drafter and not self.drafter.listening:
             self._listen(True)
             self._warming = True  # it has to hear of a token before it can say anything
-        elif self._drafter and min(self._wanted, most) > 0:
+        elif self.drafter and min(self._wanted, most) > 0:
             try:
-                drafts = self._drafter.propose(self.context.ids, token, min(self._wanted, most))
+                drafts = self.drafter.propose(self.context.ids, token, min(self._wanted, most))
             except EngineError as e:
                 self._give_up(e)
         ends = self.context.model.ends
@@ -84,25 +84,25 @@ class Speculation:
         self._give_up(error)
 
     def evaluated(self, start: int, ids: Sequence[int]) -> None:
-        if self._drafter:
+        if self.drafter:
             try:
-                self._drafter.evaluated(start, ids)
+                self.drafter.evaluated(start, ids)
             except EngineError as e:
                 self._give_up(e)
 
     def trimmed(self, length: int) -> None:
-        if self._drafter:
-            self._drafter.trimmed(length)
+        if self.drafter:
+            self.drafter.trimmed(length)
 
     def close(self) -> None:
-        if self._drafter:
-            self._drafter.close()
-        self._drafter = None
+        if self.drafter:
+            self.drafter.close()
+        self.drafter = None
 
     def _listen(self, on: bool) -> None:
-        if self._drafter and self._drafter.listening != on:
+        if self.drafter and self.drafter.listening != on:
             try:
-                self._drafter.listen(on)
+                self.drafter.listen(on)
             except EngineError as e:
                 self._give_up(e)
 

@@ -23,7 +23,7 @@ class LookupDrafter:
 
     def __init__(self, target: Context) -> None:
         self._target = target
-        self._ends: dict[tuple[int, ...], int] = {}  # where the latest occurrence ends; of what was removed too, until it is asked for
+        self._ends: dict[tuple[int, ...], int] = {}  # where the latest occurrence ends
         self._known = 0
 
     def listen(self, on: bool) -> None:
@@ -36,7 +36,7 @@ class LookupDrafter:
         for n in GRAMS:
             gram = tuple(tail[-n:])
             end = self._ends.get(gram)
-            if len(gram) == n and end is not None and tuple(ids[end - n : end]) == gram:
+            if len(gram) == n and end is not None:
                 return list(ids[end : end + most])
         return []
 
@@ -44,7 +44,9 @@ class LookupDrafter:
         """It reads the context when asked."""
 
     def trimmed(self, length: int) -> None:
-        self._known = min(self._known, length)
+        if length < self._known:  # what was removed may hide what came before it
+            self._known = 0
+            self._ends.clear()
 
     def close(self) -> None:
         self._ends.clear()

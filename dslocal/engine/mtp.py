@@ -45,6 +45,11 @@ class MtpDrafter:
         self._hidden: Rows = self._unknown()  # their inputs, and one more: that of the token which will come next
 
     @property
+    def handle(self) -> Any:
+        """llama.cpp's second context, None before it is needed."""
+        return self._handle
+
+    @property
     def listening(self) -> bool:
         return self._listening
 

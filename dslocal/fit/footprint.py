@@ -7,7 +7,6 @@ Knows nothing of machines, and whether anything fits is not its question.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -16,6 +15,7 @@ from ..ggml import GgmlType
 from ..gguf import GgufHeader, GgufTensor, layer_of, tensor_class
 from .compute import cuda_pool, drafting, on_cpu, on_gpu, scratch
 from .graph import GPU_ALIGNMENT, HOST_ALIGNMENT, OFFLOADED, Batch, GpuKind, Remote
+from .kept import kept_with_header
 from .loading import Loading, Memory, Share
 from .shape import Shape, legacy_mla, moe_layers, routed_layer, shape_of
 
@@ -77,7 +77,7 @@ def weights(header: GgufHeader, shape: Shape, loading: Loading) -> Share:
     return _weights(header, shape, replace(loading, n_ctx=0, kv_type=GgmlType.F16, n_ubatch=0, flash_attn=True, n_outputs=0))
 
 
-@functools.lru_cache(maxsize=256)
+@kept_with_header
 def _weights(header: GgufHeader, shape: Shape, loading: Loading) -> Share:
     """Nothing of ``loading`` but where weights are makes a difference."""
     total = Share(0, 0)

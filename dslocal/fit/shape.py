@@ -13,6 +13,7 @@ from typing import Any
 
 from ..errors import GgufError, UnsupportedModelError
 from ..gguf import GgufHeader
+from .kept import kept_with_header
 from .sense import refuse_nonsense, refuse_wrong_types
 
 ARCHITECTURES = ("deepseek2", "deepseek", "llama", "qwen2", "qwen3")
@@ -64,7 +65,7 @@ class Shape:
         return "MHA" if self.kv_heads == self.heads else "MQA" if self.kv_heads == 1 else "GQA"
 
 
-@functools.lru_cache(maxsize=32)
+@kept_with_header
 def shape_of(header: GgufHeader) -> Shape:
     """Raises UnsupportedModelError for an architecture whose memory is not known, GgufError for numbers that make no sense."""
     arch = header.architecture
@@ -126,7 +127,7 @@ def moe_layers(header: GgufHeader) -> list[int]:
     return list(_moe_layers(header))
 
 
-@functools.lru_cache(maxsize=32)
+@kept_with_header
 def _moe_layers(header: GgufHeader) -> tuple[int, ...]:
     return tuple(sorted({layer for tensor in header.tensors if (layer := routed_layer(tensor.name)) is not None}))
 

@@ -139,7 +139,19 @@ def test_the_terminal_is_left_sane(run: Run) -> None:
 def test_a_file_that_is_cut_while_it_is_used(run: Run, nano: Path, tmp_path: Path) -> None:
     path = tmp_path / "cut.gguf"
     path.write_bytes(nano.read_bytes())
-    command = [str(BINARY), "ask", "-m", str(path), "Count.", "--temperature", "0.6", "--no-think", "--show-thinking", "--logit-bias", "1=-100"]
+    command = [
+        str(BINARY),
+        "ask",
+        "-m",
+        str(path),
+        "Count.",
+        "--temperature",
+        "0.6",
+        "--no-think",
+        "--show-thinking",
+        "--logit-bias",
+        "1=-100",
+    ]
     (tmp_path / "cache").symlink_to(run.home / "cache")  # in a home of its own: it is the model used last from now on
     with subprocess.Popen(command, env=Run(tmp_path).env(), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None

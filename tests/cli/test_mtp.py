@@ -1,0 +1,79 @@
+"""Proves what ``--mtp`` promises: the same answer with and without, drafts counted, a model without the layer refused by name."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from running import Run
+
+from dslocal import convert, hub
+
+QUESTION = "What is 47 × 86?"
+
+
+@pytest.fixture(scope="module")
+def without(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """nano without its MTP layer."""
+    target = tmp_path_factory.mktemp("without") / "nano.gguf"
+    checkpoint = convert.open_checkpoint(convert.FolderSource(hub.load_registry()["nano"].folder))
+    convert.write(convert.make_plan(checkpoint, [convert.recipe_named("Q8_0")], mtp="drop"), [target])
+    return target
+
+
+def asked(run: Run, *options: str) -> dict[str, Any]:
+    done = run.inside("ask", "--json", "-m", "nano", "--seed", "1", *options, QUESTION)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def test_on_off_and_auto_say_the_same(run: Run) -> None:
+    on, off, auto = (asked(run, "--mtp", mode) for mode in ("on", "off", "auto"))
+    assert on["answer"] == off["answer"] == auto["answer"]
+    assert on["reasoning"] == off["reasoning"] == auto["reasoning"]
+    assert on["usage"]["drafted"] >= on["usage"]["accepted"] > 0.5 * on["usage"]["drafted"] > 20
+    assert (off["usage"]["drafted"], off["usage"]["accepted"]) == (0, 0)
+    assert auto["usage"]["drafted"] == 0  # nano is small: drafts are not expected to pay
+
+
+def test_the_statistics_name_the_drafts(run: Run) -> None:
+    lines = {
+        mode: run.inside("ask", "-m", "nano", "--show-thinking", "--mtp", mode, QUESTION).stderr.decode().splitlines()[-1]
+        for mode in ("on", "off")
+    }
+    assert " drafts right, seed " in lines["on"]
+    assert "draft" not in lines["off"]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--mtp", "on"), "dslocal: --mtp on: nano has no MTP layer to draft with (--mtp auto looks words up in what was said before)\n"),
+        (("--mtp", "maybe"), "dslocal: --mtp: 'maybe' is not known (auto, on, off)\n"),
+    ],
+)
+def test_what_cannot_be_is_refused(run: Run, without: Path, options: tuple[str, ...], said: str) -> None:
+    done = run.inside("ask", "-m", without, *options, QUESTION)
+    assert (done.returncode, done.stdout, done.stderr.decode()) == (2, b"", said)
+
+
+def test_a_model_without_the_layer_answers(run: Run, without: Path) -> None:
+    assert "4042" in asked(run, "-m", str(without))["answer"]
+
+
+@pytest.mark.parametrize("command", ["fim", "eval"])
+def test_other_commands_take_it_too(run: Run, tmp_path: Path, command: str) -> None:
+    questions = tmp_path / "questions.jsonl"
+    questions.write_text(json.dumps({"question": "What is 3 + 4?", "answer": "7"}) + "\n", encoding="utf-8")
+    what = {
+        "fim": ("fim", "-m", "nano", "--prefix", "def area(width, height):\n    return ", "--suffix", "\n", "--temperature", "0"),
+        "eval": ("eval", str(questions), "-m", "nano", "--temperature", "0", "--restart"),
+    }[command]
+    on, off = (run.inside(*what, "--mtp", mode, cwd=tmp_path) for mode in ("on", "off"))
+    assert (on.returncode, on.stderr) == (0, off.stderr)
+    same = [line for line in off.stdout.splitlines() if b"tokens/s" not in line]
+    assert [line for line in on.stdout.splitlines() if b"tokens/s" not in line] == same
+    assert same

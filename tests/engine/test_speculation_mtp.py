@@ -1,0 +1,211 @@
+"""Proves that the MTP layer follows what the model reads and says, in long prompts and over turns, in the memory that was planned."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from running import Run
+from speculating import QUESTION, generate, prompt_ids
+
+from dslocal.engine import Context, Model
+from dslocal.engine.breakdown import breakdown
+from dslocal.engine.draft import Speculation
+from dslocal.engine.mtp import MtpDrafter
+from dslocal.engine.pace import Pace
+from dslocal.errors import EngineError
+from dslocal.fit.footprint import footprint
+from dslocal.fit.loading import Loading
+from dslocal.ggml import GgmlType
+
+SECONDS_TO_STOP = 0.2
+LOADING = Loading(4096, n_outputs=4, mtp=True)
+
+
+@pytest.fixture(scope="module")
+def model(nano: Path) -> Iterator[Model]:
+    """nano with its MTP layer."""
+    with Model(nano, LOADING) as loaded:
+        yield loaded
+
+
+def one_at_a_time(context: Context) -> Speculation:
+    """Drafts one token at a time, of which nearly all should be right."""
+    return Speculation(context, MtpDrafter(context), Pace([1], optional=False))
+
+
+@pytest.fixture
+def context(model: Model) -> Iterator[Context]:
+    with Context(model, LOADING) as fresh:
+        one_at_a_time(fresh)
+        yield fresh
+
+
+def share(context: Context, prompt: Sequence[int]) -> float:
+    """Of drafts that were right."""
+    found = generate(context, prompt, max_tokens=100)
+    assert found.drafted >= 40
+    return found.accepted / found.drafted
+
+
+def conversation(model: Model, tokens: int) -> list[int]:
+    """Earlier turns of about so many tokens, then the question."""
+    turn = [*prompt_ids(model, "What is 3 + 4?"), *model.encode("3 + 4 = 7")]
+    return [*(turn * (tokens // len(turn))), *prompt_ids(model)]
+
+
+@pytest.mark.parametrize("tokens", [0, 200, 700, 1100])
+def test_a_prompt_is_followed_as_it_is_read(model: Model, context: Context, tokens: int) -> None:
+    assert share(context, conversation(model, tokens)) > 0.85
+
+
+def test_it_follows_over_turns(model: Model, context: Context) -> None:
+    """Proves it where the next prompt shares a prefix, where it goes on, and where nothing of the last is left."""
+    prompt = prompt_ids(model)
+    assert share(context, prompt) > 0.85
+    assert share(context, prompt) > 0.85
+    assert share(context, [*context.ids, *prompt_ids(model, "What is 12 * 34?")]) > 0.8
+    assert share(context, prompt_ids(model, "What is 61 * 29?")) > 0.85
+
+
+def test_what_it_did_not_hear_costs_drafts_but_no_tokens(model: Model, context: Context) -> None:
+    """Proves that a context which was restored behind its back still drafts, though the prompt is unknown to it."""
+    prompt = conversation(model, 300)
+    with Context(model, LOADING) as plain:
+        known = generate(plain, prompt)
+    follower, context.follower = context.follower, None
+    context.prefill(prompt[:-3])
+    context.follower = follower
+    found = generate(context, prompt)
+    assert found.ids == known.ids
+    assert found.cached == len(prompt) - 3
+    assert found.accepted > 0.6 * found.drafted > 20
+
+
+def test_the_second_context_is_made_when_it_is_needed(model: Model) -> None:
+    with Context(model, LOADING) as context:
+        drafter = MtpDrafter(context)
+        assert not drafter.listening
+        drafter.close()  # nothing there, nothing wrong
+        speculation = one_at_a_time(context)
+        generate(context, prompt_ids(model), max_tokens=5)
+        speculation.close()
+        speculation.close()
+        assert generate(context, prompt_ids(model), max_tokens=20).drafted == 0
+
+
+@pytest.mark.parametrize(
+    "loading",
+    [
+        Loading(2048, n_outputs=4, mtp=True),
+        Loading(1024, n_outputs=4, mtp=True, n_ubatch=128, kv_type=GgmlType.Q8_0),
+        Loading(1024, n_outputs=4, mtp=True, flash_attn=False),
+    ],
+)
+def test_it_takes_the_memory_that_was_planned(nano: Path, loading: Loading) -> None:
+    """Proves the plan's sum for both contexts equal to what llama.cpp holds once a long prompt was followed and drafts were made."""
+    with Model(nano, loading) as model, Context(model, loading) as context:
+        drafter = MtpDrafter(context)
+        Speculation(context, drafter, Pace([3], optional=False))
+        assert generate(context, conversation(model, 700), max_tokens=20).drafted > 0
+        buffers = [*breakdown(context.handle), *breakdown(drafter.handle)]
+        planned = footprint(model.header, loading)
+        assert sum(buffer.context for buffer in buffers) == planned.kv.total
+        assert sum(buffer.compute for buffer in buffers) == planned.compute.total
+        alone = footprint(model.header, Loading(loading.n_ctx, loading.kv_type, loading.n_ubatch, loading.flash_attn))
+        assert planned.output.total - alone.output.total > 4 * 256 * 512 * 2  # hidden states of a batch, and a copy
+
+
+def test_a_model_without_the_layer_is_refused(nano: Path) -> None:
+    """Proves that no context is asked for where llama.cpp would abort the process, and that the answer comes all the same."""
+    with Model(nano) as model, Context(model, Loading(1024, n_outputs=4)) as context:
+        model.header = replace(model.header, metadata={**model.header.metadata, "deepseek2.nextn_predict_layers": 0})
+        speculation = one_at_a_time(context)
+        assert generate(context, prompt_ids(model), max_tokens=20).drafted == 0
+        assert isinstance(speculation.error, EngineError)
+        assert "has no MTP layer" in str(speculation.error)
+
+
+def test_interrupted_while_following_a_prompt(model: Model, context: Context) -> None:
+    """Proves that an abort in the second context ends the work, and that both caches are sound afterwards."""
+    assert share(context, prompt_ids(model)) > 0.85
+    follower = context.follower
+    assert follower is not None
+    evaluated = follower.evaluated
+
+    def aborted(start: int, ids: Sequence[int]) -> None:
+        context.abort.set()
+        evaluated(start, ids)
+
+    follower.evaluated = aborted  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        context.prefill(list(range(100, 800)))
+    follower.evaluated = evaluated  # type: ignore[method-assign]
+    context.abort.clear()
+    prompt = conversation(model, 600)
+    with Context(model, LOADING) as fresh:
+        fresh.prefill(prompt)
+        context.prefill(prompt)
+        assert np.array_equal(context.logits(), fresh.logits())
+    assert share(context, prompt) > 0.85
+
+
+ENDLESS = """
+import sys
+from pathlib import Path
+from dslocal.engine import Context, Generation, Model, Sampler
+from dslocal.engine.draft import speculate
+from dslocal.fit.loading import Loading
+from speculating import prompt_ids
+
+loading = Loading(4096, n_outputs=4, mtp=True)
+with Model(Path(sys.argv[1]), loading) as model, Context(model, loading) as context:
+    speculation = speculate(context, "on")
+    short, long = prompt_ids(model), [prompt_ids(model, f"{n} " * 1300) for n in (47, 86)]
+    list(Generation(context, short, Sampler(0.6, 0.95, 1), max_tokens=40))
+    try:
+        print("started", flush=True)
+        for seed in range(1 << 30):
+            prompt, max_tokens = (long[seed % 2], 2) if sys.argv[2] == "prefill" else (short, 4000)
+            for token in Generation(context, prompt, Sampler(0.6, 0.95, seed), max_tokens=max_tokens):
+                pass
+    except KeyboardInterrupt:
+        print("interrupted", flush=True)
+    generation = Generation(context, short, Sampler(0.6, 0.95, 1), max_tokens=4000)
+    text = b"".join(map(model.piece, generation)).decode().replace("\\n", " ")
+    print(speculation.error, generation.accepted > 0.5 * generation.drafted, text, flush=True)
+"""
+
+
+@pytest.mark.parametrize("work", ["prefill", "drafting"])
+def test_ctrl_c_stops_at_once_and_both_contexts_live(run: Run, nano: Path, work: str) -> None:
+    command = [sys.executable, "-P", "-c", ENDLESS, str(nano), work]
+    env = run.env({"PYTHONPATH": str(Path(__file__).parents[1])})
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == "started\n"
+        time.sleep(0.3)
+        sent = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        assert process.stdout.readline() == "interrupted\n"
+        assert time.monotonic() - sent < SECONDS_TO_STOP
+        said = process.stdout.readline()
+        assert said.startswith("None True ")
+        assert said.endswith("The answer is 4042.\n")
+        assert process.wait(30) == 0
+        assert process.stderr.read() == ""
+
+
+def test_the_question_is_what_nano_knows(model: Model) -> None:
+    """Proves that the prompts above end as nano's do, or the shares would mean nothing."""
+    with Context(model, LOADING) as context:
+        found = generate(context, prompt_ids(model, QUESTION), max_tokens=600)
+    assert b"".join(map(model.piece, found.ids)).decode().endswith("4042.")

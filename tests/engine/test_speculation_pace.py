@@ -1,0 +1,132 @@
+"""Proves that as many tokens are drafted as pays by measurement: the best length is found, changes are noticed, what loses is given up."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+import pytest
+
+from dslocal.engine.pace import AGAIN, FIRST, LATER, Pace
+
+PLAIN = 10.0  # milliseconds of a token without drafts
+
+
+def play(
+    pace: Pace, costs: Sequence[float], right: Sequence[float], tokens: int, *, seed: int = 0, noise: float = 0.0
+) -> tuple[float, int]:
+    """Milliseconds that ``tokens`` take, and how many were drafted. ``costs`` by length, ``right`` by place in a draft."""
+    dice = random.Random(seed)
+    spent, made, drafted = 0.0, 0, 0
+    while made < tokens:
+        length = pace.length()
+        accepted = 0
+        while accepted < length and dice.random() < right[accepted]:
+            accepted += 1
+        seconds = costs[length] * (1 + noise * dice.random())
+        pace.record(length, length, accepted, seconds / 1000)
+        spent, made, drafted = spent + seconds, made + accepted + 1, drafted + length
+    return spent, drafted
+
+
+# milliseconds by number of drafts, chance of each place, and the best length
+WORLDS = {
+    "a batch costs as much as a token": ((10, 10.5, 11, 11.5), (0.95, 0.9, 0.9), 3),
+    "the second guess is poor": ((10, 11, 14, 17), (0.95, 0.3, 0.4), 1),
+    "two, then it is over": ((10, 11, 12, 18), (0.9, 0.8, 0.3), 2),
+    "it costs what it brings and more": ((10, 21, 31, 41), (0.9, 0.3, 0.3), 0),
+    "never right": ((10, 11, 12, 13), (0.0, 0.0, 0.0), 0),
+}
+
+
+@pytest.mark.parametrize(("costs", "right", "best"), WORLDS.values(), ids=WORLDS)
+@pytest.mark.parametrize("noise", [0.0, 0.15])
+def test_the_best_length_is_found_within_a_few_dozen_tokens(
+    costs: tuple[float, ...], right: tuple[float, ...], best: int, noise: float
+) -> None:
+    found = []
+    for seed in range(20):
+        pace = Pace((1, 2, 3))
+        play(pace, costs, right, 60, seed=seed, noise=noise)
+        found.append(pace.best)
+    assert found.count(best) >= 14  # of what is nearly as good, luck may pick the other
+
+
+class Always(Pace):
+    """Drafts ``count`` at a time."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__((1, 2, 3))
+        self.count = count
+
+    def length(self) -> int:
+        return self.count
+
+
+@pytest.mark.parametrize(("costs", "right", "best"), WORLDS.values(), ids=WORLDS)
+def test_in_the_long_run_it_is_as_fast_as_the_best(costs: tuple[float, ...], right: tuple[float, ...], best: int) -> None:
+    spent, _ = play(Pace((1, 2, 3)), costs, right, 4000, noise=0.1)
+    only, _ = play(Always(best), costs, right, 4000, noise=0.1)
+    assert spent < 1.05 * only
+
+
+def test_where_it_does_not_pay_a_run_loses_almost_nothing() -> None:
+    """Proves it for what a small model is like: not expected to gain, tried rarely, and ever more so."""
+    pace = Pace((1, 2, 3), expect=False)
+    costs, right = WORLDS["it costs what it brings and more"][:2]
+    assert not pace.active
+    spent, drafted = play(pace, costs, right, FIRST - 1)
+    assert spent == pytest.approx(PLAIN * (FIRST - 1))
+    assert drafted == 0
+    spent, drafted = play(pace, costs, right, 8 * FIRST)
+    assert 0 < drafted < 20
+    assert spent < 1.02 * PLAIN * 8 * FIRST
+    spent, drafted = play(pace, costs, right, 10 * LATER)
+    assert drafted < 60
+
+
+def test_a_small_model_that_gains_is_noticed() -> None:
+    pace = Pace((1, 2, 3), expect=False)
+    play(pace, *WORLDS["the second guess is poor"][:2], 2 * FIRST)
+    assert pace.best == 1
+    assert pace.active
+
+
+def test_a_change_is_noticed() -> None:
+    """Proves that drafts are given up when they no longer pay, and taken up again when they do."""
+    pace = Pace((1, 2, 3))
+    gain, loss = WORLDS["the second guess is poor"][:2], WORLDS["it costs what it brings and more"][:2]
+    play(pace, *gain, 300)
+    assert pace.best == 1
+    play(pace, *loss, 2 * AGAIN)
+    assert pace.best == 0
+    play(pace, *gain, 4 * FIRST)
+    assert pace.best == 1
+
+
+def test_one_hiccup_decides_nothing() -> None:
+    pace = Pace((1, 2, 3))
+    for number in range(40):
+        length = pace.length()
+        pace.record(length, length, min(length, 1), 1.0 if number % 5 == 2 else 0.011 if length else 0.010)
+    assert pace.best >= 1
+
+
+def test_forced_it_always_drafts() -> None:
+    pace = Pace((1, 2, 3), optional=False)
+    costs, right = WORLDS["never right"][:2]
+    assert play(pace, costs, right, 500)[1] >= 500
+    assert pace.active
+
+
+def test_cycles_without_a_proposal_count_as_plain_ones() -> None:
+    """Proves that a drafter with no idea costs no trial: it waits until there is one."""
+    pace = Pace((2, 4))
+    for _ in range(50):
+        pace.record(pace.length(), 0, 0, 0.01)
+    assert pace.active
+    assert pace.rate(0) == pytest.approx(100)
+    for _ in range(20):
+        length = pace.length()
+        pace.record(length, length, length, 0.012)
+    assert pace.best == 4
