@@ -9,17 +9,19 @@ from .grading import Vote, boxed, equivalent, final_answer, vote
 from .messages import Call, Message, Segment, Special, Text, Thinking, Tool, encode, spell
 from .question import Question, compose, departs
 from .reasoning import Answer, Reasoning, Reclassified
-from .recognition import Recognition, recognise
+from .recognition import Recognition, family_named, recognise
 from .repair import Repair
 from .sampling import biases
 from .saved import Saved, last_saved, load_saved, new_saved
 from .schema import ANY_OBJECT, Form, form_of, read_grammar, read_schema
 from .session import Dropped, Event, Session
 from .settings import SETTINGS, Setting, Settings, spelled
+from .templates import INPUT, Template, template_of
 
 __all__ = [
     "ANY_OBJECT",
     "FAMILIES",
+    "INPUT",
     "MAX_FILE",
     "SETTINGS",
     "Answer",
@@ -43,6 +45,7 @@ __all__ = [
     "Setting",
     "Settings",
     "Special",
+    "Template",
     "Text",
     "Thinking",
     "Tool",
@@ -57,6 +60,7 @@ __all__ = [
     "departs",
     "encode",
     "equivalent",
+    "family_named",
     "fill",
     "final_answer",
     "form_of",
@@ -70,5 +74,6 @@ __all__ = [
     "recognise",
     "spell",
     "spelled",
+    "template_of",
     "vote",
 ]

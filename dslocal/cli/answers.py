@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import select
 import sys
-import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -13,22 +14,33 @@ import typer
 from .. import chat
 from ..errors import UsageError
 from ..gguf import GgufHeader
+from ..ui.meter import Meter, can_redraw
 from ..ui.terminal import one_line, sanitise
 
 if TYPE_CHECKING:
     from ..engine import Model, TokenLogprobs
 
 CUT = 5
+PATIENCE_S = 2.0
 
 
-def stdin_text() -> str | None:
-    """What is piped in, as it is; None on a terminal, or when there is no stdin at all."""
+def stdin_text(*, asked: bool = False) -> str | None:
+    """What is piped in, as it is; None on a terminal, or when there is no stdin at all. ``asked``: there is a question without it."""
     if sys.stdin is None or sys.stdin.closed or sys.stdin.isatty():
         return None
+    if asked and sys.stderr.isatty():
+        _say_when_it_waits()
     data = sys.stdin.buffer.read(chat.MAX_FILE + 1)
     if len(data) > chat.MAX_FILE:
         raise UsageError(f"stdin: more than {chat.MAX_FILE:,} bytes")
     return chat.decode(data, "stdin")
+
+
+def _say_when_it_waits() -> None:
+    """A pipe that nobody writes to or closes looks as if dslocal hung."""
+    with suppress(OSError, ValueError):
+        if not select.select([sys.stdin], [], [], PATIENCE_S)[0]:
+            print("dslocal: waiting for stdin, which goes with the question (</dev/null leaves it out)", file=sys.stderr, flush=True)
 
 
 def pass_on(events: Iterable[chat.Event], *, to_stdout: bool, show_reasoning: bool, sure: Callable[[], bool]) -> None:
@@ -73,17 +85,17 @@ def pass_on(events: Iterable[chat.Event], *, to_stdout: bool, show_reasoning: bo
             print(flush=True)
 
 
-def prefill_progress() -> Any:
+def prefill_progress() -> Callable[[int, int], None] | None:
     """A callback that shows a long prefill on a terminal's stderr, None elsewhere."""
-    if not sys.stderr.isatty():
+    if not can_redraw():
         return None
-    began = time.monotonic()
+    meter = Meter()
 
     def report(done: int, total: int) -> None:
-        if done < total and time.monotonic() - began > 0.5:
-            print(f"\r\x1b[2Kreading the prompt: {done:,} of {total:,} tokens", end="", file=sys.stderr, flush=True)
-        elif done == total and time.monotonic() - began > 0.5:
-            print("\r\x1b[2K", end="", file=sys.stderr, flush=True)
+        if done < total:
+            meter.show(f"reading the prompt: {done:,} of {total:,} tokens", done / total)
+        else:
+            meter.clear()
 
     return report
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -10,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import DslocalError, UsageError
+from ..errors import DslocalError, NotFoundError, UsageError
 from ..ui.terminal import one_line, sanitise
+from . import completing
 from .options import (
     AsJson,
     CpuMoe,
@@ -56,6 +58,21 @@ def ask(
     model: ModelFlag = None,
     system: Annotated[str, typer.Option("-s", "--system", help="Instructions that go before the question.")] = "",
     file: Annotated[list[Path] | None, typer.Option("-f", "--file", help="Attach a text file. Repeatable.", show_default=False)] = None,
+    template: Annotated[
+        str | None,
+        typer.Option(
+            "-t",
+            "--template",
+            metavar="NAME",
+            help="A named prompt of config.toml; its {input} is the question and stdin.",
+            show_default=False,
+            autocompletion=completing.templates,
+        ),
+    ] = None,
+    param: Annotated[
+        list[str] | None,
+        typer.Option("-p", "--param", metavar="NAME=VALUE", help="A variable of the template. Repeatable.", show_default=False),
+    ] = None,
     search_results: Annotated[
         Path | None, typer.Option("--search-results", help="Answer from web pages: a JSON list of title, url, date and content.")
     ] = None,
@@ -101,11 +118,19 @@ def ask(
 ) -> None:
     """Answer one question. Stdout has the answer only."""
     from .. import chat
-    from . import runtime
+    from . import runtime, templates
     from .answers import stdin_text
     from .draws import Draws
 
-    asked, beside = _asked(prompt, stdin_text(), file or [])
+    if param and not template:
+        raise UsageError("-p has no place without a template", hint="-t NAME; dslocal templates lists them")
+    chosen = templates.named(template) if template else None
+    typed, piped = _typed(prompt), _piped(stdin_text(asked=bool(prompt or chosen)))
+    if chosen:
+        asked, beside, instructions = templates.filled(chosen, param or [], typed, piped)
+        system = system or instructions
+    else:
+        asked, beside = _asked(typed, piped, file or [])
     count = _count(samples, vote=vote)
     if final and vote:
         raise UsageError("--final and --vote are two ways to print a final answer", hint="--vote alone prints the majority's")
@@ -125,11 +150,16 @@ def ask(
         "think_budget": think_budget,
     }
     top = top_logprobs(logprobs, as_json=as_json)
-    path, header, spoken = runtime.prepare(model, family, remember=not dry_run)
-    settings = runtime.settings_for(spoken.defaults, flags)
+    runtime.check(flags, seed, family, chosen, kv=kv, n_gpu_layers=n_gpu_layers, cpu_moe=cpu_moe, mtp=mtp)
+    for path in [*(file or []), *(given for given in (schema, grammar, search_results) if given)]:
+        if not os.path.lexists(path):  # what else may be wrong with it is said when it is read, which a pipe allows only once
+            raise NotFoundError(f"{one_line(str(path))}: no such file")
+    path, header, spoken = runtime.prepare(model or (chosen.model if chosen else None), family, remember=bool(model) and not dry_run)
+    settings = runtime.settings_for(spoken.defaults, flags, chosen)
     pins = runtime.pins_for(header, ctx, kv, n_gpu_layers, cpu_moe, mtp)
     drawn = runtime.new_seed(seed)
-    thinking = runtime.thinking_for(spoken, think)
+    by_template = chosen is not None and think is None and chosen.think is not None
+    thinking = runtime.thinking_for(spoken, chosen.think if chosen and by_template else think, f"template {template}" if by_template else "")
     if think_budget is not None and thinking.value in (chat.Thinking.NONE, chat.Thinking.BYPASSED):
         raise UsageError("--think-budget: there is no reasoning to end", hint="with --think there is, where the model knows it")
     form = chat.read_schema(schema) if schema else chat.read_grammar(grammar) if grammar else None
@@ -194,29 +224,16 @@ def _one(run: Draws, seed: int, *, final: bool, as_json: bool) -> None:
 
 def _several(run: Draws, seed: int, count: int, *, vote: bool, as_json: bool) -> None:
     """Draws ``count`` answers of one prefill; prints them, or what most of them say."""
-    from .answers import statistics
-
     turns: list[chat.Turn] = []
-    for number in range(count):
-        if vote and sys.stderr.isatty():
-            print(f"\r\x1b[2Kanswer {number + 1} of {count}", end="\n" if run.visible else "", file=sys.stderr, flush=True)
-        session = run.session()
-        try:
-            run.stream(session, seed + number, to_stdout=not (vote or as_json or run.held))
-        finally:
-            turns += [session.turn] if session.turn else []
-        if run.visible:
-            print(statistics(turns[-1]), file=sys.stderr)
-        if not (vote or as_json):
-            run.show(turns[-1])
-        if number + 1 < count and not (vote or as_json):
-            print(BETWEEN, flush=True)
-    if vote and sys.stderr.isatty() and not run.visible:
-        print("\r\x1b[2K", end="", file=sys.stderr)
+    try:
+        _draw(run, seed, count, turns, vote=vote, as_json=as_json)
+    except KeyboardInterrupt:
+        if as_json and turns:
+            print(json.dumps(_vote_json(run, turns, [None] * len(turns), None) if vote else _samples_json(run, turns)))
+        raise
     if not vote:
         if as_json:
-            samples = [run.as_json(turn) for turn in turns]
-            print(json.dumps({**samples[0], "samples": samples}))
+            print(json.dumps(_samples_json(run, turns)))
         run.leave_if_wrong(turns)
         return
     finals = run.finals(turns)
@@ -231,15 +248,43 @@ def _several(run: Draws, seed: int, count: int, *, vote: bool, as_json: bool) ->
         print(f"{result.votes} of {result.total} agree", file=sys.stderr)
 
 
-def _vote_json(run: Draws, turns: list[chat.Turn], finals: list[str | None], result: chat.Vote) -> dict[str, Any]:
-    """The fields of the first answer of the majority, all samples beside them; without a majority there is no answer."""
+def _draw(run: Draws, seed: int, count: int, turns: list[chat.Turn], *, vote: bool, as_json: bool) -> None:
+    """Appends ``count`` answers to ``turns``, also the one that is interrupted."""
+    from ..ui.meter import Meter
+    from .answers import statistics
+
+    meter = Meter(eager=True)
+    for number in range(count):
+        if (vote or as_json) and not run.visible:
+            meter.show(f"answer {number + 1} of {count}", number / count)
+        session = run.session()
+        try:
+            run.stream(session, seed + number, to_stdout=not (vote or as_json or run.held))
+        finally:
+            meter.clear()
+            turns += [session.turn] if session.turn else []
+        if run.visible:
+            print(statistics(turns[-1]), file=sys.stderr)
+        if not (vote or as_json):
+            run.show(turns[-1])
+        if number + 1 < count and not (vote or as_json):
+            print(BETWEEN, flush=True)
+
+
+def _samples_json(run: Draws, turns: list[chat.Turn]) -> dict[str, Any]:
     samples = [run.as_json(turn) for turn in turns]
-    if result.answer is None:
+    return {**samples[0], "samples": samples}
+
+
+def _vote_json(run: Draws, turns: list[chat.Turn], finals: list[str | None], result: chat.Vote | None) -> dict[str, Any]:
+    """The fields of the first answer of the majority, all samples beside them; without a majority, or a count, there is no answer."""
+    samples = [run.as_json(turn) for turn in turns]
+    if result is None or result.answer is None:
         shown = {**samples[0], "answer": None, "reasoning": None, "final": None}
     else:
         shown = {**samples[finals.index(result.answer)], "final": result.answer}
-    agreement = round(result.votes / result.total, 4)
-    return {**shown, "samples": samples, "vote": {"votes": result.votes, "of": result.total, "agreement": agreement}}
+    counted = result and {"votes": result.votes, "of": result.total, "agreement": round(result.votes / result.total, 4)}
+    return {**shown, "samples": samples, "vote": counted}
 
 
 def _count(samples: int | None, *, vote: bool) -> int:
@@ -252,11 +297,17 @@ def _count(samples: int | None, *, vote: bool) -> int:
     return samples
 
 
-def _asked(prompt: str | None, piped: str | None, files: list[Path]) -> tuple[str, str]:
+def _asked(typed: str, piped: str, files: list[Path]) -> tuple[str, str]:
     """The question, and the text beside it. What is piped in alone is the question."""
-    typed = prompt.encode("utf-8", "replace").decode("utf-8") if prompt and prompt.strip() else ""
-    piped = piped.strip("\n") if piped and piped.strip() else ""
     if not typed and not piped:
         what = "a file is no question" if files else "nothing to ask"
         raise UsageError(what, hint='dslocal ask "What is 47 × 86?", or something on stdin')
     return (typed, piped) if typed else (piped, "")
+
+
+def _typed(prompt: str | None) -> str:
+    return prompt.encode("utf-8", "replace").decode("utf-8") if prompt and prompt.strip() else ""
+
+
+def _piped(text: str | None) -> str:
+    return text.strip("\n") if text and text.strip() else ""

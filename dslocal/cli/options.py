@@ -7,16 +7,24 @@ from typing import Annotated
 import typer
 
 from ..errors import UsageError
+from . import completing
 
 UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
 MOST_LOGPROBS = 20  # as OpenAI and DeepSeek have it
 MODEL_HELP = "A name, a GGUF file or a checkpoint folder. [the last one used, else nano]"
 
-ModelArgument = Annotated[str | None, typer.Argument(help=MODEL_HELP, show_default=False)]
-ModelFlag = Annotated[str | None, typer.Option("-m", "--model", help=MODEL_HELP, show_default=False)]
+ModelArgument = Annotated[str | None, typer.Argument(help=MODEL_HELP, show_default=False, autocompletion=completing.models)]
+ModelFlag = Annotated[
+    str | None, typer.Option("-m", "--model", help=MODEL_HELP, show_default=False, autocompletion=completing.models)
+]
 FamilyFlag = Annotated[
     str | None,
-    typer.Option("--family", help="How to prompt it, when the file itself misleads, as r1 or v3. [recognised]", show_default=False),
+    typer.Option(
+        "--family",
+        help="How to prompt it, when the file itself misleads, as r1 or v3. [recognised]",
+        show_default=False,
+        autocompletion=completing.families,
+    ),
 ]
 Think = Annotated[
     bool | None, typer.Option("--think/--no-think", help="Force or bypass reasoning. [as the model's makers say]", show_default=False)
@@ -68,13 +76,26 @@ Logprobs = Annotated[
     typer.Option("--logprobs", metavar="N", help="With --json, every token's logprob and the N likeliest ones'.", show_default=False),
 ]
 Mtp = Annotated[
-    str, typer.Option("--mtp", help="Draft ahead, with the model's MTP layer or by what was said before: auto (while it pays), on, off.")
+    str,
+    typer.Option(
+        "--mtp",
+        help="Draft ahead, with the model's MTP layer or by what was said before: auto (while it pays), on, off.",
+        autocompletion=completing.choices("auto", "on", "off"),
+    ),
 ]
 MaxTokens = Annotated[
     int | None, typer.Option("--max-tokens", help="Tokens of reasoning and answer at most. [the model's]", show_default=False)
 ]
 Ctx = Annotated[int | None, typer.Option("--ctx", help="Tokens of context. [what fits, up to 32768]", show_default=False)]
-Kv = Annotated[str | None, typer.Option("--kv", help="KV cache: f16, q8_0 or q4_0. [the best that fits]", show_default=False)]
+Kv = Annotated[
+    str | None,
+    typer.Option(
+        "--kv",
+        help="KV cache: f16, q8_0 or q4_0. [the best that fits]",
+        show_default=False,
+        autocompletion=completing.choices("f16", "q8_0", "q4_0"),
+    ),
+]
 GpuLayers = Annotated[int | None, typer.Option("--n-gpu-layers", help="Layers on the GPU. [all that fit]", show_default=False)]
 CpuMoe = Annotated[
     str | None, typer.Option("--cpu-moe", help="Layers whose experts stay in RAM: a number, all or auto. [auto]", show_default=False)

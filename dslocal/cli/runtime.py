@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import chat, hub, launch, models
+from .. import __version__, chat, hub, launch, models
 from ..errors import GgufError, UsageError
 from ..fit.loading import Loading
 from ..fit.plan import TARGET_CTX, Pins, Plan
@@ -18,12 +18,18 @@ from ..fit.shape import can_draft, shape_of
 from ..gguf import GgufHeader
 from ..hub.parts import parts_of
 from ..ui import progress
+from ..ui.meter import Meter, can_redraw
 from . import pinned, watched
 
 if TYPE_CHECKING:
     from ..engine import Context, Model
 
+Flags = Mapping[str, float | list[str] | None]
 LEAST_CTX = 512
+GREETED = "greeted"  # what is remembered once that was said
+TEMPLATES = "templates"  # the table of config.toml that templates.py reads
+CONFIG_KEYS = ("model", "ctx", *chat.SETTINGS, TEMPLATES)
+VARIABLES = ("DSLOCAL_HOME", "DSLOCAL_DEBUG", *(f"DSLOCAL_{key.upper()}" for key in CONFIG_KEYS[:-1]))
 
 
 def configured(name: str) -> tuple[Any, str] | None:
@@ -31,18 +37,10 @@ def configured(name: str) -> tuple[Any, str] | None:
     variable = f"DSLOCAL_{name.upper()}"
     if value := os.environ.get(variable):
         return value, variable
-    file = hub.config_dir() / "config.toml"
-    if not file.exists():
-        return None
-    import tomllib
-
-    try:
-        content = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as e:
-        raise UsageError(f"{file}: {e}") from e
+    content, file = hub.read_config(), hub.config_file()
     for key in content:
-        if key not in (*chat.SETTINGS, "model", "ctx"):
-            raise UsageError(f"{file}: unknown key {key!r}", hint=f"known: model, ctx, {', '.join(chat.SETTINGS)}")
+        if key not in CONFIG_KEYS:
+            raise UsageError(f"{file}: unknown key {key!r:.60}", hint=f"known: {', '.join(CONFIG_KEYS)}")
     return (content[name], str(file)) if name in content else None
 
 
@@ -54,15 +52,39 @@ def named_model(flag: str | None) -> str | None:
     return str(found[0]) if found else None
 
 
-def settings_for(defaults: chat.Settings, flags: Mapping[str, float | list[str] | None]) -> chat.Settings:
-    """The family's settings with what the user set above them. ``flags`` are the options by setting, None or [] where not given."""
+def settings_for(defaults: chat.Settings, flags: Flags, template: chat.Template | None = None) -> chat.Settings:
+    """The family's settings with what the user set above them: by flag, template, environment and config.toml, the first that says it.
+
+    ``flags`` are the options by setting, None or [] where not given. Raises UsageError naming where a value that is not allowed is from.
+    """
     settings = defaults
     for name in chat.SETTINGS:
         if (flag := flags.get(name)) is not None and flag != []:
             settings = settings.with_value(name, flag, "--" + name.replace("_", "-"))
+        elif template and name in template.settings:
+            settings = settings.with_value(name, template.settings[name], f"template {template.name}")
         elif found := configured(name):
             settings = settings.with_value(name, *found)
     return settings
+
+
+def check(
+    flags: Flags,
+    seed: int | None,
+    family: str | None,
+    template: chat.Template | None = None,
+    *,
+    kv: str | None = None,
+    n_gpu_layers: int | None = None,
+    cpu_moe: str | None = None,
+    mtp: str = "off",
+) -> None:
+    """Raises UsageError for what no model takes, before a model is looked for or converted."""
+    settings_for(chat.FAMILIES["base"].defaults, flags, template)
+    pinned.pins(None, kv, n_gpu_layers=n_gpu_layers, cpu_moe=cpu_moe, mtp=mtp)
+    new_seed(seed)
+    if family is not None:
+        chat.family_named(family)
 
 
 def pins_for(
@@ -109,7 +131,9 @@ def prepare(model: str | None, family: str | None = None, *, remember: bool = Tr
     """
     watched.go_on_in_a_child()
     name = named_model(model)
-    with progress.display(name or models.last_used() or models.DEFAULT) as shown:
+    called = name or models.last_used() or models.DEFAULT
+    _greet(called)
+    with progress.display(called) as shown:
         path = models.ready(name, on_progress=shown.converted)
     header = parts_of(path)[1]
     watched.about(path.name)
@@ -118,6 +142,16 @@ def prepare(model: str | None, family: str | None = None, *, remember: bool = Tr
     if model and remember:
         models.remember(model)
     return path, header, recognised.family
+
+
+def _greet(model: str) -> None:
+    """On first use, a word on what is about to answer; on a terminal only, and once."""
+    if not sys.stderr.isatty() or hub.read_state(GREETED) or hub.read_state(models.LAST):
+        return
+    hub.write_state(GREETED, {"version": __version__})
+    if model == models.DEFAULT:
+        print("dslocal: first use: nano answers, the small model that ships; it is made ready once, offline", file=sys.stderr)
+    print("dslocal: dslocal fit lists what runs on this machine, dslocal pull NAME gets it; dslocal help explains", file=sys.stderr)
 
 
 def _refuse_nonsense(header: GgufHeader, path: Path) -> None:
@@ -129,14 +163,14 @@ def _refuse_nonsense(header: GgufHeader, path: Path) -> None:
         raise GgufError(f"{path.name}: {e}", hint=e.hint) from e
 
 
-def thinking_for(family: chat.Family, flag: bool | None) -> chat.Setting[chat.Thinking]:
-    """How answers begin: as asked for, else as the makers say. Raises UsageError for a family that knows no thinking."""
+def thinking_for(family: chat.Family, flag: bool | None, source: str = "") -> chat.Setting[chat.Thinking]:
+    """How answers begin: as asked for, by ``source`` or by flag, else as the makers say. Raises UsageError where thinking is not known."""
     if flag is None:
         return chat.Setting(family.thinking, "family")
     way = chat.Thinking.FORCED if flag else chat.Thinking.BYPASSED
     if way not in family.ways:
         raise UsageError(f"family {family.name} ({family.title}) knows no thinking", hint="without --think and --no-think it answers")
-    return chat.Setting(way, "--think" if flag else "--no-think")
+    return chat.Setting(way, source or ("--think" if flag else "--no-think"))
 
 
 @contextmanager
@@ -159,23 +193,15 @@ def load(path: Path, loading: Loading | None = None, *, vocab_only: bool = False
 
 
 @contextmanager
-def _share_loaded(name: str) -> Iterator[Any]:
-    if not sys.stderr.isatty():
+def _share_loaded(name: str) -> Iterator[Callable[[float], None] | None]:
+    if not can_redraw():
         yield None
         return
-    import time
-
-    began, shown = time.monotonic(), False
-
-    def report(share: float) -> None:
-        nonlocal shown
-        if time.monotonic() - began > 0.5:
-            shown = True
-            print(f"\r\x1b[2Kloading {name[:50]} {share:4.0%}", end="", file=sys.stderr, flush=True)
-
-    yield report
-    if shown:
-        print("\r\x1b[2K", end="", file=sys.stderr, flush=True)
+    meter = Meter()
+    try:
+        yield lambda share: meter.show(f"loading {name[:50]} {share:.0%}", share)
+    finally:
+        meter.clear()
 
 
 def new_seed(flag: int | None) -> int:

@@ -59,6 +59,7 @@ class Context:
                 hint="a smaller --ctx may do",
             )
         self._memory = self._low.llama_get_memory(self._handle)
+        self._views: dict[int, NDArray[np.float32]] = {}  # by address; llama.cpp keeps to a few
 
     def __enter__(self) -> Context:
         return self
@@ -131,8 +132,14 @@ class Context:
 
         After an evaluation with ``every``, ``index`` counts its ids from 0.
         """
-        pointer = self._low.llama_get_logits_ith(self._handle, index)
-        return np.ctypeslib.as_array(ctypes.cast(pointer, ctypes.POINTER(ctypes.c_float)), (self.model.n_vocab,))
+        pointer = ctypes.cast(self._low.llama_get_logits_ith(self._handle, index), ctypes.c_void_p).value
+        if pointer is None:
+            raise EngineError("llama.cpp has no logits there")
+        view = self._views.get(pointer)
+        if view is None:  # making one takes longer than finding the likeliest token in it
+            view = np.frombuffer((ctypes.c_float * self.model.n_vocab).from_address(pointer), np.float32)
+            self._views[pointer] = view
+        return view
 
 
 def decode(handle: Any, batch: Any, abort: AbortFlag) -> None:

@@ -4,8 +4,9 @@ The order is Hugging Face's (``GenerationMixin._get_logits_processor``: temperat
 mean by their numbers; llama.cpp's default chain applies temperature last. Nothing here knows of seeds, penalties or grammars.
 
 Two ways lead to the same set. Where few tokens carry all but 0.001 % of the mass, only they are looked at: what the others can weigh
-at the most is bounded, and where that bound could move the cut, or many tokens matter, everything is weighed. Even then only
-what lies near the cut is sorted: a sample of the vocabulary says where that is, and whether it was right is checked.
+at the most is bounded, and where that bound could move the cut, or many tokens matter, everything is weighed. Even then a token is
+drawn first and its place looked up; only where it has to be known is the cut made, and of what lies near it alone is anything sorted: a
+sample of the vocabulary says where that is, and whether it was right is checked.
 """
 
 from __future__ import annotations
@@ -63,12 +64,40 @@ class Many:
 
     def pick(self, share: float) -> int:
         """The id at ``share`` (0 to 1) of the mass, counted by id."""
+        return self.locate(share)[0]
+
+    def locate(self, share: float) -> tuple[int, float, float]:
+        """The id at ``share``, where in its own weight that lies, 0 to 1, and the mass of all."""
         mass = np.cumsum(_block_sums(self.weights), dtype=np.float64)
         at = share * mass[-1]
         row = min(int(mass.searchsorted(at, side="right")), len(mass) - 1)
-        block = self.weights[row]
-        within = int(np.cumsum(block, dtype=np.float64).searchsorted(at - (mass[row - 1] if row else 0.0), side="right"))
-        return row * BLOCK + (within if within < BLOCK and block[within] else int(np.flatnonzero(block)[-1]))
+        at -= mass[row - 1] if row else 0.0
+        block = np.cumsum(self.weights[row], dtype=np.float64)
+        column = int(block.searchsorted(at, side="right"))
+        if column == BLOCK or not self.weights[row, column]:
+            return row * BLOCK + int(np.flatnonzero(self.weights[row])[-1]), 0.0, float(mass[-1])
+        within = (at - (block[column - 1] if column else 0.0)) / self.weights[row, column]
+        return row * BLOCK + column, float(within), float(mass[-1])
+
+
+class Uncut:
+    """Many tokens of which top-p leaves out some, to be known only if need be.
+
+    A token is drawn from all; nearly always one look at what is likelier than it tells that it is kept. Else the cut is made, and where
+    in the refused token's weight the draw fell is the next draw: evenly spread whichever token it was.
+    """
+
+    def __init__(self, nucleus: Nucleus, logits: Floats, top: float) -> None:
+        self._nucleus, self._logits, self._top = nucleus, logits, top
+
+    def kept(self) -> Ids:
+        """Ids in ascending order."""
+        return self._nucleus.exactly(self._logits, self._top).kept()
+
+    def pick(self, share: float) -> int:
+        """An id, by ``share`` from 0 to 1."""
+        token, rest, total = Many(self._nucleus.weigh(self._logits, self._top), None).locate(share)
+        return token if self._nucleus.keeps(self._logits, token, total) else self._nucleus.exactly(self._logits, self._top).pick(rest)
 
 
 class Nucleus:
@@ -83,11 +112,11 @@ class Nucleus:
         self._weights = self._scratch = np.zeros((0, BLOCK), np.float32)
         self._mask = self._other = np.zeros(0, np.bool_)
 
-    def cut(self, logits: Floats, top: float, window: Few | None = None) -> Few | Many:
+    def cut(self, logits: Floats, top: float) -> Few | Many | Uncut:
         """What is kept of float32 ``[n_vocab]``, whose maximum is ``top``; it holds until the next call."""
         self._prepare(len(logits))
         if self.top_k == 0 and self.top_p >= 1 and self.min_p <= 0:
-            return Many(self._weigh(logits, top), None)
+            return Many(self.weigh(logits, top), None)
         ids, each = self.window(logits, top)
         if ids is not None and (few := self.few(ids, logits[ids], each, len(logits) - len(ids))):
             return few
@@ -98,14 +127,16 @@ class Nucleus:
             logits = _only(logits, ids)
         if len(logits) <= FEW and (few := self.few(np.arange(len(logits)), logits)):
             return few
-        return self._many(logits, top)
+        return self.exactly(logits, top) if self.min_p > 0 else Uncut(self, logits, top)
 
     def window(self, logits: Floats, top: float) -> tuple[Ids | None, float]:
         """Ids of the tokens that weigh anything next to the likeliest, None when they are many; and what each other weighs at most."""
         self._prepare(len(logits))
         floor = np.float32(top - self.temperature * math.log(len(logits) / UNSEEN))
-        inside = np.greater_equal(logits, floor, out=self._mask)
         each = math.exp(min(0.0, (float(floor) - top) / self.temperature))
+        if STRIDE * np.count_nonzero(logits[::STRIDE] >= floor) > 2 * FEW:  # a sample is enough to tell that they are many
+            return None, each
+        inside = np.greater_equal(logits, floor, out=self._mask)
         return (np.flatnonzero(inside) if np.count_nonzero(inside) <= FEW else None), each
 
     def few(self, ids: Ids, logits: Floats, each: float = 0.0, others: int = 0) -> Few | None:
@@ -138,7 +169,7 @@ class Nucleus:
             self._weights, self._scratch = np.zeros((rows, BLOCK), np.float32), np.zeros((rows, BLOCK), np.float32)
             self._mask, self._other = np.zeros(n, np.bool_), np.zeros(n, np.bool_)
 
-    def _weigh(self, logits: Floats, top: float) -> Floats:
+    def weigh(self, logits: Floats, top: float) -> Floats:
         """Weights in rows of BLOCK, the last one's end filled with 0."""
         flat = self._weights.reshape(-1)[: len(logits)]
         np.subtract(logits, np.float32(top), out=flat)
@@ -146,8 +177,16 @@ class Nucleus:
         np.exp(flat, out=flat)
         return self._weights
 
-    def _many(self, logits: Floats, top: float) -> Many:
-        weights = self._weigh(logits, top)
+    def keeps(self, logits: Floats, token: int, total: float) -> bool:
+        """Whether top-p keeps ``token``. The weights have been filled in and are ``total`` together."""
+        value = logits[token]
+        before = self._mass_above(logits, float(value))
+        before += float(self._weights.reshape(-1)[token]) * int(np.count_nonzero(logits[:token] == value))
+        return before < self.top_p * total
+
+    def exactly(self, logits: Floats, top: float) -> Many:
+        """What top-p and min-p leave of all."""
+        weights = self.weigh(logits, top)
         if self.top_p < 1:
             total = float(_block_sums(weights).sum(dtype=np.float64))
             least, equals = self._least(logits, top, total)
@@ -189,9 +228,8 @@ class Nucleus:
     def _mass_above(self, logits: Floats, least: float) -> float:
         if least == math.inf:
             return 0.0
-        flat = self._scratch.reshape(-1)[: len(logits)]
-        np.multiply(self._weights.reshape(-1)[: len(logits)], np.greater(logits, np.float32(least), out=self._mask), out=flat)
-        return float(_block_sums(self._scratch).sum(dtype=np.float64))
+        above = np.flatnonzero(np.greater(logits, np.float32(least), out=self._mask))
+        return float(self._weights.reshape(-1).take(above).sum(dtype=np.float64))
 
 
 def likely(logits: Floats, n: int) -> Ids:

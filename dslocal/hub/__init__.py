@@ -4,6 +4,7 @@ import os
 
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # before anything imports huggingface_hub, which asks its hub otherwise
 
+from .config import config_file, read_config
 from .inventory import CHECKPOINT, Kept, find_kept, forget, keep, kept
 from .paths import cache_dir, config_dir, state_dir
 from .published import DEFAULT_QUANTS, ReadyMade
@@ -18,11 +19,13 @@ __all__ = [
     "ReadyMade",
     "cache_dir",
     "config_dir",
+    "config_file",
     "find_kept",
     "forget",
     "keep",
     "kept",
     "load_registry",
+    "read_config",
     "read_state",
     "state_dir",
     "write_state",

@@ -14,7 +14,7 @@ from logit_kinds import KINDS, Floats, logits_of
 from numpy.typing import NDArray
 
 from dslocal.engine import Sampler
-from dslocal.engine.nucleus import FEW, Many, Nucleus
+from dslocal.engine.nucleus import FEW, Nucleus, Uncut
 from dslocal.errors import EngineError
 
 SLACK = 1e-6  # of the whole probability: float32 weights, against float64 ones
@@ -82,9 +82,9 @@ def test_every_way_of_cutting_is_tried() -> None:
     """Few candidates, many of them, and few where the others could matter."""
     few, flat = logits_of("peaked", 129280, 0), logits_of("flat", 129280, 0)
     assert len(Sampler(0.6, 0.95, 0).kept(few)) < FEW < len(Sampler(0.6, 0.95, 0).kept(flat))
-    assert not isinstance(Nucleus(0.6, 0, 0.95, 0).cut(few, float(few.max())), Many)
-    assert isinstance(Nucleus(0.6, 0, 0.9999999, 0).cut(few, float(few.max())), Many)
-    assert isinstance(Nucleus(0.6, 0, 0.95, 0).cut(flat, float(flat.max())), Many)
+    assert not isinstance(Nucleus(0.6, 0, 0.95, 0).cut(few, float(few.max())), Uncut)
+    assert isinstance(Nucleus(0.6, 0, 0.9999999, 0).cut(few, float(few.max())), Uncut)
+    assert isinstance(Nucleus(0.6, 0, 0.95, 0).cut(flat, float(flat.max())), Uncut)
 
 
 def test_a_sample_that_misleads_costs_time_and_no_token() -> None:
@@ -214,17 +214,18 @@ def test_frequencies(temperature: float, top_k: int, top_p: float, min_p: float)
     assert statistic < bound
 
 
-def test_frequencies_of_many() -> None:
-    """50,000 draws over 20,000 tokens, counted in 50 groups of ids."""
+@pytest.mark.parametrize("top_p", [0.95, 0.7])
+def test_frequencies_of_many(top_p: float) -> None:
+    """50,000 draws over 20,000 tokens, counted in 50 groups of ids; a twentieth of them, and a third, need the exact cut."""
     n = 50_000
     logits = logits_of("normal", 20_000, 3)
     order, weights = ranked(logits, 0.6)
-    kept = left(weights, 0, 0.95, 0)
+    kept = left(weights, 0, top_p, 0)
     share = np.zeros(20_000)
     share[order[:kept]] = weights[:kept] / weights[:kept].sum()
-    dice, cut = np.random.default_rng(1), Nucleus(0.6, 0, 0.95, 0).cut(logits, float(logits.max()))
+    dice, cut = np.random.default_rng(1), Nucleus(0.6, 0, top_p, 0).cut(logits, float(logits.max()))
     seen = np.bincount([cut.pick(at) for at in dice.random(n)], minlength=20_000)
-    assert kept > FEW
+    assert isinstance(cut, Uncut)
     assert not seen[share == 0].any()
     statistic, bound = chi_square(seen.reshape(50, -1).sum(axis=1), share.reshape(50, -1).sum(axis=1) * n)
     assert statistic < bound

@@ -1,0 +1,46 @@
+"""config.toml, as the user wrote it: read once for as long as it stays the same. What its keys mean is for others to say."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..errors import UsageError
+from .paths import config_dir
+
+MOST_BYTES = 1 << 20
+
+
+def config_file() -> Path:
+    """Where it is, if there is one."""
+    return config_dir() / "config.toml"
+
+
+def read_config() -> Mapping[str, Any]:
+    """All that is in it, empty when there is none. Raises UsageError, which names the file, when it cannot be read."""
+    file = config_file()
+    try:
+        stat = file.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except OSError as e:
+        raise UsageError(f"{file}: cannot be read: {e.strerror}") from e
+    return _unchanged(file, (stat.st_mtime_ns, stat.st_size))
+
+
+@functools.lru_cache(maxsize=4)
+def _unchanged(file: Path, _: object) -> Mapping[str, Any]:
+    import tomllib
+
+    try:
+        with file.open("rb") as opened:
+            data = opened.read(MOST_BYTES + 1)
+        if len(data) > MOST_BYTES:
+            raise UsageError(f"{file}: more than {MOST_BYTES:,} bytes")
+        return tomllib.loads(data.decode("utf-8"))
+    except OSError as e:
+        raise UsageError(f"{file}: cannot be read: {e.strerror}") from e
+    except (ValueError, RecursionError) as e:
+        raise UsageError(f"{file}: {e}") from e

@@ -1,0 +1,26 @@
+"""The names of models.yaml without reading it as YAML, which takes a third of a second too long for a press of Tab."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from .paths import config_dir, registry_file
+
+_MODELS = re.compile(r"^models:[^\n]*\n(.*?)(?=^\S|\Z)", re.MULTILINE | re.DOTALL)
+_NAME = re.compile(r"^  ([a-z0-9][a-z0-9._-]{0,95}):", re.MULTILINE)
+
+
+def names_at_a_glance() -> Iterator[str]:
+    """Those of the file that ships, then of the user's own; written with other indents than two spaces, they are overlooked."""
+    seen = set()
+    for file in (registry_file(), config_dir() / "models.yaml"):
+        try:
+            text = re.sub(r"(?m)^\s*#.*\n?", "", file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        section = _MODELS.search(text)
+        for name in _NAME.findall(section[1]) if section else ():
+            if name not in seen:
+                seen.add(name)
+                yield name
