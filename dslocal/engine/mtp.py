@@ -124,7 +124,8 @@ class MtpDrafter:
         handle = self._low.llama_init_from_model(target.model.handle, params)
         if not handle:
             raise EngineError(f"{target.model.path.name}: no context for its MTP layer: {log.complaint('out of memory')}")
-        self._ext.llama_set_embeddings_nextn(handle, True, True)
+        # for all tokens: told to keep those with logits alone, llama.cpp keeps the first of a batch instead, and the layer hands over rubbish
+        self._ext.llama_set_embeddings_nextn(handle, True, False)
         return handle
 
     def _catch_up(self, most: int) -> None:

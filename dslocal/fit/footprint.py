@@ -133,7 +133,7 @@ def output_rows(vocabulary: int, width: int, loading: Loading) -> int:
 
     Source: ``llama_context::output_reserve``; the copies are :mod:`dslocal.engine.mtp`'s.
     """
-    drafting = vocabulary + width + 3 * width * loading.n_batch if loading.mtp else 0
+    drafting = vocabulary + 4 * width * loading.n_batch if loading.mtp else 0
     return 4 * (vocabulary * loading.n_outputs + drafting)
 
 

@@ -1,6 +1,6 @@
 """What drafting with the MTP layer gains, beside llama-server on the same files: nano with a big model's memory traffic, and bare nano.
 
-    python tests/bench/mtp.py [--questions 50] [--python PYTHON] [--ballast FOLDER] [--server LLAMA-SERVER]
+    python tests/bench/mtp.py [--questions 50] [--python PYTHON] [--ballast FOLDER] [--server LLAMA-SERVER] [--gpu]
 
 The model is made here (tests/nano/ballast.py, which needs torch: PYTHON is an interpreter that has it, FOLDER a checkpoint that was made
 before), as Q8_0 and as Q4_K_M. Every question is asked in all ways one after the other, so that other work on the machine slows all of
@@ -21,7 +21,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 
@@ -36,8 +36,10 @@ from dslocal.engine.draft import Mode, Speculation, speculate
 from dslocal.fit.loading import Loading
 
 SEED, MAX_TOKENS, TOP_P = 20251122, 600, 0.95
-LOADING = Loading(2048, n_outputs=4, mtp=True, repack=True)
+ON_CPU = Loading(2048, n_outputs=4, mtp=True, repack=True)
+ON_GPU = replace(ON_CPU, repack=False, n_gpu_layers=1000)
 MIN_GAIN = {"Q8_0": 2.0, "Q4_K_M": 1.1}
+BOTH: tuple[Mode, ...] = ("off", "auto")
 MOST_LOST = 0.05  # of a run on bare nano
 Ask = Callable[[Sequence[int], float, int], "Said"]
 
@@ -66,9 +68,9 @@ class Way:
         return sum(said.tokens for said in self.said) / sum(said.seconds for said in self.said)
 
 
-def ours(model: Model, mode: Mode, *, whole: bool = False) -> tuple[Ask, Speculation | None]:
+def ours(model: Model, loading: Loading, mode: Mode, *, whole: bool = False) -> tuple[Ask, Speculation | None]:
     """A context of its own; ``whole`` counts the prefill as well."""
-    context = Context(model, LOADING)
+    context = Context(model, loading)
     speculation = speculate(context, mode)
 
     def ask(prompt: Sequence[int], temperature: float, seed: int) -> Said:
@@ -87,7 +89,7 @@ def server(binary: Path, file: Path, *options: str) -> Iterator[Ask]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [str(binary), "-m", str(file), "--port", str(port), "-c", str(LOADING.n_ctx), "-np", "1", *options]
+    command = [str(binary), "-m", str(file), "--port", str(port), "-c", str(ON_CPU.n_ctx), "-np", "1", *options]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
             _wait(port, process)
@@ -154,17 +156,18 @@ def converted(source: Path, target: Path, quant: str) -> Path:
     return target
 
 
-def measure_ballast(args: argparse.Namespace, file: Path, quant: str) -> None:
+def measure_ballast(args: argparse.Namespace, loading: Loading, file: Path, quant: str) -> None:
     r = random.Random(SEED)
     drawn = [questions.question(r) for _ in range(args.questions)]
     with contextlib.ExitStack() as stack:
-        model = stack.enter_context(Model(file, LOADING))
+        model = stack.enter_context(Model(file, loading))
         asked = [(prompt_ids(model, text), expected) for text, expected in drawn]
-        asks: dict[str, Ask] = {"dslocal, --mtp off": ours(model, "off")[0], "dslocal, --mtp auto": ours(model, "auto")[0]}
+        asks: dict[str, Ask] = {f"dslocal, --mtp {mode}": ours(model, loading, mode)[0] for mode in BOTH}
         if args.server:
-            asks["llama-server, plain"] = stack.enter_context(server(args.server, file))
+            place = ("-ngl", str(loading.n_gpu_layers))
+            asks["llama-server, plain"] = stack.enter_context(server(args.server, file, *place))
             for most in (1, 3):
-                options = ("--spec-type", "draft-mtp", "--spec-draft-n-max", str(most))
+                options = (*place, "--spec-type", "draft-mtp", "--spec-draft-n-max", str(most))
                 asks[f"llama-server, draft-mtp {most}"] = stack.enter_context(server(args.server, file, *options))
         for temperature in (0.0, 0.6):
             ways = [Way(name, ask) for name, ask in asks.items() if temperature == 0 or name.startswith("dslocal")]
@@ -176,14 +179,14 @@ def measure_ballast(args: argparse.Namespace, file: Path, quant: str) -> None:
                 print(f"\ngain {gain:.2f}, wanted {MIN_GAIN[quant]}: {'yes' if gain >= MIN_GAIN[quant] else 'NO'}; same texts: {same}")
 
 
-def measure_bare(args: argparse.Namespace, file: Path) -> None:
+def measure_bare(args: argparse.Namespace, loading: Loading, file: Path) -> None:
     """Prefill included: auto must not lose there either. Two runs without show what the machine's other work makes of one and the same."""
     r = random.Random(SEED)
     drawn = [questions.question(r) for _ in range(args.questions)]
-    with Model(file, LOADING) as model:
+    with Model(file, loading) as model:
         asked = [(prompt_ids(model, text), expected) for text, expected in drawn]
         modes: tuple[Mode, ...] = ("off", "off", "auto", "on")
-        ways = [Way(f"dslocal, --mtp {mode}", ours(model, mode, whole=True)[0]) for mode in modes]
+        ways = [Way(f"dslocal, --mtp {mode}", ours(model, loading, mode, whole=True)[0]) for mode in modes]
         ways[1].name += " again"
         play(ways, asked, 0.6)
         report(ways, asked, "bare nano, Q8_0, temperature 0.6, prefill included")
@@ -198,14 +201,16 @@ def main() -> None:
     parser.add_argument("--ballast", type=Path)
     parser.add_argument("--server", type=Path)
     parser.add_argument("--only", choices=["bare", *MIN_GAIN])
+    parser.add_argument("--gpu", action="store_true", help="all layers on the GPU")
     args = parser.parse_args()
+    loading = ON_GPU if args.gpu else ON_CPU
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         for quant in MIN_GAIN:
             if args.only in (None, quant):
-                measure_ballast(args, ballast(args, folder, quant), quant)
+                measure_ballast(args, loading, ballast(args, folder, quant), quant)
         if args.only in (None, "bare"):
-            measure_bare(args, converted(hub.load_registry()["nano"].folder, folder / "nano.gguf", "Q8_0"))
+            measure_bare(args, loading, converted(hub.load_registry()["nano"].folder, folder / "nano.gguf", "Q8_0"))
 
 
 if __name__ == "__main__":

@@ -75,6 +75,24 @@ def test_it_follows_over_turns(model: Model, context: Context) -> None:
     assert share(context, prompt_ids(model, "What is 61 * 29?")) > 0.85
 
 
+def test_a_draft_goes_on_from_the_last_token_heard_of(model: Model) -> None:
+    """Proves that second and third drafts are the same whether what came before was heard of in one batch or token by token."""
+    prompt = conversation(model, 30)
+    known: list[list[int]] = []
+    for at_once in (True, False):
+        with Context(model, LOADING) as context:
+            drafter = MtpDrafter(context)
+            Speculation(context, drafter, Pace([3], optional=False)).begin()
+            context.prefill(prompt[:-12])
+            for ids in [prompt[-12:-1]] if at_once else ([id] for id in prompt[-12:-1]):
+                context.evaluate(ids)
+                if not at_once:
+                    drafter._catch_up(0)
+            known.append(drafter.propose(context.ids, prompt[-1], 3))
+    assert known[0] == known[1]
+    assert len(known[0]) == 3
+
+
 def test_what_it_did_not_hear_costs_drafts_but_no_tokens(model: Model, context: Context) -> None:
     """Proves that a context which was restored behind its back still drafts, though the prompt is unknown to it."""
     prompt = conversation(model, 300)
