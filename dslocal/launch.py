@@ -6,19 +6,19 @@ Where llama.cpp does not get the memory that the plan counted on, the next rung 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import hub
 from .errors import EngineError, OutOfMemoryError
-from .fit import probe
-from .fit.loading import Share
+from .fit import probe, sidecar
+from .fit.loading import Loading, Share
 from .fit.machine import Machine, gib
 from .fit.plan import FREE, Pins, Plan, plan
 from .fit.refusal import nearest, require
-from .gguf import GgufHeader
+from .gguf import GgufHeader, read_header
 
 if TYPE_CHECKING:
     from .engine import Context, Model
@@ -32,10 +32,12 @@ Load = Callable[[Plan], "Model"]
 
 
 def plan_for(path: Path, header: GgufHeader, pins: Pins = FREE) -> Plan:
-    """How this machine runs the model at ``path``. Raises DoesNotFitError, with the numbers and what would fit."""
+    """How this machine runs the model at ``path``. Raises DoesNotFitError, with the numbers and what would fit, GgufError for a sidecar
+    that is another model's."""
+    header, layer = _with_sidecar(path, header, pins)
     machine = limited(probe.probe(), path)
     planned = plan(header, machine, pins)
-    if _tight(planned, machine):
+    if _tight(planned, machine) and not layer:  # of which llama.cpp, asked for one file, would know nothing
         planned = checked(path, header, planned, machine, pins)
     if planned.verdict == "no":
         require(planned, path.name, machine, nearest(header, machine, pins))
@@ -60,11 +62,28 @@ def running(path: Path, header: GgufHeader, pins: Pins, load: Load, say: Say) ->
             raise
         say(f"{e}; going on with {smaller.gave_up[-1].what if smaller.gave_up else 'less'}")
         context = _loaded(smaller, load)
-    with context.model, context:
-        from .engine.draft import speculate
+    with ExitStack() as open_models:
+        open_models.enter_context(context.model)
+        file = _with_sidecar(path, header, pins)[1] if context.loading.mtp else None
+        layer = open_models.enter_context(_layer(file, context.loading)) if file else None
+        with context:
+            from .engine.draft import speculate
 
-        speculate(context, "auto" if pins.mtp is None else "on" if pins.mtp else "off")
-        yield context
+            speculate(context, "auto" if pins.mtp is None else "on" if pins.mtp else "off", layer)
+            yield context
+
+
+def _with_sidecar(path: Path, header: GgufHeader, pins: Pins) -> tuple[GgufHeader, Path | None]:
+    """The header to plan by, and the file whose MTP layer is in it: the one that was asked for, else the one beside the model."""
+    file = pins.sidecar or (sidecar.beside(path, header) if pins.mtp is not False else None)
+    return (sidecar.joined(header, read_header(file), file.name), file) if file else (header, None)
+
+
+def _layer(file: Path, loading: Loading) -> Model:
+    """The MTP layer as a model of its own, placed like the model that it is for."""
+    from .engine import Model
+
+    return Model(file, replace(loading, cpu_moe_layers=0))
 
 
 def checked(path: Path, header: GgufHeader, planned: Plan, machine: Machine, pins: Pins) -> Plan:
@@ -122,7 +141,7 @@ def _next_rung(path: Path, header: GgufHeader, failed: Plan, pins: Pins) -> Plan
     in_ram = need.total if machine.unified else need.host
     shares = [needed / have for needed, have in ((in_ram, machine.available), (need.gpu, machine.vram)) if needed and have]
     share = LESS * min(1.0, max(shares, default=1.0))  # of what was shortest: the rest had room to spare
-    smaller = plan(header, _with_less(machine, share), pins)
+    smaller = plan(_with_sidecar(path, header, pins)[0], _with_less(machine, share), pins)
     if smaller.verdict == "no" or smaller.loading == failed.loading:
         return None
     hub.write_state(MEMORY, {**hub.read_state(MEMORY), _key(path): share})

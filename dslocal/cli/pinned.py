@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from ..errors import UsageError
 from ..fit.plan import Pins
 from ..ggml import GgmlType
@@ -25,8 +27,9 @@ def pins(
     """Raises UsageError naming the option."""
     if kv is not None and kv.lower() not in KV_TYPES:
         raise UsageError(f"--kv: {kv!r:.20} is not known", hint=", ".join(KV_TYPES))
-    if mtp.lower() not in MTP:
-        raise UsageError(f"--mtp: {mtp!r:.20} is not known", hint=", ".join(MTP))
+    sidecar = Path(mtp).expanduser() if mtp.lower().endswith(".gguf") else None
+    if mtp.lower() not in MTP and not sidecar:
+        raise UsageError(f"--mtp: {mtp!r:.20} is not known", hint=f"{', '.join(MTP)}, or a file with the layer alone, as model-mtp.gguf")
     for name, value, least, most in (
         ("--ctx", ctx, 256, MOST_CTX),
         ("--ubatch", ubatch, 1, MOST_UBATCH),
@@ -35,7 +38,7 @@ def pins(
         if value is not None and not least <= value <= most:
             raise UsageError(f"{name}: {value} is out of range", hint=f"{least} to {most}")
     kv_type = KV_TYPES[kv.lower()] if kv else None
-    return Pins(ctx, kv_type, ubatch, flash_attn, n_gpu_layers, _cpu_moe(cpu_moe), MTP[mtp.lower()])
+    return Pins(ctx, kv_type, ubatch, flash_attn, n_gpu_layers, _cpu_moe(cpu_moe), MTP.get(mtp.lower()), sidecar=sidecar)
 
 
 def _cpu_moe(text: str | None) -> int | None:

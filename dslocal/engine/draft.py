@@ -12,6 +12,7 @@ from typing import Literal, Protocol
 
 from ..errors import EngineError
 from .context import SMALL, Context
+from .model import Model
 from .pace import Pace
 
 Mode = Literal["auto", "on", "off"]
@@ -111,8 +112,9 @@ class Speculation:
         self.close()
 
 
-def speculate(context: Context, mode: Mode) -> Speculation | None:
+def speculate(context: Context, mode: Mode, layer: Model | None = None) -> Speculation | None:
     """Makes ``context`` draft: with its model's MTP layer when that is loaded, else from what was said before. None when ``mode`` is off.
+    ``layer`` is the MTP layer where it has a file of its own.
 
     Its loading's ``n_outputs`` says how many tokens can be verified at a time. With "auto", it is measured whether drafts pay; a small
     model is taken not to gain by them until measured otherwise. With "on", there are always some.
@@ -122,7 +124,7 @@ def speculate(context: Context, mode: Mode) -> Speculation | None:
 
     if mode == "off" or context.loading.n_outputs < 2:
         return None
-    drafter: Drafter = MtpDrafter(context) if context.loading.mtp else LookupDrafter(context)
+    drafter: Drafter = MtpDrafter(context, layer) if context.loading.mtp else LookupDrafter(context)
     lengths = [length for length in drafter.lengths if length < context.loading.n_outputs]
     small = context.model.header.file_size < SMALL
     return Speculation(context, drafter, Pace(lengths, optional=mode == "auto", expect=not small))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import re
+import sys
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -19,6 +20,7 @@ from ..gguf import GgufHeader, read_header
 from . import log
 from .interrupt import AbortFlag, raised_by_ctrl_c
 from .params import model_params
+from .roomy import with_room
 
 NFC_FIRST = ("qwen2", "deepseek-r1-qwen")  # pre-tokenizers whose tokenizer.json has an NFC normalizer
 USER_DEFINED = 4  # token type: an added token that llama.cpp finds in any text
@@ -75,6 +77,7 @@ class Model:
         if self.handle:
             self._low.llama_model_free(self.handle)
             self.handle = None
+            _give_back_memory()
 
     def encode(self, text: str) -> list[int]:
         """Ids of ``text`` as plain text: whatever it spells, no special token comes out.
@@ -126,6 +129,9 @@ class Model:
 
     def _tokenize(self, text: str) -> list[int]:
         data = text.encode("utf-8", "replace")
+        return with_room(len(data), lambda: self._tokenized(data))
+
+    def _tokenized(self, data: bytes) -> list[int]:
         size = len(data) + 8
         while True:
             buffer = (self._low.llama_token * size)()
@@ -133,6 +139,13 @@ class Model:
             if n >= 0:
                 return list(buffer[:n])
             size = -n
+
+
+def _give_back_memory() -> None:
+    """Hands what llama.cpp freed back to the system, where the C library would keep it: glibc's ``malloc_trim``."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)
 
 
 def _load_error(path: Path, reason: str) -> EngineError:

@@ -23,6 +23,7 @@ from ..fit.plan import MTP_DRAFTS
 from ..fit.shape import can_draft
 from . import log
 from .context import Context, decode
+from .model import Model
 from .params import MTP_CONTEXT, context_params
 
 Rows = NDArray[np.float32]
@@ -31,11 +32,13 @@ LENGTHS = tuple(range(1, MTP_DRAFTS + 1))  # one layer, asked again and again, s
 
 
 class MtpDrafter:
-    """Drafts for ``target``, whose model was loaded with its MTP layer. The second context is made when it is first needed."""
+    """Drafts for ``target``, whose model was loaded with its MTP layer, unless that is a model of its own, ``layer``. The second context is
+    made when it is first needed."""
 
     lengths = LENGTHS
 
-    def __init__(self, target: Context) -> None:
+    def __init__(self, target: Context, layer: Model | None = None) -> None:
+        self._layer = layer or target.model
         self._target, self._low, self._ext = target, ggml.require(), _extension()
         self._handle: Any = None
         self._listening = False
@@ -114,17 +117,17 @@ class MtpDrafter:
 
     def _open(self) -> Any:
         target = self._target
-        if not can_draft(target.model.header):
+        if self._layer is target.model and not can_draft(target.model.header):
             raise EngineError(f"{target.model.path.name} has no MTP layer that llama.cpp could draft with")
         log.forget()
         params = context_params(target.loading)
         params.ctx_type, params.ctx_other = MTP_CONTEXT, target.handle
         params.n_threads = params.n_threads_batch = target.n_threads
         params.abort_callback, params.abort_callback_data = target.abort.callback, target.abort.data
-        handle = self._low.llama_init_from_model(target.model.handle, params)
+        handle = self._low.llama_init_from_model(self._layer.handle, params)
         if not handle:
-            raise EngineError(f"{target.model.path.name}: no context for its MTP layer: {log.complaint('out of memory')}")
-        # for all tokens: told to keep those with logits alone, llama.cpp keeps the first of a batch instead, and the layer hands over rubbish
+            raise EngineError(f"{self._layer.path.name}: no context for its MTP layer: {log.complaint('out of memory')}")
+        # for all tokens: told to keep those with logits alone, llama.cpp keeps the first of a batch instead
         self._ext.llama_set_embeddings_nextn(handle, True, False)
         return handle
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Literal
 
 from ..errors import UsageError
@@ -30,7 +31,8 @@ HEADROOM = 0.02  # of a budget that stays free, for what is not foreseen
 
 @dataclass(frozen=True)
 class Pins:
-    """What the user decided; None leaves it to the plan. With ``mtp`` False nothing is drafted at all."""
+    """What the user decided; None leaves it to the plan. With ``mtp`` False nothing is drafted at all. ``n_seq`` conversations are held
+    side by side, and then nothing is drafted either. ``sidecar`` is a file with the MTP layer that the model's own lacks."""
 
     n_ctx: int | None = None
     kv_type: GgmlType | None = None
@@ -39,6 +41,8 @@ class Pins:
     n_gpu_layers: int | None = None
     cpu_moe_layers: int | None = None
     mtp: bool | None = False
+    n_seq: int = 1
+    sidecar: Path | None = None
 
 
 FREE = Pins()
@@ -146,9 +150,10 @@ def _first(problem: _Problem) -> Loading:
         flash_attn=True if pins.flash_attn is None else pins.flash_attn,
         n_gpu_layers=n_gpu_layers,
         cpu_moe_layers=cpu_moe_layers,
-        n_outputs=1 if pins.mtp is False else 1 + (MTP_DRAFTS if can_draft(problem.header) else LOOKUP_DRAFTS),
+        n_outputs=pins.n_seq if pins.mtp is False else 1 + (MTP_DRAFTS if can_draft(problem.header) else LOOKUP_DRAFTS),
         load_mode="none" if problem.machine.unified and n_gpu_layers and partly else "mmap",
         mtp=bool(pins.mtp),
+        n_seq=pins.n_seq,
     )
 
 
