@@ -6,7 +6,7 @@ import unicodedata
 
 import pytest
 
-from dslocal.ui.terminal import one_line, sanitise
+from dslocal.ui.terminal import legible, one_line, sanitise
 
 UNSAFE = [
     ("colour", "a\x1b[31mb\x1b[0m", "a[31mb[0m"),
@@ -27,6 +27,7 @@ UNSAFE = [
     ("bidi isolates", "\u2066a\u2067b\u2068c\u2069", "abc"),
     ("bidi marks", "a\u200e\u200f\u061cb", "ab"),
     ("line separators", "a\u2028b\u2029c", "abc"),
+    ("what nobody sees", "a\u00adb\u200bc\u2060d\ufeffe\u2063f\u180eg\ufff9h\U000e0101", "abcdefgh"),
     ("tags", "a\U000e0041\U000e007fb", "ab"),
     ("lone surrogates", "a\ud83db\udc9b", "a?b?"),
     ("a sequence inside a sequence", "\x1b\x1b[[31m", "[[31m"),
@@ -47,7 +48,7 @@ KEPT = [
     "e\u0301 ạ̈ Z͑ͫ",
     "😀 👍🏽 ❤️ 🏳️‍🌈 👩‍👩‍👧‍👦 🇵🇪 1️⃣",
     "47 × 86 = 4042 ÷ ≤ ∑ √ ½ €",
-    "soft\u00adhyphen, no\u00a0break, zero\u200bwidth",
+    "no\u00a0break, thin\u2009space, ideographic\u3000space",
     "",
 ]
 
@@ -84,3 +85,24 @@ def test_no_control_character_of_all_unicode_gets_through() -> None:
 )
 def test_one_line(text: str, limit: int, expected: str) -> None:
     assert one_line(text, limit) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding", "expected"),
+    [
+        ("→ é ≤ “x” … x² √(π)", "utf-8", "→ é ≤ “x” … x² √(π)"),
+        ("→ é ≤ “x” … x² √(π)", "ascii", '-> e <= "x" ... x^2 sqrt(pi)'),
+        ("→ é ≤ “x” … x² 5×3", "latin-1", '-> é <= "x" ... x² 5×3'),
+        ("aₙ₊₁ ⅔ ﬁ Ｆ", "ascii", "a_n_+_1 2/3 fi F"),
+        ("┌─┐│•☑⎛⟦", "ascii", "+-+|*[x]/[["),
+        ("中文 😀", "ascii", "???? ??"),
+        ("x̂ می\u200cخ", "ascii", "x ???"),
+        ("ЖЩ €", "koi8-r", "ЖЩ EUR"),
+        ("plain", "no such encoding", "plain"),
+    ],
+)
+def test_what_an_encoding_lacks_is_spelled(text: str, encoding: str, expected: str) -> None:
+    spelled = legible(text, encoding)
+    assert spelled == expected
+    assert encoding[:2] == "no" or spelled.encode(encoding)
+    assert "".join(legible(c, encoding) for c in text) == spelled
