@@ -73,6 +73,16 @@ class Screen:
             assert time.monotonic() < end, f"{texts} did not come; shown: {shown[-2000:]!r}"
             assert self._read() or self.process.poll() is None, f"it ended without {texts}; shown: {shown[-2000:]!r}"
 
+    def comes(self, text: str, seconds: float) -> bool:
+        """Whether ``text`` is shown within so many seconds, counted from the last look; looks up to and with it if so."""
+        end = time.monotonic() + seconds
+        while (at := self.text.find(text, self._seen)) < 0:
+            if time.monotonic() >= end or self.process.poll() is not None:
+                return False
+            self._read(min(0.1, max(0.0, end - time.monotonic())))
+        self._seen = at + len(text)
+        return True
+
     def leave(self) -> int:
         """The exit code, once the program has ended and all it wrote has been read."""
         end = time.monotonic() + LIMIT_S
@@ -82,8 +92,8 @@ class Screen:
             pass
         return self.process.wait(1)
 
-    def _read(self) -> bool:
-        select.select([self._ours], [], [], 0.1)
+    def _read(self, patience: float = 0.1) -> bool:
+        select.select([self._ours], [], [], patience)
         with contextlib.suppress(OSError):
             data = os.read(self._ours, 65536)
             self._data += data

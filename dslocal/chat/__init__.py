@@ -12,9 +12,9 @@ from .reasoning import Answer, Reasoning, Reclassified
 from .recognition import Recognition, family_named, recognise
 from .repair import Repair
 from .sampling import biases
-from .saved import Saved, last_saved, load_saved, new_saved
+from .saved import Saved, all_saved, last_saved, load_saved, new_saved, saved_called
 from .schema import ANY_OBJECT, Form, form_of, read_grammar, read_schema
-from .session import Dropped, Event, Session
+from .session import Begun, Dropped, Event, Session
 from .settings import SETTINGS, Setting, Settings, spelled
 from .templates import INPUT, Template, template_of
 
@@ -25,6 +25,7 @@ __all__ = [
     "MAX_FILE",
     "SETTINGS",
     "Answer",
+    "Begun",
     "Call",
     "CallArguments",
     "CallBegun",
@@ -51,6 +52,7 @@ __all__ = [
     "Tool",
     "Turn",
     "Vote",
+    "all_saved",
     "answer",
     "attach",
     "biases",
@@ -72,6 +74,7 @@ __all__ = [
     "read_schema",
     "read_text",
     "recognise",
+    "saved_called",
     "spell",
     "spelled",
     "template_of",

@@ -1,4 +1,7 @@
-"""One answer to one prompt: generated, read as reasoning, answer and calls, and collected in a :class:`Turn`."""
+"""One answer to one prompt: generated, read as reasoning, answer and calls, and collected in a :class:`Turn`.
+
+An answer that was cut can be gone on with: its ids are read again, so that everything is as it was after the last of them.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ from .steering import Steering, steering_for
 from .stopping import StopTexts
 
 if TYPE_CHECKING:
-    from ..engine import Context, FinishReason, Timings, TokenLogprobs
+    from ..engine import Context, FinishReason, Model, Timings, TokenLogprobs
 
 LEAST_ANSWER = 256  # tokens that a prompt must leave, at the least
 
@@ -31,7 +34,8 @@ class Turn:
     ``sure`` says whether what came as answer so far cannot turn out to have been a thought. ``top_logprobs`` asks for every
     token's logprob in ``logprobs``, and for those of that many likeliest ones. ``form`` is what the answer must look like. ``loop`` is
     an endless repetition: it ended the answer, or the thought where the answer goes on. ``drafted_tokens`` were guessed ahead, of which
-    ``accepted_tokens`` were right.
+    ``accepted_tokens`` were right. ``ids`` are the answer's, of which the first ``begun_tokens`` are of an answer that was gone on with;
+    all counts but ``completion_tokens`` and ``reasoning_tokens``, and all times, are of what came after them.
     """
 
     prompt_tokens: int
@@ -52,10 +56,13 @@ class Turn:
     form: Form | None = None
     loop: Loop | None = None
     steering: Steering | None = None
+    ids: list[int] = field(default_factory=list)
+    begun_tokens: int = 0
 
     @property
     def tokens_per_s(self) -> float:
-        return self.completion_tokens / self.timings.decode if self.timings and self.timings.decode > 0 else 0.0
+        new = self.completion_tokens - self.begun_tokens
+        return new / self.timings.decode if self.timings and self.timings.decode > 0 else 0.0
 
     @property
     def cut(self) -> bool:
@@ -65,7 +72,9 @@ class Turn:
     @property
     def message(self) -> Message:
         """The answer as a message of the conversation."""
-        return Message("assistant", self.answer, self.reasoning, tuple(self.calls))
+        reason = self.finish_reason.value if self.finish_reason else "interrupted"
+        cut = "" if reason == "stop" else reason
+        return Message("assistant", self.answer, self.reasoning, tuple(self.calls), cut=cut)
 
     def collect(self, part: Part) -> None:
         match part:
@@ -81,15 +90,68 @@ class Turn:
                 self.calls[-1] = Call(self.calls[-1].name, self.calls[-1].arguments + text)
 
 
+class Reader:
+    """What reads an answer's tokens: whole characters, thought and answer told apart, stop texts, loops."""
+
+    def __init__(self, family: Family, settings: Settings, prompt: Sequence[Segment], model: Model) -> None:
+        from ..engine.text import Utf8Stream
+
+        self._model, self._characters = model, Utf8Stream()
+        self.parser, self.loops = parser_for(family, prompt, model), LoopDetector()
+        self.stop = StopTexts(settings.stop.value, verbatim=self.parser.verbatim)
+
+    def feed(self, turn: Turn, token: int) -> list[Part]:
+        """Collects in ``turn`` what ``token`` adds, and returns it."""
+        text = self._characters.feed(self._model.piece(token))
+        turn.ids.append(token)
+        turn.completion_tokens += 1
+        turn.reasoning_tokens += self.parser.thinking
+        parts = list(self.stop.passed(self.parser.feed(token, text)))
+        for part in parts:
+            turn.collect(part)
+        turn.sure = not self.parser.unsure
+        self.loops.feed(token, text)
+        return parts
+
+    def finish(self, turn: Turn) -> list[Part]:
+        """Collects what waits when nothing more comes, and returns it."""
+        parts = [] if self.stop.reached else list(self.stop.passed(self.parser.finish(self._characters.flush())))
+        parts += self.stop.finish()
+        for part in parts:
+            turn.collect(part)
+        return parts
+
+
+def read_again(ids: Sequence[int], family: Family, settings: Settings, prompt: Sequence[Segment], model: Model) -> Turn:
+    """The answer that ``ids`` are, as far as they go, to ``prompt``."""
+    turn, reader = Turn(prompt_tokens=0), Reader(family, settings, prompt, model)
+    for token in ids:
+        reader.feed(turn, token)
+    reader.finish(turn)
+    return turn
+
+
+def _take_up(begun: Sequence[int], turn: Turn, reader: Reader, steering: Steering) -> None:
+    """Brings everything to where the answer was cut, after ``begun``."""
+    turn.begun_tokens = len(begun)
+    for token in begun:
+        reader.feed(turn, token)
+        if steering.needed:
+            steering.accept(token)
+    if not steering.needed:
+        steering.follow(reader.parser)
+    reader.loops.reset()  # whoever goes on with a repetition wants to
+
+
 def reserve(settings: Settings, n_ctx: int) -> int:
     """Tokens that a prompt must leave for the answer."""
     return min(settings.max_tokens.value, max(LEAST_ANSWER, n_ctx // 4))
 
 
-def overflow(context: Context, settings: Settings, prompt_tokens: int) -> ContextOverflowError:
-    """The error for a prompt that leaves no room."""
+def overflow(context: Context, settings: Settings, prompt_tokens: int, needed: int | None = None) -> ContextOverflowError:
+    """The error for a prompt that leaves no room: ``needed`` tokens, or what is reserved."""
     return ContextOverflowError(
-        f"the prompt is {prompt_tokens:,} tokens and the answer needs room for {reserve(settings, context.n_ctx):,}; "
+        f"the prompt is {prompt_tokens:,} tokens and the answer needs room for {needed or reserve(settings, context.n_ctx):,}; "
         f"the context holds {context.n_ctx:,}",
         hint=f"a larger --ctx, up to {context.model.n_ctx_train:,}, or a shorter prompt",
     )
@@ -103,48 +165,46 @@ def answer(
     prompt: Sequence[Segment],
     *,
     ids: Sequence[int] | None = None,
+    begun: Sequence[int] = (),
     on_prefill: Callable[[int, int], None] | None = None,
 ) -> Generator[Part]:
     """Generates the answer to ``prompt``, collects it in ``turn`` and yields its parts as they come.
 
-    ``ids`` are those of ``prompt`` where they are known already. ``on_prefill`` is told tokens of the prompt evaluated and to
+    ``ids`` are those of ``prompt`` where they are known already. ``begun`` are ids that the answer begins with: they are collected, not
+    yielded, and what follows is what would have followed them. ``on_prefill`` is told tokens of the prompt evaluated and to
     evaluate. Raises ContextOverflowError before anything is evaluated, and KeyboardInterrupt on Ctrl-C; what came until then is
     in ``turn``.
     """
     from ..engine import FinishReason, Generation
     from ..engine.grammar import Grammar
-    from ..engine.text import Utf8Stream
 
     model = context.model
     ids = encode(prompt, model) if ids is None else ids
-    turn.prompt_tokens = len(ids)
-    if len(ids) + reserve(settings, context.n_ctx) > context.n_ctx:
-        raise overflow(context, settings, len(ids))
+    turn.prompt_tokens = len(ids) + len(begun)
+    needed = 1 if begun else reserve(settings, context.n_ctx)
+    if turn.prompt_tokens + needed > context.n_ctx:
+        raise overflow(context, settings, turn.prompt_tokens, needed)
     sampler = sampler_for(settings, turn.seed, model, ids, turn.top_logprobs)
+    turn.logprobs = sampler.logprobs  # grows with the answer
+    sampler.follow(begun)
     stops = [id for special in family.format.stop if (id := model.special(special.token)) is not None]
     generation = Generation(
         context,
-        ids,
+        [*ids, *begun],
         sampler,
         max_tokens=settings.max_tokens.value,
         stop=stops,
         on_prefill=on_prefill,
     )
-    parser, characters = parser_for(family, prompt, model), Utf8Stream()
-    stop, loops = StopTexts(settings.stop.value, verbatim=parser.verbatim), LoopDetector()
+    reader = Reader(family, settings, prompt, model)
+    parser, stop, loops = reader.parser, reader.stop, reader.loops
     grammar = Grammar(model, turn.form.grammar) if turn.form else None
     steering = turn.steering = steering_for(family, parser, model, settings.think_budget.value, grammar, stops)
+    _take_up(begun, turn, reader, steering)
     sampler.constraint = steering if steering.needed else None
     try:
         for token in generation:
-            text = characters.feed(model.piece(token))
-            turn.completion_tokens += 1
-            turn.reasoning_tokens += parser.thinking
-            for part in stop.passed(parser.feed(token, text)):
-                turn.collect(part)
-                turn.sure = not parser.unsure
-                yield part
-            loops.feed(token, text)
+            yield from reader.feed(turn, token)
             if loops.found:
                 turn.loop = loops.found
                 if not steering.thinking:
@@ -156,15 +216,13 @@ def answer(
             if sampler.constraint is None:
                 steering.follow(parser)
                 sampler.constraint = steering if steering.needed else None
-        if not stop.reached:
-            for part in (*stop.passed(parser.finish(characters.flush())), *stop.finish()):
-                turn.collect(part)
-                yield part
+        yield from reader.finish(turn)
     finally:
-        for part in stop.finish():  # of an answer that was interrupted
-            turn.collect(part)
         turn.finish_reason, turn.cached_tokens, turn.timings = generation.finish_reason, generation.cached, generation.timings
         turn.drafted_tokens, turn.accepted_tokens = generation.drafted, generation.accepted
         turn.finish_reason = FinishReason.STOP if stop.reached else FinishReason.LENGTH if loops.found else turn.finish_reason
         turn.loop = turn.loop or (loops.suspected if turn.cut else None)
-        turn.logprobs = sampler.logprobs[: turn.completion_tokens]
+        turn.logprobs = sampler.logprobs[: turn.completion_tokens - len(begun)]
+        if turn.finish_reason is FinishReason.INTERRUPTED:  # perhaps in the midst of a token
+            again = read_again(turn.ids, family, settings, prompt, model)
+            turn.reasoning, turn.answer, turn.calls = again.reasoning, again.answer, again.calls

@@ -32,7 +32,8 @@ class Call:
 class Message:
     """One message. ``reasoning`` is kept apart from ``content`` and never sent back to the model, with one exception: a last
     message with ``prefix`` is an answer to go on with, and its thought, when it has one, is part of it. Role ``tool`` is what
-    a call gave, in the order of the calls.
+    a call gave, in the order of the calls. ``typed`` is what the user wrote of a question, where more was sent; ``cut`` says why an
+    answer ends before its end: ``interrupted`` or ``length``.
     """
 
     role: Literal["system", "user", "assistant", "tool"]
@@ -40,6 +41,8 @@ class Message:
     reasoning: str = ""
     calls: tuple[Call, ...] = ()
     prefix: bool = False
+    typed: str = ""
+    cut: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,6 +70,7 @@ class ReasoningParser:
         self._calls, self.verbatim = calls, verbatim
         self._held = ""
         self._begun = begun  # whether the current part has shown anything but white space
+        self._before_calls: str | None = None  # white space between an answer and calls, where an answer may go on after them
 
     @property
     def thinking(self) -> bool:
@@ -110,12 +111,15 @@ class ReasoningParser:
                 yield Answer(text)
             return
         text = self._held + text
-        if not self._begun:
+        if not self._begun and self._before_calls is None:
             text = text.lstrip()
         shown = text.rstrip()
         self._held = text[len(shown) :]
         if not shown:
             return
+        if self._before_calls is not None:
+            apart = self._before_calls + shown[: len(shown) - len(shown.lstrip())]
+            shown, self._before_calls = (apart or "\n") + shown.lstrip(), None
         self._begun = True
         if self._state is _State.START:
             self._state = _State.ANSWER
@@ -129,6 +133,8 @@ class ReasoningParser:
 
     def _called(self, calls: CallParser, token: int, text: str) -> Iterator[Part]:
         if self._state is not _State.CALLS:
+            if self._state is _State.ANSWER and self._begun:
+                self._before_calls = self._held
             self._enter(_State.CALLS)
         yield from calls.feed(token, text)
         if not calls.open:

@@ -80,6 +80,9 @@ CHINESE = """\
 {question}"""
 
 
+SHAPE = "a JSON list of objects with title, url, date and content"
+
+
 @dataclass(frozen=True, slots=True)
 class _Webpage:
     title: str
@@ -111,9 +114,9 @@ def _parse(path: Path) -> Any:
     try:
         return json.loads(text)
     except json.JSONDecodeError as e:
-        raise UsageError(f"{path}: is not JSON: line {e.lineno}, column {e.colno}: {e.msg}") from None
+        raise UsageError(f"{path}: is not JSON: line {e.lineno}, column {e.colno}: {e.msg}", hint=SHAPE) from None
     except (ValueError, RecursionError):  # a number of thousands of digits, thousands of brackets
-        raise UsageError(f"{path}: is no JSON that search results could be") from None
+        raise UsageError(f"{path}: is no JSON that search results could be", hint=SHAPE) from None
 
 
 def _results(found: Any, path: Path) -> list[tuple[str, Any]]:

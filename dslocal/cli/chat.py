@@ -3,11 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from .options import CpuMoe, Ctx, FamilyFlag, GpuLayers, Kv, MathFlag, ModelArgument, Mtp, Think
+
+if TYPE_CHECKING:
+    from .. import chat as conversation
+
+LAST = "last"
+
+
+class ChatCommand(TyperCommand):
+    """Lets ``--resume`` stand alone: what follows it is its value only where it looks like a conversation's id."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        from ..chat.saved import PART_OF_ID
+
+        following = [*args[1:], ""][: len(args)]
+        alone = [arg == "--resume" and not PART_OF_ID.fullmatch(after) for arg, after in zip(args, following, strict=True)]
+        return super().parse_args(ctx, [f"--resume={LAST}" if lone else arg for arg, lone in zip(args, alone, strict=True)])
 
 
 def chat(
@@ -24,7 +41,15 @@ def chat(
     cpu_moe: CpuMoe = None,
     mtp: Mtp = "auto",
     family: FamilyFlag = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the last conversation, with its model unless one is named.")] = False,
+    resume: Annotated[
+        str | None,
+        typer.Option(
+            "--resume",
+            metavar="[ID]",
+            help="Go on with the last conversation, or with ID of dslocal sessions; with its model unless one is named.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Talk with a model in the terminal."""
     import sys
@@ -33,28 +58,35 @@ def chat(
     from .. import models
     from ..errors import UsageError
     from ..ui.chat import ChatLoop
-    from . import runtime
-    from .resumed import kept
+    from . import desk, runtime
 
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError("chat needs a terminal", hint="dslocal ask reads a question from stdin")
-    saved = conversation.last_saved() if resume else None
-    path, header, spoken = runtime.prepare(model or (saved.model if saved else None), family)
-    if spoken.completes:
-        raise UsageError(
-            f"{header.text('general.name') or path.name} is a base model: it goes on with a text and cannot chat",
-            hint='dslocal ask "Once upon a time" goes on; the chat or instruct variant talks',
-        )
-    settings = runtime.settings_for(spoken.defaults, {})
-    pins = runtime.pins_for(header, ctx, kv, n_gpu_layers, cpu_moe, mtp)
-    thinking = runtime.thinking_for(spoken, think).value
-    runtime.advise(spoken, settings, thinking, system)
+    earlier = _earlier(resume)
+    choice = desk.choose(model or (earlier.model if earlier else None), family)
+    settings = runtime.settings_for(choice.family.defaults, {})
+    thinking = runtime.thinking_for(choice.family, think).value
+    runtime.advise(choice.family, settings, thinking, system)
     for path_given in file or []:
         conversation.read_text(path_given)  # or the error would come with the first question
-    name = header.text("general.name") or path.stem
-    with runtime.running(path, header, pins) as context:
-        session = conversation.Session(context, spoken, settings, system, thinking)
-        resumed = saved is not None
-        saved = saved or conversation.new_saved(runtime.named_model(model) or models.last_used() or models.DEFAULT)
-        with kept(session, saved, resumed=resumed, thinking_given=think is not None):
-            ChatLoop(session, name, saved, files=file or [], math=math).run()
+    with desk.Desk(desk.Options(ctx, kv, n_gpu_layers, cpu_moe, mtp), choice) as held:
+        session = conversation.Session(held.load(choice), choice.family, settings, system, thinking)
+        called = runtime.named_model(model) or (earlier.model if earlier else None) or models.last_used() or models.DEFAULT
+        loop = ChatLoop(session, choice.name, conversation.new_saved(called), files=file or [], math=math, desk=held)
+        if earlier:
+            loop.go_on_with(earlier)
+            session.system = system or session.system
+            session.thinking = session.thinking if think is None else thinking
+        try:
+            loop.run()
+        finally:
+            loop.leave_saved()
+
+
+def _earlier(resume: str | None) -> conversation.Saved | None:
+    """The conversation that is asked for, if one is. Raises NotFoundError, UsageError."""
+    from .. import chat as conversation
+
+    if resume is None:
+        return None
+    return conversation.last_saved() if resume == LAST else conversation.saved_called(resume)

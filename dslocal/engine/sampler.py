@@ -97,6 +97,13 @@ class Sampler:
             self.constraint.accept(token)
         return token
 
+    def follow(self, ids: Iterable[int]) -> None:
+        """Goes on past ``ids``, which a sampler of the same seed drew: counts and random stream are as they were after them."""
+        for token in ids:
+            if self.temperature > 0:
+                self._random.random()
+            self._penalties.accept(token)
+
     def kept(self, logits: Floats) -> Ids:
         """The ids that :meth:`sample` would draw from; draws nothing."""
         with np.errstate(over="ignore"):

@@ -111,6 +111,27 @@ def test_bare_calls(tokens: list[tuple[str, list[object]]]) -> None:
     assert told(parser, [token for token, _ in tokens]) == [parts for _, parts in tokens]
 
 
+# what stands before and after calls, how the answer reads
+AROUND = [
+    ("Let me see.", "There.", "Let me see.\nThere."),
+    ("Let me see.\n\n", "There.", "Let me see.\n\nThere."),
+    ("Let me see. ", " There.", "Let me see.  There."),
+    ("", "\n There.", "There."),
+    ("\n", "There.", "There."),
+    ("Let me see.\n", "\n", "Let me see."),
+]
+
+
+@pytest.mark.parametrize(("before", "after", "answer"), AROUND)
+def test_text_around_calls_stays_apart(before: str, after: str, answer: str) -> None:
+    """Proves that words after calls do not run into those before, that white space is kept where it was, and at the ends is none."""
+    parser = parser_for(FAMILIES["v3.1"], [Special("</think>")], Vocabulary())
+    parts: list[Part] = []
+    for token in (before, CALLS, CALL, "f", SEP, "{}", CALL_END, CALLS_END, *after):
+        parts += parser.feed(IDS[token], "") if token in IDS else parser.feed(WORD, token)
+    assert "".join(part.text for part in [*parts, *parser.finish()] if isinstance(part, Answer)) == answer
+
+
 def test_what_opens_calls() -> None:
     parser = CallParser(IDS, typed=True)
     assert [spelling for spelling, id in IDS.items() if parser.opens(id)] == [CALLS, CALL]

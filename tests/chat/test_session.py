@@ -85,7 +85,8 @@ def test_the_oldest_turns_are_dropped_with_a_notice(model: Model) -> None:
         assert isinstance(dropped, Dropped)
         assert 0 < dropped.turns < 6
         assert [e for e in events if isinstance(e, Dropped)] == [dropped]
-        assert talk.history[:-2] == old[2 * dropped.turns :]
+        assert talk.history[:-2] == old  # nothing is forgotten
+        assert talk.first == 2 * dropped.turns
         # no more than had to go: one turn more would not have fitted
         assert talk.turn is not None
         assert talk.turn.prompt_tokens + 256 <= 768 < talk.turn.prompt_tokens + 256 + 90
@@ -108,7 +109,7 @@ def test_a_small_max_tokens_needs_little_room(model: Model) -> None:
         assert (talk.turn.completion_tokens, talk.turn.finish_reason) == (4, FinishReason.LENGTH)
 
 
-def test_an_answer_cut_short_is_kept_and_a_thought_alone_is_not(context: Context) -> None:
+def test_an_answer_cut_short_is_told_again_and_a_thought_alone_is_not(context: Context) -> None:
     talk = session(context)
     with closing(talk.stream("What is 47 × 86?", 1)) as events:
         began = next(event for event in events if isinstance(event, Answer))
@@ -119,7 +120,8 @@ def test_an_answer_cut_short_is_kept_and_a_thought_alone_is_not(context: Context
 
     with closing(talk.stream("What is 48 × 86?", 1)) as events:
         next(event for event in events if isinstance(event, Reasoning))
-    assert len(talk.history) == 2
+    assert (len(talk.history), last(talk).content, last(talk).cut) == (4, "", "interrupted")
+    assert "48" not in spell(talk.segments("capital of peru"))
     assert talk.turn.reasoning
     assert talk.turn.answer == ""
 

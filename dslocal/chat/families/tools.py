@@ -41,6 +41,12 @@ class ToolFormat:
                 segments += (CALL_BEGIN, Text(call.name), SEPARATOR, Text(call.arguments), CALL_END)
         return [*segments, CALLS_END]
 
+    def begin(self, name: str) -> list[Segment]:
+        """How an answer begins that calls ``name`` first, up to the arguments."""
+        if self.typed:
+            return [CALLS_BEGIN, CALL_BEGIN, Text("function"), SEPARATOR, Text(f"{name}\n{FENCE}")]
+        return [CALLS_BEGIN, CALL_BEGIN, Text(name), SEPARATOR]
+
     def outputs(self, contents: Sequence[str]) -> list[Segment]:
         """What the calls of one answer gave."""
         segments: list[Segment] = [OUTPUTS_BEGIN] if self.typed else []

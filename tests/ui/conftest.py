@@ -1,0 +1,29 @@
+"""A chat loop on the real nano, in a home of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from looped import Loop
+
+from dslocal.engine import Context, Model
+
+
+@pytest.fixture(scope="module")
+def long_context(model: Model) -> Iterator[Context]:
+    with Context(model, 2048) as context:
+        yield context
+
+
+@pytest.fixture
+def loop(long_context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Loop]:
+    """In a home and a working folder of its own."""
+    monkeypatch.setenv("DSLOCAL_HOME", str(tmp_path / "home"))
+    for name in ("TMUX", "DISPLAY", "WAYLAND_DISPLAY", "WSL_DISTRO_NAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    loop = Loop(long_context, tmp_path / "home")
+    yield loop
+    loop.saved.close()
