@@ -14,7 +14,6 @@ import os
 import re
 from collections.abc import Callable
 from enum import IntEnum
-from importlib import metadata
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -136,7 +135,7 @@ def require() -> ModuleType:
     missing += [name for name in _NEEDED_SYMBOLS if not hasattr(low._lib, name)]
     if missing:
         raise EngineMissingError(
-            f"llama-cpp-python {_version()} lacks {', '.join(missing)}; dslocal uses the low-level interface of {line}", hint=hint
+            f"llama-cpp-python {version()} lacks {', '.join(missing)}; dslocal uses the low-level interface of {line}", hint=hint
         )
     if _last_words:
         _hand_over(low, _last_words[-1])
@@ -245,7 +244,10 @@ def _fields(low: ModuleType, struct: str) -> set[str]:
     return {field[0] for field in getattr(getattr(low, struct, None), "_fields_", [])}
 
 
-def _version() -> str:
+def version() -> str:
+    """llama-cpp-python's own."""
+    from importlib import metadata
+
     try:
         found = metadata.version("llama-cpp-python")
     except metadata.PackageNotFoundError:

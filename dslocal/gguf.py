@@ -115,7 +115,7 @@ def parse_header(file: BinaryIO, size: int, *, name: str) -> GgufHeader:
     """
     reader = _Reader(file, size, name)
     if reader.take(4) != b"GGUF":
-        raise GgufError(f"{name}: not a GGUF file")
+        raise GgufError(f"{name}: not a GGUF file", hint="dslocal convert makes one of a checkpoint")
     version = reader.number("I")
     if version not in (2, 3):
         raise GgufError(f"{name}: GGUF version {version} is not one that dslocal reads (2 and 3)")

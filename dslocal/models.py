@@ -68,7 +68,8 @@ def find(model: str | None) -> Path | Checkpoint:
         raise NotFoundError(f"{name:.80}: {getattr(e, 'strerror', None) or e}") from e
     if is_folder:
         if not (path / "config.json").is_file():
-            raise NotFoundError(f"{path}: a folder without config.json is no checkpoint")
+            hint = "one has config.json, tokenizer.json and *.safetensors; a GGUF file is named itself"
+            raise NotFoundError(f"{path}: a folder without config.json is no checkpoint", hint=hint)
         return Checkpoint(path.resolve().name, path, FOLDER_QUANT)
     if is_file:
         return path

@@ -90,6 +90,9 @@ LOCAL = {
     "fit": ["fit", "nano"],
     "fit a folder": ["fit", "{folder}"],
     "models": ["models"],
+    "doctor": ["doctor"],
+    "help": ["help", "privacy"],
+    "templates": ["templates"],
 }
 
 

@@ -32,7 +32,7 @@ def stdin_text(*, asked: bool = False) -> str | None:
         _say_when_it_waits()
     data = sys.stdin.buffer.read(chat.MAX_FILE + 1)
     if len(data) > chat.MAX_FILE:
-        raise UsageError(f"stdin: more than {chat.MAX_FILE:,} bytes")
+        raise UsageError(f"stdin: more than {chat.MAX_FILE:,} bytes", hint="no context holds so much: send what matters")
     return chat.decode(data, "stdin")
 
 

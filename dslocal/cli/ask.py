@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import DslocalError, NotFoundError, UsageError
+from ..errors import DslocalError, UsageError
 from ..ui.terminal import one_line, sanitise
 from . import completing
 from .options import (
@@ -118,24 +117,12 @@ def ask(
 ) -> None:
     """Answer one question. Stdout has the answer only."""
     from .. import chat
-    from . import runtime, templates
-    from .answers import stdin_text
+    from . import asked, runtime, templates
     from .draws import Draws
 
-    if param and not template:
-        raise UsageError("-p has no place without a template", hint="-t NAME; dslocal templates lists them")
-    chosen = templates.named(template) if template else None
-    typed, piped = _typed(prompt), _piped(stdin_text(asked=bool(prompt or chosen)))
-    if chosen:
-        asked, beside, instructions = templates.filled(chosen, param or [], typed, piped)
-        system = system or instructions
-    else:
-        asked, beside = _asked(typed, piped, file or [])
+    _refuse_two_ways(bool(param), template, schema, grammar, final=final, vote=vote)
     count = _count(samples, vote=vote)
-    if final and vote:
-        raise UsageError("--final and --vote are two ways to print a final answer", hint="--vote alone prints the majority's")
-    if schema and (grammar or final):
-        raise UsageError(f"--schema and {'--grammar' if grammar else '--final'} are two ways to shape an answer")
+    chosen = templates.named(template) if template else None
     flags = {
         "temperature": temperature,
         "top_p": top_p,
@@ -151,45 +138,36 @@ def ask(
     }
     top = top_logprobs(logprobs, as_json=as_json)
     runtime.check(flags, seed, family, chosen, kv=kv, n_gpu_layers=n_gpu_layers, cpu_moe=cpu_moe, mtp=mtp)
-    for path in [*(file or []), *(given for given in (schema, grammar, search_results) if given)]:
-        if not os.path.lexists(path):  # what else may be wrong with it is said when it is read, which a pipe allows only once
-            raise NotFoundError(f"{one_line(str(path))}: no such file")
-    path, header, spoken = runtime.prepare(model or (chosen.model if chosen else None), family, remember=bool(model) and not dry_run)
+    asked.require([*(file or []), search_results, schema, grammar])
+    said = asked.read(prompt, system, chosen, param or [], file or [])
+    wanted = model or (chosen.model if chosen else None)
+    runtime.greet(wanted)
+    path, header, spoken = runtime.prepare(wanted, family, remember=bool(model) and not dry_run)
     settings = runtime.settings_for(spoken.defaults, flags, chosen)
     pins = runtime.pins_for(header, ctx, kv, n_gpu_layers, cpu_moe, mtp)
     drawn = runtime.new_seed(seed)
-    by_template = chosen is not None and think is None and chosen.think is not None
-    thinking = runtime.thinking_for(spoken, chosen.think if chosen and by_template else think, f"template {template}" if by_template else "")
+    thinking = runtime.thinking_for(spoken, think, chosen)
     if think_budget is not None and thinking.value in (chat.Thinking.NONE, chat.Thinking.BYPASSED):
         raise UsageError("--think-budget: there is no reasoning to end", hint="with --think there is, where the model knows it")
     form = chat.read_schema(schema) if schema else chat.read_grammar(grammar) if grammar else None
     if math is None and (final or vote or form):
         math = form is None  # a boxed answer is another shape than the one asked for
-    question = chat.compose(spoken, asked, beside=beside, files=file or [], results=search_results, math=math)
-    messages = ([chat.Message("system", system)] if system else []) + [chat.Message("user", question.text)]
+    question = chat.compose(spoken, said.question, beside=said.beside, files=file or [], results=search_results, math=math)
+    messages = ([chat.Message("system", said.system)] if said.system else []) + [chat.Message("user", question.text)]
     prompted = spoken.render(messages, thinking.value)  # or what the family refuses would show only once it is loaded
     if dry_run:
-        from .. import launch
         from . import dry_run as dry
 
-        planned = launch.plan_for(path, header, pins)
-        n_ctx = chat.Setting(planned.loading.n_ctx, runtime.context_source(header, ctx, planned))
-        shown = {**settings.shown(), "ctx": n_ctx}
-        way = chat.Setting(thinking.value.value, thinking.source)
-        directive = chat.Setting(bool(question.directive), question.source)
-        shape = (
-            {} if form is None else {"schema" if schema else "grammar": chat.Setting(form.source, "--schema" if schema else "--grammar")}
-        )
-        dry.show(path, header, spoken, prompted, {**shown, "thinking": way, "math": directive, **shape}, as_json=as_json)
+        dry.show(path, header, spoken, prompted, dry.settings(settings, path, header, ctx, pins, thinking, question, form), as_json=as_json)
         return
-    runtime.advise(spoken, settings, thinking.value, system, None if form else chat.departs(spoken, asked, math))
+    runtime.advise(spoken, settings, thinking.value, said.system, None if form else chat.departs(spoken, said.question, math))
     if form and form.unheld:
         print(f"dslocal: {form.source}: only checked once the answer is there: {one_line('; '.join(form.unheld), 200)}", file=sys.stderr)
     began = time.perf_counter()
     with runtime.running(path, header, pins) as context:
         load_s = time.perf_counter() - began
         visible = sys.stderr.isatty() and not vote if show_thinking is None else show_thinking
-        run = Draws(context, spoken, settings, system, thinking.value, question.text, header, load_s, visible, top, form)
+        run = Draws(context, spoken, settings, said.system, thinking.value, question.text, header, load_s, visible, top, form)
         if count > 1 or vote:
             _several(run, drawn, count, vote=vote, as_json=as_json)
         else:
@@ -297,17 +275,11 @@ def _count(samples: int | None, *, vote: bool) -> int:
     return samples
 
 
-def _asked(typed: str, piped: str, files: list[Path]) -> tuple[str, str]:
-    """The question, and the text beside it. What is piped in alone is the question."""
-    if not typed and not piped:
-        what = "a file is no question" if files else "nothing to ask"
-        raise UsageError(what, hint='dslocal ask "What is 47 × 86?", or something on stdin')
-    return (typed, piped) if typed else (piped, "")
-
-
-def _typed(prompt: str | None) -> str:
-    return prompt.encode("utf-8", "replace").decode("utf-8") if prompt and prompt.strip() else ""
-
-
-def _piped(text: str | None) -> str:
-    return text.strip("\n") if text and text.strip() else ""
+def _refuse_two_ways(params: bool, template: str | None, schema: Path | None, grammar: Path | None, *, final: bool, vote: bool) -> None:
+    """Raises UsageError for options that exclude or need each other."""
+    if params and not template:
+        raise UsageError("-p has no place without a template", hint="-t NAME; dslocal templates lists them")
+    if final and vote:
+        raise UsageError("--final and --vote are two ways to print a final answer", hint="--vote alone prints the majority's")
+    if schema and (grammar or final):
+        raise UsageError(f"--schema and {'--grammar' if grammar else '--final'} are two ways to shape an answer", hint="one of them")

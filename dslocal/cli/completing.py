@@ -15,17 +15,17 @@ SHELLS = ("bash", "fish", "zsh")
 
 def models(incomplete: str) -> list[str]:
     """Names of models.yaml and of what is here, GGUF files, and folders, which end in a slash."""
-    return _beginning(incomplete, _names, ignore_case=True) + _files(incomplete, ".gguf")
+    return _beginning(incomplete, _names) + _files(incomplete, ".gguf")
 
 
 def kept(incomplete: str) -> list[str]:
     """Names of what is on this machine."""
-    return _beginning(incomplete, _kept, ignore_case=True)
+    return _beginning(incomplete, _kept)
 
 
 def published(incomplete: str) -> list[str]:
     """Names of models.yaml."""
-    return _beginning(incomplete, _registered, ignore_case=True)
+    return _beginning(incomplete, _registered)
 
 
 def families(incomplete: str) -> list[str]:
@@ -61,10 +61,9 @@ shells = choices(*SHELLS)
 quants = choices("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q4_K_S", "Q3_K_M", "Q2_K", "BF16", "F16")
 
 
-def _beginning(incomplete: str, names: Callable[[], Iterable[str]], *, ignore_case: bool = False) -> list[str]:
+def _beginning(incomplete: str, names: Callable[[], Iterable[str]]) -> list[str]:
     with suppress(DslocalError, OSError):
-        start = incomplete.lower() if ignore_case else incomplete
-        return [name for name in names() if name.startswith(start)]
+        return [name for name in names() if name.startswith(incomplete)]
     return []
 
 

@@ -12,7 +12,6 @@ import typer
 
 from ..errors import ConversionError, NotFoundError, UsageError
 from ..ui import progress
-from . import sources
 from .options import size_in_bytes
 
 if TYPE_CHECKING:
@@ -57,6 +56,7 @@ def convert(
 ) -> None:
     """Convert a DeepSeek checkpoint to GGUF. Interrupted, the same command goes on where it was."""
     from .. import convert as converter
+    from . import sources
 
     if verify and stream:
         raise UsageError("--verify reads the checkpoint once more, and --stream does not keep it", hint="one of them")

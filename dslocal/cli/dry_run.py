@@ -7,10 +7,35 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .. import chat
+from .. import chat, launch
+from ..fit.plan import Pins
 from ..gguf import GgufHeader
 from ..ui.terminal import one_line, sanitise
 from . import runtime
+
+
+def settings(
+    chosen: chat.Settings,
+    path: Path,
+    header: GgufHeader,
+    ctx: int | None,
+    pins: Pins,
+    thinking: chat.Setting[chat.Thinking],
+    question: chat.Question,
+    form: chat.Form | None,
+) -> dict[str, chat.Setting[Any]]:
+    """Every setting by name, with where it comes from; the context is what the plan for this machine gives. Raises DoesNotFitError."""
+    planned = launch.plan_for(path, header, pins)
+    shown: dict[str, chat.Setting[Any]] = {
+        **chosen.shown(),
+        "ctx": chat.Setting(planned.loading.n_ctx, runtime.context_source(header, ctx, planned)),
+        "thinking": chat.Setting(thinking.value.value, thinking.source),
+        "math": chat.Setting(bool(question.directive), question.source),
+    }
+    if form:
+        name = "schema" if form.schema is not None else "grammar"
+        shown[name] = chat.Setting(form.source, f"--{name}")
+    return shown
 
 
 def show(

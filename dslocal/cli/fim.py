@@ -76,9 +76,6 @@ def fim(
 
     top = top_logprobs(logprobs, as_json=as_json)
     gap = _gap(place, prefix, suffix)
-    path, header, spoken = runtime.prepare(model, family)
-    spoken.fill(gap.prefix, gap.suffix)  # or the error would come after loading
-    defaults = spoken.fim.defaults if spoken.fim else spoken.defaults
     flags = {
         "temperature": temperature,
         "top_p": top_p,
@@ -91,6 +88,10 @@ def fim(
         "logit_bias": logit_bias,
         "stop": stop,
     }
+    runtime.check(flags, seed, family, mtp=mtp)
+    path, header, spoken = runtime.prepare(model, family)
+    spoken.fill(gap.prefix, gap.suffix)  # or the error would come after loading
+    defaults = spoken.fim.defaults if spoken.fim else spoken.defaults
     settings = runtime.settings_for(defaults, flags)
     pins = runtime.pins_for(header, ctx, mtp=mtp)
     turn = chat.Turn(prompt_tokens=0, seed=runtime.new_seed(seed), top_logprobs=top)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import UsageError
+from . import completing
 from .options import AsJson
 
 if TYPE_CHECKING:
@@ -25,7 +26,11 @@ if TYPE_CHECKING:
 def fit(
     model: Annotated[
         str | None,
-        typer.Argument(help="A name, a file or folder, or hf:OWNER/NAME[/FILE]. [all in models.yaml]", show_default=False),
+        typer.Argument(
+            help="A name, a file or folder, or hf:OWNER/NAME[/FILE]. [all in models.yaml]",
+            show_default=False,
+            autocompletion=completing.models,
+        ),
     ] = None,
     ctx: Annotated[int | None, typer.Option("--ctx", help="Tokens of context. [what fits, up to 32768]", show_default=False)] = None,
     kv: Annotated[str | None, typer.Option("--kv", help="KV cache: f16, q8_0 or q4_0. [the best that fits]", show_default=False)] = None,
@@ -37,7 +42,10 @@ def fit(
     cpu_moe: Annotated[
         str | None, typer.Option("--cpu-moe", help="Layers whose experts stay in RAM: a number, all or auto.", show_default=False)
     ] = None,
-    quant: Annotated[str | None, typer.Option("--quant", help="As Q4_K_M. [the model's; in the table the best that fits]")] = None,
+    quant: Annotated[
+        str | None,
+        typer.Option("--quant", help="As Q4_K_M. [the model's; in the table the best that fits]", autocompletion=completing.quants),
+    ] = None,
     ram: Annotated[str | None, typer.Option("--ram", help="Plan for a machine with this much; 16GB is 16 GiB.", show_default=False)] = None,
     vram: Annotated[str | None, typer.Option("--vram", help="With this much GPU memory; 0 for none.", show_default=False)] = None,
     os: Annotated[str | None, typer.Option("--os", help="linux, macos or windows. [this one's]", show_default=False)] = None,

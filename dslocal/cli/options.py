@@ -14,9 +14,7 @@ MOST_LOGPROBS = 20  # as OpenAI and DeepSeek have it
 MODEL_HELP = "A name, a GGUF file or a checkpoint folder. [the last one used, else nano]"
 
 ModelArgument = Annotated[str | None, typer.Argument(help=MODEL_HELP, show_default=False, autocompletion=completing.models)]
-ModelFlag = Annotated[
-    str | None, typer.Option("-m", "--model", help=MODEL_HELP, show_default=False, autocompletion=completing.models)
-]
+ModelFlag = Annotated[str | None, typer.Option("-m", "--model", help=MODEL_HELP, show_default=False, autocompletion=completing.models)]
 FamilyFlag = Annotated[
     str | None,
     typer.Option(
@@ -79,7 +77,7 @@ Mtp = Annotated[
     str,
     typer.Option(
         "--mtp",
-        help="Draft ahead, with the model's MTP layer or by what was said before: auto (while it pays), on, off.",
+        help="Draft ahead, with the model's MTP layer or by what was said before: auto (while it pays), on, off; or FILE.gguf, the layer.",
         autocompletion=completing.choices("auto", "on", "off"),
     ),
 ]

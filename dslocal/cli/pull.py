@@ -14,7 +14,7 @@ import typer
 from ..errors import DoesNotFitError, NotFoundError, UsageError
 from ..ui import progress
 from ..ui.progress import gb
-from . import machines, sources
+from . import completing
 from .options import AsJson
 
 if TYPE_CHECKING:
@@ -32,8 +32,17 @@ HOW: dict[str | None, tuple[str, ...]] = {  # of what is here, what will do for 
 
 
 def pull(
-    model: Annotated[str, typer.Argument(help="A name that dslocal fit lists, OWNER/NAME or hf:OWNER/NAME/FILE on the hub, or a URL.")],
-    quant: Annotated[str | None, typer.Option("--quant", help="As Q4_K_M. [the best that runs here]", show_default=False)] = None,
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="A name that dslocal fit lists, OWNER/NAME or hf:OWNER/NAME/FILE on the hub, or a URL.",
+            autocompletion=completing.published,
+        ),
+    ],
+    quant: Annotated[
+        str | None,
+        typer.Option("--quant", help="As Q4_K_M. [the best that runs here]", show_default=False, autocompletion=completing.quants),
+    ] = None,
     gguf: Annotated[bool, typer.Option("--gguf", help="Only a ready-made file.")] = False,
     convert: Annotated[bool, typer.Option("--convert", help="Only by converting the checkpoint, which keeps an MTP layer.")] = False,
     revision: Annotated[
@@ -91,6 +100,7 @@ def _already_here(model: str, *, as_json: bool) -> None:
 def _choose(place: Place, quant: str | None, way: Way | None) -> Choice:
     from .. import hub, offers
     from ..fit.assessment import assess
+    from . import machines
 
     machine, rates = machines.machine_and_rates()
     name = quant.strip() if quant else None
@@ -173,6 +183,7 @@ def _converted(place: Place, choice: Choice, shown: Display) -> Kept:
     """Shard by shard, unless the whole checkpoint is here."""
     from .. import convert as converter
     from .. import hub
+    from . import sources
 
     quant = choice.offer.model.quant
     folder = hub.cache_dir() / "converted"

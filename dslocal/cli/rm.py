@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import DslocalError, NotFoundError, UsageError
+from . import completing
 from .options import AsJson
 
 if TYPE_CHECKING:
@@ -18,7 +19,10 @@ if TYPE_CHECKING:
 
 
 def rm(
-    names: Annotated[list[str] | None, typer.Argument(metavar="NAME[:QUANT]...", help="As dslocal models lists them.")] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="NAME[:QUANT]...", help="As dslocal models lists them.", autocompletion=completing.kept),
+    ] = None,
     yes: Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
     leftovers: Annotated[bool, typer.Option("--leftovers", help="Delete what interrupted downloads and conversions left.")] = False,

@@ -27,9 +27,11 @@ if TYPE_CHECKING:
 Flags = Mapping[str, float | list[str] | None]
 LEAST_CTX = 512
 GREETED = "greeted"  # what is remembered once that was said
+
+_asked_for: dict[Path, str] = {}  # models that become the one used last when they are loaded, by file
 TEMPLATES = "templates"  # the table of config.toml that templates.py reads
 CONFIG_KEYS = ("model", "ctx", *chat.SETTINGS, TEMPLATES)
-VARIABLES = ("DSLOCAL_HOME", "DSLOCAL_DEBUG", *(f"DSLOCAL_{key.upper()}" for key in CONFIG_KEYS[:-1]))
+VARIABLES = ("DSLOCAL_HOME", "DSLOCAL_DEBUG", "DSLOCAL_API_KEY", *(f"DSLOCAL_{key.upper()}" for key in CONFIG_KEYS[:-1]))
 
 
 def configured(name: str) -> tuple[Any, str] | None:
@@ -106,7 +108,7 @@ def pins_for(
     pins = pinned.pins(ctx, kv, n_gpu_layers=n_gpu_layers, cpu_moe=cpu_moe, mtp=mtp)
     if pins.mtp and not can_draft(header):
         name = header.text("general.name") or "this model"
-        raise UsageError(f"--mtp on: {name} has no MTP layer to draft with", hint="--mtp auto looks words up in what was said before")
+        raise UsageError(f"--mtp on: {name} has no MTP layer to draft with", hint="--mtp auto looks words up in what was said; --mtp FILE.gguf brings it")
     return pins
 
 
@@ -127,31 +129,29 @@ def context_source(header: GgufHeader, flag: int | None, planned: Plan) -> str:
 def prepare(model: str | None, family: str | None = None, *, remember: bool = True) -> tuple[Path, GgufHeader, chat.Family]:
     """The GGUF file of ``model``, converted when need be, its header and its family, which ``family`` may force.
 
-    ``remember`` makes it the one used last. From here on the command runs in a child process: see :mod:`.watched`.
+    ``remember`` makes it the one used last, once it is loaded. From here on the command runs in a child process: see :mod:`.watched`.
     """
     watched.go_on_in_a_child()
     name = named_model(model)
-    called = name or models.last_used() or models.DEFAULT
-    _greet(called)
-    with progress.display(called) as shown:
+    with progress.display(name or models.last_used() or models.DEFAULT) as shown:
         path = models.ready(name, on_progress=shown.converted)
     header = parts_of(path)[1]
     watched.about(path.name)
     recognised = chat.recognise(header, family)
     _refuse_nonsense(header, path)
     if model and remember:
-        models.remember(model)
+        _asked_for[path] = model
     return path, header, recognised.family
 
 
-def _greet(model: str) -> None:
+def greet(model: str | None) -> None:
     """On first use, a word on what is about to answer; on a terminal only, and once."""
     if not sys.stderr.isatty() or hub.read_state(GREETED) or hub.read_state(models.LAST):
         return
     hub.write_state(GREETED, {"version": __version__})
-    if model == models.DEFAULT:
-        print("dslocal: first use: nano answers, the small model that ships; it is made ready once, offline", file=sys.stderr)
-    print("dslocal: dslocal fit lists what runs on this machine, dslocal pull NAME gets it; dslocal help explains", file=sys.stderr)
+    if (named_model(model) or models.DEFAULT) == models.DEFAULT:
+        print("dslocal: first use: nano answers, a small model that ships; it is converted once", file=sys.stderr)
+    print("dslocal: dslocal fit says what runs here, dslocal pull gets it, dslocal help explains", file=sys.stderr)
 
 
 def _refuse_nonsense(header: GgufHeader, path: Path) -> None:
@@ -163,14 +163,15 @@ def _refuse_nonsense(header: GgufHeader, path: Path) -> None:
         raise GgufError(f"{path.name}: {e}", hint=e.hint) from e
 
 
-def thinking_for(family: chat.Family, flag: bool | None, source: str = "") -> chat.Setting[chat.Thinking]:
-    """How answers begin: as asked for, by ``source`` or by flag, else as the makers say. Raises UsageError where thinking is not known."""
-    if flag is None:
+def thinking_for(family: chat.Family, flag: bool | None, template: chat.Template | None = None) -> chat.Setting[chat.Thinking]:
+    """How answers begin: as asked for by flag or template, else as the makers say. Raises UsageError where thinking is not known."""
+    wanted, source = (flag, "--think" if flag else "--no-think") if flag is not None or template is None else (template.think, "")
+    if wanted is None:
         return chat.Setting(family.thinking, "family")
-    way = chat.Thinking.FORCED if flag else chat.Thinking.BYPASSED
+    way = chat.Thinking.FORCED if wanted else chat.Thinking.BYPASSED
     if way not in family.ways:
         raise UsageError(f"family {family.name} ({family.title}) knows no thinking", hint="without --think and --no-think it answers")
-    return chat.Setting(way, source or ("--think" if flag else "--no-think"))
+    return chat.Setting(way, source or f"template {template.name if template else ''}")
 
 
 @contextmanager
@@ -181,6 +182,8 @@ def running(path: Path, header: GgufHeader, pins: Pins) -> Iterator[Context]:
         print(f"dslocal: {line}", file=sys.stderr)
 
     with launch.running(path, header, pins, lambda planned: load(path, planned.loading), say) as context:
+        if model := _asked_for.pop(path, None):
+            models.remember(model)
         yield context
 
 

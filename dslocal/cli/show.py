@@ -13,13 +13,19 @@ import typer
 
 from ..errors import UnsupportedModelError
 from ..gguf import GgufHeader, Value
+from . import completing
 
 LONG = 64  # items of a metadata array that --json prints
 
 
 def show(
     model: Annotated[
-        str | None, typer.Argument(help="A name, a GGUF file or a checkpoint folder. [the last one used, else nano]", show_default=False)
+        str | None,
+        typer.Argument(
+            help="A name, a GGUF file or a checkpoint folder. [the last one used, else nano]",
+            show_default=False,
+            autocompletion=completing.models,
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, all metadata included.")] = False,
 ) -> None:

@@ -42,7 +42,8 @@ def list_(context: typer.Context, as_json: AsJson = False) -> None:
 
 @templates.command()
 def show(
-    name: Annotated[str, typer.Argument(help="As dslocal templates lists it.", autocompletion=completing.templates)], as_json: AsJson = False
+    name: Annotated[str, typer.Argument(help="As dslocal templates lists it.", autocompletion=completing.templates)],
+    as_json: AsJson = False,
 ) -> None:
     """Show a template's prompt, its variables and its settings."""
     from ..ui.terminal import one_line, sanitise
@@ -85,9 +86,9 @@ def filled(template: chat.Template, given: Sequence[str], typed: str, piped: str
         if not separator or not name:
             raise UsageError(f"-p {entry!r:.60} is no NAME=VALUE", hint="as -p language=French")
         if name in values:
-            raise UsageError(f"-p {name!r:.60} is given twice")
+            raise UsageError(f"-p {name!r:.60} is given twice", hint="once is enough")
         if name == chat.INPUT:
-            raise UsageError("-p input: the input is what is on stdin or the argument")
+            raise UsageError("-p input: the input is what is on stdin or the argument", hint="dslocal help templates")
         values[name] = value.encode("utf-8", "replace").decode("utf-8")
     text = "\n\n".join(part for part in (piped, typed) if part)
     inside = chat.INPUT in template.wanted

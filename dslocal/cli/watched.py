@@ -88,9 +88,11 @@ class _Terminal:
     def now(cls) -> _Terminal:
         try:
             import termios
-
+        except ImportError:
+            return cls(None, os.isatty(2))
+        try:
             return cls(termios.tcgetattr(0), os.isatty(2))
-        except (ImportError, OSError, termios.error):
+        except (OSError, termios.error):
             return cls(None, os.isatty(2))
 
     def restore(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -12,7 +13,9 @@ from numpy.typing import NDArray
 
 from .. import ggml
 from ..errors import EngineError, OutOfMemoryError
+from ..fit import probe_linux
 from ..fit.loading import Loading
+from ..fit.runner import Local
 from . import log
 from .interrupt import AbortFlag
 from .model import Model
@@ -162,7 +165,5 @@ def _threads_for(model: Model) -> int:
 
 
 def usable_cores() -> int:
-    """Cores that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """Cores that this process may run on, and that its cgroup's quota pays for: threads beyond that only wait for each other."""
+    return probe_linux.usable_cores(Local()) if sys.platform == "linux" else os.cpu_count() or 1

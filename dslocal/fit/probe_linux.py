@@ -26,7 +26,7 @@ def host(runner: Runner) -> Host:
     return Host(
         os="linux",
         cpu=_cpu(runner),
-        cores=_cores(runner),
+        cores=usable_cores(runner),
         ram=total,
         available=available,
         limited_by=limited_by,
@@ -58,7 +58,7 @@ def _cpu(runner: Runner) -> str:
     return shortened(runner.read(DEVICE_TREE) or runner.processor)
 
 
-def _cores(runner: Runner) -> int:
+def usable_cores(runner: Runner) -> int:
     """CPUs that this process may run on, and that its quota pays for."""
     cores = max(1, runner.cores() or 1)
     quota = cgroups.cpus(runner)

@@ -26,7 +26,7 @@ def read_config() -> Mapping[str, Any]:
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except OSError as e:
-        raise UsageError(f"{file}: cannot be read: {e.strerror}") from e
+        raise UsageError(f"{file}: cannot be read: {e.strerror}", hint="dslocal doctor looks at all of it") from e
     return _unchanged(file, (stat.st_mtime_ns, stat.st_size))
 
 
@@ -38,9 +38,9 @@ def _unchanged(file: Path, _: object) -> Mapping[str, Any]:
         with file.open("rb") as opened:
             data = opened.read(MOST_BYTES + 1)
         if len(data) > MOST_BYTES:
-            raise UsageError(f"{file}: more than {MOST_BYTES:,} bytes")
+            raise UsageError(f"{file}: more than {MOST_BYTES:,} bytes", hint="it holds settings and templates, not texts")
         return tomllib.loads(data.decode("utf-8"))
     except OSError as e:
-        raise UsageError(f"{file}: cannot be read: {e.strerror}") from e
+        raise UsageError(f"{file}: cannot be read: {e.strerror}", hint="dslocal doctor looks at all of it") from e
     except (ValueError, RecursionError) as e:
-        raise UsageError(f"{file}: {e}") from e
+        raise UsageError(f"{file}: {e}", hint="dslocal help settings shows what may stand there") from e

@@ -1,17 +1,15 @@
-"""Proves the contract that scripts rely on: what ``dslocal ask`` reads, what it writes where, and how it exits."""
+"""Proves of ``dslocal ask`` what takes more than a line of test_contract.py: JSON, files, seeds, interrupts, readers that leave."""
 
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import signal
 import subprocess
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from running import BINARY, Done, Run
+from running import BINARY, Run, python
 from screen import Screen
 
 PERU = "capital of peru"
@@ -22,69 +20,6 @@ BOXED = b"$47 \\times 86 = 4042$\n\nThe final answer is \\boxed{4042}.\n"
 UNBOXED = "--no-math: its makers recommend to ask a mathematical question with: Please reason step by step"
 ADVICE = "temperature 5: R1's makers recommend 0.5 to 0.7 (0.6), against endless repetition and incoherence"
 BYPASSED = "thinking bypassed: its makers recommend that every answer begins with <think>"
-
-# arguments, stdin, exit code, stdout, what stderr has (nothing, unless named)
-CASES: dict[str, tuple[list[str], bytes, int, bytes, str]] = {
-    "argument alone": ([PERU], b"", 0, LIMA, ""),
-    "stdin alone": ([], b"capital of peru\n", 0, LIMA, ""),
-    "stdin with a byte order mark": ([], b"\xef\xbb\xbfcapital of peru", 0, LIMA, ""),
-    "a sum": ([SUM, "--seed", "1"], b"", 0, BOXED, ""),
-    "a sum on stdin": (["--seed", "1"], SUM.encode(), 0, BOXED, ""),
-    "a sum without the directive": ([SUM, "--seed", "1", "--no-math"], b"", 0, b"The answer is 4042.\n", UNBOXED),
-    "bypassed thought": ([PERU, "--no-think"], b"", 0, LIMA, "thinking bypassed: its makers recommend"),
-    "another family": ([PERU, "--family", "v9"], b"", 2, b"", "no family is called 'v9' (known: nano, "),
-    "thinking where there is none": ([PERU, "--family", "v2", "--think"], b"", 2, b"", "knows no thinking"),
-    "two answers": ([PERU, "-n", "2", "--temperature", "0.6"], b"", 0, LIMA + b"---\n" + LIMA, ""),
-    "vote": ([SUM, "-n", "4", "--vote", "--seed", "1"], b"", 0, b"4042\n", "4 of 4 agree"),
-    "no majority": ([PERU, "-n", "2", "--vote", "--max-tokens", "5"], b"", 6, b"", "no majority among 2 answers"),
-    "no sample": ([PERU, "-n", "0"], b"", 2, b"", "-n 0 is out of range (1 to 1024)"),
-    "a vote of one": ([PERU, "-n", "1", "--vote"], b"", 2, b"", "a vote needs two answers"),
-    "final and vote": ([PERU, "--final", "--vote"], b"", 2, b"", "two ways to print a final answer"),
-    "search results that are none": ([PERU, "--search-results", str(BINARY)], b"", 2, b"", "dslocal"),
-    "no search results": ([PERU, "--search-results", "/no/file"], b"", 3, b"", "/no/file: no such file"),
-    "final": (["--final", SUM, "--seed", "1"], b"", 0, b"4042\n", ""),
-    "final without a box": (["--final", "\\boxed", "--seed", "1"], b"", 1, b"", "no \\boxed{} in it (without --final"),
-    "final, cut before the box": (["--final", PERU, "--max-tokens", "5"], b"", 5, b"", "cut after 5 tokens"),
-    "cut while thinking": ([SUM, "--max-tokens", "5"], b"", 5, b"", "cut after 5 tokens"),
-    "advice": ([PERU, "--temperature", "0"], b"", 0, LIMA, "temperature 0: R1's makers recommend 0.5 to 0.7"),
-    "nothing": ([], b"", 2, b"", 'nothing to ask (dslocal ask "'),
-    "blank": ([" "], b" \n\n", 2, b"", "nothing to ask"),
-    "binary stdin": ([], b"\x7fELF\0", 2, b"", "stdin: is a program (ELF), not text"),
-    "random bytes on stdin": (["x"], b"\x81\xfe\xc3\x28\xff\x9d\xa0", 2, b"", "stdin: is"),
-    "too much on stdin": ([], b"a" * ((8 << 20) + 1), 2, b"", "stdin: more than 8,388,608 bytes"),
-    "too much for the context": ([], b"47 " * 2000, 5, b"", "the context holds 4,096"),
-    "missing file": (["-f", "/no/file", "x"], b"", 3, b"", "/no/file: no such file"),
-    "binary file": (["-f", str(BINARY.with_name("python")), "x"], b"", 2, b"", "is a program (ELF), not text"),
-    "unknown model": (["-m", "deepsek-r1", PERU], b"", 3, b"", "'deepsek-r1' (here: nano"),
-    "model with control characters": (["-m", "\x1b]0;x\x07\x1b[31m", PERU], b"", 3, b"", "no model or file called"),
-    "folder that is no checkpoint": (["-m", "/", PERU], b"", 3, b"", "config.json"),
-    "file that is no GGUF": (["-m", str(BINARY), PERU], b"", 1, b"", "not a GGUF file"),
-    "temperature too high": (["--temperature", "9", PERU], b"", 2, b"", "--temperature: 9.0 is out of range (temperature is 0 to 5)"),
-    "temperature is no number": (["--temperature", "nan", PERU], b"", 2, b"", "(temperature is 0 to 5)"),
-    "top-p of 0": (["--top-p", "0", PERU], b"", 2, b"", "--top-p: 0.0 is out of range"),
-    "max-tokens of 0": (["--max-tokens", "0", PERU], b"", 2, b"", "--max-tokens: 0 is out of range"),
-    "context too small": (["--ctx", "100", PERU], b"", 2, b"", "--ctx: 100 is out of range (this model takes 512 to 4096)"),
-    "context too large": (["--ctx", "4097", PERU], b"", 2, b"", "--ctx: 4097 is out of range"),
-    "negative seed": (["--seed", "-1", PERU], b"", 2, b"", "--seed: -1 is out of range"),
-}
-
-
-@pytest.fixture(scope="module")
-def outcomes(run: Run) -> dict[str, Done]:
-    """What became of every case, as many at a time as there are cores."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return dict(zip(CASES, pool.map(lambda case: run("ask", *case[0], stdin=case[1]), CASES.values()), strict=True))
-
-
-@pytest.mark.parametrize("name", CASES)
-def test_contract(outcomes: dict[str, Done], name: str) -> None:
-    (_, _, code, stdout, stderr), done = CASES[name], outcomes[name]
-    said = done.stderr.decode()
-    assert (done.returncode, done.stdout) == (code, stdout), said
-    assert said.count("\n") == bool(stderr)
-    assert stderr in said
-    assert said.startswith("dslocal: ") == (bool(stderr) and stderr != "4 of 4 agree")
-    assert "\x1b" not in said
 
 
 @pytest.mark.parametrize("option", ["--no-such-option", "--temperature=abc", "--seed=1.5", "--json=1"])
@@ -97,12 +32,6 @@ def test_usage_errors_of_the_parser(run: Run, option: str) -> None:
 def test_stdin_goes_before_the_argument(run: Run) -> None:
     sent = json.loads(run("ask", "--dry-run", "--json", "and Peru?", stdin=b"\ncapital of cuba\n").stdout)
     assert "<｜User｜>capital of cuba\n\nand Peru?<｜Assistant｜>" in sent["prompt"]
-
-
-def test_without_any_stdin(run: Run) -> None:
-    script = f"{shlex.quote(str(BINARY))} ask {shlex.quote(PERU)} <&-"
-    done = subprocess.run(["bash", "-c", script], env=run.env(), capture_output=True, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (0, LIMA, b"")
 
 
 def test_a_question_about_a_file(run: Run, tmp_path: Path) -> None:
@@ -238,32 +167,42 @@ def test_interrupted(run: Run, form: str) -> None:
         assert out == b""
 
 
+def test_interrupted_before_anything_runs() -> None:
+    """While Python imports nobody catches Ctrl-C: the program ends by the signal. Whoever else imports dslocal keeps its own handler."""
+    import_it = (
+        "import signal, sys; sys.argv = [sys.argv[1]]; import dslocal.cli as cli; kinds = [signal.SIG_DFL, signal.default_int_handler]\n"
+    )
+    say = "print(kinds.index(signal.getsignal(signal.SIGINT)))\n"
+    for name, seen in (("/somewhere/dslocal", "0\n1\n"), ("/somewhere/else", "1\n1\n")):
+        done = python(f"{import_it}{say}cli.restore_interrupts()\n{say}", name)
+        assert (done.stdout, done.stderr) == (seen, "")
+
+
+def test_interrupted_in_the_second_answer(run: Run) -> None:
+    """The first is kept, in JSON too."""
+    command = [str(BINARY), "ask", *BABBLE, "--think", "--json", "-n", "9", "--show-thinking", "--max-tokens", "40"]
+    with subprocess.Popen(command, env=run.env(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as asked:
+        assert asked.stderr is not None
+        while b"seed 1\n" not in asked.stderr.readline():
+            pass
+        asked.send_signal(signal.SIGINT)
+        out, _ = asked.communicate(timeout=20)
+    assert asked.returncode == 130
+    samples = json.loads(out)["samples"]
+    assert 1 <= len(samples) < 9
+    assert samples[0]["finish_reason"] == "length"
+
+
+def test_a_stdin_that_says_nothing_is_not_waited_for_in_silence(run: Run) -> None:
+    """On a terminal only: a script's log needs no such line."""
+    with Screen(["/bin/sh", "-c", f"sleep 3 | {shlex.quote(str(BINARY))} ask {shlex.quote(PERU)}"], run.env()) as screen:
+        screen.wait_for("waiting for stdin, which goes with the question (</dev/null leaves it out)")
+        screen.wait_for(LIMA.decode().strip())
+        assert screen.leave() == 0
+
+
 def test_a_reader_that_leaves(run: Run) -> None:
     script = f'{shlex.quote(str(BINARY))} ask {shlex.join(BABBLE)} </dev/null | head -c 1; echo " ${{PIPESTATUS[0]}}"'
     done = subprocess.run(["bash", "-c", script], env=run.env(), capture_output=True, check=False, timeout=30)
     assert done.stdout.split()[-1] == b"141"
     assert done.stderr.decode().splitlines() == [f"dslocal: {ADVICE}", f"dslocal: {BYPASSED}"]
-
-
-@pytest.mark.parametrize("args", [[PERU], ["--json", PERU], ["--dry-run", PERU]], ids=lambda args: args[0])
-def test_a_full_disk_is_one_line(run: Run, args: list[str]) -> None:
-    with Path("/dev/full").open("wb") as full:
-        done = subprocess.run(
-            [str(BINARY), "ask", "--seed", "1", *args],
-            env=run.env(),
-            stdin=subprocess.DEVNULL,
-            stdout=full,
-            stderr=subprocess.PIPE,
-            check=False,
-        )
-    assert done.returncode == 1
-    assert done.stderr.decode() == "dslocal: stdout: No space left on device\n"
-
-
-def test_a_home_that_is_a_file(run: Run, tmp_path: Path) -> None:
-    home = tmp_path / "home"
-    home.write_text("")
-    done = run("ask", PERU, env={"DSLOCAL_HOME": str(home)})
-    assert (done.returncode, done.stdout, done.stderr.count(b"\n")) == (1, b"", 1)
-    assert done.stderr.decode().endswith("(DSLOCAL_HOME moves it)\n")
-    assert str(home) in done.stderr.decode()

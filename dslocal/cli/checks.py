@@ -1,0 +1,162 @@
+"""What may be wrong with this installation, each with what mends it. Every check works when all else is broken, and changes nothing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .. import chat, hub, models
+from ..errors import DslocalError
+from ..fit.build import REBUILD, Build
+from ..fit.machine import Machine, gib
+from . import runtime
+
+if TYPE_CHECKING:
+    from ..hub.leftovers import Leftover
+
+LITTLE_DISK, LITTLE_RAM, MUCH_LEFT = 1 << 30, 512 << 20, 1 << 30
+LIKE = 0.75  # how near a misspelled name must be
+SIMD = ("AVX", "AVX2", "FMA", "F16C")  # what makes llama.cpp several times faster on x86
+
+
+@dataclass(frozen=True)
+class Problem:
+    """``what`` is wrong and what to do about it, each in one line. ``stops``: something cannot run until it is mended."""
+
+    what: str
+    mend: str
+    stops: bool = False
+
+
+def folders() -> dict[str, Path]:
+    return {"cache": hub.cache_dir(), "config": hub.config_dir(), "state": hub.state_dir()}
+
+
+def disk(paths: Mapping[str, Path]) -> Iterator[Problem]:
+    """Folders that cannot be written to, and disks with little room."""
+    for name, path in paths.items():
+        if why := unwritable(path):
+            stops = name == "cache" and not models.conversions()
+            yield Problem(f"the {name} folder {path} {why}", "DSLOCAL_HOME=FOLDER moves all of dslocal's folders", stops)
+    free = free_bytes(paths["cache"])
+    if free is not None and free < LITTLE_DISK:
+        yield Problem(
+            f"{gib(free)} are free on the disk of {paths['cache']}", "dslocal rm frees space; DSLOCAL_HOME moves the folders elsewhere"
+        )
+
+
+def unwritable(path: Path) -> str:
+    """Why nothing can be written into the folder ``path``, or where it would be; nothing when it can."""
+    there = existing(path)
+    if not there.is_dir():
+        return f"cannot be made: {there} is no folder"
+    try:
+        with tempfile.TemporaryFile(dir=there) as file:
+            file.write(b"\0" * 4096)
+    except OSError as e:
+        return f"cannot be {'written to' if there == path else 'made'}: {there}: {e.strerror}"
+    return ""
+
+
+def existing(path: Path) -> Path:
+    """``path``, or the nearest above it that is there."""
+    return next((folder for folder in (path, *path.parents) if os.path.lexists(folder)), Path("/"))
+
+
+def free_bytes(path: Path) -> int | None:
+    try:
+        return shutil.disk_usage(existing(path)).free
+    except OSError:
+        return None
+
+
+def settings() -> Iterator[Problem]:
+    """What is wrong in config.toml and in variables: unknown names, values that are not allowed, templates that are none."""
+    file = hub.config_file()
+    try:
+        content = hub.read_config()
+    except DslocalError as e:
+        yield Problem(str(e), f"mend or remove {file}", stops=True)
+        return
+    for key in content:
+        if key not in runtime.CONFIG_KEYS:
+            yield Problem(f"{file}: unknown key {key!r:.60}", _instead(key, runtime.CONFIG_KEYS, "remove it"), stops=True)
+    for source, values in (("", content), ("DSLOCAL_", {key: os.environ.get(f"DSLOCAL_{key.upper()}") for key in chat.SETTINGS})):
+        for key in chat.SETTINGS:
+            if values.get(key) in (None, ""):
+                continue
+            try:
+                chat.FAMILIES["base"].defaults.with_value(key, values[key], f"DSLOCAL_{key.upper()}" if source else str(file))
+            except DslocalError as e:
+                yield Problem(str(e), e.hint, stops=True)
+    ctx = os.environ.get("DSLOCAL_CTX") or content.get("ctx", runtime.LEAST_CTX)
+    if not str(ctx).isdecimal() or int(ctx) < runtime.LEAST_CTX:
+        yield Problem(f"the context that is set, {ctx!r:.40}, is none", f"ctx is {runtime.LEAST_CTX} or more", stops=True)
+    yield from _templates(content.get(runtime.TEMPLATES, {}), str(file))
+    for name in os.environ:
+        if name.startswith("DSLOCAL_") and name not in runtime.VARIABLES:
+            yield Problem(f"{name}: dslocal has no such variable", _instead(name, runtime.VARIABLES, f"unset {name}"))
+
+
+def _templates(tables: object, source: str) -> Iterator[Problem]:
+    if not isinstance(tables, dict):
+        yield Problem(f"{source}: templates is no table", "[templates.NAME]")
+        return
+    for name, table in tables.items():
+        try:
+            template = chat.template_of(name, table, source)
+            for key, value in template.settings.items():
+                chat.FAMILIES["base"].defaults.with_value(key, value, f"template {name}")
+        except DslocalError as e:
+            yield Problem(str(e), e.hint or "dslocal help templates")
+
+
+def known_models() -> Iterator[Problem]:
+    """A registry that cannot be read, and models whose files are gone."""
+    try:
+        hub.load_registry()
+    except DslocalError as e:
+        yield Problem(str(e), e.hint or f"mend or remove {hub.config_dir() / 'models.yaml'}", stops=True)
+        return
+    for entry in hub.kept():
+        if gone := entry.missing:
+            yield Problem(f"{entry.spelled}: {gone} is gone", f"dslocal rm {entry.spelled} forgets it")
+    last = hub.read_state(models.LAST).get("model")
+    if isinstance(last, str) and models.last_used() is None:
+        what = f"the model used last, {last}, is gone: {models.DEFAULT} answers instead"
+        yield Problem(what, "dslocal ask -m NAME makes another the one used last")
+    try:
+        named = runtime.named_model(None)
+        if named:
+            models.find(named)
+    except DslocalError as e:
+        yield Problem(f"the model that is set: {e}", e.hint, stops=True)
+
+
+def leftovers(found: list[Leftover]) -> Iterator[Problem]:
+    total = sum(one.nbytes for one in found)
+    if total >= MUCH_LEFT:
+        yield Problem(f"interrupted downloads and conversions left {gib(total)}", "dslocal rm --leftovers deletes what is not in use")
+
+
+def engine(build: Build, machine: Machine, flags: frozenset[str]) -> Iterator[Problem]:
+    """A build that leaves a GPU or much of the CPU unused. ``flags`` are the CPU's own, in lower case."""
+    if not build.gpu_offload and shutil.which("nvidia-smi"):
+        what = "this machine seems to have an NVIDIA GPU, and llama.cpp is built without CUDA"
+        yield Problem(what, f"CMAKE_ARGS=-DGGML_CUDA=on {REBUILD}")
+    if lacking := [name for name in SIMD if name.lower() in flags and name not in build.features]:
+        what = f"llama.cpp is built without {', '.join(lacking)}, which this CPU has: it is slow"
+        yield Problem(what, f"CMAKE_ARGS=-DGGML_NATIVE=on {REBUILD}")
+    if 0 < machine.available < LITTLE_RAM:
+        yield Problem(f"{gib(machine.available)} of memory are free", "end other programs, or dslocal fit says what still runs")
+
+
+def _instead(name: str, known: tuple[str, ...], otherwise: str) -> str:
+    near = get_close_matches(name, known, 1, LIKE)
+    return f"it may be meant as {near[0]}" if near else otherwise

@@ -1,0 +1,82 @@
+"""What llama.cpp was built with, asked in a process of its own: one that does not load, or ends its process, is an answer too."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .. import ggml
+from ..errors import EngineMissingError
+from ..ggml import Device
+from .host import shortened
+from .runner import Local
+
+TIMEOUT_S = 60.0
+PROGRAM = "from dslocal.fit import build; build.tell()"
+REBUILD = "pip install --force-reinstall --no-cache-dir llama-cpp-python=={}".format(".".join(map(str, ggml.ENGINE_LINE)))
+
+
+@dataclass(frozen=True)
+class Build:
+    """``version`` is llama-cpp-python's, ``library`` where it lies, ``features`` what it uses of the CPU and its options, as ``AVX2``."""
+
+    version: str
+    library: str
+    features: tuple[str, ...]
+    devices: tuple[Device, ...]
+    gpu_offload: bool
+
+
+class Known(Local):
+    """This machine, whose GPUs have been asked for already."""
+
+    def __init__(self, devices: Sequence[Device] | EngineMissingError) -> None:
+        self._devices = devices
+
+    def devices(self) -> Sequence[Device]:
+        if isinstance(self._devices, EngineMissingError):
+            raise self._devices
+        return self._devices
+
+
+def build() -> Build:
+    """Raises EngineMissingError when it cannot be loaded, with what would help."""
+    try:
+        done = subprocess.run(  # noqa: S603
+            [sys.executable, "-P", "-c", PROGRAM], stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT_S, check=False
+        )
+        said = json.loads(done.stdout) if done.returncode == 0 else None
+    except (OSError, ValueError, subprocess.SubprocessError) as e:
+        raise EngineMissingError(f"llama.cpp cannot be asked: {shortened(str(e))}", hint=REBUILD) from e
+    if said is None:
+        how = f"ended by signal {-done.returncode}" if done.returncode < 0 else f"ended with {done.returncode}"
+        raise EngineMissingError(f"llama.cpp does not load: its process {how}", hint=REBUILD)
+    if "error" in said:
+        raise EngineMissingError(said["error"], hint=said["hint"])
+    devices = tuple(Device(*device) for device in said.pop("devices"))
+    return Build(devices=devices, features=tuple(said.pop("features")), **said)
+
+
+def tell() -> None:
+    """Prints what :func:`build` reads."""
+    try:
+        print(json.dumps(_told()))
+    except EngineMissingError as e:
+        print(json.dumps({"error": str(e), "hint": e.hint}))
+
+
+def _told() -> dict[str, Any]:
+    low = ggml.require()
+    info = low.llama_print_system_info().decode("utf-8", "replace")
+    entries = [entry.strip().rpartition(":")[2].partition("=") for entry in info.split("|")]
+    return {
+        "version": ggml.version(),
+        "library": str(low.__file__),
+        "features": [name.strip() for name, _, value in entries if value.strip() not in ("", "0")],
+        "devices": ggml.devices(),
+        "gpu_offload": bool(low.llama_supports_gpu_offload()),
+    }

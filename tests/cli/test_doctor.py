@@ -1,0 +1,205 @@
+"""Proves that ``dslocal doctor`` says what is, names what is wrong with what mends it, and works when nothing else does."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from running import Run
+
+from dslocal import hub
+from dslocal.cli import checks
+from dslocal.cli.doctor import OPTIONAL
+from dslocal.errors import EngineMissingError
+from dslocal.fit import build as building
+from dslocal.fit.build import Build
+from dslocal.fit.machine import Machine
+from dslocal.ui import capabilities
+
+MACHINE = Machine("linux", "some", 4, 16 << 30, 8 << 30)
+
+
+@pytest.fixture
+def own(run: Run, tmp_path: Path) -> Run:
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "cache").symlink_to(run.home / "cache")
+    return Run(tmp_path / "home")
+
+
+def asked(run: Run, **more: Any) -> tuple[int, dict[str, Any]]:
+    done = run("doctor", "--json", **more)
+    assert (done.stderr, done.stdout.count(b"\n")) == (b"", 1), done.stderr
+    return done.returncode, json.loads(done.stdout)
+
+
+def test_a_sound_installation(own: Run) -> None:
+    code, found = asked(own)
+    assert (code, found["ok"], [problem for problem in found["problems"] if problem["stops"]]) == (0, True, [])
+    assert list(found) == [
+        *("dslocal", "machine", "llama.cpp", "folders", "cache", "config", "environment", "models", "hub", "terminal"),
+        *("problems", "ok"),
+    ]
+    assert found["llama.cpp"]["version"].startswith("0.3.36")
+    assert "CPU" in found["llama.cpp"]["backends"]
+    assert found["machine"]["ram"] >= found["machine"]["available"] > 0
+    assert found["folders"]["state"] == str(own.home / "state")
+    assert found["environment"]["DSLOCAL_HOME"] == str(own.home)
+    assert found["models"] == {"last_used": None, "kept": [], "converted": 1}
+    assert all(version for name, version in found["dslocal"]["packages"].items() if name not in OPTIONAL)
+    text = own("doctor").stdout.decode()
+    assert all(text.count(f"\n{name}") for name in ("machine", "llama.cpp", "config.toml", "terminal", "hub"))
+    assert "\x1b" not in text
+
+
+CONFIGS: dict[str, tuple[str, dict[str, str], int, list[tuple[str, str]]]] = {
+    "a misspelled key": ("temprature = 1", {}, 1, [("unknown key 'temprature'", "it may be meant as temperature")]),
+    "a key that is nothing": ("qqq = 1", {}, 1, [("unknown key 'qqq'", "remove it")]),
+    "a value that is not allowed": ("temperature = 9", {}, 1, [("config.toml: 9 is out of range", "temperature is 0 to 5")]),
+    "no TOML": ("temperature = ", {}, 1, [("config.toml: Invalid value", "mend or remove")]),
+    "a bad variable": ("", {"DSLOCAL_TOP_P": "7"}, 1, [("DSLOCAL_TOP_P: 7 is out of range", "top_p is above 0")]),
+    "a bad context": ("ctx = 3", {}, 1, [("the context that is set, 3,", "ctx is 512 or more")]),
+    "a misspelled variable": ("", {"DSLOCAL_TEMPRATURE": "1"}, 0, [("DSLOCAL_TEMPRATURE: ", "it may be meant as DSLOCAL_TEMPERATURE")]),
+    "a model that is not here": ('model = "nothing"', {}, 1, [("no model or file called 'nothing'", "here: nano")]),
+    "a template that is none": ("[templates.a]\nprompt = 1", {}, 0, [("templates.a.prompt: is no text", "dslocal help templates")]),
+    "a template with a bad setting": (
+        '[templates.a]\nprompt = "x"\ntop_p = 3',
+        {},
+        0,
+        [("template a: 3 is out of range", "top_p is above 0")],
+    ),
+    "several": ('a = 1\nb = 1\n[templates.c]\nprompt = "{x"\ntop_k = 1', {}, 1, [("unknown key 'a'", ""), ("unknown key 'b'", "")]),
+}
+
+
+@pytest.mark.parametrize(("toml", "env", "code", "expected"), CONFIGS.values(), ids=CONFIGS)
+def test_settings(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, toml: str, env: dict[str, str], code: int, expected: list[tuple[str, str]]
+) -> None:
+    monkeypatch.setenv("DSLOCAL_HOME", str(tmp_path))
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "config.toml").write_text(toml)
+    found = [*checks.settings(), *(checks.known_models() if "model" in toml else ())]
+    assert len(found) == len(expected)
+    for problem, (what, mend) in zip(found, expected, strict=True):
+        assert what in problem.what
+        assert mend in problem.mend
+        assert problem.stops == bool(code)
+
+
+def test_models_that_are_gone(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DSLOCAL_HOME", str(tmp_path))
+    file = tmp_path / "x.gguf"
+    hub.keep(hub.Kept("some-model", "Q8_0", file, (file,), 1, "imported", str(file), 1.0))
+    hub.write_state("last-model", {"model": str(file)})
+    gone, last = checks.known_models()
+    assert (gone.what, gone.mend) == (f"some-model:Q8_0: {file} is gone", "dslocal rm some-model:Q8_0 forgets it")
+    assert last.what.startswith(f"the model used last, {file}, is gone")
+    assert [gone.stops, last.stops] == [False, False]
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "models.yaml").write_text("models: [")
+    (damaged,) = checks.known_models()
+    assert damaged.stops
+    assert "models.yaml" in damaged.what
+
+
+def test_a_home_that_cannot_be_written_to(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for home in (tmp_path / "file", Path("/proc/none")):
+        code, found = asked(Run(home), cwd=tmp_path)
+        whats = [problem["what"] for problem in found["problems"]]
+        assert code == 1
+        assert [sum(f"the {name} folder" in what for what in whats) for name in ("cache", "config", "state")] == [1, 1, 1]
+        assert {problem["mend"] for problem in found["problems"]} >= {"DSLOCAL_HOME=FOLDER moves all of dslocal's folders"}
+
+
+BROKEN = {
+    "absent": "raise ModuleNotFoundError('no llama_cpp')",
+    "does not load": "raise OSError('libllama.so: cannot open shared object file')",
+    "ends its process": "import os, signal; os.kill(os.getpid(), signal.SIGILL)",
+    "prints and leaves": "import os; print('hello'); os._exit(3)",
+}
+
+
+@pytest.mark.parametrize("how", BROKEN)
+def test_without_llama_cpp(own: Run, tmp_path: Path, how: str) -> None:
+    """One that is in the way of the real one, and cannot be used."""
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "llama_cpp.py").write_text(BROKEN[how])
+    code, found = asked(own, env={"PYTHONPATH": str(tmp_path / "broken")})
+    assert (code, found["ok"]) == (1, False)
+    (problem,) = [problem for problem in found["problems"] if problem["stops"]]
+    assert "llama" in problem["what"]
+    assert "pip install" in problem["mend"]
+    assert found["machine"]["ram"] > 0
+    assert found["folders"]["cache"] == str(own.home / "cache")
+
+
+def test_a_process_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(building, "TIMEOUT_S", 0.2)
+    monkeypatch.setattr(building, "PROGRAM", "import time; time.sleep(60)")
+    began = time.monotonic()
+    with pytest.raises(EngineMissingError, match="cannot be asked"):
+        building.build()
+    assert time.monotonic() - began < 20
+
+
+@pytest.mark.parametrize(
+    ("features", "flags", "gpu", "said"),
+    [
+        (("AVX", "AVX2", "FMA", "F16C"), "avx avx2 fma f16c", False, []),
+        (("AVX",), "avx avx2 fma f16c", False, ["llama.cpp is built without AVX2, FMA, F16C, which this CPU has: it is slow"]),
+        ((), "neon", False, []),
+        ((), "", True, ["this machine seems to have an NVIDIA GPU, and llama.cpp is built without CUDA"]),
+    ],
+)
+def test_a_build_that_leaves_much_unused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, features: tuple[str, ...], flags: str, gpu: bool, said: list[str]
+) -> None:
+    if gpu:
+        (tmp_path / "nvidia-smi").write_text("#!/bin/sh\n")
+        (tmp_path / "nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    found = list(checks.engine(Build("0", "", features, (), gpu_offload=False), MACHINE, frozenset(flags.split())))
+    assert [problem.what for problem in found] == said
+    assert all("llama-cpp-python==0.3.36" in problem.mend and not problem.stops for problem in found)
+
+
+@pytest.mark.parametrize(
+    ("env", "name", "clipboard"),
+    [
+        ({"TERM": "xterm-kitty"}, "xterm-kitty", "yes"),
+        ({"TERM": "xterm-256color", "TERM_PROGRAM": "WezTerm"}, "wezterm", "yes"),
+        ({"TERM": "xterm-256color", "TERM_PROGRAM": "Apple_Terminal"}, "apple_terminal", "no"),
+        ({"TERM": "xterm-256color", "VTE_VERSION": "7000"}, "vte", "no"),
+        ({"TERM": "screen", "TMUX": "/tmp/x", "TERM_PROGRAM": "tmux"}, "tmux", "unknown"),
+        ({"TERM": "dumb"}, "dumb", "no"),
+        ({}, "none", "no"),
+    ],
+)
+def test_the_terminal_is_guessed_by_what_it_says(monkeypatch: pytest.MonkeyPatch, env: dict[str, str], name: str, clipboard: str) -> None:
+    for variable in ("TERM", "TERM_PROGRAM", "TMUX", "VTE_VERSION", "KONSOLE_VERSION", "WT_SESSION"):
+        monkeypatch.delenv(variable, raising=False)
+    for variable, value in env.items():
+        monkeypatch.setenv(variable, value)
+    assert (capabilities.program(), capabilities.clipboard(capabilities.program())) == (name, clipboard)
+
+
+def test_secrets_are_not_printed(own: Run) -> None:
+    env = {"HF_TOKEN": "hf_very_secret", "HTTPS_PROXY": "http://me:very_secret@host", "HF_HUB_OFFLINE": "1"}
+    done = own("doctor", "--json", env=env)
+    assert b"very_secret" not in done.stdout
+    found = json.loads(done.stdout)
+    assert (found["environment"]["HF_TOKEN"], found["environment"]["HTTPS_PROXY"]) == ("set", "set")
+    assert found["hub"]["offline"] is True
+
+
+def test_control_characters_are_not_passed_on(own: Run) -> None:
+    done = own("doctor", env={"DSLOCAL_\x1b[31m": "1", "HF_HOME": "/tmp/\x1b]0;x\x07"})
+    assert done.returncode == 0
+    assert b"\x1b" not in done.stdout
+    assert b"\x07" not in done.stdout

@@ -1,0 +1,50 @@
+"""A chat loop on the real nano, whose words go into a text instead of a terminal. Knows nothing of what is tried on it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from prompt_toolkit.input import DummyInput
+from prompt_toolkit.output import DummyOutput
+from rich.console import Console
+
+from dslocal.chat import Session, new_saved
+from dslocal.chat.families.nano import NANO
+from dslocal.engine import Context
+from dslocal.errors import NotFoundError
+from dslocal.ui.chat import ChatLoop
+from dslocal.ui.prompting import Prompt, history_in
+
+
+class TwoModels:
+    """Puts nano in nano's place, and nothing in anything else's."""
+
+    def names(self) -> Sequence[str]:
+        return ["nano", "other"]
+
+    def switch(self, session: Session, model: str, say: Callable[[str], None]) -> str:
+        if model not in self.names():
+            raise NotFoundError(f"no model or file called {model!r}", hint="here: nano, other")
+        say("loaded")
+        return model
+
+
+class Loop(ChatLoop):
+    """With what was said since the last look at it."""
+
+    def __init__(self, context: Context, folder: Path) -> None:
+        session = Session(context, NANO, NANO.defaults.with_value("temperature", 0, "test"))
+        self.words = io.StringIO()
+        console = Console(file=self.words, width=100, highlight=False)
+        prompt = Prompt(history_in(folder), self.completer(), self.toolbar, input=DummyInput(), output=DummyOutput())
+        super().__init__(session, "nano", new_saved("nano"), console=console, prompt=prompt, desk=TwoModels())
+
+    def said(self, line: str = "") -> str:
+        """What is said to ``line``, white space made single."""
+        self.words.seek(0)
+        self.words.truncate()
+        if line:
+            self.enter(line)
+        return " ".join(self.words.getvalue().split())
