@@ -9,6 +9,7 @@ import ctypes
 from typing import Any
 
 from .. import ggml
+from ..fit.footprint import cells
 from ..fit.loading import Loading
 from ..fit.shape import moe_layers
 from ..gguf import GgufHeader
@@ -44,9 +45,9 @@ def model_params(header: GgufHeader, loading: Loading) -> Any:
 
 
 def context_params(loading: Loading) -> Any:
-    """``llama_context_params`` for one sequence."""
+    """``llama_context_params``. Several sequences have a cache each, so that none takes another's place or changes its sums."""
     params = ggml.require().llama_context_default_params()
-    params.n_ctx, params.n_seq_max = loading.n_ctx, 1
+    params.n_ctx, params.n_seq_max = loading.n_seq * cells(loading) if loading.n_seq > 1 else loading.n_ctx, loading.n_seq
     params.n_batch, params.n_ubatch = loading.n_batch, min(loading.n_ubatch, loading.n_ctx)
     params.type_k = params.type_v = int(loading.kv_type)
     params.flash_attn_type = FLASH_ATTN[loading.flash_attn]

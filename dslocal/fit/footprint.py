@@ -112,7 +112,7 @@ def places(header: GgufHeader, loading: Loading) -> Iterator[tuple[GgufTensor, b
 
 def kv_cache(shape: Shape, loading: Loading) -> Share:
     """The cache of all layers; the MTP layer's, if it is loaded, is a context of its own."""
-    each = cells(loading) * _kv_row(shape, loading.kv_type)
+    each = loading.n_seq * cells(loading) * _kv_row(shape, loading.kv_type)
     layers = range(shape.layers + (shape.mtp_layers if loading.mtp else 0))
     gpu = sum(_on_gpu(layer, shape, loading) for layer in layers)
     return Share(each * gpu, each * (len(layers) - gpu))
@@ -138,13 +138,13 @@ def output_rows(vocabulary: int, width: int, loading: Loading) -> int:
 
 
 def cells(loading: Loading) -> int:
-    """Tokens that the cache has room for."""
+    """Tokens that the cache of one conversation has room for."""
     return _padded(loading.n_ctx, CELLS)
 
 
 def overhead(shape: Shape, loading: Loading, gpu: GpuKind = "cuda") -> Share:
     """What the process takes besides: the interpreter and libraries, the vocabulary, the cache's book-keeping, the CPU's scratch."""
-    host = BASE + VOCABULARY * shape.vocabulary + CELL * cells(loading)
+    host = BASE + VOCABULARY * shape.vocabulary + CELL * loading.n_seq * cells(loading)
     if loading.n_gpu_layers <= shape.layers + shape.mtp_layers:
         host += scratch(shape, _batch(loading))
     elif loading.cpu_moe_layers:
@@ -159,7 +159,7 @@ def _gpu_overhead(shape: Shape, loading: Loading, gpu: GpuKind) -> int:
 
 
 def _batch(loading: Loading) -> Batch:
-    tokens = min(loading.n_ubatch, loading.n_ctx)
+    tokens = _padded(min(loading.n_ubatch, loading.n_ctx), loading.n_seq)  # as many of each conversation
     return Batch(tokens, cells(loading), min(loading.n_outputs, tokens), loading.kv_type, loading.flash_attn)
 
 

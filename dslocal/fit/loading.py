@@ -16,7 +16,8 @@ class Loading:
 
     ``cpu_moe_layers`` layers, counted from the first that has experts, keep their routed experts in RAM though the rest of them is
     on the GPU. ``load_mode`` "mmap" maps the file, "none" reads it into memory. ``repack`` lets llama.cpp lay weights out anew for
-    the CPU, a copy that is not shared with the file. ``mtp`` loads the multi-token-prediction layer as well.
+    the CPU, a copy that is not shared with the file. ``mtp`` loads the multi-token-prediction layer as well. ``n_seq`` conversations
+    are kept side by side, each with a cache of ``n_ctx`` of its own.
     """
 
     n_ctx: int
@@ -29,6 +30,7 @@ class Loading:
     load_mode: Literal["mmap", "none"] = "mmap"
     repack: bool = False
     mtp: bool = False
+    n_seq: int = 1
 
     @property
     def n_batch(self) -> int:
