@@ -238,7 +238,7 @@ RECORDED = (
         NONE,
         f"First this. ⟦calls⟧ {typed('a', '1')}\n\nand then 你好 {typed('b', '2')} ⟦/calls⟧\n\nThat was all.\n",
         "",
-        "First this.That was all.",
+        "First this. \n\nThat was all.",
         (Call("a", "1"), Call("b", "2")),
     ),
     Recorded(

@@ -4,9 +4,9 @@ from .. import ggml
 
 ggml.require()  # before numpy, see there
 
+from ..outcome import FinishReason, Timings, TokenLogprobs  # noqa: E402
 from .context import Context  # noqa: E402
-from .generate import FinishReason, Generation, Timings  # noqa: E402
-from .logprobs import TokenLogprobs  # noqa: E402
+from .generate import Generation  # noqa: E402
 from .model import Model  # noqa: E402
 from .sampler import Sampler  # noqa: E402
 

@@ -4,31 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
-from enum import Enum
 
 from ..errors import EngineError
+from ..outcome import FinishReason, Timings
 from .context import Context
 from .draft import Speculation
 from .interrupt import raised_by_ctrl_c
 from .sampler import Sampler
-
-
-class FinishReason(Enum):
-    """Why a generation ended, in the words of OpenAI's interface, and ``interrupted`` for Ctrl-C."""
-
-    STOP = "stop"
-    LENGTH = "length"
-    INTERRUPTED = "interrupted"
-
-
-@dataclass
-class Timings:
-    """Seconds. ``ttft`` is from the start of the prefill to the first token."""
-
-    prefill: float = 0.0
-    decode: float = 0.0
-    ttft: float = 0.0
 
 
 class Generation:

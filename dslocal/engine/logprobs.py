@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..outcome import TokenLogprobs
 from .nucleus import likely
 
 Floats = NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True)
-class TokenLogprobs:
-    """One position: the token that was taken, its natural logarithm of probability, and the likeliest ones with theirs, best first."""
-
-    id: int
-    logprob: float
-    top: tuple[tuple[int, float], ...]
 
 
 def logprobs(logits: Floats, token: int, top: int) -> TokenLogprobs:

@@ -14,14 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import ggml
-from ..gguf import read_header
+from ..gguf import fingerprint
 
 if TYPE_CHECKING:
     from .context import Context
 
 FORMAT = 1
 MAX_NOTE = 1 << 20  # bytes
-SAMPLES, SAMPLE = 64, 4096
 
 
 def state_bytes(context: Context) -> int:
@@ -77,22 +76,6 @@ def remove_state(path: Path) -> None:
     """Deletes what :func:`save_state` wrote."""
     for file in (_note(path), path):
         file.unlink(missing_ok=True)
-
-
-def fingerprint(path: Path) -> str:
-    """Tells a GGUF file from any other, in milliseconds: its header, its length, and samples of its weights."""
-    header = read_header(path)
-    seen = hashlib.sha256()
-    with path.open("rb") as file:
-        fd = file.fileno()
-        size = os.fstat(fd).st_size
-        seen.update(f"{size}\0".encode())
-        for start in range(0, header.data_start, 1 << 20):
-            seen.update(os.pread(fd, min(1 << 20, header.data_start - start), start))
-        step = max(SAMPLE, (size - header.data_start) // SAMPLES)
-        for start in range(header.data_start, size, step):
-            seen.update(os.pread(fd, SAMPLE, start))
-    return seen.hexdigest()
 
 
 def _identity(context: Context) -> dict[str, object]:

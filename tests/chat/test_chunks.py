@@ -13,6 +13,7 @@ from recorded import RECORDED, SPECIALS, Recorded
 from dslocal.chat import FAMILIES, Answer, CallArguments, CallBegun, Message, Reasoning, Reclassified, Tool, Turn
 from dslocal.chat.reasoning import Part, ReasoningParser, parser_for
 from dslocal.engine.text import Utf8Stream
+from dslocal.outcome import FinishReason
 
 CUTS = 40  # of each answer
 IDS = {spelling: id for id, spelling in enumerate(SPECIALS.values(), 1)}
@@ -93,6 +94,7 @@ def test_what_is_in_it(recorded: Recorded) -> None:
     parts, _ = read(parser, tokens_of(recorded, None))
     turn = collected(parts)
     assert (turn.reasoning, turn.answer, tuple(turn.calls)) == (recorded.reasoning, recorded.answer, recorded.calls)
+    turn.finish_reason = FinishReason.STOP
     assert turn.message == Message("assistant", recorded.answer, recorded.reasoning, recorded.calls)
     assert parser.thinking is recorded.open
     begun = [part for part in parts if isinstance(part, CallBegun)]

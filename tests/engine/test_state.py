@@ -12,9 +12,10 @@ import pytest
 
 from dslocal import convert
 from dslocal.engine import Context, Model
-from dslocal.engine.state import fingerprint, remove_state, restore_state, save_state, state_bytes
+from dslocal.engine.state import remove_state, restore_state, save_state, state_bytes
 from dslocal.fit.loading import Loading
 from dslocal.ggml import GgmlType
+from dslocal.gguf import fingerprint
 
 PROMPT = "Forty-seven times eighty-six is four thousand and forty-two, and nobody is surprised. " * 4
 
