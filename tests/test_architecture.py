@@ -18,6 +18,7 @@ MAX_LINES = 320
 # data flows one way: a part may import those before it
 ORDER = (
     "errors",
+    "outcome",
     "ggml",
     "gguf",
     "hub",
@@ -46,6 +47,11 @@ ONLY_IMPORTERS = {
     "llguidance": {"engine"},
     "jsonschema": {"chat"},
     "referencing": {"chat"},
+    "starlette": {"server"},
+    "uvicorn": {"server"},
+    "pydantic": {"server"},
+    "prometheus_client": {"server"},
+    "greenlet": {"engine"},
 }
 HEAVY = (
     "llama_cpp",
@@ -63,6 +69,11 @@ HEAVY = (
     "llguidance",
     "jsonschema",
     "matplotlib",
+    "starlette",
+    "uvicorn",
+    "pydantic",
+    "prometheus_client",
+    "greenlet",
 )
 
 

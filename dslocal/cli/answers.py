@@ -7,7 +7,7 @@ import select
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import typer
 
@@ -21,6 +21,15 @@ if TYPE_CHECKING:
     from ..engine import Model, TokenLogprobs
 
 CUT = 5
+
+
+class HasModel(Protocol):
+    """A context, here or in a server."""
+
+    @property
+    def model(self) -> Model: ...
+
+
 PATIENCE_S = 2.0
 
 
@@ -100,10 +109,10 @@ def prefill_progress() -> Callable[[int, int], None] | None:
     return report
 
 
-def as_json(turn: chat.Turn, model: Model) -> dict[str, Any]:
-    """What ``--json`` says of one answer of ``model``."""
+def as_json(turn: chat.Turn, context: HasModel) -> dict[str, Any]:
+    """What ``--json`` says of one answer of ``context``'s model, which is looked at only where tokens have to be spelled."""
     timings = turn.timings
-    logprobs = {} if turn.top_logprobs is None else {"logprobs": [_logprobs_json(entry, model) for entry in turn.logprobs]}
+    logprobs = {} if turn.top_logprobs is None else {"logprobs": [_logprobs_json(entry, context.model) for entry in turn.logprobs]}
     return {
         "answer": turn.answer,
         "reasoning": turn.reasoning,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -42,6 +43,7 @@ from .options import (
 
 if TYPE_CHECKING:
     from .. import chat
+    from ..engine import Context
     from .draws import Draws
 
 NO_MAJORITY = 6
@@ -113,11 +115,12 @@ def ask(
         bool | None, typer.Option("--show-thinking/--hide-thinking", help="Reasoning on stderr. [when it is a terminal]")
     ] = None,
     family: FamilyFlag = None,
+    cold: Annotated[bool, typer.Option("--cold", help="Load the model here, though a running dslocal serve has it.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be sent, and generate nothing.")] = False,
 ) -> None:
     """Answer one question. Stdout has the answer only."""
     from .. import chat
-    from . import asked, runtime, templates
+    from . import asked, runtime, templates, warm
     from .draws import Draws
 
     _refuse_two_ways(bool(param), template, schema, grammar, final=final, vote=vote)
@@ -163,15 +166,23 @@ def ask(
     runtime.advise(spoken, settings, thinking.value, said.system, None if form else chat.departs(spoken, said.question, math))
     if form and form.unheld:
         print(f"dslocal: {form.source}: only checked once the answer is there: {one_line('; '.join(form.unheld), 200)}", file=sys.stderr)
-    began = time.perf_counter()
-    with runtime.running(path, header, pins) as context:
-        load_s = time.perf_counter() - began
-        visible = sys.stderr.isatty() and not vote if show_thinking is None else show_thinking
+    visible = sys.stderr.isatty() and not vote if show_thinking is None else show_thinking
+
+    def draw(context: Context | warm.Warm, load_s: float) -> None:
         run = Draws(context, spoken, settings, said.system, thinking.value, question.text, header, load_s, visible, top, form)
         if count > 1 or vote:
             _several(run, drawn, count, vote=vote, as_json=as_json)
         else:
             _one(run, drawn, final=final, as_json=as_json)
+
+    if served := None if cold else warm.server_for(path, header, pins, form):
+        with suppress(warm.Unavailable):
+            draw(served, 0.0)
+            runtime.loaded(path)
+            return
+    began = time.perf_counter()
+    with runtime.running(path, header, pins) as context:
+        draw(context, time.perf_counter() - began)
 
 
 def _one(run: Draws, seed: int, *, final: bool, as_json: bool) -> None:

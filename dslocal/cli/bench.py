@@ -60,7 +60,7 @@ def bench(
     Medians, and the spread: another program's work shows there. Ctrl-C ends it and keeps what was measured.
     """
     from .. import launch
-    from ..engine.state import fingerprint
+    from ..gguf import fingerprint
     from ..ui import bench_report
     from . import earlier, runtime
 

@@ -6,20 +6,24 @@ import json
 from collections import Counter
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import chat
 from ..errors import SchemaError
 from ..gguf import GgufHeader
 from ..ui.terminal import sanitise
 from .answers import as_json, leave_if_cut, pass_on, prefill_progress, with_model
+from .warm import Warm, WarmSession
+
+if TYPE_CHECKING:
+    from ..engine import Context
 
 
 @dataclass
 class Draws:
-    """What all samples of one question share."""
+    """What all samples of one question share. ``context`` is the model's, here or in a server."""
 
-    context: Any
+    context: Context | Warm
     family: chat.Family
     settings: chat.Settings
     system: str
@@ -36,18 +40,20 @@ class Draws:
         """Whether an answer must be whole and right before any of it is printed."""
         return self.form is not None and self.form.schema is not None
 
-    def session(self) -> chat.Session:
+    def session(self) -> chat.Session | WarmSession:
         more: dict[str, Any] = {"top_logprobs": self.top_logprobs, "form": self.form}
+        if isinstance(self.context, Warm):
+            return self.context.session(self.family, self.settings, self.system, self.thinking, **more)
         return chat.Session(self.context, self.family, self.settings, self.system, self.thinking, **more)
 
-    def stream(self, session: chat.Session, seed: int, *, to_stdout: bool) -> None:
+    def stream(self, session: chat.Session | WarmSession, seed: int, *, to_stdout: bool) -> None:
         """Asks, passing on what comes."""
         with closing(session.stream(self.text, seed, on_prefill=prefill_progress())) as events:
             pass_on(events, to_stdout=to_stdout, show_reasoning=self.visible, sure=lambda: session.turn is not None and session.turn.sure)
 
     def as_json(self, turn: chat.Turn) -> dict[str, Any]:
         parsed = {"parsed": self.parsed(turn)[0]} if self.held else {}
-        return {**with_model(as_json(turn, self.context.model), self.header, self.family, self.load_s), **parsed}
+        return {**with_model(as_json(turn, self.context), self.header, self.family, self.load_s), **parsed}
 
     def parsed(self, turn: chat.Turn) -> tuple[Any, SchemaError | None]:
         """The value that an answer spells, or why it is not as it must be."""

@@ -106,7 +106,7 @@ def fim(
                         sys.stdout.flush()
         finally:
             if as_json:
-                print(json.dumps(with_model(fields_of(turn, context.model), header, spoken, load_s)))
+                print(json.dumps(with_model(fields_of(turn, context), header, spoken, load_s)))
             elif turn.answer:
                 print(flush=True)
     leave_if_cut([turn])

@@ -5,6 +5,7 @@ Typer's rich help costs 100 ms at every start, so it is off; commands import wha
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
@@ -14,21 +15,34 @@ import typer
 
 from .. import __version__
 from ..errors import DslocalError
-from ..ui.terminal import one_line
+from ..ui.terminal import LEGIBLY, one_line
+from . import restore_interrupts
 from .ask import ask
 from .bench import bench
-from .chat import chat
+from .chat import ChatCommand, chat
+from .completion import completion, prepare
 from .convert import convert
+from .doctor import doctor
 from .evaluate import evaluate
 from .fim import fim
 from .fit import fit
+from .help import help_
 from .import_ import import_
 from .models import models
 from .pull import pull
 from .rm import rm
+from .serve import serve
+from .sessions import sessions
 from .show import show
+from .templates import templates
 
 INTERRUPTED = 130
+HINTS = {
+    errno.ENOSPC: "make room on that disk",
+    errno.EDQUOT: "make room: the quota is used up",
+    errno.EROFS: "that disk may only be read",
+    errno.EACCES: "its permissions do not allow it",
+}
 BROKEN_PIPE = 141  # as a shell reports a program that SIGPIPE ended
 
 app = typer.Typer(
@@ -41,16 +55,22 @@ app = typer.Typer(
 )
 app.command()(ask)
 app.command()(bench)
-app.command()(chat)
+app.command(cls=ChatCommand)(chat)
+app.command()(completion)
 app.command()(convert)
+app.command()(doctor)
 app.command("eval")(evaluate)
 app.command()(fim)
 app.command()(fit)
+app.command("help")(help_)
 app.command("import")(import_)
 app.command()(models)
 app.command()(pull)
 app.command()(rm)
+app.command()(serve)
+app.add_typer(sessions)
 app.command()(show)
+app.add_typer(templates)
 
 
 @app.callback(invoke_without_command=True)
@@ -69,8 +89,16 @@ def root(
 
 def main() -> NoReturn:
     """The console script. Errors become one line, a hint, and the exit code that ``dslocal.errors`` gives them."""
+    restore_interrupts()
+    if sys.stderr is None:  # closed, as 2>&- does; nothing else may get its number
+        sys.stderr = open(os.open(os.devnull, os.O_WRONLY), "w")  # noqa: PTH123, SIM115
+    if sys.stdout is None:
+        _complain("stdout is closed", ">/dev/null throws an answer away")
+        sys.exit(1)
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(encoding="utf-8", errors="replace")  # type: ignore[union-attr]
+        encoding = stream.encoding if stream.isatty() else "utf-8"  # a terminal says what it can show; a pipe gets the text whole
+        stream.reconfigure(encoding=encoding, errors=LEGIBLY)  # type: ignore[union-attr]
+    prepare()
     try:
         left_with = app(standalone_mode=False)
         code = left_with if isinstance(left_with, int) else 0
@@ -89,7 +117,7 @@ def main() -> NoReturn:
     except KeyboardInterrupt:
         code = INTERRUPTED
     except OSError as e:
-        _complain(f"{e.filename or 'stdout'}: {e.strerror}", "")
+        _complain(f"{e.filename or 'stdout'}: {e.strerror}", HINTS.get(e.errno or 0, ""))
         code = 1
     except Exception as e:
         _complain(f"unexpected {type(e).__name__}: {e}", "dslocal --debug … shows where")
@@ -110,7 +138,7 @@ def _flushed(code: int) -> int:
     except BrokenPipeError:
         code = BROKEN_PIPE
     except OSError as e:
-        _complain(f"stdout: {e.strerror}", "")
+        _complain(f"stdout: {e.strerror}", HINTS.get(e.errno or 0, ""))
         code = code or 1
     else:
         return code

@@ -29,7 +29,7 @@ def pins(
         raise UsageError(f"--kv: {kv!r:.20} is not known", hint=", ".join(KV_TYPES))
     sidecar = Path(mtp).expanduser() if mtp.lower().endswith(".gguf") else None
     if mtp.lower() not in MTP and not sidecar:
-        raise UsageError(f"--mtp: {mtp!r:.20} is not known", hint=f"{', '.join(MTP)}, or a file with the layer alone, as model-mtp.gguf")
+        raise UsageError(f"--mtp: {mtp!r:.20} is not known", hint=f"{', '.join(MTP)}, or FILE.gguf, the layer alone")
     for name, value, least, most in (
         ("--ctx", ctx, 256, MOST_CTX),
         ("--ubatch", ubatch, 1, MOST_UBATCH),

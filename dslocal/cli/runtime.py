@@ -108,7 +108,9 @@ def pins_for(
     pins = pinned.pins(ctx, kv, n_gpu_layers=n_gpu_layers, cpu_moe=cpu_moe, mtp=mtp)
     if pins.mtp and not can_draft(header):
         name = header.text("general.name") or "this model"
-        raise UsageError(f"--mtp on: {name} has no MTP layer to draft with", hint="--mtp auto looks words up in what was said; --mtp FILE.gguf brings it")
+        raise UsageError(
+            f"--mtp on: {name} has no MTP layer to draft with", hint="--mtp auto looks up what was said; --mtp FILE.gguf brings one"
+        )
     return pins
 
 
@@ -182,9 +184,14 @@ def running(path: Path, header: GgufHeader, pins: Pins) -> Iterator[Context]:
         print(f"dslocal: {line}", file=sys.stderr)
 
     with launch.running(path, header, pins, lambda planned: load(path, planned.loading), say) as context:
-        if model := _asked_for.pop(path, None):
-            models.remember(model)
+        loaded(path)
         yield context
+
+
+def loaded(path: Path) -> None:
+    """The model at ``path`` works: it becomes the one used last, if it was asked for."""
+    if model := _asked_for.pop(path, None):
+        models.remember(model)
 
 
 def load(path: Path, loading: Loading | None = None, *, vocab_only: bool = False) -> Model:

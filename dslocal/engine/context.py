@@ -140,7 +140,7 @@ class Context:
             raise EngineError("llama.cpp has no logits there")
         view = self._views.get(pointer)
         if view is None:  # making one takes longer than finding the likeliest token in it
-            view = np.frombuffer((ctypes.c_float * self.model.n_vocab).from_address(pointer), np.float32)
+            view = np.ctypeslib.as_array((ctypes.c_float * self.model.n_vocab).from_address(pointer))
             self._views[pointer] = view
         return view
 

@@ -22,7 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import EngineError
-from .logprobs import TokenLogprobs, logprobs
+from ..outcome import TokenLogprobs
+from .logprobs import logprobs
 from .nucleus import Few, Floats, Ids, Nucleus
 from .penalties import Penalties
 

@@ -51,8 +51,11 @@ def test_the_statistics_name_the_drafts(run: Run) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--mtp", "on"), "dslocal: --mtp on: nano has no MTP layer to draft with (--mtp auto looks words up in what was said before)\n"),
-        (("--mtp", "maybe"), "dslocal: --mtp: 'maybe' is not known (auto, on, off)\n"),
+        (
+            ("--mtp", "on"),
+            "dslocal: --mtp on: nano has no MTP layer to draft with (--mtp auto looks up what was said; --mtp FILE.gguf brings one)\n",
+        ),
+        (("--mtp", "maybe"), "dslocal: --mtp: 'maybe' is not known (auto, on, off, or FILE.gguf, the layer alone)\n"),
     ],
 )
 def test_what_cannot_be_is_refused(run: Run, without: Path, options: tuple[str, ...], said: str) -> None:

@@ -73,7 +73,7 @@ def test_it_is_found_beside_the_model(lacking: Path, layer: Path, nano: Path, tm
 
 
 def changed(header: GgufHeader, **values: object) -> GgufHeader:
-    return replace(header, metadata={**header.metadata, **{key.replace("__", "."): value for key, value in values.items()}})  # type: ignore[dict-item]
+    return replace(header, metadata={**header.metadata, **{key.replace("__", "."): value for key, value in values.items()}})  # type: ignore[misc]
 
 
 WRONG: dict[str, tuple[Callable[[GgufHeader], GgufHeader], str]] = {

@@ -1,0 +1,155 @@
+"""Answers from a ``dslocal serve`` of the same user that has the model loaded: the same tokens as from a process of its own, sooner.
+
+Knows where to find one, when it would answer as this command would, and how to read what it sends. Where anything is not as expected
+before the first word, the model is loaded here after all.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from functools import cached_property
+from http.client import HTTPConnection, HTTPException, HTTPResponse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .. import chat
+from ..errors import EngineError
+from ..fit.plan import Pins
+from ..gguf import GgufHeader, fingerprint
+from . import runtime
+
+if TYPE_CHECKING:
+    from ..engine import Model
+    from ..server.beacon import Beacon
+
+CONNECT_S = 2.0
+LONGEST = 64 << 20  # bytes of one event
+ROUTE = "/dslocal/ask"
+
+
+class Unavailable(Exception):
+    """The server does not answer as this command would; nothing of its answer was passed on."""
+
+
+@dataclass
+class Warm:
+    """A server that holds the model of the file at ``path``."""
+
+    beacon: Beacon
+    path: Path
+    drawn: int = 0
+
+    @cached_property
+    def model(self) -> Model:
+        """The vocabulary alone."""
+        return runtime.load(self.path, vocab_only=True)
+
+    def session(self, family: chat.Family, settings: chat.Settings, system: str, thinking: chat.Thinking, **more: Any) -> WarmSession:
+        """Answers after the first share its prefill, as they do here."""
+        self.drawn += 1
+        return WarmSession(self.beacon, family, settings, system, thinking, fresh=self.drawn == 1, **more)
+
+
+@dataclass
+class WarmSession:
+    """One answer; what :class:`dslocal.chat.Session` is to a model that is loaded here."""
+
+    beacon: Beacon
+    family: chat.Family
+    settings: chat.Settings
+    system: str
+    thinking: chat.Thinking
+    top_logprobs: int | None = None
+    form: chat.Form | None = None
+    fresh: bool = True
+    turn: chat.Turn | None = None
+
+    def stream(self, text: str, seed: int, *, on_prefill: Callable[[int, int], None] | None = None) -> Generator[chat.Event]:
+        """Raises Unavailable before anything was yielded, EngineError when the server goes away later, KeyboardInterrupt."""
+        from ..server.turns import turn_from_json
+
+        begun = False
+        try:
+            with closing(HTTPConnection(self.beacon.host, self.beacon.port, timeout=CONNECT_S)) as connection:
+                for event in self._events(connection, text, seed):
+                    if "turn" in event:
+                        self.turn = turn_from_json(event["turn"])
+                        self.turn.form, self.turn.top_logprobs = self.form, self.top_logprobs
+                        return
+                    turn = self.turn = self.turn or chat.Turn(prompt_tokens=0, seed=seed, form=self.form)
+                    for part in _parts(event):
+                        begun = True
+                        turn.collect(part)
+                        turn.sure = bool(event.get("sure"))
+                        yield part
+            raise EOFError
+        except (OSError, HTTPException, EOFError, ValueError, LookupError, TypeError) as e:
+            if not begun and self.fresh:
+                raise Unavailable from e
+            raise EngineError("the dslocal serve that was answering went away", hint="--cold loads the model here") from e
+
+    def _events(self, connection: HTTPConnection, text: str, seed: int) -> Iterator[dict[str, Any]]:
+        """What the server says. Raises Unavailable when it declines."""
+        body = {
+            "fingerprint": self.beacon.fingerprint,
+            "family": self.family.name,
+            "text": text,
+            "system": self.system,
+            "thinking": self.thinking.value,
+            "settings": {name: getattr(self.settings, name).value for name in chat.SETTINGS},
+            "seed": seed,
+            "top_logprobs": self.top_logprobs,
+            "form": {"source": self.form.source, "schema_text": json.dumps(self.form.schema)} if self.form else None,
+            "fresh": self.fresh,
+        }
+        headers = {"Authorization": f"Bearer {self.beacon.token}", "Content-Type": "application/json"}
+        connection.request("POST", ROUTE, json.dumps(body).encode(), headers)
+        if connection.sock:
+            connection.sock.settimeout(None)  # a long prompt takes as long as it takes; keep-alive comments come meanwhile
+        response = connection.getresponse()
+        if response.status != 200:
+            raise Unavailable
+        yield from _read(response)
+
+
+def server_for(path: Path, header: GgufHeader, pins: Pins, form: chat.Form | None) -> Warm | None:
+    """A server that would answer as a context with ``pins`` would; None without one, or where the user decided on what it cannot know."""
+    from ..server import beacon
+
+    if form and form.schema is None:  # a grammar is kept as it was compiled, not as it was written
+        return None
+    if any(value is not None for value in (pins.n_gpu_layers, pins.cpu_moe_layers, pins.mtp, pins.sidecar)):
+        return None
+    kv_type = pins.kv_type.name if pins.kv_type is not None else "F16"
+    resolved = str(path.resolve())
+    for found in beacon.running():
+        enough = found.n_ctx == pins.n_ctx if pins.n_ctx else found.n_ctx >= runtime.wanted_context(header, pins)
+        if found.path == resolved and found.kv_type == kv_type and enough:
+            return Warm(found, path) if fingerprint(path, header) == found.fingerprint else None
+    return None
+
+
+def _read(response: HTTPResponse) -> Iterator[dict[str, Any]]:
+    """Events of a stream, without comments. Raises ValueError for what is none."""
+    while line := response.readline(LONGEST):
+        text = line.strip()
+        if text.startswith(b"data:"):
+            data = text[5:].strip()
+            if data == b"[DONE]":
+                return
+            event = json.loads(data)
+            if not isinstance(event, dict) or "error" in event:
+                raise ValueError("an error in the stream")
+            yield event
+
+
+def _parts(event: dict[str, Any]) -> Iterator[Any]:
+    if "reasoning" in event:
+        yield chat.Reasoning(str(event["reasoning"]))
+    if "answer" in event:
+        yield chat.Answer(str(event["answer"]))
+    if "reclassified" in event:
+        yield chat.Reclassified()

@@ -1,0 +1,41 @@
+"""The reply to ``dslocal ask``, as events of a stream: the parts as they come, and the whole turn at the end.
+
+``{"reasoning": …}``, ``{"answer": …}``, ``{"reclassified": true}``, ``{"call": [index, name]}`` or ``{"arguments": [index, text]}``, with
+``sure``, which says that what came as answer so far cannot turn out to have been a thought; then ``{"turn": …}``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .. import chat
+from .replies import Reply, sse
+from .turns import turn_as_json
+from .work import Ended, Event
+
+
+@dataclass
+class AskReply(Reply):
+    """Of one answer."""
+
+    def chunks(self, events: Sequence[Event]) -> Iterator[bytes]:
+        for event in events:
+            if isinstance(event, Ended):
+                yield sse({"turn": turn_as_json(event.turn)})
+            else:
+                yield sse({**_part(event.part), "sure": event.sure})
+
+
+def _part(part: Any) -> dict[str, Any]:
+    match part:
+        case chat.Reasoning(text):
+            return {"reasoning": text}
+        case chat.Answer(text):
+            return {"answer": text}
+        case chat.CallBegun(index, name):
+            return {"call": [index, name]}
+        case chat.CallArguments(index, text):
+            return {"arguments": [index, text]}
+    return {"reclassified": True}

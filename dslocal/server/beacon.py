@@ -1,0 +1,92 @@
+"""A note that says where a server runs and with which model, for other commands of the same user: readable by that user alone.
+
+The server holds a lock on its note as long as it lives, so a note that can be locked was left by one that was killed, and goes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from .. import hub
+
+FOLDER = "servers"
+
+
+@dataclass(frozen=True)
+class Beacon:
+    """``fingerprint`` is the model file's (:func:`dslocal.gguf.fingerprint`), ``token`` what
+    the server asks of those who found it this way."""
+
+    pid: int
+    host: str
+    port: int
+    name: str
+    path: str
+    fingerprint: str
+    family: str
+    n_ctx: int
+    kv_type: str
+    token: str
+
+
+def new_token() -> str:
+    return secrets.token_urlsafe(32)
+
+
+@contextmanager
+def lit(beacon: Beacon) -> Iterator[None]:
+    """While inside, :func:`running` finds the server. A home that cannot be written to is no reason to fail."""
+    folder = hub.state_dir() / FOLDER
+    file = folder / f"{beacon.pid}.json"
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        new = file.with_suffix(".new")
+        new.unlink(missing_ok=True)
+        fd = os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    except OSError:
+        yield
+        return
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            os.write(fd, json.dumps(asdict(beacon)).encode())
+            new.replace(file)
+        yield
+    finally:
+        new.unlink(missing_ok=True)
+        file.unlink(missing_ok=True)
+        os.close(fd)
+
+
+def running() -> list[Beacon]:
+    """The servers of this user that are alive, the youngest first. Notes of dead ones are deleted."""
+    found = []
+    folder = hub.state_dir() / FOLDER
+    with contextlib.suppress(OSError):
+        files = sorted(folder.glob("*.json"), key=lambda file: file.stat().st_mtime, reverse=True)
+        found = [beacon for file in files if (beacon := _read(file))]
+    return found
+
+
+def _read(file: Path) -> Beacon | None:
+    try:
+        with file.open("rb") as opened:
+            status = os.fstat(opened.fileno())
+            if status.st_uid != os.getuid() or status.st_mode & 0o077:
+                return None  # somebody else could have written it
+            try:
+                fcntl.flock(opened.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return Beacon(**json.loads(opened.read(1 << 16)))
+            file.unlink(missing_ok=True)
+    except (OSError, ValueError, TypeError):
+        return None
+    return None

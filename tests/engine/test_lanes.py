@@ -1,0 +1,191 @@
+"""Proves that conversations side by side are what they would be alone: the same tokens, copies, an end to one that leaves the others."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from speculating import generate, prompt_ids
+
+from dslocal.engine import Context, Generation, Model, Sampler, sizing
+from dslocal.engine import lanes as engine_lanes
+from dslocal.engine.lanes import Lanes
+from dslocal.engine.placing import common, place
+from dslocal.errors import EngineError
+from dslocal.fit.footprint import footprint
+from dslocal.fit.loading import Loading
+from dslocal.gguf import read_header
+
+SEVERAL = Loading(1024, n_seq=4, n_outputs=4)
+QUESTIONS = ("What is 47 × 86?", "What is 31 + 57?", "capital of peru", "What is 12 × 34?")
+
+
+@pytest.fixture(scope="module")
+def lanes(model: Model) -> Iterator[Lanes]:
+    with Context(model, SEVERAL) as host, Lanes(host) as several:
+        yield several
+
+
+@pytest.fixture(autouse=True)
+def empty(lanes: Lanes) -> None:
+    for lane in lanes.lanes:
+        lane.forget()
+        lane.abort.clear()
+
+
+def at_once(*calls: Callable[[], object]) -> None:
+    threads = [threading.Thread(target=call) for call in calls]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+        assert not thread.is_alive()
+
+
+def test_each_says_what_it_says_alone(lanes: Lanes, model: Model, context: Context) -> None:
+    alone = []
+    for question in QUESTIONS:
+        context.forget()
+        alone.append(generate(context, prompt_ids(model, question), temperature=0.6, seed=3).ids)
+    found: dict[int, list[int]] = {}
+
+    def ask(number: int) -> None:
+        lane = lanes.lanes[number]
+        found[number] = generate(lane, prompt_ids(model, QUESTIONS[number]), temperature=0.6, seed=3).ids
+        lane.rest()
+
+    before = lanes.steps
+    at_once(*(lambda number=number: ask(number) for number in range(4)))
+    assert [found[number] for number in range(4)] == alone
+    assert lanes.steps - before < 0.7 * sum(map(len, alone)), "they are evaluated together"
+
+
+def test_a_copy_goes_on_as_its_original(lanes: Lanes, model: Model) -> None:
+    one, other = lanes.lanes[0], lanes.lanes[2]
+    prompt = prompt_ids(model)
+    generate(one, prompt, max_tokens=30)
+    other.copy(one, len(prompt))
+    assert other.ids == prompt
+    again = Generation(other, prompt, Sampler(0, 1, 1), max_tokens=30)
+    assert list(again) == generate(one, prompt, max_tokens=30).ids
+    assert again.cached == len(prompt) - 1
+
+
+def test_a_long_prompt_does_not_hold_up_a_stream(lanes: Lanes, model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_lanes, "STALL", 0.02)
+    one, other = lanes.lanes[0], lanes.lanes[1]
+    long = prompt_ids(model, "word " * 700)
+    came: list[float] = []
+
+    def speak() -> None:
+        for _ in Generation(one, prompt_ids(model), Sampler(0, 1, 1), max_tokens=150):
+            came.append(time.perf_counter())
+        one.rest()
+
+    spans: list[tuple[float, float]] = []
+
+    def read() -> None:
+        while len(came) < 10:
+            time.sleep(0.001)
+        began = time.perf_counter()
+        other.prefill(long)
+        spans.append((began, time.perf_counter()))
+        other.rest()
+
+    at_once(speak, read)
+    assert sum(spans[0][0] < at < spans[0][1] for at in came) >= 3
+
+
+def test_one_that_leaves_leaves_the_others(lanes: Lanes, model: Model) -> None:
+    leaving, staying = lanes.lanes[0], lanes.lanes[1]
+    raised: list[BaseException] = []
+    kept: list[int] = []
+
+    def leave() -> None:
+        try:
+            for number, _ in enumerate(Generation(leaving, prompt_ids(model), Sampler(0, 1, 1), max_tokens=400)):
+                if number == 10:
+                    leaving.abort.set()
+        except KeyboardInterrupt as e:
+            raised.append(e)
+        leaving.rest()
+
+    def stay() -> None:
+        kept.extend(generate(staying, prompt_ids(model), max_tokens=60).ids)
+        staying.rest()
+
+    at_once(leave, stay)
+    assert len(raised) == 1
+    assert len(kept) == 60
+    leaving.abort.clear()
+    assert generate(leaving, prompt_ids(model), max_tokens=60).ids == kept
+
+
+def test_a_prompt_is_given_up_at_once(lanes: Lanes, model: Model) -> None:
+    lane = lanes.lanes[3]
+    ended: list[float] = []
+
+    def read() -> None:
+        with pytest.raises(KeyboardInterrupt):
+            lane.prefill(prompt_ids(model, "word " * 900))
+        ended.append(time.perf_counter())
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    time.sleep(0.05)
+    left = time.perf_counter()
+    lane.abort.set()
+    thread.join(30)
+    assert ended[0] - left < 2
+    lane.abort.clear()
+    assert generate(lane, prompt_ids(model), max_tokens=5).ids
+
+
+def test_what_does_not_fit_is_refused(lanes: Lanes) -> None:
+    with pytest.raises(EngineError, match=r"1,025 tokens in a context of 1,024"):
+        lanes.lanes[0].evaluate([5] * 1025)
+
+
+class Held:
+    """What a lane holds: a prompt, and an answer after it."""
+
+    def __init__(self, *ids: int) -> None:
+        self.ids, self.prompted = [*ids, *range(20000, 20500 if ids else 20000)], len(ids)
+
+
+TALK, OTHER = range(100), range(1000, 1100)
+
+
+@pytest.mark.parametrize(
+    ("held", "prompt", "chosen", "source"),
+    [
+        ([(), ()], TALK, 0, None),
+        ([OTHER, TALK], range(120), 1, None),
+        ([TALK, ()], OTHER, 1, None),
+        ([TALK, OTHER], range(5000, 5100), 0, None),
+        ([OTHER, [*range(50), *range(9000, 9100)]], TALK, 0, 1),
+        ([OTHER, [*range(10), *range(9000, 9100)]], TALK, 0, None),
+        ([[*range(50), *range(9000, 9100)]], TALK, 0, None),
+    ],
+    ids=["empty", "goes on", "an empty one first", "the longest rested", "a beginning is copied", "too short to copy", "the only one"],
+)
+def test_where_a_conversation_goes(held: list[range], prompt: range, chosen: int, source: int | None) -> None:
+    idle = [Held(*ids) for ids in held]
+    assert place(idle, list(prompt)) == (idle[chosen], None if source is None else idle[source])
+
+
+@pytest.mark.parametrize(("one", "other", "alike"), [([], [], 0), ([1], [], 0), ([1, 2], [1, 2, 3], 2), ([1, 5, 3], [1, 2, 3], 1)])
+def test_what_two_prompts_have_in_common(one: list[int], other: list[int], alike: int) -> None:
+    assert common(one, other) == alike
+
+
+def test_memory_is_planned_to_the_byte(nano: Path) -> None:
+    header = read_header(nano)
+    loadings = [
+        Loading(n_ctx, n_seq=n, n_outputs=n, n_ubatch=ubatch) for n, n_ctx, ubatch in ((2, 1000, 512), (3, 512, 64), (16, 4096, 512))
+    ]
+    for loading, exact in zip(loadings, sizing.exact_all(nano, loadings), strict=True):
+        assert footprint(header, loading) == exact

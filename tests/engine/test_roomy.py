@@ -1,0 +1,41 @@
+"""Proves that a word of any length is tokenized: llama.cpp's tokenizer goes as deep as a word is long, and an ordinary stack would end."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+from running import python
+
+from dslocal.engine.roomy import MOST, with_room
+from dslocal.errors import EngineError
+
+ENCODE = """
+import sys, threading
+from pathlib import Path
+from dslocal.engine import Model
+model = Model(Path(sys.argv[1]), vocab_only=True)
+found = []
+thread = threading.Thread(target=lambda: found.extend(len(model.encode(sign * 100_000)) for sign in ("a", "!", "中")))
+thread.start()
+thread.join()
+print(*found)
+"""
+
+
+def test_a_word_of_100_000_letters(nano: Path) -> None:
+    done = python(ENCODE, str(nano))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert all(int(count) > 1000 for count in done.stdout.split())
+
+
+def test_what_is_called_returns_and_raises_as_it_would() -> None:
+    assert with_room(10, threading.current_thread) is threading.current_thread()
+    assert with_room(10_000, threading.current_thread) is not threading.current_thread()
+    with pytest.raises(ZeroDivisionError):
+        with_room(10_000, lambda: 1 // 0)
+    before = threading.stack_size()
+    with pytest.raises(EngineError, match="too long"):
+        with_room(MOST, lambda: 1)
+    assert threading.stack_size() == before

@@ -1,0 +1,170 @@
+"""Proves how a server begins and ends: found by others, killed without damage, stopped with streams finished or told."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from running import Run, python
+from serving import SUM, Serving, serving
+
+from dslocal.server import beacon
+
+RESTART_S = 2.0
+
+
+def endless(server: Serving) -> dict[str, Any]:
+    """A request whose answer only its limit ends."""
+    model_ends = server.post("/v1/completions", {"prompt": "a", "max_tokens": 1, "temperature": 0})
+    assert model_ends.status_code == 200
+    return {"prompt": "1 2 3 4 5 6 7 8", "stream": True, "max_tokens": 700, "temperature": 0, "logit_bias": {"<｜end▁of▁sentence｜>": -100}}
+
+
+def read_slowly(server: Serving, body: dict[str, Any], found: list[str], begun: threading.Event, path: str = "/v1/completions") -> None:
+    """Reads a stream into ``found``, which ends with why it ended."""
+    try:
+        with (
+            httpx2.Client(trust_env=False, timeout=60) as http,
+            http.stream("POST", f"http://127.0.0.1:{server.port}{path}", json=body) as answer,
+        ):
+            for line in answer.iter_lines():
+                if line:
+                    found.append(line)
+                    begun.set()
+        found.append("ended")
+    except httpx2.HTTPError as e:
+        found.append(type(e).__name__)
+    begun.set()
+
+
+def streams(server: Serving, count: int) -> tuple[list[list[str]], list[threading.Thread]]:
+    """So many endless streams, all of them begun."""
+    body, found, threads, begun = endless(server), [], [], []
+    for _ in range(count):
+        found.append(list[str]())
+        begun.append(threading.Event())
+        threads.append(threading.Thread(target=read_slowly, args=(server, body, found[-1], begun[-1])))
+        threads[-1].start()
+    for event in begun:
+        assert event.wait(30)
+    return found, threads
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {
+        str(file.relative_to(folder)): file.read_bytes()
+        for file in sorted(folder.rglob("*"))
+        if file.is_file() and "servers" not in file.parts
+    }
+
+
+def until(true: Callable[[], bool], seconds: float = 10) -> bool:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if true():
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def test_killed_in_the_midst_of_streams(home: Path, nano: Path) -> None:
+    before = contents(home)
+    with serving(home, "--parallel", "3", "--ctx", "1024", "--quiet") as server:
+        said, threads = streams(server, 3)
+        server.kill()
+        for thread in threads:
+            thread.join(20)
+        assert all(lines[-1] != "ended" and "data: [DONE]" not in lines for lines in said), [lines[-1] for lines in said]
+        assert "killed" in server.log
+    assert contents(home) == before
+    with serving(home, "--parallel", "3", "--ctx", "1024", "--quiet") as again:
+        assert "88" in again.chat()["choices"][0]["message"]["content"]
+        assert again.started_in_s < 10 * RESTART_S, "tests/bench/server_restart.py measures it"
+        ports = [found.port for found in beacon.running()]
+        assert again.port in ports
+        assert server.port not in ports, "the note of the one that was killed is gone"
+
+
+def test_stopped_with_patience_streams_finish(home: Path, nano: Path) -> None:
+    with serving(home, "--parallel", "2", "--ctx", "1024", "--grace", "60", "--quiet") as server:
+        (lines,), (thread,) = streams(server, 1)
+        assert server.stop() == 0
+        thread.join(20)
+        assert lines[-2:] == ["data: [DONE]", "ended"]
+
+
+def test_stopped_without_patience_streams_are_told(home: Path, nano: Path) -> None:
+    with serving(home, "--parallel", "2", "--ctx", "1024", "--grace", "0", "--quiet") as server:
+        (lines,), (thread,) = streams(server, 1)
+        assert server.stop() == 0
+        thread.join(20)
+        assert json.loads(lines[-2].removeprefix("data: "))["error"]["code"] == "stopping"
+        assert "data: [DONE]" not in lines
+        assert server.port not in [found.port for found in beacon.running()]
+
+
+def test_who_leaves_is_not_waited_for(home: Path, nano: Path) -> None:
+    with serving(home, "--parallel", "1", "--ctx", "1024", "--queue", "1") as server:
+        body = json.dumps({**endless(server), "stream": False}).encode()
+        head = f"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+
+        def health() -> dict[str, Any]:
+            found: dict[str, Any] = server.http.get("/health").json()
+            return found
+
+        with socket.create_connection(("127.0.0.1", server.port)) as first, socket.create_connection(("127.0.0.1", server.port)) as second:
+            first.sendall(head + body)
+            assert until(lambda: health()["running"] == 1)
+            second.sendall(head + body)
+            assert until(lambda: health()["waiting"] == 1)
+            third = server.post("/v1/chat/completions", {"messages": [{"role": "user", "content": SUM}]})
+            assert (third.status_code, third.json()["error"]["code"]) == (429, "queue_full")
+            assert int(third.headers["retry-after"]) > 0
+        assert until(lambda: health()["running"] == health()["waiting"] == 0)
+        assert server.chat()["choices"][0]["finish_reason"] == "stop"
+        assert until(lambda: "dslocal_answers_cut_short_total 1.0" in server.http.get("/metrics").text)
+        assert "499" in server.log
+
+
+def test_a_server_is_found_while_it_lives(home: Path, nano: Path) -> None:
+    with serving(home, "--parallel", "1", "--ctx", "1024") as server:
+        (found,) = (each for each in beacon.running() if each.port == server.port)
+        assert (found.name, found.family, found.n_ctx, found.pid) == ("nano", "nano", 1024, server.worker)
+        assert Path(found.path) == nano.resolve()
+        note = home / "state" / "servers" / f"{found.pid}.json"
+        assert note.stat().st_mode & 0o777 == 0o600
+        assert found.token not in server.log
+        server.stop()
+        assert not note.exists()
+
+
+def test_a_note_that_others_could_have_written_is_not_believed(home: Path) -> None:
+    folder = home / "state" / "servers"
+    folder.mkdir(parents=True, exist_ok=True)
+    note = folder / "1.json"
+    note.write_text("{}")
+    note.chmod(0o666)
+    assert all(each.pid != 1 for each in beacon.running())
+    note.unlink()
+
+
+@pytest.mark.parametrize("lacking", ["starlette", "uvicorn", "prometheus_client"])
+def test_without_the_extra(run: Run, lacking: str) -> None:
+    program = f"""
+import sys
+from importlib.machinery import PathFinder
+find = PathFinder.find_spec
+PathFinder.find_spec = classmethod(lambda cls, name, path=None, target=None: None if name == "{lacking}" else find(name, path, target))
+sys.argv = ["dslocal", "serve", "nano"]
+from dslocal.cli.main import main
+main()
+"""
+    done = python(program, env={"DSLOCAL_HOME": str(run.home)})
+    assert (done.returncode, done.stderr) == (1, f"dslocal: dslocal serve needs {lacking} (pip install 'dslocal[server]')\n")

@@ -1,0 +1,55 @@
+"""Proves how many answers at once a server plans for: as asked, else as many as take nothing from one alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from dslocal.cli import serve
+from dslocal.errors import DoesNotFitError
+from dslocal.fit import probe
+from dslocal.fit.machine import Machine
+from dslocal.fit.plan import Pins, plan
+from dslocal.gguf import read_header
+
+ROOMY = Machine("linux", "test", 2, 1 << 34, 1 << 34)
+AUTO = Pins(mtp=None)
+
+
+def need(nano: Path, several: int) -> int:
+    """Bytes that a plan for so many takes where there is plenty."""
+    return plan(read_header(nano), ROOMY, Pins(n_seq=several)).memory.all.host
+
+
+def pins(nano: Path, monkeypatch: pytest.MonkeyPatch, parallel: int | None, available: int) -> Pins:
+    monkeypatch.setattr(probe, "probe", lambda: replace(ROOMY, available=available))
+    return serve._pins(nano, read_header(nano), parallel, AUTO)
+
+
+@pytest.mark.parametrize(
+    ("parallel", "available", "several"),
+    [
+        (None, lambda nano: 1 << 34, serve.USUAL_PLACES),
+        (None, lambda nano: round(need(nano, 3) * 1.025), 3),
+        (None, lambda nano: round(need(nano, 1) * 1.025), 1),
+        (2, lambda nano: 1 << 34, 2),
+        (1, lambda nano: 1 << 34, 1),
+        (8, lambda nano: round(need(nano, 2) * 1.025), 8),
+    ],
+    ids=["plenty", "room for three", "room for one", "as asked", "one", "as asked, with less for each"],
+)
+def test_how_many(nano: Path, monkeypatch: pytest.MonkeyPatch, parallel: int | None, available: object, several: int) -> None:
+    assert callable(available)
+    found = pins(nano, monkeypatch, parallel, available(nano))
+    assert found.n_seq == several
+    assert found.mtp is (None if several == 1 else False), "one alone drafts"
+
+
+def test_too_many_are_refused_when_planned(nano: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dslocal import launch
+
+    wanted = pins(nano, monkeypatch, 64, round(need(nano, 1) * 1.025))
+    with pytest.raises(DoesNotFitError):
+        launch.plan_for(nano, read_header(nano), replace(wanted, n_ctx=4096))

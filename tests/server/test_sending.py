@@ -1,0 +1,109 @@
+"""Proves what a client gets while nothing happens, and what ends when it leaves: with a run that does what it is told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, MutableMapping
+from typing import Any
+
+import pytest
+
+from dslocal.server import sending
+from dslocal.server.faults import Fault
+from dslocal.server.sending import Late, Sending
+
+Step = float | Exception | str
+
+
+class Told:
+    """A run whose events are ``steps``: seconds of silence, texts, errors. ``closed`` says that it was ended."""
+
+    def __init__(self, *steps: Step) -> None:
+        self.steps, self.closed = steps, False
+
+    async def events(self) -> AsyncGenerator[list[Any]]:
+        try:
+            for step in self.steps:
+                if isinstance(step, Exception):
+                    raise step
+                if isinstance(step, str):
+                    yield [step]
+                else:
+                    await asyncio.sleep(step)
+        finally:
+            self.closed = True
+
+
+class Plain:
+    """A reply that passes texts on."""
+
+    def chunks(self, events: list[str]) -> list[bytes]:
+        return [event.encode() for event in events]
+
+    def collect(self, events: list[str]) -> None:
+        self.said = events
+
+    def whole(self) -> dict[str, Any]:
+        return {"said": self.said}
+
+    def last_chunk(self) -> bytes:
+        return b"usage;"
+
+
+def sent(run: Told, *, stream: bool = True, leaves_after: float = 60) -> list[MutableMapping[str, Any]]:
+    """The messages of one response to a client that leaves after so many seconds."""
+    found: list[MutableMapping[str, Any]] = []
+
+    async def receive() -> MutableMapping[str, Any]:
+        await asyncio.sleep(leaves_after)
+        return {"type": "http.disconnect"}
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        found.append(message)
+
+    made: Any = Sending
+    try:
+        asyncio.run(made(run, Plain(), stream=stream, usage=True)({}, receive, send))
+    finally:
+        assert run.closed
+    return found
+
+
+def body(messages: list[MutableMapping[str, Any]]) -> bytes:
+    return b"".join(message.get("body", b"") for message in messages)
+
+
+@pytest.fixture(autouse=True)
+def short_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sending, "SILENCE_S", 0.05)
+
+
+def test_silence_is_commented_on() -> None:
+    said = body(sent(Told(0.18, "a;", "b;")))
+    assert said.count(b": keep-alive\n\n") in (2, 3)
+    assert said.endswith(b"a;b;usage;data: [DONE]\n\n")
+
+
+def test_no_comment_without_silence() -> None:
+    assert body(sent(Told("a;", "b;"))) == b"a;b;usage;data: [DONE]\n\n"
+
+
+def test_an_error_before_anything_has_a_status_of_its_own() -> None:
+    with pytest.raises(Fault):
+        sent(Told(Fault(400, "no")))
+
+
+def test_an_error_later_is_told_in_the_stream() -> None:
+    with pytest.raises(Late, match="no"):
+        sent(Told("a;", Fault(503, "no", code="stopping")))
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("before", [(), ("a;",)])
+def test_who_leaves_ends_the_run(stream: bool, before: tuple[str, ...]) -> None:
+    with pytest.raises(ConnectionError):
+        sent(Told(*before, 30.0), stream=stream, leaves_after=0.02)
+
+
+def test_who_leaves_after_the_end_ends_nothing() -> None:
+    assert body(sent(Told("a"), stream=False, leaves_after=0)) == b'{"said":["a"]}'

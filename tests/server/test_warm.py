@@ -1,0 +1,133 @@
+"""Proves that ``dslocal ask`` uses a running server that holds its model, to the same words and figures, and does without it otherwise."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from running import Run
+from serving import Serving, serving
+
+from dslocal.gguf import fingerprint
+from dslocal.server.beacon import Beacon, lit, running
+
+ROUTE = "POST /dslocal/ask 200"
+SCHEMA = '{"type": "object", "properties": {"r": {"type": "integer"}}, "required": ["r"], "additionalProperties": false}'
+
+
+@pytest.fixture(scope="module")
+def own(home: Path, nano: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A home of its own, with nano converted."""
+    folder = tmp_path_factory.mktemp("warm")
+    (folder / "cache").symlink_to(home / "cache")
+    (folder / "schema.json").write_text(SCHEMA)
+    (folder / "grammar.gbnf").write_text('root ::= "yes" | "no"')
+    return Run(folder)
+
+
+@pytest.fixture(scope="module")
+def server(own: Run) -> Iterator[Serving]:
+    with serving(own.home, "--parallel", "2") as found:
+        yield found
+
+
+def uses(server: Serving) -> int:
+    return server.log.count(ROUTE)
+
+
+def without(said: Any, *names: str) -> Any:
+    if isinstance(said, dict):
+        return {key: without(value, *names) for key, value in said.items() if key not in names}
+    return [without(value, *names) for value in said] if isinstance(said, list) else said
+
+
+@pytest.mark.parametrize(
+    ("options", "answers"),
+    [
+        (["--seed", "5", "What is 47 × 86?"], 1),
+        (["--seed", "5", "--temperature", "1.3", "--max-tokens", "30", "Tell me a joke"], 1),
+        (["--seed", "6", "-s", "Be brief", "--stop", "Lima", "--top-k", "20", "--repeat-penalty", "1.1", "capital of peru"], 1),
+        (["--seed", "7", "--no-think", "--logprobs", "2", "hello"], 1),
+        (["--seed", "8", "--schema", "schema.json", "What is 3 + 4?"], 1),
+        (["--seed", "9", "--think-budget", "12", "What is 61 × 29?"], 1),
+        (["--seed", "3", "-n", "3", "--temperature", "1.2", "What is 12 + 30?"], 3),
+    ],
+)
+def test_the_same_in_json(own: Run, server: Serving, options: list[str], answers: int) -> None:
+    before = uses(server)
+    warm, cold = own("ask", "--json", *options), own("ask", "--json", "--cold", *options)
+    assert uses(server) - before == answers
+    assert (warm.returncode, warm.stderr) == (cold.returncode, cold.stderr)
+    found = json.loads(warm.stdout)
+    assert found["timings"]["load_s"] == 0
+    differing = ("timings", "cached_tokens") if answers > 1 else ("timings",)  # which place is free first is the server's matter
+    assert without(found, *differing) == without(json.loads(cold.stdout), *differing)
+
+
+def test_the_same_on_stdout_and_stderr(own: Run, server: Serving) -> None:
+    """Proves it for text as it comes, and for a vote."""
+    for options in (["--show-thinking"], ["-n", "4", "--vote"]):
+        before = uses(server)
+        warm, cold = (own("ask", *options, "--seed", "4", *more, "What is 31 + 57?") for more in ([], ["--cold"]))
+        assert uses(server) > before
+        assert warm.stdout == cold.stdout != b""
+        assert warm.stderr.splitlines()[:-1] == cold.stderr.splitlines()[:-1]  # the last line has the speed, or the agreement
+        assert (warm.returncode, cold.returncode) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    "options", [["--cold"], ["--ctx", "1024"], ["--kv", "q8_0"], ["--mtp", "off"], ["--n-gpu-layers", "0"], ["--grammar", "grammar.gbnf"]]
+)
+def test_what_it_cannot_know_is_done_here(own: Run, server: Serving, options: list[str]) -> None:
+    before = uses(server)
+    assert own("ask", *options, "--max-tokens", "60", "hello").returncode in (0, 5)
+    assert uses(server) == before
+
+
+def reply(listener: socket.socket, sent: bytes) -> None:
+    connection, _ = listener.accept()
+    with connection:
+        connection.recv(1 << 16)
+        connection.sendall(sent)
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
+PART = b'data: {"answer": "Hello", "sure": true}\n\n'
+REPLIES: dict[str, tuple[bytes, bool]] = {  # what comes, and whether the model is loaded here after all
+    "nothing": (b"", True),
+    "no HTTP": (b"go away\r\n\r\n", True),
+    "busy": (b"HTTP/1.1 429 Too Many Requests\r\nContent-Length: 2\r\n\r\n{}", True),
+    "no events": (HEAD + b"data: 7\n\n", True),
+    "an error": (HEAD + b'data: {"error": {"message": "no"}}\n\n', True),
+    "no turn": (HEAD + b"data: [DONE]\n\n", True),
+    "a turn that is none": (HEAD + b'data: {"turn": {"seed": "x"}}\n\n', True),
+    "the end in mid-answer": (HEAD + PART, False),
+}
+
+
+@pytest.mark.parametrize("wrong", REPLIES)
+def test_a_server_that_fails(own: Run, nano: Path, wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Proves that before the first word the answer comes from here, and that a half of one is no answer."""
+    monkeypatch.setenv("DSLOCAL_HOME", str(own.home))
+    sent, falls_back = REPLIES[wrong]
+    path = nano
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        found = Beacon(1, "127.0.0.1", listener.getsockname()[1], "nano", str(path.resolve()), fingerprint(path), "nano", 4096, "F16", "t")
+        thread = threading.Thread(target=reply, args=(listener, sent), daemon=True)
+        thread.start()
+        with lit(replace(found, pid=0)):
+            assert found.port in {each.port for each in running()}
+            done = own("ask", "--seed", "1", "What is 31 + 57?")
+        thread.join(timeout=10)
+    if falls_back:
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert b"88" in done.stdout
+    else:
+        assert (done.returncode, done.stdout) == (1, b"Hello\n")
+        assert done.stderr == b"dslocal: the dslocal serve that was answering went away (--cold loads the model here)\n"
