@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -145,7 +145,9 @@ def ask(
     said = asked.read(prompt, system, chosen, param or [], file or [])
     wanted = model or (chosen.model if chosen else None)
     runtime.greet(wanted)
-    path, header, spoken = runtime.prepare(wanted, family, remember=bool(model) and not dry_run)
+    warmly = not (cold or dry_run or grammar or kv or n_gpu_layers is not None or cpu_moe or mtp != "auto")
+    prepare = partial(runtime.prepare, wanted, family, remember=bool(model) and not dry_run)
+    path, header, spoken = prepare(known=warm.known if warmly else None)
     settings = runtime.settings_for(spoken.defaults, flags, chosen)
     pins = runtime.pins_for(header, ctx, kv, n_gpu_layers, cpu_moe, mtp)
     drawn = runtime.new_seed(seed)
@@ -175,11 +177,11 @@ def ask(
         else:
             _one(run, drawn, final=final, as_json=as_json)
 
-    if served := None if cold else warm.server_for(path, header, pins, form):
-        with suppress(warm.Unavailable):
-            draw(served, 0.0)
-            runtime.loaded(path)
+    if not header.tensors:  # a server knows the file, which was not read
+        if warm.answered(path, header, pins, draw):
             return
+        path, header, spoken = prepare()
+        pins = runtime.pins_for(header, ctx, kv, n_gpu_layers, cpu_moe, mtp)
     began = time.perf_counter()
     with runtime.running(path, header, pins) as context:
         draw(context, time.perf_counter() - began)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ..engine import Context, Model
 
 Flags = Mapping[str, float | list[str] | None]
+Known = Callable[[Path], tuple[GgufHeader, chat.Family] | None]
 LEAST_CTX = 512
 GREETED = "greeted"  # what is remembered once that was said
 
@@ -128,21 +129,26 @@ def context_source(header: GgufHeader, flag: int | None, planned: Plan) -> str:
     return "model" if planned.loading.n_ctx == header.of_arch("context_length") else "what fits this machine"
 
 
-def prepare(model: str | None, family: str | None = None, *, remember: bool = True) -> tuple[Path, GgufHeader, chat.Family]:
+def prepare(
+    model: str | None, family: str | None = None, *, remember: bool = True, known: Known | None = None
+) -> tuple[Path, GgufHeader, chat.Family]:
     """The GGUF file of ``model``, converted when need be, its header and its family, which ``family`` may force.
 
-    ``remember`` makes it the one used last, once it is loaded. From here on the command runs in a child process: see :mod:`.watched`.
+    ``known`` may know the short values of the header, and the family, without the file being read. ``remember`` makes it the one used
+    last, once it is loaded. From here on the command runs in a child process: see :mod:`.watched`.
     """
     watched.go_on_in_a_child()
     name = named_model(model)
     with progress.display(name or models.last_used() or models.DEFAULT) as shown:
         path = models.ready(name, on_progress=shown.converted)
-    header = parts_of(path)[1]
     watched.about(path.name)
-    recognised = chat.recognise(header, family)
-    _refuse_nonsense(header, path)
     if model and remember:
         _asked_for[path] = model
+    if known and (found := known(path)):
+        return path, found[0], chat.family_named(family) if family else found[1]
+    header = parts_of(path)[1]
+    recognised = chat.recognise(header, family)
+    _refuse_nonsense(header, path)
     return path, header, recognised.family
 
 

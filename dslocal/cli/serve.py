@@ -88,7 +88,7 @@ def serve(
     from ..server import listening
     from ..server.app import Server
     from ..server.asked import Served
-    from ..server.beacon import Beacon, lit, new_token
+    from ..server.beacon import Beacon, lit, new_token, short
     from ..server.guard import Guard
     from ..server.metrics import Metrics
     from ..server.work import Desk
@@ -110,9 +110,8 @@ def serve(
         guard = Guard(key, hosts, frozenset(allow_origin or []), exposed, largest, own=token)
         desk = Desk(places, queue)
         server = Server(served, desk, guard, Metrics(desk), _silent if quiet else _log, log_prompts)
-        stack.enter_context(
-            lit(Beacon(os.getpid(), host, port, name, str(path.resolve()), identity, spoken.name, context.n_ctx, context.kv_type, token))
-        )
+        where, what = (host, port, name, str(path.resolve())), (spoken.name, context.n_ctx, context.kv_type)
+        stack.enter_context(lit(Beacon(os.getpid(), *where, identity, *what, token, short(header), header.data_start)))
 
         def ready() -> None:
             at = f"http://{f'[{host}]' if ':' in host else host}:{port}/v1"

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 CONNECT_S = 2.0
 LONGEST = 64 << 20  # bytes of one event
 ROUTE = "/dslocal/ask"
+USUAL_KV = "F16"  # what a context has unless told otherwise, or memory is short
 
 
 class Unavailable(Exception):
@@ -115,20 +116,36 @@ class WarmSession:
         yield from _read(response)
 
 
-def server_for(path: Path, header: GgufHeader, pins: Pins, form: chat.Form | None) -> Warm | None:
-    """A server that would answer as a context with ``pins`` would; None without one, or where the user decided on what it cannot know."""
+def answered(path: Path, header: GgufHeader, pins: Pins, draw: Callable[[Warm, float], None]) -> bool:
+    """Whether ``draw`` had its answers from a server; it is told that loading took no time."""
+    try:
+        draw(server_for(path, header, pins), 0.0)
+    except Unavailable:
+        return False
+    runtime.loaded(path)
+    return True
+
+
+def server_for(path: Path, header: GgufHeader, pins: Pins) -> Warm:
+    """A server that would answer as a context with ``pins`` would, in which the context alone is decided. Raises Unavailable."""
     from ..server import beacon
 
-    if form and form.schema is None:  # a grammar is kept as it was compiled, not as it was written
-        return None
-    if any(value is not None for value in (pins.n_gpu_layers, pins.cpu_moe_layers, pins.mtp, pins.sidecar)):
-        return None
-    kv_type = pins.kv_type.name if pins.kv_type is not None else "F16"
     resolved = str(path.resolve())
     for found in beacon.running():
         enough = found.n_ctx == pins.n_ctx if pins.n_ctx else found.n_ctx >= runtime.wanted_context(header, pins)
-        if found.path == resolved and found.kv_type == kv_type and enough:
-            return Warm(found, path) if fingerprint(path, header) == found.fingerprint else None
+        if found.path == resolved and found.kv_type == USUAL_KV and enough and fingerprint(path, header) == found.fingerprint:
+            return Warm(found, path)
+    raise Unavailable
+
+
+def known(path: Path) -> tuple[GgufHeader, chat.Family] | None:
+    """What a server knows of the file at ``path``, for :func:`dslocal.cli.runtime.prepare`."""
+    from ..server import beacon
+
+    resolved = str(path.resolve())
+    for found in beacon.running():
+        if found.path == resolved and found.family in chat.FAMILIES and fingerprint(path, found.header) == found.fingerprint:
+            return found.header, chat.FAMILIES[found.family]
     return None
 
 

@@ -14,16 +14,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from .. import hub
+from ..gguf import GgufHeader
 
 FOLDER = "servers"
+SHORT = 200  # characters of a value
 
 
 @dataclass(frozen=True)
 class Beacon:
     """``fingerprint`` is the model file's (:func:`dslocal.gguf.fingerprint`), ``token`` what
-    the server asks of those who found it this way."""
+    the server asks of those who found it this way. ``metadata`` are the short values of the file's header, which ends at ``data_start``:
+    reading all of a large one takes longer than many an answer."""
 
     pid: int
     host: str
@@ -35,6 +39,18 @@ class Beacon:
     n_ctx: int
     kv_type: str
     token: str
+    metadata: dict[str, Any]
+    data_start: int
+
+    @property
+    def header(self) -> GgufHeader:
+        """The file's header as far as it is known here: without tensors and vocabulary."""
+        return GgufHeader(3, dict(self.metadata), (), self.data_start)
+
+
+def short(header: GgufHeader) -> dict[str, Any]:
+    """The metadata that a note holds."""
+    return {key: value for key, value in header.metadata.items() if not isinstance(value, list) and len(str(value)) <= SHORT}
 
 
 def new_token() -> str:

@@ -14,8 +14,8 @@ import pytest
 from running import Run
 from serving import Serving, serving
 
-from dslocal.gguf import fingerprint
-from dslocal.server.beacon import Beacon, lit, running
+from dslocal.gguf import fingerprint, read_header
+from dslocal.server.beacon import Beacon, lit, running, short
 
 ROUTE = "POST /dslocal/ask 200"
 SCHEMA = '{"type": "object", "properties": {"r": {"type": "integer"}}, "required": ["r"], "additionalProperties": false}'
@@ -116,9 +116,9 @@ def test_a_server_that_fails(own: Run, nano: Path, wrong: str, monkeypatch: pyte
     """Proves that before the first word the answer comes from here, and that a half of one is no answer."""
     monkeypatch.setenv("DSLOCAL_HOME", str(own.home))
     sent, falls_back = REPLIES[wrong]
-    path = nano
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        found = Beacon(1, "127.0.0.1", listener.getsockname()[1], "nano", str(path.resolve()), fingerprint(path), "nano", 4096, "F16", "t")
+        header, place = read_header(nano), ("127.0.0.1", listener.getsockname()[1], "nano", str(nano.resolve()))
+        found = Beacon(1, *place, fingerprint(nano), "nano", 4096, "F16", "t", short(header), header.data_start)
         thread = threading.Thread(target=reply, args=(listener, sent), daemon=True)
         thread.start()
         with lit(replace(found, pid=0)):
