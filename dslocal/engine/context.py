@@ -21,6 +21,7 @@ from .interrupt import AbortFlag
 from .model import Model
 from .params import context_params
 
+STEP = 128  # tokens evaluated at a time on the CPU: no slower than 512, and Ctrl-C waits for a node of a graph that is a quarter of it
 SMALL = 64 << 20  # bytes of weights below which one thread is best
 
 
@@ -44,7 +45,8 @@ class Context:
         """As ``loading`` says; a number alone is positions of context. Raises OutOfMemoryError when llama.cpp cannot have the memory."""
         if isinstance(loading, int):
             loading = Loading(loading)
-        self.model, self.n_ctx, self.step = model, loading.n_ctx, loading.n_batch
+        self.model, self.n_ctx = model, loading.n_ctx
+        self.step = loading.n_batch if loading.n_gpu_layers else min(loading.n_batch, STEP)
         self.kv_type, self.flash_attn = loading.kv_type.name, loading.flash_attn
         self.ids: list[int] = []
         self.follower: Follower | None = None

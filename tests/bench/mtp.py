@@ -1,6 +1,6 @@
 """What drafting with the MTP layer gains, beside llama-server on the same files: nano with a big model's memory traffic, and bare nano.
 
-    python tests/bench/mtp.py [--questions 50] [--python PYTHON] [--ballast FOLDER] [--server LLAMA-SERVER] [--gpu]
+    python tests/bench/mtp.py [--questions 50] [--python PYTHON] [--ballast FOLDER] [--server LLAMA-SERVER] [--temperature T] [--gpu]
 
 The model is made here (tests/nano/ballast.py, which needs torch: PYTHON is an interpreter that has it, FOLDER a checkpoint that was made
 before), as Q8_0 and as Q4_K_M. Every question is asked in all ways one after the other, so that other work on the machine slows all of
@@ -169,7 +169,7 @@ def measure_ballast(args: argparse.Namespace, loading: Loading, file: Path, quan
             for most in (1, 3):
                 options = (*place, "--spec-type", "draft-mtp", "--spec-draft-n-max", str(most))
                 asks[f"llama-server, draft-mtp {most}"] = stack.enter_context(server(args.server, file, *options))
-        for temperature in (0.0, 0.6):
+        for temperature in args.temperature or (0.0, 0.6):
             ways = [Way(name, ask) for name, ask in asks.items() if temperature == 0 or name.startswith("dslocal")]
             play(ways, asked, temperature)
             report(ways, asked, f"nano with ballast, {quant} ({file.stat().st_size / 1e6:,.0f} MB), temperature {temperature:g}")
@@ -201,6 +201,7 @@ def main() -> None:
     parser.add_argument("--ballast", type=Path)
     parser.add_argument("--server", type=Path)
     parser.add_argument("--only", choices=["bare", *MIN_GAIN])
+    parser.add_argument("--temperature", type=float, action="append", help="0 and 0.6 unless told")
     parser.add_argument("--gpu", action="store_true", help="all layers on the GPU")
     args = parser.parse_args()
     loading = ON_GPU if args.gpu else ON_CPU
