@@ -29,6 +29,9 @@ MOST_PLACES = 64
 KEY_VARIABLE = "DSLOCAL_API_KEY"
 LEAST_KEY = 8  # characters
 
+ROOM_FOR_TOOLS = 16_384  # tokens; Open WebUI 0.12 describes its tools in 11,000 of every prompt
+WITHOUT_TOOLS = """DEFAULT_MODEL_METADATA='{"capabilities": {"builtin_tools": false}}'"""
+
 
 def serve(
     model: ModelArgument = None,
@@ -119,6 +122,10 @@ def serve(
             print(f"dslocal: {name} at {at}: {each} {context.n_ctx:,} tokens", file=sys.stderr, flush=True)
             if open_webui:
                 _print_open_webui(at.replace("0.0.0.0", "127.0.0.1"), api_key, key)  # noqa: S104
+                if context.n_ctx < ROOM_FOR_TOOLS:
+                    print(
+                        f"dslocal: Open WebUI's own tools fill this context; {WITHOUT_TOOLS} leaves them out", file=sys.stderr, flush=True
+                    )
 
         listening.serve(server, listener, grace_s=grace, ready=ready)
         desk.threads.shutdown()
@@ -207,10 +214,12 @@ def _own_names(exposed: bool) -> list[str]:
     return [socket.gethostname()] if exposed else []
 
 
-def _print_open_webui(at: str, file: Path | None, key: str | None) -> None:
-    """The lines for a shell; the key itself is not in them."""
+def _print_open_webui(at: str, file: Path | None, key: str | None, n_ctx: int) -> None:
+    """The lines for a shell; the key itself is not in them. On stderr, what a small context needs besides."""
     shown = "none" if key is None else f'"$(cat {file})"' if file else f'"${KEY_VARIABLE}"'
     print(f"export OPENAI_API_BASE_URL={at}\nexport OPENAI_API_KEY={shown}\nopen-webui serve", flush=True)
+    if n_ctx < ROOM_FOR_TOOLS:
+        print(f"dslocal: Open WebUI's own tools fill this context; {WITHOUT_TOOLS} leaves them out", file=sys.stderr, flush=True)
 
 
 def _log(line: str) -> None:

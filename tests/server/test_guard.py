@@ -110,6 +110,7 @@ def test_nothing_secret_is_logged_and_open_webui_is_told_how(guarded: Serving, h
     assert lines[0] == f"export OPENAI_API_BASE_URL=http://127.0.0.1:{guarded.port}/v1\n"
     assert lines[1].startswith('export OPENAI_API_KEY="$(cat ')
     assert lines[2] == "open-webui serve\n"
+    assert "Open WebUI's own tools fill this context" in guarded.log
     assert KEY not in "".join(lines)
 
 
