@@ -121,11 +121,7 @@ def serve(
             each = f"{len(places)} answers at once, each with a context of" if len(places) > 1 else "one answer at a time, in a context of"
             print(f"dslocal: {name} at {at}: {each} {context.n_ctx:,} tokens", file=sys.stderr, flush=True)
             if open_webui:
-                _print_open_webui(at.replace("0.0.0.0", "127.0.0.1"), api_key, key)  # noqa: S104
-                if context.n_ctx < ROOM_FOR_TOOLS:
-                    print(
-                        f"dslocal: Open WebUI's own tools fill this context; {WITHOUT_TOOLS} leaves them out", file=sys.stderr, flush=True
-                    )
+                _print_open_webui(at.replace("0.0.0.0", "127.0.0.1"), api_key, key, context.n_ctx)  # noqa: S104
 
         listening.serve(server, listener, grace_s=grace, ready=ready)
         desk.threads.shutdown()
