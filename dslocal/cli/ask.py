@@ -147,7 +147,8 @@ def ask(
     runtime.greet(wanted)
     warmly = not (cold or dry_run or grammar or kv or n_gpu_layers is not None or cpu_moe or mtp != "auto")
     prepare = partial(runtime.prepare, wanted, family, remember=bool(model) and not dry_run)
-    path, header, spoken = prepare(known=warm.known if warmly else None)
+    search = warm.Search()
+    path, header, spoken = prepare(known=search.known if warmly else None)
     settings = runtime.settings_for(spoken.defaults, flags, chosen)
     pins = runtime.pins_for(header, ctx, kv, n_gpu_layers, cpu_moe, mtp)
     drawn = runtime.new_seed(seed)
@@ -177,10 +178,10 @@ def ask(
         else:
             _one(run, drawn, final=final, as_json=as_json)
 
-    if not header.tensors:  # a server knows the file, which was not read
-        if warm.answered(path, header, pins, draw):
+    if search.found:
+        if search.answered(path, pins, draw):
             return
-        path, header, spoken = prepare()
+        path, header, spoken = prepare()  # the whole header, which was not read so far
         pins = runtime.pins_for(header, ctx, kv, n_gpu_layers, cpu_moe, mtp)
     began = time.perf_counter()
     with runtime.running(path, header, pins) as context:

@@ -29,6 +29,7 @@ MOST_PLACES = 64
 KEY_VARIABLE = "DSLOCAL_API_KEY"
 LEAST_KEY = 8  # characters
 
+EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where this machine itself finds what listens there
 ROOM_FOR_TOOLS = 16_384  # tokens; Open WebUI 0.12 describes its tools in 11,000 of every prompt
 WITHOUT_TOOLS = """DEFAULT_MODEL_METADATA='{"capabilities": {"builtin_tools": false}}'"""
 
@@ -113,15 +114,15 @@ def serve(
         guard = Guard(key, hosts, frozenset(allow_origin or []), exposed, largest, own=token)
         desk = Desk(places, queue)
         server = Server(served, desk, guard, Metrics(desk), _silent if quiet else _log, log_prompts)
-        where, what = (host, port, name, str(path.resolve())), (spoken.name, context.n_ctx, context.kv_type)
+        near = EVERYWHERE.get(host, host)
+        where, what = (near, port, name, str(path.resolve())), (spoken.name, context.n_ctx, context.kv_type)
         stack.enter_context(lit(Beacon(os.getpid(), *where, identity, *what, token, short(header), header.data_start)))
 
         def ready() -> None:
-            at = f"http://{f'[{host}]' if ':' in host else host}:{port}/v1"
             each = f"{len(places)} answers at once, each with a context of" if len(places) > 1 else "one answer at a time, in a context of"
-            print(f"dslocal: {name} at {at}: {each} {context.n_ctx:,} tokens", file=sys.stderr, flush=True)
+            print(f"dslocal: {name} at {_address(host, port)}: {each} {context.n_ctx:,} tokens", file=sys.stderr, flush=True)
             if open_webui:
-                _print_open_webui(at.replace("0.0.0.0", "127.0.0.1"), api_key, key, context.n_ctx)  # noqa: S104
+                _print_open_webui(_address(near, port), api_key, key, context.n_ctx)
 
         listening.serve(server, listener, grace_s=grace, ready=ready)
         desk.threads.shutdown()
@@ -208,6 +209,10 @@ def _own_names(exposed: bool) -> list[str]:
     import socket
 
     return [socket.gethostname()] if exposed else []
+
+
+def _address(host: str, port: int) -> str:
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}/v1"
 
 
 def _print_open_webui(at: str, file: Path | None, key: str | None, n_ctx: int) -> None:

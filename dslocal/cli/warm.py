@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ..server.beacon import Beacon
 
 CONNECT_S = 2.0
+SILENT_S = 30.0  # a server that lives says so every 5, however long the prompt is
 LONGEST = 64 << 20  # bytes of one event
 ROUTE = "/dslocal/ask"
 USUAL_KV = "F16"  # what a context has unless told otherwise, or memory is short
@@ -93,7 +94,7 @@ class WarmSession:
             raise EngineError("the dslocal serve that was answering went away", hint="--cold loads the model here") from e
 
     def _events(self, connection: HTTPConnection, text: str, seed: int) -> Iterator[dict[str, Any]]:
-        """What the server says. Raises Unavailable when it declines."""
+        """What the server says. Raises ConnectionRefusedError when it declines."""
         body = {
             "fingerprint": self.beacon.fingerprint,
             "family": self.family.name,
@@ -109,44 +110,43 @@ class WarmSession:
         headers = {"Authorization": f"Bearer {self.beacon.token}", "Content-Type": "application/json"}
         connection.request("POST", ROUTE, json.dumps(body).encode(), headers)
         if connection.sock:
-            connection.sock.settimeout(None)  # a long prompt takes as long as it takes; keep-alive comments come meanwhile
+            connection.sock.settimeout(SILENT_S)
         response = connection.getresponse()
         if response.status != 200:
-            raise Unavailable
+            raise ConnectionRefusedError
         yield from _read(response)
 
 
-def answered(path: Path, header: GgufHeader, pins: Pins, draw: Callable[[Warm, float], None]) -> bool:
-    """Whether ``draw`` had its answers from a server; it is told that loading took no time."""
-    try:
-        draw(server_for(path, header, pins), 0.0)
-    except Unavailable:
-        return False
-    runtime.loaded(path)
-    return True
+@dataclass
+class Search:
+    """For a running server that holds the file in question. ``found`` is the one, once :meth:`known` was asked."""
 
+    found: Beacon | None = None
 
-def server_for(path: Path, header: GgufHeader, pins: Pins) -> Warm:
-    """A server that would answer as a context with ``pins`` would, in which the context alone is decided. Raises Unavailable."""
-    from ..server import beacon
+    def known(self, path: Path) -> tuple[GgufHeader, chat.Family] | None:
+        """What a server knows of the file at ``path``, for :func:`dslocal.cli.runtime.prepare`."""
+        from ..server import beacon
 
-    resolved = str(path.resolve())
-    for found in beacon.running():
-        enough = found.n_ctx == pins.n_ctx if pins.n_ctx else found.n_ctx >= runtime.wanted_context(header, pins)
-        if found.path == resolved and found.kv_type == USUAL_KV and enough and fingerprint(path, header) == found.fingerprint:
-            return Warm(found, path)
-    raise Unavailable
+        resolved = str(path.resolve())
+        for each in beacon.running():
+            if each.path == resolved and each.family in chat.FAMILIES and fingerprint(path, each.header) == each.fingerprint:
+                self.found = each
+                return each.header, chat.FAMILIES[each.family]
+        return None
 
-
-def known(path: Path) -> tuple[GgufHeader, chat.Family] | None:
-    """What a server knows of the file at ``path``, for :func:`dslocal.cli.runtime.prepare`."""
-    from ..server import beacon
-
-    resolved = str(path.resolve())
-    for found in beacon.running():
-        if found.path == resolved and found.family in chat.FAMILIES and fingerprint(path, found.header) == found.fingerprint:
-            return found.header, chat.FAMILIES[found.family]
-    return None
+    def answered(self, path: Path, pins: Pins, draw: Callable[[Warm, float], None]) -> bool:
+        """Whether ``draw`` had its answers from the server; it is told that loading took no time. ``pins`` may decide on the context."""
+        found = self.found
+        if found is None or found.kv_type != USUAL_KV:
+            return False
+        if found.n_ctx != pins.n_ctx if pins.n_ctx else found.n_ctx < runtime.wanted_context(found.header, pins):
+            return False
+        try:
+            draw(Warm(found, path), 0.0)
+        except Unavailable:
+            return False
+        runtime.loaded(path)
+        return True
 
 
 def _read(response: HTTPResponse) -> Iterator[dict[str, Any]]:

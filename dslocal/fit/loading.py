@@ -32,6 +32,18 @@ class Loading:
     mtp: bool = False
     n_seq: int = 1
 
+    def as_json(self) -> dict[str, int | str | bool]:
+        """What ``--json`` says of it."""
+        return {
+            "n_ctx": self.n_ctx,
+            "kv_type": self.kv_type.name.lower(),
+            "n_ubatch": self.n_ubatch,
+            "flash_attn": self.flash_attn,
+            "n_gpu_layers": self.n_gpu_layers,
+            "cpu_moe_layers": self.cpu_moe_layers,
+            "load_mode": self.load_mode,
+        }
+
     @property
     def n_batch(self) -> int:
         """Tokens that are evaluated at a time: between two reports of progress."""

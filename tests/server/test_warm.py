@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,11 @@ import pytest
 from running import Run
 from serving import Serving, serving
 
+from dslocal import chat
 from dslocal.gguf import fingerprint, read_header
+from dslocal.outcome import FinishReason
 from dslocal.server.beacon import Beacon, lit, running, short
+from dslocal.server.turns import turn_as_json
 
 ROUTE = "POST /dslocal/ask 200"
 SCHEMA = '{"type": "object", "properties": {"r": {"type": "integer"}}, "required": ["r"], "additionalProperties": false}'
@@ -90,19 +93,37 @@ def test_what_it_cannot_know_is_done_here(own: Run, server: Serving, options: li
     assert uses(server) == before
 
 
-def reply(listener: socket.socket, sent: bytes) -> None:
-    connection, _ = listener.accept()
-    with connection:
-        connection.recv(1 << 16)
-        connection.sendall(sent)
+@contextlib.contextmanager
+def impostor(own: Run, nano: Path, *replies: bytes) -> Iterator[None]:
+    """A server that holds nano by its note, and sends ``replies``, one for each connection."""
+
+    def reply() -> None:
+        for sent in replies:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(1 << 16)
+                connection.sendall(sent)
+
+    header = read_header(nano)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        place = ("127.0.0.1", listener.getsockname()[1], "nano", str(nano.resolve()))
+        note = Beacon(0, *place, fingerprint(nano), "nano", 4096, "F16", "t", short(header), header.data_start)
+        thread = threading.Thread(target=reply, daemon=True)
+        thread.start()
+        with lit(note):
+            assert note.port in {each.port for each in running()}
+            yield
+        thread.join(timeout=10)
+        assert not thread.is_alive(), "it was not asked"
 
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
+NOT_NOW = b"HTTP/1.1 429 Too Many Requests\r\nContent-Length: 2\r\n\r\n{}"
 PART = b'data: {"answer": "Hello", "sure": true}\n\n'
 REPLIES: dict[str, tuple[bytes, bool]] = {  # what comes, and whether the model is loaded here after all
     "nothing": (b"", True),
     "no HTTP": (b"go away\r\n\r\n", True),
-    "busy": (b"HTTP/1.1 429 Too Many Requests\r\nContent-Length: 2\r\n\r\n{}", True),
+    "busy": (NOT_NOW, True),
     "no events": (HEAD + b"data: 7\n\n", True),
     "an error": (HEAD + b'data: {"error": {"message": "no"}}\n\n', True),
     "no turn": (HEAD + b"data: [DONE]\n\n", True),
@@ -111,23 +132,28 @@ REPLIES: dict[str, tuple[bytes, bool]] = {  # what comes, and whether the model 
 }
 
 
+GONE = b"dslocal: the dslocal serve that was answering went away (--cold loads the model here)\n"
+
+
 @pytest.mark.parametrize("wrong", REPLIES)
 def test_a_server_that_fails(own: Run, nano: Path, wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Proves that before the first word the answer comes from here, and that a half of one is no answer."""
     monkeypatch.setenv("DSLOCAL_HOME", str(own.home))
     sent, falls_back = REPLIES[wrong]
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        header, place = read_header(nano), ("127.0.0.1", listener.getsockname()[1], "nano", str(nano.resolve()))
-        found = Beacon(1, *place, fingerprint(nano), "nano", 4096, "F16", "t", short(header), header.data_start)
-        thread = threading.Thread(target=reply, args=(listener, sent), daemon=True)
-        thread.start()
-        with lit(replace(found, pid=0)):
-            assert found.port in {each.port for each in running()}
-            done = own("ask", "--seed", "1", "What is 31 + 57?")
-        thread.join(timeout=10)
+    with impostor(own, nano, sent):
+        done = own("ask", "--seed", "1", "What is 31 + 57?")
     if falls_back:
         assert (done.returncode, done.stderr) == (0, b"")
         assert b"88" in done.stdout
     else:
         assert (done.returncode, done.stdout) == (1, b"Hello\n")
-        assert done.stderr == b"dslocal: the dslocal serve that was answering went away (--cold loads the model here)\n"
+        assert done.stderr == GONE
+
+
+def test_a_server_that_declines_the_second_answer(own: Run, nano: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Proves that the first, which is printed, is not drawn and printed again."""
+    monkeypatch.setenv("DSLOCAL_HOME", str(own.home))
+    turn = json.dumps({"turn": turn_as_json(chat.Turn(1, answer="Hello", finish_reason=FinishReason.STOP))}).encode()
+    with impostor(own, nano, HEAD + PART + b"data: " + turn + b"\n\ndata: [DONE]\n\n", NOT_NOW):
+        done = own("ask", "-n", "2", "--seed", "1", "What is 31 + 57?")
+    assert (done.returncode, done.stdout, done.stderr) == (1, b"Hello\n---\n", GONE)
