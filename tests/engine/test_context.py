@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import signal
-import subprocess
-import sys
 import threading
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+from endless import stopped
 from numpy.typing import NDArray
 from running import Run, python
 
@@ -20,7 +17,6 @@ from dslocal.errors import EngineError
 
 Floats = NDArray[np.float32]
 PROMPT = "<｜begin▁of▁sentence｜>", "<｜User｜>", "What is 47 × 86?", "<｜Assistant｜>", "<think>", "\n"
-SECONDS_TO_STOP = 0.2
 LOGITS = 0.25  # how far logits may differ when the same ids were evaluated in other batches (Q8_0 activations, ids that mean nothing)
 
 
@@ -150,46 +146,9 @@ def test_in_a_thread_there_is_no_ctrl_c_but_all_else_works(model: Model, context
     assert came[0].endswith("4042.")
 
 
-ENDLESS = """
-import sys, time
-from pathlib import Path
-from dslocal.engine import Context, Generation, Model, Sampler
-
-def ids_of(model, question):
-    special = model.special
-    return [special("<｜begin▁of▁sentence｜>"), special("<｜User｜>"), *model.encode(question), special("<｜Assistant｜>"),
-            special("<think>"), *model.encode("\\n")]
-
-with Model(Path(sys.argv[1])) as model, Context(model, 4096) as context:
-    short, long = ids_of(model, "What is 47 × 86?"), [ids_of(model, f"{n} " * 1300) for n in (47, 86)]
-    try:
-        print("started", flush=True)
-        for seed in range(1 << 30):
-            prompt, max_tokens = (long[seed % 2], 1) if sys.argv[2] == "prefill" else (short, 4000)
-            for token in Generation(context, prompt, Sampler(0.6, 0.95, seed), max_tokens=max_tokens):
-                pass
-    except KeyboardInterrupt:
-        print("interrupted", flush=True)
-    generation = Generation(context, short, Sampler(0.6, 0.95, 1), max_tokens=4000)
-    print(b"".join(map(model.piece, generation)).decode().replace("\\n", " "), flush=True)
-"""
-
-
 @pytest.mark.parametrize("work", ["prefill", "generation"])
 def test_ctrl_c_stops_at_once_and_the_context_lives(run: Run, nano: Path, work: str) -> None:
-    command = [sys.executable, "-P", "-c", ENDLESS, str(nano), work]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=run.env(), text=True) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        assert process.stdout.readline() == "started\n"
-        time.sleep(0.3)
-        sent = time.monotonic()
-        process.send_signal(signal.SIGINT)
-        assert process.stdout.readline() == "interrupted\n"
-        assert time.monotonic() - sent < SECONDS_TO_STOP
-        assert process.stdout.readline().endswith("The answer is 4042.\n")
-        assert process.wait(30) == 0
-        assert process.stderr.read() == ""
+    assert stopped(nano, run.env(), work).endswith("The answer is 4042.\n")
 
 
 LOADING = """

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from endless import stopped
 from running import Run
 from speculating import QUESTION, generate, prompt_ids
 
@@ -25,7 +22,6 @@ from dslocal.fit.footprint import footprint
 from dslocal.fit.loading import Loading
 from dslocal.ggml import GgmlType
 
-SECONDS_TO_STOP = 0.2
 LOADING = Loading(4096, n_outputs=4, mtp=True)
 
 
@@ -175,51 +171,11 @@ def test_interrupted_while_following_a_prompt(model: Model, context: Context) ->
     assert share(context, prompt) > 0.85
 
 
-ENDLESS = """
-import sys
-from pathlib import Path
-from dslocal.engine import Context, Generation, Model, Sampler
-from dslocal.engine.draft import speculate
-from dslocal.fit.loading import Loading
-from speculating import prompt_ids
-
-loading = Loading(4096, n_outputs=4, mtp=True)
-with Model(Path(sys.argv[1]), loading) as model, Context(model, loading) as context:
-    speculation = speculate(context, "on")
-    short, long = prompt_ids(model), [prompt_ids(model, f"{n} " * 1300) for n in (47, 86)]
-    list(Generation(context, short, Sampler(0.6, 0.95, 1), max_tokens=40))
-    try:
-        print("started", flush=True)
-        for seed in range(1 << 30):
-            prompt, max_tokens = (long[seed % 2], 2) if sys.argv[2] == "prefill" else (short, 4000)
-            for token in Generation(context, prompt, Sampler(0.6, 0.95, seed), max_tokens=max_tokens):
-                pass
-    except KeyboardInterrupt:
-        print("interrupted", flush=True)
-    generation = Generation(context, short, Sampler(0.6, 0.95, 1), max_tokens=4000)
-    text = b"".join(map(model.piece, generation)).decode().replace("\\n", " ")
-    print(speculation.error, generation.accepted > 0.5 * generation.drafted, text, flush=True)
-"""
-
-
-@pytest.mark.parametrize("work", ["prefill", "drafting"])
+@pytest.mark.parametrize("work", ["prefill", "generation"])
 def test_ctrl_c_stops_at_once_and_both_contexts_live(run: Run, nano: Path, work: str) -> None:
-    command = [sys.executable, "-P", "-c", ENDLESS, str(nano), work]
-    env = run.env({"PYTHONPATH": str(Path(__file__).parents[1])})
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env, text=True) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        assert process.stdout.readline() == "started\n"
-        time.sleep(0.3)
-        sent = time.monotonic()
-        process.send_signal(signal.SIGINT)
-        assert process.stdout.readline() == "interrupted\n"
-        assert time.monotonic() - sent < SECONDS_TO_STOP
-        said = process.stdout.readline()
-        assert said.startswith("None True ")
-        assert said.endswith("The answer is 4042.\n")
-        assert process.wait(30) == 0
-        assert process.stderr.read() == ""
+    said = stopped(nano, run.env(), work, drafting=True)
+    assert said.startswith("None True ")
+    assert said.endswith("The answer is 4042.\n")
 
 
 def test_the_question_is_what_nano_knows(model: Model) -> None:
