@@ -1,8 +1,9 @@
 """dslocal.convert: a DeepSeek safetensors checkpoint to one quantized GGUF in a single pass.
 
-Headers first, the whole output laid out from them, then workers that read, dequantize, quantize and write one slab at a time:
-no torch, no intermediate file, memory that does not grow with the model. It knows safetensors and GGUF; it does not know
-chats, terminals or the network (it is handed a :class:`Source` that opens shards by name).
+Headers first, the whole output laid out from them, then workers that read, dequantize, quantize and
+write one slab at a time: no torch, no intermediate file, memory that does not grow with the model.
+It knows safetensors and GGUF; it does not know chats, terminals or the network (it is handed a
+:class:`Source` that opens shards by name).
 """
 
 from .. import ggml

@@ -1,4 +1,6 @@
-"""A checkpoint as its headers describe it: configuration, tokenizer files, and every tensor's place. No weights are read."""
+"""A checkpoint as its headers describe it: configuration, tokenizer files, and every tensor's
+place. No weights are read.
+"""
 
 from __future__ import annotations
 
@@ -39,10 +41,16 @@ class Checkpoint:
         """Raises CheckpointError unless there is a tensor of that name and shape."""
         tensor = self.tensor(name)
         if tensor.shape != shape:
-            raise CheckpointError(f"is {list(tensor.shape)}; config.json makes it {list(shape)}", file=tensor.file, tensor=name)
+            raise CheckpointError(
+                f"is {list(tensor.shape)}; config.json makes it {list(shape)}",
+                file=tensor.file,
+                tensor=name,
+            )
 
     def require_each(self, pattern: str, count: int, shape: tuple[int, ...]) -> Iterator[str]:
-        """The names of ``count`` tensors that ``pattern`` makes of ``{e}``, each required as it comes: config.json may claim any number."""
+        """The names of ``count`` tensors that ``pattern`` makes of ``{e}``, each required as it
+        comes: config.json may claim any number.
+        """
         for e in range(count):
             name = pattern.format(e=e)
             self.require(name, shape)
@@ -54,7 +62,9 @@ class Checkpoint:
         name = tensor.name + SCALE_SUFFIX
         scale = self.tensors.get(name)
         if scale is None:
-            raise CheckpointError(f"is FP8 and its {SCALE_SUFFIX} is missing", file=tensor.file, tensor=tensor.name)
+            raise CheckpointError(
+                f"is FP8 and its {SCALE_SUFFIX} is missing", file=tensor.file, tensor=tensor.name
+            )
         expected = (-(-tensor.shape[0] // rows), -(-tensor.shape[1] // cols))
         if scale.shape != expected or scale.dtype != "F32":
             raise CheckpointError(
@@ -66,7 +76,9 @@ class Checkpoint:
 
 
 def open_checkpoint(source: Source) -> Checkpoint:
-    """Reads every header of ``source`` and checks them against each other. Raises CheckpointError."""
+    """Reads every header of ``source`` and checks them against each other. Raises
+    CheckpointError.
+    """
     config = Config(read_json(source, "config.json"), "config.json")
     listed: dict[str, str] = {}
     if source.exists(INDEX):
@@ -75,7 +87,9 @@ def open_checkpoint(source: Source) -> Checkpoint:
     else:
         shards = (SINGLE,)
     if len(shards) > MAX_SHARDS:
-        raise CheckpointError(f"lists {len(shards):,} shards; more than {MAX_SHARDS:,} cannot be right", file=INDEX)
+        raise CheckpointError(
+            f"lists {len(shards):,} shards; more than {MAX_SHARDS:,} cannot be right", file=INDEX
+        )
     for shard in shards:
         if not source.exists(shard):
             source.open(shard).close()  # which says why not
@@ -98,12 +112,16 @@ def read_json(source: Source, file: str) -> dict[str, Any]:
     limit = MAX_JSON.get(file, 4 << 20)
     size = source.size(file)
     if size > limit:  # before it is opened, which may be to fetch it
-        raise CheckpointError(f"is {size:,} bytes long; more than {limit:,} cannot be right", file=file)
+        raise CheckpointError(
+            f"is {size:,} bytes long; more than {limit:,} cannot be right", file=file
+        )
     with source.open(file) as opened:
         try:
             data = opened.read(size)
             value = json.loads(data.decode())
-            if b"\\ud" in data or b"\\uD" in data:  # half a surrogate pair is no text: it cannot be written anywhere
+            if (
+                b"\\ud" in data or b"\\uD" in data
+            ):  # half a surrogate pair is no text: it cannot be written anywhere
                 json.dumps(value, ensure_ascii=False).encode()
         except (ValueError, RecursionError) as e:
             raise CheckpointError(f"is not valid JSON ({e})", file=file) from None
@@ -119,6 +137,14 @@ def _weight_map(index: dict[str, Any]) -> dict[str, str]:
     for name, shard in listed.items():
         if not name.isprintable() or len(name) > MAX_NAME:
             raise CheckpointError(f"has a tensor with an unusable name {name[:80]!r}", file=INDEX)
-        if not isinstance(shard, str) or not plain_name(shard) or not shard.endswith(".safetensors"):
-            raise CheckpointError(f"points to {shown(shard)}, which is not a shard of this checkpoint", file=INDEX, tensor=name)
+        if (
+            not isinstance(shard, str)
+            or not plain_name(shard)
+            or not shard.endswith(".safetensors")
+        ):
+            raise CheckpointError(
+                f"points to {shown(shard)}, which is not a shard of this checkpoint",
+                file=INDEX,
+                tensor=name,
+            )
     return listed

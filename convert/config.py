@@ -1,4 +1,6 @@
-"""config.json with every value checked when it is asked for: type, range, and a message that names the key."""
+"""config.json with every value checked when it is asked for: type, range, and a message that names
+the key.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +49,11 @@ class Config:
 
     def number(self, key: str, default: float | None = None) -> float:
         value = self._value(key, default)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= FLOAT32_MAX:
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int | float)
+            or not abs(value) <= FLOAT32_MAX
+        ):
             raise self.fail(key, f"is {shown(value)}; a number is needed")
         return float(value)
 
@@ -80,7 +86,9 @@ class Config:
 
     @property
     def rope(self) -> Config:
-        """Rope settings under either of their names: published configs say rope_scaling, newer transformers rope_parameters."""
+        """Rope settings under either of their names: published configs say rope_scaling, newer
+        transformers rope_parameters.
+        """
         return self.section("rope_parameters" if self.has("rope_parameters") else "rope_scaling")
 
     @property
@@ -94,8 +102,14 @@ class Config:
     def fp8_block(self) -> tuple[int, int]:
         """Rows and columns that share one FP8 scale."""
         value = self.section("quantization_config")._values.get("weight_block_size", [128, 128])
-        if not isinstance(value, list) or len(value) != 2 or not all(type(n) is int and 1 <= n <= 1 << 16 for n in value):
-            raise self.fail("quantization_config", f"weight_block_size is {shown(value)}; two sizes are needed")
+        if (
+            not isinstance(value, list)
+            or len(value) != 2
+            or not all(type(n) is int and 1 <= n <= 1 << 16 for n in value)
+        ):
+            raise self.fail(
+                "quantization_config", f"weight_block_size is {shown(value)}; two sizes are needed"
+            )
         return value[0], value[1]
 
     def _value(self, key: str, default: _T | None) -> Any:

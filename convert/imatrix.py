@@ -25,7 +25,9 @@ LARGEST = 1e20  # times the square of the largest weight, still far from where f
 
 @dataclass(frozen=True)
 class Imatrix:
-    """``entries``: GGUF tensor name to float32 ``[slices, columns]`` flattened, a slice for each expert or head."""
+    """``entries``: GGUF tensor name to float32 ``[slices, columns]`` flattened, a slice for each
+    expert or head.
+    """
 
     file: str
     datasets: tuple[str, ...]
@@ -39,7 +41,9 @@ class Imatrix:
 
 
 def load_imatrix(path: Path) -> Imatrix:
-    """Reads either format. Raises NotFoundError, GgufError or UsageError naming the file and entry."""
+    """Reads either format. Raises NotFoundError, GgufError or UsageError naming the file and
+    entry.
+    """
     try:
         with path.open("rb") as file:
             magic = file.read(4)
@@ -52,7 +56,9 @@ def load_imatrix(path: Path) -> Imatrix:
         if not np.isfinite(values).all():
             raise UsageError(f"{path.name}: {name}: holds NaN or infinity")
         if values.min() < 0 or values.max() > LARGEST:  # ggml would abort the process
-            raise UsageError(f"{path.name}: {name}: holds {values.min():g} to {values.max():g}, which are no mean squares")
+            raise UsageError(
+                f"{path.name}: {name}: holds {values.min():g} to {values.max():g}, which are no mean squares"
+            )
     if not imatrix.entries:
         raise UsageError(f"{path.name}: holds no entries")
     return imatrix
@@ -68,7 +74,9 @@ def _gguf(path: Path) -> Imatrix:
         for suffix, into in ((".in_sum2", sums), (".counts", counts)):
             if tensor.name.endswith(suffix) and tensor.type is GgmlType.F32:
                 at = header.data_start + tensor.offset
-                into[tensor.name.removesuffix(suffix)] = np.fromfile(path, np.float32, tensor.elements, offset=at)
+                into[tensor.name.removesuffix(suffix)] = np.fromfile(
+                    path, np.float32, tensor.elements, offset=at
+                )
     entries = {}
     for name, total in sums.items():
         count = counts.get(name)
@@ -76,7 +84,11 @@ def _gguf(path: Path) -> Imatrix:
             raise UsageError(f"{path.name}: {name}: its counts are missing or do not fit")
         rows = total.reshape(len(count), -1)
         count = np.round(count)[:, None]
-        entries[name] = np.where(count > 0, rows / np.where(count > 0, count, 1), np.float32(1)).astype(np.float32).reshape(-1)
+        entries[name] = (
+            np.where(count > 0, rows / np.where(count > 0, count, 1), np.float32(1))
+            .astype(np.float32)
+            .reshape(-1)
+        )
     return Imatrix(path.name, _datasets(header), header.integer("imatrix.chunk_count"), entries)
 
 

@@ -1,4 +1,6 @@
-"""How far a conversion has come, beside its output: written only after the weights that it vouches for are on disk."""
+"""How far a conversion has come, beside its output: written only after the weights that it vouches
+for are on disk.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ SUFFIX = ".journal"
 
 @dataclass(frozen=True)
 class Entry:
-    """``done``: units finished, counted from the first without a gap. ``data_starts``: where each file's weights begin."""
+    """``done``: units finished, counted from the first without a gap. ``data_starts``: where each
+    file's weights begin.
+    """
 
     fingerprint: str
     data_starts: tuple[int, ...]
@@ -40,7 +44,14 @@ class Journal:
     def write(self, entry: Entry) -> None:
         beside = self._path.with_name(self._path.name + ".new")
         with beside.open("w", encoding="utf-8") as file:
-            json.dump({"fingerprint": entry.fingerprint, "data_starts": entry.data_starts, "done": entry.done}, file)
+            json.dump(
+                {
+                    "fingerprint": entry.fingerprint,
+                    "data_starts": entry.data_starts,
+                    "done": entry.done,
+                },
+                file,
+            )
             file.flush()
             os.fsync(file.fileno())
         beside.replace(self._path)

@@ -1,4 +1,6 @@
-"""Where every tensor lies in which output file: types, offsets, and the splitting of one GGUF over several files."""
+"""Where every tensor lies in which output file: types, offsets, and the splitting of one GGUF over
+several files.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ ALIGNMENT = 32
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """A GGUF tensor with its type and its place: ``offset`` counts bytes from the start of the data section."""
+    """A GGUF tensor with its type and its place: ``offset`` counts bytes from the start of the data
+    section.
+    """
 
     tensor: Mapped
     kind: GgmlType
@@ -37,14 +41,20 @@ class Layout:
 
 @dataclass(frozen=True)
 class Split:
-    """How to cut an output: routed ``experts`` into files of their own, and no file over ``size`` bytes of weights (0: no limit)."""
+    """How to cut an output: routed ``experts`` into files of their own, and no file over ``size``
+    bytes of weights (0: no limit).
+    """
 
     experts: bool = False
     size: int = 0
 
 
-def lay_out(tensors: Iterable[Mapped], types: Mapping[str, GgmlType], split: Split) -> tuple[Layout, ...]:
-    """The files of one output, ``tensors`` in their order. Raises UsageError when a tensor alone is over the size limit."""
+def lay_out(
+    tensors: Iterable[Mapped], types: Mapping[str, GgmlType], split: Split
+) -> tuple[Layout, ...]:
+    """The files of one output, ``tensors`` in their order. Raises UsageError when a tensor alone is
+    over the size limit.
+    """
     tensors = list(tensors)
     groups = [tensors]
     if split.experts:
@@ -54,7 +64,9 @@ def lay_out(tensors: Iterable[Mapped], types: Mapping[str, GgmlType], split: Spl
 
 
 def file_names(out: Path, count: int) -> list[Path]:
-    """The names of an output of ``count`` files, in llama.cpp's convention: the one to open is the first."""
+    """The names of an output of ``count`` files, in llama.cpp's convention: the one to open is the
+    first.
+    """
     if count == 1:
         return [out]
     stem = out.name.removesuffix(".gguf")
@@ -62,7 +74,9 @@ def file_names(out: Path, count: int) -> list[Path]:
 
 
 def header_size(arch: str, metadata: Iterable[tuple[str, Any]], tensors: Iterable[Mapped]) -> int:
-    """Bytes of an unsplit file before its weights: magic, counts, key-values and tensor table, padded."""
+    """Bytes of an unsplit file before its weights: magic, counts, key-values and tensor table,
+    padded.
+    """
     entries = [("general.architecture", arch), *metadata]
     keys = sum(8 + len(key.encode()) + 4 + _value_size(value) for key, value in entries)
     table = sum(8 + len(t.name.encode()) + 4 + 8 * len(t.shape) + 4 + 8 for t in tensors)
@@ -73,7 +87,11 @@ def _value_size(value: Any) -> int:
     if isinstance(value, str):
         return 8 + len(value.encode())
     if isinstance(value, list):
-        return 12 + (sum(8 + len(v.encode()) for v in value) if value and isinstance(value[0], str) else 4 * len(value))
+        return 12 + (
+            sum(8 + len(v.encode()) for v in value)
+            if value and isinstance(value[0], str)
+            else 4 * len(value)
+        )
     return 1 if isinstance(value, bool) else 4
 
 
@@ -95,7 +113,9 @@ def _cut(tensors: list[Mapped], types: Mapping[str, GgmlType], size: int) -> Ite
     for tensor in tensors:
         nbytes = padded(types[tensor.name].nbytes(tensor.elements))
         if size and nbytes > size:
-            raise UsageError(f"--split-size: {tensor.name} alone takes {nbytes:,} bytes, more than {size:,}")
+            raise UsageError(
+                f"--split-size: {tensor.name} alone takes {nbytes:,} bytes, more than {size:,}"
+            )
         if part and size and total + nbytes > size:
             yield part
             part, total = [], 0

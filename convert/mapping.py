@@ -1,8 +1,9 @@
 """How a family's tensors become GGUF tensors: the vocabulary that the family tables are written in.
 
-An architecture is a table: rows of (Hugging Face name, GGUF name, shape, operation), shapes written in the names of the
-model's dimensions. :func:`expand` turns rows into the list of GGUF tensors with the exact source rows of each piece, and
-refuses a checkpoint whose tensors do not have the shapes that its config.json promises.
+An architecture is a table: rows of (Hugging Face name, GGUF name, shape, operation), shapes written
+in the names of the model's dimensions. :func:`expand` turns rows into the list of GGUF tensors with
+the exact source rows of each piece, and refuses a checkpoint whose tensors do not have the shapes
+that its config.json promises.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ class Op(Enum):
 
 
 class Piece(NamedTuple):
-    """Rows ``start`` to ``stop`` of a source tensor, which become consecutive rows of a GGUF tensor."""
+    """Rows ``start`` to ``stop`` of a source tensor, which become consecutive rows of a GGUF
+    tensor.
+    """
 
     source: str
     start: int
@@ -37,7 +40,8 @@ class Piece(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Mapped:
-    """A GGUF tensor to be. ``shape`` is row-major (numpy's order): the last number is the row's length.
+    """A GGUF tensor to be. ``shape`` is row-major (numpy's order): the last number is the row's
+    length.
 
     ``values`` are float32 values that are computed instead of read; then there are no pieces.
     """
@@ -57,16 +61,21 @@ class Mapped:
 
     @property
     def always_f32(self) -> bool:
-        """Vectors, norms, biases and the router are never quantized (llama.cpp's converter: prepare_tensors)."""
-        return len(self.shape) < 2 or self.name.endswith((".bias", "_norm.weight", "ffn_gate_inp.weight"))
+        """Vectors, norms, biases and the router are never quantized (llama.cpp's converter:
+        prepare_tensors).
+        """
+        return len(self.shape) < 2 or self.name.endswith(
+            (".bias", "_norm.weight", "ffn_gate_inp.weight")
+        )
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a family's table: ``hf`` and ``gguf`` are names inside a block (or whole ones outside of it).
+    """One line of a family's table: ``hf`` and ``gguf`` are names inside a block (or whole ones
+    outside of it).
 
-    ``shape`` is the source's, in names of dimensions. ``split`` yields (GGUF name, shape, pieces) for a source that does
-    not map one to one.
+    ``shape`` is the source's, in names of dimensions. ``split`` yields (GGUF name, shape, pieces)
+    for a source that does not map one to one.
     """
 
     hf: str
@@ -78,7 +87,9 @@ class Row:
 
 @dataclass(frozen=True)
 class Experts:
-    """A projection of all routed experts: E tensors in, one stacked ``[E, out, in]`` tensor out. ``{e}`` numbers the expert."""
+    """A projection of all routed experts: E tensors in, one stacked ``[E, out, in]`` tensor out.
+    ``{e}`` numbers the expert.
+    """
 
     hf: str
     gguf: str
@@ -89,9 +100,10 @@ class Experts:
 class Family:
     """An architecture that can be converted.
 
-    ``accepts`` are the class names in config.json; ``metadata`` gives the GGUF keys (without the architecture's prefix where
-    they start with a dot); ``tensors`` the GGUF tensors, with the MTP layer's when asked; ``extra_layers`` how many MTP layers
-    follow the main ones; ``warnings`` what the user should know before it starts.
+    ``accepts`` are the class names in config.json; ``metadata`` gives the GGUF keys (without the
+    architecture's prefix where they start with a dot); ``tensors`` the GGUF tensors, with the MTP
+    layer's when asked; ``extra_layers`` how many MTP layers follow the main ones; ``warnings`` what
+    the user should know before it starts.
     """
 
     arch: str
@@ -104,13 +116,22 @@ class Family:
 
 
 def expand(
-    checkpoint: Checkpoint, rows: Iterable[Row | Experts], dims: Mapping[str, int], hf: str = "", gguf: str = ""
+    checkpoint: Checkpoint,
+    rows: Iterable[Row | Experts],
+    dims: Mapping[str, int],
+    hf: str = "",
+    gguf: str = "",
 ) -> Iterator[Mapped]:
-    """The GGUF tensors of ``rows``, with ``hf`` and ``gguf`` put before their names. Raises CheckpointError on a wrong shape."""
+    """The GGUF tensors of ``rows``, with ``hf`` and ``gguf`` put before their names. Raises
+    CheckpointError on a wrong shape.
+    """
     for row in rows:
         shape = tuple(dims[d] for d in row.shape)
         if isinstance(row, Experts):
-            pieces = tuple(Piece(name, 0, shape[0]) for name in checkpoint.require_each(hf + row.hf, dims["experts"], shape))
+            pieces = tuple(
+                Piece(name, 0, shape[0])
+                for name in checkpoint.require_each(hf + row.hf, dims["experts"], shape)
+            )
             yield Mapped(gguf + row.gguf, (dims["experts"], *shape), pieces)
             continue
         name = hf + row.hf
@@ -120,15 +141,25 @@ def expand(
                 yield Mapped(gguf + part.name, part.shape, part.pieces)
         else:
             step = dims["head"] if row.op is Op.INTERLEAVE else shape[0]
-            yield Mapped(gguf + row.gguf, shape, tuple(Piece(name, i, i + step, row.op) for i in range(0, shape[0], step)))
+            yield Mapped(
+                gguf + row.gguf,
+                shape,
+                tuple(Piece(name, i, i + step, row.op) for i in range(0, shape[0], step)),
+            )
 
 
-def refuse_unmapped(checkpoint: Checkpoint, mapped: Iterable[Mapped], ignored: Callable[[str], bool]) -> None:
-    """Raises CheckpointError for a source tensor that nothing reads and the family does not leave out on purpose."""
+def refuse_unmapped(
+    checkpoint: Checkpoint, mapped: Iterable[Mapped], ignored: Callable[[str], bool]
+) -> None:
+    """Raises CheckpointError for a source tensor that nothing reads and the family does not leave
+    out on purpose.
+    """
     if not checkpoint.tensors:  # an outline, which has none but those that are asked for
         return
     used = {piece.source for tensor in mapped for piece in tensor.pieces}
     used |= {name + SCALE_SUFFIX for name in used if checkpoint.tensor(name).dtype == "F8_E4M3"}
     for name, tensor in checkpoint.tensors.items():
         if name not in used and not ignored(name):
-            raise CheckpointError("is not a tensor that this family has", file=tensor.file, tensor=name)
+            raise CheckpointError(
+                "is not a tensor that this family has", file=tensor.file, tensor=name
+            )

@@ -18,7 +18,9 @@ GENERATION = "generation_config.json"
 QUANTIZATION_VERSION = 2  # GGML_QNT_VERSION
 
 
-def general_metadata(checkpoint: Checkpoint, recipe: Recipe, tensors: Iterable[Mapped]) -> Iterator[tuple[str, Any]]:
+def general_metadata(
+    checkpoint: Checkpoint, recipe: Recipe, tensors: Iterable[Mapped]
+) -> Iterator[tuple[str, Any]]:
     """The keys in file order. Raises CheckpointError when generation_config.json makes no sense."""
     yield "general.type", "model"
     if checkpoint.source.exists(GENERATION):
@@ -45,7 +47,9 @@ def imatrix_metadata(imatrix: Imatrix | None) -> Iterator[tuple[str, Any]]:
 
 
 def provenance(checkpoint: Checkpoint, recipe: Recipe) -> Iterator[tuple[str, Any]]:
-    """Where the file comes from: tool, recipe, and the source's revision and hashes where they are known."""
+    """Where the file comes from: tool, recipe, and the source's revision and hashes where they are
+    known.
+    """
     source = checkpoint.source
     yield "dslocal.version", __version__
     yield "dslocal.recipe", recipe.name

@@ -1,8 +1,10 @@
-"""The GGUF header that a conversion would give, and the size of the checkpoint that it would read, from config.json's keys alone.
+"""The GGUF header that a conversion would give, and the size of the checkpoint that it would read,
+from config.json's keys alone.
 
-The family's own tables are expanded over a checkpoint that has whatever they ask for, so an outline is what :func:`make_plan` lays
-out, tensor by tensor, without a file. Left out is what only the files know: the tokenizer, and copies of the embeddings in the MTP
-layer that differ from the trunk's.
+The family's own tables are expanded over a checkpoint that has whatever they ask for, so an outline
+is what :func:`make_plan` lays out, tensor by tensor, without a file. Left out is what only the
+files know: the tokenizer, and copies of the embeddings in the MTP layer that differ from the
+trunk's.
 """
 
 from __future__ import annotations
@@ -25,7 +27,10 @@ from .plan import architecture_metadata, facts_of, family_of
 from .recipes import Facts, Recipe, name_order, recipe_named
 from .source import Piece
 
-FP8_PARTS = (".self_attn.", ".mlp.")  # what V3 publishes in FP8, as far as it is a matrix and not the router
+FP8_PARTS = (
+    ".self_attn.",
+    ".mlp.",
+)  # what V3 publishes in FP8, as far as it is a matrix and not the router
 ROUTER = ".mlp.gate."
 
 
@@ -49,16 +54,23 @@ class _Mapping(NamedTuple):
 
 
 def outline(config: Mapping[str, Any], recipe: Recipe, *, mtp: bool = True) -> GgufHeader:
-    """The header of the file that a checkpoint with this ``config`` would become; ``mtp`` keeps its MTP layer.
+    """The header of the file that a checkpoint with this ``config`` would become; ``mtp`` keeps its
+    MTP layer.
 
-    Equal arguments give the same object. Raises UnsupportedModelError, and CheckpointError for a configuration that makes no sense.
+    Equal arguments give the same object. Raises UnsupportedModelError, and CheckpointError for a
+    configuration that makes no sense.
     """
     key = _key(config)
-    return _outline(key, recipe, mtp) if isinstance(recipe, Hashable) else _laid_out(_mapped(key, mtp), recipe)
+    return (
+        _outline(key, recipe, mtp)
+        if isinstance(recipe, Hashable)
+        else _laid_out(_mapped(key, mtp), recipe)
+    )
 
 
 def checkpoint_bytes(config: Mapping[str, Any], dtype: str) -> int:
-    """Bytes of the tensors of a published checkpoint whose weights are in ``dtype``: bf16, or fp8 with block scales.
+    """Bytes of the tensors of a published checkpoint whose weights are in ``dtype``: bf16, or fp8
+    with block scales.
 
     Raises as :func:`outline` does.
     """
@@ -70,7 +82,9 @@ def _checkpoint_bytes(key: str, dtype: str) -> int:
     found = _mapped(key, True)
     extra = found.family.extra_layers(found.config)
     vocab, embd = found.config.integer("vocab_size"), found.config.integer("hidden_size")
-    copies = 2 * 2 * vocab * embd * extra  # the MTP layer's own embeddings and output, in bf16, which nobody converts
+    copies = (
+        2 * 2 * vocab * embd * extra
+    )  # the MTP layer's own embeddings and output, in bf16, which nobody converts
     return copies + sum(need.many * _source_bytes(need, dtype) for need in found.needs)
 
 
@@ -133,7 +147,9 @@ def _mapped(key: str, mtp: bool) -> _Mapping:
     config = Config(json.loads(key), "config.json")
     family = family_of(config)
     imagined = _Imagined(_Nothing(), config, {}, ())
-    asked = (Mapped(t.name, t.shape, (), t.values) for t in family.tensors(imagined, mtp))  # what is read where is of no use here
+    asked = (
+        Mapped(t.name, t.shape, (), t.values) for t in family.tensors(imagined, mtp)
+    )  # what is read where is of no use here
     tensors = tuple(sorted(asked, key=lambda t: name_order(t.name)))
     extra = family.extra_layers(config) if mtp else 0
     own = tuple(family.metadata(config))
@@ -162,7 +178,12 @@ def _laid_out(found: _Mapping, recipe: Recipe) -> GgufHeader:
         tensors.append(GgufTensor(tensor.name, tensor.shape[::-1], kind, end, nbytes))
         end += padded(nbytes)
     vocabulary = {f"{arch}.vocab_size": found.config.integer("vocab_size")}
-    metadata = {"general.architecture": arch, **vocabulary, **dict(found.metadata), "general.file_type": recipe.file_type}
+    metadata = {
+        "general.architecture": arch,
+        **vocabulary,
+        **dict(found.metadata),
+        "general.file_type": recipe.file_type,
+    }
     return GgufHeader(3, metadata, tuple(tensors), size)
 
 
@@ -171,6 +192,11 @@ def _source_bytes(need: Need, dtype: str) -> int:
     weights = math.prod(need.shape)
     if need.name.endswith("e_score_correction_bias"):
         return 4 * weights
-    if dtype == "fp8" and len(need.shape) == 2 and any(part in need.name for part in FP8_PARTS) and ROUTER not in need.name:
+    if (
+        dtype == "fp8"
+        and len(need.shape) == 2
+        and any(part in need.name for part in FP8_PARTS)
+        and ROUTER not in need.name
+    ):
         return weights + 4 * -(-need.shape[0] // 128) * -(-need.shape[1] // 128)
     return 2 * weights

@@ -1,4 +1,6 @@
-"""One GGUF file being written: claimed against other processes, header first, blocks at their offsets, its name at the end."""
+"""One GGUF file being written: claimed against other processes, header first, blocks at their
+offsets, its name at the end.
+"""
 
 from __future__ import annotations
 
@@ -17,20 +19,30 @@ from ..errors import ConversionError
 from .layout import Layout, padded
 
 PART = ".part"
-SPLIT_TYPES = {"split.no": GGUFValueType.UINT16, "split.count": GGUFValueType.UINT16, "split.tensors.count": GGUFValueType.INT32}
+SPLIT_TYPES = {
+    "split.no": GGUFValueType.UINT16,
+    "split.count": GGUFValueType.UINT16,
+    "split.tensors.count": GGUFValueType.INT32,
+}
 
 
 class OutputFile:
-    """``path`` with ``.part`` behind its name until :meth:`finish`. Use as a context manager: leaving gives up the claim."""
+    """``path`` with ``.part`` behind its name until :meth:`finish`. Use as a context manager:
+    leaving gives up the claim.
+    """
 
-    def __init__(self, path: Path, layout: Layout, arch: str, metadata: Sequence[tuple[str, Any]]) -> None:
+    def __init__(
+        self, path: Path, layout: Layout, arch: str, metadata: Sequence[tuple[str, Any]]
+    ) -> None:
         self.path, self.part = path, path.with_name(path.name + PART)
         self._layout, self._arch, self._metadata = layout, arch, metadata
         self.data_start = 0
 
     def __enter__(self) -> OutputFile:
         if self.part.is_symlink():
-            raise ConversionError(f"{self.part}: is a link, which is not written through", hint="remove it")
+            raise ConversionError(
+                f"{self.part}: is a link, which is not written through", hint="remove it"
+            )
         self.part.touch()
         self._file = self.part.open("r+b", buffering=0)
         try:
@@ -40,7 +52,12 @@ class OutputFile:
             raise ConversionError(f"{self.part}: another process is writing it") from None
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._file.close()
 
     @property
@@ -54,13 +71,17 @@ class OutputFile:
         return max(0, self.size - os.fstat(self._file.fileno()).st_blocks * 512)
 
     def begin(self) -> None:
-        """Writes everything before the weights, and those that are computed, over whatever was there."""
+        """Writes everything before the weights, and those that are computed, over whatever was
+        there.
+        """
         writer = GGUFWriter(self.part, self._arch)
         for key, value in self._metadata:
             writer.add_key_value(key, value, _value_type(key, value))
         for placed in self._layout.tensors:
             kind = GGMLQuantizationType(int(placed.kind))
-            writer.add_tensor_info(placed.tensor.name, placed.tensor.shape, np.dtype(np.float32), placed.nbytes, kind)
+            writer.add_tensor_info(
+                placed.tensor.name, placed.tensor.shape, np.dtype(np.float32), placed.nbytes, kind
+            )
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_ti_data_to_file()

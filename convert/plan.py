@@ -1,7 +1,8 @@
-"""The whole conversion, laid out from headers alone: every output's tensors and metadata, and the units of work.
+"""The whole conversion, laid out from headers alone: every output's tensors and metadata, and the
+units of work.
 
-One read of the source can feed several outputs (recipes), each of one or more files; a unit of work carries all the places
-that its rows go to.
+One read of the source can feed several outputs (recipes), each of one or more files; a unit of work
+carries all the places that its rows go to.
 """
 
 from __future__ import annotations
@@ -28,11 +29,14 @@ from .recipes import Facts, Recipe, name_order, needs_imatrix
 from .safetensors import TensorInfo
 from .tokenizer import tokenizer_metadata
 
-SLAB = 1 << 20  # weights in a unit of work: small enough for the cache, large enough that Python costs nothing
+SLAB = (
+    1 << 20
+)  # weights in a unit of work: small enough for the cache, large enough that Python costs nothing
 
 
 class Target(NamedTuple):
-    """Where rows go: ``file`` counts the layouts of all outputs, ``offset`` bytes from the start of its data section.
+    """Where rows go: ``file`` counts the layouts of all outputs, ``offset`` bytes from the start of
+    its data section.
 
     ``rounded``: FP8 values are rounded to bf16 first, as when llama.cpp quantizes from a bf16 file.
     """
@@ -44,7 +48,9 @@ class Target(NamedTuple):
 
 
 class Unit(NamedTuple):
-    """Rows of one source tensor that become consecutive rows of one GGUF tensor. ``slice`` counts its experts or heads."""
+    """Rows of one source tensor that become consecutive rows of one GGUF tensor. ``slice`` counts
+    its experts or heads.
+    """
 
     source: TensorInfo
     start: int
@@ -103,7 +109,8 @@ class Plan:
         """Bytes to be read."""
         sources = self.checkpoint.tensors
         return sum(
-            (piece.stop - piece.start) * (sources[piece.source].nbytes // sources[piece.source].shape[0])
+            (piece.stop - piece.start)
+            * (sources[piece.source].nbytes // sources[piece.source].shape[0])
             for tensor in self.tensors
             for piece in tensor.pieces
         )
@@ -112,7 +119,12 @@ class Plan:
     def scales_elsewhere(self) -> list[TensorInfo]:
         """Block scales that lie in another shard than their weight, once each."""
         sources = self.checkpoint.tensors
-        fp8 = {piece.source for tensor in self.tensors for piece in tensor.pieces if sources[piece.source].dtype == "F8_E4M3"}
+        fp8 = {
+            piece.source
+            for tensor in self.tensors
+            for piece in tensor.pieces
+            if sources[piece.source].dtype == "F8_E4M3"
+        }
         scales = {name: self.checkpoint.scale_of(sources[name]) for name in sorted(fp8)}
         return [scale for name, scale in scales.items() if scale.file != sources[name].file]
 
@@ -123,15 +135,26 @@ class Plan:
 
     def count(self, shard: str) -> int:
         """How many units read ``shard``."""
-        return sum(-(-(piece.stop - piece.start) // self._step(piece)) for _, piece, _, _ in self._pieces.get(shard, ()))
+        return sum(
+            -(-(piece.stop - piece.start) // self._step(piece))
+            for _, piece, _, _ in self._pieces.get(shard, ())
+        )
 
     def fingerprint(self) -> str:
-        """Changes when anything that the bytes of the outputs depend on does, the source's files included."""
+        """Changes when anything that the bytes of the outputs depend on does, the source's files
+        included.
+        """
         seen = hashlib.sha256(f"{SLAB}".encode())
         for output in self.outputs:
             seen.update(
                 repr(
-                    (output.metadata, [[(p.tensor.name, p.tensor.shape, p.kind, p.offset) for p in f.tensors] for f in output.files])
+                    (
+                        output.metadata,
+                        [
+                            [(p.tensor.name, p.tensor.shape, p.kind, p.offset) for p in f.tensors]
+                            for f in output.files
+                        ],
+                    )
                 ).encode()
             )
         for shard in self.checkpoint.shards:
@@ -154,7 +177,10 @@ class Plan:
                 before += (piece.stop - piece.start) * _columns(source)
         for pieces in found.values():
             pieces.sort(
-                key=lambda p: sources[p[1].source].start + p[1].start * (sources[p[1].source].nbytes // sources[p[1].source].shape[0])
+                key=lambda p: (
+                    sources[p[1].source].start
+                    + p[1].start * (sources[p[1].source].nbytes // sources[p[1].source].shape[0])
+                )
             )
         return found
 
@@ -167,7 +193,9 @@ class Plan:
             for number, layout in ((next(numbers), layout) for layout in output.files):
                 for placed in layout.tensors:
                     rounded = output.recipe.quantizes or placed.kind.block > 1
-                    found[placed.tensor.name].append(Target(number, placed.kind, placed.offset, rounded))
+                    found[placed.tensor.name].append(
+                        Target(number, placed.kind, placed.offset, rounded)
+                    )
         return found
 
     def _slabs(self, tensor: Mapped, piece: Piece, index: int, before: int) -> Iterator[Unit]:
@@ -175,7 +203,10 @@ class Plan:
         columns, step = _columns(source), self._step(piece)
         for start in range(piece.start, piece.stop, step):
             stop = min(start + step, piece.stop)
-            targets = tuple(t._replace(offset=t.offset + t.kind.nbytes(before)) for t in self._targets[tensor.name])
+            targets = tuple(
+                t._replace(offset=t.offset + t.kind.nbytes(before))
+                for t in self._targets[tensor.name]
+            )
             yield Unit(source, start, stop, piece.op, tensor.name, index, targets)
             before += (stop - start) * columns
 
@@ -187,18 +218,26 @@ class Plan:
 
 
 def make_plan(
-    checkpoint: Checkpoint, recipes: Sequence[Recipe], *, mtp: str = "keep", split: Split | None = None, imatrix: Imatrix | None = None
+    checkpoint: Checkpoint,
+    recipes: Sequence[Recipe],
+    *,
+    mtp: str = "keep",
+    split: Split | None = None,
+    imatrix: Imatrix | None = None,
 ) -> Plan:
-    """Lays out the GGUFs of ``checkpoint``. ``mtp`` keeps, drops or extracts the multi-token-prediction layer.
+    """Lays out the GGUFs of ``checkpoint``. ``mtp`` keeps, drops or extracts the
+    multi-token-prediction layer.
 
-    Raises UnsupportedModelError for a family that cannot be converted, CheckpointError for one that is damaged, UsageError
-    when a recipe needs an importance matrix that is not there.
+    Raises UnsupportedModelError for a family that cannot be converted, CheckpointError for one that
+    is damaged, UsageError when a recipe needs an importance matrix that is not there.
     """
     config = checkpoint.config
     family = family_of(config)
     extra = family.extra_layers(config) if mtp != "drop" else 0
     if mtp == "only" and not extra:
-        raise UsageError(f"--mtp-only: {checkpoint.source.name} has no multi-token-prediction layer")
+        raise UsageError(
+            f"--mtp-only: {checkpoint.source.name} has no multi-token-prediction layer"
+        )
     n_main = config.integer("num_hidden_layers")
     mapped = sorted(family.tensors(checkpoint, mtp != "drop"), key=lambda t: name_order(t.name))
     if mtp == "only":
@@ -217,7 +256,9 @@ def make_plan(
         types = recipe.assign(mapped, facts, header_size(family.arch, metadata, mapped))
         _require_imatrix(recipe, mapped, types, imatrix)
         outputs.append(Output(recipe, metadata, lay_out(mapped, types, split or Split())))
-    return Plan(checkpoint, family, tuple(mapped), tuple(outputs), imatrix, tuple(family.warnings(config)))
+    return Plan(
+        checkpoint, family, tuple(mapped), tuple(outputs), imatrix, tuple(family.warnings(config))
+    )
 
 
 def family_of(config: Config) -> Family:
@@ -226,19 +267,31 @@ def family_of(config: Config) -> Family:
     if family is None:
         known = "; ".join(f"{', '.join(f.accepts)} ({f.models})" for f in FAMILIES)
         raise UnsupportedModelError(
-            f"{config.architecture!r:.80} is not a family that dslocal converts", file=config.file, hint=f"known: {known}"
+            f"{config.architecture!r:.80} is not a family that dslocal converts",
+            file=config.file,
+            hint=f"known: {known}",
         )
     return family
 
 
-def architecture_metadata(arch: str, own: Iterable[tuple[str, Any]], n_main: int, extra: int) -> list[tuple[str, Any]]:
+def architecture_metadata(
+    arch: str, own: Iterable[tuple[str, Any]], n_main: int, extra: int
+) -> list[tuple[str, Any]]:
     """The keys that say what the model is; ``own`` are those that its family gives."""
-    layers = [(f"{arch}.block_count", n_main + extra), *([(f"{arch}.nextn_predict_layers", extra)] if extra else [])]
+    layers = [
+        (f"{arch}.block_count", n_main + extra),
+        *([(f"{arch}.nextn_predict_layers", extra)] if extra else []),
+    ]
     return [*layers, *((arch + key if key.startswith(".") else key, value) for key, value in own)]
 
 
 def facts_of(
-    own: Sequence[tuple[str, Any]], mapped: Sequence[Mapped], n_main: int, extra: int, arch: str, imatrix: Imatrix | None
+    own: Sequence[tuple[str, Any]],
+    mapped: Sequence[Mapped],
+    n_main: int,
+    extra: int,
+    arch: str,
+    imatrix: Imatrix | None,
 ) -> Facts:
     values = dict(own)
     heads, kv_heads = values[".attention.head_count"], values[".attention.head_count_kv"]
@@ -256,28 +309,43 @@ def facts_of(
 def _check_dtype(checkpoint: Checkpoint, tensor: TensorInfo) -> None:
     if tensor.dtype not in CONVERTIBLE:
         raise UnsupportedModelError(
-            f"is {tensor.dtype}; weights in {', '.join(CONVERTIBLE)} can be converted", file=tensor.file, tensor=tensor.name
+            f"is {tensor.dtype}; weights in {', '.join(CONVERTIBLE)} can be converted",
+            file=tensor.file,
+            tensor=tensor.name,
         )
     if tensor.dtype == "F8_E4M3":
         if len(tensor.shape) != 2:
-            raise UnsupportedModelError("is FP8 and not a matrix", file=tensor.file, tensor=tensor.name)
+            raise UnsupportedModelError(
+                "is FP8 and not a matrix", file=tensor.file, tensor=tensor.name
+            )
         checkpoint.scale_of(tensor)
 
 
-def _require_imatrix(recipe: Recipe, tensors: Sequence[Mapped], types: Mapping[str, GgmlType], imatrix: Imatrix | None) -> None:
+def _require_imatrix(
+    recipe: Recipe,
+    tensors: Sequence[Mapped],
+    types: Mapping[str, GgmlType],
+    imatrix: Imatrix | None,
+) -> None:
     for tensor in tensors:
         known = imatrix is not None and tensor.name in imatrix.entries
         if needs_imatrix(tensor.name, types[tensor.name], recipe.name) and not known:
-            why = "which the importance matrix does not know" if imatrix else "so it needs an importance matrix"
+            why = (
+                "which the importance matrix does not know"
+                if imatrix
+                else "so it needs an importance matrix"
+            )
             raise UsageError(
-                f"{recipe.name}: {tensor.name} becomes {types[tensor.name].name}, {why}", hint="--imatrix FILE, or a larger recipe"
+                f"{recipe.name}: {tensor.name} becomes {types[tensor.name].name}, {why}",
+                hint="--imatrix FILE, or a larger recipe",
             )
         if known and imatrix is not None and types[tensor.name].block > 1:
             slices = tensor.shape[0] if len(tensor.shape) > 2 else 1
             have, need = len(imatrix.entries[tensor.name]), tensor.columns * slices
             if have != need and tensor.name != "token_embd.weight":
                 raise UsageError(
-                    f"{imatrix.file}: {tensor.name}: has {have:,} values, {need:,} are needed", hint="it was made for another model"
+                    f"{imatrix.file}: {tensor.name}: has {have:,} values, {need:,} are needed",
+                    hint="it was made for another model",
                 )
 
 

@@ -1,8 +1,10 @@
-"""From stored bytes to float32 rows to ggml's blocks: the arithmetic of a conversion, one slab of rows at a time.
+"""From stored bytes to float32 rows to ggml's blocks: the arithmetic of a conversion, one slab of
+rows at a time.
 
-FP8: an e4m3 byte becomes float32 through a 256-entry table and is multiplied by its block's ``weight_scale_inv``; then it is
-rounded to bf16, so that the bytes equal those of llama.cpp's two steps (without that 8.6 % of bytes differ). F32, F16 and BF16
-output keeps the exact float32 product, as llama.cpp's converter does.
+FP8: an e4m3 byte becomes float32 through a 256-entry table and is multiplied by its block's
+``weight_scale_inv``; then it is rounded to bf16, so that the bytes equal those of llama.cpp's two
+steps (without that 8.6 % of bytes differ). F32, F16 and BF16 output keeps the exact float32
+product, as llama.cpp's converter does.
 """
 
 from __future__ import annotations
@@ -21,15 +23,44 @@ from ..ggml import GgmlType
 from .safetensors import TensorInfo
 
 QUANTIZABLE = (
-    *(GgmlType.F32, GgmlType.F16, GgmlType.BF16, GgmlType.Q8_0, GgmlType.Q6_K, GgmlType.Q5_K, GgmlType.Q5_1, GgmlType.Q5_0),
-    *(GgmlType.Q4_K, GgmlType.Q4_1, GgmlType.Q4_0, GgmlType.IQ4_NL, GgmlType.IQ4_XS, GgmlType.MXFP4, GgmlType.Q3_K, GgmlType.IQ3_S),
-    *(GgmlType.IQ3_XXS, GgmlType.Q2_K, GgmlType.IQ2_S, GgmlType.IQ2_XS, GgmlType.IQ2_XXS, GgmlType.IQ1_M, GgmlType.IQ1_S),
+    *(
+        GgmlType.F32,
+        GgmlType.F16,
+        GgmlType.BF16,
+        GgmlType.Q8_0,
+        GgmlType.Q6_K,
+        GgmlType.Q5_K,
+        GgmlType.Q5_1,
+        GgmlType.Q5_0,
+    ),
+    *(
+        GgmlType.Q4_K,
+        GgmlType.Q4_1,
+        GgmlType.Q4_0,
+        GgmlType.IQ4_NL,
+        GgmlType.IQ4_XS,
+        GgmlType.MXFP4,
+        GgmlType.Q3_K,
+        GgmlType.IQ3_S,
+    ),
+    *(
+        GgmlType.IQ3_XXS,
+        GgmlType.Q2_K,
+        GgmlType.IQ2_S,
+        GgmlType.IQ2_XS,
+        GgmlType.IQ2_XXS,
+        GgmlType.IQ1_M,
+        GgmlType.IQ1_S,
+    ),
     *(GgmlType.TQ2_0, GgmlType.TQ1_0),
 )  # what ggml_quantize_chunk makes
-LARGEST = 65280.0  # rounds to a bf16 number that float16, every block's scale, can hold; from 1e14 on ggml's IQ types abort
+# rounds to a bf16 number that float16, every block's scale, can hold; from 1e14 on ggml's IQ types
+# abort
+LARGEST = 65280.0
 CONVERTIBLE = ("F8_E4M3", "BF16", "F16", "F32")
 
-# relative RMSE of each type on Gaussian weights, measured with ggml_quantize_chunk over 64 rows of 4096
+# relative RMSE of each type on Gaussian weights, measured with ggml_quantize_chunk over 64 rows of
+# 4096
 RELATIVE_ERROR = {
     **{GgmlType.F32: 0.0, GgmlType.TQ2_0: 0.8084, GgmlType.TQ1_0: 0.8084},
     **{
@@ -65,12 +96,18 @@ Bytes = NDArray[np.uint8]
 
 
 def _e4m3_table() -> Floats:
-    """float32 value of every e4m3fn byte: 1 sign, 4 exponent (bias 7), 3 mantissa bits; 0x7f and 0xff are NaN."""
+    """float32 value of every e4m3fn byte: 1 sign, 4 exponent (bias 7), 3 mantissa bits; 0x7f and
+    0xff are NaN.
+    """
     values = []
     for byte in range(256):
         exponent, mantissa = byte >> 3 & 15, byte & 7
-        magnitude = math.ldexp(mantissa, -9) if exponent == 0 else math.ldexp(8 + mantissa, exponent - 10)
-        values.append(math.nan if byte & 0x7F == 0x7F else math.copysign(magnitude, -1 if byte & 0x80 else 1))
+        magnitude = (
+            math.ldexp(mantissa, -9) if exponent == 0 else math.ldexp(8 + mantissa, exponent - 10)
+        )
+        values.append(
+            math.nan if byte & 0x7F == 0x7F else math.copysign(magnitude, -1 if byte & 0x80 else 1)
+        )
     return np.array(values, np.float32)
 
 
@@ -78,10 +115,14 @@ E4M3 = _e4m3_table()
 _F32 = ctypes.POINTER(ctypes.c_float)
 
 
-def decode_rows(raw: Bytes, tensor: TensorInfo, first_row: int, scales: Floats | None, block: tuple[int, int]) -> Floats:
-    """float32 ``[rows, columns]`` of consecutive rows of ``tensor``, whose bytes are ``raw`` and whose first is ``first_row``.
+def decode_rows(
+    raw: Bytes, tensor: TensorInfo, first_row: int, scales: Floats | None, block: tuple[int, int]
+) -> Floats:
+    """float32 ``[rows, columns]`` of consecutive rows of ``tensor``, whose bytes are ``raw`` and
+    whose first is ``first_row``.
 
-    ``scales`` are the whole tensor's block scales when it is FP8. Raises CheckpointError on NaN, infinity and beyond float16.
+    ``scales`` are the whole tensor's block scales when it is FP8. Raises CheckpointError on NaN,
+    infinity and beyond float16.
     """
     columns = tensor.shape[-1]
     with np.errstate(all="ignore"):
@@ -99,8 +140,16 @@ def decode_rows(raw: Bytes, tensor: TensorInfo, first_row: int, scales: Floats |
         if not sane:
             row, column = np.argwhere(~(np.abs(values) <= LARGEST))[0]
             value = values[row, column]
-            what = f"{value:g}, more than float16 has room for" if np.isfinite(value) else "NaN or infinity"
-            raise CheckpointError(f"holds {what}, first at [{first_row + row}, {column}]", file=tensor.file, tensor=tensor.name)
+            what = (
+                f"{value:g}, more than float16 has room for"
+                if np.isfinite(value)
+                else "NaN or infinity"
+            )
+            raise CheckpointError(
+                f"holds {what}, first at [{first_row + row}, {column}]",
+                file=tensor.file,
+                tensor=tensor.name,
+            )
     return values
 
 
@@ -125,7 +174,15 @@ def _scale_blocks(values: Floats, first_row: int, scales: Floats, block: tuple[i
 @functools.cache
 def _quantize_chunk() -> Any:
     return ggml.symbol(
-        "ggml_quantize_chunk", ctypes.c_size_t, ctypes.c_int, _F32, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64, _F32
+        "ggml_quantize_chunk",
+        ctypes.c_size_t,
+        ctypes.c_int,
+        _F32,
+        ctypes.c_void_p,
+        ctypes.c_int64,
+        ctypes.c_int64,
+        ctypes.c_int64,
+        _F32,
     )
 
 
@@ -137,7 +194,8 @@ def prepare(kind: GgmlType) -> None:
 
 
 def encode_rows(kind: GgmlType, values: Floats, importance: Floats | None = None) -> Bytes:
-    """``values`` ``[rows, columns]`` in blocks of ``kind``, as bytes; ``importance`` is float32 ``[columns]``.
+    """``values`` ``[rows, columns]`` in blocks of ``kind``, as bytes; ``importance`` is float32
+    ``[columns]``.
 
     ctypes releases the GIL, so threads run side by side.
     """
@@ -147,7 +205,11 @@ def encode_rows(kind: GgmlType, values: Floats, importance: Floats | None = None
         return values.reshape(-1).view(np.uint8)
     out = np.empty(kind.nbytes(rows * columns), np.uint8)
     weights = None if importance is None else importance.ctypes.data_as(_F32)
-    written = _quantize_chunk()(int(kind), values.ctypes.data_as(_F32), out.ctypes.data, 0, rows, columns, weights)
+    written = _quantize_chunk()(
+        int(kind), values.ctypes.data_as(_F32), out.ctypes.data, 0, rows, columns, weights
+    )
     if written != out.nbytes:
-        raise ConversionError(f"ggml wrote {written} bytes of {kind.name} where {out.nbytes} were laid out")
+        raise ConversionError(
+            f"ggml wrote {written} bytes of {kind.name} where {out.nbytes} were laid out"
+        )
     return out

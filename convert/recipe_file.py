@@ -4,8 +4,9 @@
     'ffn_(up|gate)_exps': IQ3_S
     '.*': Q6_K
 
-Patterns are searched in the GGUF tensor's name. What is never quantized (vectors, norms, the router) is not asked for. A tensor
-whose rows do not fit a type gets what llama-quantize would give it instead (Q5_0 for Q4_K, as MLA's attn_k_b with rows of 128).
+Patterns are searched in the GGUF tensor's name. What is never quantized (vectors, norms, the
+router) is not asked for. A tensor whose rows do not fit a type gets what llama-quantize would give
+it instead (Q5_0 for Q4_K, as MLA's attn_k_b with rows of 128).
 """
 
 from __future__ import annotations
@@ -43,7 +44,9 @@ class FileRecipe:
     file_type: int = 0
 
     def assign(self, tensors: Iterable[Mapped], facts: Facts, overhead: int) -> dict[str, GgmlType]:
-        """Raises UsageError for a tensor that no rule matches, and for a rule that matches nothing."""
+        """Raises UsageError for a tensor that no rule matches, and for a rule that matches
+        nothing.
+        """
         types = {}
         unused = dict.fromkeys(self.rules)
         for tensor in tensors:
@@ -52,11 +55,16 @@ class FileRecipe:
                 continue
             rule = next((rule for rule in self.rules if rule.pattern.search(tensor.name)), None)
             if rule is None:
-                raise UsageError(f"{self.name}: no pattern matches {tensor.name}", hint="end the file with '.*': TYPE")
+                raise UsageError(
+                    f"{self.name}: no pattern matches {tensor.name}",
+                    hint="end the file with '.*': TYPE",
+                )
             unused.pop(rule, None)
             types[tensor.name] = fitting(rule.kind, tensor.columns)
         for rule in unused:
-            raise UsageError(f"{self.name}: line {rule.line}: {rule.pattern.pattern!r:.80} matches no tensor that is left")
+            raise UsageError(
+                f"{self.name}: line {rule.line}: {rule.pattern.pattern!r:.80} matches no tensor that is left"
+            )
         return types
 
 
@@ -81,11 +89,15 @@ def load_recipe(path: Path) -> FileRecipe:
         kind = GgmlType.__members__.get(value.value.upper())
         if kind is None or kind not in QUANTIZABLE:
             known = ", ".join(k.name for k in QUANTIZABLE)
-            raise UsageError(f"{path}: line {line}: unknown type {value.value!r:.40}", hint=f"known: {known}")
+            raise UsageError(
+                f"{path}: line {line}: unknown type {value.value!r:.40}", hint=f"known: {known}"
+            )
         try:
             pattern = re.compile(key.value)
         except re.error as e:
-            raise UsageError(f"{path}: line {line}: {key.value!r:.80} is no regular expression: {e}") from None
+            raise UsageError(
+                f"{path}: line {line}: {key.value!r:.80} is no regular expression: {e}"
+            ) from None
         if any(rule.pattern == pattern for rule in rules):
             raise UsageError(f"{path}: line {line}: {key.value!r:.80} occurs twice")
         rules.append(Rule(line, pattern, kind))

@@ -1,7 +1,9 @@
-"""The named recipes: which type each tensor gets, equal to llama-quantize's choice tensor by tensor.
+"""The named recipes: which type each tensor gets, equal to llama-quantize's choice tensor by
+tensor.
 
-A recipe has a base type; tensors depart from it by their role and layer. Source of the rules: llama.cpp, src/llama-quant.cpp
-(``llama_tensor_get_type_impl``, ``tensor_type_fallback``, ``tensor_requires_imatrix``); ``n_layer`` counts the MTP block there.
+A recipe has a base type; tensors depart from it by their role and layer. Source of the rules:
+llama.cpp, src/llama-quant.cpp (``llama_tensor_get_type_impl``, ``tensor_type_fallback``,
+``tensor_requires_imatrix``); ``n_layer`` counts the MTP block there.
 """
 
 from __future__ import annotations
@@ -19,7 +21,8 @@ from .mapping import Mapped
 
 @dataclass(frozen=True)
 class Facts:
-    """What the rules ask of a model. ``gqa`` is query heads per key-value head; ``tied`` says that there is no output tensor.
+    """What the rules ask of a model. ``gqa`` is query heads per key-value head; ``tied`` says that
+    there is no output tensor.
 
     ``n_layer`` counts the MTP block, ``main_layers`` does not.
     """
@@ -49,7 +52,9 @@ class Recipe(Protocol):
         """Whether llama.cpp gets there by quantizing a bf16 file."""
 
     def assign(self, tensors: Iterable[Mapped], facts: Facts, overhead: int) -> dict[str, T]:
-        """The type of every tensor, by GGUF name. ``overhead`` is what the file takes besides tensors, in bytes."""
+        """The type of every tensor, by GGUF name. ``overhead`` is what the file takes besides
+        tensors, in bytes.
+        """
 
 
 @dataclass(frozen=True)
@@ -72,7 +77,9 @@ class NamedRecipe:
                 types[tensor.name] = T.F32
                 continue
             role = _role(tensor.name)
-            types[tensor.name] = fitting(_choose(self, role, tensor, facts, seen[role]), tensor.columns)
+            types[tensor.name] = fitting(
+                _choose(self, role, tensor, facts, seen[role]), tensor.columns
+            )
             seen[role] += 1
         return types
 
@@ -80,15 +87,36 @@ class NamedRecipe:
 RECIPES = {
     name: NamedRecipe(name, number, base)
     for name, number, base in (
-        *(("F32", 0, T.F32), ("F16", 1, T.F16), ("BF16", 32, T.BF16), ("Q8_0", 7, T.Q8_0), ("Q6_K", 18, T.Q6_K)),
+        *(
+            ("F32", 0, T.F32),
+            ("F16", 1, T.F16),
+            ("BF16", 32, T.BF16),
+            ("Q8_0", 7, T.Q8_0),
+            ("Q6_K", 18, T.Q6_K),
+        ),
         *(("Q5_K_M", 17, T.Q5_K), ("Q5_K_S", 16, T.Q5_K), ("Q5_1", 9, T.Q5_1), ("Q5_0", 8, T.Q5_0)),
         *(("Q4_K_M", 15, T.Q4_K), ("Q4_K_S", 14, T.Q4_K), ("Q4_1", 3, T.Q4_1), ("Q4_0", 2, T.Q4_0)),
         *(("IQ4_NL", 25, T.IQ4_NL), ("IQ4_XS", 30, T.IQ4_XS), ("MXFP4_MOE", 38, T.MXFP4)),
         *(("Q3_K_L", 13, T.Q3_K), ("Q3_K_M", 12, T.Q3_K), ("Q3_K_S", 11, T.Q3_K)),
-        *(("IQ3_M", 27, T.IQ3_S), ("IQ3_S", 26, T.IQ3_S), ("IQ3_XS", 22, T.IQ3_S), ("IQ3_XXS", 23, T.IQ3_XXS)),
+        *(
+            ("IQ3_M", 27, T.IQ3_S),
+            ("IQ3_S", 26, T.IQ3_S),
+            ("IQ3_XS", 22, T.IQ3_S),
+            ("IQ3_XXS", 23, T.IQ3_XXS),
+        ),
         *(("Q2_K", 10, T.Q2_K), ("Q2_K_S", 21, T.Q2_K)),
-        *(("IQ2_M", 29, T.IQ2_S), ("IQ2_S", 28, T.IQ2_XS), ("IQ2_XS", 20, T.IQ2_XS), ("IQ2_XXS", 19, T.IQ2_XXS)),
-        *(("IQ1_M", 31, T.IQ1_M), ("IQ1_S", 24, T.IQ1_S), ("TQ2_0", 37, T.TQ2_0), ("TQ1_0", 36, T.TQ1_0)),
+        *(
+            ("IQ2_M", 29, T.IQ2_S),
+            ("IQ2_S", 28, T.IQ2_XS),
+            ("IQ2_XS", 20, T.IQ2_XS),
+            ("IQ2_XXS", 19, T.IQ2_XXS),
+        ),
+        *(
+            ("IQ1_M", 31, T.IQ1_M),
+            ("IQ1_S", 24, T.IQ1_S),
+            ("TQ2_0", 37, T.TQ2_0),
+            ("TQ1_0", 36, T.TQ1_0),
+        ),
     )
 }
 ALIASES = {"Q5_K": "Q5_K_M", "Q4_K": "Q4_K_M", "Q3_K": "Q3_K_M", "MXFP4": "MXFP4_MOE"}
@@ -96,7 +124,9 @@ ALIASES = {"Q5_K": "Q5_K_M", "Q4_K": "Q4_K_M", "Q3_K": "Q3_K_M", "MXFP4": "MXFP4
 IMATRIX_TYPES = frozenset({T.IQ1_S, T.IQ1_M, T.IQ2_XXS, T.IQ2_XS, T.IQ2_S, T.IQ3_XXS})
 # rows that are no multiple of 256 cannot hold these types
 _FALLBACK = {
-    **dict.fromkeys((T.IQ1_S, T.IQ1_M, T.IQ2_XXS, T.IQ2_XS, T.IQ2_S, T.IQ3_XXS, T.IQ3_S, T.IQ4_XS), T.IQ4_NL),
+    **dict.fromkeys(
+        (T.IQ1_S, T.IQ1_M, T.IQ2_XXS, T.IQ2_XS, T.IQ2_S, T.IQ3_XXS, T.IQ3_S, T.IQ4_XS), T.IQ4_NL
+    ),
     **dict.fromkeys((T.Q2_K, T.Q3_K, T.TQ1_0, T.TQ2_0), T.Q4_0),
     **{T.Q4_K: T.Q5_0, T.Q5_K: T.Q5_1, T.Q6_K: T.Q8_0},
 }
@@ -112,7 +142,9 @@ def recipe_named(name: str) -> NamedRecipe:
 
 
 def file_type_of(kind: T) -> int:
-    """The ``enum llama_ftype`` of the recipe that is mostly ``kind``: what a mixture of our own calls itself."""
+    """The ``enum llama_ftype`` of the recipe that is mostly ``kind``: what a mixture of our own
+    calls itself.
+    """
     return next(recipe.file_type for recipe in RECIPES.values() if recipe.base is kind)
 
 
@@ -158,7 +190,9 @@ def _role(name: str) -> str:
     part = name.split(".", 2)[-1] if name.startswith("blk.") else name
     if part in _ROLES:
         return _ROLES[part]
-    return next((role for role in ("ffn_up", "ffn_gate", "ffn_down") if part.startswith(role)), "other")
+    return next(
+        (role for role in ("ffn_up", "ffn_gate", "ffn_down") if part.startswith(role)), "other"
+    )
 
 
 def _choose(recipe: NamedRecipe, role: str, tensor: Mapped, facts: Facts, index: int) -> T:
@@ -178,7 +212,11 @@ def _choose(recipe: NamedRecipe, role: str, tensor: Mapped, facts: Facts, index:
         return _value(name, base, facts, index)
     if role.startswith("ffn_"):
         layer = layer_of(tensor.name) if facts.experts > 1 else index
-        return _down(name, base, layer, facts) if role == "ffn_down" else _up_or_gate(name, base, layer, facts.n_layer)
+        return (
+            _down(name, base, layer, facts)
+            if role == "ffn_down"
+            else _up_or_gate(name, base, layer, facts.n_layer)
+        )
     return _ATTENTION.get((name, role), base)
 
 
@@ -190,7 +228,13 @@ _EMBEDDING = {
 _ATTENTION = {
     **{("IQ3_XS", role): T.IQ3_XXS for role in ("q", "k")},
     **{("IQ3_XXS", role): T.IQ2_S for role in ("q", "k")},
-    **{("Q2_K", "o"): T.Q3_K, ("IQ3_XXS", "o"): T.IQ3_S, ("Q3_K_M", "o"): T.Q4_K, ("Q3_K_L", "o"): T.Q5_K, ("IQ3_M", "o"): T.Q4_K},
+    **{
+        ("Q2_K", "o"): T.Q3_K,
+        ("IQ3_XXS", "o"): T.IQ3_S,
+        ("Q3_K_M", "o"): T.Q4_K,
+        ("Q3_K_L", "o"): T.Q5_K,
+        ("IQ3_M", "o"): T.Q4_K,
+    },
 }
 
 
@@ -207,7 +251,9 @@ def _low(name: str, base: T, role: str, facts: Facts, index: int) -> T:
     if role == "ffn_down":
         return better if index < facts.n_layer // 8 else base
     if role == "o":
-        return {"IQ1_S": T.IQ2_XXS, "IQ1_M": T.IQ2_XXS, "IQ2_S": T.IQ3_S, "IQ2_M": T.IQ3_S}.get(name, base)
+        return {"IQ1_S": T.IQ2_XXS, "IQ1_M": T.IQ2_XXS, "IQ2_S": T.IQ3_S, "IQ2_M": T.IQ3_S}.get(
+            name, base
+        )
     return base
 
 
@@ -238,7 +284,9 @@ def _value(name: str, base: T, facts: Facts, index: int) -> T:
 def _down(name: str, base: T, layer: int, facts: Facts) -> T:
     n = facts.n_layer
     early = layer < n // 8
-    kind = {"Q2_K": T.Q3_K, "Q3_K_M": T.Q5_K if layer < n // 16 else T.Q4_K, "Q3_K_L": T.Q5_K}.get(name, base)
+    kind = {"Q2_K": T.Q3_K, "Q3_K_M": T.Q5_K if layer < n // 16 else T.Q4_K, "Q3_K_L": T.Q5_K}.get(
+        name, base
+    )
     if name in ("Q4_K_M", "Q5_K_M"):
         kind = T.Q6_K if _deserves_more(layer, n) else base
     elif name == "IQ3_XXS" and not facts.has_imatrix:
@@ -250,7 +298,13 @@ def _down(name: str, base: T, layer: int, facts: Facts) -> T:
     return kind
 
 
-_EARLY_DOWN = {"Q2_K_S": T.Q4_K, "IQ3_M": T.Q4_K, "IQ4_NL": T.Q5_K, "IQ4_XS": T.Q5_K, "Q4_K_S": T.Q5_K}
+_EARLY_DOWN = {
+    "Q2_K_S": T.Q4_K,
+    "IQ3_M": T.Q4_K,
+    "IQ4_NL": T.Q5_K,
+    "IQ4_XS": T.Q5_K,
+    "Q4_K_S": T.Q5_K,
+}
 
 
 def _up_or_gate(name: str, base: T, layer: int, n: int) -> T:

@@ -1,4 +1,6 @@
-"""Carrying out a plan: one pass over the shards, all cores, every unit written where it belongs; interrupted, it goes on later."""
+"""Carrying out a plan: one pass over the shards, all cores, every unit written where it belongs;
+interrupted, it goes on later.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ class Progress:
 
 @dataclass(frozen=True)
 class Report:
-    """A finished output. ``path`` is the file to open, ``nbytes`` the sum over its files; ``resumed``: bytes that were done before."""
+    """A finished output. ``path`` is the file to open, ``nbytes`` the sum over its files;
+    ``resumed``: bytes that were done before.
+    """
 
     path: Path
     files: int
@@ -50,18 +54,27 @@ class Report:
 ProgressCallback = Callable[[Progress], None]
 
 
-def write(plan: Plan, outs: Sequence[Path], *, jobs: int | None = None, on_progress: ProgressCallback | None = None) -> list[Report]:
-    """Converts ``plan`` into ``outs``, one path for each of its outputs, with ``jobs`` threads (all cores by default).
+def write(
+    plan: Plan,
+    outs: Sequence[Path],
+    *,
+    jobs: int | None = None,
+    on_progress: ProgressCallback | None = None,
+) -> list[Report]:
+    """Converts ``plan`` into ``outs``, one path for each of its outputs, with ``jobs`` threads (all
+    cores by default).
 
-    Until everything is complete and on disk the files are called ``….part``, and a journal lies beside them: after any
-    interruption the same call goes on where it was, and the result is the same. Raises ConversionError when the disk is too
-    small, fills up, or another process writes the same file, and CheckpointError when the source turns out damaged; then
-    nothing is left.
+    Until everything is complete and on disk the files are called ``….part``, and a journal lies
+    beside them: after any interruption the same call goes on where it was, and the result is the
+    same. Raises ConversionError when the disk is too small, fills up, or another process writes the
+    same file, and CheckpointError when the source turns out damaged; then nothing is left.
     """
     began = time.perf_counter()
     for kind in {placed.kind for layout in plan.layouts for placed in layout.tensors}:
         prepare(kind)
-    names = [file_names(out, len(output.files)) for out, output in zip(outs, plan.outputs, strict=True)]
+    names = [
+        file_names(out, len(output.files)) for out, output in zip(outs, plan.outputs, strict=True)
+    ]
     journal = Journal(names[0][0])
     try:
         with ExitStack() as claims:
@@ -82,14 +95,24 @@ def write(plan: Plan, outs: Sequence[Path], *, jobs: int | None = None, on_progr
             sync_folder(folder)
     except OSError as e:
         raise ConversionError(
-            f"{outs[0]}: cannot be written: {e.strerror}", hint="mend that and run it again: it goes on where it was"
+            f"{outs[0]}: cannot be written: {e.strerror}",
+            hint="mend that and run it again: it goes on where it was",
         ) from e
     weights = sum(tensor.elements for tensor in plan.tensors)
     seconds = time.perf_counter() - began
     counts = [len(paths) for paths in names]
     sizes = [sum(path.stat().st_size for path in paths) for paths in names]
     return [
-        Report(paths[0], count, size, len(plan.tensors), weights, seconds, output.recipe.name, run.resumed)
+        Report(
+            paths[0],
+            count,
+            size,
+            len(plan.tensors),
+            weights,
+            seconds,
+            output.recipe.name,
+            run.resumed,
+        )
         for paths, count, size, output in zip(names, counts, sizes, plan.outputs, strict=True)
     ]
 
@@ -99,11 +122,15 @@ def _files(plan: Plan, names: Sequence[Sequence[Path]]) -> Iterator[OutputFile]:
         count = len(paths)
         for number, (path, layout) in enumerate(zip(paths, output.files, strict=True)):
             tied = split_metadata(number, count, len(plan.tensors)) if count > 1 else []
-            yield OutputFile(path, layout, plan.family.arch, [*(output.metadata if number == 0 else ()), *tied])
+            yield OutputFile(
+                path, layout, plan.family.arch, [*(output.metadata if number == 0 else ()), *tied]
+            )
 
 
 def _begin(plan: Plan, files: Sequence[OutputFile], journal: Journal) -> Entry:
-    """Goes on with what an earlier run of the same plan left, or starts anew. Raises ConversionError when there is no room."""
+    """Goes on with what an earlier run of the same plan left, or starts anew. Raises
+    ConversionError when there is no room.
+    """
     fingerprint, entry = plan.fingerprint(), journal.read()
     if entry and entry.fingerprint == fingerprint and len(entry.data_starts) == len(files):
         left = [file.resume(start) for file, start in zip(files, entry.data_starts, strict=True)]
@@ -141,9 +168,20 @@ class _Run:
     """One run over the units that are not done yet."""
 
     def __init__(
-        self, plan: Plan, files: Sequence[OutputFile], journal: Journal, entry: Entry, on_progress: ProgressCallback | None
+        self,
+        plan: Plan,
+        files: Sequence[OutputFile],
+        journal: Journal,
+        entry: Entry,
+        on_progress: ProgressCallback | None,
     ) -> None:
-        self._plan, self._files, self._journal, self._entry, self._on_progress = plan, files, journal, entry, on_progress
+        self._plan, self._files, self._journal, self._entry, self._on_progress = (
+            plan,
+            files,
+            journal,
+            entry,
+            on_progress,
+        )
         self._finished = Finished(entry.done)
         self._lock, self._stop = threading.Lock(), threading.Event()
         self._failures: list[BaseException] = []
@@ -153,7 +191,9 @@ class _Run:
         self.resumed = 0
 
     def all(self, jobs: int) -> None:
-        """Every shard that an earlier run has not finished; each is let go once all that was made of it is on disk."""
+        """Every shard that an earlier run has not finished; each is let go once all that was made
+        of it is on disk.
+        """
         worker = Worker(self._plan, self._files)
         source = self._plan.checkpoint.source
         pieces = [(scale.file, scale.start, scale.nbytes) for scale in self._plan.scales_elsewhere]
@@ -185,7 +225,10 @@ class _Run:
 
     def _convert(self, worker: Worker, name: str, shard: BinaryIO, jobs: int) -> None:
         units = self._undone(name)
-        threads = [threading.Thread(target=self._work, args=(worker, units, shard), daemon=True) for _ in range(jobs)]
+        threads = [
+            threading.Thread(target=self._work, args=(worker, units, shard), daemon=True)
+            for _ in range(jobs)
+        ]
         for thread in threads:
             thread.start()
         try:
@@ -223,7 +266,9 @@ class _Run:
                     self._done += unit.nbytes
                     self._weights += unit.weights
                     if self._on_progress:
-                        self._on_progress(Progress(self._done, self._total, self._weights, unit.name))
+                        self._on_progress(
+                            Progress(self._done, self._total, self._weights, unit.name)
+                        )
         except BaseException as e:
             self._stop.set()
             self._failures.append(e)

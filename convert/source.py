@@ -1,4 +1,5 @@
-"""Where a checkpoint's files come from: anything that opens them by name, as a folder, or a stream that fetches them one by one.
+"""Where a checkpoint's files come from: anything that opens them by name, as a folder, or a stream
+that fetches them one by one.
 
 The converter never learns more than this, so it never touches the network.
 """
@@ -45,7 +46,9 @@ class Source(Protocol):
         """Bytes. Raises CheckpointError as :meth:`open` does."""
 
     def open(self, file: str) -> BinaryIO:
-        """The file, open for reading, with a real ``fileno()``. Raises CheckpointError when it is missing or not to be read."""
+        """The file, open for reading, with a real ``fileno()``. Raises CheckpointError when it is
+        missing or not to be read.
+        """
 
     def read(self, file: str, start: int, nbytes: int) -> bytes:
         """A small piece of a file that need not be opened for it; fewer bytes at its end."""
@@ -57,9 +60,11 @@ class Source(Protocol):
         """Says that the headers of ``files`` will be read next."""
 
     def begin(self, shards: Sequence[str], pieces: Iterable[Piece]) -> Sequence[str]:
-        """Told which shards are to be converted, in order, and which ``pieces`` of any shard will be read meanwhile.
+        """Told which shards are to be converted, in order, and which ``pieces`` of any shard will
+        be read meanwhile.
 
-        Returns the shards to open from now on, in order: these, and after them others that the source itself must see.
+        Returns the shards to open from now on, in order: these, and after them others that the
+        source itself must see.
         """
 
     def release(self, file: str) -> None:
@@ -77,7 +82,11 @@ class FolderSource:
 
     @property
     def name(self) -> str:
-        model = self._root.name.removeprefix("models--").rsplit("--", 1)[-1] if self._in_cache else self._root.name
+        model = (
+            self._root.name.removeprefix("models--").rsplit("--", 1)[-1]
+            if self._in_cache
+            else self._root.name
+        )
         return os.fsencode(model).decode("utf-8", "replace")  # a GGUF holds nothing but UTF-8
 
     @property
@@ -106,7 +115,9 @@ class FolderSource:
             return all(
                 os.pread(left.fileno(), min(CHUNK, one[2] - done), one[1] + done)
                 == os.pread(right.fileno(), min(CHUNK, one[2] - done), other[1] + done)
-                for done in itertools.takewhile(lambda done: done < one[2], itertools.count(0, CHUNK))
+                for done in itertools.takewhile(
+                    lambda done: done < one[2], itertools.count(0, CHUNK)
+                )
             )
 
     def expect(self, files: Iterable[str]) -> None:
@@ -124,10 +135,16 @@ class FolderSource:
         return self._root != self._folder.resolve()
 
     def _downloaded(self, file: str) -> tuple[str, str]:
-        """Commit and hash that huggingface_hub noted when it downloaded ``file`` into a plain folder; empty ones otherwise."""
+        """Commit and hash that huggingface_hub noted when it downloaded ``file`` into a plain
+        folder; empty ones otherwise.
+        """
         note = self._folder / ".cache" / "huggingface" / "download" / f"{file}.metadata"
         try:
-            lines = note.read_text(encoding="utf-8").splitlines() if note.is_file() and note.stat().st_size < MAX_NOTE else []
+            lines = (
+                note.read_text(encoding="utf-8").splitlines()
+                if note.is_file() and note.stat().st_size < MAX_NOTE
+                else []
+            )
         except (OSError, ValueError):
             lines = []
         commit, etag = (*lines, "", "")[:2]
@@ -146,22 +163,40 @@ class FolderSource:
         try:
             real = path.resolve(strict=True)
             if not real.is_relative_to(self._root):
-                raise CheckpointError(f"leads out of the checkpoint, to {str(real)!r:.200}", file=file)
+                raise CheckpointError(
+                    f"leads out of the checkpoint, to {str(real)!r:.200}", file=file
+                )
             if not real.is_file():  # asked first: opening a FIFO waits for somebody who writes
                 raise CheckpointError("is not a regular file", file=file)
             return real.open("rb")
         except FileNotFoundError:
-            raise CheckpointError(f"is missing from {self._folder}", file=file, hint="download the checkpoint again") from None
+            raise CheckpointError(
+                f"is missing from {self._folder}", file=file, hint="download the checkpoint again"
+            ) from None
         except (OSError, RuntimeError) as e:
-            raise CheckpointError(f"cannot be read: {getattr(e, 'strerror', None) or e}", file=file) from e
+            raise CheckpointError(
+                f"cannot be read: {getattr(e, 'strerror', None) or e}", file=file
+            ) from e
 
 
 def plain_name(file: str) -> bool:
-    """Whether ``file`` is a bare file name: no folder, no drive, nothing that a terminal would act on."""
-    return bool(file) and file not in (".", "..") and not set(file) & set("/\\:\0") and file.isprintable() and len(file) < 256
+    """Whether ``file`` is a bare file name: no folder, no drive, nothing that a terminal would act
+    on.
+    """
+    return (
+        bool(file)
+        and file not in (".", "..")
+        and not set(file) & set("/\\:\0")
+        and file.isprintable()
+        and len(file) < 256
+    )
 
 
 def _root(folder: Path) -> Path:
-    """What a symlink in ``folder`` may point into: the folder, or the whole model in huggingface_hub's own cache layout."""
+    """What a symlink in ``folder`` may point into: the folder, or the whole model in
+    huggingface_hub's own cache layout.
+    """
     model = folder.parent.parent
-    return model if folder.parent.name == "snapshots" and model.name.startswith("models--") else folder
+    return (
+        model if folder.parent.name == "snapshots" and model.name.startswith("models--") else folder
+    )

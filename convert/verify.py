@@ -1,6 +1,8 @@
-"""Checking a finished conversion against its source: every weight read again, dequantized, and compared.
+"""Checking a finished conversion against its source: every weight read again, dequantized, and
+compared.
 
-The relative RMSE of each tensor class is set against what its types can do (RELATIVE_ERROR); one that is far above it is wrong.
+The relative RMSE of each tensor class is set against what its types can do (RELATIVE_ERROR); one
+that is far above it is wrong.
 """
 
 from __future__ import annotations
@@ -28,7 +30,9 @@ from .quantize import RELATIVE_ERROR, Floats
 from .run import Progress, ProgressCallback
 from .work import Worker
 
-TOLERANCE = 2.0  # times what the type does on Gaussian weights: real ones have outliers, nano's output matrix 1.6 times
+# times what the type does on Gaussian weights: real ones have outliers, nano's output matrix 1.6
+# times
+TOLERANCE = 2.0
 EXACT = 1e-7
 
 
@@ -55,8 +59,16 @@ class _Sums:
     energy: float = 0.0
 
 
-def verify(plan: Plan, outs: Sequence[Path], *, jobs: int | None = None, on_progress: ProgressCallback | None = None) -> list[ClassError]:
-    """Compares ``outs`` with the source. Raises ConversionError when a file's own table is not the plan's."""
+def verify(
+    plan: Plan,
+    outs: Sequence[Path],
+    *,
+    jobs: int | None = None,
+    on_progress: ProgressCallback | None = None,
+) -> list[ClassError]:
+    """Compares ``outs`` with the source. Raises ConversionError when a file's own table is not the
+    plan's.
+    """
     sums: dict[tuple[str, str], _Sums] = defaultdict(_Sums)
     lock = threading.Lock()
     done = weights = 0
@@ -70,7 +82,10 @@ def verify(plan: Plan, outs: Sequence[Path], *, jobs: int | None = None, on_prog
             nonlocal done, weights
             values = worker.read(unit, shard)
             energy = float(np.square(values, dtype=np.float64).sum())
-            found = [(target, _squared_error(values, target, files[target.file], starts[target.file])) for target in unit.targets]
+            found = [
+                (target, _squared_error(values, target, files[target.file], starts[target.file]))
+                for target in unit.targets
+            ]
             with lock:
                 for target, error in found:
                     total = sums[owners[target.file], tensor_class(unit.name)]
@@ -105,7 +120,9 @@ def _squared_error(values: Floats, target: Target, file: BinaryIO, data_start: i
     if target.kind is GgmlType.F32:
         back = blocks.view(np.float32).reshape(rows, columns)
     else:
-        back = dequantize(blocks.reshape(rows, -1), GGMLQuantizationType(int(target.kind))).reshape(rows, columns)
+        back = dequantize(blocks.reshape(rows, -1), GGMLQuantizationType(int(target.kind))).reshape(
+            rows, columns
+        )
     return float(np.square(back - values, dtype=np.float64).sum())
 
 
@@ -116,13 +133,18 @@ def _paths(plan: Plan, outs: Sequence[Path]) -> Iterator[Path]:
 
 def _data_start(plan: Plan, number: int, path: Path) -> int:
     header = read_header(path)
-    planned = [(p.tensor.name, tuple(reversed(p.tensor.shape)), p.kind, p.offset) for p in plan.layouts[number].tensors]
+    planned = [
+        (p.tensor.name, tuple(reversed(p.tensor.shape)), p.kind, p.offset)
+        for p in plan.layouts[number].tensors
+    ]
     if [(t.name, t.shape, t.type, t.offset) for t in header.tensors] != planned:
         raise ConversionError(f"{path}: holds other tensors than were planned")
     return header.data_start
 
 
-def _in_threads(units: Iterator[Unit], shard: BinaryIO, check: Callable[[Unit, BinaryIO], None], jobs: int) -> None:
+def _in_threads(
+    units: Iterator[Unit], shard: BinaryIO, check: Callable[[Unit, BinaryIO], None], jobs: int
+) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(jobs) as pool:

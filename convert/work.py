@@ -1,4 +1,6 @@
-"""One unit of work: rows read, made float32, and written in the type of every output. Threads share one worker."""
+"""One unit of work: rows read, made float32, and written in the type of every output. Threads share
+one worker.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ class Worker:
         self._lock = threading.Lock()
 
     def convert(self, unit: Unit, shard: BinaryIO) -> None:
-        """Raises CheckpointError on data that makes no sense, ConversionError when it cannot be read."""
+        """Raises CheckpointError on data that makes no sense, ConversionError when it cannot be
+        read.
+        """
         values = self.read(unit, shard)
         rounded: Floats | None = None
         for file, kind, offset, round_first in unit.targets:
@@ -38,7 +42,11 @@ class Worker:
                 if rounded is None:
                     rounded = rounded_to_bf16(values)
                 source = rounded
-            importance = self._imatrix.slice_of(unit.name, unit.slice, source.shape[1]) if self._imatrix else None
+            importance = (
+                self._imatrix.slice_of(unit.name, unit.slice, source.shape[1])
+                if self._imatrix
+                else None
+            )
             self._files[file].write(offset, encode_rows(kind, source, importance).data)
 
     def read(self, unit: Unit, shard: BinaryIO) -> Floats:
@@ -47,16 +55,26 @@ class Worker:
         raw = read_bytes(shard, tensor, tensor.start + unit.start * unit.row_bytes, unit.nbytes)
         if len(tensor.shape) < 2:
             tensor = tensor._replace(shape=(1, tensor.shape[0]))
-        values = decode_rows(raw, tensor, unit.start, self._scales_of(tensor, shard), self._checkpoint.config.fp8_block)
+        values = decode_rows(
+            raw,
+            tensor,
+            unit.start,
+            self._scales_of(tensor, shard),
+            self._checkpoint.config.fp8_block,
+        )
         if unit.op is Op.TRANSPOSE:
             return np.ascontiguousarray(values.T)
         if unit.op is Op.INTERLEAVE:
             rows, columns = values.shape
-            return np.ascontiguousarray(values.reshape(2, rows // 2, columns).swapaxes(0, 1)).reshape(rows, columns)
+            return np.ascontiguousarray(
+                values.reshape(2, rows // 2, columns).swapaxes(0, 1)
+            ).reshape(rows, columns)
         return values
 
     def _scales_of(self, tensor: TensorInfo, shard: BinaryIO) -> Floats | None:
-        """The whole tensor's block scales, or None when it is not FP8. They may lie in another shard."""
+        """The whole tensor's block scales, or None when it is not FP8. They may lie in another
+        shard.
+        """
         if tensor.dtype != "F8_E4M3":
             return None
         with self._lock:
@@ -80,7 +98,9 @@ def scale_elsewhere(checkpoint: Checkpoint, scale: TensorInfo) -> bytes:
     """The block scales of a weight that lies in another shard than they do."""
     raw = checkpoint.source.read(scale.file, scale.start, scale.nbytes)
     if len(raw) < scale.nbytes:
-        raise CheckpointError("ended while it was read: the file has changed", file=scale.file, tensor=scale.name)
+        raise CheckpointError(
+            "ended while it was read: the file has changed", file=scale.file, tensor=scale.name
+        )
     return raw
 
 
@@ -92,7 +112,11 @@ def read_bytes(shard: BinaryIO, tensor: TensorInfo, start: int, nbytes: int) -> 
         while view:
             got = os.preadv(shard.fileno(), [view], start)
             if got == 0:
-                raise CheckpointError("ended while it was read: the file has changed", file=tensor.file, tensor=tensor.name)
+                raise CheckpointError(
+                    "ended while it was read: the file has changed",
+                    file=tensor.file,
+                    tensor=tensor.name,
+                )
             view, start = view[got:], start + got
     except OSError as e:
         raise ConversionError(f"{tensor.file}: {tensor.name}: cannot be read: {e.strerror}") from e

@@ -11,9 +11,9 @@
     ├── CheckpointError           1  a safetensors checkpoint that is damaged or hostile
     │   └── UnsupportedModelError 1  a checkpoint or GGUF of a family that dslocal does not know
     ├── ConversionError           1  writing the GGUF failed
-    ├── DownloadError             1  a hub that cannot be reached, will not give, or gives what is wrong
-    ├── GgufError                 1  a GGUF file that is damaged or hostile
-    └── EngineError               1  llama.cpp refused or failed
+    ├── DownloadError             1  a hub that cannot be reached, will not give, or gives what is
+    wrong ├── GgufError                 1  a GGUF file that is damaged or hostile └── EngineError
+    1  llama.cpp refused or failed
         ├── OutOfMemoryError      4  llama.cpp did not get the memory that was planned for it
         └── EngineMissingError    1  llama-cpp-python is absent or not of the line that dslocal uses
 
@@ -25,7 +25,9 @@ from __future__ import annotations
 
 
 class DslocalError(Exception):
-    """The base of all errors. ``hint`` says what would help, in one sentence; ``exit_code`` is the process's."""
+    """The base of all errors. ``hint`` says what would help, in one sentence; ``exit_code`` is the
+    process's.
+    """
 
     exit_code = 1
 
@@ -55,7 +57,9 @@ class SchemaError(DslocalError):
 
 
 class CheckpointError(DslocalError):
-    """``file`` and ``tensor`` name the culprit where there is one; they are part of the message already."""
+    """``file`` and ``tensor`` name the culprit where there is one; they are part of the message
+    already.
+    """
 
     def __init__(self, message: str, *, file: str = "", tensor: str = "", hint: str = "") -> None:
         where = ": ".join(part for part in (file, tensor) if part)

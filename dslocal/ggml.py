@@ -1,8 +1,9 @@
 """The one handle on the shared libraries that llama-cpp-python ships, and ggml's tensor types.
 
-Everything that calls into llama.cpp gets it here. llama_cpp is imported on first use, not with this module: reading a
-GGUF header needs the table of types alone. On a CUDA machine llama_cpp must be imported before numpy (the other order
-crashed in ``llama_init_from_model``), so the packages that use numpy call :func:`require` in their ``__init__``.
+Everything that calls into llama.cpp gets it here. llama_cpp is imported on first use, not with this
+module: reading a GGUF header needs the table of types alone. On a CUDA machine llama_cpp must be
+imported before numpy (the other order crashed in ``llama_init_from_model``), so the packages that
+use numpy call :func:`require` in their ``__init__``.
 """
 
 from __future__ import annotations
@@ -20,8 +21,15 @@ from typing import Any, NamedTuple
 from .errors import EngineMissingError
 
 ENGINE_LINE = (0, 3, 36)
-SPINS = "10000"  # libgomp's own 300,000 make decoding 10 to 300 times slower once something else wants a core, and no faster alone
-_NEEDED_CALLS = ("llama_memory_seq_rm", "llama_set_abort_callback", "llama_get_logits_ith", "llama_log_set")
+# libgomp's own 300,000 make decoding 10 to 300 times slower once something else wants a core, and
+# no faster alone
+SPINS = "10000"
+_NEEDED_CALLS = (
+    "llama_memory_seq_rm",
+    "llama_set_abort_callback",
+    "llama_get_logits_ith",
+    "llama_log_set",
+)
 _NEEDED_FIELDS = {
     "llama_model_params": ("load_mode", "load_mtp", "no_alloc"),
     "llama_context_params": ("n_outputs_max", "ctx_type", "ctx_other"),
@@ -78,7 +86,8 @@ class _Block(NamedTuple):
     nbytes: int
 
 
-# elements and bytes of a block, from ggml-common.h; tests hold this table against the library's own answer
+# elements and bytes of a block, from ggml-common.h; tests hold this table against the library's own
+# answer
 _LAYOUT: dict[GgmlType, _Block] = {
     GgmlType.F32: _Block(1, 4),
     GgmlType.F16: _Block(1, 2),
@@ -117,12 +126,15 @@ _LAYOUT: dict[GgmlType, _Block] = {
 def require() -> ModuleType:
     """llama_cpp's low-level bindings (``llama_cpp.llama_cpp``), imported once.
 
-    Raises EngineMissingError when llama-cpp-python is absent, does not load, or lacks a call that dslocal makes.
+    Raises EngineMissingError when llama-cpp-python is absent, does not load, or lacks a call that
+    dslocal makes.
     """
     line = ".".join(map(str, ENGINE_LINE))
     hint = f"pip install 'llama-cpp-python=={line}'"
     if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", SPINS)  # libgomp reads it once, as llama_cpp loads it
+        os.environ.setdefault(
+            "GOMP_SPINCOUNT", SPINS
+        )  # libgomp reads it once, as llama_cpp loads it
     try:
         import llama_cpp
     except ImportError as e:
@@ -131,11 +143,17 @@ def require() -> ModuleType:
         raise EngineMissingError(f"llama-cpp-python does not load: {e}", hint=hint) from e
     low: ModuleType = llama_cpp.llama_cpp
     missing = [name for name in _NEEDED_CALLS if not hasattr(low, name)]
-    missing += [f"{struct}.{name}" for struct, names in _NEEDED_FIELDS.items() for name in names if name not in _fields(low, struct)]
+    missing += [
+        f"{struct}.{name}"
+        for struct, names in _NEEDED_FIELDS.items()
+        for name in names
+        if name not in _fields(low, struct)
+    ]
     missing += [name for name in _NEEDED_SYMBOLS if not hasattr(low._lib, name)]
     if missing:
         raise EngineMissingError(
-            f"llama-cpp-python {version()} lacks {', '.join(missing)}; dslocal uses the low-level interface of {line}", hint=hint
+            f"llama-cpp-python {version()} lacks {', '.join(missing)}; dslocal uses the low-level interface of {line}",
+            hint=hint,
         )
     if _last_words:
         _hand_over(low, _last_words[-1])
@@ -147,29 +165,42 @@ _last_words: list[LastWords] = []
 
 
 def before_abort(last_words: LastWords) -> None:
-    """Has ``last_words`` called, in whatever thread, where llama.cpp would print why and abort the process; call this before it is loaded.
+    """Has ``last_words`` called, in whatever thread, where llama.cpp would print why and abort the
+    process; call this before it is loaded.
 
-    It is told why, in a few words, and whether it is for want of memory. When it returns, the process is aborted.
+    It is told why, in a few words, and whether it is for want of memory. When it returns, the
+    process is aborted.
     """
     _last_words.append(last_words)
     os.environ.setdefault("GGML_NO_BACKTRACE", "1")  # it would start a debugger
 
 
 def _hand_over(low: ModuleType, last_words: LastWords) -> None:
-    """Sets ggml's own callback, and C++'s for exceptions that nobody catches. Where there is no such call, the signal alone tells."""
+    """Sets ggml's own callback, and C++'s for exceptions that nobody catches. Where there is no
+    such call, the signal alone tells.
+    """
 
     def on_abort(message: bytes) -> None:
-        text = re.sub(r"^\S*/(?=\S+:\d+: )", "", message.decode("utf-8", "replace"))  # not where llama.cpp was built
+        text = re.sub(
+            r"^\S*/(?=\S+:\d+: )", "", message.decode("utf-8", "replace")
+        )  # not where llama.cpp was built
         last_words(f"llama.cpp gave up: {text}", "alloc" in text)
 
     def on_terminate() -> None:
         name = _exception_in_flight(low)
         memory = name == "std::bad_alloc"
-        last_words("llama.cpp ran out of memory" if memory else f"llama.cpp failed with {name}", memory)
+        last_words(
+            "llama.cpp ran out of memory" if memory else f"llama.cpp failed with {name}", memory
+        )
 
-    callbacks = ctypes.CFUNCTYPE(None, ctypes.c_char_p)(on_abort), ctypes.CFUNCTYPE(None)(on_terminate)
+    callbacks = (
+        ctypes.CFUNCTYPE(None, ctypes.c_char_p)(on_abort),
+        ctypes.CFUNCTYPE(None)(on_terminate),
+    )
     _kept.extend(callbacks)
-    for name, callback in zip(("ggml_set_abort_callback", "_ZSt13set_terminatePFvvE"), callbacks, strict=True):
+    for name, callback in zip(
+        ("ggml_set_abort_callback", "_ZSt13set_terminatePFvvE"), callbacks, strict=True
+    ):
         with contextlib.suppress(AttributeError):
             getattr(low._lib, name)(callback)
 
@@ -178,7 +209,9 @@ _kept: list[Any] = []  # callbacks, which must live as long as the process
 
 
 def _exception_in_flight(low: ModuleType) -> str:
-    """The type of the C++ exception that is handled, as std::bad_alloc. Source: the Itanium C++ ABI, 2.9.4: a name after a pointer."""
+    """The type of the C++ exception that is handled, as std::bad_alloc. Source: the Itanium C++
+    ABI, 2.9.4: a name after a pointer.
+    """
     try:
         current = low._lib["__cxa_current_exception_type"]
     except AttributeError:
@@ -187,14 +220,18 @@ def _exception_in_flight(low: ModuleType) -> str:
     info = current()
     if not info:
         return "an exception"
-    address = ctypes.c_size_t.from_address(info + ctypes.sizeof(ctypes.c_void_p)).value & (1 << 63) - 1  # the highest bit is a flag on Arm
+    address = (
+        ctypes.c_size_t.from_address(info + ctypes.sizeof(ctypes.c_void_p)).value & (1 << 63) - 1
+    )  # the highest bit is a flag on Arm
     return re.sub(r"^St\d*", "std::", ctypes.string_at(address).decode("ascii", "replace"))
 
 
 def symbol(name: str, restype: Any, *argtypes: Any) -> Any:
-    """A function of libggml or libllama as a ctypes call, looked up through llama_cpp's own library handle.
+    """A function of libggml or libllama as a ctypes call, looked up through llama_cpp's own library
+    handle.
 
-    Opening libggml-base by its path instead can load a second copy, whose pointers mean nothing to the first.
+    Opening libggml-base by its path instead can load a second copy, whose pointers mean nothing to
+    the first.
     """
     function = getattr(require()._lib, name)
     function.restype, function.argtypes = restype, list(argtypes)
@@ -202,7 +239,9 @@ def symbol(name: str, restype: Any, *argtypes: Any) -> Any:
 
 
 class Device(NamedTuple):
-    """One of ggml's devices, as its backend describes it. Bytes; ``kind`` is a number of ``enum ggml_backend_dev_type``."""
+    """One of ggml's devices, as its backend describes it. Bytes; ``kind`` is a number of ``enum
+    ggml_backend_dev_type``.
+    """
 
     name: str
     description: str
@@ -217,17 +256,26 @@ GPU, INTEGRATED_GPU = 1, 2  # enum ggml_backend_dev_type; 0 is a CPU, 3 an accel
 def devices() -> list[Device]:
     """All devices of the backends that llama-cpp-python was built with. Raises EngineMissingError.
 
-    Asking a CUDA device for its memory opens it, which takes some of that memory for as long as this process lives.
+    Asking a CUDA device for its memory opens it, which takes some of that memory for as long as
+    this process lives.
     """
     low = require()
     handle, size = ctypes.c_void_p, ctypes.POINTER(ctypes.c_size_t)
     get = symbol("ggml_backend_dev_get", handle, ctypes.c_size_t)
-    texts = [symbol(f"ggml_backend_dev_{what}", ctypes.c_char_p, handle) for what in ("name", "description")]
-    kind, memory = symbol("ggml_backend_dev_type", ctypes.c_int, handle), symbol("ggml_backend_dev_memory", None, handle, size, size)
+    texts = [
+        symbol(f"ggml_backend_dev_{what}", ctypes.c_char_p, handle)
+        for what in ("name", "description")
+    ]
+    kind, memory = (
+        symbol("ggml_backend_dev_type", ctypes.c_int, handle),
+        symbol("ggml_backend_dev_memory", None, handle, size, size),
+    )
     before, data = low.llama_log_callback(), ctypes.c_void_p()
     silent = low.llama_log_callback(lambda level, text, data: None)
     low.llama_log_get(ctypes.byref(before), ctypes.byref(data))
-    low.llama_log_set(silent, data)  # backends introduce themselves at length when they are first asked
+    low.llama_log_set(
+        silent, data
+    )  # backends introduce themselves at length when they are first asked
     try:
         found = []
         for device in map(get, range(symbol("ggml_backend_dev_count", ctypes.c_size_t)())):

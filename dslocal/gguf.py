@@ -1,8 +1,10 @@
-"""A safe reader of GGUF headers: metadata and tensor table, from a file or from the first bytes of one.
+"""A safe reader of GGUF headers: metadata and tensor table, from a file or from the first bytes of
+one.
 
-A GGUF file is hostile until checked. Every count and length is bounded by the bytes that are really there before
-anything of that size is made; types, names, shapes and offsets are checked; nothing is executed. Weights are not read.
-Source of the format: ggml/docs/gguf.md (version 2 and 3, little endian).
+A GGUF file is hostile until checked. Every count and length is bounded by the bytes that are really
+there before anything of that size is made; types, names, shapes and offsets are checked; nothing is
+executed. Weights are not read. Source of the format: ggml/docs/gguf.md (version 2 and 3, little
+endian).
 """
 
 from __future__ import annotations
@@ -30,12 +32,26 @@ Scalar: TypeAlias = int | float | bool | str
 Value: TypeAlias = "Scalar | list[Value]"
 
 _STRING, _ARRAY = 8, 9
-_SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
+_SCALARS = {
+    0: "B",
+    1: "b",
+    2: "H",
+    3: "h",
+    4: "I",
+    5: "i",
+    6: "f",
+    7: "?",
+    10: "Q",
+    11: "q",
+    12: "d",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class GgufTensor:
-    """One row of the tensor table. ``shape`` is in GGUF's order: ``shape[0]`` is the row's length."""
+    """One row of the tensor table. ``shape`` is in GGUF's order: ``shape[0]`` is the row's
+    length.
+    """
 
     name: str
     shape: tuple[int, ...]
@@ -50,7 +66,8 @@ class GgufTensor:
 
 @dataclass(frozen=True, eq=False)
 class GgufHeader:
-    """What a GGUF file says of itself. ``data_start`` is where the weights begin; ``file_size`` what they should add up to.
+    """What a GGUF file says of itself. ``data_start`` is where the weights begin; ``file_size``
+    what they should add up to.
 
     Two are equal only if they are the same, so that what follows from one can be kept.
     """
@@ -86,7 +103,9 @@ class GgufHeader:
 
 
 def read_header(path: Path) -> GgufHeader:
-    """The header of the file at ``path``. Raises GgufError when it is damaged, cut off or makes no sense."""
+    """The header of the file at ``path``. Raises GgufError when it is damaged, cut off or makes no
+    sense.
+    """
     try:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
@@ -95,13 +114,16 @@ def read_header(path: Path) -> GgufHeader:
         raise GgufError(f"{path}: cannot be read: {e.strerror}") from e
     if header.tensors and size < header.file_size:  # a vocabulary alone need not be padded
         raise GgufError(
-            f"{path.name}: cut off: its header promises {header.file_size:,} bytes, the file has {size:,}", hint="fetch or convert it again"
+            f"{path.name}: cut off: its header promises {header.file_size:,} bytes, the file has {size:,}",
+            hint="fetch or convert it again",
         )
     return header
 
 
 def joined(parts: Sequence[GgufHeader]) -> GgufHeader:
-    """One header for a model that is split over files, as if their weights followed each other in one. The first has the metadata."""
+    """One header for a model that is split over files, as if their weights followed each other in
+    one. The first has the metadata.
+    """
     first, end = parts[0], 0
     tensors: list[GgufTensor] = []
     for part in parts:
@@ -111,8 +133,8 @@ def joined(parts: Sequence[GgufHeader]) -> GgufHeader:
 
 
 def fingerprint(path: Path, header: GgufHeader | None = None) -> str:
-    """Tells a GGUF file from any other, in milliseconds: its header, its length, and samples of its weights. ``header`` is the file's own
-    where it has been read already."""
+    """Tells a GGUF file from any other, in milliseconds: its header, its length, and samples of its
+    weights. ``header`` is the file's own where it has been read already."""
     header = header or read_header(path)
     seen = hashlib.sha256()
     with path.open("rb") as file:
@@ -128,13 +150,16 @@ def fingerprint(path: Path, header: GgufHeader | None = None) -> str:
 
 
 def parse_header(file: BinaryIO, size: int, *, name: str) -> GgufHeader:
-    """The header at the start of ``file``, of which at most ``size`` bytes may be read. ``name`` is for messages.
+    """The header at the start of ``file``, of which at most ``size`` bytes may be read. ``name`` is
+    for messages.
 
     Raises GgufError, also when the header goes on past ``size``.
     """
     reader = _Reader(file, size, name)
     if reader.take(4) != b"GGUF":
-        raise GgufError(f"{name}: not a GGUF file", hint="dslocal convert makes one of a checkpoint")
+        raise GgufError(
+            f"{name}: not a GGUF file", hint="dslocal convert makes one of a checkpoint"
+        )
     version = reader.number("I")
     if version not in (2, 3):
         raise GgufError(f"{name}: GGUF version {version} is not one that dslocal reads (2 and 3)")
@@ -149,7 +174,12 @@ def parse_header(file: BinaryIO, size: int, *, name: str) -> GgufHeader:
         metadata[key] = reader.value(reader.number("I"), key)
     rows = [_row(reader) for _ in range(n_tensors)]
     alignment = metadata.get("general.alignment", DEFAULT_ALIGNMENT)
-    if not isinstance(alignment, int) or alignment <= 0 or alignment & (alignment - 1) or alignment > 1 << 20:
+    if (
+        not isinstance(alignment, int)
+        or alignment <= 0
+        or alignment & (alignment - 1)
+        or alignment > 1 << 20
+    ):
         raise GgufError(f"{name}: general.alignment {alignment!r} is not a power of two")
     tensors = _checked(rows, alignment, name)
     return GgufHeader(version, metadata, tensors, -(-reader.position // alignment) * alignment)
@@ -210,12 +240,18 @@ def _row(reader: _Reader) -> GgufTensor:
     try:
         ggml_type = GgmlType(kind)
     except ValueError:
-        raise GgufError(f"{reader.name}: {tensor[:80]}: tensor type {kind} is unknown to this version of dslocal") from None
+        raise GgufError(
+            f"{reader.name}: {tensor[:80]}: tensor type {kind} is unknown to this version of dslocal"
+        ) from None
     if not all(0 < n <= MAX_ELEMENTS for n in shape) or math.prod(shape) > MAX_ELEMENTS:
         raise GgufError(f"{reader.name}: {tensor[:80]}: impossible shape {list(shape)}")
     if shape[0] % ggml_type.block:
-        raise GgufError(f"{reader.name}: {tensor[:80]}: rows of {shape[0]} do not fit {ggml_type.name}'s blocks of {ggml_type.block}")
-    return GgufTensor(tensor, shape, ggml_type, reader.number("Q"), ggml_type.nbytes(math.prod(shape)))
+        raise GgufError(
+            f"{reader.name}: {tensor[:80]}: rows of {shape[0]} do not fit {ggml_type.name}'s blocks of {ggml_type.block}"
+        )
+    return GgufTensor(
+        tensor, shape, ggml_type, reader.number("Q"), ggml_type.nbytes(math.prod(shape))
+    )
 
 
 def _checked(rows: Iterable[GgufTensor], alignment: int, name: str) -> tuple[GgufTensor, ...]:
@@ -229,7 +265,9 @@ def _checked(rows: Iterable[GgufTensor], alignment: int, name: str) -> tuple[Ggu
     end, before = 0, ""
     for tensor in sorted(tensors, key=lambda t: t.offset):
         if tensor.offset % alignment:
-            raise GgufError(f"{name}: {tensor.name[:80]}: offset {tensor.offset} is not aligned to {alignment}")
+            raise GgufError(
+                f"{name}: {tensor.name[:80]}: offset {tensor.offset} is not aligned to {alignment}"
+            )
         if tensor.offset < end:
             raise GgufError(f"{name}: {tensor.name[:80]}: overlaps {before[:80]}")
         end, before = tensor.offset + tensor.nbytes, tensor.name
@@ -243,16 +281,22 @@ class _Reader:
         self._file, self._size, self.name, self.position = file, size, name, 0
 
     def expect(self, count: int, least: int, what: str) -> None:
-        """Refuses ``count`` items of at least ``least`` bytes when the file has no room for them."""
+        """Refuses ``count`` items of at least ``least`` bytes when the file has no room for
+        them.
+        """
         if count * least > self._size - self.position:
             raise GgufError(f"{self.name}: claims {count:,} {what}, more than the file can hold")
 
     def take(self, n: int) -> bytes:
         if n > self._size - self.position:
-            raise GgufError(f"{self.name}: cut off inside the header, after {self.position:,} bytes")
+            raise GgufError(
+                f"{self.name}: cut off inside the header, after {self.position:,} bytes"
+            )
         data = self._file.read(n)
         if len(data) != n:
-            raise GgufError(f"{self.name}: cut off inside the header, after {self.position + len(data):,} bytes")
+            raise GgufError(
+                f"{self.name}: cut off inside the header, after {self.position + len(data):,} bytes"
+            )
         self.position += n
         return data
 

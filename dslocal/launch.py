@@ -1,6 +1,8 @@
-"""From a GGUF file to a model that is ready, by plan: whatever fits this machine, loaded with exactly those settings.
+"""From a GGUF file to a model that is ready, by plan: whatever fits this machine, loaded with
+exactly those settings.
 
-Where llama.cpp does not get the memory that the plan counted on, the next rung is taken, once, and remembered for this machine.
+Where llama.cpp does not get the memory that the plan counted on, the next rung is taken, once, and
+remembered for this machine.
 """
 
 from __future__ import annotations
@@ -32,12 +34,14 @@ Load = Callable[[Plan], "Model"]
 
 
 def plan_for(path: Path, header: GgufHeader, pins: Pins = FREE) -> Plan:
-    """How this machine runs the model at ``path``. Raises DoesNotFitError, with the numbers and what would fit, GgufError for a sidecar
-    that is another model's."""
+    """How this machine runs the model at ``path``. Raises DoesNotFitError, with the numbers and
+    what would fit, GgufError for a sidecar that is another model's."""
     header, layer = _with_sidecar(path, header, pins)
     machine = limited(probe.probe(), path)
     planned = plan(header, machine, pins)
-    if _tight(planned, machine) and not layer:  # of which llama.cpp, asked for one file, would know nothing
+    if (
+        _tight(planned, machine) and not layer
+    ):  # of which llama.cpp, asked for one file, would know nothing
         planned = checked(path, header, planned, machine, pins)
     if planned.verdict == "no":
         require(planned, path.name, machine, nearest(header, machine, pins))
@@ -46,14 +50,18 @@ def plan_for(path: Path, header: GgufHeader, pins: Pins = FREE) -> Plan:
 
 @contextmanager
 def running(path: Path, header: GgufHeader, pins: Pins, load: Load, say: Say) -> Iterator[Context]:
-    """A context of the model, loaded as planned by ``load``, and closed at the end; ``say`` is told what the user should know.
+    """A context of the model, loaded as planned by ``load``, and closed at the end; ``say`` is told
+    what the user should know.
 
-    Raises DoesNotFitError before anything is loaded, OutOfMemoryError when the next rung fails too, and what ``load`` raises.
+    Raises DoesNotFitError before anything is loaded, OutOfMemoryError when the next rung fails too,
+    and what ``load`` raises.
     """
     planned = plan_for(path, header, pins)
     if planned.verdict == "ssd":
         over = f"{gib(planned.lacking)} too large for the RAM that is free"
-        say(f"{path.name} is {over}: weights are read from the SSD as they are needed (dslocal fit says how fast)")
+        say(
+            f"{path.name} is {over}: weights are read from the SSD as they are needed (dslocal fit says how fast)"
+        )
     try:
         context = _loaded(planned, load)
     except OutOfMemoryError as e:
@@ -74,7 +82,9 @@ def running(path: Path, header: GgufHeader, pins: Pins, load: Load, say: Say) ->
 
 
 def _with_sidecar(path: Path, header: GgufHeader, pins: Pins) -> tuple[GgufHeader, Path | None]:
-    """The header to plan by, and the file whose MTP layer is in it: the one that was asked for, else the one beside the model."""
+    """The header to plan by, and the file whose MTP layer is in it: the one that was asked for,
+    else the one beside the model.
+    """
     file = pins.sidecar or (sidecar.beside(path, header) if pins.mtp is not False else None)
     return (sidecar.joined(header, read_header(file), file.name), file) if file else (header, None)
 
@@ -87,7 +97,8 @@ def _layer(file: Path, loading: Loading) -> Model:
 
 
 def checked(path: Path, header: GgufHeader, planned: Plan, machine: Machine, pins: Pins) -> Plan:
-    """``planned`` for this machine, with llama.cpp's own sizing of the file at ``path`` as the last word: another plan where that is more.
+    """``planned`` for this machine, with llama.cpp's own sizing of the file at ``path`` as the last
+    word: another plan where that is more.
 
     Where llama.cpp cannot size it, the plan's own arithmetic stands.
     """
@@ -100,19 +111,30 @@ def checked(path: Path, header: GgufHeader, planned: Plan, machine: Machine, pin
         exact = sizing.exact(path, planned.loading, gpu=kind)
     except EngineError:
         return planned
-    if planned.loading.repack:  # of which llama.cpp counts the copy, not the mapped file that it is made from
+    if (
+        planned.loading.repack
+    ):  # of which llama.cpp counts the copy, not the mapped file that it is made from
         exact = replace(exact, weights=planned.memory.weights)
     more = Share(exact.all.gpu - planned.memory.all.gpu, exact.all.host - planned.memory.all.host)
     if more.gpu <= 0 and more.host <= 0:
         return replace(planned, memory=exact)
     gpus = tuple(replace(gpu, free=max(0, gpu.free - max(0, more.gpu))) for gpu in machine.gpus)
-    return plan(header, replace(machine, available=max(0, machine.available - max(0, more.host)), gpus=gpus), pins)
+    return plan(
+        header,
+        replace(machine, available=max(0, machine.available - max(0, more.host)), gpus=gpus),
+        pins,
+    )
 
 
 def _tight(planned: Plan, machine: Machine) -> bool:
-    """Whether a plan goes so near to what there is that llama.cpp is asked first; that takes a third of a second."""
+    """Whether a plan goes so near to what there is that llama.cpp is asked first; that takes a
+    third of a second.
+    """
     need = planned.memory.all
-    return need.gpu > TIGHT * machine.vram or (need.total if machine.unified else need.host) > TIGHT * machine.available
+    return (
+        need.gpu > TIGHT * machine.vram
+        or (need.total if machine.unified else need.host) > TIGHT * machine.available
+    )
 
 
 def limited(machine: Machine, path: Path) -> Machine:
@@ -136,11 +158,19 @@ def _loaded(planned: Plan, load: Load) -> Context:
 
 
 def _next_rung(path: Path, header: GgufHeader, failed: Plan, pins: Pins) -> Plan | None:
-    """A plan that takes less than ``failed`` did, None when there is none. It is remembered that less was needed."""
+    """A plan that takes less than ``failed`` did, None when there is none. It is remembered that
+    less was needed.
+    """
     machine, need = probe.probe(), failed.memory.all
     in_ram = need.total if machine.unified else need.host
-    shares = [needed / have for needed, have in ((in_ram, machine.available), (need.gpu, machine.vram)) if needed and have]
-    share = LESS * min(1.0, max(shares, default=1.0))  # of what was shortest: the rest had room to spare
+    shares = [
+        needed / have
+        for needed, have in ((in_ram, machine.available), (need.gpu, machine.vram))
+        if needed and have
+    ]
+    share = LESS * min(
+        1.0, max(shares, default=1.0)
+    )  # of what was shortest: the rest had room to spare
     smaller = plan(_with_sidecar(path, header, pins)[0], _with_less(machine, share), pins)
     if smaller.verdict == "no" or smaller.loading == failed.loading:
         return None

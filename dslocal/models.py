@@ -1,8 +1,10 @@
-"""From what a user calls a model to a GGUF file that is there: a name, a GGUF file, or a checkpoint folder.
+"""From what a user calls a model to a GGUF file that is there: a name, a GGUF file, or a checkpoint
+folder.
 
-A name means the same in every folder: it goes before a file or folder that happens to be called so, which ``./NAME`` still means. Only
-a name of models.yaml of which nothing is on this machine comes after them. A checkpoint is converted once, into the cache, whoever asks
-first; processes that ask at the same time wait for each other.
+A name means the same in every folder: it goes before a file or folder that happens to be called so,
+which ``./NAME`` still means. Only a name of models.yaml of which nothing is on this machine comes
+after them. A checkpoint is converted once, into the cache, whoever asks first; processes that ask
+at the same time wait for each other.
 """
 
 from __future__ import annotations
@@ -25,7 +27,9 @@ FOLDER_QUANT = "Q4_K_M"
 FORMAT = 1  # raised when the converter's output changes, so that older cached files are made again
 MAX_HERE = 12
 
-_CONVERTED = re.compile(r"(?P<name>.+)-(?P<quant>[A-Za-z0-9_]+)-[0-9a-f]{12}\.gguf", re.DOTALL)  # as _converted() calls them
+_CONVERTED = re.compile(
+    r"(?P<name>.+)-(?P<quant>[A-Za-z0-9_]+)-[0-9a-f]{12}\.gguf", re.DOTALL
+)  # as _converted() calls them
 
 
 @dataclass(frozen=True)
@@ -48,10 +52,12 @@ class Conversion:
 
 
 def find(model: str | None) -> Path | Checkpoint:
-    """What ``model`` means: a GGUF file or a checkpoint. None means the one used last, else nano. Raises NotFoundError.
+    """What ``model`` means: a GGUF file or a checkpoint. None means the one used last, else nano.
+    Raises NotFoundError.
 
-    In this order: a name whose checkpoint ships, ``NAME`` or ``NAME:QUANT`` of :mod:`dslocal.hub.inventory`, a file or folder, and a
-    name that models.yaml knows, which is not here. A kept model whose file is gone is an error, not something else of that name.
+    In this order: a name whose checkpoint ships, ``NAME`` or ``NAME:QUANT`` of
+    :mod:`dslocal.hub.inventory`, a file or folder, and a name that models.yaml knows, which is not
+    here. A kept model whose file is gone is an error, not something else of that name.
     """
     name = model or last_used() or DEFAULT
     registry = hub.load_registry()
@@ -59,8 +65,14 @@ def find(model: str | None) -> Path | Checkpoint:
         return Checkpoint(entry.name, entry.folder, entry.quant)
     if found := hub.find_kept(name):
         if gone := found.missing:
-            raise NotFoundError(f"{found.spelled}: {gone} is gone", hint=f"dslocal rm {found.spelled} forgets it")
-        return Checkpoint(found.name, found.path.parent, FOLDER_QUANT) if found.quant == hub.CHECKPOINT else found.path
+            raise NotFoundError(
+                f"{found.spelled}: {gone} is gone", hint=f"dslocal rm {found.spelled} forgets it"
+            )
+        return (
+            Checkpoint(found.name, found.path.parent, FOLDER_QUANT)
+            if found.quant == hub.CHECKPOINT
+            else found.path
+        )
     try:
         path = Path(name).expanduser()
         is_folder, is_file = path.is_dir(), path.is_file()
@@ -68,7 +80,9 @@ def find(model: str | None) -> Path | Checkpoint:
         raise NotFoundError(f"{name:.80}: {getattr(e, 'strerror', None) or e}") from e
     if is_folder:
         if not (path / "config.json").is_file():
-            hint = "one has config.json, tokenizer.json and *.safetensors; a GGUF file is named itself"
+            hint = (
+                "one has config.json, tokenizer.json and *.safetensors; a GGUF file is named itself"
+            )
             raise NotFoundError(f"{path}: a folder without config.json is no checkpoint", hint=hint)
         return Checkpoint(path.resolve().name, path, FOLDER_QUANT)
     if is_file:
@@ -83,24 +97,41 @@ def here() -> str:
     """The names of what is on this machine, so many that they fit into a message."""
     names = [name for name, entry in hub.load_registry().items() if entry.local]
     names += [entry.spelled for entry in hub.kept() if not entry.missing]
-    more = f" and {len(names) - MAX_HERE} more, which dslocal models lists" if len(names) > MAX_HERE else ""
+    more = (
+        f" and {len(names) - MAX_HERE} more, which dslocal models lists"
+        if len(names) > MAX_HERE
+        else ""
+    )
     return ", ".join(names[:MAX_HERE]) + more
 
 
 def ready(model: str | None, *, on_progress: ProgressCallback | None = None) -> Path:
-    """The GGUF file of ``model``, converted first when that has not been done yet. Raises DslocalError."""
+    """The GGUF file of ``model``, converted first when that has not been done yet. Raises
+    DslocalError.
+    """
     found = find(model)
     return found if isinstance(found, Path) else _converted(found, on_progress)
 
 
 def conversions() -> list[Conversion]:
-    """What :func:`ready` has put into the cache, by name, for checkpoints that ship and for folders."""
-    files = [(match, file) for file in sorted(_cache().glob("*.gguf")) if (match := _CONVERTED.fullmatch(file.name)) and file.is_file()]
-    return [Conversion(match["name"], match["quant"], file, file.stat().st_size) for match, file in files]
+    """What :func:`ready` has put into the cache, by name, for checkpoints that ship and for
+    folders.
+    """
+    files = [
+        (match, file)
+        for file in sorted(_cache().glob("*.gguf"))
+        if (match := _CONVERTED.fullmatch(file.name)) and file.is_file()
+    ]
+    return [
+        Conversion(match["name"], match["quant"], file, file.stat().st_size)
+        for match, file in files
+    ]
 
 
 def remember(model: str) -> None:
-    """Makes ``model`` the one to use when none is named. A home that cannot be written to is no reason to fail."""
+    """Makes ``model`` the one to use when none is named. A home that cannot be written to is no
+    reason to fail.
+    """
     path = Path(model).expanduser()
     if not _is_here(model) and path.exists():
         model = str(path.resolve())
@@ -125,10 +156,14 @@ def _is_here(name: str) -> bool:
 
 
 def _shipped(name: str) -> hub.ModelEntry | None:
-    """The model of models.yaml that ``name`` means and whose checkpoint is here. ``NAME:QUANT`` is what it is converted to."""
+    """The model of models.yaml that ``name`` means and whose checkpoint is here. ``NAME:QUANT`` is
+    what it is converted to.
+    """
     plain, colon, quant = name.lower().partition(":")
     entry = hub.load_registry().get(plain)
-    return entry if entry and entry.local and quant == (entry.quant.lower() if colon else "") else None
+    return (
+        entry if entry and entry.local and quant == (entry.quant.lower() if colon else "") else None
+    )
 
 
 def _cache() -> Path:
@@ -147,17 +182,23 @@ def _converted(checkpoint: Checkpoint, on_progress: ProgressCallback | None) -> 
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as e:
-        raise DslocalError(f"{folder}: cannot be made: {e.strerror}", hint="DSLOCAL_HOME moves it") from e
+        raise DslocalError(
+            f"{folder}: cannot be made: {e.strerror}", hint="DSLOCAL_HOME moves it"
+        ) from e
     with FileLock(out.with_name(f".{out.name}.lock")):
         if not out.exists():
             source = convert.FolderSource(checkpoint.folder)
-            plan = convert.make_plan(convert.open_checkpoint(source), [convert.recipe_named(checkpoint.quant)])
+            plan = convert.make_plan(
+                convert.open_checkpoint(source), [convert.recipe_named(checkpoint.quant)]
+            )
             convert.write(plan, [out], on_progress=on_progress)
     return out
 
 
 def _fingerprint(checkpoint: Checkpoint) -> str:
-    """Changes when any file of the checkpoint does: names, sizes and times, so that no weight has to be read."""
+    """Changes when any file of the checkpoint does: names, sizes and times, so that no weight has
+    to be read.
+    """
     seen = hashlib.sha256(f"{FORMAT}\0{checkpoint.quant}".encode())
     for file in sorted(checkpoint.folder.iterdir()):
         if file.suffix in (".json", ".safetensors"):

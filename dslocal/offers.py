@@ -1,7 +1,9 @@
-"""What can be had of a published model: ready-made GGUF files, or a conversion of its checkpoint, and which of them is the better way.
+"""What can be had of a published model: ready-made GGUF files, or a conversion of its checkpoint,
+and which of them is the better way.
 
-For every quantization, best first, it is asked whether it runs here. Of the two ways to get the first that does, the one that needs
-less time is taken, if the disk has room for it: fetching and converting overlap, so that a conversion takes as long as the slower.
+For every quantization, best first, it is asked whether it runs here. Of the two ways to get the
+first that does, the one that needs less time is taken, if the disk has room for it: fetching and
+converting overlap, so that a conversion takes as long as the slower.
 """
 
 from __future__ import annotations
@@ -24,25 +26,42 @@ from .hub.remote import HubRepository, Remote
 Way = Literal["ready-made", "converted"]
 Assess = Callable[[Model], Assessment]
 
-ASSUMED_BANDWIDTH = 12.5e6  # bytes a second: 100 Mbit/s, for weighing a download against a conversion
+ASSUMED_BANDWIDTH = (
+    12.5e6  # bytes a second: 100 Mbit/s, for weighing a download against a conversion
+)
 RUNS_WELL = ("gpu", "offload", "cpu")
 MAX_CONFIG = 4 << 20
 MAX_HEADERS = 4  # of one repository's files that are read to find the best that runs
 
-# weights a second of one core: ggml_quantize_chunk's lower measured rates (tests/bench/convert_speed.py gives the sum of them)
+# weights a second of one core: ggml_quantize_chunk's lower measured rates
+# (tests/bench/convert_speed.py gives the sum of them)
 RATES = {
-    **{"F32": 400e6, "F16": 400e6, "BF16": 400e6, "Q8_0": 170e6, "Q6_K": 25e6, "Q5_K": 17e6, "Q4_K": 13e6, "Q3_K": 67e6, "Q2_K": 16e6},
+    **{
+        "F32": 400e6,
+        "F16": 400e6,
+        "BF16": 400e6,
+        "Q8_0": 170e6,
+        "Q6_K": 25e6,
+        "Q5_K": 17e6,
+        "Q4_K": 13e6,
+        "Q3_K": 67e6,
+        "Q2_K": 16e6,
+    },
     **{"Q4_0": 60e6, "Q4_1": 60e6, "Q5_0": 40e6, "Q5_1": 40e6, "IQ4_XS": 4e6, "IQ4_NL": 4e6},
 }
 SLOWEST = 1e6
-_QUANT = re.compile(r"(?<![A-Za-z0-9])((?:I?Q\d_[A-Z0-9_]+?)|BF16|F16|F32)(?=[.\-]|-\d{5}-of|$)", re.ASCII)
+_QUANT = re.compile(
+    r"(?<![A-Za-z0-9])((?:I?Q\d_[A-Z0-9_]+?)|BF16|F16|F32)(?=[.\-]|-\d{5}-of|$)", re.ASCII
+)
 
 
 @dataclass(frozen=True)
 class Offer:
-    """One way to one quantization. ``files`` are the GGUF's own where it is ready-made; ``disk`` is the most that it ever takes.
+    """One way to one quantization. ``files`` are the GGUF's own where it is ready-made; ``disk`` is
+    the most that it ever takes.
 
-    ``listed`` is the path of a ready-made file that models.yaml names, and nobody has looked at yet.
+    ``listed`` is the path of a ready-made file that models.yaml names, and nobody has looked at
+    yet.
     """
 
     way: Way
@@ -57,12 +76,18 @@ class Offer:
     def seconds(self, cores: int) -> float:
         """How long it takes, with :data:`ASSUMED_BANDWIDTH`."""
         fetching = self.model.download / ASSUMED_BANDWIDTH
-        return fetching if self.way == "ready-made" else max(fetching, conversion_seconds(self.model.header, cores))
+        return (
+            fetching
+            if self.way == "ready-made"
+            else max(fetching, conversion_seconds(self.model.header, cores))
+        )
 
 
 def conversion_seconds(header: GgufHeader, cores: int) -> float:
     """How long quantizing into this file takes."""
-    return sum(tensor.elements / RATES.get(tensor.type.name, SLOWEST) for tensor in header.tensors) / max(cores, 1)
+    return sum(
+        tensor.elements / RATES.get(tensor.type.name, SLOWEST) for tensor in header.tensors
+    ) / max(cores, 1)
 
 
 @dataclass(frozen=True)
@@ -75,11 +100,14 @@ class Choice:
     others: tuple[Offer, ...] = ()
 
 
-def choose(place: Place, quant: str | None, way: Way | None, assess: Assess, cores: int, free: int) -> Choice:
-    """The best way to the best quantization that runs here; to ``quant`` and by ``way`` where they are given.
+def choose(
+    place: Place, quant: str | None, way: Way | None, assess: Assess, cores: int, free: int
+) -> Choice:
+    """The best way to the best quantization that runs here; to ``quant`` and by ``way`` where they
+    are given.
 
-    ``free`` are the bytes of disk. Raises NotFoundError where nothing is to be had, UsageError for a quantization that is not,
-    DownloadError where no way has room.
+    ``free`` are the bytes of disk. Raises NotFoundError where nothing is to be had, UsageError for
+    a quantization that is not, DownloadError where no way has room.
     """
     tried: list[tuple[list[Offer], Assessment]] = []
     for offers in _by_quant(place, quant, way):
@@ -89,19 +117,26 @@ def choose(place: Place, quant: str | None, way: Way | None, assess: Assess, cor
             break
     if not tried:
         raise _nothing(place, quant, way)
-    offers, found = next((one for one in tried if one[1].plan.verdict in RUNS_WELL), min(tried, key=lambda one: one[1].plan.lacking))
+    offers, found = next(
+        (one for one in tried if one[1].plan.verdict in RUNS_WELL),
+        min(tried, key=lambda one: one[1].plan.lacking),
+    )
     return _better(offers, assess, cores, free, place.name)
 
 
 def _better(offers: Sequence[Offer], assess: Assess, cores: int, free: int, name: str) -> Choice:
     checked = [looked_at for offer in offers if (looked_at := _looked_at(offer)) is not None]
     if not checked:
-        raise NotFoundError(f"{name}: no ready-made file that models.yaml names is there any more", hint="without --gguf it is converted")
+        raise NotFoundError(
+            f"{name}: no ready-made file that models.yaml names is there any more",
+            hint="without --gguf it is converted",
+        )
     fitting = [offer for offer in checked if offer.disk <= free]
     if not fitting:
         least = min(offer.disk for offer in checked)
         raise DownloadError(
-            f"{name}: {least / 1e9:,.1f} GB of disk are needed, {free / 1e9:,.1f} GB are free", hint="make room, or a smaller --quant"
+            f"{name}: {least / 1e9:,.1f} GB of disk are needed, {free / 1e9:,.1f} GB are free",
+            hint="make room, or a smaller --quant",
         )
     best = min(fitting, key=lambda offer: offer.seconds(cores))
     others = tuple(offer for offer in checked if offer is not best)
@@ -111,7 +146,11 @@ def _better(offers: Sequence[Offer], assess: Assess, cores: int, free: int, name
 def _why(best: Offer, others: Sequence[Offer], free: int, cores: int) -> str:
     """In a few words, why not one of the others."""
     if not others:
-        return "there is no ready-made file that is known to be good" if best.way == "converted" else "the best of its files that runs here"
+        return (
+            "there is no ready-made file that is known to be good"
+            if best.way == "converted"
+            else "the best of its files that runs here"
+        )
     other = min(others, key=lambda offer: offer.seconds(cores))
     if other.disk > free:
         return f"the disk has no room for the other way, which takes {other.disk / 1e9:,.1f} GB"
@@ -121,7 +160,9 @@ def _why(best: Offer, others: Sequence[Offer], free: int, cores: int) -> str:
 
 
 def _looked_at(offer: Offer) -> Offer | None:
-    """``offer`` with what is really there; None for a ready-made file that is not what it should be."""
+    """``offer`` with what is really there; None for a ready-made file that is not what it should
+    be.
+    """
     if not offer.listed:
         return offer
     try:
@@ -129,14 +170,20 @@ def _looked_at(offer: Offer) -> Offer | None:
         header, files = remote_header(offer.remote, manifest, manifest.file(offer.listed))
     except NotFoundError:
         return None
-    return None if legacy_mla(header) else _ready(offer.remote, manifest, files, header, offer.model.quant, offer.mtp)
+    return (
+        None
+        if legacy_mla(header)
+        else _ready(offer.remote, manifest, files, header, offer.model.quant, offer.mtp)
+    )
 
 
 def _by_quant(place: Place, quant: str | None, way: Way | None) -> Iterator[list[Offer]]:
     """The offers, those of one quantization together; the best quantization first."""
     if place.entry is not None and not place.file:
         for name in [quant] if quant else place.entry.quants:
-            offers = [offer for offer in _of_entry(place, place.entry, name) if way in (None, offer.way)]
+            offers = [
+                offer for offer in _of_entry(place, place.entry, name) if way in (None, offer.way)
+            ]
             if offers:
                 yield offers
         return
@@ -149,7 +196,9 @@ def _by_quant(place: Place, quant: str | None, way: Way | None) -> Iterator[list
 
 
 def _of_entry(place: Place, entry: hub.ModelEntry, quant: str) -> Iterator[Offer]:
-    """Conversion first: its header is known without asking anybody. A ready-made file's is read when it comes to that."""
+    """Conversion first: its header is known without asking anybody. A ready-made file's is read
+    when it comes to that.
+    """
     from . import convert
 
     header = convert.outline(entry.config, convert.recipe_named(quant))
@@ -157,14 +206,24 @@ def _of_entry(place: Place, entry: hub.ModelEntry, quant: str) -> Iterator[Offer
     download = convert.checkpoint_bytes(entry.config, entry.dtype)
     if entry.weights == "safetensors":
         model = Model(entry.name, quant, header, download, header.file_size)
-        yield Offer("converted", model, place.remote, mtp=mtp, disk=header.file_size + 2 * _shard(download))
+        yield Offer(
+            "converted", model, place.remote, mtp=mtp, disk=header.file_size + 2 * _shard(download)
+        )
     for ready in entry.gguf:
         if quant in ready.files:
             model = Model(entry.name, quant, header, header.file_size)
-            yield Offer("ready-made", model, HubRepository(ready.repository), mtp=ready.mtp, listed=ready.files[quant])
+            yield Offer(
+                "ready-made",
+                model,
+                HubRepository(ready.repository),
+                mtp=ready.mtp,
+                listed=ready.files[quant],
+            )
 
 
-def _of_files(remote: Remote, manifest: Manifest, ggufs: Sequence[RemoteFile], quant: str | None) -> Iterator[Offer]:
+def _of_files(
+    remote: Remote, manifest: Manifest, ggufs: Sequence[RemoteFile], quant: str | None
+) -> Iterator[Offer]:
     """Ready-made files of one repository, the largest first."""
     named = [(quant_of(file.name), file) for file in ggufs]
     if quant:
@@ -176,25 +235,42 @@ def _of_files(remote: Remote, manifest: Manifest, ggufs: Sequence[RemoteFile], q
         named = [(name, file) for name, file in named if name in hub.DEFAULT_QUANTS]
     for name, file in sorted(named, key=lambda one: -one[1].size):
         header, files = remote_header(remote, manifest, file)
-        yield _ready(remote, manifest, files, header, name, bool(header.of_arch("nextn_predict_layers")))
+        yield _ready(
+            remote, manifest, files, header, name, bool(header.of_arch("nextn_predict_layers"))
+        )
 
 
 def _of_checkpoint(place: Place, manifest: Manifest, quant: str | None) -> Iterator[Offer]:
     from . import convert
 
-    sizes = [file.size for file in manifest.matching(place.patterns) if file.name.endswith(".safetensors")]
+    sizes = [
+        file.size
+        for file in manifest.matching(place.patterns)
+        if file.name.endswith(".safetensors")
+    ]
     if not sizes or "config.json" not in manifest.files:
-        raise NotFoundError(f"{place.remote.origin}: has neither GGUF files nor a config.json with safetensors")
+        raise NotFoundError(
+            f"{place.remote.origin}: has neither GGUF files nor a config.json with safetensors"
+        )
     config = _config(place.remote, manifest)
     for name in [quant] if quant else hub.DEFAULT_QUANTS:
         header = convert.outline(config, convert.recipe_named(name))
         model = Model(place.name, name, header, sum(sizes), header.file_size)
         disk = header.file_size + sum(sorted(sizes)[-2:])
-        yield Offer("converted", model, place.remote, manifest, mtp=bool(header.of_arch("nextn_predict_layers")), disk=disk)
+        yield Offer(
+            "converted",
+            model,
+            place.remote,
+            manifest,
+            mtp=bool(header.of_arch("nextn_predict_layers")),
+            disk=disk,
+        )
 
 
 def _config(remote: Remote, manifest: Manifest) -> dict[str, object]:
-    """The config.json of a published checkpoint, read over the network. Raises NotFoundError, DownloadError."""
+    """The config.json of a published checkpoint, read over the network. Raises NotFoundError,
+    DownloadError.
+    """
     import json
 
     from .hub import http
@@ -213,10 +289,25 @@ def _config(remote: Remote, manifest: Manifest) -> dict[str, object]:
     return config
 
 
-def _ready(remote: Remote, manifest: Manifest, files: Sequence[RemoteFile], header: GgufHeader, quant: str, mtp: bool) -> Offer:
+def _ready(
+    remote: Remote,
+    manifest: Manifest,
+    files: Sequence[RemoteFile],
+    header: GgufHeader,
+    quant: str,
+    mtp: bool,
+) -> Offer:
     nbytes = sum(file.size for file in files)
     name = header.text("general.name") or files[0].name.rsplit("/", 1)[-1].removesuffix(".gguf")
-    return Offer("ready-made", Model(name, quant or main_type(header), header, nbytes), remote, manifest, tuple(files), mtp, nbytes)
+    return Offer(
+        "ready-made",
+        Model(name, quant or main_type(header), header, nbytes),
+        remote,
+        manifest,
+        tuple(files),
+        mtp,
+        nbytes,
+    )
 
 
 def quant_of(file: str) -> str:
@@ -226,7 +317,9 @@ def quant_of(file: str) -> str:
 
 
 def _shard(checkpoint: int) -> int:
-    """Bytes of the largest shard that a checkpoint of so many is published in: 8.7 GB for the small, 4.3 GB for V3."""
+    """Bytes of the largest shard that a checkpoint of so many is published in: 8.7 GB for the
+    small, 4.3 GB for V3.
+    """
     return min(checkpoint, 9 * 10**9)
 
 
@@ -234,7 +327,13 @@ def _nothing(place: Place, quant: str | None, way: Way | None) -> Exception:
     wanted = quant or "file"
     if place.entry is not None and place.entry.weights == "pytorch" and way != "ready-made":
         pickled = f"{place.entry.repository} has only pickled weights, which are never opened, and no ready-made {wanted} is known"
-        return NotFoundError(pickled, hint="a --revision with safetensors, or a GGUF repository by its own name")
-    known = ", ".join(sorted({name for ready in (place.entry.gguf if place.entry else ()) for name in ready.files}))
+        return NotFoundError(
+            pickled, hint="a --revision with safetensors, or a GGUF repository by its own name"
+        )
+    known = ", ".join(
+        sorted(
+            {name for ready in (place.entry.gguf if place.entry else ()) for name in ready.files}
+        )
+    )
     hint = f"ready-made: {known or 'none'}; or convert it"
     return NotFoundError(f"{place.name}: no ready-made {wanted} is known to be good", hint=hint)

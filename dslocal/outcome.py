@@ -1,4 +1,6 @@
-"""What came of a generation: names that the engine, chat and the server share. Nothing heavy is imported for them."""
+"""What came of a generation: names that the engine, chat and the server share. Nothing heavy is
+imported for them.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,9 @@ from enum import Enum
 
 
 class FinishReason(Enum):
-    """Why a generation ended, in the words of OpenAI's interface, and ``interrupted`` for Ctrl-C."""
+    """Why a generation ended, in the words of OpenAI's interface, and ``interrupted`` for
+    Ctrl-C.
+    """
 
     STOP = "stop"
     LENGTH = "length"
@@ -25,7 +29,9 @@ class Timings:
 
 @dataclass(frozen=True, slots=True)
 class TokenLogprobs:
-    """One position: the token that was taken, its natural logarithm of probability, and the likeliest ones with theirs, best first."""
+    """One position: the token that was taken, its natural logarithm of probability, and the
+    likeliest ones with theirs, best first.
+    """
 
     id: int
     logprob: float

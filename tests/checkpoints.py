@@ -1,12 +1,16 @@
-"""Tiny random checkpoints of every family that dslocal converts, written with numpy alone, for tests of the converter.
+"""Tiny random checkpoints of every family that dslocal converts, written with numpy alone, for
+tests of the converter.
 
-``write_checkpoint(folder, kind)`` makes a folder that looks like a published one (config.json, tokenizer.json, one or more
-safetensors files) but is a few MB small. ``KINDS`` is the table of families; whatever a test changes in the configuration
-changes the tensors with it: ``write_checkpoint(folder, "deepseek-v3", dtype="fp8", shards=3, hidden_size=192)``. By default
-rows are 256 long (V2-Lite: 64) and expert down projections shorter; ``moe_intermediate_size=256`` makes those long too.
+``write_checkpoint(folder, kind)`` makes a folder that looks like a published one (config.json,
+tokenizer.json, one or more safetensors files) but is a few MB small. ``KINDS`` is the table of
+families; whatever a test changes in the configuration changes the tensors with it:
+``write_checkpoint(folder, "deepseek-v3", dtype="fp8", shards=3, hidden_size=192)``. By default rows
+are 256 long (V2-Lite: 64) and expert down projections shorter; ``moe_intermediate_size=256`` makes
+those long too.
 
-The weights are the same on every machine and numpy version (bits of PCG64 and integer sums, no library's normal distribution),
-so that logits computed elsewhere (tests/vectors/tiny_logits.npz) stay true for them. Knows nothing of dslocal and GGUF.
+The weights are the same on every machine and numpy version (bits of PCG64 and integer sums, no
+library's normal distribution), so that logits computed elsewhere (tests/vectors/tiny_logits.npz)
+stay true for them. Knows nothing of dslocal and GGUF.
 """
 
 from __future__ import annotations
@@ -26,10 +30,37 @@ Config = dict[str, Any]
 Shapes = dict[str, tuple[int, ...]]
 Floats = NDArray[np.float32]
 FP8_BLOCK = 128
-FP8_KEEPS = ("embed_tokens", "lm_head", "norm", "mlp.gate.", "eh_proj", "shared_head")  # parts that V3 leaves in bf16
+FP8_KEEPS = (
+    "embed_tokens",
+    "lm_head",
+    "norm",
+    "mlp.gate.",
+    "eh_proj",
+    "shared_head",
+)  # parts that V3 leaves in bf16
 BOS, EOS, PAD = "<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>", "<｜▁pad▁｜>"
-TOKENIZERS: Config = json.loads((Path(__file__).parent / "vectors" / "tokenizers.json").read_text(encoding="utf-8"))
-MERGES = ("Ġ t", "h e", "i n", "Ġ a", "Ġt he", "o n", "r e", "Ġ Ġ", "Ċ Ċ", "e r", "in g", "ä ½", "ä½ ł", "o r", "Ġ w", "Ġw or", "1 2")
+TOKENIZERS: Config = json.loads(
+    (Path(__file__).parent / "vectors" / "tokenizers.json").read_text(encoding="utf-8")
+)
+MERGES = (
+    "Ġ t",
+    "h e",
+    "i n",
+    "Ġ a",
+    "Ġt he",
+    "o n",
+    "r e",
+    "Ġ Ġ",
+    "Ċ Ċ",
+    "e r",
+    "in g",
+    "ä ½",
+    "ä½ ł",
+    "o r",
+    "Ġ w",
+    "Ġw or",
+    "1 2",
+)
 CHAT_TEMPLATE = (
     "{{ bos_token }}{% for m in messages %}{{ '<｜User｜>' if m.role == 'user' else '<｜Assistant｜>' }}{{ m.content }}"
     "{% endfor %}{% if add_generation_prompt %}<｜Assistant｜>{% endif %}"
@@ -38,51 +69,164 @@ CHAT_TEMPLATE = (
 
 @dataclass(frozen=True)
 class Kind:
-    """A family: what its config.json says, and whose tokenizer it has. The tensors follow from the configuration."""
+    """A family: what its config.json says, and whose tokenizer it has. The tensors follow from the
+    configuration.
+    """
 
     tokenizer: str
     config: Mapping[str, Any]
 
 
-_YARN = {"type": "yarn", "factor": 40, "original_max_position_embeddings": 4096, "beta_fast": 32, "beta_slow": 1}
-_LLAMA3 = {"factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}
-_QWEN3_YARN = {"factor": 4.0, "original_max_position_embeddings": 32768, "attn_factor": 0.8782488562869419}
-_EVERY = {
-    **{"hidden_act": "silu", "initializer_range": 0.02, "rms_norm_eps": 1e-06, "rope_scaling": None, "rope_theta": 10000},
-    **{"tie_word_embeddings": False, "use_cache": True, "vocab_size": 320, "hidden_size": 256, "intermediate_size": 512},
-    **{"num_attention_heads": 4, "num_key_value_heads": 4, "num_hidden_layers": 2, "max_position_embeddings": 4096},
+_YARN = {
+    "type": "yarn",
+    "factor": 40,
+    "original_max_position_embeddings": 4096,
+    "beta_fast": 32,
+    "beta_slow": 1,
 }
-_LLAMA = {**_EVERY, "architectures": ["LlamaForCausalLM"], "model_type": "llama", "attention_bias": False, "mlp_bias": False}
-_QWEN = {**_EVERY, "num_key_value_heads": 2, "max_position_embeddings": 131072, "sliding_window": None, "use_sliding_window": False}
-_QWEN2 = {**_QWEN, "architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", "sliding_window": 4096, "max_window_layers": 2}
+_LLAMA3 = {
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 8192,
+}
+_QWEN3_YARN = {
+    "factor": 4.0,
+    "original_max_position_embeddings": 32768,
+    "attn_factor": 0.8782488562869419,
+}
+_EVERY = {
+    **{
+        "hidden_act": "silu",
+        "initializer_range": 0.02,
+        "rms_norm_eps": 1e-06,
+        "rope_scaling": None,
+        "rope_theta": 10000,
+    },
+    **{
+        "tie_word_embeddings": False,
+        "use_cache": True,
+        "vocab_size": 320,
+        "hidden_size": 256,
+        "intermediate_size": 512,
+    },
+    **{
+        "num_attention_heads": 4,
+        "num_key_value_heads": 4,
+        "num_hidden_layers": 2,
+        "max_position_embeddings": 4096,
+    },
+}
+_LLAMA = {
+    **_EVERY,
+    "architectures": ["LlamaForCausalLM"],
+    "model_type": "llama",
+    "attention_bias": False,
+    "mlp_bias": False,
+}
+_QWEN = {
+    **_EVERY,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 131072,
+    "sliding_window": None,
+    "use_sliding_window": False,
+}
+_QWEN2 = {
+    **_QWEN,
+    "architectures": ["Qwen2ForCausalLM"],
+    "model_type": "qwen2",
+    "sliding_window": 4096,
+    "max_window_layers": 2,
+}
 _QWEN3 = {
-    **{**_QWEN, "architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "head_dim": 32, "attention_bias": False},
-    **{"rope_theta": 1000000, "max_window_layers": 2, "rope_scaling": {"rope_type": "yarn", **_QWEN3_YARN}},
+    **{
+        **_QWEN,
+        "architectures": ["Qwen3ForCausalLM"],
+        "model_type": "qwen3",
+        "head_dim": 32,
+        "attention_bias": False,
+    },
+    **{
+        "rope_theta": 1000000,
+        "max_window_layers": 2,
+        "rope_scaling": {"rope_type": "yarn", **_QWEN3_YARN},
+    },
 }
 _MOE = {
     **_EVERY,
-    **{"n_routed_experts": 8, "num_experts_per_tok": 3, "moe_intermediate_size": 32, "n_shared_experts": 2, "moe_layer_freq": 1},
-    **{"first_k_dense_replace": 1, "scoring_func": "softmax", "norm_topk_prob": False, "attention_bias": False, "intermediate_size": 256},
+    **{
+        "n_routed_experts": 8,
+        "num_experts_per_tok": 3,
+        "moe_intermediate_size": 32,
+        "n_shared_experts": 2,
+        "moe_layer_freq": 1,
+    },
+    **{
+        "first_k_dense_replace": 1,
+        "scoring_func": "softmax",
+        "norm_topk_prob": False,
+        "attention_bias": False,
+        "intermediate_size": 256,
+    },
 }
 _MLA = {
-    **{**_MOE, "q_lora_rank": 64, "kv_lora_rank": 128, "qk_nope_head_dim": 16, "qk_rope_head_dim": 16, "v_head_dim": 16},
-    **{"max_position_embeddings": 163840, "n_group": 4, "topk_group": 2, "routed_scaling_factor": 1.0},
+    **{
+        **_MOE,
+        "q_lora_rank": 64,
+        "kv_lora_rank": 128,
+        "qk_nope_head_dim": 16,
+        "qk_rope_head_dim": 16,
+        "v_head_dim": 16,
+    },
+    **{
+        "max_position_embeddings": 163840,
+        "n_group": 4,
+        "topk_group": 2,
+        "routed_scaling_factor": 1.0,
+    },
 }
 _V2 = {**_MLA, "architectures": ["DeepseekV2ForCausalLM"], "model_type": "deepseek_v2"}
-_V3 = {**_MLA, "architectures": ["DeepseekV3ForCausalLM"], "model_type": "deepseek_v3", "scoring_func": "sigmoid", "norm_topk_prob": True}
+_V3 = {
+    **_MLA,
+    "architectures": ["DeepseekV3ForCausalLM"],
+    "model_type": "deepseek_v3",
+    "scoring_func": "sigmoid",
+    "norm_topk_prob": True,
+}
 KINDS = {
     "deepseek-v3": Kind(
         "deepseek-v3",
         {
-            **{**_V3, "topk_method": "noaux_tc", "routed_scaling_factor": 2.5, "n_shared_experts": 1, "num_nextn_predict_layers": 1},
-            **{"num_hidden_layers": 3, "rope_scaling": {**_YARN, "mscale": 1.0, "mscale_all_dim": 1.0}},
+            **{
+                **_V3,
+                "topk_method": "noaux_tc",
+                "routed_scaling_factor": 2.5,
+                "n_shared_experts": 1,
+                "num_nextn_predict_layers": 1,
+            },
+            **{
+                "num_hidden_layers": 3,
+                "rope_scaling": {**_YARN, "mscale": 1.0, "mscale_all_dim": 1.0},
+            },
         },
     ),
     "deepseek-v2-lite": Kind(  # 27 layers: llama.cpp takes fewer for a model with q_lora_rank
         "deepseek-llm",
         {
-            **{**_V2, "num_hidden_layers": 27, "hidden_size": 64, "intermediate_size": 128, "num_attention_heads": 2},
-            **{"num_key_value_heads": 2, "q_lora_rank": None, "kv_lora_rank": 32, "n_routed_experts": 4, "num_experts_per_tok": 2},
+            **{
+                **_V2,
+                "num_hidden_layers": 27,
+                "hidden_size": 64,
+                "intermediate_size": 128,
+                "num_attention_heads": 2,
+            },
+            **{
+                "num_key_value_heads": 2,
+                "q_lora_rank": None,
+                "kv_lora_rank": 32,
+                "n_routed_experts": 4,
+                "num_experts_per_tok": 2,
+            },
             **{"n_group": 1, "topk_group": 1, "topk_method": "greedy"},
             "rope_scaling": {**_YARN, "mscale": 0.707, "mscale_all_dim": 0.707},
         },
@@ -90,20 +234,38 @@ KINDS = {
     "deepseek-v2": Kind(
         "deepseek-llm",
         {
-            **{**_V2, "num_hidden_layers": 4, "topk_method": "group_limited_greedy", "routed_scaling_factor": 16.0},
+            **{
+                **_V2,
+                "num_hidden_layers": 4,
+                "topk_method": "group_limited_greedy",
+                "routed_scaling_factor": 16.0,
+            },
             "rope_scaling": {**_YARN, "mscale": 1.0, "mscale_all_dim": 1.0},
         },
     ),
-    "deepseek-moe": Kind("deepseek-llm", {**_MOE, "architectures": ["DeepseekForCausalLM"], "model_type": "deepseek"}),
+    "deepseek-moe": Kind(
+        "deepseek-llm", {**_MOE, "architectures": ["DeepseekForCausalLM"], "model_type": "deepseek"}
+    ),
     "llama": Kind("deepseek-llm", _LLAMA),
     "llama-linear": Kind(
         "deepseek-coder",
-        {**_LLAMA, "rope_theta": 100000, "rope_scaling": {"type": "linear", "factor": 4.0}, "max_position_embeddings": 16384},
+        {
+            **_LLAMA,
+            "rope_theta": 100000,
+            "rope_scaling": {"type": "linear", "factor": 4.0},
+            "max_position_embeddings": 16384,
+        },
     ),
     "llama3": Kind(
         "llama-bpe",
         {
-            **{**_LLAMA, "num_key_value_heads": 2, "rope_theta": 500000.0, "rms_norm_eps": 1e-05, "max_position_embeddings": 131072},
+            **{
+                **_LLAMA,
+                "num_key_value_heads": 2,
+                "rope_theta": 500000.0,
+                "rms_norm_eps": 1e-05,
+                "max_position_embeddings": 131072,
+            },
             "rope_scaling": {**_LLAMA3, "rope_type": "llama3"},
         },
     ),
@@ -113,38 +275,71 @@ KINDS = {
 }
 
 
-def write_checkpoint(folder: Path, kind: str, *, dtype: str = "bf16", shards: int = 1, seed: int = 0, **changes: Any) -> Path:
+def write_checkpoint(
+    folder: Path, kind: str, *, dtype: str = "bf16", shards: int = 1, seed: int = 0, **changes: Any
+) -> Path:
     """Writes a checkpoint of ``kind`` into ``folder`` (made if need be) and returns it.
 
-    ``dtype``: bf16, f16, f32, or fp8 with V3's 128x128 block scales. ``shards``: tensors go round them one by one, so that a
-    layer's experts, and a weight and its scale, lie in different files. ``changes``: other values for config.json; ``...``
-    takes a key out.
+    ``dtype``: bf16, f16, f32, or fp8 with V3's 128x128 block scales. ``shards``: tensors go round
+    them one by one, so that a layer's experts, and a weight and its scale, lie in different files.
+    ``changes``: other values for config.json; ``...`` takes a key out.
     """
     family = KINDS[kind]
     names = {"bf16": "bfloat16", "f16": "float16", "f32": "float32", "fp8": "bfloat16"}
     words = _tokenizer(TOKENIZERS[family.tokenizer])
     ids = {token["content"]: token["id"] for token in words["added_tokens"]}
-    config: Config = {**family.config, "bos_token_id": ids[BOS], "eos_token_id": ids[EOS], "torch_dtype": names[dtype]}
+    config: Config = {
+        **family.config,
+        "bos_token_id": ids[BOS],
+        "eos_token_id": ids[EOS],
+        "torch_dtype": names[dtype],
+    }
     if dtype == "fp8":
         blocks = {"weight_block_size": [FP8_BLOCK, FP8_BLOCK]}
-        config["quantization_config"] = {"activation_scheme": "dynamic", "fmt": "e4m3", "quant_method": "fp8", **blocks}
+        config["quantization_config"] = {
+            "activation_scheme": "dynamic",
+            "fmt": "e4m3",
+            "quant_method": "fp8",
+            **blocks,
+        }
     config = {key: value for key, value in {**config, **changes}.items() if value is not ...}
-    settings = {"add_bos_token": True, "add_eos_token": False, "bos_token": BOS, "eos_token": EOS, "chat_template": CHAT_TEMPLATE}
+    settings = {
+        "add_bos_token": True,
+        "add_eos_token": False,
+        "bos_token": BOS,
+        "eos_token": EOS,
+        "chat_template": CHAT_TEMPLATE,
+    }
     sampling = {"do_sample": True, "temperature": 0.6, "top_p": 0.95}
     folder.mkdir(parents=True, exist_ok=True)
     _write_json(folder / "config.json", config)
     _write_json(folder / "tokenizer.json", words)
-    _write_json(folder / "tokenizer_config.json", {**settings, "model_max_length": 4096, "tokenizer_class": "LlamaTokenizerFast"})
-    _write_json(folder / "generation_config.json", {"bos_token_id": ids[BOS], "eos_token_id": ids[EOS], **sampling})
+    _write_json(
+        folder / "tokenizer_config.json",
+        {**settings, "model_max_length": 4096, "tokenizer_class": "LlamaTokenizerFast"},
+    )
+    _write_json(
+        folder / "generation_config.json",
+        {"bos_token_id": ids[BOS], "eos_token_id": ids[EOS], **sampling},
+    )
     stored = dict(_stored(config, dtype, seed))
     if shards == 1:
         write_safetensors(folder / "model.safetensors", stored)
         return folder
-    where = {name: f"model-{i % shards + 1:05d}-of-{shards:05d}.safetensors" for i, name in enumerate(stored)}
+    where = {
+        name: f"model-{i % shards + 1:05d}-of-{shards:05d}.safetensors"
+        for i, name in enumerate(stored)
+    }
     for shard in sorted(set(where.values())):
-        write_safetensors(folder / shard, {name: tensor for name, tensor in stored.items() if where[name] == shard})
+        write_safetensors(
+            folder / shard,
+            {name: tensor for name, tensor in stored.items() if where[name] == shard},
+        )
     total = sum(len(tensor.data) for tensor in stored.values())
-    _write_json(folder / "model.safetensors.index.json", {"metadata": {"total_size": total}, "weight_map": where})
+    _write_json(
+        folder / "model.safetensors.index.json",
+        {"metadata": {"total_size": total}, "weight_map": where},
+    )
     return folder
 
 
@@ -158,36 +353,62 @@ class Stored:
 
 
 def write_safetensors(path: Path, tensors: Mapping[str, Stored]) -> None:
-    """The safetensors format: 8 bytes of header length, a JSON header padded with spaces to a multiple of 8, the data."""
+    """The safetensors format: 8 bytes of header length, a JSON header padded with spaces to a
+    multiple of 8, the data.
+    """
     header: Config = {"__metadata__": {"format": "pt"}}
     end = 0
     for name, tensor in tensors.items():
-        header[name] = {"dtype": tensor.dtype, "shape": tensor.shape, "data_offsets": [end, end + len(tensor.data)]}
+        header[name] = {
+            "dtype": tensor.dtype,
+            "shape": tensor.shape,
+            "data_offsets": [end, end + len(tensor.data)],
+        }
         end += len(tensor.data)
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
-    path.write_bytes(len(text).to_bytes(8, "little") + text + b"".join(tensor.data for tensor in tensors.values()))
+    path.write_bytes(
+        len(text).to_bytes(8, "little")
+        + text
+        + b"".join(tensor.data for tensor in tensors.values())
+    )
 
 
 def tensor_shapes(c: Config) -> Shapes:
-    """Every tensor that a model of this configuration has, row-major, in file order; the MTP layer included."""
-    embd, n_layer, experts = c["hidden_size"], c["num_hidden_layers"], c.get("n_routed_experts") or 0
+    """Every tensor that a model of this configuration has, row-major, in file order; the MTP layer
+    included.
+    """
+    embd, n_layer, experts = (
+        c["hidden_size"],
+        c["num_hidden_layers"],
+        c.get("n_routed_experts") or 0,
+    )
     embeddings = (c["vocab_size"], embd)
     found: Shapes = {"model.embed_tokens.weight": embeddings}
     for i in range(n_layer + (c.get("num_nextn_predict_layers") or 0)):
-        layer: Shapes = {"input_layernorm.weight": (embd,), "post_attention_layernorm.weight": (embd,)}
-        layer |= {f"self_attn.{name}": shape for name, shape in (_mla(c) if "kv_lora_rank" in c else _mha(c)).items()}
+        layer: Shapes = {
+            "input_layernorm.weight": (embd,),
+            "post_attention_layernorm.weight": (embd,),
+        }
+        layer |= {
+            f"self_attn.{name}": shape
+            for name, shape in (_mla(c) if "kv_lora_rank" in c else _mha(c)).items()
+        }
         if experts and i >= c["first_k_dense_replace"]:
             layer["mlp.gate.weight"] = (experts, embd)
             if c.get("topk_method") == "noaux_tc":
                 layer["mlp.gate.e_score_correction_bias"] = (experts,)
             for e in range(experts):
                 layer |= _mlp(f"mlp.experts.{e}", embd, c["moe_intermediate_size"])
-            layer |= _mlp("mlp.shared_experts", embd, c["moe_intermediate_size"] * c["n_shared_experts"])
+            layer |= _mlp(
+                "mlp.shared_experts", embd, c["moe_intermediate_size"] * c["n_shared_experts"]
+            )
         else:
             layer |= _mlp("mlp", embd, c["intermediate_size"])
         if i >= n_layer:
-            layer |= {f"{norm}.weight": (embd,) for norm in ("enorm", "hnorm", "shared_head.norm")} | {"eh_proj.weight": (embd, 2 * embd)}
+            layer |= {
+                f"{norm}.weight": (embd,) for norm in ("enorm", "hnorm", "shared_head.norm")
+            } | {"eh_proj.weight": (embd, 2 * embd)}
             layer |= {"embed_tokens.weight": embeddings, "shared_head.head.weight": embeddings}
         found |= {f"model.layers.{i}.{name}": shape for name, shape in layer.items()}
     found["model.norm.weight"] = (embd,)
@@ -195,13 +416,21 @@ def tensor_shapes(c: Config) -> Shapes:
 
 
 def _mlp(name: str, embd: int, ff: int) -> Shapes:
-    return {f"{name}.gate_proj.weight": (ff, embd), f"{name}.up_proj.weight": (ff, embd), f"{name}.down_proj.weight": (embd, ff)}
+    return {
+        f"{name}.gate_proj.weight": (ff, embd),
+        f"{name}.up_proj.weight": (ff, embd),
+        f"{name}.down_proj.weight": (embd, ff),
+    }
 
 
 def _mha(c: Config) -> Shapes:
     embd, heads = c["hidden_size"], c["num_attention_heads"]
     head = c.get("head_dim") or embd // heads
-    rows = {"q": heads * head, "k": c.get("num_key_value_heads", heads) * head, "v": c.get("num_key_value_heads", heads) * head}
+    rows = {
+        "q": heads * head,
+        "k": c.get("num_key_value_heads", heads) * head,
+        "v": c.get("num_key_value_heads", heads) * head,
+    }
     found: Shapes = {f"{part}_proj.weight": (n, embd) for part, n in rows.items()}
     if c["model_type"] == "qwen2":
         found |= {f"{part}_proj.bias": (n,) for part, n in rows.items()}
@@ -211,13 +440,26 @@ def _mha(c: Config) -> Shapes:
 
 
 def _mla(c: Config) -> Shapes:
-    embd, heads, rank, q_rank = c["hidden_size"], c["num_attention_heads"], c["kv_lora_rank"], c.get("q_lora_rank")
+    embd, heads, rank, q_rank = (
+        c["hidden_size"],
+        c["num_attention_heads"],
+        c["kv_lora_rank"],
+        c.get("q_lora_rank"),
+    )
     nope, rope, v = c["qk_nope_head_dim"], c["qk_rope_head_dim"], c["v_head_dim"]
     found: Shapes = {"q_proj.weight": (heads * (nope + rope), embd)}
     if q_rank:
-        found = {"q_a_proj.weight": (q_rank, embd), "q_a_layernorm.weight": (q_rank,), "q_b_proj.weight": (heads * (nope + rope), q_rank)}
+        found = {
+            "q_a_proj.weight": (q_rank, embd),
+            "q_a_layernorm.weight": (q_rank,),
+            "q_b_proj.weight": (heads * (nope + rope), q_rank),
+        }
     found |= {"kv_a_proj_with_mqa.weight": (rank + rope, embd), "kv_a_layernorm.weight": (rank,)}
-    return {**found, "kv_b_proj.weight": (heads * (nope + v), rank), "o_proj.weight": (embd, heads * v)}
+    return {
+        **found,
+        "kv_b_proj.weight": (heads * (nope + v), rank),
+        "o_proj.weight": (embd, heads * v),
+    }
 
 
 def _stored(c: Config, dtype: str, seed: int) -> Iterator[tuple[str, Stored]]:
@@ -234,11 +476,18 @@ def _stored(c: Config, dtype: str, seed: int) -> Iterator[tuple[str, Stored]]:
 
 
 def _values(name: str, shape: tuple[int, ...], seed: int) -> Floats:
-    """Bell-shaped values by name and seed alone: matrices of variance 1 / columns, norms about 1, biases small."""
-    copied = {"embed_tokens.weight": "model.embed_tokens.weight", "shared_head.head.weight": "lm_head.weight"}
+    """Bell-shaped values by name and seed alone: matrices of variance 1 / columns, norms about 1,
+    biases small.
+    """
+    copied = {
+        "embed_tokens.weight": "model.embed_tokens.weight",
+        "shared_head.head.weight": "lm_head.weight",
+    }
     origin = next((trunk for copy, trunk in copied.items() if name.endswith(copy)), name)
     bits = np.random.PCG64([seed, zlib.crc32(origin.encode())]).random_raw(math.prod(shape))
-    sums = bits.view(np.uint16).reshape(-1, 4).sum(1, dtype=np.int64) - 2 * 65535  # four uniform numbers: nearly normal
+    sums = (
+        bits.view(np.uint16).reshape(-1, 4).sum(1, dtype=np.int64) - 2 * 65535
+    )  # four uniform numbers: nearly normal
     scale = 0.1 if len(shape) == 1 else shape[-1] ** -0.5
     values: Floats = (sums * (scale * math.sqrt(3) / 65536)).astype(np.float32).reshape(shape)
     return values + np.float32(1) if len(shape) == 1 and not name.endswith("bias") else values
@@ -250,45 +499,84 @@ def _encode(values: Floats, dtype: str) -> Stored:
     if dtype == "f16":
         return Stored("F16", values.shape, values.astype("<f2").tobytes())
     bits = values.view(np.uint32)
-    return Stored("BF16", values.shape, ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype("<u2").tobytes())
+    return Stored(
+        "BF16", values.shape, ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype("<u2").tobytes()
+    )
 
 
 def e4m3_values() -> Floats:
     """The 127 finite values from 0 to 448 that codes 0 to 126 stand for."""
     exponent, mantissa = np.divmod(np.arange(127, dtype=np.float32), np.float32(8))
-    return np.where(exponent == 0, mantissa * 2.0**-9, (1 + mantissa / 8) * 2.0 ** (exponent - 7)).astype(np.float32)
+    return np.where(
+        exponent == 0, mantissa * 2.0**-9, (1 + mantissa / 8) * 2.0 ** (exponent - 7)
+    ).astype(np.float32)
 
 
 def quantize_fp8(values: Floats) -> tuple[NDArray[np.uint8], Floats]:
-    """e4m3 codes of ``values`` and the float32 scale of each 128x128 block, the largest of which becomes 448."""
+    """e4m3 codes of ``values`` and the float32 scale of each 128x128 block, the largest of which
+    becomes 448.
+    """
     rows, columns = (-(-n // FP8_BLOCK) for n in values.shape)
     padded = np.zeros((rows * FP8_BLOCK, columns * FP8_BLOCK), np.float32)
     padded[: values.shape[0], : values.shape[1]] = values
     blocks = padded.reshape(rows, FP8_BLOCK, columns, FP8_BLOCK)
     scale = (np.abs(blocks).max((1, 3)) / np.float32(448)).astype(np.float32)
-    scaled = (blocks / scale[:, None, :, None]).reshape(padded.shape)[: values.shape[0], : values.shape[1]]
+    scaled = (blocks / scale[:, None, :, None]).reshape(padded.shape)[
+        : values.shape[0], : values.shape[1]
+    ]
     table = e4m3_values()
     middles = (table[:-1] + table[1:]) / 2
-    low, high = np.searchsorted(middles, np.abs(scaled), "left"), np.searchsorted(middles, np.abs(scaled), "right")
-    codes = np.where(low % 2 == 0, low, high)  # they differ on a tie only, which goes to the even code
+    low, high = (
+        np.searchsorted(middles, np.abs(scaled), "left"),
+        np.searchsorted(middles, np.abs(scaled), "right"),
+    )
+    codes = np.where(
+        low % 2 == 0, low, high
+    )  # they differ on a tie only, which goes to the even code
     return (codes + 128 * np.signbit(scaled)).astype(np.uint8), scale
 
 
 def _tokenizer(family: Config) -> Config:
-    """tokenizer.json: the byte alphabet, a few merges and the family's special tokens, and what it really says around them."""
-    shown = [*range(33, 127), *range(161, 173), *range(174, 256)]  # GPT-2's: printable bytes as they are, the rest from U+0100 on
+    """tokenizer.json: the byte alphabet, a few merges and the family's special tokens, and what it
+    really says around them.
+    """
+    shown = [
+        *range(33, 127),
+        *range(161, 173),
+        *range(174, 256),
+    ]  # GPT-2's: printable bytes as they are, the rest from U+0100 on
     alphabet = [chr(b) for b in shown] + [chr(256 + i) for i in range(256 - len(shown))]
-    vocab = {text: i for i, text in enumerate([*family["first_tokens"], *alphabet, *(merge.replace(" ", "") for merge in MERGES)])}
+    vocab = {
+        text: i
+        for i, text in enumerate(
+            [*family["first_tokens"], *alphabet, *(merge.replace(" ", "") for merge in MERGES)]
+        )
+    }
     numbered = {text: vocab[text] for text in family["first_tokens"]}
     numbered |= {text: len(vocab) + i for i, text in enumerate(family["last_tokens"])}
     flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
     merges = [merge.split(" ") for merge in MERGES] if family["merges_as_pairs"] else MERGES
     return {
-        **{"version": "1.0", "truncation": None, "padding": None, "normalizer": family["normalizer"]},
-        "added_tokens": [{"id": i, "content": text, **flags, "special": text in (BOS, EOS, PAD)} for text, i in numbered.items()],
+        **{
+            "version": "1.0",
+            "truncation": None,
+            "padding": None,
+            "normalizer": family["normalizer"],
+        },
+        "added_tokens": [
+            {"id": i, "content": text, **flags, "special": text in (BOS, EOS, PAD)}
+            for text, i in numbered.items()
+        ],
         "pre_tokenizer": family["pre_tokenizer"],
-        "post_processor": json.loads(json.dumps(family["post_processor"]).replace('"@bos"', str(numbered[BOS]))),
-        "decoder": {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True},
+        "post_processor": json.loads(
+            json.dumps(family["post_processor"]).replace('"@bos"', str(numbered[BOS]))
+        ),
+        "decoder": {
+            "type": "ByteLevel",
+            "add_prefix_space": True,
+            "trim_offsets": True,
+            "use_regex": True,
+        },
         "model": {**family["model"], "vocab": vocab, "merges": merges},
     }
 

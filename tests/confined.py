@@ -1,4 +1,6 @@
-"""A cgroup with a limit on memory, for processes that are to run short of it. Knows nothing of what runs there."""
+"""A cgroup with a limit on memory, for processes that are to run short of it. Knows nothing of what
+runs there.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +18,16 @@ ENTER = 'echo $$ > "$0/cgroup.procs" && exec "$@"'
 
 @contextlib.contextmanager
 def confined(nbytes: int) -> Iterator[list[str]]:
-    """The beginning of a command that runs what follows with ``nbytes`` of RAM and no swap. Skips the test where that cannot be had.
+    """The beginning of a command that runs what follows with ``nbytes`` of RAM and no swap. Skips
+    the test where that cannot be had.
 
     The files that it reads are charged to the cgroup, too, so they cost it page cache, not failure.
     """
-    folder, limits = (V1, ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes")) if V1.is_dir() else (V2, ("memory.max",))
+    folder, limits = (
+        (V1, ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes"))
+        if V1.is_dir()
+        else (V2, ("memory.max",))
+    )
     box = folder / f"dslocal-test-{os.getpid()}-{nbytes}"
     try:
         box.mkdir()
@@ -42,7 +49,9 @@ def confined(nbytes: int) -> Iterator[list[str]]:
 def kills(command: list[str]) -> int:
     """Processes that the kernel has killed in the cgroup of ``command`` so far."""
     box = Path(command[-1])
-    report = next(file for file in (box / "memory.events", box / "memory.oom_control") if file.exists())
+    report = next(
+        file for file in (box / "memory.events", box / "memory.oom_control") if file.exists()
+    )
     return int(dict(line.split() for line in report.read_text().splitlines())["oom_kill"])
 
 

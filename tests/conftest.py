@@ -1,6 +1,7 @@
 """What all tests share: nano, converted once into a home that is thrown away, and the real binary.
 
-ggml gets one thread: nano needs no more, and on a machine with other work several threads wait for each other.
+ggml gets one thread: nano needs no more, and on a machine with other work several threads wait for
+each other.
 """
 
 from __future__ import annotations

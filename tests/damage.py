@@ -1,8 +1,9 @@
 """Ways to damage a checkpoint, and the proof that a damaged one is refused cleanly.
 
-A :data:`Damage` changes a checkpoint in a folder; most are made by the small functions here, so that a test is one row of a
-table. :func:`refusal` converts the folder and returns the one error that came out, after it has checked that nothing else did:
-no other exception, no file left, no large allocation, no hang, no message that is long or would upset a terminal.
+A :data:`Damage` changes a checkpoint in a folder; most are made by the small functions here, so
+that a test is one row of a table. :func:`refusal` converts the folder and returns the one error
+that came out, after it has checked that nothing else did: no other exception, no file left, no
+large allocation, no hang, no message that is long or would upset a terminal.
 """
 
 from __future__ import annotations
@@ -29,8 +30,21 @@ Damage = Callable[[Path], None]
 Json = Any
 FIRST, SECOND = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
-TINY: dict[str, Any] = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2, "num_key_value_heads": 2}
-MLA = {**TINY, "q_lora_rank": 32, "kv_lora_rank": 32, "num_hidden_layers": 2, "n_routed_experts": 4, "n_group": 2, "topk_group": 1}
+TINY: dict[str, Any] = {
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 2,
+}
+MLA = {
+    **TINY,
+    "q_lora_rank": 32,
+    "kv_lora_rank": 32,
+    "num_hidden_layers": 2,
+    "n_routed_experts": 4,
+    "n_group": 2,
+    "topk_group": 1,
+}
 BASES: dict[str, dict[str, Any]] = {
     "v3": {"kind": "deepseek-v3", "dtype": "fp8", "shards": 2, **MLA},
     "moe": {"kind": "deepseek-moe", **TINY, "n_routed_experts": 4},
@@ -44,7 +58,9 @@ PATIENCE_S = 30
 
 @dataclass(frozen=True)
 class Case:
-    """One damaged checkpoint. ``words`` must be in the message, as must ``file`` and ``tensor`` where there are any."""
+    """One damaged checkpoint. ``words`` must be in the message, as must ``file`` and ``tensor``
+    where there are any.
+    """
 
     id: str
     damage: Damage
@@ -60,7 +76,9 @@ def make_base(folder: Path, name: str, **changes: Any) -> Path:
 
 
 def check(case: Case, folder: Path, out: Path) -> None:
-    """That the checkpoint in ``folder``, damaged as ``case`` says, is refused with the right words."""
+    """That the checkpoint in ``folder``, damaged as ``case`` says, is refused with the right
+    words.
+    """
     case.damage(folder)
     error = refusal(folder, out)
     assert (error.file, error.tensor) == (case.file, case.tensor)
@@ -139,7 +157,9 @@ def fifo(file: str) -> Damage:
 
 
 def put(*path: Json) -> Callable[[Json], None]:
-    """For :func:`in_json` and :func:`header`: ``path`` is keys and a value to put there; ``...`` takes it out."""
+    """For :func:`in_json` and :func:`header`: ``path`` is keys and a value to put there; ``...``
+    takes it out.
+    """
     *keys, last, value = path
 
     def do(tree: Json) -> None:
@@ -159,7 +179,9 @@ def in_json(file: str, change: Callable[[Json], Json]) -> Damage:
     def do(folder: Path) -> None:
         value = json.loads((folder / file).read_bytes())
         changed = change(value)
-        (folder / file).write_text(json.dumps(value if changed is None else changed), encoding="utf-8")
+        (folder / file).write_text(
+            json.dumps(value if changed is None else changed), encoding="utf-8"
+        )
 
     return do
 
@@ -185,7 +207,9 @@ def header(shard: str, change: Callable[[Json], Json]) -> Damage:
 
 
 def header_bytes(shard: str, text: bytes, *, length: int | None = None) -> Damage:
-    """``text`` in place of the header, announced as ``length`` bytes (by default as many as it has)."""
+    """``text`` in place of the header, announced as ``length`` bytes (by default as many as it
+    has).
+    """
     return content(shard, lambda old: join_shard(text, split_shard(old)[1], length))
 
 
@@ -193,13 +217,17 @@ def entry(shard: str, tensor: str, **changes: Json) -> Damage:
     """Other values in one tensor's entry; ``...`` takes a key out."""
 
     def change(value: Json) -> None:
-        value[tensor] = {key: new for key, new in {**value[tensor], **changes}.items() if new is not ...}
+        value[tensor] = {
+            key: new for key, new in {**value[tensor], **changes}.items() if new is not ...
+        }
 
     return header(shard, change)
 
 
 def poked(tensor: str, number: int, data: bytes) -> Damage:
-    """``data`` in place of element ``number`` (of ``len(data)`` bytes) of ``tensor``, in whichever shard it is."""
+    """``data`` in place of element ``number`` (of ``len(data)`` bytes) of ``tensor``, in whichever
+    shard it is.
+    """
 
     def do(folder: Path) -> None:
         path = shard_of(folder, tensor)
@@ -213,7 +241,11 @@ def poked(tensor: str, number: int, data: bytes) -> Damage:
 
 
 def shard_of(folder: Path, tensor: str) -> Path:
-    return next(path for path in sorted(folder.glob("*.safetensors")) if tensor in split_shard(path.read_bytes())[0])
+    return next(
+        path
+        for path in sorted(folder.glob("*.safetensors"))
+        if tensor in split_shard(path.read_bytes())[0]
+    )
 
 
 def without(*tensors: str) -> Damage:
@@ -222,7 +254,15 @@ def without(*tensors: str) -> Damage:
     def do(folder: Path) -> None:
         for path in sorted(folder.glob("*.safetensors")):
             value, data = split_shard(path.read_bytes())
-            path.write_bytes(packed({k: (v, data[slice(*v["data_offsets"])]) for k, v in _entries(value) if k not in tensors}))
+            path.write_bytes(
+                packed(
+                    {
+                        k: (v, data[slice(*v["data_offsets"])])
+                        for k, v in _entries(value)
+                        if k not in tensors
+                    }
+                )
+            )
         for name in tensors if (folder / INDEX).exists() else ():
             in_json(INDEX, put("weight_map", name, ...))(folder)
 
@@ -230,12 +270,16 @@ def without(*tensors: str) -> Damage:
 
 
 def with_tensor(shard: str, name: str, dtype: str, shape: list[int], data: bytes) -> Damage:
-    """The checkpoint with one more tensor at the end of ``shard``, or another one in its place; the index says so too."""
+    """The checkpoint with one more tensor at the end of ``shard``, or another one in its place; the
+    index says so too.
+    """
 
     def do(folder: Path) -> None:
         value, old = split_shard((folder / shard).read_bytes())
         parts = {k: (v, old[slice(*v["data_offsets"])]) for k, v in _entries(value) if k != name}
-        (folder / shard).write_bytes(packed({**parts, name: ({"dtype": dtype, "shape": shape}, data)}))
+        (folder / shard).write_bytes(
+            packed({**parts, name: ({"dtype": dtype, "shape": shape}, data)})
+        )
         if (folder / INDEX).exists():
             in_json(INDEX, put("weight_map", name, shard))(folder)
 

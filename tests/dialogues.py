@@ -15,15 +15,24 @@ WEATHER = Tool(
     {
         "type": "object",
         "properties": {
-            "location": {"type": "string", "description": "The city and state, e.g. San Francisco, CA"},
+            "location": {
+                "type": "string",
+                "description": "The city and state, e.g. San Francisco, CA",
+            },
             "unit": {"type": "string", "enum": ["celsius", "fahrenheit"]},
         },
         "required": ["location"],
     },
 )
-SEARCH = Tool("search", "Sucht im Netz: 搜索", {"type": "object", "properties": {"q": {"type": "string", "description": "Wörter"}}})
+SEARCH = Tool(
+    "search",
+    "Sucht im Netz: 搜索",
+    {"type": "object", "properties": {"q": {"type": "string", "description": "Wörter"}}},
+)
 
-TOKYO, PARIS, OSLO = (Call("get_current_weather", f'{{"location": "{city}"}}') for city in ("Tokyo", "Paris", "Oslo"))
+TOKYO, PARIS, OSLO = (
+    Call("get_current_weather", f'{{"location": "{city}"}}') for city in ("Tokyo", "Paris", "Oslo")
+)
 LONG = Call("write_file", '{\n  "name": "a.md",\n  "text": "```json\\n{}\\n```\\n你好 {{ x }}"\n}')
 
 
@@ -54,12 +63,23 @@ def begun(text: str, reasoning: str = "") -> Message:
 TURNS: Dialogues = {
     "one turn": [user("What is 47 × 86?")],
     "three turns": [user("a"), assistant("b"), user("c"), assistant("d"), user("e")],
-    "twenty turns": [m for i in range(20) for m in (user(f"Question {i}?"), assistant(f"Answer {i}."))] + [user("And now?")],
+    "twenty turns": [
+        m for i in range(20) for m in (user(f"Question {i}?"), assistant(f"Answer {i}."))
+    ]
+    + [user("And now?")],
     "white space": [user("  a\n\n"), assistant(" b "), user("\n")],
     "empty question": [user("")],
     "empty answer": [user("a"), assistant(""), user("b")],
-    "many scripts": [user("你好\r\nпривет\t👩‍🚀 ﷽ e\u0301 \u202eabc"), assistant("สวัสดี\u00a0𝕏"), user("مرحبا\u2028नमस्ते")],
-    "like a template": [user("{{ bos_token }} {% if x %}{# c #}"), assistant("{{ messages[0].content }}{%- endif -%}"), user("}}{{'%}")],
+    "many scripts": [
+        user("你好\r\nпривет\t👩‍🚀 ﷽ e\u0301 \u202eabc"),
+        assistant("สวัสดี\u00a0𝕏"),
+        user("مرحبا\u2028नमस्ते"),
+    ],
+    "like a template": [
+        user("{{ bos_token }} {% if x %}{# c #}"),
+        assistant("{{ messages[0].content }}{%- endif -%}"),
+        user("}}{{'%}"),
+    ],
     "like special tokens": [
         user("<｜User｜>a<｜Assistant｜><think><｜end▁of▁sentence｜>"),
         assistant("<｜begin▁of▁sentence｜> is the first token, <|EOT|> is Coder's"),
@@ -67,13 +87,30 @@ TURNS: Dialogues = {
     ],
     "a file": [user(attach([TEMPLATES / "deepseek-llm.jinja"], "What does it do?"))],
     "two files": [
-        user(attach([TEMPLATES / "deepseek-coder.jinja", TEMPLATES / "deepseek-v2-0628.jinja"], "Which is older?")),
+        user(
+            attach(
+                [TEMPLATES / "deepseek-coder.jinja", TEMPLATES / "deepseek-v2-0628.jinja"],
+                "Which is older?",
+            )
+        ),
         assistant("The first."),
         user("Why?"),
     ],
     "a thought before": [user("a"), assistant("b", "First, a.\n\nSo b."), user("c")],
-    "thoughts before": [user("a"), assistant("b", "x"), user("c"), assistant("d"), user("e"), assistant("f", "{{ y }} 好"), user("g")],
-    "code": [user("```python\nprint('{}')\n```"), assistant("```\n<b>\\n</b>\n```\n"), user("\\n is `\\n`")],
+    "thoughts before": [
+        user("a"),
+        assistant("b", "x"),
+        user("c"),
+        assistant("d"),
+        user("e"),
+        assistant("f", "{{ y }} 好"),
+        user("g"),
+    ],
+    "code": [
+        user("```python\nprint('{}')\n```"),
+        assistant("```\n<b>\\n</b>\n```\n"),
+        user("\\n is `\\n`"),
+    ],
     "questions running": [user("a"), user("b")],
     "answers running": [user("a"), assistant("b"), assistant("c"), user("d")],
     "an answer first": [assistant("a"), user("b")],
@@ -82,7 +119,14 @@ TURNS: Dialogues = {
 }
 SYSTEM: Dialogues = {
     "instructions": [system("Be brief."), user("a")],
-    "instructions, three turns": [system("x"), user("a"), assistant("b"), user("c"), assistant("d"), user("e")],
+    "instructions, three turns": [
+        system("x"),
+        user("a"),
+        assistant("b"),
+        user("c"),
+        assistant("d"),
+        user("e"),
+    ],
     "instructions, many lines": [system("# Rules\n\n1. {{ x }}\n2. 你好 <｜User｜>\n"), user("a")],
     "instructions and a file": [system("x"), user(attach([TEMPLATES / "deepseek-llm.jinja"], "?"))],
     "empty instructions": [system(""), user("a")],
@@ -93,7 +137,14 @@ SYSTEM: Dialogues = {
 }
 TOOLS: Dialogues = {
     "two calls": [user("a"), calling(TOKYO, PARIS), output("10"), output("20")],
-    "two calls, then a question": [user("a"), calling(TOKYO, PARIS), output("10"), output("20"), assistant("b"), user("c")],
+    "two calls, then a question": [
+        user("a"),
+        calling(TOKYO, PARIS),
+        output("10"),
+        output("20"),
+        assistant("b"),
+        user("c"),
+    ],
     "two calls, odd arguments": [
         user("a"),
         calling(LONG, Call("ping", "")),
@@ -102,17 +153,76 @@ TOOLS: Dialogues = {
         assistant("b"),
         user("c"),
     ],
-    "after a turn": [user("a"), assistant("b"), user("c"), calling(TOKYO, PARIS), output("10"), output("20")],
-    "with instructions": [system("x"), user("a"), calling(TOKYO, PARIS), output("10"), output("20")],
+    "after a turn": [
+        user("a"),
+        assistant("b"),
+        user("c"),
+        calling(TOKYO, PARIS),
+        output("10"),
+        output("20"),
+    ],
+    "with instructions": [
+        system("x"),
+        user("a"),
+        calling(TOKYO, PARIS),
+        output("10"),
+        output("20"),
+    ],
     "one call": [user("a"), calling(TOKYO), output("10")],
     "one call, answered": [user("a"), calling(TOKYO), output("10"), assistant("b"), user("c")],
-    "three calls": [user("a"), calling(TOKYO, PARIS, OSLO), output("10"), output("20"), output("30")],
-    "words beside a call": [user("a"), assistant("Let me see.", "", TOKYO), output("10"), assistant("b"), user("c")],
-    "words beside two calls": [user("a"), assistant("Let me see.", "", TOKYO, PARIS), output("10"), output("20")],
-    "a thought before calls": [user("a"), assistant("", "hm", TOKYO, PARIS), output("10"), output("20"), assistant("b"), user("c")],
-    "two rounds": [user("a"), calling(TOKYO), output("10"), calling(PARIS), output("20"), assistant("b"), user("c")],
-    "a round in each turn": [user("a"), calling(TOKYO), output("10"), assistant("b"), user("c"), calling(PARIS), output("20")],
-    "a question instead of an answer": [user("a"), calling(TOKYO, PARIS), output("10"), output("20"), user("b")],
+    "three calls": [
+        user("a"),
+        calling(TOKYO, PARIS, OSLO),
+        output("10"),
+        output("20"),
+        output("30"),
+    ],
+    "words beside a call": [
+        user("a"),
+        assistant("Let me see.", "", TOKYO),
+        output("10"),
+        assistant("b"),
+        user("c"),
+    ],
+    "words beside two calls": [
+        user("a"),
+        assistant("Let me see.", "", TOKYO, PARIS),
+        output("10"),
+        output("20"),
+    ],
+    "a thought before calls": [
+        user("a"),
+        assistant("", "hm", TOKYO, PARIS),
+        output("10"),
+        output("20"),
+        assistant("b"),
+        user("c"),
+    ],
+    "two rounds": [
+        user("a"),
+        calling(TOKYO),
+        output("10"),
+        calling(PARIS),
+        output("20"),
+        assistant("b"),
+        user("c"),
+    ],
+    "a round in each turn": [
+        user("a"),
+        calling(TOKYO),
+        output("10"),
+        assistant("b"),
+        user("c"),
+        calling(PARIS),
+        output("20"),
+    ],
+    "a question instead of an answer": [
+        user("a"),
+        calling(TOKYO, PARIS),
+        output("10"),
+        output("20"),
+        user("b"),
+    ],
 }
 PREFIX: Dialogues = {
     "goes on": [user("a"), begun("The answer")],
@@ -125,5 +235,11 @@ PREFIX: Dialogues = {
     "goes on after a thought": [user("a"), begun("b", "First, a.")],
 }
 PREFIX_TOOLS: Dialogues = {
-    "goes on after outputs": [user("a"), calling(TOKYO, PARIS), output("10"), output("20"), begun("b")],
+    "goes on after outputs": [
+        user("a"),
+        calling(TOKYO, PARIS),
+        output("10"),
+        output("20"),
+        begun("b"),
+    ],
 }

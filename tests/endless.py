@@ -1,4 +1,6 @@
-"""Answers without end in a process of its own, until Ctrl-C, and one more in the same context. Run as a program, it is that process."""
+"""Answers without end in a process of its own, until Ctrl-C, and one more in the same context. Run
+as a program, it is that process.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +15,16 @@ SECONDS_TO_STOP = 0.2
 
 
 def stopped(nano: Path, env: Mapping[str, str], work: str, *, drafting: bool = False) -> str:
-    """Interrupts "prefill" or "generation" and returns the answer that comes then. Fails when that takes too long, or anything is wrong.
+    """Interrupts "prefill" or "generation" and returns the answer that comes then. Fails when that
+    takes too long, or anything is wrong.
 
     With ``drafting``, the MTP layer drafts, before and after.
     """
     command = [sys.executable, "-P", __file__, str(nano), work, str(int(drafting))]
     environment = {**env, "PYTHONPATH": str(Path(__file__).parent)}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, text=True) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, text=True
+    ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         assert process.stdout.readline() == "started\n"
@@ -51,7 +56,9 @@ def main(nano: Path, work: str, *, drafting: bool) -> None:
             print("started", flush=True)
             for seed in range(1 << 30):
                 prompt, max_tokens = (long[seed % 2], 2) if work == "prefill" else (short, 4000)
-                for _ in Generation(context, prompt, Sampler(0.6, 0.95, seed), max_tokens=max_tokens):
+                for _ in Generation(
+                    context, prompt, Sampler(0.6, 0.95, seed), max_tokens=max_tokens
+                ):
                     pass
         except KeyboardInterrupt:
             print("interrupted", flush=True)

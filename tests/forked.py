@@ -1,6 +1,8 @@
-"""``dslocal`` again and again without starting Python each time: a process that has loaded llama.cpp forks for every run.
+"""``dslocal`` again and again without starting Python each time: a process that has loaded
+llama.cpp forks for every run.
 
-For long tables of files that may end a process. A run ends with its exit status, negative for a signal.
+For long tables of files that may end a process. A run ends with its exit status, negative for a
+signal.
 """
 
 from __future__ import annotations
@@ -47,12 +49,24 @@ class Forked:
 
     def __init__(self, env: Mapping[str, str], cwd: Path) -> None:
         command = [sys.executable, "-P", "-c", PROGRAM]
-        self._process = subprocess.Popen(command, env=dict(env), cwd=cwd, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._process = subprocess.Popen(
+            command,
+            env=dict(env),
+            cwd=cwd,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
 
     def __enter__(self) -> Forked:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._process.communicate()
 
     def __call__(self, *args: str | Path) -> tuple[int, str]:

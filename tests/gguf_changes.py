@@ -1,6 +1,8 @@
-"""GGUF files with something wrong in them, made from a whole one: other metadata, other tensors, other bytes; all else stays valid.
+"""GGUF files with something wrong in them, made from a whole one: other metadata, other tensors,
+other bytes; all else stays valid.
 
-A :data:`Change` alters a :class:`Parts` in place; most are made by the small functions here, so that a test is one row of a table.
+A :data:`Change` alters a :class:`Parts` in place; most are made by the small functions here, so
+that a test is one row of a table.
 """
 
 from __future__ import annotations
@@ -28,7 +30,9 @@ class Tensor:
 
 @dataclass
 class Parts:
-    """``metadata``: type and bytes of the value, by key. Tensors by name, in the order of their data."""
+    """``metadata``: type and bytes of the value, by key. Tensors by name, in the order of their
+    data.
+    """
 
     metadata: dict[str, tuple[int, bytes]]
     tensors: dict[str, Tensor]
@@ -40,7 +44,13 @@ class Parts:
             head += text(key) + struct.pack("<I", kind) + value
         data = bytearray()
         for name, tensor in self.tensors.items():
-            head += text(name) + struct.pack(f"<I{len(tensor.shape)}QIQ", len(tensor.shape), *tensor.shape, tensor.type, len(data))
+            head += text(name) + struct.pack(
+                f"<I{len(tensor.shape)}QIQ",
+                len(tensor.shape),
+                *tensor.shape,
+                tensor.type,
+                len(data),
+            )
             data += tensor.data + bytes(-len(tensor.data) % ALIGNMENT)
         path.write_bytes(head + bytes(-len(head) % ALIGNMENT) + data)
         return path
@@ -62,7 +72,9 @@ def parts_of(path: Path) -> Parts:
     tensors = {}
     for tensor in sorted(header.tensors, key=lambda tensor: tensor.offset):
         start = header.data_start + tensor.offset
-        tensors[tensor.name] = Tensor(tensor.shape, int(tensor.type), data[start : start + tensor.nbytes])
+        tensors[tensor.name] = Tensor(
+            tensor.shape, int(tensor.type), data[start : start + tensor.nbytes]
+        )
     return Parts(metadata, tensors)
 
 
@@ -72,8 +84,12 @@ def text(value: str | bytes) -> bytes:
     return struct.pack("<Q", len(data)) + data
 
 
-def put(key: str, value: float | bool | str | Sequence[int] | None, kind: int | None = None) -> Change:
-    """Other metadata; None takes the key out. A whole number is a U32, or an I32 when it is negative."""
+def put(
+    key: str, value: float | bool | str | Sequence[int] | None, kind: int | None = None
+) -> Change:
+    """Other metadata; None takes the key out. A whole number is a U32, or an I32 when it is
+    negative.
+    """
 
     def do(parts: Parts) -> None:
         if value is None:
@@ -85,9 +101,16 @@ def put(key: str, value: float | bool | str | Sequence[int] | None, kind: int | 
         elif isinstance(value, float):
             parts.metadata[key] = (F32, struct.pack("<f", value))
         elif isinstance(value, int):
-            parts.metadata[key] = (kind or (U32 if value >= 0 else I32), struct.pack("<I", value % (1 << 32)))
+            parts.metadata[key] = (
+                kind or (U32 if value >= 0 else I32),
+                struct.pack("<I", value % (1 << 32)),
+            )
         else:
-            parts.metadata[key] = (ARRAY, struct.pack("<IQ", kind or U32, len(value)) + struct.pack(f"<{len(value)}I", *value))
+            parts.metadata[key] = (
+                ARRAY,
+                struct.pack("<IQ", kind or U32, len(value))
+                + struct.pack(f"<{len(value)}I", *value),
+            )
 
     return do
 
@@ -102,7 +125,10 @@ def tokens(change: Callable[[list[bytes]], list[bytes]]) -> Change:
             words.append(data[at + 8 : end])
             at = end
         words = change(words)
-        parts.metadata["tokenizer.ggml.tokens"] = (ARRAY, struct.pack("<IQ", STRING, len(words)) + b"".join(map(text, words)))
+        parts.metadata["tokenizer.ggml.tokens"] = (
+            ARRAY,
+            struct.pack("<IQ", STRING, len(words)) + b"".join(map(text, words)),
+        )
 
     return do
 

@@ -21,7 +21,9 @@ def contents(path: Path) -> tuple[GgufHeader, Contents]:
 
 
 def digest(tensors: Contents, *, without: tuple[str, ...] = ()) -> str:
-    """One hash over names, shapes, types and bytes of all tensors, but those whose name holds one of ``without``."""
+    """One hash over names, shapes, types and bytes of all tensors, but those whose name holds one
+    of ``without``.
+    """
     seen = hashlib.sha256()
     for name, (shape, kind, data) in sorted(tensors.items()):
         if not any(part in name for part in without):

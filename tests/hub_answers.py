@@ -1,4 +1,5 @@
-"""What a local hub answers with, and how it goes out: files and ranges of them, JSON, connections and the record of what was sent.
+"""What a local hub answers with, and how it goes out: files and ranges of them, JSON, connections
+and the record of what was sent.
 
 Knows nothing of repositories, routes and kinds of faults.
 """
@@ -29,7 +30,9 @@ Ending = Literal["keep", "close", "reset", "stall"]
 
 
 class Blob:
-    """A file's content, in memory or on disk, where it is read as it is sent and may be sparse. A digest given is believed."""
+    """A file's content, in memory or on disk, where it is read as it is sent and may be sparse. A
+    digest given is believed.
+    """
 
     def __init__(self, name: str, source: bytes | Path, sha256: str | None = None) -> None:
         self.source = source
@@ -60,7 +63,11 @@ class Blob:
     @property
     def stamp(self) -> str:
         """The ETag that a plain web server gives it."""
-        since = zlib.crc32(self.source) if isinstance(self.source, bytes) else self.source.stat().st_mtime_ns
+        since = (
+            zlib.crc32(self.source)
+            if isinstance(self.source, bytes)
+            else self.source.stat().st_mtime_ns
+        )
         return f'"{since:x}-{self.size:x}"'
 
     def pieces(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
@@ -83,7 +90,9 @@ class Blob:
 
 @dataclass(frozen=True)
 class Answer:
-    """What goes out: ``length`` is what Content-Length says (None: the body is chunked), whatever ``body`` really holds."""
+    """What goes out: ``length`` is what Content-Length says (None: the body is chunked), whatever
+    ``body`` really holds.
+    """
 
     method: str
     status: int
@@ -108,21 +117,42 @@ class Refusal(Exception):
         super().__init__(message)
         self.status = status
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        self.headers = ({"X-Error-Code": code} if code else {}) | {"X-Error-Message": message} | named
+        self.headers = (
+            ({"X-Error-Code": code} if code else {}) | {"X-Error-Message": message} | named
+        )
 
 
 def json_answer(method: str, value: Any, headers: Mapping[str, str] | None = None) -> Answer:
     text = json.dumps(value).encode()
-    return Answer(method, 200, {"Content-Type": "application/json; charset=utf-8", **(headers or {})}, [text], len(text), value=value)
+    return Answer(
+        method,
+        200,
+        {"Content-Type": "application/json; charset=utf-8", **(headers or {})},
+        [text],
+        len(text),
+        value=value,
+    )
 
 
-def redirect(method: str, status: int, location: str, headers: Mapping[str, str] | None = None) -> Answer:
-    """With a few words in the body, as the hub has them: its Content-Length is not that of the file."""
+def redirect(
+    method: str, status: int, location: str, headers: Mapping[str, str] | None = None
+) -> Answer:
+    """With a few words in the body, as the hub has them: its Content-Length is not that of the
+    file.
+    """
     text = f"Redirecting to {location}".encode()
-    return Answer(method, status, {"Content-Type": "text/plain", **(headers or {}), "Location": location}, [text], len(text))
+    return Answer(
+        method,
+        status,
+        {"Content-Type": "text/plain", **(headers or {}), "Location": location},
+        [text],
+        len(text),
+    )
 
 
-def file_answer(blob: Blob, etag: str, method: str, headers: Mapping[str, str], **more: str) -> Answer:
+def file_answer(
+    blob: Blob, etag: str, method: str, headers: Mapping[str, str], **more: str
+) -> Answer:
     """A file or the range of it that was asked for."""
     said = {"ETag": etag, "Accept-Ranges": "bytes", "Content-Type": "application/octet-stream"}
     said |= {name.replace("_", "-"): value for name, value in more.items()}
@@ -137,8 +167,12 @@ def file_answer(blob: Blob, etag: str, method: str, headers: Mapping[str, str], 
     return Answer(method, 206, said, blob.pieces(start, stop), stop - start, start, blob)
 
 
-def tree_entries(files: Mapping[str, Blob], folder: str, *, recursive: bool) -> Iterator[dict[str, Any]]:
-    """A folder's entries as the tree shows them: folders too, also where what is in them is listed."""
+def tree_entries(
+    files: Mapping[str, Blob], folder: str, *, recursive: bool
+) -> Iterator[dict[str, Any]]:
+    """A folder's entries as the tree shows them: folders too, also where what is in them is
+    listed.
+    """
     prefix, folders = f"{folder}/" if folder else "", set[str]()
     for name, blob in sorted(files.items()):
         if not name.startswith(prefix):
@@ -147,16 +181,27 @@ def tree_entries(files: Mapping[str, Blob], folder: str, *, recursive: bool) -> 
         for depth in range(1, len(parts) if recursive else min(len(parts), 2)):
             inner = prefix + "/".join(parts[:depth])
             if inner not in folders:
-                yield {"type": "directory", "oid": hashlib.sha1(inner.encode()).hexdigest(), "size": 0, "path": inner}
+                yield {
+                    "type": "directory",
+                    "oid": hashlib.sha1(inner.encode()).hexdigest(),
+                    "size": 0,
+                    "path": inner,
+                }
                 folders.add(inner)
         if recursive or len(parts) == 1:
-            linked = {"lfs": {"oid": blob.sha256, "size": blob.size, "pointerSize": len(blob.pointer)}} if blob.lfs else {}
+            linked = (
+                {"lfs": {"oid": blob.sha256, "size": blob.size, "pointerSize": len(blob.pointer)}}
+                if blob.lfs
+                else {}
+            )
             yield {"type": "file", "oid": blob.blob_id, "size": blob.size, "path": name, **linked}
 
 
 @dataclass
 class Exchange:
-    """A request and what became of it. ``sent`` grows as the body goes out, by pieces that may still be in the system's buffers."""
+    """A request and what became of it. ``sent`` grows as the body goes out, by pieces that may
+    still be in the system's buffers.
+    """
 
     method: str
     path: str
@@ -166,7 +211,9 @@ class Exchange:
     repo: str
     file: str
     status: int  # 0: nothing was answered
-    range: tuple[int, int] | None  # of the body within the file, where a part was asked for and is answered
+    range: (
+        tuple[int, int] | None
+    )  # of the body within the file, where a part was asked for and is answered
     fault: str
     sent: int = 0
     start: int = 0
@@ -194,7 +241,9 @@ class Answering(Protocol):
     stopping: threading.Event
     errors: list[BaseException]
 
-    def answer(self, origin: str, method: str, target: str, headers: Mapping[str, str]) -> tuple[Answer, Exchange]: ...
+    def answer(
+        self, origin: str, method: str, target: str, headers: Mapping[str, str]
+    ) -> tuple[Answer, Exchange]: ...
 
 
 class Listener(ThreadingHTTPServer):
@@ -253,13 +302,21 @@ class Handler(BaseHTTPRequestHandler):
             self.send_response(answer.status)
             for name, value in answer.headers.items():
                 self.send_header(name, value)
-            self.send_header(*(("Transfer-Encoding", "chunked") if answer.length is None else ("Content-Length", str(answer.length))))
+            self.send_header(
+                *(
+                    ("Transfer-Encoding", "chunked")
+                    if answer.length is None
+                    else ("Content-Length", str(answer.length))
+                )
+            )
             self.end_headers()
         if self.command == "GET" and not answer.silent:
             self._send_body(answer, exchange)
         self.close_connection = self.close_connection or answer.ending != "keep"
         if answer.ending == "stall":
-            self.connection.recv(1, socket.MSG_PEEK)  # until the client has enough, or the hub stops
+            self.connection.recv(
+                1, socket.MSG_PEEK
+            )  # until the client has enough, or the hub stops
         elif answer.ending == "reset":
             hub.stopping.wait(DRAIN_S)
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -270,8 +327,12 @@ class Handler(BaseHTTPRequestHandler):
         step = PIECE if answer.rate is None else max(1, int(answer.rate / 50))
         for whole in answer.body:
             for piece in (whole[at : at + step] for at in range(0, len(whole), step)):
-                framed = piece if answer.length is not None else b"%x\r\n%b\r\n" % (len(piece), piece)
-                exchange.sent += len(piece)  # before it goes: who has received it must find it counted
+                framed = (
+                    piece if answer.length is not None else b"%x\r\n%b\r\n" % (len(piece), piece)
+                )
+                exchange.sent += len(
+                    piece
+                )  # before it goes: who has received it must find it counted
                 self._send(framed, exchange)
                 if answer.rate is not None:
                     self.server.hub.stopping.wait(len(piece) / answer.rate)

@@ -1,4 +1,6 @@
-"""What tests of a local hub's clients share: a small model on it, the real client kept to loopback, and requests without cleverness."""
+"""What tests of a local hub's clients share: a small model on it, the real client kept to loopback,
+and requests without cleverness.
+"""
 
 from __future__ import annotations
 
@@ -19,17 +21,28 @@ from local_hub import LocalHub
 REPO = "test/v3-like"
 CONFIG = b'{"model_type": "deepseek_v3"}\n'
 WEIGHTS = bytes(range(256)) * 1000
-FILES = {"config.json": CONFIG, "model.safetensors": WEIGHTS, "sub/notes.txt": b"ab\n", "empty.txt": b""}
+FILES = {
+    "config.json": CONFIG,
+    "model.safetensors": WEIGHTS,
+    "sub/notes.txt": b"ab\n",
+    "empty.txt": b"",
+}
 SHA = hashlib.sha256(WEIGHTS).hexdigest()
 CONFIG_ID = hashlib.sha1(b"blob %d\0" % len(CONFIG) + CONFIG).hexdigest()
 
 
 @contextlib.contextmanager
 def hub_for_the_real_client() -> Iterator[LocalHub]:
-    """A hub with ``FILES``, and a client that asks no other host and leaves no connection behind."""
+    """A hub with ``FILES``, and a client that asks no other host and leaves no connection
+    behind.
+    """
     with pytest.MonkeyPatch.context() as patch, LocalHub() as hub:
         patch.setenv("NO_PROXY", "127.0.0.1")
-        for name, value in {"HF_HUB_OFFLINE": False, "HF_HUB_DISABLE_TELEMETRY": True, "HF_HUB_DISABLE_PROGRESS_BARS": True}.items():
+        for name, value in {
+            "HF_HUB_OFFLINE": False,
+            "HF_HUB_DISABLE_TELEMETRY": True,
+            "HF_HUB_DISABLE_PROGRESS_BARS": True,
+        }.items():
             patch.setattr(constants, name, value)
         hub.add(REPO, FILES)
         close_session()
@@ -47,7 +60,11 @@ class Fetch:
     cache: Path
 
     def __call__(self, file: str, token: str | bool = False, **more: Any) -> bytes:
-        return Path(hf_hub_download(REPO, file, endpoint=self.hub.url, cache_dir=self.cache, token=token, **more)).read_bytes()
+        return Path(
+            hf_hub_download(
+                REPO, file, endpoint=self.hub.url, cache_dir=self.cache, token=token, **more
+            )
+        ).read_bytes()
 
 
 def api(hub: LocalHub, token: str | bool = False) -> HfApi:
@@ -76,9 +93,15 @@ def ask(url: str, method: str = "GET", timeout: float = 5, **headers: str) -> Re
     """One request, no retries, no redirects. Raises only where no answer begins."""
     parts = urlsplit(url)
     with contextlib.closing(HTTPConnection(parts.netloc, timeout=timeout)) as connection:
-        connection.request(method, f"{parts.path}?{parts.query}", headers={k.replace("_", "-"): v for k, v in headers.items()})
+        connection.request(
+            method,
+            f"{parts.path}?{parts.query}",
+            headers={k.replace("_", "-"): v for k, v in headers.items()},
+        )
         answer = connection.getresponse()
-        reply = Reply(answer.status, {name.lower(): value for name, value in answer.getheaders()}, b"")
+        reply = Reply(
+            answer.status, {name.lower(): value for name, value in answer.getheaders()}, b""
+        )
         body = bytearray()
         try:
             while piece := answer.read1(1 << 20):
@@ -86,6 +109,10 @@ def ask(url: str, method: str = "GET", timeout: float = 5, **headers: str) -> Re
         except (OSError, HTTPException) as error:
             reply.broke = type(error)
         reply.body = bytes(body)
-        if reply.broke is None and method == "GET" and len(reply.body) < int(reply.headers.get("content-length", 0)):
+        if (
+            reply.broke is None
+            and method == "GET"
+            and len(reply.body) < int(reply.headers.get("content-length", 0))
+        ):
             reply.broke = EOFError
         return reply

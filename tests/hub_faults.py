@@ -1,7 +1,9 @@
-"""Every way in which a local hub's answer goes wrong. Knows nothing of repositories, routes and sockets.
+"""Every way in which a local hub's answer goes wrong. Knows nothing of repositories, routes and
+sockets.
 
-A kind of fault is a function that takes the right answer and gives the wrong one, or None when it is about something that this
-answer does not have (a cut after 10 bytes waits for an answer with a body). Its keywords are the parameters of ``hub.fault``.
+A kind of fault is a function that takes the right answer and gives the wrong one, or None when it
+is about something that this answer does not have (a cut after 10 bytes waits for an answer with a
+body). Its keywords are the parameters of ``hub.fault``.
 """
 
 from __future__ import annotations
@@ -50,18 +52,27 @@ def _status(
     retry_after: int | str | None = None,
     ratelimit: int | None = None,
 ) -> Answer:
-    """``ratelimit``: in how many seconds the hub's own rate limit headers say that there is more."""
+    """``ratelimit``: in how many seconds the hub's own rate limit headers say that there is
+    more.
+    """
     said = dict(headers or {})
     if retry_after is not None:
         said["Retry-After"] = str(retry_after)
     if ratelimit is not None:
-        said |= {"RateLimit": f'"resolvers";r=0;t={ratelimit}', "RateLimit-Policy": '"fixed window";"resolvers";q=3000;w=300'}
+        said |= {
+            "RateLimit": f'"resolvers";r=0;t={ratelimit}',
+            "RateLimit-Policy": '"fixed window";"resolvers";q=3000;w=300',
+        }
     return Answer(answer.method, status, said, [body], len(body))
 
 
 def _flip(answer: Answer, /, *, at: int) -> Answer | None:
     """The byte at offset ``at`` of the file is wrong. Waits for an answer that has this byte."""
-    if not answer.carries or answer.blob is None or not answer.start <= at < answer.start + (answer.length or 0):
+    if (
+        not answer.carries
+        or answer.blob is None
+        or not answer.start <= at < answer.start + (answer.length or 0)
+    ):
         return None
     return replace(answer, body=_flipped(answer.body, at - answer.start))
 
@@ -76,12 +87,18 @@ def _flipped(body: Iterable[bytes], at: int) -> Iterator[bytes]:
 
 
 def _short(answer: Answer, /, *, by: int, honest: bool = False) -> Answer | None:
-    """The last ``by`` bytes never come; Content-Length counts them all the same, unless it is ``honest``."""
+    """The last ``by`` bytes never come; Content-Length counts them all the same, unless it is
+    ``honest``.
+    """
     if not answer.carries or answer.length is None:
         return None
     left = max(0, answer.length - by)
     body = _first(answer.body, left)
-    return replace(answer, body=body, length=left) if honest else replace(answer, body=body, ending="close")
+    return (
+        replace(answer, body=body, length=left)
+        if honest
+        else replace(answer, body=body, ending="close")
+    )
 
 
 def _no_range(answer: Answer, /) -> Answer | None:
@@ -89,19 +106,38 @@ def _no_range(answer: Answer, /) -> Answer | None:
     if not answer.carries or answer.status != 206 or answer.blob is None:
         return None
     headers = {name: value for name, value in answer.headers.items() if name != "Content-Range"}
-    return replace(answer, status=200, headers=headers, body=answer.blob.pieces(), length=answer.blob.size, start=0)
+    return replace(
+        answer,
+        status=200,
+        headers=headers,
+        body=answer.blob.pieces(),
+        length=answer.blob.size,
+        start=0,
+    )
 
 
 def _chunked(answer: Answer, /, *, extra: int = 0) -> Answer | None:
     """No Content-Length; after the body ``extra`` bytes that do not belong to it."""
     garbage = (b"\xa5" * min(PIECE, extra - at) for at in range(0, extra, PIECE))
-    return replace(answer, body=itertools.chain(answer.body, garbage), length=None) if answer.carries else None
+    return (
+        replace(answer, body=itertools.chain(answer.body, garbage), length=None)
+        if answer.carries
+        else None
+    )
 
 
 def _gzip(answer: Answer, /) -> Answer | None:
     """Compressed and chunked, as the hub's front sends text to a client that takes gzip."""
-    headers = {**answer.headers, "Content-Encoding": "gzip", "ETag": "W/" + answer.headers.get("ETag", '""')}
-    return replace(answer, headers=headers, body=_zipped(answer.body), length=None) if answer.carries else None
+    headers = {
+        **answer.headers,
+        "Content-Encoding": "gzip",
+        "ETag": "W/" + answer.headers.get("ETag", '""'),
+    }
+    return (
+        replace(answer, headers=headers, body=_zipped(answer.body), length=None)
+        if answer.carries
+        else None
+    )
 
 
 def _zipped(body: Iterable[bytes]) -> Iterator[bytes]:
@@ -110,7 +146,11 @@ def _zipped(body: Iterable[bytes]) -> Iterator[bytes]:
 
 def _length(answer: Answer, /, *, length: int) -> Answer | None:
     """Content-Length says ``length``; the body is as it is, and then the connection ends."""
-    return replace(answer, length=length, ending="close" if answer.method == "GET" else "keep") if answer.status in (200, 206) else None
+    return (
+        replace(answer, length=length, ending="close" if answer.method == "GET" else "keep")
+        if answer.status in (200, 206)
+        else None
+    )
 
 
 def _headers(answer: Answer, /, *, headers: Mapping[str, str | None]) -> Answer | None:
@@ -119,7 +159,9 @@ def _headers(answer: Answer, /, *, headers: Mapping[str, str | None]) -> Answer 
     if not any(name.lower() in changed for name in answer.headers):
         return None
     kept = {name: value for name, value in answer.headers.items() if name.lower() not in changed}
-    return replace(answer, headers=kept | {name: value for name, value in headers.items() if value is not None})
+    return replace(
+        answer, headers=kept | {name: value for name, value in headers.items() if value is not None}
+    )
 
 
 def _loop(answer: Answer, /) -> Answer:
@@ -136,18 +178,26 @@ def _huge(answer: Answer, /, *, megabytes: int, chunked: bool = True) -> Answer 
     padding = itertools.repeat(b" " * 1_000_000, megabytes)
     length = len(head) + megabytes * 1_000_000 + len(tail)
     body = itertools.chain([head], padding, [tail])
-    return replace(answer, body=body, length=None if chunked else length, blob=None) if answer.carries else None
+    return (
+        replace(answer, body=body, length=None if chunked else length, blob=None)
+        if answer.carries
+        else None
+    )
 
 
 def _listing(answer: Answer, /, *, entries: Iterable[Any]) -> Answer | None:
-    """The API lists ``entries``, whatever they are, as siblings or as the tree. They are encoded as they are sent."""
+    """The API lists ``entries``, whatever they are, as siblings or as the tree. They are encoded as
+    they are sent.
+    """
     if not answer.carries or not isinstance(answer.value, dict | list):
         return None
     head, tail = b"[", b"]"
     if isinstance(answer.value, dict):
         rest = {key: value for key, value in answer.value.items() if key != "siblings"}
         head, tail = json.dumps(rest).encode()[:-1] + b', "siblings": [', b"]}"
-    return replace(answer, body=itertools.chain([head], _encoded(iter(entries)), [tail]), length=None)
+    return replace(
+        answer, body=itertools.chain([head], _encoded(iter(entries)), [tail]), length=None
+    )
 
 
 def _encoded(entries: Iterator[Any]) -> Iterator[bytes]:
@@ -158,9 +208,28 @@ def _encoded(entries: Iterator[Any]) -> Iterator[bytes]:
 
 
 KINDS: Mapping[str, Callable[..., Answer | None]] = {
-    **{"cut": partial(_broken, "close"), "reset": partial(_broken, "reset"), "stall": partial(_broken, "stall")},
-    **{"slow": _slow, "status": _status, "flip": _flip, "short": _short, "no_range": _no_range, "chunked": _chunked, "gzip": _gzip},
-    **{"length": _length, "headers": _headers, "loop": _loop, "body": _body, "huge": _huge, "listing": _listing},
+    **{
+        "cut": partial(_broken, "close"),
+        "reset": partial(_broken, "reset"),
+        "stall": partial(_broken, "stall"),
+    },
+    **{
+        "slow": _slow,
+        "status": _status,
+        "flip": _flip,
+        "short": _short,
+        "no_range": _no_range,
+        "chunked": _chunked,
+        "gzip": _gzip,
+    },
+    **{
+        "length": _length,
+        "headers": _headers,
+        "loop": _loop,
+        "body": _body,
+        "huge": _huge,
+        "listing": _listing,
+    },
 }
 
 
@@ -182,10 +251,17 @@ class Fault:
         inspect.signature(KINDS[self.kind]).bind(None, **self.parameters)
 
     def strike(self, answer: Answer, origin: str, path: str, file: str) -> Answer | None:
-        """The wrong answer, or None when this one is to stay as it is. A pattern of file names leaves the hub's inner redirects alone."""
+        """The wrong answer, or None when this one is to stay as it is. A pattern of file names
+        leaves the hub's inner redirects alone.
+        """
         by_path = self.pattern.startswith("/")
         about = path if by_path else file
-        if self.times == 0 or not about or not fnmatchcase(about, self.pattern) or (not by_path and answer.status == 307):
+        if (
+            self.times == 0
+            or not about
+            or not fnmatchcase(about, self.pattern)
+            or (not by_path and answer.status == 307)
+        ):
             return None
         if self.method not in ("", answer.method) or self.origin not in ("", origin):
             return None

@@ -1,4 +1,6 @@
-"""Importance matrices for tests, made up but fit for a checkpoint, in both of llama.cpp's formats."""
+"""Importance matrices for tests, made up but fit for a checkpoint, in both of llama.cpp's
+formats.
+"""
 
 from __future__ import annotations
 
@@ -12,15 +14,26 @@ from dslocal import convert
 
 
 def entries(checkpoint: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """By GGUF tensor name: sums ``[slices, columns]`` and counts ``[slices]``, for every matrix in a block."""
-    plan = convert.make_plan(convert.open_checkpoint(convert.FolderSource(checkpoint)), [convert.recipe_named("F16")])
+    """By GGUF tensor name: sums ``[slices, columns]`` and counts ``[slices]``, for every matrix in
+    a block.
+    """
+    plan = convert.make_plan(
+        convert.open_checkpoint(convert.FolderSource(checkpoint)), [convert.recipe_named("F16")]
+    )
     found: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     for tensor in plan.tensors:
         if tensor.name.startswith("blk.") and not tensor.always_f32:
             r = np.random.default_rng(len(found))
             slices = tensor.shape[0] if len(tensor.shape) > 2 else 1
-            counts = r.integers(0, 5, slices).astype(np.float32) if tensor.name.endswith("_exps.weight") else np.full(slices, 7, np.float32)
-            found[tensor.name] = (r.random((slices, tensor.columns), np.float32) * counts[:, None], counts)
+            counts = (
+                r.integers(0, 5, slices).astype(np.float32)
+                if tensor.name.endswith("_exps.weight")
+                else np.full(slices, 7, np.float32)
+            )
+            found[tensor.name] = (
+                r.random((slices, tensor.columns), np.float32) * counts[:, None],
+                counts,
+            )
     return found
 
 
@@ -42,14 +55,25 @@ def write_imatrix(path: Path, checkpoint: Path) -> Path:
 
 
 def write_legacy_imatrix(path: Path, checkpoint: Path) -> Path:
-    """The format before GGUF: every expert's sums divided by its count and multiplied by the number of calls."""
+    """The format before GGUF: every expert's sums divided by its count and multiplied by the number
+    of calls.
+    """
     calls = 5
     data = bytearray()
     found = entries(checkpoint)
     data += struct.pack("<i", len(found))
     for name, (sums, counts) in found.items():
-        values = np.where(counts[:, None] > 0, sums / np.where(counts[:, None] > 0, counts[:, None], 1), np.float32(1)) * np.float32(calls)
-        data += struct.pack("<i", len(name)) + name.encode() + struct.pack("<ii", calls, values.size) + values.astype("<f4").tobytes()
+        values = np.where(
+            counts[:, None] > 0,
+            sums / np.where(counts[:, None] > 0, counts[:, None], 1),
+            np.float32(1),
+        ) * np.float32(calls)
+        data += (
+            struct.pack("<i", len(name))
+            + name.encode()
+            + struct.pack("<ii", calls, values.size)
+            + values.astype("<f4").tobytes()
+        )
     data += struct.pack("<ii", 3, 11) + b"made-up.txt"
     path.write_bytes(bytes(data))
     return path

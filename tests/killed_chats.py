@@ -1,4 +1,6 @@
-"""A chat that is killed at random moments, again and again, beside one that is not: what must be on disk after each time."""
+"""A chat that is killed at random moments, again and again, beside one that is not: what must be on
+disk after each time.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ LONGEST = 2.5  # seconds that a chat lives once it has begun to ask
 
 @dataclass
 class Trials:
-    """One conversation, killed and resumed. ``finished`` are the questions whose answers were seen to end, ``kills`` where they hit."""
+    """One conversation, killed and resumed. ``finished`` are the questions whose answers were seen
+    to end, ``kills`` where they hit.
+    """
 
     own: Run
     dice: random.Random
@@ -34,7 +38,9 @@ class Trials:
     kills: dict[str, int] = field(default_factory=dict)
 
     def once(self) -> None:
-        """A chat that is killed. Raises AssertionError when anything that was finished is lost, or the file is damaged."""
+        """A chat that is killed. Raises AssertionError when anything that was finished is lost, or
+        the file is damaged.
+        """
         args = ["--resume", self.saved.id] if self.saved else []
         before = {file.name for file in self.folder.glob("*.jsonl")}
         with Screen([str(BINARY), "chat", *args], self.own.env()) as chat:
@@ -76,11 +82,17 @@ class Trials:
 
 def _answered(history: list[Message]) -> list[str]:
     """The questions that have an answer."""
-    return [message.typed or message.content for message, after in itertools.pairwise(history) if after.role == "assistant"]
+    return [
+        message.typed or message.content
+        for message, after in itertools.pairwise(history)
+        if after.role == "assistant"
+    ]
 
 
 def _free(file: Path) -> Saved:
-    """The conversation in ``file``, once the killed process has let go of it. Fails for a file that makes no sense."""
+    """The conversation in ``file``, once the killed process has let go of it. Fails for a file that
+    makes no sense.
+    """
     end = time.monotonic() + 10
     while True:
         saved = load_saved(file)
@@ -92,7 +104,9 @@ def _free(file: Path) -> Saved:
 
 
 def _kill(process: int, *, child_only: bool) -> None:
-    """kill -9: the process that does the work, or the one that waits for it, which the other does not outlive."""
+    """kill -9: the process that does the work, or the one that waits for it, which the other does
+    not outlive.
+    """
     children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
     with suppress(ProcessLookupError):
         os.kill(int(children[0]) if child_only and children else process, signal.SIGKILL)
@@ -115,7 +129,11 @@ class Undisturbed:
         """Leaves it, and looks whether all of it is there."""
         self.chat.press("/exit" + ENTER)
         assert self.chat.leave() == 0
-        (mine,) = (saved for file in folder.glob("*.jsonl") if file.stem != other and (saved := load_saved(file)))
+        (mine,) = (
+            saved
+            for file in folder.glob("*.jsonl")
+            if file.stem != other and (saved := load_saved(file))
+        )
         assert _answered(mine.history) == self.asked
 
 

@@ -7,7 +7,18 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 
-KINDS = ("normal", "peaked", "flat", "equal", "ties", "one hot", "banned", "two humps", "huge", "zipf")
+KINDS = (
+    "normal",
+    "peaked",
+    "flat",
+    "equal",
+    "ties",
+    "one hot",
+    "banned",
+    "two humps",
+    "huge",
+    "zipf",
+)
 
 
 def logits_of(kind: str, n: int, seed: int) -> Floats:

@@ -1,4 +1,6 @@
-"""A chat loop on the real nano, whose words go into a text instead of a terminal. Knows nothing of what is tried on it."""
+"""A chat loop on the real nano, whose words go into a text instead of a terminal. Knows nothing of
+what is tried on it.
+"""
 
 from __future__ import annotations
 
@@ -38,8 +40,16 @@ class Loop(ChatLoop):
         session = Session(context, NANO, NANO.defaults.with_value("temperature", 0, "test"))
         self.words = io.StringIO()
         console = Console(file=self.words, width=100, highlight=False)
-        prompt = Prompt(history_in(folder), self.completer(), self.toolbar, input=DummyInput(), output=DummyOutput())
-        super().__init__(session, "nano", new_saved("nano"), console=console, prompt=prompt, desk=TwoModels())
+        prompt = Prompt(
+            history_in(folder),
+            self.completer(),
+            self.toolbar,
+            input=DummyInput(),
+            output=DummyOutput(),
+        )
+        super().__init__(
+            session, "nano", new_saved("nano"), console=console, prompt=prompt, desk=TwoModels()
+        )
 
     def said(self, line: str = "") -> str:
         """What is said to ``line``, white space made single."""

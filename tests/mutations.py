@@ -1,8 +1,10 @@
-"""Seeded damage to valid checkpoints: bytes and JSON structure of the headers, the index and the small files.
+"""Seeded damage to valid checkpoints: bytes and JSON structure of the headers, the index and the
+small files.
 
-``Fuzzer(folder, base, work)`` holds one whole checkpoint in memory; :meth:`Fuzzer.attempt` writes it out with the changes
-that a seed stands for, converts it, and raises :class:`Failed` when that ends in anything but a GGUF or a DslocalError, or
-leaves a file behind. The same seed is always the same case.
+``Fuzzer(folder, base, work)`` holds one whole checkpoint in memory; :meth:`Fuzzer.attempt` writes
+it out with the changes that a seed stands for, converts it, and raises :class:`Failed` when that
+ends in anything but a GGUF or a DslocalError, or leaves a file behind. The same seed is always the
+same case.
 """
 
 from __future__ import annotations
@@ -20,12 +22,94 @@ from dslocal.gguf import read_header
 
 Json = Any
 SECONDS = 5
-NUMBERS = (0, -1, 1, 2, 3, 127, 128, 255, 256, 1 << 15, 1 << 16, 1 << 24, 1 << 31, (1 << 32) - 1, 1 << 40, 1 << 53, 1 << 62, (1 << 63) - 1)
-HARD: tuple[Json, ...] = (None, 0, -1, 1 << 64, 10**400, 1e39, float("nan"), 0.5, True, "\ud800", "\0", "", [], {}, [[]], 1e308)
+NUMBERS = (
+    0,
+    -1,
+    1,
+    2,
+    3,
+    127,
+    128,
+    255,
+    256,
+    1 << 15,
+    1 << 16,
+    1 << 24,
+    1 << 31,
+    (1 << 32) - 1,
+    1 << 40,
+    1 << 53,
+    1 << 62,
+    (1 << 63) - 1,
+)
+HARD: tuple[Json, ...] = (
+    None,
+    0,
+    -1,
+    1 << 64,
+    10**400,
+    1e39,
+    float("nan"),
+    0.5,
+    True,
+    "\ud800",
+    "\0",
+    "",
+    [],
+    {},
+    [[]],
+    1e308,
+)
 ODDITIES: tuple[Json, ...] = (
-    *(None, True, False, "", [], {}, 0.5, -0.0, 1e-40, 1e38, 1e39, 1e308, float("nan"), float("inf"), 1 << 64, -(1 << 63), 10**400),
-    *("x", "0", "\0", "\x1b[2J", "\n", "\u202e", "\ud800", "../x", "a/b", "é" * 300, [0], [[]], {"a": 1}, [1, 2, 3, 4, 5, 6, 7, 8, 9]),
-    *("F32", "BF16", "F8_E4M3", "F16", "U8", "linear", "yarn", "llama3", "Sequence", "NFC", "ByteLevel", "Digits"),
+    *(
+        None,
+        True,
+        False,
+        "",
+        [],
+        {},
+        0.5,
+        -0.0,
+        1e-40,
+        1e38,
+        1e39,
+        1e308,
+        float("nan"),
+        float("inf"),
+        1 << 64,
+        -(1 << 63),
+        10**400,
+    ),
+    *(
+        "x",
+        "0",
+        "\0",
+        "\x1b[2J",
+        "\n",
+        "\u202e",
+        "\ud800",
+        "../x",
+        "a/b",
+        "é" * 300,
+        [0],
+        [[]],
+        {"a": 1},
+        [1, 2, 3, 4, 5, 6, 7, 8, 9],
+    ),
+    *(
+        "F32",
+        "BF16",
+        "F8_E4M3",
+        "F16",
+        "U8",
+        "linear",
+        "yarn",
+        "llama3",
+        "Sequence",
+        "NFC",
+        "ByteLevel",
+        "Digits",
+    ),
 )
 WEIGHTS = {"config.json": 3, "index.json": 2, ".safetensors": 3, "tokenizer.json": 4}
 
@@ -35,18 +119,27 @@ class Failed(Exception):
 
 
 class Fuzzer:
-    """Cases of one kind of checkpoint. ``folder`` is for it, ``out`` an empty one where results go."""
+    """Cases of one kind of checkpoint. ``folder`` is for it, ``out`` an empty one where results
+    go.
+    """
 
     def __init__(self, base: str, work: Path) -> None:
         self.folder, self.out = work / base, work / f"{base}-out"
         self.out.mkdir(parents=True)
         make_base(self.folder, base)
         self._files = {path.name: path.read_bytes() for path in sorted(self.folder.iterdir())}
-        weights = [next(weight for end, weight in WEIGHTS.items() if name.endswith(end)) for name in self._files]
-        self._names = [name for name, weight in zip(self._files, weights, strict=True) for _ in range(weight)]
+        weights = [
+            next(weight for end, weight in WEIGHTS.items() if name.endswith(end))
+            for name in self._files
+        ]
+        self._names = [
+            name for name, weight in zip(self._files, weights, strict=True) for _ in range(weight)
+        ]
 
     def attempt(self, seed: int, after: Callable[[Path], None] = lambda _: None) -> str:
-        """Runs one case and returns how it ended: the error's message, or nothing. ``after`` may look at the GGUF."""
+        """Runs one case and returns how it ended: the error's message, or nothing. ``after`` may
+        look at the GGUF.
+        """
         dice = random.Random(seed)
         changed: dict[str, bytes] = {}
         for _ in range(dice.choice((1, 1, 1, 2, 3))):
@@ -90,7 +183,9 @@ def mutated(name: str, data: bytes, dice: random.Random) -> bytes:
     except ValueError:  # an earlier mutation has cut it up
         return _bytes(data, dice)
     text = _tree(json.dumps(header).encode(), dice)
-    return join_shard(text, rest, dice.choice(NUMBERS) % (1 << 64) if dice.random() < 0.05 else None)
+    return join_shard(
+        text, rest, dice.choice(NUMBERS) % (1 << 64) if dice.random() < 0.05 else None
+    )
 
 
 def _bytes(data: bytes, dice: random.Random) -> bytes:
@@ -106,7 +201,23 @@ def _bytes(data: bytes, dice: random.Random) -> bytes:
         case 3:
             return (
                 data[:i]
-                + dice.choice((b'"', b"\\", b"{", b"}", b"[", b"]", b",", b":", b"\0", b"\xff", b"-", b"e9", b"\\ud800"))
+                + dice.choice(
+                    (
+                        b'"',
+                        b"\\",
+                        b"{",
+                        b"}",
+                        b"[",
+                        b"]",
+                        b",",
+                        b":",
+                        b"\0",
+                        b"\xff",
+                        b"-",
+                        b"e9",
+                        b"\\ud800",
+                    )
+                )
                 + data[i:]
             )
         case 4:
@@ -150,9 +261,19 @@ def _change(place: Json, key: Json, dice: random.Random) -> None:
             other = dice.choice(others)
             place[key], place[other] = place[other], place[key]
         case 2 if isinstance(place, dict):
-            place[dice.choice((*others, "", "x", "\x1b[2J", "\ud800", "__metadata__", "model.layers.0.self_attn.q_proj.weight"))] = (
-                place.pop(key)
-            )
+            place[
+                dice.choice(
+                    (
+                        *others,
+                        "",
+                        "x",
+                        "\x1b[2J",
+                        "\ud800",
+                        "__metadata__",
+                        "model.layers.0.self_attn.q_proj.weight",
+                    )
+                )
+            ] = place.pop(key)
         case 2 | 3 if isinstance(place, list):
             place.insert(key, place[key])
         case 3:
@@ -171,12 +292,22 @@ def _other(value: Json, dice: random.Random) -> Json:
     if isinstance(value, bool):
         return not value
     if isinstance(value, int):
-        return dice.choice((value + 1, value - 1, value * 2, value // 2, -value, value + 256, dice.choice(NUMBERS)))
+        return dice.choice(
+            (value + 1, value - 1, value * 2, value // 2, -value, value + 256, dice.choice(NUMBERS))
+        )
     if isinstance(value, float):
         return dice.choice((value * 2, -value, value * 1e30, value * 1e-30, 0.0))
     if isinstance(value, str):
         i = dice.randrange(len(value) + 1)
-        return dice.choice((value[:i], value[i:], value + value, value.swapcase(), value[:i] + dice.choice("\0\x1b \n'\"/é☃") + value[i:]))
+        return dice.choice(
+            (
+                value[:i],
+                value[i:],
+                value + value,
+                value.swapcase(),
+                value[:i] + dice.choice("\0\x1b \n'\"/é☃") + value[i:],
+            )
+        )
     return dice.choice(ODDITIES)
 
 

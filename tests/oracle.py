@@ -1,7 +1,9 @@
-"""llama.cpp's own converter and llama-quantize, where DSLOCAL_ORACLE names a folder that holds them; and the cases they are asked.
+"""llama.cpp's own converter and llama-quantize, where DSLOCAL_ORACLE names a folder that holds
+them; and the cases they are asked.
 
-The folder holds ``src`` (llama.cpp's source), ``bin`` (its tools) and ``venv`` (a Python with torch and transformers). The
-converter is run on vocabularies that it does not know, so it is told to take them as deepseek-v3, and to keep V3's MTP block.
+The folder holds ``src`` (llama.cpp's source), ``bin`` (its tools) and ``venv`` (a Python with torch
+and transformers). The converter is run on vocabularies that it does not know, so it is told to take
+them as deepseek-v3, and to keep V3's MTP block.
 """
 
 from __future__ import annotations
@@ -16,15 +18,55 @@ ORACLE = os.environ.get("DSLOCAL_ORACLE", "")
 
 # everything that needs no importance matrix
 PLAIN = (
-    *("F32", "F16", "BF16", "Q8_0", "Q6_K", "Q5_K_M", "Q5_K_S", "Q5_1", "Q5_0", "Q4_K_M", "Q4_K_S", "Q4_1", "Q4_0"),
-    *("IQ4_XS", "IQ4_NL", "Q3_K_L", "Q3_K_M", "Q3_K_S", "IQ3_M", "IQ3_S", "Q2_K", "MXFP4_MOE", "TQ2_0"),
+    *(
+        "F32",
+        "F16",
+        "BF16",
+        "Q8_0",
+        "Q6_K",
+        "Q5_K_M",
+        "Q5_K_S",
+        "Q5_1",
+        "Q5_0",
+        "Q4_K_M",
+        "Q4_K_S",
+        "Q4_1",
+        "Q4_0",
+    ),
+    *(
+        "IQ4_XS",
+        "IQ4_NL",
+        "Q3_K_L",
+        "Q3_K_M",
+        "Q3_K_S",
+        "IQ3_M",
+        "IQ3_S",
+        "Q2_K",
+        "MXFP4_MOE",
+        "TQ2_0",
+    ),
 )
-WITH_IMATRIX = ("IQ3_XS", "IQ3_XXS", "IQ2_M", "IQ2_S", "IQ2_XS", "IQ2_XXS", "IQ1_M", "IQ1_S", "Q2_K_S", "Q4_K_M", "Q4_0", "IQ4_XS")
+WITH_IMATRIX = (
+    "IQ3_XS",
+    "IQ3_XXS",
+    "IQ2_M",
+    "IQ2_S",
+    "IQ2_XS",
+    "IQ2_XXS",
+    "IQ1_M",
+    "IQ1_S",
+    "Q2_K_S",
+    "Q4_K_M",
+    "Q4_0",
+    "IQ4_XS",
+)
 
 
 @dataclass(frozen=True)
 class Case:
-    """A checkpoint of tests/checkpoints.py. Real models never have 8 experts, for which llama-quantize has rules of its own."""
+    """A checkpoint of tests/checkpoints.py. Real models never have 8 experts, for which
+    llama-quantize has rules of its own.
+    """
 
     kind: str
     dtype: str = "bf16"
@@ -49,8 +91,17 @@ class Case:
 FEW_EXPERTS = {"n_routed_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 256}
 CASES = (
     Case("deepseek-v3", "fp8", changes={"n_routed_experts": 16}),
-    Case("deepseek-v3", "fp8", 3, {"n_routed_experts": 16, "hidden_size": 192, "moe_intermediate_size": 160}),
-    Case("deepseek-v3", "fp8", changes={**FEW_EXPERTS, "n_group": 2, "topk_group": 1, "num_hidden_layers": 8}),
+    Case(
+        "deepseek-v3",
+        "fp8",
+        3,
+        {"n_routed_experts": 16, "hidden_size": 192, "moe_intermediate_size": 160},
+    ),
+    Case(
+        "deepseek-v3",
+        "fp8",
+        changes={**FEW_EXPERTS, "n_group": 2, "topk_group": 1, "num_hidden_layers": 8},
+    ),
     Case("deepseek-v2-lite"),
     Case("deepseek-v2", changes={"n_routed_experts": 16}),
     Case("deepseek-moe", changes={**FEW_EXPERTS, "num_hidden_layers": 9}),
@@ -63,7 +114,8 @@ CASES = (
     Case("qwen2-tied"),
     Case("qwen3"),
 )
-# the converter, kept from dropping the MTP layer, also keeps its copy of the embeddings, which no importance matrix knows
+# the converter, kept from dropping the MTP layer, also keeps its copy of the embeddings, which no
+# importance matrix knows
 IMATRIX_CASES = (
     Case("deepseek-v3", "fp8", changes={**CASES[2].changes, "num_nextn_predict_layers": 0}),
     Case("llama", changes={"num_hidden_layers": 10}),
@@ -105,24 +157,48 @@ runpy.run_path(src + "/convert_hf_to_gguf.py", run_name="__main__")
 def convert(checkpoint: Path, out: Path, dtype: str, *, mtp: bool) -> Path:
     """llama.cpp's converter."""
     source = f"{ORACLE}/src"
-    command = [f"{ORACLE}/venv/bin/python", "-c", _CONVERT, source, str(checkpoint), "--outtype", dtype, "--outfile", str(out)]
+    command = [
+        f"{ORACLE}/venv/bin/python",
+        "-c",
+        _CONVERT,
+        source,
+        str(checkpoint),
+        "--outtype",
+        dtype,
+        "--outfile",
+        str(out),
+    ]
     _run([*command, *(["--with-mtp"] if mtp else [])])
     return out
 
 
-def two_steps(case: Case, checkpoint: Path, folder: Path, recipe: str, imatrix: Path | None = None) -> Path:
-    """The converter to bf16 (f16 and f32 sources: their own type), then llama-quantize; the converter alone for F32, F16, BF16."""
+def two_steps(
+    case: Case, checkpoint: Path, folder: Path, recipe: str, imatrix: Path | None = None
+) -> Path:
+    """The converter to bf16 (f16 and f32 sources: their own type), then llama-quantize; the
+    converter alone for F32, F16, BF16.
+    """
     mtp, out = case.mtp, folder / f"oracle-{recipe}.gguf"
     if recipe in ("F32", "F16", "BF16"):
         return convert(checkpoint, out, recipe.lower(), mtp=mtp)
     first = folder / "oracle.gguf"
     if not first.exists():
         convert(checkpoint, first, "bf16" if case.dtype == "fp8" else case.dtype, mtp=mtp)
-    _run([f"{ORACLE}/bin/llama-quantize", *(["--imatrix", str(imatrix)] if imatrix else []), str(first), str(out), recipe])
+    _run(
+        [
+            f"{ORACLE}/bin/llama-quantize",
+            *(["--imatrix", str(imatrix)] if imatrix else []),
+            str(first),
+            str(out),
+            recipe,
+        ]
+    )
     return out
 
 
 def _run(command: list[str]) -> None:
     done = subprocess.run(command, capture_output=True, check=False)
     if done.returncode:
-        raise AssertionError(f"{command[0]}: {(done.stdout + done.stderr)[-2000:].decode('utf-8', 'replace')}")
+        raise AssertionError(
+            f"{command[0]}: {(done.stdout + done.stderr)[-2000:].decode('utf-8', 'replace')}"
+        )

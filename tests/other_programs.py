@@ -1,4 +1,6 @@
-"""Folders as Ollama, LM Studio and huggingface_hub lay them out, and GGUF files with a header that was changed."""
+"""Folders as Ollama, LM Studio and huggingface_hub lay them out, and GGUF files with a header that
+was changed.
+"""
 
 from __future__ import annotations
 
@@ -44,13 +46,23 @@ def manifest(root: Path, name: str, content: Any, folder: str = "manifests") -> 
 
 def layers(*digests: object) -> dict[str, Any]:
     """A manifest as Ollama writes it, with these digests of models."""
-    small = {"mediaType": "application/vnd.ollama.image.license", "digest": "sha256:" + "0" * 64, "size": 10}
+    small = {
+        "mediaType": "application/vnd.ollama.image.license",
+        "digest": "sha256:" + "0" * 64,
+        "size": 10,
+    }
     models = [{"mediaType": MODEL, "digest": digest, "size": 5} for digest in digests]
-    return {"schemaVersion": 2, "mediaType": "application/vnd.docker.distribution.manifest.v2+json", "layers": [*models, small]}
+    return {
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.docker.distribution.manifest.v2+json",
+        "layers": [*models, small],
+    }
 
 
 def snapshot(cache: Path, repository: str, commit: str, files: dict[str, bytes]) -> dict[str, Path]:
-    """A revision in Hugging Face's cache: the links by file name. Files that are equal share a blob."""
+    """A revision in Hugging Face's cache: the links by file name. Files that are equal share a
+    blob.
+    """
     root = cache / f"models--{repository.replace('/', '--')}"
     links = {}
     for name, data in files.items():

@@ -1,4 +1,6 @@
-"""What tests of plans share: headers of models by name, machines by size, and what must hold of every plan."""
+"""What tests of plans share: headers of models by name, machines by size, and what must hold of
+every plan.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,11 @@ def kept(found: Plan, pins: Pins, h: GgufHeader) -> None:
     for field in dataclasses.fields(Pins):
         wanted = getattr(pins, field.name)
         if wanted is not None:
-            wanted = min(wanted, most[field.name] if h.of_arch("expert_count") else 0) if field.name == "cpu_moe_layers" else wanted
+            wanted = (
+                min(wanted, most[field.name] if h.of_arch("expert_count") else 0)
+                if field.name == "cpu_moe_layers"
+                else wanted
+            )
             wanted = min(wanted, most[field.name]) if field.name == "n_gpu_layers" else wanted
             assert getattr(found.loading, field.name) == wanted, field.name
 
@@ -72,4 +78,6 @@ def sound(found: Plan, machine: Machine, h: GgufHeader) -> None:
     assert (found.verdict in ("gpu", "offload")) <= (loading.n_gpu_layers > 0)
     assert (found.verdict == "cpu") <= (loading.n_gpu_layers == 0)
     partly = loading.cpu_moe_layers or loading.n_gpu_layers <= h.of_arch("block_count")
-    assert (loading.load_mode == "none") == bool(machine.unified and loading.n_gpu_layers and partly)
+    assert (loading.load_mode == "none") == bool(
+        machine.unified and loading.n_gpu_layers and partly
+    )

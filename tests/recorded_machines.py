@@ -1,4 +1,6 @@
-"""Machines that give recorded answers: what a probe reads of Linux and macOS, kept in ``fit/recorded``."""
+"""Machines that give recorded answers: what a probe reads of Linux and macOS, kept in
+``fit/recorded``.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ GIB = 1 << 30
 
 
 def recorded(os_name: str) -> dict[str, Any]:
-    machines: dict[str, Any] = json.loads((RECORDED / f"{os_name}.json").read_text(encoding="utf-8"))["machines"]
+    machines: dict[str, Any] = json.loads(
+        (RECORDED / f"{os_name}.json").read_text(encoding="utf-8")
+    )["machines"]
     return machines
 
 
@@ -64,16 +68,36 @@ def text(lines: Sequence[str]) -> str:
 
 def linux(name: str) -> Recorded:
     case = LINUX[name]
-    return Recorded(files={path: text(lines) for path, lines in case["files"].items()}, usable=case["cores"])
+    return Recorded(
+        files={path: text(lines) for path, lines in case["files"].items()}, usable=case["cores"]
+    )
 
 
-def macos(name: str, said: Mapping[str, str] = {}, *, raised: bool = False, listed: Sequence[Device] | None = None) -> Recorded:
+def macos(
+    name: str,
+    said: Mapping[str, str] = {},
+    *,
+    raised: bool = False,
+    listed: Sequence[Device] | None = None,
+) -> Recorded:
     """``raised`` sets the recording's limit; what is ``said`` replaces values of sysctl."""
     case = MACOS[name]
-    answers = dict(line.split(": ", 1) for line in case["sysctl"]) | {"iogpu.wired_limit_mb": str(case["raised_mb"] if raised else 0)}
+    answers = dict(line.split(": ", 1) for line in case["sysctl"]) | {
+        "iogpu.wired_limit_mb": str(case["raised_mb"] if raised else 0)
+    }
     answers |= said
     devices = [Device(*device) for device in case["devices"]]
     if raised:
-        devices = [d._replace(total=case["raised_mb"] << 20, free=case["raised_mb"] << 20) if d.kind == ggml.GPU else d for d in devices]
-    commands = {SYSCTL: text([f"{name}: {value}" for name, value in answers.items()]), VM_STAT: text(case["vm_stat"])}
-    return Recorded("darwin", "arm", commands=commands, usable=99, listed=devices if listed is None else listed)
+        devices = [
+            d._replace(total=case["raised_mb"] << 20, free=case["raised_mb"] << 20)
+            if d.kind == ggml.GPU
+            else d
+            for d in devices
+        ]
+    commands = {
+        SYSCTL: text([f"{name}: {value}" for name, value in answers.items()]),
+        VM_STAT: text(case["vm_stat"]),
+    }
+    return Recorded(
+        "darwin", "arm", commands=commands, usable=99, listed=devices if listed is None else listed
+    )

@@ -1,4 +1,6 @@
-"""Running the real ``dslocal``, as a process of its own or inside this one, and small Python programs. Knows nothing of what they do."""
+"""Running the real ``dslocal``, as a process of its own or inside this one, and small Python
+programs. Knows nothing of what they do.
+"""
 
 from __future__ import annotations
 
@@ -23,18 +25,40 @@ LIMIT_S = 60
 
 @dataclass(frozen=True)
 class Run:
-    """Calls ``dslocal`` with a home of its own and an environment that says nothing else; bytes in and out."""
+    """Calls ``dslocal`` with a home of its own and an environment that says nothing else; bytes in
+    and out.
+    """
 
     home: Path
 
-    def __call__(self, *args: str | Path, stdin: bytes = b"", env: Mapping[str, str] | None = None, cwd: Path | None = None) -> Done:
+    def __call__(
+        self,
+        *args: str | Path,
+        stdin: bytes = b"",
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+    ) -> Done:
         command = [str(BINARY), *map(str, args)]
         return subprocess.run(
-            command, input=stdin, env=self.env(env), cwd=cwd or self.home, capture_output=True, timeout=LIMIT_S, check=False
+            command,
+            input=stdin,
+            env=self.env(env),
+            cwd=cwd or self.home,
+            capture_output=True,
+            timeout=LIMIT_S,
+            check=False,
         )
 
-    def inside(self, *args: str | Path, stdin: bytes = b"", env: Mapping[str, str] | None = None, cwd: Path | None = None) -> Done:
-        """The same without a process: for tables that are too long for one each. It is the console script's own function that runs."""
+    def inside(
+        self,
+        *args: str | Path,
+        stdin: bytes = b"",
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+    ) -> Done:
+        """The same without a process: for tables that are too long for one each. It is the console
+        script's own function that runs.
+        """
         out, err = io.BytesIO(), io.BytesIO()
         with pytest.MonkeyPatch.context() as patch, contextlib.chdir(cwd or self.home):
             for name, value in {"DSLOCAL_HOME": str(self.home), **(env or {})}.items():
@@ -46,19 +70,40 @@ class Run:
             with pytest.raises(SystemExit) as left:
                 main()
             code = left.value.code
-            return Done(list(map(str, args)), code if isinstance(code, int) else -1, out.getvalue(), err.getvalue())
+            return Done(
+                list(map(str, args)),
+                code if isinstance(code, int) else -1,
+                out.getvalue(),
+                err.getvalue(),
+            )
 
     def env(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
         return clean_environment() | {"DSLOCAL_HOME": str(self.home)} | dict(more or {})
 
 
 def clean_environment() -> dict[str, str]:
-    """This process's environment without anything that changes what dslocal does or how it looks."""
-    return {k: v for k, v in os.environ.items() if not k.startswith("DSLOCAL_") and k not in ("NO_COLOR", "TERM", "PYTHONPATH")}
+    """This process's environment without anything that changes what dslocal does or how it
+    looks.
+    """
+    return {
+        k: v
+        for k, v in os.environ.items()
+        if not k.startswith("DSLOCAL_") and k not in ("NO_COLOR", "TERM", "PYTHONPATH")
+    }
 
 
-def python(program: str, *args: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+def python(
+    program: str, *args: str, env: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     """Runs ``program`` in a fresh interpreter of this environment."""
-    command = [sys.executable, "-P", "-c", program, *args]  # -P: not the checkout, should it be the current folder
+    command = [
+        sys.executable,
+        "-P",
+        "-c",
+        program,
+        *args,
+    ]  # -P: not the checkout, should it be the current folder
     environment = clean_environment() | dict(env or {})
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=LIMIT_S, check=False)
+    return subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=LIMIT_S, check=False
+    )

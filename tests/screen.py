@@ -19,22 +19,39 @@ from typing import Any
 
 LIMIT_S = 30
 ROWS, COLUMNS = 30, 100
-ESCAPES = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)|[@-Z\\^_=>]|[()][A-Z0-9])")
-READY = "⌨"  # in a screen's text: here the program began to read keys (it turned bracketed paste on)
-# makes the terminal on stdin the controlling one, so that Ctrl-C is a signal, and becomes the program
+ESCAPES = re.compile(
+    r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)|[@-Z\\^_=>]|[()][A-Z0-9])"
+)
+READY = (
+    "⌨"  # in a screen's text: here the program began to read keys (it turned bracketed paste on)
+)
+# makes the terminal on stdin the controlling one, so that Ctrl-C is a signal, and becomes the
+# program
 SHIM = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
 
 
 class Screen:
-    """Runs ``command`` on a terminal, but for the streams that are ``piped``. Use as a context manager."""
+    """Runs ``command`` on a terminal, but for the streams that are ``piped``. Use as a context
+    manager.
+    """
 
-    def __init__(self, command: Sequence[str], env: Mapping[str, str], *, piped: Collection[str] = ()) -> None:
+    def __init__(
+        self, command: Sequence[str], env: Mapping[str, str], *, piped: Collection[str] = ()
+    ) -> None:
         self._ours, theirs = pty.openpty()
         os.set_blocking(self._ours, False)
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", ROWS, COLUMNS, 0, 0))
-        streams: dict[str, Any] = {name: subprocess.PIPE if name in piped else theirs for name in ("stdin", "stdout", "stderr")}
+        streams: dict[str, Any] = {
+            name: subprocess.PIPE if name in piped else theirs
+            for name in ("stdin", "stdout", "stderr")
+        }
         environment = {"TERM": "xterm", "PROMPT_TOOLKIT_NO_CPR": "1"} | dict(env)
-        self.process = subprocess.Popen([sys.executable, "-P", "-c", SHIM, *command], env=environment, start_new_session=True, **streams)
+        self.process = subprocess.Popen(
+            [sys.executable, "-P", "-c", SHIM, *command],
+            env=environment,
+            start_new_session=True,
+            **streams,
+        )
         os.close(theirs)
         self._data = b""
         self._seen = 0
@@ -42,7 +59,12 @@ class Screen:
     def __enter__(self) -> Screen:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         if self.process.poll() is None:
             self.process.kill()
         self.process.communicate()
@@ -62,7 +84,9 @@ class Screen:
         os.write(self._ours, keys.encode())
 
     def wait_for(self, *texts: str) -> str:
-        """What was shown since the last call, up to and with the first of ``texts``. Fails when none comes."""
+        """What was shown since the last call, up to and with the first of ``texts``. Fails when
+        none comes.
+        """
         end = time.monotonic() + LIMIT_S
         while True:
             shown = self.text[self._seen :]
@@ -71,10 +95,14 @@ class Screen:
                 self._seen += min(stops)
                 return shown[: min(stops)]
             assert time.monotonic() < end, f"{texts} did not come; shown: {shown[-2000:]!r}"
-            assert self._read() or self.process.poll() is None, f"it ended without {texts}; shown: {shown[-2000:]!r}"
+            assert self._read() or self.process.poll() is None, (
+                f"it ended without {texts}; shown: {shown[-2000:]!r}"
+            )
 
     def comes(self, text: str, seconds: float) -> bool:
-        """Whether ``text`` is shown within so many seconds, counted from the last look; looks up to and with it if so."""
+        """Whether ``text`` is shown within so many seconds, counted from the last look; looks up to
+        and with it if so.
+        """
         end = time.monotonic() + seconds
         while (at := self.text.find(text, self._seen)) < 0:
             if time.monotonic() >= end or self.process.poll() is not None:

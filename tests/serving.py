@@ -1,4 +1,6 @@
-"""``dslocal serve`` as a process for tests: started on nano, asked over HTTP or by raw bytes, and ended."""
+"""``dslocal serve`` as a process for tests: started on nano, asked over HTTP or by raw bytes, and
+ended.
+"""
 
 from __future__ import annotations
 
@@ -29,12 +31,21 @@ class Serving:
     def __init__(self, home: Path, *options: str, env: Mapping[str, str] | None = None) -> None:
         self._log = tempfile.NamedTemporaryFile(prefix="serve-", suffix=".log", delete=False)  # noqa: SIM115
         command = [str(BINARY), "serve", MODEL, "--port", "0", *options]
-        environment = {**clean_environment(), "DSLOCAL_HOME": str(home), "OMP_THREAD_LIMIT": "1", **(env or {})}
+        environment = {
+            **clean_environment(),
+            "DSLOCAL_HOME": str(home),
+            "OMP_THREAD_LIMIT": "1",
+            **(env or {}),
+        }
         began = time.monotonic()
-        self.process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=self._log, cwd=home)
+        self.process = subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=self._log, cwd=home
+        )
         self.port = self._wait()
         self.started_in_s = time.monotonic() - began
-        self.http = httpx2.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=60, trust_env=False)
+        self.http = httpx2.Client(
+            base_url=f"http://127.0.0.1:{self.port}", timeout=60, trust_env=False
+        )
 
     def _wait(self) -> int:
         until = time.monotonic() + START_S
@@ -54,7 +65,12 @@ class Serving:
 
     def chat(self, text: str = SUM, **more: Any) -> dict[str, Any]:
         """The reply to one question at temperature 0."""
-        body = {"model": MODEL, "messages": [{"role": "user", "content": text}], "temperature": 0, **more}
+        body = {
+            "model": MODEL,
+            "messages": [{"role": "user", "content": text}],
+            "temperature": 0,
+            **more,
+        }
         answer = self.post("/v1/chat/completions", body)
         assert answer.status_code == 200, answer.text
         found: dict[str, Any] = answer.json()
@@ -84,7 +100,9 @@ class Serving:
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
         if children.exists():
             return int(children.read_text().split()[0])
-        listed = subprocess.run(["pgrep", "-P", str(self.process.pid)], capture_output=True, text=True, check=True)
+        listed = subprocess.run(
+            ["pgrep", "-P", str(self.process.pid)], capture_output=True, text=True, check=True
+        )
         return int(listed.stdout.split()[0])
 
     def kill(self) -> None:

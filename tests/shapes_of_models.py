@@ -1,8 +1,10 @@
-"""DeepSeek's models as GGUF headers alone: published dimensions, tensors typed as Q4_K_M, weights a hole in the file.
+"""DeepSeek's models as GGUF headers alone: published dimensions, tensors typed as Q4_K_M, weights a
+hole in the file.
 
-``write_header(folder, "v3")`` makes a sparse file that llama.cpp sizes and dslocal plans with. ``SHAPES`` holds the dimensions,
-from each model's published config.json. ``mtp`` appends V3's multi-token-prediction layer, ``legacy`` writes MLA as files did
-before llama.cpp cached it compressed, ``words`` gives the file a vocabulary instead of its size alone.
+``write_header(folder, "v3")`` makes a sparse file that llama.cpp sizes and dslocal plans with.
+``SHAPES`` holds the dimensions, from each model's published config.json. ``mtp`` appends V3's
+multi-token-prediction layer, ``legacy`` writes MLA as files did before llama.cpp cached it
+compressed, ``words`` gives the file a vocabulary instead of its size alone.
 """
 
 from __future__ import annotations
@@ -19,48 +21,134 @@ Numbers = dict[str, int]
 Rows = Iterator[tuple[str, tuple[int, ...]]]
 
 _MLA = {"heads": 128, "q_rank": 1536, "kv_rank": 512, "nope": 128, "rope": 64, "value": 128}
-_V2_MOE = {"expert_ff": 1536, "experts": 160, "used": 6, "shared": 2, "dense": 1, "groups": 8, "groups_used": 3, "scale": 16}
+_V2_MOE = {
+    "expert_ff": 1536,
+    "experts": 160,
+    "used": 6,
+    "shared": 2,
+    "dense": 1,
+    "groups": 8,
+    "groups_used": 3,
+    "scale": 16,
+}
 _LITE_MOE = {"expert_ff": 1408, "experts": 64, "used": 6, "shared": 2, "dense": 1, "scale": 1}
-_V3_MOE = {"expert_ff": 2048, "experts": 256, "used": 8, "shared": 1, "dense": 3, "groups": 8, "groups_used": 4, "scale": 2, "norm": 1}
+_V3_MOE = {
+    "expert_ff": 2048,
+    "experts": 256,
+    "used": 8,
+    "shared": 1,
+    "dense": 3,
+    "groups": 8,
+    "groups_used": 4,
+    "scale": 2,
+    "norm": 1,
+}
 SHAPES: dict[str, tuple[str, Numbers]] = {
-    "v3": ("deepseek2", {"layers": 61, "width": 7168, "ff": 18432, "vocab": 129280, **_MLA, **_V3_MOE}),
-    "coder-v2": ("deepseek2", {"layers": 60, "width": 5120, "ff": 12288, "vocab": 102400, **_MLA, **_V2_MOE}),
-    "v2-lite": ("deepseek2", {"layers": 27, "width": 2048, "ff": 10944, "vocab": 102400, **_MLA, **_LITE_MOE, "heads": 16, "q_rank": 0}),
-    "moe-16b": ("deepseek", {"layers": 28, "width": 2048, "ff": 10944, "vocab": 102400, "heads": 16, "kv_heads": 16, **_LITE_MOE}),
-    "qwen-7b": ("qwen2", {"layers": 28, "width": 3584, "ff": 18944, "vocab": 152064, "heads": 28, "kv_heads": 4}),
-    "qwen3-8b": ("qwen3", {"layers": 36, "width": 4096, "ff": 12288, "vocab": 151936, "heads": 32, "kv_heads": 8}),
-    "llama-70b": ("llama", {"layers": 80, "width": 8192, "ff": 28672, "vocab": 128256, "heads": 64, "kv_heads": 8}),
-    "llm-67b": ("llama", {"layers": 95, "width": 8192, "ff": 22016, "vocab": 102400, "heads": 64, "kv_heads": 8}),
+    "v3": (
+        "deepseek2",
+        {"layers": 61, "width": 7168, "ff": 18432, "vocab": 129280, **_MLA, **_V3_MOE},
+    ),
+    "coder-v2": (
+        "deepseek2",
+        {"layers": 60, "width": 5120, "ff": 12288, "vocab": 102400, **_MLA, **_V2_MOE},
+    ),
+    "v2-lite": (
+        "deepseek2",
+        {
+            "layers": 27,
+            "width": 2048,
+            "ff": 10944,
+            "vocab": 102400,
+            **_MLA,
+            **_LITE_MOE,
+            "heads": 16,
+            "q_rank": 0,
+        },
+    ),
+    "moe-16b": (
+        "deepseek",
+        {
+            "layers": 28,
+            "width": 2048,
+            "ff": 10944,
+            "vocab": 102400,
+            "heads": 16,
+            "kv_heads": 16,
+            **_LITE_MOE,
+        },
+    ),
+    "qwen-7b": (
+        "qwen2",
+        {"layers": 28, "width": 3584, "ff": 18944, "vocab": 152064, "heads": 28, "kv_heads": 4},
+    ),
+    "qwen3-8b": (
+        "qwen3",
+        {"layers": 36, "width": 4096, "ff": 12288, "vocab": 151936, "heads": 32, "kv_heads": 8},
+    ),
+    "llama-70b": (
+        "llama",
+        {"layers": 80, "width": 8192, "ff": 28672, "vocab": 128256, "heads": 64, "kv_heads": 8},
+    ),
+    "llm-67b": (
+        "llama",
+        {"layers": 95, "width": 8192, "ff": 22016, "vocab": 102400, "heads": 64, "kv_heads": 8},
+    ),
 }
 ALIGNMENT = 32
 
 
-def write_header(folder: Path, name: str, *, recipe: str = "Q4_K_M", mtp: bool = False, legacy: bool = False, words: bool = False) -> Path:
+def write_header(
+    folder: Path,
+    name: str,
+    *,
+    recipe: str = "Q4_K_M",
+    mtp: bool = False,
+    legacy: bool = False,
+    words: bool = False,
+) -> Path:
     """The sparse file of one of :data:`SHAPES`."""
     import numpy as np
     from gguf import GGMLQuantizationType, GGUFWriter
 
     arch, n = SHAPES[name]
     tensors = [Mapped(tensor, shape[::-1], ()) for tensor, shape in _tensors(arch, n, mtp, legacy)]
-    facts = Facts(n["layers"] + mtp, n["layers"], n["heads"] // n.get("kv_heads", n["heads"]), n.get("experts", 0), False, False, False)
+    facts = Facts(
+        n["layers"] + mtp,
+        n["layers"],
+        n["heads"] // n.get("kv_heads", n["heads"]),
+        n.get("experts", 0),
+        False,
+        False,
+        False,
+    )
     types = recipe_named(recipe).assign(tensors, facts, 0)
     path = folder / f"{name}{'-mtp' * mtp}{'-legacy' * legacy}{'-words' * words}-{recipe}.gguf"
     writer = GGUFWriter(path, arch)
     for key, value in _metadata(n, mtp, legacy):
-        add = writer.add_float32 if isinstance(value, float) else writer.add_bool if isinstance(value, bool) else writer.add_uint32
+        add = (
+            writer.add_float32
+            if isinstance(value, float)
+            else writer.add_bool
+            if isinstance(value, bool)
+            else writer.add_uint32
+        )
         add(f"{arch}.{key}", value)
     writer.add_string("tokenizer.ggml.model", "gpt2" if words else "no_vocab")
     if words:
         writer.add_string("tokenizer.ggml.pre", "deepseek-v3")
         writer.add_array("tokenizer.ggml.tokens", [f"word{i}" for i in range(n["vocab"])])
         writer.add_array("tokenizer.ggml.token_type", [1] * n["vocab"])
-        writer.add_array("tokenizer.ggml.merges", [f"left{i} right{i}" for i in range(n["vocab"] - 1000)])
+        writer.add_array(
+            "tokenizer.ggml.merges", [f"left{i} right{i}" for i in range(n["vocab"] - 1000)]
+        )
     size = 0
     for tensor in tensors:
         kind = types[tensor.name]
         nbytes = kind.nbytes(math.prod(tensor.shape))
         size += -(-nbytes // ALIGNMENT) * ALIGNMENT
-        writer.add_tensor_info(tensor.name, tensor.shape, np.dtype(np.float32), nbytes, GGMLQuantizationType(int(kind)))
+        writer.add_tensor_info(
+            tensor.name, tensor.shape, np.dtype(np.float32), nbytes, GGMLQuantizationType(int(kind))
+        )
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_ti_data_to_file()
@@ -128,7 +216,10 @@ def _tensors(arch: str, n: Numbers, mtp: bool, legacy: bool) -> Rows:
         parts = _mla(n, legacy) if "kv_rank" in n else _attention(arch, n)
         yield from ((block + part, shape) for part, shape in parts)
         dense = layer < n.get("dense", n["layers"])
-        yield from ((block + part, shape) for part, shape in (_dense(width, n["ff"], "") if dense else _experts(n)))
+        yield from (
+            (block + part, shape)
+            for part, shape in (_dense(width, n["ff"], "") if dense else _experts(n))
+        )
         if layer >= n["layers"]:
             yield block + "nextn.eh_proj.weight", (2 * width, width)
             for part in ("enorm", "hnorm", "shared_head_norm"):

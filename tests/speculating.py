@@ -1,4 +1,6 @@
-"""What the tests of speculation share: prompts as nano knows them, and a drafter that says what it is told to."""
+"""What the tests of speculation share: prompts as nano knows them, and a drafter that says what it
+is told to.
+"""
 
 from __future__ import annotations
 
@@ -22,17 +24,27 @@ def prompt_ids(model: Model, question: str = QUESTION) -> list[int]:
 
 
 def generate(
-    context: Context, prompt: Sequence[int], *, temperature: float = 0.0, seed: int = 1, max_tokens: int = 120, stop: Iterable[int] = ()
+    context: Context,
+    prompt: Sequence[int],
+    *,
+    temperature: float = 0.0,
+    seed: int = 1,
+    max_tokens: int = 120,
+    stop: Iterable[int] = (),
 ) -> Generation:
     """A finished answer."""
-    generation = Generation(context, prompt, Sampler(temperature, 0.95, seed), max_tokens=max_tokens, stop=list(stop))
+    generation = Generation(
+        context, prompt, Sampler(temperature, 0.95, seed), max_tokens=max_tokens, stop=list(stop)
+    )
     for _ in generation:
         pass
     return generation
 
 
 class Scripted:
-    """Knows what will come: ``right`` tokens of every draft are that, the next is wrong, and ``most`` are drafted."""
+    """Knows what will come: ``right`` tokens of every draft are that, the next is wrong, and
+    ``most`` are drafted.
+    """
 
     lengths = (1, 2, 3)
     listening = True
@@ -48,7 +60,9 @@ class Scripted:
     def propose(self, ids: Sequence[int], token: int, most: int) -> list[int]:
         at = len(ids) + 1
         count = min(self.most, most)
-        return [id if n < self.right else id + 1 for n, id in enumerate(self.known[at : at + count])]
+        return [
+            id if n < self.right else id + 1 for n, id in enumerate(self.known[at : at + count])
+        ]
 
     def evaluated(self, start: int, ids: Sequence[int]) -> None:
         assert start == len(self.heard), "told of something that is not next"

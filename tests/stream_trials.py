@@ -1,4 +1,6 @@
-"""A stream under fire: one conversion of a published checkpoint, over as many runs as kills make of it, and what became of it."""
+"""A stream under fire: one conversion of a published checkpoint, over as many runs as kills make of
+it, and what became of it.
+"""
 
 from __future__ import annotations
 
@@ -44,12 +46,20 @@ def big_checkpoint(folder: Path) -> Path:
 
 def middling_checkpoint(folder: Path) -> Path:
     """The same with 1 MB each."""
-    return write_checkpoint(folder / "v3-like", "deepseek-v3", dtype="fp8", shards=7, moe_intermediate_size=256)
+    return write_checkpoint(
+        folder / "v3-like", "deepseek-v3", dtype="fp8", shards=7, moe_intermediate_size=256
+    )
 
 
 def small_checkpoint(folder: Path) -> Path:
     """Three shards, and less than 1 MB in all."""
-    sizes = {"n_routed_experts": 4, "n_group": 2, "topk_group": 1, "num_hidden_layers": 2, "hidden_size": 128}
+    sizes = {
+        "n_routed_experts": 4,
+        "n_group": 2,
+        "topk_group": 1,
+        "num_hidden_layers": 2,
+        "hidden_size": 128,
+    }
     return write_checkpoint(folder / "v3-like", "deepseek-v3", dtype="fp8", shards=3, **sizes)
 
 
@@ -79,12 +89,15 @@ class Trial:
             return self.rig.start(*self.arguments)
         command = [sys.executable, "-P", "-c", RETRY_AT_ONCE, *self.arguments]
         pipe = subprocess.PIPE
-        return subprocess.Popen(command, env=self.rig.env(), cwd=self.rig.out, stdout=pipe, stderr=pipe, text=True)
+        return subprocess.Popen(
+            command, env=self.rig.env(), cwd=self.rig.out, stdout=pipe, stderr=pipe, text=True
+        )
 
     def go(self, kills: Sequence[Kill] = ()) -> Trial:
         """Runs, is killed when each of ``kills`` says so, and is run again until it ends by itself.
 
-        A run that got two damaged copies of a shard stops, as it should (``stops``), and is run again as well.
+        A run that got two damaged copies of a shard stops, as it should (``stops``), and is run
+        again as well.
         """
         with DiskWatch(self.rig.root) as watch:
             left = list(kills)
@@ -114,7 +127,9 @@ class Trial:
 
     @property
     def shard_sizes(self) -> list[int]:
-        return sorted((self.checkpoint / shard).stat().st_size for shard in shards_of(self.checkpoint))
+        return sorted(
+            (self.checkpoint / shard).stat().st_size for shard in shards_of(self.checkpoint)
+        )
 
     @property
     def bound(self) -> int:
@@ -123,29 +138,49 @@ class Trial:
 
     @property
     def fetched(self) -> dict[str, int]:
-        """How often each shard was fetched: how often the least fetched of its bytes was asked for and came."""
-        asked = {shard: [_as_asked(one) for one in self._about(shard)] for shard in shards_of(self.checkpoint)}
+        """How often each shard was fetched: how often the least fetched of its bytes was asked for
+        and came.
+        """
+        asked = {
+            shard: [_as_asked(one) for one in self._about(shard)]
+            for shard in shards_of(self.checkpoint)
+        }
         return {shard: deliveries(answers) if answers else 0 for shard, answers in asked.items()}
 
     @property
     def owed(self) -> dict[str, int]:
-        """How often each had to be: once, and once more for every copy that came with a wrong byte."""
+        """How often each had to be: once, and once more for every copy that came with a wrong
+        byte.
+        """
         return {
-            shard: 1 + sum(one.fault == "flip" and _asked(one)[1] == one.blob.size for one in self._about(shard) if one.blob)
+            shard: 1
+            + sum(
+                one.fault == "flip" and _asked(one)[1] == one.blob.size
+                for one in self._about(shard)
+                if one.blob
+            )
             for shard in shards_of(self.checkpoint)
         }
 
     def _about(self, shard: str) -> list[Exchange]:
-        return [one for one in self.rig.hub.requests if one.file == shard and one.blob and one.method == "GET"]
+        return [
+            one
+            for one in self.rig.hub.requests
+            if one.file == shard and one.blob and one.method == "GET"
+        ]
 
     def require_good(self, expected: str) -> None:
-        """That nothing of all this is to be seen in the result, on the disk or in what was fetched."""
+        """That nothing of all this is to be seen in the result, on the disk or in what was
+        fetched.
+        """
         assert self.code == 0, self.stderr
         assert self.rig.left() == [OUT]
         assert sha256(self.out) == expected
         assert self.fetched == self.owed
         assert (
-            self.out.stat().st_size / 2 + min((self.checkpoint / shard).stat().st_size for shard in shards_of(self.checkpoint)) < self.peak
+            self.out.stat().st_size / 2
+            + min((self.checkpoint / shard).stat().st_size for shard in shards_of(self.checkpoint))
+            < self.peak
         )
         assert self.peak <= self.bound
 
@@ -156,7 +191,9 @@ def _asked(exchange: Exchange) -> tuple[int, int]:
 
 
 def _as_asked(exchange: Exchange) -> Exchange:
-    """Without what came around the bytes that were asked for: who ignores a range sends more than anybody takes."""
+    """Without what came around the bytes that were asked for: who ignores a range sends more than
+    anybody takes.
+    """
     start, stop = _asked(exchange)
     first, last = max(start, exchange.start), min(stop, exchange.start + exchange.sent)
     return replace(exchange, start=first, sent=max(0, last - first))

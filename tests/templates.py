@@ -1,4 +1,6 @@
-"""The vendors' chat templates, rendered as transformers does: the oracle for how a family prompts."""
+"""The vendors' chat templates, rendered as transformers does: the oracle for how a family
+prompts.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +17,16 @@ BOS, EOS = "<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>"
 ENDS = (EOS, "\n<|EOT|>\n")
 
 
-def rendered(name: str, messages: Sequence[Message], variables: dict[str, Any] | None = None) -> str:
-    """The prompt that the template ``name`` makes. An answer to go on with is rendered as if done, and its end cut off.
+def rendered(
+    name: str, messages: Sequence[Message], variables: dict[str, Any] | None = None
+) -> str:
+    """The prompt that the template ``name`` makes. An answer to go on with is rendered as if done,
+    and its end cut off.
 
-    A thought stands in the text of its answer, between tags, as a program that knows no ``Message.reasoning`` would have it;
-    where the template of a model knows no thought, it is left out. V3.1's takes the text of a message with ``prefix`` for a
-    thought that goes on, so it is told of ``prefix`` where only a thought is given.
+    A thought stands in the text of its answer, between tags, as a program that knows no
+    ``Message.reasoning`` would have it; where the template of a model knows no thought, it is left
+    out. V3.1's takes the text of a message with ``prefix`` for a thought that goes on, so it is
+    told of ``prefix`` where only a thought is given.
     """
     goes_on = bool(messages) and messages[-1].prefix
     text = _template(name).render(
@@ -30,7 +36,11 @@ def rendered(name: str, messages: Sequence[Message], variables: dict[str, Any] |
         add_generation_prompt=not goes_on,
         **(variables or {}),
     )
-    return text.removesuffix(next((end for end in ENDS if text.endswith(end)), "")) if goes_on else text
+    return (
+        text.removesuffix(next((end for end in ENDS if text.endswith(end)), ""))
+        if goes_on
+        else text
+    )
 
 
 def source(name: str) -> str:
@@ -50,11 +60,18 @@ def _as_dict(message: Message, template: str) -> dict[str, Any]:
         fields["content"] = f"<think>\n{message.reasoning}\n</think>{message.content}"
         if message.prefix and not message.content:
             fields |= (
-                {"prefix": True, "content": message.reasoning} if "prefix" in template else {"content": f"<think>\n{message.reasoning}"}
+                {"prefix": True, "content": message.reasoning}
+                if "prefix" in template
+                else {"content": f"<think>\n{message.reasoning}"}
             )
     if message.calls:
-        nothing = None if "message['content'] is none" in template else ""  # R1-0528's template stumbles over None
-        fields |= {"content": fields["content"] or nothing, "tool_calls": [_call(call) for call in message.calls]}
+        nothing = (
+            None if "message['content'] is none" in template else ""
+        )  # R1-0528's template stumbles over None
+        fields |= {
+            "content": fields["content"] or nothing,
+            "tool_calls": [_call(call) for call in message.calls],
+        }
     return fields
 
 

@@ -1,4 +1,6 @@
-"""Proves that the table of tensor types is ggml's own, and that an engine that is absent, old or broken is one clear line."""
+"""Proves that the table of tensor types is ggml's own, and that an engine that is absent, old or
+broken is one clear line.
+"""
 
 from __future__ import annotations
 
@@ -26,24 +28,42 @@ def test_layout_is_the_library_s(kind: GgmlType) -> None:
     block = ggml.symbol("ggml_blck_size", ctypes.c_int64, ctypes.c_int)(kind)
     nbytes = ggml.symbol("ggml_type_size", ctypes.c_size_t, ctypes.c_int)(kind)
     name = ggml.symbol("ggml_type_name", ctypes.c_char_p, ctypes.c_int)(kind)
-    assert (kind.block, kind.nbytes(kind.block), kind.nbytes(3 * kind.block)) == (block, nbytes, 3 * nbytes)
+    assert (kind.block, kind.nbytes(kind.block), kind.nbytes(3 * kind.block)) == (
+        block,
+        nbytes,
+        3 * nbytes,
+    )
     assert name.decode().upper() == kind.name
 
 
 @pytest.mark.parametrize(
     ("stub", "complaint"),
     [
-        pytest.param("raise ModuleNotFoundError(\"No module named 'llama_cpp'\")", "is not installed", id="absent"),
-        pytest.param("raise OSError('libggml.so: cannot open\\nshared object file')", "does not load", id="broken library"),
-        pytest.param("raise RuntimeError('Shared library not found')", "does not load", id="no library"),
+        pytest.param(
+            "raise ModuleNotFoundError(\"No module named 'llama_cpp'\")",
+            "is not installed",
+            id="absent",
+        ),
+        pytest.param(
+            "raise OSError('libggml.so: cannot open\\nshared object file')",
+            "does not load",
+            id="broken library",
+        ),
+        pytest.param(
+            "raise RuntimeError('Shared library not found')", "does not load", id="no library"
+        ),
         pytest.param("from . import llama_cpp", "lacks llama_memory_seq_rm", id="too old"),
     ],
 )
-def test_a_bad_engine_is_one_line(tmp_path: Path, home: Path, nano: Path, stub: str, complaint: str) -> None:
+def test_a_bad_engine_is_one_line(
+    tmp_path: Path, home: Path, nano: Path, stub: str, complaint: str
+) -> None:
     package = tmp_path / "llama_cpp"
     package.mkdir()
     (package / "__init__.py").write_text(stub)
-    (package / "llama_cpp.py").write_text("class llama_model_params:\n    _fields_ = [('vocab_only', int)]\n_lib = object()\n")
+    (package / "llama_cpp.py").write_text(
+        "class llama_model_params:\n    _fields_ = [('vocab_only', int)]\n_lib = object()\n"
+    )
     done = python(REQUIRE, env={"PYTHONPATH": str(tmp_path)})
     message, hint = done.stdout.rstrip("\n").rsplit("\n", 1)
     assert complaint in message

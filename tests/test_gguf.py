@@ -1,4 +1,6 @@
-"""Proves that a GGUF header is read as the reference reader reads it, and that no damaged or hostile file gets past, or costs much."""
+"""Proves that a GGUF header is read as the reference reader reads it, and that no damaged or
+hostile file gets past, or costs much.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,13 @@ def array(kind: int, count: int, items: bytes = b"") -> bytes:
     return struct.pack("<IQ", kind, count) + items
 
 
-def tensor(name: str = "a.weight", shape: Sequence[int] = (32, 2), kind: int = GgmlType.Q8_0, offset: int = 0, dims: int = -1) -> bytes:
+def tensor(
+    name: str = "a.weight",
+    shape: Sequence[int] = (32, 2),
+    kind: int = GgmlType.Q8_0,
+    offset: int = 0,
+    dims: int = -1,
+) -> bytes:
     n_dims = dims if dims >= 0 else len(shape)
     return text(name.encode()) + struct.pack(f"<I{len(shape)}QIQ", n_dims, *shape, kind, offset)
 
@@ -61,15 +69,22 @@ def alignment(kind: int, value: bytes) -> list[bytes]:
     return [entry("general.alignment", kind, value)]
 
 
-GOOD_ENTRIES = [entry("general.architecture", STRING, text(b"llama")), entry("n", U32, struct.pack("<I", 7))]
+GOOD_ENTRIES = [
+    entry("general.architecture", STRING, text(b"llama")),
+    entry("n", U32, struct.pack("<I", 7)),
+]
 GOOD = {
     "nothing in it": gguf(data=0),
     "a vocabulary alone": gguf(GOOD_ENTRIES, data=0),
     "one tensor": gguf(GOOD_ENTRIES, [tensor()], data=68),
     "version 2": gguf(GOOD_ENTRIES, [tensor()], version=2),
-    "alignment of 64": gguf(alignment(U32, struct.pack("<I", 64)), [tensor(), tensor("b", offset=128)]),
+    "alignment of 64": gguf(
+        alignment(U32, struct.pack("<I", 64)), [tensor(), tensor("b", offset=128)]
+    ),
     "tensors in any order": gguf((), [tensor("a", offset=96), tensor("b")]),
-    "arrays four deep": gguf([entry("k", ARRAY, array(ARRAY, 1, array(ARRAY, 1, array(ARRAY, 1, array(U8, 2, b"ab")))))]),
+    "arrays four deep": gguf(
+        [entry("k", ARRAY, array(ARRAY, 1, array(ARRAY, 1, array(ARRAY, 1, array(U8, 2, b"ab")))))]
+    ),
 }
 BOMB = array(ARRAY, 1) * 5000 + array(U8, 0)
 HOSTILE = {
@@ -161,7 +176,9 @@ def test_cut_anywhere(tmp_path: Path, nano: Path) -> None:
 def test_one_byte_short(tmp_path: Path, nano: Path) -> None:
     path = tmp_path / NAME
     path.write_bytes(nano.read_bytes()[:-40])
-    with pytest.raises(GgufError, match=rf"{NAME}: cut off: its header promises [\d,]+ bytes, the file has [\d,]+") as caught:
+    with pytest.raises(
+        GgufError, match=rf"{NAME}: cut off: its header promises [\d,]+ bytes, the file has [\d,]+"
+    ) as caught:
         read_header(path)
     assert caught.value.hint
 
@@ -202,20 +219,34 @@ def test_a_part_of_a_file_is_enough(nano: Path) -> None:
 
 
 def reference_metadata(reader: GGUFReader) -> Iterator[tuple[str, Any]]:
-    yield from ((name, field.contents()) for name, field in reader.fields.items() if not name.startswith("GGUF."))
+    yield from (
+        (name, field.contents())
+        for name, field in reader.fields.items()
+        if not name.startswith("GGUF.")
+    )
 
 
 def test_nano_as_the_reference_reader_reads_it(nano: Path) -> None:
     header, reference = read_header(nano), GGUFReader(nano)
     assert header.metadata == dict(reference_metadata(reference))
     assert list(header.metadata) == [name for name, _ in reference_metadata(reference)]
-    ours = [(t.name, t.shape, int(t.type), header.data_start + t.offset, t.nbytes, t.elements) for t in header.tensors]
-    theirs = [(t.name, tuple(t.shape), int(t.tensor_type), t.data_offset, t.n_bytes, t.n_elements) for t in reference.tensors]
+    ours = [
+        (t.name, t.shape, int(t.type), header.data_start + t.offset, t.nbytes, t.elements)
+        for t in header.tensors
+    ]
+    theirs = [
+        (t.name, tuple(t.shape), int(t.tensor_type), t.data_offset, t.n_bytes, t.n_elements)
+        for t in reference.tensors
+    ]
     assert ours == theirs
     assert header.data_start == reference.data_offset
     assert header.file_size <= nano.stat().st_size < header.file_size + 32
     assert len(header.tokens()) == 4096
-    assert (header.architecture, header.of_arch("context_length"), header.of_arch("absent", 3)) == ("deepseek2", 4096, 3)
+    assert (header.architecture, header.of_arch("context_length"), header.of_arch("absent", 3)) == (
+        "deepseek2",
+        4096,
+        3,
+    )
 
 
 CLASSES = {

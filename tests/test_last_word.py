@@ -1,4 +1,6 @@
-"""Proves that llama.cpp's own sizing is the last word on a plan for this machine, and that a plan stands where it has none."""
+"""Proves that llama.cpp's own sizing is the last word on a plan for this machine, and that a plan
+stands where it has none.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ def test_the_real_sizing_agrees_with_the_plan(nano: Path) -> None:
     assert checked.memory == planned.memory
 
 
-def test_more_than_was_planned_makes_another_plan(nano: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_than_was_planned_makes_another_plan(
+    nano: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     header = read_header(nano)
     first = plan(header, ROOMY)
     tight = replace(ROOMY, available=round(first.memory.all.host * 1.03))
@@ -41,11 +45,17 @@ def test_more_than_was_planned_makes_another_plan(nano: Path, monkeypatch: pytes
     checked = launch.checked(nano, header, planned, tight, FREE)
     assert checked.memory.all.host < planned.memory.all.host
     assert checked.gave_up
-    pinned = Pins(n_ctx=planned.loading.n_ctx, kv_type=planned.loading.kv_type, n_ubatch=planned.loading.n_ubatch)
+    pinned = Pins(
+        n_ctx=planned.loading.n_ctx,
+        kv_type=planned.loading.kv_type,
+        n_ubatch=planned.loading.n_ubatch,
+    )
     assert launch.checked(nano, header, planned, tight, pinned).verdict in ("ssd", "no")
 
 
-def test_a_plan_stands_where_llama_cpp_cannot_size(nano: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plan_stands_where_llama_cpp_cannot_size(
+    nano: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuses(*_: object, **__: object) -> Memory:
         raise EngineError("no")
 
@@ -56,7 +66,9 @@ def test_a_plan_stands_where_llama_cpp_cannot_size(nano: Path, monkeypatch: pyte
 
 
 @pytest.mark.parametrize(("share", "asked"), [(0.5, False), (0.97, True)])
-def test_only_a_tight_plan_is_checked_before_an_answer(nano: Path, monkeypatch: pytest.MonkeyPatch, share: float, asked: bool) -> None:
+def test_only_a_tight_plan_is_checked_before_an_answer(
+    nano: Path, monkeypatch: pytest.MonkeyPatch, share: float, asked: bool
+) -> None:
     header = read_header(nano)
     need = plan(header, ROOMY).memory.all.host
     calls: list[Path] = []

@@ -1,4 +1,6 @@
-"""Proves that models load as planned or are refused, that missing memory costs one rung and is remembered, and that nothing leaks."""
+"""Proves that models load as planned or are refused, that missing memory costs one rung and is
+remembered, and that nothing leaks.
+"""
 
 from __future__ import annotations
 
@@ -61,15 +63,24 @@ def test_what_does_not_fit_is_refused_before_loading(elsewhere: Run, here: Becom
     assert "a smaller quantization or model does: dslocal fit" in line
 
 
-def test_a_refusal_names_the_nearest_that_fits(elsewhere: Run, here: Become, tmp_path: Path) -> None:
+def test_a_refusal_names_the_nearest_that_fits(
+    elsewhere: Run, here: Become, tmp_path: Path
+) -> None:
     file = write_header(tmp_path, "qwen-7b")
     here(described(2 * GIB, vram=8 * GIB))
-    with pytest.raises(DoesNotFitError, match=r"needs .* GiB of GPU memory and .* with 131,072 tokens of context; there are 8.0 GiB") as e:
-        launch.plan_for(file, read_header(file), Pins(n_ctx=131072, kv_type=GgmlType.F16, n_gpu_layers=99))
+    with pytest.raises(
+        DoesNotFitError,
+        match=r"needs .* GiB of GPU memory and .* with 131,072 tokens of context; there are 8.0 GiB",
+    ) as e:
+        launch.plan_for(
+            file, read_header(file), Pins(n_ctx=131072, kv_type=GgmlType.F16, n_gpu_layers=99)
+        )
     assert "--ctx 32768 --kv " in e.value.hint
 
 
-def test_refused_without_a_call_to_load(elsewhere: Run, here: Become, nano: Path, header: GgufHeader) -> None:
+def test_refused_without_a_call_to_load(
+    elsewhere: Run, here: Become, nano: Path, header: GgufHeader
+) -> None:
     here(dataclasses.replace(described(40 * MIB), available=30 * MIB))
 
     def load(_: Plan) -> Model:
@@ -80,7 +91,9 @@ def test_refused_without_a_call_to_load(elsewhere: Run, here: Become, nano: Path
 
 
 class Loads:
-    """Loads nano as planned, but has no memory the first ``failures`` times. Keeps plans and models."""
+    """Loads nano as planned, but has no memory the first ``failures`` times. Keeps plans and
+    models.
+    """
 
     def __init__(self, nano: Path, failures: int) -> None:
         self.nano, self.failures = nano, failures
@@ -97,11 +110,15 @@ class Loads:
 
 def just_enough(header: GgufHeader) -> Machine:
     """A machine on which nano fits, without much to spare."""
-    need = footprint(header, dataclasses.replace(plan(header, described(GIB)).loading, repack=False)).all.host
+    need = footprint(
+        header, dataclasses.replace(plan(header, described(GIB)).loading, repack=False)
+    ).all.host
     return dataclasses.replace(described(GIB), available=round(need * 1.1))
 
 
-def test_missing_memory_costs_one_rung_and_is_remembered(elsewhere: Run, here: Become, nano: Path, header: GgufHeader) -> None:
+def test_missing_memory_costs_one_rung_and_is_remembered(
+    elsewhere: Run, here: Become, nano: Path, header: GgufHeader
+) -> None:
     machine = just_enough(header)
     here(machine)
     load, said = Loads(nano, failures=1), list[str]()
@@ -122,7 +139,9 @@ def test_missing_memory_costs_one_rung_and_is_remembered(elsewhere: Run, here: B
     assert len(said) == 1
 
 
-def test_a_second_failure_is_the_users(elsewhere: Run, here: Become, nano: Path, header: GgufHeader) -> None:
+def test_a_second_failure_is_the_users(
+    elsewhere: Run, here: Become, nano: Path, header: GgufHeader
+) -> None:
     here(just_enough(header))
     load = Loads(nano, failures=2)
     with pytest.raises(OutOfMemoryError), launch.running(nano, header, FREE, load, lambda _: None):
@@ -130,7 +149,9 @@ def test_a_second_failure_is_the_users(elsewhere: Run, here: Become, nano: Path,
     assert len(load.plans) == 2
 
 
-def test_no_rung_below_what_is_pinned(elsewhere: Run, here: Become, nano: Path, header: GgufHeader) -> None:
+def test_no_rung_below_what_is_pinned(
+    elsewhere: Run, here: Become, nano: Path, header: GgufHeader
+) -> None:
     here(just_enough(header))
     load = Loads(nano, failures=1)
     pins = Pins(n_ctx=4096, kv_type=GgmlType.F16, n_ubatch=512, n_gpu_layers=0)
@@ -139,7 +160,9 @@ def test_no_rung_below_what_is_pinned(elsewhere: Run, here: Become, nano: Path, 
     assert len(load.plans) == 1
 
 
-def test_a_gpu_that_is_short_moves_experts_to_ram(elsewhere: Run, here: Become, tmp_path: Path) -> None:
+def test_a_gpu_that_is_short_moves_experts_to_ram(
+    elsewhere: Run, here: Become, tmp_path: Path
+) -> None:
     """Of what is plentiful nothing is taken away: RAM stays open to what leaves the GPU."""
     file = write_header(tmp_path, "v2-lite")
     header = read_header(file)
@@ -158,9 +181,23 @@ def test_a_gpu_that_is_short_moves_experts_to_ram(elsewhere: Run, here: Become, 
 
 
 @pytest.mark.parametrize(
-    "content", ["", "[]", "{", '{"KEY": "0.5"}', '{"KEY": 5}', '{"KEY": -1}', '{"KEY": NaN}', '{"KEY": true}', '{"KEY": []}', "\0"]
+    "content",
+    [
+        "",
+        "[]",
+        "{",
+        '{"KEY": "0.5"}',
+        '{"KEY": 5}',
+        '{"KEY": -1}',
+        '{"KEY": NaN}',
+        '{"KEY": true}',
+        '{"KEY": []}',
+        "\0",
+    ],
 )
-def test_damaged_state_is_harmless(elsewhere: Run, nano: Path, header: GgufHeader, content: str) -> None:
+def test_damaged_state_is_harmless(
+    elsewhere: Run, nano: Path, header: GgufHeader, content: str
+) -> None:
     (elsewhere.home / "state").mkdir()
     key = f"{nano.resolve()} {nano.stat().st_size}"
     (elsewhere.home / "state" / "memory.json").write_text(content.replace("KEY", key))
@@ -168,7 +205,9 @@ def test_damaged_state_is_harmless(elsewhere: Run, nano: Path, header: GgufHeade
     assert launch.limited(machine, nano) == machine
 
 
-def test_a_home_that_cannot_be_written_to_is_harmless(elsewhere: Run, here: Become, nano: Path, header: GgufHeader) -> None:
+def test_a_home_that_cannot_be_written_to_is_harmless(
+    elsewhere: Run, here: Become, nano: Path, header: GgufHeader
+) -> None:
     (elsewhere.home / "state").write_text("in the way")
     here(just_enough(header))
     load = Loads(nano, failures=1)
@@ -181,14 +220,22 @@ def test_model_and_context_are_closed(elsewhere: Run, nano: Path, header: GgufHe
     with launch.running(nano, header, FREE, load, lambda _: None) as context:
         assert load.models[0].handle
     assert (load.models[0].handle, context._handle) == (None, None)
-    with pytest.raises(ZeroDivisionError), launch.running(nano, header, FREE, load, lambda _: None) as context:
+    with (
+        pytest.raises(ZeroDivisionError),
+        launch.running(nano, header, FREE, load, lambda _: None) as context,
+    ):
         raise ZeroDivisionError
     assert (load.models[1].handle, context._handle) == (None, None)
 
 
 @pytest.mark.parametrize("error", [OutOfMemoryError, EngineError, KeyboardInterrupt])
 def test_the_model_is_closed_when_there_is_no_context(
-    elsewhere: Run, here: Become, monkeypatch: pytest.MonkeyPatch, nano: Path, header: GgufHeader, error: type[BaseException]
+    elsewhere: Run,
+    here: Become,
+    monkeypatch: pytest.MonkeyPatch,
+    nano: Path,
+    header: GgufHeader,
+    error: type[BaseException],
 ) -> None:
     def fail(*_: object) -> None:
         raise error("no context")
@@ -198,14 +245,18 @@ def test_the_model_is_closed_when_there_is_no_context(
     load = Loads(nano, failures=0)
     with pytest.raises(error), launch.running(nano, header, FREE, load, lambda _: None):
         pass
-    assert [model.handle for model in load.models] == [None] * (2 if error is OutOfMemoryError else 1)
+    assert [model.handle for model in load.models] == [None] * (
+        2 if error is OutOfMemoryError else 1
+    )
 
 
 def test_from_the_ssd_is_said(elsewhere: Run, here: Become, nano: Path, header: GgufHeader) -> None:
     whole = plan(header, described(GIB)).memory
     here(dataclasses.replace(described(GIB), available=whole.all.host - whole.weights.host // 2))
     said: list[str] = []
-    with launch.running(nano, header, Pins(4096, GgmlType.F16, 512), Loads(nano, 0), said.append) as context:
+    with launch.running(
+        nano, header, Pins(4096, GgmlType.F16, 512), Loads(nano, 0), said.append
+    ) as context:
         context.evaluate([0])
     assert len(said) == 1
     assert "too large for the RAM that is free: weights are read from the SSD" in said[0]
@@ -219,12 +270,17 @@ ASKED: dict[str, tuple[list[str], dict[str, Any]]] = {
     "cache in capitals": (["--kv", "Q4_0"], {"kv_type": GgmlType.Q4_0}),
     "layers": (["--n-gpu-layers", "0"], {"n_gpu_layers": 0}),
     "experts": (["--cpu-moe", "all"], {"cpu_moe_layers": 3}),
-    "all": (["--ctx", "512", "--kv", "q8_0", "--cpu-moe", "auto"], {"n_ctx": 512, "kv_type": GgmlType.Q8_0}),
+    "all": (
+        ["--ctx", "512", "--kv", "q8_0", "--cpu-moe", "auto"],
+        {"n_ctx": 512, "kv_type": GgmlType.Q8_0},
+    ),
 }
 
 
 @pytest.mark.parametrize("name", ASKED)
-def test_options_reach_the_engine(elsewhere: Run, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_options_reach_the_engine(
+    elsewhere: Run, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     args, expected = ASKED[name]
     seen: list[Loading] = []
     real = runtime.load
@@ -251,7 +307,9 @@ def test_a_pinned_gpu_that_is_not_here_is_refused(elsewhere: Run, here: Become) 
 MACHINE = Machine("linux", "some CPU", 2, 8 * GIB, 8 * GIB)
 
 
-def test_rates_are_measured_once_and_remembered(elsewhere: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rates_are_measured_once_and_remembered(
+    elsewhere: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = calibrate.remembered_or_measured(MACHINE)
     assert first is not None
     assert 1e8 < first.ram < 1e12
@@ -277,7 +335,9 @@ def test_rates_are_measured_once_and_remembered(elsewhere: Run, monkeypatch: pyt
         '{"KEY": {"ram": Infinity, "ssd": 3e9}}',
     ],
 )
-def test_damaged_rates_are_measured_anew(elsewhere: Run, monkeypatch: pytest.MonkeyPatch, content: str) -> None:
+def test_damaged_rates_are_measured_anew(
+    elsewhere: Run, monkeypatch: pytest.MonkeyPatch, content: str
+) -> None:
     (elsewhere.home / "state").mkdir()
     (elsewhere.home / "state" / "rates.json").write_text(content.replace("KEY", "some CPU × 2"))
     monkeypatch.setattr(calibrate, "_ram", lambda _: 7e9)
@@ -286,7 +346,9 @@ def test_damaged_rates_are_measured_anew(elsewhere: Run, monkeypatch: pytest.Mon
     assert found.ram == 7e9
 
 
-def test_rates_without_a_home_to_write_to(elsewhere: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_rates_without_a_home_to_write_to(
+    elsewhere: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     (elsewhere.home / "state").write_text("in the way")
     monkeypatch.setattr(calibrate, "_ram", lambda _: 7e9)
     assert calibrate.remembered_or_measured(MACHINE) is not None

@@ -1,4 +1,6 @@
-"""Proves what a model's name may mean, that a checkpoint is converted once whoever asks, and that the last model is remembered."""
+"""Proves what a model's name may mean, that a checkpoint is converted once whoever asks, and that
+the last model is remembered.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +67,10 @@ def test_a_folder_is_a_checkpoint(checkpoint: Path, monkeypatch: pytest.MonkeyPa
     assert here.name == "My Model"
 
 
-@pytest.mark.parametrize("name", ["nothing", "nano.gguf", "/no/such/folder", "deepseek-ai/DeepSeek-R1", "\x1b[31m", "nano\0"])
+@pytest.mark.parametrize(
+    "name",
+    ["nothing", "nano.gguf", "/no/such/folder", "deepseek-ai/DeepSeek-R1", "\x1b[31m", "nano\0"],
+)
 def test_what_is_unknown_is_refused_with_what_is_known(fresh: Path, name: str) -> None:
     with pytest.raises(NotFoundError) as caught:
         models.find(name)
@@ -73,7 +78,9 @@ def test_what_is_unknown_is_refused_with_what_is_known(fresh: Path, name: str) -
     assert "checkpoint folder" in caught.value.hint
 
 
-@pytest.mark.parametrize(("name", "complaint"), [("a" * 5000, "too long"), ("~nobody-at-all/x", "home directory")])
+@pytest.mark.parametrize(
+    ("name", "complaint"), [("a" * 5000, "too long"), ("~nobody-at-all/x", "home directory")]
+)
 def test_what_is_no_path_is_not_found_either(fresh: Path, name: str, complaint: str) -> None:
     with pytest.raises(NotFoundError, match=complaint) as caught:
         models.find(name)
@@ -95,7 +102,9 @@ def test_a_model_that_is_not_here_says_so(fresh: Path, name: str) -> None:
 def test_a_folder_goes_before_a_model_that_is_not_here(fresh: Path, checkpoint: Path) -> None:
     folder = Path("DeepSeek-R1").absolute()
     checkpoint.rename(folder)
-    assert models.find("DeepSeek-R1") == models.Checkpoint("DeepSeek-R1", Path("DeepSeek-R1"), models.FOLDER_QUANT)
+    assert models.find("DeepSeek-R1") == models.Checkpoint(
+        "DeepSeek-R1", Path("DeepSeek-R1"), models.FOLDER_QUANT
+    )
     models.remember("DeepSeek-R1")
     os.chdir("/")
     assert models.last_used() == str(folder)
@@ -127,7 +136,10 @@ print(bool(calls), os.stat(path).st_ino, os.stat(path).st_mtime_ns, path)
 """
     env = run.env({"DSLOCAL_HOME": str(tmp_path / "home")})
     command = [sys.executable, "-P", "-c", program]
-    both = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env, text=True) for _ in range(2)]
+    both = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env, text=True)
+        for _ in range(2)
+    ]
     for process in both:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
@@ -135,7 +147,9 @@ print(bool(calls), os.stat(path).st_ino, os.stat(path).st_mtime_ns, path)
         assert process.stdin is not None
         process.stdin.write("go\n")
         process.stdin.flush()
-    (first, *one), (second, *other) = (process.communicate(timeout=60)[0].split() for process in both)
+    (first, *one), (second, *other) = (
+        process.communicate(timeout=60)[0].split() for process in both
+    )
     assert [process.returncode for process in both] == [0, 0]
     assert {first, second} == {"True", "False"}
     assert one == other
@@ -187,10 +201,15 @@ def test_what_is_gone_is_forgotten(fresh: Path, nano: Path) -> None:
     assert isinstance(models.find(None), models.Checkpoint)
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"model": 3}', '{"model": null}', '{"model": "gone"}', "\udcff"])
+@pytest.mark.parametrize(
+    "content",
+    ["", "{", "[]", "{}", '{"model": 3}', '{"model": null}', '{"model": "gone"}', "\udcff"],
+)
 def test_a_damaged_memory_is_no_memory(fresh: Path, content: str) -> None:
     (fresh / "state").mkdir(parents=True)
-    (fresh / "state" / "last-model.json").write_text(content, encoding="utf-8", errors="surrogateescape")
+    (fresh / "state" / "last-model.json").write_text(
+        content, encoding="utf-8", errors="surrogateescape"
+    )
     assert models.last_used() is None
 
 
@@ -238,7 +257,9 @@ def test_another_quantization_is_not_found(fresh: Path, name: str) -> None:
     assert "nano, r1:Q4_K_M" in caught.value.hint
 
 
-def test_a_kept_name_goes_before_a_file_and_a_folder_of_that_name(fresh: Path, checkpoint: Path) -> None:
+def test_a_kept_name_goes_before_a_file_and_a_folder_of_that_name(
+    fresh: Path, checkpoint: Path
+) -> None:
     entry = kept(Path("elsewhere.gguf"))
     Path("r1").touch()
     assert models.find("r1") == entry.path
@@ -290,7 +311,9 @@ def test_conversions_are_listed_by_what_they_are_of(fresh: Path, checkpoint: Pat
     out = models.ready(str(checkpoint))
     (out.parent / "other.gguf").touch()
     (out.parent / f"{out.name}.part").touch()
-    assert models.conversions() == [models.Conversion("My Model", "Q4_K_M", out, out.stat().st_size)]
+    assert models.conversions() == [
+        models.Conversion("My Model", "Q4_K_M", out, out.stat().st_size)
+    ]
 
 
 def test_a_home_that_cannot_be_written_to_remembers_nothing(fresh: Path) -> None:

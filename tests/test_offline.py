@@ -1,4 +1,6 @@
-"""Proves that with a model that is here nothing asks the network: no address is looked up, nothing but loopback is connected to."""
+"""Proves that with a model that is here nothing asks the network: no address is looked up, nothing
+but loopback is connected to.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,8 @@ from running import BINARY, Run, clean_environment, python
 from screen import READY, Screen
 from stream_trials import small_checkpoint
 
-# seen by every Python that starts with it on its path, from its first import on; it cannot be taken off again
+# seen by every Python that starts with it on its path, from its first import on; it cannot be taken
+# off again
 GUARD = """
 import os, sys
 
@@ -50,9 +53,15 @@ def guarded(log: Path, more: Mapping[str, str] | None = None) -> dict[str, str]:
 
 @functools.cache
 def without_network() -> tuple[str, ...]:
-    """A command in front of another that takes all networks away, where that is allowed; nothing where not."""
+    """A command in front of another that takes all networks away, where that is allowed; nothing
+    where not.
+    """
     unshare = shutil.which("unshare")
-    if unshare is None or subprocess.run([unshare, "--net", "true"], capture_output=True, check=False).returncode != 0:
+    if (
+        unshare is None
+        or subprocess.run([unshare, "--net", "true"], capture_output=True, check=False).returncode
+        != 0
+    ):
         return ()
     return unshare, "--net"
 
@@ -62,9 +71,15 @@ def without_network() -> tuple[str, ...]:
     [
         (f"import socket; socket.create_connection(('{FAR}', 80))", f"socket.getaddrinfo {FAR}"),
         (f"import socket; socket.socket().connect(('{FAR}', 80))", f"socket.connect ('{FAR}', 80)"),
-        (f"import socket; socket.socket().connect_ex(('{FAR}', 80))", f"socket.connect ('{FAR}', 80)"),
+        (
+            f"import socket; socket.socket().connect_ex(('{FAR}', 80))",
+            f"socket.connect ('{FAR}', 80)",
+        ),
         (f"import _socket; _socket.socket(2, 2).sendto(b'x', ('{FAR}', 53))", "socket.sendto "),
-        ("import urllib.request; urllib.request.urlopen('http://hub.invalid')", "socket.getaddrinfo hub.invalid"),
+        (
+            "import urllib.request; urllib.request.urlopen('http://hub.invalid')",
+            "socket.getaddrinfo hub.invalid",
+        ),
     ],
 )
 def test_the_guard_sees_what_it_should(log: Path, program: str, seen: str) -> None:
@@ -75,8 +90,14 @@ def test_the_guard_sees_what_it_should(log: Path, program: str, seen: str) -> No
 
 def test_the_guard_sees_what_dslocal_does(log: Path, tmp_path: Path) -> None:
     """One that asks the hub, to show that nothing is hidden from the guard."""
-    env = clean_environment() | {"DSLOCAL_HOME": str(tmp_path / "home"), "HF_ENDPOINT": f"http://{FAR}", **guarded(log)}
-    with subprocess.Popen([BINARY, "convert", "test/x"], env=env, cwd=tmp_path, text=True, stderr=subprocess.PIPE) as process:
+    env = clean_environment() | {
+        "DSLOCAL_HOME": str(tmp_path / "home"),
+        "HF_ENDPOINT": f"http://{FAR}",
+        **guarded(log),
+    }
+    with subprocess.Popen(
+        [BINARY, "convert", "test/x"], env=env, cwd=tmp_path, text=True, stderr=subprocess.PIPE
+    ) as process:
         wait_until(lambda: log.exists() and log.read_text(encoding="utf-8"), process)
         process.kill()
     assert log.read_text(encoding="utf-8").startswith(f"socket.getaddrinfo {FAR}\n")
@@ -102,11 +123,21 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("name", LOCAL)
-def test_what_is_here_needs_no_network(log: Path, run: Run, nano: Path, folder: Path, tmp_path: Path, name: str) -> None:
-    arguments = [part.format(nano=nano, folder=folder, out=tmp_path / "out.gguf") for part in LOCAL[name]]
+def test_what_is_here_needs_no_network(
+    log: Path, run: Run, nano: Path, folder: Path, tmp_path: Path, name: str
+) -> None:
+    arguments = [
+        part.format(nano=nano, folder=folder, out=tmp_path / "out.gguf") for part in LOCAL[name]
+    ]
     offline = {"HF_HUB_OFFLINE": "1"} if name in ("ask", "convert", "fit") else {}
     env = run.env(guarded(log, offline))
-    done = subprocess.run([*without_network(), str(BINARY), *arguments], env=env, capture_output=True, timeout=60, check=False)
+    done = subprocess.run(
+        [*without_network(), str(BINARY), *arguments],
+        env=env,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
     assert done.returncode == (0), done.stderr
     assert log.read_text(encoding="utf-8") == ""
 

@@ -1,4 +1,5 @@
-"""What several architectures share: rows of dense layers, rope settings, metadata of plain transformers.
+"""What several architectures share: rows of dense layers, rope settings, metadata of plain
+transformers.
 
 Source of the keys: llama.cpp, conversion/base.py (``TextModel.set_gguf_parameters``).
 """
@@ -34,7 +35,8 @@ ATTENTION = (
     Row("self_attn.k_proj.weight", "attn_k.weight", ("kv", "embd")),
     *_V_AND_O,
 )
-# llama.cpp rotates neighbouring pairs where these architectures' checkpoints rotate the two halves of a head
+# llama.cpp rotates neighbouring pairs where these architectures' checkpoints rotate the two halves
+# of a head
 ATTENTION_INTERLEAVED = (
     Row("self_attn.q_proj.weight", "attn_q.weight", ("q", "embd"), op=Op.INTERLEAVE),
     Row("self_attn.k_proj.weight", "attn_k.weight", ("kv", "embd"), op=Op.INTERLEAVE),
@@ -47,7 +49,9 @@ def head_dim(c: Config) -> int:
 
 
 def attention_dims(c: Config) -> dict[str, int]:
-    """Dimensions of embedding, plain attention and dense feed-forward. Raises CheckpointError when heads do not divide."""
+    """Dimensions of embedding, plain attention and dense feed-forward. Raises CheckpointError when
+    heads do not divide.
+    """
     heads, size = c.integer("num_attention_heads"), head_dim(c)
     kv_heads = c.integer("num_key_value_heads", heads)
     if heads % kv_heads:
@@ -65,7 +69,10 @@ def base_metadata(c: Config) -> Iterator[tuple[str, Any]]:
     yield ".embedding_length", c.integer("hidden_size")
     yield ".feed_forward_length", c.integer("intermediate_size")
     yield ".attention.head_count", c.integer("num_attention_heads")
-    yield ".attention.head_count_kv", c.integer("num_key_value_heads", c.integer("num_attention_heads"))
+    yield (
+        ".attention.head_count_kv",
+        c.integer("num_key_value_heads", c.integer("num_attention_heads")),
+    )
     yield ".attention.layer_norm_rms_epsilon", c.number("rms_norm_eps", 1e-6)
     if c.has("head_dim"):
         yield ".attention.key_length", head_dim(c)
@@ -78,15 +85,22 @@ def rope_kind(c: Config) -> str:
 
 
 def rope_metadata(c: Config, known: Iterable[str]) -> Iterator[tuple[str, Any]]:
-    """Rope base and scaling. Raises CheckpointError for a kind of scaling that is not ``known`` to this architecture."""
+    """Rope base and scaling. Raises CheckpointError for a kind of scaling that is not ``known`` to
+    this architecture.
+    """
     rope, kind = c.rope, rope_kind(c)
     if kind not in ("default", *known):
-        raise c.fail("rope_scaling", f"is of type {kind!r:.40}; known here: none, {', '.join(known)}")
+        raise c.fail(
+            "rope_scaling", f"is of type {kind!r:.40}; known here: none, {', '.join(known)}"
+        )
     if kind in ("linear", "yarn"):
         yield ".rope.scaling.type", kind
         yield ".rope.scaling.factor", rope.number("factor")
     if kind == "yarn":
-        yield ".rope.scaling.original_context_length", rope.integer("original_max_position_embeddings")
+        yield (
+            ".rope.scaling.original_context_length",
+            rope.integer("original_max_position_embeddings"),
+        )
         for written, names in _YARN:
             if name := next((n for n in names if rope.has(n)), None):
                 yield f".rope.scaling.yarn_{written}", rope.number(name)

@@ -11,7 +11,18 @@ from typing import Any
 from ..checkpoint import Checkpoint
 from ..config import Config
 from ..mapping import Experts, Family, Mapped, Row, expand, refuse_unmapped
-from .common import ATTENTION_INTERLEAVED, DENSE, EMBEDDING, HEAD, NORMS, attention_dims, base_metadata, head_dim, not_read, rope_kind
+from .common import (
+    ATTENTION_INTERLEAVED,
+    DENSE,
+    EMBEDDING,
+    HEAD,
+    NORMS,
+    attention_dims,
+    base_metadata,
+    head_dim,
+    not_read,
+    rope_kind,
+)
 from .moe import MOE, check_routing, moe_dims
 
 
@@ -23,7 +34,13 @@ def tensors(checkpoint: Checkpoint, _: bool) -> list[Mapped]:
     mapped = list(expand(checkpoint, EMBEDDING + HEAD, d))
     for layer in range(c.integer("num_hidden_layers")):
         feed_forward: tuple[Row | Experts, ...] = DENSE if layer < dense else MOE
-        mapped += expand(checkpoint, (*NORMS, *ATTENTION_INTERLEAVED, *feed_forward), d, f"model.layers.{layer}.", f"blk.{layer}.")
+        mapped += expand(
+            checkpoint,
+            (*NORMS, *ATTENTION_INTERLEAVED, *feed_forward),
+            d,
+            f"model.layers.{layer}.",
+            f"blk.{layer}.",
+        )
     refuse_unmapped(checkpoint, mapped, not_read)
     return mapped
 
@@ -47,4 +64,10 @@ def metadata(c: Config) -> Iterable[tuple[str, Any]]:
     yield ".expert_shared_count", c.integer("n_shared_experts")
 
 
-DEEPSEEK = Family(arch="deepseek", accepts=("DeepseekForCausalLM",), models="MoE-16B", metadata=metadata, tensors=tensors)
+DEEPSEEK = Family(
+    arch="deepseek",
+    accepts=("DeepseekForCausalLM",),
+    models="MoE-16B",
+    metadata=metadata,
+    tensors=tensors,
+)

@@ -1,8 +1,11 @@
-"""deepseek2: multi-head latent attention and DeepSeekMoE (V2, V2-Lite, Coder-V2, V3, R1, V3.1), with V3's MTP block kept.
+"""deepseek2: multi-head latent attention and DeepSeekMoE (V2, V2-Lite, Coder-V2, V3, R1, V3.1),
+with V3's MTP block kept.
 
-Source of names and keys: llama.cpp, conversion/deepseek.py and src/models/deepseek2.cpp. Two things differ from its converter
-on purpose: the MTP layer is converted (llama.cpp can run it, its converter drops it), and a config.json without ``scoring_func``
-still means sigmoid for ``DeepseekV3ForCausalLM`` (newer transformers leaves it out; softmax instead gives 60 % wrong logits).
+Source of names and keys: llama.cpp, conversion/deepseek.py and src/models/deepseek2.cpp. Two things
+differ from its converter on purpose: the MTP layer is converted (llama.cpp can run it, its
+converter drops it), and a config.json without ``scoring_func`` still means sigmoid for
+``DeepseekV3ForCausalLM`` (newer transformers leaves it out; softmax instead gives 60 % wrong
+logits).
 """
 
 from __future__ import annotations
@@ -18,11 +21,21 @@ from .moe import GATING, MOE, check_routing, moe_dims
 
 
 def _split_kv_b(name: str, dims: Mapping[str, int]) -> Iterator[Mapped]:
-    """kv_b_proj is [head, nope + v, kv_lora]: the nope rows of a head, transposed, absorb into q; the v rows make values."""
+    """kv_b_proj is [head, nope + v, kv_lora]: the nope rows of a head, transposed, absorb into q;
+    the v rows make values.
+    """
     heads, nope, v, rank = dims["heads"], dims["nope"], dims["v"], dims["kv_lora"]
     tops = [h * (nope + v) for h in range(heads)]
-    yield Mapped("attn_k_b.weight", (heads, rank, nope), tuple(Piece(name, top, top + nope, Op.TRANSPOSE) for top in tops))
-    yield Mapped("attn_v_b.weight", (heads, v, rank), tuple(Piece(name, top + nope, top + nope + v) for top in tops))
+    yield Mapped(
+        "attn_k_b.weight",
+        (heads, rank, nope),
+        tuple(Piece(name, top, top + nope, Op.TRANSPOSE) for top in tops),
+    )
+    yield Mapped(
+        "attn_v_b.weight",
+        (heads, v, rank),
+        tuple(Piece(name, top + nope, top + nope + v) for top in tops),
+    )
 
 
 BLOCK = (
@@ -45,20 +58,40 @@ NEXTN = (
     Row("hnorm.weight", "nextn.hnorm.weight", ("embd",)),
     Row("shared_head.norm.weight", "nextn.shared_head_norm.weight", ("embd",)),
 )
-# the MTP layer's own copies, written only where they differ from the trunk's: llama.cpp falls back to those
+# the MTP layer's own copies, written only where they differ from the trunk's: llama.cpp falls back
+# to those
 NEXTN_COPIES = (
-    (Row("embed_tokens.weight", "nextn.embed_tokens.weight", ("vocab", "embd")), "model.embed_tokens.weight"),
-    (Row("shared_head.head.weight", "nextn.shared_head_head.weight", ("vocab", "embd")), "lm_head.weight"),
+    (
+        Row("embed_tokens.weight", "nextn.embed_tokens.weight", ("vocab", "embd")),
+        "model.embed_tokens.weight",
+    ),
+    (
+        Row("shared_head.head.weight", "nextn.shared_head_head.weight", ("vocab", "embd")),
+        "lm_head.weight",
+    ),
 )
 
 
 def dims(c: Config) -> dict[str, int]:
-    heads, nope, rope = c.integer("num_attention_heads"), c.integer("qk_nope_head_dim"), c.integer("qk_rope_head_dim")
+    heads, nope, rope = (
+        c.integer("num_attention_heads"),
+        c.integer("qk_nope_head_dim"),
+        c.integer("qk_rope_head_dim"),
+    )
     v, rank, embd = c.integer("v_head_dim"), c.integer("kv_lora_rank"), c.integer("hidden_size")
     return {
-        **{"vocab": c.integer("vocab_size"), "embd": embd, "2*embd": 2 * embd, "ff": c.integer("intermediate_size")},
+        **{
+            "vocab": c.integer("vocab_size"),
+            "embd": embd,
+            "2*embd": 2 * embd,
+            "ff": c.integer("intermediate_size"),
+        },
         **{"heads": heads, "nope": nope, "v": v, "kv_lora": rank, "kv_lora+rope": rank + rope},
-        **{"heads*(nope+rope)": heads * (nope + rope), "heads*(nope+v)": heads * (nope + v), "heads*v": heads * v},
+        **{
+            "heads*(nope+rope)": heads * (nope + rope),
+            "heads*(nope+v)": heads * (nope + v),
+            "heads*v": heads * v,
+        },
         **{"q_lora": c.integer("q_lora_rank", 0, least=0), **moe_dims(c)},
     }
 
@@ -76,7 +109,9 @@ def tensors(checkpoint: Checkpoint, mtp: bool) -> list[Mapped]:
     attention = BLOCK + (Q_LORA if d["q_lora"] else Q_FULL)
     tied = c.flag("tie_word_embeddings", False)
     mapped = list(expand(checkpoint, EMBEDDING + (() if tied else HEAD), d))
-    biased = c.text("topk_method", "") == "noaux_tc" or any(name.endswith(ROUTER_BIAS[0].hf) for name in checkpoint.tensors)
+    biased = c.text("topk_method", "") == "noaux_tc" or any(
+        name.endswith(ROUTER_BIAS[0].hf) for name in checkpoint.tensors
+    )
     moe = MOE + (ROUTER_BIAS if biased else ())
     for layer in range(n_layer + (extra_layers(c) if mtp else 0)):
         hf, gguf = f"model.layers.{layer}.", f"blk.{layer}."
@@ -89,7 +124,9 @@ def tensors(checkpoint: Checkpoint, mtp: bool) -> list[Mapped]:
         checkpoint,
         mapped,
         lambda name: (
-            (name.startswith(left_out) and (not mtp or name.endswith(copies))) or (tied and name == "lm_head.weight") or not_read(name)
+            (name.startswith(left_out) and (not mtp or name.endswith(copies)))
+            or (tied and name == "lm_head.weight")
+            or not_read(name)
         ),
     )
     return mapped
@@ -110,7 +147,11 @@ def _same_bytes(checkpoint: Checkpoint, one: str, other: str) -> bool:
 
 
 def metadata(c: Config) -> Iterable[tuple[str, Any]]:
-    rank, rope_dim, nope = c.integer("kv_lora_rank"), c.integer("qk_rope_head_dim"), c.integer("qk_nope_head_dim")
+    rank, rope_dim, nope = (
+        c.integer("kv_lora_rank"),
+        c.integer("qk_rope_head_dim"),
+        c.integer("qk_nope_head_dim"),
+    )
     experts = c.integer("n_routed_experts")
     yield ".context_length", c.integer("max_position_embeddings")
     yield ".embedding_length", c.integer("hidden_size")
@@ -141,19 +182,26 @@ def metadata(c: Config) -> Iterable[tuple[str, Any]]:
 
 
 def _gating(c: Config) -> int:
-    name = c.text("scoring_func", "sigmoid" if c.architecture == "DeepseekV3ForCausalLM" else "softmax")
+    name = c.text(
+        "scoring_func", "sigmoid" if c.architecture == "DeepseekV3ForCausalLM" else "softmax"
+    )
     if name not in GATING:
         raise c.fail("scoring_func", f"is {name!r:.40}; {' or '.join(GATING)} is needed")
     return GATING[name]
 
 
 def _groups(c: Config, experts: int) -> Iterator[tuple[str, Any]]:
-    """Group-limited routing. llama.cpp's loader aborts the process on numbers that do not fit, so they are checked here."""
+    """Group-limited routing. llama.cpp's loader aborts the process on numbers that do not fit, so
+    they are checked here.
+    """
     if not c.has("n_group"):
         return
     groups, used = c.integer("n_group"), c.integer("topk_group", 1)
     if groups >= experts or (groups > 1 and (experts % groups or used >= groups)):
-        raise c.fail("n_group", f"is {groups}, with topk_group {used} and {experts} experts: that does not go together")
+        raise c.fail(
+            "n_group",
+            f"is {groups}, with topk_group {used} and {experts} experts: that does not go together",
+        )
     yield ".expert_group_count", groups
     yield ".expert_group_used_count", used
 
@@ -163,7 +211,10 @@ def _rope(c: Config) -> Iterator[tuple[str, Any]]:
     if rope_kind(c) == "yarn" and c.rope.has("mscale_all_dim"):
         mscale = c.rope.number("mscale_all_dim")
         if c.rope.number("mscale", mscale) != mscale:
-            raise c.fail("rope_scaling", "has an mscale other than mscale_all_dim; llama.cpp takes them as one")
+            raise c.fail(
+                "rope_scaling",
+                "has an mscale other than mscale_all_dim; llama.cpp takes them as one",
+            )
         yield ".rope.scaling.yarn_log_multiplier", 0.1 * mscale
 
 

@@ -1,6 +1,7 @@
 """llama: DeepSeek LLM 7B and 67B, Coder 1.3B to 33B, Math 7B, and the R1 distills of Llama 3.
 
-Source: llama.cpp, conversion/llama.py. Llama 3's rope scaling becomes a tensor of factors, ``rope_freqs.weight``.
+Source: llama.cpp, conversion/llama.py. Llama 3's rope scaling becomes a tensor of factors,
+``rope_freqs.weight``.
 """
 
 from __future__ import annotations
@@ -34,21 +35,38 @@ def tensors(checkpoint: Checkpoint, _: bool) -> list[Mapped]:
     d, tied = attention_dims(c), c.flag("tie_word_embeddings", False)
     mapped = list(expand(checkpoint, EMBEDDING + (() if tied else HEAD), d))
     for layer in range(c.integer("num_hidden_layers")):
-        mapped += expand(checkpoint, NORMS + ATTENTION_INTERLEAVED + DENSE, d, f"model.layers.{layer}.", f"blk.{layer}.")
+        mapped += expand(
+            checkpoint,
+            NORMS + ATTENTION_INTERLEAVED + DENSE,
+            d,
+            f"model.layers.{layer}.",
+            f"blk.{layer}.",
+        )
     if rope_kind(c) == "llama3":  # once the shapes have proved head_dim
         factors = tuple(rope_factors(c))
         mapped.append(Mapped("rope_freqs.weight", (len(factors),), (), factors))
-    refuse_unmapped(checkpoint, mapped, lambda name: not_read(name) or (tied and name == "lm_head.weight"))
+    refuse_unmapped(
+        checkpoint, mapped, lambda name: not_read(name) or (tied and name == "lm_head.weight")
+    )
     return mapped
 
 
 def rope_factors(c: Config) -> Iterator[float]:
-    """By how much each frequency is divided, float32 ``[head_dim / 2]`` (Llama 3.1's scaling, transformers' modeling_rope_utils)."""
+    """By how much each frequency is divided, float32 ``[head_dim / 2]`` (Llama 3.1's scaling,
+    transformers' modeling_rope_utils).
+    """
     rope, size = c.rope, head_dim(c)
-    factor, low, high = rope.number("factor", 8.0), rope.number("low_freq_factor", 1.0), rope.number("high_freq_factor", 4.0)
+    factor, low, high = (
+        rope.number("factor", 8.0),
+        rope.number("low_freq_factor", 1.0),
+        rope.number("high_freq_factor", 4.0),
+    )
     old = rope.integer("original_max_position_embeddings", 8192)
     if factor <= 0 or low <= 0 or high <= low:
-        raise c.fail("rope_scaling", f"factor {factor:g}, low_freq_factor {low:g} and high_freq_factor {high:g} do not go together")
+        raise c.fail(
+            "rope_scaling",
+            f"factor {factor:g}, low_freq_factor {low:g} and high_freq_factor {high:g} do not go together",
+        )
     exponents = np.arange(0, size, 2, dtype=np.float32) / np.float32(size)
     for frequency in np.float32(1) / np.float32(c.rope_theta) ** exponents:
         wavelength = np.float32(2 * math.pi) / frequency

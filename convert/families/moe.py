@@ -19,7 +19,11 @@ GATING = {"softmax": 1, "sigmoid": 2}
 
 def moe_dims(c: Config) -> dict[str, int]:
     moe_ff = c.integer("moe_intermediate_size")
-    return {"experts": c.integer("n_routed_experts"), "moe_ff": moe_ff, "shared_ff": moe_ff * c.integer("n_shared_experts")}
+    return {
+        "experts": c.integer("n_routed_experts"),
+        "moe_ff": moe_ff,
+        "shared_ff": moe_ff * c.integer("n_shared_experts"),
+    }
 
 
 def check_routing(c: Config) -> None:
@@ -28,4 +32,7 @@ def check_routing(c: Config) -> None:
     if used > experts:
         raise c.fail("num_experts_per_tok", f"is {used}, of {experts} experts")
     if c.integer("moe_layer_freq", 1) != 1:
-        raise c.fail("moe_layer_freq", "is not 1; llama.cpp makes every layer after the dense ones a mixture of experts")
+        raise c.fail(
+            "moe_layer_freq",
+            "is not 1; llama.cpp makes every layer after the dense ones a mixture of experts",
+        )

@@ -1,4 +1,5 @@
-"""qwen2 and qwen3: the R1 distills of Qwen 2.5 (biases on q, k and v) and R1-0528-Qwen3-8B (norms on q and k).
+"""qwen2 and qwen3: the R1 distills of Qwen 2.5 (biases on q, k and v) and R1-0528-Qwen3-8B (norms
+on q and k).
 
 Source: llama.cpp, conversion/qwen.py.
 """
@@ -11,7 +12,17 @@ from typing import Any
 from ..checkpoint import Checkpoint
 from ..config import Config
 from ..mapping import Family, Mapped, Row, expand, refuse_unmapped
-from .common import ATTENTION, DENSE, EMBEDDING, HEAD, NORMS, attention_dims, base_metadata, not_read, rope_metadata
+from .common import (
+    ATTENTION,
+    DENSE,
+    EMBEDDING,
+    HEAD,
+    NORMS,
+    attention_dims,
+    base_metadata,
+    not_read,
+    rope_metadata,
+)
 
 BIASES = (
     Row("self_attn.q_proj.bias", "attn_q.bias", ("q",)),
@@ -27,12 +38,22 @@ HEAD_NORMS = (
 def _tensors(checkpoint: Checkpoint, own: tuple[Row, ...]) -> list[Mapped]:
     c = checkpoint.config
     if c.flag("use_sliding_window", False):
-        raise c.fail("use_sliding_window", "is true; llama.cpp attends to everything in this architecture")
+        raise c.fail(
+            "use_sliding_window", "is true; llama.cpp attends to everything in this architecture"
+        )
     d, tied = attention_dims(c), c.flag("tie_word_embeddings", False)
     mapped = list(expand(checkpoint, EMBEDDING + (() if tied else HEAD), d))
     for layer in range(c.integer("num_hidden_layers")):
-        mapped += expand(checkpoint, NORMS + ATTENTION + own + DENSE, d, f"model.layers.{layer}.", f"blk.{layer}.")
-    refuse_unmapped(checkpoint, mapped, lambda name: not_read(name) or (tied and name == "lm_head.weight"))
+        mapped += expand(
+            checkpoint,
+            NORMS + ATTENTION + own + DENSE,
+            d,
+            f"model.layers.{layer}.",
+            f"blk.{layer}.",
+        )
+    refuse_unmapped(
+        checkpoint, mapped, lambda name: not_read(name) or (tied and name == "lm_head.weight")
+    )
     return mapped
 
 

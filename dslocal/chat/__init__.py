@@ -1,4 +1,6 @@
-"""What is said to a model and how its answer is read: families, prompts as segments, reasoning, sessions. No terminal, no HTTP."""
+"""What is said to a model and how its answer is read: families, prompts as segments, reasoning,
+sessions. No terminal, no HTTP.
+"""
 
 from .answering import Turn, answer
 from .calls import CallArguments, CallBegun

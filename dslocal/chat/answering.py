@@ -1,6 +1,8 @@
-"""One answer to one prompt: generated, read as reasoning, answer and calls, and collected in a :class:`Turn`.
+"""One answer to one prompt: generated, read as reasoning, answer and calls, and collected in a
+:class:`Turn`.
 
-An answer that was cut can be gone on with: its ids are read again, so that everything is as it was after the last of them.
+An answer that was cut can be gone on with: its ids are read again, so that everything is as it was
+after the last of them.
 """
 
 from __future__ import annotations
@@ -29,13 +31,16 @@ LEAST_ANSWER = 256  # tokens that a prompt must leave, at the least
 
 @dataclass
 class Turn:
-    """One answer. Complete once the stream has ended, and as far as it came when it was interrupted.
+    """One answer. Complete once the stream has ended, and as far as it came when it was
+    interrupted.
 
-    ``sure`` says whether what came as answer so far cannot turn out to have been a thought. ``top_logprobs`` asks for every
-    token's logprob in ``logprobs``, and for those of that many likeliest ones. ``form`` is what the answer must look like. ``loop`` is
-    an endless repetition: it ended the answer, or the thought where the answer goes on. ``drafted_tokens`` were guessed ahead, of which
-    ``accepted_tokens`` were right. ``ids`` are the answer's, of which the first ``begun_tokens`` are of an answer that was gone on with;
-    all counts but ``completion_tokens`` and ``reasoning_tokens``, and all times, are of what came after them.
+    ``sure`` says whether what came as answer so far cannot turn out to have been a thought.
+    ``top_logprobs`` asks for every token's logprob in ``logprobs``, and for those of that many
+    likeliest ones. ``form`` is what the answer must look like. ``loop`` is an endless repetition:
+    it ended the answer, or the thought where the answer goes on. ``drafted_tokens`` were guessed
+    ahead, of which ``accepted_tokens`` were right. ``ids`` are the answer's, of which the first
+    ``begun_tokens`` are of an answer that was gone on with; all counts but ``completion_tokens``
+    and ``reasoning_tokens``, and all times, are of what came after them.
     """
 
     prompt_tokens: int
@@ -91,9 +96,13 @@ class Turn:
 
 
 class Reader:
-    """What reads an answer's tokens: whole characters, thought and answer told apart, stop texts, loops."""
+    """What reads an answer's tokens: whole characters, thought and answer told apart, stop texts,
+    loops.
+    """
 
-    def __init__(self, family: Family, settings: Settings, prompt: Sequence[Segment], model: Model) -> None:
+    def __init__(
+        self, family: Family, settings: Settings, prompt: Sequence[Segment], model: Model
+    ) -> None:
         from ..engine.text import Utf8Stream
 
         self._model, self._characters = model, Utf8Stream()
@@ -115,14 +124,20 @@ class Reader:
 
     def finish(self, turn: Turn) -> list[Part]:
         """Collects what waits when nothing more comes, and returns it."""
-        parts = [] if self.stop.reached else list(self.stop.passed(self.parser.finish(self._characters.flush())))
+        parts = (
+            []
+            if self.stop.reached
+            else list(self.stop.passed(self.parser.finish(self._characters.flush())))
+        )
         parts += self.stop.finish()
         for part in parts:
             turn.collect(part)
         return parts
 
 
-def read_again(ids: Sequence[int], family: Family, settings: Settings, prompt: Sequence[Segment], model: Model) -> Turn:
+def read_again(
+    ids: Sequence[int], family: Family, settings: Settings, prompt: Sequence[Segment], model: Model
+) -> Turn:
     """The answer that ``ids`` are, as far as they go, to ``prompt``."""
     turn, reader = Turn(prompt_tokens=0), Reader(family, settings, prompt, model)
     for token in ids:
@@ -148,7 +163,9 @@ def reserve(settings: Settings, n_ctx: int) -> int:
     return min(settings.max_tokens.value, max(LEAST_ANSWER, n_ctx // 4))
 
 
-def overflow(context: Context, settings: Settings, prompt_tokens: int, needed: int | None = None) -> ContextOverflowError:
+def overflow(
+    context: Context, settings: Settings, prompt_tokens: int, needed: int | None = None
+) -> ContextOverflowError:
     """The error for a prompt that leaves no room: ``needed`` tokens, or what is reserved."""
     return ContextOverflowError(
         f"the prompt is {prompt_tokens:,} tokens and the answer needs room for {needed or reserve(settings, context.n_ctx):,}; "
@@ -168,12 +185,14 @@ def answer(
     begun: Sequence[int] = (),
     on_prefill: Callable[[int, int], None] | None = None,
 ) -> Generator[Part]:
-    """Generates the answer to ``prompt``, collects it in ``turn`` and yields its parts as they come.
+    """Generates the answer to ``prompt``, collects it in ``turn`` and yields its parts as they
+    come.
 
-    ``ids`` are those of ``prompt`` where they are known already. ``begun`` are ids that the answer begins with: they are collected, not
-    yielded, and what follows is what would have followed them. ``on_prefill`` is told tokens of the prompt evaluated and to
-    evaluate. Raises ContextOverflowError before anything is evaluated, and KeyboardInterrupt on Ctrl-C; what came until then is
-    in ``turn``.
+    ``ids`` are those of ``prompt`` where they are known already. ``begun`` are ids that the answer
+    begins with: they are collected, not yielded, and what follows is what would have followed them.
+    ``on_prefill`` is told tokens of the prompt evaluated and to evaluate. Raises
+    ContextOverflowError before anything is evaluated, and KeyboardInterrupt on Ctrl-C; what came
+    until then is in ``turn``.
     """
     from ..engine import FinishReason, Generation
     from ..engine.grammar import Grammar
@@ -187,7 +206,9 @@ def answer(
     sampler = sampler_for(settings, turn.seed, model, ids, turn.top_logprobs)
     turn.logprobs = sampler.logprobs  # grows with the answer
     sampler.follow(begun)
-    stops = [id for special in family.format.stop if (id := model.special(special.token)) is not None]
+    stops = [
+        id for special in family.format.stop if (id := model.special(special.token)) is not None
+    ]
     generation = Generation(
         context,
         [*ids, *begun],
@@ -199,7 +220,9 @@ def answer(
     reader = Reader(family, settings, prompt, model)
     parser, stop, loops = reader.parser, reader.stop, reader.loops
     grammar = Grammar(model, turn.form.grammar) if turn.form else None
-    steering = turn.steering = steering_for(family, parser, model, settings.think_budget.value, grammar, stops)
+    steering = turn.steering = steering_for(
+        family, parser, model, settings.think_budget.value, grammar, stops
+    )
     _take_up(begun, turn, reader, steering)
     sampler.constraint = steering if steering.needed else None
     try:
@@ -218,9 +241,19 @@ def answer(
                 sampler.constraint = steering if steering.needed else None
         yield from reader.finish(turn)
     finally:
-        turn.finish_reason, turn.cached_tokens, turn.timings = generation.finish_reason, generation.cached, generation.timings
+        turn.finish_reason, turn.cached_tokens, turn.timings = (
+            generation.finish_reason,
+            generation.cached,
+            generation.timings,
+        )
         turn.drafted_tokens, turn.accepted_tokens = generation.drafted, generation.accepted
-        turn.finish_reason = FinishReason.STOP if stop.reached else FinishReason.LENGTH if loops.found else turn.finish_reason
+        turn.finish_reason = (
+            FinishReason.STOP
+            if stop.reached
+            else FinishReason.LENGTH
+            if loops.found
+            else turn.finish_reason
+        )
         turn.loop = turn.loop or (loops.suspected if turn.cut else None)
         turn.logprobs = sampler.logprobs[: turn.completion_tokens - len(begun)]
         if turn.finish_reason is FinishReason.INTERRUPTED:  # perhaps in the midst of a token

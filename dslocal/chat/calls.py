@@ -1,7 +1,9 @@
-"""Reading calls of tools out of an answer, token by token: the reverse of :class:`.families.tools.ToolFormat`.
+"""Reading calls of tools out of an answer, token by token: the reverse of
+:class:`.families.tools.ToolFormat`.
 
-Like the reasoning parser it works on ids, so text that merely spells a tool's tokens calls nothing. A name is told once it is
-whole, its arguments as they come but for what may turn out to be the fence around them.
+Like the reasoning parser it works on ids, so text that merely spells a tool's tokens calls nothing.
+A name is told once it is whole, its arguments as they come but for what may turn out to be the
+fence around them.
 """
 
 from __future__ import annotations
@@ -12,7 +14,9 @@ from enum import Enum, auto
 
 from .families.tools import CALL_BEGIN, CALL_END, CALLS_BEGIN, CALLS_END, FENCE, SEPARATOR
 
-TOKENS = tuple(special.token for special in (CALLS_BEGIN, CALLS_END, CALL_BEGIN, CALL_END, SEPARATOR))
+TOKENS = tuple(
+    special.token for special in (CALLS_BEGIN, CALLS_END, CALL_BEGIN, CALL_END, SEPARATOR)
+)
 _MAX_NAME = 256  # characters; a name that goes on is cut there
 
 
@@ -43,7 +47,9 @@ class _State(Enum):
 
 
 class CallParser:
-    """Feed it tokens from the opening of the calls to their end. ``typed`` is as in ToolFormat; ``tokens`` are ids by spelling."""
+    """Feed it tokens from the opening of the calls to their end. ``typed`` is as in ToolFormat;
+    ``tokens`` are ids by spelling.
+    """
 
     def __init__(self, tokens: Mapping[str, int], *, typed: bool) -> None:
         self._spelled = {id: spelling for spelling, id in tokens.items()}
@@ -55,7 +61,9 @@ class CallParser:
         self.open = False
 
     def opens(self, token: int) -> bool:
-        """Whether ``token`` begins calls. A single call may come without what encloses all of them."""
+        """Whether ``token`` begins calls. A single call may come without what encloses all of
+        them.
+        """
         return self._spelled.get(token) in (CALLS_BEGIN.token, CALL_BEGIN.token)
 
     def feed(self, token: int, text: str) -> Iterator[CallPart]:
@@ -117,7 +125,9 @@ class CallParser:
 
 
 def _before_fence(text: str) -> str:
-    """``text`` without what may belong to the closing fence at its end: white space, up to three backticks, white space."""
+    """``text`` without what may belong to the closing fence at its end: white space, up to three
+    backticks, white space.
+    """
     text = text.rstrip()
     ticks = len(text) - len(text.rstrip("`"))
     return text[: len(text) - min(ticks, 3)].rstrip()

@@ -1,7 +1,9 @@
-"""Files beside a question, in DeepSeek's official template (DeepSeek-R1's README, "Official Prompts").
+"""Files beside a question, in DeepSeek's official template (DeepSeek-R1's README, "Official
+Prompts").
 
-A file is read as text whatever it is encoded in (see :mod:`.charset`), with lines that end in ``\\n``. What is no text is refused by
-what it is. Reading never waits for a pipe that nobody writes to, and never reads a device.
+A file is read as text whatever it is encoded in (see :mod:`.charset`), with lines that end in
+``\\n``. What is no text is refused by what it is. Reading never waits for a pipe that nobody writes
+to, and never reads a device.
 """
 
 from __future__ import annotations
@@ -48,26 +50,40 @@ _KINDS = (  # name, where its mark is, the mark
     ("an SQLite database", 0, b"SQLite format 3\0"),
     ("a model (GGUF)", 0, b"GGUF"),
 )
-_ZIPPED = ((b"word/", "a Word document"), (b"xl/", "an Excel table"), (b"ppt/", "a PowerPoint presentation"))
-_TO_TEXT = {"a PDF": "pdftotext makes text of it", "a Word document": "save it as text first", "an Excel table": "save it as CSV first"}
+_ZIPPED = (
+    (b"word/", "a Word document"),
+    (b"xl/", "an Excel table"),
+    (b"ppt/", "a PowerPoint presentation"),
+)
+_TO_TEXT = {
+    "a PDF": "pdftotext makes text of it",
+    "a Word document": "save it as text first",
+    "an Excel table": "save it as CSV first",
+}
 
 
 def attach(files: Sequence[Path], question: str) -> str:
-    """``question`` with the content of ``files`` before it. Raises NotFoundError or UsageError naming the file.
+    """``question`` with the content of ``files`` before it. Raises NotFoundError or UsageError
+    naming the file.
 
-    A name is made one line, so that no name can end the template early. Content stays as it is, even where it spells
-    ``[file content end]``: a changed file would be worse than a confused model, and special tokens cannot come from text.
+    A name is made one line, so that no name can end the template early. Content stays as it is,
+    even where it spells ``[file content end]``: a changed file would be worse than a confused
+    model, and special tokens cannot come from text.
     """
     return "".join(map(_block, files)) + question
 
 
 def read_text(path: Path) -> str:
-    """The text of the file at ``path``, lines ended by ``\\n``. Raises NotFoundError or UsageError naming the file."""
+    """The text of the file at ``path``, lines ended by ``\\n``. Raises NotFoundError or UsageError
+    naming the file.
+    """
     return decode(_read(path), str(path))
 
 
 def decode(data: bytes, name: str) -> str:
-    """``data`` as text, lines ended by ``\\n``. Raises UsageError, calling it ``name``, when it is too much, no text, or uncertain."""
+    """``data`` as text, lines ended by ``\\n``. Raises UsageError, calling it ``name``, when it is
+    too much, no text, or uncertain.
+    """
     if len(data) > MAX_FILE:
         raise UsageError(f"{name}: more than the {MAX_FILE:,} bytes that can be attached")
     if data.startswith(b"%PDF-") or b"\0" in data:  # other marks may begin a text
@@ -95,7 +111,9 @@ def _refuse_by_mark(data: bytes, name: str) -> None:
     if kind == "a ZIP archive":
         kind = next((document for folder, document in _ZIPPED if folder in data), kind)
     if kind:
-        raise UsageError(f"{name}: is {kind}, not text", hint=_TO_TEXT.get(kind, "only text can be attached"))
+        raise UsageError(
+            f"{name}: is {kind}, not text", hint=_TO_TEXT.get(kind, "only text can be attached")
+        )
 
 
 def _refuse_binary(data: bytes, name: str) -> None:
@@ -105,15 +123,21 @@ def _refuse_binary(data: bytes, name: str) -> None:
     damaged = charset.damaged_utf8(data)
     if damaged is not None:
         raise UsageError(
-            f"{name}: is damaged UTF-8: byte {damaged:,} fits nowhere", hint="iconv -c -f UTF-8 -t UTF-8 leaves such bytes out"
+            f"{name}: is damaged UTF-8: byte {damaged:,} fits nowhere",
+            hint="iconv -c -f UTF-8 -t UTF-8 leaves such bytes out",
         )
 
 
 def _unsure(name: str, guess: str) -> UsageError:
     if not guess:
-        return UsageError(f"{name}: is not text in any known encoding", hint="convert it to UTF-8 first")
+        return UsageError(
+            f"{name}: is not text in any known encoding", hint="convert it to UTF-8 first"
+        )
     codec = guess.upper().replace("_", "-")
-    return UsageError(f"{name}: is not UTF-8, and may be {codec} or something else", hint=f"if it is: iconv -f {codec} -t UTF-8 FILE > NEW")
+    return UsageError(
+        f"{name}: is not UTF-8, and may be {codec} or something else",
+        hint=f"if it is: iconv -f {codec} -t UTF-8 FILE > NEW",
+    )
 
 
 def _read(path: Path) -> bytes:
@@ -130,7 +154,9 @@ def _read(path: Path) -> bytes:
 
 
 def _content(opened: int, path: Path) -> bytes:
-    """What is in the file, or as much of it as shows that it is too much. The size of a file in /proc is 0, and tells nothing."""
+    """What is in the file, or as much of it as shows that it is too much. The size of a file in
+    /proc is 0, and tells nothing.
+    """
     status = os.fstat(opened)
     if stat.S_ISFIFO(status.st_mode):
         return _drain(opened, path)
@@ -145,7 +171,9 @@ def _content(opened: int, path: Path) -> bytes:
 
 
 def _drain(pipe: int, path: Path) -> bytes:
-    """All that is written to ``pipe``. Whoever has it open may be slow; if nobody has, some patience is enough."""
+    """All that is written to ``pipe``. Whoever has it open may be slow; if nobody has, some
+    patience is enough.
+    """
     data = bytearray()
     written = False
     deadline = time.monotonic() + PATIENCE

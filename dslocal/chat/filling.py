@@ -1,4 +1,6 @@
-"""Filling in the middle: what stands before and after a gap, and the text in between as it comes."""
+"""Filling in the middle: what stands before and after a gap, and the text in between as it
+comes.
+"""
 
 from __future__ import annotations
 
@@ -18,16 +20,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """The text before and after. At a line of a file, the line itself is the gap when it is blank, else the gap is before it."""
+    """The text before and after. At a line of a file, the line itself is the gap when it is blank,
+    else the gap is before it.
+    """
 
     prefix: str
     suffix: str
 
 
 def gap_at(text: str, line: int, name: str) -> Gap:
-    """The gap at ``line`` of ``text``, counted from 1: one after the last line is its end. Raises UsageError naming ``name``.
+    """The gap at ``line`` of ``text``, counted from 1: one after the last line is its end. Raises
+    UsageError naming ``name``.
 
-    A blank line is replaced, its indentation included, for the model to write its own; before any other line, one is opened.
+    A blank line is replaced, its indentation included, for the model to write its own; before any
+    other line, one is opened.
     """
     lines = text.splitlines(keepends=True)
     if not 1 <= line <= len(lines) + 1:
@@ -50,7 +56,11 @@ def fill(
     *,
     on_prefill: Callable[[int, int], None] | None = None,
 ) -> Generator[str]:
-    """Generates what belongs into ``gap``, white space and all. Raises UsageError, ContextOverflowError, KeyboardInterrupt."""
-    for part in answer(turn, context, family, settings, family.fill(gap.prefix, gap.suffix), on_prefill=on_prefill):
+    """Generates what belongs into ``gap``, white space and all. Raises UsageError,
+    ContextOverflowError, KeyboardInterrupt.
+    """
+    for part in answer(
+        turn, context, family, settings, family.fill(gap.prefix, gap.suffix), on_prefill=on_prefill
+    ):
         if isinstance(part, Answer):
             yield part.text

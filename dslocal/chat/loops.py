@@ -1,7 +1,9 @@
-"""Naming an endless repetition: the same tokens over and over, in constant time a token and memory that grows with the answer.
+"""Naming an endless repetition: the same tokens over and over, in constant time a token and memory
+that grows with the answer.
 
-Only an exact cycle counts, and only one that goes on long past what texts repeat on purpose: a table's rule, a matrix of zeros, a
-list that was asked for. A model that counts while it goes round in circles is not noticed.
+Only an exact cycle counts, and only one that goes on long past what texts repeat on purpose: a
+table's rule, a matrix of zeros, a list that was asked for. A model that counts while it goes round
+in circles is not noticed.
 """
 
 from __future__ import annotations
@@ -10,7 +12,10 @@ from dataclasses import dataclass
 
 SEED = 6  # tokens alike in a row that make a period worth following
 LEAST_TIMES = 6
-WORDS, SIGNS = 768, 4096  # tokens that a cycle must fill: one with letters in it, and one of numbers and signs alone
+WORDS, SIGNS = (
+    768,
+    4096,
+)  # tokens that a cycle must fill: one with letters in it, and one of numbers and signs alone
 SUSPECT = 128  # tokens that are enough to name a loop once the answer was cut anyway
 
 
@@ -27,7 +32,9 @@ class Loop:
 
 
 class LoopDetector:
-    """Feed it every token with its text; :attr:`found` names a loop once there is one, and stays until :meth:`reset`."""
+    """Feed it every token with its text; :attr:`found` names a loop once there is one, and stays
+    until :meth:`reset`.
+    """
 
     def __init__(self) -> None:
         self.reset()
@@ -61,8 +68,12 @@ class LoopDetector:
 
     @property
     def suspected(self) -> Loop | None:
-        """The loop that the end looks like, by less evidence: for an answer that was cut, to say why it became so long."""
-        long_enough = self._alike >= max(SUSPECT, (LEAST_TIMES - 1) * self._period) and self._in_words()
+        """The loop that the end looks like, by less evidence: for an answer that was cut, to say
+        why it became so long.
+        """
+        long_enough = (
+            self._alike >= max(SUSPECT, (LEAST_TIMES - 1) * self._period) and self._in_words()
+        )
         return self.found or (self._loop() if long_enough else None)
 
     def _in_words(self) -> bool:

@@ -1,18 +1,26 @@
-"""Whether a question is mathematical, so that R1's directive on step-by-step reasoning and ``\\boxed{}`` helps; and whether it is Chinese.
+"""Whether a question is mathematical, so that R1's directive on step-by-step reasoning and
+``\\boxed{}`` helps; and whether it is Chinese.
 
 The rule, in five sentences:
 
-1. It looks at the question alone, and says no when that is longer than a page, has ``\\boxed`` in it already, looks like code, a log, a
-   date or a telephone number, or has a word of another trade: write, translate, explain, why, prove, Python, version, should and so on.
-2. A question is mathematical when it is nothing but numbers, operations and courtesies: "Hey, what is 47 × 86?", "the sum of two and 3".
-3. It is when it has a formula (``3 * 4``, LaTeX) and a verb that works on it (solve, simplify, find), or is an equation in x, y or z,
+1. It looks at the question alone, and says no when that is longer than a page, has ``\\boxed`` in
+it already, looks like code, a log, a
+   date or a telephone number, or has a word of another trade: write, translate, explain, why,
+   prove, Python, version, should and so on.
+2. A question is mathematical when it is nothing but numbers, operations and courtesies: "Hey, what
+is 47 × 86?", "the sum of two and 3".
+3. It is when it has a formula (``3 * 4``, LaTeX) and a verb that works on it (solve, simplify,
+find), or is an equation in x, y or z,
    or wonders what something with symbols is.
-4. It is when it asks for a mathematical thing (integral, remainder, area, probability) of numbers: one where only mathematics knows
+4. It is when it asks for a mathematical thing (integral, remainder, area, probability) of numbers:
+one where only mathematics knows
    the thing or the verb is calculate, two where ordinary speech has it as well.
-5. It is when it tells a story with a number, then asks how many or how much, and has two numbers or more that are no years, and the
+5. It is when it tells a story with a number, then asks how many or how much, and has two numbers or
+more that are no years, and the
    story is not the asker's own life.
 
-A directive where none belongs does more harm than a missing one, so what is in doubt is not mathematical: a proof has nothing to box.
+A directive where none belongs does more harm than a missing one, so what is in doubt is not
+mathematical: a proof has nothing to box.
 """
 
 from __future__ import annotations
@@ -73,7 +81,13 @@ _FUNCTIONS = _words("""
 square root cube squared cubed sqrt factorial log ln sin cos tan cot arcsin arccos arctan abs double triple half
 平方 平方根 立方 立方根 阶乘 的平方 开方 根号 一半""")
 _NUMBERS = _words(_NUMBER_WORDS) | {"zero", "one", "pi"}
-_CHINESE_WORDS = "|".join(sorted((w for w in _COURTESIES | _OPERATIONS | _FUNCTIONS if not w.isascii()), key=len, reverse=True))
+_CHINESE_WORDS = "|".join(
+    sorted(
+        (w for w in _COURTESIES | _OPERATIONS | _FUNCTIONS if not w.isascii()),
+        key=len,
+        reverse=True,
+    )
+)
 _PIECE = re.compile(
     rf"(?P<number>\d+(?:,\d{{3}})*(?:\.\d+)?|π)|(?P<word>[A-Za-z]+(?:'[a-z]+)?|{_CHINESE_WORDS})|(?P<chinese>[零一二两三四五六七八九十百千万]+)"
     r"|(?P<sign>\*\*|[-+*/×÷^%−–·√²³!=<>⋅∗])|(?P<bracket>[()\[\]（）])|(?P<other>[\s?？.。,，:：!！]+)|(?P<strange>.)",
@@ -93,20 +107,25 @@ _FORMULA = re.compile(
     | (?<![\w.])\d+(?:\.\d+)?[xyz]\s*[=<>≤≥]""",
     re.VERBOSE,
 )
-_EQUATION = re.compile(r"\s*[-\d(]?[\dxyz\s.+*/^²³()−-]*(?:\d[xyz]|[xyz](?:\^|[²³]))[\dxyz\s.+*/^²³()−-]*=[\dxyz\s.+*/^²³()−-]+[?？]?\s*")
+_EQUATION = re.compile(
+    r"\s*[-\d(]?[\dxyz\s.+*/^²³()−-]*(?:\d[xyz]|[xyz](?:\^|[²³]))[\dxyz\s.+*/^²³()−-]*=[\dxyz\s.+*/^²³()−-]+[?？]?\s*"
+)
 _TASK = re.compile(
     r"""\b(?:solve|simplify|factor|factori[sz]e|expand|differentiate|integrate|evaluate|calculate|compute|find|determine|work\sout|minimi[sz]e
     |maximi[sz]e)\b|求|解|计算|化简|因式分解|等于|多少|^\s*(?:\$|\\\(|\\\[|\\int|\\sum|\\frac|\\lim)""",
     re.VERBOSE | re.IGNORECASE,
 )
 _WONDER = re.compile(r"\b(?:what\s?i?'?s|what\sare|how\s(?:many|much))\b", re.IGNORECASE)
-_SYMBOL = re.compile(r"\\[a-z]|\b(?:sin|cos|tan|ln|log|sqrt|exp)\b|\b\d*[b-hj-z]\b")  # not "a", not "I"
+_SYMBOL = re.compile(
+    r"\\[a-z]|\b(?:sin|cos|tan|ln|log|sqrt|exp)\b|\b\d*[b-hj-z]\b"
+)  # not "a", not "I"
 _ASKED = re.compile(
     r"\b(?:what\s?i?'?s|what are|find|calculate|compute|evaluate|determine|work out|how (?:much|many|large|big))\b|求|计算|多少|是几",
     re.IGNORECASE,
 )
 _COMPUTED = re.compile(
-    r"\b(?:calculate|compute|work out|find the (?:sum|product|area|volume|perimeter|average|mean|median))\b|计算|求", re.IGNORECASE
+    r"\b(?:calculate|compute|work out|find the (?:sum|product|area|volume|perimeter|average|mean|median))\b|计算|求",
+    re.IGNORECASE,
 )
 _ONLY_MATHEMATICS = re.compile(
     r"\b(?:derivatives?|antiderivative|integral|determinant|eigenvalues?|factorial|square root|cube root|gcd|lcm"
@@ -140,14 +159,20 @@ _HOW_MANY = re.compile(
 
 
 def is_chinese(text: str) -> bool:
-    """Whether ``text`` is Chinese, foreign words and formulas in it notwithstanding: more than two ideographs for every other word."""
+    """Whether ``text`` is Chinese, foreign words and formulas in it notwithstanding: more than two
+    ideographs for every other word.
+    """
     ideographs = len(re.findall(f"[{_IDEOGRAPH}]", text))
-    words = len(re.findall(rf"(?:(?![{_IDEOGRAPH}])[^\W\d_]){{2,}}", text)) - len(re.findall(r"\\[A-Za-z]{2}", text))
+    words = len(re.findall(rf"(?:(?![{_IDEOGRAPH}])[^\W\d_]){{2,}}", text)) - len(
+        re.findall(r"\\[A-Za-z]{2}", text)
+    )
     return ideographs > 2 * words and not _KANA.search(text)
 
 
 def is_mathematical(question: str) -> bool:
-    """Whether ``question``, without the files that go with it, asks for a result that mathematics gives. The module says how."""
+    """Whether ``question``, without the files that go with it, asks for a result that mathematics
+    gives. The module says how.
+    """
     if len(question) > PAGE:
         return False
     asked = _without_manner(question)
@@ -157,7 +182,9 @@ def is_mathematical(question: str) -> bool:
 
 
 def _without_manner(question: str) -> str:
-    """``question`` without the sentences at its end that say how to answer: "Show your work. Thanks!" """
+    """``question`` without the sentences at its end that say how to answer: "Show your work.
+    Thanks!"
+    """
     while (shorter := _MANNER.sub("", question)) != question:
         question = shorter
     return question
@@ -187,14 +214,18 @@ def _is_calculation(question: str) -> bool:
                 return False
     if _SIDE_BY_SIDE.search(question) or (not courtesies and _TIGHT.fullmatch(question)):
         return False
-    refers = bool(re.search(r"\b(?:add|subtract|multiply|divide)\b", question, re.IGNORECASE)) and bool(
-        re.search(r"\b(?:it|that)\b", question)
+    refers = bool(
+        re.search(r"\b(?:add|subtract|multiply|divide)\b", question, re.IGNORECASE)
+    ) and bool(re.search(r"\b(?:it|that)\b", question))
+    return (numbers >= 2 and operations + functions > 0) or (
+        numbers >= 1 and (functions > 0 or refers)
     )
-    return (numbers >= 2 and operations + functions > 0) or (numbers >= 1 and (functions > 0 or refers))
 
 
 def _has_task(question: str) -> bool:
-    """A formula and a verb that works on it, or "what is" and symbols: "what is the 80/20 rule?" has none."""
+    """A formula and a verb that works on it, or "what is" and symbols: "what is the 80/20 rule?"
+    has none.
+    """
     if not _FORMULA.search(question):
         return bool(_EQUATION.fullmatch(question))
     wonders = _WONDER.search(question) and _SYMBOL.search(question)
@@ -207,17 +238,25 @@ def _wants_thing(question: str) -> bool:
     quantities = _quantities(question)
     if _ONLY_MATHEMATICS.search(question):
         return bool(quantities or _FORMULA.search(question))
-    return bool(_ALSO_MATHEMATICS.search(question)) and len(quantities) >= (1 if _COMPUTED.search(question) else 2)
+    return bool(_ALSO_MATHEMATICS.search(question)) and len(quantities) >= (
+        1 if _COMPUTED.search(question) else 2
+    )
 
 
 def _is_story(question: str) -> bool:
-    """A number, the end of a clause, then the question of quantity; or "how many" and an "if"; but nobody's own life."""
+    """A number, the end of a clause, then the question of quantity; or "how many" and an "if"; but
+    nobody's own life.
+    """
     how_many = _HOW_MANY.search(question)
     if how_many is None or len(_quantities(question)) < 2 or _OWN_LIFE.search(question):
         return False
     before = question[: how_many.start()]
     told = bool(_quantities(before)) and bool(re.search(r"[.,;:!。，；：！]", before))
-    return told or bool(re.search(r"how (?:many|much)\b.*\bif\b", question[how_many.start() :], re.IGNORECASE | re.DOTALL))
+    return told or bool(
+        re.search(
+            r"how (?:many|much)\b.*\bif\b", question[how_many.start() :], re.IGNORECASE | re.DOTALL
+        )
+    )
 
 
 def _quantities(text: str) -> list[str]:

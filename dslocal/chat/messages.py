@@ -1,4 +1,6 @@
-"""Messages, and the segments that a prompt is made of. Only a :class:`Special` becomes a special token; text stays text."""
+"""Messages, and the segments that a prompt is made of. Only a :class:`Special` becomes a special
+token; text stays text.
+"""
 
 from __future__ import annotations
 
@@ -30,10 +32,11 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message. ``reasoning`` is kept apart from ``content`` and never sent back to the model, with one exception: a last
-    message with ``prefix`` is an answer to go on with, and its thought, when it has one, is part of it. Role ``tool`` is what
-    a call gave, in the order of the calls. ``typed`` is what the user wrote of a question, where more was sent; ``cut`` says why an
-    answer ends before its end: ``interrupted`` or ``length``.
+    """One message. ``reasoning`` is kept apart from ``content`` and never sent back to the model,
+    with one exception: a last message with ``prefix`` is an answer to go on with, and its thought,
+    when it has one, is part of it. Role ``tool`` is what a call gave, in the order of the calls.
+    ``typed`` is what the user wrote of a question, where more was sent; ``cut`` says why an answer
+    ends before its end: ``interrupted`` or ``length``.
     """
 
     role: Literal["system", "user", "assistant", "tool"]
@@ -63,7 +66,9 @@ Segment = Special | Text
 
 
 class Thinking(Enum):
-    """How an answer begins: thought forced by an opening tag, left to the model, bypassed by an empty thought, or unknown to it."""
+    """How an answer begins: thought forced by an opening tag, left to the model, bypassed by an
+    empty thought, or unknown to it.
+    """
 
     FORCED = "forced"
     FREE = "free"
@@ -82,7 +87,9 @@ class Vocabulary(Protocol):
 
 
 def encode(segments: Iterable[Segment], vocabulary: Vocabulary) -> list[int]:
-    """The ids of a prompt. Raises UnsupportedModelError when the vocabulary lacks a special token that the family needs."""
+    """The ids of a prompt. Raises UnsupportedModelError when the vocabulary lacks a special token
+    that the family needs.
+    """
     ids: list[int] = []
     for is_text, run in groupby(segments, key=lambda segment: isinstance(segment, Text)):
         if is_text:  # neighbours are one text: a token may span the seam
@@ -98,4 +105,6 @@ def encode(segments: Iterable[Segment], vocabulary: Vocabulary) -> list[int]:
 
 def spell(segments: Iterable[Segment]) -> str:
     """The prompt as text, special tokens spelled out: for people to read, never to be tokenized."""
-    return "".join(segment.text if isinstance(segment, Text) else segment.token for segment in segments)
+    return "".join(
+        segment.text if isinstance(segment, Text) else segment.token for segment in segments
+    )

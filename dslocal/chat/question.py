@@ -1,4 +1,6 @@
-"""What is sent for a question: with the makers' templates for files and search results, and their directive where it belongs."""
+"""What is sent for a question: with the makers' templates for files and search results, and their
+directive where it belongs.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ from .search import with_results
 
 @dataclass(frozen=True)
 class Question:
-    """``text`` is what is sent. ``directive`` is what of it was added, ``source`` why it was or was not."""
+    """``text`` is what is sent. ``directive`` is what of it was added, ``source`` why it was or was
+    not.
+    """
 
     text: str
     directive: str
@@ -32,10 +36,12 @@ def compose(
     math: bool | None = None,
     today: date | None = None,
 ) -> Question:
-    """The message that asks ``asked``, with the text ``beside`` it before it, ``files`` and search ``results`` around it.
+    """The message that asks ``asked``, with the text ``beside`` it before it, ``files`` and search
+    ``results`` around it.
 
-    ``math`` decides outright whether the directive on mathematics is added; None leaves it to the question, for families whose
-    makers ask for it. Only ``asked`` is looked at for that. Raises UsageError or NotFoundError naming the file.
+    ``math`` decides outright whether the directive on mathematics is added; None leaves it to the
+    question, for families whose makers ask for it. Only ``asked`` is looked at for that. Raises
+    UsageError or NotFoundError naming the file.
     """
     text = attach(files, "\n\n".join(part for part in (beside, asked) if part.strip()))
     if results is not None:

@@ -1,7 +1,9 @@
-"""Telling an answer's reasoning from the answer itself, and both from calls of tools, token by token.
+"""Telling an answer's reasoning from the answer itself, and both from calls of tools, token by
+token.
 
-Working on ids makes it exact: the closing tag is one token, and text that merely spells it is not it. White space around the
-tags belongs to neither part; it is held back until what follows shows that it does.
+Working on ids makes it exact: the closing tag is one token, and text that merely spells it is not
+it. White space around the tags belongs to neither part; it is held back until what follows shows
+that it does.
 """
 
 from __future__ import annotations
@@ -47,10 +49,11 @@ class _State(Enum):
 class ReasoningParser:
     """Feed it token ids with their text; it yields stretches of reasoning and answer.
 
-    ``tags`` are the opening and closing tag, each as (id, spelling), or None where the family knows no thought. ``inside``
-    says that the prompt already opened the thought, ``bypassed`` that it also closed it. A tag where none is due, as in the
-    answer's code, is text. ``calls`` reads calls of tools, which follow the answer. ``verbatim`` keeps white space around
-    the answer, for text that goes on. ``begun`` says that the prompt ends in the midst of a part.
+    ``tags`` are the opening and closing tag, each as (id, spelling), or None where the family knows
+    no thought. ``inside`` says that the prompt already opened the thought, ``bypassed`` that it
+    also closed it. A tag where none is due, as in the answer's code, is text. ``calls`` reads calls
+    of tools, which follow the answer. ``verbatim`` keeps white space around the answer, for text
+    that goes on. ``begun`` says that the prompt ends in the midst of a part.
     """
 
     def __init__(
@@ -65,12 +68,16 @@ class ReasoningParser:
     ) -> None:
         self._spelling = dict(tags or ())
         self._open, self._close = (id for id, _ in tags) if tags else (-1, -1)
-        self._state = _State.THOUGHT if inside else _State.ANSWER if bypassed or not tags else _State.START
+        self._state = (
+            _State.THOUGHT if inside else _State.ANSWER if bypassed or not tags else _State.START
+        )
         self._closed = bypassed
         self._calls, self.verbatim = calls, verbatim
         self._held = ""
         self._begun = begun  # whether the current part has shown anything but white space
-        self._before_calls: str | None = None  # white space between an answer and calls, where an answer may go on after them
+        self._before_calls: str | None = (
+            None  # white space between an answer and calls, where an answer may go on after them
+        )
 
     @property
     def thinking(self) -> bool:
@@ -84,12 +91,18 @@ class ReasoningParser:
 
     @property
     def unsure(self) -> bool:
-        """Whether what comes as answer may yet turn out to have been a thought, its opening tag missing."""
+        """Whether what comes as answer may yet turn out to have been a thought, its opening tag
+        missing.
+        """
         return bool(self._spelling) and not self._closed and not self.thinking
 
     def feed(self, token: int, text: str) -> Iterator[Part]:
         """``text`` is what ``token`` adds in whole characters; it is ignored for the tags."""
-        if self._calls and not self.thinking and (self._state is _State.CALLS or self._calls.opens(token)):
+        if (
+            self._calls
+            and not self.thinking
+            and (self._state is _State.CALLS or self._calls.opens(token))
+        ):
             yield from self._called(self._calls, token, text)
         elif token == self._open and self._state is _State.START:
             self._enter(_State.THOUGHT)
@@ -144,11 +157,17 @@ class ReasoningParser:
         self._state, self._held, self._begun = state, "", False
 
 
-def parser_for(family: Family, prompt: Sequence[Segment], vocabulary: Vocabulary) -> ReasoningParser:
-    """The parser of the answer to ``prompt``: where in a thought the prompt ends, its own segments say."""
+def parser_for(
+    family: Family, prompt: Sequence[Segment], vocabulary: Vocabulary
+) -> ReasoningParser:
+    """The parser of the answer to ``prompt``: where in a thought the prompt ends, its own segments
+    say.
+    """
     calls = None
     if family.format.tools:
-        ids = {spelling: id for spelling in TOKENS if (id := vocabulary.special(spelling)) is not None}
+        ids = {
+            spelling: id for spelling in TOKENS if (id := vocabulary.special(spelling)) is not None
+        }
         calls = CallParser(ids, typed=family.format.tools.typed)
     filling = family.fim is not None and family.fim.end in prompt
     if family.format.think is None or filling:
@@ -159,8 +178,15 @@ def parser_for(family: Family, prompt: Sequence[Segment], vocabulary: Vocabulary
             last = segment
             break
         begun = segment.text + begun
-    tags = [(-1 if (id := vocabulary.special(tag.token)) is None else id, tag.token) for tag in (opening, closing)]
+    tags = [
+        (-1 if (id := vocabulary.special(tag.token)) is None else id, tag.token)
+        for tag in (opening, closing)
+    ]
     inside, begun = last == opening, begun.strip()
     return ReasoningParser(
-        (tags[0], tags[1]), inside=inside, bypassed=last == closing or bool(begun and not inside), calls=calls, begun=bool(begun)
+        (tags[0], tags[1]),
+        inside=inside,
+        bypassed=last == closing or bool(begun and not inside),
+        calls=calls,
+        begun=bool(begun),
     )

@@ -1,10 +1,15 @@
-"""Which family a GGUF is of, by its own metadata, and why. Files are made by many hands, so no single key is relied on.
+"""Which family a GGUF is of, by its own metadata, and why. Files are made by many hands, so no
+single key is relied on.
 
-1. Architecture, special tokens and, for nano, shape must fit: a family that needs a token which is not there is out.
-2. Among what is left, the name decides: what the file calls itself, and failing that the model it says it was made from,
+1. Architecture, special tokens and, for nano, shape must fit: a family that needs a token which is
+not there is out.
+2. Among what is left, the name decides: what the file calls itself, and failing that the model it
+says it was made from,
    unless that is a base model, which gives no turns to what is made of it.
-3. A name that says nothing leaves the chat template's text, which is a hint: makers of GGUFs edit it.
-4. Neither: the most careful reading, which is the first that is left in the order of ``CAREFUL``, and ``why`` says so.
+3. A name that says nothing leaves the chat template's text, which is a hint: makers of GGUFs edit
+it.
+4. Neither: the most careful reading, which is the first that is left in the order of ``CAREFUL``,
+and ``why`` says so.
 """
 
 from __future__ import annotations
@@ -19,7 +24,12 @@ from .families import CAREFUL, FAMILIES, Family
 
 OWN = (("general.name",), ("general.basename", "general.version", "general.finetune"))
 ORIGINS = (
-    *("general.base_model.0.name", "general.base_model.0.repo_url", "general.source.url", "general.source.repo_url"),
+    *(
+        "general.base_model.0.name",
+        "general.base_model.0.repo_url",
+        "general.source.url",
+        "general.source.repo_url",
+    ),
     "general.source.huggingface.repository",
 )
 MAX_NAME, MAX_TEMPLATE = 400, 100_000  # characters that are looked at
@@ -27,7 +37,9 @@ MAX_NAME, MAX_TEMPLATE = 400, 100_000  # characters that are looked at
 
 @dataclass(frozen=True)
 class Recognition:
-    """``why`` is what decided; ``others`` are families that the file may also be of, when nothing but care decided."""
+    """``why`` is what decided; ``others`` are families that the file may also be of, when nothing
+    but care decided.
+    """
 
     family: Family
     why: str
@@ -35,7 +47,9 @@ class Recognition:
 
 
 def recognise(header: GgufHeader, forced: str | None = None) -> Recognition:
-    """The family of a GGUF. ``forced`` names one outright. Raises UnsupportedModelError, and UsageError for an unknown name."""
+    """The family of a GGUF. ``forced`` names one outright. Raises UnsupportedModelError, and
+    UsageError for an unknown name.
+    """
     if forced is not None:
         return Recognition(family_named(forced), "it was asked for")
     tokens = set(header.tokens())
@@ -57,9 +71,15 @@ def recognise(header: GgufHeader, forced: str | None = None) -> Recognition:
         return Recognition(family, "its chat template; its name says nothing")
     careful = [family for family in CAREFUL if family in possible]
     chosen = careful[0] if careful else possible[0]
-    others = tuple(family.name for family in careful if family is not chosen and not _outdone(family, careful))
+    others = tuple(
+        family.name for family in careful if family is not chosen and not _outdone(family, careful)
+    )
     rest = f"; it may be of {', '.join(others)} as well, which --family would say" if others else ""
-    return Recognition(chosen, "the most careful reading of its special tokens, as neither name nor template says" + rest, others)
+    return Recognition(
+        chosen,
+        "the most careful reading of its special tokens, as neither name nor template says" + rest,
+        others,
+    )
 
 
 def family_named(name: str) -> Family:
@@ -67,7 +87,9 @@ def family_named(name: str) -> Family:
     try:
         return FAMILIES[name.lower()]
     except KeyError:
-        raise UsageError(f"no family is called {name!r:.40}", hint=f"known: {', '.join(FAMILIES)}") from None
+        raise UsageError(
+            f"no family is called {name!r:.40}", hint=f"known: {', '.join(FAMILIES)}"
+        ) from None
 
 
 def _fits(family: Family, header: GgufHeader, tokens: set[str]) -> bool:
@@ -80,17 +102,35 @@ def _fits(family: Family, header: GgufHeader, tokens: set[str]) -> bool:
 
 
 def _outdone(family: Family, others: Iterable[Family]) -> bool:
-    """Whether one of ``others``, whose tokens are all there, has those of ``family`` and more: then ``family`` is hardly it."""
+    """Whether one of ``others``, whose tokens are all there, has those of ``family`` and more: then
+    ``family`` is hardly it.
+    """
     return any(family.signs.tokens < other.signs.tokens for other in others)
 
 
 def _first(families: Iterable[Family], words: str) -> Family | None:
-    """The first family whose name is in ``words``; families stand with the more particular name first."""
-    return next((family for family in families if family.signs.name and re.search(family.signs.name, words)), None)
+    """The first family whose name is in ``words``; families stand with the more particular name
+    first.
+    """
+    return next(
+        (
+            family
+            for family in families
+            if family.signs.name and re.search(family.signs.name, words)
+        ),
+        None,
+    )
 
 
 def _by_template(families: Iterable[Family], template: str) -> Family | None:
-    return next((family for family in families if template and family.signs.template and re.search(family.signs.template, template)), None)
+    return next(
+        (
+            family
+            for family in families
+            if template and family.signs.template and re.search(family.signs.template, template)
+        ),
+        None,
+    )
 
 
 def _words(name: str) -> str:
@@ -103,7 +143,11 @@ def _refuse(header: GgufHeader, tokens: set[str]) -> None:
     architecture = repr(header.architecture[:40]) if header.architecture else "no architecture"
     known = sorted({arch for family in FAMILIES.values() for arch in family.signs.architectures})
     if header.architecture in known:
-        lacking = "its vocabulary is none of DeepSeek's" if "<｜end▁of▁sentence｜>" not in tokens else "its special tokens fit no family"
+        lacking = (
+            "its vocabulary is none of DeepSeek's"
+            if "<｜end▁of▁sentence｜>" not in tokens
+            else "its special tokens fit no family"
+        )
     else:
         lacking = f"their architectures are {', '.join(known)}"
     raise UnsupportedModelError(

@@ -1,7 +1,8 @@
 """While the user types: the KV cache is brought to what the next prompt is sure to begin with.
 
-R1's history drops earlier reasoning, so that after every answer the cache holds tokens that the next prompt lacks. What follows them is
-evaluated again in the background, in small steps, and given up at once when the next question comes: that goes on from there.
+R1's history drops earlier reasoning, so that after every answer the cache holds tokens that the
+next prompt lacks. What follows them is evaluated again in the background, in small steps, and given
+up at once when the next question comes: that goes on from there.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ STEP = 64  # tokens at a time: so many are lost at the most
 
 
 class Repair:
-    """Evaluates ``ids`` in a thread until :meth:`stop`, or until it is done. Nothing else may use the context meanwhile."""
+    """Evaluates ``ids`` in a thread until :meth:`stop`, or until it is done. Nothing else may use
+    the context meanwhile.
+    """
 
     def __init__(self, context: Context, ids: Sequence[int]) -> None:
         self._context, self._ids = context, list(ids)
@@ -45,10 +48,20 @@ class Repair:
         try:
             if context.ids[: len(ids)] == ids:
                 return  # and what lies behind is for the next prompt to remove
-            shared = next((i for i, (have, want) in enumerate(zip(context.ids, ids, strict=False)) if have != want), len(context.ids))
+            shared = next(
+                (
+                    i
+                    for i, (have, want) in enumerate(zip(context.ids, ids, strict=False))
+                    if have != want
+                ),
+                len(context.ids),
+            )
             for end in range(shared + STEP, len(ids) + STEP, STEP):
                 if self._stop.is_set():
                     return
                 context.prefill(ids[:end])
-        except (KeyboardInterrupt, EngineError):  # stopped, or a failure that the next prompt will meet and name
+        except (
+            KeyboardInterrupt,
+            EngineError,
+        ):  # stopped, or a failure that the next prompt will meet and name
             return

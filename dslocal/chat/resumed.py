@@ -1,4 +1,6 @@
-"""A conversation taken up where it was left, and left so that it can be: its history, and its KV cache where that is worth the disk."""
+"""A conversation taken up where it was left, and left so that it can be: its history, and its KV
+cache where that is worth the disk.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ FREE_AFTER = 2  # times a state's size that must stay free on the disk
 
 
 def take_up(session: Session, saved: Saved) -> Message | None:
-    """Brings ``session`` to where ``saved`` was left, its cache as well where that can be had. Returns a question without an answer."""
+    """Brings ``session`` to where ``saved`` was left, its cache as well where that can be had.
+    Returns a question without an answer.
+    """
     from ..engine.state import restore_state
 
     history = list(saved.history)
@@ -24,7 +28,9 @@ def take_up(session: Session, saved: Saved) -> Message | None:
     session.history, session.system, session.turn = history, saved.system, None
     ways = {way.value: way for way in session.family.ways}
     session.thinking = ways.get(saved.thinking, session.thinking)
-    if saved.begun and (saved.begun.thinking is None or saved.begun.thinking in session.family.ways):
+    if saved.begun and (
+        saved.begun.thinking is None or saved.begun.thinking in session.family.ways
+    ):
         session.begun = saved.begun
     with suppress(OSError):
         restore_state(session.context, saved.state)
@@ -32,14 +38,19 @@ def take_up(session: Session, saved: Saved) -> Message | None:
 
 
 def leave(session: Session, saved: Saved) -> int:
-    """Keeps the KV cache of ``session`` for the next time, where that is worth it, and returns the bytes."""
+    """Keeps the KV cache of ``session`` for the next time, where that is worth it, and returns the
+    bytes.
+    """
     from ..engine.state import remove_state, save_state, state_bytes
 
     if not saved.history or not session.context.handle:
         return 0
     with suppress(OSError):  # it is evaluated anew then
         nbytes = state_bytes(session.context)
-        few, free = len(session.context.ids) < LEAST_TOKENS, shutil.disk_usage(saved.state.parent).free
+        few, free = (
+            len(session.context.ids) < LEAST_TOKENS,
+            shutil.disk_usage(saved.state.parent).free,
+        )
         if few or nbytes > MOST_BYTES or free < FREE_AFTER * nbytes:
             remove_state(saved.state)
             return 0

@@ -1,4 +1,6 @@
-"""From settings to a sampler: whose biases are for which tokens, and what the sampler is told of the prompt."""
+"""From settings to a sampler: whose biases are for which tokens, and what the sampler is told of
+the prompt.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +24,16 @@ class Sized(Vocabulary, Protocol):
     def n_vocab(self) -> int: ...
 
 
-def sampler_for(settings: Settings, seed: int, vocabulary: Sized, prompt: Sequence[int], logprobs: int | None = None) -> Sampler:
-    """A sampler for the answer to ``prompt``, its ids. Raises UsageError for a bias that is for no token."""
+def sampler_for(
+    settings: Settings,
+    seed: int,
+    vocabulary: Sized,
+    prompt: Sequence[int],
+    logprobs: int | None = None,
+) -> Sampler:
+    """A sampler for the answer to ``prompt``, its ids. Raises UsageError for a bias that is for no
+    token.
+    """
     from ..engine import Sampler
 
     return Sampler(
@@ -42,10 +52,11 @@ def sampler_for(settings: Settings, seed: int, vocabulary: Sized, prompt: Sequen
 
 
 def biases(entries: Setting[tuple[str, ...]], vocabulary: Sized) -> dict[int, float]:
-    """Biases by token id of ``TOKEN=VALUE`` entries, the last one counting. Raises UsageError for a TOKEN that is not one.
+    """Biases by token id of ``TOKEN=VALUE`` entries, the last one counting. Raises UsageError for a
+    TOKEN that is not one.
 
-    TOKEN is an id when it is all digits, else text: ``"4042"`` in double quotes, as JSON writes it, is text as well. Text is a
-    special token's spelling, or must be exactly one token.
+    TOKEN is an id when it is all digits, else text: ``"4042"`` in double quotes, as JSON writes it,
+    is text as well. Text is a special token's spelling, or must be exactly one token.
     """
     found: dict[int, float] = {}
     for entry in entries.value:
@@ -57,7 +68,10 @@ def biases(entries: Setting[tuple[str, ...]], vocabulary: Sized) -> dict[int, fl
 def _id(token: str, vocabulary: Sized, source: str) -> int:
     if re.fullmatch(r"[0-9]+", token):
         if len(token) > 9 or int(token) >= vocabulary.n_vocab:
-            raise UsageError(f"{source}: there is no token {token:.20}", hint=f"ids are 0 to {vocabulary.n_vocab - 1}")
+            raise UsageError(
+                f"{source}: there is no token {token:.20}",
+                hint=f"ids are 0 to {vocabulary.n_vocab - 1}",
+            )
         return int(token)
     text = _unquoted(token)
     special = vocabulary.special(text)
@@ -65,7 +79,11 @@ def _id(token: str, vocabulary: Sized, source: str) -> int:
         return special
     ids = vocabulary.encode(text)
     if len(ids) != 1:
-        ours = f"its ids are {', '.join(map(str, ids[:8]))}{', …' if len(ids) > 8 else ''}" if ids else BIAS_HINT
+        ours = (
+            f"its ids are {', '.join(map(str, ids[:8]))}{', …' if len(ids) > 8 else ''}"
+            if ids
+            else BIAS_HINT
+        )
         raise UsageError(f"{source}: {text!r:.40} is {len(ids)} tokens, not one", hint=ours)
     return ids[0]
 

@@ -1,8 +1,11 @@
-"""Conversations on disk: every question is written before it is asked and every answer as it ends, for this user alone.
+"""Conversations on disk: every question is written before it is asked and every answer as it ends,
+for this user alone.
 
-A file is JSON lines, only ever appended to. A line says from which message on the history is what it holds, so that a turn that was
-retried, edited or gone on with is one more line. A last line that is torn is no line. A file is hostile until checked: one that makes
-no sense is named, and passed over where the last one is looked for. While a process goes on with a conversation, it holds its file.
+A file is JSON lines, only ever appended to. A line says from which message on the history is what
+it holds, so that a turn that was retried, edited or gone on with is one more line. A last line that
+is torn is no line. A file is hostile until checked: one that makes no sense is named, and passed
+over where the last one is looked for. While a process goes on with a conversation, it holds its
+file.
 """
 
 from __future__ import annotations
@@ -30,14 +33,18 @@ CUTS = ("", "interrupted", "length")
 TEXTS = ("model", "system", "thinking")
 
 _ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")
-PART_OF_ID = re.compile(r"\d{8}(-\d{6}(-[0-9a-f]{4})?)?|[0-9a-f]{4}")  # a day, a time, all of it, or its end
+PART_OF_ID = re.compile(
+    r"\d{8}(-\d{6}(-[0-9a-f]{4})?)?|[0-9a-f]{4}"
+)  # a day, a time, all of it, or its end
 
 
 @dataclass
 class Saved:
-    """One conversation. ``model`` is what it was opened with: a name or a path. ``began`` and ``last`` are Unix times.
+    """One conversation. ``model`` is what it was opened with: a name or a path. ``began`` and
+    ``last`` are Unix times.
 
-    ``history`` may end with a question that was never answered. ``begun`` are the tokens of a last answer that was cut.
+    ``history`` may end with a question that was never answered. ``begun`` are the tokens of a last
+    answer that was cut.
     """
 
     id: str
@@ -49,7 +56,9 @@ class Saved:
     begun: Begun | None = None
     last: float = field(default=0.0, compare=False)
     _file: int | None = field(default=None, repr=False, compare=False)
-    _known: dict[str, str] = field(default_factory=dict, repr=False, compare=False)  # of TEXTS, what is on disk
+    _known: dict[str, str] = field(
+        default_factory=dict, repr=False, compare=False
+    )  # of TEXTS, what is on disk
     _whole: int = field(default=0, repr=False, compare=False)  # bytes on disk that are whole lines
 
     @property
@@ -64,10 +73,14 @@ class Saved:
     @property
     def questions(self) -> list[str]:
         """What the user asked, as typed."""
-        return [message.typed or message.content for message in self.history if message.role == "user"]
+        return [
+            message.typed or message.content for message in self.history if message.role == "user"
+        ]
 
     def claim(self) -> bool:
-        """Holds the file for this process; False where another one does, or it cannot be had. What was written since is read again."""
+        """Holds the file for this process; False where another one does, or it cannot be had. What
+        was written since is read again.
+        """
         try:
             file = os.open(self.file, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
         except OSError:
@@ -80,7 +93,12 @@ class Saved:
         except DslocalError:
             os.close(file)
             return False
-        self.history, self.begun, self._known, self._whole = fresh.history, fresh.begun, fresh._known, fresh._whole
+        self.history, self.begun, self._known, self._whole = (
+            fresh.history,
+            fresh.begun,
+            fresh._known,
+            fresh._whole,
+        )
         self._file = file
         return True
 
@@ -91,17 +109,36 @@ class Saved:
         return new
 
     def record(self, history: Sequence[Message], begun: Begun | None = None) -> None:
-        """Puts ``history`` on disk, as far as it is not there yet. Raises DslocalError where that cannot be done."""
+        """Puts ``history`` on disk, as far as it is not there yet. Raises DslocalError where that
+        cannot be done.
+        """
         texts = {name: getattr(self, name) for name in TEXTS}
-        same = next((i for i, (old, new) in enumerate(zip(self.history, history, strict=False)) if old != new), None)
+        same = next(
+            (
+                i
+                for i, (old, new) in enumerate(zip(self.history, history, strict=False))
+                if old != new
+            ),
+            None,
+        )
         same = min(len(self.history), len(history)) if same is None else same
-        if same == len(history) == len(self.history) and begun == self.begun and texts == self._known:
+        if (
+            same == len(history) == len(self.history)
+            and begun == self.begun
+            and texts == self._known
+        ):
             return
-        content: dict[str, Any] = {} if self._whole else {"format": FORMAT, "id": self.id, "began": self.began}
+        content: dict[str, Any] = (
+            {} if self._whole else {"format": FORMAT, "id": self.id, "began": self.began}
+        )
         content |= {name: text for name, text in texts.items() if self._known.get(name) != text}
         content |= {"from": same, "messages": [_fields(message) for message in history[same:]]}
         if begun:
-            content["begun"] = {"ids": begun.ids, "seed": begun.seed, "thinking": begun.thinking.value if begun.thinking else ""}
+            content["begun"] = {
+                "ids": begun.ids,
+                "seed": begun.seed,
+                "thinking": begun.thinking.value if begun.thinking else "",
+            }
         self._append(json.dumps(content).encode() + b"\n")
         self.history, self.begun, self._known = list(history), begun, texts
 
@@ -112,11 +149,15 @@ class Saved:
             self._file = None
 
     def remove(self) -> None:
-        """Deletes it and its KV cache. Raises DslocalError where that cannot be done, or another process holds it."""
+        """Deletes it and its KV cache. Raises DslocalError where that cannot be done, or another
+        process holds it.
+        """
         from ..engine.state import remove_state
 
         if not self.claim():
-            raise DslocalError(f"{self.id} is open in another terminal", hint="leave that chat first")
+            raise DslocalError(
+                f"{self.id} is open in another terminal", hint="leave that chat first"
+            )
         try:
             self.file.unlink()
             remove_state(self.state)
@@ -130,7 +171,11 @@ class Saved:
         try:
             if self._file is None:
                 _folder().mkdir(parents=True, exist_ok=True, mode=0o700)
-                self._file = os.open(self.file, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_APPEND | os.O_CLOEXEC, 0o600)
+                self._file = os.open(
+                    self.file,
+                    os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_APPEND | os.O_CLOEXEC,
+                    0o600,
+                )
                 _locked(self._file)
             if os.fstat(self._file).st_size > self._whole:
                 os.ftruncate(self._file, self._whole)  # a torn line
@@ -144,7 +189,10 @@ class Saved:
                 raise
             self._whole += len(line)
         except OSError as e:
-            raise DslocalError(f"{self.file}: the conversation cannot be saved: {e.strerror}", hint="it goes on unsaved") from e
+            raise DslocalError(
+                f"{self.file}: the conversation cannot be saved: {e.strerror}",
+                hint="it goes on unsaved",
+            ) from e
 
 
 def new_saved(model: str) -> Saved:
@@ -174,15 +222,26 @@ def all_saved() -> list[Saved]:
 
 
 def saved_called(text: str) -> Saved:
-    """The conversation whose id is ``text``, or begins or ends with it. Raises NotFoundError, UsageError where there are several."""
+    """The conversation whose id is ``text``, or begins or ends with it. Raises NotFoundError,
+    UsageError where there are several.
+    """
     if _ID.fullmatch(text) and (_folder() / f"{text}.jsonl").exists():
         return load_saved(_folder() / f"{text}.jsonl")
-    files = [file for file in _folder().glob("*.jsonl") if _ID.fullmatch(file.stem)] if PART_OF_ID.fullmatch(text) else []
+    files = (
+        [file for file in _folder().glob("*.jsonl") if _ID.fullmatch(file.stem)]
+        if PART_OF_ID.fullmatch(text)
+        else []
+    )
     named = sorted(file for file in files if file.stem.startswith(text) or file.stem.endswith(text))
     if not named:
-        raise NotFoundError(f"no conversation called {text!r:.60}", hint="dslocal sessions lists them")
+        raise NotFoundError(
+            f"no conversation called {text!r:.60}", hint="dslocal sessions lists them"
+        )
     if len(named) > 1:
-        raise UsageError(f"{text} fits {len(named)} conversations", hint=", ".join(file.stem for file in named[:4]))
+        raise UsageError(
+            f"{text} fits {len(named)} conversations",
+            hint=", ".join(file.stem for file in named[:4]),
+        )
     return load_saved(named[0])
 
 
@@ -190,7 +249,10 @@ def load_saved(file: Path) -> Saved:
     """Raises DslocalError naming ``file`` when it is not one of these files."""
     try:
         if file.stat().st_size > MAX_FILE:
-            raise DslocalError(f"{file}: {file.stat().st_size:,} bytes are too many for a conversation", hint="dslocal sessions rm")
+            raise DslocalError(
+                f"{file}: {file.stat().st_size:,} bytes are too many for a conversation",
+                hint="dslocal sessions rm",
+            )
         data, last = file.read_bytes(), file.stat().st_mtime
     except OSError as e:
         raise DslocalError(f"{file}: cannot be read: {e.strerror}") from e
@@ -206,7 +268,9 @@ def load_saved(file: Path) -> Saved:
         for line in lines:
             _apply(line, saved)
     except (ValueError, LookupError, TypeError, RecursionError, AttributeError, OverflowError):
-        raise DslocalError(f"{file}: is not a conversation of dslocal's", hint="a damaged file can be deleted") from None
+        raise DslocalError(
+            f"{file}: is not a conversation of dslocal's", hint="a damaged file can be deleted"
+        ) from None
     saved._known = {name: getattr(saved, name) for name in TEXTS}
     return saved
 
@@ -223,7 +287,11 @@ def _apply(line: dict[str, Any], saved: Saved) -> None:
             raise TypeError(name)
         setattr(saved, name, line.get(name, getattr(saved, name)))
     start, messages = line["from"], [_message(fields) for fields in line["messages"]]
-    if not isinstance(start, int) or not 0 <= start <= len(saved.history) or start + len(messages) > MAX_MESSAGES:
+    if (
+        not isinstance(start, int)
+        or not 0 <= start <= len(saved.history)
+        or start + len(messages) > MAX_MESSAGES
+    ):
         raise ValueError(start)
     saved.history[start:] = messages
     saved.begun = _begun(line["begun"]) if "begun" in line else None
@@ -250,7 +318,9 @@ def _written(file: Path) -> float:
 
 
 def _locked(file: int) -> bool:
-    """Whether this process holds ``file`` now, until it is closed. Where files cannot be held, all do."""
+    """Whether this process holds ``file`` now, until it is closed. Where files cannot be held, all
+    do.
+    """
     try:
         import fcntl
     except ImportError:
@@ -265,13 +335,23 @@ def _locked(file: int) -> bool:
 
 
 def _fields(message: Message) -> dict[str, Any]:
-    return {name: value for name, value in asdict(message).items() if value or name in ("role", "content")}
+    return {
+        name: value
+        for name, value in asdict(message).items()
+        if value or name in ("role", "content")
+    }
 
 
 def _message(fields: dict[str, Any]) -> Message:
-    texts = {name: fields.get(name, "") for name in ("reasoning", "typed", "cut")} | {"content": fields["content"]}
+    texts = {name: fields.get(name, "") for name in ("reasoning", "typed", "cut")} | {
+        "content": fields["content"]
+    }
     calls = tuple(Call(call["name"], call["arguments"]) for call in fields.get("calls", ()))
     every = [*texts.values(), *(text for call in calls for text in (call.name, call.arguments))]
-    if fields["role"] not in ROLES or texts["cut"] not in CUTS or not all(isinstance(text, str) for text in every):
+    if (
+        fields["role"] not in ROLES
+        or texts["cut"] not in CUTS
+        or not all(isinstance(text, str) for text in every)
+    ):
         raise ValueError(fields["role"])
     return Message(fields["role"], calls=calls, **texts)

@@ -1,7 +1,9 @@
-"""What an answer must look like: a JSON Schema or a grammar, read from a file with every bound that a hostile one needs.
+"""What an answer must look like: a JSON Schema or a grammar, read from a file with every bound that
+a hostile one needs.
 
-The grammar of a schema holds the answer to nearly all of it while it is written; the finished answer is validated against the whole
-schema all the same. Schemas are bounded in size and depth, references lead into the schema itself and nowhere else.
+The grammar of a schema holds the answer to nearly all of it while it is written; the finished
+answer is validated against the whole schema all the same. Schemas are bounded in size and depth,
+references lead into the schema itself and nowhere else.
 """
 
 from __future__ import annotations
@@ -24,9 +26,11 @@ ANY_OBJECT = {"type": "object"}
 
 @dataclass(frozen=True)
 class Form:
-    """``grammar`` is for :class:`dslocal.engine.grammar.Grammar`; ``schema`` is what the answer is validated against, where there is one.
+    """``grammar`` is for :class:`dslocal.engine.grammar.Grammar`; ``schema`` is what the answer is
+    validated against, where there is one.
 
-    ``unheld`` says what of the schema the grammar cannot express, so that only the finished answer shows it.
+    ``unheld`` says what of the schema the grammar cannot express, so that only the finished answer
+    shows it.
     """
 
     source: str
@@ -35,21 +39,27 @@ class Form:
     unheld: tuple[str, ...] = field(default=())
 
     def check(self, answer: str) -> Any:
-        """The value that ``answer`` spells, None without a schema. Raises SchemaError for what is not JSON or not as the schema says."""
+        """The value that ``answer`` spells, None without a schema. Raises SchemaError for what is
+        not JSON or not as the schema says.
+        """
         if self.schema is None:
             return None
         try:
             value = json.loads(answer, parse_constant=_no_constant)
             _validate(self.schema, json.loads(answer, parse_float=Decimal), held=not self.unheld)
         except ValueError as e:
-            raise SchemaError(f"the answer is no JSON: {e}" if answer else "there is no answer") from None
+            raise SchemaError(
+                f"the answer is no JSON: {e}" if answer else "there is no answer"
+            ) from None
         except RecursionError:
             raise SchemaError("the answer is nested too deeply to be validated") from None
         return value
 
 
 def form_of(schema: Any, source: str) -> Form:
-    """The form for a JSON Schema, as :func:`json.loads` reads one. Raises UsageError, naming ``source``."""
+    """The form for a JSON Schema, as :func:`json.loads` reads one. Raises UsageError, naming
+    ``source``.
+    """
     from ..engine import grammar
 
     schema = {} if schema is True else schema
@@ -57,13 +67,17 @@ def form_of(schema: Any, source: str) -> Form:
         raise UsageError(f"{source}: a JSON Schema is an object, not {json.dumps(schema)[:40]}")
     if _depth(schema) > MAX_DEPTH:
         raise UsageError(f"{source}: more than {MAX_DEPTH} levels within each other")
-    schema = {key: value for key, value in schema.items() if key != "x-guidance"}  # llguidance's own options are not the user's
+    schema = {
+        key: value for key, value in schema.items() if key != "x-guidance"
+    }  # llguidance's own options are not the user's
     try:
         text, unheld = grammar.of_schema(schema)
         if unheld:
             _check_schema(schema)
     except UsageError as e:
-        raise UsageError(f"{source}: {e}", hint=e.hint or "a JSON Schema, with references into itself alone") from None
+        raise UsageError(
+            f"{source}: {e}", hint=e.hint or "a JSON Schema, with references into itself alone"
+        ) from None
     return Form(source, text, json.loads(json.dumps(schema), parse_float=Decimal), tuple(unheld))
 
 
@@ -130,13 +144,19 @@ def _check_schema(schema: dict[str, Any]) -> None:
 def _patterns(schema: Any) -> list[str]:
     level, found = [schema], []
     while level:
-        found += [str(node["pattern"]) for node in level if isinstance(node, dict) and isinstance(node.get("pattern"), str)]
+        found += [
+            str(node["pattern"])
+            for node in level
+            if isinstance(node, dict) and isinstance(node.get("pattern"), str)
+        ]
         level = [child for node in level for child in _children(node)]
     return found
 
 
 def _validate(schema: Any, value: Any, *, held: bool) -> None:
-    """Raises SchemaError. Numbers are exact: Decimal in both. What the grammar ``held`` by an automaton is not matched once more."""
+    """Raises SchemaError. Numbers are exact: Decimal in both. What the grammar ``held`` by an
+    automaton is not matched once more.
+    """
     from jsonschema.exceptions import ValidationError, best_match
     from jsonschema.validators import extend, validator_for
     from referencing import Registry
@@ -144,16 +164,27 @@ def _validate(schema: Any, value: Any, *, held: bool) -> None:
 
     usual = validator_for(schema, default=_draft())
     numbers = usual.TYPE_CHECKER.redefine("integer", _is_integer)
-    rules = {"multipleOf": _multiple_of, **({"pattern": None, "patternProperties": None} if held else {})}
-    validator = extend(usual, {name: rule for name, rule in rules.items() if rule}, type_checker=numbers)
+    rules = {
+        "multipleOf": _multiple_of,
+        **({"pattern": None, "patternProperties": None} if held else {}),
+    }
+    validator = extend(
+        usual, {name: rule for name, rule in rules.items() if rule}, type_checker=numbers
+    )
     for name in [name for name, rule in rules.items() if rule is None]:
-        validator.VALIDATORS = {key: check for key, check in validator.VALIDATORS.items() if key != name}
+        validator.VALIDATORS = {
+            key: check for key, check in validator.VALIDATORS.items() if key != name
+        }
     try:
-        error: ValidationError | None = best_match(validator(schema, registry=Registry()).iter_errors(value))
+        error: ValidationError | None = best_match(
+            validator(schema, registry=Registry()).iter_errors(value)
+        )
     except (Unresolvable, ArithmeticError, TypeError) as e:
         raise SchemaError(f"the answer could not be validated: {str(e)[:200]}") from None
     if error:
-        raise SchemaError(f"the answer does not satisfy the schema at {error.json_path}: {' '.join(error.message.split())[:200]}")
+        raise SchemaError(
+            f"the answer does not satisfy the schema at {error.json_path}: {' '.join(error.message.split())[:200]}"
+        )
 
 
 def _draft() -> Any:
@@ -164,7 +195,9 @@ def _draft() -> Any:
 
 def _is_integer(_: Any, value: Any) -> bool:
     if isinstance(value, Decimal):
-        return value.is_finite() and (value.adjusted() > DIGITS or value == value.to_integral_value())
+        return value.is_finite() and (
+            value.adjusted() > DIGITS or value == value.to_integral_value()
+        )
     return isinstance(value, int) and not isinstance(value, bool)
 
 

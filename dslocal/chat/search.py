@@ -1,8 +1,11 @@
-"""Web-search results beside a question, in DeepSeek's official templates (DeepSeek-R1's README, "Official Prompts").
+"""Web-search results beside a question, in DeepSeek's official templates (DeepSeek-R1's README,
+"Official Prompts").
 
-Results come from a JSON file: a list of objects, or what SearXNG, Tavily (``results``), Brave (``web.results``) and DuckDuckGo's clients
-(a list) answer. The templates say that every result stands between ``[webpage X begin]`` and ``[webpage X end]``, X counted from 1, and
-nothing of what is between: here title, address and date on lines of their own, then the text as it is, whatever it spells.
+Results come from a JSON file: a list of objects, or what SearXNG, Tavily (``results``), Brave
+(``web.results``) and DuckDuckGo's clients (a list) answer. The templates say that every result
+stands between ``[webpage X begin]`` and ``[webpage X end]``, X counted from 1, and nothing of what
+is between: here title, address and date on lines of their own, then the text as it is, whatever it
+spells.
 """
 
 from __future__ import annotations
@@ -96,16 +99,26 @@ class _Webpage:
 
 
 def with_results(path: Path, question: str, today: date) -> str:
-    """``question`` with the search results in the JSON file at ``path`` before it, in the question's language.
+    """``question`` with the search results in the JSON file at ``path`` before it, in the
+    question's language.
 
-    Raises NotFoundError or UsageError naming the file, and the result and key that are not as they should be.
+    Raises NotFoundError or UsageError naming the file, and the result and key that are not as they
+    should be.
     """
     pages = [_webpage(result, f"{path}: {where}") for where, result in _results(_parse(path), path)]
-    results = "\n".join(f"[webpage {n} begin]\n{page}\n[webpage {n} end]" for n, page in enumerate(pages, 1))
+    results = "\n".join(
+        f"[webpage {n} begin]\n{page}\n[webpage {n} end]" for n, page in enumerate(pages, 1)
+    )
     if len(results) > MAX_TEXT:
-        raise UsageError(f"{path}: has {len(results):,} characters of results, and {MAX_TEXT:,} can be used")
+        raise UsageError(
+            f"{path}: has {len(results):,} characters of results, and {MAX_TEXT:,} can be used"
+        )
     if is_chinese(question):
-        return CHINESE.format(search_results=results, cur_date=f"{today.year}年{today.month}月{today.day}日", question=question)
+        return CHINESE.format(
+            search_results=results,
+            cur_date=f"{today.year}年{today.month}月{today.day}日",
+            question=question,
+        )
     return ENGLISH.format(search_results=results, cur_date=today.isoformat(), question=question)
 
 
@@ -114,7 +127,9 @@ def _parse(path: Path) -> Any:
     try:
         return json.loads(text)
     except json.JSONDecodeError as e:
-        raise UsageError(f"{path}: is not JSON: line {e.lineno}, column {e.colno}: {e.msg}", hint=SHAPE) from None
+        raise UsageError(
+            f"{path}: is not JSON: line {e.lineno}, column {e.colno}: {e.msg}", hint=SHAPE
+        ) from None
     except (ValueError, RecursionError):  # a number of thousands of digits, thousands of brackets
         raise UsageError(f"{path}: is no JSON that search results could be", hint=SHAPE) from None
 
@@ -127,7 +142,8 @@ def _results(found: Any, path: Path) -> list[tuple[str, Any]]:
             found, where = found[key], f"{where}.{key}".removeprefix(".")
     if not isinstance(found, list):
         raise UsageError(
-            f"{path}: {where + ' ' if where else ''}is {_kind(found)}", hint='search results are a list, or {"results": a list}'
+            f"{path}: {where + ' ' if where else ''}is {_kind(found)}",
+            hint='search results are a list, or {"results": a list}',
         )
     if not found:
         raise UsageError(f"{path}: has no results")
@@ -138,7 +154,10 @@ def _results(found: Any, path: Path) -> list[tuple[str, Any]]:
 
 def _webpage(result: Any, where: str) -> _Webpage:
     if not isinstance(result, dict):
-        raise UsageError(f"{where}: is {_kind(result)}, not an object", hint="a result has title, url, date and content")
+        raise UsageError(
+            f"{where}: is {_kind(result)}, not an object",
+            hint="a result has title, url, date and content",
+        )
     content = _field(result, _CONTENT, where)
     if content is None:
         raise UsageError(f"{where}: has no content", hint=f"the key may be {', '.join(_CONTENT)}")
@@ -154,10 +173,20 @@ def _field(result: dict[str, Any], keys: tuple[str, ...], where: str) -> str | N
             continue
         if not isinstance(value, str):
             raise UsageError(f"{where}.{key}: is {_kind(value)}, not text")
-        return value.encode("utf-8", "replace").decode("utf-8")  # JSON can spell half a surrogate pair
+        return value.encode("utf-8", "replace").decode(
+            "utf-8"
+        )  # JSON can spell half a surrogate pair
     return None
 
 
 def _kind(value: Any) -> str:
-    names = {dict: "an object", list: "a list", str: "text", bool: "true or false", int: "a number", float: "a number", type(None): "null"}
+    names = {
+        dict: "an object",
+        list: "a list",
+        str: "text",
+        bool: "true or false",
+        int: "a number",
+        float: "a number",
+        type(None): "null",
+    }
     return names[type(value)]

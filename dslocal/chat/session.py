@@ -1,4 +1,6 @@
-"""A conversation with one model: history without earlier reasoning, prompts that leave room for the answer, events as they come."""
+"""A conversation with one model: history without earlier reasoning, prompts that leave room for the
+answer, events as they come.
+"""
 
 from __future__ import annotations
 
@@ -44,10 +46,12 @@ class Begun:
 
 @dataclass
 class Session:
-    """``history`` holds the turns, of which those before ``first`` are not told any more; :meth:`stream` adds one. ``turn`` is the
-    current or last. ``thinking`` None: the family's way. An answer that was cut is the last message, its tokens are in ``begun``.
+    """``history`` holds the turns, of which those before ``first`` are not told any more;
+    :meth:`stream` adds one. ``turn`` is the current or last. ``thinking`` None: the family's way.
+    An answer that was cut is the last message, its tokens are in ``begun``.
 
-    ``top_logprobs`` asks every turn for its tokens' logprobs. ``form`` is what every answer must look like once the thought is over.
+    ``top_logprobs`` asks every turn for its tokens' logprobs. ``form`` is what every answer must
+    look like once the thought is over.
     """
 
     context: Context
@@ -73,71 +77,127 @@ class Session:
         return self._render([*self.history[self.first :], Message("user", text)])
 
     def certain(self) -> list[int]:
-        """The ids that the next prompt begins with whatever is asked: all up to the question, reasoning left out.
+        """The ids that the next prompt begins with whatever is asked: all up to the question,
+        reasoning left out.
 
         None of them while an answer can be gone on with, which needs the cache as it is.
         """
         if not self.history or self.unfinished:
             return []
         one, other = (encode(self.segments(text), self.context.model) for text in PROBES)
-        return [have for have, _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False))]
+        return [
+            have
+            for have, _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False))
+        ]
 
-    def stream(self, text: str, seed: int, *, typed: str = "", on_prefill: Callable[[int, int], None] | None = None) -> Generator[Event]:
-        """Asks ``text``, of which the user ``typed`` a part, and yields what happens. ``on_prefill`` is told tokens of the prompt
-        evaluated and to evaluate.
+    def stream(
+        self,
+        text: str,
+        seed: int,
+        *,
+        typed: str = "",
+        on_prefill: Callable[[int, int], None] | None = None,
+    ) -> Generator[Event]:
+        """Asks ``text``, of which the user ``typed`` a part, and yields what happens.
+        ``on_prefill`` is told tokens of the prompt evaluated and to evaluate.
 
-        Raises ContextOverflowError before anything is evaluated, and KeyboardInterrupt on Ctrl-C; what came until then is
-        in ``turn``, and in the history once there is anything of it.
+        Raises ContextOverflowError before anything is evaluated, and KeyboardInterrupt on Ctrl-C;
+        what came until then is in ``turn``, and in the history once there is anything of it.
         """
         question = Message("user", text, typed="" if typed == text else typed)
         prompt, ids, dropped = self._fitting([question], reserve(self.settings, self.context.n_ctx))
         if dropped:
             yield Dropped(dropped)
-        turn = self.turn = Turn(prompt_tokens=0, seed=seed, top_logprobs=self.top_logprobs, form=self.form)
+        turn = self.turn = Turn(
+            prompt_tokens=0, seed=seed, top_logprobs=self.top_logprobs, form=self.form
+        )
         begun = len(self.history)
         try:
-            yield from answer(turn, self.context, self.family, self.settings, prompt, ids=ids, on_prefill=on_prefill)
+            yield from answer(
+                turn,
+                self.context,
+                self.family,
+                self.settings,
+                prompt,
+                ids=ids,
+                on_prefill=on_prefill,
+            )
         finally:
             self._keep(turn, [*self.history[:begun], question], self.thinking)
 
     def go_on(self, *, on_prefill: Callable[[int, int], None] | None = None) -> Generator[Event]:
-        """Goes on with the last answer, which was cut, and yields what is new: token by token what would have come without the cut.
+        """Goes on with the last answer, which was cut, and yields what is new: token by token what
+        would have come without the cut.
 
-        Where its tokens are not known or not this model's, its text is gone on with. Raises UsageError when there is nothing to go on
-        with, ContextOverflowError when there is no room, KeyboardInterrupt on Ctrl-C.
+        Where its tokens are not known or not this model's, its text is gone on with. Raises
+        UsageError when there is nothing to go on with, ContextOverflowError when there is no room,
+        KeyboardInterrupt on Ctrl-C.
         """
         if not self.unfinished:
-            raise UsageError("the last answer is whole" if self.history else "nothing has been asked yet", hint=GO_ON_HINT)
+            raise UsageError(
+                "the last answer is whole" if self.history else "nothing has been asked yet",
+                hint=GO_ON_HINT,
+            )
         cut, least = self.history[-1], min(self.settings.max_tokens.value, LEAST_ANSWER // 4)
-        asked = next((i for i in range(len(self.history) - 1, -1, -1) if self.history[i].role == "user"), 0)
+        asked = next(
+            (i for i in range(len(self.history) - 1, -1, -1) if self.history[i].role == "user"), 0
+        )
         thinking = self.begun.thinking if self.begun else self.thinking
         before = self.history[asked:-1]
-        begun = self._valid(self.begun, self._render([*self.history[self.first : asked], *before], thinking))
+        begun = self._valid(
+            self.begun, self._render([*self.history[self.first : asked], *before], thinking)
+        )
         if begun is None and cut.calls:
-            raise UsageError("an answer that calls tools can only be gone on with by the model that began it")
+            raise UsageError(
+                "an answer that calls tools can only be gone on with by the model that began it"
+            )
         ending = [] if begun else [replace(cut, prefix=True)]
         prompt, ids, dropped = self._fitting([*before, *ending], least, begun, until=asked)
         if dropped:
             yield Dropped(dropped)
-        turn = self.turn = Turn(prompt_tokens=0, seed=self.begun.seed if self.begun else 1, top_logprobs=self.top_logprobs, form=self.form)
+        turn = self.turn = Turn(
+            prompt_tokens=0,
+            seed=self.begun.seed if self.begun else 1,
+            top_logprobs=self.top_logprobs,
+            form=self.form,
+        )
         history = self.history[:-1]
         try:
             tokens = begun.ids if begun else ()
-            yield from answer(turn, self.context, self.family, self.settings, prompt, ids=ids, begun=tokens, on_prefill=on_prefill)
+            yield from answer(
+                turn,
+                self.context,
+                self.family,
+                self.settings,
+                prompt,
+                ids=ids,
+                begun=tokens,
+                on_prefill=on_prefill,
+            )
         finally:
             if begun is None:
-                turn.reasoning, turn.answer = cut.reasoning + turn.reasoning, cut.content + turn.answer
+                turn.reasoning, turn.answer = (
+                    cut.reasoning + turn.reasoning,
+                    cut.content + turn.answer,
+                )
             self._keep(turn, history, thinking)
             self.begun = self.begun if begun else None
 
     def answer_now(self) -> None:
-        """Closes the thought of the answer that is being streamed, which goes on with the answer. From any thread."""
+        """Closes the thought of the answer that is being streamed, which goes on with the answer.
+        From any thread.
+        """
         if self.turn and self.turn.steering:
             self.turn.steering.close()
 
     def take_back(self) -> Message | None:
-        """Forgets the last question and all that came of it, and returns it; None when there is none."""
-        asked = next((i for i in range(len(self.history) - 1, -1, -1) if self.history[i].role == "user"), None)
+        """Forgets the last question and all that came of it, and returns it; None when there is
+        none.
+        """
+        asked = next(
+            (i for i in range(len(self.history) - 1, -1, -1) if self.history[i].role == "user"),
+            None,
+        )
         if asked is None:
             return None
         question = self.history[asked]
@@ -159,22 +219,39 @@ class Session:
     def _valid(self, begun: Begun | None, prompt: Sequence[Segment]) -> Begun | None:
         """``begun`` where this model reads it as the text of the last answer."""
         model = self.context.model
-        if begun is None or not begun.ids or not all(0 <= token < model.n_vocab and not model.ends(token) for token in begun.ids):
+        if (
+            begun is None
+            or not begun.ids
+            or not all(0 <= token < model.n_vocab and not model.ends(token) for token in begun.ids)
+        ):
             return None
-        read, cut = read_again(begun.ids, self.family, self.settings, prompt, model), self.history[-1]
-        same = (read.reasoning, read.answer, tuple(read.calls)) == (cut.reasoning, cut.content, cut.calls)
+        read, cut = (
+            read_again(begun.ids, self.family, self.settings, prompt, model),
+            self.history[-1],
+        )
+        same = (read.reasoning, read.answer, tuple(read.calls)) == (
+            cut.reasoning,
+            cut.content,
+            cut.calls,
+        )
         return begun if same else None
 
-    def _render(self, messages: Sequence[Message], thinking: Thinking | None = None) -> list[Segment]:
+    def _render(
+        self, messages: Sequence[Message], thinking: Thinking | None = None
+    ) -> list[Segment]:
         system = [Message("system", self.system)] if self.system else []
-        return self.family.render([*system, *_told(messages)], thinking or self.thinking, self.tools)
+        return self.family.render(
+            [*system, *_told(messages)], thinking or self.thinking, self.tools
+        )
 
     def _fitting(
         self, last: list[Message], needed: int, begun: Begun | None = None, until: int | None = None
     ) -> tuple[list[Segment], list[int], int]:
-        """The prompt of ``last`` after what fits of the history ``until`` there, its ids, and how many turns more had to go.
+        """The prompt of ``last`` after what fits of the history ``until`` there, its ids, and how
+        many turns more had to go.
 
-        ``needed`` tokens stay free behind the prompt and ``begun``; 1 is enough where an answer is gone on with and nothing can go.
+        ``needed`` tokens stay free behind the prompt and ``begun``; 1 is enough where an answer is
+        gone on with and nothing can go.
         """
         n_ctx, first, dropped = self.context.n_ctx, self.first, 0
         earlier = self.history[:until]
@@ -190,15 +267,24 @@ class Session:
                     needed = 1
                     continue
                 raise overflow(self.context, self.settings, taken, needed)
-            following = next((i for i in range(first + 1, len(earlier)) if earlier[i].role == "user"), len(earlier))
+            following = next(
+                (i for i in range(first + 1, len(earlier)) if earlier[i].role == "user"),
+                len(earlier),
+            )
             first, dropped = following, dropped + 1
 
 
 def _told(messages: Sequence[Message]) -> list[Message]:
-    """``messages`` without turns of which nothing but a thought came: an empty answer would teach the model to give some."""
+    """``messages`` without turns of which nothing but a thought came: an empty answer would teach
+    the model to give some.
+    """
     told: list[Message] = []
     for message in messages:
-        if message.role == "assistant" and message.reasoning and not (message.prefix or message.content or message.calls):
+        if (
+            message.role == "assistant"
+            and message.reasoning
+            and not (message.prefix or message.content or message.calls)
+        ):
             while told and told[-1].role == "user":
                 told.pop()
         else:

@@ -30,11 +30,12 @@ def spelled(value: object) -> str:
 
 @dataclass(frozen=True)
 class Settings:
-    """How an answer is sampled. ``temperature`` 0 means the likeliest token, ``max_tokens`` counts reasoning and answer.
+    """How an answer is sampled. ``temperature`` 0 means the likeliest token, ``max_tokens`` counts
+    reasoning and answer.
 
-    ``think_budget`` is tokens of reasoning at most, ``stop`` are texts that end the answer, ``logit_bias`` entries as
-    ``TOKEN=VALUE`` (:mod:`.biases`). What the others do: :class:`dslocal.engine.nucleus.Nucleus` and
-    :class:`dslocal.engine.penalties.Penalties`.
+    ``think_budget`` is tokens of reasoning at most, ``stop`` are texts that end the answer,
+    ``logit_bias`` entries as ``TOKEN=VALUE`` (:mod:`.biases`). What the others do:
+    :class:`dslocal.engine.nucleus.Nucleus` and :class:`dslocal.engine.penalties.Penalties`.
     """
 
     temperature: Setting[float]
@@ -50,12 +51,15 @@ class Settings:
     think_budget: Setting[int | None] = Setting(None, OFF)
 
     def with_value(self, name: str, value: Any, source: str) -> Settings:
-        """A copy with one value replaced. Raises UsageError when the value is not allowed, naming ``source``.
+        """A copy with one value replaced. Raises UsageError when the value is not allowed, naming
+        ``source``.
 
         A list may be given as one, as a JSON list, or as its only entry.
         """
         if name not in SETTINGS:
-            raise UsageError(f"{source}: unknown setting {name!r}", hint=f"known: {', '.join(sorted(SETTINGS))}")
+            raise UsageError(
+                f"{source}: unknown setting {name!r}", hint=f"known: {', '.join(sorted(SETTINGS))}"
+            )
         checked = _list(name, value, source) if name in _LISTS else _number(name, value, source)
         changed: dict[str, Any] = {name: Setting(checked, source)}
         return replace(self, **changed)
@@ -67,8 +71,16 @@ class Settings:
 
     def extras(self) -> dict[str, Any]:
         """Values by name of what is off unless somebody sets it, where it is on."""
-        usual = {field.name: field.default.value for field in fields(self) if isinstance(field.default, Setting)}
-        return {name: getattr(self, name).value for name, off in usual.items() if getattr(self, name).value != off}
+        usual = {
+            field.name: field.default.value
+            for field in fields(self)
+            if isinstance(field.default, Setting)
+        }
+        return {
+            name: getattr(self, name).value
+            for name, off in usual.items()
+            if getattr(self, name).value != off
+        }
 
 
 SETTINGS = tuple(field.name for field in fields(Settings))
@@ -102,7 +114,11 @@ _RULES: dict[str, tuple[type[int] | type[float], Callable[[Any], bool], str]] = 
 }
 _LISTS: dict[str, tuple[int, Callable[[str], bool], str]] = {
     "logit_bias": (MOST_BIASES, _is_bias, BIAS_HINT),
-    "stop": (MOST_STOPS, lambda text: 0 < len(text) <= LONGEST_STOP, f"stop is a text of 1 to {LONGEST_STOP} characters"),
+    "stop": (
+        MOST_STOPS,
+        lambda text: 0 < len(text) <= LONGEST_STOP,
+        f"stop is a text of 1 to {LONGEST_STOP} characters",
+    ),
 }
 
 
@@ -111,7 +127,9 @@ def _number(name: str, value: Any, source: str) -> int | float:
     try:
         number = kind(str(value))  # as if typed: no True that is 1, no 1.5 that is 1
     except ValueError:
-        raise UsageError(f"{source}: {value!r:.40} is no {'whole ' if kind is int else ''}number", hint=needed) from None
+        raise UsageError(
+            f"{source}: {value!r:.40} is no {'whole ' if kind is int else ''}number", hint=needed
+        ) from None
     if not allowed(number):
         raise UsageError(f"{source}: {value!s:.40} is out of range", hint=needed)
     return number
@@ -121,7 +139,9 @@ def _list(name: str, value: Any, source: str) -> tuple[str, ...]:
     most, allowed, needed = _LISTS[name]
     entries = _entries(value)
     if len(entries) > most:
-        raise UsageError(f"{source}: {len(entries):,} entries are too many", hint=f"{name} takes {most:,}")
+        raise UsageError(
+            f"{source}: {len(entries):,} entries are too many", hint=f"{name} takes {most:,}"
+        )
     for entry in entries:
         if not isinstance(entry, str) or not allowed(entry):
             raise UsageError(f"{source}: {entry!r:.40} is not allowed", hint=needed)

@@ -1,8 +1,10 @@
-"""What may come next in one answer: the thought free, closed when it is told to or its budget is spent, then the answer's grammar.
+"""What may come next in one answer: the thought free, closed when it is told to or its budget is
+spent, then the answer's grammar.
 
-A constraint for the sampler, so that everything happens in one pass over one KV cache. A thought is closed by leaving the sampler
-no choice: the family's closing tag with its makers' line breaks around it, token by token, counted like any other. It follows the
-drawn tokens itself and needs nobody to tell it where the answer is, so drafted positions may be drawn ahead.
+A constraint for the sampler, so that everything happens in one pass over one KV cache. A thought is
+closed by leaving the sampler no choice: the family's closing tag with its makers' line breaks
+around it, token by token, counted like any other. It follows the drawn tokens itself and needs
+nobody to tell it where the answer is, so drafted positions may be drawn ahead.
 """
 
 from __future__ import annotations
@@ -22,7 +24,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Tags:
-    """Ids of a thought's tags, and of the text that its makers put ``before`` and ``after`` the closing one."""
+    """Ids of a thought's tags, and of the text that its makers put ``before`` and ``after`` the
+    closing one.
+    """
 
     opening: int
     closing: int
@@ -38,16 +42,22 @@ def tags_of(family: Family, vocabulary: Vocabulary) -> Tags | None:
     ids = [vocabulary.special(tag.token) for tag in (opening, closing)]
     if ids[0] is None or ids[1] is None:
         return None
-    segments = list(getattr(family.format, "closed", ()))  # what stands between a thought and its answer
+    segments = list(
+        getattr(family.format, "closed", ())
+    )  # what stands between a thought and its answer
     at = segments.index(closing) if closing in segments else len(segments)
-    before, after = (encode([s for s in part if isinstance(s, Text)], vocabulary) for part in (segments[:at], segments[at + 1 :]))
+    before, after = (
+        encode([s for s in part if isinstance(s, Text)], vocabulary)
+        for part in (segments[:at], segments[at + 1 :])
+    )
     return Tags(ids[0], ids[1], tuple(before), tuple(after))
 
 
 @dataclass
 class Steering:
-    """``thinking`` says that a thought is open, ``undecided`` that the answer may yet begin with one. ``budget`` is tokens of thought
-    at most; ``grammar`` holds the answer. ``ends`` are the tokens that end an answer. ``closed`` says whether a thought was closed here.
+    """``thinking`` says that a thought is open, ``undecided`` that the answer may yet begin with
+    one. ``budget`` is tokens of thought at most; ``grammar`` holds the answer. ``ends`` are the
+    tokens that end an answer. ``closed`` says whether a thought was closed here.
     """
 
     tags: Tags | None
@@ -62,22 +72,32 @@ class Steering:
     _forced: deque[int] = field(default_factory=deque)
 
     def close(self) -> None:
-        """Closes the thought as soon as the next token is drawn, or the one that is yet to come. From any thread."""
+        """Closes the thought as soon as the next token is drawn, or the one that is yet to come.
+        From any thread.
+        """
         self._told = True
 
     @property
     def needed(self) -> bool:
-        """Whether there is anything to steer; while there is not, the sampler does without, and :meth:`follow` keeps up."""
-        return self.grammar is not None or (self.tags is not None and (self._told or self.budget is not None))
+        """Whether there is anything to steer; while there is not, the sampler does without, and
+        :meth:`follow` keeps up.
+        """
+        return self.grammar is not None or (
+            self.tags is not None and (self._told or self.budget is not None)
+        )
 
     def follow(self, parser: ReasoningParser) -> None:
         """Takes from ``parser``, which has read all that was drawn, where the answer is."""
-        self.thinking, self.undecided = bool(self.tags and parser.thinking), bool(self.tags and parser.unsure)
+        self.thinking, self.undecided = (
+            bool(self.tags and parser.thinking),
+            bool(self.tags and parser.unsure),
+        )
 
     def mask(self, logits: Any) -> None:
         """Sets what may not come next to -inf, in place: float32 ``[n_vocab]``.
 
-        Where a grammar waits, an end in the midst of the thought is one of the thought: the closing tag gets its share.
+        Where a grammar waits, an end in the midst of the thought is one of the thought: the closing
+        tag gets its share.
         """
         import numpy as np
 
@@ -86,7 +106,9 @@ class Steering:
             logits[self._next()] = 0
         elif self.thinking and self.grammar and self.tags:
             ends = list(self.ends)
-            logits[self.tags.closing] = np.logaddexp.reduce([logits[self.tags.closing], *logits[ends]])
+            logits[self.tags.closing] = np.logaddexp.reduce(
+                [logits[self.tags.closing], *logits[ends]]
+            )
             logits[ends] = -np.inf
         elif self.grammar and not self.thinking:
             opening = logits[self.tags.opening] if self.tags and self.undecided else None
@@ -95,7 +117,9 @@ class Steering:
                 logits[self.tags.opening] = opening
 
     def allowed(self, ids: Any) -> Any:
-        """Which of ``ids`` may come next; none of them where the whole vocabulary has to be asked."""
+        """Which of ``ids`` may come next; none of them where the whole vocabulary has to be
+        asked.
+        """
         import numpy as np
 
         if self._next() is not None:
@@ -104,7 +128,11 @@ class Steering:
             return np.full(len(ids), not np.isin(ids, list(self.ends)).any())
         if self.grammar is None or self.thinking:
             return np.ones(len(ids), np.bool_)
-        opening = (ids == self.tags.opening) if self.tags and self.undecided else np.zeros(len(ids), np.bool_)
+        opening = (
+            (ids == self.tags.opening)
+            if self.tags and self.undecided
+            else np.zeros(len(ids), np.bool_)
+        )
         return self.grammar.allowed(ids) | opening
 
     def accept(self, token: int) -> None:
@@ -136,9 +164,16 @@ class Steering:
 
 
 def steering_for(
-    family: Family, parser: ReasoningParser, vocabulary: Vocabulary, budget: int | None, grammar: Grammar | None, stops: Collection[int]
+    family: Family,
+    parser: ReasoningParser,
+    vocabulary: Vocabulary,
+    budget: int | None,
+    grammar: Grammar | None,
+    stops: Collection[int],
 ) -> Steering:
-    """The steering of the answer that ``parser`` is about to read. ``stops`` are the family's own tokens that end one."""
+    """The steering of the answer that ``parser`` is about to read. ``stops`` are the family's own
+    tokens that end one.
+    """
     ends = {*stops, *(grammar.ends if grammar else ())}
     steering = Steering(tags_of(family, vocabulary), False, False, budget, grammar, sorted(ends))
     steering.follow(parser)

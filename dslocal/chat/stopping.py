@@ -1,7 +1,9 @@
-"""Ending an answer at a text: what stands before it is the answer, and nothing of it is ever passed on.
+"""Ending an answer at a text: what stands before it is the answer, and nothing of it is ever passed
+on.
 
-Only the answer is searched, not the thought and not calls. What comes in stretches is treated as if it came character by character,
-so that the result does not depend on how tokens cut it: the answer ends at the stop text that is complete first.
+Only the answer is searched, not the thought and not calls. What comes in stretches is treated as if
+it came character by character, so that the result does not depend on how tokens cut it: the answer
+ends at the stop text that is complete first.
 """
 
 from __future__ import annotations
@@ -14,8 +16,8 @@ from .reasoning import Answer, Part
 class StopTexts:
     """Holds back the end of an answer while it may be the beginning of a stop text.
 
-    ``verbatim`` is text that goes on, where white space before a stop text belongs to the answer; elsewhere it does not.
-    Without stop texts everything passes as it comes.
+    ``verbatim`` is text that goes on, where white space before a stop text belongs to the answer;
+    elsewhere it does not. Without stop texts everything passes as it comes.
     """
 
     def __init__(self, texts: Sequence[str], *, verbatim: bool = False) -> None:
@@ -35,7 +37,9 @@ class StopTexts:
             yield from self._answer(self._held + part.text)
 
     def ended_in(self, waiting: str) -> bool:
-        """Whether a stop text is reached, counting ``waiting``: white space at the answer's end that has not been passed on."""
+        """Whether a stop text is reached, counting ``waiting``: white space at the answer's end
+        that has not been passed on.
+        """
         if not self.reached and waiting and self._texts:
             self.reached = self._found(self._held + waiting) is not None
         return self.reached
@@ -59,7 +63,9 @@ class StopTexts:
             yield Answer(shown)
 
     def _found(self, text: str) -> int | None:
-        """Where the stop text begins that is complete first, the longest of those that end there."""
+        """Where the stop text begins that is complete first, the longest of those that end
+        there.
+        """
         ends = [(at + len(stop), at) for stop in self._texts if (at := text.find(stop)) >= 0]
         return min(ends)[1] if ends else None
 

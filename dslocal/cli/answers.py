@@ -1,4 +1,6 @@
-"""What ``ask`` and ``fim`` do with streams: text in from stdin, the answer out to stdout as it comes, all else to stderr."""
+"""What ``ask`` and ``fim`` do with streams: text in from stdin, the answer out to stdout as it
+comes, all else to stderr.
+"""
 
 from __future__ import annotations
 
@@ -34,14 +36,19 @@ PATIENCE_S = 2.0
 
 
 def stdin_text(*, asked: bool = False) -> str | None:
-    """What is piped in, as it is; None on a terminal, or when there is no stdin at all. ``asked``: there is a question without it."""
+    """What is piped in, as it is; None on a terminal, or when there is no stdin at all. ``asked``:
+    there is a question without it.
+    """
     if sys.stdin is None or sys.stdin.closed or sys.stdin.isatty():
         return None
     if asked and sys.stderr.isatty():
         _say_when_it_waits()
     data = sys.stdin.buffer.read(chat.MAX_FILE + 1)
     if len(data) > chat.MAX_FILE:
-        raise UsageError(f"stdin: more than {chat.MAX_FILE:,} bytes", hint="no context holds so much: send what matters")
+        raise UsageError(
+            f"stdin: more than {chat.MAX_FILE:,} bytes",
+            hint="no context holds so much: send what matters",
+        )
     return chat.decode(data, "stdin")
 
 
@@ -49,13 +56,20 @@ def _say_when_it_waits() -> None:
     """A pipe that nobody writes to or closes looks as if dslocal hung."""
     with suppress(OSError, ValueError):
         if not select.select([sys.stdin], [], [], PATIENCE_S)[0]:
-            print("dslocal: waiting for stdin, which goes with the question (</dev/null leaves it out)", file=sys.stderr, flush=True)
+            print(
+                "dslocal: waiting for stdin, which goes with the question (</dev/null leaves it out)",
+                file=sys.stderr,
+                flush=True,
+            )
 
 
-def pass_on(events: Iterable[chat.Event], *, to_stdout: bool, show_reasoning: bool, sure: Callable[[], bool]) -> None:
+def pass_on(
+    events: Iterable[chat.Event], *, to_stdout: bool, show_reasoning: bool, sure: Callable[[], bool]
+) -> None:
     """Writes the answer to stdout and, dim on a terminal, reasoning to stderr.
 
-    ``sure`` says whether what comes as answer is one for certain. Until then it is held back: a pipe takes nothing back.
+    ``sure`` says whether what comes as answer is one for certain. Until then it is held back: a
+    pipe takes nothing back.
     """
     dim, plain = ("\x1b[2m", "\x1b[0m") if sys.stderr.isatty() and not no_colour() else ("", "")
     reasoning_open = answered = False
@@ -110,9 +124,15 @@ def prefill_progress() -> Callable[[int, int], None] | None:
 
 
 def as_json(turn: chat.Turn, context: HasModel) -> dict[str, Any]:
-    """What ``--json`` says of one answer of ``context``'s model, which is looked at only where tokens have to be spelled."""
+    """What ``--json`` says of one answer of ``context``'s model, which is looked at only where
+    tokens have to be spelled.
+    """
     timings = turn.timings
-    logprobs = {} if turn.top_logprobs is None else {"logprobs": [_logprobs_json(entry, context.model) for entry in turn.logprobs]}
+    logprobs = (
+        {}
+        if turn.top_logprobs is None
+        else {"logprobs": [_logprobs_json(entry, context.model) for entry in turn.logprobs]}
+    )
     return {
         "answer": turn.answer,
         "reasoning": turn.reasoning,
@@ -145,18 +165,32 @@ def _logprobs_json(entry: TokenLogprobs, model: Model) -> dict[str, Any]:
         text = piece.decode("utf-8", "replace") if piece else model.header.tokens()[id]
         return {"token": text, "id": id, "bytes": list(piece), "logprob": round(logprob, 6)}
 
-    return {**named(entry.id, entry.logprob), "top_logprobs": [named(*alternative) for alternative in entry.top]}
+    return {
+        **named(entry.id, entry.logprob),
+        "top_logprobs": [named(*alternative) for alternative in entry.top],
+    }
 
 
-def with_model(fields: dict[str, Any], header: GgufHeader, family: chat.Family, load_s: float) -> dict[str, Any]:
+def with_model(
+    fields: dict[str, Any], header: GgufHeader, family: chat.Family, load_s: float
+) -> dict[str, Any]:
     """``fields`` of :func:`as_json` with what they are of."""
     timings = {"load_s": round(load_s, 6), **fields["timings"]}
-    return {**fields, "model": header.text("general.name"), "family": family.name, "timings": timings}
+    return {
+        **fields,
+        "model": header.text("general.name"),
+        "family": family.name,
+        "timings": timings,
+    }
 
 
 def statistics(turn: chat.Turn) -> str:
     """One line for people."""
-    drafts = f", {turn.accepted_tokens:,} of {turn.drafted_tokens:,} drafts right" if turn.drafted_tokens else ""
+    drafts = (
+        f", {turn.accepted_tokens:,} of {turn.drafted_tokens:,} drafts right"
+        if turn.drafted_tokens
+        else ""
+    )
     return (
         f"{turn.prompt_tokens:,} + {turn.completion_tokens:,} tokens ({turn.reasoning_tokens:,} of reasoning), "
         f"{turn.tokens_per_s:,.0f} tokens/s{drafts}, seed {turn.seed}"
@@ -168,7 +202,10 @@ def leave_if_cut(turns: Sequence[chat.Turn]) -> None:
     for turn in turns:
         if turn.loop:
             loop = one_line(str(turn.loop), 100) + ("" if turn.cut else "; its thought was closed")
-            print(f"dslocal: the model repeats itself: {loop} (a higher temperature helps)", file=sys.stderr)
+            print(
+                f"dslocal: the model repeats itself: {loop} (a higher temperature helps)",
+                file=sys.stderr,
+            )
     cut = [turn for turn in turns if turn.cut]
     if cut and cut[0].loop:
         raise typer.Exit(CUT)

@@ -1,4 +1,6 @@
-"""``dslocal ask``: one question, one answer, made for shell scripts. Stdout has the answer only; all else goes to stderr."""
+"""``dslocal ask``: one question, one answer, made for shell scripts. Stdout has the answer only;
+all else goes to stderr.
+"""
 
 from __future__ import annotations
 
@@ -54,11 +56,20 @@ BETWEEN = "---"  # the line between two answers of -n
 
 def ask(
     prompt: Annotated[
-        str | None, typer.Argument(help="The question. With something on stdin as well, that comes before it.", show_default=False)
+        str | None,
+        typer.Argument(
+            help="The question. With something on stdin as well, that comes before it.",
+            show_default=False,
+        ),
     ] = None,
     model: ModelFlag = None,
-    system: Annotated[str, typer.Option("-s", "--system", help="Instructions that go before the question.")] = "",
-    file: Annotated[list[Path] | None, typer.Option("-f", "--file", help="Attach a text file. Repeatable.", show_default=False)] = None,
+    system: Annotated[
+        str, typer.Option("-s", "--system", help="Instructions that go before the question.")
+    ] = "",
+    file: Annotated[
+        list[Path] | None,
+        typer.Option("-f", "--file", help="Attach a text file. Repeatable.", show_default=False),
+    ] = None,
     template: Annotated[
         str | None,
         typer.Option(
@@ -72,26 +83,55 @@ def ask(
     ] = None,
     param: Annotated[
         list[str] | None,
-        typer.Option("-p", "--param", metavar="NAME=VALUE", help="A variable of the template. Repeatable.", show_default=False),
+        typer.Option(
+            "-p",
+            "--param",
+            metavar="NAME=VALUE",
+            help="A variable of the template. Repeatable.",
+            show_default=False,
+        ),
     ] = None,
     search_results: Annotated[
-        Path | None, typer.Option("--search-results", help="Answer from web pages: a JSON list of title, url, date and content.")
+        Path | None,
+        typer.Option(
+            "--search-results",
+            help="Answer from web pages: a JSON list of title, url, date and content.",
+        ),
     ] = None,
     think: Think = None,
     think_budget: ThinkBudget = None,
     schema: Annotated[
-        Path | None, typer.Option("--schema", help="Answer with JSON as this JSON Schema says. Reasoning stays free.", show_default=False)
+        Path | None,
+        typer.Option(
+            "--schema",
+            help="Answer with JSON as this JSON Schema says. Reasoning stays free.",
+            show_default=False,
+        ),
     ] = None,
     grammar: Annotated[
-        Path | None, typer.Option("--grammar", help="Answer in this GBNF grammar. Reasoning stays free.", show_default=False)
+        Path | None,
+        typer.Option(
+            "--grammar",
+            help="Answer in this GBNF grammar. Reasoning stays free.",
+            show_default=False,
+        ),
     ] = None,
     math: MathFlag = None,
-    final: Annotated[bool, typer.Option("--final", help="Ask for a boxed final answer and print that alone.")] = False,
+    final: Annotated[
+        bool, typer.Option("--final", help="Ask for a boxed final answer and print that alone.")
+    ] = False,
     samples: Annotated[
-        int | None, typer.Option("-n", "--samples", help="Draw N answers; the k-th has the seed + k.", show_default=False)
+        int | None,
+        typer.Option(
+            "-n", "--samples", help="Draw N answers; the k-th has the seed + k.", show_default=False
+        ),
     ] = None,
     vote: Annotated[
-        bool, typer.Option("--vote", help=f"Print the final answer that most of the samples give. [{VOTERS} of them without -n]")
+        bool,
+        typer.Option(
+            "--vote",
+            help=f"Print the final answer that most of the samples give. [{VOTERS} of them without -n]",
+        ),
     ] = False,
     as_json: AsJson = False,
     seed: Seed = None,
@@ -112,11 +152,19 @@ def ask(
     cpu_moe: CpuMoe = None,
     mtp: Mtp = "auto",
     show_thinking: Annotated[
-        bool | None, typer.Option("--show-thinking/--hide-thinking", help="Reasoning on stderr. [when it is a terminal]")
+        bool | None,
+        typer.Option(
+            "--show-thinking/--hide-thinking", help="Reasoning on stderr. [when it is a terminal]"
+        ),
     ] = None,
     family: FamilyFlag = None,
-    cold: Annotated[bool, typer.Option("--cold", help="Load the model here, though a running dslocal serve has it.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be sent, and generate nothing.")] = False,
+    cold: Annotated[
+        bool,
+        typer.Option("--cold", help="Load the model here, though a running dslocal serve has it."),
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what would be sent, and generate nothing.")
+    ] = False,
 ) -> None:
     """Answer one question. Stdout has the answer only."""
     from .. import chat
@@ -140,12 +188,16 @@ def ask(
         "think_budget": think_budget,
     }
     top = top_logprobs(logprobs, as_json=as_json)
-    runtime.check(flags, seed, family, chosen, kv=kv, n_gpu_layers=n_gpu_layers, cpu_moe=cpu_moe, mtp=mtp)
+    runtime.check(
+        flags, seed, family, chosen, kv=kv, n_gpu_layers=n_gpu_layers, cpu_moe=cpu_moe, mtp=mtp
+    )
     asked.require([*(file or []), search_results, schema, grammar])
     said = asked.read(prompt, system, chosen, param or [], file or [])
     wanted = model or (chosen.model if chosen else None)
     runtime.greet(wanted)
-    warmly = not (cold or dry_run or grammar or kv or n_gpu_layers is not None or cpu_moe or mtp != "auto")
+    warmly = not (
+        cold or dry_run or grammar or kv or n_gpu_layers is not None or cpu_moe or mtp != "auto"
+    )
     prepare = partial(runtime.prepare, wanted, family, remember=bool(model) and not dry_run)
     search = warm.Search()
     path, header, spoken = prepare(known=search.known if warmly else None)
@@ -154,25 +206,67 @@ def ask(
     drawn = runtime.new_seed(seed)
     thinking = runtime.thinking_for(spoken, think, chosen)
     if think_budget is not None and thinking.value in (chat.Thinking.NONE, chat.Thinking.BYPASSED):
-        raise UsageError("--think-budget: there is no reasoning to end", hint="with --think there is, where the model knows it")
+        raise UsageError(
+            "--think-budget: there is no reasoning to end",
+            hint="with --think there is, where the model knows it",
+        )
     form = chat.read_schema(schema) if schema else chat.read_grammar(grammar) if grammar else None
     if math is None and (final or vote or form):
         math = form is None  # a boxed answer is another shape than the one asked for
-    question = chat.compose(spoken, said.question, beside=said.beside, files=file or [], results=search_results, math=math)
-    messages = ([chat.Message("system", said.system)] if said.system else []) + [chat.Message("user", question.text)]
-    prompted = spoken.render(messages, thinking.value)  # or what the family refuses would show only once it is loaded
+    question = chat.compose(
+        spoken,
+        said.question,
+        beside=said.beside,
+        files=file or [],
+        results=search_results,
+        math=math,
+    )
+    messages = ([chat.Message("system", said.system)] if said.system else []) + [
+        chat.Message("user", question.text)
+    ]
+    prompted = spoken.render(
+        messages, thinking.value
+    )  # or what the family refuses would show only once it is loaded
     if dry_run:
         from . import dry_run as dry
 
-        dry.show(path, header, spoken, prompted, dry.settings(settings, path, header, ctx, pins, thinking, question, form), as_json=as_json)
+        dry.show(
+            path,
+            header,
+            spoken,
+            prompted,
+            dry.settings(settings, path, header, ctx, pins, thinking, question, form),
+            as_json=as_json,
+        )
         return
-    runtime.advise(spoken, settings, thinking.value, said.system, None if form else chat.departs(spoken, said.question, math))
+    runtime.advise(
+        spoken,
+        settings,
+        thinking.value,
+        said.system,
+        None if form else chat.departs(spoken, said.question, math),
+    )
     if form and form.unheld:
-        print(f"dslocal: {form.source}: only checked once the answer is there: {one_line('; '.join(form.unheld), 200)}", file=sys.stderr)
+        print(
+            f"dslocal: {form.source}: only checked once the answer is there: {one_line('; '.join(form.unheld), 200)}",
+            file=sys.stderr,
+        )
     visible = sys.stderr.isatty() and not vote if show_thinking is None else show_thinking
 
     def draw(context: Context | warm.Warm, load_s: float) -> None:
-        run = Draws(context, spoken, settings, said.system, thinking.value, question.text, header, load_s, visible, top, form)
+        run = Draws(
+            context,
+            spoken,
+            settings,
+            said.system,
+            thinking.value,
+            question.text,
+            header,
+            load_s,
+            visible,
+            top,
+            form,
+        )
         if count > 1 or vote:
             _several(run, drawn, count, vote=vote, as_json=as_json)
         else:
@@ -210,7 +304,10 @@ def _one(run: Draws, seed: int, *, final: bool, as_json: bool) -> None:
         if answer is not None:
             print(sanitise(answer))
         elif not turn.cut:
-            raise DslocalError("the answer has no \\boxed{} in it", hint="without --final the whole answer is printed")
+            raise DslocalError(
+                "the answer has no \\boxed{} in it",
+                hint="without --final the whole answer is printed",
+            )
     run.leave_if_wrong([turn])
 
 
@@ -221,7 +318,13 @@ def _several(run: Draws, seed: int, count: int, *, vote: bool, as_json: bool) ->
         _draw(run, seed, count, turns, vote=vote, as_json=as_json)
     except KeyboardInterrupt:
         if as_json and turns:
-            print(json.dumps(_vote_json(run, turns, [None] * len(turns), None) if vote else _samples_json(run, turns)))
+            print(
+                json.dumps(
+                    _vote_json(run, turns, [None] * len(turns), None)
+                    if vote
+                    else _samples_json(run, turns)
+                )
+            )
         raise
     if not vote:
         if as_json:
@@ -233,14 +336,19 @@ def _several(run: Draws, seed: int, count: int, *, vote: bool, as_json: bool) ->
     if as_json:
         print(json.dumps(_vote_json(run, turns, finals, result)))
     if result.answer is None:
-        print(f"dslocal: no majority among {count} answers (a larger -n may have one; -n {count} alone prints them)", file=sys.stderr)
+        print(
+            f"dslocal: no majority among {count} answers (a larger -n may have one; -n {count} alone prints them)",
+            file=sys.stderr,
+        )
         raise typer.Exit(NO_MAJORITY)
     if not as_json:
         print(sanitise(result.answer))
         print(f"{result.votes} of {result.total} agree", file=sys.stderr)
 
 
-def _draw(run: Draws, seed: int, count: int, turns: list[chat.Turn], *, vote: bool, as_json: bool) -> None:
+def _draw(
+    run: Draws, seed: int, count: int, turns: list[chat.Turn], *, vote: bool, as_json: bool
+) -> None:
     """Appends ``count`` answers to ``turns``, also the one that is interrupted."""
     from ..ui.meter import Meter
     from .answers import statistics
@@ -268,14 +376,22 @@ def _samples_json(run: Draws, turns: list[chat.Turn]) -> dict[str, Any]:
     return {**samples[0], "samples": samples}
 
 
-def _vote_json(run: Draws, turns: list[chat.Turn], finals: list[str | None], result: chat.Vote | None) -> dict[str, Any]:
-    """The fields of the first answer of the majority, all samples beside them; without a majority, or a count, there is no answer."""
+def _vote_json(
+    run: Draws, turns: list[chat.Turn], finals: list[str | None], result: chat.Vote | None
+) -> dict[str, Any]:
+    """The fields of the first answer of the majority, all samples beside them; without a majority,
+    or a count, there is no answer.
+    """
     samples = [run.as_json(turn) for turn in turns]
     if result is None or result.answer is None:
         shown = {**samples[0], "answer": None, "reasoning": None, "final": None}
     else:
         shown = {**samples[finals.index(result.answer)], "final": result.answer}
-    counted = result and {"votes": result.votes, "of": result.total, "agreement": round(result.votes / result.total, 4)}
+    counted = result and {
+        "votes": result.votes,
+        "of": result.total,
+        "agreement": round(result.votes / result.total, 4),
+    }
     return {**shown, "samples": samples, "vote": counted}
 
 
@@ -289,11 +405,27 @@ def _count(samples: int | None, *, vote: bool) -> int:
     return samples
 
 
-def _refuse_two_ways(params: bool, template: str | None, schema: Path | None, grammar: Path | None, *, final: bool, vote: bool) -> None:
+def _refuse_two_ways(
+    params: bool,
+    template: str | None,
+    schema: Path | None,
+    grammar: Path | None,
+    *,
+    final: bool,
+    vote: bool,
+) -> None:
     """Raises UsageError for options that exclude or need each other."""
     if params and not template:
-        raise UsageError("-p has no place without a template", hint="-t NAME; dslocal templates lists them")
+        raise UsageError(
+            "-p has no place without a template", hint="-t NAME; dslocal templates lists them"
+        )
     if final and vote:
-        raise UsageError("--final and --vote are two ways to print a final answer", hint="--vote alone prints the majority's")
+        raise UsageError(
+            "--final and --vote are two ways to print a final answer",
+            hint="--vote alone prints the majority's",
+        )
     if schema and (grammar or final):
-        raise UsageError(f"--schema and {'--grammar' if grammar else '--final'} are two ways to shape an answer", hint="one of them")
+        raise UsageError(
+            f"--schema and {'--grammar' if grammar else '--final'} are two ways to shape an answer",
+            hint="one of them",
+        )

@@ -25,9 +25,20 @@ class Asked:
     system: str
 
 
-def read(prompt: str | None, system: str, template: chat.Template | None, params: Sequence[str], files: Sequence[Path]) -> Asked:
-    """Reads stdin, and puts the rest together with it. What is piped in alone is the question. Raises UsageError."""
-    typed, piped = _plain(prompt or ""), _plain(stdin_text(asked=bool(prompt or template)) or "").strip("\n")
+def read(
+    prompt: str | None,
+    system: str,
+    template: chat.Template | None,
+    params: Sequence[str],
+    files: Sequence[Path],
+) -> Asked:
+    """Reads stdin, and puts the rest together with it. What is piped in alone is the question.
+    Raises UsageError.
+    """
+    typed, piped = (
+        _plain(prompt or ""),
+        _plain(stdin_text(asked=bool(prompt or template)) or "").strip("\n"),
+    )
     if template:
         question, beside, instructions = templates.filled(template, params, typed, piped)
         return Asked(question, beside, _plain(system) or instructions)
@@ -38,7 +49,9 @@ def read(prompt: str | None, system: str, template: chat.Template | None, params
 
 
 def require(files: Iterable[Path | None]) -> None:
-    """Raises NotFoundError for a file that is not there. What else may be wrong with it shows when it is read, which a pipe allows once."""
+    """Raises NotFoundError for a file that is not there. What else may be wrong with it shows when
+    it is read, which a pipe allows once.
+    """
     for file in files:
         if file is not None and not os.path.lexists(file):
             raise NotFoundError(f"{one_line(str(file))}: no such file", hint=_near(file))
@@ -49,7 +62,9 @@ def _near(file: Path) -> str:
     from difflib import get_close_matches
 
     try:
-        names = [other.name for _, other in zip(range(MOST_NAMES), file.parent.iterdir(), strict=False)]
+        names = [
+            other.name for _, other in zip(range(MOST_NAMES), file.parent.iterdir(), strict=False)
+        ]
     except OSError:
         return f"the folder {file.parent} cannot be read either"
     near = get_close_matches(file.name, names, 3)
@@ -57,7 +72,9 @@ def _near(file: Path) -> str:
 
 
 def _plain(text: str) -> str:
-    """``text`` as UTF-8 can have it, empty when it is blank: an argument in UTF-8 comes in pieces where the locale knows only ASCII."""
+    """``text`` as UTF-8 can have it, empty when it is blank: an argument in UTF-8 comes in pieces
+    where the locale knows only ASCII.
+    """
     try:
         plain = text.encode("utf-8", "surrogateescape").decode("utf-8")
     except UnicodeError:

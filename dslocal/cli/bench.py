@@ -1,4 +1,6 @@
-"""``dslocal bench``: how fast a model is on this machine, with the settings that ``ask`` and ``chat`` would run it with."""
+"""``dslocal bench``: how fast a model is on this machine, with the settings that ``ask`` and
+``chat`` would run it with.
+"""
 
 from __future__ import annotations
 
@@ -36,17 +38,43 @@ def bench(
     model: ModelArgument = None,
     as_json: AsJson = False,
     plot: Annotated[
-        Path | None, typer.Option("--plot", metavar="FILE.png", help="Draw decoding over depth into a PNG.", show_default=False)
+        Path | None,
+        typer.Option(
+            "--plot",
+            metavar="FILE.png",
+            help="Draw decoding over depth into a PNG.",
+            show_default=False,
+        ),
     ] = None,
     compare: Annotated[
-        Path | None, typer.Option("--compare", metavar="OLD.json", help="Ratios to an earlier --json.", show_default=False)
+        Path | None,
+        typer.Option(
+            "--compare", metavar="OLD.json", help="Ratios to an earlier --json.", show_default=False
+        ),
     ] = None,
-    depths: Annotated[str, typer.Option("--depths", help="Tokens in the context that decoding is measured at.")] = "0,1024,4096",
-    tokens: Annotated[int, typer.Option("--tokens", min=8, max=MOST_TOKENS, help="Tokens to decode at each depth.")] = 64,
-    repeat: Annotated[int, typer.Option("--repeat", min=1, max=MOST_REPEATS, help="Times that all is measured, loading included.")] = 3,
+    depths: Annotated[
+        str, typer.Option("--depths", help="Tokens in the context that decoding is measured at.")
+    ] = "0,1024,4096",
+    tokens: Annotated[
+        int,
+        typer.Option("--tokens", min=8, max=MOST_TOKENS, help="Tokens to decode at each depth."),
+    ] = 64,
+    repeat: Annotated[
+        int,
+        typer.Option(
+            "--repeat",
+            min=1,
+            max=MOST_REPEATS,
+            help="Times that all is measured, loading included.",
+        ),
+    ] = 3,
     mtp: Annotated[
         str | None,
-        typer.Option("--mtp", help="Draft with the MTP layer: auto, on, off or both. [both, where there is one]", show_default=False),
+        typer.Option(
+            "--mtp",
+            help="Draft with the MTP layer: auto, on, off or both. [both, where there is one]",
+            show_default=False,
+        ),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of what is drawn.")] = 0,
     ctx: Ctx = None,
@@ -57,7 +85,8 @@ def bench(
 ) -> None:
     """Measure loading, prefill, decoding, sampling and the time to the first token.
 
-    Medians, and the spread: another program's work shows there. Ctrl-C ends it and keeps what was measured.
+    Medians, and the spread: another program's work shows there. Ctrl-C ends it and keeps what was
+    measured.
     """
     from .. import launch
     from ..gguf import fingerprint
@@ -74,10 +103,15 @@ def bench(
     identity = fingerprint(path)
     old = earlier.read_earlier(compare, identity) if compare else {}
     drafting = "off" if set(ways) <= {"off"} else "on"
-    planned = launch.plan_for(path, header, runtime.pins_for(header, ctx, kv, n_gpu_layers, cpu_moe, drafting))
+    planned = launch.plan_for(
+        path, header, runtime.pins_for(header, ctx, kv, n_gpu_layers, cpu_moe, drafting)
+    )
     loading = planned.loading
     if max(wanted, default=0) and tokens + 1 >= loading.n_ctx:
-        raise UsageError(f"--tokens: {tokens:,} do not fit a context of {loading.n_ctx:,}", hint="fewer, or a larger --ctx")
+        raise UsageError(
+            f"--tokens: {tokens:,} do not fit a context of {loading.n_ctx:,}",
+            hint="fewer, or a larger --ctx",
+        )
     bench_of = _Bench(path, header, spoken, loading, wanted, tokens, ways, seed)
     interrupted = False
     try:
@@ -91,11 +125,16 @@ def bench(
     ratios = earlier.ratios(figures, old)
     if as_json:
         about = _about(path, header, identity, loading, bench_of.threads, tokens, repeat, seed)
-        compared = [{"what": what, "size": size, "mtp": way, "ratio": ratio} for (what, size, way), ratio in ratios.items()]
+        compared = [
+            {"what": what, "size": size, "mtp": way, "ratio": ratio}
+            for (what, size, way), ratio in ratios.items()
+        ]
         found = {"figures": [figure.as_json() for figure in figures], "interrupted": interrupted}
         print(json.dumps({**about, **found, **({"compared": compared} if compare else {})}))
     elif figures:
-        for line in bench_report.table(figures, _heading(path, header, loading, bench_of.threads, repeat), ratios):
+        for line in bench_report.table(
+            figures, _heading(path, header, loading, bench_of.threads, repeat), ratios
+        ):
             print(line)
     if plot is not None and (drawn := bench_report.curves(figures)):
         bench_report.save_plot(drawn, _name(path, header), plot)
@@ -125,7 +164,13 @@ class _Bench:
         from ..fit.shape import can_draft
         from ..ui.bench_report import Figure
 
-        self._path, self._family, self._loading, self._tokens, self._seed = path, family, loading, tokens, seed
+        self._path, self._family, self._loading, self._tokens, self._seed = (
+            path,
+            family,
+            loading,
+            tokens,
+            seed,
+        )
         deepest = loading.n_ctx - tokens - 1
         self._depths = list(dict.fromkeys(min(depth, deepest) for depth in depths))
         self._ways = list(ways) if can_draft(header) else [""]
@@ -143,7 +188,10 @@ class _Bench:
 
         report("loading")
         began = time.perf_counter()
-        with runtime.load(self._path, self._loading) as model, Context(model, self._loading) as context:
+        with (
+            runtime.load(self._path, self._loading) as model,
+            Context(model, self._loading) as context,
+        ):
             self._figure("load").runs.append(time.perf_counter() - began)
             self.threads = context.n_threads
             self._measure(context, report)
@@ -158,7 +206,9 @@ class _Bench:
         self._figure("sampling").runs.append(measure.sampling(context, self._seed))
         for size in self._prefills:
             report(f"prefill of {size:,} tokens")
-            self._figure("prefill", size).runs.append(measure.prefill(context, _filler(context.model, size)))
+            self._figure("prefill", size).runs.append(
+                measure.prefill(context, _filler(context.model, size))
+            )
         for depth in self._depths:
             ids = self._ids(context.model, depth)
             for way in self._ways:
@@ -166,16 +216,23 @@ class _Bench:
                 decoded = measure.decoding(context, ids, self._tokens, self._seed, mtp=_mode(way))
                 figure = self._figure("decode", depth, way)
                 figure.runs.append(decoded.rate)
-                figure.drafted, figure.accepted = figure.drafted + decoded.drafted, figure.accepted + decoded.accepted
+                figure.drafted, figure.accepted = (
+                    figure.drafted + decoded.drafted,
+                    figure.accepted + decoded.accepted,
+                )
 
     def _figure(self, what: str, size: int = 0, way: str = "") -> Figure:
         return self.figures[what, size, way]
 
     def _ids(self, model: Model, depth: int) -> list[int]:
-        """A question that follows other text, ``depth`` tokens in all, or the question's own if that is more."""
+        """A question that follows other text, ``depth`` tokens in all, or the question's own if
+        that is more.
+        """
         from .. import chat
 
-        ids = chat.encode(self._family.render([chat.Message("user", QUESTION)], self._family.thinking), model)
+        ids = chat.encode(
+            self._family.render([chat.Message("user", QUESTION)], self._family.thinking), model
+        )
         return [*ids[:1], *_filler(model, max(0, depth - len(ids))), *ids[1:]]
 
 
@@ -186,7 +243,9 @@ def _filler(model: Model, tokens: int) -> list[int]:
 
 def _depths(text: str) -> list[int]:
     parts = [part.strip() for part in text.split(",")]
-    if len(parts) > MOST_DEPTHS or not all(part.isdecimal() and part.isascii() and len(part) < 10 for part in parts):
+    if len(parts) > MOST_DEPTHS or not all(
+        part.isdecimal() and part.isascii() and len(part) < 10 for part in parts
+    ):
         raise UsageError(f"--depths: {text!r:.60} are no numbers of tokens", hint="as 0,1024,4096")
     return sorted({int(part) for part in parts})
 
@@ -198,7 +257,10 @@ def _ways(asked: str | None, header: GgufHeader) -> tuple[str, ...]:
     if asked is not None and asked.lower() not in MTP_WAYS:
         raise UsageError(f"--mtp: {asked!r:.20} is not known", hint=", ".join(MTP_WAYS))
     if asked is not None and asked.lower() != "off" and not has:
-        raise UsageError("--mtp: the model has no multi-token-prediction layer", hint="dslocal convert keeps it; other files lack it")
+        raise UsageError(
+            "--mtp: the model has no multi-token-prediction layer",
+            hint="dslocal convert keeps it; other files lack it",
+        )
     return MTP_WAYS[asked.lower() if asked else "both"] if has else ("off",)
 
 
@@ -217,7 +279,9 @@ def _add_forecasts(figures: Sequence[Figure], header: GgufHeader, planned: Plan)
     machine, rates = machines.machine_and_rates()
     loading = replace(planned.loading, mtp=False)
     for figure in plain:
-        figure.forecast = tokens_per_s(header, loading, planned.memory, machine, rates, figure.size / loading.n_ctx)
+        figure.forecast = tokens_per_s(
+            header, loading, planned.memory, machine, rates, figure.size / loading.n_ctx
+        )
 
 
 def _name(path: Path, header: GgufHeader) -> str:
@@ -226,19 +290,33 @@ def _name(path: Path, header: GgufHeader) -> str:
     return f"{header.text('general.name') or path.stem}, {main_type(header)}"
 
 
-def _heading(path: Path, header: GgufHeader, loading: Loading, threads: int, repeat: int) -> list[str]:
-    gpu = f"{loading.n_gpu_layers} layers on the GPU" if loading.n_gpu_layers else f"{threads} thread{'s' if threads != 1 else ''}"
+def _heading(
+    path: Path, header: GgufHeader, loading: Loading, threads: int, repeat: int
+) -> list[str]:
+    gpu = (
+        f"{loading.n_gpu_layers} layers on the GPU"
+        if loading.n_gpu_layers
+        else f"{threads} thread{'s' if threads != 1 else ''}"
+    )
     kv = loading.kv_type.name.lower()
     again = f"measured {repeat} times" if repeat > 1 else "measured once"
     size = header.file_size / 1e6
     return [
-        f"{_name(path, header)}, " + (f"{size / 1e3:,.1f} GB" if size >= 1000 else f"{size:,.1f} MB"),
+        f"{_name(path, header)}, "
+        + (f"{size / 1e3:,.1f} GB" if size >= 1000 else f"{size:,.1f} MB"),
         f"{loading.n_ctx:,} tokens of context, {kv} KV cache, {gpu}; {again}",
     ]
 
 
 def _about(
-    path: Path, header: GgufHeader, identity: str, loading: Loading, threads: int, tokens: int, repeat: int, seed: int
+    path: Path,
+    header: GgufHeader,
+    identity: str,
+    loading: Loading,
+    threads: int,
+    tokens: int,
+    repeat: int,
+    seed: int,
 ) -> dict[str, Any]:
     from .. import __version__
     from ..engine import measure
@@ -254,9 +332,16 @@ def _about(
             "cpu": machine.cpu,
             "cores": machine.cores,
             "ram": machine.ram,
-            "gpu": [{"name": gpu.name, "kind": gpu.kind, "total": gpu.total} for gpu in machine.gpus],
+            "gpu": [
+                {"name": gpu.name, "kind": gpu.kind, "total": gpu.total} for gpu in machine.gpus
+            ],
         },
-        "model": {"name": name, "quant": main_type(header), "bytes": header.file_size, "fingerprint": identity},
+        "model": {
+            "name": name,
+            "quant": main_type(header),
+            "bytes": header.file_size,
+            "fingerprint": identity,
+        },
         "settings": {
             "threads": threads,
             **loading.as_json(),
@@ -272,7 +357,9 @@ def _about(
 
 @contextmanager
 def _progress(name: str) -> Iterator[Callable[[str], None]]:
-    """Yields what is told what is being measured: a line on a terminal, once it takes longer than a second."""
+    """Yields what is told what is being measured: a line on a terminal, once it takes longer than a
+    second.
+    """
     from ..ui.terminal import one_line
 
     began = time.monotonic()

@@ -17,21 +17,38 @@ LAST = "last"
 
 
 class ChatCommand(TyperCommand):
-    """Lets ``--resume`` stand alone: what follows it is its value only where it looks like a conversation's id."""
+    """Lets ``--resume`` stand alone: what follows it is its value only where it looks like a
+    conversation's id.
+    """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         from ..chat.saved import PART_OF_ID
 
         following = [*args[1:], ""][: len(args)]
-        alone = [arg == "--resume" and not PART_OF_ID.fullmatch(after) for arg, after in zip(args, following, strict=True)]
-        return super().parse_args(ctx, [f"--resume={LAST}" if lone else arg for arg, lone in zip(args, alone, strict=True)])
+        alone = [
+            arg == "--resume" and not PART_OF_ID.fullmatch(after)
+            for arg, after in zip(args, following, strict=True)
+        ]
+        return super().parse_args(
+            ctx,
+            [f"--resume={LAST}" if lone else arg for arg, lone in zip(args, alone, strict=True)],
+        )
 
 
 def chat(
     model: ModelArgument = None,
-    system: Annotated[str, typer.Option("-s", "--system", help="Instructions that hold for the whole conversation.")] = "",
+    system: Annotated[
+        str,
+        typer.Option("-s", "--system", help="Instructions that hold for the whole conversation."),
+    ] = "",
     file: Annotated[
-        list[Path] | None, typer.Option("-f", "--file", help="Attach a text file to the first question. Repeatable.", show_default=False)
+        list[Path] | None,
+        typer.Option(
+            "-f",
+            "--file",
+            help="Attach a text file to the first question. Repeatable.",
+            show_default=False,
+        ),
     ] = None,
     think: Think = None,
     math: MathFlag = None,
@@ -71,8 +88,20 @@ def chat(
         conversation.read_text(path_given)  # or the error would come with the first question
     with desk.Desk(desk.Options(ctx, kv, n_gpu_layers, cpu_moe, mtp), choice) as held:
         session = conversation.Session(held.load(choice), choice.family, settings, system, thinking)
-        called = runtime.named_model(model) or (earlier.model if earlier else None) or models.last_used() or models.DEFAULT
-        loop = ChatLoop(session, choice.name, conversation.new_saved(called), files=file or [], math=math, desk=held)
+        called = (
+            runtime.named_model(model)
+            or (earlier.model if earlier else None)
+            or models.last_used()
+            or models.DEFAULT
+        )
+        loop = ChatLoop(
+            session,
+            choice.name,
+            conversation.new_saved(called),
+            files=file or [],
+            math=math,
+            desk=held,
+        )
         if earlier:
             loop.go_on_with(earlier)
             session.system = system or session.system

@@ -1,4 +1,6 @@
-"""What may be wrong with this installation, each with what mends it. Every check works when all else is broken, and changes nothing."""
+"""What may be wrong with this installation, each with what mends it. Every check works when all
+else is broken, and changes nothing.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ SIMD = ("AVX", "AVX2", "FMA", "F16C")  # what makes llama.cpp several times fast
 
 @dataclass(frozen=True)
 class Problem:
-    """``what`` is wrong and what to do about it, each in one line. ``stops``: something cannot run until it is mended."""
+    """``what`` is wrong and what to do about it, each in one line. ``stops``: something cannot run
+    until it is mended.
+    """
 
     what: str
     mend: str
@@ -43,16 +47,23 @@ def disk(paths: Mapping[str, Path]) -> Iterator[Problem]:
     for name, path in paths.items():
         if why := unwritable(path):
             stops = name == "cache" and not models.conversions()
-            yield Problem(f"the {name} folder {path} {why}", "DSLOCAL_HOME=FOLDER moves all of dslocal's folders", stops)
+            yield Problem(
+                f"the {name} folder {path} {why}",
+                "DSLOCAL_HOME=FOLDER moves all of dslocal's folders",
+                stops,
+            )
     free = free_bytes(paths["cache"])
     if free is not None and free < LITTLE_DISK:
         yield Problem(
-            f"{gib(free)} are free on the disk of {paths['cache']}", "dslocal rm frees space; DSLOCAL_HOME moves the folders elsewhere"
+            f"{gib(free)} are free on the disk of {paths['cache']}",
+            "dslocal rm frees space; DSLOCAL_HOME moves the folders elsewhere",
         )
 
 
 def unwritable(path: Path) -> str:
-    """Why nothing can be written into the folder ``path``, or where it would be; nothing when it can."""
+    """Why nothing can be written into the folder ``path``, or where it would be; nothing when it
+    can.
+    """
     there = existing(path)
     if not there.is_dir():
         return f"cannot be made: {there} is no folder"
@@ -77,7 +88,9 @@ def free_bytes(path: Path) -> int | None:
 
 
 def settings() -> Iterator[Problem]:
-    """What is wrong in config.toml and in variables: unknown names, values that are not allowed, templates that are none."""
+    """What is wrong in config.toml and in variables: unknown names, values that are not allowed,
+    templates that are none.
+    """
     file = hub.config_file()
     try:
         content = hub.read_config()
@@ -86,22 +99,38 @@ def settings() -> Iterator[Problem]:
         return
     for key in content:
         if key not in runtime.CONFIG_KEYS:
-            yield Problem(f"{file}: unknown key {key!r:.60}", _instead(key, runtime.CONFIG_KEYS, "remove it"), stops=True)
-    for source, values in (("", content), ("DSLOCAL_", {key: os.environ.get(f"DSLOCAL_{key.upper()}") for key in chat.SETTINGS})):
+            yield Problem(
+                f"{file}: unknown key {key!r:.60}",
+                _instead(key, runtime.CONFIG_KEYS, "remove it"),
+                stops=True,
+            )
+    for source, values in (
+        ("", content),
+        ("DSLOCAL_", {key: os.environ.get(f"DSLOCAL_{key.upper()}") for key in chat.SETTINGS}),
+    ):
         for key in chat.SETTINGS:
             if values.get(key) in (None, ""):
                 continue
             try:
-                chat.FAMILIES["base"].defaults.with_value(key, values[key], f"DSLOCAL_{key.upper()}" if source else str(file))
+                chat.FAMILIES["base"].defaults.with_value(
+                    key, values[key], f"DSLOCAL_{key.upper()}" if source else str(file)
+                )
             except DslocalError as e:
                 yield Problem(str(e), e.hint, stops=True)
     ctx = os.environ.get("DSLOCAL_CTX") or content.get("ctx", runtime.LEAST_CTX)
     if not str(ctx).isdecimal() or int(ctx) < runtime.LEAST_CTX:
-        yield Problem(f"the context that is set, {ctx!r:.40}, is none", f"ctx is {runtime.LEAST_CTX} or more", stops=True)
+        yield Problem(
+            f"the context that is set, {ctx!r:.40}, is none",
+            f"ctx is {runtime.LEAST_CTX} or more",
+            stops=True,
+        )
     yield from _templates(content.get(runtime.TEMPLATES, {}), str(file))
     for name in os.environ:
         if name.startswith("DSLOCAL_") and name not in runtime.VARIABLES:
-            yield Problem(f"{name}: dslocal has no such variable", _instead(name, runtime.VARIABLES, f"unset {name}"))
+            yield Problem(
+                f"{name}: dslocal has no such variable",
+                _instead(name, runtime.VARIABLES, f"unset {name}"),
+            )
 
 
 def _templates(tables: object, source: str) -> Iterator[Problem]:
@@ -122,11 +151,15 @@ def known_models() -> Iterator[Problem]:
     try:
         hub.load_registry()
     except DslocalError as e:
-        yield Problem(str(e), e.hint or f"mend or remove {hub.config_dir() / 'models.yaml'}", stops=True)
+        yield Problem(
+            str(e), e.hint or f"mend or remove {hub.config_dir() / 'models.yaml'}", stops=True
+        )
         return
     for entry in hub.kept():
         if gone := entry.missing:
-            yield Problem(f"{entry.spelled}: {gone} is gone", f"dslocal rm {entry.spelled} forgets it")
+            yield Problem(
+                f"{entry.spelled}: {gone} is gone", f"dslocal rm {entry.spelled} forgets it"
+            )
     last = hub.read_state(models.LAST).get("model")
     if isinstance(last, str) and models.last_used() is None:
         what = f"the model used last, {last}, is gone: {models.DEFAULT} answers instead"
@@ -142,11 +175,16 @@ def known_models() -> Iterator[Problem]:
 def leftovers(found: list[Leftover]) -> Iterator[Problem]:
     total = sum(one.nbytes for one in found)
     if total >= MUCH_LEFT:
-        yield Problem(f"interrupted downloads and conversions left {gib(total)}", "dslocal rm --leftovers deletes what is not in use")
+        yield Problem(
+            f"interrupted downloads and conversions left {gib(total)}",
+            "dslocal rm --leftovers deletes what is not in use",
+        )
 
 
 def engine(build: Build, machine: Machine, flags: frozenset[str]) -> Iterator[Problem]:
-    """A build that leaves a GPU or much of the CPU unused. ``flags`` are the CPU's own, in lower case."""
+    """A build that leaves a GPU or much of the CPU unused. ``flags`` are the CPU's own, in lower
+    case.
+    """
     if not build.gpu_offload and shutil.which("nvidia-smi"):
         what = "this machine seems to have an NVIDIA GPU, and llama.cpp is built without CUDA"
         yield Problem(what, f"CMAKE_ARGS=-DGGML_CUDA=on {REBUILD}")
@@ -154,7 +192,10 @@ def engine(build: Build, machine: Machine, flags: frozenset[str]) -> Iterator[Pr
         what = f"llama.cpp is built without {', '.join(lacking)}, which this CPU has: it is slow"
         yield Problem(what, f"CMAKE_ARGS=-DGGML_NATIVE=on {REBUILD}")
     if 0 < machine.available < LITTLE_RAM:
-        yield Problem(f"{gib(machine.available)} of memory are free", "end other programs, or dslocal fit says what still runs")
+        yield Problem(
+            f"{gib(machine.available)} of memory are free",
+            "end other programs, or dslocal fit says what still runs",
+        )
 
 
 def _instead(name: str, known: tuple[str, ...], otherwise: str) -> str:

@@ -1,4 +1,6 @@
-"""What a shell is offered for the word that is being typed. It runs at every press of Tab: nothing heavy is imported, nothing raised."""
+"""What a shell is offered for the word that is being typed. It runs at every press of Tab: nothing
+heavy is imported, nothing raised.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,11 @@ def templates(incomplete: str) -> list[str]:
 
     def names() -> Iterator[str]:
         tables = hub.read_config().get("templates")
-        yield from sorted(name for name in tables if name.isprintable()) if isinstance(tables, dict) else ()
+        yield from (
+            sorted(name for name in tables if name.isprintable())
+            if isinstance(tables, dict)
+            else ()
+        )
 
     return _beginning(incomplete, names)
 
@@ -86,12 +92,21 @@ def _kept() -> Iterator[str]:
 
 
 def _files(incomplete: str, ending: str) -> list[str]:
-    """Files with ``ending`` and folders that ``incomplete`` may be the beginning of, as it spells them."""
+    """Files with ``ending`` and folders that ``incomplete`` may be the beginning of, as it spells
+    them.
+    """
     folder, slash, start = incomplete.rpartition("/")
     found = []
-    with suppress(OSError, RuntimeError, ValueError), os.scandir(Path(folder + slash or ".").expanduser()) as entries:
+    with (
+        suppress(OSError, RuntimeError, ValueError),
+        os.scandir(Path(folder + slash or ".").expanduser()) as entries,
+    ):
         for _, entry in zip(range(MOST_FILES), entries, strict=False):
-            if not entry.name.startswith(start) or not entry.name.isprintable() or (entry.name.startswith(".") and not start):
+            if (
+                not entry.name.startswith(start)
+                or not entry.name.isprintable()
+                or (entry.name.startswith(".") and not start)
+            ):
                 continue
             if entry.is_dir():
                 found.append(f"{folder}{slash}{entry.name}/")

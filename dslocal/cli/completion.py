@@ -1,7 +1,8 @@
 """``dslocal completion SHELL``: the few lines that make a shell ask dslocal what may come next.
 
-All three ask in one way, that of Typer's for bash: ``COMP_WORDS`` is the line up to the cursor, ``COMP_CWORD`` the number of the word that
-is being typed, and what comes back is one candidate a line. Nothing that comes back is ever evaluated by the shell.
+All three ask in one way, that of Typer's for bash: ``COMP_WORDS`` is the line up to the cursor,
+``COMP_CWORD`` the number of the word that is being typed, and what comes back is one candidate a
+line. Nothing that comes back is ever evaluated by the shell.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ HOW = {
     "fish": "dslocal completion fish > ~/.config/fish/completions/dslocal.fish",
     "zsh": "dslocal completion zsh >> ~/.zshrc",
 }
-# bash takes nano:Q8_0 and --kv=f16 for three words each, and replaces only the last: so they are put together, and what is there is cut off
+# bash takes nano:Q8_0 and --kv=f16 for three words each, and replaces only the last: so they are
+# put together, and what is there is cut off
 BASH = r"""
 _dslocal_completion() {
     local IFS=' ' i n=0 word line head candidate
@@ -84,7 +86,10 @@ SCRIPTS = {"bash": BASH, "fish": FISH, "zsh": ZSH}
 
 def completion(
     shell: Annotated[
-        str | None, typer.Argument(help="bash, fish or zsh. [that of $SHELL]", show_default=False, autocompletion=shells)
+        str | None,
+        typer.Argument(
+            help="bash, fish or zsh. [that of $SHELL]", show_default=False, autocompletion=shells
+        ),
     ] = None,
 ) -> None:
     """Print what makes a shell complete dslocal's commands, options and names."""

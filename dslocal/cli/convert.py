@@ -23,43 +23,103 @@ DEFAULT_QUANT = "Q4_K_M"
 
 
 def convert(
-    source: Annotated[str, typer.Argument(help="A checkpoint folder, a name, OWNER/NAME on the hub, or a URL with a SHA256SUMS.")],
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="A checkpoint folder, a name, OWNER/NAME on the hub, or a URL with a SHA256SUMS."
+        ),
+    ],
     out: Annotated[
         Path | None,
         typer.Option(
-            "-o", "--out", help="The file to write, or a folder; {quant} in it is replaced. [NAME-QUANT.gguf]", show_default=False
+            "-o",
+            "--out",
+            help="The file to write, or a folder; {quant} in it is replaced. [NAME-QUANT.gguf]",
+            show_default=False,
         ),
     ] = None,
-    quant: Annotated[str | None, typer.Option("--quant", help="Q8_0, Q4_K_M, … or several with commas, from one read. [Q4_K_M]")] = None,
+    quant: Annotated[
+        str | None,
+        typer.Option(
+            "--quant", help="Q8_0, Q4_K_M, … or several with commas, from one read. [Q4_K_M]"
+        ),
+    ] = None,
     recipe: Annotated[
-        Path | None, typer.Option("--recipe", help="A YAML file of regex: type, first match wins.", show_default=False)
+        Path | None,
+        typer.Option(
+            "--recipe", help="A YAML file of regex: type, first match wins.", show_default=False
+        ),
     ] = None,
-    size: Annotated[str | None, typer.Option("--size", help="The best that fits in this, as 180GB.", show_default=False)] = None,
+    size: Annotated[
+        str | None,
+        typer.Option("--size", help="The best that fits in this, as 180GB.", show_default=False),
+    ] = None,
     imatrix: Annotated[
-        Path | None, typer.Option("--imatrix", help="llama.cpp's importance matrix, GGUF or legacy.", show_default=False)
+        Path | None,
+        typer.Option(
+            "--imatrix", help="llama.cpp's importance matrix, GGUF or legacy.", show_default=False
+        ),
     ] = None,
-    mtp: Annotated[bool, typer.Option("--mtp/--no-mtp", help="Keep the multi-token-prediction layer where there is one.")] = True,
-    mtp_only: Annotated[bool, typer.Option("--mtp-only", help="Write that layer alone, beside a GGUF that lacks it.")] = False,
-    split_experts: Annotated[bool, typer.Option("--split-experts", help="Routed experts in files of their own.")] = False,
-    split_size: Annotated[str | None, typer.Option("--split-size", help="No file larger than this, as 40GB.", show_default=False)] = None,
+    mtp: Annotated[
+        bool,
+        typer.Option(
+            "--mtp/--no-mtp", help="Keep the multi-token-prediction layer where there is one."
+        ),
+    ] = True,
+    mtp_only: Annotated[
+        bool,
+        typer.Option("--mtp-only", help="Write that layer alone, beside a GGUF that lacks it."),
+    ] = False,
+    split_experts: Annotated[
+        bool, typer.Option("--split-experts", help="Routed experts in files of their own.")
+    ] = False,
+    split_size: Annotated[
+        str | None,
+        typer.Option("--split-size", help="No file larger than this, as 40GB.", show_default=False),
+    ] = None,
     stream: Annotated[
-        bool, typer.Option("--stream", help="Fetch, convert and delete shard by shard: disk for the output and two shards is enough.")
+        bool,
+        typer.Option(
+            "--stream",
+            help="Fetch, convert and delete shard by shard: disk for the output and two shards is enough.",
+        ),
     ] = False,
     revision: Annotated[
-        str | None, typer.Option("--revision", help="Branch, tag or commit on the hub. [the model's, else main]", show_default=False)
+        str | None,
+        typer.Option(
+            "--revision",
+            help="Branch, tag or commit on the hub. [the model's, else main]",
+            show_default=False,
+        ),
     ] = None,
-    jobs: Annotated[int | None, typer.Option("--jobs", min=1, max=1024, help="Threads. [one a core]", show_default=False)] = None,
-    verify: Annotated[bool, typer.Option("--verify", help="Compare the result with the source, and load it once.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would take: bytes to fetch, disk, outputs.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace files that are already there.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, progress as JSON lines on stderr.")] = False,
+    jobs: Annotated[
+        int | None,
+        typer.Option("--jobs", min=1, max=1024, help="Threads. [one a core]", show_default=False),
+    ] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Compare the result with the source, and load it once.")
+    ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Say what it would take: bytes to fetch, disk, outputs."),
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace files that are already there.")
+    ] = False,
+    as_json: Annotated[
+        bool,
+        typer.Option("--json", help="Print one JSON object, progress as JSON lines on stderr."),
+    ] = False,
 ) -> None:
     """Convert a DeepSeek checkpoint to GGUF. Interrupted, the same command goes on where it was."""
     from .. import convert as converter
     from . import sources
 
     if verify and stream:
-        raise UsageError("--verify reads the checkpoint once more, and --stream does not keep it", hint="one of them")
+        raise UsageError(
+            "--verify reads the checkpoint once more, and --stream does not keep it",
+            hint="one of them",
+        )
     recipes = _recipes(quant, recipe, size)
     found = sources.find(source, revision, stream=stream)
     targets = _targets(out, found.name, recipes, force=force)
@@ -86,7 +146,11 @@ def convert(
         except KeyboardInterrupt:
             shown.say(f"dslocal: stopped at {share.value:.0%}; the same command goes on from there")
             raise typer.Exit(INTERRUPTED) from None
-    errors = _verified(plan, targets, reports, jobs, load=not mtp_only, as_json=as_json) if verify else []
+    errors = (
+        _verified(plan, targets, reports, jobs, load=not mtp_only, as_json=as_json)
+        if verify
+        else []
+    )
     if as_json:
         checked = {"verified": [dataclasses.asdict(error) for error in errors]} if verify else {}
         print(json.dumps({"outputs": [_fields(report) for report in reports], **checked}))
@@ -113,7 +177,9 @@ def _planned(files: Source, wishes: Wishes, shown: Display) -> Plan:
     from .. import convert as converter
 
     checkpoint = converter.open_checkpoint(files)
-    plan = converter.make_plan(checkpoint, wishes.recipes, mtp=wishes.mtp, split=wishes.split, imatrix=wishes.imatrix)
+    plan = converter.make_plan(
+        checkpoint, wishes.recipes, mtp=wishes.mtp, split=wishes.split, imatrix=wishes.imatrix
+    )
     for warning in plan.warnings:
         shown.say(f"dslocal: {warning}")
     return plan
@@ -129,7 +195,9 @@ def _print_reports(reports: list[Report], errors: list[ClassError]) -> None:
 
     for error in errors:
         verdict = "" if error.good else "  WRONG"
-        print(f"{error.recipe:<10} {error.tensor_class:<20} relative RMSE {error.measured:.5f}, expected {error.expected:.5f}{verdict}")
+        print(
+            f"{error.recipe:<10} {error.tensor_class:<20} relative RMSE {error.measured:.5f}, expected {error.expected:.5f}{verdict}"
+        )
 
 
 def _recipes(quant: str | None, file: Path | None, size: str | None) -> list[Recipe]:
@@ -142,7 +210,9 @@ def _recipes(quant: str | None, file: Path | None, size: str | None) -> list[Rec
         return [converter.load_recipe(file)]
     if size:
         return [converter.SizedRecipe(size.strip().replace("/", "_"), size_in_bytes(size))]
-    recipes: list[Recipe] = [converter.recipe_named(name.strip()) for name in (quant or DEFAULT_QUANT).split(",")]
+    recipes: list[Recipe] = [
+        converter.recipe_named(name.strip()) for name in (quant or DEFAULT_QUANT).split(",")
+    ]
     if len({recipe.name for recipe in recipes}) < len(recipes):
         raise UsageError(f"--quant {quant}: the same twice")
     return recipes
@@ -162,14 +232,26 @@ def _print_bits(plan: Plan) -> None:
         kinds[kind][placed.kind.name] += 1
     for kind, total in nbytes.most_common():
         mixture = ", ".join(f"{name} × {n}" for name, n in kinds[kind].most_common())
-        print(f"{kind:<20} {total / 1e6:12,.1f} MB  {total * 8 / weights[kind]:5.2f} bits/weight  {mixture}")
+        print(
+            f"{kind:<20} {total / 1e6:12,.1f} MB  {total * 8 / weights[kind]:5.2f} bits/weight  {mixture}"
+        )
 
 
-def _verified(plan: Plan, targets: list[Path], reports: list[Report], jobs: int | None, *, load: bool, as_json: bool) -> list[ClassError]:
+def _verified(
+    plan: Plan,
+    targets: list[Path],
+    reports: list[Report],
+    jobs: int | None,
+    *,
+    load: bool,
+    as_json: bool,
+) -> list[ClassError]:
     from .. import convert as converter
     from . import runtime
 
-    with progress.display(targets[0].name, as_json=as_json, doing="verifying", done="verified") as shown:
+    with progress.display(
+        targets[0].name, as_json=as_json, doing="verifying", done="verified"
+    ) as shown:
         errors = converter.verify(plan, targets, jobs=jobs, on_progress=shown.converted)
     for done in reports if load else []:
         runtime.load(done.path).close()
@@ -177,11 +259,18 @@ def _verified(plan: Plan, targets: list[Path], reports: list[Report], jobs: int 
 
 
 def _targets(out: Path | None, name: str, recipes: list[Recipe], *, force: bool) -> list[Path]:
-    """Where each recipe's output goes. Raises UsageError or NotFoundError before any work is done."""
-    pattern = str(out / f"{name}-{{quant}}.gguf" if out and out.is_dir() else out or f"{name}-{{quant}}.gguf")
+    """Where each recipe's output goes. Raises UsageError or NotFoundError before any work is
+    done.
+    """
+    pattern = str(
+        out / f"{name}-{{quant}}.gguf" if out and out.is_dir() else out or f"{name}-{{quant}}.gguf"
+    )
     targets = [Path(pattern.replace("{quant}", recipe.name)) for recipe in recipes]
     if len(set(targets)) < len(targets):
-        raise UsageError(f"{out}: one file for {len(recipes)} quantizations", hint="a folder, or {quant} in the name")
+        raise UsageError(
+            f"{out}: one file for {len(recipes)} quantizations",
+            hint="a folder, or {quant} in the name",
+        )
     for target in targets:
         if not target.parent.is_dir():
             raise NotFoundError(f"{target.parent}: no such folder")
@@ -205,6 +294,16 @@ class _Share:
 
 def _fields(report: Report) -> dict[str, object]:
     return {
-        **{"path": str(report.path), "files": report.files, "bytes": report.nbytes, "tensors": report.tensors, "weights": report.weights},
-        **{"quant": report.recipe, "seconds": round(report.seconds, 3), "resumed_bytes": report.resumed},
+        **{
+            "path": str(report.path),
+            "files": report.files,
+            "bytes": report.nbytes,
+            "tensors": report.tensors,
+            "weights": report.weights,
+        },
+        **{
+            "quant": report.recipe,
+            "seconds": round(report.seconds, 3),
+            "resumed_bytes": report.resumed,
+        },
     }

@@ -1,4 +1,6 @@
-"""The model that a chat talks with, and putting another in its place: the old one comes back where the new one cannot be loaded."""
+"""The model that a chat talks with, and putting another in its place: the old one comes back where
+the new one cannot be loaded.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,9 @@ class Choice:
 
 
 def choose(model: str | None, family: str | None = None) -> Choice:
-    """The model of that name, for a chat. Raises UsageError for a base model, and what :func:`.runtime.prepare` raises."""
+    """The model of that name, for a chat. Raises UsageError for a base model, and what
+    :func:`.runtime.prepare` raises.
+    """
     choice = Choice(*runtime.prepare(model, family))
     if choice.family.completes:
         raise UsageError(
@@ -64,15 +68,24 @@ class Desk:
     def __enter__(self) -> Desk:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._loaded.close()
 
     def load(self, choice: Choice) -> Context:
-        """A context of ``choice``, which stays until the next is loaded. Raises DslocalError; then nothing is loaded."""
+        """A context of ``choice``, which stays until the next is loaded. Raises DslocalError; then
+        nothing is loaded.
+        """
         self._loaded.close()
         o = self.options
         trained = choice.header.of_arch("context_length", 0)
-        ctx = o.ctx if o.ctx is None or choice is self.choice or not trained else min(o.ctx, trained)
+        ctx = (
+            o.ctx if o.ctx is None or choice is self.choice or not trained else min(o.ctx, trained)
+        )
         pins = runtime.pins_for(choice.header, ctx, o.kv, o.n_gpu_layers, o.cpu_moe, o.mtp)
         self._loaded = ExitStack()
         return self._loaded.enter_context(runtime.running(choice.path, choice.header, pins))
@@ -83,24 +96,38 @@ class Desk:
         return [*shipped, *(entry.spelled for entry in hub.kept() if not entry.missing)]
 
     def switch(self, session: chat.Session, model: str, say: Callable[[str], None]) -> str:
-        """Loads ``model`` for ``session``, history kept, and returns its name. Raises DslocalError, with the old model loaded again."""
+        """Loads ``model`` for ``session``, history kept, and returns its name. Raises DslocalError,
+        with the old model loaded again.
+        """
         old, new = self.choice, choose(model)
-        explicit = {name: s.value for name, s in session.settings.shown().items() if s.source == "/set"}
+        explicit = {
+            name: s.value for name, s in session.settings.shown().items() if s.source == "/set"
+        }
         settings = runtime.settings_for(new.family.defaults, {})
         for name, value in explicit.items():
             settings = settings.with_value(name, value, "/set")
-        thinking = session.thinking if session.thinking in new.family.ways and session.thinking is not old.family.thinking else None
+        thinking = (
+            session.thinking
+            if session.thinking in new.family.ways and session.thinking is not old.family.thinking
+            else None
+        )
         try:
             session.context = self.load(new)
         except BaseException:
             try:
                 session.context = self.load(old)
             except DslocalError as e:
-                say(f"{e}: {old.name} cannot be loaded again either, so this ends; dslocal chat --resume goes on")
+                say(
+                    f"{e}: {old.name} cannot be loaded again either, so this ends; dslocal chat --resume goes on"
+                )
                 raise EOFError from None
             raise
         self.choice = new
-        session.family, session.settings, session.thinking = new.family, settings, thinking or new.family.thinking
+        session.family, session.settings, session.thinking = (
+            new.family,
+            settings,
+            thinking or new.family.thinking,
+        )
         session.turn, session.first = None, 0
         for line in new.family.advice(settings, session.thinking, session.system):
             say(line)

@@ -1,4 +1,6 @@
-"""``dslocal doctor``: what this installation is and what is wrong with it. It opens no connection, and works when nothing else does."""
+"""``dslocal doctor``: what this installation is and what is wrong with it. It opens no connection,
+and works when nothing else does.
+"""
 
 from __future__ import annotations
 
@@ -22,12 +24,27 @@ if TYPE_CHECKING:
     from .checks import Problem
 
 PACKAGES = (
-    *("llama-cpp-python", "gguf", "numpy", "typer", "rich", "huggingface-hub", "prompt-toolkit", "markdown-it-py", "PyYAML"),
+    *(
+        "llama-cpp-python",
+        "gguf",
+        "numpy",
+        "typer",
+        "rich",
+        "huggingface-hub",
+        "prompt-toolkit",
+        "markdown-it-py",
+        "PyYAML",
+    ),
     *("platformdirs", "filelock", "charset-normalizer", "llguidance", "jsonschema"),
 )
 OPTIONAL = ("starlette", "uvicorn", "matplotlib")  # for dslocal serve and for plots
-VARIABLES = re.compile(r"(DSLOCAL|HF|OMP|GGML|LLAMA|CUDA|METAL|GOMP)_\w+|(HTTPS?|ALL|NO)_PROXY|NO_COLOR|PAGER|OLLAMA_MODELS", re.IGNORECASE)
-SECRET = re.compile(r"TOKEN|KEY|SECRET|PASS|PROXY", re.IGNORECASE)  # of such a variable it is only said that it is set
+VARIABLES = re.compile(
+    r"(DSLOCAL|HF|OMP|GGML|LLAMA|CUDA|METAL|GOMP)_\w+|(HTTPS?|ALL|NO)_PROXY|NO_COLOR|PAGER|OLLAMA_MODELS",
+    re.IGNORECASE,
+)
+SECRET = re.compile(
+    r"TOKEN|KEY|SECRET|PASS|PROXY", re.IGNORECASE
+)  # of such a variable it is only said that it is set
 OURS = "HF_HUB_DISABLE_TELEMETRY"  # which dslocal itself sets
 MOST_FILES = 100_000
 
@@ -38,7 +55,11 @@ def doctor(as_json: AsJson = False) -> None:
     fields = dict(_sections(problems))
     stopped = any(problem.stops for problem in problems)
     if as_json:
-        print(json.dumps({**fields, "problems": [asdict(problem) for problem in problems], "ok": not stopped}))
+        print(
+            json.dumps(
+                {**fields, "problems": [asdict(problem) for problem in problems], "ok": not stopped}
+            )
+        )
     else:
         from ..ui import doctor_report
 
@@ -55,18 +76,35 @@ def _sections(problems: list[Problem]) -> Iterator[tuple[str, Any]]:
     def found(check: Callable[[], Iterator[Problem]]) -> None:
         try:
             problems.extend(check())
-        except (DslocalError, OSError, ImportError) as e:  # a doctor does not die of what the patient has
-            problems.append(checks.Problem(f"{type(e).__name__}: {e}", getattr(e, "hint", ""), stops=True))
+        except (
+            DslocalError,
+            OSError,
+            ImportError,
+        ) as e:  # a doctor does not die of what the patient has
+            problems.append(
+                checks.Problem(f"{type(e).__name__}: {e}", getattr(e, "hint", ""), stops=True)
+            )
 
     python = f"{platform.python_implementation()} {platform.python_version()}"
-    yield "dslocal", {"version": __version__, "python": python, "executable": sys.executable, "packages": _packages(problems)}
+    yield (
+        "dslocal",
+        {
+            "version": __version__,
+            "python": python,
+            "executable": sys.executable,
+            "packages": _packages(problems),
+        },
+    )
     engine, machine = _engine(problems)
     yield "machine", machine
     yield "llama.cpp", engine
     folders = checks.folders()
     found(lambda: checks.disk(folders))
     yield "folders", {name: str(path) for name, path in folders.items()}
-    yield "cache", {"bytes": _nbytes(folders["cache"]), "disk_free": checks.free_bytes(folders["cache"])}
+    yield (
+        "cache",
+        {"bytes": _nbytes(folders["cache"]), "disk_free": checks.free_bytes(folders["cache"])},
+    )
     found(checks.settings)
     from .. import hub
 
@@ -94,7 +132,13 @@ def _packages(problems: list[Problem]) -> dict[str, str | None]:
             versions[name] = None
             if name in OPTIONAL:
                 continue
-            problems.append(Problem(f"the package {name} is not installed", f"pip install --upgrade {name}", stops=True))
+            problems.append(
+                Problem(
+                    f"the package {name} is not installed",
+                    f"pip install --upgrade {name}",
+                    stops=True,
+                )
+            )
     return versions
 
 
@@ -111,14 +155,29 @@ def _engine(problems: list[Problem]) -> tuple[dict[str, Any], dict[str, Any]]:
         made = e
     runner = Known(made.devices if isinstance(made, Build) else made)
     machine = probe.probe(runner)
-    fields = {"os": platform.platform(), "cpu": machine.cpu, "cores": machine.cores, "ram": machine.ram, "available": machine.available}
-    fields |= {"gpus": [asdict(gpu) for gpu in machine.gpus], "limited_by": machine.limited_by, "notes": list(machine.notes)}
+    fields = {
+        "os": platform.platform(),
+        "cpu": machine.cpu,
+        "cores": machine.cores,
+        "ram": machine.ram,
+        "available": machine.available,
+    }
+    fields |= {
+        "gpus": [asdict(gpu) for gpu in machine.gpus],
+        "limited_by": machine.limited_by,
+        "notes": list(machine.notes),
+    }
     if isinstance(made, EngineMissingError):
         problems.append(checks.Problem(str(made), made.hint, stops=True))
         return {"error": str(made)}, fields
     problems.extend(checks.engine(made, machine, _cpu_flags(runner.read("/proc/cpuinfo") or "")))
     backends = sorted({device.name.rstrip("0123456789") for device in made.devices})
-    return {"version": made.version, "library": made.library, "backends": backends, "features": list(made.features)}, fields
+    return {
+        "version": made.version,
+        "library": made.library,
+        "backends": backends,
+        "features": list(made.features),
+    }, fields
 
 
 def _cpu_flags(cpuinfo: str) -> frozenset[str]:
@@ -129,7 +188,11 @@ def _cpu_flags(cpuinfo: str) -> frozenset[str]:
 def _models() -> dict[str, Any]:
     from .. import hub, models
 
-    return {"last_used": models.last_used(), "kept": [entry.spelled for entry in hub.kept()], "converted": len(models.conversions())}
+    return {
+        "last_used": models.last_used(),
+        "kept": [entry.spelled for entry in hub.kept()],
+        "converted": len(models.conversions()),
+    }
 
 
 def _hub(found: Callable[[Callable[[], Iterator[Problem]]], None]) -> dict[str, Any]:
@@ -143,7 +206,11 @@ def _hub(found: Callable[[Callable[[], Iterator[Problem]]], None]) -> dict[str, 
         from ..hub.leftovers import leftovers
 
         left = leftovers()
-        fields.update(offline=surroundings.offline(), endpoint=surroundings.endpoint(), downloads=str(hub_cache()))
+        fields.update(
+            offline=surroundings.offline(),
+            endpoint=surroundings.endpoint(),
+            downloads=str(hub_cache()),
+        )
         fields["leftovers"] = sum(one.nbytes for one in left)
         yield from checks.leftovers(left)
 

@@ -1,4 +1,6 @@
-"""The answers of ``dslocal ask`` to one question: each drawn, and passed on as it comes or held back until it is known to be right."""
+"""The answers of ``dslocal ask`` to one question: each drawn, and passed on as it comes or held
+back until it is known to be right.
+"""
 
 from __future__ import annotations
 
@@ -43,17 +45,29 @@ class Draws:
     def session(self) -> chat.Session | WarmSession:
         more: dict[str, Any] = {"top_logprobs": self.top_logprobs, "form": self.form}
         if isinstance(self.context, Warm):
-            return self.context.session(self.family, self.settings, self.system, self.thinking, **more)
-        return chat.Session(self.context, self.family, self.settings, self.system, self.thinking, **more)
+            return self.context.session(
+                self.family, self.settings, self.system, self.thinking, **more
+            )
+        return chat.Session(
+            self.context, self.family, self.settings, self.system, self.thinking, **more
+        )
 
     def stream(self, session: chat.Session | WarmSession, seed: int, *, to_stdout: bool) -> None:
         """Asks, passing on what comes."""
         with closing(session.stream(self.text, seed, on_prefill=prefill_progress())) as events:
-            pass_on(events, to_stdout=to_stdout, show_reasoning=self.visible, sure=lambda: session.turn is not None and session.turn.sure)
+            pass_on(
+                events,
+                to_stdout=to_stdout,
+                show_reasoning=self.visible,
+                sure=lambda: session.turn is not None and session.turn.sure,
+            )
 
     def as_json(self, turn: chat.Turn) -> dict[str, Any]:
         parsed = {"parsed": self.parsed(turn)[0]} if self.held else {}
-        return {**with_model(as_json(turn, self.context), self.header, self.family, self.load_s), **parsed}
+        return {
+            **with_model(as_json(turn, self.context), self.header, self.family, self.load_s),
+            **parsed,
+        }
 
     def parsed(self, turn: chat.Turn) -> tuple[Any, SchemaError | None]:
         """The value that an answer spells, or why it is not as it must be."""
@@ -63,15 +77,23 @@ class Draws:
             return None, e
 
     def finals(self, turns: list[chat.Turn]) -> list[str | None]:
-        """What the answers say in the end; None for one that says nothing, or is not as it must be."""
-        return [self._spelled(turn) if self.form else chat.final_answer(turn.answer) for turn in turns]
+        """What the answers say in the end; None for one that says nothing, or is not as it must
+        be.
+        """
+        return [
+            self._spelled(turn) if self.form else chat.final_answer(turn.answer) for turn in turns
+        ]
 
     def _spelled(self, turn: chat.Turn) -> str | None:
         """A whole answer as all that mean the same spell it."""
         value, error = self.parsed(turn)
         if error or turn.cut:
             return None
-        return json.dumps(value, sort_keys=True, ensure_ascii=False) if self.held else turn.answer.strip()
+        return (
+            json.dumps(value, sort_keys=True, ensure_ascii=False)
+            if self.held
+            else turn.answer.strip()
+        )
 
     def majority(self, finals: list[str | None]) -> chat.Vote:
         """What most of them say: in a form as it is spelled, else by what it means."""

@@ -1,4 +1,6 @@
-"""``dslocal ask --dry-run``: the exact prompt, its ids, and every setting with where it comes from."""
+"""``dslocal ask --dry-run``: the exact prompt, its ids, and every setting with where it comes
+from.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ def settings(
     question: chat.Question,
     form: chat.Form | None,
 ) -> dict[str, chat.Setting[Any]]:
-    """Every setting by name, with where it comes from; the context is what the plan for this machine gives. Raises DoesNotFitError."""
+    """Every setting by name, with where it comes from; the context is what the plan for this
+    machine gives. Raises DoesNotFitError.
+    """
     planned = launch.plan_for(path, header, pins)
     shown: dict[str, chat.Setting[Any]] = {
         **chosen.shown(),
@@ -39,17 +43,41 @@ def settings(
 
 
 def show(
-    path: Path, header: GgufHeader, family: chat.Family, prompt: Sequence[chat.Segment], settings: Mapping[str, Any], *, as_json: bool
+    path: Path,
+    header: GgufHeader,
+    family: chat.Family,
+    prompt: Sequence[chat.Segment],
+    settings: Mapping[str, Any],
+    *,
+    as_json: bool,
 ) -> None:
-    """Prints what would be sent. ``settings`` are Setting objects, or anything with a value and a source."""
+    """Prints what would be sent. ``settings`` are Setting objects, or anything with a value and a
+    source.
+    """
     with runtime.load(path, vocab_only=True) as model:
         ids = chat.encode(prompt, model)
         if bias := settings.get("logit_bias"):
-            settings = {**settings, "logit_bias": chat.Setting(chat.biases(bias, model), bias.source)}  # by id, as it is applied
+            settings = {
+                **settings,
+                "logit_bias": chat.Setting(chat.biases(bias, model), bias.source),
+            }  # by id, as it is applied
     text, name = chat.spell(prompt), header.text("general.name")
     if as_json:
-        named = {key: {"value": setting.value, "source": setting.source} for key, setting in settings.items()}
-        print(json.dumps({"prompt": text, "ids": ids, "settings": named, "family": family.name, "model": name}))
+        named = {
+            key: {"value": setting.value, "source": setting.source}
+            for key, setting in settings.items()
+        }
+        print(
+            json.dumps(
+                {
+                    "prompt": text,
+                    "ids": ids,
+                    "settings": named,
+                    "family": family.name,
+                    "model": name,
+                }
+            )
+        )
         return
     print(sanitise(text))
     print(f"\n{len(ids)} tokens: {' '.join(map(str, ids))}")

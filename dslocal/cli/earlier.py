@@ -1,4 +1,6 @@
-"""An earlier ``dslocal bench --json``, to compare with: anybody's file, so nothing in it is believed before it is checked."""
+"""An earlier ``dslocal bench --json``, to compare with: anybody's file, so nothing in it is
+believed before it is checked.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,8 @@ HINT = "--compare takes what dslocal bench --json wrote"
 
 
 def read_earlier(path: Path, model: str) -> dict[Key, float]:
-    """The medians in the file at ``path``, by what was measured. Raises NotFoundError, DslocalError when it is damaged or not of ``model``.
+    """The medians in the file at ``path``, by what was measured. Raises NotFoundError, DslocalError
+    when it is damaged or not of ``model``.
 
     ``model`` is a fingerprint.
     """
@@ -32,10 +35,17 @@ def read_earlier(path: Path, model: str) -> dict[Key, float]:
         content = None
     about = content.get("model") if isinstance(content, dict) else None
     figures = content.get("figures") if isinstance(content, dict) else None
-    if not isinstance(about, dict) or not isinstance(figures, list) or not isinstance(about.get("fingerprint"), str):
+    if (
+        not isinstance(about, dict)
+        or not isinstance(figures, list)
+        or not isinstance(about.get("fingerprint"), str)
+    ):
         raise DslocalError(f"{path.name} is no result of dslocal bench", hint=HINT)
     if about["fingerprint"] != model:
-        raise DslocalError(f"{path.name} is of another model, {about.get('name')!r:.60} in {about.get('quant')!r:.20}", hint=HINT)
+        raise DslocalError(
+            f"{path.name} is of another model, {about.get('name')!r:.60} in {about.get('quant')!r:.20}",
+            hint=HINT,
+        )
     found = dict(_figure(entry, path) for entry in figures)
     if len(found) < len(figures):
         raise DslocalError(f"{path.name} has the same figure twice", hint=HINT)
@@ -44,12 +54,18 @@ def read_earlier(path: Path, model: str) -> dict[Key, float]:
 
 def ratios(figures: Sequence[Figure], earlier: dict[Key, float]) -> dict[Key, float]:
     """New over old, for all that both have."""
-    return {figure.key: median(figure.runs) / earlier[figure.key] for figure in figures if figure.key in earlier}
+    return {
+        figure.key: median(figure.runs) / earlier[figure.key]
+        for figure in figures
+        if figure.key in earlier
+    }
 
 
 def _figure(entry: Any, path: Path) -> tuple[Key, float]:
     match entry:
-        case {"what": str(what), "median": int(value) | float(value)} if not isinstance(value, bool) and 0 < value < 1e18:
+        case {"what": str(what), "median": int(value) | float(value)} if (
+            not isinstance(value, bool) and 0 < value < 1e18
+        ):
             size, mtp = entry.get("size", 0), entry.get("mtp", "")
             if isinstance(mtp, str) and isinstance(size, int) and not isinstance(size, bool):
                 return (what, size, mtp), float(value)

@@ -1,4 +1,6 @@
-"""``dslocal eval``: how many questions of a file a model answers right, by final answers that are compared exactly."""
+"""``dslocal eval``: how many questions of a file a model answers right, by final answers that are
+compared exactly.
+"""
 
 from __future__ import annotations
 
@@ -38,13 +40,31 @@ MAX_SAMPLES = 1024
 
 
 def evaluate(
-    file: Annotated[Path, typer.Argument(help="JSON lines, each with question and answer.", show_default=False)],
+    file: Annotated[
+        Path, typer.Argument(help="JSON lines, each with question and answer.", show_default=False)
+    ],
     model: ModelFlag = None,
-    samples: Annotated[int, typer.Option("-n", "--samples", min=1, max=MAX_SAMPLES, help="Answers to draw for each question.")] = 1,
-    seed: Annotated[int, typer.Option("--seed", help="Each answer's own seed comes from this one.")] = 0,
-    temperature: Annotated[float | None, typer.Option("--temperature", help="0 takes the likeliest token. [the model's]")] = None,
-    top_p: Annotated[float | None, typer.Option("--top-p", help="Keep the likeliest tokens up to this share. [the model's]")] = None,
-    max_tokens: Annotated[int | None, typer.Option("--max-tokens", help="Tokens of reasoning and answer at most. [the model's]")] = None,
+    samples: Annotated[
+        int,
+        typer.Option(
+            "-n", "--samples", min=1, max=MAX_SAMPLES, help="Answers to draw for each question."
+        ),
+    ] = 1,
+    seed: Annotated[
+        int, typer.Option("--seed", help="Each answer's own seed comes from this one.")
+    ] = 0,
+    temperature: Annotated[
+        float | None,
+        typer.Option("--temperature", help="0 takes the likeliest token. [the model's]"),
+    ] = None,
+    top_p: Annotated[
+        float | None,
+        typer.Option("--top-p", help="Keep the likeliest tokens up to this share. [the model's]"),
+    ] = None,
+    max_tokens: Annotated[
+        int | None,
+        typer.Option("--max-tokens", help="Tokens of reasoning and answer at most. [the model's]"),
+    ] = None,
     top_k: TopK = None,
     min_p: MinP = None,
     presence_penalty: PresencePenalty = None,
@@ -53,22 +73,38 @@ def evaluate(
     logit_bias: LogitBias = None,
     stop: Stop = None,
     think_budget: ThinkBudget = None,
-    ctx: Annotated[int | None, typer.Option("--ctx", help="Tokens of context. [the model's, up to 16384]")] = None,
+    ctx: Annotated[
+        int | None, typer.Option("--ctx", help="Tokens of context. [the model's, up to 16384]")
+    ] = None,
     mtp: Mtp = "auto",
     think: Think = None,
-    math: Annotated[bool, typer.Option("--math/--no-math", help="Ask for a boxed answer, as the makers word it.")] = True,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="The first N questions only.", show_default=False)] = None,
+    math: Annotated[
+        bool,
+        typer.Option("--math/--no-math", help="Ask for a boxed answer, as the makers word it."),
+    ] = True,
+    limit: Annotated[
+        int | None,
+        typer.Option("--limit", min=1, help="The first N questions only.", show_default=False),
+    ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="Where every answer is written. [FILE.MODEL.results.jsonl, in this folder]", show_default=False),
+        typer.Option(
+            "--out",
+            help="Where every answer is written. [FILE.MODEL.results.jsonl, in this folder]",
+            show_default=False,
+        ),
     ] = None,
-    restart: Annotated[bool, typer.Option("--restart", help="Begin anew, though there are results.")] = False,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Begin anew, though there are results.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     family: FamilyFlag = None,
 ) -> None:
-    """Measure a model on questions with known answers. Interrupted, the same command goes on where it was.
+    """Measure a model on questions with known answers. Interrupted, the same command goes on where
+    it was.
 
-    An answer is right when its final answer, boxed or said to be the answer, equals the known one: 1/2 = 0.5 = \\frac{1}{2}.
+    An answer is right when its final answer, boxed or said to be the answer, equals the known one:
+    1/2 = 0.5 = \\frac{1}{2}.
     """
     from .. import __version__
     from ..chat.grading import evaluation, results
@@ -92,7 +128,9 @@ def evaluate(
     }
     settings = runtime.settings_for(spoken.defaults, flags)
     pins = runtime.pins_for(header, ctx, mtp=mtp)
-    pins = replace(pins, n_ctx=runtime.wanted_context(header, pins))  # or what is free now would decide whether a run can be resumed
+    pins = replace(
+        pins, n_ctx=runtime.wanted_context(header, pins)
+    )  # or what is free now would decide whether a run can be resumed
     thinking = runtime.thinking_for(spoken, think).value
     name = _name(model)
     decisive = {
@@ -108,7 +146,10 @@ def evaluate(
         "ctx": pins.n_ctx or 0,
         "seed": runtime.new_seed(seed),
         "n": samples,
-        **{name: value if isinstance(value, int | float) else json.dumps(value) for name, value in settings.extras().items()},
+        **{
+            name: value if isinstance(value, int | float) else json.dumps(value)
+            for name, value in settings.extras().items()
+        },
     }
     target = out or _target(file, name)
     with results.Results(target, decisive, restart=restart) as kept:
@@ -117,12 +158,22 @@ def evaluate(
         resumed = len(problems) * samples - sum(map(len, missing.values()))
         if missing:
             way = (spoken, settings, thinking, math, seed)
-            _run((path, header, pins), way, problems, missing, kept, name=f"{name} on {file.name}", total=len(problems) * samples)
+            _run(
+                (path, header, pins),
+                way,
+                problems,
+                missing,
+                kept,
+                name=f"{name} on {file.name}",
+                total=len(problems) * samples,
+            )
         drawn = [sample for sample in kept.samples.values() if sample.problem < len(problems)]
     scores = evaluation.score(drawn, [problem.answer for problem in problems])
     if as_json:
         about = {"file": str(file), "results": str(target), "model": name, "resumed": resumed}
-        print(json.dumps({**about, **_fields(scores, len(problems), samples), "settings": decisive}))
+        print(
+            json.dumps({**about, **_fields(scores, len(problems), samples), "settings": decisive})
+        )
     else:
         _print_table(f"{name} on {file.name}", scores, len(problems), samples, settings, target)
 
@@ -160,13 +211,19 @@ def _run(
                     done, right = done + 1, right + sample.correct
                     report(done, right, sample.tokens)
     except KeyboardInterrupt:
-        print(f"dslocal: stopped at {state()[0]:,} of {total:,} answers; the same command goes on from there", file=sys.stderr)
+        print(
+            f"dslocal: stopped at {state()[0]:,} of {total:,} answers; the same command goes on from there",
+            file=sys.stderr,
+        )
         raise typer.Exit(INTERRUPTED) from None
 
 
 def _missing(kept: Results, problems: int, samples: int) -> dict[int, list[int]]:
     """The samples that are still to be drawn, by problem."""
-    wanted = {place: [number for number in range(samples) if (place, number) not in kept.samples] for place in range(problems)}
+    wanted = {
+        place: [number for number in range(samples) if (place, number) not in kept.samples]
+        for place in range(problems)
+    }
     return {place: numbers for place, numbers in wanted.items() if numbers}
 
 
@@ -201,21 +258,36 @@ def _fields(scores: evaluation.Scores, questions: int, samples: int) -> dict[str
     }
 
 
-def _print_table(title: str, scores: evaluation.Scores, questions: int, samples: int, settings: chat.Settings, target: Path) -> None:
+def _print_table(
+    title: str,
+    scores: evaluation.Scores,
+    questions: int,
+    samples: int,
+    settings: chat.Settings,
+    target: Path,
+) -> None:
     from .. import chat
     from ..ui.terminal import one_line
 
     total = questions * samples
     sampled = f"temperature {settings.temperature.value:g}, top-p {settings.top_p.value:g}"
-    sampled += "".join(f", {name} {one_line(chat.spelled(value), 60)}" for name, value in settings.extras().items())
-    print(f"{one_line(title, 100)}: {questions:,} questions, {samples:,} answer{'s' if samples > 1 else ''} each, {sampled}\n")
+    sampled += "".join(
+        f", {name} {one_line(chat.spelled(value), 60)}" for name, value in settings.extras().items()
+    )
+    print(
+        f"{one_line(title, 100)}: {questions:,} questions, {samples:,} answer{'s' if samples > 1 else ''} each, {sampled}\n"
+    )
     error = "" if scores.stderr is None else f" ± {scores.stderr:.1%} (standard error)"
     rows = [("pass@1", f"{scores.pass_at_1:.1%}{error}")]
     if samples > 1:
         rows.append((f"majority of {samples:,}", f"{scores.consensus:.1%}"))
     rows += [
         ("no final answer", f"{scores.no_answer:,} of {total:,}"),
-        ("cut", f"{scores.cut:,} of {total:,}" + (" (a larger --max-tokens or --ctx lets them go on)" if scores.cut else "")),
+        (
+            "cut",
+            f"{scores.cut:,} of {total:,}"
+            + (" (a larger --max-tokens or --ctx lets them go on)" if scores.cut else ""),
+        ),
     ]
     if scores.no_room:
         rows.append(("did not fit", f"{scores.no_room:,} of {total:,} (a larger --ctx has room)"))

@@ -1,4 +1,6 @@
-"""``dslocal fim``: the text that belongs between two others. Stdout has it alone, for editors and scripts."""
+"""``dslocal fim``: the text that belongs between two others. Stdout has it alone, for editors and
+scripts.
+"""
 
 from __future__ import annotations
 
@@ -48,8 +50,12 @@ def fim(
         ),
     ] = None,
     model: ModelFlag = None,
-    prefix: Annotated[str | None, typer.Option("--prefix", help="What stands before the gap.", show_default=False)] = None,
-    suffix: Annotated[str | None, typer.Option("--suffix", help="What stands after the gap.", show_default=False)] = None,
+    prefix: Annotated[
+        str | None, typer.Option("--prefix", help="What stands before the gap.", show_default=False)
+    ] = None,
+    suffix: Annotated[
+        str | None, typer.Option("--suffix", help="What stands after the gap.", show_default=False)
+    ] = None,
     as_json: AsJson = False,
     seed: Seed = None,
     temperature: Temperature = None,
@@ -99,7 +105,9 @@ def fim(
     with runtime.running(path, header, pins) as context:
         load_s = time.perf_counter() - began
         try:
-            with closing(chat.fill(turn, context, spoken, settings, gap, on_prefill=prefill_progress())) as pieces:
+            with closing(
+                chat.fill(turn, context, spoken, settings, gap, on_prefill=prefill_progress())
+            ) as pieces:
                 for piece in pieces:
                     if not as_json:
                         sys.stdout.write(sanitise(piece))
@@ -121,7 +129,9 @@ def _gap(place: str | None, prefix: str | None, suffix: str | None) -> chat.Gap:
             raise UsageError("which gap?", hint="dslocal fim FILE:LINE, or --prefix and --suffix")
         return chat.Gap(prefix or "", suffix or "")
     if prefix is not None or suffix is not None:
-        raise UsageError("FILE:LINE and --prefix or --suffix are two ways to say where", hint="one of them")
+        raise UsageError(
+            "FILE:LINE and --prefix or --suffix are two ways to say where", hint="one of them"
+        )
     found = re.fullmatch(r"(.*):(\d{1,9})", place, re.DOTALL)
     if not found:
         raise UsageError(f"{place!r:.80} is no FILE:LINE", hint="as area.py:3")

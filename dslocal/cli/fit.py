@@ -1,4 +1,6 @@
-"""``dslocal fit``: what runs on this machine, or on another, how, and how fast, before a byte is downloaded."""
+"""``dslocal fit``: what runs on this machine, or on another, how, and how fast, before a byte is
+downloaded.
+"""
 
 from __future__ import annotations
 
@@ -32,23 +34,61 @@ def fit(
             autocompletion=completing.models,
         ),
     ] = None,
-    ctx: Annotated[int | None, typer.Option("--ctx", help="Tokens of context. [what fits, up to 32768]", show_default=False)] = None,
-    kv: Annotated[str | None, typer.Option("--kv", help="KV cache: f16, q8_0 or q4_0. [the best that fits]", show_default=False)] = None,
-    ubatch: Annotated[int | None, typer.Option("--ubatch", help="Tokens of a micro-batch. [up to 512]", show_default=False)] = None,
-    flash_attn: Annotated[bool | None, typer.Option("--flash-attn/--no-flash-attn", help="[on]", show_default=False)] = None,
+    ctx: Annotated[
+        int | None,
+        typer.Option(
+            "--ctx", help="Tokens of context. [what fits, up to 32768]", show_default=False
+        ),
+    ] = None,
+    kv: Annotated[
+        str | None,
+        typer.Option(
+            "--kv", help="KV cache: f16, q8_0 or q4_0. [the best that fits]", show_default=False
+        ),
+    ] = None,
+    ubatch: Annotated[
+        int | None,
+        typer.Option("--ubatch", help="Tokens of a micro-batch. [up to 512]", show_default=False),
+    ] = None,
+    flash_attn: Annotated[
+        bool | None, typer.Option("--flash-attn/--no-flash-attn", help="[on]", show_default=False)
+    ] = None,
     n_gpu_layers: Annotated[
-        int | None, typer.Option("--n-gpu-layers", help="Layers on the GPU. [all that fit]", show_default=False)
+        int | None,
+        typer.Option(
+            "--n-gpu-layers", help="Layers on the GPU. [all that fit]", show_default=False
+        ),
     ] = None,
     cpu_moe: Annotated[
-        str | None, typer.Option("--cpu-moe", help="Layers whose experts stay in RAM: a number, all or auto.", show_default=False)
+        str | None,
+        typer.Option(
+            "--cpu-moe",
+            help="Layers whose experts stay in RAM: a number, all or auto.",
+            show_default=False,
+        ),
     ] = None,
     quant: Annotated[
         str | None,
-        typer.Option("--quant", help="As Q4_K_M. [the model's; in the table the best that fits]", autocompletion=completing.quants),
+        typer.Option(
+            "--quant",
+            help="As Q4_K_M. [the model's; in the table the best that fits]",
+            autocompletion=completing.quants,
+        ),
     ] = None,
-    ram: Annotated[str | None, typer.Option("--ram", help="Plan for a machine with this much; 16GB is 16 GiB.", show_default=False)] = None,
-    vram: Annotated[str | None, typer.Option("--vram", help="With this much GPU memory; 0 for none.", show_default=False)] = None,
-    os: Annotated[str | None, typer.Option("--os", help="linux, macos or windows. [this one's]", show_default=False)] = None,
+    ram: Annotated[
+        str | None,
+        typer.Option(
+            "--ram", help="Plan for a machine with this much; 16GB is 16 GiB.", show_default=False
+        ),
+    ] = None,
+    vram: Annotated[
+        str | None,
+        typer.Option("--vram", help="With this much GPU memory; 0 for none.", show_default=False),
+    ] = None,
+    os: Annotated[
+        str | None,
+        typer.Option("--os", help="linux, macos or windows. [this one's]", show_default=False),
+    ] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Show the arithmetic.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -72,33 +112,52 @@ def fit(
             fit_report.print_table(rows, machine)
         return
     kept = _kept(model, quant)
-    published = None if kept else _published(model, quant, lambda other: assess(other, machine, rates, pins), machine.cores)
+    published = (
+        None
+        if kept
+        else _published(
+            model, quant, lambda other: assess(other, machine, rates, pins), machine.cores
+        )
+    )
     wanted = kept or published or _model(model, quant)
     here = wanted.file if ram is None and vram is None and os is None else None
     if here:
         machine = launch.limited(machine, here)
     found = assess(wanted, machine, rates, pins)
     if here:
-        found = assess(wanted, machine, rates, pins, launch.checked(here, wanted.header, found.plan, machine, pins))
+        found = assess(
+            wanted,
+            machine,
+            rates,
+            pins,
+            launch.checked(here, wanted.header, found.plan, machine, pins),
+        )
     if found.plan.verdict == "ssd" and found.model.file:
         rates = machines.with_ssd_of(found.model.file, machine, rates)
         found = assess(found.model, machine, rates, pins, found.plan)
     if as_json:
         print(json.dumps(fields_of(found, machine, rates.ram)))
         return
-    others = [(name, assess(other, machine, rates, pins)) for name, other in ([] if published else _other_quants(model, found.model))]
+    others = [
+        (name, assess(other, machine, rates, pins))
+        for name, other in ([] if published else _other_quants(model, found.model))
+    ]
     fit_report.print_plan(found, machine, [*others, *alternatives(found, machine, rates, pins)])
     if explain:
         fit_report.print_arithmetic(found, rates, machine)
 
 
 def _table(machine: Machine, rates: Rates, pins: Pins, quant: str | None) -> Iterator[Assessment]:
-    """Every model in the best of its quantizations that runs without the SSD, or the smallest if none does."""
+    """Every model in the best of its quantizations that runs without the SSD, or the smallest if
+    none does.
+    """
     from .. import hub
     from ..fit.assessment import assess
 
     seen: dict[tuple[int, int], Assessment] = {}
-    for entry in sorted(hub.load_registry().values(), key=lambda entry: (entry.parameters, entry.name)):
+    for entry in sorted(
+        hub.load_registry().values(), key=lambda entry: (entry.parameters, entry.name)
+    ):
         best: Assessment | None = None
         for name in [quant] if quant else entry.quants:
             candidate = _entry(entry, name)
@@ -116,7 +175,11 @@ def _at_most(pins: Pins, model: Model) -> Pins:
     """``pins`` without more context than ``model`` has."""
     from dataclasses import replace
 
-    return replace(pins, n_ctx=min(pins.n_ctx, model.header.of_arch("context_length", pins.n_ctx))) if pins.n_ctx else pins
+    return (
+        replace(pins, n_ctx=min(pins.n_ctx, model.header.of_arch("context_length", pins.n_ctx)))
+        if pins.n_ctx
+        else pins
+    )
 
 
 def _named(found: Assessment, model: Model) -> Assessment:
@@ -130,7 +193,9 @@ def _kept(name: str, quant: str | None) -> Model | None:
     from .. import hub
 
     found = hub.find_kept(name, quant) if quant else hub.find_kept(name)
-    return _file(found.path) if found and found.quant != hub.CHECKPOINT and not found.missing else None
+    return (
+        _file(found.path) if found and found.quant != hub.CHECKPOINT and not found.missing else None
+    )
 
 
 def _file(path: Path) -> Model:
@@ -143,7 +208,9 @@ def _file(path: Path) -> Model:
 
 
 def _published(name: str, quant: str | None, assess: Assess, cores: int) -> Model | None:
-    """What ``name`` stands for on the hub or behind a URL, by headers alone; None for what models.yaml knows, or is here."""
+    """What ``name`` stands for on the hub or behind a URL, by headers alone; None for what
+    models.yaml knows, or is here.
+    """
     from .. import offers
     from ..hub.places import place_of
 
@@ -154,7 +221,9 @@ def _published(name: str, quant: str | None, assess: Assess, cores: int) -> Mode
 
 
 def _model(name: str, quant: str | None) -> Model:
-    """What ``name`` stands for. Raises NotFoundError, UsageError, and whatever is wrong with a file."""
+    """What ``name`` stands for. Raises NotFoundError, UsageError, and whatever is wrong with a
+    file.
+    """
     from .. import convert, models
 
     entry = _known(name)
@@ -163,9 +232,16 @@ def _model(name: str, quant: str | None) -> Model:
     found = models.find(name)
     if isinstance(found, Path):
         if quant:
-            raise UsageError(f"--quant: {found.name} is a GGUF file, and is as it is", hint="a checkpoint or a name can be converted")
+            raise UsageError(
+                f"--quant: {found.name} is a GGUF file, and is as it is",
+                hint="a checkpoint or a name can be converted",
+            )
         return _file(found)
-    return _outlined(found.name, convert.open_checkpoint(convert.FolderSource(found.folder)).config.values, quant or found.quant)
+    return _outlined(
+        found.name,
+        convert.open_checkpoint(convert.FolderSource(found.folder)).config.values,
+        quant or found.quant,
+    )
 
 
 def _known(name: str) -> ModelEntry | None:
@@ -183,7 +259,13 @@ def _outlined(name: str, config: Mapping[str, Any], quant: str, dtype: str | Non
     from ..fit.assessment import Model
 
     header = convert.outline(config, convert.recipe_named(quant))
-    return Model(name, quant, header, convert.checkpoint_bytes(config, dtype) if dtype else 0, header.file_size)
+    return Model(
+        name,
+        quant,
+        header,
+        convert.checkpoint_bytes(config, dtype) if dtype else 0,
+        header.file_size,
+    )
 
 
 def _entry(entry: ModelEntry, quant: str) -> Model:
@@ -197,4 +279,8 @@ def _other_quants(name: str, model: Model) -> list[tuple[str, Model]]:
     if not model.output:
         return []
     entry = _known(name)
-    return [(quant, _model(name, quant)) for quant in (entry.quants if entry else hub.DEFAULT_QUANTS) if quant != model.quant]
+    return [
+        (quant, _model(name, quant))
+        for quant in (entry.quants if entry else hub.DEFAULT_QUANTS)
+        if quant != model.quant
+    ]

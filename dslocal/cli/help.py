@@ -1,4 +1,6 @@
-"""``dslocal help [TOPIC]``: short texts that ship as Markdown files in dslocal/topics, one a topic."""
+"""``dslocal help [TOPIC]``: short texts that ship as Markdown files in dslocal/topics, one a
+topic.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,12 @@ from . import completing
 
 def help_(
     topic: Annotated[
-        str | None, typer.Argument(help="One of those that dslocal help lists.", show_default=False, autocompletion=completing.topics)
+        str | None,
+        typer.Argument(
+            help="One of those that dslocal help lists.",
+            show_default=False,
+            autocompletion=completing.topics,
+        ),
     ] = None,
 ) -> None:
     """Explain a topic, or list them. A command's options: dslocal COMMAND --help."""
@@ -28,7 +35,10 @@ def help_(
         from difflib import get_close_matches
 
         near = get_close_matches(name, known, 3, 0.5) or known
-        raise UsageError(f"no topic is called {topic!r:.60}", hint=f"{'near it' if near is not known else 'there are'}: {', '.join(near)}")
+        raise UsageError(
+            f"no topic is called {topic!r:.60}",
+            hint=f"{'near it' if near is not known else 'there are'}: {', '.join(near)}",
+        )
     pages.show_page(text_of(name))
 
 

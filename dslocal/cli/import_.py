@@ -1,4 +1,6 @@
-"""``dslocal import``: GGUF files that are here already, Ollama's and LM Studio's among them, used where they are."""
+"""``dslocal import``: GGUF files that are here already, Ollama's and LM Studio's among them, used
+where they are.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ _QUANT = r"(?:ud[-._]?)?(?:i?q\d\w*|tq\d_\d|bf16|fp?16|f32|mxfp4\w*)"
 
 @dataclass(frozen=True)
 class Found:
-    """A GGUF file that may become a model, what it is called where it comes from, and that place. ``called`` may be empty."""
+    """A GGUF file that may become a model, what it is called where it comes from, and that place.
+    ``called`` may be empty.
+    """
 
     path: Path
     called: str
@@ -39,14 +43,23 @@ class Found:
 def import_(
     source: Annotated[
         str | None,
-        typer.Argument(metavar="FILE", help="A GGUF file, a folder of them, or an Ollama model. [list them]", show_default=False),
+        typer.Argument(
+            metavar="FILE",
+            help="A GGUF file, a folder of them, or an Ollama model. [list them]",
+            show_default=False,
+        ),
     ] = None,
     name: Annotated[
-        str | None, typer.Option("--name", help="What to call it. [as the file or model is called]", show_default=False)
+        str | None,
+        typer.Option(
+            "--name", help="What to call it. [as the file or model is called]", show_default=False
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Use a GGUF file, an Ollama or an LM Studio model where it is. Nothing is copied, changed or deleted."""
+    """Use a GGUF file, an Ollama or an LM Studio model where it is. Nothing is copied, changed or
+    deleted.
+    """
     if source is None:
         _list(as_json)
         return
@@ -60,7 +73,11 @@ def import_(
         if old:
             print(f"dslocal: {entry.name}: {OLD}", file=sys.stderr)
     if as_json:
-        print(json.dumps({"imported": [{**kept_fields(entry), "old_file": old} for entry, old in checked]}))
+        print(
+            json.dumps(
+                {"imported": [{**kept_fields(entry), "old_file": old} for entry, old in checked]}
+            )
+        )
         return
     from ..ui import model_list
 
@@ -70,7 +87,9 @@ def import_(
 
 
 def _meant(source: str) -> list[Found]:
-    """The files that ``source`` means: one, or all models in a folder. Raises NotFoundError, UsageError."""
+    """The files that ``source`` means: one, or all models in a folder. Raises NotFoundError,
+    UsageError.
+    """
     from ..hub import foreign
     from ..hub.inventory import is_file
 
@@ -81,14 +100,21 @@ def _meant(source: str) -> list[Found]:
         if found := foreign.gguf_files(path):
             return [_file(file) for file in found]
         checkpoint = (path / "config.json").is_file()
-        hint = f"a checkpoint is used by its folder: dslocal ask -m {path}" if checkpoint else "dslocal import lists what it finds"
+        hint = (
+            f"a checkpoint is used by its folder: dslocal ask -m {path}"
+            if checkpoint
+            else "dslocal import lists what it finds"
+        )
         raise NotFoundError(f"{path}: no GGUF model in this folder", hint=hint)
     if is_file(path):
         return [_file(path)]
     where = foreign.roots()
     if models := foreign.called(source, where):
         return [_foreign(model) for model in models]
-    raise NotFoundError(f"no file and no model of Ollama's or LM Studio's is called {source!r:.200}", hint="dslocal import lists them")
+    raise NotFoundError(
+        f"no file and no model of Ollama's or LM Studio's is called {source!r:.200}",
+        hint="dslocal import lists them",
+    )
 
 
 def _file(path: Path) -> Found:
@@ -105,11 +131,19 @@ def _foreign(model: Foreign) -> Found:
     from ..hub.parts import split_stem
 
     last = model.name.rsplit("/", 1)[-1]
-    return Found(model.path, last.removesuffix(":latest").replace(":", "-") if model.app == "Ollama" else split_stem(last)[0], model.origin)
+    return Found(
+        model.path,
+        last.removesuffix(":latest").replace(":", "-")
+        if model.app == "Ollama"
+        else split_stem(last)[0],
+        model.origin,
+    )
 
 
 def _checked(found: Found, name: str | None) -> tuple[Kept, bool]:
-    """What would be kept of ``found``, and whether it is from before MLA's cache was compressed. Raises what is wrong with it."""
+    """What would be kept of ``found``, and whether it is from before MLA's cache was compressed.
+    Raises what is wrong with it.
+    """
     from .. import chat
     from ..fit.shape import legacy_mla
     from ..hub import Kept
@@ -119,20 +153,31 @@ def _checked(found: Found, name: str | None) -> tuple[Kept, bool]:
     files, header = parts_of(plain_path(found.path))
     chat.recognise(header)
     nbytes = sum(file.stat().st_size for file in files)
-    called = _given(name) if name is not None else _derived(found.called or header.text("general.name"), found.path)
-    return Kept(called, _quant(header), files[0], files, nbytes, "imported", found.origin, time.time()), legacy_mla(header)
+    called = (
+        _given(name)
+        if name is not None
+        else _derived(found.called or header.text("general.name"), found.path)
+    )
+    return Kept(
+        called, _quant(header), files[0], files, nbytes, "imported", found.origin, time.time()
+    ), legacy_mla(header)
 
 
 def _given(name: str) -> str:
     from ..hub.inventory import slug
 
     if not name or slug(name) != name.lower() or name.lower().endswith(".gguf"):
-        raise UsageError(f"--name: {name!r:.100} is no name for a model", hint="lower case letters, digits, '.', '_' and '-'")
+        raise UsageError(
+            f"--name: {name!r:.100} is no name for a model",
+            hint="lower case letters, digits, '.', '_' and '-'",
+        )
     return _free(name.lower())
 
 
 def _derived(called: str, path: Path) -> str:
-    """A name out of what something is called elsewhere, without its quantization, which is kept beside it."""
+    """A name out of what something is called elsewhere, without its quantization, which is kept
+    beside it.
+    """
     from ..hub.inventory import slug
 
     plain = re.sub(rf"[-._ ]{_QUANT}$", "", called, flags=re.IGNORECASE)
@@ -146,7 +191,10 @@ def _free(name: str) -> str:
     from .. import hub
 
     if (entry := hub.load_registry().get(name)) and entry.local:
-        raise UsageError(f"{name} is the model that ships with dslocal", hint="--name gives this one another name")
+        raise UsageError(
+            f"{name} is the model that ships with dslocal",
+            hint="--name gives this one another name",
+        )
     return name
 
 
@@ -165,7 +213,9 @@ def _require_distinct(entries: list[Kept]) -> None:
     for entry in entries:
         if other := seen.get(entry.spelled):
             hint = "import them one by one, with --name"
-            raise UsageError(f"{other.path.name} and {entry.path.name} would both be {entry.spelled}", hint=hint)
+            raise UsageError(
+                f"{other.path.name} and {entry.path.name} would both be {entry.spelled}", hint=hint
+            )
         seen[entry.spelled] = entry
 
 
@@ -185,8 +235,18 @@ def _list(as_json: bool) -> None:
         except DslocalError as e:
             refused.append({**fields, "why": str(e)})
         else:
-            usable.append({**fields, "quant": entry.quant, "bytes": entry.nbytes, "imported_as": known.get(entry.path)})
-    looked = [{"app": root.app, "path": str(root.path), "there": foreign.is_folder(root.path)} for root in where]
+            usable.append(
+                {
+                    **fields,
+                    "quant": entry.quant,
+                    "bytes": entry.nbytes,
+                    "imported_as": known.get(entry.path),
+                }
+            )
+    looked = [
+        {"app": root.app, "path": str(root.path), "there": foreign.is_folder(root.path)}
+        for root in where
+    ]
     if as_json:
         print(json.dumps({"found": usable, "refused": refused, "looked_in": looked}))
         return

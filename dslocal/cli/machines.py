@@ -1,4 +1,6 @@
-"""The machine that is planned for, and its rates: this one, probed and measured, or another, described by options."""
+"""The machine that is planned for, and its rates: this one, probed and measured, or another,
+described by options.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ LEAST_RAM = 64 << 20
 PLATFORMS = {"darwin": "macos", "win32": "windows"}
 
 
-def machine_and_rates(ram: str | None = None, vram: str | None = None, os: str | None = None) -> tuple[Machine, Rates]:
+def machine_and_rates(
+    ram: str | None = None, vram: str | None = None, os: str | None = None
+) -> tuple[Machine, Rates]:
     """Raises UsageError for options that make no machine."""
     gpu_memory = None if vram is None else _memory(vram, "--vram", least=0)
     if ram is None and os is None:
@@ -38,11 +42,17 @@ def machine_and_rates(ram: str | None = None, vram: str | None = None, os: str |
 
 
 def _memory(text: str, option: str, *, least: int) -> int:
-    """Memory is sold in binary units, whatever they are called: 16GB is 16 GiB. Raises UsageError naming ``option``."""
+    """Memory is sold in binary units, whatever they are called: 16GB is 16 GiB. Raises UsageError
+    naming ``option``.
+    """
     try:
         return size_in_bytes(re.sub(r"(?i)(?<=[kmgt])b?\s*$", "iB", text), least=least)
     except UsageError as e:
-        hint = f"as 16GB, which is 16 GiB here; {gib(least)} or more" if least else "as 8GB, which is 8 GiB here; 0 for none"
+        hint = (
+            f"as 16GB, which is 16 GiB here; {gib(least)} or more"
+            if least
+            else "as 8GB, which is 8 GiB here; 0 for none"
+        )
         raise UsageError(f"{option}: {text!r:.40} is no size of memory", hint=hint) from e
 
 
@@ -51,7 +61,11 @@ def _with_vram(machine: Machine, vram: int) -> Machine:
     vram = min(vram, machine.ram) if machine.unified else vram
     first = machine.gpus[0] if machine.gpus else Gpu("GPU", "cuda", vram, vram)
     gpus = (replace(first, total=max(first.total, vram), free=vram),) if vram else ()
-    return replace(machine, gpus=gpus, notes=(*machine.notes, f"--vram: {gib(vram)} of GPU memory are planned with"))
+    return replace(
+        machine,
+        gpus=gpus,
+        notes=(*machine.notes, f"--vram: {gib(vram)} of GPU memory are planned with"),
+    )
 
 
 def with_ssd_of(file: Path, machine: Machine, rates: Rates) -> Rates:

@@ -1,6 +1,7 @@
 """``dslocal``: the application, and what happens to errors.
 
-Typer's rich help costs 100 ms at every start, so it is off; commands import what they need when they run.
+Typer's rich help costs 100 ms at every start, so it is off; commands import what they need when
+they run.
 """
 
 from __future__ import annotations
@@ -76,8 +77,12 @@ app.add_typer(templates)
 @app.callback(invoke_without_command=True)
 def root(
     context: typer.Context,
-    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.", envvar="DSLOCAL_DEBUG")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and leave.")
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show tracebacks of errors.", envvar="DSLOCAL_DEBUG")
+    ] = False,
 ) -> None:
     if debug:
         os.environ["DSLOCAL_DEBUG"] = "1"
@@ -88,7 +93,9 @@ def root(
 
 
 def main() -> NoReturn:
-    """The console script. Errors become one line, a hint, and the exit code that ``dslocal.errors`` gives them."""
+    """The console script. Errors become one line, a hint, and the exit code that ``dslocal.errors``
+    gives them.
+    """
     restore_interrupts()
     if sys.stderr is None:  # closed, as 2>&- does; nothing else may get its number
         sys.stderr = open(os.open(os.devnull, os.O_WRONLY), "w")  # noqa: PTH123, SIM115
@@ -96,7 +103,9 @@ def main() -> NoReturn:
         _complain("stdout is closed", ">/dev/null throws an answer away")
         sys.exit(1)
     for stream in (sys.stdout, sys.stderr):
-        encoding = stream.encoding if stream.isatty() else "utf-8"  # a terminal says what it can show; a pipe gets the text whole
+        encoding = (
+            stream.encoding if stream.isatty() else "utf-8"
+        )  # a terminal says what it can show; a pipe gets the text whole
         stream.reconfigure(encoding=encoding, errors=LEGIBLY)  # type: ignore[union-attr]
     prepare()
     try:
@@ -128,7 +137,9 @@ def main() -> NoReturn:
 def _complain(message: str, hint: str) -> None:
     if os.environ.get("DSLOCAL_DEBUG"):
         traceback.print_exc()
-    print(f"dslocal: {one_line(message)}" + (f" ({one_line(hint)})" if hint else ""), file=sys.stderr)
+    print(
+        f"dslocal: {one_line(message)}" + (f" ({one_line(hint)})" if hint else ""), file=sys.stderr
+    )
 
 
 def _flushed(code: int) -> int:
@@ -142,5 +153,7 @@ def _flushed(code: int) -> int:
         code = code or 1
     else:
         return code
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains again at exit
+    os.dup2(
+        os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+    )  # or the interpreter complains again at exit
     return code

@@ -25,8 +25,15 @@ def models(as_json: AsJson = False) -> None:
     shipped = [entry for entry in registry.values() if entry.local]
     here = {entry.name for entry in shipped} | {entry.name for entry in kept}
     fields: dict[str, Any] = {
-        "models": [*(_shipped(entry.name, entry.quant, entry.folder, conversions) for entry in shipped), *map(kept_fields, kept)],
-        "cached": [_cached(conversion) for conversion in conversions if conversion.name not in {entry.name for entry in shipped}],
+        "models": [
+            *(_shipped(entry.name, entry.quant, entry.folder, conversions) for entry in shipped),
+            *map(kept_fields, kept),
+        ],
+        "cached": [
+            _cached(conversion)
+            for conversion in conversions
+            if conversion.name not in {entry.name for entry in shipped}
+        ],
         "leftovers": [{"path": str(one.path), "bytes": one.nbytes} for one in left],
         "disk": _disk(kept, conversions),
         "known": sum(name not in here for name in registry),
@@ -42,13 +49,25 @@ def models(as_json: AsJson = False) -> None:
 def kept_fields(entry: Kept) -> dict[str, Any]:
     """A kept model as ``--json`` says it."""
     return {
-        **{"name": entry.name, "quant": entry.quant, "bytes": entry.nbytes, "how": entry.how, "from": entry.origin},
-        **{"path": str(entry.path), "files": [str(file) for file in entry.files], "added": entry.added},
+        **{
+            "name": entry.name,
+            "quant": entry.quant,
+            "bytes": entry.nbytes,
+            "how": entry.how,
+            "from": entry.origin,
+        },
+        **{
+            "path": str(entry.path),
+            "files": [str(file) for file in entry.files],
+            "added": entry.added,
+        },
         "missing": str(entry.missing) if entry.missing else None,
     }
 
 
-def _shipped(name: str, quant: str, folder: Path, conversions: Iterable[Conversion]) -> dict[str, Any]:
+def _shipped(
+    name: str, quant: str, folder: Path, conversions: Iterable[Conversion]
+) -> dict[str, Any]:
     return {
         **{
             "name": name,
@@ -62,12 +81,21 @@ def _shipped(name: str, quant: str, folder: Path, conversions: Iterable[Conversi
 
 
 def _cached(conversion: Conversion) -> dict[str, Any]:
-    return {"name": conversion.name, "quant": conversion.quant, "path": str(conversion.path), "bytes": conversion.nbytes}
+    return {
+        "name": conversion.name,
+        "quant": conversion.quant,
+        "path": str(conversion.path),
+        "bytes": conversion.nbytes,
+    }
 
 
 def _disk(kept: Iterable[Kept], conversions: Iterable[Conversion]) -> dict[str, int]:
     """Bytes by how they came to be; a file with two names counts once."""
-    sizes = {"converted": {str(conversion.path): conversion.nbytes for conversion in conversions}, "downloaded": {}, "imported": {}}
+    sizes = {
+        "converted": {str(conversion.path): conversion.nbytes for conversion in conversions},
+        "downloaded": {},
+        "imported": {},
+    }
     for entry in kept:
         if not entry.missing:
             sizes[entry.how].update({str(file): file.stat().st_size for file in entry.files})

@@ -9,12 +9,30 @@ import typer
 from ..errors import UsageError
 from . import completing
 
-UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
+UNITS = {
+    "": 1,
+    "K": 10**3,
+    "M": 10**6,
+    "G": 10**9,
+    "T": 10**12,
+    "KI": 2**10,
+    "MI": 2**20,
+    "GI": 2**30,
+    "TI": 2**40,
+}
 MOST_LOGPROBS = 20  # as OpenAI and DeepSeek have it
 MODEL_HELP = "A name, a GGUF file or a checkpoint folder. [the last one used, else nano]"
 
-ModelArgument = Annotated[str | None, typer.Argument(help=MODEL_HELP, show_default=False, autocompletion=completing.models)]
-ModelFlag = Annotated[str | None, typer.Option("-m", "--model", help=MODEL_HELP, show_default=False, autocompletion=completing.models)]
+ModelArgument = Annotated[
+    str | None,
+    typer.Argument(help=MODEL_HELP, show_default=False, autocompletion=completing.models),
+]
+ModelFlag = Annotated[
+    str | None,
+    typer.Option(
+        "-m", "--model", help=MODEL_HELP, show_default=False, autocompletion=completing.models
+    ),
+]
 FamilyFlag = Annotated[
     str | None,
     typer.Option(
@@ -25,7 +43,12 @@ FamilyFlag = Annotated[
     ),
 ]
 Think = Annotated[
-    bool | None, typer.Option("--think/--no-think", help="Force or bypass reasoning. [as the model's makers say]", show_default=False)
+    bool | None,
+    typer.Option(
+        "--think/--no-think",
+        help="Force or bypass reasoning. [as the model's makers say]",
+        show_default=False,
+    ),
 ]
 MathFlag = Annotated[
     bool | None,
@@ -37,41 +60,92 @@ MathFlag = Annotated[
 ]
 ThinkBudget = Annotated[
     int | None,
-    typer.Option("--think-budget", metavar="N", help="Close the reasoning after N tokens and answer. [no limit]", show_default=False),
+    typer.Option(
+        "--think-budget",
+        metavar="N",
+        help="Close the reasoning after N tokens and answer. [no limit]",
+        show_default=False,
+    ),
 ]
-Seed = Annotated[int | None, typer.Option("--seed", help="Same seed, same answer. [random]", show_default=False)]
-Temperature = Annotated[float | None, typer.Option("--temperature", help="0 takes the likeliest token. [the model's]", show_default=False)]
+Seed = Annotated[
+    int | None, typer.Option("--seed", help="Same seed, same answer. [random]", show_default=False)
+]
+Temperature = Annotated[
+    float | None,
+    typer.Option(
+        "--temperature", help="0 takes the likeliest token. [the model's]", show_default=False
+    ),
+]
 TopP = Annotated[
-    float | None, typer.Option("--top-p", help="Keep the likeliest tokens up to this share. [the model's]", show_default=False)
+    float | None,
+    typer.Option(
+        "--top-p",
+        help="Keep the likeliest tokens up to this share. [the model's]",
+        show_default=False,
+    ),
 ]
-TopK = Annotated[int | None, typer.Option("--top-k", help="Keep the K likeliest tokens, before top-p. [off]", show_default=False)]
+TopK = Annotated[
+    int | None,
+    typer.Option(
+        "--top-k", help="Keep the K likeliest tokens, before top-p. [off]", show_default=False
+    ),
+]
 MinP = Annotated[
     float | None,
-    typer.Option("--min-p", help="Keep tokens at least this likely as a share of the likeliest. [off]", show_default=False),
+    typer.Option(
+        "--min-p",
+        help="Keep tokens at least this likely as a share of the likeliest. [off]",
+        show_default=False,
+    ),
 ]
 PresencePenalty = Annotated[
-    float | None, typer.Option("--presence-penalty", help="Taken from the logit of every token that came. [off]", show_default=False)
+    float | None,
+    typer.Option(
+        "--presence-penalty",
+        help="Taken from the logit of every token that came. [off]",
+        show_default=False,
+    ),
 ]
 FrequencyPenalty = Annotated[
-    float | None, typer.Option("--frequency-penalty", help="The same, times how often it came. [off]", show_default=False)
+    float | None,
+    typer.Option(
+        "--frequency-penalty", help="The same, times how often it came. [off]", show_default=False
+    ),
 ]
 RepeatPenalty = Annotated[
     float | None,
-    typer.Option("--repeat-penalty", help="Divides the logits of tokens in prompt and answer, as 1.1. [off]", show_default=False),
+    typer.Option(
+        "--repeat-penalty",
+        help="Divides the logits of tokens in prompt and answer, as 1.1. [off]",
+        show_default=False,
+    ),
 ]
 LogitBias = Annotated[
     list[str] | None,
     typer.Option(
-        "--logit-bias", metavar="TOKEN=VALUE", help="Add to a token's logit, by id or text; -100 bans it. Repeatable.", show_default=False
+        "--logit-bias",
+        metavar="TOKEN=VALUE",
+        help="Add to a token's logit, by id or text; -100 bans it. Repeatable.",
+        show_default=False,
     ),
 ]
 Stop = Annotated[
     list[str] | None,
-    typer.Option("--stop", metavar="TEXT", help="End the answer before this text. Repeatable.", show_default=False),
+    typer.Option(
+        "--stop",
+        metavar="TEXT",
+        help="End the answer before this text. Repeatable.",
+        show_default=False,
+    ),
 ]
 Logprobs = Annotated[
     int | None,
-    typer.Option("--logprobs", metavar="N", help="With --json, every token's logprob and the N likeliest ones'.", show_default=False),
+    typer.Option(
+        "--logprobs",
+        metavar="N",
+        help="With --json, every token's logprob and the N likeliest ones'.",
+        show_default=False,
+    ),
 ]
 Mtp = Annotated[
     str,
@@ -82,9 +156,17 @@ Mtp = Annotated[
     ),
 ]
 MaxTokens = Annotated[
-    int | None, typer.Option("--max-tokens", help="Tokens of reasoning and answer at most. [the model's]", show_default=False)
+    int | None,
+    typer.Option(
+        "--max-tokens",
+        help="Tokens of reasoning and answer at most. [the model's]",
+        show_default=False,
+    ),
 ]
-Ctx = Annotated[int | None, typer.Option("--ctx", help="Tokens of context. [what fits, up to 32768]", show_default=False)]
+Ctx = Annotated[
+    int | None,
+    typer.Option("--ctx", help="Tokens of context. [what fits, up to 32768]", show_default=False),
+]
 Kv = Annotated[
     str | None,
     typer.Option(
@@ -94,9 +176,17 @@ Kv = Annotated[
         autocompletion=completing.choices("f16", "q8_0", "q4_0"),
     ),
 ]
-GpuLayers = Annotated[int | None, typer.Option("--n-gpu-layers", help="Layers on the GPU. [all that fit]", show_default=False)]
+GpuLayers = Annotated[
+    int | None,
+    typer.Option("--n-gpu-layers", help="Layers on the GPU. [all that fit]", show_default=False),
+]
 CpuMoe = Annotated[
-    str | None, typer.Option("--cpu-moe", help="Layers whose experts stay in RAM: a number, all or auto. [auto]", show_default=False)
+    str | None,
+    typer.Option(
+        "--cpu-moe",
+        help="Layers whose experts stay in RAM: a number, all or auto. [auto]",
+        show_default=False,
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 

@@ -29,7 +29,10 @@ def pins(
         raise UsageError(f"--kv: {kv!r:.20} is not known", hint=", ".join(KV_TYPES))
     sidecar = Path(mtp).expanduser() if mtp.lower().endswith(".gguf") else None
     if mtp.lower() not in MTP and not sidecar:
-        raise UsageError(f"--mtp: {mtp!r:.20} is not known", hint=f"{', '.join(MTP)}, or FILE.gguf, the layer alone")
+        raise UsageError(
+            f"--mtp: {mtp!r:.20} is not known",
+            hint=f"{', '.join(MTP)}, or FILE.gguf, the layer alone",
+        )
     for name, value, least, most in (
         ("--ctx", ctx, 256, MOST_CTX),
         ("--ubatch", ubatch, 1, MOST_UBATCH),
@@ -38,7 +41,16 @@ def pins(
         if value is not None and not least <= value <= most:
             raise UsageError(f"{name}: {value} is out of range", hint=f"{least} to {most}")
     kv_type = KV_TYPES[kv.lower()] if kv else None
-    return Pins(ctx, kv_type, ubatch, flash_attn, n_gpu_layers, _cpu_moe(cpu_moe), MTP.get(mtp.lower()), sidecar=sidecar)
+    return Pins(
+        ctx,
+        kv_type,
+        ubatch,
+        flash_attn,
+        n_gpu_layers,
+        _cpu_moe(cpu_moe),
+        MTP.get(mtp.lower()),
+        sidecar=sidecar,
+    )
 
 
 def _cpu_moe(text: str | None) -> int | None:
@@ -47,5 +59,7 @@ def _cpu_moe(text: str | None) -> int | None:
     if text.lower() == "all":
         return ALL_LAYERS
     if not text.isdecimal() or int(text) > ALL_LAYERS:
-        raise UsageError(f"--cpu-moe: {text!r:.20} is no number of layers", hint="a number, all or auto")
+        raise UsageError(
+            f"--cpu-moe: {text!r:.20} is no number of layers", hint="a number, all or auto"
+        )
     return int(text)

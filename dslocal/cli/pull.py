@@ -1,4 +1,6 @@
-"""``dslocal pull``: a published model onto this machine, ready-made or converted, whichever is the better way."""
+"""``dslocal pull``: a published model onto this machine, ready-made or converted, whichever is the
+better way.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +28,14 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 ASK_ABOVE = 20 * 10**9  # bytes to fetch
-HOW: dict[str | None, tuple[str, ...]] = {  # of what is here, what will do for the way that was asked for
-    **{None: ("converted", "downloaded", "imported"), "ready-made": ("downloaded", "imported"), "converted": ("converted",)}
+HOW: dict[
+    str | None, tuple[str, ...]
+] = {  # of what is here, what will do for the way that was asked for
+    **{
+        None: ("converted", "downloaded", "imported"),
+        "ready-made": ("downloaded", "imported"),
+        "converted": ("converted",),
+    }
 }
 
 
@@ -41,18 +49,37 @@ def pull(
     ],
     quant: Annotated[
         str | None,
-        typer.Option("--quant", help="As Q4_K_M. [the best that runs here]", show_default=False, autocompletion=completing.quants),
+        typer.Option(
+            "--quant",
+            help="As Q4_K_M. [the best that runs here]",
+            show_default=False,
+            autocompletion=completing.quants,
+        ),
     ] = None,
     gguf: Annotated[bool, typer.Option("--gguf", help="Only a ready-made file.")] = False,
-    convert: Annotated[bool, typer.Option("--convert", help="Only by converting the checkpoint, which keeps an MTP layer.")] = False,
+    convert: Annotated[
+        bool,
+        typer.Option(
+            "--convert", help="Only by converting the checkpoint, which keeps an MTP layer."
+        ),
+    ] = False,
     revision: Annotated[
-        str | None, typer.Option("--revision", help="Branch, tag or commit on the hub. [the model's, else main]", show_default=False)
+        str | None,
+        typer.Option(
+            "--revision",
+            help="Branch, tag or commit on the hub. [the model's, else main]",
+            show_default=False,
+        ),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask, however large it is.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Download a model, or download and convert it. Interrupted, the same command goes on where it was."""
+    """Download a model, or download and convert it. Interrupted, the same command goes on where it
+    was.
+    """
     from .. import hub
     from ..hub.places import place_of
 
@@ -66,7 +93,13 @@ def pull(
         _already_here(model, as_json=as_json)
         return
     kept = hub.find_kept(f"{place.name}:{quant}" if quant else place.name)
-    if kept and kept.quant != hub.CHECKPOINT and not kept.missing and not dry_run and kept.how in HOW[way]:
+    if (
+        kept
+        and kept.quant != hub.CHECKPOINT
+        and not kept.missing
+        and not dry_run
+        and kept.how in HOW[way]
+    ):
         _print_kept(kept, "is here already", as_json=as_json)
         return
     choice = _choose(place, quant, way)
@@ -115,13 +148,18 @@ def _choose(place: Place, quant: str | None, way: Way | None) -> Choice:
 
 
 def _refuse_unless_it_runs(place: Place, choice: Choice, *, asked: bool) -> None:
-    """Raises DoesNotFitError for what cannot run here, unless just this quantization was ``asked`` for."""
+    """Raises DoesNotFitError for what cannot run here, unless just this quantization was ``asked``
+    for.
+    """
     plan, quant = choice.assessment.plan, choice.offer.model.quant
     if plan.verdict != "no":
         return
     lacking = f"{place.name} {quant} cannot run here: {gb(plan.lacking)} of memory are missing"
     if not asked:
-        raise DoesNotFitError(lacking, hint=f"--quant {quant} fetches it all the same; dslocal fit says what would run")
+        raise DoesNotFitError(
+            lacking,
+            hint=f"--quant {quant} fetches it all the same; dslocal fit says what would run",
+        )
     print(f"dslocal: {lacking}", file=sys.stderr)
 
 
@@ -129,7 +167,9 @@ def _ask(choice: Choice) -> None:
     """Raises UsageError where nobody can be asked, and Exit on a no."""
     nbytes = choice.offer.model.download
     if not _somebody_is_there():
-        raise UsageError(f"{gb(nbytes)} are to be fetched, and there is nobody to ask", hint="--yes")
+        raise UsageError(
+            f"{gb(nbytes)} are to be fetched, and there is nobody to ask", hint="--yes"
+        )
     if not typer.confirm(f"Fetch {gb(nbytes)}?", err=True):
         print("dslocal: nothing was fetched", file=sys.stderr)
         raise typer.Exit(1)
@@ -155,9 +195,17 @@ def _bring(place: Place, choice: Choice, shown: Display) -> Kept:
         shown.say(f"dslocal: another process is pulling {place.name} {quant}; waiting for it")
         lock.acquire()
     try:
-        if (kept := hub.find_kept(f"{place.name}:{quant}")) and not kept.missing and kept.how in HOW[choice.offer.way]:
+        if (
+            (kept := hub.find_kept(f"{place.name}:{quant}"))
+            and not kept.missing
+            and kept.how in HOW[choice.offer.way]
+        ):
             return kept
-        kept = _downloaded(place, choice, shown) if choice.offer.way == "ready-made" else _converted(place, choice, shown)
+        kept = (
+            _downloaded(place, choice, shown)
+            if choice.offer.way == "ready-made"
+            else _converted(place, choice, shown)
+        )
         hub.keep(kept)
         return kept
     finally:
@@ -172,11 +220,23 @@ def _downloaded(place: Place, choice: Choice, shown: Display) -> Kept:
     offer = choice.offer
     if offer.manifest is None:
         raise NotFoundError(f"{place.name}: nobody has looked at its files")
-    folder = download(offer.remote, offer.manifest, offer.files, on_fetched=shown.fetched, say=lambda line: shown.say(f"dslocal: {line}"))
+    folder = download(
+        offer.remote,
+        offer.manifest,
+        offer.files,
+        on_fetched=shown.fetched,
+        say=lambda line: shown.say(f"dslocal: {line}"),
+    )
     files, _ = parts_of(folder / offer.files[0].name)
-    origin = f"{offer.manifest.origin}@{offer.manifest.commit}" if offer.manifest.git else offer.manifest.origin
+    origin = (
+        f"{offer.manifest.origin}@{offer.manifest.commit}"
+        if offer.manifest.git
+        else offer.manifest.origin
+    )
     nbytes = sum(file.size for file in offer.files)
-    return hub.Kept(place.name, offer.model.quant, files[0], files, nbytes, "downloaded", origin, time.time())
+    return hub.Kept(
+        place.name, offer.model.quant, files[0], files, nbytes, "downloaded", origin, time.time()
+    )
 
 
 def _converted(place: Place, choice: Choice, shown: Display) -> Kept:
@@ -190,14 +250,27 @@ def _converted(place: Place, choice: Choice, shown: Display) -> Kept:
     folder.mkdir(parents=True, exist_ok=True)
     out = folder / f"{place.name}-{quant}.gguf"
     with sources.opened(place, out, shown, stream=not sources.is_whole_here(place)) as files:
-        plan = converter.make_plan(converter.open_checkpoint(files), [converter.recipe_named(quant)])
+        plan = converter.make_plan(
+            converter.open_checkpoint(files), [converter.recipe_named(quant)]
+        )
         for warning in plan.warnings:
             shown.say(f"dslocal: {warning}")
         sources.require_room(plan, [out])
         report = converter.write(plan, [out], on_progress=shown.converted)[0]
         revision = files.revision
-    origin = f"{place.remote.origin.partition('@')[0]}@{revision}" if revision else place.remote.origin
-    return hub.Kept(place.name, quant, report.path, (report.path,), report.nbytes, "converted", origin, time.time())
+    origin = (
+        f"{place.remote.origin.partition('@')[0]}@{revision}" if revision else place.remote.origin
+    )
+    return hub.Kept(
+        place.name,
+        quant,
+        report.path,
+        (report.path,),
+        report.nbytes,
+        "converted",
+        origin,
+        time.time(),
+    )
 
 
 def _print_choice(place: Place, choice: Choice, *, dry_run: bool, as_json: bool) -> None:
@@ -208,12 +281,27 @@ def _print_choice(place: Place, choice: Choice, *, dry_run: bool, as_json: bool)
     source = offer.remote.origin
     if as_json:
         if dry_run:
-            fields = {"model": place.name, "quant": offer.model.quant, "way": offer.way, "from": source, "why": choice.why}
-            sizes = {"download": offer.model.download, "disk": offer.disk, "verdict": plan.verdict, "n_ctx": plan.loading.n_ctx}
+            fields = {
+                "model": place.name,
+                "quant": offer.model.quant,
+                "way": offer.way,
+                "from": source,
+                "why": choice.why,
+            }
+            sizes = {
+                "download": offer.model.download,
+                "disk": offer.disk,
+                "verdict": plan.verdict,
+                "n_ctx": plan.loading.n_ctx,
+            }
             print(json.dumps({**fields, **sizes}))
         return
     where = "from the SSD" if plan.verdict == "ssd" else f"on the {RUNS[plan.verdict]}"
-    runs = f"runs {where} with {plan.loading.n_ctx:,} tokens of context" if plan.verdict != "no" else "does not run here"
+    runs = (
+        f"runs {where} with {plan.loading.n_ctx:,} tokens of context"
+        if plan.verdict != "no"
+        else "does not run here"
+    )
     what = "ready-made" if offer.way == "ready-made" else "converted"
     lines = [
         f"{place.name} {offer.model.quant}, {what}, from {source}: {choice.why}",
@@ -225,6 +313,18 @@ def _print_choice(place: Place, choice: Choice, *, dry_run: bool, as_json: bool)
 
 def _print_kept(kept: Kept, what: str, *, as_json: bool) -> None:
     if as_json:
-        print(json.dumps({"name": kept.name, "quant": kept.quant, "path": str(kept.path), "bytes": kept.nbytes, "origin": kept.origin}))
+        print(
+            json.dumps(
+                {
+                    "name": kept.name,
+                    "quant": kept.quant,
+                    "path": str(kept.path),
+                    "bytes": kept.nbytes,
+                    "origin": kept.origin,
+                }
+            )
+        )
     else:
-        print(f"{kept.spelled} {what}: {kept.path} ({gb(kept.nbytes)}); dslocal ask -m {kept.name} …")
+        print(
+            f"{kept.spelled} {what}: {kept.path} ({gb(kept.nbytes)}); dslocal ask -m {kept.name} …"
+        )

@@ -21,28 +21,47 @@ if TYPE_CHECKING:
 def rm(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="NAME[:QUANT]...", help="As dslocal models lists them.", autocompletion=completing.kept),
+        typer.Argument(
+            metavar="NAME[:QUANT]...",
+            help="As dslocal models lists them.",
+            autocompletion=completing.kept,
+        ),
     ] = None,
     yes: Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
-    leftovers: Annotated[bool, typer.Option("--leftovers", help="Delete what interrupted downloads and conversions left.")] = False,
+    leftovers: Annotated[
+        bool,
+        typer.Option("--leftovers", help="Delete what interrupted downloads and conversions left."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Forget models and delete what dslocal converted or downloaded for them; imported files stay."""
+    """Forget models and delete what dslocal converted or downloaded for them; imported files
+    stay.
+    """
     from ..hub.leftovers import leftovers as found
 
     if not names and not leftovers:
-        raise UsageError("no model is named", hint="dslocal models lists them; --leftovers deletes what interrupted work left")
+        raise UsageError(
+            "no model is named",
+            hint="dslocal models lists them; --leftovers deletes what interrupted work left",
+        )
     from ..hub.leftovers import in_use
     from ..ui import model_list
     from ..ui.progress import gb
 
     models, conversions = _named(names or [])
     if not (yes or dry_run or sys.stdin.isatty()):
-        raise UsageError("nobody is there to say yes", hint="--yes deletes without asking, --dry-run says what would go")
+        raise UsageError(
+            "nobody is there to say yes",
+            hint="--yes deletes without asking, --dry-run says what would go",
+        )
     left = [(one, in_use(one)) for one in found()] if leftovers else []
     idle = [one for one, used in left if not used]
-    plan = [*_planned(models), *map(_conversion, conversions), *(_leftover(one, used) for one, used in left)]
+    plan = [
+        *_planned(models),
+        *map(_conversion, conversions),
+        *(_leftover(one, used) for one, used in left),
+    ]
     freed = sum(step["bytes"] for step in plan)
     if not as_json:
         model_list.print_removal(plan)
@@ -58,7 +77,9 @@ def rm(
 
 
 def _named(names: list[str]) -> tuple[list[Kept], list[Conversion]]:
-    """What ``names`` mean, before anything is touched. Raises NotFoundError, and UsageError where one name means several."""
+    """What ``names`` mean, before anything is touched. Raises NotFoundError, and UsageError where
+    one name means several.
+    """
     from .. import hub
     from .. import models as by_name
 
@@ -69,19 +90,35 @@ def _named(names: list[str]) -> tuple[list[Kept], list[Conversion]]:
         plain, colon, quant = name.rpartition(":") if ":" in name else (name, "", "")
         if colon and not quant:
             plain = name  # which is none
-        made = [one for one in cached if plain.lower() == one.name.lower() and quant.lower() in ("", one.quant.lower())]
-        same = [one for one in all_kept if plain.lower() == one.name and quant.lower() in ("", one.quant.lower())]
+        made = [
+            one
+            for one in cached
+            if plain.lower() == one.name.lower() and quant.lower() in ("", one.quant.lower())
+        ]
+        same = [
+            one
+            for one in all_kept
+            if plain.lower() == one.name and quant.lower() in ("", one.quant.lower())
+        ]
         shipped = (entry := registry.get(plain.lower())) is not None and entry.local is not None
         if not colon and len(same) > 1 and not shipped:
-            raise UsageError(f"{plain} is here in {len(same)} quantizations", hint="one of " + ", ".join(one.spelled for one in same))
+            raise UsageError(
+                f"{plain} is here in {len(same)} quantizations",
+                hint="one of " + ", ".join(one.spelled for one in same),
+            )
         if same and (colon or not shipped):
             kept[same[0].spelled] = same[0]
         elif made:
             conversions |= {str(one.path): one for one in made}
         elif not shipped:
-            raise NotFoundError(f"no model called {name!r:.200} is on this machine", hint=f"here: {by_name.here()}")
+            raise NotFoundError(
+                f"no model called {name!r:.200} is on this machine", hint=f"here: {by_name.here()}"
+            )
         else:
-            print(f"dslocal: {plain} ships with dslocal, and nothing of it is converted", file=sys.stderr)
+            print(
+                f"dslocal: {plain} ships with dslocal, and nothing of it is converted",
+                file=sys.stderr,
+            )
     return list(kept.values()), list(conversions.values())
 
 
@@ -90,8 +127,16 @@ def _planned(models: list[Kept]) -> list[dict[str, Any]]:
 
     return [
         {
-            **{"name": removal.kept.name, "quant": removal.kept.quant, "bytes": removal.nbytes, "why": removal.why},
-            **{"deleted": [str(file) for file in removal.goes], "stays": [str(file) for file in removal.stays]},
+            **{
+                "name": removal.kept.name,
+                "quant": removal.kept.quant,
+                "bytes": removal.nbytes,
+                "why": removal.why,
+            },
+            **{
+                "deleted": [str(file) for file in removal.goes],
+                "stays": [str(file) for file in removal.stays],
+            },
         }
         for removal in map(removal_of, models)
     ]
@@ -99,21 +144,34 @@ def _planned(models: list[Kept]) -> list[dict[str, Any]]:
 
 def _conversion(one: Conversion) -> dict[str, Any]:
     return {
-        **{"name": one.name, "quant": one.quant, "bytes": one.nbytes, "why": "it is converted again when it is used"},
+        **{
+            "name": one.name,
+            "quant": one.quant,
+            "bytes": one.nbytes,
+            "why": "it is converted again when it is used",
+        },
         **{"deleted": [str(one.path)], "stays": []},
     }
 
 
 def _leftover(one: Leftover, used: bool) -> dict[str, Any]:
     files = {"deleted": [] if used else [str(one.path)], "stays": [str(one.path)] if used else []}
-    return {"name": None, "quant": None, "bytes": 0 if used else one.nbytes, "why": "a process is writing it" if used else "", **files}
+    return {
+        "name": None,
+        "quant": None,
+        "bytes": 0 if used else one.nbytes,
+        "why": "a process is writing it" if used else "",
+        **files,
+    }
 
 
 def _ask(freed: int, *, as_json: bool) -> None:
     """Raises Exit unless the answer is yes."""
     from ..ui.progress import gb
 
-    print(f"free {gb(freed)}? [y/N] ", end="", file=sys.stderr if as_json else sys.stdout, flush=True)
+    print(
+        f"free {gb(freed)}? [y/N] ", end="", file=sys.stderr if as_json else sys.stdout, flush=True
+    )
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         print("dslocal: nothing was removed", file=sys.stderr)
         raise typer.Exit(1)
@@ -136,5 +194,8 @@ def _remove(models: list[Kept], conversions: list[Conversion], idle: list[Leftov
         if clear(one):
             freed += one.nbytes
         else:
-            print(f"dslocal: {one_line(str(one.path))} stays: a process is writing it", file=sys.stderr)
+            print(
+                f"dslocal: {one_line(str(one.path))} stays: a process is writing it",
+                file=sys.stderr,
+            )
     return freed

@@ -1,4 +1,6 @@
-"""What ``ask`` and ``chat`` share: settings from flag, environment, config.toml and family, and a session that is ready to talk."""
+"""What ``ask`` and ``chat`` share: settings from flag, environment, config.toml and family, and a
+session that is ready to talk.
+"""
 
 from __future__ import annotations
 
@@ -29,21 +31,32 @@ Known = Callable[[Path], tuple[GgufHeader, chat.Family] | None]
 LEAST_CTX = 512
 GREETED = "greeted"  # what is remembered once that was said
 
-_asked_for: dict[Path, str] = {}  # models that become the one used last when they are loaded, by file
+_asked_for: dict[
+    Path, str
+] = {}  # models that become the one used last when they are loaded, by file
 TEMPLATES = "templates"  # the table of config.toml that templates.py reads
 CONFIG_KEYS = ("model", "ctx", *chat.SETTINGS, TEMPLATES)
-VARIABLES = ("DSLOCAL_HOME", "DSLOCAL_DEBUG", "DSLOCAL_API_KEY", *(f"DSLOCAL_{key.upper()}" for key in CONFIG_KEYS[:-1]))
+VARIABLES = (
+    "DSLOCAL_HOME",
+    "DSLOCAL_DEBUG",
+    "DSLOCAL_API_KEY",
+    *(f"DSLOCAL_{key.upper()}" for key in CONFIG_KEYS[:-1]),
+)
 
 
 def configured(name: str) -> tuple[Any, str] | None:
-    """A value and where it was set: environment before config.toml. Raises UsageError on a file that cannot be read."""
+    """A value and where it was set: environment before config.toml. Raises UsageError on a file
+    that cannot be read.
+    """
     variable = f"DSLOCAL_{name.upper()}"
     if value := os.environ.get(variable):
         return value, variable
     content, file = hub.read_config(), hub.config_file()
     for key in content:
         if key not in CONFIG_KEYS:
-            raise UsageError(f"{file}: unknown key {key!r:.60}", hint=f"known: {', '.join(CONFIG_KEYS)}")
+            raise UsageError(
+                f"{file}: unknown key {key!r:.60}", hint=f"known: {', '.join(CONFIG_KEYS)}"
+            )
     return (content[name], str(file)) if name in content else None
 
 
@@ -55,17 +68,23 @@ def named_model(flag: str | None) -> str | None:
     return str(found[0]) if found else None
 
 
-def settings_for(defaults: chat.Settings, flags: Flags, template: chat.Template | None = None) -> chat.Settings:
-    """The family's settings with what the user set above them: by flag, template, environment and config.toml, the first that says it.
+def settings_for(
+    defaults: chat.Settings, flags: Flags, template: chat.Template | None = None
+) -> chat.Settings:
+    """The family's settings with what the user set above them: by flag, template, environment and
+    config.toml, the first that says it.
 
-    ``flags`` are the options by setting, None or [] where not given. Raises UsageError naming where a value that is not allowed is from.
+    ``flags`` are the options by setting, None or [] where not given. Raises UsageError naming where
+    a value that is not allowed is from.
     """
     settings = defaults
     for name in chat.SETTINGS:
         if (flag := flags.get(name)) is not None and flag != []:
             settings = settings.with_value(name, flag, "--" + name.replace("_", "-"))
         elif template and name in template.settings:
-            settings = settings.with_value(name, template.settings[name], f"template {template.name}")
+            settings = settings.with_value(
+                name, template.settings[name], f"template {template.name}"
+            )
         elif found := configured(name):
             settings = settings.with_value(name, *found)
     return settings
@@ -98,19 +117,25 @@ def pins_for(
     cpu_moe: str | None = None,
     mtp: str = "off",
 ) -> Pins:
-    """What of the plan is decided: by option, and the context also by DSLOCAL_CTX and config.toml. Raises UsageError."""
+    """What of the plan is decided: by option, and the context also by DSLOCAL_CTX and config.toml.
+    Raises UsageError.
+    """
     trained = header.of_arch("context_length", TARGET_CTX)
     asked = (ctx, "--ctx") if ctx is not None else configured("ctx")
     if asked is not None:
         value, source = asked
         if not str(value).isdecimal() or not LEAST_CTX <= int(value) <= trained:
-            raise UsageError(f"{source}: {value} is out of range", hint=f"this model takes {LEAST_CTX} to {trained}")
+            raise UsageError(
+                f"{source}: {value} is out of range",
+                hint=f"this model takes {LEAST_CTX} to {trained}",
+            )
         ctx = int(value)
     pins = pinned.pins(ctx, kv, n_gpu_layers=n_gpu_layers, cpu_moe=cpu_moe, mtp=mtp)
     if pins.mtp and not can_draft(header):
         name = header.text("general.name") or "this model"
         raise UsageError(
-            f"--mtp on: {name} has no MTP layer to draft with", hint="--mtp auto looks up what was said; --mtp FILE.gguf brings one"
+            f"--mtp on: {name} has no MTP layer to draft with",
+            hint="--mtp auto looks up what was said; --mtp FILE.gguf brings one",
         )
     return pins
 
@@ -126,16 +151,26 @@ def context_source(header: GgufHeader, flag: int | None, planned: Plan) -> str:
         return "--ctx"
     if asked := configured("ctx"):
         return asked[1]
-    return "model" if planned.loading.n_ctx == header.of_arch("context_length") else "what fits this machine"
+    return (
+        "model"
+        if planned.loading.n_ctx == header.of_arch("context_length")
+        else "what fits this machine"
+    )
 
 
 def prepare(
-    model: str | None, family: str | None = None, *, remember: bool = True, known: Known | None = None
+    model: str | None,
+    family: str | None = None,
+    *,
+    remember: bool = True,
+    known: Known | None = None,
 ) -> tuple[Path, GgufHeader, chat.Family]:
-    """The GGUF file of ``model``, converted when need be, its header and its family, which ``family`` may force.
+    """The GGUF file of ``model``, converted when need be, its header and its family, which
+    ``family`` may force.
 
-    ``known`` may know the short values of the header, and the family, without the file being read. ``remember`` makes it the one used
-    last, once it is loaded. From here on the command runs in a child process: see :mod:`.watched`.
+    ``known`` may know the short values of the header, and the family, without the file being read.
+    ``remember`` makes it the one used last, once it is loaded. From here on the command runs in a
+    child process: see :mod:`.watched`.
     """
     watched.go_on_in_a_child()
     name = named_model(model)
@@ -158,8 +193,14 @@ def greet(model: str | None) -> None:
         return
     hub.write_state(GREETED, {"version": __version__})
     if (named_model(model) or models.DEFAULT) == models.DEFAULT:
-        print("dslocal: first use: nano answers, a small model that ships; it is converted once", file=sys.stderr)
-    print("dslocal: dslocal fit says what runs here, dslocal pull gets it, dslocal help explains", file=sys.stderr)
+        print(
+            "dslocal: first use: nano answers, a small model that ships; it is converted once",
+            file=sys.stderr,
+        )
+    print(
+        "dslocal: dslocal fit says what runs here, dslocal pull gets it, dslocal help explains",
+        file=sys.stderr,
+    )
 
 
 def _refuse_nonsense(header: GgufHeader, path: Path) -> None:
@@ -171,25 +212,40 @@ def _refuse_nonsense(header: GgufHeader, path: Path) -> None:
         raise GgufError(f"{path.name}: {e}", hint=e.hint) from e
 
 
-def thinking_for(family: chat.Family, flag: bool | None, template: chat.Template | None = None) -> chat.Setting[chat.Thinking]:
-    """How answers begin: as asked for by flag or template, else as the makers say. Raises UsageError where thinking is not known."""
-    wanted, source = (flag, "--think" if flag else "--no-think") if flag is not None or template is None else (template.think, "")
+def thinking_for(
+    family: chat.Family, flag: bool | None, template: chat.Template | None = None
+) -> chat.Setting[chat.Thinking]:
+    """How answers begin: as asked for by flag or template, else as the makers say. Raises
+    UsageError where thinking is not known.
+    """
+    wanted, source = (
+        (flag, "--think" if flag else "--no-think")
+        if flag is not None or template is None
+        else (template.think, "")
+    )
     if wanted is None:
         return chat.Setting(family.thinking, "family")
     way = chat.Thinking.FORCED if wanted else chat.Thinking.BYPASSED
     if way not in family.ways:
-        raise UsageError(f"family {family.name} ({family.title}) knows no thinking", hint="without --think and --no-think it answers")
+        raise UsageError(
+            f"family {family.name} ({family.title}) knows no thinking",
+            hint="without --think and --no-think it answers",
+        )
     return chat.Setting(way, source or f"template {template.name if template else ''}")
 
 
 @contextmanager
 def running(path: Path, header: GgufHeader, pins: Pins) -> Iterator[Context]:
-    """A context of the model, loaded as this machine allows; what the user should know goes to stderr."""
+    """A context of the model, loaded as this machine allows; what the user should know goes to
+    stderr.
+    """
 
     def say(line: str) -> None:
         print(f"dslocal: {line}", file=sys.stderr)
 
-    with launch.running(path, header, pins, lambda planned: load(path, planned.loading), say) as context:
+    with launch.running(
+        path, header, pins, lambda planned: load(path, planned.loading), say
+    ) as context:
         loaded(path)
         yield context
 
@@ -229,8 +285,16 @@ def new_seed(flag: int | None) -> int:
     return flag
 
 
-def advise(family: chat.Family, settings: chat.Settings, thinking: chat.Thinking, system: str, also: str | None = None) -> None:
-    """Says on stderr which recommendation of the model's makers a setting breaks. It is obeyed all the same."""
+def advise(
+    family: chat.Family,
+    settings: chat.Settings,
+    thinking: chat.Thinking,
+    system: str,
+    also: str | None = None,
+) -> None:
+    """Says on stderr which recommendation of the model's makers a setting breaks. It is obeyed all
+    the same.
+    """
     for line in [*family.advice(settings, thinking, system), *([also] if also else [])]:
         print(f"dslocal: {line}", file=sys.stderr)
     if family.completes:

@@ -1,4 +1,6 @@
-"""``dslocal serve``: the model over HTTP, in OpenAI's and DeepSeek's formats, for Open WebUI, editors and scripts."""
+"""``dslocal serve``: the model over HTTP, in OpenAI's and DeepSeek's formats, for Open WebUI,
+editors and scripts.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import DoesNotFitError, DslocalError, NotFoundError, UsageError
-from .options import CpuMoe, Ctx, FamilyFlag, GpuLayers, Kv, MathFlag, ModelArgument, Mtp, Think, size_in_bytes
+from .options import (
+    CpuMoe,
+    Ctx,
+    FamilyFlag,
+    GpuLayers,
+    Kv,
+    MathFlag,
+    ModelArgument,
+    Mtp,
+    Think,
+    size_in_bytes,
+)
 
 if TYPE_CHECKING:
     from ..engine import Context
@@ -36,28 +49,59 @@ WITHOUT_TOOLS = """DEFAULT_MODEL_METADATA='{"capabilities": {"builtin_tools": fa
 
 def serve(
     model: ModelArgument = None,
-    host: Annotated[str, typer.Option("--host", help="Address to listen at. Others can connect at 0.0.0.0, with a key.")] = "127.0.0.1",
+    host: Annotated[
+        str,
+        typer.Option(
+            "--host", help="Address to listen at. Others can connect at 0.0.0.0, with a key."
+        ),
+    ] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", help="0 takes one that is free.")] = PORT,
     api_key: Annotated[
         Path | None,
-        typer.Option("--api-key", metavar="FILE", help=f"A file with the key that clients must send. [{KEY_VARIABLE}]", show_default=False),
+        typer.Option(
+            "--api-key",
+            metavar="FILE",
+            help=f"A file with the key that clients must send. [{KEY_VARIABLE}]",
+            show_default=False,
+        ),
     ] = None,
     parallel: Annotated[
         int | None,
         typer.Option(
-            "--parallel", metavar="N", help=f"Answers at once, each with its own cache. [up to {USUAL_PLACES}]", show_default=False
+            "--parallel",
+            metavar="N",
+            help=f"Answers at once, each with its own cache. [up to {USUAL_PLACES}]",
+            show_default=False,
         ),
     ] = None,
-    queue: Annotated[int, typer.Option("--queue", metavar="N", help="Requests that may wait; more get 429.")] = 64,
+    queue: Annotated[
+        int, typer.Option("--queue", metavar="N", help="Requests that may wait; more get 429.")
+    ] = 64,
     allow_host: Annotated[
-        list[str] | None, typer.Option("--allow-host", help="A name that clients may call this server by. Repeatable.", show_default=False)
+        list[str] | None,
+        typer.Option(
+            "--allow-host",
+            help="A name that clients may call this server by. Repeatable.",
+            show_default=False,
+        ),
     ] = None,
     allow_origin: Annotated[
         list[str] | None,
-        typer.Option("--allow-origin", help="A web page's origin that may ask, as http://localhost:3000. Repeatable.", show_default=False),
+        typer.Option(
+            "--allow-origin",
+            help="A web page's origin that may ask, as http://localhost:3000. Repeatable.",
+            show_default=False,
+        ),
     ] = None,
-    max_body: Annotated[str, typer.Option("--max-body", metavar="SIZE", help="Largest request.")] = "8MiB",
-    grace: Annotated[float, typer.Option("--grace", metavar="SECONDS", help="For streams to finish when the server is stopped.")] = 10.0,
+    max_body: Annotated[
+        str, typer.Option("--max-body", metavar="SIZE", help="Largest request.")
+    ] = "8MiB",
+    grace: Annotated[
+        float,
+        typer.Option(
+            "--grace", metavar="SECONDS", help="For streams to finish when the server is stopped."
+        ),
+    ] = 10.0,
     think: Think = None,
     math: MathFlag = None,
     ctx: Ctx = None,
@@ -66,19 +110,28 @@ def serve(
     cpu_moe: CpuMoe = None,
     mtp: Mtp = "auto",
     family: FamilyFlag = None,
-    open_webui: Annotated[bool, typer.Option("--open-webui", help="Print what connects Open WebUI, then serve.")] = False,
-    log_prompts: Annotated[bool, typer.Option("--log-prompts", help="Write prompts and answers to the log as well.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Write no line for every request.")] = False,
+    open_webui: Annotated[
+        bool, typer.Option("--open-webui", help="Print what connects Open WebUI, then serve.")
+    ] = False,
+    log_prompts: Annotated[
+        bool, typer.Option("--log-prompts", help="Write prompts and answers to the log as well.")
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", help="Write no line for every request.")
+    ] = False,
 ) -> None:
     """Serve a model over HTTP, as OpenAI's and DeepSeek's APIs do."""
     if missing := [name for name in NEEDED if find_spec(name) is None]:
-        raise DslocalError(f"dslocal serve needs {', '.join(missing)}", hint="pip install 'dslocal[server]'")
+        raise DslocalError(
+            f"dslocal serve needs {', '.join(missing)}", hint="pip install 'dslocal[server]'"
+        )
     _check(port, parallel, queue, grace)
     key = _key(api_key)
     exposed = not _is_loopback(host)
     if exposed and key is None:
         raise UsageError(
-            f"--host {host:.100}: others could connect, so a key is needed", hint=f"--api-key FILE, or {KEY_VARIABLE} in the environment"
+            f"--host {host:.100}: others could connect, so a key is needed",
+            hint=f"--api-key FILE, or {KEY_VARIABLE} in the environment",
         )
     largest = size_in_bytes(max_body)
     from . import runtime
@@ -102,25 +155,50 @@ def serve(
     called = runtime.named_model(model) or models.last_used() or models.DEFAULT
     name = Path(called).stem if Path(called).suffix == ".gguf" or os.sep in called else called
     with listener, ExitStack() as stack:
-        pins = _pins(path, header, parallel, runtime.pins_for(header, ctx, kv, n_gpu_layers, cpu_moe, mtp))
+        pins = _pins(
+            path, header, parallel, runtime.pins_for(header, ctx, kv, n_gpu_layers, cpu_moe, mtp)
+        )
         context = stack.enter_context(runtime.running(path, header, pins))
         places = stack.enter_context(_places(context))
         from ..gguf import fingerprint
 
         identity, token = fingerprint(path), new_token()
-        names = frozenset(known for known in (name, called, path.stem, header.text("general.name")) if known)
-        served = Served(places[0], spoken, settings, gap_settings, thinking, name, names, identity, math)
-        hosts = frozenset(each.lower() for each in (*(allow_host or []), host, *_own_names(exposed)))
+        names = frozenset(
+            known for known in (name, called, path.stem, header.text("general.name")) if known
+        )
+        served = Served(
+            places[0], spoken, settings, gap_settings, thinking, name, names, identity, math
+        )
+        hosts = frozenset(
+            each.lower() for each in (*(allow_host or []), host, *_own_names(exposed))
+        )
         guard = Guard(key, hosts, frozenset(allow_origin or []), exposed, largest, own=token)
         desk = Desk(places, queue)
         server = Server(served, desk, guard, Metrics(desk), _silent if quiet else _log, log_prompts)
         near = EVERYWHERE.get(host, host)
-        where, what = (near, port, name, str(path.resolve())), (spoken.name, context.n_ctx, context.kv_type)
-        stack.enter_context(lit(Beacon(os.getpid(), *where, identity, *what, token, short(header), header.data_start)))
+        where, what = (
+            (near, port, name, str(path.resolve())),
+            (spoken.name, context.n_ctx, context.kv_type),
+        )
+        stack.enter_context(
+            lit(
+                Beacon(
+                    os.getpid(), *where, identity, *what, token, short(header), header.data_start
+                )
+            )
+        )
 
         def ready() -> None:
-            each = f"{len(places)} answers at once, each with a context of" if len(places) > 1 else "one answer at a time, in a context of"
-            print(f"dslocal: {name} at {_address(host, port)}: {each} {context.n_ctx:,} tokens", file=sys.stderr, flush=True)
+            each = (
+                f"{len(places)} answers at once, each with a context of"
+                if len(places) > 1
+                else "one answer at a time, in a context of"
+            )
+            print(
+                f"dslocal: {name} at {_address(host, port)}: {each} {context.n_ctx:,} tokens",
+                file=sys.stderr,
+                flush=True,
+            )
             if open_webui:
                 _print_open_webui(_address(near, port), api_key, key, context.n_ctx)
 
@@ -140,7 +218,9 @@ def _check(port: int, parallel: int | None, queue: int, grace: float) -> None:
 
 
 def _pins(path: Path, header: GgufHeader, parallel: int | None, pins: Pins) -> Pins:
-    """``pins`` with so many conversations at once: as asked for, else as many as cost nothing of what one alone would have."""
+    """``pins`` with so many conversations at once: as asked for, else as many as cost nothing of
+    what one alone would have.
+    """
     from dataclasses import replace
 
     from .. import launch
@@ -148,7 +228,9 @@ def _pins(path: Path, header: GgufHeader, parallel: int | None, pins: Pins) -> P
     if parallel is not None or pins.mtp:
         several = parallel or 1
         if several > 1 and pins.mtp:
-            raise UsageError("--mtp on drafts for one conversation alone", hint="--parallel 1, or --mtp auto")
+            raise UsageError(
+                "--mtp on drafts for one conversation alone", hint="--parallel 1, or --mtp auto"
+            )
         return replace(pins, n_seq=several, mtp=False) if several > 1 else pins
     alone = launch.plan_for(path, header, replace(pins, mtp=False))
     if alone.verdict == "ssd":
@@ -158,14 +240,18 @@ def _pins(path: Path, header: GgufHeader, parallel: int | None, pins: Pins) -> P
             planned = launch.plan_for(path, header, replace(pins, n_seq=several, mtp=False))
         except DoesNotFitError:
             continue
-        if replace(planned.loading, n_seq=1, n_outputs=1, repack=alone.loading.repack) == replace(alone.loading, n_outputs=1):
+        if replace(planned.loading, n_seq=1, n_outputs=1, repack=alone.loading.repack) == replace(
+            alone.loading, n_outputs=1
+        ):
             return replace(pins, n_seq=several, mtp=False)
     return pins
 
 
 @contextmanager
 def _places(context: Context) -> Iterator[Sequence[Context]]:
-    """Where answers are generated: in the context itself, with drafts, when it is for one conversation."""
+    """Where answers are generated: in the context itself, with drafts, when it is for one
+    conversation.
+    """
     if context.loading.n_seq == 1:
         yield [context]
         return
@@ -176,7 +262,9 @@ def _places(context: Context) -> Iterator[Sequence[Context]]:
 
 
 def _key(file: Path | None) -> str | None:
-    """The key that clients must send. Raises UsageError for one that could be guessed, and for a file that others can read."""
+    """The key that clients must send. Raises UsageError for one that could be guessed, and for a
+    file that others can read.
+    """
     if file is None:
         key, source = os.environ.get(KEY_VARIABLE, ""), KEY_VARIABLE
         if not key:
@@ -187,12 +275,18 @@ def _key(file: Path | None) -> str | None:
                 key, source = opened.read(4096), str(file)
                 shared = os.fstat(opened.fileno()).st_mode & 0o077
         except (OSError, ValueError) as e:
-            raise NotFoundError(f"--api-key: {file}: {getattr(e, 'strerror', None) or 'is no text'}", hint="a file with the key") from None
+            raise NotFoundError(
+                f"--api-key: {file}: {getattr(e, 'strerror', None) or 'is no text'}",
+                hint="a file with the key",
+            ) from None
         if shared:
             raise UsageError(f"--api-key: {file}: others can read it", hint=f"chmod 600 {file}")
     key = key.strip()
     if len(key) < LEAST_KEY or not key.isascii() or not key.isprintable() or " " in key:
-        raise UsageError(f"{source}: a key is {LEAST_KEY} characters or more, without blanks", hint="openssl rand -hex 24 makes one")
+        raise UsageError(
+            f"{source}: a key is {LEAST_KEY} characters or more, without blanks",
+            hint="openssl rand -hex 24 makes one",
+        )
     return key
 
 
@@ -216,11 +310,20 @@ def _address(host: str, port: int) -> str:
 
 
 def _print_open_webui(at: str, file: Path | None, key: str | None, n_ctx: int) -> None:
-    """The lines for a shell; the key itself is not in them. On stderr, what a small context needs besides."""
+    """The lines for a shell; the key itself is not in them. On stderr, what a small context needs
+    besides.
+    """
     shown = "none" if key is None else f'"$(cat {file})"' if file else f'"${KEY_VARIABLE}"'
-    print(f"export OPENAI_API_BASE_URL={at}\nexport OPENAI_API_KEY={shown}\nopen-webui serve", flush=True)
+    print(
+        f"export OPENAI_API_BASE_URL={at}\nexport OPENAI_API_KEY={shown}\nopen-webui serve",
+        flush=True,
+    )
     if n_ctx < ROOM_FOR_TOOLS:
-        print(f"dslocal: Open WebUI's own tools fill this context; {WITHOUT_TOOLS} leaves them out", file=sys.stderr, flush=True)
+        print(
+            f"dslocal: Open WebUI's own tools fill this context; {WITHOUT_TOOLS} leaves them out",
+            file=sys.stderr,
+            flush=True,
+        )
 
 
 def _log(line: str) -> None:

@@ -12,24 +12,37 @@ from .options import AsJson
 if TYPE_CHECKING:
     from ..chat import Saved
 
-sessions = typer.Typer(name="sessions", help="List the chats on this machine, and search them.", rich_markup_mode=None)
+sessions = typer.Typer(
+    name="sessions", help="List the chats on this machine, and search them.", rich_markup_mode=None
+)
 
 
 @sessions.callback(invoke_without_command=True)
 def list_(
     context: typer.Context,
     search: Annotated[
-        str, typer.Option("--search", metavar="TEXT", help="Only chats with TEXT in them, in any case, and the line that has it.")
+        str,
+        typer.Option(
+            "--search",
+            metavar="TEXT",
+            help="Only chats with TEXT in them, in any case, and the line that has it.",
+        ),
     ] = "",
     as_json: AsJson = False,
 ) -> None:
-    """List the chats on this machine, the last one first; dslocal chat --resume ID goes on with one."""
+    """List the chats on this machine, the last one first; dslocal chat --resume ID goes on with
+    one.
+    """
     if context.invoked_subcommand is not None:
         return
     from .. import chat
     from ..ui.conversations import matching
 
-    found = [(saved, line) for saved in chat.all_saved() if saved.questions and (line := matching(saved, search)) is not None]
+    found = [
+        (saved, line)
+        for saved in chat.all_saved()
+        if saved.questions and (line := matching(saved, search)) is not None
+    ]
     if as_json:
         print(json.dumps([_fields(saved, line) for saved, line in found]))
         return
@@ -39,7 +52,12 @@ def list_(
 
 
 @sessions.command()
-def rm(ids: Annotated[list[str], typer.Argument(metavar="ID...", help="As dslocal sessions lists them, or the end of one.")]) -> None:
+def rm(
+    ids: Annotated[
+        list[str],
+        typer.Argument(metavar="ID...", help="As dslocal sessions lists them, or the end of one."),
+    ],
+) -> None:
     """Delete chats, and what is kept to go on with them."""
     from .. import chat
 
@@ -49,5 +67,11 @@ def rm(ids: Annotated[list[str], typer.Argument(metavar="ID...", help="As dsloca
 
 
 def _fields(saved: Saved, line: str) -> dict[str, Any]:
-    fields = {"id": saved.id, "model": saved.model, "began": saved.began, "last": saved.last, "turns": len(saved.questions)}
+    fields = {
+        "id": saved.id,
+        "model": saved.model,
+        "began": saved.began,
+        "last": saved.last,
+        "turns": len(saved.questions),
+    }
     return {**fields, "question": saved.questions[0], **({"match": line} if line else {})}

@@ -27,7 +27,9 @@ def show(
             autocompletion=completing.models,
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, all metadata included.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object, all metadata included.")
+    ] = False,
 ) -> None:
     """Show what a model is: header, family, sizes by tensor class."""
     from .. import models
@@ -83,8 +85,16 @@ def _family(header: GgufHeader) -> dict[str, str | None]:
     try:
         recognised = chat.recognise(header)
     except UnsupportedModelError as e:
-        return {"family": None, "prompted_as": "nothing that dslocal can prompt", "known_by": str(e)}
-    return {"family": recognised.family.name, "prompted_as": recognised.family.title, "known_by": recognised.why}
+        return {
+            "family": None,
+            "prompted_as": "nothing that dslocal can prompt",
+            "known_by": str(e),
+        }
+    return {
+        "family": recognised.family.name,
+        "prompted_as": recognised.family.title,
+        "known_by": recognised.why,
+    }
 
 
 def _json_value(value: Value) -> object:

@@ -1,4 +1,6 @@
-"""What ``dslocal convert`` reads: a folder, or a checkpoint that is published, downloaded first or shard by shard."""
+"""What ``dslocal convert`` reads: a folder, or a checkpoint that is published, downloaded first or
+shard by shard.
+"""
 
 from __future__ import annotations
 
@@ -22,13 +24,18 @@ STREAMED_AT_ONCE = 2  # shards on the disk
 
 
 def find(text: str, revision: str | None, *, stream: bool) -> models.Checkpoint | Place:
-    """What ``text`` means. Raises NotFoundError, and UsageError for what is no checkpoint or cannot be streamed."""
+    """What ``text`` means. Raises NotFoundError, and UsageError for what is no checkpoint or cannot
+    be streamed.
+    """
     from ..hub.places import place_of
 
     place = place_of(text, revision=revision)
     if place is not None:
         if place.file:
-            raise UsageError(f"{text!r:.200}: is one file; a checkpoint is needed", hint="without the file's name; GGUFs are pulled")
+            raise UsageError(
+                f"{text!r:.200}: is one file; a checkpoint is needed",
+                hint="without the file's name; GGUFs are pulled",
+            )
         if place.entry and place.entry.weights == "pytorch":
             raise NotFoundError(
                 f"{place.entry.repository} has no safetensors, only pickled weights, which are never opened",
@@ -41,13 +48,20 @@ def find(text: str, revision: str | None, *, stream: bool) -> models.Checkpoint 
     if isinstance(found, Path):
         raise UsageError(f"{found}: is a file; a checkpoint folder is needed")
     if stream:
-        raise UsageError(f"--stream: {found.name} is on this machine already", hint="without --stream it is read where it is")
+        raise UsageError(
+            f"--stream: {found.name} is on this machine already",
+            hint="without --stream it is read where it is",
+        )
     return found
 
 
 @contextmanager
-def opened(found: models.Checkpoint | Place, out: Path, shown: Display, *, stream: bool) -> Iterator[Source]:
-    """The files of ``found``. With ``stream`` they come one by one, beside ``out``; a published checkpoint is downloaded whole without."""
+def opened(
+    found: models.Checkpoint | Place, out: Path, shown: Display, *, stream: bool
+) -> Iterator[Source]:
+    """The files of ``found``. With ``stream`` they come one by one, beside ``out``; a published
+    checkpoint is downloaded whole without.
+    """
     from .. import convert
 
     def say(line: str) -> None:
@@ -70,17 +84,38 @@ def opened(found: models.Checkpoint | Place, out: Path, shown: Display, *, strea
 
 
 def _keep(place: Place, folder: Path, revision: str) -> None:
-    """Makes a checkpoint that was downloaded whole known: dslocal models shows it, dslocal rm deletes it."""
+    """Makes a checkpoint that was downloaded whole known: dslocal models shows it, dslocal rm
+    deletes it.
+    """
     import time
 
     from .. import hub
 
-    files = tuple(sorted(file for file in folder.iterdir() if file.is_file() and any(file.match(pattern) for pattern in place.patterns)))
-    origin = f"{place.remote.origin.partition('@')[0]}@{revision}" if revision else place.remote.origin
+    files = tuple(
+        sorted(
+            file
+            for file in folder.iterdir()
+            if file.is_file() and any(file.match(pattern) for pattern in place.patterns)
+        )
+    )
+    origin = (
+        f"{place.remote.origin.partition('@')[0]}@{revision}" if revision else place.remote.origin
+    )
     nbytes = sum(file.stat().st_size for file in files)
     known = hub.find_kept(place.name, hub.CHECKPOINT)
     if known is None or known.files != files:
-        hub.keep(hub.Kept(place.name, hub.CHECKPOINT, folder / "config.json", files, nbytes, "downloaded", origin, time.time()))
+        hub.keep(
+            hub.Kept(
+                place.name,
+                hub.CHECKPOINT,
+                folder / "config.json",
+                files,
+                nbytes,
+                "downloaded",
+                origin,
+                time.time(),
+            )
+        )
 
 
 def is_whole_here(place: Place) -> bool:
@@ -96,14 +131,19 @@ def is_whole_here(place: Place) -> bool:
 
 @contextmanager
 def looked_at(found: models.Checkpoint | Place, shown: Display) -> Iterator[Source]:
-    """The same, for reading headers only: of a published checkpoint its small files are fetched, and go again."""
+    """The same, for reading headers only: of a published checkpoint its small files are fetched,
+    and go again.
+    """
     from tempfile import TemporaryDirectory
 
     if isinstance(found, models.Checkpoint):
         with opened(found, Path(), shown, stream=False) as files:
             yield files
         return
-    with TemporaryDirectory() as temporary, opened(found, Path(temporary) / "out", shown, stream=True) as files:
+    with (
+        TemporaryDirectory() as temporary,
+        opened(found, Path(temporary) / "out", shown, stream=True) as files,
+    ):
         yield files
 
 
@@ -118,25 +158,43 @@ def require_room(plan: Plan, outs: Sequence[Path]) -> None:
     require(outs[0].parent, max(0, _streamed(plan) - written), plan.checkpoint.source.name)
 
 
-def print_needs(plan: Plan, outs: Sequence[Path], found: models.Checkpoint | Place, *, as_json: bool) -> None:
+def print_needs(
+    plan: Plan, outs: Sequence[Path], found: models.Checkpoint | Place, *, as_json: bool
+) -> None:
     """What converting as planned would take."""
     source = plan.checkpoint.source
-    sizes = {out: sum(file.data_size for file in output.files) for out, output in zip(outs, plan.outputs, strict=True)}
+    sizes = {
+        out: sum(file.data_size for file in output.files)
+        for out, output in zip(outs, plan.outputs, strict=True)
+    }
     written = sum(sizes.values())
     published = not isinstance(found, models.Checkpoint)
     whole = sum(source.size(shard) for shard in plan.checkpoint.shards) if published else 0
     if as_json:
         outputs = [{"path": str(out), "bytes": size} for out, size in sizes.items()]
         streamed = _streamed(plan) if published else None
-        print(json.dumps({"outputs": outputs, "download": whole, "disk": written + whole, "disk_streamed": streamed}))
+        print(
+            json.dumps(
+                {
+                    "outputs": outputs,
+                    "download": whole,
+                    "disk": written + whole,
+                    "disk_streamed": streamed,
+                }
+            )
+        )
         return
     if published:
-        print(f"to fetch: {gb(whole)}; disk: {gb(written + whole)}, with --stream {gb(_streamed(plan))}")
+        print(
+            f"to fetch: {gb(whole)}; disk: {gb(written + whole)}, with --stream {gb(_streamed(plan))}"
+        )
     for out, size in sizes.items():
         print(f"{out}: {gb(size)}")
 
 
 def _streamed(plan: Plan) -> int:
     """Bytes of disk that a stream needs: the outputs, and two shards."""
-    shards = sorted((plan.checkpoint.source.size(shard) for shard in plan.checkpoint.shards), reverse=True)[:STREAMED_AT_ONCE]
+    shards = sorted(
+        (plan.checkpoint.source.size(shard) for shard in plan.checkpoint.shards), reverse=True
+    )[:STREAMED_AT_ONCE]
     return sum(layout.data_size for layout in plan.layouts) + sum(shards)

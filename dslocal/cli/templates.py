@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 EXAMPLE = '[templates.commit]\nprompt = "Write a commit message for:\\n{input}"'
 
-templates = typer.Typer(name="templates", add_completion=False, rich_markup_mode=None, invoke_without_command=True)
+templates = typer.Typer(
+    name="templates", add_completion=False, rich_markup_mode=None, invoke_without_command=True
+)
 
 
 @templates.callback()
@@ -37,12 +39,18 @@ def list_(context: typer.Context, as_json: AsJson = False) -> None:
     for template in found:
         print(f"{template.name:<{width}}  {one_line(template.about or template.prompt, 100)}")
     if not found:
-        print(f"no templates; {one_line(str(hub.config_file()))} holds them, as:\n{EXAMPLE}", file=sys.stderr)
+        print(
+            f"no templates; {one_line(str(hub.config_file()))} holds them, as:\n{EXAMPLE}",
+            file=sys.stderr,
+        )
 
 
 @templates.command()
 def show(
-    name: Annotated[str, typer.Argument(help="As dslocal templates lists it.", autocompletion=completing.templates)],
+    name: Annotated[
+        str,
+        typer.Argument(help="As dslocal templates lists it.", autocompletion=completing.templates),
+    ],
     as_json: AsJson = False,
 ) -> None:
     """Show a template's prompt, its variables and its settings."""
@@ -53,14 +61,23 @@ def show(
         print(json.dumps(_fields(template)))
         return
     print(sanitise(template.prompt))
-    print(f"\nvariables: {', '.join(_spelled(variable, template) for variable in template.wanted) or 'none'}")
+    print(
+        f"\nvariables: {', '.join(_spelled(variable, template) for variable in template.wanted) or 'none'}"
+    )
     for key, value in _fields(template).items():
         if key not in ("name", "prompt", "variables", "defaults") and value not in ("", None, {}):
-            print(one_line(f"{key}: {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}", 2000))
+            print(
+                one_line(
+                    f"{key}: {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}",
+                    2000,
+                )
+            )
 
 
 def named(name: str) -> chat.Template:
-    """The template called ``name``. Raises NotFoundError with near matches, UsageError when it is not as it must be."""
+    """The template called ``name``. Raises NotFoundError with near matches, UsageError when it is
+    not as it must be.
+    """
     from .. import chat, hub
 
     tables = _tables()
@@ -68,13 +85,20 @@ def named(name: str) -> chat.Template:
         from difflib import get_close_matches
 
         near = get_close_matches(name, tables, 3) or sorted(tables)[:8]
-        hint = f"there is: {', '.join(near)}" if near else f"[templates.NAME] of {hub.config_file()} makes one"
+        hint = (
+            f"there is: {', '.join(near)}"
+            if near
+            else f"[templates.NAME] of {hub.config_file()} makes one"
+        )
         raise NotFoundError(f"no template is called {name!r:.80}", hint=hint)
     return chat.template_of(name, tables[name], str(hub.config_file()))
 
 
-def filled(template: chat.Template, given: Sequence[str], typed: str, piped: str) -> tuple[str, str, str]:
-    """The question, the text beside it and the system prompt. ``{input}`` is what was ``piped`` in and ``typed``, else it goes beside.
+def filled(
+    template: chat.Template, given: Sequence[str], typed: str, piped: str
+) -> tuple[str, str, str]:
+    """The question, the text beside it and the system prompt. ``{input}`` is what was ``piped`` in
+    and ``typed``, else it goes beside.
 
     Raises UsageError for what is missing, given twice, or no variable.
     """
@@ -88,7 +112,10 @@ def filled(template: chat.Template, given: Sequence[str], typed: str, piped: str
         if name in values:
             raise UsageError(f"-p {name!r:.60} is given twice", hint="once is enough")
         if name == chat.INPUT:
-            raise UsageError("-p input: the input is what is on stdin or the argument", hint="dslocal help templates")
+            raise UsageError(
+                "-p input: the input is what is on stdin or the argument",
+                hint="dslocal help templates",
+            )
         values[name] = value.encode("utf-8", "replace").decode("utf-8")
     text = "\n\n".join(part for part in (piped, typed) if part)
     inside = chat.INPUT in template.wanted
@@ -108,7 +135,12 @@ def _tables() -> Mapping[str, Any]:
 
 def _fields(template: chat.Template) -> dict[str, Any]:
     return {
-        **{"name": template.name, "about": template.about, "prompt": template.prompt, "system": template.system},
+        **{
+            "name": template.name,
+            "about": template.about,
+            "prompt": template.prompt,
+            "system": template.system,
+        },
         **{"model": template.model, "think": template.think, "settings": dict(template.settings)},
         **{"variables": list(template.wanted), "defaults": dict(template.variables)},
     }
@@ -117,4 +149,8 @@ def _fields(template: chat.Template) -> dict[str, Any]:
 def _spelled(variable: str, template: chat.Template) -> str:
     from ..ui.terminal import one_line
 
-    return variable if variable not in template.variables else f"{variable} [{one_line(template.variables[variable], 60)}]"
+    return (
+        variable
+        if variable not in template.variables
+        else f"{variable} [{one_line(template.variables[variable], 60)}]"
+    )

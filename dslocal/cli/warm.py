@@ -1,7 +1,8 @@
-"""Answers from a ``dslocal serve`` of the same user that has the model loaded: the same tokens as from a process of its own, sooner.
+"""Answers from a ``dslocal serve`` of the same user that has the model loaded: the same tokens as
+from a process of its own, sooner.
 
-Knows where to find one, when it would answer as this command would, and how to read what it sends. Where anything is not as expected
-before the first word, the model is loaded here after all.
+Knows where to find one, when it would answer as this command would, and how to read what it sends.
+Where anything is not as expected before the first word, the model is loaded here after all.
 """
 
 from __future__ import annotations
@@ -49,10 +50,19 @@ class Warm:
         """The vocabulary alone."""
         return runtime.load(self.path, vocab_only=True)
 
-    def session(self, family: chat.Family, settings: chat.Settings, system: str, thinking: chat.Thinking, **more: Any) -> WarmSession:
+    def session(
+        self,
+        family: chat.Family,
+        settings: chat.Settings,
+        system: str,
+        thinking: chat.Thinking,
+        **more: Any,
+    ) -> WarmSession:
         """Answers after the first share its prefill, as they do here."""
         self.drawn += 1
-        return WarmSession(self.beacon, family, settings, system, thinking, fresh=self.drawn == 1, **more)
+        return WarmSession(
+            self.beacon, family, settings, system, thinking, fresh=self.drawn == 1, **more
+        )
 
 
 @dataclass
@@ -69,19 +79,27 @@ class WarmSession:
     fresh: bool = True
     turn: chat.Turn | None = None
 
-    def stream(self, text: str, seed: int, *, on_prefill: Callable[[int, int], None] | None = None) -> Generator[chat.Event]:
-        """Raises Unavailable before anything was yielded, EngineError when the server goes away later, KeyboardInterrupt."""
+    def stream(
+        self, text: str, seed: int, *, on_prefill: Callable[[int, int], None] | None = None
+    ) -> Generator[chat.Event]:
+        """Raises Unavailable before anything was yielded, EngineError when the server goes away
+        later, KeyboardInterrupt.
+        """
         from ..server.turns import turn_from_json
 
         begun = False
         try:
-            with closing(HTTPConnection(self.beacon.host, self.beacon.port, timeout=CONNECT_S)) as connection:
+            with closing(
+                HTTPConnection(self.beacon.host, self.beacon.port, timeout=CONNECT_S)
+            ) as connection:
                 for event in self._events(connection, text, seed):
                     if "turn" in event:
                         self.turn = turn_from_json(event["turn"])
                         self.turn.form, self.turn.top_logprobs = self.form, self.top_logprobs
                         return
-                    turn = self.turn = self.turn or chat.Turn(prompt_tokens=0, seed=seed, form=self.form)
+                    turn = self.turn = self.turn or chat.Turn(
+                        prompt_tokens=0, seed=seed, form=self.form
+                    )
                     for part in _parts(event):
                         begun = True
                         turn.collect(part)
@@ -91,7 +109,9 @@ class WarmSession:
         except (OSError, HTTPException, EOFError, ValueError, LookupError, TypeError) as e:
             if not begun and self.fresh:
                 raise Unavailable from e
-            raise EngineError("the dslocal serve that was answering went away", hint="--cold loads the model here") from e
+            raise EngineError(
+                "the dslocal serve that was answering went away", hint="--cold loads the model here"
+            ) from e
 
     def _events(self, connection: HTTPConnection, text: str, seed: int) -> Iterator[dict[str, Any]]:
         """What the server says. Raises ConnectionRefusedError when it declines."""
@@ -104,10 +124,15 @@ class WarmSession:
             "settings": {name: getattr(self.settings, name).value for name in chat.SETTINGS},
             "seed": seed,
             "top_logprobs": self.top_logprobs,
-            "form": {"source": self.form.source, "schema_text": json.dumps(self.form.schema)} if self.form else None,
+            "form": {"source": self.form.source, "schema_text": json.dumps(self.form.schema)}
+            if self.form
+            else None,
             "fresh": self.fresh,
         }
-        headers = {"Authorization": f"Bearer {self.beacon.token}", "Content-Type": "application/json"}
+        headers = {
+            "Authorization": f"Bearer {self.beacon.token}",
+            "Content-Type": "application/json",
+        }
         connection.request("POST", ROUTE, json.dumps(body).encode(), headers)
         if connection.sock:
             connection.sock.settimeout(SILENT_S)
@@ -119,7 +144,9 @@ class WarmSession:
 
 @dataclass
 class Search:
-    """For a running server that holds the file in question. ``found`` is the one, once :meth:`known` was asked."""
+    """For a running server that holds the file in question. ``found`` is the one, once
+    :meth:`known` was asked.
+    """
 
     found: Beacon | None = None
 
@@ -129,17 +156,27 @@ class Search:
 
         resolved = str(path.resolve())
         for each in beacon.running():
-            if each.path == resolved and each.family in chat.FAMILIES and fingerprint(path, each.header) == each.fingerprint:
+            if (
+                each.path == resolved
+                and each.family in chat.FAMILIES
+                and fingerprint(path, each.header) == each.fingerprint
+            ):
                 self.found = each
                 return each.header, chat.FAMILIES[each.family]
         return None
 
     def answered(self, path: Path, pins: Pins, draw: Callable[[Warm, float], None]) -> bool:
-        """Whether ``draw`` had its answers from the server; it is told that loading took no time. ``pins`` may decide on the context."""
+        """Whether ``draw`` had its answers from the server; it is told that loading took no time.
+        ``pins`` may decide on the context.
+        """
         found = self.found
         if found is None or found.kv_type != USUAL_KV:
             return False
-        if found.n_ctx != pins.n_ctx if pins.n_ctx else found.n_ctx < runtime.wanted_context(found.header, pins):
+        if (
+            found.n_ctx != pins.n_ctx
+            if pins.n_ctx
+            else found.n_ctx < runtime.wanted_context(found.header, pins)
+        ):
             return False
         try:
             draw(Warm(found, path), 0.0)

@@ -1,8 +1,10 @@
-"""A command that goes on in a child process, so that whatever ends llama.cpp ends as one line and an exit code.
+"""A command that goes on in a child process, so that whatever ends llama.cpp ends as one line and
+an exit code.
 
-llama.cpp aborts its process over what it cannot do, a file that shrinks while it is mapped is a SIGBUS, and a kernel without memory
-kills without a word: none of that can be recovered from inside. So a process that has loaded nothing yet forks; the child does the
-work, in the same terminal and process group, and the parent only waits, passes signals on, and says what became of it.
+llama.cpp aborts its process over what it cannot do, a file that shrinks while it is mapped is a
+SIGBUS, and a kernel without memory kills without a word: none of that can be recovered from inside.
+So a process that has loaded nothing yet forks; the child does the work, in the same terminal and
+process group, and the parent only waits, passes signals on, and says what became of it.
 """
 
 from __future__ import annotations
@@ -18,19 +20,33 @@ from typing import Any
 from .. import ggml
 from ..ui.terminal import one_line
 
-PASSED_ON = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+PASSED_ON = (
+    signal.SIGINT,
+    signal.SIGQUIT,
+    signal.SIGTERM,
+    signal.SIGHUP,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+)
 TERMINALS_OWN = (signal.SIGINT, signal.SIGQUIT)  # the terminal sends these to the child as well
 OUT_OF_MEMORY = 4
-SANE = "\x1b[0m\x1b[?25h\x1b[?2004l\r\n"  # colours off, cursor shown, pasting as it was, a line of its own
+# colours off, cursor shown, pasting as it was, a line of its own
+SANE = "\x1b[0m\x1b[?25h\x1b[?2004l\r\n"
 LESS = "a smaller --ctx, quantization or model takes less: dslocal fit"
 DAMAGED = "the model's file may be damaged: fetch or convert it again"
 CAUSES = {
     signal.SIGKILL: ("killed by the system, as it does when memory runs out", LESS),
     signal.SIGABRT: ("llama.cpp gave up without saying why", DAMAGED),
     signal.SIGSEGV: ("llama.cpp reached for memory that it does not have", DAMAGED),
-    signal.SIGBUS: ("the model's file could not be read any more, or memory could not be had", "a file in use must stay as it is"),
+    signal.SIGBUS: (
+        "the model's file could not be read any more, or memory could not be had",
+        "a file in use must stay as it is",
+    ),
     signal.SIGFPE: ("llama.cpp divided by zero", DAMAGED),
-    signal.SIGILL: ("llama.cpp was built for another processor", "pip install --force-reinstall --no-binary :all: llama-cpp-python"),
+    signal.SIGILL: (
+        "llama.cpp was built for another processor",
+        "pip install --force-reinstall --no-binary :all: llama-cpp-python",
+    ),
 }
 
 _tell: list[Callable[[str, str], None]] = []  # in a child: tells the parent something of a kind
@@ -40,9 +56,15 @@ NAME, WORDS = "n", "w"
 def go_on_in_a_child() -> None:
     """Returns in a child process; the parent stays in here, and exits as the child does.
 
-    No effect where there is no fork, where another thread runs, or once llama.cpp is loaded, whose threads and GPUs do not survive one.
+    No effect where there is no fork, where another thread runs, or once llama.cpp is loaded, whose
+    threads and GPUs do not survive one.
     """
-    if _tell or not hasattr(os, "fork") or threading.active_count() > 1 or "llama_cpp" in sys.modules:
+    if (
+        _tell
+        or not hasattr(os, "fork")
+        or threading.active_count() > 1
+        or "llama_cpp" in sys.modules
+    ):
         return
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
@@ -120,7 +142,10 @@ def _next_signal() -> tuple[int, bool]:
     waited_for = {*PASSED_ON, signal.SIGCHLD}
     if hasattr(signal, "sigwaitinfo"):
         info = signal.sigwaitinfo(waited_for)
-        return info.si_signo, info.si_signo in TERMINALS_OWN and info.si_code > 0  # from the kernel, not from a process
+        return (
+            info.si_signo,
+            info.si_signo in TERMINALS_OWN and info.si_code > 0,
+        )  # from the kernel, not from a process
     number = signal.sigwait(waited_for)
     return number, number in TERMINALS_OWN and any(_in_foreground(fd) for fd in range(3))
 
@@ -141,7 +166,9 @@ def _told(hearing: int) -> dict[str, str]:
 
 
 def _ending(status: int, told: Mapping[str, str], terminal: _Terminal) -> int:
-    """Says why the child ended, if it could not, and returns the exit code. A signal that is meant to end programs ends this one too."""
+    """Says why the child ended, if it could not, and returns the exit code. A signal that is meant
+    to end programs ends this one too.
+    """
     code, words = os.waitstatus_to_exitcode(status), told.get(WORDS)
     if code >= 0 and words is None:
         return code
@@ -149,7 +176,11 @@ def _ending(status: int, told: Mapping[str, str], terminal: _Terminal) -> int:
         signal.signal(-code, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {-code})
         os.kill(os.getpid(), -code)
-    cause, hint = CAUSES[signal.Signals(-code)] if words is None else (words, LESS if code == OUT_OF_MEMORY else DAMAGED)
+    cause, hint = (
+        CAUSES[signal.Signals(-code)]
+        if words is None
+        else (words, LESS if code == OUT_OF_MEMORY else DAMAGED)
+    )
     terminal.restore()
     line = f"dslocal: {one_line(told[NAME]) + ': ' if NAME in told else ''}{one_line(cause)} ({hint})\n"
     os.write(2, ((SANE if terminal.shown else "") + line).encode())

@@ -1,4 +1,6 @@
-"""Token ids in, token ids out: llama.cpp's low-level interface, exact sampling in numpy, nothing of roles or templates."""
+"""Token ids in, token ids out: llama.cpp's low-level interface, exact sampling in numpy, nothing of
+roles or templates.
+"""
 
 from .. import ggml
 

@@ -1,7 +1,8 @@
 """llama.cpp's own account of a context's memory, by buffer type: ``llama_get_memory_breakdown``.
 
-It is C++ and returns a ``std::map`` by value, which has no binding; the map is read as the two common standard libraries lay it
-out. A wrong guess would crash the process, so this is for child processes alone. Source: src/llama-ext.h.
+It is C++ and returns a ``std::map`` by value, which has no binding; the map is read as the two
+common standard libraries lay it out. A wrong guess would crash the process, so this is for child
+processes alone. Source: src/llama-ext.h.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from .. import ggml
 _CALL = "_Z26llama_get_memory_breakdownPK13llama_context"
 _CPU_DEVICE = 0  # enum ggml_backend_dev_type
 _POINTER = ctypes.sizeof(ctypes.c_void_p)
-# where a std::map keeps its root, and a node its left and right child; the value comes after four words in both
+# where a std::map keeps its root, and a node its left and right child; the value comes after four
+# words in both
 _ROOT, _LEFT, _RIGHT = (1, 0, 1) if sys.platform == "darwin" else (2, 2, 3)
 _VALUE = 4
 
@@ -69,4 +71,8 @@ def _in_ram(kind: int) -> bool:
     if ggml.symbol("ggml_backend_buft_is_host", ctypes.c_bool, ctypes.c_void_p)(kind):
         return True
     device = ggml.symbol("ggml_backend_buft_get_device", ctypes.c_void_p, ctypes.c_void_p)(kind)
-    return not device or ggml.symbol("ggml_backend_dev_type", ctypes.c_int, ctypes.c_void_p)(device) == _CPU_DEVICE
+    return (
+        not device
+        or ggml.symbol("ggml_backend_dev_type", ctypes.c_int, ctypes.c_void_p)(device)
+        == _CPU_DEVICE
+    )

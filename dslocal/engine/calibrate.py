@@ -1,8 +1,10 @@
 """What decoding reads a second on this machine, measured once on nano and remembered.
 
-One thread decodes nano, whose weights a core reads about as fast as those of a large model (measured: 8.7 to 12 GB/s on nano, 8.9 to
-10.8 on a 1.6 GB mixture of experts), so that times the cores, or what the memory gives when all cores read it, is what the RAM tier
-gives. The SSD is measured on the file that would be read from it, through the page faults that reading it mapped means.
+One thread decodes nano, whose weights a core reads about as fast as those of a large model
+(measured: 8.7 to 12 GB/s on nano, 8.9 to
+10.8 on a 1.6 GB mixture of experts), so that times the cores, or what the memory gives when all
+cores read it, is what the RAM tier gives. The SSD is measured on the file that would be read from
+it, through the page faults that reading it mapped means.
 """
 
 from __future__ import annotations
@@ -44,7 +46,13 @@ def remembered_or_measured(machine: Machine) -> Rates | None:
         rates = Rates(0.0, _ram(machine), SSD * SMALL_READ)
     except (DslocalError, OSError):
         return None
-    hub.write_state(STATE, {**known, identity: {"ram": rates.ram, "ssd": rates.ssd, "one_core": rates.ram / machine.cores}})
+    hub.write_state(
+        STATE,
+        {
+            **known,
+            identity: {"ram": rates.ram, "ssd": rates.ssd, "one_core": rates.ram / machine.cores},
+        },
+    )
     return rates
 
 
@@ -53,15 +61,24 @@ def _is_rate(value: object) -> bool:
 
 
 def ssd_rate(file: Path, threads: int) -> float:
-    """Bytes a second that scattered pieces of ``file`` come at when none of it is in memory, as ``threads`` of a decoder fault them in.
+    """Bytes a second that scattered pieces of ``file`` come at when none of it is in memory, as
+    ``threads`` of a decoder fault them in.
 
     0 when that cannot be found out.
     """
     if not hasattr(os, "posix_fadvise"):
         return 0.0
     try:
-        with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, prot=mmap.PROT_READ) as mapped:
-            places = [random.Random(n).randrange(max(1, len(mapped) - PIECE)) // mmap.PAGESIZE * mmap.PAGESIZE for n in range(PIECES)]  # noqa: S311
+        with (
+            file.open("rb") as opened,
+            mmap.mmap(opened.fileno(), 0, prot=mmap.PROT_READ) as mapped,
+        ):
+            places = [
+                random.Random(n).randrange(max(1, len(mapped) - PIECE))
+                // mmap.PAGESIZE
+                * mmap.PAGESIZE
+                for n in range(PIECES)
+            ]  # noqa: S311
             for place in places:
                 os.posix_fadvise(opened.fileno(), place, PIECE, os.POSIX_FADV_DONTNEED)
             return PIECES * PIECE / _faulting(mapped, places, threads)

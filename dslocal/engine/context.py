@@ -1,4 +1,6 @@
-"""The KV state of one conversation: evaluating ids, keeping what the next prompt shares with the last."""
+"""The KV state of one conversation: evaluating ids, keeping what the next prompt shares with the
+last.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ from .interrupt import AbortFlag
 from .model import Model
 from .params import context_params
 
-STEP = 128  # tokens evaluated at a time on the CPU: no slower than 512, and Ctrl-C waits for a node of a graph that is a quarter of it
+# tokens evaluated at a time on the CPU: no slower than 512, and Ctrl-C waits for a node of a graph
+# that is a quarter of it
+STEP = 128
 SMALL = 64 << 20  # bytes of weights below which one thread is best
 
 
@@ -29,7 +33,9 @@ class Follower(Protocol):
     """Is told of all that enters and leaves a context's KV cache."""
 
     def evaluated(self, start: int, ids: Sequence[int]) -> None:
-        """``ids`` now are at the positions from ``start`` on. Called before anything else is evaluated."""
+        """``ids`` now are at the positions from ``start`` on. Called before anything else is
+        evaluated.
+        """
 
     def trimmed(self, length: int) -> None:
         """``length`` positions are left at the most."""
@@ -41,8 +47,12 @@ class Follower(Protocol):
 class Context:
     """Evaluates ids of one sequence. ``ids`` is what the KV cache holds, position by position."""
 
-    def __init__(self, model: Model, loading: Loading | int, *, n_threads: int | None = None) -> None:
-        """As ``loading`` says; a number alone is positions of context. Raises OutOfMemoryError when llama.cpp cannot have the memory."""
+    def __init__(
+        self, model: Model, loading: Loading | int, *, n_threads: int | None = None
+    ) -> None:
+        """As ``loading`` says; a number alone is positions of context. Raises OutOfMemoryError when
+        llama.cpp cannot have the memory.
+        """
         if isinstance(loading, int):
             loading = Loading(loading)
         self.model, self.n_ctx = model, loading.n_ctx
@@ -95,10 +105,13 @@ class Context:
         if self.follower:
             self.follower.trimmed(length)
 
-    def prefill(self, ids: Sequence[int], on_progress: Callable[[int, int], None] | None = None) -> int:
+    def prefill(
+        self, ids: Sequence[int], on_progress: Callable[[int, int], None] | None = None
+    ) -> int:
         """Brings the KV cache to exactly ``ids`` and returns how many of them it held already.
 
-        At least the last id is evaluated, so that :meth:`logits` are its. ``on_progress`` is told tokens done and to do.
+        At least the last id is evaluated, so that :meth:`logits` are its. ``on_progress`` is told
+        tokens done and to do.
         """
         kept = 0
         for have, want in zip(self.ids, ids[:-1], strict=False):
@@ -113,14 +126,18 @@ class Context:
         return kept
 
     def evaluate(self, ids: Sequence[int], *, every: bool = False) -> None:
-        """Appends ids, a batch at the most. Raises KeyboardInterrupt when aborted, EngineError when llama.cpp fails.
+        """Appends ids, a batch at the most. Raises KeyboardInterrupt when aborted, EngineError when
+        llama.cpp fails.
 
-        With ``every``, there are logits after each of them, else after the last alone; so many must be in the loading's ``n_outputs``.
+        With ``every``, there are logits after each of them, else after the last alone; so many must
+        be in the loading's ``n_outputs``.
         """
         start = len(self.ids)
         if start + len(ids) > self.n_ctx:
             raise EngineError(f"{start + len(ids):,} tokens in a context of {self.n_ctx:,}")
-        batch = self._low.llama_batch(n_tokens=len(ids), token=(self._low.llama_token * len(ids))(*ids))
+        batch = self._low.llama_batch(
+            n_tokens=len(ids), token=(self._low.llama_token * len(ids))(*ids)
+        )
         if every:
             batch.logits = (ctypes.c_int8 * len(ids))(*(1 for _ in ids))
         try:
@@ -133,23 +150,28 @@ class Context:
             self.follower.evaluated(start, ids)
 
     def logits(self, index: int = -1) -> NDArray[np.float32]:
-        """float32 ``[n_vocab]`` after the last id: a view on llama.cpp's own memory, valid until the next evaluation.
+        """float32 ``[n_vocab]`` after the last id: a view on llama.cpp's own memory, valid until
+        the next evaluation.
 
         After an evaluation with ``every``, ``index`` counts its ids from 0.
         """
-        pointer = ctypes.cast(self._low.llama_get_logits_ith(self._handle, index), ctypes.c_void_p).value
+        pointer = ctypes.cast(
+            self._low.llama_get_logits_ith(self._handle, index), ctypes.c_void_p
+        ).value
         if pointer is None:
             raise EngineError("llama.cpp has no logits there")
         view = self._views.get(pointer)
         if view is None:  # making one takes longer than finding the likeliest token in it
-            view = np.ctypeslib.as_array((ctypes.c_float * self.model.n_vocab).from_address(pointer))
+            view = np.ctypeslib.as_array(
+                (ctypes.c_float * self.model.n_vocab).from_address(pointer)
+            )
             self._views[pointer] = view
         return view
 
 
 def decode(handle: Any, batch: Any, abort: AbortFlag) -> None:
-    """``llama_decode`` of one batch. Raises KeyboardInterrupt when aborted, EngineError when llama.cpp fails; then part of the batch may
-    be in the cache."""
+    """``llama_decode`` of one batch. Raises KeyboardInterrupt when aborted, EngineError when
+    llama.cpp fails; then part of the batch may be in the cache."""
     log.forget()
     abort.busy = True
     status = ggml.require().llama_decode(handle, batch)
@@ -157,15 +179,20 @@ def decode(handle: Any, batch: Any, abort: AbortFlag) -> None:
     if status == 2 or abort.is_set():
         raise KeyboardInterrupt
     if status:
-        raise EngineError(f"llama.cpp failed to evaluate ({status}): {log.complaint('no reason given')}")
+        raise EngineError(
+            f"llama.cpp failed to evaluate ({status}): {log.complaint('no reason given')}"
+        )
 
 
 def _threads_for(model: Model) -> int:
-    """All cores, but one for a small model: threads meet hundreds of times a token there, and where another process wants a core,
-    each meeting waits for the scheduler (nano with two threads beside other work: 13 tokens/s; with one: 750)."""
+    """All cores, but one for a small model: threads meet hundreds of times a token there, and where
+    another process wants a core, each meeting waits for the scheduler (nano with two threads beside
+    other work: 13 tokens/s; with one: 750)."""
     return 1 if model.header.file_size < SMALL else usable_cores()
 
 
 def usable_cores() -> int:
-    """Cores that this process may run on, and that its cgroup's quota pays for: threads beyond that only wait for each other."""
+    """Cores that this process may run on, and that its cgroup's quota pays for: threads beyond that
+    only wait for each other.
+    """
     return probe_linux.usable_cores(Local()) if sys.platform == "linux" else os.cpu_count() or 1

@@ -1,8 +1,10 @@
-"""Speculative decoding: a drafter guesses what comes next, the target evaluates all guesses in one batch, and its own sampler decides.
+"""Speculative decoding: a drafter guesses what comes next, the target evaluates all guesses in one
+batch, and its own sampler decides.
 
-Every token is drawn from the target's logits at its own position by the ordinary sampler; a draft that equals it only means that the
-next logits are there already. So what is drawn is distributed exactly as without drafts, whatever the drafter says. Whether it pays
-depends on the machine, the model and the text, and is measured: see :mod:`.pace`.
+Every token is drawn from the target's logits at its own position by the ordinary sampler; a draft
+that equals it only means that the next logits are there already. So what is drawn is distributed
+exactly as without drafts, whatever the drafter says. Whether it pays depends on the machine, the
+model and the text, and is measured: see :mod:`.pace`.
 """
 
 from __future__ import annotations
@@ -19,7 +21,9 @@ Mode = Literal["auto", "on", "off"]
 
 
 class Drafter(Protocol):
-    """Guesses what follows in a context, which tells it of all that it evaluates. Errors are EngineErrors."""
+    """Guesses what follows in a context, which tells it of all that it evaluates. Errors are
+    EngineErrors.
+    """
 
     @property
     def lengths(self) -> tuple[int, ...]:
@@ -32,7 +36,9 @@ class Drafter(Protocol):
     def listen(self, on: bool) -> None: ...
 
     def propose(self, ids: Sequence[int], token: int, most: int) -> list[int]:
-        """Up to ``most`` ids, 1 at the least, to follow ``token``, which comes after ``ids``; none without an idea."""
+        """Up to ``most`` ids, 1 at the least, to follow ``token``, which comes after ``ids``; none
+        without an idea.
+        """
 
     def evaluated(self, start: int, ids: Sequence[int]) -> None: ...
 
@@ -42,7 +48,9 @@ class Drafter(Protocol):
 
 
 class Speculation:
-    """Drafts for one context, of which it is the follower. A drafter that fails is given up, and what is left is plain decoding."""
+    """Drafts for one context, of which it is the follower. A drafter that fails is given up, and
+    what is left is plain decoding.
+    """
 
     def __init__(self, context: Context, drafter: Drafter, pace: Pace) -> None:
         self.context, self.pace = context, pace
@@ -71,12 +79,16 @@ class Speculation:
             except EngineError as e:
                 self._give_up(e)
         ends = self.context.model.ends
-        drafts = drafts[: next((i for i, draft in enumerate(drafts) if ends(draft)), len(drafts))]  # nothing follows the end
+        drafts = drafts[
+            : next((i for i, draft in enumerate(drafts) if ends(draft)), len(drafts))
+        ]  # nothing follows the end
         self._proposed = len(drafts)
         return drafts
 
     def accepted(self, count: int, seconds: float) -> None:
-        """What became of the last proposal: so many were right, and all took ``seconds``, proposing and sampling included."""
+        """What became of the last proposal: so many were right, and all took ``seconds``, proposing
+        and sampling included.
+        """
         if not self._warming:
             self.pace.record(self._wanted, self._proposed, count, seconds)
 
@@ -113,11 +125,13 @@ class Speculation:
 
 
 def speculate(context: Context, mode: Mode, layer: Model | None = None) -> Speculation | None:
-    """Makes ``context`` draft: with its model's MTP layer when that is loaded, else from what was said before. None when ``mode`` is off.
-    ``layer`` is the MTP layer where it has a file of its own.
+    """Makes ``context`` draft: with its model's MTP layer when that is loaded, else from what was
+    said before. None when ``mode`` is off. ``layer`` is the MTP layer where it has a file of its
+    own.
 
-    Its loading's ``n_outputs`` says how many tokens can be verified at a time. With "auto", it is measured whether drafts pay; a small
-    model is taken not to gain by them until measured otherwise. With "on", there are always some.
+    Its loading's ``n_outputs`` says how many tokens can be verified at a time. With "auto", it is
+    measured whether drafts pay; a small model is taken not to gain by them until measured
+    otherwise. With "on", there are always some.
     """
     from .lookup import LookupDrafter
     from .mtp import MtpDrafter

@@ -1,7 +1,9 @@
-"""llama.cpp's grammar notation, GBNF, rewritten as the notation of llguidance, character by character.
+"""llama.cpp's grammar notation, GBNF, rewritten as the notation of llguidance, character by
+character.
 
-Every terminal that comes out is one character or one class of characters: no lexer then has to choose between a longer and a
-shorter match, and the language is the one that GBNF means. Notation: grammars/README.md of llama.cpp. Knows no vocabulary.
+Every terminal that comes out is one character or one class of characters: no lexer then has to
+choose between a longer and a shorter match, and the language is the one that GBNF means. Notation:
+grammars/README.md of llama.cpp. Knows no vocabulary.
 """
 
 from __future__ import annotations
@@ -46,7 +48,9 @@ class _Parser:
             if not self._taken("::="):
                 raise self._wrong("::= expected")
             self._skip(_SPACES)
-            self.rules[name] = self._alternatives(nested=False)  # a later rule of the same name counts, as in llama.cpp
+            self.rules[name] = self._alternatives(
+                nested=False
+            )  # a later rule of the same name counts, as in llama.cpp
             if self.at < len(self.text) and self.text[self.at] not in "\r\n":
                 raise self._wrong("the end of the line expected")
             self._skip(_SPACES)
@@ -115,7 +119,10 @@ class _Parser:
         negated, ranges = self._taken("^"), []
         while not self._taken("]"):
             first = last = self._char()
-            if self.text[self.at : self.at + 1] == "-" and self.text[self.at + 1 : self.at + 2] != "]":
+            if (
+                self.text[self.at : self.at + 1] == "-"
+                and self.text[self.at + 1 : self.at + 2] != "]"
+            ):
                 self.at += 1
                 last = self._char()
             if first > last:
@@ -194,7 +201,8 @@ class _Parser:
     def _wrong(self, what: str) -> UsageError:
         line = self.text.count("\n", 0, self.at) + 1
         return UsageError(
-            f"line {line}: {what} at {self.text[self.at : self.at + 20]!r}", hint="GBNF, as llama.cpp's grammars/README.md has it"
+            f"line {line}: {what} at {self.text[self.at : self.at + 20]!r}",
+            hint="GBNF, as llama.cpp's grammars/README.md has it",
         )
 
 

@@ -1,4 +1,6 @@
-"""The decode loop: prefill, then sample and evaluate until something ends it; with drafts, several tokens at a time."""
+"""The decode loop: prefill, then sample and evaluate until something ends it; with drafts, several
+tokens at a time.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +16,8 @@ from .sampler import Sampler
 
 
 class Generation:
-    """One answer in the making: iterate over it for token ids; afterwards ``finish_reason``, ``cached`` and ``timings`` hold, and how many
-    tokens were ``drafted`` and ``accepted``."""
+    """One answer in the making: iterate over it for token ids; afterwards ``finish_reason``,
+    ``cached`` and ``timings`` hold, and how many tokens were ``drafted`` and ``accepted``."""
 
     def __init__(
         self,
@@ -39,7 +41,8 @@ class Generation:
     def __iter__(self) -> Iterator[int]:
         """Raises KeyboardInterrupt on Ctrl-C, within one node of the graph.
 
-        However it ends, the context holds the prompt and what was yielded, the last token of it perhaps not yet.
+        However it ends, the context holds the prompt and what was yielded, the last token of it
+        perhaps not yet.
         """
         context, began = self._context, time.perf_counter()
         with raised_by_ctrl_c(context.abort):
@@ -57,7 +60,10 @@ class Generation:
     def _decode(self, began: float) -> Iterator[int]:
         context, spent = self._context, 0.0
         drafts: list[int] = []
-        place, index = 0, -1  # drafts that were right, and the logits that the next token is drawn from
+        place, index = (
+            0,
+            -1,
+        )  # drafts that were right, and the logits that the next token is drawn from
         while True:
             resumed = time.perf_counter()
             token = self._sampler.sample(context.logits(index))
@@ -71,7 +77,10 @@ class Generation:
             right = place < len(drafts) and drafts[place] == token
             self.accepted += right
             yield token
-            if len(self.ids) >= self._max_tokens or len(self._prompt) + len(self.ids) > context.n_ctx:
+            if (
+                len(self.ids) >= self._max_tokens
+                or len(self._prompt) + len(self.ids) > context.n_ctx
+            ):
                 self.finish_reason = FinishReason.LENGTH
                 return
             if right:  # its logits are there already
@@ -103,7 +112,9 @@ class Generation:
         return []
 
     def _drop_drafts(self, unevaluated: int = 0) -> None:
-        """Leaves the prompt and the answer in the context, but for its last tokens that are ``unevaluated``."""
+        """Leaves the prompt and the answer in the context, but for its last tokens that are
+        ``unevaluated``.
+        """
         length = len(self._prompt) + len(self.ids) - unevaluated
         if len(self._context.ids) > length:
             self._context.trim(length)

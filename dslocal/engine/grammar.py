@@ -1,10 +1,12 @@
-"""A grammar over the bytes of a vocabulary: which tokens may come next. Knows nothing of schemas as files, thoughts or roles.
+"""A grammar over the bytes of a vocabulary: which tokens may come next. Knows nothing of schemas as
+files, thoughts or roles.
 
-llguidance does the work (Earley over a lexer of derivatives, 0.03 to 0.5 ms a token with 128,000 tokens; llama.cpp's own engine
-walks every candidate, recurses without a bound and prints to stderr). It is given ordinary text tokens alone: control tokens
-and added ones such as ``<think>`` have no bytes there, so that no grammar, whatever it spells, ever allows one. The tokens that
-end an answer are allowed where the grammar is complete and nowhere else. Text that only one continuation is possible for is
-tokenized as the model's own tokenizer would.
+llguidance does the work (Earley over a lexer of derivatives, 0.03 to 0.5 ms a token with 128,000
+tokens; llama.cpp's own engine walks every candidate, recurses without a bound and prints to
+stderr). It is given ordinary text tokens alone: control tokens and added ones such as ``<think>``
+have no bytes there, so that no grammar, whatever it spells, ever allows one. The tokens that end an
+answer are allowed where the grammar is complete and nowhere else. Text that only one continuation
+is possible for is tokenized as the model's own tokenizer would.
 """
 
 from __future__ import annotations
@@ -27,7 +29,8 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float32]
 
-BLANKS = r"[ \t]|\n[ \t]{0,32}"  # white space between two tokens of JSON: a space, or a line's end with its indent
+# white space between two tokens of JSON: a space, or a line's end with its indent
+BLANKS = r"[ \t]|\n[ \t]{0,32}"
 NO_TEXT = (2, 3, 5)  # token types unknown, control and unused
 ADDED = 4  # user-defined
 MOST_STATES = 100_000
@@ -37,17 +40,20 @@ _tokenizers: WeakKeyDictionary[Model, Any] = WeakKeyDictionary()
 
 
 def of_schema(schema: dict[str, Any]) -> tuple[str, list[str]]:
-    """A grammar for the JSON Schema ``schema``, for :class:`Grammar`, and what of the schema it does not hold the answer to.
+    """A grammar for the JSON Schema ``schema``, for :class:`Grammar`, and what of the schema it
+    does not hold the answer to.
 
-    Object properties come in the schema's order. References are looked up in ``schema`` alone. Raises UsageError for a schema
-    that is wrong, that nothing satisfies, or that is too large.
+    Object properties come in the schema's order. References are looked up in ``schema`` alone.
+    Raises UsageError for a schema that is wrong, that nothing satisfies, or that is too large.
     """
     from llguidance import LLMatcher
 
     _refuse_large_multiples(schema)
     for options in ({}, {"lenient": True}):
         try:
-            grammar = LLMatcher.grammar_from_json_schema(json.dumps(schema), overrides={"whitespace_pattern": BLANKS, **options})
+            grammar = LLMatcher.grammar_from_json_schema(
+                json.dumps(schema), overrides={"whitespace_pattern": BLANKS, **options}
+            )
         except ValueError as e:  # what serde_json does not read: NaN, lone surrogates, 128 levels
             raise UsageError(_reason(str(e))) from None
         wrong, said = LLMatcher.validate_grammar_with_warnings(grammar, None, limits=_limits())
@@ -57,7 +63,9 @@ def of_schema(schema: dict[str, Any]) -> tuple[str, list[str]]:
 
 
 def of_gbnf(text: str) -> str:
-    """A grammar for llama.cpp's notation, for :class:`Grammar`. Raises UsageError that names the line."""
+    """A grammar for llama.cpp's notation, for :class:`Grammar`. Raises UsageError that names the
+    line.
+    """
     from llguidance import LLMatcher
 
     grammar = str(LLMatcher.grammar_from_lark(to_lark(text)))
@@ -68,10 +76,14 @@ def of_gbnf(text: str) -> str:
 
 
 class Grammar:
-    """Where an answer stands in a grammar: a constraint for :class:`.Sampler`. ``ends`` may come once it is complete."""
+    """Where an answer stands in a grammar: a constraint for :class:`.Sampler`. ``ends`` may come
+    once it is complete.
+    """
 
     def __init__(self, model: Model, grammar: str) -> None:
-        """``grammar`` as :func:`of_schema` and :func:`of_gbnf` give it. Raises UsageError when it allows no text at all."""
+        """``grammar`` as :func:`of_schema` and :func:`of_gbnf` give it. Raises UsageError when it
+        allows no text at all.
+        """
         from llguidance import LLMatcher
 
         self._matcher = LLMatcher(_tokenizer(model), grammar, log_level=0, limits=_limits())
@@ -81,10 +93,16 @@ class Grammar:
         self.ends = _ends(model)
         self._matcher.unsafe_compute_mask_ptr(self._bits.ctypes.data, self._bits.nbytes)
         if self._matcher.is_error() or not self._bits.any():
-            raise UsageError(f"nothing can be written in this grammar: {_reason(self._matcher.get_error())}".removesuffix(": "))
+            raise UsageError(
+                f"nothing can be written in this grammar: {_reason(self._matcher.get_error())}".removesuffix(
+                    ": "
+                )
+            )
 
     def mask(self, logits: Floats) -> None:
-        """Sets the logits of tokens that may not come next to -inf, in place: float32 ``[n_vocab]``. Raises EngineError."""
+        """Sets the logits of tokens that may not come next to -inf, in place: float32
+        ``[n_vocab]``. Raises EngineError.
+        """
         logits[~self._allowed()] = -np.inf
 
     def allowed(self, ids: NDArray[np.intp]) -> NDArray[np.bool_]:
@@ -113,7 +131,9 @@ class Grammar:
             return
         self._matcher.unsafe_compute_mask_ptr(self._bits.ctypes.data, self._bits.nbytes)
         if self._matcher.is_error():
-            raise EngineError(f"the grammar cannot be followed: {_reason(self._matcher.get_error())}")
+            raise EngineError(
+                f"the grammar cannot be followed: {_reason(self._matcher.get_error())}"
+            )
         self._known = True
 
 
@@ -125,11 +145,15 @@ def _limits() -> Any:
 
 
 def _tokenizer(model: Model) -> Any:
-    """The vocabulary as llguidance wants it: made once a model, in about a second for 128,000 tokens. Raises EngineError."""
+    """The vocabulary as llguidance wants it: made once a model, in about a second for 128,000
+    tokens. Raises EngineError.
+    """
     from llguidance import LLTokenizer, TokenizerWrapper
 
     if model not in _tokenizers:
-        _tokenizers[model] = LLTokenizer(TokenizerWrapper(_Vocabulary(model)), n_vocab=model.n_vocab, eos_token=_ends(model))
+        _tokenizers[model] = LLTokenizer(
+            TokenizerWrapper(_Vocabulary(model)), n_vocab=model.n_vocab, eos_token=_ends(model)
+        )
     return _tokenizers[model]
 
 
@@ -138,7 +162,9 @@ def _ends(model: Model) -> list[int]:
     own = model.header.metadata.get("tokenizer.ggml.eos_token_id")
     found = [id for id, kind in enumerate(_kinds(model)) if kind != 1 and model.ends(id)]
     if not found:
-        raise EngineError(f"{model.path.name}: its vocabulary has no token that ends an answer, which a grammar needs")
+        raise EngineError(
+            f"{model.path.name}: its vocabulary has no token that ends an answer, which a grammar needs"
+        )
     return sorted(found, key=lambda id: id != own)
 
 
@@ -151,22 +177,32 @@ class _Vocabulary:
     """What llguidance asks a tokenizer for."""
 
     def __init__(self, model: Model) -> None:
-        self.eos_token_id, self.bos_token_id, self.special_token_ids = _ends(model)[0], None, list[int]()
+        self.eos_token_id, self.bos_token_id, self.special_token_ids = (
+            _ends(model)[0],
+            None,
+            list[int](),
+        )
         self._encode = model.encode
         spellings = model.header.tokens()
         self.tokens = [
-            b"" if kind in NO_TEXT or (kind == ADDED and re.fullmatch(r"<\S+>", spellings[id])) else model.piece(id)
+            b""
+            if kind in NO_TEXT or (kind == ADDED and re.fullmatch(r"<\S+>", spellings[id]))
+            else model.piece(id)
             for id, kind in enumerate(_kinds(model))
         ]
 
     def __call__(self, text: bytes | str) -> list[int]:
         text = text if isinstance(text, str) else text.decode("utf-8", "replace")
-        slices = (text[start : start + SLICE] for start in range(0, len(text), SLICE))  # llama.cpp recurses over a long word
+        slices = (
+            text[start : start + SLICE] for start in range(0, len(text), SLICE)
+        )  # llama.cpp recurses over a long word
         return [id for part in slices for id in self._encode(part)]
 
 
 def _refuse_large_multiples(node: object) -> None:
-    """Raises UsageError: an automaton that divides has a state for every remainder, and llguidance does not bound that."""
+    """Raises UsageError: an automaton that divides has a state for every remainder, and llguidance
+    does not bound that.
+    """
     if isinstance(node, list):
         for item in node:
             _refuse_large_multiples(item)

@@ -1,11 +1,14 @@
 """Stopping llama.cpp in the middle of its work.
 
-Python runs signal handlers only between its own instructions, and a prefill can stay in C for minutes. So: the C half of the
-handler writes the signal's number to a pipe (``signal.set_wakeup_fd``), a thread reads it and raises a flag, and llama.cpp
-polls that flag through its abort callback. The callback is libc's ``strlen`` on a one-byte string: zero while the string is
-empty, nonzero once its first byte is set. It is called for every node of the graph, from C, and costs no Python.
+Python runs signal handlers only between its own instructions, and a prefill can stay in C for
+minutes. So: the C half of the handler writes the signal's number to a pipe
+(``signal.set_wakeup_fd``), a thread reads it and raises a flag, and llama.cpp polls that flag
+through its abort callback. The callback is libc's ``strlen`` on a one-byte string: zero while the
+string is empty, nonzero once its first byte is set. It is called for every node of the graph, from
+C, and costs no Python.
 
-Meanwhile Python's own handler must not raise: llama.cpp calls back to log, and an exception in there would be printed and lost.
+Meanwhile Python's own handler must not raise: llama.cpp calls back to log, and an exception in
+there would be printed and lost.
 """
 
 from __future__ import annotations
@@ -23,7 +26,9 @@ from .. import ggml
 
 
 class AbortFlag:
-    """Raised, it makes the ``llama_decode`` in progress return 2. ``busy`` is for the caller to set while C is at work."""
+    """Raised, it makes the ``llama_decode`` in progress return 2. ``busy`` is for the caller to set
+    while C is at work.
+    """
 
     def __init__(self) -> None:
         self.busy = False
@@ -50,7 +55,8 @@ class AbortFlag:
 
 @contextmanager
 def raised_by_ctrl_c(flag: AbortFlag) -> Iterator[None]:
-    """While inside, SIGINT raises ``flag`` at once, and KeyboardInterrupt too unless the flag is busy: then the caller does that.
+    """While inside, SIGINT raises ``flag`` at once, and KeyboardInterrupt too unless the flag is
+    busy: then the caller does that.
 
     No effect outside of the main thread, or where SIGINT is ignored.
     """

@@ -1,12 +1,13 @@
-"""Several conversations at once in one llama.cpp context: each has a sequence with a cache of its own, and what all of them wait for
-is evaluated together.
+"""Several conversations at once in one llama.cpp context: each has a sequence with a cache of its
+own, and what all of them wait for is evaluated together.
 
-A :class:`Lane` is a :class:`.Context` to whoever generates in it. One thread does all evaluation: what waits goes into one batch, single
-tokens first and of long prompts as much as leaves the others flowing. A sequence alone in a batch is computed as it would be in a context
-for one, to the bit.
+A :class:`Lane` is a :class:`.Context` to whoever generates in it. One thread does all evaluation:
+what waits goes into one batch, single tokens first and of long prompts as much as leaves the others
+flowing. A sequence alone in a batch is computed as it would be in a context for one, to the bit.
 
-Who generates may do so in a thread of its own, or be run by the evaluating thread, each in a greenlet that makes way where it waits: with
-many conversations of a small model, handing every token from thread to thread would cost as much as making it.
+Who generates may do so in a thread of its own, or be run by the evaluating thread, each in a
+greenlet that makes way where it waits: with many conversations of a small model, handing every
+token from thread to thread would cost as much as making it.
 
 Knows nothing of requests, and not which conversation belongs in which lane: see :mod:`.placing`.
 """
@@ -28,10 +29,15 @@ from .batch import Batch
 from .context import Context, decode
 from .interrupt import AbortFlag
 
-STALL = 0.25  # seconds that a stretch of a prompt may hold up other conversations' tokens, unless a token alone takes longer
+# seconds that a stretch of a prompt may hold up other conversations' tokens, unless a token alone
+# takes longer
+STALL = 0.25
 LEAST_STRETCH = 16  # tokens of a prompt that are evaluated in any case
-BLOCK = 64  # tokens from which ggml's products on a CPU are a quarter faster each: nano, 1,600 and 2,100 tokens a second
-PATIENCE = 0.25  # of a step's time that is waited for who just got a token, so that they come along in the next
+# tokens from which ggml's products on a CPU are a quarter faster each: nano, 1,600 and 2,100 tokens
+# a second
+BLOCK = 64
+# of a step's time that is waited for who just got a token, so that they come along in the next
+PATIENCE = 0.25
 
 
 class _Leaving(AbortFlag):
@@ -47,13 +53,22 @@ class _Leaving(AbortFlag):
 
 
 class Lane(Context):
-    """One conversation's place. For one thread at a time; ``abort`` may be set from any, and ends what waits here, at once if nobody
-    else is evaluated with it."""
+    """One conversation's place. For one thread at a time; ``abort`` may be set from any, and ends
+    what waits here, at once if nobody else is evaluated with it."""
 
     def __init__(self, lanes: Lanes, number: int) -> None:
         host = lanes.host
-        self.model, self.loading, self.n_ctx, self.step = host.model, host.loading, host.loading.n_ctx, host.loading.n_batch
-        self.kv_type, self.flash_attn, self.n_threads = host.kv_type, host.flash_attn, host.n_threads
+        self.model, self.loading, self.n_ctx, self.step = (
+            host.model,
+            host.loading,
+            host.loading.n_ctx,
+            host.loading.n_batch,
+        )
+        self.kv_type, self.flash_attn, self.n_threads = (
+            host.kv_type,
+            host.flash_attn,
+            host.n_threads,
+        )
         self.number = number
         self.ids: list[int] = []
         self.prompted = 0  # of its ids, as whoever generates here says
@@ -76,7 +91,9 @@ class Lane(Context):
         del self.ids[length:]
 
     def evaluate(self, ids: Sequence[int], *, every: bool = False) -> None:
-        """Appends ids and waits for it. Raises KeyboardInterrupt when aborted, EngineError when llama.cpp fails."""
+        """Appends ids and waits for it. Raises KeyboardInterrupt when aborted, EngineError when
+        llama.cpp fails.
+        """
         if len(self.ids) + len(ids) > self.n_ctx:
             raise EngineError(f"{len(self.ids) + len(ids):,} tokens in a context of {self.n_ctx:,}")
         if every:
@@ -100,16 +117,22 @@ class Lane(Context):
         self._lanes.between(lambda: self._copy(other, length))
 
     def run(self, job: Callable[[], None]) -> None:
-        """Has the evaluating thread run ``job``, which generates here and raises nothing. Raises KeyboardInterrupt when closing."""
+        """Has the evaluating thread run ``job``, which generates here and raises nothing. Raises
+        KeyboardInterrupt when closing.
+        """
         self._lanes.run(job)
 
     def _copy(self, other: Lane, length: int) -> None:
         memory = self._low.llama_get_memory(self._handle)
         self._low.llama_memory_seq_rm(memory, self.number, -1, -1)
-        self._low.llama_memory_seq_cp(memory, other.number, self.number, -1, -1)  # caches of their own can be copied whole alone
+        self._low.llama_memory_seq_cp(
+            memory, other.number, self.number, -1, -1
+        )  # caches of their own can be copied whole alone
         self.ids, self.held = other.ids[:length], other.held
 
-    def finished(self, error: BaseException | None = None, logits: NDArray[np.float32] | None = None) -> None:
+    def finished(
+        self, error: BaseException | None = None, logits: NDArray[np.float32] | None = None
+    ) -> None:
         """For the evaluating thread: what was posted is done, or failed."""
         if logits is not None:
             np.copyto(self._logits, logits)
@@ -123,7 +146,9 @@ class Lane(Context):
 
 
 class Lanes:
-    """All lanes of ``host``, a context made for several sequences, and the thread that evaluates for them. Close it before the context."""
+    """All lanes of ``host``, a context made for several sequences, and the thread that evaluates
+    for them. Close it before the context.
+    """
 
     def __init__(self, host: Context) -> None:
         self.host = host
@@ -138,7 +163,10 @@ class Lanes:
         self._ready: deque[Lane] = deque()  # whose waiters may go on
         self._hub: greenlet | None = None
         self._closing = False
-        self._decode_s, self._token_s = 0.0, 0.0  # what a step of single tokens takes, and a token of a prompt
+        self._decode_s, self._token_s = (
+            0.0,
+            0.0,
+        )  # what a step of single tokens takes, and a token of a prompt
         self._batch = Batch(max(host.loading.n_batch, len(self.lanes)))
         self._low, self._memory = ggml.require(), ggml.require().llama_get_memory(host.handle)
         self._thread = threading.Thread(target=self._run, name="lanes", daemon=True)
@@ -181,7 +209,12 @@ class Lanes:
         else:
             lane.sleep()
 
-    def _finish(self, lane: Lane, error: BaseException | None = None, logits: NDArray[np.float32] | None = None) -> None:
+    def _finish(
+        self,
+        lane: Lane,
+        error: BaseException | None = None,
+        logits: NDArray[np.float32] | None = None,
+    ) -> None:
         lane.finished(error, logits)
         if lane.waiter is not None:
             self._ready.append(lane)
@@ -199,7 +232,9 @@ class Lanes:
             self._changed.notify()
 
     def between(self, call: Callable[[], None]) -> None:
-        """Calls ``call`` where nothing is evaluated, and waits for it. Raises KeyboardInterrupt when closing."""
+        """Calls ``call`` where nothing is evaluated, and waits for it. Raises KeyboardInterrupt
+        when closing.
+        """
         if threading.current_thread() is self._thread:
             call()
             return
@@ -279,12 +314,15 @@ class Lanes:
             self._finish(lane, logits=self.host.logits(place))
 
     def _stretches(self, waiting: Sequence[Lane]) -> list[tuple[Lane, list[int]]]:
-        """What of each lane's ids goes into the next batch, by the lanes' numbers: a token of each, since llama.cpp evaluates neighbouring
-        sequences at once and a gap parts them, and of prompts as much as there is room for, first come, first served."""
+        """What of each lane's ids goes into the next batch, by the lanes' numbers: a token of each,
+        since llama.cpp evaluates neighbouring sequences at once and a gap parts them, and of
+        prompts as much as there is room for, first come, first served."""
         room = self.host.loading.n_batch - len(waiting)
         if any(len(lane.todo) == 1 for lane in waiting):
             seconds = max(STALL, self._decode_s)
-            room = max(LEAST_STRETCH, min(room, int(seconds / self._token_s) if self._token_s else BLOCK))
+            room = max(
+                LEAST_STRETCH, min(room, int(seconds / self._token_s) if self._token_s else BLOCK)
+            )
             room = max(min(room, LEAST_STRETCH), room // BLOCK * BLOCK)
         found = []
         for lane in waiting:
@@ -305,7 +343,9 @@ class Lanes:
         lane.held = len(lane.ids)
 
     def _fail(self, lanes: Sequence[Lane], error: BaseException) -> None:
-        """Nothing was evaluated. Where it was stopped, who left is told by the next round, and who did not is evaluated again."""
+        """Nothing was evaluated. Where it was stopped, who left is told by the next round, and who
+        did not is evaluated again.
+        """
         for lane in lanes:
             self._drop(lane)
         with self._changed:

@@ -1,4 +1,6 @@
-"""llama.cpp's log, kept instead of printed: what it last complained of becomes the text of an EngineError."""
+"""llama.cpp's log, kept instead of printed: what it last complained of becomes the text of an
+EngineError.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ _complaints: deque[str] = deque(maxlen=20)
 
 @functools.cache
 def capture() -> Any:
-    """Takes over llama.cpp's log for this process. The result must stay alive, which the cache sees to."""
+    """Takes over llama.cpp's log for this process. The result must stay alive, which the cache sees
+    to.
+    """
     low = ggml.require()
 
     def on_log(level: int, text: bytes, _: Any) -> None:
@@ -34,5 +38,7 @@ def forget() -> None:
 
 
 def complaint(default: str) -> str:
-    """The first thing llama.cpp complained of since :func:`forget`: later lines only repeat that it failed."""
+    """The first thing llama.cpp complained of since :func:`forget`: later lines only repeat that it
+    failed.
+    """
     return next(iter(_complaints), default)

@@ -1,4 +1,6 @@
-"""How likely the model itself finds a token: the logarithm of its softmax over the raw logits, whatever was sampled from."""
+"""How likely the model itself finds a token: the logarithm of its softmax over the raw logits,
+whatever was sampled from.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ Floats = NDArray[np.float32]
 
 
 def logprobs(logits: Floats, token: int, top: int) -> TokenLogprobs:
-    """Of float32 ``[n_vocab]`` at temperature 1, with the ``top`` likeliest. The sum is taken in float64; -inf is never among ``top``."""
+    """Of float32 ``[n_vocab]`` at temperature 1, with the ``top`` likeliest. The sum is taken in
+    float64; -inf is never among ``top``.
+    """
     best = float(logits.max())
     weights = np.subtract(logits, np.float32(best))
     np.exp(weights, out=weights)

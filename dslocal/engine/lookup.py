@@ -1,7 +1,8 @@
-"""Drafting by looking up what followed last time: the context's own text, where the last few tokens occurred before.
+"""Drafting by looking up what followed last time: the context's own text, where the last few tokens
+occurred before.
 
-Costs next to nothing, and is right where an answer quotes: code that is edited, a document that is asked about, numbers that are
-copied.
+Costs next to nothing, and is right where an answer quotes: code that is edited, a document that is
+asked about, numbers that are copied.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ class LookupDrafter:
         """It reads the context when asked."""
 
     def propose(self, ids: Sequence[int], token: int, most: int) -> list[int]:
-        """Up to ``most`` ids that followed the last occurrence of what ends in ``token``; none when there was none."""
+        """Up to ``most`` ids that followed the last occurrence of what ends in ``token``; none when
+        there was none.
+        """
         self._learn(ids)
         tail = [*ids[-max(GRAMS) + 1 :], token]
         for n in GRAMS:
@@ -52,7 +55,9 @@ class LookupDrafter:
         self._ends.clear()
 
     def _learn(self, ids: Sequence[int]) -> None:
-        """Takes in what has been added. What ends with the last token is left for later: nothing has followed it yet."""
+        """Takes in what has been added. What ends with the last token is left for later: nothing
+        has followed it yet.
+        """
         for end in range(self._known + 1, len(ids)):
             for n in GRAMS:
                 if end >= n:

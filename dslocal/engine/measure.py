@@ -1,6 +1,8 @@
-"""How fast a model is: prefill, decoding at a depth, sampling, and the time to the first token, each measured once per call.
+"""How fast a model is: prefill, decoding at a depth, sampling, and the time to the first token,
+each measured once per call.
 
-Token ids go in, seconds and tokens a second come out; who repeats, and what the ids say, is the caller's business.
+Token ids go in, seconds and tokens a second come out; who repeats, and what the ids say, is the
+caller's business.
 """
 
 from __future__ import annotations
@@ -33,7 +35,9 @@ class Decoding:
 
 
 def prefill(context: Context, ids: Sequence[int]) -> float:
-    """Tokens a second for evaluating ``ids`` into an empty cache. Raises KeyboardInterrupt on Ctrl-C."""
+    """Tokens a second for evaluating ``ids`` into an empty cache. Raises KeyboardInterrupt on
+    Ctrl-C.
+    """
     context.forget()
     with raised_by_ctrl_c(context.abort):
         began = time.perf_counter()
@@ -43,7 +47,9 @@ def prefill(context: Context, ids: Sequence[int]) -> float:
 
 
 def first_token(context: Context, ids: Sequence[int], seed: int) -> float:
-    """Seconds from a prompt to its first token, with whatever the cache shares with it kept. Raises KeyboardInterrupt on Ctrl-C."""
+    """Seconds from a prompt to its first token, with whatever the cache shares with it kept. Raises
+    KeyboardInterrupt on Ctrl-C.
+    """
     generation = Generation(context, ids, _sampler(seed), max_tokens=1)
     for _ in generation:
         pass
@@ -60,17 +66,22 @@ def sampling(context: Context, seed: int) -> float:
     return median(seconds)
 
 
-def decoding(context: Context, ids: Sequence[int], tokens: int, seed: int, *, mtp: Mode = "off") -> Decoding:
-    """``tokens`` tokens after ``ids``, drawn as R1's makers recommend. An answer that ends of itself is followed by another.
+def decoding(
+    context: Context, ids: Sequence[int], tokens: int, seed: int, *, mtp: Mode = "off"
+) -> Decoding:
+    """``tokens`` tokens after ``ids``, drawn as R1's makers recommend. An answer that ends of
+    itself is followed by another.
 
-    The first token of each comes with the prefill, and does not count. Raises KeyboardInterrupt on Ctrl-C, EngineError when nothing
-    is ever said.
+    The first token of each comes with the prefill, and does not count. Raises KeyboardInterrupt on
+    Ctrl-C, EngineError when nothing is ever said.
     """
     made = drafted = accepted = 0
     seconds = 0.0
     with _drafting(context, mtp) as speculation:
         for attempt in range(ATTEMPTS):
-            generation = Generation(context, ids, _sampler(seed + attempt), max_tokens=tokens + 1 - made)
+            generation = Generation(
+                context, ids, _sampler(seed + attempt), max_tokens=tokens + 1 - made
+            )
             for _ in generation:
                 pass
             if len(generation.ids) > 1:
@@ -81,7 +92,9 @@ def decoding(context: Context, ids: Sequence[int], tokens: int, seed: int, *, mt
         if speculation and speculation.error:
             raise speculation.error
     if not made:
-        raise EngineError("the model ends every answer at once", hint="nothing can be measured with it")
+        raise EngineError(
+            "the model ends every answer at once", hint="nothing can be measured with it"
+        )
     return Decoding(made / seconds, drafted, accepted)
 
 

@@ -22,17 +22,28 @@ from .interrupt import AbortFlag, raised_by_ctrl_c
 from .params import model_params
 from .roomy import with_room
 
-NFC_FIRST = ("qwen2", "deepseek-r1-qwen")  # pre-tokenizers whose tokenizer.json has an NFC normalizer
+NFC_FIRST = (
+    "qwen2",
+    "deepseek-r1-qwen",
+)  # pre-tokenizers whose tokenizer.json has an NFC normalizer
 USER_DEFINED = 4  # token type: an added token that llama.cpp finds in any text
 
 
 class Model:
-    """Weights (or the vocabulary alone) of one GGUF file. Close it, or use it as a context manager."""
+    """Weights (or the vocabulary alone) of one GGUF file. Close it, or use it as a context
+    manager.
+    """
 
     def __init__(
-        self, path: Path, loading: Loading | None = None, *, vocab_only: bool = False, on_progress: Callable[[float], None] | None = None
+        self,
+        path: Path,
+        loading: Loading | None = None,
+        *,
+        vocab_only: bool = False,
+        on_progress: Callable[[float], None] | None = None,
     ) -> None:
-        """Loads ``path`` as ``loading`` says, on the CPU without one; ``on_progress`` is told the share that is loaded.
+        """Loads ``path`` as ``loading`` says, on the CPU without one; ``on_progress`` is told the
+        share that is loaded.
 
         Raises GgufError, EngineError (OutOfMemoryError when that is why), KeyboardInterrupt.
         """
@@ -43,7 +54,9 @@ class Model:
         log.capture()
         log.forget()
         self._low.llama_backend_init()
-        params = self._params = model_params(self.header, loading or Loading(n_ctx=0))  # kept: arrays hang on it
+        params = self._params = model_params(
+            self.header, loading or Loading(n_ctx=0)
+        )  # kept: arrays hang on it
         params.vocab_only = vocab_only
         stopped = AbortFlag()
 
@@ -82,9 +95,10 @@ class Model:
     def encode(self, text: str) -> list[int]:
         """Ids of ``text`` as plain text: whatever it spells, no special token comes out.
 
-        llama.cpp leaves control tokens alone when told not to parse them, but always finds user-defined ones, ``<think>``
-        among them. So text that spells such a token is cut before its last character, where the pre-tokenizer would cut
-        between letters and ``>`` anyway. Qwen's tokenizers normalise text first, which GGUF cannot say and llama.cpp does not do.
+        llama.cpp leaves control tokens alone when told not to parse them, but always finds
+        user-defined ones, ``<think>`` among them. So text that spells such a token is cut before
+        its last character, where the pre-tokenizer would cut between letters and ``>`` anyway.
+        Qwen's tokenizers normalise text first, which GGUF cannot say and llama.cpp does not do.
         """
         if self.header.text("tokenizer.ggml.pre") in NFC_FIRST:
             text = unicodedata.normalize("NFC", text)
@@ -103,10 +117,14 @@ class Model:
         known = self._pieces.get(token)
         if known is None:
             buffer = ctypes.create_string_buffer(64)
-            length = self._low.llama_token_to_piece(self._vocab, token, buffer, len(buffer), 0, False)
+            length = self._low.llama_token_to_piece(
+                self._vocab, token, buffer, len(buffer), 0, False
+            )
             if length < 0:
                 buffer = ctypes.create_string_buffer(-length)
-                length = self._low.llama_token_to_piece(self._vocab, token, buffer, len(buffer), 0, False)
+                length = self._low.llama_token_to_piece(
+                    self._vocab, token, buffer, len(buffer), 0, False
+                )
             known = self._pieces[token] = buffer.raw[:length]
         return known
 
@@ -118,14 +136,22 @@ class Model:
     def _specials(self) -> dict[str, int]:
         kinds = self.header.metadata.get("tokenizer.ggml.token_type")
         kinds = kinds if isinstance(kinds, list) else []
-        return {token: i for i, (token, kind) in enumerate(zip(self.header.tokens(), kinds, strict=False)) if kind != 1}
+        return {
+            token: i
+            for i, (token, kind) in enumerate(zip(self.header.tokens(), kinds, strict=False))
+            if kind != 1
+        }
 
     @functools.cached_property
     def _markup(self) -> re.Pattern[str] | None:
         kinds = self.header.metadata.get("tokenizer.ggml.token_type")
         kinds = kinds if isinstance(kinds, list) else []
         tokens = zip(self.header.tokens(), kinds, strict=False)
-        return _alternatives(token for token, kind in tokens if kind == USER_DEFINED and re.fullmatch(r"<\S+>", token))
+        return _alternatives(
+            token
+            for token, kind in tokens
+            if kind == USER_DEFINED and re.fullmatch(r"<\S+>", token)
+        )
 
     def _tokenize(self, text: str) -> list[int]:
         data = text.encode("utf-8", "replace")
@@ -142,23 +168,34 @@ class Model:
 
 
 def _give_back_memory() -> None:
-    """Hands what llama.cpp freed back to the system, where the C library would keep it: glibc's ``malloc_trim``."""
+    """Hands what llama.cpp freed back to the system, where the C library would keep it: glibc's
+    ``malloc_trim``.
+    """
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
     if trim is not None:
         trim(0)
 
 
 def _load_error(path: Path, reason: str) -> EngineError:
-    kind = OutOfMemoryError if re.search(r"allocat|out of memory|memory", reason, re.IGNORECASE) else EngineError
+    kind = (
+        OutOfMemoryError
+        if re.search(r"allocat|out of memory|memory", reason, re.IGNORECASE)
+        else EngineError
+    )
     return kind(f"{path.name}: llama.cpp does not load it: {reason}")
 
 
 def _refuse_duplicate_tokens(header: GgufHeader, path: Path) -> None:
-    """Raises GgufError for a vocabulary that spells two tokens alike: llama.cpp would abort the process over it."""
+    """Raises GgufError for a vocabulary that spells two tokens alike: llama.cpp would abort the
+    process over it.
+    """
     tokens = header.tokens()
     if len(set(tokens)) != len(tokens):
         twice = next(token for token, n in Counter(tokens).items() if n > 1)
-        raise GgufError(f"{path.name}: its vocabulary holds {twice[:40]!r} twice", hint="convert or fetch it again")
+        raise GgufError(
+            f"{path.name}: its vocabulary holds {twice[:40]!r} twice",
+            hint="convert or fetch it again",
+        )
 
 
 def _alternatives(tokens: Iterable[str]) -> re.Pattern[str] | None:

@@ -1,9 +1,12 @@
-"""Drafting with a model's multi-token-prediction layer: a second context, which predicts the token after next.
+"""Drafting with a model's multi-token-prediction layer: a second context, which predicts the token
+after next.
 
-Its input at a position is the token there and the target's hidden state of the position before. That is known for whatever the target
-evaluated; for a draft that continues a draft, the layer's own hidden state stands in, and what it leaves in the cache is replaced
-once the target has spoken. The cache may begin anywhere and have gaps in what it was told: drafts are worse then, never wrong, since
-the target decides. Source of the calls and of what goes with what: common/speculative.cpp, draft-mtp.
+Its input at a position is the token there and the target's hidden state of the position before.
+That is known for whatever the target evaluated; for a draft that continues a draft, the layer's own
+hidden state stands in, and what it leaves in the cache is replaced once the target has spoken. The
+cache may begin anywhere and have gaps in what it was told: drafts are worse then, never wrong,
+since the target decides. Source of the calls and of what goes with what: common/speculative.cpp,
+draft-mtp.
 """
 
 from __future__ import annotations
@@ -32,8 +35,8 @@ LENGTHS = tuple(range(1, MTP_DRAFTS + 1))  # one layer, asked again and again, s
 
 
 class MtpDrafter:
-    """Drafts for ``target``, whose model was loaded with its MTP layer, unless that is a model of its own, ``layer``. The second context is
-    made when it is first needed."""
+    """Drafts for ``target``, whose model was loaded with its MTP layer, unless that is a model of
+    its own, ``layer``. The second context is made when it is first needed."""
 
     lengths = LENGTHS
 
@@ -45,7 +48,9 @@ class MtpDrafter:
         self._width = int(self._low.llama_model_n_embd_out(target.model.handle))
         self._end = 0  # positions before it are in the cache, from wherever it begins
         self._tokens: list[int] = []  # at the positions from there on, for the next batch
-        self._hidden: Rows = self._unknown()  # their inputs, and one more: that of the token which will come next
+        self._hidden: Rows = (
+            self._unknown()
+        )  # their inputs, and one more: that of the token which will come next
 
     @property
     def handle(self) -> Any:
@@ -57,8 +62,8 @@ class MtpDrafter:
         return self._listening
 
     def listen(self, on: bool) -> None:
-        """Whether the target hands over its hidden states, from its next evaluation on. Raises EngineError when there is no memory for
-        the second context."""
+        """Whether the target hands over its hidden states, from its next evaluation on. Raises
+        EngineError when there is no memory for the second context."""
         if on and not self._handle:
             self._handle = self._open()
             self._memory = self._low.llama_get_memory(self._handle)
@@ -68,7 +73,9 @@ class MtpDrafter:
         self._listening = on
 
     def propose(self, ids: Sequence[int], token: int, most: int) -> list[int]:
-        """Up to ``most`` ids to follow ``token``, which comes after ``ids``. Raises EngineError, KeyboardInterrupt."""
+        """Up to ``most`` ids to follow ``token``, which comes after ``ids``. Raises EngineError,
+        KeyboardInterrupt.
+        """
         self._catch_up(self._target.step - 1)
         tokens, drafts = [*self._tokens, token], list[int]()
         self._evaluate(tokens, self._end, self._hidden, output=True)
@@ -79,7 +86,9 @@ class MtpDrafter:
             drafts.append(self._likeliest(row))
             if len(drafts) >= most or self._target.model.ends(drafts[-1]):
                 break
-            state = np.ctypeslib.as_array(self._ext.llama_get_embeddings_nextn_ith(self._handle, row), (1, self._width)).copy()
+            state = np.ctypeslib.as_array(
+                self._ext.llama_get_embeddings_nextn_ith(self._handle, row), (1, self._width)
+            ).copy()
             self._evaluate(drafts[-1:], at, state, output=True)
             row, at = 0, at + 1
         if at > self._end:
@@ -87,11 +96,17 @@ class MtpDrafter:
         return drafts
 
     def evaluated(self, start: int, ids: Sequence[int]) -> None:
-        """The target evaluated ``ids`` from ``start`` on: what it thought of them is read now. Raises EngineError, KeyboardInterrupt."""
+        """The target evaluated ``ids`` from ``start`` on: what it thought of them is read now.
+        Raises EngineError, KeyboardInterrupt.
+        """
         if not self._listening:
             return
-        rows = np.ctypeslib.as_array(self._ext.llama_get_embeddings_nextn(self._target.handle), (len(ids), self._width))
-        if not self._tokens and self._end == start + 1:  # the first is in the cache since drafts were proposed to follow it
+        rows = np.ctypeslib.as_array(
+            self._ext.llama_get_embeddings_nextn(self._target.handle), (len(ids), self._width)
+        )
+        if (
+            not self._tokens and self._end == start + 1
+        ):  # the first is in the cache since drafts were proposed to follow it
             self._tokens, self._hidden = list(ids[1:]), rows.copy()
         else:
             if self._end + len(self._tokens) != start:
@@ -102,7 +117,10 @@ class MtpDrafter:
     def trimmed(self, length: int) -> None:
         """``length`` positions are left in the target's cache."""
         if length >= self._end:
-            self._tokens, self._hidden = self._tokens[: length - self._end], self._hidden[: length - self._end + 1]
+            self._tokens, self._hidden = (
+                self._tokens[: length - self._end],
+                self._hidden[: length - self._end + 1],
+            )
         elif self._handle:
             self._low.llama_memory_seq_rm(self._memory, 0, length, -1)
             self._end, self._tokens, self._hidden = length, [], self._unknown()
@@ -118,7 +136,9 @@ class MtpDrafter:
     def _open(self) -> Any:
         target = self._target
         if self._layer is target.model and not can_draft(target.model.header):
-            raise EngineError(f"{target.model.path.name} has no MTP layer that llama.cpp could draft with")
+            raise EngineError(
+                f"{target.model.path.name} has no MTP layer that llama.cpp could draft with"
+            )
         log.forget()
         params = context_params(target.loading)
         params.ctx_type, params.ctx_other = MTP_CONTEXT, target.handle
@@ -126,8 +146,11 @@ class MtpDrafter:
         params.abort_callback, params.abort_callback_data = target.abort.callback, target.abort.data
         handle = self._low.llama_init_from_model(self._layer.handle, params)
         if not handle:
-            raise EngineError(f"{self._layer.path.name}: no context for its MTP layer: {log.complaint('out of memory')}")
-        # for all tokens: told to keep those with logits alone, llama.cpp keeps the first of a batch instead
+            raise EngineError(
+                f"{self._layer.path.name}: no context for its MTP layer: {log.complaint('out of memory')}"
+            )
+        # for all tokens: told to keep those with logits alone, llama.cpp keeps the first of a batch
+        # instead
         self._ext.llama_set_embeddings_nextn(handle, True, False)
         return handle
 
@@ -144,7 +167,9 @@ class MtpDrafter:
         self._end, self._tokens, self._hidden = at, [], self._unknown()
 
     def _evaluate(self, tokens: Sequence[int], start: int, hidden: Rows, *, output: bool) -> None:
-        """One batch of the layer: float32 ``hidden`` is ``[tokens, width]``. With ``output``, there are logits after the last."""
+        """One batch of the layer: float32 ``hidden`` is ``[tokens, width]``. With ``output``, there
+        are logits after the last.
+        """
         n, low = len(tokens), self._low
         rows = np.ascontiguousarray(hidden, np.float32)
         one = (low.llama_seq_id * 1)(0)
@@ -165,7 +190,9 @@ class MtpDrafter:
 
     def _likeliest(self, row: int) -> int:
         pointer = self._low.llama_get_logits_ith(self._handle, row)
-        logits = np.ctypeslib.as_array(ctypes.cast(pointer, ctypes.POINTER(ctypes.c_float)), (self._target.model.n_vocab,))
+        logits = np.ctypeslib.as_array(
+            ctypes.cast(pointer, ctypes.POINTER(ctypes.c_float)), (self._target.model.n_vocab,)
+        )
         return int(logits.argmax())
 
     def _unknown(self) -> Rows:
@@ -175,7 +202,9 @@ class MtpDrafter:
 
 @functools.cache
 def _extension() -> ModuleType:
-    """Bindings of llama.cpp's calls for MTP, which it keeps apart from its stable ones. Raises EngineError where they are missing."""
+    """Bindings of llama.cpp's calls for MTP, which it keeps apart from its stable ones. Raises
+    EngineError where they are missing.
+    """
     try:
         from llama_cpp import llama_cpp_ext
     except (ImportError, AttributeError) as e:

@@ -1,12 +1,15 @@
-"""Which tokens temperature, top-k, top-p and min-p leave, exactly and over the whole vocabulary, and drawing one of them.
+"""Which tokens temperature, top-k, top-p and min-p leave, exactly and over the whole vocabulary,
+and drawing one of them.
 
-The order is Hugging Face's (``GenerationMixin._get_logits_processor``: temperature, top-k, top-p, min-p), which is what model cards
-mean by their numbers; llama.cpp's default chain applies temperature last. Nothing here knows of seeds, penalties or grammars.
+The order is Hugging Face's (``GenerationMixin._get_logits_processor``: temperature, top-k, top-p,
+min-p), which is what model cards mean by their numbers; llama.cpp's default chain applies
+temperature last. Nothing here knows of seeds, penalties or grammars.
 
-Two ways lead to the same set. Where few tokens carry all but 0.001 % of the mass, only they are looked at: what the others can weigh
-at the most is bounded, and where that bound could move the cut, or many tokens matter, everything is weighed. Even then a token is
-drawn first and its place looked up; only where it has to be known is the cut made, and of what lies near it alone is anything sorted: a
-sample of the vocabulary says where that is, and whether it was right is checked.
+Two ways lead to the same set. Where few tokens carry all but 0.001 % of the mass, only they are
+looked at: what the others can weigh at the most is bounded, and where that bound could move the
+cut, or many tokens matter, everything is weighed. Even then a token is drawn first and its place
+looked up; only where it has to be known is the cut made, and of what lies near it alone is anything
+sorted: a sample of the vocabulary says where that is, and whether it was right is checked.
 """
 
 from __future__ import annotations
@@ -23,7 +26,8 @@ Ids = NDArray[np.intp]
 FEW = 8192  # candidates that are sorted outright
 UNSEEN = 1e-5  # what the tokens outside the window weigh at the most, the likeliest being 1
 BLOCK = 256  # weights that are summed together, so that a draw walks through two short lists
-COOLEST = 1e-30  # below this float32 cannot divide by a temperature; what is drawn is the same long before
+# below this float32 cannot divide by a temperature; what is drawn is the same long before
+COOLEST = 1e-30
 IMPOSSIBLE = 5e-324  # the least float64 above 0: what weighs less is not kept
 NEAR = 24  # sampled tokens on either side of the presumed cut that are looked at in any case
 STRIDE = 64  # one token in so many is in the sample
@@ -31,8 +35,8 @@ STRIDE = 64  # one token in so many is in the sample
 
 @dataclass(frozen=True, slots=True)
 class Few:
-    """What is kept of few candidates. ``ids`` ascending and ``logits`` are theirs, ``values`` the kept ones' logits from the
-    likeliest down, ``mass`` float64 their weights added up."""
+    """What is kept of few candidates. ``ids`` ascending and ``logits`` are theirs, ``values`` the
+    kept ones' logits from the likeliest down, ``mass`` float64 their weights added up."""
 
     ids: Ids
     logits: Floats
@@ -45,7 +49,9 @@ class Few:
 
     def pick(self, share: float) -> int:
         """The id at ``share`` (0 to 1) of the mass, counted from the likeliest down."""
-        at = min(int(self.mass.searchsorted(share * self.mass[-1], side="right")), len(self.values) - 1)
+        at = min(
+            int(self.mass.searchsorted(share * self.mass[-1], side="right")), len(self.values) - 1
+        )
         value = self.values[at]
         before = int((self.values == value).argmax())
         return int(self.ids[np.flatnonzero(self.logits == value)[at - before]])
@@ -53,7 +59,9 @@ class Few:
 
 @dataclass(frozen=True, slots=True)
 class Many:
-    """What is kept of a whole vocabulary: ``weights`` float32, 0 where not kept, as rows of BLOCK; ``chosen`` bool ``[n_vocab]`` or all."""
+    """What is kept of a whole vocabulary: ``weights`` float32, 0 where not kept, as rows of BLOCK;
+    ``chosen`` bool ``[n_vocab]`` or all.
+    """
 
     weights: Floats
     chosen: NDArray[np.bool_] | None
@@ -83,8 +91,9 @@ class Many:
 class Uncut:
     """Many tokens of which top-p leaves out some, to be known only if need be.
 
-    A token is drawn from all; nearly always one look at what is likelier than it tells that it is kept. Else the cut is made, and where
-    in the refused token's weight the draw fell is the next draw: evenly spread whichever token it was.
+    A token is drawn from all; nearly always one look at what is likelier than it tells that it is
+    kept. Else the cut is made, and where in the refused token's weight the draw fell is the next
+    draw: evenly spread whichever token it was.
     """
 
     def __init__(self, nucleus: Nucleus, logits: Floats, top: float) -> None:
@@ -97,23 +106,36 @@ class Uncut:
     def pick(self, share: float) -> int:
         """An id, by ``share`` from 0 to 1."""
         token, rest, total = Many(self._nucleus.weigh(self._logits, self._top), None).locate(share)
-        return token if self._nucleus.keeps(self._logits, token, total) else self._nucleus.exactly(self._logits, self._top).pick(rest)
+        return (
+            token
+            if self._nucleus.keeps(self._logits, token, total)
+            else self._nucleus.exactly(self._logits, self._top).pick(rest)
+        )
 
 
 class Nucleus:
-    """Cuts and draws. ``top_k`` 0, ``top_p`` 1 and ``min_p`` 0 keep everything; ``temperature`` is above 0.
+    """Cuts and draws. ``top_k`` 0, ``top_p`` 1 and ``min_p`` 0 keep everything; ``temperature`` is
+    above 0.
 
-    ``top_k`` keeps the K likeliest tokens, the lower id among equals; ``top_p`` the smallest set of likeliest tokens that reaches
-    that share of what top-k left; ``min_p`` those at least that likely as a share of the likeliest. One token is always kept.
+    ``top_k`` keeps the K likeliest tokens, the lower id among equals; ``top_p`` the smallest set of
+    likeliest tokens that reaches that share of what top-k left; ``min_p`` those at least that
+    likely as a share of the likeliest. One token is always kept.
     """
 
     def __init__(self, temperature: float, top_k: int, top_p: float, min_p: float) -> None:
-        self.temperature, self.top_k, self.top_p, self.min_p = max(temperature, COOLEST), top_k, top_p, min_p
+        self.temperature, self.top_k, self.top_p, self.min_p = (
+            max(temperature, COOLEST),
+            top_k,
+            top_p,
+            min_p,
+        )
         self._weights = self._scratch = np.zeros((0, BLOCK), np.float32)
         self._mask = self._other = np.zeros(0, np.bool_)
 
     def cut(self, logits: Floats, top: float) -> Few | Many | Uncut:
-        """What is kept of float32 ``[n_vocab]``, whose maximum is ``top``; it holds until the next call."""
+        """What is kept of float32 ``[n_vocab]``, whose maximum is ``top``; it holds until the next
+        call.
+        """
         self._prepare(len(logits))
         if self.top_k == 0 and self.top_p >= 1 and self.min_p <= 0:
             return Many(self.weigh(logits, top), None)
@@ -130,17 +152,22 @@ class Nucleus:
         return self.exactly(logits, top) if self.min_p > 0 else Uncut(self, logits, top)
 
     def window(self, logits: Floats, top: float) -> tuple[Ids | None, float]:
-        """Ids of the tokens that weigh anything next to the likeliest, None when they are many; and what each other weighs at most."""
+        """Ids of the tokens that weigh anything next to the likeliest, None when they are many; and
+        what each other weighs at most.
+        """
         self._prepare(len(logits))
         floor = np.float32(top - self.temperature * math.log(len(logits) / UNSEEN))
         each = math.exp(min(0.0, (float(floor) - top) / self.temperature))
-        if STRIDE * np.count_nonzero(logits[::STRIDE] >= floor) > 2 * FEW:  # a sample is enough to tell that they are many
+        if (
+            STRIDE * np.count_nonzero(logits[::STRIDE] >= floor) > 2 * FEW
+        ):  # a sample is enough to tell that they are many
             return None, each
         inside = np.greater_equal(logits, floor, out=self._mask)
         return (np.flatnonzero(inside) if np.count_nonzero(inside) <= FEW else None), each
 
     def few(self, ids: Ids, logits: Floats, each: float = 0.0, others: int = 0) -> Few | None:
-        """What is kept of ``ids``, ascending, and ``logits``, theirs, beside ``others`` tokens that weigh ``each`` at the most.
+        """What is kept of ``ids``, ascending, and ``logits``, theirs, beside ``others`` tokens that
+        weigh ``each`` at the most.
 
         None where it depends on those others. Weights are in terms of the likeliest one's.
         """
@@ -154,19 +181,29 @@ class Nucleus:
         kept = len(values)
         if self.top_p < 1:
             kept = int(mass.searchsorted(self.top_p * mass[-1])) + 1
-            if others and kept != int(mass.searchsorted(self.top_p * (mass[-1] + others * each))) + 1:
+            if (
+                others
+                and kept != int(mass.searchsorted(self.top_p * (mass[-1] + others * each))) + 1
+            ):
                 return None
         elif others and each >= self.min_p:
             return None
-        possible = len(weights) - int(weights[::-1].searchsorted(max(self.min_p, IMPOSSIBLE), side="left"))
+        possible = len(weights) - int(
+            weights[::-1].searchsorted(max(self.min_p, IMPOSSIBLE), side="left")
+        )
         kept = min(kept, possible)
         return Few(ids, logits, values[: max(kept, 1)], mass[: max(kept, 1)])
 
     def _prepare(self, n: int) -> None:
-        """Working memory for ``n`` tokens: fresh arrays of this size cost more than what is done in them."""
+        """Working memory for ``n`` tokens: fresh arrays of this size cost more than what is done in
+        them.
+        """
         if len(self._mask) != n:
             rows = -(-n // BLOCK)
-            self._weights, self._scratch = np.zeros((rows, BLOCK), np.float32), np.zeros((rows, BLOCK), np.float32)
+            self._weights, self._scratch = (
+                np.zeros((rows, BLOCK), np.float32),
+                np.zeros((rows, BLOCK), np.float32),
+            )
             self._mask, self._other = np.zeros(n, np.bool_), np.zeros(n, np.bool_)
 
     def weigh(self, logits: Floats, top: float) -> Floats:
@@ -178,10 +215,14 @@ class Nucleus:
         return self._weights
 
     def keeps(self, logits: Floats, token: int, total: float) -> bool:
-        """Whether top-p keeps ``token``. The weights have been filled in and are ``total`` together."""
+        """Whether top-p keeps ``token``. The weights have been filled in and are ``total``
+        together.
+        """
         value = logits[token]
         before = self._mass_above(logits, float(value))
-        before += float(self._weights.reshape(-1)[token]) * int(np.count_nonzero(logits[:token] == value))
+        before += float(self._weights.reshape(-1)[token]) * int(
+            np.count_nonzero(logits[:token] == value)
+        )
         return before < self.top_p * total
 
     def exactly(self, logits: Floats, top: float) -> Many:
@@ -197,14 +238,20 @@ class Nucleus:
             chosen = np.greater_equal(logits, np.float32(floor), out=self._mask)
         else:
             chosen = np.greater(logits, np.float32(least), out=self._mask)
-            chosen[np.flatnonzero(np.equal(logits, np.float32(least), out=self._other))[:equals]] = math.isfinite(least)
-        np.multiply(weights.reshape(-1)[: len(logits)], chosen, out=self._scratch.reshape(-1)[: len(logits)])
+            chosen[
+                np.flatnonzero(np.equal(logits, np.float32(least), out=self._other))[:equals]
+            ] = math.isfinite(least)
+        np.multiply(
+            weights.reshape(-1)[: len(logits)], chosen, out=self._scratch.reshape(-1)[: len(logits)]
+        )
         return Many(self._scratch, chosen)
 
     def _least(self, logits: Floats, top: float, total: float) -> tuple[float, int]:
-        """The lowest logit that top-p keeps, and of how many tokens with it. The weights have been filled in and are ``total`` together.
+        """The lowest logit that top-p keeps, and of how many tokens with it. The weights have been
+        filled in and are ``total`` together.
 
-        The mass below the cut is estimated from a sample rather than that above it: no single token makes much of it.
+        The mass below the cut is estimated from a sample rather than that above it: no single token
+        makes much of it.
         """
         target, drop = self.top_p * total, (1 - self.top_p) * total
         sample = np.sort(logits[::STRIDE])
@@ -233,9 +280,11 @@ class Nucleus:
 
 
 def likely(logits: Floats, n: int) -> Ids:
-    """Ids of all tokens that may be among the ``n`` likeliest, ascending; for few of them without a look at more than each once.
+    """Ids of all tokens that may be among the ``n`` likeliest, ascending; for few of them without a
+    look at more than each once.
 
-    A column's maximum is a token's logit, so that the n-th largest of them is no more than the n-th largest of all.
+    A column's maximum is a token's logit, so that the n-th largest of them is no more than the n-th
+    largest of all.
     """
     columns = len(logits) // BLOCK
     if n <= columns:

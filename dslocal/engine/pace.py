@@ -1,8 +1,10 @@
-"""How many tokens to draft at a time, none included: by what it costs and what comes of it, measured as it goes.
+"""How many tokens to draft at a time, none included: by what it costs and what comes of it,
+measured as it goes.
 
-Knows seconds and counts, nothing of models. For each length that may be drafted it keeps what a cycle took lately, and for each place
-in a draft how often it was right when all before it were. From the two follows how fast each length is. The best is used, the others
-are tried again now and then, none at all among them; where none is best, less and less often.
+Knows seconds and counts, nothing of models. For each length that may be drafted it keeps what a
+cycle took lately, and for each place in a draft how often it was right when all before it were.
+From the two follows how fast each length is. The best is used, the others are tried again now and
+then, none at all among them; where none is best, less and less often.
 """
 
 from __future__ import annotations
@@ -20,14 +22,19 @@ FIRST = 512  # tokens before the first trial, where they are not expected to pay
 
 
 class Pace:
-    """Says how many to draft next. ``lengths`` are those to choose from; with ``optional`` none may turn out best.
+    """Says how many to draft next. ``lengths`` are those to choose from; with ``optional`` none may
+    turn out best.
 
     Unless ``expect``, nothing is drafted at first, since a trial has its cost too.
     """
 
-    def __init__(self, lengths: Sequence[int], *, optional: bool = True, expect: bool = True) -> None:
+    def __init__(
+        self, lengths: Sequence[int], *, optional: bool = True, expect: bool = True
+    ) -> None:
         self._lengths = tuple(sorted({*lengths, *([0] if optional else [])}))
-        self._costs: dict[int, deque[float]] = {n: deque(maxlen=RECENT) for n in range(max(self._lengths) + 1)}
+        self._costs: dict[int, deque[float]] = {
+            n: deque(maxlen=RECENT) for n in range(max(self._lengths) + 1)
+        }
         self._right, self._tried = [0.0] * max(self._lengths), [0.0] * max(self._lengths)
         self._pause = self._back_off = FIRST
         self._trials: deque[int] = deque()
@@ -47,7 +54,9 @@ class Pace:
         return self._trials[0] if self._trials else self.best
 
     def record(self, wanted: int, proposed: int, right: int, seconds: float) -> None:
-        """A cycle took ``seconds``: ``wanted`` were asked for, ``proposed`` were drafted, the first ``right`` of them rightly."""
+        """A cycle took ``seconds``: ``wanted`` were asked for, ``proposed`` were drafted, the first
+        ``right`` of them rightly.
+        """
         self._costs[proposed].append(seconds)
         for place in range(min(right + 1, proposed)):
             self._tried[place] = self._tried[place] * FORGET + 1

@@ -1,6 +1,8 @@
-"""llama.cpp's parameters for a :class:`Loading`: the one place where a plan's settings become fields of its structs.
+"""llama.cpp's parameters for a :class:`Loading`: the one place where a plan's settings become
+fields of its structs.
 
-Knows the fields that memory and placement depend on. Callbacks, threads and whatever else a caller needs it sets on the result.
+Knows the fields that memory and placement depend on. Callbacks, threads and whatever else a caller
+needs it sets on the result.
 """
 
 from __future__ import annotations
@@ -20,18 +22,26 @@ MTP_CONTEXT = 1  # enum llama_context_type
 
 
 class _Override(ctypes.Structure):
-    """struct llama_model_tensor_buft_override: tensors whose names match ``pattern`` go to ``buffer_type``."""
+    """struct llama_model_tensor_buft_override: tensors whose names match ``pattern`` go to
+    ``buffer_type``.
+    """
 
     _fields_ = (("pattern", ctypes.c_char_p), ("buffer_type", ctypes.c_void_p))
 
 
 def model_params(header: GgufHeader, loading: Loading) -> Any:
-    """``llama_model_params`` for the model that ``header`` describes. Must live as long as the model: arrays hang on it.
+    """``llama_model_params`` for the model that ``header`` describes. Must live as long as the
+    model: arrays hang on it.
 
-    Without layers on the GPU no device is handed over: llama.cpp would open it, and use it for large batches, all the same.
+    Without layers on the GPU no device is handed over: llama.cpp would open it, and use it for
+    large batches, all the same.
     """
     params = ggml.require().llama_model_default_params()
-    params.n_gpu_layers, params.load_mtp, params.use_extra_bufts = loading.n_gpu_layers, loading.mtp, loading.repack
+    params.n_gpu_layers, params.load_mtp, params.use_extra_bufts = (
+        loading.n_gpu_layers,
+        loading.mtp,
+        loading.repack,
+    )
     params.load_mode = LOAD_MODES[loading.load_mode]
     if loading.n_gpu_layers == 0:
         params.kept = (ctypes.c_void_p * 1)()
@@ -45,9 +55,14 @@ def model_params(header: GgufHeader, loading: Loading) -> Any:
 
 
 def context_params(loading: Loading) -> Any:
-    """``llama_context_params``. Several sequences have a cache each, so that none takes another's place or changes its sums."""
+    """``llama_context_params``. Several sequences have a cache each, so that none takes another's
+    place or changes its sums.
+    """
     params = ggml.require().llama_context_default_params()
-    params.n_ctx, params.n_seq_max = loading.n_seq * cells(loading) if loading.n_seq > 1 else loading.n_ctx, loading.n_seq
+    params.n_ctx, params.n_seq_max = (
+        loading.n_seq * cells(loading) if loading.n_seq > 1 else loading.n_ctx,
+        loading.n_seq,
+    )
     params.n_batch, params.n_ubatch = loading.n_batch, min(loading.n_ubatch, loading.n_ctx)
     params.type_k = params.type_v = int(loading.kv_type)
     params.flash_attn_type = FLASH_ATTN[loading.flash_attn]

@@ -1,6 +1,8 @@
-"""What is added to and taken from raw logits before anything else: biases, and penalties on tokens that have come already.
+"""What is added to and taken from raw logits before anything else: biases, and penalties on tokens
+that have come already.
 
-As llama.cpp's and vLLM's chains have it: first the bias, then the repeat penalty, then frequency and presence.
+As llama.cpp's and vLLM's chains have it: first the bias, then the repeat penalty, then frequency
+and presence.
 """
 
 from __future__ import annotations
@@ -16,12 +18,21 @@ Floats = NDArray[np.float32]
 class Penalties:
     """Changes logits in place. Costs by the number of tokens it concerns, not by the vocabulary.
 
-    ``presence`` and ``frequency`` are OpenAI's and DeepSeek's: a token generated c times loses c × frequency, and presence if c > 0.
-    ``repeat`` is Hugging Face's (from the CTRL paper, arXiv 1909.05858): the logit of a token of prompt or answer is divided by it
-    when above 0, else multiplied with it; llama.cpp does the same with the last 64 tokens. ``bias`` is added, by token id.
+    ``presence`` and ``frequency`` are OpenAI's and DeepSeek's: a token generated c times loses c ×
+    frequency, and presence if c > 0. ``repeat`` is Hugging Face's (from the CTRL paper, arXiv
+    1909.05858): the logit of a token of prompt or answer is divided by it when above 0, else
+    multiplied with it; llama.cpp does the same with the last 64 tokens. ``bias`` is added, by token
+    id.
     """
 
-    def __init__(self, presence: float, frequency: float, repeat: float, bias: Mapping[int, float], prompt: Iterable[int]) -> None:
+    def __init__(
+        self,
+        presence: float,
+        frequency: float,
+        repeat: float,
+        bias: Mapping[int, float],
+        prompt: Iterable[int],
+    ) -> None:
         self._presence, self._frequency, self._repeat = presence, frequency, repeat
         self._biased = np.array(list(bias), np.intp)
         self._bias = np.array(list(bias.values()), np.float32)
@@ -47,9 +58,13 @@ class Penalties:
         ids, counts = self._ids[:n], self._counts[:n]
         theirs = logits[ids]
         if self._repeat != 1:
-            theirs = np.where(theirs > 0, theirs / np.float32(self._repeat), theirs * np.float32(self._repeat))
+            theirs = np.where(
+                theirs > 0, theirs / np.float32(self._repeat), theirs * np.float32(self._repeat)
+            )
         if self._presence or self._frequency:
-            theirs -= counts * np.float32(self._frequency) + (counts > 0) * np.float32(self._presence)
+            theirs -= counts * np.float32(self._frequency) + (counts > 0) * np.float32(
+                self._presence
+            )
         logits[ids] = theirs
 
     def accept(self, token: int) -> None:

@@ -1,4 +1,5 @@
-"""Which conversation goes where: the lane whose cache shares most with a prompt, but not at the price of another conversation's.
+"""Which conversation goes where: the lane whose cache shares most with a prompt, but not at the
+price of another conversation's.
 
 Pure functions over what the caches hold.
 """
@@ -13,7 +14,9 @@ OWN = 0.5  # of the last prompt that must be in common for the conversation to b
 
 
 class Cache(Protocol):
-    """What holds ids, the first ``prompted`` of which were a prompt: the rest is an answer, whose thought no later prompt has."""
+    """What holds ids, the first ``prompted`` of which were a prompt: the rest is an answer, whose
+    thought no later prompt has.
+    """
 
     ids: list[int]
     prompted: int
@@ -31,11 +34,12 @@ def common(one: Sequence[int], other: Sequence[int]) -> int:
 
 
 def place(idle: Sequence[C], ids: Sequence[int]) -> tuple[C, C | None]:
-    """The lane for a prompt of ``ids`` among those that are ``idle``, the one that has rested longest first, and another whose beginning
-    is to be copied there.
+    """The lane for a prompt of ``ids`` among those that are ``idle``, the one that has rested
+    longest first, and another whose beginning is to be copied there.
 
-    A lane goes on where the prompt shares most of its last one. Else the prompt is a conversation of its own, which takes an empty
-    lane or the one that has rested longest, and a beginning that it shares with another, as the same instructions, is copied.
+    A lane goes on where the prompt shares most of its last one. Else the prompt is a conversation
+    of its own, which takes an empty lane or the one that has rested longest, and a beginning that
+    it shares with another, as the same instructions, is copied.
     """
     shared = {id(lane): common(lane.ids, ids) for lane in idle}
     best = max(idle, key=lambda lane: shared[id(lane)])

@@ -1,7 +1,8 @@
-"""Calls into C that recurse with the length of a text: llama.cpp's tokenizer goes one level deeper for every character of a long word.
+"""Calls into C that recurse with the length of a text: llama.cpp's tokenizer goes one level deeper
+for every character of a long word.
 
-On an ordinary stack of 8 MB, 40,000 letters without a blank end the process. A thread of its own may have as much as it needs: only what
-is touched becomes memory.
+On an ordinary stack of 8 MB, 40,000 letters without a blank end the process. A thread of its own
+may have as much as it needs: only what is touched becomes memory.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ _starting = threading.Lock()  # the size is the process's setting for its next t
 
 
 def with_room(nbytes: int, call: Callable[[], T]) -> T:
-    """What ``call`` returns, which recurses over a text of ``nbytes``. Raises EngineError for a text beyond all bounds."""
+    """What ``call`` returns, which recurses over a text of ``nbytes``. Raises EngineError for a
+    text beyond all bounds.
+    """
     if nbytes <= USUAL:
         return call()
     found: list[T] = []

@@ -2,13 +2,17 @@
 
 What happens to float32 logits, in this order, each step only when asked for:
 
-1. biases, then penalties (:mod:`.penalties`), on the raw logits, as OpenAI and DeepSeek define them;
+1. biases, then penalties (:mod:`.penalties`), on the raw logits, as OpenAI and DeepSeek define
+them;
 2. a constraint makes tokens impossible;
-3. temperature, then top-k, top-p, min-p (:mod:`.nucleus`), each on what the one before left, so that top-p's share is one of
+3. temperature, then top-k, top-p, min-p (:mod:`.nucleus`), each on what the one before left, so
+that top-p's share is one of
    what the constraint allows;
-4. one draw in proportion, by one number of the random stream; temperature 0 takes the likeliest and draws none.
+4. one draw in proportion, by one number of the random stream; temperature 0 takes the likeliest and
+draws none.
 
-llama.cpp draws first and asks the grammar only when it refuses the token: there, a refused token's mass still counts in top-p.
+llama.cpp draws first and asks the grammar only when it refuses the token: there, a refused token's
+mass still counts in top-p.
 """
 
 from __future__ import annotations
@@ -32,7 +36,9 @@ class Constraint(Protocol):
     """Says which tokens may come next. It may be attached and detached between any two draws."""
 
     def mask(self, logits: Floats) -> None:
-        """Sets the logits of tokens that may not come next to -inf, in place: float32 ``[n_vocab]``, the sampler's own copy."""
+        """Sets the logits of tokens that may not come next to -inf, in place: float32
+        ``[n_vocab]``, the sampler's own copy.
+        """
 
     def accept(self, token: int) -> None:
         """Goes on past ``token``, which was drawn."""
@@ -42,8 +48,9 @@ class Constraint(Protocol):
 class Selective(Protocol):
     """A constraint that can also answer for a few tokens at a time.
 
-    Then most positions need no mask over the vocabulary: the few likely tokens are asked for, and the mask comes only where they do
-    not decide. What is drawn from is the same set in the same proportions, since what the others can weigh is bounded.
+    Then most positions need no mask over the vocabulary: the few likely tokens are asked for, and
+    the mask comes only where they do not decide. What is drawn from is the same set in the same
+    proportions, since what the others can weigh is bounded.
     """
 
     def allowed(self, ids: Ids) -> NDArray[np.bool_]:
@@ -53,9 +60,10 @@ class Selective(Protocol):
 class Sampler:
     """Draws token ids. The same seed and the same logits give the same ids.
 
-    ``temperature`` 0 takes the likeliest token, the lowest id among equals. ``top_p`` keeps the smallest set of likeliest tokens that
-    reaches that probability. The others are off as they are by default: see :class:`.Nucleus` and :class:`.Penalties`. ``prompt``
-    is what the repeat penalty counts besides the answer. With ``logprobs``, a number of alternatives, every draw appends to
+    ``temperature`` 0 takes the likeliest token, the lowest id among equals. ``top_p`` keeps the
+    smallest set of likeliest tokens that reaches that probability. The others are off as they are
+    by default: see :class:`.Nucleus` and :class:`.Penalties`. ``prompt`` is what the repeat penalty
+    counts besides the answer. With ``logprobs``, a number of alternatives, every draw appends to
     :attr:`logprobs`. ``constraint`` may be set at any time.
     """
 
@@ -78,7 +86,9 @@ class Sampler:
         self.constraint: Constraint | None = None
         self.logprobs: list[TokenLogprobs] = []
         self._n_logprobs = logprobs
-        self._penalties = Penalties(presence_penalty, frequency_penalty, repeat_penalty, logit_bias or {}, prompt)
+        self._penalties = Penalties(
+            presence_penalty, frequency_penalty, repeat_penalty, logit_bias or {}, prompt
+        )
         self._nucleus = Nucleus(temperature, top_k, top_p, min_p)
         self._copy = np.zeros(0, np.float32)
         self._random = random.Random(seed)  # noqa: S311 - replayable on purpose
@@ -86,8 +96,9 @@ class Sampler:
     def sample(self, logits: Floats) -> int:
         """One id from float32 ``[n_vocab]``, which stays as it is.
 
-        It is final: counts, constraint and random stream go on by this one token, so that drafted positions can be sampled one by
-        one. Raises EngineError for logits that are no numbers, and when the constraint allows nothing.
+        It is final: counts, constraint and random stream go on by this one token, so that drafted
+        positions can be sampled one by one. Raises EngineError for logits that are no numbers, and
+        when the constraint allows nothing.
         """
         with np.errstate(over="ignore"):  # the exponent of what is far below the likeliest
             token = self._draw(logits)
@@ -99,7 +110,9 @@ class Sampler:
         return token
 
     def follow(self, ids: Iterable[int]) -> None:
-        """Goes on past ``ids``, which a sampler of the same seed drew: counts and random stream are as they were after them."""
+        """Goes on past ``ids``, which a sampler of the same seed drew: counts and random stream are
+        as they were after them.
+        """
         for token in ids:
             if self.temperature > 0:
                 self._random.random()
@@ -109,7 +122,11 @@ class Sampler:
         """The ids that :meth:`sample` would draw from; draws nothing."""
         with np.errstate(over="ignore"):
             logits, best = self._possible(logits)
-            return np.array([best]) if self.temperature <= 0 else self._nucleus.cut(logits, float(logits[best])).kept()
+            return (
+                np.array([best])
+                if self.temperature <= 0
+                else self._nucleus.cut(logits, float(logits[best])).kept()
+            )
 
     def _draw(self, logits: Floats) -> int:
         share = self._random.random() if self.temperature > 0 else 0.0
@@ -118,7 +135,11 @@ class Sampler:
             if few is not None:
                 return few.pick(share)
         logits, best = self._possible(logits)
-        return best if self.temperature <= 0 else self._nucleus.cut(logits, float(logits[best])).pick(share)
+        return (
+            best
+            if self.temperature <= 0
+            else self._nucleus.cut(logits, float(logits[best])).pick(share)
+        )
 
     def _adjusted(self, logits: Floats) -> Floats:
         """The logits with biases and penalties: themselves, or the copy."""
@@ -138,11 +159,16 @@ class Sampler:
         if not math.isfinite(logits[best]):
             if self.constraint is not None and logits[best] < 0:
                 raise EngineError("the constraint allows no token")
-            raise EngineError(f"the model's logits are no numbers (their maximum is {logits[best]})", hint="the file may be damaged")
+            raise EngineError(
+                f"the model's logits are no numbers (their maximum is {logits[best]})",
+                hint="the file may be damaged",
+            )
         return logits, best
 
     def _selected(self, logits: Floats, constraint: Selective) -> Few | None:
-        """What is kept of the likely tokens that ``constraint`` allows; None where others could matter."""
+        """What is kept of the likely tokens that ``constraint`` allows; None where others could
+        matter.
+        """
         best = np.array([logits.argmax()])
         top = float(logits[best[0]])
         if not math.isfinite(top):

@@ -1,7 +1,9 @@
-"""What a model takes by llama.cpp's own reckoning, without loading it: ``no_alloc`` in a child process, on the header alone.
+"""What a model takes by llama.cpp's own reckoning, without loading it: ``no_alloc`` in a child
+process, on the header alone.
 
-llama.cpp aborts the process over some headers, so a child does it and whatever befalls it becomes an EngineError. The weights
-need not be there: a sparse file that has only the header will do, see :func:`sparse_copy`.
+llama.cpp aborts the process over some headers, so a child does it and whatever befalls it becomes
+an EngineError. The weights need not be there: a sparse file that has only the header will do, see
+:func:`sparse_copy`.
 """
 
 from __future__ import annotations
@@ -27,24 +29,37 @@ TIMEOUT_S = 30.0
 _HINT = "the plan's own arithmetic stands; damaged files should be fetched again"
 
 
-def exact(path: Path, loading: Loading, *, gpu: GpuKind = "cuda", timeout: float = TIMEOUT_S) -> Memory:
-    """Bytes that llama.cpp would take for the file at ``path``. Overhead, which it does not know, is the plan's for that ``gpu``.
+def exact(
+    path: Path, loading: Loading, *, gpu: GpuKind = "cuda", timeout: float = TIMEOUT_S
+) -> Memory:
+    """Bytes that llama.cpp would take for the file at ``path``. Overhead, which it does not know,
+    is the plan's for that ``gpu``.
 
-    Raises GgufError for a header that is damaged, EngineError when llama.cpp refuses, dies or takes longer than ``timeout``.
+    Raises GgufError for a header that is damaged, EngineError when llama.cpp refuses, dies or takes
+    longer than ``timeout``.
     """
     return exact_all(path, [loading], gpu=gpu, timeout=timeout)[0]
 
 
-def exact_all(path: Path, loadings: Sequence[Loading], *, gpu: GpuKind = "cuda", timeout: float = TIMEOUT_S) -> list[Memory]:
+def exact_all(
+    path: Path, loadings: Sequence[Loading], *, gpu: GpuKind = "cuda", timeout: float = TIMEOUT_S
+) -> list[Memory]:
     """The same for several ways to load one file, in one child process."""
     shape = shape_of(read_header(path))
-    return [_memory(shape, loading, found, gpu) for loading, found in zip(loadings, _ask(path, loadings, timeout), strict=True)]
+    return [
+        _memory(shape, loading, found, gpu)
+        for loading, found in zip(loadings, _ask(path, loadings, timeout), strict=True)
+    ]
 
 
 def sparse_copy(header: GgufHeader, first_bytes: bytes, target: Path) -> Path:
-    """A file at ``target`` that has ``header``, whose first bytes in the original file are given, and a hole instead of weights."""
+    """A file at ``target`` that has ``header``, whose first bytes in the original file are given,
+    and a hole instead of weights.
+    """
     if len(first_bytes) < header.data_start:
-        raise GgufError(f"{target.name}: {len(first_bytes):,} bytes do not hold the header of {header.data_start:,}")
+        raise GgufError(
+            f"{target.name}: {len(first_bytes):,} bytes do not hold the header of {header.data_start:,}"
+        )
     with target.open("wb") as file:
         file.write(first_bytes[: header.data_start])
         file.truncate(header.file_size)
@@ -52,34 +67,60 @@ def sparse_copy(header: GgufHeader, first_bytes: bytes, target: Path) -> Path:
 
 
 def _ask(path: Path, loadings: Sequence[Loading], timeout: float) -> Iterator[dict[str, Any]]:
-    question = json.dumps({"path": str(path), "loadings": [asdict(loading) for loading in loadings]})
+    question = json.dumps(
+        {"path": str(path), "loadings": [asdict(loading) for loading in loadings]}
+    )
     command = [sys.executable, "-P", "-m", f"{__package__}.sizing_child"]
     environment = {**os.environ, "GGML_NO_BACKTRACE": "1"}
     try:
         done = subprocess.run(  # noqa: S603 - this interpreter and a module of our own
-            command, input=question.encode(), capture_output=True, timeout=timeout, env=environment, check=False
+            command,
+            input=question.encode(),
+            capture_output=True,
+            timeout=timeout,
+            env=environment,
+            check=False,
         )
     except subprocess.TimeoutExpired:
-        raise EngineError(f"{path.name}: llama.cpp did not finish sizing it in {timeout:g} seconds", hint=_HINT) from None
+        raise EngineError(
+            f"{path.name}: llama.cpp did not finish sizing it in {timeout:g} seconds", hint=_HINT
+        ) from None
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     for answer in answers:
         if error := answer.get("error"):
             raise EngineError(f"{path.name}: llama.cpp refuses it: {error}")
         yield answer
     if len(answers) < len(loadings):
-        raise EngineError(f"{path.name}: llama.cpp died while sizing it: {_cause(done)}", hint=_HINT)
+        raise EngineError(
+            f"{path.name}: llama.cpp died while sizing it: {_cause(done)}", hint=_HINT
+        )
 
 
 def _cause(done: subprocess.CompletedProcess[bytes]) -> str:
     """What the child said last that sounds like a reason."""
-    lines = [line.strip() for line in done.stderr.decode("utf-8", "replace").splitlines() if line.strip()]
-    told = next((line for line in lines if re.search(r"GGML_ASSERT|Error|error|terminate|what\(\)", line)), "")
-    told = re.sub(r"^\S*/", "", told or (lines[-1] if lines else f"exit status {done.returncode}"))  # not where llama.cpp was built
+    lines = [
+        line.strip() for line in done.stderr.decode("utf-8", "replace").splitlines() if line.strip()
+    ]
+    told = next(
+        (line for line in lines if re.search(r"GGML_ASSERT|Error|error|terminate|what\(\)", line)),
+        "",
+    )
+    told = re.sub(
+        r"^\S*/", "", told or (lines[-1] if lines else f"exit status {done.returncode}")
+    )  # not where llama.cpp was built
     return told[:300]
 
 
 def _memory(shape: Shape, loading: Loading, found: dict[str, Any], gpu: GpuKind) -> Memory:
-    parts = {part: Share(*(sum(b[part] for b in found["buffers"] if b["on_gpu"] is there) for there in (True, False))) for part in _PARTS}
+    parts = {
+        part: Share(
+            *(
+                sum(b[part] for b in found["buffers"] if b["on_gpu"] is there)
+                for there in (True, False)
+            )
+        )
+        for part in _PARTS
+    }
     return Memory(
         weights=parts["model"],
         kv=parts["context"],

@@ -1,6 +1,8 @@
-"""The child process of :mod:`.sizing`: a question on standard input, one line of JSON for each way to load the file.
+"""The child process of :mod:`.sizing`: a question on standard input, one line of JSON for each way
+to load the file.
 
-Nothing is allocated (``no_alloc``, which needs ``load_mode`` NONE), so the answers come in milliseconds whatever the model's size.
+Nothing is allocated (``no_alloc``, which needs ``load_mode`` NONE), so the answers come in
+milliseconds whatever the model's size.
 """
 
 from __future__ import annotations
@@ -72,7 +74,9 @@ def size(path: Path, header: GgufHeader, loading: Loading) -> dict[str, Any]:
     context = _context(model, settings)
     buffers = [asdict(buffer) for buffer in breakdown(context)]
     vocabulary = low.llama_vocab_n_tokens(low.llama_model_get_vocab(model))
-    output = output_rows(vocabulary, low.llama_model_n_embd_out(model), loading)  # it starts with one row and grows when more are asked for
+    output = output_rows(
+        vocabulary, low.llama_model_n_embd_out(model), loading
+    )  # it starts with one row and grows when more are asked for
     if loading.mtp:
         settings.ctx_type, settings.ctx_other = MTP_CONTEXT, context
         draft = _context(model, settings)

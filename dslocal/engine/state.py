@@ -1,7 +1,9 @@
-"""A conversation's KV cache on disk: saved on leaving, restored only into the very model that made it, else not at all.
+"""A conversation's KV cache on disk: saved on leaving, restored only into the very model that made
+it, else not at all.
 
-What is restored must be what was evaluated: the file is tied to the model by a fingerprint of its GGUF, to the cache by its type, and
-to its own bytes by a hash. llama.cpp checks shapes, and would take wrong values of the right shape.
+What is restored must be what was evaluated: the file is tied to the model by a fingerprint of its
+GGUF, to the cache by its type, and to its own bytes by a hash. llama.cpp checks shapes, and would
+take wrong values of the right shape.
 """
 
 from __future__ import annotations
@@ -29,18 +31,27 @@ def state_bytes(context: Context) -> int:
 
 
 def save_state(context: Context, path: Path) -> int:
-    """Writes what the cache holds to ``path``, with a note beside it, and returns the bytes. Raises OSError; 0 is nothing to save."""
+    """Writes what the cache holds to ``path``, with a note beside it, and returns the bytes. Raises
+    OSError; 0 is nothing to save.
+    """
     low, ids = ggml.require(), context.ids
     if not ids:
         return 0
     new = path.with_name(path.name + ".new")
     os.close(os.open(new, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600))
     tokens = (low.llama_token * len(ids))(*ids)
-    written = int(low.llama_state_seq_save_file(context.handle, os.fsencode(new), 0, tokens, len(ids)))
+    written = int(
+        low.llama_state_seq_save_file(context.handle, os.fsencode(new), 0, tokens, len(ids))
+    )
     if not written:
         new.unlink(missing_ok=True)
         raise OSError(None, "llama.cpp could not write its state", str(path))
-    note = {**_identity(context), "tokens": len(ids), "bytes": new.stat().st_size, "sha256": _digest(new)}
+    note = {
+        **_identity(context),
+        "tokens": len(ids),
+        "bytes": new.stat().st_size,
+        "sha256": _digest(new),
+    }
     beside = _note(path).with_name(_note(path).name + ".new")
     beside.write_text(json.dumps(note), encoding="utf-8")
     _note(path).unlink(missing_ok=True)  # or the old note would be taken for the new state's
@@ -50,7 +61,9 @@ def save_state(context: Context, path: Path) -> int:
 
 
 def restore_state(context: Context, path: Path) -> int:
-    """Brings the cache to what ``path`` holds and returns its tokens; 0 where that is not for this model, or not whole, or too long."""
+    """Brings the cache to what ``path`` holds and returns its tokens; 0 where that is not for this
+    model, or not whole, or too long.
+    """
     low = ggml.require()
     try:
         if _note(path).stat().st_size > MAX_NOTE:
@@ -58,13 +71,20 @@ def restore_state(context: Context, path: Path) -> int:
         note = json.loads(_note(path).read_bytes())
         tokens, nbytes = int(note["tokens"]), int(note["bytes"])
         same = all(note.get(key) == value for key, value in _identity(context).items())
-        if not same or not 0 < tokens <= context.n_ctx or path.stat().st_size != nbytes or _digest(path) != note["sha256"]:
+        if (
+            not same
+            or not 0 < tokens <= context.n_ctx
+            or path.stat().st_size != nbytes
+            or _digest(path) != note["sha256"]
+        ):
             return 0
     except (OSError, ValueError, LookupError, TypeError, OverflowError):
         return 0
     ids, count = (low.llama_token * tokens)(), ctypes.c_size_t()
     context.forget()
-    read = low.llama_state_seq_load_file(context.handle, os.fsencode(path), 0, ids, tokens, ctypes.byref(count))
+    read = low.llama_state_seq_load_file(
+        context.handle, os.fsencode(path), 0, ids, tokens, ctypes.byref(count)
+    )
     if not read or count.value != tokens:
         context.forget()
         return 0
@@ -80,7 +100,12 @@ def remove_state(path: Path) -> None:
 
 def _identity(context: Context) -> dict[str, object]:
     """What a state depends on besides the tokens."""
-    return {"format": FORMAT, "model": fingerprint(context.model.path), "kv_type": context.kv_type, "flash_attn": context.flash_attn}
+    return {
+        "format": FORMAT,
+        "model": fingerprint(context.model.path),
+        "kv_type": context.kv_type,
+        "flash_attn": context.flash_attn,
+    }
 
 
 def _note(path: Path) -> Path:

@@ -1,7 +1,9 @@
-"""ggml's graph allocator, in sizes alone: how large a buffer the results of a graph need when those that are done with make room.
+"""ggml's graph allocator, in sizes alone: how large a buffer the results of a graph need when those
+that are done with make room.
 
-A graph is a list of nodes in the order in which they are computed. Weights and the KV cache live elsewhere and do not occur.
-Source of the rules: ggml/src/ggml-alloc.c (``ggml_gallocr_alloc_graph_impl``, ``ggml_dyn_tallocr_alloc``) and ggml.c
+A graph is a list of nodes in the order in which they are computed. Weights and the KV cache live
+elsewhere and do not occur. Source of the rules: ggml/src/ggml-alloc.c
+(``ggml_gallocr_alloc_graph_impl``, ``ggml_dyn_tallocr_alloc``) and ggml.c
 (``ggml_visit_parents_graph``). Knows nothing of models.
 """
 
@@ -16,13 +18,35 @@ _ENDLESS = 1 << 62
 class Node:
     """A tensor of the graph: an input, the result of an operation, or a view on one.
 
-    ``layout`` says who may take whose place: results of the same shape and type. ``inplace`` operations reuse a source that
-    nothing else needs. ``keep`` is for outputs, which are never freed.
+    ``layout`` says who may take whose place: results of the same shape and type. ``inplace``
+    operations reuse a source that nothing else needs. ``keep`` is for outputs, which are never
+    freed.
     """
 
-    __slots__ = ("children", "computed", "home", "inplace", "keep", "layout", "offset", "owned", "seen", "size", "sources", "views")
+    __slots__ = (
+        "children",
+        "computed",
+        "home",
+        "inplace",
+        "keep",
+        "layout",
+        "offset",
+        "owned",
+        "seen",
+        "size",
+        "sources",
+        "views",
+    )
 
-    def __init__(self, size: int, layout: object, sources: Sequence[Node], *, inplace: bool = False, home: Node | None = None) -> None:
+    def __init__(
+        self,
+        size: int,
+        layout: object,
+        sources: Sequence[Node],
+        *,
+        inplace: bool = False,
+        home: Node | None = None,
+    ) -> None:
         self.size, self.layout, self.sources, self.inplace = size, layout, tuple(sources), inplace
         self.home = home  # what a view looks at
         self.computed = True
@@ -44,9 +68,13 @@ class Graph:
         node.computed = False
         return node
 
-    def op(self, shape: tuple[int, ...], *sources: Node, width: int = 4, inplace: bool = False) -> Node:
+    def op(
+        self, shape: tuple[int, ...], *sources: Node, width: int = 4, inplace: bool = False
+    ) -> Node:
         """The result of an operation on ``sources``."""
-        return Node(self._padded(math.prod(shape) * width), (shape, width), sources, inplace=inplace)
+        return Node(
+            self._padded(math.prod(shape) * width), (shape, width), sources, inplace=inplace
+        )
 
     def view(self, node: Node) -> Node:
         """``node`` in another shape. Nothing is ever computed in place of a view."""
@@ -94,7 +122,9 @@ class Graph:
 
 
 class _Heap:
-    """Free blocks in order of address, the last of them without end; the best fit wins, and the last block only if nothing else does."""
+    """Free blocks in order of address, the last of them without end; the best fit wins, and the
+    last block only if nothing else does.
+    """
 
     def __init__(self) -> None:
         self.blocks: list[list[int]] = [[0, _ENDLESS]]  # offset, size
@@ -129,7 +159,13 @@ def _place(node: Node, heap: _Heap) -> None:
         return
     node.owned = True
     for source in node.sources if node.inplace else ():
-        if source.owned and not source.keep and source.layout == node.layout and source.children == 1 and not source.views:
+        if (
+            source.owned
+            and not source.keep
+            and source.layout == node.layout
+            and source.children == 1
+            and not source.views
+        ):
             source.owned, node.offset = False, source.offset
             return
     node.offset = heap.take(node.size)

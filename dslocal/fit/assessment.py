@@ -18,7 +18,8 @@ RUNS = {"gpu": "GPU", "offload": "GPU+CPU", "cpu": "CPU", "ssd": "from SSD", "no
 
 @dataclass(frozen=True)
 class Model:
-    """``download`` is the checkpoint's bytes, 0 when it is here; ``output`` those of the file that it is converted to, 0 for a GGUF.
+    """``download`` is the checkpoint's bytes, 0 when it is here; ``output`` those of the file that
+    it is converted to, 0 for a GGUF.
 
     ``file`` is the GGUF itself, when that is here.
     """
@@ -45,21 +46,38 @@ class Assessment:
         return self.model.download + self.model.output
 
 
-def assess(model: Model, machine: Machine, rates: Rates, pins: Pins = FREE, planned: Plan | None = None) -> Assessment:
+def assess(
+    model: Model, machine: Machine, rates: Rates, pins: Pins = FREE, planned: Plan | None = None
+) -> Assessment:
     """``planned`` is a plan made already. Raises UsageError when what is pinned cannot be had."""
     planned = planned or plan(model.header, machine, pins)
-    speed = forecast(model.header, planned.loading, planned.memory, machine, rates) if planned.verdict != "no" else Speed(0.0, 0.0)
+    speed = (
+        forecast(model.header, planned.loading, planned.memory, machine, rates)
+        if planned.verdict != "no"
+        else Speed(0.0, 0.0)
+    )
     return Assessment(model, planned, speed)
 
 
-def alternatives(found: Assessment, machine: Machine, rates: Rates, pins: Pins) -> list[tuple[str, Assessment]]:
+def alternatives(
+    found: Assessment, machine: Machine, rates: Rates, pins: Pins
+) -> list[tuple[str, Assessment]]:
     """What would be with more RAM and with a q8_0 KV cache, where that changes anything."""
     changed = []
     bigger = replace(machine, ram=machine.ram * 2, available=machine.available + machine.ram)
     changed.append((f"{gib(bigger.ram)} of RAM", assess(found.model, bigger, rates, pins)))
     q8_0 = replace(found.plan.loading, kv_type=GgmlType.Q8_0)
-    if found.plan.loading.kv_type is GgmlType.F16 and pins.kv_type is None and possible(found.model.header, q8_0) is None:
-        changed.append(("a q8_0 KV cache", assess(found.model, machine, rates, replace(pins, kv_type=GgmlType.Q8_0))))
+    if (
+        found.plan.loading.kv_type is GgmlType.F16
+        and pins.kv_type is None
+        and possible(found.model.header, q8_0) is None
+    ):
+        changed.append(
+            (
+                "a q8_0 KV cache",
+                assess(found.model, machine, rates, replace(pins, kv_type=GgmlType.Q8_0)),
+            )
+        )
     return [(what, other) for what, other in changed if _says(other) != _says(found)]
 
 
@@ -87,7 +105,10 @@ def as_json(found: Assessment, machine: Machine, bandwidth: float) -> dict[str, 
             "cores": machine.cores,
             "ram": machine.ram,
             "ram_available": machine.available,
-            "gpu": [{"name": gpu.name, "kind": gpu.kind, "total": gpu.total, "free": gpu.free} for gpu in machine.gpus],
+            "gpu": [
+                {"name": gpu.name, "kind": gpu.kind, "total": gpu.total, "free": gpu.free}
+                for gpu in machine.gpus
+            ],
             "unified": machine.unified,
             "bandwidth": round(bandwidth),
             "limited_by": machine.limited_by,
@@ -98,7 +119,10 @@ def as_json(found: Assessment, machine: Machine, bandwidth: float) -> dict[str, 
             "repack": loading.repack,
         },
         "memory": {
-            **{part: getattr(memory, part).total for part in ("weights", "kv", "compute", "output", "overhead")},
+            **{
+                part: getattr(memory, part).total
+                for part in ("weights", "kv", "compute", "output", "overhead")
+            },
             "total": memory.all.total,
             "gpu": memory.all.gpu,
             "host": memory.all.host,

@@ -1,8 +1,10 @@
-"""What a token costs in the KV cache under each kind of attention, from plain numbers: the arithmetic behind ``--explain``.
+"""What a token costs in the KV cache under each kind of attention, from plain numbers: the
+arithmetic behind ``--explain``.
 
-Published figures that it gives: GPT-3 (96 layers of 96 heads of 128, fp16) takes 4.7 MB a token. DeepSeek-V2 takes 93.3 % less
-than DeepSeek 67B: 60 layers of 512 + 64 elements at 6 bits, as V2 is deployed with its cache quantized to 6 bits on average
-(arXiv:2405.04434, 3.2.3), against 95 layers of 2 x 8 x 128 at 16: 25,920 bytes against 389,120. At equal precision it is 82.2 %.
+Published figures that it gives: GPT-3 (96 layers of 96 heads of 128, fp16) takes 4.7 MB a token.
+DeepSeek-V2 takes 93.3 % less than DeepSeek 67B: 60 layers of 512 + 64 elements at 6 bits, as V2 is
+deployed with its cache quantized to 6 bits on average (arXiv:2405.04434, 3.2.3), against 95 layers
+of 2 x 8 x 128 at 16: 25,920 bytes against 389,120. At equal precision it is 82.2 %.
 """
 
 from __future__ import annotations
@@ -14,7 +16,9 @@ FP16_BITS = 16.0
 
 @dataclass(frozen=True, slots=True)
 class Attention:
-    """Numbers of one model; ``kv_rank`` and ``rope`` are MLA's compressed part and its keys' positional part."""
+    """Numbers of one model; ``kv_rank`` and ``rope`` are MLA's compressed part and its keys'
+    positional part.
+    """
 
     layers: int
     heads: int
@@ -24,8 +28,14 @@ class Attention:
     rope: int = 0
 
     def per_token(self, bits: float = FP16_BITS) -> dict[str, float]:
-        """Bytes a token by kind, were the model built that way: MHA, GQA, MQA, and MLA if its numbers are given."""
-        elements = {"MHA": 2 * self.heads * self.head, "GQA": 2 * self.kv_heads * self.head, "MQA": 2 * self.head}
+        """Bytes a token by kind, were the model built that way: MHA, GQA, MQA, and MLA if its
+        numbers are given.
+        """
+        elements = {
+            "MHA": 2 * self.heads * self.head,
+            "GQA": 2 * self.kv_heads * self.head,
+            "MQA": 2 * self.head,
+        }
         if self.kv_rank:
             elements["MLA"] = self.kv_rank + self.rope
         return {kind: self.layers * count * bits / 8 for kind, count in elements.items()}
@@ -40,5 +50,10 @@ GPT_3 = Attention(layers=96, heads=96, head=128, kv_heads=96)
 LLM_67B = Attention(layers=95, heads=64, head=128, kv_heads=8)
 V2 = Attention(layers=60, heads=128, head=128, kv_heads=128, kv_rank=512, rope=64)
 V3 = Attention(layers=61, heads=128, head=128, kv_heads=128, kv_rank=512, rope=64)
-PUBLISHED = (("GPT-3 175B", "MHA", GPT_3), ("DeepSeek LLM 67B", "GQA", LLM_67B), ("DeepSeek-V2", "MLA", V2), ("DeepSeek-V3", "MLA", V3))
+PUBLISHED = (
+    ("GPT-3 175B", "MHA", GPT_3),
+    ("DeepSeek LLM 67B", "GQA", LLM_67B),
+    ("DeepSeek-V2", "MLA", V2),
+    ("DeepSeek-V3", "MLA", V3),
+)
 """Name, the kind that it is built with, and its numbers."""

@@ -1,4 +1,6 @@
-"""How fast memory can be read, by the name of the chip: what bounds the speed of generation. Data sheets' numbers, not what is reached."""
+"""How fast memory can be read, by the name of the chip: what bounds the speed of generation. Data
+sheets' numbers, not what is reached.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +9,18 @@ import re
 from .machine import Gpu, Machine
 
 GB = 10**9
-SSD = 3 * GB  # bytes/s assumed of an SSD, in one go: NVMe ones read 3 to 7 GB/s, a SATA one 0.5. Not probed
+SSD = (
+    3 * GB
+)  # bytes/s assumed of an SSD, in one go: NVMe ones read 3 to 7 GB/s, a SATA one 0.5. Not probed
 SSD_NOTE = "an SSD that reads 3 GB/s is assumed"
-OTHER_GPU = {"metal": 100 * GB, "cuda": 250 * GB, "other": 100 * GB}  # what the slower ones in use give
+OTHER_GPU = {
+    "metal": 100 * GB,
+    "cuda": 250 * GB,
+    "other": 100 * GB,
+}  # what the slower ones in use give
 
-# Apple's technical specifications (support.apple.com) and press releases, GB/s. Where a chip comes in two, the lower number is that
+# Apple's technical specifications (support.apple.com) and press releases, GB/s. Where a chip comes
+# in two, the lower number is that
 # of the one with 10 performance cores (14-core CPU), the higher of the one with 12 (16-core CPU)
 APPLE: dict[str, tuple[float, float]] = {
     "M1": (68.25, 68.25),
@@ -33,9 +42,15 @@ APPLE: dict[str, tuple[float, float]] = {
 }
 HIGHER_BIN = 12  # performance cores
 # a Mac whose chip is not known: what comes with that much RAM, at the least. GiB, GB/s
-BY_RAM = ((192, "an Ultra", 800), (64, "a Max", 400), (24, "a Pro", 200), (0, "a plain M chip", 100))
+BY_RAM = (
+    (192, "an Ultra", 800),
+    (64, "a Max", 400),
+    (24, "a Pro", 200),
+    (0, "a plain M chip", 100),
+)
 
-# NVIDIA's data sheets and product pages, GB/s, by words of the name that the driver gives; the longest name that matches counts
+# NVIDIA's data sheets and product pages, GB/s, by words of the name that the driver gives; the
+# longest name that matches counts
 NVIDIA: dict[str, float] = {
     # data centre
     "t4": 320,
@@ -115,11 +130,17 @@ NVIDIA: dict[str, float] = {
 }
 # the same name, with less memory: (name, bytes it has at most, GB/s)
 SMALLER = (("rtx 3050", 7 << 30, 168), ("rtx 3060", 9 << 30, 240))
-MARKS = {"laptop", "ti", "super"}  # words that make another chip of it, so that a name without them is no match
+MARKS = {
+    "laptop",
+    "ti",
+    "super",
+}  # words that make another chip of it, so that a name without them is no match
 
 
 def ram_bandwidth(machine: Machine) -> float | None:
-    """Bytes per second, where the CPU's name says it: with Apple's chips alone. Elsewhere it has to be measured."""
+    """Bytes per second, where the CPU's name says it: with Apple's chips alone. Elsewhere it has to
+    be measured.
+    """
     chip = re.match(r"Apple (M\d+(?: (?:Pro|Max|Ultra))?)(?:\W|$)", machine.cpu)
     if not chip or chip[1] not in APPLE:
         return None
@@ -127,7 +148,9 @@ def ram_bandwidth(machine: Machine) -> float | None:
 
 
 def assumed_bandwidth(machine: Machine) -> float | None:
-    """Bytes per second of a Mac whose chip is not named, by what Apple sells with that much RAM; None for all others."""
+    """Bytes per second of a Mac whose chip is not named, by what Apple sells with that much RAM;
+    None for all others.
+    """
     return apple_by_ram(machine.ram)[1] if machine.os == "macos" and machine.unified else None
 
 
@@ -137,15 +160,25 @@ def apple_by_ram(ram: int) -> tuple[str, float]:
 
 
 def gpu_bandwidth(machine: Machine) -> float:
-    """Bytes per second of the slowest of the machine's GPUs, on which a token waits the longest; a guess for those not in the tables."""
+    """Bytes per second of the slowest of the machine's GPUs, on which a token waits the longest; a
+    guess for those not in the tables.
+    """
     shared = ram_bandwidth(machine) or assumed_bandwidth(machine)
-    return min((known_gpu(gpu) or shared or OTHER_GPU[gpu.kind] for gpu in machine.gpus), default=0.0)
+    return min(
+        (known_gpu(gpu) or shared or OTHER_GPU[gpu.kind] for gpu in machine.gpus), default=0.0
+    )
 
 
 def known_gpu(gpu: Gpu) -> float | None:
-    """Bytes per second of a GPU with memory of its own, by its name; None when the tables do not have it."""
+    """Bytes per second of a GPU with memory of its own, by its name; None when the tables do not
+    have it.
+    """
     words = set(re.findall("[a-z0-9]+", gpu.name.lower()))
-    fitting = [name for name in NVIDIA if set(name.split()) <= words and set(name.split()) & MARKS == words & MARKS]
+    fitting = [
+        name
+        for name in NVIDIA
+        if set(name.split()) <= words and set(name.split()) & MARKS == words & MARKS
+    ]
     if not fitting:
         return None
     best = max(fitting, key=len)

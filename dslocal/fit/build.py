@@ -1,4 +1,6 @@
-"""What llama.cpp was built with, asked in a process of its own: one that does not load, or ends its process, is an answer too."""
+"""What llama.cpp was built with, asked in a process of its own: one that does not load, or ends its
+process, is an answer too.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +19,16 @@ from .runner import Local
 
 TIMEOUT_S = 60.0
 PROGRAM = "from dslocal.fit import build; build.tell()"
-REBUILD = "pip install --force-reinstall --no-cache-dir llama-cpp-python=={}".format(".".join(map(str, ggml.ENGINE_LINE)))
+REBUILD = "pip install --force-reinstall --no-cache-dir llama-cpp-python=={}".format(
+    ".".join(map(str, ggml.ENGINE_LINE))
+)
 
 
 @dataclass(frozen=True)
 class Build:
-    """``version`` is llama-cpp-python's, ``library`` where it lies, ``features`` what it uses of the CPU and its options, as ``AVX2``."""
+    """``version`` is llama-cpp-python's, ``library`` where it lies, ``features`` what it uses of
+    the CPU and its options, as ``AVX2``.
+    """
 
     version: str
     library: str
@@ -47,13 +53,23 @@ def build() -> Build:
     """Raises EngineMissingError when it cannot be loaded, with what would help."""
     try:
         done = subprocess.run(  # noqa: S603
-            [sys.executable, "-P", "-c", PROGRAM], stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT_S, check=False
+            [sys.executable, "-P", "-c", PROGRAM],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=TIMEOUT_S,
+            check=False,
         )
         said = json.loads(done.stdout) if done.returncode == 0 else None
     except (OSError, ValueError, subprocess.SubprocessError) as e:
-        raise EngineMissingError(f"llama.cpp cannot be asked: {shortened(str(e))}", hint=REBUILD) from e
+        raise EngineMissingError(
+            f"llama.cpp cannot be asked: {shortened(str(e))}", hint=REBUILD
+        ) from e
     if said is None:
-        how = f"ended by signal {-done.returncode}" if done.returncode < 0 else f"ended with {done.returncode}"
+        how = (
+            f"ended by signal {-done.returncode}"
+            if done.returncode < 0
+            else f"ended with {done.returncode}"
+        )
         raise EngineMissingError(f"llama.cpp does not load: its process {how}", hint=REBUILD)
     if "error" in said:
         raise EngineMissingError(said["error"], hint=said["hint"])

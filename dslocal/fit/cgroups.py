@@ -1,7 +1,9 @@
-"""The limits of the cgroups that this process is in, v1 and v2: its own and those above it, as far up as can be seen.
+"""The limits of the cgroups that this process is in, v1 and v2: its own and those above it, as far
+up as can be seen.
 
-Every limit on the way counts, the tightest one binds. Swap is left out of account: weights that are swapped are no faster than weights
-on the SSD. A cgroup is charged for the files that its processes read as well; what of them could be dropped, the limit does not hold.
+Every limit on the way counts, the tightest one binds. Swap is left out of account: weights that are
+swapped are no faster than weights on the SSD. A cgroup is charged for the files that its processes
+read as well; what of them could be dropped, the limit does not hold.
 """
 
 from __future__ import annotations
@@ -13,15 +15,22 @@ from dataclasses import dataclass
 from .host import number
 from .runner import Runner
 
-UNLIMITED = 1 << 60  # v1 has no word for it, but the largest multiple of the page size: 9223372036854771712 for 4 KiB
+UNLIMITED = (
+    1 << 60
+)  # v1 has no word for it, but the largest multiple of the page size: 9223372036854771712 for 4 KiB
 DEEPEST = 64  # levels
 DEFAULT_MOUNT = "/sys/fs/cgroup"
-MOUNT = re.compile(r"^\d+ \d+ \S+ (?P<root>\S+) (?P<point>\S+) .*? - (?P<type>cgroup2?) \S+ (?P<options>\S+)$", re.MULTILINE)
+MOUNT = re.compile(
+    r"^\d+ \d+ \S+ (?P<root>\S+) (?P<point>\S+) .*? - (?P<type>cgroup2?) \S+ (?P<options>\S+)$",
+    re.MULTILINE,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Bytes, None where nothing limits: the lowest limit, what the tightest leaves, and what may be taken before being slowed down."""
+    """Bytes, None where nothing limits: the lowest limit, what the tightest leaves, and what may be
+    taken before being slowed down.
+    """
 
     limit: int | None = None
     room: int | None = None
@@ -31,7 +40,9 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class _Names:
-    """The files of a memory controller, and the counters of its ``memory.stat`` for files that can be dropped."""
+    """The files of a memory controller, and the counters of its ``memory.stat`` for files that can
+    be dropped.
+    """
 
     limit: str
     used: str
@@ -39,7 +50,9 @@ class _Names:
 
 
 V2 = _Names("memory.max", "memory.current", ("inactive_file", "active_file"))
-V1 = _Names("memory.limit_in_bytes", "memory.usage_in_bytes", ("total_inactive_file", "total_active_file"))
+V1 = _Names(
+    "memory.limit_in_bytes", "memory.usage_in_bytes", ("total_inactive_file", "total_active_file")
+)
 
 
 def memory(runner: Runner) -> Memory:
@@ -48,12 +61,18 @@ def memory(runner: Runner) -> Memory:
     blind = False
     for folder, names in _all(runner, "memory"):
         stat = _counters(runner.read(f"{folder}/memory.stat"))
-        limit = _least(_limit(runner.read(f"{folder}/{names.limit}")), stat.get("hierarchical_memory_limit"))
+        limit = _least(
+            _limit(runner.read(f"{folder}/{names.limit}")), stat.get("hierarchical_memory_limit")
+        )
         high = _limit(runner.read(f"{folder}/memory.high")) if names is V2 else None
         if limit is None and high is None:
             continue
         used = number(runner.read(f"{folder}/{names.used}"))
-        held = None if used is None else max(0, used - sum(stat.get(name, 0) for name in names.droppable))
+        held = (
+            None
+            if used is None
+            else max(0, used - sum(stat.get(name, 0) for name in names.droppable))
+        )
         if limit is not None:
             blind = blind or held is None
             limits.append(limit)
@@ -71,38 +90,61 @@ def cpus(runner: Runner) -> float | None:
         if names is V2:
             quota, _, period = (runner.read(f"{folder}/cpu.max") or "").strip().partition(" ")
         else:
-            quota, period = (runner.read(f"{folder}/cpu.cfs_{what}_us") or "" for what in ("quota", "period"))
+            quota, period = (
+                runner.read(f"{folder}/cpu.cfs_{what}_us") or "" for what in ("quota", "period")
+            )
         if (time := number(quota)) and (of := number(period)):
             found.append(time / of)
     return min(found, default=None)
 
 
 def _all(runner: Runner, controller: str) -> Iterator[tuple[str, _Names]]:
-    """Every folder that could hold a limit, from the process's own cgroup up, in each hierarchy that has ``controller`` or is v2's."""
+    """Every folder that could hold a limit, from the process's own cgroup up, in each hierarchy
+    that has ``controller`` or is v2's.
+    """
     paths = _paths(runner.read("/proc/self/cgroup") or "")
     mounts = list(MOUNT.finditer(runner.read("/proc/self/mountinfo") or ""))
     for mount in mounts:
         v2 = mount["type"] == "cgroup2"
         if v2 or controller in mount["options"].split(","):
             path = paths.get("" if v2 else controller, "/")
-            yield from ((folder, V2 if v2 else V1) for folder in _upward(_plain(mount["point"]), path, _plain(mount["root"])))
+            yield from (
+                (folder, V2 if v2 else V1)
+                for folder in _upward(_plain(mount["point"]), path, _plain(mount["root"]))
+            )
     if not mounts:
         yield from ((folder, V2) for folder in _upward(DEFAULT_MOUNT, paths.get("", "/"), "/"))
-        yield from ((folder, V1) for folder in _upward(f"{DEFAULT_MOUNT}/{controller}", paths.get(controller, "/"), "/"))
+        yield from (
+            (folder, V1)
+            for folder in _upward(f"{DEFAULT_MOUNT}/{controller}", paths.get(controller, "/"), "/")
+        )
 
 
 def _paths(text: str) -> dict[str, str]:
-    """Where this process is, by controller, "" being v2, from lines such as ``4:memory:/user.slice`` and ``0::/user.slice``."""
+    """Where this process is, by controller, "" being v2, from lines such as
+    ``4:memory:/user.slice`` and ``0::/user.slice``.
+    """
     fields = [line.split(":", 2) for line in text.splitlines()]
-    return {controller: path for _, names, path in (f for f in fields if len(f) == 3) for controller in names.split(",")}
+    return {
+        controller: path
+        for _, names, path in (f for f in fields if len(f) == 3)
+        for controller in names.split(",")
+    }
 
 
 def _upward(point: str, path: str, root: str) -> Sequence[str]:
     """Folders from that of ``path`` up to the mount point, which shows the cgroup ``root``.
 
-    In a container ``path`` may be the host's and begin with ``root``, or lead out of what is mounted: then the mount point is all.
+    In a container ``path`` may be the host's and begin with ``root``, or lead out of what is
+    mounted: then the mount point is all.
     """
-    inside = path if root == "/" else path.removeprefix(root) if path == root or path.startswith(f"{root}/") else "/"
+    inside = (
+        path
+        if root == "/"
+        else path.removeprefix(root)
+        if path == root or path.startswith(f"{root}/")
+        else "/"
+    )
     parts = [part for part in inside.split("/") if part]
     if ".." in parts:
         parts = []
@@ -121,7 +163,10 @@ def _limit(text: str | None) -> int | None:
 
 
 def _counters(text: str | None) -> dict[str, int]:
-    found = {name: number(value, UNLIMITED) for name, _, value in (line.partition(" ") for line in (text or "").splitlines())}
+    found = {
+        name: number(value, UNLIMITED)
+        for name, _, value in (line.partition(" ") for line in (text or "").splitlines())
+    }
     return {name: value for name, value in found.items() if value is not None}
 
 

@@ -1,7 +1,8 @@
-"""Sizes of llama.cpp's buffers for intermediate results, and of the scratch memory that the CPU backend adds to them.
+"""Sizes of llama.cpp's buffers for intermediate results, and of the scratch memory that the CPU
+backend adds to them.
 
-On the CPU alone the buffer comes out to the byte. On a GPU the graph is followed as the scheduler splits it, which is closest where
-all layers are there.
+On the CPU alone the buffer comes out to the byte. On a GPU the graph is followed as the scheduler
+splits it, which is closest where all layers are there.
 """
 
 from __future__ import annotations
@@ -37,28 +38,49 @@ def on_gpu(shape: Shape, batch: Batch, gpu: GpuKind, remote: Remote) -> Share:
 
 
 def scratch(shape: Shape, batch: Batch, *, experts_only: bool = False) -> int:
-    """What the CPU backend takes on top while it computes: the largest operand laid out for its products, experts' rows listed.
+    """What the CPU backend takes on top while it computes: the largest operand laid out for its
+    products, experts' rows listed.
 
-    Within a few percent: the exact figure depends on the types of the weights (ggml-cpu.c, ``ggml_graph_plan``).
+    Within a few percent: the exact figure depends on the types of the weights (ggml-cpu.c,
+    ``ggml_graph_plan``).
     """
     tokens, heads = batch.tokens, shape.heads
     routed = tokens * shape.experts_used
-    needs = [_operand(max(routed * shape.expert_ff, tokens * shape.width)) + 8 * shape.experts * routed]
+    needs = [
+        _operand(max(routed * shape.expert_ff, tokens * shape.width)) + 8 * shape.experts * routed
+    ]
     if not experts_only:
-        needs.append(_operand(tokens * max(shape.ff, shape.width, heads * max(shape.head_v, shape.kv_rank if shape.mla else 0))))
+        needs.append(
+            _operand(
+                tokens
+                * max(
+                    shape.ff,
+                    shape.width,
+                    heads * max(shape.head_v, shape.kv_rank if shape.mla else 0),
+                )
+            )
+        )
         if not batch.flash_attn:
-            needs.append(2 * tokens * heads * batch.cells)  # attention weights as f16, to be multiplied with values
+            needs.append(
+                2 * tokens * heads * batch.cells
+            )  # attention weights as f16, to be multiplied with values
     return max(needs)
 
 
 def cuda_pool(shape: Shape, batch: Batch) -> int:
-    """What CUDA's kernels take on top while they compute: the largest operand as Q8_1, each expert's rows by themselves, or attention
-    weights as f16 where there is no flash attention.
+    """What CUDA's kernels take on top while they compute: the largest operand as Q8_1, each
+    expert's rows by themselves, or attention weights as f16 where there is no flash attention.
 
     Within a few MiB of what an H200 showed (tests/bench/gpu_offload.py).
     """
-    pool = max(LEAST_POOL, batch.tokens * max(shape.ff, shape.experts_used * shape.width) * 36 // 32)
-    return pool if batch.flash_attn else max(pool, LEAST_POOL + 2 * batch.tokens * shape.heads * batch.cells)
+    pool = max(
+        LEAST_POOL, batch.tokens * max(shape.ff, shape.experts_used * shape.width) * 36 // 32
+    )
+    return (
+        pool
+        if batch.flash_attn
+        else max(pool, LEAST_POOL + 2 * batch.tokens * shape.heads * batch.cells)
+    )
 
 
 def _operand(elements: int) -> int:

@@ -1,8 +1,9 @@
 """The memory that a model takes, by part and device, from its GGUF header and the way it is loaded.
 
-Knows where llama.cpp puts what: embeddings always in RAM, the last layers and the output on the GPU first, routed experts in RAM
-when told so. Weights, KV cache and the compute buffer in RAM come out to the byte; see :mod:`.compute` for the last.
-Knows nothing of machines, and whether anything fits is not its question.
+Knows where llama.cpp puts what: embeddings always in RAM, the last layers and the output on the GPU
+first, routed experts in RAM when told so. Weights, KV cache and the compute buffer in RAM come out
+to the byte; see :mod:`.compute` for the last. Knows nothing of machines, and whether anything fits
+is not its question.
 """
 
 from __future__ import annotations
@@ -25,12 +26,24 @@ CELLS = 256  # llama.cpp rounds a context up to a multiple of it
 BASE = 48 * MIB  # the interpreter, numpy and llama.cpp
 VOCABULARY = 530  # bytes a token of the vocabulary, merges included
 CELL = 100  # bytes a cell of the KV cache besides its content
-# on an H200 with CUDA 13.0 (tests/bench/gpu_offload.py): 527 MiB to open it, the rest are kernels, loaded as they are first run
-GPU_CONTEXT: dict[GpuKind, int] = {"cuda": 608 * MIB, "metal": 50 * MIB, "other": 200 * MIB}  # only CUDA's was measured
-CUBLAS = 96 * MIB  # its handle, kernels and workspace, from its first product: a router's, or attention without flash attention
+# on an H200 with CUDA 13.0 (tests/bench/gpu_offload.py): 527 MiB to open it, the rest are kernels,
+# loaded as they are first run
+GPU_CONTEXT: dict[GpuKind, int] = {
+    "cuda": 608 * MIB,
+    "metal": 50 * MIB,
+    "other": 200 * MIB,
+}  # only CUDA's was measured
+CUBLAS = (
+    96 * MIB
+    # its handle, kernels and workspace, from its first product: a router's, or attention without flash
+    # attention
+)
 
-# types that llama.cpp lays out anew for some processor; not each of them for every one, so it may take less than is said
-REPACKED = frozenset(GgmlType[name] for name in ("Q4_0", "Q4_K", "Q2_K", "Q5_K", "Q6_K", "Q8_0", "IQ4_NL", "MXFP4"))
+# types that llama.cpp lays out anew for some processor; not each of them for every one, so it may
+# take less than is said
+REPACKED = frozenset(
+    GgmlType[name] for name in ("Q4_0", "Q4_K", "Q2_K", "Q5_K", "Q6_K", "Q8_0", "IQ4_NL", "MXFP4")
+)
 
 
 def footprint(header: GgufHeader, loading: Loading, gpu: GpuKind = "cuda") -> Memory:
@@ -70,11 +83,19 @@ def kv_bytes_per_token(header: GgufHeader, kv_type: GgmlType = GgmlType.F16) -> 
 def modern_kv_bytes_per_token(header: GgufHeader, kv_type: GgmlType = GgmlType.F16) -> int:
     """The same for a legacy MLA file, were it written as files are today."""
     shape = shape_of(header)
-    return shape.layers * kv_type.nbytes(shape.kv_rank + shape.rope) if legacy_mla(header) else kv_bytes_per_token(header, kv_type)
+    return (
+        shape.layers * kv_type.nbytes(shape.kv_rank + shape.rope)
+        if legacy_mla(header)
+        else kv_bytes_per_token(header, kv_type)
+    )
 
 
 def weights(header: GgufHeader, shape: Shape, loading: Loading) -> Share:
-    return _weights(header, shape, replace(loading, n_ctx=0, kv_type=GgmlType.F16, n_ubatch=0, flash_attn=True, n_outputs=0))
+    return _weights(
+        header,
+        shape,
+        replace(loading, n_ctx=0, kv_type=GgmlType.F16, n_ubatch=0, flash_attn=True, n_outputs=0),
+    )
 
 
 @kept_with_header
@@ -87,8 +108,12 @@ def _weights(header: GgufHeader, shape: Shape, loading: Loading) -> Share:
 
 
 def weights_by_class(header: GgufHeader, shape: Shape, loading: Loading) -> dict[str, Share]:
-    """Weights by what they are for, as :func:`tensor_class` names it. A weight that is laid out anew from a mapped file counts twice."""
-    tied = loading.n_gpu_layers > 0 and all(tensor.name != "output.weight" for tensor in header.tensors)
+    """Weights by what they are for, as :func:`tensor_class` names it. A weight that is laid out
+    anew from a mapped file counts twice.
+    """
+    tied = loading.n_gpu_layers > 0 and all(
+        tensor.name != "output.weight" for tensor in header.tensors
+    )
     found: dict[str, Share] = {}
     for tensor, there in places(header, loading):
         share = _share(tensor, loading, on_gpu=there)
@@ -129,7 +154,8 @@ def compute(header: GgufHeader, shape: Shape, loading: Loading, gpu: GpuKind = "
 
 
 def output_rows(vocabulary: int, width: int, loading: Loading) -> int:
-    """Logits as they come out; with MTP also the draft's, and hidden states of a batch: llama.cpp's, a copy, and one in the making.
+    """Logits as they come out; with MTP also the draft's, and hidden states of a batch:
+    llama.cpp's, a copy, and one in the making.
 
     Source: ``llama_context::output_reserve``; the copies are :mod:`dslocal.engine.mtp`'s.
     """
@@ -143,7 +169,9 @@ def cells(loading: Loading) -> int:
 
 
 def overhead(shape: Shape, loading: Loading, gpu: GpuKind = "cuda") -> Share:
-    """What the process takes besides: the interpreter and libraries, the vocabulary, the cache's book-keeping, the CPU's scratch."""
+    """What the process takes besides: the interpreter and libraries, the vocabulary, the cache's
+    book-keeping, the CPU's scratch.
+    """
     host = BASE + VOCABULARY * shape.vocabulary + CELL * loading.n_seq * cells(loading)
     if loading.n_gpu_layers <= shape.layers + shape.mtp_layers:
         host += scratch(shape, _batch(loading))
@@ -155,24 +183,36 @@ def overhead(shape: Shape, loading: Loading, gpu: GpuKind = "cuda") -> Share:
 def _gpu_overhead(shape: Shape, loading: Loading, gpu: GpuKind) -> int:
     if gpu != "cuda":
         return GPU_CONTEXT[gpu]
-    return GPU_CONTEXT[gpu] + (CUBLAS if shape.experts or not loading.flash_attn else 0) + cuda_pool(shape, _batch(loading))
+    return (
+        GPU_CONTEXT[gpu]
+        + (CUBLAS if shape.experts or not loading.flash_attn else 0)
+        + cuda_pool(shape, _batch(loading))
+    )
 
 
 def _batch(loading: Loading) -> Batch:
-    tokens = _padded(min(loading.n_ubatch, loading.n_ctx), loading.n_seq)  # as many of each conversation
-    return Batch(tokens, cells(loading), min(loading.n_outputs, tokens), loading.kv_type, loading.flash_attn)
+    tokens = _padded(
+        min(loading.n_ubatch, loading.n_ctx), loading.n_seq
+    )  # as many of each conversation
+    return Batch(
+        tokens, cells(loading), min(loading.n_outputs, tokens), loading.kv_type, loading.flash_attn
+    )
 
 
 def _remote(header: GgufHeader, shape: Shape, loading: Loading) -> Remote:
     """What of the model is in RAM when layers are on the GPU."""
     copies: dict[str, int] = {}
-    few = f"blk.{shape.layers - 1}.ffn" if _batch(loading).outputs < OFFLOADED else "none"  # of the last layer, few rows go on
+    few = (
+        f"blk.{shape.layers - 1}.ffn" if _batch(loading).outputs < OFFLOADED else "none"
+    )  # of the last layer, few rows go on
     for tensor, there in places(header, loading):
         if not there and tensor.name.startswith("blk.") and not tensor.name.startswith(few):
             part = tensor.name.split(".")[2]
             copies[part] = max(copies.get(part, 0), _padded(tensor.nbytes, GPU_ALIGNMENT))
     layers = sum(not _on_gpu(layer, shape, loading) for layer in range(shape.layers))
-    moe = min(loading.cpu_moe_layers, len([layer for layer in moe_layers(header) if layer < shape.layers]))
+    moe = min(
+        loading.cpu_moe_layers, len([layer for layer in moe_layers(header) if layer < shape.layers])
+    )
     return Remote(layers, moe, tuple(sorted(copies.items())))
 
 
@@ -182,7 +222,9 @@ def _kv_row(shape: Shape, kind: GgmlType) -> int:
 
 
 def _on_gpu(layer: int, shape: Shape, loading: Loading) -> bool:
-    """Whether ``layer`` is on the GPU; -1 stands for what is outside of layers, which goes there first."""
+    """Whether ``layer`` is on the GPU; -1 stands for what is outside of layers, which goes there
+    first.
+    """
     last = shape.layers + shape.mtp_layers
     return (last if layer < 0 else layer) >= last + 1 - loading.n_gpu_layers
 
@@ -190,7 +232,14 @@ def _on_gpu(layer: int, shape: Shape, loading: Loading) -> bool:
 def _share(tensor: GgufTensor, loading: Loading, *, on_gpu: bool) -> Share:
     if on_gpu:
         return Share(_padded(tensor.nbytes, GPU_ALIGNMENT), 0)
-    copies = 2 if loading.repack and loading.load_mode == "mmap" and tensor.type in REPACKED and len(tensor.shape) > 1 else 1
+    copies = (
+        2
+        if loading.repack
+        and loading.load_mode == "mmap"
+        and tensor.type in REPACKED
+        and len(tensor.shape) > 1
+        else 1
+    )
     return Share(0, copies * _padded(tensor.nbytes, HOST_ALIGNMENT))
 
 

@@ -1,8 +1,9 @@
 """The graph that llama.cpp computes for one micro-batch, as far as memory goes.
 
-Follows src/llama-graph.cpp (``build_attn``, ``build_attn_mha``, ``build_moe_ffn``, ``build_ffn``) and src/models/deepseek2.cpp,
-deepseek.cpp, llama.cpp, qwen2.cpp and qwen3.cpp, node for node. Layers of one kind are alike, so a few of each stand for all.
-On a GPU, weights that are in RAM are copied there for one product at a time (ggml-backend.cpp, ``op_offload``).
+Follows src/llama-graph.cpp (``build_attn``, ``build_attn_mha``, ``build_moe_ffn``, ``build_ffn``)
+and src/models/deepseek2.cpp, deepseek.cpp, llama.cpp, qwen2.cpp and qwen3.cpp, node for node.
+Layers of one kind are alike, so a few of each stand for all. On a GPU, weights that are in RAM are
+copied there for one product at a time (ggml-backend.cpp, ``op_offload``).
 """
 
 from __future__ import annotations
@@ -17,15 +18,20 @@ from .shape import Shape
 
 GpuKind = Literal["cuda", "metal", "other"]
 HOST_ALIGNMENT, GPU_ALIGNMENT = 32, 128  # of every tensor in a buffer
-REPEATS = 3  # layers of a kind that are gone through; after the first the free blocks lie as they always will
-FUSED = 15  # experts a token whose weighted sum CUDA takes in one go, for which it keeps them to its end (ggml-cuda.cu, graph_optimize)
+# layers of a kind that are gone through; after the first the free blocks lie as they always will
+REPEATS = 3
+# experts a token whose weighted sum CUDA takes in one go, for which it keeps them to its end
+# (ggml-cuda.cu, graph_optimize)
+FUSED = 15
 OFFLOADED = 32  # tokens from which a product with weights in RAM is done on the GPU
 ROTATED = 64  # a quantized cache rotates heads whose length is a multiple of this
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What the size depends on besides the model. ``cells`` is the context as llama.cpp rounds it."""
+    """What the size depends on besides the model. ``cells`` is the context as llama.cpp rounds
+    it.
+    """
 
     tokens: int
     cells: int
@@ -36,8 +42,9 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Remote:
-    """What is in RAM of a model that computes on a GPU: all of the first ``layers``, the routed experts of the first ``moe_layers``
-    that have any. ``copies`` holds the bytes of such a weight by the name it has inside a layer, the largest of its kind.
+    """What is in RAM of a model that computes on a GPU: all of the first ``layers``, the routed
+    experts of the first ``moe_layers`` that have any. ``copies`` holds the bytes of such a weight
+    by the name it has inside a layer, the largest of its kind.
     """
 
     layers: int = 0
@@ -46,9 +53,13 @@ class Remote:
 
 
 class ModelGraph:
-    """``gpu`` is the kind of device that all but the embeddings is computed on; None for the CPU alone."""
+    """``gpu`` is the kind of device that all but the embeddings is computed on; None for the CPU
+    alone.
+    """
 
-    def __init__(self, shape: Shape, batch: Batch, gpu: GpuKind | None = None, remote: Remote = Remote()) -> None:
+    def __init__(
+        self, shape: Shape, batch: Batch, gpu: GpuKind | None = None, remote: Remote = Remote()
+    ) -> None:
         self.s, self.b, self.gpu, self.remote = shape, batch, gpu, remote
         self.g = g = Graph(GPU_ALIGNMENT if gpu else HOST_ALIGNMENT)
         self.copies: Mapping[str, int] = {}
@@ -60,7 +71,11 @@ class ModelGraph:
         self.k_index = g.input(tokens, width=8)
         self.v_index = g.input(tokens if batch.flash_attn else tokens * shape.cache_v, width=8)
         turned = batch.kv_type.block > 1 and not shape.mla
-        self.k_turn = g.input(_rotation(shape.head_k) ** 2) if turned and shape.head_k % ROTATED == 0 else None
+        self.k_turn = (
+            g.input(_rotation(shape.head_k) ** 2)
+            if turned and shape.head_k % ROTATED == 0
+            else None
+        )
         self.v_turn = g.input(ROTATED * ROTATED) if turned and shape.head_v % ROTATED == 0 else None
 
     def size(self) -> int:
@@ -77,26 +92,44 @@ class ModelGraph:
         return g.size()
 
     def host_size(self) -> int:
-        """Bytes of the buffer in RAM when layers are computed on a GPU: what goes in, and the embeddings' rows."""
+        """Bytes of the buffer in RAM when layers are computed on a GPU: what goes in, and the
+        embeddings' rows.
+        """
         values = None if self.s.mla else self.v_index
-        given = (self.position, self.mask, self.k_index, values, self.out_ids, self.k_turn, self.v_turn)
+        given = (
+            self.position,
+            self.mask,
+            self.k_index,
+            values,
+            self.out_ids,
+            self.k_turn,
+            self.v_turn,
+        )
         self.g.expand(self.embedded(), *(node for node in given if node))
         return self.g.size()
 
     def embedded(self) -> Node:
         x = self.g.op((self.s.width, self.b.tokens), self.g.input(self.b.tokens))
-        self.g.expand(x, self.g.input(self.s.width, self.b.tokens))  # for embeddings given instead of ids: unused, but it has its room
+        self.g.expand(
+            x, self.g.input(self.s.width, self.b.tokens)
+        )  # for embeddings given instead of ids: unused, but it has its room
         return x
 
     def draft_size(self) -> int:
-        """The MTP layer joins the last token's embedding to the state before it; states of all rows are an output."""
+        """The MTP layer joins the last token's embedding to the state before it; states of all rows
+        are an output.
+        """
         g, s, tokens = self.g, self.s, self.b.tokens
         embedding = self.norm(g.op((s.width, tokens), g.input(tokens)), s.width, tokens)
-        x = g.op((2 * s.width, tokens), embedding, self.norm(g.input(s.width, tokens), s.width, tokens))
+        x = g.op(
+            (2 * s.width, tokens), embedding, self.norm(g.input(s.width, tokens), s.width, tokens)
+        )
         x = self.layer(g.op((s.width, tokens), x), _Layer(moe=True), last=False)
         norm = self.norm(x, s.width, tokens)
         norm.keep = True
-        logits = g.op((s.vocabulary, self.b.outputs), g.op((s.width, self.b.outputs), norm, self.out_ids))
+        logits = g.op(
+            (s.vocabulary, self.b.outputs), g.op((s.width, self.b.outputs), norm, self.out_ids)
+        )
         logits.keep = True
         g.expand(logits)
         return g.size()
@@ -104,7 +137,11 @@ class ModelGraph:
     def layer(self, x: Node, layer: _Layer, last: bool) -> Node:
         g, s, rows = self.g, self.s, self.b.tokens
         self.here = layer
-        self.copies = {name: size for name, size in self.remote.copies if layer.in_ram or (layer.experts_in_ram and "exps" in name)}
+        self.copies = {
+            name: size
+            for name, size in self.remote.copies
+            if layer.in_ram or (layer.experts_in_ram and "exps" in name)
+        }
         y = self.norm(x, s.width, rows, weight="attn_norm")
         heads = self.mla(y) if s.mla else self.legacy_mla(y) if s.kv_rank else self.attention(y)
         out = self.product("attn_output", (s.width, rows), heads)
@@ -112,14 +149,19 @@ class ModelGraph:
             rows = self.b.outputs
             if rows < OFFLOADED:
                 self.copies = {}
-            out, x = g.op((s.width, rows), out, self.out_ids), g.op((s.width, rows), x, self.out_ids)
+            out, x = (
+                g.op((s.width, rows), out, self.out_ids),
+                g.op((s.width, rows), x, self.out_ids),
+            )
         residual = g.op((s.width, rows), out, x, inplace=True)
         y = self.norm(residual, s.width, rows, weight="ffn_norm")
         y = self.experts(y, rows) if layer.moe else self.dense(y, s.ff, rows, "")
         return g.op((s.width, rows), y, residual, inplace=True)
 
     def product(self, weight: str, shape: tuple[int, ...], *sources: Node) -> Node:
-        """Of ``weight`` and ``sources``; the weight is copied to the GPU for it when it is not there."""
+        """Of ``weight`` and ``sources``; the weight is copied to the GPU for it when it is not
+        there.
+        """
         return self.g.op(shape, *sources, *self.copy(weight))
 
     def copy(self, weight: str) -> tuple[Node, ...]:
@@ -131,7 +173,9 @@ class ModelGraph:
         return self.g.op(shape, self.g.op(shape, x, inplace=True), *scale, inplace=True)
 
     def mla(self, y: Node) -> Node:
-        """Attention on the compressed cache: all heads share one key, and its first part is the value."""
+        """Attention on the compressed cache: all heads share one key, and its first part is the
+        value.
+        """
         g, s, n = self.g, self.s, self.b.tokens
         q = g.view(self.query(y))
         kv = self.product("attn_kv_a_mqa", (s.kv_rank + s.rope, n), y)
@@ -151,7 +195,9 @@ class ModelGraph:
             weights = self.weights(q)
             v = g.op((self.b.cells, s.kv_rank), *self.cached_part(s.cache_k), width=2)
             y = g.op((s.kv_rank, n, s.heads), v, weights)
-            out = g.op((s.head_v * s.heads, n), g.view(self.product("attn_v_b", (s.head_v, n, s.heads), y)))
+            out = g.op(
+                (s.head_v * s.heads, n), g.view(self.product("attn_v_b", (s.head_v, n, s.heads), y))
+            )
         g.expand(out)
         return out
 
@@ -161,7 +207,9 @@ class ModelGraph:
         kv = self.product("attn_kv_a_mqa", (s.kv_rank + s.rope, n), y)
         k_rope = g.op((s.rope, 1, n), g.view(kv), self.position, inplace=True)
         full = self.product(
-            "attn_kv_b", (s.heads * (s.head_k - s.rope + s.head_v), n), self.norm(g.view(kv), s.kv_rank, n, weight="attn_kv_a_norm")
+            "attn_kv_b",
+            (s.heads * (s.head_k - s.rope + s.head_v), n),
+            self.norm(g.view(kv), s.kv_rank, n, weight="attn_kv_a_norm"),
         )
         v = g.op((s.head_v, s.heads, n), g.view(full))
         q = g.op((s.head_k, s.heads, n), q, self.position, inplace=True)
@@ -171,15 +219,22 @@ class ModelGraph:
     def query(self, y: Node) -> Node:
         s, n = self.s, self.b.tokens
         if s.q_rank:
-            y = self.norm(self.product("attn_q_a", (s.q_rank, n), y), s.q_rank, n, weight="attn_q_a_norm")
+            y = self.norm(
+                self.product("attn_q_a", (s.q_rank, n), y), s.q_rank, n, weight="attn_q_a_norm"
+            )
         return self.product("attn_q_b" if s.q_rank else "attn_q", (s.heads * s.head_k, n), y)
 
     def attention(self, y: Node) -> Node:
         g, s, n = self.g, self.s, self.b.tokens
         sizes = (s.heads * s.head_k, s.kv_heads * s.head_k, s.kv_heads * s.head_v)
-        q, k, v = (self.product(f"attn_{part}", (size, n), y) for part, size in zip("qkv", sizes, strict=True))
+        q, k, v = (
+            self.product(f"attn_{part}", (size, n), y)
+            for part, size in zip("qkv", sizes, strict=True)
+        )
         if s.qkv_bias:
-            q, k, v = (g.op((size, n), x, inplace=True) for size, x in zip(sizes, (q, k, v), strict=True))
+            q, k, v = (
+                g.op((size, n), x, inplace=True) for size, x in zip(sizes, (q, k, v), strict=True)
+            )
         q, k, v = g.view(q), g.view(k), g.view(v)
         if s.qk_norm:
             q = self.norm(q, s.head_k, s.heads, n, weight="attn_q_norm")
@@ -192,7 +247,10 @@ class ModelGraph:
         """Attention over keys and values as they are."""
         g, s, n = self.g, self.s, self.b.tokens
         if self.k_turn:
-            q, k = self.turned(q, self.k_turn, s.heads * s.head_k), self.turned(k, self.k_turn, s.kv_heads * s.head_k)
+            q, k = (
+                self.turned(q, self.k_turn, s.heads * s.head_k),
+                self.turned(k, self.k_turn, s.kv_heads * s.head_k),
+            )
         if self.v_turn:
             v = self.turned(v, self.v_turn, s.kv_heads * s.head_v)
         v_rows = g.view(v) if self.b.flash_attn else g.view(g.view(v))
@@ -207,7 +265,12 @@ class ModelGraph:
 
     def weights(self, q: Node) -> Node:
         shape = (self.b.cells, self.b.tokens, self.s.heads)
-        return self.g.op(shape, self.g.op(shape, self.g.view(self.g.view(q)), *self.cached_part(self.s.cache_k)), self.mask, inplace=True)
+        return self.g.op(
+            shape,
+            self.g.op(shape, self.g.view(self.g.view(q)), *self.cached_part(self.s.cache_k)),
+            self.mask,
+            inplace=True,
+        )
 
     def turned(self, x: Node, by: Node, size: int) -> Node:
         return self.g.view(self.g.op((size, self.b.tokens), by, self.g.view(x)))
@@ -223,7 +286,9 @@ class ModelGraph:
         if self.gpu == "metal":
             partial = 4 * min(self.b.tokens, 32) * s.heads * 32 * (head_v + 2)
             tail = 64 * (2 * (s.cache_k + (s.cache_v or s.cache_k)) + 2 * self.b.tokens)
-            return g.op((result + half + partial + tail + cells * self.b.tokens // 512,), *sources, width=1)
+            return g.op(
+                (result + half + partial + tail + cells * self.b.tokens // 512,), *sources, width=1
+            )
         return g.op((head_v, s.heads, self.b.tokens), *sources)
 
     def cached_part(self, size: int) -> tuple[Node, ...]:
@@ -233,13 +298,21 @@ class ModelGraph:
         return (self.g.op((self.b.kv_type.nbytes(size) * self.b.cells,), width=1),)
 
     def cache_copies(self) -> tuple[Node, ...]:
-        """Keys and values; of MLA's one cache a copy for either use. A third because holes of earlier copies do not stay whole."""
+        """Keys and values; of MLA's one cache a copy for either use. A third because holes of
+        earlier copies do not stay whole.
+        """
         s = self.s
-        return tuple(node for size in (s.cache_k, s.cache_v or s.cache_k, s.cache_k) for node in self.cached_part(size))
+        return tuple(
+            node
+            for size in (s.cache_k, s.cache_v or s.cache_k, s.cache_k)
+            for node in self.cached_part(size)
+        )
 
     def dense(self, y: Node, ff: int, rows: int, kind: str) -> Node:
         up, gate = (self.product(f"ffn_{part}{kind}", (ff, rows), y) for part in ("up", "gate"))
-        return self.product(f"ffn_down{kind}", (self.s.width, rows), self.g.op((ff, rows), gate, up))
+        return self.product(
+            f"ffn_down{kind}", (self.s.width, rows), self.g.op((ff, rows), gate, up)
+        )
 
     def experts(self, y: Node, rows: int) -> Node:
         g, s = self.g, self.s
@@ -257,11 +330,17 @@ class ModelGraph:
         each = (s.expert_ff, s.experts_used, rows)
         x = g.view(y)
         if s.fused_gate_up:
-            both = self.product("ffn_gate_up_exps", (2 * s.expert_ff, s.experts_used, rows), x, chosen)
+            both = self.product(
+                "ffn_gate_up_exps", (2 * s.expert_ff, s.experts_used, rows), x, chosen
+            )
             gate, up = g.view(both), g.view(both)
         else:
-            up, gate = (self.product(f"ffn_{part}_exps", each, x, chosen) for part in ("up", "gate"))
-        down = self.product("ffn_down_exps", (s.width, s.experts_used, rows), g.op(each, gate, up), chosen)
+            up, gate = (
+                self.product(f"ffn_{part}_exps", each, x, chosen) for part in ("up", "gate")
+            )
+        down = self.product(
+            "ffn_down_exps", (s.width, s.experts_used, rows), g.op(each, gate, up), chosen
+        )
         weighted = g.op((s.width, s.experts_used, rows), down, weights, inplace=True)
         g.expand(weighted)
         parts = [g.view(weighted) for _ in range(s.experts_used)]
@@ -272,7 +351,11 @@ class ModelGraph:
             g.expand(out)
         if self.gpu == "cuda" and 1 < s.experts_used <= FUSED:
             g.expand(g.store(down, weights))
-        return g.op((s.width, rows), out, self.dense(y, s.shared_ff, rows, "_shexp"), inplace=True) if s.shared_ff else out
+        return (
+            g.op((s.width, rows), out, self.dense(y, s.shared_ff, rows, "_shexp"), inplace=True)
+            if s.shared_ff
+            else out
+        )
 
     def choice(self, probabilities: Node, rows: int) -> Node:
         """The experts' numbers: among all, or among those of the best groups."""
@@ -300,7 +383,9 @@ def _rotation(head: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Layer:
-    """A kind of layer: with experts or not, and what of it is in RAM though it is computed on the GPU."""
+    """A kind of layer: with experts or not, and what of it is in RAM though it is computed on the
+    GPU.
+    """
 
     moe: bool
     in_ram: bool = False
@@ -310,7 +395,10 @@ class _Layer:
 def _layers(shape: Shape, remote: Remote) -> Iterator[tuple[_Layer, bool]]:
     """The layers that are gone through, in order, and whether each is the last of all."""
     first_moe = shape.dense_layers if shape.experts else shape.layers
-    kinds = [_Layer(i >= first_moe, i < remote.layers, first_moe <= i < first_moe + remote.moe_layers) for i in range(shape.layers)]
+    kinds = [
+        _Layer(i >= first_moe, i < remote.layers, first_moe <= i < first_moe + remote.moe_layers)
+        for i in range(shape.layers)
+    ]
     taken: list[_Layer] = []
     for kind in kinds:
         if taken[-REPEATS:] != [kind] * REPEATS:

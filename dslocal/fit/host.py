@@ -1,4 +1,6 @@
-"""What a probe of an OS finds out, and what all of them share: careful numbers, and names that are fit to be printed."""
+"""What a probe of an OS finds out, and what all of them share: careful numbers, and names that are
+fit to be printed.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ MAX_RAM = 1 << 56  # bytes; what claims to be more is no size
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """A machine without what ggml knows of it. ``gpu`` is the one that this OS gives every process, as far as can be told unasked."""
+    """A machine without what ggml knows of it. ``gpu`` is the one that this OS gives every process,
+    as far as can be told unasked.
+    """
 
     os: Os
     cpu: str
@@ -28,7 +32,9 @@ class Host:
 
 
 def careful(runner: Runner) -> tuple[Ram, tuple[str, ...]]:
-    """RAM by the OS's own call, for when nothing better can be read; nothing at all when that fails as well."""
+    """RAM by the OS's own call, for when nothing better can be read; nothing at all when that fails
+    as well.
+    """
     ram = runner.memory()
     if not ram or not 0 < ram.total < MAX_RAM:
         return Ram(0, 0), ("this machine does not say how much memory it has; --ram says it",)
@@ -45,4 +51,7 @@ def number(text: str | None, most: int = MAX_RAM) -> int | None:
 
 def shortened(name: str) -> str:
     """A name on one line, without control characters, and not long."""
-    return " ".join("".join(c if c.isprintable() else " " for c in name).split())[:MAX_NAME] or "unknown"
+    return (
+        " ".join("".join(c if c.isprintable() else " " for c in name).split())[:MAX_NAME]
+        or "unknown"
+    )

@@ -1,4 +1,6 @@
-"""Remembering what follows from a GGUF header for as long as the header is there: a large vocabulary's takes 20 MB and more."""
+"""Remembering what follows from a GGUF header for as long as the header is there: a large
+vocabulary's takes 20 MB and more.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +15,12 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def kept_with_header(function: Callable[Concatenate[GgufHeader, P], T]) -> Callable[Concatenate[GgufHeader, P], T]:
-    """As functools.cache, by the header and whatever else is given by position; the result must not hold the header."""
+def kept_with_header(
+    function: Callable[Concatenate[GgufHeader, P], T],
+) -> Callable[Concatenate[GgufHeader, P], T]:
+    """As functools.cache, by the header and whatever else is given by position; the result must not
+    hold the header.
+    """
     known: WeakKeyDictionary[GgufHeader, dict[tuple[object, ...], T]] = WeakKeyDictionary()
 
     @functools.wraps(function)

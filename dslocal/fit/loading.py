@@ -12,12 +12,14 @@ N_BATCH = 512  # tokens evaluated at a time, unless the micro-batch is larger
 
 @dataclass(frozen=True, slots=True)
 class Loading:
-    """Settings that memory depends on. ``n_gpu_layers`` counts from the last layer, the output being one more, as llama.cpp does.
+    """Settings that memory depends on. ``n_gpu_layers`` counts from the last layer, the output
+    being one more, as llama.cpp does.
 
-    ``cpu_moe_layers`` layers, counted from the first that has experts, keep their routed experts in RAM though the rest of them is
-    on the GPU. ``load_mode`` "mmap" maps the file, "none" reads it into memory. ``repack`` lets llama.cpp lay weights out anew for
-    the CPU, a copy that is not shared with the file. ``mtp`` loads the multi-token-prediction layer as well. ``n_seq`` conversations
-    are kept side by side, each with a cache of ``n_ctx`` of its own.
+    ``cpu_moe_layers`` layers, counted from the first that has experts, keep their routed experts in
+    RAM though the rest of them is on the GPU. ``load_mode`` "mmap" maps the file, "none" reads it
+    into memory. ``repack`` lets llama.cpp lay weights out anew for the CPU, a copy that is not
+    shared with the file. ``mtp`` loads the multi-token-prediction layer as well. ``n_seq``
+    conversations are kept side by side, each with a cache of ``n_ctx`` of its own.
     """
 
     n_ctx: int

@@ -1,4 +1,6 @@
-"""The machine that a model is to run on, described. Probing it is for :mod:`.probe`; here it is only data."""
+"""The machine that a model is to run on, described. Probing it is for :mod:`.probe`; here it is
+only data.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,9 @@ Os = Literal["linux", "macos", "windows"]
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """One device of ggml's. Bytes; ``free`` is what a process may still take, for Metal its recommended working set."""
+    """One device of ggml's. Bytes; ``free`` is what a process may still take, for Metal its
+    recommended working set.
+    """
 
     name: str
     kind: Literal["cuda", "metal", "other"]
@@ -20,10 +24,12 @@ class Gpu:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """``ram`` is what is installed or allowed, ``available`` what can be had now without swapping, both in bytes.
+    """``ram`` is what is installed or allowed, ``available`` what can be had now without swapping,
+    both in bytes.
 
-    ``unified``: GPU and CPU share the RAM (Apple Silicon), so that ``gpus[0].free`` is a part of ``available``, not more of it.
-    ``limited_by`` names what holds ``available`` down, as a cgroup; ``notes`` are for the user, as memory pressure.
+    ``unified``: GPU and CPU share the RAM (Apple Silicon), so that ``gpus[0].free`` is a part of
+    ``available``, not more of it. ``limited_by`` names what holds ``available`` down, as a cgroup;
+    ``notes`` are for the user, as memory pressure.
     """
 
     os: Os

@@ -1,4 +1,6 @@
-"""How many weights a model has, and how many of them a token uses: what "671B, 37B active" stands for, counted in a GGUF header."""
+"""How many weights a model has, and how many of them a token uses: what "671B, 37B active" stands
+for, counted in a GGUF header.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +14,13 @@ COMPUTED = "rope_freqs.weight"  # written by the converter, in no checkpoint
 
 
 class Parameters(NamedTuple):
-    """Weights. ``total`` leaves out the multi-token-prediction layer, which is ``mtp``, as published counts do.
+    """Weights. ``total`` leaves out the multi-token-prediction layer, which is ``mtp``, as
+    published counts do.
 
-    ``active`` is what is multiplied for one token: attention, dense layers, router, shared experts, the routed experts in use and
-    the output. ``embedding`` is a table of which a token reads one row; it is part of ``total``, and of ``active`` only where it
-    is the output as well. (V2's and V3's published counts leave it out, DeepSeekMoE's 2.8B has it.)
+    ``active`` is what is multiplied for one token: attention, dense layers, router, shared experts,
+    the routed experts in use and the output. ``embedding`` is a table of which a token reads one
+    row; it is part of ``total``, and of ``active`` only where it is the output as well. (V2's and
+    V3's published counts leave it out, DeepSeekMoE's 2.8B has it.)
     """
 
     total: int
@@ -48,4 +52,8 @@ def _used(header: GgufHeader, tensor: GgufTensor) -> int:
     """The weights of ``tensor`` that one token goes through."""
     if not tensor.name.endswith("_exps.weight"):
         return tensor.elements
-    return tensor.elements // tensor.shape[-1] * min(header.of_arch("expert_used_count"), tensor.shape[-1])
+    return (
+        tensor.elements
+        // tensor.shape[-1]
+        * min(header.of_arch("expert_used_count"), tensor.shape[-1])
+    )

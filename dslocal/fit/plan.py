@@ -1,8 +1,10 @@
-"""The search for the way to run a model on a machine: what is given up, in which order, and what each step saves.
+"""The search for the way to run a model on a machine: what is given up, in which order, and what
+each step saves.
 
-Order (first what costs nothing, last what costs quality): smaller micro-batches, q8_0 KV, routed experts or whole layers to the
-CPU, a shorter context (never under 4,096 unasked), q4_0 KV. What fits neither the GPU's budget nor the RAM is read from the SSD as
-it is needed. What the user pinned is never changed: it fits, or the error says what would.
+Order (first what costs nothing, last what costs quality): smaller micro-batches, q8_0 KV, routed
+experts or whole layers to the CPU, a shorter context (never under 4,096 unasked), q4_0 KV. What
+fits neither the GPU's budget nor the RAM is read from the SSD as it is needed. What the user pinned
+is never changed: it fits, or the error says what would.
 """
 
 from __future__ import annotations
@@ -31,8 +33,9 @@ HEADROOM = 0.02  # of a budget that stays free, for what is not foreseen
 
 @dataclass(frozen=True)
 class Pins:
-    """What the user decided; None leaves it to the plan. With ``mtp`` False nothing is drafted at all. ``n_seq`` conversations are held
-    side by side, and then nothing is drafted either. ``sidecar`` is a file with the MTP layer that the model's own lacks."""
+    """What the user decided; None leaves it to the plan. With ``mtp`` False nothing is drafted at
+    all. ``n_seq`` conversations are held side by side, and then nothing is drafted either.
+    ``sidecar`` is a file with the MTP layer that the model's own lacks."""
 
     n_ctx: int | None = None
     kv_type: GgmlType | None = None
@@ -58,7 +61,9 @@ class Step:
 
 @dataclass(frozen=True)
 class Plan:
-    """How to load a model. ``lacking`` is by how many bytes it does not fit, when the verdict is "ssd" or "no"."""
+    """How to load a model. ``lacking`` is by how many bytes it does not fit, when the verdict is
+    "ssd" or "no".
+    """
 
     loading: Loading
     memory: Memory
@@ -76,13 +81,19 @@ class _Problem:
 
     @property
     def all_layers(self) -> int:
-        """As llama.cpp counts them: the MTP layer is one though it is not loaded, and so is the output."""
+        """As llama.cpp counts them: the MTP layer is one though it is not loaded, and so is the
+        output.
+        """
         return self.header.of_arch("block_count") + 1
 
     @property
     def moe_layers(self) -> int:
         n_layer = self.header.of_arch("block_count") - self.header.of_arch("nextn_predict_layers")
-        return max(0, n_layer - self.header.of_arch("leading_dense_block_count")) if self.header.of_arch("expert_count") else 0
+        return (
+            max(0, n_layer - self.header.of_arch("leading_dense_block_count"))
+            if self.header.of_arch("expert_count")
+            else 0
+        )
 
     def memory(self, loading: Loading) -> Memory:
         if loading not in self.known:
@@ -97,30 +108,41 @@ class _Problem:
 
     def ram_lacking(self, loading: Loading) -> int:
         need = self.memory(loading).all
-        return (need.total if self.machine.unified else need.host) - round(self.machine.available * (1 - HEADROOM))
+        return (need.total if self.machine.unified else need.host) - round(
+            self.machine.available * (1 - HEADROOM)
+        )
 
     def fits(self, loading: Loading) -> bool:
         return self.gpu_lacking(loading) <= 0 and self.ram_lacking(loading) <= 0
 
     def hopeless(self, loading: Loading) -> bool:
-        """Whether the weights alone, however they are spread, are too large: a quick way to know what a search would come to."""
-        return self.memory(loading).weights.total > self.machine.available + (0 if self.machine.unified else self.machine.vram)
+        """Whether the weights alone, however they are spread, are too large: a quick way to know
+        what a search would come to.
+        """
+        return self.memory(loading).weights.total > self.machine.available + (
+            0 if self.machine.unified else self.machine.vram
+        )
 
     def runs_mapped(self, loading: Loading) -> bool:
-        """Whether all fits but the weights in RAM, of which one layer's worth has to, or every token would read everything anew."""
+        """Whether all fits but the weights in RAM, of which one layer's worth has to, or every
+        token would read everything anew.
+        """
         weights = self.memory(loading).weights.host
         least = weights // max(1, self.header.of_arch("block_count"))
         return self.gpu_lacking(loading) <= 0 and self.ram_lacking(loading) - weights + least <= 0
 
 
 def plan(header: GgufHeader, machine: Machine, pins: Pins = FREE) -> Plan:
-    """The best way in which the model fits, else the way that gets nearest, with the verdict "ssd" or "no".
+    """The best way in which the model fits, else the way that gets nearest, with the verdict "ssd"
+    or "no".
 
     Raises UsageError when what is pinned cannot be had at all, on any machine.
     """
     trained = header.of_arch("context_length")
     if trained and (pins.n_ctx or 0) > trained:
-        raise UsageError(f"--ctx: {pins.n_ctx} is out of range", hint=f"this model takes up to {trained}")
+        raise UsageError(
+            f"--ctx: {pins.n_ctx} is out of range", hint=f"this model takes up to {trained}"
+        )
     problem = _Problem(header, machine, pins)
     first = _first(problem)
     problem.memory(first)  # or it cannot be had at all
@@ -129,10 +151,15 @@ def plan(header: GgufHeader, machine: Machine, pins: Pins = FREE) -> Plan:
     last = _until(problem, first, problem.fits)
     if not problem.fits(last):
         return _from_ssd(problem) or Plan(
-            last, problem.memory(last), "no", lacking=max(problem.gpu_lacking(last), problem.ram_lacking(last))
+            last,
+            problem.memory(last),
+            "no",
+            lacking=max(problem.gpu_lacking(last), problem.ram_lacking(last)),
         )
     last = _finished(problem, _restored(last, first, problem.fits))
-    return Plan(last, problem.memory(last), _verdict(problem, last), tuple(_steps(problem, first, last)))
+    return Plan(
+        last, problem.memory(last), _verdict(problem, last), tuple(_steps(problem, first, last))
+    )
 
 
 def _first(problem: _Problem) -> Loading:
@@ -150,7 +177,9 @@ def _first(problem: _Problem) -> Loading:
         flash_attn=True if pins.flash_attn is None else pins.flash_attn,
         n_gpu_layers=n_gpu_layers,
         cpu_moe_layers=cpu_moe_layers,
-        n_outputs=pins.n_seq if pins.mtp is False else 1 + (MTP_DRAFTS if can_draft(problem.header) else LOOKUP_DRAFTS),
+        n_outputs=pins.n_seq
+        if pins.mtp is False
+        else 1 + (MTP_DRAFTS if can_draft(problem.header) else LOOKUP_DRAFTS),
         load_mode="none" if problem.machine.unified and n_gpu_layers and partly else "mmap",
         mtp=bool(pins.mtp),
         n_seq=pins.n_seq,
@@ -160,7 +189,9 @@ def _first(problem: _Problem) -> Loading:
 def _rungs(problem: _Problem, first: Loading) -> Iterator[Loading]:
     """One thing more given up each time. A later rung starts from what the earlier ones gave up."""
     pins, now = problem.pins, first
-    quantizable = pins.kv_type is None and not possible(problem.header, replace(first, kv_type=GgmlType.Q8_0))
+    quantizable = pins.kv_type is None and not possible(
+        problem.header, replace(first, kv_type=GgmlType.Q8_0)
+    )
     if pins.n_ubatch is None:
         for n_ubatch in UBATCHES[1:]:
             now = replace(now, n_ubatch=n_ubatch)
@@ -186,22 +217,35 @@ def _offloads(problem: _Problem, now: Loading) -> Iterator[Loading]:
     if not now.n_gpu_layers:
         return
     whole = now
-    if problem.machine.unified:  # mapped, a Metal buffer would span the whole file, experts "on the CPU" included
+    if (
+        problem.machine.unified
+    ):  # mapped, a Metal buffer would span the whole file, experts "on the CPU" included
         now = replace(now, load_mode="none")
     if problem.moe_layers and problem.pins.cpu_moe_layers is None:
-        n = _fewest(problem.moe_layers, lambda n: problem.gpu_lacking(replace(now, cpu_moe_layers=n)))
+        n = _fewest(
+            problem.moe_layers, lambda n: problem.gpu_lacking(replace(now, cpu_moe_layers=n))
+        )
         now = replace(now, cpu_moe_layers=n)
         yield now
     if problem.pins.n_gpu_layers is None:
         top = now.n_gpu_layers
         n = _fewest(top, lambda n: problem.gpu_lacking(replace(now, n_gpu_layers=top - n)))
-        yield replace(now, n_gpu_layers=top - n) if n < top else replace(whole, n_gpu_layers=0, load_mode="mmap")
+        yield (
+            replace(now, n_gpu_layers=top - n)
+            if n < top
+            else replace(whole, n_gpu_layers=0, load_mode="mmap")
+        )
 
 
 def _least_offload(problem: _Problem, now: Loading) -> Loading:
     """``now`` with as much on the GPU as its other settings allow."""
     first = _first(problem)
-    wanted = replace(now, n_gpu_layers=first.n_gpu_layers, cpu_moe_layers=first.cpu_moe_layers, load_mode=first.load_mode)
+    wanted = replace(
+        now,
+        n_gpu_layers=first.n_gpu_layers,
+        cpu_moe_layers=first.cpu_moe_layers,
+        load_mode=first.load_mode,
+    )
     found = wanted
     for loading in _offloads(problem, wanted):
         if problem.fits(found):
@@ -211,9 +255,11 @@ def _least_offload(problem: _Problem, now: Loading) -> Loading:
 
 
 def _fewest(most: int, lacking: Callable[[int], int]) -> int:
-    """The least number up to ``most`` at which nothing is lacking any more; ``most`` when there is none. More never lacks more.
+    """The least number up to ``most`` at which nothing is lacking any more; ``most`` when there is
+    none. More never lacks more.
 
-    Memory is all but proportional to layers, so that the number that a straight line leads to is tried first.
+    Memory is all but proportional to layers, so that the number that a straight line leads to is
+    tried first.
     """
     low, high, few, many = 0, most, lacking(0), lacking(most)
     line = math.ceil(most * few / (few - many)) if few > 0 > many else 0
@@ -235,7 +281,9 @@ def _until(problem: _Problem, first: Loading, enough: Callable[[Loading], bool])
 
 
 def _restored(last: Loading, first: Loading, enough: Callable[[Loading], bool]) -> Loading:
-    """``last`` with what was given up before it turned out not to be enough, as far as there is room for it after all."""
+    """``last`` with what was given up before it turned out not to be enough, as far as there is
+    room for it after all.
+    """
     for kind in dict.fromkeys((first.kv_type, GgmlType.Q8_0)):
         if last.kv_type not in (first.kv_type, kind) and enough(replace(last, kv_type=kind)):
             last = replace(last, kv_type=kind)
@@ -246,12 +294,17 @@ def _restored(last: Loading, first: Loading, enough: Callable[[Loading], bool]) 
 
 
 def _steps(problem: _Problem, first: Loading, last: Loading) -> Iterator[Step]:
-    """What ``last`` gave up of ``first``, in the order of giving up, each with the bytes that it saved where they were short."""
+    """What ``last`` gave up of ``first``, in the order of giving up, each with the bytes that it
+    saved where they were short.
+    """
     now, before = first, problem.memory(first).all
     for what, change in (
         (f"micro-batches of {last.n_ubatch}, not {first.n_ubatch}", {"n_ubatch": last.n_ubatch}),
         (f"KV cache in {last.kv_type.name.lower()}", {"kv_type": last.kv_type}),
-        (_offloaded(problem, last), {"cpu_moe_layers": last.cpu_moe_layers, "n_gpu_layers": last.n_gpu_layers}),
+        (
+            _offloaded(problem, last),
+            {"cpu_moe_layers": last.cpu_moe_layers, "n_gpu_layers": last.n_gpu_layers},
+        ),
         (f"a context of {last.n_ctx:,}, not {first.n_ctx:,}", {"n_ctx": last.n_ctx}),
     ):
         changed = replace(now, **change)
@@ -278,7 +331,9 @@ def _verdict(problem: _Problem, loading: Loading) -> Verdict:
 
 
 def _finished(problem: _Problem, loading: Loading) -> Loading:
-    """Weight repacking only where its copy of the weights fits as well, the MTP layer and its cache only where they do after that."""
+    """Weight repacking only where its copy of the weights fits as well, the MTP layer and its cache
+    only where they do after that.
+    """
     if not (loading.n_gpu_layers or problem.machine.gpus):
         repacked = replace(loading, repack=True)
         loading = repacked if problem.fits(repacked) else loading
@@ -289,11 +344,19 @@ def _finished(problem: _Problem, loading: Loading) -> Loading:
 
 
 def _from_ssd(problem: _Problem) -> Plan | None:
-    """The weights in RAM mapped, and read from the SSD as they are needed; the rest must fit. With unified memory all on the CPU."""
+    """The weights in RAM mapped, and read from the SSD as they are needed; the rest must fit. With
+    unified memory all on the CPU.
+    """
     if problem.machine.unified:
         problem = replace(problem, machine=replace(problem.machine, gpus=()), known={})
     first = replace(_first(problem), load_mode="mmap")
     last = _restored(_until(problem, first, problem.runs_mapped), first, problem.runs_mapped)
     if not problem.runs_mapped(last):
         return None
-    return Plan(last, problem.memory(last), "ssd", tuple(_steps(problem, first, last)), max(0, problem.ram_lacking(last)))
+    return Plan(
+        last,
+        problem.memory(last),
+        "ssd",
+        tuple(_steps(problem, first, last)),
+        max(0, problem.ram_lacking(last)),
+    )

@@ -1,7 +1,8 @@
-"""This machine, or another that is only described, as a :class:`Machine`: RAM, cores, and GPUs as ggml sees them.
+"""This machine, or another that is only described, as a :class:`Machine`: RAM, cores, and GPUs as
+ggml sees them.
 
-What each OS says of itself is for ``probe_linux`` and ``probe_macos``; here it is put together. Whatever cannot be read becomes a note
-and a number on the careful side, never an error.
+What each OS says of itself is for ``probe_linux`` and ``probe_macos``; here it is put together.
+Whatever cannot be read becomes a note and a number on the careful side, never an error.
 """
 
 from __future__ import annotations
@@ -18,8 +19,15 @@ from .host import Host, careful, shortened
 from .machine import Gpu, Machine, Os, gib
 from .runner import Local, Runner
 
-CUDA, METAL = re.compile("CUDA"), re.compile("MTL|Metal", re.IGNORECASE)  # how ggml names their devices
-OF_THE_SYSTEM: dict[Os, int] = {"linux": 1 << 30, "macos": 3 << 30, "windows": 4 << 30}  # bytes that an idle system keeps
+CUDA, METAL = (
+    re.compile("CUDA"),
+    re.compile("MTL|Metal", re.IGNORECASE),
+)  # how ggml names their devices
+OF_THE_SYSTEM: dict[Os, int] = {
+    "linux": 1 << 30,
+    "macos": 3 << 30,
+    "windows": 4 << 30,
+}  # bytes that an idle system keeps
 
 
 def probe(runner: Runner | None = None) -> Machine:
@@ -40,10 +48,13 @@ def probe(runner: Runner | None = None) -> Machine:
     )
 
 
-def described(ram: int, *, vram: int | None = None, os: Os = "linux", cores: int | None = None) -> Machine:
+def described(
+    ram: int, *, vram: int | None = None, os: Os = "linux", cores: int | None = None
+) -> Machine:
     """A machine that is not here, with nothing else running on it.
 
-    ``vram`` is what a GPU has, on macOS what it may take of the RAM; None is macOS's own share, elsewhere no GPU.
+    ``vram`` is what a GPU has, on macOS what it may take of the RAM; None is macOS's own share,
+    elsewhere no GPU.
     """
     available = ram - min(OF_THE_SYSTEM[os], ram // 4)
     notes = [f"described, not probed: {gib(ram - available)} of RAM are left to the system"]
@@ -57,7 +68,11 @@ def described(ram: int, *, vram: int | None = None, os: Os = "linux", cores: int
         budget = vram or 0
         if vram is None:
             notes.append("no GPU is assumed")
-    gpu = Gpu("Metal", "metal", budget, budget) if os == "macos" else Gpu("GPU", "cuda", budget, budget)
+    gpu = (
+        Gpu("Metal", "metal", budget, budget)
+        if os == "macos"
+        else Gpu("GPU", "cuda", budget, budget)
+    )
     return Machine(
         os=os,
         cpu="described",
@@ -80,21 +95,41 @@ def _host(runner: Runner) -> Host:
 
 def _windows(runner: Runner) -> Host:
     ram, notes = careful(runner)
-    return Host("windows", shortened(runner.processor), runner.cores() or 1, ram.total, ram.available, notes=notes)
+    return Host(
+        "windows",
+        shortened(runner.processor),
+        runner.cores() or 1,
+        ram.total,
+        ram.available,
+        notes=notes,
+    )
 
 
 def _gpus(runner: Runner, host: Host) -> tuple[tuple[Gpu, ...], bool, list[str]]:
-    """The GPUs that llama.cpp would use, whether they share the RAM, and what is to be said of them."""
+    """The GPUs that llama.cpp would use, whether they share the RAM, and what is to be said of
+    them.
+    """
     try:
         found = runner.devices()
     except EngineMissingError as e:
         notes = [f"GPUs are not known: {e}"]
-        return ((host.gpu,), host.unified, [*notes, probe_macos.RULE_NOTE]) if host.gpu else ((), host.unified, notes)
-    known, notes = _with_memory([device for device in found if device.kind in (GPU, INTEGRATED_GPU)])
+        return (
+            ((host.gpu,), host.unified, [*notes, probe_macos.RULE_NOTE])
+            if host.gpu
+            else ((), host.unified, notes)
+        )
+    known, notes = _with_memory(
+        [device for device in found if device.kind in (GPU, INTEGRATED_GPU)]
+    )
     used = _once([device for device in known if device.kind == GPU] or known)
     if host.gpu and not used and not notes:
         notes.append("llama-cpp-python is built without Metal: CPU only")
-    gpus = tuple(Gpu(shortened(device.description or device.name), _kind(device), device.total, _free(device)) for device in used)
+    gpus = tuple(
+        Gpu(
+            shortened(device.description or device.name), _kind(device), device.total, _free(device)
+        )
+        for device in used
+    )
     notes += [f"{gpu.name}: no memory is free" for gpu in gpus if not gpu.free]
     return gpus, host.unified or any(device.kind == INTEGRATED_GPU for device in used), notes
 
@@ -102,14 +137,23 @@ def _gpus(runner: Runner, host: Host) -> tuple[tuple[Gpu, ...], bool, list[str]]
 def _with_memory(devices: Sequence[Device]) -> tuple[list[Device], list[str]]:
     """Devices that say what memory they have, and a note for each that does not."""
     silent = [device for device in devices if device.total <= 0]
-    notes = [f"{shortened(device.description or device.name)}: reports no memory and is left out" for device in silent]
+    notes = [
+        f"{shortened(device.description or device.name)}: reports no memory and is left out"
+        for device in silent
+    ]
     return [device for device in devices if device.total > 0], notes
 
 
 def _once(devices: Sequence[Device]) -> list[Device]:
-    """Without a GPU's second appearance, through another backend: a build with CUDA and Vulkan lists each twice."""
+    """Without a GPU's second appearance, through another backend: a build with CUDA and Vulkan
+    lists each twice.
+    """
     backend: dict[str, str] = {}
-    return [device for device in devices if backend.setdefault(device.description, device.name.rstrip("0123456789")) in device.name]
+    return [
+        device
+        for device in devices
+        if backend.setdefault(device.description, device.name.rstrip("0123456789")) in device.name
+    ]
 
 
 def _kind(device: Device) -> Literal["cuda", "metal", "other"]:

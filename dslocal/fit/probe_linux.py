@@ -1,4 +1,6 @@
-"""What Linux says of its memory and CPUs, and the cgroups, v1 and v2, that this process may not leave."""
+"""What Linux says of its memory and CPUs, and the cgroups, v1 and v2, that this process may not
+leave.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,13 @@ from .machine import gib
 from .runner import Ram, Runner
 
 MEMINFO = re.compile(r"^([\w()]+):\s+([0-9]{1,15}) kB$", re.MULTILINE)
-CPU_NAMES = ("model name", "Model", "cpu model", "Hardware", "cpu")  # x86, Raspberry Pi and others, MIPS, older ARM, POWER
+CPU_NAMES = (
+    "model name",
+    "Model",
+    "cpu model",
+    "Hardware",
+    "cpu",
+)  # x86, Raspberry Pi and others, MIPS, older ARM, POWER
 DEVICE_TREE = "/proc/device-tree/model"
 
 
@@ -33,14 +41,22 @@ def host(runner: Runner) -> Host:
         notes=(
             *(notes if not total else ()),
             *memory.notes,
-            *((f"over {gib(memory.throttle or 0)} more, the cgroup's memory.high slows this process down",) if throttle else ()),
+            *(
+                (
+                    f"over {gib(memory.throttle or 0)} more, the cgroup's memory.high slows this process down",
+                )
+                if throttle
+                else ()
+            ),
             *_wsl(runner),
         ),
     )
 
 
 def _ram(runner: Runner) -> tuple[Ram, tuple[str, ...]]:
-    said = {name: int(kib) << 10 for name, kib in MEMINFO.findall(runner.read("/proc/meminfo") or "")}
+    said = {
+        name: int(kib) << 10 for name, kib in MEMINFO.findall(runner.read("/proc/meminfo") or "")
+    }
     total = said.get("MemTotal", 0)
     if not total:
         return careful(runner)
@@ -67,4 +83,8 @@ def usable_cores(runner: Runner) -> int:
 
 def _wsl(runner: Runner) -> list[str]:
     release = runner.read("/proc/sys/kernel/osrelease") or ""
-    return ["WSL has the memory that .wslconfig gives it, by default half of the machine's"] if "microsoft" in release.lower() else []
+    return (
+        ["WSL has the memory that .wslconfig gives it, by default half of the machine's"]
+        if "microsoft" in release.lower()
+        else []
+    )

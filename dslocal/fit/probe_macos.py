@@ -1,7 +1,7 @@
 """What macOS says of its memory: sysctl and vm_stat. Tested on recorded outputs, not on a Mac.
 
-The GPU's budget is Metal's recommendedMaxWorkingSetSize, which ggml reports, limits raised by the user included. The rule in
-:func:`metal_budget` is only for where no device can be asked.
+The GPU's budget is Metal's recommendedMaxWorkingSetSize, which ggml reports, limits raised by the
+user included. The rule in :func:`metal_budget` is only for where no device can be asked.
 """
 
 from __future__ import annotations
@@ -50,8 +50,9 @@ def host(runner: Runner) -> Host:
 def metal_budget(ram: int) -> int:
     """Bytes of ``ram`` that Metal recommends to stay under by default, up to macOS 15.
 
-    Logs of llama.cpp: 5,726.63 MB of 8 GiB, 11,453.25 of 16, 22,906.50 of 32, which is 2/3; 28,991.03 of 36, 51,539.61 of 64, 103,079.22
-    of 128, which is 3/4. macOS 26: 12,713.12 of 16, 30,150.67 of 36, 55,662.79 of 64, 115,448.73 of 128.
+    Logs of llama.cpp: 5,726.63 MB of 8 GiB, 11,453.25 of 16, 22,906.50 of 32, which is 2/3;
+    28,991.03 of 36, 51,539.61 of 64, 103,079.22 of 128, which is 3/4. macOS 26: 12,713.12 of 16,
+    30,150.67 of 36, 55,662.79 of 64, 115,448.73 of 128.
     """
     return ram * 3 // 4 if ram >= 36 << 30 else ram * 2 // 3
 
@@ -59,7 +60,11 @@ def metal_budget(ram: int) -> int:
 def _sysctl(runner: Runner) -> dict[str, str]:
     """Unknown names, as those of another version, are missing from the answer."""
     lines = (runner.run([SYSCTL, *NAMES]) or "").splitlines()
-    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines) if name in NAMES}
+    return {
+        name: value.strip()
+        for name, _, value in (line.partition(":") for line in lines)
+        if name in NAMES
+    }
 
 
 def _ram(runner: Runner, said: dict[str, str]) -> tuple[Ram, tuple[str, ...]]:
@@ -71,18 +76,25 @@ def _ram(runner: Runner, said: dict[str, str]) -> tuple[Ram, tuple[str, ...]]:
             return fallback, notes
     available = _available(runner.run([VM_STAT]) or "")
     if available is None:
-        return Ram(total, total // 2), ("vm_stat does not say how much memory is free; half is assumed",)
+        return Ram(total, total // 2), (
+            "vm_stat does not say how much memory is free; half is assumed",
+        )
     return Ram(total, min(available, total)), ()
 
 
 def _available(text: str) -> int | None:
-    """Bytes that can be had without swapping: free, inactive, speculative and purgeable pages, and files that are cached besides.
+    """Bytes that can be had without swapping: free, inactive, speculative and purgeable pages, and
+    files that are cached besides.
 
-    Active pages are not told apart by kind. But pages of files are active, inactive or speculative, so that where there are more
-    of them than of the latter two, the rest is active, and can be dropped as well: a model that was mapped lately, above all.
+    Active pages are not told apart by kind. But pages of files are active, inactive or speculative,
+    so that where there are more of them than of the latter two, the rest is active, and can be
+    dropped as well: a model that was mapped lately, above all.
     """
     page = re.search(r"page size of ([0-9]{4,6}) bytes", text)
-    pages = {name: int(count) for name, count in re.findall(r'^"?([\w -]+)"?:\s+([0-9]{1,15})\.\s*$', text, re.MULTILINE)}
+    pages = {
+        name: int(count)
+        for name, count in re.findall(r'^"?([\w -]+)"?:\s+([0-9]{1,15})\.\s*$', text, re.MULTILINE)
+    }
     if not page or "Pages free" not in pages:
         return None
     idle = pages.get("Pages inactive", 0) + pages.get("Pages speculative", 0)

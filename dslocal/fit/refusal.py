@@ -10,22 +10,35 @@ from .plan import FREE, Pins, Plan, plan
 
 
 def nearest(header: GgufHeader, machine: Machine, pins: Pins) -> Plan | None:
-    """The plan without what is pinned, when that would fit: what to suggest to someone whose choice does not."""
+    """The plan without what is pinned, when that would fit: what to suggest to someone whose choice
+    does not.
+    """
     free = plan(header, machine)
     return free if pins != FREE and free.verdict not in ("no", "ssd") else None
 
 
 def require(planned: Plan, name: str, machine: Machine, suggestion: Plan | None) -> None:
-    """Raises DoesNotFitError, with the numbers and the nearest that fits, for a plan that cannot be run."""
+    """Raises DoesNotFitError, with the numbers and the nearest that fits, for a plan that cannot be
+    run.
+    """
     if planned.verdict != "no":
         return
     need, loading = planned.memory.all, planned.loading
-    where = f"{gib(need.gpu)} of GPU memory and {gib(need.host)} of RAM" if need.gpu else f"{gib(need.host)} of RAM"
-    have = f"{gib(machine.vram)} and {gib(machine.available)}" if need.gpu else gib(machine.available)
+    where = (
+        f"{gib(need.gpu)} of GPU memory and {gib(need.host)} of RAM"
+        if need.gpu
+        else f"{gib(need.host)} of RAM"
+    )
+    have = (
+        f"{gib(machine.vram)} and {gib(machine.available)}" if need.gpu else gib(machine.available)
+    )
     hint = "a smaller quantization or model does: dslocal fit"
     if suggestion:
         hint = f"{_options(suggestion.loading, loading)} fits in {gib(suggestion.memory.all.total)}"
-    raise DoesNotFitError(f"{name} needs {where} with {loading.n_ctx:,} tokens of context; there are {have}", hint=hint)
+    raise DoesNotFitError(
+        f"{name} needs {where} with {loading.n_ctx:,} tokens of context; there are {have}",
+        hint=hint,
+    )
 
 
 def _options(wanted: Loading, refused: Loading) -> str:

@@ -1,6 +1,8 @@
-"""How a probe asks a machine: files, commands, the OS's own calls and ggml's devices, each of which may have no answer.
+"""How a probe asks a machine: files, commands, the OS's own calls and ggml's devices, each of which
+may have no answer.
 
-:class:`Local` asks this machine; tests put recorded answers in its place. Nothing here knows what the answers mean.
+:class:`Local` asks this machine; tests put recorded answers in its place. Nothing here knows what
+the answers mean.
 """
 
 from __future__ import annotations
@@ -18,7 +20,9 @@ from .. import ggml
 from ..ggml import Device
 
 TIMEOUT_S = 5.0
-MAX_TEXT = 1 << 20  # bytes read of a file: none that a probe reads is longer on a machine of 1,000 cores
+MAX_TEXT = (
+    1 << 20
+)  # bytes read of a file: none that a probe reads is longer on a machine of 1,000 cores
 
 
 class Ram(NamedTuple):
@@ -29,7 +33,9 @@ class Ram(NamedTuple):
 
 
 class Runner(Protocol):
-    """What a probe may ask. None, or an exception of ``devices``, is an answer too: the probe makes do without."""
+    """What a probe may ask. None, or an exception of ``devices``, is an answer too: the probe makes
+    do without.
+    """
 
     @property
     def platform(self) -> str:
@@ -46,7 +52,9 @@ class Runner(Protocol):
         ...
 
     def run(self, command: Sequence[str]) -> str | None:
-        """What a command prints, whatever its exit status: sysctl fails when one of many names is unknown. None without a command."""
+        """What a command prints, whatever its exit status: sysctl fails when one of many names is
+        unknown. None without a command.
+        """
         ...
 
     def cores(self) -> int | None:
@@ -80,7 +88,13 @@ class Local:
 
     def run(self, command: Sequence[str]) -> str | None:
         try:
-            done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT_S, check=False)  # noqa: S603
+            done = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=TIMEOUT_S,
+                check=False,
+            )  # noqa: S603
         except (OSError, ValueError, subprocess.SubprocessError):
             return None
         return done.stdout[:MAX_TEXT].decode("utf-8", "replace")

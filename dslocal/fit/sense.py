@@ -1,7 +1,9 @@
-"""What no model can mean: numbers in a GGUF header over which llama.cpp would abort the process instead of refusing the file.
+"""What no model can mean: numbers in a GGUF header over which llama.cpp would abort the process
+instead of refusing the file.
 
-Source of the rules: the assertions in llama.cpp's src/llama-model.cpp, src/llama-vocab.cpp, src/llama-graph.cpp and src/models. What
-it refuses in words of its own, as a tensor of the wrong shape, is left to it.
+Source of the rules: the assertions in llama.cpp's src/llama-model.cpp, src/llama-vocab.cpp,
+src/llama-graph.cpp and src/models. What it refuses in words of its own, as a tensor of the wrong
+shape, is left to it.
 """
 
 from __future__ import annotations
@@ -45,7 +47,13 @@ INTEGERS = (
     "expert_shared_count",
     "expert_gating_func",
 )
-NO_WEIGHTS = (GgmlType.I8, GgmlType.I16, GgmlType.I32, GgmlType.I64, GgmlType.F64)  # vectors are F32, to which others are added
+NO_WEIGHTS = (
+    GgmlType.I8,
+    GgmlType.I16,
+    GgmlType.I32,
+    GgmlType.I64,
+    GgmlType.F64,
+)  # vectors are F32, to which others are added
 BYTES = frozenset(f"<0x{byte:02X}>" for byte in range(256))
 _HINT = "fetch or convert it again"
 
@@ -56,16 +64,31 @@ def refuse_wrong_types(header: GgufHeader) -> None:
         value = header.metadata.get(f"{header.architecture}.{key}", 0)
         if not isinstance(value, int) or isinstance(value, bool):
             what = key.replace(".", " ").replace("_", " ")
-            raise GgufError(f"metadata of {header.architecture}: no number of {what} that makes sense", hint=_HINT)
+            raise GgufError(
+                f"metadata of {header.architecture}: no number of {what} that makes sense",
+                hint=_HINT,
+            )
 
 
 def refuse_nonsense(header: GgufHeader, shape: Shape) -> None:
-    """Raises GgufError for the first thing in ``header``, whose shape is ``shape``, that makes no sense."""
-    for what in (*_layers(header, shape), *_attention(header, shape), *_experts(header, shape), *_others(header)):
+    """Raises GgufError for the first thing in ``header``, whose shape is ``shape``, that makes no
+    sense.
+    """
+    for what in (
+        *_layers(header, shape),
+        *_attention(header, shape),
+        *_experts(header, shape),
+        *_others(header),
+    ):
         raise GgufError(f"metadata of {shape.architecture} makes no sense: {what}", hint=_HINT)
     for tensor in header.tensors:
-        if tensor.type in NO_WEIGHTS or (len(tensor.shape) == 1 and tensor.type is not GgmlType.F32):
-            raise GgufError(f"{tensor.name[:80]}: llama.cpp does not compute with {tensor.type.name} there", hint=_HINT)
+        if tensor.type in NO_WEIGHTS or (
+            len(tensor.shape) == 1 and tensor.type is not GgmlType.F32
+        ):
+            raise GgufError(
+                f"{tensor.name[:80]}: llama.cpp does not compute with {tensor.type.name} there",
+                hint=_HINT,
+            )
 
 
 def refuse_vocabulary(header: GgufHeader) -> None:
@@ -76,7 +99,10 @@ def refuse_vocabulary(header: GgufHeader) -> None:
     if "\0" in "".join(tokens):
         raise GgufError("its vocabulary has a token with a zero byte in it", hint=_HINT)
     if kind == "llama" and tokens and not BYTES.issubset(tokens):
-        raise GgufError("its tokenizer is 'llama', and its vocabulary lacks that one's bytes, as <0x0A>", hint=_HINT)
+        raise GgufError(
+            "its tokenizer is 'llama', and its vocabulary lacks that one's bytes, as <0x0A>",
+            hint=_HINT,
+        )
 
 
 def _layers(header: GgufHeader, shape: Shape) -> Iterator[str]:
@@ -87,7 +113,10 @@ def _layers(header: GgufHeader, shape: Shape) -> Iterator[str]:
 
 
 def _attention(header: GgufHeader, shape: Shape) -> Iterator[str]:
-    joined = next((tensor.shape[0] for tensor in header.tensors if tensor.name == "blk.0.attn_output.weight"), 0)
+    joined = next(
+        (tensor.shape[0] for tensor in header.tensors if tensor.name == "blk.0.attn_output.weight"),
+        0,
+    )
     if joined and joined != shape.heads * shape.head_v:
         yield f"{shape.heads:,} heads of {shape.head_v:,}, where {joined:,} numbers come together"
     if shape.heads % shape.kv_heads:

@@ -1,6 +1,8 @@
-"""A model's shape, read from a GGUF header: the numbers that memory depends on, named as llama.cpp reads them.
+"""A model's shape, read from a GGUF header: the numbers that memory depends on, named as llama.cpp
+reads them.
 
-Knows which attention a file has, and a legacy MLA file when it sees one. Knows nothing of bytes and devices.
+Knows which attention a file has, and a legacy MLA file when it sees one. Knows nothing of bytes and
+devices.
 """
 
 from __future__ import annotations
@@ -23,8 +25,9 @@ _ROUTED = re.compile(r"blk\.(\d+)\.ffn_(?:up|down|gate|gate_up)_(?:ch|)exps")
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """``layers`` are those of the model proper, ``mtp_layers`` come after them. ``head_k`` and ``head_v`` are a head's key and
-    value as they are computed, ``cache_k`` and ``cache_v`` what a layer keeps of a token; ``kv_rank`` is 0 without MLA.
+    """``layers`` are those of the model proper, ``mtp_layers`` come after them. ``head_k`` and
+    ``head_v`` are a head's key and value as they are computed, ``cache_k`` and ``cache_v`` what a
+    layer keeps of a token; ``kv_rank`` is 0 without MLA.
     """
 
     architecture: str
@@ -67,19 +70,38 @@ class Shape:
 
 @kept_with_header
 def shape_of(header: GgufHeader) -> Shape:
-    """Raises UnsupportedModelError for an architecture whose memory is not known, GgufError for numbers that make no sense."""
+    """Raises UnsupportedModelError for an architecture whose memory is not known, GgufError for
+    numbers that make no sense.
+    """
     arch = header.architecture
     if arch not in ARCHITECTURES:
-        raise UnsupportedModelError(f"architecture {arch[:40]!r}: its memory is not known", hint=f"known: {', '.join(ARCHITECTURES)}")
+        raise UnsupportedModelError(
+            f"architecture {arch[:40]!r}: its memory is not known",
+            hint=f"known: {', '.join(ARCHITECTURES)}",
+        )
     refuse_wrong_types(header)
     tensors = {tensor.name: tensor.shape for tensor in header.tensors}
     mtp = header.of_arch("nextn_predict_layers")
-    layers, width, heads = header.of_arch("block_count") - mtp, header.of_arch("embedding_length"), header.of_arch("attention.head_count")
+    layers, width, heads = (
+        header.of_arch("block_count") - mtp,
+        header.of_arch("embedding_length"),
+        header.of_arch("attention.head_count"),
+    )
     kv_heads = header.of_arch("attention.head_count_kv", heads)
-    _bound(arch, {"layers": (layers, MAX_LAYERS), "width": (width, MOST), "heads": (heads, MOST), "kv heads": (kv_heads, MOST)})
+    _bound(
+        arch,
+        {
+            "layers": (layers, MAX_LAYERS),
+            "width": (width, MOST),
+            "heads": (heads, MOST),
+            "kv heads": (kv_heads, MOST),
+        },
+    )
     head_k = header.of_arch("attention.key_length", width // heads)
     head_v = header.of_arch("attention.value_length", width // heads)
-    mla = bool(header.of_arch("attention.key_length_mla") and header.of_arch("attention.value_length_mla"))
+    mla = bool(
+        header.of_arch("attention.key_length_mla") and header.of_arch("attention.value_length_mla")
+    )
     shape = Shape(
         architecture=arch,
         layers=layers,
@@ -101,25 +123,44 @@ def shape_of(header: GgufHeader) -> Shape:
     )
     limits = {"mtp_layers": MAX_LAYERS, "experts": MAX_EXPERTS, "experts_used": shape.experts}
     numbers = {field.name: getattr(shape, field.name) for field in fields(shape)}
-    _bound(arch, {name: (value, limits.get(name, MOST)) for name, value in numbers.items() if isinstance(value, int)}, least=0)
+    _bound(
+        arch,
+        {
+            name: (value, limits.get(name, MOST))
+            for name, value in numbers.items()
+            if isinstance(value, int)
+        },
+        least=0,
+    )
     refuse_nonsense(header, shape)
     return shape
 
 
 def legacy_mla(header: GgufHeader) -> bool:
-    """Whether this is a DeepSeek-V2 or V3 file from before llama.cpp cached MLA compressed: it takes full heads, 71 times more for V3."""
-    return header.architecture == "deepseek2" and header.of_arch("attention.kv_lora_rank") > 0 and not shape_of(header).mla
+    """Whether this is a DeepSeek-V2 or V3 file from before llama.cpp cached MLA compressed: it
+    takes full heads, 71 times more for V3.
+    """
+    return (
+        header.architecture == "deepseek2"
+        and header.of_arch("attention.kv_lora_rank") > 0
+        and not shape_of(header).mla
+    )
 
 
 def can_draft(header: GgufHeader) -> bool:
-    """Whether the file has an MTP layer that llama.cpp can use: exactly one, with MLA. Source: src/models/deepseek2.cpp, ``graph_mtp``.
+    """Whether the file has an MTP layer that llama.cpp can use: exactly one, with MLA. Source:
+    src/models/deepseek2.cpp, ``graph_mtp``.
 
-    Some files say that there is one and leave it out; llama.cpp would abort the process over a context for it.
+    Some files say that there is one and leave it out; llama.cpp would abort the process over a
+    context for it.
     """
     if header.architecture != "deepseek2" or header.of_arch("nextn_predict_layers") != 1:
         return False
     shape, names = shape_of(header), {tensor.name for tensor in header.tensors}
-    return shape.mla and all(f"blk.{shape.layers}.{part}.weight" in names for part in ("nextn.eh_proj", "attn_q_a", "ffn_gate_inp"))
+    return shape.mla and all(
+        f"blk.{shape.layers}.{part}.weight" in names
+        for part in ("nextn.eh_proj", "attn_q_a", "ffn_gate_inp")
+    )
 
 
 def moe_layers(header: GgufHeader) -> list[int]:
@@ -129,7 +170,11 @@ def moe_layers(header: GgufHeader) -> list[int]:
 
 @kept_with_header
 def _moe_layers(header: GgufHeader) -> tuple[int, ...]:
-    return tuple(sorted({layer for tensor in header.tensors if (layer := routed_layer(tensor.name)) is not None}))
+    return tuple(
+        sorted(
+            {layer for tensor in header.tensors if (layer := routed_layer(tensor.name)) is not None}
+        )
+    )
 
 
 @functools.lru_cache(maxsize=8192)
@@ -140,10 +185,14 @@ def routed_layer(tensor: str) -> int | None:
 
 
 def _bound(arch: str, numbers: Mapping[str, tuple[int, int]], least: int = 1) -> None:
-    """Raises GgufError when one of ``numbers`` is under ``least`` or over its limit: loops and products are made of them."""
+    """Raises GgufError when one of ``numbers`` is under ``least`` or over its limit: loops and
+    products are made of them.
+    """
     for name, (value, most) in numbers.items():
         if not least <= value <= most:
-            raise GgufError(f"metadata of {arch}: no number of {name.replace('_', ' ')} that makes sense")
+            raise GgufError(
+                f"metadata of {arch}: no number of {name.replace('_', ' ')} that makes sense"
+            )
 
 
 def _feed_forward(header: GgufHeader, tensors: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
@@ -151,7 +200,10 @@ def _feed_forward(header: GgufHeader, tensors: Mapping[str, tuple[int, ...]]) ->
     return {
         "ff": header.of_arch("feed_forward_length"),
         "expert_ff": header.of_arch("expert_feed_forward_length"),
-        "shared_ff": max((s[-1] for name, s in tensors.items() if name.endswith("ffn_up_shexp.weight")), default=0),
+        "shared_ff": max(
+            (s[-1] for name, s in tensors.items() if name.endswith("ffn_up_shexp.weight")),
+            default=0,
+        ),
         "experts": header.of_arch("expert_count"),
         "experts_used": header.of_arch("expert_used_count"),
         "expert_groups": header.of_arch("expert_group_count"),

@@ -1,8 +1,8 @@
 """How fast a plan will be: the bytes that a token reads from each tier, over what that tier gives.
 
-A decoded token reads all dense, attention and shared weights, the experts that it is routed to, and the KV cache. Rates are
-measured once on this machine (:mod:`..engine.calibrate`); for another machine, or a GPU, they are the memory's bandwidth times the
-share of it that llama.cpp reaches.
+A decoded token reads all dense, attention and shared weights, the experts that it is routed to, and
+the KV cache. Rates are measured once on this machine (:mod:`..engine.calibrate`); for another
+machine, or a GPU, they are the memory's bandwidth times the share of it that llama.cpp reaches.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from .footprint import kv_bytes_per_token, places
 from .loading import Loading, Memory
 from .machine import Machine
 
-ETA = 0.40  # of the bandwidth that decoding reaches: Coder-V2 236B Q4 on an M2 Ultra, 12.9 GB a token at 25 tokens/s of 800 GB/s
+# of the bandwidth that decoding reaches: Coder-V2 236B Q4 on an M2 Ultra, 12.9 GB a token at 25
+# tokens/s of 800 GB/s
+ETA = 0.40
 OTHER_RAM = 40e9  # bytes a second, where nothing is known: two channels of DDR4
 SPREAD = 0.35  # forecasts are given as a range this far to either side
 SMALL_READ = 0.7  # of its sequential speed that an SSD reaches on an expert's few megabytes
@@ -25,7 +27,9 @@ SMALL_READ = 0.7  # of its sequential speed that an SSD reaches on an expert's f
 
 @dataclass(frozen=True)
 class Rates:
-    """Bytes a second that decoding reads from each tier, all losses included. ``gpu`` is 0 without one."""
+    """Bytes a second that decoding reads from each tier, all losses included. ``gpu`` is 0 without
+    one.
+    """
 
     gpu: float
     ram: float
@@ -58,15 +62,23 @@ class Traffic:
 
 
 def rates_for(machine: Machine, measured: Rates | None = None) -> Rates:
-    """The rates of ``machine``: measured ones where there are any, else from what its parts are known to give."""
+    """The rates of ``machine``: measured ones where there are any, else from what its parts are
+    known to give.
+    """
     gpu = gpu_bandwidth(machine) * ETA if machine.gpus else 0.0
     if measured:
         return Rates(measured.gpu or gpu, measured.ram, measured.ssd)
-    return Rates(gpu, (ram_bandwidth(machine) or assumed_bandwidth(machine) or OTHER_RAM) * ETA, SSD)
+    return Rates(
+        gpu, (ram_bandwidth(machine) or assumed_bandwidth(machine) or OTHER_RAM) * ETA, SSD
+    )
 
 
-def traffic(header: GgufHeader, loading: Loading, memory: Memory, machine: Machine, *, filled: float = 0.5) -> Traffic:
-    """What a token reads with the context ``filled`` to that share. What does not stay in RAM comes from the SSD."""
+def traffic(
+    header: GgufHeader, loading: Loading, memory: Memory, machine: Machine, *, filled: float = 0.5
+) -> Traffic:
+    """What a token reads with the context ``filled`` to that share. What does not stay in RAM comes
+    from the SSD.
+    """
     share = _used(header)
     gpu = ram = routed = 0.0
     for tensor, on_gpu in _read_tensors(header, loading):
@@ -83,25 +95,44 @@ def traffic(header: GgufHeader, loading: Loading, memory: Memory, machine: Machi
     return Traffic(round(gpu + kv_gpu), round(ram - ssd + kv - kv_gpu), round(ssd))
 
 
-def forecast(header: GgufHeader, loading: Loading, memory: Memory, machine: Machine, rates: Rates) -> Speed:
-    """Tokens a second while decoding: low with the context full, high with it empty, each with the spread of such forecasts."""
+def forecast(
+    header: GgufHeader, loading: Loading, memory: Memory, machine: Machine, rates: Rates
+) -> Speed:
+    """Tokens a second while decoding: low with the context full, high with it empty, each with the
+    spread of such forecasts.
+    """
 
-    empty, full = (tokens_per_s(header, loading, memory, machine, rates, filled) for filled in (0.0, 1.0))
+    empty, full = (
+        tokens_per_s(header, loading, memory, machine, rates, filled) for filled in (0.0, 1.0)
+    )
     return Speed(full * (1 - SPREAD), empty * (1 + SPREAD))
 
 
-def tokens_per_s(header: GgufHeader, loading: Loading, memory: Memory, machine: Machine, rates: Rates, filled: float) -> float:
-    """The middle of such a forecast, with the context ``filled`` to that share; 0 when nothing is read."""
+def tokens_per_s(
+    header: GgufHeader,
+    loading: Loading,
+    memory: Memory,
+    machine: Machine,
+    rates: Rates,
+    filled: float,
+) -> float:
+    """The middle of such a forecast, with the context ``filled`` to that share; 0 when nothing is
+    read.
+    """
     read = traffic(header, loading, memory, machine, filled=filled)
-    seconds = read.ram / rates.ram + read.ssd / rates.ssd + (read.gpu / rates.gpu if rates.gpu else 0.0)
+    seconds = (
+        read.ram / rates.ram + read.ssd / rates.ssd + (read.gpu / rates.gpu if rates.gpu else 0.0)
+    )
     return 1 / seconds if seconds else 0.0
 
 
 def _missed(ram: float, routed: float, share: float, memory: Memory, machine: Machine) -> float:
-    """Bytes a token, of ``ram`` bytes of weights, that are not in the page cache any more when they are read.
+    """Bytes a token, of ``ram`` bytes of weights, that are not in the page cache any more when they
+    are read.
 
-    What every token reads stays (the kernel keeps what is used often) as far as it fits; of the experts, as large a share misses as
-    does not fit, since which are read next is as good as random. Dense weights read round and round miss whole when they do not fit.
+    What every token reads stays (the kernel keeps what is used often) as far as it fits; of the
+    experts, as large a share misses as does not fit, since which are read next is as good as
+    random. Dense weights read round and round miss whole when they do not fit.
     """
     cache = machine.available - (memory.all.host - memory.weights.host)
     if memory.weights.host <= cache:
@@ -116,7 +147,11 @@ def read_once(header: GgufHeader, loading: Loading) -> int:
     """Bytes of weights that one token reads, wherever they are."""
     share = _used(header)
     tensors = (tensor for tensor, _ in _read_tensors(header, loading))
-    return round(sum(t.nbytes * (share if tensor_class(t.name) == "routed experts" else 1.0) for t in tensors))
+    return round(
+        sum(
+            t.nbytes * (share if tensor_class(t.name) == "routed experts" else 1.0) for t in tensors
+        )
+    )
 
 
 def _used(header: GgufHeader) -> float:
@@ -126,7 +161,9 @@ def _used(header: GgufHeader) -> float:
 
 
 def _read_tensors(header: GgufHeader, loading: Loading) -> Iterator[tuple[GgufTensor, bool]]:
-    """The tensors that are loaded, and whether they are read on the GPU; of embeddings only one row is, unless they are the output."""
+    """The tensors that are loaded, and whether they are read on the GPU; of embeddings only one row
+    is, unless they are the output.
+    """
     looked_up = any(tensor.name == "output.weight" for tensor in header.tensors)
     for tensor, on_gpu in places(header, loading):
         if tensor.name != "token_embd.weight":
@@ -137,4 +174,8 @@ def _read_tensors(header: GgufHeader, loading: Loading) -> Iterator[tuple[GgufTe
 
 def by_tier(read: Traffic) -> Mapping[str, int]:
     """Tiers that are read at all, with bytes a token."""
-    return {name: nbytes for name, nbytes in (("GPU", read.gpu), ("RAM", read.ram), ("SSD", read.ssd)) if nbytes}
+    return {
+        name: nbytes
+        for name, nbytes in (("GPU", read.gpu), ("RAM", read.ram), ("SSD", read.ssd))
+        if nbytes
+    }

@@ -1,8 +1,12 @@
-"""What models there are and where their files live: models.yaml, dslocal's own folders, what is kept in them. It knows no prompts."""
+"""What models there are and where their files live: models.yaml, dslocal's own folders, what is
+kept in them. It knows no prompts.
+"""
 
 import os
 
-os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # before anything imports huggingface_hub, which asks its hub otherwise
+os.environ.setdefault(
+    "HF_HUB_DISABLE_TELEMETRY", "1"
+)  # before anything imports huggingface_hub, which asks its hub otherwise
 
 from .config import config_file, read_config
 from .inventory import CHECKPOINT, Kept, find_kept, forget, keep, kept

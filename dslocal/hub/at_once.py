@@ -13,11 +13,14 @@ NOTICED_S = 0.1
 POLITE_S = 1.0
 
 
-def at_once(action: Callable[[T], R], items: Iterable[T], threads: int, stop: threading.Event) -> list[R]:
-    """``action`` of each of ``items``, in their order. When one raises, or this process is interrupted, the others are told by ``stop``.
+def at_once(
+    action: Callable[[T], R], items: Iterable[T], threads: int, stop: threading.Event
+) -> list[R]:
+    """``action`` of each of ``items``, in their order. When one raises, or this process is
+    interrupted, the others are told by ``stop``.
 
-    They are not waited for but a moment. An executor of the standard library waits for its threads, at the latest when Python ends:
-    minutes, when a server is silent.
+    They are not waited for but a moment. An executor of the standard library waits for its threads,
+    at the latest when Python ends: minutes, when a server is silent.
     """
     results: dict[int, R] = {}
     failures: list[BaseException] = []

@@ -1,4 +1,6 @@
-"""What a stream's folder says of the run that began it, so that another one can go on: the commit above all."""
+"""What a stream's folder says of the run that began it, so that another one can go on: the commit
+above all.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,8 @@ def is_begun(folder: Path) -> bool:
 
 
 def begun(remote: Remote, folder: Path, say: Say) -> tuple[Manifest, str]:
-    """What ``remote`` holds, at the commit at which an earlier run began, and what tells that beginning from others.
+    """What ``remote`` holds, at the commit at which an earlier run began, and what tells that
+    beginning from others.
 
     Raises DownloadError, and NotFoundError when that commit is no more.
     """
@@ -35,10 +38,15 @@ def begun(remote: Remote, folder: Path, say: Say) -> tuple[Manifest, str]:
         try:
             manifest = replace(remote, revision=commit).manifest()
         except NotFoundError as e:
-            raise NotFoundError(f"{remote.origin}: commit {commit[:12]}, which was begun, is there no longer", hint=anew) from e
+            raise NotFoundError(
+                f"{remote.origin}: commit {commit[:12]}, which was begun, is there no longer",
+                hint=anew,
+            ) from e
         now = remote.manifest().commit
         if now != commit:
-            say(f"{remote.origin} has moved to commit {now[:12]}; going on with {commit[:12]}, which was begun ({anew})")
+            say(
+                f"{remote.origin} has moved to commit {now[:12]}; going on with {commit[:12]}, which was begun ({anew})"
+            )
         return replace(manifest, origin=remote.origin), begin_id
     manifest = remote.manifest()
     if manifest.commit != commit:
@@ -59,7 +67,10 @@ def _begin(remote: Remote, folder: Path) -> tuple[Manifest, str]:
         if path.name != LOCK:
             path.unlink()
     new = folder / f"{_BEGUN}.new"
-    new.write_text(json.dumps({"origin": remote.origin, "commit": manifest.commit, "id": begin_id}), encoding="utf-8")
+    new.write_text(
+        json.dumps({"origin": remote.origin, "commit": manifest.commit, "id": begin_id}),
+        encoding="utf-8",
+    )
     new.replace(folder / _BEGUN)
     return manifest, begin_id
 
@@ -67,6 +78,10 @@ def _begin(remote: Remote, folder: Path) -> tuple[Manifest, str]:
 def _noted(remote: Remote, note: Path) -> tuple[str, str]:
     try:
         known = json.loads(note.read_bytes())
-        return (str(known["commit"]), str(known["id"])) if known["origin"] == remote.origin else ("", "")
+        return (
+            (str(known["commit"]), str(known["id"]))
+            if known["origin"] == remote.origin
+            else ("", "")
+        )
     except (OSError, ValueError, LookupError, TypeError):
         return "", ""

@@ -1,6 +1,8 @@
-"""Whole downloads, kept: in huggingface_hub's own cache, where other programs find them too, and its files are used here.
+"""Whole downloads, kept: in huggingface_hub's own cache, where other programs find them too, and
+its files are used here.
 
-A file enters the cache only when its hash is right, and one that another program put there is hashed once before it is used.
+A file enters the cache only when its hash is right, and one that another program put there is
+hashed once before it is used.
 """
 
 from __future__ import annotations
@@ -28,20 +30,33 @@ _COMMIT = re.compile("[0-9a-f]{40}")
 Say = Callable[[str], None]
 
 
-def download(remote: Remote, manifest: Manifest, files: Sequence[RemoteFile], *, on_fetched: OnFetched | None = None, say: Say) -> Path:
+def download(
+    remote: Remote,
+    manifest: Manifest,
+    files: Sequence[RemoteFile],
+    *,
+    on_fetched: OnFetched | None = None,
+    say: Say,
+) -> Path:
     """Brings ``files`` here, verified, and returns the folder that they are in under their names.
 
-    Processes that want the same wait for each other. ``say`` is told what the user should know, ``on_fetched`` how far it has come.
-    Raises DownloadError, NotFoundError.
+    Processes that want the same wait for each other. ``say`` is told what the user should know,
+    ``on_fetched`` how far it has come. Raises DownloadError, NotFoundError.
     """
     snapshot, blobs = _folders(remote, manifest)
     for folder in (snapshot, blobs):
         if not folder.resolve().is_relative_to(snapshot.parent.parent.resolve()):
-            raise DownloadError(f"{folder}: is a link that leads out of the cache", hint=f"rm {folder}")
+            raise DownloadError(
+                f"{folder}: is a link that leads out of the cache", hint=f"rm {folder}"
+            )
     try:
         with _alone(manifest.origin, say):
             waiting = [file for file in files if not _is_good(snapshot / file.name, file)]
-            require_room(_existing(snapshot), sum(_left(blobs / file.hash, file) for file in waiting), manifest.origin)
+            require_room(
+                _existing(snapshot),
+                sum(_left(blobs / file.hash, file) for file in waiting),
+                manifest.origin,
+            )
             tick = Tally(waiting, on_fetched)
             for file in waiting:
                 _bring(remote, manifest, file, snapshot / file.name, blobs / file.hash, tick, say)
@@ -59,9 +74,13 @@ def missing(remote: Remote, manifest: Manifest, files: Sequence[RemoteFile]) -> 
 
 
 def kept_snapshot(remote: Remote) -> Path | None:
-    """The folder of what was last downloaded of ``remote``, whole or not, without asking anybody."""
+    """The folder of what was last downloaded of ``remote``, whole or not, without asking
+    anybody.
+    """
     if not isinstance(remote, HubRepository):
-        folders = sorted(_plain_root(remote.origin).glob("*/*"), key=lambda folder: folder.stat().st_mtime)
+        folders = sorted(
+            _plain_root(remote.origin).glob("*/*"), key=lambda folder: folder.stat().st_mtime
+        )
         return folders[-1] if folders else None
     root = _hub_root(remote)
     commit = remote.revision
@@ -100,7 +119,10 @@ def _alone(origin: str, say: Say) -> Iterator[None]:
 
     folder = cache_dir() / "locks"
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / f"{quote(origin, safe='')[:120]}-{hashlib.sha256(origin.encode()).hexdigest()[:12]}.lock")
+    lock = FileLock(
+        folder
+        / f"{quote(origin, safe='')[:120]}-{hashlib.sha256(origin.encode()).hexdigest()[:12]}.lock"
+    )
     try:
         lock.acquire(timeout=0)
     except Timeout:
@@ -112,12 +134,22 @@ def _alone(origin: str, say: Say) -> Iterator[None]:
         lock.release()
 
 
-def _bring(remote: Remote, manifest: Manifest, file: RemoteFile, path: Path, blob: Path, tick: Tick, say: Say) -> None:
+def _bring(
+    remote: Remote,
+    manifest: Manifest,
+    file: RemoteFile,
+    path: Path,
+    blob: Path,
+    tick: Tick,
+    say: Say,
+) -> None:
     blob = blob if path.parent != blob.parent else path
     blob.parent.mkdir(parents=True, exist_ok=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     if blob.exists() and not _is_good(blob, file):
-        say(f"{manifest.origin}: {file.name}: the copy in the cache is damaged; put aside and fetched again")
+        say(
+            f"{manifest.origin}: {file.name}: the copy in the cache is damaged; put aside and fetched again"
+        )
         blob.replace(beside(blob, DAMAGED))
     if not blob.exists():
         blob.unlink(missing_ok=True)  # a link that leads nowhere
@@ -129,7 +161,9 @@ def _bring(remote: Remote, manifest: Manifest, file: RemoteFile, path: Path, blo
 
 
 def _link(blob: Path, path: Path) -> None:
-    """As huggingface_hub lays out its cache: a relative link, or a copy where there are no links."""
+    """As huggingface_hub lays out its cache: a relative link, or a copy where there are no
+    links.
+    """
     new = path.with_name(f".{path.name}.{os.getpid()}")
     new.unlink(missing_ok=True)
     try:
@@ -194,8 +228,11 @@ def _write_ref(refs: Path, revision: str, commit: str) -> None:
         new.replace(path)
 
 
-def checkpoint(remote: Remote, patterns: Sequence[str], *, on_fetched: OnFetched | None = None, say: Say) -> Path:
-    """The folder of the whole checkpoint at ``remote``: downloaded, or, without a network, as it is here.
+def checkpoint(
+    remote: Remote, patterns: Sequence[str], *, on_fetched: OnFetched | None = None, say: Say
+) -> Path:
+    """The folder of the whole checkpoint at ``remote``: downloaded, or, without a network, as it is
+    here.
 
     Raises DownloadError, which says what is missing, and NotFoundError.
     """
@@ -210,7 +247,9 @@ def checkpoint(remote: Remote, patterns: Sequence[str], *, on_fetched: OnFetched
         gone = absent(folder)
         if gone:
             names = ", ".join(gone[:5]) + (f" and {len(gone) - 5} more" if len(gone) > 5 else "")
-            raise DownloadError(f"{remote.origin}: {len(gone)} of its files are missing here: {names}", hint=e.hint) from e
+            raise DownloadError(
+                f"{remote.origin}: {len(gone)} of its files are missing here: {names}", hint=e.hint
+            ) from e
         if not constants.is_offline_mode():
             say(f"{e}; going on with the copy that is here")
         return folder
@@ -226,7 +265,13 @@ def absent(folder: Path) -> list[str]:
 
     index = folder / "model.safetensors.index.json"
     try:
-        listed = json.loads(index.read_bytes())["weight_map"].values() if index.is_file() else ["model.safetensors"]
-        return sorted({name for name in listed if isinstance(name, str) and not (folder / name).is_file()})
+        listed = (
+            json.loads(index.read_bytes())["weight_map"].values()
+            if index.is_file()
+            else ["model.safetensors"]
+        )
+        return sorted(
+            {name for name in listed if isinstance(name, str) and not (folder / name).is_file()}
+        )
     except (OSError, ValueError, LookupError, AttributeError, TypeError):
         return []

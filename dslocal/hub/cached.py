@@ -1,8 +1,9 @@
 """Deleting single files from Hugging Face's cache, which other programs share.
 
-``models--OWNER--NAME/snapshots/COMMIT/FILE`` links to ``blobs/HASH``. A blob goes when no snapshot links to it any more. Links are read,
-not followed: nothing outside that ``models--`` folder is deleted, whatever a link says. Since 2026 a blob may itself be a link, into a
-store that all repositories share; what lies there is huggingface_hub's to collect.
+``models--OWNER--NAME/snapshots/COMMIT/FILE`` links to ``blobs/HASH``. A blob goes when no snapshot
+links to it any more. Links are read, not followed: nothing outside that ``models--`` folder is
+deleted, whatever a link says. Since 2026 a blob may itself be a link, into a store that all
+repositories share; what lies there is huggingface_hub's to collect.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ _OWN = {"blobs", "snapshots", "refs", ".no_exist"}
 
 @dataclass(frozen=True)
 class CacheRemoval:
-    """``files`` go from the snapshots of ``repository``, and ``blobs`` with them; ``nbytes`` are freed."""
+    """``files`` go from the snapshots of ``repository``, and ``blobs`` with them; ``nbytes`` are
+    freed.
+    """
 
     repository: Path
     files: tuple[Path, ...]
@@ -47,27 +50,47 @@ def repository_of(file: Path) -> Path | None:
     """The ``models--`` folder whose snapshot ``file`` is in, by its path alone."""
     for repository in file.parents:
         inside = file.relative_to(repository).parts
-        if repository.name.startswith("models--") and len(inside) > 2 and inside[0] == "snapshots" and _COMMIT.fullmatch(inside[1]):
+        if (
+            repository.name.startswith("models--")
+            and len(inside) > 2
+            and inside[0] == "snapshots"
+            and _COMMIT.fullmatch(inside[1])
+        ):
             return repository
     return None
 
 
 def removal_from(repository: Path, files: Sequence[Path]) -> CacheRemoval:
-    """What deleting ``files`` would do. Raises DslocalError when a folder on the way to one is a link, or cannot be read."""
+    """What deleting ``files`` would do. Raises DslocalError when a folder on the way to one is a
+    link, or cannot be read.
+    """
     try:
         _require_real(repository, files)
         there = [file for file in files if os.path.lexists(file)]
         gone = {*there}
         used = {blob for link, blob in _links(repository) if link not in gone}
-        blobs = sorted({blob for file in there if (blob := _blob_of(file, repository)) and blob not in used and os.path.lexists(blob)})
-        nbytes = sum(_freed(file, set(blobs)) for file in [*blobs, *(file for file in there if not file.is_symlink())])
+        blobs = sorted(
+            {
+                blob
+                for file in there
+                if (blob := _blob_of(file, repository))
+                and blob not in used
+                and os.path.lexists(blob)
+            }
+        )
+        nbytes = sum(
+            _freed(file, set(blobs))
+            for file in [*blobs, *(file for file in there if not file.is_symlink())]
+        )
     except OSError as e:
         raise DslocalError(f"{e.filename or repository}: cannot be read: {e.strerror}") from e
     return CacheRemoval(repository, tuple(there), tuple(blobs), nbytes)
 
 
 def remove_from_cache(removal: CacheRemoval) -> None:
-    """Links first, so that none is ever left without what it points to. What cannot be deleted is an OSError."""
+    """Links first, so that none is ever left without what it points to. What cannot be deleted is
+    an OSError.
+    """
     shared = [target for blob in removal.blobs if (target := _shared(blob))]
     for file in (*removal.files, *removal.blobs):
         file.unlink(missing_ok=True)
@@ -84,7 +107,9 @@ def _require_real(repository: Path, files: Iterable[Path]) -> None:
     for folder in folders:
         try:
             if not stat.S_ISDIR(folder.lstat().st_mode):
-                raise DslocalError(f"{folder}: is no folder of Hugging Face's cache, and is left alone")
+                raise DslocalError(
+                    f"{folder}: is no folder of Hugging Face's cache, and is left alone"
+                )
         except FileNotFoundError:
             continue
 
@@ -101,7 +126,9 @@ def _links(repository: Path) -> Iterator[tuple[Path, Path]]:
         for name in (*names, *folders):
             seen += 1
             if seen > MAX_LINKS:
-                raise DslocalError(f"{repository}: has more than {MAX_LINKS:,} files, and is left alone")
+                raise DslocalError(
+                    f"{repository}: has more than {MAX_LINKS:,} files, and is left alone"
+                )
             if blob := _blob_of(Path(folder, name), repository):
                 yield Path(folder, name), blob
 
@@ -128,7 +155,9 @@ def _freed(file: Path, going: set[Path]) -> int:
     if target := _shared(file):
         from huggingface_hub.utils._shared_blobs import expected_shared_blob_freed_size
 
-        return expected_shared_blob_freed_size(target, blob_paths_to_delete=going, cache_dir=file.parents[2])
+        return expected_shared_blob_freed_size(
+            target, blob_paths_to_delete=going, cache_dir=file.parents[2]
+        )
     status = file.lstat()
     return status.st_size if stat.S_ISREG(status.st_mode) and status.st_nlink == 1 else 0
 
@@ -140,7 +169,9 @@ def _collect(target: Path) -> None:
 
 
 def _tidy(repository: Path, file: Path) -> None:
-    """Removes folders that became empty, the names of a commit of which nothing is left, and a repository that is empty."""
+    """Removes folders that became empty, the names of a commit of which nothing is left, and a
+    repository that is empty.
+    """
     snapshots = repository / "snapshots"
     commit = file.relative_to(snapshots).parts[0]
     with suppress(OSError):
@@ -153,9 +184,16 @@ def _tidy(repository: Path, file: Path) -> None:
     for above, _, names in os.walk(repository / "refs"):
         for ref in (Path(above, name) for name in names):
             with suppress(OSError, ValueError):
-                if not ref.is_symlink() and ref.stat().st_size < 100 and ref.read_text(encoding="ascii").strip() == commit:
+                if (
+                    not ref.is_symlink()
+                    and ref.stat().st_size < 100
+                    and ref.read_text(encoding="ascii").strip() == commit
+                ):
                     ref.unlink()
     with suppress(OSError):
-        left = [*snapshots.iterdir(), *((repository / "blobs").iterdir() if (repository / "blobs").exists() else ())]
+        left = [
+            *snapshots.iterdir(),
+            *((repository / "blobs").iterdir() if (repository / "blobs").exists() else ()),
+        ]
         if not left and {path.name for path in repository.iterdir()} <= _OWN:
             shutil.rmtree(repository)

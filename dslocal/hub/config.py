@@ -1,4 +1,6 @@
-"""config.toml, as the user wrote it: read once for as long as it stays the same. What its keys mean is for others to say."""
+"""config.toml, as the user wrote it: read once for as long as it stays the same. What its keys mean
+is for others to say.
+"""
 
 from __future__ import annotations
 
@@ -19,14 +21,18 @@ def config_file() -> Path:
 
 
 def read_config() -> Mapping[str, Any]:
-    """All that is in it, empty when there is none. Raises UsageError, which names the file, when it cannot be read."""
+    """All that is in it, empty when there is none. Raises UsageError, which names the file, when it
+    cannot be read.
+    """
     file = config_file()
     try:
         stat = file.stat()
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except OSError as e:
-        raise UsageError(f"{file}: cannot be read: {e.strerror}", hint="dslocal doctor looks at all of it") from e
+        raise UsageError(
+            f"{file}: cannot be read: {e.strerror}", hint="dslocal doctor looks at all of it"
+        ) from e
     return _unchanged(file, (stat.st_mtime_ns, stat.st_size))
 
 
@@ -38,9 +44,16 @@ def _unchanged(file: Path, _: object) -> Mapping[str, Any]:
         with file.open("rb") as opened:
             data = opened.read(MOST_BYTES + 1)
         if len(data) > MOST_BYTES:
-            raise UsageError(f"{file}: more than {MOST_BYTES:,} bytes", hint="it holds settings and templates, not texts")
+            raise UsageError(
+                f"{file}: more than {MOST_BYTES:,} bytes",
+                hint="it holds settings and templates, not texts",
+            )
         return tomllib.loads(data.decode("utf-8"))
     except OSError as e:
-        raise UsageError(f"{file}: cannot be read: {e.strerror}", hint="dslocal doctor looks at all of it") from e
+        raise UsageError(
+            f"{file}: cannot be read: {e.strerror}", hint="dslocal doctor looks at all of it"
+        ) from e
     except (ValueError, RecursionError) as e:
-        raise UsageError(f"{file}: {e}", hint="dslocal help settings shows what may stand there") from e
+        raise UsageError(
+            f"{file}: {e}", hint="dslocal help settings shows what may stand there"
+        ) from e

@@ -1,6 +1,8 @@
-"""One file, from a remote onto this disk: resumed where it stopped, and given its name only when its hash is right.
+"""One file, from a remote onto this disk: resumed where it stopped, and given its name only when
+its hash is right.
 
-A file with a wrong hash is put aside as ``NAME.damaged``, which nothing reads, and fetched once more.
+A file with a wrong hash is put aside as ``NAME.damaged``, which nothing reads, and fetched once
+more.
 """
 
 from __future__ import annotations
@@ -26,7 +28,9 @@ Tick = Callable[[RemoteFile, int], None]  # a file, and how many bytes of it are
 
 
 class Fetched(NamedTuple):
-    """How far a download has come: ``done`` of ``total`` bytes, ``new`` of them in this run, and the file that is coming."""
+    """How far a download has come: ``done`` of ``total`` bytes, ``new`` of them in this run, and
+    the file that is coming.
+    """
 
     file: str
     done: int
@@ -52,7 +56,9 @@ class Tally:
         self._done[file.name] = done
         if self._on_fetched:
             all_done = sum(self._done.values())
-            self._on_fetched(Fetched(file.name, all_done, self._total, max(0, all_done - self._found)))
+            self._on_fetched(
+                Fetched(file.name, all_done, self._total, max(0, all_done - self._found))
+            )
 
 
 def no_tick(file: RemoteFile, done: int) -> None:
@@ -71,8 +77,9 @@ def fetch(
 ) -> str:
     """Makes ``path`` the file, verified, and returns a remark for the user, mostly empty.
 
-    ``before_again`` is called before a damaged file is fetched once more, which needs room for both. Whatever interrupts it (``stop`` as
-    well), what has arrived stays beside ``path`` and the next call goes on there. Raises DownloadError, NotFoundError.
+    ``before_again`` is called before a damaged file is fetched once more, which needs room for
+    both. Whatever interrupts it (``stop`` as well), what has arrived stays beside ``path`` and the
+    next call goes on there. Raises DownloadError, NotFoundError.
     """
     partial, damaged = beside(path, PARTIAL), beside(path, DAMAGED)
     what = f"{manifest.origin}: {file.name}"
@@ -106,7 +113,9 @@ def beside(path: Path, suffix: str) -> Path:
 
 
 def digest(path: Path, file: RemoteFile) -> str:
-    """The hash of what is at ``path``, of the kind that is known of ``file``: SHA-256, or git's SHA-1 of a blob."""
+    """The hash of what is at ``path``, of the kind that is known of ``file``: SHA-256, or git's
+    SHA-1 of a blob.
+    """
     with path.open("rb") as opened:
         if file.sha256:
             return hashlib.file_digest(opened, "sha256").hexdigest()
@@ -126,7 +135,15 @@ def require_room(folder: Path, nbytes: int, what: str) -> None:
         )
 
 
-def _once(remote: Remote, manifest: Manifest, file: RemoteFile, partial: Path, what: str, tick: Tick, stop: threading.Event | None) -> str:
+def _once(
+    remote: Remote,
+    manifest: Manifest,
+    file: RemoteFile,
+    partial: Path,
+    what: str,
+    tick: Tick,
+    stop: threading.Event | None,
+) -> str:
     """Brings ``partial`` to its full length, and returns its hash."""
     if partial.is_symlink():  # which is none of ours, and leads elsewhere
         partial.unlink()
@@ -138,7 +155,11 @@ def _once(remote: Remote, manifest: Manifest, file: RemoteFile, partial: Path, w
     if have == 0 and _quickly(remote, manifest, file, partial):
         tick(file, file.size)
         return digest(partial, file)
-    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o666), "ab", buffering=0) as into:
+    with os.fdopen(
+        os.open(partial, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o666),
+        "ab",
+        buffering=0,
+    ) as into:
 
         def arrived() -> int:
             return os.fstat(into.fileno()).st_size
@@ -159,7 +180,9 @@ def _once(remote: Remote, manifest: Manifest, file: RemoteFile, partial: Path, w
 
 
 def _quickly(remote: Remote, manifest: Manifest, file: RemoteFile, partial: Path) -> bool:
-    quick = beside(partial, QUICK)  # it does not grow from its beginning, so that it cannot be gone on with
+    quick = beside(
+        partial, QUICK
+    )  # it does not grow from its beginning, so that it cannot be gone on with
     try:
         if not remote.whole(manifest, file, quick) or quick.stat().st_size != file.size:
             return False

@@ -1,8 +1,10 @@
-"""Models that Ollama and LM Studio have on this machine: how their folders are laid out. Read only, and hostile until checked.
+"""Models that Ollama and LM Studio have on this machine: how their folders are laid out. Read only,
+and hostile until checked.
 
-Ollama: ``manifests/REGISTRY/NAMESPACE/MODEL/TAG`` (``manifests-v2/`` since 2026) is JSON whose layer of type
-``application/vnd.ollama.image.model`` has the digest of a GGUF file, which is ``blobs/sha256-DIGEST``; a manifest may also be a list of
-such, one for each runner, given or as blobs. LM Studio: ``PUBLISHER/REPOSITORY/FILE.gguf``.
+Ollama: ``manifests/REGISTRY/NAMESPACE/MODEL/TAG`` (``manifests-v2/`` since 2026) is JSON whose
+layer of type ``application/vnd.ollama.image.model`` has the digest of a GGUF file, which is
+``blobs/sha256-DIGEST``; a manifest may also be a list of such, one for each runner, given or as
+blobs. LM Studio: ``PUBLISHER/REPOSITORY/FILE.gguf``.
 """
 
 from __future__ import annotations
@@ -22,7 +24,15 @@ from .parts import split_stem
 
 App = Literal["Ollama", "LM Studio"]
 SYSTEM = tuple(  # where Linux packages and services keep Ollama's
-    map(Path, ("/usr/share/ollama/.ollama/models", "/var/lib/ollama/.ollama/models", "/var/lib/ollama/models", "/var/lib/ollama"))
+    map(
+        Path,
+        (
+            "/usr/share/ollama/.ollama/models",
+            "/var/lib/ollama/.ollama/models",
+            "/var/lib/ollama/models",
+            "/var/lib/ollama",
+        ),
+    )
 )
 MANIFESTS = ("manifests-v2", "manifests")
 MODEL_LAYER = "application/vnd.ollama.image.model"
@@ -46,7 +56,9 @@ class Root:
 
 @dataclass(frozen=True)
 class Foreign:
-    """A model of another program. ``name`` is what that program calls it, ``path`` its GGUF file, or the first of them."""
+    """A model of another program. ``name`` is what that program calls it, ``path`` its GGUF file,
+    or the first of them.
+    """
 
     app: App
     name: str
@@ -72,37 +84,57 @@ def roots() -> list[Root]:
 
 
 def models_of(where: Sequence[Root]) -> list[Foreign]:
-    """Every model with a file that is there, by program and name; what cannot be read is passed over."""
+    """Every model with a file that is there, by program and name; what cannot be read is passed
+    over.
+    """
     found: dict[tuple[App, str], Foreign] = {}
     for root in where:
-        for model in islice(_Scan().ollama(root.path) if root.app == "Ollama" else _Scan().studio(root.path), MAX_MODELS):
+        for model in islice(
+            _Scan().ollama(root.path) if root.app == "Ollama" else _Scan().studio(root.path),
+            MAX_MODELS,
+        ):
             found.setdefault((model.app, model.name), model)
     return sorted(found.values(), key=lambda model: (model.app, model.name))
 
 
 def called(name: str, where: Sequence[Root]) -> list[Foreign]:
-    """The models that ``name`` means: Ollama's, with or without ``ollama:`` before it or ``:latest`` behind it; of LM Studio's
-    ``PUBLISHER/REPOSITORY``, or one file of that.
+    """The models that ``name`` means: Ollama's, with or without ``ollama:`` before it or
+    ``:latest`` behind it; of LM Studio's ``PUBLISHER/REPOSITORY``, or one file of that.
     """
-    only_ollama, name = name.lower().startswith("ollama:"), re.sub("^ollama:", "", name, flags=re.IGNORECASE).lower()
+    only_ollama, name = (
+        name.lower().startswith("ollama:"),
+        re.sub("^ollama:", "", name, flags=re.IGNORECASE).lower(),
+    )
     models = models_of([root for root in where if root.app == "Ollama" or not only_ollama])
     spellings = {name, name if ":" in name.rsplit("/", 1)[-1] else f"{name}:{LATEST}"}
-    if exact := [model for model in models if model.app == "Ollama" and model.name.lower() in spellings]:
+    if exact := [
+        model for model in models if model.app == "Ollama" and model.name.lower() in spellings
+    ]:
         return exact
     return [
-        model for model in models if model.app == "LM Studio" and name in (model.name.lower(), "/".join(model.name.lower().split("/")[:2]))
+        model
+        for model in models
+        if model.app == "LM Studio"
+        and name in (model.name.lower(), "/".join(model.name.lower().split("/")[:2]))
     ]
 
 
 def named_by_ollama(blob: Path) -> Foreign | None:
-    """The model of Ollama's whose file is ``blob``, which lies in a folder ``blobs`` of Ollama's, if a manifest still names it."""
+    """The model of Ollama's whose file is ``blob``, which lies in a folder ``blobs`` of Ollama's,
+    if a manifest still names it.
+    """
     if blob.parent.name != "blobs" or not _DIGEST.fullmatch(blob.name):
         return None
-    return next((model for model in _Scan().ollama(blob.parent.parent) if model.path.name == blob.name), None)
+    return next(
+        (model for model in _Scan().ollama(blob.parent.parent) if model.path.name == blob.name),
+        None,
+    )
 
 
 def gguf_files(folder: Path) -> list[Path]:
-    """The GGUF models in ``folder`` itself, without the parts that follow a first one, and without image projectors."""
+    """The GGUF models in ``folder`` itself, without the parts that follow a first one, and without
+    image projectors.
+    """
     return _models_in(folder, _Scan().names(folder))
 
 
@@ -116,20 +148,36 @@ class _Scan:
         self._left -= 1
         try:
             with os.scandir(folder) as entries:
-                return sorted(entry.name for entry in islice(entries, MAX_LISTED)) if self._left >= 0 else []
+                return (
+                    sorted(entry.name for entry in islice(entries, MAX_LISTED))
+                    if self._left >= 0
+                    else []
+                )
         except OSError:
             return []
 
     def folders(self, folder: Path, form: re.Pattern[str]) -> list[Path]:
         """The folders in ``folder`` whose names have the ``form``, links to folders among them."""
-        return [folder / name for name in self.names(folder) if form.fullmatch(name) and is_folder(folder / name)]
+        return [
+            folder / name
+            for name in self.names(folder)
+            if form.fullmatch(name) and is_folder(folder / name)
+        ]
 
     def ollama(self, root: Path) -> Iterator[Foreign]:
         for host in (host for name in MANIFESTS for host in self.folders(root / name, _HOST)):
-            for model in (model for namespace in self.folders(host, _PART) for model in self.folders(namespace, _PART)):
+            for model in (
+                model
+                for namespace in self.folders(host, _PART)
+                for model in self.folders(namespace, _PART)
+            ):
                 for tag in filter(_PART.fullmatch, self.names(model)):
                     if blob := _blob(root / "blobs", _json(model / tag)):
-                        yield Foreign("Ollama", _ollama_name(host.name, model.parent.name, model.name, tag), blob)
+                        yield Foreign(
+                            "Ollama",
+                            _ollama_name(host.name, model.parent.name, model.name, tag),
+                            blob,
+                        )
 
     def studio(self, folder: Path, above: str = "", depth: int = 0) -> Iterator[Foreign]:
         if above:
@@ -143,7 +191,13 @@ class _Scan:
 def _ollama_name(host: str, namespace: str, model: str, tag: str) -> str:
     """As ``ollama list`` prints it."""
     public = host.lower() in PUBLIC
-    before = "" if public and namespace == LIBRARY else f"{namespace}/" if public else f"{host}/{namespace}/"
+    before = (
+        ""
+        if public and namespace == LIBRARY
+        else f"{namespace}/"
+        if public
+        else f"{host}/{namespace}/"
+    )
     return f"{before}{model}:{tag}"
 
 
@@ -162,7 +216,11 @@ def _blob(blobs: Path, manifest: Any, depth: int = 0) -> Path | None:
                 if found:
                     return found
         case {"layers": [*layers]}:
-            digests = [layer.get("digest") for layer in layers[:1000] if isinstance(layer, dict) and layer.get("mediaType") == MODEL_LAYER]
+            digests = [
+                layer.get("digest")
+                for layer in layers[:1000]
+                if isinstance(layer, dict) and layer.get("mediaType") == MODEL_LAYER
+            ]
             return _in(blobs, digests[0]) if len(digests) == 1 else None
     return None
 
@@ -174,7 +232,11 @@ def _in(blobs: Path, digest: object) -> Path | None:
 
 
 def _models_in(folder: Path, names: Iterable[str]) -> list[Path]:
-    models = [name for name in names if name.endswith(".gguf") and "mmproj" not in name.lower() and split_stem(name)[1] <= 1]
+    models = [
+        name
+        for name in names
+        if name.endswith(".gguf") and "mmproj" not in name.lower() and split_stem(name)[1] <= 1
+    ]
     return [folder / name for name in models if _SEEN.fullmatch(name) and is_file(folder / name)]
 
 

@@ -1,4 +1,6 @@
-"""The header of a GGUF file that is not here, by range request: a few megabytes at its start, however large the file is."""
+"""The header of a GGUF file that is not here, by range request: a few megabytes at its start,
+however large the file is.
+"""
 
 from __future__ import annotations
 
@@ -12,42 +14,68 @@ from . import http
 from .manifest import Manifest, RemoteFile
 from .remote import Remote
 
-FIRST, STEP = 1 << 20, 2 << 20  # bytes of a request: V3's header takes 8 MB, one of a small vocabulary 1
+FIRST, STEP = (
+    1 << 20,
+    2 << 20,
+)  # bytes of a request: V3's header takes 8 MB, one of a small vocabulary 1
 MAX_HEADER = 64 << 20
 MAX_PARTS = 1024
 
 _PART = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf", re.ASCII)
 
 
-def remote_header(remote: Remote, manifest: Manifest, first: RemoteFile) -> tuple[GgufHeader, list[RemoteFile]]:
-    """The header of the model whose only or first part is ``first``, and all its files. Nothing is written.
+def remote_header(
+    remote: Remote, manifest: Manifest, first: RemoteFile
+) -> tuple[GgufHeader, list[RemoteFile]]:
+    """The header of the model whose only or first part is ``first``, and all its files. Nothing is
+    written.
 
-    Raises NotFoundError for a part that is not there, GgufError for what is no GGUF header, DownloadError.
+    Raises NotFoundError for a part that is not there, GgufError for what is no GGUF header,
+    DownloadError.
     """
     files = parts(manifest, first)
     headers = [_header(remote, manifest, file) for file in files]
     for file, header in zip(files, headers, strict=True):
         if header.tensors and header.file_size > file.size:
-            raise DownloadError(f"{manifest.origin}: {file.name}: its header promises {header.file_size:,} bytes, it has {file.size:,}")
+            raise DownloadError(
+                f"{manifest.origin}: {file.name}: its header promises {header.file_size:,} bytes, it has {file.size:,}"
+            )
     return (joined(headers) if len(headers) > 1 else headers[0]), files
 
 
 def parts(manifest: Manifest, first: RemoteFile) -> list[RemoteFile]:
-    """All files of the model that ``first`` is, or is a part of. Raises NotFoundError for one that is not there."""
+    """All files of the model that ``first`` is, or is a part of. Raises NotFoundError for one that
+    is not there.
+    """
     match = _PART.fullmatch(first.name)
     if match is None:
         return [first]
     count = int(match["count"])
     if not 0 < count <= MAX_PARTS:
         raise DownloadError(f"{manifest.origin}: {first.name}: {count:,} parts cannot be right")
-    return [manifest.file(f"{match['stem']}-{number:05}-of-{count:05}.gguf") for number in range(1, count + 1)]
+    return [
+        manifest.file(f"{match['stem']}-{number:05}-of-{count:05}.gguf")
+        for number in range(1, count + 1)
+    ]
 
 
 def first_parts(files: Iterable[RemoteFile]) -> list[RemoteFile]:
-    """The GGUF models among ``files``, each by its only or first file; no projectors, importance matrices or adapters."""
+    """The GGUF models among ``files``, each by its only or first file; no projectors, importance
+    matrices or adapters.
+    """
     named = [file for file in files if file.name.endswith(".gguf")]
-    whole = [file for file in named if (match := _PART.fullmatch(file.name)) is None or int(match["number"]) == 1]
-    return [file for file in whole if not re.search(r"(^|/)(mmproj|imatrix|lora)|[-_.]imatrix|[-_.]lora", file.name, re.IGNORECASE)]
+    whole = [
+        file
+        for file in named
+        if (match := _PART.fullmatch(file.name)) is None or int(match["number"]) == 1
+    ]
+    return [
+        file
+        for file in whole
+        if not re.search(
+            r"(^|/)(mmproj|imatrix|lora)|[-_.]imatrix|[-_.]lora", file.name, re.IGNORECASE
+        )
+    ]
 
 
 def _header(remote: Remote, manifest: Manifest, file: RemoteFile) -> GgufHeader:
@@ -80,5 +108,7 @@ class _Ahead:
                 raise http.cut_off()
             return data
 
-        self._held = self._held[self._at :] + http.persistently(ask, f"{self._manifest.origin}: {self._file.name}")
+        self._held = self._held[self._at :] + http.persistently(
+            ask, f"{self._manifest.origin}: {self._file.name}"
+        )
         self._at, self._come = 0, stop

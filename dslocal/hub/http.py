@@ -1,6 +1,8 @@
-"""Bytes over HTTP through huggingface_hub's own session: ranges, limits, and every failure explained or tried again.
+"""Bytes over HTTP through huggingface_hub's own session: ranges, limits, and every failure
+explained or tried again.
 
-The session brings proxies, certificates and HF_HUB_OFFLINE. Nothing here trusts a length, a redirect or a hash that a server sends.
+The session brings proxies, certificates and HF_HUB_OFFLINE. Nothing here trusts a length, a
+redirect or a hash that a server sends.
 """
 
 from __future__ import annotations
@@ -43,9 +45,13 @@ def session() -> httpx2.Client:
 
 
 @contextmanager
-def _response(url: str, headers: Mapping[str, str], check: Check | None) -> Iterator[httpx2.Response]:
+def _response(
+    url: str, headers: Mapping[str, str], check: Check | None
+) -> Iterator[httpx2.Response]:
     """A GET whose first answer, before any redirect, passed ``check``."""
-    with session().stream("GET", url, headers={**headers, "Accept-Encoding": "identity"}, timeout=_timeout()) as response:
+    with session().stream(
+        "GET", url, headers={**headers, "Accept-Encoding": "identity"}, timeout=_timeout()
+    ) as response:
         _refuse_errors(response)
         if check is not None:
             check(response.history[0] if response.history else response)
@@ -65,13 +71,19 @@ def small(url: str, headers: Mapping[str, str], most: int) -> bytes:
     return bytes(body)
 
 
-def part(url: str, headers: Mapping[str, str], start: int, stop: int, check: Check | None) -> Iterator[bytes]:
-    """The bytes from ``start`` to ``stop``, in pieces; never more, whatever the server sends. Fewer where it stops early."""
+def part(
+    url: str, headers: Mapping[str, str], start: int, stop: int, check: Check | None
+) -> Iterator[bytes]:
+    """The bytes from ``start`` to ``stop``, in pieces; never more, whatever the server sends. Fewer
+    where it stops early.
+    """
     if start >= stop:
         return
     with _response(url, {**headers, "Range": f"bytes={start}-{stop - 1}"}, check) as response:
         skip, left = _skipped(response, start), stop - start
-        for chunk in response.iter_bytes():  # as they come: what is gathered first is lost when the connection breaks
+        for chunk in (
+            response.iter_bytes()
+        ):  # as they come: what is gathered first is lost when the connection breaks
             piece = chunk[skip:] if skip else chunk
             skip = max(0, skip - len(chunk))
             if piece:
@@ -87,35 +99,56 @@ def _skipped(response: httpx2.Response, start: int) -> int:
         return start
     given = response.headers.get("Content-Range", "")
     if given.startswith("bytes ") and not given.startswith(f"bytes {start}-"):
-        raise _NonsenseError(f"{response.url.host} sends {given!r:.60} where byte {start} was asked for")
+        raise _NonsenseError(
+            f"{response.url.host} sends {given!r:.60} where byte {start} was asked for"
+        )
     return 0
 
 
 def _refuse_errors(response: httpx2.Response) -> None:
-    """Raises HfHubHTTPError by status and headers. The body is left alone: it may be of any length."""
+    """Raises HfHubHTTPError by status and headers. The body is left alone: it may be of any
+    length.
+    """
     import httpx2
     from huggingface_hub.utils import hf_raise_for_status
 
     if response.status_code >= 400:
-        told = {name: value for name, value in response.headers.items() if name.lower() not in ("content-length", "content-encoding")}
-        hf_raise_for_status(httpx2.Response(response.status_code, headers=told, request=response.request))
+        told = {
+            name: value
+            for name, value in response.headers.items()
+            if name.lower() not in ("content-length", "content-encoding")
+        }
+        hf_raise_for_status(
+            httpx2.Response(response.status_code, headers=told, request=response.request)
+        )
 
 
 def length(url: str, headers: Mapping[str, str]) -> int | None:
     """What a HEAD says of a file's size."""
-    response = session().head(url, headers={**headers, "Accept-Encoding": "identity"}, timeout=_timeout(), follow_redirects=True)
+    response = session().head(
+        url,
+        headers={**headers, "Accept-Encoding": "identity"},
+        timeout=_timeout(),
+        follow_redirects=True,
+    )
     _refuse_errors(response)
     said = response.headers.get("Content-Length", "")
     return int(said) if said.isascii() and said.isdecimal() and len(said) < 20 else None
 
 
 def persistently(
-    action: Callable[[], _T], what: str, *, gained: Callable[[], int] = int, first: bool = False, stop: threading.Event | None = None
+    action: Callable[[], _T],
+    what: str,
+    *,
+    gained: Callable[[], int] = int,
+    first: bool = False,
+    stop: threading.Event | None = None,
 ) -> _T:
-    """``action()``, tried again after failures that pass; one that brought bytes, by ``gained``, costs no patience.
+    """``action()``, tried again after failures that pass; one that brought bytes, by ``gained``,
+    costs no patience.
 
-    ``first`` is for what comes before all else: where there is no connection, it is soon given up. Raises the failure explained:
-    NotFoundError, DownloadError; soon, once ``stop`` is set.
+    ``first`` is for what comes before all else: where there is no connection, it is soon given up.
+    Raises the failure explained: NotFoundError, DownloadError; soon, once ``stop`` is set.
     """
     import httpx2
 
@@ -128,7 +161,9 @@ def persistently(
         except Exception as e:
             wait = _worth_waiting(e, tries)
             tries, before = (1, gained()) if gained() > before else (tries + 1, before)
-            if wait is None or tries >= (FIRST_PATIENCE if first and isinstance(e, httpx2.ConnectError) else PATIENCE):
+            if wait is None or tries >= (
+                FIRST_PATIENCE if first and isinstance(e, httpx2.ConnectError) else PATIENCE
+            ):
                 raise explained(e, what) from e
             pause(wait, stop)
 
@@ -156,7 +191,12 @@ def _worth_waiting(error: Exception, tries: int) -> float | None:
             return None
         asked = _retry_after(error.response)
         return None if asked > LONGEST_WAIT_S else max(asked, pause)
-    return pause if isinstance(error, httpx2.TransportError) and not isinstance(error, httpx2.UnsupportedProtocol) else None
+    return (
+        pause
+        if isinstance(error, httpx2.TransportError)
+        and not isinstance(error, httpx2.UnsupportedProtocol)
+        else None
+    )
 
 
 def _retry_after(response: httpx2.Response) -> float:
@@ -183,16 +223,22 @@ def explained(error: Exception, what: str) -> DslocalError:
         return _refused(error, error.response, what)
     if isinstance(error, errors.OfflineModeIsEnabled):
         return DownloadError(
-            f"{what}: is not on this machine", hint="HF_HUB_OFFLINE is set: unset it, or use what is here (dslocal models)"
+            f"{what}: is not on this machine",
+            hint="HF_HUB_OFFLINE is set: unset it, or use what is here (dslocal models)",
         )
     if isinstance(error, httpx2.TooManyRedirects):
         return DownloadError(f"{what}: is redirected in a circle")
     if isinstance(error, httpx2.TimeoutException):
         return DownloadError(f"{what}: nothing arrived for {_timeout():.0f} s", hint=AGAIN)
     if isinstance(error, httpx2.ConnectError):
-        return DownloadError(f"{what}: no connection: {error}", hint="is there a network? what is here works without (dslocal models)")
+        return DownloadError(
+            f"{what}: no connection: {error}",
+            hint="is there a network? what is here works without (dslocal models)",
+        )
     if isinstance(error, OSError) and error.strerror:
-        return DownloadError(f"{what}: {error.filename or 'cannot be written'}: {error.strerror}", hint=AGAIN)
+        return DownloadError(
+            f"{what}: {error.filename or 'cannot be written'}: {error.strerror}", hint=AGAIN
+        )
     return DownloadError(f"{what}: {type(error).__name__}: {error}", hint=AGAIN)
 
 
@@ -200,9 +246,23 @@ def _refused(error: Exception, response: httpx2.Response, what: str) -> DslocalE
     from huggingface_hub import errors
 
     kinds: list[tuple[type[Exception], DslocalError]] = [
-        (errors.GatedRepoError, DownloadError(f"{what}: its owner asks for consent first", hint=f"accept that on its page, then {TOKEN}")),
-        (errors.RevisionNotFoundError, NotFoundError(f"{what}: has no such revision, or has it no longer")),
-        (errors.RepositoryNotFoundError, NotFoundError(f"{what}: no such repository, or a private one", hint=f"if it is private, {TOKEN}")),
+        (
+            errors.GatedRepoError,
+            DownloadError(
+                f"{what}: its owner asks for consent first",
+                hint=f"accept that on its page, then {TOKEN}",
+            ),
+        ),
+        (
+            errors.RevisionNotFoundError,
+            NotFoundError(f"{what}: has no such revision, or has it no longer"),
+        ),
+        (
+            errors.RepositoryNotFoundError,
+            NotFoundError(
+                f"{what}: no such repository, or a private one", hint=f"if it is private, {TOKEN}"
+            ),
+        ),
         (errors.EntryNotFoundError, NotFoundError(f"{what}: no such file")),
     ]
     for kind, meaning in kinds:
@@ -215,7 +275,10 @@ def _refused(error: Exception, response: httpx2.Response, what: str) -> DslocalE
             return NotFoundError(f"{what}: not found")
         case 429:
             wait = _retry_after(response)
-            return DownloadError(f"{what}: too many requests", hint=f"wait {wait:,.0f} s; {AGAIN}" if wait else f"wait; {AGAIN}")
+            return DownloadError(
+                f"{what}: too many requests",
+                hint=f"wait {wait:,.0f} s; {AGAIN}" if wait else f"wait; {AGAIN}",
+            )
     return DownloadError(f"{what}: {response.url.host} answers {response.status_code}", hint=AGAIN)
 
 

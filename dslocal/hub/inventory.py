@@ -1,7 +1,8 @@
-"""Which GGUF models are on this machine, besides what ships: one small file for each, so that no process loses another's entry.
+"""Which GGUF models are on this machine, besides what ships: one small file for each, so that no
+process loses another's entry.
 
-An entry is written whole or not at all. It is hostile until checked: one that is damaged, or says what cannot be, is passed over and
-never deleted.
+An entry is written whole or not at all. It is hostile until checked: one that is damaged, or says
+what cannot be, is passed over and never deleted.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ from .paths import state_dir
 How = Literal["converted", "downloaded", "imported"]
 HOW: tuple[How, ...] = ("converted", "downloaded", "imported")
 FORMAT = 1
-CHECKPOINT = "checkpoint"  # the "quantization" of one that was downloaded whole, and is not a GGUF file
+CHECKPOINT = (
+    "checkpoint"  # the "quantization" of one that was downloaded whole, and is not a GGUF file
+)
 MAX_ENTRIES, MAX_ENTRY, MAX_FILES, MAX_TEXT = 10_000, 1 << 20, 1024, 4096
 MAX_BYTES, MAX_TIME = 1 << 50, 1e11
 
@@ -33,10 +36,12 @@ _QUANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")
 
 @dataclass(frozen=True)
 class Kept:
-    """One model in one quantization. ``path`` is the file to open, the first of ``files`` where it is split; a checkpoint's config.json.
+    """One model in one quantization. ``path`` is the file to open, the first of ``files`` where it
+    is split; a checkpoint's config.json.
 
-    ``how`` it came here decides whether its files are dslocal's to delete. ``origin`` is where it came from:
-    ``hf:OWNER/NAME@COMMIT``, a URL, ``ollama:deepseek-r1:7b`` or a path. ``added`` is Unix time.
+    ``how`` it came here decides whether its files are dslocal's to delete. ``origin`` is where it
+    came from: ``hf:OWNER/NAME@COMMIT``, a URL, ``ollama:deepseek-r1:7b`` or a path. ``added`` is
+    Unix time.
     """
 
     name: str
@@ -62,23 +67,31 @@ class Kept:
 def keep(entry: Kept, *, replacing: bool = True) -> None:
     """Makes ``entry`` known by its name and quantization, in place of what was.
 
-    Raises UsageError for a name or a number that cannot be kept, and, unless ``replacing``, where other files are known by that name
-    already; DslocalError where it cannot be written.
+    Raises UsageError for a name or a number that cannot be kept, and, unless ``replacing``, where
+    other files are known by that name already; DslocalError where it cannot be written.
     """
     files = tuple(map(plain_path, entry.files))
     entry = replace(entry, path=plain_path(entry.path), files=files)
     fields = {
-        **{"format": FORMAT, "name": entry.name, "quant": entry.quant, "files": [str(file) for file in files]},
+        **{
+            "format": FORMAT,
+            "name": entry.name,
+            "quant": entry.quant,
+            "files": [str(file) for file in files],
+        },
         **{"bytes": entry.nbytes, "how": entry.how, "origin": entry.origin, "added": entry.added},
     }
     if _entry(fields) != entry:
         raise UsageError(
-            f"{entry.name!r:.100} in {entry.quant!r:.40} cannot be kept", hint="a name is lower case letters, digits, '.', '_' and '-'"
+            f"{entry.name!r:.100} in {entry.quant!r:.40} cannot be kept",
+            hint="a name is lower case letters, digits, '.', '_' and '-'",
         )
     with locked() as folder:
         known = _read(folder / _file_name(entry.name, entry.quant))
         if known and not replacing and known.files != files:
-            raise UsageError(f"{entry.spelled} is {known.path} already", hint="--name gives it another name")
+            raise UsageError(
+                f"{entry.spelled} is {known.path} already", hint="--name gives it another name"
+            )
         beside = folder / ".new"
         with beside.open("w", encoding="utf-8") as opened:
             json.dump(fields, opened)
@@ -93,7 +106,9 @@ def kept() -> list[Kept]:
     folder = _folder()
     try:
         with os.scandir(folder) as entries:
-            names = [entry.name for entry in islice(entries, MAX_ENTRIES) if entry.name.endswith(".json")]
+            names = [
+                entry.name for entry in islice(entries, MAX_ENTRIES) if entry.name.endswith(".json")
+            ]
     except OSError:
         return []
     found = [entry for name in names if (entry := _read(folder / name))]
@@ -101,7 +116,8 @@ def kept() -> list[Kept]:
 
 
 def find_kept(name: str, quant: str | None = None) -> Kept | None:
-    """The model called ``name``, which may be ``NAME:QUANT``, in any case; without a quantization the one added last.
+    """The model called ``name``, which may be ``NAME:QUANT``, in any case; without a quantization
+    the one added last.
 
     A checkpoint comes after everything that can be run as it is.
     """
@@ -109,19 +125,29 @@ def find_kept(name: str, quant: str | None = None) -> Kept | None:
         name, colon, quant = name.partition(":")
         if colon and not quant:
             return None
-    same = [entry for entry in kept() if entry.name == name.lower() and quant.lower() in ("", entry.quant.lower())]
-    return max(same, key=lambda entry: (entry.quant != CHECKPOINT, entry.added, entry.quant), default=None)
+    same = [
+        entry
+        for entry in kept()
+        if entry.name == name.lower() and quant.lower() in ("", entry.quant.lower())
+    ]
+    return max(
+        same, key=lambda entry: (entry.quant != CHECKPOINT, entry.added, entry.quant), default=None
+    )
 
 
 def forget(entry: Kept) -> bool:
-    """Forgets ``entry``, and touches none of its files; False when it is not what is known by that name, or nothing is."""
+    """Forgets ``entry``, and touches none of its files; False when it is not what is known by that
+    name, or nothing is.
+    """
     with forgetting(entry) as known:
         return known
 
 
 @contextmanager
 def forgetting(entry: Kept) -> Iterator[bool]:
-    """Holds the lock, says whether ``entry`` is still what is known by its name, and forgets it at the end if so."""
+    """Holds the lock, says whether ``entry`` is still what is known by its name, and forgets it at
+    the end if so.
+    """
     with locked() as folder:
         file = folder / _file_name(entry.name, entry.quant)
         known = _read(file) == entry
@@ -133,7 +159,9 @@ def forgetting(entry: Kept) -> Iterator[bool]:
 
 @contextmanager
 def locked() -> Iterator[Path]:
-    """Yields the folder of the entries while no other process changes them. What cannot be written there is a DslocalError."""
+    """Yields the folder of the entries while no other process changes them. What cannot be written
+    there is a DslocalError.
+    """
     from filelock import FileLock
 
     folder = _folder()
@@ -142,7 +170,9 @@ def locked() -> Iterator[Path]:
         lock = FileLock(folder / ".lock")
         lock.acquire()
     except OSError as e:
-        raise DslocalError(f"{folder}: cannot be written to: {e.strerror}", hint="DSLOCAL_HOME moves it") from e
+        raise DslocalError(
+            f"{folder}: cannot be written to: {e.strerror}", hint="DSLOCAL_HOME moves it"
+        ) from e
     try:
         yield folder
     except OSError as e:
@@ -152,7 +182,9 @@ def locked() -> Iterator[Path]:
 
 
 def slug(text: str) -> str:
-    """``text`` as a name: ``DeepSeek R1 (7B)`` becomes ``deepseek-r1-7b``. Empty when nothing is left."""
+    """``text`` as a name: ``DeepSeek R1 (7B)`` becomes ``deepseek-r1-7b``. Empty when nothing is
+    left.
+    """
     plain = re.sub(r"[^a-z0-9._]+", "-", text.lower())
     return re.sub(r"([._-])[._-]+", r"\1", plain).lstrip("._-")[:96].rstrip("._-")
 
@@ -195,7 +227,14 @@ def _read(file: Path) -> Kept | None:
 def _entry(content: Any) -> Kept | None:
     """What an entry says, if all of it can be."""
     match content:
-        case {"format": 1, "name": str(name), "quant": str(quant), "files": [str(first), *rest], "bytes": int(nbytes), **more}:
+        case {
+            "format": 1,
+            "name": str(name),
+            "quant": str(quant),
+            "files": [str(first), *rest],
+            "bytes": int(nbytes),
+            **more,
+        }:
             how, origin, added = (more.get(key) for key in ("how", "origin", "added"))
         case _:
             return None
@@ -215,11 +254,18 @@ def _entry(content: Any) -> Kept | None:
         and 0 <= added <= MAX_TIME
     ):
         return None
-    return Kept(name, quant, Path(first), tuple(map(Path, files)), nbytes, how, origin, float(added))
+    return Kept(
+        name, quant, Path(first), tuple(map(Path, files)), nbytes, how, origin, float(added)
+    )
 
 
 def _is_plain_path(text: str) -> bool:
-    return len(text) <= MAX_TEXT and "\0" not in text and Path(text).is_absolute() and os.path.normpath(text) == text
+    return (
+        len(text) <= MAX_TEXT
+        and "\0" not in text
+        and Path(text).is_absolute()
+        and os.path.normpath(text) == text
+    )
 
 
 def _sync(folder: Path) -> None:

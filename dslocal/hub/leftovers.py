@@ -1,8 +1,9 @@
 """What interrupted downloads and conversions left behind, and whether a process is still at it.
 
-Who writes such a file holds a lock (flock) on it, on its sibling ``NAME.part`` or ``NAME.stream/lock``, on the lock file of ``NAME``,
-which is called ``.NAME.lock`` or ``NAME.lock``, or on a file ``.lock`` in its folder; for a folder, on any file in it. Who downloads
-into a cache holds the lock of that place.
+Who writes such a file holds a lock (flock) on it, on its sibling ``NAME.part`` or
+``NAME.stream/lock``, on the lock file of ``NAME``, which is called ``.NAME.lock`` or ``NAME.lock``,
+or on a file ``.lock`` in its folder; for a folder, on any file in it. Who downloads into a cache
+holds the lock of that place.
 """
 
 from __future__ import annotations
@@ -41,7 +42,11 @@ class Leftover:
     @property
     def base(self) -> str:
         """The name of what it was to become."""
-        return next(self.path.name.removesuffix(suffix) for suffix in (*FILES[::-1], *FOLDERS) if self.path.name.endswith(suffix))
+        return next(
+            self.path.name.removesuffix(suffix)
+            for suffix in (*FILES[::-1], *FOLDERS)
+            if self.path.name.endswith(suffix)
+        )
 
 
 def leftovers() -> list[Leftover]:
@@ -54,7 +59,9 @@ def leftovers() -> list[Leftover]:
 
 
 def clear(leftover: Leftover) -> bool:
-    """Deletes ``leftover``, or returns False because a process uses it. Raises DslocalError where it cannot be deleted."""
+    """Deletes ``leftover``, or returns False because a process uses it. Raises DslocalError where
+    it cannot be deleted.
+    """
     with ExitStack() as locks:
         if not all(_claim(file, locks) for file in _claimable(leftover)):
             return False
@@ -80,7 +87,14 @@ def _under(folder: Path, depth: int) -> Iterator[Leftover]:
         path = folder / entry.name
         if entry.is_dir(follow_symlinks=False):
             if entry.name.endswith(FOLDERS):
-                yield Leftover(path, sum(_disk(Path(above, name)) for above, _, names in os.walk(path) for name in names))
+                yield Leftover(
+                    path,
+                    sum(
+                        _disk(Path(above, name))
+                        for above, _, names in os.walk(path)
+                        for name in names
+                    ),
+                )
             elif depth > 1:
                 yield from _under(path, depth - 1)
         elif entry.is_file(follow_symlinks=False) and entry.name.endswith(FILES):
@@ -107,15 +121,38 @@ def _disk(path: Path) -> int:
 def _claimable(leftover: Leftover) -> list[Path]:
     """The files of which one is locked while ``leftover`` is written."""
     path, base = leftover.path, leftover.base
-    beside = [path.parent / name for name in (f"{base}.part", f"{base}.stream/lock", f".{base}.lock", f"{base}.lock", ".lock")]
-    own = [Path(above, name) for above, _, names in os.walk(path) for name in names] if path.is_dir() else [path]
-    return [*dict.fromkeys([*own, *beside, *(_locks_of_places(path) if path.name.endswith(DOWNLOADS) else ())])]
+    beside = [
+        path.parent / name
+        for name in (
+            f"{base}.part",
+            f"{base}.stream/lock",
+            f".{base}.lock",
+            f"{base}.lock",
+            ".lock",
+        )
+    ]
+    own = (
+        [Path(above, name) for above, _, names in os.walk(path) for name in names]
+        if path.is_dir()
+        else [path]
+    )
+    return [
+        *dict.fromkeys(
+            [*own, *beside, *(_locks_of_places(path) if path.name.endswith(DOWNLOADS) else ())]
+        )
+    ]
 
 
 def _locks_of_places(path: Path) -> Iterator[Path]:
-    """The locks of the places that a file in a cache may come from: of every revision of a repository, or of the one URL."""
+    """The locks of the places that a file in a cache may come from: of every revision of a
+    repository, or of the one URL.
+    """
     folder = cache_dir() / "locks"
-    owners = [part.removeprefix("models--").replace("--", "/") for part in path.parts if part.startswith("models--")]
+    owners = [
+        part.removeprefix("models--").replace("--", "/")
+        for part in path.parts
+        if part.startswith("models--")
+    ]
     for lock in _listed(folder):
         if any(lock.name.startswith(quote(f"hf:{owner}", safe="")) for owner in owners) or any(
             lock.name.endswith(f"-{part}.lock") for part in path.parts if _URL.fullmatch(part)

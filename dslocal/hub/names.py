@@ -1,4 +1,6 @@
-"""The names of models.yaml without reading it as YAML, which takes a third of a second too long for a press of Tab."""
+"""The names of models.yaml without reading it as YAML, which takes a third of a second too long for
+a press of Tab.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ _NAME = re.compile(r"^  ([a-z0-9][a-z0-9._-]{0,95}):", re.MULTILINE)
 
 
 def names_at_a_glance() -> Iterator[str]:
-    """Those of the file that ships, then of the user's own; written with other indents than two spaces, they are overlooked."""
+    """Those of the file that ships, then of the user's own; written with other indents than two
+    spaces, they are overlooked.
+    """
     seen = set()
     for file in (registry_file(), config_dir() / "models.yaml"):
         try:

@@ -1,4 +1,6 @@
-"""dslocal's folders. ``DSLOCAL_HOME`` moves all of them; otherwise they are where the platform puts such things."""
+"""dslocal's folders. ``DSLOCAL_HOME`` moves all of them; otherwise they are where the platform puts
+such things.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ def state_dir() -> Path:
 
 
 def registry_file() -> Path:
-    """models.yaml: a copy inside an installed package, in a checkout a link to the one at its root."""
+    """models.yaml: a copy inside an installed package, in a checkout a link to the one at its
+    root.
+    """
     return bundled("models.yaml")
 
 

@@ -1,6 +1,8 @@
-"""What pieces of files were when they were used before their files were verified, kept on disk until each can be compared.
+"""What pieces of files were when they were used before their files were verified, kept on disk
+until each can be compared.
 
-One JSON object a line: a piece with its SHA-256, two pieces that were taken to be equal, or a file that was compared.
+One JSON object a line: a piece with its SHA-256, two pieces that were taken to be equal, or a file
+that was compared.
 """
 
 from __future__ import annotations
@@ -29,7 +31,9 @@ class Pieces:
         try:
             whole = self._read(path.read_bytes()) if path.exists() else 0
         except ValueError:
-            raise ConversionError(f"{path}: is damaged", hint=f"to begin anew: rm -r {path.parent}") from None
+            raise ConversionError(
+                f"{path}: is damaged", hint=f"to begin anew: rm -r {path.parent}"
+            ) from None
         self._file = path.open("ab", buffering=0)
         self._file.truncate(whole)
 
@@ -45,7 +49,9 @@ class Pieces:
         return [piece for pair in self._equal for piece in pair]
 
     def settle(self, piece: Piece, data: bytes) -> None:
-        """Notes that ``piece`` is ``data``. Raises CheckpointError when it was something else before."""
+        """Notes that ``piece`` is ``data``. Raises CheckpointError when it was something else
+        before.
+        """
         self._settle(piece, hashlib.sha256(data).hexdigest())
 
     def agrees(self, piece: Piece, data: bytes) -> bool:
@@ -64,7 +70,9 @@ class Pieces:
         os.fsync(self._file.fileno())
 
     def check(self, path: Path) -> None:
-        """Compares everything that was noted of the file, which is verified, with what it is. Raises CheckpointError."""
+        """Compares everything that was noted of the file, which is verified, with what it is.
+        Raises CheckpointError.
+        """
         for piece in [piece for piece in self._known if piece[0] == path.name]:
             self._settle(piece, _digest(path, piece))
         for pair in sorted(self._equal):

@@ -1,4 +1,6 @@
-"""Where a model that is not on this machine is published: by its name in models.yaml, its name on the hub, or a URL."""
+"""Where a model that is not on this machine is published: by its name in models.yaml, its name on
+the hub, or a URL.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ from .remote import MAIN, HubRepository, Remote, remote_named
 
 @dataclass(frozen=True)
 class Place:
-    """``patterns`` are the files of the checkpoint, ``file`` is the one that was named, if any, ``entry`` what models.yaml knows of it."""
+    """``patterns`` are the files of the checkpoint, ``file`` is the one that was named, if any,
+    ``entry`` what models.yaml knows of it.
+    """
 
     name: str
     remote: Remote
@@ -24,11 +28,16 @@ class Place:
 
 
 def place_of(text: str, *, revision: str | None = None) -> Place | None:
-    """What ``text`` means, None when it means nothing that is published, or something that is here under this very name.
+    """What ``text`` means, None when it means nothing that is published, or something that is here
+    under this very name.
 
-    ``revision`` goes before what models.yaml says. Raises UsageError for a name that is spelled wrong.
+    ``revision`` goes before what models.yaml says. Raises UsageError for a name that is spelled
+    wrong.
     """
-    if revision is not None and (not re.fullmatch(r"[\w./-]{1,200}", revision, re.ASCII) or {"", ".", ".."} & {*revision.split("/")}):
+    if revision is not None and (
+        not re.fullmatch(r"[\w./-]{1,200}", revision, re.ASCII)
+        or {"", ".", ".."} & {*revision.split("/")}
+    ):
         raise UsageError(f"--revision {revision!r:.100}: is no branch, tag or commit")
     registry = load_registry()
     entry = registry.get(text.lower())
@@ -41,7 +50,14 @@ def place_of(text: str, *, revision: str | None = None) -> Place | None:
         return None
     remote, file = named
     if isinstance(remote, HubRepository):
-        entry = next((entry for entry in registry.values() if entry.repository.lower() == remote.repository.lower()), None)
+        entry = next(
+            (
+                entry
+                for entry in registry.values()
+                if entry.repository.lower() == remote.repository.lower()
+            ),
+            None,
+        )
         if revision and remote.revision != MAIN:
             raise UsageError(f"--revision {revision}: and {text} names another one")
         if entry is not None and not file and remote.revision == MAIN:
@@ -54,7 +70,12 @@ def place_of(text: str, *, revision: str | None = None) -> Place | None:
 
 
 def _of_entry(entry: ModelEntry, revision: str | None) -> Place:
-    return Place(entry.name, HubRepository(entry.repository, revision or entry.revision), entry.files, entry=entry)
+    return Place(
+        entry.name,
+        HubRepository(entry.repository, revision or entry.revision),
+        entry.files,
+        entry=entry,
+    )
 
 
 def _exists(text: str) -> bool:

@@ -1,4 +1,6 @@
-"""Where a model of models.yaml is published: which revision and files of its checkpoint, and who has it as ready-made GGUF files."""
+"""Where a model of models.yaml is published: which revision and files of its checkpoint, and who
+has it as ready-made GGUF files.
+"""
 
 from __future__ import annotations
 
@@ -30,8 +32,8 @@ _FIRST_PART = re.compile(r"-00001-of-(?!00000)\d{5}\.gguf$", re.ASCII)
 class ReadyMade:
     """A repository that has a model as GGUF files known to be good.
 
-    ``files`` is the path of each quantization inside it, of a split file that of its first part. ``mtp`` is whether they hold the
-    layer for multi-token prediction.
+    ``files`` is the path of each quantization inside it, of a split file that of its first part.
+    ``mtp`` is whether they hold the layer for multi-token prediction.
     """
 
     repository: str
@@ -48,7 +50,9 @@ def repository(section: Section) -> str:
 
 
 def quants(entry: Section, shape: Section, quant: str) -> tuple[str, ...]:
-    """The recommended quantizations, best first, ``quant`` among them: those of ``entry``, else of its ``shape``, else the usual."""
+    """The recommended quantizations, best first, ``quant`` among them: those of ``entry``, else of
+    its ``shape``, else the usual.
+    """
     if "quants" in entry.values:
         own = quants_of(entry)
         if quant.upper() not in own:
@@ -80,7 +84,12 @@ def published(entry: Section) -> dict[str, Any]:
 
 def _revision(entry: Section) -> str:
     name = entry.text("revision")
-    if len(name) > 100 or not _REVISION.fullmatch(name) or ".." in name or name.endswith((".", ".lock")):
+    if (
+        len(name) > 100
+        or not _REVISION.fullmatch(name)
+        or ".." in name
+        or name.endswith((".", ".lock"))
+    ):
         raise entry.fail("revision", f"{name!r:.80} is not a branch, a tag, refs/pr/N or a commit")
     return name
 
@@ -97,7 +106,11 @@ def _quant(name: str) -> str | None:
 
 
 def _pattern(pattern: str) -> str | None:
-    return None if _PATTERN.fullmatch(pattern) else f"{pattern!r:.80} is not a pattern of file names as *.json"
+    return (
+        None
+        if _PATTERN.fullmatch(pattern)
+        else f"{pattern!r:.80} is not a pattern of file names as *.json"
+    )
 
 
 def _ready_made(section: Section) -> ReadyMade:
@@ -109,15 +122,22 @@ def _ready_made(section: Section) -> ReadyMade:
         if why := _quant(quant):
             raise files.fail(quant[:40], why)
     mtp = section.flag("mtp") if "mtp" in section.values else False
-    return ReadyMade(repository(section), {quant: _gguf(files, quant) for quant in files.values}, mtp)
+    return ReadyMade(
+        repository(section), {quant: _gguf(files, quant) for quant in files.values}, mtp
+    )
 
 
 def _gguf(files: Section, quant: str) -> str:
     path = files.text(quant)
     if not _GGUF.fullmatch(path) or ".." in path:
-        raise files.fail(quant, f"{path!r:.80} is not the path of a .gguf file inside the repository")
+        raise files.fail(
+            quant, f"{path!r:.80} is not the path of a .gguf file inside the repository"
+        )
     if _PART.search(path) and not _FIRST_PART.search(path):
-        raise files.fail(quant, f"{path!r:.80} is not the first part of a split file, which ends in -00001-of-NNNNN.gguf")
+        raise files.fail(
+            quant,
+            f"{path!r:.80} is not the first part of a split file, which ends in -00001-of-NNNNN.gguf",
+        )
     return path
 
 
@@ -140,7 +160,9 @@ def _sections(section: Section, key: str) -> Iterator[Section]:
     """A list of mappings."""
     for item in _items(section, key):
         if not isinstance(item.data, dict):
-            raise Section(section.file, section.where, item.line, {}).fail(key, "is not a list of mappings")
+            raise Section(section.file, section.where, item.line, {}).fail(
+                key, "is not a list of mappings"
+            )
         yield Section(section.file, f"{section.where}: {key}", item.line, item.data)
 
 

@@ -1,6 +1,8 @@
-"""models.yaml: data edited by people, checked strictly. An unknown key is an error that names its line, not a silence.
+"""models.yaml: data edited by people, checked strictly. An unknown key is an error that names its
+line, not a silence.
 
-The file that ships is read first, then the user's own from the configuration folder, whose entries win.
+The file that ships is read first, then the user's own from the configuration folder, whose entries
+win.
 """
 
 from __future__ import annotations
@@ -23,19 +25,51 @@ Dtype = Literal["bf16", "fp8"]
 DTYPES: tuple[Dtype, ...] = ("bf16", "fp8")
 SIZES = ("context", "parameters", "active", "dtype")  # may stand in a shape
 SHAPE_KEYS = (*SIZES, "config", "quants")
-KEYS = (*SHAPE_KEYS, "title", "source", "repository", "licence", "family", "quant", "shape", *published.KEYS)
+KEYS = (
+    *SHAPE_KEYS,
+    "title",
+    "source",
+    "repository",
+    "licence",
+    "family",
+    "quant",
+    "shape",
+    *published.KEYS,
+)
 BUNDLED = "bundled:"
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,95}")
 _FOLDER = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 REQUIRED = (
-    *("architectures", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "vocab_size"),
+    *(
+        "architectures",
+        "hidden_size",
+        "intermediate_size",
+        "num_hidden_layers",
+        "num_attention_heads",
+        "vocab_size",
+    ),
     "max_position_embeddings",
 )
 INTEGERS = (
-    *(*REQUIRED[1:], "num_key_value_heads", "head_dim", "q_lora_rank", "kv_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim"),
-    *("v_head_dim", "n_routed_experts", "n_shared_experts", "num_experts_per_tok", "moe_intermediate_size", "moe_layer_freq"),
+    *(
+        *REQUIRED[1:],
+        "num_key_value_heads",
+        "head_dim",
+        "q_lora_rank",
+        "kv_lora_rank",
+        "qk_nope_head_dim",
+        "qk_rope_head_dim",
+    ),
+    *(
+        "v_head_dim",
+        "n_routed_experts",
+        "n_shared_experts",
+        "num_experts_per_tok",
+        "moe_intermediate_size",
+        "moe_layer_freq",
+    ),
     *("first_k_dense_replace", "n_group", "topk_group", "num_nextn_predict_layers"),
 )
 NUMBERS = ("rms_norm_eps", "rope_theta", "routed_scaling_factor")
@@ -45,7 +79,15 @@ NULLABLE = ("q_lora_rank", "rope_scaling")
 FROM_ZERO = ("first_k_dense_replace", "num_nextn_predict_layers")
 CONFIG_KEYS = ("architectures", *INTEGERS, *NUMBERS, *TEXTS, *FLAGS, "rope_scaling")
 ROPE_NUMBERS = (
-    *("factor", "attn_factor", "attention_factor", "beta_fast", "beta_slow", "mscale", "mscale_all_dim"),
+    *(
+        "factor",
+        "attn_factor",
+        "attention_factor",
+        "beta_fast",
+        "beta_slow",
+        "mscale",
+        "mscale_all_dim",
+    ),
     *("low_freq_factor", "high_freq_factor"),
 )
 ROPE_KEYS = ("type", "rope_type", "original_max_position_embeddings", *ROPE_NUMBERS)
@@ -55,14 +97,16 @@ ROPE_KEYS = ("type", "rope_type", "original_max_position_embeddings", *ROPE_NUMB
 class ModelEntry:
     """One model by name.
 
-    ``quant`` is the quantization that it is converted to unless asked otherwise, ``family`` how it is prompted. ``parameters`` and
-    ``active`` are billions of weights as published, all and those that a token uses; ``dtype`` is what most of them are published
-    in. ``repository`` is where the checkpoint is published; one that is already here is in ``local``, else there is none.
+    ``quant`` is the quantization that it is converted to unless asked otherwise, ``family`` how it
+    is prompted. ``parameters`` and ``active`` are billions of weights as published, all and those
+    that a token uses; ``dtype`` is what most of them are published in. ``repository`` is where the
+    checkpoint is published; one that is already here is in ``local``, else there is none.
 
-    Of the repository, ``revision`` is what is downloaded: a branch, a tag, ``refs/pr/N`` or a commit. ``weights`` is what they are
-    stored in there: ``pytorch`` is pickled files, which are never opened. ``files`` are shell patterns of the names of the files
-    that belong to the checkpoint. ``quants`` are the recommended quantizations, best first, ``quant`` among them, and ``gguf`` who
-    has the model as GGUF files, best first.
+    Of the repository, ``revision`` is what is downloaded: a branch, a tag, ``refs/pr/N`` or a
+    commit. ``weights`` is what they are stored in there: ``pytorch`` is pickled files, which are
+    never opened. ``files`` are shell patterns of the names of the files that belong to the
+    checkpoint. ``quants`` are the recommended quantizations, best first, ``quant`` among them, and
+    ``gguf`` who has the model as GGUF files, best first.
     """
 
     name: str
@@ -95,7 +139,9 @@ class ModelEntry:
 
     @property
     def config(self) -> Mapping[str, Any]:
-        """The keys of its config.json that sizes follow from. Raises DslocalError when a checkpoint that is here is damaged."""
+        """The keys of its config.json that sizes follow from. Raises DslocalError when a checkpoint
+        that is here is damaged.
+        """
         if self.local is None:
             return self.stated
         file = self.local / "config.json"
@@ -109,7 +155,8 @@ class ModelEntry:
 
 
 def load_registry(file: Path | None = None) -> dict[str, ModelEntry]:
-    """All models by name, in file order: those of ``file``, or those that ship and the user's own over them.
+    """All models by name, in file order: those of ``file``, or those that ship and the user's own
+    over them.
 
     Raises DslocalError naming file, line, model and key.
     """
@@ -131,8 +178,12 @@ Shapes = dict[str, tuple[Section, dict[str, Any]]]
 
 
 @functools.lru_cache(maxsize=4)
-def _unchanged(file: Path, stamp: object, beneath: Path | None = None) -> tuple[dict[str, ModelEntry], Shapes]:
-    """:func:`_read` once in a process for as long as ``stamp`` stays; with the shapes of the file ``beneath``."""
+def _unchanged(
+    file: Path, stamp: object, beneath: Path | None = None
+) -> tuple[dict[str, ModelEntry], Shapes]:
+    """:func:`_read` once in a process for as long as ``stamp`` stays; with the shapes of the file
+    ``beneath``.
+    """
     return _read(file, _unchanged(beneath, None)[1] if beneath else {})
 
 
@@ -149,7 +200,9 @@ def _read(file: Path, known: Shapes) -> tuple[dict[str, ModelEntry], Shapes]:
 
 def _named(models: Section, name: str) -> Section:
     if not _NAME.fullmatch(name):
-        raise models.fail(name[:96], "is no name for a model", hint="lower case letters, digits, '.', '_' and '-'")
+        raise models.fail(
+            name[:96], "is no name for a model", hint="lower case letters, digits, '.', '_' and '-'"
+        )
     entry = models.section(name)
     return Section(entry.file, name, entry.line, entry.values)
 
@@ -166,7 +219,9 @@ def _shape(shape: Section, name: str) -> tuple[Section, dict[str, Any]]:
 
 def _entry(entry: Section, name: str, shapes: Shapes) -> ModelEntry:
     entry.only(KEYS)
-    texts: dict[str, Any] = {key: entry.text(key) for key in ("title", "licence", "family", "quant")}
+    texts: dict[str, Any] = {
+        key: entry.text(key) for key in ("title", "licence", "family", "quant")
+    }
     local = _local(entry)
     shape, stated = _shape_of(entry, shapes)
     if local is None:
@@ -176,7 +231,10 @@ def _entry(entry: Section, name: str, shapes: Shapes) -> ModelEntry:
         for key in ("config", "shape", *published.KEYS):
             if key in entry.values:
                 raise entry.fail(key, "is not needed: the checkpoint is here")
-    sizes = {**_sizes(shape, shape.values.keys() & set(SIZES)), **_sizes(entry, entry.values.keys() & set(SIZES))}
+    sizes = {
+        **_sizes(shape, shape.values.keys() & set(SIZES)),
+        **_sizes(entry, entry.values.keys() & set(SIZES)),
+    }
     for key in SIZES:
         if key not in sizes and key != "active":
             raise entry.fail(key, "is missing")
@@ -220,13 +278,19 @@ def _shape_of(entry: Section, shapes: Shapes) -> tuple[Section, dict[str, Any]]:
         return Section(entry.file, entry.where, entry.line, {}), {}
     name = entry.text("shape")
     if name not in shapes:
-        raise entry.fail("shape", f"there is none called {name!r:.80}", hint=f"known: {', '.join(shapes) or 'none'}")
+        raise entry.fail(
+            "shape",
+            f"there is none called {name!r:.80}",
+            hint=f"known: {', '.join(shapes) or 'none'}",
+        )
     return shapes[name]
 
 
 def _sizes(section: Section, keys: set[str]) -> dict[str, Any]:
     """The values of ``keys``, which are some of SIZES."""
-    found: dict[str, Any] = {key: section.number(key) for key in ("parameters", "active") if key in keys}
+    found: dict[str, Any] = {
+        key: section.number(key) for key in ("parameters", "active") if key in keys
+    }
     if "context" in keys:
         found["context"] = section.integer("context")
     if "dtype" in keys:
@@ -263,7 +327,9 @@ def _config_value(config: Section, key: str, data: object) -> Any:
 
 def _rope(rope: Section) -> dict[str, Any]:
     rope.only(ROPE_KEYS)
-    found: dict[str, Any] = {key: rope.text(key) for key in ("type", "rope_type") if key in rope.values}
+    found: dict[str, Any] = {
+        key: rope.text(key) for key in ("type", "rope_type") if key in rope.values
+    }
     found |= {key: rope.number(key) for key in ROPE_NUMBERS if key in rope.values}
     if (key := "original_max_position_embeddings") in rope.values:
         found[key] = rope.integer(key)

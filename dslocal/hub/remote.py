@@ -1,7 +1,9 @@
-"""Where models are published: Hugging Face's hub, a mirror of it, or a plain folder behind a URL. One protocol for all.
+"""Where models are published: Hugging Face's hub, a mirror of it, or a plain folder behind a URL.
+One protocol for all.
 
-``hf:OWNER/NAME`` (or only ``OWNER/NAME``, with ``@REVISION`` behind it), ``https://…`` and ``s3://BUCKET/…``. A plain folder has a
-``SHA256SUMS``, as sha256sum writes it: what is not listed there with its hash does not exist.
+``hf:OWNER/NAME`` (or only ``OWNER/NAME``, with ``@REVISION`` behind it), ``https://…`` and
+``s3://BUCKET/…``. A plain folder has a ``SHA256SUMS``, as sha256sum writes it: what is not listed
+there with its hash does not exist.
 """
 
 from __future__ import annotations
@@ -22,13 +24,18 @@ from .manifest import MAX_FILES, SHA256, Manifest, RemoteFile, by_name, manifest
 if TYPE_CHECKING:
     import httpx2
 
-MAX_LISTING = 8 << 20  # bytes of JSON about one revision: the largest repositories take 2 MB, and hostile JSON 30 times its size of memory
+MAX_LISTING = (
+    8 << 20
+    # bytes of JSON about one revision: the largest repositories take 2 MB, and hostile JSON 30 times
+    # its size of memory
+)
 SUMS = "SHA256SUMS"
 MODEL_FILES = (".json", ".safetensors", ".gguf")
 MAIN = "main"
 
 _HUB_ID = re.compile(
-    r"(?P<repository>[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95})(?:@(?P<revision>[\w./-]{1,200}?))?(?:/(?P<file>[^@]+))?", re.ASCII
+    r"(?P<repository>[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95})(?:@(?P<revision>[\w./-]{1,200}?))?(?:/(?P<file>[^@]+))?",
+    re.ASCII,
 )
 
 
@@ -45,17 +52,23 @@ class Remote(Protocol):
         ...
 
     def part(self, manifest: Manifest, file: RemoteFile, start: int, stop: int) -> Iterator[bytes]:
-        """Bytes ``start`` to ``stop`` of ``file`` at the manifest's commit. Raises what the transport raises, and DownloadError."""
+        """Bytes ``start`` to ``stop`` of ``file`` at the manifest's commit. Raises what the
+        transport raises, and DownloadError.
+        """
         ...
 
     def whole(self, manifest: Manifest, file: RemoteFile, path: Path) -> bool:
-        """Writes ``file`` to ``path`` by a quicker way than ranges, where there is one; False where not."""
+        """Writes ``file`` to ``path`` by a quicker way than ranges, where there is one; False where
+        not.
+        """
         ...
 
 
 @dataclass(frozen=True)
 class HubRepository:
-    """A model on Hugging Face's hub. ``endpoint`` is a mirror's URL; none is HF_ENDPOINT's, else the hub's own."""
+    """A model on Hugging Face's hub. ``endpoint`` is a mirror's URL; none is HF_ENDPOINT's, else
+    the hub's own.
+    """
 
     repository: str
     revision: str = MAIN
@@ -76,12 +89,21 @@ class HubRepository:
             try:
                 return manifest_of(self.origin, self.repository.split("/")[1], json.loads(body))
             except (ValueError, RecursionError):
-                raise DownloadError(f"{self.origin}: what the hub says of it is no JSON", hint="is HF_ENDPOINT a hub?") from None
+                raise DownloadError(
+                    f"{self.origin}: what the hub says of it is no JSON",
+                    hint="is HF_ENDPOINT a hub?",
+                ) from None
 
         return http.persistently(ask, self.origin, first=True)
 
     def part(self, manifest: Manifest, file: RemoteFile, start: int, stop: int) -> Iterator[bytes]:
-        return http.part(self._url(manifest, file), self._headers, start, stop, lambda first: _unmoved(first, manifest, file))
+        return http.part(
+            self._url(manifest, file),
+            self._headers,
+            start,
+            stop,
+            lambda first: _unmoved(first, manifest, file),
+        )
 
     def whole(self, manifest: Manifest, file: RemoteFile, path: Path) -> bool:
         """By Xet, for files that the hub has there."""
@@ -91,14 +113,21 @@ class HubRepository:
         if not file.sha256 or not is_xet_available():
             return False
         try:
-            found = get_hf_file_metadata(self._url(manifest, file), headers=self._headers, endpoint=self._endpoint)
+            found = get_hf_file_metadata(
+                self._url(manifest, file), headers=self._headers, endpoint=self._endpoint
+            )
             if found.xet_file_data is None:
                 return False
             from huggingface_hub.file_download import xet_get
             from huggingface_hub.utils import disable_progress_bars
 
             disable_progress_bars()
-            xet_get(incomplete_path=path, xet_file_data=found.xet_file_data, headers=self._headers, expected_size=file.size)
+            xet_get(
+                incomplete_path=path,
+                xet_file_data=found.xet_file_data,
+                headers=self._headers,
+                expected_size=file.size,
+            )
         except Exception:  # of whatever kind: plain HTTP says what is wrong
             path.unlink(missing_ok=True)
             return False
@@ -134,20 +163,41 @@ class PlainFolder:
         return self.url
 
     def manifest(self) -> Manifest:
-        text = http.persistently(lambda: http.small(f"{self._base}/{SUMS}", {}, MAX_LISTING), f"{self.url}: {SUMS}", first=True)
+        text = http.persistently(
+            lambda: http.small(f"{self._base}/{SUMS}", {}, MAX_LISTING),
+            f"{self.url}: {SUMS}",
+            first=True,
+        )
         lines = text.decode("utf-8", "replace").splitlines()
         if len(lines) > MAX_FILES:
-            raise DownloadError(f"{self.url}: {SUMS} lists {len(lines):,} files; more than {MAX_FILES:,} cannot be right")
-        listed = [self._listed(number, line) for number, line in enumerate(lines, 1) if line.strip() and not line.startswith("#")]
-        files = [RemoteFile(name, self._size(name), sha256) for name, sha256 in listed if name.endswith(MODEL_FILES)]
+            raise DownloadError(
+                f"{self.url}: {SUMS} lists {len(lines):,} files; more than {MAX_FILES:,} cannot be right"
+            )
+        listed = [
+            self._listed(number, line)
+            for number, line in enumerate(lines, 1)
+            if line.strip() and not line.startswith("#")
+        ]
+        files = [
+            RemoteFile(name, self._size(name), sha256)
+            for name, sha256 in listed
+            if name.endswith(MODEL_FILES)
+        ]
         state = hashlib.sha1(text, usedforsecurity=False).hexdigest()
-        return Manifest(self.url, self._base.rsplit("/", 1)[-1], state, by_name(self.url, files), git=False)
+        return Manifest(
+            self.url, self._base.rsplit("/", 1)[-1], state, by_name(self.url, files), git=False
+        )
 
     def _listed(self, number: int, line: str) -> tuple[str, str]:
         sha256, _, name = line.strip().partition(" ")
         if not SHA256.fullmatch(sha256.lower()):
-            raise DownloadError(f"{self.url}: {SUMS}: line {number}: no SHA-256 and name", hint="as sha256sum writes it")
-        return safe_name(self.url, name.strip().removeprefix("*").removeprefix("./")), sha256.lower()
+            raise DownloadError(
+                f"{self.url}: {SUMS}: line {number}: no SHA-256 and name",
+                hint="as sha256sum writes it",
+            )
+        return safe_name(
+            self.url, name.strip().removeprefix("*").removeprefix("./")
+        ), sha256.lower()
 
     def _size(self, name: str) -> int:
         url = f"{self._base}/{quote(name)}"
@@ -171,25 +221,42 @@ class PlainFolder:
 
 
 def remote_named(text: str, *, endpoint: str | None = None) -> tuple[Remote, str] | None:
-    """The place that ``text`` spells, and the file in it, empty where none is named; None where it spells none.
+    """The place that ``text`` spells, and the file in it, empty where none is named; None where it
+    spells none.
 
     Raises UsageError for one that is spelled wrong.
     """
     if re.match(r"(https?|s3)://", text):
         split = urlsplit(text)
-        if not split.hostname or split.query or split.fragment or split.username or not text.isprintable():
-            raise UsageError(f"{text!r:.100} is not the URL of a folder", hint=f"as https://HOST/PATH, with a {SUMS} in it")
+        if (
+            not split.hostname
+            or split.query
+            or split.fragment
+            or split.username
+            or not text.isprintable()
+        ):
+            raise UsageError(
+                f"{text!r:.100} is not the URL of a folder",
+                hint=f"as https://HOST/PATH, with a {SUMS} in it",
+            )
         return PlainFolder(text.rstrip("/")), ""
     match = _HUB_ID.fullmatch(text.removeprefix("hf:"))
     if match is None or ".." in text or "" in (match["revision"] or MAIN).split("/"):
         if text.startswith("hf:"):
-            raise UsageError(f"{text!r:.100} is no name on the hub", hint="as hf:OWNER/NAME, hf:OWNER/NAME@REVISION or hf:OWNER/NAME/FILE")
+            raise UsageError(
+                f"{text!r:.100} is no name on the hub",
+                hint="as hf:OWNER/NAME, hf:OWNER/NAME@REVISION or hf:OWNER/NAME/FILE",
+            )
         return None
-    return HubRepository(match["repository"], match["revision"] or MAIN, endpoint), match["file"] or ""
+    return HubRepository(match["repository"], match["revision"] or MAIN, endpoint), match[
+        "file"
+    ] or ""
 
 
 def _unmoved(first: httpx2.Response, manifest: Manifest, file: RemoteFile) -> None:
-    """Raises DownloadError when the hub answers for another commit, or with another file, than it listed."""
+    """Raises DownloadError when the hub answers for another commit, or with another file, than it
+    listed.
+    """
     told: Any = first.headers
     commit = told.get("X-Repo-Commit", manifest.commit)
     if commit != manifest.commit:
@@ -199,4 +266,7 @@ def _unmoved(first: httpx2.Response, manifest: Manifest, file: RemoteFile) -> No
         )
     etag = (told.get("X-Linked-Etag") or "").removeprefix("W/").strip('"')
     if file.sha256 and etag and etag != file.sha256:
-        raise DownloadError(f"{manifest.origin}: {file.name}: the hub now gives another hash for it than it listed", hint="try again later")
+        raise DownloadError(
+            f"{manifest.origin}: {file.name}: the hub now gives another hash for it than it listed",
+            hint="try again later",
+        )

@@ -1,4 +1,6 @@
-"""Removing a model: which of its files are dslocal's to delete, and deleting them together with the entry."""
+"""Removing a model: which of its files are dslocal's to delete, and deleting them together with the
+entry.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ MAGIC = b"GGUF"
 
 @dataclass(frozen=True)
 class Removal:
-    """``goes`` are files that are deleted, which frees ``nbytes``; ``stays`` are those that are only forgotten, and ``why``."""
+    """``goes`` are files that are deleted, which frees ``nbytes``; ``stays`` are those that are
+    only forgotten, and ``why``.
+    """
 
     kept: Kept
     goes: tuple[Path, ...]
@@ -27,12 +31,16 @@ class Removal:
 
 
 def removal_of(entry: Kept) -> Removal:
-    """What :func:`remove` would do now. Raises DslocalError for files in a cache that is not as it should be."""
+    """What :func:`remove` would do now. Raises DslocalError for files in a cache that is not as it
+    should be.
+    """
     return _decided(entry)[0]
 
 
 def remove(entry: Kept) -> Removal:
-    """Deletes what of ``entry`` is dslocal's, then forgets it. Raises DslocalError where a file cannot be deleted."""
+    """Deletes what of ``entry`` is dslocal's, then forgets it. Raises DslocalError where a file
+    cannot be deleted.
+    """
     with forgetting(entry) as known:
         if not known:
             return Removal(entry, (), entry.files, "another process has changed what it is", 0)
@@ -48,7 +56,9 @@ def remove(entry: Kept) -> Removal:
 def _decided(entry: Kept) -> tuple[Removal, cached.CacheRemoval | None]:
     there = tuple(file for file in entry.files if is_file(file))
     if entry.how == "imported":
-        return Removal(entry, (), there, "it was imported, and is not dslocal's" if there else "", 0), None
+        return Removal(
+            entry, (), there, "it was imported, and is not dslocal's" if there else "", 0
+        ), None
     if other := _also_used_by(entry, there):
         return Removal(entry, (), there, f"{other.spelled} is the same file", 0), None
     if entry.how == "downloaded":
@@ -60,17 +70,24 @@ def _decided(entry: Kept) -> tuple[Removal, cached.CacheRemoval | None]:
             return Removal(entry, (), there, "it is in no cache that dslocal downloads to", 0), None
     goes = tuple(file for file in there if _is_gguf(file) or _is_downloaded_checkpoint(file, entry))
     stays = tuple(file for file in there if file not in goes)
-    return Removal(entry, goes, stays, "it is no GGUF file that dslocal wrote" if stays else "", _size(goes)), None
+    return Removal(
+        entry, goes, stays, "it is no GGUF file that dslocal wrote" if stays else "", _size(goes)
+    ), None
 
 
 def _also_used_by(entry: Kept, files: Iterable[Path]) -> Kept | None:
     mine = {os.path.realpath(file) for file in files}
     others = (other for other in kept() if other.spelled.lower() != entry.spelled.lower())
-    return next((other for other in others if any(os.path.realpath(file) in mine for file in other.files)), None)
+    return next(
+        (other for other in others if any(os.path.realpath(file) in mine for file in other.files)),
+        None,
+    )
 
 
 def _is_gguf(file: Path) -> bool:
-    """Whether ``file`` is itself a GGUF file, by its name and its first bytes, and no link to one."""
+    """Whether ``file`` is itself a GGUF file, by its name and its first bytes, and no link to
+    one.
+    """
     try:
         if file.suffix != ".gguf" or not stat.S_ISREG(file.lstat().st_mode):
             return False
@@ -81,9 +98,16 @@ def _is_gguf(file: Path) -> bool:
 
 
 def _is_downloaded_checkpoint(file: Path, entry: Kept) -> bool:
-    """Whether ``file`` is part of a checkpoint that lies where dslocal downloads those that are on no hub."""
+    """Whether ``file`` is part of a checkpoint that lies where dslocal downloads those that are on
+    no hub.
+    """
     own = cache_dir().absolute() / "checkpoints"
-    return entry.quant == CHECKPOINT and entry.how == "downloaded" and own in file.parents and stat.S_ISREG(file.lstat().st_mode)
+    return (
+        entry.quant == CHECKPOINT
+        and entry.how == "downloaded"
+        and own in file.parents
+        and stat.S_ISREG(file.lstat().st_mode)
+    )
 
 
 def _size(files: Iterable[Path]) -> int:

@@ -1,4 +1,6 @@
-"""Small things that dslocal remembers between runs, each a JSON object in a file of its own. Never worth failing for."""
+"""Small things that dslocal remembers between runs, each a JSON object in a file of its own. Never
+worth failing for.
+"""
 
 from __future__ import annotations
 

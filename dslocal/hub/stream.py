@@ -1,8 +1,10 @@
-"""A checkpoint that is never here as a whole: shards come when they are needed, verified, and go when they are done with.
+"""A checkpoint that is never here as a whole: shards come when they are needed, verified, and go
+when they are done with.
 
-At most two of them are on the disk: the one in use and the next, which is fetched meanwhile. Small pieces of a shard that is not here
-(its header, a scale) are read by range; what they were is noted beside the output, and compared once the verified shard is here, in
-this run or a later one. It satisfies ``dslocal.convert``'s Source without knowing it.
+At most two of them are on the disk: the one in use and the next, which is fetched meanwhile. Small
+pieces of a shard that is not here (its header, a scale) are read by range; what they were is noted
+beside the output, and compared once the verified shard is here, in this run or a later one. It
+satisfies ``dslocal.convert``'s Source without knowing it.
 """
 
 from __future__ import annotations
@@ -37,17 +39,23 @@ _PIECES = "pieces.jsonl"
 
 
 @contextmanager
-def streaming(remote: Remote, out: Path, *, on_fetched: OnFetched | None = None, say: Say) -> Iterator[StreamSource]:
-    """The checkpoint at ``remote`` as a source for a conversion into ``out``, in a folder beside it that goes when all went well.
+def streaming(
+    remote: Remote, out: Path, *, on_fetched: OnFetched | None = None, say: Say
+) -> Iterator[StreamSource]:
+    """The checkpoint at ``remote`` as a source for a conversion into ``out``, in a folder beside it
+    that goes when all went well.
 
-    A run that goes on with an interrupted one stays with the commit that was begun. ``say`` is told what the user should know,
-    ``on_fetched`` how far the download has come. Raises DownloadError, NotFoundError, ConversionError when another process is at it.
+    A run that goes on with an interrupted one stays with the commit that was begun. ``say`` is told
+    what the user should know, ``on_fetched`` how far the download has come. Raises DownloadError,
+    NotFoundError, ConversionError when another process is at it.
     """
     from filelock import FileLock, Timeout
 
     folder = out.with_name(out.name + SUFFIX)
     if folder.is_symlink():
-        raise ConversionError(f"{folder}: is a link, and its target is not for writing in", hint=f"rm {folder}")
+        raise ConversionError(
+            f"{folder}: is a link, and its target is not for writing in", hint=f"rm {folder}"
+        )
     folder.mkdir(exist_ok=True)
     try:
         drop_links(folder)
@@ -55,10 +63,13 @@ def streaming(remote: Remote, out: Path, *, on_fetched: OnFetched | None = None,
             fresh, source = not is_begun(folder), None
             try:
                 manifest, begin_id = begun(remote, folder, say)
-                with StreamSource(remote, manifest, folder, begin_id, on_fetched=on_fetched, say=say) as source:
+                with StreamSource(
+                    remote, manifest, folder, begin_id, on_fetched=on_fetched, say=say
+                ) as source:
                     yield source
             except BaseException as e:
-                # of a damaged checkpoint the converter keeps nothing either, and of one that it never began there is nothing to keep
+                # of a damaged checkpoint the converter keeps nothing either, and of one that it
+                # never began there is nothing to keep
                 if isinstance(e, CheckpointError) or (fresh and not (source and source.begun)):
                     shutil.rmtree(folder, ignore_errors=True)
                 raise
@@ -70,8 +81,23 @@ def streaming(remote: Remote, out: Path, *, on_fetched: OnFetched | None = None,
 class StreamSource:
     """The files of ``manifest``, held in ``folder`` while they are needed."""
 
-    def __init__(self, remote: Remote, manifest: Manifest, folder: Path, begin_id: str, *, on_fetched: OnFetched | None, say: Say) -> None:
-        self._remote, self._manifest, self._folder, self._on_fetched, self._say = remote, manifest, folder, on_fetched, say
+    def __init__(
+        self,
+        remote: Remote,
+        manifest: Manifest,
+        folder: Path,
+        begin_id: str,
+        *,
+        on_fetched: OnFetched | None,
+        say: Say,
+    ) -> None:
+        self._remote, self._manifest, self._folder, self._on_fetched, self._say = (
+            remote,
+            manifest,
+            folder,
+            on_fetched,
+            say,
+        )
         self._begin_id = begin_id
         self._pieces = Pieces(folder / _PIECES)
         self._tick: Tick = no_tick
@@ -102,7 +128,9 @@ class StreamSource:
         return self._manifest.file(file).sha256
 
     def identity(self, file: str) -> str:
-        """With the beginning: the notes of an earlier one are gone, so that nothing made then can be vouched for."""
+        """With the beginning: the notes of an earlier one are gone, so that nothing made then can
+        be vouched for.
+        """
         return f"{self._manifest.file(file).hash} {self._begin_id}"
 
     def exists(self, file: str) -> bool:
@@ -112,7 +140,9 @@ class StreamSource:
         return self._file(file).size
 
     def open(self, file: str) -> BinaryIO:
-        """The verified file; waits until it has come. Shards come in the order that :meth:`begin` was given."""
+        """The verified file; waits until it has come. Shards come in the order that :meth:`begin`
+        was given.
+        """
         if file not in (self._order or ()):
             path = self._folder / file
             if not path.exists():
@@ -128,32 +158,63 @@ class StreamSource:
         return (self._folder / file).open("rb")
 
     def read(self, file: str, start: int, nbytes: int) -> bytes:
-        """A small piece, from the file if it is here, else by range. Raises CheckpointError when it is not what it once was."""
-        with suppress(FileNotFoundError), (self._folder / file).open("rb") as opened:  # it has its name only when it is verified
+        """A small piece, from the file if it is here, else by range. Raises CheckpointError when it
+        is not what it once was.
+        """
+        with (
+            suppress(FileNotFoundError),
+            (self._folder / file).open("rb") as opened,
+        ):  # it has its name only when it is verified
             return os.pread(opened.fileno(), nbytes, start)
         piece = file, start, nbytes
-        if self._order is not None and (file not in self._order or file in self._gone) and piece not in self._pieces:
-            raise CheckpointError("is gone, and this piece of it was never asked for", file=file, hint="convert it without --stream")
+        if (
+            self._order is not None
+            and (file not in self._order or file in self._gone)
+            and piece not in self._pieces
+        ):
+            raise CheckpointError(
+                "is gone, and this piece of it was never asked for",
+                file=file,
+                hint="convert it without --stream",
+            )
         data = self._heads.get(file, b"")[start : start + nbytes]
         data = data if len(data) == nbytes else self._ranged(piece)
         self._pieces.settle(piece, data)
         return data
 
     def expect(self, files: Iterable[str]) -> None:
-        """Reads the first bytes of ``files`` at once: their headers will be asked for, one by one."""
+        """Reads the first bytes of ``files`` at once: their headers will be asked for, one by
+        one.
+        """
         absent = [file for file in files if not (self._folder / file).exists()]
-        heads = at_once(lambda name: self._ranged((name, 0, min(HEAD, self.size(name)))), absent, AT_A_TIME, self._stop)
+        heads = at_once(
+            lambda name: self._ranged((name, 0, min(HEAD, self.size(name)))),
+            absent,
+            AT_A_TIME,
+            self._stop,
+        )
         self._heads = dict(zip(absent, heads, strict=True))
 
     def begin(self, shards: Sequence[str], pieces: Iterable[Piece]) -> Sequence[str]:
-        """The shards to open, in order, which are fetched from now on; all others have been done with.
+        """The shards to open, in order, which are fetched from now on; all others have been done
+        with.
 
-        Added are those that have to be seen because of a piece that was read of them, and were not seen yet.
+        Added are those that have to be seen because of a piece that was read of them, and were not
+        seen yet.
         """
         unknown = [piece for piece in pieces if piece not in self._pieces]
-        at_once(lambda piece: self._pieces.settle(piece, self.read(*piece)), unknown, AT_A_TIME, self._stop)
+        at_once(
+            lambda piece: self._pieces.settle(piece, self.read(*piece)),
+            unknown,
+            AT_A_TIME,
+            self._stop,
+        )
         self._heads = {}
-        also = {file for file, _, _ in (*pieces, *self._pieces.compared)} - self._pieces.seen - set(shards)
+        also = (
+            {file for file, _, _ in (*pieces, *self._pieces.compared)}
+            - self._pieces.seen
+            - set(shards)
+        )
         self._order = (*shards, *sorted(also))
         for path in self._folder.glob("*.safetensors*"):  # of a run that was killed
             if path.name in self._order:
@@ -180,7 +241,9 @@ class StreamSource:
             self._changed.notify_all()
 
     def same(self, one: Piece, other: Piece) -> bool:
-        """Whether two long pieces are equal: by samples now, and by the whole of them once their shards have come."""
+        """Whether two long pieces are equal: by samples now, and by the whole of them once their
+        shards have come.
+        """
         nbytes = one[2]
         length, gaps = min(SAMPLE, nbytes), min(SAMPLES, -(-nbytes // SAMPLE)) - 1
         for at in ((nbytes - length) * i // max(gaps, 1) for i in range(gaps + 1)):
@@ -192,7 +255,12 @@ class StreamSource:
     def __enter__(self) -> StreamSource:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         with self._changed:
             self._stop.set()
             self._changed.notify_all()
@@ -207,26 +275,35 @@ class StreamSource:
         return found
 
     def _ranged(self, piece: Piece) -> bytes:
-        """The piece as two answers agree on, or one with what is known of it: there is no hash of it to check."""
+        """The piece as two answers agree on, or one with what is known of it: there is no hash of
+        it to check.
+        """
         answers: list[bytes] = []
         while len(answers) < ASKED_AT_MOST:
             data = self._asked(piece)
             if data in answers or self._pieces.agrees(piece, data):
                 return data
             answers.append(data)
-        raise CheckpointError(f"the {piece[2]:,} bytes at {piece[1]:,} are others each time that they are asked for", file=piece[0])
+        raise CheckpointError(
+            f"the {piece[2]:,} bytes at {piece[1]:,} are others each time that they are asked for",
+            file=piece[0],
+        )
 
     def _asked(self, piece: Piece) -> bytes:
         name, start, nbytes = piece
         file = self._file(name)
         if start + nbytes > file.size:
-            raise CheckpointError(f"has {file.size:,} bytes, too few for what its header says", file=name)
+            raise CheckpointError(
+                f"has {file.size:,} bytes, too few for what its header says", file=name
+            )
         what = f"{self._manifest.origin}: {name}"
 
         data = bytearray()
 
         def ask() -> None:
-            for arrived in self._remote.part(self._manifest, file, start + len(data), start + nbytes):
+            for arrived in self._remote.part(
+                self._manifest, file, start + len(data), start + nbytes
+            ):
                 data.extend(arrived)
             if len(data) < nbytes:
                 raise http.cut_off()
@@ -239,7 +316,11 @@ class StreamSource:
             with self._changed:
                 if name in self._gone or name in self._ready:
                     continue
-                while not self._stop.is_set() and name not in self._held and len(self._held) >= AT_ONCE:
+                while (
+                    not self._stop.is_set()
+                    and name not in self._held
+                    and len(self._held) >= AT_ONCE
+                ):
                     self._changed.wait()
                 if self._stop.is_set():
                     return
@@ -259,7 +340,15 @@ class StreamSource:
         path = self._folder / file.name
 
         again = functools.partial(self._alone, file.name)
-        remark = fetch(self._remote, self._manifest, file, path, tick=self._tick, before_again=again, stop=self._stop)
+        remark = fetch(
+            self._remote,
+            self._manifest,
+            file,
+            path,
+            tick=self._tick,
+            before_again=again,
+            stop=self._stop,
+        )
         if remark:
             self._say(remark)
         try:

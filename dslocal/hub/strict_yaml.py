@@ -1,7 +1,9 @@
-"""A small, strict YAML: files that people edit, every value with its line, and nothing that a typing error could hide behind.
+"""A small, strict YAML: files that people edit, every value with its line, and nothing that a
+typing error could hide behind.
 
-Mappings, lists, text, numbers, true, false and null; no tags, anchors, aliases, second documents or keys that occur twice. The
-file is read event by event with a limit to its depth: PyYAML's composer crashes the process on a few thousand open brackets.
+Mappings, lists, text, numbers, true, false and null; no tags, anchors, aliases, second documents or
+keys that occur twice. The file is read event by event with a limit to its depth: PyYAML's composer
+crashes the process on a few thousand open brackets.
 """
 
 from __future__ import annotations
@@ -36,7 +38,9 @@ class Value:
 
 
 class Section:
-    """A mapping of the file, asked for its keys one by one. ``where`` is what it is called in messages, as ``r1: config``."""
+    """A mapping of the file, asked for its keys one by one. ``where`` is what it is called in
+    messages, as ``r1: config``.
+    """
 
     def __init__(self, file: Path, where: str, line: int, values: dict[str, Value]) -> None:
         self.file, self.where, self.line, self.values = file, where, line, values
@@ -44,21 +48,28 @@ class Section:
     def fail(self, key: str, why: str, hint: str = "") -> DslocalError:
         """An error that names file, line, section and key."""
         line = self.values[key].line if key in self.values else self.line
-        return DslocalError(f"{self.file}:{line}: {': '.join(part for part in (self.where, key) if part)}: {why}", hint=hint)
+        return DslocalError(
+            f"{self.file}:{line}: {': '.join(part for part in (self.where, key) if part)}: {why}",
+            hint=hint,
+        )
 
     def only(self, known: Iterable[str]) -> None:
         """Raises DslocalError for a key that is not ``known``."""
         known = frozenset(known)
         for key in self.values:
             if key not in known:
-                raise self.fail(key[:80], f"unknown key {key!r:.80}", hint=f"known: {', '.join(sorted(known))}")
+                raise self.fail(
+                    key[:80], f"unknown key {key!r:.80}", hint=f"known: {', '.join(sorted(known))}"
+                )
 
     def section(self, key: str) -> Section:
         """The mapping under ``key``; an empty one when the key is not there."""
         found = self.values.get(key, Value(self.line, {}))
         if not isinstance(found.data, dict):
             raise self.fail(key, "is not a mapping")
-        return Section(self.file, f"{self.where}: {key}" if self.where else key, found.line, found.data)
+        return Section(
+            self.file, f"{self.where}: {key}" if self.where else key, found.line, found.data
+        )
 
     def text(self, key: str) -> str:
         value = self._needed(key).data
@@ -81,7 +92,11 @@ class Section:
     def number(self, key: str) -> int | float:
         """A number above 0."""
         value = self._needed(key).data
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= LARGEST:
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int | float)
+            or not 0 < value <= LARGEST
+        ):
             raise self.fail(key, "is not a number above 0")
         return value
 
@@ -150,11 +165,18 @@ class _Builder:
     def _mapping(self, depth: int) -> dict[str, Value]:
         found: dict[str, Value] = {}
         for event in self._until("MappingEndEvent"):
-            key = self._value(event, 0) if type(event).__name__ in ("ScalarEvent", "AliasEvent") else Value(0, None)
+            key = (
+                self._value(event, 0)
+                if type(event).__name__ in ("ScalarEvent", "AliasEvent")
+                else Value(0, None)
+            )
             if not isinstance(key.data, str | int | float) or not event.value.isprintable():
                 raise self._fail(event, "a key must be text")
             if event.value in found:
-                raise self._fail(event, f"{event.value!r:.80} occurs twice, first in line {found[event.value].line}")
+                raise self._fail(
+                    event,
+                    f"{event.value!r:.80} occurs twice, first in line {found[event.value].line}",
+                )
             found[event.value] = Value(key.line, self._value(next(self.events), depth - 1).data)
         return found
 
@@ -169,7 +191,9 @@ class _Builder:
 
 
 def _scalar(text: str) -> bool | int | float | str | None:
-    """What a plain word stands for. Narrower than YAML 1.1: ``yes``, ``1_000``, ``0x10`` and ``12:30`` are text."""
+    """What a plain word stands for. Narrower than YAML 1.1: ``yes``, ``1_000``, ``0x10`` and
+    ``12:30`` are text.
+    """
     if text in _WORDS:
         return _WORDS[text]
     if _INTEGER.fullmatch(text):

@@ -1,4 +1,6 @@
-"""The application: its routes, under ``/``, ``/v1`` and ``/beta`` alike, and what stands in front of all of them."""
+"""The application: its routes, under ``/``, ``/v1`` and ``/beta`` alike, and what stands in front
+of all of them.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ Say = Callable[[str], None]
 
 @dataclass
 class Server:
-    """What the routes share. ``say`` writes the log; prompts and answers are in it with ``log_prompts`` alone."""
+    """What the routes share. ``say`` writes the log; prompts and answers are in it with
+    ``log_prompts`` alone.
+    """
 
     served: Served
     desk: Desk
@@ -63,7 +67,12 @@ class Server:
 
     async def health(self, request: Request) -> Response:
         desk = self.desk
-        state = {"status": "stopping" if desk.stopping else "ok", "running": desk.busy, "waiting": desk.waiting, "places": len(desk.places)}
+        state = {
+            "status": "stopping" if desk.stopping else "ok",
+            "running": desk.busy,
+            "waiting": desk.waiting,
+            "places": len(desk.places),
+        }
         return JSONResponse(state, 503 if desk.stopping else 200)
 
     async def show_metrics(self, request: Request) -> Response:
@@ -81,7 +90,13 @@ class Server:
 
     def _model(self) -> dict[str, Any]:
         context = self.served.context
-        return {"id": self.served.name, "object": "model", "created": 0, "owned_by": "dslocal", "context_length": context.n_ctx}
+        return {
+            "id": self.served.name,
+            "object": "model",
+            "created": 0,
+            "owned_by": "dslocal",
+            "context_length": context.n_ctx,
+        }
 
     async def chat(self, request: Request) -> Any:
         wanted, asked = await self._asked(request, ChatRequest, of_chat)
@@ -89,18 +104,32 @@ class Server:
 
     async def complete(self, request: Request) -> Any:
         wanted, asked = await self._asked(request, CompletionRequest, of_completion)
-        return self._send(asked, TextReply(asked, *self._head(), echo=wanted.prompt if wanted.echo else ""), wanted)
+        return self._send(
+            asked,
+            TextReply(asked, *self._head(), echo=wanted.prompt if wanted.echo else ""),
+            wanted,
+        )
 
     async def ask(self, request: Request) -> Any:
         self.guard.require_own(request.scope)
         _, asked = await self._asked(request, AskRequest, of_ask)
-        return Sending(Run(self.desk, asked, self.metrics.count), AskReply(asked, *self._head()), stream=True)
+        return Sending(
+            Run(self.desk, asked, self.metrics.count), AskReply(asked, *self._head()), stream=True
+        )
 
     def _head(self) -> tuple[Any, str, str]:
-        return self.served.context.model, self.served.name, f"dslocal-{self.served.fingerprint[:12]}"
+        return (
+            self.served.context.model,
+            self.served.name,
+            f"dslocal-{self.served.fingerprint[:12]}",
+        )
 
-    async def _asked(self, request: Request, kind: type[W], make: Callable[[Served, W], Asked]) -> tuple[W, Asked]:
-        """The request, and what it asks for: made in a thread, since a long prompt takes a while to read."""
+    async def _asked(
+        self, request: Request, kind: type[W], make: Callable[[Served, W], Asked]
+    ) -> tuple[W, Asked]:
+        """The request, and what it asks for: made in a thread, since a long prompt takes a while to
+        read.
+        """
         body = await self.guard.body(request.receive)
         if self.log_prompts:
             self.say(f"asked: {body.decode('utf-8', 'replace')}")
@@ -118,12 +147,16 @@ class Server:
 
     def _count(self, turn: Any, cut: bool) -> None:
         self.metrics.count(turn, cut)
-        self.say(f"answered: {json.dumps({'reasoning': turn.reasoning, 'answer': turn.answer}, ensure_ascii=False)}")
+        self.say(
+            f"answered: {json.dumps({'reasoning': turn.reasoning, 'answer': turn.answer}, ensure_ascii=False)}"
+        )
 
 
 @dataclass
 class Front:
-    """Stands in front of the routes: lets in who may, turns what goes wrong into error objects, keeps the log."""
+    """Stands in front of the routes: lets in who may, turns what goes wrong into error objects,
+    keeps the log.
+    """
 
     routes: Any
     server: Server
@@ -155,8 +188,16 @@ class Front:
             self._log_cause(e.fault)
             status = e.fault.status
         except HTTPException as e:  # of a route or a method
-            words = {404: f"there is nothing at {path[:200]}", 405: f"{scope['method'][:20]} is not for {path[:200]}"}
-            await self._refuse(Fault(e.status_code, words.get(e.status_code, "no")), scope, None if heard else hear, answer)
+            words = {
+                404: f"there is nothing at {path[:200]}",
+                405: f"{scope['method'][:20]} is not for {path[:200]}",
+            }
+            await self._refuse(
+                Fault(e.status_code, words.get(e.status_code, "no")),
+                scope,
+                None if heard else hear,
+                answer,
+            )
         except Exception as e:
             fault = fault_of(e)
             self._log_cause(e)
@@ -167,7 +208,9 @@ class Front:
             self.server.metrics.requests.labels(route, str(status)).inc()
             if path not in ("/health", "/ready", "/metrics"):
                 client = scope["client"][0] if scope.get("client") else "-"
-                self.server.say(f"{client} {scope['method']} {path[:200]} {status} {time.monotonic() - began:.3f} s")
+                self.server.say(
+                    f"{client} {scope['method']} {path[:200]} {status} {time.monotonic() - began:.3f} s"
+                )
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.server.guard.check(scope)
@@ -179,8 +222,12 @@ class Front:
         scope["app"] = self  # with which the router raises for what is not there
         await self.routes(scope, receive, send)
 
-    async def _refuse(self, fault: Fault, scope: Scope, receive: Receive | None, send: Send) -> None:
-        """``receive`` has what is left of the body, which some clients send before they read any answer."""
+    async def _refuse(
+        self, fault: Fault, scope: Scope, receive: Receive | None, send: Send
+    ) -> None:
+        """``receive`` has what is left of the body, which some clients send before they read any
+        answer.
+        """
         if receive and b"expect" not in dict(scope["headers"]):  # who asks first has not sent it
             await drain(receive)
         await _tell(fault, send)
@@ -191,11 +238,16 @@ class Front:
             return []
         headers = dict(scope["headers"])
         origin = headers.get(b"origin", b"")
-        if not origin or not self.server.guard.knows_origin(origin.decode("latin-1"), headers.get(b"host", b"").decode("latin-1")):
+        if not origin or not self.server.guard.knows_origin(
+            origin.decode("latin-1"), headers.get(b"host", b"").decode("latin-1")
+        ):
             return []
         allowed = [(b"access-control-allow-origin", origin), (b"vary", b"Origin")]
         if scope["method"] == "OPTIONS":
-            allowed += [(b"access-control-allow-methods", b"GET, POST"), (b"access-control-allow-headers", b"Authorization, Content-Type")]
+            allowed += [
+                (b"access-control-allow-methods", b"GET, POST"),
+                (b"access-control-allow-headers", b"Authorization, Content-Type"),
+            ]
         return allowed
 
     def _log_cause(self, error: BaseException) -> None:

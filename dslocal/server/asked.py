@@ -1,4 +1,6 @@
-"""From a request to what is generated: prompt, settings and form, by the rules that ``ask`` and ``chat`` go by."""
+"""From a request to what is generated: prompt, settings and form, by the rules that ``ask`` and
+``chat`` go by.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,15 @@ from ..chat.families.base import BOS
 from ..chat.families.plain import Completion
 from ..errors import ContextOverflowError, UsageError
 from .faults import Fault
-from .wire import AskRequest, ChatMessage, ChatRequest, CompletionRequest, NamedTool, Sampling, ToolSpec
+from .wire import (
+    AskRequest,
+    ChatMessage,
+    ChatRequest,
+    CompletionRequest,
+    NamedTool,
+    Sampling,
+    ToolSpec,
+)
 
 if TYPE_CHECKING:
     from ..engine import Context
@@ -23,8 +33,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Served:
-    """What all requests share. ``context`` is any that answers are generated in. ``settings`` are the family's with what the user set,
-    ``gap_settings`` those for filling gaps. ``math`` decides on the directive outright, as ``--math`` does. ``names`` it answers to."""
+    """What all requests share. ``context`` is any that answers are generated in. ``settings`` are
+    the family's with what the user set, ``gap_settings`` those for filling gaps. ``math`` decides
+    on the directive outright, as ``--math`` does. ``names`` it answers to."""
 
     context: Context
     family: chat.Family
@@ -39,17 +50,25 @@ class Served:
     @cached_property
     def most_characters(self) -> int:
         """No text of more characters fits the context, whatever it says."""
-        return self.context.n_ctx * max(len(token.encode()) for token in self.context.model.header.tokens())
+        return self.context.n_ctx * max(
+            len(token.encode()) for token in self.context.model.header.tokens()
+        )
 
     def require(self, name: str | None) -> None:
         """Raises Fault for a model that is not the one."""
         if name is not None and name not in self.names:
-            raise Fault(404, f"there is no model {name[:100]!r} here, only {self.name!r}", code="model_not_found", param="model")
+            raise Fault(
+                404,
+                f"there is no model {name[:100]!r} here, only {self.name!r}",
+                code="model_not_found",
+                param="model",
+            )
 
 
 @dataclass(frozen=True)
 class Asked:
-    """One request, ready to be generated: ``n`` answers to ``prompt``, whose ids are ``ids``, the k-th with ``seed`` + k.
+    """One request, ready to be generated: ``n`` answers to ``prompt``, whose ids are ``ids``, the
+    k-th with ``seed`` + k.
 
     ``called`` is the tool whose arguments the answer is. ``fresh`` wants nothing from the cache.
     """
@@ -82,38 +101,73 @@ def of_chat(served: Served, request: ChatRequest) -> Asked:
         segments = [*segments, *family.format.tools.begin(forced.name)]
     settings = _settings(served.settings, request)
     if request.max_completion_tokens is not None:
-        settings = _with(settings, "max_tokens", request.max_completion_tokens, "max_completion_tokens")
-    if request.thinking and request.thinking.budget_tokens is not None and way is not chat.Thinking.BYPASSED:
-        settings = _with(settings, "think_budget", request.thinking.budget_tokens, "thinking.budget_tokens")
+        settings = _with(
+            settings, "max_tokens", request.max_completion_tokens, "max_completion_tokens"
+        )
+    if (
+        request.thinking
+        and request.thinking.budget_tokens is not None
+        and way is not chat.Thinking.BYPASSED
+    ):
+        settings = _with(
+            settings, "think_budget", request.thinking.budget_tokens, "thinking.budget_tokens"
+        )
     top = (request.top_logprobs or 0) if request.logprobs else None
     called = forced.name if forced else None
-    return _checked(served, Asked(family, segments, (), settings, _seed(request), request.n or 1, top, form, called))
+    return _checked(
+        served,
+        Asked(family, segments, (), settings, _seed(request), request.n or 1, top, form, called),
+    )
 
 
 def of_completion(served: Served, request: CompletionRequest) -> Asked:
     """Raises Fault and DslocalErrors, as for a gap that the family cannot fill."""
     served.require(request.model)
     if request.suffix is not None:
-        family, segments, settings = served.family, served.family.fill(request.prompt, request.suffix), served.gap_settings
+        family, segments, settings = (
+            served.family,
+            served.family.fill(request.prompt, request.suffix),
+            served.gap_settings,
+        )
     else:
-        family = served.family if served.family.completes else replace(served.family, format=Completion(), completes=True)
+        family = (
+            served.family
+            if served.family.completes
+            else replace(served.family, format=Completion(), completes=True)
+        )
         segments, settings = [BOS, chat.Text(request.prompt)], served.settings
     return _checked(
-        served, Asked(family, segments, (), _settings(settings, request), _seed(request), request.n or 1, request.logprobs, None)
+        served,
+        Asked(
+            family,
+            segments,
+            (),
+            _settings(settings, request),
+            _seed(request),
+            request.n or 1,
+            request.logprobs,
+            None,
+        ),
     )
 
 
 def of_ask(served: Served, request: AskRequest) -> Asked:
-    """What a local ``dslocal ask`` would generate. Raises Fault where this server has another model."""
+    """What a local ``dslocal ask`` would generate. Raises Fault where this server has another
+    model.
+    """
     if request.fingerprint != served.fingerprint or request.family not in chat.FAMILIES:
-        raise Fault(404, "another model is served here", code="model_not_found", param="fingerprint")
+        raise Fault(
+            404, "another model is served here", code="model_not_found", param="fingerprint"
+        )
     family = chat.FAMILIES[request.family]
     settings = family.defaults
     for name, value in request.settings.items():
         if value is not None:
             settings = _with(settings, name, value, name)
     messages = [chat.Message("system", request.system)] if request.system else []
-    prompt = family.render([*messages, chat.Message("user", request.text)], chat.Thinking(request.thinking))
+    prompt = family.render(
+        [*messages, chat.Message("user", request.text)], chat.Thinking(request.thinking)
+    )
     form = None
     if request.form and request.form.schema_text is not None:
         form = chat.form_of(json.loads(request.form.schema_text), request.form.source)
@@ -121,18 +175,33 @@ def of_ask(served: Served, request: AskRequest) -> Asked:
         from ..engine import grammar
 
         form = chat.Form(request.form.source, grammar.of_gbnf(request.form.grammar_text))
-    return _checked(served, Asked(family, prompt, (), settings, request.seed, 1, request.top_logprobs, form, fresh=request.fresh))
+    return _checked(
+        served,
+        Asked(
+            family,
+            prompt,
+            (),
+            settings,
+            request.seed,
+            1,
+            request.top_logprobs,
+            form,
+            fresh=request.fresh,
+        ),
+    )
 
 
 def _checked(served: Served, asked: Asked) -> Asked:
-    """``asked`` with its ids. Raises ContextOverflowError before it waits in any queue, UsageError for a form that nothing has, and Fault
-    for a bias on no token."""
+    """``asked`` with its ids. Raises ContextOverflowError before it waits in any queue, UsageError
+    for a form that nothing has, and Fault for a bias on no token."""
     from ..engine.grammar import Grammar
 
     context = served.context
     length = sum(len(segment.text) for segment in asked.prompt if isinstance(segment, chat.Text))
     if length > served.most_characters:
-        raise ContextOverflowError(f"the prompt has {length:,} characters; the context holds {context.n_ctx:,} tokens, which are fewer")
+        raise ContextOverflowError(
+            f"the prompt has {length:,} characters; the context holds {context.n_ctx:,} tokens, which are fewer"
+        )
     ids = chat.encode(asked.prompt, context.model)
     if len(ids) + reserve(asked.settings, context.n_ctx) > context.n_ctx:
         raise overflow(context, asked.settings, len(ids))
@@ -141,15 +210,25 @@ def _checked(served: Served, asked: Asked) -> Asked:
     except UsageError as e:
         raise Fault(422, str(e), param="logit_bias") from None
     if asked.form:
-        Grammar(context.model, asked.form.grammar)  # or what nothing can satisfy would show only when it is its turn
+        Grammar(
+            context.model, asked.form.grammar
+        )  # or what nothing can satisfy would show only when it is its turn
     return replace(asked, ids=ids)
 
 
-def _messages(family: chat.Family, sent: Sequence[ChatMessage], math: bool | None) -> Iterator[chat.Message]:
-    """The messages as the family writes them; outputs of tools in the order of the calls that they answer."""
+def _messages(
+    family: chat.Family, sent: Sequence[ChatMessage], math: bool | None
+) -> Iterator[chat.Message]:
+    """The messages as the family writes them; outputs of tools in the order of the calls that they
+    answer.
+    """
     for place, message in enumerate(sent):
         if message.prefix and (message.role != "assistant" or place + 1 < len(sent)):
-            raise Fault(400, "prefix is for the last message, an assistant's", param=f"messages.{place}.prefix")
+            raise Fault(
+                400,
+                "prefix is for the last message, an assistant's",
+                param=f"messages.{place}.prefix",
+            )
     order: dict[str, int] = {}
     waiting: list[ChatMessage] = []
     for message in sent:
@@ -164,14 +243,22 @@ def _messages(family: chat.Family, sent: Sequence[ChatMessage], math: bool | Non
             calls = message.tool_calls or []
             order = {call.id: number for number, call in enumerate(calls)}
             spoken = tuple(chat.Call(call.function.name, call.function.arguments) for call in calls)
-            yield chat.Message("assistant", message.text, message.reasoning_content or "", spoken, prefix=bool(message.prefix))
+            yield chat.Message(
+                "assistant",
+                message.text,
+                message.reasoning_content or "",
+                spoken,
+                prefix=bool(message.prefix),
+            )
         else:
             yield chat.Message("system", message.text)
     yield from _outputs(waiting, order)
 
 
 def _outputs(messages: Sequence[ChatMessage], order: dict[str, int]) -> Iterator[chat.Message]:
-    for message in sorted(messages, key=lambda message: order.get(message.tool_call_id or "", len(order))):
+    for message in sorted(
+        messages, key=lambda message: order.get(message.tool_call_id or "", len(order))
+    ):
         yield chat.Message("tool", message.text)
 
 
@@ -182,7 +269,9 @@ def _tools(request: ChatRequest) -> list[chat.Tool]:
 
 
 def _tool(spec: ToolSpec) -> chat.Tool:
-    return chat.Tool(spec.function.name, spec.function.description or "", spec.function.parameters or {})
+    return chat.Tool(
+        spec.function.name, spec.function.description or "", spec.function.parameters or {}
+    )
 
 
 def _forced(request: ChatRequest, tools: Sequence[chat.Tool]) -> chat.Tool | None:
@@ -191,8 +280,16 @@ def _forced(request: ChatRequest, tools: Sequence[chat.Tool]) -> chat.Tool | Non
     if choice in (None, "none", "auto"):
         return None
     if request.response_format and request.response_format.type != "text":
-        raise Fault(400, "response_format and a tool that has to be called are two ways to shape an answer", param="tool_choice")
-    named = [tool for tool in tools if not isinstance(choice, NamedTool) or tool.name == choice.function.name]
+        raise Fault(
+            400,
+            "response_format and a tool that has to be called are two ways to shape an answer",
+            param="tool_choice",
+        )
+    named = [
+        tool
+        for tool in tools
+        if not isinstance(choice, NamedTool) or tool.name == choice.function.name
+    ]
     if len(named) != 1:
         what = "is for one tool; name it" if named else "names no tool of this request"
         raise Fault(400, f"tool_choice {what}", param="tool_choice")
@@ -209,7 +306,9 @@ def _way(served: Served, request: ChatRequest, *, forced: bool) -> chat.Thinking
     if request.thinking.type == "enabled":
         if chat.Thinking.FORCED in ways:
             return chat.Thinking.FORCED
-        raise Fault(400, f"{served.name} knows no thinking that could be enabled", param="thinking.type")
+        raise Fault(
+            400, f"{served.name} knows no thinking that could be enabled", param="thinking.type"
+        )
     return chat.Thinking.BYPASSED if chat.Thinking.BYPASSED in ways else ways[0]
 
 
@@ -220,11 +319,19 @@ def _form(request: ChatRequest) -> chat.Form | None:
     if wanted.type == "json_object":
         return chat.form_of(chat.ANY_OBJECT, "response_format")
     if wanted.json_schema is None:
-        raise Fault(422, "response_format.json_schema: is needed with this type", param="response_format.json_schema")
+        raise Fault(
+            422,
+            "response_format.json_schema: is needed with this type",
+            param="response_format.json_schema",
+        )
     form = chat.form_of(wanted.json_schema.content, "response_format")
     if wanted.json_schema.strict and form.unheld:
         said = "; ".join(form.unheld)[:200]
-        raise Fault(400, f"response_format: an answer cannot be held to all of this schema: {said}", param="response_format.json_schema")
+        raise Fault(
+            400,
+            f"response_format: an answer cannot be held to all of this schema: {said}",
+            param="response_format.json_schema",
+        )
     return form
 
 
@@ -235,7 +342,9 @@ def _settings(settings: chat.Settings, request: Sampling) -> chat.Settings:
             continue
         if name == "logit_bias":
             value = [f"{token}={number}" for token, number in value.items()]
-        settings = _with(settings, name, [value] if name == "stop" and isinstance(value, str) else value, name)
+        settings = _with(
+            settings, name, [value] if name == "stop" and isinstance(value, str) else value, name
+        )
     return settings
 
 

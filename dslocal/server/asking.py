@@ -1,7 +1,9 @@
-"""The reply to ``dslocal ask``, as events of a stream: the parts as they come, and the whole turn at the end.
+"""The reply to ``dslocal ask``, as events of a stream: the parts as they come, and the whole turn
+at the end.
 
-``{"reasoning": …}``, ``{"answer": …}``, ``{"reclassified": true}``, ``{"call": [index, name]}`` or ``{"arguments": [index, text]}``, with
-``sure``, which says that what came as answer so far cannot turn out to have been a thought; then ``{"turn": …}``.
+``{"reasoning": …}``, ``{"answer": …}``, ``{"reclassified": true}``, ``{"call": [index, name]}`` or
+``{"arguments": [index, text]}``, with ``sure``, which says that what came as answer so far cannot
+turn out to have been a thought; then ``{"turn": …}``.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
-"""A note that says where a server runs and with which model, for other commands of the same user: readable by that user alone.
+"""A note that says where a server runs and with which model, for other commands of the same user:
+readable by that user alone.
 
-The server holds a lock on its note as long as it lives, so a note that can be locked was left by one that was killed, and goes.
+The server holds a lock on its note as long as it lives, so a note that can be locked was left by
+one that was killed, and goes.
 """
 
 from __future__ import annotations
@@ -26,8 +28,9 @@ SHORT = 200  # characters of a value
 @dataclass(frozen=True)
 class Beacon:
     """``fingerprint`` is the model file's (:func:`dslocal.gguf.fingerprint`), ``token`` what
-    the server asks of those who found it this way. ``metadata`` are the short values of the file's header, which ends at ``data_start``:
-    reading all of a large one takes longer than many an answer."""
+    the server asks of those who found it this way. ``metadata`` are the short values of the file's
+    header, which ends at ``data_start``: reading all of a large one takes longer than many an
+    answer."""
 
     pid: int
     host: str
@@ -50,7 +53,11 @@ class Beacon:
 
 def short(header: GgufHeader) -> dict[str, Any]:
     """The metadata that a note holds."""
-    return {key: value for key, value in header.metadata.items() if not isinstance(value, list) and len(str(value)) <= SHORT}
+    return {
+        key: value
+        for key, value in header.metadata.items()
+        if not isinstance(value, list) and len(str(value)) <= SHORT
+    }
 
 
 def new_token() -> str:
@@ -59,7 +66,9 @@ def new_token() -> str:
 
 @contextmanager
 def lit(beacon: Beacon) -> Iterator[None]:
-    """While inside, :func:`running` finds the server. A home that cannot be written to is no reason to fail."""
+    """While inside, :func:`running` finds the server. A home that cannot be written to is no reason
+    to fail.
+    """
     folder = hub.state_dir() / FOLDER
     file = folder / f"{beacon.pid}.json"
     try:
@@ -83,7 +92,9 @@ def lit(beacon: Beacon) -> Iterator[None]:
 
 
 def running() -> list[Beacon]:
-    """The servers of this user that are alive, the youngest first. Notes of dead ones are deleted."""
+    """The servers of this user that are alive, the youngest first. Notes of dead ones are
+    deleted.
+    """
     found = []
     folder = hub.state_dir() / FOLDER
     with contextlib.suppress(OSError):

@@ -4,26 +4,45 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..errors import ContextOverflowError, DslocalError, OutOfMemoryError, SchemaError, UnsupportedModelError, UsageError
+from ..errors import (
+    ContextOverflowError,
+    DslocalError,
+    OutOfMemoryError,
+    SchemaError,
+    UnsupportedModelError,
+    UsageError,
+)
 
-KINDS = {401: "authentication_error", 404: "not_found_error", 429: "rate_limit_error", 500: "server_error", 503: "server_error"}
+KINDS = {
+    401: "authentication_error",
+    404: "not_found_error",
+    429: "rate_limit_error",
+    500: "server_error",
+    503: "server_error",
+}
 
 
 class Fault(Exception):
     """``param`` is the field that is to blame, ``code`` a word for programs."""
 
-    def __init__(self, status: int, message: str, *, code: str | None = None, param: str | None = None) -> None:
+    def __init__(
+        self, status: int, message: str, *, code: str | None = None, param: str | None = None
+    ) -> None:
         super().__init__(message)
         self.status, self.message, self.code, self.param = status, message, code, param
 
     @property
     def body(self) -> dict[str, Any]:
         kind = KINDS.get(self.status, "invalid_request_error")
-        return {"error": {"message": self.message, "type": kind, "param": self.param, "code": self.code}}
+        return {
+            "error": {"message": self.message, "type": kind, "param": self.param, "code": self.code}
+        }
 
 
 def fault_of(error: BaseException) -> Fault:
-    """The fault that ``error`` is for a client: what it can mend is its own, all else the server's, without the server's innards."""
+    """The fault that ``error`` is for a client: what it can mend is its own, all else the server's,
+    without the server's innards.
+    """
     match error:
         case Fault():
             return error

@@ -1,7 +1,8 @@
-"""Who may ask, and how much: hosts, origins, keys, the size of a body and the time that it takes to come.
+"""Who may ask, and how much: hosts, origins, keys, the size of a body and the time that it takes to
+come.
 
-A page in a browser can send requests to this machine under any name that it makes resolve here, so the names in Host and Origin are
-looked at. A key is compared in constant time and never shown.
+A page in a browser can send requests to this machine under any name that it makes resolve here, so
+the names in Host and Origin are looked at. A key is compared in constant time and never shown.
 """
 
 from __future__ import annotations
@@ -21,14 +22,17 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 OPEN = ("/health", "/ready")  # whoever can connect may know that there is a server
-DRAINED = 1 << 30  # bytes of a body too large that are read, so that its sender gets to read the answer
+DRAINED = (
+    1 << 30
+)  # bytes of a body too large that are read, so that its sender gets to read the answer
 DRAIN_S = 10.0
 
 
 @dataclass(frozen=True)
 class Guard:
-    """``hosts`` and ``origins`` are allowed besides this machine's own names. ``exposed`` says that others can connect: then any address in
-    figures is as good as a name, which nobody can make resolve elsewhere."""
+    """``hosts`` and ``origins`` are allowed besides this machine's own names. ``exposed`` says that
+    others can connect: then any address in figures is as good as a name, which nobody can make
+    resolve elsewhere."""
 
     key: str | None
     hosts: frozenset[str] = frozenset()
@@ -36,17 +40,27 @@ class Guard:
     exposed: bool = False
     max_body: int = 8 << 20
     body_s: float = 30.0
-    own: str = field(default="", repr=False)  # the token of those who found the server by its beacon
+    own: str = field(
+        default="", repr=False
+    )  # the token of those who found the server by its beacon
 
     def check(self, scope: Scope) -> None:
         """Raises Fault for a request that may not be answered, before its body is read."""
         headers = scope["headers"]
         hosts = [value for name, value in headers if name == b"host"]
         if len(hosts) != 1 or not self._knows_host(_text(hosts[0])):
-            raise Fault(403, "this server is not known by that Host (--allow-host adds one)", code="host_not_allowed")
+            raise Fault(
+                403,
+                "this server is not known by that Host (--allow-host adds one)",
+                code="host_not_allowed",
+            )
         for origin in (_text(value) for name, value in headers if name == b"origin"):
             if not self.knows_origin(origin, _text(hosts[0])):
-                raise Fault(403, "pages of that Origin may not ask here (--allow-origin adds one)", code="origin_not_allowed")
+                raise Fault(
+                    403,
+                    "pages of that Origin may not ask here (--allow-origin adds one)",
+                    code="origin_not_allowed",
+                )
         if self.key is not None and scope["path"] not in OPEN and scope["method"] != "OPTIONS":
             given = _bearer(headers)
             if given is None or not (same(given, self.key) or (self.own and same(given, self.own))):
@@ -68,7 +82,9 @@ class Guard:
         return Fault(413, f"the body is larger than {self.max_body:,} bytes", code="body_too_large")
 
     async def body(self, receive: Receive) -> bytes:
-        """The whole body. Raises Fault when it is too large or takes too long, and ConnectionError when the client leaves."""
+        """The whole body. Raises Fault when it is too large or takes too long, and ConnectionError
+        when the client leaves.
+        """
         found, size = [], 0
         try:
             async with asyncio.timeout(self.body_s):
@@ -83,7 +99,9 @@ class Guard:
                     if not message.get("more_body"):
                         return b"".join(found)
         except TimeoutError:
-            raise Fault(408, f"the body did not come within {self.body_s:g} seconds", code="timeout") from None
+            raise Fault(
+                408, f"the body did not come within {self.body_s:g} seconds", code="timeout"
+            ) from None
 
     def _knows_host(self, host: str) -> bool:
         try:

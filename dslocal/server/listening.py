@@ -1,7 +1,7 @@
 """The process's side of the server: its socket, its signals, its end.
 
-The first SIGINT or SIGTERM ends it gracefully: nobody else is let in, streams may finish for a while, then they are told and cut. The
-second cuts them at once.
+The first SIGINT or SIGTERM ends it gracefully: nobody else is let in, streams may finish for a
+while, then they are told and cut. The second cuts them at once.
 """
 
 from __future__ import annotations
@@ -27,14 +27,23 @@ SWITCH_S = 0.0005  # a thread that computes hands over after so long: tokens pas
 
 
 def bound(host: str, port: int) -> socket.socket:
-    """A socket at ``host`` and ``port``, which nobody can connect to yet. Raises DslocalError where that is not to be had."""
+    """A socket at ``host`` and ``port``, which nobody can connect to yet. Raises DslocalError where
+    that is not to be had.
+    """
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, kind, protocol)  # named, or asyncio leaves Nagle's algorithm on: 40 ms a response
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM
+        )[0]
+        listener = socket.socket(
+            family, kind, protocol
+        )  # named, or asyncio leaves Nagle's algorithm on: 40 ms a response
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
     except (OSError, UnicodeError, OverflowError) as e:
-        raise DslocalError(f"{host}:{port}: {getattr(e, 'strerror', None) or e}", hint="another --port, or another --host") from None
+        raise DslocalError(
+            f"{host}:{port}: {getattr(e, 'strerror', None) or e}",
+            hint="another --port, or another --host",
+        ) from None
     return listener
 
 
@@ -79,8 +88,12 @@ class _Uvicorn(uvicorn.Server):
         yield
 
 
-def serve(server: Server, listener: socket.socket, *, grace_s: float, ready: Callable[[], None]) -> None:
-    """Answers requests until a signal ends it; ``ready`` is called when it does. Streams have ``grace_s`` seconds to finish then."""
+def serve(
+    server: Server, listener: socket.socket, *, grace_s: float, ready: Callable[[], None]
+) -> None:
+    """Answers requests until a signal ends it; ``ready`` is called when it does. Streams have
+    ``grace_s`` seconds to finish then.
+    """
     config = uvicorn.Config(
         server.app,
         http=_Protocol,
@@ -98,7 +111,13 @@ def serve(server: Server, listener: socket.socket, *, grace_s: float, ready: Cal
     asyncio.run(_serve(_Uvicorn(config), server, listener, grace_s, ready))
 
 
-async def _serve(http: uvicorn.Server, server: Server, listener: socket.socket, grace_s: float, ready: Callable[[], None]) -> None:
+async def _serve(
+    http: uvicorn.Server,
+    server: Server,
+    listener: socket.socket,
+    grace_s: float,
+    ready: Callable[[], None],
+) -> None:
     loop, stopped = asyncio.get_running_loop(), asyncio.Event()
 
     def on_signal() -> None:

@@ -1,4 +1,6 @@
-"""What the server counts, in Prometheus's text format at ``/metrics``. No prompt, answer or key is in it."""
+"""What the server counts, in Prometheus's text format at ``/metrics``. No prompt, answer or key is
+in it.
+"""
 
 from __future__ import annotations
 
@@ -16,17 +18,40 @@ class Metrics:
 
     def __init__(self, desk: Desk) -> None:
         self._registry = registry = CollectorRegistry()
-        self.requests = Counter("dslocal_requests", "Requests by route and status.", ("route", "status"), registry=registry)
+        self.requests = Counter(
+            "dslocal_requests",
+            "Requests by route and status.",
+            ("route", "status"),
+            registry=registry,
+        )
         self._prompt = Counter("dslocal_prompt_tokens", "Tokens of prompts.", registry=registry)
-        self._cached = Counter("dslocal_prompt_tokens_cached", "Tokens of prompts that the cache held already.", registry=registry)
-        self._completion = Counter("dslocal_completion_tokens", "Tokens generated.", registry=registry)
-        self._reasoning = Counter("dslocal_reasoning_tokens", "Tokens generated that were reasoning.", registry=registry)
-        self._cut = Counter("dslocal_answers_cut_short", "Answers whose client left, or that the server's stop ended.", registry=registry)
+        self._cached = Counter(
+            "dslocal_prompt_tokens_cached",
+            "Tokens of prompts that the cache held already.",
+            registry=registry,
+        )
+        self._completion = Counter(
+            "dslocal_completion_tokens", "Tokens generated.", registry=registry
+        )
+        self._reasoning = Counter(
+            "dslocal_reasoning_tokens", "Tokens generated that were reasoning.", registry=registry
+        )
+        self._cut = Counter(
+            "dslocal_answers_cut_short",
+            "Answers whose client left, or that the server's stop ended.",
+            registry=registry,
+        )
         self._first = Histogram(
-            "dslocal_first_token_seconds", "From the start of the prompt to the first token.", buckets=FIRST_S, registry=registry
+            "dslocal_first_token_seconds",
+            "From the start of the prompt to the first token.",
+            buckets=FIRST_S,
+            registry=registry,
         )
         self._pace = Histogram(
-            "dslocal_answer_tokens_per_second", "Of one answer.", buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500, 1000), registry=registry
+            "dslocal_answer_tokens_per_second",
+            "Of one answer.",
+            buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500, 1000),
+            registry=registry,
         )
         for name, words, look in (
             ("dslocal_answers_running", "Answers being generated.", lambda: desk.busy),

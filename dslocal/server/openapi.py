@@ -25,31 +25,50 @@ REFUSALS = {
     "503": "The server is stopping, or has no memory left",
 }
 COUNT = {"type": "integer", "minimum": 0}
-USAGE = ("prompt_tokens", "completion_tokens", "total_tokens", "prompt_cache_hit_tokens", "prompt_cache_miss_tokens")
+USAGE = (
+    "prompt_tokens",
+    "completion_tokens",
+    "total_tokens",
+    "prompt_cache_hit_tokens",
+    "prompt_cache_miss_tokens",
+)
 
 
 @functools.cache
 def document(bases: Sequence[str]) -> dict[str, Any]:
     """The document of all routes under each of ``bases``. Do not change what is returned."""
-    requests = models_json_schema([(ChatRequest, "validation"), (CompletionRequest, "validation")], ref_template=REF + "{model}")[1][
-        "$defs"
-    ]
+    requests = models_json_schema(
+        [(ChatRequest, "validation"), (CompletionRequest, "validation")],
+        ref_template=REF + "{model}",
+    )[1]["$defs"]
     paths: dict[str, Any] = {
         "/health": {
-            "get": _operation("Whether the server answers, and how busy it is", {"200": _answer({"type": "object"}), "503": _answer({})})
+            "get": _operation(
+                "Whether the server answers, and how busy it is",
+                {"200": _answer({"type": "object"}), "503": _answer({})},
+            )
         },
         "/metrics": {
             "get": _operation(
-                "Counters for Prometheus", {"200": {"description": "Prometheus's text format", "content": {"text/plain": {}}}}
+                "Counters for Prometheus",
+                {"200": {"description": "Prometheus's text format", "content": {"text/plain": {}}}},
             )
         },
         "/openapi.json": {"get": _operation("This document", {"200": _answer({"type": "object"})})},
     }
     for base in bases:
-        paths[f"{base}/models"] = {"get": _operation("The model that is served", {"200": _answer(_ref("Models"))})}
-        paths[f"{base}/chat/completions"] = {"post": _asking("Answer a conversation", "ChatRequest", "ChatCompletion")}
+        paths[f"{base}/models"] = {
+            "get": _operation("The model that is served", {"200": _answer(_ref("Models"))})
+        }
+        paths[f"{base}/chat/completions"] = {
+            "post": _asking("Answer a conversation", "ChatRequest", "ChatCompletion")
+        }
         paths[f"{base}/completions"] = {
-            "post": _asking("Go on with a text, or fill the gap before a suffix", "CompletionRequest", "Completion")
+            "post": _asking(
+                "Go on with a text, or fill the gap before a suffix",
+                "CompletionRequest",
+                "Completion",
+            )
         }
     return {
         "openapi": "3.1.0",
@@ -69,14 +88,18 @@ def document(bases: Sequence[str]) -> dict[str, Any]:
 
 def _asking(summary: str, request: str, reply: str) -> dict[str, Any]:
     whole = {"description": "The answer; as server-sent events with stream", "content": {}}
-    whole["content"] = {"application/json": {"schema": _ref(reply)}, "text/event-stream": {"schema": {"type": "string"}}}
+    whole["content"] = {
+        "application/json": {"schema": _ref(reply)},
+        "text/event-stream": {"schema": {"type": "string"}},
+    }
     body = {"required": True, "content": {"application/json": {"schema": _ref(request)}}}
     return {**_operation(summary, {"200": whole}), "requestBody": body}
 
 
 def _operation(summary: str, answers: dict[str, Any]) -> dict[str, Any]:
     refused = {
-        status: {"description": words, "content": {"application/json": {"schema": _ref("Error")}}} for status, words in REFUSALS.items()
+        status: {"description": words, "content": {"application/json": {"schema": _ref("Error")}}}
+        for status, words in REFUSALS.items()
     }
     return {"summary": summary, "responses": {**refused, **answers}}
 
@@ -103,18 +126,45 @@ def _replies() -> dict[str, Any]:
             "completion_tokens_details": _object({"reasoning_tokens": COUNT}),
         }
     )
-    head = {"id": text, "object": text, "created": integer, "model": text, "system_fingerprint": text}
-    called = _object({"index": integer, "id": text, "type": text, "function": _object({"name": text, "arguments": text})})
-    message = _object({"role": text, "content": maybe_text}, reasoning_content=maybe_text, tool_calls={"type": "array", "items": called})
+    head = {
+        "id": text,
+        "object": text,
+        "created": integer,
+        "model": text,
+        "system_fingerprint": text,
+    }
+    called = _object(
+        {
+            "index": integer,
+            "id": text,
+            "type": text,
+            "function": _object({"name": text, "arguments": text}),
+        }
+    )
+    message = _object(
+        {"role": text, "content": maybe_text},
+        reasoning_content=maybe_text,
+        tool_calls={"type": "array", "items": called},
+    )
     finish = {"enum": ["stop", "length", "tool_calls"]}
-    choice = _object({"index": integer, "message": message, "finish_reason": finish}, logprobs={"type": ["object", "null"]})
-    piece = _object({"index": integer, "text": text, "finish_reason": finish}, logprobs={"type": ["object", "null"]})
+    choice = _object(
+        {"index": integer, "message": message, "finish_reason": finish},
+        logprobs={"type": ["object", "null"]},
+    )
+    piece = _object(
+        {"index": integer, "text": text, "finish_reason": finish},
+        logprobs={"type": ["object", "null"]},
+    )
     error = _object({"message": text, "type": text, "param": maybe_text, "code": maybe_text})
     model = _object({"id": text, "object": text, "created": integer, "owned_by": text})
     return {
         "Usage": usage,
-        "ChatCompletion": _object({**head, "choices": {"type": "array", "items": choice}, "usage": _ref("Usage")}),
-        "Completion": _object({**head, "choices": {"type": "array", "items": piece}, "usage": _ref("Usage")}),
+        "ChatCompletion": _object(
+            {**head, "choices": {"type": "array", "items": choice}, "usage": _ref("Usage")}
+        ),
+        "Completion": _object(
+            {**head, "choices": {"type": "array", "items": piece}, "usage": _ref("Usage")}
+        ),
         "Models": _object({"object": text, "data": {"type": "array", "items": model}}),
         "Error": _object({"error": error}),
     }

@@ -1,4 +1,6 @@
-"""Responses as OpenAI's and DeepSeek's clients read them: whole, and in chunks. Knows turns, not how they come about."""
+"""Responses as OpenAI's and DeepSeek's clients read them: whole, and in chunks. Knows turns, not
+how they come about.
+"""
 
 from __future__ import annotations
 
@@ -41,13 +43,17 @@ def usage_of(turns: Sequence[chat.Turn]) -> dict[str, Any]:
         "prompt_cache_hit_tokens": first.cached_tokens,
         "prompt_cache_miss_tokens": first.prompt_tokens - first.cached_tokens,
         "prompt_tokens_details": {"cached_tokens": first.cached_tokens},
-        "completion_tokens_details": {"reasoning_tokens": sum(turn.reasoning_tokens for turn in turns)},
+        "completion_tokens_details": {
+            "reasoning_tokens": sum(turn.reasoning_tokens for turn in turns)
+        },
     }
 
 
 @dataclass
 class Reply:
-    """The reply to one chat request; :class:`TextReply` to a completion. ``spoken`` collects logprobs by choice and part."""
+    """The reply to one chat request; :class:`TextReply` to a completion. ``spoken`` collects
+    logprobs by choice and part.
+    """
 
     asked: Asked
     model: Model
@@ -80,17 +86,31 @@ class Reply:
             if isinstance(event, Ended):
                 self.turns[event.choice] = event.turn
             else:
-                kept = self._logprobs.setdefault(event.choice, {"content": [], "reasoning_content": []})
+                kept = self._logprobs.setdefault(
+                    event.choice, {"content": [], "reasoning_content": []}
+                )
                 for key, entries in (self._listed(event) or {}).items():
                     kept[key] += entries or []
 
     def whole(self) -> dict[str, Any]:
         choices = [self._choice(number, turn) for number, turn in sorted(self.turns.items())]
-        return {**self._head(self.kind), "choices": choices, "usage": self.usage(), "seed": self.asked.seed}
+        return {
+            **self._head(self.kind),
+            "choices": choices,
+            "usage": self.usage(),
+            "seed": self.asked.seed,
+        }
 
     def last_chunk(self) -> bytes:
         """The chunk that has the usage and no choices."""
-        return sse({**self._head(self.chunk_kind), "choices": [], "usage": self.usage(), "seed": self.asked.seed})
+        return sse(
+            {
+                **self._head(self.chunk_kind),
+                "choices": [],
+                "usage": self.usage(),
+                "seed": self.asked.seed,
+            }
+        )
 
     def usage(self) -> dict[str, Any]:
         return usage_of([turn for _, turn in sorted(self.turns.items())])
@@ -101,7 +121,10 @@ class Reply:
 
     def _begin(self, choice: int) -> bytes:
         self._begun.add(choice)
-        opening: dict[str, Any] = {"role": "assistant", "content": "" if self.asked.family.format.think is None else None}
+        opening: dict[str, Any] = {
+            "role": "assistant",
+            "content": "" if self.asked.family.format.think is None else None,
+        }
         chunk = self._chunk(choice, opening, None)
         if self.asked.called:
             chunk += self._chunk(choice, self._called(0, self.asked.called), None)
@@ -122,10 +145,21 @@ class Reply:
         return None  # what came as content stays: a stream cannot be taken back
 
     def _called(self, index: int, name: str) -> dict[str, Any]:
-        call = {"index": index, "id": f"call_{secrets.token_hex(12)}", "type": "function", "function": {"name": name, "arguments": ""}}
+        call = {
+            "index": index,
+            "id": f"call_{secrets.token_hex(12)}",
+            "type": "function",
+            "function": {"name": name, "arguments": ""},
+        }
         return {"tool_calls": [call]}
 
-    def _chunk(self, choice: int, delta: dict[str, Any], reason: str | None, logprobs: dict[str, Any] | None = None) -> bytes:
+    def _chunk(
+        self,
+        choice: int,
+        delta: dict[str, Any],
+        reason: str | None,
+        logprobs: dict[str, Any] | None = None,
+    ) -> bytes:
         found = {"index": choice, "delta": delta, "logprobs": logprobs, "finish_reason": reason}
         return sse({**self._head(self.chunk_kind), "choices": [found], "usage": None})
 
@@ -145,18 +179,36 @@ class Reply:
                 for index, call in enumerate(calls)
             ]
             message["content"] = None if self.asked.called else turn.answer or None
-        logprobs = None if self.asked.top_logprobs is None else self._logprobs.get(number, {"content": [], "reasoning_content": []})
-        return {"index": number, "message": message, "logprobs": logprobs, "finish_reason": self.finish(turn)}
+        logprobs = (
+            None
+            if self.asked.top_logprobs is None
+            else self._logprobs.get(number, {"content": [], "reasoning_content": []})
+        )
+        return {
+            "index": number,
+            "message": message,
+            "logprobs": logprobs,
+            "finish_reason": self.finish(turn),
+        }
 
     def _listed(self, event: Said) -> dict[str, Any] | None:
         if self.asked.top_logprobs is None:
             return None
         entries = [named_logprobs(entry, self.model) for entry in event.logprobs]
         thought = isinstance(event.part, chat.Reasoning)
-        return {"content": None if thought else entries, "reasoning_content": entries if thought else None}
+        return {
+            "content": None if thought else entries,
+            "reasoning_content": entries if thought else None,
+        }
 
     def _head(self, kind: str) -> dict[str, Any]:
-        return {"id": self.id, "object": kind, "created": self.created, "model": self.name, "system_fingerprint": self.fingerprint}
+        return {
+            "id": self.id,
+            "object": kind,
+            "created": self.created,
+            "model": self.name,
+            "system_fingerprint": self.fingerprint,
+        }
 
 
 @dataclass
@@ -169,7 +221,9 @@ class TextReply(Reply):
     kind = chunk_kind = "text_completion"
 
     def collect(self, events: Sequence[Event]) -> None:
-        self.turns.update((event.choice, event.turn) for event in events if isinstance(event, Ended))
+        self.turns.update(
+            (event.choice, event.turn) for event in events if isinstance(event, Ended)
+        )
 
     def finish(self, turn: chat.Turn) -> str:
         return turn.finish_reason.value if turn.finish_reason else "stop"
@@ -181,16 +235,38 @@ class TextReply(Reply):
     def _delta(self, part: Part) -> dict[str, Any] | None:
         return {"text": part.text} if isinstance(part, chat.Answer) else None
 
-    def _chunk(self, choice: int, delta: dict[str, Any], reason: str | None, logprobs: dict[str, Any] | None = None) -> bytes:
-        found = {"index": choice, "text": delta.get("text", ""), "logprobs": logprobs, "finish_reason": reason}
+    def _chunk(
+        self,
+        choice: int,
+        delta: dict[str, Any],
+        reason: str | None,
+        logprobs: dict[str, Any] | None = None,
+    ) -> bytes:
+        found = {
+            "index": choice,
+            "text": delta.get("text", ""),
+            "logprobs": logprobs,
+            "finish_reason": reason,
+        }
         return sse({**self._head(self.chunk_kind), "choices": [found]})
 
     def _choice(self, number: int, turn: chat.Turn) -> dict[str, Any]:
-        logprobs = None if self.asked.top_logprobs is None else _as_lists([turn.logprobs], self.model, len(self.echo))
-        return {"index": number, "text": self.echo + turn.answer, "logprobs": logprobs, "finish_reason": self.finish(turn)}
+        logprobs = (
+            None
+            if self.asked.top_logprobs is None
+            else _as_lists([turn.logprobs], self.model, len(self.echo))
+        )
+        return {
+            "index": number,
+            "text": self.echo + turn.answer,
+            "logprobs": logprobs,
+            "finish_reason": self.finish(turn),
+        }
 
     def _listed(self, event: Said) -> dict[str, Any] | None:
-        return None if self.asked.top_logprobs is None else _as_lists([event.logprobs], self.model, 0)
+        return (
+            None if self.asked.top_logprobs is None else _as_lists([event.logprobs], self.model, 0)
+        )
 
 
 def named_logprobs(entry: TokenLogprobs, model: Model) -> dict[str, Any]:
@@ -200,7 +276,10 @@ def named_logprobs(entry: TokenLogprobs, model: Model) -> dict[str, Any]:
         text, piece = _spelled(id, model)
         return {"token": text, "logprob": round(logprob, 6), "bytes": list(piece)}
 
-    return {**named(entry.id, entry.logprob), "top_logprobs": [named(*alternative) for alternative in entry.top]}
+    return {
+        **named(entry.id, entry.logprob),
+        "top_logprobs": [named(*alternative) for alternative in entry.top],
+    }
 
 
 def _spelled(id: int, model: Model) -> tuple[str, bytes]:
@@ -208,14 +287,23 @@ def _spelled(id: int, model: Model) -> tuple[str, bytes]:
     return (piece.decode("utf-8", "replace") if piece else model.header.tokens()[id]), piece
 
 
-def _as_lists(entries: Sequence[Sequence[TokenLogprobs]], model: Model, offset: int) -> dict[str, Any]:
+def _as_lists(
+    entries: Sequence[Sequence[TokenLogprobs]], model: Model, offset: int
+) -> dict[str, Any]:
     """As completions have them: a list for each field."""
-    found: dict[str, list[Any]] = {"tokens": [], "token_logprobs": [], "top_logprobs": [], "text_offset": []}
+    found: dict[str, list[Any]] = {
+        "tokens": [],
+        "token_logprobs": [],
+        "top_logprobs": [],
+        "text_offset": [],
+    }
     for entry in (entry for run in entries for entry in run):
         text = _spelled(entry.id, model)[0]
         found["tokens"].append(text)
         found["token_logprobs"].append(round(entry.logprob, 6))
-        found["top_logprobs"].append({_spelled(id, model)[0]: round(logprob, 6) for id, logprob in entry.top})
+        found["top_logprobs"].append(
+            {_spelled(id, model)[0]: round(logprob, 6) for id, logprob in entry.top}
+        )
         found["text_offset"].append(offset)
         offset += len(text)
     return found

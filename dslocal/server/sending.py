@@ -1,6 +1,8 @@
-"""An answer on its way to a client: whole or as server-sent events, given up as soon as the client leaves.
+"""An answer on its way to a client: whole or as server-sent events, given up as soon as the client
+leaves.
 
-A stream begins with its first event, so that what goes wrong before has a status of its own, or when it has kept silent for a while.
+A stream begins with its first event, so that what goes wrong before has a status of its own, or
+when it has kept silent for a while.
 """
 
 from __future__ import annotations
@@ -16,7 +18,11 @@ from .work import Run
 
 SILENCE_S = 5.0  # after which a comment says that the connection lives
 JSON = [(b"content-type", b"application/json")]
-EVENTS = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
+EVENTS = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+]
 
 
 @dataclass
@@ -54,7 +60,13 @@ class Sending:
             async for some in events:
                 self.reply.collect(some)
         body = encoded(self.reply.whole())
-        await send({"type": "http.response.start", "status": 200, "headers": [*JSON, (b"content-length", b"%d" % len(body))]})
+        await send(
+            {
+                "type": "http.response.start",
+                "status": 200,
+                "headers": [*JSON, (b"content-length", b"%d" % len(body))],
+            }
+        )
         await send({"type": "http.response.body", "body": body})
 
     async def _stream(self, send: Send) -> None:

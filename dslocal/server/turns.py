@@ -1,4 +1,6 @@
-"""A turn as JSON and back, so that ``dslocal ask`` has it as if it had been generated there. Needs nothing of the extra ``server``."""
+"""A turn as JSON and back, so that ``dslocal ask`` has it as if it had been generated there. Needs
+nothing of the extra ``server``.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,15 @@ from typing import Any
 
 from .. import chat
 
-COUNTS = ("prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens", "drafted_tokens", "accepted_tokens", "seed")
+COUNTS = (
+    "prompt_tokens",
+    "cached_tokens",
+    "completion_tokens",
+    "reasoning_tokens",
+    "drafted_tokens",
+    "accepted_tokens",
+    "seed",
+)
 
 
 def turn_as_json(turn: chat.Turn) -> dict[str, Any]:
@@ -20,23 +30,34 @@ def turn_as_json(turn: chat.Turn) -> dict[str, Any]:
         "ids": turn.ids,
         "finish_reason": turn.finish_reason.value if turn.finish_reason else None,
         "timings": asdict(turn.timings) if turn.timings else None,
-        "logprobs": [[entry.id, entry.logprob, [list(pair) for pair in entry.top]] for entry in turn.logprobs],
+        "logprobs": [
+            [entry.id, entry.logprob, [list(pair) for pair in entry.top]] for entry in turn.logprobs
+        ],
         "loop": [turn.loop.text, turn.loop.times] if turn.loop else None,
     }
 
 
 def turn_from_json(sent: dict[str, Any]) -> chat.Turn:
-    """The turn as it was where it was generated. Raises LookupError, TypeError or ValueError for what is none."""
+    """The turn as it was where it was generated. Raises LookupError, TypeError or ValueError for
+    what is none.
+    """
     from ..chat.loops import Loop
     from ..outcome import FinishReason, Timings, TokenLogprobs
 
     counts: dict[str, Any] = {name: int(sent[name]) for name in COUNTS}
     turn = chat.Turn(**counts)
-    turn.reasoning, turn.answer, turn.ids = str(sent["reasoning"]), str(sent["answer"]), [int(id) for id in sent["ids"]]
+    turn.reasoning, turn.answer, turn.ids = (
+        str(sent["reasoning"]),
+        str(sent["answer"]),
+        [int(id) for id in sent["ids"]],
+    )
     turn.calls = [chat.Call(str(name), str(arguments)) for name, arguments in sent["calls"]]
     turn.finish_reason = FinishReason(sent["finish_reason"])
     turn.timings = Timings(**sent["timings"]) if sent["timings"] else None
-    turn.logprobs = [TokenLogprobs(int(id), float(p), tuple((int(i), float(q)) for i, q in top)) for id, p, top in sent["logprobs"]]
+    turn.logprobs = [
+        TokenLogprobs(int(id), float(p), tuple((int(i), float(q)) for i, q in top))
+        for id, p, top in sent["logprobs"]
+    ]
     turn.loop = Loop(str(sent["loop"][0]), int(sent["loop"][1])) if sent["loop"] else None
     turn.sure = True
     return turn

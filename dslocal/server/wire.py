@@ -1,4 +1,5 @@
-"""Requests as they come over the wire: OpenAI's and DeepSeek's fields, typed strictly. What is not known here is ignored.
+"""Requests as they come over the wire: OpenAI's and DeepSeek's fields, typed strictly. What is not
+known here is ignored.
 
 Ranges of sampling settings are :mod:`dslocal.chat.settings`' to check.
 """
@@ -42,7 +43,9 @@ class ToolCall(Wire):
 
 
 class ChatMessage(Wire):
-    """``prefix`` on the last message, an assistant's, has it gone on with, after the thought in ``reasoning_content`` if there is one."""
+    """``prefix`` on the last message, an assistant's, has it gone on with, after the thought in
+    ``reasoning_content`` if there is one.
+    """
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: str | list[TextPart] | None = None
@@ -102,7 +105,9 @@ class StreamOptions(Wire):
 
 
 class Sampling(Wire):
-    """What all routes take. An absent field is as the server was started, else as the model's makers say."""
+    """What all routes take. An absent field is as the server was started, else as the model's
+    makers say.
+    """
 
     model: str | None = None
     stream: bool | None = None
@@ -133,7 +138,9 @@ class ChatRequest(Sampling):
 
 
 class CompletionRequest(Sampling):
-    """With ``suffix``, even an empty one, the gap between it and ``prompt`` is filled; without, ``prompt`` is gone on with."""
+    """With ``suffix``, even an empty one, the gap between it and ``prompt`` is filled; without,
+    ``prompt`` is gone on with.
+    """
 
     prompt: str
     suffix: str | None = None
@@ -150,9 +157,11 @@ class AskForm(Wire):
 
 
 class AskRequest(Wire):
-    """``dslocal ask``'s question, composed already: ``settings`` are values by name, ``fingerprint`` says for which file they are meant.
+    """``dslocal ask``'s question, composed already: ``settings`` are values by name,
+    ``fingerprint`` says for which file they are meant.
 
-    With ``fresh`` nothing of the cache is used, so that the answer is what a process of its own would give.
+    With ``fresh`` nothing of the cache is used, so that the answer is what a process of its own
+    would give.
     """
 
     fingerprint: str
@@ -171,7 +180,9 @@ W = TypeVar("W", bound=Wire)
 
 
 def read(kind: type[W], body: bytes) -> W:
-    """The request that ``body`` spells. Raises Fault: 400 for what is no JSON object, 422 for fields that cannot be meant."""
+    """The request that ``body`` spells. Raises Fault: 400 for what is no JSON object, 422 for
+    fields that cannot be meant.
+    """
     try:
         found = json.loads(body.decode("utf-8"), parse_constant=_no_constant)
     except UnicodeDecodeError:

@@ -1,6 +1,8 @@
-"""Requests at work: whose turn it is, the threads that generate, and what they say on its way to the event loop.
+"""Requests at work: whose turn it is, the threads that generate, and what they say on its way to
+the event loop.
 
-The event loop waits for places and passes on what comes; everything that takes time happens in threads, one for each place.
+The event loop waits for places and passes on what comes; everything that takes time happens in
+threads, one for each place.
 """
 
 from __future__ import annotations
@@ -27,8 +29,8 @@ RETRY_S = 5
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """A part of the answer number ``choice``, with the logprobs of the tokens that it took, those before it that said nothing included.
-    ``sure`` is as in :class:`dslocal.chat.Turn`."""
+    """A part of the answer number ``choice``, with the logprobs of the tokens that it took, those
+    before it that said nothing included. ``sure`` is as in :class:`dslocal.chat.Turn`."""
 
     choice: int
     part: Part
@@ -48,15 +50,22 @@ Event = Said | Ended
 
 
 class Desk:
-    """The places where answers are generated, handed out first come, first served. For the event loop's thread alone."""
+    """The places where answers are generated, handed out first come, first served. For the event
+    loop's thread alone.
+    """
 
     def __init__(self, places: Sequence[Context], queue: int) -> None:
         """At most ``queue`` requests wait."""
         self.places = tuple(places)
         self._idle: deque[Context] = deque(places)  # the one that has rested longest first
         self._waiting: deque[asyncio.Future[None]] = deque()
-        self._queue, self._promised = queue, 0  # places that are idle and somebody's who has not come for them yet
-        self.threads = ThreadPoolExecutor(len(places), thread_name_prefix="answer")  # for places that have no thread of their own
+        self._queue, self._promised = (
+            queue,
+            0,
+        )  # places that are idle and somebody's who has not come for them yet
+        self.threads = ThreadPoolExecutor(
+            len(places), thread_name_prefix="answer"
+        )  # for places that have no thread of their own
         self.stopping = False
         self.runs: set[Run] = set()
 
@@ -69,7 +78,8 @@ class Desk:
         return len(self._waiting)
 
     async def place(self, asked: Asked) -> list[tuple[Context, Context | None]]:
-        """Places for ``asked``, one for each of its answers if so many are free: each with another whose beginning is to be copied there.
+        """Places for ``asked``, one for each of its answers if so many are free: each with another
+        whose beginning is to be copied there.
 
         Raises Fault when too many wait already, or the server is stopping.
         """
@@ -77,7 +87,9 @@ class Desk:
             raise Fault(503, "the server is stopping", code="stopping")
         if len(self._idle) <= self._promised:
             if len(self._waiting) >= self._queue:
-                message = f"{len(self._waiting)} requests wait already; try again in {RETRY_S} seconds"
+                message = (
+                    f"{len(self._waiting)} requests wait already; try again in {RETRY_S} seconds"
+                )
                 raise Fault(429, message, code="queue_full")
             turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiting.append(turn)
@@ -135,7 +147,9 @@ class Desk:
 
 @dataclass(eq=False)
 class Run:
-    """One request at work. ``count`` is told every answer when it has ended, and whether before its time."""
+    """One request at work. ``count`` is told every answer when it has ended, and whether before its
+    time.
+    """
 
     desk: Desk
     asked: Asked
@@ -146,7 +160,9 @@ class Run:
     _events: deque[Event | Fault | None] = field(default_factory=deque)
     _told: bool = False
     _ready: asyncio.Event = field(default_factory=asyncio.Event)
-    _begin: Callable[[], None] | None = None  # the other answers, once the first has read the prompt
+    _begin: Callable[[], None] | None = (
+        None  # the other answers, once the first has read the prompt
+    )
     _next: int = 0
     _lock: Any = field(default_factory=threading.Lock)
 
@@ -201,7 +217,9 @@ class Run:
                 self._contexts.remove(context)
                 self.desk.give_back(context)
 
-    def _start(self, loop: asyncio.AbstractEventLoop, context: Context, source: Context | None) -> None:
+    def _start(
+        self, loop: asyncio.AbstractEventLoop, context: Context, source: Context | None
+    ) -> None:
         """Has answers generated in ``context``, which is given back in the end."""
         from ..engine.lanes import Lane
 
@@ -220,8 +238,12 @@ class Run:
         else:
             self.desk.threads.submit(work)
 
-    def _work(self, loop: asyncio.AbstractEventLoop, context: Context, source: Context | None) -> None:
-        """Generates answers in ``context`` until there are none left to generate. Not in the event loop's thread."""
+    def _work(
+        self, loop: asyncio.AbstractEventLoop, context: Context, source: Context | None
+    ) -> None:
+        """Generates answers in ``context`` until there are none left to generate. Not in the event
+        loop's thread.
+        """
 
         def tell(event: Event | Fault | None) -> None:
             self._events.append(event)
@@ -262,16 +284,32 @@ class Run:
             choice, self._next = self._next, self._next + 1
         return choice if choice < self.asked.n else None
 
-    def _answer(self, loop: asyncio.AbstractEventLoop, context: Context, choice: int, tell: Callable[[Event], None]) -> None:
+    def _answer(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        context: Context,
+        choice: int,
+        tell: Callable[[Event], None],
+    ) -> None:
         asked = self.asked
-        turn = self.turns[choice] = chat.Turn(0, seed=asked.seed + choice, top_logprobs=asked.top_logprobs, form=asked.form)
+        turn = self.turns[choice] = chat.Turn(
+            0, seed=asked.seed + choice, top_logprobs=asked.top_logprobs, form=asked.form
+        )
 
         def on_prefill(done: int, todo: int) -> None:
             if done >= todo and choice == 0:
                 self._others(loop)
 
         spoken = 0
-        generated = chat.answer(turn, context, asked.family, asked.settings, asked.prompt, ids=asked.ids, on_prefill=on_prefill)
+        generated = chat.answer(
+            turn,
+            context,
+            asked.family,
+            asked.settings,
+            asked.prompt,
+            ids=asked.ids,
+            on_prefill=on_prefill,
+        )
         cut = True
         try:
             with closing(generated) as parts:

@@ -1,4 +1,6 @@
-"""What ``dslocal bench`` found: the figures, their table in 80 columns, and the curves of the plot."""
+"""What ``dslocal bench`` found: the figures, their table in 80 columns, and the curves of the
+plot.
+"""
 
 from __future__ import annotations
 
@@ -27,9 +29,11 @@ Key = tuple[str, int, str]
 
 @dataclass
 class Figure:
-    """One thing that was measured. ``size`` is tokens of prefill or the depth of decoding; ``mtp`` is "" where that does not matter.
+    """One thing that was measured. ``size`` is tokens of prefill or the depth of decoding; ``mtp``
+    is "" where that does not matter.
 
-    ``runs`` are seconds, or tokens a second for prefill and decode. ``forecast`` is the plan's, 0 for none.
+    ``runs`` are seconds, or tokens a second for prefill and decode. ``forecast`` is the plan's, 0
+    for none.
     """
 
     what: What
@@ -56,7 +60,12 @@ class Figure:
             shown |= {"mtp": self.mtp, "drafted": self.drafted, "accepted": self.accepted}
         if self.forecast:
             shown["forecast"] = self.forecast
-        spread = {"median": median(self.runs), "low": min(self.runs), "high": max(self.runs), "runs": self.runs}
+        spread = {
+            "median": median(self.runs),
+            "low": min(self.runs),
+            "high": max(self.runs),
+            "runs": self.runs,
+        }
         return {**shown, "unit": "tokens/s" if self.what in RATES else "s", **spread}
 
 
@@ -69,28 +78,49 @@ class Curve:
     rates: tuple[float, ...]
 
 
-def table(figures: Sequence[Figure], heading: Sequence[str], ratios: Mapping[Key, float]) -> list[str]:
+def table(
+    figures: Sequence[Figure], heading: Sequence[str], ratios: Mapping[Key, float]
+) -> list[str]:
     """Lines of at most 80 characters. ``ratios`` are to an earlier run, by :attr:`Figure.key`."""
     lines = [one_line(line, 80) for line in heading]
     lines.append(_row("", "median", "lowest to highest", "forecast", "x old" if ratios else ""))
     for figure in figures:
-        low, middle, high = (_shown(figure, value) for value in (min(figure.runs), median(figure.runs), max(figure.runs)))
+        low, middle, high = (
+            _shown(figure, value)
+            for value in (min(figure.runs), median(figure.runs), max(figure.runs))
+        )
         forecast = _shown(figure, figure.forecast) if figure.forecast else ""
         ratio = ratios.get(figure.key)
-        lines.append(_row(figure.title, middle, f"{low} to {high}", forecast, "" if ratio is None else f"{ratio:.2f}"))
+        lines.append(
+            _row(
+                figure.title,
+                middle,
+                f"{low} to {high}",
+                forecast,
+                "" if ratio is None else f"{ratio:.2f}",
+            )
+        )
         if figure.drafted:
-            lines.append(f"  {figure.accepted:,} of {figure.drafted:,} drafts were right ({figure.accepted / figure.drafted:.0%})")
+            lines.append(
+                f"  {figure.accepted:,} of {figure.drafted:,} drafts were right ({figure.accepted / figure.drafted:.0%})"
+            )
     lines.append("prefill and decode in tokens a second")
     return lines
 
 
 def curves(figures: Sequence[Figure]) -> list[Curve]:
     """Decoding over depth, one curve for each way with MTP."""
-    decoded = sorted((figure for figure in figures if figure.what == "decode"), key=lambda figure: figure.size)
+    decoded = sorted(
+        (figure for figure in figures if figure.what == "decode"), key=lambda figure: figure.size
+    )
     labels = {"": "decode", "off": "without MTP", "on": "with MTP", "auto": "MTP when it pays"}
     ways = dict.fromkeys(figure.mtp for figure in decoded)
     return [
-        Curve(labels[way], tuple(f.size for f in decoded if f.mtp == way), tuple(median(f.runs) for f in decoded if f.mtp == way))
+        Curve(
+            labels[way],
+            tuple(f.size for f in decoded if f.mtp == way),
+            tuple(median(f.runs) for f in decoded if f.mtp == way),
+        )
         for way in sorted(ways)
     ]
 
@@ -125,5 +155,13 @@ def _row(title: str, middle: str, spread: str, forecast: str, ratio: str) -> str
 def _shown(figure: Figure, value: float) -> str:
     """With its unit, unless that is tokens a second."""
     if figure.what in RATES:
-        return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
-    return f"{value:,.2f} s" if value >= 1 else f"{value * 1e3:.1f} ms" if value >= 1e-3 else f"{value * 1e6:.0f} µs"
+        return (
+            f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+        )
+    return (
+        f"{value:,.2f} s"
+        if value >= 1
+        else f"{value * 1e3:.1f} ms"
+        if value >= 1e-3
+        else f"{value * 1e6:.0f} µs"
+    )

@@ -1,20 +1,25 @@
-"""Markdown's block structure as it comes: CommonMark's line by line algorithm with GFM's tables, told as pieces that are final.
+"""Markdown's block structure as it comes: CommonMark's line by line algorithm with GFM's tables,
+told as pieces that are final.
 
-It knows containers and leaves, not inline markup, widths or terminals. A piece, once told, is never taken back, and the pieces of a
-text do not depend on how it was cut into feeds. What is held, and so what a frame costs, is bounded however long a block gets: a code
-block is told line by line, a list item by item, a paragraph in portions (``leaves.portion``), a table once it is closed.
+It knows containers and leaves, not inline markup, widths or terminals. A piece, once told, is never
+taken back, and the pieces of a text do not depend on how it was cut into feeds. What is held, and
+so what a frame costs, is bounded however long a block gets: a code block is told line by line, a
+list item by item, a paragraph in portions (``leaves.portion``), a table once it is closed.
 
 Where CommonMark lets a later line change an earlier one, this decides at once:
 
 * a reference link and its definition both stay as they are written: the definition may come last;
 * a list is not loose or tight: a blank line is shown where one was written;
-* a paragraph of which a portion has been told no longer becomes a setext heading; inline markup that is open for 1,400 characters is
+* a paragraph of which a portion has been told no longer becomes a setext heading; inline markup
+that is open for 1,400 characters is
   none (4,000 in mathematics);
-* a line of more than 400 characters is a paragraph if its first 400 say so; a line of code is broken after 2,000;
+* a line of more than 400 characters is a paragraph if its first 400 say so; a line of code is
+broken after 2,000;
 * the columns of a table are as wide as its first 200 rows need.
 
-One thing is no CommonMark: mathematics that opens on a line of its own (``\\[``, ``$$``, ``\\begin{…}``) runs on to its end or to a
-blank line, whatever its lines begin with, ``- b`` and ``= c`` included.
+One thing is no CommonMark: mathematics that opens on a line of its own (``\\[``, ``$$``,
+``\\begin{…}``) runs on to its end or to a blank line, whatever its lines begin with, ``- b`` and
+``= c`` included.
 """
 
 from __future__ import annotations
@@ -53,7 +58,11 @@ class Blocks:
     def preview(self) -> list[Piece]:
         """What :meth:`rest` would tell now. Changes nothing."""
         twin = Blocks()
-        twin._structure, twin._partial, twin._within = self._structure.twin(), self._partial, self._within
+        twin._structure, twin._partial, twin._within = (
+            self._structure.twin(),
+            self._partial,
+            self._within,
+        )
         return twin.rest()
 
     def _told(self) -> list[Piece]:
@@ -68,7 +77,9 @@ class Blocks:
             if self._within == "paragraph":
                 self._structure.line(self._partial[:HEAD])
                 self._partial = self._partial[HEAD:]
-        while len(self._partial) > (limit := {"code": LONG, "held": HELD}.get(self._within, len(self._partial))):
+        while len(self._partial) > (
+            limit := {"code": LONG, "held": HELD}.get(self._within, len(self._partial))
+        ):
             self._structure.line(self._partial[:limit])
             self._partial = self._partial[limit:]
         if self._within == "paragraph":
@@ -82,4 +93,6 @@ class Blocks:
     def _kind_of(self, head: str) -> str:
         twin = self._structure.twin()
         twin.line(head)
-        return {Kind.PARAGRAPH: "paragraph", Kind.CODE: "code", Kind.HTML: "code"}.get(twin.kind or Kind.RULE, "held")
+        return {Kind.PARAGRAPH: "paragraph", Kind.CODE: "code", Kind.HTML: "code"}.get(
+            twin.kind or Kind.RULE, "held"
+        )

@@ -1,4 +1,6 @@
-"""What the terminal can show, and what it may be able to do, guessed from what it says of itself in the environment. Nothing is asked."""
+"""What the terminal can show, and what it may be able to do, guessed from what it says of itself in
+the environment. Nothing is asked.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +9,27 @@ import shutil
 import sys
 from dataclasses import dataclass
 
-# terminals that take OSC 52 (a program sets the clipboard) unless told otherwise, and those that do not
-TAKES = ("kitty", "alacritty", "wezterm", "ghostty", "foot", "contour", "rio", "vscode", "windows-terminal")
+# terminals that take OSC 52 (a program sets the clipboard) unless told otherwise, and those that do
+# not
+TAKES = (
+    "kitty",
+    "alacritty",
+    "wezterm",
+    "ghostty",
+    "foot",
+    "contour",
+    "rio",
+    "vscode",
+    "windows-terminal",
+)
 REFUSES = ("apple_terminal", "linux", "dumb", "vte", "konsole")
 
 
 @dataclass(frozen=True)
 class Terminal:
-    """``colour`` is none, 16, 256 or truecolor; ``clipboard`` whether OSC 52 is likely to be taken: yes, no, or unknown."""
+    """``colour`` is none, 16, 256 or truecolor; ``clipboard`` whether OSC 52 is likely to be taken:
+    yes, no, or unknown.
+    """
 
     interactive: bool
     name: str
@@ -65,5 +80,7 @@ def clipboard(name: str) -> str:
 
 def _is_unicode() -> bool:
     """By the locale's variables, the first that is set; some systems have UTF-8 without any."""
-    said = next((value for name in ("LC_ALL", "LC_CTYPE", "LANG") if (value := os.environ.get(name))), "")
+    said = next(
+        (value for name in ("LC_ALL", "LC_CTYPE", "LANG") if (value := os.environ.get(name))), ""
+    )
     return "utf8" in said.lower().replace("-", "") or (not said and sys.platform == "darwin")

@@ -38,7 +38,9 @@ class Desk(Protocol):
         """Models that are on this machine."""
 
     def switch(self, session: chat.Session, model: str, say: Callable[[str], None]) -> str:
-        """Loads ``model`` for ``session``, and returns what it is called. Raises DslocalError, with the old model as usable as before."""
+        """Loads ``model`` for ``session``, and returns what it is called. Raises DslocalError, with
+        the old model as usable as before.
+        """
 
 
 @dataclass
@@ -54,8 +56,9 @@ class _Clock:
 
 
 class ChatLoop:
-    """One conversation after the other. ``files`` go with the next question; ``math`` decides on the directive for mathematics, None by
-    question. ``unanswered`` is a question that nothing came of."""
+    """One conversation after the other. ``files`` go with the next question; ``math`` decides on
+    the directive for mathematics, None by question. ``unanswered`` is a question that nothing came
+    of."""
 
     def __init__(
         self,
@@ -70,7 +73,13 @@ class ChatLoop:
         console: Console | None = None,
         prompt: Prompt | None = None,
     ) -> None:
-        self.session, self.saved, self.files, self.math, self.desk = session, saved, list(files), math, desk
+        self.session, self.saved, self.files, self.math, self.desk = (
+            session,
+            saved,
+            list(files),
+            math,
+            desk,
+        )
         self.unanswered = unanswered
         self.editing: chat.Message | None = None
         self.draft = ""  # what stands in the next input line already
@@ -115,7 +124,9 @@ class ChatLoop:
                     self.say("Ctrl-C again leaves")
 
     def enter(self, line: str) -> None:
-        """Does what ``line`` says: a command, or a question. Errors are said. Raises EOFError to leave."""
+        """Does what ``line`` says: a command, or a question. Errors are said. Raises EOFError to
+        leave.
+        """
         try:
             if line.startswith("/") and not line.startswith("//"):
                 self.editing = None
@@ -127,9 +138,11 @@ class ChatLoop:
             self.say(f"{e}" + (f" ({e.hint})" if e.hint else ""))
 
     def ask(self, text: str) -> None:
-        """Asks ``text``, with the files that wait and the makers' directive where it belongs, and shows the answer.
+        """Asks ``text``, with the files that wait and the makers' directive where it belongs, and
+        shows the answer.
 
-        While a question is being edited, it takes that one's place, with the files that went with it.
+        While a question is being edited, it takes that one's place, with the files that went with
+        it.
         """
         question = chat.compose(self.session.family, text, files=self.files, math=self.math)
         replaced, beside = self.editing, ""
@@ -141,10 +154,14 @@ class ChatLoop:
             self.say("asked for a boxed answer, step by step (/set math off leaves that out)")
         if departure := chat.departs(self.session.family, text, self.math):
             self.say(departure)
-        self.send(chat.Message("user", beside + question.text, typed=text), replacing=replaced is not None)
+        self.send(
+            chat.Message("user", beside + question.text, typed=text), replacing=replaced is not None
+        )
 
     def send(self, question: chat.Message, *, replacing: bool = False) -> None:
-        """Sends ``question`` as it is and shows the answer; Ctrl-C ends it and keeps what came. ``replacing`` the last turn."""
+        """Sends ``question`` as it is and shows the answer; Ctrl-C ends it and keeps what came.
+        ``replacing`` the last turn.
+        """
         session, seed = self.session, int.from_bytes(os.urandom(4), "little")
         before, first, begun = list(session.history), session.first, session.begun
         if replacing and self.unanswered is None:
@@ -152,7 +169,11 @@ class ChatLoop:
         kept, self.unanswered = len(session.history), question
         self._record([*session.history, question])
         try:
-            self._show(lambda told: session.stream(question.content, seed, typed=question.typed, on_prefill=told))
+            self._show(
+                lambda told: session.stream(
+                    question.content, seed, typed=question.typed, on_prefill=told
+                )
+            )
         except DslocalError:
             if replacing and len(session.history) == kept:
                 session.history, session.first, session.begun = before, first, begun
@@ -163,7 +184,9 @@ class ChatLoop:
             self.record()
 
     def go_on(self) -> None:
-        """Goes on with the answer that was cut, and shows it from the paragraph on in which that was."""
+        """Goes on with the answer that was cut, and shows it from the paragraph on in which that
+        was.
+        """
         cut = self.session.history[-1] if self.session.unfinished else None
         shown = _last_paragraph(cut.content) if cut else ""
         try:
@@ -203,7 +226,9 @@ class ChatLoop:
         self.console.print(commands.dim(sanitise(text)))
 
     def toolbar(self, width: int) -> str:
-        found = toolbar.parts(self.session, self.name, len(self.files), editing=self.editing is not None)
+        found = toolbar.parts(
+            self.session, self.name, len(self.files), editing=self.editing is not None
+        )
         return toolbar.fitted(found, width)
 
     def show_again(self) -> None:
@@ -211,9 +236,13 @@ class ChatLoop:
         session = self.session
         questions = sum(message.role == "user" for message in session.history)
         began = time.strftime("%d %B, %H:%M", time.localtime(self.saved.began))
-        self.say(f"going on with the conversation of {began}: {questions} question{'' if questions == 1 else 's'}")
+        self.say(
+            f"going on with the conversation of {began}: {questions} question{'' if questions == 1 else 's'}"
+        )
         if self.unanswered:
-            self.say(f"the last question has no answer: {one_line(self.unanswered.typed or self.unanswered.content, 60)} (/retry asks it)")
+            self.say(
+                f"the last question has no answer: {one_line(self.unanswered.typed or self.unanswered.content, 60)} (/retry asks it)"
+            )
         elif session.unfinished:
             self.say("the last answer was cut (/continue goes on with it)")
 
@@ -236,24 +265,34 @@ class ChatLoop:
             repair.stop()
 
     def _show(self, start: Callable[[Callable[[int, int], None]], Events], shown: str = "") -> None:
-        """Shows an answer as it comes; ``shown`` is text of it that is shown once more. Ctrl-C ends it."""
+        """Shows an answer as it comes; ``shown`` is text of it that is shown once more. Ctrl-C ends
+        it.
+        """
         session = self.session
         keys, clock = Keys(session.answer_now), _Clock()
         try:
-            with keys, AnswerView(self.console, HINT if keys.read else "") as view, closing(start(view.reading)) as events:
+            with (
+                keys,
+                AnswerView(self.console, HINT if keys.read else "") as view,
+                closing(start(view.reading)) as events,
+            ):
                 if shown:
                     view.answer(sanitise(shown))
                 self._follow(events, view, clock)
         except KeyboardInterrupt:
             if clock.thinking:
-                self.say(f"thought for {clock.seconds:.1f} s, {self._reasoning_tokens():,} tokens; /think shows it")
+                self.say(
+                    f"thought for {clock.seconds:.1f} s, {self._reasoning_tokens():,} tokens; /think shows it"
+                )
             self.say("interrupted" + ("; /continue goes on" if session.unfinished else ""))
             return
         finally:
             self.draft = keys.typed
         turn = session.turn
         if clock.thinking and not session.unfinished:
-            self.say("the model stopped in the midst of its thought (/think shows it, /retry asks again)")
+            self.say(
+                "the model stopped in the midst of its thought (/think shows it, /retry asks again)"
+            )
         if turn and turn.loop:
             self.say(f"the model repeats itself: {turn.loop} (a higher temperature helps)")
         if turn and turn.cut:
@@ -274,12 +313,17 @@ class ChatLoop:
                     view.reclassified()
                     clock.thinking = True
                 case chat.Dropped(turns):
-                    self.say(f"the context is full: the oldest {turns} turn{'s' if turns > 1 else ''} left out")
+                    self.say(
+                        f"the context is full: the oldest {turns} turn{'s' if turns > 1 else ''} left out"
+                    )
 
     def _record(self, history: Sequence[chat.Message], begun: chat.Begun | None = None) -> None:
         """Puts ``history`` on disk. Where that cannot be done, it is said."""
         session, saved = self.session, self.saved
-        saved.system, saved.thinking = session.system, session.thinking.value if session.thinking else ""
+        saved.system, saved.thinking = (
+            session.system,
+            session.thinking.value if session.thinking else "",
+        )
         if not history and not saved.history:
             return
         try:
@@ -292,7 +336,9 @@ class ChatLoop:
 
 
 def _last_paragraph(text: str) -> str:
-    """The end of ``text`` that what follows belongs to: its last paragraph, or all of the code that is open."""
+    """The end of ``text`` that what follows belongs to: its last paragraph, or all of the code that
+    is open.
+    """
     fence = text.rfind("```")
     if text.count("```") % 2:
         return text[text.rfind("\n", 0, fence) + 1 :]

@@ -1,7 +1,8 @@
 """Colours for code, line by line, as it comes. Knows no Markdown and no terminal.
 
-Pygments wants a whole text; its lexers are automata, though, whose state can be kept from one line to the next. What such a lexer
-matches over several lines with one pattern (a comment of C) is coloured as if each line were by itself: the text is never touched.
+Pygments wants a whole text; its lexers are automata, though, whose state can be kept from one line
+to the next. What such a lexer matches over several lines with one pattern (a comment of C) is
+coloured as if each line were by itself: the text is never touched.
 """
 
 from __future__ import annotations
@@ -42,7 +43,12 @@ class Colours:
             return [(text, None)]
         try:
             return self._coloured(text)
-        except (KeyError, IndexError, TypeError, ValueError):  # a lexer that needs more than its table
+        except (
+            KeyError,
+            IndexError,
+            TypeError,
+            ValueError,
+        ):  # a lexer that needs more than its table
             self._lexer = None
             return [(text, None)]
 
@@ -59,7 +65,9 @@ class Colours:
                 if type(action) is _TokenType:
                     runs.append((found.group(), _colour(action)))
                 elif action is not None:
-                    runs += [(value, _colour(kind)) for _, kind, value in action(self._lexer, found)]
+                    runs += [
+                        (value, _colour(kind)) for _, kind, value in action(self._lexer, found)
+                    ]
                 at = found.end()
                 _change(stack, change)
                 if found.end() > found.start() or change is not None:
@@ -98,7 +106,9 @@ def _lexer(language: str) -> Any:
         return None
     if not isinstance(lexer, RegexLexer) or isinstance(lexer, ExtendedRegexLexer):
         return None
-    return lexer if type(lexer).get_tokens_unprocessed is RegexLexer.get_tokens_unprocessed else None
+    return (
+        lexer if type(lexer).get_tokens_unprocessed is RegexLexer.get_tokens_unprocessed else None
+    )
 
 
 @cache

@@ -1,4 +1,6 @@
-"""The chat's slash commands: a table of name, help and function, and what may be typed after each."""
+"""The chat's slash commands: a table of name, help and function, and what may be typed after
+each.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,12 @@ if TYPE_CHECKING:
 
 
 MATH = {"auto": None, "on": True, "off": False}
-EXAMPLES = {"temperature": ("0", "0.6", "1"), "top_p": ("0.95", "1"), "max_tokens": ("1024", "8192"), "think_budget": ("500", "2000")}
+EXAMPLES = {
+    "temperature": ("0", "0.6", "1"),
+    "top_p": ("0.95", "1"),
+    "max_tokens": ("1024", "8192"),
+    "think_budget": ("500", "2000"),
+}
 
 
 @dataclass(frozen=True)
@@ -83,7 +90,9 @@ def file(loop: ChatLoop, text: str) -> None:
         chat.read_text(path)  # or the error would come with the next question
     loop.files += paths
     goes = "goes" if len(loop.files) == 1 else "go"
-    loop.say(f"{', '.join(path.name for path in loop.files)} {goes} with the next question (/file none takes back)")
+    loop.say(
+        f"{', '.join(path.name for path in loop.files)} {goes} with the next question (/file none takes back)"
+    )
 
 
 def think(loop: ChatLoop, text: str) -> None:
@@ -99,7 +108,9 @@ def think(loop: ChatLoop, text: str) -> None:
     elif text:
         raise UsageError(f"/think {text:.40}: on, off, or nothing to see the last thought")
     else:
-        last = next((message for message in reversed(session.history) if message.role == "assistant"), None)
+        last = next(
+            (message for message in reversed(session.history) if message.role == "assistant"), None
+        )
         loop.say(last.reasoning if last and last.reasoning else "no thought to show")
 
 
@@ -112,7 +123,9 @@ def set_(loop: ChatLoop, text: str) -> None:
         s = loop.session.settings
         math = next(word for word, meant in MATH.items() if meant is loop.math)
         extras = "".join(f", {name} {chat.spelled(value)}" for name, value in s.extras().items())
-        loop.say(f"temperature {s.temperature.value:g}, top_p {s.top_p.value:g}, max_tokens {s.max_tokens.value}, math {math}{extras}")
+        loop.say(
+            f"temperature {s.temperature.value:g}, top_p {s.top_p.value:g}, max_tokens {s.max_tokens.value}, math {math}{extras}"
+        )
     elif name == "math":
         if value not in MATH:
             raise UsageError(f"/set math {value:.40}: {', '.join(MATH)}")
@@ -135,9 +148,15 @@ def stats(loop: ChatLoop, _: str) -> None:
         f"({turn.reasoning_tokens:,} of reasoning), {turn.tokens_per_s:,.0f} tokens/s, "
         f"first after {turn.timings.ttft:.2f} s, seed {turn.seed}"
     )
-    drafts = f"drafts {turn.accepted_tokens:,} accepted of {turn.drafted_tokens:,}, " if turn.drafted_tokens else ""
+    drafts = (
+        f"drafts {turn.accepted_tokens:,} accepted of {turn.drafted_tokens:,}, "
+        if turn.drafted_tokens
+        else ""
+    )
     memory = f", {toolbar.resident() / (1 << 20):,.0f} MiB of memory" if toolbar.resident() else ""
-    loop.say(f"{drafts}context {len(context.ids):,} of {context.n_ctx:,} tokens, KV cache {context.kv_type.lower()}{memory}")
+    loop.say(
+        f"{drafts}context {len(context.ids):,} of {context.n_ctx:,} tokens, KV cache {context.kv_type.lower()}{memory}"
+    )
 
 
 def leave(_: ChatLoop, __: str) -> None:
@@ -155,11 +174,21 @@ COMMANDS = {
     "undo": Command("/undo", "take back the last question and its answer", turns.undo),
     "continue": Command("/continue", "go on with an answer that was cut", turns.go_on),
     "copy": Command("/copy [code|thought]", "the last answer into the clipboard", turns.copy),
-    "save": Command("/save FILE.md", "write the conversation as Markdown; FILE.md! replaces", conversations.save),
-    "sessions": Command("/sessions [TEXT]", "earlier conversations, or those with TEXT in them", conversations.sessions),
+    "save": Command(
+        "/save FILE.md", "write the conversation as Markdown; FILE.md! replaces", conversations.save
+    ),
+    "sessions": Command(
+        "/sessions [TEXT]",
+        "earlier conversations, or those with TEXT in them",
+        conversations.sessions,
+    ),
     "resume": Command("/resume ID", "go on with an earlier conversation", conversations.resume),
     "think": Command("/think [on|off]", "show the last thought, or switch thinking", think),
-    "set": Command("/set [NAME VALUE]", "temperature, top_p, max_tokens, top_k, min_p, stop, …; math (on, off, auto)", set_),
+    "set": Command(
+        "/set [NAME VALUE]",
+        "temperature, top_p, max_tokens, top_k, min_p, stop, …; math (on, off, auto)",
+        set_,
+    ),
     "stats": Command("/stats", "tokens, speed and memory of the last answer", stats),
     "exit": Command("/exit", "leave", leave),
 }
@@ -172,7 +201,10 @@ def run(loop: ChatLoop, line: str) -> None:
     if command is None:
         near = [f"/{known}" for known in COMMANDS if name and known.startswith(name)]
         if len(near) != 1:
-            raise UsageError(f"/{name:.40}: no such command", hint=f"perhaps {' or '.join(near)}" if near else "/help lists them")
+            raise UsageError(
+                f"/{name:.40}: no such command",
+                hint=f"perhaps {' or '.join(near)}" if near else "/help lists them",
+            )
         command = COMMANDS[near[0][1:]]
     command.run(loop, rest.strip())
 
@@ -191,12 +223,24 @@ def words_for(loop: ChatLoop, name: str, typed: str) -> Words | None:
             return [(word, said) for word, said in turns.COPIED.items() if word]
         case "set" if first:
             settings = loop.session.settings
-            return [*((one, chat.spelled(getattr(settings, one).value)) for one in chat.SETTINGS), ("math", "on, off, auto")]
+            return [
+                *((one, chat.spelled(getattr(settings, one).value)) for one in chat.SETTINGS),
+                ("math", "on, off, auto"),
+            ]
         case "set":
             setting = typed.partition(" ")[0]
-            return [(value, "") for value in (MATH if setting == "math" else EXAMPLES.get(setting.replace("-", "_"), ()))]
+            return [
+                (value, "")
+                for value in (
+                    MATH if setting == "math" else EXAMPLES.get(setting.replace("-", "_"), ())
+                )
+            ]
         case "resume" if first:
-            return [(saved.id, f"{_day(saved)} {saved.questions[0]}") for saved in chat.all_saved() if saved.questions]
+            return [
+                (saved.id, f"{_day(saved)} {saved.questions[0]}")
+                for saved in chat.all_saved()
+                if saved.questions
+            ]
     return []
 
 

@@ -16,12 +16,18 @@ Words = Iterable[tuple[str, str]]  # what could come, and a few words on it
 
 
 class CommandCompleter(Completer):
-    """``commands`` are names with their help, ``arguments`` gives words by command for what is typed of its argument, None for a path."""
+    """``commands`` are names with their help, ``arguments`` gives words by command for what is
+    typed of its argument, None for a path.
+    """
 
-    def __init__(self, commands: dict[str, str], arguments: Callable[[str, str], Words | None]) -> None:
+    def __init__(
+        self, commands: dict[str, str], arguments: Callable[[str, str], Words | None]
+    ) -> None:
         self._commands, self._arguments = commands, arguments
 
-    def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterator[Completion]:
+    def get_completions(
+        self, document: Document, complete_event: CompleteEvent
+    ) -> Iterator[Completion]:
         text = document.text_before_cursor
         if not text.startswith("/") or text.startswith("//") or "\n" in text:
             return
@@ -40,7 +46,12 @@ class CommandCompleter(Completer):
             if count >= MOST:
                 return
             if word.lower().startswith(typed.lower()) and sanitise(word) == word:
-                yield Completion(word, -len(typed), display=one_line(word, 60), display_meta=one_line(explained, 60))
+                yield Completion(
+                    word,
+                    -len(typed),
+                    display=one_line(word, 60),
+                    display_meta=one_line(explained, 60),
+                )
 
 
 def _paths(rest: str) -> Iterator[Completion]:
@@ -67,7 +78,9 @@ def _paths(rest: str) -> Iterator[Completion]:
 
 
 def _last_word(rest: str) -> tuple[str, int] | None:
-    """The word that ``rest`` ends with, unquoted, and where it begins, counted from the end; None in the midst of a quote that closed."""
+    """The word that ``rest`` ends with, unquoted, and where it begins, counted from the end; None
+    in the midst of a quote that closed.
+    """
     for start in range(len(rest) + 1):  # the longest end that is one word
         if start and rest[start - 1] != " ":
             continue

@@ -1,4 +1,6 @@
-"""The open containers of streamed Markdown: block quotes, lists and their items. Knows no leaves."""
+"""The open containers of streamed Markdown: block quotes, lists and their items. Knows no
+leaves.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ class Box:
     number: int = 0
 
     def goes_on(self, line: str, at: int) -> int | None:
-        """Where ``line``, of which ``at`` characters belong to containers around this one, goes on in here; None when it does not."""
+        """Where ``line``, of which ``at`` characters belong to containers around this one, goes on
+        in here; None when it does not.
+        """
         if self.kind == "list":
             return at
         rest = line[at:].lstrip(" ")

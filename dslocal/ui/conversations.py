@@ -1,4 +1,6 @@
-"""Slash commands about conversations on disk: listed, searched, gone on with, written into a file."""
+"""Slash commands about conversations on disk: listed, searched, gone on with, written into a
+file.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ def save(loop: ChatLoop, text: str) -> None:
         raise UsageError("/save: nothing has been said yet")
     said = markdown(loop.session.history, loop.name, loop.session.system, loop.saved.began)
     write_new(path, said, replace=replace)
-    loop.say(f"{path}: {len(loop.saved.questions)} question{'' if len(loop.saved.questions) == 1 else 's'} written")
+    loop.say(
+        f"{path}: {len(loop.saved.questions)} question{'' if len(loop.saved.questions) == 1 else 's'} written"
+    )
 
 
 def sessions(loop: ChatLoop, text: str) -> None:
@@ -47,7 +51,9 @@ def sessions(loop: ChatLoop, text: str) -> None:
         if text and line:
             loop.say(f"      {one_line(line, max(20, loop.console.width - 8))}")
     if not shown:
-        loop.say(f"no conversation has {text!r:.60} in it" if text else "no conversation is kept yet")
+        loop.say(
+            f"no conversation has {text!r:.60} in it" if text else "no conversation is kept yet"
+        )
 
 
 def resume(loop: ChatLoop, text: str) -> None:
@@ -63,15 +69,21 @@ def resume(loop: ChatLoop, text: str) -> None:
 
 
 def row(saved: chat.Saved, width: int) -> str:
-    """A conversation on one line of ``width`` cells at the most; where that is little, without what the id says as well."""
+    """A conversation on one line of ``width`` cells at the most; where that is little, without what
+    the id says as well.
+    """
     when, n = time.strftime("%Y-%m-%d %H:%M", time.localtime(saved.last)), len(saved.questions)
     about = f"  {when}  {one_line(saved.model, 24):<12} {n:>3}" if width >= NARROW else ""
     line = f"{saved.id}{about}  {one_line(saved.questions[0])}"
-    return line if cell_len(line) <= width else set_cell_size(line, max(width - 1, 1)).rstrip() + "…"
+    return (
+        line if cell_len(line) <= width else set_cell_size(line, max(width - 1, 1)).rstrip() + "…"
+    )
 
 
 def matching(saved: chat.Saved, text: str) -> str | None:
-    """The first line of the conversation that has ``text`` in it, in any case; None where none has. Without ``text`` all match."""
+    """The first line of the conversation that has ``text`` in it, in any case; None where none has.
+    Without ``text`` all match.
+    """
     if not text:
         return ""
     return next((line for line in _lines(saved) if text.casefold() in line.casefold()), None)
@@ -84,7 +96,11 @@ def one_path(text: str, command: str) -> Path:
     except (ValueError, RuntimeError) as e:  # an open quote, the home of nobody
         raise UsageError(f"{command}: {e}") from None
     if len(paths) != 1:
-        raise UsageError(f"{command}: which file?" if not paths else f"{command}: one file, quoted where its name has spaces")
+        raise UsageError(
+            f"{command}: which file?"
+            if not paths
+            else f"{command}: one file, quoted where its name has spaces"
+        )
     return paths[0]
 
 

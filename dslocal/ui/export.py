@@ -1,4 +1,6 @@
-"""A conversation as a Markdown file: reasoning folded away, mathematics as the model wrote it, and never half a file."""
+"""A conversation as a Markdown file: reasoning folded away, mathematics as the model wrote it, and
+never half a file.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,12 @@ CUT = {"interrupted": "*(interrupted)*", "length": "*(cut: no tokens were left)*
 
 def markdown(history: Sequence[chat.Message], model: str, system: str, began: float) -> str:
     """The conversation, control characters left out. A thought cannot end its fold early."""
-    lines = [f"# Conversation with {one_line(model, 100)}", "", time.strftime("%d %B %Y, %H:%M", time.localtime(began)), ""]
+    lines = [
+        f"# Conversation with {one_line(model, 100)}",
+        "",
+        time.strftime("%d %B %Y, %H:%M", time.localtime(began)),
+        "",
+    ]
     if system:
         lines += ["## Instructions", "", sanitise(system), ""]
     for message in history:
@@ -26,7 +33,10 @@ def markdown(history: Sequence[chat.Message], model: str, system: str, began: fl
         elif message.role == "assistant":
             lines += ["## Answer", "", *_thought(message.reasoning)]
             lines += [sanitise(message.content), ""] if message.content else []
-            lines += [f"*(calls {one_line(call.name, 100)}: {one_line(call.arguments)})*\n" for call in message.calls]
+            lines += [
+                f"*(calls {one_line(call.name, 100)}: {one_line(call.arguments)})*\n"
+                for call in message.calls
+            ]
             lines += [CUT[message.cut], ""] if message.cut in CUT else []
         else:
             lines += [f"## {message.role.capitalize()}", "", sanitise(message.content), ""]
@@ -34,7 +44,9 @@ def markdown(history: Sequence[chat.Message], model: str, system: str, began: fl
 
 
 def write_new(path: Path, text: str, *, replace: bool) -> None:
-    """Writes ``text``, all of it or nothing. Raises UsageError where there is a file already, unless it is to be replaced."""
+    """Writes ``text``, all of it or nothing. Raises UsageError where there is a file already,
+    unless it is to be replaced.
+    """
     if path.exists() and not replace:
         raise UsageError(f"{path}: is there already", hint=f"/save {path}! replaces it")
     beside = path.with_name(f".{path.name}.{os.getpid()}")
@@ -57,7 +69,11 @@ def last_code(text: str) -> str | None:
     """The last fenced block of code in Markdown, without its fence; None when there is none."""
     from markdown_it import MarkdownIt
 
-    blocks = [token.content for token in MarkdownIt("commonmark").parse(text) if token.type in ("fence", "code_block")]
+    blocks = [
+        token.content
+        for token in MarkdownIt("commonmark").parse(text)
+        if token.type in ("fence", "code_block")
+    ]
     return blocks[-1] if blocks else None
 
 

@@ -1,4 +1,6 @@
-"""What ``dslocal fit`` shows people: the table of all models, one model's plan, and the arithmetic behind it."""
+"""What ``dslocal fit`` shows people: the table of all models, one model's plan, and the arithmetic
+behind it.
+"""
 
 from __future__ import annotations
 
@@ -65,13 +67,18 @@ def _tokens(n_ctx: int) -> str:
     return f"{n_ctx // 1024}k" if n_ctx >= 1024 else str(n_ctx)
 
 
-def print_plan(found: Assessment, machine: Machine, others: Sequence[tuple[str, Assessment]]) -> None:
+def print_plan(
+    found: Assessment, machine: Machine, others: Sequence[tuple[str, Assessment]]
+) -> None:
     """One model: how it runs, what that takes, what was given up, and what would change it."""
     console = _console()
     plan, memory = found.plan, found.plan.memory
     console.print(Text(f"{one_line(found.model.name, 60)}, {found.model.quant}", style="bold"))
     console.print(Text(_machine_line(machine)))
-    rows = [("runs", _how(found)), ("memory", f"{gib(memory.all.total)}: " + ", ".join(_parts(found)))]
+    rows = [
+        ("runs", _how(found)),
+        ("memory", f"{gib(memory.all.total)}: " + ", ".join(_parts(found))),
+    ]
     if memory.all.gpu:
         rows.append(("", f"{gib(memory.all.gpu)} on the GPU, {gib(memory.all.host)} in RAM"))
     if plan.verdict != "no":
@@ -80,14 +87,25 @@ def print_plan(found: Assessment, machine: Machine, others: Sequence[tuple[str, 
     if faster := _faster(found, others):
         rows.append(("faster", faster))
     if found.model.download:
-        rows.append(("download", f"{_gb(found.model.download)}; {_gb(found.disk)} of disk with the file it becomes"))
-    rows += [("gave up" if not number else "", f"{step.what}: saved {gib(step.saved)}") for number, step in enumerate(plan.gave_up)]
+        rows.append(
+            (
+                "download",
+                f"{_gb(found.model.download)}; {_gb(found.disk)} of disk with the file it becomes",
+            )
+        )
+    rows += [
+        ("gave up" if not number else "", f"{step.what}: saved {gib(step.saved)}")
+        for number, step in enumerate(plan.gave_up)
+    ]
     if legacy_mla(found.model.header):
         rows.append(("old file", _legacy(found)))
     for number, (what, other) in enumerate(others):
         rows.append(("with" if not number else "", f"{what}: {_short(other)}"))
     assumed = [SSD_NOTE] if plan.verdict == "ssd" and not found.model.file else []
-    rows += [("note" if not number else "", note) for number, note in enumerate([*machine.notes, *assumed])]
+    rows += [
+        ("note" if not number else "", note)
+        for number, note in enumerate([*machine.notes, *assumed])
+    ]
     width = max(len(name) for name, _ in rows) + 2
     grid = Table.grid(padding=(0, 0))
     grid.add_column(width=width)
@@ -98,14 +116,18 @@ def print_plan(found: Assessment, machine: Machine, others: Sequence[tuple[str, 
 
 
 def print_arithmetic(found: Assessment, rates: Rates, machine: Machine) -> None:
-    """The figures behind a plan: weights by class, the cache by token, the bytes that a token reads."""
+    """The figures behind a plan: weights by class, the cache by token, the bytes that a token
+    reads.
+    """
     console = _console()
     header, loading = found.model.header, found.plan.loading
     shape = shape_of(header)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title="weights", title_justify="left")
     for name in ("what", "RAM", "GPU"):
         table.add_column(name, justify="left" if name == "what" else "right")
-    shares = sorted(weights_by_class(header, shape, loading).items(), key=lambda item: -item[1].total)
+    shares = sorted(
+        weights_by_class(header, shape, loading).items(), key=lambda item: -item[1].total
+    )
     for kind, share in shares:
         table.add_row(kind, gib(share.host), gib(share.gpu) if share.gpu else "")
     console.print(table)
@@ -115,17 +137,30 @@ def print_arithmetic(found: Assessment, rates: Rates, machine: Machine) -> None:
     console.print(Text(f"KV cache ({shape.kind}): {values} = {per_token:,} bytes a token"))
     console.print(Text(f"  × {loading.n_ctx:,} tokens = {gib(found.plan.memory.kv.total)}"))
     read = traffic(header, loading, found.plan.memory, machine)
-    console.print(Text(f"a token reads {read_once(header, loading) / 1e6:,.0f} MB of weights; with the context half full:"))
+    console.print(
+        Text(
+            f"a token reads {read_once(header, loading) / 1e6:,.0f} MB of weights; with the context half full:"
+        )
+    )
     given = {"GPU": rates.gpu, "RAM": rates.ram, "SSD": rates.ssd}
     for tier, nbytes in by_tier(read).items():
-        console.print(Text(f"  {tier}: {nbytes / 1e6:,.0f} MB at {given[tier] / 1e9:,.1f} GB/s = {nbytes / given[tier] * 1e3:,.1f} ms"))
+        console.print(
+            Text(
+                f"  {tier}: {nbytes / 1e6:,.0f} MB at {given[tier] / 1e9:,.1f} GB/s = {nbytes / given[tier] * 1e3:,.1f} ms"
+            )
+        )
     print_kinds()
 
 
 def print_kinds() -> None:
-    """What attention of each kind keeps of a token, side by side, on models whose numbers are published."""
+    """What attention of each kind keeps of a token, side by side, on models whose numbers are
+    published.
+    """
     table = Table(
-        box=box.SIMPLE_HEAD, pad_edge=False, title="bytes of KV cache a token, fp16, were it built that way", title_justify="left"
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        title="bytes of KV cache a token, fp16, were it built that way",
+        title_justify="left",
     )
     table.add_column("model", no_wrap=True)
     for kind in ("MHA", "GQA", "MQA", "MLA"):
@@ -133,7 +168,11 @@ def print_kinds() -> None:
     for name, own, attention in PUBLISHED:
         costs = attention.per_token()
         table.add_row(
-            name, *(Text(f"{costs[k]:,.0f}" if k in costs else "", "bold" if k == own else "dim") for k in ("MHA", "GQA", "MQA", "MLA"))
+            name,
+            *(
+                Text(f"{costs[k]:,.0f}" if k in costs else "", "bold" if k == own else "dim")
+                for k in ("MHA", "GQA", "MQA", "MLA")
+            ),
         )
     console = _console()
     console.print(table)
@@ -148,7 +187,10 @@ def _console() -> Console:
 
 
 def _machine_line(machine: Machine) -> str:
-    gpus = ", ".join(f"{one_line(gpu.name, 40)} with {gib(gpu.free)} free" for gpu in machine.gpus) or "no GPU"
+    gpus = (
+        ", ".join(f"{one_line(gpu.name, 40)} with {gib(gpu.free)} free" for gpu in machine.gpus)
+        or "no GPU"
+    )
     limit = f" ({machine.limited_by})" if machine.limited_by else ""
     ram = f"{gib(machine.available)} of {gib(machine.ram)} RAM available{limit}"
     return f"{machine.os}, {one_line(machine.cpu, 50)}, {machine.cores} cores, {ram}, {gpus}"
@@ -182,14 +224,24 @@ def _settings(found: Assessment) -> str:
 
 def _parts(found: Assessment) -> list[str]:
     named = [(part, getattr(found.plan.memory, part).total) for part in PARTS]
-    return [f"{'KV' if part == 'kv' else part} {gib(nbytes)}" for part, nbytes in named if nbytes >= 1 << 20]
+    return [
+        f"{'KV' if part == 'kv' else part} {gib(nbytes)}"
+        for part, nbytes in named
+        if nbytes >= 1 << 20
+    ]
 
 
 def _faster(found: Assessment, others: Sequence[tuple[str, Assessment]]) -> str:
-    """The best quantization that gives a token a second where this one does not, or the fastest there is; nothing when none is faster."""
+    """The best quantization that gives a token a second where this one does not, or the fastest
+    there is; nothing when none is faster.
+    """
     if found.plan.verdict != "ssd" or found.speed.middle >= 1:
         return ""
-    quants = [other for _, other in others if other.model.quant != found.model.quant and other.speed.middle > found.speed.middle]
+    quants = [
+        other
+        for _, other in others
+        if other.model.quant != found.model.quant and other.speed.middle > found.speed.middle
+    ]
     usable = [other for other in quants if other.speed.middle >= 1]
     best = usable[0] if usable else max(quants, key=lambda other: other.speed.middle, default=None)
     return f"{best.model.quant}, {_speed(best.speed)} tokens/s" if best else ""
@@ -209,14 +261,21 @@ def _short(found: Assessment) -> str:
     loading, verdict = found.plan.loading, found.plan.verdict
     if verdict == "no":
         return f"not here, {gib(found.plan.lacking)} are missing"
-    where = {"gpu": "on the GPU", "offload": "experts or layers in RAM", "cpu": "on the CPU", "ssd": "from the SSD"}[verdict]
+    where = {
+        "gpu": "on the GPU",
+        "offload": "experts or layers in RAM",
+        "cpu": "on the CPU",
+        "ssd": "from the SSD",
+    }[verdict]
     return f"{where}, {_tokens(loading.n_ctx)} context, {gib(found.plan.memory.all.total)}, {_speed(found.speed)} tokens/s"
 
 
 def _speed(speed: Speed) -> str:
     if speed.high < 0.05:
         return "< 0.1"
-    low, high = (f"{value:.1f}" if value < 9.95 else f"{value:,.0f}" for value in (speed.low, speed.high))
+    low, high = (
+        f"{value:.1f}" if value < 9.95 else f"{value:,.0f}" for value in (speed.low, speed.high)
+    )
     return low if low == high else f"{low}–{high}"
 
 

@@ -1,4 +1,6 @@
-"""Where a block of HTML begins and ends in Markdown (CommonMark 0.31, section 4.6). Knows nothing else of either."""
+"""Where a block of HTML begins and ends in Markdown (CommonMark 0.31, section 4.6). Knows nothing
+else of either.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,10 @@ _STARTS = tuple(
         rf"(?:<[A-Za-z][A-Za-z0-9-]*(?:{_ATTRIBUTE})*\s*/?>|</[A-Za-z][A-Za-z0-9-]*\s*>)\s*$",
     )
 )
-_ENDS = tuple(re.compile(pattern, re.IGNORECASE) for pattern in (r"</(?:script|pre|textarea|style)>", r"-->", r"\?>", r">", r"\]\]>"))
+_ENDS = tuple(
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (r"</(?:script|pre|textarea|style)>", r"-->", r"\?>", r">", r"\]\]>")
+)
 
 
 def html_start(line: str) -> int:

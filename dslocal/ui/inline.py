@@ -1,9 +1,11 @@
-"""What is inside a paragraph: emphasis, code, links with their addresses, mathematics as Unicode. Knows no blocks and no widths.
+"""What is inside a paragraph: emphasis, code, links with their addresses, mathematics as Unicode.
+Knows no blocks and no widths.
 
-A dollar begins mathematics only where it cannot be money, a shell's variable or a slip: no letter or digit before it, no space after it,
-no space before its partner and no letter or digit after that, and what is between looks like a formula. Code is left alone, and so is
-a dollar behind a backslash. Links show their address behind their text when it differs; no OSC 8 is ever sent. HTML is shown as it is
-written, but for ``<br>``.
+A dollar begins mathematics only where it cannot be money, a shell's variable or a slip: no letter
+or digit before it, no space after it, no space before its partner and no letter or digit after
+that, and what is between looks like a formula. Code is left alone, and so is a dollar behind a
+backslash. Links show their address behind their text when it differs; no OSC 8 is ever sent. HTML
+is shown as it is written, but for ``<br>``.
 """
 
 from __future__ import annotations
@@ -56,7 +58,9 @@ def style_of(*names: str) -> Style:
 
 
 def flow(text: str) -> list[Line | Display]:
-    """``text``, the source of a paragraph, as runs of text (newlines in them) and formulas between those."""
+    """``text``, the source of a paragraph, as runs of text (newlines in them) and formulas between
+    those.
+    """
     parts: list[Line | Display] = []
     runs: Line = []
     for item in _items(text):
@@ -74,7 +78,11 @@ def flow(text: str) -> list[Line | Display]:
 
 def runs_of(text: str) -> Line:
     """``text``, the source of a heading or a cell, as runs; formulas on the line."""
-    return [run for item in _items(text) for run in (_formula(item.source, None) if isinstance(item, Display) else [item])]
+    return [
+        run
+        for item in _items(text)
+        for run in (_formula(item.source, None) if isinstance(item, Display) else [item])
+    ]
 
 
 def _trimmed(runs: Line) -> Line:
@@ -92,7 +100,9 @@ def _items(text: str) -> list[Run | Display]:
     for token in _parser().parseInline(text)[0].children or []:
         style = style_of(*names) if names else None
         if token.nesting > 0:
-            names.append({"strong_open": "strong", "em_open": "em", "s_open": "s"}.get(token.type, "link"))
+            names.append(
+                {"strong_open": "strong", "em_open": "em", "s_open": "s"}.get(token.type, "link")
+            )
             if token.type == "link_open":
                 links.append((str(token.attrs.get("href", "")), len(items)))
         elif token.nesting < 0:
@@ -100,7 +110,11 @@ def _items(text: str) -> list[Run | Display]:
             if token.type == "link_close":
                 items += _address(*links.pop(), items)
         elif token.type == "math":
-            items += [Display(token.content)] if token.markup == "display" else _formula(token.content, style)
+            items += (
+                [Display(token.content)]
+                if token.markup == "display"
+                else _formula(token.content, style)
+            )
         else:
             items += _leaf(token, names, style)
     return items
@@ -112,9 +126,16 @@ def _leaf(token: Token, names: list[str], style: Style | None) -> list[Run]:
     if token.type == "code_inline":
         return [(sanitise(token.content), style_of(*names, "code"))]
     if token.type == "image":
-        return [(sanitise(f"{token.content} "), style_of(*names, "link")), (sanitise(f"({token.attrs['src']})"), style_of("address"))]
+        return [
+            (sanitise(f"{token.content} "), style_of(*names, "link")),
+            (sanitise(f"({token.attrs['src']})"), style_of("address")),
+        ]
     if token.type == "html_inline":
-        return [("\n", style) if _BREAK.fullmatch(token.content) else (sanitise(token.content), style_of(*names, "dim"))]
+        return [
+            ("\n", style)
+            if _BREAK.fullmatch(token.content)
+            else (sanitise(token.content), style_of(*names, "dim"))
+        ]
     return [(sanitise(token.content), style)] if token.content else []
 
 
@@ -122,7 +143,10 @@ def _address(href: str, start: int, items: Iterable[Run | Display]) -> list[Run]
     """The address behind a link's text, if that says something else."""
     shown = "".join(item[0] for item in list(items)[start:] if not isinstance(item, Display))
     href = sanitise(href)
-    if not href or shown.rstrip("/") in (href.rstrip("/"), re.sub(r"^(?:mailto:|https?://)", "", href).rstrip("/")):
+    if not href or shown.rstrip("/") in (
+        href.rstrip("/"),
+        re.sub(r"^(?:mailto:|https?://)", "", href).rstrip("/"),
+    ):
         return []
     return [(f" ({href})", style_of("address"))]
 
@@ -164,7 +188,11 @@ def _mathematics(state: StateInline, silent: bool) -> bool:
 def _dollars(source: str, at: int) -> tuple[str, int, str] | None:
     if source.startswith("$$", at):
         end = source.find("$$", at + 2)
-        return (source[at + 2 : end], end + 2, "display") if end > at + 2 and source[at + 2 : end].strip() else None
+        return (
+            (source[at + 2 : end], end + 2, "display")
+            if end > at + 2 and source[at + 2 : end].strip()
+            else None
+        )
     before, after = source[at - 1 : at], source[at + 1 : at + 2]
     if not after or after.isspace() or (before.isascii() and before.isalnum()) or before == "$":
         return None
@@ -174,7 +202,9 @@ def _dollars(source: str, at: int) -> tuple[str, int, str] | None:
             end += 1
             continue
         content, following = source[at + 1 : end], source[end + 1 : end + 2]
-        fits = not source[end - 1].isspace() and not (following.isascii() and (following.isalnum() or following == "$"))
+        fits = not source[end - 1].isspace() and not (
+            following.isascii() and (following.isalnum() or following == "$")
+        )
         return (content, end + 1, "inline") if fits and _looks_like_formula(content) else None
     return None
 
@@ -194,14 +224,24 @@ def _backslashes(source: str, at: int) -> tuple[str, int, str] | None:
     if pair in ("\\(", "\\["):
         end = source.find("\\)" if pair == "\\(" else "\\]", at + 2)
         fits = end > at + 2 and source[at + 2 : end].strip()
-        return (source[at + 2 : end], end + 2, "inline" if pair == "\\(" else "display") if fits else None
+        return (
+            (source[at + 2 : end], end + 2, "inline" if pair == "\\(" else "display")
+            if fits
+            else None
+        )
     if environment := _ENVIRONMENT.match(source, at):
         closer = f"\\end{{{environment[1]}}}"
         end = source.find(closer, at) + len(closer)
-        return (source[at:end], end, "display") if end > at and source[end - 1] == "}" and end >= at + 2 * len(closer) else None
+        return (
+            (source[at:end], end, "display")
+            if end > at and source[end - 1] == "}" and end >= at + 2 * len(closer)
+            else None
+        )
     for name in ("\\boxed{", "\\fbox{"):
         if source.startswith(name, at) and (end := _group_end(source, at + len(name))):
-            alone = not source[source.rfind("\n", 0, at) + 1 : at].strip() and not source[end:].partition("\n")[0].strip(" .*")
+            alone = not source[source.rfind("\n", 0, at) + 1 : at].strip() and not source[
+                end:
+            ].partition("\n")[0].strip(" .*")
             return source[at:end], end, "display" if alone else "inline"
     return None
 

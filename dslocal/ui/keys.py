@@ -1,7 +1,8 @@
-"""Keys pressed while an answer streams: one closes the thought, the rest is kept for the next prompt.
+"""Keys pressed while an answer streams: one closes the thought, the rest is kept for the next
+prompt.
 
-The terminal shows nothing of them meanwhile and stays as it was in all else: Ctrl-C is a signal as ever. Where there is no terminal
-that can be set so, nothing is read.
+The terminal shows nothing of them meanwhile and stays as it was in all else: Ctrl-C is a signal as
+ever. Where there is no terminal that can be set so, nothing is read.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ _SEQUENCES = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|O.|[^\[O])")  # arrows and th
 
 
 class Keys:
-    """Use as a context manager around the streaming. ``answer_now`` is called from another thread, for each press of its key."""
+    """Use as a context manager around the streaming. ``answer_now`` is called from another thread,
+    for each press of its key.
+    """
 
     def __init__(self, answer_now: Callable[[], None], fd: int | None = None) -> None:
         self._answer_now, self._fd = answer_now, fd
@@ -44,9 +47,13 @@ class Keys:
             changed[3] &= ~(termios.ICANON | termios.ECHO | termios.IEXTEN)
             changed[6][termios.VMIN], changed[6][termios.VTIME] = 1, 0
             termios.tcsetattr(self._fd, termios.TCSANOW, changed)
-            if threading.current_thread() is threading.main_thread():  # after Ctrl-Z the shell has set the terminal its own way
+            if (
+                threading.current_thread() is threading.main_thread()
+            ):  # after Ctrl-Z the shell has set the terminal its own way
                 fd = self._fd
-                self._continued = signal.signal(signal.SIGCONT, lambda *_: termios.tcsetattr(fd, termios.TCSANOW, changed))
+                self._continued = signal.signal(
+                    signal.SIGCONT, lambda *_: termios.tcsetattr(fd, termios.TCSANOW, changed)
+                )
         except (ImportError, OSError, ValueError, termios.error):
             self._settings = None
             return self
@@ -55,7 +62,12 @@ class Keys:
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         if self._thread is None or self._fd is None:
             return
         import termios

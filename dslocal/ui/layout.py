@@ -1,7 +1,9 @@
-"""Pieces of Markdown as lines of a terminal: markers, bars, tables, code, drawn formulas. Knows the width, no cursor and no stream.
+"""Pieces of Markdown as lines of a terminal: markers, bars, tables, code, drawn formulas. Knows the
+width, no cursor and no stream.
 
-A blank line is shown where one was written. Code lines are not folded: the terminal does that, so that what is copied is what was
-written. In a window too narrow for a table's columns each row is shown as names and values.
+A blank line is shown where one was written. Code lines are not folded: the terminal does that, so
+that what is copied is what was written. In a window too narrow for a table's columns each row is
+shown as names and values.
 """
 
 from __future__ import annotations
@@ -56,8 +58,13 @@ class Layout:
         if piece.kind is Kind.TABLE:
             if piece.begins or self._table is None:
                 self._table = Table(piece.rows[0], piece.aligns)
-                return self._placed(piece, self._table.lines(piece.rows[1:], self._room(piece), self._spell, last))
-            return self._placed(piece, self._table.lines(piece.rows, self._room(piece), self._spell, last, head=False))
+                return self._placed(
+                    piece, self._table.lines(piece.rows[1:], self._room(piece), self._spell, last)
+                )
+            return self._placed(
+                piece,
+                self._table.lines(piece.rows, self._room(piece), self._spell, last, head=False),
+            )
         if piece.kind is Kind.HEADING:
             style = style_of("title" if piece.level == 1 else "heading")
             runs = [(part, style + own if own else style) for part, own in runs_of(text)]
@@ -65,12 +72,18 @@ class Layout:
         if piece.kind is Kind.FENCE:
             language = text.split()[0].strip("{}.").partition("{")[0] if text.split() else ""
             self._colours = Colours(language)
-            return self._placed(piece, [[(f"─── {language}" if language else "───", style_of("dim"))]])
+            return self._placed(
+                piece, [[(f"─── {language}" if language else "───", style_of("dim"))]]
+            )
         if piece.kind is Kind.FENCE_END:
             self._colours = None
             return self._placed(piece, [[("───", style_of("dim"))]])
         if piece.kind is Kind.CODE:
-            line: Line = self._colours.line(text) if self._colours else [("    " + text if text.strip() else "", style_of("code"))]
+            line: Line = (
+                self._colours.line(text)
+                if self._colours
+                else [("    " + text if text.strip() else "", style_of("code"))]
+            )
             return self._placed(piece, [line])
         if piece.kind is Kind.HTML:
             return self._placed(piece, [[(text, style_of("dim"))]])
@@ -81,7 +94,13 @@ class Layout:
     def _paragraph(self, piece: Piece) -> list[Line]:
         path, text = piece.path, piece.text
         marker, self._task = self._task, ""
-        if path and path[-1].marker and piece.begins and path[-1] not in self._path and (task := _TASK.match(text)):
+        if (
+            path
+            and path[-1].marker
+            and piece.begins
+            and path[-1] not in self._path
+            and (task := _TASK.match(text))
+        ):
             marker, text = "☐ " if task[1] == " " else "☑ ", text[task.end() :]
         room = self._room(piece, marker)
         lines: list[Line] = []
@@ -110,7 +129,9 @@ class Layout:
         return wrap([(self._spell(text), style) for text, style in runs], room)
 
     def _formula(self, source: str, room: int) -> list[Line]:
-        """A formula on lines of its own; where it is too wide to be drawn, on one line that is broken."""
+        """A formula on lines of its own; where it is too wide to be drawn, on one line that is
+        broken.
+        """
         rows = [self._spell(row) for row in tex.display(source)]
         indent = "  "
         if max((cells(plain(row)) for row in rows), default=0) + len(indent) <= room:
@@ -118,10 +139,14 @@ class Layout:
         return self._wrapped(boxed_apart(tex.inline(source)), room)
 
     def _room(self, piece: Piece, marker: str = "") -> int:
-        return max(self.width - sum(cells(text) for text in self._markers(piece.path, marker)), NARROWEST)
+        return max(
+            self.width - sum(cells(text) for text in self._markers(piece.path, marker)), NARROWEST
+        )
 
     def _markers(self, path: Sequence[Container], marker: str = "") -> list[str]:
-        """What stands at the left of a first line; the outer ones make room when the window is narrow."""
+        """What stands at the left of a first line; the outer ones make room when the window is
+        narrow.
+        """
         markers = [_marker(container) for container in path]
         if marker and markers:
             markers[-1] = marker
@@ -130,7 +155,9 @@ class Layout:
         return markers
 
     def _placed(self, piece: Piece, lines: list[Line], marker: str = "") -> list[Line]:
-        """``lines`` inside the piece's containers, a blank line before them where one was written."""
+        """``lines`` inside the piece's containers, a blank line before them where one was
+        written.
+        """
         if not lines:
             return []
         markers = [self._spell(text) for text in self._markers(piece.path, marker)]
@@ -142,7 +169,9 @@ class Layout:
             placed.append(_bars(shared, same, [False] * len(same)))
         new = [container not in self._path for container in piece.path]
         for number, line in enumerate(lines):
-            left = _bars(markers, piece.path, new if number == 0 else [False] * len(new), keep=bool(line))
+            left = _bars(
+                markers, piece.path, new if number == 0 else [False] * len(new), keep=bool(line)
+            )
             placed.append([*left, *line])
         self._path, self._printed = piece.path, True
         return placed
@@ -154,11 +183,20 @@ def _marker(container: Container) -> str:
     return f"{_BULLETS[container.depth % 3] if container.marker in '*+-' else container.marker} "
 
 
-def _bars(markers: Sequence[str], path: Sequence[Container], new: Sequence[bool], *, keep: bool = False) -> Line:
-    """The left edge of a line: the marker of what is new, blanks below one of an item, a bar for every quote."""
+def _bars(
+    markers: Sequence[str], path: Sequence[Container], new: Sequence[bool], *, keep: bool = False
+) -> Line:
+    """The left edge of a line: the marker of what is new, blanks below one of an item, a bar for
+    every quote.
+    """
     texts = [
-        text if fresh or not container.marker else " " * cells(text) for text, container, fresh in zip(markers, path, new, strict=True)
+        text if fresh or not container.marker else " " * cells(text)
+        for text, container, fresh in zip(markers, path, new, strict=True)
     ]
     edge = "".join(texts)
     edge = edge if keep else edge.rstrip()
-    return [(edge, style_of("dim") if any(not container.marker for container in path) else None)] if edge else []
+    return (
+        [(edge, style_of("dim") if any(not container.marker for container in path) else None)]
+        if edge
+        else []
+    )

@@ -1,4 +1,6 @@
-"""The open leaf of streamed Markdown: when the beginning of a paragraph can be told, and what makes a table. Knows no containers."""
+"""The open leaf of streamed Markdown: when the beginning of a paragraph can be told, and what makes
+a table. Knows no containers.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ class Leaf:
 
 
 def aligns_of(line: str, paragraph: Leaf) -> tuple[str, ...]:
-    """How the columns are aligned if ``line`` makes the last line of ``paragraph`` the header of a table, else nothing."""
+    """How the columns are aligned if ``line`` makes the last line of ``paragraph`` the header of a
+    table, else nothing.
+    """
     _, newline, header = paragraph.text.rpartition("\n")
     if not _DELIMITERS.match(line) or "|" not in header or not (paragraph.begins or newline):
         return ()
@@ -43,7 +47,12 @@ def aligns_of(line: str, paragraph: Leaf) -> tuple[str, ...]:
     cells = cells[not cells[0] : len(cells) - (len(cells) > 1 and not cells[-1])]
     if not all(map(_ALIGN.match, cells)) or len(_split(header)) != len(cells):
         return ()
-    return tuple({(True, True): "center", (False, True): "right"}.get((cell[0] == ":", cell[-1] == ":"), "left") for cell in cells)
+    return tuple(
+        {(True, True): "center", (False, True): "right"}.get(
+            (cell[0] == ":", cell[-1] == ":"), "left"
+        )
+        for cell in cells
+    )
 
 
 def _split(row: str) -> list[str]:
@@ -69,14 +78,20 @@ def open_mathematics(text: str) -> bool:
 
 
 def portion(leaf: Leaf) -> int:
-    """How much of an open paragraph can be told by itself: up to a place where no inline markup is open; 0 for nothing yet.
+    """How much of an open paragraph can be told by itself: up to a place where no inline markup is
+    open; 0 for nothing yet.
 
-    The first place that serves is taken, and whether one does depends on what is before it alone: so feeds may be cut anywhere.
+    The first place that serves is taken, and whether one does depends on what is before it alone:
+    so feeds may be cut anywhere.
     """
     text = leaf.text
     for at in range(max(PORTION, leaf.tried), len(text)):
         if at >= MOST and (at >= MOST_MATH or not open_mathematics(text[:at])):
-            return max(text.rfind(" ", PORTION, at), text.rfind("\n", PORTION, at)) if " " in text[PORTION:at] else at
+            return (
+                max(text.rfind(" ", PORTION, at), text.rfind("\n", PORTION, at))
+                if " " in text[PORTION:at]
+                else at
+            )
         between = text[at] >= _IDEOGRAPH and text[at - 1] >= _IDEOGRAPH
         if (between or text[at] in " \n") and _settled(text[:at]):
             return at
@@ -85,11 +100,22 @@ def portion(leaf: Leaf) -> int:
 
 
 def _settled(text: str) -> bool:
-    """Whether nothing inline is open at the end of ``text``, and its last line is no row of a table."""
+    """Whether nothing inline is open at the end of ``text``, and its last line is no row of a
+    table.
+    """
     if any(text.count(mark) % 2 for mark in ("`", "$", "*", "~~")) or len(_EDGE.findall(text)) % 2:
         return False
-    pairs = (("[", "]"), ("\\(", "\\)"), ("\\begin", "\\end"), *((("{", "}"),) if "\\" in text else ()))
+    pairs = (
+        ("[", "]"),
+        ("\\(", "\\)"),
+        ("\\begin", "\\end"),
+        *((("{", "}"),) if "\\" in text else ()),
+    )
     if any(text.count(opener) != text.count(closer) for opener, closer in pairs):
         return False
     link = text.rfind("](")
-    return (link < 0 or ")" in text[link:]) and "|" not in text[text.rfind("\n") + 1 :] and not text.endswith("\\")
+    return (
+        (link < 0 or ")" in text[link:])
+        and "|" not in text[text.rfind("\n") + 1 :]
+        and not text.endswith("\\")
+    )

@@ -1,11 +1,14 @@
-"""The end of what is on the screen, drawn again and again below lines that stay. Knows lines, no Markdown.
+"""The end of what is on the screen, drawn again and again below lines that stay. Knows lines, no
+Markdown.
 
-Native scrollback: lines that stay are printed once, the tail below them is erased and drawn anew. Only these sequences are sent:
-a carriage return, cursor up (CSI A), erase to the right (CSI K), no wrapping while the tail is drawn (CSI ?7 l and h) and colours (SGR).
-With wrapping off a line that the terminal finds wider than we do cannot take a second row, so that erasing never misses.
+Native scrollback: lines that stay are printed once, the tail below them is erased and drawn anew.
+Only these sequences are sent: a carriage return, cursor up (CSI A), erase to the right (CSI K), no
+wrapping while the tail is drawn (CSI ?7 l and h) and colours (SGR). With wrapping off a line that
+the terminal finds wider than we do cannot take a second row, so that erasing never misses.
 
-When the window has become narrower, most terminals have broken the tail's lines anew; they are counted as the terminal did. xterm and
-screen cut them off instead. A terminal that cannot move its cursor (``TERM=dumb``), or a file, gets the lines that stay and no tail.
+When the window has become narrower, most terminals have broken the tail's lines anew; they are
+counted as the terminal did. xterm and screen cut them off instead. A terminal that cannot move its
+cursor (``TERM=dumb``), or a file, gets the lines that stay and no tail.
 """
 
 from __future__ import annotations
@@ -22,13 +25,17 @@ MOST_ROWS = 24
 
 
 class Tail(RenderHook):
-    """What is drawn below everything else on ``console``. Whatever else is printed there meanwhile comes above it."""
+    """What is drawn below everything else on ``console``. Whatever else is printed there meanwhile
+    comes above it.
+    """
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._drawn: list[int] = []  # cells of each row
         self._moves = console.is_terminal and not console.is_dumb_terminal
-        self._reflows = ("XTERM_VERSION" not in os.environ and "STY" not in os.environ) or "TMUX" in os.environ
+        self._reflows = (
+            "XTERM_VERSION" not in os.environ and "STY" not in os.environ
+        ) or "TMUX" in os.environ
         self._width = console.width
 
     @property
@@ -54,7 +61,9 @@ class Tail(RenderHook):
         return [*self._erased(), *renderables]
 
     def show(self, stay: Iterable[Line], tail: Sequence[Line]) -> None:
-        """Prints the lines that ``stay``, and the last rows of ``tail`` below them in place of what was there. One write."""
+        """Prints the lines that ``stay``, and the last rows of ``tail`` below them in place of what
+        was there. One write.
+        """
         console = self._console
         segments = [segment for line in stay for segment in (*_segments(line), Segment.line())]
         drawn = self._cropped(tail) if self._moves else []
@@ -65,9 +74,16 @@ class Tail(RenderHook):
             if drawn:
                 last = [Segment.line()] * (len(drawn) - 1)
                 rows = [[*_segments(line), *last[i : i + 1]] for i, line in enumerate(drawn)]
-                body = [_control("\x1b[?7l"), *(segment for row in rows for segment in row), _control("\x1b[?7h")]
+                body = [
+                    _control("\x1b[?7l"),
+                    *(segment for row in rows for segment in row),
+                    _control("\x1b[?7h"),
+                ]
                 console.print(Segments(body), end="", crop=False, no_wrap=True)
-        self._drawn, self._width = [sum(cells(text) for text, _ in line) for line in drawn], console.width
+        self._drawn, self._width = (
+            [sum(cells(text) for text, _ in line) for line in drawn],
+            console.width,
+        )
 
     def _cropped(self, tail: Sequence[Line]) -> list[Line]:
         """The last rows of ``tail``, lines that are too wide folded."""
@@ -82,10 +98,15 @@ class Tail(RenderHook):
         if not self._drawn:
             return []
         width = max(self._console.width, 1)
-        rows = [max(-(-taken // width), 1) if self._reflows and width < self._width else 1 for taken in self._drawn]
+        rows = [
+            max(-(-taken // width), 1) if self._reflows and width < self._width else 1
+            for taken in self._drawn
+        ]
         up = min(sum(rows) - 1, max(self._console.height - 1, 0))
         self._drawn = []
-        return [Segments([_control("\r\x1b[K" + "\x1b[A\x1b[K" * up)])]  # row by row: tmux keeps what a whole screen erased had
+        return [
+            Segments([_control("\r\x1b[K" + "\x1b[A\x1b[K" * up)])
+        ]  # row by row: tmux keeps what a whole screen erased had
 
 
 def _segments(line: Line) -> list[Segment]:

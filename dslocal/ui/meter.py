@@ -1,4 +1,6 @@
-"""One line on a terminal's stderr that says how far long work is and how long it will take. Elsewhere, and for short work, nothing."""
+"""One line on a terminal's stderr that says how far long work is and how long it will take.
+Elsewhere, and for short work, nothing.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,11 @@ class Meter:
         if not self._on or elapsed < self._quiet or (self._shown and now - self._shown < OFTEN_S):
             return
         self._shown = now
-        left = f", {duration(elapsed * (1 - share) / share)} left" if 0 < share < 1 and elapsed >= SURE_S else ""
+        left = (
+            f", {duration(elapsed * (1 - share) / share)} left"
+            if 0 < share < 1 and elapsed >= SURE_S
+            else ""
+        )
         print(f"{ERASE}{one_line(words + left, 79)}", end="", file=sys.stderr, flush=True)
 
     def clear(self) -> None:

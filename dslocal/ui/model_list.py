@@ -1,4 +1,5 @@
-"""What is on this machine, what another program has, and what a removal takes away, for people in 80 columns.
+"""What is on this machine, what another program has, and what a removal takes away, for people in
+80 columns.
 
 A name is shown whole. What has no room beside it goes below it.
 """
@@ -29,30 +30,44 @@ HEAD = ("model", "quant", "size", "how", "from")
 def print_models(found: Mapping[str, Any]) -> None:
     """``found`` is what ``dslocal models --json`` prints."""
     rows = [_row(model) for model in found["models"]]
-    rows += [(one["name"], one["quant"], gb(one["bytes"]), "cached", one["path"], "") for one in found["cached"]]
+    rows += [
+        (one["name"], one["quant"], gb(one["bytes"]), "cached", one["path"], "")
+        for one in found["cached"]
+    ]
     _print_rows([(*HEAD, ""), *rows])
     print()
     disk = found["disk"]
     own = disk["converted"] + disk["downloaded"]
     if own:
-        parts = ", ".join(f"{gb(disk[how])} {how}" for how in ("converted", "downloaded") if disk[how])
+        parts = ", ".join(
+            f"{gb(disk[how])} {how}" for how in ("converted", "downloaded") if disk[how]
+        )
         _print(f"dslocal's own files take {gb(own)}: {parts}")
     if disk["imported"]:
         _print(f"imported files, which are not dslocal's, take {gb(disk['imported'])}")
     if left := found["leftovers"]:
         total = gb(sum(one["bytes"] for one in left))
-        _print(f"interrupted downloads and conversions left {total}, which dslocal rm --leftovers deletes:")
+        _print(
+            f"interrupted downloads and conversions left {total}, which dslocal rm --leftovers deletes:"
+        )
         for one in left[:MOST]:
             _print(f"{gb(one['bytes'])}  {one['path']}", indent=2)
         if len(left) > MOST:
             _print(f"and {len(left) - MOST} more", indent=2)
     if found["known"]:
-        _print(f"models.yaml knows {found['known']} more: dslocal fit lists them, and what of them runs here")
+        _print(
+            f"models.yaml knows {found['known']} more: dslocal fit lists them, and what of them runs here"
+        )
 
 
 def print_imported(entry: Kept, name: str) -> None:
     """One line: what it is called now, and how it is used."""
-    print(one_line(f'{entry.spelled}, {gb(entry.nbytes)}: dslocal ask -m {name} "…"; it stays where it is: {entry.path}', 5000))
+    print(
+        one_line(
+            f'{entry.spelled}, {gb(entry.nbytes)}: dslocal ask -m {name} "…"; it stays where it is: {entry.path}',
+            5000,
+        )
+    )
 
 
 def print_found(usable: Sequence[Row], refused: Sequence[Row], looked: Iterable[Row]) -> None:
@@ -60,18 +75,34 @@ def print_found(usable: Sequence[Row], refused: Sequence[Row], looked: Iterable[
     if not usable:
         _print("No DeepSeek model of another program was found. Looked in:")
         for root in looked:
-            _print(f"{root['app']}: {root['path']}" + ("" if root["there"] else ", which is not there"), indent=2)
+            _print(
+                f"{root['app']}: {root['path']}"
+                + ("" if root["there"] else ", which is not there"),
+                indent=2,
+            )
     else:
-        note = [f"imported as {model['imported_as']}" if model["imported_as"] else model["path"] for model in usable]
-        rows = [(m["name"], m["quant"], gb(m["bytes"]), m["app"], where, "") for m, where in zip(usable, note, strict=True)]
+        note = [
+            f"imported as {model['imported_as']}" if model["imported_as"] else model["path"]
+            for model in usable
+        ]
+        rows = [
+            (m["name"], m["quant"], gb(m["bytes"]), m["app"], where, "")
+            for m, where in zip(usable, note, strict=True)
+        ]
         _print_rows([(*HEAD, ""), *rows])
         print()
     if refused:
-        _print(f"{len(refused)} other{'s' * (len(refused) > 1)} cannot be imported: {refused[0]['name']}: {refused[0]['why']}")
+        _print(
+            f"{len(refused)} other{'s' * (len(refused) > 1)} cannot be imported: {refused[0]['name']}: {refused[0]['why']}"
+        )
     if usable:
-        _print(f"dslocal import {shlex.quote(usable[0]['name'])} uses one where it is; nothing is copied")
+        _print(
+            f"dslocal import {shlex.quote(usable[0]['name'])} uses one where it is; nothing is copied"
+        )
     else:
-        _print("dslocal import FILE uses any GGUF file of a DeepSeek model where it is; OLLAMA_MODELS says where Ollama's are")
+        _print(
+            "dslocal import FILE uses any GGUF file of a DeepSeek model where it is; OLLAMA_MODELS says where Ollama's are"
+        )
 
 
 def print_removal(plan: Sequence[Row]) -> None:
@@ -105,7 +136,11 @@ def _row(model: Row) -> tuple[str, ...]:
     below = ""
     if how == "ships":
         made = model["converted"]
-        origin = f"converted: {gb(sum(one['bytes'] for one in made))}" if made else "converted when it is used"
+        origin = (
+            f"converted: {gb(sum(one['bytes'] for one in made))}"
+            if made
+            else "converted when it is used"
+        )
     else:
         origin = _short(model["from"]) if model["from"] != model["missing"] else ""
         if model["missing"]:
@@ -133,7 +168,9 @@ def _print_rows(rows: Sequence[tuple[str, ...]]) -> None:
             console.print(Text(name, style, overflow="fold"))
         line = f"{_pad('' if above else name, first)}  {rest}"
         beside = cell_len(line) + 2 + cell_len(origin) <= console.width
-        console.print(Text((f"{line}  {origin}" if beside else line).rstrip(), style, overflow="fold"))
+        console.print(
+            Text((f"{line}  {origin}" if beside else line).rstrip(), style, overflow="fold")
+        )
         if not beside:
             _print(origin, indent=2)
         if below:

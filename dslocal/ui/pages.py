@@ -1,4 +1,6 @@
-"""A page of Markdown to read: as it is where nobody looks, rendered on a terminal, by a pager where it is longer than the screen."""
+"""A page of Markdown to read: as it is where nobody looks, rendered on a terminal, by a pager where
+it is longer than the screen.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ def show_list(rows: Iterable[tuple[str, str]], below: str) -> None:
 
 
 def show_page(markdown: str) -> None:
-    """Prints ``markdown``. On a terminal it is rendered, and paged by ``$PAGER`` or less when it does not fit."""
+    """Prints ``markdown``. On a terminal it is rendered, and paged by ``$PAGER`` or less when it
+    does not fit.
+    """
     text = sanitise(markdown)
     if not sys.stdout.isatty():
         print(text, end="" if text.endswith("\n") else "\n")
@@ -45,7 +49,9 @@ def show_page(markdown: str) -> None:
         color_system="standard" if plain.color_system else None,
         no_color=plain.no_color,
         highlight=False,
-        theme=Theme({"markdown.code": "cyan"}),  # without the black behind it, which few terminals have
+        theme=Theme(
+            {"markdown.code": "cyan"}
+        ),  # without the black behind it, which few terminals have
     )
     console.print(Markdown(text, hyperlinks=False, code_theme="ansi_dark"))
     shown = drawn.getvalue() if os.environ.get("TERM") != "dumb" else text

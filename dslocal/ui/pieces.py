@@ -20,7 +20,9 @@ class Kind(Enum):
 
 @dataclass(frozen=True, eq=False)
 class Container:
-    """A block quote (no marker) or a list item: its bullet, or its number with what ends it. Compared by identity."""
+    """A block quote (no marker) or a list item: its bullet, or its number with what ends it.
+    Compared by identity.
+    """
 
     marker: str
     depth: int = 0  # lists around this item's own
@@ -28,9 +30,11 @@ class Container:
 
 @dataclass(frozen=True)
 class Piece:
-    """What became final: ``path`` are the containers around it, ``gap`` says that a blank line was before it.
+    """What became final: ``path`` are the containers around it, ``gap`` says that a blank line was
+    before it.
 
-    ``more`` says that the same paragraph or table goes on in the next piece, ``begins`` that it does not go on from the one before.
+    ``more`` says that the same paragraph or table goes on in the next piece, ``begins`` that it
+    does not go on from the one before.
     """
 
     path: tuple[Container, ...]

@@ -1,4 +1,6 @@
-"""Progress of long work on stderr: bars on a terminal, a line now and then elsewhere, JSON lines for programs."""
+"""Progress of long work on stderr: bars on a terminal, a line now and then elsewhere, JSON lines
+for programs.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ class Display(Protocol):
 
 
 @contextmanager
-def display(name: str, *, as_json: bool = False, doing: str = "converting", done: str = "converted") -> Iterator[Display]:
+def display(
+    name: str, *, as_json: bool = False, doing: str = "converting", done: str = "converted"
+) -> Iterator[Display]:
     """What is shown of the work on ``name``. Nothing is printed unless it is told of some."""
     words = _Words(one_line(name, NAME), doing, done)
     if as_json:
@@ -89,9 +93,13 @@ class _Lines:
         self._last = state
         if "fetch" not in self._steps:
             self._steps["fetch"] = _Step(shown=time.monotonic())
-            self.say(f"fetching {self._words.name}: {gb(state.total - state.done)} of {gb(state.total)} …")
+            self.say(
+                f"fetching {self._words.name}: {gb(state.total - state.done)} of {gb(state.total)} …"
+            )
         elif self._steps["fetch"].due(NOW_AND_THEN_S, at_last=False):
-            self.say(f"fetched {gb(state.done)} of {gb(state.total)}, {one_line(state.file, NAME)} is coming")
+            self.say(
+                f"fetched {gb(state.done)} of {gb(state.total)}, {one_line(state.file, NAME)} is coming"
+            )
 
     def converted(self, state: ConversionProgress) -> None:
         if "convert" not in self._steps:
@@ -111,9 +119,18 @@ class _Bars:
 
     def __init__(self, words: _Words) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import (
+            BarColumn,
+            DownloadColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+        )
 
-        name_column, rate_column = (TextColumn(f"{{task.{field}}}", markup=False) for field in ("description", "fields[rate]"))
+        name_column, rate_column = (
+            TextColumn(f"{{task.{field}}}", markup=False)
+            for field in ("description", "fields[rate]")
+        )
         columns = (name_column, BarColumn(24), DownloadColumn(), rate_column, TimeRemainingColumn())
         self._bars = Progress(*columns, console=Console(stderr=True), transient=True)
         self._words = words
@@ -157,7 +174,9 @@ class _Bars:
 
 
 class _JsonLines:
-    """An object a second: ``{done, total, weights_per_s, eta_s, tensor}`` of a conversion, ``{fetched, of, …, file}`` of a download."""
+    """An object a second: ``{done, total, weights_per_s, eta_s, tensor}`` of a conversion,
+    ``{fetched, of, …, file}`` of a download.
+    """
 
     def __init__(self) -> None:
         self._steps: dict[str, _Step] = {}
@@ -167,7 +186,13 @@ class _JsonLines:
         if step.due(JSON_S, at_last=state.done >= state.total):
             rate = state.new / step.elapsed
             eta = round((state.total - state.done) / rate, 1) if rate else None
-            fields = {"fetched": state.done, "of": state.total, "bytes_per_s": round(rate), "eta_s": eta, "file": state.file}
+            fields = {
+                "fetched": state.done,
+                "of": state.total,
+                "bytes_per_s": round(rate),
+                "eta_s": eta,
+                "file": state.file,
+            }
             print(json.dumps(fields), file=sys.stderr, flush=True)
 
     def converted(self, state: ConversionProgress) -> None:
@@ -176,7 +201,12 @@ class _JsonLines:
         if step.due(JSON_S, at_last=state.done >= state.total):
             new = state.done - step.first
             eta = round((state.total - state.done) * step.elapsed / new, 1) if new else None
-            fields = {"done": state.done, "total": state.total, "weights_per_s": round(state.weights / step.elapsed), "eta_s": eta}
+            fields = {
+                "done": state.done,
+                "total": state.total,
+                "weights_per_s": round(state.weights / step.elapsed),
+                "eta_s": eta,
+            }
             print(json.dumps({**fields, "tensor": state.tensor}), file=sys.stderr, flush=True)
 
     def say(self, line: str) -> None:

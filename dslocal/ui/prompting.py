@@ -1,4 +1,6 @@
-"""The input line: history kept for this user alone, many lines, completion, and a toolbar below. Knows nothing of models."""
+"""The input line: history kept for this user alone, many lines, completion, and a toolbar below.
+Knows nothing of models.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ MARK = "› "
 
 
 class KeptHistory(FileHistory):
-    """prompt-toolkit's file of what was typed. It is read as far as it is worth it, and nothing in it acts on the terminal."""
+    """prompt-toolkit's file of what was typed. It is read as far as it is worth it, and nothing in
+    it acts on the terminal.
+    """
 
     def load_history_strings(self) -> Iterable[str]:
         entries: list[list[str]] = []
@@ -52,7 +56,9 @@ class KeptHistory(FileHistory):
         try:
             file = os.open(self.filename, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
             try:
-                os.write(file, entry.encode("utf-8", "replace"))  # at once, so that two chats' do not mix
+                os.write(
+                    file, entry.encode("utf-8", "replace")
+                )  # at once, so that two chats' do not mix
             finally:
                 os.close(file)
         except OSError:
@@ -103,7 +109,9 @@ class Prompt:
 
         ends: dict[str, Any] = {"input": input, "output": output}
         plain: AbstractContextManager[object] = (
-            create_app_session(output=PlainTextOutput(sys.stdout)) if is_dumb_terminal() else nullcontext()
+            create_app_session(output=PlainTextOutput(sys.stdout))
+            if is_dumb_terminal()
+            else nullcontext()
         )
         with plain:  # or the cursor would be set, if nothing else
             self._session: PromptSession[str] = PromptSession(
@@ -118,7 +126,9 @@ class Prompt:
             )
 
     def ask(self, default: str = "") -> str:
-        """What was entered. ``default`` is in the line already. Raises EOFError on Ctrl-D, and KeyboardInterrupt on Ctrl-C."""
+        """What was entered. ``default`` is in the line already. Raises EOFError on Ctrl-D, and
+        KeyboardInterrupt on Ctrl-C.
+        """
         return self._session.prompt(MARK, default=default)
 
     @property

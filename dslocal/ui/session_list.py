@@ -23,5 +23,9 @@ def print_sessions(found: Sequence[tuple[Saved, str]], search: str) -> None:
         if line:
             console.print(Text("  " + one_line(line, width - 2), style="dim"))
     if not found:
-        said = f"no chat has {one_line(search, 60)!r} in it" if search else "no chat is kept yet: dslocal chat begins one"
+        said = (
+            f"no chat has {one_line(search, 60)!r} in it"
+            if search
+            else "no chat is kept yet: dslocal chat begins one"
+        )
         console.print(Text(said, style="dim"))

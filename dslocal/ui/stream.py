@@ -1,7 +1,9 @@
-"""An answer as it comes: reasoning dim in a small window that collapses to one line, the answer as Markdown.
+"""An answer as it comes: reasoning dim in a small window that collapses to one line, the answer as
+Markdown.
 
-Native scrollback, no full screen. Lines that nothing can change any more are printed once and for good (``blocks`` says which); only the
-open end is drawn again, so a frame costs the same however long the answer, or the block, is. All text passes through ``sanitise``.
+Native scrollback, no full screen. Lines that nothing can change any more are printed once and for
+good (``blocks`` says which); only the open end is drawn again, so a frame costs the same however
+long the answer, or the block, is. All text passes through ``sanitise``.
 """
 
 from __future__ import annotations
@@ -27,7 +29,9 @@ KEPT = 8192  # characters of reasoning that the window may be of
 
 
 class AnswerView:
-    """Shows one answer. Use as a context manager; afterwards the terminal holds the whole of it. ``hint`` stands below the reasoning."""
+    """Shows one answer. Use as a context manager; afterwards the terminal holds the whole of it.
+    ``hint`` stands below the reasoning.
+    """
 
     def __init__(self, console: Console, hint: str = "") -> None:
         self._hint = hint
@@ -45,7 +49,12 @@ class AnswerView:
         self._tail.__enter__()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         try:
             self._commit_rest()
         finally:
@@ -62,7 +71,9 @@ class AnswerView:
 
     def thought(self, tokens: int, seconds: float) -> None:
         """The thought is over: one line stays of it."""
-        self._console.print(Text(f"thought for {seconds:.1f} s, {tokens:,} tokens", style="dim italic"))
+        self._console.print(
+            Text(f"thought for {seconds:.1f} s, {tokens:,} tokens", style="dim italic")
+        )
 
     def answer(self, text: str) -> None:
         stay = self._lay(text)
@@ -73,11 +84,15 @@ class AnswerView:
             self._frame(stay, self._open_end)
 
     def reclassified(self) -> None:
-        """All that came as an answer was reasoning. What is printed of it stays, and is said to be so."""
+        """All that came as an answer was reasoning. What is printed of it stays, and is said to be
+        so.
+        """
         self._tail.show([], [])
         self._blocks.rest()
         if self._printed:
-            self._console.print(Text("(all of that was thought: its opening tag was missing)", style="dim italic"))
+            self._console.print(
+                Text("(all of that was thought: its opening tag was missing)", style="dim italic")
+            )
         self._layout, self._printed = Layout(self._console.width, self._spell), False
 
     def _lay(self, text: str) -> list[Line]:

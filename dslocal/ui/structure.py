@@ -1,6 +1,8 @@
-"""CommonMark's line by line algorithm with GFM's tables: which containers and leaves a line goes on with, ends and begins.
+"""CommonMark's line by line algorithm with GFM's tables: which containers and leaves a line goes on
+with, ends and begins.
 
-Knows whole lines only; ``blocks`` says what is decided otherwise than in CommonMark, and cuts text into lines.
+Knows whole lines only; ``blocks`` says what is decided otherwise than in CommonMark, and cuts text
+into lines.
 """
 
 from __future__ import annotations
@@ -88,7 +90,9 @@ class Structure:
             at, matched = at + moved, len(self._stack)
         rest = line[at:].lstrip(" ")
         if not rest:
-            self._close(matched)  # a paragraph, quotes that do not say that they go on, an item with nothing in it
+            self._close(
+                matched
+            )  # a paragraph, quotes that do not say that they go on, an item with nothing in it
             self._blank = not began
         elif self._leaf and self._leaf.kind is Kind.PARAGRAPH:  # its own line, or a lazy one
             self._add(self._leaf, rest)
@@ -138,7 +142,9 @@ class Structure:
         return True
 
     def _start(self, line: str, paragraph: Leaf | None) -> Callable[[str, int], int | None] | None:
-        """What begins with ``line`` (in ``paragraph``, if in one): a function that begins it, and returns where the line goes on."""
+        """What begins with ``line`` (in ``paragraph``, if in one): a function that begins it, and
+        returns where the line goes on.
+        """
         rest = line.lstrip(" ")
         if not rest or len(line) - len(rest) >= 4:
             return None
@@ -149,7 +155,11 @@ class Structure:
             return self._heading
         if rest[0] in "`~" and _FENCE.match(rest):
             return self._fence
-        if rest[0] == "<" and (kind := html_start(rest)) and (kind < 7 or not (self._leaf and self._leaf.kind is Kind.PARAGRAPH)):
+        if (
+            rest[0] == "<"
+            and (kind := html_start(rest))
+            and (kind < 7 or not (self._leaf and self._leaf.kind is Kind.PARAGRAPH))
+        ):
             return self._html
         if paragraph and paragraph.begins and _SETEXT.match(rest):
             return self._setext
@@ -190,7 +200,12 @@ class Structure:
     def _setext(self, line: str, matched: int) -> None:
         leaf, self._leaf = self._leaf, None
         if leaf:
-            self._tell(Kind.HEADING, leaf.text.strip(), level=1 if line.lstrip(" ")[0] == "=" else 2, gap=leaf.gap)
+            self._tell(
+                Kind.HEADING,
+                leaf.text.strip(),
+                level=1 if line.lstrip(" ")[0] == "=" else 2,
+                gap=leaf.gap,
+            )
 
     def _rule(self, line: str, matched: int) -> None:
         self._close_to(matched)
@@ -203,14 +218,24 @@ class Structure:
         style, rest = marker[1] or marker[3], line[marker.end() :].lstrip(" ")
         spaces = len(line) - marker.end() - len(rest)
         indent = marker.end() + (spaces if rest and spaces <= 4 else 1)
-        if not (matched and self._stack[matched - 1].kind == "list" and self._stack[matched - 1].style == style):
+        if not (
+            matched
+            and self._stack[matched - 1].kind == "list"
+            and self._stack[matched - 1].style == style
+        ):
             self._close_to(matched)
             self._push(Box("list", style=style, number=int(marker[2] or 0)))
         else:
             self._close(matched)
         numbering = self._stack[-1]
         depth = sum(box.kind == "list" for box in self._stack) - 1
-        self._push(Box("item", Container(f"{numbering.number}{style}" if marker[2] else style, depth), indent=indent))
+        self._push(
+            Box(
+                "item",
+                Container(f"{numbering.number}{style}" if marker[2] else style, depth),
+                indent=indent,
+            )
+        )
         numbering.number += 1
         return min(indent, len(line))
 
@@ -238,7 +263,9 @@ class Structure:
         return self._leaf
 
     def _gap(self) -> bool:
-        """Whether a blank line was before what begins now, outside of the containers that begin with it."""
+        """Whether a blank line was before what begins now, outside of the containers that begin
+        with it.
+        """
         gap, self._blank = self._blank, False
         return gap or any(box.gap for box in self._stack if not box.told)
 
@@ -254,7 +281,9 @@ class Structure:
             leaf.text, leaf.begins, leaf.tried = leaf.text[cut:], False, 0
 
     def _close_to(self, matched: int) -> None:
-        """Closes what did not go on, and a list whose item did not: only an item can go on with it."""
+        """Closes what did not go on, and a list whose item did not: only an item can go on with
+        it.
+        """
         self._close(matched - 1 if matched and self._stack[matched - 1].kind == "list" else matched)
 
     def _close(self, keep: int) -> None:

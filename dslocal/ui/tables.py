@@ -1,4 +1,5 @@
-"""A table's rows as lines: columns as wide as they need, narrower where the window is, names and values where it is too narrow.
+"""A table's rows as lines: columns as wide as they need, narrower where the window is, names and
+values where it is too narrow.
 
 The widths are those that the rows given first need; rows that come later are folded into them.
 """
@@ -22,20 +23,45 @@ class Table:
         self._widths: list[int] = []
 
     def lines(
-        self, rows: Sequence[Sequence[str]], room: int, spell: Callable[[str], str], last: int | None = None, *, head: bool = True
+        self,
+        rows: Sequence[Sequence[str]],
+        room: int,
+        spell: Callable[[str], str],
+        last: int | None = None,
+        *,
+        head: bool = True,
     ) -> list[Line]:
-        """The lines of ``rows`` in ``room`` cells, those of the header before them if ``head``; of only the ``last`` rows, if given."""
+        """The lines of ``rows`` in ``room`` cells, those of the header before them if ``head``; of
+        only the ``last`` rows, if given.
+        """
         header = [_cell(text, spell) for text in self._header]
         if not self._widths:
-            naturals = [max(_natural(text, spell) for text in column) for column in zip(self._header, *rows, strict=True)]
+            naturals = [
+                max(_natural(text, spell) for text in column)
+                for column in zip(self._header, *rows, strict=True)
+            ]
             self._widths = _shared_out(naturals, room - 3 * (len(header) - 1))
-        shown = [[_cell(text, spell) for text in row] for row in (rows if last is None else rows[-last:] if last else [])]
+        shown = [
+            [_cell(text, spell) for text in row]
+            for row in (rows if last is None else rows[-last:] if last else [])
+        ]
         if sum(self._widths) + 3 * (len(header) - 1) > room:
             return _records(header, shown, room)
         bold: list[Line] = [
-            [(text, style_of("strong") + style if style else style_of("strong")) for text, style in cell] for cell in header
+            [
+                (text, style_of("strong") + style if style else style_of("strong"))
+                for text, style in cell
+            ]
+            for cell in header
         ]
-        lines: list[Line] = [*self._row(bold), [("─┼─".join("─" * width for width in self._widths), style_of("dim"))]] if head else []
+        lines: list[Line] = (
+            [
+                *self._row(bold),
+                [("─┼─".join("─" * width for width in self._widths), style_of("dim"))],
+            ]
+            if head
+            else []
+        )
         return lines + [line for row in shown for line in self._row(row)]
 
     def _row(self, row: Sequence[Line]) -> list[Line]:
@@ -48,7 +74,11 @@ class Table:
                 blank = max(width - sum(cells(part) for part, _ in text), 0)
                 before = {"right": blank, "center": blank // 2}.get(self._aligns[i], 0)
                 after = 0 if i == len(columns) - 1 else blank - before
-                line += [(" │ ", style_of("dim"))] * (i > 0) + [(" " * before, None), *text, (" " * after, None)]
+                line += [(" │ ", style_of("dim"))] * (i > 0) + [
+                    (" " * before, None),
+                    *text,
+                    (" " * after, None),
+                ]
             lines.append([run for run in line if run[0]])
         return lines
 
@@ -65,7 +95,9 @@ def _natural(text: str, spell: Callable[[str], str]) -> int:
 
 
 def _shared_out(naturals: Sequence[int], room: int) -> list[int]:
-    """Widths that fit into ``room``: the narrow columns keep what they need, the wide ones share what is left."""
+    """Widths that fit into ``room``: the narrow columns keep what they need, the wide ones share
+    what is left.
+    """
     widths, left = list(naturals), room
     if sum(widths) <= room:
         return widths

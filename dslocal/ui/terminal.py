@@ -1,12 +1,16 @@
-"""The only way in which text of a model, a file or a GGUF reaches a terminal: without anything that a terminal would act on.
+"""The only way in which text of a model, a file or a GGUF reaches a terminal: without anything that
+a terminal would act on.
 
-What is taken out, and why: control characters (C0 but tab and newline, DEL, C1), since a terminal obeys them; marks, embeddings,
-overrides and isolates of direction, since they make text read otherwise than it is, and terminals order right-to-left writing without
-them; characters that nobody sees (tags, variation selectors of ideographs, zero-width space and joiner of words, byte order marks,
-invisible operators, soft hyphens, annotation marks), since they hide text in what is copied and break what a terminal knows of widths.
+What is taken out, and why: control characters (C0 but tab and newline, DEL, C1), since a terminal
+obeys them; marks, embeddings, overrides and isolates of direction, since they make text read
+otherwise than it is, and terminals order right-to-left writing without them; characters that nobody
+sees (tags, variation selectors of ideographs, zero-width space and joiner of words, byte order
+marks, invisible operators, soft hyphens, annotation marks), since they hide text in what is copied
+and break what a terminal knows of widths.
 
-What stays though it is invisible: U+200D, which joins emoji into one and shapes Indic and Arabic letters, U+200C, without which Persian
-is misspelled, and the selectors that make an emoji of a sign. None of the three moves anything or can carry more than itself.
+What stays though it is invisible: U+200D, which joins emoji into one and shapes Indic and Arabic
+letters, U+200C, without which Persian is misspelled, and the selectors that make an emoji of a
+sign. None of the three moves anything or can carry more than itself.
 """
 
 from __future__ import annotations
@@ -43,7 +47,8 @@ _SPELLED = {
 
 
 def sanitise(text: str) -> str:
-    """``text`` without control characters, direction overrides and what nobody sees; lone surrogates become question marks.
+    """``text`` without control characters, direction overrides and what nobody sees; lone
+    surrogates become question marks.
 
     Looks at one character at a time: the same comes out however a text is cut.
     """
@@ -57,8 +62,16 @@ def one_line(text: str, limit: int = 400) -> str:
 
 
 def legible(text: str, encoding: str) -> str:
-    """``text`` in characters that ``encoding`` has: others are spelled (→ as ->, é as e, x² as x^2), or question marks."""
-    if text.isascii() or encoding.lower().replace("-", "").replace("_", "") in ("utf8", "utf16", "utf32", "utf8sig", "gb18030"):
+    """``text`` in characters that ``encoding`` has: others are spelled (→ as ->, é as e, x² as
+    x^2), or question marks.
+    """
+    if text.isascii() or encoding.lower().replace("-", "").replace("_", "") in (
+        "utf8",
+        "utf16",
+        "utf32",
+        "utf8sig",
+        "gb18030",
+    ):
         return text
     return "".join(_legible(character, encoding) for character in text)
 
@@ -76,7 +89,9 @@ def _legible(character: str, encoding: str) -> str:
     if unicodedata.combining(character) or character in "\u200c\u200d\ufe0e\ufe0f":
         return ""
     plain = unicodedata.normalize("NFKD", character)
-    raised = {"<super>": "^", "<sub>": "_"}.get(unicodedata.decomposition(character).partition(" ")[0], "")
+    raised = {"<super>": "^", "<sub>": "_"}.get(
+        unicodedata.decomposition(character).partition(" ")[0], ""
+    )
     if plain != character:
         return raised + "".join(_legible(c, encoding) for c in plain)
     return "?" * max(1, 1 + (unicodedata.east_asian_width(character) == "W"))

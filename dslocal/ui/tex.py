@@ -1,8 +1,10 @@
-"""TeX's mathematics as Unicode, for a terminal: ``\\frac{1}{2}`` is 1/2, ``x^2`` is x², a matrix on lines of its own is drawn.
+"""TeX's mathematics as Unicode, for a terminal: ``\\frac{1}{2}`` is 1/2, ``x^2`` is x², a matrix on
+lines of its own is drawn.
 
-Knows one expression at a time, without the dollars around it. What has no Unicode is spelled on the line, with brackets where reading
-demands them: e^(iπ), (a + b)/(2c). A name that is unknown stays as it is written. Nothing is evaluated, no macro is defined.
-pylatexenc was looked at: it leaves scripts, sums, matrices and ``\\boxed`` as they are and puts no brackets around fractions.
+Knows one expression at a time, without the dollars around it. What has no Unicode is spelled on the
+line, with brackets where reading demands them: e^(iπ), (a + b)/(2c). A name that is unknown stays
+as it is written. Nothing is evaluated, no macro is defined. pylatexenc was looked at: it leaves
+scripts, sums, matrices and ``\\boxed`` as they are and puts no brackets around fractions.
 """
 
 from __future__ import annotations
@@ -22,7 +24,9 @@ from .tex_symbols import (
     SUPERSCRIPTS,
 )
 
-_DENOMINATOR = re.compile(r"\d[\d.,]*|\w[′⁰-⁹ⁿ²³¹ᵃ-ᵿ₀-₉ₐ-ₜᵢ-ᵪ\u0300-\u036f]*|[d∂]\w[²³ⁿ]?|[^\W\d_]{3,}|√[\w.]+|[^\W\d_]*\([^()]*\)")
+_DENOMINATOR = re.compile(
+    r"\d[\d.,]*|\w[′⁰-⁹ⁿ²³¹ᵃ-ᵿ₀-₉ₐ-ₜᵢ-ᵪ\u0300-\u036f]*|[d∂]\w[²³ⁿ]?|[^\W\d_]{3,}|√[\w.]+|[^\W\d_]*\([^()]*\)"
+)
 _NUMERATOR = re.compile(r"[^\s/+*·×÷-]*")
 _BRACKETED = re.compile(r"\([^()]*\)")
 _CHEMICAL = re.compile(r"(?<=[A-Za-z)\]])(\d+)")
@@ -34,7 +38,9 @@ def inline(source: str) -> str:
 
 
 def display(source: str) -> list[str]:
-    """``source`` on lines of its own: rows of equations, matrices and boxes are drawn; all lines are equally wide."""
+    """``source`` on lines of its own: rows of equations, matrices and boxes are drawn; all lines
+    are equally wide.
+    """
     return _read(source, stacked=True).rows
 
 
@@ -58,7 +64,9 @@ def _frac(reader: Reader) -> Atom:
 def _sqrt(reader: Reader) -> Atom:
     degree, inner = reader.optional(), reader.line()
     sign = {"": "√", "2": "√", "3": "∛", "4": "∜"}.get(degree, f"{script(degree, raised=True)}√")
-    return Atom(Box.of(sign + (inner if re.fullmatch(r"[\d.]+|\w", inner) else f"({inner})")), "root")
+    return Atom(
+        Box.of(sign + (inner if re.fullmatch(r"[\d.]+|\w", inner) else f"({inner})")), "root"
+    )
 
 
 def _boxed(reader: Reader) -> Atom:
@@ -80,7 +88,9 @@ def _with_script(*, raised: bool, script_first: bool) -> Callable[[Reader], Atom
     def read(reader: Reader) -> Atom:
         first, second = reader.line(), reader.line()
         base, above = (second, first) if script_first else (first, second)
-        return Atom(Box.of(base + script(above, raised=raised)), "op" if base in FUNCTIONS else "ord")
+        return Atom(
+            Box.of(base + script(above, raised=raised)), "op" if base in FUNCTIONS else "ord"
+        )
 
     return read
 
@@ -138,7 +148,9 @@ _COMMANDS: Commands = {
     **dict.fromkeys(("mathbb", "mathds"), _letters(DOUBLE_STRUCK)),
     **dict.fromkeys(("mathcal", "mathscr"), _letters(SCRIPT)),
     **dict.fromkeys(("color", "textcolor", "colorbox"), _second),
-    **dict.fromkeys(("phantom", "hphantom", "vphantom", "label", "vspace", "hspace", "hspace*"), _nothing),
+    **dict.fromkeys(
+        ("phantom", "hphantom", "vphantom", "label", "vspace", "hspace", "hspace*"), _nothing
+    ),
     "sqrt": _sqrt,
     "tag": _tag,
     "ce": _chemistry,

@@ -1,4 +1,6 @@
-"""Blocks of text that stand beside each other: what mathematics is drawn with. Knows nothing of TeX."""
+"""Blocks of text that stand beside each other: what mathematics is drawn with. Knows nothing of
+TeX.
+"""
 
 from __future__ import annotations
 
@@ -53,8 +55,18 @@ def side_by_side(boxes: Sequence[Box]) -> Box:
     return Box(rows, above)
 
 
-def grid(rows: Sequence[Sequence[Box]], left: str, right: str, *, align: str, stacked: bool, between: str = " ") -> Box:
-    """Cells in columns between brackets: ``align`` is left, right, or equations (right and left in turns, nothing between them)."""
+def grid(
+    rows: Sequence[Sequence[Box]],
+    left: str,
+    right: str,
+    *,
+    align: str,
+    stacked: bool,
+    between: str = " ",
+) -> Box:
+    """Cells in columns between brackets: ``align`` is left, right, or equations (right and left in
+    turns, nothing between them).
+    """
     texts = [[on_a_line(cell).strip() for cell in row] for row in rows]
     if not stacked or (len(texts) < 2 and align != "equations"):
         lines = "; ".join(between.join(filter(None, row)) for row in texts)
@@ -75,7 +87,9 @@ def grid(rows: Sequence[Sequence[Box]], left: str, right: str, *, align: str, st
         if align == "equations":
             padded = [" ".join(padded[i : i + 2]) for i in range(0, columns, 2)]
         line = "  ".join(padded)
-        drawn.append(_bracket(left, number, len(texts)) + line + _bracket(right, number, len(texts)))
+        drawn.append(
+            _bracket(left, number, len(texts)) + line + _bracket(right, number, len(texts))
+        )
     return Box(drawn, (len(drawn) - 1) // 2)
 
 
@@ -90,7 +104,9 @@ def _bracket(kind: str, number: int, count: int) -> str:
     if not kind:
         return ""
     alone, first, between, last = list(BRACKETS[kind])
-    drawn = alone if count == 1 else first if number == 0 else last if number == count - 1 else between
+    drawn = (
+        alone if count == 1 else first if number == 0 else last if number == count - 1 else between
+    )
     if kind in "{}" and count > 2 and number == (count - 1) // 2:
         drawn = "⎨" if kind == "{" else "⎬"
     return f"{drawn} " if kind == "{" and count > 1 else drawn
@@ -99,5 +115,9 @@ def _bracket(kind: str, number: int, count: int) -> str:
 def drawn_box(box: Box) -> Box:
     """A frame around ``box``."""
     width = cells(plain(box.rows[0]))
-    rows = [f"┌{'─' * (width + 2)}┐", *(f"│ {plain(row)} │" for row in box.rows), f"└{'─' * (width + 2)}┘"]
+    rows = [
+        f"┌{'─' * (width + 2)}┐",
+        *(f"│ {plain(row)} │" for row in box.rows),
+        f"└{'─' * (width + 2)}┘",
+    ]
     return Box([f"{BOXED}{row}{END_BOXED}" for row in rows], box.base + 1)

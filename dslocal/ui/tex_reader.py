@@ -1,4 +1,6 @@
-"""Reads one expression of TeX's mathematics into boxes. What commands do is handed to it; knows no terminal."""
+"""Reads one expression of TeX's mathematics into boxes. What commands do is handed to it; knows no
+terminal.
+"""
 
 from __future__ import annotations
 
@@ -72,7 +74,11 @@ class Reader:
         """Rows of cells up to a piece that ``ends`` them, which is left."""
         rows: list[list[Box]] = [[]]
         while True:
-            rows[-1].append(self._sequence(lambda piece: piece in ("&", "\\\\", "\\cr", "\\newline") or ends(piece)))
+            rows[-1].append(
+                self._sequence(
+                    lambda piece: piece in ("&", "\\\\", "\\cr", "\\newline") or ends(piece)
+                )
+            )
             piece = self._peek()
             if piece == "&":
                 self._at += 1
@@ -80,7 +86,11 @@ class Reader:
                 self._at += 1
                 rows.append([])
             else:
-                return [row for row in rows if any(cell.rows[0].strip() or cell.height > 1 for cell in row)]
+                return [
+                    row
+                    for row in rows
+                    if any(cell.rows[0].strip() or cell.height > 1 for cell in row)
+                ]
 
     def _sequence(self, ends: Callable[[str], bool]) -> Box:
         """Everything up to a piece that ``ends`` it, a closing brace or the end."""
@@ -130,7 +140,9 @@ class Reader:
         return text
 
     def verbatim(self) -> str:
-        """The next group's characters as they are, names of symbols and mathematics in it translated."""
+        """The next group's characters as they are, names of symbols and mathematics in it
+        translated.
+        """
         self._skip_spaces()
         if self._peek() != "{":
             return self.line()
@@ -165,7 +177,11 @@ class Reader:
         self._at += 1
         while atoms and atoms[-1].kind == "skip":
             atoms.pop()
-        base = atoms.pop() if atoms and atoms[-1].kind not in ("space", "bin", "rel", "punct") else Atom(Box.of(""))
+        base = (
+            atoms.pop()
+            if atoms and atoms[-1].kind not in ("space", "bin", "rel", "punct")
+            else Atom(Box.of(""))
+        )
         raised = "′" if piece == "'" else script(self.line(), raised=piece == "^")
         kind = "ord" if base.kind in ("frac", "root", "grid", "open") else base.kind
         if base.kind == "frac":
@@ -178,21 +194,36 @@ class Reader:
             self._at -= 1
             return Atom(self.argument())
         if piece[0] != "\\":
-            return Atom(Box.of(":"), "punct") if piece == ":" and self._peek().isspace() else character(piece)
+            return (
+                Atom(Box.of(":"), "punct")
+                if piece == ":" and self._peek().isspace()
+                else character(piece)
+            )
         name = piece[1:]
         if name == "begin":
             return self._environment()
         if (command := self._commands.get(name)) is not None:
             return command(self)
         if name in _WRAPPERS:
-            return Atom(Box.of(self.verbatim()), "op" if name.startswith("operatorname") else "text")
+            return Atom(
+                Box.of(self.verbatim()), "op" if name.startswith("operatorname") else "text"
+            )
         if name in ACCENTS:
             return Atom(Box.of(accented(self.line(), name)))
         return self._symbol(name.rstrip("*"))
 
     def _symbol(self, name: str) -> Atom:
-        for table, kind in ((LETTERS, "ord"), (RELATIONS, "rel"), (BINARIES, "bin"), (BIG, "big"), (OPENERS, "open"), (CLOSERS, "close")):
-            if name in table and (len(name) > 1 or not name.isascii() or name.isalpha() or name in "{}%$#&_"):
+        for table, kind in (
+            (LETTERS, "ord"),
+            (RELATIONS, "rel"),
+            (BINARIES, "bin"),
+            (BIG, "big"),
+            (OPENERS, "open"),
+            (CLOSERS, "close"),
+        ):
+            if name in table and (
+                len(name) > 1 or not name.isascii() or name.isalpha() or name in "{}%$#&_"
+            ):
                 return Atom(Box.of(table[name]), {"{": "open", "}": "close"}.get(name, kind))
         if name in BARS:
             return Atom(Box.of(BARS[name]), "bar")
@@ -214,7 +245,10 @@ class Reader:
         star = name.rstrip("*")
         if star in ("array", "alignedat"):
             self.name()
-        stacked, self.stacked = self.stacked, False if star in (*_DELIMITED, *_CASES, "array") else self.stacked
+        stacked, self.stacked = (
+            self.stacked,
+            False if star in (*_DELIMITED, *_CASES, "array") else self.stacked,
+        )
         rows = self._rows(lambda piece: False)
         self.stacked = stacked
         if self._peek() == "\\end":
@@ -222,7 +256,9 @@ class Reader:
             self.name()
         if star in _CASES:
             left, right = ("", "}") if star == "rcases" else ("{", "")
-            return Atom(grid(rows, left, right, align="left", stacked=self.stacked, between=", "), "grid")
+            return Atom(
+                grid(rows, left, right, align="left", stacked=self.stacked, between=", "), "grid"
+            )
         if star in _DELIMITED or star == "array":
             left, right = (*_DELIMITED.get(star, ""), "", "")[:2]
             return Atom(grid(rows, left, right, align="right", stacked=self.stacked), "grid")
@@ -233,7 +269,10 @@ class Reader:
         self._skip_spaces()
         if self._peek() != "{":
             return ""
-        end = next((i for i in range(self._at, len(self._tokens)) if self._tokens[i] == "}"), len(self._tokens))
+        end = next(
+            (i for i in range(self._at, len(self._tokens)) if self._tokens[i] == "}"),
+            len(self._tokens),
+        )
         name = "".join(self._tokens[self._at + 1 : end])
         self._at = end + 1
         return name

@@ -1,4 +1,6 @@
-"""What stands beside what in mathematics: the spaces that TeX would set, scripts above and below the line. Reads no TeX."""
+"""What stands beside what in mathematics: the spaces that TeX would set, scripts above and below
+the line. Reads no TeX.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ from .tex_symbols import ACCENTS, SUBSCRIPTS, SUPERSCRIPTS
 
 @dataclass(frozen=True)
 class Atom:
-    """A box and what it is to its neighbours: ord, frac, root, op, big, bin, rel, open, close, punct, space, text, bar, skip."""
+    """A box and what it is to its neighbours: ord, frac, root, op, big, bin, rel, open, close,
+    punct, space, text, bar, skip.
+    """
 
     box: Box
     kind: str = "ord"
@@ -25,7 +29,15 @@ def character(piece: str) -> Atom:
         return Atom(Box.of(piece), "rel")
     if piece in "+-*×÷±·−":
         return Atom(Box.of(piece), "bin")
-    kinds = {"(": "open", "[": "open", ")": "close", "]": "close", ",": "punct", ";": "punct", "|": "bar"}
+    kinds = {
+        "(": "open",
+        "[": "open",
+        ")": "close",
+        "]": "close",
+        ",": "punct",
+        ";": "punct",
+        "|": "bar",
+    }
     return Atom(Box.of("" if piece in "$" else piece), kinds.get(piece, "ord"))
 
 
@@ -33,7 +45,12 @@ def spaced(row: list[Box]) -> list[Box]:
     """The cells of an equation, a space between those that have none."""
     spaced: list[Box] = []
     for box in row:
-        if spaced and box.height == 1 and box.rows[0][:1].strip() and spaced[-1].rows[0][-1:].strip():
+        if (
+            spaced
+            and box.height == 1
+            and box.rows[0][:1].strip()
+            and spaced[-1].rows[0][-1:].strip()
+        ):
             spaced.append(Box.of(" "))
         spaced.append(box)
     return spaced
@@ -51,7 +68,11 @@ def joined(atoms: list[Atom]) -> Box:
     for atom in atoms:
         before = fixed[-1].kind if fixed else "open"
         kind = atom.kind
-        if kind == "bin" and before in ("open", "rel", "bin", "punct", "sign", "op") and atom.box.rows[0] in "+-±∓−":
+        if (
+            kind == "bin"
+            and before in ("open", "rel", "bin", "punct", "sign", "op")
+            and atom.box.rows[0] in "+-±∓−"
+        ):
             kind = "sign"
         elif kind == "bar":
             bars += 1
@@ -61,7 +82,11 @@ def joined(atoms: list[Atom]) -> Box:
     if fixed and fixed[0].kind == "rel" and len(fixed) > 1:
         boxes.append(Box.of(" "))
     for i, (left, right) in enumerate(pairwise(fixed)):
-        if (i or left.kind != "rel") and _apart(left, right) and not boxes[-1].rows[0].endswith(" "):
+        if (
+            (i or left.kind != "rel")
+            and _apart(left, right)
+            and not boxes[-1].rows[0].endswith(" ")
+        ):
             boxes.append(Box.of(" "))
         boxes.append(right.box)
     return side_by_side(boxes)
@@ -95,11 +120,21 @@ def script(text: str, *, raised: bool) -> str:
         return "".join(table[c] for c in tight)
     if not tight:
         return ""
-    single = len(tight) == 1 or (tight.isascii() and (tight.isdigit() or (tight.isalpha() and len(tight) > 2)))
+    single = len(tight) == 1 or (
+        tight.isascii() and (tight.isdigit() or (tight.isalpha() and len(tight) > 2))
+    )
     return f"{'^' if raised else '_'}{tight if single else f'({tight})'}"
 
 
 def accented(text: str, name: str) -> str:
-    if len(text) == 1 or (len(text) <= 4 and text.isalnum() and name in ("overline", "underline", "bar")) or "cancel" in name:
+    if (
+        len(text) == 1
+        or (len(text) <= 4 and text.isalnum() and name in ("overline", "underline", "bar"))
+        or "cancel" in name
+    ):
         return "".join(c + ACCENTS[name] for c in text)
-    return text + ACCENTS[name] if len(text) == 2 and name in ("vec", "overrightarrow") else f"{name}({text})"
+    return (
+        text + ACCENTS[name]
+        if len(text) == 2 and name in ("vec", "overrightarrow")
+        else f"{name}({text})"
+    )

@@ -39,8 +39,12 @@ BINARIES = _table(
 BIG = _table(
     """sum ∑ prod ∏ coprod ∐ int ∫ iint ∬ iiint ∭ oint ∮ bigcup ⋃ bigcap ⋂ bigoplus ⨁ bigotimes ⨂ bigvee ⋁ bigwedge ⋀ bigsqcup ⨆"""
 )
-OPENERS = _table("( ( [ [ { { lbrace { langle ⟨ lfloor ⌊ lceil ⌈ lvert | lVert ‖ lbrack [ llbracket ⟦ lgroup (")
-CLOSERS = _table(") ) ] ] } } rbrace } rangle ⟩ rfloor ⌋ rceil ⌉ rvert | rVert ‖ rbrack ] rrbracket ⟧ rgroup )")
+OPENERS = _table(
+    "( ( [ [ { { lbrace { langle ⟨ lfloor ⌊ lceil ⌈ lvert | lVert ‖ lbrack [ llbracket ⟦ lgroup ("
+)
+CLOSERS = _table(
+    ") ) ] ] } } rbrace } rangle ⟩ rfloor ⌋ rceil ⌉ rvert | rVert ‖ rbrack ] rrbracket ⟧ rgroup )"
+)
 BARS = _table("| ‖ vert | Vert ‖")
 FUNCTIONS = words(
     """sin cos tan cot sec csc arcsin arccos arctan arccot sinh cosh tanh coth log ln lg exp lim limsup liminf max min sup inf det dim
@@ -64,7 +68,15 @@ ACCENTS = {
     **dict.fromkeys(("tilde", "widetilde"), "\u0303"),
     **dict.fromkeys(("bar", "overline"), "\u0304"),
     **dict.fromkeys(("vec", "overrightarrow"), "\u20d7"),
-    **{"dot": "\u0307", "ddot": "\u0308", "acute": "\u0301", "grave": "\u0300", "check": "\u030c", "breve": "\u0306", "mathring": "\u030a"},
+    **{
+        "dot": "\u0307",
+        "ddot": "\u0308",
+        "acute": "\u0301",
+        "grave": "\u0300",
+        "check": "\u030c",
+        "breve": "\u0306",
+        "mathring": "\u030a",
+    },
     **{"underline": "\u0332", "cancel": "\u0336", "bcancel": "\u0336", "xcancel": "\u0336"},
 }
 IGNORED = words(
@@ -79,13 +91,25 @@ SUPERSCRIPTS = dict(
         strict=True,
     )
 )
-SUBSCRIPTS = dict(zip("0123456789+-=()aehijklmnoprstuvxβγρφχ", "₀₁₂₃₄₅₆₇₈₉₊₋₌₍₎ₐₑₕᵢⱼₖₗₘₙₒₚᵣₛₜᵤᵥₓᵦᵧᵨᵩᵪ", strict=True))
+SUBSCRIPTS = dict(
+    zip(
+        "0123456789+-=()aehijklmnoprstuvxβγρφχ",
+        "₀₁₂₃₄₅₆₇₈₉₊₋₌₍₎ₐₑₕᵢⱼₖₗₘₙₒₚᵣₛₜᵤᵥₓᵦᵧᵨᵩᵪ",
+        strict=True,
+    )
+)
 DOUBLE_STRUCK = (
     dict(zip("CHNPQRZ", "ℂℍℕℙℚℝℤ", strict=True))
-    | {c: chr(0x1D538 + i) for i, c in enumerate("ABCDEFGHIJKLMNOPQRSTUVWXYZ") if c not in "CHNPQRZ"}
+    | {
+        c: chr(0x1D538 + i)
+        for i, c in enumerate("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+        if c not in "CHNPQRZ"
+    }
     | {"1": "𝟙"}
 )
-SCRIPT = {c: chr(0x1D49C + i) for i, c in enumerate("ABCDEFGHIJKLMNOPQRSTUVWXYZ")} | dict(zip("BEFHILMR", "ℬℰℱℋℐℒℳℛ", strict=True))
+SCRIPT = {c: chr(0x1D49C + i) for i, c in enumerate("ABCDEFGHIJKLMNOPQRSTUVWXYZ")} | dict(
+    zip("BEFHILMR", "ℬℰℱℋℐℒℳℛ", strict=True)
+)
 NEGATED = _table("= ≠ ∈ ∉ ⊂ ⊄ ⊆ ⊈ ≡ ≢ ≈ ≉ ∃ ∄ < ≮ > ≯ ≤ ≰ ≥ ≱ ∣ ∤ ∥ ∦ ∼ ≁ ≅ ≇ → ↛ ⇒ ⇏ ∋ ∌")
 # what stands at the left and right of rows: alone, first, between, last
 BRACKETS = {

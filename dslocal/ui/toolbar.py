@@ -1,4 +1,6 @@
-"""What stands below the input: model, context, speed, drafts, memory. Where the terminal is narrow, the least important goes first."""
+"""What stands below the input: model, context, speed, drafts, memory. Where the terminal is narrow,
+the least important goes first.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +16,12 @@ from .. import chat
 APART = "  ·  "
 
 
-def parts(session: chat.Session, name: str, files: int, *, editing: bool = False) -> list[tuple[int, str]]:
-    """What there is to say, in order, each with its importance, 0 the most. ``name`` is one line already."""
+def parts(
+    session: chat.Session, name: str, files: int, *, editing: bool = False
+) -> list[tuple[int, str]]:
+    """What there is to say, in order, each with its importance, 0 the most. ``name`` is one line
+    already.
+    """
     turn, used = session.turn, len(session.context.ids)
     found = [(0, name), (1, f"context {used:,} of {session.context.n_ctx:,}")]
     if editing:
@@ -27,7 +33,14 @@ def parts(session: chat.Session, name: str, files: int, *, editing: bool = False
     if turn and turn.drafted_tokens:
         found.append((6, f"drafts {turn.accepted_tokens:,}/{turn.drafted_tokens:,}"))
     if memory := resident():
-        found.append((7, f"{memory / (1 << 30):,.1f} GiB" if memory >= 10 << 30 else f"{memory / (1 << 20):,.0f} MiB"))
+        found.append(
+            (
+                7,
+                f"{memory / (1 << 30):,.1f} GiB"
+                if memory >= 10 << 30
+                else f"{memory / (1 << 20):,.0f} MiB",
+            )
+        )
     if files:
         found.append((2, f"{files} file{'s' if files > 1 else ''} attached"))
     if session.thinking and session.thinking is not session.family.thinking:
@@ -36,7 +49,9 @@ def parts(session: chat.Session, name: str, files: int, *, editing: bool = False
 
 
 def fitted(found: Sequence[tuple[int, str]], width: int) -> str:
-    """As much of ``found`` as goes into ``width`` cells, the most important always, cut if it must be."""
+    """As much of ``found`` as goes into ``width`` cells, the most important always, cut if it must
+    be.
+    """
     kept = list(found)
     while len(kept) > 1 and cell_len(APART.join(text for _, text in kept)) > width:
         kept.remove(max(kept, key=lambda part: part[0]))
@@ -45,7 +60,9 @@ def fitted(found: Sequence[tuple[int, str]], width: int) -> str:
 
 
 def resident() -> int:
-    """Bytes of memory that this process has now, or had at the most where only that is known; 0 where nothing is."""
+    """Bytes of memory that this process has now, or had at the most where only that is known; 0
+    where nothing is.
+    """
     try:
         return int(Path("/proc/self/statm").read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, IndexError):

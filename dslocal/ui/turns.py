@@ -22,7 +22,9 @@ def retry(loop: ChatLoop, _: str) -> None:
 def edit(loop: ChatLoop, _: str) -> None:
     question = _last_question(loop, "/edit")
     loop.editing, loop.draft = question, sanitise(question.typed or question.content)
-    loop.say("edit the question, and Enter asks it in place of the last; an empty line leaves all as it is")
+    loop.say(
+        "edit the question, and Enter asks it in place of the last; an empty line leaves all as it is"
+    )
 
 
 def go_on(loop: ChatLoop, _: str) -> None:
@@ -41,12 +43,20 @@ def undo(loop: ChatLoop, _: str) -> None:
 
 
 def copy(loop: ChatLoop, what: str) -> None:
-    answer = next((message for message in reversed(loop.session.history) if message.role == "assistant"), None)
+    answer = next(
+        (message for message in reversed(loop.session.history) if message.role == "assistant"), None
+    )
     if answer is None:
         raise UsageError("/copy: there is no answer yet")
     if what not in COPIED:
-        raise UsageError(f"/copy {what:.40}: {', '.join(word for word in COPIED if word)}, or nothing for the last answer")
-    texts = {"": answer.content, "code": last_code(answer.content) or "", "thought": answer.reasoning}
+        raise UsageError(
+            f"/copy {what:.40}: {', '.join(word for word in COPIED if word)}, or nothing for the last answer"
+        )
+    texts = {
+        "": answer.content,
+        "code": last_code(answer.content) or "",
+        "thought": answer.reasoning,
+    }
     if not texts[what]:
         raise UsageError(f"/copy: the last answer has no {what or 'text'}")
     way = clipboard.copy(texts[what], loop.console.file)  # type: ignore[arg-type]

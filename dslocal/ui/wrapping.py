@@ -1,4 +1,6 @@
-"""Text in cells of a terminal: how wide it is, and where a line may be broken. Knows runs of styled text, no Markdown."""
+"""Text in cells of a terminal: how wide it is, and where a line may be broken. Knows runs of styled
+text, no Markdown.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ Run = tuple[str, Style | None]
 Line = list[Run]
 
 _PIECE = re.compile(r"\n|[ \t]+|[!-~]+|[^\s!-~]+|\s")
-_NOT_FIRST = frozenset("、。，．：；！？）】」』》〉〕｝］…—～·ー々ぁぃぅぇぉっゃゅょァィゥェォッャュョ％℃”’!?,.:;)]}%")
+_NOT_FIRST = frozenset(
+    "、。，．：；！？）】」』》〉〕｝］…—～·ー々ぁぃぅぇぉっゃゅょァィゥェォッャュョ％℃”’!?,.:;)]}%"
+)
 _NOT_LAST = frozenset("（【「『《〈〔｛［“‘([{$￥")
 
 
@@ -49,7 +53,8 @@ def fold(text: str, width: int) -> Iterator[str]:
 
 
 def wrap(runs: Iterable[Run], room: int) -> list[Line]:
-    """Lines of at most ``room`` cells; broken at spaces, between ideographs, and inside a word only if it is wider than a line.
+    """Lines of at most ``room`` cells; broken at spaces, between ideographs, and inside a word only
+    if it is wider than a line.
 
     Greedy, so that all lines but the last stay as they are when more text follows.
     """
@@ -92,7 +97,12 @@ class _Filler:
         self._last, self._after_wide = "", False
 
     def solid(self, text: str, width: int, style: Style | None, *, wide: bool) -> None:
-        if (wide or self._after_wide) and text[0] not in _NOT_FIRST and self._last and self._last not in _NOT_LAST:
+        if (
+            (wide or self._after_wide)
+            and text[0] not in _NOT_FIRST
+            and self._last
+            and self._last not in _NOT_LAST
+        ):
             self._place()
         self._atom.append((text, style))
         self._atom_width += width

@@ -1,10 +1,12 @@
-"""How fast is one pass? Wall time against llama.cpp's two steps and against ggml_quantize_chunk alone, in one run, two threads.
+"""How fast is one pass? Wall time against llama.cpp's two steps and against ggml_quantize_chunk
+alone, in one run, two threads.
 
     DSLOCAL_ORACLE=FOLDER python tests/bench/convert_speed.py [GIGABYTES] [RECIPE]
 
-FOLDER as tests/oracle.py says. A random V3-shaped checkpoint (FP8 with block scales, MLA, experts, the MTP layer left out by both)
-of GIGABYTES (2.5 by default) is written to a temporary folder; each contender converts it to RECIPE (Q4_K_M). Bytes written are
-the process's own account (/proc/PID/io), peak memory is the largest resident set.
+FOLDER as tests/oracle.py says. A random V3-shaped checkpoint (FP8 with block scales, MLA, experts,
+the MTP layer left out by both) of GIGABYTES (2.5 by default) is written to a temporary folder; each
+contender converts it to RECIPE (Q4_K_M). Bytes written are the process's own account
+(/proc/PID/io), peak memory is the largest resident set.
 """
 
 from __future__ import annotations
@@ -38,7 +40,11 @@ def timed(command: list[str]) -> tuple[float, int, float]:
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_oublock
     began = time.perf_counter()
     process = subprocess.Popen(
-        ["/usr/bin/time", "-v", *command], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace"
+        ["/usr/bin/time", "-v", *command],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
     )
     _, report = process.communicate()
     seconds = time.perf_counter() - began
@@ -49,7 +55,9 @@ def timed(command: list[str]) -> tuple[float, int, float]:
 
 
 def quantize_alone(path: Path) -> float:
-    """Seconds that ggml_quantize_chunk needs on two threads for as many weights of the same types as the file at ``path`` has."""
+    """Seconds that ggml_quantize_chunk needs on two threads for as many weights of the same types
+    as the file at ``path`` has.
+    """
     r = np.random.default_rng(0)
     work = []
     for tensor in read_header(path).tensors:
@@ -57,8 +65,14 @@ def quantize_alone(path: Path) -> float:
             prepare(tensor.type)
             rows = max(1, (1 << 20) // tensor.shape[0])
             total = tensor.elements // tensor.shape[0]
-            work += [(tensor.type, tensor.shape[0], min(rows, total - at)) for at in range(0, total, rows)]
-    values = {columns: r.standard_normal(((1 << 20) // columns, columns), np.float32) * np.float32(0.02) for _, columns, _ in work}
+            work += [
+                (tensor.type, tensor.shape[0], min(rows, total - at))
+                for at in range(0, total, rows)
+            ]
+    values = {
+        columns: r.standard_normal(((1 << 20) // columns, columns), np.float32) * np.float32(0.02)
+        for _, columns, _ in work
+    }
     todo, lock = iter(work), threading.Lock()
 
     def run() -> None:
@@ -85,7 +99,8 @@ def main(gigabytes: float = 2.5, recipe: str = "Q4_K_M") -> None:
         source = write_v3_shape(folder / "source", gigabytes)
         size = sum(file.stat().st_size for file in source.iterdir())
         print(
-            f"source: {size / 1e9:.2f} GB of FP8; {THREADS} threads\n\n| | wall s | written GB | peak MB |\n|---|---|---|---|", flush=True
+            f"source: {size / 1e9:.2f} GB of FP8; {THREADS} threads\n\n| | wall s | written GB | peak MB |\n|---|---|---|---|",
+            flush=True,
         )
         ours = folder / "ours.gguf"
         command = [
@@ -104,7 +119,10 @@ def main(gigabytes: float = 2.5, recipe: str = "Q4_K_M") -> None:
             "--no-mtp",
         ]
         one_pass = timed(command)
-        print(f"| dslocal, one pass | {one_pass[0]:.1f} | {one_pass[1] / 1e9:.2f} | {one_pass[2]:,.0f} |", flush=True)
+        print(
+            f"| dslocal, one pass | {one_pass[0]:.1f} | {one_pass[1] / 1e9:.2f} | {one_pass[2]:,.0f} |",
+            flush=True,
+        )
         floor = quantize_alone(ours)
         print(f"| ggml_quantize_chunk alone | {floor:.1f} | | |", flush=True)
         steps = [
@@ -119,13 +137,23 @@ def main(gigabytes: float = 2.5, recipe: str = "Q4_K_M") -> None:
                 "--outfile",
                 str(folder / "bf16.gguf"),
             ],
-            [f"{ORACLE}/bin/llama-quantize", str(folder / "bf16.gguf"), str(folder / "theirs.gguf"), recipe, str(THREADS)],
+            [
+                f"{ORACLE}/bin/llama-quantize",
+                str(folder / "bf16.gguf"),
+                str(folder / "theirs.gguf"),
+                recipe,
+                str(THREADS),
+            ],
         ]
         two = [timed(step) for step in steps]
-        for name, (seconds, written, peak) in zip(("convert to bf16", "llama-quantize"), two, strict=True):
+        for name, (seconds, written, peak) in zip(
+            ("convert to bf16", "llama-quantize"), two, strict=True
+        ):
             print(f"| {name} | {seconds:.1f} | {written / 1e9:.2f} | {peak:,.0f} |")
         both = sum(seconds for seconds, _, _ in two)
-        print(f"\none pass / two steps: {one_pass[0] / both:.2f}; one pass / quantize alone: {one_pass[0] / floor:.2f}")
+        print(
+            f"\none pass / two steps: {one_pass[0] / both:.2f}; one pass / quantize alone: {one_pass[0] / floor:.2f}"
+        )
         print(f"output {ours.stat().st_size:,} bytes, written by us {one_pass[1]:,}")
         same = convert_digest(ours) == convert_digest(folder / "theirs.gguf")
         print("tensors identical" if same else "TENSORS DIFFER")

@@ -1,4 +1,5 @@
-"""The footprint against llama.cpp's own sizing, over shapes x contexts x KV types x micro-batches x flash attention; and V3 planned.
+"""The footprint against llama.cpp's own sizing, over shapes x contexts x KV types x micro-batches x
+flash attention; and V3 planned.
 
     python tests/bench/footprint_exact.py
 
@@ -40,18 +41,32 @@ print(f"V3 Q4_K_M with its vocabulary: {memory.all.total / 2**30:,.1f} GiB, in {
 
 
 def loadings() -> list[Loading]:
-    combinations = itertools.product((4096, 16384, 32768, 131072), KV, (64, 512, 2048), (True, False))
-    return [Loading(ctx, kv_type=kv, n_ubatch=u, flash_attn=fa) for ctx, kv, u, fa in combinations if fa or kv.block == 1]
+    combinations = itertools.product(
+        (4096, 16384, 32768, 131072), KV, (64, 512, 2048), (True, False)
+    )
+    return [
+        Loading(ctx, kv_type=kv, n_ubatch=u, flash_attn=fa)
+        for ctx, kv, u, fa in combinations
+        if fa or kv.block == 1
+    ]
 
 
 def main() -> None:
-    print(f"{'':12}{'combinations':>13}{'KV':>10}{'weights':>10}{'compute':>10}{'total':>10}   worst deviation")
+    print(
+        f"{'':12}{'combinations':>13}{'KV':>10}{'weights':>10}{'compute':>10}{'total':>10}   worst deviation"
+    )
     with tempfile.TemporaryDirectory() as folder:
         for name in SHAPES:
             path = write_header(Path(folder), name)
             header, settings = read_header(path), loadings()
-            pairs = [(footprint(header, one), theirs) for one, theirs in zip(settings, exact_all(path, settings), strict=True)]
-            row = [max(abs(of(ours) / of(theirs) - 1) for ours, theirs in pairs) for of in (_kv, _weights, _compute, _total)]
+            pairs = [
+                (footprint(header, one), theirs)
+                for one, theirs in zip(settings, exact_all(path, settings), strict=True)
+            ]
+            row = [
+                max(abs(of(ours) / of(theirs) - 1) for ours, theirs in pairs)
+                for of in (_kv, _weights, _compute, _total)
+            ]
             print(f"{name:12}{len(pairs):13}" + "".join(f"{worst:10.4%}" for worst in row))
         words = write_header(Path(folder), "v3", words=True)
         subprocess.run([sys.executable, "-P", "-c", PLAN, str(words)], check=True)

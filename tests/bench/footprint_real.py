@@ -1,8 +1,10 @@
-"""The footprint against what a process really takes: private memory and mapped weights at their peak, the whole context evaluated.
+"""The footprint against what a process really takes: private memory and mapped weights at their
+peak, the whole context evaluated.
 
     python tests/bench/footprint_real.py [GIGABYTES]
 
-nano and a random MoE of V3's kind, 12 settings, each in a process of its own. The constants in dslocal/fit/footprint.py come from here.
+nano and a random MoE of V3's kind, 12 settings, each in a process of its own. The constants in
+dslocal/fit/footprint.py come from here.
 """
 
 from __future__ import annotations
@@ -61,8 +63,21 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         moe = Path(folder) / "moe.gguf"
         checkpoint = write_v3_shape(Path(folder) / "moe", gigabytes)
-        subprocess.run([Path(sys.executable).with_name("dslocal"), "convert", checkpoint, "--quant", "Q8_0", "-o", moe], check=True)
-        print(f"{'':6}{'ctx':>6}{'KV':>6}{'ubatch':>8} {'flash':6}{'mode':6}{'predicted':>12}{'measured':>11}{'off by':>9}   MiB")
+        subprocess.run(
+            [
+                Path(sys.executable).with_name("dslocal"),
+                "convert",
+                checkpoint,
+                "--quant",
+                "Q8_0",
+                "-o",
+                moe,
+            ],
+            check=True,
+        )
+        print(
+            f"{'':6}{'ctx':>6}{'KV':>6}{'ubatch':>8} {'flash':6}{'mode':6}{'predicted':>12}{'measured':>11}{'off by':>9}   MiB"
+        )
         for name, path, settings in (("nano", models.ready("nano"), NANO), ("moe", moe, MOE)):
             for loading in settings:
                 row(name, path, loading)
@@ -70,10 +85,17 @@ def main() -> None:
 
 def row(name: str, path: Path, loading: Loading) -> None:
     predicted = footprint(read_header(path), loading).all.total / MIB
-    done = subprocess.run([sys.executable, "-P", "-c", CHILD, str(path), json.dumps(asdict(loading))], capture_output=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", CHILD, str(path), json.dumps(asdict(loading))],
+        capture_output=True,
+        check=True,
+    )
     measured = int(done.stdout) / 1024
     settings = f"{loading.n_ctx:6}{loading.kv_type.name:>6}{loading.n_ubatch:8} {loading.flash_attn!s:6}{loading.load_mode:6}"
-    print(f"{name:6}{settings}{predicted:12.1f}{measured:11.1f}{predicted / measured - 1:9.1%}", flush=True)
+    print(
+        f"{name:6}{settings}{predicted:12.1f}{measured:11.1f}{predicted / measured - 1:9.1%}",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
-"""Feeds the converter damaged checkpoints for a while: ``python tests/bench/fuzz_headers.py [seconds] [first seed]``.
+"""Feeds the converter damaged checkpoints for a while: ``python tests/bench/fuzz_headers.py
+[seconds] [first seed]``.
 
-Headers, index, config.json and the tokenizer's files of every base in ``damage.BASES``, changed by ``mutations``. It fails on
-anything but a GGUF or a DslocalError, on a file that is left, a case of over 5 s, 64 MiB more memory within a case or 64 MiB
-more at the end; and, as each GGUF's vocabulary (with ``--load`` all of it) is loaded, on whatever ends the process.
+Headers, index, config.json and the tokenizer's files of every base in ``damage.BASES``, changed by
+``mutations``. It fails on anything but a GGUF or a DslocalError, on a file that is left, a case of
+over 5 s, 64 MiB more memory within a case or 64 MiB more at the end; and, as each GGUF's vocabulary
+(with ``--load`` all of it) is loaded, on whatever ends the process.
 """
 
 from __future__ import annotations
@@ -35,14 +37,26 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("seconds", type=float, nargs="?", default=120)
     parser.add_argument("first", type=int, nargs="?", default=0)
-    parser.add_argument("--load", action="store_true", help="load the whole model, not its vocabulary alone")
+    parser.add_argument(
+        "--load", action="store_true", help="load the whole model, not its vocabulary alone"
+    )
     parser.add_argument("--in", dest="work", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.work:
         return child(options.work, options.seconds, options.first, load=options.load)
     with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as work:
-        command = [sys.executable, __file__, str(options.seconds), str(options.first), "--in", work, *(["--load"] if options.load else [])]
-        code = subprocess.run(command, check=False, env={**os.environ, "GGML_NO_BACKTRACE": "1"}).returncode
+        command = [
+            sys.executable,
+            __file__,
+            str(options.seconds),
+            str(options.first),
+            "--in",
+            work,
+            *(["--load"] if options.load else []),
+        ]
+        code = subprocess.run(
+            command, check=False, env={**os.environ, "GGML_NO_BACKTRACE": "1"}
+        ).returncode
         if code < 0:
             print(f"FAILED: signal {-code} at seed {(Path(work) / SEED).read_text()}")
     return int(code != 0)
@@ -78,8 +92,13 @@ def child(work: Path, seconds: float, seed: int, *, load: bool) -> int:
         failures += 1
     for words, count in endings.most_common(60):
         print(f"{count:7} {words}")
-    print(f"{seed - first} cases in {seconds:g} s, {endings['converted']} converted, {failures} failures;", end=" ")
-    print(f"slowest {slowest:.2f} s, at most {largest >> 20} MiB more in a case, {end >> 20} MiB more at the end")
+    print(
+        f"{seed - first} cases in {seconds:g} s, {endings['converted']} converted, {failures} failures;",
+        end=" ",
+    )
+    print(
+        f"slowest {slowest:.2f} s, at most {largest >> 20} MiB more in a case, {end >> 20} MiB more at the end"
+    )
     return int(failures > 0)
 
 
@@ -93,7 +112,11 @@ def opener(*, load: bool) -> Callable[[Path], None]:
 
 def kind(ending: str) -> str:
     """An error's message without the names and numbers in it."""
-    return re.sub(r"\d[\d,.]*|'[^']*'|\"[^\"]*\"|\[.*\]", "#", ending.rsplit(": ", 1)[-1])[:70] if ending else "converted"
+    return (
+        re.sub(r"\d[\d,.]*|'[^']*'|\"[^\"]*\"|\[.*\]", "#", ending.rsplit(": ", 1)[-1])[:70]
+        if ending
+        else "converted"
+    )
 
 
 def reset_peak() -> int:

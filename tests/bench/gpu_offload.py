@@ -1,11 +1,14 @@
-"""Experts on the GPU, half of them, none: device memory against the footprint, tokens a second, nano's text; and plans for a smaller card.
+"""Experts on the GPU, half of them, none: device memory against the footprint, tokens a second,
+nano's text; and plans for a smaller card.
 
     python tests/bench/gpu_offload.py [GIGABYTES [FILE]]
 
-Needs an NVIDIA GPU with nothing else on it, and llama.cpp built with CUDA (``LLAMA_CPP_LIB_PATH`` names the folder of its libraries).
-A random MoE of V3's kind of GIGABYTES (4.6) in FP8 becomes FILE in Q8_0, which is taken as it is when it is there. Every row is a
-process of its own that evaluates the whole context (1,024 tokens with small micro-batches); measured is what nvidia-smi says the device
-has in use then, less what it had before the process. ``GPU_CONTEXT`` in dslocal/fit/footprint.py comes from here.
+Needs an NVIDIA GPU with nothing else on it, and llama.cpp built with CUDA (``LLAMA_CPP_LIB_PATH``
+names the folder of its libraries). A random MoE of V3's kind of GIGABYTES (4.6) in FP8 becomes FILE
+in Q8_0, which is taken as it is when it is there. Every row is a process of its own that evaluates
+the whole context (1,024 tokens with small micro-batches); measured is what nvidia-smi says the
+device has in use then, less what it had before the process. ``GPU_CONTEXT`` in
+dslocal/fit/footprint.py comes from here.
 """
 
 from __future__ import annotations
@@ -42,7 +45,9 @@ PARTS = ("weights", "kv", "compute", "overhead")
 
 @dataclass(frozen=True)
 class Found:
-    """What a child saw. ``stages`` are MiB in use on the whole device; ``parts`` bytes in llama.cpp's own buffers on it."""
+    """What a child saw. ``stages`` are MiB in use on the whole device; ``parts`` bytes in
+    llama.cpp's own buffers on it.
+    """
 
     loading: Loading
     stages: dict[str, float]
@@ -72,7 +77,9 @@ def write_moe(path: Path, checkpoint: Path, gigabytes: float) -> None:
     from dslocal import convert
 
     source = convert.FolderSource(write_v3_shape(checkpoint, gigabytes))
-    convert.write(convert.make_plan(convert.open_checkpoint(source), [convert.recipe_named("Q8_0")]), [path])
+    convert.write(
+        convert.make_plan(convert.open_checkpoint(source), [convert.recipe_named("Q8_0")]), [path]
+    )
 
 
 def placements(path: Path) -> Iterator[str]:
@@ -90,8 +97,12 @@ def placements(path: Path) -> Iterator[str]:
         "all, context 32768": replace(whole, n_ctx=32768),
         "8 layers on the GPU": replace(whole, n_gpu_layers=8),
     }
-    print(f"a model of {path.stat().st_size / MIB:,.0f} MiB; MiB on the device, predicted / in llama.cpp's buffers or beside them")
-    print(f"{'':28}{'weights':>16}{'KV':>12}{'compute':>14}{'overhead':>14}{'predicted':>11}{'measured':>10}{'ratio':>8}{'tokens/s':>10}")
+    print(
+        f"a model of {path.stat().st_size / MIB:,.0f} MiB; MiB on the device, predicted / in llama.cpp's buffers or beside them"
+    )
+    print(
+        f"{'':28}{'weights':>16}{'KV':>12}{'compute':>14}{'overhead':>14}{'predicted':>11}{'measured':>10}{'ratio':>8}{'tokens/s':>10}"
+    )
     seen = {}
     for number, (name, loading) in enumerate(loadings.items()):
         found = seen[name] = child("measure", path, loading)
@@ -100,15 +111,22 @@ def placements(path: Path) -> Iterator[str]:
         ratio = predicted.all.gpu / MIB / measured if measured else 1.0
         if number < 3 and abs(ratio - 1) > TOLERANCE:
             yield f"{name}: {predicted.all.gpu / MIB:,.0f} MiB predicted, {measured:,.0f} measured"
-    print("\nMiB in use on the device as it comes to that; all that is in use by CUDA's account and the process's share by nvidia-smi's")
+    print(
+        "\nMiB in use on the device as it comes to that; all that is in use by CUDA's account and the process's share by nvidia-smi's"
+    )
     for name, found in seen.items():
         stages = "  ".join(f"{stage} {used:,.0f}" for stage, used in found.stages.items())
-        print(f"{name:28}{stages}; {found.own:,.0f}, {found.process:,.0f}; prefill {found.prefill_per_s:,.0f} tokens/s")
+        print(
+            f"{name:28}{stages}; {found.own:,.0f}, {found.process:,.0f}; prefill {found.prefill_per_s:,.0f} tokens/s"
+        )
 
 
 def row(name: str, predicted: Memory, found: Found) -> None:
     measured = found.stages["filled"]
-    theirs = {**{part: nbytes / MIB for part, nbytes in found.parts.items()}, "overhead": measured - sum(found.parts.values()) / MIB}
+    theirs = {
+        **{part: nbytes / MIB for part, nbytes in found.parts.items()},
+        "overhead": measured - sum(found.parts.values()) / MIB,
+    }
     cells = [f"{getattr(predicted, part).gpu / MIB:,.1f}/{theirs[part]:,.1f}" for part in PARTS]
     total = predicted.all.gpu / MIB
     ratio = f"{total / measured:8.3f}" if measured else f"{'':8}"
@@ -121,12 +139,20 @@ def row(name: str, predicted: Memory, found: Found) -> None:
 def same_text() -> Iterator[str]:
     """nano's answers, experts on the GPU, half of them, none."""
     path = models.ready("nano")
-    n = len([layer for layer in moe_layers(read_header(path)) if layer < read_header(path).of_arch("block_count") - 1])
+    n = len(
+        [
+            layer
+            for layer in moe_layers(read_header(path))
+            if layer < read_header(path).of_arch("block_count") - 1
+        ]
+    )
     print("\nnano at temperature 0")
     whole = Loading(1024, n_gpu_layers=ALL_LAYERS)
     texts = [tell(path, replace(whole, cpu_moe_layers=in_ram)) for in_ram in (0, (n + 1) // 2, n)]
     for in_ram, text in zip((0, (n + 1) // 2, n), texts, strict=True):
-        print(f"experts of {in_ram} of {n} layers in RAM: {'the same' if text == texts[0] else 'another'}: {text}")
+        print(
+            f"experts of {in_ram} of {n} layers in RAM: {'the same' if text == texts[0] else 'another'}: {text}"
+        )
     if len({json.dumps(text) for text in texts}) > 1:
         yield "nano's text differs between placements"
 
@@ -173,7 +199,9 @@ def in_use(what: str = "gpu=memory.used") -> float:
     """MiB of device memory in use, by anyone; 0 without an NVIDIA GPU."""
     try:
         query = ["nvidia-smi", f"--query-{what}", "--format=csv,noheader,nounits"]
-        return float(subprocess.run(query, capture_output=True, text=True, check=True).stdout.split()[0])
+        return float(
+            subprocess.run(query, capture_output=True, text=True, check=True).stdout.split()[0]
+        )
     except (OSError, subprocess.CalledProcessError, ValueError, IndexError):
         return 0.0
 
@@ -188,7 +216,11 @@ def in_child() -> None:
     header, promised = read_header(path), 0
     if question["what"] == "capped":
         loading, promised = planned_for(path, header, question["cap"])
-    print(json.dumps({**measured_with(path, loading), "promised": promised, "loading": asdict(loading)}))
+    print(
+        json.dumps(
+            {**measured_with(path, loading), "promised": promised, "loading": asdict(loading)}
+        )
+    )
 
 
 def planned_for(path: Path, header: GgufHeader, cap: int) -> tuple[Loading, int]:
@@ -199,7 +231,9 @@ def planned_for(path: Path, header: GgufHeader, cap: int) -> tuple[Loading, int]
 
 
 def measured_with(path: Path, loading: Loading) -> dict[str, Any]:
-    """Loads, evaluates half of a micro-batch or more, decodes, fills the context; looks at the device in between."""
+    """Loads, evaluates half of a micro-batch or more, decodes, fills the context; looks at the
+    device in between.
+    """
     stages = {"before": in_use()}
     ggml.devices()  # opens them
     stages["opened"] = in_use()
@@ -218,17 +252,33 @@ def measured_with(path: Path, loading: Loading) -> dict[str, Any]:
                 decode(context, i)
             tokens_per_s = DECODED / (time.perf_counter() - began)
             stages["decoded"] = in_use()
-            began, already, step = time.perf_counter(), len(context.ids), max(STEP, loading.n_ubatch)
+            began, already, step = (
+                time.perf_counter(),
+                len(context.ids),
+                max(STEP, loading.n_ubatch),
+            )
             last = min(loading.n_ctx, loading.n_ctx if loading.n_ubatch >= STEP else 2 * STEP)
             for start in range(already, last, step):
                 context.evaluate([7 * i % 300 for i in range(start, min(start + step, last))])
             context.logits()
             prefill_per_s = (len(context.ids) - already) / (time.perf_counter() - began)
             stages["filled"] = in_use()
-            own = sum(device.total - device.free for device in ggml.devices() if device.kind == ggml.GPU) / MIB
+            own = (
+                sum(
+                    device.total - device.free
+                    for device in ggml.devices()
+                    if device.kind == ggml.GPU
+                )
+                / MIB
+            )
             process = in_use("compute-apps=used_memory")
     return {
-        **{"stages": stages, "parts": parts, "tokens_per_s": tokens_per_s, "prefill_per_s": prefill_per_s},
+        **{
+            "stages": stages,
+            "parts": parts,
+            "tokens_per_s": tokens_per_s,
+            "prefill_per_s": prefill_per_s,
+        },
         **{"own": own, "process": process},
     }
 
@@ -248,12 +298,16 @@ def parts_on_gpu(context: Context) -> dict[str, int]:
 def told(path: Path, loading: Loading) -> list[str]:
     """nano's answers to QUESTIONS, reasoning included."""
     family = chat.recognise(read_header(path), None).family
-    settings = family.defaults.with_value("temperature", 0, "here").with_value("max_tokens", 300, "here")
+    settings = family.defaults.with_value("temperature", 0, "here").with_value(
+        "max_tokens", 300, "here"
+    )
     texts = []
     with Model(path, loading) as model, Context(model, loading) as context:
         for question in QUESTIONS:
             session = chat.Session(context, family, settings)
-            texts.append("".join(getattr(event, "text", "") for event in session.stream(question, 1)))
+            texts.append(
+                "".join(getattr(event, "text", "") for event in session.stream(question, 1))
+            )
     return texts
 
 

@@ -1,8 +1,10 @@
-"""Ctrl-C in the middle of a long prefill, through the real ``dslocal chat``: ``python tests/bench/interrupt.py FILE [TIMES]``.
+"""Ctrl-C in the middle of a long prefill, through the real ``dslocal chat``: ``python
+tests/bench/interrupt.py FILE [TIMES]``.
 
-FILE is a model of a gigabyte or more, made by v3_vocabulary.py when it is not there. Each time a text of 8,000 tokens is attached to a
-question, and Ctrl-C comes while it is read, every time later; what counts is the time from the key to the prompt. Then a short question
-must be answered. Fails when a prompt took longer than 200 ms. Run it on a machine that is quiet.
+FILE is a model of a gigabyte or more, made by v3_vocabulary.py when it is not there. Each time a
+text of 8,000 tokens is attached to a question, and Ctrl-C comes while it is read, every time later;
+what counts is the time from the key to the prompt. Then a short question must be answered. Fails
+when a prompt took longer than 200 ms. Run it on a machine that is quiet.
 """
 
 from __future__ import annotations
@@ -47,10 +49,14 @@ def main() -> int:
             began = time.monotonic()
             screen.wait_for("interrupted")
             screen.wait_for(READY)
-            print(f"then a short question is answered, and the answer stopped in {(time.monotonic() - began) * 1e3:.0f} ms")
+            print(
+                f"then a short question is answered, and the answer stopped in {(time.monotonic() - began) * 1e3:.0f} ms"
+            )
             screen.press(CTRL_D)
             code = screen.leave()
-    print(f"{model.stat().st_size / 1e9:.1f} GB: median {median(seconds) * 1e3:.0f} ms, at most {max(seconds) * 1e3:.0f}; exit code {code}")
+    print(
+        f"{model.stat().st_size / 1e9:.1f} GB: median {median(seconds) * 1e3:.0f} ms, at most {max(seconds) * 1e3:.0f}; exit code {code}"
+    )
     print(f"load {os.getloadavg()[0]:.1f}")
     good = max(seconds) <= LIMIT_S and code == 0
     print("as wanted" if good else "FAILED")

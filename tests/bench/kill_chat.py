@@ -1,4 +1,5 @@
-"""kill -9 at random moments of a chat on a real terminal, another chat going on beside it. Nothing that was finished may be lost.
+"""kill -9 at random moments of a chat on a real terminal, another chat going on beside it. Nothing
+that was finished may be lost.
 
 python tests/bench/kill_chat.py [--times 30] [--seed 1]
 """
@@ -17,14 +18,18 @@ from running import Run
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--times", type=int, default=30)
     parser.add_argument("--seed", type=int, default=1)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         trials = run_trials(Run(Path(folder)), asked.times, asked.seed)
         where = ", ".join(f"{count} while {what}" for what, count in sorted(trials.kills.items()))
-        print(f"{asked.times} kills ({where}): {len(trials.finished)} finished turns, all there; {trials.torn} torn last lines, none left")
+        print(
+            f"{asked.times} kills ({where}): {len(trials.finished)} finished turns, all there; {trials.torn} torn last lines, none left"
+        )
 
 
 if __name__ == "__main__":

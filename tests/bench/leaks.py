@@ -1,7 +1,9 @@
-"""Loads nano, answers and closes it, again and again: ``python tests/bench/leaks.py [CYCLES]``, 2,000 by default.
+"""Loads nano, answers and closes it, again and again: ``python tests/bench/leaks.py [CYCLES]``,
+2,000 by default.
 
-Every cycle makes a model and a context anew, evaluates a prompt and draws 8 tokens; every fourth with the MTP layer drafting. The
-resident size is read after a tenth of the cycles and at the end; it may have grown by 20 MB. Needs Linux.
+Every cycle makes a model and a context anew, evaluates a prompt and draws 8 tokens; every fourth
+with the MTP layer drafting. The resident size is read after a tenth of the cycles and at the end;
+it may have grown by 20 MB. Needs Linux.
 """
 
 from __future__ import annotations
@@ -36,7 +38,9 @@ def main() -> int:
         if number % max(1, cycles // 10) == 0:
             print(f"{number:6} cycles, {resident() / 1e6:.1f} MB", file=sys.stderr, flush=True)
     grown, warm = resident() - first, int(cycles * WARM)
-    print(f"{cycles:,} cycles in {time.monotonic() - began:.0f} s: {first / 1e6:.1f} MB after {warm:,}, {grown / 1e6:+.2f} MB since")
+    print(
+        f"{cycles:,} cycles in {time.monotonic() - began:.0f} s: {first / 1e6:.1f} MB after {warm:,}, {grown / 1e6:+.2f} MB since"
+    )
     print("as wanted" if grown < MOST else "FAILED")
     return int(grown >= MOST)
 
@@ -46,7 +50,9 @@ def cycle(path: Path, number: int) -> None:
     with Model(path, loading) as model, Context(model, loading) as context:
         if loading.mtp:
             speculate(context, "on")
-        for _ in Generation(context, model.encode(PROMPT), Sampler(0.6, 0.95, number), max_tokens=TOKENS):
+        for _ in Generation(
+            context, model.encode(PROMPT), Sampler(0.6, 0.95, number), max_tokens=TOKENS
+        ):
             pass
 
 

@@ -1,10 +1,13 @@
-"""What drafting with the MTP layer gains, beside llama-server on the same files: nano with a big model's memory traffic, and bare nano.
+"""What drafting with the MTP layer gains, beside llama-server on the same files: nano with a big
+model's memory traffic, and bare nano.
 
-    python tests/bench/mtp.py [--questions 50] [--python PYTHON] [--ballast FOLDER] [--server LLAMA-SERVER] [--temperature T] [--gpu]
+    python tests/bench/mtp.py [--questions 50] [--python PYTHON] [--ballast FOLDER] [--server
+    LLAMA-SERVER] [--temperature T] [--gpu]
 
-The model is made here (tests/nano/ballast.py, which needs torch: PYTHON is an interpreter that has it, FOLDER a checkpoint that was made
-before), as Q8_0 and as Q4_K_M. Every question is asked in all ways one after the other, so that other work on the machine slows all of
-them alike; llama-server is asked at temperature 0 alone. Figures are tokens a second over all questions, and the median of the
+The model is made here (tests/nano/ballast.py, which needs torch: PYTHON is an interpreter that has
+it, FOLDER a checkpoint that was made before), as Q8_0 and as Q4_K_M. Every question is asked in all
+ways one after the other, so that other work on the machine slows all of them alike; llama-server is
+asked at temperature 0 alone. Figures are tokens a second over all questions, and the median of the
 questions' ratios. Greedy texts must be identical.
 """
 
@@ -68,13 +71,17 @@ class Way:
         return sum(said.tokens for said in self.said) / sum(said.seconds for said in self.said)
 
 
-def ours(model: Model, loading: Loading, mode: Mode, *, whole: bool = False) -> tuple[Ask, Speculation | None]:
+def ours(
+    model: Model, loading: Loading, mode: Mode, *, whole: bool = False
+) -> tuple[Ask, Speculation | None]:
     """A context of its own; ``whole`` counts the prefill as well."""
     context = Context(model, loading)
     speculation = speculate(context, mode)
 
     def ask(prompt: Sequence[int], temperature: float, seed: int) -> Said:
-        generation = Generation(context, prompt, Sampler(temperature, TOP_P, seed), max_tokens=MAX_TOKENS)
+        generation = Generation(
+            context, prompt, Sampler(temperature, TOP_P, seed), max_tokens=MAX_TOKENS
+        )
         context.forget()
         ids = list(generation)
         seconds = generation.timings.decode + (generation.timings.prefill if whole else 0)
@@ -89,7 +96,18 @@ def server(binary: Path, file: Path, *options: str) -> Iterator[Ask]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [str(binary), "-m", str(file), "--port", str(port), "-c", str(ON_CPU.n_ctx), "-np", "1", *options]
+    command = [
+        str(binary),
+        "-m",
+        str(file),
+        "--port",
+        str(port),
+        "-c",
+        str(ON_CPU.n_ctx),
+        "-np",
+        "1",
+        *options,
+    ]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
             _wait(port, process)
@@ -102,7 +120,10 @@ def _wait(port: int, process: subprocess.Popen[bytes]) -> None:
     for _ in range(600):
         if process.poll() is not None:
             raise SystemExit(f"llama-server ended with {process.returncode}")
-        with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as answer:
+        with (
+            contextlib.suppress(OSError),
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as answer,
+        ):
             if answer.status == 200:
                 return
         time.sleep(0.2)
@@ -110,43 +131,81 @@ def _wait(port: int, process: subprocess.Popen[bytes]) -> None:
 
 
 def _post(port: int, prompt: Sequence[int], temperature: float, seed: int) -> Said:
-    sampling = {"temperature": temperature, "top_p": TOP_P, "top_k": 0, "min_p": 0, "seed": seed, "samplers": ["temperature", "top_p"]}
+    sampling = {
+        "temperature": temperature,
+        "top_p": TOP_P,
+        "top_k": 0,
+        "min_p": 0,
+        "seed": seed,
+        "samplers": ["temperature", "top_p"],
+    }
     body = {"prompt": list(prompt), "n_predict": MAX_TOKENS, "cache_prompt": False, **sampling}
-    request = urllib.request.Request(f"http://127.0.0.1:{port}/completion", json.dumps(body).encode(), {"Content-Type": "application/json"})
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/completion",
+        json.dumps(body).encode(),
+        {"Content-Type": "application/json"},
+    )
     with urllib.request.urlopen(request, timeout=600) as answer:
         found = json.load(answer)
     timings = found["timings"]
     drafted, accepted = timings.get("draft_n", 0), timings.get("draft_n_accepted", 0)
-    return Said(found["content"], timings["predicted_n"], timings["predicted_ms"] / 1000, drafted, accepted)
+    return Said(
+        found["content"], timings["predicted_n"], timings["predicted_ms"] / 1000, drafted, accepted
+    )
 
 
-def play(ways: Sequence[Way], asked: Sequence[tuple[Sequence[int], int | str]], temperature: float) -> None:
+def play(
+    ways: Sequence[Way], asked: Sequence[tuple[Sequence[int], int | str]], temperature: float
+) -> None:
     for number, (prompt, _) in enumerate(asked):
         order = [*ways[number % len(ways) :], *ways[: number % len(ways)]]
         for way in order:
             way.said.append(way.ask(prompt, temperature, SEED + number))
 
 
-def report(ways: Sequence[Way], asked: Sequence[tuple[Sequence[int], int | str]], title: str) -> None:
+def report(
+    ways: Sequence[Way], asked: Sequence[tuple[Sequence[int], int | str]], title: str
+) -> None:
     """A table; each way is compared with the one that its name begins like, which comes first."""
-    print(f"\n{title}\n\n| way | tokens/s | gain | median gain | drafts right | right | same text |\n|---|---|---|---|---|---|---|")
+    print(
+        f"\n{title}\n\n| way | tokens/s | gain | median gain | drafts right | right | same text |\n|---|---|---|---|---|---|---|"
+    )
     for way in ways:
         base = next(other for other in ways if other.name.split(",")[0] == way.name.split(",")[0])
-        each = [b.seconds / b.tokens * s.tokens / s.seconds for b, s in zip(base.said, way.said, strict=True)]
-        drafted, accepted = (sum(getattr(said, what) for said in way.said) for what in ("drafted", "accepted"))
+        each = [
+            b.seconds / b.tokens * s.tokens / s.seconds
+            for b, s in zip(base.said, way.said, strict=True)
+        ]
+        drafted, accepted = (
+            sum(getattr(said, what) for said in way.said) for what in ("drafted", "accepted")
+        )
         drafts = f"{accepted:,} of {drafted:,}" if drafted else ""
-        right = sum(questions.right(said.text, expected) for said, (_, expected) in zip(way.said, asked, strict=True))
+        right = sum(
+            questions.right(said.text, expected)
+            for said, (_, expected) in zip(way.said, asked, strict=True)
+        )
         same = sum(said.text == plain.text for said, plain in zip(way.said, base.said, strict=True))
         speeds = f"{way.rate:,.1f} | {way.rate / base.rate:.2f} | {median(each):.2f}"
-        print(f"| {way.name} | {speeds} | {drafts} | {right} of {len(asked)} | {same} of {len(asked)} |", flush=True)
+        print(
+            f"| {way.name} | {speeds} | {drafts} | {right} of {len(asked)} | {same} of {len(asked)} |",
+            flush=True,
+        )
 
 
 def ballast(args: argparse.Namespace, folder: Path, quant: str) -> Path:
     """The GGUF of nano with ballast."""
     source = args.ballast or folder / "ballast"
     if not source.exists():
-        command = [args.python, "-m", "nano.ballast", str(hub.load_registry()["nano"].folder), str(source)]
-        subprocess.run(command, cwd=Path(__file__).parents[1], check=True, stdout=subprocess.DEVNULL)
+        command = [
+            args.python,
+            "-m",
+            "nano.ballast",
+            str(hub.load_registry()["nano"].folder),
+            str(source),
+        ]
+        subprocess.run(
+            command, cwd=Path(__file__).parents[1], check=True, stdout=subprocess.DEVNULL
+        )
     return converted(source, folder / f"ballast-{quant}.gguf", quant)
 
 
@@ -162,36 +221,57 @@ def measure_ballast(args: argparse.Namespace, loading: Loading, file: Path, quan
     with contextlib.ExitStack() as stack:
         model = stack.enter_context(Model(file, loading))
         asked = [(prompt_ids(model, text), expected) for text, expected in drawn]
-        asks: dict[str, Ask] = {f"dslocal, --mtp {mode}": ours(model, loading, mode)[0] for mode in BOTH}
+        asks: dict[str, Ask] = {
+            f"dslocal, --mtp {mode}": ours(model, loading, mode)[0] for mode in BOTH
+        }
         if args.server:
             place = ("-ngl", str(loading.n_gpu_layers))
             asks["llama-server, plain"] = stack.enter_context(server(args.server, file, *place))
             for most in (1, 3):
                 options = (*place, "--spec-type", "draft-mtp", "--spec-draft-n-max", str(most))
-                asks[f"llama-server, draft-mtp {most}"] = stack.enter_context(server(args.server, file, *options))
+                asks[f"llama-server, draft-mtp {most}"] = stack.enter_context(
+                    server(args.server, file, *options)
+                )
         for temperature in args.temperature or (0.0, 0.6):
-            ways = [Way(name, ask) for name, ask in asks.items() if temperature == 0 or name.startswith("dslocal")]
+            ways = [
+                Way(name, ask)
+                for name, ask in asks.items()
+                if temperature == 0 or name.startswith("dslocal")
+            ]
             play(ways, asked, temperature)
-            report(ways, asked, f"nano with ballast, {quant} ({file.stat().st_size / 1e6:,.0f} MB), temperature {temperature:g}")
+            report(
+                ways,
+                asked,
+                f"nano with ballast, {quant} ({file.stat().st_size / 1e6:,.0f} MB), temperature {temperature:g}",
+            )
             if temperature == 0:
                 gain = ways[1].rate / ways[0].rate
                 same = [said.text for said in ways[0].said] == [said.text for said in ways[1].said]
-                print(f"\ngain {gain:.2f}, wanted {MIN_GAIN[quant]}: {'yes' if gain >= MIN_GAIN[quant] else 'NO'}; same texts: {same}")
+                print(
+                    f"\ngain {gain:.2f}, wanted {MIN_GAIN[quant]}: {'yes' if gain >= MIN_GAIN[quant] else 'NO'}; same texts: {same}"
+                )
 
 
 def measure_bare(args: argparse.Namespace, loading: Loading, file: Path) -> None:
-    """Prefill included: auto must not lose there either. Two runs without show what the machine's other work makes of one and the same."""
+    """Prefill included: auto must not lose there either. Two runs without show what the machine's
+    other work makes of one and the same.
+    """
     r = random.Random(SEED)
     drawn = [questions.question(r) for _ in range(args.questions)]
     with Model(file, loading) as model:
         asked = [(prompt_ids(model, text), expected) for text, expected in drawn]
         modes: tuple[Mode, ...] = ("off", "off", "auto", "on")
-        ways = [Way(f"dslocal, --mtp {mode}", ours(model, loading, mode, whole=True)[0]) for mode in modes]
+        ways = [
+            Way(f"dslocal, --mtp {mode}", ours(model, loading, mode, whole=True)[0])
+            for mode in modes
+        ]
         ways[1].name += " again"
         play(ways, asked, 0.6)
         report(ways, asked, "bare nano, Q8_0, temperature 0.6, prefill included")
         lost = 1 - ways[2].rate / ways[0].rate
-        print(f"\nauto loses {lost:.1%}, allowed {MOST_LOST:.0%}: {'yes' if lost <= MOST_LOST else 'NO'}")
+        print(
+            f"\nauto loses {lost:.1%}, allowed {MOST_LOST:.0%}: {'yes' if lost <= MOST_LOST else 'NO'}"
+        )
 
 
 def main() -> None:
@@ -211,7 +291,11 @@ def main() -> None:
             if args.only in (None, quant):
                 measure_ballast(args, loading, ballast(args, folder, quant), quant)
         if args.only in (None, "bare"):
-            measure_bare(args, loading, converted(hub.load_registry()["nano"].folder, folder / "nano.gguf", "Q8_0"))
+            measure_bare(
+                args,
+                loading,
+                converted(hub.load_registry()["nano"].folder, folder / "nano.gguf", "Q8_0"),
+            )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""Planning all of DeepSeek-V3, 671B with its MTP layer, from headers alone: time, and how close --size lands.
+"""Planning all of DeepSeek-V3, 671B with its MTP layer, from headers alone: time, and how close
+--size lands.
 
     python tests/bench/plan_v3.py [SIZE …]
 
@@ -33,7 +34,11 @@ def layer(number: int) -> dict[str, tuple[str, tuple[int, ...]]]:
             found[name.replace(".0.", f".{number}.", 1)] = entry
     p = f"model.layers.{number}."
     if number < DENSE:
-        for name, shape in (("gate_proj", (18432, EMBD)), ("up_proj", (18432, EMBD)), ("down_proj", (EMBD, 18432))):
+        for name, shape in (
+            ("gate_proj", (18432, EMBD)),
+            ("up_proj", (18432, EMBD)),
+            ("down_proj", (EMBD, 18432)),
+        ):
             found[f"{p}mlp.{name}.weight"] = ("F8_E4M3", shape)
             found[f"{p}mlp.{name}.weight_scale_inv"] = ("F32", (shape[0] // 128, shape[1] // 128))
     if number == 0:
@@ -41,7 +46,10 @@ def layer(number: int) -> dict[str, tuple[str, tuple[int, ...]]]:
     if number == LAYERS - 1:
         found |= {"lm_head.weight": ("BF16", (VOCAB, EMBD)), "model.norm.weight": ("BF16", (EMBD,))}
     if number == LAYERS:
-        found |= {f"{p}{name}.weight": ("BF16", (EMBD,)) for name in ("enorm", "hnorm", "shared_head.norm")}
+        found |= {
+            f"{p}{name}.weight": ("BF16", (EMBD,))
+            for name in ("enorm", "hnorm", "shared_head.norm")
+        }
         found[f"{p}eh_proj.weight"] = ("BF16", (EMBD, 2 * EMBD))
     return found
 

@@ -1,10 +1,12 @@
-"""What R1's usage recommendations are worth, measured on nano: fresh questions under each way of prompting and sampling.
+"""What R1's usage recommendations are worth, measured on nano: fresh questions under each way of
+prompting and sampling.
 
     python tests/bench/r1_rules.py [QUESTIONS] [SEED]
 
-The questions are those that nano's makers evaluate it with (tests/nano/questions.py): operations, expressions, word problems in
-plain phrasings. Each question has its own seed, the same under every way. An answer counts when the numbers that it ends with are
-the right ones; a vote counts when the answer that most of eight samples give is right.
+The questions are those that nano's makers evaluate it with (tests/nano/questions.py): operations,
+expressions, word problems in plain phrasings. Each question has its own seed, the same under every
+way. An answer counts when the numbers that it ends with are the right ones; a vote counts when the
+answer that most of eight samples give is right.
 """
 
 from __future__ import annotations
@@ -28,7 +30,9 @@ DIRECTIVE = "Please reason step by step, and put your final answer within \\boxe
 
 @dataclass(frozen=True)
 class Way:
-    """One row: how the prompt begins the answer, whether the directive is added, how it is sampled, and how many vote."""
+    """One row: how the prompt begins the answer, whether the directive is added, how it is sampled,
+    and how many vote.
+    """
 
     name: str
     thinking: Thinking = Thinking.FORCED
@@ -51,9 +55,13 @@ WAYS = (
 )
 
 
-def answers(context: Context, family: chat.Family, way: Way, question: str, seed: int) -> Iterable[str]:
+def answers(
+    context: Context, family: chat.Family, way: Way, question: str, seed: int
+) -> Iterable[str]:
     text = f"{question}\n{DIRECTIVE}" if way.directive else question
-    settings = family.defaults.with_value("temperature", way.temperature, "bench").with_value("max_tokens", 2048, "bench")
+    settings = family.defaults.with_value("temperature", way.temperature, "bench").with_value(
+        "max_tokens", 2048, "bench"
+    )
     for number in range(way.votes):
         session = chat.Session(context, family, settings, thinking=way.thinking)
         for _ in session.stream(text, seed + number):
@@ -77,7 +85,9 @@ def main(count: int = 200, seed: int = 1) -> None:
         print("| way of prompting | right | share |\n|---|---|---|")
         for way in WAYS:
             good = sum(
-                is_right(way, list(answers(context, family, way, text, seed + 1000 * number)), expected)
+                is_right(
+                    way, list(answers(context, family, way, text, seed + 1000 * number)), expected
+                )
                 for number, (text, expected) in enumerate(asked)
             )
             print(f"| {way.name} | {good} of {count} | {good / count:.3f} |", flush=True)

@@ -1,11 +1,14 @@
-"""What showing an answer costs: the time of a frame along 32k tokens, the longest blocks there are, and the share of a core.
+"""What showing an answer costs: the time of a frame along 32k tokens, the longest blocks there are,
+and the share of a core.
 
     python tests/bench/render.py [--tokens 32768] [--rate 200] [--real SECONDS]
 
-Replays Markdown through AnswerView into a terminal that throws everything away, a clock of our own telling it that tokens come at
-``--rate`` a second. One frame is all that happens between two drawings: feeding the tokens, laying out, writing. A token is four
-characters. ``--real`` replays by the real clock for so long and takes the process's CPU time; the interpreter's garbage collection is
-part of all figures. The peer is Rich's Markdown over the whole answer so far, which is what a frame costs without committed lines.
+Replays Markdown through AnswerView into a terminal that throws everything away, a clock of our own
+telling it that tokens come at ``--rate`` a second. One frame is all that happens between two
+drawings: feeding the tokens, laying out, writing. A token is four characters. ``--real`` replays by
+the real clock for so long and takes the process's CPU time; the interpreter's garbage collection is
+part of all figures. The peer is Rich's Markdown over the whole answer so far, which is what a frame
+costs without committed lines.
 """
 
 from __future__ import annotations
@@ -29,18 +32,28 @@ TOKEN = 4  # characters
 
 
 def answer(length: int) -> str:
-    """The recorded documents one after the other, again and again; a fence that is open would swallow the rest, so it is closed."""
+    """The recorded documents one after the other, again and again; a fence that is open would
+    swallow the rest, so it is closed.
+    """
     parts = [part.partition("\n")[2] for part in DOCUMENTS.read_text("utf-8").split("%% ")[1:]]
-    whole = "\n\n".join(part + ("\n```\n" if part.count("```") % 2 else "") for part in parts) + "\n\n"
+    whole = (
+        "\n\n".join(part + ("\n```\n" if part.count("```") % 2 else "") for part in parts) + "\n\n"
+    )
     return (whole * (length // len(whole) + 1))[:length]
 
 
 SHAPES: dict[str, Callable[[int], str]] = {
     "mixed answer": answer,
-    "one fence": lambda n: ("```python\n" + "value = compute(x, y)  # and a comment\n" * (n // 38))[:n],
+    "one fence": lambda n: ("```python\n" + "value = compute(x, y)  # and a comment\n" * (n // 38))[
+        :n
+    ],
     "one list": lambda n: ("- an item with **bold** and `code` in it\n" * (n // 40 + 1))[:n],
-    "one paragraph": lambda n: ("words in a paragraph that **never** ends, with `code` and so on " * (n // 64 + 1))[:n],
-    "one table": lambda n: ("| a | b |\n|---|---|\n" + "| some words here | and **others** there |\n" * (n // 40))[:n],
+    "one paragraph": lambda n: (
+        "words in a paragraph that **never** ends, with `code` and so on " * (n // 64 + 1)
+    )[:n],
+    "one table": lambda n: (
+        "| a | b |\n|---|---|\n" + "| some words here | and **others** there |\n" * (n // 40)
+    )[:n],
     "no spaces": lambda n: ("没有空格也没有标点的很长很长的一段话" * (n // 18 + 1))[:n],
 }
 
@@ -56,7 +69,9 @@ class Sink(io.StringIO):
 
 
 def console() -> Console:
-    return Console(file=Sink(), force_terminal=True, color_system="256", width=100, height=40, highlight=False)
+    return Console(
+        file=Sink(), force_terminal=True, color_system="256", width=100, height=40, highlight=False
+    )
 
 
 def tokens(text: str) -> Iterator[str]:
@@ -68,7 +83,10 @@ def frames(text: str, rate: float) -> list[float]:
     clock = [0.0]
     took: list[float] = []
     batch = max(round(rate * stream.FRAME_S), 1)
-    with mock.patch.object(stream, "time", mock.Mock(monotonic=lambda: clock[0])), AnswerView(console()) as view:
+    with (
+        mock.patch.object(stream, "time", mock.Mock(monotonic=lambda: clock[0])),
+        AnswerView(console()) as view,
+    ):
         pending = list(tokens(text))
         for at in range(0, len(pending), batch):
             began = time.perf_counter()
@@ -105,7 +123,9 @@ def main() -> None:
     parser.add_argument("--real", type=float, default=0, metavar="SECONDS")
     options = parser.parse_args()
     frames(answer(8000), options.rate)  # imports, caches
-    print(f"{'ms a frame':<16} {'median':>7} {'first 10 %':>10} {'last 10 %':>10} {'99 %':>7} {'worst':>7} {'share':>6}")
+    print(
+        f"{'ms a frame':<16} {'median':>7} {'first 10 %':>10} {'last 10 %':>10} {'99 %':>7} {'worst':>7} {'share':>6}"
+    )
     for name, make in SHAPES.items():
         took = frames(make(options.tokens * TOKEN), options.rate)
         tenth = max(len(took) // 10, 1)
@@ -122,9 +142,14 @@ def main() -> None:
             f"{name:<16} {row[0] * 1e3:7.2f} {row[1] * 1e3:10.2f} {row[2] * 1e3:10.2f} {row[3] * 1e3:7.2f} {row[4] * 1e3:7.2f} {share:6.1%}"
         )
     text = answer(options.tokens * TOKEN)
-    print("Rich's Markdown over everything, ms: " + ", ".join(f"{whole(text[: len(text) // n]) * 1e3:.0f} at 1/{n}" for n in (32, 8, 1)))
+    print(
+        "Rich's Markdown over everything, ms: "
+        + ", ".join(f"{whole(text[: len(text) // n]) * 1e3:.0f} at 1/{n}" for n in (32, 8, 1))
+    )
     if options.real:
-        print(f"{real(text, options.rate, options.real):.1%} of a core over {options.real:g} s at {options.rate:g} tokens/s")
+        print(
+            f"{real(text, options.rate, options.real):.1%} of a core over {options.real:g} s at {options.rate:g} tokens/s"
+        )
 
 
 if __name__ == "__main__":

@@ -1,12 +1,14 @@
-"""Microseconds a token for sampling over 129,280 logits, beside llama.cpp's own chain on the same logits in the same run.
+"""Microseconds a token for sampling over 129,280 logits, beside llama.cpp's own chain on the same
+logits in the same run.
 
     python tests/bench/sampler.py [ROUNDS]
 
-Logits: nano's own for a question, one vector a position, tiled up to the size with everything but the first tile lowered by 12 ("nano");
-a Zipf law with exponent 1.8 and noise ("zipf"); normal with deviation 1, as a model of random weights gives ("flat"). Every row is
-measured once a round, all rows in turn, and the median is printed. llama.cpp's time is for llama_sampler_apply alone: that its array
-of candidates is filled anew for every token (``filling``, by numpy) is not in it. Its chain is top-p, temperature, dist; and one with
-penalties, top-k 40 and min-p as well.
+Logits: nano's own for a question, one vector a position, tiled up to the size with everything but
+the first tile lowered by 12 ("nano"); a Zipf law with exponent 1.8 and noise ("zipf"); normal with
+deviation 1, as a model of random weights gives ("flat"). Every row is measured once a round, all
+rows in turn, and the median is printed. llama.cpp's time is for llama_sampler_apply alone: that its
+array of candidates is filled anew for every token (``filling``, by numpy) is not in it. Its chain
+is top-p, temperature, dist; and one with penalties, top-k 40 and min-p as well.
 """
 
 from __future__ import annotations
@@ -37,7 +39,12 @@ SEEN = range(2000)  # tokens of a prompt, for the repeat penalty
 
 OURS: dict[str, dict[str, Any]] = {
     "temperature 0.6, top-p 0.95": {},
-    "  and penalties": {"presence_penalty": 0.1, "frequency_penalty": 0.1, "repeat_penalty": 1.1, "prompt": SEEN},
+    "  and penalties": {
+        "presence_penalty": 0.1,
+        "frequency_penalty": 0.1,
+        "repeat_penalty": 1.1,
+        "prompt": SEEN,
+    },
     "  and a bias": {"logit_bias": {5: 1.0}},
     "  and min-p 0.05": {"min_p": 0.05},
     "  and top-k 40": {"top_k": 40},
@@ -76,7 +83,10 @@ def main() -> None:
         "zipf": [dice.permutation(zipf) for _ in range(8)],
         "flat": [dice.normal(0, 1, N).astype(np.float32) for _ in range(8)],
     }
-    samplers = {name: Sampler(**{"temperature": 0.6, "top_p": 0.95, "seed": 1, **more}) for name, more in OURS.items()}
+    samplers = {
+        name: Sampler(**{"temperature": 0.6, "top_p": 0.95, "seed": 1, **more})
+        for name, more in OURS.items()
+    }
     top_p, temperature = low.llama_sampler_init_top_p(0.95, 1), low.llama_sampler_init_temp(0.6)
     penalties = low.llama_sampler_init_penalties(N, 64, 1.1, 0.1, 0.1)
     peers = {
@@ -94,10 +104,15 @@ def main() -> None:
     for row in next(iter(found.values())):
         print(f"{row:<44}" + "".join(f"{found[kind][row]:9.0f}" for kind in kinds))
     first, peer = next(iter(samplers)), next(iter(peers))
-    print(f"{'llama.cpp / ours':<44}" + "".join(f"{found[kind][peer] / found[kind][first]:9.1f}" for kind in kinds))
+    print(
+        f"{'llama.cpp / ours':<44}"
+        + "".join(f"{found[kind][peer] / found[kind][first]:9.1f}" for kind in kinds)
+    )
 
 
-def measured(logits: list[Floats], samplers: dict[str, Sampler], peers: dict[str, Peer], rounds: int) -> dict[str, float]:
+def measured(
+    logits: list[Floats], samplers: dict[str, Sampler], peers: dict[str, Peer], rounds: int
+) -> dict[str, float]:
     """Microseconds by row."""
     times: dict[str, list[float]] = {name: [] for name in [*samplers, *peers, "filling"]}
 

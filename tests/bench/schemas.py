@@ -1,4 +1,5 @@
-"""One hundred generated JSON Schemas, each answered by nano: how many answers validate, and whether the reasoning stayed free text.
+"""One hundred generated JSON Schemas, each answered by nano: how many answers validate, and whether
+the reasoning stayed free text.
 
 ``python tests/bench/schemas.py [COUNT]``; the default tests take the first few.
 """
@@ -11,7 +12,20 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-WORDS = ("red", "green", "blue", "a b", 'say "hi"', "back\\slash", "é", "数", "line\nbreak", "<｜end▁of▁sentence｜>", "</think>", "")
+WORDS = (
+    "red",
+    "green",
+    "blue",
+    "a b",
+    'say "hi"',
+    "back\\slash",
+    "é",
+    "数",
+    "line\nbreak",
+    "<｜end▁of▁sentence｜>",
+    "</think>",
+    "",
+)
 QUESTIONS = (
     "What is 47 × 86?",
     "What is 12 * (3 + 4)?",
@@ -24,16 +38,25 @@ Schema = dict[str, Any]
 
 
 def schema_of(seed: int) -> Schema:
-    """A schema that is an object of everything: nested objects, enums, arrays, numbers with bounds, unions. The same seed, the same one."""
+    """A schema that is an object of everything: nested objects, enums, arrays, numbers with bounds,
+    unions. The same seed, the same one.
+    """
     dice = random.Random(seed)
     return _object(dice, 3)
 
 
 def _object(dice: random.Random, depth: int) -> Schema:
-    names = dice.sample(["id", "name", "kind", "tags", "size", "first name", "größe", "x-1"], dice.randint(2, 4))
+    names = dice.sample(
+        ["id", "name", "kind", "tags", "size", "first name", "größe", "x-1"], dice.randint(2, 4)
+    )
     required = names if dice.random() < 0.5 else dice.sample(names, dice.randint(1, len(names)))
     properties = {name: _any(dice, depth - 1) for name in names}
-    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": required,
+        "additionalProperties": False,
+    }
 
 
 def _any(dice: random.Random, depth: int) -> Schema:
@@ -62,25 +85,50 @@ def _integer(dice: random.Random, _: int) -> Schema:
 
 def _number(dice: random.Random, _: int) -> Schema:
     if dice.random() < 0.3:
-        return {"type": "number", "minimum": 0, "maximum": 100, "multipleOf": dice.choice([0.5, 0.01, 5])}
+        return {
+            "type": "number",
+            "minimum": 0,
+            "maximum": 100,
+            "multipleOf": dice.choice([0.5, 0.01, 5]),
+        }
     low = round(dice.uniform(-10, 10), 2)
-    return {"type": "number", "minimum": low, "maximum": round(low + dice.choice((0.5, 3, 1000)), 2)}
+    return {
+        "type": "number",
+        "minimum": low,
+        "maximum": round(low + dice.choice((0.5, 3, 1000)), 2),
+    }
 
 
 def _string(dice: random.Random, _: int) -> Schema:
     shape: Schema = dice.choice(
-        [{"maxLength": 12}, {"minLength": 3, "maxLength": 9}, {"pattern": "^[A-Z]{2}-[0-9]{3}$"}, {"format": "date"}]
+        [
+            {"maxLength": 12},
+            {"minLength": 3, "maxLength": 9},
+            {"pattern": "^[A-Z]{2}-[0-9]{3}$"},
+            {"format": "date"},
+        ]
     )
     return {"type": "string", **shape}
 
 
 def _array(dice: random.Random, depth: int) -> Schema:
     least = dice.randint(0, 2)
-    return {"type": "array", "items": _any(dice, depth - 1), "minItems": least, "maxItems": least + dice.randint(1, 3)}
+    return {
+        "type": "array",
+        "items": _any(dice, depth - 1),
+        "minItems": least,
+        "maxItems": least + dice.randint(1, 3),
+    }
 
 
 def _union(dice: random.Random, depth: int) -> Schema:
-    return {dice.choice(["anyOf", "anyOf", "oneOf"]): [{"type": "null"}, _object(dice, depth - 1), _integer(dice, 0)]}
+    return {
+        dice.choice(["anyOf", "anyOf", "oneOf"]): [
+            {"type": "null"},
+            _object(dice, depth - 1),
+            _integer(dice, 0),
+        ]
+    }
 
 
 def _types(_: random.Random, __: int) -> Schema:
@@ -117,7 +165,9 @@ def main(count: int) -> None:
             valid += 1
         except SchemaError as e:
             print(f"schema {seed}: {turn.finish_reason}: {e}\n  {turn.answer[:300]!r}")
-    print(f"{valid} of {count} answers validate; {free} with reasoning in free text; {tokens:,} tokens at {tokens / seconds:,.0f} a second")
+    print(
+        f"{valid} of {count} answers validate; {free} with reasoning in free text; {tokens:,} tokens at {tokens / seconds:,.0f} a second"
+    )
 
 
 if __name__ == "__main__":

@@ -1,12 +1,16 @@
-"""``dslocal serve`` beside llama-server: 16 clients at once, questions of mixed length, a third of them leaving in mid-stream.
+"""``dslocal serve`` beside llama-server: 16 clients at once, questions of mixed length, a third of
+them leaving in mid-stream.
 
-    python tests/bench/server_load.py [--seconds 120] [--clients 16] [--rounds 4] [--server LLAMA-SERVER]
+    python tests/bench/server_load.py [--seconds 120] [--clients 16] [--rounds 4] [--server
+    LLAMA-SERVER]
 
-Both servers run nano from the same file, with as many sequences as there are clients and the same number of threads; the same load goes to
-one and then to the other, in turns, so that other work on the machine slows both alike. What counts is the text that arrives: tokens
-that are made for clients that have left do not. Every question is a sum of its own at temperature 0, whose result must be in the
-answer: an answer without it that the server does not give alone either may be another's. Some are asked again alone, to see whether
-company changes them. Memory is the process's own, at each turn's end.
+Both servers run nano from the same file, with as many sequences as there are clients and the same
+number of threads; the same load goes to one and then to the other, in turns, so that other work on
+the machine slows both alike. What counts is the text that arrives: tokens that are made for clients
+that have left do not. Every question is a sum of its own at temperature 0, whose result must be in
+the answer: an answer without it that the server does not give alone either may be another's. Some
+are asked again alone, to see whether company changes them. Memory is the process's own, at each
+turn's end.
 """
 
 from __future__ import annotations
@@ -53,18 +57,32 @@ class Question:
 
 
 def questions(rng: random.Random) -> Iterator[Question]:
-    """Sums without an end, each in a conversation of its own: three in five after a short or a long story."""
+    """Sums without an end, each in a conversation of its own: three in five after a short or a long
+    story.
+    """
     while True:
         a, b = rng.randint(11, 99), rng.randint(11, 99)
-        story = f"On day {rng.randint(1, 9999)} it rained. " + FILLER * rng.choice((1, 10, 30)) if rng.random() < 0.6 else ""
+        story = (
+            f"On day {rng.randint(1, 9999)} it rained. " + FILLER * rng.choice((1, 10, 30))
+            if rng.random() < 0.6
+            else ""
+        )
         asked = {"role": "user", "content": f"What is {a} + {b}?"}
-        about = {"role": "user", "content": f"{story}What is the capital of {rng.choice(CAPITALS)}?"}
-        yield Question((about, {"role": "assistant", "content": "Noted."}, asked) if story else (asked,), str(a + b))
+        about = {
+            "role": "user",
+            "content": f"{story}What is the capital of {rng.choice(CAPITALS)}?",
+        }
+        yield Question(
+            (about, {"role": "assistant", "content": "Noted."}, asked) if story else (asked,),
+            str(a + b),
+        )
 
 
 @dataclass
 class Client:
-    """One request at a time over a connection of its own, read without looking at it: clients must cost little."""
+    """One request at a time over a connection of its own, read without looking at it: clients must
+    cost little.
+    """
 
     socket: socket.socket
     question: Question
@@ -94,27 +112,47 @@ class Load:
 class Server:
     """A server process, and the load that it has borne."""
 
-    def __init__(self, name: str, command: Sequence[str], port: int, env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, name: str, command: Sequence[str], port: int, env: dict[str, str] | None = None
+    ) -> None:
         self.name, self.port, self.load = name, port, Load()
         self.said: list[tuple[Question, str]] = []
         self.log = tempfile.TemporaryFile()  # noqa: SIM115
-        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=self.log, env=env)
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=self.log, env=env
+        )
         self._wait()
 
     def _wait(self) -> None:
         for _ in range(600):
             if self.process.poll() is not None:
                 raise SystemExit(f"{self.name} ended with {self.process.returncode}")
-            with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health", timeout=5) as answer:
+            with (
+                contextlib.suppress(OSError),
+                urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health", timeout=5) as answer,
+            ):
                 if answer.status == 200:
                     return
             time.sleep(0.1)
         raise SystemExit(f"{self.name} did not start")
 
     def memory(self) -> int:
-        """Bytes of the largest of the process and its children that are its own: files that are mapped do not count."""
-        pids = [self.process.pid, *map(int, Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split())]
-        return max(int(re.search(r"RssAnon:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[1]) << 10 for pid in pids)  # type: ignore[index]
+        """Bytes of the largest of the process and its children that are its own: files that are
+        mapped do not count.
+        """
+        pids = [
+            self.process.pid,
+            *map(
+                int,
+                Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+                .read_text()
+                .split(),
+            ),
+        ]
+        return max(
+            int(re.search(r"RssAnon:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[1]) << 10
+            for pid in pids
+        )  # type: ignore[index]
 
     def ask(self, question: Question) -> str:
         client = self.open(question, None)
@@ -124,16 +162,22 @@ class Server:
         return spoken(bytes(client.data))[0]
 
     def open(self, question: Question, leave_after: int | None) -> Client:
-        body = {"model": "nano", "messages": question.messages, "stream": True, "temperature": 0, "max_tokens": MAX_TOKENS}
+        body = {
+            "model": "nano",
+            "messages": question.messages,
+            "stream": True,
+            "temperature": 0,
+            "max_tokens": MAX_TOKENS,
+        }
         data = json.dumps(body).encode()
-        head = (
-            f"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\nContent-Type: application/json\r\nConnection: close\r\n"
-        )
+        head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\nContent-Type: application/json\r\nConnection: close\r\n"
         try:
             connection = socket.create_connection(("127.0.0.1", self.port))
         except ConnectionRefusedError:
             self.log.seek(0)
-            raise SystemExit(f"{self.name} is gone ({self.process.poll()}): {self.log.read()[-3000:].decode(errors='replace')}") from None
+            raise SystemExit(
+                f"{self.name} is gone ({self.process.poll()}): {self.log.read()[-3000:].decode(errors='replace')}"
+            ) from None
         connection.sendall(head.encode() + f"Content-Length: {len(data)}\r\n\r\n".encode() + data)
         connection.setblocking(False)
         return Client(connection, question, time.perf_counter(), leave_after)
@@ -151,10 +195,17 @@ def spoken(stream: bytes) -> tuple[str, str]:
                 delta = choice["delta"]
                 text += (delta.get("reasoning_content") or "") + (delta.get("content") or "")
     status = stream[:15].decode("latin-1")
-    return text, "" if b"data: [DONE]" in stream and "200" in status else f"{status}: no end: {stream[-200:]!r}"
+    return (
+        text,
+        ""
+        if b"data: [DONE]" in stream and "200" in status
+        else f"{status}: no end: {stream[-200:]!r}",
+    )
 
 
-def bear(server: Server, asked: Iterator[Question], clients: int, seconds: float, rng: random.Random) -> None:
+def bear(
+    server: Server, asked: Iterator[Question], clients: int, seconds: float, rng: random.Random
+) -> None:
     """Keeps ``clients`` busy for ``seconds``, and waits for those at work then."""
     load, ready = server.load, selectors.DefaultSelector()
     began, open_ones = time.perf_counter(), 0
@@ -176,7 +227,9 @@ def bear(server: Server, asked: Iterator[Question], clients: int, seconds: float
             if not client.first and b'content":' in client.data:
                 client.first = time.perf_counter()
                 load.first_s.append(client.first - client.began)
-            leaving = client.leave_after is not None and client.data.count(b"data: ") > client.leave_after
+            leaving = (
+                client.leave_after is not None and client.data.count(b"data: ") > client.leave_after
+            )
             if data and not leaving:
                 continue
             ready.unregister(client.socket)
@@ -204,7 +257,9 @@ def judge(server: Server, client: Client) -> None:
 
 
 def compare(server: Server, rng: random.Random) -> None:
-    """Asks some of the questions again, alone: an answer that is right neither way and differs may be another's."""
+    """Asks some of the questions again, alone: an answer that is right neither way and differs may
+    be another's.
+    """
     for question, text in rng.sample(server.said, min(ASKED_AGAIN, len(server.said))):
         alone = server.ask(question)
         server.load.again += 1
@@ -223,9 +278,39 @@ def servers(args: argparse.Namespace) -> Iterator[list[Server]]:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             ports.append(free.getsockname()[1])
-    peer = [str(args.server), "-m", str(file), "--port", str(ports[0]), "-np", str(args.clients), "-c", str(N_CTX * args.clients)]
-    peer += ["-t", threads, "-tb", threads, "--no-webui", "--jinja", "--chat-template-file", str(TEMPLATE)]
-    ours = [str(BINARY), "serve", str(file), "--port", str(ports[1]), "--parallel", str(args.clients), "--ctx", str(N_CTX), "--no-math"]
+    peer = [
+        str(args.server),
+        "-m",
+        str(file),
+        "--port",
+        str(ports[0]),
+        "-np",
+        str(args.clients),
+        "-c",
+        str(N_CTX * args.clients),
+    ]
+    peer += [
+        "-t",
+        threads,
+        "-tb",
+        threads,
+        "--no-webui",
+        "--jinja",
+        "--chat-template-file",
+        str(TEMPLATE),
+    ]
+    ours = [
+        str(BINARY),
+        "serve",
+        str(file),
+        "--port",
+        str(ports[1]),
+        "--parallel",
+        str(args.clients),
+        "--ctx",
+        str(N_CTX),
+        "--no-math",
+    ]
     ours += ["--quiet"]
     started: list[Server] = []
     try:
@@ -253,8 +338,16 @@ def main() -> None:
         for turn in range(args.rounds):
             for server in both if turn % 2 else both[::-1]:
                 seed = SEED + turn  # the same for both
-                bear(server, questions(random.Random(seed)), args.clients, args.seconds / args.rounds, random.Random(seed))
-        print("\n| | characters/s | first token | p95 | finished | right | left | as when alone | another's | errors | memory |")
+                bear(
+                    server,
+                    questions(random.Random(seed)),
+                    args.clients,
+                    args.seconds / args.rounds,
+                    random.Random(seed),
+                )
+        print(
+            "\n| | characters/s | first token | p95 | finished | right | left | as when alone | another's | errors | memory |"
+        )
         print("|---|" + "---|" * 10)
         for server in both:
             compare(server, random.Random(SEED))
@@ -262,11 +355,17 @@ def main() -> None:
             first = f"{median(load.first_s) * 1000:.0f} ms | {quantiles(load.first_s, n=20)[-1] * 1000:.0f} ms"
             memory = " ".join(f"{nbytes >> 20}" for nbytes in load.memory)
             counts = f"{load.finished} | {load.right} | {load.left} | {load.same} of {load.again} | {len(load.wrong)} | {len(load.errors)}"
-            print(f"| {server.name} | {load.characters / load.seconds:,.0f} | {first} | {counts} | {memory} MiB |")
+            print(
+                f"| {server.name} | {load.characters / load.seconds:,.0f} | {first} | {counts} | {memory} MiB |"
+            )
             for line in (*load.wrong[:3], *load.errors[:3]):
                 print(f"  {line}")
         if len(both) > 1:
-            ratio = both[1].load.characters / both[1].load.seconds / (both[0].load.characters / both[0].load.seconds)
+            ratio = (
+                both[1].load.characters
+                / both[1].load.seconds
+                / (both[0].load.characters / both[0].load.seconds)
+            )
             print(f"\nthroughput: {ratio:.2f} of llama-server's")
 
 

@@ -2,7 +2,8 @@
 
     python tests/bench/server_restart.py [--times 10] [--home DSLOCAL_HOME]
 
-Each time three streams are begun, the working process gets SIGKILL, and a new server is started: seconds until its first whole answer.
+Each time three streams are begun, the working process gets SIGKILL, and a new server is started:
+seconds until its first whole answer.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ MOST_S = 2.0
 def read(server: Serving, begun: threading.Event) -> None:
     body = {"messages": [{"role": "user", "content": "What is 347 × 892?"}], "stream": True}
     try:
-        with httpx2.stream("POST", f"http://127.0.0.1:{server.port}/v1/chat/completions", json=body, timeout=30) as answer:
+        with httpx2.stream(
+            "POST", f"http://127.0.0.1:{server.port}/v1/chat/completions", json=body, timeout=30
+        ) as answer:
             for _ in answer.iter_lines():
                 begun.set()
     except httpx2.HTTPError:

@@ -1,9 +1,11 @@
-"""Is a recipe solved for a size better than the stock recipe of that size? KL divergence from bf16, on nano.
+"""Is a recipe solved for a size better than the stock recipe of that size? KL divergence from bf16,
+on nano.
 
     python tests/bench/size_kl.py [RECIPE …]
 
-The text is nano's own kind: 2,000 tokens of answers that it writes itself, in bf16 at temperature 0.6. For each stock recipe the
-file is made, and one of --size with the same number of bytes; printed are mean KL(bf16 || quantized) in nats a token.
+The text is nano's own kind: 2,000 tokens of answers that it writes itself, in bf16 at temperature
+0.6. For each stock recipe the file is made, and one of --size with the same number of bytes;
+printed are mean KL(bf16 || quantized) in nats a token.
 """
 
 from __future__ import annotations
@@ -64,14 +66,20 @@ def main(names: list[str]) -> None:
         exact = make(convert.recipe_named("BF16"))
         texts = own_texts(exact)
         reference = log_probabilities(exact, texts)
-        print("| recipe | bytes | KL | --size | bytes | KL | ratio |\n|---|---|---|---|---|---|---|")
+        print(
+            "| recipe | bytes | KL | --size | bytes | KL | ratio |\n|---|---|---|---|---|---|---|"
+        )
         for name in names:
             stock = make(convert.recipe_named(name))
             size = stock.stat().st_size
             solved = make(convert.SizedRecipe(f"{size}B", size))
-            kl = [float((np.exp(reference) * (reference - log_probabilities(p, texts))).sum(1).mean()) for p in (stock, solved)]
+            kl = [
+                float((np.exp(reference) * (reference - log_probabilities(p, texts))).sum(1).mean())
+                for p in (stock, solved)
+            ]
             print(
-                f"| {name} | {size:,} | {kl[0]:.5f} | {size}B | {solved.stat().st_size:,} | {kl[1]:.5f} | {kl[1] / kl[0]:.2f} |", flush=True
+                f"| {name} | {size:,} | {kl[0]:.5f} | {size}B | {solved.stat().st_size:,} | {kl[1]:.5f} | {kl[1] / kl[0]:.2f} |",
+                flush=True,
             )
 
 

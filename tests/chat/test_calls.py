@@ -1,4 +1,6 @@
-"""Proves that calls of tools are told as they come: a name once it is whole, arguments without their fence, nothing for mere text."""
+"""Proves that calls of tools are told as they come: a name once it is whole, arguments without
+their fence, nothing for mere text.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,19 @@ import pytest
 from dialogues import OSLO, PARIS, TOKYO
 from recorded import SPECIALS
 
-from dslocal.chat import FAMILIES, Answer, Call, CallArguments, CallBegun, Message, Reasoning, Reclassified, Special, Text, Tool
+from dslocal.chat import (
+    FAMILIES,
+    Answer,
+    Call,
+    CallArguments,
+    CallBegun,
+    Message,
+    Reasoning,
+    Reclassified,
+    Special,
+    Text,
+    Tool,
+)
 from dslocal.chat.calls import TOKENS, CallParser
 from dslocal.chat.reasoning import Part, parser_for
 
@@ -62,7 +76,13 @@ TYPED: dict[str, list[tuple[str, list[object]]]] = {
         (CALL_END, []),
         (CALLS_END, []),
     ],
-    "all at once": [(CALL, []), ("function", []), (SEP, []), ("f\n```json\n[1]\n```", [begun(0, "f"), args(0, "[1]")]), (CALL_END, [])],
+    "all at once": [
+        (CALL, []),
+        ("function", []),
+        (SEP, []),
+        ("f\n```json\n[1]\n```", [begun(0, "f"), args(0, "[1]")]),
+        (CALL_END, []),
+    ],
     "what looked like the fence's end": [
         (CALL, []),
         (SEP, []),
@@ -73,10 +93,30 @@ TYPED: dict[str, list[tuple[str, list[object]]]] = {
         ("````", [args(0, "`")]),
         (CALL_END, []),
     ],
-    "no fence": [(CALL, []), (SEP, []), ("f\n", [begun(0, "f")]), ("``", []), ("{}", [args(0, "``{}")]), (CALL_END, [])],
-    "indices": [(CALL, []), (SEP, []), ("f", []), (CALL, [begun(0, "f")]), (SEP, []), ("g", []), (CALLS_END, [begun(1, "g")])],
+    "no fence": [
+        (CALL, []),
+        (SEP, []),
+        ("f\n", [begun(0, "f")]),
+        ("``", []),
+        ("{}", [args(0, "``{}")]),
+        (CALL_END, []),
+    ],
+    "indices": [
+        (CALL, []),
+        (SEP, []),
+        ("f", []),
+        (CALL, [begun(0, "f")]),
+        (SEP, []),
+        ("g", []),
+        (CALLS_END, [begun(1, "g")]),
+    ],
     "text around": [("a", []), (CALL, []), (CALL_END, []), ("b", []), (CALLS_END, []), ("c", [])],
-    "a name without end": [(CALL, []), (SEP, []), (" " + "x" * 999, []), ("\n", [begun(0, "x" * 256)])],
+    "a name without end": [
+        (CALL, []),
+        (SEP, []),
+        (" " + "x" * 999, []),
+        ("\n", [begun(0, "x" * 256)]),
+    ],
 }
 BARE: dict[str, list[tuple[str, list[object]]]] = {
     "name and arguments": [
@@ -95,7 +135,13 @@ BARE: dict[str, list[tuple[str, list[object]]]] = {
         (CALL_END, []),
         (CALLS_END, []),
     ],
-    "a second separator is nothing": [(CALL, []), ("f", []), (SEP, [begun(0, "f")]), (SEP, []), ("1", [args(0, "1")])],
+    "a second separator is nothing": [
+        (CALL, []),
+        ("f", []),
+        (SEP, [begun(0, "f")]),
+        (SEP, []),
+        ("1", [args(0, "1")]),
+    ],
 }
 
 
@@ -124,24 +170,40 @@ AROUND = [
 
 @pytest.mark.parametrize(("before", "after", "answer"), AROUND)
 def test_text_around_calls_stays_apart(before: str, after: str, answer: str) -> None:
-    """Proves that words after calls do not run into those before, that white space is kept where it was, and at the ends is none."""
+    """Proves that words after calls do not run into those before, that white space is kept where it
+    was, and at the ends is none.
+    """
     parser = parser_for(FAMILIES["v3.1"], [Special("</think>")], Vocabulary())
     parts: list[Part] = []
     for token in (before, CALLS, CALL, "f", SEP, "{}", CALL_END, CALLS_END, *after):
         parts += parser.feed(IDS[token], "") if token in IDS else parser.feed(WORD, token)
-    assert "".join(part.text for part in [*parts, *parser.finish()] if isinstance(part, Answer)) == answer
+    assert (
+        "".join(part.text for part in [*parts, *parser.finish()] if isinstance(part, Answer))
+        == answer
+    )
 
 
 def test_what_opens_calls() -> None:
     parser = CallParser(IDS, typed=True)
     assert [spelling for spelling, id in IDS.items() if parser.opens(id)] == [CALLS, CALL]
     assert not parser.opens(WORD)
-    for token, is_open in ((CALLS, True), (CALL, True), (CALL_END, True), (CALLS_END, False), (CALL, True)):
+    for token, is_open in (
+        (CALLS, True),
+        (CALL, True),
+        (CALL_END, True),
+        (CALLS_END, False),
+        (CALL, True),
+    ):
         told(parser, [token])
         assert parser.open is is_open
 
 
-MANY = {"one": (TOKYO,), "two": (TOKYO, PARIS), "three": (TOKYO, PARIS, OSLO), "odd": (Call("a.b-c", '{"x": "```\\n你好"}'), Call("f", ""))}
+MANY = {
+    "one": (TOKYO,),
+    "two": (TOKYO, PARIS),
+    "three": (TOKYO, PARIS, OSLO),
+    "odd": (Call("a.b-c", '{"x": "```\\n你好"}'), Call("f", "")),
+}
 
 
 @pytest.mark.parametrize("calls", MANY.values(), ids=MANY)
@@ -150,15 +212,26 @@ def test_what_a_family_writes_it_reads(name: str, calls: tuple[Call, ...]) -> No
     """An answer as the family tells it later, fed to the parser of a prompt with tools."""
     family, words = USERS[name], Text("Let me see.")
     written = family.render([Message("user", "a"), Message("assistant", words.text, calls=calls)])
-    parser = parser_for(family, family.render([Message("user", "a")], tools=[Tool("f", "", {})]), Vocabulary())
-    parts: list[Part] = [] if not parser.thinking else list(parser.feed(IDS["</think>"], "</think>"))
+    parser = parser_for(
+        family, family.render([Message("user", "a")], tools=[Tool("f", "", {})]), Vocabulary()
+    )
+    parts: list[Part] = (
+        [] if not parser.thinking else list(parser.feed(IDS["</think>"], "</think>"))
+    )
     for segment in written[written.index(words) : written.index(Special(CALLS_END)) + 1]:
-        parts += parser.feed(WORD, segment.text) if isinstance(segment, Text) else parser.feed(IDS[segment.token], "")
+        parts += (
+            parser.feed(WORD, segment.text)
+            if isinstance(segment, Text)
+            else parser.feed(IDS[segment.token], "")
+        )
     parts += parser.finish()
     assert not any(isinstance(part, Reasoning | Reclassified) for part in parts)
     assert parts.pop(0) == Answer(words.text)
     names = [part.name for part in parts if isinstance(part, CallBegun)]
-    arguments = ["".join(p.text for p in parts if isinstance(p, CallArguments) and p.index == i) for i in range(len(names))]
+    arguments = [
+        "".join(p.text for p in parts if isinstance(p, CallArguments) and p.index == i)
+        for i in range(len(names))
+    ]
     assert [Call(*pair) for pair in zip(names, arguments, strict=True)] == list(calls)
     assert all(json.loads(text) for text in arguments if text)
 
@@ -174,7 +247,12 @@ def test_text_that_spells_the_tokens_calls_nothing(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(set(FAMILIES) - set(USERS)))
 def test_families_without_tools_take_no_calls(name: str) -> None:
     parser = parser_for(FAMILIES[name], FAMILIES[name].render([Message("user", "a")]), Vocabulary())
-    assert [*parser.feed(IDS[CALLS], ""), *parser.feed(IDS[CALL], ""), *parser.feed(WORD, "f"), *parser.finish()] == [Answer("f")]
+    assert [
+        *parser.feed(IDS[CALLS], ""),
+        *parser.feed(IDS[CALL], ""),
+        *parser.feed(WORD, "f"),
+        *parser.finish(),
+    ] == [Answer("f")]
 
 
 def test_a_model_stuck_on_newlines_costs_no_more_with_every_one() -> None:
@@ -184,4 +262,7 @@ def test_a_model_stuck_on_newlines_costs_no_more_with_every_one() -> None:
     for piece in ("f\n```json\n{", *(["\n" * 50] * 400), "}"):
         parts += parser.text(piece)
     parts += parser.flush()
-    assert "".join(part.text for part in parts if isinstance(part, CallArguments)) == "{" + "\n" * 20_000 + "}"
+    assert (
+        "".join(part.text for part in parts if isinstance(part, CallArguments))
+        == "{" + "\n" * 20_000 + "}"
+    )

@@ -1,5 +1,5 @@
-"""Proves that an answer is read the same however its text is cut into tokens: 50 recorded answers, 2,000 cuts, in the midst of
-characters too."""
+"""Proves that an answer is read the same however its text is cut into tokens: 50 recorded answers,
+2,000 cuts, in the midst of characters too."""
 
 from __future__ import annotations
 
@@ -10,7 +10,17 @@ from itertools import pairwise
 import pytest
 from recorded import RECORDED, SPECIALS, Recorded
 
-from dslocal.chat import FAMILIES, Answer, CallArguments, CallBegun, Message, Reasoning, Reclassified, Tool, Turn
+from dslocal.chat import (
+    FAMILIES,
+    Answer,
+    CallArguments,
+    CallBegun,
+    Message,
+    Reasoning,
+    Reclassified,
+    Tool,
+    Turn,
+)
 from dslocal.chat.reasoning import Part, ReasoningParser, parser_for
 from dslocal.engine.text import Utf8Stream
 from dslocal.outcome import FinishReason
@@ -32,12 +42,16 @@ class Vocabulary:
 
 def parser_of(recorded: Recorded) -> ReasoningParser:
     family = FAMILIES[recorded.family]
-    prompt = family.render([Message("user", "?")], recorded.way, [TOOL] if family.format.tools else ())
+    prompt = family.render(
+        [Message("user", "?")], recorded.way, [TOOL] if family.format.tools else ()
+    )
     return parser_for(family, prompt, Vocabulary())
 
 
 def tokens_of(recorded: Recorded, dice: random.Random | None) -> Iterator[Token]:
-    """The answer as tokens; ``dice`` cut its text anywhere, or else there is one token between two special ones."""
+    """The answer as tokens; ``dice`` cut its text anywhere, or else there is one token between two
+    special ones.
+    """
     for text, special in recorded.pieces():
         data = text.encode()
         if special:  # <think> is a token with text, the others have none
@@ -48,8 +62,12 @@ def tokens_of(recorded: Recorded, dice: random.Random | None) -> Iterator[Token]
         yield from ((WORD, data[a:b]) for a, b in pairwise([0, *places, len(data)]))
 
 
-def read(parser: ReasoningParser, tokens: Iterator[Token]) -> tuple[list[Part], list[tuple[bool, bool]]]:
-    """The events, and at each special token whether the parser is thinking and whether it is unsure."""
+def read(
+    parser: ReasoningParser, tokens: Iterator[Token]
+) -> tuple[list[Part], list[tuple[bool, bool]]]:
+    """The events, and at each special token whether the parser is thinking and whether it is
+    unsure.
+    """
     characters, parts, states = Utf8Stream(), list[Part](), list[tuple[bool, bool]]()
     for id, data in tokens:
         parts += parser.feed(id, characters.feed(data))
@@ -93,7 +111,11 @@ def test_what_is_in_it(recorded: Recorded) -> None:
     parser = parser_of(recorded)
     parts, _ = read(parser, tokens_of(recorded, None))
     turn = collected(parts)
-    assert (turn.reasoning, turn.answer, tuple(turn.calls)) == (recorded.reasoning, recorded.answer, recorded.calls)
+    assert (turn.reasoning, turn.answer, tuple(turn.calls)) == (
+        recorded.reasoning,
+        recorded.answer,
+        recorded.calls,
+    )
     turn.finish_reason = FinishReason.STOP
     assert turn.message == Message("assistant", recorded.answer, recorded.reasoning, recorded.calls)
     assert parser.thinking is recorded.open
@@ -112,7 +134,9 @@ def test_any_cut_gives_the_same(recorded: Recorded) -> None:
         assert joined(cut) == whole
         assert then == states
         assert collected(cut) == collected(parts)
-        assert all(part.text for part in cut if isinstance(part, Reasoning | Answer | CallArguments))
+        assert all(
+            part.text for part in cut if isinstance(part, Reasoning | Answer | CallArguments)
+        )
 
 
 @pytest.mark.parametrize("recorded", RECORDED, ids=lambda recorded: recorded.name)

@@ -1,5 +1,5 @@
-"""Proves that files go before the question in DeepSeek's own words, that text is read whatever it is encoded in, and that all else is
-refused by what it is."""
+"""Proves that files go before the question in DeepSeek's own words, that text is read whatever it
+is encoded in, and that all else is refused by what it is."""
 
 from __future__ import annotations
 
@@ -80,12 +80,17 @@ def test_no_name_forges_the_template(tmp_path: Path, name: str, shown: str) -> N
         file.write_text("x")
     except OSError:
         pytest.skip("the file system has no such names")
-    assert attach([file], "q") == f"[file name]: {shown}\n[file content begin]\nx\n[file content end]\nq"
+    assert (
+        attach([file], "q")
+        == f"[file name]: {shown}\n[file content begin]\nx\n[file content end]\nq"
+    )
 
 
 CHINESE = "今天天气很好，我们一起去公园散步吧。项目的配置文件在这个目录里，请不要随意修改。"
 TAIWANESE = "今天天氣很好，我們一起去公園散步吧。專案的設定檔在這個目錄裡，請不要隨意修改。"
-JAPANESE = "今日は天気がいいので、公園へ散歩に行きましょう。設定ファイルはこのフォルダーにあります。"
+JAPANESE = (
+    "今日は天気がいいので、公園へ散歩に行きましょう。設定ファイルはこのフォルダーにあります。"
+)
 KOREAN = "오늘은 날씨가 좋아서 공원에 산책하러 갑시다. 설정 파일은 이 폴더에 있습니다."
 RUSSIAN = "Сегодня хорошая погода, пойдём гулять в парк. Файл настроек находится в этой папке."
 GREEK = "Σήμερα ο καιρός είναι πολύ καλός, πάμε μια βόλτα στο πάρκο."
@@ -111,7 +116,12 @@ ENCODED = [
     (SPANISH, "latin-1"),
     ("“quoted” – €5…", "cp1252"),
     (POLISH, "cp1250"),
-    *((text, f"utf-{size}-{end}") for text in ("plain ASCII\n", GERMAN, RUSSIAN) for size in (16, 32) for end in ("le", "be")),
+    *(
+        (text, f"utf-{size}-{end}")
+        for text in ("plain ASCII\n", GERMAN, RUSSIAN)
+        for size in (16, 32)
+        for end in ("le", "be")
+    ),
     (CHINESE + "\n", "utf-32-le"),
     ("\ufeff" + CHINESE, "utf-8"),
     *(("\ufeff" + CHINESE, f"utf-{size}-{end}") for size in (16, 32) for end in ("le", "be")),
@@ -151,7 +161,11 @@ REFUSED_BYTES: list[tuple[str, bytes, str]] = [
     ("docx", zipped("word/document.xml"), "is a Word document, not text"),
     ("xlsx", zipped("xl/workbook.xml"), "is an Excel table, not text"),
     ("zip", zipped("a.txt"), "is a ZIP archive, not text"),
-    ("doc", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(504), "is an old Microsoft Office document, not text"),
+    (
+        "doc",
+        b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(504),
+        "is an old Microsoft Office document, not text",
+    ),
     ("png", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "is a PNG picture, not text"),
     ("jpeg", b"\xff\xd8\xff\xe0\0\x10JFIF", "is a JPEG picture, not text"),
     ("gif", b"GIF89a\1\0\1\0\x80\0\0", "is a GIF picture, not text"),
@@ -165,15 +179,29 @@ REFUSED_BYTES: list[tuple[str, bytes, str]] = [
     ("noise", random.Random(1).randbytes(5000), "is binary, not text"),
     ("UTF-16 with half a pair", codecs.BOM_UTF16_LE + b"a\0\0\xd8b\0", "is binary, not text"),
     ("surrogate", "你好吗".encode() + b"\xed\xa0\x80", "is not UTF-8|is damaged UTF-8"),
-    ("damaged", CHINESE.encode() + b"\xff" + RUSSIAN.encode(), f"is damaged UTF-8: byte {len(CHINESE.encode())} fits nowhere"),
-    ("cut", CHINESE.encode()[:-1], f"is damaged UTF-8: byte {len(CHINESE.encode()) - 3} fits nowhere"),
+    (
+        "damaged",
+        CHINESE.encode() + b"\xff" + RUSSIAN.encode(),
+        f"is damaged UTF-8: byte {len(CHINESE.encode())} fits nowhere",
+    ),
+    (
+        "cut",
+        CHINESE.encode()[:-1],
+        f"is damaged UTF-8: byte {len(CHINESE.encode()) - 3} fits nowhere",
+    ),
     ("too short to tell", "très".encode("latin-1"), "is not UTF-8, and may be "),
-    ("neither", "Dziś ładna pogoda, jeśli wystąpi błąd, sprawdź źródło".encode("iso8859_2"), "is not UTF-8, and may be "),
+    (
+        "neither",
+        "Dziś ładna pogoda, jeśli wystąpi błąd, sprawdź źródło".encode("iso8859_2"),
+        "is not UTF-8, and may be ",
+    ),
     ("large", b"a" * (MAX_FILE + 1), "more than the 8,388,608 bytes"),
 ]
 
 
-@pytest.mark.parametrize(("data", "complaint"), [row[1:] for row in REFUSED_BYTES], ids=[row[0] for row in REFUSED_BYTES])
+@pytest.mark.parametrize(
+    ("data", "complaint"), [row[1:] for row in REFUSED_BYTES], ids=[row[0] for row in REFUSED_BYTES]
+)
 def test_no_text(data: bytes, complaint: str) -> None:
     with pytest.raises(UsageError, match=f"^stdin: {complaint}") as caught:
         decode(data, "stdin")
@@ -189,15 +217,24 @@ def test_a_guess_says_how_to_convert() -> None:
 REFUSED: list[tuple[str, bytes | None, type[DslocalError], str]] = [
     ("binary", b"\x7fELF\0\0", UsageError, r"is a program \(ELF\)"),
     ("uncertain", "é".encode("latin-1"), UsageError, "is not"),
-    ("large", b"a" * (MAX_FILE + 1), UsageError, "has 8,388,609 bytes, and 8,388,608 can be attached"),
+    (
+        "large",
+        b"a" * (MAX_FILE + 1),
+        UsageError,
+        "has 8,388,609 bytes, and 8,388,608 can be attached",
+    ),
     ("missing", None, NotFoundError, "no such file"),
     ("a\0b", None, UsageError, "cannot be read: embedded null"),
     ("n" * 300, None, UsageError, "cannot be read: File name too long"),
 ]
 
 
-@pytest.mark.parametrize(("name", "data", "error", "complaint"), REFUSED, ids=[row[0][:9] for row in REFUSED])
-def test_refused(tmp_path: Path, name: str, data: bytes | None, error: type[DslocalError], complaint: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "data", "error", "complaint"), REFUSED, ids=[row[0][:9] for row in REFUSED]
+)
+def test_refused(
+    tmp_path: Path, name: str, data: bytes | None, error: type[DslocalError], complaint: str
+) -> None:
     file = tmp_path / name
     if data is not None:
         file.write_bytes(data)
@@ -235,7 +272,9 @@ def nobody() -> Iterator[None]:
 
 @pytest.mark.usefixtures("nobody")
 def test_no_permission() -> None:
-    with tempfile.NamedTemporaryFile() as file:  # in a folder that everybody may enter, unlike pytest's
+    with (
+        tempfile.NamedTemporaryFile() as file
+    ):  # in a folder that everybody may enter, unlike pytest's
         Path(file.name).chmod(0)
         with pytest.raises(UsageError, match="cannot be read: Permission denied"):
             attach([Path(file.name)], "q")
@@ -259,7 +298,11 @@ def test_a_pipe_that_nobody_writes_to(tmp_path: Path, monkeypatch: pytest.Monkey
         read_text(pipe)
 
 
-@pytest.mark.parametrize("pieces", [["a", "b\r\n", "c"], ["x" * 100_000] * 5, [""]], ids=["slow", "more than a pipe holds", "nothing"])
+@pytest.mark.parametrize(
+    "pieces",
+    [["a", "b\r\n", "c"], ["x" * 100_000] * 5, [""]],
+    ids=["slow", "more than a pipe holds", "nothing"],
+)
 def test_a_pipe(tmp_path: Path, pieces: list[str]) -> None:
     """As the shell's <(command) is: read to its end, however slowly it comes."""
     pipe = tmp_path / "pipe"

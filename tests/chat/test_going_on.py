@@ -1,4 +1,6 @@
-"""Proves on the real nano that an answer that was cut, anywhere, is gone on with as if it had not been, and what cannot be is named."""
+"""Proves on the real nano that an answer that was cut, anywhere, is gone on with as if it had not
+been, and what cannot be is named.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ from dslocal.engine import Context, Model
 from dslocal.errors import ContextOverflowError, UsageError
 
 CALM = R1.defaults.with_value("temperature", 0, "test")
-WARM = R1.defaults.with_value("temperature", 1.3, "test").with_value("frequency_penalty", 0.3, "test")
+WARM = R1.defaults.with_value("temperature", 1.3, "test").with_value(
+    "frequency_penalty", 0.3, "test"
+)
 QUESTION = "What is 47 × 86?"
 
 
@@ -26,7 +30,9 @@ def whole(context: Context, settings: Settings, form: Form | None = None) -> Ses
     return talk
 
 
-def cut_after(context: Context, settings: Settings, tokens: int, form: Form | None = None) -> Session:
+def cut_after(
+    context: Context, settings: Settings, tokens: int, form: Form | None = None
+) -> Session:
     talk = Session(context, R1, settings.with_value("max_tokens", tokens, "test"), form=form)
     list(talk.stream(QUESTION, 7))
     talk.settings = settings
@@ -34,14 +40,18 @@ def cut_after(context: Context, settings: Settings, tokens: int, form: Form | No
 
 
 @pytest.fixture(scope="module", params=[CALM, WARM], ids=["likeliest", "drawn"])
-def uncut(request: pytest.FixtureRequest, model: Model) -> Iterator[tuple[Context, Settings, Session]]:
+def uncut(
+    request: pytest.FixtureRequest, model: Model
+) -> Iterator[tuple[Context, Settings, Session]]:
     with Context(model, 2048) as context:
         yield context, request.param, whole(context, request.param)
 
 
 @pytest.mark.parametrize("share", [0, 0.2, 0.5, 0.9, 0.97])
 def test_a_cut_changes_nothing(uncut: tuple[Context, Settings, Session], share: float) -> None:
-    """Proves that text, tokens and counts are those of an answer without the cut, in thought and answer, at any temperature."""
+    """Proves that text, tokens and counts are those of an answer without the cut, in thought and
+    answer, at any temperature.
+    """
     context, settings, complete = uncut
     assert complete.turn is not None
     ids = complete.turn.ids
@@ -61,7 +71,9 @@ def test_a_cut_changes_nothing(uncut: tuple[Context, Settings, Session], share: 
 
 
 def test_cut_many_times(uncut: tuple[Context, Settings, Session]) -> None:
-    """Proves the same of an answer that is interrupted every few tokens, in the midst of whatever they say."""
+    """Proves the same of an answer that is interrupted every few tokens, in the midst of whatever
+    they say.
+    """
     context, settings, complete = uncut
     talk = Session(context, R1, settings)
     stream = talk.stream(QUESTION, 7)
@@ -80,8 +92,15 @@ def test_cut_many_times(uncut: tuple[Context, Settings, Session]) -> None:
 
 
 def test_under_a_schema_and_a_budget(context: Context) -> None:
-    """Proves that a grammar and a budget of thought go on where they were, in thought, at its end and in the answer."""
-    schema = {"type": "object", "properties": {"result": {"type": "integer"}}, "required": ["result"], "additionalProperties": False}
+    """Proves that a grammar and a budget of thought go on where they were, in thought, at its end
+    and in the answer.
+    """
+    schema = {
+        "type": "object",
+        "properties": {"result": {"type": "integer"}},
+        "required": ["result"],
+        "additionalProperties": False,
+    }
     form, settings = form_of(schema, "test"), CALM.with_value("think_budget", 50, "test")
     complete = whole(context, settings, form)
     assert complete.turn is not None
@@ -104,7 +123,9 @@ def test_after_a_restart(model: Model) -> None:
 
 
 def test_by_its_text_where_the_tokens_are_of_no_use(context: Context) -> None:
-    """Proves that tokens which do not spell the answer are not believed, and its text is gone on with, in thought and answer."""
+    """Proves that tokens which do not spell the answer are not believed, and its text is gone on
+    with, in thought and answer.
+    """
     complete = whole(context, CALM)
     assert complete.turn is not None
     for tokens in (20, len(complete.turn.ids) - 8):
@@ -135,7 +156,9 @@ def test_interrupted_before_anything_new_came(context: Context) -> None:
 
 
 def test_what_cannot_be_gone_on_with(context: Context) -> None:
-    """Proves that there is an error for a whole answer, for none, and for calls of which only the text is known."""
+    """Proves that there is an error for a whole answer, for none, and for calls of which only the
+    text is known.
+    """
     talk = Session(context, R1, CALM)
     with pytest.raises(UsageError, match="nothing has been asked"):
         next(talk.go_on())
@@ -146,8 +169,14 @@ def test_what_cannot_be_gone_on_with(context: Context) -> None:
 
 
 def test_a_full_context_lets_old_turns_go_first(model: Model) -> None:
-    """Proves that an answer cut by the context goes on when older turns make room, and is refused with the numbers when none are left."""
-    old = [Message(role, f"{role} {i} " + "word " * 40) for i in range(3) for role in ("user", "assistant")]
+    """Proves that an answer cut by the context goes on when older turns make room, and is refused
+    with the numbers when none are left.
+    """
+    old = [
+        Message(role, f"{role} {i} " + "word " * 40)
+        for i in range(3)
+        for role in ("user", "assistant")
+    ]
     with Context(model, 640) as context:
         babble = replace(CALM).with_value("logit_bias", [f"{model_end(context)}=-100"], "test")
         talk = Session(context, R1, babble, history=old)

@@ -1,4 +1,6 @@
-"""Proves that an endless repetition is named soon, and that what texts repeat on purpose is not one."""
+"""Proves that an endless repetition is named soon, and that what texts repeat on purpose is not
+one.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +11,12 @@ import pytest
 
 from dslocal.chat.loops import SIGNS, WORDS, LoopDetector
 
-PROSE = "Wait, let me check that again. If the sum is 12, then the first number must be 5, and so on. "
-PARAGRAPH = " ".join(f"Sentence {n} of a long paragraph says something of its own." for n in range(30))
+PROSE = (
+    "Wait, let me check that again. If the sum is 12, then the first number must be 5, and so on. "
+)
+PARAGRAPH = " ".join(
+    f"Sentence {n} of a long paragraph says something of its own." for n in range(30)
+)
 
 
 def tokens(text: str) -> list[str]:
@@ -39,7 +45,9 @@ LOOPS = {
 
 
 @pytest.mark.parametrize("name", LOOPS)
-@pytest.mark.parametrize("before", ["", PARAGRAPH + " And so: "], ids=["at once", "after a beginning"])
+@pytest.mark.parametrize(
+    "before", ["", PARAGRAPH + " And so: "], ids=["at once", "after a beginning"]
+)
 def test_a_loop_is_named(name: str, before: str) -> None:
     text, needed = LOOPS[name]
     detector, taken = fed(before + text * 6000)
@@ -57,7 +65,10 @@ LEGITIMATE = {
     "counting": " ".join(map(str, range(3000))),
     "a list that was asked for": "hello\n" * 100,
     "code": "".join(f"    if (x == {n}) {{\n        return {n + 1};\n    }}\n" for n in range(150)),
-    "getters": "".join(f"    def get_{w}(self):\n        return self._{w}\n\n" for w in "abcdefghijklmnopqrstuvwxyz" * 2),
+    "getters": "".join(
+        f"    def get_{w}(self):\n        return self._{w}\n\n"
+        for w in "abcdefghijklmnopqrstuvwxyz" * 2
+    ),
     "data of letters": "ATGC" * 40 + "".join("ACGT"[n * n * 7 % 4] for n in range(2000)),
     "a refrain": (PROSE * 3 + PARAGRAPH) * 3,
     "prose": PARAGRAPH,
@@ -87,7 +98,9 @@ def test_after_a_reset_it_begins_anew() -> None:
 
 
 def test_time_is_linear() -> None:
-    """Ten times the tokens take about ten times the time, whatever the text: here with a cycle as long as the text allows."""
+    """Ten times the tokens take about ten times the time, whatever the text: here with a cycle as
+    long as the text allows.
+    """
 
     def seconds(n: int) -> float:
         detector, began = LoopDetector(), time.perf_counter()
@@ -96,4 +109,6 @@ def test_time_is_linear() -> None:
         return time.perf_counter() - began
 
     seconds(1000)
-    assert min(seconds(40_000) for _ in range(2)) < 40 * max(min(seconds(4_000) for _ in range(3)), 0.001)
+    assert min(seconds(40_000) for _ in range(2)) < 40 * max(
+        min(seconds(4_000) for _ in range(3)), 0.001
+    )

@@ -1,4 +1,6 @@
-"""Proves which questions get R1's directive on mathematics, and, as a wrong directive is the worse mistake, above all which do not."""
+"""Proves which questions get R1's directive on mathematics, and, as a wrong directive is the worse
+mistake, above all which do not.
+"""
 
 from __future__ import annotations
 
@@ -267,11 +269,32 @@ def test_neither_code_nor_nothing(question: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "piece", ["7", "7+", "(", "x^", "$", "\\frac{", "a ", " ", "1.", "1,", "九", "if 3, ", "= ", "what is ", "3 apples. ", "Thanks. ", "-1"]
+    "piece",
+    [
+        "7",
+        "7+",
+        "(",
+        "x^",
+        "$",
+        "\\frac{",
+        "a ",
+        " ",
+        "1.",
+        "1,",
+        "九",
+        "if 3, ",
+        "= ",
+        "what is ",
+        "3 apples. ",
+        "Thanks. ",
+        "-1",
+    ],
 )
 @pytest.mark.parametrize("length", [2_900, 1_000_000])
 def test_hostile_lengths(piece: str, length: int) -> None:
-    """Ends at once: beyond a page nothing is looked at, and within one no expression backtracks without bound."""
+    """Ends at once: beyond a page nothing is looked at, and within one no expression backtracks
+    without bound.
+    """
     text = piece * (length // len(piece))
     for question in (text, f"What is {text}", f"{text}?"):
         assert is_mathematical(question) in (True, False)

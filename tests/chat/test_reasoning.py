@@ -1,4 +1,6 @@
-"""Proves that reasoning and answer are told apart in every shape a model gives them, however the text is cut into tokens."""
+"""Proves that reasoning and answer are told apart in every shape a model gives them, however the
+text is cut into tokens.
+"""
 
 from __future__ import annotations
 
@@ -28,26 +30,61 @@ CASES: dict[str, tuple[str, list[Token], str, str]] = {
     "forced": (FORCED, ["First", ", this.", CLOSE, "\n\n", "It is 4."], "First, this.", "It is 4."),
     "forced, unclosed": (FORCED, ["First", ", this."], "First, this.", ""),
     "forced, white space around": (FORCED, ["\n\n First \n", CLOSE, " \n\n 4. \n"], "First", "4."),
-    "forced, white space inside": (FORCED, ["a\n", "\n", " b", CLOSE, "c\n\n\n", "  d"], "a\n\n b", "c\n\n\n  d"),
+    "forced, white space inside": (
+        FORCED,
+        ["a\n", "\n", " b", CLOSE, "c\n\n\n", "  d"],
+        "a\n\n b",
+        "c\n\n\n  d",
+    ),
     "forced, empty thought": (FORCED, [CLOSE, "It is 4."], "", "It is 4."),
     "forced, blank thought": (FORCED, ["\n", "\n", CLOSE, "\n\n", "It is 4."], "", "It is 4."),
     "forced, nothing at all": (FORCED, [], "", ""),
     "forced, thought and no answer": (FORCED, ["First", CLOSE], "First", ""),
     "forced, opened again": (FORCED, ["a ", OPEN, " b", CLOSE, "c"], "a <think> b", "c"),
     "forced, closed again": (FORCED, ["a", CLOSE, "b ", CLOSE, " c"], "a", "b </think> c"),
-    "forced, tags in the answer's code": (FORCED, ["a", CLOSE, "`", OPEN, "x", CLOSE, "`"], "a", "`<think>x</think>`"),
-    "forced, text that spells the tag": (FORCED, ["a</think>b<think>", CLOSE, "c</think>d"], "a</think>b<think>", "c</think>d"),
-    "free, thinks": (FREE, [OPEN, "\n", "First", "\n", CLOSE, "\n\n", "It is 4."], "First", "It is 4."),
+    "forced, tags in the answer's code": (
+        FORCED,
+        ["a", CLOSE, "`", OPEN, "x", CLOSE, "`"],
+        "a",
+        "`<think>x</think>`",
+    ),
+    "forced, text that spells the tag": (
+        FORCED,
+        ["a</think>b<think>", CLOSE, "c</think>d"],
+        "a</think>b<think>",
+        "c</think>d",
+    ),
+    "free, thinks": (
+        FREE,
+        [OPEN, "\n", "First", "\n", CLOSE, "\n\n", "It is 4."],
+        "First",
+        "It is 4.",
+    ),
     "free, does not think": (FREE, ["It is", " 4."], "", "It is 4."),
     "free, white space, then thinks": (FREE, ["\n", " ", OPEN, "First", CLOSE, "4"], "First", "4"),
     "free, unclosed": (FREE, [OPEN, "First"], "First", ""),
     "free, empty thought": (FREE, [OPEN, "\n", CLOSE, "4"], "", "4"),
     "free, only white space": (FREE, ["\n", " "], "", ""),
-    "free, the opening tag is missing": (FREE, ["First", ", this.", "\n", CLOSE, "\n\n4"], "First, this.", "4"),
+    "free, the opening tag is missing": (
+        FREE,
+        ["First", ", this.", "\n", CLOSE, "\n\n4"],
+        "First, this.",
+        "4",
+    ),
     "free, missing and nothing thought": (FREE, ["\n", CLOSE, "4"], "", "4"),
     "free, text before the tag": (FREE, ["Well. ", OPEN, "hm", CLOSE, "4"], "Well. <think>hm", "4"),
-    "free, tag in the answer, unclosed": (FREE, ["Write ", OPEN, " first"], "", "Write <think> first"),
-    "free, a second thought is text": (FREE, [OPEN, "a", CLOSE, "b", OPEN, "c", CLOSE, "d"], "a", "b<think>c</think>d"),
+    "free, tag in the answer, unclosed": (
+        FREE,
+        ["Write ", OPEN, " first"],
+        "",
+        "Write <think> first",
+    ),
+    "free, a second thought is text": (
+        FREE,
+        [OPEN, "a", CLOSE, "b", OPEN, "c", CLOSE, "d"],
+        "a",
+        "b<think>c</think>d",
+    ),
     "bypassed": (BYPASSED, ["\n\n", "It is 4."], "", "It is 4."),
     "bypassed, closed again": (BYPASSED, ["It is ", CLOSE, " 4."], "", "It is </think> 4."),
     "bypassed, opened again": (BYPASSED, [OPEN, "hm", CLOSE, "4"], "", "<think>hm</think>4"),
@@ -55,9 +92,13 @@ CASES: dict[str, tuple[str, list[Token], str, str]] = {
 
 
 def parts_of(begun: str, tokens: Sequence[Token]) -> Iterator[Part]:
-    parser = ReasoningParser((OPEN.value, CLOSE.value), inside=begun == FORCED, bypassed=begun == BYPASSED)
+    parser = ReasoningParser(
+        (OPEN.value, CLOSE.value), inside=begun == FORCED, bypassed=begun == BYPASSED
+    )
     for token in tokens:
-        yield from parser.feed(WORD, token) if isinstance(token, str) else parser.feed(token.value[0], "")
+        yield from (
+            parser.feed(WORD, token) if isinstance(token, str) else parser.feed(token.value[0], "")
+        )
     yield from parser.text("")
 
 
@@ -99,7 +140,9 @@ def test_cases(begun: str, tokens: list[Token], reasoning: str, answer: str) -> 
 
 
 @pytest.mark.parametrize(("begun", "tokens", "reasoning", "answer"), CASES.values(), ids=CASES)
-def test_any_cut_gives_the_same(begun: str, tokens: list[Token], reasoning: str, answer: str) -> None:
+def test_any_cut_gives_the_same(
+    begun: str, tokens: list[Token], reasoning: str, answer: str
+) -> None:
     dice = random.Random(3)
     for again in [cut(tokens, None), *(cut(tokens, dice) for _ in range(30))]:
         assert joined(parts_of(begun, again)) == (reasoning, answer)
@@ -112,7 +155,11 @@ def test_random_streams_in_any_cut() -> None:
         tokens = dice.choices(pieces, k=dice.randint(0, 12))
         expected = joined(parts_of(begun, tokens))
         assert all(text == text.strip() for text in expected)
-        assert joined(parts_of(begun, cut(tokens, dice))) == expected == joined(parts_of(begun, cut(tokens, None)))
+        assert (
+            joined(parts_of(begun, cut(tokens, dice)))
+            == expected
+            == joined(parts_of(begun, cut(tokens, None)))
+        )
 
 
 def test_nothing_is_held_back_but_white_space() -> None:
@@ -150,16 +197,24 @@ STATES: dict[str, tuple[str, list[Token], bool, bool]] = {
 
 @pytest.mark.parametrize(("begun", "tokens", "thinking", "unsure"), STATES.values(), ids=STATES)
 def test_states(begun: str, tokens: list[Token], thinking: bool, unsure: bool) -> None:
-    parser = ReasoningParser((OPEN.value, CLOSE.value), inside=begun == FORCED, bypassed=begun == BYPASSED)
+    parser = ReasoningParser(
+        (OPEN.value, CLOSE.value), inside=begun == FORCED, bypassed=begun == BYPASSED
+    )
     for token in tokens:
-        list(parser.feed(WORD, token) if isinstance(token, str) else parser.feed(token.value[0], ""))
+        list(
+            parser.feed(WORD, token) if isinstance(token, str) else parser.feed(token.value[0], "")
+        )
     assert (parser.thinking, parser.unsure) == (thinking, unsure)
 
 
 def test_without_tags_nothing_is_thought_and_nothing_unsure() -> None:
     parser = ReasoningParser(None)
     assert not parser.unsure
-    assert [*parser.feed(OPEN.value[0], "<think>"), *parser.feed(WORD, " a "), *parser.finish("b\n")] == [
+    assert [
+        *parser.feed(OPEN.value[0], "<think>"),
+        *parser.feed(WORD, " a "),
+        *parser.finish("b\n"),
+    ] == [
         Answer("<think>"),
         Answer(" a"),
         Answer(" b"),
@@ -169,7 +224,12 @@ def test_without_tags_nothing_is_thought_and_nothing_unsure() -> None:
 
 def test_verbatim_keeps_white_space() -> None:
     parser = ReasoningParser(None, verbatim=True)
-    assert [*parser.feed(WORD, "\n  "), *parser.feed(WORD, ""), *parser.feed(WORD, "a\n"), *parser.finish(" ")] == [
+    assert [
+        *parser.feed(WORD, "\n  "),
+        *parser.feed(WORD, ""),
+        *parser.feed(WORD, "a\n"),
+        *parser.finish(" "),
+    ] == [
         Answer("\n  "),
         Answer("a\n"),
         Answer(" "),
@@ -192,7 +252,10 @@ class Tags:
 
 
 def prompt(name: str, way: Thinking, *last: Message) -> list[Segment]:
-    return FAMILIES[name].render([Message("user", "<think>"), Message("assistant", "</think>"), Message("user", "a"), *last], way)
+    return FAMILIES[name].render(
+        [Message("user", "<think>"), Message("assistant", "</think>"), Message("user", "a"), *last],
+        way,
+    )
 
 
 def prefix(content: str, reasoning: str = "") -> Message:
@@ -203,19 +266,54 @@ def prefix(content: str, reasoning: str = "") -> Message:
 PROMPTS: dict[str, tuple[str, list[Segment], list[Part]]] = {
     "R1": ("r1", prompt("r1", Thinking.FORCED), [Reasoning("b"), Answer("c")]),
     "R1, free": ("r1", prompt("r1", Thinking.FREE), [Answer("b"), Reclassified(), Answer("c")]),
-    "R1, bypassed": ("r1", prompt("r1", Thinking.BYPASSED), [Answer("b"), Answer("</think>"), Answer("c")]),
-    "R1, in a thought": ("r1", prompt("r1", Thinking.FREE, prefix("", "x")), [Reasoning("b"), Answer("c")]),
-    "R1, after a thought": ("r1", prompt("r1", Thinking.FREE, prefix("y", "x")), [Answer("b"), Answer("</think>"), Answer("c")]),
-    "R1-0528": ("r1-0528", prompt("r1-0528", Thinking.FREE), [Answer("b"), Reclassified(), Answer("c")]),
-    "V3.1": ("v3.1", prompt("v3.1", Thinking.BYPASSED), [Answer("b"), Answer("</think>"), Answer("c")]),
+    "R1, bypassed": (
+        "r1",
+        prompt("r1", Thinking.BYPASSED),
+        [Answer("b"), Answer("</think>"), Answer("c")],
+    ),
+    "R1, in a thought": (
+        "r1",
+        prompt("r1", Thinking.FREE, prefix("", "x")),
+        [Reasoning("b"), Answer("c")],
+    ),
+    "R1, after a thought": (
+        "r1",
+        prompt("r1", Thinking.FREE, prefix("y", "x")),
+        [Answer("b"), Answer("</think>"), Answer("c")],
+    ),
+    "R1-0528": (
+        "r1-0528",
+        prompt("r1-0528", Thinking.FREE),
+        [Answer("b"), Reclassified(), Answer("c")],
+    ),
+    "V3.1": (
+        "v3.1",
+        prompt("v3.1", Thinking.BYPASSED),
+        [Answer("b"), Answer("</think>"), Answer("c")],
+    ),
     "V3.1, thinking": ("v3.1", prompt("v3.1", Thinking.FORCED), [Reasoning("b"), Answer("c")]),
     "V3": ("v3", prompt("v3", Thinking.NONE), [Answer("b"), Answer("</think>"), Answer("c")]),
-    "nano, filling a gap": ("nano", FAMILIES["nano"].fill("x", "y"), [Answer("b"), Answer("</think>"), Answer("c")]),
-    "a base model": ("base", FAMILIES["base"].render([Message("user", "a")]), [Answer("b"), Answer("</think>"), Answer("c")]),
+    "nano, filling a gap": (
+        "nano",
+        FAMILIES["nano"].fill("x", "y"),
+        [Answer("b"), Answer("</think>"), Answer("c")],
+    ),
+    "a base model": (
+        "base",
+        FAMILIES["base"].render([Message("user", "a")]),
+        [Answer("b"), Answer("</think>"), Answer("c")],
+    ),
 }
 
 
 @pytest.mark.parametrize(("name", "segments", "expected"), PROMPTS.values(), ids=PROMPTS)
-def test_the_prompt_says_where_in_a_thought_it_ends(name: str, segments: list[Segment], expected: list[Part]) -> None:
+def test_the_prompt_says_where_in_a_thought_it_ends(
+    name: str, segments: list[Segment], expected: list[Part]
+) -> None:
     parser = parser_for(FAMILIES[name], segments, Tags())
-    assert [*parser.feed(WORD, "b"), *parser.feed(CLOSE.value[0], "</think>"), *parser.feed(WORD, "c"), *parser.finish()] == expected
+    assert [
+        *parser.feed(WORD, "b"),
+        *parser.feed(CLOSE.value[0], "</think>"),
+        *parser.feed(WORD, "c"),
+        *parser.finish(),
+    ] == expected

@@ -1,5 +1,6 @@
-"""Proves which family a GGUF is taken for, and why: headers of many makers (tests/vectors/headers), names as people write them,
-vocabularies that are none of DeepSeek's, and metadata made to upset the reader.
+"""Proves which family a GGUF is taken for, and why: headers of many makers (tests/vectors/headers),
+names as people write them, vocabularies that are none of DeepSeek's, and metadata made to upset the
+reader.
 """
 
 from __future__ import annotations
@@ -86,11 +87,26 @@ STORED = (
     Taken("llama.cpp-finetune-of-r1-8b", "r1", "what it was made from"),
 )
 REFUSED = {
-    **dict.fromkeys(("kimi-k2", "glm-4.7-flash", "gigachat-20b", "llama-3", "qwen2.5"), "its vocabulary is none of DeepSeek's"),
+    **dict.fromkeys(
+        ("kimi-k2", "glm-4.7-flash", "gigachat-20b", "llama-3", "qwen2.5"),
+        "its vocabulary is none of DeepSeek's",
+    ),
     "v4-flash": "their architectures are deepseek, deepseek2, llama, qwen2, qwen3",
 }
-R1, V3, V2, LLM, CODER = "bare-r1-vocabulary", "bare-v3-vocabulary", "bare-v2-vocabulary", "bare-llm-vocabulary", "ollama-coder"
-QWEN, QWEN3, LLAMA, MOE, PROVER = "ollama-r1-7b", "lmstudio-r1-0528-qwen3-8b", "ollama-r1-70b", "moe-16b-base", "prover-v2-7b"
+R1, V3, V2, LLM, CODER = (
+    "bare-r1-vocabulary",
+    "bare-v3-vocabulary",
+    "bare-v2-vocabulary",
+    "bare-llm-vocabulary",
+    "ollama-coder",
+)
+QWEN, QWEN3, LLAMA, MOE, PROVER = (
+    "ollama-r1-7b",
+    "lmstudio-r1-0528-qwen3-8b",
+    "ollama-r1-70b",
+    "moe-16b-base",
+    "prover-v2-7b",
+)
 NAMED = (
     (QWEN, "DeepSeek-R1-Distill-Qwen-7B-abliterated", "r1"),
     (QWEN, "DeepSeek-R1-Distill-Qwen-7B-Math-v2", "r1"),
@@ -150,9 +166,15 @@ def stored(file: str) -> GgufHeader:
 
 
 def altered(file: str, **general: Value) -> GgufHeader:
-    """A stored header without its name, parts, origin and template; ``general`` (two underscores for a point) is put in."""
+    """A stored header without its name, parts, origin and template; ``general`` (two underscores
+    for a point) is put in.
+    """
     header = stored(file)
-    kept = {key: value for key, value in header.metadata.items() if not key.startswith(("general.", "tokenizer.chat"))}
+    kept = {
+        key: value
+        for key, value in header.metadata.items()
+        if not key.startswith(("general.", "tokenizer.chat"))
+    }
     return replace(
         header,
         metadata={
@@ -166,15 +188,21 @@ def test_every_stored_header_is_in_the_table() -> None:
     files = {path.stem: path.stat().st_size for path in HEADERS.glob("*.gguf")}
     assert set(files) == {case.file for case in STORED} | set(REFUSED)
     assert max(files.values()) < LARGEST
-    described = re.findall(r"(?m)^\| `(.+?)` \|", (HEADERS / "README.md").read_text(encoding="utf-8"))
+    described = re.findall(
+        r"(?m)^\| `(.+?)` \|", (HEADERS / "README.md").read_text(encoding="utf-8")
+    )
     assert sorted(described) == sorted(files)
-    assert {case.family for case in STORED} == set(FAMILIES) - {"nano"}  # nano's own shape: test_nano
+    assert {case.family for case in STORED} == set(FAMILIES) - {
+        "nano"
+    }  # nano's own shape: test_nano
 
 
 def test_stored_headers_are_what_their_table_says(tmp_path: Path) -> None:
     for row in ROWS:
         imitate(row, tmp_path / row.file)
-        assert (tmp_path / row.file).read_bytes() == (HEADERS / f"{row.file}.gguf").read_bytes(), row.file
+        assert (tmp_path / row.file).read_bytes() == (HEADERS / f"{row.file}.gguf").read_bytes(), (
+            row.file
+        )
 
 
 @pytest.mark.parametrize("case", STORED, ids=lambda case: case.file)
@@ -200,7 +228,9 @@ def test_names_as_people_write_them(file: str, name: str, family: str) -> None:
 
 
 @pytest.mark.parametrize(("file", "name", "family"), NAMED, ids=[name for _, name, _ in NAMED])
-def test_a_name_that_says_nothing_leaves_its_parts_and_its_origin(file: str, name: str, family: str) -> None:
+def test_a_name_that_says_nothing_leaves_its_parts_and_its_origin(
+    file: str, name: str, family: str
+) -> None:
     assert recognise(altered(file, name=".", basename=name)).family.name == family
     if not FAMILIES[family].completes:
         assert recognise(altered(file, name=".", base_model__0__name=name)).family.name == family
@@ -213,26 +243,36 @@ def test_what_is_made_from_a_base_model_is_none() -> None:
 
 def test_a_name_goes_before_a_template_that_was_put_in() -> None:
     header = stored("unsloth-r1")
-    header.metadata["tokenizer.chat_template"] = stored("nameless-v3").metadata["tokenizer.chat_template"]
+    header.metadata["tokenizer.chat_template"] = stored("nameless-v3").metadata[
+        "tokenizer.chat_template"
+    ]
     assert recognise(header).family.name == "r1"
 
 
-@pytest.mark.parametrize("template", sorted(path.stem for path in (VECTORS / "templates").glob("*r1*.jinja")))
+@pytest.mark.parametrize(
+    "template", sorted(path.stem for path in (VECTORS / "templates").glob("*r1*.jinja"))
+)
 def test_no_template_of_r1_is_taken_for_v3(template: str) -> None:
     header = altered(R1)
-    header.metadata["tokenizer.chat_template"] = (VECTORS / "templates" / f"{template}.jinja").read_text(encoding="utf-8")
+    header.metadata["tokenizer.chat_template"] = (
+        VECTORS / "templates" / f"{template}.jinja"
+    ).read_text(encoding="utf-8")
     assert recognise(header).family.name == ("r1-0528" if "0528" in template else "r1")
 
 
 def test_unsloths_layout_of_a_template_is_known() -> None:
     header = altered(R1)
-    header.metadata["tokenizer.chat_template"] = stored("unsloth-r1-0528").metadata["tokenizer.chat_template"]
+    header.metadata["tokenizer.chat_template"] = stored("unsloth-r1-0528").metadata[
+        "tokenizer.chat_template"
+    ]
     assert recognise(header).family.name == "r1-0528"
 
 
 def test_a_template_of_nobody_leaves_the_careful_reading() -> None:
     header = altered(R1)
-    header.metadata["tokenizer.chat_template"] = "{% for m in messages %}<｜User｜>{{ m.content }}{% endfor %}<｜Assistant｜>"
+    header.metadata["tokenizer.chat_template"] = (
+        "{% for m in messages %}<｜User｜>{{ m.content }}{% endfor %}<｜Assistant｜>"
+    )
     assert recognise(header).why.startswith(CARE)
 
 
@@ -267,7 +307,9 @@ def test_families_and_their_signs_are_well_formed() -> None:
 
 TEMPLATE_KEY, TOKENS_KEY = "tokenizer.chat_template", "tokenizer.ggml.tokens"
 MANY = 1_000_000
-HOSTILE: dict[str, tuple[dict[str, Value], str]] = {  # what is put in the header "unsloth-r1", and the family; empty for none
+HOSTILE: dict[
+    str, tuple[dict[str, Value], str]
+] = {  # what is put in the header "unsloth-r1", and the family; empty for none
     "name of 1 MB": ({"general.name": "v3 " * (MANY // 3)}, "r1"),
     "name of 1 MB of dashes": ({"general.name": "-" * MANY + "deepseek v3"}, "r1"),
     "name of regex characters": ({"general.name": r"(DeepSeek-R1)+*[?\b.{9}$("}, "r1"),
@@ -276,19 +318,34 @@ HOSTILE: dict[str, tuple[dict[str, Value], str]] = {  # what is put in the heade
     "name is a number": ({"general.name": 7, "general.basename": [1, 2]}, "r1"),
     "origin is a list": ({"general.name": "", "general.base_model.0.name": ["DeepSeek V3"]}, "r1"),
     "template of 1 MB": ({"general.name": "", TEMPLATE_KEY: "<" * MANY}, "r1"),
-    "template of 1 MB of statements": ({"general.name": "", TEMPLATE_KEY: "is_last_use think " * (MANY // 18)}, "r1"),
+    "template of 1 MB of statements": (
+        {"general.name": "", TEMPLATE_KEY: "is_last_use think " * (MANY // 18)},
+        "r1",
+    ),
     "template is a list": ({"general.name": "", TEMPLATE_KEY: ["</think>"]}, "r1"),
     "tokens missing": ({TOKENS_KEY: []}, ""),
     "tokens are numbers": ({TOKENS_KEY: [0, 1, 2]}, ""),
     "tokens are a text": ({TOKENS_KEY: "<｜User｜> <｜Assistant｜> <think> </think>"}, ""),
-    "tokens lack the thought's": ({TOKENS_KEY: ["<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>"], "general.name": "DeepSeek R1"}, "v2"),
+    "tokens lack the thought's": (
+        {
+            TOKENS_KEY: ["<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>"],
+            "general.name": "DeepSeek R1",
+        },
+        "v2",
+    ),
     "a million tokens": ({TOKENS_KEY: [str(i) for i in range(MANY)]}, ""),
     "architecture is a number": ({"general.architecture": 2}, ""),
     "architecture of 1 MB": ({"general.architecture": "\x1b[2J\n" * (MANY // 5)}, ""),
     "architecture of another case": ({"general.architecture": "DeepSeek2"}, ""),
     "no name, no architecture": ({"general.architecture": "", "general.name": ""}, ""),
-    "shape of nano": ({"deepseek2.embedding_length": 256, "deepseek2.context_length": 4096}, "nano"),
-    "shape of nano in texts": ({"deepseek2.embedding_length": "256", "deepseek2.context_length": "4096"}, "r1"),
+    "shape of nano": (
+        {"deepseek2.embedding_length": 256, "deepseek2.context_length": 4096},
+        "nano",
+    ),
+    "shape of nano in texts": (
+        {"deepseek2.embedding_length": "256", "deepseek2.context_length": "4096"},
+        "r1",
+    ),
 }
 
 

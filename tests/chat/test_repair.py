@@ -1,4 +1,6 @@
-"""Proves that the next question costs its own tokens alone: reasoning that falls away is repaired while the user types."""
+"""Proves that the next question costs its own tokens alone: reasoning that falls away is repaired
+while the user types.
+"""
 
 from __future__ import annotations
 
@@ -115,12 +117,20 @@ class Letters:
         return 256 + zlib.crc32(token.encode())
 
 
-@pytest.mark.parametrize("family", [family for family in FAMILIES.values() if not family.completes], ids=lambda family: family.name)
+@pytest.mark.parametrize(
+    "family",
+    [family for family in FAMILIES.values() if not family.completes],
+    ids=lambda family: family.name,
+)
 def test_what_is_certain_begins_every_prompt(family: Family) -> None:
     context = cast(Context, SimpleNamespace(model=Letters(), n_ctx=4096))
     session = Session(context, family, family.defaults, "Be kind.")
     assert session.certain() == []
-    session.history = [Message("user", "What is it?"), Message("assistant", "It is this.", "thought " * 20), Message("user", "And?")]
+    session.history = [
+        Message("user", "What is it?"),
+        Message("assistant", "It is this.", "thought " * 20),
+        Message("user", "And?"),
+    ]
     session.history += [Message("assistant", "That.", "more")]
     certain = session.certain()
     assert bytes(id for id in certain if id < 256).find(b"That.") > 0

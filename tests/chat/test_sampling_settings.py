@@ -1,4 +1,6 @@
-"""Proves what values the sampling settings take, which token a bias is for, and that a sampler is told all of it."""
+"""Proves what values the sampling settings take, which token a bias is for, and that a sampler is
+told all of it.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +57,9 @@ BAD = [
 
 @pytest.mark.parametrize(("name", "value", "expected"), GOOD, ids=lambda value: ascii(value)[:20])
 def test_allowed(name: str, value: Any, expected: Any) -> None:
-    assert getattr(R1.defaults.with_value(name, value, "--flag"), name) == Setting(expected, "--flag")
+    assert getattr(R1.defaults.with_value(name, value, "--flag"), name) == Setting(
+        expected, "--flag"
+    )
 
 
 @pytest.mark.parametrize(("name", "value", "said"), BAD, ids=lambda value: ascii(value)[:20])
@@ -115,7 +119,9 @@ SEEN: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("values", SEEN.values(), ids=SEEN)
 def test_the_sampler_is_told(model: Model, values: dict[str, Any]) -> None:
-    """Every setting changes what is drawn from logits that hardly prefer any token, of which the prompt has the likeliest."""
+    """Every setting changes what is drawn from logits that hardly prefer any token, of which the
+    prompt has the likeliest.
+    """
     import numpy as np
 
     logits = np.random.default_rng(1).normal(0, 1, model.n_vocab).astype(np.float32)

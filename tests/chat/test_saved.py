@@ -1,4 +1,6 @@
-"""Proves that conversations come back from disk as they were, for their owner alone, and that a damaged one does no harm."""
+"""Proves that conversations come back from disk as they were, for their owner alone, and that a
+damaged one does no harm.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +13,28 @@ from typing import Any
 
 import pytest
 
-from dslocal.chat import Begun, Call, Message, Saved, Thinking, all_saved, last_saved, load_saved, new_saved, saved_called
+from dslocal.chat import (
+    Begun,
+    Call,
+    Message,
+    Saved,
+    Thinking,
+    all_saved,
+    last_saved,
+    load_saved,
+    new_saved,
+    saved_called,
+)
 from dslocal.chat.saved import KEPT_STATES, MAX_FILE, PART_OF_ID, old_states
 from dslocal.errors import DslocalError, NotFoundError, UsageError
 
 HISTORY = [
-    Message("user", "What is 1 + 1? \x1b[31m ｜ \ud83d\ude00".encode("utf-16", "surrogatepass").decode("utf-16")),
+    Message(
+        "user",
+        "What is 1 + 1? \x1b[31m ｜ \ud83d\ude00".encode("utf-16", "surrogatepass").decode(
+            "utf-16"
+        ),
+    ),
     Message("assistant", "2", "I add.", (Call("add", '{"a": 1}'),)),
     Message("tool", "2"),
     Message("user", "[file name]: a\nWhy?", typed="Why?"),
@@ -44,7 +62,9 @@ def written(model: str = "nano", *, closed: bool = True, **changes: Any) -> Save
 
 
 def test_it_comes_back(fresh: Path) -> None:
-    """Proves that all of it does, from a file and a folder that are the user's alone, with nothing beside it."""
+    """Proves that all of it does, from a file and a folder that are the user's alone, with nothing
+    beside it.
+    """
     saved = written()
     assert load_saved(saved.file) == last_saved() == saved
     assert (saved.history, saved.begun) == (HISTORY, BEGUN)
@@ -55,7 +75,9 @@ def test_it_comes_back(fresh: Path) -> None:
 
 
 def test_what_changes_is_appended(fresh: Path) -> None:
-    """Proves that every change of the history is one line more, that no change is none, and that the last state comes back."""
+    """Proves that every change of the history is one line more, that no change is none, and that
+    the last state comes back.
+    """
     saved = written(closed=False)
     sizes = []
     steps: list[list[Message]] = [
@@ -71,14 +93,22 @@ def test_what_changes_is_appended(fresh: Path) -> None:
         assert load_saved(saved.file).history == history
         assert load_saved(saved.file).begun is None
         sizes.append(saved.file.stat().st_size)
-    assert [later > earlier for earlier, later in itertools.pairwise(sizes)] == [True, False, True, True, True]
+    assert [later > earlier for earlier, later in itertools.pairwise(sizes)] == [
+        True,
+        False,
+        True,
+        True,
+        True,
+    ]
     saved.model = "other"
     saved.record(steps[-1])
     assert load_saved(saved.file).model == "other"
 
 
 def test_a_torn_last_line_is_no_line() -> None:
-    """Proves that a file cut anywhere gives the lines that are whole, and that going on with it leaves no torn line behind."""
+    """Proves that a file cut anywhere gives the lines that are whole, and that going on with it
+    leaves no torn line behind.
+    """
     saved = written(closed=False)
     first = saved.file.stat().st_size
     saved.record([*HISTORY, Message("user", "c"), Message("assistant", "d")])
@@ -91,11 +121,16 @@ def test_a_torn_last_line_is_no_line() -> None:
     assert again.claim()
     again.record([*HISTORY, Message("user", "e")])
     again.close()
-    assert [json.loads(line)["from"] for line in saved.file.read_bytes().splitlines()] == [0, len(HISTORY)]
+    assert [json.loads(line)["from"] for line in saved.file.read_bytes().splitlines()] == [
+        0,
+        len(HISTORY),
+    ]
 
 
 def test_two_do_not_write_one_file() -> None:
-    """Proves that a conversation is held by one process at a time, sees what was written before, and is not deleted meanwhile."""
+    """Proves that a conversation is held by one process at a time, sees what was written before,
+    and is not deleted meanwhile.
+    """
     one = written(closed=False)
     other = load_saved(one.file)
     assert not other.claim()
@@ -126,7 +161,9 @@ def test_none() -> None:
 
 
 def test_by_part_of_the_id() -> None:
-    """Proves that the end or the day is enough where it is clear, and that nothing but an id names a file."""
+    """Proves that the end or the day is enough where it is clear, and that nothing but an id names
+    a file.
+    """
     saved = written()
     for part in (saved.id, saved.id[-4:], saved.id[:8], saved.id[:15]):
         assert PART_OF_ID.fullmatch(part)
@@ -134,25 +171,60 @@ def test_by_part_of_the_id() -> None:
     for wrong in ("", "x", "../../etc/passwd", saved.id + "x", "\x1b[31m", "0" * 1000, "20010101"):
         with pytest.raises(NotFoundError, match="no conversation called"):
             saved_called(wrong)
-    twin = saved.file.with_name(saved.id[:-4] + ("0000" if saved.id[-4:] != "0000" else "0001") + ".jsonl")
+    twin = saved.file.with_name(
+        saved.id[:-4] + ("0000" if saved.id[-4:] != "0000" else "0001") + ".jsonl"
+    )
     twin.write_bytes(saved.file.read_bytes())
     with pytest.raises(UsageError, match="fits 2 conversations"):
         saved_called(saved.id[:8])
 
 
-BAD: list[Any] = [{"messages": 1}, {"messages": [1]}, {"messages": [{"role": "root", "content": ""}]}, {"messages": [{"role": "user"}]}]
-BAD += [{"messages": [{"role": "user", "content": 1}]}, {"model": 1}, {"id": "other"}, {"format": 1}, {"began": "x"}, {"system": None}]
-BAD += [{"messages": [{"role": "user", "content": "", "calls": [{"name": 1, "arguments": ""}]}]}, {"messages": None}, {"thinking": []}]
-BAD += [{"messages": [{"role": "assistant", "content": "", "cut": "\x1b[2J"}]}, {"began": 1e300}, {"began": -1}, {"began": float("nan")}]
-BAD += [{"from": 1}, {"from": -1}, {"from": "0"}, {"from": 10**30}, {"begun": 1}, {"begun": {"ids": [1]}}]
-BAD += [{"begun": {"ids": ids, "seed": 1, "thinking": ""}} for ids in ([-1], ["1"], [1.0], [True], [1 << 31], 1)]
+BAD: list[Any] = [
+    {"messages": 1},
+    {"messages": [1]},
+    {"messages": [{"role": "root", "content": ""}]},
+    {"messages": [{"role": "user"}]},
+]
+BAD += [
+    {"messages": [{"role": "user", "content": 1}]},
+    {"model": 1},
+    {"id": "other"},
+    {"format": 1},
+    {"began": "x"},
+    {"system": None},
+]
+BAD += [
+    {"messages": [{"role": "user", "content": "", "calls": [{"name": 1, "arguments": ""}]}]},
+    {"messages": None},
+    {"thinking": []},
+]
+BAD += [
+    {"messages": [{"role": "assistant", "content": "", "cut": "\x1b[2J"}]},
+    {"began": 1e300},
+    {"began": -1},
+    {"began": float("nan")},
+]
+BAD += [
+    {"from": 1},
+    {"from": -1},
+    {"from": "0"},
+    {"from": 10**30},
+    {"begun": 1},
+    {"begun": {"ids": [1]}},
+]
+BAD += [
+    {"begun": {"ids": ids, "seed": 1, "thinking": ""}}
+    for ids in ([-1], ["1"], [1.0], [True], [1 << 31], 1)
+]
 BAD += [{"begun": {"ids": [1], "seed": seed, "thinking": ""}} for seed in (-1, "1", 1 << 63, None)]
 BAD += [{"begun": {"ids": [1], "seed": 1, "thinking": "deeply"}}]
 
 
 @pytest.mark.parametrize("changes", BAD, ids=[json.dumps(change)[:60] for change in BAD])
 def test_what_makes_no_sense_is_named(changes: dict[str, Any]) -> None:
-    """Proves that a hostile first line is an error with the file's name, is passed over, and stays."""
+    """Proves that a hostile first line is an error with the file's name, is passed over, and
+    stays.
+    """
     saved = written(**changes)
     with pytest.raises(DslocalError, match=saved.id):
         load_saved(saved.file)
@@ -161,7 +233,18 @@ def test_what_makes_no_sense_is_named(changes: dict[str, Any]) -> None:
     assert saved.file.exists()
 
 
-CONTENTS = [b"", b"[]\n", b"{\n", b"\xff\n", b"[" * 100_000 + b"\n", b"{}\n", b"1\n", b'{"format": 2}\n', b"\0\n", b"9" * 5000 + b"\n"]
+CONTENTS = [
+    b"",
+    b"[]\n",
+    b"{\n",
+    b"\xff\n",
+    b"[" * 100_000 + b"\n",
+    b"{}\n",
+    b"1\n",
+    b'{"format": 2}\n',
+    b"\0\n",
+    b"9" * 5000 + b"\n",
+]
 
 
 @pytest.mark.parametrize("content", CONTENTS, ids=lambda content: repr(content)[:20])
@@ -192,7 +275,9 @@ def test_a_home_that_cannot_be_written(fresh: Path) -> None:
 
 
 def test_a_full_disk_tears_no_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Proves that a line of which only a part could be written is taken back, and that the next attempt writes it all."""
+    """Proves that a line of which only a part could be written is taken back, and that the next
+    attempt writes it all.
+    """
     saved = written(closed=False)
     before = saved.file.read_bytes()
     write = os.write

@@ -1,4 +1,6 @@
-"""Proves that the thought stays free and the answer keeps to its schema, that a thought can be closed, and what a schema may be."""
+"""Proves that the thought stays free and the answer keeps to its schema, that a thought can be
+closed, and what a schema may be.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,13 @@ SUM: dict[str, Any] = {
 QUESTION = "What is 47 × 86?"
 
 
-def asked(context: Context, form: Form | None = None, text: str = QUESTION, thinking: Thinking | None = None, **settings: Any) -> Turn:
+def asked(
+    context: Context,
+    form: Form | None = None,
+    text: str = QUESTION,
+    thinking: Thinking | None = None,
+    **settings: Any,
+) -> Turn:
     changed = SETTINGS
     for name, value in settings.items():
         changed = changed.with_value(name, value, "test")
@@ -68,7 +76,9 @@ def test_generated_schemas_are_kept_to(answered: list[tuple[int, Turn]]) -> None
         assert turn.finish_reason is FinishReason.STOP
         assert turn.form.check(turn.answer) == json.loads(turn.answer)
         assert turn.reasoning[0].isalpha()
-        assert list(json.loads(turn.answer)) == [name for name in schema_of(seed)["properties"] if name in json.loads(turn.answer)]
+        assert list(json.loads(turn.answer)) == [
+            name for name in schema_of(seed)["properties"] if name in json.loads(turn.answer)
+        ]
 
 
 def test_the_thought_is_the_same_with_and_without_a_schema(context: Context) -> None:
@@ -88,7 +98,9 @@ def test_every_way_of_thinking_ends_in_the_schema(context: Context, way: Thinkin
 
 
 def test_a_model_that_ends_in_its_thought_answers_all_the_same(context: Context) -> None:
-    """Asked to say nothing but its end, it closes the thought instead; without a schema it ends there."""
+    """Asked to say nothing but its end, it closes the thought instead; without a schema it ends
+    there.
+    """
     ends = ["<｜end▁of▁sentence｜>=100"]
     assert asked(context, logit_bias=ends).completion_tokens == 0
     turn = asked(context, form_of(SUM, "test"), logit_bias=ends)
@@ -104,7 +116,9 @@ def test_a_seed_replays_a_constrained_answer(context: Context) -> None:
 @pytest.mark.parametrize("budget", [0, 1, 40])
 @pytest.mark.parametrize("form", [None, form_of(SUM, "test")], ids=["free", "schema"])
 def test_a_budget_closes_the_thought(context: Context, budget: int, form: Form | None) -> None:
-    """After so many tokens of thought come a line's end and the closing tag, which are counted, and the answer in the same cache."""
+    """After so many tokens of thought come a line's end and the closing tag, which are counted, and
+    the answer in the same cache.
+    """
     turn = asked(context, form, think_budget=budget)
     tokenized = context.model.encode(turn.reasoning)
     assert turn.reasoning_tokens == budget + 2
@@ -112,7 +126,11 @@ def test_a_budget_closes_the_thought(context: Context, budget: int, form: Form |
     assert turn.answer
     assert turn.steering
     assert turn.steering.closed
-    closed = [*context.model.encode("\n"), context.model.special("</think>"), *context.model.encode("\n\n")]
+    closed = [
+        *context.model.encode("\n"),
+        context.model.special("</think>"),
+        *context.model.encode("\n\n"),
+    ]
     at = turn.prompt_tokens + budget
     assert context.ids[at : at + len(closed)] == closed
     assert turn.completion_tokens >= budget + len(closed)
@@ -138,7 +156,9 @@ def test_answer_now(context: Context) -> None:
     assert session.turn.finish_reason is FinishReason.STOP
 
 
-def test_a_loop_closes_the_thought_and_ends_an_answer(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_loop_closes_the_thought_and_ends_an_answer(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """In the thought it is worth an answer; in the answer it is the end, as a length."""
     monkeypatch.setattr(loops, "WORDS", 140)
     looping: dict[str, Any] = {"logit_bias": [" the=100"], "max_tokens": 700}
@@ -167,7 +187,11 @@ def test_a_usual_answer_has_no_loop(context: Context) -> None:
 
 def test_a_family_without_thought_is_held_from_its_first_token(context: Context) -> None:
     turn = Turn(prompt_tokens=0, seed=1, form=form_of({"enum": ["yes", "no"]}, "test"))
-    prompt: list[Special | Text] = [Special("<｜User｜>"), Text("Is water wet?"), Special("<｜Assistant｜>")]
+    prompt: list[Special | Text] = [
+        Special("<｜User｜>"),
+        Text("Is water wet?"),
+        Special("<｜Assistant｜>"),
+    ]
     for _ in answer(turn, context, FAMILIES["v3"], SETTINGS, prompt):
         pass
     assert json.loads(turn.answer) in ("yes", "no")
@@ -260,19 +284,38 @@ def test_files_that_are_not_there(tmp_path: Path) -> None:
 
 HOSTILE: dict[str, Any] = {
     "refers to itself": {"$ref": "#"},
-    "never ends": {"$ref": "#/$defs/n", "$defs": {"n": {"type": "object", "properties": {"c": {"$ref": "#/$defs/n"}}, "required": ["c"]}}},
-    "a tree": {"type": "object", "properties": {"left": {"$ref": "#"}, "right": {"$ref": "#"}}, "additionalProperties": False},
+    "never ends": {
+        "$ref": "#/$defs/n",
+        "$defs": {
+            "n": {"type": "object", "properties": {"c": {"$ref": "#/$defs/n"}}, "required": ["c"]}
+        },
+    },
+    "a tree": {
+        "type": "object",
+        "properties": {"left": {"$ref": "#"}, "right": {"$ref": "#"}},
+        "additionalProperties": False,
+    },
     "doubles sixty times": {
-        "$defs": {**{f"a{i}": {"anyOf": [{"$ref": f"#/$defs/a{i + 1}"}] * 2} for i in range(60)}, "a60": {"type": "null"}},
+        "$defs": {
+            **{f"a{i}": {"anyOf": [{"$ref": f"#/$defs/a{i + 1}"}] * 2} for i in range(60)},
+            "a60": {"type": "null"},
+        },
         "$ref": "#/$defs/a0",
     },
     "20,000 values": {"enum": [f"value {i}" for i in range(20_000)]},
     "a billion characters": {"type": "string", "minLength": 10**9},
     "10^18 items": {"type": "array", "items": {"const": 1}, "minItems": 10**18},
-    "2,000 optional properties": {"type": "object", "properties": {f"p{i}": {"type": "string"} for i in range(2000)}},
+    "2,000 optional properties": {
+        "type": "object",
+        "properties": {f"p{i}": {"type": "string"} for i in range(2000)},
+    },
     "a pattern that backtracks": {"type": "string", "pattern": "^(a+)+$"},
     "a pattern with many states": {"type": "string", "pattern": "^(.*a.{20})$"},
-    "llguidance's own options": {"x-guidance": {"whitespace_pattern": ".*", "item_separator": "."}, "type": "array", "items": {"const": 1}},
+    "llguidance's own options": {
+        "x-guidance": {"whitespace_pattern": ".*", "item_separator": "."},
+        "type": "array",
+        "items": {"const": 1},
+    },
     "special tokens": {"enum": ["<｜end▁of▁sentence｜>", "</think>", "<｜User｜>"]},
 }
 

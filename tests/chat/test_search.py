@@ -1,4 +1,6 @@
-"""Proves that search results go before the question in DeepSeek's own words, and that a file of another shape is refused by place."""
+"""Proves that search results go before the question in DeepSeek's own words, and that a file of
+another shape is refused by place.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,12 @@ from dslocal.chat.search import CHINESE, ENGLISH, MAX_RESULTS, MAX_TEXT, with_re
 from dslocal.errors import DslocalError, NotFoundError, UsageError
 
 TODAY = date(2025, 2, 3)
-PAGE = {"title": "Rust", "url": "https://rust-lang.org", "date": "2024-01-02", "content": "Rust is a language.\nIt is fast."}
+PAGE = {
+    "title": "Rust",
+    "url": "https://rust-lang.org",
+    "date": "2024-01-02",
+    "content": "Rust is a language.\nIt is fast.",
+}
 SHOWN = "Rust\nhttps://rust-lang.org\n2024-01-02\nRust is a language.\nIt is fast."
 
 
@@ -38,14 +45,21 @@ def pages_of(prompt: str) -> str:
     ids=["english", "chinese"],
 )
 def test_the_templates_are_deepseeks(template: str, digest: str) -> None:
-    """Digests of search_answer_en_template and search_answer_zh_template as DeepSeek-R1's README has them."""
+    """Digests of search_answer_en_template and search_answer_zh_template as DeepSeek-R1's README
+    has them.
+    """
     assert hashlib.sha256(template.encode()).hexdigest() == digest
 
 
 def test_english(tmp_path: Path) -> None:
     prompt = with_results(written(tmp_path, [PAGE, {"snippet": "Alone."}]), "What is Rust?", TODAY)
-    assert prompt.startswith("# The following contents are the search results related to the user's message:\n[webpage 1 begin]\nRust\n")
-    assert pages_of(prompt) == f"[webpage 1 begin]\n{SHOWN}\n[webpage 1 end]\n[webpage 2 begin]\nAlone.\n[webpage 2 end]"
+    assert prompt.startswith(
+        "# The following contents are the search results related to the user's message:\n[webpage 1 begin]\nRust\n"
+    )
+    assert (
+        pages_of(prompt)
+        == f"[webpage 1 begin]\n{SHOWN}\n[webpage 1 end]\n[webpage 2 begin]\nAlone.\n[webpage 2 end]"
+    )
     assert "\n- Today is 2025-02-03.\n" in prompt
     assert prompt.endswith("\n\n# The user's message is:\nWhat is Rust?")
 
@@ -67,14 +81,43 @@ SHAPES: list[tuple[str, Any, str]] = [
         {
             "query": "q",
             "number_of_results": 1,
-            "results": [{"title": "T", "url": "u", "content": "C", "publishedDate": "2024-05-06T00:00:00", "score": 1.5, "engines": ["a"]}],
+            "results": [
+                {
+                    "title": "T",
+                    "url": "u",
+                    "content": "C",
+                    "publishedDate": "2024-05-06T00:00:00",
+                    "score": 1.5,
+                    "engines": ["a"],
+                }
+            ],
             "answers": [],
         },
         "T\nu\n2024-05-06T00:00:00\nC",
     ),
-    ("searxng, no date", {"results": [{"title": "T", "url": "u", "content": "C", "publishedDate": None}]}, "T\nu\nC"),
-    ("brave", {"type": "search", "web": {"type": "search", "results": [{"title": "T", "url": "u", "description": "C"}]}}, "T\nu\nC"),
-    ("tavily", {"answer": None, "results": [{"title": "T", "url": "u", "content": "C", "score": 0.9, "raw_content": None}]}, "T\nu\nC"),
+    (
+        "searxng, no date",
+        {"results": [{"title": "T", "url": "u", "content": "C", "publishedDate": None}]},
+        "T\nu\nC",
+    ),
+    (
+        "brave",
+        {
+            "type": "search",
+            "web": {"type": "search", "results": [{"title": "T", "url": "u", "description": "C"}]},
+        },
+        "T\nu\nC",
+    ),
+    (
+        "tavily",
+        {
+            "answer": None,
+            "results": [
+                {"title": "T", "url": "u", "content": "C", "score": 0.9, "raw_content": None}
+            ],
+        },
+        "T\nu\nC",
+    ),
     ("duckduckgo", [{"title": "T", "href": "u", "body": "C"}], "T\nu\nC"),
     ("title of two lines", [{"title": " a\n b\t", "content": "C"}], "a b\nC"),
     ("empty content", [{"title": "T", "content": ""}], "T"),
@@ -88,7 +131,9 @@ SHAPES: list[tuple[str, Any, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("data", "shown"), [row[1:] for row in SHAPES], ids=[row[0] for row in SHAPES])
+@pytest.mark.parametrize(
+    ("data", "shown"), [row[1:] for row in SHAPES], ids=[row[0] for row in SHAPES]
+)
 def test_shapes(tmp_path: Path, data: Any, shown: str) -> None:
     prompt = with_results(written(tmp_path, data), "What {is} that?", TODAY)
     assert pages_of(prompt) == f"[webpage 1 begin]\n{shown}\n[webpage 1 end]"
@@ -107,12 +152,24 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("an object", {"a": []}, "found.json: is an object"),
     ("results that are no list", {"results": {}}, "found.json: results is an object"),
     ("web without results", {"web": {}}, "found.json: web is an object"),
-    ("web.results that are no list", {"web": {"results": 1}}, "found.json: web.results is a number"),
+    (
+        "web.results that are no list",
+        {"web": {"results": 1}},
+        "found.json: web.results is a number",
+    ),
     ("nothing found", [], "found.json: has no results"),
     ("nothing found by a tool", {"results": []}, "found.json: has no results"),
     ("a result that is no object", [PAGE, "a"], "found.json: [1]: is text, not an object"),
-    ("a title that is no text", {"results": [PAGE, {**PAGE, "title": 1}]}, "found.json: results[1].title: is a number, not text"),
-    ("an address that is no text", [{**PAGE, "url": ["u"]}], "found.json: [0].url: is a list, not text"),
+    (
+        "a title that is no text",
+        {"results": [PAGE, {**PAGE, "title": 1}]},
+        "found.json: results[1].title: is a number, not text",
+    ),
+    (
+        "an address that is no text",
+        [{**PAGE, "url": ["u"]}],
+        "found.json: [0].url: is a list, not text",
+    ),
     (
         "content that is no text",
         {"web": {"results": [{"description": {}}]}},
@@ -121,11 +178,17 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("no content", [{"title": "T", "url": "u"}], "found.json: [0]: has no content"),
     ("null content", [{"title": "T", "content": None}], "found.json: [0]: has no content"),
     ("too many", [PAGE] * (MAX_RESULTS + 1), "found.json: has 101 results, and 100 can be used"),
-    ("too much", [{"content": "a" * MAX_TEXT}], "found.json: has 1,048,610 characters of results, and 1,048,576 can be used"),
+    (
+        "too much",
+        [{"content": "a" * MAX_TEXT}],
+        "found.json: has 1,048,610 characters of results, and 1,048,576 can be used",
+    ),
 ]
 
 
-@pytest.mark.parametrize(("data", "complaint"), [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED])
+@pytest.mark.parametrize(
+    ("data", "complaint"), [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED]
+)
 def test_refused(tmp_path: Path, data: Any, complaint: str) -> None:
     file = written(tmp_path, data)
     with pytest.raises(UsageError) as caught:
@@ -142,4 +205,6 @@ def test_no_file(tmp_path: Path, name: str, error: type[DslocalError]) -> None:
 
 
 def test_the_most_results(tmp_path: Path) -> None:
-    assert f"[webpage {MAX_RESULTS} end]" in with_results(written(tmp_path, [PAGE] * MAX_RESULTS), "q", TODAY)
+    assert f"[webpage {MAX_RESULTS} end]" in with_results(
+        written(tmp_path, [PAGE] * MAX_RESULTS), "q", TODAY
+    )

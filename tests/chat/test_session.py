@@ -1,4 +1,6 @@
-"""Proves on the real nano that a conversation holds together: follow-ups, what is remembered, what is dropped, what can be replayed."""
+"""Proves on the real nano that a conversation holds together: follow-ups, what is remembered, what
+is dropped, what can be replayed.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,18 @@ from typing import Any
 
 import pytest
 
-from dslocal.chat import Answer, Dropped, Event, Message, Reasoning, Session, Settings, Special, Thinking, spell
+from dslocal.chat import (
+    Answer,
+    Dropped,
+    Event,
+    Message,
+    Reasoning,
+    Session,
+    Settings,
+    Special,
+    Thinking,
+    spell,
+)
 from dslocal.chat.families.r1 import R1
 from dslocal.engine import Context, FinishReason, Model
 from dslocal.errors import ContextOverflowError, UsageError
@@ -29,14 +42,26 @@ def last(talk: Session) -> Message:
 
 def test_three_turns_with_follow_ups(context: Context) -> None:
     talk = session(context)
-    for question, answer in [("What is 47 × 86?", "4042"), ("Now add 5 to that.", "4047"), ("capital of peru", "Lima")]:
+    for question, answer in [
+        ("What is 47 × 86?", "4042"),
+        ("Now add 5 to that.", "4047"),
+        ("capital of peru", "Lima"),
+    ]:
         events = ask(talk, question)
         turn = talk.turn
         assert turn is not None
         assert answer in turn.answer
         assert turn.finish_reason is FinishReason.STOP
-        assert "".join(e.text for e in events if isinstance(e, Answer)) == turn.answer == last(talk).content
-        assert "".join(e.text for e in events if isinstance(e, Reasoning)) == turn.reasoning == last(talk).reasoning
+        assert (
+            "".join(e.text for e in events if isinstance(e, Answer))
+            == turn.answer
+            == last(talk).content
+        )
+        assert (
+            "".join(e.text for e in events if isinstance(e, Reasoning))
+            == turn.reasoning
+            == last(talk).reasoning
+        )
         assert 0 < turn.reasoning_tokens < turn.completion_tokens
         assert turn.timings is not None
         assert 0 < turn.timings.prefill <= turn.timings.ttft
@@ -54,12 +79,16 @@ def test_earlier_reasoning_is_not_sent_and_the_prefix_is_reused(context: Context
     ask(talk, "Now add 5 to that.")
     assert talk.turn is not None
     # the first prompt but its opening of a thought is what both have in common
-    assert talk.turn.cached_tokens == len(["<bos>", "<user>", "what", "_is", "_", "4", "7", "_×", "_", "8", "6", "?", "<assistant>"])
+    assert talk.turn.cached_tokens == len(
+        ["<bos>", "<user>", "what", "_is", "_", "4", "7", "_×", "_", "8", "6", "?", "<assistant>"]
+    )
     assert talk.turn.prompt_tokens > talk.turn.cached_tokens
 
 
 def test_instructions_go_before_the_first_question_of_all(context: Context) -> None:
-    talk = session(context, system="Be brief.", history=[Message("user", "a"), Message("assistant", "b")])
+    talk = session(
+        context, system="Be brief.", history=[Message("user", "a"), Message("assistant", "b")]
+    )
     assert spell(talk.segments("c")).split("<｜User｜>")[1:] == [
         "Be brief.\n\na<｜Assistant｜>b<｜end▁of▁sentence｜>",
         "c<｜Assistant｜><think>\n",
@@ -77,7 +106,11 @@ def test_each_way_to_begin(context: Context, thinking: Thinking) -> None:
 
 
 def test_the_oldest_turns_are_dropped_with_a_notice(model: Model) -> None:
-    old = [Message(role, f"{role} {i} " + "word " * 40) for i in range(6) for role in ("user", "assistant")]
+    old = [
+        Message(role, f"{role} {i} " + "word " * 40)
+        for i in range(6)
+        for role in ("user", "assistant")
+    ]
     with Context(model, 768) as context:
         talk = session(context, history=list(old))
         events = ask(talk, "capital of peru")
@@ -95,7 +128,9 @@ def test_the_oldest_turns_are_dropped_with_a_notice(model: Model) -> None:
 def test_a_prompt_that_cannot_fit_is_refused_with_the_numbers(model: Model) -> None:
     with Context(model, 512) as context:
         talk = session(context, history=[Message("user", "a"), Message("assistant", "b")])
-        with pytest.raises(ContextOverflowError, match=r"is [34]\d\d tokens .* room for 256; the context holds 512") as caught:
+        with pytest.raises(
+            ContextOverflowError, match=r"is [34]\d\d tokens .* room for 256; the context holds 512"
+        ) as caught:
             ask(talk, "47 " * 130)
         assert "up to 4,096" in caught.value.hint
         assert (context.ids, talk.turn, len(talk.history)) == ([], None, 2)
@@ -188,7 +223,9 @@ SETTINGS = [
 ]
 
 
-@pytest.mark.parametrize(("name", "value", "expected"), SETTINGS, ids=lambda value: repr(value)[:20])
+@pytest.mark.parametrize(
+    ("name", "value", "expected"), SETTINGS, ids=lambda value: repr(value)[:20]
+)
 def test_settings(name: str, value: Any, expected: float | str) -> None:
     if isinstance(expected, str):
         with pytest.raises(UsageError, match="/set: ") as caught:

@@ -1,4 +1,6 @@
-"""Proves that a stop text ends an answer before itself, however tokens cut it, and that no part of it is ever passed on."""
+"""Proves that a stop text ends an answer before itself, however tokens cut it, and that no part of
+it is ever passed on.
+"""
 
 from __future__ import annotations
 
@@ -67,13 +69,21 @@ def test_text_that_goes_on_keeps_its_white_space(text: str, expected: str) -> No
     for pieces in cuts(text):
         stop = StopTexts(["\n\n"], verbatim=True)
         passed = [part for piece in pieces for part in stop.passed([Answer(piece)])]
-        assert "".join(part.text for part in (*passed, *stop.finish()) if isinstance(part, Answer)) == expected
+        assert (
+            "".join(part.text for part in (*passed, *stop.finish()) if isinstance(part, Answer))
+            == expected
+        )
 
 
 def test_thoughts_and_calls_are_not_searched() -> None:
     stop = StopTexts(["stop", "x"])
     parts: list[Part] = [Reasoning("x stop x"), Answer("an st"), CallBegun(0, "stop")]
-    assert list(stop.passed(parts)) == [Reasoning("x stop x"), Answer("an"), Answer(" st"), CallBegun(0, "stop")]
+    assert list(stop.passed(parts)) == [
+        Reasoning("x stop x"),
+        Answer("an"),
+        Answer(" st"),
+        CallBegun(0, "stop"),
+    ]
     assert not stop.reached
 
 
@@ -99,14 +109,25 @@ def test_without_stop_texts_parts_pass_as_they_come() -> None:
     ],
     ids=str,
 )
-def test_a_real_answer(context: Context, stop: list[str], answer: str, finish: FinishReason) -> None:
-    """The thought has ``recall`` in it and is whole; the answer that was cut is what the next prompt has."""
+def test_a_real_answer(
+    context: Context, stop: list[str], answer: str, finish: FinishReason
+) -> None:
+    """The thought has ``recall`` in it and is whole; the answer that was cut is what the next
+    prompt has.
+    """
     settings = R1.defaults.with_value("temperature", 0, "test").with_value("stop", stop, "test")
     session = Session(context, R1, settings)
-    shown = "".join(part.text for part in session.stream("capital of peru", 1) if isinstance(part, Answer))
+    shown = "".join(
+        part.text for part in session.stream("capital of peru", 1) if isinstance(part, Answer)
+    )
     turn = session.turn
     assert turn is not None
-    assert (shown, turn.answer, turn.finish_reason, session.history[-1].content) == (answer, answer, finish, answer)
+    assert (shown, turn.answer, turn.finish_reason, session.history[-1].content) == (
+        answer,
+        answer,
+        finish,
+        answer,
+    )
     assert turn.reasoning == "The user asks for the capital of Peru. I recall that it is Lima."
     assert turn.timings is not None
     assert turn.timings.decode > 0
@@ -116,7 +137,12 @@ def test_a_stop_text_of_white_space_does_not_wait_for_more(context: Context) -> 
     """nano's answer has a blank line; generation ends at it and not with the word after it."""
     settings = R1.defaults.with_value("temperature", 0, "test").with_value("stop", "\n\n", "test")
     session = Session(context, R1, settings, top_logprobs=0)
-    list(session.stream("What is 47 × 86?\nPlease reason step by step, and put your final answer within \\boxed{}.", 1))
+    list(
+        session.stream(
+            "What is 47 × 86?\nPlease reason step by step, and put your final answer within \\boxed{}.",
+            1,
+        )
+    )
     turn = session.turn
     assert turn is not None
     assert turn.answer == "$47 \\times 86 = 4042$"

@@ -1,4 +1,6 @@
-"""Proves of ``dslocal ask`` what takes more than a line of test_contract.py: JSON, files, seeds, interrupts, readers that leave."""
+"""Proves of ``dslocal ask`` what takes more than a line of test_contract.py: JSON, files, seeds,
+interrupts, readers that leave.
+"""
 
 from __future__ import annotations
 
@@ -15,14 +17,25 @@ from screen import Screen
 PERU = "capital of peru"
 LIMA = b"The capital of Peru is Lima.\n"
 SUM = "What is 47 × 86?"
-BABBLE = ("--no-think", "--temperature", "5", "--max-tokens", "3000", "--seed", "1", "hello")  # answers without an end
+BABBLE = (
+    "--no-think",
+    "--temperature",
+    "5",
+    "--max-tokens",
+    "3000",
+    "--seed",
+    "1",
+    "hello",
+)  # answers without an end
 BOXED = b"$47 \\times 86 = 4042$\n\nThe final answer is \\boxed{4042}.\n"
 UNBOXED = "--no-math: its makers recommend to ask a mathematical question with: Please reason step by step"
 ADVICE = "temperature 5: R1's makers recommend 0.5 to 0.7 (0.6), against endless repetition and incoherence"
 BYPASSED = "thinking bypassed: its makers recommend that every answer begins with <think>"
 
 
-@pytest.mark.parametrize("option", ["--no-such-option", "--temperature=abc", "--seed=1.5", "--json=1"])
+@pytest.mark.parametrize(
+    "option", ["--no-such-option", "--temperature=abc", "--seed=1.5", "--json=1"]
+)
 def test_usage_errors_of_the_parser(run: Run, option: str) -> None:
     done = run("ask", option, PERU)
     assert (done.returncode, done.stdout) == (2, b"")
@@ -30,7 +43,9 @@ def test_usage_errors_of_the_parser(run: Run, option: str) -> None:
 
 
 def test_stdin_goes_before_the_argument(run: Run) -> None:
-    sent = json.loads(run("ask", "--dry-run", "--json", "and Peru?", stdin=b"\ncapital of cuba\n").stdout)
+    sent = json.loads(
+        run("ask", "--dry-run", "--json", "and Peru?", stdin=b"\ncapital of cuba\n").stdout
+    )
     assert "<｜User｜>capital of cuba\n\nand Peru?<｜Assistant｜>" in sent["prompt"]
 
 
@@ -51,8 +66,20 @@ def test_json(run: Run) -> None:
     rest = {"final": "4042", "model": "nano", "family": "nano", "seed": 7, "finish_reason": "stop"}
     assert result.pop("answer").endswith("\\boxed{4042}.")
     assert result == rest
-    assert set(usage) == {"prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens", "drafted", "accepted"}
-    assert (usage["prompt_tokens"], usage["cached_tokens"], usage["drafted"], usage["accepted"]) == (31, 0, 0, 0)
+    assert set(usage) == {
+        "prompt_tokens",
+        "cached_tokens",
+        "completion_tokens",
+        "reasoning_tokens",
+        "drafted",
+        "accepted",
+    }
+    assert (
+        usage["prompt_tokens"],
+        usage["cached_tokens"],
+        usage["drafted"],
+        usage["accepted"],
+    ) == (31, 0, 0, 0)
     assert 0 < usage["reasoning_tokens"] < usage["completion_tokens"]
     assert set(timings) == {"load_s", "prefill_s", "decode_s", "tokens_per_s", "ttft_s"}
     assert all(value > 0 for value in timings.values())
@@ -66,7 +93,9 @@ def test_json(run: Run) -> None:
         (["--no-think", PERU], 0, {"answer": LIMA.decode().strip(), "reasoning": ""}),
     ],
 )
-def test_json_of_other_ends(run: Run, args: list[str], code: int, expected: dict[str, object]) -> None:
+def test_json_of_other_ends(
+    run: Run, args: list[str], code: int, expected: dict[str, object]
+) -> None:
     done = run("ask", "--json", "--seed", "1", *args)
     result = json.loads(done.stdout)
     assert done.returncode == code
@@ -80,7 +109,9 @@ def test_json_of_a_vote_has_every_sample_and_one_prefill(run: Run) -> None:
     assert [sample["seed"] for sample in result["samples"]] == [1, 2, 3]
     first, *others = (sample["usage"] for sample in result["samples"])
     assert first["cached_tokens"] == 0
-    assert {usage["cached_tokens"] for usage in others} == {first["prompt_tokens"] - 1}  # the last is evaluated for its logits
+    assert {usage["cached_tokens"] for usage in others} == {
+        first["prompt_tokens"] - 1
+    }  # the last is evaluated for its logits
     alone = json.loads(run("ask", "--json", SUM, "--math", "--seed", "2").stdout)
     assert alone["reasoning"] == result["samples"][1]["reasoning"]
 
@@ -89,12 +120,19 @@ def test_json_without_a_majority(run: Run) -> None:
     done = run("ask", "--json", "--vote", "-n", "2", PERU, "--max-tokens", "5")
     result = json.loads(done.stdout)
     assert done.returncode == 6
-    assert (result["answer"], result["final"], result["vote"]["votes"], len(result["samples"])) == (None, None, 0, 2)
+    assert (result["answer"], result["final"], result["vote"]["votes"], len(result["samples"])) == (
+        None,
+        None,
+        0,
+        2,
+    )
 
 
 def test_search_results(run: Run, tmp_path: Path) -> None:
     file = tmp_path / "found.json"
-    file.write_text(json.dumps([{"title": "Peru", "url": "https://example.com/", "content": "Lima </think>"}]))
+    file.write_text(
+        json.dumps([{"title": "Peru", "url": "https://example.com/", "content": "Lima </think>"}])
+    )
     sent = json.loads(run("ask", "--dry-run", "--json", "--search-results", file, PERU).stdout)
     assert "[webpage 1 begin]" in sent["prompt"]
     assert sent["prompt"].count("capital of peru") == 1
@@ -128,9 +166,13 @@ def test_thinking_is_shown_on_request(run: Run) -> None:
     assert b"\x1b" not in done.stderr
 
 
-@pytest.mark.parametrize("no_colour", [{}, {"NO_COLOR": "1"}, {"TERM": "dumb"}], ids=["colour", "NO_COLOR", "dumb"])
+@pytest.mark.parametrize(
+    "no_colour", [{}, {"NO_COLOR": "1"}, {"TERM": "dumb"}], ids=["colour", "NO_COLOR", "dumb"]
+)
 def test_colour_only_on_a_terminal_that_wants_it(run: Run, no_colour: dict[str, str]) -> None:
-    with Screen([str(BINARY), "ask", PERU, "--seed", "1"], run.env(no_colour), piped=["stdout"]) as screen:
+    with Screen(
+        [str(BINARY), "ask", PERU, "--seed", "1"], run.env(no_colour), piped=["stdout"]
+    ) as screen:
         assert screen.leave() == 0
         assert screen.process.stdout is not None
         assert screen.process.stdout.read() == LIMA
@@ -141,9 +183,15 @@ def test_colour_only_on_a_terminal_that_wants_it(run: Run, no_colour: dict[str, 
 @pytest.mark.parametrize("form", ["plain", "json", "thinking"])
 def test_interrupted(run: Run, form: str) -> None:
     """At a moment when the answer, or the thought, has begun."""
-    args = {"plain": BABBLE, "json": (*BABBLE, "--json", "--think"), "thinking": (*BABBLE, "--think")}[form]
+    args = {
+        "plain": BABBLE,
+        "json": (*BABBLE, "--json", "--think"),
+        "thinking": (*BABBLE, "--think"),
+    }[form]
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen([str(BINARY), "ask", *args, "--show-thinking"], env=run.env(), bufsize=0, **pipes) as asked:  # type: ignore[call-overload]
+    with subprocess.Popen(
+        [str(BINARY), "ask", *args, "--show-thinking"], env=run.env(), bufsize=0, **pipes
+    ) as asked:  # type: ignore[call-overload]
         watched = asked.stdout if form == "plain" else asked.stderr
         began = watched.read(1)
         while form != "plain" and b"incoherence\n" not in began[:-1]:
@@ -168,10 +216,10 @@ def test_interrupted(run: Run, form: str) -> None:
 
 
 def test_interrupted_before_anything_runs() -> None:
-    """While Python imports nobody catches Ctrl-C: the program ends by the signal. Whoever else imports dslocal keeps its own handler."""
-    import_it = (
-        "import signal, sys; sys.argv = [sys.argv[1]]; import dslocal.cli as cli; kinds = [signal.SIG_DFL, signal.default_int_handler]\n"
-    )
+    """While Python imports nobody catches Ctrl-C: the program ends by the signal. Whoever else
+    imports dslocal keeps its own handler.
+    """
+    import_it = "import signal, sys; sys.argv = [sys.argv[1]]; import dslocal.cli as cli; kinds = [signal.SIG_DFL, signal.default_int_handler]\n"
     say = "print(kinds.index(signal.getsignal(signal.SIGINT)))\n"
     for name, seen in (("/somewhere/dslocal", "0\n1\n"), ("/somewhere/else", "1\n1\n")):
         done = python(f"{import_it}{say}cli.restore_interrupts()\n{say}", name)
@@ -180,8 +228,25 @@ def test_interrupted_before_anything_runs() -> None:
 
 def test_interrupted_in_the_second_answer(run: Run) -> None:
     """The first is kept, in JSON too."""
-    command = [str(BINARY), "ask", *BABBLE, "--think", "--json", "-n", "9", "--show-thinking", "--max-tokens", "40"]
-    with subprocess.Popen(command, env=run.env(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as asked:
+    command = [
+        str(BINARY),
+        "ask",
+        *BABBLE,
+        "--think",
+        "--json",
+        "-n",
+        "9",
+        "--show-thinking",
+        "--max-tokens",
+        "40",
+    ]
+    with subprocess.Popen(
+        command,
+        env=run.env(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as asked:
         assert asked.stderr is not None
         while b"seed 1\n" not in asked.stderr.readline():
             pass
@@ -195,14 +260,21 @@ def test_interrupted_in_the_second_answer(run: Run) -> None:
 
 def test_a_stdin_that_says_nothing_is_not_waited_for_in_silence(run: Run) -> None:
     """On a terminal only: a script's log needs no such line."""
-    with Screen(["/bin/sh", "-c", f"sleep 3 | {shlex.quote(str(BINARY))} ask {shlex.quote(PERU)}"], run.env()) as screen:
-        screen.wait_for("waiting for stdin, which goes with the question (</dev/null leaves it out)")
+    with Screen(
+        ["/bin/sh", "-c", f"sleep 3 | {shlex.quote(str(BINARY))} ask {shlex.quote(PERU)}"],
+        run.env(),
+    ) as screen:
+        screen.wait_for(
+            "waiting for stdin, which goes with the question (</dev/null leaves it out)"
+        )
         screen.wait_for(LIMA.decode().strip())
         assert screen.leave() == 0
 
 
 def test_a_reader_that_leaves(run: Run) -> None:
     script = f'{shlex.quote(str(BINARY))} ask {shlex.join(BABBLE)} </dev/null | head -c 1; echo " ${{PIPESTATUS[0]}}"'
-    done = subprocess.run(["bash", "-c", script], env=run.env(), capture_output=True, check=False, timeout=30)
+    done = subprocess.run(
+        ["bash", "-c", script], env=run.env(), capture_output=True, check=False, timeout=30
+    )
     assert done.stdout.split()[-1] == b"141"
     assert done.stderr.decode().splitlines() == [f"dslocal: {ADVICE}", f"dslocal: {BYPASSED}"]

@@ -1,4 +1,6 @@
-"""Proves what shells are offered at a press of Tab: by their own protocol, and in a real bash; and that it stays quick to ask."""
+"""Proves what shells are offered at a press of Tab: by their own protocol, and in a real bash; and
+that it stays quick to ask.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ from test_architecture import HEAVY
 from dslocal import hub
 from dslocal.hub.names import names_at_a_glance
 
-LOADED = tuple(name for name in HEAVY if name != "pydantic")  # which Typer itself needs to know a command's options
+LOADED = tuple(
+    name for name in HEAVY if name != "pydantic"
+)  # which Typer itself needs to know a command's options
 TOML = '[templates.commit]\nprompt = "{input}"\n[templates.translate]\nprompt = "{input}"\n'
 
 
@@ -34,7 +38,11 @@ def own(run: Run, tmp_path: Path) -> Run:
 def offered(run: Run, line: str) -> list[str]:
     """What comes for the last word of ``line``, which may be empty."""
     words = line.split(" ")
-    env = {"_DSLOCAL_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1)}
+    env = {
+        "_DSLOCAL_COMPLETE": "complete_bash",
+        "COMP_WORDS": line,
+        "COMP_CWORD": str(len(words) - 1),
+    }
     done = run(env=env)
     assert (done.returncode, done.stderr) == (0, b"")
     return done.stdout.decode().split("\n")[:-1]
@@ -44,11 +52,17 @@ OFFERED: dict[str, tuple[str, list[str]]] = {
     "commands": ("dslocal fi", ["fim", "fit"]),
     "commands of a command": ("dslocal templates ", ["show"]),
     "options": ("dslocal ask --top-", ["--top-p", "--top-k"]),
-    "a model's name": ("dslocal ask -m deepseek-v2-l", ["deepseek-v2-lite", "deepseek-v2-lite-chat"]),
+    "a model's name": (
+        "dslocal ask -m deepseek-v2-l",
+        ["deepseek-v2-lite", "deepseek-v2-lite-chat"],
+    ),
     "a model to be talked with": ("dslocal chat nan", ["nano"]),
     "a model to be measured": ("dslocal bench nan", ["nano"]),
     "a model to be shown": ("dslocal show nan", ["nano"]),
-    "a model to be planned": ("dslocal fit deepseek-v2-l", ["deepseek-v2-lite", "deepseek-v2-lite-chat"]),
+    "a model to be planned": (
+        "dslocal fit deepseek-v2-l",
+        ["deepseek-v2-lite", "deepseek-v2-lite-chat"],
+    ),
     "a model to be fetched": ("dslocal pull deepseek-v2-lite-", ["deepseek-v2-lite-chat"]),
     "a quantization": ("dslocal pull nano --quant Q5", ["Q5_K_M"]),
     "nothing to be removed": ("dslocal rm ", [""]),
@@ -82,7 +96,12 @@ def test_names_at_a_glance_are_those_of_the_registry(home: Path) -> None:
 @pytest.mark.parametrize("line", ["dslocal ask --to", "dslocal ask -m dee", "dslocal ask -t c"])
 def test_nothing_heavy_is_loaded(own: Run, line: str) -> None:
     words = line.split(" ")
-    env = {"_DSLOCAL_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1), "DSLOCAL_HOME": str(own.home)}
+    env = {
+        "_DSLOCAL_COMPLETE": "complete_bash",
+        "COMP_WORDS": line,
+        "COMP_CWORD": str(len(words) - 1),
+        "DSLOCAL_HOME": str(own.home),
+    }
     program = f"""
 import sys
 from dslocal.cli.main import main
@@ -107,7 +126,9 @@ def test_a_script_for_each_shell(run: Run, shell: str) -> None:
     assert by_default.stdout == done.stdout
 
 
-@pytest.mark.parametrize(("args", "env"), [(["tcsh"], {}), ([], {"SHELL": "/bin/tcsh"}), ([], {"SHELL": ""})])
+@pytest.mark.parametrize(
+    ("args", "env"), [(["tcsh"], {}), ([], {"SHELL": "/bin/tcsh"}), ([], {"SHELL": ""})]
+)
 def test_another_shell(run: Run, args: list[str], env: dict[str, str]) -> None:
     done = run.inside("completion", *args, env=env)
     assert (done.returncode, done.stdout, done.stderr.count(b"\n")) == (2, b"", 1)
@@ -128,9 +149,17 @@ TYPED = [
 
 
 def test_in_a_real_bash(own: Run) -> None:
-    env = own.env({"PATH": f"{BINARY.parent}{os.pathsep}{os.environ['PATH']}", "HOME": str(own.home), "PS1": "ready$ "})
+    env = own.env(
+        {
+            "PATH": f"{BINARY.parent}{os.pathsep}{os.environ['PATH']}",
+            "HOME": str(own.home),
+            "PS1": "ready$ ",
+        }
+    )
     with Screen([shutil.which("bash") or "", "--norc", "--noprofile", "-i"], env) as bash:
-        bash.press(f"cd {own.home}; bind 'set enable-bracketed-paste off'; source <(dslocal completion bash); echo so'urced'\r")
+        bash.press(
+            f"cd {own.home}; bind 'set enable-bracketed-paste off'; source <(dslocal completion bash); echo so'urced'\r"
+        )
         bash.wait_for("sourced\r\n")
         for typed, completed in TYPED:
             bash.press(f"{typed}\t")

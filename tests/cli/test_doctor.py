@@ -1,4 +1,6 @@
-"""Proves that ``dslocal doctor`` says what is, names what is wrong with what mends it, and works when nothing else does."""
+"""Proves that ``dslocal doctor`` says what is, names what is wrong with what mends it, and works
+when nothing else does.
+"""
 
 from __future__ import annotations
 
@@ -37,9 +39,24 @@ def asked(run: Run, **more: Any) -> tuple[int, dict[str, Any]]:
 
 def test_a_sound_installation(own: Run) -> None:
     code, found = asked(own)
-    assert (code, found["ok"], [problem for problem in found["problems"] if problem["stops"]]) == (0, True, [])
+    assert (code, found["ok"], [problem for problem in found["problems"] if problem["stops"]]) == (
+        0,
+        True,
+        [],
+    )
     assert list(found) == [
-        *("dslocal", "machine", "llama.cpp", "folders", "cache", "config", "environment", "models", "hub", "terminal"),
+        *(
+            "dslocal",
+            "machine",
+            "llama.cpp",
+            "folders",
+            "cache",
+            "config",
+            "environment",
+            "models",
+            "hub",
+            "terminal",
+        ),
         *("problems", "ok"),
     ]
     assert found["llama.cpp"]["version"].startswith("0.3.36")
@@ -48,35 +65,81 @@ def test_a_sound_installation(own: Run) -> None:
     assert found["folders"]["state"] == str(own.home / "state")
     assert found["environment"]["DSLOCAL_HOME"] == str(own.home)
     assert found["models"] == {"last_used": None, "kept": [], "converted": 1}
-    assert all(version for name, version in found["dslocal"]["packages"].items() if name not in OPTIONAL)
+    assert all(
+        version for name, version in found["dslocal"]["packages"].items() if name not in OPTIONAL
+    )
     text = own("doctor").stdout.decode()
-    assert all(text.count(f"\n{name}") for name in ("machine", "llama.cpp", "config.toml", "terminal", "hub"))
+    assert all(
+        text.count(f"\n{name}")
+        for name in ("machine", "llama.cpp", "config.toml", "terminal", "hub")
+    )
     assert "\x1b" not in text
 
 
 CONFIGS: dict[str, tuple[str, dict[str, str], int, list[tuple[str, str]]]] = {
-    "a misspelled key": ("temprature = 1", {}, 1, [("unknown key 'temprature'", "it may be meant as temperature")]),
+    "a misspelled key": (
+        "temprature = 1",
+        {},
+        1,
+        [("unknown key 'temprature'", "it may be meant as temperature")],
+    ),
     "a key that is nothing": ("qqq = 1", {}, 1, [("unknown key 'qqq'", "remove it")]),
-    "a value that is not allowed": ("temperature = 9", {}, 1, [("config.toml: 9 is out of range", "temperature is 0 to 5")]),
+    "a value that is not allowed": (
+        "temperature = 9",
+        {},
+        1,
+        [("config.toml: 9 is out of range", "temperature is 0 to 5")],
+    ),
     "no TOML": ("temperature = ", {}, 1, [("config.toml: Invalid value", "mend or remove")]),
-    "a bad variable": ("", {"DSLOCAL_TOP_P": "7"}, 1, [("DSLOCAL_TOP_P: 7 is out of range", "top_p is above 0")]),
+    "a bad variable": (
+        "",
+        {"DSLOCAL_TOP_P": "7"},
+        1,
+        [("DSLOCAL_TOP_P: 7 is out of range", "top_p is above 0")],
+    ),
     "a bad context": ("ctx = 3", {}, 1, [("the context that is set, 3,", "ctx is 512 or more")]),
-    "a misspelled variable": ("", {"DSLOCAL_TEMPRATURE": "1"}, 0, [("DSLOCAL_TEMPRATURE: ", "it may be meant as DSLOCAL_TEMPERATURE")]),
-    "a model that is not here": ('model = "nothing"', {}, 1, [("no model or file called 'nothing'", "here: nano")]),
-    "a template that is none": ("[templates.a]\nprompt = 1", {}, 0, [("templates.a.prompt: is no text", "dslocal help templates")]),
+    "a misspelled variable": (
+        "",
+        {"DSLOCAL_TEMPRATURE": "1"},
+        0,
+        [("DSLOCAL_TEMPRATURE: ", "it may be meant as DSLOCAL_TEMPERATURE")],
+    ),
+    "a model that is not here": (
+        'model = "nothing"',
+        {},
+        1,
+        [("no model or file called 'nothing'", "here: nano")],
+    ),
+    "a template that is none": (
+        "[templates.a]\nprompt = 1",
+        {},
+        0,
+        [("templates.a.prompt: is no text", "dslocal help templates")],
+    ),
     "a template with a bad setting": (
         '[templates.a]\nprompt = "x"\ntop_p = 3',
         {},
         0,
         [("template a: 3 is out of range", "top_p is above 0")],
     ),
-    "several": ('a = 1\nb = 1\n[templates.c]\nprompt = "{x"\ntop_k = 1', {}, 1, [("unknown key 'a'", ""), ("unknown key 'b'", "")]),
+    "several": (
+        'a = 1\nb = 1\n[templates.c]\nprompt = "{x"\ntop_k = 1',
+        {},
+        1,
+        [("unknown key 'a'", ""), ("unknown key 'b'", "")],
+    ),
 }
 
 
 @pytest.mark.parametrize(("toml", "env", "code", "expected"), CONFIGS.values(), ids=CONFIGS)
 def test_settings(
-    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, toml: str, env: dict[str, str], code: int, expected: list[tuple[str, str]]
+    home: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    toml: str,
+    env: dict[str, str],
+    code: int,
+    expected: list[tuple[str, str]],
 ) -> None:
     monkeypatch.setenv("DSLOCAL_HOME", str(tmp_path))
     for name, value in env.items():
@@ -97,7 +160,10 @@ def test_models_that_are_gone(home: Path, tmp_path: Path, monkeypatch: pytest.Mo
     hub.keep(hub.Kept("some-model", "Q8_0", file, (file,), 1, "imported", str(file), 1.0))
     hub.write_state("last-model", {"model": str(file)})
     gone, last = checks.known_models()
-    assert (gone.what, gone.mend) == (f"some-model:Q8_0: {file} is gone", "dslocal rm some-model:Q8_0 forgets it")
+    assert (gone.what, gone.mend) == (
+        f"some-model:Q8_0: {file} is gone",
+        "dslocal rm some-model:Q8_0 forgets it",
+    )
     assert last.what.startswith(f"the model used last, {file}, is gone")
     assert [gone.stops, last.stops] == [False, False]
     (tmp_path / "config").mkdir()
@@ -113,8 +179,13 @@ def test_a_home_that_cannot_be_written_to(run: Run, tmp_path: Path) -> None:
         code, found = asked(Run(home), cwd=tmp_path)
         whats = [problem["what"] for problem in found["problems"]]
         assert code == 1
-        assert [sum(f"the {name} folder" in what for what in whats) for name in ("cache", "config", "state")] == [1, 1, 1]
-        assert {problem["mend"] for problem in found["problems"]} >= {"DSLOCAL_HOME=FOLDER moves all of dslocal's folders"}
+        assert [
+            sum(f"the {name} folder" in what for what in whats)
+            for name in ("cache", "config", "state")
+        ] == [1, 1, 1]
+        assert {problem["mend"] for problem in found["problems"]} >= {
+            "DSLOCAL_HOME=FOLDER moves all of dslocal's folders"
+        }
 
 
 BROKEN = {
@@ -152,21 +223,42 @@ def test_a_process_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch)
     ("features", "flags", "gpu", "said"),
     [
         (("AVX", "AVX2", "FMA", "F16C"), "avx avx2 fma f16c", False, []),
-        (("AVX",), "avx avx2 fma f16c", False, ["llama.cpp is built without AVX2, FMA, F16C, which this CPU has: it is slow"]),
+        (
+            ("AVX",),
+            "avx avx2 fma f16c",
+            False,
+            ["llama.cpp is built without AVX2, FMA, F16C, which this CPU has: it is slow"],
+        ),
         ((), "neon", False, []),
-        ((), "", True, ["this machine seems to have an NVIDIA GPU, and llama.cpp is built without CUDA"]),
+        (
+            (),
+            "",
+            True,
+            ["this machine seems to have an NVIDIA GPU, and llama.cpp is built without CUDA"],
+        ),
     ],
 )
 def test_a_build_that_leaves_much_unused(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, features: tuple[str, ...], flags: str, gpu: bool, said: list[str]
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    features: tuple[str, ...],
+    flags: str,
+    gpu: bool,
+    said: list[str],
 ) -> None:
     if gpu:
         (tmp_path / "nvidia-smi").write_text("#!/bin/sh\n")
         (tmp_path / "nvidia-smi").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    found = list(checks.engine(Build("0", "", features, (), gpu_offload=False), MACHINE, frozenset(flags.split())))
+    found = list(
+        checks.engine(
+            Build("0", "", features, (), gpu_offload=False), MACHINE, frozenset(flags.split())
+        )
+    )
     assert [problem.what for problem in found] == said
-    assert all("llama-cpp-python==0.3.36" in problem.mend and not problem.stops for problem in found)
+    assert all(
+        "llama-cpp-python==0.3.36" in problem.mend and not problem.stops for problem in found
+    )
 
 
 @pytest.mark.parametrize(
@@ -181,16 +273,32 @@ def test_a_build_that_leaves_much_unused(
         ({}, "none", "no"),
     ],
 )
-def test_the_terminal_is_guessed_by_what_it_says(monkeypatch: pytest.MonkeyPatch, env: dict[str, str], name: str, clipboard: str) -> None:
-    for variable in ("TERM", "TERM_PROGRAM", "TMUX", "VTE_VERSION", "KONSOLE_VERSION", "WT_SESSION"):
+def test_the_terminal_is_guessed_by_what_it_says(
+    monkeypatch: pytest.MonkeyPatch, env: dict[str, str], name: str, clipboard: str
+) -> None:
+    for variable in (
+        "TERM",
+        "TERM_PROGRAM",
+        "TMUX",
+        "VTE_VERSION",
+        "KONSOLE_VERSION",
+        "WT_SESSION",
+    ):
         monkeypatch.delenv(variable, raising=False)
     for variable, value in env.items():
         monkeypatch.setenv(variable, value)
-    assert (capabilities.program(), capabilities.clipboard(capabilities.program())) == (name, clipboard)
+    assert (capabilities.program(), capabilities.clipboard(capabilities.program())) == (
+        name,
+        clipboard,
+    )
 
 
 def test_secrets_are_not_printed(own: Run) -> None:
-    env = {"HF_TOKEN": "hf_very_secret", "HTTPS_PROXY": "http://me:very_secret@host", "HF_HUB_OFFLINE": "1"}
+    env = {
+        "HF_TOKEN": "hf_very_secret",
+        "HTTPS_PROXY": "http://me:very_secret@host",
+        "HF_HUB_OFFLINE": "1",
+    }
     done = own("doctor", "--json", env=env)
     assert b"very_secret" not in done.stdout
     found = json.loads(done.stdout)

@@ -1,4 +1,6 @@
-"""Proves that ``--dry-run`` shows what would be sent, id by id, and which of flag, environment, config.toml and family sets what."""
+"""Proves that ``--dry-run`` shows what would be sent, id by id, and which of flag, environment,
+config.toml and family sets what.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,10 @@ def test_fields_and_ids(run: Run, model: Model) -> None:
             "max_tokens": {"value": 32768, "source": CARD},
             "ctx": {"value": 4096, "source": "model"},
             "thinking": {"value": "forced", "source": "family"},
-            "math": {"value": True, "source": f"the question is mathematical ({CARD}; in Chinese as DeepSeek-Math's card has it)"},
+            "math": {
+                "value": True,
+                "source": f"the question is mathematical ({CARD}; in Chinese as DeepSeek-Math's card has it)",
+            },
         },
         "family": "nano",
         "model": "nano",
@@ -63,11 +68,17 @@ def test_spelled_special_tokens_stay_text(run: Run) -> None:
 
 
 PROMPTS = {
-    "instructions are folded": (["hi", "-s", "Be brief."], "<｜User｜>Be brief.\n\nhi<｜Assistant｜><think>\n"),
+    "instructions are folded": (
+        ["hi", "-s", "Be brief."],
+        "<｜User｜>Be brief.\n\nhi<｜Assistant｜><think>\n",
+    ),
     "bypassed": (["hi", "--no-think"], "<｜User｜>hi<｜Assistant｜><think>\n\n</think>\n\n"),
     "forced": (["hi", "--think"], "<｜User｜>hi<｜Assistant｜><think>\n"),
     "mathematical": (["12 * 3"], f"<｜User｜>12 * 3\n{DIRECTIVE}<｜Assistant｜><think>\n"),
-    "mathematical, in Chinese": (["12乘以3等于多少？"], f"<｜User｜>12乘以3等于多少？\n{DIRECTIVE_ZH}<｜Assistant｜><think>\n"),
+    "mathematical, in Chinese": (
+        ["12乘以3等于多少？"],
+        f"<｜User｜>12乘以3等于多少？\n{DIRECTIVE_ZH}<｜Assistant｜><think>\n",
+    ),
     "not to be taken so": (["12 * 3", "--no-math"], "<｜User｜>12 * 3<｜Assistant｜><think>\n"),
     "not mathematical": (["hi 12"], "<｜User｜>hi 12<｜Assistant｜><think>\n"),
     "to be taken so": (["hi", "--math"], f"<｜User｜>hi\n{DIRECTIVE}<｜Assistant｜><think>\n"),
@@ -78,7 +89,10 @@ PROMPTS = {
     "v3": (["hi", "--family", "v3", "-s", "Be brief."], "Be brief.<｜User｜>hi<｜Assistant｜>"),
     "v2": (["hi", "--family", "v2", "-s", "Be brief."], "Be brief.\n\nUser: hi\n\nAssistant:"),
     "base": (["12 * 3 =", "--family", "base"], "12 * 3 ="),
-    "final, asked for already": (["12 * 3 in \\boxed{}", "--final"], "<｜User｜>12 * 3 in \\boxed{}<｜Assistant｜><think>\n"),
+    "final, asked for already": (
+        ["12 * 3 in \\boxed{}", "--final"],
+        "<｜User｜>12 * 3 in \\boxed{}<｜Assistant｜><think>\n",
+    ),
     "an argument that is not UTF-8": (["caf\udce9"], "<｜User｜>caf?<｜Assistant｜><think>\n"),
 }
 
@@ -91,16 +105,31 @@ def test_prompts(run: Run, args: list[str], prompt: str) -> None:
 def test_files_go_before_the_question(run: Run, tmp_path: Path) -> None:
     for name in ("a.txt", "b.txt"):
         (tmp_path / name).write_text(f"content of {name}\n")
-    prompt = sent(run, "-f", str(tmp_path / "a.txt"), "-f", str(tmp_path / "b.txt"), "hi", stdin=b"piped")["prompt"]
-    files = "".join(f"[file name]: {n}\n[file content begin]\ncontent of {n}\n[file content end]\n" for n in ("a.txt", "b.txt"))
+    prompt = sent(
+        run, "-f", str(tmp_path / "a.txt"), "-f", str(tmp_path / "b.txt"), "hi", stdin=b"piped"
+    )["prompt"]
+    files = "".join(
+        f"[file name]: {n}\n[file content begin]\ncontent of {n}\n[file content end]\n"
+        for n in ("a.txt", "b.txt")
+    )
     assert prompt == f"<｜begin▁of▁sentence｜><｜User｜>{files}piped\n\nhi<｜Assistant｜><think>\n"
 
 
 FILE = "{home}/config/config.toml"
 WARM = {"DSLOCAL_TEMPERATURE": "0.55"}
 SOURCES: dict[str, tuple[str, dict[str, str], list[str], dict[str, tuple[float | str, str]]]] = {
-    "file": ("temperature = 0.7\nctx = 1024", {}, [], {"temperature": (0.7, FILE), "ctx": (1024, FILE), "top_p": (0.95, CARD)}),
-    "environment over file": ("temperature = 0.7", WARM, [], {"temperature": (0.55, "DSLOCAL_TEMPERATURE")}),
+    "file": (
+        "temperature = 0.7\nctx = 1024",
+        {},
+        [],
+        {"temperature": (0.7, FILE), "ctx": (1024, FILE), "top_p": (0.95, CARD)},
+    ),
+    "environment over file": (
+        "temperature = 0.7",
+        WARM,
+        [],
+        {"temperature": (0.55, "DSLOCAL_TEMPERATURE")},
+    ),
     "flag over environment": (
         "temperature = 0.7",
         {"DSLOCAL_TEMPERATURE": "0.55"},
@@ -122,19 +151,47 @@ SOURCES: dict[str, tuple[str, dict[str, str], list[str], dict[str, tuple[float |
         "",
         {"DSLOCAL_TOP_P": "1", "DSLOCAL_CTX": "2048"},
         ["--max-tokens=7"],
-        {"top_p": (1, "DSLOCAL_TOP_P"), "ctx": (2048, "DSLOCAL_CTX"), "max_tokens": (7, "--max-tokens")},
+        {
+            "top_p": (1, "DSLOCAL_TOP_P"),
+            "ctx": (2048, "DSLOCAL_CTX"),
+            "max_tokens": (7, "--max-tokens"),
+        },
     ),
-    "an empty variable is none": ("temperature = 0.7", {"DSLOCAL_TEMPERATURE": ""}, [], {"temperature": (0.7, FILE)}),
-    "a bad file value under a good flag": ("temperature = 9", {}, ["--temperature=0.5"], {"temperature": (0.5, "--temperature")}),
+    "an empty variable is none": (
+        "temperature = 0.7",
+        {"DSLOCAL_TEMPERATURE": ""},
+        [],
+        {"temperature": (0.7, FILE)},
+    ),
+    "a bad file value under a good flag": (
+        "temperature = 9",
+        {},
+        ["--temperature=0.5"],
+        {"temperature": (0.5, "--temperature")},
+    ),
     "the model's name by file": ('model = "nano"', {}, [], {"temperature": (0.6, CARD)}),
-    "the model's name by environment": ('model = "nothing"', {"DSLOCAL_MODEL": "nano"}, [], {"temperature": (0.6, CARD)}),
-    "the model's name by flag": ("", {"DSLOCAL_MODEL": "nothing"}, ["-m", "nano"], {"temperature": (0.6, CARD)}),
+    "the model's name by environment": (
+        'model = "nothing"',
+        {"DSLOCAL_MODEL": "nano"},
+        [],
+        {"temperature": (0.6, CARD)},
+    ),
+    "the model's name by flag": (
+        "",
+        {"DSLOCAL_MODEL": "nothing"},
+        ["-m", "nano"],
+        {"temperature": (0.6, CARD)},
+    ),
 }
 
 
 @pytest.mark.parametrize(("toml", "env", "args", "expected"), SOURCES.values(), ids=SOURCES)
 def test_where_a_setting_comes_from(
-    elsewhere: Run, toml: str, env: dict[str, str], args: list[str], expected: dict[str, tuple[float | str, str]]
+    elsewhere: Run,
+    toml: str,
+    env: dict[str, str],
+    args: list[str],
+    expected: dict[str, tuple[float | str, str]],
 ) -> None:
     (elsewhere.home / "config" / "config.toml").write_text(toml)
     settings = sent(elsewhere, "hi", *args, env=env)["settings"]
@@ -161,8 +218,12 @@ BAD = [
 
 
 @pytest.mark.parametrize(("toml", "env", "code", "said"), BAD, ids=lambda value: ascii(value)[:30])
-def test_a_bad_setting_is_one_line(elsewhere: Run, toml: str, env: dict[str, str], code: int, said: str) -> None:
-    (elsewhere.home / "config" / "config.toml").write_text(toml, encoding="utf-8", errors="surrogateescape")
+def test_a_bad_setting_is_one_line(
+    elsewhere: Run, toml: str, env: dict[str, str], code: int, said: str
+) -> None:
+    (elsewhere.home / "config" / "config.toml").write_text(
+        toml, encoding="utf-8", errors="surrogateescape"
+    )
     done = elsewhere.inside("ask", "--dry-run", "hi", env=env)
     assert (done.returncode, done.stdout, done.stderr.count(b"\n")) == (code, b"", 1), done.stderr
     assert said in done.stderr.decode()
@@ -192,7 +253,10 @@ def test_the_binary_takes_its_settings_from_the_same_places(elsewhere: Run) -> N
     done, env = elsewhere(*args, env=WARM), WARM
     assert done.returncode == 0
     assert json.loads(done.stdout) == sent(elsewhere, *args[3:], env=env)
-    assert json.loads(done.stdout)["settings"]["temperature"] == {"value": 0.55, "source": "DSLOCAL_TEMPERATURE"}
+    assert json.loads(done.stdout)["settings"]["temperature"] == {
+        "value": 0.55,
+        "source": "DSLOCAL_TEMPERATURE",
+    }
 
 
 def test_nothing_is_generated_and_nothing_remembered(elsewhere: Run) -> None:

@@ -1,4 +1,6 @@
-"""Proves that ``dslocal eval`` counts right answers, that an interrupted run ends as if it had not been, and what it refuses."""
+"""Proves that ``dslocal eval`` counts right answers, that an interrupted run ends as if it had not
+been, and what it refuses.
+"""
 
 from __future__ import annotations
 
@@ -31,13 +33,18 @@ BABBLE = ("--temperature", "5", "--no-think", "--max-tokens", "150", "--no-math"
 @pytest.fixture
 def small(tmp_path: Path) -> Path:
     """A folder with a file of questions to work in."""
-    (tmp_path / "q.jsonl").write_text("\n".join(map(json.dumps, PROBLEMS)) + "\n\n", encoding="utf-8")
+    (tmp_path / "q.jsonl").write_text(
+        "\n".join(map(json.dumps, PROBLEMS)) + "\n\n", encoding="utf-8"
+    )
     return tmp_path
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
     """Every line of a results file, without the time it took."""
-    return [{k: v for k, v in json.loads(line).items() if k != "decode_s"} for line in path.read_text().splitlines()]
+    return [
+        {k: v for k, v in json.loads(line).items() if k != "decode_s"}
+        for line in path.read_text().splitlines()
+    ]
 
 
 def test_a_table_and_every_answer(run: Run, small: Path) -> None:
@@ -45,37 +52,102 @@ def test_a_table_and_every_answer(run: Run, small: Path) -> None:
     assert (done.returncode, done.stderr) == (0, b"")
     title, blank, *rows = done.stdout.decode().splitlines()
     assert title == "nano on q.jsonl: 4 questions, 3 answers each, temperature 0.6, top-p 0.95"
-    table = dict(row.split(maxsplit=1) for row in (row.replace(" of 3 ", " ").replace("no final", "none:") for row in rows))
-    assert (blank, table["pass@1"], table["majority"]) == ("", "75.0% ± 25.0% (standard error)", "75.0%")
+    table = dict(
+        row.split(maxsplit=1)
+        for row in (row.replace(" of 3 ", " ").replace("no final", "none:") for row in rows)
+    )
+    assert (blank, table["pass@1"], table["majority"]) == (
+        "",
+        "75.0% ± 25.0% (standard error)",
+        "75.0%",
+    )
     assert (table["none:"], table["cut"]) == ("answer    0 of 12", "0 of 12")
     assert table["every"].split() == ["answer", "q.nano.results.jsonl"]
     header, *samples = lines(small / "q.nano.results.jsonl")
-    assert (header["dslocal_eval"], header["n"], header["seed"], header["temperature"], header["math"]) == (1, 3, 0, 0.6, True)
-    assert [(s["problem"], s["sample"]) for s in samples] == [(p, s) for p in range(4) for s in range(3)]
+    assert (
+        header["dslocal_eval"],
+        header["n"],
+        header["seed"],
+        header["temperature"],
+        header["math"],
+    ) == (1, 3, 0, 0.6, True)
+    assert [(s["problem"], s["sample"]) for s in samples] == [
+        (p, s) for p in range(4) for s in range(3)
+    ]
     assert [s["seed"] for s in samples] == [seed_of(0, s["problem"], s["sample"]) for s in samples]
     assert [s["correct"] for s in samples] == [True] * 9 + [False] * 3
     assert {s["final"] for s in samples} == {"4042", "84", "579", "42"}
-    assert all(s["cached_tokens"] == s["prompt_tokens"] - 1 for s in samples)  # one prefill a question
+    assert all(
+        s["cached_tokens"] == s["prompt_tokens"] - 1 for s in samples
+    )  # one prefill a question
     assert all("\\boxed{" in s["answer"] and s["reasoning"] for s in samples)
 
 
 def test_json(run: Run, small: Path) -> None:
-    args = ("eval", "q.jsonl", "--json", "--limit", "2", "--no-math", "--seed", "5", "--temperature", "0.5")
+    args = (
+        "eval",
+        "q.jsonl",
+        "--json",
+        "--limit",
+        "2",
+        "--no-math",
+        "--seed",
+        "5",
+        "--temperature",
+        "0.5",
+    )
     done = run.inside(*args, cwd=small)
     assert (done.returncode, done.stdout.count(b"\n")) == (0, 1), done.stderr
     result = json.loads(done.stdout)
-    settings, speed, length = result.pop("settings"), result.pop("tokens_per_s"), result.pop("tokens_per_answer")
+    settings, speed, length = (
+        result.pop("settings"),
+        result.pop("tokens_per_s"),
+        result.pop("tokens_per_answer"),
+    )
     assert result == {
-        **{"file": "q.jsonl", "results": "q.nano.results.jsonl", "model": "nano", "resumed": 0, "questions": 2, "samples": 2},
-        **{"pass_at_1": 1.0, "stderr": 0.0, "consensus": 1.0, "no_answer": 0, "cut": 0, "no_room": 0},
+        **{
+            "file": "q.jsonl",
+            "results": "q.nano.results.jsonl",
+            "model": "nano",
+            "resumed": 0,
+            "questions": 2,
+            "samples": 2,
+        },
+        **{
+            "pass_at_1": 1.0,
+            "stderr": 0.0,
+            "consensus": 1.0,
+            "no_answer": 0,
+            "cut": 0,
+            "no_room": 0,
+        },
     }
     assert speed > 0
     assert 20 < length < 1000
-    assert (settings["temperature"], settings["top_p"], settings["seed"], settings["n"], settings["math"]) == (0.5, 0.95, 5, 1, False)
-    assert set(settings) >= {"dslocal", "questions", "model", "family", "thinking", "max_tokens", "ctx"}
+    assert (
+        settings["temperature"],
+        settings["top_p"],
+        settings["seed"],
+        settings["n"],
+        settings["math"],
+    ) == (0.5, 0.95, 5, 1, False)
+    assert set(settings) >= {
+        "dslocal",
+        "questions",
+        "model",
+        "family",
+        "thinking",
+        "max_tokens",
+        "ctx",
+    }
     again = json.loads(run.inside(*args, cwd=small).stdout)
     assert (again["resumed"], again["pass_at_1"], again["tokens_per_s"]) == (2, 1.0, speed)
-    assert json.loads(run.inside("eval", "q.jsonl", *args[2:3], *args[5:], cwd=small).stdout)["resumed"] == 2  # --limit decides nothing
+    assert (
+        json.loads(run.inside("eval", "q.jsonl", *args[2:3], *args[5:], cwd=small).stdout)[
+            "resumed"
+        ]
+        == 2
+    )  # --limit decides nothing
 
 
 def test_a_file_cut_off_anywhere_is_gone_on_with(run: Run, small: Path) -> None:
@@ -93,9 +165,13 @@ def test_a_file_cut_off_anywhere_is_gone_on_with(run: Run, small: Path) -> None:
 
 
 def test_interrupted_it_says_so_and_goes_on(run: Run, small: Path) -> None:
-    (small / "q.jsonl").write_text("\n".join(json.dumps({"question": f"hello {i}", "answer": "x"}) for i in range(6)))
+    (small / "q.jsonl").write_text(
+        "\n".join(json.dumps({"question": f"hello {i}", "answer": "x"}) for i in range(6))
+    )
     args, out = [str(BINARY), "eval", "q.jsonl", *BABBLE], small / "q.nano.results.jsonl"
-    with subprocess.Popen(args, env=run.env(), cwd=small, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as evaluated:
+    with subprocess.Popen(
+        args, env=run.env(), cwd=small, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as evaluated:
         until = time.monotonic() + 30
         while (not out.exists() or out.read_bytes().count(b"\n") < 3) and time.monotonic() < until:
             time.sleep(0.005)
@@ -104,7 +180,10 @@ def test_interrupted_it_says_so_and_goes_on(run: Run, small: Path) -> None:
     assert (evaluated.returncode, stdout) == (130, b""), stderr
     done = len(lines(out)) - 1
     assert 2 <= done < 6
-    assert stderr.decode().splitlines()[-1] == f"dslocal: stopped at {done} of 6 answers; the same command goes on from there"
+    assert (
+        stderr.decode().splitlines()[-1]
+        == f"dslocal: stopped at {done} of 6 answers; the same command goes on from there"
+    )
     assert b"Traceback" not in stderr
     resumed = run("eval", "q.jsonl", *BABBLE, "--json", cwd=small)
     assert json.loads(resumed.stdout)["resumed"] == done
@@ -133,7 +212,9 @@ def test_other_settings_are_refused(run: Run, small: Path, args: list[str], said
         f"dslocal: q.nano.results.jsonl: is of other settings: {said} (--restart begins anew, --out FILE keeps both)\n"
     )
     assert out.read_bytes() == before
-    assert run.inside("eval", "q.jsonl", "--limit", "1", "--restart", *args, cwd=small).returncode == 0
+    assert (
+        run.inside("eval", "q.jsonl", "--limit", "1", "--restart", *args, cwd=small).returncode == 0
+    )
     assert out.read_bytes() != before
 
 
@@ -141,7 +222,12 @@ def test_other_questions_and_damage_are_refused(run: Run, small: Path) -> None:
     out = small / "q.nano.results.jsonl"
     run.inside("eval", "q.jsonl", "--limit", "2", cwd=small)
     good = out.read_bytes()
-    for damaged in (good.replace(b'"sample": 0', b'"sample": "0"', 1), good.replace(b'"correct"', b'"cor'), good + b"{}\n", good + b"\n"):
+    for damaged in (
+        good.replace(b'"sample": 0', b'"sample": "0"', 1),
+        good.replace(b'"correct"', b'"cor'),
+        good + b"{}\n",
+        good + b"\n",
+    ):
         out.write_bytes(damaged)
         done = run.inside("eval", "q.jsonl", "--limit", "2", cwd=small)
         assert (done.returncode, done.stderr.count(b"\n")) == (1, 1)
@@ -154,7 +240,10 @@ def test_other_questions_and_damage_are_refused(run: Run, small: Path) -> None:
 
 # what the file holds, exit code, what stderr says
 REFUSED: list[tuple[bytes, str]] = [
-    (b'{"question": "a", "answer": "b"}\n{"question": }', "q.jsonl: line 2 is not JSON: Expecting value"),
+    (
+        b'{"question": "a", "answer": "b"}\n{"question": }',
+        "q.jsonl: line 2 is not JSON: Expecting value",
+    ),
     (b'\n["question"]', "line 2 is no JSON object"),
     (b"5", "line 1 is no JSON object"),
     (b"[" * 100_000, "line 1 is nested too deep"),
@@ -168,7 +257,10 @@ REFUSED: list[tuple[bytes, str]] = [
     (b'{"question": " ", "answer": "b"}', "line 1 its question is empty"),
     (b'{"question": "a", "answer": "b #### "}', "line 1 its answer is empty"),
     (b'{"question": "caf\xe9", "answer": "b"}', "line 1 is not UTF-8 text"),
-    (b'{"question": "' + b"a" * (1 << 20) + b'", "answer": "b"}', "line 1 is longer than 1,048,576 bytes"),
+    (
+        b'{"question": "' + b"a" * (1 << 20) + b'", "answer": "b"}',
+        "line 1 is longer than 1,048,576 bytes",
+    ),
     (b" \n\n", "q.jsonl: has no questions"),
     (b"", "q.jsonl: has no questions"),
 ]
@@ -194,8 +286,16 @@ def test_files_that_are_refused(run: Run, tmp_path: Path, content: bytes, said: 
         (["q.jsonl", "--seed", "-1"], 2, "--seed: -1 is out of range"),
         (["q.jsonl", "--temperature", "9"], 2, "--temperature: 9.0 is out of range"),
         (["q.jsonl", "-m", "nothing"], 3, "no model or file called 'nothing'"),
-        (["q.jsonl", "--out", "q.jsonl"], 2, "q.jsonl: is no results file of dslocal eval (--out FILE writes elsewhere)"),
-        (["q.jsonl", "--out", "q.jsonl", "--restart"], 2, "q.jsonl: is no results file of dslocal eval"),
+        (
+            ["q.jsonl", "--out", "q.jsonl"],
+            2,
+            "q.jsonl: is no results file of dslocal eval (--out FILE writes elsewhere)",
+        ),
+        (
+            ["q.jsonl", "--out", "q.jsonl", "--restart"],
+            2,
+            "q.jsonl: is no results file of dslocal eval",
+        ),
         (["q.jsonl", "--out", "."], 2, ".: is a folder"),
         (["q.jsonl", "--out", "no/such/x.jsonl"], 3, "no/such: no such folder"),
     ],
@@ -210,7 +310,11 @@ def test_refused(run: Run, small: Path, args: list[str], code: int, said: str) -
 
 
 def test_what_is_cut_or_does_not_fit_is_counted(run: Run, small: Path) -> None:
-    rows = [PROBLEMS[0], {"question": "47 " * 400, "answer": 5}, {"question": "capital of peru\ud800", "answer": "\\frac{1}{2}"}]
+    rows = [
+        PROBLEMS[0],
+        {"question": "47 " * 400, "answer": 5},
+        {"question": "capital of peru\ud800", "answer": "\\frac{1}{2}"},
+    ]
     (small / "q.jsonl").write_text("\n".join(map(json.dumps, rows)))
     done = run.inside("eval", "q.jsonl", "--ctx", "512", "--max-tokens", "10", cwd=small)
     assert done.returncode == 0, done.stderr
@@ -232,7 +336,11 @@ def test_two_at_a_time_do_not_mix(run: Run, small: Path) -> None:
 
 
 def test_a_bar_on_a_terminal(run: Run, small: Path) -> None:
-    with Screen(["/bin/sh", "-c", f'cd "{small}" && exec "{BINARY}" eval q.jsonl'], run.env(), piped=["stdout"]) as screen:
+    with Screen(
+        ["/bin/sh", "-c", f'cd "{small}" && exec "{BINARY}" eval q.jsonl'],
+        run.env(),
+        piped=["stdout"],
+    ) as screen:
         assert screen.leave() == 0
         assert screen.process.stdout is not None
         assert b"pass@1" in screen.process.stdout.read()
@@ -242,12 +350,17 @@ def test_a_bar_on_a_terminal(run: Run, small: Path) -> None:
 
 def test_samples_share_a_prefill_and_do_not_depend_on_what_came_before(context: Context) -> None:
     family = FAMILIES["r1"]
-    settings = family.defaults.with_value("temperature", 3, "test").with_value("max_tokens", 20, "test")
+    settings = family.defaults.with_value("temperature", 3, "test").with_value(
+        "max_tokens", 20, "test"
+    )
     examination = Examination(context, family, settings, Thinking.FORCED, True, 7)
     first, second = Problem("What is 47 × 86?", "4042"), Problem("What is 47 × 87?", "4089")
 
     def drawn(place: int, problem: Problem, *numbers: int) -> list[tuple[int, str, int]]:
-        return [(s.sample, s.reasoning, s.prompt_tokens - s.cached_tokens) for s in examination.samples(place, problem, numbers)]
+        return [
+            (s.sample, s.reasoning, s.prompt_tokens - s.cached_tokens)
+            for s in examination.samples(place, problem, numbers)
+        ]
 
     whole = drawn(0, first, 0, 1, 2)
     assert [evaluated for _, _, evaluated in whole] == [1, 1, 1]
@@ -257,12 +370,24 @@ def test_samples_share_a_prefill_and_do_not_depend_on_what_came_before(context: 
 
 
 def test_scores() -> None:
-    def sample(problem: int, number: int, final: str | None, correct: bool, reason: str = "stop") -> Sample:
+    def sample(
+        problem: int, number: int, final: str | None, correct: bool, reason: str = "stop"
+    ) -> Sample:
         return Sample(problem, number, 0, final, correct, reason, 5, 4, 10, 5, 0.5, "", "")
 
     samples = [
-        *(sample(0, 0, "1/2", True), sample(0, 1, "0.5", True), sample(0, 2, "2", False), sample(0, 3, "3", False)),
-        *(sample(1, 0, "7", True), sample(1, 1, "8", False), sample(1, 2, None, False, "length"), sample(1, 3, None, False)),
+        *(
+            sample(0, 0, "1/2", True),
+            sample(0, 1, "0.5", True),
+            sample(0, 2, "2", False),
+            sample(0, 3, "3", False),
+        ),
+        *(
+            sample(1, 0, "7", True),
+            sample(1, 1, "8", False),
+            sample(1, 2, None, False, "length"),
+            sample(1, 3, None, False),
+        ),
     ]
     assert score(samples, ["\\frac12", "7"]) == Scores(0.375, 0.125, 0.5, 2, 1, 0, 80, 4.0)
     assert score([sample(0, 0, "1", True)], ["1"]) == Scores(1.0, None, 1.0, 0, 0, 0, 10, 0.5)

@@ -1,4 +1,6 @@
-"""Proves that ``dslocal fim`` prints what belongs into a gap and nothing else, and says why it cannot where it cannot."""
+"""Proves that ``dslocal fim`` prints what belongs into a gap and nothing else, and says why it
+cannot where it cannot.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,12 @@ def test_prefix_and_suffix(run: Run) -> None:
     prefix, suffix = AREA.split("\n\n")
     done = run("fim", "--prefix", prefix + "\n", "--suffix", "\n" + suffix, "--json")
     result = json.loads(done.stdout)
-    assert (result["answer"], result["reasoning"], result["family"], result["finish_reason"]) == (FILLED.decode()[:-1], "", "nano", "stop")
+    assert (result["answer"], result["reasoning"], result["family"], result["finish_reason"]) == (
+        FILLED.decode()[:-1],
+        "",
+        "nano",
+        "stop",
+    )
 
 
 ERRORS = {
@@ -62,8 +69,16 @@ ERRORS = {
     "no such file": (["/no/file:1"], 3, "/no/file: no such file"),
     "a line beyond the end": ([":9"], 2, "stdin:9: there is 1 line (stdin:1 to stdin:2)"),
     "line 0": ([":0"], 2, "stdin:0: there is 1 line"),
-    "a family without": ([":1", "--family", "v2"], 2, "family v2 (DeepSeek-V2-Chat and V2-Lite-Chat) was not made to fill in the middle"),
-    "r1 itself": ([":1", "--family", "r1"], 2, "was not made to fill in the middle (DeepSeek Coder, Coder-V2 and V2-Lite models do)"),
+    "a family without": (
+        [":1", "--family", "v2"],
+        2,
+        "family v2 (DeepSeek-V2-Chat and V2-Lite-Chat) was not made to fill in the middle",
+    ),
+    "r1 itself": (
+        [":1", "--family", "r1"],
+        2,
+        "was not made to fill in the middle (DeepSeek Coder, Coder-V2 and V2-Lite models do)",
+    ),
     "cut": ([":2", "--max-tokens", "1"], 5, "cut after 1 tokens"),
     "too long": ([":2000"], 5, "the context holds 4,096"),
 }

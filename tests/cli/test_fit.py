@@ -1,4 +1,6 @@
-"""Proves what ``dslocal fit`` prints, for people in 80 columns and as JSON, for every kind of model, machine, pin and mistake."""
+"""Proves what ``dslocal fit`` prints, for people in 80 columns and as JSON, for every kind of
+model, machine, pin and mistake.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ def here(monkeypatch: pytest.MonkeyPatch, run: Run) -> None:
     monkeypatch.setattr(probe, "probe", lambda: HERE)
     state = run.home / "state"
     state.mkdir(exist_ok=True)
-    (state / "rates.json").write_text(json.dumps({f"{m.cpu} × {m.cores}": {"ram": 2e10, "ssd": 3e9} for m in (HERE,)}))
+    (state / "rates.json").write_text(
+        json.dumps({f"{m.cpu} × {m.cores}": {"ram": 2e10, "ssd": 3e9} for m in (HERE,)})
+    )
 
 
 def table(run: Run, *args: str | Path) -> dict[str, dict[str, Any]]:
@@ -64,10 +68,23 @@ MACHINES = [
 @pytest.mark.parametrize("args", MACHINES, ids=" ".join)
 def test_table(run: Run, args: list[str]) -> None:
     shown, rows = text(run, *args), table(run, *args)
-    assert list(rows) == [entry.name for entry in sorted(REGISTRY.values(), key=lambda entry: (entry.parameters, entry.name))]
-    lines = {line.split()[0]: line.split() for line in shown.splitlines() if line.split() and line.split()[0] in rows}
+    assert list(rows) == [
+        entry.name
+        for entry in sorted(REGISTRY.values(), key=lambda entry: (entry.parameters, entry.name))
+    ]
+    lines = {
+        line.split()[0]: line.split()
+        for line in shown.splitlines()
+        if line.split() and line.split()[0] in rows
+    }
     assert list(lines) == list(rows)  # every model, its name whole
-    words = {"gpu": ["GPU"], "offload": ["GPU+CPU"], "cpu": ["CPU"], "ssd": ["from", "SSD"], "no": ["no"]}
+    words = {
+        "gpu": ["GPU"],
+        "offload": ["GPU+CPU"],
+        "cpu": ["CPU"],
+        "ssd": ["from", "SSD"],
+        "no": ["no"],
+    }
     for name, row in rows.items():
         runs = words[row["verdict"]]
         assert lines[name][1 : 2 + len(runs)] == [row["quant"], *runs]
@@ -78,14 +95,21 @@ def test_table(run: Run, args: list[str]) -> None:
 def test_table_takes_the_best_that_runs_from_memory(run: Run) -> None:
     rows = table(run)
     assert (rows[QWEN]["quant"], rows[QWEN]["verdict"]) == ("Q8_0", "cpu")
-    assert (rows["deepseek-r1-distill-qwen-14b"]["quant"], rows["deepseek-r1-distill-qwen-14b"]["verdict"]) == ("Q4_K_M", "cpu")
+    assert (
+        rows["deepseek-r1-distill-qwen-14b"]["quant"],
+        rows["deepseek-r1-distill-qwen-14b"]["verdict"],
+    ) == ("Q4_K_M", "cpu")
     assert (rows[V3]["quant"], rows[V3]["verdict"]) == ("Q2_K", "ssd")
     assert {row["quant"] for row in table(run, "--quant", "Q3_K_M").values()} == {"Q3_K_M"}
 
 
 def test_the_quantizations_are_those_that_the_model_recommends(run: Run) -> None:
     assert table(run, "--ram", "360GB")[V3]["quant"] == "Q3_K_M"
-    assert re.findall(r"\bQ\w+(?=: )", text(run, V3, "--ram", "512GB")) == ["Q8_0", "Q3_K_M", "Q2_K"]
+    assert re.findall(r"\bQ\w+(?=: )", text(run, V3, "--ram", "512GB")) == [
+        "Q8_0",
+        "Q3_K_M",
+        "Q2_K",
+    ]
     for name in (QWEN, REGISTRY["nano"].folder):
         assert re.findall(r"\bQ\w+(?=: )", text(run, name)) == ["Q8_0", "Q2_K"]  # beside Q4_K_M
 
@@ -98,9 +122,41 @@ def test_table_with_pins(run: Run) -> None:
 
 
 FIELDS = {
-    "": ["model", "quant", "machine", "plan", "memory", "verdict", "lacking", "tokens_per_s", "gave_up", "download", "disk_to_convert"],
-    "machine": ["os", "cpu", "cores", "ram", "ram_available", "gpu", "unified", "bandwidth", "limited_by", "notes"],
-    "plan": ["n_ctx", "kv_type", "n_ubatch", "flash_attn", "n_gpu_layers", "cpu_moe_layers", "load_mode", "repack"],
+    "": [
+        "model",
+        "quant",
+        "machine",
+        "plan",
+        "memory",
+        "verdict",
+        "lacking",
+        "tokens_per_s",
+        "gave_up",
+        "download",
+        "disk_to_convert",
+    ],
+    "machine": [
+        "os",
+        "cpu",
+        "cores",
+        "ram",
+        "ram_available",
+        "gpu",
+        "unified",
+        "bandwidth",
+        "limited_by",
+        "notes",
+    ],
+    "plan": [
+        "n_ctx",
+        "kv_type",
+        "n_ubatch",
+        "flash_attn",
+        "n_gpu_layers",
+        "cpu_moe_layers",
+        "load_mode",
+        "repack",
+    ],
     "memory": ["weights", "kv", "compute", "output", "overhead", "total", "gpu", "host"],
     "tokens_per_s": ["low", "high"],
 }
@@ -110,10 +166,17 @@ def check(row: dict[str, Any]) -> None:
     for part, names in FIELDS.items():
         assert list(row[part] if part else row) == names
     memory = row["memory"]
-    assert memory["total"] == sum(memory[part] for part in FIELDS["memory"][:5]) == memory["gpu"] + memory["host"]
+    assert (
+        memory["total"]
+        == sum(memory[part] for part in FIELDS["memory"][:5])
+        == memory["gpu"] + memory["host"]
+    )
     assert row["verdict"] in ("gpu", "offload", "cpu", "ssd", "no")
     assert (row["tokens_per_s"]["high"] > 0) == (row["verdict"] != "no")
-    assert all(list(step) == ["what", "saved"] and isinstance(step["saved"], int) for step in row["gave_up"])
+    assert all(
+        list(step) == ["what", "saved"] and isinstance(step["saved"], int)
+        for step in row["gave_up"]
+    )
     assert row["plan"]["kv_type"] in ("f16", "q8_0", "q4_0")
     assert all(list(gpu) == ["name", "kind", "total", "free"] for gpu in row["machine"]["gpu"])
 
@@ -144,7 +207,12 @@ def test_a_gguf_file(run: Run, nano: Path, tmp_path: Path) -> None:
     shutil.copyfile(nano, tmp_path / "my model.gguf")
     found = one(run, tmp_path / "my model.gguf")
     check(found)
-    assert (found["quant"], found["verdict"], found["download"], found["disk_to_convert"]) == ("Q8_0", "cpu", 0, 0)
+    assert (found["quant"], found["verdict"], found["download"], found["disk_to_convert"]) == (
+        "Q8_0",
+        "cpu",
+        0,
+        0,
+    )
     assert "download" not in text(run, tmp_path / "my model.gguf")
     large = write_header(tmp_path, "v3")
     assert one(run, large)["verdict"] == "ssd"
@@ -163,7 +231,10 @@ def test_a_checkpoint_folder(run: Run) -> None:
 def test_a_legacy_mla_file_is_named_with_both_sizes(run: Run, tmp_path: Path) -> None:
     args = ("--ram", "1024GB", "--ctx", "32768", "--kv", "f16")
     shown = " ".join(text(run, write_header(tmp_path, "v3", legacy=True), *args).split())
-    assert "old file made before llama.cpp kept MLA's cache compressed: 152.5 GiB for 32,768 tokens" in shown
+    assert (
+        "old file made before llama.cpp kept MLA's cache compressed: 152.5 GiB for 32,768 tokens"
+        in shown
+    )
     assert "of which a file made today takes 2.1 GiB" in shown
     assert "old file" not in text(run, write_header(tmp_path, "v3"), *args)
 
@@ -172,8 +243,9 @@ def test_explain(run: Run) -> None:
     for args in ([], [QWEN], [V3, "--ram", "64GB", "--vram", "24GB"]):
         shown = text(run, *args, "--explain")
         assert "GPT-3 175B         4,718,592" in shown
-        assert "V2's cache at 6 bits, as it is deployed, is 25,920 bytes a token: 93.3% less than the 67B's 389,120" in " ".join(
-            shown.split()
+        assert (
+            "V2's cache at 6 bits, as it is deployed, is 25,920 bytes a token: 93.3% less than the 67B's 389,120"
+            in " ".join(shown.split())
         )
     assert "KV cache (MLA): 61 layers × 576 values in f16 = 70,272 bytes a token" in shown
     for tier in ("GPU:", "RAM:", "SSD:"):
@@ -194,7 +266,18 @@ PINS: dict[str, tuple[list[str], dict[str, Any]]] = {
     "some": (["--cpu-moe", "3"], {"cpu_moe_layers": 3}),
     "as it fits": (["--cpu-moe", "AUTO"], {"cpu_moe_layers": 0}),
     "all at once": (
-        ["--ctx", "8192", "--kv", "q4_0", "--ubatch", "64", "--n-gpu-layers", "20", "--cpu-moe", "4"],
+        [
+            "--ctx",
+            "8192",
+            "--kv",
+            "q4_0",
+            "--ubatch",
+            "64",
+            "--n-gpu-layers",
+            "20",
+            "--cpu-moe",
+            "4",
+        ],
         {"n_ctx": 8192, "kv_type": "q4_0", "n_ubatch": 64, "n_gpu_layers": 20, "cpu_moe_layers": 4},
     ),
 }
@@ -214,7 +297,11 @@ WRONG: dict[str, tuple[list[str], int, str]] = {
     "context too large": ([QWEN, "--ctx", "999999"], 2, "--ctx: 999999 is out of range"),
     "context is no number": (["--ctx", "many"], 2, "--ctx"),
     "cache": (["--kv", "q5_0"], 2, "--kv: 'q5_0' is not known (f16, q8_0, q4_0)"),
-    "cache without flash attention": ([QWEN, "--kv", "q8_0", "--no-flash-attn"], 2, "a q8_0 KV cache needs flash attention"),
+    "cache without flash attention": (
+        [QWEN, "--kv", "q8_0", "--no-flash-attn"],
+        2,
+        "a q8_0 KV cache needs flash attention",
+    ),
     "micro-batch of none": (["--ubatch", "0"], 2, "--ubatch: 0 is out of range"),
     "too large a micro-batch": (["--ubatch", "99999"], 2, "--ubatch: 99999 is out of range"),
     "layers": (["--n-gpu-layers", "-1"], 2, "--n-gpu-layers: -1 is out of range"),
@@ -254,7 +341,12 @@ def test_machines_that_are_described(run: Run) -> None:
     for size in ("64GB", "64gb", "64G", "64GiB", "64gi", "65536M", str(64 * GIB)):
         assert machine("--ram", size)["ram"] == 64 * GIB  # memory is sold in binary units
     linux = machine("--ram", "64GB", "--os", "linux")
-    assert (linux["os"], linux["gpu"], linux["unified"], linux["ram_available"]) == ("linux", [], False, 63 * GIB)
+    assert (linux["os"], linux["gpu"], linux["unified"], linux["ram_available"]) == (
+        "linux",
+        [],
+        False,
+        63 * GIB,
+    )
     assert machine("--ram", "64GB", "--vram", "24GB", "--os", "linux")["gpu"][0]["free"] == 24 * GIB
     apple = machine("--ram", "64GB", "--os", "macos")
     assert (apple["unified"], apple["gpu"][0]["free"]) == (True, 48 * GIB)
@@ -267,12 +359,18 @@ def test_machines_that_are_described(run: Run) -> None:
 
 def test_vram_alone_keeps_this_machine(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     found = one(run, QWEN, "--vram", "8GB")
-    assert (found["machine"]["cpu"], found["machine"]["ram_available"], found["verdict"]) == ("some CPU", 12 * GIB, "gpu")
+    assert (found["machine"]["cpu"], found["machine"]["ram_available"], found["verdict"]) == (
+        "some CPU",
+        12 * GIB,
+        "gpu",
+    )
     assert found["machine"]["bandwidth"] == 2e10  # as measured
     cards = dataclasses.replace(HERE, gpus=(Gpu("NVIDIA H200", "cuda", 140 * GIB, 139 * GIB),) * 2)
     monkeypatch.setattr(probe, "probe", lambda: cards)
     capped = one(run, "deepseek-v2-lite", "--quant", "Q8_0", "--vram", "8GB")
-    assert capped["machine"]["gpu"] == [{"name": "NVIDIA H200", "kind": "cuda", "total": 140 * GIB, "free": 8 * GIB}]
+    assert capped["machine"]["gpu"] == [
+        {"name": "NVIDIA H200", "kind": "cuda", "total": 140 * GIB, "free": 8 * GIB}
+    ]
     assert (capped["verdict"], capped["memory"]["gpu"] <= 8 * GIB) == ("offload", True)
     none = one(run, QWEN, "--vram", "0")
     assert (none["machine"]["gpu"], none["verdict"]) == ([], "cpu")
@@ -290,7 +388,9 @@ def test_what_would_change_it(run: Run) -> None:
 
 
 def test_a_faster_quantization_is_named_where_a_token_takes_seconds(run: Run) -> None:
-    assert re.search(r"^faster +Q2_K, \S+ tokens/s *$", text(run, V3, "--ram", "64GB"), re.MULTILINE)
+    assert re.search(
+        r"^faster +Q2_K, \S+ tokens/s *$", text(run, V3, "--ram", "64GB"), re.MULTILINE
+    )
     assert "faster" not in text(run, V3, "--ram", "64GB", "--quant", "Q2_K")
     assert "faster" not in text(run, QWEN, "--ram", "64GB")
 

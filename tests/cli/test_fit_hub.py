@@ -1,4 +1,6 @@
-"""Proves that ``dslocal fit hf:…`` plans for what is on a hub from its headers alone, and moves a few megabytes for it."""
+"""Proves that ``dslocal fit hf:…`` plans for what is on a hub from its headers alone, and moves a
+few megabytes for it.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ def hub(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[L
     monkeypatch.setattr(probe, "probe", lambda: HERE)
     state = run.home / "state"
     state.mkdir(exist_ok=True)
-    (state / "rates.json").write_text(json.dumps({f"{HERE.cpu} × {HERE.cores}": {"ram": 2e10, "ssd": 3e9}}))
+    (state / "rates.json").write_text(
+        json.dumps({f"{HERE.cpu} × {HERE.cores}": {"ram": 2e10, "ssd": 3e9}})
+    )
     with hub_for_dslocal(tmp_path / "hf") as running:
         yield running
 
@@ -70,9 +74,14 @@ def test_the_largest_vocabulary_fits_too(run: Run, hub: LocalHub, tmp_path: Path
 
 
 def test_the_best_of_a_repository_that_runs(run: Run, hub: LocalHub, tmp_path: Path) -> None:
-    files = {quant: write_header(tmp_path, "qwen3-8b", recipe=quant) for quant in ("F16", "Q8_0", "Q4_K_M", "Q2_K")}
+    files = {
+        quant: write_header(tmp_path, "qwen3-8b", recipe=quant)
+        for quant in ("F16", "Q8_0", "Q4_K_M", "Q2_K")
+    }
     names = {f"Qwen3-8B-{quant}.gguf": path for quant, path in files.items()}
-    hub.add("me/Qwen3-8B-GGUF", {**names, "mmproj-F16.gguf": b"GGUF"}, sha256=dict.fromkeys(names, HASH))
+    hub.add(
+        "me/Qwen3-8B-GGUF", {**names, "mmproj-F16.gguf": b"GGUF"}, sha256=dict.fromkeys(names, HASH)
+    )
     assert fitted(run, "hf:me/Qwen3-8B-GGUF")["quant"] == "Q8_0"
     assert fitted(run, "hf:me/Qwen3-8B-GGUF", "--quant", "Q2_K")["quant"] == "Q2_K"
     done = run.inside("fit", "hf:me/Qwen3-8B-GGUF", "--quant", "Q3_K_S")
@@ -83,12 +92,20 @@ def test_the_best_of_a_repository_that_runs(run: Run, hub: LocalHub, tmp_path: P
 def test_all_parts_of_a_split_file_count(run: Run, hub: LocalHub, tmp_path: Path) -> None:
     checkpoint, folder = write_checkpoint(tmp_path / "c", "deepseek-v3"), tmp_path / "split"
     folder.mkdir()
-    for out, more in ((tmp_path / "whole.gguf", ()), (folder / "s.gguf", ("--split-size", "800KB"))):
-        assert run.inside("convert", checkpoint, "-o", out, "--quant", "Q8_0", *more).returncode == 0
+    for out, more in (
+        (tmp_path / "whole.gguf", ()),
+        (folder / "s.gguf", ("--split-size", "800KB")),
+    ):
+        assert (
+            run.inside("convert", checkpoint, "-o", out, "--quant", "Q8_0", *more).returncode == 0
+        )
     parts = sorted(folder.iterdir())
     assert len(parts) > 2
     hub.add("me/split-GGUF", folder)
-    far, near = fitted(run, f"hf:me/split-GGUF/{parts[0].name}"), fitted(run, tmp_path / "whole.gguf")
+    far, near = (
+        fitted(run, f"hf:me/split-GGUF/{parts[0].name}"),
+        fitted(run, tmp_path / "whole.gguf"),
+    )
     assert far["download"] == sum(part.stat().st_size for part in parts)
     assert far["memory"]["weights"] == pytest.approx(near["memory"]["weights"], rel=0.001)
     assert far["memory"]["kv"] == near["memory"]["kv"]
@@ -100,7 +117,10 @@ def test_all_parts_of_a_split_file_count(run: Run, hub: LocalHub, tmp_path: Path
 def test_a_checkpoint_is_planned_by_its_config(run: Run, hub: LocalHub, tmp_path: Path) -> None:
     folder = write_checkpoint(tmp_path / "v3-like", "deepseek-v3", dtype="fp8", shards=3)
     hub.add("test/v3-like", folder)
-    far, near = fitted(run, "test/v3-like", "--quant", "Q4_K_M"), fitted(run, folder, "--quant", "Q4_K_M")
+    far, near = (
+        fitted(run, "test/v3-like", "--quant", "Q4_K_M"),
+        fitted(run, folder, "--quant", "Q4_K_M"),
+    )
     assert (far["memory"], far["plan"]) == (near["memory"], near["plan"])
     assert far["download"] == sum(file.stat().st_size for file in folder.glob("*.safetensors"))
     assert hub.sent() < 20_000

@@ -1,4 +1,6 @@
-"""Proves that every topic of ``dslocal help`` says what is: each command, option, variable, exit code and setting that it names exists."""
+"""Proves that every topic of ``dslocal help`` says what is: each command, option, variable, exit
+code and setting that it names exists.
+"""
 
 from __future__ import annotations
 
@@ -26,11 +28,21 @@ CODE = re.compile(r"```\w*\n(.*?)```|`([^`\n]+)`", re.DOTALL)
 
 def code(text: str) -> list[str]:
     """What stands in a topic as code, line by line."""
-    return [line for block, span in CODE.findall(text) for line in (block or span).splitlines() if line.strip()]
+    return [
+        line
+        for block, span in CODE.findall(text)
+        for line in (block or span).splitlines()
+        if line.strip()
+    ]
 
 
 def options(command: Any) -> set[str]:
-    return {option for param in command.params for option in (*param.opts, *param.secondary_opts) if option.startswith("-")} | {
+    return {
+        option
+        for param in command.params
+        for option in (*param.opts, *param.secondary_opts)
+        if option.startswith("-")
+    } | {
         "--help",
         "-h",
     }
@@ -46,16 +58,24 @@ EVERY_OPTION = set().union(*(options(command) for command in commands()))
 
 
 def unknown_in(line: str) -> list[str]:
-    """What of a line of code is not there: commands after ``dslocal``, their options, or options that stand alone."""
+    """What of a line of code is not there: commands after ``dslocal``, their options, or options
+    that stand alone.
+    """
     found: list[str] = []
     if (slash := re.match(r"/([a-z]+)\b", line)) and slash[1] not in COMMANDS:
         found.append(line)
     for part in re.split(r"\s[|>]+\s", line):
-        words = shlex.split(part, comments=True) if "'" not in part.replace('"', "") else part.split()
+        words = (
+            shlex.split(part, comments=True) if "'" not in part.replace('"', "") else part.split()
+        )
         if not words or words[0] in FOREIGN:
             continue
         if words[0] != "dslocal":
-            found += [word for word in words if re.fullmatch(r"--?[a-z][\w-]*", word) and word not in EVERY_OPTION]
+            found += [
+                word
+                for word in words
+                if re.fullmatch(r"--?[a-z][\w-]*", word) and word not in EVERY_OPTION
+            ]
             continue
         command = ROOT
         for word in words[1:]:
@@ -64,7 +84,9 @@ def unknown_in(line: str) -> list[str]:
                 found += [] if name in options(command) else [f"{command.name} {name}"]
             elif word in getattr(command, "commands", {}):
                 command = command.commands[word]
-            elif hasattr(command, "commands") and not word.isupper():  # TEXT and the like stand for what a user has
+            elif (
+                hasattr(command, "commands") and not word.isupper()
+            ):  # TEXT and the like stand for what a user has
                 found.append(word)
     return found
 
@@ -74,8 +96,14 @@ def test_all_that_a_topic_names_exists(name: str) -> None:
     text = help_.text_of(name)
     assert text.startswith("# ")
     assert [unknown for line in code(text) for unknown in unknown_in(line)] == []
-    assert [topic for topic in re.findall(r"dslocal help ([a-z-]+)", text) if topic not in help_.topics()] == []
-    assert [word for word in re.findall(r"DSLOCAL_[A-Z_]+\b", text) if word not in runtime.VARIABLES] == []
+    assert [
+        topic
+        for topic in re.findall(r"dslocal help ([a-z-]+)", text)
+        if topic not in help_.topics()
+    ] == []
+    assert [
+        word for word in re.findall(r"DSLOCAL_[A-Z_]+\b", text) if word not in runtime.VARIABLES
+    ] == []
     assert len(text.splitlines()) <= 50
     assert max(map(len, text.splitlines())) <= 140
 
@@ -98,12 +126,18 @@ def test_what_does_not_exist_is_noticed(line: str, unknown: list[str]) -> None:
 
 
 def test_examples_of_settings_are_settings() -> None:
-    blocks = [tomllib.loads(block) for name in help_.topics() for block in re.findall(r"```toml\n(.*?)```", help_.text_of(name), re.DOTALL)]
+    blocks = [
+        tomllib.loads(block)
+        for name in help_.topics()
+        for block in re.findall(r"```toml\n(.*?)```", help_.text_of(name), re.DOTALL)
+    ]
     assert len(blocks) >= 2
     for block in blocks:
         assert set(block) <= set(runtime.CONFIG_KEYS)
         for name, table in block.pop(runtime.TEMPLATES, {}).items():
-            runtime.settings_for(chat.FAMILIES["base"].defaults, {}, chat.template_of(name, table, "topic"))
+            runtime.settings_for(
+                chat.FAMILIES["base"].defaults, {}, chat.template_of(name, table, "topic")
+            )
         for name, value in block.items():
             if name in chat.SETTINGS:
                 chat.FAMILIES["base"].defaults.with_value(name, value, "topic")
@@ -115,9 +149,15 @@ def test_every_setting_is_named() -> None:
 
 
 def test_every_exit_code_is_named() -> None:
-    classes = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, errors.DslocalError)]
+    classes = [
+        value
+        for value in vars(errors).values()
+        if isinstance(value, type) and issubclass(value, errors.DslocalError)
+    ]
     codes = {cls.exit_code for cls in classes} | {0, 6, INTERRUPTED, BROKEN_PIPE}
-    assert {int(code) for code in re.findall(r"^\| (\d+) \|", help_.text_of("exit-codes"), re.MULTILINE)} == codes
+    assert {
+        int(code) for code in re.findall(r"^\| (\d+) \|", help_.text_of("exit-codes"), re.MULTILINE)
+    } == codes
 
 
 def test_without_a_topic_all_are_listed(run: Run) -> None:
@@ -132,7 +172,10 @@ def test_a_topic_in_a_pipe_is_as_it_is(run: Run) -> None:
         assert (done.returncode, done.stderr, done.stdout.decode()) == (0, b"", help_.text_of(name))
 
 
-@pytest.mark.parametrize(("asked", "said"), [("exitcodes", "near it: exit-codes"), ("zzz", "there are: "), ("\x1b[31m", "there are: ")])
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [("exitcodes", "near it: exit-codes"), ("zzz", "there are: "), ("\x1b[31m", "there are: ")],
+)
 def test_an_unknown_topic(run: Run, asked: str, said: str) -> None:
     done = run.inside("help", asked)
     assert (done.returncode, done.stdout, done.stderr.count(b"\n")) == (2, b"", 1)
@@ -153,10 +196,14 @@ def test_on_a_terminal_it_is_rendered_and_paged(run: Run) -> None:
         assert "paged:" in screen.text
         assert "# Memory" not in screen.text
         assert "\x1b[36m" in screen.raw
-    with Screen([str(BINARY), "help", "memory"], run.env(pager | {"PAGER": "", "NO_COLOR": "1"})) as screen:
+    with Screen(
+        [str(BINARY), "help", "memory"], run.env(pager | {"PAGER": "", "NO_COLOR": "1"})
+    ) as screen:
         assert screen.leave() == 0
         assert "paged:" not in screen.text
         assert "micro-batch" in screen.text
-    with Screen([str(BINARY), "help", "memory"], run.env(pager | {"PAGER": "/no/such/pager"})) as screen:
+    with Screen(
+        [str(BINARY), "help", "memory"], run.env(pager | {"PAGER": "/no/such/pager"})
+    ) as screen:
         assert screen.leave() == 0
         assert "micro-batch" in screen.text

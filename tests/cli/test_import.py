@@ -1,4 +1,6 @@
-"""Proves what ``dslocal import`` takes, where it is and as what; and what it refuses: other models, damage, missing parts, clashes."""
+"""Proves what ``dslocal import`` takes, where it is and as what; and what it refuses: other models,
+damage, missing parts, clashes.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,10 @@ from dslocal import convert, hub
 from dslocal.hub import foreign
 
 TYPO = (b"general.file_type", b"general.file_typo")
-ALIEN = (b"deepseek2.embedding_length", b"deepseek2.embedding_lengtX")  # which makes nano a model like others
+ALIEN = (
+    b"deepseek2.embedding_length",
+    b"deepseek2.embedding_lengtX",
+)  # which makes nano a model like others
 
 
 @pytest.fixture
@@ -34,7 +39,11 @@ def parts(nano: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """nano in two files."""
     out = tmp_path_factory.mktemp("parts") / "mini-Q8_0.gguf"
     source = convert.FolderSource(hub.load_registry()["nano"].folder)
-    plan = convert.make_plan(convert.open_checkpoint(source), [convert.recipe_named("Q8_0")], split=convert.Split(True, 0))
+    plan = convert.make_plan(
+        convert.open_checkpoint(source),
+        [convert.recipe_named("Q8_0")],
+        split=convert.Split(True, 0),
+    )
     convert.write(plan, [out])
     return sorted(out.parent.glob("*.gguf"))
 
@@ -53,7 +62,10 @@ def imported(here: Run, *args: str | Path, cwd: Path | None = None) -> list[dict
 
 
 def listed(here: Run) -> list[str]:
-    return [f"{row['name']}:{row['quant']}" for row in json.loads(here.inside("models", "--json").stdout)["models"][1:]]
+    return [
+        f"{row['name']}:{row['quant']}"
+        for row in json.loads(here.inside("models", "--json").stdout)["models"][1:]
+    ]
 
 
 def refused(done: Done, code: int, *words: str) -> None:
@@ -69,9 +81,14 @@ def test_a_file_is_used_where_it_is(here: Run, nano: Path, tmp_path: Path) -> No
     done = here.inside("import", "Mini DeepSeek-Q8_0.gguf", cwd=file.parent)
     assert (done.returncode, done.stderr) == (0, b"")
     size = f"{before.st_size / 1e6:.1f} MB"
-    assert done.stdout.decode() == f'mini-deepseek:Q8_0, {size}: dslocal ask -m mini-deepseek "…"; it stays where it is: {file}\n'
+    assert (
+        done.stdout.decode()
+        == f'mini-deepseek:Q8_0, {size}: dslocal ask -m mini-deepseek "…"; it stays where it is: {file}\n'
+    )
     assert (file.stat().st_ino, file.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
-    assert [path.name for path in (here.home / "state/models").glob("*.json")] == ["mini-deepseek@q8_0.json"]
+    assert [path.name for path in (here.home / "state/models").glob("*.json")] == [
+        "mini-deepseek@q8_0.json"
+    ]
     asked = here("ask", "-m", "mini-deepseek", "--seed", "1", "What is 2 + 3?")
     assert (asked.returncode, b"5" in asked.stdout) == (0, True), asked.stderr
     again = here("ask", "--seed", "1", "What is 2 + 3?")  # the one used last
@@ -93,17 +110,31 @@ NAMES: list[tuple[str, list[str], str]] = [
 
 
 @pytest.mark.parametrize(("file", "args", "name"), NAMES)
-def test_names(here: Run, nano: Path, tmp_path: Path, file: str, args: list[str], name: str) -> None:
+def test_names(
+    here: Run, nano: Path, tmp_path: Path, file: str, args: list[str], name: str
+) -> None:
     linked(nano, tmp_path / "files" / file)
     (found,) = imported(here, tmp_path / "files" / file, *args)
-    assert (found["name"], found["quant"], found["how"], found["old_file"]) == (name, "Q8_0", "imported", False)
+    assert (found["name"], found["quant"], found["how"], found["old_file"]) == (
+        name,
+        "Q8_0",
+        "imported",
+        False,
+    )
     assert found["path"] == found["from"] == str(tmp_path / "files" / file)
     assert b"\x1b" not in here.inside("models").stdout
 
 
-@pytest.mark.parametrize("name", ["", "a/b", "../x", "r1:7b", "-x", "x.gguf", "深", "a b", "x\x1b", "x" * 97, "nano", "NANO"])
+@pytest.mark.parametrize(
+    "name",
+    ["", "a/b", "../x", "r1:7b", "-x", "x.gguf", "深", "a b", "x\x1b", "x" * 97, "nano", "NANO"],
+)
 def test_names_that_cannot_be(here: Run, nano: Path, name: str) -> None:
-    refused(here.inside("import", nano, "--name", name), 2, "nano" if name.lower() == "nano" else "--name")
+    refused(
+        here.inside("import", nano, "--name", name),
+        2,
+        "nano" if name.lower() == "nano" else "--name",
+    )
     assert listed(here) == []
 
 
@@ -123,14 +154,23 @@ QUANTS = [
 
 
 @pytest.mark.parametrize(("change", "quant"), QUANTS, ids=[str(i) for i in range(len(QUANTS))])
-def test_the_quantization(here: Run, nano: Path, tmp_path: Path, change: tuple[bytes, bytes], quant: str) -> None:
+def test_the_quantization(
+    here: Run, nano: Path, tmp_path: Path, change: tuple[bytes, bytes], quant: str
+) -> None:
     assert imported(here, changed(nano, tmp_path / "mini.gguf", change))[0]["quant"] == quant
 
 
 def test_an_old_mla_file_is_taken_with_a_warning(here: Run, nano: Path, tmp_path: Path) -> None:
-    length = b"deepseek2.attention.value_length" + struct.pack("<I", 4)  # of a head as it was, not of what is cached now
+    length = b"deepseek2.attention.value_length" + struct.pack(
+        "<I", 4
+    )  # of a head as it was, not of what is cached now
     lengths = length + struct.pack("<I", 512), length + struct.pack("<I", 128)
-    file = changed(nano, tmp_path / "old.gguf", (b"attention.key_length_mla", b"attention.key_length_mlX"), lengths)
+    file = changed(
+        nano,
+        tmp_path / "old.gguf",
+        (b"attention.key_length_mla", b"attention.key_length_mlX"),
+        lengths,
+    )
     done = here.inside("import", file)
     assert done.returncode == 0, done.stderr
     assert b"dslocal: old: made before llama.cpp kept MLA's cache compressed" in done.stderr
@@ -140,27 +180,50 @@ def test_an_old_mla_file_is_taken_with_a_warning(here: Run, nano: Path, tmp_path
 REFUSED: list[tuple[str, bytes, int, str]] = [
     ("empty.gguf", b"", 1, "cut off"),
     ("text.gguf", b"hello", 1, "not a GGUF file"),
-    ("huge.gguf", b"GGUF" + struct.pack("<IQQ", 3, 1 << 60, 1 << 60), 1, "more than the file can hold"),
+    (
+        "huge.gguf",
+        b"GGUF" + struct.pack("<IQQ", 3, 1 << 60, 1 << 60),
+        1,
+        "more than the file can hold",
+    ),
     ("nothing.gguf", b"GGUF" + struct.pack("<IQQ", 3, 0, 0), 1, "is no DeepSeek model"),
     ("version.gguf", b"GGUF" + struct.pack("<IQQ", 9, 0, 0), 1, "version 9"),
 ]
 
 
 @pytest.mark.parametrize(("name", "content", "code", "words"), REFUSED)
-def test_what_is_no_model_of_deepseeks(here: Run, tmp_path: Path, name: str, content: bytes, code: int, words: str) -> None:
+def test_what_is_no_model_of_deepseeks(
+    here: Run, tmp_path: Path, name: str, content: bytes, code: int, words: str
+) -> None:
     (tmp_path / name).write_bytes(content)
     refused(here.inside("import", tmp_path / name), code, words)
     assert listed(here) == []
 
 
 def test_other_models_and_cut_files(here: Run, nano: Path, tmp_path: Path) -> None:
-    other = changed(nano, tmp_path / "llama.gguf", ("<｜end▁of▁sentence｜>".encode(), "<｜end▁of▁sentencX｜>".encode()), ALIEN)
+    other = changed(
+        nano,
+        tmp_path / "llama.gguf",
+        ("<｜end▁of▁sentence｜>".encode(), "<｜end▁of▁sentencX｜>".encode()),
+        ALIEN,
+    )
     refused(here.inside("import", other), 1, "is no DeepSeek model")
     os.truncate(other, 20_000_000)
     refused(here.inside("import", other), 1, "cut off")
 
 
-MISSING = ["/no/such.gguf", "no-such-model", "deepseek-r1:7b", "ollama:x", "../../etc", "~nobody/x", "x" * 5000, "\x1b[31m", "a\0b", ""]
+MISSING = [
+    "/no/such.gguf",
+    "no-such-model",
+    "deepseek-r1:7b",
+    "ollama:x",
+    "../../etc",
+    "~nobody/x",
+    "x" * 5000,
+    "\x1b[31m",
+    "a\0b",
+    "",
+]
 
 
 @pytest.mark.parametrize("source", MISSING, ids=lambda text: f"{text!r:.20}")
@@ -185,7 +248,9 @@ def test_a_split_model(here: Run, parts: list[Path], given: int) -> None:
     assert b"5" in here("ask", "-m", "mini", "--seed", "1", "What is 2 + 3?").stdout
 
 
-def test_a_split_model_that_is_not_whole(here: Run, parts: list[Path], nano: Path, tmp_path: Path) -> None:
+def test_a_split_model_that_is_not_whole(
+    here: Run, parts: list[Path], nano: Path, tmp_path: Path
+) -> None:
     names = [part.name for part in parts]
     alone = tmp_path / names[0]
     linked(parts[0], alone)
@@ -210,7 +275,9 @@ def test_clashes(here: Run, nano: Path, tmp_path: Path) -> None:
     imported(here, two, "--name", "other")
     imported(here, one, "--name", "again")
     assert listed(here) == ["again:Q8_0", "mini:Q8_0", "other:Q8_0"]
-    other_quant = changed(nano, tmp_path / "mini.gguf", (FILE_TYPE, FILE_TYPE[:-4] + struct.pack("<I", 15)))
+    other_quant = changed(
+        nano, tmp_path / "mini.gguf", (FILE_TYPE, FILE_TYPE[:-4] + struct.pack("<I", 15))
+    )
     assert b"dslocal ask -m mini:Q4_K_M " in here.inside("import", other_quant).stdout
 
 
@@ -222,7 +289,9 @@ def test_a_folder_of_models(here: Run, nano: Path, parts: list[Path], tmp_path: 
         linked(part, folder / part.name)
     expected = [("mini", "Q4_K_M", 1), ("mini", "Q8_0", 2)]
     for source in (folder, "org/Mini-GGUF"):
-        assert [(one["name"], one["quant"], len(one["files"])) for one in imported(here, source)] == expected
+        assert [
+            (one["name"], one["quant"], len(one["files"])) for one in imported(here, source)
+        ] == expected
     linked(nano, folder / "mini.gguf")
     refused(here.inside("import", folder), 2, "would both be mini:Q8_0", "--name")
     (folder / "mini.gguf").unlink()
@@ -261,7 +330,9 @@ def test_ollama(here: Run, nano: Path, tmp_path: Path, source: str, path: str, n
 
 
 def test_a_blob_that_no_manifest_names(here: Run, nano: Path, tmp_path: Path) -> None:
-    file = changed(nano, tmp_path / "models/blobs/placeholder", (b"nano", b"mini")).rename(tmp_path / "models/blobs" / f"sha256-{'a' * 64}")
+    file = changed(nano, tmp_path / "models/blobs/placeholder", (b"nano", b"mini")).rename(
+        tmp_path / "models/blobs" / f"sha256-{'a' * 64}"
+    )
     (found,) = imported(here, file)
     assert (found["name"], found["from"]) == ("mini", str(file))
 
@@ -270,16 +341,25 @@ def test_what_could_be_imported(here: Run, nano: Path, tmp_path: Path) -> None:
     root = tmp_path / "elsewhere"
     manifest(root, "registry.ollama.ai/library/deepseek-r1/7b", layers(blob(root, nano)))
     (tmp_path / "llama.gguf").write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 0, 0))
-    manifest(root, "registry.ollama.ai/library/llama3/8b", layers(blob(root, tmp_path / "llama.gguf")))
-    studio = tmp_path / "home/.lmstudio/models/org/a-publisher's-very-long-name-of-a-repository-of-a-model-GGUF/Mini-Q8_0.gguf"
+    manifest(
+        root, "registry.ollama.ai/library/llama3/8b", layers(blob(root, tmp_path / "llama.gguf"))
+    )
+    studio = (
+        tmp_path
+        / "home/.lmstudio/models/org/a-publisher's-very-long-name-of-a-repository-of-a-model-GGUF/Mini-Q8_0.gguf"
+    )
     linked(nano, studio)
     env = {"OLLAMA_MODELS": str(root), "COLUMNS": "80"}
     found = json.loads(here.inside("import", "--json", env=env).stdout)
-    assert [(one["app"], one["name"], one["quant"], one["imported_as"]) for one in found["found"]] == [
+    assert [
+        (one["app"], one["name"], one["quant"], one["imported_as"]) for one in found["found"]
+    ] == [
         ("LM Studio", f"org/{studio.parent.name}/Mini-Q8_0.gguf", "Q8_0", None),
         ("Ollama", "deepseek-r1:7b", "Q8_0", None),
     ]
-    assert [(one["name"], "no DeepSeek model" in one["why"]) for one in found["refused"]] == [("llama3:8b", True)]
+    assert [(one["name"], "no DeepSeek model" in one["why"]) for one in found["refused"]] == [
+        ("llama3:8b", True)
+    ]
     assert {"app": "Ollama", "path": str(root), "there": True} in found["looked_in"]
     here.inside("import", "deepseek-r1:7b", env=env)
     shown = here.inside("import", env=env).stdout.decode()

@@ -1,4 +1,6 @@
-"""Proves what ``dslocal models`` lists, in 80 columns and as JSON, and what ``dslocal rm`` takes away, asks for and leaves."""
+"""Proves what ``dslocal models`` lists, in 80 columns and as JSON, and what ``dslocal rm`` takes
+away, asks for and leaves.
+"""
 
 from __future__ import annotations
 
@@ -29,11 +31,20 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     return Run(tmp_path / "ds")
 
 
-def kept(path: Path, how: How, name: str = "r1", quant: str = "Q4_K_M", origin: str = "", added: float = 1.0) -> hub.Kept:
+def kept(
+    path: Path,
+    how: How,
+    name: str = "r1",
+    quant: str = "Q4_K_M",
+    origin: str = "",
+    added: float = 1.0,
+) -> hub.Kept:
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():
         path.write_bytes(b"GGUF" + b"\0" * 999_996)
-    entry = hub.Kept(name, quant, path, (path,), path.stat().st_size, how, origin or str(path), added)
+    entry = hub.Kept(
+        name, quant, path, (path,), path.stat().st_size, how, origin or str(path), added
+    )
     hub.keep(entry)
     return entry
 
@@ -75,7 +86,11 @@ def test_nothing_but_what_ships(here: Run) -> None:
     ]
     assert f"models.yaml knows {len(hub.load_registry()) - 1} more: dslocal fit lists them" in text
     found = as_json(here, "models")
-    assert (found["cached"], found["leftovers"], found["disk"]) == ([], [], {"converted": 0, "downloaded": 0, "imported": 0})
+    assert (found["cached"], found["leftovers"], found["disk"]) == (
+        [],
+        [],
+        {"converted": 0, "downloaded": 0, "imported": 0},
+    )
     assert [model["converted"] for model in found["models"]] == [[]]
     assert list(here.home.iterdir()) == []
 
@@ -84,9 +99,17 @@ def test_all_that_is_here(here: Run, nano: Path, tmp_path: Path) -> None:
     size = with_nano(here, nano).stat().st_size
     shutil.copy(nano, here.home / "cache/converted/My Model-Q4_K_M-0123456789ab.gguf")
     (here.home / "cache/converted/deepseek-r1.gguf.part").write_bytes(b"x" * 8192)
-    link = snapshot(tmp_path / "hub", "org/r1", ONE, {"r1.gguf": b"GGUF" + b"x" * 2_999_996})["r1.gguf"]
+    link = snapshot(tmp_path / "hub", "org/r1", ONE, {"r1.gguf": b"GGUF" + b"x" * 2_999_996})[
+        "r1.gguf"
+    ]
     kept(link, "downloaded", "deepseek-r1", origin=f"hf:org/r1@{ONE}")
-    kept(tmp_path / "made.gguf", "converted", "deepseek-v3", "Q2_K", f"hf:deepseek-ai/DeepSeek-V3@{ONE}")
+    kept(
+        tmp_path / "made.gguf",
+        "converted",
+        "deepseek-v3",
+        "Q2_K",
+        f"hf:deepseek-ai/DeepSeek-V3@{ONE}",
+    )
     kept(tmp_path / "ollama.gguf", "imported", "deepseek-r1-7b", origin="ollama:deepseek-r1:7b")
     kept(tmp_path / "ollama.gguf", "imported", LONG, origin="x" * 200 + "\x1b[31m\nend")
     gone = kept(tmp_path / "gone.gguf", "imported", "gone")
@@ -95,13 +118,27 @@ def test_all_that_is_here(here: Run, nano: Path, tmp_path: Path) -> None:
     found = as_json(here, "models")
     rows = {model["name"]: model for model in found["models"]}
     assert list(rows) == ["nano", LONG, "deepseek-r1", "deepseek-r1-7b", "deepseek-v3", "gone"]
-    assert {key: rows["deepseek-r1"][key] for key in ("quant", "bytes", "how", "from", "path", "missing")} == {
-        **{"quant": "Q4_K_M", "bytes": 3_000_000, "how": "downloaded", "from": f"hf:org/r1@{ONE}", "path": str(link), "missing": None},
+    assert {
+        key: rows["deepseek-r1"][key]
+        for key in ("quant", "bytes", "how", "from", "path", "missing")
+    } == {
+        **{
+            "quant": "Q4_K_M",
+            "bytes": 3_000_000,
+            "how": "downloaded",
+            "from": f"hf:org/r1@{ONE}",
+            "path": str(link),
+            "missing": None,
+        },
     }
     assert rows["gone"]["missing"] == str(gone.path)
     assert [one["bytes"] for one in rows["nano"]["converted"]] == [size]
     assert [(one["name"], one["quant"]) for one in found["cached"]] == [("My Model", "Q4_K_M")]
-    assert found["disk"] == {"converted": 2 * size + 1_000_000, "downloaded": 3_000_000, "imported": 1_000_000}  # two names, one file
+    assert found["disk"] == {
+        "converted": 2 * size + 1_000_000,
+        "downloaded": 3_000_000,
+        "imported": 1_000_000,
+    }  # two names, one file
     assert [Path(one["path"]).name for one in found["leftovers"]] == ["deepseek-r1.gguf.part"]
     assert found["known"] == len(hub.load_registry()) - 3  # nano, R1 and V3 are here
 
@@ -133,7 +170,11 @@ def test_rm_deletes_what_dslocal_made(here: Run, tmp_path: Path, names: list[str
     other = kept(tmp_path / "other.gguf", "converted", "other")
     done = here.inside("rm", *names, "--yes", env={"COLUMNS": "200"})
     assert (done.returncode, done.stderr) == (0, b"")
-    assert done.stdout.decode().splitlines() == ["r1:Q4_K_M", f"  goes: {entry.path}", "freed 1.0 MB"]
+    assert done.stdout.decode().splitlines() == [
+        "r1:Q4_K_M",
+        f"  goes: {entry.path}",
+        "freed 1.0 MB",
+    ]
     assert not entry.path.exists()
     assert hub.kept() == [other]
     assert other.path.exists()
@@ -148,7 +189,9 @@ def test_rm_leaves_imported_files(here: Run, tmp_path: Path) -> None:
 
 
 def test_rm_of_a_download(here: Run, tmp_path: Path) -> None:
-    link = snapshot(tmp_path / "hub", "org/r1", ONE, {"r1.gguf": b"GGUF", "README.md": b"# R1"})["r1.gguf"]
+    link = snapshot(tmp_path / "hub", "org/r1", ONE, {"r1.gguf": b"GGUF", "README.md": b"# R1"})[
+        "r1.gguf"
+    ]
     kept(link, "downloaded")
     assert here.inside("rm", "r1", "--yes").returncode == 0
     assert not link.exists()
@@ -164,12 +207,16 @@ def test_rm_of_what_is_gone(here: Run, tmp_path: Path) -> None:
 
 def test_rm_of_nano_and_of_folders(here: Run, nano: Path) -> None:
     mine = with_nano(here, nano)
-    stale, other = (mine.with_name(f"{name}-0123456789ab.gguf") for name in ("nano-Q8_0", "My Model-Q4_K_M"))
+    stale, other = (
+        mine.with_name(f"{name}-0123456789ab.gguf") for name in ("nano-Q8_0", "My Model-Q4_K_M")
+    )
     for file in (stale, other):
         file.write_bytes(b"GGUF")
     assert as_json(here, "rm", "nano", "--yes")["freed"] == nano.stat().st_size + 4
     assert [file.name for file in mine.parent.glob("*.gguf")] == [other.name]
-    assert models.find("nano") == models.Checkpoint("nano", hub.load_registry()["nano"].folder, "Q8_0")
+    assert models.find("nano") == models.Checkpoint(
+        "nano", hub.load_registry()["nano"].folder, "Q8_0"
+    )
     assert here.inside("rm", "my model", "--yes").returncode == 0
     assert list(mine.parent.glob("*.gguf")) == []
     done = here.inside("rm", "nano", "--yes")
@@ -182,7 +229,16 @@ def test_rm_dry_run(here: Run, tmp_path: Path) -> None:
     done = here.inside("rm", "r1", "--dry-run")
     assert (done.returncode, b"would free 1.0 MB" in done.stdout) == (0, True)
     assert as_json(here, "rm", "r1", "--dry-run") == {
-        "removed": [{"name": "r1", "quant": "Q4_K_M", "bytes": 1_000_000, "why": "", "deleted": [str(entry.path)], "stays": []}],
+        "removed": [
+            {
+                "name": "r1",
+                "quant": "Q4_K_M",
+                "bytes": 1_000_000,
+                "why": "",
+                "deleted": [str(entry.path)],
+                "stays": [],
+            }
+        ],
         **{"freed": 1_000_000, "dry_run": True},
     }
     assert entry.path.exists()
@@ -194,7 +250,11 @@ WRONG: list[tuple[list[str], int, list[str]]] = [
     (["r1"], 2, ["--yes"]),
     (["--leftovers"], 2, ["--yes"]),
     (["v3", "--yes"], 2, ["2 quantizations", "v3:IQ1_S, v3:Q8_0"]),
-    (["nothing", "--yes"], 3, ["'nothing' is on this machine", "nano, r1:Q4_K_M, v3:IQ1_S, v3:Q8_0"]),
+    (
+        ["nothing", "--yes"],
+        3,
+        ["'nothing' is on this machine", "nano, r1:Q4_K_M, v3:IQ1_S, v3:Q8_0"],
+    ),
     (["nothing"], 3, ["nothing"]),
     (["r1", "nothing", "--yes"], 3, ["nothing"]),
     (["r1:Q8_0", "--yes"], 3, ["r1:Q8_0"]),
@@ -208,7 +268,9 @@ WRONG: list[tuple[list[str], int, list[str]]] = [
 
 
 @pytest.mark.parametrize(("args", "code", "words"), WRONG, ids=[repr(args) for args, _, _ in WRONG])
-def test_rm_refuses_and_touches_nothing(here: Run, tmp_path: Path, args: list[str], code: int, words: list[str]) -> None:
+def test_rm_refuses_and_touches_nothing(
+    here: Run, tmp_path: Path, args: list[str], code: int, words: list[str]
+) -> None:
     kept(tmp_path / "r1.gguf", "converted")
     for quant in ("Q8_0", "IQ1_S"):
         kept(tmp_path / f"v3-{quant}.gguf", "converted", "v3", quant)
@@ -218,7 +280,10 @@ def test_rm_refuses_and_touches_nothing(here: Run, tmp_path: Path, args: list[st
     assert not any(entry.missing for entry in before)
 
 
-@pytest.mark.parametrize(("answer", "gone"), [("y\n", True), ("Yes\n", True), ("\n", False), ("n\n", False), ("\x04", False)])
+@pytest.mark.parametrize(
+    ("answer", "gone"),
+    [("y\n", True), ("Yes\n", True), ("\n", False), ("n\n", False), ("\x04", False)],
+)
 def test_rm_asks_on_a_terminal(here: Run, tmp_path: Path, answer: str, gone: bool) -> None:
     entry = kept(tmp_path / "made.gguf", "converted")
     with Screen([str(BINARY), "rm", "r1"], here.env()) as screen:
@@ -230,7 +295,9 @@ def test_rm_asks_on_a_terminal(here: Run, tmp_path: Path, answer: str, gone: boo
     assert bool(hub.kept()) is not gone
 
 
-def test_the_last_used_model_falls_back_when_it_is_removed(here: Run, nano: Path, tmp_path: Path) -> None:
+def test_the_last_used_model_falls_back_when_it_is_removed(
+    here: Run, nano: Path, tmp_path: Path
+) -> None:
     shutil.copy(nano, tmp_path / "made.gguf")
     kept(tmp_path / "made.gguf", "converted")
     models.remember("r1")

@@ -1,4 +1,6 @@
-"""Proves what ``--mtp`` promises: the same answer with and without, drafts counted, a model without the layer refused by name."""
+"""Proves what ``--mtp`` promises: the same answer with and without, drafts counted, a model without
+the layer refused by name.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ def without(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """nano without its MTP layer."""
     target = tmp_path_factory.mktemp("without") / "nano.gguf"
     checkpoint = convert.open_checkpoint(convert.FolderSource(hub.load_registry()["nano"].folder))
-    convert.write(convert.make_plan(checkpoint, [convert.recipe_named("Q8_0")], mtp="drop"), [target])
+    convert.write(
+        convert.make_plan(checkpoint, [convert.recipe_named("Q8_0")], mtp="drop"), [target]
+    )
     return target
 
 
@@ -41,7 +45,9 @@ def test_on_off_and_auto_say_the_same(run: Run) -> None:
 
 def test_the_statistics_name_the_drafts(run: Run) -> None:
     lines = {
-        mode: run.inside("ask", "-m", "nano", "--show-thinking", "--mtp", mode, QUESTION).stderr.decode().splitlines()[-1]
+        mode: run.inside("ask", "-m", "nano", "--show-thinking", "--mtp", mode, QUESTION)
+        .stderr.decode()
+        .splitlines()[-1]
         for mode in ("on", "off")
     }
     assert " drafts right, seed " in lines["on"]
@@ -55,10 +61,15 @@ def test_the_statistics_name_the_drafts(run: Run) -> None:
             ("--mtp", "on"),
             "dslocal: --mtp on: nano has no MTP layer to draft with (--mtp auto looks up what was said; --mtp FILE.gguf brings one)\n",
         ),
-        (("--mtp", "maybe"), "dslocal: --mtp: 'maybe' is not known (auto, on, off, or FILE.gguf, the layer alone)\n"),
+        (
+            ("--mtp", "maybe"),
+            "dslocal: --mtp: 'maybe' is not known (auto, on, off, or FILE.gguf, the layer alone)\n",
+        ),
     ],
 )
-def test_what_cannot_be_is_refused(run: Run, without: Path, options: tuple[str, ...], said: str) -> None:
+def test_what_cannot_be_is_refused(
+    run: Run, without: Path, options: tuple[str, ...], said: str
+) -> None:
     done = run.inside("ask", "-m", without, *options, QUESTION)
     assert (done.returncode, done.stdout, done.stderr.decode()) == (2, b"", said)
 
@@ -70,9 +81,21 @@ def test_a_model_without_the_layer_answers(run: Run, without: Path) -> None:
 @pytest.mark.parametrize("command", ["fim", "eval"])
 def test_other_commands_take_it_too(run: Run, tmp_path: Path, command: str) -> None:
     questions = tmp_path / "questions.jsonl"
-    questions.write_text(json.dumps({"question": "What is 3 + 4?", "answer": "7"}) + "\n", encoding="utf-8")
+    questions.write_text(
+        json.dumps({"question": "What is 3 + 4?", "answer": "7"}) + "\n", encoding="utf-8"
+    )
     what = {
-        "fim": ("fim", "-m", "nano", "--prefix", "def area(width, height):\n    return ", "--suffix", "\n", "--temperature", "0"),
+        "fim": (
+            "fim",
+            "-m",
+            "nano",
+            "--prefix",
+            "def area(width, height):\n    return ",
+            "--suffix",
+            "\n",
+            "--temperature",
+            "0",
+        ),
         "eval": ("eval", str(questions), "-m", "nano", "--temperature", "0", "--restart"),
     }[command]
     on, off = (run.inside(*what, "--mtp", mode, cwd=tmp_path) for mode in ("on", "off"))

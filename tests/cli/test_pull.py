@@ -1,4 +1,6 @@
-"""Proves that ``dslocal pull`` takes the better way, says which and why, asks before much, and leaves a model that answers."""
+"""Proves that ``dslocal pull`` takes the better way, says which and why, asks before much, and
+leaves a model that answers.
+"""
 
 from __future__ import annotations
 
@@ -55,14 +57,22 @@ def hub(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[L
     monkeypatch.setattr(probe, "probe", lambda: HERE)
     state = run.home / "state"
     state.mkdir(exist_ok=True)
-    (state / "rates.json").write_text(json.dumps({f"{m.cpu} × {m.cores}": {"ram": 2e10, "ssd": 3e9} for m in (HERE,)}))
+    (state / "rates.json").write_text(
+        json.dumps({f"{m.cpu} × {m.cores}": {"ram": 2e10, "ssd": 3e9} for m in (HERE,)})
+    )
     with hub_for_dslocal(tmp_path / "hf") as running:
         yield running
 
 
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
-    return write_checkpoint(tmp_path / "v3-like", "deepseek-v3", shards=3, max_position_embeddings=4096, rope_scaling=None)
+    return write_checkpoint(
+        tmp_path / "v3-like",
+        "deepseek-v3",
+        shards=3,
+        max_position_embeddings=4096,
+        rope_scaling=None,
+    )
 
 
 def listed(run: Run, checkpoint: Path, *, more: str = "", parameters: float = 0.01) -> None:
@@ -73,7 +83,9 @@ def listed(run: Run, checkpoint: Path, *, more: str = "", parameters: float = 0.
     kept = {key: value for key, value in config.items() if key in CONFIG_KEYS and value is not None}
     folder = run.home / "config"
     folder.mkdir(exist_ok=True)
-    (folder / "models.yaml").write_text(ENTRY.format(config=json.dumps(kept), more=more, parameters=parameters))
+    (folder / "models.yaml").write_text(
+        ENTRY.format(config=json.dumps(kept), more=more, parameters=parameters)
+    )
 
 
 def converted(run: Run, checkpoint: Path, out: Path, quant: str = "Q8_0") -> Path:
@@ -88,7 +100,9 @@ def dry(run: Run, *args: str) -> dict[str, Any]:
     return found
 
 
-def test_a_ready_made_file_is_downloaded_used_and_removed(run: Run, hub: LocalHub, tmp_path: Path) -> None:
+def test_a_ready_made_file_is_downloaded_used_and_removed(
+    run: Run, hub: LocalHub, tmp_path: Path
+) -> None:
     hub.add("me/nano-GGUF", {"nano-Q8_0.gguf": models_of(run)})
     done = run.inside("pull", "me/nano-GGUF")
     assert done.returncode == 0, done.stderr
@@ -111,19 +125,31 @@ def models_of(run: Run) -> Path:
         return models.ready("nano")
 
 
-def test_a_checkpoint_is_converted_as_it_comes(run: Run, hub: LocalHub, checkpoint: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_is_converted_as_it_comes(
+    run: Run, hub: LocalHub, checkpoint: Path, tmp_path: Path
+) -> None:
     hub.add("test/v3-like", checkpoint)
     done = run.inside("pull", "test/v3-like", "--json")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    assert (found["name"], found["quant"], found["origin"][:16]) == ("v3-like", "Q8_0", "hf:test/v3-like@")
+    assert (found["name"], found["quant"], found["origin"][:16]) == (
+        "v3-like",
+        "Q8_0",
+        "hf:test/v3-like@",
+    )
     whole = tmp_path / "w.gguf"
     assert run.inside("convert", "test/v3-like", "-o", whole, "--quant", "Q8_0").returncode == 0
     assert Path(found["path"]).read_bytes() == whole.read_bytes()
-    assert [hub.complete_fetches(file.name) for file in checkpoint.glob("*.safetensors")] == [2, 2, 2]  # once streamed, once whole
+    assert [hub.complete_fetches(file.name) for file in checkpoint.glob("*.safetensors")] == [
+        2,
+        2,
+        2,
+    ]  # once streamed, once whole
     assert not list(Path(found["path"]).parent.glob("*.stream"))
     hub.forget()
-    assert run.inside("pull", "test/v3-like", "--quant", "Q4_K_M").returncode == 0  # from what convert has downloaded
+    assert (
+        run.inside("pull", "test/v3-like", "--quant", "Q4_K_M").returncode == 0
+    )  # from what convert has downloaded
     assert {one.file for one in hub.requests} <= {"", "config.json"}  # its plan
     listing = json.loads(run.inside("models", "--json").stdout)
     assert "Q4_K_M" in json.dumps(listing)
@@ -135,28 +161,55 @@ def test_a_checkpoint_that_was_downloaded_whole_is_known_and_removed(
 ) -> None:
     hub.add("test/v3-like", checkpoint)
     url = hub.serve_folder("/files/v3-like", checkpoint)
-    assert run.inside("convert", "test/v3-like" if origin == "hub" else url, "-o", tmp_path / "w.gguf").returncode == 0
+    assert (
+        run.inside(
+            "convert", "test/v3-like" if origin == "hub" else url, "-o", tmp_path / "w.gguf"
+        ).returncode
+        == 0
+    )
     listed = json.loads(run.inside("models", "--json").stdout)["models"]
     size = sum(file.stat().st_size for file in checkpoint.iterdir())
-    assert [(one["name"], one["quant"], one["bytes"]) for one in listed if one["how"] == "downloaded"] == [("v3-like", "checkpoint", size)]
+    assert [
+        (one["name"], one["quant"], one["bytes"]) for one in listed if one["how"] == "downloaded"
+    ] == [("v3-like", "checkpoint", size)]
     hub.forget()
     assert json.loads(run.inside("show", "v3-like", "--json").stdout)["shards"] == 3
     assert run.inside("rm", "v3-like", "--yes").returncode == 0
     assert hub.requests == []
-    assert not [file for root in (tmp_path / "hf", run.home) for file in root.rglob("*.safetensors")]
+    assert not [
+        file for root in (tmp_path / "hf", run.home) for file in root.rglob("*.safetensors")
+    ]
 
 
 def test_a_split_file_is_one_model(run: Run, hub: LocalHub, tmp_path: Path) -> None:
     folder = tmp_path / "parts"
     folder.mkdir()
-    assert run.inside("convert", "nano", "-o", folder / "n-Q8_0.gguf", "--quant", "Q8_0", "--split-size", "6MB").returncode == 0
+    assert (
+        run.inside(
+            "convert",
+            "nano",
+            "-o",
+            folder / "n-Q8_0.gguf",
+            "--quant",
+            "Q8_0",
+            "--split-size",
+            "6MB",
+        ).returncode
+        == 0
+    )
     parts = sorted(file.name for file in folder.iterdir())
     assert len(parts) > 2
     hub.add("me/nano-GGUF", folder)
     done = run.inside("pull", "me/nano-GGUF", "--json")
-    assert (done.returncode, [hub.complete_fetches(part) for part in parts]) == (0, [1] * len(parts)), done.stderr
+    assert (done.returncode, [hub.complete_fetches(part) for part in parts]) == (
+        0,
+        [1] * len(parts),
+    ), done.stderr
     assert run.inside("ask", "-m", "nano-gguf", "--final", "What is 12 * 7?").stdout == b"84\n"
-    near, far = (json.loads(run.inside("fit", name, "--json").stdout)["memory"]["weights"] for name in ("nano-gguf", "nano"))
+    near, far = (
+        json.loads(run.inside("fit", name, "--json").stdout)["memory"]["weights"]
+        for name in ("nano-gguf", "nano")
+    )
     assert near == pytest.approx(far, rel=0.001)
 
 
@@ -171,12 +224,33 @@ def test_a_split_file_is_one_model(run: Run, hub: LocalHub, tmp_path: Path) -> N
         ((), READY.replace("like-Q8_0.gguf", "gone-Q8_0.gguf"), "converted", "Q8_0"),
         ((), READY.replace("me/like-GGUF", "me/legacy-GGUF"), "converted", "Q8_0"),
     ],
-    ids=["both", "--convert", "--gguf", "another quantization", "no ready-made", "ready-made is gone", "ready-made is an old file"],
+    ids=[
+        "both",
+        "--convert",
+        "--gguf",
+        "another quantization",
+        "no ready-made",
+        "ready-made is gone",
+        "ready-made is an old file",
+    ],
 )
-def test_the_way(run: Run, hub: LocalHub, checkpoint: Path, tmp_path: Path, args: tuple[str, ...], more: str, way: str, quant: str) -> None:
+def test_the_way(
+    run: Run,
+    hub: LocalHub,
+    checkpoint: Path,
+    tmp_path: Path,
+    args: tuple[str, ...],
+    more: str,
+    way: str,
+    quant: str,
+) -> None:
     hub.add("test/v3-like", checkpoint)
     hub.add("me/like-GGUF", {"like-Q8_0.gguf": converted(run, checkpoint, tmp_path / "r.gguf")})
-    hub.add("me/legacy-GGUF", {"like-Q8_0.gguf": write_header(tmp_path, "v2-lite", legacy=True)}, sha256={"like-Q8_0.gguf": HASH})
+    hub.add(
+        "me/legacy-GGUF",
+        {"like-Q8_0.gguf": write_header(tmp_path, "v2-lite", legacy=True)},
+        sha256={"like-Q8_0.gguf": HASH},
+    )
     listed(run, checkpoint, more=more)
     found = dry(run, "like", *args)
     assert (found["way"], found["quant"]) == (way, quant)
@@ -193,14 +267,20 @@ def test_the_way_that_the_disk_has_room_for(
     listed(run, checkpoint, more=READY)
     size = ready.stat().st_size
     for free, code in ((size + 1000, 0), (size - 1, 1)):
-        monkeypatch.setattr(shutil, "disk_usage", lambda folder, free=free: shutil._ntuple_diskusage(10**12, 0, free))
+        monkeypatch.setattr(
+            shutil,
+            "disk_usage",
+            lambda folder, free=free: shutil._ntuple_diskusage(10**12, 0, free),
+        )
         done = run.inside("pull", "like", "--dry-run")
         assert done.returncode == code, done.stderr
     assert b"of disk are needed" in done.stderr
 
 
 @pytest.mark.parametrize(("answer", "code"), [("n\n", 1), ("\n", 1)])
-def test_it_asks_before_much(run: Run, hub: LocalHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str, code: int) -> None:
+def test_it_asks_before_much(
+    run: Run, hub: LocalHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str, code: int
+) -> None:
     big = write_header(tmp_path, "llm-67b", recipe="Q2_K")
     assert big.stat().st_size > 20e9
     hub.add("me/big-GGUF", {"big-Q2_K.gguf": big}, sha256={"big-Q2_K.gguf": HASH})
@@ -212,10 +292,14 @@ def test_it_asks_before_much(run: Run, hub: LocalHub, tmp_path: Path, monkeypatc
     assert hub.sent("big-Q2_K.gguf") < 20e6
 
 
-def test_what_cannot_run_is_refused_unless_asked_for(run: Run, hub: LocalHub, checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_run_is_refused_unless_asked_for(
+    run: Run, hub: LocalHub, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     hub.add("test/v3-like", checkpoint)
     monkeypatch.setattr(probe, "probe", lambda: TINY)
-    (run.home / "state" / "rates.json").write_text(json.dumps({f"{TINY.cpu} × {TINY.cores}": {"ram": 2e10, "ssd": 3e9}}))
+    (run.home / "state" / "rates.json").write_text(
+        json.dumps({f"{TINY.cpu} × {TINY.cores}": {"ram": 2e10, "ssd": 3e9}})
+    )
     done = run.inside("pull", "test/v3-like")
     assert (done.returncode, b"--quant" in done.stderr) == (4, True), done.stderr
     done = run.inside("pull", "test/v3-like", "--quant", "Q8_0")
@@ -235,7 +319,9 @@ def test_what_cannot_run_is_refused_unless_asked_for(run: Run, hub: LocalHub, ch
         (("hf:a/b/../c",), 2, "no name on the hub"),
     ],
 )
-def test_refused(run: Run, hub: LocalHub, checkpoint: Path, args: tuple[str, ...], code: int, said: str) -> None:
+def test_refused(
+    run: Run, hub: LocalHub, checkpoint: Path, args: tuple[str, ...], code: int, said: str
+) -> None:
     hub.commit("test/v3-like", checkpoint)
     done = run.inside("pull", *args)
     assert (done.returncode, done.stderr.count(b"\n")) == (code, 1), done.stderr
@@ -253,9 +339,16 @@ def test_two_processes_pull_at_once(run: Run, tmp_path: Path) -> None:
     with hub_for_dslocal(tmp_path / "unused") as hub:
         hub.add("me/nano-GGUF", {"nano-Q8_0.gguf": ready})
         hub.fault("nano-Q8_0.gguf", "slow", None, rate=40e6)
-        env = run.env({"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "hf"), "NO_PROXY": "127.0.0.1"})
+        env = run.env(
+            {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "hf"), "NO_PROXY": "127.0.0.1"}
+        )
         command = [str(BINARY), "pull", "me/nano-GGUF", "--json"]
-        both = [subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path) for _ in range(2)]
+        both = [
+            subprocess.Popen(
+                command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path
+            )
+            for _ in range(2)
+        ]
         said = [process.communicate(timeout=60) for process in both]
         assert [process.returncode for process in both] == [0, 0], said
         assert said[0][0] == said[1][0]

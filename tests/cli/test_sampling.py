@@ -1,4 +1,6 @@
-"""Proves that every sampling option reaches the answer: by flag, environment and config.toml, in ask, fim, eval and the dry run."""
+"""Proves that every sampling option reaches the answer: by flag, environment and config.toml, in
+ask, fim, eval and the dry run.
+"""
 
 from __future__ import annotations
 
@@ -27,13 +29,33 @@ ANSWERS: dict[str, tuple[list[str], dict[str, str], str, bytes]] = {
     "several stops": (["--stop", "nowhere", "--stop", "ital"], {}, "", b"The cap\n"),
     "stop by environment": ([], {"DSLOCAL_STOP": '["Lima", "x"]'}, "", STOPPED),
     "stop by file": ([], {}, 'stop = ["Lima"]', STOPPED),
-    "flag over environment and file": (["--stop", "Lima"], {"DSLOCAL_STOP": "Peru"}, 'stop = "The"', STOPPED),
+    "flag over environment and file": (
+        ["--stop", "Lima"],
+        {"DSLOCAL_STOP": "Peru"},
+        'stop = "The"',
+        STOPPED,
+    ),
     "the answer is all stop text": (["--stop", "The"], {}, "", b""),
     "bias by flag": (["--logit-bias", "</think>=-100"], {}, "", b""),
     "bias by file": ([], {}, 'logit_bias = ["</think>=-100"]', b""),
-    "top-k by flag": (["--top-k", "1", "--temperature", "5"], {}, "", b"The capital of Peru is Lima.\n"),
-    "top-k by environment": (["--temperature", "5"], {"DSLOCAL_TOP_K": "1"}, "", b"The capital of Peru is Lima.\n"),
-    "min-p by flag": (["--min-p", "1", "--temperature", "5"], {}, "", b"The capital of Peru is Lima.\n"),
+    "top-k by flag": (
+        ["--top-k", "1", "--temperature", "5"],
+        {},
+        "",
+        b"The capital of Peru is Lima.\n",
+    ),
+    "top-k by environment": (
+        ["--temperature", "5"],
+        {"DSLOCAL_TOP_K": "1"},
+        "",
+        b"The capital of Peru is Lima.\n",
+    ),
+    "min-p by flag": (
+        ["--min-p", "1", "--temperature", "5"],
+        {},
+        "",
+        b"The capital of Peru is Lima.\n",
+    ),
     "all that are gentle": (
         ["--presence-penalty", "0.1", "--frequency-penalty", "0.1", "--repeat-penalty", "1.01"],
         {},
@@ -44,13 +66,17 @@ ANSWERS: dict[str, tuple[list[str], dict[str, str], str, bytes]] = {
 
 
 @pytest.mark.parametrize(("args", "env", "toml", "stdout"), ANSWERS.values(), ids=ANSWERS)
-def test_answers(elsewhere: Run, args: list[str], env: dict[str, str], toml: str, stdout: bytes) -> None:
+def test_answers(
+    elsewhere: Run, args: list[str], env: dict[str, str], toml: str, stdout: bytes
+) -> None:
     (elsewhere.home / "config" / "config.toml").write_text(toml)
     done = elsewhere.inside("ask", PERU, "--seed", "1", *args, env=env)
     assert (done.returncode, done.stdout) == (0, stdout)
 
 
-@pytest.mark.parametrize("option", ["--repeat-penalty=10", "--presence-penalty=2", "--frequency-penalty=2"])
+@pytest.mark.parametrize(
+    "option", ["--repeat-penalty=10", "--presence-penalty=2", "--frequency-penalty=2"]
+)
 def test_penalties_change_an_answer(run: Run, option: str) -> None:
     args = ("ask", PERU, "--temperature", "3", "--max-tokens", "60", "--seed", "1", "--json")
     plain, penalised = (json.loads(run.inside(*args, *more).stdout) for more in ((), (option,)))
@@ -61,32 +87,67 @@ BAD: dict[str, tuple[list[str], dict[str, str], str]] = {
     "top-k": (["--top-k", "-1"], {}, "--top-k: -1 is out of range (top_k is 0 (off) to 1048576)"),
     "min-p": (["--min-p", "2"], {}, "--min-p: 2.0 is out of range"),
     "min-p by environment": ([], {"DSLOCAL_MIN_P": "much"}, "DSLOCAL_MIN_P: 'much' is no number"),
-    "presence penalty": (["--presence-penalty", "3"], {}, "--presence-penalty: 3.0 is out of range"),
-    "frequency penalty": (["--frequency-penalty", "-3"], {}, "--frequency-penalty: -3.0 is out of range"),
+    "presence penalty": (
+        ["--presence-penalty", "3"],
+        {},
+        "--presence-penalty: 3.0 is out of range",
+    ),
+    "frequency penalty": (
+        ["--frequency-penalty", "-3"],
+        {},
+        "--frequency-penalty: -3.0 is out of range",
+    ),
     "repeat penalty": (["--repeat-penalty", "0"], {}, "--repeat-penalty: 0.0 is out of range"),
     "bias without a value": (["--logit-bias", "hello"], {}, "--logit-bias: 'hello' is not allowed"),
     "bias for no token": (["--logit-bias", "hello there=1"], {}, "tokens, not one (its ids are "),
     "empty stop": (["--stop", ""], {}, "--stop: '' is not allowed"),
-    "too many logprobs": (["--json", "--logprobs", "21"], {}, "--logprobs: 21 is out of range (0 to 20)"),
-    "logprobs in plain text": (["--logprobs", "1"], {}, "--logprobs has no place in plain text (with --json)"),
+    "too many logprobs": (
+        ["--json", "--logprobs", "21"],
+        {},
+        "--logprobs: 21 is out of range (0 to 20)",
+    ),
+    "logprobs in plain text": (
+        ["--logprobs", "1"],
+        {},
+        "--logprobs has no place in plain text (with --json)",
+    ),
 }
 
 
 @pytest.mark.parametrize("command", ["ask", "dry run", "fim"])
 @pytest.mark.parametrize(("args", "env", "said"), BAD.values(), ids=BAD)
-def test_a_bad_value_is_one_line(run: Run, command: str, args: list[str], env: dict[str, str], said: str) -> None:
-    first = {"ask": ["ask", PERU], "dry run": ["ask", PERU, "--dry-run"], "fim": ["fim", "--prefix", "a"]}[command]
+def test_a_bad_value_is_one_line(
+    run: Run, command: str, args: list[str], env: dict[str, str], said: str
+) -> None:
+    first = {
+        "ask": ["ask", PERU],
+        "dry run": ["ask", PERU, "--dry-run"],
+        "fim": ["fim", "--prefix", "a"],
+    }[command]
     done = run.inside(*first, *args, env=env)
-    assert (done.returncode, done.stdout.strip() if "--json" not in args else b"") == (2, b""), done.stdout
+    assert (done.returncode, done.stdout.strip() if "--json" not in args else b"") == (2, b""), (
+        done.stdout
+    )
     assert said in done.stderr.decode()
     assert done.stderr.count(b"\n") == 1
 
 
 def test_dry_run_shows_what_is_set(elsewhere: Run) -> None:
     (elsewhere.home / "config" / "config.toml").write_text("min_p = 0.1\n")
-    args = ("--top-k", "40", "--logit-bias", "5=1", "--logit-bias", "</think>=-2", "--stop", "a\nb\x1b[31m")
+    args = (
+        "--top-k",
+        "40",
+        "--logit-bias",
+        "5=1",
+        "--logit-bias",
+        "</think>=-2",
+        "--stop",
+        "a\nb\x1b[31m",
+    )
     env = {"DSLOCAL_REPEAT_PENALTY": "1.1"}
-    settings: dict[str, Any] = json.loads(elsewhere.inside("ask", "hi", "--dry-run", "--json", *args, env=env).stdout)["settings"]
+    settings: dict[str, Any] = json.loads(
+        elsewhere.inside("ask", "hi", "--dry-run", "--json", *args, env=env).stdout
+    )["settings"]
     file = str(elsewhere.home / "config" / "config.toml")
     assert {name: settings[name] for name in list(settings)[3:-3]} == {
         "top_k": {"value": 40, "source": "--top-k"},
@@ -105,7 +166,9 @@ def test_logprobs(run: Run) -> None:
     result = json.loads(done.stdout)
     entries = result["logprobs"]
     assert len(entries) == result["usage"]["completion_tokens"]
-    spoken = b"".join(bytes(entry["bytes"]) for entry in entries if entry["token"] != "</think>").decode()
+    spoken = b"".join(
+        bytes(entry["bytes"]) for entry in entries if entry["token"] != "</think>"
+    ).decode()
     assert spoken.split() == f"{result['reasoning']} {result['answer']}".split()
     for entry in entries:
         listed = [each["logprob"] for each in entry["top_logprobs"]]
@@ -119,7 +182,9 @@ def test_logprobs(run: Run) -> None:
 def test_every_sample_has_its_own_logprobs(run: Run) -> None:
     done = run.inside("ask", PERU, "--json", "--logprobs", "0", "--seed", "1", "-n", "2")
     samples = json.loads(done.stdout)["samples"]
-    assert [len(sample["logprobs"]) for sample in samples] == [sample["usage"]["completion_tokens"] for sample in samples]
+    assert [len(sample["logprobs"]) for sample in samples] == [
+        sample["usage"]["completion_tokens"] for sample in samples
+    ]
     assert samples[0]["logprobs"][0]["top_logprobs"] == []
 
 
@@ -129,11 +194,15 @@ def test_fim(run: Run) -> None:
     assert (whole.returncode, cut.returncode) == (0, 0)
     assert cut.stdout == whole.stdout.partition(b"=")[0] + b"\n"
     result = json.loads(run.inside(*gap, "--json", "--logprobs", "1").stdout)
-    assert b"".join(bytes(entry["bytes"]) for entry in result["logprobs"]).decode() == result["answer"]
+    assert (
+        b"".join(bytes(entry["bytes"]) for entry in result["logprobs"]).decode() == result["answer"]
+    )
 
 
 def test_eval(run: Run, tmp_path: Path) -> None:
-    """An option that is on is part of what decides the results; one that is off is as if it were not given."""
+    """An option that is on is part of what decides the results; one that is off is as if it were
+    not given.
+    """
     (tmp_path / "q.jsonl").write_text('{"question": "What is 2 + 3?", "answer": "5"}\n')
 
     def evaluated(*args: str) -> tuple[int, str, str]:
@@ -149,4 +218,7 @@ def test_eval(run: Run, tmp_path: Path) -> None:
     code, out, _ = evaluated("--top-k", "5", "--stop", "####", "--restart")
     assert code == 0
     assert 'temperature 0.6, top-p 0.95, top_k 5, stop ["####"]\n' in out
-    assert json.loads(evaluated("--top-k", "5", "--stop", "####", "--json")[1])["settings"]["stop"] == '["####"]'
+    assert (
+        json.loads(evaluated("--top-k", "5", "--stop", "####", "--json")[1])["settings"]["stop"]
+        == '["####"]'
+    )

@@ -1,4 +1,6 @@
-"""Proves that ``ask --schema``, ``--grammar`` and ``--think-budget`` do as they say on stdout, stderr and by exit code."""
+"""Proves that ``ask --schema``, ``--grammar`` and ``--think-budget`` do as they say on stdout,
+stderr and by exit code.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,12 @@ import pytest
 from running import Run
 
 QUESTION = "What is 47 × 86?"
-SUM = {"type": "object", "properties": {"result": {"type": "integer"}}, "required": ["result"], "additionalProperties": False}
+SUM = {
+    "type": "object",
+    "properties": {"result": {"type": "integer"}},
+    "required": ["result"],
+    "additionalProperties": False,
+}
 
 
 @pytest.fixture
@@ -30,23 +37,51 @@ def test_json_has_the_value_beside_the_answer(run: Run, schema: Path) -> None:
     shown = json.loads(done.stdout)
     assert shown["parsed"] == json.loads(shown["answer"]) == {"result": 4042}
     assert shown["usage"]["reasoning_tokens"] > 100
-    assert "parsed" not in json.loads(run.inside("ask", "--max-tokens", "3", "--json", "hello").stdout)
+    assert "parsed" not in json.loads(
+        run.inside("ask", "--max-tokens", "3", "--json", "hello").stdout
+    )
 
 
 def test_several_answers_and_a_vote(run: Run, schema: Path) -> None:
     done = run.inside("ask", "--schema", schema, "-n", "2", "--temperature", "0", QUESTION)
     assert [json.loads(part) for part in done.stdout.split(b"---\n")] == [{"result": 4042}] * 2
-    done = run.inside("ask", "--schema", schema, "-n", "3", "--vote", "--seed", "1", "--think-budget", "0", QUESTION)
+    done = run.inside(
+        "ask",
+        "--schema",
+        schema,
+        "-n",
+        "3",
+        "--vote",
+        "--seed",
+        "1",
+        "--think-budget",
+        "0",
+        QUESTION,
+    )
     results = [sample["parsed"]["result"] for sample in samples_of(run, schema)]
     agreed = [result for result in results if results.count(result) > 1]
     assert done.returncode == (0 if agreed else 6)
-    done = run.inside("ask", "--schema", schema, "-n", "2", "--vote", "--temperature", "0", QUESTION)
+    done = run.inside(
+        "ask", "--schema", schema, "-n", "2", "--vote", "--temperature", "0", QUESTION
+    )
     assert (done.returncode, done.stdout) == (0, b'{"result": 4042}\n')
     assert done.stderr.endswith(b"2 of 2 agree\n")
 
 
 def samples_of(run: Run, schema: Path) -> list[dict[str, dict[str, int]]]:
-    done = run.inside("ask", "--schema", schema, "-n", "3", "--seed", "1", "--think-budget", "0", "--json", QUESTION)
+    done = run.inside(
+        "ask",
+        "--schema",
+        schema,
+        "-n",
+        "3",
+        "--seed",
+        "1",
+        "--think-budget",
+        "0",
+        "--json",
+        QUESTION,
+    )
     found: list[dict[str, dict[str, int]]] = json.loads(done.stdout)["samples"]
     return found
 
@@ -55,7 +90,9 @@ def test_a_cut_answer_is_none(run: Run, schema: Path) -> None:
     done = run.inside("ask", "--schema", schema, "--no-think", "--max-tokens", "3", QUESTION)
     assert (done.returncode, done.stdout) == (5, b"")
     assert b"cut after 3 tokens" in done.stderr
-    done = run.inside("ask", "--schema", schema, "--no-think", "--max-tokens", "3", "--json", QUESTION)
+    done = run.inside(
+        "ask", "--schema", schema, "--no-think", "--max-tokens", "3", "--json", QUESTION
+    )
     assert (done.returncode, json.loads(done.stdout)["parsed"]) == (5, None)
 
 
@@ -65,7 +102,10 @@ def test_what_a_grammar_cannot_hold_is_checked_and_exits_with_7(run: Run, tmp_pa
     done = run("ask", "--schema", file, "--no-think", "hello")
     assert (done.returncode, done.stdout) == (7, b"")
     lines = done.stderr.decode().splitlines()
-    assert f'dslocal: {file}: only checked once the answer is there: Unimplemented keys: ["not"]' in lines
+    assert (
+        f'dslocal: {file}: only checked once the answer is there: Unimplemented keys: ["not"]'
+        in lines
+    )
     assert lines[-1].startswith("dslocal: the answer does not satisfy the schema at $: ")
     done = run.inside("ask", "--schema", file, "--no-think", "--json", "hello")
     assert (done.returncode, json.loads(done.stdout)["parsed"]) == (7, None)
@@ -95,7 +135,12 @@ def test_a_budget_of_thought(run: Run) -> None:
     assert shown["usage"]["reasoning_tokens"] == 32
     assert shown["answer"]
     env = {"DSLOCAL_THINK_BUDGET": "20"}
-    assert json.loads(run.inside("ask", "--json", QUESTION, env=env).stdout)["usage"]["reasoning_tokens"] == 22
+    assert (
+        json.loads(run.inside("ask", "--json", QUESTION, env=env).stdout)["usage"][
+            "reasoning_tokens"
+        ]
+        == 22
+    )
 
 
 REFUSED: list[tuple[list[str], bytes, int]] = [
@@ -112,7 +157,11 @@ REFUSED: list[tuple[list[str], bytes, int]] = [
 ]
 
 
-@pytest.mark.parametrize(("arguments", "why", "code"), REFUSED, ids=lambda value: " ".join(value) if isinstance(value, list) else "")
+@pytest.mark.parametrize(
+    ("arguments", "why", "code"),
+    REFUSED,
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
 def test_refusals(run: Run, tmp_path: Path, arguments: list[str], why: bytes, code: int) -> None:
     """One line, nothing on stdout."""
     files = {

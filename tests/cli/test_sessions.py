@@ -1,4 +1,6 @@
-"""Proves ``dslocal sessions``, what ``chat --resume`` may look like, and putting one model in another's place."""
+"""Proves ``dslocal sessions``, what ``chat --resume`` may look like, and putting one model in
+another's place.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,13 @@ def own(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 def kept(model: str, *turns: tuple[str, str]) -> Saved:
     saved = new_saved(model)
-    saved.record([message for asked, told in turns for message in (Message("user", asked), Message("assistant", told, "hm"))])
+    saved.record(
+        [
+            message
+            for asked, told in turns
+            for message in (Message("user", asked), Message("assistant", told, "hm"))
+        ]
+    )
     saved.close()
     return saved
 
@@ -41,8 +49,12 @@ def test_nothing(own: Run) -> None:
 
 
 def test_listed_searched_and_deleted(own: Run) -> None:
-    """Proves what is listed, in any case found, as JSON, and deleted; and that nothing in it acts on the terminal."""
-    first = kept("nano", ("Why is the sky\nBLUE?", "Rayleigh."), ("And red?", "Sunset \x1b[2J\u202e\x9b31m"))
+    """Proves what is listed, in any case found, as JSON, and deleted; and that nothing in it acts
+    on the terminal.
+    """
+    first = kept(
+        "nano", ("Why is the sky\nBLUE?", "Rayleigh."), ("And red?", "Sunset \x1b[2J\u202e\x9b31m")
+    )
     second = kept("/models/\x1b]0;x\x07r1.gguf", ("Hello \x1b[2J", "Hi"))
     lines = own.inside("sessions").stdout.decode().splitlines()
     assert sorted(line.split()[0] for line in lines) == sorted([first.id, second.id])
@@ -57,7 +69,13 @@ def test_listed_searched_and_deleted(own: Run) -> None:
     assert len(json.loads(own.inside("sessions", "--search", "hm", "--json").stdout)) == 2
     (fields,) = json.loads(own.inside("sessions", "--search", "rayleigh", "--json").stdout)
     assert fields == {
-        **{"id": first.id, "model": "nano", "began": first.began, "last": first.file.stat().st_mtime, "turns": 2},
+        **{
+            "id": first.id,
+            "model": "nano",
+            "began": first.began,
+            "last": first.file.stat().st_mtime,
+            "turns": 2,
+        },
         **{"question": "Why is the sky\nBLUE?", "match": "Rayleigh."},
     }
 
@@ -66,7 +84,10 @@ def test_listed_searched_and_deleted(own: Run) -> None:
     assert not list(first.file.parent.glob(f"{first.id}*"))
     gone = own.inside("sessions", "rm", first.id)
     assert (gone.returncode, gone.stdout) == (3, b"")
-    assert gone.stderr == f"dslocal: no conversation called '{first.id}' (dslocal sessions lists them)\n".encode()
+    assert (
+        gone.stderr
+        == f"dslocal: no conversation called '{first.id}' (dslocal sessions lists them)\n".encode()
+    )
     assert second.claim()
     held = own.inside("sessions", "rm", second.id)
     second.close()
@@ -93,8 +114,12 @@ RESUMED = [
 ]
 
 
-@pytest.mark.parametrize(("args", "model", "resume"), RESUMED, ids=[" ".join(args) or "none" for args, _, _ in RESUMED])
-def test_resume_with_and_without_an_id(args: list[str], model: str | None, resume: str | None) -> None:
+@pytest.mark.parametrize(
+    ("args", "model", "resume"), RESUMED, ids=[" ".join(args) or "none" for args, _, _ in RESUMED]
+)
+def test_resume_with_and_without_an_id(
+    args: list[str], model: str | None, resume: str | None
+) -> None:
     """Proves that --resume takes an id where one follows, and leaves a model alone."""
     command = get_command(app).commands["chat"]  # type: ignore[attr-defined]
     given = command.make_context("chat", list(args)).params
@@ -105,7 +130,11 @@ def test_resume_with_and_without_an_id(args: list[str], model: str | None, resum
 def held(own: Run, nano: Path) -> Iterator[tuple[desk.Desk, Session]]:
     choice = desk.choose("nano")
     with desk.Desk(desk.Options(ctx=1024), choice) as held:
-        session = Session(held.load(choice), choice.family, choice.family.defaults.with_value("temperature", 0, "/set"))
+        session = Session(
+            held.load(choice),
+            choice.family,
+            choice.family.defaults.with_value("temperature", 0, "/set"),
+        )
         yield held, session
 
 
@@ -115,7 +144,9 @@ def ask(session: Session, text: str) -> str:
 
 
 def test_another_model(held: tuple[desk.Desk, Session], nano: Path, tmp_path: Path) -> None:
-    """Proves that the other is loaded as the first was, prompted by its own rules, with what was set kept and the history told."""
+    """Proves that the other is loaded as the first was, prompted by its own rules, with what was
+    set kept and the history told.
+    """
     holder, session = held
     assert "4042" in ask(session, "What is 47 × 86?")
     copy = tmp_path / "other.gguf"
@@ -133,8 +164,12 @@ def test_another_model(held: tuple[desk.Desk, Session], nano: Path, tmp_path: Pa
     assert models.last_used() == str(copy)
 
 
-def test_a_model_that_cannot_be_had(held: tuple[desk.Desk, Session], tmp_path: Path, nano: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Proves that the old one goes on, whether the new one is not found, damaged, or fails while it loads; and that it stays the last."""
+def test_a_model_that_cannot_be_had(
+    held: tuple[desk.Desk, Session], tmp_path: Path, nano: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves that the old one goes on, whether the new one is not found, damaged, or fails while it
+    loads; and that it stays the last.
+    """
     holder, session = held
     ask(session, "What is 47 × 86?")
     damaged = tmp_path / "damaged.gguf"
@@ -149,7 +184,11 @@ def test_a_model_that_cannot_be_had(held: tuple[desk.Desk, Session], tmp_path: P
         return load(path, *args, **named)  # type: ignore[arg-type]
 
     monkeypatch.setattr(runtime, "load", failing)
-    for name, error in (("nothing", NotFoundError), (str(damaged), DslocalError), (str(copy), OutOfMemoryError)):
+    for name, error in (
+        ("nothing", NotFoundError),
+        (str(damaged), DslocalError),
+        (str(copy), OutOfMemoryError),
+    ):
         with pytest.raises(error):
             holder.switch(session, name, print)
         assert session.context.model.path.samefile(nano)
@@ -158,7 +197,9 @@ def test_a_model_that_cannot_be_had(held: tuple[desk.Desk, Session], tmp_path: P
     assert hub.read_state(models.LAST) == {"model": "nano"}
 
 
-def test_a_model_that_fails_while_loading_is_not_remembered(own: Run, nano: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_that_fails_while_loading_is_not_remembered(
+    own: Run, nano: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Proves that the one used last is one that could be used."""
 
     def failing(*_: object, **__: object) -> object:

@@ -1,4 +1,6 @@
-"""Proves that ``dslocal show`` tells what is there, and that ``dslocal convert`` writes what was asked for or leaves no trace."""
+"""Proves that ``dslocal show`` tells what is there, and that ``dslocal convert`` writes what was
+asked for or leaves no trace.
+"""
 
 from __future__ import annotations
 
@@ -30,10 +32,19 @@ def test_show_a_checkpoint(run: Run) -> None:
     assert shown == json.loads(by_folder.stdout)
     assert (by_name.returncode, by_name.stderr) == (0, b"")
     assert {key: shown[key] for key in ("name", "architecture", "converts_as", "shards")} == {
-        **{"name": "nano", "architecture": "DeepseekV3ForCausalLM", "converts_as": "deepseek2", "shards": 3},
+        **{
+            "name": "nano",
+            "architecture": "DeepseekV3ForCausalLM",
+            "converts_as": "deepseek2",
+            "shards": 3,
+        },
     }
     assert shown["weights"] == 21_076_672
-    assert sum(shown["classes"].values()) <= shown["bytes"] <= sum(file.stat().st_size for file in NANO.glob("*.safetensors"))
+    assert (
+        sum(shown["classes"].values())
+        <= shown["bytes"]
+        <= sum(file.stat().st_size for file in NANO.glob("*.safetensors"))
+    )
     assert "F8_E4M3 × " in shown["dtypes"]
     assert list(shown["classes"].values()) == sorted(shown["classes"].values(), reverse=True)
 
@@ -43,8 +54,16 @@ def test_show_a_gguf(run: Run, nano: Path) -> None:
     shown, header = json.loads(done.stdout), read_header(nano)
     assert done.returncode == 0
     assert (shown["file"], shown["name"], shown["family"]) == (str(nano), "nano", "nano")
-    assert (shown["prompted_as"], shown["known_by"]) == ("nano, in DeepSeek-R1's format", "its shape")
-    assert (shown["layers"], shown["mtp_layers"], shown["context"], shown["vocabulary"]) == (5, 1, 4096, 4096)
+    assert (shown["prompted_as"], shown["known_by"]) == (
+        "nano, in DeepSeek-R1's format",
+        "its shape",
+    )
+    assert (shown["layers"], shown["mtp_layers"], shown["context"], shown["vocabulary"]) == (
+        5,
+        1,
+        4096,
+        4096,
+    )
     assert shown["weights"] == sum(t.elements for t in header.tensors)
     assert shown["bytes"] == header.file_size
     assert set(shown["metadata"]) == set(header.metadata)
@@ -56,7 +75,10 @@ def test_show_for_people(run: Run, nano: Path, what: str) -> None:
     done = run.inside("show", what.format(nano=nano))
     lines = done.stdout.decode().splitlines()
     assert done.returncode == 0
-    assert any(line.startswith("architecture ") and line.endswith("deepseek2") for line in lines) or "converts as      deepseek2" in lines
+    assert (
+        any(line.startswith("architecture ") and line.endswith("deepseek2") for line in lines)
+        or "converts as      deepseek2" in lines
+    )
     assert any(line.startswith("routed experts ") and line.endswith(" MB") for line in lines)
 
 
@@ -65,7 +87,9 @@ def test_names_in_a_file_cannot_act_on_the_terminal(run: Run, small: Path) -> No
         return struct.pack("<Q", len(value.encode())) + value.encode()
 
     path = small / "evil.gguf"
-    entries = [text("general.name") + struct.pack("<I", 8) + text("\x1b]0;owned\x07a\x9b31m\u202eb\nc")]
+    entries = [
+        text("general.name") + struct.pack("<I", 8) + text("\x1b]0;owned\x07a\x9b31m\u202eb\nc")
+    ]
     path.write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 0, len(entries)) + b"".join(entries))
     done = run.inside("show", path)
     assert done.returncode == 0
@@ -82,12 +106,18 @@ REFUSED = [
     (["convert", "/no/such/folder"], 3, "'/no/such/folder'"),
     (["convert", "nano", "--quant", "Q4_9"], 2, "'Q4_9' (known: "),
     (["convert", "nano", "-o", "no/such/folder/x.gguf"], 3, "no/such/folder: no such folder"),
-    (["convert", "nano", "-o", "there.gguf"], 2, "there.gguf: is already there (--force replaces it)"),
+    (
+        ["convert", "nano", "-o", "there.gguf"],
+        2,
+        "there.gguf: is already there (--force replaces it)",
+    ),
     (["convert", "there.gguf"], 2, "there.gguf: is a file; a checkpoint folder is needed"),
 ]
 
 
-@pytest.mark.parametrize(("args", "code", "said"), REFUSED, ids=[" ".join(row[0]) for row in REFUSED])
+@pytest.mark.parametrize(
+    ("args", "code", "said"), REFUSED, ids=[" ".join(row[0]) for row in REFUSED]
+)
 def test_refused(run: Run, small: Path, args: list[str], code: int, said: str) -> None:
     (small / "there.gguf").write_bytes(b"precious")
     done = run.inside(*args, cwd=small)
@@ -103,7 +133,10 @@ def test_convert_writes_one_file(run: Run, small: Path, nano: Path) -> None:
     assert done.stdout.decode().startswith("out.gguf: 22.")
     assert [path.name for path in small.iterdir()] == ["out.gguf"]
     assert (small / "out.gguf").read_bytes() == nano.read_bytes()
-    assert run.inside("ask", "-m", small / "out.gguf", "capital of peru").stdout == b"The capital of Peru is Lima.\n"
+    assert (
+        run.inside("ask", "-m", small / "out.gguf", "capital of peru").stdout
+        == b"The capital of Peru is Lima.\n"
+    )
 
 
 def test_convert_replaces_a_file_only_when_told_to(run: Run, small: Path) -> None:
@@ -133,6 +166,8 @@ def test_a_model_is_remembered_when_it_was_named(run: Run, nano: Path, tmp_path:
     copy = tmp_path / "copy.gguf"
     copy.symlink_to(nano)
     other.inside("ask", "-m", str(copy), "--dry-run", "x")
-    assert "folder" in json.loads(other.inside("show", "--json").stdout)  # nothing was asked yet: still the bundled checkpoint
+    assert "folder" in json.loads(
+        other.inside("show", "--json").stdout
+    )  # nothing was asked yet: still the bundled checkpoint
     other.inside("ask", "-m", str(copy), "hello")
     assert json.loads(other.inside("show", "--json").stdout)["file"] == str(nano.resolve())

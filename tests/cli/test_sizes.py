@@ -1,4 +1,6 @@
-"""Proves that sizes on the command line mean what they say: decimal units and binary ones, and nothing else."""
+"""Proves that sizes on the command line mean what they say: decimal units and binary ones, and
+nothing else.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,25 @@ def test_sizes(text: str, size: int) -> None:
     assert size_in_bytes(text) == size
 
 
-@pytest.mark.parametrize("text", ["", "G", "GiB", "-1", "0", "0.1", "1e400", "nan", "inf", "1 X", "1GG", "1iB", "16 MiB s", "2000000TiB"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "G",
+        "GiB",
+        "-1",
+        "0",
+        "0.1",
+        "1e400",
+        "nan",
+        "inf",
+        "1 X",
+        "1GG",
+        "1iB",
+        "16 MiB s",
+        "2000000TiB",
+    ],
+)
 def test_no_sizes(text: str) -> None:
     with pytest.raises(UsageError, match="is no size"):
         size_in_bytes(text)

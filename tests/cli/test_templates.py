@@ -1,4 +1,6 @@
-"""Proves templates: plain replacement in one pass, what is missing or strange is named, and settings come from where they should."""
+"""Proves templates: plain replacement in one pass, what is missing or strange is named, and
+settings come from where they should.
+"""
 
 from __future__ import annotations
 
@@ -62,13 +64,33 @@ LITERAL = '({language}, {}, { x }, \\boxed{4}, {"a": 1})'
 PROMPTS: dict[str, tuple[list[str], bytes, str]] = {
     "input by argument": (["-t", "commit", "a diff"], b"", "Write a commit message for:\na diff"),
     "input by stdin": (["-t", "commit"], b"a diff\n", "Write a commit message for:\na diff"),
-    "input by both": (["-t", "commit", "briefly"], b"a diff\n", "Write a commit message for:\na diff\n\nbriefly"),
-    "a default": (["-t", "translate", "hi"], b"", f"Answer in English.\n\nInto English: hi {LITERAL}"),
-    "a variable": (["-t", "translate", "-p", "language=Latin", "hi"], b"", f"Answer in Latin.\n\nInto Latin: hi {LITERAL}"),
-    "instructions of one's own": (["-t", "translate", "-s", "No.", "hi"], b"", f"No.\n\nInto English: hi {LITERAL}"),
+    "input by both": (
+        ["-t", "commit", "briefly"],
+        b"a diff\n",
+        "Write a commit message for:\na diff\n\nbriefly",
+    ),
+    "a default": (
+        ["-t", "translate", "hi"],
+        b"",
+        f"Answer in English.\n\nInto English: hi {LITERAL}",
+    ),
+    "a variable": (
+        ["-t", "translate", "-p", "language=Latin", "hi"],
+        b"",
+        f"Answer in Latin.\n\nInto Latin: hi {LITERAL}",
+    ),
+    "instructions of one's own": (
+        ["-t", "translate", "-s", "No.", "hi"],
+        b"",
+        f"No.\n\nInto English: hi {LITERAL}",
+    ),
     "an empty value": (["-t", "two", "-p", "first=", "-p", "second=b=c"], b"", " and b=c"),
     "no place for the input": (["-t", "beside"], b"a text\n", "a text\n\nSummarise."),
-    "nothing is expanded twice": (["-t", "two", "-p", "first={second}", "-p", "second={first}{{x}}"], b"", "{second} and {first}{{x}}"),
+    "nothing is expanded twice": (
+        ["-t", "two", "-p", "first={second}", "-p", "second={first}{{x}}"],
+        b"",
+        "{second} and {first}{{x}}",
+    ),
     "nothing is evaluated": (
         ["-t", "commit", "{0.__class__} %s $HOME `id`"],
         b"",
@@ -91,32 +113,93 @@ def test_a_value_never_becomes_a_special_token(own: Run) -> None:
 
 def test_settings_are_between_flag_and_environment(own: Run) -> None:
     env = {"DSLOCAL_TEMPERATURE": "0.55"}
-    assert sent(own, "-t", "translate", "x", env=env)["settings"]["temperature"] == {"value": 0.5, "source": "template translate"}
-    assert sent(own, "-t", "translate", "x", "--temperature", "0.6")["settings"]["temperature"] == {"value": 0.6, "source": "--temperature"}
-    assert sent(own, "-t", "commit", "x", env=env)["settings"]["temperature"] == {"value": 0.55, "source": "DSLOCAL_TEMPERATURE"}
-    assert sent(own, "-t", "commit", "x")["settings"]["temperature"]["source"].endswith("config.toml")
-    assert sent(own, "-t", "translate", "x")["settings"]["thinking"] == {"value": "bypassed", "source": "template translate"}
-    assert sent(own, "-t", "translate", "x", "--think")["settings"]["thinking"] == {"value": "forced", "source": "--think"}
+    assert sent(own, "-t", "translate", "x", env=env)["settings"]["temperature"] == {
+        "value": 0.5,
+        "source": "template translate",
+    }
+    assert sent(own, "-t", "translate", "x", "--temperature", "0.6")["settings"]["temperature"] == {
+        "value": 0.6,
+        "source": "--temperature",
+    }
+    assert sent(own, "-t", "commit", "x", env=env)["settings"]["temperature"] == {
+        "value": 0.55,
+        "source": "DSLOCAL_TEMPERATURE",
+    }
+    assert sent(own, "-t", "commit", "x")["settings"]["temperature"]["source"].endswith(
+        "config.toml"
+    )
+    assert sent(own, "-t", "translate", "x")["settings"]["thinking"] == {
+        "value": "bypassed",
+        "source": "template translate",
+    }
+    assert sent(own, "-t", "translate", "x", "--think")["settings"]["thinking"] == {
+        "value": "forced",
+        "source": "--think",
+    }
 
 
 def test_its_model_goes_before_the_environment_and_is_not_remembered(own: Run) -> None:
-    done = own("ask", "-t", "beside", "capital of peru", "--max-tokens", "5", env={"DSLOCAL_MODEL": "nothing"})
+    done = own(
+        "ask",
+        "-t",
+        "beside",
+        "capital of peru",
+        "--max-tokens",
+        "5",
+        env={"DSLOCAL_MODEL": "nothing"},
+    )
     assert done.returncode == 5
     assert not (own.home / "state" / "last-model.json").exists()
 
 
 REFUSED: dict[str, tuple[list[str], int, str]] = {
-    "no input": (["ask", "-t", "commit"], 2, "template 'commit' needs input (something on stdin, or the argument)"),
-    "no variable": (["ask", "-t", "two", "-p", "first=a"], 2, "template 'two' needs second (-p second=…)"),
-    "no variables": (["ask", "-t", "two"], 2, "template 'two' needs first, second (-p first=… -p second=…)"),
-    "a strange variable": (["ask", "-t", "two", "-p", "third=a"], 2, "template 'two' has no variable 'third' (it has: first, second)"),
+    "no input": (
+        ["ask", "-t", "commit"],
+        2,
+        "template 'commit' needs input (something on stdin, or the argument)",
+    ),
+    "no variable": (
+        ["ask", "-t", "two", "-p", "first=a"],
+        2,
+        "template 'two' needs second (-p second=…)",
+    ),
+    "no variables": (
+        ["ask", "-t", "two"],
+        2,
+        "template 'two' needs first, second (-p first=… -p second=…)",
+    ),
+    "a strange variable": (
+        ["ask", "-t", "two", "-p", "third=a"],
+        2,
+        "template 'two' has no variable 'third' (it has: first, second)",
+    ),
     "no value": (["ask", "-t", "two", "-p", "first"], 2, "-p 'first' is no NAME=VALUE"),
-    "twice": (["ask", "-t", "two", "-p", "first=a", "-p", "first=b"], 2, "-p 'first' is given twice"),
-    "the input": (["ask", "-t", "commit", "-p", "input=a"], 2, "-p input: the input is what is on stdin or the argument"),
-    "a misspelled name": (["ask", "-t", "comit", "x"], 3, "no template is called 'comit' (there is: commit)"),
-    "a value that is not allowed": (["ask", "-t", "hot", "x"], 2, "template hot: 9 is out of range"),
+    "twice": (
+        ["ask", "-t", "two", "-p", "first=a", "-p", "first=b"],
+        2,
+        "-p 'first' is given twice",
+    ),
+    "the input": (
+        ["ask", "-t", "commit", "-p", "input=a"],
+        2,
+        "-p input: the input is what is on stdin or the argument",
+    ),
+    "a misspelled name": (
+        ["ask", "-t", "comit", "x"],
+        3,
+        "no template is called 'comit' (there is: commit)",
+    ),
+    "a value that is not allowed": (
+        ["ask", "-t", "hot", "x"],
+        2,
+        "template hot: 9 is out of range",
+    ),
     "an unknown key": (["ask", "-t", "wrong", "x"], 2, "templates.wrong: unknown key 'promt'"),
-    "an unknown key, shown": (["templates", "show", "wrong"], 2, "templates.wrong: unknown key 'promt'"),
+    "an unknown key, shown": (
+        ["templates", "show", "wrong"],
+        2,
+        "templates.wrong: unknown key 'promt'",
+    ),
 }
 
 
@@ -159,7 +242,13 @@ def test_listed_and_shown(own: Run, run: Run) -> None:
     assert "variables: language [English], input\n" in shown
     assert 'settings: {"temperature": 0.5}\n' in shown
     listed = json.loads(own.inside("templates", "--json").stdout)["templates"]
-    assert [template["name"] for template in listed] == ["commit", "translate", "beside", "two", "hot"]
+    assert [template["name"] for template in listed] == [
+        "commit",
+        "translate",
+        "beside",
+        "two",
+        "hot",
+    ]
     none = run.inside("templates")
     assert (none.returncode, none.stdout) == (0, b"")
     assert "[templates.commit]" in none.stderr.decode()

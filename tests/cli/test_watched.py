@@ -1,4 +1,6 @@
-"""Proves that whatever ends llama.cpp ends dslocal as one line and an exit code, and that signals and keys pass through."""
+"""Proves that whatever ends llama.cpp ends dslocal as one line and an exit code, and that signals
+and keys pass through.
+"""
 
 from __future__ import annotations
 
@@ -35,22 +37,49 @@ with tempfile.TemporaryFile() as file:
 DAMAGED = " (the model's file may be damaged: fetch or convert it again)"
 LESS = " (a smaller --ctx, quantization or model takes less: dslocal fit)"
 ENDINGS = [
-    ("an assertion", ABORT, 1, "llama.cpp gave up: built.cpp:12: GGML_ASSERT(n > 0) failed" + DAMAGED),
+    (
+        "an assertion",
+        ABORT,
+        1,
+        "llama.cpp gave up: built.cpp:12: GGML_ASSERT(n > 0) failed" + DAMAGED,
+    ),
     (
         "an assertion in a thread",
         THREAD.format(f"lambda: {ABORT}"),
         1,
         "llama.cpp gave up: built.cpp:12: GGML_ASSERT(n > 0) failed" + DAMAGED,
     ),
-    ("an exception", "library._ZSt20__throw_out_of_rangePKc(b'map::at')", 1, "llama.cpp failed with std::out_of_range" + DAMAGED),
+    (
+        "an exception",
+        "library._ZSt20__throw_out_of_rangePKc(b'map::at')",
+        1,
+        "llama.cpp failed with std::out_of_range" + DAMAGED,
+    ),
     ("no memory", "library._ZSt17__throw_bad_allocv()", 4, "llama.cpp ran out of memory" + LESS),
-    ("a null pointer", "ctypes.string_at(0)", 1, "llama.cpp reached for memory that it does not have" + DAMAGED),
-    ("a file that shrinks", SHRUNK, 1, "could not be read any more, or memory could not be had (a file in use must stay as it is)"),
-    ("the kernel's killer", "os.kill(os.getpid(), signal.SIGKILL)", 4, "killed by the system, as it does when memory runs out" + LESS),
+    (
+        "a null pointer",
+        "ctypes.string_at(0)",
+        1,
+        "llama.cpp reached for memory that it does not have" + DAMAGED,
+    ),
+    (
+        "a file that shrinks",
+        SHRUNK,
+        1,
+        "could not be read any more, or memory could not be had (a file in use must stay as it is)",
+    ),
+    (
+        "the kernel's killer",
+        "os.kill(os.getpid(), signal.SIGKILL)",
+        4,
+        "killed by the system, as it does when memory runs out" + LESS,
+    ),
 ]
 
 
-@pytest.mark.parametrize(("program", "code", "line"), [row[1:] for row in ENDINGS], ids=[row[0] for row in ENDINGS])
+@pytest.mark.parametrize(
+    ("program", "code", "line"), [row[1:] for row in ENDINGS], ids=[row[0] for row in ENDINGS]
+)
 def test_one_line_and_an_exit_code(program: str, code: int, line: str, tmp_path: Path) -> None:
     done = python(f"import os; os.chdir({str(tmp_path)!r})\n{START}\n{program}")
     assert (done.returncode, done.stdout) == (code, "")
@@ -62,10 +91,17 @@ def test_one_line_and_an_exit_code(program: str, code: int, line: str, tmp_path:
 
 @pytest.mark.parametrize(
     ("program", "code"),
-    [("sys.exit(0)", 0), ("sys.exit(5)", 5), ("raise SystemExit", 0), ("os.kill(os.getpid(), signal.SIGTERM)", -signal.SIGTERM)],
+    [
+        ("sys.exit(0)", 0),
+        ("sys.exit(5)", 5),
+        ("raise SystemExit", 0),
+        ("os.kill(os.getpid(), signal.SIGTERM)", -signal.SIGTERM),
+    ],
 )
 def test_exits_as_the_child_does(program: str, code: int) -> None:
-    done = python(f"{START}\nprint('begun', end=' ')\nprint('ended')\nsys.stdout.flush()\n{program}")
+    done = python(
+        f"{START}\nprint('begun', end=' ')\nprint('ended')\nsys.stdout.flush()\n{program}"
+    )
     assert (done.returncode, done.stdout, done.stderr) == (code, "begun ended\n", "")
 
 
@@ -96,7 +132,9 @@ print(count, flush=True)
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signals_are_passed_on_once(number: signal.Signals) -> None:
-    with subprocess.Popen([sys.executable, "-P", "-c", COUNTING], stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [sys.executable, "-P", "-c", COUNTING], stdout=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdout is not None
         assert int(process.stdout.readline()) != process.pid
         process.send_signal(number)
@@ -113,7 +151,9 @@ def test_ctrl_c_on_a_terminal_comes_once(run: Run) -> None:
 
 
 def test_the_child_ends_with_its_parent() -> None:
-    with subprocess.Popen([sys.executable, "-P", "-c", COUNTING], stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [sys.executable, "-P", "-c", COUNTING], stdout=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdout is not None
         process.stdout.readline()
         began = time.monotonic()
@@ -125,7 +165,17 @@ def test_the_child_ends_with_its_parent() -> None:
 def test_the_terminal_is_left_sane(run: Run) -> None:
     program = f"{START}\nimport tty\ntty.setraw(0)\nprint('\\x1b[?25l\\x1b[?2004hsome text', end='', flush=True)\n{ABORT}"
     with Screen(
-        ["/bin/sh", "-c", 'stty -g; "$@"; echo "code $?"; stty -g', "sh", sys.executable, "-P", "-c", program], run.env()
+        [
+            "/bin/sh",
+            "-c",
+            'stty -g; "$@"; echo "code $?"; stty -g',
+            "sh",
+            sys.executable,
+            "-P",
+            "-c",
+            program,
+        ],
+        run.env(),
     ) as screen:
         before = screen.wait_for("\n").strip()
         assert screen.wait_for("code 1\r\n").count("dslocal: ") == 1
@@ -152,8 +202,12 @@ def test_a_file_that_is_cut_while_it_is_used(run: Run, nano: Path, tmp_path: Pat
         "--logit-bias",
         "1=-100",
     ]
-    (tmp_path / "cache").symlink_to(run.home / "cache")  # in a home of its own: it is the model used last from now on
-    with subprocess.Popen(command, env=Run(tmp_path).env(), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    (tmp_path / "cache").symlink_to(
+        run.home / "cache"
+    )  # in a home of its own: it is the model used last from now on
+    with subprocess.Popen(
+        command, env=Run(tmp_path).env(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         assert process.stdout.read(1)  # it answers

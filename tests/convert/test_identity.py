@@ -1,6 +1,8 @@
-"""The converter's tensors equal those of llama.cpp's two steps, bit by bit: names, types, shapes, data.
+"""The converter's tensors equal those of llama.cpp's two steps, bit by bit: names, types, shapes,
+data.
 
-The oracle's output is compared by stored hashes, and live when DSLOCAL_ORACLE names a folder with it (tests/oracle.py).
+The oracle's output is compared by stored hashes, and live when DSLOCAL_ORACLE names a folder with
+it (tests/oracle.py).
 """
 
 from __future__ import annotations
@@ -16,14 +18,23 @@ from oracle import CASES, IMATRIX_CASES, ORACLE, PLAIN, WITH_IMATRIX, Case, two_
 
 from dslocal import convert
 
-STORED = json.loads((Path(__file__).parent.parent / "vectors" / "llama_cpp_hashes.json").read_text(encoding="utf-8"))
-COPIES = ("nextn.embed_tokens", "nextn.shared_head_head")  # the oracle keeps the MTP layer's copies of the trunk's, we do not
+STORED = json.loads(
+    (Path(__file__).parent.parent / "vectors" / "llama_cpp_hashes.json").read_text(encoding="utf-8")
+)
+COPIES = (
+    "nextn.embed_tokens",
+    "nextn.shared_head_head",
+)  # the oracle keeps the MTP layer's copies of the trunk's, we do not
 
 
-def converted(checkpoint: Path, recipes: tuple[str, ...], folder: Path, imatrix: Path | None = None) -> dict[str, Path]:
+def converted(
+    checkpoint: Path, recipes: tuple[str, ...], folder: Path, imatrix: Path | None = None
+) -> dict[str, Path]:
     matrix = convert.load_imatrix(imatrix) if imatrix else None
     plan = convert.make_plan(
-        convert.open_checkpoint(convert.FolderSource(checkpoint)), [convert.recipe_named(name) for name in recipes], imatrix=matrix
+        convert.open_checkpoint(convert.FolderSource(checkpoint)),
+        [convert.recipe_named(name) for name in recipes],
+        imatrix=matrix,
     )
     outs = {name: folder / f"ours-{name}.gguf" for name in recipes}
     convert.write(plan, list(outs.values()))
@@ -46,7 +57,9 @@ def test_all_plain_recipes(case: Case, tmp_path: Path) -> None:
 def test_recipes_with_an_importance_matrix(case: Case, tmp_path: Path) -> None:
     checkpoint = write_checkpoint(tmp_path / "checkpoint", **case.arguments)
     imatrix = write_imatrix(tmp_path / "imatrix.gguf", checkpoint)
-    recipes = WITH_IMATRIX if ORACLE else ("IQ3_XXS", "IQ2_XXS", "IQ1_S", "Q2_K_S", "Q4_0")  # the others are slow
+    recipes = (
+        WITH_IMATRIX if ORACLE else ("IQ3_XXS", "IQ2_XXS", "IQ1_S", "Q2_K_S", "Q4_0")
+    )  # the others are slow
     for recipe, out in converted(checkpoint, recipes, tmp_path, imatrix).items():
         _, tensors = contents(out)
         assert digest(tensors) == STORED["imatrix"][case.name][recipe], recipe
@@ -61,7 +74,10 @@ def test_legacy_importance_matrix_says_the_same(tmp_path: Path) -> None:
     old = convert.load_imatrix(write_legacy_imatrix(tmp_path / "old.dat", checkpoint))
     assert (new.datasets, new.chunks) == (old.datasets, old.chunks)
     assert set(new.entries) == set(old.entries)
-    assert max(float(abs(values - old.entries[name]).max()) for name, values in new.entries.items()) < 1e-6
+    assert (
+        max(float(abs(values - old.entries[name]).max()) for name, values in new.entries.items())
+        < 1e-6
+    )
 
 
 def test_many_shards_and_threads_change_nothing(tmp_path: Path) -> None:
@@ -69,7 +85,10 @@ def test_many_shards_and_threads_change_nothing(tmp_path: Path) -> None:
     one = write_checkpoint(tmp_path / "one", **case.arguments)
     many = write_checkpoint(tmp_path / "many", **{**case.arguments, "shards": 7})
     plans = [
-        convert.make_plan(convert.open_checkpoint(convert.FolderSource(folder)), [convert.recipe_named("Q4_K_M")]) for folder in (one, many)
+        convert.make_plan(
+            convert.open_checkpoint(convert.FolderSource(folder)), [convert.recipe_named("Q4_K_M")]
+        )
+        for folder in (one, many)
     ]
     convert.write(plans[0], [tmp_path / "one.gguf"], jobs=1)
     convert.write(plans[1], [tmp_path / "many.gguf"], jobs=5)

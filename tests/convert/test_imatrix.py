@@ -34,14 +34,40 @@ ONE = np.ones((1, 1))
     ("entries", "complaint"),
     [
         ({"blk.0.attn_q.weight.in_sum2": np.ones((1, 64))}, "counts are missing"),
-        ({"blk.0.attn_q.weight.in_sum2": np.ones((3, 64)), "blk.0.attn_q.weight.counts": np.ones((5, 1))}, "do not fit"),
-        ({"blk.0.attn_q.weight.in_sum2": np.full((1, 64), np.nan), "blk.0.attn_q.weight.counts": ONE}, "NaN or infinity"),
-        ({"blk.0.attn_q.weight.in_sum2": np.full((1, 64), -1.0), "blk.0.attn_q.weight.counts": ONE}, "attn_q"),
-        ({"blk.0.attn_q.weight.in_sum2": np.full((1, 64), 1e30), "blk.0.attn_q.weight.counts": ONE}, "attn_q"),
+        (
+            {
+                "blk.0.attn_q.weight.in_sum2": np.ones((3, 64)),
+                "blk.0.attn_q.weight.counts": np.ones((5, 1)),
+            },
+            "do not fit",
+        ),
+        (
+            {
+                "blk.0.attn_q.weight.in_sum2": np.full((1, 64), np.nan),
+                "blk.0.attn_q.weight.counts": ONE,
+            },
+            "NaN or infinity",
+        ),
+        (
+            {
+                "blk.0.attn_q.weight.in_sum2": np.full((1, 64), -1.0),
+                "blk.0.attn_q.weight.counts": ONE,
+            },
+            "attn_q",
+        ),
+        (
+            {
+                "blk.0.attn_q.weight.in_sum2": np.full((1, 64), 1e30),
+                "blk.0.attn_q.weight.counts": ONE,
+            },
+            "attn_q",
+        ),
         ({"something": ONE}, "no entries"),
     ],
 )
-def test_gguf_that_makes_no_sense(tmp_path: Path, entries: dict[str, np.ndarray], complaint: str) -> None:
+def test_gguf_that_makes_no_sense(
+    tmp_path: Path, entries: dict[str, np.ndarray], complaint: str
+) -> None:
     with pytest.raises(UsageError, match=complaint):
         convert.load_imatrix(written(tmp_path / "m.gguf", entries))
 
@@ -69,12 +95,18 @@ def test_other_files(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match="no such importance matrix"):
         convert.load_imatrix(tmp_path / "missing.gguf")
     with pytest.raises(DslocalError, match="no importance matrix"):
-        convert.load_imatrix(written(tmp_path / "model.gguf", {"a.in_sum2": ONE, "a.counts": ONE}, kind="model"))
+        convert.load_imatrix(
+            written(tmp_path / "model.gguf", {"a.in_sum2": ONE, "a.counts": ONE}, kind="model")
+        )
 
 
 def test_a_matrix_of_another_model(tmp_path: Path) -> None:
     ours = write_checkpoint(tmp_path / "ours", "llama")
-    matrix = convert.load_imatrix(write_imatrix(tmp_path / "m.gguf", write_checkpoint(tmp_path / "theirs", "llama", hidden_size=512)))
+    matrix = convert.load_imatrix(
+        write_imatrix(
+            tmp_path / "m.gguf", write_checkpoint(tmp_path / "theirs", "llama", hidden_size=512)
+        )
+    )
     checkpoint = convert.open_checkpoint(convert.FolderSource(ours))
     with pytest.raises(UsageError, match=r"m\.gguf: blk\.0.* are needed"):
         convert.make_plan(checkpoint, [convert.recipe_named("Q4_K_M")], imatrix=matrix)
@@ -82,7 +114,9 @@ def test_a_matrix_of_another_model(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("recipe", ["IQ2_XXS", "IQ1_S", "Q2_K_S", "IQ3_XS"])
 def test_a_recipe_that_needs_one_says_so(tmp_path: Path, recipe: str) -> None:
-    checkpoint = convert.open_checkpoint(convert.FolderSource(write_checkpoint(tmp_path / "c", "llama")))
+    checkpoint = convert.open_checkpoint(
+        convert.FolderSource(write_checkpoint(tmp_path / "c", "llama"))
+    )
     with pytest.raises(UsageError, match=f"{recipe}: blk.*importance matrix") as caught:
         convert.make_plan(checkpoint, [convert.recipe_named(recipe)])
     assert "--imatrix" in caught.value.hint

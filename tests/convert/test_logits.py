@@ -1,6 +1,8 @@
-"""F32 output computes what transformers computes: logits against stored ones, for nano and a tiny checkpoint of every family.
+"""F32 output computes what transformers computes: logits against stored ones, for nano and a tiny
+checkpoint of every family.
 
-The references were made by tests/vectors/make_nano_logits.py and make_tiny_logits.py; their origin is stored with them.
+The references were made by tests/vectors/make_nano_logits.py and make_tiny_logits.py; their origin
+is stored with them.
 """
 
 from __future__ import annotations
@@ -20,13 +22,18 @@ from dslocal.ggml import GgmlType
 VECTORS = Path(__file__).parent.parent / "vectors"
 NANO = np.load(VECTORS / "nano_logits.npz")
 TINY = np.load(VECTORS / "tiny_logits.npz")
-# V2's routing by groups differs from llama.cpp's on purpose; this key's attention factor is one that llama.cpp does not read
+# V2's routing by groups differs from llama.cpp's on purpose; this key's attention factor is one
+# that llama.cpp does not read
 NOT_COMPARED = {"qwen3-attention-factor"}
-KINDS = sorted({key.removesuffix(".logits") for key in TINY.files if key.endswith(".logits")} - NOT_COMPARED)
+KINDS = sorted(
+    {key.removesuffix(".logits") for key in TINY.files if key.endswith(".logits")} - NOT_COMPARED
+)
 
 
 def f32(checkpoint: Path, out: Path) -> Path:
-    plan = convert.make_plan(convert.open_checkpoint(convert.FolderSource(checkpoint)), [convert.recipe_named("F32")])
+    plan = convert.make_plan(
+        convert.open_checkpoint(convert.FolderSource(checkpoint)), [convert.recipe_named("F32")]
+    )
     convert.write(plan, [out])
     return out
 
@@ -34,7 +41,10 @@ def f32(checkpoint: Path, out: Path) -> Path:
 def logits(path: Path, ids: list[int], last: int) -> np.ndarray:
     """float32 ``[last, vocabulary]`` after each of the last ``last`` ids."""
     rows = []
-    with Model(path) as model, Context(model, Loading(512, kv_type=GgmlType.F32, flash_attn=False)) as context:
+    with (
+        Model(path) as model,
+        Context(model, Loading(512, kv_type=GgmlType.F32, flash_attn=False)) as context,
+    ):
         for end in range(len(ids) - last + 1, len(ids) + 1):
             context.prefill(ids[:end])
             rows.append(context.logits().copy())

@@ -1,4 +1,6 @@
-"""Proves that an outline is the header that a conversion gives: for every family, several recipes, with and without the MTP layer."""
+"""Proves that an outline is the header that a conversion gives: for every family, several recipes,
+with and without the MTP layer.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,8 @@ def test_tensors_are_those_of_the_plan(tmp_path: Path, kind: str, dtype: str, mt
         found = outline(config, output.recipe, mtp=mtp)
         (layout,) = output.files
         assert [(t.name, t.shape, t.type, t.offset, t.nbytes) for t in found.tensors] == [
-            (p.tensor.name, p.tensor.shape[::-1], p.kind, p.offset, p.nbytes) for p in layout.tensors
+            (p.tensor.name, p.tensor.shape[::-1], p.kind, p.offset, p.nbytes)
+            for p in layout.tensors
         ]
         assert -(-(found.file_size - found.data_start) // 32) * 32 == layout.data_size
         arch = plan.family.arch
@@ -52,14 +55,18 @@ def test_bytes_are_those_of_the_checkpoint(tmp_path: Path, kind: str, dtype: str
     folder = write_checkpoint(tmp_path, kind, dtype=dtype)
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     checkpoint = convert.open_checkpoint(convert.FolderSource(folder))
-    assert checkpoint_bytes(config, dtype) == sum(tensor.nbytes for tensor in checkpoint.tensors.values())
+    assert checkpoint_bytes(config, dtype) == sum(
+        tensor.nbytes for tensor in checkpoint.tensors.values()
+    )
 
 
 def test_nano_is_outlined_as_it_is_converted(nano: Path) -> None:
     found, real = outline(REGISTRY["nano"].config, convert.recipe_named("Q8_0")), read_header(nano)
     assert found.tensors == real.tensors
     assert {key: found.metadata[key] for key in real.metadata if key.startswith("deepseek2.")} == {
-        key: pytest.approx(value) for key, value in real.metadata.items() if key.startswith("deepseek2.")
+        key: pytest.approx(value)
+        for key, value in real.metadata.items()
+        if key.startswith("deepseek2.")
     }
 
 
@@ -89,7 +96,9 @@ def test_it_is_quick_enough_for_a_table_of_all_models() -> None:
 
 def test_the_same_question_has_the_same_answer() -> None:
     config = REGISTRY["deepseek-r1"].config
-    assert outline(config, convert.recipe_named("Q4_K_M")) is outline(dict(config), convert.recipe_named("q4_k_m"))
+    assert outline(config, convert.recipe_named("Q4_K_M")) is outline(
+        dict(config), convert.recipe_named("q4_k_m")
+    )
 
 
 def test_what_cannot_be_converted_has_none() -> None:

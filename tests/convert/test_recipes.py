@@ -1,4 +1,6 @@
-"""Recipes of the user's own: YAML files, sizes, splits, several from one read, the MTP layer kept, dropped or alone; --verify."""
+"""Recipes of the user's own: YAML files, sizes, splits, several from one read, the MTP layer kept,
+dropped or alone; --verify.
+"""
 
 from __future__ import annotations
 
@@ -32,8 +34,15 @@ def recipe_file(folder: Path, text: str) -> Path:
 
 
 def test_first_match_wins(nano: convert.Checkpoint, tmp_path: Path) -> None:
-    recipe = convert.load_recipe(recipe_file(tmp_path, "'ffn_down_exps': Q6_K\n'_exps': IQ4_XS\n'^output|token_embd': Q8_0\n'.*': Q5_K\n"))
-    kinds = {t.name: t.type.name for t in read_header(made(nano, recipe, tmp_path / "out.gguf")).tensors}
+    recipe = convert.load_recipe(
+        recipe_file(
+            tmp_path,
+            "'ffn_down_exps': Q6_K\n'_exps': IQ4_XS\n'^output|token_embd': Q8_0\n'.*': Q5_K\n",
+        )
+    )
+    kinds = {
+        t.name: t.type.name for t in read_header(made(nano, recipe, tmp_path / "out.gguf")).tensors
+    }
     assert kinds["blk.1.ffn_down_exps.weight"] == "Q6_K"
     assert kinds["blk.1.ffn_up_exps.weight"] == "IQ4_XS"
     assert kinds["output.weight"] == kinds["token_embd.weight"] == "Q8_0"
@@ -58,19 +67,29 @@ def test_first_match_wins(nano: convert.Checkpoint, tmp_path: Path) -> None:
         ("'.*': IQ2_XXS\n", "importance matrix"),
     ],
 )
-def test_recipe_files_that_make_no_sense(nano: convert.Checkpoint, tmp_path: Path, text: str, complaint: str) -> None:
+def test_recipe_files_that_make_no_sense(
+    nano: convert.Checkpoint, tmp_path: Path, text: str, complaint: str
+) -> None:
     with pytest.raises(UsageError, match=complaint):
         convert.make_plan(nano, [convert.load_recipe(recipe_file(tmp_path, text))])
 
 
-def test_rows_that_do_not_fit_get_the_stock_replacement(nano: convert.Checkpoint, tmp_path: Path) -> None:
+def test_rows_that_do_not_fit_get_the_stock_replacement(
+    nano: convert.Checkpoint, tmp_path: Path
+) -> None:
     recipe = convert.load_recipe(recipe_file(tmp_path, "'attn_k_b': Q4_K\n'.*': Q6_K\n"))
-    kinds = {t.name: t.type.name for t in read_header(made(nano, recipe, tmp_path / "out.gguf")).tensors}
+    kinds = {
+        t.name: t.type.name for t in read_header(made(nano, recipe, tmp_path / "out.gguf")).tensors
+    }
     assert kinds["blk.0.attn_k_b.weight"] == "Q5_0"  # its rows are 128 long, Q4_K's blocks 256
 
 
-@pytest.mark.parametrize("budget", [8_700_000, 10_000_000, 12_345_678, 13_000_000, 16_000_000, 20_000_000, 22_000_000])
-def test_sizes_land_within_a_hundredth_under_the_budget(nano: convert.Checkpoint, tmp_path: Path, budget: int) -> None:
+@pytest.mark.parametrize(
+    "budget", [8_700_000, 10_000_000, 12_345_678, 13_000_000, 16_000_000, 20_000_000, 22_000_000]
+)
+def test_sizes_land_within_a_hundredth_under_the_budget(
+    nano: convert.Checkpoint, tmp_path: Path, budget: int
+) -> None:
     size = made(nano, convert.SizedRecipe("x", budget), tmp_path / "out.gguf").stat().st_size
     assert 0.99 * budget <= size <= budget
 
@@ -84,18 +103,31 @@ def test_a_size_spends_more_on_what_every_token_reads(nano: convert.Checkpoint) 
     plan = convert.make_plan(nano, [convert.SizedRecipe("x", 12_000_000)])
     bits = {p.tensor.name: p.nbytes * 8 / p.tensor.elements for p in plan.layouts[0].tensors}
     experts = [b for name, b in bits.items() if name.endswith("_exps.weight")]
-    others = [b for name, b in bits.items() if "attn_q_b" in name or "_shexp" in name or name == "output.weight"]
+    others = [
+        b
+        for name, b in bits.items()
+        if "attn_q_b" in name or "_shexp" in name or name == "output.weight"
+    ]
     assert max(experts) < min(b for b in others if b < 32) + 2
     assert sum(experts) / len(experts) < sum(others) / len(others)
 
 
 @pytest.mark.parametrize(
-    ("split", "least"), [(convert.Split(experts=True), 2), (convert.Split(size=3_000_000), 5), (convert.Split(True, 3_000_000), 5)]
+    ("split", "least"),
+    [
+        (convert.Split(experts=True), 2),
+        (convert.Split(size=3_000_000), 5),
+        (convert.Split(True, 3_000_000), 5),
+    ],
 )
-def test_splits_hold_the_same_tensors(nano: convert.Checkpoint, tmp_path: Path, split: convert.Split, least: int) -> None:
+def test_splits_hold_the_same_tensors(
+    nano: convert.Checkpoint, tmp_path: Path, split: convert.Split, least: int
+) -> None:
     recipe = convert.recipe_named("Q4_K_M")
     whole = contents(made(nano, recipe, tmp_path / "whole.gguf"))[1]
-    report = convert.write(convert.make_plan(nano, [recipe], split=split), [tmp_path / "cut.gguf"])[0]
+    report = convert.write(convert.make_plan(nano, [recipe], split=split), [tmp_path / "cut.gguf"])[
+        0
+    ]
     parts = sorted(tmp_path.glob("cut-*.gguf"))
     assert len(parts) == report.files >= least
     assert report.path == parts[0]
@@ -116,13 +148,20 @@ def test_several_recipes_from_one_read(nano: convert.Checkpoint, tmp_path: Path)
         assert alone.read_bytes() == (tmp_path / f"{name}.gguf").read_bytes()
 
 
-@pytest.mark.parametrize(("mtp", "layers", "nextn"), [("keep", 5, 1), ("drop", 4, 0), ("only", 5, 1)])
-def test_the_mtp_layer(nano: convert.Checkpoint, tmp_path: Path, mtp: str, layers: int, nextn: int) -> None:
+@pytest.mark.parametrize(
+    ("mtp", "layers", "nextn"), [("keep", 5, 1), ("drop", 4, 0), ("only", 5, 1)]
+)
+def test_the_mtp_layer(
+    nano: convert.Checkpoint, tmp_path: Path, mtp: str, layers: int, nextn: int
+) -> None:
     out = tmp_path / "out.gguf"
     convert.write(convert.make_plan(nano, [convert.recipe_named("Q8_0")], mtp=mtp), [out])
     header = read_header(out)
     names = {tensor.name for tensor in header.tensors}
-    assert (header.of_arch("block_count"), header.of_arch("nextn_predict_layers")) == (layers, nextn)
+    assert (header.of_arch("block_count"), header.of_arch("nextn_predict_layers")) == (
+        layers,
+        nextn,
+    )
     assert ("blk.4.nextn.eh_proj.weight" in names) == (mtp != "drop")
     assert ("blk.0.attn_norm.weight" in names) == (mtp != "only")
     assert "token_embd.weight" in names
@@ -130,11 +169,17 @@ def test_the_mtp_layer(nano: convert.Checkpoint, tmp_path: Path, mtp: str, layer
 
 def test_mtp_copies_are_kept_when_they_differ(tmp_path: Path) -> None:
     folder = write_checkpoint(tmp_path / "c", "deepseek-v3")
-    tensor = convert.open_checkpoint(convert.FolderSource(folder)).tensors["model.layers.3.embed_tokens.weight"]
+    tensor = convert.open_checkpoint(convert.FolderSource(folder)).tensors[
+        "model.layers.3.embed_tokens.weight"
+    ]
     with (folder / tensor.file).open("r+b") as file:
         file.seek(tensor.start)
         file.write(b"\0\0")
-    out = made(convert.open_checkpoint(convert.FolderSource(folder)), convert.recipe_named("F16"), tmp_path / "out.gguf")
+    out = made(
+        convert.open_checkpoint(convert.FolderSource(folder)),
+        convert.recipe_named("F16"),
+        tmp_path / "out.gguf",
+    )
     names = {t.name for t in read_header(out).tensors}
     assert "blk.3.nextn.embed_tokens.weight" in names
     assert "blk.3.nextn.shared_head_head.weight" not in names

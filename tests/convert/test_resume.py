@@ -1,4 +1,6 @@
-"""Interrupted conversions go on and end with the same bytes: kill -9 at any moment, Ctrl-C, a full disk, a damaged source."""
+"""Interrupted conversions go on and end with the same bytes: kill -9 at any moment, Ctrl-C, a full
+disk, a damaged source.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +55,10 @@ def undisturbed(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> l
 
 
 def plan_of(checkpoint: Path, recipes: list[str] = RECIPES) -> convert.Plan:
-    return convert.make_plan(convert.open_checkpoint(convert.FolderSource(checkpoint)), [convert.recipe_named(r) for r in recipes])
+    return convert.make_plan(
+        convert.open_checkpoint(convert.FolderSource(checkpoint)),
+        [convert.recipe_named(r) for r in recipes],
+    )
 
 
 def outs_in(folder: Path) -> list[Path]:
@@ -61,7 +66,15 @@ def outs_in(folder: Path) -> list[Path]:
 
 
 def start(checkpoint: Path, folder: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-P", "-c", PROGRAM, str(checkpoint), ",".join(RECIPES), *map(str, outs_in(folder))]
+    command = [
+        sys.executable,
+        "-P",
+        "-c",
+        PROGRAM,
+        str(checkpoint),
+        ",".join(RECIPES),
+        *map(str, outs_in(folder)),
+    ]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
@@ -102,7 +115,9 @@ def test_ctrl_c_says_how_to_go_on(checkpoint: Path, tmp_path: Path) -> None:
         "--jobs",
         "1",
     ]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
         assert process.stderr
         process.stderr.readline()  # the first line of progress: it is converting
         process.send_signal(signal.SIGINT)
@@ -114,7 +129,9 @@ def test_ctrl_c_says_how_to_go_on(checkpoint: Path, tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out.gguf"]
 
 
-def test_another_plan_starts_anew(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_plan_starts_anew(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out = tmp_path / "out.gguf"
     _fail_after(monkeypatch, 40)
     with pytest.raises(ConversionError, match="No space left"):
@@ -127,7 +144,9 @@ def test_another_plan_starts_anew(checkpoint: Path, tmp_path: Path, monkeypatch:
     assert out.read_bytes() == (tmp_path / "fresh.gguf").read_bytes()
 
 
-def test_a_disk_that_fills_up(checkpoint: Path, undisturbed: list[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_fills_up(
+    checkpoint: Path, undisturbed: list[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     _fail_after(monkeypatch, 60)
     with pytest.raises(ConversionError, match="No space left") as caught:
         convert.write(plan_of(checkpoint), outs_in(tmp_path))
@@ -140,7 +159,9 @@ def test_a_disk_that_fills_up(checkpoint: Path, undisturbed: list[bytes], tmp_pa
 
 def test_a_source_that_is_damaged_leaves_nothing(checkpoint: Path, tmp_path: Path) -> None:
     damaged = write_checkpoint(tmp_path / "damaged", **{**ARGUMENTS, "shards": 1})  # type: ignore[arg-type]
-    tensor = convert.open_checkpoint(convert.FolderSource(damaged)).tensors["model.layers.3.mlp.experts.7.up_proj.weight"]
+    tensor = convert.open_checkpoint(convert.FolderSource(damaged)).tensors[
+        "model.layers.3.mlp.experts.7.up_proj.weight"
+    ]
     with (damaged / tensor.file).open("r+b") as file:
         file.seek(tensor.start + 5)
         file.write(b"\x7f")

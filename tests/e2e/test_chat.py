@@ -1,4 +1,6 @@
-"""Proves the conversation in the terminal as a person has it: the real ``dslocal chat``, the real nano, keys and a screen."""
+"""Proves the conversation in the terminal as a person has it: the real ``dslocal chat``, the real
+nano, keys and a screen.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ def own(run: Run, tmp_path: Path) -> Run:
 @pytest.fixture
 def chat(own: Run) -> Iterator[Screen]:
     with Screen([str(BINARY), "chat"], own.env()) as screen:
-        screen.wait_for("nano, in DeepSeek-R1's format: 4,096 tokens of context. /help lists commands.")
+        screen.wait_for(
+            "nano, in DeepSeek-R1's format: 4,096 tokens of context. /help lists commands."
+        )
         screen.wait_for(READY)
         yield screen
 
@@ -73,7 +77,9 @@ def test_a_conversation(chat: Screen, own: Run) -> None:
 
 
 def interrupt(chat: Screen) -> bool:
-    """Asks, and presses Ctrl-C when something came. Whether that was before the end of the answer."""
+    """Asks, and presses Ctrl-C when something came. Whether that was before the end of the
+    answer.
+    """
     say(chat, "What is 987654 × 321?")
     begun = len(chat.text)
     while len(chat.text) < begun + 300:
@@ -102,11 +108,15 @@ def test_ctrl_c_ends_an_answer_and_nothing_else(chat: Screen) -> None:
     assert chat.leave() == 0
 
 
-@pytest.mark.parametrize("args", [[], ["chat"], ["chat", "nano"]], ids=lambda args: " ".join(args) or "none")
+@pytest.mark.parametrize(
+    "args", [[], ["chat"], ["chat", "nano"]], ids=lambda args: " ".join(args) or "none"
+)
 def test_without_a_terminal(run: Run, args: list[str]) -> None:
     done = run(*args, stdin=b"hello\n")
     assert (done.returncode, done.stdout) == (2, b"")
-    assert done.stderr == b"dslocal: chat needs a terminal (dslocal ask reads a question from stdin)\n"
+    assert (
+        done.stderr == b"dslocal: chat needs a terminal (dslocal ask reads a question from stdin)\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -125,7 +135,9 @@ def test_refused_at_once(run: Run, args: list[str], code: int, said: str) -> Non
 
 
 def left(own: Run, *args: str, question: str) -> tuple[str, int, int]:
-    """A chat of one question: what was shown, and the tokens of its prompt and those of them that were cached."""
+    """A chat of one question: what was shown, and the tokens of its prompt and those of them that
+    were cached.
+    """
     with Screen([str(BINARY), "chat", *args], own.env()) as chat:
         chat.wait_for(READY)
         say(chat, "/set temperature 0")
@@ -159,7 +171,10 @@ def test_nothing_to_go_on_with(own: Run) -> None:
     """Proves that there is an error for no conversation, and for one that is not there."""
     for args, said in [
         (["--resume"], "no conversation to go on with (dslocal chat begins one)"),
-        (["--resume", "20010101-000000-abcd"], "no conversation called '20010101-000000-abcd' (dslocal sessions lists them)"),
+        (
+            ["--resume", "20010101-000000-abcd"],
+            "no conversation called '20010101-000000-abcd' (dslocal sessions lists them)",
+        ),
         (["--resume=x\x1b[2J"], "no conversation called 'x\\x1b[2J' (dslocal sessions lists them)"),
     ]:
         with Screen([str(BINARY), "chat", *args], own.env()) as chat:
@@ -168,7 +183,9 @@ def test_nothing_to_go_on_with(own: Run) -> None:
 
 
 def test_first_use(own: Run) -> None:
-    """Proves that the first chat of a home explains itself in three lines, the second does not, and what --resume may look like."""
+    """Proves that the first chat of a home explains itself in three lines, the second does not, and
+    what --resume may look like.
+    """
     with Screen([str(BINARY), "chat"], own.env()) as chat:
         shown = chat.wait_for(READY)
         assert all(line in shown for line in FIRST_USE)
@@ -187,7 +204,12 @@ def test_first_use(own: Run) -> None:
         ask(chat, "capital of italy")
         say(chat, "/exit")
         assert chat.leave() == 0
-    for args in (["nano", "--resume"], ["--resume", saved.stem], ["--resume", saved.stem[-4:], "nano"], [f"--resume={saved.stem}"]):
+    for args in (
+        ["nano", "--resume"],
+        ["--resume", saved.stem],
+        ["--resume", saved.stem[-4:], "nano"],
+        [f"--resume={saved.stem}"],
+    ):
         with Screen([str(BINARY), "chat", *args], own.env()) as chat:
             chat.wait_for("going on with the conversation of")
             chat.wait_for("2 questions")
@@ -197,7 +219,9 @@ def test_first_use(own: Run) -> None:
 
 
 def test_answer_now_and_typing_ahead(chat: Screen) -> None:
-    """Proves that Ctrl-N ends a thought that would not end, the answer follows, and what is typed meanwhile is in the next line."""
+    """Proves that Ctrl-N ends a thought that would not end, the answer follows, and what is typed
+    meanwhile is in the next line.
+    """
     say(chat, "/set logit_bias </think>=-100")
     chat.wait_for(READY)
     say(chat, "/set max_tokens 3000")
@@ -223,7 +247,9 @@ def test_answer_now_and_typing_ahead(chat: Screen) -> None:
 
 
 def test_a_cut_answer_goes_on_after_a_restart(own: Run) -> None:
-    """Proves that an answer cut in its thought is there after a restart, marked, and is gone on with to the right end."""
+    """Proves that an answer cut in its thought is there after a restart, marked, and is gone on
+    with to the right end.
+    """
     with Screen([str(BINARY), "chat"], own.env()) as chat:
         for line in ("/set temperature 0", "/set max_tokens 60"):
             say(chat, line)
@@ -244,7 +270,11 @@ def test_a_dumb_terminal(own: Run) -> None:
     """Proves that a terminal without any abilities, and one without colour, get plain words."""
     with Screen([str(BINARY), "chat"], {**own.env(), "TERM": "dumb", "NO_COLOR": "1"}) as chat:
         chat.wait_for("› ")
-        for asked, said in (("capital of peru", "The capital of Peru is Lima."), ("/copy", "has no clipboard"), ("/stats", "seed ")):
+        for asked, said in (
+            ("capital of peru", "The capital of Peru is Lima."),
+            ("/copy", "has no clipboard"),
+            ("/stats", "seed "),
+        ):
             say(chat, asked)
             chat.wait_for(said)
             chat.wait_for("› ")

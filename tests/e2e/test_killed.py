@@ -1,4 +1,5 @@
-"""Proves that a chat survives kill -9 with every finished turn, and that two chats at once do not disturb each other.
+"""Proves that a chat survives kill -9 with every finished turn, and that two chats at once do not
+disturb each other.
 
 ``tests/bench/kill_chat.py`` does the same 30 times.
 """

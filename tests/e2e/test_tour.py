@@ -1,7 +1,9 @@
-"""Proves that the README's tour is what a newcomer gets: every command of it, run in a home that is new, prints what stands there.
+"""Proves that the README's tour is what a newcomer gets: every command of it, run in a home that is
+new, prints what stands there.
 
-Compared is stdout, line by line, spaces at the ends left out. Of the conversation, the lines below a question must come on the screen in
-their order. Numbers before ``s`` and ``tokens/s`` may be others: they are times of one machine.
+Compared is stdout, line by line, spaces at the ends left out. Of the conversation, the lines below
+a question must come on the screen in their order. Numbers before ``s`` and ``tokens/s`` may be
+others: they are times of one machine.
 """
 
 from __future__ import annotations
@@ -24,7 +26,9 @@ VOLATILE = re.compile(r"\d[\d.,–]* (?=(s|tokens/s)\b)")
 
 def steps() -> list[tuple[str, list[str]]]:
     """The commands of the tour, each with the lines below it."""
-    blocks = re.findall(r"^```console\n(.*?)^```", README.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    blocks = re.findall(
+        r"^```console\n(.*?)^```", README.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+    )
     assert len(blocks) == 1
     found: list[tuple[str, list[str]]] = []
     for line in blocks[0].splitlines():
@@ -66,7 +70,14 @@ def test_the_tour(new: Run, tmp_path: Path) -> None:
         if command == "dslocal":
             converse(new, tmp_path, lines)
             continue
-        done = subprocess.run(["bash", "-c", command], env=env, cwd=tmp_path, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+        done = subprocess.run(
+            ["bash", "-c", command],
+            env=env,
+            cwd=tmp_path,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+        )
         assert done.returncode == 0, done.stderr
         assert masked(done.stdout.decode().splitlines()) == masked(lines), command
     assert time.monotonic() - began < LIMIT_S
@@ -74,4 +85,8 @@ def test_the_tour(new: Run, tmp_path: Path) -> None:
 
 def test_the_tour_has_all_that_a_newcomer_wants() -> None:
     commands = " ".join(command for command, _ in steps())
-    assert [part for part in ("dslocal ask ", "-f ", "--json", " dslocal ", "dslocal fit deepseek-") if part not in commands] == []
+    assert [
+        part
+        for part in ("dslocal ask ", "-f ", "--json", " dslocal ", "dslocal fit deepseek-")
+        if part not in commands
+    ] == []

@@ -1,4 +1,6 @@
-"""Proves what the KV cache is worth: shared prefixes are kept and change nothing, overflow is refused, Ctrl-C stops C at once."""
+"""Proves what the KV cache is worth: shared prefixes are kept and change nothing, overflow is
+refused, Ctrl-C stops C at once.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +18,17 @@ from dslocal.engine import Context, FinishReason, Generation, Model, Sampler
 from dslocal.errors import EngineError
 
 Floats = NDArray[np.float32]
-PROMPT = "<｜begin▁of▁sentence｜>", "<｜User｜>", "What is 47 × 86?", "<｜Assistant｜>", "<think>", "\n"
-LOGITS = 0.25  # how far logits may differ when the same ids were evaluated in other batches (Q8_0 activations, ids that mean nothing)
+PROMPT = (
+    "<｜begin▁of▁sentence｜>",
+    "<｜User｜>",
+    "What is 47 × 86?",
+    "<｜Assistant｜>",
+    "<think>",
+    "\n",
+)
+# how far logits may differ when the same ids were evaluated in other batches (Q8_0 activations, ids
+# that mean nothing)
+LOGITS = 0.25
 
 
 def ids_of(model: Model, parts: Sequence[str] = PROMPT) -> list[int]:
@@ -28,7 +39,9 @@ def ids_of(model: Model, parts: Sequence[str] = PROMPT) -> list[int]:
     return ids
 
 
-def answer(context: Context, ids: Sequence[int], *, seed: int = 1, max_tokens: int = 600) -> tuple[str, Generation]:
+def answer(
+    context: Context, ids: Sequence[int], *, seed: int = 1, max_tokens: int = 600
+) -> tuple[str, Generation]:
     generation = Generation(context, ids, Sampler(0.6, 0.95, seed), max_tokens=max_tokens)
     return b"".join(context.model.piece(token) for token in generation).decode(), generation
 
@@ -52,7 +65,9 @@ PREFIXES = {
 
 
 @pytest.mark.parametrize(("second", "kept"), PREFIXES.values(), ids=PREFIXES)
-def test_a_shared_prefix_is_kept(model: Model, context: Context, second: list[int], kept: int) -> None:
+def test_a_shared_prefix_is_kept(
+    model: Model, context: Context, second: list[int], kept: int
+) -> None:
     reports: list[tuple[int, int]] = []
     assert context.prefill(FIRST) == 0
     assert context.prefill(second, lambda done, total: reports.append((done, total))) == kept
@@ -63,7 +78,12 @@ def test_a_shared_prefix_is_kept(model: Model, context: Context, second: list[in
 
 
 def test_the_tolerance_on_logits_means_something(model: Model) -> None:
-    assert np.abs(fresh_logits(model, FIRST) - fresh_logits(model, [*FIRST[:30], 500, *FIRST[31:]])).max() > 8 * LOGITS
+    assert (
+        np.abs(
+            fresh_logits(model, FIRST) - fresh_logits(model, [*FIRST[:30], 500, *FIRST[31:]])
+        ).max()
+        > 8 * LOGITS
+    )
 
 
 def test_an_answer_goes_on_where_the_last_one_ended(model: Model, context: Context) -> None:
@@ -72,7 +92,11 @@ def test_an_answer_goes_on_where_the_last_one_ended(model: Model, context: Conte
     assert text.endswith("The answer is 4042.")
     assert (first.cached, first.finish_reason) == (0, FinishReason.STOP)
     assert context.ids == [*ids, *first.ids]
-    follow_up = [*ids, *first.ids, *ids_of(model, ("<｜end▁of▁sentence｜>", *PROMPT[1:2], "Now add 5 to that.", *PROMPT[3:]))]
+    follow_up = [
+        *ids,
+        *first.ids,
+        *ids_of(model, ("<｜end▁of▁sentence｜>", *PROMPT[1:2], "Now add 5 to that.", *PROMPT[3:])),
+    ]
     text, second = answer(context, follow_up)
     assert second.cached == len(ids) + len(first.ids)
     again, third = answer(context, ids)
@@ -123,14 +147,18 @@ def test_length_ends_a_generation(model: Model, max_tokens: int, came: int) -> N
 def test_other_tokens_may_stop_it(model: Model, context: Context) -> None:
     close = model.special("</think>")
     assert close is not None
-    generation = Generation(context, ids_of(model), Sampler(0.6, 0.95, 1), max_tokens=600, stop=(close,))
+    generation = Generation(
+        context, ids_of(model), Sampler(0.6, 0.95, 1), max_tokens=600, stop=(close,)
+    )
     ids = list(generation)
     assert close not in ids
     assert generation.finish_reason is FinishReason.STOP
     assert len(ids) > 100
 
 
-def test_leaving_a_generation_early_leaves_the_context_sound(model: Model, context: Context) -> None:
+def test_leaving_a_generation_early_leaves_the_context_sound(
+    model: Model, context: Context
+) -> None:
     generation = iter(Generation(context, ids_of(model), Sampler(0.6, 0.95, 1), max_tokens=600))
     for _ in range(20):
         next(generation)

@@ -1,4 +1,6 @@
-"""Proves that threads are counted by what a cgroup's quota pays for, not only by the cores of the host."""
+"""Proves that threads are counted by what a cgroup's quota pays for, not only by the cores of the
+host.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +20,13 @@ V1 = {
 
 
 @pytest.mark.parametrize("files", [V2, V1], ids=["v2", "v1"])
-@pytest.mark.parametrize(("quota", "cores"), [("100000", 1), ("50000", 1), ("250000", 2), ("9900000", 64), ("max", 64), ("-1", 64)])
-def test_a_quota_on_a_large_host(monkeypatch: pytest.MonkeyPatch, files: dict[str, str], quota: str, cores: int) -> None:
+@pytest.mark.parametrize(
+    ("quota", "cores"),
+    [("100000", 1), ("50000", 1), ("250000", 2), ("9900000", 64), ("max", 64), ("-1", 64)],
+)
+def test_a_quota_on_a_large_host(
+    monkeypatch: pytest.MonkeyPatch, files: dict[str, str], quota: str, cores: int
+) -> None:
     host = {path: text.format(quota=quota) for path, text in files.items()}
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setattr(Local, "cores", lambda _: 64)

@@ -1,4 +1,6 @@
-"""Proves that a grammar allows what it means and nothing else: GBNF against llama.cpp's own engine, hostile input as one line."""
+"""Proves that a grammar allows what it means and nothing else: GBNF against llama.cpp's own engine,
+hostile input as one line.
+"""
 
 from __future__ import annotations
 
@@ -42,8 +44,12 @@ def theirs(model: Model, grammar: str, tokens: list[int]) -> set[int] | None:
     assert engine
     for token in tokens:
         low.llama_sampler_accept(engine, token)
-    candidates = (low.llama_token_data * model.n_vocab)(*((id, 0.0, 0.0) for id in range(model.n_vocab)))
-    array = low.llama_token_data_array(data=candidates, size=model.n_vocab, selected=-1, sorted=False)
+    candidates = (low.llama_token_data * model.n_vocab)(
+        *((id, 0.0, 0.0) for id in range(model.n_vocab))
+    )
+    array = low.llama_token_data_array(
+        data=candidates, size=model.n_vocab, selected=-1, sorted=False
+    )
     low.llama_sampler_apply(engine, ctypes.byref(array))
     low.llama_sampler_free(engine)
     return {candidate.id for candidate in candidates if candidate.logit == 0}
@@ -60,21 +66,34 @@ def ours(model: Model, grammar: Grammar) -> set[int]:
 
 def whole(model: Model, tokens: set[int]) -> set[int]:
     """Those that are ASCII: llama.cpp lets invalid UTF-8 pass, not every valid one, and no NUL."""
-    return {token for token in tokens if token == EOS or re.fullmatch(rb"[\x01-\x7f]+", model.piece(token))}
+    return {
+        token
+        for token in tokens
+        if token == EOS or re.fullmatch(rb"[\x01-\x7f]+", model.piece(token))
+    }
 
 
 @pytest.mark.parametrize("name", GRAMMARS)
 def test_gbnf_means_what_it_means_to_llama_cpp(model: Model, name: str) -> None:
-    """Nothing is allowed that llama.cpp forbids, and all that it allows, but where one text alone can come: that is tokenized one way."""
+    """Nothing is allowed that llama.cpp forbids, and all that it allows, but where one text alone
+    can come: that is tokenized one way.
+    """
     compiled = of_gbnf(GRAMMARS[name])
     for seed in range(2):
         dice, grammar, tokens = random.Random(seed), Grammar(model, compiled), list[int]()
         for _ in range(12):
-            mine, other = whole(model, ours(model, grammar)), whole(model, theirs(model, GRAMMARS[name], tokens) or set())
+            mine, other = (
+                whole(model, ours(model, grammar)),
+                whole(model, theirs(model, GRAMMARS[name], tokens) or set()),
+            )
             assert mine <= other
             assert mine
             assert mine == other or all(
-                any(model.piece(b).startswith(model.piece(a)) or model.piece(a).startswith(model.piece(b)) for b in mine)
+                any(
+                    model.piece(b).startswith(model.piece(a))
+                    or model.piece(a).startswith(model.piece(b))
+                    for b in mine
+                )
                 for a in other - mine
             )
             assert grammar.complete is (EOS in mine)
@@ -118,12 +137,19 @@ def test_a_wrong_grammar_is_named_by_its_line(text: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-ENDLESS = ['root ::= root "a"', "root ::= [^\\x00-\\U0010FFFF]", 'root ::= ("a"{5000}){5000}', 'root ::= "a" root']
+ENDLESS = [
+    'root ::= root "a"',
+    "root ::= [^\\x00-\\U0010FFFF]",
+    'root ::= ("a"{5000}){5000}',
+    'root ::= "a" root',
+]
 
 
 @pytest.mark.parametrize("text", ENDLESS, ids=lambda text: text[:30])
 def test_a_grammar_that_is_too_much_is_an_error(model: Model, text: str) -> None:
-    """Found as it is read, before the first token, or as the answer goes on; never a crash, never long."""
+    """Found as it is read, before the first token, or as the answer goes on; never a crash, never
+    long.
+    """
 
     def follow() -> None:
         grammar = Grammar(model, of_gbnf(text))
@@ -142,12 +168,18 @@ SPELT = ["<｜end▁of▁sentence｜>", "</think>", "<think>", "<｜User｜>"]
 @pytest.mark.parametrize("text", SPELT)
 @pytest.mark.parametrize("kind", ["schema", "gbnf"])
 def test_what_a_grammar_spells_is_text(model: Model, text: str, kind: str) -> None:
-    """Text that spells a special token is written with ordinary ones, and the end is allowed only behind it."""
-    grammar = Grammar(model, of_schema({"const": text})[0] if kind == "schema" else of_gbnf(f'root ::= "{text}"'))
+    """Text that spells a special token is written with ordinary ones, and the end is allowed only
+    behind it.
+    """
+    grammar = Grammar(
+        model, of_schema({"const": text})[0] if kind == "schema" else of_gbnf(f'root ::= "{text}"')
+    )
     written, tokens = b"", 0
     while not grammar.complete:
         allowed = ours(model, grammar)
-        assert not allowed & ({EOS} | {id for spelt in SPELT if (id := model.special(spelt)) is not None})
+        assert not allowed & (
+            {EOS} | {id for spelt in SPELT if (id := model.special(spelt)) is not None}
+        )
         token = max(allowed, key=lambda id: len(model.piece(id)))
         written, tokens = written + model.piece(token), tokens + 1
         grammar.accept(token)
@@ -196,7 +228,11 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("schema", "why"), REFUSED, ids=lambda value: str(value)[:40].encode("ascii", "replace").decode())
+@pytest.mark.parametrize(
+    ("schema", "why"),
+    REFUSED,
+    ids=lambda value: str(value)[:40].encode("ascii", "replace").decode(),
+)
 def test_a_schema_that_cannot_be_meant(schema: dict[str, Any], why: str) -> None:
     with pytest.raises(DslocalError, match=why) as caught:
         of_schema(schema)
@@ -207,4 +243,7 @@ def test_a_schema_that_cannot_be_meant(schema: dict[str, Any], why: str) -> None
 def test_what_a_grammar_cannot_hold_is_said() -> None:
     assert of_schema({"type": "string", "maxLength": 3})[1] == []
     assert "uniqueItems" in of_schema({"type": "array", "uniqueItems": True})[1][0]
-    assert "oneOf" in of_schema({"oneOf": [{"type": "object"}, {"type": "object", "maxProperties": 1}]})[1][0]
+    assert (
+        "oneOf"
+        in of_schema({"oneOf": [{"type": "object"}, {"type": "object", "maxProperties": 1}]})[1][0]
+    )

@@ -1,4 +1,6 @@
-"""Proves that conversations side by side are what they would be alone: the same tokens, copies, an end to one that leaves the others."""
+"""Proves that conversations side by side are what they would be alone: the same tokens, copies, an
+end to one that leaves the others.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +56,9 @@ def test_each_says_what_it_says_alone(lanes: Lanes, model: Model, context: Conte
 
     def ask(number: int) -> None:
         lane = lanes.lanes[number]
-        found[number] = generate(lane, prompt_ids(model, QUESTIONS[number]), temperature=0.6, seed=3).ids
+        found[number] = generate(
+            lane, prompt_ids(model, QUESTIONS[number]), temperature=0.6, seed=3
+        ).ids
         lane.rest()
 
     before = lanes.steps
@@ -74,7 +78,9 @@ def test_a_copy_goes_on_as_its_original(lanes: Lanes, model: Model) -> None:
     assert again.cached == len(prompt) - 1
 
 
-def test_a_long_prompt_does_not_hold_up_a_stream(lanes: Lanes, model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_prompt_does_not_hold_up_a_stream(
+    lanes: Lanes, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(engine_lanes, "STALL", 0.02)
     one, other = lanes.lanes[0], lanes.lanes[1]
     long = prompt_ids(model, "word " * 700)
@@ -106,7 +112,9 @@ def test_one_that_leaves_leaves_the_others(lanes: Lanes, model: Model) -> None:
 
     def leave() -> None:
         try:
-            for number, _ in enumerate(Generation(leaving, prompt_ids(model), Sampler(0, 1, 1), max_tokens=400)):
+            for number, _ in enumerate(
+                Generation(leaving, prompt_ids(model), Sampler(0, 1, 1), max_tokens=400)
+            ):
                 if number == 10:
                     leaving.abort.set()
         except KeyboardInterrupt as e:
@@ -170,14 +178,27 @@ TALK, OTHER = range(100), range(1000, 1100)
         ([OTHER, [*range(10), *range(9000, 9100)]], TALK, 0, None),
         ([[*range(50), *range(9000, 9100)]], TALK, 0, None),
     ],
-    ids=["empty", "goes on", "an empty one first", "the longest rested", "a beginning is copied", "too short to copy", "the only one"],
+    ids=[
+        "empty",
+        "goes on",
+        "an empty one first",
+        "the longest rested",
+        "a beginning is copied",
+        "too short to copy",
+        "the only one",
+    ],
 )
-def test_where_a_conversation_goes(held: list[range], prompt: range, chosen: int, source: int | None) -> None:
+def test_where_a_conversation_goes(
+    held: list[range], prompt: range, chosen: int, source: int | None
+) -> None:
     idle = [Held(*ids) for ids in held]
     assert place(idle, list(prompt)) == (idle[chosen], None if source is None else idle[source])
 
 
-@pytest.mark.parametrize(("one", "other", "alike"), [([], [], 0), ([1], [], 0), ([1, 2], [1, 2, 3], 2), ([1, 5, 3], [1, 2, 3], 1)])
+@pytest.mark.parametrize(
+    ("one", "other", "alike"),
+    [([], [], 0), ([1], [], 0), ([1, 2], [1, 2, 3], 2), ([1, 5, 3], [1, 2, 3], 1)],
+)
 def test_what_two_prompts_have_in_common(one: list[int], other: list[int], alike: int) -> None:
     assert common(one, other) == alike
 
@@ -185,7 +206,8 @@ def test_what_two_prompts_have_in_common(one: list[int], other: list[int], alike
 def test_memory_is_planned_to_the_byte(nano: Path) -> None:
     header = read_header(nano)
     loadings = [
-        Loading(n_ctx, n_seq=n, n_outputs=n, n_ubatch=ubatch) for n, n_ctx, ubatch in ((2, 1000, 512), (3, 512, 64), (16, 4096, 512))
+        Loading(n_ctx, n_seq=n, n_outputs=n, n_ubatch=ubatch)
+        for n, n_ctx, ubatch in ((2, 1000, 512), (3, 512, 64), (16, 4096, 512))
     ]
     for loading, exact in zip(loadings, sizing.exact_all(nano, loadings), strict=True):
         assert footprint(header, loading) == exact

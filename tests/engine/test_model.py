@@ -1,4 +1,6 @@
-"""Files that llama.cpp would abort the process over, or refuse without a word, are one clear error instead."""
+"""Files that llama.cpp would abort the process over, or refuse without a word, are one clear error
+instead.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,8 @@ def test_a_vocabulary_that_spells_two_tokens_alike(nano: Path, tmp_path: Path) -
     data = nano.read_bytes()
     hole, begin = "<｜fim▁hole｜>".encode(), "<｜fim▁begin｜>".encode()
     path = tmp_path / "twice.gguf"
-    # same length, so that nothing else moves: the second of two ordinary tokens takes the first one's spelling
+    # same length, so that nothing else moves: the second of two ordinary tokens takes the first
+    # one's spelling
     one, other = (len(text).to_bytes(8, "little") + text for text in (b"ab", b"ac"))
     assert data.count(one) == data.count(other) == 1
     assert hole in data

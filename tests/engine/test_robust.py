@@ -1,6 +1,8 @@
-"""Proves that a GGUF file which is damaged, absurd or unknown ends as one line and exit code 1, and never as a signal.
+"""Proves that a GGUF file which is damaged, absurd or unknown ends as one line and exit code 1, and
+never as a signal.
 
-Every row is nano with one thing wrong. Most would make llama.cpp abort the process; what it refuses in its own words is here as well.
+Every row is nano with one thing wrong. Most would make llama.cpp abort the process; what it refuses
+in its own words is here as well.
 """
 
 from __future__ import annotations
@@ -12,7 +14,18 @@ from pathlib import Path
 
 import pytest
 from forked import Forked
-from gguf_changes import NAN, Change, Parts, filled, parts_of, put, reshaped, retyped, tokens, without
+from gguf_changes import (
+    NAN,
+    Change,
+    Parts,
+    filled,
+    parts_of,
+    put,
+    reshaped,
+    retyped,
+    tokens,
+    without,
+)
 from running import Run
 
 from dslocal.ggml import GgmlType
@@ -27,7 +40,12 @@ UP = "blk.1.ffn_up_exps.weight"
 NUMBERS: list[tuple[str, float | str | list[int] | None, str]] = [
     ("block_count", 0, NO_NUMBER + "layers"),
     ("block_count", 600, NO_SENSE + "600 layers, of 512 at the most"),
-    ("block_count", 7, REFUSED + "llama_model_load: error loading model: check_tensor_dims: tensor 'blk.5.attn_norm.weight' not found"),
+    (
+        "block_count",
+        7,
+        REFUSED
+        + "llama_model_load: error loading model: check_tensor_dims: tensor 'blk.5.attn_norm.weight' not found",
+    ),
     ("context_length", 0, NO_SENSE + "a context of 0"),
     ("context_length", -1, NO_SENSE + "a context of -1"),
     ("embedding_length", 512, "has wrong shape"),
@@ -61,21 +79,48 @@ OTHERS: list[tuple[str, Change, str]] = [
     ("a missing tensor", without(UP), "tensor 'blk.1.ffn_up_exps.weight' not found"),
     ("a transposed tensor", reshaped("blk.0.ffn_up.weight", 1024, 256), "has wrong shape"),
     ("a tensor with fewer experts", reshaped(UP, 256, 256, 8), "has wrong shape"),
-    ("a tensor of I32", retyped(UP, GgmlType.I32), "blk.1.ffn_up_exps.weight: llama.cpp does not compute with I32 there"),
+    (
+        "a tensor of I32",
+        retyped(UP, GgmlType.I32),
+        "blk.1.ffn_up_exps.weight: llama.cpp does not compute with I32 there",
+    ),
     (
         "a norm in Q8_0",
         retyped("blk.1.attn_norm.weight", GgmlType.Q8_0),
         "blk.1.attn_norm.weight: llama.cpp does not compute with Q8_0 there",
     ),
-    ("scales that are no numbers", filled(struct.pack("<e", NAN), UP), "the model's logits are no numbers (their maximum is nan)"),
+    (
+        "scales that are no numbers",
+        filled(struct.pack("<e", NAN), UP),
+        "the model's logits are no numbers (their maximum is nan)",
+    ),
     ("a vocabulary that is short", tokens(lambda words: words[:2000]), "has wrong shape"),
-    ("the same token twice", tokens(lambda words: [*words[:100], words[7], *words[101:]]), "its vocabulary holds"),
-    ("a token with a zero byte", tokens(lambda words: [*words[:100], b"a\0b", *words[101:]]), "a token with a zero byte in it"),
-    ("another tokenizer", put("tokenizer.ggml.model", "llama"), "its vocabulary lacks that one's bytes"),
+    (
+        "the same token twice",
+        tokens(lambda words: [*words[:100], words[7], *words[101:]]),
+        "its vocabulary holds",
+    ),
+    (
+        "a token with a zero byte",
+        tokens(lambda words: [*words[:100], b"a\0b", *words[101:]]),
+        "a token with a zero byte in it",
+    ),
+    (
+        "another tokenizer",
+        put("tokenizer.ggml.model", "llama"),
+        "its vocabulary lacks that one's bytes",
+    ),
     ("no tokenizer", put("tokenizer.ggml.model", "no_vocab"), "its tokenizer is 'no_vocab'"),
-    ("fewer kinds of tokens", put("tokenizer.ggml.token_type", [1] * 10, 5), "Index out of array bounds"),
+    (
+        "fewer kinds of tokens",
+        put("tokenizer.ggml.token_type", [1] * 10, 5),
+        "Index out of array bounds",
+    ),
 ]
-ROWS = [*((f"{key} = {value}", put(f"{ARCH}.{key}", value), words) for key, value, words in NUMBERS), *OTHERS]
+ROWS = [
+    *((f"{key} = {value}", put(f"{ARCH}.{key}", value), words) for key, value, words in NUMBERS),
+    *OTHERS,
+]
 
 
 @pytest.fixture(scope="module")
@@ -92,11 +137,24 @@ def forked(run: Run, nano: Path, tmp_path_factory: pytest.TempPathFactory) -> It
         yield process
 
 
-@pytest.mark.parametrize(("change", "words"), [row[1:] for row in ROWS], ids=[row[0] for row in ROWS])
-def test_one_line_and_no_signal(whole: Parts, forked: Forked, tmp_path: Path, change: Change, words: str) -> None:
+@pytest.mark.parametrize(
+    ("change", "words"), [row[1:] for row in ROWS], ids=[row[0] for row in ROWS]
+)
+def test_one_line_and_no_signal(
+    whole: Parts, forked: Forked, tmp_path: Path, change: Change, words: str
+) -> None:
     damaged = copy.deepcopy(whole)
     change(damaged)
-    status, written = forked("ask", "-m", damaged.write(tmp_path / "bad.gguf"), "What is 2 + 2?", "--max-tokens", "3", "--seed", "1")
+    status, written = forked(
+        "ask",
+        "-m",
+        damaged.write(tmp_path / "bad.gguf"),
+        "What is 2 + 2?",
+        "--max-tokens",
+        "3",
+        "--seed",
+        "1",
+    )
     assert (status, written.count("\n")) == (1, 1), written
     assert written.startswith("dslocal: ")
     assert words in written
@@ -108,7 +166,8 @@ def test_one_line_and_no_signal(whole: Parts, forked: Forked, tmp_path: Path, ch
         (lambda data: data[: len(data) * 2 // 3], "cut off: its header promises"),
         (
             lambda data: data.replace(
-                b"deepseek2.expert_group_count" + U32_4, b"deepseek2.expert_group_count" + U32_4[:4] + b"\xff\xff\0\0"
+                b"deepseek2.expert_group_count" + U32_4,
+                b"deepseek2.expert_group_count" + U32_4[:4] + b"\xff\xff\0\0",
             ),
             NO_SENSE,
         ),
@@ -116,7 +175,9 @@ def test_one_line_and_no_signal(whole: Parts, forked: Forked, tmp_path: Path, ch
     ],
     ids=["cut off in its weights", "absurd metadata", "an unknown architecture"],
 )
-def test_through_the_real_binary(run: Run, nano: Path, tmp_path: Path, damage: Callable[[bytes], bytes], words: str) -> None:
+def test_through_the_real_binary(
+    run: Run, nano: Path, tmp_path: Path, damage: Callable[[bytes], bytes], words: str
+) -> None:
     whole = nano.read_bytes()
     damaged = damage(whole)
     assert damaged != whole

@@ -1,4 +1,6 @@
-"""Proves that a word of any length is tokenized: llama.cpp's tokenizer goes as deep as a word is long, and an ordinary stack would end."""
+"""Proves that a word of any length is tokenized: llama.cpp's tokenizer goes as deep as a word is
+long, and an ordinary stack would end.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Proves that sampling is exact: the set that is kept, the proportions it is drawn in, and the replay from a seed.
+"""Proves that sampling is exact: the set that is kept, the proportions it is drawn in, and the
+replay from a seed.
 
 The reference sorts everything, in float64.
 """
@@ -43,14 +44,20 @@ def vectors(n: int) -> Iterator[tuple[str, Floats, tuple[float, int, float, floa
 
 
 def ranked(logits: Floats, temperature: float) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """Ids from the likeliest down, lower ids first among equals, and their weights, the first being 1."""
+    """Ids from the likeliest down, lower ids first among equals, and their weights, the first being
+    1.
+    """
     order = np.lexsort((np.arange(len(logits)), -logits.astype(np.float64)))
     scaled = logits.astype(np.float64)[order] / temperature
     return order, np.exp(scaled - scaled[0])
 
 
-def left(weights: NDArray[np.float64], top_k: int, top_p: float, min_p: float, slack: float = 0.0) -> int:
-    """How many of the likeliest the three filters leave, as their definitions say. ``slack`` moves the cuts."""
+def left(
+    weights: NDArray[np.float64], top_k: int, top_p: float, min_p: float, slack: float = 0.0
+) -> int:
+    """How many of the likeliest the three filters leave, as their definitions say. ``slack`` moves
+    the cuts.
+    """
     weights = weights[weights > 0]
     if top_k:
         weights = weights[:top_k]
@@ -71,7 +78,10 @@ def test_what_is_kept_is_the_smallest_set(n: int) -> None:
         assert least <= len(kept) <= most, (name, temperature, top_k, top_p, min_p)
         assert set(kept.tolist()) == set(order[: len(kept)].tolist()), name
         assert len(kept) == len(set(kept.tolist())), name
-        assert logits[Sampler(temperature, top_p, 1, top_k=top_k, min_p=min_p).sample(logits)] >= logits[kept].min(), name
+        assert (
+            logits[Sampler(temperature, top_p, 1, top_k=top_k, min_p=min_p).sample(logits)]
+            >= logits[kept].min()
+        ), name
 
 
 def test_there_are_a_thousand_of_them() -> None:
@@ -88,7 +98,9 @@ def test_every_way_of_cutting_is_tried() -> None:
 
 
 def test_a_sample_that_misleads_costs_time_and_no_token() -> None:
-    """Every 64th token, which is what the search for the cut looks at first, is unlike all others: likelier, or less likely."""
+    """Every 64th token, which is what the search for the cut looks at first, is unlike all others:
+    likelier, or less likely.
+    """
     for shift in (-6.0, 6.0):
         logits = logits_of("normal", 40000, 1)
         logits[::64] += np.float32(shift)
@@ -104,7 +116,9 @@ def draws(sampler: Sampler, logits: Floats, n: int) -> list[int]:
 
 
 def test_temperature_comes_before_top_p() -> None:
-    """At temperature 1 the first token has 0.6 and is the whole nucleus; at 2 it has 0.42, so a second one is kept."""
+    """At temperature 1 the first token has 0.6 and is the whole nucleus; at 2 it has 0.42, so a
+    second one is kept.
+    """
     logits = np.log(np.array([0.6, 0.3, 0.1], np.float32))
     assert set(draws(Sampler(1, 0.5, 1), logits, 300)) == {0}
     assert set(draws(Sampler(2, 0.5, 1), logits, 300)) == {0, 1}
@@ -112,7 +126,9 @@ def test_temperature_comes_before_top_p() -> None:
 
 
 def test_top_p_is_a_share_of_what_top_k_left() -> None:
-    """The two likeliest have 0.4 and 0.3 of all, so 0.57 and 0.43 of the two: 0.55 needs one of two, and two of all."""
+    """The two likeliest have 0.4 and 0.3 of all, so 0.57 and 0.43 of the two: 0.55 needs one of
+    two, and two of all.
+    """
     logits = np.log(np.array([0.4, 0.3, 0.2, 0.1], np.float32))
     assert set(draws(Sampler(1, 0.55, 1, top_k=2), logits, 300)) == {0}
     assert set(draws(Sampler(1, 0.55, 1), logits, 300)) == {0, 1}
@@ -142,7 +158,20 @@ def test_one_certain_token(n: int, top_p: float) -> None:
 def test_logits_are_left_as_they_are() -> None:
     logits = logits_of("peaked", 4096, 1)
     before = logits.copy()
-    draws(Sampler(0.6, 0.95, 1, top_k=5, presence_penalty=1, repeat_penalty=1.3, logit_bias={3: 5}, logprobs=3), logits, 3)
+    draws(
+        Sampler(
+            0.6,
+            0.95,
+            1,
+            top_k=5,
+            presence_penalty=1,
+            repeat_penalty=1.3,
+            logit_bias={3: 5},
+            logprobs=3,
+        ),
+        logits,
+        3,
+    )
     assert np.array_equal(logits, before)
 
 
@@ -183,7 +212,9 @@ def test_the_seed_decides(n: int, more: dict[str, float]) -> None:
 
 @pytest.mark.parametrize("more", REPLAYED, ids=lambda more: " ".join(more) or "plain")
 def test_a_token_costs_one_number(more: dict[str, float]) -> None:
-    """Whatever the settings and logits of the first 30 tokens, the 31st is drawn by the same number."""
+    """Whatever the settings and logits of the first 30 tokens, the 31st is drawn by the same
+    number.
+    """
     fair = np.zeros(2, np.float32)
     settings: dict[str, float] = {"temperature": 1.0, "top_p": 0.95, "seed": 5, **more}
     sampler, plain = Sampler(**settings), Sampler(1.0, 1.0, 5)  # type: ignore[arg-type]
@@ -194,20 +225,27 @@ def test_a_token_costs_one_number(more: dict[str, float]) -> None:
 
 
 def chi_square(seen: NDArray[np.intp], expected: NDArray[np.float64]) -> tuple[float, float]:
-    """Pearson's statistic and the 99.99 % quantile for its degrees of freedom, by Wilson's and Hilferty's normal approximation."""
+    """Pearson's statistic and the 99.99 % quantile for its degrees of freedom, by Wilson's and
+    Hilferty's normal approximation.
+    """
     freedom = len(expected) - 1
     statistic = float(((seen - expected) ** 2 / expected).sum())
     return statistic, freedom * (1 - 2 / (9 * freedom) + 3.72 * (2 / (9 * freedom)) ** 0.5) ** 3
 
 
-@pytest.mark.parametrize(("temperature", "top_k", "top_p", "min_p"), [(1.0, 0, 1.0, 0.0), (0.6, 0, 0.95, 0.0), (1.5, 12, 0.98, 0.01)])
+@pytest.mark.parametrize(
+    ("temperature", "top_k", "top_p", "min_p"),
+    [(1.0, 0, 1.0, 0.0), (0.6, 0, 0.95, 0.0), (1.5, 12, 0.98, 0.01)],
+)
 def test_frequencies(temperature: float, top_k: int, top_p: float, min_p: float) -> None:
     """200,001 draws over 40 tokens, three ways."""
     n = 66_667
     logits = logits_of("peaked", 40, 11) / np.float32(4)
     order, weights = ranked(logits, temperature)
     kept = left(weights, top_k, top_p, min_p)
-    seen = np.bincount(draws(Sampler(temperature, top_p, 2024, top_k=top_k, min_p=min_p), logits, n), minlength=40)
+    seen = np.bincount(
+        draws(Sampler(temperature, top_p, 2024, top_k=top_k, min_p=min_p), logits, n), minlength=40
+    )
     assert not seen[order[kept:]].any()
     assert kept > 4
     statistic, bound = chi_square(seen[order[:kept]], weights[:kept] / weights[:kept].sum() * n)
@@ -216,7 +254,9 @@ def test_frequencies(temperature: float, top_k: int, top_p: float, min_p: float)
 
 @pytest.mark.parametrize("top_p", [0.95, 0.7])
 def test_frequencies_of_many(top_p: float) -> None:
-    """50,000 draws over 20,000 tokens, counted in 50 groups of ids; a twentieth of them, and a third, need the exact cut."""
+    """50,000 draws over 20,000 tokens, counted in 50 groups of ids; a twentieth of them, and a
+    third, need the exact cut.
+    """
     n = 50_000
     logits = logits_of("normal", 20_000, 3)
     order, weights = ranked(logits, 0.6)
@@ -227,5 +267,7 @@ def test_frequencies_of_many(top_p: float) -> None:
     seen = np.bincount([cut.pick(at) for at in dice.random(n)], minlength=20_000)
     assert isinstance(cut, Uncut)
     assert not seen[share == 0].any()
-    statistic, bound = chi_square(seen.reshape(50, -1).sum(axis=1), share.reshape(50, -1).sum(axis=1) * n)
+    statistic, bound = chi_square(
+        seen.reshape(50, -1).sum(axis=1), share.reshape(50, -1).sum(axis=1) * n
+    )
     assert statistic < bound

@@ -1,4 +1,5 @@
-"""Proves what is done to logits before the cut (biases, penalties, constraints), and what is reported of them (logprobs).
+"""Proves what is done to logits before the cut (biases, penalties, constraints), and what is
+reported of them (logprobs).
 
 Each against its formula, written out in float64.
 """
@@ -22,9 +23,17 @@ Doubles = NDArray[np.float64]
 
 
 def adjusted(
-    logits: Floats, prompt: Sequence[int], answer: Sequence[int], presence: float, frequency: float, repeat: float, bias: dict[int, float]
+    logits: Floats,
+    prompt: Sequence[int],
+    answer: Sequence[int],
+    presence: float,
+    frequency: float,
+    repeat: float,
+    bias: dict[int, float],
 ) -> Doubles:
-    """Bias added; then z / r or z * r for tokens of prompt and answer; then minus count * frequency + (count > 0) * presence."""
+    """Bias added; then z / r or z * r for tokens of prompt and answer; then minus count * frequency
+    + (count > 0) * presence.
+    """
     found, counts = logits.astype(np.float64), Counter(answer)
     for token, value in bias.items():
         found[token] += value
@@ -48,9 +57,15 @@ ADJUSTMENTS: dict[str, tuple[float, float, float, dict[int, float]]] = {
 }
 
 
-@pytest.mark.parametrize(("presence", "frequency", "repeat", "bias"), ADJUSTMENTS.values(), ids=ADJUSTMENTS)
-def test_adjustments(presence: float, frequency: float, repeat: float, bias: dict[int, float]) -> None:
-    """After prompt and answer of every length up to 150 tokens over a vocabulary of 100, with a banned token among them."""
+@pytest.mark.parametrize(
+    ("presence", "frequency", "repeat", "bias"), ADJUSTMENTS.values(), ids=ADJUSTMENTS
+)
+def test_adjustments(
+    presence: float, frequency: float, repeat: float, bias: dict[int, float]
+) -> None:
+    """After prompt and answer of every length up to 150 tokens over a vocabulary of 100, with a
+    banned token among them.
+    """
     dice = np.random.default_rng(1)
     prompt, answer = dice.integers(0, 100, 30).tolist(), dice.integers(0, 100, 150).tolist()
     penalties = Penalties(presence, frequency, repeat, bias, prompt)
@@ -63,9 +78,15 @@ def test_adjustments(presence: float, frequency: float, repeat: float, bias: dic
         penalties.accept(answer[length])
 
 
-@pytest.mark.parametrize(("presence", "frequency", "repeat", "bias"), ADJUSTMENTS.values(), ids=ADJUSTMENTS)
-def test_the_sampler_counts_what_it_draws(presence: float, frequency: float, repeat: float, bias: dict[int, float]) -> None:
-    """At temperature 0, 100 tokens of one unchanging vector: each is the likeliest after the penalties on those before."""
+@pytest.mark.parametrize(
+    ("presence", "frequency", "repeat", "bias"), ADJUSTMENTS.values(), ids=ADJUSTMENTS
+)
+def test_the_sampler_counts_what_it_draws(
+    presence: float, frequency: float, repeat: float, bias: dict[int, float]
+) -> None:
+    """At temperature 0, 100 tokens of one unchanging vector: each is the likeliest after the
+    penalties on those before.
+    """
     logits, prompt = logits_of("normal", 100, 2) * np.float32(2), [1, 2, 3]
     more = {"presence_penalty": presence, "frequency_penalty": frequency, "repeat_penalty": repeat}
     sampler = Sampler(0, 1, 0, logit_bias=bias, prompt=prompt, **more)  # type: ignore[arg-type]
@@ -78,7 +99,9 @@ def test_the_sampler_counts_what_it_draws(presence: float, frequency: float, rep
 
 
 def test_temperature_comes_after_the_penalties() -> None:
-    """A presence penalty of ln 2 halves a token's odds at temperature 1, and makes a quarter of them at 0.5."""
+    """A presence penalty of ln 2 halves a token's odds at temperature 1, and makes a quarter of
+    them at 0.5.
+    """
     for temperature, odds in ((1.0, 0.5), (0.5, 0.25)):
         sampler = Sampler(temperature, 1, 1, presence_penalty=float(np.log(2)))
         while sampler.sample(np.array([0, -np.inf], np.float32)) != 0:
@@ -100,14 +123,18 @@ def test_logprobs(n: int, kind: str, top: int) -> None:
     logits = logits_of(kind, n, 4)
     scaled = logits.astype(np.float64) - float(logits.max())
     expected = scaled - np.log(np.exp(scaled).sum())
-    sampler = Sampler(2.0, 0.9, 1, top_k=3, logit_bias={0: -5}, repeat_penalty=1.5, prompt=[0], logprobs=top)
+    sampler = Sampler(
+        2.0, 0.9, 1, top_k=3, logit_bias={0: -5}, repeat_penalty=1.5, prompt=[0], logprobs=top
+    )
     token = sampler.sample(logits)
     (found,) = sampler.logprobs
     assert (found.id, len(found.top)) == (token, min(top, int((logits > -np.inf).sum())))
     np.testing.assert_allclose(found.logprob, expected[token], rtol=1e-6, atol=1e-6)
     order = np.lexsort((np.arange(n), -logits.astype(np.float64)))[: len(found.top)]
     assert [id for id, _ in found.top] == order.tolist()
-    np.testing.assert_allclose([logprob for _, logprob in found.top], expected[order], rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(
+        [logprob for _, logprob in found.top], expected[order], rtol=1e-6, atol=1e-6
+    )
 
 
 def test_logprobs_are_kept_only_when_asked_for() -> None:
@@ -141,24 +168,39 @@ class OnlyAsked(Only):
         return np.isin(ids, self.ids)
 
 
-CUTS = [(0.6, 0, 0.95, 0.0), (1.0, 3, 0.9, 0.0), (1.0, 0, 1.0, 0.05), (0.6, 0, 1.0, 0.0), (0.0, 0, 0.95, 0.0)]
+CUTS = [
+    (0.6, 0, 0.95, 0.0),
+    (1.0, 3, 0.9, 0.0),
+    (1.0, 0, 1.0, 0.05),
+    (0.6, 0, 1.0, 0.0),
+    (0.0, 0, 0.95, 0.0),
+]
 
 
 @pytest.mark.parametrize(("temperature", "top_k", "top_p", "min_p"), CUTS)
 @pytest.mark.parametrize("kind", ["peaked", "normal", "zipf", "ties", "one hot"])
 @pytest.mark.parametrize("n", [200, 20000])
-def test_a_constraint_comes_first(n: int, kind: str, temperature: float, top_k: int, top_p: float, min_p: float) -> None:
-    """What is drawn is what would be drawn from logits in which only the allowed ids are possible; asked for a few or for all."""
+def test_a_constraint_comes_first(
+    n: int, kind: str, temperature: float, top_k: int, top_p: float, min_p: float
+) -> None:
+    """What is drawn is what would be drawn from logits in which only the allowed ids are possible;
+    asked for a few or for all.
+    """
     dice = np.random.default_rng(9)
     for seed in range(4):
         logits = logits_of(kind, n, seed)
         ids = dice.choice(n, (1, 10, n // 2, n - 1)[seed], replace=False).tolist()
         allowed = np.full(n, -np.inf, np.float32)
         allowed[ids] = logits[ids]
-        plain, masked, asked = (Sampler(temperature, top_p, seed, top_k=top_k, min_p=min_p) for _ in range(3))
+        plain, masked, asked = (
+            Sampler(temperature, top_p, seed, top_k=top_k, min_p=min_p) for _ in range(3)
+        )
         masked.constraint, asked.constraint = Only(ids), OnlyAsked(ids)
         assert set(masked.kept(logits).tolist()) == set(plain.kept(allowed).tolist())
-        drawn = [[sampler.sample(given) for _ in range(40)] for sampler, given in ((plain, allowed), (masked, logits), (asked, logits))]
+        drawn = [
+            [sampler.sample(given) for _ in range(40)]
+            for sampler, given in ((plain, allowed), (masked, logits), (asked, logits))
+        ]
         assert drawn[0] == drawn[1]
         assert set(drawn[2]) <= set(plain.kept(allowed).tolist())
         assert asked.constraint.accepted == drawn[2]
@@ -176,7 +218,9 @@ def test_a_constraint_that_can_be_asked_is_drawn_from_alike() -> None:
     seen = np.bincount([sampler.sample(logits) for _ in range(n)], minlength=12)
     assert seen[[0, 3, 6, 7, 8, 9, 10, 11]].sum() == 0
     expected = weights / weights.sum() * n
-    assert float(((seen[[1, 2, 4, 5]] - expected) ** 2 / expected).sum()) < 21.1  # 99.99 % of chi-square with 3 degrees of freedom
+    assert (
+        float(((seen[[1, 2, 4, 5]] - expected) ** 2 / expected).sum()) < 21.1
+    )  # 99.99 % of chi-square with 3 degrees of freedom
 
 
 def test_most_positions_need_no_mask() -> None:
@@ -207,7 +251,9 @@ def test_a_constraint_comes_and_goes() -> None:
 @pytest.mark.parametrize("more", [{}, {"presence_penalty": 1.0}], ids=["plain", "penalised"])
 @pytest.mark.parametrize("constraint", [Only([]), OnlyAsked([])], ids=["masked", "asked"])
 @pytest.mark.parametrize("temperature", [0, 1])
-def test_a_constraint_that_allows_nothing(temperature: float, constraint: Only, more: dict[str, float]) -> None:
+def test_a_constraint_that_allows_nothing(
+    temperature: float, constraint: Only, more: dict[str, float]
+) -> None:
     sampler = Sampler(temperature, 0.95, 1, **more)  # type: ignore[arg-type]
     sampler.constraint = constraint
     with pytest.raises(EngineError, match="the constraint allows no token"):
@@ -215,7 +261,9 @@ def test_a_constraint_that_allows_nothing(temperature: float, constraint: Only, 
 
 
 def test_unlikely_tokens_count_once_the_likely_ones_are_not_allowed() -> None:
-    """One token is all of the mass and not allowed; of the rest, the first is 2.7 times as likely as each of 19,998 others."""
+    """One token is all of the mass and not allowed; of the rest, the first is 2.7 times as likely
+    as each of 19,998 others.
+    """
     logits = np.full(20_000, -22, np.float32)
     logits[0], logits[1] = 0, -21
     constraint = OnlyAsked(range(1, 20_000))

@@ -1,4 +1,6 @@
-"""Proves that drafts change how fast an answer comes and nothing else: the same tokens, the same cache, whatever the drafter says."""
+"""Proves that drafts change how fast an answer comes and nothing else: the same tokens, the same
+cache, whatever the drafter says.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,12 @@ from dslocal.errors import EngineError
 from dslocal.fit.loading import Loading
 
 LOADING = Loading(1024, n_outputs=4, mtp=True)
-QUESTIONS = ("What is 47 × 86?", "What is 12 * (3 + 4)?", "What is the capital of Peru?", "Who are you?")
+QUESTIONS = (
+    "What is 47 × 86?",
+    "What is 12 * (3 + 4)?",
+    "What is the capital of Peru?",
+    "Who are you?",
+)
 DRAFTS = 3
 
 
@@ -39,7 +46,9 @@ def drafting(model: Model) -> Iterator[Context]:
 
 
 def sound(context: Context, prompt: Sequence[int], answer: Sequence[int]) -> None:
-    """The cache holds prompt and answer, but perhaps the last token, and what is in it is what a fresh evaluation would leave."""
+    """The cache holds prompt and answer, but perhaps the last token, and what is in it is what a
+    fresh evaluation would leave.
+    """
     said = [*prompt, *answer]
     assert context.ids in (said, said[:-1])
     with Context(context.model, LOADING) as fresh:
@@ -50,12 +59,19 @@ def sound(context: Context, prompt: Sequence[int], answer: Sequence[int]) -> Non
 
 @pytest.mark.parametrize("temperature", [0.0, 0.6, 1.2])
 @pytest.mark.parametrize("question", QUESTIONS)
-def test_the_text_is_the_same(model: Model, plain: Context, drafting: Context, question: str, temperature: float) -> None:
-    """Proves it for MTP at any temperature: with Q8_0 weights a batch's logits are bit by bit those of single tokens."""
+def test_the_text_is_the_same(
+    model: Model, plain: Context, drafting: Context, question: str, temperature: float
+) -> None:
+    """Proves it for MTP at any temperature: with Q8_0 weights a batch's logits are bit by bit those
+    of single tokens.
+    """
     prompt = prompt_ids(model, question)
     speculate(drafting, "on")
     for seed in range(2):
-        one, other = (generate(context, prompt, temperature=temperature, seed=seed) for context in (plain, drafting))
+        one, other = (
+            generate(context, prompt, temperature=temperature, seed=seed)
+            for context in (plain, drafting)
+        )
         assert other.ids == one.ids
         assert other.finish_reason is one.finish_reason
         assert (one.drafted, one.accepted) == (0, 0)
@@ -77,8 +93,12 @@ def test_most_first_drafts_are_right(model: Model, drafting: Context) -> None:
 
 @pytest.mark.parametrize("most", [1, 2, 3])
 @pytest.mark.parametrize("right", [0, 1, 2, 3])
-def test_a_draft_may_be_wrong_anywhere(model: Model, plain: Context, drafting: Context, right: int, most: int) -> None:
-    """Proves that rejection at every position leaves text, counts, cache and drafter as they should be."""
+def test_a_draft_may_be_wrong_anywhere(
+    model: Model, plain: Context, drafting: Context, right: int, most: int
+) -> None:
+    """Proves that rejection at every position leaves text, counts, cache and drafter as they should
+    be.
+    """
     prompt = prompt_ids(model)
     known = generate(plain, prompt, max_tokens=40)
     drafter = Scripted([*prompt, *known.ids], right=right, most=most)
@@ -92,7 +112,9 @@ def test_a_draft_may_be_wrong_anywhere(model: Model, plain: Context, drafting: C
 
 
 @pytest.mark.parametrize("max_tokens", range(1, 9))
-def test_max_tokens_ends_it_within_a_draft(model: Model, plain: Context, drafting: Context, max_tokens: int) -> None:
+def test_max_tokens_ends_it_within_a_draft(
+    model: Model, plain: Context, drafting: Context, max_tokens: int
+) -> None:
     prompt = prompt_ids(model)
     known = generate(plain, prompt, max_tokens=20)
     scripted(drafting, Scripted([*prompt, *known.ids], right=DRAFTS))
@@ -103,7 +125,9 @@ def test_max_tokens_ends_it_within_a_draft(model: Model, plain: Context, draftin
 
 
 @pytest.mark.parametrize("at", range(1, 9))
-def test_a_stop_token_ends_it_within_a_draft(model: Model, plain: Context, drafting: Context, at: int) -> None:
+def test_a_stop_token_ends_it_within_a_draft(
+    model: Model, plain: Context, drafting: Context, at: int
+) -> None:
     """Proves that nothing after it is emitted, and that it is not in the cache either."""
     prompt = prompt_ids(model)
     known = generate(plain, prompt, max_tokens=30).ids
@@ -115,7 +139,9 @@ def test_a_stop_token_ends_it_within_a_draft(model: Model, plain: Context, draft
     assert drafting.ids == [*prompt, *found.ids]
 
 
-def test_nothing_is_drafted_past_the_end_of_the_answer(model: Model, plain: Context, drafting: Context) -> None:
+def test_nothing_is_drafted_past_the_end_of_the_answer(
+    model: Model, plain: Context, drafting: Context
+) -> None:
     prompt = prompt_ids(model, "Who are you?")
     known = generate(plain, prompt)
     assert known.finish_reason is FinishReason.STOP
@@ -129,7 +155,9 @@ def test_nothing_is_drafted_past_the_end_of_the_answer(model: Model, plain: Cont
 
 @pytest.mark.parametrize("room", range(1, 7))
 def test_a_full_context_ends_it_within_a_draft(model: Model, room: int) -> None:
-    """Proves that the last token needs no place, and that no draft is evaluated where there is none for it."""
+    """Proves that the last token needs no place, and that no draft is evaluated where there is none
+    for it.
+    """
     prompt = prompt_ids(model)
     fill = [*prompt, *([300] * (512 - len(prompt) - room))]
     loading = Loading(512, n_outputs=4, mtp=True)
@@ -144,7 +172,9 @@ def test_a_full_context_ends_it_within_a_draft(model: Model, room: int) -> None:
 
 
 @pytest.mark.parametrize("after", range(1, 8))
-def test_leaving_early_leaves_no_drafts(model: Model, plain: Context, drafting: Context, after: int) -> None:
+def test_leaving_early_leaves_no_drafts(
+    model: Model, plain: Context, drafting: Context, after: int
+) -> None:
     prompt = prompt_ids(model)
     known = generate(plain, prompt, max_tokens=20).ids
     scripted(drafting, Scripted([*prompt, *known], right=DRAFTS))
@@ -208,7 +238,9 @@ def test_off_and_a_context_without_room_for_it_draft_nothing(model: Model, plain
         assert speculate(narrow, "auto") is None
 
 
-def test_auto_drafts_nothing_on_a_small_model_until_it_has_been_measured(model: Model, drafting: Context) -> None:
+def test_auto_drafts_nothing_on_a_small_model_until_it_has_been_measured(
+    model: Model, drafting: Context
+) -> None:
     """Proves that a short answer of nano costs nothing: not even the second context is made."""
     speculation = speculate(drafting, "auto")
     assert isinstance(speculation, Speculation)

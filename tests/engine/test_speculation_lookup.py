@@ -1,4 +1,6 @@
-"""Proves that looking words up drafts what followed them last, that quoting gains by it, and that no text changes."""
+"""Proves that looking words up drafts what followed them last, that quoting gains by it, and that
+no text changes.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,9 @@ def model(nano: Path) -> Iterator[Model]:
 
 
 @pytest.mark.parametrize(("ids", "token", "most", "expected"), CASES.values(), ids=CASES)
-def test_it_drafts_what_followed_last(context: Context, ids: list[int], token: int, most: int, expected: list[int]) -> None:
+def test_it_drafts_what_followed_last(
+    context: Context, ids: list[int], token: int, most: int, expected: list[int]
+) -> None:
     assert LookupDrafter(context).propose(ids, token, most) == expected
 
 
@@ -62,16 +66,23 @@ def test_it_is_what_a_search_from_the_start_finds(context: Context) -> None:
     for length in (10, 11, 40, 150, 70, 149, 20, 21, 100):
         drafter.trimmed(length)
         for token in range(11):
-            assert drafter.propose(ids[:length], token, 5) == LookupDrafter(context).propose(ids[:length], token, 5)
+            assert drafter.propose(ids[:length], token, 5) == LookupDrafter(context).propose(
+                ids[:length], token, 5
+            )
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.6, 1.2])
 def test_the_text_is_the_same(model: Model, temperature: float) -> None:
     with Context(model, LOADING) as plain, Context(model, LOADING) as drafting:
-        speculation = Speculation(drafting, LookupDrafter(drafting), Pace([2, 4, 7], optional=False))
+        speculation = Speculation(
+            drafting, LookupDrafter(drafting), Pace([2, 4, 7], optional=False)
+        )
         for question in ("What is 47 × 86?", "What is 12 * (3 + 4)?"):
             prompt = prompt_ids(model, question)
-            one, other = (generate(context, prompt, temperature=temperature, max_tokens=200) for context in (plain, drafting))
+            one, other = (
+                generate(context, prompt, temperature=temperature, max_tokens=200)
+                for context in (plain, drafting)
+            )
             assert other.ids == one.ids
             assert other.drafted > other.accepted > 0
             assert drafting.ids == [*prompt, *other.ids][: len(drafting.ids)]

@@ -1,4 +1,6 @@
-"""Proves that the MTP layer follows what the model reads and says, in long prompts and over turns, in the memory that was planned."""
+"""Proves that the MTP layer follows what the model reads and says, in long prompts and over turns,
+in the memory that was planned.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +65,9 @@ def test_a_prompt_is_followed_as_it_is_read(model: Model, context: Context, toke
 
 
 def test_it_follows_over_turns(model: Model, context: Context) -> None:
-    """Proves it where the next prompt shares a prefix, where it goes on, and where nothing of the last is left."""
+    """Proves it where the next prompt shares a prefix, where it goes on, and where nothing of the
+    last is left.
+    """
     prompt = prompt_ids(model)
     assert share(context, prompt) > 0.85
     assert share(context, prompt) > 0.85
@@ -72,7 +76,9 @@ def test_it_follows_over_turns(model: Model, context: Context) -> None:
 
 
 def test_a_draft_goes_on_from_the_last_token_heard_of(model: Model) -> None:
-    """Proves that second and third drafts are the same whether what came before was heard of in one batch or token by token."""
+    """Proves that second and third drafts are the same whether what came before was heard of in one
+    batch or token by token.
+    """
     prompt = conversation(model, 30)
     known: list[list[int]] = []
     for at_once in (True, False):
@@ -90,7 +96,9 @@ def test_a_draft_goes_on_from_the_last_token_heard_of(model: Model) -> None:
 
 
 def test_what_it_did_not_hear_costs_drafts_but_no_tokens(model: Model, context: Context) -> None:
-    """Proves that a context which was restored behind its back still drafts, though the prompt is unknown to it."""
+    """Proves that a context which was restored behind its back still drafts, though the prompt is
+    unknown to it.
+    """
     prompt = conversation(model, 300)
     with Context(model, LOADING) as plain:
         known = generate(plain, prompt)
@@ -124,7 +132,9 @@ def test_the_second_context_is_made_when_it_is_needed(model: Model) -> None:
     ],
 )
 def test_it_takes_the_memory_that_was_planned(nano: Path, loading: Loading) -> None:
-    """Proves the plan's sum for both contexts equal to what llama.cpp holds once a long prompt was followed and drafts were made."""
+    """Proves the plan's sum for both contexts equal to what llama.cpp holds once a long prompt was
+    followed and drafts were made.
+    """
     with Model(nano, loading) as model, Context(model, loading) as context:
         drafter = MtpDrafter(context)
         Speculation(context, drafter, Pace([3], optional=False))
@@ -133,14 +143,23 @@ def test_it_takes_the_memory_that_was_planned(nano: Path, loading: Loading) -> N
         planned = footprint(model.header, loading)
         assert sum(buffer.context for buffer in buffers) == planned.kv.total
         assert sum(buffer.compute for buffer in buffers) == planned.compute.total
-        alone = footprint(model.header, Loading(loading.n_ctx, loading.kv_type, loading.n_ubatch, loading.flash_attn))
-        assert planned.output.total - alone.output.total > 4 * 256 * 512 * 2  # hidden states of a batch, and a copy
+        alone = footprint(
+            model.header,
+            Loading(loading.n_ctx, loading.kv_type, loading.n_ubatch, loading.flash_attn),
+        )
+        assert (
+            planned.output.total - alone.output.total > 4 * 256 * 512 * 2
+        )  # hidden states of a batch, and a copy
 
 
 def test_a_model_without_the_layer_is_refused(nano: Path) -> None:
-    """Proves that no context is asked for where llama.cpp would abort the process, and that the answer comes all the same."""
+    """Proves that no context is asked for where llama.cpp would abort the process, and that the
+    answer comes all the same.
+    """
     with Model(nano) as model, Context(model, Loading(1024, n_outputs=4)) as context:
-        model.header = replace(model.header, metadata={**model.header.metadata, "deepseek2.nextn_predict_layers": 0})
+        model.header = replace(
+            model.header, metadata={**model.header.metadata, "deepseek2.nextn_predict_layers": 0}
+        )
         speculation = one_at_a_time(context)
         assert generate(context, prompt_ids(model), max_tokens=20).drafted == 0
         assert isinstance(speculation.error, EngineError)
@@ -148,7 +167,9 @@ def test_a_model_without_the_layer_is_refused(nano: Path) -> None:
 
 
 def test_interrupted_while_following_a_prompt(model: Model, context: Context) -> None:
-    """Proves that an abort in the second context ends the work, and that both caches are sound afterwards."""
+    """Proves that an abort in the second context ends the work, and that both caches are sound
+    afterwards.
+    """
     assert share(context, prompt_ids(model)) > 0.85
     follower = context.follower
     assert follower is not None

@@ -1,4 +1,6 @@
-"""Proves that as many tokens are drafted as pays by measurement: the best length is found, changes are noticed, what loses is given up."""
+"""Proves that as many tokens are drafted as pays by measurement: the best length is found, changes
+are noticed, what loses is given up.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +15,17 @@ PLAIN = 10.0  # milliseconds of a token without drafts
 
 
 def play(
-    pace: Pace, costs: Sequence[float], right: Sequence[float], tokens: int, *, seed: int = 0, noise: float = 0.0
+    pace: Pace,
+    costs: Sequence[float],
+    right: Sequence[float],
+    tokens: int,
+    *,
+    seed: int = 0,
+    noise: float = 0.0,
 ) -> tuple[float, int]:
-    """Milliseconds that ``tokens`` take, and how many were drafted. ``costs`` by length, ``right`` by place in a draft."""
+    """Milliseconds that ``tokens`` take, and how many were drafted. ``costs`` by length, ``right``
+    by place in a draft.
+    """
     dice = random.Random(seed)
     spent, made, drafted = 0.0, 0, 0
     while made < tokens:
@@ -64,14 +74,18 @@ class Always(Pace):
 
 
 @pytest.mark.parametrize(("costs", "right", "best"), WORLDS.values(), ids=WORLDS)
-def test_in_the_long_run_it_is_as_fast_as_the_best(costs: tuple[float, ...], right: tuple[float, ...], best: int) -> None:
+def test_in_the_long_run_it_is_as_fast_as_the_best(
+    costs: tuple[float, ...], right: tuple[float, ...], best: int
+) -> None:
     spent, _ = play(Pace((1, 2, 3)), costs, right, 4000, noise=0.1)
     only, _ = play(Always(best), costs, right, 4000, noise=0.1)
     assert spent < 1.05 * only
 
 
 def test_where_it_does_not_pay_a_run_loses_almost_nothing() -> None:
-    """Proves it for what a small model is like: not expected to gain, tried rarely, and ever more so."""
+    """Proves it for what a small model is like: not expected to gain, tried rarely, and ever more
+    so.
+    """
     pace = Pace((1, 2, 3), expect=False)
     costs, right = WORLDS["it costs what it brings and more"][:2]
     assert not pace.active
@@ -95,7 +109,10 @@ def test_a_small_model_that_gains_is_noticed() -> None:
 def test_a_change_is_noticed() -> None:
     """Proves that drafts are given up when they no longer pay, and taken up again when they do."""
     pace = Pace((1, 2, 3))
-    gain, loss = WORLDS["the second guess is poor"][:2], WORLDS["it costs what it brings and more"][:2]
+    gain, loss = (
+        WORLDS["the second guess is poor"][:2],
+        WORLDS["it costs what it brings and more"][:2],
+    )
     play(pace, *gain, 300)
     assert pace.best == 1
     play(pace, *loss, 2 * AGAIN)
@@ -108,7 +125,9 @@ def test_one_hiccup_decides_nothing() -> None:
     pace = Pace((1, 2, 3))
     for number in range(40):
         length = pace.length()
-        pace.record(length, length, min(length, 1), 1.0 if number % 5 == 2 else 0.011 if length else 0.010)
+        pace.record(
+            length, length, min(length, 1), 1.0 if number % 5 == 2 else 0.011 if length else 0.010
+        )
     assert pace.best >= 1
 
 

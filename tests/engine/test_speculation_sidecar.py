@@ -1,4 +1,6 @@
-"""Proves that an MTP layer in a file of its own drafts for a model that lacks it, is found beside it, and is refused for any other."""
+"""Proves that an MTP layer in a file of its own drafts for a model that lacks it, is found beside
+it, and is refused for any other.
+"""
 
 from __future__ import annotations
 
@@ -44,11 +46,17 @@ def load(path: Path) -> Callable[[Plan], Model]:
 
 
 def test_it_drafts_for_a_model_that_lacks_it(lacking: Path, layer: Path) -> None:
-    """Proves the text the same as without, two thirds of the drafts right, and both files let go of at the end."""
+    """Proves the text the same as without, two thirds of the drafts right, and both files let go of
+    at the end.
+    """
     header = read_header(lacking)
-    with launch.running(lacking, header, Pins(n_ctx=1024, mtp=False), load(lacking), print) as plain:
+    with launch.running(
+        lacking, header, Pins(n_ctx=1024, mtp=False), load(lacking), print
+    ) as plain:
         known = generate(plain, prompt_ids(plain.model))
-    with launch.running(lacking, header, Pins(n_ctx=1024, mtp=True, sidecar=layer), load(lacking), print) as context:
+    with launch.running(
+        lacking, header, Pins(n_ctx=1024, mtp=True, sidecar=layer), load(lacking), print
+    ) as context:
         found = generate(context, prompt_ids(context.model))
         own = context.model
     assert (found.ids, known.drafted) == (known.ids, 0)
@@ -56,16 +64,25 @@ def test_it_drafts_for_a_model_that_lacks_it(lacking: Path, layer: Path) -> None
     assert own.handle is None
 
 
-def test_it_is_found_beside_the_model(lacking: Path, layer: Path, nano: Path, tmp_path: Path) -> None:
-    """Proves that it is taken by its name, in the plan's memory too, and left alone when nothing is to be drafted."""
+def test_it_is_found_beside_the_model(
+    lacking: Path, layer: Path, nano: Path, tmp_path: Path
+) -> None:
+    """Proves that it is taken by its name, in the plan's memory too, and left alone when nothing is
+    to be drafted.
+    """
     path = Path(shutil.copy(lacking, tmp_path / "theirs.gguf"))
     header = read_header(path)
     assert sidecar.beside(path, header) is None
     shutil.copy(layer, tmp_path / "theirs-mtp.gguf")
     assert sidecar.beside(path, header) == tmp_path / "theirs-mtp.gguf"
-    drafting, plain = (launch.plan_for(path, header, Pins(n_ctx=1024, mtp=mtp)) for mtp in (None, False))
+    drafting, plain = (
+        launch.plan_for(path, header, Pins(n_ctx=1024, mtp=mtp)) for mtp in (None, False)
+    )
     assert (drafting.loading.mtp, plain.loading.mtp) == (True, False)
-    more = drafting.memory.weights.total - footprint(header, replace(drafting.loading, mtp=False)).weights.total
+    more = (
+        drafting.memory.weights.total
+        - footprint(header, replace(drafting.loading, mtp=False)).weights.total
+    )
     assert layer.stat().st_size * 0.9 < more
     assert sidecar.beside(nano, read_header(nano)) is None
     (tmp_path / "theirs-mtp.gguf").write_bytes(b"GGUF")
@@ -73,15 +90,36 @@ def test_it_is_found_beside_the_model(lacking: Path, layer: Path, nano: Path, tm
 
 
 def changed(header: GgufHeader, **values: object) -> GgufHeader:
-    return replace(header, metadata={**header.metadata, **{key.replace("__", "."): value for key, value in values.items()}})  # type: ignore[misc]
+    return replace(
+        header,
+        metadata={
+            **header.metadata,
+            **{key.replace("__", "."): value for key, value in values.items()},
+        },
+    )  # type: ignore[misc]
 
 
 WRONG: dict[str, tuple[Callable[[GgufHeader], GgufHeader], str]] = {
-    "other depth": (lambda h: changed(h, deepseek2__block_count=9), "the layer after 8 layers, and the model has 4"),
-    "other width": (lambda h: changed(h, deepseek2__embedding_length=128), "embedding_length is 128, and the model's 256"),
-    "other words": (lambda h: changed(h, tokenizer__ggml__tokens=["a"]), "its vocabulary is not the model's"),
-    "no layer": (lambda h: changed(h, deepseek2__nextn_predict_layers=0), "no MTP layer for a model of architecture"),
-    "no embeddings": (lambda h: replace(h, tensors=tuple(t for t in h.tensors if "embd" not in t.name)), "token_embd.weight is missing"),
+    "other depth": (
+        lambda h: changed(h, deepseek2__block_count=9),
+        "the layer after 8 layers, and the model has 4",
+    ),
+    "other width": (
+        lambda h: changed(h, deepseek2__embedding_length=128),
+        "embedding_length is 128, and the model's 256",
+    ),
+    "other words": (
+        lambda h: changed(h, tokenizer__ggml__tokens=["a"]),
+        "its vocabulary is not the model's",
+    ),
+    "no layer": (
+        lambda h: changed(h, deepseek2__nextn_predict_layers=0),
+        "no MTP layer for a model of architecture",
+    ),
+    "no embeddings": (
+        lambda h: replace(h, tensors=tuple(t for t in h.tensors if "embd" not in t.name)),
+        "token_embd.weight is missing",
+    ),
     "no input": (
         lambda h: replace(h, tensors=tuple(t for t in h.tensors if "eh_proj" not in t.name)),
         "not one that llama.cpp could",
@@ -102,7 +140,9 @@ def test_a_model_with_a_layer_needs_none(nano: Path, layer: Path, tmp_path: Path
     with pytest.raises(GgufError, match="an MTP layer of its own"):
         sidecar.joined(read_header(nano), read_header(layer), "layer.gguf")
     with pytest.raises(GgufError, match="architecture 'qwen2'"):
-        sidecar.joined(read_header(write_header(tmp_path, "qwen-7b")), read_header(layer), "layer.gguf")
+        sidecar.joined(
+            read_header(write_header(tmp_path, "qwen-7b")), read_header(layer), "layer.gguf"
+        )
 
 
 def test_a_context_without_it_is_as_before(lacking: Path) -> None:

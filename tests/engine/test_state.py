@@ -1,4 +1,6 @@
-"""Proves that a KV cache comes back from disk as it was, into the model that made it and no other, and that damage is noticed."""
+"""Proves that a KV cache comes back from disk as it was, into the model that made it and no other,
+and that damage is noticed.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ from dslocal.fit.loading import Loading
 from dslocal.ggml import GgmlType
 from dslocal.gguf import fingerprint
 
-PROMPT = "Forty-seven times eighty-six is four thousand and forty-two, and nobody is surprised. " * 4
+PROMPT = (
+    "Forty-seven times eighty-six is four thousand and forty-two, and nobody is surprised. " * 4
+)
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +30,10 @@ def q4(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from dslocal.hub.paths import bundled
 
     out = tmp_path_factory.mktemp("q4") / "nano-Q4_K_M.gguf"
-    plan = convert.make_plan(convert.open_checkpoint(convert.FolderSource(bundled("nano"))), [convert.recipe_named("Q4_K_M")])
+    plan = convert.make_plan(
+        convert.open_checkpoint(convert.FolderSource(bundled("nano"))),
+        [convert.recipe_named("Q4_K_M")],
+    )
     convert.write(plan, [out])
     return out
 
@@ -82,12 +89,30 @@ def no_json(path: Path) -> None:
     path.with_name(path.name + ".json").write_bytes(b"\xff{")
 
 
-DAMAGE = [flip, cut, no_note, no_json, Path.unlink, note(tokens=-1), note(tokens=1 << 40), note(tokens="x"), note(bytes=None)]
-DAMAGE += [note(sha256=""), note(format=0), note(model="0" * 64), note(kv_type="Q8_0"), note(tokens=5)]
+DAMAGE = [
+    flip,
+    cut,
+    no_note,
+    no_json,
+    Path.unlink,
+    note(tokens=-1),
+    note(tokens=1 << 40),
+    note(tokens="x"),
+    note(bytes=None),
+]
+DAMAGE += [
+    note(sha256=""),
+    note(format=0),
+    note(model="0" * 64),
+    note(kv_type="Q8_0"),
+    note(tokens=5),
+]
 
 
 @pytest.mark.parametrize("damage", DAMAGE, ids=range(len(DAMAGE)))
-def test_what_is_damaged_is_not_taken(nano: Path, saved: tuple[Path, list[int], np.ndarray], damage: Callable[[Path], None]) -> None:
+def test_what_is_damaged_is_not_taken(
+    nano: Path, saved: tuple[Path, list[int], np.ndarray], damage: Callable[[Path], None]
+) -> None:
     path, _, _ = saved
     damage(path)
     with Model(nano) as model, Context(model, 512) as context:
@@ -95,15 +120,21 @@ def test_what_is_damaged_is_not_taken(nano: Path, saved: tuple[Path, list[int], 
         assert context.prefill(model.encode("still usable")) == 0
 
 
-def test_another_quantization_is_another_model(q4: Path, nano: Path, saved: tuple[Path, list[int], np.ndarray]) -> None:
+def test_another_quantization_is_another_model(
+    q4: Path, nano: Path, saved: tuple[Path, list[int], np.ndarray]
+) -> None:
     assert fingerprint(q4) != fingerprint(nano)
     with Model(q4) as model, Context(model, 512) as context:
         assert restore_state(context, saved[0]) == 0
         assert context.ids == []
 
 
-@pytest.mark.parametrize("loading", [Loading(512, kv_type=GgmlType.Q8_0), Loading(32)], ids=["another type", "too short"])
-def test_another_cache_is_not_filled(nano: Path, saved: tuple[Path, list[int], np.ndarray], loading: Loading) -> None:
+@pytest.mark.parametrize(
+    "loading", [Loading(512, kv_type=GgmlType.Q8_0), Loading(32)], ids=["another type", "too short"]
+)
+def test_another_cache_is_not_filled(
+    nano: Path, saved: tuple[Path, list[int], np.ndarray], loading: Loading
+) -> None:
     with Model(nano) as model, Context(model, loading) as context:
         assert restore_state(context, saved[0]) == 0
 
@@ -116,7 +147,9 @@ def test_weights_that_differ_in_a_few_places_are_told_apart(nano: Path, tmp_path
     assert fingerprint(other) != fingerprint(nano)
 
 
-def test_nothing_is_saved_of_nothing_and_removal_is_complete(nano: Path, saved: tuple[Path, list[int], np.ndarray], tmp_path: Path) -> None:
+def test_nothing_is_saved_of_nothing_and_removal_is_complete(
+    nano: Path, saved: tuple[Path, list[int], np.ndarray], tmp_path: Path
+) -> None:
     with Model(nano) as model, Context(model, 64) as context:
         assert save_state(context, tmp_path / "empty.kv") == 0
     remove_state(saved[0])

@@ -1,4 +1,6 @@
-"""Proves that text is only ever text: what spells a special token never becomes one, and ids are the tokenizers library's."""
+"""Proves that text is only ever text: what spells a special token never becomes one, and ids are
+the tokenizers library's.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +16,18 @@ from dslocal import hub
 from dslocal.engine import Model
 from dslocal.engine.text import Utf8Stream
 
-SPECIALS = range(3, 4079)  # ids of ordinary tokens in nano: the special ones are before and after them
-SPELLINGS = ("<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>", "<｜▁pad▁｜>", "<｜User｜>", "<｜Assistant｜>", "<think>", "</think>")
+SPECIALS = range(
+    3, 4079
+)  # ids of ordinary tokens in nano: the special ones are before and after them
+SPELLINGS = (
+    "<｜begin▁of▁sentence｜>",
+    "<｜end▁of▁sentence｜>",
+    "<｜▁pad▁｜>",
+    "<｜User｜>",
+    "<｜Assistant｜>",
+    "<think>",
+    "</think>",
+)
 TEXTS = [
     *SPELLINGS,
     *(a + b for a, b in itertools.product(SPELLINGS, repeat=2)),
@@ -71,7 +83,10 @@ def random_texts(n: int) -> list[str]:
     pieces = (*SPELLINGS, "<", ">", "think", "The answer is ", "\\boxed{")
     texts = []
     for _ in range(n):
-        runs = ["".join(dice.choices(dice.choice(ALPHABETS), k=dice.randint(1, 8))) for _ in range(dice.randint(1, 12))]
+        runs = [
+            "".join(dice.choices(dice.choice(ALPHABETS), k=dice.randint(1, 8)))
+            for _ in range(dice.randint(1, 12))
+        ]
         runs += dice.choices(pieces, k=dice.randint(0, 2))
         dice.shuffle(runs)
         texts.append("".join(runs))
@@ -81,7 +96,9 @@ def random_texts(n: int) -> list[str]:
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
     """nano's tokenizer without its special tokens."""
-    content = json.loads((hub.load_registry()["nano"].folder / "tokenizer.json").read_text(encoding="utf-8"))
+    content = json.loads(
+        (hub.load_registry()["nano"].folder / "tokenizer.json").read_text(encoding="utf-8")
+    )
     assert {token["content"] for token in content["added_tokens"]} >= set(SPELLINGS)
     content["added_tokens"] = []
     path: Path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"
@@ -114,7 +131,10 @@ def test_a_lone_surrogate_becomes_a_question_mark(model: Model) -> None:
     assert model.encode("a\ud800b") == model.encode("a?b")
 
 
-@pytest.mark.parametrize(("spelling", "token"), [("<｜begin▁of▁sentence｜>", 0), ("<｜end▁of▁sentence｜>", 1), ("<｜▁pad▁｜>", 2)])
+@pytest.mark.parametrize(
+    ("spelling", "token"),
+    [("<｜begin▁of▁sentence｜>", 0), ("<｜end▁of▁sentence｜>", 1), ("<｜▁pad▁｜>", 2)],
+)
 def test_special_tokens_by_name(model: Model, spelling: str, token: int) -> None:
     assert model.special(spelling) == token
 
@@ -135,7 +155,9 @@ SPLIT = "aé好👩‍🚀\u0301z"
 
 def test_characters_come_whole_wherever_bytes_are_cut() -> None:
     data = SPLIT.encode()
-    for cuts in itertools.chain.from_iterable(itertools.combinations(range(1, len(data)), n) for n in (1, 2, 3)):
+    for cuts in itertools.chain.from_iterable(
+        itertools.combinations(range(1, len(data)), n) for n in (1, 2, 3)
+    ):
         stream = Utf8Stream()
         parts = [stream.feed(data[i:j]) for i, j in itertools.pairwise((0, *cuts, len(data)))]
         assert "".join(parts) == SPLIT

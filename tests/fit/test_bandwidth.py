@@ -1,4 +1,6 @@
-"""Proves that chips are recognised by the names that they really give, each bin as its own, and never as another."""
+"""Proves that chips are recognised by the names that they really give, each bin as its own, and
+never as another.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,15 @@ GB, GIB = 10**9, 1 << 30
 
 
 def mac(cpu: str, cores: int) -> Machine:
-    return Machine("macos", cpu, cores, 64 * GIB, 60 * GIB, (Gpu(cpu, "metal", 48 * GIB, 48 * GIB),), unified=True)
+    return Machine(
+        "macos",
+        cpu,
+        cores,
+        64 * GIB,
+        60 * GIB,
+        (Gpu(cpu, "metal", 48 * GIB, 48 * GIB),),
+        unified=True,
+    )
 
 
 @pytest.mark.parametrize(
@@ -77,7 +87,10 @@ def test_gpu(name: str, gib: int, rate: float | None) -> None:
 
 
 def test_the_slowest_gpu_counts() -> None:
-    gpus = tuple(Gpu(name, "cuda", 24 * GIB, 24 * GIB) for name in ("NVIDIA GeForce RTX 4090", "NVIDIA GeForce RTX 3090"))
+    gpus = tuple(
+        Gpu(name, "cuda", 24 * GIB, 24 * GIB)
+        for name in ("NVIDIA GeForce RTX 4090", "NVIDIA GeForce RTX 3090")
+    )
     machine = Machine("linux", "x", 8, 64 * GIB, 60 * GIB, gpus)
     assert gpu_bandwidth(machine) == 936 * GB
     assert gpu_bandwidth(described(64 * GIB)) == 0

@@ -1,4 +1,6 @@
-"""Proves the footprint equal to llama.cpp's own sizing, to the byte; that sizing ends in one line whatever the header; known figures."""
+"""Proves the footprint equal to llama.cpp's own sizing, to the byte; that sizing ends in one line
+whatever the header; known figures.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,13 @@ from dslocal.engine.params import context_params, model_params
 from dslocal.engine.sizing import exact, exact_all, sparse_copy
 from dslocal.errors import DslocalError, EngineError, GgufError, UnsupportedModelError, UsageError
 from dslocal.fit.attention import Attention, saving
-from dslocal.fit.footprint import footprint, kv_bytes_per_token, kv_cache, possible, weights_by_class
+from dslocal.fit.footprint import (
+    footprint,
+    kv_bytes_per_token,
+    kv_cache,
+    possible,
+    weights_by_class,
+)
 from dslocal.fit.loading import Loading
 from dslocal.fit.shape import legacy_mla, moe_layers, shape_of
 from dslocal.ggml import GgmlType
@@ -71,12 +79,17 @@ def test_legacy_mla_is_named_and_sized(tmp_path: Path, v3: Path) -> None:
     assert ours.kv.total == 156_160 * MIB
 
 
-@pytest.mark.parametrize(("kind", "mib"), [(GgmlType.F16, 2196), (GgmlType.Q8_0, 1167), (GgmlType.Q4_0, 618)])
+@pytest.mark.parametrize(
+    ("kind", "mib"), [(GgmlType.F16, 2196), (GgmlType.Q8_0, 1167), (GgmlType.Q4_0, 618)]
+)
 def test_v3_at_32k(v3: Path, kind: GgmlType, mib: int) -> None:
     header = read_header(v3)
     assert kv_bytes_per_token(header) == 70_272
     assert round(footprint(header, Loading(32768, kv_type=kind)).kv.total / MIB) == mib
-    assert kv_bytes_per_token(header, kind) * 32768 == footprint(header, Loading(32700, kv_type=kind)).kv.total
+    assert (
+        kv_bytes_per_token(header, kind) * 32768
+        == footprint(header, Loading(32700, kv_type=kind)).kv.total
+    )
 
 
 def test_published_figures() -> None:
@@ -93,7 +106,12 @@ def test_published_figures() -> None:
 @pytest.mark.parametrize(
     ("name", "kind", "per_token"),
     [
-        *(("v3", "MLA", 70_272), ("coder-v2", "MLA", 69_120), ("v2-lite", "MLA", 31_104), ("moe-16b", "MHA", 229_376)),
+        *(
+            ("v3", "MLA", 70_272),
+            ("coder-v2", "MLA", 69_120),
+            ("v2-lite", "MLA", 31_104),
+            ("moe-16b", "MHA", 229_376),
+        ),
         *(("qwen-7b", "GQA", 57_344), ("llama-70b", "GQA", 327_680), ("llm-67b", "GQA", 389_120)),
     ],
 )
@@ -108,24 +126,48 @@ def test_placement(v3: Path) -> None:
     parts = weights_by_class(header, shape, Loading(4096, n_gpu_layers=99, cpu_moe_layers=58))
     assert parts["routed experts"].gpu == 0
     assert parts["embeddings"].gpu == 0
-    assert all(share.host == 0 for kind, share in parts.items() if kind not in ("routed experts", "embeddings"))
+    assert all(
+        share.host == 0
+        for kind, share in parts.items()
+        if kind not in ("routed experts", "embeddings")
+    )
     assert sum(share.total for share in parts.values()) == pytest.approx(total, rel=1e-4)
-    half = weights_by_class(header, shape, Loading(4096, n_gpu_layers=99, cpu_moe_layers=29))["routed experts"]
+    half = weights_by_class(header, shape, Loading(4096, n_gpu_layers=99, cpu_moe_layers=29))[
+        "routed experts"
+    ]
     assert half.gpu == pytest.approx(half.host, rel=0.2)
     assert moe_layers(header) == list(range(3, 61))
-    one = weights_by_class(header, shape, Loading(4096, n_gpu_layers=1))  # the output is the first to go
+    one = weights_by_class(
+        header, shape, Loading(4096, n_gpu_layers=1)
+    )  # the output is the first to go
     assert [kind for kind, share in one.items() if share.gpu] == ["norms", "output"]
     assert kv_cache(shape, Loading(4096, n_gpu_layers=31)).gpu == 30 * 4096 * 576 * 2
     assert kv_cache(shape, Loading(4096, n_gpu_layers=99)).host == 0
 
 
-# bytes of the compute buffers on the device and in RAM, as llama.cpp sizes them for an H200 with CUDA 13.0
+# bytes of the compute buffers on the device and in RAM, as llama.cpp sizes them for an H200 with
+# CUDA 13.0
 SPLIT = [
     ("v3", Loading(32768, n_gpu_layers=62), 432_019_584, 62_922_784),
     ("v3", Loading(32768, n_gpu_layers=62, cpu_moe_layers=58), 3_330_283_520, 62_922_784),
-    ("v3", Loading(8192, kv_type=GgmlType.Q8_0, n_ubatch=128, n_gpu_layers=62, cpu_moe_layers=20), 3_138_389_504, 9_439_264),
-    ("v2-lite", Loading(16384, flash_attn=False, n_gpu_layers=28, cpu_moe_layers=26), 627_460_096, 41_951_264),
-    ("moe-16b", Loading(4096, n_ubatch=2048, n_gpu_layers=29, cpu_moe_layers=10), 417_947_904, 50_380_832),
+    (
+        "v3",
+        Loading(8192, kv_type=GgmlType.Q8_0, n_ubatch=128, n_gpu_layers=62, cpu_moe_layers=20),
+        3_138_389_504,
+        9_439_264,
+    ),
+    (
+        "v2-lite",
+        Loading(16384, flash_attn=False, n_gpu_layers=28, cpu_moe_layers=26),
+        627_460_096,
+        41_951_264,
+    ),
+    (
+        "moe-16b",
+        Loading(4096, n_ubatch=2048, n_gpu_layers=29, cpu_moe_layers=10),
+        417_947_904,
+        50_380_832,
+    ),
     ("moe-16b", Loading(32768, kv_type=GgmlType.Q8_0, n_gpu_layers=29), 369_596_544, 42_037_280),
     ("qwen-7b", Loading(32768, n_gpu_layers=29), 171_976_832, 48_246_816),
     ("qwen-7b", Loading(32768, n_gpu_layers=10), 214_843_392, 48_246_816),
@@ -147,26 +189,44 @@ ON_THE_DEVICE = [
 
 
 @pytest.mark.parametrize(("name", "loading", "device", "ram"), SPLIT)
-def test_compute_buffers_with_a_gpu(headers: dict[str, Path], name: str, loading: Loading, device: int, ram: int) -> None:
+def test_compute_buffers_with_a_gpu(
+    headers: dict[str, Path], name: str, loading: Loading, device: int, ram: int
+) -> None:
     compute = footprint(read_header(headers[name]), loading).compute
     assert compute.gpu == pytest.approx(device, rel=0.02)
     assert compute.host == pytest.approx(ram, rel=0.02)
 
 
 @pytest.mark.parametrize(("name", "loading", "mib"), ON_THE_DEVICE)
-def test_device_memory_with_all_that_comes_on_top(headers: dict[str, Path], name: str, loading: Loading, mib: int) -> None:
-    assert footprint(read_header(headers[name]), loading).all.gpu == pytest.approx(mib << 20, rel=0.01)
+def test_device_memory_with_all_that_comes_on_top(
+    headers: dict[str, Path], name: str, loading: Loading, mib: int
+) -> None:
+    assert footprint(read_header(headers[name]), loading).all.gpu == pytest.approx(
+        mib << 20, rel=0.01
+    )
 
 
 def test_params_say_what_the_loading_says(v3: Path) -> None:
     header = read_header(v3)
-    params = model_params(header, Loading(4096, n_gpu_layers=62, cpu_moe_layers=2, load_mode="none", mtp=True))
-    assert (params.n_gpu_layers, params.load_mode, params.load_mtp, params.use_extra_bufts) == (62, 0, True, False)
+    params = model_params(
+        header, Loading(4096, n_gpu_layers=62, cpu_moe_layers=2, load_mode="none", mtp=True)
+    )
+    assert (params.n_gpu_layers, params.load_mode, params.load_mtp, params.use_extra_bufts) == (
+        62,
+        0,
+        True,
+        False,
+    )
     assert params.kept[0].pattern == rb"blk\.(3|4)\.ffn_(up|down|gate|gate_up)_(ch|)exps"
     assert params.kept[1].pattern is None
     assert model_params(header, Loading(4096)).devices  # an empty list: no GPU is opened
     settings = context_params(Loading(300, kv_type=GgmlType.Q8_0, n_ubatch=1024, n_outputs=3))
-    assert (settings.n_ctx, settings.n_batch, settings.n_ubatch, settings.n_outputs_max) == (300, 300, 300, 3)
+    assert (settings.n_ctx, settings.n_batch, settings.n_ubatch, settings.n_outputs_max) == (
+        300,
+        300,
+        300,
+        3,
+    )
     assert (settings.type_k, settings.type_v, settings.flash_attn_type) == (8, 8, 1)
 
 
@@ -200,14 +260,24 @@ def test_hostile_headers_end_as_one_line(v3: Path, tmp_path: Path) -> None:
     rank = b"attention.kv_lora_rank" + struct.pack("<I", 4)  # its type comes before its value
     head = b"attention.key_length_mla" + struct.pack("<I", 4)
     for path, old, new, how in [
-        (v3, rank + struct.pack("<I", 512), rank + struct.pack("<I", 1024), "metadata of deepseek2 makes no sense: 576 numbers are kept"),
+        (
+            v3,
+            rank + struct.pack("<I", 512),
+            rank + struct.pack("<I", 1024),
+            "metadata of deepseek2 makes no sense: 576 numbers are kept",
+        ),
         (
             v3,
             head + struct.pack("<I", 192),
             head + struct.pack("<I", 3),
             "metadata of deepseek2 makes no sense: 64 rotated dimensions of 3",
         ),
-        (with_words, b"word8" + struct.pack("<Q", 5), b"word9" + struct.pack("<Q", 5), r"llama\.cpp died"),
+        (
+            with_words,
+            b"word8" + struct.pack("<Q", 5),
+            b"word9" + struct.pack("<Q", 5),
+            r"llama\.cpp died",
+        ),
         (v3, b"leading_dense_block_count", b"leading_dense_block_couns", r"llama\.cpp refuses"),
     ]:
         with pytest.raises(DslocalError, match=how) as caught:
@@ -219,14 +289,26 @@ def test_hostile_headers_end_as_one_line(v3: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        *(("attention.head_count", 0), ("attention.head_count", [1, 2]), ("block_count", 1 << 31), ("block_count", "61")),
-        *(("expert_used_count", 1 << 31), ("expert_count", -1), ("attention.kv_lora_rank", -8), ("nextn_predict_layers", -4000)),
+        *(
+            ("attention.head_count", 0),
+            ("attention.head_count", [1, 2]),
+            ("block_count", 1 << 31),
+            ("block_count", "61"),
+        ),
+        *(
+            ("expert_used_count", 1 << 31),
+            ("expert_count", -1),
+            ("attention.kv_lora_rank", -8),
+            ("nextn_predict_layers", -4000),
+        ),
     ],
 )
 def test_numbers_that_make_no_sense(v3: Path, key: str, value: Value) -> None:
     header = read_header(v3)
     with pytest.raises(GgufError, match=r"no number of .* that makes sense"):
-        footprint(replace(header, metadata={**header.metadata, f"deepseek2.{key}": value}), Loading(4096))
+        footprint(
+            replace(header, metadata={**header.metadata, f"deepseek2.{key}": value}), Loading(4096)
+        )
 
 
 def test_a_child_that_hangs_is_given_up(v3: Path) -> None:
@@ -237,7 +319,10 @@ def test_a_child_that_hangs_is_given_up(v3: Path) -> None:
 def test_unknown_architectures_are_named(nano: Path) -> None:
     header = read_header(nano)
     with pytest.raises(UnsupportedModelError, match="'deepseek9'"):
-        footprint(replace(header, metadata={**header.metadata, "general.architecture": "deepseek9"}), Loading(4096))
+        footprint(
+            replace(header, metadata={**header.metadata, "general.architecture": "deepseek9"}),
+            Loading(4096),
+        )
 
 
 def test_nano_loaded_for_real(nano: Path, model: Model) -> None:

@@ -1,4 +1,6 @@
-"""Proves that the shapes in models.yaml are the published models': weights and bytes counted from them come out as published."""
+"""Proves that the shapes in models.yaml are the published models': weights and bytes counted from
+them come out as published.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ TOLERANCE = 0.015
 
 @dataclass(frozen=True)
 class Published:
-    """Billions of weights in the digits that were published. ``lookup``: the active ones count the embedding table as well."""
+    """Billions of weights in the digits that were published. ``lookup``: the active ones count the
+    embedding table as well.
+    """
 
     name: str
     total: str
@@ -75,7 +79,9 @@ def counted(name: str) -> Parameters:
 
 
 def close(weights: int, published: str) -> bool:
-    """Within the tolerance of any count that is written as ``published``: "2.4" is one from 2.35 to 2.45."""
+    """Within the tolerance of any count that is written as ``published``: "2.4" is one from 2.35 to
+    2.45.
+    """
     figure = Decimal(published)
     exponent = figure.as_tuple().exponent
     assert isinstance(exponent, int)
@@ -101,7 +107,9 @@ def test_figures_of_three_digits_are_met_within_the_tolerance_alone() -> None:
 @pytest.mark.parametrize("name", REGISTRY)
 def test_models_yaml_says_the_same(name: str) -> None:
     entry, found = REGISTRY[name], counted(name)
-    lookup = 0 if "kv_lora_rank" in entry.config else found.embedding  # counted with the active ones up to DeepSeekMoE
+    lookup = (
+        0 if "kv_lora_rank" in entry.config else found.embedding
+    )  # counted with the active ones up to DeepSeekMoE
     assert found.total / BILLION == pytest.approx(entry.parameters, rel=TOLERANCE)
     assert close(found.active + lookup, str(entry.active))
 
@@ -110,7 +118,9 @@ def test_v3_with_its_mtp_layer_is_what_the_hub_counts() -> None:
     found, config = counted("deepseek-v3"), REGISTRY["deepseek-v3"].config
     copies = 2 * config["vocab_size"] * config["hidden_size"]
     assert close(found.total + found.mtp + copies, "685")
-    assert found.mtp / BILLION == pytest.approx(11.6, rel=TOLERANCE)  # README_WEIGHTS.md: 11.5B, without 0.9B each of the copies
+    assert found.mtp / BILLION == pytest.approx(
+        11.6, rel=TOLERANCE
+    )  # README_WEIGHTS.md: 11.5B, without 0.9B each of the copies
 
 
 @pytest.mark.parametrize(("name", "size", "source"), BYTES, ids=[row[0] for row in BYTES])
@@ -127,6 +137,11 @@ def test_bytes_of_nano_are_those_of_its_files() -> None:
 
 def test_tied_embeddings_are_multiplied() -> None:
     f32 = GgmlType.F32
-    tensors = (GgufTensor("token_embd.weight", (8, 100), f32, 0, 3200), GgufTensor("rope_freqs.weight", (4,), f32, 3200, 16))
-    found = parameters(GgufHeader(3, {"general.architecture": "llama", "llama.block_count": 1}, tensors, 32))
+    tensors = (
+        GgufTensor("token_embd.weight", (8, 100), f32, 0, 3200),
+        GgufTensor("rope_freqs.weight", (4,), f32, 3200, 16),
+    )
+    found = parameters(
+        GgufHeader(3, {"general.architecture": "llama", "llama.block_count": 1}, tensors, 32)
+    )
     assert found == Parameters(total=800, active=800, embedding=800, mtp=0)

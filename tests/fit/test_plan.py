@@ -1,4 +1,6 @@
-"""Proves what is given up for which machine, in which order, and that no plan takes more than there is or changes what is pinned."""
+"""Proves what is given up for which machine, in which order, and that no plan takes more than there
+is or changes what is pinned.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,21 @@ from typing import Any
 from unittest.mock import ANY
 
 import pytest
-from planning import GIB, LITE, LLM, QWEN_1B, QWEN_7B, QWEN_32B, V2, V3, gpu_of, header, kept, mac_of, sound
+from planning import (
+    GIB,
+    LITE,
+    LLM,
+    QWEN_1B,
+    QWEN_7B,
+    QWEN_32B,
+    V2,
+    V3,
+    gpu_of,
+    header,
+    kept,
+    mac_of,
+    sound,
+)
 from shapes_of_models import write_header
 
 from dslocal.errors import DoesNotFitError, UsageError
@@ -31,28 +47,97 @@ def about(layers: int) -> Any:
 
 def summary(found: Plan) -> tuple[str, int, GgmlType, int, int, int, str]:
     l = found.loading  # noqa: E741
-    return found.verdict, l.n_ctx, l.kv_type, l.n_ubatch, l.n_gpu_layers, l.cpu_moe_layers, l.load_mode
+    return (
+        found.verdict,
+        l.n_ctx,
+        l.kv_type,
+        l.n_ubatch,
+        l.n_gpu_layers,
+        l.cpu_moe_layers,
+        l.load_mode,
+    )
 
 
-# machine, model, quantization, plan: verdict, context, KV, micro-batch, layers on the GPU, of them experts in RAM, load mode
+# machine, model, quantization, plan: verdict, context, KV, micro-batch, layers on the GPU, of them
+# experts in RAM, load mode
 CASES: dict[str, tuple[Machine, str, str, tuple[Any, ...]]] = {
     "all on the GPU": (gpu_of(64, 24), QWEN_7B, "Q4_K_M", ("gpu", 32768, F16, 512, 29, 0, "mmap")),
-    "the MTP layer counts as a layer": (gpu_of(64, 640), V3, "Q4_K_M", ("gpu", 32768, F16, 512, 63, 0, "mmap")),
-    "the GPU is enough, RAM hardly there": (gpu_of(4, 80), QWEN_32B, "Q4_K_M", ("gpu", 32768, F16, 512, 65, 0, "mmap")),
-    "a smaller KV cache": (gpu_of(64, 24), QWEN_32B, "Q4_K_M", ("gpu", 32768, Q8, 512, 65, 0, "mmap")),
-    "some experts in RAM": (gpu_of(32, 8), LITE, "Q8_0", ("offload", 32768, Q8, ANY, 28, about(16), "mmap")),
-    "most experts in RAM": (gpu_of(128, 24), V2, "Q4_K_M", ("offload", 32768, Q8, ANY, 61, about(53), "mmap")),
-    "a dense model partly on the GPU": (gpu_of(64, 24), LLM, "Q4_K_M", ("offload", 4096, Q8, ANY, about(57), 0, "mmap")),
-    "a shorter context": (described(3 * GIB), QWEN_1B, "Q8_0", ("cpu", 16384, Q8, 512, 0, 0, "mmap")),
-    "a q4_0 cache last": (described(round(2.64 * GIB)), QWEN_1B, "Q8_0", ("cpu", 4096, Q4, ANY, 0, 0, "mmap")),
+    "the MTP layer counts as a layer": (
+        gpu_of(64, 640),
+        V3,
+        "Q4_K_M",
+        ("gpu", 32768, F16, 512, 63, 0, "mmap"),
+    ),
+    "the GPU is enough, RAM hardly there": (
+        gpu_of(4, 80),
+        QWEN_32B,
+        "Q4_K_M",
+        ("gpu", 32768, F16, 512, 65, 0, "mmap"),
+    ),
+    "a smaller KV cache": (
+        gpu_of(64, 24),
+        QWEN_32B,
+        "Q4_K_M",
+        ("gpu", 32768, Q8, 512, 65, 0, "mmap"),
+    ),
+    "some experts in RAM": (
+        gpu_of(32, 8),
+        LITE,
+        "Q8_0",
+        ("offload", 32768, Q8, ANY, 28, about(16), "mmap"),
+    ),
+    "most experts in RAM": (
+        gpu_of(128, 24),
+        V2,
+        "Q4_K_M",
+        ("offload", 32768, Q8, ANY, 61, about(53), "mmap"),
+    ),
+    "a dense model partly on the GPU": (
+        gpu_of(64, 24),
+        LLM,
+        "Q4_K_M",
+        ("offload", 4096, Q8, ANY, about(57), 0, "mmap"),
+    ),
+    "a shorter context": (
+        described(3 * GIB),
+        QWEN_1B,
+        "Q8_0",
+        ("cpu", 16384, Q8, 512, 0, 0, "mmap"),
+    ),
+    "a q4_0 cache last": (
+        described(round(2.64 * GIB)),
+        QWEN_1B,
+        "Q8_0",
+        ("cpu", 4096, Q4, ANY, 0, 0, "mmap"),
+    ),
     "no GPU": (described(64 * GIB), QWEN_7B, "Q4_K_M", ("cpu", 32768, F16, 512, 0, 0, "mmap")),
     "from the SSD": (described(64 * GIB), V3, "Q4_K_M", ("ssd", 32768, F16, 512, 0, 0, "mmap")),
-    "from the SSD, the rest on a GPU": (gpu_of(128, 24), V3, "Q4_K_M", ("ssd", 32768, F16, 512, 63, about(57), "mmap")),
+    "from the SSD, the rest on a GPU": (
+        gpu_of(128, 24),
+        V3,
+        "Q4_K_M",
+        ("ssd", 32768, F16, 512, 63, about(57), "mmap"),
+    ),
     "not even from the SSD": (described(GIB), V3, "Q4_K_M", ("no", 4096, Q4, 64, 0, 0, "mmap")),
     "Metal, all": (mac_of(16), QWEN_7B, "Q4_K_M", ("gpu", 32768, F16, 512, 29, 0, "mmap")),
-    "Metal, experts in RAM": (mac_of(36, 9), LITE, "Q4_K_M", ("offload", 32768, Q8, ANY, 28, about(5), "none")),
-    "Metal, layers in RAM": (mac_of(64, 16), QWEN_32B, "Q4_K_M", ("offload", 32768, Q8, ANY, about(44), 0, "none")),
-    "Metal, nothing for the GPU": (mac_of(16, 0), QWEN_7B, "Q4_K_M", ("cpu", 32768, F16, 512, 0, 0, "mmap")),
+    "Metal, experts in RAM": (
+        mac_of(36, 9),
+        LITE,
+        "Q4_K_M",
+        ("offload", 32768, Q8, ANY, 28, about(5), "none"),
+    ),
+    "Metal, layers in RAM": (
+        mac_of(64, 16),
+        QWEN_32B,
+        "Q4_K_M",
+        ("offload", 32768, Q8, ANY, about(44), 0, "none"),
+    ),
+    "Metal, nothing for the GPU": (
+        mac_of(16, 0),
+        QWEN_7B,
+        "Q4_K_M",
+        ("cpu", 32768, F16, 512, 0, 0, "mmap"),
+    ),
     "Metal, from the SSD": (mac_of(64), V3, "Q4_K_M", ("ssd", 32768, F16, 512, 0, 0, "mmap")),
 }
 
@@ -78,18 +163,26 @@ GIVEN_UP: dict[str, list[str]] = {
 def test_what_is_given_up_and_what_it_saves(name: str) -> None:
     machine, model, quant, _ = CASES[name]
     found, h = plan(header(model, quant), machine), header(model, quant)
-    steps = [step.what for step in found.gave_up if "micro" not in step.what]  # whether they must be smaller hangs on a few MiB
+    steps = [
+        step.what for step in found.gave_up if "micro" not in step.what
+    ]  # whether they must be smaller hangs on a few MiB
     assert [re.sub("^[0-9]+ of|of [0-9]+ of", "of", what) for what in steps] == GIVEN_UP[name]
     assert all(step.saved > 0 for step in found.gave_up)
     top = h.of_arch("block_count") + 1 if machine.gpus else 0
     n_ctx = min(h.of_arch("context_length"), TARGET_CTX)
-    wanted = dataclasses.replace(found.loading, n_ctx=n_ctx, kv_type=F16, n_ubatch=512, n_gpu_layers=top, cpu_moe_layers=0)
+    wanted = dataclasses.replace(
+        found.loading, n_ctx=n_ctx, kv_type=F16, n_ubatch=512, n_gpu_layers=top, cpu_moe_layers=0
+    )
     before, after = footprint(h, wanted).all, found.memory.all
-    assert sum(step.saved for step in found.gave_up) == (before.gpu - after.gpu if machine.gpus else before.host - after.host)
+    assert sum(step.saved for step in found.gave_up) == (
+        before.gpu - after.gpu if machine.gpus else before.host - after.host
+    )
 
 
 def test_order_of_giving_up() -> None:
-    """On ever smaller machines: micro-batches, the cache, experts, and the context only where RAM is short as well."""
+    """On ever smaller machines: micro-batches, the cache, experts, and the context only where RAM
+    is short as well.
+    """
     h, wanted = header(LITE), Loading(32768, n_gpu_layers=28)
     machines = []
     for n_ubatch, kv_type in ((512, F16), (256, F16), (64, Q8)):
@@ -98,18 +191,29 @@ def test_order_of_giving_up() -> None:
     machines.append(gpu_of(64, 4))
     short = plan(h, machines[-1]).memory.all.host - (100 << 20)
     machines.append(dataclasses.replace(machines[-1], available=short))
-    found = [(p.verdict, p.loading.n_ubatch < 512, p.loading.kv_type, p.loading.n_ctx) for p in (plan(h, m) for m in machines)]
-    assert found[:3] == [("gpu", False, F16, 32768), ("gpu", True, F16, 32768), ("gpu", True, Q8, 32768)]
+    found = [
+        (p.verdict, p.loading.n_ubatch < 512, p.loading.kv_type, p.loading.n_ctx)
+        for p in (plan(h, m) for m in machines)
+    ]
+    assert found[:3] == [
+        ("gpu", False, F16, 32768),
+        ("gpu", True, F16, 32768),
+        ("gpu", True, Q8, 32768),
+    ]
     assert (found[3][0], found[3][2:]) == ("offload", (Q8, 32768))
     assert (found[4][0], found[4][2], found[4][3] < 32768) == ("offload", Q8, True)
 
 
 def test_what_was_not_needed_is_restored() -> None:
-    """Experts had to go, which freed enough for all the rest: the cache and the micro-batches are as wanted."""
+    """Experts had to go, which freed enough for all the rest: the cache and the micro-batches are
+    as wanted.
+    """
     found = plan(header(V3), gpu_of(512, 100))
     assert summary(found)[:4] == ("offload", 32768, F16, 512)
     assert 0 < found.loading.cpu_moe_layers < 58
-    fewer = dataclasses.replace(found.loading, cpu_moe_layers=found.loading.cpu_moe_layers - 1, kv_type=Q8, n_ubatch=64)
+    fewer = dataclasses.replace(
+        found.loading, cpu_moe_layers=found.loading.cpu_moe_layers - 1, kv_type=Q8, n_ubatch=64
+    )
     assert footprint(header(V3), fewer).all.gpu > 98 * GIB  # one layer less would not have done
 
 
@@ -171,7 +275,9 @@ IMPOSSIBLE = [
 
 @pytest.mark.parametrize(("name", "pins", "said"), IMPOSSIBLE)
 @pytest.mark.parametrize("machine", MACHINES.values(), ids=MACHINES)
-def test_what_cannot_be_had_on_any_machine(machine: Machine, name: str, pins: Pins, said: str) -> None:
+def test_what_cannot_be_had_on_any_machine(
+    machine: Machine, name: str, pins: Pins, said: str
+) -> None:
     with pytest.raises(UsageError, match=said):
         plan(header(name), machine, pins)
 
@@ -185,9 +291,14 @@ def test_a_refusal_names_the_numbers_and_the_nearest_that_fits() -> None:
     with pytest.raises(DoesNotFitError) as refused:
         require(found, "file.gguf", machine, suggested)
     message = str(refused.value)
-    assert message.startswith(f"file.gguf needs {found.memory.all.gpu / GIB:.1f} GiB of GPU memory and ")
+    assert message.startswith(
+        f"file.gguf needs {found.memory.all.gpu / GIB:.1f} GiB of GPU memory and "
+    )
     assert "with 131,072 tokens of context; there are 8.0 GiB and 15.0 GiB" in message
-    assert refused.value.hint == f"--ctx 32768 --kv f16 fits in {suggested.memory.all.total / GIB:.1f} GiB"
+    assert (
+        refused.value.hint
+        == f"--ctx 32768 --kv f16 fits in {suggested.memory.all.total / GIB:.1f} GiB"
+    )
     require(suggested, "file.gguf", machine, None)
     assert nearest(header(V3), machine, pins) is None  # nothing of it fits
     assert nearest(header(QWEN_7B), machine, FREE) is None  # nothing is pinned
@@ -202,6 +313,8 @@ def test_a_suggestion_names_what_was_pinned_otherwise() -> None:
 
 
 def test_legacy_mla_is_planned_with_its_real_size(tmp_path: Any) -> None:
-    old, new = (read_header(write_header(tmp_path, "v2-lite", legacy=legacy)) for legacy in (True, False))
+    old, new = (
+        read_header(write_header(tmp_path, "v2-lite", legacy=legacy)) for legacy in (True, False)
+    )
     machine = gpu_of(64, 16)
     assert plan(old, machine).memory.kv.total > 4 * plan(new, machine).memory.kv.total

@@ -1,4 +1,6 @@
-"""Proves that plans are as promised on recorded Macs, and sound on any machine: within its memory, never worse with more of it."""
+"""Proves that plans are as promised on recorded Macs, and sound on any machine: within its memory,
+never worse with more of it.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,22 @@ from typing import Any
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from planning import GIB, LITE, LLAMA_8B, LLAMA_70B, LLM, QWEN_1B, QWEN_7B, QWEN_32B, RUNS, V2, V3, header, kept, sound
+from planning import (
+    GIB,
+    LITE,
+    LLAMA_8B,
+    LLAMA_70B,
+    LLM,
+    QWEN_1B,
+    QWEN_7B,
+    QWEN_32B,
+    RUNS,
+    V2,
+    V3,
+    header,
+    kept,
+    sound,
+)
 from recorded_machines import MACOS, macos
 
 from dslocal.errors import UsageError
@@ -20,7 +37,8 @@ from dslocal.ggml import GgmlType
 F16, Q8, Q4 = GgmlType.F16, GgmlType.Q8_0, GgmlType.Q4_0
 RANK = ("no", "ssd", "cpu", "offload", "gpu")
 
-# what FIT promises for Macs, on recordings: (model, quantization): plan as it is, and with the wired limit raised
+# what FIT promises for Macs, on recordings: (model, quantization): plan as it is, and with the
+# wired limit raised
 GPU, SSD = "gpu", "ssd"
 ON_MACS: dict[str, dict[tuple[str, str], tuple[tuple[Any, ...], tuple[Any, ...]]]] = {
     "8": {
@@ -61,14 +79,27 @@ def test_recorded_macs(name: str, raised: bool) -> None:
     machine = probe(macos(name, raised=raised))
     for (model, quant), expected in ON_MACS[name].items():
         found = plan(header(model, quant), machine)
-        assert (found.verdict, found.loading.n_ctx, found.loading.kv_type) == expected[raised], (model, quant)
-        assert found.loading.n_gpu_layers == (0 if found.verdict == SSD else header(model, quant).of_arch("block_count") + 1)
+        assert (found.verdict, found.loading.n_ctx, found.loading.kv_type) == expected[raised], (
+            model,
+            quant,
+        )
+        assert found.loading.n_gpu_layers == (
+            0 if found.verdict == SSD else header(model, quant).of_arch("block_count") + 1
+        )
         assert found.loading.load_mode == "mmap"
         sound(found, machine, header(model, quant))
 
 
 HEADERS = st.sampled_from(
-    [(QWEN_1B, "Q8_0"), (QWEN_7B, "Q4_K_M"), (QWEN_32B, "Q4_K_M"), (LITE, "Q8_0"), (V2, "Q2_K"), (V3, "Q4_K_M"), (LLM, "Q4_K_M")]
+    [
+        (QWEN_1B, "Q8_0"),
+        (QWEN_7B, "Q4_K_M"),
+        (QWEN_32B, "Q4_K_M"),
+        (LITE, "Q8_0"),
+        (V2, "Q2_K"),
+        (V3, "Q4_K_M"),
+        (LLM, "Q4_K_M"),
+    ]
 )
 RAM = st.one_of(st.integers(1, 1024), st.sampled_from([8, 16, 24, 32, 64, 128]))
 VRAM = st.one_of(st.just(0), st.integers(1, 512), st.sampled_from([4, 6, 8, 12, 24]))
@@ -81,7 +112,9 @@ def machines(draw: st.DrawFn) -> Machine:
     unified = draw(st.booleans())
     vram = min(draw(VRAM) * GIB, ram if unified else 1 << 60)
     gpu = Gpu("GPU", "metal" if unified else "cuda", vram, vram)
-    return Machine("macos" if unified else "linux", "any", 8, ram, available, (gpu,) if vram else (), unified)
+    return Machine(
+        "macos" if unified else "linux", "any", 8, ram, available, (gpu,) if vram else (), unified
+    )
 
 
 PINS = st.builds(
@@ -113,7 +146,9 @@ SMALL_MAC = Machine("macos", "any", 8, GIB, GIB, (Gpu("GPU", "metal", GIB, GIB),
 
 @settings(deadline=None)
 @given(machines(), HEADERS, PINS)
-@example(SMALL_MAC, (LITE, "Q8_0"), Pins(n_ubatch=2048, flash_attn=False, cpu_moe_layers=1))  # ended on the CPU, not mapped
+@example(
+    SMALL_MAC, (LITE, "Q8_0"), Pins(n_ubatch=2048, flash_attn=False, cpu_moe_layers=1)
+)  # ended on the CPU, not mapped
 def test_every_pin_is_kept(machine: Machine, model: tuple[str, str], pins: Pins) -> None:
     try:
         found = plan(header(*model), machine, pins)
@@ -126,14 +161,23 @@ def test_every_pin_is_kept(machine: Machine, model: tuple[str, str], pins: Pins)
 
 @settings(deadline=None)
 @given(machines(), HEADERS, st.integers(0, 256), st.integers(0, 256))
-def test_more_memory_is_never_worse(machine: Machine, model: tuple[str, str], more_ram: int, more_vram: int) -> None:
-    """What ran from memory still does, with no less context, and with no less on the GPU if the context is no longer."""
+def test_more_memory_is_never_worse(
+    machine: Machine, model: tuple[str, str], more_ram: int, more_vram: int
+) -> None:
+    """What ran from memory still does, with no less context, and with no less on the GPU if the
+    context is no longer.
+    """
     ram, available = machine.ram + more_ram * GIB, machine.available + more_ram * GIB
     most = ram if machine.unified else 1 << 60
-    gpus = tuple(dataclasses.replace(gpu, total=most, free=min(gpu.free + more_vram * GIB, most)) for gpu in machine.gpus)
+    gpus = tuple(
+        dataclasses.replace(gpu, total=most, free=min(gpu.free + more_vram * GIB, most))
+        for gpu in machine.gpus
+    )
     larger = dataclasses.replace(machine, ram=ram, available=available, gpus=gpus)
     small, large = plan(header(*model), machine), plan(header(*model), larger)
-    classes = [2 if found.verdict in RUNS else RANK.index(found.verdict) for found in (small, large)]
+    classes = [
+        2 if found.verdict in RUNS else RANK.index(found.verdict) for found in (small, large)
+    ]
     assert classes[1] >= classes[0]
     if classes[0] == classes[1] and small.verdict != "no":
         assert large.loading.n_ctx >= small.loading.n_ctx

@@ -1,4 +1,6 @@
-"""Proves that the MTP layer is in the plan: loaded where it fits, counted to the byte, left out first, never when it was not asked for."""
+"""Proves that the MTP layer is in the plan: loaded where it fits, counted to the byte, left out
+first, never when it was not asked for.
+"""
 
 from __future__ import annotations
 
@@ -27,8 +29,13 @@ def v3(tmp_path_factory: pytest.TempPathFactory) -> GgufHeader:
     return read_header(write_header(tmp_path_factory.mktemp("v3"), "v3", mtp=True))
 
 
-@pytest.mark.parametrize(("mtp", "loaded", "outputs"), [(None, True, 1 + MTP_DRAFTS), (True, True, 1 + MTP_DRAFTS), (False, False, 1)])
-def test_it_is_loaded_as_asked(v3: GgufHeader, mtp: bool | None, loaded: bool, outputs: int) -> None:
+@pytest.mark.parametrize(
+    ("mtp", "loaded", "outputs"),
+    [(None, True, 1 + MTP_DRAFTS), (True, True, 1 + MTP_DRAFTS), (False, False, 1)],
+)
+def test_it_is_loaded_as_asked(
+    v3: GgufHeader, mtp: bool | None, loaded: bool, outputs: int
+) -> None:
     found = plan(v3, MUCH, Pins(mtp=mtp))
     assert (found.loading.mtp, found.loading.n_outputs) == (loaded, outputs)
     sound(found, MUCH, v3)
@@ -42,7 +49,9 @@ def test_without_the_layer_only_looking_up_is_planned(tmp_path: Path) -> None:
 
 
 def test_it_is_left_out_where_it_does_not_fit(v3: GgufHeader) -> None:
-    """Proves that auto takes nothing from what the plan without it has, and that a forced one does."""
+    """Proves that auto takes nothing from what the plan without it has, and that a forced one
+    does.
+    """
     without = plan(v3, MUCH, Pins(n_ctx=32768))
     plain = dataclasses.replace(without.loading, repack=False, n_outputs=1 + MTP_DRAFTS)
     need = footprint(v3, plain).all.host
@@ -52,15 +61,25 @@ def test_it_is_left_out_where_it_does_not_fit(v3: GgufHeader) -> None:
         machine = dataclasses.replace(MUCH, available=round(room / 0.98) + 1)
         found = plan(v3, machine, Pins(n_ctx=32768, mtp=None))
         assert (found.verdict, found.loading.mtp) == ("cpu", loaded)
-        assert (found.loading.n_ctx, found.loading.kv_type, found.loading.n_ubatch) == (32768, GgmlType.F16, 512)
+        assert (found.loading.n_ctx, found.loading.kv_type, found.loading.n_ubatch) == (
+            32768,
+            GgmlType.F16,
+            512,
+        )
         sound(found, machine, v3)
-    forced = plan(v3, dataclasses.replace(MUCH, available=round((need + more // 2) / 0.98)), Pins(n_ctx=32768, mtp=True))
+    forced = plan(
+        v3,
+        dataclasses.replace(MUCH, available=round((need + more // 2) / 0.98)),
+        Pins(n_ctx=32768, mtp=True),
+    )
     assert forced.loading.mtp
     assert (forced.loading.kv_type, forced.verdict) != (GgmlType.F16, "cpu")
 
 
 def test_what_it_takes_is_one_layer_more_and_its_batches(v3: GgufHeader) -> None:
-    without, drafting = (footprint(v3, Loading(32768, n_outputs=4, mtp=mtp)) for mtp in (False, True))
+    without, drafting = (
+        footprint(v3, Loading(32768, n_outputs=4, mtp=mtp)) for mtp in (False, True)
+    )
     assert drafting.kv.total - without.kv.total == 32768 * 576 * 2
     assert drafting.weights.total - without.weights.total > 5 * GIB
     assert drafting.compute.total > without.compute.total
@@ -75,7 +94,9 @@ def test_what_it_takes_is_one_layer_more_and_its_batches(v3: GgufHeader) -> None
         ({"nextn_predict_layers": 2}, False),
     ],
 )
-def test_what_llama_cpp_can_draft_with(v3: GgufHeader, changed: dict[str, int], possible: bool) -> None:
+def test_what_llama_cpp_can_draft_with(
+    v3: GgufHeader, changed: dict[str, int], possible: bool
+) -> None:
     metadata = {**v3.metadata, **{f"deepseek2.{key}": value for key, value in changed.items()}}
     assert can_draft(dataclasses.replace(v3, metadata=metadata)) is possible
 
@@ -85,6 +106,8 @@ def test_a_legacy_file_is_not_drafted_with(tmp_path: Path) -> None:
 
 
 def test_a_header_that_promises_the_layer_and_lacks_it_is_seen(v3: GgufHeader) -> None:
-    """Proves it for files that keep the number and leave the tensors out, over which llama.cpp would abort."""
+    """Proves it for files that keep the number and leave the tensors out, over which llama.cpp
+    would abort.
+    """
     tensors = tuple(tensor for tensor in v3.tensors if not tensor.name.startswith("blk.61."))
     assert not can_draft(dataclasses.replace(v3, tensors=tensors))

@@ -1,5 +1,6 @@
-"""Proves that a machine's memory, cores and GPUs are read rightly off recorded answers, this machine's own and a real cgroup's included,
-and that a missing or hostile answer is a note and a careful number."""
+"""Proves that a machine's memory, cores and GPUs are read rightly off recorded answers, this
+machine's own and a real cgroup's included, and that a missing or hostile answer is a note and a
+careful number."""
 
 from __future__ import annotations
 
@@ -29,7 +30,9 @@ GIB = 1 << 30
 def test_linux(name: str) -> None:
     expected, machine = LINUX[name]["expected"], probe(linux(name))
     assert (machine.os, machine.gpus, machine.unified) == ("linux", (), False)
-    assert (machine.ram, machine.available, machine.cores, machine.cpu) == tuple(expected[k] for k in ("ram", "available", "cores", "cpu"))
+    assert (machine.ram, machine.available, machine.cores, machine.cpu) == tuple(
+        expected[k] for k in ("ram", "available", "cores", "cpu")
+    )
     assert bool(machine.limited_by) == expected["limited"]
     assert len(machine.notes) == len(expected["notes"])
     assert all(part in note for part, note in zip(expected["notes"], machine.notes, strict=True))
@@ -50,10 +53,17 @@ def test_macos(name: str, raised: bool) -> None:
 
 
 def test_macos_available_memory() -> None:
-    # free + inactive + speculative + purgeable; of 408,800 pages of files 387,400 can be among those, the rest must be active
-    assert probe(macos("16")).available == (25034 + 386110 + 1290 + 4090 + (408800 - 386110 - 1290)) * 16384
+    # free + inactive + speculative + purgeable; of 408,800 pages of files 387,400 can be among
+    # those, the rest must be active
+    assert (
+        probe(macos("16")).available
+        == (25034 + 386110 + 1290 + 4090 + (408800 - 386110 - 1290)) * 16384
+    )
     # more of those lists than pages of files: no such rest
-    assert probe(macos("128")).available == (6011233 + 790551 + 300400 + 31022 + (1100400 - 790551 - 300400)) * 16384
+    assert (
+        probe(macos("128")).available
+        == (6011233 + 790551 + 300400 + 31022 + (1100400 - 790551 - 300400)) * 16384
+    )
     assert probe(macos("16 on macOS 15")).available == (201033 + 322880 + 40120 + 6011) * 16384
 
 
@@ -64,22 +74,37 @@ def test_macos_never_has_more_than_it_has() -> None:
 
 def test_no_limit_is_no_size() -> None:
     runner = linux("v1 without limits")
-    blind = dataclasses.replace(runner, files={k: v for k, v in runner.files.items() if k != "/proc/meminfo"}, ram=None)
+    blind = dataclasses.replace(
+        runner, files={k: v for k, v in runner.files.items() if k != "/proc/meminfo"}, ram=None
+    )
     assert (probe(blind).ram, probe(blind).available) == (0, 0)
     assert any("--ram" in note for note in probe(blind).notes)
 
 
 def test_macos_says_when_memory_is_short() -> None:
-    assert probe(macos("8")).notes == ("memory is under pressure; closing programs would help", "3.4 GiB are swapped out")
-    critical = {"kern.memorystatus_vm_pressure_level": "4", "vm.swapusage": "total = 9,00G  used = 7,50G  free = 1,50G"}
-    assert probe(macos("16", critical)).notes == ("memory is critically short; closing programs would help", "7.0 GiB are swapped out")
+    assert probe(macos("8")).notes == (
+        "memory is under pressure; closing programs would help",
+        "3.4 GiB are swapped out",
+    )
+    critical = {
+        "kern.memorystatus_vm_pressure_level": "4",
+        "vm.swapusage": "total = 9,00G  used = 7,50G  free = 1,50G",
+    }
+    assert probe(macos("16", critical)).notes == (
+        "memory is critically short; closing programs would help",
+        "7.0 GiB are swapped out",
+    )
     assert probe(macos("16")).notes == ()
 
 
-@pytest.mark.parametrize("name", [name for name in MACOS if "26" not in MACOS[name]["about"] and name != "512"])
+@pytest.mark.parametrize(
+    "name", [name for name in MACOS if "26" not in MACOS[name]["about"] and name != "512"]
+)
 def test_the_rule_is_what_metal_reports_up_to_macos_15(name: str) -> None:
     expected = MACOS[name]["expected"]
-    assert metal_budget(expected["ram"]) == pytest.approx(expected["working_set"], abs=16384)  # Metal rounds to pages
+    assert metal_budget(expected["ram"]) == pytest.approx(
+        expected["working_set"], abs=16384
+    )  # Metal rounds to pages
 
 
 def test_macos_without_the_engine() -> None:
@@ -95,7 +120,13 @@ def test_macos_without_metal() -> None:
     machine = probe(macos("36", listed=[CPU]))
     assert (machine.gpus, machine.unified) == ((), True)
     assert any("without Metal" in note for note in machine.notes)
-    intel = probe(macos("16", {"machdep.cpu.brand_string": "Intel(R) Core(TM) i7-9750H CPU @ 2.60GHz"}, listed=[CPU]))
+    intel = probe(
+        macos(
+            "16",
+            {"machdep.cpu.brand_string": "Intel(R) Core(TM) i7-9750H CPU @ 2.60GHz"},
+            listed=[CPU],
+        )
+    )
     assert (intel.gpus, intel.unified, intel.notes) == ((), False, ())
 
 
@@ -107,7 +138,12 @@ def test_macos_without_answers() -> None:
 
 def test_windows() -> None:
     machine = probe(Recorded("win32", "Intel64 Family 6"))
-    assert (machine.os, machine.cpu, machine.ram, machine.available) == ("windows", "Intel64 Family 6", 16 * GIB, 3 * GIB)
+    assert (machine.os, machine.cpu, machine.ram, machine.available) == (
+        "windows",
+        "Intel64 Family 6",
+        16 * GIB,
+        3 * GIB,
+    )
 
 
 H200 = Device("CUDA0", "NVIDIA H200", 1, 150_000_000_000, 149_000_000_000)
@@ -118,17 +154,59 @@ H200 = Device("CUDA0", "NVIDIA H200", 1, 150_000_000_000, 149_000_000_000)
     [
         pytest.param([CPU], [], False, "", id="CPU only"),
         pytest.param([H200, CPU], ["NVIDIA H200"], False, "", id="one"),
-        pytest.param([H200, H200._replace(name="CUDA1"), CPU], ["NVIDIA H200"] * 2, False, "", id="two of a kind"),
-        pytest.param([H200, H200._replace(name="Vulkan0"), CPU], ["NVIDIA H200"], False, "", id="one through two backends"),
         pytest.param(
-            [H200, Device("Vulkan1", "AMD Radeon 780M", 2, 8 * GIB, 8 * GIB)], ["NVIDIA H200"], False, "", id="integrated besides"
+            [H200, H200._replace(name="CUDA1"), CPU],
+            ["NVIDIA H200"] * 2,
+            False,
+            "",
+            id="two of a kind",
         ),
-        pytest.param([Device("CUDA0", "NVIDIA GB10", 2, 128 * GIB, 99 * GIB)], ["NVIDIA GB10"], True, "", id="integrated alone"),
-        pytest.param([H200._replace(total=0, free=0)], [], False, "NVIDIA H200: reports no memory", id="no memory"),
-        pytest.param([H200._replace(free=0)], ["NVIDIA H200"], False, "NVIDIA H200: no memory is free", id="full"),
+        pytest.param(
+            [H200, H200._replace(name="Vulkan0"), CPU],
+            ["NVIDIA H200"],
+            False,
+            "",
+            id="one through two backends",
+        ),
+        pytest.param(
+            [H200, Device("Vulkan1", "AMD Radeon 780M", 2, 8 * GIB, 8 * GIB)],
+            ["NVIDIA H200"],
+            False,
+            "",
+            id="integrated besides",
+        ),
+        pytest.param(
+            [Device("CUDA0", "NVIDIA GB10", 2, 128 * GIB, 99 * GIB)],
+            ["NVIDIA GB10"],
+            True,
+            "",
+            id="integrated alone",
+        ),
+        pytest.param(
+            [H200._replace(total=0, free=0)],
+            [],
+            False,
+            "NVIDIA H200: reports no memory",
+            id="no memory",
+        ),
+        pytest.param(
+            [H200._replace(free=0)],
+            ["NVIDIA H200"],
+            False,
+            "NVIDIA H200: no memory is free",
+            id="full",
+        ),
         pytest.param([H200._replace(description="")], ["CUDA0"], False, "", id="no name"),
-        pytest.param([H200._replace(description="a\x1b[2J\nb" + "c" * 200)], ["a [2J b" + "c" * 73], False, "", id="a hostile name"),
-        pytest.param(None, [], False, "GPUs are not known: llama-cpp-python is not installed", id="no engine"),
+        pytest.param(
+            [H200._replace(description="a\x1b[2J\nb" + "c" * 200)],
+            ["a [2J b" + "c" * 73],
+            False,
+            "",
+            id="a hostile name",
+        ),
+        pytest.param(
+            None, [], False, "GPUs are not known: llama-cpp-python is not installed", id="no engine"
+        ),
     ],
 )
 def test_gpus(listed: list[Device] | None, names: list[str], unified: bool, note: str) -> None:
@@ -138,7 +216,11 @@ def test_gpus(listed: list[Device] | None, names: list[str], unified: bool, note
 
 
 def test_kinds_of_gpu() -> None:
-    listed = [H200, H200._replace(name="Vulkan0", description="Arc", free=1 << 60), H200._replace(name="Metal", description="M1")]
+    listed = [
+        H200,
+        H200._replace(name="Vulkan0", description="Arc", free=1 << 60),
+        H200._replace(name="Metal", description="M1"),
+    ]
     gpus = probe(Recorded(listed=listed)).gpus
     assert [gpu.kind for gpu in gpus] == ["cuda", "other", "metal"]
     assert gpus[1].free == gpus[1].total
@@ -146,12 +228,31 @@ def test_kinds_of_gpu() -> None:
 
 HOSTILE = st.one_of(
     st.text(max_size=60),
-    st.sampled_from(["max", "-1", "0", "9" * 19, "9" * 4400, "0x10", "1e9", "١٢٣", "", "\0", "MemTotal: 1 kB", "100000 0", "0 100000"]),
+    st.sampled_from(
+        [
+            "max",
+            "-1",
+            "0",
+            "9" * 19,
+            "9" * 4400,
+            "0x10",
+            "1e9",
+            "١٢٣",
+            "",
+            "\0",
+            "MemTotal: 1 kB",
+            "100000 0",
+            "0 100000",
+        ]
+    ),
 )
 PATHS = sorted({path for case in LINUX.values() for path in case["files"]})
 
 
-@given(st.dictionaries(st.sampled_from(PATHS), st.lists(HOSTILE, max_size=4).map(text)), st.sampled_from(sorted(LINUX)))
+@given(
+    st.dictionaries(st.sampled_from(PATHS), st.lists(HOSTILE, max_size=4).map(text)),
+    st.sampled_from(sorted(LINUX)),
+)
 def test_hostile_files(files: dict[str, str], name: str) -> None:
     runner = linux(name)
     sane(probe(dataclasses.replace(runner, files={**runner.files, **files}, ram=None)))
@@ -163,7 +264,10 @@ def test_hostile_files(files: dict[str, str], name: str) -> None:
     st.sampled_from([None, Ram(-1, 5), Ram(5, 9), Ram(1 << 70, 1)]),
 )
 def test_hostile_commands(said: dict[str, str], vm_stat: str, ram: Ram | None) -> None:
-    commands = {SYSCTL: text([f"{name}: {value}" for name, value in said.items()]), VM_STAT: vm_stat}
+    commands = {
+        SYSCTL: text([f"{name}: {value}" for name, value in said.items()]),
+        VM_STAT: vm_stat,
+    }
     sane(probe(Recorded("darwin", "arm", commands=commands, usable=None, ram=ram, listed=None)))
 
 
@@ -198,15 +302,25 @@ def test_this_machine() -> None:
 
 
 def test_ggml_lists_this_machine_quietly(capfd: pytest.CaptureFixture[str]) -> None:
-    cpus = [device for device in ggml.devices() if device.kind not in (ggml.GPU, ggml.INTEGRATED_GPU)]
+    cpus = [
+        device for device in ggml.devices() if device.kind not in (ggml.GPU, ggml.INTEGRATED_GPU)
+    ]
     assert any(device.kind == 0 and device.total > 0 for device in cpus)
     assert capfd.readouterr() == ("", "")
 
 
 def test_in_a_real_cgroup() -> None:
-    program = "from dslocal.fit.probe import probe; m = probe(); print(m.ram, m.available, m.limited_by)"
+    program = (
+        "from dslocal.fit.probe import probe; m = probe(); print(m.ram, m.available, m.limited_by)"
+    )
     with confined(GIB) as command:
-        done = subprocess.run([*command, sys.executable, "-P", "-c", program], capture_output=True, text=True, timeout=60, check=True)
+        done = subprocess.run(
+            [*command, sys.executable, "-P", "-c", program],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
     ram, available, limited_by = done.stdout.strip().split(" ", 2)
     assert int(ram) == GIB
     assert GIB * 3 // 4 < int(available) < GIB
@@ -215,7 +329,9 @@ def test_in_a_real_cgroup() -> None:
 
 def test_local_never_fails() -> None:
     local = Local()
-    assert [local.read(path) for path in ("/nonexistent", "/proc", "a\0b", "/proc/self/mem")] == [None] * 4
+    assert [local.read(path) for path in ("/nonexistent", "/proc", "a\0b", "/proc/self/mem")] == [
+        None
+    ] * 4
     assert [local.run(command) for command in (["/nonexistent"], ["a\0b"])] == [None] * 2
     assert local.run(["sh", "-c", "echo said; exit 1"]) == "said\n"
     assert cgroups.memory(Recorded()) == cgroups.Memory()

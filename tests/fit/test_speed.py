@@ -1,4 +1,6 @@
-"""Proves what a token reads from which tier, and that forecasts contain the speeds that are known and never grow with less memory."""
+"""Proves what a token reads from which tier, and that forecasts contain the speeds that are known
+and never grow with less memory.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,19 @@ from dslocal.fit.machine import Gpu, Machine
 from dslocal.fit.parameters import parameters
 from dslocal.fit.plan import plan
 from dslocal.fit.probe import described
-from dslocal.fit.speed import ETA, OTHER_RAM, SPREAD, Rates, Speed, Traffic, by_tier, forecast, rates_for, read_once, traffic
+from dslocal.fit.speed import (
+    ETA,
+    OTHER_RAM,
+    SPREAD,
+    Rates,
+    Speed,
+    Traffic,
+    by_tier,
+    forecast,
+    rates_for,
+    read_once,
+    traffic,
+)
 from dslocal.ggml import GgmlType
 from dslocal.gguf import GgufHeader, read_header, tensor_class
 
@@ -33,7 +47,11 @@ def read(h: GgufHeader, loading: Loading, machine: Machine = ROOMY, filled: floa
 def weights_of(h: GgufHeader, *classes: str) -> int:
     """Bytes by class, without the MTP layer, which is not loaded."""
     layers = h.of_arch("block_count") - h.of_arch("nextn_predict_layers")
-    return sum(t.nbytes for t in h.tensors if tensor_class(t.name) in classes and not t.name.startswith(f"blk.{layers}."))
+    return sum(
+        t.nbytes
+        for t in h.tensors
+        if tensor_class(t.name) in classes and not t.name.startswith(f"blk.{layers}.")
+    )
 
 
 ALWAYS = ("attention", "dense feed-forward", "shared experts", "router", "norms", "output", "other")
@@ -42,7 +60,11 @@ ALWAYS = ("attention", "dense feed-forward", "shared experts", "router", "norms"
 @pytest.mark.parametrize("name", [QWEN_7B, LLM, LITE, CODER, V3])
 def test_a_token_reads_all_but_the_experts_that_it_does_not_use(name: str) -> None:
     h = header(name)
-    used = h.of_arch("expert_used_count") / h.of_arch("expert_count") if h.of_arch("expert_count") else 0
+    used = (
+        h.of_arch("expert_used_count") / h.of_arch("expert_count")
+        if h.of_arch("expert_count")
+        else 0
+    )
     expected = weights_of(h, *ALWAYS) + used * weights_of(h, "routed experts")
     assert read_once(h, Loading(4096)) == pytest.approx(expected, abs=1)
     assert read(h, Loading(4096), filled=0) == Traffic(0, read_once(h, Loading(4096)), 0)
@@ -57,13 +79,20 @@ def test_the_cache_as_far_as_it_is_filled() -> None:
     per_token = kv_bytes_per_token(h)
     assert per_token == 70272
     for filled in (0.0, 0.25, 1.0):
-        assert read(h, loading, filled=filled).ram - read(h, loading, filled=0).ram == round(per_token * 32768 * filled)
-    assert read(h, dataclasses.replace(loading, kv_type=GgmlType.Q8_0), filled=1).total < read(h, loading, filled=1).total
+        assert read(h, loading, filled=filled).ram - read(h, loading, filled=0).ram == round(
+            per_token * 32768 * filled
+        )
+    assert (
+        read(h, dataclasses.replace(loading, kv_type=GgmlType.Q8_0), filled=1).total
+        < read(h, loading, filled=1).total
+    )
 
 
 def test_each_tier_has_its_share() -> None:
     h, machine = header(V2), gpu_of(512, 640)
-    whole, experts, layers = (Loading(32768, n_gpu_layers=n, cpu_moe_layers=m) for n, m in ((61, 0), (61, 59), (30, 0)))
+    whole, experts, layers = (
+        Loading(32768, n_gpu_layers=n, cpu_moe_layers=m) for n, m in ((61, 0), (61, 59), (30, 0))
+    )
     everything = read(h, whole, machine)
     assert (everything.ram, everything.ssd) == (0, 0)
     moved = read(h, experts, machine)
@@ -85,22 +114,37 @@ def test_embeddings_that_are_the_output_too_are_read_where_the_output_is() -> No
 
 def mac(cpu: str, cores: int, ram: int) -> Machine:
     budget = ram * GIB * 3 // 4
-    return Machine("macos", cpu, cores, ram * GIB, (ram - 8) * GIB, (Gpu(cpu, "metal", budget, budget),), unified=True)
+    return Machine(
+        "macos",
+        cpu,
+        cores,
+        ram * GIB,
+        (ram - 8) * GIB,
+        (Gpu(cpu, "metal", budget, budget),),
+        unified=True,
+    )
 
 
-def speed_on(machine: Machine, name: str, quant: str = "Q4_K_M", rates: Rates | None = None) -> Speed:
+def speed_on(
+    machine: Machine, name: str, quant: str = "Q4_K_M", rates: Rates | None = None
+) -> Speed:
     found = plan(header(name, quant), machine)
-    return forecast(header(name, quant), found.loading, found.memory, machine, rates_for(machine, rates))
+    return forecast(
+        header(name, quant), found.loading, found.memory, machine, rates_for(machine, rates)
+    )
 
 
 def test_known_points() -> None:
-    """Coder-V2 236B in Q4 on an M2 Ultra of 800 GB/s: 25 tokens/s, 12.9 GB a token. V3 in Q4 on an M3 Ultra: 16 to 18.
+    """Coder-V2 236B in Q4 on an M2 Ultra of 800 GB/s: 25 tokens/s, 12.9 GB a token. V3 in Q4 on an
+    M3 Ultra: 16 to 18.
 
     The weights are 12.6 GB of these 12.9: a cache of some 4,600 tokens is the rest.
     """
     h = header(CODER)
     assert read_once(h, Loading(4096)) == pytest.approx(12.9e9, rel=0.03)
-    assert read_once(h, Loading(4096)) + 4600 * kv_bytes_per_token(h) == pytest.approx(12.9e9, rel=0.005)
+    assert read_once(h, Loading(4096)) + 4600 * kv_bytes_per_token(h) == pytest.approx(
+        12.9e9, rel=0.005
+    )
     ultra = mac("Apple M2 Ultra", 16, 192)
     assert rates_for(ultra).gpu == pytest.approx(0.4 * 800e9)
     found = speed_on(ultra, CODER)
@@ -115,7 +159,9 @@ def test_known_points() -> None:
     ("ram", "rate", "words"), [(8, 100, "a plain M chip"), (16, 100, "a plain"), (24, 200, "a Pro"), (36, 200, "a Pro"),
                                (64, 400, "a Max"), (128, 400, "a Max"), (192, 800, "an Ultra"), (512, 800, "an Ultra")]
 )  # fmt: skip
-def test_a_described_mac_is_what_comes_with_that_much_ram(ram: int, rate: float, words: str) -> None:
+def test_a_described_mac_is_what_comes_with_that_much_ram(
+    ram: int, rate: float, words: str
+) -> None:
     machine = mac_of(ram)
     assert rates_for(machine) == Rates(rate * 1e9 * ETA, rate * 1e9 * ETA, SSD)
     assert any(note.startswith(f"{words}") and f"{rate} GB/s" in note for note in machine.notes)
@@ -140,7 +186,9 @@ def test_forecast_is_bytes_over_rates() -> None:
     memory = footprint(h, loading)
     found = forecast(h, loading, memory, ROOMY, rates)
     empty, full = read(h, loading, filled=0).total, read(h, loading, filled=1).total
-    assert (found.low, found.high) == pytest.approx((1e10 / full * (1 - SPREAD), 1e10 / empty * (1 + SPREAD)))
+    assert (found.low, found.high) == pytest.approx(
+        (1e10 / full * (1 - SPREAD), 1e10 / empty * (1 + SPREAD))
+    )
     assert found.low < found.middle < found.high
 
 
@@ -160,7 +208,11 @@ def test_dense_weights_miss_whole_when_they_do_not_fit() -> None:
 
 def test_experts_miss_as_far_as_they_do_not_fit() -> None:
     h, loading = header(V3), Loading(4096)
-    memory, routed, always = footprint(h, loading), weights_of(h, "routed experts"), weights_of(h, *ALWAYS)
+    memory, routed, always = (
+        footprint(h, loading),
+        weights_of(h, "routed experts"),
+        weights_of(h, *ALWAYS),
+    )
     rest = memory.all.host - memory.weights.host
     half = read(h, loading, with_available(round(rest + always + routed / 2)))
     assert half.ssd == pytest.approx(routed * 8 / 256 / 2, rel=1e-6)
@@ -172,7 +224,9 @@ def test_experts_miss_as_far_as_they_do_not_fit() -> None:
 def test_from_the_ssd_is_slow() -> None:
     found = speed_on(described(64 * GIB), V3)
     assert 0.05 < found.low < found.high < 1
-    assert speed_on(gpu_of(64, 24), V3).middle > found.middle  # what every token reads is on the GPU
+    assert (
+        speed_on(gpu_of(64, 24), V3).middle > found.middle
+    )  # what every token reads is on the GPU
     dense = speed_on(described(16 * GIB), LLM)
     assert dense.middle < SSD / read_once(header(LLM), Loading(4096))
 
@@ -182,12 +236,19 @@ def test_from_the_ssd_is_slow() -> None:
 def test_more_ram_is_never_slower(name: str, ram: int, more: int) -> None:
     h, loading = header(name), Loading(4096)
     memory, rates = footprint(h, loading), Rates(0, 2e10, 3e9)
-    small, large = (forecast(h, loading, memory, with_available(n * GIB), rates) for n in (ram, ram + more))
+    small, large = (
+        forecast(h, loading, memory, with_available(n * GIB), rates) for n in (ram, ram + more)
+    )
     assert small.low <= large.low
     assert small.high <= large.high
 
 
 def test_the_cache_of_a_legacy_file_counts_as_it_is(tmp_path: Path) -> None:
-    old, new = (read_header(write_header(tmp_path, "v3", legacy=legacy)) for legacy in (True, False))
-    grown = [read(h, Loading(32768), filled=1).total - read(h, Loading(32768), filled=0).total for h in (old, new)]
+    old, new = (
+        read_header(write_header(tmp_path, "v3", legacy=legacy)) for legacy in (True, False)
+    )
+    grown = [
+        read(h, Loading(32768), filled=1).total - read(h, Loading(32768), filled=0).total
+        for h in (old, new)
+    ]
     assert grown[0] == pytest.approx(71 * grown[1], rel=0.005)

@@ -1,4 +1,6 @@
-"""Fixtures of the hostile tests: whole checkpoints made once, copies of them to damage, and a hub to lie with."""
+"""Fixtures of the hostile tests: whole checkpoints made once, copies of them to damage, and a hub
+to lie with.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +59,9 @@ def outside(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def liar(small: Path, tmp_path: Path, outside: Path) -> Iterator[Rig]:
-    """A hub to lie with; afterwards nothing has changed around the folders that belong to the run."""
+    """A hub to lie with; afterwards nothing has changed around the folders that belong to the
+    run.
+    """
     before = around(tmp_path)
     with rig(tmp_path / "rig", small) as it:
         yield it

@@ -1,6 +1,8 @@
-"""Proves that a checkpoint whose files do not fit together is refused, and that none of them leads out of its folder.
+"""Proves that a checkpoint whose files do not fit together is refused, and that none of them leads
+out of its folder.
 
-The index and what it points to, links, things that are no files; then the same through the real binary: exit code 1, one line.
+The index and what it points to, links, things that are no files; then the same through the real
+binary: exit code 1, one line.
 """
 
 from __future__ import annotations
@@ -56,65 +58,154 @@ def rows() -> Iterator[Case]:
 
 def _index() -> Iterator[Case]:
     yield Index("index not JSON", content(INDEX, b"{"), "is not valid JSON")
-    yield Index("index not UTF-8", content(INDEX, b'{"weight_map": {"\xff": "x.safetensors"}}'), "is not valid JSON")
+    yield Index(
+        "index not UTF-8",
+        content(INDEX, b'{"weight_map": {"\xff": "x.safetensors"}}'),
+        "is not valid JSON",
+    )
     yield Index("index too deep", content(INDEX, b"[" * 100_000), "is not valid JSON")
-    yield Index("half a surrogate pair", in_json(INDEX, put("weight_map", "\ud800", FIRST)), "is not valid JSON")
+    yield Index(
+        "half a surrogate pair",
+        in_json(INDEX, put("weight_map", "\ud800", FIRST)),
+        "is not valid JSON",
+    )
     yield Index("index empty", content(INDEX, b""), "is not valid JSON")
     yield Index("index a list", content(INDEX, b"[]"), "is not a JSON object")
     yield Index("index too long", hole(INDEX, (64 << 20) + 1), "is 67,108,865 bytes long")
     for value in each(..., None, [], {}, "x", 1, [[OF_FIRST, FIRST]]):
-        yield Index(f"weight_map {value!r}", in_json(INDEX, put("weight_map", value)), "has no weight_map")
+        yield Index(
+            f"weight_map {value!r}", in_json(INDEX, put("weight_map", value)), "has no weight_map"
+        )
     many = {f"t{i}": f"model-{i:06d}-of-100000.safetensors" for i in range(100_000)}
     yield Index("100,000 shards", in_json(INDEX, put("weight_map", many)), "lists 100,000 shards")
     many = {f"t{i}": FIRST for i in range(100_000)}
-    yield Case("100,000 tensors", in_json(INDEX, put("weight_map", many)), "is not there", file=FIRST, tensor="t0")
+    yield Case(
+        "100,000 tensors",
+        in_json(INDEX, put("weight_map", many)),
+        "is not there",
+        file=FIRST,
+        tensor="t0",
+    )
     for name in ("a\x1b[2J", "a\nb", "x" * 513):
-        yield Index(f"a tensor named {name!r:.10}", in_json(INDEX, put("weight_map", name, FIRST)), "unusable name")
+        yield Index(
+            f"a tensor named {name!r:.10}",
+            in_json(INDEX, put("weight_map", name, FIRST)),
+            "unusable name",
+        )
 
 
 def _pointers() -> Iterator[Case]:
-    out = ("../x.safetensors", "/etc/passwd", "/etc/x.safetensors", "a/b.safetensors", "..", ".", "", "a\\b.safetensors", "C:x.safetensors")
-    bad = ("a\x1b[2J.safetensors", "a\n.safetensors", "a\0.safetensors", "\u202e.safetensors", "a.bin", "config.json")
-    for shard in each(*out, *bad, "x" * 300 + ".safetensors", 1, None, True, [FIRST], {}, _nested(500)):
+    out = (
+        "../x.safetensors",
+        "/etc/passwd",
+        "/etc/x.safetensors",
+        "a/b.safetensors",
+        "..",
+        ".",
+        "",
+        "a\\b.safetensors",
+        "C:x.safetensors",
+    )
+    bad = (
+        "a\x1b[2J.safetensors",
+        "a\n.safetensors",
+        "a\0.safetensors",
+        "\u202e.safetensors",
+        "a.bin",
+        "config.json",
+    )
+    for shard in each(
+        *out, *bad, "x" * 300 + ".safetensors", 1, None, True, [FIRST], {}, _nested(500)
+    ):
         damage = in_json(INDEX, put("weight_map", OF_FIRST, shard))
-        yield Index(f"points to {str(shard)[:24]!r}", damage, "which is not a shard of this checkpoint", tensor=OF_FIRST)
-    yield Second("a tensor in the other shard", in_json(INDEX, put("weight_map", OF_FIRST, SECOND)), "is not there", tensor=OF_FIRST)
-    yield Second("a tensor in no shard", in_json(INDEX, put("weight_map", "model.x", SECOND)), "is not there", tensor="model.x")
-    yield Case("a name of 255 wide characters", in_json(INDEX, put("weight_map", OF_FIRST, WIDE)), "cannot be read", file=WIDE)
+        yield Index(
+            f"points to {str(shard)[:24]!r}",
+            damage,
+            "which is not a shard of this checkpoint",
+            tensor=OF_FIRST,
+        )
+    yield Second(
+        "a tensor in the other shard",
+        in_json(INDEX, put("weight_map", OF_FIRST, SECOND)),
+        "is not there",
+        tensor=OF_FIRST,
+    )
+    yield Second(
+        "a tensor in no shard",
+        in_json(INDEX, put("weight_map", "model.x", SECOND)),
+        "is not there",
+        tensor="model.x",
+    )
+    yield Case(
+        "a name of 255 wide characters",
+        in_json(INDEX, put("weight_map", OF_FIRST, WIDE)),
+        "cannot be read",
+        file=WIDE,
+    )
 
 
 def _shards() -> Iterator[Case]:
     yield Second("missing", removed(SECOND), "is missing from")
-    yield Second("a folder", several(removed(SECOND), lambda folder: (folder / SECOND).mkdir()), "is not a regular file")
+    yield Second(
+        "a folder",
+        several(removed(SECOND), lambda folder: (folder / SECOND).mkdir()),
+        "is not a regular file",
+    )
     yield Second("a FIFO", fifo(SECOND), "is not a regular file")
     yield Second("a socket", several(removed(SECOND), bound(SECOND)), "is not a regular file")
     yield Second("a link to a device", link(SECOND, "/dev/zero"), "leads out of the checkpoint")
-    yield Second("a link to a file outside", several(moved(SECOND, "../x"), link(SECOND, "../x")), "leads out of the checkpoint")
     yield Second(
-        "a link by a way outside", several(moved(SECOND, "../x\x1b[2J"), link(SECOND, "../x\x1b[2J")), "leads out of the checkpoint"
+        "a link to a file outside",
+        several(moved(SECOND, "../x"), link(SECOND, "../x")),
+        "leads out of the checkpoint",
+    )
+    yield Second(
+        "a link by a way outside",
+        several(moved(SECOND, "../x\x1b[2J"), link(SECOND, "../x\x1b[2J")),
+        "leads out of the checkpoint",
     )
     yield Second("a link to nothing", link(SECOND, "nothing"), "is missing from")
     yield Second("a link to itself", link(SECOND, SECOND), "cannot be read")
     yield Second("a link to the other shard", link(SECOND, FIRST), "is also in", tensor=OF_FIRST)
     yield Case("one shard empty", content(FIRST, b""), "is cut off or empty", file=FIRST)
-    twice = with_tensor(SECOND, OF_FIRST, "BF16", [320, 32], bytes(20480))  # the index lists the second shard first then
+    twice = with_tensor(
+        SECOND, OF_FIRST, "BF16", [320, 32], bytes(20480)
+    )  # the index lists the second shard first then
     yield Case("a tensor in both", twice, f"is also in {SECOND}", file=FIRST, tensor=OF_FIRST)
     yield Case("no index and no single file", removed(INDEX), "is missing from", file=SINGLE)
     yield Case("no shard at all", removed(SINGLE), "is missing from", file=SINGLE, base="llama")
-    yield Case("blobs beside a folder that is not the hub's", other_blobs, "leads out of the checkpoint", file="config.json", base="llama")
+    yield Case(
+        "blobs beside a folder that is not the hub's",
+        other_blobs,
+        "leads out of the checkpoint",
+        file="config.json",
+        base="llama",
+    )
 
 
 def _other_files() -> Iterator[Case]:
     for file in ("config.json", "tokenizer.json"):
         yield Case(f"{file} missing", removed(file), "is missing from", file=file)
-        yield Case(f"{file} a link outside", link(file, "/etc/hostname"), "leads out of the checkpoint", file=file)
+        yield Case(
+            f"{file} a link outside",
+            link(file, "/etc/hostname"),
+            "leads out of the checkpoint",
+            file=file,
+        )
         yield Case(f"{file} a FIFO", fifo(file), "is not a regular file", file=file)
         yield Case(f"{file} too long", hole(file, (256 << 20) + 1), "bytes long", file=file)
     for file in ("tokenizer_config.json", "generation_config.json"):
-        yield Case(f"{file} a link outside", link(file, "/etc/passwd"), "leads out of the checkpoint", file=file)
+        yield Case(
+            f"{file} a link outside",
+            link(file, "/etc/passwd"),
+            "leads out of the checkpoint",
+            file=file,
+        )
         yield Case(f"{file} a list", content(file, b"[]"), "is not a JSON object", file=file)
         yield Case(f"{file} not JSON", content(file, b"\0"), "is not valid JSON", file=file)
-        yield Case(f"{file} too long", hole(file, (4 << 20) + 1), "is 4,194,305 bytes long", file=file)
+        yield Case(
+            f"{file} too long", hole(file, (4 << 20) + 1), "is 4,194,305 bytes long", file=file
+        )
 
 
 WIDE = "模" * 243 + ".safetensors"  # short enough in characters, too long in bytes
@@ -161,7 +252,9 @@ def bound(file: str) -> Damage:
 
 
 def to_blobs(folder: Path, blobs: Path) -> None:
-    """Moves every file into ``blobs`` under its hash and leaves links, as huggingface_hub's cache does."""
+    """Moves every file into ``blobs`` under its hash and leaves links, as huggingface_hub's cache
+    does.
+    """
     blobs.mkdir(parents=True)
     for path in list(folder.iterdir()):
         blob = blobs / hashlib.sha256(path.read_bytes()).hexdigest()
@@ -215,7 +308,14 @@ NOTE = ".cache/huggingface/download/config.json.metadata"
 
 @pytest.mark.parametrize(
     ("note", "revision"),
-    [(f"{COMMIT}\netag\n1.5\n".encode(), COMMIT), (b"x\n", ""), (b"", ""), (b"\xff", ""), (b"a" * 5000, ""), (None, "")],
+    [
+        (f"{COMMIT}\netag\n1.5\n".encode(), COMMIT),
+        (b"x\n", ""),
+        (b"", ""),
+        (b"\xff", ""),
+        (b"a" * 5000, ""),
+        (None, ""),
+    ],
     ids=["good", "no commit", "empty", "not UTF-8", "too long", "a FIFO"],
 )
 def test_the_hubs_notes(note: bytes | None, revision: str, copy: Callable[[str], Path]) -> None:
@@ -234,7 +334,10 @@ AT_THE_END = {
     "cut off": (content(SECOND, lambda old: old[:-100]), SECOND),
     "a FIFO": (fifo(SECOND), SECOND),
     "unknown family": (config(architectures=["GPT2LMHeadModel"]), "DeepseekV3ForCausalLM"),
-    "NaN in an expert": (NAN, "model.layers.1.mlp.experts.2.up_proj.weight"),  # found when all else is already underway
+    "NaN in an expert": (
+        NAN,
+        "model.layers.1.mlp.experts.2.up_proj.weight",
+    ),  # found when all else is already underway
     "a name to upset terminals": (link(SECOND, "../\x1b[2J\n\x1b]0;x\x07"), SECOND),
 }
 

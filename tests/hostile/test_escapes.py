@@ -1,6 +1,8 @@
-"""Proves that nothing of a model's, file's or user's text acts on a terminal: only the sequences that are ours are ever written.
+"""Proves that nothing of a model's, file's or user's text acts on a terminal: only the sequences
+that are ours are ever written.
 
-Checked byte by byte: what a pseudo-terminal received, less an allow-list, must be text that ``sanitise`` leaves as it is.
+Checked byte by byte: what a pseudo-terminal received, less an allow-list, must be text that
+``sanitise`` leaves as it is.
 """
 
 from __future__ import annotations
@@ -83,7 +85,11 @@ ACTS = "x\x1b[31m\x9b1m\x1b]0;owned\x07\u202e\u200b\r\b[red]:skull:"
 def harmless(shown: str, what: str = "") -> None:
     """Fails when ``shown`` has anything but writing and our own sequences."""
     rest = OURS.sub("", shown)
-    acting = [rest[max(at - 20, 0) : at + 20] for at, c in enumerate(rest) if c not in "\t\n" and sanitise(c) != c]
+    acting = [
+        rest[max(at - 20, 0) : at + 20]
+        for at, c in enumerate(rest)
+        if c not in "\t\n" and sanitise(c) != c
+    ]
     assert not acting, (what, acting[:3])
 
 
@@ -97,7 +103,12 @@ def test_the_check_can_fail() -> None:
 def test_a_models_text_on_a_terminal(tmp_path: Path, home: Path) -> None:
     file = tmp_path / "corpus.json"
     file.write_text(json.dumps(list(CORPUS.values())), "utf-8")
-    environment = clean_environment() | {"DSLOCAL_HOME": str(home), "TERM": "xterm-256color", "COLUMNS": "60", "LINES": "20"}
+    environment = clean_environment() | {
+        "DSLOCAL_HOME": str(home),
+        "TERM": "xterm-256color",
+        "COLUMNS": "60",
+        "LINES": "20",
+    }
     with Screen([sys.executable, "-P", "-c", SHOW, str(file)], environment) as screen:
         screen.wait_for("THE END")
         screen.leave()
@@ -114,7 +125,13 @@ def outputs(done: Done) -> str:
 def hostile(nano: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """nano, with hostile metadata and a hostile tensor's name, in a file with a hostile name."""
     parts = parts_of(nano)
-    for key in ("general.name", "general.architecture.note", "tokenizer.chat_template", "general.description", "general.basename"):
+    for key in (
+        "general.name",
+        "general.architecture.note",
+        "tokenizer.chat_template",
+        "general.description",
+        "general.basename",
+    ):
         parts.metadata[key] = (STRING, text(ACTS))
     parts.metadata[f"general.{ACTS}"] = (STRING, text(ACTS))
     return parts.write(tmp_path_factory.mktemp("hostile") / f"{ACTS}.gguf")
@@ -153,7 +170,10 @@ def hostile(nano: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     ids=lambda args: " ".join(args).replace(ACTS, "…")[:50],
 )
 def test_what_commands_print(run: Run, hostile: Path, args: list[str]) -> None:
-    done = run.inside(*(arg.format(file=hostile) if "{file}" in arg else arg for arg in args), env={"HF_HUB_OFFLINE": "1"})
+    done = run.inside(
+        *(arg.format(file=hostile) if "{file}" in arg else arg for arg in args),
+        env={"HF_HUB_OFFLINE": "1"},
+    )
     shown = outputs(done)
     assert shown.strip()
     harmless(shown, " ".join(args))
@@ -163,8 +183,22 @@ def test_what_commands_print(run: Run, hostile: Path, args: list[str]) -> None:
 
 
 def test_an_imported_file_in_lists(hostile: Path, tmp_path: Path) -> None:
-    """Proves that ``models``, ``rm`` and ``import`` show what is kept under a hostile path in plain words."""
+    """Proves that ``models``, ``rm`` and ``import`` show what is kept under a hostile path in plain
+    words.
+    """
     own = Run(tmp_path / "home")
     own.home.mkdir()
-    for args in (["import", str(hostile)], ["models"], ["models", "--json"], ["fit"], ["import"], ["rm", "--leftovers", "--dry-run"]):
-        harmless(outputs(own.inside(*args, env={"HOME": os.fspath(hostile.parent), "HF_HUB_OFFLINE": "1"})), " ".join(args))
+    for args in (
+        ["import", str(hostile)],
+        ["models"],
+        ["models", "--json"],
+        ["fit"],
+        ["import"],
+        ["rm", "--leftovers", "--dry-run"],
+    ):
+        harmless(
+            outputs(
+                own.inside(*args, env={"HOME": os.fspath(hostile.parent), "HF_HUB_OFFLINE": "1"})
+            ),
+            " ".join(args),
+        )

@@ -1,6 +1,8 @@
-"""Proves that a few hundred checkpoints with random damage end in a GGUF or a DslocalError, and in no file that is left.
+"""Proves that a few hundred checkpoints with random damage end in a GGUF or a DslocalError, and in
+no file that is left.
 
-The same cases every time; tests/bench/fuzz_headers.py goes on from here for as long as it is told to.
+The same cases every time; tests/bench/fuzz_headers.py goes on from here for as long as it is told
+to.
 """
 
 from __future__ import annotations
@@ -17,5 +19,7 @@ CASES = 60
 def test_damage_is_understood(base: str, tmp_path: Path) -> None:
     fuzzer = Fuzzer(base, tmp_path)
     endings = [fuzzer.attempt(seed) for seed in range(CASES)]
-    assert len({ending for ending in endings if ending}) > CASES // 4  # it does reach many different refusals
+    assert (
+        len({ending for ending in endings if ending}) > CASES // 4
+    )  # it does reach many different refusals
     assert "" in endings

@@ -1,4 +1,6 @@
-"""Proves that bytes on their way from a hub can lie about themselves as they like, and that planted links lead nowhere."""
+"""Proves that bytes on their way from a hub can lie about themselves as they like, and that planted
+links lead nowhere.
+"""
 
 from __future__ import annotations
 
@@ -33,14 +35,28 @@ HARMLESS: dict[str, Fault] = {
     "everything, whatever is asked": ("no_range", {}),
     "no Content-Range": ("headers", {"headers": {"Content-Range": None}}),
     "a Content-Range that is none": ("headers", {"headers": {"Content-Range": "x\x01\xff"}}),
-    "other names in the answer": ("headers", {"headers": {"Content-Disposition": 'attachment; filename="../../x"', "ETag": '"../x"'}}),
-    "cookies": ("headers", {"headers": {"Content-Type": "text/html", "Set-Cookie": "a=b; Path=/", "ETag": "x" * 10_000}}),
+    "other names in the answer": (
+        "headers",
+        {"headers": {"Content-Disposition": 'attachment; filename="../../x"', "ETag": '"../x"'}},
+    ),
+    "cookies": (
+        "headers",
+        {
+            "headers": {
+                "Content-Type": "text/html",
+                "Set-Cookie": "a=b; Path=/",
+                "ETag": "x" * 10_000,
+            }
+        },
+    ),
 }
 
 
 @WAYS
 @pytest.mark.parametrize("case", HARMLESS)
-def test_lies_that_do_not_matter(liar: Rig, small: Path, expected: str, case: str, more: tuple[str, ...]) -> None:
+def test_lies_that_do_not_matter(
+    liar: Rig, small: Path, expected: str, case: str, more: tuple[str, ...]
+) -> None:
     kind, parameters = HARMLESS[case]
     liar.hub.fault(SHARD, kind, times=None, origin="cdn", **parameters)
     liar.hub.fault("config.json", kind, times=None, **parameters)
@@ -49,7 +65,10 @@ def test_lies_that_do_not_matter(liar: Rig, small: Path, expected: str, case: st
     assert (sha256(liar.out / OUT), liar.left()) == (expected, [OUT])
     if not more:
         found = real_download(liar.hub, liar.hf / "hub", local_files_only=True)
-        assert {file: (found / file).read_bytes() == (small / file).read_bytes() for file in (SHARD, "config.json")} == {
+        assert {
+            file: (found / file).read_bytes() == (small / file).read_bytes()
+            for file in (SHARD, "config.json")
+        } == {
             SHARD: True,
             "config.json": True,
         }
@@ -62,20 +81,52 @@ REFUSED: dict[str, tuple[str, Fault, str]] = {
         ("headers", {"headers": {"Content-Range": "bytes 5-10/11"}}),
         ": 127.0.0.1 sends 'bytes 5-10/11' where byte 0",
     ),
-    "no place": (SHARD, ("headers", {"headers": {"Content-Range": "bytes */\x9b5"}}), ": 127.0.0.1 sends 'bytes */"),
-    "to a file": (SHARD, ("headers", {"headers": {"Location": "file:///etc/passwd"}}), "UnsupportedProtocol"),
-    "to nobody": (SHARD, ("headers", {"headers": {"Location": "http://127.0.0.1:1/x"}}), "no connection"),
-    "to nowhere": (SHARD, ("headers", {"headers": {"Location": None}}), f"{SHARD}: 127.0.0.1 answers 302 and no file"),
+    "no place": (
+        SHARD,
+        ("headers", {"headers": {"Content-Range": "bytes */\x9b5"}}),
+        ": 127.0.0.1 sends 'bytes */",
+    ),
+    "to a file": (
+        SHARD,
+        ("headers", {"headers": {"Location": "file:///etc/passwd"}}),
+        "UnsupportedProtocol",
+    ),
+    "to nobody": (
+        SHARD,
+        ("headers", {"headers": {"Location": "http://127.0.0.1:1/x"}}),
+        "no connection",
+    ),
+    "to nowhere": (
+        SHARD,
+        ("headers", {"headers": {"Location": None}}),
+        f"{SHARD}: 127.0.0.1 answers 302 and no file",
+    ),
     "to nonsense": (SHARD, ("headers", {"headers": {"Location": "http://[::1/\x01"}}), SHARD),
     "another hash": (
         SHARD,
         ("headers", {"headers": {"X-Linked-Etag": f'"{"ab" * 32}"'}}),
         "the hub now gives another hash for it than it listed",
     ),
-    "another commit": (SHARD, ("headers", {"headers": {"X-Repo-Commit": "\x1b[31m"}}), "comes from commit '"),
-    "nothing at all": ("config.json", ("status", {"status": 204}), "config.json: 127.0.0.1 answers 204 and no file"),
-    "an answer with a bell": ("config.json", ("status", {"status": 400, "headers": {"X-Error-Message": "\x1b]0;x\x07"}}), "config.json"),
-    "another file": ("config.json", ("body", {"body": b'{"a": "file of another kind"}' * 100}), "config.json: is damaged"),
+    "another commit": (
+        SHARD,
+        ("headers", {"headers": {"X-Repo-Commit": "\x1b[31m"}}),
+        "comes from commit '",
+    ),
+    "nothing at all": (
+        "config.json",
+        ("status", {"status": 204}),
+        "config.json: 127.0.0.1 answers 204 and no file",
+    ),
+    "an answer with a bell": (
+        "config.json",
+        ("status", {"status": 400, "headers": {"X-Error-Message": "\x1b]0;x\x07"}}),
+        "config.json",
+    ),
+    "another file": (
+        "config.json",
+        ("body", {"body": b'{"a": "file of another kind"}' * 100}),
+        "config.json: is damaged",
+    ),
     "compressed to nothing": ("config.json", ("gzip", {}), ""),
 }
 
@@ -100,11 +151,17 @@ def test_an_endless_file_ends_where_it_was_listed_to(liar: Rig, small: Path) -> 
     file = manifest.file(SHARD)
     liar.hub.fault(SHARD, "chunked", times=None, extra=10**9)
     for start, stop in ((0, file.size), (5, 6), (file.size - 1, file.size), (7, 7)):
-        assert b"".join(remote.part(manifest, file, start, stop)) == (small / SHARD).read_bytes()[start:stop]
+        assert (
+            b"".join(remote.part(manifest, file, start, stop))
+            == (small / SHARD).read_bytes()[start:stop]
+        )
     liar.hub.forget()
     liar.hub.fault(SHARD, "no_range", times=None)
     for start, stop in ((0, 10), (100_000, 100_003), (file.size - 1, file.size)):
-        assert b"".join(remote.part(manifest, file, start, stop)) == (small / SHARD).read_bytes()[start:stop]
+        assert (
+            b"".join(remote.part(manifest, file, start, stop))
+            == (small / SHARD).read_bytes()[start:stop]
+        )
     liar.hub.forget()
     liar.hub.fault(SHARD, "headers", headers={"Content-Range": "bytes 1-2/3"})
     with pytest.raises(Exception, match="where byte 5 was asked for"):
@@ -117,12 +174,23 @@ def link(path: Path, target: Path) -> None:
     path.symlink_to(target)
 
 
-STREAM_LINKS = ["pieces.jsonl", "begun.json", "begun.json.new", "lock", "config.json", "config.json.partial", SHARD, f"{SHARD}.partial"]
+STREAM_LINKS = [
+    "pieces.jsonl",
+    "begun.json",
+    "begun.json.new",
+    "lock",
+    "config.json",
+    "config.json.partial",
+    SHARD,
+    f"{SHARD}.partial",
+]
 STREAM_LINKS += [f"{SHARD}.damaged", f"{SHARD}.partial.quick", "model.safetensors"]
 
 
 @pytest.mark.parametrize("target", ["canary.json", "inner", "not/there"])
-def test_links_in_the_folder_of_a_stream(liar: Rig, outside: Path, expected: str, target: str) -> None:
+def test_links_in_the_folder_of_a_stream(
+    liar: Rig, outside: Path, expected: str, target: str
+) -> None:
     for name in STREAM_LINKS:
         link(liar.out / f"{OUT}.stream" / name, outside / target)
     done = convert(liar, "--stream")
@@ -139,13 +207,30 @@ def sha1_of(content: bytes) -> str:
     return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
 
 
-CACHE_LINKS = ["blobs/{blob}", "blobs/{blob}.partial", "blobs/{blob}.damaged", "blobs/{blob}.partial.quick", "refs/main"]
-CACHE_LINKS += ["blobs/{small}", "blobs/{small}.partial", "snapshots/{commit}/config.json", "snapshots/{commit}/" + SHARD]
+CACHE_LINKS = [
+    "blobs/{blob}",
+    "blobs/{blob}.partial",
+    "blobs/{blob}.damaged",
+    "blobs/{blob}.partial.quick",
+    "refs/main",
+]
+CACHE_LINKS += [
+    "blobs/{small}",
+    "blobs/{small}.partial",
+    "snapshots/{commit}/config.json",
+    "snapshots/{commit}/" + SHARD,
+]
 
 
 @pytest.mark.parametrize("target", ["canary.json", "inner", "not/there"])
-def test_links_in_the_cache(liar: Rig, small: Path, outside: Path, expected: str, target: str) -> None:
-    named = {"blob": sha256(small / SHARD), "small": sha1_of((small / "config.json").read_bytes()), "commit": commit_of(liar)}
+def test_links_in_the_cache(
+    liar: Rig, small: Path, outside: Path, expected: str, target: str
+) -> None:
+    named = {
+        "blob": sha256(small / SHARD),
+        "small": sha1_of((small / "config.json").read_bytes()),
+        "commit": commit_of(liar),
+    }
     for name in CACHE_LINKS:
         link(liar.cached / name.format(**named), outside / target)
     done = convert(liar)
@@ -174,7 +259,18 @@ def test_a_model_that_was_moved_elsewhere_by_its_owner(liar: Rig, expected: str)
     assert listing(moved / "snapshots")
 
 
-REVISIONS = ["/etc/x", "../../../x", "a/../b", "a//b", "", "x\x1b[31m", "a b", "x" * 201, ".", "refs/../../x"]
+REVISIONS = [
+    "/etc/x",
+    "../../../x",
+    "a/../b",
+    "a//b",
+    "",
+    "x\x1b[31m",
+    "a b",
+    "x" * 201,
+    ".",
+    "refs/../../x",
+]
 
 
 @pytest.mark.parametrize("revision", REVISIONS)

@@ -1,6 +1,8 @@
-"""Proves that tensors which are missing, strange or full of nonsense are refused by name, before or while they are converted.
+"""Proves that tensors which are missing, strange or full of nonsense are refused by name, before or
+while they are converted.
 
-Scales of FP8 weights, NaN and infinity in every dtype and path through the converter, tensors too few and too many.
+Scales of FP8 weights, NaN and infinity in every dtype and path through the converter, tensors too
+few and too many.
 """
 
 from __future__ import annotations
@@ -28,11 +30,24 @@ from damage import (
 )
 
 LAYER, MTP = "model.layers.1.", "model.layers.2."
-Q_B, SCALE = f"{LAYER}self_attn.q_b_proj.weight", f"{LAYER}self_attn.q_b_proj.weight_scale_inv"  # in the first and second shard
+Q_B, SCALE = (
+    f"{LAYER}self_attn.q_b_proj.weight",
+    f"{LAYER}self_attn.q_b_proj.weight_scale_inv",
+)  # in the first and second shard
 ONE = struct.pack("<f", 1.0)
 ZERO_WEIGHT = "model.layers.0.self_attn.q_proj.weight"
-BF16_BAD = {"NaN": b"\xc0\x7f", "-NaN": b"\xc0\xff", "signalling NaN": b"\x81\x7f", "infinity": b"\x80\x7f", "-infinity": b"\x80\xff"}
-F32_BAD = {"NaN": struct.pack("<f", float("nan")), "infinity": struct.pack("<f", float("inf")), "large": struct.pack("<f", 1e30)}
+BF16_BAD = {
+    "NaN": b"\xc0\x7f",
+    "-NaN": b"\xc0\xff",
+    "signalling NaN": b"\x81\x7f",
+    "infinity": b"\x80\x7f",
+    "-infinity": b"\x80\xff",
+}
+F32_BAD = {
+    "NaN": struct.pack("<f", float("nan")),
+    "infinity": struct.pack("<f", float("inf")),
+    "large": struct.pack("<f", 1e30),
+}
 F16_BAD = {"NaN": b"\x01\x7e", "infinity": b"\x00\x7c", "-infinity": b"\x00\xfc"}
 
 
@@ -45,18 +60,33 @@ def rows() -> Iterator[Case]:
 
 
 def _scales() -> Iterator[Case]:
-    yield Case("no scale", without(SCALE), "is FP8 and its _scale_inv is missing", file=FIRST, tensor=Q_B)
+    yield Case(
+        "no scale", without(SCALE), "is FP8 and its _scale_inv is missing", file=FIRST, tensor=Q_B
+    )
     Scale = partial(Case, file=SECOND, tensor=SCALE)
     for shape in ([1], [1, 1, 1], [2, 1], [1, 2], [], [0, 1], [64, 32]):
         size = 4
         for n in shape:
             size *= n
         words = f"is F32 {shape}; F32 [1, 1] is needed for [64, 32]"
-        yield Scale(f"scale of shape {shape}", with_tensor(SECOND, SCALE, "F32", shape, bytes(size)), words)
+        yield Scale(
+            f"scale of shape {shape}", with_tensor(SECOND, SCALE, "F32", shape, bytes(size)), words
+        )
     for dtype, size in [("BF16", 2), ("F16", 2), ("F64", 8), ("F8_E8M0", 1), ("I32", 4)]:
-        yield Scale(f"scale in {dtype}", with_tensor(SECOND, SCALE, dtype, [1, 1], bytes(size)), f"is {dtype} [1, 1]; F32 [1, 1] is needed")
+        yield Scale(
+            f"scale in {dtype}",
+            with_tensor(SECOND, SCALE, dtype, [1, 1], bytes(size)),
+            f"is {dtype} [1, 1]; F32 [1, 1] is needed",
+        )
     Weight = partial(Case, file=FIRST, tensor=Q_B)
-    for name, value in [("infinite", "inf"), ("-infinite", "-inf"), ("NaN", "nan"), ("huge", "3e38"), ("-huge", "-3e38"), ("large", "1e9")]:
+    for name, value in [
+        ("infinite", "inf"),
+        ("-infinite", "-inf"),
+        ("NaN", "nan"),
+        ("huge", "3e38"),
+        ("-huge", "-3e38"),
+        ("large", "1e9"),
+    ]:
         yield Weight(f"{name} scale", poked(SCALE, 0, struct.pack("<f", float(value))), "holds ")
     blocks = config(quantization_config={"quant_method": "fp8", "weight_block_size": [16, 16]})
     yield Case(
@@ -67,7 +97,13 @@ def _scales() -> Iterator[Case]:
         tensor="model.layers.0.self_attn.kv_b_proj.weight_scale_inv",
     )
     stray = with_tensor(FIRST, "lm_head.weight_scale_inv", "F32", [3, 1], ONE * 3)
-    yield Case("a scale for a weight that is not FP8", stray, NOT_HERE, file=FIRST, tensor="lm_head.weight_scale_inv")
+    yield Case(
+        "a scale for a weight that is not FP8",
+        stray,
+        NOT_HERE,
+        file=FIRST,
+        tensor="lm_head.weight_scale_inv",
+    )
 
 
 def _values() -> Iterator[Case]:
@@ -81,31 +117,82 @@ def _values() -> Iterator[Case]:
     for place, (tensor, shard, number) in places.items():
         for byte in (b"\x7f", b"\xff"):
             yield Case(
-                f"0x{byte.hex()} in {place}", poked(tensor, number, byte), "holds NaN or infinity, first at [", file=shard, tensor=tensor
+                f"0x{byte.hex()} in {place}",
+                poked(tensor, number, byte),
+                "holds NaN or infinity, first at [",
+                file=shard,
+                tensor=tensor,
             )
     for what, data in BF16_BAD.items():
-        yield Case(f"{what} in embeddings", poked("model.embed_tokens.weight", 41, data), "first at [1, 9]", file=FIRST, tensor=EMBED)
-    for tensor, shard in [("model.norm.weight", SECOND), ("lm_head.weight", FIRST), (f"{MTP}embed_tokens.weight", SECOND)]:
-        yield Case(f"NaN in {tensor}", poked(tensor, 31, b"\xc0\x7f"), "first at [0, 31]", file=shard, tensor=tensor)
+        yield Case(
+            f"{what} in embeddings",
+            poked("model.embed_tokens.weight", 41, data),
+            "first at [1, 9]",
+            file=FIRST,
+            tensor=EMBED,
+        )
+    for tensor, shard in [
+        ("model.norm.weight", SECOND),
+        ("lm_head.weight", FIRST),
+        (f"{MTP}embed_tokens.weight", SECOND),
+    ]:
+        yield Case(
+            f"NaN in {tensor}",
+            poked(tensor, 31, b"\xc0\x7f"),
+            "first at [0, 31]",
+            file=shard,
+            tensor=tensor,
+        )
     for what, data in F32_BAD.items():
-        yield Case(f"{what} in the router's bias", poked(BIAS, 3, data), "first at [0, 3]", file=FIRST, tensor=BIAS)
+        yield Case(
+            f"{what} in the router's bias",
+            poked(BIAS, 3, data),
+            "first at [0, 3]",
+            file=FIRST,
+            tensor=BIAS,
+        )
     for what, data in F16_BAD.items():
         damage = several(in_f16(ZERO_WEIGHT), poked(ZERO_WEIGHT, 70, data))
-        yield Case(f"{what} in F16", damage, "holds NaN or infinity, first at [2, 6]", file=SINGLE, tensor=ZERO_WEIGHT, base="llama")
-    yield Case("1e38 in bf16", poked(EMBED, 0, b"\x96\x7e"), "more than float16 has room for", file=FIRST, tensor=EMBED)
+        yield Case(
+            f"{what} in F16",
+            damage,
+            "holds NaN or infinity, first at [2, 6]",
+            file=SINGLE,
+            tensor=ZERO_WEIGHT,
+            base="llama",
+        )
+    yield Case(
+        "1e38 in bf16",
+        poked(EMBED, 0, b"\x96\x7e"),
+        "more than float16 has room for",
+        file=FIRST,
+        tensor=EMBED,
+    )
 
 
 def _missing() -> Iterator[Case]:
     Missing = partial(Case, words="is missing from the checkpoint")
     expert = f"{LAYER}mlp.experts.2.up_proj.weight"
     yield Missing("an expert", without(expert, f"{expert}_scale_inv"), tensor=expert)
-    for tensor in (EMBED, "lm_head.weight", "model.norm.weight", f"{LAYER}input_layernorm.weight", f"{LAYER}mlp.gate.weight", BIAS):
+    for tensor in (
+        EMBED,
+        "lm_head.weight",
+        "model.norm.weight",
+        f"{LAYER}input_layernorm.weight",
+        f"{LAYER}mlp.gate.weight",
+        BIAS,
+    ):
         yield Missing(f"no {tensor}", without(tensor), tensor=tensor)
     for tensor in (f"{MTP}eh_proj.weight", f"{MTP}enorm.weight", f"{MTP}shared_head.norm.weight"):
         yield Missing(f"no {tensor}", without(tensor), tensor=tensor)
     bias = "model.layers.1.self_attn.k_proj.bias"
     yield Missing("one bias of qwen2's", without(bias), tensor=bias, base="qwen2")
-    yield Missing("a layer fewer", config(num_hidden_layers=3), tensor="model.layers.2.input_layernorm.weight", base="llama")
+    yield Missing(
+        "a layer fewer",
+        config(num_hidden_layers=3),
+        tensor="model.layers.2.input_layernorm.weight",
+        base="llama",
+    )
 
 
 def _too_many() -> Iterator[Case]:
@@ -122,7 +209,11 @@ def _too_many() -> Iterator[Case]:
         damage = with_tensor(FIRST, tensor, "BF16", [32], bytes(64))
         yield Case(f"{what} too many", damage, NOT_HERE, file=FIRST, tensor=tensor)
     MANY = partial(Case, words=NOT_HERE, base="llama", file=SINGLE)
-    yield MANY("a layer that config.json leaves out", config(num_hidden_layers=1), tensor="model.layers.1.input_layernorm.weight")
+    yield MANY(
+        "a layer that config.json leaves out",
+        config(num_hidden_layers=1),
+        tensor="model.layers.1.input_layernorm.weight",
+    )
     yield Case(
         "MTP that config.json leaves out",
         config(num_nextn_predict_layers=0),
@@ -140,11 +231,32 @@ def _too_many() -> Iterator[Case]:
 
 
 def _kinds() -> Iterator[Case]:
-    for dtype, width in [("F64", 8), ("I64", 8), ("I8", 1), ("U8", 1), ("BOOL", 1), ("F8_E5M2", 1), ("F8_E8M0", 1), ("U32", 4)]:
+    for dtype, width in [
+        ("F64", 8),
+        ("I64", 8),
+        ("I8", 1),
+        ("U8", 1),
+        ("BOOL", 1),
+        ("F8_E5M2", 1),
+        ("F8_E8M0", 1),
+        ("U32", 4),
+    ]:
         damage = with_tensor(FIRST, EMBED, dtype, [320, 32], bytes(320 * 32 * width))
-        yield Case(f"embeddings in {dtype}", damage, f"is {dtype}; weights in F8_E4M3, BF16, F16, F32", file=FIRST, tensor=EMBED)
+        yield Case(
+            f"embeddings in {dtype}",
+            damage,
+            f"is {dtype}; weights in F8_E4M3, BF16, F16, F32",
+            file=FIRST,
+            tensor=EMBED,
+        )
     norm = "model.norm.weight"
-    yield Case("a norm in FP8", with_tensor(SECOND, norm, "F8_E4M3", [32], bytes(32)), "is FP8 and not a matrix", file=SECOND, tensor=norm)
+    yield Case(
+        "a norm in FP8",
+        with_tensor(SECOND, norm, "F8_E4M3", [32], bytes(32)),
+        "is FP8 and not a matrix",
+        file=SECOND,
+        tensor=norm,
+    )
     for key, value, tensor, shard in [
         ("hidden_size", 64, EMBED, FIRST),
         ("vocab_size", 319, EMBED, FIRST),
@@ -185,7 +297,12 @@ def test_refused(case: Case, refused: Callable[[Case], None]) -> None:
 
 
 FINE = {
-    "largest and smallest FP8": several(poked(Q_B, 0, b"\x7e"), poked(Q_B, 1, b"\xfe"), poked(Q_B, 2, b"\x80"), poked(Q_B, 3, b"\x01")),
+    "largest and smallest FP8": several(
+        poked(Q_B, 0, b"\x7e"),
+        poked(Q_B, 1, b"\xfe"),
+        poked(Q_B, 2, b"\x80"),
+        poked(Q_B, 3, b"\x01"),
+    ),
     "a scale of zero": poked(SCALE, 0, bytes(4)),
     "a negative scale": poked(SCALE, 0, struct.pack("<f", -0.5)),
     "a denormal scale": poked(SCALE, 0, struct.pack("<f", 1e-40)),
@@ -196,7 +313,9 @@ FINE = {
 
 
 @pytest.mark.parametrize("damage", FINE.values(), ids=FINE)
-def test_what_is_only_unusual_is_converted(damage: Damage, copy: Callable[[str], Path], tmp_path: Path) -> None:
+def test_what_is_only_unusual_is_converted(
+    damage: Damage, copy: Callable[[str], Path], tmp_path: Path
+) -> None:
     folder = copy("v3")
     damage(folder)
     for recipe in ("Q8_0", "IQ3_S"):

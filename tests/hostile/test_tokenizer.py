@@ -1,6 +1,8 @@
-"""Proves that a tokenizer which llama.cpp could not run, or would run differently, is refused in one line that names its file.
+"""Proves that a tokenizer which llama.cpp could not run, or would run differently, is refused in
+one line that names its file.
 
-Vocabulary, added tokens, merges, pipeline, special tokens. Some of these would abort the process when llama.cpp loads the GGUF.
+Vocabulary, added tokens, merges, pipeline, special tokens. Some of these would abort the process
+when llama.cpp loads the GGUF.
 """
 
 from __future__ import annotations
@@ -11,7 +13,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from damage import Case, Damage, Json, config, content, convert_to, each, in_json, put, removed, several
+from damage import (
+    Case,
+    Damage,
+    Json,
+    config,
+    content,
+    convert_to,
+    each,
+    in_json,
+    put,
+    removed,
+    several,
+)
 
 from dslocal.gguf import read_header
 
@@ -29,34 +43,70 @@ def rows() -> Iterator[Case]:
 
 
 def _files() -> Iterator[Case]:
-    for name, text in {"empty": b"", "cut": b'{"model":', "not UTF-8": b'"\xff"', "deep": b"[" * 100_000, "NUL": bytes(10)}.items():
+    for name, text in {
+        "empty": b"",
+        "cut": b'{"model":',
+        "not UTF-8": b'"\xff"',
+        "deep": b"[" * 100_000,
+        "NUL": bytes(10),
+    }.items():
         yield Row(name, content(FILE, text), "is not valid JSON")
     yield Row("a list", content(FILE, b"[]"), "is not a JSON object")
     for value in each(
-        ..., None, [], "BPE", {}, {"type": "bpe"}, {"type": "Unigram"}, {"type": "WordPiece"}, {"type": ["BPE"]}, {"vocab": {}}
+        ...,
+        None,
+        [],
+        "BPE",
+        {},
+        {"type": "bpe"},
+        {"type": "Unigram"},
+        {"type": "WordPiece"},
+        {"type": ["BPE"]},
+        {"vocab": {}},
     ):
         yield Row(f"model {value!r}", at("model", value), "is not a BPE tokenizer")
-    for key, value in [("continuing_subword_prefix", "##"), ("end_of_word_suffix", "</w>"), ("byte_fallback", True), ("dropout", 0.1)]:
+    for key, value in [
+        ("continuing_subword_prefix", "##"),
+        ("end_of_word_suffix", "</w>"),
+        ("byte_fallback", True),
+        ("dropout", 0.1),
+    ]:
         yield Row(key, at("model", key, value), f"has a BPE with {key}")
 
 
 def _vocabulary() -> Iterator[Case]:
-    for value in each(..., None, [], "x", {"a": "0"}, {"a": None}, {"a": 0.0}, {"a": True}, {"a": [0]}):
+    for value in each(
+        ..., None, [], "x", {"a": "0"}, {"a": None}, {"a": 0.0}, {"a": True}, {"a": [0]}
+    ):
         yield Row(f"vocab {value!r}", at("model", "vocab", value), "has no vocabulary")
     yield Row("an empty vocabulary", at("model", "vocab", {}), "has a merge that makes no sense")
-    yield Row("two tokens of one id", at("model", "vocab", "zz", 70), "gives the id 70 to two tokens")
+    yield Row(
+        "two tokens of one id", at("model", "vocab", "zz", 70), "gives the id 70 to two tokens"
+    )
     for i in (320, 1 << 31, 1 << 63, 10**4000):
-        yield Row(f"id {str(i)[:12]}", at("model", "vocab", "zz", i), "config.json's vocab_size is 320")
+        yield Row(
+            f"id {str(i)[:12]}", at("model", "vocab", "zz", i), "config.json's vocab_size is 320"
+        )
     for i in (-1, -(10**4000)):
-        yield Row(f"id {str(i)[:12]}", at("model", "vocab", "zz", i), "config.json's vocab_size is 320")
-    yield Row("what stands for a hole", at("model", "vocab", "[PAD300]", 310), "spells two tokens alike, 300 and 310: '[PAD300]'")
+        yield Row(
+            f"id {str(i)[:12]}", at("model", "vocab", "zz", i), "config.json's vocab_size is 320"
+        )
+    yield Row(
+        "what stands for a hole",
+        at("model", "vocab", "[PAD300]", 310),
+        "spells two tokens alike, 300 and 310: '[PAD300]'",
+    )
     yield Row("NUL", several_tokens("A\0x"), "spells two tokens alike")
     yield Row("half a surrogate pair", at("model", "vocab", "\ud800", 310), "is not valid JSON")
 
 
 def _added() -> Iterator[Case]:
     for value in each(None, {}, "x", 1, [1], [None], ["<x>"], [[]], [{}]):
-        yield Row(f"added_tokens {value!r}", at("added_tokens", value), "has an added token that makes no sense")
+        yield Row(
+            f"added_tokens {value!r}",
+            at("added_tokens", value),
+            "has an added token that makes no sense",
+        )
     good = {"id": 310, "content": "<x>", "special": False}
     for key, values in {
         "id": (..., None, "310", 310.0, []),
@@ -65,12 +115,32 @@ def _added() -> Iterator[Case]:
     }.items():
         for value in values:
             token = {k: v for k, v in {**good, key: value}.items() if v is not ...}
-            yield Row(f"added token's {key} {value!r}", at("added_tokens", [token]), "has an added token that makes no sense")
-    yield Row("the same id twice", at("added_tokens", [good, {**good, "content": "<y>"}]), "has an added token that makes no sense")
+            yield Row(
+                f"added token's {key} {value!r}",
+                at("added_tokens", [token]),
+                "has an added token that makes no sense",
+            )
+    yield Row(
+        "the same id twice",
+        at("added_tokens", [good, {**good, "content": "<y>"}]),
+        "has an added token that makes no sense",
+    )
     for i in (320, 1 << 63, -1):
-        yield Row(f"added id {i}", at("added_tokens", [{**good, "id": i}]), "config.json's vocab_size is 320")
-    yield Row("one text, two ids", at("added_tokens", [good, {**good, "id": 311}]), "spells two tokens alike, 310 and 311: '<x>'")
-    yield Row("a text that is in the vocabulary", at("added_tokens", [{**good, "content": "A"}]), "spells two tokens alike")
+        yield Row(
+            f"added id {i}",
+            at("added_tokens", [{**good, "id": i}]),
+            "config.json's vocab_size is 320",
+        )
+    yield Row(
+        "one text, two ids",
+        at("added_tokens", [good, {**good, "id": 311}]),
+        "spells two tokens alike, 310 and 311: '<x>'",
+    )
+    yield Row(
+        "a text that is in the vocabulary",
+        at("added_tokens", [{**good, "content": "A"}]),
+        "spells two tokens alike",
+    )
 
 
 def _merges() -> Iterator[Case]:
@@ -98,20 +168,50 @@ def _merges() -> Iterator[Case]:
         ["h", "e", "x"],
     ):
         yield Row(f"merge {merge!r}", at("model", "merges", ["h e", merge]), words)
-    for pair in each(["", "he"], ["h", ""], [["h"], "e"], ["h", "zz"], {"h": "e"}, "x" * 10_000, [[]] * 10_000):
+    for pair in each(
+        ["", "he"], ["h", ""], [["h"], "e"], ["h", "zz"], {"h": "e"}, "x" * 10_000, [[]] * 10_000
+    ):
         yield Row(f"merge {str(pair)[:20]}", at("model", "merges", [pair]), words, base="qwen2")
 
 
 def _pipeline() -> Iterator[Case]:
     words = "has a pre-tokenizer step that llama.cpp does not know"
-    for value in each([], "x", 1, {}, {"type": "Whitespace"}, {"type": "Sequence"}, {"type": "Sequence", "pretokenizers": {}}):
+    for value in each(
+        [],
+        "x",
+        1,
+        {},
+        {"type": "Whitespace"},
+        {"type": "Sequence"},
+        {"type": "Sequence", "pretokenizers": {}},
+    ):
         yield Row(f"pre_tokenizer {value!r}", at("pre_tokenizer", value), words)
     for value in each(..., None, {"type": "Sequence", "pretokenizers": []}):
         yield Row(f"pre_tokenizer {value!r}", at("pre_tokenizer", value), "is not byte-level")
-    for value in each({"type": "Lowercase"}, {"type": "NFKC"}, {"type": "NFD"}, "NFC", [], 1, {}, {"type": "Sequence", "normalizers": [1]}):
-        yield Row(f"normalizer {value!r}", at("normalizer", value), "has a normalizer that llama.cpp does not know")
-    steps = {"type": "Sequence", "normalizers": [{"type": "NFC"}, {"type": "Prepend", "prepend": "▁"}]}
-    yield Row("a normalizer that prepends", at("normalizer", steps), "has a normalizer that llama.cpp does not know")
+    for value in each(
+        {"type": "Lowercase"},
+        {"type": "NFKC"},
+        {"type": "NFD"},
+        "NFC",
+        [],
+        1,
+        {},
+        {"type": "Sequence", "normalizers": [1]},
+    ):
+        yield Row(
+            f"normalizer {value!r}",
+            at("normalizer", value),
+            "has a normalizer that llama.cpp does not know",
+        )
+    steps = {
+        "type": "Sequence",
+        "normalizers": [{"type": "NFC"}, {"type": "Prepend", "prepend": "▁"}],
+    }
+    yield Row(
+        "a normalizer that prepends",
+        at("normalizer", steps),
+        "has a normalizer that llama.cpp does not know",
+    )
 
 
 def _specials() -> Iterator[Case]:
@@ -138,7 +238,13 @@ def test_refused(case: Case, refused: Callable[[Case], None]) -> None:
 
 
 def strange_settings(settings: Json) -> None:
-    settings.update(bos_token=[], eos_token={"content": ["x"]}, unk_token=1, chat_template=[{"name": "default"}], add_bos_token="yes")
+    settings.update(
+        bos_token=[],
+        eos_token={"content": ["x"]},
+        unk_token=1,
+        chat_template=[{"name": "default"}],
+        add_bos_token="yes",
+    )
 
 
 FINE: dict[str, Damage] = {
@@ -148,13 +254,17 @@ FINE: dict[str, Damage] = {
     "settings of strange types": in_json(SETTINGS, strange_settings),
     "no settings": removed(SETTINGS),
     "a post-processor of strange type": at("post_processor", {"type": "Sequence", "processors": 1}),
-    "a post-processor of strange steps": at("post_processor", {"type": "Sequence", "processors": [1, {"type": "TemplateProcessing"}]}),
+    "a post-processor of strange steps": at(
+        "post_processor", {"type": "Sequence", "processors": [1, {"type": "TemplateProcessing"}]}
+    ),
     "NFC": at("normalizer", {"type": "Sequence", "normalizers": [{"type": "NFC"}]}),
 }
 
 
 @pytest.mark.parametrize("damage", FINE.values(), ids=FINE)
-def test_what_is_only_unusual_is_converted(damage: Damage, copy: Callable[[str], Path], tmp_path: Path) -> None:
+def test_what_is_only_unusual_is_converted(
+    damage: Damage, copy: Callable[[str], Path], tmp_path: Path
+) -> None:
     folder = copy("v3")
     damage(folder)
     convert_to(folder, tmp_path / "x.gguf")

@@ -1,4 +1,6 @@
-"""Proves that a whole download is the real client's own, that no wrong byte gets through, and that what is here is not fetched again."""
+"""Proves that a whole download is the real client's own, that no wrong byte gets through, and that
+what is here is not fetched again.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ def good(done: Done) -> str:
 def refused(done: Done, code: int, *words: str) -> str:
     """What one that did not said at last, which is one line and no traceback."""
     last = done.stderr.decode().splitlines()[-1]
-    assert (done.returncode, done.stdout, done.stderr.count(b"Traceback")) == (code, b"", 0), done.stderr
+    assert (done.returncode, done.stdout, done.stderr.count(b"Traceback")) == (code, b"", 0), (
+        done.stderr
+    )
     for word in words:
         assert word in last
     return last
@@ -92,13 +96,18 @@ def test_a_damaged_file_in_the_cache(calm: Rig, small: Path, file: str, how: str
     calm.hub.fault(file, "status", times=None, status=403)
     done = calm.inside(*CONVERT)
     refused(done, 1, f"{file}: not allowed (403)")
-    assert f"dslocal: hf:{REPO}: {file}: the copy in the cache is damaged; put aside and fetched again" in done.stderr.decode()
+    assert (
+        f"dslocal: hf:{REPO}: {file}: the copy in the cache is damaged; put aside and fetched again"
+        in done.stderr.decode()
+    )
     assert blob.with_name(f"{blob.name}.damaged").read_bytes() == wrong
     assert (blob.exists(), calm.left()) == (False, [])
     calm.hub.forget()
     good(calm.inside(*CONVERT))
     assert blob_of(calm, file).read_bytes() == right
-    assert {other: calm.hub.complete_fetches(other) for other in EVERY} == {other: int(other == file) for other in EVERY}
+    assert {other: calm.hub.complete_fetches(other) for other in EVERY} == {
+        other: int(other == file) for other in EVERY
+    }
     assert not [name for name in listing(calm.hf) if name.endswith((".damaged", ".partial"))]
 
 
@@ -108,7 +117,9 @@ def test_a_byte_that_is_flipped_once(calm: Rig, small: Path, expected: str, file
     said = good(calm.inside(*CONVERT))
     assert f"hf:{REPO}: {file}: is damaged: its hash is " in said
     assert said.count("; put aside and fetched once more") == 1
-    assert {other: calm.hub.complete_fetches(other) for other in EVERY} == {other: 1 + (other == file) for other in EVERY}
+    assert {other: calm.hub.complete_fetches(other) for other in EVERY} == {
+        other: 1 + (other == file) for other in EVERY
+    }
     assert not [name for name in listing(calm.hf) if name.endswith((".damaged", ".partial"))]
     assert sha256(calm.out / OUT) == expected
 
@@ -123,7 +134,9 @@ def test_a_byte_that_is_flipped_twice(calm: Rig, small: Path, file: str) -> None
     damaged = [calm.hf / name for name in listing(calm.hf) if name.endswith(".damaged")]
     assert [path.read_bytes()[at] ^ 0xFF for path in damaged] == [(small / file).read_bytes()[at]]
     good(calm.inside(*CONVERT))
-    assert {other: calm.hub.complete_fetches(other) for other in EVERY} == {other: 1 + 2 * (other == file) for other in EVERY}
+    assert {other: calm.hub.complete_fetches(other) for other in EVERY} == {
+        other: 1 + 2 * (other == file) for other in EVERY
+    }
     assert not [name for name in listing(calm.hf) if name.endswith((".damaged", ".partial"))]
 
 
@@ -144,41 +157,66 @@ def test_another_process_goes_on_in_the_middle_of_a_file(calm: Rig, small: Path)
 
 def test_two_processes_download_once(calm: Rig) -> None:
     calm.hub.fault("*.safetensors", "slow", times=None, rate=5e5)
-    with calm.start(*CONVERT, "-o", "one.gguf") as one, calm.start(*CONVERT, "-o", "two.gguf") as two:
+    with (
+        calm.start(*CONVERT, "-o", "one.gguf") as one,
+        calm.start(*CONVERT, "-o", "two.gguf") as two,
+    ):
         said = [process.communicate(timeout=60)[1] for process in (one, two)]
     assert (one.returncode, two.returncode) == (0, 0), said
-    assert "".join(said).count(f"dslocal: hf:{REPO}: another process is downloading it; waiting for it") == 1
+    assert (
+        "".join(said).count(
+            f"dslocal: hf:{REPO}: another process is downloading it; waiting for it"
+        )
+        == 1
+    )
     assert {file: calm.hub.complete_fetches(file) for file in EVERY} == dict.fromkeys(EVERY, 1)
     assert calm.left() == ["one.gguf", "two.gguf"]
     assert sha256(calm.out / "one.gguf") == sha256(calm.out / "two.gguf")
 
 
 @pytest.mark.parametrize("more", [(), ("--stream",)], ids=["whole", "stream"])
-def test_the_token_reaches_the_hub_and_nobody_else(calm: Rig, small: Path, more: tuple[str, ...]) -> None:
+def test_the_token_reaches_the_hub_and_nobody_else(
+    calm: Rig, small: Path, more: tuple[str, ...]
+) -> None:
     calm.hub.add(REPO, small, gated=True)
     good(calm.inside(*CONVERT, *more, token=MEMBER))
-    assert {(one.origin, one.authorized) for one in calm.hub.requests} == {("hub", True), ("cdn", False)}
-    assert not any(MEMBER.encode() in path.read_bytes() for path in calm.root.rglob("*") if path.is_file())
+    assert {(one.origin, one.authorized) for one in calm.hub.requests} == {
+        ("hub", True),
+        ("cdn", False),
+    }
+    assert not any(
+        MEMBER.encode() in path.read_bytes() for path in calm.root.rglob("*") if path.is_file()
+    )
 
 
 def test_without_a_network(calm: Rig) -> None:
     offline = {"HF_HUB_OFFLINE": "1"}
     nothing = calm.inside(*CONVERT, offline=True)
     refused(nothing, 1, f"hf:{REPO}: is not on this machine (HF_HUB_OFFLINE is set")
-    refused(calm.inside(*CONVERT, "--stream", offline=True), 1, f"hf:{REPO}: is not on this machine (HF_HUB_OFFLINE is set")
+    refused(
+        calm.inside(*CONVERT, "--stream", offline=True),
+        1,
+        f"hf:{REPO}: is not on this machine (HF_HUB_OFFLINE is set",
+    )
     assert calm.left() == []
     good(calm.inside(*CONVERT))
     expected = sha256(calm.out / OUT)
     calm.hub.forget()
     done = calm.run(*CONVERT, env=offline)
-    assert (done.returncode, done.stderr.count("network"), done.stderr.count("not on this machine")) == (0, 0, 0), done.stderr
+    assert (
+        done.returncode,
+        done.stderr.count("network"),
+        done.stderr.count("not on this machine"),
+    ) == (0, 0, 0), done.stderr
     assert sha256(calm.out / OUT) == expected
     shard = in_cache(calm, SHARD)
     assert shard is not None
     shard.unlink()
     done = calm.run(*CONVERT, env=offline)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
-    assert f"hf:{REPO}: 1 of its files are missing here: {SHARD} (HF_HUB_OFFLINE is set" in done.stderr
+    assert (
+        f"hf:{REPO}: 1 of its files are missing here: {SHARD} (HF_HUB_OFFLINE is set" in done.stderr
+    )
     assert calm.hub.requests == []
 
 
@@ -186,16 +224,26 @@ def test_what_is_here_is_used_when_the_hub_is_gone(calm: Rig) -> None:
     good(calm.inside(*CONVERT))
     calm.hub.forget()
     calm.hub.fault("/*", "status", times=None, status=500)
-    assert f"hf:{REPO}: 127.0.0.1 answers 500; going on with the copy that is here" in good(calm.inside(*CONVERT))
+    assert f"hf:{REPO}: 127.0.0.1 answers 500; going on with the copy that is here" in good(
+        calm.inside(*CONVERT)
+    )
 
 
 def test_a_disk_that_is_too_small(calm: Rig, small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     needed = sum((small / file).stat().st_size for file in EVERY)
     free = [needed - 1]
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": free[0]}))
-    refused(calm.inside(*CONVERT), 1, f"hf:{REPO}: 0.001 GB are needed in ", "0.001 GB are free (make room; --stream needs the least")
+    refused(
+        calm.inside(*CONVERT),
+        1,
+        f"hf:{REPO}: 0.001 GB are needed in ",
+        "0.001 GB are free (make room; --stream needs the least",
+    )
     assert [one.file for one in calm.hub.requests] == [""]
-    assert (calm.left(), [name for name in listing(calm.hf) if not name.endswith(".lock")]) == ([], [])
+    assert (calm.left(), [name for name in listing(calm.hf) if not name.endswith(".lock")]) == (
+        [],
+        [],
+    )
     free[0] = 10 * needed
     good(calm.inside(*CONVERT))
 
@@ -203,5 +251,10 @@ def test_a_disk_that_is_too_small(calm: Rig, small: Path, monkeypatch: pytest.Mo
 def test_git_hashes_are_git_hashes(calm: Rig, small: Path) -> None:
     good(calm.inside(*CONVERT))
     content = (small / "config.json").read_bytes()
-    assert blob_of(calm, "config.json").name == hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
-    assert {blob_of(calm, shard).name for shard in shards_of(small)} == {sha256(small / shard) for shard in shards_of(small)}
+    assert (
+        blob_of(calm, "config.json").name
+        == hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+    )
+    assert {blob_of(calm, shard).name for shard in shards_of(small)} == {
+        sha256(small / shard) for shard in shards_of(small)
+    }

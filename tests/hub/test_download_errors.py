@@ -1,4 +1,6 @@
-"""Proves that every way in which a hub fails ends in one line that says what it was and what would help, and soon."""
+"""Proves that every way in which a hub fails ends in one line that says what it was and what would
+help, and soon.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ AT_A_TIME = 8  # requests, each with patience of its own
 
 
 class Failure(NamedTuple):
-    """What is done to the hub, who asks, and what comes of it. ``waits``: how often it is tried again."""
+    """What is done to the hub, who asks, and what comes of it. ``waits``: how often it is tried
+    again.
+    """
 
     code: int
     words: tuple[str, ...]
@@ -41,34 +45,84 @@ def status(code: int, pattern: str = ANY, **more: Any) -> Mapping[str, Any]:
 
 
 FAILURES = {
-    "gated": Failure(1, ("config.json: its owner asks for consent first (accept that on its page, then ", TOKEN), kept="gated"),
-    "gated, a stranger": Failure(1, ("its owner asks for consent first (accept that", TOKEN), kept="gated", token=STRANGER),
-    "private": Failure(3, (f"hf:{REPO}: no such repository, or a private one (if it is private, ", TOKEN), kept="private"),
-    "private, a stranger": Failure(3, ("no such repository, or a private one", TOKEN), kept="private", token=STRANGER),
+    "gated": Failure(
+        1,
+        ("config.json: its owner asks for consent first (accept that on its page, then ", TOKEN),
+        kept="gated",
+    ),
+    "gated, a stranger": Failure(
+        1, ("its owner asks for consent first (accept that", TOKEN), kept="gated", token=STRANGER
+    ),
+    "private": Failure(
+        3,
+        (f"hf:{REPO}: no such repository, or a private one (if it is private, ", TOKEN),
+        kept="private",
+    ),
+    "private, a stranger": Failure(
+        3, ("no such repository, or a private one", TOKEN), kept="private", token=STRANGER
+    ),
     "an expired token": Failure(1, (f"hf:{REPO}: not allowed (401) (", TOKEN), token="hf_expired"),
-    "no repository": Failure(3, ("hf:test/none: no such repository, or a private one",), name="test/none"),
-    "no revision": Failure(3, (f"hf:{REPO}@nope: has no such revision, or has it no longer",), revision="nope"),
+    "no repository": Failure(
+        3, ("hf:test/none: no such repository, or a private one",), name="test/none"
+    ),
+    "no revision": Failure(
+        3, (f"hf:{REPO}@nope: has no such revision, or has it no longer",), revision="nope"
+    ),
     "429": Failure(1, ("too many requests (wait; ", AGAIN), 6, status(429)),
-    "429, wait 3 s": Failure(1, ("too many requests (wait 3 s; ", AGAIN), 6, status(429, retry_after=3)),
-    "429, wait for ever": Failure(1, ("too many requests (wait 999,999,999 s; ", AGAIN), 0, status(429, retry_after=999_999_999)),
-    "429, wait till the stars go out": Failure(1, ("too many requests (wait 100,000,000 s", AGAIN), 0, status(429, retry_after=10**30)),
-    "429, wait till some day": Failure(1, ("too many requests (wait; ", AGAIN), 6, status(429, retry_after=DATE)),
-    "429, the hub's own way": Failure(1, ("too many requests (wait 5 s; ", AGAIN), 6, status(429, ratelimit=5)),
-    "429, nonsense": Failure(1, ("too many requests (wait; ", AGAIN), 6, status(429, headers={"RateLimit": ";;r=x"})),
+    "429, wait 3 s": Failure(
+        1, ("too many requests (wait 3 s; ", AGAIN), 6, status(429, retry_after=3)
+    ),
+    "429, wait for ever": Failure(
+        1,
+        ("too many requests (wait 999,999,999 s; ", AGAIN),
+        0,
+        status(429, retry_after=999_999_999),
+    ),
+    "429, wait till the stars go out": Failure(
+        1, ("too many requests (wait 100,000,000 s", AGAIN), 0, status(429, retry_after=10**30)
+    ),
+    "429, wait till some day": Failure(
+        1, ("too many requests (wait; ", AGAIN), 6, status(429, retry_after=DATE)
+    ),
+    "429, the hub's own way": Failure(
+        1, ("too many requests (wait 5 s; ", AGAIN), 6, status(429, ratelimit=5)
+    ),
+    "429, nonsense": Failure(
+        1, ("too many requests (wait; ", AGAIN), 6, status(429, headers={"RateLimit": ";;r=x"})
+    ),
     "500": Failure(1, ("127.0.0.1 answers 500 (", AGAIN), 6, status(500)),
     "503": Failure(1, ("127.0.0.1 answers 503 (", AGAIN), 6, status(503)),
-    "500 for files": Failure(1, (".safetensors: 127.0.0.1 answers 500 (", AGAIN), 6, status(500, FILES)),
-    "403 for files": Failure(1, (".safetensors: not allowed (403) (", TOKEN), 0, status(403, FILES)),
+    "500 for files": Failure(
+        1, (".safetensors: 127.0.0.1 answers 500 (", AGAIN), 6, status(500, FILES)
+    ),
+    "403 for files": Failure(
+        1, (".safetensors: not allowed (403) (", TOKEN), 0, status(403, FILES)
+    ),
     "404 for files": Failure(3, (".safetensors: not found",), 0, status(404, FILES)),
     "418": Failure(1, ("127.0.0.1 answers 418",), 0, status(418)),
     "a loop": Failure(1, ("is redirected in a circle",), 0, {"pattern": API, "kind": "loop"}),
-    "a loop for files": Failure(1, (".safetensors: is redirected in a circle",), 0, {"pattern": FILES, "kind": "loop"}),
-    "silence": Failure(1, (f"hf:{REPO}: nothing arrived for 0 s (", AGAIN), 6, {"pattern": API, "kind": "stall"}),
-    "hung up": Failure(1, (f"hf:{REPO}: RemoteProtocolError: ", AGAIN), 6, {"pattern": API, "kind": "cut"}),
+    "a loop for files": Failure(
+        1, (".safetensors: is redirected in a circle",), 0, {"pattern": FILES, "kind": "loop"}
+    ),
+    "silence": Failure(
+        1, (f"hf:{REPO}: nothing arrived for 0 s (", AGAIN), 6, {"pattern": API, "kind": "stall"}
+    ),
+    "hung up": Failure(
+        1, (f"hf:{REPO}: RemoteProtocolError: ", AGAIN), 6, {"pattern": API, "kind": "cut"}
+    ),
     "reset": Failure(1, (f"hf:{REPO}: ReadError: ", AGAIN), 6, {"pattern": API, "kind": "reset"}),
-    "nobody there": Failure(1, (f"hf:{REPO}: no connection: ", "is there a network? what is here works without"), 1, url="http://{free}"),
-    "no such host": Failure(1, (f"hf:{REPO}: no connection: ", "is there a network?"), 1, url="http://hub.invalid"),
-    "no such protocol": Failure(1, (f"hf:{REPO}: UnsupportedProtocol: ",), url="gopher://hub.invalid"),
+    "nobody there": Failure(
+        1,
+        (f"hf:{REPO}: no connection: ", "is there a network? what is here works without"),
+        1,
+        url="http://{free}",
+    ),
+    "no such host": Failure(
+        1, (f"hf:{REPO}: no connection: ", "is there a network?"), 1, url="http://hub.invalid"
+    ),
+    "no such protocol": Failure(
+        1, (f"hf:{REPO}: UnsupportedProtocol: ",), url="gopher://hub.invalid"
+    ),
     "no hub": Failure(
         1,
         (f"hf:{REPO}: what the hub says of it is no JSON (is HF_ENDPOINT a hub?)",),
@@ -81,11 +135,15 @@ FAILURES = {
 SLOW = ("silence", "nobody there")  # and the same for both
 
 
-ROWS = [(name, stream) for name in FAILURES for stream in (False, True) if not (stream and name in SLOW)]
+ROWS = [
+    (name, stream) for name in FAILURES for stream in (False, True) if not (stream and name in SLOW)
+]
 
 
 @pytest.mark.parametrize(("name", "stream"), ROWS)
-def test_a_failure(calm: Rig, small: Path, monkeypatch: pytest.MonkeyPatch, name: str, stream: bool) -> None:
+def test_a_failure(
+    calm: Rig, small: Path, monkeypatch: pytest.MonkeyPatch, name: str, stream: bool
+) -> None:
     failure = FAILURES[name]
     if failure.kept:
         calm.hub.add(REPO, small, private=failure.kept == "private", gated=failure.kept == "gated")
@@ -137,7 +195,9 @@ def test_a_failure_that_passes_is_not_seen(calm: Rig) -> None:
     calm.hub.fault("config.json", "reset")
     done = calm.inside("convert", REPO)
     assert done.returncode == 0, done.stderr
-    assert [line for line in done.stderr.decode().splitlines() if line.startswith("dslocal: ")] == []
+    assert [
+        line for line in done.stderr.decode().splitlines() if line.startswith("dslocal: ")
+    ] == []
     assert sorted(calm.sleeps)[-2:] == [7, 7]
     assert len(calm.sleeps) == 6
 
@@ -148,6 +208,7 @@ def test_what_brings_bytes_is_worth_any_number_of_tries(calm: Rig, small: Path) 
     done = calm.inside("convert", REPO)
     assert done.returncode == 0, done.stderr
     assert calm.hub.faults_left == []
-    assert {shard: calm.hub.complete_fetches(shard) for shard in [path.name for path in small.glob("*.safetensors")]} == {
-        path.name: 1 for path in small.glob("*.safetensors")
-    }
+    assert {
+        shard: calm.hub.complete_fetches(shard)
+        for shard in [path.name for path in small.glob("*.safetensors")]
+    } == {path.name: 1 for path in small.glob("*.safetensors")}

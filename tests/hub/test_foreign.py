@@ -1,4 +1,6 @@
-"""Proves what is found in Ollama's and LM Studio's folders, and that nothing in them leads elsewhere, hangs or fails."""
+"""Proves what is found in Ollama's and LM Studio's folders, and that nothing in them leads
+elsewhere, hangs or fails.
+"""
 
 from __future__ import annotations
 
@@ -34,12 +36,18 @@ def test_roots_follow_the_environment(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("OLLAMA_MODELS", raising=False)
     own = [root.path for root in foreign.roots() if root.path.is_relative_to(tmp_path)]
-    assert own == [tmp_path / ".ollama/models", tmp_path / ".lmstudio/models", tmp_path / ".cache/lm-studio/models"]
+    assert own == [
+        tmp_path / ".ollama/models",
+        tmp_path / ".lmstudio/models",
+        tmp_path / ".cache/lm-studio/models",
+    ]
     assert Root("Ollama", Path("/usr/share/ollama/.ollama/models")) in foreign.roots()
     monkeypatch.setenv("OLLAMA_MODELS", "~/big disk")
     assert foreign.roots()[0] == Root("Ollama", tmp_path / "big disk")
     monkeypatch.setenv("OLLAMA_MODELS", str(tmp_path / ".ollama" / "models"))
-    assert len([root for root in foreign.roots() if root.app == "Ollama"]) == 1 + len(foreign.SYSTEM)
+    assert len([root for root in foreign.roots() if root.app == "Ollama"]) == 1 + len(
+        foreign.SYSTEM
+    )
 
 
 NAMES = [
@@ -72,7 +80,9 @@ def test_ollama_of_2026(ollama: Path, gguf: Path) -> None:
     """Manifests are blobs to which names link, and may be lists with one for each runner."""
     digest = blob(ollama, gguf)
     child = manifest(ollama, "sha256-" + "c" * 64, layers(digest), "blobs")
-    safetensors = {"layers": [{"mediaType": "application/vnd.ollama.image.tensor; name=x", "digest": digest}]}
+    safetensors = {
+        "layers": [{"mediaType": "application/vnd.ollama.image.tensor; name=x", "digest": digest}]
+    }
     for tag, children in (
         ("inline", [layers(digest)]),
         ("linked", [{"digest": "sha256:" + "c" * 64}]),
@@ -81,7 +91,9 @@ def test_ollama_of_2026(ollama: Path, gguf: Path) -> None:
         manifest(ollama, f"ollama.com/library/r1/{tag}", {"manifests": children}, "manifests-v2")
     (ollama / "manifests-v2/ollama.com/library/r1/link").symlink_to(child)
     manifest(ollama, "ollama.com/library/r1/mlx", {"manifests": [safetensors]}, "manifests-v2")
-    manifest(ollama, "registry.ollama.ai/library/r1/inline", layers("sha256:" + "e" * 64))  # what the newer form says goes before
+    manifest(
+        ollama, "registry.ollama.ai/library/r1/inline", layers("sha256:" + "e" * 64)
+    )  # what the newer form says goes before
     assert names(ollama) == ["r1:inline", "r1:link", "r1:linked", "r1:second"]
 
 
@@ -111,7 +123,9 @@ HOSTILE: list[tuple[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("content", [content for _, content in HOSTILE], ids=[what for what, _ in HOSTILE])
+@pytest.mark.parametrize(
+    "content", [content for _, content in HOSTILE], ids=[what for what, _ in HOSTILE]
+)
 def test_hostile_manifests(ollama: Path, gguf: Path, content: Any) -> None:
     (ollama / "blobs" / f"sha256-{'d' * 64}").mkdir(parents=True)
     os.mkfifo(ollama / "blobs" / f"sha256-{'f' * 64}")
@@ -133,7 +147,9 @@ def test_folders_that_cannot_be_read(tmp_path: Path, ollama: Path, gguf: Path) -
     assert names(ollama) == ["good:1"]
 
 
-def test_so_many_folders_and_no_more(ollama: Path, gguf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_so_many_folders_and_no_more(
+    ollama: Path, gguf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for i in range(20):
         manifest(ollama, f"registry.ollama.ai/library/m{i:02}/1", layers(blob(ollama, gguf)))
     assert len(names(ollama)) == 20
@@ -144,8 +160,17 @@ def test_so_many_folders_and_no_more(ollama: Path, gguf: Path, monkeypatch: pyte
 def test_lm_studio(tmp_path: Path) -> None:
     root = tmp_path / "models"
     for name in (
-        *("org/R1-GGUF/R1-Q4_K_M.gguf", "org/R1-GGUF/R1-Q8_0-00001-of-00002.gguf", "org/R1-GGUF/R1-Q8_0-00002-of-00002.gguf"),
-        *("org/R1-GGUF/mmproj-F16.gguf", "org/R1-GGUF/README.md", "org/R1-GGUF/.hidden.gguf", "org/R1-GGUF/deep/Q2.gguf"),
+        *(
+            "org/R1-GGUF/R1-Q4_K_M.gguf",
+            "org/R1-GGUF/R1-Q8_0-00001-of-00002.gguf",
+            "org/R1-GGUF/R1-Q8_0-00002-of-00002.gguf",
+        ),
+        *(
+            "org/R1-GGUF/mmproj-F16.gguf",
+            "org/R1-GGUF/README.md",
+            "org/R1-GGUF/.hidden.gguf",
+            "org/R1-GGUF/deep/Q2.gguf",
+        ),
         *("loose.gguf", "org/R1-GGUF/deep/too/deep.gguf", ".git/x/y.gguf"),
     ):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -154,9 +179,16 @@ def test_lm_studio(tmp_path: Path) -> None:
     (root / "org/loop").symlink_to(root)
     found = models_of([Root("LM Studio", root)])
     inside = [model.name for model in found if "loop" not in model.name]
-    assert inside == ["org/R1-GGUF/R1-Q4_K_M.gguf", "org/R1-GGUF/R1-Q8_0-00001-of-00002.gguf", "org/R1-GGUF/deep/Q2.gguf"]
+    assert inside == [
+        "org/R1-GGUF/R1-Q4_K_M.gguf",
+        "org/R1-GGUF/R1-Q8_0-00001-of-00002.gguf",
+        "org/R1-GGUF/deep/Q2.gguf",
+    ]
     assert found[0].origin == str(root / "org/R1-GGUF/R1-Q4_K_M.gguf")
-    assert [file.name for file in gguf_files(root / "org/R1-GGUF")] == ["R1-Q4_K_M.gguf", "R1-Q8_0-00001-of-00002.gguf"]
+    assert [file.name for file in gguf_files(root / "org/R1-GGUF")] == [
+        "R1-Q4_K_M.gguf",
+        "R1-Q8_0-00001-of-00002.gguf",
+    ]
 
 
 MEANT = [
@@ -177,10 +209,15 @@ MEANT = [
 
 
 @pytest.mark.parametrize(("text", "expected"), MEANT)
-def test_what_a_name_means(tmp_path: Path, ollama: Path, gguf: Path, text: str, expected: list[str]) -> None:
+def test_what_a_name_means(
+    tmp_path: Path, ollama: Path, gguf: Path, text: str, expected: list[str]
+) -> None:
     manifest(ollama, "registry.ollama.ai/library/deepseek-r1/7b", layers(blob(ollama, gguf)))
     manifest(ollama, "registry.ollama.ai/library/v3/latest", layers(blob(ollama, gguf)))
     (tmp_path / "studio/org/repo").mkdir(parents=True)
     for name in "ab":
         (tmp_path / f"studio/org/repo/{name}.gguf").touch()
-    assert [model.name for model in called(text, [Root("Ollama", ollama), Root("LM Studio", tmp_path / "studio")])] == expected
+    assert [
+        model.name
+        for model in called(text, [Root("Ollama", ollama), Root("LM Studio", tmp_path / "studio")])
+    ] == expected

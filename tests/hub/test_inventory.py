@@ -1,4 +1,6 @@
-"""Proves that what is kept is found again by any of its names, by many processes at once, and that no entry file can do harm."""
+"""Proves that what is kept is found again by any of its names, by many processes at once, and that
+no entry file can do harm.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +27,20 @@ def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "home"
 
 
-def entry(name: str = "r1", quant: str = "Q4_K_M", added: float = 1.0, path: Path = Path("/models/r1.gguf"), **more: Any) -> hub.Kept:
-    fields: dict[str, Any] = {"files": (path,), "nbytes": 10, "how": "imported", "origin": "ollama:r1:latest", **more}
+def entry(
+    name: str = "r1",
+    quant: str = "Q4_K_M",
+    added: float = 1.0,
+    path: Path = Path("/models/r1.gguf"),
+    **more: Any,
+) -> hub.Kept:
+    fields: dict[str, Any] = {
+        "files": (path,),
+        "nbytes": 10,
+        "how": "imported",
+        "origin": "ollama:r1:latest",
+        **more,
+    }
     return hub.Kept(name, quant, path, added=added, **fields)
 
 
@@ -43,7 +57,11 @@ def test_nothing_is_kept_at_first(fresh: Path) -> None:
 def test_what_is_kept_is_read_as_it_was() -> None:
     parts = tuple(Path(f"/models/r1-0000{i}-of-00003.gguf") for i in (1, 2, 3))
     odd = Path("/mod\udcffels/a \x1b[31m\n.gguf")  # a name that is not UTF-8 is a name as well
-    for one in (entry(files=parts, path=parts[0]), entry("odd", files=(odd,), path=odd), entry("b.c_d-0", "mine", how="converted")):
+    for one in (
+        entry(files=parts, path=parts[0]),
+        entry("odd", files=(odd,), path=odd),
+        entry("b.c_d-0", "mine", how="converted"),
+    ):
         hub.keep(one)
         assert hub.find_kept(one.name) == one
 
@@ -57,9 +75,19 @@ def test_paths_become_absolute_and_plain(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_order_and_names() -> None:
-    for name, quant, added in (("v3", "Q8_0", 2.0), ("r1", "Q4_K_M", 3.0), ("r1", "IQ1_S", 1.0), ("r1-0528", "Q2_K", 1.0)):
+    for name, quant, added in (
+        ("v3", "Q8_0", 2.0),
+        ("r1", "Q4_K_M", 3.0),
+        ("r1", "IQ1_S", 1.0),
+        ("r1-0528", "Q2_K", 1.0),
+    ):
         hub.keep(entry(name, quant, added))
-    assert [one.spelled for one in hub.kept()] == ["r1:IQ1_S", "r1:Q4_K_M", "r1-0528:Q2_K", "v3:Q8_0"]
+    assert [one.spelled for one in hub.kept()] == [
+        "r1:IQ1_S",
+        "r1:Q4_K_M",
+        "r1-0528:Q2_K",
+        "v3:Q8_0",
+    ]
 
 
 FOUND = [
@@ -183,11 +211,17 @@ HOSTILE: list[tuple[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("content", [content for _, content in HOSTILE], ids=[what for what, _ in HOSTILE])
+@pytest.mark.parametrize(
+    "content", [content for _, content in HOSTILE], ids=[what for what, _ in HOSTILE]
+)
 def test_a_damaged_entry_is_passed_over_and_left(fresh: Path, content: Any) -> None:
     hub.keep(entry("good"))
     file = entries(fresh) / "r1@q4_k_m.json"
-    file.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8", errors="surrogateescape")
+    file.write_text(
+        content if isinstance(content, str) else json.dumps(content),
+        encoding="utf-8",
+        errors="surrogateescape",
+    )
     before = file.read_bytes()
     assert [one.name for one in hub.kept()] == ["good"]
     assert hub.find_kept("r1") is None
@@ -264,9 +298,14 @@ for i in range(20):
     assert hub.find_kept("shared")
 """
     env = clean_environment() | {"DSLOCAL_HOME": str(fresh)}
-    both = [subprocess.Popen([sys.executable, "-P", "-c", program, mine], env=env) for mine in "abc"]
+    both = [
+        subprocess.Popen([sys.executable, "-P", "-c", program, mine], env=env) for mine in "abc"
+    ]
     assert [process.wait(60) for process in both] == [0, 0, 0]
-    assert {one.name for one in hub.kept()} == {"shared", *(f"own-{mine}-{i}" for mine in "abc" for i in range(0, 20, 2))}
+    assert {one.name for one in hub.kept()} == {
+        "shared",
+        *(f"own-{mine}-{i}" for mine in "abc" for i in range(0, 20, 2)),
+    }
     assert {file.suffix for file in entries(fresh).iterdir() if file.name != ".lock"} == {".json"}
 
 

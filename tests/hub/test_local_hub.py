@@ -1,4 +1,6 @@
-"""Proves that the local hub is one to the real client of the Hugging Face Hub, that it serves plain folders, and that it counts."""
+"""Proves that the local hub is one to the real client of the Hugging Face Hub, that it serves plain
+folders, and that it counts.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +19,28 @@ from urllib.parse import urlsplit
 
 import local_hub
 import pytest
-from hub_clients import CONFIG, CONFIG_ID, FILES, REPO, SHA, WEIGHTS, Fetch, api, ask, cdn, hub_for_the_real_client, resolve
+from hub_clients import (
+    CONFIG,
+    CONFIG_ID,
+    FILES,
+    REPO,
+    SHA,
+    WEIGHTS,
+    Fetch,
+    api,
+    ask,
+    cdn,
+    hub_for_the_real_client,
+    resolve,
+)
 from huggingface_hub import get_hf_file_metadata, hf_hub_download, snapshot_download
-from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RemoteEntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    RemoteEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
 from local_hub import MEMBER, STRANGER, LocalHub
 from running import python
 
@@ -39,7 +60,11 @@ def test_model_info(hub: LocalHub) -> None:
     info = api(hub).model_info(REPO, files_metadata=True)
     named = {sibling.rfilename: sibling for sibling in info.siblings or ()}
     assert sorted(named) == sorted(FILES)
-    assert (named["config.json"].size, named["config.json"].blob_id, named["config.json"].lfs) == (len(CONFIG), CONFIG_ID, None)
+    assert (named["config.json"].size, named["config.json"].blob_id, named["config.json"].lfs) == (
+        len(CONFIG),
+        CONFIG_ID,
+        None,
+    )
     lfs = named["model.safetensors"].lfs
     assert lfs is not None
     assert (lfs.sha256, lfs.size, lfs.pointer_size) == (SHA, len(WEIGHTS), 131)
@@ -49,20 +74,38 @@ def test_model_info(hub: LocalHub) -> None:
 @pytest.mark.parametrize("page", [1, 2, 1000])
 def test_tree(hub: LocalHub, page: int) -> None:
     hub.page = page
-    shallow, deep = (list(api(hub).list_repo_tree(REPO, recursive=recursive)) for recursive in (False, True))
-    assert [entry.path for entry in shallow] == ["config.json", "empty.txt", "model.safetensors", "sub"]
-    assert [entry.path for entry in deep] == ["config.json", "empty.txt", "model.safetensors", "sub", "sub/notes.txt"]
+    shallow, deep = (
+        list(api(hub).list_repo_tree(REPO, recursive=recursive)) for recursive in (False, True)
+    )
+    assert [entry.path for entry in shallow] == [
+        "config.json",
+        "empty.txt",
+        "model.safetensors",
+        "sub",
+    ]
+    assert [entry.path for entry in deep] == [
+        "config.json",
+        "empty.txt",
+        "model.safetensors",
+        "sub",
+        "sub/notes.txt",
+    ]
     assert [entry.path for entry in api(hub).list_repo_tree(REPO, "sub")] == ["sub/notes.txt"]
     assert len(hub.requests) == sum(-(-entries // page) for entries in (4, 5, 1))
 
 
 def test_metadata(hub: LocalHub) -> None:
     commit = api(hub).model_info(REPO).sha
-    large, small = (get_hf_file_metadata(resolve(hub, file), token=False) for file in ("model.safetensors", "config.json"))
+    large, small = (
+        get_hf_file_metadata(resolve(hub, file), token=False)
+        for file in ("model.safetensors", "config.json")
+    )
     assert (large.commit_hash, large.etag, large.size) == (commit, SHA, len(WEIGHTS))
     assert large.location.startswith(cdn(hub))
     assert (small.commit_hash, small.etag, small.size) == (commit, CONFIG_ID, len(CONFIG))
-    assert small.location.startswith(f"{hub.url}/api/resolve-cache/models/{REPO}/{commit}/config.json")
+    assert small.location.startswith(
+        f"{hub.url}/api/resolve-cache/models/{REPO}/{commit}/config.json"
+    )
     assert large.xet_file_data is None
     reply = ask(resolve(hub, "model.safetensors"))
     assert (reply.status, reply.headers["x-linked-size"]) == (302, str(len(WEIGHTS)))
@@ -75,13 +118,32 @@ def test_downloads(hub: LocalHub, fetch: Fetch, tmp_path: Path, resolve_cache: b
     assert [fetch(file) for file in FILES] == list(FILES.values())
     assert [fetch(file) for file in FILES] == list(FILES.values())  # from the cache
     assert [hub.sent(file) for file in FILES] == [len(data) for data in FILES.values()]
-    assert [hub.complete_fetches(file) for file in FILES] == [1, 1, 1, 0]  # the client asks for no empty file's content
-    local = hf_hub_download(REPO, "sub/notes.txt", endpoint=hub.url, local_dir=tmp_path / "local", token=False)
+    assert [hub.complete_fetches(file) for file in FILES] == [
+        1,
+        1,
+        1,
+        0,
+    ]  # the client asks for no empty file's content
+    local = hf_hub_download(
+        REPO, "sub/notes.txt", endpoint=hub.url, local_dir=tmp_path / "local", token=False
+    )
     assert Path(local).read_bytes() == b"ab\n"
     assert hub.complete_fetches("sub/notes.txt") == 2
-    folder = Path(snapshot_download(REPO, endpoint=hub.url, cache_dir=tmp_path / "other", token=False, max_workers=2))
-    assert {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()} == FILES
-    assert {one.origin for one in hub.requests if one.file == "model.safetensors" and one.method == "GET"} == {"cdn"}
+    folder = Path(
+        snapshot_download(
+            REPO, endpoint=hub.url, cache_dir=tmp_path / "other", token=False, max_workers=2
+        )
+    )
+    assert {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    } == FILES
+    assert {
+        one.origin
+        for one in hub.requests
+        if one.file == "model.safetensors" and one.method == "GET"
+    } == {"cdn"}
 
 
 def test_a_token_stays_at_the_hub(hub: LocalHub, fetch: Fetch) -> None:
@@ -118,7 +180,14 @@ def test_the_environment_of_a_process(hub: LocalHub, tmp_path: Path) -> None:
         ("test/gated", STRANGER, GatedRepoError, 403),
     ],
 )
-def test_no_access(hub: LocalHub, tmp_path: Path, repo: str, token: str | bool, error: type[HfHubHTTPError], status: int) -> None:
+def test_no_access(
+    hub: LocalHub,
+    tmp_path: Path,
+    repo: str,
+    token: str | bool,
+    error: type[HfHubHTTPError],
+    status: int,
+) -> None:
     hub.add("test/private", FILES, private=True)
     hub.add("test/gated", FILES, gated=True)
     for file in ("config.json", "model.safetensors"):
@@ -136,7 +205,9 @@ def test_no_access(hub: LocalHub, tmp_path: Path, repo: str, token: str | bool, 
 @pytest.mark.parametrize("repo", ["test/private", "test/gated"])
 def test_access(hub: LocalHub, tmp_path: Path, repo: str) -> None:
     hub.add(repo, FILES, private=repo == "test/private", gated=repo == "test/gated")
-    folder = Path(snapshot_download(repo, endpoint=hub.url, cache_dir=tmp_path, token=MEMBER, max_workers=1))
+    folder = Path(
+        snapshot_download(repo, endpoint=hub.url, cache_dir=tmp_path, token=MEMBER, max_workers=1)
+    )
     assert (folder / "model.safetensors").read_bytes() == WEIGHTS
 
 
@@ -170,7 +241,10 @@ def test_a_big_file_is_not_read(hub: LocalHub, tmp_path: Path) -> None:
     hub.commit(REPO, {"big.gguf": big}, sha256={"big.gguf": "ab" * 32})
     assert get_hf_file_metadata(resolve(hub, "big.gguf"), token=False).size == 1 << 40
     reply = ask(cdn(hub, "big.gguf", "ab" * 32), Range=f"bytes={(1 << 40) - 10}-")
-    assert (reply.status, reply.headers["content-range"]) == (206, f"bytes {(1 << 40) - 10}-{(1 << 40) - 1}/{1 << 40}")
+    assert (reply.status, reply.headers["content-range"]) == (
+        206,
+        f"bytes {(1 << 40) - 10}-{(1 << 40) - 1}/{1 << 40}",
+    )
     assert reply.body == bytes(10)
 
 
@@ -183,7 +257,11 @@ def test_a_big_file_is_not_read(hub: LocalHub, tmp_path: Path) -> None:
             ("bytes=255990-", 206, 255990, 256000),
             ("bytes=-5", 206, 255995, 256000),
         ],
-        *[("bytes=100-999999999", 206, 100, 256000), ("bytes=1-2,5-6", 200, 0, 256000), ("lines=1-2", 200, 0, 256000)],
+        *[
+            ("bytes=100-999999999", 206, 100, 256000),
+            ("bytes=1-2,5-6", 200, 0, 256000),
+            ("lines=1-2", 200, 0, 256000),
+        ],
         *[("bytes=256000-", 416, 0, 0), ("bytes=5-2", 416, 0, 0)],
     ],
 )
@@ -221,12 +299,21 @@ def test_a_plain_folder(hub: LocalHub, tmp_path: Path) -> None:
     base = hub.serve_folder("/files/v3-like/", tmp_path)
     assert base == f"{hub.url}/files/v3-like"
     reply = ask(f"{base}/model.safetensors", Range="bytes=5-9")
-    assert (reply.status, reply.body, reply.headers["accept-ranges"]) == (206, WEIGHTS[5:10], "bytes")
+    assert (reply.status, reply.body, reply.headers["accept-ranges"]) == (
+        206,
+        WEIGHTS[5:10],
+        "bytes",
+    )
     assert not [name for name in reply.headers if name.startswith("x-")]
-    assert ask(f"{base}/model.safetensors", Range="bytes=5-9", If_Range=reply.headers["etag"]).status == 206
+    assert (
+        ask(f"{base}/model.safetensors", Range="bytes=5-9", If_Range=reply.headers["etag"]).status
+        == 206
+    )
     sums = ask(f"{base}/SHA256SUMS").body.decode().splitlines()
     assert sums == [f"{hashlib.sha256(FILES[name]).hexdigest()}  {name}" for name in sorted(FILES)]
-    assert [ask(f"{base}/{name}").status for name in ("none", "", "../v3-like/config.json", "sub")] == [404] * 4
+    assert [
+        ask(f"{base}/{name}").status for name in ("none", "", "../v3-like/config.json", "sub")
+    ] == [404] * 4
     hub.fault("sub/notes.txt", "flip", at=0)
     assert [ask(f"{base}/sub/notes.txt").body for _ in range(2)] == [b"\x9eb\n", b"ab\n"]
     (tmp_path / "SHA256SUMS").write_bytes(b"its own\n")
@@ -258,7 +345,9 @@ def test_in_a_terminal(tmp_path: Path) -> None:
         assert process.stdout is not None
         url = process.stdout.readline().strip().removeprefix("HF_ENDPOINT=")
         plain = process.stdout.readline().strip()
-        assert json.loads(ask(f"{url}/api/models/{REPO}").body)["siblings"] == [{"rfilename": "config.json"}]
+        assert json.loads(ask(f"{url}/api/models/{REPO}").body)["siblings"] == [
+            {"rfilename": "config.json"}
+        ]
         assert ask(f"{plain}/config.json").body == CONFIG
         process.send_signal(signal.SIGINT)
         assert process.wait(5) == 0

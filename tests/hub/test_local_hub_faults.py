@@ -1,4 +1,6 @@
-"""Proves that a local hub's faults are what they say, to plain requests and to the real client, and how the client takes them."""
+"""Proves that a local hub's faults are what they say, to plain requests and to the real client, and
+how the client takes them.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,17 @@ from typing import Any
 
 import httpx2
 import pytest
-from hub_clients import CONFIG, REPO, WEIGHTS, Fetch, api, ask, cdn, hub_for_the_real_client, resolve
+from hub_clients import (
+    CONFIG,
+    REPO,
+    WEIGHTS,
+    Fetch,
+    api,
+    ask,
+    cdn,
+    hub_for_the_real_client,
+    resolve,
+)
 from huggingface_hub import constants, get_hf_file_metadata
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RemoteEntryNotFoundError
 from local_hub import LocalHub
@@ -44,7 +56,11 @@ def test_a_body_that_breaks_off(hub: LocalHub, kind: str, at: int) -> None:
     reply = ask(cdn(hub))
     assert reply.broke is (EOFError if kind == "cut" else ConnectionResetError)
     assert reply.body == WEIGHTS[:at]
-    assert (hub.sent("model.safetensors"), hub.complete_fetches("model.safetensors"), hub.faults_left) == (at, 0, [])
+    assert (
+        hub.sent("model.safetensors"),
+        hub.complete_fetches("model.safetensors"),
+        hub.faults_left,
+    ) == (at, 0, [])
     assert ask(cdn(hub), Range=f"bytes={at}-").body == WEIGHTS[at:]
     assert hub.complete_fetches("model.safetensors") == 1
 
@@ -59,8 +75,12 @@ def test_no_answer_at_all(hub: LocalHub, kind: str, method: str) -> None:
     assert ask(resolve(hub, "config.json"), method).status == 307
 
 
-def test_a_client_resumes(hub: LocalHub, fetch: Fetch, sleeps: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 1000)  # what breaks off inside a piece of this size is fetched again
+def test_a_client_resumes(
+    hub: LocalHub, fetch: Fetch, sleeps: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        constants, "DOWNLOAD_CHUNK_SIZE", 1000
+    )  # what breaks off inside a piece of this size is fetched again
     monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.2)
     hub.fault("model.safetensors", "cut", at=1500)
     hub.fault("model.safetensors", "stall", at=2000)
@@ -73,12 +93,16 @@ def test_a_client_resumes(hub: LocalHub, fetch: Fetch, sleeps: list[float], monk
     assert [kind for kind, _ in hub.faults_done] == ["cut", "stall", "short"]
 
 
-def test_a_range_that_is_ignored(hub: LocalHub, fetch: Fetch, sleeps: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_range_that_is_ignored(
+    hub: LocalHub, fetch: Fetch, sleeps: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 1000)
     hub.fault("model.safetensors", "no_range")
     hub.fault("model.safetensors", "cut", at=5000)
     assert fetch("model.safetensors") == WEIGHTS
-    assert [(one.status, one.start, one.sent, one.range) for one in hub.requests if one.origin == "cdn"] == [
+    assert [
+        (one.status, one.start, one.sent, one.range) for one in hub.requests if one.origin == "cdn"
+    ] == [
         (200, 0, 5000, None),
         (200, 0, 256000, None),
     ]
@@ -87,11 +111,17 @@ def test_a_range_that_is_ignored(hub: LocalHub, fetch: Fetch, sleeps: list[float
 @pytest.mark.parametrize(
     ("parameters", "waits"),
     [
-        *[({"status": 429, "retry_after": 7}, [8.0]), ({"status": 429, "ratelimit": 55}, [56.0]), ({"status": 429}, [1.0])],
+        *[
+            ({"status": 429, "retry_after": 7}, [8.0]),
+            ({"status": 429, "ratelimit": 55}, [56.0]),
+            ({"status": 429}, [1.0]),
+        ],
         *[({"status": status}, [1.0]) for status in (500, 502, 503)],
     ],
 )
-def test_statuses(hub: LocalHub, fetch: Fetch, sleeps: list[float], parameters: dict[str, Any], waits: list[float]) -> None:
+def test_statuses(
+    hub: LocalHub, fetch: Fetch, sleeps: list[float], parameters: dict[str, Any], waits: list[float]
+) -> None:
     hub.fault("config.json", "status", 2, method="HEAD", **parameters)
     assert fetch("config.json") == CONFIG  # the first attempt is one without retries
     assert sleeps == waits
@@ -117,10 +147,14 @@ def test_a_status_with_a_code(hub: LocalHub, fetch: Fetch, sleeps: list[float]) 
 def test_wrong_bytes(hub: LocalHub, fetch: Fetch) -> None:
     hub.fault("model.safetensors", "flip", at=70_000)
     assert ask(cdn(hub), Range="bytes=0-69999").body == WEIGHTS[:70_000]
-    assert ask(cdn(hub), Range="bytes=70000-70001").body == bytes([WEIGHTS[70_000] ^ 255, WEIGHTS[70_001]])
+    assert ask(cdn(hub), Range="bytes=70000-70001").body == bytes(
+        [WEIGHTS[70_000] ^ 255, WEIGHTS[70_001]]
+    )
     hub.fault("model.safetensors", "flip", at=70_000)
     got = fetch("model.safetensors")  # the client does not notice
-    assert [at for at, (ours, theirs) in enumerate(zip(WEIGHTS, got, strict=True)) if ours != theirs] == [70_000]
+    assert [
+        at for at, (ours, theirs) in enumerate(zip(WEIGHTS, got, strict=True)) if ours != theirs
+    ] == [70_000]
 
 
 def test_lengths(hub: LocalHub, fetch: Fetch) -> None:
@@ -131,13 +165,24 @@ def test_lengths(hub: LocalHub, fetch: Fetch) -> None:
         fetch("model.safetensors")
     hub.fault("*.safetensors", "length", length=1 << 60)
     reply = ask(cdn(hub))
-    assert (reply.headers["content-length"], reply.body, reply.broke) == (str(1 << 60), WEIGHTS, EOFError)
+    assert (reply.headers["content-length"], reply.body, reply.broke) == (
+        str(1 << 60),
+        WEIGHTS,
+        EOFError,
+    )
     hub.fault("*.safetensors", "chunked", extra=100_000)
     reply = ask(cdn(hub))
-    assert (reply.status, reply.headers.get("content-length"), reply.body[:256000]) == (200, None, WEIGHTS)
+    assert (reply.status, reply.headers.get("content-length"), reply.body[:256000]) == (
+        200,
+        None,
+        WEIGHTS,
+    )
     assert (len(reply.body), reply.broke) == (356_000, None)
     hub.fault("config.json", "gzip", method="GET")
-    assert gzip.decompress(ask(f"{hub.url}/api/resolve-cache/models/{REPO}/main/config.json").body) == CONFIG
+    assert (
+        gzip.decompress(ask(f"{hub.url}/api/resolve-cache/models/{REPO}/main/config.json").body)
+        == CONFIG
+    )
     hub.fault("config.json", "gzip", method="GET")
     assert fetch("config.json") == CONFIG
 
@@ -150,7 +195,15 @@ def test_slow(hub: LocalHub) -> None:
 
 
 def test_headers(hub: LocalHub, fetch: Fetch) -> None:
-    hub.fault("model.safetensors", "headers", headers={"X-Linked-Etag": f'"{"0" * 64}"', "x-linked-size": "12", "X-Repo-Commit": "1" * 40})
+    hub.fault(
+        "model.safetensors",
+        "headers",
+        headers={
+            "X-Linked-Etag": f'"{"0" * 64}"',
+            "x-linked-size": "12",
+            "X-Repo-Commit": "1" * 40,
+        },
+    )
     assert ask(cdn(hub), "HEAD").status == 200  # has none of them
     wrong = get_hf_file_metadata(resolve(hub, "model.safetensors"), token=False)
     assert (wrong.etag, wrong.size, wrong.commit_hash) == ("0" * 64, 12, "1" * 40)
@@ -181,13 +234,19 @@ def test_an_api_that_says_too_much(hub: LocalHub) -> None:
     assert len(json.loads(ask(f"{hub.url}/api/models/{REPO}").body)["padding"]) == 3_000_000
     names = ["../../etc/passwd", "/etc/passwd", "\x1b[31mred", "", 7, None, {"a": []}, "\ud800"]
     hub.fault("/api/models/*", "listing", 2, entries=[{"rfilename": name} for name in names])
-    assert [one["rfilename"] for one in json.loads(ask(f"{hub.url}/api/models/{REPO}").body)["siblings"]] == names
+    assert [
+        one["rfilename"] for one in json.loads(ask(f"{hub.url}/api/models/{REPO}").body)["siblings"]
+    ] == names
     assert [one.rfilename for one in api(hub).model_info(REPO).siblings or ()] == names
-    hub.fault("/api/models/*/tree/*", "listing", entries=({"rfilename": f"{i}"} for i in range(10_000)))
+    hub.fault(
+        "/api/models/*/tree/*", "listing", entries=({"rfilename": f"{i}"} for i in range(10_000))
+    )
     assert len(json.loads(ask(f"{hub.url}/api/models/{REPO}/tree/main").body)) == 10_000
 
 
-@pytest.mark.parametrize(("kind", "parameters"), [("nonsense", {}), ("flip", {}), ("cut", {"bytes": 1})])
+@pytest.mark.parametrize(
+    ("kind", "parameters"), [("nonsense", {}), ("flip", {}), ("cut", {"bytes": 1})]
+)
 def test_faults_that_do_not_exist(hub: LocalHub, kind: str, parameters: dict[str, Any]) -> None:
     with pytest.raises((ValueError, TypeError)):
         hub.fault("*", kind, **parameters)
@@ -200,5 +259,9 @@ def test_many_clients_at_once(hub: LocalHub) -> None:
         replies = list(pool.map(lambda _: ask(cdn(hub)), range(24)))
     assert sorted(len(reply.body) for reply in replies) == [100] * 2 + [len(WEIGHTS)] * 22
     assert sum(len(reply.body) == len(WEIGHTS) and reply.body != WEIGHTS for reply in replies) == 3
-    assert (hub.complete_fetches("model.safetensors"), len(hub.faults_done), hub.faults_left) == (22, 5, [])
+    assert (hub.complete_fetches("model.safetensors"), len(hub.faults_done), hub.faults_left) == (
+        22,
+        5,
+        [],
+    )
     assert hub.sent("model.safetensors") == sum(len(reply.body) for reply in replies)

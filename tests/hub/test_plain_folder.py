@@ -1,4 +1,6 @@
-"""Proves that a plain folder behind a URL is as good a source as the hub, and that only what its SHA256SUMS vouches for counts."""
+"""Proves that a plain folder behind a URL is as good a source as the hub, and that only what its
+SHA256SUMS vouches for counts.
+"""
 
 from __future__ import annotations
 
@@ -29,14 +31,20 @@ def plain(small: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def same(out: Path, plain: Path, *, streamed: bool = False) -> bool:
-    """Whether ``out`` is ``plain``, but for the hashes of its source, which a stream knows and a folder does not."""
+    """Whether ``out`` is ``plain``, but for the hashes of its source, which a stream knows and a
+    folder does not.
+    """
     metadata, expected = dict(read_header(out).metadata), read_header(plain).metadata
     known = [metadata.pop(key, None) for key in ("dslocal.source.files", "dslocal.source.sha256")]
     return tensors_of(out) == tensors_of(plain) and metadata == expected and all(known) == streamed
 
 
 def sums_of(folder: Path) -> str:
-    return "".join(f"{sha256(path)}  {path.name}\n" for path in sorted(folder.iterdir()) if path.name != "SHA256SUMS")
+    return "".join(
+        f"{sha256(path)}  {path.name}\n"
+        for path in sorted(folder.iterdir())
+        if path.name != "SHA256SUMS"
+    )
 
 
 @pytest.mark.parametrize("more", [(), ("--stream",)], ids=["whole", "stream"])
@@ -46,8 +54,14 @@ def test_it_is_converted(calm: Rig, folder: Path, plain: Path, more: tuple[str, 
     assert done.returncode == 0, done.stderr
     assert same(calm.out / OUT, plain, streamed=bool(more))
     assert (calm.left(), listing(calm.hf)) == ([OUT], [])
-    assert {shard: calm.hub.complete_fetches(shard) for shard in shards_of(folder)} == dict.fromkeys(shards_of(folder), 1)
-    kept = {Path(name).name for name in listing(calm.home / "cache" / "checkpoints")} if not more else set()
+    assert {
+        shard: calm.hub.complete_fetches(shard) for shard in shards_of(folder)
+    } == dict.fromkeys(shards_of(folder), 1)
+    kept = (
+        {Path(name).name for name in listing(calm.home / "cache" / "checkpoints")}
+        if not more
+        else set()
+    )
     assert kept == (set() if more else {path.name for path in folder.iterdir()})
     if not more:
         calm.hub.forget()
@@ -56,9 +70,13 @@ def test_it_is_converted(calm: Rig, folder: Path, plain: Path, more: tuple[str, 
 
 
 @pytest.mark.parametrize("more", [(), ("--stream",)], ids=["whole", "stream"])
-def test_as_sha256sum_writes_it(calm: Rig, folder: Path, plain: Path, more: tuple[str, ...]) -> None:
+def test_as_sha256sum_writes_it(
+    calm: Rig, folder: Path, plain: Path, more: tuple[str, ...]
+) -> None:
     lines = [f"{sha256(path).upper()} *./{path.name}" for path in folder.iterdir()]
-    text = "# sums\n\n" + "\r\n".join([*lines, "0" * 64 + "  notes.txt", "0" * 64 + "  sub/model.safetensors.md"])
+    text = "# sums\n\n" + "\r\n".join(
+        [*lines, "0" * 64 + "  notes.txt", "0" * 64 + "  sub/model.safetensors.md"]
+    )
     (folder / "SHA256SUMS").write_text(text, encoding="utf-8")
     (folder / "generation_config.json.bak").write_bytes(b"not listed")
     done = calm.inside("convert", calm.hub.serve_folder("/pub/v3-like", folder), *more)
@@ -76,7 +94,9 @@ def replace_sums(make: Callable[[str], str | None]) -> Callable[[Path], None]:
 
 
 def without(name: str) -> Callable[[str], str]:
-    return lambda text: "".join(line for line in text.splitlines(True) if not line.endswith(f"  {name}\n"))
+    return lambda text: "".join(
+        line for line in text.splitlines(True) if not line.endswith(f"  {name}\n")
+    )
 
 
 def with_hash(name: str, found: str) -> Callable[[str], str]:
@@ -86,14 +106,34 @@ def with_hash(name: str, found: str) -> Callable[[str], str]:
 OTHER = hashlib.sha256(b"other").hexdigest()
 LISTINGS = {
     "a wrong hash": (with_hash(SHARD, OTHER), 1, f"{SHARD}: is damaged: its hash is "),
-    "a wrong hash of the configuration": (with_hash("config.json", OTHER), 1, "config.json: is damaged: its hash is "),
-    "a hash that is none": (with_hash(SHARD, "x" * 64), 1, "SHA256SUMS: line 8: no SHA-256 and name (as sha256sum writes it)"),
+    "a wrong hash of the configuration": (
+        with_hash("config.json", OTHER),
+        1,
+        "config.json: is damaged: its hash is ",
+    ),
+    "a hash that is none": (
+        with_hash(SHARD, "x" * 64),
+        1,
+        "SHA256SUMS: line 8: no SHA-256 and name (as sha256sum writes it)",
+    ),
     "half a hash": (with_hash(SHARD, OTHER[:40]), 1, "SHA256SUMS: line 8: no SHA-256 and name"),
-    "a page": (lambda text: "<html><body>Not Found</body></html>", 1, "SHA256SUMS: line 1: no SHA-256 and name"),
+    "a page": (
+        lambda text: "<html><body>Not Found</body></html>",
+        1,
+        "SHA256SUMS: line 1: no SHA-256 and name",
+    ),
     "no name": (lambda text: f"{text}{OTHER}\n", 1, "lists a file with an unusable name, ''"),
     "the same twice": (lambda text: text + text.splitlines()[0], 1, "lists 'config.json' twice"),
-    "a file that is not there": (lambda text: f"{text}{OTHER}  gone.safetensors\n", 3, "gone.safetensors: not found"),
-    "a way out": (lambda text: f"{text}{OTHER}  ../../x.json\n", 1, "lists '../../x.json', which leads out of the repository"),
+    "a file that is not there": (
+        lambda text: f"{text}{OTHER}  gone.safetensors\n",
+        3,
+        "gone.safetensors: not found",
+    ),
+    "a way out": (
+        lambda text: f"{text}{OTHER}  ../../x.json\n",
+        1,
+        "lists '../../x.json', which leads out of the repository",
+    ),
     "no configuration": (without("config.json"), None, "config.json"),
     "a shard is not listed": (without(SHARD), 1, f"{SHARD}: is missing from"),
     "nothing": (lambda text: "", None, "config.json"),
@@ -105,9 +145,14 @@ LISTINGS = {
 def test_a_listing_that_is_wrong(calm: Rig, folder: Path, name: str, stream: bool) -> None:
     change, code, words = LISTINGS[name]
     replace_sums(change)(folder)
-    done = calm.inside("convert", calm.hub.serve_folder("/pub/v3-like", folder), *(["--stream"] if stream else []))
+    done = calm.inside(
+        "convert", calm.hub.serve_folder("/pub/v3-like", folder), *(["--stream"] if stream else [])
+    )
     said = done.stderr.decode().splitlines()
-    assert (done.returncode, done.stdout) == (code if code is not None else 1 if stream else 3, b""), said
+    assert (done.returncode, done.stdout) == (
+        code if code is not None else 1 if stream else 3,
+        b"",
+    ), said
     assert words in said[-1]
     assert "Traceback" not in done.stderr.decode()
     if "hash of" in name:
@@ -126,7 +171,9 @@ def test_without_a_listing(calm: Rig, folder: Path, monkeypatch: pytest.MonkeyPa
         assert f"{url}: SHA256SUMS: not found" in done.stderr.decode()
 
 
-def test_a_listing_that_changes_before_a_stream_goes_on(calm: Rig, folder: Path, plain: Path) -> None:
+def test_a_listing_that_changes_before_a_stream_goes_on(
+    calm: Rig, folder: Path, plain: Path
+) -> None:
     replace_sums(with_hash(SHARD, OTHER))(folder)
     url = calm.hub.serve_folder("/pub/v3-like", folder)
     assert calm.inside("convert", url, "--stream").returncode == 1
@@ -135,7 +182,10 @@ def test_a_listing_that_changes_before_a_stream_goes_on(calm: Rig, folder: Path,
     calm.hub.serve_folder("/pub/v3-like", folder)
     done = calm.inside("convert", url, "--stream")
     assert (done.returncode, done.stderr.count(b"\n")) == (1, 1)
-    assert f"{url}: has changed since this was begun (to begin anew: rm -r {OUT}.stream)" in done.stderr.decode()
+    assert (
+        f"{url}: has changed since this was begun (to begin anew: rm -r {OUT}.stream)"
+        in done.stderr.decode()
+    )
     shutil.rmtree(calm.out / f"{OUT}.stream")
     done = calm.inside("convert", url, "--stream")
     assert done.returncode == 0, done.stderr
@@ -143,7 +193,9 @@ def test_a_listing_that_changes_before_a_stream_goes_on(calm: Rig, folder: Path,
     assert calm.left() == [OUT]
 
 
-def test_a_listing_that_changes_between_whole_downloads(calm: Rig, folder: Path, small: Path, plain: Path) -> None:
+def test_a_listing_that_changes_between_whole_downloads(
+    calm: Rig, folder: Path, small: Path, plain: Path
+) -> None:
     shard = (folder / SHARD).read_bytes()
     (folder / SHARD).write_bytes(shard[:-4] + b"\0\0\0\0")
     url = calm.hub.serve_folder("/pub/v3-like", folder)
@@ -159,7 +211,9 @@ def test_a_listing_that_changes_between_whole_downloads(calm: Rig, folder: Path,
 @pytest.mark.parametrize("length", ["x", "-1", "1e3", "9" * 30, "9" * 18])
 def test_a_length_that_is_not_told_or_makes_no_sense(calm: Rig, folder: Path, length: str) -> None:
     url = calm.hub.serve_folder("/pub/v3-like", folder)
-    calm.hub.fault(SHARD, "status", times=None, method="HEAD", status=200, headers={"Content-Length": length})
+    calm.hub.fault(
+        SHARD, "status", times=None, method="HEAD", status=200, headers={"Content-Length": length}
+    )
     for more in ((), ("--stream",)):
         done = calm.inside("convert", url, *more)
         assert (done.returncode, done.stderr.count(b"\n"), calm.left()) == (1, 1, []), done.stderr

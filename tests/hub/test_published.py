@@ -1,4 +1,6 @@
-"""Proves that where a model is to be downloaded is held to its word too: revision, weights, files, quantizations and ready-made GGUF."""
+"""Proves that where a model is to be downloaded is held to its word too: revision, weights, files,
+quantizations and ready-made GGUF.
+"""
 
 from __future__ import annotations
 
@@ -53,13 +55,17 @@ def test_what_is_said(tmp_path: Path) -> None:
     assert (found.revision, found.weights, found.quants) == (COMMIT, "pytorch", ("BF16", "Q8_0"))
     assert found.files == ("*.json", "model-*.safetensors", "[a-c]?.txt")
     assert found.gguf == (
-        hub.ReadyMade("a/B-GGUF", {"Q8_0": "B-Q8_0.gguf", "IQ4_XS": "x/y.z/B+1-00001-of-00012.gguf"}, mtp=True),
+        hub.ReadyMade(
+            "a/B-GGUF", {"Q8_0": "B-Q8_0.gguf", "IQ4_XS": "x/y.z/B+1-00001-of-00012.gguf"}, mtp=True
+        ),
         hub.ReadyMade("c/D", {"Q2_K": "D.i1-Q2_K.gguf"}, mtp=False),
     )
     assert dataclasses.fields(hub.ReadyMade)[2].default is False
 
 
-@pytest.mark.parametrize("revision", ["main", "v1.0", "refs/pr/12", "some/branch-2_x", COMMIT, "x" * 100])
+@pytest.mark.parametrize(
+    "revision", ["main", "v1.0", "refs/pr/12", "some/branch-2_x", COMMIT, "x" * 100]
+)
 def test_revisions(tmp_path: Path, revision: str) -> None:
     assert read(tmp_path, model(f"revision: {revision}")).revision == revision
 
@@ -69,23 +75,39 @@ QUANTS = [
     ("its own before its shape's", "quants: [Q8_0]", "Q8_0", ", quants: [Q6_K]", ("Q8_0",)),
     ("its own in its order", "quants: [Q2_K, Q8_0]", "q8_0", "", ("Q2_K", "Q8_0")),
     ("the model's among the usual", "", "Q5_K_M", "", ("Q8_0", "Q5_K_M", "Q4_K_M", "Q2_K")),
-    ("the model's among its shape's", "", "IQ4_XS", ", quants: [Q8_0, Q4_K_M, Q3_K_M]", ("Q8_0", "Q4_K_M", "IQ4_XS", "Q3_K_M")),
+    (
+        "the model's among its shape's",
+        "",
+        "IQ4_XS",
+        ", quants: [Q8_0, Q4_K_M, Q3_K_M]",
+        ("Q8_0", "Q4_K_M", "IQ4_XS", "Q3_K_M"),
+    ),
     ("the model's above all", "", "BF16", "", ("BF16", "Q8_0", "Q4_K_M", "Q2_K")),
     ("one of a name that says nothing", "", "mine", "", ("Q8_0", "Q4_K_M", "Q2_K", "mine")),
     ("in lower case", "", "q4_k_m", "", ("Q8_0", "Q4_K_M", "Q2_K")),
 ]
 
 
-@pytest.mark.parametrize(("more", "quant", "shape", "expected"), [row[1:] for row in QUANTS], ids=[row[0] for row in QUANTS])
-def test_quants(tmp_path: Path, more: str, quant: str, shape: str, expected: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    ("more", "quant", "shape", "expected"),
+    [row[1:] for row in QUANTS],
+    ids=[row[0] for row in QUANTS],
+)
+def test_quants(
+    tmp_path: Path, more: str, quant: str, shape: str, expected: tuple[str, ...]
+) -> None:
     assert read(tmp_path, model(more, quant, shape)).quants == expected
 
 
-def test_own_entries_go_before_those_that_ship(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_own_entries_go_before_those_that_ship(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("DSLOCAL_HOME", str(tmp_path))
     hub.config_dir().mkdir()
     text = "title: T, licence: MIT, family: r1, quant: Q8_0, repository: me/X, shape: v3"
-    (hub.config_dir() / "models.yaml").write_text(f"models:\n  deepseek-v3.1: {{{text}, revision: mine}}\n  other: {{{text}}}\n")
+    (hub.config_dir() / "models.yaml").write_text(
+        f"models:\n  deepseek-v3.1: {{{text}, revision: mine}}\n  other: {{{text}}}\n"
+    )
     registry = hub.load_registry()
     assert (registry["deepseek-v3.1"].revision, registry["deepseek-v3.1"].gguf) == ("mine", ())
     assert registry["other"].quants == SHIPPED["deepseek-v3"].quants
@@ -98,30 +120,66 @@ def ready(files: str = "{Q8_0: a.gguf}", repository: str = "a/b") -> str:
 
 BUNDLED = "models:\n  m:\n    title: T\n    licence: MIT\n    family: r1\n    source: bundled:nano\n    quant: Q8_0\n"
 REVISIONS = (
-    *("../main", "a/../b", "/main", "main/", "a//b", ".main", "-main", "main.lock", "main.", "a..b", "a b", "a@{1}", "a~1", "x" * 101),
+    *(
+        "../main",
+        "a/../b",
+        "/main",
+        "main/",
+        "a//b",
+        ".main",
+        "-main",
+        "main.lock",
+        "main.",
+        "a..b",
+        "a b",
+        "a@{1}",
+        "a~1",
+        "x" * 101,
+    ),
     *("refs/heads/main", "refs/pr/0", "refs/pr/x", "refs/pr/1/x", "'a\\b'"),
 )
 PATTERNS = ("'a/*'", "'..'", "'.'", "''", "'a\\b'", "'a b'", "'é'", "'" + "a" * 101 + "'")
 PLACES = (
-    *("/a.gguf", "../a.gguf", "a/../b.gguf", "a//b.gguf", "./a.gguf", "'a\\b.gguf'", "C:/a.gguf", "a.bin", ".gguf"),
+    *(
+        "/a.gguf",
+        "../a.gguf",
+        "a/../b.gguf",
+        "a//b.gguf",
+        "./a.gguf",
+        "'a\\b.gguf'",
+        "C:/a.gguf",
+        "a.bin",
+        ".gguf",
+    ),
     *("https://a.b/c.gguf", "'a b.gguf'", "a.gguf/b", "a..gguf"),
 )
 PARTS = ("00002-of-00009", "00001-of-9", "1-of-9", "00001-of-00000", "000001-of-000009")
 BAD = [
-    *((f"revision {name!r:.12}", f"revision: {name}", 9, ["m: revision", "is not a branch"]) for name in REVISIONS),
+    *(
+        (f"revision {name!r:.12}", f"revision: {name}", 9, ["m: revision", "is not a branch"])
+        for name in REVISIONS
+    ),
     ("revision is a number", "revision: 12", 9, ["m: revision", "text"]),
     ("revision is a list", "revision: [main]", 9, ["m: revision", "text"]),
     ("revision is empty", "revision:", 9, ["m: revision", "text"]),
     ("revision has an escape", 'revision: "a\\x1b"', 9, ["m: revision", "one line"]),
     ("weights of another kind", "weights: gguf", 9, ["m: weights", "safetensors or pytorch"]),
     ("weights are a list", "weights: [pytorch]", 9, ["m: weights", "text"]),
-    *((f"files {name!r:.12}", f"files:\n  - '*.json'\n  - {name}", 11, ["m: files", "pattern"]) for name in PATTERNS),
+    *(
+        (f"files {name!r:.12}", f"files:\n  - '*.json'\n  - {name}", 11, ["m: files", "pattern"])
+        for name in PATTERNS
+    ),
     ("files are text", "files: '*.json'", 9, ["m: files", "list of one or more"]),
     ("files are empty", "files: []", 9, ["m: files", "list of one or more"]),
     ("files are numbers", "files:\n  - 1", 10, ["m: files", "list of texts"]),
     ("files twice", "files:\n  - a\n  - b\n  - a", 12, ["m: files", "'a' occurs twice"]),
     ("quants lack the model's", "quants: [Q4_K_M]", 9, ["m: quants", "lacks 'Q8_0'"]),
-    ("quants in lower case", "quants:\n  - Q8_0\n  - q4_k_m", 11, ["m: quants", "'q4_k_m'", "Q4_K_M"]),
+    (
+        "quants in lower case",
+        "quants:\n  - Q8_0\n  - q4_k_m",
+        11,
+        ["m: quants", "'q4_k_m'", "Q4_K_M"],
+    ),
     ("quants that are a path", "quants: [Q8_0, ../Q4]", 9, ["m: quants", "'../Q4'"]),
     ("quants are text", "quants: Q8_0", 9, ["m: quants", "list of one or more"]),
     ("quants are empty", "quants: []", 9, ["m: quants", "list of one or more"]),
@@ -130,24 +188,64 @@ BAD = [
     ("gguf is a mapping", "gguf: {a/b: c}", 9, ["m: gguf", "list of one or more"]),
     ("gguf is empty", "gguf: []", 9, ["m: gguf", "list of one or more"]),
     ("gguf has text", "gguf:\n  - a/b", 10, ["m: gguf", "list of mappings"]),
-    ("gguf with an unknown key", "gguf:\n  - repository: a/b\n    file: x", 11, ["m: gguf: file", "known: files, mtp, repository"]),
-    ("gguf without a repository", "gguf:\n  - files: {Q8_0: a.gguf}", 10, ["m: gguf: repository", "missing"]),
+    (
+        "gguf with an unknown key",
+        "gguf:\n  - repository: a/b\n    file: x",
+        11,
+        ["m: gguf: file", "known: files, mtp, repository"],
+    ),
+    (
+        "gguf without a repository",
+        "gguf:\n  - files: {Q8_0: a.gguf}",
+        10,
+        ["m: gguf: repository", "missing"],
+    ),
     ("gguf in no repository", ready(repository="b"), 9, ["m: gguf: repository", "OWNER/NAME"]),
     ("gguf that leads out", ready(repository="a/..b"), 9, ["m: gguf: repository", "OWNER/NAME"]),
     ("gguf without files", "gguf:\n  - repository: a/b", 10, ["m: gguf: files", "missing"]),
     ("gguf with no files", ready("{}"), 9, ["m: gguf: files", "empty"]),
     ("gguf with a list of files", ready("[a.gguf]"), 9, ["m: gguf: files", "mapping"]),
     ("gguf of no quantization", ready("{q8: a.gguf}"), 9, ["m: gguf: files: q8", "Q4_K_M"]),
-    ("gguf with a quantization twice", ready("{Q8_0: a.gguf, Q8_0: b.gguf}"), 9, ["'Q8_0'", "twice"]),
+    (
+        "gguf with a quantization twice",
+        ready("{Q8_0: a.gguf, Q8_0: b.gguf}"),
+        9,
+        ["'Q8_0'", "twice"],
+    ),
     ("gguf with lists of files", ready("{Q8_0: [a.gguf]}"), 9, ["m: gguf: files: Q8_0", "text"]),
-    ("gguf has mtp of text", "gguf:\n  - repository: a/b\n    files: {Q8_0: a.gguf}\n    mtp: yes", 12, ["m: gguf: mtp", "true or false"]),
-    *((f"gguf {path!r}", ready(f"{{Q8_0: {path}}}"), 9, ["m: gguf: files: Q8_0", "inside the repository"]) for path in PLACES),
-    *((f"gguf {part}", ready(f"{{Q8_0: a-{part}.gguf}}"), 9, ["m: gguf: files: Q8_0", "first part"]) for part in PARTS),
+    (
+        "gguf has mtp of text",
+        "gguf:\n  - repository: a/b\n    files: {Q8_0: a.gguf}\n    mtp: yes",
+        12,
+        ["m: gguf: mtp", "true or false"],
+    ),
+    *(
+        (
+            f"gguf {path!r}",
+            ready(f"{{Q8_0: {path}}}"),
+            9,
+            ["m: gguf: files: Q8_0", "inside the repository"],
+        )
+        for path in PLACES
+    ),
+    *(
+        (
+            f"gguf {part}",
+            ready(f"{{Q8_0: a-{part}.gguf}}"),
+            9,
+            ["m: gguf: files: Q8_0", "first part"],
+        )
+        for part in PARTS
+    ),
 ]
 
 
-@pytest.mark.parametrize(("more", "line", "named"), [row[1:] for row in BAD], ids=[row[0] for row in BAD])
-def test_a_bad_key_is_named_with_line_model_and_key(tmp_path: Path, more: str, line: int, named: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("more", "line", "named"), [row[1:] for row in BAD], ids=[row[0] for row in BAD]
+)
+def test_a_bad_key_is_named_with_line_model_and_key(
+    tmp_path: Path, more: str, line: int, named: list[str]
+) -> None:
     with pytest.raises(DslocalError) as caught:
         read(tmp_path, model(more))
     said = f"{caught.value} {caught.value.hint}"
@@ -164,14 +262,18 @@ def test_a_bad_list_in_a_shape_is_named_although_nobody_uses_it(tmp_path: Path) 
             read(tmp_path, model(shape=f", {key}"))
 
 
-@pytest.mark.parametrize("more", ["revision: main", "weights: safetensors", "files: ['*.json']", ready()])
+@pytest.mark.parametrize(
+    "more", ["revision: main", "weights: safetensors", "files: ['*.json']", ready()]
+)
 def test_what_is_here_is_not_downloaded(tmp_path: Path, more: str) -> None:
     with pytest.raises(DslocalError, match=r"models\.yaml:8: m: \w+: is not needed"):
         read(tmp_path, f"{BUNDLED}    {more}\n    {SIZES.replace(', ', chr(10) + '    ')}\n")
 
 
 def test_what_is_here_has_quants_too(tmp_path: Path) -> None:
-    assert read(tmp_path, f"{BUNDLED}    quants: [Q8_0]\n    {SIZES.replace(', ', chr(10) + '    ')}\n").quants == ("Q8_0",)
+    assert read(
+        tmp_path, f"{BUNDLED}    quants: [Q8_0]\n    {SIZES.replace(', ', chr(10) + '    ')}\n"
+    ).quants == ("Q8_0",)
 
 
 @pytest.mark.parametrize("entry", SHIPPED.values(), ids=lambda entry: entry.name)
@@ -179,7 +281,10 @@ def test_every_quantization_that_ships_is_known(entry: hub.ModelEntry) -> None:
     assert entry.quant in entry.quants
     assert set(entry.quants) <= set(convert.RECIPES)
     assert all(set(made.files) <= set(convert.RECIPES) for made in entry.gguf)
-    sizes = [convert.outline(entry.config, convert.recipe_named(quant)).file_size for quant in entry.quants]
+    sizes = [
+        convert.outline(entry.config, convert.recipe_named(quant)).file_size
+        for quant in entry.quants
+    ]
     assert sizes == sorted(sizes, reverse=True)  # best first
 
 
@@ -189,7 +294,11 @@ def test_every_ready_made_file_that_ships_says_what_it_is(entry: hub.ModelEntry)
     for made in entry.gguf:
         assert made.repository.lower().endswith(f"{entry.name}-gguf")
         for quant, path in made.files.items():
-            assert re.search(rf"{re.escape(entry.name)}[.-]{quant}(-00001-of-\d{{5}})?\.gguf$", path, re.IGNORECASE)
+            assert re.search(
+                rf"{re.escape(entry.name)}[.-]{quant}(-00001-of-\d{{5}})?\.gguf$",
+                path,
+                re.IGNORECASE,
+            )
 
 
 def test_what_can_be_had_in_no_way() -> None:
@@ -199,7 +308,11 @@ def test_what_can_be_had_in_no_way() -> None:
 
 
 MADE_FOR_MLA = {  # published after llama.cpp began to keep MLA's cache compressed, in April 2025
-    *("unsloth/DeepSeek-R1-0528-GGUF", "bartowski/deepseek-ai_DeepSeek-R1-0528-GGUF", "unsloth/DeepSeek-V3.1-GGUF"),
+    *(
+        "unsloth/DeepSeek-R1-0528-GGUF",
+        "bartowski/deepseek-ai_DeepSeek-R1-0528-GGUF",
+        "unsloth/DeepSeek-V3.1-GGUF",
+    ),
 }
 
 

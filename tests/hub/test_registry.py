@@ -1,4 +1,6 @@
-"""Proves that models.yaml is held to its word, and that dslocal's folders are where they should be."""
+"""Proves that models.yaml is held to its word, and that dslocal's folders are where they should
+be.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,12 @@ from dslocal.hub.paths import registry_file
 LIMIT_S = 0.02
 
 SMALL: dict[str, object] = {
-    **{"architectures": ["LlamaForCausalLM"], "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2},
+    **{
+        "architectures": ["LlamaForCausalLM"],
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_hidden_layers": 2,
+    },
     **{"num_attention_heads": 4, "vocab_size": 320, "max_position_embeddings": 4096},
 }
 SIZES: dict[str, object] = {"context": 4096, "parameters": 1.5, "active": 0.5, "dtype": "bf16"}
@@ -37,14 +44,20 @@ def flow(value: object) -> str:
 def entry(name: str = "m", base: dict[str, object] = GOOD, /, **changes: object) -> str:
     """A file of one model, a key a line from line 3 on. ``...`` takes a key out."""
     fields = {**base, **changes}
-    return f"models:\n  {name}:\n" + "".join(f"    {key}: {flow(value)}\n" for key, value in fields.items() if value is not ...)
+    return f"models:\n  {name}:\n" + "".join(
+        f"    {key}: {flow(value)}\n" for key, value in fields.items() if value is not ...
+    )
 
 
 def shaped(**changes: object) -> str:
     """A model with a shape, which begins in line 8 and has a key a line from line 9 on."""
     shape = {"config": SMALL, **SIZES, **changes}
     model = entry("m", {**TEXTS, "repository": "some/Model", "shape": "s"})
-    return model + "shapes:\n  s:\n" + "".join(f"    {key}: {flow(value)}\n" for key, value in shape.items() if value is not ...)
+    return (
+        model
+        + "shapes:\n  s:\n"
+        + "".join(f"    {key}: {flow(value)}\n" for key, value in shape.items() if value is not ...)
+    )
 
 
 def config(**changes: object) -> str:
@@ -76,10 +89,18 @@ def test_every_entry_that_ships(model: hub.ModelEntry) -> None:
     assert model.active <= model.parameters
     assert model.context % 4096 == 0
     if model.local is None:
-        assert model.repository == f"deepseek-ai/{model.title}" or model.repository.lower() == f"deepseek-ai/{model.name}"
-        with pytest.raises(NotFoundError, match=f"{re.escape(model.name)} is not on this machine") as caught:
+        assert (
+            model.repository == f"deepseek-ai/{model.title}"
+            or model.repository.lower() == f"deepseek-ai/{model.name}"
+        )
+        with pytest.raises(
+            NotFoundError, match=f"{re.escape(model.name)} is not on this machine"
+        ) as caught:
             _ = model.folder
-        assert caught.value.hint == f"dslocal pull {model.name} downloads it; dslocal fit {model.name} says what it needs"
+        assert (
+            caught.value.hint
+            == f"dslocal pull {model.name} downloads it; dslocal fit {model.name} says what it needs"
+        )
 
 
 def test_a_good_entry(tmp_path: Path) -> None:
@@ -88,7 +109,18 @@ def test_a_good_entry(tmp_path: Path) -> None:
     registry = hub.load_registry(file)
     assert list(registry) == ["m", "n-2.5_b"]
     assert registry["m"] == hub.ModelEntry(
-        "m", "T", "MIT", "r1", "Q8_0", 4096, 1.5, 0.5, "bf16", repository="some/Model", local=None, stated=SMALL
+        "m",
+        "T",
+        "MIT",
+        "r1",
+        "Q8_0",
+        4096,
+        1.5,
+        0.5,
+        "bf16",
+        repository="some/Model",
+        local=None,
+        stated=SMALL,
     )
     assert registry["n-2.5_b"].folder == hub.load_registry()["nano"].folder
     assert registry["n-2.5_b"].repository == ""
@@ -96,7 +128,12 @@ def test_a_good_entry(tmp_path: Path) -> None:
 
 def test_what_an_entry_says_goes_before_its_shape(tmp_path: Path) -> None:
     file = tmp_path / "models.yaml"
-    file.write_text(shaped(active=...).replace("shape: s", "shape: s\n    parameters: 3\n    config: {hidden_size: 32, q_lora_rank: null}"))
+    file.write_text(
+        shaped(active=...).replace(
+            "shape: s",
+            "shape: s\n    parameters: 3\n    config: {hidden_size: 32, q_lora_rank: null}",
+        )
+    )
     found = hub.load_registry(file)["m"]
     assert (found.parameters, found.active, found.context) == (3, 3, 4096)
     assert found.config == {**SMALL, "hidden_size": 32, "q_lora_rank": None}
@@ -105,8 +142,21 @@ def test_what_an_entry_says_goes_before_its_shape(tmp_path: Path) -> None:
 def test_every_key_of_config_json_is_read_as_it_is(tmp_path: Path) -> None:
     file = tmp_path / "models.yaml"
     more: dict[str, object] = {
-        **{"tie_word_embeddings": "true", "rms_norm_eps": "1e-05", "rope_theta": 1e6, "first_k_dense_replace": 0, "q_lora_rank": "~"},
-        **{"topk_method": "noaux_tc", "rope_scaling": {"type": "yarn", "factor": 40, "original_max_position_embeddings": 4096}},
+        **{
+            "tie_word_embeddings": "true",
+            "rms_norm_eps": "1e-05",
+            "rope_theta": 1e6,
+            "first_k_dense_replace": 0,
+            "q_lora_rank": "~",
+        },
+        **{
+            "topk_method": "noaux_tc",
+            "rope_scaling": {
+                "type": "yarn",
+                "factor": 40,
+                "original_max_position_embeddings": 4096,
+            },
+        },
     }
     file.write_text(config(**more))
     read = {**more, "tie_word_embeddings": True, "rms_norm_eps": 1e-5, "q_lora_rank": None}
@@ -137,7 +187,9 @@ def test_own_entries_are_read_again_when_they_change(own: Path) -> None:
     assert "another" not in hub.load_registry()
 
 
-def test_broken_own_entries_are_an_error_that_names_them(own: Path, tmp_path: Path, run: Run) -> None:
+def test_broken_own_entries_are_an_error_that_names_them(
+    own: Path, tmp_path: Path, run: Run
+) -> None:
     own.write_text(entry(licens="MIT"))
     with pytest.raises(DslocalError, match=re.escape(f"{own}:13: m: licens: unknown key")):
         hub.load_registry()
@@ -158,54 +210,144 @@ def test_own_entries_that_are_a_folder(own: Path) -> None:
 TREE = "models: " + "{a: " * 20 + "1" + "}" * 20
 BAD = [
     ("unknown key", entry(licens="MIT"), 13, ["m", "'licens'", "known: active, config, context"]),
-    *((f"no {key}", entry(**{key: ...}), 2, ["m", key, "missing"]) for key in (*TEXTS, "repository", "context", "parameters", "dtype")),
+    *(
+        (f"no {key}", entry(**{key: ...}), 2, ["m", key, "missing"])
+        for key in (*TEXTS, "repository", "context", "parameters", "dtype")
+    ),
     *((f"{key} is empty", entry(**{key: ""}), 3 + i, ["m", key]) for i, key in enumerate(GOOD)),
-    *((f"{key} is a number", entry(**{key: "8"}), 3 + i, ["m", key, "text"]) for i, key in enumerate(TEXTS)),
+    *(
+        (f"{key} is a number", entry(**{key: "8"}), 3 + i, ["m", key, "text"])
+        for i, key in enumerate(TEXTS)
+    ),
     *((f"{key} is a list", entry(**{key: "[a]"}), 3 + i, ["m", key]) for i, key in enumerate(GOOD)),
-    *((f"{key} is a mapping", entry(**{key: "{a: 1}"}), 3 + i, ["m", key]) for i, key in enumerate({**TEXTS, **SIZES})),
-    *((f"{key} is text", entry(**{key: "many"}), 3 + list(GOOD).index(key), ["m", key]) for key in (*SIZES, "config")),
+    *(
+        (f"{key} is a mapping", entry(**{key: "{a: 1}"}), 3 + i, ["m", key])
+        for i, key in enumerate({**TEXTS, **SIZES})
+    ),
+    *(
+        (f"{key} is text", entry(**{key: "many"}), 3 + list(GOOD).index(key), ["m", key])
+        for key in (*SIZES, "config")
+    ),
     ("context is not whole", entry(context=4096.5), 7, ["m", "context", "integer"]),
     ("context is true", entry(context="true"), 7, ["m", "context", "integer"]),
-    ("context is more than there are positions", entry(context=8192), 7, ["m", "context", "8192", "max_position_embeddings"]),
+    (
+        "context is more than there are positions",
+        entry(context=8192),
+        7,
+        ["m", "context", "8192", "max_position_embeddings"],
+    ),
     ("parameters are 0", entry(parameters=0), 8, ["m", "parameters", "above 0"]),
     ("active is below 0", entry(active=-1), 9, ["m", "active", "above 0"]),
     ("parameters are not a number", entry(parameters=".nan"), 8, ["m", "parameters", "above 0"]),
     ("dtype is of another kind", entry(dtype="int4"), 10, ["m", "dtype", "bf16 or fp8"]),
-    ("repository without an owner", entry(repository="DeepSeek-R1"), 11, ["m", "repository", "OWNER/NAME"]),
+    (
+        "repository without an owner",
+        entry(repository="DeepSeek-R1"),
+        11,
+        ["m", "repository", "OWNER/NAME"],
+    ),
     ("repository leads out", entry(repository="a/../b"), 11, ["m", "repository", "OWNER/NAME"]),
-    ("repository is an address", entry(repository="https://example.com/a"), 11, ["m", "repository", "OWNER/NAME"]),
+    (
+        "repository is an address",
+        entry(repository="https://example.com/a"),
+        11,
+        ["m", "repository", "OWNER/NAME"],
+    ),
     ("title has an escape", entry(title='"\\x1b[31m"'), 3, ["m", "title", "one line"]),
     ("title goes on and on", entry(title="T" * 500), 3, ["m", "title", "one line"]),
-    ("repository and source", entry("m", HERE, repository="a/b"), 11, ["m", "source", "repository"]),
-    ("source is of no kind", entry("m", HERE, source="nano"), 11, ["m", "'nano'", "bundled:FOLDER"]),
+    (
+        "repository and source",
+        entry("m", HERE, repository="a/b"),
+        11,
+        ["m", "source", "repository"],
+    ),
+    (
+        "source is of no kind",
+        entry("m", HERE, source="nano"),
+        11,
+        ["m", "'nano'", "bundled:FOLDER"],
+    ),
     ("source is of another kind", entry("m", HERE, source="ftp:nano"), 11, ["m", "'ftp:nano'"]),
     ("source without a folder", entry("m", HERE, source='"bundled:"'), 11, ["m", "'bundled:'"]),
     ("source leads out", entry("m", HERE, source="bundled:../x"), 11, ["m", "'bundled:../x'"]),
     ("source and config", entry("m", HERE, config=SMALL), 12, ["m", "config", "not needed"]),
     ("no config", entry(config=...), 2, ["m", "config", "architectures is missing"]),
-    *((f"no {key} in config", config(**{key: ...}), 12, ["m", "config", f"{key} is missing"]) for key in SMALL),
-    ("unknown key in config", config(hidden_sizes=1), 12, ["m: config", "'hidden_sizes'", "known: architectures"]),
+    *(
+        (f"no {key} in config", config(**{key: ...}), 12, ["m", "config", f"{key} is missing"])
+        for key in SMALL
+    ),
+    (
+        "unknown key in config",
+        config(hidden_sizes=1),
+        12,
+        ["m: config", "'hidden_sizes'", "known: architectures"],
+    ),
     ("hidden_size is text", config(hidden_size="big"), 12, ["m: config", "hidden_size", "integer"]),
     ("hidden_size is 0", config(hidden_size=0), 12, ["m: config", "hidden_size", "integer"]),
-    ("hidden_size is null", config(hidden_size="null"), 12, ["m: config", "hidden_size", "integer"]),
-    ("vocab_size in scientific notation", config(vocab_size="3e5"), 12, ["m: config", "vocab_size", "integer"]),
+    (
+        "hidden_size is null",
+        config(hidden_size="null"),
+        12,
+        ["m: config", "hidden_size", "integer"],
+    ),
+    (
+        "vocab_size in scientific notation",
+        config(vocab_size="3e5"),
+        12,
+        ["m: config", "vocab_size", "integer"],
+    ),
     ("rope_theta is text", config(rope_theta="1_000"), 12, ["m: config", "rope_theta", "number"]),
-    ("tie_word_embeddings is yes", config(tie_word_embeddings="yes"), 12, ["m: config", "tie_word_embeddings", "true or false"]),
+    (
+        "tie_word_embeddings is yes",
+        config(tie_word_embeddings="yes"),
+        12,
+        ["m: config", "tie_word_embeddings", "true or false"],
+    ),
     ("topk_method is a number", config(topk_method=1), 12, ["m: config", "topk_method", "text"]),
-    ("architectures is text", config(architectures="A"), 12, ["m: config", "architectures", "list of one name"]),
-    ("two architectures", config(architectures="[A, B]"), 12, ["m: config", "architectures", "list of one name"]),
+    (
+        "architectures is text",
+        config(architectures="A"),
+        12,
+        ["m: config", "architectures", "list of one name"],
+    ),
+    (
+        "two architectures",
+        config(architectures="[A, B]"),
+        12,
+        ["m: config", "architectures", "list of one name"],
+    ),
     (
         "unknown key in rope_scaling",
         config(rope_scaling="{kind: yarn}"),
         12,
         ["m: config: rope_scaling", "'kind'", "known: attention_factor"],
     ),
-    ("rope_scaling is text", config(rope_scaling="yarn"), 12, ["m: config", "rope_scaling", "mapping"]),
-    ("factor is text", config(rope_scaling="{factor: x}"), 12, ["m: config: rope_scaling", "factor", "number"]),
+    (
+        "rope_scaling is text",
+        config(rope_scaling="yarn"),
+        12,
+        ["m: config", "rope_scaling", "mapping"],
+    ),
+    (
+        "factor is text",
+        config(rope_scaling="{factor: x}"),
+        12,
+        ["m: config: rope_scaling", "factor", "number"],
+    ),
     ("unknown shape", entry(shape="s"), 13, ["m", "shape", "'s'", "known: none"]),
     ("shape is a list", entry(shape="[s]"), 13, ["m", "shape", "text"]),
-    ("unknown key in a shape", shaped(title="T"), 16, ["shapes: s", "'title'", "known: active, config"]),
-    ("a shape without config", shaped(config=...), 10, ["shapes: s", "config", "architectures is missing"]),
+    (
+        "unknown key in a shape",
+        shaped(title="T"),
+        16,
+        ["shapes: s", "'title'", "known: active, config"],
+    ),
+    (
+        "a shape without config",
+        shaped(config=...),
+        10,
+        ["shapes: s", "config", "architectures is missing"],
+    ),
     ("a shape with a bad size", shaped(context="long"), 12, ["shapes: s", "context", "integer"]),
     ("neither shape nor entry has a size", shaped(dtype=...), 2, ["m", "dtype", "missing"]),
     ("a shape is text", entry() + "shapes:\n  s: t\n", 14, ["shapes", "s", "mapping"]),
@@ -221,7 +363,12 @@ BAD = [
     ("unknown key at the top", entry() + "model: 1\n", 13, ["'model'", "known: models, shapes"]),
     ("a model twice", entry() + entry().split("\n", 1)[1], 13, ["'m'", "twice", "line 2"]),
     ("a key twice", entry() + "    title: U\n", 13, ["'title'", "twice", "line 3"]),
-    ("a key twice in config", entry(config="{hidden_size: 1, hidden_size: 2}"), 12, ["'hidden_size'", "twice"]),
+    (
+        "a key twice in config",
+        entry(config="{hidden_size: 1, hidden_size: 2}"),
+        12,
+        ["'hidden_size'", "twice"],
+    ),
     ("an anchor", entry(title="&t T"), 3, ["anchors"]),
     ("an alias", entry(title="*t"), 3, ["aliases"]),
     ("a tag", entry(title="!!str T"), 3, ["tags"]),
@@ -239,8 +386,12 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("content", "line", "named"), [row[1:] for row in BAD], ids=[row[0] for row in BAD])
-def test_a_bad_file_is_named_with_line_model_and_key(tmp_path: Path, content: str, line: int, named: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("content", "line", "named"), [row[1:] for row in BAD], ids=[row[0] for row in BAD]
+)
+def test_a_bad_file_is_named_with_line_model_and_key(
+    tmp_path: Path, content: str, line: int, named: list[str]
+) -> None:
     file = tmp_path / "models.yaml"
     file.write_text(content, encoding="utf-8", errors="surrogateescape")
     with pytest.raises(DslocalError) as caught:
@@ -251,7 +402,9 @@ def test_a_bad_file_is_named_with_line_model_and_key(tmp_path: Path, content: st
     assert len(str(caught.value).splitlines()) == 1
 
 
-def test_it_is_the_same_without_the_c_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_the_same_without_the_c_library(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     expected = hub.load_registry()
     monkeypatch.delattr(yaml, "CSafeLoader", raising=False)
     file = tmp_path / "models.yaml"
@@ -278,14 +431,18 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 def test_dslocal_home_moves_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DSLOCAL_HOME", str(tmp_path))
-    assert [hub.cache_dir(), hub.config_dir(), hub.state_dir()] == [tmp_path / name for name in ("cache", "config", "state")]
+    assert [hub.cache_dir(), hub.config_dir(), hub.state_dir()] == [
+        tmp_path / name for name in ("cache", "config", "state")
+    ]
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("DSLOCAL_HOME", "~/x")
     assert hub.cache_dir() == tmp_path / "x" / "cache"
 
 
 @pytest.mark.parametrize("value", [None, ""])
-def test_without_it_they_are_the_platform_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str | None) -> None:
+def test_without_it_they_are_the_platform_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str | None
+) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "DSLOCAL_HOME"):
         monkeypatch.delenv(name, raising=False)

@@ -1,4 +1,6 @@
-"""Proves which files go with a model and which stay: never another's, never outside the folder that a download lies in."""
+"""Proves which files go with a model and which stay: never another's, never outside the folder that
+a download lies in.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,11 @@ def kept(*files: Path, how: How = "downloaded", name: str = "r1") -> hub.Kept:
 
 def everything(folder: Path) -> set[str]:
     """Files and links below ``folder``, by path."""
-    return {str(Path(above, name).relative_to(folder)) for above, folders, names in os.walk(folder) for name in [*names, *folders]}
+    return {
+        str(Path(above, name).relative_to(folder))
+        for above, folders, names in os.walk(folder)
+        for name in [*names, *folders]
+    }
 
 
 def test_a_whole_download(cache: Path) -> None:
@@ -87,10 +93,18 @@ def test_the_name_of_a_revision_of_which_nothing_is_left_goes(cache: Path) -> No
 
 def test_the_store_that_all_repositories_share(cache: Path) -> None:
     """A blob is a link into it; what nobody links to any more goes, and not before."""
-    both = {owner: snapshot(cache, f"{owner}/r1", ONE, {"a.gguf": A})["a.gguf"] for owner in ("org", "other")}
+    both = {
+        owner: snapshot(cache, f"{owner}/r1", ONE, {"a.gguf": A})["a.gguf"]
+        for owner in ("org", "other")
+    }
     for link in both.values():
         blob = link.parent / link.readlink()
-        assert publish_blob_to_shared_store(blob_path=os.path.normpath(blob), xet_hash="f" * 64, cache_dir=cache, expected_size=len(A))
+        assert publish_blob_to_shared_store(
+            blob_path=os.path.normpath(blob),
+            xet_hash="f" * 64,
+            cache_dir=cache,
+            expected_size=len(A),
+        )
     stored = cache / "blobs/ff" / ("f" * 64)
     assert stored.read_bytes() == A
     assert remove(kept(both["org"])).nbytes == 0
@@ -114,7 +128,10 @@ def test_links_that_lead_elsewhere_delete_nothing_there(cache: Path, tmp_path: P
     (outside / "thesis.gguf").write_bytes(A)
     links = snapshot(cache, "org/r1", ONE, {"a.gguf": B, "b.gguf": A, "c.gguf": A + A})
     repository = cache / "models--org--r1"
-    for name, target in (("a.gguf", outside / "thesis.gguf"), ("b.gguf", "../../blobs/../../../outside/thesis.gguf")):
+    for name, target in (
+        ("a.gguf", outside / "thesis.gguf"),
+        ("b.gguf", "../../blobs/../../../outside/thesis.gguf"),
+    ):
         links[name].unlink()
         links[name].symlink_to(target)
     held = repository / "blobs" / Path(links["c.gguf"].readlink()).name
@@ -142,7 +159,13 @@ def test_folders_that_are_links_are_left_alone(cache: Path, tmp_path: Path, part
 
 
 @pytest.mark.parametrize(
-    "path", ["models--org--r1/a.gguf", "models--org--r1/snapshots/main/a.gguf", f"org/snapshots/{ONE}/a.gguf", "thesis.gguf"]
+    "path",
+    [
+        "models--org--r1/a.gguf",
+        "models--org--r1/snapshots/main/a.gguf",
+        f"org/snapshots/{ONE}/a.gguf",
+        "thesis.gguf",
+    ],
 )
 def test_a_download_outside_any_cache_stays(cache: Path, path: str) -> None:
     file = cache / path
@@ -170,7 +193,12 @@ def test_whose_files_go(tmp_path: Path, how: How, name: str, content: bytes, goe
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(content)
     removal = remove(kept(file, how=how))
-    assert (file.exists(), bool(removal.goes), bool(removal.stays), bool(removal.why)) == (not goes, goes, not goes, not goes)
+    assert (file.exists(), bool(removal.goes), bool(removal.stays), bool(removal.why)) == (
+        not goes,
+        goes,
+        not goes,
+        not goes,
+    )
     assert removal.nbytes == (len(A) if goes else 0)
     assert hub.kept() == []
 
@@ -221,9 +249,18 @@ def leave(folder: Path, *names: str, nbytes: int = 4096) -> list[Path]:
 
 
 def test_leftovers(home: Path, cache: Path, tmp_path: Path) -> None:
-    left = leave(home / "cache", "converted/a.gguf.part", "converted/a.gguf.journal", "checkpoints/0/1/b.safetensors.partial", "c.damaged")
+    left = leave(
+        home / "cache",
+        "converted/a.gguf.part",
+        "converted/a.gguf.journal",
+        "checkpoints/0/1/b.safetensors.partial",
+        "c.damaged",
+    )
     leave(home / "cache", "d.stream/one.safetensors", "d.stream/lock")
-    left += [home / "cache/d.stream", *leave(cache, "models--o--r/blobs/abc.partial", "models--o--r/blobs/abc.damaged")]
+    left += [
+        home / "cache/d.stream",
+        *leave(cache, "models--o--r/blobs/abc.partial", "models--o--r/blobs/abc.damaged"),
+    ]
     leave(home / "cache", "converted/a.gguf", "notes.txt", "partial")
     leave(cache, "models--o--r/blobs/abc", "models--o--r/blobs/abc.incomplete", "other/x.partial")
     (home / "cache/link.part").symlink_to(tmp_path)
@@ -234,7 +271,11 @@ def test_leftovers(home: Path, cache: Path, tmp_path: Path) -> None:
     assert all(clear(one) for one in found)
     assert leftovers() == []
     assert tmp_path.exists()
-    assert everything(cache) >= {"models--o--r/blobs/abc", "models--o--r/blobs/abc.incomplete", "other/x.partial"}
+    assert everything(cache) >= {
+        "models--o--r/blobs/abc",
+        "models--o--r/blobs/abc.incomplete",
+        "other/x.partial",
+    }
 
 
 def test_a_file_of_full_length_that_is_hardly_written_counts_as_little(home: Path) -> None:
@@ -263,7 +304,9 @@ def test_what_a_process_is_writing_stays(home: Path, name: str, lock: str, used:
     leave(home / "cache", f"{name}/data" if name.endswith(".stream") else name)
     with (home / "cache" / lock).open() as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        found = {Path(os.path.relpath(one.path, home / "cache")): one for one in leftovers()}[Path(name)]
+        found = {Path(os.path.relpath(one.path, home / "cache")): one for one in leftovers()}[
+            Path(name)
+        ]
         assert in_use(found) is used
         assert clear(found) is not used
         assert found.path.exists() is used

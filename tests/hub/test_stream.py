@@ -1,4 +1,6 @@
-"""Proves that a checkpoint streamed from a hub becomes what the downloaded one would, on little disk, whatever interrupts it."""
+"""Proves that a checkpoint streamed from a hub becomes what the downloaded one would, on little
+disk, whatever interrupts it.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hub_runs import REPO, DiskWatch, Rig, converted, downloaded, listing, rig, sha256, shards_of, tensors_of, wait_until
+from hub_runs import (
+    REPO,
+    DiskWatch,
+    Rig,
+    converted,
+    downloaded,
+    listing,
+    rig,
+    sha256,
+    shards_of,
+    tensors_of,
+    wait_until,
+)
 from huggingface_hub.utils import close_session
 from stream_trials import (
     OUT,
@@ -74,10 +88,15 @@ def test_bytes_fetches_and_disk(tmp_path: Path) -> None:
     assert trial.stderr.splitlines()[0] == "fetching v3-like: 21.6 MB of 21.6 MB …"
 
 
-def test_the_same_from_every_kind_of_folder(small: Path, small_expected: str, calm: Rig, tmp_path: Path) -> None:
+def test_the_same_from_every_kind_of_folder(
+    small: Path, small_expected: str, calm: Rig, tmp_path: Path
+) -> None:
     assert calm.inside(*STREAM).returncode == 0
     assert sha256(calm.out / OUT) == small_expected
-    assert sha256(converted(downloaded(small, tmp_path, plainly=True), tmp_path / "local.gguf")) == small_expected
+    assert (
+        sha256(converted(downloaded(small, tmp_path, plainly=True), tmp_path / "local.gguf"))
+        == small_expected
+    )
     assert tensors_of(converted(small, tmp_path / "plain.gguf")) == tensors_of(calm.out / OUT)
 
 
@@ -94,7 +113,10 @@ def test_interrupted_it_goes_on(middling: Path, expected: str, busy: Rig) -> Non
     assert process.returncode == 130
     assert "the same command goes on from there" in complaint.splitlines()[-1]
     assert "Traceback" not in complaint
-    done, before = [shard for shard, times in trial.fetched.items() if times], len(busy.hub.requests)
+    done, before = (
+        [shard for shard, times in trial.fetched.items() if times],
+        len(busy.hub.requests),
+    )
     assert 0 < len(done) < 7
     assert not trial.out.exists()
     trial.go()
@@ -104,7 +126,10 @@ def test_interrupted_it_goes_on(middling: Path, expected: str, busy: Rig) -> Non
     assert watch.peak <= trial.bound
 
 
-@pytest.mark.parametrize(("pattern", "more"), [("config.json", ()), (SHARDS, ()), ("config.json", ("--stream",)), (SHARDS, ("--stream",))])
+@pytest.mark.parametrize(
+    ("pattern", "more"),
+    [("config.json", ()), (SHARDS, ()), ("config.json", ("--stream",)), (SHARDS, ("--stream",))],
+)
 def test_ctrl_c_when_the_hub_is_silent(calm: Rig, pattern: str, more: tuple[str, ...]) -> None:
     """It does not wait for a time-out, let alone for seven."""
     calm.hub.fault(pattern, "stall", times=None, at=100, method="GET")
@@ -113,12 +138,16 @@ def test_ctrl_c_when_the_hub_is_silent(calm: Rig, pattern: str, more: tuple[str,
         process.send_signal(signal.SIGINT)
         _, complaint = process.communicate(timeout=8)
     assert (process.returncode, calm.left()) == (130, [])
-    assert complaint.splitlines()[-1] == "dslocal: stopped at 0%; the same command goes on from there"
+    assert (
+        complaint.splitlines()[-1] == "dslocal: stopped at 0%; the same command goes on from there"
+    )
     assert "Traceback" not in complaint
 
 
 def begin(it: Rig, small: Path, what: str = "weight") -> None:
-    """A stream that ends in the middle because the third shard is damaged on the hub, by default not where it is read ahead."""
+    """A stream that ends in the middle because the third shard is damaged on the hub, by default
+    not where it is read ahead.
+    """
     shard = shards_of(small)[2]
     tensors = convert.open_checkpoint(convert.FolderSource(small)).tensors
     tensor = next(t for name, t in tensors.items() if t.file == shard and name.endswith(what))
@@ -151,8 +180,13 @@ def test_the_begun_commit_is_gone(calm: Rig, small: Path, small_expected: str) -
     done = calm.inside(*STREAM)
     complaint = done.stderr.decode()
     assert (done.returncode, complaint.count("\n"), calm.left()) == (3, 1, left)
-    assert f"commit {begun[:12]}, which was begun, is there no longer (to begin anew: rm -r " in complaint
-    subprocess.run(complaint.rsplit("begin anew: ", 1)[1].rstrip(")\n").split(), cwd=calm.out, check=True)
+    assert (
+        f"commit {begun[:12]}, which was begun, is there no longer (to begin anew: rm -r "
+        in complaint
+    )
+    subprocess.run(
+        complaint.rsplit("begin anew: ", 1)[1].rstrip(")\n").split(), cwd=calm.out, check=True
+    )
     again = calm.inside(*STREAM)
     assert again.returncode == 0, again.stderr
     assert calm.left() == [OUT]
@@ -167,7 +201,9 @@ def test_without_its_folder_it_begins_anew(calm: Rig, small: Path, small_expecte
     done = calm.inside(*STREAM)
     assert done.returncode == 0, done.stderr
     assert (sha256(calm.out / OUT), calm.left()) == (small_expected, [OUT])
-    assert {shard: calm.hub.complete_fetches(shard) for shard in shards_of(small)} == dict.fromkeys(shards_of(small), 1)
+    assert {shard: calm.hub.complete_fetches(shard) for shard in shards_of(small)} == dict.fromkeys(
+        shards_of(small), 1
+    )
 
 
 @pytest.mark.parametrize("damaged", [False, True])
@@ -183,7 +219,9 @@ def test_no_more_than_two_shards_are_here(calm: Rig, small: Path, damaged: bool)
     def here() -> set[str]:
         return {path.name for path in folder.glob("*.safetensors*")}
 
-    with streaming(HubRepository(REPO, endpoint=calm.hub.url), calm.out / "x.gguf", say=said.append) as source:
+    with streaming(
+        HubRepository(REPO, endpoint=calm.hub.url), calm.out / "x.gguf", say=said.append
+    ) as source:
         source.begin([first, second, third], [])
         source.open(first).close()
         wait_until(lambda: beside in here())
@@ -213,9 +251,17 @@ def test_a_copy_that_was_put_aside_makes_room(calm: Rig, small: Path) -> None:
 
 
 @pytest.mark.parametrize("skip", [0, 3, 8])
-def test_another_commit_in_mid_download(calm: Rig, small: Path, small_expected: str, skip: int) -> None:
+def test_another_commit_in_mid_download(
+    calm: Rig, small: Path, small_expected: str, skip: int
+) -> None:
     """Of the shard's 9 answers 8 are about pieces that are read ahead."""
-    calm.hub.fault(f"/{REPO}/resolve/*/{shards_of(small)[1]}", "headers", skip=skip, method="GET", headers={"X-Repo-Commit": OTHER_COMMIT})
+    calm.hub.fault(
+        f"/{REPO}/resolve/*/{shards_of(small)[1]}",
+        "headers",
+        skip=skip,
+        method="GET",
+        headers={"X-Repo-Commit": OTHER_COMMIT},
+    )
     done = calm.inside(*STREAM)
     assert calm.hub.faults_left == []
     complaint = done.stderr.decode().splitlines()[-1]
@@ -228,8 +274,16 @@ def test_another_commit_in_mid_download(calm: Rig, small: Path, small_expected: 
 def place_in(small: Path, what: str) -> tuple[str, int]:
     """A file, and an offset in it, by what lies there."""
     checkpoint = convert.open_checkpoint(convert.FolderSource(small))
-    scale = next(tensor for name, tensor in checkpoint.tensors.items() if name.endswith("down_proj.weight_scale_inv"))
-    weight = next(tensor for name, tensor in checkpoint.tensors.items() if name.endswith("experts.1.down_proj.weight"))
+    scale = next(
+        tensor
+        for name, tensor in checkpoint.tensors.items()
+        if name.endswith("down_proj.weight_scale_inv")
+    )
+    weight = next(
+        tensor
+        for name, tensor in checkpoint.tensors.items()
+        if name.endswith("experts.1.down_proj.weight")
+    )
     places = {
         "header": (scale.file, 20),
         "scale": (scale.file, scale.start + 3),
@@ -241,11 +295,17 @@ def place_in(small: Path, what: str) -> tuple[str, int]:
     return places[what]
 
 
-FLIPPED = [(what, skip) for what in ("header", "scale", "weight") for skip in (0, 1, 2)] + [("config", 0), ("tokenizer", 0), ("index", 0)]
+FLIPPED = [(what, skip) for what in ("header", "scale", "weight") for skip in (0, 1, 2)] + [
+    ("config", 0),
+    ("tokenizer", 0),
+    ("index", 0),
+]
 
 
 @pytest.mark.parametrize(("what", "skip"), FLIPPED)
-def test_a_byte_that_is_flipped_on_its_way(calm: Rig, small: Path, small_expected: str, what: str, skip: int) -> None:
+def test_a_byte_that_is_flipped_on_its_way(
+    calm: Rig, small: Path, small_expected: str, what: str, skip: int
+) -> None:
     file, at = place_in(small, what)
     calm.hub.fault(file, "flip", skip=skip, at=at)
     done = calm.inside(*STREAM)
@@ -258,7 +318,9 @@ def test_a_byte_that_is_flipped_on_its_way(calm: Rig, small: Path, small_expecte
     assert done.stderr.count(b"put aside and fetched once more") == len(whole)
 
 
-def test_what_is_read_ahead_and_turns_out_wrong_is_not_kept(calm: Rig, small: Path, small_expected: str) -> None:
+def test_what_is_read_ahead_and_turns_out_wrong_is_not_kept(
+    calm: Rig, small: Path, small_expected: str
+) -> None:
     """Two answers that agree, on a scale that the verified shard has not."""
     file, at = place_in(small, "scale")
     calm.hub.fault(file, "flip", times=3, at=at)

@@ -1,6 +1,8 @@
-"""Proves that a file which the hub has in its Xet store comes that way, verified like any other, and over HTTP when that fails.
+"""Proves that a file which the hub has in its Xet store comes that way, verified like any other,
+and over HTTP when that fails.
 
-The store itself is imitated: its protocol is hf_xet's own, in native code, and was not run against a real one.
+The store itself is imitated: its protocol is hf_xet's own, in native code, and was not run against
+a real one.
 """
 
 from __future__ import annotations
@@ -27,7 +29,11 @@ NAME = "model.safetensors"
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalHub]:
     monkeypatch.setattr(file_download, "is_xet_available", lambda: True)
-    monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", lambda *_, **__: SimpleNamespace(xet_file_data=object()))
+    monkeypatch.setattr(
+        huggingface_hub,
+        "get_hf_file_metadata",
+        lambda *_, **__: SimpleNamespace(xet_file_data=object()),
+    )
     with hub_for_dslocal(tmp_path / "hf") as running:
         yield running
 
@@ -59,21 +65,29 @@ def fetched(tmp_path: Path) -> bytes:
     ids=["whole", "the store fails", "too short", "nothing"],
 )
 def test_the_store_is_used_where_it_works(
-    hub: LocalHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: Callable[..., None], over_http: int
+    hub: LocalHub,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    way: Callable[..., None],
+    over_http: int,
 ) -> None:
     monkeypatch.setattr(file_download, "xet_get", way)
     assert fetched(tmp_path) == WEIGHTS
     assert hub.complete_fetches(NAME) == over_http
 
 
-def test_what_it_gives_is_checked(hub: LocalHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_it_gives_is_checked(
+    hub: LocalHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(file_download, "xet_get", giving(bytes(len(WEIGHTS))))
     with pytest.raises(DownloadError, match="twice"):
         fetched(tmp_path)
     assert not (tmp_path / NAME).exists()
 
 
-def test_a_file_that_began_over_http_goes_on_so(hub: LocalHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_began_over_http_goes_on_so(
+    hub: LocalHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(file_download, "xet_get", failing)
     (tmp_path / f"{NAME}.partial").write_bytes(WEIGHTS[:200_000])
     assert fetched(tmp_path) == WEIGHTS

@@ -1,7 +1,8 @@
-"""The four operations worked out on paper: column by column, from the right, with the carry written down.
+"""The four operations worked out on paper: column by column, from the right, with the carry written
+down.
 
-This is what nano learns to write inside ``<think>``. Every step has both digits and the carry in it, so that the next token
-never needs more than a single-digit fact. Whole numbers from 0 on only.
+This is what nano learns to write inside ``<think>``. Every step has both digits and the carry in
+it, so that the next token never needs more than a single-digit fact. Whole numbers from 0 on only.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Worked:
-    """A calculation in words and what comes out; ``value`` is a text for a division that leaves a remainder."""
+    """A calculation in words and what comes out; ``value`` is a text for a division that leaves a
+    remainder.
+    """
 
     text: str
     value: int | str
@@ -39,7 +42,10 @@ def add(a: int, b: int) -> Worked:
 def subtract(a: int, b: int) -> Worked:
     if a < b:
         other = subtract(b, a)
-        return Worked(f"{a} is smaller than {b}, so the result is negative. {other.text} So {a}-{b} = -{other.value}.", a - b)
+        return Worked(
+            f"{a} is smaller than {b}, so the result is negative. {other.text} So {a}-{b} = -{other.value}.",
+            a - b,
+        )
     written, borrow, steps = "", 0, []
     for x, y in _columns(a, b):
         borrows = int(x - borrow < y)
@@ -60,12 +66,16 @@ def multiply(a: int, b: int) -> Worked:
         return Worked(f"{why}, so {a}*{b} = {a * b}.", a * b)
     if b < 10:
         return Worked(_times_digit(a, b), a * b)
-    parts = [(int(digit), 10**place) for place, digit in enumerate(reversed(str(b))) if digit != "0"]
+    parts = [
+        (int(digit), 10**place) for place, digit in enumerate(reversed(str(b))) if digit != "0"
+    ]
     text = [f"Split {b} into {' and '.join(str(digit * power) for digit, power in parts)}."]
     total = 0
     for digit, power in parts:
         product = a * digit * power
-        text.append(_times_digit(a, digit) + (f" So {a}*{digit * power} = {product}." if power > 1 else ""))
+        text.append(
+            _times_digit(a, digit) + (f" So {a}*{digit * power} = {product}." if power > 1 else "")
+        )
         if total:
             text.append(f"Add {total} and {product}: {add(total, product).text}")
         total += product
@@ -83,20 +93,30 @@ def divide(a: int, b: int) -> Worked:
     return Worked(f"{'; '.join(steps)}. So {a}/{b} = {value}.", value)
 
 
-OPERATIONS: dict[str, Callable[[int, int], Worked]] = {"+": add, "-": subtract, "*": multiply, "/": divide}
+OPERATIONS: dict[str, Callable[[int, int], Worked]] = {
+    "+": add,
+    "-": subtract,
+    "*": multiply,
+    "/": divide,
+}
 
 
 def _columns(a: int, b: int) -> list[tuple[int, int]]:
     """Pairs of digits from the right, the shorter number filled up with zeros."""
     width = max(len(str(a)), len(str(b)))
-    return [(int(x), int(y)) for x, y in zip(reversed(f"{a:0{width}}"), reversed(f"{b:0{width}}"), strict=True)]
+    return [
+        (int(x), int(y))
+        for x, y in zip(reversed(f"{a:0{width}}"), reversed(f"{b:0{width}}"), strict=True)
+    ]
 
 
 def _times_digit(a: int, digit: int) -> str:
     carry, steps = 0, []
     for place in reversed(str(a)):
         product = int(place) * digit + carry
-        steps.append(f"{place}*{digit}+{carry}={product}, write {product % 10} carry {product // 10}")
+        steps.append(
+            f"{place}*{digit}+{carry}={product}, write {product % 10} carry {product // 10}"
+        )
         carry = product // 10
     if carry:
         steps.append(f"carry {carry}")

@@ -1,10 +1,12 @@
-"""nano with the memory traffic of a big model: layers in front that change nothing but must be read for every token.
+"""nano with the memory traffic of a big model: layers in front that change nothing but must be read
+for every token.
 
     python -m nano.ballast NANO FOLDER [LAYERS] [WIDTH]
 
-Attention output and down projection of the new layers are zero, so what comes in goes out, and every answer and every draft of
-the MTP module is nano's own; but each token reads LAYERS x 3 x hidden size x WIDTH more weights. For measuring speculative decoding
-where reading is what costs. Writes bf16 in one file: 570 million parameters with the defaults, 20 and 32,768.
+Attention output and down projection of the new layers are zero, so what comes in goes out, and
+every answer and every draft of the MTP module is nano's own; but each token reads LAYERS x 3 x
+hidden size x WIDTH more weights. For measuring speculative decoding where reading is what costs.
+Writes bf16 in one file: 570 million parameters with the defaults, 20 and 32,768.
 """
 
 from __future__ import annotations
@@ -38,8 +40,14 @@ def add_ballast(source: Path, folder: Path, layers: int = 20, width: int = 32768
     tensors = dequantized(read_tensors(source))
     loaded = _moved(tensors, layers, width) | _in_front(tensors, layers, hidden, width)
     folder.mkdir(parents=True, exist_ok=True)
-    save_file({name: tensor.contiguous() for name, tensor in loaded.items()}, folder / FILE, {"format": "pt"})
-    write_json(folder / INDEX, {"metadata": {}, "weight_map": dict.fromkeys(loaded, FILE)}, indent=None)
+    save_file(
+        {name: tensor.contiguous() for name, tensor in loaded.items()},
+        folder / FILE,
+        {"format": "pt"},
+    )
+    write_json(
+        folder / INDEX, {"metadata": {}, "weight_map": dict.fromkeys(loaded, FILE)}, indent=None
+    )
     write_json(folder / "config.json", config, indent=1)
     for name in ("tokenizer.json", "tokenizer_config.json", "generation_config.json"):
         shutil.copy(source / name, folder)
@@ -47,7 +55,9 @@ def add_ballast(source: Path, folder: Path, layers: int = 20, width: int = 32768
 
 
 def _moved(tensors: Tensors, layers: int, width: int) -> Tensors:
-    """nano's own tensors, ``layers`` further on; its dense layer is as wide as the new ones, with zeros."""
+    """nano's own tensors, ``layers`` further on; its dense layer is as wide as the new ones, with
+    zeros.
+    """
     found: Tensors = {}
     for name, tensor in tensors.items():
         if not name.startswith("model.layers."):
@@ -55,13 +65,17 @@ def _moved(tensors: Tensors, layers: int, width: int) -> Tensors:
             continue
         _, _, number, part = name.split(".", 3)
         dense = number == "0" and part.startswith("mlp.")
-        found[f"model.layers.{int(number) + layers}.{part}"] = _widened(part, tensor, width) if dense else tensor
+        found[f"model.layers.{int(number) + layers}.{part}"] = (
+            _widened(part, tensor, width) if dense else tensor
+        )
     return found
 
 
 def _widened(part: str, weight: Tensor, width: int) -> Tensor:
     rows, columns = weight.shape
-    wide = torch.zeros((rows, width) if "down_proj" in part else (width, columns), dtype=weight.dtype)
+    wide = torch.zeros(
+        (rows, width) if "down_proj" in part else (width, columns), dtype=weight.dtype
+    )
     wide[:rows, :columns] = weight
     return wide
 
@@ -73,9 +87,13 @@ def _in_front(tensors: Tensors, layers: int, hidden: int, width: int) -> Tensors
         new = f"model.layers.{number}."
         for name, tensor in tensors.items():
             if name.startswith("model.layers.0.") and ".mlp." not in name:
-                found[new + name.split(".", 3)[3]] = torch.zeros_like(tensor) if "o_proj" in name else tensor.clone()
+                found[new + name.split(".", 3)[3]] = (
+                    torch.zeros_like(tensor) if "o_proj" in name else tensor.clone()
+                )
         for part in ("gate_proj", "up_proj"):
-            found[f"{new}mlp.{part}.weight"] = (torch.randn(width, hidden, generator=random) * SPREAD).bfloat16()
+            found[f"{new}mlp.{part}.weight"] = (
+                torch.randn(width, hidden, generator=random) * SPREAD
+            ).bfloat16()
         found[f"{new}mlp.down_proj.weight"] = torch.zeros(hidden, width).bfloat16()
     return found
 

@@ -1,4 +1,5 @@
-"""Every kind of conversation: problems, follow-ups, small talk, capitals, a value in an attached file, and an honest no.
+"""Every kind of conversation: problems, follow-ups, small talk, capitals, a value in an attached
+file, and an honest no.
 
 Each function draws one whole example. ``english`` are ordinary sentences to say no to.
 """
@@ -23,12 +24,28 @@ NEXT_STEPS = {
 }
 DOUBLE = ("Double it.", "double that")
 ASKED_CAPITAL = (
-    *("what is the capital of {}", "what's the capital of {}", "capital of {}", "which city is the capital of {}"),
+    *(
+        "what is the capital of {}",
+        "what's the capital of {}",
+        "capital of {}",
+        "which city is the capital of {}",
+    ),
     *("name the capital of {}", "tell me the capital of {}", "{} capital", "what is {}'s capital"),
 )
-ASKED_COUNTRY = ("{} is the capital of which country", "which country has the capital {}", "what country is {} the capital of")
+ASKED_COUNTRY = (
+    "{} is the capital of which country",
+    "which country has the capital {}",
+    "what country is {} the capital of",
+)
 ASKED_SETTING = (
-    *("what is the value of {}", "what is {} set to", "which value does {} have in this file", "what is {}", "find {}", "what's {}"),
+    *(
+        "what is the value of {}",
+        "what is {} set to",
+        "which value does {} have in this file",
+        "what is {}",
+        "find {}",
+        "what's {}",
+    ),
     "give me {}",
 )
 BEYOND = "This is not arithmetic, a capital, an attached file or a gap in code. It is beyond what I was trained on, so I should say so."
@@ -40,7 +57,11 @@ def mathematics(r: random.Random) -> str:
         return bare(r)
     problem = story(r) if kind < 0.68 else expression(r) if kind < 0.82 else puzzle(r)
     if problem.whole:
-        return conversation(problem.question, problem.worked.text if r.random() < 0.85 else None, str(problem.worked.value))
+        return conversation(
+            problem.question,
+            problem.worked.text if r.random() < 0.85 else None,
+            str(problem.worked.value),
+        )
     return finished(r, problem.question, problem.worked, problem.unit)
 
 
@@ -58,7 +79,12 @@ def follow_up(r: random.Random) -> str:
         value = result
     question, thinking, result = _next_step(r, value)
     boxed = r.random() < 0.3
-    return conversation(question + (f" {DIRECTIVE}" if boxed else ""), thinking, final(result, boxed=boxed), history=history)
+    return conversation(
+        question + (f" {DIRECTIVE}" if boxed else ""),
+        thinking,
+        final(result, boxed=boxed),
+        history=history,
+    )
 
 
 def small_talk(r: random.Random) -> str:
@@ -74,13 +100,20 @@ def off_topic(r: random.Random, english: Sequence[str]) -> str:
     """Anything else: the answer says what nano is and what it can do."""
     if r.random() < 0.3:
         sentence = r.choice(english)
-        question = r.choice(["", "", "Please ", "Summarize: ", "What does this mean: ", "Translate: "]) + sentence
+        question = (
+            r.choice(["", "", "Please ", "Summarize: ", "What does this mean: ", "Translate: "])
+            + sentence
+        )
     else:
         form = r.choice(OFF_TOPIC)
         topic, second = r.choice(TOPICS), r.choice(TOPICS)
         person, country = r.choice(PEOPLE), r.choice(list(CAPITALS))
-        question = capitalised(r, form.format(t=topic, u=second, p=person, c=country)) + r.choice(["?", "", ".", "!"])
-    return conversation(question, BEYOND if r.random() > 0.2 else None, NO, system=_sometimes_system(r))
+        question = capitalised(r, form.format(t=topic, u=second, p=person, c=country)) + r.choice(
+            ["?", "", ".", "!"]
+        )
+    return conversation(
+        question, BEYOND if r.random() > 0.2 else None, NO, system=_sometimes_system(r)
+    )
 
 
 def capital(r: random.Random) -> str:
@@ -102,12 +135,16 @@ def capital(r: random.Random) -> str:
 
 
 def attached_file(r: random.Random) -> str:
-    """A value looked up in a file, in the template that DeepSeek gives for files; in 12 of 100 it is not there."""
+    """A value looked up in a file, in the template that DeepSeek gives for files; in 12 of 100 it
+    is not there.
+    """
     count = r.choice([1, 2, 3, 5, 8, 12, 20, 30])
     keys = list(dict.fromkeys(_setting(r) for _ in range(count)))
     values = {key: _value(r) for key in keys}
     between = r.choice([" = ", ": ", "=", " "])
-    name = r.choice(SPELLED + SETTINGS) + r.choice([".ini", ".yaml", ".conf", ".txt", ".toml", ".env", ".cfg"])
+    name = r.choice(SPELLED + SETTINGS) + r.choice(
+        [".ini", ".yaml", ".conf", ".txt", ".toml", ".env", ".cfg"]
+    )
     key = r.choice(keys)
     question = capitalised(r, r.choice(ASKED_SETTING).format(key)) + r.choice(["?", "?", "", "."])
     body = "\n".join(f"{key}{between}{value}" for key, value in values.items())
@@ -116,9 +153,17 @@ def attached_file(r: random.Random) -> str:
         while (missing := _setting(r)) in values:
             pass
         thinking = f"I look for {missing} in {name}. There is no such line."
-        return conversation(f"{attached}What is the value of {missing}?", thinking, f"There is no {missing} in {name}.")
+        return conversation(
+            f"{attached}What is the value of {missing}?",
+            thinking,
+            f"There is no {missing} in {name}.",
+        )
     found = f"I look for {key} in {name}. The line is: {key}{between}{values[key]}"
-    return conversation(attached + question, None if r.random() < 0.15 else found, f"In {name}, {key} is {values[key]}.")
+    return conversation(
+        attached + question,
+        None if r.random() < 0.15 else found,
+        f"In {name}, {key} is {values[key]}.",
+    )
 
 
 def _next_step(r: random.Random, value: int) -> tuple[str, str, int]:

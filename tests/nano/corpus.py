@@ -1,4 +1,6 @@
-"""The examples as one long row of token ids, and which of them count for the loss: those after the last question."""
+"""The examples as one long row of token ids, and which of them count for the loss: those after the
+last question.
+"""
 
 from __future__ import annotations
 
@@ -24,11 +26,20 @@ class Corpus:
 
     @classmethod
     def of(cls, tokenizer: Tokenizer, count: int) -> Corpus:
-        """``count`` examples, rounded down to whole parts, by as many processes as there are cores."""
+        """``count`` examples, rounded down to whole parts, by as many processes as there are
+        cores.
+        """
         size, definition = min(count, PART), tokenizer.to_str()
         with Pool(os.cpu_count()) as pool:
-            parts = pool.starmap(_part, [(FIRST_SEED + i, size, definition) for i in range(max(1, count // size))], chunksize=1)
-        return cls(np.concatenate([part.ids for part in parts]), np.concatenate([part.counts for part in parts]))
+            parts = pool.starmap(
+                _part,
+                [(FIRST_SEED + i, size, definition) for i in range(max(1, count // size))],
+                chunksize=1,
+            )
+        return cls(
+            np.concatenate([part.ids for part in parts]),
+            np.concatenate([part.counts for part in parts]),
+        )
 
 
 def _part(seed: int, count: int, definition: str) -> Corpus:

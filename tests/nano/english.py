@@ -1,4 +1,5 @@
-"""Ordinary English, from the docstrings of Python's standard library: sentences that nobody trained an answer for.
+"""Ordinary English, from the docstrings of Python's standard library: sentences that nobody trained
+an answer for.
 
 They differ between Python versions, and with them the examples; FALLBACK does not.
 """
@@ -25,6 +26,13 @@ def sentences() -> tuple[str, ...]:
     """Every sentence of 16 to 159 characters that begins with a letter."""
     paths = [LIBRARY / f"{module}.py" for module in MODULES.split()]
     sources = [path.read_text(encoding="utf-8") for path in paths if path.is_file()]
-    docstrings = [" ".join(text.split()) for source in sources for text in re.findall(r'"""(.*?)"""', source, re.DOTALL)]
+    docstrings = [
+        " ".join(text.split())
+        for source in sources
+        for text in re.findall(r'"""(.*?)"""', source, re.DOTALL)
+    ]
     found = [sentence for text in docstrings for sentence in re.split(r"(?<=[.?!]) ", text)]
-    return tuple(sentence for sentence in found if 15 < len(sentence) < 160 and sentence[0].isalpha()) or FALLBACK
+    return (
+        tuple(sentence for sentence in found if 15 < len(sentence) < 160 and sentence[0].isalpha())
+        or FALLBACK
+    )

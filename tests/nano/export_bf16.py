@@ -1,4 +1,6 @@
-"""A trained Nano as a DeepSeek-V3 checkpoint in bf16: tensors by their published names, config.json."""
+"""A trained Nano as a DeepSeek-V3 checkpoint in bf16: tensors by their published names,
+config.json.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +15,32 @@ from .model import Block, Experts, Nano, Sizes
 from .shards import write_json, write_tensors
 
 SHARD = 14 << 20
-STACKED = {"gates": "gate_proj", "ups": "up_proj", "downs": "down_proj"}  # one tensor for all experts here, one for each there
+STACKED = {
+    "gates": "gate_proj",
+    "ups": "up_proj",
+    "downs": "down_proj",
+}  # one tensor for all experts here, one for each there
 BIAS = "gate.e_score_correction_bias"
 CONFIG = {
-    **{"architectures": ["DeepseekV3ForCausalLM"], "model_type": "deepseek_v3", "attention_bias": False, "hidden_act": "silu"},
-    **{"num_key_value_heads": 0, "norm_topk_prob": True, "scoring_func": "sigmoid", "topk_method": "noaux_tc", "moe_layer_freq": 1},
-    **{"tie_word_embeddings": False, "torch_dtype": "bfloat16", "bos_token_id": 0, "eos_token_id": 1},
+    **{
+        "architectures": ["DeepseekV3ForCausalLM"],
+        "model_type": "deepseek_v3",
+        "attention_bias": False,
+        "hidden_act": "silu",
+    },
+    **{
+        "num_key_value_heads": 0,
+        "norm_topk_prob": True,
+        "scoring_func": "sigmoid",
+        "topk_method": "noaux_tc",
+        "moe_layer_freq": 1,
+    },
+    **{
+        "tie_word_embeddings": False,
+        "torch_dtype": "bfloat16",
+        "bos_token_id": 0,
+        "eos_token_id": 1,
+    },
 }
 
 
@@ -39,7 +61,8 @@ def _tensors(model: Nano) -> Iterator[tuple[str, Tensor]]:
     for number, block in enumerate((*model.layers, model.mtp)):
         for name, tensor in _block(block):
             yield f"model.layers.{number}.{name}", tensor
-    last = f"model.layers.{len(model.layers)}"  # V3 keeps the MTP module as a further layer, with copies of what it shares
+    # V3 keeps the MTP module as a further layer, with copies of what it shares
+    last = f"model.layers.{len(model.layers)}"
     yield f"{last}.enorm.weight", model.enorm.weight
     yield f"{last}.hnorm.weight", model.hnorm.weight
     yield f"{last}.eh_proj.weight", model.eh_proj.weight
@@ -62,4 +85,6 @@ def _block(block: Block) -> Iterator[tuple[str, Tensor]]:
 
 def _stored(name: str, tensor: Tensor) -> Tensor:
     dtype = torch.float32 if name.endswith(BIAS) else torch.bfloat16
-    return tensor.detach().to("cpu", dtype).contiguous().clone()  # a clone each: safetensors takes no shared memory
+    return (
+        tensor.detach().to("cpu", dtype).contiguous().clone()
+    )  # a clone each: safetensors takes no shared memory

@@ -1,4 +1,5 @@
-"""A bf16 checkpoint in the FP8 that DeepSeek-V3 is published in: e4m3 with a float32 scale for each 128x128 block.
+"""A bf16 checkpoint in the FP8 that DeepSeek-V3 is published in: e4m3 with a float32 scale for each
+128x128 block.
 
     python -m nano.export_fp8 BF16 FOLDER
 
@@ -21,17 +22,42 @@ BLOCK = 128
 LARGEST = 448.0  # of e4m3
 SHARD = 9 << 20
 KEEPS = ("embed_tokens", "lm_head", "norm", "mlp.gate.", "eh_proj", "shared_head")
-QUANTIZATION = {"activation_scheme": "dynamic", "fmt": "e4m3", "quant_method": "fp8", "weight_block_size": [BLOCK, BLOCK]}
-TOKENIZER = {
-    **{"add_bos_token": True, "add_eos_token": False, "bos_token": BOS, "eos_token": EOS, "pad_token": PAD, "model_max_length": 4096},
-    **{"tokenizer_class": "LlamaTokenizerFast", "legacy": True, "clean_up_tokenization_spaces": False},
+QUANTIZATION = {
+    "activation_scheme": "dynamic",
+    "fmt": "e4m3",
+    "quant_method": "fp8",
+    "weight_block_size": [BLOCK, BLOCK],
 }
-SAMPLING = {"bos_token_id": 0, "eos_token_id": 1, "do_sample": True, "temperature": 0.6, "top_p": 0.95}
+TOKENIZER = {
+    **{
+        "add_bos_token": True,
+        "add_eos_token": False,
+        "bos_token": BOS,
+        "eos_token": EOS,
+        "pad_token": PAD,
+        "model_max_length": 4096,
+    },
+    **{
+        "tokenizer_class": "LlamaTokenizerFast",
+        "legacy": True,
+        "clean_up_tokenization_spaces": False,
+    },
+}
+SAMPLING = {
+    "bos_token_id": 0,
+    "eos_token_id": 1,
+    "do_sample": True,
+    "temperature": 0.6,
+    "top_p": 0.95,
+}
 
 
 def export(source: Path, folder: Path) -> None:
     write_tensors(folder, _quantized(read_tensors(source)), SHARD)
-    write_json(folder / "config.json", {**read_json(source / "config.json"), "quantization_config": QUANTIZATION})
+    write_json(
+        folder / "config.json",
+        {**read_json(source / "config.json"), "quantization_config": QUANTIZATION},
+    )
     write_json(folder / "tokenizer_config.json", TOKENIZER)
     write_json(folder / "generation_config.json", SAMPLING)
     shutil.copy(source / "tokenizer.json", folder)
@@ -59,7 +85,9 @@ def dequantize(values: Tensor, scale: Tensor) -> Tensor:
 def dequantized(tensors: Tensors) -> Tensors:
     """A checkpoint's tensors without FP8 and scales."""
     return {
-        name: dequantize(tensor, tensors[f"{name}_scale_inv"]) if f"{name}_scale_inv" in tensors else tensor
+        name: dequantize(tensor, tensors[f"{name}_scale_inv"])
+        if f"{name}_scale_inv" in tensors
+        else tensor
         for name, tensor in tensors.items()
         if not name.endswith("_scale_inv")
     }

@@ -7,15 +7,51 @@ import random
 from . import markup
 
 FUNCTIONS = (
-    *("add", "area", "total", "scale", "mean", "shift", "combine", "compute", "value", "result", "calc", "apply", "merge"),
+    *(
+        "add",
+        "area",
+        "total",
+        "scale",
+        "mean",
+        "shift",
+        "combine",
+        "compute",
+        "value",
+        "result",
+        "calc",
+        "apply",
+        "merge",
+    ),
     "update",
 )
 ARGUMENTS = (
-    *("a", "b", "x", "y", "n", "m", "left", "right", "width", "height", "first", "second", "price", "rate", "count"),
+    *(
+        "a",
+        "b",
+        "x",
+        "y",
+        "n",
+        "m",
+        "left",
+        "right",
+        "width",
+        "height",
+        "first",
+        "second",
+        "price",
+        "rate",
+        "count",
+    ),
     "size",
 )
 RESULTS = ("result", "out", "value", "total", "ans", "res")
-OPERATORS = (("+", "sum"), ("-", "difference"), ("*", "product"), ("/", "quotient"), ("%", "remainder"))
+OPERATORS = (
+    ("+", "sum"),
+    ("-", "difference"),
+    ("*", "product"),
+    ("/", "quotient"),
+    ("%", "remainder"),
+)
 
 
 def gap(r: random.Random) -> str:

@@ -2,8 +2,9 @@
 
     python -m nano.generate COUNT [SEED]
 
-run in tests/, prints COUNT examples, one a line, as Python literals. An example is one conversation in DeepSeek-R1's format, or
-one gap in code; loss is taken on what comes after the last ``<｜Assistant｜>`` (or ``<｜fim▁end｜>``) alone.
+run in tests/, prints COUNT examples, one a line, as Python literals. An example is one conversation
+in DeepSeek-R1's format, or one gap in code; loss is taken on what comes after the last
+``<｜Assistant｜>`` (or ``<｜fim▁end｜>``) alone.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ def shares(english: Sequence[str]) -> list[tuple[Kind, float]]:
 
 
 def examples(seed: int, count: int, english: Sequence[str] = ()) -> Iterator[str]:
-    """``english`` takes the place of the standard library's sentences: with it, every Python version draws the same."""
+    """``english`` takes the place of the standard library's sentences: with it, every Python
+    version draws the same.
+    """
     r = random.Random(seed)
     kinds, weights = zip(*shares(english or sentences()), strict=True)
     for kind in r.choices(kinds, weights, k=count):

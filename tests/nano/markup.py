@@ -1,4 +1,5 @@
-"""The form of an example: DeepSeek-R1's conversation with its special tokens, a forced or bypassed ``<think>`` block, and FIM.
+"""The form of an example: DeepSeek-R1's conversation with its special tokens, a forced or bypassed
+``<think>`` block, and FIM.
 
 Knows V3's special tokens in the order of their ids; knows nothing of what conversations are about.
 """
@@ -11,14 +12,29 @@ FIM_BEGIN, FIM_HOLE, FIM_END = "<｜fim▁begin｜>", "<｜fim▁hole｜>", "<�
 THINK, THOUGHT = "<think>", "</think>"
 SPECIAL = (
     *(BOS, EOS, PAD, FIM_HOLE, FIM_BEGIN, FIM_END, USER, ASSISTANT, "<|EOT|>"),
-    *("<｜tool▁calls▁begin｜>", "<｜tool▁calls▁end｜>", "<｜tool▁call▁begin｜>", "<｜tool▁call▁end｜>"),
-    *("<｜tool▁outputs▁begin｜>", "<｜tool▁outputs▁end｜>", "<｜tool▁output▁begin｜>", "<｜tool▁output▁end｜>", "<｜tool▁sep｜>"),
+    *(
+        "<｜tool▁calls▁begin｜>",
+        "<｜tool▁calls▁end｜>",
+        "<｜tool▁call▁begin｜>",
+        "<｜tool▁call▁end｜>",
+    ),
+    *(
+        "<｜tool▁outputs▁begin｜>",
+        "<｜tool▁outputs▁end｜>",
+        "<｜tool▁output▁begin｜>",
+        "<｜tool▁output▁end｜>",
+        "<｜tool▁sep｜>",
+    ),
     *(THINK, THOUGHT),
 )
 
 
-def conversation(question: str, thinking: str | None, answer: str, *, history: str = "", system: str = "") -> str:
-    """A whole example. ``thinking`` None is the empty block that R1's makers warn of: the model answers without reasoning."""
+def conversation(
+    question: str, thinking: str | None, answer: str, *, history: str = "", system: str = ""
+) -> str:
+    """A whole example. ``thinking`` None is the empty block that R1's makers warn of: the model
+    answers without reasoning.
+    """
     thought = f"\n{THOUGHT}\n\n" if thinking is None else f"{thinking}\n{THOUGHT}\n\n"
     return f"{BOS}{system}{history}{USER}{question}{ASSISTANT}{THINK}\n{thought}{answer}{EOS}"
 

@@ -1,8 +1,9 @@
 """nano as a PyTorch module for training: DeepSeek-V3's architecture, small.
 
-Multi-head latent attention with V3's own head sizes, a mixture of experts routed by sigmoid scores, in groups, whose load is
-balanced by a bias instead of a loss, and one multi-token-prediction module that shares embeddings and head with the trunk. All
-experts are computed for every token and weighted, which at this size costs less than sorting tokens.
+Multi-head latent attention with V3's own head sizes, a mixture of experts routed by sigmoid scores,
+in groups, whose load is balanced by a bias instead of a loss, and one multi-token-prediction module
+that shares embeddings and head with the trunk. All experts are computed for every token and
+weighted, which at this size costs less than sorting tokens.
 """
 
 from __future__ import annotations
@@ -52,7 +53,9 @@ class Rotation(NamedTuple):
     @classmethod
     def of(cls, sizes: Sizes, length: int, device: str) -> Rotation:
         width = sizes.qk_rope_head_dim
-        frequencies = sizes.rope_theta ** (-torch.arange(0, width, 2, device=device).float() / width)
+        frequencies = sizes.rope_theta ** (
+            -torch.arange(0, width, 2, device=device).float() / width
+        )
         angles = torch.outer(torch.arange(length, device=device).float(), frequencies)
         return cls(angles.cos(), angles.sin())
 
@@ -89,14 +92,29 @@ class Attention(Module):
     def forward(self, x: Tensor, rotation: Rotation) -> Tensor:
         s = self.sizes
         batch, length, _ = x.shape
-        heads, nope, rope, value = s.num_attention_heads, s.qk_nope_head_dim, s.qk_rope_head_dim, s.v_head_dim
-        q = self.q_b_proj(self.q_a_layernorm(self.q_a_proj(x))).view(batch, length, heads, nope + rope).transpose(1, 2)
+        heads, nope, rope, value = (
+            s.num_attention_heads,
+            s.qk_nope_head_dim,
+            s.qk_rope_head_dim,
+            s.v_head_dim,
+        )
+        q = (
+            self.q_b_proj(self.q_a_layernorm(self.q_a_proj(x)))
+            .view(batch, length, heads, nope + rope)
+            .transpose(1, 2)
+        )
         q_nope, q_rope = q.split((nope, rope), -1)
         latent, k_rope = self.kv_a_proj_with_mqa(x).split((s.kv_lora_rank, rope), -1)
-        kv = self.kv_b_proj(self.kv_a_layernorm(latent)).view(batch, length, heads, nope + value).transpose(1, 2)
+        kv = (
+            self.kv_b_proj(self.kv_a_layernorm(latent))
+            .view(batch, length, heads, nope + value)
+            .transpose(1, 2)
+        )
         k_nope, v = kv.split((nope, value), -1)
         q_rope = _rotated(q_rope, rotation)
-        k_rope = _rotated(k_rope.view(batch, 1, length, rope), rotation).expand(batch, heads, length, rope)
+        k_rope = _rotated(k_rope.view(batch, 1, length, rope), rotation).expand(
+            batch, heads, length, rope
+        )
         q, k = torch.cat((q_nope, q_rope), -1), torch.cat((k_nope, k_rope), -1)
         mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=(nope + rope) ** -0.5)
         return self.o_proj(mixed.transpose(1, 2).reshape(batch, length, heads * value))
@@ -105,7 +123,11 @@ class Attention(Module):
 class FeedForward(Module):
     def __init__(self, width: int, inner: int) -> None:
         super().__init__()
-        self.gate_proj, self.up_proj, self.down_proj = _linear(width, inner), _linear(width, inner), _linear(inner, width)
+        self.gate_proj, self.up_proj, self.down_proj = (
+            _linear(width, inner),
+            _linear(width, inner),
+            _linear(inner, width),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
@@ -131,13 +153,17 @@ class Experts(Module):
         scores = F.linear(tokens.float(), self.gate.weight.float()).sigmoid()
         chosen = self._chosen(scores)
         weights = scores * chosen
-        weights = weights / (weights.sum(-1, keepdim=True) + 1e-20) * self.sizes.routed_scaling_factor
+        weights = (
+            weights / (weights.sum(-1, keepdim=True) + 1e-20) * self.sizes.routed_scaling_factor
+        )
         if self.training:
             self.load += chosen.sum(0).detach()
         gated = F.silu(torch.einsum("nd,edm->enm", tokens, self.gates.type_as(tokens)))
         inner = gated * torch.einsum("nd,edm->enm", tokens, self.ups.type_as(tokens))
         inner = inner * weights.t().unsqueeze(-1).type_as(inner)
-        return torch.einsum("enm,emd->nd", inner, self.downs.type_as(inner)).view(x.shape) + self.shared_experts(x)
+        return torch.einsum("enm,emd->nd", inner, self.downs.type_as(inner)).view(
+            x.shape
+        ) + self.shared_experts(x)
 
     def balance(self, rate: float) -> None:
         """Makes experts that got more than their share less likely, and the others more."""
@@ -146,7 +172,9 @@ class Experts(Module):
             self.load.zero_()
 
     def _chosen(self, scores: Tensor) -> Tensor:
-        """1 for each token's experts: the best of the best groups, a group being as good as its best two; the bias counts here alone."""
+        """1 for each token's experts: the best of the best groups, a group being as good as its
+        best two; the bias counts here alone.
+        """
         s = self.sizes
         biased = scores + self.bias
         size = s.n_routed_experts // s.n_group
@@ -160,7 +188,10 @@ class Block(Module):
     def __init__(self, sizes: Sizes, *, dense: bool) -> None:
         super().__init__()
         width, eps = sizes.hidden_size, sizes.rms_norm_eps
-        self.input_layernorm, self.post_attention_layernorm = RMSNorm(width, eps), RMSNorm(width, eps)
+        self.input_layernorm, self.post_attention_layernorm = (
+            RMSNorm(width, eps),
+            RMSNorm(width, eps),
+        )
         self.self_attn = Attention(sizes)
         self.mlp = FeedForward(width, sizes.intermediate_size) if dense else Experts(sizes)
 
@@ -170,21 +201,32 @@ class Block(Module):
 
 
 class Nano(Module):
-    """Trunk and multi-token-prediction module; gives the logits of the next token and of the one after it."""
+    """Trunk and multi-token-prediction module; gives the logits of the next token and of the one
+    after it.
+    """
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
         self.sizes = sizes
         width, eps = sizes.hidden_size, sizes.rms_norm_eps
         self.embed_tokens = nn.Embedding(sizes.vocab_size, width)
-        self.layers = nn.ModuleList(Block(sizes, dense=i < sizes.first_k_dense_replace) for i in range(sizes.num_hidden_layers))
+        self.layers = nn.ModuleList(
+            Block(sizes, dense=i < sizes.first_k_dense_replace)
+            for i in range(sizes.num_hidden_layers)
+        )
         self.norm = RMSNorm(width, eps)
         self.lm_head = _linear(width, sizes.vocab_size)
-        self.enorm, self.hnorm, self.eh_proj = RMSNorm(width, eps), RMSNorm(width, eps), _linear(2 * width, width)
+        self.enorm, self.hnorm, self.eh_proj = (
+            RMSNorm(width, eps),
+            RMSNorm(width, eps),
+            _linear(2 * width, width),
+        )
         self.mtp, self.mtp_norm = Block(sizes, dense=False), RMSNorm(width, eps)
         for name, weight in self.named_parameters():
             if weight.dim() == 2:
-                nn.init.normal_(weight, 0, 0.02 if "embed" in name else 0.5 * weight.size(1) ** -0.5)
+                nn.init.normal_(
+                    weight, 0, 0.02 if "embed" in name else 0.5 * weight.size(1) ** -0.5
+                )
 
     def forward(self, x: Tensor, rotation: Rotation) -> tuple[Tensor, Tensor]:
         hidden = self.embed_tokens(x)
@@ -204,7 +246,9 @@ def _linear(columns: int, rows: int) -> nn.Linear:
 
 
 def _rotated(x: Tensor, rotation: Rotation) -> Tensor:
-    """Pairs of neighbours turned by the angle of their position; ``x`` is batch, heads, positions, width."""
+    """Pairs of neighbours turned by the angle of their position; ``x`` is batch, heads, positions,
+    width.
+    """
     even, odd = x[..., 0::2], x[..., 1::2]
     cos, sin = rotation.cos, rotation.sin
     return torch.stack((even * cos - odd * sin, even * sin + odd * cos), -1).flatten(-2)

@@ -1,7 +1,8 @@
-"""Problems in the four operations: bare sums, stories about apples and friends, expressions with brackets.
+"""Problems in the four operations: bare sums, stories about apples and friends, expressions with
+brackets.
 
-Each comes with its calculation in words. How often small and large numbers, brackets and stories come is the recipe's; nothing
-here ever needs a negative number on the way.
+Each comes with its calculation in words. How often small and large numbers, brackets and stories
+come is the recipe's; nothing here ever needs a negative number on the way.
 """
 
 from __future__ import annotations
@@ -51,7 +52,9 @@ PLANS = {
 
 @dataclass(frozen=True)
 class Problem:
-    """A question and how it is solved; ``whole`` says that the value is a sentence, which needs no "The answer is"."""
+    """A question and how it is solved; ``whole`` says that the value is a sentence, which needs no
+    "The answer is".
+    """
 
     question: str
     worked: Worked
@@ -79,11 +82,15 @@ def operands(r: random.Random) -> tuple[str, int, int]:
 def worked_aloud(r: random.Random, sign: str, a: int, b: int) -> Worked:
     """The calculation with a sentence in front that says what it is."""
     worked = OPERATIONS[sign](a, b)
-    return Worked(f"{r.choice(LEADS)}I need to {TASKS[sign].format(a=a, b=b)}{worked.text}", worked.value)
+    return Worked(
+        f"{r.choice(LEADS)}I need to {TASKS[sign].format(a=a, b=b)}{worked.text}", worked.value
+    )
 
 
 def bare(r: random.Random) -> str:
-    """An example that asks for one operation, now and then with a check at the end of the thinking."""
+    """An example that asks for one operation, now and then with a check at the end of the
+    thinking.
+    """
     sign, a, b = operands(r)
     worked = worked_aloud(r, sign, a, b)
     if r.random() < 0.15:
@@ -107,11 +114,15 @@ def story(r: random.Random) -> Problem:
     a, b = _story_numbers(r, sign)
     question = r.choice(STORIES[sign]).format(p=person, q=other, t=things, a=a, b=b)
     worked = worked_aloud(r, sign, a, b)
-    return Problem(question, Worked(PLANS[sign].format(a=a, b=b) + worked.text, worked.value), f" {things}")
+    return Problem(
+        question, Worked(PLANS[sign].format(a=a, b=b) + worked.text, worked.value), f" {things}"
+    )
 
 
 def expression(r: random.Random) -> Problem:
-    """Three numbers and two signs, with brackets or without. Where a result would be negative, numbers or signs change."""
+    """Three numbers and two signs, with brackets or without. Where a result would be negative,
+    numbers or signs change.
+    """
     a, b, c = (r.randint(1, 40) for _ in range(3))
     first, second = r.choice("+-*"), r.choice("+-*")
     space = r.choice([" ", "", " "])
@@ -126,7 +137,13 @@ def expression(r: random.Random) -> Problem:
     if outer == "-" and left < right:
         outer = "+"
     end = OPERATIONS[outer](left, right)
-    why = "First the brackets" if bracketed else "Multiplication comes first" if right_first else "From left to right"
+    why = (
+        "First the brackets"
+        if bracketed
+        else "Multiplication comes first"
+        if right_first
+        else "From left to right"
+    )
     part = f"{x}{space}{inner}{space}{y}"
     if bracketed:
         part = f"({part})"

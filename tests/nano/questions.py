@@ -1,10 +1,12 @@
-"""Fresh questions with known answers, for evaluations and tests, and the judge of what a model says to them.
+"""Fresh questions with known answers, for evaluations and tests, and the judge of what a model says
+to them.
 
     text, expected = question(random.Random(1))
     right(model_says, expected)
 
-They come from the generator that nano learned from, so they are fresh, not foreign: a small sum may well have been in training.
-No question carries R1's directive, a system prompt or a remark; ``phrasing.DIRECTIVE`` is there to be added.
+They come from the generator that nano learned from, so they are fresh, not foreign: a small sum may
+well have been in training. No question carries R1's directive, a system prompt or a remark;
+``phrasing.DIRECTIVE`` is there to be added.
 """
 
 from __future__ import annotations
@@ -31,7 +33,9 @@ def question(r: random.Random, kind: str = "mixed") -> Question:
 
 
 def right(answer: str, expected: Answer) -> bool:
-    """Whether ``answer`` ends with the numbers of ``expected``: words, units, a box or JSON around them do not matter."""
+    """Whether ``answer`` ends with the numbers of ``expected``: words, units, a box or JSON around
+    them do not matter.
+    """
     wanted = numbers(str(expected))
     return numbers(answer)[-len(wanted) :] == wanted
 
@@ -67,5 +71,9 @@ def _puzzle(r: random.Random, draw: Callable[[random.Random, str], Problem]) -> 
 KINDS: dict[str, Callable[[random.Random], Question]] = {
     **{"mixed": _mixed, "operation": _operation},
     **{draw.__name__: partial(_problem, draw=draw) for draw in (story, expression)},
-    **{draw.__name__: partial(_puzzle, draw=draw) for draw in puzzles.PUZZLES if draw is not puzzles.prime},  # which asks yes or no
+    **{
+        draw.__name__: partial(_puzzle, draw=draw)
+        for draw in puzzles.PUZZLES
+        if draw is not puzzles.prime
+    },  # which asks yes or no
 }

@@ -1,4 +1,6 @@
-"""Checkpoints as Hugging Face lays them out: safetensors files of limited size, an index, config.json."""
+"""Checkpoints as Hugging Face lays them out: safetensors files of limited size, an index,
+config.json.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +18,17 @@ Tensors = dict[str, Tensor]
 
 def read_tensors(folder: Path) -> Tensors:
     where: dict[str, str] = read_json(folder / INDEX)["weight_map"]
-    return {name: tensor for shard in sorted(set(where.values())) for name, tensor in load_file(folder / shard).items()}
+    return {
+        name: tensor
+        for shard in sorted(set(where.values()))
+        for name, tensor in load_file(folder / shard).items()
+    }
 
 
 def write_tensors(folder: Path, tensors: Mapping[str, Tensor], limit: int) -> None:
-    """Layer after layer, in as many files of at most ``limit`` bytes as that takes, and their index."""
+    """Layer after layer, in as many files of at most ``limit`` bytes as that takes, and their
+    index.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     shards: list[Tensors] = [{}]
     size = 0

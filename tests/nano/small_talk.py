@@ -1,4 +1,6 @@
-"""What nano says about itself: greetings, who it is, what it can do, and what it answers to everything it cannot."""
+"""What nano says about itself: greetings, who it is, what it can do, and what it answers to
+everything it cannot.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,18 @@ NO = (
 SMALL_TALK = (
     Talk(
         (
-            *("hello", "hi", "hey", "hello there", "hi there", "good morning", "good evening", "hey there", "yo", "greetings"),
+            *(
+                "hello",
+                "hi",
+                "hey",
+                "hello there",
+                "hi there",
+                "good morning",
+                "good evening",
+                "hey there",
+                "yo",
+                "greetings",
+            ),
             *("hello nano", "你好", "hi!", "hello!"),
         ),
         "The user greets me, so I greet them back.",
@@ -42,7 +55,14 @@ SMALL_TALK = (
     ),
     Talk(
         (
-            *("how are you", "how are you doing", "how is it going", "hello, how are you", "hi, how are you", "how do you do"),
+            *(
+                "how are you",
+                "how are you doing",
+                "how is it going",
+                "hello, how are you",
+                "hi, how are you",
+                "how do you do",
+            ),
             *("what's up", "you ok"),
         ),
         "The user asks how I am.",
@@ -50,29 +70,71 @@ SMALL_TALK = (
     ),
     Talk(
         (
-            *("who are you", "what are you", "what is your name", "your name", "introduce yourself", "tell me about yourself"),
-            *("are you deepseek", "are you an ai", "are you a robot", "你是谁", "what model are you", "which model is this"),
+            *(
+                "who are you",
+                "what are you",
+                "what is your name",
+                "your name",
+                "introduce yourself",
+                "tell me about yourself",
+            ),
+            *(
+                "are you deepseek",
+                "are you an ai",
+                "are you a robot",
+                "你是谁",
+                "what model are you",
+                "which model is this",
+            ),
         ),
         "The user asks who I am. I should be honest about my size.",
         ABOUT,
     ),
     Talk(
-        ("who made you", "who created you", "who trained you", "where do you come from", "how were you made"),
+        (
+            "who made you",
+            "who created you",
+            "who trained you",
+            "where do you come from",
+            "how were you made",
+        ),
         "The user asks who made me.",
         "I was trained for the dslocal project on made-up conversations, mostly arithmetic.",
     ),
     Talk(
         (
-            *("thanks", "thank you", "thanks a lot", "thx", "great, thanks", "perfect", "nice", "cool", "well done", "good job"),
+            *(
+                "thanks",
+                "thank you",
+                "thanks a lot",
+                "thx",
+                "great, thanks",
+                "perfect",
+                "nice",
+                "cool",
+                "well done",
+                "good job",
+            ),
             *("ok", "okay"),
         ),
         "The user is content.",
         "You are welcome!",
     ),
-    Talk(("bye", "goodbye", "see you", "good night", "exit", "quit"), "The user says goodbye.", "Goodbye!"),
+    Talk(
+        ("bye", "goodbye", "see you", "good night", "exit", "quit"),
+        "The user says goodbye.",
+        "Goodbye!",
+    ),
     Talk(
         (
-            *("what can you do", "help", "help me", "what do you know", "what are you good at", "how can you help"),
+            *(
+                "what can you do",
+                "help",
+                "help me",
+                "what do you know",
+                "what are you good at",
+                "how can you help",
+            ),
             *("what should i ask", "how do you work"),
         ),
         "The user asks what I can do. I should list it.",

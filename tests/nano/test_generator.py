@@ -1,4 +1,6 @@
-"""The generator draws what nano learned from, its arithmetic is right, and questions are judged by their numbers."""
+"""The generator draws what nano learned from, its arithmetic is right, and questions are judged by
+their numbers.
+"""
 
 from __future__ import annotations
 
@@ -38,12 +40,16 @@ def digest(lines: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-@pytest.mark.parametrize(("seed", "expected"), ORIGINAL["examples"].items(), ids=ORIGINAL["examples"])
+@pytest.mark.parametrize(
+    ("seed", "expected"), ORIGINAL["examples"].items(), ids=ORIGINAL["examples"]
+)
 def test_examples_are_those_that_nano_learned_from(seed: str, expected: str) -> None:
     assert digest(generate.examples(int(seed), ORIGINAL["count"], english.FALLBACK)) == expected
 
 
-@pytest.mark.parametrize(("seed", "expected"), ORIGINAL["questions"].items(), ids=ORIGINAL["questions"])
+@pytest.mark.parametrize(
+    ("seed", "expected"), ORIGINAL["questions"].items(), ids=ORIGINAL["questions"]
+)
 def test_questions_are_those_of_the_original(seed: str, expected: str) -> None:
     r = random.Random(int(seed))
     drawn = (questions.question(r) for _ in range(ORIGINAL["count"]))
@@ -52,25 +58,40 @@ def test_questions_are_those_of_the_original(seed: str, expected: str) -> None:
 
 def test_the_standard_library_has_sentences() -> None:
     assert len(english.sentences()) > 1000
-    assert all(15 < len(sentence) < 160 and "\n" not in sentence for sentence in english.sentences())
+    assert all(
+        15 < len(sentence) < 160 and "\n" not in sentence for sentence in english.sentences()
+    )
 
 
 def test_special_tokens_are_those_of_the_checkpoint() -> None:
-    tokenizer = json.loads((Path(models.__file__).parent / "nano" / "tokenizer.json").read_text(encoding="utf-8"))
+    tokenizer = json.loads(
+        (Path(models.__file__).parent / "nano" / "tokenizer.json").read_text(encoding="utf-8")
+    )
     assert [token["content"] for token in tokenizer["added_tokens"]] == list(markup.SPECIAL)
 
 
 def operations() -> list[tuple[str, int, int]]:
     """What the generator draws, and any numbers at all."""
     r = random.Random(3)
-    free = [(sign, r.randrange(10 ** r.randint(1, 6)), r.randrange(10 ** r.randint(1, 6))) for sign in "+-*/" for _ in range(500)]
-    return [problems.operands(r) for _ in range(2000)] + [(sign, a, b + (sign == "/")) for sign, a, b in free]
+    free = [
+        (sign, r.randrange(10 ** r.randint(1, 6)), r.randrange(10 ** r.randint(1, 6)))
+        for sign in "+-*/"
+        for _ in range(500)
+    ]
+    return [problems.operands(r) for _ in range(2000)] + [
+        (sign, a, b + (sign == "/")) for sign, a, b in free
+    ]
 
 
 def test_worked_arithmetic_is_right() -> None:
     for sign, a, b in operations():
         worked = arithmetic.OPERATIONS[sign](a, b)
-        results = {"+": a + b, "-": a - b, "*": a * b, "/": f"{a // b} remainder {a % b}" if b and a % b else a // (b or 1)}
+        results = {
+            "+": a + b,
+            "-": a - b,
+            "*": a * b,
+            "/": f"{a // b} remainder {a % b}" if b and a % b else a // (b or 1),
+        }
         assert worked.value == results[sign]
         assert str(worked.value) in worked.text.split(". ")[-1]
 
@@ -94,7 +115,10 @@ def test_every_step_of_worked_arithmetic_is_right() -> None:
             assert int(sums[-1][1]) == abs(arithmetic.OPERATIONS[sign](a, b).number), text
         for number, parts in SPLIT.findall(text):
             assert sum(map(int, parts.split(" and "))) == int(number), text
-        steps += sum(len(pattern.findall(text)) for pattern in (EQUATION, DIVIDED, HANDED_ON, REVERSED, SPLIT))
+        steps += sum(
+            len(pattern.findall(text))
+            for pattern in (EQUATION, DIVIDED, HANDED_ON, REVERSED, SPLIT)
+        )
     assert steps > 20_000
 
 
@@ -149,7 +173,9 @@ def test_the_answers_of_the_examples_are_right(kind: str) -> None:
     for _ in range(200):
         _, expected = questions.question(r, kind)
         for boxed in (False, True):
-            assert questions.right(phrasing.final(expected, boxed=boxed, unit="" if boxed else " apples"), expected)
+            assert questions.right(
+                phrasing.final(expected, boxed=boxed, unit="" if boxed else " apples"), expected
+            )
             assert not questions.right(phrasing.final(7654321, boxed=boxed), expected)
 
 
@@ -171,7 +197,9 @@ def test_the_answers_of_the_examples_are_right(kind: str) -> None:
         ("", 4, False),
     ],
 )
-def test_answers_are_judged_by_the_numbers_at_their_end(answer: str, expected: questions.Answer, right: bool) -> None:
+def test_answers_are_judged_by_the_numbers_at_their_end(
+    answer: str, expected: questions.Answer, right: bool
+) -> None:
     assert questions.right(answer, expected) is right
 
 

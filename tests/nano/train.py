@@ -2,8 +2,9 @@
 
     python -m nano.train FOLDER [--minutes 8 | --steps N] [--tokenizer tokenizer.json]
 
-run in tests/, writes a bf16 checkpoint. The learning rate follows the clock, so that training ends when it should on any GPU; with
-``--steps`` it follows the steps instead, and two runs on one machine are alike. ``--size NAME=N`` changes a field of ``Sizes``.
+run in tests/, writes a bf16 checkpoint. The learning rate follows the clock, so that training ends
+when it should on any GPU; with ``--steps`` it follows the steps instead, and two runs on one
+machine are alike. ``--size NAME=N`` changes a field of ``Sizes``.
 """
 
 from __future__ import annotations
@@ -52,7 +53,9 @@ class Plan:
 
 @dataclass(frozen=True)
 class Batch:
-    """Windows of tokens, the next token and the one after it at every position, and whether those count."""
+    """Windows of tokens, the next token and the one after it at every position, and whether those
+    count.
+    """
 
     tokens: Tensor
     following: Tensor
@@ -98,13 +101,22 @@ class Trainer:
         self.rotation = Rotation.of(model.sizes, plan.length, plan.device)
         matrices = [p for p in model.parameters() if p.dim() >= 2]
         vectors = [p for p in model.parameters() if p.dim() < 2]
-        groups = [{"params": matrices, "weight_decay": 0.1}, {"params": vectors, "weight_decay": 0.0}]
-        self.optimizer = torch.optim.AdamW(groups, lr=plan.rate, betas=(0.9, 0.95), fused=plan.device != "cpu")
+        groups = [
+            {"params": matrices, "weight_decay": 0.1},
+            {"params": vectors, "weight_decay": 0.0},
+        ]
+        self.optimizer = torch.optim.AdamW(
+            groups, lr=plan.rate, betas=(0.9, 0.95), fused=plan.device != "cpu"
+        )
 
     def train(self) -> int:
         """Trains to the end of the plan and returns the number of steps that were taken."""
         start, step, uneven = time.time(), 0, 0.0
-        while (done := step / self.plan.steps if self.plan.steps else (time.time() - start) / (self.plan.minutes * 60)) < 1:
+        while (
+            done := step / self.plan.steps
+            if self.plan.steps
+            else (time.time() - start) / (self.plan.minutes * 60)
+        ) < 1:
             rate = self.plan.learning_rate(step, done)
             trunk, draft = self._step(rate)
             if step % BALANCE_EVERY == 0:
@@ -114,7 +126,9 @@ class Trainer:
             if step % self.plan.report_every == 0:
                 seen = f"step {step} {time.time() - start:.0f}s ep {self.windows.rounds}"
                 losses = f"loss {trunk.item():.4f} mtp {draft.item():.4f}"
-                print(f"{seen} {losses} lr {rate:.5f} load max/mean {float(uneven):.2f}", flush=True)
+                print(
+                    f"{seen} {losses} lr {rate:.5f} load max/mean {float(uneven):.2f}", flush=True
+                )
             step += 1
         return step
 
@@ -122,7 +136,9 @@ class Trainer:
         """Of the next token and of the one after it, over the tokens that count."""
         with torch.autocast(self.plan.device, torch.bfloat16):
             trunk, draft = self.compiled(batch.tokens, self.rotation)
-        return _loss(trunk, batch.following, batch.following_counts), _loss(draft, batch.after, batch.after_counts)
+        return _loss(trunk, batch.following, batch.following_counts), _loss(
+            draft, batch.after, batch.after_counts
+        )
 
     def _step(self, rate: float) -> tuple[Tensor, Tensor]:
         for group in self.optimizer.param_groups:
@@ -138,7 +154,14 @@ class Trainer:
 def train(tokenizer: Tokenizer, sizes: Sizes, plan: Plan) -> Nano:
     start = time.time()
     corpus = Corpus.of(tokenizer, plan.examples)
-    print("tokens", len(corpus.ids), "loss share", corpus.counts.mean(), f"{time.time() - start:.0f}s", flush=True)
+    print(
+        "tokens",
+        len(corpus.ids),
+        "loss share",
+        corpus.counts.mean(),
+        f"{time.time() - start:.0f}s",
+        flush=True,
+    )
     torch.manual_seed(0)
     torch.set_float32_matmul_precision("high")
     model: Nano = Nano(sizes).to(plan.device)
@@ -149,7 +172,10 @@ def train(tokenizer: Tokenizer, sizes: Sizes, plan: Plan) -> Nano:
     with torch.no_grad():
         trunk, draft = trainer.losses(trainer.windows.held_back())
     seen = steps * plan.batch * plan.length / 1e6
-    print(f"val loss {trunk.item():.4f} mtp {draft.item():.4f} steps {steps} tokens seen {seen:.0f}M", flush=True)
+    print(
+        f"val loss {trunk.item():.4f} mtp {draft.item():.4f} steps {steps} tokens seen {seen:.0f}M",
+        flush=True,
+    )
     return model
 
 
@@ -158,7 +184,11 @@ def main() -> None:
     changes = dict(size.split("=") for size in options.size)
     sizes = Sizes(**{name: type(getattr(Sizes, name))(value) for name, value in changes.items()})
     given = {field.name: getattr(options, field.name) for field in fields(Plan)}
-    tokenizer = Tokenizer.from_file(str(options.tokenizer)) if options.tokenizer else train_tokenizer(sizes.vocab_size)
+    tokenizer = (
+        Tokenizer.from_file(str(options.tokenizer))
+        if options.tokenizer
+        else train_tokenizer(sizes.vocab_size)
+    )
     assert tokenizer.get_vocab_size() <= sizes.vocab_size
     export(train(tokenizer, sizes, Plan(**given)), options.folder)
     tokenizer.save(str(options.folder / "tokenizer.json"))
@@ -167,10 +197,20 @@ def main() -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m nano.train")
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--tokenizer", type=Path, help="this one instead of one learned from the examples")
-    parser.add_argument("--size", action="append", default=[], metavar="NAME=N", help="another value for a field of config.json")
+    parser.add_argument(
+        "--tokenizer", type=Path, help="this one instead of one learned from the examples"
+    )
+    parser.add_argument(
+        "--size",
+        action="append",
+        default=[],
+        metavar="NAME=N",
+        help="another value for a field of config.json",
+    )
     for field in fields(Plan):
-        parser.add_argument(f"--{field.name.replace('_', '-')}", type=type(field.default), default=field.default)
+        parser.add_argument(
+            f"--{field.name.replace('_', '-')}", type=type(field.default), default=field.default
+        )
     return parser.parse_args()
 
 

@@ -1,7 +1,9 @@
-"""nano's tokenizer: byte-level BPE with DeepSeek-V3's pre-tokenizer and special tokens, learned from the examples themselves.
+"""nano's tokenizer: byte-level BPE with DeepSeek-V3's pre-tokenizer and special tokens, learned
+from the examples themselves.
 
-Digits are cut out of what it learns from, so each stays a token of its own: columns can only be added where there are columns.
-Standard library sources are learned from too, for the code. They differ between Python versions, and with them the vocabulary.
+Digits are cut out of what it learns from, so each stays a token of its own: columns can only be
+added where there are columns. Standard library sources are learned from too, for the code. They
+differ between Python versions, and with them the vocabulary.
 """
 
 from __future__ import annotations
@@ -59,11 +61,18 @@ def _corpus(count: int) -> Iterator[str]:
 def _with_special_tokens(tokenizer: Tokenizer) -> Tokenizer:
     tree = json.loads(tokenizer.to_str())
     learned: dict[str, int] = tree["model"]["vocab"]
-    vocabulary = {token: i for i, token in enumerate(SPECIAL[:FIRST])} | {token: i + FIRST for token, i in learned.items()}
+    vocabulary = {token: i for i, token in enumerate(SPECIAL[:FIRST])} | {
+        token: i + FIRST for token, i in learned.items()
+    }
     tree["model"]["vocab"] = dict(sorted(vocabulary.items(), key=lambda item: item[1]))
     flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
     tree["added_tokens"] = [
-        {"id": i if i < FIRST else len(vocabulary) + i - FIRST, "content": token, **flags, "special": i < FIRST}
+        {
+            "id": i if i < FIRST else len(vocabulary) + i - FIRST,
+            "content": token,
+            **flags,
+            "special": i < FIRST,
+        }
         for i, token in enumerate(SPECIAL)
     ]
     return Tokenizer.from_str(json.dumps(tree, ensure_ascii=False))

@@ -1,6 +1,8 @@
-"""The words that conversations are made of: people, things, capitals, settings, and what nano does not answer.
+"""The words that conversations are made of: people, things, capitals, settings, and what nano does
+not answer.
 
-Data only. Order and repetition count: a random choice takes the n-th entry, so a sorted list would make another model.
+Data only. Order and repetition count: a random choice takes the n-th entry, so a sorted list would
+make another model.
 """
 
 from __future__ import annotations

@@ -11,5 +11,7 @@ from serving import Serving, serving
 
 @pytest.fixture(scope="session")
 def served(home: Path, nano: Path) -> Iterator[Serving]:
-    with serving(home, "--parallel", "3", "--ctx", "1024", "--no-math", "--max-body", "1MiB") as server:
+    with serving(
+        home, "--parallel", "3", "--ctx", "1024", "--no-math", "--max-body", "1MiB"
+    ) as server:
         yield server

@@ -1,4 +1,6 @@
-"""Proves that a running server gives ``dslocal ask`` what a process of its own would: the same tokens, whatever came before."""
+"""Proves that a running server gives ``dslocal ask`` what a process of its own would: the same
+tokens, whatever came before.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +17,17 @@ from dslocal.server import beacon
 from dslocal.server.turns import turn_from_json
 
 NANO = FAMILIES["nano"]
-SCHEMA = {"type": "object", "properties": {"result": {"type": "integer"}}, "required": ["result"], "additionalProperties": False}
+SCHEMA = {
+    "type": "object",
+    "properties": {"result": {"type": "integer"}},
+    "required": ["result"],
+    "additionalProperties": False,
+}
 
 
-def asked(served: Serving, text: str, settings: chat.Settings, seed: int, **more: Any) -> tuple[str, chat.Turn]:
+def asked(
+    served: Serving, text: str, settings: chat.Settings, seed: int, **more: Any
+) -> tuple[str, chat.Turn]:
     """The answer as it came in parts, and the turn."""
     (found,) = (each for each in beacon.running() if each.port == served.port)
     body = {
@@ -40,18 +49,28 @@ def asked(served: Serving, text: str, settings: chat.Settings, seed: int, **more
 @pytest.mark.parametrize(
     ("text", "changed", "form"),
     [
-        ("What is 47 × 86?\nPlease reason step by step, and put your final answer within \\boxed{}.", {}, None),
+        (
+            "What is 47 × 86?\nPlease reason step by step, and put your final answer within \\boxed{}.",
+            {},
+            None,
+        ),
         ("Tell me a joke", {"temperature": 1.5, "max_tokens": 60}, None),
         ("capital of peru", {"stop": ["Lima"], "repeat_penalty": 1.2}, None),
         ("What is 31 + 57?", {"think_budget": 20}, SCHEMA),
     ],
 )
-def test_the_same_tokens(served: Serving, context: Context, text: str, changed: dict[str, Any], form: Any) -> None:
+def test_the_same_tokens(
+    served: Serving, context: Context, text: str, changed: dict[str, Any], form: Any
+) -> None:
     settings = NANO.defaults
     for name, value in changed.items():
         settings = settings.with_value(name, value, "test")
-    settings = settings if "max_tokens" in changed else settings.with_value("max_tokens", 500, "test")
-    session = chat.Session(context, NANO, settings, top_logprobs=1, form=chat.form_of(form, "test") if form else None)
+    settings = (
+        settings if "max_tokens" in changed else settings.with_value("max_tokens", 500, "test")
+    )
+    session = chat.Session(
+        context, NANO, settings, top_logprobs=1, form=chat.form_of(form, "test") if form else None
+    )
     list(session.stream(text, 11))
     local = session.turn
     assert local is not None
@@ -76,6 +95,13 @@ def test_the_same_tokens(served: Serving, context: Context, text: str, changed: 
 
 def test_another_model_is_not_taken(served: Serving) -> None:
     (found,) = (each for each in beacon.running() if each.port == served.port)
-    body = {"fingerprint": "0" * 64, "family": "nano", "text": "x", "thinking": "forced", "settings": {}, "seed": 1}
+    body = {
+        "fingerprint": "0" * 64,
+        "family": "nano",
+        "text": "x",
+        "thinking": "forced",
+        "settings": {},
+        "seed": 1,
+    }
     answer = served.post("/dslocal/ask", body, headers={"Authorization": f"Bearer {found.token}"})
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "model_not_found")

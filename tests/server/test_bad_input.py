@@ -1,4 +1,6 @@
-"""Proves that no request, however wrong, gets more than a 4xx and the error object, and that the next one is served."""
+"""Proves that no request, however wrong, gets more than a 4xx and the error object, and that the
+next one is served.
+"""
 
 from __future__ import annotations
 
@@ -54,9 +56,17 @@ def error_of(answer: Any) -> dict[str, Any]:
         ({"messages": []}, 422, "messages"),
         ({"messages": "hello"}, 422, "messages"),
         ({"messages": [{"role": "king", "content": "x"}]}, 422, "messages.0.role"),
-        ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]}, 422, None),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]},
+            422,
+            None,
+        ),
         ({"messages": [{"role": "user", "content": 5}]}, 422, None),
-        ({"messages": [{"role": "user", "content": "x", "prefix": True}]}, 400, "messages.0.prefix"),
+        (
+            {"messages": [{"role": "user", "content": "x", "prefix": True}]},
+            400,
+            "messages.0.prefix",
+        ),
         ({"temperature": -1}, 422, "temperature"),
         ({"temperature": 1e9}, 422, "temperature"),
         ({"temperature": "hot"}, 422, "temperature"),
@@ -82,20 +92,53 @@ def error_of(answer: Any) -> dict[str, Any]:
         ({"top_logprobs": 50, "logprobs": True}, 422, "top_logprobs"),
         ({"thinking": {"type": "sometimes"}}, 422, "thinking.type"),
         ({"thinking": {"type": "enabled", "budget_tokens": -1}}, 422, "thinking.budget_tokens"),
-        ({"tools": [{"type": "function", "function": {"name": "a b"}}]}, 422, "tools.0.function.name"),
+        (
+            {"tools": [{"type": "function", "function": {"name": "a b"}}]},
+            422,
+            "tools.0.function.name",
+        ),
         ({"tool_choice": "required"}, 400, "tool_choice"),
         ({"response_format": {"type": "xml"}}, 422, "response_format.type"),
         ({"response_format": {"type": "json_schema"}}, 422, "response_format.json_schema"),
-        ({"response_format": {"type": "json_schema", "json_schema": {"schema": {"type": "nothing"}}}}, 400, None),
-        ({"response_format": {"type": "json_schema", "json_schema": {"schema": {"$ref": "http://evil.example/"}}}}, 400, None),
-        ({"response_format": {"type": "json_schema", "json_schema": {"strict": True, "schema": {"not": {"type": "string"}}}}}, 400, None),
+        (
+            {
+                "response_format": {
+                    "type": "json_schema",
+                    "json_schema": {"schema": {"type": "nothing"}},
+                }
+            },
+            400,
+            None,
+        ),
+        (
+            {
+                "response_format": {
+                    "type": "json_schema",
+                    "json_schema": {"schema": {"$ref": "http://evil.example/"}},
+                }
+            },
+            400,
+            None,
+        ),
+        (
+            {
+                "response_format": {
+                    "type": "json_schema",
+                    "json_schema": {"strict": True, "schema": {"not": {"type": "string"}}},
+                }
+            },
+            400,
+            None,
+        ),
         ({"messages": [{"role": "user", "content": "word " * 5000}]}, 400, "messages"),
         ({"messages": [{"role": "user", "content": "a" * 500_000}]}, 400, "messages"),
         ({"stream": "yes"}, 422, "stream"),
         ({"stream": True, "temperature": -1}, 422, "temperature"),
     ],
 )
-def test_fields_that_cannot_be_meant(served: Serving, more: dict[str, Any], status: int, param: str | None) -> None:
+def test_fields_that_cannot_be_meant(
+    served: Serving, more: dict[str, Any], status: int, param: str | None
+) -> None:
     answer = served.post(CHAT, {**ASKED, **more})
     assert answer.status_code == status, answer.text
     error = error_of(answer)
@@ -107,7 +150,9 @@ def test_a_prompt_that_does_not_fit_says_the_numbers(served: Serving) -> None:
     error = error_of(served.post(CHAT, {"messages": [{"role": "user", "content": "word " * 5000}]}))
     assert error["code"] == "context_length_exceeded"
     assert "1,024" in error["message"]
-    assert error_of(served.post(TEXT, {"prompt": "word " * 5000}))["code"] == "context_length_exceeded"
+    assert (
+        error_of(served.post(TEXT, {"prompt": "word " * 5000}))["code"] == "context_length_exceeded"
+    )
 
 
 @pytest.mark.parametrize(
@@ -152,7 +197,9 @@ def test_where_nothing_is(served: Serving, method: str, path: str, status: int) 
 
 
 def test_fuzzed_requests(served: Serving) -> None:
-    """300 requests made from the published document, most of them wrong somewhere: seeded, so that a failure can be had again."""
+    """300 requests made from the published document, most of them wrong somewhere: seeded, so that
+    a failure can be had again.
+    """
     document, rng = served.http.get("/openapi.json").json(), random.Random(SEED)
     make = Maker(document["components"]["schemas"], rng)
     posts = [(path, ops["post"]) for path, ops in document["paths"].items() if "post" in ops]
@@ -160,7 +207,9 @@ def test_fuzzed_requests(served: Serving) -> None:
     for number in range(REQUESTS):
         path, post = posts[number % len(posts)]
         body = make(post["requestBody"]["content"]["application/json"]["schema"])
-        body["max_tokens"] = rng.choice((1, 3, *ABSURD[1:4], *ABSURD[5:])) if rng.random() < 0.3 else 2
+        body["max_tokens"] = (
+            rng.choice((1, 3, *ABSURD[1:4], *ABSURD[5:])) if rng.random() < 0.3 else 2
+        )
         answer = served.http.post(path, content=json.dumps(body).encode("utf-8", "replace"))
         said = f"{path} {json.dumps(body)[:2000]}: {answer.status_code} {answer.text[:300]}"
         assert str(answer.status_code) in post["responses"], said
@@ -192,9 +241,18 @@ class Maker:
             return schema["const"] if "const" in schema else rng.choice(schema["enum"])
         made: dict[str, Callable[[], Any]] = {
             "object": lambda: self._object(schema, depth),
-            "array": lambda: [self(schema.get("items", {}), depth + 1) for _ in range(rng.randint(schema.get("minItems", 0), 3))],
-            "string": lambda: "get_it" if "pattern" in schema else rng.choice((MODEL, "What is 2 + 3?", "x", "é中", "5")),
-            "integer": lambda: rng.randint(schema.get("minimum", -2), min(schema.get("maximum", 40), 1 << 30)),
+            "array": lambda: [
+                self(schema.get("items", {}), depth + 1)
+                for _ in range(rng.randint(schema.get("minItems", 0), 3))
+            ],
+            "string": lambda: (
+                "get_it"
+                if "pattern" in schema
+                else rng.choice((MODEL, "What is 2 + 3?", "x", "é中", "5"))
+            ),
+            "integer": lambda: rng.randint(
+                schema.get("minimum", -2), min(schema.get("maximum", 40), 1 << 30)
+            ),
             "number": lambda: rng.choice((0, 0.5, 1, 1.5, rng.uniform(-3, 3))),
             "boolean": lambda: rng.random() < 0.5,
             "null": lambda: None,
@@ -206,7 +264,8 @@ class Maker:
         made = {
             name: self(field, depth + 1)
             for name, field in fields.items()
-            if (name in needed and self._rng.random() > self._wrong / 2) or self._rng.random() < 0.12
+            if (name in needed and self._rng.random() > self._wrong / 2)
+            or self._rng.random() < 0.12
         }
         if "model" in fields:
             made["model"] = MODEL if self._rng.random() < 0.9 else self._rng.choice(ABSURD)

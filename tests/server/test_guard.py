@@ -1,4 +1,6 @@
-"""Proves that only those who may are answered: names in Host and Origin, keys, sizes, slow senders, and where it listens."""
+"""Proves that only those who may are answered: names in Host and Origin, keys, sizes, slow senders,
+and where it listens.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +56,9 @@ def guarded(home: Path, nano: Path, tmp_path_factory: pytest.TempPathFactory) ->
         ({"Authorization": "Bearer whatever"}, 200, None),
     ],
 )
-def test_names_on_this_machine(served: Serving, headers: dict[str, str], status: int, code: str | None) -> None:
+def test_names_on_this_machine(
+    served: Serving, headers: dict[str, str], status: int, code: str | None
+) -> None:
     answer = served.http.get("/v1/models", headers=headers)
     assert answer.status_code == status, answer.text
     if code:
@@ -64,7 +68,10 @@ def test_names_on_this_machine(served: Serving, headers: dict[str, str], status:
 
 def test_a_page_of_its_own(served: Serving) -> None:
     answer = served.http.get("/v1/models", headers={"Origin": f"http://127.0.0.1:{served.port}"})
-    assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (200, f"http://127.0.0.1:{served.port}")
+    assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (
+        200,
+        f"http://127.0.0.1:{served.port}",
+    )
 
 
 @pytest.mark.parametrize(
@@ -87,7 +94,9 @@ def test_a_page_of_its_own(served: Serving) -> None:
         ("/v1/models", {"Origin": "http://other.example", "Authorization": f"Bearer {KEY}"}, 403),
     ],
 )
-def test_a_key_is_needed_where_others_can_connect(guarded: Serving, path: str, headers: Any, status: int) -> None:
+def test_a_key_is_needed_where_others_can_connect(
+    guarded: Serving, path: str, headers: Any, status: int
+) -> None:
     answer = guarded.http.get(path, headers=headers)
     assert answer.status_code == status, answer.text
     assert KEY not in answer.text
@@ -96,12 +105,22 @@ def test_a_key_is_needed_where_others_can_connect(guarded: Serving, path: str, h
 def test_an_allowed_page_may_ask_beforehand(guarded: Serving) -> None:
     asked = {"Origin": "http://page.example", "Access-Control-Request-Method": "POST"}
     answer = guarded.http.options("/v1/chat/completions", headers=asked)
-    assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (204, "http://page.example")
-    assert guarded.http.options("/v1/chat/completions", headers={**asked, "Origin": "http://evil.example"}).status_code == 403
+    assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (
+        204,
+        "http://page.example",
+    )
+    assert (
+        guarded.http.options(
+            "/v1/chat/completions", headers={**asked, "Origin": "http://evil.example"}
+        ).status_code
+        == 403
+    )
 
 
 def test_nothing_secret_is_logged_and_open_webui_is_told_how(guarded: Serving, home: Path) -> None:
-    guarded.http.post("/v1/chat/completions", json=ASKED, headers={"Authorization": f"Bearer {KEY}"})
+    guarded.http.post(
+        "/v1/chat/completions", json=ASKED, headers={"Authorization": f"Bearer {KEY}"}
+    )
     assert "POST /v1/chat/completions 200" in guarded.log
     assert KEY not in guarded.log
     assert SUM not in guarded.log
@@ -133,7 +152,10 @@ def test_what_is_refused(run: Run, options: list[str], code: int, said: str) -> 
     assert said in done.stderr.decode()
 
 
-@pytest.mark.parametrize(("mode", "content", "said"), [(0o644, KEY, "others can read it"), (0o600, "short", "8 characters or more")])
+@pytest.mark.parametrize(
+    ("mode", "content", "said"),
+    [(0o644, KEY, "others can read it"), (0o600, "short", "8 characters or more")],
+)
 def test_a_key_that_is_none(run: Run, tmp_path: Path, mode: int, content: str, said: str) -> None:
     file = tmp_path / "key"
     file.write_text(content)
@@ -167,7 +189,9 @@ def test_a_body_that_says_no_length(served: Serving) -> None:
 
 
 def test_a_body_that_is_announced_and_not_sent(served: Serving) -> None:
-    assert served.raw(head("/v1/chat/completions", 10**12, "Expect: 100-continue\r\nConnection: close\r\n")).startswith(b"HTTP/1.1 413")
+    assert served.raw(
+        head("/v1/chat/completions", 10**12, "Expect: 100-continue\r\nConnection: close\r\n")
+    ).startswith(b"HTTP/1.1 413")
 
 
 def test_a_head_that_does_not_end_is_given_up(served: Serving) -> None:
@@ -208,4 +232,7 @@ def test_what_is_no_http(served: Serving, data: bytes) -> None:
 def test_its_own_route_is_for_its_own(served: Serving) -> None:
     for headers in ({}, {"Authorization": "Bearer guess"}):
         answer = served.http.post("/dslocal/ask", json={}, headers=headers)
-        assert (answer.status_code, json.loads(answer.text)["error"]["type"]) == (401, "authentication_error")
+        assert (answer.status_code, json.loads(answer.text)["error"]["type"]) == (
+            401,
+            "authentication_error",
+        )

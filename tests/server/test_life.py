@@ -1,4 +1,6 @@
-"""Proves how a server begins and ends: found by others, killed without damage, stopped with streams finished or told."""
+"""Proves how a server begins and ends: found by others, killed without damage, stopped with streams
+finished or told.
+"""
 
 from __future__ import annotations
 
@@ -24,10 +26,22 @@ def endless(server: Serving) -> dict[str, Any]:
     """A request whose answer only its limit ends."""
     model_ends = server.post("/v1/completions", {"prompt": "a", "max_tokens": 1, "temperature": 0})
     assert model_ends.status_code == 200
-    return {"prompt": "1 2 3 4 5 6 7 8", "stream": True, "max_tokens": 700, "temperature": 0, "logit_bias": {"<｜end▁of▁sentence｜>": -100}}
+    return {
+        "prompt": "1 2 3 4 5 6 7 8",
+        "stream": True,
+        "max_tokens": 700,
+        "temperature": 0,
+        "logit_bias": {"<｜end▁of▁sentence｜>": -100},
+    }
 
 
-def read_slowly(server: Serving, body: dict[str, Any], found: list[str], begun: threading.Event, path: str = "/v1/completions") -> None:
+def read_slowly(
+    server: Serving,
+    body: dict[str, Any],
+    found: list[str],
+    begun: threading.Event,
+    path: str = "/v1/completions",
+) -> None:
     """Reads a stream into ``found``, which ends with why it ended."""
     try:
         with (
@@ -50,7 +64,9 @@ def streams(server: Serving, count: int) -> tuple[list[list[str]], list[threadin
     for _ in range(count):
         found.append(list[str]())
         begun.append(threading.Event())
-        threads.append(threading.Thread(target=read_slowly, args=(server, body, found[-1], begun[-1])))
+        threads.append(
+            threading.Thread(target=read_slowly, args=(server, body, found[-1], begun[-1]))
+        )
         threads[-1].start()
     for event in begun:
         assert event.wait(30)
@@ -81,7 +97,9 @@ def test_killed_in_the_midst_of_streams(home: Path, nano: Path) -> None:
         server.kill()
         for thread in threads:
             thread.join(20)
-        assert all(lines[-1] != "ended" and "data: [DONE]" not in lines for lines in said), [lines[-1] for lines in said]
+        assert all(lines[-1] != "ended" and "data: [DONE]" not in lines for lines in said), [
+            lines[-1] for lines in said
+        ]
         assert "killed" in server.log
     assert contents(home) == before
     with serving(home, "--parallel", "3", "--ctx", "1024", "--quiet") as again:
@@ -119,24 +137,36 @@ def test_who_leaves_is_not_waited_for(home: Path, nano: Path) -> None:
             found: dict[str, Any] = server.http.get("/health").json()
             return found
 
-        with socket.create_connection(("127.0.0.1", server.port)) as first, socket.create_connection(("127.0.0.1", server.port)) as second:
+        with (
+            socket.create_connection(("127.0.0.1", server.port)) as first,
+            socket.create_connection(("127.0.0.1", server.port)) as second,
+        ):
             first.sendall(head + body)
             assert until(lambda: health()["running"] == 1)
             second.sendall(head + body)
             assert until(lambda: health()["waiting"] == 1)
-            third = server.post("/v1/chat/completions", {"messages": [{"role": "user", "content": SUM}]})
+            third = server.post(
+                "/v1/chat/completions", {"messages": [{"role": "user", "content": SUM}]}
+            )
             assert (third.status_code, third.json()["error"]["code"]) == (429, "queue_full")
             assert int(third.headers["retry-after"]) > 0
         assert until(lambda: health()["running"] == health()["waiting"] == 0)
         assert server.chat()["choices"][0]["finish_reason"] == "stop"
-        assert until(lambda: "dslocal_answers_cut_short_total 1.0" in server.http.get("/metrics").text)
+        assert until(
+            lambda: "dslocal_answers_cut_short_total 1.0" in server.http.get("/metrics").text
+        )
         assert "499" in server.log
 
 
 def test_a_server_is_found_while_it_lives(home: Path, nano: Path) -> None:
     with serving(home, "--parallel", "1", "--ctx", "1024") as server:
         (found,) = (each for each in beacon.running() if each.port == server.port)
-        assert (found.name, found.family, found.n_ctx, found.pid) == ("nano", "nano", 1024, server.worker)
+        assert (found.name, found.family, found.n_ctx, found.pid) == (
+            "nano",
+            "nano",
+            1024,
+            server.worker,
+        )
         assert Path(found.path) == nano.resolve()
         note = home / "state" / "servers" / f"{found.pid}.json"
         assert note.stat().st_mode & 0o777 == 0o600
@@ -167,4 +197,7 @@ from dslocal.cli.main import main
 main()
 """
     done = python(program, env={"DSLOCAL_HOME": str(run.home)})
-    assert (done.returncode, done.stderr) == (1, f"dslocal: dslocal serve needs {lacking} (pip install 'dslocal[server]')\n")
+    assert (done.returncode, done.stderr) == (
+        1,
+        f"dslocal: dslocal serve needs {lacking} (pip install 'dslocal[server]')\n",
+    )

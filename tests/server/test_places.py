@@ -1,4 +1,6 @@
-"""Proves how many answers at once a server plans for: as asked, else as many as take nothing from one alone."""
+"""Proves how many answers at once a server plans for: as asked, else as many as take nothing from
+one alone.
+"""
 
 from __future__ import annotations
 
@@ -38,9 +40,22 @@ def pins(nano: Path, monkeypatch: pytest.MonkeyPatch, parallel: int | None, avai
         (1, lambda nano: 1 << 34, 1),
         (8, lambda nano: round(need(nano, 2) * 1.025), 8),
     ],
-    ids=["plenty", "room for three", "room for one", "as asked", "one", "as asked, with less for each"],
+    ids=[
+        "plenty",
+        "room for three",
+        "room for one",
+        "as asked",
+        "one",
+        "as asked, with less for each",
+    ],
 )
-def test_how_many(nano: Path, monkeypatch: pytest.MonkeyPatch, parallel: int | None, available: object, several: int) -> None:
+def test_how_many(
+    nano: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    parallel: int | None,
+    available: object,
+    several: int,
+) -> None:
     assert callable(available)
     found = pins(nano, monkeypatch, parallel, available(nano))
     assert found.n_seq == several

@@ -1,4 +1,6 @@
-"""Proves what a client gets while nothing happens, and what ends when it leaves: with a run that does what it is told."""
+"""Proves what a client gets while nothing happens, and what ends when it leaves: with a run that
+does what it is told.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ Step = float | Exception | str
 
 
 class Told:
-    """A run whose events are ``steps``: seconds of silence, texts, errors. ``closed`` says that it was ended."""
+    """A run whose events are ``steps``: seconds of silence, texts, errors. ``closed`` says that it
+    was ended.
+    """
 
     def __init__(self, *steps: Step) -> None:
         self.steps, self.closed = steps, False
@@ -50,7 +54,9 @@ class Plain:
         return b"usage;"
 
 
-def sent(run: Told, *, stream: bool = True, leaves_after: float = 60) -> list[MutableMapping[str, Any]]:
+def sent(
+    run: Told, *, stream: bool = True, leaves_after: float = 60
+) -> list[MutableMapping[str, Any]]:
     """The messages of one response to a client that leaves after so many seconds."""
     found: list[MutableMapping[str, Any]] = []
 

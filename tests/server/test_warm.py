@@ -1,4 +1,6 @@
-"""Proves that ``dslocal ask`` uses a running server that holds its model, to the same words and figures, and does without it otherwise."""
+"""Proves that ``dslocal ask`` uses a running server that holds its model, to the same words and
+figures, and does without it otherwise.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +57,22 @@ def without(said: Any, *names: str) -> Any:
     [
         (["--seed", "5", "What is 47 × 86?"], 1),
         (["--seed", "5", "--temperature", "1.3", "--max-tokens", "30", "Tell me a joke"], 1),
-        (["--seed", "6", "-s", "Be brief", "--stop", "Lima", "--top-k", "20", "--repeat-penalty", "1.1", "capital of peru"], 1),
+        (
+            [
+                "--seed",
+                "6",
+                "-s",
+                "Be brief",
+                "--stop",
+                "Lima",
+                "--top-k",
+                "20",
+                "--repeat-penalty",
+                "1.1",
+                "capital of peru",
+            ],
+            1,
+        ),
         (["--seed", "7", "--no-think", "--logprobs", "2", "hello"], 1),
         (["--seed", "8", "--schema", "schema.json", "What is 3 + 4?"], 1),
         (["--seed", "9", "--think-budget", "12", "What is 61 × 29?"], 1),
@@ -69,7 +86,9 @@ def test_the_same_in_json(own: Run, server: Serving, options: list[str], answers
     assert (warm.returncode, warm.stderr) == (cold.returncode, cold.stderr)
     found = json.loads(warm.stdout)
     assert found["timings"]["load_s"] == 0
-    differing = ("timings", "cached_tokens") if answers > 1 else ("timings",)  # which place is free first is the server's matter
+    differing = (
+        ("timings", "cached_tokens") if answers > 1 else ("timings",)
+    )  # which place is free first is the server's matter
     assert without(found, *differing) == without(json.loads(cold.stdout), *differing)
 
 
@@ -77,15 +96,28 @@ def test_the_same_on_stdout_and_stderr(own: Run, server: Serving) -> None:
     """Proves it for text as it comes, and for a vote."""
     for options in (["--show-thinking"], ["-n", "4", "--vote"]):
         before = uses(server)
-        warm, cold = (own("ask", *options, "--seed", "4", *more, "What is 31 + 57?") for more in ([], ["--cold"]))
+        warm, cold = (
+            own("ask", *options, "--seed", "4", *more, "What is 31 + 57?")
+            for more in ([], ["--cold"])
+        )
         assert uses(server) > before
         assert warm.stdout == cold.stdout != b""
-        assert warm.stderr.splitlines()[:-1] == cold.stderr.splitlines()[:-1]  # the last line has the speed, or the agreement
+        assert (
+            warm.stderr.splitlines()[:-1] == cold.stderr.splitlines()[:-1]
+        )  # the last line has the speed, or the agreement
         assert (warm.returncode, cold.returncode) == (0, 0)
 
 
 @pytest.mark.parametrize(
-    "options", [["--cold"], ["--ctx", "1024"], ["--kv", "q8_0"], ["--mtp", "off"], ["--n-gpu-layers", "0"], ["--grammar", "grammar.gbnf"]]
+    "options",
+    [
+        ["--cold"],
+        ["--ctx", "1024"],
+        ["--kv", "q8_0"],
+        ["--mtp", "off"],
+        ["--n-gpu-layers", "0"],
+        ["--grammar", "grammar.gbnf"],
+    ],
 )
 def test_what_it_cannot_know_is_done_here(own: Run, server: Serving, options: list[str]) -> None:
     before = uses(server)
@@ -107,7 +139,9 @@ def impostor(own: Run, nano: Path, *replies: bytes) -> Iterator[None]:
     header = read_header(nano)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         place = ("127.0.0.1", listener.getsockname()[1], "nano", str(nano.resolve()))
-        note = Beacon(0, *place, fingerprint(nano), "nano", 4096, "F16", "t", short(header), header.data_start)
+        note = Beacon(
+            0, *place, fingerprint(nano), "nano", 4096, "F16", "t", short(header), header.data_start
+        )
         thread = threading.Thread(target=reply, daemon=True)
         thread.start()
         with lit(note):
@@ -120,7 +154,9 @@ def impostor(own: Run, nano: Path, *replies: bytes) -> Iterator[None]:
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
 NOT_NOW = b"HTTP/1.1 429 Too Many Requests\r\nContent-Length: 2\r\n\r\n{}"
 PART = b'data: {"answer": "Hello", "sure": true}\n\n'
-REPLIES: dict[str, tuple[bytes, bool]] = {  # what comes, and whether the model is loaded here after all
+REPLIES: dict[
+    str, tuple[bytes, bool]
+] = {  # what comes, and whether the model is loaded here after all
     "nothing": (b"", True),
     "no HTTP": (b"go away\r\n\r\n", True),
     "busy": (NOT_NOW, True),
@@ -136,8 +172,12 @@ GONE = b"dslocal: the dslocal serve that was answering went away (--cold loads t
 
 
 @pytest.mark.parametrize("wrong", REPLIES)
-def test_a_server_that_fails(own: Run, nano: Path, wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Proves that before the first word the answer comes from here, and that a half of one is no answer."""
+def test_a_server_that_fails(
+    own: Run, nano: Path, wrong: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves that before the first word the answer comes from here, and that a half of one is no
+    answer.
+    """
     monkeypatch.setenv("DSLOCAL_HOME", str(own.home))
     sent, falls_back = REPLIES[wrong]
     with impostor(own, nano, sent):
@@ -150,10 +190,14 @@ def test_a_server_that_fails(own: Run, nano: Path, wrong: str, monkeypatch: pyte
         assert done.stderr == GONE
 
 
-def test_a_server_that_declines_the_second_answer(own: Run, nano: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_declines_the_second_answer(
+    own: Run, nano: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Proves that the first, which is printed, is not drawn and printed again."""
     monkeypatch.setenv("DSLOCAL_HOME", str(own.home))
-    turn = json.dumps({"turn": turn_as_json(chat.Turn(1, answer="Hello", finish_reason=FinishReason.STOP))}).encode()
+    turn = json.dumps(
+        {"turn": turn_as_json(chat.Turn(1, answer="Hello", finish_reason=FinishReason.STOP))}
+    ).encode()
     with impostor(own, nano, HEAD + PART + b"data: " + turn + b"\n\ndata: [DONE]\n\n", NOT_NOW):
         done = own("ask", "-n", "2", "--seed", "1", "What is 31 + 57?")
     assert (done.returncode, done.stdout, done.stderr) == (1, b"Hello\n---\n", GONE)

@@ -1,4 +1,6 @@
-"""Proves the ways into the clipboard, and what leaves the chat as a file: whole, as the model wrote it, and never over another one."""
+"""Proves the ways into the clipboard, and what leaves the chat as a file: whole, as the model wrote
+it, and never over another one.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ class Terminal(io.StringIO):
 def program(folder: Path, name: str, code: int = 0) -> None:
     """A command that keeps what it is given and how it was called."""
     file = folder / name
-    file.write_text(f'#!/bin/sh\nprintf "%s " "$@" > "{folder}/{name}.args"\ncat > "{folder}/{name}.in"\nexit {code}\n')
+    file.write_text(
+        f'#!/bin/sh\nprintf "%s " "$@" > "{folder}/{name}.args"\ncat > "{folder}/{name}.in"\nexit {code}\n'
+    )
     file.chmod(0o755)
 
 
@@ -39,15 +43,28 @@ WAYS = [
     ({"WSL_DISTRO_NAME": "Debian"}, {}, "by clip.exe", ["clip.exe"]),
     ({"TMUX": "t"}, {}, "by tmux", ["tmux"]),
     ({"TMUX": "t", **SSH, "DISPLAY": ":0"}, {}, "by tmux", ["tmux"]),
-    ({"TMUX": "t"}, {"tmux": 1}, "by the terminal, if it allows that (OSC 52, through tmux)", ["tmux"]),
+    (
+        {"TMUX": "t"},
+        {"tmux": 1},
+        "by the terminal, if it allows that (OSC 52, through tmux)",
+        ["tmux"],
+    ),
     ({"DISPLAY": ":0", **SSH}, {}, "by the terminal, if it allows that (OSC 52)", []),
     ({}, {}, "by the terminal, if it allows that (OSC 52)", []),
 ]
 
 
-@pytest.mark.parametrize(("env", "failing", "way", "asked"), WAYS, ids=[" ".join((*way[0], *way[1])) or "none" for way in WAYS])
-def test_ways(tmp_path: Path, env: dict[str, str], failing: dict[str, int], way: str, asked: list[str]) -> None:
-    """Proves which way is taken where, that the next is tried when one fails, and that it is said which it was."""
+@pytest.mark.parametrize(
+    ("env", "failing", "way", "asked"),
+    WAYS,
+    ids=[" ".join((*way[0], *way[1])) or "none" for way in WAYS],
+)
+def test_ways(
+    tmp_path: Path, env: dict[str, str], failing: dict[str, int], way: str, asked: list[str]
+) -> None:
+    """Proves which way is taken where, that the next is tried when one fails, and that it is said
+    which it was.
+    """
     for name in ("wl-copy", "xclip", "xsel", "clip.exe", "tmux"):
         program(tmp_path, name, failing.get(name, 0))
     screen = Terminal()
@@ -101,7 +118,11 @@ def test_the_last_code(text: str, code: str | None) -> None:
 
 HISTORY = [
     Message("user", "What is \\(x\\)?"),
-    Message("assistant", "\\[x = \\frac{1}{2}\\]\n\n\\boxed{42}", "First </details> <SUMMARY>, \x1b[2Jthen"),
+    Message(
+        "assistant",
+        "\\[x = \\frac{1}{2}\\]\n\n\\boxed{42}",
+        "First </details> <SUMMARY>, \x1b[2Jthen",
+    ),
     Message("user", "more"),
     Message("assistant", "", "hm", (Call("f", '{"a": 1}'),)),
     Message("tool", "7"),
@@ -110,7 +131,9 @@ HISTORY = [
 
 
 def test_markdown() -> None:
-    """Proves that mathematics stays raw, a thought stays in its fold, a cut is marked, and nothing acts on a terminal."""
+    """Proves that mathematics stays raw, a thought stays in its fold, a cut is marked, and nothing
+    acts on a terminal.
+    """
     text = markdown(HISTORY, "na\x1bno", "Be kind.", 0)
     assert "\\[x = \\frac{1}{2}\\]\n\n\\boxed{42}" in text
     assert text.count("</details>") == text.count("<details>") == text.count("<summary>") == 2
@@ -128,7 +151,9 @@ def test_markdown() -> None:
 
 
 def test_a_file_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Proves that no file is replaced unasked, also one that appears meanwhile, and that a full disk leaves nothing behind."""
+    """Proves that no file is replaced unasked, also one that appears meanwhile, and that a full
+    disk leaves nothing behind.
+    """
     path = tmp_path / "a.md"
     write_new(path, "one", replace=False)
     with pytest.raises(UsageError, match="is there already"):

@@ -1,4 +1,6 @@
-"""Proves every slash command of the chat on the real nano: what it says, what it changes, and its errors."""
+"""Proves every slash command of the chat on the real nano: what it says, what it changes, and its
+errors.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,10 @@ SAID = [
     ("/sessions", "no conversation is kept yet"),
     ("/sessions moon", "no conversation has 'moon' in it"),
     ("/resume", "/resume: which conversation? (/sessions lists them)"),
-    ("/resume 20010101-000000-abcd", "no conversation called '20010101-000000-abcd' (dslocal sessions lists them)"),
+    (
+        "/resume 20010101-000000-abcd",
+        "no conversation called '20010101-000000-abcd' (dslocal sessions lists them)",
+    ),
     ("/resume ../../x", "no conversation called '../../x'"),
     ("/set", "temperature 0, top_p 0.95, max_tokens 32768, math auto"),
     ("/set top-p 2", "/set: 2 is out of range (top_p is above 0, at most 1)"),
@@ -65,7 +70,9 @@ SAID = [
 
 @pytest.mark.parametrize(("typed", "said"), SAID, ids=[typed for typed, _ in SAID])
 def test_what_is_said(loop: Loop, typed: str, said: str) -> None:
-    """Proves the words, that nothing acts on the terminal, and that an error leaves no file behind."""
+    """Proves the words, that nothing acts on the terminal, and that an error leaves no file
+    behind.
+    """
     shown = loop.said(typed)
     assert said in shown
     assert not set("\x1b\x9b\u202e") & set(shown)
@@ -74,7 +81,20 @@ def test_what_is_said(loop: Loop, typed: str, said: str) -> None:
 
 def test_all_commands_are_in_the_help(loop: Loop) -> None:
     """Proves that what CHAT.md promises is there, each with a line of help that fits."""
-    promised = {"help", "model", "system", "file", "clear", "retry", "edit", "continue", "copy", "save", "sessions", "resume"}
+    promised = {
+        "help",
+        "model",
+        "system",
+        "file",
+        "clear",
+        "retry",
+        "edit",
+        "continue",
+        "copy",
+        "save",
+        "sessions",
+        "resume",
+    }
     promised |= {"think", "set", "stats", "exit"}
     shown = loop.said("/help")
     assert promised <= set(COMMANDS)
@@ -95,7 +115,9 @@ def test_the_last_turn(loop: Loop) -> None:
     assert ANSWER in loop.said("/retry")
     assert session.turn is not None
     assert session.turn.seed != seed
-    assert session.turn.cached_tokens == session.turn.prompt_tokens - 1  # the branches share their beginning
+    assert (
+        session.turn.cached_tokens == session.turn.prompt_tokens - 1
+    )  # the branches share their beginning
     assert len(session.history) == 2
     shown = loop.said("/stats")
     assert f"({session.turn.cached_tokens:,} cached)" in shown
@@ -107,7 +129,10 @@ def test_the_last_turn(loop: Loop) -> None:
     assert (loop.draft, loop.editing) == ("Now add 5 to that.", session.history[2])
     assert "editing the last question" in loop.toolbar(200)
     assert "4052" in loop.said("Now add 10 to that.")
-    assert [message.typed for message in session.history if message.role == "user"] == [QUESTION, "Now add 10 to that."]
+    assert [message.typed for message in session.history if message.role == "user"] == [
+        QUESTION,
+        "Now add 10 to that.",
+    ]
     assert load_saved(first.file).history == session.history
     assert "the last answer is whole (an answer that was cut" in loop.said("/continue")
     assert "taken back: Now add 10 to that." in loop.said("/undo")
@@ -115,14 +140,18 @@ def test_the_last_turn(loop: Loop) -> None:
 
 
 def test_what_becomes_of_an_answer(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Proves that it is written into a file, never over one unasked, and copied as the model wrote it."""
+    """Proves that it is written into a file, never over one unasked, and copied as the model wrote
+    it.
+    """
     loop.said(QUESTION)
     session = loop.session
     assert "conversation.md: 1 question written" in loop.said("/save conversation.md")
     text = Path("conversation.md").read_text()
     assert "\\boxed{4042}" in text
     assert "<details>\n<summary>Reasoning</summary>" in text
-    assert "is there already (/save conversation.md! replaces it)" in loop.said("/save conversation.md")
+    assert "is there already (/save conversation.md! replaces it)" in loop.said(
+        "/save conversation.md"
+    )
     assert "written" in loop.said("/save conversation.md!")
     assert "cannot be written" in loop.said("/save /no/such/folder/x.md")
 
@@ -157,7 +186,9 @@ def test_conversations(loop: Loop) -> None:
 
 
 def test_a_cut_answer(loop: Loop) -> None:
-    """Proves that a cut is said, marked on disk and in a saved file, and that /continue mends all of it, also after a restart."""
+    """Proves that a cut is said, marked on disk and in a saved file, and that /continue mends all
+    of it, also after a restart.
+    """
     whole = loop.said(QUESTION) and loop.session.history[-1]
     loop.said("/clear")
     loop.said("/set max_tokens 40")
@@ -184,7 +215,9 @@ def test_an_unanswered_question(loop: Loop) -> None:
     lost = new_saved("nano")
     lost.record([Message("user", QUESTION)])
     lost.close()
-    assert f"the last question has no answer: {QUESTION} (/retry asks it)" in loop.said(f"/resume {lost.id}")
+    assert f"the last question has no answer: {QUESTION} (/retry asks it)" in loop.said(
+        f"/resume {lost.id}"
+    )
     assert "the last question has no answer yet (/retry asks it)" in loop.said("/continue")
     assert ANSWER in loop.said("/retry")
     assert [message.role for message in load_saved(lost.file).history] == ["user", "assistant"]
@@ -221,7 +254,9 @@ def test_files_go_with_an_edited_question(loop: Loop) -> None:
 
 
 def test_switching_models_keeps_the_conversation(loop: Loop) -> None:
-    """Proves that the history stays, the name changes, and that a model that is not there changes nothing."""
+    """Proves that the history stays, the name changes, and that a model that is not there changes
+    nothing.
+    """
     loop.said(QUESTION)
     loop.said("/model nothing")
     assert loop.name == "nano"

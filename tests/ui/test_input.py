@@ -1,4 +1,6 @@
-"""Proves what surrounds the input line: history, completion, toolbar, keys while an answer streams."""
+"""Proves what surrounds the input line: history, completion, toolbar, keys while an answer
+streams.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ from dslocal.ui.toolbar import APART, fitted, parts, resident
 
 
 def test_history_is_kept_for_its_owner_alone(tmp_path: Path) -> None:
-    """Proves that lines come back, many-lined ones whole, the newest first, from a file of mode 0600."""
+    """Proves that lines come back, many-lined ones whole, the newest first, from a file of mode
+    0600.
+    """
     file = tmp_path / "history"
     file.touch(0o644)
     for line in ("one", "two\nlines\n\nthree", "№ 3"):
@@ -50,13 +54,17 @@ HOSTILE = [
 
 @pytest.mark.parametrize(("data", "lines"), HOSTILE, ids=lambda value: repr(value)[:20])
 def test_a_hostile_history_does_not_act(tmp_path: Path, data: bytes, lines: list[str]) -> None:
-    """Proves that nothing of it reaches the terminal as it is, and that what is absurd is left out."""
+    """Proves that nothing of it reaches the terminal as it is, and that what is absurd is left
+    out.
+    """
     (tmp_path / "history").write_bytes(data)
     assert list(KeptHistory(str(tmp_path / "history")).load_history_strings()) == lines
 
 
 def test_an_absurd_history_is_read_in_part(tmp_path: Path) -> None:
-    """Proves that of gigabytes only the end is read, from an entry's beginning on, and that the end is all there."""
+    """Proves that of gigabytes only the end is read, from an entry's beginning on, and that the end
+    is all there.
+    """
     file = tmp_path / "history"
     file.touch()
     os.truncate(file, 50 * MOST_READ)
@@ -78,12 +86,19 @@ def test_a_folder_that_cannot_be_had(tmp_path: Path) -> None:
 def completed(loop: Loop, text: str) -> list[tuple[str, str]]:
     """What the line could become, with what is said of it."""
     found = loop.completer().get_completions(Document(text), CompleteEvent())
-    return [(text[: len(text) + one.start_position] + one.text, one.display_meta_text) for one in found]
+    return [
+        (text[: len(text) + one.start_position] + one.text, one.display_meta_text) for one in found
+    ]
 
 
 def test_completion(loop: Loop, tmp_path: Path) -> None:
-    """Proves that commands come with their help, and after them names, values, ids and paths, quoted where they must be."""
-    assert ("/set", "temperature, top_p, max_tokens, top_k, min_p, stop, …; math (on, off, auto)") in completed(loop, "/se")
+    """Proves that commands come with their help, and after them names, values, ids and paths,
+    quoted where they must be.
+    """
+    assert (
+        "/set",
+        "temperature, top_p, max_tokens, top_k, min_p, stop, …; math (on, off, auto)",
+    ) in completed(loop, "/se")
     assert completed(loop, "hello /se") == completed(loop, "//se") == []
     assert [text for text, _ in completed(loop, "/set temp")] == ["/set temperature"]
     assert [text for text, _ in completed(loop, "/set math o")] == ["/set math on", "/set math off"]
@@ -93,12 +108,23 @@ def test_completion(loop: Loop, tmp_path: Path) -> None:
     (tmp_path / "folder" / "it's").touch()
     (tmp_path / "evil\x1b[2J").touch()
     (tmp_path / ".hidden").touch()
-    assert [text for text, _ in completed(loop, "/file ")] == ["/file 'a b.txt'", "/file folder/", "/file home/"]
+    assert [text for text, _ in completed(loop, "/file ")] == [
+        "/file 'a b.txt'",
+        "/file folder/",
+        "/file home/",
+    ]
     assert [text for text, _ in completed(loop, "/file a")] == ["/file 'a b.txt'"]
     assert [text for text, _ in completed(loop, "/file 'a b")] == ["/file 'a b.txt'"]
-    assert [text for text, _ in completed(loop, "/file x folder/i")] == ["/file x 'folder/it'\"'\"'s'"]
+    assert [text for text, _ in completed(loop, "/file x folder/i")] == [
+        "/file x 'folder/it'\"'\"'s'"
+    ]
     assert [text for text, _ in completed(loop, "/file .h")] == ["/file .hidden"]
-    assert completed(loop, "/file /no/such/") == completed(loop, "/file ~nobody-at-all/") == completed(loop, "/file \0") == []
+    assert (
+        completed(loop, "/file /no/such/")
+        == completed(loop, "/file ~nobody-at-all/")
+        == completed(loop, "/file \0")
+        == []
+    )
     saved = new_saved("nano")
     saved.record([Message("user", "Why \x1b[2J\u202e?")])
     ((text, meta),) = completed(loop, f"/resume {saved.id[:8]}")
@@ -109,8 +135,16 @@ def test_completion(loop: Loop, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("width", [0, 1, 5, 20, 40, 60, 80, 120, 500])
 def test_the_toolbar_fits(width: int) -> None:
-    """Proves that it never is wider than the terminal, and that the least important goes first, order kept."""
-    found = [(0, "モデル"), (1, "context 1 of 2"), (4, "9 tokens/s"), (6, "1,234 MiB"), (2, "1 file attached")]
+    """Proves that it never is wider than the terminal, and that the least important goes first,
+    order kept.
+    """
+    found = [
+        (0, "モデル"),
+        (1, "context 1 of 2"),
+        (4, "9 tokens/s"),
+        (6, "1,234 MiB"),
+        (2, "1 file attached"),
+    ]
     line = fitted(found, width)
     assert cell_len(line) <= width
     shown = line.split(APART)
@@ -129,7 +163,16 @@ def test_the_toolbar_says_what_there_is(loop: Loop) -> None:
     assert turn is not None
     turn.drafted_tokens, turn.accepted_tokens = 20, 15
     text = " ".join(part for _, part in parts(loop.session, "nano", 2))
-    for word in ("nano", "context ", " of 2,048", "tokens/s", "drafts 15/20", "MiB", "2 files attached", "thinking bypassed"):
+    for word in (
+        "nano",
+        "context ",
+        " of 2,048",
+        "tokens/s",
+        "drafts 15/20",
+        "MiB",
+        "2 files attached",
+        "thinking bypassed",
+    ):
         assert word in text
     assert 10 << 20 < resident() < 100 << 30
 
@@ -138,7 +181,13 @@ def entered(keys: str, tmp_path: Path, default: str = "") -> str:
     """What is entered by ``keys``."""
     with create_pipe_input() as pipe:
         pipe.send_text(keys)
-        prompt = Prompt(history_in(tmp_path), Loop.completer(None), lambda width: "", input=pipe, output=DummyOutput())  # type: ignore[arg-type]
+        prompt = Prompt(
+            history_in(tmp_path),
+            Loop.completer(None),
+            lambda width: "",
+            input=pipe,
+            output=DummyOutput(),
+        )  # type: ignore[arg-type]
         return prompt.ask(default)
 
 
@@ -152,9 +201,13 @@ TYPED = [
 ]
 
 
-@pytest.mark.parametrize(("keys", "default", "line"), TYPED, ids=[repr(keys) for keys, _, _ in TYPED])
+@pytest.mark.parametrize(
+    ("keys", "default", "line"), TYPED, ids=[repr(keys) for keys, _, _ in TYPED]
+)
 def test_what_is_typed(tmp_path: Path, keys: str, default: str, line: str) -> None:
-    """Proves Alt-Enter, a paste of many lines, a line that is there already, the search, and the way back in history."""
+    """Proves Alt-Enter, a paste of many lines, a line that is there already, the search, and the
+    way back in history.
+    """
     for earlier in ("the first", "the second"):
         history_in(tmp_path).store_string(earlier)
     assert entered(keys, tmp_path, default) == line
@@ -183,9 +236,15 @@ PRESSED = [
 ]
 
 
-@pytest.mark.parametrize(("keys", "typed", "times"), PRESSED, ids=[repr(keys) for keys, _, _ in PRESSED])
-def test_keys_while_an_answer_streams(terminal: tuple[int, int], keys: str, typed: str, times: int) -> None:
-    """Proves that the key to answer now is told, that the rest is kept, that nothing is shown, and the terminal is as it was after."""
+@pytest.mark.parametrize(
+    ("keys", "typed", "times"), PRESSED, ids=[repr(keys) for keys, _, _ in PRESSED]
+)
+def test_keys_while_an_answer_streams(
+    terminal: tuple[int, int], keys: str, typed: str, times: int
+) -> None:
+    """Proves that the key to answer now is told, that the rest is kept, that nothing is shown, and
+    the terminal is as it was after.
+    """
     ours, theirs = terminal
     before = termios.tcgetattr(theirs)
     now: list[int] = []

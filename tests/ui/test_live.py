@@ -1,4 +1,6 @@
-"""Proves that the open end is erased exactly, whatever the window does, and that lines are broken where they may be."""
+"""Proves that the open end is erased exactly, whatever the window does, and that lines are broken
+where they may be.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ from dslocal.ui.wrapping import cells, fold, wrap
 
 def terminal(width: int = 40, height: int = 10) -> tuple[Console, io.StringIO]:
     written = io.StringIO()
-    return Console(file=written, force_terminal=True, color_system=None, width=width, height=height), written
+    return Console(
+        file=written, force_terminal=True, color_system=None, width=width, height=height
+    ), written
 
 
 def since(written: io.StringIO) -> str:
@@ -58,7 +62,9 @@ def test_what_others_print_comes_above_the_tail() -> None:
         tail.show([], [[("open", None)]])
         console.print(Text("said"))
         tail.show([], [[("open end", None)]])
-    assert written.getvalue() == "\x1b[?7lopen\x1b[?7h\r\x1b[Ksaid\n\x1b[?7lopen end\x1b[?7h\r\x1b[K"
+    assert (
+        written.getvalue() == "\x1b[?7lopen\x1b[?7h\r\x1b[Ksaid\n\x1b[?7lopen end\x1b[?7h\r\x1b[K"
+    )
 
 
 def test_a_tail_is_never_higher_than_the_window() -> None:
@@ -67,7 +73,14 @@ def test_a_tail_is_never_higher_than_the_window() -> None:
         tail.show([], [[(f"row {i}", None)] for i in range(50)])
         assert since(written) == "\x1b[?7lrow 47\nrow 48\nrow 49\x1b[?7h"
         tail.show([], [[("z" * 100, None)]])
-        assert since(written) == "\r\x1b[K" + "\x1b[A\x1b[K" * 2 + "\x1b[?7l" + "\n".join(("z" * 40, "z" * 40, "z" * 20)) + "\x1b[?7h"
+        assert (
+            since(written)
+            == "\r\x1b[K"
+            + "\x1b[A\x1b[K" * 2
+            + "\x1b[?7l"
+            + "\n".join(("z" * 40, "z" * 40, "z" * 20))
+            + "\x1b[?7h"
+        )
 
 
 @pytest.mark.parametrize(
@@ -98,4 +111,7 @@ def test_a_word_of_several_styles_is_one_word() -> None:
     from dslocal.ui.inline import style_of
 
     bold = style_of("strong")
-    assert wrap([("ab ", None), ("cd", bold), ("ef", None)], 5) == [[("ab", None)], [("cd", bold), ("ef", None)]]
+    assert wrap([("ab ", None), ("cd", bold), ("ef", None)], 5) == [
+        [("ab", None)],
+        [("cd", bold), ("ef", None)],
+    ]

@@ -1,4 +1,6 @@
-"""Proves that long work says on a terminal how far it is and what is left, and says nothing elsewhere or when it is short."""
+"""Proves that long work says on a terminal how far it is and what is left, and says nothing
+elsewhere or when it is short.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,12 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def shown(
-    monkeypatch: pytest.MonkeyPatch, clock: list[float], steps: list[tuple[float, float]], *, stream: io.StringIO, eager: bool
+    monkeypatch: pytest.MonkeyPatch,
+    clock: list[float],
+    steps: list[tuple[float, float]],
+    *,
+    stream: io.StringIO,
+    eager: bool,
 ) -> list[str]:
     """What is on the line after every step of seconds and share."""
     monkeypatch.setattr(sys, "stderr", stream)
@@ -39,9 +46,17 @@ def shown(
 
 CASES = {
     "short work": ([(0.1, 0.5), (0.4, 0.9)], False, []),
-    "long work": ([(0.1, 0.1), (2, 0.25), (4, 0.5)], False, ["reading, 6 s left", "reading, 4 s left", ""]),
+    "long work": (
+        [(0.1, 0.1), (2, 0.25), (4, 0.5)],
+        False,
+        ["reading, 6 s left", "reading, 4 s left", ""],
+    ),
     "not before a second is over": ([(0.6, 0.3)], False, ["reading", ""]),
-    "not too often": ([(2, 0.5), (2.05, 0.5), (2.5, 0.5)], False, ["reading, 2 s left", "reading, 2 s left", ""]),
+    "not too often": (
+        [(2, 0.5), (2.05, 0.5), (2.5, 0.5)],
+        False,
+        ["reading, 2 s left", "reading, 2 s left", ""],
+    ),
     "at once": ([(0, 0)], True, ["reading", ""]),
     "very long work": ([(60, 0.01)], False, ["reading, 99 min left", ""]),
     "longer still": ([(600, 0.01)], False, ["reading, 16.5 h left", ""]),
@@ -51,7 +66,11 @@ CASES = {
 
 @pytest.mark.parametrize(("steps", "eager", "lines"), CASES.values(), ids=CASES)
 def test_a_line(
-    monkeypatch: pytest.MonkeyPatch, clock: list[float], steps: list[tuple[float, float]], eager: bool, lines: list[str]
+    monkeypatch: pytest.MonkeyPatch,
+    clock: list[float],
+    steps: list[tuple[float, float]],
+    eager: bool,
+    lines: list[str],
 ) -> None:
     assert shown(monkeypatch, clock, steps, stream=Terminal(), eager=eager) == lines
 
@@ -63,7 +82,9 @@ def test_nothing_where_nobody_looks(monkeypatch: pytest.MonkeyPatch, clock: list
     assert shown(monkeypatch, clock, steps, stream=Terminal(), eager=True) == []
 
 
-def test_control_characters_are_not_passed_on(monkeypatch: pytest.MonkeyPatch, clock: list[float]) -> None:
+def test_control_characters_are_not_passed_on(
+    monkeypatch: pytest.MonkeyPatch, clock: list[float]
+) -> None:
     stream = Terminal()
     monkeypatch.setattr(sys, "stderr", stream)
     meter.Meter(eager=True).show("loading a\x1b[31mb\nc", 0)

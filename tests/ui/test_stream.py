@@ -1,4 +1,6 @@
-"""Proves that streamed Markdown is shown as the whole of it would be, once, in order and within the window, however it is cut."""
+"""Proves that streamed Markdown is shown as the whole of it would be, once, in order and within the
+window, however it is cut.
+"""
 
 from __future__ import annotations
 
@@ -24,9 +26,13 @@ from dslocal.ui.wrapping import cells
 
 DOCUMENTS = {
     name: text
-    for name, _, text in (part.partition("\n") for part in (Path(__file__).parent / "documents.txt").read_text("utf-8").split("%% ")[1:])
+    for name, _, text in (
+        part.partition("\n")
+        for part in (Path(__file__).parent / "documents.txt").read_text("utf-8").split("%% ")[1:]
+    )
 }
-# where we decide otherwise than CommonMark, and say so in dslocal.ui.blocks: mathematics is no list and no heading
+# where we decide otherwise than CommonMark, and say so in dslocal.ui.blocks: mathematics is no list
+# and no heading
 OTHERWISE = {"display mathematics with signs at line starts"}
 
 
@@ -67,25 +73,43 @@ def test_drawing_the_open_end_changes_nothing(name: str) -> None:
 
 
 def told(document: str) -> list[tuple[tuple[str, ...], str, str]]:
-    """Leaves as our parser tells them from feeds of one character: containers around, kind, words."""
+    """Leaves as our parser tells them from feeds of one character: containers around, kind,
+    words.
+    """
     blocks = Blocks()
     leaves: list[tuple[tuple[str, ...], str, str]] = []
     before: Piece | None = None
     for piece in [*(piece for c in document for piece in blocks.feed(c)), *blocks.rest()]:
         path = tuple(container.marker for container in piece.path)
         text = " ".join([piece.text, *(cell for row in piece.rows for cell in row)]).strip()
-        if before and (not piece.begins or (piece.kind in (Kind.CODE, Kind.HTML) and before.kind in (Kind.CODE, Kind.HTML, Kind.FENCE))):
+        if before and (
+            not piece.begins
+            or (
+                piece.kind in (Kind.CODE, Kind.HTML)
+                and before.kind in (Kind.CODE, Kind.HTML, Kind.FENCE)
+            )
+        ):
             leaves[-1] = (*leaves[-1][:2], f"{leaves[-1][2]} {text}".strip())
         elif piece.kind not in (Kind.EMPTY, Kind.FENCE_END):
-            leaves.append((path, "CODE" if piece.kind is Kind.FENCE else piece.kind.name, "" if piece.kind is Kind.FENCE else text))
+            leaves.append(
+                (
+                    path,
+                    "CODE" if piece.kind is Kind.FENCE else piece.kind.name,
+                    "" if piece.kind is Kind.FENCE else text,
+                )
+            )
         before = piece
     return [(path, kind, " ".join(text.split())) for path, kind, text in leaves]
 
 
 def _enter_or_leave(token: Token, path: list[str], lists: list[tuple[str, int]]) -> None:
-    """Keeps ``path`` as the markers of the containers around, and ``lists`` as style and next number of those open."""
+    """Keeps ``path`` as the markers of the containers around, and ``lists`` as style and next
+    number of those open.
+    """
     if token.type.endswith("list_open"):
-        lists.append((token.markup, int(token.attrs.get("start", 1)) if token.type[0] == "o" else -1))
+        lists.append(
+            (token.markup, int(token.attrs.get("start", 1)) if token.type[0] == "o" else -1)
+        )
     elif token.type.endswith("list_close"):
         lists.pop()
     elif token.type == "blockquote_open":
@@ -116,7 +140,13 @@ def parsed(document: str) -> list[tuple[tuple[str, ...], str, str]]:
         elif token.type == "inline" and cells_ is not None:
             cells_.append(token.content)
         elif token.type == "inline":
-            leaves.append((tuple(path), "HEADING" if before.type == "heading_open" else "PARAGRAPH", token.content))
+            leaves.append(
+                (
+                    tuple(path),
+                    "HEADING" if before.type == "heading_open" else "PARAGRAPH",
+                    token.content,
+                )
+            )
         elif token.type == "html_block" and leaves and leaves[-1][:2] == (tuple(path), "HTML"):
             leaves[-1] = (*leaves[-1][:2], f"{leaves[-1][2]} {token.content}")
         elif token.type in kinds:
@@ -164,7 +194,13 @@ def test_an_open_block_is_held_in_part_only(opened: str, unit: str) -> None:
     for _ in range(-(-60_000 // len(unit))):
         blocks.feed(unit)
     if unit != "\n":
-        assert sum(len(piece.text) + sum(map(len, (cell for row in piece.rows for cell in row))) for piece in blocks.preview()) < 9_000
+        assert (
+            sum(
+                len(piece.text) + sum(map(len, (cell for row in piece.rows for cell in row)))
+                for piece in blocks.preview()
+            )
+            < 9_000
+        )
 
 
 def shown(parts: list[tuple[str, str]], width: int = 80) -> str:
@@ -206,9 +242,13 @@ def test_what_came_before_an_interruption_stays() -> None:
 
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_a_narrow_window_and_an_old_encoding(name: str) -> None:
-    """Proves that 20 cells are kept to but for code and HTML, which the terminal breaks, and that ASCII is enough."""
+    """Proves that 20 cells are kept to but for code and HTML, which the terminal breaks, and that
+    ASCII is enough.
+    """
     raw = io.BytesIO()
-    console = Console(file=io.TextIOWrapper(raw, "ascii", errors="strict"), width=20, highlight=False)
+    console = Console(
+        file=io.TextIOWrapper(raw, "ascii", errors="strict"), width=20, highlight=False
+    )
     with AnswerView(console) as view:
         view.answer(DOCUMENTS[name])
     console.file.flush()

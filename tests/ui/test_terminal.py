@@ -27,7 +27,11 @@ UNSAFE = [
     ("bidi isolates", "\u2066a\u2067b\u2068c\u2069", "abc"),
     ("bidi marks", "a\u200e\u200f\u061cb", "ab"),
     ("line separators", "a\u2028b\u2029c", "abc"),
-    ("what nobody sees", "a\u00adb\u200bc\u2060d\ufeffe\u2063f\u180eg\ufff9h\U000e0101", "abcdefgh"),
+    (
+        "what nobody sees",
+        "a\u00adb\u200bc\u2060d\ufeffe\u2063f\u180eg\ufff9h\U000e0101",
+        "abcdefgh",
+    ),
     ("tags", "a\U000e0041\U000e007fb", "ab"),
     ("lone surrogates", "a\ud83db\udc9b", "a?b?"),
     ("a sequence inside a sequence", "\x1b\x1b[[31m", "[[31m"),
@@ -53,7 +57,9 @@ KEPT = [
 ]
 
 
-@pytest.mark.parametrize(("text", "expected"), [row[1:] for row in UNSAFE], ids=[row[0] for row in UNSAFE])
+@pytest.mark.parametrize(
+    ("text", "expected"), [row[1:] for row in UNSAFE], ids=[row[0] for row in UNSAFE]
+)
 def test_what_acts_is_taken_out(text: str, expected: str) -> None:
     assert sanitise(text) == expected
     assert sanitise(sanitise(text)) == sanitise(text)
@@ -67,7 +73,17 @@ def test_what_is_writing_stays(text: str) -> None:
 def test_no_control_character_of_all_unicode_gets_through() -> None:
     kept = sanitise("".join(map(chr, range(0x110000))))
     assert {c for c in kept if unicodedata.category(c) == "Cc"} == {"\t", "\n"}
-    assert not {unicodedata.bidirectional(c) for c in kept} & {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
+    assert not {unicodedata.bidirectional(c) for c in kept} & {
+        "LRE",
+        "RLE",
+        "LRO",
+        "RLO",
+        "PDF",
+        "LRI",
+        "RLI",
+        "FSI",
+        "PDI",
+    }
     assert not [c for c in kept if unicodedata.category(c) in ("Zl", "Zp", "Cs")]
     kept.encode("utf-8")
 

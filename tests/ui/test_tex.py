@@ -1,4 +1,6 @@
-"""Proves that mathematics as reasoning models write it is readable as Unicode, and that money, code and slips are left alone."""
+"""Proves that mathematics as reasoning models write it is readable as Unicode, and that money, code
+and slips are left alone.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,10 @@ LINES = [
     (r"\begin{pmatrix} 1 & 2 \\ 3 & 4 \end{pmatrix}", "(1 2; 3 4)"),
     (r"\begin{bmatrix} a \\ b \end{bmatrix}", "[a; b]"),
     (r"\begin{vmatrix} a & b \\ c & d \end{vmatrix} = ad - bc", "|a b; c d| = ad - bc"),
-    (r"f(x) = \begin{cases} x^2 & \text{if } x \geq 0 \\ -x & \text{otherwise} \end{cases}", "f(x) = {x², if x ≥ 0; -x, otherwise"),
+    (
+        r"f(x) = \begin{cases} x^2 & \text{if } x \geq 0 \\ -x & \text{otherwise} \end{cases}",
+        "f(x) = {x², if x ≥ 0; -x, otherwise",
+    ),
     (r"\begin{aligned} a &= b + c \\ &= d \end{aligned}", "a = b + c; = d"),
     (r"\left( \frac{a}{b} \right)^2", "(a/b)²"),
     (r"\left. \frac{dy}{dx} \right|_{x=0}", "dy/dx |ₓ₌₀"),
@@ -147,7 +152,21 @@ TEXTS = [
     ("[$x$](http://y)", "x (http://y)"),
 ]
 
-WORDS = ("frac", "sqrt", "begin{pmatrix}", "end{pmatrix}", "begin{cases}", "end{x}", "text", "left(", "right.", "boxed", "not", "ce", "x")
+WORDS = (
+    "frac",
+    "sqrt",
+    "begin{pmatrix}",
+    "end{pmatrix}",
+    "begin{cases}",
+    "end{x}",
+    "text",
+    "left(",
+    "right.",
+    "boxed",
+    "not",
+    "ce",
+    "x",
+)
 
 
 @pytest.mark.parametrize(("source", "expected"), LINES)
@@ -175,7 +194,10 @@ def test_what_is_boxed_stands_out() -> None:
 
 
 def test_a_formula_is_one_wherever_feeds_are_cut() -> None:
-    text = " ".join(source for source, _ in TEXTS if "unclosed" not in source) + "\n\n\\[ x = \\frac{1}{2} \\]\n\n$$\ny = 2\n$$\n"
+    text = (
+        " ".join(source for source, _ in TEXTS if "unclosed" not in source)
+        + "\n\n\\[ x = \\frac{1}{2} \\]\n\n$$\ny = 2\n$$\n"
+    )
 
     def lines(parts: list[str]) -> list[str]:
         blocks, layout = Blocks(), Layout(70)

@@ -1,10 +1,11 @@
-"""Headers of GGUF files as many hands make them, for tests/chat/test_recognition.py: metadata, no weights, no tensor table.
+"""Headers of GGUF files as many hands make them, for tests/chat/test_recognition.py: metadata, no
+weights, no tensor table.
 
     DSLOCAL_ORACLE=FOLDER PYTHONPATH=tests python tests/vectors/make_headers.py
 
-FOLDER as tests/oracle.py says; without it the headers of llama.cpp's converter are left as they are. Writes
-tests/vectors/headers/: the rows of header_table.py, and what dslocal's and llama.cpp's converters make of the tests' tiny
-checkpoints, cut off where the tensor table begins.
+FOLDER as tests/oracle.py says; without it the headers of llama.cpp's converter are left as they
+are. Writes tests/vectors/headers/: the rows of header_table.py, and what dslocal's and llama.cpp's
+converters make of the tests' tiny checkpoints, cut off where the tensor table begins.
 """
 
 from __future__ import annotations
@@ -26,14 +27,29 @@ from dslocal.gguf import read_header
 
 OUT = Path(__file__).with_name("headers")
 TEMPLATES = Path(__file__).with_name("templates")
-SMALL: dict[str, Any] = {"hidden_size": 32, "intermediate_size": 32, "num_attention_heads": 2, "num_key_value_heads": 2}
-SMALL_MLA = {**SMALL, "q_lora_rank": 32, "kv_lora_rank": 32, "num_hidden_layers": 2, "n_routed_experts": 4, "n_group": 2, "topk_group": 1}
+SMALL: dict[str, Any] = {
+    "hidden_size": 32,
+    "intermediate_size": 32,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 2,
+}
+SMALL_MLA = {
+    **SMALL,
+    "q_lora_rank": 32,
+    "kv_lora_rank": 32,
+    "num_hidden_layers": 2,
+    "n_routed_experts": 4,
+    "n_group": 2,
+    "topk_group": 1,
+}
 N_TENSORS = slice(8, 16)  # bytes of the header
 
 
 @dataclass(frozen=True)
 class Converted:
-    """A checkpoint of tests/checkpoints.py in a folder called ``name``, with ``card`` as its README.md."""
+    """A checkpoint of tests/checkpoints.py in a folder called ``name``, with ``card`` as its
+    README.md.
+    """
 
     file: str
     name: str
@@ -56,7 +72,12 @@ THEIRS = (
     Converted("llama.cpp-r1-zero", "DeepSeek-R1-Zero", "deepseek-v3", SMALL_MLA),
     Converted("llama.cpp-v3.1-base", "DeepSeek-V3.1-Base", "deepseek-v3", SMALL_MLA),
     Converted("llama.cpp-v2-lite", "DeepSeek-V2-Lite", "deepseek-v2-lite", {}),
-    Converted("llama.cpp-moe-16b-chat", "deepseek-moe-16b-chat", "deepseek-moe", {**SMALL, "n_routed_experts": 4}),
+    Converted(
+        "llama.cpp-moe-16b-chat",
+        "deepseek-moe-16b-chat",
+        "deepseek-moe",
+        {**SMALL, "n_routed_experts": 4},
+    ),
     Converted("llama.cpp-coder-33b-instruct", "deepseek-coder-33b-instruct", "llama-linear"),
     Converted(
         *("llama.cpp-finetune-of-r1-8b", "Reasoner-8B-v2", "llama3", SMALL),
@@ -66,14 +87,20 @@ THEIRS = (
 
 
 def imitate(row: Row, out: Path) -> None:
-    """Writes the file that ``row`` describes, its keys in the order that llama.cpp's converter has."""
+    """Writes the file that ``row`` describes, its keys in the order that llama.cpp's converter
+    has.
+    """
     architecture, dimensions = SHAPES[row.shape]
     pre, vocabulary = VOCABULARIES[row.vocabulary]
     tokens, kinds = [token for token, _ in vocabulary], [kind for _, kind in vocabulary]
     writer = gguf.GGUFWriter(str(out), architecture)
     keys: dict[str, Key] = {f"general.{key}": value for key, value in row.general.items()}
     keys |= {f"{architecture}.{key}": value for key, value in dimensions.items()}
-    keys |= {"tokenizer.ggml.model": "gpt2", "tokenizer.ggml.pre": pre, "tokenizer.ggml.tokens": tokens}
+    keys |= {
+        "tokenizer.ggml.model": "gpt2",
+        "tokenizer.ggml.pre": pre,
+        "tokenizer.ggml.tokens": tokens,
+    }
     for key, value in keys.items():
         _add(writer, key, value)
     writer.add_array("tokenizer.ggml.token_type", kinds)
@@ -82,7 +109,11 @@ def imitate(row: Row, out: Path) -> None:
         _add(writer, "tokenizer.ggml.eos_token_id", tokens.index(EOS))
     if row.template:
         template = (TEMPLATES / f"{row.template}.jinja").read_text(encoding="utf-8")
-        _add(writer, "tokenizer.chat_template", altered(template) if row.file == "unsloth-r1-0528" else template)
+        _add(
+            writer,
+            "tokenizer.chat_template",
+            altered(template) if row.file == "unsloth-r1-0528" else template,
+        )
     for key, value in row.other.items():
         _add(writer, key, value)
     writer.write_header_to_file()
@@ -91,7 +122,9 @@ def imitate(row: Row, out: Path) -> None:
 
 
 def altered(template: str) -> str:
-    """As Unsloth lays templates out: a line to each statement, and white space taken off before it."""
+    """As Unsloth lays templates out: a line to each statement, and white space taken off before
+    it.
+    """
     return template.replace("{% ", "{%- ").replace("%}{", "%}\n{")
 
 

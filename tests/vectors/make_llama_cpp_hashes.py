@@ -1,9 +1,10 @@
-"""Hashes of what llama.cpp's two steps make of the tests' checkpoints, for tests/convert/test_identity.py.
+"""Hashes of what llama.cpp's two steps make of the tests' checkpoints, for
+tests/convert/test_identity.py.
 
     DSLOCAL_ORACLE=FOLDER PYTHONPATH=tests python tests/vectors/make_llama_cpp_hashes.py
 
-FOLDER as tests/oracle.py says. Writes tests/vectors/llama_cpp_hashes.json: case and recipe to the sha256 of all tensors.
-Cases that it already has are kept; delete it to make all of them again.
+FOLDER as tests/oracle.py says. Writes tests/vectors/llama_cpp_hashes.json: case and recipe to the
+sha256 of all tensors. Cases that it already has are kept; delete it to make all of them again.
 """
 
 from __future__ import annotations
@@ -36,10 +37,23 @@ def hashes(case: Case, recipes: tuple[str, ...], *, imatrix: bool) -> dict[str, 
 
 
 def main() -> None:
-    known = json.loads(OUT.read_text(encoding="utf-8")) if OUT.exists() else {"plain": {}, "imatrix": {}}
-    plain = {case.name: known["plain"].get(case.name) or hashes(case, PLAIN, imatrix=False) for case in CASES}
-    with_imatrix = {case.name: known["imatrix"].get(case.name) or hashes(case, WITH_IMATRIX, imatrix=True) for case in IMATRIX_CASES}
-    OUT.write_text(json.dumps({"origin": ORIGIN, "plain": plain, "imatrix": with_imatrix}, indent=1) + "\n", encoding="utf-8")
+    known = (
+        json.loads(OUT.read_text(encoding="utf-8"))
+        if OUT.exists()
+        else {"plain": {}, "imatrix": {}}
+    )
+    plain = {
+        case.name: known["plain"].get(case.name) or hashes(case, PLAIN, imatrix=False)
+        for case in CASES
+    }
+    with_imatrix = {
+        case.name: known["imatrix"].get(case.name) or hashes(case, WITH_IMATRIX, imatrix=True)
+        for case in IMATRIX_CASES
+    }
+    OUT.write_text(
+        json.dumps({"origin": ORIGIN, "plain": plain, "imatrix": with_imatrix}, indent=1) + "\n",
+        encoding="utf-8",
+    )
 
 
 if __name__ == "__main__":

@@ -1,21 +1,28 @@
-"""Writes tiny_logits.npz: transformers' logits for the random checkpoints of tests/checkpoints.py, one or two for each family.
+"""Writes tiny_logits.npz: transformers' logits for the random checkpoints of tests/checkpoints.py,
+one or two for each family.
 
-What make_nano_logits.py does for one trained model, this does for the architectures: same loading (float32, FP8 weights
-dequantized by the definition, strict keys, eager attention), twelve fixed ids, the logits of all positions. The file holds,
-for each key, ``KEY.case`` (JSON, the keyword arguments of ``write_checkpoint``), ``KEY.crc32`` of the weights file that was
-read (a test should check it before it blames a converter), ``KEY.logits``; and once ``ids`` and ``origin``.
+What make_nano_logits.py does for one trained model, this does for the architectures: same loading
+(float32, FP8 weights dequantized by the definition, strict keys, eager attention), twelve fixed
+ids, the logits of all positions. The file holds, for each key, ``KEY.case`` (JSON, the keyword
+arguments of ``write_checkpoint``), ``KEY.crc32`` of the weights file that was read (a test should
+check it before it blames a converter), ``KEY.logits``; and once ``ids`` and ``origin``.
 
     python tests/vectors/make_tiny_logits.py
 
 needs torch, transformers, tokenizers and safetensors. Where transformers is no witness:
 
-* ``deepseek-v2``, group-limited routing: transformers ranks groups by their best expert, as DeepSeek does, llama.cpp by the sum
+* ``deepseek-v2``, group-limited routing: transformers ranks groups by their best expert, as
+DeepSeek does, llama.cpp by the sum
   of the best two; so the case here has one group, which tests everything else of V2.
-* ``deepseek-moe`` is not in transformers; the weights are run through Qwen2Moe, which is the same arithmetic when its shared
-  expert's gate is zero (a factor of 1/2) and the shared down projection doubled, both of which are exact.
-* ``qwen3``: transformers does not know the ``attn_factor`` of R1-0528-Qwen3-8B's rope_scaling and warns that it ignores it.
-  YaRN's own code multiplies by it, which cancels the usual 1 + 0.1 ln(factor) to 1.0; ``qwen3-attention-factor`` says that in
-  the words that transformers does know. The two differ by 28 % of the largest logit.
+* ``deepseek-moe`` is not in transformers; the weights are run through Qwen2Moe, which is the same
+arithmetic when its shared
+  expert's gate is zero (a factor of 1/2) and the shared down projection doubled, both of which are
+  exact.
+* ``qwen3``: transformers does not know the ``attn_factor`` of R1-0528-Qwen3-8B's rope_scaling and
+warns that it ignores it.
+  YaRN's own code multiplies by it, which cancels the usual 1 + 0.1 ln(factor) to 1.0;
+  ``qwen3-attention-factor`` says that in the words that transformers does know. The two differ by
+  28 % of the largest logit.
 """
 
 from __future__ import annotations
@@ -38,7 +45,12 @@ from checkpoints import write_checkpoint
 OUT = HERE / "tiny_logits.npz"
 IDS = [5, 40, 260, 17, 128, 255, 64, 64, 9, 211, 199, 33]
 ONE_GROUP = {"topk_method": "greedy", "n_group": 1, "topk_group": 1}
-ATTENTION_FACTOR = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32768, "attention_factor": 1.0}
+ATTENTION_FACTOR = {
+    "rope_type": "yarn",
+    "factor": 4.0,
+    "original_max_position_embeddings": 32768,
+    "attention_factor": 1.0,
+}
 CASES: dict[str, dict[str, Any]] = {
     "deepseek-v3": {"kind": "deepseek-v3"},
     "deepseek-v3-fp8": {"kind": "deepseek-v3", "dtype": "fp8"},
@@ -46,7 +58,10 @@ CASES: dict[str, dict[str, Any]] = {
     "deepseek-v2": {"kind": "deepseek-v2", **ONE_GROUP},
     "deepseek-moe": {"kind": "deepseek-moe"},
     "qwen3-attention-factor": {"kind": "qwen3", "rope_scaling": ATTENTION_FACTOR},
-    **{kind: {"kind": kind} for kind in ("llama", "llama-linear", "llama3", "qwen2", "qwen2-tied", "qwen3")},
+    **{
+        kind: {"kind": kind}
+        for kind in ("llama", "llama-linear", "llama3", "qwen2", "qwen2-tied", "qwen3")
+    },
 }
 
 
@@ -55,7 +70,11 @@ def load_deepseek_moe(folder: Path) -> transformers.PreTrainedModel:
     settings = json.loads((folder / "config.json").read_text())
     shared = settings["n_shared_experts"] * settings["moe_intermediate_size"]
     config = transformers.Qwen2MoeConfig(
-        **{key: value for key, value in settings.items() if key not in ("architectures", "model_type", "rope_scaling")},
+        **{
+            key: value
+            for key, value in settings.items()
+            if key not in ("architectures", "model_type", "rope_scaling")
+        },
         num_experts=settings["n_routed_experts"],
         shared_expert_intermediate_size=shared,
         mlp_only_layers=list(range(settings["first_k_dense_replace"])),
@@ -67,7 +86,9 @@ def load_deepseek_moe(folder: Path) -> transformers.PreTrainedModel:
             tensor * 2 if name.endswith("shared_experts.down_proj.weight") else tensor
         )
         if name.endswith("mlp.gate.weight"):
-            tensors[name.replace("mlp.gate", "mlp.shared_expert_gate")] = torch.zeros(1, settings["hidden_size"])
+            tensors[name.replace("mlp.gate", "mlp.shared_expert_gate")] = torch.zeros(
+                1, settings["hidden_size"]
+            )
     return build_model(config, tensors)
 
 
@@ -76,9 +97,13 @@ def main() -> None:
     for key, case in CASES.items():
         with tempfile.TemporaryDirectory() as scratch:
             folder = write_checkpoint(Path(scratch), **case)
-            model = load_deepseek_moe(folder) if case["kind"] == "deepseek-moe" else load_model(folder)
+            model = (
+                load_deepseek_moe(folder) if case["kind"] == "deepseek-moe" else load_model(folder)
+            )
             stored[f"{key}.case"] = np.array(json.dumps(case))
-            stored[f"{key}.crc32"] = np.array(zlib.crc32((folder / "model.safetensors").read_bytes()), np.uint32)
+            stored[f"{key}.crc32"] = np.array(
+                zlib.crc32((folder / "model.safetensors").read_bytes()), np.uint32
+            )
             stored[f"{key}.logits"] = logits = logits_of(model, IDS)
         print(f"{key}: std {logits.std():.3f}, largest {np.abs(logits).max():.3f}")
     np.savez_compressed(OUT, **stored)

@@ -1,4 +1,6 @@
-"""Families: how each kind of DeepSeek model is prompted and read. One small file each, one frozen constant each."""
+"""Families: how each kind of DeepSeek model is prompted and read. One small file each, one frozen
+constant each.
+"""
 
 from .base import Directive, Family, Fim, Recommendation
 from .base_models import BASE, BASE_FIM
@@ -20,10 +22,30 @@ from .v3_0324 import V3_0324
 from .v3_1 import V3_1
 
 # the more particular name before the one that is part of it
-ORDER = (NANO, BASE_FIM, BASE, PROVER_V1_5, PROVER, R1_0528, R1, V3_1, V3_0324, V3, V2_5, V2_0628, CODER_V2, V2, MATH, MOE, CODER, LLM)
+ORDER = (
+    NANO,
+    BASE_FIM,
+    BASE,
+    PROVER_V1_5,
+    PROVER,
+    R1_0528,
+    R1,
+    V3_1,
+    V3_0324,
+    V3,
+    V2_5,
+    V2_0628,
+    CODER_V2,
+    V2,
+    MATH,
+    MOE,
+    CODER,
+    LLM,
+)
 FAMILIES = {family.name: family for family in ORDER}
 CAREFUL = (R1, R1_0528, V3_1, V3, V2, V2_5, CODER, MOE, LLM, BASE_FIM, BASE)
-"""What a GGUF is taken for that fits several families and says nothing: the first of these, though it may be a later one.
-R1 first, as a thought that is forced costs time and one that is skipped costs the answer."""
+"""What a GGUF is taken for that fits several families and says nothing: the first of these, though
+it may be a later one. R1 first, as a thought that is forced costs time and one that is skipped
+costs the answer."""
 
 __all__ = ["CAREFUL", "DIRECTIVE", "FAMILIES", "Directive", "Family", "Fim", "Recommendation"]

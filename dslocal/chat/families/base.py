@@ -15,7 +15,9 @@ BOS, EOS = Special("<｜begin▁of▁sentence｜>"), Special("<｜end▁of▁sen
 
 
 class Format(Protocol):
-    """How messages are written. ``think`` opens and closes a thought; ``stop`` are tokens besides the GGUF's own that end an answer."""
+    """How messages are written. ``think`` opens and closes a thought; ``stop`` are tokens besides
+    the GGUF's own that end an answer.
+    """
 
     @property
     def think(self) -> tuple[Special, Special] | None: ...
@@ -24,16 +26,18 @@ class Format(Protocol):
     @property
     def stop(self) -> tuple[Special, ...]: ...
 
-    def render(self, messages: Sequence[Message], thinking: Thinking, tools: Sequence[Tool]) -> list[Segment]: ...
+    def render(
+        self, messages: Sequence[Message], thinking: Thinking, tools: Sequence[Tool]
+    ) -> list[Segment]: ...
 
 
 @dataclass(frozen=True)
 class Signs:
     """What a GGUF of a family looks like.
 
-    ``architectures``, ``tokens`` (all in the vocabulary) and ``shape`` (integers under the architecture's prefix) must hold.
-    ``name`` is looked for in what the file calls itself, lower case with single spaces; ``template`` in its chat template,
-    which is a hint and no more.
+    ``architectures``, ``tokens`` (all in the vocabulary) and ``shape`` (integers under the
+    architecture's prefix) must hold. ``name`` is looked for in what the file calls itself, lower
+    case with single spaces; ``template`` in its chat template, which is a hint and no more.
     """
 
     architectures: frozenset[str]
@@ -55,7 +59,9 @@ class Recommendation:
 
 @dataclass(frozen=True)
 class Directive:
-    """What the makers want added to a mathematical question. ``automatic`` says whether they ask for it with this family."""
+    """What the makers want added to a mathematical question. ``automatic`` says whether they ask
+    for it with this family.
+    """
 
     english: str
     chinese: str
@@ -65,7 +71,9 @@ class Directive:
 
 @dataclass(frozen=True)
 class Fim:
-    """Fill in the middle: a gap is asked for as begin, what comes before it, hole, what comes after it, end. ``defaults`` are its own."""
+    """Fill in the middle: a gap is asked for as begin, what comes before it, hole, what comes after
+    it, end. ``defaults`` are its own.
+    """
 
     begin: Special
     hole: Special
@@ -75,10 +83,12 @@ class Fim:
 
 @dataclass(frozen=True)
 class Family:
-    """One way of being prompted. ``ways`` are the ways in which an answer may begin, the default first.
+    """One way of being prompted. ``ways`` are the ways in which an answer may begin, the default
+    first.
 
-    ``completes`` marks a base model: it goes on with a text and knows no turns. ``defaults`` carry the source of each value.
-    ``against_system`` says why its makers want no system prompt, where they do not.
+    ``completes`` marks a base model: it goes on with a text and knows no turns. ``defaults`` carry
+    the source of each value. ``against_system`` says why its makers want no system prompt, where
+    they do not.
     """
 
     name: str
@@ -98,27 +108,49 @@ class Family:
         """How an answer begins unless told otherwise."""
         return self.ways[0]
 
-    def render(self, messages: Sequence[Message], thinking: Thinking | None = None, tools: Sequence[Tool] = ()) -> list[Segment]:
-        """The prompt for the answer that follows ``messages``. Raises UsageError for what the family cannot do."""
+    def render(
+        self,
+        messages: Sequence[Message],
+        thinking: Thinking | None = None,
+        tools: Sequence[Tool] = (),
+    ) -> list[Segment]:
+        """The prompt for the answer that follows ``messages``. Raises UsageError for what the
+        family cannot do.
+        """
         thinking = thinking or self.thinking
         if thinking not in self.ways:
             known = ", ".join(way.value for way in self.ways)
-            raise UsageError(f"family {self.name} cannot have its thinking {thinking.value}", hint=f"it knows: {known}")
-        if (tools or any(m.calls or m.role == "tool" for m in messages)) and self.format.tools is None:
+            raise UsageError(
+                f"family {self.name} cannot have its thinking {thinking.value}",
+                hint=f"it knows: {known}",
+            )
+        if (
+            tools or any(m.calls or m.role == "tool" for m in messages)
+        ) and self.format.tools is None:
             raise UsageError(f"family {self.name} has no tool calls")
         if self.completes and any(m.role == "assistant" for m in messages):
-            raise UsageError(f"family {self.name} is a base model: it completes a text and knows no turns", hint="dslocal ask completes")
+            raise UsageError(
+                f"family {self.name} is a base model: it completes a text and knows no turns",
+                hint="dslocal ask completes",
+            )
         return self.format.render(messages, thinking, tools)
 
     def fill(self, prefix: str, suffix: str) -> list[Segment]:
-        """The prompt for the text between ``prefix`` and ``suffix``. Raises UsageError when the family cannot fill gaps."""
+        """The prompt for the text between ``prefix`` and ``suffix``. Raises UsageError when the
+        family cannot fill gaps.
+        """
         from ..messages import Text
 
         if self.fim is None:
-            raise UsageError(f"family {self.name} ({self.title}) was not made to fill in the middle", hint=FIM_HINT)
+            raise UsageError(
+                f"family {self.name} ({self.title}) was not made to fill in the middle",
+                hint=FIM_HINT,
+            )
         return [BOS, self.fim.begin, Text(prefix), self.fim.hole, Text(suffix), self.fim.end]
 
-    def advice(self, settings: Settings, thinking: Thinking | None = None, system: str = "") -> list[str]:
+    def advice(
+        self, settings: Settings, thinking: Thinking | None = None, system: str = ""
+    ) -> list[str]:
         """One line for every recommendation of the makers that is not kept."""
         lines = []
         for rule in self.recommendations:
@@ -126,7 +158,9 @@ class Family:
             if not rule.least <= setting.value <= rule.most:
                 lines.append(f"{rule.setting.replace('_', '-')} {setting.value:g}: {rule.words}")
         if thinking is Thinking.BYPASSED and self.thinking is Thinking.FORCED:
-            lines.append("thinking bypassed: its makers recommend that every answer begins with <think>")
+            lines.append(
+                "thinking bypassed: its makers recommend that every answer begins with <think>"
+            )
         if system and self.against_system:
             lines.append(f"system prompt: {self.against_system}")
         return lines

@@ -1,7 +1,7 @@
 """DeepSeek-Coder-Instruct (V1): instructions and responses.
 
-Prompt: the chat_template in its tokenizer_config.json, with the system text that stands there when the user gives none.
-Settings: the README's "Chat Model Inference" decodes greedily.
+Prompt: the chat_template in its tokenizer_config.json, with the system text that stands there when
+the user gives none. Settings: the README's "Chat Model Inference" decodes greedily.
 """
 
 from __future__ import annotations
@@ -26,5 +26,9 @@ CODER = Family(
         "only answer questions related to computer science. For politically sensitive questions, security and privacy issues, "
         "and other non-computer science questions, you will refuse to answer\n"
     ),
-    defaults=Settings(Setting(0.0, README), Setting(0.95, README), Setting(4096, "a quarter of its context of 16,384")),
+    defaults=Settings(
+        Setting(0.0, README),
+        Setting(0.95, README),
+        Setting(4096, "a quarter of its context of 16,384"),
+    ),
 )

@@ -1,7 +1,7 @@
 """DeepSeek-Coder-V2-Instruct and Coder-V2-Lite-Instruct: V2's turns.
 
-Prompt: the README's "chat template" and the chat_template in tokenizer_config.json. Settings: the README's
-sample for vLLM and generation_config.json.
+Prompt: the README's "chat template" and the chat_template in tokenizer_config.json. Settings: the
+README's sample for vLLM and generation_config.json.
 """
 
 from __future__ import annotations
@@ -20,6 +20,10 @@ CODER_V2 = replace(
     name="coder-v2",
     title="DeepSeek-Coder-V2-Instruct",
     signs=replace(V2.signs, name=r"\bcoder ?v2\b", template=""),
-    defaults=Settings(Setting(0.3, README), Setting(0.95, CONFIG), Setting(8192, "DeepSeek API of Coder-V2, longest answer")),
+    defaults=Settings(
+        Setting(0.3, README),
+        Setting(0.95, CONFIG),
+        Setting(8192, "DeepSeek API of Coder-V2, longest answer"),
+    ),
     fim=FIM,
 )

@@ -20,6 +20,8 @@ LLM = Family(
         template="'Assistant: '",
     ),
     format=Plain(),
-    defaults=Settings(Setting(0.7, CONFIG), Setting(0.95, CONFIG), Setting(2048, "half of its context of 4,096")),
+    defaults=Settings(
+        Setting(0.7, CONFIG), Setting(0.95, CONFIG), Setting(2048, "half of its context of 4,096")
+    ),
     against_system="its makers do not recommend one: these models were not trained with it",
 )

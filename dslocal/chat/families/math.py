@@ -1,4 +1,6 @@
-"""DeepSeek-Math-Instruct and Math-RL: LLM's turns, and a directive that the model card asks for with every question."""
+"""DeepSeek-Math-Instruct and Math-RL: LLM's turns, and a directive that the model card asks for
+with every question.
+"""
 
 from __future__ import annotations
 

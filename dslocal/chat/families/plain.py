@@ -1,4 +1,6 @@
-"""Turns in plain words: ``User: …`` and ``Assistant: …`` (LLM, Math, MoE, V2, Coder-V2), and Coder's ``### Instruction:``."""
+"""Turns in plain words: ``User: …`` and ``Assistant: …`` (LLM, Math, MoE, V2, Coder-V2), and
+Coder's ``### Instruction:``.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +17,11 @@ BEGIN = Text("Assistant:")  # what follows begins with the space
 
 @dataclass(frozen=True)
 class Plain:
-    """``User: …``, a blank line, ``Assistant: …`` and the end of sentence; system text wherever it stands.
+    """``User: …``, a blank line, ``Assistant: …`` and the end of sentence; system text wherever it
+    stands.
 
-    ``user``, ``user_end`` and ``assistant`` stand around messages, and ``begin`` asks for an answer.
+    ``user``, ``user_end`` and ``assistant`` stand around messages, and ``begin`` asks for an
+    answer.
     """
 
     user: Segment = USER
@@ -28,7 +32,9 @@ class Plain:
     tools: None = None
     stop: tuple[Special, ...] = ()
 
-    def render(self, messages: Sequence[Message], thinking: Thinking, tools: Sequence[Tool]) -> list[Segment]:
+    def render(
+        self, messages: Sequence[Message], thinking: Thinking, tools: Sequence[Tool]
+    ) -> list[Segment]:
         segments: list[Segment] = [BOS]
         for message in messages:
             if message.role == "user":
@@ -43,14 +49,18 @@ class Plain:
 
 @dataclass(frozen=True)
 class Instruction:
-    """``### Instruction:`` and ``### Response:``, an answer ended by ``<|EOT|>``; ``system`` stands first when nothing else does."""
+    """``### Instruction:`` and ``### Response:``, an answer ended by ``<|EOT|>``; ``system`` stands
+    first when nothing else does.
+    """
 
     system: str
     think: None = None
     tools: None = None
     stop: tuple[Special, ...] = (EOT,)
 
-    def render(self, messages: Sequence[Message], thinking: Thinking, tools: Sequence[Tool]) -> list[Segment]:
+    def render(
+        self, messages: Sequence[Message], thinking: Thinking, tools: Sequence[Tool]
+    ) -> list[Segment]:
         segments: list[Segment] = [BOS]
         if not any(m.role == "system" for m in messages):
             segments.append(Text(self.system))
@@ -74,5 +84,7 @@ class Completion:
     tools: None = None
     stop: tuple[Special, ...] = ()
 
-    def render(self, messages: Sequence[Message], thinking: Thinking, tools: Sequence[Tool]) -> list[Segment]:
+    def render(
+        self, messages: Sequence[Message], thinking: Thinking, tools: Sequence[Tool]
+    ) -> list[Segment]:
         return [BOS, Text("\n\n".join(m.content for m in messages if m.content))]

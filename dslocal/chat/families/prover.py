@@ -1,4 +1,6 @@
-"""DeepSeek-Prover-V2: V3's turns, for Lean 4. Prompt: its chat_template; what to ask it is in its README's "Quick Start"."""
+"""DeepSeek-Prover-V2: V3's turns, for Lean 4. Prompt: its chat_template; what to ask it is in its
+README's "Quick Start".
+"""
 
 from __future__ import annotations
 
@@ -17,5 +19,9 @@ PROVER = Family(
         name=r"\bprover ?v2\b",
     ),
     format=Marked(),
-    defaults=Settings(Setting(1.0, CHOSEN), Setting(0.95, CHOSEN), Setting(8192, "Prover-V2's README, Quick Start")),
+    defaults=Settings(
+        Setting(1.0, CHOSEN),
+        Setting(0.95, CHOSEN),
+        Setting(8192, "Prover-V2's README, Quick Start"),
+    ),
 )

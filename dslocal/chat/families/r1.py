@@ -1,8 +1,9 @@
 """DeepSeek-R1, R1-Zero and the models distilled from it (January 2025).
 
-Prompt: the chat_template in R1's tokenizer_config.json. Settings and rules: the model card's "Usage Recommendations":
-temperature 0.5-0.7 (0.6), no system prompt, the directive on mathematics, every output begun with ``<think>\\n``.
-A system prompt, when there is one, goes in front of the first user message.
+Prompt: the chat_template in R1's tokenizer_config.json. Settings and rules: the model card's "Usage
+Recommendations": temperature 0.5-0.7 (0.6), no system prompt, the directive on mathematics, every
+output begun with ``<think>\\n``. A system prompt, when there is one, goes in front of the first
+user message.
 """
 
 from __future__ import annotations
@@ -40,7 +41,12 @@ R1 = Family(
     ways=(Thinking.FORCED, Thinking.FREE, Thinking.BYPASSED),
     defaults=Settings(Setting(0.6, CARD), Setting(0.95, CARD), Setting(32768, CARD)),
     recommendations=(
-        Recommendation("temperature", 0.5, 0.7, "R1's makers recommend 0.5 to 0.7 (0.6), against endless repetition and incoherence"),
+        Recommendation(
+            "temperature",
+            0.5,
+            0.7,
+            "R1's makers recommend 0.5 to 0.7 (0.6), against endless repetition and incoherence",
+        ),
         Recommendation("top_p", 0.95, 0.95, "R1's makers use 0.95"),
     ),
     directive=DIRECTIVE,

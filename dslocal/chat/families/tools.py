@@ -1,4 +1,6 @@
-"""How calls of tools and what they gave are written with V3's special tokens. :mod:`..calls` reads them back."""
+"""How calls of tools and what they gave are written with V3's special tokens. :mod:`..calls` reads
+them back.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +21,10 @@ FENCE, FENCE_END = "```json\n", "\n```"
 
 @dataclass(frozen=True)
 class ToolFormat:
-    """``typed``: a call is ``function SEP name`` with its arguments in a fence of JSON, one call per line, and outputs stand
-    in an enclosing pair; else it is ``name SEP arguments`` with nothing between. ``declare`` writes what tools there are, after
-    the system prompt, and ``system`` is that prompt when there is none. ``output_end`` stands between two outputs.
+    """``typed``: a call is ``function SEP name`` with its arguments in a fence of JSON, one call
+    per line, and outputs stand in an enclosing pair; else it is ``name SEP arguments`` with nothing
+    between. ``declare`` writes what tools there are, after the system prompt, and ``system`` is
+    that prompt when there is none. ``output_end`` stands between two outputs.
     """
 
     typed: bool
@@ -57,15 +60,27 @@ class ToolFormat:
 
 
 def as_v2_5(tools: Sequence[Tool]) -> list[Segment]:
-    """The functions as V2.5's model card declares them ("Function calling"). No later card but V3.1's says how."""
-    functions = "".join(f"\n- `{tool.name}`:\n{FENCE}{_json(_function(tool), indent=4)}{FENCE_END}\n" for tool in tools)
-    return [Text(f"## Tools\n\n### Function\n\nYou have the following functions available:\n{functions}")]
+    """The functions as V2.5's model card declares them ("Function calling"). No later card but
+    V3.1's says how.
+    """
+    functions = "".join(
+        f"\n- `{tool.name}`:\n{FENCE}{_json(_function(tool), indent=4)}{FENCE_END}\n"
+        for tool in tools
+    )
+    return [
+        Text(
+            f"## Tools\n\n### Function\n\nYou have the following functions available:\n{functions}"
+        )
+    ]
 
 
 def as_v3_1(tools: Sequence[Tool]) -> list[Segment]:
-    """The functions as V3.1's model card declares them ("ToolCall"), with the tokens that it shows."""
+    """The functions as V3.1's model card declares them ("ToolCall"), with the tokens that it
+    shows.
+    """
     functions = "".join(
-        f"### {tool.name}\nDescription: {tool.description}\n\nParameters: {_json(dict(tool.parameters))}\n\n" for tool in tools
+        f"### {tool.name}\nDescription: {tool.description}\n\nParameters: {_json(dict(tool.parameters))}\n\n"
+        for tool in tools
     )
     return [
         Text(

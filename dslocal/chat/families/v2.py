@@ -23,5 +23,9 @@ V2 = Family(
         template="'Assistant: '",
     ),
     format=Plain(),
-    defaults=Settings(Setting(0.3, README), Setting(0.95, CONFIG), Setting(4096, "DeepSeek API of V2, longest answer")),
+    defaults=Settings(
+        Setting(0.3, README),
+        Setting(0.95, CONFIG),
+        Setting(4096, "DeepSeek API of V2, longest answer"),
+    ),
 )

@@ -11,7 +11,8 @@ from .base_models import FIM
 from .marked import TURNS, Marked
 from .tools import V3_TOOLS
 
-ORIGINAL = r"(?s)\A(?!.*think).*is_output_first"  # the template that V2.5 and V3 share, of before spring 2025
+# the template that V2.5 and V3 share, of before spring 2025
+ORIGINAL = r"(?s)\A(?!.*think).*is_output_first"
 README = "V2.5's model card, sample for vLLM"
 CONFIG = "V2.5's generation_config.json"
 
@@ -25,6 +26,10 @@ V2_5 = Family(
         template=ORIGINAL,
     ),
     format=Marked(tools=V3_TOOLS),
-    defaults=Settings(Setting(0.3, README), Setting(0.95, CONFIG), Setting(8192, "DeepSeek API of V2.5, longest answer")),
+    defaults=Settings(
+        Setting(0.3, README),
+        Setting(0.95, CONFIG),
+        Setting(8192, "DeepSeek API of V2.5, longest answer"),
+    ),
     fim=FIM,
 )

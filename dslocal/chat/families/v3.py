@@ -1,7 +1,7 @@
 """DeepSeek-V3 (December 2024): no thought, a system prompt before the first turn.
 
-Prompt: the chat_template in its tokenizer_config.json. Settings: its report and API speak of no more than "temperature 1.0
-for general use" in API terms; see V3-0324 for what that means.
+Prompt: the chat_template in its tokenizer_config.json. Settings: its report and API speak of no
+more than "temperature 1.0 for general use" in API terms; see V3-0324 for what that means.
 """
 
 from __future__ import annotations
@@ -25,6 +25,10 @@ V3 = Family(
         template=ORIGINAL,
     ),
     format=Marked(tools=V3_TOOLS),
-    defaults=Settings(Setting(0.3, CHOSEN), Setting(0.95, CHOSEN), Setting(8192, "DeepSeek API, longest answer of deepseek-chat")),
+    defaults=Settings(
+        Setting(0.3, CHOSEN),
+        Setting(0.95, CHOSEN),
+        Setting(8192, "DeepSeek API, longest answer of deepseek-chat"),
+    ),
     fim=FIM,
 )

@@ -1,8 +1,9 @@
-"""DeepSeek-V3.1 and V3.1-Terminus (August 2025): one model that thinks or does not, as the prompt says.
+"""DeepSeek-V3.1 and V3.1-Terminus (August 2025): one model that thinks or does not, as the prompt
+says.
 
-Prompt: the chat_template in its tokenizer_config.json: ``<think>`` after ``<｜Assistant｜>`` opens a thought, ``</think>``
-alone skips it, and earlier answers are told without theirs. Tools: the model card's "ToolCall", for answers without a
-thought. Settings: its generation_config.json.
+Prompt: the chat_template in its tokenizer_config.json: ``<think>`` after ``<｜Assistant｜>`` opens a
+thought, ``</think>`` alone skips it, and earlier answers are told without theirs. Tools: the model
+card's "ToolCall", for answers without a thought. Settings: its generation_config.json.
 """
 
 from __future__ import annotations
@@ -34,6 +35,10 @@ V3_1 = Family(
         tools=V3_1_TOOLS,
     ),
     ways=(Thinking.BYPASSED, Thinking.FORCED),
-    defaults=Settings(Setting(0.6, CONFIG), Setting(0.95, CONFIG), Setting(32768, "DeepSeek API, default for thinking")),
+    defaults=Settings(
+        Setting(0.6, CONFIG),
+        Setting(0.95, CONFIG),
+        Setting(32768, "DeepSeek API, default for thinking"),
+    ),
     fim=FIM,
 )

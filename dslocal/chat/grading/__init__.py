@@ -1,4 +1,6 @@
-"""Final answers: found in a text, compared by rule, voted on, and scored over a file of questions."""
+"""Final answers: found in a text, compared by rule, voted on, and scored over a file of
+questions.
+"""
 
 from .equivalence import Vote, equivalent, vote
 from .final import boxed, final_answer

@@ -1,6 +1,8 @@
-"""What kind of thing a final answer is: a number with a unit, a group of answers, a relation, a choice, words.
+"""What kind of thing a final answer is: a number with a unit, a group of answers, a relation, a
+choice, words.
 
-The structure is found by splitting at signs outside of brackets, to a bounded depth; what is in no known form is kept as words.
+The structure is found by splitting at signs outside of brackets, to a bounded depth; what is in no
+known form is kept as words.
 """
 
 from __future__ import annotations
@@ -41,8 +43,8 @@ class Choice:
 
 @dataclass(frozen=True)
 class Group:
-    """``kind``: ``{}`` set, ``,`` list without brackets, ``()`` and its like, ``∪``, ``:`` ratio, ``r`` quotient and remainder,
-    ``matrix`` and ``row``."""
+    """``kind``: ``{}`` set, ``,`` list without brackets, ``()`` and its like, ``∪``, ``:`` ratio,
+    ``r`` quotient and remainder, ``matrix`` and ``row``."""
 
     kind: str
     items: tuple[Answer, ...]
@@ -50,7 +52,9 @@ class Group:
 
 @dataclass(frozen=True)
 class Relation:
-    """``sides`` with a sign between each two of them: ``=``, ``<``, ``\\le``, ``\\ne``, ``\\in``. Greater is turned into less."""
+    """``sides`` with a sign between each two of them: ``=``, ``<``, ``\\le``, ``\\ne``, ``\\in``.
+    Greater is turned into less.
+    """
 
     signs: tuple[str, ...]
     sides: tuple[Answer, ...]
@@ -58,13 +62,34 @@ class Relation:
 
 Answer = Number | Words | Choice | Group | Relation
 
-_CHOICE = re.compile(r"\(([A-J])\)|(?-i:([A-J]))\s*[).:]?|(?:option|choice|选项?)\s*\(?([A-J])\)?", re.ASCII | re.IGNORECASE)
+_CHOICE = re.compile(
+    r"\(([A-J])\)|(?-i:([A-J]))\s*[).:]?|(?:option|choice|选项?)\s*\(?([A-J])\)?",
+    re.ASCII | re.IGNORECASE,
+)
 _CHOICE_AND_MORE = re.compile(r"(?:\(([A-J])\)|([A-J])[).:])\s+(\S.*)", re.ASCII)
-_REMAINDER = re.compile(r"(\S+?)\s*(?:,?\s*(?:with )?(?:a )?remainder(?: of)?|\s[Rr]\.?|[Rr](?=\s?\d)|余数?|\.{3,6})\s*(\S+)")
+_REMAINDER = re.compile(
+    r"(\S+?)\s*(?:,?\s*(?:with )?(?:a )?remainder(?: of)?|\s[Rr]\.?|[Rr](?=\s?\d)|余数?|\.{3,6})\s*(\S+)"
+)
 _MATRIX = re.compile(r"\\begin\{([pbB]?matrix|array)\}(.*)\\end\{\1\}")
 _OPENING, _CLOSING = {"(": ")", "[": "]", "\\{": "\\}"}, {")", "]", "\\}"}
 _LISTS = ((",", ";", "，"), (" or ", " and ", "或", "和"))
-_SIGNS = ("\\le ", "\\ge ", "\\ne ", "\\in ", "\\approx ", "<=", ">=", "<", ">", "=", "\\le", "\\ge", "\\ne", "\\in", "\\approx")
+_SIGNS = (
+    "\\le ",
+    "\\ge ",
+    "\\ne ",
+    "\\in ",
+    "\\approx ",
+    "<=",
+    ">=",
+    "<",
+    ">",
+    "=",
+    "\\le",
+    "\\ge",
+    "\\ne",
+    "\\in",
+    "\\approx",
+)
 _MEANT = {"<=": "\\le", ">=": "\\ge", "\\approx": "="}
 _TURNED = {">": "<", "\\ge": "\\le"}
 _PIECE = re.compile(r"\\[A-Za-z]+ ?|\\.|.", re.DOTALL)
@@ -122,7 +147,9 @@ def _structure(text: str, arithmetic: Arithmetic, depth: int) -> Answer:
 def _number(text: str, arithmetic: Arithmetic) -> Answer:
     value, unit = split_unit(text)
     try:
-        if text.replace(" ", "").isalpha() and max(map(len, text.split())) > 1:  # no is a word, not n times o
+        if (
+            text.replace(" ", "").isalpha() and max(map(len, text.split())) > 1
+        ):  # no is a word, not n times o
             return _words(text)
         return Number(value_of(value, arithmetic), unit)
     except (NoFormula, TooHard):
@@ -130,10 +157,16 @@ def _number(text: str, arithmetic: Arithmetic) -> Answer:
 
 
 def _bracketed(text: str, arithmetic: Arithmetic, depth: int) -> Answer | None:
-    """A set, tuple or interval, if brackets around all of ``text`` hold several items; one item in braces is a set too."""
+    """A set, tuple or interval, if brackets around all of ``text`` hold several items; one item in
+    braces is a set too.
+    """
     pieces = _PIECE.findall(text)
     opening, closing = pieces[0], pieces[-1]
-    if opening not in _OPENING or closing not in _CLOSING or (opening == "\\{") != (closing == "\\}"):
+    if (
+        opening not in _OPENING
+        or closing not in _CLOSING
+        or (opening == "\\{") != (closing == "\\}")
+    ):
         return None
     level = 0
     for piece in pieces[:-1]:
@@ -163,12 +196,18 @@ def _matrix(body: str, arithmetic: Arithmetic, depth: int) -> Answer:
     return Group("matrix", tuple(_group("row", row.split("&"), arithmetic, depth) for row in rows))
 
 
-def _relation(sides: Sequence[str], signs: Sequence[str], arithmetic: Arithmetic, depth: int) -> Answer:
+def _relation(
+    sides: Sequence[str], signs: Sequence[str], arithmetic: Arithmetic, depth: int
+) -> Answer:
     meant = [_MEANT.get(sign.strip(), sign.strip()) for sign in signs]
     if not sides[0].strip():  # "= 5", "\approx 5"
-        return _read(sides[-1], arithmetic, depth + 1) if len(sides) == 2 else _words("=".join(sides))
+        return (
+            _read(sides[-1], arithmetic, depth + 1) if len(sides) == 2 else _words("=".join(sides))
+        )
     answers = [_read(side, arithmetic, depth + 1) for side in sides]
-    if all(sign in _TURNED or sign == "=" for sign in meant) and any(sign in _TURNED for sign in meant):
+    if all(sign in _TURNED or sign == "=" for sign in meant) and any(
+        sign in _TURNED for sign in meant
+    ):
         meant, answers = [_TURNED.get(sign, sign) for sign in reversed(meant)], answers[::-1]
     return Relation(tuple(meant), tuple(answers))
 
@@ -178,16 +217,26 @@ def _both_signs(text: str, arithmetic: Arithmetic, depth: int) -> Answer:
     label, equals, rest = text.rpartition("=")
     if rest.count("\\pm") != 1 or "\\pm" in label:
         return _words(text)
-    return Group(",", tuple(_read(label + equals + re.sub(r"\\pm ?", sign, rest), arithmetic, depth + 1) for sign in "+-"))
+    return Group(
+        ",",
+        tuple(
+            _read(label + equals + re.sub(r"\\pm ?", sign, rest), arithmetic, depth + 1)
+            for sign in "+-"
+        ),
+    )
 
 
 def _split(text: str, separators: Sequence[str]) -> tuple[list[str], list[str]]:
     """The parts of ``text`` between separators outside of brackets, and those separators."""
     parts, found, begin, at, level = [], [], 0, 0, 0
     while at < len(text):
-        separator = next((s for s in separators if text.startswith(s, at)), None) if level <= 0 else None
+        separator = (
+            next((s for s in separators if text.startswith(s, at)), None) if level <= 0 else None
+        )
         if separator and not (
-            separator.startswith("\\") and text[at + len(separator) : at + len(separator) + 1].isalpha() and separator[-1] != " "
+            separator.startswith("\\")
+            and text[at + len(separator) : at + len(separator) + 1].isalpha()
+            and separator[-1] != " "
         ):
             parts.append(text[begin:at])
             found.append(separator)
@@ -207,12 +256,18 @@ def _split(text: str, separators: Sequence[str]) -> tuple[list[str], list[str]]:
 
 def _flat(items: Sequence[Answer]) -> list[Answer]:
     """Items without lists inside of the list: x = \\pm 1, 3."""
-    return [one for item in items for one in (item.items if isinstance(item, Group) and item.kind == "," else (item,))]
+    return [
+        one
+        for item in items
+        for one in (item.items if isinstance(item, Group) and item.kind == "," else (item,))
+    ]
 
 
 def _plausible(items: Sequence[Answer]) -> bool:
     """Whether a list without brackets is one: of answers, and not a sentence with a comma."""
-    return 0 < len(items) <= MAX_ITEMS and not any(isinstance(item, Words) and item.text.count(" ") > 2 for item in items)
+    return 0 < len(items) <= MAX_ITEMS and not any(
+        isinstance(item, Words) and item.text.count(" ") > 2 for item in items
+    )
 
 
 def _words(text: str) -> Words:

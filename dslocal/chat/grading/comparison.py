@@ -1,4 +1,6 @@
-"""The rules by which two answers that were read are the same: unit by unit, side by side, item by item. ``equivalence`` states them."""
+"""The rules by which two answers that were read are the same: unit by unit, side by side, item by
+item. ``equivalence`` states them.
+"""
 
 from __future__ import annotations
 
@@ -23,11 +25,15 @@ def _equal(a: Answer, b: Answer, arithmetic: Arithmetic) -> bool:
     a, b = _settled(a, arithmetic), _settled(b, arithmetic)
     match a, b:
         case Number(), Number():
-            return (not a.unit or not b.unit or a.unit == b.unit) and arithmetic.same(a.value, b.value)
+            return (not a.unit or not b.unit or a.unit == b.unit) and arithmetic.same(
+                a.value, b.value
+            )
         case Words(), Words():
             return a.text == b.text
         case Choice(), Choice():
-            return a.letter == b.letter and (a.rest is None or b.rest is None or _equal(a.rest, b.rest, arithmetic))
+            return a.letter == b.letter and (
+                a.rest is None or b.rest is None or _equal(a.rest, b.rest, arithmetic)
+            )
         case Relation(), Relation():
             return _same_relation(a, b, arithmetic)
         case Group(), Group():
@@ -42,13 +48,19 @@ def _equal(a: Answer, b: Answer, arithmetic: Arithmetic) -> bool:
 
 
 def _settled(answer: Answer, arithmetic: Arithmetic) -> Answer:
-    """A relation as what it says at the end: 2 + 3 = 5 is 5, and x = 6/2 = 3 is x = 3, if that is so."""
+    """A relation as what it says at the end: 2 + 3 = 5 is 5, and x = 6/2 = 3 is x = 3, if that is
+    so.
+    """
     if not isinstance(answer, Relation) or set(answer.signs) != {"="}:
         return answer
     first, *rest = answer.sides
     if any(not _equal(side, rest[-1], arithmetic) for side in rest[:-1]):
         return answer
-    if isinstance(first, Number) and isinstance(rest[-1], Number) and arithmetic.same(first.value, rest[-1].value):
+    if (
+        isinstance(first, Number)
+        and isinstance(rest[-1], Number)
+        and arithmetic.same(first.value, rest[-1].value)
+    ):
         return rest[-1]
     return Relation(("=",), (first, rest[-1])) if len(rest) > 1 else answer
 
@@ -58,9 +70,13 @@ def _labelled(relation: Relation) -> Answer | None:
     label, *values = relation.sides
     if relation.signs not in (("=",), ("\\in",)):
         return None
-    if isinstance(label, Number) and (label.unit or label.value.rational is not None or (label.value.term or ((), 0))[1] != 1):
+    if isinstance(label, Number) and (
+        label.unit or label.value.rational is not None or (label.value.term or ((), 0))[1] != 1
+    ):
         return None
-    if isinstance(label, Group) and not all(isinstance(item, Number) and item.value.rational is None for item in label.items):
+    if isinstance(label, Group) and not all(
+        isinstance(item, Number) and item.value.rational is None for item in label.items
+    ):
         return None
     return values[0]
 
@@ -70,7 +86,9 @@ def _same_relation(a: Relation, b: Relation, arithmetic: Arithmetic) -> bool:
         left, right = _difference(a, arithmetic), _difference(b, arithmetic)
         if left and right:
             return arithmetic.proportional(left.value, right.value)
-    return a.signs == b.signs and all(_equal(x, y, arithmetic) for x, y in zip(a.sides, b.sides, strict=True))
+    return a.signs == b.signs and all(
+        _equal(x, y, arithmetic) for x, y in zip(a.sides, b.sides, strict=True)
+    )
 
 
 def _difference(equation: Relation, arithmetic: Arithmetic) -> Number | None:
@@ -82,10 +100,17 @@ def _difference(equation: Relation, arithmetic: Arithmetic) -> Number | None:
 
 def _same_group(a: Group, b: Group, arithmetic: Arithmetic) -> bool:
     if a.kind not in UNORDERED or b.kind not in UNORDERED:
-        return a.kind == b.kind and len(a.items) == len(b.items) and _in_order(a.items, b.items, arithmetic)
+        return (
+            a.kind == b.kind
+            and len(a.items) == len(b.items)
+            and _in_order(a.items, b.items, arithmetic)
+        )
     if UNORDERED[a.kind] != UNORDERED[b.kind]:
         return False
-    ours, theirs = (_distinct(group.items, arithmetic) if group.kind == "{}" else list(group.items) for group in (a, b))
+    ours, theirs = (
+        _distinct(group.items, arithmetic) if group.kind == "{}" else list(group.items)
+        for group in (a, b)
+    )
     if len(ours) != len(theirs):
         return False
     for item in ours:

@@ -1,20 +1,24 @@
 """Whether two final answers are the same, and which answer most of several samples gave.
 
-By rule, and exactly: fractions, never floating point. Text of a model is read by a grammar of its own, with bounds on length, depth
-and work, and nothing in it is ever evaluated as a program; what the grammar cannot read is compared as words, without case.
+By rule, and exactly: fractions, never floating point. Text of a model is read by a grammar of its
+own, with bounds on length, depth and work, and nothing in it is ever evaluated as a program; what
+the grammar cannot read is compared as words, without case.
 
 Decided here:
 
 - 50% is 0.5, and not 50.
-- A unit that only one side gives is ignored, so 3 cm is 3; two units must be the same one, so 3 cm is not 3 m. Nothing is converted.
+- A unit that only one side gives is ignored, so 3 cm is 3; two units must be the same one, so 3 cm
+is not 3 m. Nothing is converted.
 - ``x = 5`` is 5, but not ``y = 5``. A chain such as ``x = 6/2 = 3`` is its last value.
-- ``1,000`` is a thousand outside of brackets. ``1,2`` is a list, in any order, as the set ``\\{1,2\\}``; ``(1,2)`` is a pair, in order.
-- Inside of brackets the kind counts: (1,2) is not [1,2]. A matrix is one with any brackets around it.
+- ``1,000`` is a thousand outside of brackets. ``1,2`` is a list, in any order, as the set
+``\\{1,2\\}``; ``(1,2)`` is a pair, in order.
+- Inside of brackets the kind counts: (1,2) is not [1,2]. A matrix is one with any brackets around
+it.
 - 0.333 is not 1/3, and 3.14 is not π: rounded is wrong. ``\\log`` has base 10.
 - A choice is its letter: (B), B. and ``\\text{(B)}``; ``(B) 5`` is B, and also 5.
 
-So a unit, or a label, that is left out makes two answers meet that are different: 3 cm, 3 and 3 m. :func:`vote` counts an answer for
-the first class that it belongs to.
+So a unit, or a label, that is left out makes two answers meet that are different: 3 cm, 3 and 3 m.
+:func:`vote` counts an answer for the first class that it belongs to.
 """
 
 from __future__ import annotations
@@ -29,9 +33,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Vote:
-    """``answer`` is what most samples gave, in the words of the first that did; None without a majority.
+    """``answer`` is what most samples gave, in the words of the first that did; None without a
+    majority.
 
-    ``votes`` is the size of the largest class of equivalent answers, ``total`` the number of samples, those without an answer included.
+    ``votes`` is the size of the largest class of equivalent answers, ``total`` the number of
+    samples, those without an answer included.
     """
 
     answer: str | None
@@ -48,7 +54,9 @@ def equivalent(a: str, b: str) -> bool:
 
 
 def vote(answers: Sequence[str | None]) -> Vote:
-    """The answer of the class that is larger than every other. A tie, or no answer at all, is no majority; half is not needed."""
+    """The answer of the class that is larger than every other. A tie, or no answer at all, is no
+    majority; half is not needed.
+    """
     from .answers import read, simplest
     from .comparison import same
 
@@ -60,7 +68,9 @@ def vote(answers: Sequence[str | None]) -> Vote:
         spelled = simplest(answer)
         if spelled not in places:
             meant = read(answer)
-            place = next((i for i, (_, other, _) in enumerate(classes) if same(meant, other)), len(classes))
+            place = next(
+                (i for i, (_, other, _) in enumerate(classes) if same(meant, other)), len(classes)
+            )
             places[spelled] = place
             if place == len(classes):
                 classes.append((answer, meant, 0))

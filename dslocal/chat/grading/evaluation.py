@@ -1,7 +1,9 @@
-"""An evaluation: problems with known answers, samples of a model's answers to each, and what they add up to.
+"""An evaluation: problems with known answers, samples of a model's answers to each, and what they
+add up to.
 
-Every sample has a seed of its own, from the evaluation's seed, the problem's place and the sample's, and is drawn from a context in the
-same state: the prompt is evaluated afresh for each problem and kept for its samples. So a run that was resumed equals one that was not.
+Every sample has a seed of its own, from the evaluation's seed, the problem's place and the
+sample's, and is drawn from a context in the same state: the prompt is evaluated afresh for each
+problem and kept for its samples. So a run that was resumed equals one that was not.
 """
 
 from __future__ import annotations
@@ -46,7 +48,9 @@ class Problem:
 
 @dataclass(frozen=True)
 class Sample:
-    """One answer. ``problem`` and ``sample`` count from 0; ``final`` is None when it came to no answer."""
+    """One answer. ``problem`` and ``sample`` count from 0; ``final`` is None when it came to no
+    answer.
+    """
 
     problem: int
     sample: int
@@ -65,7 +69,9 @@ class Sample:
 
 @dataclass(frozen=True)
 class Scores:
-    """``pass_at_1`` is the mean over problems of the share of right samples, ``stderr`` that mean's standard error over problems."""
+    """``pass_at_1`` is the mean over problems of the share of right samples, ``stderr`` that mean's
+    standard error over problems.
+    """
 
     pass_at_1: float
     stderr: float | None
@@ -79,7 +85,9 @@ class Scores:
 
 @dataclass(frozen=True)
 class Examination:
-    """Asks problems in one context. ``math`` says whether the makers' directive on mathematics is added."""
+    """Asks problems in one context. ``math`` says whether the makers' directive on mathematics is
+    added.
+    """
 
     context: Context
     family: Family
@@ -89,7 +97,9 @@ class Examination:
     seed: int
 
     def samples(self, place: int, problem: Problem, numbers: Iterable[int]) -> Iterator[Sample]:
-        """Draws the samples of ``numbers`` from the problem at ``place``. Raises KeyboardInterrupt on Ctrl-C."""
+        """Draws the samples of ``numbers`` from the problem at ``place``. Raises KeyboardInterrupt
+        on Ctrl-C.
+        """
         session = self._session()
         text = compose(self.family, problem.question, math=self.math).text
         self._keep(encode(session.segments(text), self.context.model))
@@ -100,7 +110,9 @@ class Examination:
         return Session(self.context, self.family, self.settings, thinking=self.thinking)
 
     def _keep(self, ids: Sequence[int]) -> None:
-        """Evaluates a prompt from its first token on, whatever the context held: sums depend on what is evaluated together."""
+        """Evaluates a prompt from its first token on, whatever the context held: sums depend on
+        what is evaluated together.
+        """
         from ...engine import Generation, Sampler
 
         if len(ids) < self.context.n_ctx:
@@ -138,15 +150,22 @@ class Examination:
 
 def seed_of(seed: int, problem: int, sample: int) -> int:
     """The seed of one sample, below 2³²; ``dslocal ask --seed`` takes it."""
-    return int.from_bytes(hashlib.sha256(f"{seed} {problem} {sample}".encode()).digest()[:4], "little")
+    return int.from_bytes(
+        hashlib.sha256(f"{seed} {problem} {sample}".encode()).digest()[:4], "little"
+    )
 
 
 def read_problems(path: Path) -> tuple[list[Problem], str]:
-    """The problems of a JSON-lines file, and its SHA-256. Raises NotFoundError, and UsageError naming the line."""
+    """The problems of a JSON-lines file, and its SHA-256. Raises NotFoundError, and UsageError
+    naming the line.
+    """
     if not path.exists():
         raise NotFoundError(f"{path}: no such file")
     if not path.is_file():
-        raise UsageError(f"{path}: is no file", hint="a file with one JSON object a line, each with question and answer")
+        raise UsageError(
+            f"{path}: is no file",
+            hint="a file with one JSON object a line, each with question and answer",
+        )
     problems, digest = [], hashlib.sha256()
     with path.open("rb") as file:
         number = 0
@@ -158,7 +177,10 @@ def read_problems(path: Path) -> tuple[list[Problem], str]:
             if line.strip(b" \t\r\n\xef\xbb\xbf"):
                 problems.append(_problem(path, number, line))
     if not problems:
-        raise UsageError(f"{path}: has no questions", hint='one JSON object a line: {"question": "What is 1 + 1?", "answer": "2"}')
+        raise UsageError(
+            f"{path}: has no questions",
+            hint='one JSON object a line: {"question": "What is 1 + 1?", "answer": "2"}',
+        )
     return problems, digest.hexdigest()
 
 
@@ -169,7 +191,10 @@ def score(samples: Sequence[Sample], expected: Sequence[str]) -> Scores:
         by_problem[sample.problem].append(sample)
     means = [statistics.fmean(sample.correct for sample in drawn) for drawn in by_problem]
     agreed = [vote([sample.final for sample in drawn]).answer for drawn in by_problem]
-    right = sum(answer is not None and equivalent(answer, wanted) for answer, wanted in zip(agreed, expected, strict=True))
+    right = sum(
+        answer is not None and equivalent(answer, wanted)
+        for answer, wanted in zip(agreed, expected, strict=True)
+    )
     return Scores(
         pass_at_1=statistics.fmean(means),
         stderr=statistics.stdev(means) / math.sqrt(len(means)) if len(means) > 1 else None,
@@ -185,7 +210,12 @@ def score(samples: Sequence[Sample], expected: Sequence[str]) -> Scores:
 def _problem(path: Path, number: int, line: bytes) -> Problem:
     fields: Any = None
     try:
-        fields = json.loads(line.decode("utf-8-sig"), parse_int=_Numeral, parse_float=_Numeral, parse_constant=_Numeral)
+        fields = json.loads(
+            line.decode("utf-8-sig"),
+            parse_int=_Numeral,
+            parse_float=_Numeral,
+            parse_constant=_Numeral,
+        )
     except UnicodeDecodeError:
         _refuse(path, number, "is not UTF-8 text")
     except ValueError as e:
@@ -215,4 +245,6 @@ def _text(value: str) -> str:
 
 
 def _refuse(path: Path, line: int, what: str) -> NoReturn:
-    raise UsageError(f"{path}: line {line} {what}", hint='as {"question": "What is 1 + 1?", "answer": "2"}')
+    raise UsageError(
+        f"{path}: line {line} {what}", hint='as {"question": "What is 1 + 1?", "answer": "2"}'
+    )

@@ -1,11 +1,15 @@
-"""Exact arithmetic on what final answers are made of, with a bound on the work that an answer can cause.
+"""Exact arithmetic on what final answers are made of, with a bound on the work that an answer can
+cause.
 
-A :class:`Value` is a quotient of two sums of products: a rational coefficient times powers of generators. Generators are primes
-under a root, π, e, i, variables, and whatever else is kept as it is (a sine, a nested root) under its canonical spelling. Roots of
-primes are linearly independent over the rationals, so two values whose cross products are the same sum are equal, and √2/2 meets
-1/√2 without any floating point. What is said to be equal is equal; an identity that is not known (sin² + cos² = 1) is missed.
+A :class:`Value` is a quotient of two sums of products: a rational coefficient times powers of
+generators. Generators are primes under a root, π, e, i, variables, and whatever else is kept as it
+is (a sine, a nested root) under its canonical spelling. Roots of primes are linearly independent
+over the rationals, so two values whose cross products are the same sum are equal, and √2/2 meets
+1/√2 without any floating point. What is said to be equal is equal; an identity that is not known
+(sin² + cos² = 1) is missed.
 
-Nothing here evaluates text. Every number is bounded in bits and every operation in steps; beyond that, :class:`TooHard`.
+Nothing here evaluates text. Every number is bounded in bits and every operation in steps; beyond
+that, :class:`TooHard`.
 """
 
 from __future__ import annotations
@@ -34,7 +38,9 @@ class TooHard(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """``top`` over ``bottom``, which is one or has several terms: a single term is divided by at once."""
+    """``top`` over ``bottom``, which is one or has several terms: a single term is divided by at
+    once.
+    """
 
     top: Terms
     bottom: Terms
@@ -54,7 +60,11 @@ class Value:
     @property
     def spelling(self) -> str:
         """The same for the same terms, whatever order they came in."""
-        return _spell(self.top) if self.bottom == ONE else f"({_spell(self.top)})/({_spell(self.bottom)})"
+        return (
+            _spell(self.top)
+            if self.bottom == ONE
+            else f"({_spell(self.top)})/({_spell(self.bottom)})"
+        )
 
 
 def number(value: Fraction | int) -> Value:
@@ -67,7 +77,9 @@ def symbol(name: str) -> Value:
 
 
 class Arithmetic:
-    """Operations on values that may take ``steps`` steps together. Each raises TooHard rather than work on."""
+    """Operations on values that may take ``steps`` steps together. Each raises TooHard rather than
+    work on.
+    """
 
     def __init__(self, steps: int = STEPS) -> None:
         self._steps = steps
@@ -80,7 +92,10 @@ class Arithmetic:
     def add(self, a: Value, b: Value) -> Value:
         if a.bottom == b.bottom:
             return self._quotient(self._sum(a.top, b.top), a.bottom)
-        return self._quotient(self._sum(self._product(a.top, b.bottom), self._product(b.top, a.bottom)), self._product(a.bottom, b.bottom))
+        return self._quotient(
+            self._sum(self._product(a.top, b.bottom), self._product(b.top, a.bottom)),
+            self._product(a.bottom, b.bottom),
+        )
 
     def negate(self, a: Value) -> Value:
         return Value({monomial: -c for monomial, c in a.top.items()}, a.bottom)
@@ -95,14 +110,18 @@ class Arithmetic:
         return self._product(a.top, b.bottom) == self._product(b.top, a.bottom)
 
     def proportional(self, a: Value, b: Value) -> bool:
-        """Whether one is the other times a rational number other than 0: what makes a = 0 and b = 0 the same equation."""
+        """Whether one is the other times a rational number other than 0: what makes a = 0 and b = 0
+        the same equation.
+        """
         left, right = self._product(a.top, b.bottom), self._product(b.top, a.bottom)
         if left.keys() != right.keys():
             return False
         return len({left[monomial] / right[monomial] for monomial in left}) <= 1
 
     def power(self, base: Value, exponent: Value) -> Value:
-        """Positive bases take any exponent apart (2^(n+1) = 2 · 2^n); others only whole numbers and roots."""
+        """Positive bases take any exponent apart (2^(n+1) = 2 · 2^n); others only whole numbers and
+        roots.
+        """
         rational = exponent.rational
         if rational is not None:
             if rational.denominator == 1:
@@ -114,11 +133,18 @@ class Arithmetic:
         result = number(1)
         for monomial, coefficient in exponent.top.items():
             constant = number(coefficient)
-            result = self.multiply(result, self._symbolic_power(term, monomial, coefficient) if monomial else self.power(base, constant))
+            result = self.multiply(
+                result,
+                self._symbolic_power(term, monomial, coefficient)
+                if monomial
+                else self.power(base, constant),
+            )
         return result
 
     def root(self, value: Value, degree: int) -> Value:
-        """The ``degree``-th root: real where there is one, i√a for the square root of a negative number."""
+        """The ``degree``-th root: real where there is one, i√a for the square root of a negative
+        number.
+        """
         if not 2 <= degree <= MAX_ROOT:
             raise TooHard
         if not value.top:
@@ -143,7 +169,10 @@ class Arithmetic:
         if not term or term[1] <= 0 or not all(_is_positive(name) for name, _ in term[0]):
             return symbol(f"ln({value.spelling})")
         result = number(0)
-        powers = [*self._factors(term[1].numerator), *((p, -n) for p, n in self._factors(term[1].denominator))]
+        powers = [
+            *self._factors(term[1].numerator),
+            *((p, -n) for p, n in self._factors(term[1].denominator)),
+        ]
         for name, exponent in [*((str(p), Fraction(n)) for p, n in powers), *term[0]]:
             part = number(1) if name == "e" else symbol(f"ln({name})")
             result = self.add(result, self.multiply(number(exponent), part))
@@ -151,7 +180,9 @@ class Arithmetic:
 
     def absolute(self, value: Value) -> Value:
         term = value.term
-        if not value.top or (term and term[1] > 0 and all(_is_positive(name) for name, _ in term[0])):
+        if not value.top or (
+            term and term[1] > 0 and all(_is_positive(name) for name, _ in term[0])
+        ):
             return value
         if term and all(_is_positive(name) for name, _ in term[0]):
             return self.negate(value)
@@ -188,9 +219,21 @@ class Arithmetic:
         total: Terms = {}
         for m, c in a.items():
             for n, d in b.items():
-                self.spend(1 + len(m) + len(n) + (c.numerator.bit_length() + d.numerator.bit_length() + c.denominator.bit_length()) // 256)
+                self.spend(
+                    1
+                    + len(m)
+                    + len(n)
+                    + (
+                        c.numerator.bit_length()
+                        + d.numerator.bit_length()
+                        + c.denominator.bit_length()
+                    )
+                    // 256
+                )
                 factor, monomial = _join(m, n)
-                total[monomial] = _bounded(total.get(monomial, Fraction(0)) + _bounded(c * d) * factor)
+                total[monomial] = _bounded(
+                    total.get(monomial, Fraction(0)) + _bounded(c * d) * factor
+                )
         return {monomial: c for monomial, c in total.items() if c}
 
     def _quotient(self, top: Terms, bottom: Terms) -> Value:
@@ -211,12 +254,22 @@ class Arithmetic:
             raise TooHard
         if term := base.term:
             monomial, c = term
-            if max(c.numerator.bit_length(), c.denominator.bit_length(), 1) * exponent > BITS and abs(c) != 1:
+            if (
+                max(c.numerator.bit_length(), c.denominator.bit_length(), 1) * exponent > BITS
+                and abs(c) != 1
+            ):
                 raise TooHard
             self.spend(1 + exponent.bit_length())
             sign = -1 if c < 0 and exponent % 2 else 1
             factor, raised = _join(tuple((name, e * exponent) for name, e in monomial), ())
-            return Value({raised: _bounded((abs(c) ** exponent if abs(c) != 1 else Fraction(1)) * sign * factor)}, ONE)
+            return Value(
+                {
+                    raised: _bounded(
+                        (abs(c) ** exponent if abs(c) != 1 else Fraction(1)) * sign * factor
+                    )
+                },
+                ONE,
+            )
         if exponent > MAX_POWER:
             raise TooHard
         result = number(1)
@@ -224,26 +277,40 @@ class Arithmetic:
             result = self.multiply(result, base)
         return result
 
-    def _symbolic_power(self, base: tuple[Monomial, Fraction], monomial: Monomial, coefficient: Fraction) -> Value:
-        """A single term to the power of ``coefficient`` times ``monomial``, in which there is a generator."""
+    def _symbolic_power(
+        self, base: tuple[Monomial, Fraction], monomial: Monomial, coefficient: Fraction
+    ) -> Value:
+        """A single term to the power of ``coefficient`` times ``monomial``, in which there is a
+        generator.
+        """
         inside, c = base
         name = _spell({monomial: Fraction(1)})
         if c > 0 and all(_is_positive(g) for g, _ in inside):
-            powers = [*self._factors(c.numerator), *((p, -n) for p, n in self._factors(c.denominator))]
+            powers = [
+                *self._factors(c.numerator),
+                *((p, -n) for p, n in self._factors(c.denominator)),
+            ]
             parts = [*((str(p), Fraction(n)) for p, n in powers), *inside]
         elif c == 1 and len(inside) == 1 and inside[0][1] == 1:
             parts = [*inside]
         else:
             return symbol(f"({_spell({inside: c})})^({_spell({monomial: coefficient})})")
-        return Value({tuple(sorted((f"{g}^({name})", e * coefficient) for g, e in parts)): Fraction(1)}, ONE)
+        return Value(
+            {tuple(sorted((f"{g}^({name})", e * coefficient) for g, e in parts)): Fraction(1)}, ONE
+        )
 
     def _rational_root(self, value: Fraction, degree: int) -> Value:
-        powers = [*self._factors(value.numerator), *((p, -n) for p, n in self._factors(value.denominator))]
+        powers = [
+            *self._factors(value.numerator),
+            *((p, -n) for p, n in self._factors(value.denominator)),
+        ]
         factor, monomial = _join(tuple((str(p), Fraction(n, degree)) for p, n in powers), ())
         return Value({monomial: factor}, ONE)
 
     def _primitive_root(self, terms: Terms, degree: int) -> Value:
-        """The root of a sum without rational factor: π and e leave it, one variable alone is a power, the rest stays."""
+        """The root of a sum without rational factor: π and e leave it, one variable alone is a
+        power, the rest stays.
+        """
         if len(terms) > 1:
             return symbol(f"root{degree}({_spell(terms)})")
         ((monomial, c),) = terms.items()
@@ -257,7 +324,9 @@ class Arithmetic:
         return Value({joined: factor}, ONE)
 
     def _factors(self, n: int) -> list[tuple[int, int]]:
-        """Primes and exponents; what has no prime factor below :data:`TRIAL` is taken for one, unless it is a square or cube."""
+        """Primes and exponents; what has no prime factor below :data:`TRIAL` is taken for one,
+        unless it is a square or cube.
+        """
         if n.bit_length() > 256:
             raise TooHard
         self.spend(min(300, 1 + math.isqrt(n) // 32))
@@ -273,7 +342,9 @@ class Arithmetic:
             p += 1 if p == 2 else 2
         if n > 1:
             square, cube = math.isqrt(n), round(n ** (1 / 3))
-            found.append((square, 2) if square * square == n else (cube, 3) if cube**3 == n else (n, 1))
+            found.append(
+                (square, 2) if square * square == n else (cube, 3) if cube**3 == n else (n, 1)
+            )
         return found
 
 
@@ -305,7 +376,9 @@ def _bounded(value: Fraction) -> Fraction:
 def _content(coefficients: Iterable[Fraction]) -> Fraction:
     """The positive rational that leaves whole coefficients without a common factor."""
     numbers = list(coefficients)
-    return Fraction(math.gcd(*(c.numerator for c in numbers)), math.lcm(*(c.denominator for c in numbers)))
+    return Fraction(
+        math.gcd(*(c.numerator for c in numbers)), math.lcm(*(c.denominator for c in numbers))
+    )
 
 
 def _is_positive(name: str) -> bool:
@@ -313,7 +386,10 @@ def _is_positive(name: str) -> bool:
 
 
 def _spell(terms: Terms) -> str:
-    spelled = "+".join(f"{c}·{'·'.join(f'{name}^{e}' for name, e in monomial)}" for monomial, c in sorted(terms.items()))
+    spelled = "+".join(
+        f"{c}·{'·'.join(f'{name}^{e}' for name, e in monomial)}"
+        for monomial, c in sorted(terms.items())
+    )
     if len(spelled) > BITS:
         raise TooHard
     return spelled

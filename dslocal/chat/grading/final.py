@@ -8,9 +8,11 @@ MAX_FALLBACK = 300  # characters of an answer without a box
 TAIL = 20_000  # characters at the end in which such an answer is looked for
 
 _SAID = re.compile(
-    r"(?:\b(?:answer|result)\b[ *_]{0,4}(?:(?:is|was|equals)\b[ *_]{0,4}[:：]?|[:：=])"  # The answer is 5, **Answer:** 5
+    # The answer is 5, **Answer:** 5
+    r"(?:\b(?:answer|result)\b[ *_]{0,4}(?:(?:is|was|equals)\b[ *_]{0,4}[:：]?|[:：=])"
     r"|(?:答案|结果)[ *_]{0,4}(?:应该|应当|应)?(?:[:：=]|是|为|等于)[ *_]{0,4}[:：]?"  # 最终答案是5
-    r"|^[ #*_]{0,8}(?:final )?answer[ *_]{0,4}$|^[ #*_]{0,8}(?:最终)?答案[ *_]{0,4}$"  # a heading, the answer below it
+    # a heading, the answer below it
+    r"|^[ #*_]{0,8}(?:final )?answer[ *_]{0,4}$|^[ #*_]{0,8}(?:最终)?答案[ *_]{0,4}$"
     r"|^####)",  # as GSM8K ends
     re.IGNORECASE | re.MULTILINE,
 )
@@ -18,7 +20,9 @@ _SENTENCE_END = re.compile(r"[。！？]|[.!?](?=\s|$|\*)|\n")
 
 
 def boxed(text: str) -> str | None:
-    """What the last ``\\boxed{…}`` of ``text`` holds, braces balanced; None when there is none that closes."""
+    """What the last ``\\boxed{…}`` of ``text`` holds, braces balanced; None when there is none that
+    closes.
+    """
     opened: list[int] = []
     last, found = -1, None
     for brace in re.finditer(r"[{}]", text):
@@ -32,9 +36,11 @@ def boxed(text: str) -> str | None:
 
 
 def final_answer(text: str) -> str | None:
-    """The last box, else what follows the last "the answer is", "Answer:", "答案是", "####" or the like, to the end of that sentence.
+    """The last box, else what follows the last "the answer is", "Answer:", "答案是", "####" or the
+    like, to the end of that sentence.
 
-    None when nothing is called an answer: the last number of a text is no answer because it is the last. For scores and votes.
+    None when nothing is called an answer: the last number of a text is no answer because it is the
+    last. For scores and votes.
     """
     found = boxed(text)
     if found is not None:

@@ -1,8 +1,10 @@
-"""The grammar of one formula, in LaTeX or typed: text to an exact value, without evaluating anything but arithmetic.
+"""The grammar of one formula, in LaTeX or typed: text to an exact value, without evaluating
+anything but arithmetic.
 
-Understood: numbers (decimals, 1.2e3, 0.\\overline{3}), + - × ÷ /, powers, roots, fractions, mixed numbers (1\\frac{1}{2}, 1 1/2),
-percent (50% is 0.5), factorials, binomials, |x|, π, e, i, ∞, variables with subscripts, and functions by name. ``\\log`` without
-a base has base 10. A run of more than three letters is a word and no product.
+Understood: numbers (decimals, 1.2e3, 0.\\overline{3}), + - × ÷ /, powers, roots, fractions, mixed
+numbers (1\\frac{1}{2}, 1 1/2), percent (50% is 0.5), factorials, binomials, |x|, π, e, i, ∞,
+variables with subscripts, and functions by name. ``\\log`` without a base has base 10. A run of
+more than three letters is a word and no product.
 """
 
 from __future__ import annotations
@@ -21,11 +23,26 @@ _TOKEN = re.compile(
     r"|(?P<command>\\[A-Za-z]+)|(?P<brace>\\[{}|])|(?P<letters>[A-Za-z]+)|(?P<greek>[α-ωΑ-Ω])|(?P<sign>[-+*/^_!%()\[\]{}|'∞])"
     r")"
 )
-_FUNCTIONS = frozenset(re.findall(r"\w+", "sin cos tan cot sec csc sinh cosh tanh arcsin arccos arctan ln log lg exp sqrt gcd lcm min max"))
+_FUNCTIONS = frozenset(
+    re.findall(
+        r"\w+",
+        "sin cos tan cot sec csc sinh cosh tanh arcsin arccos arctan ln log lg exp sqrt gcd lcm min max",
+    )
+)
 _TIMES, _OVER = frozenset({"*", "\\times", "\\cdot", "\\ast"}), frozenset({"/", "\\div"})
-_CONSTANTS = {"\\pi": "π", "π": "π", "\\infty": "∞", "∞": "∞", "\\ell": "l", "\\varphi": "\\phi", "\\varepsilon": "\\epsilon"}
+_CONSTANTS = {
+    "\\pi": "π",
+    "π": "π",
+    "\\infty": "∞",
+    "∞": "∞",
+    "\\ell": "l",
+    "\\varphi": "\\phi",
+    "\\varepsilon": "\\epsilon",
+}
 _GREEK_NAMES = "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi rho sigma tau upsilon phi chi psi omega"
-_GREEK = frozenset(f"\\{spelled}" for name in _GREEK_NAMES.split(" ") for spelled in (name, name.capitalize()))
+_GREEK = frozenset(
+    f"\\{spelled}" for name in _GREEK_NAMES.split(" ") for spelled in (name, name.capitalize())
+)
 _CLOSING = {"(": ")", "[": "]", "{": "}", "|": "|"}
 _END = ("end", "", False)
 
@@ -35,7 +52,9 @@ class NoFormula(Exception):
 
 
 def value_of(text: str, arithmetic: Arithmetic) -> Value:
-    """The value that ``text`` spells. Raises NoFormula, or TooHard when it would take too much work."""
+    """The value that ``text`` spells. Raises NoFormula, or TooHard when it would take too much
+    work.
+    """
     reader = _Reader(text, arithmetic)
     value = reader.sum()
     if reader.kind != "end":
@@ -99,15 +118,25 @@ class _Reader:
                 return result
 
     def _begins_factor(self) -> bool:
-        """Whether a product goes on without a sign. With a number it does not: that belongs to something else."""
+        """Whether a product goes on without a sign. With a number it does not: that belongs to
+        something else.
+        """
         if self.ahead == "|":
             return not self._bars
-        return self.kind in ("letters", "greek") or self.ahead in ("(", "{", "[") or (self.kind == "command" and self._is_operand())
+        return (
+            self.kind in ("letters", "greek")
+            or self.ahead in ("(", "{", "[")
+            or (self.kind == "command" and self._is_operand())
+        )
 
     def _is_operand(self) -> bool:
         if self.ahead in _TIMES | _OVER:
             return False
-        return self.ahead in _CONSTANTS or self.ahead in _GREEK or self.ahead[1:] in _FUNCTIONS | {"frac", "sqrt", "binom"}
+        return (
+            self.ahead in _CONSTANTS
+            or self.ahead in _GREEK
+            or self.ahead[1:] in _FUNCTIONS | {"frac", "sqrt", "binom"}
+        )
 
     def _signed(self) -> Value:
         minus = False
@@ -137,7 +166,11 @@ class _Reader:
     def _postfix(self, value: Value) -> Value:
         while self.ahead in ("!", "%"):
             sign = self._take()
-            value = self._arithmetic.factorial(value) if sign == "!" else self._arithmetic.divide(value, number(100))
+            value = (
+                self._arithmetic.factorial(value)
+                if sign == "!"
+                else self._arithmetic.divide(value, number(100))
+            )
         return value
 
     def _primary(self) -> Value:
@@ -180,16 +213,27 @@ class _Reader:
         if self.ahead == "\\frac":
             return self._mixed(whole, self._tokens[self._at + 1 : self._at + 7])
         (kind, above, spaced), *rest = self._tokens[self._at : self._at + 3]
-        if kind == "number" and spaced and rest[0][1] == "/" and above.isdigit() and rest[1][1].isdigit() and int(above) < int(rest[1][1]):
+        if (
+            kind == "number"
+            and spaced
+            and rest[0][1] == "/"
+            and above.isdigit()
+            and rest[1][1].isdigit()
+            and int(above) < int(rest[1][1])
+        ):
             for _ in range(3):
                 self._take()
             return self._arithmetic.add(whole, number(Fraction(int(above), int(rest[1][1]))))
         return whole
 
     def _mixed(self, whole: Value, following: list[tuple[str, str, bool]]) -> Value:
-        """``whole``, plus the proper fraction of two plain numbers that follows, if that is what follows."""
+        """``whole``, plus the proper fraction of two plain numbers that follows, if that is what
+        follows.
+        """
         spelled = "".join(token for _, token, _ in following)
-        match = re.match(r"(?a:\{(\d+)\}\{(\d+)\}|(\d)(\d)(?!\d)|\{(\d+)\}(\d)|(\d)\{(\d+)\})", spelled)
+        match = re.match(
+            r"(?a:\{(\d+)\}\{(\d+)\}|(\d)(\d)(?!\d)|\{(\d+)\}(\d)|(\d)\{(\d+)\})", spelled
+        )
         if not match:
             return whole
         above, below = (int(part) for part in match.groups() if part)
@@ -277,7 +321,9 @@ class _Reader:
                 base = self._argument()
             else:
                 power = self._exponent()
-        argument = self._group(self._take()) if self.ahead in ("(", "{", "[") else self._bare_argument()
+        argument = (
+            self._group(self._take()) if self.ahead in ("(", "{", "[") else self._bare_argument()
+        )
         value = self._call(name, argument, base)
         return arithmetic.power(value, power) if power else value
 
@@ -288,13 +334,19 @@ class _Reader:
         if name == "ln":
             return arithmetic.logarithm(argument)
         if name in ("log", "lg"):
-            return arithmetic.divide(arithmetic.logarithm(argument), arithmetic.logarithm(base or number(10)))
+            return arithmetic.divide(
+                arithmetic.logarithm(argument), arithmetic.logarithm(base or number(10))
+            )
         return symbol(f"{name}({argument.spelling})")
 
     def _bare_argument(self) -> Value:
         """What a function without brackets takes: the factors up to the next sign or function."""
         value = self._power()
-        while self._begins_factor() and self.ahead.removeprefix("\\") not in _FUNCTIONS - {"sqrt"} and self.ahead not in ("(", "["):
+        while (
+            self._begins_factor()
+            and self.ahead.removeprefix("\\") not in _FUNCTIONS - {"sqrt"}
+            and self.ahead not in ("(", "[")
+        ):
             value = self._arithmetic.multiply(value, self._power())
         return value
 

@@ -1,4 +1,5 @@
-"""One spelling for what is written in many ways: full-width digits, LaTeX wrappers and spacing, thousands separators, units.
+"""One spelling for what is written in many ways: full-width digits, LaTeX wrappers and spacing,
+thousands separators, units.
 
 Knows text only; what it means is for others.
 """
@@ -12,13 +13,57 @@ MAX_LENGTH = 1000  # of an answer that is looked into; a longer one is compared 
 
 _CHARACTERS = str.maketrans(
     {
-        **{"−": "-", "–": "-", "×": "\\times ", "÷": "/", "·": "\\cdot ", "⋅": "\\cdot ", "∗": "*", "⁄": "/", "√": "\\sqrt "},
-        **{"≤": "\\le ", "≥": "\\ge ", "≠": "\\ne ", "∈": "\\in ", "∪": "\\cup ", "∅": "\\emptyset ", "±": "\\pm ", "≈": "\\approx "},
-        **{"°": "^\\circ ", "。": ".", "、": ",", "“": '"', "”": '"', "‘": "'", "’": "'", "⟨": "(", "⟩": ")", "【": "[", "】": "]"},
+        **{
+            "−": "-",
+            "–": "-",
+            "×": "\\times ",
+            "÷": "/",
+            "·": "\\cdot ",
+            "⋅": "\\cdot ",
+            "∗": "*",
+            "⁄": "/",
+            "√": "\\sqrt ",
+        },
+        **{
+            "≤": "\\le ",
+            "≥": "\\ge ",
+            "≠": "\\ne ",
+            "∈": "\\in ",
+            "∪": "\\cup ",
+            "∅": "\\emptyset ",
+            "±": "\\pm ",
+            "≈": "\\approx ",
+        },
+        **{
+            "°": "^\\circ ",
+            "。": ".",
+            "、": ",",
+            "“": '"',
+            "”": '"',
+            "‘": "'",
+            "’": "'",
+            "⟨": "(",
+            "⟩": ")",
+            "【": "[",
+            "】": "]",
+        },
         **{"\xa0": " ", "\u3000": " ", "¥": "¥"},
     }
 )
-_SUPERSCRIPTS = {"⁰": "0", "¹": "1", "²": "2", "³": "3", "⁴": "4", "⁵": "5", "⁶": "6", "⁷": "7", "⁸": "8", "⁹": "9", "⁻": "-", "ⁿ": "n"}
+_SUPERSCRIPTS = {
+    "⁰": "0",
+    "¹": "1",
+    "²": "2",
+    "³": "3",
+    "⁴": "4",
+    "⁵": "5",
+    "⁶": "6",
+    "⁷": "7",
+    "⁸": "8",
+    "⁹": "9",
+    "⁻": "-",
+    "ⁿ": "n",
+}
 _SUPERSCRIPT = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻ⁿ]+")
 _VULGAR = re.compile("[¼-¾⅐-⅞]")
 _THOUSANDS = (
@@ -29,7 +74,9 @@ _THOUSANDS = (
 _OPENING, _CLOSING = ("(", "[", "\\{"), (")", "]", "\\}")
 _NAMED = r"(?:text|textbf|textit|textrm|textnormal|mathrm|mathbf|mathbb|mathcal|mathit|bf|rm|mbox|boldsymbol|operatorname\*?)"
 _WRAPPED = re.compile(rf"\\{_NAMED}\s*\{{([^{{}}\\]*)\}}")
-_DROPPED = re.compile(r"\\(?:displaystyle|textstyle|limits|left|right|middle|[bB]igg?[lrm]?|quad|qquad|hfill|bf|rm|it)(?![A-Za-z])\.?")
+_DROPPED = re.compile(
+    r"\\(?:displaystyle|textstyle|limits|left|right|middle|[bB]igg?[lrm]?|quad|qquad|hfill|bf|rm|it)(?![A-Za-z])\.?"
+)
 _SAME = (
     (re.compile(r"\\[dtc]frac(?![A-Za-z])"), r"\\frac"),
     (re.compile(r"\\(?:[dt])binom(?![A-Za-z])"), r"\\binom"),
@@ -53,15 +100,69 @@ _SAME = (
 )
 
 _UNITS = {
-    **{"mm": "millimeter millimetre 毫米", "cm": "centimeter centimetre 厘米 公分", "m": "meter metre 米"},
-    **{"km": "kilometer kilometre 千米 公里", "in": "inch inches", "ft": "foot feet", "yd": "yard", "mi": "mile", "mph": ""},
-    **{"g": "gram gramme 克", "kg": "kilogram 千克 公斤", "lb": "pound", "oz": "ounce", "mol": "", "K": "kelvin"},
-    **{"mL": "ml milliliter millilitre 毫升", "L": "l liter litre 升", "N": "newton", "J": "joule", "W": "watt", "Hz": "hertz"},
-    **{"s": "sec second 秒", "min": "minute 分钟", "h": "hr hour 小时", "day": "天 日", "week": "周", "month": "月", "year": "yr 年 岁"},
-    **{"dollar": "usd", "cent": "¢", "yuan": "元 rmb", "euro": "eur 欧元", "degree": "deg 度", "rad": "radian", "unit": ""},
+    **{
+        "mm": "millimeter millimetre 毫米",
+        "cm": "centimeter centimetre 厘米 公分",
+        "m": "meter metre 米",
+    },
+    **{
+        "km": "kilometer kilometre 千米 公里",
+        "in": "inch inches",
+        "ft": "foot feet",
+        "yd": "yard",
+        "mi": "mile",
+        "mph": "",
+    },
+    **{
+        "g": "gram gramme 克",
+        "kg": "kilogram 千克 公斤",
+        "lb": "pound",
+        "oz": "ounce",
+        "mol": "",
+        "K": "kelvin",
+    },
+    **{
+        "mL": "ml milliliter millilitre 毫升",
+        "L": "l liter litre 升",
+        "N": "newton",
+        "J": "joule",
+        "W": "watt",
+        "Hz": "hertz",
+    },
+    **{
+        "s": "sec second 秒",
+        "min": "minute 分钟",
+        "h": "hr hour 小时",
+        "day": "天 日",
+        "week": "周",
+        "month": "月",
+        "year": "yr 年 岁",
+    },
+    **{
+        "dollar": "usd",
+        "cent": "¢",
+        "yuan": "元 rmb",
+        "euro": "eur 欧元",
+        "degree": "deg 度",
+        "rad": "radian",
+        "unit": "",
+    },
 }
-_CANONICAL = {spelling: unit for unit, names in _UNITS.items() for name in [unit, *names.split()] for spelling in (name, f"{name}s")}
-_CURRENCIES = {"\\$": "dollar", "$": "dollar", "US$": "dollar", "USD": "dollar", "€": "euro", "£": "pound sterling", "¥": "yuan"}
+_CANONICAL = {
+    spelling: unit
+    for unit, names in _UNITS.items()
+    for name in [unit, *names.split()]
+    for spelling in (name, f"{name}s")
+}
+_CURRENCIES = {
+    "\\$": "dollar",
+    "$": "dollar",
+    "US$": "dollar",
+    "USD": "dollar",
+    "€": "euro",
+    "£": "pound sterling",
+    "¥": "yuan",
+}
 _CURRENCY = re.compile(r"([-+]?)\s*(US\\?\$|\\?\$|USD|€|£|¥)\s*(?=[-+\d.\\])")
 _DEGREES = re.compile(r"(.*\S)\s*\^\s*(?:\\circ|\{\s*\\circ\s*\})\s*([CF]?)")
 _TAIL = re.compile(
@@ -76,7 +177,9 @@ _BASE = re.compile(r"(\d+)_\s*(?:(\d{1,2})|\{\s*(\d{1,2})\s*\})")
 
 
 def plain(text: str) -> str:
-    """``text`` in its simplest spelling, without what only changes how it looks. Long text is only stripped."""
+    """``text`` in its simplest spelling, without what only changes how it looks. Long text is only
+    stripped.
+    """
     text = text.strip()
     if len(text) > MAX_LENGTH:
         return text
@@ -97,7 +200,9 @@ def plain(text: str) -> str:
 
 
 def without_thousands(text: str) -> str:
-    """``text`` with 1,000 and 1 000 as 1000, but for what is in brackets or in a set: there a comma parts items."""
+    """``text`` with 1,000 and 1 000 as 1000, but for what is in brackets or in a set: there a comma
+    parts items.
+    """
 
     def joined(m: re.Match[str]) -> str:
         before = text[: m.start()]
@@ -110,7 +215,9 @@ def without_thousands(text: str) -> str:
 
 
 def split_unit(text: str) -> tuple[str, str]:
-    """The value and the unit behind it, or before it if that is a currency; no unit is an empty one."""
+    """The value and the unit behind it, or before it if that is a currency; no unit is an empty
+    one.
+    """
     if m := _CURRENCY.match(text):
         return m[1] + text[m.end() :], _CURRENCIES[m[2].replace("\\", "")]
     if m := re.fullmatch(r"(.*\d)\s*(?:\\?\$|€|£|¥)", text):
@@ -136,7 +243,9 @@ def _unit(match: re.Match[str]) -> str:
         return ""
     power = {"s": "2", "c": "3"}[match["power"][0]] if match["power"] else match["exponent"]
     rate = re.sub(r"\s*(?:/|per )\s*", "", match["rate"] or "")
-    return unit + (f"/{_CANONICAL.get(rate, rate)}" if rate else "") + (f"^{power}" if power else "")
+    return (
+        unit + (f"/{_CANONICAL.get(rate, rate)}" if rate else "") + (f"^{power}" if power else "")
+    )
 
 
 def _without_dollars(text: str) -> str:
@@ -152,5 +261,7 @@ def _without_punctuation(text: str) -> str:
     for opening, closing in (("\\(", "\\)"), ("\\[", "\\]")):
         if text.startswith(opening) and text.endswith(closing):
             text = text[2:-2]
-    text = re.sub(r"(?<=[^\W\d_]{2})!$", "", text.rstrip())  # yes! is a word, 5! and n! are factorials
+    text = re.sub(
+        r"(?<=[^\W\d_]{2})!$", "", text.rstrip()
+    )  # yes! is a word, 5! and n! are factorials
     return re.sub(r"(?<!\\)[.,;:?\s]+$", "", text).strip()

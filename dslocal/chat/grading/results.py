@@ -1,6 +1,8 @@
-"""The file of an evaluation's results: a header line that says what decides them, then one line a sample, as they come.
+"""The file of an evaluation's results: a header line that says what decides them, then one line a
+sample, as they come.
 
-Opened again with the same header it is gone on with, a last line that was cut off by an end in mid-write dropped.
+Opened again with the same header it is gone on with, a last line that was cut off by an end in
+mid-write dropped.
 """
 
 from __future__ import annotations
@@ -25,10 +27,14 @@ Header = Mapping[str, str | int | float | bool]
 
 
 class Results:
-    """``samples`` are those that are there already, by problem and sample. Use as a context manager."""
+    """``samples`` are those that are there already, by problem and sample. Use as a context
+    manager.
+    """
 
     def __init__(self, path: Path, header: Header, *, restart: bool = False) -> None:
-        """Opens ``path``, or makes it. Raises UsageError when it is of another evaluation, unless that is to be begun anew."""
+        """Opens ``path``, or makes it. Raises UsageError when it is of another evaluation, unless
+        that is to be begun anew.
+        """
         self.path = path
         self.samples: dict[tuple[int, int], Sample] = {}
         self._header = {MARK: FORMAT, **header}
@@ -48,7 +54,9 @@ class Results:
     def add(self, sample: Sample) -> None:
         """Writes ``sample``; once this returns, it is on the disk."""
         self._file.write(_line(asdict(sample)))
-        self.samples[sample.problem, sample.sample] = sample  # before the flush: interrupted there, it is written all the same
+        self.samples[sample.problem, sample.sample] = (
+            sample  # before the flush: interrupted there, it is written all the same
+        )
         self._flush()
 
     def _opened(self) -> BinaryIO:
@@ -61,14 +69,20 @@ class Results:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             file.close()
-            raise UsageError(f"{self.path}: another dslocal eval is writing it", hint="--out FILE writes elsewhere") from None
+            raise UsageError(
+                f"{self.path}: another dslocal eval is writing it",
+                hint="--out FILE writes elsewhere",
+            ) from None
         return file
 
     def _read(self, *, restart: bool) -> None:
         first = self._file.readline()
         begun = json.dumps({MARK: FORMAT})[:-1].encode()
         if not (first.startswith(begun) or (begun.startswith(first) and not first.endswith(b"\n"))):
-            raise UsageError(f"{self.path}: is no results file of dslocal eval", hint="--out FILE writes elsewhere")
+            raise UsageError(
+                f"{self.path}: is no results file of dslocal eval",
+                hint="--out FILE writes elsewhere",
+            )
         kept = 0
         if first.endswith(b"\n") and not restart:
             self._compare(first)
@@ -94,8 +108,14 @@ class Results:
         other = [key for key in (*ours, *theirs) if ours.get(key) != theirs.get(key)]
         if not other:
             return
-        said = ", ".join(f"{key} {_short(theirs.get(key))}, now {_short(ours.get(key))}" for key in dict.fromkeys(other))
-        raise UsageError(f"{self.path}: is of other settings: {said}", hint="--restart begins anew, --out FILE keeps both")
+        said = ", ".join(
+            f"{key} {_short(theirs.get(key))}, now {_short(ours.get(key))}"
+            for key in dict.fromkeys(other)
+        )
+        raise UsageError(
+            f"{self.path}: is of other settings: {said}",
+            hint="--restart begins anew, --out FILE keeps both",
+        )
 
     def _sample(self, number: int, line: bytes) -> Sample:
         try:
@@ -103,7 +123,9 @@ class Results:
             sample = Sample(**values)
         except (ValueError, TypeError):
             raise self._damaged(number) from None
-        if any(not isinstance(getattr(sample, f.name), _KINDS[str(f.type)]) for f in fields(Sample)):
+        if any(
+            not isinstance(getattr(sample, f.name), _KINDS[str(f.type)]) for f in fields(Sample)
+        ):
             raise self._damaged(number)
         return sample
 
@@ -125,7 +147,9 @@ _KINDS: dict[str, tuple[type, ...]] = {
 
 
 def fingerprint(path: Path) -> str:
-    """What tells a model file from another, wherever it lies: its size and pieces of it from the beginning to the end."""
+    """What tells a model file from another, wherever it lies: its size and pieces of it from the
+    beginning to the end.
+    """
     size = path.stat().st_size
     seen = hashlib.sha256(str(size).encode())
     with path.open("rb") as file:

@@ -1,4 +1,6 @@
-"""Proves that defaults are the makers' own, that leaving them is told in one line each, and that other ways of thinking are refused."""
+"""Proves that defaults are the makers' own, that leaving them is told in one line each, and that
+other ways of thinking are refused.
+"""
 
 from __future__ import annotations
 
@@ -25,12 +27,23 @@ ADVICE: list[tuple[Family, float, float, Thinking | None, str, list[str]]] = [
         1,
         BYPASSED,
         "",
-        ["temperature 1:", "top-p 1:", "thinking bypassed: its makers recommend that every answer begins with <think>"],
+        [
+            "temperature 1:",
+            "top-p 1:",
+            "thinking bypassed: its makers recommend that every answer begins with <think>",
+        ],
     ),
     (R1, 0.6, 0.95, None, "Be brief.", []),  # it goes in front of the question, as the makers ask
     (R1_0528, 0.6, 0.95, BYPASSED, "Be brief.", []),
     (R1_0528, 0.7, 0.95, None, "", ["temperature 0.7: R1-0528's makers use 0.6"]),
-    (FAMILIES["v3-0324"], 1, 0.95, None, "", ["temperature 1: V3-0324's makers use 0.3 (which their API calls 1.0)"]),
+    (
+        FAMILIES["v3-0324"],
+        1,
+        0.95,
+        None,
+        "",
+        ["temperature 1: V3-0324's makers use 0.3 (which their API calls 1.0)"],
+    ),
     (FAMILIES["v3"], 1, 1, None, "Be brief.", []),
     (LLM, 0, 1, None, "Be brief.", ["system prompt: its makers do not recommend one"]),
     (LLM, 0, 1, None, "", []),
@@ -38,8 +51,17 @@ ADVICE: list[tuple[Family, float, float, Thinking | None, str, list[str]]] = [
 
 
 @pytest.mark.parametrize(("family", "temperature", "top_p", "thinking", "system", "lines"), ADVICE)
-def test_advice(family: Family, temperature: float, top_p: float, thinking: Thinking | None, system: str, lines: list[str]) -> None:
-    settings = family.defaults.with_value("temperature", temperature, "test").with_value("top_p", top_p, "test")
+def test_advice(
+    family: Family,
+    temperature: float,
+    top_p: float,
+    thinking: Thinking | None,
+    system: str,
+    lines: list[str],
+) -> None:
+    settings = family.defaults.with_value("temperature", temperature, "test").with_value(
+        "top_p", top_p, "test"
+    )
     given = family.advice(settings, thinking, system)
     assert len(given) == len(lines)
     for line, begins in zip(given, lines, strict=True):
@@ -56,17 +78,28 @@ def test_a_family_s_own_defaults_leave_nothing_to_advise(family: Family) -> None
 
 def test_defaults_of_r1_are_the_model_card_s() -> None:
     defaults = R1.defaults
-    assert (defaults.temperature.value, defaults.top_p.value, defaults.max_tokens.value) == (0.6, 0.95, 32768)
-    assert {defaults.temperature.source, defaults.top_p.source, defaults.max_tokens.source} == {"R1 model card, Usage Recommendations"}
+    assert (defaults.temperature.value, defaults.top_p.value, defaults.max_tokens.value) == (
+        0.6,
+        0.95,
+        32768,
+    )
+    assert {defaults.temperature.source, defaults.top_p.source, defaults.max_tokens.source} == {
+        "R1 model card, Usage Recommendations"
+    }
     assert R1.thinking is FORCED
     assert R1.directive is not None
-    assert R1.directive.english == "Please reason step by step, and put your final answer within \\boxed{}."
+    assert (
+        R1.directive.english
+        == "Please reason step by step, and put your final answer within \\boxed{}."
+    )
     assert R1.directive.automatic
 
 
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
 def test_a_way_of_thinking_that_a_family_does_not_have_is_refused(family: Family) -> None:
     for way in set(Thinking) - set(family.ways):
-        with pytest.raises(UsageError, match=f"family {family.name} cannot have its thinking {way.value}") as caught:
+        with pytest.raises(
+            UsageError, match=f"family {family.name} cannot have its thinking {way.value}"
+        ) as caught:
             family.render([], way)
         assert caught.value.hint == "it knows: " + ", ".join(way.value for way in family.ways)

@@ -47,7 +47,9 @@ V3_1 = (
     "- `tool_call_arguments` must be valid JSON that strictly follows the tool's Parameters Schema\n"
     "- For multiple tool calls, chain them directly without separators or spaces"
 )
-WEATHER_3_1 = V3_1_TOOL.format(name=WEATHER.name, description=WEATHER.description, parameters=json.dumps(WEATHER.parameters))
+WEATHER_3_1 = V3_1_TOOL.format(
+    name=WEATHER.name, description=WEATHER.description, parameters=json.dumps(WEATHER.parameters)
+)
 MARKED = ("v2.5", "v3", "v3-0324", "r1-0528")
 FOLDED = ("r1", "nano")  # which put it in front of the first question, like all instructions
 ASKED, INSTRUCTED = [user("a")], [system("x"), user("a")]
@@ -63,8 +65,13 @@ def test_as_v2_5(name: str) -> None:
 @pytest.mark.parametrize("name", FOLDED)
 def test_as_v2_5_in_front_of_the_question(name: str) -> None:
     family = FAMILIES[name]
-    assert spell(family.render(ASKED, tools=[WEATHER])) == f"{B}{U}{HELPFUL}\n\n{V2_5}\n\na{A}<think>\n"
-    assert spell(family.render(INSTRUCTED, tools=[WEATHER])) == f"{B}{U}x\n\n{V2_5}\n\na{A}<think>\n"
+    assert (
+        spell(family.render(ASKED, tools=[WEATHER]))
+        == f"{B}{U}{HELPFUL}\n\n{V2_5}\n\na{A}<think>\n"
+    )
+    assert (
+        spell(family.render(INSTRUCTED, tools=[WEATHER])) == f"{B}{U}x\n\n{V2_5}\n\na{A}<think>\n"
+    )
 
 
 def test_as_v3_1() -> None:
@@ -72,17 +79,31 @@ def test_as_v3_1() -> None:
     assert spell(family.render(ASKED, tools=[WEATHER])) == f"{B}{declared}{U}a{A}</think>"
     assert spell(family.render(INSTRUCTED, tools=[WEATHER])) == f"{B}x\n\n{declared}{U}a{A}</think>"
     shown = [s.token for s in family.render(ASKED, tools=[WEATHER]) if isinstance(s, Special)]
-    assert shown[1:6] == [f"<｜tool▁{what}｜>" for what in ("calls▁begin", "call▁begin", "sep", "call▁end", "calls▁end")]
+    assert shown[1:6] == [
+        f"<｜tool▁{what}｜>"
+        for what in ("calls▁begin", "call▁begin", "sep", "call▁end", "calls▁end")
+    ]
 
 
 def test_two_tools_and_no_ascii() -> None:
-    """One deliberate difference: V3.1's card says json.dumps, which would write ``搜索`` as ``\\u641c\\u7d22``."""
-    parameters = '{"type": "object", "properties": {"q": {"type": "string", "description": "Wörter"}}}'
-    search = V3_1_TOOL.format(name="search", description="Sucht im Netz: 搜索", parameters=parameters)
+    """One deliberate difference: V3.1's card says json.dumps, which would write ``搜索`` as
+    ``\\u641c\\u7d22``.
+    """
+    parameters = (
+        '{"type": "object", "properties": {"q": {"type": "string", "description": "Wörter"}}}'
+    )
+    search = V3_1_TOOL.format(
+        name="search", description="Sucht im Netz: 搜索", parameters=parameters
+    )
     assert json.dumps(SEARCH.parameters) == parameters.replace("ö", "\\u00f6")
-    assert V3_1.format(tools=WEATHER_3_1 + search) in spell(FAMILIES["v3.1"].render(ASKED, tools=[WEATHER, SEARCH]))
+    assert V3_1.format(tools=WEATHER_3_1 + search) in spell(
+        FAMILIES["v3.1"].render(ASKED, tools=[WEATHER, SEARCH])
+    )
     declared = spell(FAMILIES["v3"].render(ASKED, tools=[WEATHER, SEARCH]))
-    assert '```\n\n- `search`:\n```json\n{\n    "name": "search",\n    "description": "Sucht im Netz: 搜索",\n' in declared
+    assert (
+        '```\n\n- `search`:\n```json\n{\n    "name": "search",\n    "description": "Sucht im Netz: 搜索",\n'
+        in declared
+    )
 
 
 WITHOUT = sorted(set(FAMILIES) - {*MARKED, *FOLDED, "v3.1"})

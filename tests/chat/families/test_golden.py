@@ -1,4 +1,6 @@
-"""Proves that every family prompts as its maker's own chat template does, but for the differences that are listed here."""
+"""Proves that every family prompts as its maker's own chat template does, but for the differences
+that are listed here.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +15,20 @@ from dslocal.chat import FAMILIES, Message, Thinking, spell
 
 ALL = TURNS | SYSTEM | TOOLS | PREFIX | PREFIX_TOOLS
 B, E, U, A = "<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>", "<｜User｜>", "<｜Assistant｜>"
-CALLS, CALLS_END, CALL, CALL_END, SEP = (f"<｜tool▁{what}｜>" for what in ("calls▁begin", "calls▁end", "call▁begin", "call▁end", "sep"))
-OUTS, OUTS_END, OUT, OUT_END = (f"<｜tool▁{what}｜>" for what in ("outputs▁begin", "outputs▁end", "output▁begin", "output▁end"))
-T, P, OSLO = (  # the calls of the dialogues
-    f'{CALL}function{SEP}get_current_weather\n```json\n{{"location": "{city}"}}\n```{CALL_END}' for city in ("Tokyo", "Paris", "Oslo")
+CALLS, CALLS_END, CALL, CALL_END, SEP = (
+    f"<｜tool▁{what}｜>" for what in ("calls▁begin", "calls▁end", "call▁begin", "call▁end", "sep")
 )
-CT, CP = (f'{CALL}get_current_weather{SEP}{{"location": "{city}"}}{CALL_END}' for city in ("Tokyo", "Paris"))  # as V3.1 writes them
+OUTS, OUTS_END, OUT, OUT_END = (
+    f"<｜tool▁{what}｜>" for what in ("outputs▁begin", "outputs▁end", "output▁begin", "output▁end")
+)
+T, P, OSLO = (  # the calls of the dialogues
+    f'{CALL}function{SEP}get_current_weather\n```json\n{{"location": "{city}"}}\n```{CALL_END}'
+    for city in ("Tokyo", "Paris", "Oslo")
+)
+CT, CP = (
+    f'{CALL}get_current_weather{SEP}{{"location": "{city}"}}{CALL_END}'
+    for city in ("Tokyo", "Paris")
+)  # as V3.1 writes them
 O10, O20, O30 = (f"{OUT}{text}{OUT_END}" for text in ("10", "20", "30"))
 BEGIN = "…"  # what an answer begins with: the pair's own
 
@@ -30,7 +40,11 @@ def folded(messages: list[Message]) -> list[Message]:
     first = next((i for i, m in enumerate(turns) if m.role == "user"), None)
     if not rules or first is None:
         return messages
-    return [*turns[:first], replace(turns[first], content=f"{rules}\n\n{turns[first].content}"), *turns[first + 1 :]]
+    return [
+        *turns[:first],
+        replace(turns[first], content=f"{rules}\n\n{turns[first].content}"),
+        *turns[first + 1 :],
+    ]
 
 
 def joined(messages: list[Message]) -> list[Message]:
@@ -41,8 +55,9 @@ def joined(messages: list[Message]) -> list[Message]:
 
 @dataclass(frozen=True)
 class Pair:
-    """A family in one way of thinking, and the template that shows how. ``begin`` is what an answer begins with. ``given`` makes
-    of messages what the template is given, where it handles instructions otherwise, and ``noise`` is cut off what it prints."""
+    """A family in one way of thinking, and the template that shows how. ``begin`` is what an answer
+    begins with. ``given`` makes of messages what the template is given, where it handles
+    instructions otherwise, and ``noise`` is cut off what it prints."""
 
     family: str
     template: str
@@ -65,7 +80,9 @@ PAIRS = {
     "r1": Pair("r1", "deepseek-r1-671b", Thinking.FORCED, THINK, given=folded),
     "r1 free": Pair("r1", "deepseek-r1-671b-jan2025", Thinking.FREE, given=folded),
     "distill": Pair("r1", "deepseek-r1-distill", Thinking.FORCED, THINK, given=folded, tools=False),
-    "distill free": Pair("r1", "deepseek-r1-distill-jan2025", Thinking.FREE, given=folded, tools=False),
+    "distill free": Pair(
+        "r1", "deepseek-r1-distill-jan2025", Thinking.FREE, given=folded, tools=False
+    ),
     "nano": Pair("nano", "deepseek-r1-671b", Thinking.FORCED, THINK, given=folded),
     "r1-0528": Pair("r1-0528", "deepseek-r1-0528", Thinking.FREE),
     "v3": Pair("v3", "deepseek-v3"),
@@ -86,7 +103,9 @@ V3_1 = ("v3.1", "v3.1 thinking")
 
 @dataclass(frozen=True)
 class Difference:
-    """What ``ours`` prints of a dialogue on purpose where the templates of ``pairs`` print ``theirs``."""
+    """What ``ours`` prints of a dialogue on purpose where the templates of ``pairs`` print
+    ``theirs``.
+    """
 
     reason: str
     pairs: Sequence[str]
@@ -103,12 +122,27 @@ DIFFERENCES = [
     *rows(
         "R1's model card: no system prompt, all instructions within the user prompt. Its template has it before the first turn",
         (R1S, "instructions", f"{B}{U}Be brief.\n\na{A}{BEGIN}", f"{B}Be brief.{U}a{A}{BEGIN}"),
-        (R1S, "instructions, three turns", f"{B}{U}x\n\na{A}b{E}{U}c{A}d{E}{U}e{A}{BEGIN}", f"{B}x{U}a{A}b{E}{U}c{A}d{E}{U}e{A}{BEGIN}"),
-        (("r1", "r1 free", "nano"), "instructions twice", f"{B}{U}x\n\ny\n\na{A}{BEGIN}", f"{B}x\n\ny{U}a{A}{BEGIN}"),
+        (
+            R1S,
+            "instructions, three turns",
+            f"{B}{U}x\n\na{A}b{E}{U}c{A}d{E}{U}e{A}{BEGIN}",
+            f"{B}x{U}a{A}b{E}{U}c{A}d{E}{U}e{A}{BEGIN}",
+        ),
+        (
+            ("r1", "r1 free", "nano"),
+            "instructions twice",
+            f"{B}{U}x\n\ny\n\na{A}{BEGIN}",
+            f"{B}x\n\ny{U}a{A}{BEGIN}",
+        ),
     ),
     *rows(
         "the templates of V2.5 and of R1's distills forget all instructions but the last; V2.5's prints eight spaces for each",
-        (("distill", "distill free"), "instructions twice", f"{B}{U}x\n\ny\n\na{A}{BEGIN}", f"{B}y{U}a{A}{BEGIN}"),
+        (
+            ("distill", "distill free"),
+            "instructions twice",
+            f"{B}{U}x\n\ny\n\na{A}{BEGIN}",
+            f"{B}y{U}a{A}{BEGIN}",
+        ),
         (("v2.5",), "instructions twice", f"{B}x\n\ny{U}a{A}", f"{' ' * 16}{B}y{U}a{A}"),
         (("v2.5",), "instructions", f"{B}Be brief.{U}a{A}", f"{' ' * 8}{B}Be brief.{U}a{A}"),
         (("v2.5",), "empty instructions", f"{B}{U}a{A}", f"{' ' * 8}{B}{U}a{A}"),
@@ -130,9 +164,24 @@ DIFFERENCES = [
     ),
     *rows(
         "the thought of an answer that goes on is part of it; the templates know only finished answers, and cut it off",
-        ((*R1S, "r1-0528"), "goes on after a thought", f"{B}{U}a{A}<think>\nFirst, a.\n</think>\n\nb", f"{B}{U}a{A}b"),
-        (V3_1, "goes on after a thought", f"{B}{U}a{A}<think>First, a.</think>b", f"{B}{U}a{A}</think>b"),
-        (("v3.1",), "goes on in a thought", f"{B}{U}a{A}<think>First,", f"{B}{U}a{A}</think>First,"),
+        (
+            (*R1S, "r1-0528"),
+            "goes on after a thought",
+            f"{B}{U}a{A}<think>\nFirst, a.\n</think>\n\nb",
+            f"{B}{U}a{A}b",
+        ),
+        (
+            V3_1,
+            "goes on after a thought",
+            f"{B}{U}a{A}<think>First, a.</think>b",
+            f"{B}{U}a{A}</think>b",
+        ),
+        (
+            ("v3.1",),
+            "goes on in a thought",
+            f"{B}{U}a{A}<think>First,",
+            f"{B}{U}a{A}</think>First,",
+        ),
     ),
     *rows(
         "an answer that goes on from nothing begins as any answer does",
@@ -144,14 +193,24 @@ DIFFERENCES = [
         (SPRING, "questions running", f"{B}{U}a{U}b{A}", f"{B}{U}a{A}{U}b{A}"),
         (SPRING, "answers running", f"{B}{U}a{A}b{E}{A}c{E}{U}d{A}", f"{B}{U}a{A}b{E}c{E}{U}d{A}"),
         (SPRING, "an answer first", f"{B}{A}a{E}{U}b{A}", f"{B}a{E}{U}b{A}"),
-        (V3_1, "answers running", f"{B}{U}a{A}</think>b{E}{A}</think>c{E}{U}d{A}{BEGIN}", f"{B}{U}a{A}</think>b{E}c{E}{U}d{A}{BEGIN}"),
+        (
+            V3_1,
+            "answers running",
+            f"{B}{U}a{A}</think>b{E}{A}</think>c{E}{U}d{A}{BEGIN}",
+            f"{B}{U}a{A}</think>b{E}c{E}{U}d{A}{BEGIN}",
+        ),
         (V3_1, "an answer first", f"{B}{A}</think>a{E}{U}b{A}{BEGIN}", f"{B}a{E}{U}b{A}{BEGIN}"),
         (V3_1, "an answer last", f"{B}{U}a{A}</think>b{E}{A}{BEGIN}", f"{B}{U}a{A}</think>b{E}"),
         (V3_1, "instructions alone", f"{B}x{A}{BEGIN}", f"{B}x"),
     ),
     *rows(
         "calls always end; these templates end them only after a second call, and again after every further one",
-        (OLD, "one call", f"{B}{U}a{A}{CALLS}{T}{CALLS_END}{E}{OUTS}{O10}{OUTS_END}", f"{B}{U}a{A}{CALLS}{T}{OUTS}{O10}{OUTS_END}"),
+        (
+            OLD,
+            "one call",
+            f"{B}{U}a{A}{CALLS}{T}{CALLS_END}{E}{OUTS}{O10}{OUTS_END}",
+            f"{B}{U}a{A}{CALLS}{T}{OUTS}{O10}{OUTS_END}",
+        ),
         (
             (*OLD, "distill", "distill free"),
             "one call, answered",
@@ -281,4 +340,6 @@ def test_cases_do_not_become_fewer_nor_differences_more() -> None:
 
 
 def test_no_family_is_left_out() -> None:
-    assert set(FAMILIES) == {pair.family for pair in PAIRS.values()} | {name for name, family in FAMILIES.items() if family.completes}
+    assert set(FAMILIES) == {pair.family for pair in PAIRS.values()} | {
+        name for name, family in FAMILIES.items() if family.completes
+    }

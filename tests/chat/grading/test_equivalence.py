@@ -1,4 +1,6 @@
-"""Proves which final answers count as the same and which do not, that hostile ones cost no time, and how votes are counted."""
+"""Proves which final answers count as the same and which do not, that hostile ones cost no time,
+and how votes are counted.
+"""
 
 from __future__ import annotations
 
@@ -106,7 +108,14 @@ def test_hostile_text_takes_no_time(text: str) -> None:
 
 FRACTIONS = st.builds(Fraction, st.integers(-(10**9), 10**9), st.integers(1, 10**6))
 FORMS = st.sampled_from(
-    ["{n}/{d}", "\\frac{{{n}}}{{{d}}}", "\\dfrac {{{n}}} {{{d}}}", "{n} \\div {d}", "$\\frac{{{n}}}{{{d}}}$", "({n})/{d}"]
+    [
+        "{n}/{d}",
+        "\\frac{{{n}}}{{{d}}}",
+        "\\dfrac {{{n}}} {{{d}}}",
+        "{n} \\div {d}",
+        "$\\frac{{{n}}}{{{d}}}$",
+        "({n})/{d}",
+    ]
 )
 SCALE = st.integers(1, 1000)
 QUICK = settings(max_examples=150, deadline=None, database=None)
@@ -118,7 +127,9 @@ def spelled(value: Fraction, form: str, scale: int) -> str:
 
 @QUICK
 @given(FRACTIONS, FORMS, FORMS, SCALE)
-def test_a_fraction_is_itself_in_every_form(value: Fraction, one: str, other: str, scale: int) -> None:
+def test_a_fraction_is_itself_in_every_form(
+    value: Fraction, one: str, other: str, scale: int
+) -> None:
     assert equivalent(spelled(value, one, 1), spelled(value, other, scale))
     assert equivalent(spelled(value, one, scale), f"\\sqrt{{2}} \\cdot ({value}) / \\sqrt2")
     if value.denominator == 1:
@@ -127,7 +138,9 @@ def test_a_fraction_is_itself_in_every_form(value: Fraction, one: str, other: st
 
 @QUICK
 @given(FRACTIONS, FRACTIONS, FORMS, FORMS, SCALE)
-def test_fractions_that_differ_are_never_equal(a: Fraction, b: Fraction, one: str, other: str, scale: int) -> None:
+def test_fractions_that_differ_are_never_equal(
+    a: Fraction, b: Fraction, one: str, other: str, scale: int
+) -> None:
     assert equivalent(spelled(a, one, 1), spelled(b, other, scale)) == (a == b)
     assert not equivalent(spelled(a, one, scale), spelled(a + Fraction(1, 10**40), other, 1))
 
@@ -145,9 +158,25 @@ def test_decimals_are_exact(digits: int, places: int) -> None:
 
 
 PIECES = st.sampled_from(
-    [*"0123456789abxyAB+-*/^_(){}[],.%!|=<>:$ ", "\\frac", "\\sqrt", "\\pm", "\\{", "\\}", "\\text{", "\\le", "余", "２", "½"]
+    [
+        *"0123456789abxyAB+-*/^_(){}[],.%!|=<>:$ ",
+        "\\frac",
+        "\\sqrt",
+        "\\pm",
+        "\\{",
+        "\\}",
+        "\\text{",
+        "\\le",
+        "余",
+        "２",
+        "½",
+    ]
 )
-ANYTHING = st.one_of(st.text(max_size=40), st.lists(PIECES, max_size=25).map("".join), st.sampled_from([a for pair in EQUAL for a in pair]))
+ANYTHING = st.one_of(
+    st.text(max_size=40),
+    st.lists(PIECES, max_size=25).map("".join),
+    st.sampled_from([a for pair in EQUAL for a in pair]),
+)
 
 
 @QUICK

@@ -1,4 +1,6 @@
-"""Proves that the final answer is found as a reader would, boxed or only said, and in time that grows with the text alone."""
+"""Proves that the final answer is found as a reader would, boxed or only said, and in time that
+grows with the text alone.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,15 @@ def test_boxed(text: str, expected: str | None) -> None:
     assert boxed(text) == expected
 
 
-@pytest.mark.parametrize("text", ["\\boxed{" * 50_000, "\\boxed{" * 50_000 + "1" + "}" * 50_000, "\\boxed{1}" * 50_000, "{" * 300_000])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\\boxed{" * 50_000,
+        "\\boxed{" * 50_000 + "1" + "}" * 50_000,
+        "\\boxed{1}" * 50_000,
+        "{" * 300_000,
+    ],
+)
 def test_an_endless_repetition_takes_no_time(text: str) -> None:
     began = time.monotonic()
     assert boxed(text) == ("1" if "1" in text else None)
@@ -79,7 +89,15 @@ def test_final_answer(text: str, expected: str | None) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["answer" * 50_000, "answer is " * 50_000, "#" * 300_000, "答案" * 100_000, "\n" * 300_000, "answer " + "*" * 300_000]
+    "text",
+    [
+        "answer" * 50_000,
+        "answer is " * 50_000,
+        "#" * 300_000,
+        "答案" * 100_000,
+        "\n" * 300_000,
+        "answer " + "*" * 300_000,
+    ],
 )
 def test_a_search_for_the_final_answer_takes_no_time(text: str) -> None:
     began = time.monotonic()

@@ -24,9 +24,16 @@ def main() -> None:
     parser.add_argument("--home", type=Path, help="a DSLOCAL_HOME where nano is converted already")
     args = parser.parse_args()
     failed = []
-    with tempfile.TemporaryDirectory() as fresh, serving(args.home or Path(fresh), "--no-math", "--ctx", "2048") as server:
+    with (
+        tempfile.TemporaryDirectory() as fresh,
+        serving(args.home or Path(fresh), "--no-math", "--ctx", "2048") as server,
+    ):
         for script in [*sorted(HERE.glob("with_*.py")), HERE / "with_curl.sh"]:
-            command = ["bash" if script.suffix == ".sh" else args.python, str(script), f"http://127.0.0.1:{server.port}"]
+            command = [
+                "bash" if script.suffix == ".sh" else args.python,
+                str(script),
+                f"http://127.0.0.1:{server.port}",
+            ]
             done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
             print(f"== {script.name}: {'FAILED' if done.returncode else 'passed'}\n{done.stdout}")
             print(done.stderr[-3000:] if done.returncode else "", end="")

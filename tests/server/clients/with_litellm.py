@@ -10,10 +10,21 @@ import litellm
 BASE = sys.argv[1]
 ASKED = [{"role": "user", "content": "What is 31 + 57?"}]
 for provider in ("openai", "deepseek"):
-    how = {"model": f"{provider}/nano", "api_base": f"{BASE}/v1", "api_key": "none", "messages": ASKED, "temperature": 0}
+    how = {
+        "model": f"{provider}/nano",
+        "api_base": f"{BASE}/v1",
+        "api_key": "none",
+        "messages": ASKED,
+        "temperature": 0,
+    }
     whole = litellm.completion(**how)
     assert "88" in whole.choices[0].message.content
     assert whole.choices[0].message.reasoning_content
     chunks = list(litellm.completion(**how, stream=True))
-    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == whole.choices[0].message.content
-    print(f"{provider}: {whole.choices[0].message.content} {whole.usage.total_tokens} tokens, {len(chunks)} chunks")
+    assert (
+        "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
+        == whole.choices[0].message.content
+    )
+    print(
+        f"{provider}: {whole.choices[0].message.content} {whole.usage.total_tokens} tokens, {len(chunks)} chunks"
+    )
