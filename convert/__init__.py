@@ -6,7 +6,7 @@ It knows safetensors and GGUF; it does not know chats, terminals or the network 
 :class:`Source` that opens shards by name).
 """
 
-from .. import ggml
+from dslocal.gguf import ggml
 
 ggml.require()  # before numpy, see there
 

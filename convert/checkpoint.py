@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import CheckpointError
+from dslocal.errors import CheckpointError
+
 from .config import Config, shown
 from .safetensors import MAX_NAME, TensorInfo, read_header
 from .source import Source, plain_name

@@ -8,7 +8,7 @@ import reprlib
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from ..errors import CheckpointError
+from dslocal.errors import CheckpointError
 
 LARGEST = 1 << 24  # no dimension of any real model comes near it
 FLOAT32_MAX = 3.4e38  # GGUF's numbers

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import NotFoundError, UsageError
-from ..ggml import GgmlType
-from ..gguf import GgufHeader, read_header
+from dslocal.errors import NotFoundError, UsageError
+from dslocal.gguf.ggml import GgmlType
+from dslocal.gguf.header import GgufHeader, read_header
 
 MAX_LEGACY = 4 << 30  # bytes
 MAX_NAME = 512

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, NamedTuple
 
-from ..errors import CheckpointError
+from dslocal.errors import CheckpointError
+
 from .checkpoint import SCALE_SUFFIX, Checkpoint
 from .config import Config
 

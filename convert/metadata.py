@@ -7,7 +7,8 @@ from typing import Any
 
 from gguf.utility import size_label
 
-from .. import __version__
+from dslocal import __version__
+
 from .checkpoint import Checkpoint, read_json
 from .config import Config
 from .imatrix import Imatrix

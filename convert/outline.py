@@ -16,8 +16,9 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, NamedTuple
 
-from ..errors import CheckpointError
-from ..gguf import GgufHeader, GgufTensor
+from dslocal.errors import CheckpointError
+from dslocal.gguf.header import GgufHeader, GgufTensor
+
 from .checkpoint import Checkpoint
 from .config import Config
 from .layout import header_size, padded

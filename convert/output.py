@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from gguf import GGMLQuantizationType, GGUFValueType, GGUFWriter
 
-from ..errors import ConversionError
+from dslocal.errors import ConversionError
+
 from .layout import Layout, padded
 
 PART = ".part"

@@ -15,8 +15,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from ..errors import UnsupportedModelError, UsageError
-from ..ggml import GgmlType
+from dslocal.errors import UnsupportedModelError, UsageError
+from dslocal.gguf.ggml import GgmlType
+
 from .checkpoint import Checkpoint
 from .config import Config
 from .families import FAMILIES

@@ -16,8 +16,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import NotFoundError, UsageError
-from ..ggml import GgmlType
+from dslocal.errors import NotFoundError, UsageError
+from dslocal.gguf.ggml import GgmlType
+
 from .mapping import Mapped
 from .quantize import QUANTIZABLE
 from .recipes import Facts, file_type_of, fitting, quantizable

@@ -14,8 +14,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from ..errors import UsageError
-from ..ggml import GgmlType as T
+from dslocal.errors import UsageError
+from dslocal.gguf.ggml import GgmlType as T
+
 from .mapping import Mapped
 
 

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from ..errors import CheckpointError, ConversionError
+from dslocal.errors import CheckpointError, ConversionError
+
 from .journal import Entry, Finished, Journal
 from .layout import file_names
 from .output import OutputFile, split_metadata, sync_folder

@@ -13,7 +13,8 @@ import struct
 from collections.abc import Callable
 from typing import NamedTuple, TypeGuard
 
-from ..errors import CheckpointError
+from dslocal.errors import CheckpointError
+
 from .config import shown
 
 MAX_HEADER = 100_000_000  # bytes; safetensors' own limit

@@ -13,8 +13,9 @@ import heapq
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ..errors import UsageError
-from ..ggml import GgmlType as T
+from dslocal.errors import UsageError
+from dslocal.gguf.ggml import GgmlType as T
+
 from .layout import padded
 from .mapping import Mapped
 from .quantize import RELATIVE_ERROR

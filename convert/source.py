@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import BinaryIO, Protocol, TypeAlias
 
-from ..errors import CheckpointError, NotFoundError
+from dslocal.errors import CheckpointError, NotFoundError
 
 _COMMIT, _SHA256 = re.compile("[0-9a-f]{40}"), re.compile("[0-9a-f]{64}")
 MAX_NOTE = 4096  # bytes

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from enum import IntEnum
 from typing import Any
 
-from ..errors import CheckpointError
+from dslocal.errors import CheckpointError
+
 from .checkpoint import read_json
 from .config import Config, shown
 from .source import Source

@@ -21,9 +21,10 @@ import numpy as np
 from gguf import GGMLQuantizationType
 from gguf.quants import dequantize
 
-from ..errors import ConversionError
-from ..ggml import GgmlType
-from ..gguf import read_header, tensor_class
+from dslocal.errors import ConversionError
+from dslocal.gguf.ggml import GgmlType
+from dslocal.gguf.header import read_header, tensor_class
+
 from .layout import file_names
 from .plan import Plan, Target, Unit
 from .quantize import RELATIVE_ERROR, Floats

@@ -11,7 +11,8 @@ from typing import BinaryIO
 
 import numpy as np
 
-from ..errors import CheckpointError, ConversionError
+from dslocal.errors import CheckpointError, ConversionError
+
 from .checkpoint import Checkpoint
 from .mapping import Op
 from .output import OutputFile

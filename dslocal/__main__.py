@@ -1,5 +1,5 @@
 """``python -m dslocal``."""
 
-from .cli.main import main
+from dslocal.cli.main import main
 
 main()

@@ -13,14 +13,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import hub
+from dslocal import hub
+from dslocal.fit.loading import Loading, Share
+from dslocal.fit.machine import Machine, gib
+from dslocal.fit.plan import FREE, Pins, Plan, plan
+from dslocal.fit.refusal import nearest, require
+from dslocal.gguf.header import GgufHeader, read_header
+
 from .errors import EngineError, OutOfMemoryError
 from .fit import probe, sidecar
-from .fit.loading import Loading, Share
-from .fit.machine import Machine, gib
-from .fit.plan import FREE, Pins, Plan, plan
-from .fit.refusal import nearest, require
-from .gguf import GgufHeader, read_header
 
 if TYPE_CHECKING:
     from .engine import Context, Model
@@ -75,7 +76,7 @@ def running(path: Path, header: GgufHeader, pins: Pins, load: Load, say: Say) ->
         file = _with_sidecar(path, header, pins)[1] if context.loading.mtp else None
         layer = open_models.enter_context(_layer(file, context.loading)) if file else None
         with context:
-            from .engine.draft import speculate
+            from dslocal.engine.draft import speculate
 
             speculate(context, "auto" if pins.mtp is None else "on" if pins.mtp else "off", layer)
             yield context

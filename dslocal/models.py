@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import hub
+from dslocal import hub
+
 from .errors import DslocalError, NotFoundError
 
 if TYPE_CHECKING:

@@ -13,15 +13,16 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from . import hub
+from dslocal import hub
+from dslocal.fit.assessment import Assessment, Model
+from dslocal.fit.shape import legacy_mla
+from dslocal.gguf.header import GgufHeader, main_type
+from dslocal.hub.header import first_parts, remote_header
+from dslocal.hub.manifest import Manifest, RemoteFile
+from dslocal.hub.places import Place
+from dslocal.hub.remote import HubRepository, Remote
+
 from .errors import DownloadError, NotFoundError, UsageError
-from .fit.assessment import Assessment, Model
-from .fit.shape import legacy_mla
-from .gguf import GgufHeader, main_type
-from .hub.header import first_parts, remote_header
-from .hub.manifest import Manifest, RemoteFile
-from .hub.places import Place
-from .hub.remote import HubRepository, Remote
 
 Way = Literal["ready-made", "converted"]
 Assess = Callable[[Model], Assessment]
@@ -34,7 +35,7 @@ MAX_CONFIG = 4 << 20
 MAX_HEADERS = 4  # of one repository's files that are read to find the best that runs
 
 # weights a second of one core: ggml_quantize_chunk's lower measured rates
-# (tests/bench/convert_speed.py gives the sum of them)
+# (tests/benchmarks/convert_speed.py gives the sum of them)
 RATES = {
     **{
         "F32": 400e6,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from dslocal.gguf import GgufHeader, read_header
+from dslocal.gguf.header import GgufHeader, read_header
 
 Contents = dict[str, tuple[tuple[int, ...], str, bytes]]
 

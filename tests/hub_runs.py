@@ -27,7 +27,7 @@ from local_hub import LocalHub
 from running import BINARY, Done, Run, clean_environment
 
 from dslocal import convert
-from dslocal.gguf import read_header
+from dslocal.gguf.header import read_header
 from dslocal.hub import http
 
 REPO = "test/v3-like"

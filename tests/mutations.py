@@ -18,7 +18,7 @@ from typing import Any
 from damage import BASES, convert_to, impatience, join_shard, make_base, split_shard
 
 from dslocal.errors import DslocalError
-from dslocal.gguf import read_header
+from dslocal.gguf.header import read_header
 
 Json = Any
 SECONDS = 5

@@ -12,7 +12,7 @@ from dslocal.fit.footprint import footprint
 from dslocal.fit.machine import Machine
 from dslocal.fit.plan import HEADROOM, Pins, Plan
 from dslocal.fit.probe import described
-from dslocal.gguf import GgufHeader
+from dslocal.gguf.header import GgufHeader
 from dslocal.hub.paths import registry_file
 
 GIB = 1 << 30

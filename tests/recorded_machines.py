@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dslocal import ggml
 from dslocal.errors import EngineMissingError
 from dslocal.fit.probe_macos import SYSCTL, VM_STAT
 from dslocal.fit.runner import Ram
-from dslocal.ggml import Device
+from dslocal.gguf import ggml
+from dslocal.gguf.ggml import Device
 
 RECORDED = Path(__file__).parent / "fit" / "recorded"
 GIB = 1 << 30

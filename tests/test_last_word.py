@@ -16,7 +16,7 @@ from dslocal.fit import probe
 from dslocal.fit.loading import Loading, Memory, Share
 from dslocal.fit.machine import Machine
 from dslocal.fit.plan import FREE, Pins, plan
-from dslocal.gguf import read_header
+from dslocal.gguf.header import read_header
 
 MIB = 1 << 20
 ROOMY = Machine("linux", "test", 2, 1 << 34, 1 << 34)

@@ -24,8 +24,8 @@ from dslocal.fit.loading import Loading
 from dslocal.fit.machine import Machine
 from dslocal.fit.plan import FREE, Pins, Plan, plan
 from dslocal.fit.probe import described
-from dslocal.ggml import GgmlType
-from dslocal.gguf import GgufHeader, read_header
+from dslocal.gguf.ggml import GgmlType
+from dslocal.gguf.header import GgufHeader, read_header
 
 MIB, GIB = 1 << 20, 1 << 30
 Become = Callable[[Machine], None]

@@ -16,7 +16,7 @@ from running import Run
 
 from dslocal import hub, models
 from dslocal.errors import NotFoundError
-from dslocal.gguf import read_header
+from dslocal.gguf.header import read_header
 
 
 @pytest.fixture

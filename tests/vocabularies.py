@@ -22,7 +22,7 @@ from damage import convert_to
 from tokenizers import Tokenizer
 
 from dslocal.engine import Model
-from dslocal.gguf import parse_header
+from dslocal.gguf.header import parse_header
 
 Json = dict[str, Any]
 FLAGS = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}

@@ -1,6 +1,7 @@
 """The architectures that can be converted, one table a file."""
 
-from ..mapping import Family
+from dslocal.convert.mapping import Family
+
 from .deepseek import DEEPSEEK
 from .deepseek2 import DEEPSEEK2
 from .llama import LLAMA

@@ -13,10 +13,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from ..checkpoint import Checkpoint
-from ..config import Config
-from ..mapping import Family, Mapped, Op, Piece, Row, expand, refuse_unmapped
-from .common import DENSE, EMBEDDING, HEAD, NORMS, not_read, rope_kind, rope_metadata
+from dslocal.convert.checkpoint import Checkpoint
+from dslocal.convert.config import Config
+from dslocal.convert.mapping import Family, Mapped, Op, Piece, Row, expand, refuse_unmapped
+
+from .common import (
+    DENSE,
+    EMBEDDING,
+    HEAD,
+    NORMS,
+    not_read,
+    rope_kind,
+    rope_metadata,
+)
 from .moe import GATING, MOE, check_routing, moe_dims
 
 

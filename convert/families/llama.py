@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from ..checkpoint import Checkpoint
-from ..config import Config
-from ..mapping import Family, Mapped, expand, refuse_unmapped
+from dslocal.convert.checkpoint import Checkpoint
+from dslocal.convert.config import Config
+from dslocal.convert.mapping import Family, Mapped, expand, refuse_unmapped
+
 from .common import (
     ATTENTION_INTERLEAVED,
     DENSE,

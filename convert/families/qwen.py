@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from ..checkpoint import Checkpoint
-from ..config import Config
-from ..mapping import Family, Mapped, Row, expand, refuse_unmapped
+from dslocal.convert.checkpoint import Checkpoint
+from dslocal.convert.config import Config
+from dslocal.convert.mapping import Family, Mapped, Row, expand, refuse_unmapped
+
 from .common import (
     ATTENTION,
     DENSE,

@@ -8,13 +8,30 @@ from .families import FAMILIES, Family
 from .files import MAX_FILE, attach, decode, read_text
 from .filling import Gap, fill, gap_at
 from .grading import Vote, boxed, equivalent, final_answer, vote
-from .messages import Call, Message, Segment, Special, Text, Thinking, Tool, encode, spell
+from .messages import (
+    Call,
+    Message,
+    Segment,
+    Special,
+    Text,
+    Thinking,
+    Tool,
+    encode,
+    spell,
+)
 from .question import Question, compose, departs
 from .reasoning import Answer, Reasoning, Reclassified
 from .recognition import Recognition, family_named, recognise
 from .repair import Repair
 from .sampling import biases
-from .saved import Saved, all_saved, last_saved, load_saved, new_saved, saved_called
+from .saved import (
+    Saved,
+    all_saved,
+    last_saved,
+    load_saved,
+    new_saved,
+    saved_called,
+)
 from .schema import ANY_OBJECT, Form, form_of, read_grammar, read_schema
 from .session import Begun, Dropped, Event, Session
 from .settings import SETTINGS, Setting, Settings, spelled

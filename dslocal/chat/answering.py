@@ -11,7 +11,8 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ..errors import ContextOverflowError
+from dslocal.errors import ContextOverflowError
+
 from .calls import CallArguments, CallBegun
 from .families import Family
 from .loops import Loop, LoopDetector
@@ -24,7 +25,7 @@ from .steering import Steering, steering_for
 from .stopping import StopTexts
 
 if TYPE_CHECKING:
-    from ..engine import Context, FinishReason, Model, Timings, TokenLogprobs
+    from dslocal.engine import Context, FinishReason, Model, Timings, TokenLogprobs
 
 LEAST_ANSWER = 256  # tokens that a prompt must leave, at the least
 
@@ -103,7 +104,7 @@ class Reader:
     def __init__(
         self, family: Family, settings: Settings, prompt: Sequence[Segment], model: Model
     ) -> None:
-        from ..engine.text import Utf8Stream
+        from dslocal.engine.text import Utf8Stream
 
         self._model, self._characters = model, Utf8Stream()
         self.parser, self.loops = parser_for(family, prompt, model), LoopDetector()
@@ -194,8 +195,8 @@ def answer(
     ContextOverflowError before anything is evaluated, and KeyboardInterrupt on Ctrl-C; what came
     until then is in ``turn``.
     """
-    from ..engine import FinishReason, Generation
-    from ..engine.grammar import Grammar
+    from dslocal.engine import FinishReason, Generation
+    from dslocal.engine.grammar import Grammar
 
     model = context.model
     ids = encode(prompt, model) if ids is None else ids

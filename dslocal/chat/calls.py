@@ -12,7 +12,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from .families.tools import CALL_BEGIN, CALL_END, CALLS_BEGIN, CALLS_END, FENCE, SEPARATOR
+from dslocal.chat.families.tools import (
+    CALL_BEGIN,
+    CALL_END,
+    CALLS_BEGIN,
+    CALLS_END,
+    FENCE,
+    SEPARATOR,
+)
 
 TOKENS = tuple(
     special.token for special in (CALLS_BEGIN, CALLS_END, CALL_BEGIN, CALL_END, SEPARATOR)

@@ -16,7 +16,8 @@ import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..errors import NotFoundError, UsageError
+from dslocal.errors import NotFoundError, UsageError
+
 from . import charset
 
 MAX_FILE = 8 << 20  # bytes; far above any context

@@ -8,14 +8,15 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..errors import UsageError
+from dslocal.errors import UsageError
+
 from .answering import Turn, answer
 from .families import Family
 from .reasoning import Answer
 from .settings import Settings
 
 if TYPE_CHECKING:
-    from ..engine import Context
+    from dslocal.engine import Context
 
 
 @dataclass(frozen=True, slots=True)

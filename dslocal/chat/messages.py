@@ -10,7 +10,7 @@ from enum import Enum
 from itertools import groupby
 from typing import Any, Literal, Protocol
 
-from ..errors import UnsupportedModelError
+from dslocal.errors import UnsupportedModelError
 
 
 @dataclass(frozen=True, slots=True)

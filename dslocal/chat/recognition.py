@@ -18,8 +18,9 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ..errors import UnsupportedModelError, UsageError
-from ..gguf import GgufHeader
+from dslocal.errors import UnsupportedModelError, UsageError
+from dslocal.gguf.header import GgufHeader
+
 from .families import CAREFUL, FAMILIES, Family
 
 OWN = (("general.name",), ("general.basename", "general.version", "general.finetune"))

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..engine import Context
+    from dslocal.engine import Context
 
 STEP = 64  # tokens at a time: so many are lost at the most
 
@@ -42,7 +42,7 @@ class Repair:
         self._context.abort.clear()
 
     def _run(self) -> None:
-        from ..errors import EngineError
+        from dslocal.errors import EngineError
 
         context, ids = self._context, self._ids
         try:

@@ -9,12 +9,13 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from ..errors import UsageError
+from dslocal.errors import UsageError
+
 from .messages import Vocabulary
 from .settings import BIAS_HINT, Setting, Settings, parsed_bias
 
 if TYPE_CHECKING:
-    from ..engine import Sampler
+    from dslocal.engine import Sampler
 
 
 class Sized(Vocabulary, Protocol):
@@ -34,7 +35,7 @@ def sampler_for(
     """A sampler for the answer to ``prompt``, its ids. Raises UsageError for a bias that is for no
     token.
     """
-    from ..engine import Sampler
+    from dslocal.engine import Sampler
 
     return Sampler(
         settings.temperature.value,

@@ -19,8 +19,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .. import hub
-from ..errors import DslocalError, NotFoundError, UsageError
+from dslocal import hub
+from dslocal.errors import DslocalError, NotFoundError, UsageError
+
 from .messages import Call, Message, Thinking
 from .session import Begun
 
@@ -152,7 +153,7 @@ class Saved:
         """Deletes it and its KV cache. Raises DslocalError where that cannot be done, or another
         process holds it.
         """
-        from ..engine.state import remove_state
+        from dslocal.engine.state import remove_state
 
         if not self.claim():
             raise DslocalError(

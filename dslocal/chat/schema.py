@@ -15,7 +15,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from ..errors import SchemaError, UsageError
+from dslocal.errors import SchemaError, UsageError
+
 from .files import read_text
 
 MAX_BYTES = 1 << 20
@@ -60,7 +61,7 @@ def form_of(schema: Any, source: str) -> Form:
     """The form for a JSON Schema, as :func:`json.loads` reads one. Raises UsageError, naming
     ``source``.
     """
-    from ..engine import grammar
+    from dslocal.engine import grammar
 
     schema = {} if schema is True else schema
     if not isinstance(schema, dict):
@@ -94,7 +95,7 @@ def read_schema(path: Path) -> Form:
 
 def read_grammar(path: Path) -> Form:
     """The form for the GBNF grammar at ``path``. Raises NotFoundError, UsageError."""
-    from ..engine import grammar
+    from dslocal.engine import grammar
 
     try:
         return Form(str(path), grammar.of_gbnf(_read(path)))

@@ -16,7 +16,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from ..errors import UsageError
+from dslocal.errors import UsageError
+
 from .files import read_text
 from .mathematics import is_chinese
 

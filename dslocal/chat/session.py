@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
-from ..errors import UsageError
+from dslocal.errors import UsageError
+
 from .answering import LEAST_ANSWER, Turn, answer, overflow, read_again, reserve
 from .families import Family
 from .messages import Message, Segment, Thinking, Tool, encode
@@ -18,7 +19,7 @@ from .schema import Form
 from .settings import Settings
 
 if TYPE_CHECKING:
-    from ..engine import Context
+    from dslocal.engine import Context
 
 
 PROBES = ("a", "1")  # two questions that have nothing in common

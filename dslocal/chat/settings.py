@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any, Generic, TypeVar
 
-from ..errors import UsageError
+from dslocal.errors import UsageError
 
 T = TypeVar("T")
 OFF = "off"  # the source of a setting that nobody has set and that changes nothing

@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..errors import UsageError
+from dslocal.errors import UsageError
+
 from .settings import SETTINGS
 
 INPUT = "input"  # the variable that is what was piped in or typed

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import typer
 
-from .. import chat
-from ..errors import UsageError
-from ..gguf import GgufHeader
-from ..ui.meter import Meter, can_redraw
-from ..ui.terminal import one_line, sanitise
+from dslocal import chat
+from dslocal.errors import UsageError
+from dslocal.gguf.header import GgufHeader
+from dslocal.ui.meter import Meter, can_redraw
+from dslocal.ui.terminal import one_line, sanitise
 
 if TYPE_CHECKING:
-    from ..engine import Model, TokenLogprobs
+    from dslocal.engine import Model, TokenLogprobs
 
 CUT = 5
 

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import DslocalError, UsageError
-from ..ui.terminal import one_line, sanitise
+from dslocal.errors import DslocalError, UsageError
+from dslocal.ui.terminal import one_line, sanitise
+
 from . import completing
 from .options import (
     AsJson,
@@ -44,8 +45,9 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from .. import chat
-    from ..engine import Context
+    from dslocal import chat
+    from dslocal.engine import Context
+
     from .draws import Draws
 
 NO_MAJORITY = 6
@@ -167,7 +169,8 @@ def ask(
     ] = False,
 ) -> None:
     """Answer one question. Stdout has the answer only."""
-    from .. import chat
+    from dslocal import chat
+
     from . import asked, runtime, templates, warm
     from .draws import Draws
 
@@ -283,7 +286,8 @@ def ask(
 
 
 def _one(run: Draws, seed: int, *, final: bool, as_json: bool) -> None:
-    from .. import chat
+    from dslocal import chat
+
     from .answers import statistics
 
     session = run.session()
@@ -350,7 +354,8 @@ def _draw(
     run: Draws, seed: int, count: int, turns: list[chat.Turn], *, vote: bool, as_json: bool
 ) -> None:
     """Appends ``count`` answers to ``turns``, also the one that is interrupted."""
-    from ..ui.meter import Meter
+    from dslocal.ui.meter import Meter
+
     from .answers import statistics
 
     meter = Meter(eager=True)

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import chat
-from ..errors import NotFoundError, UsageError
-from ..ui.terminal import one_line
+from dslocal import chat
+from dslocal.errors import NotFoundError, UsageError
+from dslocal.ui.terminal import one_line
+
 from . import templates
 from .answers import stdin_text
 

@@ -15,16 +15,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import UsageError
+from dslocal.errors import UsageError
+
 from .options import AsJson, CpuMoe, Ctx, FamilyFlag, GpuLayers, Kv, ModelArgument
 
 if TYPE_CHECKING:
-    from .. import chat
-    from ..engine import Context, Model
-    from ..fit.loading import Loading
-    from ..fit.plan import Plan
-    from ..gguf import GgufHeader
-    from ..ui.bench_report import Figure
+    from dslocal import chat
+    from dslocal.engine import Context, Model
+    from dslocal.fit.loading import Loading
+    from dslocal.fit.plan import Plan
+    from dslocal.gguf.header import GgufHeader
+    from dslocal.ui.bench_report import Figure
 
 INTERRUPTED = 130
 PREFILL = 512  # tokens, besides the micro-batch
@@ -88,9 +89,10 @@ def bench(
     Medians, and the spread: another program's work shows there. Ctrl-C ends it and keeps what was
     measured.
     """
-    from .. import launch
-    from ..gguf import fingerprint
-    from ..ui import bench_report
+    from dslocal import launch
+    from dslocal.gguf.header import fingerprint
+    from dslocal.ui import bench_report
+
     from . import earlier, runtime
 
     wanted = _depths(depths)
@@ -161,8 +163,8 @@ class _Bench:
         ways: Sequence[str],
         seed: int,
     ) -> None:
-        from ..fit.shape import can_draft
-        from ..ui.bench_report import Figure
+        from dslocal.fit.shape import can_draft
+        from dslocal.ui.bench_report import Figure
 
         self._path, self._family, self._loading, self._tokens, self._seed = (
             path,
@@ -183,7 +185,8 @@ class _Bench:
 
     def run(self, report: Callable[[str], None]) -> None:
         """Everything once, from loading on. Raises KeyboardInterrupt on Ctrl-C, EngineError."""
-        from ..engine import Context
+        from dslocal.engine import Context
+
         from . import runtime
 
         report("loading")
@@ -197,7 +200,7 @@ class _Bench:
             self._measure(context, report)
 
     def _measure(self, context: Context, report: Callable[[str], None]) -> None:
-        from ..engine import measure
+        from dslocal.engine import measure
 
         question = self._ids(context.model, 0)
         for what in ("cold", "warm"):
@@ -228,7 +231,7 @@ class _Bench:
         """A question that follows other text, ``depth`` tokens in all, or the question's own if
         that is more.
         """
-        from .. import chat
+        from dslocal import chat
 
         ids = chat.encode(
             self._family.render([chat.Message("user", QUESTION)], self._family.thinking), model
@@ -251,7 +254,7 @@ def _depths(text: str) -> list[int]:
 
 
 def _ways(asked: str | None, header: GgufHeader) -> tuple[str, ...]:
-    from ..fit.shape import can_draft
+    from dslocal.fit.shape import can_draft
 
     has = can_draft(header)
     if asked is not None and asked.lower() not in MTP_WAYS:
@@ -273,7 +276,8 @@ def _add_forecasts(figures: Sequence[Figure], header: GgufHeader, planned: Plan)
     plain = [figure for figure in figures if figure.what == "decode" and figure.mtp in ("", "off")]
     if not plain:
         return
-    from ..fit.speed import tokens_per_s
+    from dslocal.fit.speed import tokens_per_s
+
     from . import machines
 
     machine, rates = machines.machine_and_rates()
@@ -285,7 +289,7 @@ def _add_forecasts(figures: Sequence[Figure], header: GgufHeader, planned: Plan)
 
 
 def _name(path: Path, header: GgufHeader) -> str:
-    from ..gguf import main_type
+    from dslocal.gguf.header import main_type
 
     return f"{header.text('general.name') or path.stem}, {main_type(header)}"
 
@@ -318,10 +322,10 @@ def _about(
     repeat: int,
     seed: int,
 ) -> dict[str, Any]:
-    from .. import __version__
-    from ..engine import measure
-    from ..fit import probe
-    from ..gguf import main_type
+    from dslocal import __version__
+    from dslocal.engine import measure
+    from dslocal.fit import probe
+    from dslocal.gguf.header import main_type
 
     machine = probe.probe()
     name = header.text("general.name") or path.stem
@@ -360,7 +364,7 @@ def _progress(name: str) -> Iterator[Callable[[str], None]]:
     """Yields what is told what is being measured: a line on a terminal, once it takes longer than a
     second.
     """
-    from ..ui.terminal import one_line
+    from dslocal.ui.terminal import one_line
 
     began = time.monotonic()
 

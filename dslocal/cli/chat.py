@@ -8,10 +8,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from .options import CpuMoe, Ctx, FamilyFlag, GpuLayers, Kv, MathFlag, ModelArgument, Mtp, Think
+from .options import (
+    CpuMoe,
+    Ctx,
+    FamilyFlag,
+    GpuLayers,
+    Kv,
+    MathFlag,
+    ModelArgument,
+    Mtp,
+    Think,
+)
 
 if TYPE_CHECKING:
-    from .. import chat as conversation
+    from dslocal import chat
 
 LAST = "last"
 
@@ -22,7 +32,7 @@ class ChatCommand(TyperCommand):
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        from ..chat.saved import PART_OF_ID
+        from dslocal.chat.saved import PART_OF_ID
 
         following = [*args[1:], ""][: len(args)]
         alone = [
@@ -71,10 +81,10 @@ def chat(
     """Talk with a model in the terminal."""
     import sys
 
-    from .. import chat as conversation
-    from .. import models
-    from ..errors import UsageError
-    from ..ui.chat import ChatLoop
+    from dslocal import chat, models
+    from dslocal.errors import UsageError
+    from dslocal.ui.chat import ChatLoop
+
     from . import desk, runtime
 
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
@@ -85,9 +95,9 @@ def chat(
     thinking = runtime.thinking_for(choice.family, think).value
     runtime.advise(choice.family, settings, thinking, system)
     for path_given in file or []:
-        conversation.read_text(path_given)  # or the error would come with the first question
+        chat.read_text(path_given)  # or the error would come with the first question
     with desk.Desk(desk.Options(ctx, kv, n_gpu_layers, cpu_moe, mtp), choice) as held:
-        session = conversation.Session(held.load(choice), choice.family, settings, system, thinking)
+        session = chat.Session(held.load(choice), choice.family, settings, system, thinking)
         called = (
             runtime.named_model(model)
             or (earlier.model if earlier else None)
@@ -97,7 +107,7 @@ def chat(
         loop = ChatLoop(
             session,
             choice.name,
-            conversation.new_saved(called),
+            chat.new_saved(called),
             files=file or [],
             math=math,
             desk=held,
@@ -112,10 +122,10 @@ def chat(
             loop.leave_saved()
 
 
-def _earlier(resume: str | None) -> conversation.Saved | None:
+def _earlier(resume: str | None) -> chat.Saved | None:
     """The conversation that is asked for, if one is. Raises NotFoundError, UsageError."""
-    from .. import chat as conversation
+    from dslocal import chat
 
     if resume is None:
         return None
-    return conversation.last_saved() if resume == LAST else conversation.saved_called(resume)
+    return chat.last_saved() if resume == LAST else chat.saved_called(resume)

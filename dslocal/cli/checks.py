@@ -13,14 +13,15 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .. import chat, hub, models
-from ..errors import DslocalError
-from ..fit.build import REBUILD, Build
-from ..fit.machine import Machine, gib
+from dslocal import chat, hub, models
+from dslocal.errors import DslocalError
+from dslocal.fit.build import REBUILD, Build
+from dslocal.fit.machine import Machine, gib
+
 from . import runtime
 
 if TYPE_CHECKING:
-    from ..hub.leftovers import Leftover
+    from dslocal.hub.leftovers import Leftover
 
 LITTLE_DISK, LITTLE_RAM, MUCH_LEFT = 1 << 30, 512 << 20, 1 << 30
 LIKE = 0.75  # how near a misspelled name must be

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from ..errors import DslocalError
+from dslocal.errors import DslocalError
 
 MOST_FILES = 1000  # of a folder
 SHELLS = ("bash", "fish", "zsh")
@@ -31,14 +31,14 @@ def published(incomplete: str) -> list[str]:
 
 
 def families(incomplete: str) -> list[str]:
-    from .. import chat
+    from dslocal import chat
 
     return _beginning(incomplete, lambda: chat.FAMILIES)
 
 
 def templates(incomplete: str) -> list[str]:
     """Names of templates."""
-    from .. import hub
+    from dslocal import hub
 
     def names() -> Iterator[str]:
         tables = hub.read_config().get("templates")
@@ -78,13 +78,13 @@ def _names() -> Iterator[str]:
 
 
 def _registered() -> Iterator[str]:
-    from ..hub.names import names_at_a_glance
+    from dslocal.hub.names import names_at_a_glance
 
     return names_at_a_glance()
 
 
 def _kept() -> Iterator[str]:
-    from .. import hub
+    from dslocal import hub
 
     entries = [entry for entry in hub.kept() if not entry.missing]
     yield from dict.fromkeys(entry.name for entry in entries)

@@ -12,7 +12,8 @@ from typing import Annotated
 
 import typer
 
-from ..errors import UsageError
+from dslocal.errors import UsageError
+
 from .completing import SHELLS, shells
 
 ASKED = "_DSLOCAL_COMPLETE"  # the variable by which a shell asks

@@ -10,13 +10,23 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import ConversionError, NotFoundError, UsageError
-from ..ui import progress
+from dslocal.errors import ConversionError, NotFoundError, UsageError
+from dslocal.ui import progress
+
 from .options import size_in_bytes
 
 if TYPE_CHECKING:
-    from ..convert import ClassError, Imatrix, Plan, Progress, Recipe, Report, Source, Split
-    from ..ui.progress import Display
+    from dslocal.convert import (
+        ClassError,
+        Imatrix,
+        Plan,
+        Progress,
+        Recipe,
+        Report,
+        Source,
+        Split,
+    )
+    from dslocal.ui.progress import Display
 
 INTERRUPTED = 130
 DEFAULT_QUANT = "Q4_K_M"
@@ -112,7 +122,8 @@ def convert(
     ] = False,
 ) -> None:
     """Convert a DeepSeek checkpoint to GGUF. Interrupted, the same command goes on where it was."""
-    from .. import convert as converter
+    from dslocal import convert as converter
+
     from . import sources
 
     if verify and stream:
@@ -174,7 +185,7 @@ class Wishes:
 
 
 def _planned(files: Source, wishes: Wishes, shown: Display) -> Plan:
-    from .. import convert as converter
+    from dslocal import convert as converter
 
     checkpoint = converter.open_checkpoint(files)
     plan = converter.make_plan(
@@ -202,7 +213,7 @@ def _print_reports(reports: list[Report], errors: list[ClassError]) -> None:
 
 def _recipes(quant: str | None, file: Path | None, size: str | None) -> list[Recipe]:
     """What was asked for. Raises UsageError when that is more than one thing."""
-    from .. import convert as converter
+    from dslocal import convert as converter
 
     if sum(option is not None for option in (quant, file, size)) > 1:
         raise UsageError("--quant, --recipe and --size exclude each other")
@@ -220,7 +231,7 @@ def _recipes(quant: str | None, file: Path | None, size: str | None) -> list[Rec
 
 def _print_bits(plan: Plan) -> None:
     """What a size buys: bits per weight by tensor class."""
-    from ..gguf import tensor_class
+    from dslocal.gguf.header import tensor_class
 
     weights: Counter[str] = Counter()
     nbytes: Counter[str] = Counter()
@@ -246,7 +257,8 @@ def _verified(
     load: bool,
     as_json: bool,
 ) -> list[ClassError]:
-    from .. import convert as converter
+    from dslocal import convert as converter
+
     from . import runtime
 
     with progress.display(

@@ -11,13 +11,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from .. import chat, hub
-from ..errors import DslocalError, UsageError
-from ..gguf import GgufHeader
+from dslocal import chat, hub
+from dslocal.errors import DslocalError, UsageError
+from dslocal.gguf.header import GgufHeader
+
 from . import runtime
 
 if TYPE_CHECKING:
-    from ..engine import Context
+    from dslocal.engine import Context
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from ..errors import DslocalError, EngineMissingError
+from dslocal.errors import DslocalError, EngineMissingError
+
 from .options import AsJson
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def doctor(as_json: AsJson = False) -> None:
             )
         )
     else:
-        from ..ui import doctor_report
+        from dslocal.ui import doctor_report
 
         doctor_report.print_report(fields, [asdict(problem) for problem in problems])
     if stopped:
@@ -70,7 +71,8 @@ def doctor(as_json: AsJson = False) -> None:
 
 def _sections(problems: list[Problem]) -> Iterator[tuple[str, Any]]:
     """The parts of the report, by name; what is wrong goes to ``problems``."""
-    from .. import __version__
+    from dslocal import __version__
+
     from . import checks
 
     def found(check: Callable[[], Iterator[Problem]]) -> None:
@@ -106,7 +108,7 @@ def _sections(problems: list[Problem]) -> Iterator[tuple[str, Any]]:
         {"bytes": _nbytes(folders["cache"]), "disk_free": checks.free_bytes(folders["cache"])},
     )
     found(checks.settings)
-    from .. import hub
+    from dslocal import hub
 
     yield "config", {"path": str(hub.config_file()), "exists": hub.config_file().is_file()}
     used = [name for name in sorted(os.environ) if VARIABLES.fullmatch(name) and name != OURS]
@@ -114,7 +116,7 @@ def _sections(problems: list[Problem]) -> Iterator[tuple[str, Any]]:
     found(checks.known_models)
     yield "models", _models()
     yield "hub", _hub(found)
-    from ..ui.capabilities import terminal
+    from dslocal.ui.capabilities import terminal
 
     yield "terminal", asdict(terminal())
 
@@ -144,8 +146,9 @@ def _packages(problems: list[Problem]) -> dict[str, str | None]:
 
 def _engine(problems: list[Problem]) -> tuple[dict[str, Any], dict[str, Any]]:
     """What llama.cpp is, and the machine as it sees it."""
-    from ..fit import probe
-    from ..fit.build import Build, Known, build
+    from dslocal.fit import probe
+    from dslocal.fit.build import Build, Known, build
+
     from . import checks
 
     made: Build | EngineMissingError
@@ -186,7 +189,7 @@ def _cpu_flags(cpuinfo: str) -> frozenset[str]:
 
 
 def _models() -> dict[str, Any]:
-    from .. import hub, models
+    from dslocal import hub, models
 
     return {
         "last_used": models.last_used(),
@@ -201,9 +204,9 @@ def _hub(found: Callable[[Callable[[], Iterator[Problem]]], None]) -> dict[str, 
     fields: dict[str, Any] = {}
 
     def look() -> Iterator[Problem]:
-        from ..hub import surroundings
-        from ..hub.cached import hub_cache
-        from ..hub.leftovers import leftovers
+        from dslocal.hub import surroundings
+        from dslocal.hub.cached import hub_cache
+        from dslocal.hub.leftovers import leftovers
 
         left = leftovers()
         fields.update(

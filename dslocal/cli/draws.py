@@ -10,15 +10,16 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .. import chat
-from ..errors import SchemaError
-from ..gguf import GgufHeader
-from ..ui.terminal import sanitise
+from dslocal import chat
+from dslocal.errors import SchemaError
+from dslocal.gguf.header import GgufHeader
+from dslocal.ui.terminal import sanitise
+
 from .answers import as_json, leave_if_cut, pass_on, prefill_progress, with_model
 from .warm import Warm, WarmSession
 
 if TYPE_CHECKING:
-    from ..engine import Context
+    from dslocal.engine import Context
 
 
 @dataclass

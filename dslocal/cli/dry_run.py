@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .. import chat, launch
-from ..fit.plan import Pins
-from ..gguf import GgufHeader
-from ..ui.terminal import one_line, sanitise
+from dslocal import chat, launch
+from dslocal.fit.plan import Pins
+from dslocal.gguf.header import GgufHeader
+from dslocal.ui.terminal import one_line, sanitise
+
 from . import runtime
 
 

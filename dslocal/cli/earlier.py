@@ -10,8 +10,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from ..errors import DslocalError, NotFoundError
-from ..ui.bench_report import Figure, Key
+from dslocal.errors import DslocalError, NotFoundError
+from dslocal.ui.bench_report import Figure, Key
 
 MOST_BYTES = 4 << 20
 HINT = "--compare takes what dslocal bench --json wrote"

@@ -29,11 +29,11 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from .. import chat
-    from ..chat.grading import evaluation
-    from ..chat.grading.results import Results
-    from ..fit.plan import Pins
-    from ..gguf import GgufHeader
+    from dslocal import chat
+    from dslocal.chat.grading import evaluation
+    from dslocal.chat.grading.results import Results
+    from dslocal.fit.plan import Pins
+    from dslocal.gguf.header import GgufHeader
 
 INTERRUPTED = 130
 MAX_SAMPLES = 1024
@@ -106,8 +106,9 @@ def evaluate(
     An answer is right when its final answer, boxed or said to be the answer, equals the known one:
     1/2 = 0.5 = \\frac{1}{2}.
     """
-    from .. import __version__
-    from ..chat.grading import evaluation, results
+    from dslocal import __version__
+    from dslocal.chat.grading import evaluation, results
+
     from . import runtime
 
     problems, digest = evaluation.read_problems(file)
@@ -189,8 +190,9 @@ def _run(
     total: int,
 ) -> None:
     """Draws every sample that is missing and keeps each as it comes."""
-    from ..chat.grading.evaluation import Examination
-    from ..ui.evaluation import evaluating
+    from dslocal.chat.grading.evaluation import Examination
+    from dslocal.ui.evaluation import evaluating
+
     from . import runtime
 
     def state() -> tuple[int, int]:
@@ -229,7 +231,8 @@ def _missing(kept: Results, problems: int, samples: int) -> dict[int, list[int]]
 
 def _name(model: str | None) -> str:
     """What the model is called: the name it was asked for by, or its file's."""
-    from .. import models
+    from dslocal import models
+
     from . import runtime
 
     found = models.find(runtime.named_model(model))
@@ -266,8 +269,8 @@ def _print_table(
     settings: chat.Settings,
     target: Path,
 ) -> None:
-    from .. import chat
-    from ..ui.terminal import one_line
+    from dslocal import chat
+    from dslocal.ui.terminal import one_line
 
     total = questions * samples
     sampled = f"temperature {settings.temperature.value:g}, top-p {settings.top_p.value:g}"

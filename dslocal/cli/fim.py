@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import UsageError
+from dslocal.errors import UsageError
+
 from .options import (
     AsJson,
     Ctx,
@@ -37,7 +38,7 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from .. import chat
+    from dslocal import chat
 
 
 def fim(
@@ -74,8 +75,9 @@ def fim(
     family: FamilyFlag = None,
 ) -> None:
     """Fill in the middle of code or text, and print what belongs there."""
-    from .. import chat
-    from ..ui.terminal import sanitise
+    from dslocal import chat
+    from dslocal.ui.terminal import sanitise
+
     from . import runtime
     from .answers import as_json as fields_of
     from .answers import leave_if_cut, prefill_progress, with_model
@@ -121,7 +123,8 @@ def fim(
 
 
 def _gap(place: str | None, prefix: str | None, suffix: str | None) -> chat.Gap:
-    from .. import chat
+    from dslocal import chat
+
     from .answers import stdin_text
 
     if place is None:

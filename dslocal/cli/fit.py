@@ -12,17 +12,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import UsageError
+from dslocal.errors import UsageError
+
 from . import completing
 from .options import AsJson
 
 if TYPE_CHECKING:
-    from ..fit.assessment import Assessment, Model
-    from ..fit.machine import Machine
-    from ..fit.plan import Pins
-    from ..fit.speed import Rates
-    from ..hub import ModelEntry
-    from ..offers import Assess
+    from dslocal.fit.assessment import Assessment, Model
+    from dslocal.fit.machine import Machine
+    from dslocal.fit.plan import Pins
+    from dslocal.fit.speed import Rates
+    from dslocal.hub import ModelEntry
+    from dslocal.offers import Assess
 
 
 def fit(
@@ -93,10 +94,11 @@ def fit(
     as_json: AsJson = False,
 ) -> None:
     """Say what runs here, with which settings, how much memory it takes and how fast it will be."""
-    from .. import launch
-    from ..fit.assessment import alternatives, assess
-    from ..fit.assessment import as_json as fields_of
-    from ..ui import fit_report
+    from dslocal import launch
+    from dslocal.fit.assessment import alternatives, assess
+    from dslocal.fit.assessment import as_json as fields_of
+    from dslocal.ui import fit_report
+
     from . import machines, pinned
 
     pins = pinned.pins(ctx, kv, ubatch, flash_attn, n_gpu_layers, cpu_moe)
@@ -151,8 +153,8 @@ def _table(machine: Machine, rates: Rates, pins: Pins, quant: str | None) -> Ite
     """Every model in the best of its quantizations that runs without the SSD, or the smallest if
     none does.
     """
-    from .. import hub
-    from ..fit.assessment import assess
+    from dslocal import hub
+    from dslocal.fit.assessment import assess
 
     seen: dict[tuple[int, int], Assessment] = {}
     for entry in sorted(
@@ -190,7 +192,7 @@ def _named(found: Assessment, model: Model) -> Assessment:
 
 def _kept(name: str, quant: str | None) -> Model | None:
     """The GGUF file that ``name`` means, if it has been pulled or imported."""
-    from .. import hub
+    from dslocal import hub
 
     found = hub.find_kept(name, quant) if quant else hub.find_kept(name)
     return (
@@ -199,9 +201,9 @@ def _kept(name: str, quant: str | None) -> Model | None:
 
 
 def _file(path: Path) -> Model:
-    from ..fit.assessment import Model
-    from ..gguf import main_type
-    from ..hub.parts import parts_of
+    from dslocal.fit.assessment import Model
+    from dslocal.gguf.header import main_type
+    from dslocal.gguf.parts import parts_of
 
     header = parts_of(path)[1]
     return Model(header.text("general.name") or path.stem, main_type(header), header, file=path)
@@ -211,8 +213,8 @@ def _published(name: str, quant: str | None, assess: Assess, cores: int) -> Mode
     """What ``name`` stands for on the hub or behind a URL, by headers alone; None for what
     models.yaml knows, or is here.
     """
-    from .. import offers
-    from ..hub.places import place_of
+    from dslocal import offers
+    from dslocal.hub.places import place_of
 
     place = place_of(name)
     if place is None or (place.entry is not None and not place.file):
@@ -224,7 +226,7 @@ def _model(name: str, quant: str | None) -> Model:
     """What ``name`` stands for. Raises NotFoundError, UsageError, and whatever is wrong with a
     file.
     """
-    from .. import convert, models
+    from dslocal import convert, models
 
     entry = _known(name)
     if entry is not None:
@@ -246,8 +248,8 @@ def _model(name: str, quant: str | None) -> Model:
 
 def _known(name: str) -> ModelEntry | None:
     """The model of models.yaml that ``name`` means, by its own name or its repository's."""
-    from .. import hub
-    from ..hub.places import place_of
+    from dslocal import hub
+    from dslocal.hub.places import place_of
 
     place = place_of(name)
     return place.entry if place else hub.load_registry().get(name.lower())
@@ -255,8 +257,8 @@ def _known(name: str) -> ModelEntry | None:
 
 def _outlined(name: str, config: Mapping[str, Any], quant: str, dtype: str | None = None) -> Model:
     """``dtype`` is that of a checkpoint that is yet to be downloaded."""
-    from .. import convert
-    from ..fit.assessment import Model
+    from dslocal import convert
+    from dslocal.fit.assessment import Model
 
     header = convert.outline(config, convert.recipe_named(quant))
     return Model(
@@ -274,7 +276,7 @@ def _entry(entry: ModelEntry, quant: str) -> Model:
 
 def _other_quants(name: str, model: Model) -> list[tuple[str, Model]]:
     """The neighbours of the quantization that was asked for, for what can still be converted."""
-    from .. import hub
+    from dslocal import hub
 
     if not model.output:
         return []

@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from ..errors import UsageError
+from dslocal.errors import UsageError
+
 from . import completing
 
 
@@ -23,7 +24,7 @@ def help_(
     ] = None,
 ) -> None:
     """Explain a topic, or list them. A command's options: dslocal COMMAND --help."""
-    from ..ui import pages
+    from dslocal.ui import pages
 
     if topic is None:
         below = "dslocal help TOPIC explains one; dslocal COMMAND --help has the options"
@@ -44,14 +45,14 @@ def help_(
 
 def topics() -> list[str]:
     """All names, in order."""
-    from ..hub.paths import bundled
+    from dslocal.hub.paths import bundled
 
     return sorted(file.stem for file in bundled("topics").glob("*.md"))
 
 
 def text_of(name: str) -> str:
     """The Markdown of a topic."""
-    from ..hub.paths import bundled
+    from dslocal.hub.paths import bundled
 
     return (bundled("topics") / f"{name}.md").read_text(encoding="utf-8")
 

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import DslocalError, NotFoundError, UsageError
+from dslocal.errors import DslocalError, NotFoundError, UsageError
+
 from .options import AsJson
 
 if TYPE_CHECKING:
-    from ..gguf import GgufHeader
-    from ..hub import Kept
-    from ..hub.foreign import Foreign
+    from dslocal.gguf.header import GgufHeader
+    from dslocal.hub import Kept
+    from dslocal.hub.foreign import Foreign
 
 GUESSED = 1024  # a bit of general.file_type
 OLD = "made before llama.cpp kept MLA's cache compressed: its context takes many times the memory; convert or fetch it anew"
@@ -63,7 +64,8 @@ def import_(
     if source is None:
         _list(as_json)
         return
-    from .. import hub
+    from dslocal import hub
+
     from .models import kept_fields
 
     checked = [_checked(found, name) for found in _meant(source)]
@@ -79,7 +81,7 @@ def import_(
             )
         )
         return
-    from ..ui import model_list
+    from dslocal.ui import model_list
 
     for entry, _ in checked:
         alone = sum(other.name == entry.name for other in hub.kept()) == 1
@@ -90,8 +92,8 @@ def _meant(source: str) -> list[Found]:
     """The files that ``source`` means: one, or all models in a folder. Raises NotFoundError,
     UsageError.
     """
-    from ..hub import foreign
-    from ..hub.inventory import is_file
+    from dslocal.hub import foreign
+    from dslocal.hub.inventory import is_file
 
     path = Path(source)
     with suppress(RuntimeError):  # the home of nobody
@@ -118,8 +120,8 @@ def _meant(source: str) -> list[Found]:
 
 
 def _file(path: Path) -> Found:
-    from ..hub import foreign
-    from ..hub.parts import split_stem
+    from dslocal.gguf.parts import split_stem
+    from dslocal.hub import foreign
 
     if owner := foreign.named_by_ollama(path.absolute()):
         return _foreign(owner)
@@ -128,7 +130,7 @@ def _file(path: Path) -> Found:
 
 
 def _foreign(model: Foreign) -> Found:
-    from ..hub.parts import split_stem
+    from dslocal.gguf.parts import split_stem
 
     last = model.name.rsplit("/", 1)[-1]
     return Found(
@@ -144,11 +146,11 @@ def _checked(found: Found, name: str | None) -> tuple[Kept, bool]:
     """What would be kept of ``found``, and whether it is from before MLA's cache was compressed.
     Raises what is wrong with it.
     """
-    from .. import chat
-    from ..fit.shape import legacy_mla
-    from ..hub import Kept
-    from ..hub.inventory import plain_path
-    from ..hub.parts import parts_of
+    from dslocal import chat
+    from dslocal.fit.shape import legacy_mla
+    from dslocal.gguf.parts import parts_of
+    from dslocal.hub import Kept
+    from dslocal.hub.inventory import plain_path
 
     files, header = parts_of(plain_path(found.path))
     chat.recognise(header)
@@ -164,7 +166,7 @@ def _checked(found: Found, name: str | None) -> tuple[Kept, bool]:
 
 
 def _given(name: str) -> str:
-    from ..hub.inventory import slug
+    from dslocal.hub.inventory import slug
 
     if not name or slug(name) != name.lower() or name.lower().endswith(".gguf"):
         raise UsageError(
@@ -178,7 +180,7 @@ def _derived(called: str, path: Path) -> str:
     """A name out of what something is called elsewhere, without its quantization, which is kept
     beside it.
     """
-    from ..hub.inventory import slug
+    from dslocal.hub.inventory import slug
 
     plain = re.sub(rf"[-._ ]{_QUANT}$", "", called, flags=re.IGNORECASE)
     name = re.sub("-gguf$", "", slug(plain))
@@ -188,7 +190,7 @@ def _derived(called: str, path: Path) -> str:
 
 
 def _free(name: str) -> str:
-    from .. import hub
+    from dslocal import hub
 
     if (entry := hub.load_registry().get(name)) and entry.local:
         raise UsageError(
@@ -200,8 +202,8 @@ def _free(name: str) -> str:
 
 def _quant(header: GgufHeader) -> str:
     """What the file says its quantization is, else the type of most weights."""
-    from .. import convert
-    from ..gguf import main_type
+    from dslocal import convert
+    from dslocal.gguf.header import main_type
 
     number = header.integer("general.file_type", -1) & ~GUESSED
     names = {recipe.file_type: recipe.name for recipe in convert.RECIPES.values()}
@@ -221,8 +223,8 @@ def _require_distinct(entries: list[Kept]) -> None:
 
 def _list(as_json: bool) -> None:
     """What of other programs could be imported."""
-    from .. import hub
-    from ..hub import foreign
+    from dslocal import hub
+    from dslocal.hub import foreign
 
     where = foreign.roots()
     known = {entry.path: entry.spelled for entry in hub.kept()}
@@ -250,6 +252,6 @@ def _list(as_json: bool) -> None:
     if as_json:
         print(json.dumps({"found": usable, "refused": refused, "looked_in": looked}))
         return
-    from ..ui import model_list
+    from dslocal.ui import model_list
 
     model_list.print_found(usable, refused, looked)

@@ -10,10 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
-from ..errors import UsageError
-from ..fit import probe
-from ..fit.machine import Gpu, Machine, Os, gib
-from ..fit.speed import Rates, rates_for
+from dslocal.errors import UsageError
+from dslocal.fit import probe
+from dslocal.fit.machine import Gpu, Machine, Os, gib
+from dslocal.fit.speed import Rates, rates_for
+
 from .options import size_in_bytes
 
 OSES = ("linux", "macos", "windows")
@@ -27,7 +28,7 @@ def machine_and_rates(
     """Raises UsageError for options that make no machine."""
     gpu_memory = None if vram is None else _memory(vram, "--vram", least=0)
     if ram is None and os is None:
-        from ..engine import calibrate
+        from dslocal.engine import calibrate
 
         machine = probe.probe()
         rates = calibrate.remembered_or_measured(machine)
@@ -70,6 +71,6 @@ def _with_vram(machine: Machine, vram: int) -> Machine:
 
 def with_ssd_of(file: Path, machine: Machine, rates: Rates) -> Rates:
     """``rates`` with what the disk gives that ``file`` is on, measured on the file itself."""
-    from ..engine import calibrate
+    from dslocal.engine import calibrate
 
     return replace(rates, ssd=calibrate.ssd_rate(file, machine.cores) or rates.ssd)

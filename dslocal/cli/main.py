@@ -14,9 +14,10 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from .. import __version__
-from ..errors import DslocalError
-from ..ui.terminal import LEGIBLY, one_line
+from dslocal import __version__
+from dslocal.errors import DslocalError
+from dslocal.ui.terminal import LEGIBLY, one_line
+
 from . import restore_interrupts
 from .ask import ask
 from .bench import bench

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 from .options import AsJson
 
 if TYPE_CHECKING:
-    from ..hub import Kept
-    from ..models import Conversion
+    from dslocal.hub import Kept
+    from dslocal.models import Conversion
 
 
 def models(as_json: AsJson = False) -> None:
     """List the models on this machine, where they came from, and the disk that they take."""
-    from .. import hub
-    from .. import models as found_by_name
-    from ..hub.leftovers import leftovers
+    from dslocal import hub
+    from dslocal import models as found_by_name
+    from dslocal.hub.leftovers import leftovers
 
     registry = hub.load_registry()
     kept, conversions, left = hub.kept(), found_by_name.conversions(), leftovers()
@@ -41,7 +41,7 @@ def models(as_json: AsJson = False) -> None:
     if as_json:
         print(json.dumps(fields))
         return
-    from ..ui import model_list
+    from dslocal.ui import model_list
 
     model_list.print_models(fields)
 

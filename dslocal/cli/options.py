@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from ..errors import UsageError
+from dslocal.errors import UsageError
+
 from . import completing
 
 UNITS = {

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..errors import UsageError
-from ..fit.plan import Pins
-from ..ggml import GgmlType
+from dslocal.errors import UsageError
+from dslocal.fit.plan import Pins
+from dslocal.gguf.ggml import GgmlType
 
 KV_TYPES = {"f16": GgmlType.F16, "q8_0": GgmlType.Q8_0, "q4_0": GgmlType.Q4_0}
 MTP = {"auto": None, "on": True, "off": False}

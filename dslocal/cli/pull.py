@@ -13,18 +13,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import DoesNotFitError, NotFoundError, UsageError
-from ..ui import progress
-from ..ui.progress import gb
+from dslocal.errors import DoesNotFitError, NotFoundError, UsageError
+from dslocal.ui import progress
+from dslocal.ui.progress import gb
+
 from . import completing
 from .options import AsJson
 
 if TYPE_CHECKING:
-    from ..fit.assessment import Assessment, Model
-    from ..hub import Kept
-    from ..hub.places import Place
-    from ..offers import Choice, Way
-    from ..ui.progress import Display
+    from dslocal.fit.assessment import Assessment, Model
+    from dslocal.hub import Kept
+    from dslocal.hub.places import Place
+    from dslocal.offers import Choice, Way
+    from dslocal.ui.progress import Display
 
 INTERRUPTED = 130
 ASK_ABOVE = 20 * 10**9  # bytes to fetch
@@ -80,8 +81,8 @@ def pull(
     """Download a model, or download and convert it. Interrupted, the same command goes on where it
     was.
     """
-    from .. import hub
-    from ..hub.places import place_of
+    from dslocal import hub
+    from dslocal.hub.places import place_of
 
     if gguf and convert:
         raise UsageError("--gguf and --convert exclude each other")
@@ -120,7 +121,7 @@ def pull(
 
 def _already_here(model: str, *, as_json: bool) -> None:
     """For a name that is on this machine. Raises NotFoundError for one that is nothing at all."""
-    from .. import hub, models
+    from dslocal import hub, models
 
     if kept := hub.find_kept(model):
         _print_kept(kept, "is here already", as_json=as_json)
@@ -131,8 +132,9 @@ def _already_here(model: str, *, as_json: bool) -> None:
 
 
 def _choose(place: Place, quant: str | None, way: Way | None) -> Choice:
-    from .. import hub, offers
-    from ..fit.assessment import assess
+    from dslocal import hub, offers
+    from dslocal.fit.assessment import assess
+
     from . import machines
 
     machine, rates = machines.machine_and_rates()
@@ -183,7 +185,7 @@ def _bring(place: Place, choice: Choice, shown: Display) -> Kept:
     """Downloads, or converts; processes that want the same wait for each other."""
     from filelock import FileLock, Timeout
 
-    from .. import hub
+    from dslocal import hub
 
     quant = choice.offer.model.quant
     folder = hub.cache_dir() / "locks"
@@ -213,9 +215,9 @@ def _bring(place: Place, choice: Choice, shown: Display) -> Kept:
 
 
 def _downloaded(place: Place, choice: Choice, shown: Display) -> Kept:
-    from .. import hub
-    from ..hub.cache import download
-    from ..hub.parts import parts_of
+    from dslocal import hub
+    from dslocal.gguf.parts import parts_of
+    from dslocal.hub.cache import download
 
     offer = choice.offer
     if offer.manifest is None:
@@ -241,8 +243,9 @@ def _downloaded(place: Place, choice: Choice, shown: Display) -> Kept:
 
 def _converted(place: Place, choice: Choice, shown: Display) -> Kept:
     """Shard by shard, unless the whole checkpoint is here."""
-    from .. import convert as converter
-    from .. import hub
+    from dslocal import convert as converter
+    from dslocal import hub
+
     from . import sources
 
     quant = choice.offer.model.quant
@@ -275,7 +278,7 @@ def _converted(place: Place, choice: Choice, shown: Display) -> Kept:
 
 def _print_choice(place: Place, choice: Choice, *, dry_run: bool, as_json: bool) -> None:
     """Which way it is, why, and how it will run."""
-    from ..fit.assessment import RUNS
+    from dslocal.fit.assessment import RUNS
 
     offer, plan = choice.offer, choice.assessment.plan
     source = offer.remote.origin

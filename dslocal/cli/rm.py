@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import DslocalError, NotFoundError, UsageError
+from dslocal.errors import DslocalError, NotFoundError, UsageError
+
 from . import completing
 from .options import AsJson
 
 if TYPE_CHECKING:
-    from ..hub import Kept
-    from ..hub.leftovers import Leftover
-    from ..models import Conversion
+    from dslocal.hub import Kept
+    from dslocal.hub.leftovers import Leftover
+    from dslocal.models import Conversion
 
 
 def rm(
@@ -38,16 +39,16 @@ def rm(
     """Forget models and delete what dslocal converted or downloaded for them; imported files
     stay.
     """
-    from ..hub.leftovers import leftovers as found
+    from dslocal.hub.leftovers import leftovers as found
 
     if not names and not leftovers:
         raise UsageError(
             "no model is named",
             hint="dslocal models lists them; --leftovers deletes what interrupted work left",
         )
-    from ..hub.leftovers import in_use
-    from ..ui import model_list
-    from ..ui.progress import gb
+    from dslocal.hub.leftovers import in_use
+    from dslocal.ui import model_list
+    from dslocal.ui.progress import gb
 
     models, conversions = _named(names or [])
     if not (yes or dry_run or sys.stdin.isatty()):
@@ -80,8 +81,8 @@ def _named(names: list[str]) -> tuple[list[Kept], list[Conversion]]:
     """What ``names`` mean, before anything is touched. Raises NotFoundError, and UsageError where
     one name means several.
     """
-    from .. import hub
-    from .. import models as by_name
+    from dslocal import hub
+    from dslocal import models as by_name
 
     kept: dict[str, Kept] = {}
     conversions: dict[str, Conversion] = {}
@@ -123,7 +124,7 @@ def _named(names: list[str]) -> tuple[list[Kept], list[Conversion]]:
 
 
 def _planned(models: list[Kept]) -> list[dict[str, Any]]:
-    from ..hub.removal import removal_of
+    from dslocal.hub.removal import removal_of
 
     return [
         {
@@ -167,7 +168,7 @@ def _leftover(one: Leftover, used: bool) -> dict[str, Any]:
 
 def _ask(freed: int, *, as_json: bool) -> None:
     """Raises Exit unless the answer is yes."""
-    from ..ui.progress import gb
+    from dslocal.ui.progress import gb
 
     print(
         f"free {gb(freed)}? [y/N] ", end="", file=sys.stderr if as_json else sys.stdout, flush=True
@@ -179,9 +180,9 @@ def _ask(freed: int, *, as_json: bool) -> None:
 
 def _remove(models: list[Kept], conversions: list[Conversion], idle: list[Leftover]) -> int:
     """Does it, and returns the bytes that were freed."""
-    from ..hub.leftovers import clear
-    from ..hub.removal import remove
-    from ..ui.terminal import one_line
+    from dslocal.hub.leftovers import clear
+    from dslocal.hub.removal import remove
+    from dslocal.ui.terminal import one_line
 
     freed = sum(remove(model).nbytes for model in models)
     for conversion in conversions:

@@ -11,20 +11,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import __version__, chat, hub, launch, models
-from ..errors import GgufError, UsageError
-from ..fit.loading import Loading
-from ..fit.plan import TARGET_CTX, Pins, Plan
-from ..fit.sense import refuse_vocabulary
-from ..fit.shape import can_draft, shape_of
-from ..gguf import GgufHeader
-from ..hub.parts import parts_of
-from ..ui import progress
-from ..ui.meter import Meter, can_redraw
+from dslocal import __version__, chat, hub, launch, models
+from dslocal.errors import GgufError, UsageError
+from dslocal.fit.loading import Loading
+from dslocal.fit.plan import TARGET_CTX, Pins, Plan
+from dslocal.fit.sense import refuse_vocabulary
+from dslocal.fit.shape import can_draft, shape_of
+from dslocal.gguf.header import GgufHeader
+from dslocal.gguf.parts import parts_of
+from dslocal.ui import progress
+from dslocal.ui.meter import Meter, can_redraw
+
 from . import pinned, watched
 
 if TYPE_CHECKING:
-    from ..engine import Context, Model
+    from dslocal.engine import Context, Model
 
 Flags = Mapping[str, float | list[str] | None]
 Known = Callable[[Path], tuple[GgufHeader, chat.Family] | None]
@@ -258,7 +259,7 @@ def loaded(path: Path) -> None:
 
 def load(path: Path, loading: Loading | None = None, *, vocab_only: bool = False) -> Model:
     """The model at ``path``, with a line on a terminal's stderr while a large one loads."""
-    from ..engine import Model
+    from dslocal.engine import Model
 
     with _share_loaded(path.name) as report:
         return Model(path, loading, vocab_only=vocab_only, on_progress=report)

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import DoesNotFitError, DslocalError, NotFoundError, UsageError
+from dslocal.errors import DoesNotFitError, DslocalError, NotFoundError, UsageError
+
 from .options import (
     CpuMoe,
     Ctx,
@@ -31,9 +32,9 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from ..engine import Context
-    from ..fit.plan import Pins
-    from ..gguf import GgufHeader
+    from dslocal.engine import Context
+    from dslocal.fit.plan import Pins
+    from dslocal.gguf.header import GgufHeader
 
 PORT = 11435
 NEEDED = ("starlette", "uvicorn", "pydantic", "prometheus_client", "greenlet")
@@ -141,14 +142,14 @@ def serve(
     gap_settings = runtime.settings_for(spoken.fim.defaults, {}) if spoken.fim else settings
     thinking = runtime.thinking_for(spoken, think).value
     runtime.advise(spoken, settings, thinking, "")
-    from .. import models
-    from ..server import listening
-    from ..server.app import Server
-    from ..server.asked import Served
-    from ..server.beacon import Beacon, lit, new_token, short
-    from ..server.guard import Guard
-    from ..server.metrics import Metrics
-    from ..server.work import Desk
+    from dslocal import models
+    from dslocal.server import listening
+    from dslocal.server.app import Server
+    from dslocal.server.asked import Served
+    from dslocal.server.beacon import Beacon, lit, new_token, short
+    from dslocal.server.guard import Guard
+    from dslocal.server.metrics import Metrics
+    from dslocal.server.work import Desk
 
     listener = listening.bound(host, port)
     port = listener.getsockname()[1]
@@ -160,7 +161,7 @@ def serve(
         )
         context = stack.enter_context(runtime.running(path, header, pins))
         places = stack.enter_context(_places(context))
-        from ..gguf import fingerprint
+        from dslocal.gguf.header import fingerprint
 
         identity, token = fingerprint(path), new_token()
         names = frozenset(
@@ -223,7 +224,7 @@ def _pins(path: Path, header: GgufHeader, parallel: int | None, pins: Pins) -> P
     """
     from dataclasses import replace
 
-    from .. import launch
+    from dslocal import launch
 
     if parallel is not None or pins.mtp:
         several = parallel or 1
@@ -255,7 +256,7 @@ def _places(context: Context) -> Iterator[Sequence[Context]]:
     if context.loading.n_seq == 1:
         yield [context]
         return
-    from ..engine.lanes import Lanes
+    from dslocal.engine.lanes import Lanes
 
     with Lanes(context) as lanes:
         yield lanes.lanes
@@ -327,7 +328,7 @@ def _print_open_webui(at: str, file: Path | None, key: str | None, n_ctx: int) -
 
 
 def _log(line: str) -> None:
-    from ..ui.terminal import sanitise
+    from dslocal.ui.terminal import sanitise
 
     print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {sanitise(line)}", file=sys.stderr, flush=True)
 

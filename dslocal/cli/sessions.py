@@ -10,7 +10,7 @@ import typer
 from .options import AsJson
 
 if TYPE_CHECKING:
-    from ..chat import Saved
+    from dslocal.chat import Saved
 
 sessions = typer.Typer(
     name="sessions", help="List the chats on this machine, and search them.", rich_markup_mode=None
@@ -35,8 +35,8 @@ def list_(
     """
     if context.invoked_subcommand is not None:
         return
-    from .. import chat
-    from ..ui.conversations import matching
+    from dslocal import chat
+    from dslocal.ui.conversations import matching
 
     found = [
         (saved, line)
@@ -46,7 +46,7 @@ def list_(
     if as_json:
         print(json.dumps([_fields(saved, line) for saved, line in found]))
         return
-    from ..ui import session_list
+    from dslocal.ui import session_list
 
     session_list.print_sessions(found, search)
 
@@ -59,7 +59,7 @@ def rm(
     ],
 ) -> None:
     """Delete chats, and what is kept to go on with them."""
-    from .. import chat
+    from dslocal import chat
 
     for saved in [chat.saved_called(one) for one in ids]:
         saved.remove()

@@ -11,8 +11,9 @@ from typing import Annotated, Any
 
 import typer
 
-from ..errors import UnsupportedModelError
-from ..gguf import GgufHeader, Value
+from dslocal.errors import UnsupportedModelError
+from dslocal.gguf.header import GgufHeader, Value
+
 from . import completing
 
 LONG = 64  # items of a metadata array that --json prints
@@ -32,14 +33,14 @@ def show(
     ] = False,
 ) -> None:
     """Show what a model is: header, family, sizes by tensor class."""
-    from .. import models
+    from dslocal import models
 
     found = models.find(model)
     fields = _gguf(found) if isinstance(found, Path) else _checkpoint(found.folder)
     if as_json:
         print(json.dumps(fields))
         return
-    from ..ui.terminal import one_line
+    from dslocal.ui.terminal import one_line
 
     for name, value in fields.items():
         if name not in ("classes", "metadata") and value is not None:
@@ -50,8 +51,8 @@ def show(
 
 
 def _gguf(path: Path) -> dict[str, Any]:
-    from ..gguf import tensor_class
-    from ..hub.parts import parts_of
+    from dslocal.gguf.header import tensor_class
+    from dslocal.gguf.parts import parts_of
 
     header = parts_of(path)[1]
     classes: Counter[str] = Counter()
@@ -80,7 +81,7 @@ def _gguf(path: Path) -> dict[str, Any]:
 
 def _family(header: GgufHeader) -> dict[str, str | None]:
     """The family that a GGUF is of, and why."""
-    from .. import chat
+    from dslocal import chat
 
     try:
         recognised = chat.recognise(header)
@@ -105,8 +106,8 @@ def _json_value(value: Value) -> object:
 
 
 def _checkpoint(folder: Path) -> dict[str, Any]:
-    from .. import convert
-    from ..gguf import tensor_class
+    from dslocal import convert
+    from dslocal.gguf.header import tensor_class
 
     checkpoint = convert.open_checkpoint(convert.FolderSource(folder))
     plan = convert.make_plan(checkpoint, [convert.recipe_named("BF16")])

@@ -11,14 +11,14 @@ from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .. import models
-from ..errors import NotFoundError, UsageError
-from ..ui.progress import gb
+from dslocal import models
+from dslocal.errors import NotFoundError, UsageError
+from dslocal.ui.progress import gb
 
 if TYPE_CHECKING:
-    from ..convert import Plan, Source
-    from ..hub.places import Place
-    from ..ui.progress import Display
+    from dslocal.convert import Plan, Source
+    from dslocal.hub.places import Place
+    from dslocal.ui.progress import Display
 
 STREAMED_AT_ONCE = 2  # shards on the disk
 
@@ -27,7 +27,7 @@ def find(text: str, revision: str | None, *, stream: bool) -> models.Checkpoint 
     """What ``text`` means. Raises NotFoundError, and UsageError for what is no checkpoint or cannot
     be streamed.
     """
-    from ..hub.places import place_of
+    from dslocal.hub.places import place_of
 
     place = place_of(text, revision=revision)
     if place is not None:
@@ -62,7 +62,7 @@ def opened(
     """The files of ``found``. With ``stream`` they come one by one, beside ``out``; a published
     checkpoint is downloaded whole without.
     """
-    from .. import convert
+    from dslocal import convert
 
     def say(line: str) -> None:
         shown.say(f"dslocal: {line}")
@@ -70,12 +70,12 @@ def opened(
     if isinstance(found, models.Checkpoint):
         yield convert.FolderSource(found.folder)
     elif stream:
-        from ..hub.stream import streaming
+        from dslocal.hub.stream import streaming
 
         with streaming(found.remote, out, on_fetched=shown.fetched, say=say) as source:
             yield source
     else:
-        from ..hub.cache import checkpoint
+        from dslocal.hub.cache import checkpoint
 
         folder = checkpoint(found.remote, found.patterns, on_fetched=shown.fetched, say=say)
         downloaded = convert.FolderSource(folder)
@@ -89,7 +89,7 @@ def _keep(place: Place, folder: Path, revision: str) -> None:
     """
     import time
 
-    from .. import hub
+    from dslocal import hub
 
     files = tuple(
         sorted(
@@ -120,7 +120,7 @@ def _keep(place: Place, folder: Path, revision: str) -> None:
 
 def is_whole_here(place: Place) -> bool:
     """Whether all of a published checkpoint has been downloaded before."""
-    from ..hub.cache import absent, kept_snapshot, missing
+    from dslocal.hub.cache import absent, kept_snapshot, missing
 
     folder = kept_snapshot(place.remote)
     if folder is None or not (folder / "config.json").is_file() or absent(folder):
@@ -149,8 +149,8 @@ def looked_at(found: models.Checkpoint | Place, shown: Display) -> Iterator[Sour
 
 def require_room(plan: Plan, outs: Sequence[Path]) -> None:
     """Raises DownloadError where a stream's disk is too small."""
-    from ..hub.fetch import require_room as require
-    from ..hub.stream import SUFFIX
+    from dslocal.hub.fetch import require_room as require
+    from dslocal.hub.stream import SUFFIX
 
     parts = [path for out in outs for path in out.parent.glob(f"{escape(out.stem)}*.part")]
     shards = outs[0].with_name(outs[0].name + SUFFIX).glob("*.safetensors*")

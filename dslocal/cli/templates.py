@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import NotFoundError, UsageError
+from dslocal.errors import NotFoundError, UsageError
+
 from . import completing
 from .options import AsJson
 
 if TYPE_CHECKING:
-    from .. import chat
+    from dslocal import chat
 
 EXAMPLE = '[templates.commit]\nprompt = "Write a commit message for:\\n{input}"'
 
@@ -28,8 +29,8 @@ def list_(context: typer.Context, as_json: AsJson = False) -> None:
     """List the named prompts of config.toml, or show one."""
     if context.invoked_subcommand is not None:
         return
-    from .. import hub
-    from ..ui.terminal import one_line
+    from dslocal import hub
+    from dslocal.ui.terminal import one_line
 
     found = [named(name) for name in _tables()]
     if as_json:
@@ -54,7 +55,7 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show a template's prompt, its variables and its settings."""
-    from ..ui.terminal import one_line, sanitise
+    from dslocal.ui.terminal import one_line, sanitise
 
     template = named(name)
     if as_json:
@@ -78,7 +79,7 @@ def named(name: str) -> chat.Template:
     """The template called ``name``. Raises NotFoundError with near matches, UsageError when it is
     not as it must be.
     """
-    from .. import chat, hub
+    from dslocal import chat, hub
 
     tables = _tables()
     if name not in tables:
@@ -102,7 +103,7 @@ def filled(
 
     Raises UsageError for what is missing, given twice, or no variable.
     """
-    from .. import chat
+    from dslocal import chat
 
     values: dict[str, str] = {}
     for entry in given:
@@ -124,7 +125,8 @@ def filled(
 
 
 def _tables() -> Mapping[str, Any]:
-    from .. import hub
+    from dslocal import hub
+
     from .runtime import TEMPLATES
 
     found = hub.read_config().get(TEMPLATES, {})
@@ -147,7 +149,7 @@ def _fields(template: chat.Template) -> dict[str, Any]:
 
 
 def _spelled(variable: str, template: chat.Template) -> str:
-    from ..ui.terminal import one_line
+    from dslocal.ui.terminal import one_line
 
     return (
         variable

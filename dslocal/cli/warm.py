@@ -16,15 +16,16 @@ from http.client import HTTPConnection, HTTPException, HTTPResponse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import chat
-from ..errors import EngineError
-from ..fit.plan import Pins
-from ..gguf import GgufHeader, fingerprint
+from dslocal import chat
+from dslocal.errors import EngineError
+from dslocal.fit.plan import Pins
+from dslocal.gguf.header import GgufHeader, fingerprint
+
 from . import runtime
 
 if TYPE_CHECKING:
-    from ..engine import Model
-    from ..server.beacon import Beacon
+    from dslocal.engine import Model
+    from dslocal.server.beacon import Beacon
 
 CONNECT_S = 2.0
 SILENT_S = 30.0  # a server that lives says so every 5, however long the prompt is
@@ -85,7 +86,7 @@ class WarmSession:
         """Raises Unavailable before anything was yielded, EngineError when the server goes away
         later, KeyboardInterrupt.
         """
-        from ..server.turns import turn_from_json
+        from dslocal.server.turns import turn_from_json
 
         begun = False
         try:
@@ -152,7 +153,7 @@ class Search:
 
     def known(self, path: Path) -> tuple[GgufHeader, chat.Family] | None:
         """What a server knows of the file at ``path``, for :func:`dslocal.cli.runtime.prepare`."""
-        from ..server import beacon
+        from dslocal.server import beacon
 
         resolved = str(path.resolve())
         for each in beacon.running():

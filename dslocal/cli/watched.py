@@ -17,8 +17,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .. import ggml
-from ..ui.terminal import one_line
+from dslocal.gguf import ggml
+from dslocal.ui.terminal import one_line
 
 PASSED_ON = (
     signal.SIGINT,

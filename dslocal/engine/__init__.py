@@ -2,11 +2,12 @@
 roles or templates.
 """
 
-from .. import ggml
+from dslocal.gguf import ggml
 
 ggml.require()  # before numpy, see there
 
-from ..outcome import FinishReason, Timings, TokenLogprobs  # noqa: E402
+from dslocal.outcome import FinishReason, Timings, TokenLogprobs  # noqa: E402
+
 from .context import Context  # noqa: E402
 from .generate import Generation  # noqa: E402
 from .model import Model  # noqa: E402

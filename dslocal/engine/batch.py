@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import ggml
+from dslocal.gguf import ggml
 
 
 class Batch:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from .. import ggml
+from dslocal.gguf import ggml
 
 _CALL = "_Z26llama_get_memory_breakdownPK13llama_context"
 _CPU_DEVICE = 0  # enum ggml_backend_dev_type

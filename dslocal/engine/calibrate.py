@@ -17,12 +17,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .. import hub, models
-from ..errors import DslocalError
-from ..fit.bandwidth import SSD, ram_bandwidth
-from ..fit.loading import Loading
-from ..fit.machine import Machine
-from ..fit.speed import SMALL_READ, Rates, read_once
+from dslocal import hub, models
+from dslocal.errors import DslocalError
+from dslocal.fit.bandwidth import SSD, ram_bandwidth
+from dslocal.fit.loading import Loading
+from dslocal.fit.machine import Machine
+from dslocal.fit.speed import SMALL_READ, Rates, read_once
 
 if TYPE_CHECKING:
     from .model import Model

@@ -13,11 +13,12 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import ggml
-from ..errors import EngineError, OutOfMemoryError
-from ..fit import probe_linux
-from ..fit.loading import Loading
-from ..fit.runner import Local
+from dslocal.errors import EngineError, OutOfMemoryError
+from dslocal.fit import probe_linux
+from dslocal.fit.loading import Loading
+from dslocal.fit.runner import Local
+from dslocal.gguf import ggml
+
 from . import log
 from .interrupt import AbortFlag
 from .model import Model

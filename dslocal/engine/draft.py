@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, Protocol
 
-from ..errors import EngineError
+from dslocal.errors import EngineError
+
 from .context import SMALL, Context
 from .model import Model
 from .pace import Pace

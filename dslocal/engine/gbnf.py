@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from ..errors import UsageError
+from dslocal.errors import UsageError
 
 MAX_DEPTH = 64  # parentheses within parentheses
 MAX_REPEATS = 10_000

@@ -7,8 +7,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 
-from ..errors import EngineError
-from ..outcome import FinishReason, Timings
+from dslocal.errors import EngineError
+from dslocal.outcome import FinishReason, Timings
+
 from .context import Context
 from .draft import Speculation
 from .interrupt import raised_by_ctrl_c

@@ -21,7 +21,8 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import EngineError, UsageError
+from dslocal.errors import EngineError, UsageError
+
 from .gbnf import to_lark
 
 if TYPE_CHECKING:

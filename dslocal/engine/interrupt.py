@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-from .. import ggml
+from dslocal.gguf import ggml
 
 
 class AbortFlag:

@@ -23,8 +23,9 @@ import numpy as np
 from greenlet import getcurrent, greenlet
 from numpy.typing import NDArray
 
-from .. import ggml
-from ..errors import EngineError
+from dslocal.errors import EngineError
+from dslocal.gguf import ggml
+
 from .batch import Batch
 from .context import Context, decode
 from .interrupt import AbortFlag

@@ -9,7 +9,7 @@ import functools
 from collections import deque
 from typing import Any
 
-from .. import ggml
+from dslocal.gguf import ggml
 
 WARNING, ERROR, CONTINUED = 3, 4, 5  # enum ggml_log_level
 

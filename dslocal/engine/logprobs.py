@@ -9,7 +9,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from ..outcome import TokenLogprobs
+from dslocal.outcome import TokenLogprobs
+
 from .nucleus import likely
 
 Floats = NDArray[np.float32]

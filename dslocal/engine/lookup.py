@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..fit.plan import LOOKUP_DRAFTS
+from dslocal.fit.plan import LOOKUP_DRAFTS
+
 from .context import Context
 
 GRAMS = (3, 2)  # tokens that must have occurred before, more of them first

@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median
 
-from ..errors import EngineError
+from dslocal.errors import EngineError
+
 from .context import Context
 from .draft import Mode, Speculation, speculate
 from .generate import Generation

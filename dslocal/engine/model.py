@@ -13,10 +13,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from .. import ggml
-from ..errors import EngineError, GgufError, OutOfMemoryError
-from ..fit.loading import Loading
-from ..gguf import GgufHeader, read_header
+from dslocal.errors import EngineError, GgufError, OutOfMemoryError
+from dslocal.fit.loading import Loading
+from dslocal.gguf import ggml
+from dslocal.gguf.header import GgufHeader, read_header
+
 from . import log
 from .interrupt import AbortFlag, raised_by_ctrl_c
 from .params import model_params

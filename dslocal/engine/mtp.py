@@ -20,10 +20,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import ggml
-from ..errors import EngineError
-from ..fit.plan import MTP_DRAFTS
-from ..fit.shape import can_draft
+from dslocal.errors import EngineError
+from dslocal.fit.plan import MTP_DRAFTS
+from dslocal.fit.shape import can_draft
+from dslocal.gguf import ggml
+
 from . import log
 from .context import Context, decode
 from .model import Model

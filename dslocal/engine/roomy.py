@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-from ..errors import EngineError
+from dslocal.errors import EngineError
 
 T = TypeVar("T")
 USUAL = 8192  # bytes of text that any stack has room for

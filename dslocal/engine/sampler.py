@@ -25,8 +25,9 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import EngineError
-from ..outcome import TokenLogprobs
+from dslocal.errors import EngineError
+from dslocal.outcome import TokenLogprobs
+
 from .logprobs import logprobs
 from .nucleus import Few, Floats, Ids, Nucleus
 from .penalties import Penalties

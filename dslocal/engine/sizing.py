@@ -18,12 +18,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ..errors import EngineError, GgufError
-from ..fit.footprint import overhead
-from ..fit.graph import GpuKind
-from ..fit.loading import Loading, Memory, Share
-from ..fit.shape import Shape, shape_of
-from ..gguf import GgufHeader, read_header
+from dslocal.errors import EngineError, GgufError
+from dslocal.fit.footprint import overhead
+from dslocal.fit.graph import GpuKind
+from dslocal.fit.loading import Loading, Memory, Share
+from dslocal.fit.shape import Shape, shape_of
+from dslocal.gguf.header import GgufHeader, read_header
 
 TIMEOUT_S = 30.0
 _HINT = "the plan's own arithmetic stands; damaged files should be fetched again"

@@ -15,11 +15,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from .. import ggml
-from ..fit.footprint import output_rows
-from ..fit.loading import Loading
-from ..ggml import GgmlType
-from ..gguf import GgufHeader, read_header
+from dslocal.fit.footprint import output_rows
+from dslocal.fit.loading import Loading
+from dslocal.gguf import ggml
+from dslocal.gguf.ggml import GgmlType
+from dslocal.gguf.header import GgufHeader, read_header
+
 from .breakdown import breakdown
 from .log import ERROR
 from .params import MTP_CONTEXT, context_params, model_params

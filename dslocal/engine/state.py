@@ -15,8 +15,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .. import ggml
-from ..gguf import fingerprint
+from dslocal.gguf import ggml
+from dslocal.gguf.header import fingerprint
 
 if TYPE_CHECKING:
     from .context import Context

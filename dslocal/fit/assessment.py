@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..ggml import GgmlType
-from ..gguf import GgufHeader
+from dslocal.gguf.ggml import GgmlType
+from dslocal.gguf.header import GgufHeader
+
 from .footprint import possible
 from .machine import Machine, gib
 from .plan import FREE, Pins, Plan, plan

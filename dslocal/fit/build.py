@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .. import ggml
-from ..errors import EngineMissingError
-from ..ggml import Device
+from dslocal.errors import EngineMissingError
+from dslocal.gguf import ggml
+from dslocal.gguf.ggml import Device
+
 from .host import shortened
 from .runner import Local
 

@@ -71,7 +71,7 @@ def cuda_pool(shape: Shape, batch: Batch) -> int:
     """What CUDA's kernels take on top while they compute: the largest operand as Q8_1, each
     expert's rows by themselves, or attention weights as f16 where there is no flash attention.
 
-    Within a few MiB of what an H200 showed (tests/bench/gpu_offload.py).
+    Within a few MiB of what an H200 showed (tests/benchmarks/gpu_offload.py).
     """
     pool = max(
         LEAST_POOL, batch.tokens * max(shape.ff, shape.experts_used * shape.width) * 36 // 32

@@ -11,22 +11,30 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from ..errors import UsageError
-from ..ggml import GgmlType
-from ..gguf import GgufHeader, GgufTensor, layer_of, tensor_class
+from dslocal.errors import UsageError
+from dslocal.gguf.ggml import GgmlType
+from dslocal.gguf.header import GgufHeader, GgufTensor, layer_of, tensor_class
+
 from .compute import cuda_pool, drafting, on_cpu, on_gpu, scratch
-from .graph import GPU_ALIGNMENT, HOST_ALIGNMENT, OFFLOADED, Batch, GpuKind, Remote
+from .graph import (
+    GPU_ALIGNMENT,
+    HOST_ALIGNMENT,
+    OFFLOADED,
+    Batch,
+    GpuKind,
+    Remote,
+)
 from .kept import kept_with_header
 from .loading import Loading, Memory, Share
 from .shape import Shape, legacy_mla, moe_layers, routed_layer, shape_of
 
 MIB = 1 << 20
 CELLS = 256  # llama.cpp rounds a context up to a multiple of it
-# measured (tests/bench/footprint_real.py), of a process that generates
+# measured (tests/benchmarks/footprint_real.py), of a process that generates
 BASE = 48 * MIB  # the interpreter, numpy and llama.cpp
 VOCABULARY = 530  # bytes a token of the vocabulary, merges included
 CELL = 100  # bytes a cell of the KV cache besides its content
-# on an H200 with CUDA 13.0 (tests/bench/gpu_offload.py): 527 MiB to open it, the rest are kernels,
+# on an H200 with CUDA 13.0 (tests/benchmarks/gpu_offload.py): 527 MiB to open it, the rest are kernels,
 # loaded as they are first run
 GPU_CONTEXT: dict[GpuKind, int] = {
     "cuda": 608 * MIB,

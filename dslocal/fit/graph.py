@@ -12,7 +12,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from ..ggml import GgmlType
+from dslocal.gguf.ggml import GgmlType
+
 from .allocator import Graph, Node
 from .shape import Shape
 

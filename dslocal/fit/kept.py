@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Concatenate, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
-from ..gguf import GgufHeader
+from dslocal.gguf.header import GgufHeader
 
 P = ParamSpec("P")
 T = TypeVar("T")

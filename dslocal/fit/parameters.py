@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ..gguf import GgufHeader, GgufTensor, layer_of
+from dslocal.gguf.header import GgufHeader, GgufTensor, layer_of
 
 EMBEDDING = "token_embd.weight"
 OUTPUT = "output.weight"

@@ -15,9 +15,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from ..errors import UsageError
-from ..ggml import GgmlType
-from ..gguf import GgufHeader
+from dslocal.errors import UsageError
+from dslocal.gguf.ggml import GgmlType
+from dslocal.gguf.header import GgufHeader
+
 from .footprint import footprint, possible
 from .loading import Loading, Memory
 from .machine import Machine

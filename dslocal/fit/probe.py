@@ -11,8 +11,9 @@ import re
 from collections.abc import Sequence
 from typing import Literal
 
-from ..errors import EngineMissingError
-from ..ggml import GPU, INTEGRATED_GPU, Device
+from dslocal.errors import EngineMissingError
+from dslocal.gguf.ggml import GPU, INTEGRATED_GPU, Device
+
 from . import probe_linux, probe_macos
 from .bandwidth import apple_by_ram
 from .host import Host, careful, shortened

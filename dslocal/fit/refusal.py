@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from ..errors import DoesNotFitError
-from ..gguf import GgufHeader
+from dslocal.errors import DoesNotFitError
+from dslocal.gguf.header import GgufHeader
+
 from .loading import Loading
 from .machine import Machine, gib
 from .plan import FREE, Pins, Plan, plan

@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from .. import ggml
-from ..ggml import Device
+from dslocal.gguf import ggml
+from dslocal.gguf.ggml import Device
 
 TIMEOUT_S = 5.0
 MAX_TEXT = (

@@ -12,9 +12,9 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from ..errors import GgufError
-from ..ggml import GgmlType
-from ..gguf import GgufHeader
+from dslocal.errors import GgufError
+from dslocal.gguf.ggml import GgmlType
+from dslocal.gguf.header import GgufHeader
 
 if TYPE_CHECKING:
     from .shape import Shape

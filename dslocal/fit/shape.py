@@ -13,8 +13,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from ..errors import GgufError, UnsupportedModelError
-from ..gguf import GgufHeader
+from dslocal.errors import GgufError, UnsupportedModelError
+from dslocal.gguf.header import GgufHeader
+
 from .kept import kept_with_header
 from .sense import refuse_nonsense, refuse_wrong_types
 

@@ -11,8 +11,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from ..errors import GgufError
-from ..gguf import GgufHeader, read_header
+from dslocal.errors import GgufError
+from dslocal.gguf.header import GgufHeader, read_header
+
 from .shape import can_draft
 
 SUFFIX = "-mtp.gguf"  # of a sidecar that is found by itself

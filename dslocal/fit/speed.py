@@ -11,7 +11,8 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from ..gguf import GgufHeader, GgufTensor, tensor_class
+from dslocal.gguf.header import GgufHeader, GgufTensor, tensor_class
+
 from .bandwidth import SSD, assumed_bandwidth, gpu_bandwidth, ram_bandwidth
 from .footprint import kv_bytes_per_token, places
 from .loading import Loading, Memory

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from ..errors import DownloadError, NotFoundError
+from dslocal.errors import DownloadError, NotFoundError
+
 from .manifest import Manifest
 from .remote import HubRepository, Remote
 

@@ -15,9 +15,20 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
-from ..errors import DownloadError, NotFoundError
+from dslocal.errors import DownloadError, NotFoundError
+
 from . import http
-from .fetch import DAMAGED, PARTIAL, OnFetched, Tally, Tick, beside, digest, fetch, require_room
+from .fetch import (
+    DAMAGED,
+    PARTIAL,
+    OnFetched,
+    Tally,
+    Tick,
+    beside,
+    digest,
+    fetch,
+    require_room,
+)
 from .manifest import Manifest, RemoteFile
 from .paths import cache_dir
 from .remote import HubRepository, Remote

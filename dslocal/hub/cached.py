@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import DslocalError
+from dslocal.errors import DslocalError
 
 MAX_LINKS = 200_000
 _COMMIT = re.compile("[0-9a-f]{40}")

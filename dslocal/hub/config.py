@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..errors import UsageError
+from dslocal.errors import UsageError
+
 from .paths import config_dir
 
 MOST_BYTES = 1 << 20

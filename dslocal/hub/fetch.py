@@ -16,7 +16,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from ..errors import DownloadError
+from dslocal.errors import DownloadError
+
 from . import http
 from .manifest import Manifest, RemoteFile
 from .remote import Remote

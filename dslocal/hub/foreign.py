@@ -19,8 +19,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
+from dslocal.gguf.parts import split_stem
+
 from .inventory import is_file
-from .parts import split_stem
 
 App = Literal["Ollama", "LM Studio"]
 SYSTEM = tuple(  # where Linux packages and services keep Ollama's

@@ -8,8 +8,9 @@ import re
 from collections.abc import Iterable
 from typing import BinaryIO, cast
 
-from ..errors import DownloadError, NotFoundError
-from ..gguf import GgufHeader, joined, parse_header
+from dslocal.errors import DownloadError, NotFoundError
+from dslocal.gguf.header import GgufHeader, joined, parse_header
+
 from . import http
 from .manifest import Manifest, RemoteFile
 from .remote import Remote

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
-from ..errors import DownloadError, DslocalError, NotFoundError
+from dslocal.errors import DownloadError, DslocalError, NotFoundError
 
 if TYPE_CHECKING:
     import httpx2

@@ -18,7 +18,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
-from ..errors import DslocalError, UsageError
+from dslocal.errors import DslocalError, UsageError
+
 from .paths import state_dir
 
 How = Literal["converted", "downloaded", "imported"]

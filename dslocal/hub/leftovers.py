@@ -20,7 +20,8 @@ from itertools import islice
 from pathlib import Path
 from urllib.parse import quote
 
-from ..errors import DslocalError
+from dslocal.errors import DslocalError
+
 from .cached import hub_cache
 from .paths import cache_dir
 

@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import Any
 
-from ..errors import DownloadError, NotFoundError
+from dslocal.errors import DownloadError, NotFoundError
 
 MAX_FILES = 20_000
 MAX_SIZE = 1 << 48  # bytes of one file

@@ -14,7 +14,7 @@ import threading
 from pathlib import Path
 from typing import TypeAlias
 
-from ..errors import CheckpointError, ConversionError
+from dslocal.errors import CheckpointError, ConversionError
 
 Piece: TypeAlias = tuple[str, int, int]  # file, first byte, bytes
 BLOCK = 1 << 20

@@ -8,7 +8,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import UsageError
+from dslocal.errors import UsageError
+
 from .published import DEFAULT_FILES
 from .registry import ModelEntry, load_registry
 from .remote import MAIN, HubRepository, Remote, remote_named

@@ -15,10 +15,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from ..errors import DslocalError, NotFoundError
+from dslocal.errors import DslocalError, NotFoundError
+
 from . import published
 from .paths import bundled, config_dir, registry_file
-from .published import DEFAULT_FILES, DEFAULT_QUANTS, DEFAULT_REVISION, ReadyMade, Weights
+from .published import (
+    DEFAULT_FILES,
+    DEFAULT_QUANTS,
+    DEFAULT_REVISION,
+    ReadyMade,
+    Weights,
+)
 from .strict_yaml import LARGEST, Section, read_yaml
 
 Dtype = Literal["bf16", "fp8"]

@@ -17,9 +17,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote, urlsplit
 
-from ..errors import DownloadError, UsageError
+from dslocal.errors import DownloadError, UsageError
+
 from . import http
-from .manifest import MAX_FILES, SHA256, Manifest, RemoteFile, by_name, manifest_of, safe_name
+from .manifest import (
+    MAX_FILES,
+    SHA256,
+    Manifest,
+    RemoteFile,
+    by_name,
+    manifest_of,
+    safe_name,
+)
 
 if TYPE_CHECKING:
     import httpx2

@@ -19,7 +19,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
-from ..errors import CheckpointError, ConversionError
+from dslocal.errors import CheckpointError, ConversionError
+
 from . import http
 from .at_once import at_once
 from .begun import LOCK, Say, begun, drop_links, is_begun

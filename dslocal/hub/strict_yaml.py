@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from ..errors import DslocalError
+from dslocal.errors import DslocalError
 
 if TYPE_CHECKING:
     import yaml

@@ -25,7 +25,14 @@ from .metrics import CONTENT_TYPE, Metrics
 from .openapi import document
 from .replies import Reply, TextReply, encoded
 from .sending import Late, Sending
-from .wire import AskRequest, ChatRequest, CompletionRequest, Sampling, Wire, read
+from .wire import (
+    AskRequest,
+    ChatRequest,
+    CompletionRequest,
+    Sampling,
+    Wire,
+    read,
+)
 from .work import RETRY_S, Desk, Run
 
 BASES = ("", "/v1", "/beta")

@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from .. import chat
-from ..chat.answering import overflow, reserve
-from ..chat.families.base import BOS
-from ..chat.families.plain import Completion
-from ..errors import ContextOverflowError, UsageError
+from dslocal import chat
+from dslocal.chat.answering import overflow, reserve
+from dslocal.chat.families.base import BOS
+from dslocal.chat.families.plain import Completion
+from dslocal.errors import ContextOverflowError, UsageError
+
 from .faults import Fault
 from .wire import (
     AskRequest,
@@ -28,7 +29,7 @@ from .wire import (
 )
 
 if TYPE_CHECKING:
-    from ..engine import Context
+    from dslocal.engine import Context
 
 
 @dataclass(frozen=True)
@@ -172,7 +173,7 @@ def of_ask(served: Served, request: AskRequest) -> Asked:
     if request.form and request.form.schema_text is not None:
         form = chat.form_of(json.loads(request.form.schema_text), request.form.source)
     elif request.form and request.form.grammar_text is not None:
-        from ..engine import grammar
+        from dslocal.engine import grammar
 
         form = chat.Form(request.form.source, grammar.of_gbnf(request.form.grammar_text))
     return _checked(
@@ -194,7 +195,7 @@ def of_ask(served: Served, request: AskRequest) -> Asked:
 def _checked(served: Served, asked: Asked) -> Asked:
     """``asked`` with its ids. Raises ContextOverflowError before it waits in any queue, UsageError
     for a form that nothing has, and Fault for a bias on no token."""
-    from ..engine.grammar import Grammar
+    from dslocal.engine.grammar import Grammar
 
     context = served.context
     length = sum(len(segment.text) for segment in asked.prompt if isinstance(segment, chat.Text))

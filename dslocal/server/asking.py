@@ -12,7 +12,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .. import chat
+from dslocal import chat
+
 from .replies import Reply, sse
 from .turns import turn_as_json
 from .work import Ended, Event

@@ -18,8 +18,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import hub
-from ..gguf import GgufHeader
+from dslocal import hub
+from dslocal.gguf.header import GgufHeader
 
 FOLDER = "servers"
 SHORT = 200  # characters of a value

@@ -17,7 +17,8 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from ..errors import DslocalError
+from dslocal.errors import DslocalError
+
 from .app import Server
 
 HEADER_S = 5.0  # in which the head of a request has to come

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from .. import chat
+from dslocal import chat
+
 from .work import Desk
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"

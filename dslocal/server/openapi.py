@@ -8,7 +8,8 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
-from .. import __version__
+from dslocal import __version__
+
 from .wire import ChatRequest, CompletionRequest
 
 REF = "#/components/schemas/"

@@ -11,13 +11,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from .. import chat
+from dslocal import chat
+
 from .asked import Asked
 from .work import Ended, Event, Said
 
 if TYPE_CHECKING:
-    from ..chat.reasoning import Part
-    from ..engine import Model, TokenLogprobs
+    from dslocal.chat.reasoning import Part
+    from dslocal.engine import Model, TokenLogprobs
 
 DONE = b"data: [DONE]\n\n"
 KEEP_ALIVE = b": keep-alive\n\n"

@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from .. import chat
+from dslocal import chat
 
 COUNTS = (
     "prompt_tokens",
@@ -41,8 +41,8 @@ def turn_from_json(sent: dict[str, Any]) -> chat.Turn:
     """The turn as it was where it was generated. Raises LookupError, TypeError or ValueError for
     what is none.
     """
-    from ..chat.loops import Loop
-    from ..outcome import FinishReason, Timings, TokenLogprobs
+    from dslocal.chat.loops import Loop
+    from dslocal.outcome import FinishReason, Timings, TokenLogprobs
 
     counts: dict[str, Any] = {name: int(sent[name]) for name in COUNTS}
     turn = chat.Turn(**counts)

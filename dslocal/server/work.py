@@ -16,13 +16,14 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from .. import chat
+from dslocal import chat
+
 from .asked import Asked
 from .faults import Fault, fault_of
 
 if TYPE_CHECKING:
-    from ..chat.reasoning import Part
-    from ..engine import Context, TokenLogprobs
+    from dslocal.chat.reasoning import Part
+    from dslocal.engine import Context, TokenLogprobs
 
 RETRY_S = 5
 
@@ -109,8 +110,8 @@ class Desk:
         return found
 
     def _placed(self, asked: Asked) -> tuple[Context, Context | None]:
-        from ..engine.lanes import Lane
-        from ..engine.placing import place
+        from dslocal.engine.lanes import Lane
+        from dslocal.engine.placing import place
 
         context: Context
         source: Context | None
@@ -221,7 +222,7 @@ class Run:
         self, loop: asyncio.AbstractEventLoop, context: Context, source: Context | None
     ) -> None:
         """Has answers generated in ``context``, which is given back in the end."""
-        from ..engine.lanes import Lane
+        from dslocal.engine.lanes import Lane
 
         def over() -> None:
             self._contexts.remove(context)  # what is ended from now on is somebody else's
@@ -269,8 +270,8 @@ class Run:
 
     def _bring(self, context: Context, source: Context | None) -> None:
         """Makes the cache begin as another's does."""
-        from ..engine.lanes import Lane
-        from ..engine.placing import common
+        from dslocal.engine.lanes import Lane
+        from dslocal.engine.placing import common
 
         if self.asked.fresh:
             context.forget()

@@ -11,7 +11,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Literal
 
-from ..errors import DslocalError
+from dslocal.errors import DslocalError
+
 from .terminal import one_line
 
 What = Literal["load", "cold", "warm", "sampling", "prefill", "decode"]

@@ -12,9 +12,10 @@ from typing import Protocol
 
 from rich.console import Console
 
-from .. import chat, hub
-from ..chat.resumed import leave, take_up
-from ..errors import DslocalError
+from dslocal import chat, hub
+from dslocal.chat.resumed import leave, take_up
+from dslocal.errors import DslocalError
+
 from . import commands, toolbar
 from .completion import CommandCompleter
 from .keys import ANSWER_NOW_NAME, Keys

@@ -15,7 +15,8 @@ import sys
 from collections.abc import Mapping
 from typing import TextIO
 
-from ..errors import DslocalError
+from dslocal.errors import DslocalError
+
 from .terminal import sanitise
 
 MOST_OSC = 74_994  # bytes: as base64, what terminals are known to take in one sequence

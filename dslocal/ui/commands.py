@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from .. import chat
-from ..errors import UsageError
+from dslocal import chat
+from dslocal.errors import UsageError
+
 from . import conversations, toolbar, turns
 from .completion import Words
 from .keys import ANSWER_NOW_NAME

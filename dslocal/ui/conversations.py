@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from rich.cells import cell_len, set_cell_size
 
-from .. import chat
-from ..errors import UsageError
+from dslocal import chat
+from dslocal.errors import UsageError
+
 from .export import markdown, write_new
 from .terminal import one_line
 

@@ -10,8 +10,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from .. import chat
-from ..errors import DslocalError, UsageError
+from dslocal import chat
+from dslocal.errors import DslocalError, UsageError
+
 from .terminal import one_line, sanitise
 
 CUT = {"interrupted": "*(interrupted)*", "length": "*(cut: no tokens were left)*"}

@@ -11,13 +11,18 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ..fit.assessment import RUNS, Assessment
-from ..fit.attention import LLM_67B, PUBLISHED, V2, saving
-from ..fit.bandwidth import SSD_NOTE
-from ..fit.footprint import kv_bytes_per_token, modern_kv_bytes_per_token, weights_by_class
-from ..fit.machine import Machine, gib
-from ..fit.shape import legacy_mla, shape_of
-from ..fit.speed import Rates, Speed, by_tier, read_once, traffic
+from dslocal.fit.assessment import RUNS, Assessment
+from dslocal.fit.attention import LLM_67B, PUBLISHED, V2, saving
+from dslocal.fit.bandwidth import SSD_NOTE
+from dslocal.fit.footprint import (
+    kv_bytes_per_token,
+    modern_kv_bytes_per_token,
+    weights_by_class,
+)
+from dslocal.fit.machine import Machine, gib
+from dslocal.fit.shape import legacy_mla, shape_of
+from dslocal.fit.speed import Rates, Speed, by_tier, read_once, traffic
+
 from .terminal import one_line
 
 STYLES = {"gpu": "green", "offload": "green", "cpu": "green", "ssd": "yellow", "no": "dim"}

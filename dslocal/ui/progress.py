@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from .terminal import one_line
 
 if TYPE_CHECKING:
-    from ..convert import Progress as ConversionProgress
-    from ..hub.fetch import Fetched
+    from dslocal.convert import Progress as ConversionProgress
+    from dslocal.hub.fetch import Fetched
 
 OFTEN_S, NOW_AND_THEN_S, JSON_S = 0.1, 30.0, 1.0
 NAME = 60  # characters

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.text import Text
 
-from ..chat import Saved
+from dslocal.chat import Saved
+
 from .conversations import row
 from .terminal import one_line
 

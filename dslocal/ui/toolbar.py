@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rich.cells import cell_len, set_cell_size
 
-from .. import chat
+from dslocal import chat
 
 APART = "  ·  "
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .. import chat
-from ..errors import UsageError
+from dslocal import chat
+from dslocal.errors import UsageError
+
 from . import clipboard
 from .export import last_code
 from .terminal import one_line, sanitise

@@ -1,7 +1,7 @@
 """How fast is one pass? Wall time against llama.cpp's two steps and against ggml_quantize_chunk
 alone, in one run, two threads.
 
-    DSLOCAL_ORACLE=FOLDER python tests/bench/convert_speed.py [GIGABYTES] [RECIPE]
+    DSLOCAL_ORACLE=FOLDER python tests/benchmarks/convert_speed.py [GIGABYTES] [RECIPE]
 
 FOLDER as tests/oracle.py says. A random V3-shaped checkpoint (FP8 with block scales, MLA, experts,
 the MTP layer left out by both) of GIGABYTES (2.5 by default) is written to a temporary folder; each
@@ -29,8 +29,8 @@ from v3_shape import write_v3_shape
 
 from dslocal import convert
 from dslocal.convert.quantize import encode_rows, prepare
-from dslocal.ggml import GgmlType
-from dslocal.gguf import read_header
+from dslocal.gguf.ggml import GgmlType
+from dslocal.gguf.header import read_header
 
 THREADS = 2
 

@@ -1,7 +1,7 @@
 """Decoding with R1's sampling over 129,280 tokens, beside llama.cpp's own programs, on one file in
 one run.
 
-    python tests/bench/decode_floor.py PEERS FILE [ROUNDS] [TOKENS]
+    python tests/benchmarks/decode_floor.py PEERS FILE [ROUNDS] [TOKENS]
 
 PEERS has llama-bench and llama-cli of llama.cpp; FILE is made by v3_vocabulary.py when it is not
 there. Every round each of these makes TOKENS tokens (64), in a process of its own, with all cores
@@ -39,9 +39,9 @@ from statistics import median
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from dslocal import ggml
 from dslocal.fit.loading import Loading
-from dslocal.gguf import read_header
+from dslocal.gguf import ggml
+from dslocal.gguf.header import read_header
 
 TEMPERATURE, TOP_P, WANTED = 0.6, 0.95, 0.97
 MOST_OTHERS, PATIENCE_S = 0.1, 60.0

@@ -1,7 +1,7 @@
 """Plans kept to: models in cgroups of 2, 4 and 8 GiB, near the limit, and one that is larger than
 its cgroup, from the SSD.
 
-    python tests/bench/fit_cgroups.py [FOLDER]
+    python tests/benchmarks/fit_cgroups.py [FOLDER]
 
 For every cgroup a random V3-shaped mixture of experts in Q8_0 that fits it by plan, each run in
 three settings to its end; the same with a context that cannot fit, which must be refused; and the

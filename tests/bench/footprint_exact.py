@@ -1,7 +1,7 @@
 """The footprint against llama.cpp's own sizing, over shapes x contexts x KV types x micro-batches x
 flash attention; and V3 planned.
 
-    python tests/bench/footprint_exact.py
+    python tests/benchmarks/footprint_exact.py
 
 Nothing is allocated and no weights are read: the files are headers and holes.
 """
@@ -23,8 +23,8 @@ from shapes_of_models import SHAPES, write_header
 from dslocal.engine.sizing import exact_all
 from dslocal.fit.footprint import footprint
 from dslocal.fit.loading import Loading, Memory
-from dslocal.ggml import GgmlType
-from dslocal.gguf import read_header
+from dslocal.gguf.ggml import GgmlType
+from dslocal.gguf.header import read_header
 
 KV = (GgmlType.F16, GgmlType.Q8_0, GgmlType.Q4_0)
 PLAN = """

@@ -1,7 +1,7 @@
 """The footprint against what a process really takes: private memory and mapped weights at their
 peak, the whole context evaluated.
 
-    python tests/bench/footprint_real.py [GIGABYTES]
+    python tests/benchmarks/footprint_real.py [GIGABYTES]
 
 nano and a random MoE of V3's kind, 12 settings, each in a process of its own. The constants in
 dslocal/fit/footprint.py come from here.
@@ -23,8 +23,8 @@ from v3_shape import write_v3_shape
 from dslocal import models
 from dslocal.fit.footprint import footprint
 from dslocal.fit.loading import Loading
-from dslocal.ggml import GgmlType
-from dslocal.gguf import read_header
+from dslocal.gguf.ggml import GgmlType
+from dslocal.gguf.header import read_header
 
 MIB = 1 << 20
 NANO = [
@@ -48,7 +48,7 @@ import json, re, sys
 from pathlib import Path
 from dslocal.engine import Context, Model
 from dslocal.fit.loading import Loading
-from dslocal.ggml import GgmlType
+from dslocal.gguf.ggml import GgmlType
 fields = json.loads(sys.argv[2])
 loading = Loading(**{**fields, "kv_type": GgmlType(fields["kv_type"])})
 with Model(Path(sys.argv[1]), loading) as model, Context(model, loading) as context:

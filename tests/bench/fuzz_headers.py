@@ -1,4 +1,4 @@
-"""Feeds the converter damaged checkpoints for a while: ``python tests/bench/fuzz_headers.py
+"""Feeds the converter damaged checkpoints for a while: ``python tests/benchmarks/fuzz_headers.py
 [seconds] [first seed]``.
 
 Headers, index, config.json and the tokenizer's files of every base in ``damage.BASES``, changed by

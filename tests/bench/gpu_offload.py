@@ -1,7 +1,7 @@
 """Experts on the GPU, half of them, none: device memory against the footprint, tokens a second,
 nano's text; and plans for a smaller card.
 
-    python tests/bench/gpu_offload.py [GIGABYTES [FILE]]
+    python tests/benchmarks/gpu_offload.py [GIGABYTES [FILE]]
 
 Needs an NVIDIA GPU with nothing else on it, and llama.cpp built with CUDA (``LLAMA_CPP_LIB_PATH``
 names the folder of its libraries). A random MoE of V3's kind of GIGABYTES (4.6) in FP8 becomes FILE
@@ -24,15 +24,16 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dslocal import chat, ggml, launch, models
+from dslocal import chat, launch, models
 from dslocal.engine import Context, Model
 from dslocal.engine.breakdown import breakdown
 from dslocal.fit import probe
 from dslocal.fit.footprint import footprint
 from dslocal.fit.loading import Loading, Memory
 from dslocal.fit.shape import moe_layers
-from dslocal.ggml import GgmlType
-from dslocal.gguf import GgufHeader, read_header
+from dslocal.gguf import ggml
+from dslocal.gguf.ggml import GgmlType
+from dslocal.gguf.header import GgufHeader, read_header
 
 MIB = 1 << 20
 STEP, DECODED, WARM_UP = 512, 64, 16  # tokens

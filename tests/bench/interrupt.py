@@ -1,5 +1,5 @@
 """Ctrl-C in the middle of a long prefill, through the real ``dslocal chat``: ``python
-tests/bench/interrupt.py FILE [TIMES]``.
+tests/benchmarks/interrupt.py FILE [TIMES]``.
 
 FILE is a model of a gigabyte or more, made by v3_vocabulary.py when it is not there. Each time a
 text of 8,000 tokens is attached to a question, and Ctrl-C comes while it is read, every time later;

@@ -1,7 +1,7 @@
 """kill -9 at random moments of a chat on a real terminal, another chat going on beside it. Nothing
 that was finished may be lost.
 
-python tests/bench/kill_chat.py [--times 30] [--seed 1]
+python tests/benchmarks/kill_chat.py [--times 30] [--seed 1]
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """kill -9 at random moments of a conversion, each followed by a rerun: how many end bit-identical
 to an undisturbed run?
 
-    python tests/bench/kill_resume.py [TIMES] [SEED]
+    python tests/benchmarks/kill_resume.py [TIMES] [SEED]
 
 A V3-like FP8 checkpoint in four shards, to IQ4_XS and Q4_K_M from one read. Every second kill is
 followed by another one.

@@ -1,4 +1,4 @@
-"""Loads nano, answers and closes it, again and again: ``python tests/bench/leaks.py [CYCLES]``,
+"""Loads nano, answers and closes it, again and again: ``python tests/benchmarks/leaks.py [CYCLES]``,
 2,000 by default.
 
 Every cycle makes a model and a context anew, evaluates a prompt and draws 8 tokens; every fourth

@@ -1,10 +1,10 @@
 """What drafting with the MTP layer gains, beside llama-server on the same files: nano with a big
 model's memory traffic, and bare nano.
 
-    python tests/bench/mtp.py [--questions 50] [--python PYTHON] [--ballast FOLDER] [--server
+    python tests/benchmarks/mtp.py [--questions 50] [--python PYTHON] [--ballast FOLDER] [--server
     LLAMA-SERVER] [--temperature T] [--gpu]
 
-The model is made here (tests/nano/ballast.py, which needs torch: PYTHON is an interpreter that has
+The model is made here (tests/make_nano/ballast.py, which needs torch: PYTHON is an interpreter that has
 it, FOLDER a checkpoint that was made before), as Q8_0 and as Q4_K_M. Every question is asked in all
 ways one after the other, so that other work on the machine slows all of them alike; llama-server is
 asked at temperature 0 alone. Figures are tokens a second over all questions, and the median of the

@@ -1,7 +1,7 @@
 """Planning all of DeepSeek-V3, 671B with its MTP layer, from headers alone: time, and how close
 --size lands.
 
-    python tests/bench/plan_v3.py [SIZE …]
+    python tests/benchmarks/plan_v3.py [SIZE …]
 
 The 62 shards are sparse files with real headers; nothing but headers is read.
 """

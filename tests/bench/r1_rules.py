@@ -1,9 +1,9 @@
 """What R1's usage recommendations are worth, measured on nano: fresh questions under each way of
 prompting and sampling.
 
-    python tests/bench/r1_rules.py [QUESTIONS] [SEED]
+    python tests/benchmarks/r1_rules.py [QUESTIONS] [SEED]
 
-The questions are those that nano's makers evaluate it with (tests/nano/questions.py): operations,
+The questions are those that nano's makers evaluate it with (tests/make_nano/questions.py): operations,
 expressions, word problems in plain phrasings. Each question has its own seed, the same under every
 way. An answer counts when the numbers that it ends with are the right ones; a vote counts when the
 answer that most of eight samples give is right.

@@ -1,7 +1,7 @@
 """What showing an answer costs: the time of a frame along 32k tokens, the longest blocks there are,
 and the share of a core.
 
-    python tests/bench/render.py [--tokens 32768] [--rate 200] [--real SECONDS]
+    python tests/benchmarks/render.py [--tokens 32768] [--rate 200] [--real SECONDS]
 
 Replays Markdown through AnswerView into a terminal that throws everything away, a clock of our own
 telling it that tokens come at ``--rate`` a second. One frame is all that happens between two

@@ -1,7 +1,7 @@
 """Microseconds a token for sampling over 129,280 logits, beside llama.cpp's own chain on the same
 logits in the same run.
 
-    python tests/bench/sampler.py [ROUNDS]
+    python tests/benchmarks/sampler.py [ROUNDS]
 
 Logits: nano's own for a question, one vector a position, tiled up to the size with everything but
 the first tile lowered by 12 ("nano"); a Zipf law with exponent 1.8 and noise ("zipf"); normal with
@@ -23,7 +23,8 @@ from typing import Any
 
 os.environ["OMP_THREAD_LIMIT"] = "1"  # before anything loads llama.cpp
 
-from dslocal import ggml, models
+from dslocal import models
+from dslocal.gguf import ggml
 
 low = ggml.require()
 

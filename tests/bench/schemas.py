@@ -1,7 +1,7 @@
 """One hundred generated JSON Schemas, each answered by nano: how many answers validate, and whether
 the reasoning stayed free text.
 
-``python tests/bench/schemas.py [COUNT]``; the default tests take the first few.
+``python tests/benchmarks/schemas.py [COUNT]``; the default tests take the first few.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """``dslocal serve`` beside llama-server: 16 clients at once, questions of mixed length, a third of
 them leaving in mid-stream.
 
-    python tests/bench/server_load.py [--seconds 120] [--clients 16] [--rounds 4] [--server
+    python tests/benchmarks/server_load.py [--seconds 120] [--clients 16] [--rounds 4] [--server
     LLAMA-SERVER]
 
 Both servers run nano from the same file, with as many sequences as there are clients and the same

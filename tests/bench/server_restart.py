@@ -1,6 +1,6 @@
 """How soon a server that was killed in the midst of streams serves again, on nano.
 
-    python tests/bench/server_restart.py [--times 10] [--home DSLOCAL_HOME]
+    python tests/benchmarks/server_restart.py [--times 10] [--home DSLOCAL_HOME]
 
 Each time three streams are begun, the working process gets SIGKILL, and a new server is started:
 seconds until its first whole answer.

@@ -1,7 +1,7 @@
 """Is a recipe solved for a size better than the stock recipe of that size? KL divergence from bf16,
 on nano.
 
-    python tests/bench/size_kl.py [RECIPE …]
+    python tests/benchmarks/size_kl.py [RECIPE …]
 
 The text is nano's own kind: 2,000 tokens of answers that it writes itself, in bf16 at temperature
 0.6. For each stock recipe the file is made, and one of --size with the same number of bytes;

@@ -1,7 +1,7 @@
 """A stream under fire: does it end with the same bytes, on bounded disk, without fetching a
 finished shard twice?
 
-    python tests/bench/stream_faults.py [ROUNDS] [SEED]
+    python tests/benchmarks/stream_faults.py [ROUNDS] [SEED]
 
 Each round converts a V3-like FP8 checkpoint in seven shards of 4 MB, its weights and their scales
 apart, straight from a hub on loopback that gets 20 answers wrong in every way it knows; meanwhile

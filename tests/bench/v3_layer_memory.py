@@ -1,7 +1,7 @@
 """Peak memory of converting one full-size DeepSeek-V3 MoE layer: 256 experts of 2048 x 7168 in FP8,
 11.3 GB, to Q4_K_M.
 
-    python tests/bench/v3_layer_memory.py [FOLDER]
+    python tests/benchmarks/v3_layer_memory.py [FOLDER]
 
 The shards are sparse files (all weights zero), so the source takes no room; the output takes 6.5 GB
 in FOLDER. Prints the largest resident set of the converting process, in which pages of the page

@@ -1,5 +1,5 @@
 """A GGUF of random weights in DeepSeek-V3's shape and with its 129,280 tokens: ``python
-tests/bench/v3_vocabulary.py FILE [GB]``.
+tests/benchmarks/v3_vocabulary.py FILE [GB]``.
 
 Layers are those of v3_shape.py, GB of them in FP8 (0.9 by default), as Q8_0. The output is scaled
 so that logits are about as peaked as a trained model's: with deviation 3, a nucleus of 0.95 at
@@ -14,7 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from dslocal import ggml
+from dslocal.gguf import ggml
 
 ggml.require()  # before numpy
 

@@ -1,10 +1,10 @@
 """What a vote of 16 is worth at a temperature where single answers go wrong, and that all 16 share
 one prefill: the real command, nano.
 
-    python tests/bench/vote.py [QUESTIONS] [SEED]
+    python tests/benchmarks/vote.py [QUESTIONS] [SEED]
 
 Every question is one ``dslocal ask -n 16 --vote --temperature 1.2 --no-think --json``. The
-questions are of two kinds of tests/nano/questions.py in turn: square (of a number up to 99) and
+questions are of two kinds of tests/make_nano/questions.py in turn: square (of a number up to 99) and
 letters (how often a letter comes in a word). Thinking, nano gets nearly all of these right;
 answering at once, as here, about 7 of 10. One sample is counted twice: the first of each question,
 and all of them, which says the same with less luck.

@@ -11,7 +11,15 @@ from enum import Enum
 
 import pytest
 
-from dslocal.chat import FAMILIES, Answer, Message, Reasoning, Reclassified, Segment, Thinking
+from dslocal.chat import (
+    FAMILIES,
+    Answer,
+    Message,
+    Reasoning,
+    Reclassified,
+    Segment,
+    Thinking,
+)
 from dslocal.chat.reasoning import Part, ReasoningParser, parser_for
 
 

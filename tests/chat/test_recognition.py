@@ -17,7 +17,7 @@ from vectors.make_headers import imitate
 from dslocal.chat.families import CAREFUL, FAMILIES
 from dslocal.chat.recognition import recognise
 from dslocal.errors import UnsupportedModelError, UsageError
-from dslocal.gguf import GgufHeader, Value, read_header
+from dslocal.gguf.header import GgufHeader, Value, read_header
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 HEADERS = VECTORS / "headers"

@@ -17,7 +17,14 @@ from screen import Screen
 
 from dslocal.chat import Thinking
 from dslocal.chat.families import FAMILIES
-from dslocal.chat.grading.evaluation import Examination, Problem, Sample, Scores, score, seed_of
+from dslocal.chat.grading.evaluation import (
+    Examination,
+    Problem,
+    Sample,
+    Scores,
+    score,
+    seed_of,
+)
 from dslocal.engine import Context
 
 PROBLEMS: list[dict[str, object]] = [

@@ -19,7 +19,7 @@ from shapes_of_models import write_header
 
 from dslocal.fit import probe
 from dslocal.fit.machine import Machine
-from dslocal.gguf import read_header
+from dslocal.gguf.header import read_header
 
 GIB = 1 << 30
 HERE = Machine("linux", "some CPU", 4, 16 * GIB, 12 * GIB)

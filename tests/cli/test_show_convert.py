@@ -13,7 +13,7 @@ import pytest
 from running import Run
 
 from dslocal import hub
-from dslocal.gguf import read_header
+from dslocal.gguf.header import read_header
 
 NANO = hub.load_registry()["nano"].folder
 

@@ -17,7 +17,7 @@ from checkpoints import write_checkpoint
 from dslocal import convert, hub
 from dslocal.engine import Context, Model
 from dslocal.fit.loading import Loading
-from dslocal.ggml import GgmlType
+from dslocal.gguf.ggml import GgmlType
 
 VECTORS = Path(__file__).parent.parent / "vectors"
 NANO = np.load(VECTORS / "nano_logits.npz")

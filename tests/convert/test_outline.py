@@ -16,7 +16,7 @@ from checkpoints import KINDS, write_checkpoint
 from dslocal import convert, hub
 from dslocal.convert.outline import checkpoint_bytes, outline
 from dslocal.errors import CheckpointError, UnsupportedModelError
-from dslocal.gguf import read_header
+from dslocal.gguf.header import read_header
 
 RECIPES = ("F32", "Q8_0", "Q4_K_M", "Q2_K", "IQ4_XS")
 TABLE = ("Q8_0", "Q4_K_M", "Q3_K_M", "Q2_K")

@@ -14,7 +14,7 @@ from dslocal import convert, hub
 from dslocal.convert.verify import ClassError
 from dslocal.engine import Context, Model
 from dslocal.errors import UsageError
-from dslocal.gguf import read_header
+from dslocal.gguf.header import read_header
 
 
 @pytest.fixture(scope="module")

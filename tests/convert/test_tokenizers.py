@@ -5,7 +5,7 @@ Reference: the tokenizers library. Two differences are llama.cpp's and known. In
 families, whose regexes spell out ranges of characters, it does not see spaces from U+1680 on inside
 those ranges (src/unicode.cpp puts U+000B in their place). In deepseek-llm it keeps numbers together
 that the Digits step takes apart, which only shows where a token holds two of them, and none does.
-tests/bench/tokenizers_10k.py does the same with real vocabularies.
+tests/benchmarks/tokenizers_10k.py does the same with real vocabularies.
 """
 
 from __future__ import annotations

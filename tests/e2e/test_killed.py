@@ -1,7 +1,7 @@
 """Proves that a chat survives kill -9 with every finished turn, and that two chats at once do not
 disturb each other.
 
-``tests/bench/kill_chat.py`` does the same 30 times.
+``tests/benchmarks/kill_chat.py`` does the same 30 times.
 """
 
 from __future__ import annotations

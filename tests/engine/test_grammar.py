@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dslocal import ggml
 from dslocal.engine import Model, Sampler
 from dslocal.engine.gbnf import MAX_DEPTH
 from dslocal.engine.grammar import Grammar, of_gbnf, of_schema
 from dslocal.errors import DslocalError, EngineError, UsageError
+from dslocal.gguf import ggml
 
 EOS = 1
 GRAMMARS = {

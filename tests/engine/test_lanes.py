@@ -19,7 +19,7 @@ from dslocal.engine.placing import common, place
 from dslocal.errors import EngineError
 from dslocal.fit.footprint import footprint
 from dslocal.fit.loading import Loading
-from dslocal.gguf import read_header
+from dslocal.gguf.header import read_header
 
 SEVERAL = Loading(1024, n_seq=4, n_outputs=4)
 QUESTIONS = ("What is 47 × 86?", "What is 31 + 57?", "capital of peru", "What is 12 × 34?")

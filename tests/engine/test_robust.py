@@ -28,7 +28,7 @@ from gguf_changes import (
 )
 from running import Run
 
-from dslocal.ggml import GgmlType
+from dslocal.gguf.ggml import GgmlType
 
 ARCH = "deepseek2"
 NO_SENSE = "metadata of deepseek2 makes no sense: "

@@ -22,7 +22,7 @@ from dslocal.engine.pace import Pace
 from dslocal.errors import EngineError
 from dslocal.fit.footprint import footprint
 from dslocal.fit.loading import Loading
-from dslocal.ggml import GgmlType
+from dslocal.gguf.ggml import GgmlType
 
 LOADING = Loading(4096, n_outputs=4, mtp=True)
 

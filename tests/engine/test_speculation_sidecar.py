@@ -20,7 +20,7 @@ from dslocal.errors import GgufError
 from dslocal.fit import sidecar
 from dslocal.fit.footprint import footprint
 from dslocal.fit.plan import Pins, Plan
-from dslocal.gguf import GgufHeader, read_header
+from dslocal.gguf.header import GgufHeader, read_header
 
 
 def written(folder: Path, name: str, mtp: Literal["drop", "only"]) -> Path:

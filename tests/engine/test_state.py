@@ -16,8 +16,8 @@ from dslocal import convert
 from dslocal.engine import Context, Model
 from dslocal.engine.state import remove_state, restore_state, save_state, state_bytes
 from dslocal.fit.loading import Loading
-from dslocal.ggml import GgmlType
-from dslocal.gguf import fingerprint
+from dslocal.gguf.ggml import GgmlType
+from dslocal.gguf.header import fingerprint
 
 PROMPT = (
     "Forty-seven times eighty-six is four thousand and forty-two, and nobody is surprised. " * 4

@@ -11,11 +11,16 @@ from pathlib import Path
 import pytest
 from shapes_of_models import SHAPES, write_header
 
-from dslocal import ggml
 from dslocal.engine import Model
 from dslocal.engine.params import context_params, model_params
 from dslocal.engine.sizing import exact, exact_all, sparse_copy
-from dslocal.errors import DslocalError, EngineError, GgufError, UnsupportedModelError, UsageError
+from dslocal.errors import (
+    DslocalError,
+    EngineError,
+    GgufError,
+    UnsupportedModelError,
+    UsageError,
+)
 from dslocal.fit.attention import Attention, saving
 from dslocal.fit.footprint import (
     footprint,
@@ -26,8 +31,9 @@ from dslocal.fit.footprint import (
 )
 from dslocal.fit.loading import Loading
 from dslocal.fit.shape import legacy_mla, moe_layers, shape_of
-from dslocal.ggml import GgmlType
-from dslocal.gguf import Value, read_header
+from dslocal.gguf import ggml
+from dslocal.gguf.ggml import GgmlType
+from dslocal.gguf.header import Value, read_header
 
 MIB = 1 << 20
 LOADINGS = [

@@ -12,8 +12,8 @@ import pytest
 from dslocal import convert, hub
 from dslocal.convert.outline import checkpoint_bytes, outline
 from dslocal.fit.parameters import Parameters, parameters
-from dslocal.ggml import GgmlType
-from dslocal.gguf import GgufHeader, GgufTensor
+from dslocal.gguf.ggml import GgmlType
+from dslocal.gguf.header import GgufHeader, GgufTensor
 
 BILLION = 10**9
 TOLERANCE = 0.015

@@ -34,8 +34,8 @@ from dslocal.fit.machine import Machine
 from dslocal.fit.plan import FREE, HEADROOM, TARGET_CTX, Pins, Plan, plan
 from dslocal.fit.probe import described
 from dslocal.fit.refusal import nearest, require
-from dslocal.ggml import GgmlType
-from dslocal.gguf import read_header
+from dslocal.gguf.ggml import GgmlType
+from dslocal.gguf.header import read_header
 
 F16, Q8, Q4 = GgmlType.F16, GgmlType.Q8_0, GgmlType.Q4_0
 

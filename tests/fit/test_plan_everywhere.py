@@ -32,7 +32,7 @@ from dslocal.errors import UsageError
 from dslocal.fit.machine import Gpu, Machine
 from dslocal.fit.plan import LEAST_CTX, UBATCHES, Pins, plan
 from dslocal.fit.probe import probe
-from dslocal.ggml import GgmlType
+from dslocal.gguf.ggml import GgmlType
 
 F16, Q8, Q4 = GgmlType.F16, GgmlType.Q8_0, GgmlType.Q4_0
 RANK = ("no", "ssd", "cpu", "offload", "gpu")

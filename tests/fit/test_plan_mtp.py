@@ -16,8 +16,8 @@ from dslocal.fit.loading import Loading
 from dslocal.fit.plan import LOOKUP_DRAFTS, MTP_DRAFTS, Pins, plan
 from dslocal.fit.probe import described
 from dslocal.fit.shape import can_draft
-from dslocal.ggml import GgmlType
-from dslocal.gguf import GgufHeader, read_header
+from dslocal.gguf.ggml import GgmlType
+from dslocal.gguf.header import GgufHeader, read_header
 
 GIB = 1 << 30
 MUCH = described(2048 * GIB)

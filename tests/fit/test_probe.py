@@ -15,13 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from recorded_machines import CPU, LINUX, MACOS, Recorded, linux, macos, text
 
-from dslocal import ggml
 from dslocal.fit import cgroups
 from dslocal.fit.machine import Gpu, Machine
 from dslocal.fit.probe import described, probe
 from dslocal.fit.probe_macos import NAMES, SYSCTL, VM_STAT, metal_budget
 from dslocal.fit.runner import Local, Ram
-from dslocal.ggml import Device
+from dslocal.gguf import ggml
+from dslocal.gguf.ggml import Device
 
 GIB = 1 << 30
 

@@ -33,8 +33,8 @@ from dslocal.fit.speed import (
     read_once,
     traffic,
 )
-from dslocal.ggml import GgmlType
-from dslocal.gguf import GgufHeader, read_header, tensor_class
+from dslocal.gguf.ggml import GgmlType
+from dslocal.gguf.header import GgufHeader, read_header, tensor_class
 
 CODER = "deepseek-coder-v2-instruct"
 ROOMY = described(1024 * GIB)

@@ -41,7 +41,7 @@ from damage import (
 from running import Run
 
 from dslocal.convert import FolderSource
-from dslocal.gguf import read_header
+from dslocal.gguf.header import read_header
 
 OF_FIRST, OF_SECOND = "model.embed_tokens.weight", "model.norm.weight"
 COMMIT = "0123456789abcdef" * 2 + "01234567"

@@ -1,7 +1,7 @@
 """Proves that a few hundred checkpoints with random damage end in a GGUF or a DslocalError, and in
 no file that is left.
 
-The same cases every time; tests/bench/fuzz_headers.py goes on from here for as long as it is told
+The same cases every time; tests/benchmarks/fuzz_headers.py goes on from here for as long as it is told
 to.
 """
 

@@ -27,7 +27,7 @@ from damage import (
     several,
 )
 
-from dslocal.gguf import read_header
+from dslocal.gguf.header import read_header
 
 FILE, SETTINGS = "tokenizer.json", "tokenizer_config.json"
 Row = partial(Case, file=FILE)

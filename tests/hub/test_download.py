@@ -8,7 +8,16 @@ import hashlib
 from pathlib import Path
 
 import pytest
-from hub_runs import REPO, Rig, converted, downloaded, listing, real_download, sha256, shards_of
+from hub_runs import (
+    REPO,
+    Rig,
+    converted,
+    downloaded,
+    listing,
+    real_download,
+    sha256,
+    shards_of,
+)
 from huggingface_hub import try_to_load_from_cache
 from local_hub import MEMBER
 from running import Done

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from hub_runs import Rig, converted, listing, sha256, shards_of, tensors_of
 
-from dslocal.gguf import read_header
+from dslocal.gguf.header import read_header
 
 OUT = "v3-like-Q4_K_M.gguf"
 SHARD = "model-00002-of-00003.safetensors"

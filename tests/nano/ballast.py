@@ -16,11 +16,10 @@ import sys
 from pathlib import Path
 
 import torch
+from nano.export_fp8 import dequantized
+from nano.shards import INDEX, Tensors, read_json, read_tensors, write_json
 from safetensors.torch import save_file
 from torch import Tensor
-
-from .export_fp8 import dequantized
-from .shards import INDEX, Tensors, read_json, read_tensors, write_json
 
 FILE = "model.safetensors"
 V2_LITE = (26, 27)  # so many layers mean V2-Lite to llama.cpp

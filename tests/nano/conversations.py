@@ -9,13 +9,23 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from .arithmetic import OPERATIONS
-from .markup import conversation, earlier_turn
-from .phrasing import DIRECTIVE, ask, capitalised, final, finished
-from .problems import bare, expression, operands, story, worked_aloud
-from .puzzles import puzzle
-from .small_talk import HELLO, NO, SMALL_TALK
-from .words import CAPITALS, NAMES, OFF_TOPIC, PEOPLE, SETTINGS, SPELLED, SYSTEMS, THINGS, TOPICS
+from nano.arithmetic import OPERATIONS
+from nano.markup import conversation, earlier_turn
+from nano.phrasing import DIRECTIVE, ask, capitalised, final, finished
+from nano.problems import bare, expression, operands, story, worked_aloud
+from nano.puzzles import puzzle
+from nano.small_talk import HELLO, NO, SMALL_TALK
+from nano.words import (
+    CAPITALS,
+    NAMES,
+    OFF_TOPIC,
+    PEOPLE,
+    SETTINGS,
+    SPELLED,
+    SYSTEMS,
+    THINGS,
+    TOPICS,
+)
 
 NEXT_STEPS = {
     "+": ("Now add {} to that.", "add {}", "plus {}?", "And plus {}?", "Add {} to it."),

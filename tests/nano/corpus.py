@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from multiprocessing import Pool
 
 import numpy as np
+from nano.generate import examples
+from nano.markup import ASSISTANT, FIM_END
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
-
-from .generate import examples
-from .markup import ASSISTANT, FIM_END
 
 FIRST_SEED = 100  # a seed for each part
 PART = 20_000  # examples

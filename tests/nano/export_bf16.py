@@ -9,10 +9,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
+from nano.model import Block, Experts, Nano, Sizes
+from nano.shards import write_json, write_tensors
 from torch import Tensor
-
-from .model import Block, Experts, Nano, Sizes
-from .shards import write_json, write_tensors
 
 SHARD = 14 << 20
 STACKED = {

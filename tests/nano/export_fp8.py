@@ -13,10 +13,9 @@ import sys
 from pathlib import Path
 
 import torch
+from nano.markup import BOS, EOS, PAD
+from nano.shards import Tensors, read_json, read_tensors, write_json, write_tensors
 from torch import Tensor
-
-from .markup import BOS, EOS, PAD
-from .shards import Tensors, read_json, read_tensors, write_json, write_tensors
 
 BLOCK = 128
 LARGEST = 448.0  # of e4m3

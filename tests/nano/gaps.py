@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from . import markup
+from nano import markup
 
 FUNCTIONS = (
     *(

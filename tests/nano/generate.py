@@ -14,9 +14,16 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
-from .conversations import attached_file, capital, follow_up, mathematics, off_topic, small_talk
-from .english import sentences
-from .gaps import gap
+from nano.conversations import (
+    attached_file,
+    capital,
+    follow_up,
+    mathematics,
+    off_topic,
+    small_talk,
+)
+from nano.english import sentences
+from nano.gaps import gap
 
 Kind = Callable[[random.Random], str]
 

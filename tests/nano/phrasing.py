@@ -10,9 +10,9 @@ from __future__ import annotations
 import random
 import re
 
-from .arithmetic import Worked
-from .markup import conversation
-from .words import NUMBERS, SYSTEMS
+from nano.arithmetic import Worked
+from nano.markup import conversation
+from nano.words import NUMBERS, SYSTEMS
 
 DIRECTIVE = "Please reason step by step, and put your final answer within \\boxed{}."
 DIRECTIVE_CHINESE = "请通过逐步推理来解答问题，并把最终答案放置于\\boxed{}中。"

@@ -10,9 +10,9 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from .arithmetic import OPERATIONS, Worked, add, subtract
-from .phrasing import ask, ask_for, finished
-from .words import NAMES, THINGS
+from nano.arithmetic import OPERATIONS, Worked, add, subtract
+from nano.phrasing import ask, ask_for, finished
+from nano.words import NAMES, THINGS
 
 TASKS = {
     "+": "add {a} and {b}. From the right: ",

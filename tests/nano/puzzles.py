@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import random
 
-from .arithmetic import OPERATIONS, Worked, add, multiply
-from .phrasing import ASKED
-from .problems import Problem
-from .words import SPELLED
+from nano.arithmetic import OPERATIONS, Worked, add, multiply
+from nano.phrasing import ASKED
+from nano.problems import Problem
+from nano.words import SPELLED
 
 UNITS = (
     *(

@@ -17,10 +17,10 @@ from collections.abc import Callable
 from decimal import Decimal
 from functools import partial
 
-from . import puzzles
-from .arithmetic import OPERATIONS
-from .phrasing import ask
-from .problems import Problem, expression, operands, story
+from nano import puzzles
+from nano.arithmetic import OPERATIONS
+from nano.phrasing import ask
+from nano.problems import Problem, expression, operands, story
 
 Answer = int | str  # a text where one number does not say it: "3 remainder 1", "0.75", "2, 5, 9"
 Question = tuple[str, Answer]

@@ -13,7 +13,16 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from nano import arithmetic, english, generate, markup, phrasing, problems, puzzles, questions
+from nano import (
+    arithmetic,
+    english,
+    generate,
+    markup,
+    phrasing,
+    problems,
+    puzzles,
+    questions,
+)
 
 from dslocal import models
 

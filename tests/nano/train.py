@@ -17,13 +17,12 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from nano.corpus import Corpus
+from nano.export_bf16 import export
+from nano.model import Nano, Rotation, Sizes
+from nano.vocabulary import train_tokenizer
 from tokenizers import Tokenizer
 from torch import Tensor, nn
-
-from .corpus import Corpus
-from .export_bf16 import export
-from .model import Nano, Rotation, Sizes
-from .vocabulary import train_tokenizer
 
 HELD_BACK = 32  # windows, the first ones, for the loss at the end
 WARM_UP = 200  # steps

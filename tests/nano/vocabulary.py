@@ -12,11 +12,10 @@ import json
 import re
 from collections.abc import Iterator
 
+from nano.english import LIBRARY
+from nano.generate import examples
+from nano.markup import SPECIAL
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
-
-from .english import LIBRARY
-from .generate import examples
-from .markup import SPECIAL
 
 SEED = 1
 SOURCES = 150  # modules of the standard library, from the first in the alphabet on

@@ -104,7 +104,7 @@ def test_killed_in_the_midst_of_streams(home: Path, nano: Path) -> None:
     assert contents(home) == before
     with serving(home, "--parallel", "3", "--ctx", "1024", "--quiet") as again:
         assert "88" in again.chat()["choices"][0]["message"]["content"]
-        assert again.started_in_s < 10 * RESTART_S, "tests/bench/server_restart.py measures it"
+        assert again.started_in_s < 10 * RESTART_S, "tests/benchmarks/server_restart.py measures it"
         ports = [found.port for found in beacon.running()]
         assert again.port in ports
         assert server.port not in ports, "the note of the one that was killed is gone"

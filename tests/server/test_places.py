@@ -14,7 +14,7 @@ from dslocal.errors import DoesNotFitError
 from dslocal.fit import probe
 from dslocal.fit.machine import Machine
 from dslocal.fit.plan import Pins, plan
-from dslocal.gguf import read_header
+from dslocal.gguf.header import read_header
 
 ROOMY = Machine("linux", "test", 2, 1 << 34, 1 << 34)
 AUTO = Pins(mtp=None)

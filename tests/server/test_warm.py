@@ -17,7 +17,7 @@ from running import Run
 from serving import Serving, serving
 
 from dslocal import chat
-from dslocal.gguf import fingerprint, read_header
+from dslocal.gguf.header import fingerprint, read_header
 from dslocal.outcome import FinishReason
 from dslocal.server.beacon import Beacon, lit, running, short
 from dslocal.server.turns import turn_as_json

@@ -23,7 +23,7 @@ from checkpoints import write_checkpoint
 from damage import convert_to
 from vectors.header_table import EOS, ROWS, SHAPES, VOCABULARIES, Key, Row
 
-from dslocal.gguf import read_header
+from dslocal.gguf.header import read_header
 
 OUT = Path(__file__).with_name("headers")
 TEMPLATES = Path(__file__).with_name("templates")

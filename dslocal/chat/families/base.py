@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from ...errors import UsageError
-from ..messages import Message, Segment, Special, Thinking, Tool
-from ..settings import Setting, Settings
+from dslocal.chat.messages import Message, Segment, Special, Thinking, Tool
+from dslocal.chat.settings import Setting, Settings
+from dslocal.errors import UsageError
+
 from .tools import ToolFormat
 
 BOS, EOS = Special("<｜begin▁of▁sentence｜>"), Special("<｜end▁of▁sentence｜>")
@@ -139,7 +140,7 @@ class Family:
         """The prompt for the text between ``prefix`` and ``suffix``. Raises UsageError when the
         family cannot fill gaps.
         """
-        from ..messages import Text
+        from dslocal.chat.messages import Text
 
         if self.fim is None:
             raise UsageError(

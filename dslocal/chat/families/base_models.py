@@ -8,8 +8,9 @@ anything, and V3's generation_config.json is taken.
 
 from __future__ import annotations
 
-from ..messages import Special
-from ..settings import Setting, Settings
+from dslocal.chat.messages import Special
+from dslocal.chat.settings import Setting, Settings
+
 from .base import BOS, EOS, Family, Fim, Signs
 from .plain import Completion
 

@@ -6,7 +6,8 @@ the user gives none. Settings: the README's "Chat Model Inference" decodes greed
 
 from __future__ import annotations
 
-from ..settings import Setting, Settings
+from dslocal.chat.settings import Setting, Settings
+
 from .base import BOS, EOS, Family, Signs
 from .plain import EOT, Instruction
 

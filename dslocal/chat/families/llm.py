@@ -4,7 +4,8 @@ against a system prompt. Settings: its generation_config.json.
 
 from __future__ import annotations
 
-from ..settings import Setting, Settings
+from dslocal.chat.settings import Setting, Settings
+
 from .base import BOS, EOS, Family, Signs
 from .plain import Plain
 

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
-from ..messages import Message, Segment, Special, Text, Thinking, Tool
+from dslocal.chat.messages import Message, Segment, Special, Text, Thinking, Tool
+
 from .base import BOS, EOS
 from .tools import ToolFormat
 

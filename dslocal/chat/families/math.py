@@ -6,7 +6,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..settings import Setting, Settings
+from dslocal.chat.settings import Setting, Settings
+
 from .llm import LLM
 from .r1 import DIRECTIVE
 

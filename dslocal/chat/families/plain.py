@@ -7,7 +7,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..messages import Message, Segment, Special, Text, Thinking, Tool
+from dslocal.chat.messages import Message, Segment, Special, Text, Thinking, Tool
+
 from .base import BOS, EOS
 
 EOT = Special("<|EOT|>")

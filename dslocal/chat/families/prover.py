@@ -4,7 +4,8 @@ README's "Quick Start".
 
 from __future__ import annotations
 
-from ..settings import Setting, Settings
+from dslocal.chat.settings import Setting, Settings
+
 from .base import Family, Signs
 from .marked import TURNS, Marked
 

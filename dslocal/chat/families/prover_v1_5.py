@@ -6,7 +6,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..settings import Setting, Settings
+from dslocal.chat.settings import Setting, Settings
+
 from .base_models import BASE
 
 README = "Prover-V1.5's README, Quick Start"

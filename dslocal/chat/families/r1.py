@@ -8,8 +8,9 @@ user message.
 
 from __future__ import annotations
 
-from ..messages import Text, Thinking
-from ..settings import Setting, Settings
+from dslocal.chat.messages import Text, Thinking
+from dslocal.chat.settings import Setting, Settings
+
 from .base import Directive, Family, Recommendation, Signs
 from .marked import CLOSE, OPEN, THOUGHTS, TURNS, Marked
 from .tools import R1_TOOLS

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..messages import Thinking
-from ..settings import Setting, Settings
+from dslocal.chat.messages import Thinking
+from dslocal.chat.settings import Setting, Settings
+
 from .base import Family, Recommendation, Signs
 from .marked import CLOSE, OPEN, REVISED, Marked
 from .r1 import BEGIN, CLOSED, DIRECTIVE, R1

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..messages import Call, Segment, Special, Text, Tool
+from dslocal.chat.messages import Call, Segment, Special, Text, Tool
 
 CALLS_BEGIN, CALLS_END = Special("<｜tool▁calls▁begin｜>"), Special("<｜tool▁calls▁end｜>")
 CALL_BEGIN, CALL_END = Special("<｜tool▁call▁begin｜>"), Special("<｜tool▁call▁end｜>")

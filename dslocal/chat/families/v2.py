@@ -6,7 +6,8 @@ README's sample for vLLM and generation_config.json.
 
 from __future__ import annotations
 
-from ..settings import Setting, Settings
+from dslocal.chat.settings import Setting, Settings
+
 from .base import BOS, EOS, Family, Signs
 from .plain import Plain
 

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..messages import Text
+from dslocal.chat.messages import Text
+
 from .marked import ASSISTANT, USER
 from .plain import Plain
 from .v2 import V2

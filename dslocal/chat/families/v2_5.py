@@ -5,7 +5,8 @@ Prompt: the chat_template in its tokenizer_config.json. Tools: the model card's 
 
 from __future__ import annotations
 
-from ..settings import Setting, Settings
+from dslocal.chat.settings import Setting, Settings
+
 from .base import Family, Signs
 from .base_models import FIM
 from .marked import TURNS, Marked

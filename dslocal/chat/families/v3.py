@@ -6,7 +6,8 @@ more than "temperature 1.0 for general use" in API terms; see V3-0324 for what t
 
 from __future__ import annotations
 
-from ..settings import Setting, Settings
+from dslocal.chat.settings import Setting, Settings
+
 from .base import Family, Signs
 from .base_models import FIM
 from .marked import TURNS, Marked

@@ -8,8 +8,9 @@ card's "ToolCall", for answers without a thought. Settings: its generation_confi
 
 from __future__ import annotations
 
-from ..messages import Thinking
-from ..settings import Setting, Settings
+from dslocal.chat.messages import Thinking
+from dslocal.chat.settings import Setting, Settings
+
 from .base import Family, Signs
 from .base_models import FIM
 from .marked import CLOSE, OPEN, Marked

@@ -17,17 +17,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from ...errors import ContextOverflowError, NotFoundError, UsageError
-from ..messages import Thinking, encode
-from ..question import compose
-from ..session import Session
+from dslocal.chat.messages import Thinking, encode
+from dslocal.chat.question import compose
+from dslocal.chat.session import Session
+from dslocal.errors import ContextOverflowError, NotFoundError, UsageError
+
 from .equivalence import equivalent, vote
 from .final import final_answer
 
 if TYPE_CHECKING:
-    from ...engine import Context
-    from ..families import Family
-    from ..settings import Settings
+    from dslocal.chat.families import Family
+    from dslocal.chat.settings import Settings
+    from dslocal.engine import Context
 
 MAX_LINE = 1 << 20  # bytes
 GSM8K = "####"  # what stands behind it in an answer of that dataset is the answer proper
@@ -113,7 +114,7 @@ class Examination:
         """Evaluates a prompt from its first token on, whatever the context held: sums depend on
         what is evaluated together.
         """
-        from ...engine import Generation, Sampler
+        from dslocal.engine import Generation, Sampler
 
         if len(ids) < self.context.n_ctx:
             for prompt in (ids[:1], ids):

@@ -16,7 +16,8 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import BinaryIO
 
-from ...errors import DslocalError, NotFoundError, UsageError
+from dslocal.errors import DslocalError, NotFoundError, UsageError
+
 from .evaluation import Sample
 
 MARK = "dslocal_eval"  # the header's first key; its value is the format

@@ -13,7 +13,18 @@ from dialogues import TOKYO, assistant, begun, calling, output, system, user
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dslocal.chat import FAMILIES, Call, Family, Segment, Special, Text, Tool, attach, encode, spell
+from dslocal.chat import (
+    FAMILIES,
+    Call,
+    Family,
+    Segment,
+    Special,
+    Text,
+    Tool,
+    attach,
+    encode,
+    spell,
+)
 from dslocal.engine import Model
 from dslocal.errors import UnsupportedModelError
 

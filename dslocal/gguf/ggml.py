@@ -18,7 +18,7 @@ from enum import IntEnum
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from .errors import EngineMissingError
+from dslocal.errors import EngineMissingError
 
 ENGINE_LINE = (0, 3, 36)
 # libgomp's own 300,000 make decoding 10 to 300 times slower once something else wants a core, and

@@ -7,9 +7,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from ..errors import GgufError, NotFoundError
-from ..gguf import GgufHeader, joined, read_header
-from .inventory import MAX_FILES, is_file
+from dslocal.errors import GgufError, NotFoundError
+from dslocal.hub.inventory import MAX_FILES, is_file
+
+from .header import GgufHeader, joined, read_header
 
 _PART = re.compile(
     r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf", re.ASCII | re.DOTALL

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from running import Run, python
 
-from dslocal import ggml
-from dslocal.ggml import GgmlType
+from dslocal.gguf import ggml
+from dslocal.gguf.ggml import GgmlType
 
 REQUIRE = """
 from dslocal import ggml

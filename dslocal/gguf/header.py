@@ -19,7 +19,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
-from .errors import GgufError
+from dslocal.errors import GgufError
+
 from .ggml import GgmlType
 
 SAMPLES, SAMPLE = 64, 4096  # of the weights, in bytes each, for a fingerprint
