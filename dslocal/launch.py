@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dslocal import hub
+from dslocal import home
 from dslocal.fit.loading import Loading, Share
 from dslocal.fit.machine import Machine, gib
 from dslocal.fit.plan import FREE, Pins, Plan, plan
@@ -140,7 +140,7 @@ def _tight(planned: Plan, machine: Machine) -> bool:
 
 def limited(machine: Machine, path: Path) -> Machine:
     """``machine`` with as much less memory as the model at ``path`` is known to need left over."""
-    share = hub.read_state(MEMORY).get(_key(path))
+    share = home.read_state(MEMORY).get(_key(path))
     if not isinstance(share, (int, float)) or not 0 < share < 1:
         return machine
     note = f"{1 - share:.0%} of the memory is left free for this model: it was not enough once"
@@ -175,7 +175,7 @@ def _next_rung(path: Path, header: GgufHeader, failed: Plan, pins: Pins) -> Plan
     smaller = plan(_with_sidecar(path, header, pins)[0], _with_less(machine, share), pins)
     if smaller.verdict == "no" or smaller.loading == failed.loading:
         return None
-    hub.write_state(MEMORY, {**hub.read_state(MEMORY), _key(path): share})
+    home.write_state(MEMORY, {**home.read_state(MEMORY), _key(path): share})
     return smaller
 
 

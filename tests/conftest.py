@@ -15,7 +15,7 @@ from running import Run
 
 os.environ["OMP_THREAD_LIMIT"] = "1"  # before anything loads llama.cpp
 
-from dslocal import models
+from dslocal.catalog import resolve
 from dslocal.engine import Context, Model
 
 
@@ -33,7 +33,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def nano(home: Path) -> Path:
     """nano as a GGUF file."""
-    return models.ready("nano")
+    return resolve.ready("nano")
 
 
 @pytest.fixture(scope="session")

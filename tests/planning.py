@@ -7,16 +7,16 @@ from __future__ import annotations
 import dataclasses
 import functools
 
-from dslocal import convert, hub
+from dslocal import catalog, convert
 from dslocal.fit.footprint import footprint
 from dslocal.fit.machine import Machine
 from dslocal.fit.plan import HEADROOM, Pins, Plan
 from dslocal.fit.probe import described
 from dslocal.gguf.header import GgufHeader
-from dslocal.hub.paths import registry_file
+from dslocal.home.paths import registry_file
 
 GIB = 1 << 30
-REGISTRY = hub.load_registry(registry_file())
+REGISTRY = catalog.load_registry(registry_file())
 QWEN_1B, QWEN_7B, QWEN_32B = (f"deepseek-r1-distill-qwen-{size}" for size in ("1.5b", "7b", "32b"))
 LLAMA_8B, LLAMA_70B = "deepseek-r1-distill-llama-8b", "deepseek-r1-distill-llama-70b"
 LITE, V2, V3, LLM = "deepseek-v2-lite", "deepseek-v2", "deepseek-v3", "deepseek-llm-67b-chat"

@@ -152,7 +152,7 @@ def test_imports(path: Path) -> None:
         ("dslocal.chat.session", "import rich.text", True),
         ("dslocal.convert.writer", "from ..hub import cache_dir", True),
         ("dslocal.engine.model", "import gguf", True),
-        ("dslocal.models", "from llama_cpp import llama_cpp", True),
+        ("dslocal.catalog.resolve", "from llama_cpp import llama_cpp", True),
         ("dslocal.chat.families.r1", "from ..messages import Message", False),
         ("dslocal.engine.model", "from ..gguf import read_header\nimport llama_cpp", False),
         ("dslocal.cli.main", "from .. import __version__\nimport typer", False),

@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dslocal import hub
+from dslocal import home
 from dslocal.errors import DslocalError, NotFoundError, UsageError
 
 from .messages import Call, Message, Thinking
@@ -308,7 +308,7 @@ def _begun(fields: dict[str, Any]) -> Begun:
 
 
 def _folder() -> Path:
-    return hub.state_dir() / "sessions"
+    return home.state_dir() / "sessions"
 
 
 def _written(file: Path) -> float:

@@ -81,7 +81,8 @@ def chat(
     """Talk with a model in the terminal."""
     import sys
 
-    from dslocal import chat, models
+    from dslocal import chat
+    from dslocal.catalog import resolve
     from dslocal.errors import UsageError
     from dslocal.ui.chat import ChatLoop
 
@@ -101,8 +102,8 @@ def chat(
         called = (
             runtime.named_model(model)
             or (earlier.model if earlier else None)
-            or models.last_used()
-            or models.DEFAULT
+            or resolve.last_used()
+            or resolve.DEFAULT
         )
         loop = ChatLoop(
             session,

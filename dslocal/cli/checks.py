@@ -13,7 +13,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dslocal import chat, hub, models
+from dslocal import catalog, chat, home
+from dslocal.catalog import resolve
 from dslocal.errors import DslocalError
 from dslocal.fit.build import REBUILD, Build
 from dslocal.fit.machine import Machine, gib
@@ -21,7 +22,7 @@ from dslocal.fit.machine import Machine, gib
 from . import runtime
 
 if TYPE_CHECKING:
-    from dslocal.hub.leftovers import Leftover
+    from dslocal.catalog.leftovers import Leftover
 
 LITTLE_DISK, LITTLE_RAM, MUCH_LEFT = 1 << 30, 512 << 20, 1 << 30
 LIKE = 0.75  # how near a misspelled name must be
@@ -40,14 +41,14 @@ class Problem:
 
 
 def folders() -> dict[str, Path]:
-    return {"cache": hub.cache_dir(), "config": hub.config_dir(), "state": hub.state_dir()}
+    return {"cache": home.cache_dir(), "config": home.config_dir(), "state": home.state_dir()}
 
 
 def disk(paths: Mapping[str, Path]) -> Iterator[Problem]:
     """Folders that cannot be written to, and disks with little room."""
     for name, path in paths.items():
         if why := unwritable(path):
-            stops = name == "cache" and not models.conversions()
+            stops = name == "cache" and not resolve.conversions()
             yield Problem(
                 f"the {name} folder {path} {why}",
                 "DSLOCAL_HOME=FOLDER moves all of dslocal's folders",
@@ -92,9 +93,9 @@ def settings() -> Iterator[Problem]:
     """What is wrong in config.toml and in variables: unknown names, values that are not allowed,
     templates that are none.
     """
-    file = hub.config_file()
+    file = home.config_file()
     try:
-        content = hub.read_config()
+        content = home.read_config()
     except DslocalError as e:
         yield Problem(str(e), f"mend or remove {file}", stops=True)
         return
@@ -150,25 +151,25 @@ def _templates(tables: object, source: str) -> Iterator[Problem]:
 def known_models() -> Iterator[Problem]:
     """A registry that cannot be read, and models whose files are gone."""
     try:
-        hub.load_registry()
+        catalog.load_registry()
     except DslocalError as e:
         yield Problem(
-            str(e), e.hint or f"mend or remove {hub.config_dir() / 'models.yaml'}", stops=True
+            str(e), e.hint or f"mend or remove {home.config_dir() / 'models.yaml'}", stops=True
         )
         return
-    for entry in hub.kept():
+    for entry in catalog.kept():
         if gone := entry.missing:
             yield Problem(
                 f"{entry.spelled}: {gone} is gone", f"dslocal rm {entry.spelled} forgets it"
             )
-    last = hub.read_state(models.LAST).get("model")
-    if isinstance(last, str) and models.last_used() is None:
-        what = f"the model used last, {last}, is gone: {models.DEFAULT} answers instead"
+    last = home.read_state(resolve.LAST).get("model")
+    if isinstance(last, str) and resolve.last_used() is None:
+        what = f"the model used last, {last}, is gone: {resolve.DEFAULT} answers instead"
         yield Problem(what, "dslocal ask -m NAME makes another the one used last")
     try:
         named = runtime.named_model(None)
         if named:
-            models.find(named)
+            resolve.find(named)
     except DslocalError as e:
         yield Problem(f"the model that is set: {e}", e.hint, stops=True)
 

@@ -38,10 +38,10 @@ def families(incomplete: str) -> list[str]:
 
 def templates(incomplete: str) -> list[str]:
     """Names of templates."""
-    from dslocal import hub
+    from dslocal import home
 
     def names() -> Iterator[str]:
-        tables = hub.read_config().get("templates")
+        tables = home.read_config().get("templates")
         yield from (
             sorted(name for name in tables if name.isprintable())
             if isinstance(tables, dict)
@@ -78,15 +78,15 @@ def _names() -> Iterator[str]:
 
 
 def _registered() -> Iterator[str]:
-    from dslocal.hub.names import names_at_a_glance
+    from dslocal.catalog.registry_names import names_at_a_glance
 
     return names_at_a_glance()
 
 
 def _kept() -> Iterator[str]:
-    from dslocal import hub
+    from dslocal import catalog
 
-    entries = [entry for entry in hub.kept() if not entry.missing]
+    entries = [entry for entry in catalog.kept() if not entry.missing]
     yield from dict.fromkeys(entry.name for entry in entries)
     yield from (entry.spelled for entry in entries)
 

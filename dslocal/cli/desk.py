@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from dslocal import chat, hub
+from dslocal import catalog, chat
 from dslocal.errors import DslocalError, UsageError
 from dslocal.gguf.header import GgufHeader
 
@@ -93,8 +93,8 @@ class Desk:
 
     def names(self) -> Sequence[str]:
         """Models that are on this machine."""
-        shipped = [entry.name for entry in hub.load_registry().values() if entry.local]
-        return [*shipped, *(entry.spelled for entry in hub.kept() if not entry.missing)]
+        shipped = [entry.name for entry in catalog.load_registry().values() if entry.local]
+        return [*shipped, *(entry.spelled for entry in catalog.kept() if not entry.missing)]
 
     def switch(self, session: chat.Session, model: str, say: Callable[[str], None]) -> str:
         """Loads ``model`` for ``session``, history kept, and returns its name. Raises DslocalError,

@@ -108,9 +108,9 @@ def _sections(problems: list[Problem]) -> Iterator[tuple[str, Any]]:
         {"bytes": _nbytes(folders["cache"]), "disk_free": checks.free_bytes(folders["cache"])},
     )
     found(checks.settings)
-    from dslocal import hub
+    from dslocal import home
 
-    yield "config", {"path": str(hub.config_file()), "exists": hub.config_file().is_file()}
+    yield "config", {"path": str(home.config_file()), "exists": home.config_file().is_file()}
     used = [name for name in sorted(os.environ) if VARIABLES.fullmatch(name) and name != OURS]
     yield "environment", {name: "set" if SECRET.search(name) else os.environ[name] for name in used}
     found(checks.known_models)
@@ -189,12 +189,13 @@ def _cpu_flags(cpuinfo: str) -> frozenset[str]:
 
 
 def _models() -> dict[str, Any]:
-    from dslocal import hub, models
+    from dslocal import catalog
+    from dslocal.catalog import resolve
 
     return {
-        "last_used": models.last_used(),
-        "kept": [entry.spelled for entry in hub.kept()],
-        "converted": len(models.conversions()),
+        "last_used": resolve.last_used(),
+        "kept": [entry.spelled for entry in catalog.kept()],
+        "converted": len(resolve.conversions()),
     }
 
 
@@ -204,14 +205,14 @@ def _hub(found: Callable[[Callable[[], Iterator[Problem]]], None]) -> dict[str, 
     fields: dict[str, Any] = {}
 
     def look() -> Iterator[Problem]:
-        from dslocal.hub import surroundings
-        from dslocal.hub.cached import hub_cache
-        from dslocal.hub.leftovers import leftovers
+        from dslocal.catalog.leftovers import leftovers
+        from dslocal.hub import environment
+        from dslocal.hub.cache_delete import hub_cache
 
         left = leftovers()
         fields.update(
-            offline=surroundings.offline(),
-            endpoint=surroundings.endpoint(),
+            offline=environment.offline(),
+            endpoint=environment.endpoint(),
             downloads=str(hub_cache()),
         )
         fields["leftovers"] = sum(one.nbytes for one in left)

@@ -231,11 +231,11 @@ def _missing(kept: Results, problems: int, samples: int) -> dict[int, list[int]]
 
 def _name(model: str | None) -> str:
     """What the model is called: the name it was asked for by, or its file's."""
-    from dslocal import models
+    from dslocal.catalog import resolve
 
     from . import runtime
 
-    found = models.find(runtime.named_model(model))
+    found = resolve.find(runtime.named_model(model))
     return found.stem if isinstance(found, Path) else found.name
 
 

@@ -18,12 +18,12 @@ from . import completing
 from .options import AsJson
 
 if TYPE_CHECKING:
+    from dslocal.catalog import ModelEntry
+    from dslocal.catalog.offers import Assess
     from dslocal.fit.assessment import Assessment, Model
     from dslocal.fit.machine import Machine
     from dslocal.fit.plan import Pins
     from dslocal.fit.speed import Rates
-    from dslocal.hub import ModelEntry
-    from dslocal.offers import Assess
 
 
 def fit(
@@ -153,12 +153,12 @@ def _table(machine: Machine, rates: Rates, pins: Pins, quant: str | None) -> Ite
     """Every model in the best of its quantizations that runs without the SSD, or the smallest if
     none does.
     """
-    from dslocal import hub
+    from dslocal import catalog
     from dslocal.fit.assessment import assess
 
     seen: dict[tuple[int, int], Assessment] = {}
     for entry in sorted(
-        hub.load_registry().values(), key=lambda entry: (entry.parameters, entry.name)
+        catalog.load_registry().values(), key=lambda entry: (entry.parameters, entry.name)
     ):
         best: Assessment | None = None
         for name in [quant] if quant else entry.quants:
@@ -192,11 +192,13 @@ def _named(found: Assessment, model: Model) -> Assessment:
 
 def _kept(name: str, quant: str | None) -> Model | None:
     """The GGUF file that ``name`` means, if it has been pulled or imported."""
-    from dslocal import hub
+    from dslocal import catalog
 
-    found = hub.find_kept(name, quant) if quant else hub.find_kept(name)
+    found = catalog.find_kept(name, quant) if quant else catalog.find_kept(name)
     return (
-        _file(found.path) if found and found.quant != hub.CHECKPOINT and not found.missing else None
+        _file(found.path)
+        if found and found.quant != catalog.CHECKPOINT and not found.missing
+        else None
     )
 
 
@@ -213,8 +215,8 @@ def _published(name: str, quant: str | None, assess: Assess, cores: int) -> Mode
     """What ``name`` stands for on the hub or behind a URL, by headers alone; None for what
     models.yaml knows, or is here.
     """
-    from dslocal import offers
-    from dslocal.hub.places import place_of
+    from dslocal.catalog import offers
+    from dslocal.catalog.locations import place_of
 
     place = place_of(name)
     if place is None or (place.entry is not None and not place.file):
@@ -226,12 +228,13 @@ def _model(name: str, quant: str | None) -> Model:
     """What ``name`` stands for. Raises NotFoundError, UsageError, and whatever is wrong with a
     file.
     """
-    from dslocal import convert, models
+    from dslocal import convert
+    from dslocal.catalog import resolve
 
     entry = _known(name)
     if entry is not None:
         return _entry(entry, quant or entry.quant)
-    found = models.find(name)
+    found = resolve.find(name)
     if isinstance(found, Path):
         if quant:
             raise UsageError(
@@ -248,11 +251,11 @@ def _model(name: str, quant: str | None) -> Model:
 
 def _known(name: str) -> ModelEntry | None:
     """The model of models.yaml that ``name`` means, by its own name or its repository's."""
-    from dslocal import hub
-    from dslocal.hub.places import place_of
+    from dslocal import catalog
+    from dslocal.catalog.locations import place_of
 
     place = place_of(name)
-    return place.entry if place else hub.load_registry().get(name.lower())
+    return place.entry if place else catalog.load_registry().get(name.lower())
 
 
 def _outlined(name: str, config: Mapping[str, Any], quant: str, dtype: str | None = None) -> Model:
@@ -276,13 +279,13 @@ def _entry(entry: ModelEntry, quant: str) -> Model:
 
 def _other_quants(name: str, model: Model) -> list[tuple[str, Model]]:
     """The neighbours of the quantization that was asked for, for what can still be converted."""
-    from dslocal import hub
+    from dslocal import catalog
 
     if not model.output:
         return []
     entry = _known(name)
     return [
         (quant, _model(name, quant))
-        for quant in (entry.quants if entry else hub.DEFAULT_QUANTS)
+        for quant in (entry.quants if entry else catalog.DEFAULT_QUANTS)
         if quant != model.quant
     ]

@@ -45,14 +45,14 @@ def help_(
 
 def topics() -> list[str]:
     """All names, in order."""
-    from dslocal.hub.paths import bundled
+    from dslocal.home.paths import bundled
 
     return sorted(file.stem for file in bundled("topics").glob("*.md"))
 
 
 def text_of(name: str) -> str:
     """The Markdown of a topic."""
-    from dslocal.hub.paths import bundled
+    from dslocal.home.paths import bundled
 
     return (bundled("topics") / f"{name}.md").read_text(encoding="utf-8")
 

@@ -20,9 +20,9 @@ from dslocal.errors import DslocalError, NotFoundError, UsageError
 from .options import AsJson
 
 if TYPE_CHECKING:
+    from dslocal.catalog import Kept
+    from dslocal.catalog.other_programs import Foreign
     from dslocal.gguf.header import GgufHeader
-    from dslocal.hub import Kept
-    from dslocal.hub.foreign import Foreign
 
 GUESSED = 1024  # a bit of general.file_type
 OLD = "made before llama.cpp kept MLA's cache compressed: its context takes many times the memory; convert or fetch it anew"
@@ -64,14 +64,14 @@ def import_(
     if source is None:
         _list(as_json)
         return
-    from dslocal import hub
+    from dslocal import catalog
 
     from .models import kept_fields
 
     checked = [_checked(found, name) for found in _meant(source)]
     _require_distinct([entry for entry, _ in checked])
     for entry, old in checked:
-        hub.keep(entry, replacing=False)
+        catalog.keep(entry, replacing=False)
         if old:
             print(f"dslocal: {entry.name}: {OLD}", file=sys.stderr)
     if as_json:
@@ -84,7 +84,7 @@ def import_(
     from dslocal.ui import model_list
 
     for entry, _ in checked:
-        alone = sum(other.name == entry.name for other in hub.kept()) == 1
+        alone = sum(other.name == entry.name for other in catalog.kept()) == 1
         model_list.print_imported(entry, entry.name if alone else entry.spelled)
 
 
@@ -92,14 +92,14 @@ def _meant(source: str) -> list[Found]:
     """The files that ``source`` means: one, or all models in a folder. Raises NotFoundError,
     UsageError.
     """
-    from dslocal.hub import foreign
-    from dslocal.hub.inventory import is_file
+    from dslocal.catalog import other_programs
+    from dslocal.catalog.inventory import is_file
 
     path = Path(source)
     with suppress(RuntimeError):  # the home of nobody
         path = path.expanduser()
-    if source and foreign.is_folder(path):
-        if found := foreign.gguf_files(path):
+    if source and other_programs.is_folder(path):
+        if found := other_programs.gguf_files(path):
             return [_file(file) for file in found]
         checkpoint = (path / "config.json").is_file()
         hint = (
@@ -110,8 +110,8 @@ def _meant(source: str) -> list[Found]:
         raise NotFoundError(f"{path}: no GGUF model in this folder", hint=hint)
     if is_file(path):
         return [_file(path)]
-    where = foreign.roots()
-    if models := foreign.called(source, where):
+    where = other_programs.roots()
+    if models := other_programs.called(source, where):
         return [_foreign(model) for model in models]
     raise NotFoundError(
         f"no file and no model of Ollama's or LM Studio's is called {source!r:.200}",
@@ -120,10 +120,10 @@ def _meant(source: str) -> list[Found]:
 
 
 def _file(path: Path) -> Found:
+    from dslocal.catalog import other_programs
     from dslocal.gguf.parts import split_stem
-    from dslocal.hub import foreign
 
-    if owner := foreign.named_by_ollama(path.absolute()):
+    if owner := other_programs.named_by_ollama(path.absolute()):
         return _foreign(owner)
     blob = re.fullmatch(r"sha256[-:][0-9a-fA-F]{64}", path.name)
     return Found(path, "" if blob else split_stem(path.name)[0], str(path.absolute()))
@@ -147,10 +147,10 @@ def _checked(found: Found, name: str | None) -> tuple[Kept, bool]:
     Raises what is wrong with it.
     """
     from dslocal import chat
+    from dslocal.catalog import Kept
+    from dslocal.catalog.inventory import plain_path
     from dslocal.fit.shape import legacy_mla
     from dslocal.gguf.parts import parts_of
-    from dslocal.hub import Kept
-    from dslocal.hub.inventory import plain_path
 
     files, header = parts_of(plain_path(found.path))
     chat.recognise(header)
@@ -166,7 +166,7 @@ def _checked(found: Found, name: str | None) -> tuple[Kept, bool]:
 
 
 def _given(name: str) -> str:
-    from dslocal.hub.inventory import slug
+    from dslocal.catalog.inventory import slug
 
     if not name or slug(name) != name.lower() or name.lower().endswith(".gguf"):
         raise UsageError(
@@ -180,7 +180,7 @@ def _derived(called: str, path: Path) -> str:
     """A name out of what something is called elsewhere, without its quantization, which is kept
     beside it.
     """
-    from dslocal.hub.inventory import slug
+    from dslocal.catalog.inventory import slug
 
     plain = re.sub(rf"[-._ ]{_QUANT}$", "", called, flags=re.IGNORECASE)
     name = re.sub("-gguf$", "", slug(plain))
@@ -190,9 +190,9 @@ def _derived(called: str, path: Path) -> str:
 
 
 def _free(name: str) -> str:
-    from dslocal import hub
+    from dslocal import catalog
 
-    if (entry := hub.load_registry().get(name)) and entry.local:
+    if (entry := catalog.load_registry().get(name)) and entry.local:
         raise UsageError(
             f"{name} is the model that ships with dslocal",
             hint="--name gives this one another name",
@@ -223,14 +223,14 @@ def _require_distinct(entries: list[Kept]) -> None:
 
 def _list(as_json: bool) -> None:
     """What of other programs could be imported."""
-    from dslocal import hub
-    from dslocal.hub import foreign
+    from dslocal import catalog
+    from dslocal.catalog import other_programs
 
-    where = foreign.roots()
-    known = {entry.path: entry.spelled for entry in hub.kept()}
+    where = other_programs.roots()
+    known = {entry.path: entry.spelled for entry in catalog.kept()}
     usable: list[dict[str, Any]] = []
     refused: list[dict[str, Any]] = []
-    for model in foreign.models_of(where):
+    for model in other_programs.models_of(where):
         fields = {"app": model.app, "name": model.name, "path": str(model.path)}
         try:
             entry, _ = _checked(_foreign(model), "any")
@@ -246,7 +246,7 @@ def _list(as_json: bool) -> None:
                 }
             )
     looked = [
-        {"app": root.app, "path": str(root.path), "there": foreign.is_folder(root.path)}
+        {"app": root.app, "path": str(root.path), "there": other_programs.is_folder(root.path)}
         for root in where
     ]
     if as_json:

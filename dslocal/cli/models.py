@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any
 from .options import AsJson
 
 if TYPE_CHECKING:
-    from dslocal.hub import Kept
-    from dslocal.models import Conversion
+    from dslocal.catalog import Kept
+    from dslocal.catalog.resolve import Conversion
 
 
 def models(as_json: AsJson = False) -> None:
     """List the models on this machine, where they came from, and the disk that they take."""
-    from dslocal import hub
-    from dslocal import models as found_by_name
-    from dslocal.hub.leftovers import leftovers
+    from dslocal import catalog
+    from dslocal.catalog import resolve as found_by_name
+    from dslocal.catalog.leftovers import leftovers
 
-    registry = hub.load_registry()
-    kept, conversions, left = hub.kept(), found_by_name.conversions(), leftovers()
+    registry = catalog.load_registry()
+    kept, conversions, left = catalog.kept(), found_by_name.conversions(), leftovers()
     shipped = [entry for entry in registry.values() if entry.local]
     here = {entry.name for entry in shipped} | {entry.name for entry in kept}
     fields: dict[str, Any] = {

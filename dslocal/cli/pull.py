@@ -21,10 +21,10 @@ from . import completing
 from .options import AsJson
 
 if TYPE_CHECKING:
+    from dslocal.catalog import Kept
+    from dslocal.catalog.locations import Place
+    from dslocal.catalog.offers import Choice, Way
     from dslocal.fit.assessment import Assessment, Model
-    from dslocal.hub import Kept
-    from dslocal.hub.places import Place
-    from dslocal.offers import Choice, Way
     from dslocal.ui.progress import Display
 
 INTERRUPTED = 130
@@ -81,8 +81,8 @@ def pull(
     """Download a model, or download and convert it. Interrupted, the same command goes on where it
     was.
     """
-    from dslocal import hub
-    from dslocal.hub.places import place_of
+    from dslocal import catalog
+    from dslocal.catalog.locations import place_of
 
     if gguf and convert:
         raise UsageError("--gguf and --convert exclude each other")
@@ -93,10 +93,10 @@ def pull(
             raise UsageError(f"--revision: {model!r:.100} is not a model on the hub")
         _already_here(model, as_json=as_json)
         return
-    kept = hub.find_kept(f"{place.name}:{quant}" if quant else place.name)
+    kept = catalog.find_kept(f"{place.name}:{quant}" if quant else place.name)
     if (
         kept
-        and kept.quant != hub.CHECKPOINT
+        and kept.quant != catalog.CHECKPOINT
         and not kept.missing
         and not dry_run
         and kept.how in HOW[way]
@@ -121,18 +121,20 @@ def pull(
 
 def _already_here(model: str, *, as_json: bool) -> None:
     """For a name that is on this machine. Raises NotFoundError for one that is nothing at all."""
-    from dslocal import hub, models
+    from dslocal import catalog
+    from dslocal.catalog import resolve
 
-    if kept := hub.find_kept(model):
+    if kept := catalog.find_kept(model):
         _print_kept(kept, "is here already", as_json=as_json)
         return
-    found = models.find(model)
+    found = resolve.find(model)
     path = found if isinstance(found, Path) else found.folder
     print(json.dumps({"path": str(path)}) if as_json else f"{model} is here already: {path}")
 
 
 def _choose(place: Place, quant: str | None, way: Way | None) -> Choice:
-    from dslocal import hub, offers
+    from dslocal import home
+    from dslocal.catalog import offers
     from dslocal.fit.assessment import assess
 
     from . import machines
@@ -143,7 +145,7 @@ def _choose(place: Place, quant: str | None, way: Way | None) -> Choice:
     def on_this(model: Model) -> Assessment:
         return assess(model, machine, rates)
 
-    folder = hub.cache_dir()
+    folder = home.cache_dir()
     while not folder.exists():
         folder = folder.parent
     return offers.choose(place, name, way, on_this, machine.cores, shutil.disk_usage(folder).free)
@@ -185,10 +187,10 @@ def _bring(place: Place, choice: Choice, shown: Display) -> Kept:
     """Downloads, or converts; processes that want the same wait for each other."""
     from filelock import FileLock, Timeout
 
-    from dslocal import hub
+    from dslocal import catalog, home
 
     quant = choice.offer.model.quant
-    folder = hub.cache_dir() / "locks"
+    folder = home.cache_dir() / "locks"
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / f"pull-{place.name}-{quant}.lock")
     try:
@@ -198,7 +200,7 @@ def _bring(place: Place, choice: Choice, shown: Display) -> Kept:
         lock.acquire()
     try:
         if (
-            (kept := hub.find_kept(f"{place.name}:{quant}"))
+            (kept := catalog.find_kept(f"{place.name}:{quant}"))
             and not kept.missing
             and kept.how in HOW[choice.offer.way]
         ):
@@ -208,16 +210,16 @@ def _bring(place: Place, choice: Choice, shown: Display) -> Kept:
             if choice.offer.way == "ready-made"
             else _converted(place, choice, shown)
         )
-        hub.keep(kept)
+        catalog.keep(kept)
         return kept
     finally:
         lock.release()
 
 
 def _downloaded(place: Place, choice: Choice, shown: Display) -> Kept:
-    from dslocal import hub
+    from dslocal import catalog
     from dslocal.gguf.parts import parts_of
-    from dslocal.hub.cache import download
+    from dslocal.hub.download import download
 
     offer = choice.offer
     if offer.manifest is None:
@@ -236,20 +238,20 @@ def _downloaded(place: Place, choice: Choice, shown: Display) -> Kept:
         else offer.manifest.origin
     )
     nbytes = sum(file.size for file in offer.files)
-    return hub.Kept(
+    return catalog.Kept(
         place.name, offer.model.quant, files[0], files, nbytes, "downloaded", origin, time.time()
     )
 
 
 def _converted(place: Place, choice: Choice, shown: Display) -> Kept:
     """Shard by shard, unless the whole checkpoint is here."""
+    from dslocal import catalog, home
     from dslocal import convert as converter
-    from dslocal import hub
 
     from . import sources
 
     quant = choice.offer.model.quant
-    folder = hub.cache_dir() / "converted"
+    folder = home.cache_dir() / "converted"
     folder.mkdir(parents=True, exist_ok=True)
     out = folder / f"{place.name}-{quant}.gguf"
     with sources.opened(place, out, shown, stream=not sources.is_whole_here(place)) as files:
@@ -264,7 +266,7 @@ def _converted(place: Place, choice: Choice, shown: Display) -> Kept:
     origin = (
         f"{place.remote.origin.partition('@')[0]}@{revision}" if revision else place.remote.origin
     )
-    return hub.Kept(
+    return catalog.Kept(
         place.name,
         quant,
         report.path,

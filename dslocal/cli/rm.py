@@ -14,9 +14,9 @@ from . import completing
 from .options import AsJson
 
 if TYPE_CHECKING:
-    from dslocal.hub import Kept
-    from dslocal.hub.leftovers import Leftover
-    from dslocal.models import Conversion
+    from dslocal.catalog import Kept
+    from dslocal.catalog.leftovers import Leftover
+    from dslocal.catalog.resolve import Conversion
 
 
 def rm(
@@ -39,14 +39,14 @@ def rm(
     """Forget models and delete what dslocal converted or downloaded for them; imported files
     stay.
     """
-    from dslocal.hub.leftovers import leftovers as found
+    from dslocal.catalog.leftovers import leftovers as found
 
     if not names and not leftovers:
         raise UsageError(
             "no model is named",
             hint="dslocal models lists them; --leftovers deletes what interrupted work left",
         )
-    from dslocal.hub.leftovers import in_use
+    from dslocal.catalog.leftovers import in_use
     from dslocal.ui import model_list
     from dslocal.ui.progress import gb
 
@@ -81,12 +81,12 @@ def _named(names: list[str]) -> tuple[list[Kept], list[Conversion]]:
     """What ``names`` mean, before anything is touched. Raises NotFoundError, and UsageError where
     one name means several.
     """
-    from dslocal import hub
-    from dslocal import models as by_name
+    from dslocal import catalog
+    from dslocal.catalog import resolve as by_name
 
     kept: dict[str, Kept] = {}
     conversions: dict[str, Conversion] = {}
-    registry, all_kept, cached = hub.load_registry(), hub.kept(), by_name.conversions()
+    registry, all_kept, cached = catalog.load_registry(), catalog.kept(), by_name.conversions()
     for name in names:
         plain, colon, quant = name.rpartition(":") if ":" in name else (name, "", "")
         if colon and not quant:
@@ -124,7 +124,7 @@ def _named(names: list[str]) -> tuple[list[Kept], list[Conversion]]:
 
 
 def _planned(models: list[Kept]) -> list[dict[str, Any]]:
-    from dslocal.hub.removal import removal_of
+    from dslocal.catalog.removal import removal_of
 
     return [
         {
@@ -180,8 +180,8 @@ def _ask(freed: int, *, as_json: bool) -> None:
 
 def _remove(models: list[Kept], conversions: list[Conversion], idle: list[Leftover]) -> int:
     """Does it, and returns the bytes that were freed."""
-    from dslocal.hub.leftovers import clear
-    from dslocal.hub.removal import remove
+    from dslocal.catalog.leftovers import clear
+    from dslocal.catalog.removal import remove
     from dslocal.ui.terminal import one_line
 
     freed = sum(remove(model).nbytes for model in models)

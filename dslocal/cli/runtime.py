@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dslocal import __version__, chat, hub, launch, models
+from dslocal import __version__, chat, home, launch
+from dslocal.catalog import resolve
 from dslocal.errors import GgufError, UsageError
 from dslocal.fit.loading import Loading
 from dslocal.fit.plan import TARGET_CTX, Pins, Plan
@@ -52,7 +53,7 @@ def configured(name: str) -> tuple[Any, str] | None:
     variable = f"DSLOCAL_{name.upper()}"
     if value := os.environ.get(variable):
         return value, variable
-    content, file = hub.read_config(), hub.config_file()
+    content, file = home.read_config(), home.config_file()
     for key in content:
         if key not in CONFIG_KEYS:
             raise UsageError(
@@ -175,8 +176,8 @@ def prepare(
     """
     watched.go_on_in_a_child()
     name = named_model(model)
-    with progress.display(name or models.last_used() or models.DEFAULT) as shown:
-        path = models.ready(name, on_progress=shown.converted)
+    with progress.display(name or resolve.last_used() or resolve.DEFAULT) as shown:
+        path = resolve.ready(name, on_progress=shown.converted)
     watched.about(path.name)
     if model and remember:
         _asked_for[path] = model
@@ -190,10 +191,10 @@ def prepare(
 
 def greet(model: str | None) -> None:
     """On first use, a word on what is about to answer; on a terminal only, and once."""
-    if not sys.stderr.isatty() or hub.read_state(GREETED) or hub.read_state(models.LAST):
+    if not sys.stderr.isatty() or home.read_state(GREETED) or home.read_state(resolve.LAST):
         return
-    hub.write_state(GREETED, {"version": __version__})
-    if (named_model(model) or models.DEFAULT) == models.DEFAULT:
+    home.write_state(GREETED, {"version": __version__})
+    if (named_model(model) or resolve.DEFAULT) == resolve.DEFAULT:
         print(
             "dslocal: first use: nano answers, a small model that ships; it is converted once",
             file=sys.stderr,
@@ -254,7 +255,7 @@ def running(path: Path, header: GgufHeader, pins: Pins) -> Iterator[Context]:
 def loaded(path: Path) -> None:
     """The model at ``path`` works: it becomes the one used last, if it was asked for."""
     if model := _asked_for.pop(path, None):
-        models.remember(model)
+        resolve.remember(model)
 
 
 def load(path: Path, loading: Loading | None = None, *, vocab_only: bool = False) -> Model:

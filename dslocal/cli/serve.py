@@ -142,7 +142,7 @@ def serve(
     gap_settings = runtime.settings_for(spoken.fim.defaults, {}) if spoken.fim else settings
     thinking = runtime.thinking_for(spoken, think).value
     runtime.advise(spoken, settings, thinking, "")
-    from dslocal import models
+    from dslocal.catalog import resolve
     from dslocal.server import listening
     from dslocal.server.app import Server
     from dslocal.server.asked import Served
@@ -153,7 +153,7 @@ def serve(
 
     listener = listening.bound(host, port)
     port = listener.getsockname()[1]
-    called = runtime.named_model(model) or models.last_used() or models.DEFAULT
+    called = runtime.named_model(model) or resolve.last_used() or resolve.DEFAULT
     name = Path(called).stem if Path(called).suffix == ".gguf" or os.sep in called else called
     with listener, ExitStack() as stack:
         pins = _pins(

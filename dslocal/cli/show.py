@@ -33,9 +33,9 @@ def show(
     ] = False,
 ) -> None:
     """Show what a model is: header, family, sizes by tensor class."""
-    from dslocal import models
+    from dslocal.catalog import resolve
 
-    found = models.find(model)
+    found = resolve.find(model)
     fields = _gguf(found) if isinstance(found, Path) else _checkpoint(found.folder)
     if as_json:
         print(json.dumps(fields))

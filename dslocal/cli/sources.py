@@ -11,23 +11,23 @@ from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dslocal import models
+from dslocal.catalog import resolve
 from dslocal.errors import NotFoundError, UsageError
 from dslocal.ui.progress import gb
 
 if TYPE_CHECKING:
+    from dslocal.catalog.locations import Place
     from dslocal.convert import Plan, Source
-    from dslocal.hub.places import Place
     from dslocal.ui.progress import Display
 
 STREAMED_AT_ONCE = 2  # shards on the disk
 
 
-def find(text: str, revision: str | None, *, stream: bool) -> models.Checkpoint | Place:
+def find(text: str, revision: str | None, *, stream: bool) -> resolve.Checkpoint | Place:
     """What ``text`` means. Raises NotFoundError, and UsageError for what is no checkpoint or cannot
     be streamed.
     """
-    from dslocal.hub.places import place_of
+    from dslocal.catalog.locations import place_of
 
     place = place_of(text, revision=revision)
     if place is not None:
@@ -44,7 +44,7 @@ def find(text: str, revision: str | None, *, stream: bool) -> models.Checkpoint 
         return place
     if revision is not None:
         raise UsageError(f"--revision: {text!r:.100} is not a model on the hub")
-    found = models.find(text)
+    found = resolve.find(text)
     if isinstance(found, Path):
         raise UsageError(f"{found}: is a file; a checkpoint folder is needed")
     if stream:
@@ -57,7 +57,7 @@ def find(text: str, revision: str | None, *, stream: bool) -> models.Checkpoint 
 
 @contextmanager
 def opened(
-    found: models.Checkpoint | Place, out: Path, shown: Display, *, stream: bool
+    found: resolve.Checkpoint | Place, out: Path, shown: Display, *, stream: bool
 ) -> Iterator[Source]:
     """The files of ``found``. With ``stream`` they come one by one, beside ``out``; a published
     checkpoint is downloaded whole without.
@@ -67,15 +67,15 @@ def opened(
     def say(line: str) -> None:
         shown.say(f"dslocal: {line}")
 
-    if isinstance(found, models.Checkpoint):
+    if isinstance(found, resolve.Checkpoint):
         yield convert.FolderSource(found.folder)
     elif stream:
-        from dslocal.hub.stream import streaming
+        from dslocal.hub.shard_stream import streaming
 
         with streaming(found.remote, out, on_fetched=shown.fetched, say=say) as source:
             yield source
     else:
-        from dslocal.hub.cache import checkpoint
+        from dslocal.hub.download import checkpoint
 
         folder = checkpoint(found.remote, found.patterns, on_fetched=shown.fetched, say=say)
         downloaded = convert.FolderSource(folder)
@@ -89,7 +89,7 @@ def _keep(place: Place, folder: Path, revision: str) -> None:
     """
     import time
 
-    from dslocal import hub
+    from dslocal import catalog
 
     files = tuple(
         sorted(
@@ -102,12 +102,12 @@ def _keep(place: Place, folder: Path, revision: str) -> None:
         f"{place.remote.origin.partition('@')[0]}@{revision}" if revision else place.remote.origin
     )
     nbytes = sum(file.stat().st_size for file in files)
-    known = hub.find_kept(place.name, hub.CHECKPOINT)
+    known = catalog.find_kept(place.name, catalog.CHECKPOINT)
     if known is None or known.files != files:
-        hub.keep(
-            hub.Kept(
+        catalog.keep(
+            catalog.Kept(
                 place.name,
-                hub.CHECKPOINT,
+                catalog.CHECKPOINT,
                 folder / "config.json",
                 files,
                 nbytes,
@@ -120,7 +120,7 @@ def _keep(place: Place, folder: Path, revision: str) -> None:
 
 def is_whole_here(place: Place) -> bool:
     """Whether all of a published checkpoint has been downloaded before."""
-    from dslocal.hub.cache import absent, kept_snapshot, missing
+    from dslocal.hub.download import absent, kept_snapshot, missing
 
     folder = kept_snapshot(place.remote)
     if folder is None or not (folder / "config.json").is_file() or absent(folder):
@@ -130,13 +130,13 @@ def is_whole_here(place: Place) -> bool:
 
 
 @contextmanager
-def looked_at(found: models.Checkpoint | Place, shown: Display) -> Iterator[Source]:
+def looked_at(found: resolve.Checkpoint | Place, shown: Display) -> Iterator[Source]:
     """The same, for reading headers only: of a published checkpoint its small files are fetched,
     and go again.
     """
     from tempfile import TemporaryDirectory
 
-    if isinstance(found, models.Checkpoint):
+    if isinstance(found, resolve.Checkpoint):
         with opened(found, Path(), shown, stream=False) as files:
             yield files
         return
@@ -150,7 +150,7 @@ def looked_at(found: models.Checkpoint | Place, shown: Display) -> Iterator[Sour
 def require_room(plan: Plan, outs: Sequence[Path]) -> None:
     """Raises DownloadError where a stream's disk is too small."""
     from dslocal.hub.fetch import require_room as require
-    from dslocal.hub.stream import SUFFIX
+    from dslocal.hub.shard_stream import SUFFIX
 
     parts = [path for out in outs for path in out.parent.glob(f"{escape(out.stem)}*.part")]
     shards = outs[0].with_name(outs[0].name + SUFFIX).glob("*.safetensors*")
@@ -159,7 +159,7 @@ def require_room(plan: Plan, outs: Sequence[Path]) -> None:
 
 
 def print_needs(
-    plan: Plan, outs: Sequence[Path], found: models.Checkpoint | Place, *, as_json: bool
+    plan: Plan, outs: Sequence[Path], found: resolve.Checkpoint | Place, *, as_json: bool
 ) -> None:
     """What converting as planned would take."""
     source = plan.checkpoint.source
@@ -168,7 +168,7 @@ def print_needs(
         for out, output in zip(outs, plan.outputs, strict=True)
     }
     written = sum(sizes.values())
-    published = not isinstance(found, models.Checkpoint)
+    published = not isinstance(found, resolve.Checkpoint)
     whole = sum(source.size(shard) for shard in plan.checkpoint.shards) if published else 0
     if as_json:
         outputs = [{"path": str(out), "bytes": size} for out, size in sizes.items()]

@@ -29,7 +29,7 @@ def list_(context: typer.Context, as_json: AsJson = False) -> None:
     """List the named prompts of config.toml, or show one."""
     if context.invoked_subcommand is not None:
         return
-    from dslocal import hub
+    from dslocal import home
     from dslocal.ui.terminal import one_line
 
     found = [named(name) for name in _tables()]
@@ -41,7 +41,7 @@ def list_(context: typer.Context, as_json: AsJson = False) -> None:
         print(f"{template.name:<{width}}  {one_line(template.about or template.prompt, 100)}")
     if not found:
         print(
-            f"no templates; {one_line(str(hub.config_file()))} holds them, as:\n{EXAMPLE}",
+            f"no templates; {one_line(str(home.config_file()))} holds them, as:\n{EXAMPLE}",
             file=sys.stderr,
         )
 
@@ -79,7 +79,7 @@ def named(name: str) -> chat.Template:
     """The template called ``name``. Raises NotFoundError with near matches, UsageError when it is
     not as it must be.
     """
-    from dslocal import chat, hub
+    from dslocal import chat, home
 
     tables = _tables()
     if name not in tables:
@@ -89,10 +89,10 @@ def named(name: str) -> chat.Template:
         hint = (
             f"there is: {', '.join(near)}"
             if near
-            else f"[templates.NAME] of {hub.config_file()} makes one"
+            else f"[templates.NAME] of {home.config_file()} makes one"
         )
         raise NotFoundError(f"no template is called {name!r:.80}", hint=hint)
-    return chat.template_of(name, tables[name], str(hub.config_file()))
+    return chat.template_of(name, tables[name], str(home.config_file()))
 
 
 def filled(
@@ -125,13 +125,13 @@ def filled(
 
 
 def _tables() -> Mapping[str, Any]:
-    from dslocal import hub
+    from dslocal import home
 
     from .runtime import TEMPLATES
 
-    found = hub.read_config().get(TEMPLATES, {})
+    found = home.read_config().get(TEMPLATES, {})
     if not isinstance(found, dict):
-        raise UsageError(f"{hub.config_file()}: {TEMPLATES} is no table", hint="[templates.NAME]")
+        raise UsageError(f"{home.config_file()}: {TEMPLATES} is no table", hint="[templates.NAME]")
     return found
 
 

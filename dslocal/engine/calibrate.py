@@ -17,7 +17,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dslocal import hub, models
+from dslocal import home
+from dslocal.catalog import resolve
 from dslocal.errors import DslocalError
 from dslocal.fit.bandwidth import SSD, ram_bandwidth
 from dslocal.fit.loading import Loading
@@ -37,7 +38,7 @@ PIECES = 24
 
 def remembered_or_measured(machine: Machine) -> Rates | None:
     """The rates of this machine; None when they cannot be measured, as without room for nano."""
-    known = hub.read_state(STATE)
+    known = home.read_state(STATE)
     identity = f"{machine.cpu} × {machine.cores}"
     entry = known.get(identity)
     if isinstance(entry, dict) and all(_is_rate(entry.get(tier)) for tier in ("ram", "ssd")):
@@ -46,7 +47,7 @@ def remembered_or_measured(machine: Machine) -> Rates | None:
         rates = Rates(0.0, _ram(machine), SSD * SMALL_READ)
     except (DslocalError, OSError):
         return None
-    hub.write_state(
+    home.write_state(
         STATE,
         {
             **known,
@@ -102,7 +103,7 @@ def _faulting(mapped: mmap.mmap, places: Sequence[int], threads: int) -> float:
 def _ram(machine: Machine) -> float:
     from .model import Model
 
-    with Model(models.ready(models.DEFAULT)) as model:
+    with Model(resolve.ready(resolve.DEFAULT)) as model:
         one = _decoding(model)
     most = (ram_bandwidth(machine) or _reading(machine.cores)) * 0.85
     return min(one * machine.cores * (SCALING if machine.cores > 1 else 1.0), most)

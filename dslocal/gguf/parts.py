@@ -7,8 +7,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from dslocal.catalog.inventory import MAX_FILES, is_file
 from dslocal.errors import GgufError, NotFoundError
-from dslocal.hub.inventory import MAX_FILES, is_file
 
 from .header import GgufHeader, joined, read_header
 

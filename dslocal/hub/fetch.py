@@ -20,7 +20,7 @@ from dslocal.errors import DownloadError
 
 from . import http
 from .manifest import Manifest, RemoteFile
-from .remote import Remote
+from .repository import Remote
 
 PARTIAL, DAMAGED, QUICK = ".partial", ".damaged", ".quick"
 READ = 1 << 20

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from dslocal import hub
+from dslocal import home
 from dslocal.gguf.header import GgufHeader
 
 FOLDER = "servers"
@@ -69,7 +69,7 @@ def lit(beacon: Beacon) -> Iterator[None]:
     """While inside, :func:`running` finds the server. A home that cannot be written to is no reason
     to fail.
     """
-    folder = hub.state_dir() / FOLDER
+    folder = home.state_dir() / FOLDER
     file = folder / f"{beacon.pid}.json"
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -96,7 +96,7 @@ def running() -> list[Beacon]:
     deleted.
     """
     found = []
-    folder = hub.state_dir() / FOLDER
+    folder = home.state_dir() / FOLDER
     with contextlib.suppress(OSError):
         files = sorted(folder.glob("*.json"), key=lambda file: file.stat().st_mtime, reverse=True)
         found = [beacon for file in files if (beacon := _read(file))]

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from rich.console import Console
 
-from dslocal import chat, hub
+from dslocal import chat, home
 from dslocal.chat.resumed import leave, take_up
 from dslocal.errors import DslocalError
 
@@ -87,7 +87,9 @@ class ChatLoop:
         self.console = console or Console(highlight=False)
         self.model = saved.model
         self.rename(name)
-        self._prompt = prompt or Prompt(history_in(hub.state_dir()), self.completer(), self.toolbar)
+        self._prompt = prompt or Prompt(
+            history_in(home.state_dir()), self.completer(), self.toolbar
+        )
 
     def rename(self, name: str) -> None:
         """The model is called ``name`` from now on."""
@@ -249,10 +251,10 @@ class ChatLoop:
 
     def _greet(self) -> None:
         self.say(f"{self.titled()}. /help lists commands.")
-        if not hub.read_state("chat"):
+        if not home.read_state("chat"):
             for line in FIRST_USE:
                 self.say(line)
-            hub.write_state("chat", {"explained": True})
+            home.write_state("chat", {"explained": True})
         if self.session.history or self.unanswered:
             self.show_again()
 

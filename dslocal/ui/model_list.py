@@ -18,7 +18,7 @@ from .progress import gb
 from .terminal import one_line
 
 if TYPE_CHECKING:
-    from dslocal.hub import Kept
+    from dslocal.catalog import Kept
 
 Row = Mapping[str, Any]
 WIDEST = 36  # columns of a name that has the rest of its row beside it

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from v3_shape import write_v3_shape
 
-from dslocal import models
+from dslocal.catalog import resolve
 from dslocal.fit.footprint import footprint
 from dslocal.fit.loading import Loading
 from dslocal.gguf.ggml import GgmlType
@@ -78,7 +78,7 @@ def main() -> None:
         print(
             f"{'':6}{'ctx':>6}{'KV':>6}{'ubatch':>8} {'flash':6}{'mode':6}{'predicted':>12}{'measured':>11}{'off by':>9}   MiB"
         )
-        for name, path, settings in (("nano", models.ready("nano"), NANO), ("moe", moe, MOE)):
+        for name, path, settings in (("nano", resolve.ready("nano"), NANO), ("moe", moe, MOE)):
             for loading in settings:
                 row(name, path, loading)
 

@@ -24,7 +24,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dslocal import chat, launch, models
+from dslocal import chat, launch
+from dslocal.catalog import resolve
 from dslocal.engine import Context, Model
 from dslocal.engine.breakdown import breakdown
 from dslocal.fit import probe
@@ -139,7 +140,7 @@ def row(name: str, predicted: Memory, found: Found) -> None:
 
 def same_text() -> Iterator[str]:
     """nano's answers, experts on the GPU, half of them, none."""
-    path = models.ready("nano")
+    path = resolve.ready("nano")
     n = len(
         [
             layer

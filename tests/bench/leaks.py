@@ -17,7 +17,7 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_THREAD_LIMIT", "1")  # before anything loads llama.cpp
 
-from dslocal import models
+from dslocal.catalog import resolve
 from dslocal.engine import Context, Generation, Model, Sampler
 from dslocal.engine.draft import speculate
 from dslocal.fit.loading import Loading
@@ -30,7 +30,7 @@ DRAFTING = replace(PLAIN, mtp=True, n_outputs=4)
 
 def main() -> int:
     cycles = int(sys.argv[1]) if len(sys.argv) > 1 else CYCLES
-    path, began, first = models.ready("nano"), time.monotonic(), 0.0
+    path, began, first = resolve.ready("nano"), time.monotonic(), 0.0
     for number in range(cycles):
         cycle(path, number)
         if number == int(cycles * WARM):

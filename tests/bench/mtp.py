@@ -33,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from nano import questions
 from speculating import prompt_ids
 
-from dslocal import convert, hub
+from dslocal import catalog, convert
 from dslocal.engine import Context, Generation, Model, Sampler
 from dslocal.engine.draft import Mode, Speculation, speculate
 from dslocal.fit.loading import Loading
@@ -200,7 +200,7 @@ def ballast(args: argparse.Namespace, folder: Path, quant: str) -> Path:
             args.python,
             "-m",
             "nano.ballast",
-            str(hub.load_registry()["nano"].folder),
+            str(catalog.load_registry()["nano"].folder),
             str(source),
         ]
         subprocess.run(
@@ -294,7 +294,7 @@ def main() -> None:
             measure_bare(
                 args,
                 loading,
-                converted(hub.load_registry()["nano"].folder, folder / "nano.gguf", "Q8_0"),
+                converted(catalog.load_registry()["nano"].folder, folder / "nano.gguf", "Q8_0"),
             )
 
 

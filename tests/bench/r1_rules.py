@@ -21,7 +21,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from nano import questions
 
-from dslocal import chat, models
+from dslocal import chat
+from dslocal.catalog import resolve
 from dslocal.chat import Thinking
 from dslocal.engine import Context, Model
 
@@ -80,7 +81,7 @@ def is_right(way: Way, given: list[str], expected: int | str) -> bool:
 def main(count: int = 200, seed: int = 1) -> None:
     r = random.Random(seed)
     asked = [questions.question(r) for _ in range(count)]
-    with Model(models.ready("nano")) as model, Context(model, 4096) as context:
+    with Model(resolve.ready("nano")) as model, Context(model, 4096) as context:
         family = chat.recognise(model.header).family
         print("| way of prompting | right | share |\n|---|---|---|")
         for way in WAYS:

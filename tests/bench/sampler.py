@@ -23,7 +23,7 @@ from typing import Any
 
 os.environ["OMP_THREAD_LIMIT"] = "1"  # before anything loads llama.cpp
 
-from dslocal import models
+from dslocal.catalog import resolve
 from dslocal.gguf import ggml
 
 low = ggml.require()
@@ -134,7 +134,7 @@ def measured(
 
 def of_nano() -> list[Floats]:
     """nano's logits while it thinks about a question."""
-    with Model(models.ready("nano")) as model, Context(model, 512) as context:
+    with Model(resolve.ready("nano")) as model, Context(model, 512) as context:
         context.prefill(model.encode("What is 47 × 86? Tell me about the capital of Peru."))
         own: list[Floats] = []
         sampler = Sampler(0.6, 0.95, 1)

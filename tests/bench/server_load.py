@@ -38,7 +38,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from running import BINARY
 
-from dslocal import models
+from dslocal.catalog import resolve
 
 N_CTX, MAX_TOKENS, SEED = 2048, 400, 20251122
 LEAVES = 1 / 3
@@ -271,7 +271,7 @@ def compare(server: Server, rng: random.Random) -> None:
 
 @contextlib.contextmanager
 def servers(args: argparse.Namespace) -> Iterator[list[Server]]:
-    file = models.ready("nano")
+    file = resolve.ready("nano")
     threads = str(args.threads)
     ports = []
     for _ in range(2):

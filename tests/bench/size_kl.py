@@ -21,7 +21,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from nano import questions
 
-from dslocal import chat, convert, models
+from dslocal import chat, convert
+from dslocal.catalog import resolve
 from dslocal.engine import Context, Model
 
 TOKENS = 2000
@@ -53,8 +54,8 @@ def own_texts(path: Path) -> list[list[int]]:
 
 
 def main(names: list[str]) -> None:
-    found = models.find("nano")
-    assert isinstance(found, models.Checkpoint)
+    found = resolve.find("nano")
+    assert isinstance(found, resolve.Checkpoint)
     checkpoint = convert.open_checkpoint(convert.FolderSource(found.folder))
     with tempfile.TemporaryDirectory() as folder:
 

@@ -19,7 +19,7 @@ from statistics import median
 
 os.environ.setdefault("OMP_THREAD_LIMIT", "1")  # before anything loads llama.cpp
 
-from dslocal import models
+from dslocal.catalog import resolve
 from dslocal.chat import Message, Repair, Session, encode, recognise
 from dslocal.engine import Context, Model, measure
 
@@ -83,7 +83,7 @@ class Turns:
 
 def main() -> int:
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 12
-    with Model(models.ready("nano")) as model, Context(model, 4096) as context:
+    with Model(resolve.ready("nano")) as model, Context(model, 4096) as context:
         turns = Turns(context)
         turns.fresh(0)  # the first evaluation is slower
         paused, at_once, fresh, three = [], [], [], []

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from running import Run
 
-from dslocal import hub
+from dslocal import catalog
 from dslocal.cli import checks
 from dslocal.cli.doctor import OPTIONAL
 from dslocal.errors import EngineMissingError
@@ -157,8 +157,8 @@ def test_settings(
 def test_models_that_are_gone(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DSLOCAL_HOME", str(tmp_path))
     file = tmp_path / "x.gguf"
-    hub.keep(hub.Kept("some-model", "Q8_0", file, (file,), 1, "imported", str(file), 1.0))
-    hub.write_state("last-model", {"model": str(file)})
+    catalog.keep(catalog.Kept("some-model", "Q8_0", file, (file,), 1, "imported", str(file), 1.0))
+    home.write_state("last-model", {"model": str(file)})
     gone, last = checks.known_models()
     assert (gone.what, gone.mend) == (
         f"some-model:Q8_0: {file} is gone",

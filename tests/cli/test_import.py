@@ -14,8 +14,8 @@ import pytest
 from other_programs import FILE_TYPE, blob, changed, layers, manifest
 from running import Done, Run
 
-from dslocal import convert, hub
-from dslocal.hub import foreign
+from dslocal import catalog, convert
+from dslocal.catalog import other_programs
 
 TYPO = (b"general.file_type", b"general.file_typo")
 ALIEN = (
@@ -29,7 +29,7 @@ def here(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """dslocal with a home of its own, and no other program's models but those that a test makes."""
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.delenv("OLLAMA_MODELS", raising=False)
-    monkeypatch.setattr(foreign, "SYSTEM", ())
+    monkeypatch.setattr(other_programs, "SYSTEM", ())
     (tmp_path / "ds").mkdir()
     return Run(tmp_path / "ds")
 
@@ -38,7 +38,7 @@ def here(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 def parts(nano: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """nano in two files."""
     out = tmp_path_factory.mktemp("parts") / "mini-Q8_0.gguf"
-    source = convert.FolderSource(hub.load_registry()["nano"].folder)
+    source = convert.FolderSource(catalog.load_registry()["nano"].folder)
     plan = convert.make_plan(
         convert.open_checkpoint(source),
         [convert.recipe_named("Q8_0")],
@@ -298,7 +298,7 @@ def test_a_folder_of_models(here: Run, nano: Path, parts: list[Path], tmp_path: 
     (folder / "bad-Q2_K.gguf").write_bytes(b"bad")
     refused(here.inside("import", folder), 1, "bad-Q2_K.gguf")
     refused(here.inside("import", tmp_path), 3, "no GGUF model in this folder")
-    refused(here.inside("import", hub.load_registry()["nano"].folder), 3, "dslocal ask -m")
+    refused(here.inside("import", catalog.load_registry()["nano"].folder), 3, "dslocal ask -m")
 
 
 OLLAMA = [

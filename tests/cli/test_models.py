@@ -15,8 +15,9 @@ from other_programs import snapshot
 from running import BINARY, Done, Run
 from screen import Screen
 
-from dslocal import hub, models
-from dslocal.hub.inventory import How
+from dslocal import catalog
+from dslocal.catalog import resolve
+from dslocal.catalog.inventory import How
 
 ONE = "0123456789abcdef" * 2 + "01234567"
 LONG = "a-name-of-a-model-that-is-as-long-as-a-name-may-be-" + "x" * 45
@@ -38,14 +39,14 @@ def kept(
     quant: str = "Q4_K_M",
     origin: str = "",
     added: float = 1.0,
-) -> hub.Kept:
+) -> catalog.Kept:
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():
         path.write_bytes(b"GGUF" + b"\0" * 999_996)
-    entry = hub.Kept(
+    entry = catalog.Kept(
         name, quant, path, (path,), path.stat().st_size, how, origin or str(path), added
     )
-    hub.keep(entry)
+    catalog.keep(entry)
     return entry
 
 
@@ -84,7 +85,9 @@ def test_nothing_but_what_ships(here: Run) -> None:
         ["model", "quant", "size", "how", "from"],
         ["nano", "Q8_0", "27.9", "MB", "ships", "converted", "when", "it", "is", "used"],
     ]
-    assert f"models.yaml knows {len(hub.load_registry()) - 1} more: dslocal fit lists them" in text
+    assert (
+        f"models.yaml knows {len(catalog.load_registry()) - 1} more: dslocal fit lists them" in text
+    )
     found = as_json(here, "models")
     assert (found["cached"], found["leftovers"], found["disk"]) == (
         [],
@@ -140,7 +143,7 @@ def test_all_that_is_here(here: Run, nano: Path, tmp_path: Path) -> None:
         "imported": 1_000_000,
     }  # two names, one file
     assert [Path(one["path"]).name for one in found["leftovers"]] == ["deepseek-r1.gguf.part"]
-    assert found["known"] == len(hub.load_registry()) - 3  # nano, R1 and V3 are here
+    assert found["known"] == len(catalog.load_registry()) - 3  # nano, R1 and V3 are here
 
     text = shown(here)
     words, unbroken = " ".join(text.split()), "".join(text.split())
@@ -176,7 +179,7 @@ def test_rm_deletes_what_dslocal_made(here: Run, tmp_path: Path, names: list[str
         "freed 1.0 MB",
     ]
     assert not entry.path.exists()
-    assert hub.kept() == [other]
+    assert catalog.kept() == [other]
     assert other.path.exists()
 
 
@@ -185,7 +188,7 @@ def test_rm_leaves_imported_files(here: Run, tmp_path: Path) -> None:
     done = here.inside("rm", "r1", "--yes", env={"COLUMNS": "200"})
     assert f"the file itself stays: {entry.path}" in done.stdout.decode()
     assert entry.path.exists()
-    assert hub.kept() == []
+    assert catalog.kept() == []
 
 
 def test_rm_of_a_download(here: Run, tmp_path: Path) -> None:
@@ -202,7 +205,7 @@ def test_rm_of_what_is_gone(here: Run, tmp_path: Path) -> None:
     kept(tmp_path / "gone.gguf", "converted").path.unlink()
     done = here.inside("rm", "r1", "--yes")
     assert (done.returncode, b"gone already" in done.stdout) == (0, True)
-    assert hub.kept() == []
+    assert catalog.kept() == []
 
 
 def test_rm_of_nano_and_of_folders(here: Run, nano: Path) -> None:
@@ -214,8 +217,8 @@ def test_rm_of_nano_and_of_folders(here: Run, nano: Path) -> None:
         file.write_bytes(b"GGUF")
     assert as_json(here, "rm", "nano", "--yes")["freed"] == nano.stat().st_size + 4
     assert [file.name for file in mine.parent.glob("*.gguf")] == [other.name]
-    assert models.find("nano") == models.Checkpoint(
-        "nano", hub.load_registry()["nano"].folder, "Q8_0"
+    assert resolve.find("nano") == resolve.Checkpoint(
+        "nano", catalog.load_registry()["nano"].folder, "Q8_0"
     )
     assert here.inside("rm", "my model", "--yes").returncode == 0
     assert list(mine.parent.glob("*.gguf")) == []
@@ -242,7 +245,7 @@ def test_rm_dry_run(here: Run, tmp_path: Path) -> None:
         **{"freed": 1_000_000, "dry_run": True},
     }
     assert entry.path.exists()
-    assert hub.kept() == [entry]
+    assert catalog.kept() == [entry]
 
 
 WRONG: list[tuple[list[str], int, list[str]]] = [
@@ -274,9 +277,9 @@ def test_rm_refuses_and_touches_nothing(
     kept(tmp_path / "r1.gguf", "converted")
     for quant in ("Q8_0", "IQ1_S"):
         kept(tmp_path / f"v3-{quant}.gguf", "converted", "v3", quant)
-    before = hub.kept()
+    before = catalog.kept()
     refused(here.inside("rm", *args), code, *words)
-    assert hub.kept() == before
+    assert catalog.kept() == before
     assert not any(entry.missing for entry in before)
 
 
@@ -292,7 +295,7 @@ def test_rm_asks_on_a_terminal(here: Run, tmp_path: Path, answer: str, gone: boo
         screen.press(answer)
         assert screen.leave() == int(not gone)
     assert entry.path.exists() is not gone
-    assert bool(hub.kept()) is not gone
+    assert bool(catalog.kept()) is not gone
 
 
 def test_the_last_used_model_falls_back_when_it_is_removed(
@@ -300,11 +303,11 @@ def test_the_last_used_model_falls_back_when_it_is_removed(
 ) -> None:
     shutil.copy(nano, tmp_path / "made.gguf")
     kept(tmp_path / "made.gguf", "converted")
-    models.remember("r1")
-    assert models.find(None) == tmp_path / "made.gguf"
+    resolve.remember("r1")
+    assert resolve.find(None) == tmp_path / "made.gguf"
     here.inside("rm", "r1", "--yes")
-    assert models.last_used() is None
-    assert isinstance(models.find(None), models.Checkpoint)
+    assert resolve.last_used() is None
+    assert isinstance(resolve.find(None), resolve.Checkpoint)
 
 
 def test_rm_leftovers(here: Run) -> None:

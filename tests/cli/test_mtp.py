@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from running import Run
 
-from dslocal import convert, hub
+from dslocal import catalog, convert
 
 QUESTION = "What is 47 × 86?"
 
@@ -20,7 +20,9 @@ QUESTION = "What is 47 × 86?"
 def without(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """nano without its MTP layer."""
     target = tmp_path_factory.mktemp("without") / "nano.gguf"
-    checkpoint = convert.open_checkpoint(convert.FolderSource(hub.load_registry()["nano"].folder))
+    checkpoint = convert.open_checkpoint(
+        convert.FolderSource(catalog.load_registry()["nano"].folder)
+    )
     convert.write(
         convert.make_plan(checkpoint, [convert.recipe_named("Q8_0")], mtp="drop"), [target]
     )

@@ -19,7 +19,7 @@ from published import hub_for_dslocal
 from running import BINARY, Run
 from shapes_of_models import write_header
 
-from dslocal import models
+from dslocal.catalog import resolve
 from dslocal.fit import probe
 from dslocal.fit.machine import Machine
 
@@ -78,7 +78,7 @@ def checkpoint(tmp_path: Path) -> Path:
 def listed(run: Run, checkpoint: Path, *, more: str = "", parameters: float = 0.01) -> None:
     """An entry of the user's own for what is on the hub."""
     config = json.loads((checkpoint / "config.json").read_text())
-    from dslocal.hub.registry import CONFIG_KEYS
+    from dslocal.catalog.registry import CONFIG_KEYS
 
     kept = {key: value for key, value in config.items() if key in CONFIG_KEYS and value is not None}
     folder = run.home / "config"
@@ -122,7 +122,7 @@ def models_of(run: Run) -> Path:
     """nano's own GGUF, converted in ``run``'s home."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DSLOCAL_HOME", str(run.home))
-        return models.ready("nano")
+        return resolve.ready("nano")
 
 
 def test_a_checkpoint_is_converted_as_it_comes(

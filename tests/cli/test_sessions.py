@@ -12,7 +12,8 @@ import pytest
 from running import Run
 from typer.main import get_command
 
-from dslocal import hub, models
+from dslocal import home
+from dslocal.catalog import resolve
 from dslocal.chat import Message, Saved, Session, Thinking, new_saved
 from dslocal.cli import desk, runtime
 from dslocal.cli.main import app
@@ -161,7 +162,7 @@ def test_another_model(held: tuple[desk.Desk, Session], nano: Path, tmp_path: Pa
     assert any("temperature 0:" in line for line in said)
     assert session.thinking is Thinking.FORCED
     assert "4047" in ask(session, "Now add 5 to that.")
-    assert models.last_used() == str(copy)
+    assert resolve.last_used() == str(copy)
 
 
 def test_a_model_that_cannot_be_had(
@@ -192,9 +193,9 @@ def test_a_model_that_cannot_be_had(
         with pytest.raises(error):
             holder.switch(session, name, print)
         assert session.context.model.path.samefile(nano)
-        assert models.last_used() == "nano"
+        assert resolve.last_used() == "nano"
     assert "4047" in ask(session, "Now add 5 to that.")
-    assert hub.read_state(models.LAST) == {"model": "nano"}
+    assert home.read_state(resolve.LAST) == {"model": "nano"}
 
 
 def test_a_model_that_fails_while_loading_is_not_remembered(
@@ -209,4 +210,4 @@ def test_a_model_that_fails_while_loading_is_not_remembered(
     path, header, _ = runtime.prepare(str(nano))
     with pytest.raises(OutOfMemoryError), runtime.running(path, header, FREE):
         pass
-    assert models.last_used() is None
+    assert resolve.last_used() is None

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from running import Run
 
-from dslocal import hub
+from dslocal import catalog
 from dslocal.gguf.header import read_header
 
-NANO = hub.load_registry()["nano"].folder
+NANO = catalog.load_registry()["nano"].folder
 
 
 @pytest.fixture

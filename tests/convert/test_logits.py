@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from checkpoints import write_checkpoint
 
-from dslocal import convert, hub
+from dslocal import catalog, convert
 from dslocal.engine import Context, Model
 from dslocal.fit.loading import Loading
 from dslocal.gguf.ggml import GgmlType
@@ -57,7 +57,9 @@ def relative_error(ours: np.ndarray, reference: np.ndarray) -> float:
 
 @pytest.fixture(scope="module")
 def nano_f32(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return f32(hub.load_registry()["nano"].folder, tmp_path_factory.mktemp("nano") / "nano.gguf")
+    return f32(
+        catalog.load_registry()["nano"].folder, tmp_path_factory.mktemp("nano") / "nano.gguf"
+    )
 
 
 @pytest.mark.parametrize("prompt", ["arithmetic", "file", "chinese"])

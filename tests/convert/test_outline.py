@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from checkpoints import KINDS, write_checkpoint
 
-from dslocal import convert, hub
+from dslocal import catalog, convert
 from dslocal.convert.outline import checkpoint_bytes, outline
 from dslocal.errors import CheckpointError, UnsupportedModelError
 from dslocal.gguf.header import read_header
@@ -21,7 +21,7 @@ from dslocal.gguf.header import read_header
 RECIPES = ("F32", "Q8_0", "Q4_K_M", "Q2_K", "IQ4_XS")
 TABLE = ("Q8_0", "Q4_K_M", "Q3_K_M", "Q2_K")
 LIMIT_S = 0.7
-REGISTRY = hub.load_registry()
+REGISTRY = catalog.load_registry()
 
 
 @pytest.mark.parametrize("mtp", [True, False], ids=["mtp", "no mtp"])

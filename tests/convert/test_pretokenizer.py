@@ -15,7 +15,7 @@ import pytest
 from checkpoints import TOKENIZERS, write_checkpoint
 from damage import TINY
 
-from dslocal import hub
+from dslocal import catalog
 from dslocal.convert import FolderSource, open_checkpoint
 from dslocal.convert.tokenizer import PRE_TOKENIZERS, tokenizer_metadata
 from dslocal.errors import CheckpointError
@@ -86,7 +86,7 @@ def test_families(family: str, marked: bool, folder: Path) -> None:
 
 
 def test_nano_is_of_the_v3_family() -> None:
-    assert metadata(hub.load_registry()["nano"].folder)["tokenizer.ggml.pre"] == "deepseek-v3"
+    assert metadata(catalog.load_registry()["nano"].folder)["tokenizer.ggml.pre"] == "deepseek-v3"
 
 
 SAME = {

@@ -10,7 +10,7 @@ import pytest
 from checkpoints import write_checkpoint
 from ggufs import contents
 
-from dslocal import convert, hub
+from dslocal import catalog, convert
 from dslocal.convert.verify import ClassError
 from dslocal.engine import Context, Model
 from dslocal.errors import UsageError
@@ -19,7 +19,7 @@ from dslocal.gguf.header import read_header
 
 @pytest.fixture(scope="module")
 def nano() -> convert.Checkpoint:
-    return convert.open_checkpoint(convert.FolderSource(hub.load_registry()["nano"].folder))
+    return convert.open_checkpoint(convert.FolderSource(catalog.load_registry()["nano"].folder))
 
 
 def made(checkpoint: convert.Checkpoint, recipe: convert.Recipe, out: Path) -> Path:

@@ -14,7 +14,7 @@ import pytest
 from shapes_of_models import write_header
 from speculating import generate, prompt_ids
 
-from dslocal import convert, hub, launch
+from dslocal import catalog, convert, launch
 from dslocal.engine import Context, Model
 from dslocal.errors import GgufError
 from dslocal.fit import sidecar
@@ -24,7 +24,9 @@ from dslocal.gguf.header import GgufHeader, read_header
 
 
 def written(folder: Path, name: str, mtp: Literal["drop", "only"]) -> Path:
-    checkpoint = convert.open_checkpoint(convert.FolderSource(hub.load_registry()["nano"].folder))
+    checkpoint = convert.open_checkpoint(
+        convert.FolderSource(catalog.load_registry()["nano"].folder)
+    )
     path = folder / name
     convert.write(convert.make_plan(checkpoint, [convert.recipe_named("Q8_0")], mtp=mtp), [path])
     return path

@@ -27,7 +27,7 @@ PROMPT = (
 @pytest.fixture(scope="module")
 def q4(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """nano in another quantization."""
-    from dslocal.hub.paths import bundled
+    from dslocal.home.paths import bundled
 
     out = tmp_path_factory.mktemp("q4") / "nano-Q4_K_M.gguf"
     plan = convert.make_plan(

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer
 
-from dslocal import hub
+from dslocal import catalog
 from dslocal.engine import Model
 from dslocal.engine.text import Utf8Stream
 
@@ -97,7 +97,7 @@ def random_texts(n: int) -> list[str]:
 def reference(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
     """nano's tokenizer without its special tokens."""
     content = json.loads(
-        (hub.load_registry()["nano"].folder / "tokenizer.json").read_text(encoding="utf-8")
+        (catalog.load_registry()["nano"].folder / "tokenizer.json").read_text(encoding="utf-8")
     )
     assert {token["content"] for token in content["added_tokens"]} >= set(SPELLINGS)
     content["added_tokens"] = []

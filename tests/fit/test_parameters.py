@@ -9,7 +9,7 @@ from decimal import Decimal
 
 import pytest
 
-from dslocal import convert, hub
+from dslocal import catalog, convert
 from dslocal.convert.outline import checkpoint_bytes, outline
 from dslocal.fit.parameters import Parameters, parameters
 from dslocal.gguf.ggml import GgmlType
@@ -71,7 +71,7 @@ BYTES = (
     ("deepseek-r1-distill-qwen-7b", 15.2e9, "the hub's size of its safetensors files"),
     ("deepseek-llm-67b-chat", 134.8e9, "the hub's size of its files"),
 )
-REGISTRY = hub.load_registry()
+REGISTRY = catalog.load_registry()
 
 
 def counted(name: str) -> Parameters:

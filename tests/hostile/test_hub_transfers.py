@@ -12,7 +12,7 @@ import pytest
 from hub_lies import OUT, READ_AHEAD, SHARD, convert, refuse
 from hub_runs import REPO, Rig, converted, listing, real_download, sha256
 
-from dslocal.hub.remote import HubRepository
+from dslocal.hub.repository import HubRepository
 
 WAYS = pytest.mark.parametrize("more", [(), ("--stream",)], ids=["whole", "stream"])
 Fault = tuple[str, dict[str, Any]]

@@ -40,8 +40,8 @@ from stream_trials import (
 )
 
 from dslocal import convert
-from dslocal.hub.remote import HubRepository
-from dslocal.hub.stream import streaming
+from dslocal.hub.repository import HubRepository
+from dslocal.hub.shard_stream import streaming
 
 STREAM = ("convert", REPO, "--stream", "--quant", "Q4_K_M")
 SHARDS = "*.safetensors"

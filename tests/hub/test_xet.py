@@ -21,7 +21,7 @@ from published import hub_for_dslocal
 
 from dslocal.errors import DownloadError
 from dslocal.hub.fetch import fetch
-from dslocal.hub.remote import HubRepository
+from dslocal.hub.repository import HubRepository
 
 NAME = "model.safetensors"
 

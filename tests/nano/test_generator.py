@@ -24,7 +24,7 @@ from nano import (
     questions,
 )
 
-from dslocal import models
+from dslocal.catalog import resolve
 
 ORIGINAL = json.loads((Path(__file__).parent / "original.json").read_text(encoding="utf-8"))
 EQUATION = re.compile(r"(?<![\d/])(\d[\d+*-]*) ?= ?(-?\d+)")
@@ -74,7 +74,7 @@ def test_the_standard_library_has_sentences() -> None:
 
 def test_special_tokens_are_those_of_the_checkpoint() -> None:
     tokenizer = json.loads(
-        (Path(models.__file__).parent / "nano" / "tokenizer.json").read_text(encoding="utf-8")
+        (Path(resolve.__file__).parent / "nano" / "tokenizer.json").read_text(encoding="utf-8")
     )
     assert [token["content"] for token in tokenizer["added_tokens"]] == list(markup.SPECIAL)
 

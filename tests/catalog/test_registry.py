@@ -12,10 +12,10 @@ import pytest
 import yaml
 from running import Run, python
 
-from dslocal import convert, hub
+from dslocal import catalog, convert, home
 from dslocal.chat.families import FAMILIES
 from dslocal.errors import DslocalError, NotFoundError
-from dslocal.hub.paths import registry_file
+from dslocal.home.paths import registry_file
 
 LIMIT_S = 0.02
 
@@ -69,12 +69,12 @@ def config(**changes: object) -> str:
 def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where the user's entries are read from."""
     monkeypatch.setenv("DSLOCAL_HOME", str(tmp_path))
-    hub.config_dir().mkdir()
-    return hub.config_dir() / "models.yaml"
+    home.config_dir().mkdir()
+    return home.config_dir() / "models.yaml"
 
 
 def test_what_ships() -> None:
-    registry = hub.load_registry()
+    registry = catalog.load_registry()
     nano = registry["nano"]
     assert (nano.name, nano.quant, nano.licence) == ("nano", "Q8_0", "MIT")
     assert (nano.folder / "config.json").is_file()
@@ -82,8 +82,8 @@ def test_what_ships() -> None:
     assert len(registry) > 50
 
 
-@pytest.mark.parametrize("model", hub.load_registry().values(), ids=lambda model: model.name)
-def test_every_entry_that_ships(model: hub.ModelEntry) -> None:
+@pytest.mark.parametrize("model", catalog.load_registry().values(), ids=lambda model: model.name)
+def test_every_entry_that_ships(model: catalog.ModelEntry) -> None:
     assert model.family in FAMILIES
     assert model.quant in convert.RECIPES
     assert model.active <= model.parameters
@@ -106,9 +106,9 @@ def test_every_entry_that_ships(model: hub.ModelEntry) -> None:
 def test_a_good_entry(tmp_path: Path) -> None:
     file = tmp_path / "models.yaml"
     file.write_text(entry() + entry("n-2.5_b", HERE).split("\n", 1)[1])
-    registry = hub.load_registry(file)
+    registry = catalog.load_registry(file)
     assert list(registry) == ["m", "n-2.5_b"]
-    assert registry["m"] == hub.ModelEntry(
+    assert registry["m"] == catalog.ModelEntry(
         "m",
         "T",
         "MIT",
@@ -122,7 +122,7 @@ def test_a_good_entry(tmp_path: Path) -> None:
         local=None,
         stated=SMALL,
     )
-    assert registry["n-2.5_b"].folder == hub.load_registry()["nano"].folder
+    assert registry["n-2.5_b"].folder == catalog.load_registry()["nano"].folder
     assert registry["n-2.5_b"].repository == ""
 
 
@@ -134,7 +134,7 @@ def test_what_an_entry_says_goes_before_its_shape(tmp_path: Path) -> None:
             "shape: s\n    parameters: 3\n    config: {hidden_size: 32, q_lora_rank: null}",
         )
     )
-    found = hub.load_registry(file)["m"]
+    found = catalog.load_registry(file)["m"]
     assert (found.parameters, found.active, found.context) == (3, 3, 4096)
     assert found.config == {**SMALL, "hidden_size": 32, "q_lora_rank": None}
 
@@ -160,17 +160,17 @@ def test_every_key_of_config_json_is_read_as_it_is(tmp_path: Path) -> None:
     }
     file.write_text(config(**more))
     read = {**more, "tie_word_embeddings": True, "rms_norm_eps": 1e-5, "q_lora_rank": None}
-    assert hub.load_registry(file)["m"].config == {**SMALL, **read}
+    assert catalog.load_registry(file)["m"].config == {**SMALL, **read}
 
 
 def test_own_entries_win_and_may_use_the_shapes_that_ship(own: Path) -> None:
-    shipped = hub.load_registry()
+    shipped = catalog.load_registry()
     own.write_text(
         "models:\n  mine: {title: Mine, repository: me/Mine, licence: MIT, family: r1, quant: Q2_K, shape: v3}\n"
         "  deepseek-r1: {title: My R1, repository: me/R1, licence: MIT, family: r1, quant: Q2_K, shape: small}\n"
         f"shapes: {flow({'small': {**SIZES, 'config': SMALL}})}\n"
     )
-    registry = hub.load_registry()
+    registry = catalog.load_registry()
     assert list(registry) == [*shipped, "mine"]
     assert registry["mine"].config == shipped["deepseek-v3"].config
     assert (registry["deepseek-r1"].title, registry["deepseek-r1"].config) == ("My R1", SMALL)
@@ -179,12 +179,12 @@ def test_own_entries_win_and_may_use_the_shapes_that_ship(own: Path) -> None:
 
 def test_own_entries_are_read_again_when_they_change(own: Path) -> None:
     own.write_text(entry("one"))
-    assert "one" in hub.load_registry()
+    assert "one" in catalog.load_registry()
     own.write_text(entry("another"))
-    assert "another" in hub.load_registry()
-    assert "one" not in hub.load_registry()
+    assert "another" in catalog.load_registry()
+    assert "one" not in catalog.load_registry()
     own.unlink()
-    assert "another" not in hub.load_registry()
+    assert "another" not in catalog.load_registry()
 
 
 def test_broken_own_entries_are_an_error_that_names_them(
@@ -192,7 +192,7 @@ def test_broken_own_entries_are_an_error_that_names_them(
 ) -> None:
     own.write_text(entry(licens="MIT"))
     with pytest.raises(DslocalError, match=re.escape(f"{own}:13: m: licens: unknown key")):
-        hub.load_registry()
+        catalog.load_registry()
     home = {"DSLOCAL_HOME": str(tmp_path)}
     asked = run("ask", "hello", env=home)
     assert asked.returncode == 1
@@ -204,7 +204,7 @@ def test_broken_own_entries_are_an_error_that_names_them(
 def test_own_entries_that_are_a_folder(own: Path) -> None:
     own.mkdir()
     with pytest.raises(DslocalError, match=re.escape(f"{own}: cannot be read")):
-        hub.load_registry()
+        catalog.load_registry()
 
 
 TREE = "models: " + "{a: " * 20 + "1" + "}" * 20
@@ -395,7 +395,7 @@ def test_a_bad_file_is_named_with_line_model_and_key(
     file = tmp_path / "models.yaml"
     file.write_text(content, encoding="utf-8", errors="surrogateescape")
     with pytest.raises(DslocalError) as caught:
-        hub.load_registry(file)
+        catalog.load_registry(file)
     said = f"{caught.value} {caught.value.hint}"
     assert said.startswith(f"{file}:{line}: " if line else f"{file}: ")
     assert all(name in said for name in named)
@@ -405,38 +405,38 @@ def test_a_bad_file_is_named_with_line_model_and_key(
 def test_it_is_the_same_without_the_c_library(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    expected = hub.load_registry()
+    expected = catalog.load_registry()
     monkeypatch.delattr(yaml, "CSafeLoader", raising=False)
     file = tmp_path / "models.yaml"
     file.write_bytes(registry_file().read_bytes())
-    assert hub.load_registry(file) == expected
+    assert catalog.load_registry(file) == expected
     file.write_text("models: " + "[" * 100_000)
     with pytest.raises(DslocalError, match="too deep"):
-        hub.load_registry(file)
+        catalog.load_registry(file)
 
 
 def test_reading_what_ships_is_quick() -> None:
     seconds = []
     for _ in range(5):
         began = time.perf_counter()
-        hub.load_registry(registry_file())
+        catalog.load_registry(registry_file())
         seconds.append(time.perf_counter() - began)
     assert min(seconds) < (LIMIT_S if hasattr(yaml, "CSafeLoader") else 10 * LIMIT_S)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(DslocalError, match=r"absent\.yaml: cannot be read"):
-        hub.load_registry(tmp_path / "absent.yaml")
+        catalog.load_registry(tmp_path / "absent.yaml")
 
 
 def test_dslocal_home_moves_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DSLOCAL_HOME", str(tmp_path))
-    assert [hub.cache_dir(), hub.config_dir(), hub.state_dir()] == [
+    assert [home.cache_dir(), home.config_dir(), home.state_dir()] == [
         tmp_path / name for name in ("cache", "config", "state")
     ]
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("DSLOCAL_HOME", "~/x")
-    assert hub.cache_dir() == tmp_path / "x" / "cache"
+    assert home.cache_dir() == tmp_path / "x" / "cache"
 
 
 @pytest.mark.parametrize("value", [None, ""])
@@ -448,7 +448,7 @@ def test_without_it_they_are_the_platform_s(
         monkeypatch.delenv(name, raising=False)
     if value is not None:
         monkeypatch.setenv("DSLOCAL_HOME", value)
-    folders = [hub.cache_dir(), hub.config_dir(), hub.state_dir()]
+    folders = [home.cache_dir(), home.config_dir(), home.state_dir()]
     assert all(folder.is_relative_to(tmp_path) and folder.name == "dslocal" for folder in folders)
     assert not any(folder.exists() for folder in folders)
 

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dslocal.errors import DslocalError, NotFoundError
+from dslocal.home.paths import bundled, config_dir, registry_file
 
 from . import published
-from .paths import bundled, config_dir, registry_file
 from .published import (
     DEFAULT_FILES,
     DEFAULT_QUANTS,

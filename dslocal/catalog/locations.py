@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dslocal.errors import UsageError
+from dslocal.hub.repository import MAIN, HubRepository, Remote, remote_named
 
 from .published import DEFAULT_FILES
 from .registry import ModelEntry, load_registry
-from .remote import MAIN, HubRepository, Remote, remote_named
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dslocal import hub
-
-from .errors import DslocalError, NotFoundError
+from dslocal import catalog, home
+from dslocal.errors import DslocalError, NotFoundError
 
 if TYPE_CHECKING:
-    from .convert import ProgressCallback
+    from dslocal.convert import ProgressCallback
 
 DEFAULT = "nano"
 LAST = "last-model"
@@ -57,21 +56,21 @@ def find(model: str | None) -> Path | Checkpoint:
     Raises NotFoundError.
 
     In this order: a name whose checkpoint ships, ``NAME`` or ``NAME:QUANT`` of
-    :mod:`dslocal.hub.inventory`, a file or folder, and a name that models.yaml knows, which is not
+    :mod:`dslocal.catalog.inventory`, a file or folder, and a name that models.yaml knows, which is not
     here. A kept model whose file is gone is an error, not something else of that name.
     """
     name = model or last_used() or DEFAULT
-    registry = hub.load_registry()
+    registry = catalog.load_registry()
     if entry := _shipped(name):
         return Checkpoint(entry.name, entry.folder, entry.quant)
-    if found := hub.find_kept(name):
+    if found := catalog.find_kept(name):
         if gone := found.missing:
             raise NotFoundError(
                 f"{found.spelled}: {gone} is gone", hint=f"dslocal rm {found.spelled} forgets it"
             )
         return (
             Checkpoint(found.name, found.path.parent, FOLDER_QUANT)
-            if found.quant == hub.CHECKPOINT
+            if found.quant == catalog.CHECKPOINT
             else found.path
         )
     try:
@@ -96,8 +95,8 @@ def find(model: str | None) -> Path | Checkpoint:
 
 def here() -> str:
     """The names of what is on this machine, so many that they fit into a message."""
-    names = [name for name, entry in hub.load_registry().items() if entry.local]
-    names += [entry.spelled for entry in hub.kept() if not entry.missing]
+    names = [name for name, entry in catalog.load_registry().items() if entry.local]
+    names += [entry.spelled for entry in catalog.kept() if not entry.missing]
     more = (
         f" and {len(names) - MAX_HERE} more, which dslocal models lists"
         if len(names) > MAX_HERE
@@ -136,12 +135,12 @@ def remember(model: str) -> None:
     path = Path(model).expanduser()
     if not _is_here(model) and path.exists():
         model = str(path.resolve())
-    hub.write_state(LAST, {"model": model})
+    home.write_state(LAST, {"model": model})
 
 
 def last_used() -> str | None:
     """The model used last, unless it is gone."""
-    name = hub.read_state(LAST).get("model")
+    name = home.read_state(LAST).get("model")
     try:
         return name if isinstance(name, str) and (_is_here(name) or Path(name).exists()) else None
     except (OSError, ValueError):  # a name too long, or with a NUL in it
@@ -152,23 +151,23 @@ def _is_here(name: str) -> bool:
     """Whether ``name`` is a name, and what it means is on this machine."""
     if _shipped(name):
         return True
-    found = hub.find_kept(name)
+    found = catalog.find_kept(name)
     return found is not None and not found.missing
 
 
-def _shipped(name: str) -> hub.ModelEntry | None:
+def _shipped(name: str) -> catalog.ModelEntry | None:
     """The model of models.yaml that ``name`` means and whose checkpoint is here. ``NAME:QUANT`` is
     what it is converted to.
     """
     plain, colon, quant = name.lower().partition(":")
-    entry = hub.load_registry().get(plain)
+    entry = catalog.load_registry().get(plain)
     return (
         entry if entry and entry.local and quant == (entry.quant.lower() if colon else "") else None
     )
 
 
 def _cache() -> Path:
-    return hub.cache_dir() / "converted"
+    return home.cache_dir() / "converted"
 
 
 def _converted(checkpoint: Checkpoint, on_progress: ProgressCallback | None) -> Path:
@@ -178,7 +177,7 @@ def _converted(checkpoint: Checkpoint, on_progress: ProgressCallback | None) -> 
         return out
     from filelock import FileLock
 
-    from . import convert
+    from dslocal import convert
 
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 from running import Run
 
-from dslocal import hub, models
+from dslocal import catalog
+from dslocal.catalog import resolve
 from dslocal.errors import NotFoundError
 from dslocal.gguf.header import read_header
 
@@ -32,7 +33,7 @@ def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
     """A copy of nano's folder."""
-    return Path(shutil.copytree(hub.load_registry()["nano"].folder, tmp_path / "My Model"))
+    return Path(shutil.copytree(catalog.load_registry()["nano"].folder, tmp_path / "My Model"))
 
 
 def refuse(*_: object) -> None:
@@ -41,29 +42,29 @@ def refuse(*_: object) -> None:
 
 @pytest.mark.parametrize("name", ["nano", "NANO", "Nano", None, ""])
 def test_a_name(fresh: Path, name: str | None) -> None:
-    found = models.find(name)
-    assert isinstance(found, models.Checkpoint)
+    found = resolve.find(name)
+    assert isinstance(found, resolve.Checkpoint)
     assert (found.name, found.quant) == ("nano", "Q8_0")
 
 
 def test_a_name_goes_before_a_folder_of_that_name(fresh: Path) -> None:
     Path("nano").mkdir()
-    assert isinstance(models.find("nano"), models.Checkpoint)
+    assert isinstance(resolve.find("nano"), resolve.Checkpoint)
 
 
 def test_a_file_is_taken_as_it_is(fresh: Path, nano: Path) -> None:
-    assert models.find(str(nano)) == nano
-    assert models.ready(str(nano), on_progress=refuse) == nano
-    assert models.ready(os.path.relpath(nano), on_progress=refuse).samefile(nano)
+    assert resolve.find(str(nano)) == nano
+    assert resolve.ready(str(nano), on_progress=refuse) == nano
+    assert resolve.ready(os.path.relpath(nano), on_progress=refuse).samefile(nano)
     assert not fresh.exists()
 
 
 def test_a_folder_is_a_checkpoint(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = models.Checkpoint("My Model", checkpoint, models.FOLDER_QUANT)
-    assert models.find(str(checkpoint)) == expected
+    expected = resolve.Checkpoint("My Model", checkpoint, resolve.FOLDER_QUANT)
+    assert resolve.find(str(checkpoint)) == expected
     monkeypatch.chdir(checkpoint)
-    here = models.find(".")
-    assert isinstance(here, models.Checkpoint)
+    here = resolve.find(".")
+    assert isinstance(here, resolve.Checkpoint)
     assert here.name == "My Model"
 
 
@@ -73,7 +74,7 @@ def test_a_folder_is_a_checkpoint(checkpoint: Path, monkeypatch: pytest.MonkeyPa
 )
 def test_what_is_unknown_is_refused_with_what_is_known(fresh: Path, name: str) -> None:
     with pytest.raises(NotFoundError) as caught:
-        models.find(name)
+        resolve.find(name)
     assert "nano" in caught.value.hint
     assert "checkpoint folder" in caught.value.hint
 
@@ -83,42 +84,42 @@ def test_what_is_unknown_is_refused_with_what_is_known(fresh: Path, name: str) -
 )
 def test_what_is_no_path_is_not_found_either(fresh: Path, name: str, complaint: str) -> None:
     with pytest.raises(NotFoundError, match=complaint) as caught:
-        models.find(name)
+        resolve.find(name)
     assert len(str(caught.value)) < 200
 
 
 def test_a_folder_that_is_no_checkpoint(fresh: Path, tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match=r"config\.json"):
-        models.find(str(tmp_path))
+        resolve.find(str(tmp_path))
 
 
 @pytest.mark.parametrize("name", ["deepseek-r1", "DeepSeek-R1"])
 def test_a_model_that_is_not_here_says_so(fresh: Path, name: str) -> None:
     with pytest.raises(NotFoundError, match="deepseek-r1 is not on this machine") as caught:
-        models.find(name)
+        resolve.find(name)
     assert "dslocal " in caught.value.hint
 
 
 def test_a_folder_goes_before_a_model_that_is_not_here(fresh: Path, checkpoint: Path) -> None:
     folder = Path("DeepSeek-R1").absolute()
     checkpoint.rename(folder)
-    assert models.find("DeepSeek-R1") == models.Checkpoint(
-        "DeepSeek-R1", Path("DeepSeek-R1"), models.FOLDER_QUANT
+    assert resolve.find("DeepSeek-R1") == resolve.Checkpoint(
+        "DeepSeek-R1", Path("DeepSeek-R1"), resolve.FOLDER_QUANT
     )
-    models.remember("DeepSeek-R1")
+    resolve.remember("DeepSeek-R1")
     os.chdir("/")
-    assert models.last_used() == str(folder)
+    assert resolve.last_used() == str(folder)
 
 
 def test_a_model_that_is_not_here_is_not_remembered(fresh: Path) -> None:
-    models.remember("deepseek-r1")
-    assert models.last_used() is None
+    resolve.remember("deepseek-r1")
+    assert resolve.last_used() is None
 
 
 def test_conversion_happens_once(home: Path, nano: Path) -> None:
     before = nano.stat()
     assert nano.is_relative_to(home / "cache")
-    assert models.ready("nano", on_progress=refuse) == nano
+    assert resolve.ready("nano", on_progress=refuse) == nano
     assert (nano.stat().st_ino, nano.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
     assert read_header(nano).text("general.name") == "nano"
 
@@ -158,17 +159,17 @@ print(bool(calls), os.stat(path).st_ino, os.stat(path).st_mtime_ns, path)
 
 
 def test_a_changed_checkpoint_is_converted_anew(fresh: Path, checkpoint: Path) -> None:
-    first = models.ready(str(checkpoint))
+    first = resolve.ready(str(checkpoint))
     assert first.is_relative_to(fresh / "cache")
     assert read_header(first).text("general.name") == "My Model"
     (checkpoint / "notes.txt").write_text("beside the weights, and nothing to them")
-    assert models.ready(str(checkpoint), on_progress=refuse) == first
+    assert resolve.ready(str(checkpoint), on_progress=refuse) == first
 
     settings = checkpoint / "generation_config.json"
     content = settings.read_text(encoding="utf-8")
     settings.write_text(content.replace("0.6", "0.7"), encoding="utf-8")
     calls: list[object] = []
-    second = models.ready(str(checkpoint), on_progress=calls.append)
+    second = resolve.ready(str(checkpoint), on_progress=calls.append)
     assert second != first
     assert calls
     assert read_header(second).metadata["general.sampling.temp"] == pytest.approx(0.7)
@@ -177,28 +178,28 @@ def test_a_changed_checkpoint_is_converted_anew(fresh: Path, checkpoint: Path) -
 
 @pytest.mark.parametrize("name", ["nano", "NANO"])
 def test_a_name_is_remembered(fresh: Path, name: str) -> None:
-    assert models.last_used() is None
-    models.remember(name)
-    assert models.last_used() == name
-    assert isinstance(models.find(None), models.Checkpoint)
+    assert resolve.last_used() is None
+    resolve.remember(name)
+    assert resolve.last_used() == name
+    assert isinstance(resolve.find(None), resolve.Checkpoint)
 
 
 def test_a_path_is_remembered_wherever_one_is(fresh: Path, nano: Path) -> None:
     copy = Path("my.gguf")
     copy.symlink_to(nano)
-    models.remember("my.gguf")
+    resolve.remember("my.gguf")
     os.chdir("/")
-    assert models.find(None) == nano.resolve()
+    assert resolve.find(None) == nano.resolve()
 
 
 def test_what_is_gone_is_forgotten(fresh: Path, nano: Path) -> None:
     copy = Path("my.gguf").absolute()
     os.link(nano, copy)
-    models.remember(str(copy))
-    assert models.find(None) == copy
+    resolve.remember(str(copy))
+    assert resolve.find(None) == copy
     copy.unlink()
-    assert models.last_used() is None
-    assert isinstance(models.find(None), models.Checkpoint)
+    assert resolve.last_used() is None
+    assert isinstance(resolve.find(None), resolve.Checkpoint)
 
 
 @pytest.mark.parametrize(
@@ -210,15 +211,15 @@ def test_a_damaged_memory_is_no_memory(fresh: Path, content: str) -> None:
     (fresh / "state" / "last-model.json").write_text(
         content, encoding="utf-8", errors="surrogateescape"
     )
-    assert models.last_used() is None
+    assert resolve.last_used() is None
 
 
-def kept(path: Path, name: str = "r1", quant: str = "Q4_K_M", added: float = 1.0) -> hub.Kept:
+def kept(path: Path, name: str = "r1", quant: str = "Q4_K_M", added: float = 1.0) -> catalog.Kept:
     """An entry of the inventory; its file is made when it is not there."""
     path = path.absolute()
     path.touch()
-    entry = hub.Kept(name, quant, path, (path,), 1, "imported", str(path), added)
-    hub.keep(entry)
+    entry = catalog.Kept(name, quant, path, (path,), 1, "imported", str(path), added)
+    catalog.keep(entry)
     return entry
 
 
@@ -239,21 +240,21 @@ def test_a_kept_model_is_found_by_name(fresh: Path, name: str, file: str) -> Non
     kept(Path("r1-new.gguf"), quant="Q8_0", added=2.0)
     kept(Path("v3.gguf"), "deepseek-v3", "Q2_K")
     kept(Path("nano.gguf"), "nano", "Q4_K_M")
-    assert models.find(name) == Path(file).absolute()
-    assert models.ready(name, on_progress=refuse) == Path(file).absolute()
-    assert isinstance(models.find("nano"), models.Checkpoint)  # what ships goes before
+    assert resolve.find(name) == Path(file).absolute()
+    assert resolve.ready(name, on_progress=refuse) == Path(file).absolute()
+    assert isinstance(resolve.find("nano"), resolve.Checkpoint)  # what ships goes before
 
 
 @pytest.mark.parametrize("name", ["nano:Q8_0", "NANO:q8_0"])
 def test_what_ships_has_a_quantization_too(fresh: Path, name: str) -> None:
-    assert models.find(name) == models.find("nano")
+    assert resolve.find(name) == resolve.find("nano")
 
 
 @pytest.mark.parametrize("name", ["nano:", "nano:Q2_K", "r1:Q8_0", "r1:", ":Q4_K_M", "r1:Q4_K_M:x"])
 def test_another_quantization_is_not_found(fresh: Path, name: str) -> None:
     kept(Path("r1.gguf"))
     with pytest.raises(NotFoundError, match="no model or file") as caught:
-        models.find(name)
+        resolve.find(name)
     assert "nano, r1:Q4_K_M" in caught.value.hint
 
 
@@ -262,68 +263,68 @@ def test_a_kept_name_goes_before_a_file_and_a_folder_of_that_name(
 ) -> None:
     entry = kept(Path("elsewhere.gguf"))
     Path("r1").touch()
-    assert models.find("r1") == entry.path
-    assert models.find("./r1") == Path("r1")
-    assert models.find("r1:Q4_K_M") == entry.path
+    assert resolve.find("r1") == entry.path
+    assert resolve.find("./r1") == Path("r1")
+    assert resolve.find("r1:Q4_K_M") == entry.path
     Path("r1").unlink()
     checkpoint.rename(Path("r1").absolute())
-    assert models.find("r1") == entry.path
-    assert isinstance(models.find("./r1"), models.Checkpoint)
+    assert resolve.find("r1") == entry.path
+    assert isinstance(resolve.find("./r1"), resolve.Checkpoint)
 
 
 def test_a_kept_model_whose_file_is_gone(fresh: Path, nano: Path) -> None:
     """Nothing else of that name is taken for it, and what was used last is not it any more."""
     entry = kept(Path("r1.gguf"))
-    models.remember("r1")
+    resolve.remember("r1")
     entry.path.unlink()
     Path("r1").symlink_to(nano)
     with pytest.raises(NotFoundError, match=f"r1:Q4_K_M: {entry.path} is gone") as caught:
-        models.find("r1")
+        resolve.find("r1")
     assert "dslocal rm r1:Q4_K_M" in caught.value.hint
     Path("r1").unlink()
-    assert models.last_used() is None
-    assert isinstance(models.find(None), models.Checkpoint)
+    assert resolve.last_used() is None
+    assert isinstance(resolve.find(None), resolve.Checkpoint)
 
 
 @pytest.mark.parametrize("name", ["r1", "R1", "r1:Q4_K_M"])
 def test_a_kept_name_is_remembered_as_a_name(fresh: Path, name: str) -> None:
     entry = kept(Path("r1.gguf"))
     Path(name).touch()
-    models.remember(name)
+    resolve.remember(name)
     os.chdir("/")
-    assert models.last_used() == name
-    assert models.find(None) == entry.path
-    hub.forget(entry)
-    assert models.last_used() is None
+    assert resolve.last_used() == name
+    assert resolve.find(None) == entry.path
+    catalog.forget(entry)
+    assert resolve.last_used() is None
 
 
 def test_the_hint_has_room_for_so_many_names(fresh: Path) -> None:
-    for i in range(models.MAX_HERE + 5):
+    for i in range(resolve.MAX_HERE + 5):
         kept(Path("some.gguf"), f"model-{i:02}")
     with pytest.raises(NotFoundError) as caught:
-        models.find("nothing")
+        resolve.find("nothing")
     assert "nano, model-00:Q4_K_M" in caught.value.hint
     assert "and 6 more, which dslocal models lists" in caught.value.hint
 
 
 def test_conversions_are_listed_by_what_they_are_of(fresh: Path, checkpoint: Path) -> None:
-    assert models.conversions() == []
-    out = models.ready(str(checkpoint))
+    assert resolve.conversions() == []
+    out = resolve.ready(str(checkpoint))
     (out.parent / "other.gguf").touch()
     (out.parent / f"{out.name}.part").touch()
-    assert models.conversions() == [
-        models.Conversion("My Model", "Q4_K_M", out, out.stat().st_size)
+    assert resolve.conversions() == [
+        resolve.Conversion("My Model", "Q4_K_M", out, out.stat().st_size)
     ]
 
 
 def test_a_home_that_cannot_be_written_to_remembers_nothing(fresh: Path) -> None:
     fresh.write_text("a file in its place")
-    models.remember("nano")
-    assert models.last_used() is None
+    resolve.remember("nano")
+    assert resolve.last_used() is None
 
 
 def test_remembering_leaves_one_file(fresh: Path) -> None:
     for _ in range(3):
-        models.remember("nano")
+        resolve.remember("nano")
     assert [path.name for path in (fresh / "state").iterdir()] == ["last-model.json"]
     assert time.time() - (fresh / "state" / "last-model.json").stat().st_mtime < 60

@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from .paths import config_dir, registry_file
+from dslocal.home.paths import config_dir, registry_file
 
 _MODELS = re.compile(r"^models:[^\n]*\n(.*?)(?=^\S|\Z)", re.MULTILINE | re.DOTALL)
 _NAME = re.compile(r"^  ([a-z0-9][a-z0-9._-]{0,95}):", re.MULTILINE)

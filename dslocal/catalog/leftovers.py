@@ -21,9 +21,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 from dslocal.errors import DslocalError
-
-from .cached import hub_cache
-from .paths import cache_dir
+from dslocal.home.paths import cache_dir
+from dslocal.hub.cache_delete import hub_cache
 
 DOWNLOADS = (".partial", ".quick", ".damaged")
 FILES = (*DOWNLOADS, ".part", ".journal", ".journal.new")

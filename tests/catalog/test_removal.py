@@ -14,11 +14,11 @@ from huggingface_hub import scan_cache_dir
 from huggingface_hub.utils._shared_blobs import publish_blob_to_shared_store
 from other_programs import snapshot
 
-from dslocal import hub
+from dslocal import catalog
+from dslocal.catalog.inventory import How
+from dslocal.catalog.leftovers import clear, in_use, leftovers
+from dslocal.catalog.removal import removal_of, remove
 from dslocal.errors import DslocalError
-from dslocal.hub.inventory import How
-from dslocal.hub.leftovers import clear, in_use, leftovers
-from dslocal.hub.removal import removal_of, remove
 
 ONE, TWO = "1" * 40, "2" * 40
 A, B = b"GGUF" + b"a" * 100, b"GGUF" + b"b" * 1000
@@ -36,9 +36,9 @@ def cache(tmp_path: Path) -> Path:
     return tmp_path / "hub"
 
 
-def kept(*files: Path, how: How = "downloaded", name: str = "r1") -> hub.Kept:
-    entry = hub.Kept(name, "Q4_K_M", files[0], files, 10, how, f"hf:org/r1@{ONE}", 1.0)
-    hub.keep(entry)
+def kept(*files: Path, how: How = "downloaded", name: str = "r1") -> catalog.Kept:
+    entry = catalog.Kept(name, "Q4_K_M", files[0], files, 10, how, f"hf:org/r1@{ONE}", 1.0)
+    catalog.keep(entry)
     return entry
 
 
@@ -59,7 +59,7 @@ def test_a_whole_download(cache: Path) -> None:
     assert links["a.gguf"].read_bytes() == A  # nothing has happened yet
     assert remove(entry) == planned
     assert everything(cache) == set()
-    assert hub.kept() == []
+    assert catalog.kept() == []
 
 
 def test_other_files_of_the_snapshot_stay(cache: Path) -> None:
@@ -155,7 +155,7 @@ def test_folders_that_are_links_are_left_alone(cache: Path, tmp_path: Path, part
         with pytest.raises(DslocalError, match="is left alone"):
             act(entry)
     assert everything(tmp_path / "elsewhere") == before
-    assert hub.kept() == [entry]
+    assert catalog.kept() == [entry]
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_a_download_outside_any_cache_stays(cache: Path, path: str) -> None:
     removal = remove(kept(file))
     assert (removal.goes, removal.stays, removal.nbytes) == ((), (file,), 0)
     assert file.exists()
-    assert hub.kept() == []
+    assert catalog.kept() == []
 
 
 OWN: list[tuple[How, str, bytes, bool]] = [
@@ -200,7 +200,7 @@ def test_whose_files_go(tmp_path: Path, how: How, name: str, content: bytes, goe
         not goes,
     )
     assert removal.nbytes == (len(A) if goes else 0)
-    assert hub.kept() == []
+    assert catalog.kept() == []
 
 
 def test_a_link_in_place_of_a_converted_file_stays(tmp_path: Path) -> None:
@@ -225,8 +225,8 @@ def test_a_file_with_two_names_goes_with_the_last(tmp_path: Path) -> None:
 def test_what_is_gone_already(tmp_path: Path, cache: Path) -> None:
     kept(tmp_path / "r1.gguf", how="converted")
     kept(cache / "models--o--r/snapshots" / ONE / "a.gguf", name="v3")
-    assert [remove(entry).nbytes for entry in hub.kept()] == [0, 0]
-    assert hub.kept() == []
+    assert [remove(entry).nbytes for entry in catalog.kept()] == [0, 0]
+    assert catalog.kept() == []
 
 
 def test_what_another_process_has_kept_anew_stays(tmp_path: Path) -> None:
@@ -234,10 +234,10 @@ def test_what_another_process_has_kept_anew_stays(tmp_path: Path) -> None:
     file.write_bytes(A)
     entry = kept(file, how="converted")
     newer = replace(entry, added=2.0)
-    hub.keep(newer)
+    catalog.keep(newer)
     assert remove(entry).goes == ()
     assert file.exists()
-    assert hub.kept() == [newer]
+    assert catalog.kept() == [newer]
 
 
 def leave(folder: Path, *names: str, nbytes: int = 4096) -> list[Path]:

@@ -16,6 +16,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 from dslocal.errors import DownloadError, NotFoundError
+from dslocal.home.paths import cache_dir
+from dslocal.home.state import read_state, write_state
 
 from . import http
 from .fetch import (
@@ -30,9 +32,7 @@ from .fetch import (
     require_room,
 )
 from .manifest import Manifest, RemoteFile
-from .paths import cache_dir
-from .remote import HubRepository, Remote
-from .state import read_state, write_state
+from .repository import HubRepository, Remote
 
 VERIFIED = "verified"
 MAX_REMEMBERED = 2000

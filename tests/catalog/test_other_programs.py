@@ -11,8 +11,14 @@ from typing import Any
 import pytest
 from other_programs import blob, layers, manifest
 
-from dslocal.hub import foreign
-from dslocal.hub.foreign import Root, called, gguf_files, models_of, named_by_ollama
+from dslocal.catalog import other_programs
+from dslocal.catalog.other_programs import (
+    Root,
+    called,
+    gguf_files,
+    models_of,
+    named_by_ollama,
+)
 
 
 @pytest.fixture
@@ -35,18 +41,18 @@ def names(root: Path) -> list[str]:
 def test_roots_follow_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("OLLAMA_MODELS", raising=False)
-    own = [root.path for root in foreign.roots() if root.path.is_relative_to(tmp_path)]
+    own = [root.path for root in other_programs.roots() if root.path.is_relative_to(tmp_path)]
     assert own == [
         tmp_path / ".ollama/models",
         tmp_path / ".lmstudio/models",
         tmp_path / ".cache/lm-studio/models",
     ]
-    assert Root("Ollama", Path("/usr/share/ollama/.ollama/models")) in foreign.roots()
+    assert Root("Ollama", Path("/usr/share/ollama/.ollama/models")) in other_programs.roots()
     monkeypatch.setenv("OLLAMA_MODELS", "~/big disk")
-    assert foreign.roots()[0] == Root("Ollama", tmp_path / "big disk")
+    assert other_programs.roots()[0] == Root("Ollama", tmp_path / "big disk")
     monkeypatch.setenv("OLLAMA_MODELS", str(tmp_path / ".ollama" / "models"))
-    assert len([root for root in foreign.roots() if root.app == "Ollama"]) == 1 + len(
-        foreign.SYSTEM
+    assert len([root for root in other_programs.roots() if root.app == "Ollama"]) == 1 + len(
+        other_programs.SYSTEM
     )
 
 
@@ -153,7 +159,7 @@ def test_so_many_folders_and_no_more(
     for i in range(20):
         manifest(ollama, f"registry.ollama.ai/library/m{i:02}/1", layers(blob(ollama, gguf)))
     assert len(names(ollama)) == 20
-    monkeypatch.setattr(foreign, "MAX_FOLDERS", 8)
+    monkeypatch.setattr(other_programs, "MAX_FOLDERS", 8)
     assert 0 < len(names(ollama)) < 8
 
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from dslocal import convert, hub
+from dslocal import catalog, convert, home
 from dslocal.errors import DslocalError
-from dslocal.hub.paths import registry_file
+from dslocal.home.paths import registry_file
 
-SHIPPED = hub.load_registry(registry_file())
+SHIPPED = catalog.load_registry(registry_file())
 CONFIG = (
     "{architectures: [LlamaForCausalLM], hidden_size: 64, intermediate_size: 128, num_hidden_layers: 2, num_attention_heads: 4, "
     "vocab_size: 320, max_position_embeddings: 4096}"
@@ -30,17 +30,17 @@ def model(more: str = "", quant: str = "Q8_0", shape: str = "") -> str:
     return BASE % quant + "".join(f"    {line}\n" for line in more.splitlines()) + SHAPE % shape
 
 
-def read(tmp_path: Path, content: str) -> hub.ModelEntry:
+def read(tmp_path: Path, content: str) -> catalog.ModelEntry:
     file = tmp_path / "models.yaml"
     file.write_text(content, encoding="utf-8")
-    return hub.load_registry(file)["m"]
+    return catalog.load_registry(file)["m"]
 
 
 def test_what_is_left_out(tmp_path: Path) -> None:
     found = read(tmp_path, model())
     assert (found.revision, found.weights, found.gguf) == ("main", "safetensors", ())
     assert (found.files, found.quants) == (("*.json", "*.safetensors"), ("Q8_0", "Q4_K_M", "Q2_K"))
-    assert found.quants == hub.DEFAULT_QUANTS
+    assert found.quants == catalog.DEFAULT_QUANTS
 
 
 def test_what_is_said(tmp_path: Path) -> None:
@@ -55,12 +55,12 @@ def test_what_is_said(tmp_path: Path) -> None:
     assert (found.revision, found.weights, found.quants) == (COMMIT, "pytorch", ("BF16", "Q8_0"))
     assert found.files == ("*.json", "model-*.safetensors", "[a-c]?.txt")
     assert found.gguf == (
-        hub.ReadyMade(
+        catalog.ReadyMade(
             "a/B-GGUF", {"Q8_0": "B-Q8_0.gguf", "IQ4_XS": "x/y.z/B+1-00001-of-00012.gguf"}, mtp=True
         ),
-        hub.ReadyMade("c/D", {"Q2_K": "D.i1-Q2_K.gguf"}, mtp=False),
+        catalog.ReadyMade("c/D", {"Q2_K": "D.i1-Q2_K.gguf"}, mtp=False),
     )
-    assert dataclasses.fields(hub.ReadyMade)[2].default is False
+    assert dataclasses.fields(catalog.ReadyMade)[2].default is False
 
 
 @pytest.mark.parametrize(
@@ -103,12 +103,12 @@ def test_own_entries_go_before_those_that_ship(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DSLOCAL_HOME", str(tmp_path))
-    hub.config_dir().mkdir()
+    home.config_dir().mkdir()
     text = "title: T, licence: MIT, family: r1, quant: Q8_0, repository: me/X, shape: v3"
-    (hub.config_dir() / "models.yaml").write_text(
+    (home.config_dir() / "models.yaml").write_text(
         f"models:\n  deepseek-v3.1: {{{text}, revision: mine}}\n  other: {{{text}}}\n"
     )
-    registry = hub.load_registry()
+    registry = catalog.load_registry()
     assert (registry["deepseek-v3.1"].revision, registry["deepseek-v3.1"].gguf) == ("mine", ())
     assert registry["other"].quants == SHIPPED["deepseek-v3"].quants
 
@@ -277,7 +277,7 @@ def test_what_is_here_has_quants_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("entry", SHIPPED.values(), ids=lambda entry: entry.name)
-def test_every_quantization_that_ships_is_known(entry: hub.ModelEntry) -> None:
+def test_every_quantization_that_ships_is_known(entry: catalog.ModelEntry) -> None:
     assert entry.quant in entry.quants
     assert set(entry.quants) <= set(convert.RECIPES)
     assert all(set(made.files) <= set(convert.RECIPES) for made in entry.gguf)
@@ -289,7 +289,7 @@ def test_every_quantization_that_ships_is_known(entry: hub.ModelEntry) -> None:
 
 
 @pytest.mark.parametrize("entry", SHIPPED.values(), ids=lambda entry: entry.name)
-def test_every_ready_made_file_that_ships_says_what_it_is(entry: hub.ModelEntry) -> None:
+def test_every_ready_made_file_that_ships_says_what_it_is(entry: catalog.ModelEntry) -> None:
     assert len({made.repository for made in entry.gguf}) == len(entry.gguf)
     for made in entry.gguf:
         assert made.repository.lower().endswith(f"{entry.name}-gguf")

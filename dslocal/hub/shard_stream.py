@@ -22,12 +22,12 @@ from typing import BinaryIO
 from dslocal.errors import CheckpointError, ConversionError
 
 from . import http
-from .at_once import at_once
-from .begun import LOCK, Say, begun, drop_links, is_begun
 from .fetch import DAMAGED, OnFetched, Tally, Tick, fetch, no_tick
 from .manifest import Manifest, RemoteFile
-from .pieces import Piece, Pieces
-from .remote import Remote
+from .parallel import at_once
+from .repository import Remote
+from .resume_state import LOCK, Say, begun, drop_links, is_begun
+from .used_ranges import Piece, Pieces
 
 SUFFIX = ".stream"
 AT_ONCE = 2  # shards on the disk

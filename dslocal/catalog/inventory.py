@@ -19,8 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dslocal.errors import DslocalError, UsageError
-
-from .paths import state_dir
+from dslocal.home.paths import state_dir
 
 How = Literal["converted", "downloaded", "imported"]
 HOW: tuple[How, ...] = ("converted", "downloaded", "imported")

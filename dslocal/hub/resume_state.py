@@ -13,7 +13,7 @@ from pathlib import Path
 from dslocal.errors import DownloadError, NotFoundError
 
 from .manifest import Manifest
-from .remote import HubRepository, Remote
+from .repository import HubRepository, Remote
 
 LOCK = "lock"
 _BEGUN = "begun.json"

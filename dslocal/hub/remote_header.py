@@ -13,7 +13,7 @@ from dslocal.gguf.header import GgufHeader, joined, parse_header
 
 from . import http
 from .manifest import Manifest, RemoteFile
-from .remote import Remote
+from .repository import Remote
 
 FIRST, STEP = (
     1 << 20,

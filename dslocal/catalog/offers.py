@@ -13,16 +13,16 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from dslocal import hub
+from dslocal import catalog
+from dslocal.errors import DownloadError, NotFoundError, UsageError
 from dslocal.fit.assessment import Assessment, Model
 from dslocal.fit.shape import legacy_mla
 from dslocal.gguf.header import GgufHeader, main_type
-from dslocal.hub.header import first_parts, remote_header
 from dslocal.hub.manifest import Manifest, RemoteFile
-from dslocal.hub.places import Place
-from dslocal.hub.remote import HubRepository, Remote
+from dslocal.hub.remote_header import first_parts, remote_header
+from dslocal.hub.repository import HubRepository, Remote
 
-from .errors import DownloadError, NotFoundError, UsageError
+from .locations import Place
 
 Way = Literal["ready-made", "converted"]
 Assess = Callable[[Model], Assessment]
@@ -196,11 +196,11 @@ def _by_quant(place: Place, quant: str | None, way: Way | None) -> Iterator[list
         yield from ([offer] for offer in _of_checkpoint(place, manifest, quant))
 
 
-def _of_entry(place: Place, entry: hub.ModelEntry, quant: str) -> Iterator[Offer]:
+def _of_entry(place: Place, entry: catalog.ModelEntry, quant: str) -> Iterator[Offer]:
     """Conversion first: its header is known without asking anybody. A ready-made file's is read
     when it comes to that.
     """
-    from . import convert
+    from dslocal import convert
 
     header = convert.outline(entry.config, convert.recipe_named(quant))
     mtp = bool(header.of_arch("nextn_predict_layers"))
@@ -232,8 +232,8 @@ def _of_files(
         if not named:
             have = ", ".join(sorted({quant_of(file.name) for file in ggufs}))
             raise UsageError(f"--quant {quant}: {manifest.origin} has none", hint=f"it has {have}")
-    elif any(name in hub.DEFAULT_QUANTS for name, _ in named):
-        named = [(name, file) for name, file in named if name in hub.DEFAULT_QUANTS]
+    elif any(name in catalog.DEFAULT_QUANTS for name, _ in named):
+        named = [(name, file) for name, file in named if name in catalog.DEFAULT_QUANTS]
     for name, file in sorted(named, key=lambda one: -one[1].size):
         header, files = remote_header(remote, manifest, file)
         yield _ready(
@@ -242,7 +242,7 @@ def _of_files(
 
 
 def _of_checkpoint(place: Place, manifest: Manifest, quant: str | None) -> Iterator[Offer]:
-    from . import convert
+    from dslocal import convert
 
     sizes = [
         file.size
@@ -254,7 +254,7 @@ def _of_checkpoint(place: Place, manifest: Manifest, quant: str | None) -> Itera
             f"{place.remote.origin}: has neither GGUF files nor a config.json with safetensors"
         )
     config = _config(place.remote, manifest)
-    for name in [quant] if quant else hub.DEFAULT_QUANTS:
+    for name in [quant] if quant else catalog.DEFAULT_QUANTS:
         header = convert.outline(config, convert.recipe_named(name))
         model = Model(place.name, name, header, sum(sizes), header.file_size)
         disk = header.file_size + sum(sorted(sizes)[-2:])
@@ -274,7 +274,7 @@ def _config(remote: Remote, manifest: Manifest) -> dict[str, object]:
     """
     import json
 
-    from .hub import http
+    from dslocal.hub import http
 
     file = manifest.file("config.json")
     if file.size > MAX_CONFIG:

@@ -10,9 +10,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import cached
+from dslocal.home.paths import cache_dir
+from dslocal.hub import cache_delete
+
 from .inventory import CHECKPOINT, Kept, forgetting, is_file, kept
-from .paths import cache_dir
 
 MAGIC = b"GGUF"
 
@@ -46,14 +47,14 @@ def remove(entry: Kept) -> Removal:
             return Removal(entry, (), entry.files, "another process has changed what it is", 0)
         removal, in_cache = _decided(entry)
         if in_cache:
-            cached.remove_from_cache(in_cache)
+            cache_delete.remove_from_cache(in_cache)
         else:
             for file in removal.goes:
                 file.unlink(missing_ok=True)
     return removal
 
 
-def _decided(entry: Kept) -> tuple[Removal, cached.CacheRemoval | None]:
+def _decided(entry: Kept) -> tuple[Removal, cache_delete.CacheRemoval | None]:
     there = tuple(file for file in entry.files if is_file(file))
     if entry.how == "imported":
         return Removal(
@@ -62,9 +63,11 @@ def _decided(entry: Kept) -> tuple[Removal, cached.CacheRemoval | None]:
     if other := _also_used_by(entry, there):
         return Removal(entry, (), there, f"{other.spelled} is the same file", 0), None
     if entry.how == "downloaded":
-        repository = cached.repository_of(entry.path)
-        if repository and all(cached.repository_of(file) == repository for file in entry.files):
-            in_cache = cached.removal_from(repository, entry.files)
+        repository = cache_delete.repository_of(entry.path)
+        if repository and all(
+            cache_delete.repository_of(file) == repository for file in entry.files
+        ):
+            in_cache = cache_delete.removal_from(repository, entry.files)
             return Removal(entry, in_cache.files, (), "", in_cache.nbytes), in_cache
         if not entry.path.is_relative_to(cache_dir().absolute()):
             return Removal(entry, (), there, "it is in no cache that dslocal downloads to", 0), None
