@@ -10,16 +10,16 @@ from dslocal.gguf import ggml
 
 ggml.require()  # before numpy, see there
 
-from .checkpoint import Checkpoint, open_checkpoint  # noqa: E402
-from .imatrix import Imatrix, load_imatrix  # noqa: E402
-from .layout import Split  # noqa: E402
+from .checkpoint.checkpoint import Checkpoint, open_checkpoint  # noqa: E402
+from .checkpoint.source import FolderSource, Source  # noqa: E402
+from .conversion_plan import Plan, make_plan  # noqa: E402
 from .outline import checkpoint_bytes, outline  # noqa: E402
-from .plan import Plan, make_plan  # noqa: E402
-from .recipe_file import load_recipe  # noqa: E402
-from .recipes import RECIPES, Recipe, recipe_named  # noqa: E402
+from .output.layout import Split  # noqa: E402
+from .recipes.imatrix import Imatrix, load_imatrix  # noqa: E402
+from .recipes.named import RECIPES, Recipe, recipe_named  # noqa: E402
+from .recipes.recipe_file import load_recipe  # noqa: E402
+from .recipes.size_target import SizedRecipe  # noqa: E402
 from .run import Progress, ProgressCallback, Report, write  # noqa: E402
-from .sizer import SizedRecipe  # noqa: E402
-from .source import FolderSource, Source  # noqa: E402
 from .verify import ClassError, verify  # noqa: E402
 
 __all__ = [

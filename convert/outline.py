@@ -16,17 +16,17 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, NamedTuple
 
+from dslocal.convert.checkpoint.checkpoint import Checkpoint
+from dslocal.convert.checkpoint.config import Config
+from dslocal.convert.checkpoint.source import Piece
+from dslocal.convert.families.mapping import Family, Mapped
+from dslocal.convert.output.layout import header_size, padded
+from dslocal.convert.output.metadata import general_metadata
+from dslocal.convert.recipes.named import Facts, Recipe, name_order, recipe_named
 from dslocal.errors import CheckpointError
 from dslocal.gguf.header import GgufHeader, GgufTensor
 
-from .checkpoint import Checkpoint
-from .config import Config
-from .layout import header_size, padded
-from .mapping import Family, Mapped
-from .metadata import general_metadata
-from .plan import architecture_metadata, facts_of, family_of
-from .recipes import Facts, Recipe, name_order, recipe_named
-from .source import Piece
+from .conversion_plan import architecture_metadata, facts_of, family_of
 
 FP8_PARTS = (
     ".self_attn.",

@@ -17,11 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dslocal.convert.checkpoint.safetensors import TensorInfo
 from dslocal.errors import CheckpointError, ConversionError
 from dslocal.gguf import ggml
 from dslocal.gguf.ggml import GgmlType
-
-from .safetensors import TensorInfo
 
 QUANTIZABLE = (
     *(

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from dslocal.convert.output.gguf_file import OutputFile, split_metadata, sync_folder
+from dslocal.convert.output.journal import Entry, Finished, Journal
+from dslocal.convert.output.layout import file_names
 from dslocal.errors import CheckpointError, ConversionError
 
-from .journal import Entry, Finished, Journal
-from .layout import file_names
-from .output import OutputFile, split_metadata, sync_folder
-from .plan import Plan, Unit
+from .conversion_plan import Plan, Unit
 from .quantize import prepare
 from .work import Worker
 

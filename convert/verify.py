@@ -21,12 +21,12 @@ import numpy as np
 from gguf import GGMLQuantizationType
 from gguf.quants import dequantize
 
+from dslocal.convert.output.layout import file_names
 from dslocal.errors import ConversionError
 from dslocal.gguf.ggml import GgmlType
 from dslocal.gguf.header import read_header, tensor_class
 
-from .layout import file_names
-from .plan import Plan, Target, Unit
+from .conversion_plan import Plan, Target, Unit
 from .quantize import RELATIVE_ERROR, Floats
 from .run import Progress, ProgressCallback
 from .work import Worker

@@ -11,14 +11,14 @@ from typing import BinaryIO
 
 import numpy as np
 
+from dslocal.convert.checkpoint.checkpoint import Checkpoint
+from dslocal.convert.checkpoint.safetensors import TensorInfo
+from dslocal.convert.families.mapping import Op
+from dslocal.convert.output.gguf_file import OutputFile
 from dslocal.errors import CheckpointError, ConversionError
 
-from .checkpoint import Checkpoint
-from .mapping import Op
-from .output import OutputFile
-from .plan import Plan, Unit
+from .conversion_plan import Plan, Unit
 from .quantize import Bytes, Floats, decode_rows, encode_rows, rounded_to_bf16
-from .safetensors import TensorInfo
 
 HELD_SCALES = 64
 

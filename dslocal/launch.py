@@ -13,13 +13,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dslocal import home
 from dslocal.fit.loading import Loading, Share
 from dslocal.fit.machine import Machine, gib
 from dslocal.fit.plan import FREE, Pins, Plan, plan
 from dslocal.fit.refusal import nearest, require
 from dslocal.gguf.header import GgufHeader, read_header
 
+from . import home
 from .errors import EngineError, OutOfMemoryError
 from .fit import probe, sidecar
 

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from dslocal.convert.mapping import Mapped
-from dslocal.convert.recipes import Facts, recipe_named
+from dslocal.convert.families.mapping import Mapped
+from dslocal.convert.recipes.named import Facts, recipe_named
 
 Numbers = dict[str, int]
 Rows = Iterator[tuple[str, tuple[int, ...]]]

@@ -1,10 +1,9 @@
 """The architectures that can be converted, one table a file."""
 
-from dslocal.convert.mapping import Family
-
 from .deepseek import DEEPSEEK
 from .deepseek2 import DEEPSEEK2
 from .llama import LLAMA
+from .mapping import Family
 from .qwen import QWEN2, QWEN3
 
 FAMILIES: tuple[Family, ...] = (DEEPSEEK2, DEEPSEEK, LLAMA, QWEN2, QWEN3)

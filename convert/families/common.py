@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from dslocal.convert.config import Config
-from dslocal.convert.mapping import Op, Row
+from dslocal.convert.checkpoint.config import Config
+
+from .mapping import Op, Row
 
 EMBEDDING = (
     Row("model.embed_tokens.weight", "token_embd.weight", ("vocab", "embd")),

@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from dslocal.convert.checkpoint import Checkpoint
-from dslocal.convert.config import Config
-from dslocal.convert.mapping import Experts, Family, Mapped, Row, expand, refuse_unmapped
+from dslocal.convert.checkpoint.checkpoint import Checkpoint
+from dslocal.convert.checkpoint.config import Config
 
 from .common import (
     ATTENTION_INTERLEAVED,
@@ -23,6 +22,14 @@ from .common import (
     head_dim,
     not_read,
     rope_kind,
+)
+from .mapping import (
+    Experts,
+    Family,
+    Mapped,
+    Row,
+    expand,
+    refuse_unmapped,
 )
 from .moe import MOE, check_routing, moe_dims
 

@@ -13,9 +13,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from dslocal.convert.checkpoint import Checkpoint
-from dslocal.convert.config import Config
-from dslocal.convert.mapping import Family, Mapped, Op, Piece, Row, expand, refuse_unmapped
+from dslocal.convert.checkpoint.checkpoint import Checkpoint
+from dslocal.convert.checkpoint.config import Config
 
 from .common import (
     DENSE,
@@ -25,6 +24,15 @@ from .common import (
     not_read,
     rope_kind,
     rope_metadata,
+)
+from .mapping import (
+    Family,
+    Mapped,
+    Op,
+    Piece,
+    Row,
+    expand,
+    refuse_unmapped,
 )
 from .moe import GATING, MOE, check_routing, moe_dims
 

@@ -12,9 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from dslocal.convert.checkpoint import Checkpoint
-from dslocal.convert.config import Config
-from dslocal.convert.mapping import Family, Mapped, expand, refuse_unmapped
+from dslocal.convert.checkpoint.checkpoint import Checkpoint
+from dslocal.convert.checkpoint.config import Config
 
 from .common import (
     ATTENTION_INTERLEAVED,
@@ -29,6 +28,7 @@ from .common import (
     rope_kind,
     rope_metadata,
 )
+from .mapping import Family, Mapped, expand, refuse_unmapped
 
 
 def tensors(checkpoint: Checkpoint, _: bool) -> list[Mapped]:

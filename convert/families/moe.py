@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dslocal.convert.config import Config
-from dslocal.convert.mapping import Experts, Row
+from dslocal.convert.checkpoint.config import Config
+
+from .mapping import Experts, Row
 
 MOE = (
     Row("mlp.gate.weight", "ffn_gate_inp.weight", ("experts", "embd")),

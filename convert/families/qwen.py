@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from dslocal.convert.checkpoint import Checkpoint
-from dslocal.convert.config import Config
-from dslocal.convert.mapping import Family, Mapped, Row, expand, refuse_unmapped
+from dslocal.convert.checkpoint.checkpoint import Checkpoint
+from dslocal.convert.checkpoint.config import Config
 
 from .common import (
     ATTENTION,
@@ -24,6 +23,7 @@ from .common import (
     not_read,
     rope_metadata,
 )
+from .mapping import Family, Mapped, Row, expand, refuse_unmapped
 
 BIASES = (
     Row("self_attn.q_proj.bias", "attn_q.bias", ("q",)),

@@ -17,7 +17,7 @@ from damage import TINY
 
 from dslocal import catalog
 from dslocal.convert import FolderSource, open_checkpoint
-from dslocal.convert.tokenizer import PRE_TOKENIZERS, tokenizer_metadata
+from dslocal.convert.checkpoint.tokenizer import PRE_TOKENIZERS, tokenizer_metadata
 from dslocal.errors import CheckpointError
 
 FAMILIES = ("deepseek-v3", "deepseek-llm", "deepseek-coder", "qwen2", "llama-bpe")

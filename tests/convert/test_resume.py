@@ -17,7 +17,7 @@ import pytest
 from checkpoints import write_checkpoint
 
 from dslocal import convert
-from dslocal.convert import output
+from dslocal.convert.output import gguf_file
 from dslocal.errors import CheckpointError, ConversionError
 
 ARGUMENTS = {
@@ -189,7 +189,7 @@ def test_a_planted_link_is_not_written_through(checkpoint: Path, tmp_path: Path)
     precious = tmp_path / "precious"
     precious.write_bytes(b"precious")
     outs = outs_in(tmp_path)
-    outs[0].with_name(outs[0].name + output.PART).symlink_to(precious)
+    outs[0].with_name(outs[0].name + gguf_file.PART).symlink_to(precious)
     with pytest.raises(ConversionError, match="is a link"):
         convert.write(plan_of(checkpoint), outs)
     assert precious.read_bytes() == b"precious"
@@ -209,4 +209,4 @@ def _fail_after(monkeypatch: pytest.MonkeyPatch, writes: int) -> None:
         def __getattr__(self, name: str) -> object:
             return pwrite if name == "pwrite" else getattr(os, name)
 
-    monkeypatch.setattr(output, "os", Full())
+    monkeypatch.setattr(gguf_file, "os", Full())

@@ -8,12 +8,11 @@ from typing import Any
 from gguf.utility import size_label
 
 from dslocal import __version__
-
-from .checkpoint import Checkpoint, read_json
-from .config import Config
-from .imatrix import Imatrix
-from .mapping import Mapped
-from .recipes import Recipe
+from dslocal.convert.checkpoint.checkpoint import Checkpoint, read_json
+from dslocal.convert.checkpoint.config import Config
+from dslocal.convert.families.mapping import Mapped
+from dslocal.convert.recipes.imatrix import Imatrix
+from dslocal.convert.recipes.named import Recipe
 
 GENERATION = "generation_config.json"
 QUANTIZATION_VERSION = 2  # GGML_QNT_VERSION

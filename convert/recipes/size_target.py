@@ -13,13 +13,13 @@ import heapq
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from dslocal.convert.families.mapping import Mapped
+from dslocal.convert.output.layout import padded
+from dslocal.convert.quantize import RELATIVE_ERROR
 from dslocal.errors import UsageError
 from dslocal.gguf.ggml import GgmlType as T
 
-from .layout import padded
-from .mapping import Mapped
-from .quantize import RELATIVE_ERROR
-from .recipes import Facts, file_type_of, fitting, layer_of, quantizable
+from .named import Facts, file_type_of, fitting, layer_of, quantizable
 
 LADDER = (T.Q2_K, T.Q3_K, T.IQ4_XS, T.Q4_K, T.Q5_K, T.Q6_K, T.Q8_0)
 LADDER_IMATRIX = (

@@ -16,12 +16,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from dslocal.convert.families.mapping import Mapped
+from dslocal.convert.quantize import QUANTIZABLE
 from dslocal.errors import NotFoundError, UsageError
 from dslocal.gguf.ggml import GgmlType
 
-from .mapping import Mapped
-from .quantize import QUANTIZABLE
-from .recipes import Facts, file_type_of, fitting, quantizable
+from .named import Facts, file_type_of, fitting, quantizable
 
 MAX_FILE = 1 << 20  # bytes
 

@@ -15,20 +15,20 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from dslocal.convert.checkpoint.checkpoint import Checkpoint
+from dslocal.convert.checkpoint.config import Config
+from dslocal.convert.checkpoint.safetensors import TensorInfo
+from dslocal.convert.checkpoint.tokenizer import tokenizer_metadata
+from dslocal.convert.families.mapping import Family, Mapped, Op, Piece
+from dslocal.convert.output.layout import Layout, Split, header_size, lay_out
+from dslocal.convert.output.metadata import general_metadata, imatrix_metadata, provenance
+from dslocal.convert.recipes.imatrix import Imatrix
+from dslocal.convert.recipes.named import Facts, Recipe, name_order, needs_imatrix
 from dslocal.errors import UnsupportedModelError, UsageError
 from dslocal.gguf.ggml import GgmlType
 
-from .checkpoint import Checkpoint
-from .config import Config
 from .families import FAMILIES
-from .imatrix import Imatrix
-from .layout import Layout, Split, header_size, lay_out
-from .mapping import Family, Mapped, Op, Piece
-from .metadata import general_metadata, imatrix_metadata, provenance
 from .quantize import CONVERTIBLE
-from .recipes import Facts, Recipe, name_order, needs_imatrix
-from .safetensors import TensorInfo
-from .tokenizer import tokenizer_metadata
 
 SLAB = (
     1 << 20

@@ -14,10 +14,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, NamedTuple
 
+from dslocal.convert.checkpoint.checkpoint import SCALE_SUFFIX, Checkpoint
+from dslocal.convert.checkpoint.config import Config
 from dslocal.errors import CheckpointError
-
-from .checkpoint import SCALE_SUFFIX, Checkpoint
-from .config import Config
 
 
 class Op(Enum):

@@ -14,10 +14,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
+from dslocal.convert.families.mapping import Mapped
 from dslocal.errors import UsageError
 from dslocal.gguf.ggml import GgmlType as T
-
-from .mapping import Mapped
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dslocal.convert.families.mapping import Mapped
 from dslocal.errors import UsageError
 from dslocal.gguf.ggml import GgmlType
-
-from .mapping import Mapped
 
 ALIGNMENT = 32
 

@@ -9,7 +9,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from .output import sync_folder
+from .gguf_file import sync_folder
 
 SUFFIX = ".journal"
 

@@ -1,0 +1,1 @@
+"""Read a checkpoint: config.json, tokenizer files, safetensors headers, and where they come from."""
