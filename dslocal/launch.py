@@ -13,15 +13,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dslocal.fit.loading import Loading, Share
-from dslocal.fit.machine import Machine, gib
-from dslocal.fit.plan import FREE, Pins, Plan, plan
-from dslocal.fit.refusal import nearest, require
 from dslocal.gguf.header import GgufHeader, read_header
+from dslocal.plan.load_config import Loading, Share
+from dslocal.plan.machine import probe
+from dslocal.plan.machine.machine import Machine, gib
+from dslocal.plan.refusal import nearest, require
+from dslocal.plan.search import FREE, Pins, Plan, plan
 
 from . import home
 from .errors import EngineError, OutOfMemoryError
-from .fit import probe, sidecar
+from .plan import mtp_file
 
 if TYPE_CHECKING:
     from .engine import Context, Model
@@ -86,8 +87,8 @@ def _with_sidecar(path: Path, header: GgufHeader, pins: Pins) -> tuple[GgufHeade
     """The header to plan by, and the file whose MTP layer is in it: the one that was asked for,
     else the one beside the model.
     """
-    file = pins.sidecar or (sidecar.beside(path, header) if pins.mtp is not False else None)
-    return (sidecar.joined(header, read_header(file), file.name), file) if file else (header, None)
+    file = pins.sidecar or (mtp_file.beside(path, header) if pins.mtp is not False else None)
+    return (mtp_file.joined(header, read_header(file), file.name), file) if file else (header, None)
 
 
 def _layer(file: Path, loading: Loading) -> Model:

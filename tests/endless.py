@@ -44,7 +44,7 @@ def main(nano: Path, work: str, *, drafting: bool) -> None:
 
     from dslocal.engine import Context, Generation, Model, Sampler
     from dslocal.engine.draft import speculate
-    from dslocal.fit.loading import Loading
+    from dslocal.plan.load_config import Loading
 
     loading = Loading(4096, n_outputs=4, mtp=True) if drafting else Loading(4096)
     with Model(nano, loading) as model, Context(model, loading) as context:

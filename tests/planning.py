@@ -8,12 +8,12 @@ import dataclasses
 import functools
 
 from dslocal import catalog, convert
-from dslocal.fit.footprint import footprint
-from dslocal.fit.machine import Machine
-from dslocal.fit.plan import HEADROOM, Pins, Plan
-from dslocal.fit.probe import described
 from dslocal.gguf.header import GgufHeader
 from dslocal.home.paths import registry_file
+from dslocal.plan.machine.machine import Machine
+from dslocal.plan.machine.probe import described
+from dslocal.plan.memory.footprint import footprint
+from dslocal.plan.search import HEADROOM, Pins, Plan
 
 GIB = 1 << 30
 REGISTRY = catalog.load_registry(registry_file())

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from dslocal.errors import EngineMissingError
-from dslocal.fit.probe_macos import SYSCTL, VM_STAT
-from dslocal.fit.runner import Ram
 from dslocal.gguf import ggml
 from dslocal.gguf.ggml import Device
+from dslocal.plan.machine.probe_macos import SYSCTL, VM_STAT
+from dslocal.plan.machine.system import Ram
 
 RECORDED = Path(__file__).parent / "fit" / "recorded"
 GIB = 1 << 30

@@ -18,14 +18,14 @@ from dslocal import launch
 from dslocal.cli import runtime
 from dslocal.engine import Model, calibrate
 from dslocal.errors import DoesNotFitError, EngineError, OutOfMemoryError
-from dslocal.fit import probe
-from dslocal.fit.footprint import footprint
-from dslocal.fit.loading import Loading
-from dslocal.fit.machine import Machine
-from dslocal.fit.plan import FREE, Pins, Plan, plan
-from dslocal.fit.probe import described
 from dslocal.gguf.ggml import GgmlType
 from dslocal.gguf.header import GgufHeader, read_header
+from dslocal.plan.load_config import Loading
+from dslocal.plan.machine import probe
+from dslocal.plan.machine.machine import Machine
+from dslocal.plan.machine.probe import described
+from dslocal.plan.memory.footprint import footprint
+from dslocal.plan.search import FREE, Pins, Plan, plan
 
 MIB, GIB = 1 << 20, 1 << 30
 Become = Callable[[Machine], None]

@@ -15,12 +15,12 @@ from typing import Literal
 
 from dslocal import catalog
 from dslocal.errors import DownloadError, NotFoundError, UsageError
-from dslocal.fit.assessment import Assessment, Model
-from dslocal.fit.shape import legacy_mla
 from dslocal.gguf.header import GgufHeader, main_type
 from dslocal.hub.manifest import Manifest, RemoteFile
 from dslocal.hub.remote_header import first_parts, remote_header
 from dslocal.hub.repository import HubRepository, Remote
+from dslocal.plan.assessment import Assessment, Model
+from dslocal.plan.memory.shape import legacy_mla
 
 from .locations import Place
 

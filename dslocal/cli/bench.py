@@ -22,9 +22,9 @@ from .options import AsJson, CpuMoe, Ctx, FamilyFlag, GpuLayers, Kv, ModelArgume
 if TYPE_CHECKING:
     from dslocal import chat
     from dslocal.engine import Context, Model
-    from dslocal.fit.loading import Loading
-    from dslocal.fit.plan import Plan
     from dslocal.gguf.header import GgufHeader
+    from dslocal.plan.load_config import Loading
+    from dslocal.plan.search import Plan
     from dslocal.ui.bench_report import Figure
 
 INTERRUPTED = 130
@@ -163,7 +163,7 @@ class _Bench:
         ways: Sequence[str],
         seed: int,
     ) -> None:
-        from dslocal.fit.shape import can_draft
+        from dslocal.plan.memory.shape import can_draft
         from dslocal.ui.bench_report import Figure
 
         self._path, self._family, self._loading, self._tokens, self._seed = (
@@ -254,7 +254,7 @@ def _depths(text: str) -> list[int]:
 
 
 def _ways(asked: str | None, header: GgufHeader) -> tuple[str, ...]:
-    from dslocal.fit.shape import can_draft
+    from dslocal.plan.memory.shape import can_draft
 
     has = can_draft(header)
     if asked is not None and asked.lower() not in MTP_WAYS:
@@ -276,7 +276,7 @@ def _add_forecasts(figures: Sequence[Figure], header: GgufHeader, planned: Plan)
     plain = [figure for figure in figures if figure.what == "decode" and figure.mtp in ("", "off")]
     if not plain:
         return
-    from dslocal.fit.speed import tokens_per_s
+    from dslocal.plan.speed import tokens_per_s
 
     from . import machines
 
@@ -324,8 +324,8 @@ def _about(
 ) -> dict[str, Any]:
     from dslocal import __version__
     from dslocal.engine import measure
-    from dslocal.fit import probe
     from dslocal.gguf.header import main_type
+    from dslocal.plan.machine import probe
 
     machine = probe.probe()
     name = header.text("general.name") or path.stem

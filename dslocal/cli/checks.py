@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 from dslocal import catalog, chat, home
 from dslocal.catalog import resolve
 from dslocal.errors import DslocalError
-from dslocal.fit.build import REBUILD, Build
-from dslocal.fit.machine import Machine, gib
+from dslocal.plan.machine.llama_cpp_build import REBUILD, Build
+from dslocal.plan.machine.machine import Machine, gib
 
 from . import runtime
 

@@ -146,8 +146,8 @@ def _packages(problems: list[Problem]) -> dict[str, str | None]:
 
 def _engine(problems: list[Problem]) -> tuple[dict[str, Any], dict[str, Any]]:
     """What llama.cpp is, and the machine as it sees it."""
-    from dslocal.fit import probe
-    from dslocal.fit.build import Build, Known, build
+    from dslocal.plan.machine import probe
+    from dslocal.plan.machine.llama_cpp_build import Build, Known, build
 
     from . import checks
 

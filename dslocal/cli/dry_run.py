@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from dslocal import chat, launch
-from dslocal.fit.plan import Pins
 from dslocal.gguf.header import GgufHeader
+from dslocal.plan.search import Pins
 from dslocal.ui.terminal import one_line, sanitise
 
 from . import runtime

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from dslocal import chat
     from dslocal.chat.grading import evaluation
     from dslocal.chat.grading.results import Results
-    from dslocal.fit.plan import Pins
     from dslocal.gguf.header import GgufHeader
+    from dslocal.plan.search import Pins
 
 INTERRUPTED = 130
 MAX_SAMPLES = 1024

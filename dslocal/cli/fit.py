@@ -20,10 +20,10 @@ from .options import AsJson
 if TYPE_CHECKING:
     from dslocal.catalog import ModelEntry
     from dslocal.catalog.offers import Assess
-    from dslocal.fit.assessment import Assessment, Model
-    from dslocal.fit.machine import Machine
-    from dslocal.fit.plan import Pins
-    from dslocal.fit.speed import Rates
+    from dslocal.plan.assessment import Assessment, Model
+    from dslocal.plan.machine.machine import Machine
+    from dslocal.plan.search import Pins
+    from dslocal.plan.speed import Rates
 
 
 def fit(
@@ -95,8 +95,8 @@ def fit(
 ) -> None:
     """Say what runs here, with which settings, how much memory it takes and how fast it will be."""
     from dslocal import launch
-    from dslocal.fit.assessment import alternatives, assess
-    from dslocal.fit.assessment import as_json as fields_of
+    from dslocal.plan.assessment import alternatives, assess
+    from dslocal.plan.assessment import as_json as fields_of
     from dslocal.ui import fit_report
 
     from . import machines, pinned
@@ -154,7 +154,7 @@ def _table(machine: Machine, rates: Rates, pins: Pins, quant: str | None) -> Ite
     none does.
     """
     from dslocal import catalog
-    from dslocal.fit.assessment import assess
+    from dslocal.plan.assessment import assess
 
     seen: dict[tuple[int, int], Assessment] = {}
     for entry in sorted(
@@ -203,9 +203,9 @@ def _kept(name: str, quant: str | None) -> Model | None:
 
 
 def _file(path: Path) -> Model:
-    from dslocal.fit.assessment import Model
     from dslocal.gguf.header import main_type
     from dslocal.gguf.parts import parts_of
+    from dslocal.plan.assessment import Model
 
     header = parts_of(path)[1]
     return Model(header.text("general.name") or path.stem, main_type(header), header, file=path)
@@ -261,7 +261,7 @@ def _known(name: str) -> ModelEntry | None:
 def _outlined(name: str, config: Mapping[str, Any], quant: str, dtype: str | None = None) -> Model:
     """``dtype`` is that of a checkpoint that is yet to be downloaded."""
     from dslocal import convert
-    from dslocal.fit.assessment import Model
+    from dslocal.plan.assessment import Model
 
     header = convert.outline(config, convert.recipe_named(quant))
     return Model(

@@ -149,8 +149,8 @@ def _checked(found: Found, name: str | None) -> tuple[Kept, bool]:
     from dslocal import chat
     from dslocal.catalog import Kept
     from dslocal.catalog.inventory import plain_path
-    from dslocal.fit.shape import legacy_mla
     from dslocal.gguf.parts import parts_of
+    from dslocal.plan.memory.shape import legacy_mla
 
     files, header = parts_of(plain_path(found.path))
     chat.recognise(header)

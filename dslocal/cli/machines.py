@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import cast
 
 from dslocal.errors import UsageError
-from dslocal.fit import probe
-from dslocal.fit.machine import Gpu, Machine, Os, gib
-from dslocal.fit.speed import Rates, rates_for
+from dslocal.plan.machine import probe
+from dslocal.plan.machine.machine import Gpu, Machine, Os, gib
+from dslocal.plan.speed import Rates, rates_for
 
 from .options import size_in_bytes
 

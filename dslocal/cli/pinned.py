@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from dslocal.errors import UsageError
-from dslocal.fit.plan import Pins
 from dslocal.gguf.ggml import GgmlType
+from dslocal.plan.search import Pins
 
 KV_TYPES = {"f16": GgmlType.F16, "q8_0": GgmlType.Q8_0, "q4_0": GgmlType.Q4_0}
 MTP = {"auto": None, "on": True, "off": False}

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from dslocal.catalog import Kept
     from dslocal.catalog.locations import Place
     from dslocal.catalog.offers import Choice, Way
-    from dslocal.fit.assessment import Assessment, Model
+    from dslocal.plan.assessment import Assessment, Model
     from dslocal.ui.progress import Display
 
 INTERRUPTED = 130
@@ -135,7 +135,7 @@ def _already_here(model: str, *, as_json: bool) -> None:
 def _choose(place: Place, quant: str | None, way: Way | None) -> Choice:
     from dslocal import home
     from dslocal.catalog import offers
-    from dslocal.fit.assessment import assess
+    from dslocal.plan.assessment import assess
 
     from . import machines
 
@@ -280,7 +280,7 @@ def _converted(place: Place, choice: Choice, shown: Display) -> Kept:
 
 def _print_choice(place: Place, choice: Choice, *, dry_run: bool, as_json: bool) -> None:
     """Which way it is, why, and how it will run."""
-    from dslocal.fit.assessment import RUNS
+    from dslocal.plan.assessment import RUNS
 
     offer, plan = choice.offer, choice.assessment.plan
     source = offer.remote.origin

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 from dslocal import __version__, chat, home, launch
 from dslocal.catalog import resolve
 from dslocal.errors import GgufError, UsageError
-from dslocal.fit.loading import Loading
-from dslocal.fit.plan import TARGET_CTX, Pins, Plan
-from dslocal.fit.sense import refuse_vocabulary
-from dslocal.fit.shape import can_draft, shape_of
 from dslocal.gguf.header import GgufHeader
 from dslocal.gguf.parts import parts_of
+from dslocal.plan.load_config import Loading
+from dslocal.plan.memory.shape import can_draft, shape_of
+from dslocal.plan.memory.validate import refuse_vocabulary
+from dslocal.plan.search import TARGET_CTX, Pins, Plan
 from dslocal.ui import progress
 from dslocal.ui.meter import Meter, can_redraw
 

@@ -33,8 +33,8 @@ from .options import (
 
 if TYPE_CHECKING:
     from dslocal.engine import Context
-    from dslocal.fit.plan import Pins
     from dslocal.gguf.header import GgufHeader
+    from dslocal.plan.search import Pins
 
 PORT = 11435
 NEEDED = ("starlette", "uvicorn", "pydantic", "prometheus_client", "greenlet")

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from dslocal import chat
 from dslocal.errors import EngineError
-from dslocal.fit.plan import Pins
 from dslocal.gguf.header import GgufHeader, fingerprint
+from dslocal.plan.search import Pins
 
 from . import runtime
 

@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING
 from dslocal import home
 from dslocal.catalog import resolve
 from dslocal.errors import DslocalError
-from dslocal.fit.bandwidth import SSD, ram_bandwidth
-from dslocal.fit.loading import Loading
-from dslocal.fit.machine import Machine
-from dslocal.fit.speed import SMALL_READ, Rates, read_once
+from dslocal.plan.load_config import Loading
+from dslocal.plan.machine.bandwidth import SSD, ram_bandwidth
+from dslocal.plan.machine.machine import Machine
+from dslocal.plan.speed import SMALL_READ, Rates, read_once
 
 if TYPE_CHECKING:
     from .model import Model

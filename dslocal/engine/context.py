@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dslocal.errors import EngineError, OutOfMemoryError
-from dslocal.fit import probe_linux
-from dslocal.fit.loading import Loading
-from dslocal.fit.runner import Local
 from dslocal.gguf import ggml
+from dslocal.plan.load_config import Loading
+from dslocal.plan.machine import probe_linux
+from dslocal.plan.machine.system import Local
 
 from . import log
 from .interrupt import AbortFlag

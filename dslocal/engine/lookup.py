@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dslocal.fit.plan import LOOKUP_DRAFTS
+from dslocal.plan.search import LOOKUP_DRAFTS
 
 from .context import Context
 

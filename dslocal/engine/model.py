@@ -14,9 +14,9 @@ from types import ModuleType
 from typing import Any
 
 from dslocal.errors import EngineError, GgufError, OutOfMemoryError
-from dslocal.fit.loading import Loading
 from dslocal.gguf import ggml
 from dslocal.gguf.header import GgufHeader, read_header
+from dslocal.plan.load_config import Loading
 
 from . import log
 from .interrupt import AbortFlag, raised_by_ctrl_c

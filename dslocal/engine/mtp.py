@@ -21,9 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dslocal.errors import EngineError
-from dslocal.fit.plan import MTP_DRAFTS
-from dslocal.fit.shape import can_draft
 from dslocal.gguf import ggml
+from dslocal.plan.memory.shape import can_draft
+from dslocal.plan.search import MTP_DRAFTS
 
 from . import log
 from .context import Context, decode

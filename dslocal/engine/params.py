@@ -10,11 +10,11 @@ from __future__ import annotations
 import ctypes
 from typing import Any
 
-from dslocal.fit.footprint import cells
-from dslocal.fit.loading import Loading
-from dslocal.fit.shape import moe_layers
 from dslocal.gguf import ggml
 from dslocal.gguf.header import GgufHeader
+from dslocal.plan.load_config import Loading
+from dslocal.plan.memory.footprint import cells
+from dslocal.plan.memory.shape import moe_layers
 
 LOAD_MODES = {"none": 0, "mmap": 1}  # enum llama_load_mode
 FLASH_ATTN = {False: 0, True: 1}  # enum llama_flash_attn_type

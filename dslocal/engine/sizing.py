@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from dslocal.errors import EngineError, GgufError
-from dslocal.fit.footprint import overhead
-from dslocal.fit.graph import GpuKind
-from dslocal.fit.loading import Loading, Memory, Share
-from dslocal.fit.shape import Shape, shape_of
 from dslocal.gguf.header import GgufHeader, read_header
+from dslocal.plan.load_config import Loading, Memory, Share
+from dslocal.plan.memory.footprint import overhead
+from dslocal.plan.memory.llamacpp_mirror.graph import GpuKind
+from dslocal.plan.memory.shape import Shape, shape_of
 
 TIMEOUT_S = 30.0
 _HINT = "the plan's own arithmetic stands; damaged files should be fetched again"

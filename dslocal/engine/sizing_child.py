@@ -15,11 +15,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from dslocal.fit.footprint import output_rows
-from dslocal.fit.loading import Loading
 from dslocal.gguf import ggml
 from dslocal.gguf.ggml import GgmlType
 from dslocal.gguf.header import GgufHeader, read_header
+from dslocal.plan.load_config import Loading
+from dslocal.plan.memory.footprint import output_rows
 
 from .breakdown import breakdown
 from .log import ERROR

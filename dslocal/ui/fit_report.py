@@ -11,17 +11,17 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from dslocal.fit.assessment import RUNS, Assessment
-from dslocal.fit.attention import LLM_67B, PUBLISHED, V2, saving
-from dslocal.fit.bandwidth import SSD_NOTE
-from dslocal.fit.footprint import (
+from dslocal.plan.assessment import RUNS, Assessment
+from dslocal.plan.machine.bandwidth import SSD_NOTE
+from dslocal.plan.machine.machine import Machine, gib
+from dslocal.plan.memory.footprint import (
     kv_bytes_per_token,
     modern_kv_bytes_per_token,
     weights_by_class,
 )
-from dslocal.fit.machine import Machine, gib
-from dslocal.fit.shape import legacy_mla, shape_of
-from dslocal.fit.speed import Rates, Speed, by_tier, read_once, traffic
+from dslocal.plan.memory.kv_per_token import LLM_67B, PUBLISHED, V2, saving
+from dslocal.plan.memory.shape import legacy_mla, shape_of
+from dslocal.plan.speed import Rates, Speed, by_tier, read_once, traffic
 
 from .terminal import one_line
 

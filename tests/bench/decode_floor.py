@@ -39,9 +39,9 @@ from statistics import median
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from dslocal.fit.loading import Loading
 from dslocal.gguf import ggml
 from dslocal.gguf.header import read_header
+from dslocal.plan.load_config import Loading
 
 TEMPERATURE, TOP_P, WANTED = 0.6, 0.95, 0.97
 MOST_OTHERS, PATIENCE_S = 0.1, 60.0
@@ -215,7 +215,7 @@ def child(way: str, model: Path, tokens: int) -> float:
 def planned(model: Path) -> Loading:
     """As ``dslocal chat`` would load it."""
     from dslocal import launch
-    from dslocal.fit.plan import Pins
+    from dslocal.plan.search import Pins
 
     return launch.plan_for(model, read_header(model), Pins(n_ctx=N_CTX)).loading
 

@@ -21,18 +21,18 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from shapes_of_models import SHAPES, write_header
 
 from dslocal.engine.sizing import exact_all
-from dslocal.fit.footprint import footprint
-from dslocal.fit.loading import Loading, Memory
 from dslocal.gguf.ggml import GgmlType
 from dslocal.gguf.header import read_header
+from dslocal.plan.load_config import Loading, Memory
+from dslocal.plan.memory.footprint import footprint
 
 KV = (GgmlType.F16, GgmlType.Q8_0, GgmlType.Q4_0)
 PLAN = """
 import resource, sys, time
 start = time.perf_counter()
 from pathlib import Path
-from dslocal.fit.footprint import footprint
-from dslocal.fit.loading import Loading
+from dslocal.plan.memory.footprint import footprint
+from dslocal.plan.load_config import Loading
 from dslocal.gguf import read_header
 memory = footprint(read_header(Path(sys.argv[1])), Loading(32768))
 seconds, peak = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -4,7 +4,7 @@ peak, the whole context evaluated.
     python tests/benchmarks/footprint_real.py [GIGABYTES]
 
 nano and a random MoE of V3's kind, 12 settings, each in a process of its own. The constants in
-dslocal/fit/footprint.py come from here.
+dslocal/plan/memory/footprint.py come from here.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from v3_shape import write_v3_shape
 
 from dslocal.catalog import resolve
-from dslocal.fit.footprint import footprint
-from dslocal.fit.loading import Loading
 from dslocal.gguf.ggml import GgmlType
 from dslocal.gguf.header import read_header
+from dslocal.plan.load_config import Loading
+from dslocal.plan.memory.footprint import footprint
 
 MIB = 1 << 20
 NANO = [
@@ -47,7 +47,7 @@ CHILD = """
 import json, re, sys
 from pathlib import Path
 from dslocal.engine import Context, Model
-from dslocal.fit.loading import Loading
+from dslocal.plan.load_config import Loading
 from dslocal.gguf.ggml import GgmlType
 fields = json.loads(sys.argv[2])
 loading = Loading(**{**fields, "kv_type": GgmlType(fields["kv_type"])})

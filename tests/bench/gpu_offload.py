@@ -8,7 +8,7 @@ names the folder of its libraries). A random MoE of V3's kind of GIGABYTES (4.6)
 in Q8_0, which is taken as it is when it is there. Every row is a process of its own that evaluates
 the whole context (1,024 tokens with small micro-batches); measured is what nvidia-smi says the
 device has in use then, less what it had before the process. ``GPU_CONTEXT`` in
-dslocal/fit/footprint.py comes from here.
+dslocal/plan/memory/footprint.py comes from here.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from dslocal import chat, launch
 from dslocal.catalog import resolve
 from dslocal.engine import Context, Model
 from dslocal.engine.breakdown import breakdown
-from dslocal.fit import probe
-from dslocal.fit.footprint import footprint
-from dslocal.fit.loading import Loading, Memory
-from dslocal.fit.shape import moe_layers
 from dslocal.gguf import ggml
 from dslocal.gguf.ggml import GgmlType
 from dslocal.gguf.header import GgufHeader, read_header
+from dslocal.plan.load_config import Loading, Memory
+from dslocal.plan.machine import probe
+from dslocal.plan.memory.footprint import footprint
+from dslocal.plan.memory.shape import moe_layers
 
 MIB = 1 << 20
 STEP, DECODED, WARM_UP = 512, 64, 16  # tokens

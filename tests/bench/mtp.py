@@ -36,7 +36,7 @@ from speculating import prompt_ids
 from dslocal import catalog, convert
 from dslocal.engine import Context, Generation, Model, Sampler
 from dslocal.engine.draft import Mode, Speculation, speculate
-from dslocal.fit.loading import Loading
+from dslocal.plan.load_config import Loading
 
 SEED, MAX_TOKENS, TOP_P = 20251122, 600, 0.95
 ON_CPU = Loading(2048, n_outputs=4, mtp=True, repack=True)

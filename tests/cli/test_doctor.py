@@ -16,9 +16,9 @@ from dslocal import catalog
 from dslocal.cli import checks
 from dslocal.cli.doctor import OPTIONAL
 from dslocal.errors import EngineMissingError
-from dslocal.fit import build as building
-from dslocal.fit.build import Build
-from dslocal.fit.machine import Machine
+from dslocal.plan.machine import llama_cpp_build as building
+from dslocal.plan.machine.llama_cpp_build import Build
+from dslocal.plan.machine.machine import Machine
 from dslocal.ui import capabilities
 
 MACHINE = Machine("linux", "some", 4, 16 << 30, 8 << 30)

@@ -16,8 +16,8 @@ from planning import REGISTRY
 from running import Run
 from shapes_of_models import write_header
 
-from dslocal.fit import probe
-from dslocal.fit.machine import Gpu, Machine
+from dslocal.plan.machine import probe
+from dslocal.plan.machine.machine import Gpu, Machine
 
 GIB = 1 << 30
 QWEN, V3 = "deepseek-r1-distill-qwen-7b", "deepseek-v3"

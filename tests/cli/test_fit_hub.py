@@ -17,9 +17,9 @@ from published import hub_for_dslocal
 from running import Run
 from shapes_of_models import write_header
 
-from dslocal.fit import probe
-from dslocal.fit.machine import Machine
 from dslocal.gguf.header import read_header
+from dslocal.plan.machine import probe
+from dslocal.plan.machine.machine import Machine
 
 GIB = 1 << 30
 HERE = Machine("linux", "some CPU", 4, 16 * GIB, 12 * GIB)

@@ -20,8 +20,8 @@ from running import BINARY, Run
 from shapes_of_models import write_header
 
 from dslocal.catalog import resolve
-from dslocal.fit import probe
-from dslocal.fit.machine import Machine
+from dslocal.plan.machine import probe
+from dslocal.plan.machine.machine import Machine
 
 GIB = 1 << 30
 HERE = Machine("linux", "some CPU", 4, 16 * GIB, 12 * GIB)

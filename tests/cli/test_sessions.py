@@ -18,7 +18,7 @@ from dslocal.chat import Message, Saved, Session, Thinking, new_saved
 from dslocal.cli import desk, runtime
 from dslocal.cli.main import app
 from dslocal.errors import DslocalError, NotFoundError, OutOfMemoryError
-from dslocal.fit.plan import FREE
+from dslocal.plan.search import FREE
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ from checkpoints import write_checkpoint
 
 from dslocal import catalog, convert
 from dslocal.engine import Context, Model
-from dslocal.fit.loading import Loading
 from dslocal.gguf.ggml import GgmlType
+from dslocal.plan.load_config import Loading
 
 VECTORS = Path(__file__).parent.parent / "vectors"
 NANO = np.load(VECTORS / "nano_logits.npz")

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from dslocal.engine import context
-from dslocal.fit.runner import Local
+from dslocal.plan.machine.system import Local
 
 V2 = {"/proc/self/cgroup": "0::/\n", "/sys/fs/cgroup/cpu.max": "{quota} 100000\n"}
 V1 = {

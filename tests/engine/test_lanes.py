@@ -17,9 +17,9 @@ from dslocal.engine import lanes as engine_lanes
 from dslocal.engine.lanes import Lanes
 from dslocal.engine.placing import common, place
 from dslocal.errors import EngineError
-from dslocal.fit.footprint import footprint
-from dslocal.fit.loading import Loading
 from dslocal.gguf.header import read_header
+from dslocal.plan.load_config import Loading
+from dslocal.plan.memory.footprint import footprint
 
 SEVERAL = Loading(1024, n_seq=4, n_outputs=4)
 QUESTIONS = ("What is 47 × 86?", "What is 31 + 57?", "capital of peru", "What is 12 × 34?")

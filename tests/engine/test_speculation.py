@@ -14,7 +14,7 @@ from speculating import Scripted, generate, prompt_ids, scripted
 from dslocal.engine import Context, FinishReason, Generation, Model, Sampler
 from dslocal.engine.draft import Speculation, speculate
 from dslocal.errors import EngineError
-from dslocal.fit.loading import Loading
+from dslocal.plan.load_config import Loading
 
 LOADING = Loading(1024, n_outputs=4, mtp=True)
 QUESTIONS = (

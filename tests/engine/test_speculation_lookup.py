@@ -14,7 +14,7 @@ from dslocal.engine import Context, Model
 from dslocal.engine.draft import Speculation, speculate
 from dslocal.engine.lookup import LookupDrafter
 from dslocal.engine.pace import Pace
-from dslocal.fit.loading import Loading
+from dslocal.plan.load_config import Loading
 
 LOADING = Loading(1024, n_outputs=8)
 TEXT = [1, 2, 3, 4, 5, 6, 7, 8, 9]

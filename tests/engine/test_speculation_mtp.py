@@ -20,9 +20,9 @@ from dslocal.engine.draft import Speculation
 from dslocal.engine.mtp import MtpDrafter
 from dslocal.engine.pace import Pace
 from dslocal.errors import EngineError
-from dslocal.fit.footprint import footprint
-from dslocal.fit.loading import Loading
 from dslocal.gguf.ggml import GgmlType
+from dslocal.plan.load_config import Loading
+from dslocal.plan.memory.footprint import footprint
 
 LOADING = Loading(4096, n_outputs=4, mtp=True)
 

@@ -17,10 +17,10 @@ from speculating import generate, prompt_ids
 from dslocal import catalog, convert, launch
 from dslocal.engine import Context, Model
 from dslocal.errors import GgufError
-from dslocal.fit import sidecar
-from dslocal.fit.footprint import footprint
-from dslocal.fit.plan import Pins, Plan
 from dslocal.gguf.header import GgufHeader, read_header
+from dslocal.plan import mtp_file
+from dslocal.plan.memory.footprint import footprint
+from dslocal.plan.search import Pins, Plan
 
 
 def written(folder: Path, name: str, mtp: Literal["drop", "only"]) -> Path:
@@ -74,9 +74,9 @@ def test_it_is_found_beside_the_model(
     """
     path = Path(shutil.copy(lacking, tmp_path / "theirs.gguf"))
     header = read_header(path)
-    assert sidecar.beside(path, header) is None
+    assert mtp_file.beside(path, header) is None
     shutil.copy(layer, tmp_path / "theirs-mtp.gguf")
-    assert sidecar.beside(path, header) == tmp_path / "theirs-mtp.gguf"
+    assert mtp_file.beside(path, header) == tmp_path / "theirs-mtp.gguf"
     drafting, plain = (
         launch.plan_for(path, header, Pins(n_ctx=1024, mtp=mtp)) for mtp in (None, False)
     )
@@ -86,9 +86,9 @@ def test_it_is_found_beside_the_model(
         - footprint(header, replace(drafting.loading, mtp=False)).weights.total
     )
     assert layer.stat().st_size * 0.9 < more
-    assert sidecar.beside(nano, read_header(nano)) is None
+    assert mtp_file.beside(nano, read_header(nano)) is None
     (tmp_path / "theirs-mtp.gguf").write_bytes(b"GGUF")
-    assert sidecar.beside(path, header) is None
+    assert mtp_file.beside(path, header) is None
 
 
 def changed(header: GgufHeader, **values: object) -> GgufHeader:
@@ -133,16 +133,16 @@ WRONG: dict[str, tuple[Callable[[GgufHeader], GgufHeader], str]] = {
 def test_another_model_s_layer_is_refused(lacking: Path, layer: Path, wrong: str) -> None:
     change, message = WRONG[wrong]
     with pytest.raises(GgufError, match=message) as caught:
-        sidecar.joined(read_header(lacking), change(read_header(layer)), "layer.gguf")
+        mtp_file.joined(read_header(lacking), change(read_header(layer)), "layer.gguf")
     assert "layer.gguf" in str(caught.value)
     assert "--mtp-only" in (caught.value.hint or "")
 
 
 def test_a_model_with_a_layer_needs_none(nano: Path, layer: Path, tmp_path: Path) -> None:
     with pytest.raises(GgufError, match="an MTP layer of its own"):
-        sidecar.joined(read_header(nano), read_header(layer), "layer.gguf")
+        mtp_file.joined(read_header(nano), read_header(layer), "layer.gguf")
     with pytest.raises(GgufError, match="architecture 'qwen2'"):
-        sidecar.joined(
+        mtp_file.joined(
             read_header(write_header(tmp_path, "qwen-7b")), read_header(layer), "layer.gguf"
         )
 

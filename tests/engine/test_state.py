@@ -15,9 +15,9 @@ import pytest
 from dslocal import convert
 from dslocal.engine import Context, Model
 from dslocal.engine.state import remove_state, restore_state, save_state, state_bytes
-from dslocal.fit.loading import Loading
 from dslocal.gguf.ggml import GgmlType
 from dslocal.gguf.header import fingerprint
+from dslocal.plan.load_config import Loading
 
 PROMPT = (
     "Forty-seven times eighty-six is four thousand and forty-two, and nobody is surprised. " * 4

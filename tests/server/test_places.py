@@ -11,10 +11,10 @@ import pytest
 
 from dslocal.cli import serve
 from dslocal.errors import DoesNotFitError
-from dslocal.fit import probe
-from dslocal.fit.machine import Machine
-from dslocal.fit.plan import Pins, plan
 from dslocal.gguf.header import read_header
+from dslocal.plan.machine import probe
+from dslocal.plan.machine.machine import Machine
+from dslocal.plan.search import Pins, plan
 
 ROOMY = Machine("linux", "test", 2, 1 << 34, 1 << 34)
 AUTO = Pins(mtp=None)

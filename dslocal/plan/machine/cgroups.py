@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from .host import number
-from .runner import Runner
+from .system import Runner
 
 UNLIMITED = (
     1 << 60

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dslocal.errors import DoesNotFitError
 from dslocal.gguf.header import GgufHeader
+from dslocal.plan.machine.machine import Machine, gib
 
-from .loading import Loading
-from .machine import Machine, gib
-from .plan import FREE, Pins, Plan, plan
+from .load_config import Loading
+from .search import FREE, Pins, Plan, plan
 
 
 def nearest(header: GgufHeader, machine: Machine, pins: Pins) -> Plan | None:

@@ -18,7 +18,7 @@ from . import probe_linux, probe_macos
 from .bandwidth import apple_by_ram
 from .host import Host, careful, shortened
 from .machine import Gpu, Machine, Os, gib
-from .runner import Local, Runner
+from .system import Local, Runner
 
 CUDA, METAL = (
     re.compile("CUDA"),

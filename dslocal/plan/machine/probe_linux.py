@@ -9,7 +9,7 @@ import re
 from . import cgroups
 from .host import Host, careful, number, shortened
 from .machine import gib
-from .runner import Ram, Runner
+from .system import Ram, Runner
 
 MEMINFO = re.compile(r"^([\w()]+):\s+([0-9]{1,15}) kB$", re.MULTILINE)
 CPU_NAMES = (

@@ -13,8 +13,7 @@ from pathlib import Path
 
 from dslocal.errors import GgufError
 from dslocal.gguf.header import GgufHeader, read_header
-
-from .shape import can_draft
+from dslocal.plan.memory.shape import can_draft
 
 SUFFIX = "-mtp.gguf"  # of a sidecar that is found by itself
 SAME = (  # what the layer and the model must agree on

@@ -29,10 +29,10 @@ from planning import (
 from recorded_machines import MACOS, macos
 
 from dslocal.errors import UsageError
-from dslocal.fit.machine import Gpu, Machine
-from dslocal.fit.plan import LEAST_CTX, UBATCHES, Pins, plan
-from dslocal.fit.probe import probe
 from dslocal.gguf.ggml import GgmlType
+from dslocal.plan.machine.machine import Gpu, Machine
+from dslocal.plan.machine.probe import probe
+from dslocal.plan.search import LEAST_CTX, UBATCHES, Pins, plan
 
 F16, Q8, Q4 = GgmlType.F16, GgmlType.Q8_0, GgmlType.Q4_0
 RANK = ("no", "ssd", "cpu", "offload", "gpu")

@@ -12,11 +12,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from dslocal.gguf.header import GgufHeader, GgufTensor, tensor_class
+from dslocal.plan.machine.bandwidth import (
+    SSD,
+    assumed_bandwidth,
+    gpu_bandwidth,
+    ram_bandwidth,
+)
+from dslocal.plan.machine.machine import Machine
+from dslocal.plan.memory.footprint import kv_bytes_per_token, places
 
-from .bandwidth import SSD, assumed_bandwidth, gpu_bandwidth, ram_bandwidth
-from .footprint import kv_bytes_per_token, places
-from .loading import Loading, Memory
-from .machine import Machine
+from .load_config import Loading, Memory
 
 # of the bandwidth that decoding reaches: Coder-V2 236B Q4 on an M2 Ultra, 12.9 GB a token at 25
 # tokens/s of 800 GB/s

@@ -11,9 +11,9 @@ import pytest
 
 from dslocal import catalog, convert
 from dslocal.convert.outline import checkpoint_bytes, outline
-from dslocal.fit.parameters import Parameters, parameters
 from dslocal.gguf.ggml import GgmlType
 from dslocal.gguf.header import GgufHeader, GgufTensor
+from dslocal.plan.parameter_count import Parameters, parameters
 
 BILLION = 10**9
 TOLERANCE = 0.015

@@ -8,10 +8,10 @@ from typing import Any
 
 from dslocal.gguf.ggml import GgmlType
 from dslocal.gguf.header import GgufHeader
+from dslocal.plan.machine.machine import Machine, gib
+from dslocal.plan.memory.footprint import possible
 
-from .footprint import possible
-from .machine import Machine, gib
-from .plan import FREE, Pins, Plan, plan
+from .search import FREE, Pins, Plan, plan
 from .speed import Rates, Speed, forecast
 
 RUNS = {"gpu": "GPU", "offload": "GPU+CPU", "cpu": "CPU", "ssd": "from SSD", "no": "no"}

@@ -9,9 +9,16 @@ from __future__ import annotations
 
 import functools
 
-from .graph import OFFLOADED, Batch, GpuKind, ModelGraph, Remote
-from .loading import Share
-from .shape import Shape
+from dslocal.plan.load_config import Share
+from dslocal.plan.memory.shape import Shape
+
+from .graph import (
+    OFFLOADED,
+    Batch,
+    GpuKind,
+    ModelGraph,
+    Remote,
+)
 
 LEAST_POOL = 10 << 20  # bytes
 

@@ -16,8 +16,8 @@ from typing import Any
 from dslocal.errors import GgufError, UnsupportedModelError
 from dslocal.gguf.header import GgufHeader
 
-from .kept import kept_with_header
-from .sense import refuse_nonsense, refuse_wrong_types
+from .memo import kept_with_header
+from .validate import refuse_nonsense, refuse_wrong_types
 
 ARCHITECTURES = ("deepseek2", "deepseek", "llama", "qwen2", "qwen3")
 MAX_LAYERS, MAX_EXPERTS, MOST = 1024, 1024, 1 << 31

@@ -10,7 +10,7 @@ import re
 
 from .host import Host, careful, number, shortened
 from .machine import Gpu, gib
-from .runner import Ram, Runner
+from .system import Ram, Runner
 
 SYSCTL, VM_STAT = "/usr/sbin/sysctl", "/usr/bin/vm_stat"
 NAMES = (

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 
 from .machine import Gpu, Os
-from .runner import Ram, Runner
+from .system import Ram, Runner
 
 MAX_NAME = 80
 MAX_RAM = 1 << 56  # bytes; what claims to be more is no size

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from dslocal.gguf.ggml import GgmlType
+from dslocal.plan.memory.shape import Shape
 
 from .allocator import Graph, Node
-from .shape import Shape
 
 GpuKind = Literal["cuda", "metal", "other"]
 HOST_ALIGNMENT, GPU_ALIGNMENT = 32, 128  # of every tensor in a buffer

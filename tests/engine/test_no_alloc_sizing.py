@@ -12,11 +12,11 @@ import pytest
 from dslocal import launch
 from dslocal.engine import sizing
 from dslocal.errors import EngineError
-from dslocal.fit import probe
-from dslocal.fit.loading import Loading, Memory, Share
-from dslocal.fit.machine import Machine
-from dslocal.fit.plan import FREE, Pins, plan
 from dslocal.gguf.header import read_header
+from dslocal.plan.load_config import Loading, Memory, Share
+from dslocal.plan.machine import probe
+from dslocal.plan.machine.machine import Machine
+from dslocal.plan.search import FREE, Pins, plan
 
 MIB = 1 << 20
 ROOMY = Machine("linux", "test", 2, 1 << 34, 1 << 34)

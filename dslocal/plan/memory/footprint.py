@@ -14,9 +14,15 @@ from dataclasses import replace
 from dslocal.errors import UsageError
 from dslocal.gguf.ggml import GgmlType
 from dslocal.gguf.header import GgufHeader, GgufTensor, layer_of, tensor_class
-
-from .compute import cuda_pool, drafting, on_cpu, on_gpu, scratch
-from .graph import (
+from dslocal.plan.load_config import Loading, Memory, Share
+from dslocal.plan.memory.llamacpp_mirror.compute_buffers import (
+    cuda_pool,
+    drafting,
+    on_cpu,
+    on_gpu,
+    scratch,
+)
+from dslocal.plan.memory.llamacpp_mirror.graph import (
     GPU_ALIGNMENT,
     HOST_ALIGNMENT,
     OFFLOADED,
@@ -24,8 +30,8 @@ from .graph import (
     GpuKind,
     Remote,
 )
-from .kept import kept_with_header
-from .loading import Loading, Memory, Share
+
+from .memo import kept_with_header
 from .shape import Shape, legacy_mla, moe_layers, routed_layer, shape_of
 
 MIB = 1 << 20

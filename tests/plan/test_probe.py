@@ -15,13 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from recorded_machines import CPU, LINUX, MACOS, Recorded, linux, macos, text
 
-from dslocal.fit import cgroups
-from dslocal.fit.machine import Gpu, Machine
-from dslocal.fit.probe import described, probe
-from dslocal.fit.probe_macos import NAMES, SYSCTL, VM_STAT, metal_budget
-from dslocal.fit.runner import Local, Ram
 from dslocal.gguf import ggml
 from dslocal.gguf.ggml import Device
+from dslocal.plan.machine import cgroups
+from dslocal.plan.machine.machine import Gpu, Machine
+from dslocal.plan.machine.probe import described, probe
+from dslocal.plan.machine.probe_macos import NAMES, SYSCTL, VM_STAT, metal_budget
+from dslocal.plan.machine.system import Local, Ram
 
 GIB = 1 << 30
 
@@ -310,9 +310,7 @@ def test_ggml_lists_this_machine_quietly(capfd: pytest.CaptureFixture[str]) -> N
 
 
 def test_in_a_real_cgroup() -> None:
-    program = (
-        "from dslocal.fit.probe import probe; m = probe(); print(m.ram, m.available, m.limited_by)"
-    )
+    program = "from dslocal.plan.machine.probe import probe; m = probe(); print(m.ram, m.available, m.limited_by)"
     with confined(GIB) as command:
         done = subprocess.run(
             [*command, sys.executable, "-P", "-c", program],

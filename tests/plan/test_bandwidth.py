@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import pytest
 
-from dslocal.fit.bandwidth import OTHER_GPU, gpu_bandwidth, known_gpu, ram_bandwidth
-from dslocal.fit.machine import Gpu, Machine
-from dslocal.fit.probe import described
+from dslocal.plan.machine.bandwidth import OTHER_GPU, gpu_bandwidth, known_gpu, ram_bandwidth
+from dslocal.plan.machine.machine import Gpu, Machine
+from dslocal.plan.machine.probe import described
 
 GB, GIB = 10**9, 1 << 30
 

@@ -16,10 +16,10 @@ from dslocal.gguf import ggml
 from dslocal.gguf.ggml import Device
 
 from .host import shortened
-from .runner import Local
+from .system import Local
 
 TIMEOUT_S = 60.0
-PROGRAM = "from dslocal.fit import build; build.tell()"
+PROGRAM = "from dslocal.plan import build; build.tell()"
 REBUILD = "pip install --force-reinstall --no-cache-dir llama-cpp-python=={}".format(
     ".".join(map(str, ggml.ENGINE_LINE))
 )

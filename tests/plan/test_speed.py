@@ -13,14 +13,16 @@ from hypothesis import strategies as st
 from planning import GIB, LITE, LLM, QWEN_7B, QWEN_32B, V2, V3, gpu_of, header, mac_of
 from shapes_of_models import write_header
 
-from dslocal.fit.bandwidth import SSD
-from dslocal.fit.footprint import footprint, kv_bytes_per_token
-from dslocal.fit.loading import Loading
-from dslocal.fit.machine import Gpu, Machine
-from dslocal.fit.parameters import parameters
-from dslocal.fit.plan import plan
-from dslocal.fit.probe import described
-from dslocal.fit.speed import (
+from dslocal.gguf.ggml import GgmlType
+from dslocal.gguf.header import GgufHeader, read_header, tensor_class
+from dslocal.plan.load_config import Loading
+from dslocal.plan.machine.bandwidth import SSD
+from dslocal.plan.machine.machine import Gpu, Machine
+from dslocal.plan.machine.probe import described
+from dslocal.plan.memory.footprint import footprint, kv_bytes_per_token
+from dslocal.plan.parameter_count import parameters
+from dslocal.plan.search import plan
+from dslocal.plan.speed import (
     ETA,
     OTHER_RAM,
     SPREAD,
@@ -33,8 +35,6 @@ from dslocal.fit.speed import (
     read_once,
     traffic,
 )
-from dslocal.gguf.ggml import GgmlType
-from dslocal.gguf.header import GgufHeader, read_header, tensor_class
 
 CODER = "deepseek-coder-v2-instruct"
 ROOMY = described(1024 * GIB)

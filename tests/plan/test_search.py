@@ -28,14 +28,14 @@ from planning import (
 from shapes_of_models import write_header
 
 from dslocal.errors import DoesNotFitError, UsageError
-from dslocal.fit.footprint import footprint
-from dslocal.fit.loading import Loading
-from dslocal.fit.machine import Machine
-from dslocal.fit.plan import FREE, HEADROOM, TARGET_CTX, Pins, Plan, plan
-from dslocal.fit.probe import described
-from dslocal.fit.refusal import nearest, require
 from dslocal.gguf.ggml import GgmlType
 from dslocal.gguf.header import read_header
+from dslocal.plan.load_config import Loading
+from dslocal.plan.machine.machine import Machine
+from dslocal.plan.machine.probe import described
+from dslocal.plan.memory.footprint import footprint
+from dslocal.plan.refusal import nearest, require
+from dslocal.plan.search import FREE, HEADROOM, TARGET_CTX, Pins, Plan, plan
 
 F16, Q8, Q4 = GgmlType.F16, GgmlType.Q8_0, GgmlType.Q4_0
 

@@ -18,11 +18,11 @@ from typing import Literal
 from dslocal.errors import UsageError
 from dslocal.gguf.ggml import GgmlType
 from dslocal.gguf.header import GgufHeader
+from dslocal.plan.machine.machine import Machine
+from dslocal.plan.memory.footprint import footprint, possible
+from dslocal.plan.memory.shape import can_draft
 
-from .footprint import footprint, possible
-from .loading import Loading, Memory
-from .machine import Machine
-from .shape import can_draft
+from .load_config import Loading, Memory
 
 Verdict = Literal["gpu", "offload", "cpu", "ssd", "no"]
 TARGET_CTX = 32768  # tokens: what R1's makers allow an answer

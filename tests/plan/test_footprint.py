@@ -21,19 +21,19 @@ from dslocal.errors import (
     UnsupportedModelError,
     UsageError,
 )
-from dslocal.fit.attention import Attention, saving
-from dslocal.fit.footprint import (
+from dslocal.gguf import ggml
+from dslocal.gguf.ggml import GgmlType
+from dslocal.gguf.header import Value, read_header
+from dslocal.plan.load_config import Loading
+from dslocal.plan.memory.footprint import (
     footprint,
     kv_bytes_per_token,
     kv_cache,
     possible,
     weights_by_class,
 )
-from dslocal.fit.loading import Loading
-from dslocal.fit.shape import legacy_mla, moe_layers, shape_of
-from dslocal.gguf import ggml
-from dslocal.gguf.ggml import GgmlType
-from dslocal.gguf.header import Value, read_header
+from dslocal.plan.memory.kv_per_token import Attention, saving
+from dslocal.plan.memory.shape import legacy_mla, moe_layers, shape_of
 
 MIB = 1 << 20
 LOADINGS = [

@@ -11,13 +11,13 @@ import pytest
 from planning import sound
 from shapes_of_models import write_header
 
-from dslocal.fit.footprint import footprint
-from dslocal.fit.loading import Loading
-from dslocal.fit.plan import LOOKUP_DRAFTS, MTP_DRAFTS, Pins, plan
-from dslocal.fit.probe import described
-from dslocal.fit.shape import can_draft
 from dslocal.gguf.ggml import GgmlType
 from dslocal.gguf.header import GgufHeader, read_header
+from dslocal.plan.load_config import Loading
+from dslocal.plan.machine.probe import described
+from dslocal.plan.memory.footprint import footprint
+from dslocal.plan.memory.shape import can_draft
+from dslocal.plan.search import LOOKUP_DRAFTS, MTP_DRAFTS, Pins, plan
 
 GIB = 1 << 30
 MUCH = described(2048 * GIB)

@@ -1,0 +1,1 @@
+"""Describe a machine: RAM, cores, GPUs, bandwidth and limits, probed or given."""

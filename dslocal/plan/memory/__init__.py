@@ -1,0 +1,1 @@
+"""Compute the memory that a model takes, from its GGUF header and a load config."""
