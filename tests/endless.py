@@ -43,7 +43,7 @@ def main(nano: Path, work: str, *, drafting: bool) -> None:
     from speculating import prompt_ids
 
     from dslocal.engine import Context, Generation, Model, Sampler
-    from dslocal.engine.draft import speculate
+    from dslocal.engine.speculation.speculation import speculate
     from dslocal.plan.load_config import Loading
 
     loading = Loading(4096, n_outputs=4, mtp=True) if drafting else Loading(4096)

@@ -7,8 +7,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from dslocal.engine import Context, Generation, Model, Sampler
-from dslocal.engine.draft import Speculation
-from dslocal.engine.pace import Pace
+from dslocal.engine.speculation.draft_length import Pace
+from dslocal.engine.speculation.speculation import Speculation
 
 QUESTION = "What is 47 × 86?"
 

@@ -104,7 +104,7 @@ class Reader:
     def __init__(
         self, family: Family, settings: Settings, prompt: Sequence[Segment], model: Model
     ) -> None:
-        from dslocal.engine.text import Utf8Stream
+        from dslocal.engine.utf8 import Utf8Stream
 
         self._model, self._characters = model, Utf8Stream()
         self.parser, self.loops = parser_for(family, prompt, model), LoopDetector()
@@ -196,7 +196,7 @@ def answer(
     until then is in ``turn``.
     """
     from dslocal.engine import FinishReason, Generation
-    from dslocal.engine.grammar import Grammar
+    from dslocal.engine.grammar.grammar import Grammar
 
     model = context.model
     ids = encode(prompt, model) if ids is None else ids

@@ -20,7 +20,7 @@ def take_up(session: Session, saved: Saved) -> Message | None:
     """Brings ``session`` to where ``saved`` was left, its cache as well where that can be had.
     Returns a question without an answer.
     """
-    from dslocal.engine.state import restore_state
+    from dslocal.engine.kv_state import restore_state
 
     history = list(saved.history)
     unanswered = history.pop() if history and history[-1].role == "user" else None
@@ -41,7 +41,7 @@ def leave(session: Session, saved: Saved) -> int:
     """Keeps the KV cache of ``session`` for the next time, where that is worth it, and returns the
     bytes.
     """
-    from dslocal.engine.state import remove_state, save_state, state_bytes
+    from dslocal.engine.kv_state import remove_state, save_state, state_bytes
 
     if not saved.history or not session.context.handle:
         return 0

@@ -153,7 +153,7 @@ class Saved:
         """Deletes it and its KV cache. Raises DslocalError where that cannot be done, or another
         process holds it.
         """
-        from dslocal.engine.state import remove_state
+        from dslocal.engine.kv_state import remove_state
 
         if not self.claim():
             raise DslocalError(

@@ -61,7 +61,7 @@ def form_of(schema: Any, source: str) -> Form:
     """The form for a JSON Schema, as :func:`json.loads` reads one. Raises UsageError, naming
     ``source``.
     """
-    from dslocal.engine import grammar
+    from dslocal.engine.grammar import grammar
 
     schema = {} if schema is True else schema
     if not isinstance(schema, dict):
@@ -95,7 +95,7 @@ def read_schema(path: Path) -> Form:
 
 def read_grammar(path: Path) -> Form:
     """The form for the GBNF grammar at ``path``. Raises NotFoundError, UsageError."""
-    from dslocal.engine import grammar
+    from dslocal.engine.grammar import grammar
 
     try:
         return Form(str(path), grammar.of_gbnf(_read(path)))

@@ -35,7 +35,7 @@ class Settings:
 
     ``think_budget`` is tokens of reasoning at most, ``stop`` are texts that end the answer,
     ``logit_bias`` entries as ``TOKEN=VALUE`` (:mod:`.biases`). What the others do:
-    :class:`dslocal.engine.nucleus.Nucleus` and :class:`dslocal.engine.penalties.Penalties`.
+    :class:`dslocal.engine.sampling.nucleus.Nucleus` and :class:`dslocal.engine.sampling.penalties.Penalties`.
     """
 
     temperature: Setting[float]

@@ -19,7 +19,7 @@ from .messages import Text, Vocabulary, encode
 from .reasoning import ReasoningParser
 
 if TYPE_CHECKING:
-    from dslocal.engine.grammar import Grammar
+    from dslocal.engine.grammar.grammar import Grammar
 
 
 @dataclass(frozen=True)

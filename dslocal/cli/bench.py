@@ -89,7 +89,7 @@ def bench(
     Medians, and the spread: another program's work shows there. Ctrl-C ends it and keeps what was
     measured.
     """
-    from dslocal import launch
+    from dslocal.engine import loader
     from dslocal.gguf.header import fingerprint
     from dslocal.ui import bench_report
 
@@ -105,7 +105,7 @@ def bench(
     identity = fingerprint(path)
     old = earlier.read_earlier(compare, identity) if compare else {}
     drafting = "off" if set(ways) <= {"off"} else "on"
-    planned = launch.plan_for(
+    planned = loader.plan_for(
         path, header, runtime.pins_for(header, ctx, kv, n_gpu_layers, cpu_moe, drafting)
     )
     loading = planned.loading
@@ -200,23 +200,23 @@ class _Bench:
             self._measure(context, report)
 
     def _measure(self, context: Context, report: Callable[[str], None]) -> None:
-        from dslocal.engine import measure
+        from dslocal.engine import benchmark
 
         question = self._ids(context.model, 0)
         for what in ("cold", "warm"):
             report("first token")
-            self._figure(what).runs.append(measure.first_token(context, question, self._seed))
-        self._figure("sampling").runs.append(measure.sampling(context, self._seed))
+            self._figure(what).runs.append(benchmark.first_token(context, question, self._seed))
+        self._figure("sampling").runs.append(benchmark.sampling(context, self._seed))
         for size in self._prefills:
             report(f"prefill of {size:,} tokens")
             self._figure("prefill", size).runs.append(
-                measure.prefill(context, _filler(context.model, size))
+                benchmark.prefill(context, _filler(context.model, size))
             )
         for depth in self._depths:
             ids = self._ids(context.model, depth)
             for way in self._ways:
                 report(f"decode at {depth:,} tokens" + (f", MTP {way}" if way else ""))
-                decoded = measure.decoding(context, ids, self._tokens, self._seed, mtp=_mode(way))
+                decoded = benchmark.decoding(context, ids, self._tokens, self._seed, mtp=_mode(way))
                 figure = self._figure("decode", depth, way)
                 figure.runs.append(decoded.rate)
                 figure.drafted, figure.accepted = (
@@ -323,7 +323,7 @@ def _about(
     seed: int,
 ) -> dict[str, Any]:
     from dslocal import __version__
-    from dslocal.engine import measure
+    from dslocal.engine import benchmark
     from dslocal.gguf.header import main_type
     from dslocal.plan.machine import probe
 
@@ -350,8 +350,8 @@ def _about(
             "threads": threads,
             **loading.as_json(),
             "mtp_loaded": loading.mtp,
-            "temperature": measure.TEMPERATURE,
-            "top_p": measure.TOP_P,
+            "temperature": benchmark.TEMPERATURE,
+            "top_p": benchmark.TOP_P,
             "tokens": tokens,
             "repeat": repeat,
             "seed": seed,

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dslocal import chat, launch
+from dslocal import chat
+from dslocal.engine import loader
 from dslocal.gguf.header import GgufHeader
 from dslocal.plan.search import Pins
 from dslocal.ui.terminal import one_line, sanitise
@@ -30,7 +31,7 @@ def settings(
     """Every setting by name, with where it comes from; the context is what the plan for this
     machine gives. Raises DoesNotFitError.
     """
-    planned = launch.plan_for(path, header, pins)
+    planned = loader.plan_for(path, header, pins)
     shown: dict[str, chat.Setting[Any]] = {
         **chosen.shown(),
         "ctx": chat.Setting(planned.loading.n_ctx, runtime.context_source(header, ctx, planned)),

@@ -94,7 +94,7 @@ def fit(
     as_json: AsJson = False,
 ) -> None:
     """Say what runs here, with which settings, how much memory it takes and how fast it will be."""
-    from dslocal import launch
+    from dslocal.engine import loader
     from dslocal.plan.assessment import alternatives, assess
     from dslocal.plan.assessment import as_json as fields_of
     from dslocal.ui import fit_report
@@ -124,7 +124,7 @@ def fit(
     wanted = kept or published or _model(model, quant)
     here = wanted.file if ram is None and vram is None and os is None else None
     if here:
-        machine = launch.limited(machine, here)
+        machine = loader.limited(machine, here)
     found = assess(wanted, machine, rates, pins)
     if here:
         found = assess(
@@ -132,7 +132,7 @@ def fit(
             machine,
             rates,
             pins,
-            launch.checked(here, wanted.header, found.plan, machine, pins),
+            loader.checked(here, wanted.header, found.plan, machine, pins),
         )
     if found.plan.verdict == "ssd" and found.model.file:
         rates = machines.with_ssd_of(found.model.file, machine, rates)

@@ -11,8 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dslocal import __version__, chat, home, launch
+from dslocal import __version__, chat, home
 from dslocal.catalog import resolve
+from dslocal.engine import loader
 from dslocal.errors import GgufError, UsageError
 from dslocal.gguf.header import GgufHeader
 from dslocal.gguf.parts import parts_of
@@ -245,7 +246,7 @@ def running(path: Path, header: GgufHeader, pins: Pins) -> Iterator[Context]:
     def say(line: str) -> None:
         print(f"dslocal: {line}", file=sys.stderr)
 
-    with launch.running(
+    with loader.running(
         path, header, pins, lambda planned: load(path, planned.loading), say
     ) as context:
         loaded(path)

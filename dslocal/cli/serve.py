@@ -224,7 +224,7 @@ def _pins(path: Path, header: GgufHeader, parallel: int | None, pins: Pins) -> P
     """
     from dataclasses import replace
 
-    from dslocal import launch
+    from dslocal.engine import loader
 
     if parallel is not None or pins.mtp:
         several = parallel or 1
@@ -233,12 +233,12 @@ def _pins(path: Path, header: GgufHeader, parallel: int | None, pins: Pins) -> P
                 "--mtp on drafts for one conversation alone", hint="--parallel 1, or --mtp auto"
             )
         return replace(pins, n_seq=several, mtp=False) if several > 1 else pins
-    alone = launch.plan_for(path, header, replace(pins, mtp=False))
+    alone = loader.plan_for(path, header, replace(pins, mtp=False))
     if alone.verdict == "ssd":
         return pins
     for several in range(USUAL_PLACES, 1, -1):
         try:
-            planned = launch.plan_for(path, header, replace(pins, n_seq=several, mtp=False))
+            planned = loader.plan_for(path, header, replace(pins, n_seq=several, mtp=False))
         except DoesNotFitError:
             continue
         if replace(planned.loading, n_seq=1, n_outputs=1, repack=alone.loading.repack) == replace(
@@ -256,7 +256,7 @@ def _places(context: Context) -> Iterator[Sequence[Context]]:
     if context.loading.n_seq == 1:
         yield [context]
         return
-    from dslocal.engine.lanes import Lanes
+    from dslocal.engine.slots.slots import Lanes
 
     with Lanes(context) as lanes:
         yield lanes.lanes

@@ -6,11 +6,11 @@ from dslocal.gguf import ggml
 
 ggml.require()  # before numpy, see there
 
-from dslocal.outcome import FinishReason, Timings, TokenLogprobs  # noqa: E402
+from dslocal.types import FinishReason, Timings, TokenLogprobs  # noqa: E402
 
 from .context import Context  # noqa: E402
 from .generate import Generation  # noqa: E402
 from .model import Model  # noqa: E402
-from .sampler import Sampler  # noqa: E402
+from .sampling.sampler import Sampler  # noqa: E402
 
 __all__ = ["Context", "FinishReason", "Generation", "Model", "Sampler", "Timings", "TokenLogprobs"]

@@ -19,10 +19,10 @@ from dslocal.plan.load_config import Loading
 from dslocal.plan.machine import probe_linux
 from dslocal.plan.machine.system import Local
 
-from . import log
+from . import llama_log
 from .interrupt import AbortFlag
+from .llama_params import context_params
 from .model import Model
-from .params import context_params
 
 # tokens evaluated at a time on the CPU: no slower than 512, and Ctrl-C waits for a node of a graph
 # that is a quarter of it
@@ -63,7 +63,7 @@ class Context:
         self.follower: Follower | None = None
         self.abort = AbortFlag()
         self._low = ggml.require()
-        log.forget()
+        llama_log.forget()
         params = context_params(loading)
         self.loading, self.n_threads = loading, n_threads or _threads_for(model)
         params.n_threads = params.n_threads_batch = self.n_threads
@@ -71,7 +71,7 @@ class Context:
         self._handle: Any = self._low.llama_init_from_model(model.handle, params)
         if not self._handle:
             raise OutOfMemoryError(
-                f"{model.path.name}: no context of {loading.n_ctx:,} tokens: {log.complaint('out of memory')}",
+                f"{model.path.name}: no context of {loading.n_ctx:,} tokens: {llama_log.complaint('out of memory')}",
                 hint="a smaller --ctx may do",
             )
         self._memory = self._low.llama_get_memory(self._handle)
@@ -173,7 +173,7 @@ class Context:
 def decode(handle: Any, batch: Any, abort: AbortFlag) -> None:
     """``llama_decode`` of one batch. Raises KeyboardInterrupt when aborted, EngineError when
     llama.cpp fails; then part of the batch may be in the cache."""
-    log.forget()
+    llama_log.forget()
     abort.busy = True
     status = ggml.require().llama_decode(handle, batch)
     abort.busy = False
@@ -181,7 +181,7 @@ def decode(handle: Any, batch: Any, abort: AbortFlag) -> None:
         raise KeyboardInterrupt
     if status:
         raise EngineError(
-            f"llama.cpp failed to evaluate ({status}): {log.complaint('no reason given')}"
+            f"llama.cpp failed to evaluate ({status}): {llama_log.complaint('no reason given')}"
         )
 
 

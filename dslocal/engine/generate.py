@@ -7,13 +7,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 
+from dslocal.engine.sampling.sampler import Sampler
+from dslocal.engine.speculation.speculation import Speculation
 from dslocal.errors import EngineError
-from dslocal.outcome import FinishReason, Timings
+from dslocal.types import FinishReason, Timings
 
 from .context import Context
-from .draft import Speculation
 from .interrupt import raised_by_ctrl_c
-from .sampler import Sampler
 
 
 class Generation:

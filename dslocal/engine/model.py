@@ -18,10 +18,10 @@ from dslocal.gguf import ggml
 from dslocal.gguf.header import GgufHeader, read_header
 from dslocal.plan.load_config import Loading
 
-from . import log
+from . import llama_log
+from .big_stack import with_room
 from .interrupt import AbortFlag, raised_by_ctrl_c
-from .params import model_params
-from .roomy import with_room
+from .llama_params import model_params
 
 NFC_FIRST = (
     "qwen2",
@@ -52,8 +52,8 @@ class Model:
         self.header: GgufHeader = read_header(path)
         _refuse_duplicate_tokens(self.header, path)
         self._low: ModuleType = ggml.require()
-        log.capture()
-        log.forget()
+        llama_log.capture()
+        llama_log.forget()
         self._low.llama_backend_init()
         params = self._params = model_params(
             self.header, loading or Loading(n_ctx=0)
@@ -75,7 +75,7 @@ class Model:
                 self.close()
                 raise KeyboardInterrupt
         if not self.handle:
-            raise _load_error(path, log.complaint("no reason given"))
+            raise _load_error(path, llama_log.complaint("no reason given"))
         self._vocab = self._low.llama_model_get_vocab(self.handle)
         self.n_vocab: int = self._low.llama_vocab_n_tokens(self._vocab)
         self.n_ctx_train: int = self._low.llama_model_n_ctx_train(self.handle)

@@ -173,7 +173,7 @@ def of_ask(served: Served, request: AskRequest) -> Asked:
     if request.form and request.form.schema_text is not None:
         form = chat.form_of(json.loads(request.form.schema_text), request.form.source)
     elif request.form and request.form.grammar_text is not None:
-        from dslocal.engine import grammar
+        from dslocal.engine.grammar import grammar
 
         form = chat.Form(request.form.source, grammar.of_gbnf(request.form.grammar_text))
     return _checked(
@@ -195,7 +195,7 @@ def of_ask(served: Served, request: AskRequest) -> Asked:
 def _checked(served: Served, asked: Asked) -> Asked:
     """``asked`` with its ids. Raises ContextOverflowError before it waits in any queue, UsageError
     for a form that nothing has, and Fault for a bias on no token."""
-    from dslocal.engine.grammar import Grammar
+    from dslocal.engine.grammar.grammar import Grammar
 
     context = served.context
     length = sum(len(segment.text) for segment in asked.prompt if isinstance(segment, chat.Text))

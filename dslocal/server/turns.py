@@ -42,7 +42,7 @@ def turn_from_json(sent: dict[str, Any]) -> chat.Turn:
     what is none.
     """
     from dslocal.chat.loops import Loop
-    from dslocal.outcome import FinishReason, Timings, TokenLogprobs
+    from dslocal.types import FinishReason, Timings, TokenLogprobs
 
     counts: dict[str, Any] = {name: int(sent[name]) for name in COUNTS}
     turn = chat.Turn(**counts)

@@ -110,8 +110,8 @@ class Desk:
         return found
 
     def _placed(self, asked: Asked) -> tuple[Context, Context | None]:
-        from dslocal.engine.lanes import Lane
-        from dslocal.engine.placing import place
+        from dslocal.engine.slots.slot_choice import place
+        from dslocal.engine.slots.slots import Lane
 
         context: Context
         source: Context | None
@@ -222,7 +222,7 @@ class Run:
         self, loop: asyncio.AbstractEventLoop, context: Context, source: Context | None
     ) -> None:
         """Has answers generated in ``context``, which is given back in the end."""
-        from dslocal.engine.lanes import Lane
+        from dslocal.engine.slots.slots import Lane
 
         def over() -> None:
             self._contexts.remove(context)  # what is ended from now on is somebody else's
@@ -270,8 +270,8 @@ class Run:
 
     def _bring(self, context: Context, source: Context | None) -> None:
         """Makes the cache begin as another's does."""
-        from dslocal.engine.lanes import Lane
-        from dslocal.engine.placing import common
+        from dslocal.engine.slots.slot_choice import common
+        from dslocal.engine.slots.slots import Lane
 
         if self.asked.fresh:
             context.forget()

@@ -214,10 +214,10 @@ def child(way: str, model: Path, tokens: int) -> float:
 
 def planned(model: Path) -> Loading:
     """As ``dslocal chat`` would load it."""
-    from dslocal import launch
+    from dslocal.engine import loader
     from dslocal.plan.search import Pins
 
-    return launch.plan_for(model, read_header(model), Pins(n_ctx=N_CTX)).loading
+    return loader.plan_for(model, read_header(model), Pins(n_ctx=N_CTX)).loading
 
 
 def ours(model: Path, tokens: int, *, sampled: bool) -> float:

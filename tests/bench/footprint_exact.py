@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from shapes_of_models import SHAPES, write_header
 
-from dslocal.engine.sizing import exact_all
+from dslocal.engine.sizing.no_alloc import exact_all
 from dslocal.gguf.ggml import GgmlType
 from dslocal.gguf.header import read_header
 from dslocal.plan.load_config import Loading, Memory

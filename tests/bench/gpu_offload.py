@@ -24,10 +24,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dslocal import chat, launch
+from dslocal import chat
 from dslocal.catalog import resolve
-from dslocal.engine import Context, Model
-from dslocal.engine.breakdown import breakdown
+from dslocal.engine import Context, Model, loader
+from dslocal.engine.sizing.breakdown import breakdown
 from dslocal.gguf import ggml
 from dslocal.gguf.ggml import GgmlType
 from dslocal.gguf.header import GgufHeader, read_header
@@ -228,7 +228,7 @@ def in_child() -> None:
 def planned_for(path: Path, header: GgufHeader, cap: int) -> tuple[Loading, int]:
     machine = probe.described(probe.probe().ram, vram=cap)
     probe.probe = lambda runner=None: machine
-    planned = launch.plan_for(path, header)
+    planned = loader.plan_for(path, header)
     return planned.loading, planned.memory.all.gpu
 
 

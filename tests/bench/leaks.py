@@ -19,7 +19,7 @@ os.environ.setdefault("OMP_THREAD_LIMIT", "1")  # before anything loads llama.cp
 
 from dslocal.catalog import resolve
 from dslocal.engine import Context, Generation, Model, Sampler
-from dslocal.engine.draft import speculate
+from dslocal.engine.speculation.speculation import speculate
 from dslocal.plan.load_config import Loading
 
 CYCLES, WARM, MOST = 2000, 0.1, 20e6

@@ -35,7 +35,7 @@ from speculating import prompt_ids
 
 from dslocal import catalog, convert
 from dslocal.engine import Context, Generation, Model, Sampler
-from dslocal.engine.draft import Mode, Speculation, speculate
+from dslocal.engine.speculation.speculation import Mode, Speculation, speculate
 from dslocal.plan.load_config import Loading
 
 SEED, MAX_TOKENS, TOP_P = 20251122, 600, 0.95

@@ -21,7 +21,7 @@ os.environ.setdefault("OMP_THREAD_LIMIT", "1")  # before anything loads llama.cp
 
 from dslocal.catalog import resolve
 from dslocal.chat import Message, Repair, Session, encode, recognise
-from dslocal.engine import Context, Model, measure
+from dslocal.engine import Context, Model, benchmark
 
 FIRST, NEXT = "What is 987654 × 321?", "And so?"
 ANSWER = "It is 317036934, if I have not made a mistake on the way, which with numbers of this size may well be."
@@ -55,7 +55,7 @@ class Turns:
         repair.stop()
         prompt = encode(self.session.segments(NEXT), self.context.model)
         kept = sum(1 for have, want in zip(self.context.ids, prompt, strict=False) if have == want)
-        return measure.first_token(self.context, prompt, 1), len(prompt) - kept
+        return benchmark.first_token(self.context, prompt, 1), len(prompt) - kept
 
     def fresh(self, pause: float) -> float:
         """Seconds to the first token of an answer to the same question, when nothing came before
@@ -65,13 +65,13 @@ class Turns:
         prompt = encode(self.session.segments(NEXT), self.context.model)
         self.context.forget()
         time.sleep(pause)
-        return measure.first_token(self.context, prompt, 1)
+        return benchmark.first_token(self.context, prompt, 1)
 
     def three_tokens(self, pause: float) -> float:
         """Seconds to the first token after three of no conversation."""
         self.context.forget()
         time.sleep(pause)
-        return measure.first_token(self.context, self.context.model.encode(NEXT)[:3], 1)
+        return benchmark.first_token(self.context, self.context.model.encode(NEXT)[:3], 1)
 
     @property
     def own(self) -> int:

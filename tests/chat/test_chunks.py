@@ -22,8 +22,8 @@ from dslocal.chat import (
     Turn,
 )
 from dslocal.chat.reasoning import Part, ReasoningParser, parser_for
-from dslocal.engine.text import Utf8Stream
-from dslocal.outcome import FinishReason
+from dslocal.engine.utf8 import Utf8Stream
+from dslocal.types import FinishReason
 
 CUTS = 40  # of each answer
 IDS = {spelling: id for id, spelling in enumerate(SPECIALS.values(), 1)}

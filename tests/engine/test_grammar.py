@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from dslocal.engine import Model, Sampler
-from dslocal.engine.gbnf import MAX_DEPTH
-from dslocal.engine.grammar import Grammar, of_gbnf, of_schema
+from dslocal.engine.grammar.gbnf import MAX_DEPTH
+from dslocal.engine.grammar.grammar import Grammar, of_gbnf, of_schema
 from dslocal.errors import DslocalError, EngineError, UsageError
 from dslocal.gguf import ggml
 

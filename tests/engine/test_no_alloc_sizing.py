@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from dslocal import launch
-from dslocal.engine import sizing
+from dslocal.engine import loader
+from dslocal.engine.sizing import no_alloc
 from dslocal.errors import EngineError
 from dslocal.gguf.header import read_header
 from dslocal.plan.load_config import Loading, Memory, Share
@@ -25,7 +25,7 @@ ROOMY = Machine("linux", "test", 2, 1 << 34, 1 << 34)
 def test_the_real_sizing_agrees_with_the_plan(nano: Path) -> None:
     header = read_header(nano)
     planned = plan(header, ROOMY)
-    checked = launch.checked(nano, header, planned, ROOMY, FREE)
+    checked = loader.checked(nano, header, planned, ROOMY, FREE)
     assert checked.loading == planned.loading
     assert checked.memory == planned.memory
 
@@ -41,8 +41,8 @@ def test_more_than_was_planned_makes_another_plan(
     def larger(_: Path, loading: Loading, **__: object) -> Memory:
         return replace(planned.memory, compute=Share(0, planned.memory.compute.host + 30 * MIB))
 
-    monkeypatch.setattr(sizing, "exact", larger)
-    checked = launch.checked(nano, header, planned, tight, FREE)
+    monkeypatch.setattr(no_alloc, "exact", larger)
+    checked = loader.checked(nano, header, planned, tight, FREE)
     assert checked.memory.all.host < planned.memory.all.host
     assert checked.gave_up
     pinned = Pins(
@@ -50,7 +50,7 @@ def test_more_than_was_planned_makes_another_plan(
         kv_type=planned.loading.kv_type,
         n_ubatch=planned.loading.n_ubatch,
     )
-    assert launch.checked(nano, header, planned, tight, pinned).verdict in ("ssd", "no")
+    assert loader.checked(nano, header, planned, tight, pinned).verdict in ("ssd", "no")
 
 
 def test_a_plan_stands_where_llama_cpp_cannot_size(
@@ -59,10 +59,10 @@ def test_a_plan_stands_where_llama_cpp_cannot_size(
     def refuses(*_: object, **__: object) -> Memory:
         raise EngineError("no")
 
-    monkeypatch.setattr(sizing, "exact", refuses)
+    monkeypatch.setattr(no_alloc, "exact", refuses)
     header = read_header(nano)
     planned = plan(header, ROOMY)
-    assert launch.checked(nano, header, planned, ROOMY, FREE) is planned
+    assert loader.checked(nano, header, planned, ROOMY, FREE) is planned
 
 
 @pytest.mark.parametrize(("share", "asked"), [(0.5, False), (0.97, True)])
@@ -77,7 +77,7 @@ def test_only_a_tight_plan_is_checked_before_an_answer(
         calls.append(path)
         raise EngineError("counted")
 
-    monkeypatch.setattr(sizing, "exact", count)
+    monkeypatch.setattr(no_alloc, "exact", count)
     monkeypatch.setattr(probe, "probe", lambda: replace(ROOMY, available=round(need / share)))
-    launch.plan_for(nano, header)
+    loader.plan_for(nano, header)
     assert bool(calls) is asked

@@ -15,7 +15,7 @@ from logit_kinds import KINDS, Floats, logits_of
 from numpy.typing import NDArray
 
 from dslocal.engine import Sampler
-from dslocal.engine.nucleus import FEW, Nucleus, Uncut
+from dslocal.engine.sampling.nucleus import FEW, Nucleus, Uncut
 from dslocal.errors import EngineError
 
 SLACK = 1e-6  # of the whole probability: float32 weights, against float64 ones

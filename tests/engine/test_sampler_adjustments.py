@@ -15,8 +15,8 @@ from logit_kinds import KINDS, Floats, logits_of
 from numpy.typing import NDArray
 
 from dslocal.engine import Sampler
-from dslocal.engine.penalties import Penalties
-from dslocal.engine.sampler import Selective
+from dslocal.engine.sampling.penalties import Penalties
+from dslocal.engine.sampling.sampler import Selective
 from dslocal.errors import EngineError
 
 Doubles = NDArray[np.float64]

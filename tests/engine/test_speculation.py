@@ -12,7 +12,7 @@ import pytest
 from speculating import Scripted, generate, prompt_ids, scripted
 
 from dslocal.engine import Context, FinishReason, Generation, Model, Sampler
-from dslocal.engine.draft import Speculation, speculate
+from dslocal.engine.speculation.speculation import Speculation, speculate
 from dslocal.errors import EngineError
 from dslocal.plan.load_config import Loading
 

@@ -15,10 +15,10 @@ from running import Run
 from speculating import QUESTION, generate, prompt_ids
 
 from dslocal.engine import Context, Model
-from dslocal.engine.breakdown import breakdown
-from dslocal.engine.draft import Speculation
-from dslocal.engine.mtp import MtpDrafter
-from dslocal.engine.pace import Pace
+from dslocal.engine.sizing.breakdown import breakdown
+from dslocal.engine.speculation.draft_length import Pace
+from dslocal.engine.speculation.mtp_draft import MtpDrafter
+from dslocal.engine.speculation.speculation import Speculation
 from dslocal.errors import EngineError
 from dslocal.gguf.ggml import GgmlType
 from dslocal.plan.load_config import Loading

@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 
 from dslocal import catalog
 from dslocal.engine import Model
-from dslocal.engine.text import Utf8Stream
+from dslocal.engine.utf8 import Utf8Stream
 
 SPECIALS = range(
     3, 4079

@@ -12,8 +12,8 @@ import pytest
 from shapes_of_models import SHAPES, write_header
 
 from dslocal.engine import Model
-from dslocal.engine.params import context_params, model_params
-from dslocal.engine.sizing import exact, exact_all, sparse_copy
+from dslocal.engine.llama_params import context_params, model_params
+from dslocal.engine.sizing.no_alloc import exact, exact_all, sparse_copy
 from dslocal.errors import (
     DslocalError,
     EngineError,
@@ -332,7 +332,7 @@ def test_unknown_architectures_are_named(nano: Path) -> None:
 
 
 def test_nano_loaded_for_real(nano: Path, model: Model) -> None:
-    from dslocal.engine.breakdown import breakdown
+    from dslocal.engine.sizing.breakdown import breakdown
 
     low, loading = ggml.require(), Loading(4096, n_ubatch=128)
     context = low.llama_init_from_model(model.handle, context_params(loading))

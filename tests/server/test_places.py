@@ -63,8 +63,8 @@ def test_how_many(
 
 
 def test_too_many_are_refused_when_planned(nano: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from dslocal import launch
+    from dslocal.engine import loader
 
     wanted = pins(nano, monkeypatch, 64, round(need(nano, 1) * 1.025))
     with pytest.raises(DoesNotFitError):
-        launch.plan_for(nano, read_header(nano), replace(wanted, n_ctx=4096))
+        loader.plan_for(nano, read_header(nano), replace(wanted, n_ctx=4096))

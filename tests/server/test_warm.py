@@ -18,9 +18,9 @@ from serving import Serving, serving
 
 from dslocal import chat
 from dslocal.gguf.header import fingerprint, read_header
-from dslocal.outcome import FinishReason
 from dslocal.server.beacon import Beacon, lit, running, short
 from dslocal.server.turns import turn_as_json
+from dslocal.types import FinishReason
 
 ROUTE = "POST /dslocal/ask 200"
 SCHEMA = '{"type": "object", "properties": {"r": {"type": "integer"}}, "required": ["r"], "additionalProperties": false}'

@@ -171,7 +171,7 @@ def output_rows(vocabulary: int, width: int, loading: Loading) -> int:
     """Logits as they come out; with MTP also the draft's, and hidden states of a batch:
     llama.cpp's, a copy, and one in the making.
 
-    Source: ``llama_context::output_reserve``; the copies are :mod:`dslocal.engine.mtp`'s.
+    Source: ``llama_context::output_reserve``; the copies are :mod:`dslocal.engine.speculation.mtp_draft`'s.
     """
     drafting = vocabulary + 4 * width * loading.n_batch if loading.mtp else 0
     return 4 * (vocabulary * loading.n_outputs + drafting)

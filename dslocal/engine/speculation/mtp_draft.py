@@ -20,15 +20,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dslocal.engine import llama_log
+from dslocal.engine.context import Context, decode
+from dslocal.engine.llama_params import MTP_CONTEXT, context_params
+from dslocal.engine.model import Model
 from dslocal.errors import EngineError
 from dslocal.gguf import ggml
 from dslocal.plan.memory.shape import can_draft
 from dslocal.plan.search import MTP_DRAFTS
-
-from . import log
-from .context import Context, decode
-from .model import Model
-from .params import MTP_CONTEXT, context_params
 
 Rows = NDArray[np.float32]
 
@@ -140,7 +139,7 @@ class MtpDrafter:
             raise EngineError(
                 f"{target.model.path.name} has no MTP layer that llama.cpp could draft with"
             )
-        log.forget()
+        llama_log.forget()
         params = context_params(target.loading)
         params.ctx_type, params.ctx_other = MTP_CONTEXT, target.handle
         params.n_threads = params.n_threads_batch = target.n_threads
@@ -148,7 +147,7 @@ class MtpDrafter:
         handle = self._low.llama_init_from_model(self._layer.handle, params)
         if not handle:
             raise EngineError(
-                f"{self._layer.path.name}: no context for its MTP layer: {log.complaint('out of memory')}"
+                f"{self._layer.path.name}: no context for its MTP layer: {llama_log.complaint('out of memory')}"
             )
         # for all tokens: told to keep those with logits alone, llama.cpp keeps the first of a batch
         # instead

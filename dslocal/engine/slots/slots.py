@@ -23,12 +23,12 @@ import numpy as np
 from greenlet import getcurrent, greenlet
 from numpy.typing import NDArray
 
+from dslocal.engine.context import Context, decode
+from dslocal.engine.interrupt import AbortFlag
 from dslocal.errors import EngineError
 from dslocal.gguf import ggml
 
 from .batch import Batch
-from .context import Context, decode
-from .interrupt import AbortFlag
 
 # seconds that a stretch of a prompt may hold up other conversations' tokens, unless a token alone
 # takes longer

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from dslocal.engine.pace import AGAIN, FIRST, LATER, Pace
+from dslocal.engine.speculation.draft_length import AGAIN, FIRST, LATER, Pace
 
 PLAIN = 10.0  # milliseconds of a token without drafts
 

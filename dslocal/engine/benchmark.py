@@ -13,13 +13,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median
 
+from dslocal.engine.sampling.sampler import Sampler
+from dslocal.engine.speculation.speculation import Mode, Speculation, speculate
 from dslocal.errors import EngineError
 
 from .context import Context
-from .draft import Mode, Speculation, speculate
 from .generate import Generation
 from .interrupt import raised_by_ctrl_c
-from .sampler import Sampler
 
 TEMPERATURE, TOP_P = 0.6, 0.95  # as R1's makers recommend
 DRAWS = 64  # of which the median is a token's sampling time

@@ -14,9 +14,8 @@ import pytest
 from running import Run
 from shapes_of_models import write_header
 
-from dslocal import launch
 from dslocal.cli import runtime
-from dslocal.engine import Model, calibrate
+from dslocal.engine import Model, calibrate, loader
 from dslocal.errors import DoesNotFitError, EngineError, OutOfMemoryError
 from dslocal.gguf.ggml import GgmlType
 from dslocal.gguf.header import GgufHeader, read_header
@@ -72,7 +71,7 @@ def test_a_refusal_names_the_nearest_that_fits(
         DoesNotFitError,
         match=r"needs .* GiB of GPU memory and .* with 131,072 tokens of context; there are 8.0 GiB",
     ) as e:
-        launch.plan_for(
+        loader.plan_for(
             file, read_header(file), Pins(n_ctx=131072, kv_type=GgmlType.F16, n_gpu_layers=99)
         )
     assert "--ctx 32768 --kv " in e.value.hint
@@ -86,7 +85,7 @@ def test_refused_without_a_call_to_load(
     def load(_: Plan) -> Model:
         raise AssertionError("loaded")
 
-    with pytest.raises(DoesNotFitError), launch.running(nano, header, FREE, load, print):
+    with pytest.raises(DoesNotFitError), loader.running(nano, header, FREE, load, print):
         pass
 
 
@@ -122,7 +121,7 @@ def test_missing_memory_costs_one_rung_and_is_remembered(
     machine = just_enough(header)
     here(machine)
     load, said = Loads(nano, failures=1), list[str]()
-    with launch.running(nano, header, FREE, load, said.append) as context:
+    with loader.running(nano, header, FREE, load, said.append) as context:
         first, second = load.plans
         assert second.memory.all.host < first.memory.all.host
         assert context.n_ctx == second.loading.n_ctx
@@ -130,11 +129,11 @@ def test_missing_memory_costs_one_rung_and_is_remembered(
         assert len(said) == 1
     remembered = json.loads((elsewhere.home / "state" / "memory.json").read_text())
     assert list(remembered) == [f"{nano.resolve()} {nano.stat().st_size}"]
-    less = launch.limited(machine, nano)
+    less = loader.limited(machine, nano)
     assert less.available < first.memory.all.host
     assert "of the memory is left free for this model" in less.notes[-1]
     again = Loads(nano, failures=0)
-    with launch.running(nano, header, FREE, again, said.append):
+    with loader.running(nano, header, FREE, again, said.append):
         assert [planned.loading for planned in again.plans] == [second.loading]
     assert len(said) == 1
 
@@ -144,7 +143,7 @@ def test_a_second_failure_is_the_users(
 ) -> None:
     here(just_enough(header))
     load = Loads(nano, failures=2)
-    with pytest.raises(OutOfMemoryError), launch.running(nano, header, FREE, load, lambda _: None):
+    with pytest.raises(OutOfMemoryError), loader.running(nano, header, FREE, load, lambda _: None):
         pass
     assert len(load.plans) == 2
 
@@ -155,7 +154,7 @@ def test_no_rung_below_what_is_pinned(
     here(just_enough(header))
     load = Loads(nano, failures=1)
     pins = Pins(n_ctx=4096, kv_type=GgmlType.F16, n_ubatch=512, n_gpu_layers=0)
-    with pytest.raises(OutOfMemoryError), launch.running(nano, header, pins, load, lambda _: None):
+    with pytest.raises(OutOfMemoryError), loader.running(nano, header, pins, load, lambda _: None):
         pass
     assert len(load.plans) == 1
 
@@ -173,7 +172,7 @@ def test_a_gpu_that_is_short_moves_experts_to_ram(
         plans.append(planned)
         raise OutOfMemoryError("no memory")
 
-    with pytest.raises(OutOfMemoryError), launch.running(file, header, FREE, load, lambda _: None):
+    with pytest.raises(OutOfMemoryError), loader.running(file, header, FREE, load, lambda _: None):
         pass
     assert [planned.verdict for planned in plans] == ["gpu", "offload"]
     assert plans[1].loading.n_ctx == plans[0].loading.n_ctx
@@ -202,7 +201,7 @@ def test_damaged_state_is_harmless(
     key = f"{nano.resolve()} {nano.stat().st_size}"
     (elsewhere.home / "state" / "memory.json").write_text(content.replace("KEY", key))
     machine = described(GIB)
-    assert launch.limited(machine, nano) == machine
+    assert loader.limited(machine, nano) == machine
 
 
 def test_a_home_that_cannot_be_written_to_is_harmless(
@@ -211,18 +210,18 @@ def test_a_home_that_cannot_be_written_to_is_harmless(
     (elsewhere.home / "state").write_text("in the way")
     here(just_enough(header))
     load = Loads(nano, failures=1)
-    with launch.running(nano, header, FREE, load, lambda _: None) as context:
+    with loader.running(nano, header, FREE, load, lambda _: None) as context:
         assert context.n_ctx == load.plans[1].loading.n_ctx
 
 
 def test_model_and_context_are_closed(elsewhere: Run, nano: Path, header: GgufHeader) -> None:
     load = Loads(nano, failures=0)
-    with launch.running(nano, header, FREE, load, lambda _: None) as context:
+    with loader.running(nano, header, FREE, load, lambda _: None) as context:
         assert load.models[0].handle
     assert (load.models[0].handle, context._handle) == (None, None)
     with (
         pytest.raises(ZeroDivisionError),
-        launch.running(nano, header, FREE, load, lambda _: None) as context,
+        loader.running(nano, header, FREE, load, lambda _: None) as context,
     ):
         raise ZeroDivisionError
     assert (load.models[1].handle, context._handle) == (None, None)
@@ -243,7 +242,7 @@ def test_the_model_is_closed_when_there_is_no_context(
     here(just_enough(header))
     monkeypatch.setattr("dslocal.engine.Context", fail)
     load = Loads(nano, failures=0)
-    with pytest.raises(error), launch.running(nano, header, FREE, load, lambda _: None):
+    with pytest.raises(error), loader.running(nano, header, FREE, load, lambda _: None):
         pass
     assert [model.handle for model in load.models] == [None] * (
         2 if error is OutOfMemoryError else 1
@@ -254,7 +253,7 @@ def test_from_the_ssd_is_said(elsewhere: Run, here: Become, nano: Path, header: 
     whole = plan(header, described(GIB)).memory
     here(dataclasses.replace(described(GIB), available=whole.all.host - whole.weights.host // 2))
     said: list[str] = []
-    with launch.running(
+    with loader.running(
         nano, header, Pins(4096, GgmlType.F16, 512), Loads(nano, 0), said.append
     ) as context:
         context.evaluate([0])

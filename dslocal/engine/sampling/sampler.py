@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dslocal.errors import EngineError
-from dslocal.outcome import TokenLogprobs
+from dslocal.types import TokenLogprobs
 
 from .logprobs import logprobs
 from .nucleus import Few, Floats, Ids, Nucleus

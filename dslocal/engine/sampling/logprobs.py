@@ -9,7 +9,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from dslocal.outcome import TokenLogprobs
+from dslocal.types import TokenLogprobs
 
 from .nucleus import likely
 

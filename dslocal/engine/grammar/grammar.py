@@ -26,7 +26,7 @@ from dslocal.errors import EngineError, UsageError
 from .gbnf import to_lark
 
 if TYPE_CHECKING:
-    from .model import Model
+    from dslocal.engine.model import Model
 
 Floats = NDArray[np.float32]
 

@@ -11,9 +11,9 @@ import pytest
 from speculating import generate, prompt_ids
 
 from dslocal.engine import Context, Model
-from dslocal.engine.draft import Speculation, speculate
-from dslocal.engine.lookup import LookupDrafter
-from dslocal.engine.pace import Pace
+from dslocal.engine.speculation.draft_length import Pace
+from dslocal.engine.speculation.ngram_draft import LookupDrafter
+from dslocal.engine.speculation.speculation import Speculation, speculate
 from dslocal.plan.load_config import Loading
 
 LOADING = Loading(1024, n_outputs=8)

@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 from speculating import generate, prompt_ids
 
-from dslocal.engine import Context, Generation, Model, Sampler, sizing
-from dslocal.engine import lanes as engine_lanes
-from dslocal.engine.lanes import Lanes
-from dslocal.engine.placing import common, place
+from dslocal.engine import Context, Generation, Model, Sampler
+from dslocal.engine.sizing import no_alloc
+from dslocal.engine.slots import slots as engine_lanes
+from dslocal.engine.slots.slot_choice import common, place
+from dslocal.engine.slots.slots import Lanes
 from dslocal.errors import EngineError
 from dslocal.gguf.header import read_header
 from dslocal.plan.load_config import Loading
@@ -209,5 +210,5 @@ def test_memory_is_planned_to_the_byte(nano: Path) -> None:
         Loading(n_ctx, n_seq=n, n_outputs=n, n_ubatch=ubatch)
         for n, n_ctx, ubatch in ((2, 1000, 512), (3, 512, 64), (16, 4096, 512))
     ]
-    for loading, exact in zip(loadings, sizing.exact_all(nano, loadings), strict=True):
+    for loading, exact in zip(loadings, no_alloc.exact_all(nano, loadings), strict=True):
         assert footprint(header, loading) == exact

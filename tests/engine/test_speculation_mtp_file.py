@@ -14,8 +14,8 @@ import pytest
 from shapes_of_models import write_header
 from speculating import generate, prompt_ids
 
-from dslocal import catalog, convert, launch
-from dslocal.engine import Context, Model
+from dslocal import catalog, convert
+from dslocal.engine import Context, Model, loader
 from dslocal.errors import GgufError
 from dslocal.gguf.header import GgufHeader, read_header
 from dslocal.plan import mtp_file
@@ -52,11 +52,11 @@ def test_it_drafts_for_a_model_that_lacks_it(lacking: Path, layer: Path) -> None
     at the end.
     """
     header = read_header(lacking)
-    with launch.running(
+    with loader.running(
         lacking, header, Pins(n_ctx=1024, mtp=False), load(lacking), print
     ) as plain:
         known = generate(plain, prompt_ids(plain.model))
-    with launch.running(
+    with loader.running(
         lacking, header, Pins(n_ctx=1024, mtp=True, sidecar=layer), load(lacking), print
     ) as context:
         found = generate(context, prompt_ids(context.model))
@@ -78,7 +78,7 @@ def test_it_is_found_beside_the_model(
     shutil.copy(layer, tmp_path / "theirs-mtp.gguf")
     assert mtp_file.beside(path, header) == tmp_path / "theirs-mtp.gguf"
     drafting, plain = (
-        launch.plan_for(path, header, Pins(n_ctx=1024, mtp=mtp)) for mtp in (None, False)
+        loader.plan_for(path, header, Pins(n_ctx=1024, mtp=mtp)) for mtp in (None, False)
     )
     assert (drafting.loading.mtp, plain.loading.mtp) == (True, False)
     more = (

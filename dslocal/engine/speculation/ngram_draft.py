@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dslocal.engine.context import Context
 from dslocal.plan.search import LOOKUP_DRAFTS
-
-from .context import Context
 
 GRAMS = (3, 2)  # tokens that must have occurred before, more of them first
 LENGTHS = (2, 4, LOOKUP_DRAFTS)  # one alone rarely is worth a batch

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from running import python
 
-from dslocal.engine.roomy import MOST, with_room
+from dslocal.engine.big_stack import MOST, with_room
 from dslocal.errors import EngineError
 
 ENCODE = """

@@ -15,6 +15,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from dslocal.engine.llama_log import ERROR
+from dslocal.engine.llama_params import MTP_CONTEXT, context_params, model_params
 from dslocal.gguf import ggml
 from dslocal.gguf.ggml import GgmlType
 from dslocal.gguf.header import GgufHeader, read_header
@@ -22,8 +24,6 @@ from dslocal.plan.load_config import Loading
 from dslocal.plan.memory.footprint import output_rows
 
 from .breakdown import breakdown
-from .log import ERROR
-from .params import MTP_CONTEXT, context_params, model_params
 
 DATA_LIMIT = 8 << 30  # bytes; a hostile header may promise a vocabulary of any size
 

@@ -13,19 +13,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dslocal import home
+from dslocal.errors import EngineError, OutOfMemoryError
 from dslocal.gguf.header import GgufHeader, read_header
+from dslocal.plan import mtp_file
 from dslocal.plan.load_config import Loading, Share
 from dslocal.plan.machine import probe
 from dslocal.plan.machine.machine import Machine, gib
 from dslocal.plan.refusal import nearest, require
 from dslocal.plan.search import FREE, Pins, Plan, plan
 
-from . import home
-from .errors import EngineError, OutOfMemoryError
-from .plan import mtp_file
-
 if TYPE_CHECKING:
-    from .engine import Context, Model
+    from . import Context, Model
 
 MEMORY = "memory"  # what is remembered of memory that was not there
 LESS = 0.9  # of the memory that was counted on
@@ -77,7 +76,7 @@ def running(path: Path, header: GgufHeader, pins: Pins, load: Load, say: Say) ->
         file = _with_sidecar(path, header, pins)[1] if context.loading.mtp else None
         layer = open_models.enter_context(_layer(file, context.loading)) if file else None
         with context:
-            from dslocal.engine.draft import speculate
+            from dslocal.engine.speculation.speculation import speculate
 
             speculate(context, "auto" if pins.mtp is None else "on" if pins.mtp else "off", layer)
             yield context
@@ -93,7 +92,7 @@ def _with_sidecar(path: Path, header: GgufHeader, pins: Pins) -> tuple[GgufHeade
 
 def _layer(file: Path, loading: Loading) -> Model:
     """The MTP layer as a model of its own, placed like the model that it is for."""
-    from .engine import Model
+    from . import Model
 
     return Model(file, replace(loading, cpu_moe_layers=0))
 
@@ -104,13 +103,13 @@ def checked(path: Path, header: GgufHeader, planned: Plan, machine: Machine, pin
 
     Where llama.cpp cannot size it, the plan's own arithmetic stands.
     """
-    from .engine import sizing
+    from .sizing import no_alloc
 
     if planned.verdict == "no":
         return planned
     kind = machine.gpus[0].kind if machine.gpus else "cuda"
     try:
-        exact = sizing.exact(path, planned.loading, gpu=kind)
+        exact = no_alloc.exact(path, planned.loading, gpu=kind)
     except EngineError:
         return planned
     if (
@@ -149,7 +148,7 @@ def limited(machine: Machine, path: Path) -> Machine:
 
 
 def _loaded(planned: Plan, load: Load) -> Context:
-    from .engine import Context
+    from . import Context
 
     model = load(planned)
     try:

@@ -14,7 +14,7 @@ import pytest
 
 from dslocal import convert
 from dslocal.engine import Context, Model
-from dslocal.engine.state import remove_state, restore_state, save_state, state_bytes
+from dslocal.engine.kv_state import remove_state, restore_state, save_state, state_bytes
 from dslocal.gguf.ggml import GgmlType
 from dslocal.gguf.header import fingerprint
 from dslocal.plan.load_config import Loading

@@ -12,11 +12,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, Protocol
 
+from dslocal.engine.context import SMALL, Context
+from dslocal.engine.model import Model
 from dslocal.errors import EngineError
 
-from .context import SMALL, Context
-from .model import Model
-from .pace import Pace
+from .draft_length import Pace
 
 Mode = Literal["auto", "on", "off"]
 
@@ -134,8 +134,8 @@ def speculate(context: Context, mode: Mode, layer: Model | None = None) -> Specu
     measured whether drafts pay; a small model is taken not to gain by them until measured
     otherwise. With "on", there are always some.
     """
-    from .lookup import LookupDrafter
-    from .mtp import MtpDrafter
+    from .mtp_draft import MtpDrafter
+    from .ngram_draft import LookupDrafter
 
     if mode == "off" or context.loading.n_outputs < 2:
         return None

@@ -1,0 +1,1 @@
+"""Restrict the next token by a grammar."""

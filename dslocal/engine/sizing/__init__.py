@@ -1,0 +1,1 @@
+"""Ask llama.cpp itself how much memory a model takes."""

@@ -1,0 +1,1 @@
+"""Evaluate several conversations in one llama.cpp context."""

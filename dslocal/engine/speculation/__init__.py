@@ -1,0 +1,1 @@
+"""Draft tokens and verify them: speculative decoding."""
