@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dslocal.chat import Call, Message, Tool, attach
+from dslocal.prompts import Call, Message, Tool, attach
 
 TEMPLATES = Path(__file__).parent / "vectors" / "templates"
 Dialogues = dict[str, list[Message]]

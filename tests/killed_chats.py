@@ -18,7 +18,8 @@ import pytest
 from running import BINARY, Run
 from screen import READY, Screen
 
-from dslocal.chat import Message, Saved, load_saved
+from dslocal.chat import Saved, load_saved
+from dslocal.prompts import Message
 
 ENTER = "\r"
 LONGEST = 2.5  # seconds that a chat lives once it has begun to ask

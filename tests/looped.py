@@ -13,9 +13,9 @@ from prompt_toolkit.output import DummyOutput
 from rich.console import Console
 
 from dslocal.chat import Session, new_saved
-from dslocal.chat.families.nano import NANO
 from dslocal.engine import Context
 from dslocal.errors import NotFoundError
+from dslocal.prompts.families.nano import NANO
 from dslocal.ui.chat import ChatLoop
 from dslocal.ui.prompting import Prompt, history_in
 

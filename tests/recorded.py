@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from dslocal.chat import Call, Thinking
+from dslocal.prompts import Call, Thinking
 
 SPECIALS = {
     "think": "<think>",

@@ -11,7 +11,7 @@ from typing import Any
 import jinja2.sandbox
 from dialogues import TEMPLATES
 
-from dslocal.chat import Call, Message
+from dslocal.prompts import Call, Message
 
 BOS, EOS = "<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>"
 ENDS = (EOS, "\n<|EOT|>\n")

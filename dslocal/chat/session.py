@@ -10,13 +10,12 @@ from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from dslocal.errors import UsageError
-
-from .answering import LEAST_ANSWER, Turn, answer, overflow, read_again, reserve
-from .families import Family
-from .messages import Message, Segment, Thinking, Tool, encode
-from .reasoning import Part
-from .schema import Form
-from .settings import Settings
+from dslocal.output.answer import LEAST_ANSWER, Turn, answer, overflow, read_again, reserve
+from dslocal.output.constraint import Form
+from dslocal.output.reasoning import Part
+from dslocal.prompts.families import Family
+from dslocal.prompts.messages import Message, Segment, Thinking, Tool, encode
+from dslocal.prompts.settings import Settings
 
 if TYPE_CHECKING:
     from dslocal.engine import Context

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import typer
 
-from dslocal import chat
+from dslocal import chat, evaluation, output, prompts
 from dslocal.errors import UsageError
 from dslocal.gguf.header import GgufHeader
 from dslocal.ui.meter import Meter, can_redraw
@@ -43,13 +43,13 @@ def stdin_text(*, asked: bool = False) -> str | None:
         return None
     if asked and sys.stderr.isatty():
         _say_when_it_waits()
-    data = sys.stdin.buffer.read(chat.MAX_FILE + 1)
-    if len(data) > chat.MAX_FILE:
+    data = sys.stdin.buffer.read(prompts.MAX_FILE + 1)
+    if len(data) > prompts.MAX_FILE:
         raise UsageError(
-            f"stdin: more than {chat.MAX_FILE:,} bytes",
+            f"stdin: more than {prompts.MAX_FILE:,} bytes",
             hint="no context holds so much: send what matters",
         )
-    return chat.decode(data, "stdin")
+    return prompts.decode(data, "stdin")
 
 
 def _say_when_it_waits() -> None:
@@ -77,16 +77,16 @@ def pass_on(
     try:
         for event in events:
             match event:
-                case chat.Reasoning(text) if show_reasoning:
+                case output.Reasoning(text) if show_reasoning:
                     sys.stderr.write(dim + sanitise(text) + plain)
                     sys.stderr.flush()
                     reasoning_open = True
-                case chat.Reclassified():
+                case output.Reclassified():
                     if show_reasoning and held:
                         sys.stderr.write(dim + sanitise(held) + plain)
                         reasoning_open = True
                     held = ""
-                case chat.Answer(text) if to_stdout:
+                case output.Answer(text) if to_stdout:
                     held += text
                     if not sure():
                         continue
@@ -123,7 +123,7 @@ def prefill_progress() -> Callable[[int, int], None] | None:
     return report
 
 
-def as_json(turn: chat.Turn, context: HasModel) -> dict[str, Any]:
+def as_json(turn: output.Turn, context: HasModel) -> dict[str, Any]:
     """What ``--json`` says of one answer of ``context``'s model, which is looked at only where
     tokens have to be spelled.
     """
@@ -136,7 +136,7 @@ def as_json(turn: chat.Turn, context: HasModel) -> dict[str, Any]:
     return {
         "answer": turn.answer,
         "reasoning": turn.reasoning,
-        "final": chat.boxed(turn.answer),
+        "final": evaluation.boxed(turn.answer),
         "seed": turn.seed,
         "finish_reason": turn.finish_reason.value if turn.finish_reason else None,
         "usage": {
@@ -172,7 +172,7 @@ def _logprobs_json(entry: TokenLogprobs, model: Model) -> dict[str, Any]:
 
 
 def with_model(
-    fields: dict[str, Any], header: GgufHeader, family: chat.Family, load_s: float
+    fields: dict[str, Any], header: GgufHeader, family: prompts.Family, load_s: float
 ) -> dict[str, Any]:
     """``fields`` of :func:`as_json` with what they are of."""
     timings = {"load_s": round(load_s, 6), **fields["timings"]}
@@ -184,7 +184,7 @@ def with_model(
     }
 
 
-def statistics(turn: chat.Turn) -> str:
+def statistics(turn: output.Turn) -> str:
     """One line for people."""
     drafts = (
         f", {turn.accepted_tokens:,} of {turn.drafted_tokens:,} drafts right"
@@ -197,7 +197,7 @@ def statistics(turn: chat.Turn) -> str:
     )
 
 
-def leave_if_cut(turns: Sequence[chat.Turn]) -> None:
+def leave_if_cut(turns: Sequence[output.Turn]) -> None:
     """Exits with 5, saying so, when one of ``turns`` was cut by its limit or the context."""
     for turn in turns:
         if turn.loop:

@@ -45,7 +45,7 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from dslocal import chat
+    from dslocal import evaluation, output
     from dslocal.engine import Context
 
     from .draws import Draws
@@ -169,7 +169,7 @@ def ask(
     ] = False,
 ) -> None:
     """Answer one question. Stdout has the answer only."""
-    from dslocal import chat
+    from dslocal import output, prompts
 
     from . import asked, runtime, templates, warm
     from .draws import Draws
@@ -208,15 +208,20 @@ def ask(
     pins = runtime.pins_for(header, ctx, kv, n_gpu_layers, cpu_moe, mtp)
     drawn = runtime.new_seed(seed)
     thinking = runtime.thinking_for(spoken, think, chosen)
-    if think_budget is not None and thinking.value in (chat.Thinking.NONE, chat.Thinking.BYPASSED):
+    if think_budget is not None and thinking.value in (
+        prompts.Thinking.NONE,
+        prompts.Thinking.BYPASSED,
+    ):
         raise UsageError(
             "--think-budget: there is no reasoning to end",
             hint="with --think there is, where the model knows it",
         )
-    form = chat.read_schema(schema) if schema else chat.read_grammar(grammar) if grammar else None
+    form = (
+        output.read_schema(schema) if schema else output.read_grammar(grammar) if grammar else None
+    )
     if math is None and (final or vote or form):
         math = form is None  # a boxed answer is another shape than the one asked for
-    question = chat.compose(
+    question = prompts.compose(
         spoken,
         said.question,
         beside=said.beside,
@@ -224,8 +229,8 @@ def ask(
         results=search_results,
         math=math,
     )
-    messages = ([chat.Message("system", said.system)] if said.system else []) + [
-        chat.Message("user", question.text)
+    messages = ([prompts.Message("system", said.system)] if said.system else []) + [
+        prompts.Message("user", question.text)
     ]
     prompted = spoken.render(
         messages, thinking.value
@@ -247,7 +252,7 @@ def ask(
         settings,
         thinking.value,
         said.system,
-        None if form else chat.departs(spoken, said.question, math),
+        None if form else prompts.departs(spoken, said.question, math),
     )
     if form and form.unheld:
         print(
@@ -286,7 +291,7 @@ def ask(
 
 
 def _one(run: Draws, seed: int, *, final: bool, as_json: bool) -> None:
-    from dslocal import chat
+    from dslocal import evaluation
 
     from .answers import statistics
 
@@ -304,7 +309,7 @@ def _one(run: Draws, seed: int, *, final: bool, as_json: bool) -> None:
     if not as_json:
         run.show(turn)
     if final and not as_json:
-        answer = chat.boxed(turn.answer)
+        answer = evaluation.boxed(turn.answer)
         if answer is not None:
             print(sanitise(answer))
         elif not turn.cut:
@@ -317,7 +322,7 @@ def _one(run: Draws, seed: int, *, final: bool, as_json: bool) -> None:
 
 def _several(run: Draws, seed: int, count: int, *, vote: bool, as_json: bool) -> None:
     """Draws ``count`` answers of one prefill; prints them, or what most of them say."""
-    turns: list[chat.Turn] = []
+    turns: list[output.Turn] = []
     try:
         _draw(run, seed, count, turns, vote=vote, as_json=as_json)
     except KeyboardInterrupt:
@@ -351,7 +356,7 @@ def _several(run: Draws, seed: int, count: int, *, vote: bool, as_json: bool) ->
 
 
 def _draw(
-    run: Draws, seed: int, count: int, turns: list[chat.Turn], *, vote: bool, as_json: bool
+    run: Draws, seed: int, count: int, turns: list[output.Turn], *, vote: bool, as_json: bool
 ) -> None:
     """Appends ``count`` answers to ``turns``, also the one that is interrupted."""
     from dslocal.ui.meter import Meter
@@ -376,13 +381,13 @@ def _draw(
             print(BETWEEN, flush=True)
 
 
-def _samples_json(run: Draws, turns: list[chat.Turn]) -> dict[str, Any]:
+def _samples_json(run: Draws, turns: list[output.Turn]) -> dict[str, Any]:
     samples = [run.as_json(turn) for turn in turns]
     return {**samples[0], "samples": samples}
 
 
 def _vote_json(
-    run: Draws, turns: list[chat.Turn], finals: list[str | None], result: chat.Vote | None
+    run: Draws, turns: list[output.Turn], finals: list[str | None], result: evaluation.Vote | None
 ) -> dict[str, Any]:
     """The fields of the first answer of the majority, all samples beside them; without a majority,
     or a count, there is no answer.

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dslocal import chat
+from dslocal import prompts
 from dslocal.errors import NotFoundError, UsageError
 from dslocal.ui.terminal import one_line
 
@@ -29,7 +29,7 @@ class Asked:
 def read(
     prompt: str | None,
     system: str,
-    template: chat.Template | None,
+    template: prompts.Template | None,
     params: Sequence[str],
     files: Sequence[Path],
 ) -> Asked:

@@ -20,7 +20,7 @@ from dslocal.errors import UsageError
 from .options import AsJson, CpuMoe, Ctx, FamilyFlag, GpuLayers, Kv, ModelArgument
 
 if TYPE_CHECKING:
-    from dslocal import chat
+    from dslocal import prompts
     from dslocal.engine import Context, Model
     from dslocal.gguf.header import GgufHeader
     from dslocal.plan.load_config import Loading
@@ -156,7 +156,7 @@ class _Bench:
         self,
         path: Path,
         header: GgufHeader,
-        family: chat.Family,
+        family: prompts.Family,
         loading: Loading,
         depths: Sequence[int],
         tokens: int,
@@ -231,10 +231,10 @@ class _Bench:
         """A question that follows other text, ``depth`` tokens in all, or the question's own if
         that is more.
         """
-        from dslocal import chat
+        from dslocal import prompts
 
-        ids = chat.encode(
-            self._family.render([chat.Message("user", QUESTION)], self._family.thinking), model
+        ids = prompts.encode(
+            self._family.render([prompts.Message("user", QUESTION)], self._family.thinking), model
         )
         return [*ids[:1], *_filler(model, max(0, depth - len(ids))), *ids[1:]]
 

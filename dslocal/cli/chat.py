@@ -32,7 +32,7 @@ class ChatCommand(TyperCommand):
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        from dslocal.chat.saved import PART_OF_ID
+        from dslocal.chat.storage import PART_OF_ID
 
         following = [*args[1:], ""][: len(args)]
         alone = [
@@ -81,7 +81,7 @@ def chat(
     """Talk with a model in the terminal."""
     import sys
 
-    from dslocal import chat
+    from dslocal import chat, prompts
     from dslocal.catalog import resolve
     from dslocal.errors import UsageError
     from dslocal.ui.chat import ChatLoop
@@ -96,7 +96,7 @@ def chat(
     thinking = runtime.thinking_for(choice.family, think).value
     runtime.advise(choice.family, settings, thinking, system)
     for path_given in file or []:
-        chat.read_text(path_given)  # or the error would come with the first question
+        prompts.read_text(path_given)  # or the error would come with the first question
     with desk.Desk(desk.Options(ctx, kv, n_gpu_layers, cpu_moe, mtp), choice) as held:
         session = chat.Session(held.load(choice), choice.family, settings, system, thinking)
         called = (

@@ -13,7 +13,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dslocal import catalog, chat, home
+from dslocal import catalog, home, prompts
 from dslocal.catalog import resolve
 from dslocal.errors import DslocalError
 from dslocal.plan.machine.llama_cpp_build import REBUILD, Build
@@ -108,13 +108,13 @@ def settings() -> Iterator[Problem]:
             )
     for source, values in (
         ("", content),
-        ("DSLOCAL_", {key: os.environ.get(f"DSLOCAL_{key.upper()}") for key in chat.SETTINGS}),
+        ("DSLOCAL_", {key: os.environ.get(f"DSLOCAL_{key.upper()}") for key in prompts.SETTINGS}),
     ):
-        for key in chat.SETTINGS:
+        for key in prompts.SETTINGS:
             if values.get(key) in (None, ""):
                 continue
             try:
-                chat.FAMILIES["base"].defaults.with_value(
+                prompts.FAMILIES["base"].defaults.with_value(
                     key, values[key], f"DSLOCAL_{key.upper()}" if source else str(file)
                 )
             except DslocalError as e:
@@ -141,9 +141,9 @@ def _templates(tables: object, source: str) -> Iterator[Problem]:
         return
     for name, table in tables.items():
         try:
-            template = chat.template_of(name, table, source)
+            template = prompts.template_of(name, table, source)
             for key, value in template.settings.items():
-                chat.FAMILIES["base"].defaults.with_value(key, value, f"template {name}")
+                prompts.FAMILIES["base"].defaults.with_value(key, value, f"template {name}")
         except DslocalError as e:
             yield Problem(str(e), e.hint or "dslocal help templates")
 

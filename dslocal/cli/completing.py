@@ -31,9 +31,9 @@ def published(incomplete: str) -> list[str]:
 
 
 def families(incomplete: str) -> list[str]:
-    from dslocal import chat
+    from dslocal import prompts
 
-    return _beginning(incomplete, lambda: chat.FAMILIES)
+    return _beginning(incomplete, lambda: prompts.FAMILIES)
 
 
 def templates(incomplete: str) -> list[str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from dslocal import catalog, chat
+from dslocal import catalog, chat, prompts
 from dslocal.errors import DslocalError, UsageError
 from dslocal.gguf.header import GgufHeader
 
@@ -38,7 +38,7 @@ class Choice:
 
     path: Path
     header: GgufHeader
-    family: chat.Family
+    family: prompts.Family
 
     @property
     def name(self) -> str:

@@ -10,7 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dslocal import chat
+from dslocal import chat, evaluation, output, prompts
 from dslocal.errors import SchemaError
 from dslocal.gguf.header import GgufHeader
 from dslocal.ui.terminal import sanitise
@@ -27,16 +27,16 @@ class Draws:
     """What all samples of one question share. ``context`` is the model's, here or in a server."""
 
     context: Context | Warm
-    family: chat.Family
-    settings: chat.Settings
+    family: prompts.Family
+    settings: prompts.Settings
     system: str
-    thinking: chat.Thinking
+    thinking: prompts.Thinking
     text: str
     header: GgufHeader
     load_s: float
     visible: bool
     top_logprobs: int | None
-    form: chat.Form | None
+    form: output.Form | None
 
     @property
     def held(self) -> bool:
@@ -63,29 +63,30 @@ class Draws:
                 sure=lambda: session.turn is not None and session.turn.sure,
             )
 
-    def as_json(self, turn: chat.Turn) -> dict[str, Any]:
+    def as_json(self, turn: output.Turn) -> dict[str, Any]:
         parsed = {"parsed": self.parsed(turn)[0]} if self.held else {}
         return {
             **with_model(as_json(turn, self.context), self.header, self.family, self.load_s),
             **parsed,
         }
 
-    def parsed(self, turn: chat.Turn) -> tuple[Any, SchemaError | None]:
+    def parsed(self, turn: output.Turn) -> tuple[Any, SchemaError | None]:
         """The value that an answer spells, or why it is not as it must be."""
         try:
             return self.form.check(turn.answer) if self.form else None, None
         except SchemaError as e:
             return None, e
 
-    def finals(self, turns: list[chat.Turn]) -> list[str | None]:
+    def finals(self, turns: list[output.Turn]) -> list[str | None]:
         """What the answers say in the end; None for one that says nothing, or is not as it must
         be.
         """
         return [
-            self._spelled(turn) if self.form else chat.final_answer(turn.answer) for turn in turns
+            self._spelled(turn) if self.form else evaluation.final_answer(turn.answer)
+            for turn in turns
         ]
 
-    def _spelled(self, turn: chat.Turn) -> str | None:
+    def _spelled(self, turn: output.Turn) -> str | None:
         """A whole answer as all that mean the same spell it."""
         value, error = self.parsed(turn)
         if error or turn.cut:
@@ -96,21 +97,21 @@ class Draws:
             else turn.answer.strip()
         )
 
-    def majority(self, finals: list[str | None]) -> chat.Vote:
+    def majority(self, finals: list[str | None]) -> evaluation.Vote:
         """What most of them say: in a form as it is spelled, else by what it means."""
         if not self.form:
-            return chat.vote(finals)
+            return evaluation.vote(finals)
         counted = Counter(final for final in finals if final is not None).most_common(2)
         most = counted[0][1] if counted else 0
         alone = len(counted) == 1 or (len(counted) == 2 and counted[1][1] < most)
-        return chat.Vote(counted[0][0] if alone else None, most, len(finals))
+        return evaluation.Vote(counted[0][0] if alone else None, most, len(finals))
 
-    def show(self, turn: chat.Turn) -> None:
+    def show(self, turn: output.Turn) -> None:
         """Prints an answer that was held back, if it is right."""
         if self.held and not turn.cut and self.parsed(turn)[1] is None:
             print(sanitise(turn.answer), flush=True)
 
-    def leave_if_wrong(self, turns: list[chat.Turn]) -> None:
+    def leave_if_wrong(self, turns: list[output.Turn]) -> None:
         """Exits with 5 when one was cut; raises SchemaError when one is not as it must be."""
         leave_if_cut(turns)
         for error in (self.parsed(turn)[1] for turn in turns):

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dslocal import chat
+from dslocal import output, prompts
 from dslocal.engine import loader
 from dslocal.gguf.header import GgufHeader
 from dslocal.plan.search import Pins
@@ -19,36 +19,36 @@ from . import runtime
 
 
 def settings(
-    chosen: chat.Settings,
+    chosen: prompts.Settings,
     path: Path,
     header: GgufHeader,
     ctx: int | None,
     pins: Pins,
-    thinking: chat.Setting[chat.Thinking],
-    question: chat.Question,
-    form: chat.Form | None,
-) -> dict[str, chat.Setting[Any]]:
+    thinking: prompts.Setting[prompts.Thinking],
+    question: prompts.Question,
+    form: output.Form | None,
+) -> dict[str, prompts.Setting[Any]]:
     """Every setting by name, with where it comes from; the context is what the plan for this
     machine gives. Raises DoesNotFitError.
     """
     planned = loader.plan_for(path, header, pins)
-    shown: dict[str, chat.Setting[Any]] = {
+    shown: dict[str, prompts.Setting[Any]] = {
         **chosen.shown(),
-        "ctx": chat.Setting(planned.loading.n_ctx, runtime.context_source(header, ctx, planned)),
-        "thinking": chat.Setting(thinking.value.value, thinking.source),
-        "math": chat.Setting(bool(question.directive), question.source),
+        "ctx": prompts.Setting(planned.loading.n_ctx, runtime.context_source(header, ctx, planned)),
+        "thinking": prompts.Setting(thinking.value.value, thinking.source),
+        "math": prompts.Setting(bool(question.directive), question.source),
     }
     if form:
         name = "schema" if form.schema is not None else "grammar"
-        shown[name] = chat.Setting(form.source, f"--{name}")
+        shown[name] = prompts.Setting(form.source, f"--{name}")
     return shown
 
 
 def show(
     path: Path,
     header: GgufHeader,
-    family: chat.Family,
-    prompt: Sequence[chat.Segment],
+    family: prompts.Family,
+    prompt: Sequence[prompts.Segment],
     settings: Mapping[str, Any],
     *,
     as_json: bool,
@@ -57,13 +57,13 @@ def show(
     source.
     """
     with runtime.load(path, vocab_only=True) as model:
-        ids = chat.encode(prompt, model)
+        ids = prompts.encode(prompt, model)
         if bias := settings.get("logit_bias"):
             settings = {
                 **settings,
-                "logit_bias": chat.Setting(chat.biases(bias, model), bias.source),
+                "logit_bias": prompts.Setting(output.biases(bias, model), bias.source),
             }  # by id, as it is applied
-    text, name = chat.spell(prompt), header.text("general.name")
+    text, name = prompts.spell(prompt), header.text("general.name")
     if as_json:
         named = {
             key: {"value": setting.value, "source": setting.source}
@@ -85,4 +85,4 @@ def show(
     print(f"\n{len(ids)} tokens: {' '.join(map(str, ids))}")
     print(f"model {one_line(name)}, family {family.name}")
     for key, setting in settings.items():
-        print(sanitise(f"{key} = {chat.spelled(setting.value)}  ({setting.source})"))
+        print(sanitise(f"{key} = {prompts.spelled(setting.value)}  ({setting.source})"))

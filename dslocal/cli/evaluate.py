@@ -29,9 +29,9 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from dslocal import chat
-    from dslocal.chat.grading import evaluation
-    from dslocal.chat.grading.results import Results
+    from dslocal import prompts
+    from dslocal.evaluation import examination as evaluation
+    from dslocal.evaluation.results import Results
     from dslocal.gguf.header import GgufHeader
     from dslocal.plan.search import Pins
 
@@ -107,7 +107,8 @@ def evaluate(
     1/2 = 0.5 = \\frac{1}{2}.
     """
     from dslocal import __version__
-    from dslocal.chat.grading import evaluation, results
+    from dslocal.evaluation import examination as evaluation
+    from dslocal.evaluation import results
 
     from . import runtime
 
@@ -181,7 +182,7 @@ def evaluate(
 
 def _run(
     model: tuple[Path, GgufHeader, Pins],
-    way: tuple[chat.Family, chat.Settings, chat.Thinking, bool, int],
+    way: tuple[prompts.Family, prompts.Settings, prompts.Thinking, bool, int],
     problems: list[evaluation.Problem],
     missing: dict[int, list[int]],
     kept: Results,
@@ -190,7 +191,7 @@ def _run(
     total: int,
 ) -> None:
     """Draws every sample that is missing and keeps each as it comes."""
-    from dslocal.chat.grading.evaluation import Examination
+    from dslocal.evaluation.examination import Examination
     from dslocal.ui.evaluation import evaluating
 
     from . import runtime
@@ -266,16 +267,17 @@ def _print_table(
     scores: evaluation.Scores,
     questions: int,
     samples: int,
-    settings: chat.Settings,
+    settings: prompts.Settings,
     target: Path,
 ) -> None:
-    from dslocal import chat
+    from dslocal import prompts
     from dslocal.ui.terminal import one_line
 
     total = questions * samples
     sampled = f"temperature {settings.temperature.value:g}, top-p {settings.top_p.value:g}"
     sampled += "".join(
-        f", {name} {one_line(chat.spelled(value), 60)}" for name, value in settings.extras().items()
+        f", {name} {one_line(prompts.spelled(value), 60)}"
+        for name, value in settings.extras().items()
     )
     print(
         f"{one_line(title, 100)}: {questions:,} questions, {samples:,} answer{'s' if samples > 1 else ''} each, {sampled}\n"

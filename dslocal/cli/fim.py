@@ -38,7 +38,7 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from dslocal import chat
+    from dslocal import output
 
 
 def fim(
@@ -75,7 +75,7 @@ def fim(
     family: FamilyFlag = None,
 ) -> None:
     """Fill in the middle of code or text, and print what belongs there."""
-    from dslocal import chat
+    from dslocal import output
     from dslocal.ui.terminal import sanitise
 
     from . import runtime
@@ -102,13 +102,13 @@ def fim(
     defaults = spoken.fim.defaults if spoken.fim else spoken.defaults
     settings = runtime.settings_for(defaults, flags)
     pins = runtime.pins_for(header, ctx, mtp=mtp)
-    turn = chat.Turn(prompt_tokens=0, seed=runtime.new_seed(seed), top_logprobs=top)
+    turn = output.Turn(prompt_tokens=0, seed=runtime.new_seed(seed), top_logprobs=top)
     began = time.perf_counter()
     with runtime.running(path, header, pins) as context:
         load_s = time.perf_counter() - began
         try:
             with closing(
-                chat.fill(turn, context, spoken, settings, gap, on_prefill=prefill_progress())
+                output.fill(turn, context, spoken, settings, gap, on_prefill=prefill_progress())
             ) as pieces:
                 for piece in pieces:
                     if not as_json:
@@ -122,15 +122,15 @@ def fim(
     leave_if_cut([turn])
 
 
-def _gap(place: str | None, prefix: str | None, suffix: str | None) -> chat.Gap:
-    from dslocal import chat
+def _gap(place: str | None, prefix: str | None, suffix: str | None) -> output.Gap:
+    from dslocal import output, prompts
 
     from .answers import stdin_text
 
     if place is None:
         if prefix is None and suffix is None:
             raise UsageError("which gap?", hint="dslocal fim FILE:LINE, or --prefix and --suffix")
-        return chat.Gap(prefix or "", suffix or "")
+        return output.Gap(prefix or "", suffix or "")
     if prefix is not None or suffix is not None:
         raise UsageError(
             "FILE:LINE and --prefix or --suffix are two ways to say where", hint="one of them"
@@ -139,5 +139,5 @@ def _gap(place: str | None, prefix: str | None, suffix: str | None) -> chat.Gap:
     if not found:
         raise UsageError(f"{place!r:.80} is no FILE:LINE", hint="as area.py:3")
     name, line = found[1], int(found[2])
-    text = chat.read_text(Path(name)) if name else stdin_text() or ""
-    return chat.gap_at(text, line, name or "stdin")
+    text = prompts.read_text(Path(name)) if name else stdin_text() or ""
+    return output.gap_at(text, line, name or "stdin")

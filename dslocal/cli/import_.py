@@ -146,14 +146,14 @@ def _checked(found: Found, name: str | None) -> tuple[Kept, bool]:
     """What would be kept of ``found``, and whether it is from before MLA's cache was compressed.
     Raises what is wrong with it.
     """
-    from dslocal import chat
+    from dslocal import prompts
     from dslocal.catalog import Kept
     from dslocal.catalog.inventory import plain_path
     from dslocal.gguf.parts import parts_of
     from dslocal.plan.memory.shape import legacy_mla
 
     files, header = parts_of(plain_path(found.path))
-    chat.recognise(header)
+    prompts.recognise(header)
     nbytes = sum(file.stat().st_size for file in files)
     called = (
         _given(name)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dslocal import __version__, chat, home
+from dslocal import __version__, home, prompts
 from dslocal.catalog import resolve
 from dslocal.engine import loader
 from dslocal.errors import GgufError, UsageError
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from dslocal.engine import Context, Model
 
 Flags = Mapping[str, float | list[str] | None]
-Known = Callable[[Path], tuple[GgufHeader, chat.Family] | None]
+Known = Callable[[Path], tuple[GgufHeader, prompts.Family] | None]
 LEAST_CTX = 512
 GREETED = "greeted"  # what is remembered once that was said
 
@@ -38,7 +38,7 @@ _asked_for: dict[
     Path, str
 ] = {}  # models that become the one used last when they are loaded, by file
 TEMPLATES = "templates"  # the table of config.toml that templates.py reads
-CONFIG_KEYS = ("model", "ctx", *chat.SETTINGS, TEMPLATES)
+CONFIG_KEYS = ("model", "ctx", *prompts.SETTINGS, TEMPLATES)
 VARIABLES = (
     "DSLOCAL_HOME",
     "DSLOCAL_DEBUG",
@@ -72,8 +72,8 @@ def named_model(flag: str | None) -> str | None:
 
 
 def settings_for(
-    defaults: chat.Settings, flags: Flags, template: chat.Template | None = None
-) -> chat.Settings:
+    defaults: prompts.Settings, flags: Flags, template: prompts.Template | None = None
+) -> prompts.Settings:
     """The family's settings with what the user set above them: by flag, template, environment and
     config.toml, the first that says it.
 
@@ -81,7 +81,7 @@ def settings_for(
     a value that is not allowed is from.
     """
     settings = defaults
-    for name in chat.SETTINGS:
+    for name in prompts.SETTINGS:
         if (flag := flags.get(name)) is not None and flag != []:
             settings = settings.with_value(name, flag, "--" + name.replace("_", "-"))
         elif template and name in template.settings:
@@ -97,7 +97,7 @@ def check(
     flags: Flags,
     seed: int | None,
     family: str | None,
-    template: chat.Template | None = None,
+    template: prompts.Template | None = None,
     *,
     kv: str | None = None,
     n_gpu_layers: int | None = None,
@@ -105,11 +105,11 @@ def check(
     mtp: str = "off",
 ) -> None:
     """Raises UsageError for what no model takes, before a model is looked for or converted."""
-    settings_for(chat.FAMILIES["base"].defaults, flags, template)
+    settings_for(prompts.FAMILIES["base"].defaults, flags, template)
     pinned.pins(None, kv, n_gpu_layers=n_gpu_layers, cpu_moe=cpu_moe, mtp=mtp)
     new_seed(seed)
     if family is not None:
-        chat.family_named(family)
+        prompts.family_named(family)
 
 
 def pins_for(
@@ -167,7 +167,7 @@ def prepare(
     *,
     remember: bool = True,
     known: Known | None = None,
-) -> tuple[Path, GgufHeader, chat.Family]:
+) -> tuple[Path, GgufHeader, prompts.Family]:
     """The GGUF file of ``model``, converted when need be, its header and its family, which
     ``family`` may force.
 
@@ -183,9 +183,9 @@ def prepare(
     if model and remember:
         _asked_for[path] = model
     if known and (found := known(path)):
-        return path, found[0], chat.family_named(family) if family else found[1]
+        return path, found[0], prompts.family_named(family) if family else found[1]
     header = parts_of(path)[1]
-    recognised = chat.recognise(header, family)
+    recognised = prompts.recognise(header, family)
     _refuse_nonsense(header, path)
     return path, header, recognised.family
 
@@ -216,8 +216,8 @@ def _refuse_nonsense(header: GgufHeader, path: Path) -> None:
 
 
 def thinking_for(
-    family: chat.Family, flag: bool | None, template: chat.Template | None = None
-) -> chat.Setting[chat.Thinking]:
+    family: prompts.Family, flag: bool | None, template: prompts.Template | None = None
+) -> prompts.Setting[prompts.Thinking]:
     """How answers begin: as asked for by flag or template, else as the makers say. Raises
     UsageError where thinking is not known.
     """
@@ -227,14 +227,14 @@ def thinking_for(
         else (template.think, "")
     )
     if wanted is None:
-        return chat.Setting(family.thinking, "family")
-    way = chat.Thinking.FORCED if wanted else chat.Thinking.BYPASSED
+        return prompts.Setting(family.thinking, "family")
+    way = prompts.Thinking.FORCED if wanted else prompts.Thinking.BYPASSED
     if way not in family.ways:
         raise UsageError(
             f"family {family.name} ({family.title}) knows no thinking",
             hint="without --think and --no-think it answers",
         )
-    return chat.Setting(way, source or f"template {template.name if template else ''}")
+    return prompts.Setting(way, source or f"template {template.name if template else ''}")
 
 
 @contextmanager
@@ -289,9 +289,9 @@ def new_seed(flag: int | None) -> int:
 
 
 def advise(
-    family: chat.Family,
-    settings: chat.Settings,
-    thinking: chat.Thinking,
+    family: prompts.Family,
+    settings: prompts.Settings,
+    thinking: prompts.Thinking,
     system: str,
     also: str | None = None,
 ) -> None:

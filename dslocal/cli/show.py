@@ -81,10 +81,10 @@ def _gguf(path: Path) -> dict[str, Any]:
 
 def _family(header: GgufHeader) -> dict[str, str | None]:
     """The family that a GGUF is of, and why."""
-    from dslocal import chat
+    from dslocal import prompts
 
     try:
-        recognised = chat.recognise(header)
+        recognised = prompts.recognise(header)
     except UnsupportedModelError as e:
         return {
             "family": None,

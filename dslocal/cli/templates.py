@@ -15,7 +15,7 @@ from . import completing
 from .options import AsJson
 
 if TYPE_CHECKING:
-    from dslocal import chat
+    from dslocal import prompts
 
 EXAMPLE = '[templates.commit]\nprompt = "Write a commit message for:\\n{input}"'
 
@@ -75,11 +75,11 @@ def show(
             )
 
 
-def named(name: str) -> chat.Template:
+def named(name: str) -> prompts.Template:
     """The template called ``name``. Raises NotFoundError with near matches, UsageError when it is
     not as it must be.
     """
-    from dslocal import chat, home
+    from dslocal import home, prompts
 
     tables = _tables()
     if name not in tables:
@@ -92,18 +92,18 @@ def named(name: str) -> chat.Template:
             else f"[templates.NAME] of {home.config_file()} makes one"
         )
         raise NotFoundError(f"no template is called {name!r:.80}", hint=hint)
-    return chat.template_of(name, tables[name], str(home.config_file()))
+    return prompts.template_of(name, tables[name], str(home.config_file()))
 
 
 def filled(
-    template: chat.Template, given: Sequence[str], typed: str, piped: str
+    template: prompts.Template, given: Sequence[str], typed: str, piped: str
 ) -> tuple[str, str, str]:
     """The question, the text beside it and the system prompt. ``{input}`` is what was ``piped`` in
     and ``typed``, else it goes beside.
 
     Raises UsageError for what is missing, given twice, or no variable.
     """
-    from dslocal import chat
+    from dslocal import prompts
 
     values: dict[str, str] = {}
     for entry in given:
@@ -112,15 +112,15 @@ def filled(
             raise UsageError(f"-p {entry!r:.60} is no NAME=VALUE", hint="as -p language=French")
         if name in values:
             raise UsageError(f"-p {name!r:.60} is given twice", hint="once is enough")
-        if name == chat.INPUT:
+        if name == prompts.INPUT:
             raise UsageError(
                 "-p input: the input is what is on stdin or the argument",
                 hint="dslocal help templates",
             )
         values[name] = value.encode("utf-8", "replace").decode("utf-8")
     text = "\n\n".join(part for part in (piped, typed) if part)
-    inside = chat.INPUT in template.wanted
-    prompt, system = template.filled({**values, chat.INPUT: text} if inside and text else values)
+    inside = prompts.INPUT in template.wanted
+    prompt, system = template.filled({**values, prompts.INPUT: text} if inside and text else values)
     return prompt, "" if inside else text, system
 
 
@@ -135,7 +135,7 @@ def _tables() -> Mapping[str, Any]:
     return found
 
 
-def _fields(template: chat.Template) -> dict[str, Any]:
+def _fields(template: prompts.Template) -> dict[str, Any]:
     return {
         **{
             "name": template.name,
@@ -148,7 +148,7 @@ def _fields(template: chat.Template) -> dict[str, Any]:
     }
 
 
-def _spelled(variable: str, template: chat.Template) -> str:
+def _spelled(variable: str, template: prompts.Template) -> str:
     from dslocal.ui.terminal import one_line
 
     return (

@@ -16,7 +16,7 @@ from http.client import HTTPConnection, HTTPException, HTTPResponse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dslocal import chat
+from dslocal import chat, output, prompts
 from dslocal.errors import EngineError
 from dslocal.gguf.header import GgufHeader, fingerprint
 from dslocal.plan.search import Pins
@@ -53,10 +53,10 @@ class Warm:
 
     def session(
         self,
-        family: chat.Family,
-        settings: chat.Settings,
+        family: prompts.Family,
+        settings: prompts.Settings,
         system: str,
-        thinking: chat.Thinking,
+        thinking: prompts.Thinking,
         **more: Any,
     ) -> WarmSession:
         """Answers after the first share its prefill, as they do here."""
@@ -71,14 +71,14 @@ class WarmSession:
     """One answer; what :class:`dslocal.chat.Session` is to a model that is loaded here."""
 
     beacon: Beacon
-    family: chat.Family
-    settings: chat.Settings
+    family: prompts.Family
+    settings: prompts.Settings
     system: str
-    thinking: chat.Thinking
+    thinking: prompts.Thinking
     top_logprobs: int | None = None
-    form: chat.Form | None = None
+    form: output.Form | None = None
     fresh: bool = True
-    turn: chat.Turn | None = None
+    turn: output.Turn | None = None
 
     def stream(
         self, text: str, seed: int, *, on_prefill: Callable[[int, int], None] | None = None
@@ -98,7 +98,7 @@ class WarmSession:
                         self.turn = turn_from_json(event["turn"])
                         self.turn.form, self.turn.top_logprobs = self.form, self.top_logprobs
                         return
-                    turn = self.turn = self.turn or chat.Turn(
+                    turn = self.turn = self.turn or output.Turn(
                         prompt_tokens=0, seed=seed, form=self.form
                     )
                     for part in _parts(event):
@@ -122,7 +122,7 @@ class WarmSession:
             "text": text,
             "system": self.system,
             "thinking": self.thinking.value,
-            "settings": {name: getattr(self.settings, name).value for name in chat.SETTINGS},
+            "settings": {name: getattr(self.settings, name).value for name in prompts.SETTINGS},
             "seed": seed,
             "top_logprobs": self.top_logprobs,
             "form": {"source": self.form.source, "schema_text": json.dumps(self.form.schema)}
@@ -151,7 +151,7 @@ class Search:
 
     found: Beacon | None = None
 
-    def known(self, path: Path) -> tuple[GgufHeader, chat.Family] | None:
+    def known(self, path: Path) -> tuple[GgufHeader, prompts.Family] | None:
         """What a server knows of the file at ``path``, for :func:`dslocal.cli.runtime.prepare`."""
         from dslocal.server import beacon
 
@@ -159,11 +159,11 @@ class Search:
         for each in beacon.running():
             if (
                 each.path == resolved
-                and each.family in chat.FAMILIES
+                and each.family in prompts.FAMILIES
                 and fingerprint(path, each.header) == each.fingerprint
             ):
                 self.found = each
-                return each.header, chat.FAMILIES[each.family]
+                return each.header, prompts.FAMILIES[each.family]
         return None
 
     def answered(self, path: Path, pins: Pins, draw: Callable[[Warm, float], None]) -> bool:
@@ -203,8 +203,8 @@ def _read(response: HTTPResponse) -> Iterator[dict[str, Any]]:
 
 def _parts(event: dict[str, Any]) -> Iterator[Any]:
     if "reasoning" in event:
-        yield chat.Reasoning(str(event["reasoning"]))
+        yield output.Reasoning(str(event["reasoning"]))
     if "answer" in event:
-        yield chat.Answer(str(event["answer"]))
+        yield output.Answer(str(event["answer"]))
     if "reclassified" in event:
-        yield chat.Reclassified()
+        yield output.Reclassified()

@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from dslocal import chat
-from dslocal.chat.answering import overflow, reserve
-from dslocal.chat.families.base import BOS
-from dslocal.chat.families.plain import Completion
+from dslocal import output, prompts
 from dslocal.errors import ContextOverflowError, UsageError
+from dslocal.output.answer import overflow, reserve
+from dslocal.prompts.families.base import BOS
+from dslocal.prompts.families.plain import Completion
 
 from .faults import Fault
 from .wire import (
@@ -39,10 +39,10 @@ class Served:
     on the directive outright, as ``--math`` does. ``names`` it answers to."""
 
     context: Context
-    family: chat.Family
-    settings: chat.Settings
-    gap_settings: chat.Settings
-    thinking: chat.Thinking
+    family: prompts.Family
+    settings: prompts.Settings
+    gap_settings: prompts.Settings
+    thinking: prompts.Thinking
     name: str
     names: frozenset[str]
     fingerprint: str
@@ -74,14 +74,14 @@ class Asked:
     ``called`` is the tool whose arguments the answer is. ``fresh`` wants nothing from the cache.
     """
 
-    family: chat.Family
-    prompt: Sequence[chat.Segment]
+    family: prompts.Family
+    prompt: Sequence[prompts.Segment]
     ids: Sequence[int]
-    settings: chat.Settings
+    settings: prompts.Settings
     seed: int
     n: int = 1
     top_logprobs: int | None = None
-    form: chat.Form | None = None
+    form: output.Form | None = None
     called: str | None = None
     fresh: bool = False
 
@@ -94,8 +94,8 @@ def of_chat(served: Served, request: ChatRequest) -> Asked:
     way = _way(served, request, forced=forced is not None)
     form = _form(request)
     if forced is not None:
-        schema = dict(forced.parameters) or chat.ANY_OBJECT
-        form = chat.form_of(schema, f"the parameters of {forced.name}")
+        schema = dict(forced.parameters) or output.ANY_OBJECT
+        form = output.form_of(schema, f"the parameters of {forced.name}")
     math = served.math if not (form or tools) else False
     segments = family.render(list(_messages(family, request.messages, math)), way, tools)
     if forced is not None and family.format.tools:
@@ -108,7 +108,7 @@ def of_chat(served: Served, request: ChatRequest) -> Asked:
     if (
         request.thinking
         and request.thinking.budget_tokens is not None
-        and way is not chat.Thinking.BYPASSED
+        and way is not prompts.Thinking.BYPASSED
     ):
         settings = _with(
             settings, "think_budget", request.thinking.budget_tokens, "thinking.budget_tokens"
@@ -136,7 +136,7 @@ def of_completion(served: Served, request: CompletionRequest) -> Asked:
             if served.family.completes
             else replace(served.family, format=Completion(), completes=True)
         )
-        segments, settings = [BOS, chat.Text(request.prompt)], served.settings
+        segments, settings = [BOS, prompts.Text(request.prompt)], served.settings
     return _checked(
         served,
         Asked(
@@ -156,26 +156,26 @@ def of_ask(served: Served, request: AskRequest) -> Asked:
     """What a local ``dslocal ask`` would generate. Raises Fault where this server has another
     model.
     """
-    if request.fingerprint != served.fingerprint or request.family not in chat.FAMILIES:
+    if request.fingerprint != served.fingerprint or request.family not in prompts.FAMILIES:
         raise Fault(
             404, "another model is served here", code="model_not_found", param="fingerprint"
         )
-    family = chat.FAMILIES[request.family]
+    family = prompts.FAMILIES[request.family]
     settings = family.defaults
     for name, value in request.settings.items():
         if value is not None:
             settings = _with(settings, name, value, name)
-    messages = [chat.Message("system", request.system)] if request.system else []
+    messages = [prompts.Message("system", request.system)] if request.system else []
     prompt = family.render(
-        [*messages, chat.Message("user", request.text)], chat.Thinking(request.thinking)
+        [*messages, prompts.Message("user", request.text)], prompts.Thinking(request.thinking)
     )
     form = None
     if request.form and request.form.schema_text is not None:
-        form = chat.form_of(json.loads(request.form.schema_text), request.form.source)
+        form = output.form_of(json.loads(request.form.schema_text), request.form.source)
     elif request.form and request.form.grammar_text is not None:
         from dslocal.engine.grammar import grammar
 
-        form = chat.Form(request.form.source, grammar.of_gbnf(request.form.grammar_text))
+        form = output.Form(request.form.source, grammar.of_gbnf(request.form.grammar_text))
     return _checked(
         served,
         Asked(
@@ -198,16 +198,16 @@ def _checked(served: Served, asked: Asked) -> Asked:
     from dslocal.engine.grammar.grammar import Grammar
 
     context = served.context
-    length = sum(len(segment.text) for segment in asked.prompt if isinstance(segment, chat.Text))
+    length = sum(len(segment.text) for segment in asked.prompt if isinstance(segment, prompts.Text))
     if length > served.most_characters:
         raise ContextOverflowError(
             f"the prompt has {length:,} characters; the context holds {context.n_ctx:,} tokens, which are fewer"
         )
-    ids = chat.encode(asked.prompt, context.model)
+    ids = prompts.encode(asked.prompt, context.model)
     if len(ids) + reserve(asked.settings, context.n_ctx) > context.n_ctx:
         raise overflow(context, asked.settings, len(ids))
     try:
-        chat.biases(asked.settings.logit_bias, context.model)
+        output.biases(asked.settings.logit_bias, context.model)
     except UsageError as e:
         raise Fault(422, str(e), param="logit_bias") from None
     if asked.form:
@@ -218,8 +218,8 @@ def _checked(served: Served, asked: Asked) -> Asked:
 
 
 def _messages(
-    family: chat.Family, sent: Sequence[ChatMessage], math: bool | None
-) -> Iterator[chat.Message]:
+    family: prompts.Family, sent: Sequence[ChatMessage], math: bool | None
+) -> Iterator[prompts.Message]:
     """The messages as the family writes them; outputs of tools in the order of the calls that they
     answer.
     """
@@ -239,12 +239,14 @@ def _messages(
         yield from _outputs(waiting, order)
         waiting = []
         if message.role == "user":
-            yield chat.Message("user", chat.compose(family, message.text, math=math).text)
+            yield prompts.Message("user", prompts.compose(family, message.text, math=math).text)
         elif message.role == "assistant":
             calls = message.tool_calls or []
             order = {call.id: number for number, call in enumerate(calls)}
-            spoken = tuple(chat.Call(call.function.name, call.function.arguments) for call in calls)
-            yield chat.Message(
+            spoken = tuple(
+                prompts.Call(call.function.name, call.function.arguments) for call in calls
+            )
+            yield prompts.Message(
                 "assistant",
                 message.text,
                 message.reasoning_content or "",
@@ -252,30 +254,30 @@ def _messages(
                 prefix=bool(message.prefix),
             )
         else:
-            yield chat.Message("system", message.text)
+            yield prompts.Message("system", message.text)
     yield from _outputs(waiting, order)
 
 
-def _outputs(messages: Sequence[ChatMessage], order: dict[str, int]) -> Iterator[chat.Message]:
+def _outputs(messages: Sequence[ChatMessage], order: dict[str, int]) -> Iterator[prompts.Message]:
     for message in sorted(
         messages, key=lambda message: order.get(message.tool_call_id or "", len(order))
     ):
-        yield chat.Message("tool", message.text)
+        yield prompts.Message("tool", message.text)
 
 
-def _tools(request: ChatRequest) -> list[chat.Tool]:
+def _tools(request: ChatRequest) -> list[prompts.Tool]:
     if request.tool_choice == "none":
         return []
     return [_tool(spec) for spec in request.tools or []]
 
 
-def _tool(spec: ToolSpec) -> chat.Tool:
-    return chat.Tool(
+def _tool(spec: ToolSpec) -> prompts.Tool:
+    return prompts.Tool(
         spec.function.name, spec.function.description or "", spec.function.parameters or {}
     )
 
 
-def _forced(request: ChatRequest, tools: Sequence[chat.Tool]) -> chat.Tool | None:
+def _forced(request: ChatRequest, tools: Sequence[prompts.Tool]) -> prompts.Tool | None:
     """The tool that has to be called. Raises Fault where there is a choice of several."""
     choice = request.tool_choice
     if choice in (None, "none", "auto"):
@@ -297,35 +299,35 @@ def _forced(request: ChatRequest, tools: Sequence[chat.Tool]) -> chat.Tool | Non
     return named[0]
 
 
-def _way(served: Served, request: ChatRequest, *, forced: bool) -> chat.Thinking:
+def _way(served: Served, request: ChatRequest, *, forced: bool) -> prompts.Thinking:
     """How the answer begins. Raises Fault for a thought that the family does not know."""
     ways = served.family.ways
     if forced:
-        return chat.Thinking.BYPASSED if chat.Thinking.BYPASSED in ways else ways[0]
+        return prompts.Thinking.BYPASSED if prompts.Thinking.BYPASSED in ways else ways[0]
     if request.thinking is None:
         return served.thinking
     if request.thinking.type == "enabled":
-        if chat.Thinking.FORCED in ways:
-            return chat.Thinking.FORCED
+        if prompts.Thinking.FORCED in ways:
+            return prompts.Thinking.FORCED
         raise Fault(
             400, f"{served.name} knows no thinking that could be enabled", param="thinking.type"
         )
-    return chat.Thinking.BYPASSED if chat.Thinking.BYPASSED in ways else ways[0]
+    return prompts.Thinking.BYPASSED if prompts.Thinking.BYPASSED in ways else ways[0]
 
 
-def _form(request: ChatRequest) -> chat.Form | None:
+def _form(request: ChatRequest) -> output.Form | None:
     wanted = request.response_format
     if wanted is None or wanted.type == "text":
         return None
     if wanted.type == "json_object":
-        return chat.form_of(chat.ANY_OBJECT, "response_format")
+        return output.form_of(output.ANY_OBJECT, "response_format")
     if wanted.json_schema is None:
         raise Fault(
             422,
             "response_format.json_schema: is needed with this type",
             param="response_format.json_schema",
         )
-    form = chat.form_of(wanted.json_schema.content, "response_format")
+    form = output.form_of(wanted.json_schema.content, "response_format")
     if wanted.json_schema.strict and form.unheld:
         said = "; ".join(form.unheld)[:200]
         raise Fault(
@@ -336,8 +338,8 @@ def _form(request: ChatRequest) -> chat.Form | None:
     return form
 
 
-def _settings(settings: chat.Settings, request: Sampling) -> chat.Settings:
-    for name in chat.SETTINGS:
+def _settings(settings: prompts.Settings, request: Sampling) -> prompts.Settings:
+    for name in prompts.SETTINGS:
         value: Any = getattr(request, name, None)
         if value is None:
             continue
@@ -349,7 +351,7 @@ def _settings(settings: chat.Settings, request: Sampling) -> chat.Settings:
     return settings
 
 
-def _with(settings: chat.Settings, name: str, value: Any, param: str) -> chat.Settings:
+def _with(settings: prompts.Settings, name: str, value: Any, param: str) -> prompts.Settings:
     try:
         return settings.with_value(name, value, param)
     except UsageError as e:

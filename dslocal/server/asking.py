@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dslocal import chat
+from dslocal import output
 
 from .replies import Reply, sse
 from .turns import turn_as_json
@@ -33,12 +33,12 @@ class AskReply(Reply):
 
 def _part(part: Any) -> dict[str, Any]:
     match part:
-        case chat.Reasoning(text):
+        case output.Reasoning(text):
             return {"reasoning": text}
-        case chat.Answer(text):
+        case output.Answer(text):
             return {"answer": text}
-        case chat.CallBegun(index, name):
+        case output.CallBegun(index, name):
             return {"call": [index, name]}
-        case chat.CallArguments(index, text):
+        case output.CallArguments(index, text):
             return {"arguments": [index, text]}
     return {"reclassified": True}

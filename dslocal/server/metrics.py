@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from dslocal import chat
+from dslocal import output
 
 from .work import Desk
 
@@ -61,7 +61,7 @@ class Metrics:
         ):
             Gauge(name, words, registry=registry).set_function(look)
 
-    def count(self, turn: chat.Turn, cut: bool) -> None:
+    def count(self, turn: output.Turn, cut: bool) -> None:
         """An answer has ended, ``cut`` before its time."""
         self._prompt.inc(turn.prompt_tokens)
         self._cached.inc(turn.cached_tokens)

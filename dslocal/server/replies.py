@@ -11,14 +11,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from dslocal import chat
+from dslocal import output, prompts
 
 from .asked import Asked
 from .work import Ended, Event, Said
 
 if TYPE_CHECKING:
-    from dslocal.chat.reasoning import Part
     from dslocal.engine import Model, TokenLogprobs
+    from dslocal.output.reasoning import Part
 
 DONE = b"data: [DONE]\n\n"
 KEEP_ALIVE = b": keep-alive\n\n"
@@ -33,7 +33,7 @@ def encoded(body: Mapping[str, Any]) -> bytes:
     return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
 
 
-def usage_of(turns: Sequence[chat.Turn]) -> dict[str, Any]:
+def usage_of(turns: Sequence[output.Turn]) -> dict[str, Any]:
     """All answers to one prompt, which is counted once."""
     first = turns[0]
     completion = sum(turn.completion_tokens for turn in turns)
@@ -62,7 +62,7 @@ class Reply:
     fingerprint: str
     id: str = field(default_factory=lambda: f"chatcmpl-{secrets.token_hex(12)}")
     created: int = field(default_factory=lambda: int(time.time()))
-    turns: dict[int, chat.Turn] = field(default_factory=dict)
+    turns: dict[int, output.Turn] = field(default_factory=dict)
     _begun: set[int] = field(default_factory=set)
     _logprobs: dict[int, dict[str, list[Any]]] = field(default_factory=dict)
 
@@ -116,7 +116,7 @@ class Reply:
     def usage(self) -> dict[str, Any]:
         return usage_of([turn for _, turn in sorted(self.turns.items())])
 
-    def finish(self, turn: chat.Turn) -> str:
+    def finish(self, turn: output.Turn) -> str:
         reason = turn.finish_reason.value if turn.finish_reason else "stop"
         return "tool_calls" if reason == "stop" and (turn.calls or self.asked.called) else reason
 
@@ -133,15 +133,15 @@ class Reply:
 
     def _delta(self, part: Part) -> dict[str, Any] | None:
         match part:
-            case chat.Reasoning(text):
+            case output.Reasoning(text):
                 return {"reasoning_content": text}
-            case chat.Answer(text) if self.asked.called:
+            case output.Answer(text) if self.asked.called:
                 return {"tool_calls": [{"index": 0, "function": {"arguments": text}}]}
-            case chat.Answer(text):
+            case output.Answer(text):
                 return {"content": text}
-            case chat.CallBegun(index, name):
+            case output.CallBegun(index, name):
                 return self._called(index, name)
-            case chat.CallArguments(index, text):
+            case output.CallArguments(index, text):
                 return {"tool_calls": [{"index": index, "function": {"arguments": text}}]}
         return None  # what came as content stays: a stream cannot be taken back
 
@@ -164,11 +164,11 @@ class Reply:
         found = {"index": choice, "delta": delta, "logprobs": logprobs, "finish_reason": reason}
         return sse({**self._head(self.chunk_kind), "choices": [found], "usage": None})
 
-    def _choice(self, number: int, turn: chat.Turn) -> dict[str, Any]:
+    def _choice(self, number: int, turn: output.Turn) -> dict[str, Any]:
         message: dict[str, Any] = {"role": "assistant", "content": turn.answer}
         if self.asked.family.format.think is not None:
             message["reasoning_content"] = turn.reasoning or None
-        calls = [chat.Call(self.asked.called, turn.answer)] if self.asked.called else turn.calls
+        calls = [prompts.Call(self.asked.called, turn.answer)] if self.asked.called else turn.calls
         if calls:
             message["tool_calls"] = [
                 {
@@ -196,7 +196,7 @@ class Reply:
         if self.asked.top_logprobs is None:
             return None
         entries = [named_logprobs(entry, self.model) for entry in event.logprobs]
-        thought = isinstance(event.part, chat.Reasoning)
+        thought = isinstance(event.part, output.Reasoning)
         return {
             "content": None if thought else entries,
             "reasoning_content": entries if thought else None,
@@ -226,7 +226,7 @@ class TextReply(Reply):
             (event.choice, event.turn) for event in events if isinstance(event, Ended)
         )
 
-    def finish(self, turn: chat.Turn) -> str:
+    def finish(self, turn: output.Turn) -> str:
         return turn.finish_reason.value if turn.finish_reason else "stop"
 
     def _begin(self, choice: int) -> bytes:
@@ -234,7 +234,7 @@ class TextReply(Reply):
         return self._chunk(choice, {"text": self.echo}, None) if self.echo else b""
 
     def _delta(self, part: Part) -> dict[str, Any] | None:
-        return {"text": part.text} if isinstance(part, chat.Answer) else None
+        return {"text": part.text} if isinstance(part, output.Answer) else None
 
     def _chunk(
         self,
@@ -251,7 +251,7 @@ class TextReply(Reply):
         }
         return sse({**self._head(self.chunk_kind), "choices": [found]})
 
-    def _choice(self, number: int, turn: chat.Turn) -> dict[str, Any]:
+    def _choice(self, number: int, turn: output.Turn) -> dict[str, Any]:
         logprobs = (
             None
             if self.asked.top_logprobs is None

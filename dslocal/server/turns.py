@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from dslocal import chat
+from dslocal import output, prompts
 
 COUNTS = (
     "prompt_tokens",
@@ -20,7 +20,7 @@ COUNTS = (
 )
 
 
-def turn_as_json(turn: chat.Turn) -> dict[str, Any]:
+def turn_as_json(turn: output.Turn) -> dict[str, Any]:
     """All of ``turn`` that :func:`turn_from_json` needs."""
     return {
         **{name: getattr(turn, name) for name in COUNTS},
@@ -37,21 +37,21 @@ def turn_as_json(turn: chat.Turn) -> dict[str, Any]:
     }
 
 
-def turn_from_json(sent: dict[str, Any]) -> chat.Turn:
+def turn_from_json(sent: dict[str, Any]) -> output.Turn:
     """The turn as it was where it was generated. Raises LookupError, TypeError or ValueError for
     what is none.
     """
-    from dslocal.chat.loops import Loop
+    from dslocal.output.loops import Loop
     from dslocal.types import FinishReason, Timings, TokenLogprobs
 
     counts: dict[str, Any] = {name: int(sent[name]) for name in COUNTS}
-    turn = chat.Turn(**counts)
+    turn = output.Turn(**counts)
     turn.reasoning, turn.answer, turn.ids = (
         str(sent["reasoning"]),
         str(sent["answer"]),
         [int(id) for id in sent["ids"]],
     )
-    turn.calls = [chat.Call(str(name), str(arguments)) for name, arguments in sent["calls"]]
+    turn.calls = [prompts.Call(str(name), str(arguments)) for name, arguments in sent["calls"]]
     turn.finish_reason = FinishReason(sent["finish_reason"])
     turn.timings = Timings(**sent["timings"]) if sent["timings"] else None
     turn.logprobs = [

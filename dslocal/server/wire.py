@@ -1,7 +1,7 @@
 """Requests as they come over the wire: OpenAI's and DeepSeek's fields, typed strictly. What is not
 known here is ignored.
 
-Ranges of sampling settings are :mod:`dslocal.chat.settings`' to check.
+Ranges of sampling settings are :mod:`dslocal.prompts.settings`' to check.
 """
 
 from __future__ import annotations

@@ -16,14 +16,14 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from dslocal import chat
+from dslocal import output
 
 from .asked import Asked
 from .faults import Fault, fault_of
 
 if TYPE_CHECKING:
-    from dslocal.chat.reasoning import Part
     from dslocal.engine import Context, TokenLogprobs
+    from dslocal.output.reasoning import Part
 
 RETRY_S = 5
 
@@ -44,7 +44,7 @@ class Ended:
     """The answer number ``choice`` is complete."""
 
     choice: int
-    turn: chat.Turn
+    turn: output.Turn
 
 
 Event = Said | Ended
@@ -154,8 +154,8 @@ class Run:
 
     desk: Desk
     asked: Asked
-    count: Callable[[chat.Turn, bool], None]
-    turns: dict[int, chat.Turn] = field(default_factory=dict)
+    count: Callable[[output.Turn, bool], None]
+    turns: dict[int, output.Turn] = field(default_factory=dict)
     cancelled: bool = False
     _contexts: list[Context] = field(default_factory=list)
     _events: deque[Event | Fault | None] = field(default_factory=deque)
@@ -293,7 +293,7 @@ class Run:
         tell: Callable[[Event], None],
     ) -> None:
         asked = self.asked
-        turn = self.turns[choice] = chat.Turn(
+        turn = self.turns[choice] = output.Turn(
             0, seed=asked.seed + choice, top_logprobs=asked.top_logprobs, form=asked.form
         )
 
@@ -302,7 +302,7 @@ class Run:
                 self._others(loop)
 
         spoken = 0
-        generated = chat.answer(
+        generated = output.answer(
             turn,
             context,
             asked.family,

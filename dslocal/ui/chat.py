@@ -12,8 +12,8 @@ from typing import Protocol
 
 from rich.console import Console
 
-from dslocal import chat, home
-from dslocal.chat.resumed import leave, take_up
+from dslocal import chat, home, output, prompts
+from dslocal.chat.resume import leave, take_up
 from dslocal.errors import DslocalError
 
 from . import commands, toolbar
@@ -70,7 +70,7 @@ class ChatLoop:
         files: Sequence[Path] = (),
         math: bool | None = None,
         desk: Desk | None = None,
-        unanswered: chat.Message | None = None,
+        unanswered: prompts.Message | None = None,
         console: Console | None = None,
         prompt: Prompt | None = None,
     ) -> None:
@@ -82,7 +82,7 @@ class ChatLoop:
             desk,
         )
         self.unanswered = unanswered
-        self.editing: chat.Message | None = None
+        self.editing: prompts.Message | None = None
         self.draft = ""  # what stands in the next input line already
         self.console = console or Console(highlight=False)
         self.model = saved.model
@@ -147,7 +147,7 @@ class ChatLoop:
         While a question is being edited, it takes that one's place, with the files that went with
         it.
         """
-        question = chat.compose(self.session.family, text, files=self.files, math=self.math)
+        question = prompts.compose(self.session.family, text, files=self.files, math=self.math)
         replaced, beside = self.editing, ""
         self.editing = None
         if replaced and replaced.typed:
@@ -155,13 +155,14 @@ class ChatLoop:
         self.files.clear()
         if question.directive:
             self.say("asked for a boxed answer, step by step (/set math off leaves that out)")
-        if departure := chat.departs(self.session.family, text, self.math):
+        if departure := prompts.departs(self.session.family, text, self.math):
             self.say(departure)
         self.send(
-            chat.Message("user", beside + question.text, typed=text), replacing=replaced is not None
+            prompts.Message("user", beside + question.text, typed=text),
+            replacing=replaced is not None,
         )
 
-    def send(self, question: chat.Message, *, replacing: bool = False) -> None:
+    def send(self, question: prompts.Message, *, replacing: bool = False) -> None:
         """Sends ``question`` as it is and shows the answer; Ctrl-C ends it and keeps what came.
         ``replacing`` the last turn.
         """
@@ -304,15 +305,15 @@ class ChatLoop:
     def _follow(self, events: Events, view: AnswerView, clock: _Clock) -> None:
         for event in events:
             match event:
-                case chat.Reasoning(part):
+                case output.Reasoning(part):
                     clock.thinking = True
                     view.reasoning(part)
-                case chat.Answer(part):
+                case output.Answer(part):
                     if clock.thinking:
                         clock.thinking = False
                         view.thought(self._reasoning_tokens(), clock.seconds)
                     view.answer(part)
-                case chat.Reclassified():
+                case output.Reclassified():
                     view.reclassified()
                     clock.thinking = True
                 case chat.Dropped(turns):
@@ -320,7 +321,7 @@ class ChatLoop:
                         f"the context is full: the oldest {turns} turn{'s' if turns > 1 else ''} left out"
                     )
 
-    def _record(self, history: Sequence[chat.Message], begun: chat.Begun | None = None) -> None:
+    def _record(self, history: Sequence[prompts.Message], begun: chat.Begun | None = None) -> None:
         """Puts ``history`` on disk. Where that cannot be done, it is said."""
         session, saved = self.session, self.saved
         saved.system, saved.thinking = (

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from dslocal import chat
+from dslocal import chat, prompts
 from dslocal.errors import UsageError
 
 from . import conversations, toolbar, turns
@@ -88,7 +88,7 @@ def file(loop: ChatLoop, text: str) -> None:
     if not paths and not loop.files:
         raise UsageError("/file: which file?")
     for path in paths:
-        chat.read_text(path)  # or the error would come with the next question
+        prompts.read_text(path)  # or the error would come with the next question
     loop.files += paths
     goes = "goes" if len(loop.files) == 1 else "go"
     loop.say(
@@ -97,7 +97,7 @@ def file(loop: ChatLoop, text: str) -> None:
 
 
 def think(loop: ChatLoop, text: str) -> None:
-    choices = {"on": chat.Thinking.FORCED, "off": chat.Thinking.BYPASSED}
+    choices = {"on": prompts.Thinking.FORCED, "off": prompts.Thinking.BYPASSED}
     session = loop.session
     if text in choices:
         if choices[text] not in session.family.ways:
@@ -119,11 +119,11 @@ def set_(loop: ChatLoop, text: str) -> None:
     name, _, value = text.partition(" ")
     name, value = name.replace("-", "_"), value.strip()
     if not value:
-        if name and name not in (*chat.SETTINGS, "math"):
+        if name and name not in (*prompts.SETTINGS, "math"):
             loop.session.settings.with_value(name, "", "/set")  # which says what there is
         s = loop.session.settings
         math = next(word for word, meant in MATH.items() if meant is loop.math)
-        extras = "".join(f", {name} {chat.spelled(value)}" for name, value in s.extras().items())
+        extras = "".join(f", {name} {prompts.spelled(value)}" for name, value in s.extras().items())
         loop.say(
             f"temperature {s.temperature.value:g}, top_p {s.top_p.value:g}, max_tokens {s.max_tokens.value}, math {math}{extras}"
         )
@@ -225,7 +225,7 @@ def words_for(loop: ChatLoop, name: str, typed: str) -> Words | None:
         case "set" if first:
             settings = loop.session.settings
             return [
-                *((one, chat.spelled(getattr(settings, one).value)) for one in chat.SETTINGS),
+                *((one, prompts.spelled(getattr(settings, one).value)) for one in prompts.SETTINGS),
                 ("math", "on, off, auto"),
             ]
         case "set":

@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from dslocal import chat
+from dslocal import prompts
 from dslocal.errors import DslocalError, UsageError
 
 from .terminal import one_line, sanitise
@@ -18,7 +18,7 @@ from .terminal import one_line, sanitise
 CUT = {"interrupted": "*(interrupted)*", "length": "*(cut: no tokens were left)*"}
 
 
-def markdown(history: Sequence[chat.Message], model: str, system: str, began: float) -> str:
+def markdown(history: Sequence[prompts.Message], model: str, system: str, began: float) -> str:
     """The conversation, control characters left out. A thought cannot end its fold early."""
     lines = [
         f"# Conversation with {one_line(model, 100)}",

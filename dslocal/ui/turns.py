@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dslocal import chat
+from dslocal import prompts
 from dslocal.errors import UsageError
 
 from . import clipboard
@@ -67,7 +67,7 @@ def copy(loop: ChatLoop, what: str) -> None:
 COPIED = {"": "the last answer", "code": "its last block of code", "thought": "its thought"}
 
 
-def _last_question(loop: ChatLoop, command: str) -> chat.Message:
+def _last_question(loop: ChatLoop, command: str) -> prompts.Message:
     if loop.unanswered:
         return loop.unanswered
     asked = [message for message in loop.session.history if message.role == "user"]

@@ -24,7 +24,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dslocal import chat
+from dslocal import chat, prompts
 from dslocal.catalog import resolve
 from dslocal.engine import Context, Model, loader
 from dslocal.engine.sizing.breakdown import breakdown
@@ -299,7 +299,7 @@ def parts_on_gpu(context: Context) -> dict[str, int]:
 
 def told(path: Path, loading: Loading) -> list[str]:
     """nano's answers to QUESTIONS, reasoning included."""
-    family = chat.recognise(read_header(path), None).family
+    family = prompts.recognise(read_header(path), None).family
     settings = family.defaults.with_value("temperature", 0, "here").with_value(
         "max_tokens", 300, "here"
     )

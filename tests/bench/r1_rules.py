@@ -21,10 +21,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from nano import questions
 
-from dslocal import chat
+from dslocal import chat, evaluation, prompts
 from dslocal.catalog import resolve
-from dslocal.chat import Thinking
 from dslocal.engine import Context, Model
+from dslocal.prompts import Thinking
 
 DIRECTIVE = "Please reason step by step, and put your final answer within \\boxed{}."
 
@@ -57,7 +57,7 @@ WAYS = (
 
 
 def answers(
-    context: Context, family: chat.Family, way: Way, question: str, seed: int
+    context: Context, family: prompts.Family, way: Way, question: str, seed: int
 ) -> Iterable[str]:
     text = f"{question}\n{DIRECTIVE}" if way.directive else question
     settings = family.defaults.with_value("temperature", way.temperature, "bench").with_value(
@@ -74,7 +74,7 @@ def answers(
 def is_right(way: Way, given: list[str], expected: int | str) -> bool:
     if way.votes == 1:
         return questions.right(given[0], expected)
-    agreed = chat.vote([chat.final_answer(answer) for answer in given]).answer
+    agreed = evaluation.vote([evaluation.final_answer(answer) for answer in given]).answer
     return agreed is not None and questions.right(agreed, expected)
 
 
@@ -82,7 +82,7 @@ def main(count: int = 200, seed: int = 1) -> None:
     r = random.Random(seed)
     asked = [questions.question(r) for _ in range(count)]
     with Model(resolve.ready("nano")) as model, Context(model, 4096) as context:
-        family = chat.recognise(model.header).family
+        family = prompts.recognise(model.header).family
         print("| way of prompting | right | share |\n|---|---|---|")
         for way in WAYS:
             good = sum(

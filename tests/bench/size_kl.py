@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from nano import questions
 
-from dslocal import chat, convert
+from dslocal import chat, convert, prompts
 from dslocal.catalog import resolve
 from dslocal.engine import Context, Model
 
@@ -44,7 +44,7 @@ def own_texts(path: Path) -> list[list[int]]:
     r = random.Random(7)
     texts: list[list[int]] = []
     with Model(path) as model, Context(model, 4096) as context:
-        family = chat.recognise(model.header).family
+        family = prompts.recognise(model.header).family
         while sum(map(len, texts)) < TOKENS:
             session = chat.Session(context, family, family.defaults)
             for _ in session.stream(questions.question(r)[0], len(texts)):

@@ -20,8 +20,9 @@ from statistics import median
 os.environ.setdefault("OMP_THREAD_LIMIT", "1")  # before anything loads llama.cpp
 
 from dslocal.catalog import resolve
-from dslocal.chat import Message, Repair, Session, encode, recognise
+from dslocal.chat import Repair, Session
 from dslocal.engine import Context, Model, benchmark
+from dslocal.prompts import Message, encode, recognise
 
 FIRST, NEXT = "What is 987654 × 321?", "And so?"
 ANSWER = "It is 317036934, if I have not made a mistake on the way, which with numbers of this size may well be."

@@ -13,9 +13,9 @@ import yaml
 from running import Run, python
 
 from dslocal import catalog, convert, home
-from dslocal.chat.families import FAMILIES
 from dslocal.errors import DslocalError, NotFoundError
 from dslocal.home.paths import registry_file
+from dslocal.prompts.families import FAMILIES
 
 LIMIT_S = 0.02
 

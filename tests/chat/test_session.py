@@ -9,21 +9,12 @@ from typing import Any
 
 import pytest
 
-from dslocal.chat import (
-    Answer,
-    Dropped,
-    Event,
-    Message,
-    Reasoning,
-    Session,
-    Settings,
-    Special,
-    Thinking,
-    spell,
-)
-from dslocal.chat.families.r1 import R1
+from dslocal.chat import Dropped, Event, Session
 from dslocal.engine import Context, FinishReason, Model
 from dslocal.errors import ContextOverflowError, UsageError
+from dslocal.output import Answer, Reasoning
+from dslocal.prompts import Message, Settings, Special, Thinking, spell
+from dslocal.prompts.families.r1 import R1
 
 CALM = R1.defaults.with_value("temperature", 0, "test")
 

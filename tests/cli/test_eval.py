@@ -15,9 +15,8 @@ import pytest
 from running import BINARY, Run
 from screen import Screen
 
-from dslocal.chat import Thinking
-from dslocal.chat.families import FAMILIES
-from dslocal.chat.grading.evaluation import (
+from dslocal.engine import Context
+from dslocal.evaluation.examination import (
     Examination,
     Problem,
     Sample,
@@ -25,7 +24,8 @@ from dslocal.chat.grading.evaluation import (
     score,
     seed_of,
 )
-from dslocal.engine import Context
+from dslocal.prompts import Thinking
+from dslocal.prompts.families import FAMILIES
 
 PROBLEMS: list[dict[str, object]] = [
     {"question": "What is 47 × 86?", "answer": "4{,}042"},

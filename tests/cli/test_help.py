@@ -15,7 +15,7 @@ from running import BINARY, Run
 from screen import Screen
 from typer.main import get_command
 
-from dslocal import chat, errors
+from dslocal import errors, prompts
 from dslocal.cli import help as help_
 from dslocal.cli import runtime
 from dslocal.cli.main import BROKEN_PIPE, INTERRUPTED, app
@@ -136,16 +136,16 @@ def test_examples_of_settings_are_settings() -> None:
         assert set(block) <= set(runtime.CONFIG_KEYS)
         for name, table in block.pop(runtime.TEMPLATES, {}).items():
             runtime.settings_for(
-                chat.FAMILIES["base"].defaults, {}, chat.template_of(name, table, "topic")
+                prompts.FAMILIES["base"].defaults, {}, prompts.template_of(name, table, "topic")
             )
         for name, value in block.items():
-            if name in chat.SETTINGS:
-                chat.FAMILIES["base"].defaults.with_value(name, value, "topic")
+            if name in prompts.SETTINGS:
+                prompts.FAMILIES["base"].defaults.with_value(name, value, "topic")
 
 
 def test_every_setting_is_named() -> None:
     text = help_.text_of("settings")
-    assert [name for name in chat.SETTINGS if not re.search(rf"\b{name}\b", text)] == []
+    assert [name for name in prompts.SETTINGS if not re.search(rf"\b{name}\b", text)] == []
 
 
 def test_every_exit_code_is_named() -> None:

@@ -14,11 +14,12 @@ from typer.main import get_command
 
 from dslocal import home
 from dslocal.catalog import resolve
-from dslocal.chat import Message, Saved, Session, Thinking, new_saved
+from dslocal.chat import Saved, Session, new_saved
 from dslocal.cli import desk, runtime
 from dslocal.cli.main import app
 from dslocal.errors import DslocalError, NotFoundError, OutOfMemoryError
 from dslocal.plan.search import FREE
+from dslocal.prompts import Message, Thinking
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from running import Run
 
-from dslocal import chat
+from dslocal import prompts
 from dslocal.errors import UsageError
 
 TOML = r"""
@@ -225,7 +225,7 @@ BAD: list[tuple[str, Any, str]] = [
 @pytest.mark.parametrize(("name", "table", "said"), BAD, ids=lambda value: ascii(value)[:30])
 def test_a_table_that_is_no_template(name: str, table: Any, said: str) -> None:
     with pytest.raises(UsageError) as raised:
-        chat.template_of(name, table, "config.toml")
+        prompts.template_of(name, table, "config.toml")
     assert said in str(raised.value)
 
 

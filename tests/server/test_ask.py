@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from serving import Serving
 
-from dslocal import chat
-from dslocal.chat.families import FAMILIES
+from dslocal import chat, output, prompts
 from dslocal.engine import Context
+from dslocal.prompts.families import FAMILIES
 from dslocal.server import beacon
 from dslocal.server.turns import turn_from_json
 
@@ -26,8 +26,8 @@ SCHEMA = {
 
 
 def asked(
-    served: Serving, text: str, settings: chat.Settings, seed: int, **more: Any
-) -> tuple[str, chat.Turn]:
+    served: Serving, text: str, settings: prompts.Settings, seed: int, **more: Any
+) -> tuple[str, output.Turn]:
     """The answer as it came in parts, and the turn."""
     (found,) = (each for each in beacon.running() if each.port == served.port)
     body = {
@@ -35,7 +35,7 @@ def asked(
         "family": "nano",
         "text": text,
         "thinking": "forced",
-        "settings": {name: getattr(settings, name).value for name in chat.SETTINGS},
+        "settings": {name: getattr(settings, name).value for name in prompts.SETTINGS},
         "seed": seed,
         **more,
     }
@@ -69,7 +69,7 @@ def test_the_same_tokens(
         settings if "max_tokens" in changed else settings.with_value("max_tokens", 500, "test")
     )
     session = chat.Session(
-        context, NANO, settings, top_logprobs=1, form=chat.form_of(form, "test") if form else None
+        context, NANO, settings, top_logprobs=1, form=output.form_of(form, "test") if form else None
     )
     list(session.stream(text, 11))
     local = session.turn

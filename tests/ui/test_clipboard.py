@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from dslocal.chat import Call, Message
 from dslocal.errors import DslocalError, UsageError
+from dslocal.prompts import Call, Message
 from dslocal.ui.clipboard import MOST_OSC, copy, osc52
 from dslocal.ui.export import last_code, markdown, write_new
 

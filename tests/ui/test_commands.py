@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from looped import Loop
 
-from dslocal.chat import Message, Thinking, load_saved, new_saved
+from dslocal.chat import load_saved, new_saved
+from dslocal.prompts import Message, Thinking
 from dslocal.ui import clipboard
 from dslocal.ui.commands import COMMANDS, words_for
 

@@ -22,7 +22,8 @@ from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
 from rich.cells import cell_len
 
-from dslocal.chat import Message, new_saved
+from dslocal.chat import new_saved
+from dslocal.prompts import Message
 from dslocal.ui.keys import Keys
 from dslocal.ui.prompting import MOST_ENTRY, MOST_READ, KeptHistory, Prompt, history_in
 from dslocal.ui.toolbar import APART, fitted, parts, resident

@@ -1,4 +1,4 @@
-"""Headers of GGUF files as many hands make them, for tests/chat/test_recognition.py: metadata, no
+"""Headers of GGUF files as many hands make them, for tests/prompts/test_recognition.py: metadata, no
 weights, no tensor table.
 
     DSLOCAL_ORACLE=FOLDER PYTHONPATH=tests python tests/vectors/make_headers.py

@@ -1,0 +1,45 @@
+"""DeepSeek-V3.1 and V3.1-Terminus (August 2025): one model that thinks or does not, as the prompt
+says.
+
+Prompt: the chat_template in its tokenizer_config.json: ``<think>`` after ``<｜Assistant｜>`` opens a
+thought, ``</think>`` alone skips it, and earlier answers are told without theirs. Tools: the model
+card's "ToolCall", for answers without a thought. Settings: its generation_config.json.
+"""
+
+from __future__ import annotations
+
+from dslocal.prompts.messages import Thinking
+from dslocal.prompts.settings import Setting, Settings
+
+from .base import Family, Signs
+from .base_models import FIM
+from .marked import CLOSE, OPEN, Marked
+from .r1 import R1
+from .tools import V3_1_TOOLS
+
+CONFIG = "V3.1's generation_config.json"
+
+V3_1 = Family(
+    name="v3.1",
+    title="DeepSeek-V3.1",
+    signs=Signs(
+        architectures=frozenset({"deepseek2"}),
+        tokens=R1.signs.tokens,
+        name=r"\bdeepseek( chat)? ?v3 [12]\b",  # V3.2 keeps the turns
+        template=r"\bthinking\b",
+    ),
+    format=Marked(
+        begin={Thinking.FORCED: (OPEN,), Thinking.BYPASSED: (CLOSE,)},
+        past=(CLOSE,),
+        closed=(CLOSE,),
+        think=(OPEN, CLOSE),
+        tools=V3_1_TOOLS,
+    ),
+    ways=(Thinking.BYPASSED, Thinking.FORCED),
+    defaults=Settings(
+        Setting(0.6, CONFIG),
+        Setting(0.95, CONFIG),
+        Setting(32768, "DeepSeek API, default for thinking"),
+    ),
+    fim=FIM,
+)

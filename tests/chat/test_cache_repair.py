@@ -1,0 +1,140 @@
+"""Proves that the next question costs its own tokens alone: reasoning that falls away is repaired
+while the user types.
+"""
+
+from __future__ import annotations
+
+import time
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+
+from dslocal.chat import Repair, Session
+from dslocal.engine import Context, Model
+from dslocal.prompts import FAMILIES, Family, Message, encode, recognise
+
+FIRST = "What is 987654 × 321?"
+ANSWER = "It is 317036934, if I have not made a mistake on the way, which with numbers of this size may well be."
+NEXT = "And now?"
+
+
+@pytest.fixture
+def session(nano: Path) -> Iterator[Session]:
+    with Model(nano) as model, Context(model, 4096) as context:
+        family = recognise(model.header).family
+        yield Session(context, family, family.defaults)
+
+
+def asked(session: Session, text: str, seed: int = 1) -> None:
+    for _ in session.stream(text, seed):
+        pass
+
+
+def own_tokens(session: Session, text: str) -> int:
+    """What a question adds to a prompt that the conversation before it is part of."""
+    return len(encode(session.segments(text), session.context.model)) - len(session.certain())
+
+
+def evaluated(session: Session, text: str) -> int:
+    asked(session, text)
+    assert session.turn is not None
+    return session.turn.prompt_tokens - session.turn.cached_tokens
+
+
+def with_long_thought(session: Session) -> None:
+    """A first turn of 800 tokens of reasoning, in the cache as if the model had said it."""
+    model, close = session.context.model, session.context.model.special("</think>")
+    assert close is not None
+    thought = (model.encode("First, I need to think about this for a while. " * 200))[:800]
+    prompt = encode(session.segments(FIRST), model)
+    session.context.prefill([*prompt, *thought, close, *model.encode(ANSWER)])
+    session.history = [Message("user", FIRST), Message("assistant", ANSWER, "thought")]
+
+
+def test_the_question_alone_when_there_was_time(session: Session) -> None:
+    with_long_thought(session)
+    own = own_tokens(session, NEXT)
+    repair = Repair(session.context, session.certain())
+    repair.start()
+    time.sleep(2)
+    repair.stop()
+    assert own <= evaluated(session, NEXT) <= own + 8
+
+
+def test_the_answer_and_the_question_when_there_was_none(session: Session) -> None:
+    with_long_thought(session)
+    own = own_tokens(session, NEXT)
+    answer = len(session.context.model.encode(session.history[-1].content))
+    assert evaluated(session, NEXT) <= own + answer + 8
+
+
+def test_stopped_at_once_and_gone_on_with(session: Session) -> None:
+    model = session.context.model
+    text = "one two three four five " * 500
+    session.history = [Message("user", "x"), Message("assistant", text)]
+    certain = session.certain()
+    assert len(certain) > 1500
+    repair = Repair(session.context, certain)
+    repair.start()
+    while len(session.context.ids) < 64:
+        time.sleep(0.001)
+    began = time.perf_counter()
+    repair.stop()
+    assert time.perf_counter() - began < 0.2
+    done = len(session.context.ids)
+    assert 0 < done < len(certain)
+    assert not session.context.abort.is_set()
+    assert session.context.ids == certain[:done]
+    prompt = encode(session.segments(NEXT), model)
+    assert session.context.prefill(prompt) == done
+
+
+def test_a_repair_that_is_not_needed_does_nothing(session: Session) -> None:
+    for ids in ([], session.certain()):
+        repair = Repair(session.context, ids)
+        repair.start()
+        repair.stop()
+    assert session.context.ids == []
+    asked(session, "hello")
+    for _ in range(2):
+        repair = Repair(session.context, session.certain())
+        repair.start()
+        time.sleep(0.5)
+        repair.stop()
+        assert session.context.ids[: len(session.certain())] == session.certain()
+
+
+class Letters:
+    """A vocabulary of bytes, and of every special token there is."""
+
+    def encode(self, text: str) -> list[int]:
+        return list(text.encode())
+
+    def special(self, token: str) -> int:
+        return 256 + zlib.crc32(token.encode())
+
+
+@pytest.mark.parametrize(
+    "family",
+    [family for family in FAMILIES.values() if not family.completes],
+    ids=lambda family: family.name,
+)
+def test_what_is_certain_begins_every_prompt(family: Family) -> None:
+    context = cast(Context, SimpleNamespace(model=Letters(), n_ctx=4096))
+    session = Session(context, family, family.defaults, "Be kind.")
+    assert session.certain() == []
+    session.history = [
+        Message("user", "What is it?"),
+        Message("assistant", "It is this.", "thought " * 20),
+        Message("user", "And?"),
+    ]
+    session.history += [Message("assistant", "That.", "more")]
+    certain = session.certain()
+    assert bytes(id for id in certain if id < 256).find(b"That.") > 0
+    assert b"thought" not in bytes(id for id in certain if id < 256)
+    for text in ("x", "1 + 1", "好", " leading blanks", "<think>"):
+        assert encode(session.segments(text), Letters())[: len(certain)] == certain
