@@ -16,8 +16,8 @@ from dslocal.chat import Session, new_saved
 from dslocal.engine import Context
 from dslocal.errors import NotFoundError
 from dslocal.prompts.families.nano import NANO
-from dslocal.ui.chat import ChatLoop
-from dslocal.ui.prompting import Prompt, history_in
+from dslocal.terminal.chat.input_line import Prompt, history_in
+from dslocal.terminal.chat.loop import ChatLoop
 
 
 class TwoModels:

@@ -140,10 +140,14 @@ def test_imports(path: Path) -> None:
 @pytest.mark.parametrize(
     ("module", "source", "broken"),
     [
-        ("dslocal.ui.stream", "from ..cli import main", True),
-        ("dslocal.ui.stream", "def f():\n    from dslocal.cli.main import app", True),
+        ("dslocal.terminal.chat.answer_view", "from ..cli import main", True),
         (
-            "dslocal.ui.stream",
+            "dslocal.terminal.chat.answer_view",
+            "def f():\n    from dslocal.cli.main import app",
+            True,
+        ),
+        (
+            "dslocal.terminal.chat.answer_view",
             "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from .. import server",
             True,
         ),

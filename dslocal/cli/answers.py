@@ -16,8 +16,8 @@ import typer
 from dslocal import chat, evaluation, output, prompts
 from dslocal.errors import UsageError
 from dslocal.gguf.header import GgufHeader
-from dslocal.ui.meter import Meter, can_redraw
-from dslocal.ui.terminal import one_line, sanitise
+from dslocal.terminal.progress_line import Meter, can_redraw
+from dslocal.terminal.sanitise import one_line, sanitise
 
 if TYPE_CHECKING:
     from dslocal.engine import Model, TokenLogprobs

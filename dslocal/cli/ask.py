@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dslocal.errors import DslocalError, UsageError
-from dslocal.ui.terminal import one_line, sanitise
+from dslocal.terminal.sanitise import one_line, sanitise
 
 from . import completing
 from .options import (
@@ -359,7 +359,7 @@ def _draw(
     run: Draws, seed: int, count: int, turns: list[output.Turn], *, vote: bool, as_json: bool
 ) -> None:
     """Appends ``count`` answers to ``turns``, also the one that is interrupted."""
-    from dslocal.ui.meter import Meter
+    from dslocal.terminal.progress_line import Meter
 
     from .answers import statistics
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dslocal import prompts
 from dslocal.errors import NotFoundError, UsageError
-from dslocal.ui.terminal import one_line
+from dslocal.terminal.sanitise import one_line
 
 from . import templates
 from .answers import stdin_text

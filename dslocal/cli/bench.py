@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from dslocal.gguf.header import GgufHeader
     from dslocal.plan.load_config import Loading
     from dslocal.plan.search import Plan
-    from dslocal.ui.bench_report import Figure
+    from dslocal.terminal.reports.bench_report import Figure
 
 INTERRUPTED = 130
 PREFILL = 512  # tokens, besides the micro-batch
@@ -91,7 +91,7 @@ def bench(
     """
     from dslocal.engine import loader
     from dslocal.gguf.header import fingerprint
-    from dslocal.ui import bench_report
+    from dslocal.terminal.reports import bench_report
 
     from . import earlier, runtime
 
@@ -164,7 +164,7 @@ class _Bench:
         seed: int,
     ) -> None:
         from dslocal.plan.memory.shape import can_draft
-        from dslocal.ui.bench_report import Figure
+        from dslocal.terminal.reports.bench_report import Figure
 
         self._path, self._family, self._loading, self._tokens, self._seed = (
             path,
@@ -364,7 +364,7 @@ def _progress(name: str) -> Iterator[Callable[[str], None]]:
     """Yields what is told what is being measured: a line on a terminal, once it takes longer than a
     second.
     """
-    from dslocal.ui.terminal import one_line
+    from dslocal.terminal.sanitise import one_line
 
     began = time.monotonic()
 

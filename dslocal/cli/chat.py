@@ -84,7 +84,7 @@ def chat(
     from dslocal import chat, prompts
     from dslocal.catalog import resolve
     from dslocal.errors import UsageError
-    from dslocal.ui.chat import ChatLoop
+    from dslocal.terminal.chat.loop import ChatLoop
 
     from . import desk, runtime
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dslocal.errors import ConversionError, NotFoundError, UsageError
-from dslocal.ui import progress
+from dslocal.terminal import progress
 
 from .options import size_in_bytes
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         Source,
         Split,
     )
-    from dslocal.ui.progress import Display
+    from dslocal.terminal.progress import Display
 
 INTERRUPTED = 130
 DEFAULT_QUANT = "Q4_K_M"

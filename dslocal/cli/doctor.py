@@ -62,7 +62,7 @@ def doctor(as_json: AsJson = False) -> None:
             )
         )
     else:
-        from dslocal.ui import doctor_report
+        from dslocal.terminal.reports import doctor_report
 
         doctor_report.print_report(fields, [asdict(problem) for problem in problems])
     if stopped:
@@ -116,7 +116,7 @@ def _sections(problems: list[Problem]) -> Iterator[tuple[str, Any]]:
     found(checks.known_models)
     yield "models", _models()
     yield "hub", _hub(found)
-    from dslocal.ui.capabilities import terminal
+    from dslocal.terminal.capabilities import terminal
 
     yield "terminal", asdict(terminal())
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from dslocal import chat, evaluation, output, prompts
 from dslocal.errors import SchemaError
 from dslocal.gguf.header import GgufHeader
-from dslocal.ui.terminal import sanitise
+from dslocal.terminal.sanitise import sanitise
 
 from .answers import as_json, leave_if_cut, pass_on, prefill_progress, with_model
 from .warm import Warm, WarmSession

@@ -13,7 +13,7 @@ from dslocal import output, prompts
 from dslocal.engine import loader
 from dslocal.gguf.header import GgufHeader
 from dslocal.plan.search import Pins
-from dslocal.ui.terminal import one_line, sanitise
+from dslocal.terminal.sanitise import one_line, sanitise
 
 from . import runtime
 

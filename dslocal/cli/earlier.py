@@ -11,7 +11,7 @@ from statistics import median
 from typing import Any
 
 from dslocal.errors import DslocalError, NotFoundError
-from dslocal.ui.bench_report import Figure, Key
+from dslocal.terminal.reports.bench_report import Figure, Key
 
 MOST_BYTES = 4 << 20
 HINT = "--compare takes what dslocal bench --json wrote"

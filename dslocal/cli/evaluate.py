@@ -192,7 +192,7 @@ def _run(
 ) -> None:
     """Draws every sample that is missing and keeps each as it comes."""
     from dslocal.evaluation.examination import Examination
-    from dslocal.ui.evaluation import evaluating
+    from dslocal.terminal.reports.eval_progress import evaluating
 
     from . import runtime
 
@@ -271,7 +271,7 @@ def _print_table(
     target: Path,
 ) -> None:
     from dslocal import prompts
-    from dslocal.ui.terminal import one_line
+    from dslocal.terminal.sanitise import one_line
 
     total = questions * samples
     sampled = f"temperature {settings.temperature.value:g}, top-p {settings.top_p.value:g}"

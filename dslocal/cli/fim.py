@@ -76,7 +76,7 @@ def fim(
 ) -> None:
     """Fill in the middle of code or text, and print what belongs there."""
     from dslocal import output
-    from dslocal.ui.terminal import sanitise
+    from dslocal.terminal.sanitise import sanitise
 
     from . import runtime
     from .answers import as_json as fields_of

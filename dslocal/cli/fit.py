@@ -97,7 +97,7 @@ def fit(
     from dslocal.engine import loader
     from dslocal.plan.assessment import alternatives, assess
     from dslocal.plan.assessment import as_json as fields_of
-    from dslocal.ui import fit_report
+    from dslocal.terminal.reports import fit_report
 
     from . import machines, pinned
 

@@ -24,11 +24,11 @@ def help_(
     ] = None,
 ) -> None:
     """Explain a topic, or list them. A command's options: dslocal COMMAND --help."""
-    from dslocal.ui import pages
+    from dslocal.terminal import pager
 
     if topic is None:
         below = "dslocal help TOPIC explains one; dslocal COMMAND --help has the options"
-        pages.show_list([(name, title_of(name)) for name in topics()], below)
+        pager.show_list([(name, title_of(name)) for name in topics()], below)
         return
     known = topics()
     name = topic.lower().replace("_", "-")
@@ -40,7 +40,7 @@ def help_(
             f"no topic is called {topic!r:.60}",
             hint=f"{'near it' if near is not known else 'there are'}: {', '.join(near)}",
         )
-    pages.show_page(text_of(name))
+    pager.show_page(text_of(name))
 
 
 def topics() -> list[str]:

@@ -81,7 +81,7 @@ def import_(
             )
         )
         return
-    from dslocal.ui import model_list
+    from dslocal.terminal.reports import model_list
 
     for entry, _ in checked:
         alone = sum(other.name == entry.name for other in catalog.kept()) == 1
@@ -252,6 +252,6 @@ def _list(as_json: bool) -> None:
     if as_json:
         print(json.dumps({"found": usable, "refused": refused, "looked_in": looked}))
         return
-    from dslocal.ui import model_list
+    from dslocal.terminal.reports import model_list
 
     model_list.print_found(usable, refused, looked)

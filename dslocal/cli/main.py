@@ -16,7 +16,7 @@ import typer
 
 from dslocal import __version__
 from dslocal.errors import DslocalError
-from dslocal.ui.terminal import LEGIBLY, one_line
+from dslocal.terminal.sanitise import LEGIBLY, one_line
 
 from . import restore_interrupts
 from .ask import ask

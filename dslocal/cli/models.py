@@ -41,7 +41,7 @@ def models(as_json: AsJson = False) -> None:
     if as_json:
         print(json.dumps(fields))
         return
-    from dslocal.ui import model_list
+    from dslocal.terminal.reports import model_list
 
     model_list.print_models(fields)
 

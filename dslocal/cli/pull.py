@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dslocal.errors import DoesNotFitError, NotFoundError, UsageError
-from dslocal.ui import progress
-from dslocal.ui.progress import gb
+from dslocal.terminal import progress
+from dslocal.terminal.progress import gb
 
 from . import completing
 from .options import AsJson
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from dslocal.catalog.locations import Place
     from dslocal.catalog.offers import Choice, Way
     from dslocal.plan.assessment import Assessment, Model
-    from dslocal.ui.progress import Display
+    from dslocal.terminal.progress import Display
 
 INTERRUPTED = 130
 ASK_ABOVE = 20 * 10**9  # bytes to fetch

@@ -47,8 +47,8 @@ def rm(
             hint="dslocal models lists them; --leftovers deletes what interrupted work left",
         )
     from dslocal.catalog.leftovers import in_use
-    from dslocal.ui import model_list
-    from dslocal.ui.progress import gb
+    from dslocal.terminal.progress import gb
+    from dslocal.terminal.reports import model_list
 
     models, conversions = _named(names or [])
     if not (yes or dry_run or sys.stdin.isatty()):
@@ -168,7 +168,7 @@ def _leftover(one: Leftover, used: bool) -> dict[str, Any]:
 
 def _ask(freed: int, *, as_json: bool) -> None:
     """Raises Exit unless the answer is yes."""
-    from dslocal.ui.progress import gb
+    from dslocal.terminal.progress import gb
 
     print(
         f"free {gb(freed)}? [y/N] ", end="", file=sys.stderr if as_json else sys.stdout, flush=True
@@ -182,7 +182,7 @@ def _remove(models: list[Kept], conversions: list[Conversion], idle: list[Leftov
     """Does it, and returns the bytes that were freed."""
     from dslocal.catalog.leftovers import clear
     from dslocal.catalog.removal import remove
-    from dslocal.ui.terminal import one_line
+    from dslocal.terminal.sanitise import one_line
 
     freed = sum(remove(model).nbytes for model in models)
     for conversion in conversions:

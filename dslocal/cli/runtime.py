@@ -21,8 +21,8 @@ from dslocal.plan.load_config import Loading
 from dslocal.plan.memory.shape import can_draft, shape_of
 from dslocal.plan.memory.validate import refuse_vocabulary
 from dslocal.plan.search import TARGET_CTX, Pins, Plan
-from dslocal.ui import progress
-from dslocal.ui.meter import Meter, can_redraw
+from dslocal.terminal import progress
+from dslocal.terminal.progress_line import Meter, can_redraw
 
 from . import pinned, watched
 

@@ -328,7 +328,7 @@ def _print_open_webui(at: str, file: Path | None, key: str | None, n_ctx: int) -
 
 
 def _log(line: str) -> None:
-    from dslocal.ui.terminal import sanitise
+    from dslocal.terminal.sanitise import sanitise
 
     print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {sanitise(line)}", file=sys.stderr, flush=True)
 

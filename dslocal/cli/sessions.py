@@ -36,7 +36,7 @@ def list_(
     if context.invoked_subcommand is not None:
         return
     from dslocal import chat
-    from dslocal.ui.conversations import matching
+    from dslocal.terminal.chat.session_commands import matching
 
     found = [
         (saved, line)
@@ -46,7 +46,7 @@ def list_(
     if as_json:
         print(json.dumps([_fields(saved, line) for saved, line in found]))
         return
-    from dslocal.ui import session_list
+    from dslocal.terminal.reports import session_list
 
     session_list.print_sessions(found, search)
 

@@ -40,7 +40,7 @@ def show(
     if as_json:
         print(json.dumps(fields))
         return
-    from dslocal.ui.terminal import one_line
+    from dslocal.terminal.sanitise import one_line
 
     for name, value in fields.items():
         if name not in ("classes", "metadata") and value is not None:

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 from dslocal.catalog import resolve
 from dslocal.errors import NotFoundError, UsageError
-from dslocal.ui.progress import gb
+from dslocal.terminal.progress import gb
 
 if TYPE_CHECKING:
     from dslocal.catalog.locations import Place
     from dslocal.convert import Plan, Source
-    from dslocal.ui.progress import Display
+    from dslocal.terminal.progress import Display
 
 STREAMED_AT_ONCE = 2  # shards on the disk
 

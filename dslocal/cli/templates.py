@@ -30,7 +30,7 @@ def list_(context: typer.Context, as_json: AsJson = False) -> None:
     if context.invoked_subcommand is not None:
         return
     from dslocal import home
-    from dslocal.ui.terminal import one_line
+    from dslocal.terminal.sanitise import one_line
 
     found = [named(name) for name in _tables()]
     if as_json:
@@ -55,7 +55,7 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show a template's prompt, its variables and its settings."""
-    from dslocal.ui.terminal import one_line, sanitise
+    from dslocal.terminal.sanitise import one_line, sanitise
 
     template = named(name)
     if as_json:
@@ -149,7 +149,7 @@ def _fields(template: prompts.Template) -> dict[str, Any]:
 
 
 def _spelled(variable: str, template: prompts.Template) -> str:
-    from dslocal.ui.terminal import one_line
+    from dslocal.terminal.sanitise import one_line
 
     return (
         variable

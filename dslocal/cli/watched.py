@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dslocal.gguf import ggml
-from dslocal.ui.terminal import one_line
+from dslocal.terminal.sanitise import one_line
 
 PASSED_ON = (
     signal.SIGINT,

@@ -6,7 +6,17 @@ Does not know logits or terminals.
 from .compose import Question, compose, departs
 from .families import FAMILIES, Family
 from .files import MAX_FILE, attach, decode, read_text
-from .messages import Call, Message, Segment, Special, Text, Thinking, Tool, encode, spell
+from .messages import (
+    Call,
+    Message,
+    Segment,
+    Special,
+    Text,
+    Thinking,
+    Tool,
+    encode,
+    spell,
+)
 from .recognition import Recognition, family_named, recognise
 from .settings import SETTINGS, Setting, Settings, spelled
 from .templates import INPUT, Template, template_of

@@ -24,8 +24,8 @@ from unittest import mock
 from rich.console import Console
 from rich.markdown import Markdown
 
-from dslocal.ui import stream
-from dslocal.ui.stream import AnswerView
+from dslocal.terminal.chat import answer_view
+from dslocal.terminal.chat.answer_view import AnswerView
 
 DOCUMENTS = Path(__file__).parents[1] / "ui" / "documents.txt"
 TOKEN = 4  # characters
@@ -82,9 +82,9 @@ def frames(text: str, rate: float) -> list[float]:
     """Seconds that each frame took: a frame's worth of tokens fed, laid out and drawn."""
     clock = [0.0]
     took: list[float] = []
-    batch = max(round(rate * stream.FRAME_S), 1)
+    batch = max(round(rate * answer_view.FRAME_S), 1)
     with (
-        mock.patch.object(stream, "time", mock.Mock(monotonic=lambda: clock[0])),
+        mock.patch.object(answer_view, "time", mock.Mock(monotonic=lambda: clock[0])),
         AnswerView(console()) as view,
     ):
         pending = list(tokens(text))

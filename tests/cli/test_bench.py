@@ -18,8 +18,8 @@ from running import BINARY, Run
 from screen import Screen
 
 from dslocal.engine import benchmark
-from dslocal.ui import bench_report
-from dslocal.ui.bench_report import Curve, Figure, curves, table
+from dslocal.terminal.reports import bench_report
+from dslocal.terminal.reports.bench_report import Curve, Figure, curves, table
 
 QUICK = ("bench", "nano", "--repeat", "1", "--tokens", "8", "--depths", "0,64")
 Json = dict[str, Any]

@@ -19,7 +19,7 @@ from dslocal.errors import EngineMissingError
 from dslocal.plan.machine import llama_cpp_build as building
 from dslocal.plan.machine.llama_cpp_build import Build
 from dslocal.plan.machine.machine import Machine
-from dslocal.ui import capabilities
+from dslocal.terminal import capabilities
 
 MACHINE = Machine("linux", "some", 4, 16 << 30, 8 << 30)
 

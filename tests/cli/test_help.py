@@ -19,7 +19,7 @@ from dslocal import errors, prompts
 from dslocal.cli import help as help_
 from dslocal.cli import runtime
 from dslocal.cli.main import BROKEN_PIPE, INTERRUPTED, app
-from dslocal.ui.commands import COMMANDS
+from dslocal.terminal.chat.commands import COMMANDS
 
 ROOT: Any = get_command(app)
 FOREIGN = {"jq", "git", "head", "NO_COLOR"}  # what is not dslocal's

@@ -14,7 +14,7 @@ import pytest
 from running import BINARY, Run
 from screen import READY, Screen
 
-from dslocal.ui.chat import FIRST_USE
+from dslocal.terminal.chat.loop import FIRST_USE
 
 CTRL_C, CTRL_D, ENTER = "\x03", "\x04", "\r"
 

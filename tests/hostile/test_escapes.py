@@ -18,7 +18,7 @@ from gguf_changes import STRING, parts_of, text
 from running import Done, Run, clean_environment
 from screen import Screen
 
-from dslocal.ui.terminal import sanitise
+from dslocal.terminal.sanitise import sanitise
 
 CORPUS = {
     "colour": "\x1b[31mred\x1b[0m",
@@ -53,8 +53,8 @@ import json, random, sys
 from rich.console import Console
 from dslocal import chat
 from dslocal.cli.answers import pass_on
-from dslocal.ui.stream import AnswerView, FRAME_S
-from dslocal.ui import stream
+from dslocal.terminal.chat.answer_view import AnswerView, FRAME_S
+from dslocal.terminal import stream
 
 stream.FRAME_S, stream.SHARE = 0.0, 1e9
 corpus = json.loads(open(sys.argv[1], encoding="utf-8").read())

@@ -1,0 +1,1 @@
+"""The interactive chat: input, commands, and the answer as it comes."""

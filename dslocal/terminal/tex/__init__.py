@@ -1,0 +1,1 @@
+"""Draw TeX mathematics as Unicode."""

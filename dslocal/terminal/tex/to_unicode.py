@@ -1,0 +1,158 @@
+"""TeX's mathematics as Unicode, for a terminal: ``\\frac{1}{2}`` is 1/2, ``x^2`` is x², a matrix on
+lines of its own is drawn.
+
+Knows one expression at a time, without the dollars around it. What has no Unicode is spelled on the
+line, with brackets where reading demands them: e^(iπ), (a + b)/(2c). A name that is unknown stays
+as it is written. Nothing is evaluated, no macro is defined. pylatexenc was looked at: it leaves
+scripts, sums, matrices and ``\\boxed`` as they are and puts no brackets around fractions.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from .boxes import BOXED, END_BOXED, Box, drawn_box, on_a_line, plain
+from .reader import Commands, Reader, TooDeep
+from .spacing import Atom, script
+from .symbols import (
+    DOUBLE_STRUCK,
+    FUNCTIONS,
+    NEGATED,
+    SCRIPT,
+    SUBSCRIPTS,
+    SUPERSCRIPTS,
+)
+
+_DENOMINATOR = re.compile(
+    r"\d[\d.,]*|\w[′⁰-⁹ⁿ²³¹ᵃ-ᵿ₀-₉ₐ-ₜᵢ-ᵪ\u0300-\u036f]*|[d∂]\w[²³ⁿ]?|[^\W\d_]{3,}|√[\w.]+|[^\W\d_]*\([^()]*\)"
+)
+_NUMERATOR = re.compile(r"[^\s/+*·×÷-]*")
+_BRACKETED = re.compile(r"\([^()]*\)")
+_CHEMICAL = re.compile(r"(?<=[A-Za-z)\]])(\d+)")
+
+
+def inline(source: str) -> str:
+    """``source`` on one line; what is boxed is between :data:`BOXED` and :data:`END_BOXED`."""
+    return _read(source, stacked=False).rows[0]
+
+
+def display(source: str) -> list[str]:
+    """``source`` on lines of its own: rows of equations, matrices and boxes are drawn; all lines
+    are equally wide.
+    """
+    return _read(source, stacked=True).rows
+
+
+def _read(source: str, *, stacked: bool) -> Box:
+    try:
+        box = Reader(source, _COMMANDS, stacked=stacked).whole()
+    except TooDeep:
+        box = Box.of(" ".join(source.split()))
+    if box.height == 1:
+        return Box.of(box.rows[0].strip())
+    return box
+
+
+def _frac(reader: Reader) -> Atom:
+    above, below = reader.line(), reader.line()
+    above = above if _NUMERATOR.fullmatch(_BRACKETED.sub("", plain(above))) else f"({above})"
+    below = below if _DENOMINATOR.fullmatch(plain(below)) else f"({below})"
+    return Atom(Box.of(f"{above}/{below}"), "frac")
+
+
+def _sqrt(reader: Reader) -> Atom:
+    degree, inner = reader.optional(), reader.line()
+    sign = {"": "√", "2": "√", "3": "∛", "4": "∜"}.get(degree, f"{script(degree, raised=True)}√")
+    return Atom(
+        Box.of(sign + (inner if re.fullmatch(r"[\d.]+|\w", inner) else f"({inner})")), "root"
+    )
+
+
+def _boxed(reader: Reader) -> Atom:
+    box = reader.argument()
+    if reader.stacked:
+        return Atom(drawn_box(box))
+    return Atom(Box.of(f"{BOXED}⟦{plain(on_a_line(box)).strip()}⟧{END_BOXED}"))
+
+
+def _binom(reader: Reader) -> Atom:
+    return Atom(Box.of(f"C({reader.line()}, {reader.line()})"))
+
+
+def _pmod(reader: Reader) -> Atom:
+    return Atom(Box.of(f" (mod {reader.line()})"), "text")
+
+
+def _with_script(*, raised: bool, script_first: bool) -> Callable[[Reader], Atom]:
+    def read(reader: Reader) -> Atom:
+        first, second = reader.line(), reader.line()
+        base, above = (second, first) if script_first else (first, second)
+        return Atom(
+            Box.of(base + script(above, raised=raised)), "op" if base in FUNCTIONS else "ord"
+        )
+
+    return read
+
+
+def _arrow(sign: str) -> Callable[[Reader], Atom]:
+    def read(reader: Reader) -> Atom:
+        below = reader.optional()
+        over = ", ".join(filter(None, (reader.line(), below)))
+        return Atom(Box.of(f"─{over}{sign}" if over else sign), "rel")
+
+    return read
+
+
+def _letters(table: dict[str, str]) -> Callable[[Reader], Atom]:
+    return lambda reader: Atom(Box.of("".join(table.get(c, c) for c in reader.line())))
+
+
+def _second(reader: Reader) -> Atom:
+    """What is in the second group: the first says how it looks."""
+    reader.name()
+    return Atom(reader.argument())
+
+
+def _nothing(reader: Reader) -> Atom:
+    """A group that shows nothing."""
+    reader.argument()
+    return Atom(Box.of(""), "skip")
+
+
+def _tag(reader: Reader) -> Atom:
+    return Atom(Box.of(f"  ({reader.verbatim()})"), "text")
+
+
+def _chemistry(reader: Reader) -> Atom:
+    text = _CHEMICAL.sub(lambda m: "".join(SUBSCRIPTS[c] for c in m[1]), reader.name())
+    text = re.sub(r"\^\{?([0-9]*[+-])\}?", lambda m: "".join(SUPERSCRIPTS[c] for c in m[1]), text)
+    return Atom(Box.of(text.replace("<=>", "⇌").replace("->", "→")), "text")
+
+
+def _not(reader: Reader) -> Atom:
+    text = reader.line()
+    return Atom(Box.of(NEGATED.get(text, text + "\u0338")), "rel")
+
+
+_COMMANDS: Commands = {
+    **dict.fromkeys(("frac", "dfrac", "tfrac", "cfrac"), _frac),
+    **dict.fromkeys(("binom", "dbinom", "tbinom"), _binom),
+    **dict.fromkeys(("boxed", "fbox"), _boxed),
+    **dict.fromkeys(("pmod", "pod"), _pmod),
+    **dict.fromkeys(("underbrace", "overbrace"), lambda reader: Atom(reader.argument(), "frac")),
+    **dict.fromkeys(("overset", "stackrel"), _with_script(raised=True, script_first=True)),
+    "underset": _with_script(raised=False, script_first=True),
+    **dict.fromkeys(("xrightarrow", "xlongrightarrow"), _arrow("→")),
+    "xleftarrow": _arrow("←"),
+    **dict.fromkeys(("mathbb", "mathds"), _letters(DOUBLE_STRUCK)),
+    **dict.fromkeys(("mathcal", "mathscr"), _letters(SCRIPT)),
+    **dict.fromkeys(("color", "textcolor", "colorbox"), _second),
+    **dict.fromkeys(
+        ("phantom", "hphantom", "vphantom", "label", "vspace", "hspace", "hspace*"), _nothing
+    ),
+    "sqrt": _sqrt,
+    "tag": _tag,
+    "ce": _chemistry,
+    "not": _not,
+}

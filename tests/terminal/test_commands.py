@@ -1,0 +1,313 @@
+"""Proves every slash command of the chat on the real nano: what it says, what it changes, and its
+errors.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from looped import Loop
+
+from dslocal.chat import load_saved, new_saved
+from dslocal.prompts import Message, Thinking
+from dslocal.terminal import clipboard
+from dslocal.terminal.chat.commands import COMMANDS, words_for
+
+QUESTION, ANSWER = "What is 47 × 86?", "4042"
+
+# what is typed where nothing has been asked, what is said
+SAID = [
+    ("/nope", "/nope: no such command (/help lists them)"),
+    ("/", "/: no such command (/help lists them)"),
+    ("/s", "/s: no such command (perhaps /system or /save or /sessions or /set or /stats)"),
+    ("/und", "/undo: there is no turn to take back"),
+    ("/help", "Ctrl-R searches what was typed"),
+    ("/think", "no thought to show"),
+    ("/think maybe", "/think maybe: on, off, or nothing"),
+    ("/think off", "thinking bypassed: its makers recommend"),
+    ("/think on", "thinking on"),
+    ("/stats", "nothing has been asked yet"),
+    ("/retry", "/retry: nothing has been asked yet"),
+    ("/edit", "/edit: nothing has been asked yet"),
+    ("/undo", "/undo: there is no turn to take back"),
+    ("/continue", "nothing has been asked yet (an answer that was cut can be gone on with)"),
+    ("/copy", "/copy: there is no answer yet"),
+    ("/save", "/save: which file?"),
+    ("/save a.md", "/save: nothing has been said yet"),
+    ("/save a b", "/save: one file, quoted where its name has spaces"),
+    ("/save it's", "/save: No closing quotation"),
+    ("/sessions", "no conversation is kept yet"),
+    ("/sessions moon", "no conversation has 'moon' in it"),
+    ("/resume", "/resume: which conversation? (/sessions lists them)"),
+    (
+        "/resume 20010101-000000-abcd",
+        "no conversation called '20010101-000000-abcd' (dslocal sessions lists them)",
+    ),
+    ("/resume ../../x", "no conversation called '../../x'"),
+    ("/set", "temperature 0, top_p 0.95, max_tokens 32768, math auto"),
+    ("/set top-p 2", "/set: 2 is out of range (top_p is above 0, at most 1)"),
+    ("/set colour blue", "/set: unknown setting 'colour'"),
+    ("/set colour", "/set: unknown setting 'colour'"),
+    ("/set top_k 40", "top_k 40"),
+    ("/set math maybe", "/set math maybe: auto, on, off"),
+    ("/set math off", "math off"),
+    ("/set temperature 2", "makers recommend 0.5 to 0.7"),
+    ("/file", "/file: which file?"),
+    ("/file none", "none: no such file"),
+    ("/file /no/such", "/no/such: no such file"),
+    ("/file it's.txt", "/file: No closing quotation"),
+    ("/file ~nobody-at-all/x", "/file: Could not determine home directory"),
+    ("/file /", "/: is a directory (attach the files in it)"),
+    ("/system Be brief.", "instructions set"),
+    ("/system", "no instructions"),
+    ("/model", "here: nano, other"),
+    ("/model nothing", "no model or file called 'nothing' (here: nano, other)"),
+    ("/model other", "loaded now other, nano, in DeepSeek-R1's format: 2,048"),
+    ("/clear", "history cleared"),
+    ("/nope\x1b[2J\x9b31m\u202e", "/nope[2J31m: no such command"),
+]
+
+
+@pytest.mark.parametrize(("typed", "said"), SAID, ids=[typed for typed, _ in SAID])
+def test_what_is_said(loop: Loop, typed: str, said: str) -> None:
+    """Proves the words, that nothing acts on the terminal, and that an error leaves no file
+    behind.
+    """
+    shown = loop.said(typed)
+    assert said in shown
+    assert not set("\x1b\x9b\u202e") & set(shown)
+    assert not list(Path().glob("*.md"))
+
+
+def test_all_commands_are_in_the_help(loop: Loop) -> None:
+    """Proves that what CHAT.md promises is there, each with a line of help that fits."""
+    promised = {
+        "help",
+        "model",
+        "system",
+        "file",
+        "clear",
+        "retry",
+        "edit",
+        "continue",
+        "copy",
+        "save",
+        "sessions",
+        "resume",
+    }
+    promised |= {"think", "set", "stats", "exit"}
+    shown = loop.said("/help")
+    assert promised <= set(COMMANDS)
+    assert all(f"{command.usage} {command.help}" in shown for command in COMMANDS.values())
+    assert all(len(command.help) < 80 and len(command.usage) <= 24 for command in COMMANDS.values())
+
+
+def test_the_last_turn(loop: Loop) -> None:
+    """Proves retry, edit, undo, think and stats, and what is on disk after each."""
+    assert ANSWER in loop.said(QUESTION)
+    session, first = loop.session, loop.saved
+    assert session.history[0].typed == QUESTION
+    assert "\\boxed" in session.history[0].content
+    assert load_saved(first.file).history == session.history
+    assert "multiply" in loop.said("/think")
+    seed = session.turn.seed if session.turn else 0
+
+    assert ANSWER in loop.said("/retry")
+    assert session.turn is not None
+    assert session.turn.seed != seed
+    assert (
+        session.turn.cached_tokens == session.turn.prompt_tokens - 1
+    )  # the branches share their beginning
+    assert len(session.history) == 2
+    shown = loop.said("/stats")
+    assert f"({session.turn.cached_tokens:,} cached)" in shown
+    assert "KV cache f16" in shown
+    assert "MiB of memory" in shown
+
+    assert "4047" in loop.said("Now add 5 to that.")
+    assert "edit the question" in loop.said("/edit")
+    assert (loop.draft, loop.editing) == ("Now add 5 to that.", session.history[2])
+    assert "editing the last question" in loop.toolbar(200)
+    assert "4052" in loop.said("Now add 10 to that.")
+    assert [message.typed for message in session.history if message.role == "user"] == [
+        QUESTION,
+        "Now add 10 to that.",
+    ]
+    assert load_saved(first.file).history == session.history
+    assert "the last answer is whole (an answer that was cut" in loop.said("/continue")
+    assert "taken back: Now add 10 to that." in loop.said("/undo")
+    assert len(session.history) == len(load_saved(first.file).history) == 2
+
+
+def test_what_becomes_of_an_answer(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Proves that it is written into a file, never over one unasked, and copied as the model wrote
+    it.
+    """
+    loop.said(QUESTION)
+    session = loop.session
+    assert "conversation.md: 1 question written" in loop.said("/save conversation.md")
+    text = Path("conversation.md").read_text()
+    assert "\\boxed{4042}" in text
+    assert "<details>\n<summary>Reasoning</summary>" in text
+    assert "is there already (/save conversation.md! replaces it)" in loop.said(
+        "/save conversation.md"
+    )
+    assert "written" in loop.said("/save conversation.md!")
+    assert "cannot be written" in loop.said("/save /no/such/folder/x.md")
+
+    copied: list[str] = []
+
+    def copy(text: str, _: object) -> str:
+        copied.append(text)
+        return "by hand"
+
+    monkeypatch.setattr(clipboard, "copy", copy)
+    assert "the last answer copied" in loop.said("/copy")
+    assert "its thought copied" in loop.said("/copy thought")
+    assert copied == [session.history[-1].content, session.history[-1].reasoning]
+    assert "the last answer has no code" in loop.said("/copy code")
+    assert "/copy all: code, thought, or nothing" in loop.said("/copy all")
+
+
+def test_conversations(loop: Loop) -> None:
+    """Proves that they are left, listed, searched and gone on with."""
+    loop.said(QUESTION)
+    session, first = loop.session, loop.saved
+    assert "is this conversation" in loop.said(f"/resume {first.id}")
+    assert f"/resume {first.id} brings it back" in loop.said("/clear")
+    assert session.history == []
+    assert "Lima" in loop.said("capital of peru")
+    assert first.id in loop.said("/sessions")
+    assert loop.saved.id in loop.said("/sessions LIMA")
+    assert first.id not in loop.said("/sessions LIMA")
+    assert "going on with the conversation of" in loop.said(f"/resume {first.id[-4:]}")
+    assert (loop.saved.id, session.history) == (first.id, load_saved(first.file).history)
+    assert "4047" in loop.said("Now add 5 to that.")
+
+
+def test_a_cut_answer(loop: Loop) -> None:
+    """Proves that a cut is said, marked on disk and in a saved file, and that /continue mends all
+    of it, also after a restart.
+    """
+    whole = loop.said(QUESTION) and loop.session.history[-1]
+    loop.said("/clear")
+    loop.said("/set max_tokens 40")
+    assert "cut after 40 tokens; /continue goes on" in loop.said(QUESTION)
+    assert "answer cut: /continue" in loop.toolbar(200)
+    loop.said("/save cut.md")
+    assert "*(cut: no tokens were left)*" in Path("cut.md").read_text()
+    saved = load_saved(loop.saved.file)
+    assert saved.history[-1].cut == "length"
+    assert saved.begun is not None
+    assert len(saved.begun.ids) == 40
+
+    loop.said("/clear")
+    assert "the last answer was cut (/continue goes on with it)" in loop.said(f"/resume {saved.id}")
+    loop.said("/set max_tokens 1000")
+    assert ANSWER in loop.said("/continue")
+    assert loop.session.history[-1] == whole
+    assert load_saved(saved.file).history[-1] == whole
+    assert load_saved(saved.file).begun is None
+
+
+def test_an_unanswered_question(loop: Loop) -> None:
+    """Proves that a question whose answer was lost is offered again."""
+    lost = new_saved("nano")
+    lost.record([Message("user", QUESTION)])
+    lost.close()
+    assert f"the last question has no answer: {QUESTION} (/retry asks it)" in loop.said(
+        f"/resume {lost.id}"
+    )
+    assert "the last question has no answer yet (/retry asks it)" in loop.said("/continue")
+    assert ANSWER in loop.said("/retry")
+    assert [message.role for message in load_saved(lost.file).history] == ["user", "assistant"]
+
+
+def test_a_conversation_that_is_open_elsewhere_is_copied(loop: Loop) -> None:
+    """Proves that two chats never write one file."""
+    other = new_saved("\x1b[31mother")
+    other.record([Message("user", "a \x1b[2J"), Message("assistant", "b")])
+    shown = loop.said(f"/resume {other.id}")
+    assert "is open in another terminal: this goes on with a copy" in shown
+    assert "it was with [31mother; /model switches" in shown
+    assert loop.saved.id != other.id
+    assert load_saved(loop.saved.file).history == other.history
+    assert "\x1b" not in loop.said("/sessions")
+    loop.said("/edit")
+    assert loop.draft == "a [2J"
+    other.close()
+
+
+def test_files_go_with_an_edited_question(loop: Loop) -> None:
+    """Proves that editing a question keeps the files that it had."""
+    Path("settings.ini").write_text("host = example.com\nport = 8080\n")
+    assert "settings.ini goes with the next question" in loop.said("/file settings.ini")
+    assert "1 file attached" in loop.toolbar(200)
+    assert "8080" in loop.said("What is the port?")
+    loop.said("/edit")
+    loop.said("What is the host?")
+    assert len(loop.session.history) == 2
+    assert loop.session.history[0].content.startswith("[file name]: settings.ini")
+    assert loop.session.history[0].content.endswith("What is the host?")
+    loop.said("/file settings.ini settings.ini")
+    assert "no file goes with the next question" in loop.said("/file none")
+
+
+def test_switching_models_keeps_the_conversation(loop: Loop) -> None:
+    """Proves that the history stays, the name changes, and that a model that is not there changes
+    nothing.
+    """
+    loop.said(QUESTION)
+    loop.said("/model nothing")
+    assert loop.name == "nano"
+    loop.said("/model other")
+    assert (loop.name, loop.model, len(loop.session.history)) == ("other", "other", 2)
+    assert loop.toolbar(100).startswith("other")
+    assert "4047" in loop.said("Now add 5 to that.")
+    assert load_saved(loop.saved.file).model == "other"
+
+
+def test_a_question_with_a_slash_and_what_does_not_fit(loop: Loop) -> None:
+    """Proves that // asks, and that a question too long is refused and loses nothing."""
+    loop.said("//etc is what?")
+    assert loop.session.history[0].content == "/etc is what?"
+    assert "the context holds 2,048" in loop.said("47 " * 2000)
+    assert len(loop.session.history) == len(load_saved(loop.saved.file).history) == 2
+
+
+def test_thinking_is_switched(loop: Loop) -> None:
+    """Proves that the toolbar says so, and the answer follows."""
+    loop.said("/think off")
+    assert "thinking bypassed" in loop.toolbar(200)
+    loop.said("capital of peru")
+    assert loop.session.history[-1].reasoning == ""
+    assert loop.session.thinking is Thinking.BYPASSED
+
+
+COMPLETED = [
+    ("set", "", "temperature"),
+    ("set", "te", "temperature"),
+    ("set", "math ", "auto"),
+    ("set", "temperature ", "0.6"),
+    ("model", "", "other"),
+    ("think", "", "off"),
+    ("copy", "", "code"),
+]
+
+
+@pytest.mark.parametrize(("name", "typed", "word"), COMPLETED)
+def test_words_that_may_follow(loop: Loop, name: str, typed: str, word: str) -> None:
+    """Proves what is offered after each command."""
+    assert word in [found for found, _ in words_for(loop, name, typed) or []]
+
+
+def test_conversations_may_follow(loop: Loop) -> None:
+    """Proves that /resume offers ids with their questions, and /file and /save paths."""
+    saved = new_saved("nano")
+    saved.record([Message("user", "Why?")])
+    found = dict(words_for(loop, "resume", "") or [])
+    assert found[saved.id].endswith("Why?")
+    assert words_for(loop, "file", "") is words_for(loop, "save", "") is None
+    assert words_for(loop, "exit", "") == []
+    saved.close()

@@ -1,0 +1,288 @@
+"""Proves what surrounds the input line: history, completion, toolbar, keys while an answer
+streams.
+"""
+
+from __future__ import annotations
+
+import os
+import pty
+import signal
+import stat
+import termios
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from looped import Loop
+from prompt_toolkit.completion import CompleteEvent
+from prompt_toolkit.document import Document
+from prompt_toolkit.history import InMemoryHistory
+from prompt_toolkit.input import create_pipe_input
+from prompt_toolkit.output import DummyOutput
+from rich.cells import cell_len
+
+from dslocal.chat import new_saved
+from dslocal.prompts import Message
+from dslocal.terminal.chat.input_line import (
+    MOST_ENTRY,
+    MOST_READ,
+    KeptHistory,
+    Prompt,
+    history_in,
+)
+from dslocal.terminal.chat.keys import Keys
+from dslocal.terminal.chat.toolbar import APART, fitted, parts, resident
+
+
+def test_history_is_kept_for_its_owner_alone(tmp_path: Path) -> None:
+    """Proves that lines come back, many-lined ones whole, the newest first, from a file of mode
+    0600.
+    """
+    file = tmp_path / "history"
+    file.touch(0o644)
+    for line in ("one", "two\nlines\n\nthree", "№ 3"):
+        history_in(tmp_path).store_string(line)
+    kept = history_in(tmp_path)
+    assert list(kept.load_history_strings()) == ["№ 3", "two\nlines\n\nthree", "one"]
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert "+one\n" in file.read_text()
+
+
+HOSTILE = [
+    (b"\n# \n+a\x1b[2J\x9b31m\xc2\x9b32m b\n", ["a[2J\ufffd31m32m b"]),
+    (b"\n# \n+\xe2\x80\xaeevil\n", ["evil"]),
+    (b"\n# \n+\xff\xfe\n", ["\ufffd\ufffd"]),
+    (b"no history at all\n\0\0\n", []),
+    (b"\n# \n+" + b"x" * (MOST_ENTRY + 1) + b"\n\n# \n+short\n", ["short"]),
+    (b"+", []),
+]
+
+
+@pytest.mark.parametrize(("data", "lines"), HOSTILE, ids=lambda value: repr(value)[:20])
+def test_a_hostile_history_does_not_act(tmp_path: Path, data: bytes, lines: list[str]) -> None:
+    """Proves that nothing of it reaches the terminal as it is, and that what is absurd is left
+    out.
+    """
+    (tmp_path / "history").write_bytes(data)
+    assert list(KeptHistory(str(tmp_path / "history")).load_history_strings()) == lines
+
+
+def test_an_absurd_history_is_read_in_part(tmp_path: Path) -> None:
+    """Proves that of gigabytes only the end is read, from an entry's beginning on, and that the end
+    is all there.
+    """
+    file = tmp_path / "history"
+    file.touch()
+    os.truncate(file, 50 * MOST_READ)
+    history = KeptHistory(str(file))
+    entries = [f"entry {i}" for i in range(3)]
+    for entry in entries:
+        history.store_string(entry)
+    began = time.monotonic()
+    assert list(history.load_history_strings()) == entries[::-1]
+    assert time.monotonic() - began < 2
+
+
+def test_a_folder_that_cannot_be_had(tmp_path: Path) -> None:
+    """Proves that the chat goes on without a history on disk."""
+    (tmp_path / "file").touch()
+    assert isinstance(history_in(tmp_path / "file"), InMemoryHistory)
+
+
+def completed(loop: Loop, text: str) -> list[tuple[str, str]]:
+    """What the line could become, with what is said of it."""
+    found = loop.completer().get_completions(Document(text), CompleteEvent())
+    return [
+        (text[: len(text) + one.start_position] + one.text, one.display_meta_text) for one in found
+    ]
+
+
+def test_completion(loop: Loop, tmp_path: Path) -> None:
+    """Proves that commands come with their help, and after them names, values, ids and paths,
+    quoted where they must be.
+    """
+    assert (
+        "/set",
+        "temperature, top_p, max_tokens, top_k, min_p, stop, …; math (on, off, auto)",
+    ) in completed(loop, "/se")
+    assert completed(loop, "hello /se") == completed(loop, "//se") == []
+    assert [text for text, _ in completed(loop, "/set temp")] == ["/set temperature"]
+    assert [text for text, _ in completed(loop, "/set math o")] == ["/set math on", "/set math off"]
+    assert [text for text, _ in completed(loop, "/model O")] == ["/model other"]
+    (tmp_path / "a b.txt").touch()
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "it's").touch()
+    (tmp_path / "evil\x1b[2J").touch()
+    (tmp_path / ".hidden").touch()
+    assert [text for text, _ in completed(loop, "/file ")] == [
+        "/file 'a b.txt'",
+        "/file folder/",
+        "/file home/",
+    ]
+    assert [text for text, _ in completed(loop, "/file a")] == ["/file 'a b.txt'"]
+    assert [text for text, _ in completed(loop, "/file 'a b")] == ["/file 'a b.txt'"]
+    assert [text for text, _ in completed(loop, "/file x folder/i")] == [
+        "/file x 'folder/it'\"'\"'s'"
+    ]
+    assert [text for text, _ in completed(loop, "/file .h")] == ["/file .hidden"]
+    assert (
+        completed(loop, "/file /no/such/")
+        == completed(loop, "/file ~nobody-at-all/")
+        == completed(loop, "/file \0")
+        == []
+    )
+    saved = new_saved("nano")
+    saved.record([Message("user", "Why \x1b[2J\u202e?")])
+    ((text, meta),) = completed(loop, f"/resume {saved.id[:8]}")
+    assert text == f"/resume {saved.id}"
+    assert meta.endswith("Why [2J?")
+    saved.close()
+
+
+@pytest.mark.parametrize("width", [0, 1, 5, 20, 40, 60, 80, 120, 500])
+def test_the_toolbar_fits(width: int) -> None:
+    """Proves that it never is wider than the terminal, and that the least important goes first,
+    order kept.
+    """
+    found = [
+        (0, "モデル"),
+        (1, "context 1 of 2"),
+        (4, "9 tokens/s"),
+        (6, "1,234 MiB"),
+        (2, "1 file attached"),
+    ]
+    line = fitted(found, width)
+    assert cell_len(line) <= width
+    shown = line.split(APART)
+    if width >= 5:
+        assert "モデル".startswith(shown[0].rstrip())
+    kept = [text for importance, text in sorted(found) if text in shown]
+    assert kept == [text for _, text in sorted(found)][: len(kept)]
+    assert len(shown) == len(found) or width < 80
+
+
+def test_the_toolbar_says_what_there_is(loop: Loop) -> None:
+    """Proves that model, context, speed, drafts, memory, files and thinking are in it."""
+    loop.said("/think off")
+    loop.said("capital of peru")
+    turn = loop.session.turn
+    assert turn is not None
+    turn.drafted_tokens, turn.accepted_tokens = 20, 15
+    text = " ".join(part for _, part in parts(loop.session, "nano", 2))
+    for word in (
+        "nano",
+        "context ",
+        " of 2,048",
+        "tokens/s",
+        "drafts 15/20",
+        "MiB",
+        "2 files attached",
+        "thinking bypassed",
+    ):
+        assert word in text
+    assert 10 << 20 < resident() < 100 << 30
+
+
+def entered(keys: str, tmp_path: Path, default: str = "") -> str:
+    """What is entered by ``keys``."""
+    with create_pipe_input() as pipe:
+        pipe.send_text(keys)
+        prompt = Prompt(
+            history_in(tmp_path),
+            Loop.completer(None),
+            lambda width: "",
+            input=pipe,
+            output=DummyOutput(),
+        )  # type: ignore[arg-type]
+        return prompt.ask(default)
+
+
+TYPED = [
+    ("hello\r", "", "hello"),
+    ("one\x1b\rtwo\r", "", "one\ntwo"),
+    ("\x1b[200~def f():\r\n    return 1\n\x1b[201~ ?\r", "", "def f():\n    return 1\n ?"),
+    (" more\r", "some", "some more"),
+    ("\x12fir\r\r", "", "the first"),  # Ctrl-R searches
+    ("\x1b[A\r", "", "the second"),
+]
+
+
+@pytest.mark.parametrize(
+    ("keys", "default", "line"), TYPED, ids=[repr(keys) for keys, _, _ in TYPED]
+)
+def test_what_is_typed(tmp_path: Path, keys: str, default: str, line: str) -> None:
+    """Proves Alt-Enter, a paste of many lines, a line that is there already, the search, and the
+    way back in history.
+    """
+    for earlier in ("the first", "the second"):
+        history_in(tmp_path).store_string(earlier)
+    assert entered(keys, tmp_path, default) == line
+
+
+@pytest.fixture
+def terminal() -> Iterator[tuple[int, int]]:
+    """Our end of a terminal, and the program's."""
+    ours, theirs = pty.openpty()
+    yield ours, theirs
+    os.close(ours)
+    os.close(theirs)
+
+
+PRESSED = [
+    ("hello", "hello", 0),
+    ("next\x0e question", "next question", 1),
+    ("\x0e\x0e", "", 2),
+    ("wrong\x15right", "right", 0),
+    ("abx\x7fc", "abc", 0),
+    ("one two\x17three", "one three", 0),
+    ("a\x1b[Db\x1bOCc\x1b[1;5Cd", "abcd", 0),
+    ("two\rlines\r", "two\nlines", 0),
+    ("ünï ｜", "ünï ｜", 0),
+    ("\x1b[200~paste\x1b[201~\x01", "paste", 0),
+]
+
+
+@pytest.mark.parametrize(
+    ("keys", "typed", "times"), PRESSED, ids=[repr(keys) for keys, _, _ in PRESSED]
+)
+def test_keys_while_an_answer_streams(
+    terminal: tuple[int, int], keys: str, typed: str, times: int
+) -> None:
+    """Proves that the key to answer now is told, that the rest is kept, that nothing is shown, and
+    the terminal is as it was after.
+    """
+    ours, theirs = terminal
+    before = termios.tcgetattr(theirs)
+    now: list[int] = []
+    with Keys(lambda: now.append(1), theirs) as pressed:
+        assert not termios.tcgetattr(theirs)[3] & (termios.ECHO | termios.ICANON)
+        assert termios.tcgetattr(theirs)[3] & termios.ISIG
+        os.write(ours, keys.encode())
+        end = time.monotonic() + 5
+        while (len(now) < times or pressed.typed != typed) and time.monotonic() < end:
+            time.sleep(0.005)
+    assert (pressed.typed, len(now)) == (typed, times)
+    assert termios.tcgetattr(theirs) == before
+
+
+def test_the_terminal_is_restored_after_an_error(terminal: tuple[int, int]) -> None:
+    """Proves it for Ctrl-C and for Ctrl-Z, and that where there is no terminal nothing is read."""
+    _, theirs = terminal
+    before = termios.tcgetattr(theirs)
+    with pytest.raises(KeyboardInterrupt), Keys(lambda: None, theirs):
+        raise KeyboardInterrupt
+    assert termios.tcgetattr(theirs) == before
+    with Keys(lambda: None, theirs):
+        termios.tcsetattr(theirs, termios.TCSANOW, before)  # as a shell does after Ctrl-Z
+        os.kill(os.getpid(), signal.SIGCONT)
+        assert not termios.tcgetattr(theirs)[3] & termios.ECHO
+    assert (termios.tcgetattr(theirs), signal.getsignal(signal.SIGCONT)) == (before, signal.SIG_DFL)
+    reading, writing = os.pipe()
+    os.write(writing, b"not for us")
+    with Keys(lambda: None, reading) as pressed:
+        time.sleep(0.05)
+    assert pressed.typed == ""
+    assert os.read(reading, 100) == b"not for us"
+    os.close(reading)
+    os.close(writing)
