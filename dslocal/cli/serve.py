@@ -143,15 +143,15 @@ def serve(
     thinking = runtime.thinking_for(spoken, think).value
     runtime.advise(spoken, settings, thinking, "")
     from dslocal.catalog import resolve
-    from dslocal.server import listening
+    from dslocal.server import process
+    from dslocal.server.access import Guard
     from dslocal.server.app import Server
-    from dslocal.server.asked import Served
-    from dslocal.server.beacon import Beacon, lit, new_token, short
-    from dslocal.server.guard import Guard
+    from dslocal.server.discovery import Beacon, lit, new_token, short
     from dslocal.server.metrics import Metrics
-    from dslocal.server.work import Desk
+    from dslocal.server.queue import Desk
+    from dslocal.server.requests import Served
 
-    listener = listening.bound(host, port)
+    listener = process.bound(host, port)
     port = listener.getsockname()[1]
     called = runtime.named_model(model) or resolve.last_used() or resolve.DEFAULT
     name = Path(called).stem if Path(called).suffix == ".gguf" or os.sep in called else called
@@ -203,7 +203,7 @@ def serve(
             if open_webui:
                 _print_open_webui(_address(near, port), api_key, key, context.n_ctx)
 
-        listening.serve(server, listener, grace_s=grace, ready=ready)
+        process.serve(server, listener, grace_s=grace, ready=ready)
         desk.threads.shutdown()
 
 

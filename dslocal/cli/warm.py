@@ -25,7 +25,7 @@ from . import runtime
 
 if TYPE_CHECKING:
     from dslocal.engine import Model
-    from dslocal.server.beacon import Beacon
+    from dslocal.server.discovery import Beacon
 
 CONNECT_S = 2.0
 SILENT_S = 30.0  # a server that lives says so every 5, however long the prompt is
@@ -42,7 +42,7 @@ class Unavailable(Exception):
 class Warm:
     """A server that holds the model of the file at ``path``."""
 
-    beacon: Beacon
+    discovery: Beacon
     path: Path
     drawn: int = 0
 
@@ -70,7 +70,7 @@ class Warm:
 class WarmSession:
     """One answer; what :class:`dslocal.chat.Session` is to a model that is loaded here."""
 
-    beacon: Beacon
+    discovery: Beacon
     family: prompts.Family
     settings: prompts.Settings
     system: str
@@ -86,7 +86,7 @@ class WarmSession:
         """Raises Unavailable before anything was yielded, EngineError when the server goes away
         later, KeyboardInterrupt.
         """
-        from dslocal.server.turns import turn_from_json
+        from dslocal.server.wire.turn_json import turn_from_json
 
         begun = False
         try:
@@ -153,10 +153,10 @@ class Search:
 
     def known(self, path: Path) -> tuple[GgufHeader, prompts.Family] | None:
         """What a server knows of the file at ``path``, for :func:`dslocal.cli.runtime.prepare`."""
-        from dslocal.server import beacon
+        from dslocal.server import discovery
 
         resolved = str(path.resolve())
-        for each in beacon.running():
+        for each in discovery.running():
             if (
                 each.path == resolved
                 and each.family in prompts.FAMILIES

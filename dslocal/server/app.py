@@ -17,15 +17,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, Router
 
-from .asked import Asked, Served, of_ask, of_chat, of_completion
-from .asking import AskReply
-from .faults import Fault, fault_of
-from .guard import Guard, Receive, Scope, Send, drain
-from .metrics import CONTENT_TYPE, Metrics
-from .openapi import document
-from .replies import Reply, TextReply, encoded
-from .sending import Late, Sending
-from .wire import (
+from dslocal.server.wire.errors import Fault, fault_of
+from dslocal.server.wire.openapi import document
+from dslocal.server.wire.responses import Reply, TextReply, encoded
+from dslocal.server.wire.schemas import (
     AskRequest,
     ChatRequest,
     CompletionRequest,
@@ -33,7 +28,13 @@ from .wire import (
     Wire,
     read,
 )
-from .work import RETRY_S, Desk, Run
+
+from .access import Guard, Receive, Scope, Send, drain
+from .ask_reply import AskReply
+from .metrics import CONTENT_TYPE, Metrics
+from .queue import RETRY_S, Desk, Run
+from .requests import Asked, Served, of_ask, of_chat, of_completion
+from .sse import Late, Sending
 
 BASES = ("", "/v1", "/beta")
 ASK = "/dslocal/ask"

@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from dslocal import output
 
-from .work import Desk
+from .queue import Desk
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 FIRST_S = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300)

@@ -13,8 +13,8 @@ from serving import Serving
 from dslocal import chat, output, prompts
 from dslocal.engine import Context
 from dslocal.prompts.families import FAMILIES
-from dslocal.server import beacon
-from dslocal.server.turns import turn_from_json
+from dslocal.server import discovery
+from dslocal.server.wire.turn_json import turn_from_json
 
 NANO = FAMILIES["nano"]
 SCHEMA = {
@@ -29,7 +29,7 @@ def asked(
     served: Serving, text: str, settings: prompts.Settings, seed: int, **more: Any
 ) -> tuple[str, output.Turn]:
     """The answer as it came in parts, and the turn."""
-    (found,) = (each for each in beacon.running() if each.port == served.port)
+    (found,) = (each for each in discovery.running() if each.port == served.port)
     body = {
         "fingerprint": found.fingerprint,
         "family": "nano",
@@ -94,7 +94,7 @@ def test_the_same_tokens(
 
 
 def test_another_model_is_not_taken(served: Serving) -> None:
-    (found,) = (each for each in beacon.running() if each.port == served.port)
+    (found,) = (each for each in discovery.running() if each.port == served.port)
     body = {
         "fingerprint": "0" * 64,
         "family": "nano",

@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from dslocal import output
+from dslocal.server.wire.errors import Fault, fault_of
 
-from .asked import Asked
-from .faults import Fault, fault_of
+from .requests import Asked
 
 if TYPE_CHECKING:
     from dslocal.engine import Context, TokenLogprobs

@@ -11,10 +11,11 @@ import asyncio
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 
-from .faults import Fault, fault_of
-from .guard import Receive, Scope, Send
-from .replies import DONE, KEEP_ALIVE, Reply, encoded, sse
-from .work import Run
+from dslocal.server.wire.errors import Fault, fault_of
+from dslocal.server.wire.responses import DONE, KEEP_ALIVE, Reply, encoded, sse
+
+from .access import Receive, Scope, Send
+from .queue import Run
 
 SILENCE_S = 5.0  # after which a comment says that the connection lives
 JSON = [(b"content-type", b"application/json")]

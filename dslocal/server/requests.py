@@ -16,9 +16,8 @@ from dslocal.errors import ContextOverflowError, UsageError
 from dslocal.output.answer import overflow, reserve
 from dslocal.prompts.families.base import BOS
 from dslocal.prompts.families.plain import Completion
-
-from .faults import Fault
-from .wire import (
+from dslocal.server.wire.errors import Fault
+from dslocal.server.wire.schemas import (
     AskRequest,
     ChatMessage,
     ChatRequest,

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from dslocal import output
+from dslocal.server.wire.responses import Reply, sse
+from dslocal.server.wire.turn_json import turn_as_json
 
-from .replies import Reply, sse
-from .turns import turn_as_json
-from .work import Ended, Event
+from .queue import Ended, Event
 
 
 @dataclass

@@ -12,9 +12,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from dslocal import output, prompts
-
-from .asked import Asked
-from .work import Ended, Event, Said
+from dslocal.server.queue import Ended, Event, Said
+from dslocal.server.requests import Asked
 
 if TYPE_CHECKING:
     from dslocal.engine import Model, TokenLogprobs

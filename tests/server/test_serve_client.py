@@ -18,8 +18,8 @@ from serving import Serving, serving
 
 from dslocal import output
 from dslocal.gguf.header import fingerprint, read_header
-from dslocal.server.beacon import Beacon, lit, running, short
-from dslocal.server.turns import turn_as_json
+from dslocal.server.discovery import Beacon, lit, running, short
+from dslocal.server.wire.turn_json import turn_as_json
 from dslocal.types import FinishReason
 
 ROUTE = "POST /dslocal/ask 200"

@@ -10,7 +10,7 @@ from pydantic.json_schema import models_json_schema
 
 from dslocal import __version__
 
-from .wire import ChatRequest, CompletionRequest
+from .schemas import ChatRequest, CompletionRequest
 
 REF = "#/components/schemas/"
 REFUSALS = {

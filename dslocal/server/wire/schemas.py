@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from .faults import Fault
+from .errors import Fault
 
 MOST_CHOICES = 16
 MOST_LOGPROBS = 20  # as OpenAI and DeepSeek have it

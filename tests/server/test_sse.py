@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from dslocal.server import sending
-from dslocal.server.faults import Fault
-from dslocal.server.sending import Late, Sending
+from dslocal.server import sse
+from dslocal.server.sse import Late, Sending
+from dslocal.server.wire.errors import Fault
 
 Step = float | Exception | str
 
@@ -81,7 +81,7 @@ def body(messages: list[MutableMapping[str, Any]]) -> bytes:
 
 @pytest.fixture(autouse=True)
 def short_silence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sending, "SILENCE_S", 0.05)
+    monkeypatch.setattr(sse, "SILENCE_S", 0.05)
 
 
 def test_silence_is_commented_on() -> None:

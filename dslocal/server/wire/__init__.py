@@ -1,0 +1,1 @@
+"""The wire formats: request schemas, responses, errors, and the OpenAPI document."""
