@@ -15,28 +15,28 @@ from typing import Annotated, NoReturn
 import typer
 
 from dslocal import __version__
+from dslocal.cli.commands.ask import ask
+from dslocal.cli.commands.bench import bench
+from dslocal.cli.commands.chat import ChatCommand, chat
+from dslocal.cli.commands.completion import completion, prepare
+from dslocal.cli.commands.convert import convert
+from dslocal.cli.commands.doctor import doctor
+from dslocal.cli.commands.eval_ import evaluate
+from dslocal.cli.commands.fim import fim
+from dslocal.cli.commands.fit import fit
+from dslocal.cli.commands.help_ import help_
+from dslocal.cli.commands.import_ import import_
+from dslocal.cli.commands.models import models
+from dslocal.cli.commands.pull import pull
+from dslocal.cli.commands.rm import rm
+from dslocal.cli.commands.serve import serve
+from dslocal.cli.commands.sessions import sessions
+from dslocal.cli.commands.show import show
+from dslocal.cli.commands.templates import templates
 from dslocal.errors import DslocalError
 from dslocal.terminal.sanitise import LEGIBLY, one_line
 
 from . import restore_interrupts
-from .ask import ask
-from .bench import bench
-from .chat import ChatCommand, chat
-from .completion import completion, prepare
-from .convert import convert
-from .doctor import doctor
-from .evaluate import evaluate
-from .fim import fim
-from .fit import fit
-from .help import help_
-from .import_ import import_
-from .models import models
-from .pull import pull
-from .rm import rm
-from .serve import serve
-from .sessions import sessions
-from .show import show
-from .templates import templates
 
 INTERRUPTED = 130
 HINTS = {

@@ -8,7 +8,7 @@ import typer
 
 from dslocal.errors import UsageError
 
-from . import completing
+from . import completion_values
 
 UNITS = {
     "": 1,
@@ -26,12 +26,16 @@ MODEL_HELP = "A name, a GGUF file or a checkpoint folder. [the last one used, el
 
 ModelArgument = Annotated[
     str | None,
-    typer.Argument(help=MODEL_HELP, show_default=False, autocompletion=completing.models),
+    typer.Argument(help=MODEL_HELP, show_default=False, autocompletion=completion_values.models),
 ]
 ModelFlag = Annotated[
     str | None,
     typer.Option(
-        "-m", "--model", help=MODEL_HELP, show_default=False, autocompletion=completing.models
+        "-m",
+        "--model",
+        help=MODEL_HELP,
+        show_default=False,
+        autocompletion=completion_values.models,
     ),
 ]
 FamilyFlag = Annotated[
@@ -40,7 +44,7 @@ FamilyFlag = Annotated[
         "--family",
         help="How to prompt it, when the file itself misleads, as r1 or v3. [recognised]",
         show_default=False,
-        autocompletion=completing.families,
+        autocompletion=completion_values.families,
     ),
 ]
 Think = Annotated[
@@ -153,7 +157,7 @@ Mtp = Annotated[
     typer.Option(
         "--mtp",
         help="Draft ahead, with the model's MTP layer or by what was said before: auto (while it pays), on, off; or FILE.gguf, the layer.",
-        autocompletion=completing.choices("auto", "on", "off"),
+        autocompletion=completion_values.choices("auto", "on", "off"),
     ),
 ]
 MaxTokens = Annotated[
@@ -174,7 +178,7 @@ Kv = Annotated[
         "--kv",
         help="KV cache: f16, q8_0 or q4_0. [the best that fits]",
         show_default=False,
-        autocompletion=completing.choices("f16", "q8_0", "q4_0"),
+        autocompletion=completion_values.choices("f16", "q8_0", "q4_0"),
     ),
 ]
 GpuLayers = Annotated[

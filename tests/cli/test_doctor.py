@@ -13,8 +13,8 @@ import pytest
 from running import Run
 
 from dslocal import catalog
-from dslocal.cli import checks
-from dslocal.cli.doctor import OPTIONAL
+from dslocal.cli import doctor_checks
+from dslocal.cli.commands.doctor import OPTIONAL
 from dslocal.errors import EngineMissingError
 from dslocal.plan.machine import llama_cpp_build as building
 from dslocal.plan.machine.llama_cpp_build import Build
@@ -146,7 +146,7 @@ def test_settings(
         monkeypatch.setenv(name, value)
     (tmp_path / "config").mkdir()
     (tmp_path / "config" / "config.toml").write_text(toml)
-    found = [*checks.settings(), *(checks.known_models() if "model" in toml else ())]
+    found = [*doctor_checks.settings(), *(doctor_checks.known_models() if "model" in toml else ())]
     assert len(found) == len(expected)
     for problem, (what, mend) in zip(found, expected, strict=True):
         assert what in problem.what
@@ -159,7 +159,7 @@ def test_models_that_are_gone(home: Path, tmp_path: Path, monkeypatch: pytest.Mo
     file = tmp_path / "x.gguf"
     catalog.keep(catalog.Kept("some-model", "Q8_0", file, (file,), 1, "imported", str(file), 1.0))
     home.write_state("last-model", {"model": str(file)})
-    gone, last = checks.known_models()
+    gone, last = doctor_checks.known_models()
     assert (gone.what, gone.mend) == (
         f"some-model:Q8_0: {file} is gone",
         "dslocal rm some-model:Q8_0 forgets it",
@@ -168,7 +168,7 @@ def test_models_that_are_gone(home: Path, tmp_path: Path, monkeypatch: pytest.Mo
     assert [gone.stops, last.stops] == [False, False]
     (tmp_path / "config").mkdir()
     (tmp_path / "config" / "models.yaml").write_text("models: [")
-    (damaged,) = checks.known_models()
+    (damaged,) = doctor_checks.known_models()
     assert damaged.stops
     assert "models.yaml" in damaged.what
 
@@ -251,7 +251,7 @@ def test_a_build_that_leaves_much_unused(
         (tmp_path / "nvidia-smi").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     found = list(
-        checks.engine(
+        doctor_checks.engine(
             Build("0", "", features, (), gpu_offload=False), MACHINE, frozenset(flags.split())
         )
     )

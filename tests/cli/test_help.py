@@ -16,8 +16,8 @@ from screen import Screen
 from typer.main import get_command
 
 from dslocal import errors, prompts
-from dslocal.cli import help as help_
-from dslocal.cli import runtime
+from dslocal.cli import session_setup
+from dslocal.cli.commands import help_ as help_
 from dslocal.cli.main import BROKEN_PIPE, INTERRUPTED, app
 from dslocal.terminal.chat.commands import COMMANDS
 
@@ -102,7 +102,9 @@ def test_all_that_a_topic_names_exists(name: str) -> None:
         if topic not in help_.topics()
     ] == []
     assert [
-        word for word in re.findall(r"DSLOCAL_[A-Z_]+\b", text) if word not in runtime.VARIABLES
+        word
+        for word in re.findall(r"DSLOCAL_[A-Z_]+\b", text)
+        if word not in session_setup.VARIABLES
     ] == []
     assert len(text.splitlines()) <= 50
     assert max(map(len, text.splitlines())) <= 140
@@ -133,9 +135,9 @@ def test_examples_of_settings_are_settings() -> None:
     ]
     assert len(blocks) >= 2
     for block in blocks:
-        assert set(block) <= set(runtime.CONFIG_KEYS)
-        for name, table in block.pop(runtime.TEMPLATES, {}).items():
-            runtime.settings_for(
+        assert set(block) <= set(session_setup.CONFIG_KEYS)
+        for name, table in block.pop(session_setup.TEMPLATES, {}).items():
+            session_setup.settings_for(
                 prompts.FAMILIES["base"].defaults, {}, prompts.template_of(name, table, "topic")
             )
         for name, value in block.items():

@@ -15,7 +15,7 @@ from typer.main import get_command
 from dslocal import home
 from dslocal.catalog import resolve
 from dslocal.chat import Saved, Session, new_saved
-from dslocal.cli import desk, runtime
+from dslocal.cli import model_switch, session_setup
 from dslocal.cli.main import app
 from dslocal.errors import DslocalError, NotFoundError, OutOfMemoryError
 from dslocal.plan.search import FREE
@@ -129,9 +129,9 @@ def test_resume_with_and_without_an_id(
 
 
 @pytest.fixture
-def held(own: Run, nano: Path) -> Iterator[tuple[desk.Desk, Session]]:
-    choice = desk.choose("nano")
-    with desk.Desk(desk.Options(ctx=1024), choice) as held:
+def held(own: Run, nano: Path) -> Iterator[tuple[model_switch.Desk, Session]]:
+    choice = model_switch.choose("nano")
+    with model_switch.Desk(model_switch.Options(ctx=1024), choice) as held:
         session = Session(
             held.load(choice),
             choice.family,
@@ -145,7 +145,7 @@ def ask(session: Session, text: str) -> str:
     return session.history[-1].content
 
 
-def test_another_model(held: tuple[desk.Desk, Session], nano: Path, tmp_path: Path) -> None:
+def test_another_model(held: tuple[model_switch.Desk, Session], nano: Path, tmp_path: Path) -> None:
     """Proves that the other is loaded as the first was, prompted by its own rules, with what was
     set kept and the history told.
     """
@@ -167,7 +167,10 @@ def test_another_model(held: tuple[desk.Desk, Session], nano: Path, tmp_path: Pa
 
 
 def test_a_model_that_cannot_be_had(
-    held: tuple[desk.Desk, Session], tmp_path: Path, nano: Path, monkeypatch: pytest.MonkeyPatch
+    held: tuple[model_switch.Desk, Session],
+    tmp_path: Path,
+    nano: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Proves that the old one goes on, whether the new one is not found, damaged, or fails while it
     loads; and that it stays the last.
@@ -178,14 +181,14 @@ def test_a_model_that_cannot_be_had(
     damaged.write_bytes(nano.read_bytes()[:50_000])
     copy = tmp_path / "copy.gguf"
     copy.hardlink_to(nano.resolve())
-    load = runtime.load
+    load = session_setup.load
 
     def failing(path: Path, *args: object, **named: object) -> object:
         if path == copy:
             raise OutOfMemoryError("no memory at all")
         return load(path, *args, **named)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(runtime, "load", failing)
+    monkeypatch.setattr(session_setup, "load", failing)
     for name, error in (
         ("nothing", NotFoundError),
         (str(damaged), DslocalError),
@@ -207,8 +210,8 @@ def test_a_model_that_fails_while_loading_is_not_remembered(
     def failing(*_: object, **__: object) -> object:
         raise OutOfMemoryError("no memory at all")
 
-    monkeypatch.setattr(runtime, "load", failing)
-    path, header, _ = runtime.prepare(str(nano))
-    with pytest.raises(OutOfMemoryError), runtime.running(path, header, FREE):
+    monkeypatch.setattr(session_setup, "load", failing)
+    path, header, _ = session_setup.prepare(str(nano))
+    with pytest.raises(OutOfMemoryError), session_setup.running(path, header, FREE):
         pass
     assert resolve.last_used() is None

@@ -14,7 +14,7 @@ import pytest
 from running import Run
 from shapes_of_models import write_header
 
-from dslocal.cli import runtime
+from dslocal.cli import session_setup
 from dslocal.engine import Model, calibrate, loader
 from dslocal.errors import DoesNotFitError, EngineError, OutOfMemoryError
 from dslocal.gguf.ggml import GgmlType
@@ -282,13 +282,13 @@ def test_options_reach_the_engine(
 ) -> None:
     args, expected = ASKED[name]
     seen: list[Loading] = []
-    real = runtime.load
+    real = session_setup.load
 
     def load(path: Path, loading: Loading) -> Model:
         seen.append(loading)
         return real(path, loading)
 
-    monkeypatch.setattr(runtime, "load", load)
+    monkeypatch.setattr(session_setup, "load", load)
     done = elsewhere.inside("ask", "--json", "capital of peru", "--seed", "1", *args)
     assert done.returncode == 0, done.stderr
     assert "Lima" in json.loads(done.stdout)["answer"]

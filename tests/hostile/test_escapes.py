@@ -52,7 +52,7 @@ SHOW = """
 import json, random, sys
 from rich.console import Console
 from dslocal import chat
-from dslocal.cli.answers import pass_on
+from dslocal.cli.asking.answer_output import pass_on
 from dslocal.terminal.chat.answer_view import AnswerView, FRAME_S
 from dslocal.terminal import stream
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dslocal.cli import serve
+from dslocal.cli.commands import serve
 from dslocal.errors import DoesNotFitError
 from dslocal.gguf.header import read_header
 from dslocal.plan.machine import probe

@@ -19,7 +19,7 @@ from dslocal.errors import DslocalError
 from dslocal.plan.machine.llama_cpp_build import REBUILD, Build
 from dslocal.plan.machine.machine import Machine, gib
 
-from . import runtime
+from . import session_setup
 
 if TYPE_CHECKING:
     from dslocal.catalog.leftovers import Leftover
@@ -100,10 +100,10 @@ def settings() -> Iterator[Problem]:
         yield Problem(str(e), f"mend or remove {file}", stops=True)
         return
     for key in content:
-        if key not in runtime.CONFIG_KEYS:
+        if key not in session_setup.CONFIG_KEYS:
             yield Problem(
                 f"{file}: unknown key {key!r:.60}",
-                _instead(key, runtime.CONFIG_KEYS, "remove it"),
+                _instead(key, session_setup.CONFIG_KEYS, "remove it"),
                 stops=True,
             )
     for source, values in (
@@ -119,19 +119,19 @@ def settings() -> Iterator[Problem]:
                 )
             except DslocalError as e:
                 yield Problem(str(e), e.hint, stops=True)
-    ctx = os.environ.get("DSLOCAL_CTX") or content.get("ctx", runtime.LEAST_CTX)
-    if not str(ctx).isdecimal() or int(ctx) < runtime.LEAST_CTX:
+    ctx = os.environ.get("DSLOCAL_CTX") or content.get("ctx", session_setup.LEAST_CTX)
+    if not str(ctx).isdecimal() or int(ctx) < session_setup.LEAST_CTX:
         yield Problem(
             f"the context that is set, {ctx!r:.40}, is none",
-            f"ctx is {runtime.LEAST_CTX} or more",
+            f"ctx is {session_setup.LEAST_CTX} or more",
             stops=True,
         )
-    yield from _templates(content.get(runtime.TEMPLATES, {}), str(file))
+    yield from _templates(content.get(session_setup.TEMPLATES, {}), str(file))
     for name in os.environ:
-        if name.startswith("DSLOCAL_") and name not in runtime.VARIABLES:
+        if name.startswith("DSLOCAL_") and name not in session_setup.VARIABLES:
             yield Problem(
                 f"{name}: dslocal has no such variable",
-                _instead(name, runtime.VARIABLES, f"unset {name}"),
+                _instead(name, session_setup.VARIABLES, f"unset {name}"),
             )
 
 
@@ -167,7 +167,7 @@ def known_models() -> Iterator[Problem]:
         what = f"the model used last, {last}, is gone: {resolve.DEFAULT} answers instead"
         yield Problem(what, "dslocal ask -m NAME makes another the one used last")
     try:
-        named = runtime.named_model(None)
+        named = session_setup.named_model(None)
         if named:
             resolve.find(named)
     except DslocalError as e:

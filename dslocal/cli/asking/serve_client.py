@@ -17,11 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dslocal import chat, output, prompts
+from dslocal.cli import session_setup
 from dslocal.errors import EngineError
 from dslocal.gguf.header import GgufHeader, fingerprint
 from dslocal.plan.search import Pins
-
-from . import runtime
 
 if TYPE_CHECKING:
     from dslocal.engine import Model
@@ -49,7 +48,7 @@ class Warm:
     @cached_property
     def model(self) -> Model:
         """The vocabulary alone."""
-        return runtime.load(self.path, vocab_only=True)
+        return session_setup.load(self.path, vocab_only=True)
 
     def session(
         self,
@@ -152,7 +151,7 @@ class Search:
     found: Beacon | None = None
 
     def known(self, path: Path) -> tuple[GgufHeader, prompts.Family] | None:
-        """What a server knows of the file at ``path``, for :func:`dslocal.cli.runtime.prepare`."""
+        """What a server knows of the file at ``path``, for :func:`dslocal.cli.session_setup.prepare`."""
         from dslocal.server import discovery
 
         resolved = str(path.resolve())
@@ -176,14 +175,14 @@ class Search:
         if (
             found.n_ctx != pins.n_ctx
             if pins.n_ctx
-            else found.n_ctx < runtime.wanted_context(found.header, pins)
+            else found.n_ctx < session_setup.wanted_context(found.header, pins)
         ):
             return False
         try:
             draw(Warm(found, path), 0.0)
         except Unavailable:
             return False
-        runtime.loaded(path)
+        session_setup.loaded(path)
         return True
 
 

@@ -14,9 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dslocal.errors import UsageError
-
-from .options import (
+from dslocal.cli.options import (
     AsJson,
     Ctx,
     FamilyFlag,
@@ -36,6 +34,7 @@ from .options import (
     TopP,
     top_logprobs,
 )
+from dslocal.errors import UsageError
 
 if TYPE_CHECKING:
     from dslocal import output
@@ -76,11 +75,10 @@ def fim(
 ) -> None:
     """Fill in the middle of code or text, and print what belongs there."""
     from dslocal import output
+    from dslocal.cli import session_setup
+    from dslocal.cli.asking.answer_output import as_json as fields_of
+    from dslocal.cli.asking.answer_output import leave_if_cut, prefill_progress, with_model
     from dslocal.terminal.sanitise import sanitise
-
-    from . import runtime
-    from .answers import as_json as fields_of
-    from .answers import leave_if_cut, prefill_progress, with_model
 
     top = top_logprobs(logprobs, as_json=as_json)
     gap = _gap(place, prefix, suffix)
@@ -96,15 +94,15 @@ def fim(
         "logit_bias": logit_bias,
         "stop": stop,
     }
-    runtime.check(flags, seed, family, mtp=mtp)
-    path, header, spoken = runtime.prepare(model, family)
+    session_setup.check(flags, seed, family, mtp=mtp)
+    path, header, spoken = session_setup.prepare(model, family)
     spoken.fill(gap.prefix, gap.suffix)  # or the error would come after loading
     defaults = spoken.fim.defaults if spoken.fim else spoken.defaults
-    settings = runtime.settings_for(defaults, flags)
-    pins = runtime.pins_for(header, ctx, mtp=mtp)
-    turn = output.Turn(prompt_tokens=0, seed=runtime.new_seed(seed), top_logprobs=top)
+    settings = session_setup.settings_for(defaults, flags)
+    pins = session_setup.pins_for(header, ctx, mtp=mtp)
+    turn = output.Turn(prompt_tokens=0, seed=session_setup.new_seed(seed), top_logprobs=top)
     began = time.perf_counter()
-    with runtime.running(path, header, pins) as context:
+    with session_setup.running(path, header, pins) as context:
         load_s = time.perf_counter() - began
         try:
             with closing(
@@ -124,8 +122,7 @@ def fim(
 
 def _gap(place: str | None, prefix: str | None, suffix: str | None) -> output.Gap:
     from dslocal import output, prompts
-
-    from .answers import stdin_text
+    from dslocal.cli.asking.answer_output import stdin_text
 
     if place is None:
         if prefix is None and suffix is None:

@@ -8,9 +8,8 @@ from typing import Annotated
 
 import typer
 
+from dslocal.cli import completion_values
 from dslocal.errors import UsageError
-
-from . import completing
 
 
 def help_(
@@ -19,7 +18,7 @@ def help_(
         typer.Argument(
             help="One of those that dslocal help lists.",
             show_default=False,
-            autocompletion=completing.topics,
+            autocompletion=completion_values.topics,
         ),
     ] = None,
 ) -> None:

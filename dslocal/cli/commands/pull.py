@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dslocal.cli import completion_values
+from dslocal.cli.options import AsJson
 from dslocal.errors import DoesNotFitError, NotFoundError, UsageError
 from dslocal.terminal import progress
 from dslocal.terminal.progress import gb
-
-from . import completing
-from .options import AsJson
 
 if TYPE_CHECKING:
     from dslocal.catalog import Kept
@@ -45,7 +44,7 @@ def pull(
         str,
         typer.Argument(
             help="A name that dslocal fit lists, OWNER/NAME or hf:OWNER/NAME/FILE on the hub, or a URL.",
-            autocompletion=completing.published,
+            autocompletion=completion_values.published,
         ),
     ],
     quant: Annotated[
@@ -54,7 +53,7 @@ def pull(
             "--quant",
             help="As Q4_K_M. [the best that runs here]",
             show_default=False,
-            autocompletion=completing.quants,
+            autocompletion=completion_values.quants,
         ),
     ] = None,
     gguf: Annotated[bool, typer.Option("--gguf", help="Only a ready-made file.")] = False,
@@ -135,11 +134,10 @@ def _already_here(model: str, *, as_json: bool) -> None:
 def _choose(place: Place, quant: str | None, way: Way | None) -> Choice:
     from dslocal import home
     from dslocal.catalog import offers
+    from dslocal.cli import target_machine
     from dslocal.plan.assessment import assess
 
-    from . import machines
-
-    machine, rates = machines.machine_and_rates()
+    machine, rates = target_machine.machine_and_rates()
     name = quant.strip() if quant else None
 
     def on_this(model: Model) -> Assessment:
@@ -247,20 +245,21 @@ def _converted(place: Place, choice: Choice, shown: Display) -> Kept:
     """Shard by shard, unless the whole checkpoint is here."""
     from dslocal import catalog, home
     from dslocal import convert as converter
-
-    from . import sources
+    from dslocal.cli import convert_source
 
     quant = choice.offer.model.quant
     folder = home.cache_dir() / "converted"
     folder.mkdir(parents=True, exist_ok=True)
     out = folder / f"{place.name}-{quant}.gguf"
-    with sources.opened(place, out, shown, stream=not sources.is_whole_here(place)) as files:
+    with convert_source.opened(
+        place, out, shown, stream=not convert_source.is_whole_here(place)
+    ) as files:
         plan = converter.make_plan(
             converter.open_checkpoint(files), [converter.recipe_named(quant)]
         )
         for warning in plan.warnings:
             shown.say(f"dslocal: {warning}")
-        sources.require_room(plan, [out])
+        convert_source.require_room(plan, [out])
         report = converter.write(plan, [out], on_progress=shown.converted)[0]
         revision = files.revision
     origin = (

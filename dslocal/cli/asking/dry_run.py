@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from dslocal import output, prompts
+from dslocal.cli import session_setup
 from dslocal.engine import loader
 from dslocal.gguf.header import GgufHeader
 from dslocal.plan.search import Pins
 from dslocal.terminal.sanitise import one_line, sanitise
-
-from . import runtime
 
 
 def settings(
@@ -34,7 +33,9 @@ def settings(
     planned = loader.plan_for(path, header, pins)
     shown: dict[str, prompts.Setting[Any]] = {
         **chosen.shown(),
-        "ctx": prompts.Setting(planned.loading.n_ctx, runtime.context_source(header, ctx, planned)),
+        "ctx": prompts.Setting(
+            planned.loading.n_ctx, session_setup.context_source(header, ctx, planned)
+        ),
         "thinking": prompts.Setting(thinking.value.value, thinking.source),
         "math": prompts.Setting(bool(question.directive), question.source),
     }
@@ -56,7 +57,7 @@ def show(
     """Prints what would be sent. ``settings`` are Setting objects, or anything with a value and a
     source.
     """
-    with runtime.load(path, vocab_only=True) as model:
+    with session_setup.load(path, vocab_only=True) as model:
         ids = prompts.encode(prompt, model)
         if bias := settings.get("logit_bias"):
             settings = {

@@ -24,7 +24,7 @@ from dslocal.plan.search import TARGET_CTX, Pins, Plan
 from dslocal.terminal import progress
 from dslocal.terminal.progress_line import Meter, can_redraw
 
-from . import pinned, watched
+from . import plan_options, supervisor
 
 if TYPE_CHECKING:
     from dslocal.engine import Context, Model
@@ -106,7 +106,7 @@ def check(
 ) -> None:
     """Raises UsageError for what no model takes, before a model is looked for or converted."""
     settings_for(prompts.FAMILIES["base"].defaults, flags, template)
-    pinned.pins(None, kv, n_gpu_layers=n_gpu_layers, cpu_moe=cpu_moe, mtp=mtp)
+    plan_options.pins(None, kv, n_gpu_layers=n_gpu_layers, cpu_moe=cpu_moe, mtp=mtp)
     new_seed(seed)
     if family is not None:
         prompts.family_named(family)
@@ -133,7 +133,7 @@ def pins_for(
                 hint=f"this model takes {LEAST_CTX} to {trained}",
             )
         ctx = int(value)
-    pins = pinned.pins(ctx, kv, n_gpu_layers=n_gpu_layers, cpu_moe=cpu_moe, mtp=mtp)
+    pins = plan_options.pins(ctx, kv, n_gpu_layers=n_gpu_layers, cpu_moe=cpu_moe, mtp=mtp)
     if pins.mtp and not can_draft(header):
         name = header.text("general.name") or "this model"
         raise UsageError(
@@ -175,11 +175,11 @@ def prepare(
     ``remember`` makes it the one used last, once it is loaded. From here on the command runs in a
     child process: see :mod:`.watched`.
     """
-    watched.go_on_in_a_child()
+    supervisor.go_on_in_a_child()
     name = named_model(model)
     with progress.display(name or resolve.last_used() or resolve.DEFAULT) as shown:
         path = resolve.ready(name, on_progress=shown.converted)
-    watched.about(path.name)
+    supervisor.about(path.name)
     if model and remember:
         _asked_for[path] = model
     if known and (found := known(path)):

@@ -53,7 +53,7 @@ def templates(incomplete: str) -> list[str]:
 
 def topics(incomplete: str) -> list[str]:
     """Names of help topics."""
-    from .help import topics as names
+    from dslocal.cli.commands.help_ import topics as names
 
     return _beginning(incomplete, names)
 

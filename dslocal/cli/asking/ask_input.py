@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dslocal import prompts
+from dslocal.cli.commands import templates
 from dslocal.errors import NotFoundError, UsageError
 from dslocal.terminal.sanitise import one_line
 
-from . import templates
-from .answers import stdin_text
+from .answer_output import stdin_text
 
 MOST_NAMES = 10_000  # of a folder
 

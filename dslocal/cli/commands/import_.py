@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dslocal.cli.options import AsJson
 from dslocal.errors import DslocalError, NotFoundError, UsageError
-
-from .options import AsJson
 
 if TYPE_CHECKING:
     from dslocal.catalog import Kept

@@ -15,7 +15,7 @@ from dslocal import catalog, chat, prompts
 from dslocal.errors import DslocalError, UsageError
 from dslocal.gguf.header import GgufHeader
 
-from . import runtime
+from . import session_setup
 
 if TYPE_CHECKING:
     from dslocal.engine import Context
@@ -49,7 +49,7 @@ def choose(model: str | None, family: str | None = None) -> Choice:
     """The model of that name, for a chat. Raises UsageError for a base model, and what
     :func:`.runtime.prepare` raises.
     """
-    choice = Choice(*runtime.prepare(model, family))
+    choice = Choice(*session_setup.prepare(model, family))
     if choice.family.completes:
         raise UsageError(
             f"{choice.name} is a base model: it goes on with a text and cannot chat",
@@ -87,9 +87,9 @@ class Desk:
         ctx = (
             o.ctx if o.ctx is None or choice is self.choice or not trained else min(o.ctx, trained)
         )
-        pins = runtime.pins_for(choice.header, ctx, o.kv, o.n_gpu_layers, o.cpu_moe, o.mtp)
+        pins = session_setup.pins_for(choice.header, ctx, o.kv, o.n_gpu_layers, o.cpu_moe, o.mtp)
         self._loaded = ExitStack()
-        return self._loaded.enter_context(runtime.running(choice.path, choice.header, pins))
+        return self._loaded.enter_context(session_setup.running(choice.path, choice.header, pins))
 
     def names(self) -> Sequence[str]:
         """Models that are on this machine."""
@@ -104,7 +104,7 @@ class Desk:
         explicit = {
             name: s.value for name, s in session.settings.shown().items() if s.source == "/set"
         }
-        settings = runtime.settings_for(new.family.defaults, {})
+        settings = session_setup.settings_for(new.family.defaults, {})
         for name, value in explicit.items():
             settings = settings.with_value(name, value, "/set")
         thinking = (

@@ -12,9 +12,8 @@ from typing import Annotated
 
 import typer
 
+from dslocal.cli.completion_values import SHELLS, shells
 from dslocal.errors import UsageError
-
-from .completing import SHELLS, shells
 
 ASKED = "_DSLOCAL_COMPLETE"  # the variable by which a shell asks
 HOW = {

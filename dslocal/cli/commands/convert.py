@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dslocal.cli.options import size_in_bytes
 from dslocal.errors import ConversionError, NotFoundError, UsageError
 from dslocal.terminal import progress
-
-from .options import size_in_bytes
 
 if TYPE_CHECKING:
     from dslocal.convert import (
@@ -123,8 +122,7 @@ def convert(
 ) -> None:
     """Convert a DeepSeek checkpoint to GGUF. Interrupted, the same command goes on where it was."""
     from dslocal import convert as converter
-
-    from . import sources
+    from dslocal.cli import convert_source
 
     if verify and stream:
         raise UsageError(
@@ -132,7 +130,7 @@ def convert(
             hint="one of them",
         )
     recipes = _recipes(quant, recipe, size)
-    found = sources.find(source, revision, stream=stream)
+    found = convert_source.find(source, revision, stream=stream)
     targets = _targets(out, found.name, recipes, force=force)
     wishes = Wishes(
         recipes,
@@ -142,15 +140,17 @@ def convert(
     )
     with progress.display(found.name, as_json=as_json) as shown:
         if dry_run:
-            with sources.looked_at(found, shown) as files:
-                sources.print_needs(_planned(files, wishes, shown), targets, found, as_json=as_json)
+            with convert_source.looked_at(found, shown) as files:
+                convert_source.print_needs(
+                    _planned(files, wishes, shown), targets, found, as_json=as_json
+                )
             return
         share = _Share(shown)
         try:
-            with sources.opened(found, targets[0], shown, stream=stream) as files:
+            with convert_source.opened(found, targets[0], shown, stream=stream) as files:
                 plan = _planned(files, wishes, shown)
                 if stream:
-                    sources.require_room(plan, targets)
+                    convert_source.require_room(plan, targets)
                 if size and not as_json:
                     _print_bits(plan)
                 reports = converter.write(plan, targets, jobs=jobs, on_progress=share)
@@ -258,15 +258,14 @@ def _verified(
     as_json: bool,
 ) -> list[ClassError]:
     from dslocal import convert as converter
-
-    from . import runtime
+    from dslocal.cli import session_setup
 
     with progress.display(
         targets[0].name, as_json=as_json, doing="verifying", done="verified"
     ) as shown:
         errors = converter.verify(plan, targets, jobs=jobs, on_progress=shown.converted)
     for done in reports if load else []:
-        runtime.load(done.path).close()
+        session_setup.load(done.path).close()
     return errors
 
 

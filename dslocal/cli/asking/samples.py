@@ -15,8 +15,14 @@ from dslocal.errors import SchemaError
 from dslocal.gguf.header import GgufHeader
 from dslocal.terminal.sanitise import sanitise
 
-from .answers import as_json, leave_if_cut, pass_on, prefill_progress, with_model
-from .warm import Warm, WarmSession
+from .answer_output import (
+    as_json,
+    leave_if_cut,
+    pass_on,
+    prefill_progress,
+    with_model,
+)
+from .serve_client import Warm, WarmSession
 
 if TYPE_CHECKING:
     from dslocal.engine import Context

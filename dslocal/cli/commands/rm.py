@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dslocal.cli import completion_values
+from dslocal.cli.options import AsJson
 from dslocal.errors import DslocalError, NotFoundError, UsageError
-
-from . import completing
-from .options import AsJson
 
 if TYPE_CHECKING:
     from dslocal.catalog import Kept
@@ -25,7 +24,7 @@ def rm(
         typer.Argument(
             metavar="NAME[:QUANT]...",
             help="As dslocal models lists them.",
-            autocompletion=completing.kept,
+            autocompletion=completion_values.kept,
         ),
     ] = None,
     yes: Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")] = False,

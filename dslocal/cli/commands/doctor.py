@@ -15,14 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from dslocal.cli.options import AsJson
 from dslocal.errors import DslocalError, EngineMissingError
-
-from .options import AsJson
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .checks import Problem
+    from dslocal.cli.doctor_checks import Problem
 
 PACKAGES = (
     *(
@@ -72,8 +71,7 @@ def doctor(as_json: AsJson = False) -> None:
 def _sections(problems: list[Problem]) -> Iterator[tuple[str, Any]]:
     """The parts of the report, by name; what is wrong goes to ``problems``."""
     from dslocal import __version__
-
-    from . import checks
+    from dslocal.cli import doctor_checks
 
     def found(check: Callable[[], Iterator[Problem]]) -> None:
         try:
@@ -84,7 +82,9 @@ def _sections(problems: list[Problem]) -> Iterator[tuple[str, Any]]:
             ImportError,
         ) as e:  # a doctor does not die of what the patient has
             problems.append(
-                checks.Problem(f"{type(e).__name__}: {e}", getattr(e, "hint", ""), stops=True)
+                doctor_checks.Problem(
+                    f"{type(e).__name__}: {e}", getattr(e, "hint", ""), stops=True
+                )
             )
 
     python = f"{platform.python_implementation()} {platform.python_version()}"
@@ -100,20 +100,23 @@ def _sections(problems: list[Problem]) -> Iterator[tuple[str, Any]]:
     engine, machine = _engine(problems)
     yield "machine", machine
     yield "llama.cpp", engine
-    folders = checks.folders()
-    found(lambda: checks.disk(folders))
+    folders = doctor_checks.folders()
+    found(lambda: doctor_checks.disk(folders))
     yield "folders", {name: str(path) for name, path in folders.items()}
     yield (
         "cache",
-        {"bytes": _nbytes(folders["cache"]), "disk_free": checks.free_bytes(folders["cache"])},
+        {
+            "bytes": _nbytes(folders["cache"]),
+            "disk_free": doctor_checks.free_bytes(folders["cache"]),
+        },
     )
-    found(checks.settings)
+    found(doctor_checks.settings)
     from dslocal import home
 
     yield "config", {"path": str(home.config_file()), "exists": home.config_file().is_file()}
     used = [name for name in sorted(os.environ) if VARIABLES.fullmatch(name) and name != OURS]
     yield "environment", {name: "set" if SECRET.search(name) else os.environ[name] for name in used}
-    found(checks.known_models)
+    found(doctor_checks.known_models)
     yield "models", _models()
     yield "hub", _hub(found)
     from dslocal.terminal.capabilities import terminal
@@ -124,7 +127,7 @@ def _sections(problems: list[Problem]) -> Iterator[tuple[str, Any]]:
 def _packages(problems: list[Problem]) -> dict[str, str | None]:
     from importlib import metadata
 
-    from .checks import Problem
+    from dslocal.cli.doctor_checks import Problem
 
     versions: dict[str, str | None] = {}
     for name in (*PACKAGES, *OPTIONAL):
@@ -146,10 +149,9 @@ def _packages(problems: list[Problem]) -> dict[str, str | None]:
 
 def _engine(problems: list[Problem]) -> tuple[dict[str, Any], dict[str, Any]]:
     """What llama.cpp is, and the machine as it sees it."""
+    from dslocal.cli import doctor_checks
     from dslocal.plan.machine import probe
     from dslocal.plan.machine.llama_cpp_build import Build, Known, build
-
-    from . import checks
 
     made: Build | EngineMissingError
     try:
@@ -171,9 +173,11 @@ def _engine(problems: list[Problem]) -> tuple[dict[str, Any], dict[str, Any]]:
         "notes": list(machine.notes),
     }
     if isinstance(made, EngineMissingError):
-        problems.append(checks.Problem(str(made), made.hint, stops=True))
+        problems.append(doctor_checks.Problem(str(made), made.hint, stops=True))
         return {"error": str(made)}, fields
-    problems.extend(checks.engine(made, machine, _cpu_flags(runner.read("/proc/cpuinfo") or "")))
+    problems.extend(
+        doctor_checks.engine(made, machine, _cpu_flags(runner.read("/proc/cpuinfo") or ""))
+    )
     backends = sorted({device.name.rstrip("0123456789") for device in made.devices})
     return {
         "version": made.version,
@@ -200,7 +204,7 @@ def _models() -> dict[str, Any]:
 
 
 def _hub(found: Callable[[Callable[[], Iterator[Problem]]], None]) -> dict[str, Any]:
-    from . import checks
+    from dslocal.cli import doctor_checks
 
     fields: dict[str, Any] = {}
 
@@ -216,7 +220,7 @@ def _hub(found: Callable[[Callable[[], Iterator[Problem]]], None]) -> dict[str, 
             downloads=str(hub_cache()),
         )
         fields["leftovers"] = sum(one.nbytes for one in left)
-        yield from checks.leftovers(left)
+        yield from doctor_checks.leftovers(left)
 
     found(look)
     return fields

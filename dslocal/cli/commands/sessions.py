@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .options import AsJson
+from dslocal.cli.options import AsJson
 
 if TYPE_CHECKING:
     from dslocal.chat import Saved

@@ -11,10 +11,9 @@ from typing import Annotated, Any
 
 import typer
 
+from dslocal.cli import completion_values
 from dslocal.errors import UnsupportedModelError
 from dslocal.gguf.header import GgufHeader, Value
-
-from . import completing
 
 LONG = 64  # items of a metadata array that --json prints
 
@@ -25,7 +24,7 @@ def show(
         typer.Argument(
             help="A name, a GGUF file or a checkpoint folder. [the last one used, else nano]",
             show_default=False,
-            autocompletion=completing.models,
+            autocompletion=completion_values.models,
         ),
     ] = None,
     as_json: Annotated[

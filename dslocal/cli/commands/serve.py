@@ -16,9 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dslocal.errors import DoesNotFitError, DslocalError, NotFoundError, UsageError
-
-from .options import (
+from dslocal.cli.options import (
     CpuMoe,
     Ctx,
     FamilyFlag,
@@ -30,6 +28,7 @@ from .options import (
     Think,
     size_in_bytes,
 )
+from dslocal.errors import DoesNotFitError, DslocalError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from dslocal.engine import Context
@@ -135,13 +134,13 @@ def serve(
             hint=f"--api-key FILE, or {KEY_VARIABLE} in the environment",
         )
     largest = size_in_bytes(max_body)
-    from . import runtime
+    from dslocal.cli import session_setup
 
-    path, header, spoken = runtime.prepare(model, family)
-    settings = runtime.settings_for(spoken.defaults, {})
-    gap_settings = runtime.settings_for(spoken.fim.defaults, {}) if spoken.fim else settings
-    thinking = runtime.thinking_for(spoken, think).value
-    runtime.advise(spoken, settings, thinking, "")
+    path, header, spoken = session_setup.prepare(model, family)
+    settings = session_setup.settings_for(spoken.defaults, {})
+    gap_settings = session_setup.settings_for(spoken.fim.defaults, {}) if spoken.fim else settings
+    thinking = session_setup.thinking_for(spoken, think).value
+    session_setup.advise(spoken, settings, thinking, "")
     from dslocal.catalog import resolve
     from dslocal.server import process
     from dslocal.server.access import Guard
@@ -153,13 +152,16 @@ def serve(
 
     listener = process.bound(host, port)
     port = listener.getsockname()[1]
-    called = runtime.named_model(model) or resolve.last_used() or resolve.DEFAULT
+    called = session_setup.named_model(model) or resolve.last_used() or resolve.DEFAULT
     name = Path(called).stem if Path(called).suffix == ".gguf" or os.sep in called else called
     with listener, ExitStack() as stack:
         pins = _pins(
-            path, header, parallel, runtime.pins_for(header, ctx, kv, n_gpu_layers, cpu_moe, mtp)
+            path,
+            header,
+            parallel,
+            session_setup.pins_for(header, ctx, kv, n_gpu_layers, cpu_moe, mtp),
         )
-        context = stack.enter_context(runtime.running(path, header, pins))
+        context = stack.enter_context(session_setup.running(path, header, pins))
         places = stack.enter_context(_places(context))
         from dslocal.gguf.header import fingerprint
 

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dslocal.cli import completion_values
+from dslocal.cli.options import AsJson
 from dslocal.errors import NotFoundError, UsageError
-
-from . import completing
-from .options import AsJson
 
 if TYPE_CHECKING:
     from dslocal import prompts
@@ -50,7 +49,9 @@ def list_(context: typer.Context, as_json: AsJson = False) -> None:
 def show(
     name: Annotated[
         str,
-        typer.Argument(help="As dslocal templates lists it.", autocompletion=completing.templates),
+        typer.Argument(
+            help="As dslocal templates lists it.", autocompletion=completion_values.templates
+        ),
     ],
     as_json: AsJson = False,
 ) -> None:
@@ -126,8 +127,7 @@ def filled(
 
 def _tables() -> Mapping[str, Any]:
     from dslocal import home
-
-    from .runtime import TEMPLATES
+    from dslocal.cli.session_setup import TEMPLATES
 
     found = home.read_config().get(TEMPLATES, {})
     if not isinstance(found, dict):

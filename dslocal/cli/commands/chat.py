@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from .options import (
+from dslocal.cli.options import (
     CpuMoe,
     Ctx,
     FamilyFlag,
@@ -83,24 +83,25 @@ def chat(
 
     from dslocal import chat, prompts
     from dslocal.catalog import resolve
+    from dslocal.cli import model_switch, session_setup
     from dslocal.errors import UsageError
     from dslocal.terminal.chat.loop import ChatLoop
-
-    from . import desk, runtime
 
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError("chat needs a terminal", hint="dslocal ask reads a question from stdin")
     earlier = _earlier(resume)
-    choice = desk.choose(model or (earlier.model if earlier else None), family)
-    settings = runtime.settings_for(choice.family.defaults, {})
-    thinking = runtime.thinking_for(choice.family, think).value
-    runtime.advise(choice.family, settings, thinking, system)
+    choice = model_switch.choose(model or (earlier.model if earlier else None), family)
+    settings = session_setup.settings_for(choice.family.defaults, {})
+    thinking = session_setup.thinking_for(choice.family, think).value
+    session_setup.advise(choice.family, settings, thinking, system)
     for path_given in file or []:
         prompts.read_text(path_given)  # or the error would come with the first question
-    with desk.Desk(desk.Options(ctx, kv, n_gpu_layers, cpu_moe, mtp), choice) as held:
+    with model_switch.Desk(
+        model_switch.Options(ctx, kv, n_gpu_layers, cpu_moe, mtp), choice
+    ) as held:
         session = chat.Session(held.load(choice), choice.family, settings, system, thinking)
         called = (
-            runtime.named_model(model)
+            session_setup.named_model(model)
             or (earlier.model if earlier else None)
             or resolve.last_used()
             or resolve.DEFAULT

@@ -13,11 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dslocal.errors import DslocalError, UsageError
-from dslocal.terminal.sanitise import one_line, sanitise
-
-from . import completing
-from .options import (
+from dslocal.cli import completion_values
+from dslocal.cli.options import (
     AsJson,
     CpuMoe,
     Ctx,
@@ -43,12 +40,13 @@ from .options import (
     TopP,
     top_logprobs,
 )
+from dslocal.errors import DslocalError, UsageError
+from dslocal.terminal.sanitise import one_line, sanitise
 
 if TYPE_CHECKING:
     from dslocal import evaluation, output
+    from dslocal.cli.asking.samples import Draws
     from dslocal.engine import Context
-
-    from .draws import Draws
 
 NO_MAJORITY = 6
 MAX_SAMPLES = 1024
@@ -80,7 +78,7 @@ def ask(
             metavar="NAME",
             help="A named prompt of config.toml; its {input} is the question and stdin.",
             show_default=False,
-            autocompletion=completing.templates,
+            autocompletion=completion_values.templates,
         ),
     ] = None,
     param: Annotated[
@@ -170,9 +168,11 @@ def ask(
 ) -> None:
     """Answer one question. Stdout has the answer only."""
     from dslocal import output, prompts
+    from dslocal.cli import session_setup
+    from dslocal.cli.asking import ask_input, serve_client
+    from dslocal.cli.asking.samples import Draws
 
-    from . import asked, runtime, templates, warm
-    from .draws import Draws
+    from . import templates
 
     _refuse_two_ways(bool(param), template, schema, grammar, final=final, vote=vote)
     count = _count(samples, vote=vote)
@@ -191,23 +191,23 @@ def ask(
         "think_budget": think_budget,
     }
     top = top_logprobs(logprobs, as_json=as_json)
-    runtime.check(
+    session_setup.check(
         flags, seed, family, chosen, kv=kv, n_gpu_layers=n_gpu_layers, cpu_moe=cpu_moe, mtp=mtp
     )
-    asked.require([*(file or []), search_results, schema, grammar])
-    said = asked.read(prompt, system, chosen, param or [], file or [])
+    ask_input.require([*(file or []), search_results, schema, grammar])
+    said = ask_input.read(prompt, system, chosen, param or [], file or [])
     wanted = model or (chosen.model if chosen else None)
-    runtime.greet(wanted)
+    session_setup.greet(wanted)
     warmly = not (
         cold or dry_run or grammar or kv or n_gpu_layers is not None or cpu_moe or mtp != "auto"
     )
-    prepare = partial(runtime.prepare, wanted, family, remember=bool(model) and not dry_run)
-    search = warm.Search()
+    prepare = partial(session_setup.prepare, wanted, family, remember=bool(model) and not dry_run)
+    search = serve_client.Search()
     path, header, spoken = prepare(known=search.known if warmly else None)
-    settings = runtime.settings_for(spoken.defaults, flags, chosen)
-    pins = runtime.pins_for(header, ctx, kv, n_gpu_layers, cpu_moe, mtp)
-    drawn = runtime.new_seed(seed)
-    thinking = runtime.thinking_for(spoken, think, chosen)
+    settings = session_setup.settings_for(spoken.defaults, flags, chosen)
+    pins = session_setup.pins_for(header, ctx, kv, n_gpu_layers, cpu_moe, mtp)
+    drawn = session_setup.new_seed(seed)
+    thinking = session_setup.thinking_for(spoken, think, chosen)
     if think_budget is not None and thinking.value in (
         prompts.Thinking.NONE,
         prompts.Thinking.BYPASSED,
@@ -236,7 +236,7 @@ def ask(
         messages, thinking.value
     )  # or what the family refuses would show only once it is loaded
     if dry_run:
-        from . import dry_run as dry
+        from dslocal.cli.asking import dry_run as dry
 
         dry.show(
             path,
@@ -247,7 +247,7 @@ def ask(
             as_json=as_json,
         )
         return
-    runtime.advise(
+    session_setup.advise(
         spoken,
         settings,
         thinking.value,
@@ -261,7 +261,7 @@ def ask(
         )
     visible = sys.stderr.isatty() and not vote if show_thinking is None else show_thinking
 
-    def draw(context: Context | warm.Warm, load_s: float) -> None:
+    def draw(context: Context | serve_client.Warm, load_s: float) -> None:
         run = Draws(
             context,
             spoken,
@@ -284,16 +284,15 @@ def ask(
         if search.answered(path, pins, draw):
             return
         path, header, spoken = prepare()  # the whole header, which was not read so far
-        pins = runtime.pins_for(header, ctx, kv, n_gpu_layers, cpu_moe, mtp)
+        pins = session_setup.pins_for(header, ctx, kv, n_gpu_layers, cpu_moe, mtp)
     began = time.perf_counter()
-    with runtime.running(path, header, pins) as context:
+    with session_setup.running(path, header, pins) as context:
         draw(context, time.perf_counter() - began)
 
 
 def _one(run: Draws, seed: int, *, final: bool, as_json: bool) -> None:
     from dslocal import evaluation
-
-    from .answers import statistics
+    from dslocal.cli.asking.answer_output import statistics
 
     session = run.session()
     try:
@@ -359,9 +358,8 @@ def _draw(
     run: Draws, seed: int, count: int, turns: list[output.Turn], *, vote: bool, as_json: bool
 ) -> None:
     """Appends ``count`` answers to ``turns``, also the one that is interrupted."""
+    from dslocal.cli.asking.answer_output import statistics
     from dslocal.terminal.progress_line import Meter
-
-    from .answers import statistics
 
     meter = Meter(eager=True)
     for number in range(count):

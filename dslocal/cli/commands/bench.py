@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dslocal.cli.options import AsJson, CpuMoe, Ctx, FamilyFlag, GpuLayers, Kv, ModelArgument
 from dslocal.errors import UsageError
-
-from .options import AsJson, CpuMoe, Ctx, FamilyFlag, GpuLayers, Kv, ModelArgument
 
 if TYPE_CHECKING:
     from dslocal import prompts
@@ -89,24 +88,23 @@ def bench(
     Medians, and the spread: another program's work shows there. Ctrl-C ends it and keeps what was
     measured.
     """
+    from dslocal.cli import bench_compare, session_setup
     from dslocal.engine import loader
     from dslocal.gguf.header import fingerprint
     from dslocal.terminal.reports import bench_report
-
-    from . import earlier, runtime
 
     wanted = _depths(depths)
     if plot is not None:
         if plot.suffix.lower() != ".png":
             raise UsageError(f"--plot: {plot.name!r:.80} is no PNG", hint="as speed.png")
         bench_report.require_plotting()
-    path, header, spoken = runtime.prepare(model, family)
+    path, header, spoken = session_setup.prepare(model, family)
     ways = _ways(mtp, header)
     identity = fingerprint(path)
-    old = earlier.read_earlier(compare, identity) if compare else {}
+    old = bench_compare.read_earlier(compare, identity) if compare else {}
     drafting = "off" if set(ways) <= {"off"} else "on"
     planned = loader.plan_for(
-        path, header, runtime.pins_for(header, ctx, kv, n_gpu_layers, cpu_moe, drafting)
+        path, header, session_setup.pins_for(header, ctx, kv, n_gpu_layers, cpu_moe, drafting)
     )
     loading = planned.loading
     if max(wanted, default=0) and tokens + 1 >= loading.n_ctx:
@@ -124,7 +122,7 @@ def bench(
         interrupted = True
     figures = [figure for figure in bench_of.figures.values() if figure.runs]
     _add_forecasts(figures, header, planned)
-    ratios = earlier.ratios(figures, old)
+    ratios = bench_compare.ratios(figures, old)
     if as_json:
         about = _about(path, header, identity, loading, bench_of.threads, tokens, repeat, seed)
         compared = [
@@ -185,14 +183,13 @@ class _Bench:
 
     def run(self, report: Callable[[str], None]) -> None:
         """Everything once, from loading on. Raises KeyboardInterrupt on Ctrl-C, EngineError."""
+        from dslocal.cli import session_setup
         from dslocal.engine import Context
-
-        from . import runtime
 
         report("loading")
         began = time.perf_counter()
         with (
-            runtime.load(self._path, self._loading) as model,
+            session_setup.load(self._path, self._loading) as model,
             Context(model, self._loading) as context,
         ):
             self._figure("load").runs.append(time.perf_counter() - began)
@@ -276,11 +273,10 @@ def _add_forecasts(figures: Sequence[Figure], header: GgufHeader, planned: Plan)
     plain = [figure for figure in figures if figure.what == "decode" and figure.mtp in ("", "off")]
     if not plain:
         return
+    from dslocal.cli import target_machine
     from dslocal.plan.speed import tokens_per_s
 
-    from . import machines
-
-    machine, rates = machines.machine_and_rates()
+    machine, rates = target_machine.machine_and_rates()
     loading = replace(planned.loading, mtp=False)
     for figure in plain:
         figure.forecast = tokens_per_s(

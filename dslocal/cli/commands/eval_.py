@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .options import (
+from dslocal.cli.options import (
     FamilyFlag,
     FrequencyPenalty,
     LogitBias,
@@ -107,14 +107,13 @@ def evaluate(
     1/2 = 0.5 = \\frac{1}{2}.
     """
     from dslocal import __version__
+    from dslocal.cli import session_setup
     from dslocal.evaluation import examination as evaluation
     from dslocal.evaluation import results
 
-    from . import runtime
-
     problems, digest = evaluation.read_problems(file)
     problems = problems[:limit]
-    path, header, spoken = runtime.prepare(model, family)
+    path, header, spoken = session_setup.prepare(model, family)
     flags = {
         "temperature": temperature,
         "top_p": top_p,
@@ -128,12 +127,12 @@ def evaluate(
         "stop": stop,
         "think_budget": think_budget,
     }
-    settings = runtime.settings_for(spoken.defaults, flags)
-    pins = runtime.pins_for(header, ctx, mtp=mtp)
+    settings = session_setup.settings_for(spoken.defaults, flags)
+    pins = session_setup.pins_for(header, ctx, mtp=mtp)
     pins = replace(
-        pins, n_ctx=runtime.wanted_context(header, pins)
+        pins, n_ctx=session_setup.wanted_context(header, pins)
     )  # or what is free now would decide whether a run can be resumed
-    thinking = runtime.thinking_for(spoken, think).value
+    thinking = session_setup.thinking_for(spoken, think).value
     name = _name(model)
     decisive = {
         "dslocal": __version__,
@@ -146,7 +145,7 @@ def evaluate(
         "top_p": settings.top_p.value,
         "max_tokens": settings.max_tokens.value,
         "ctx": pins.n_ctx or 0,
-        "seed": runtime.new_seed(seed),
+        "seed": session_setup.new_seed(seed),
         "n": samples,
         **{
             name: value if isinstance(value, int | float) else json.dumps(value)
@@ -155,7 +154,7 @@ def evaluate(
     }
     target = out or _target(file, name)
     with results.Results(target, decisive, restart=restart) as kept:
-        runtime.advise(spoken, settings, thinking, "")
+        session_setup.advise(spoken, settings, thinking, "")
         missing = _missing(kept, len(problems), samples)
         resumed = len(problems) * samples - sum(map(len, missing.values()))
         if missing:
@@ -191,10 +190,9 @@ def _run(
     total: int,
 ) -> None:
     """Draws every sample that is missing and keeps each as it comes."""
+    from dslocal.cli import session_setup
     from dslocal.evaluation.examination import Examination
     from dslocal.terminal.reports.eval_progress import evaluating
-
-    from . import runtime
 
     def state() -> tuple[int, int]:
         """Answers that are there, and the right ones."""
@@ -203,7 +201,7 @@ def _run(
 
     try:
         with (
-            runtime.running(*model) as context,
+            session_setup.running(*model) as context,
             evaluating(name, *state(), total) as report,
         ):
             done, right = state()
@@ -233,10 +231,9 @@ def _missing(kept: Results, problems: int, samples: int) -> dict[int, list[int]]
 def _name(model: str | None) -> str:
     """What the model is called: the name it was asked for by, or its file's."""
     from dslocal.catalog import resolve
+    from dslocal.cli import session_setup
 
-    from . import runtime
-
-    found = resolve.find(runtime.named_model(model))
+    found = resolve.find(session_setup.named_model(model))
     return found.stem if isinstance(found, Path) else found.name
 
 

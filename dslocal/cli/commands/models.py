@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .options import AsJson
+from dslocal.cli.options import AsJson
 
 if TYPE_CHECKING:
     from dslocal.catalog import Kept

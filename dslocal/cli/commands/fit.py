@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dslocal.cli import completion_values
+from dslocal.cli.options import AsJson
 from dslocal.errors import UsageError
-
-from . import completing
-from .options import AsJson
 
 if TYPE_CHECKING:
     from dslocal.catalog import ModelEntry
@@ -32,7 +31,7 @@ def fit(
         typer.Argument(
             help="A name, a file or folder, or hf:OWNER/NAME[/FILE]. [all in models.yaml]",
             show_default=False,
-            autocompletion=completing.models,
+            autocompletion=completion_values.models,
         ),
     ] = None,
     ctx: Annotated[
@@ -73,7 +72,7 @@ def fit(
         typer.Option(
             "--quant",
             help="As Q4_K_M. [the model's; in the table the best that fits]",
-            autocompletion=completing.quants,
+            autocompletion=completion_values.quants,
         ),
     ] = None,
     ram: Annotated[
@@ -94,15 +93,14 @@ def fit(
     as_json: AsJson = False,
 ) -> None:
     """Say what runs here, with which settings, how much memory it takes and how fast it will be."""
+    from dslocal.cli import plan_options, target_machine
     from dslocal.engine import loader
     from dslocal.plan.assessment import alternatives, assess
     from dslocal.plan.assessment import as_json as fields_of
     from dslocal.terminal.reports import fit_report
 
-    from . import machines, pinned
-
-    pins = pinned.pins(ctx, kv, ubatch, flash_attn, n_gpu_layers, cpu_moe)
-    machine, rates = machines.machine_and_rates(ram, vram, os)
+    pins = plan_options.pins(ctx, kv, ubatch, flash_attn, n_gpu_layers, cpu_moe)
+    machine, rates = target_machine.machine_and_rates(ram, vram, os)
     if model is None:
         if explain and not as_json:
             fit_report.print_kinds()
@@ -135,7 +133,7 @@ def fit(
             loader.checked(here, wanted.header, found.plan, machine, pins),
         )
     if found.plan.verdict == "ssd" and found.model.file:
-        rates = machines.with_ssd_of(found.model.file, machine, rates)
+        rates = target_machine.with_ssd_of(found.model.file, machine, rates)
         found = assess(found.model, machine, rates, pins, found.plan)
     if as_json:
         print(json.dumps(fields_of(found, machine, rates.ram)))
