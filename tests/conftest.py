@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from running import Run
+from support.cli.running import Run
 
 os.environ["OMP_THREAD_LIMIT"] = "1"  # before anything loads llama.cpp
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from running import python
+from support.cli.running import python
 
 from dslocal import convert, errors
 

@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from hub_runs import wait_until
-from running import BINARY, Run, clean_environment, python
-from screen import READY, Screen
-from stream_trials import small_checkpoint
+from support.cli.running import BINARY, Run, clean_environment, python
+from support.hub.hub_runs import wait_until
+from support.hub.stream_trials import small_checkpoint
+from support.terminal.screen import READY, Screen
 
 # seen by every Python that starts with it on its path, from its first import on; it cannot be taken
 # off again

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from running import clean_environment
+from support.cli.running import clean_environment
 
 from dslocal import catalog
 from dslocal.catalog.inventory import MAX_ENTRY, slug

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from running import Run, python
+from support.cli.running import Run, python
 
 from dslocal import catalog, convert, home
 from dslocal.errors import DslocalError, NotFoundError

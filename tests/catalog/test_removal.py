@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import scan_cache_dir
 from huggingface_hub.utils._shared_blobs import publish_blob_to_shared_store
-from other_programs import snapshot
+from support.gguf.other_programs import snapshot
 
 from dslocal import catalog
 from dslocal.catalog.inventory import How

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from running import Run
+from support.cli.running import Run
 
 from dslocal import catalog
 from dslocal.catalog import resolve

@@ -11,8 +11,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from running import BINARY, Run, python
-from screen import Screen
+from support.cli.running import BINARY, Run, python
+from support.terminal.screen import Screen
 
 PERU = "capital of peru"
 LIMA = b"The capital of Peru is Lima.\n"

@@ -14,8 +14,8 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
-from running import BINARY, Run
-from screen import Screen
+from support.cli.running import BINARY, Run
+from support.terminal.screen import Screen
 
 from dslocal.engine import benchmark
 from dslocal.terminal.reports import bench_report

@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 
 import pytest
-from running import BINARY, Run, python
-from screen import Screen
+from support.cli.running import BINARY, Run, python
+from support.terminal.screen import Screen
 from test_architecture import HEAVY
 
 from dslocal import catalog

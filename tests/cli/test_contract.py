@@ -16,8 +16,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from running import BINARY, Done, Run
-from screen import Screen
+from support.cli.running import BINARY, Done, Run
+from support.terminal.screen import Screen
 
 PERU = "capital of peru"
 LIMA = b"The capital of Peru is Lima.\n"

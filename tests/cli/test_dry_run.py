@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from running import Run
+from support.cli.running import Run
 
 from dslocal.engine import Model
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from running import BINARY, Run
-from screen import Screen
+from support.cli.running import BINARY, Run
+from support.terminal.screen import Screen
 
 from dslocal.engine import Context
 from dslocal.evaluation.examination import (

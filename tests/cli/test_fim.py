@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 
 import pytest
-from running import Run
+from support.cli.running import Run
 
 AREA = '''def area(width, height):
     """Return the product of width and height."""

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from planning import REGISTRY
-from running import Run
-from shapes_of_models import write_header
+from support.cli.running import Run
+from support.gguf.published_shapes import write_header
+from support.machines.planning import REGISTRY
 
 from dslocal.plan.machine import probe
 from dslocal.plan.machine.machine import Gpu, Machine

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from checkpoints import write_checkpoint
-from local_hub import LocalHub
-from published import hub_for_dslocal
-from running import Run
-from shapes_of_models import write_header
+from support.checkpoints.tiny_checkpoints import write_checkpoint
+from support.cli.running import Run
+from support.gguf.published_shapes import write_header
+from support.hub.in_process_hub import hub_for_dslocal
+from support.hub.local_hub import LocalHub
 
 from dslocal.gguf.header import read_header
 from dslocal.plan.machine import probe

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from running import BINARY, Run
-from screen import Screen
+from support.cli.running import BINARY, Run
+from support.terminal.screen import Screen
 from typer.main import get_command
 
 from dslocal import errors, prompts

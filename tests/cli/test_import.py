@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from other_programs import FILE_TYPE, blob, changed, layers, manifest
-from running import Done, Run
+from support.cli.running import Done, Run
+from support.gguf.other_programs import FILE_TYPE, blob, changed, layers, manifest
 
 from dslocal import catalog, convert
 from dslocal.catalog import other_programs

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from other_programs import snapshot
-from running import BINARY, Done, Run
-from screen import Screen
+from support.cli.running import BINARY, Done, Run
+from support.gguf.other_programs import snapshot
+from support.terminal.screen import Screen
 
 from dslocal import catalog
 from dslocal.catalog import resolve

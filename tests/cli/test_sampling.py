@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from running import Run
+from support.cli.running import Run
 
 PERU = "capital of peru"
 

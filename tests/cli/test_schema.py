@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 
 import pytest
-from running import Run
+from support.cli.running import Run
 
 QUESTION = "What is 47 × 86?"
 SUM = {

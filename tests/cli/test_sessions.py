@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from running import Run
+from support.cli.running import Run
 from typer.main import get_command
 
 from dslocal import home

@@ -10,7 +10,7 @@ import struct
 from pathlib import Path
 
 import pytest
-from running import Run
+from support.cli.running import Run
 
 from dslocal import catalog
 from dslocal.gguf.header import read_header

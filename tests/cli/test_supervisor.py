@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 
 import pytest
-from running import BINARY, Run, python
-from screen import READY, Screen
+from support.cli.running import BINARY, Run, python
+from support.terminal.screen import READY, Screen
 
 START = """
 import ctypes, mmap, os, signal, sys, tempfile, time

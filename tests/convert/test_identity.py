@@ -2,7 +2,7 @@
 data.
 
 The oracle's output is compared by stored hashes, and live when DSLOCAL_ORACLE names a folder with
-it (tests/oracle.py).
+it (tests/support/checkpoints/oracle.py).
 """
 
 from __future__ import annotations
@@ -11,10 +11,18 @@ import json
 from pathlib import Path
 
 import pytest
-from checkpoints import write_checkpoint
-from ggufs import contents, digest
-from imatrices import write_imatrix, write_legacy_imatrix
-from oracle import CASES, IMATRIX_CASES, ORACLE, PLAIN, WITH_IMATRIX, Case, two_steps
+from support.checkpoints.imatrices import write_imatrix, write_legacy_imatrix
+from support.checkpoints.oracle import (
+    CASES,
+    IMATRIX_CASES,
+    ORACLE,
+    PLAIN,
+    WITH_IMATRIX,
+    Case,
+    two_steps,
+)
+from support.checkpoints.tiny_checkpoints import write_checkpoint
+from support.gguf.reading import contents, digest
 
 from dslocal import convert
 

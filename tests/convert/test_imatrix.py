@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from checkpoints import write_checkpoint
 from gguf import GGUFWriter
-from imatrices import write_imatrix
+from support.checkpoints.imatrices import write_imatrix
+from support.checkpoints.tiny_checkpoints import write_checkpoint
 
 from dslocal import convert
 from dslocal.errors import DslocalError, NotFoundError, UsageError

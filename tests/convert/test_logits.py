@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from checkpoints import write_checkpoint
+from support.checkpoints.tiny_checkpoints import write_checkpoint
 
 from dslocal import catalog, convert
 from dslocal.engine import Context, Model

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from checkpoints import KINDS, write_checkpoint
+from support.checkpoints.tiny_checkpoints import KINDS, write_checkpoint
 
 from dslocal import catalog, convert
 from dslocal.convert.outline import checkpoint_bytes, outline

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from checkpoints import TOKENIZERS, write_checkpoint
-from damage import TINY
+from support.checkpoints.damage import TINY
+from support.checkpoints.tiny_checkpoints import TOKENIZERS, write_checkpoint
 
 from dslocal import catalog
 from dslocal.convert import FolderSource, open_checkpoint

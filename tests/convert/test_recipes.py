@@ -7,8 +7,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from checkpoints import write_checkpoint
-from ggufs import contents
+from support.checkpoints.tiny_checkpoints import write_checkpoint
+from support.gguf.reading import contents
 
 from dslocal import catalog, convert
 from dslocal.convert.verify import ClassError

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 import pytest
-from checkpoints import write_checkpoint
+from support.checkpoints.tiny_checkpoints import write_checkpoint
 
 from dslocal import convert
 from dslocal.convert.output import gguf_file

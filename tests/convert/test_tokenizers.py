@@ -17,9 +17,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
-from texts import KINDS, random_texts
+from support.prompts.random_texts import KINDS, random_texts
+from support.prompts.vocabularies import DIGITS_ALONE, of_pairs, ours, reference
 from tokenizers import Tokenizer
-from vocabularies import DIGITS_ALONE, of_pairs, ours, reference
 
 from dslocal.engine import Model
 

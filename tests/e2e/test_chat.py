@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from running import BINARY, Run
-from screen import READY, Screen
+from support.cli.running import BINARY, Run
+from support.terminal.screen import READY, Screen
 
 from dslocal.terminal.chat.loop import FIRST_USE
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from killed_chats import run_trials
-from running import Run
+from support.chat.killed_chats import run_trials
+from support.cli.running import Run
 
 
 def test_finished_turns_survive(run: Run, tmp_path: Path) -> None:

@@ -16,8 +16,8 @@ import time
 from pathlib import Path
 
 import pytest
-from running import BINARY, Run
-from screen import READY, Screen
+from support.cli.running import BINARY, Run
+from support.terminal.screen import READY, Screen
 
 README = Path(__file__).parents[2] / "README.md"
 LIMIT_S = 60

@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from running import python
+from support.cli.running import python
 
 from dslocal.engine.big_stack import MOST, with_room
 from dslocal.errors import EngineError

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from endless import stopped
 from numpy.typing import NDArray
-from running import Run, python
+from support.chat.endless_answer import stopped
+from support.cli.running import Run, python
 
 from dslocal.engine import Context, FinishReason, Generation, Model, Sampler
 from dslocal.errors import EngineError

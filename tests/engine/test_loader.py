@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from running import Run
-from shapes_of_models import write_header
+from support.cli.running import Run
+from support.gguf.published_shapes import write_header
 
 from dslocal.cli import session_setup
 from dslocal.engine import Model, calibrate, loader

@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from forked import Forked
-from gguf_changes import (
+from support.cli.forked import Forked
+from support.cli.running import Run
+from support.gguf.gguf_changes import (
     NAN,
     Change,
     Parts,
@@ -26,7 +27,6 @@ from gguf_changes import (
     tokens,
     without,
 )
-from running import Run
 
 from dslocal.gguf.ggml import GgmlType
 

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from logit_kinds import KINDS, Floats, logits_of
 from numpy.typing import NDArray
+from support.engine.logit_kinds import KINDS, Floats, logits_of
 
 from dslocal.engine import Sampler
 from dslocal.engine.sampling.penalties import Penalties

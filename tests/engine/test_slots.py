@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from speculating import generate, prompt_ids
+from support.engine.speculation import generate, prompt_ids
 
 from dslocal.engine import Context, Generation, Model, Sampler
 from dslocal.engine.sizing import no_alloc

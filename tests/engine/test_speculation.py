@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from speculating import Scripted, generate, prompt_ids, scripted
+from support.engine.speculation import Scripted, generate, prompt_ids, scripted
 
 from dslocal.engine import Context, FinishReason, Generation, Model, Sampler
 from dslocal.engine.speculation.speculation import Speculation, speculate

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from endless import stopped
-from running import Run
-from speculating import QUESTION, generate, prompt_ids
+from support.chat.endless_answer import stopped
+from support.cli.running import Run
+from support.engine.speculation import QUESTION, generate, prompt_ids
 
 from dslocal.engine import Context, Model
 from dslocal.engine.sizing.breakdown import breakdown

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from shapes_of_models import write_header
-from speculating import generate, prompt_ids
+from support.engine.speculation import generate, prompt_ids
+from support.gguf.published_shapes import write_header
 
 from dslocal import catalog, convert
 from dslocal.engine import Context, Model, loader

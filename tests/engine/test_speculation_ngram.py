@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from speculating import generate, prompt_ids
+from support.engine.speculation import generate, prompt_ids
 
 from dslocal.engine import Context, Model
 from dslocal.engine.speculation.draft_length import Pace

@@ -8,7 +8,7 @@ import ctypes
 from pathlib import Path
 
 import pytest
-from running import Run, python
+from support.cli.running import Run, python
 
 from dslocal.gguf import ggml
 from dslocal.gguf.ggml import GgmlType

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from damage import Case, check, make_base
-from hub_lies import around
-from hub_runs import Rig, rig
-from stream_trials import small_checkpoint
+from support.checkpoints.damage import Case, check, make_base
+from support.hub.hub_lies import around
+from support.hub.hub_runs import Rig, rig
+from support.hub.stream_trials import small_checkpoint
 
 Bases = Callable[[str], Path]
 

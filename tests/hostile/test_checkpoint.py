@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from damage import (
+from support.checkpoints.damage import (
     FIRST,
     INDEX,
     SECOND,
@@ -38,7 +38,7 @@ from damage import (
     split_shard,
     with_tensor,
 )
-from running import Run
+from support.cli.running import Run
 
 from dslocal.convert import FolderSource
 from dslocal.gguf.header import read_header

@@ -14,9 +14,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from gguf_changes import STRING, parts_of, text
-from running import Done, Run, clean_environment
-from screen import Screen
+from support.cli.running import Done, Run, clean_environment
+from support.gguf.gguf_changes import STRING, parts_of, text
+from support.terminal.screen import Screen
 
 from dslocal.terminal.sanitise import sanitise
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from mutations import Fuzzer, bases
+from support.checkpoints.mutations import Fuzzer, bases
 
 CASES = 60
 

@@ -2,7 +2,7 @@
 where there is one.
 
 Lengths, JSON, names, dtypes, shapes and offsets. Nothing of a claimed size is ever made:
-tests/damage.py limits memory.
+tests/support/checkpoints/damage.py limits memory.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from damage import (
+from support.checkpoints.damage import (
     SINGLE,
     Case,
     content,

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hub_answers import Blob
-from hub_lies import INDEX, READ_AHEAD, SHA1, SHARD, convert, refuse
-from hub_runs import REPO, Rig
+from support.hub.hub_answers import Blob
+from support.hub.hub_lies import INDEX, READ_AHEAD, SHA1, SHARD, convert, refuse
+from support.hub.hub_runs import REPO, Rig
 
 API = f"/api/models/{REPO}/revision/*"
 SHA256 = "ab" * 32

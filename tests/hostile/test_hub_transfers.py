@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hub_lies import OUT, READ_AHEAD, SHARD, convert, refuse
-from hub_runs import REPO, Rig, converted, listing, real_download, sha256
+from support.hub.hub_lies import OUT, READ_AHEAD, SHARD, convert, refuse
+from support.hub.hub_runs import REPO, Rig, converted, listing, real_download, sha256
 
 from dslocal.hub.repository import HubRepository
 
@@ -21,7 +21,7 @@ Fault = tuple[str, dict[str, Any]]
 @pytest.fixture(scope="session")
 def expected(small: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The hash of what becomes of an honest download."""
-    from hub_runs import downloaded
+    from support.hub.hub_runs import downloaded
 
     folder = tmp_path_factory.mktemp("honest")
     return sha256(converted(downloaded(small, folder), folder / OUT))

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from damage import (
+from support.checkpoints.damage import (
     FIRST,
     SECOND,
     SINGLE,

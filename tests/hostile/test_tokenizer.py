@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from damage import (
+from support.checkpoints.damage import (
     Case,
     Damage,
     Json,

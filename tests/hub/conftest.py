@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hub_runs import Rig, rig
-from stream_trials import small_checkpoint
+from support.hub.hub_runs import Rig, rig
+from support.hub.stream_trials import small_checkpoint
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,9 @@ import hashlib
 from pathlib import Path
 
 import pytest
-from hub_runs import (
+from huggingface_hub import try_to_load_from_cache
+from support.cli.running import Done
+from support.hub.hub_runs import (
     REPO,
     Rig,
     converted,
@@ -18,9 +20,7 @@ from hub_runs import (
     sha256,
     shards_of,
 )
-from huggingface_hub import try_to_load_from_cache
-from local_hub import MEMBER
-from running import Done
+from support.hub.local_hub import MEMBER
 
 CONVERT = ("convert", REPO, "--quant", "Q4_K_M", "--force")
 OUT = "v3-like-Q4_K_M.gguf"

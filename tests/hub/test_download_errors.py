@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from hub_runs import REPO, Rig
-from local_hub import MEMBER, STRANGER
+from support.hub.hub_runs import REPO, Rig
+from support.hub.local_hub import MEMBER, STRANGER
 
 LONG_ENOUGH_S = 50  # of waiting between tries, all together
 AT_A_TIME = 8  # requests, each with patience of its own

@@ -17,9 +17,18 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import local_hub
 import pytest
-from hub_clients import (
+from huggingface_hub import get_hf_file_metadata, hf_hub_download, snapshot_download
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    RemoteEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from support.cli.running import python
+from support.hub import local_hub
+from support.hub.hub_clients import (
     CONFIG,
     CONFIG_ID,
     FILES,
@@ -33,16 +42,7 @@ from hub_clients import (
     hub_for_the_real_client,
     resolve,
 )
-from huggingface_hub import get_hf_file_metadata, hf_hub_download, snapshot_download
-from huggingface_hub.errors import (
-    GatedRepoError,
-    HfHubHTTPError,
-    RemoteEntryNotFoundError,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
-from local_hub import MEMBER, STRANGER, LocalHub
-from running import python
+from support.hub.local_hub import MEMBER, STRANGER, LocalHub
 
 
 @pytest.fixture

@@ -14,7 +14,9 @@ from typing import Any
 
 import httpx2
 import pytest
-from hub_clients import (
+from huggingface_hub import constants, get_hf_file_metadata
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RemoteEntryNotFoundError
+from support.hub.hub_clients import (
     CONFIG,
     REPO,
     WEIGHTS,
@@ -25,9 +27,7 @@ from hub_clients import (
     hub_for_the_real_client,
     resolve,
 )
-from huggingface_hub import constants, get_hf_file_metadata
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RemoteEntryNotFoundError
-from local_hub import LocalHub
+from support.hub.local_hub import LocalHub
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hub_runs import Rig, converted, listing, sha256, shards_of, tensors_of
+from support.hub.hub_runs import Rig, converted, listing, sha256, shards_of, tensors_of
 
 from dslocal.gguf.header import read_header
 

@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hub_runs import (
+from huggingface_hub.utils import close_session
+from support.hub.hub_runs import (
     REPO,
     DiskWatch,
     Rig,
@@ -27,8 +28,7 @@ from hub_runs import (
     tensors_of,
     wait_until,
 )
-from huggingface_hub.utils import close_session
-from stream_trials import (
+from support.hub.stream_trials import (
     OUT,
     RATE,
     SMALL,

@@ -14,10 +14,10 @@ from typing import Any
 
 import huggingface_hub
 import pytest
-from hub_clients import REPO, WEIGHTS
 from huggingface_hub import file_download
-from local_hub import LocalHub
-from published import hub_for_dslocal
+from support.hub.hub_clients import REPO, WEIGHTS
+from support.hub.in_process_hub import hub_for_dslocal
+from support.hub.local_hub import LocalHub
 
 from dslocal.errors import DownloadError
 from dslocal.hub.fetch import fetch

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import pytest
-from recorded import RECORDED, SPECIALS, Recorded
+from support.prompts.recorded_answers import RECORDED, SPECIALS, Recorded
 
 from dslocal.engine.utf8 import Utf8Stream
 from dslocal.output import Answer, CallArguments, CallBegun, Reasoning, Reclassified, Turn

@@ -8,8 +8,8 @@ import json
 from collections.abc import Sequence
 
 import pytest
-from dialogues import OSLO, PARIS, TOKYO
-from recorded import SPECIALS
+from support.prompts.dialogues import OSLO, PARIS, TOKYO
+from support.prompts.recorded_answers import SPECIALS
 
 from dslocal.output import Answer, CallArguments, CallBegun, Reasoning, Reclassified
 from dslocal.output.reasoning import Part, parser_for

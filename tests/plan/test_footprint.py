@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from shapes_of_models import SHAPES, write_header
+from support.gguf.published_shapes import SHAPES, write_header
 
 from dslocal.engine import Model
 from dslocal.engine.llama_params import context_params, model_params

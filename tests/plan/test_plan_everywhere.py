@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from planning import (
+from support.machines.planning import (
     GIB,
     LITE,
     LLAMA_8B,
@@ -26,7 +26,7 @@ from planning import (
     kept,
     sound,
 )
-from recorded_machines import MACOS, macos
+from support.machines.recorded_machines import MACOS, macos
 
 from dslocal.errors import UsageError
 from dslocal.gguf.ggml import GgmlType

@@ -8,8 +8,8 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-from planning import sound
-from shapes_of_models import write_header
+from support.gguf.published_shapes import write_header
+from support.machines.planning import sound
 
 from dslocal.gguf.ggml import GgmlType
 from dslocal.gguf.header import GgufHeader, read_header

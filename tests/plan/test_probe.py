@@ -10,10 +10,18 @@ import subprocess
 import sys
 
 import pytest
-from confined import confined
 from hypothesis import given
 from hypothesis import strategies as st
-from recorded_machines import CPU, LINUX, MACOS, Recorded, linux, macos, text
+from support.machines.cgroup_limit import confined
+from support.machines.recorded_machines import (
+    CPU,
+    LINUX,
+    MACOS,
+    Recorded,
+    linux,
+    macos,
+    text,
+)
 
 from dslocal.gguf import ggml
 from dslocal.gguf.ggml import Device

@@ -10,7 +10,8 @@ from typing import Any
 from unittest.mock import ANY
 
 import pytest
-from planning import (
+from support.gguf.published_shapes import write_header
+from support.machines.planning import (
     GIB,
     LITE,
     LLM,
@@ -25,7 +26,6 @@ from planning import (
     mac_of,
     sound,
 )
-from shapes_of_models import write_header
 
 from dslocal.errors import DoesNotFitError, UsageError
 from dslocal.gguf.ggml import GgmlType

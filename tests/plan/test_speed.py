@@ -10,8 +10,19 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from planning import GIB, LITE, LLM, QWEN_7B, QWEN_32B, V2, V3, gpu_of, header, mac_of
-from shapes_of_models import write_header
+from support.gguf.published_shapes import write_header
+from support.machines.planning import (
+    GIB,
+    LITE,
+    LLM,
+    QWEN_7B,
+    QWEN_32B,
+    V2,
+    V3,
+    gpu_of,
+    header,
+    mac_of,
+)
 
 from dslocal.gguf.ggml import GgmlType
 from dslocal.gguf.header import GgufHeader, read_header, tensor_class

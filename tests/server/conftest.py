@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from serving import Serving, serving
+from support.server.serving import Serving, serving
 
 
 @pytest.fixture(scope="session")

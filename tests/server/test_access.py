@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from running import Run
-from serving import SUM, Serving, serving
+from support.cli.running import Run
+from support.server.serving import SUM, Serving, serving
 
 KEY = "correct-horse-battery"
 ASKED = {"messages": [{"role": "user", "content": SUM}], "max_tokens": 1}

@@ -8,7 +8,7 @@ import json
 from typing import Any
 
 import pytest
-from serving import Serving
+from support.server.serving import Serving
 
 from dslocal import chat, output, prompts
 from dslocal.engine import Context

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from serving import MODEL, SUM, Serving
+from support.server.serving import MODEL, SUM, Serving
 
 CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
 ASKED: dict[str, Any] = {"messages": [{"role": "user", "content": SUM}], "max_tokens": 2}

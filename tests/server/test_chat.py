@@ -8,7 +8,7 @@ import json
 from typing import Any
 
 import pytest
-from serving import MODEL, SUM, Serving
+from support.server.serving import MODEL, SUM, Serving
 
 TOOL = {
     "type": "function",

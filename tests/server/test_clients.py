@@ -8,8 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from running import clean_environment
-from serving import Serving
+from support.cli.running import clean_environment
+from support.server.serving import Serving
 
 SCRIPT = Path(__file__).parent / "clients" / "with_openai.py"
 

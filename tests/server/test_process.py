@@ -14,8 +14,8 @@ from typing import Any
 
 import httpx2
 import pytest
-from running import Run, python
-from serving import SUM, Serving, serving
+from support.cli.running import Run, python
+from support.server.serving import SUM, Serving, serving
 
 from dslocal.server import discovery
 

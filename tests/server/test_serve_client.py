@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from running import Run
-from serving import Serving, serving
+from support.cli.running import Run
+from support.server.serving import Serving, serving
 
 from dslocal import output
 from dslocal.gguf.header import fingerprint, read_header

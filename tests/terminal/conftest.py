@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from looped import Loop
+from support.chat.chat_loop import Loop
 
 from dslocal.engine import Context, Model
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from looped import Loop
+from support.chat.chat_loop import Loop
 
 from dslocal.chat import load_saved, new_saved
 from dslocal.prompts import Message, Thinking

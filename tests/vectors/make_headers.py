@@ -3,7 +3,7 @@ weights, no tensor table.
 
     DSLOCAL_ORACLE=FOLDER PYTHONPATH=tests python tests/vectors/make_headers.py
 
-FOLDER as tests/oracle.py says; without it the headers of llama.cpp's converter are left as they
+FOLDER as tests/support/checkpoints/oracle.py says; without it the headers of llama.cpp's converter are left as they
 are. Writes tests/vectors/headers/: the rows of header_table.py, and what dslocal's and llama.cpp's
 converters make of the tests' tiny checkpoints, cut off where the tensor table begins.
 """
@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import gguf
-import oracle
-from checkpoints import write_checkpoint
-from damage import convert_to
+from support.checkpoints import oracle
+from support.checkpoints.damage import convert_to
+from support.checkpoints.tiny_checkpoints import write_checkpoint
 from vectors.header_table import EOS, ROWS, SHAPES, VOCABULARIES, Key, Row
 
 from dslocal.gguf.header import read_header
@@ -47,7 +47,7 @@ N_TENSORS = slice(8, 16)  # bytes of the header
 
 @dataclass(frozen=True)
 class Converted:
-    """A checkpoint of tests/checkpoints.py in a folder called ``name``, with ``card`` as its
+    """A checkpoint of tests/support/checkpoints/tiny_checkpoints.py in a folder called ``name``, with ``card`` as its
     README.md.
     """
 

@@ -3,7 +3,7 @@ tests/convert/test_identity.py.
 
     DSLOCAL_ORACLE=FOLDER PYTHONPATH=tests python tests/vectors/make_llama_cpp_hashes.py
 
-FOLDER as tests/oracle.py says. Writes tests/vectors/llama_cpp_hashes.json: case and recipe to the
+FOLDER as tests/support/checkpoints/oracle.py says. Writes tests/vectors/llama_cpp_hashes.json: case and recipe to the
 sha256 of all tensors. Cases that it already has are kept; delete it to make all of them again.
 """
 
@@ -13,10 +13,17 @@ import json
 import tempfile
 from pathlib import Path
 
-from checkpoints import write_checkpoint
-from ggufs import contents, digest
-from imatrices import write_imatrix
-from oracle import CASES, IMATRIX_CASES, PLAIN, WITH_IMATRIX, Case, two_steps
+from support.checkpoints.imatrices import write_imatrix
+from support.checkpoints.oracle import (
+    CASES,
+    IMATRIX_CASES,
+    PLAIN,
+    WITH_IMATRIX,
+    Case,
+    two_steps,
+)
+from support.checkpoints.tiny_checkpoints import write_checkpoint
+from support.gguf.reading import contents, digest
 
 OUT = Path(__file__).with_name("llama_cpp_hashes.json")
 ORIGIN = "convert_hf_to_gguf.py, then llama-quantize, of the llama.cpp that llama-cpp-python 0.3.36 ships; made by make_llama_cpp_hashes.py"

@@ -1,4 +1,4 @@
-"""Writes tiny_logits.npz: transformers' logits for the random checkpoints of tests/checkpoints.py,
+"""Writes tiny_logits.npz: transformers' logits for the random checkpoints of tests/support/checkpoints/tiny_checkpoints.py,
 one or two for each family.
 
 What make_nano_logits.py does for one trained model, this does for the architectures: same loading
@@ -40,7 +40,7 @@ import transformers
 from make_nano_logits import HERE, build_model, load_model, logits_of, origin, read_float32
 
 sys.path.insert(0, str(HERE.parent))
-from checkpoints import write_checkpoint
+from support.checkpoints.tiny_checkpoints import write_checkpoint
 
 OUT = HERE / "tiny_logits.npz"
 IDS = [5, 40, 260, 17, 128, 255, 64, 64, 9, 211, 199, 33]

@@ -5,7 +5,16 @@ from __future__ import annotations
 import json
 
 import pytest
-from dialogues import SEARCH, TOKYO, TURNS, WEATHER, calling, output, system, user
+from support.prompts.dialogues import (
+    SEARCH,
+    TOKYO,
+    TURNS,
+    WEATHER,
+    calling,
+    output,
+    system,
+    user,
+)
 
 from dslocal.errors import UsageError
 from dslocal.prompts import FAMILIES, Special, spell

@@ -8,8 +8,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import pytest
-from dialogues import PREFIX, PREFIX_TOOLS, SYSTEM, TOOLS, TURNS, Dialogues, system
-from templates import rendered
+from support.prompts.dialogues import (
+    PREFIX,
+    PREFIX_TOOLS,
+    SYSTEM,
+    TOOLS,
+    TURNS,
+    Dialogues,
+    system,
+)
+from support.prompts.vendor_templates import rendered
 
 from dslocal.prompts import FAMILIES, Message, Thinking, spell
 

@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from dialogues import TOKYO, assistant, begun, calling, output, system, user
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.prompts.dialogues import TOKYO, assistant, begun, calling, output, system, user
 
 from dslocal.engine import Model
 from dslocal.errors import UnsupportedModelError

@@ -5,8 +5,8 @@ text as it is.
 from __future__ import annotations
 
 import pytest
-from dialogues import TURNS, assistant, system, user
-from templates import rendered
+from support.prompts.dialogues import TURNS, assistant, system, user
+from support.prompts.vendor_templates import rendered
 
 from dslocal.prompts import FAMILIES, Family, Thinking, spell
 

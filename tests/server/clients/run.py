@@ -13,7 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from serving import serving
+from support.server.serving import serving
 
 HERE = Path(__file__).parent
 

@@ -1,0 +1,217 @@
+"""The generator draws what nano learned from, its arithmetic is right, and questions are judged by
+their numbers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import re
+from collections.abc import Callable, Iterable
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from make_nano import (
+    arithmetic,
+    english,
+    generate,
+    markup,
+    phrasing,
+    problems,
+    puzzles,
+    questions,
+)
+
+from dslocal.catalog import resolve
+
+ORIGINAL = json.loads((Path(__file__).parent / "original.json").read_text(encoding="utf-8"))
+EQUATION = re.compile(r"(?<![\d/])(\d[\d+*-]*) ?= ?(-?\d+)")
+CARRIED = re.compile(r"=(\d+), write (\d) carry (\d)")
+DIVIDED = re.compile(r"(\d+) divided by (\d+) is (\d+) remainder (\d+)")
+HANDED_ON = re.compile(r"(?:carry|borrow) (\d); \d[*+-]\d[+-](\d)")  # to the next column
+BROUGHT_DOWN = re.compile(r"remainder (\d+); (\d+)\d divided")
+REVERSED = re.compile(r"Digits ([\d ]+) reversed give (\d+)\.")
+SPLIT = re.compile(r"Split (\d+) into ([\d and]+)\.")
+# what a question's numbers make, for those kinds of which they say all
+MEANINGS: dict[str, Callable[[list[Decimal]], Decimal | int]] = {
+    "square_root": lambda given: given[0].sqrt(),
+    "square": lambda given: given[0] ** 2,
+    "power": lambda given: given[0] ** given[1],
+    "percent": lambda given: given[0] * given[1] / 100,
+    "larger": max,
+    "long_sum": sum,
+}
+
+
+def digest(lines: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("seed", "expected"), ORIGINAL["examples"].items(), ids=ORIGINAL["examples"]
+)
+def test_examples_are_those_that_nano_learned_from(seed: str, expected: str) -> None:
+    assert digest(generate.examples(int(seed), ORIGINAL["count"], english.FALLBACK)) == expected
+
+
+@pytest.mark.parametrize(
+    ("seed", "expected"), ORIGINAL["questions"].items(), ids=ORIGINAL["questions"]
+)
+def test_questions_are_those_of_the_original(seed: str, expected: str) -> None:
+    r = random.Random(int(seed))
+    drawn = (questions.question(r) for _ in range(ORIGINAL["count"]))
+    assert digest(f"{text}\t{answer}" for text, answer in drawn) == expected
+
+
+def test_the_standard_library_has_sentences() -> None:
+    assert len(english.sentences()) > 1000
+    assert all(
+        15 < len(sentence) < 160 and "\n" not in sentence for sentence in english.sentences()
+    )
+
+
+def test_special_tokens_are_those_of_the_checkpoint() -> None:
+    tokenizer = json.loads(
+        (Path(resolve.__file__).parent / "nano" / "tokenizer.json").read_text(encoding="utf-8")
+    )
+    assert [token["content"] for token in tokenizer["added_tokens"]] == list(markup.SPECIAL)
+
+
+def operations() -> list[tuple[str, int, int]]:
+    """What the generator draws, and any numbers at all."""
+    r = random.Random(3)
+    free = [
+        (sign, r.randrange(10 ** r.randint(1, 6)), r.randrange(10 ** r.randint(1, 6)))
+        for sign in "+-*/"
+        for _ in range(500)
+    ]
+    return [problems.operands(r) for _ in range(2000)] + [
+        (sign, a, b + (sign == "/")) for sign, a, b in free
+    ]
+
+
+def test_worked_arithmetic_is_right() -> None:
+    for sign, a, b in operations():
+        worked = arithmetic.OPERATIONS[sign](a, b)
+        results = {
+            "+": a + b,
+            "-": a - b,
+            "*": a * b,
+            "/": f"{a // b} remainder {a % b}" if b and a % b else a // (b or 1),
+        }
+        assert worked.value == results[sign]
+        assert str(worked.value) in worked.text.split(". ")[-1]
+
+
+def test_every_step_of_worked_arithmetic_is_right() -> None:
+    steps = 0
+    for sign, a, b in operations():
+        text = arithmetic.OPERATIONS[sign](a, b).text
+        for left, value in EQUATION.findall(text):
+            assert eval(left) == int(value), text
+        for total, written, carry in CARRIED.findall(text):
+            assert divmod(int(total), 10) == (int(carry), int(written)), text
+        for dividend, divisor, quotient, rest in DIVIDED.findall(text):
+            assert divmod(int(dividend), int(divisor)) == (int(quotient), int(rest)), text
+        for left_over, used in HANDED_ON.findall(text) + BROUGHT_DOWN.findall(text):
+            assert left_over == used, text
+        sums = REVERSED.findall(text)
+        for digits, number in sums:
+            assert int(digits.replace(" ", "")[::-1]) == int(number), text
+        if sums:
+            assert int(sums[-1][1]) == abs(arithmetic.OPERATIONS[sign](a, b).number), text
+        for number, parts in SPLIT.findall(text):
+            assert sum(map(int, parts.split(" and "))) == int(number), text
+        steps += sum(
+            len(pattern.findall(text))
+            for pattern in (EQUATION, DIVIDED, HANDED_ON, REVERSED, SPLIT)
+        )
+    assert steps > 20_000
+
+
+def test_expressions_are_right() -> None:
+    r = random.Random(4)
+    for _ in range(1000):
+        text, answer = questions.question(r, "expression")
+        formula = max(re.findall(r"[\d+\-*×() ]+", text), key=len)
+        assert eval(formula.strip().replace("×", "*")) == answer, text
+
+
+@pytest.mark.parametrize("kind", MEANINGS)
+def test_puzzles_are_right(kind: str) -> None:
+    r = random.Random(5)
+    for _ in range(300):
+        text, answer = questions.question(r, kind)
+        assert MEANINGS[kind](questions.numbers(text)) == Decimal(answer), text
+
+
+def test_words_are_spelled_and_numbers_sorted() -> None:
+    r = random.Random(6)
+    for _ in range(300):
+        text, answer = questions.question(r, "sort")
+        assert sorted(questions.numbers(text)) == questions.numbers(str(answer))
+        worked = puzzles.letters(r, "?").worked
+        assert (found := re.match(r"I spell it: ([a-z ]+)\. The letter ([a-z]) is at", worked.text))
+        assert found[1].split(" ").count(found[2]) == worked.value
+
+
+def test_primes_are_primes() -> None:
+    r = random.Random(7)
+    for _ in range(1000):
+        problem = puzzles.prime(r, "?")
+        n = int(questions.numbers(problem.question)[0])
+        assert str(problem.worked.value).startswith("No") is any(n % d == 0 for d in range(2, n))
+
+
+def test_every_example_is_a_whole_conversation() -> None:
+    for example in generate.examples(8, 2000, english.FALLBACK):
+        assert example.startswith(markup.BOS)
+        assert example.endswith(markup.EOS)
+        assert example.count(markup.ASSISTANT) == example.count(markup.USER)
+        last = example.rsplit(markup.ASSISTANT, 1)[-1]
+        if markup.FIM_HOLE not in example:
+            assert last.startswith(f"{markup.THINK}\n")
+            assert example.count(markup.THOUGHT) == last.count(f"\n{markup.THOUGHT}\n\n") == 1
+
+
+@pytest.mark.parametrize("kind", questions.KINDS)
+def test_the_answers_of_the_examples_are_right(kind: str) -> None:
+    r = random.Random(9)
+    for _ in range(200):
+        _, expected = questions.question(r, kind)
+        for boxed in (False, True):
+            assert questions.right(
+                phrasing.final(expected, boxed=boxed, unit="" if boxed else " apples"), expected
+            )
+            assert not questions.right(phrasing.final(7654321, boxed=boxed), expected)
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected", "right"),
+    [
+        ("2 and 2 make 4,042 apples.", 4042, True),
+        ("$47 \\times 86 = 4042$\n\nThe final answer is \\boxed{4042}.", 4042, True),
+        ("最终答案是\\boxed{-7}。", -7, True),
+        ("It is −7.", -7, True),
+        ("5-3 = 2", 2, True),
+        ("so 8-3", 3, True),
+        ("It is 12.", 2, False),
+        ("It is 2, not 3.", 2, False),
+        ('{"answer": "3 remainder 1"}', "3 remainder 1", True),
+        ("3", "3 remainder 1", False),
+        ("The answer is 0.750.", "0.75", True),
+        ("I cannot say.", 4, False),
+        ("", 4, False),
+    ],
+)
+def test_answers_are_judged_by_the_numbers_at_their_end(
+    answer: str, expected: questions.Answer, right: bool
+) -> None:
+    assert questions.right(answer, expected) is right
+
+
+def test_an_unknown_kind_of_question_is_an_error() -> None:
+    with pytest.raises(KeyError):
+        questions.question(random.Random(0), "poem")

@@ -1,0 +1,73 @@
+"""Answers without end in a process of its own, until Ctrl-C, and one more in the same context. Run
+as a program, it is that process.
+"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+SECONDS_TO_STOP = 0.2
+
+
+def stopped(nano: Path, env: Mapping[str, str], work: str, *, drafting: bool = False) -> str:
+    """Interrupts "prefill" or "generation" and returns the answer that comes then. Fails when that
+    takes too long, or anything is wrong.
+
+    With ``drafting``, the MTP layer drafts, before and after.
+    """
+    command = [sys.executable, "-P", __file__, str(nano), work, str(int(drafting))]
+    environment = {**env, "PYTHONPATH": str(Path(__file__).parent)}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == "started\n"
+        time.sleep(0.3)
+        sent = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        assert process.stdout.readline() == "interrupted\n"
+        assert time.monotonic() - sent < SECONDS_TO_STOP
+        said = process.stdout.readline()
+        assert process.wait(30) == 0
+        assert process.stderr.read() == ""
+        return said
+
+
+def main(nano: Path, work: str, *, drafting: bool) -> None:
+    from support.engine.speculation import prompt_ids
+
+    from dslocal.engine import Context, Generation, Model, Sampler
+    from dslocal.engine.speculation.speculation import speculate
+    from dslocal.plan.load_config import Loading
+
+    loading = Loading(4096, n_outputs=4, mtp=True) if drafting else Loading(4096)
+    with Model(nano, loading) as model, Context(model, loading) as context:
+        speculation = speculate(context, "on") if drafting else None
+        short, long = prompt_ids(model), [prompt_ids(model, f"{n} " * 1300) for n in (47, 86)]
+        for _ in Generation(context, short, Sampler(0.6, 0.95, 1), max_tokens=40):
+            pass
+        try:
+            print("started", flush=True)
+            for seed in range(1 << 30):
+                prompt, max_tokens = (long[seed % 2], 2) if work == "prefill" else (short, 4000)
+                for _ in Generation(
+                    context, prompt, Sampler(0.6, 0.95, seed), max_tokens=max_tokens
+                ):
+                    pass
+        except KeyboardInterrupt:
+            print("interrupted", flush=True)
+        last = Generation(context, short, Sampler(0.6, 0.95, 1), max_tokens=4000)
+        text = b"".join(map(model.piece, last)).decode().replace("\n", " ")
+        if speculation:
+            print(speculation.error, last.accepted > 0.5 * last.drafted, end=" ")
+        print(text, flush=True)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2], drafting=sys.argv[3] == "1")

@@ -1,0 +1,152 @@
+"""A chat that is killed at random moments, again and again, beside one that is not: what must be on
+disk after each time.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+import signal
+import stat
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from support.cli.running import BINARY, Run
+from support.terminal.screen import READY, Screen
+
+from dslocal.chat import Saved, load_saved
+from dslocal.prompts import Message
+
+ENTER = "\r"
+LONGEST = 2.5  # seconds that a chat lives once it has begun to ask
+
+
+@dataclass
+class Trials:
+    """One conversation, killed and resumed. ``finished`` are the questions whose answers were seen
+    to end, ``kills`` where they hit.
+    """
+
+    own: Run
+    dice: random.Random
+    saved: Saved | None = None
+    finished: list[str] = field(default_factory=list)
+    torn: int = 0
+    kills: dict[str, int] = field(default_factory=dict)
+
+    def once(self) -> None:
+        """A chat that is killed. Raises AssertionError when anything that was finished is lost, or
+        the file is damaged.
+        """
+        args = ["--resume", self.saved.id] if self.saved else []
+        before = {file.name for file in self.folder.glob("*.jsonl")}
+        with Screen([str(BINARY), "chat", *args], self.own.env()) as chat:
+            chat.wait_for(READY)
+            end = time.monotonic() + self.dice.uniform(0.05, LONGEST)
+            where = "asking"
+            while (left := end - time.monotonic()) > 0:
+                question = f"What is {self.dice.randint(10, 99)} + {self.dice.randint(10, 99)}?"
+                chat.press(question + ENTER)
+                if not chat.comes(READY, left):
+                    where = "answering"
+                    break
+                self.finished.append(question)
+            self.kills[where] = self.kills.get(where, 0) + 1
+            _kill(chat.process.pid, child_only=self.dice.random() < 0.5)
+            chat.process.wait(10)
+        new = {file.name for file in self.folder.glob("*.jsonl")} - before
+        if self.saved is None and new:
+            self.saved = _free(self.folder / new.pop())
+        self.check()
+
+    def check(self) -> None:
+        if self.saved is None:
+            assert not self.finished
+            return
+        data = self.saved.file.read_bytes()
+        self.torn += not data.endswith(b"\n")
+        self.saved = _free(self.saved.file)
+        answered = _answered(self.saved.history)
+        assert answered[: len(self.finished)] == self.finished, (answered, self.finished)
+        self.finished = answered  # one may have ended as the kill came
+        for file in self.folder.iterdir():
+            assert stat.S_IMODE(file.stat().st_mode) == 0o600, file
+
+    @property
+    def folder(self) -> Path:
+        return self.own.home / "state" / "sessions"
+
+
+def _answered(history: list[Message]) -> list[str]:
+    """The questions that have an answer."""
+    return [
+        message.typed or message.content
+        for message, after in itertools.pairwise(history)
+        if after.role == "assistant"
+    ]
+
+
+def _free(file: Path) -> Saved:
+    """The conversation in ``file``, once the killed process has let go of it. Fails for a file that
+    makes no sense.
+    """
+    end = time.monotonic() + 10
+    while True:
+        saved = load_saved(file)
+        if saved.claim():
+            saved.close()
+            return saved
+        assert time.monotonic() < end, f"{file} is still held"
+        time.sleep(0.02)
+
+
+def _kill(process: int, *, child_only: bool) -> None:
+    """kill -9: the process that does the work, or the one that waits for it, which the other does
+    not outlive.
+    """
+    children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    with suppress(ProcessLookupError):
+        os.kill(int(children[0]) if child_only and children else process, signal.SIGKILL)
+
+
+@dataclass
+class Undisturbed:
+    """A chat in the same home that goes on all the time."""
+
+    chat: Screen
+    asked: list[str] = field(default_factory=list)
+
+    def ask(self, number: int) -> None:
+        question = f"What is {number} + 11?"
+        self.chat.press(question + ENTER)
+        assert self.chat.comes(READY, 30)
+        self.asked.append(question)
+
+    def check(self, folder: Path, other: str) -> None:
+        """Leaves it, and looks whether all of it is there."""
+        self.chat.press("/exit" + ENTER)
+        assert self.chat.leave() == 0
+        (mine,) = (
+            saved
+            for file in folder.glob("*.jsonl")
+            if file.stem != other and (saved := load_saved(file))
+        )
+        assert _answered(mine.history) == self.asked
+
+
+def run_trials(own: Run, times: int, seed: int) -> Trials:
+    """So many kills, with another chat beside them. Raises AssertionError when anything is lost."""
+    trials = Trials(own, random.Random(seed))
+    with pytest.MonkeyPatch.context() as patch, Screen([str(BINARY), "chat"], own.env()) as other:
+        patch.setenv("DSLOCAL_HOME", str(own.home))  # where this process looks for them
+        assert other.comes(READY, 30)
+        beside = Undisturbed(other)
+        for number in range(times):
+            trials.once()
+            beside.ask(number)
+        beside.check(trials.folder, trials.saved.id if trials.saved else "")
+    return trials

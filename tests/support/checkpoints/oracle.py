@@ -1,0 +1,204 @@
+"""llama.cpp's own converter and llama-quantize, where DSLOCAL_ORACLE names a folder that holds
+them; and the cases they are asked.
+
+The folder holds ``src`` (llama.cpp's source), ``bin`` (its tools) and ``venv`` (a Python with torch
+and transformers). The converter is run on vocabularies that it does not know, so it is told to take
+them as deepseek-v3, and to keep V3's MTP block.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ORACLE = os.environ.get("DSLOCAL_ORACLE", "")
+
+# everything that needs no importance matrix
+PLAIN = (
+    *(
+        "F32",
+        "F16",
+        "BF16",
+        "Q8_0",
+        "Q6_K",
+        "Q5_K_M",
+        "Q5_K_S",
+        "Q5_1",
+        "Q5_0",
+        "Q4_K_M",
+        "Q4_K_S",
+        "Q4_1",
+        "Q4_0",
+    ),
+    *(
+        "IQ4_XS",
+        "IQ4_NL",
+        "Q3_K_L",
+        "Q3_K_M",
+        "Q3_K_S",
+        "IQ3_M",
+        "IQ3_S",
+        "Q2_K",
+        "MXFP4_MOE",
+        "TQ2_0",
+    ),
+)
+WITH_IMATRIX = (
+    "IQ3_XS",
+    "IQ3_XXS",
+    "IQ2_M",
+    "IQ2_S",
+    "IQ2_XS",
+    "IQ2_XXS",
+    "IQ1_M",
+    "IQ1_S",
+    "Q2_K_S",
+    "Q4_K_M",
+    "Q4_0",
+    "IQ4_XS",
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A checkpoint of tests/support/checkpoints/tiny_checkpoints.py. Real models never have 8 experts, for which
+    llama-quantize has rules of its own.
+    """
+
+    kind: str
+    dtype: str = "bf16"
+    shards: int = 1
+    changes: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        changed = "".join(f" {key}={value}" for key, value in self.changes.items())
+        return f"{self.kind} {self.dtype} {self.shards}{changed}"
+
+    @property
+    def mtp(self) -> bool:
+        """Whether the checkpoint has an MTP layer."""
+        return self.kind == "deepseek-v3" and self.changes.get("num_nextn_predict_layers") != 0
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        return {"kind": self.kind, "dtype": self.dtype, "shards": self.shards, **self.changes}
+
+
+FEW_EXPERTS = {"n_routed_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 256}
+CASES = (
+    Case("deepseek-v3", "fp8", changes={"n_routed_experts": 16}),
+    Case(
+        "deepseek-v3",
+        "fp8",
+        3,
+        {"n_routed_experts": 16, "hidden_size": 192, "moe_intermediate_size": 160},
+    ),
+    Case(
+        "deepseek-v3",
+        "fp8",
+        changes={**FEW_EXPERTS, "n_group": 2, "topk_group": 1, "num_hidden_layers": 8},
+    ),
+    Case("deepseek-v2-lite"),
+    Case("deepseek-v2", changes={"n_routed_experts": 16}),
+    Case("deepseek-moe", changes={**FEW_EXPERTS, "num_hidden_layers": 9}),
+    Case("llama", changes={"num_hidden_layers": 10}),
+    Case("llama-linear", changes={"hidden_size": 224}),
+    Case("llama3"),
+    Case("llama", "f16"),
+    Case("llama", "f32"),
+    Case("qwen2", changes={"num_hidden_layers": 17}),
+    Case("qwen2-tied"),
+    Case("qwen3"),
+)
+# the converter, kept from dropping the MTP layer, also keeps its copy of the embeddings, which no
+# importance matrix knows
+IMATRIX_CASES = (
+    Case("deepseek-v3", "fp8", changes={**CASES[2].changes, "num_nextn_predict_layers": 0}),
+    Case("llama", changes={"num_hidden_layers": 10}),
+)
+
+_CONVERT = """
+import runpy, sys
+src, *rest = sys.argv[1:]
+sys.path[:0] = [src, src + "/gguf-py"]
+import conversion.base as base
+known = base.TextModel.get_vocab_base_pre
+def pre(self, tokenizer):
+    try:
+        return known(self, tokenizer)
+    except NotImplementedError:
+        return "deepseek-v3"
+base.TextModel.get_vocab_base_pre = pre
+if "--with-mtp" in rest:
+    rest.remove("--with-mtp")
+    import gguf
+    import conversion.deepseek as deepseek
+    V2 = deepseek.DeepseekV2Model
+    V2.skip_mtp = False
+    init, parameters = V2.__init__, V2.set_gguf_parameters
+    def __init__(self, *a, **k):
+        init(self, *a, **k)
+        if type(self) is V2:
+            self.block_count = self.hparams["num_hidden_layers"] + 1
+            self.tensor_map = gguf.get_tensor_name_map(self.model_arch, self.block_count)
+    def set_gguf_parameters(self):
+        parameters(self)
+        self.gguf_writer.add_nextn_predict_layers(1)
+    V2.__init__, V2.set_gguf_parameters = __init__, set_gguf_parameters
+sys.argv = ["convert_hf_to_gguf.py", *rest]
+runpy.run_path(src + "/convert_hf_to_gguf.py", run_name="__main__")
+"""
+
+
+def convert(checkpoint: Path, out: Path, dtype: str, *, mtp: bool) -> Path:
+    """llama.cpp's converter."""
+    source = f"{ORACLE}/src"
+    command = [
+        f"{ORACLE}/venv/bin/python",
+        "-c",
+        _CONVERT,
+        source,
+        str(checkpoint),
+        "--outtype",
+        dtype,
+        "--outfile",
+        str(out),
+    ]
+    _run([*command, *(["--with-mtp"] if mtp else [])])
+    return out
+
+
+def two_steps(
+    case: Case, checkpoint: Path, folder: Path, recipe: str, imatrix: Path | None = None
+) -> Path:
+    """The converter to bf16 (f16 and f32 sources: their own type), then llama-quantize; the
+    converter alone for F32, F16, BF16.
+    """
+    mtp, out = case.mtp, folder / f"oracle-{recipe}.gguf"
+    if recipe in ("F32", "F16", "BF16"):
+        return convert(checkpoint, out, recipe.lower(), mtp=mtp)
+    first = folder / "oracle.gguf"
+    if not first.exists():
+        convert(checkpoint, first, "bf16" if case.dtype == "fp8" else case.dtype, mtp=mtp)
+    _run(
+        [
+            f"{ORACLE}/bin/llama-quantize",
+            *(["--imatrix", str(imatrix)] if imatrix else []),
+            str(first),
+            str(out),
+            recipe,
+        ]
+    )
+    return out
+
+
+def _run(command: list[str]) -> None:
+    done = subprocess.run(command, capture_output=True, check=False)
+    if done.returncode:
+        raise AssertionError(
+            f"{command[0]}: {(done.stdout + done.stderr)[-2000:].decode('utf-8', 'replace')}"
+        )
