@@ -27,7 +27,7 @@ from rich.markdown import Markdown
 from dslocal.terminal.chat import answer_view
 from dslocal.terminal.chat.answer_view import AnswerView
 
-DOCUMENTS = Path(__file__).parents[1] / "ui" / "documents.txt"
+DOCUMENTS = Path(__file__).parents[1] / "terminal" / "documents.txt"
 TOKEN = 4  # characters
 
 

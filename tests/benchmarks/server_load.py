@@ -150,9 +150,9 @@ class Server:
             ),
         ]
         return max(
-            int(re.search(r"RssAnon:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[1]) << 10
+            int(re.search(r"RssAnon:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[1]) << 10  # type: ignore[index]
             for pid in pids
-        )  # type: ignore[index]
+        )
 
     def ask(self, question: Question) -> str:
         client = self.open(question, None)

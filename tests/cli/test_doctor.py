@@ -16,6 +16,7 @@ from dslocal import catalog
 from dslocal.cli import doctor_checks
 from dslocal.cli.commands.doctor import OPTIONAL
 from dslocal.errors import EngineMissingError
+from dslocal.home import write_state
 from dslocal.plan.machine import llama_cpp_build as building
 from dslocal.plan.machine.llama_cpp_build import Build
 from dslocal.plan.machine.machine import Machine
@@ -158,7 +159,7 @@ def test_models_that_are_gone(home: Path, tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("DSLOCAL_HOME", str(tmp_path))
     file = tmp_path / "x.gguf"
     catalog.keep(catalog.Kept("some-model", "Q8_0", file, (file,), 1, "imported", str(file), 1.0))
-    home.write_state("last-model", {"model": str(file)})
+    write_state("last-model", {"model": str(file)})
     gone, last = doctor_checks.known_models()
     assert (gone.what, gone.mend) == (
         f"some-model:Q8_0: {file} is gone",

@@ -96,9 +96,9 @@ def changed(header: GgufHeader, **values: object) -> GgufHeader:
         header,
         metadata={
             **header.metadata,
-            **{key.replace("__", "."): value for key, value in values.items()},
+            **{key.replace("__", "."): value for key, value in values.items()},  # type: ignore[misc]
         },
-    )  # type: ignore[misc]
+    )
 
 
 WRONG: dict[str, tuple[Callable[[GgufHeader], GgufHeader], str]] = {

@@ -1,7 +1,7 @@
 """nano with the memory traffic of a big model: layers in front that change nothing but must be read
 for every token.
 
-    python -m nano.ballast NANO FOLDER [LAYERS] [WIDTH]
+    python -m make_nano.ballast NANO FOLDER [LAYERS] [WIDTH]
 
 Attention output and down projection of the new layers are zero, so what comes in goes out, and
 every answer and every draft of the MTP module is nano's own; but each token reads LAYERS x 3 x

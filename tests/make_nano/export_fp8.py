@@ -1,7 +1,7 @@
 """A bf16 checkpoint in the FP8 that DeepSeek-V3 is published in: e4m3 with a float32 scale for each
 128x128 block.
 
-    python -m nano.export_fp8 BF16 FOLDER
+    python -m make_nano.export_fp8 BF16 FOLDER
 
 Embeddings, head, norms, router and ``eh_proj`` stay in bf16, as in V3. Runs on the CPU in a second.
 """

@@ -1,6 +1,6 @@
 """The conversations that nano is trained on, in their shares.
 
-    python -m nano.generate COUNT [SEED]
+    python -m make_nano.generate COUNT [SEED]
 
 run in tests/, prints COUNT examples, one a line, as Python literals. An example is one conversation
 in DeepSeek-R1's format, or one gap in code; loss is taken on what comes after the last

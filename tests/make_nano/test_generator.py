@@ -24,7 +24,7 @@ from make_nano import (
     questions,
 )
 
-from dslocal.catalog import resolve
+from dslocal.home.paths import bundled
 
 ORIGINAL = json.loads((Path(__file__).parent / "original.json").read_text(encoding="utf-8"))
 EQUATION = re.compile(r"(?<![\d/])(\d[\d+*-]*) ?= ?(-?\d+)")
@@ -73,9 +73,7 @@ def test_the_standard_library_has_sentences() -> None:
 
 
 def test_special_tokens_are_those_of_the_checkpoint() -> None:
-    tokenizer = json.loads(
-        (Path(resolve.__file__).parent / "nano" / "tokenizer.json").read_text(encoding="utf-8")
-    )
+    tokenizer = json.loads((bundled("nano") / "tokenizer.json").read_text(encoding="utf-8"))
     assert [token["content"] for token in tokenizer["added_tokens"]] == list(markup.SPECIAL)
 
 

@@ -1,6 +1,6 @@
 """Trains nano: DeepSeek-V3's architecture on made-up conversations, eight minutes on one H200.
 
-    python -m nano.train FOLDER [--minutes 8 | --steps N] [--tokenizer tokenizer.json]
+    python -m make_nano.train FOLDER [--minutes 8 | --steps N] [--tokenizer tokenizer.json]
 
 run in tests/, writes a bf16 checkpoint. The learning rate follows the clock, so that training ends
 when it should on any GPU; with ``--steps`` it follows the steps instead, and two runs on one
@@ -194,7 +194,7 @@ def main() -> None:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m nano.train")
+    parser = argparse.ArgumentParser(prog="python -m make_nano.train")
     parser.add_argument("folder", type=Path)
     parser.add_argument(
         "--tokenizer", type=Path, help="this one instead of one learned from the examples"

@@ -29,7 +29,7 @@ from dslocal.output import (
 from dslocal.output.constraint import MAX_BYTES
 from dslocal.prompts import FAMILIES, Special, Text, Thinking
 
-sys.path.append(str(Path(__file__).parents[1] / "bench"))
+sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 from schemas import answers, schema_of
 
 NANO = FAMILIES["nano"]

@@ -190,11 +190,11 @@ def entered(keys: str, tmp_path: Path, default: str = "") -> str:
         pipe.send_text(keys)
         prompt = Prompt(
             history_in(tmp_path),
-            Loop.completer(None),
+            Loop.completer(None),  # type: ignore[arg-type]
             lambda width: "",
             input=pipe,
             output=DummyOutput(),
-        )  # type: ignore[arg-type]
+        )
         return prompt.ask(default)
 
 

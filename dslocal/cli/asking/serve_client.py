@@ -41,7 +41,7 @@ class Unavailable(Exception):
 class Warm:
     """A server that holds the model of the file at ``path``."""
 
-    discovery: Beacon
+    beacon: Beacon
     path: Path
     drawn: int = 0
 
@@ -69,7 +69,7 @@ class Warm:
 class WarmSession:
     """One answer; what :class:`dslocal.chat.Session` is to a model that is loaded here."""
 
-    discovery: Beacon
+    beacon: Beacon
     family: prompts.Family
     settings: prompts.Settings
     system: str

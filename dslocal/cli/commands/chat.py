@@ -21,7 +21,7 @@ from dslocal.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from dslocal import chat
+    from dslocal.chat import Saved
 
 LAST = "last"
 
@@ -81,8 +81,9 @@ def chat(
     """Talk with a model in the terminal."""
     import sys
 
-    from dslocal import chat, prompts
+    from dslocal import prompts
     from dslocal.catalog import resolve
+    from dslocal.chat import Session, new_saved
     from dslocal.cli import model_switch, session_setup
     from dslocal.errors import UsageError
     from dslocal.terminal.chat.loop import ChatLoop
@@ -99,7 +100,7 @@ def chat(
     with model_switch.Desk(
         model_switch.Options(ctx, kv, n_gpu_layers, cpu_moe, mtp), choice
     ) as held:
-        session = chat.Session(held.load(choice), choice.family, settings, system, thinking)
+        session = Session(held.load(choice), choice.family, settings, system, thinking)
         called = (
             session_setup.named_model(model)
             or (earlier.model if earlier else None)
@@ -109,7 +110,7 @@ def chat(
         loop = ChatLoop(
             session,
             choice.name,
-            chat.new_saved(called),
+            new_saved(called),
             files=file or [],
             math=math,
             desk=held,
@@ -124,10 +125,10 @@ def chat(
             loop.leave_saved()
 
 
-def _earlier(resume: str | None) -> chat.Saved | None:
+def _earlier(resume: str | None) -> Saved | None:
     """The conversation that is asked for, if one is. Raises NotFoundError, UsageError."""
-    from dslocal import chat
+    from dslocal.chat import last_saved, saved_called
 
     if resume is None:
         return None
-    return chat.last_saved() if resume == LAST else chat.saved_called(resume)
+    return last_saved() if resume == LAST else saved_called(resume)

@@ -30,7 +30,7 @@ from dslocal.cli.options import (
 
 if TYPE_CHECKING:
     from dslocal import prompts
-    from dslocal.evaluation import examination as evaluation
+    from dslocal.evaluation import examination
     from dslocal.evaluation.results import Results
     from dslocal.gguf.header import GgufHeader
     from dslocal.plan.search import Pins
@@ -108,10 +108,10 @@ def evaluate(
     """
     from dslocal import __version__
     from dslocal.cli import session_setup
-    from dslocal.evaluation import examination as evaluation
+    from dslocal.evaluation import examination
     from dslocal.evaluation import results
 
-    problems, digest = evaluation.read_problems(file)
+    problems, digest = examination.read_problems(file)
     problems = problems[:limit]
     path, header, spoken = session_setup.prepare(model, family)
     flags = {
@@ -169,7 +169,7 @@ def evaluate(
                 total=len(problems) * samples,
             )
         drawn = [sample for sample in kept.samples.values() if sample.problem < len(problems)]
-    scores = evaluation.score(drawn, [problem.answer for problem in problems])
+    scores = examination.score(drawn, [problem.answer for problem in problems])
     if as_json:
         about = {"file": str(file), "results": str(target), "model": name, "resumed": resumed}
         print(
@@ -182,7 +182,7 @@ def evaluate(
 def _run(
     model: tuple[Path, GgufHeader, Pins],
     way: tuple[prompts.Family, prompts.Settings, prompts.Thinking, bool, int],
-    problems: list[evaluation.Problem],
+    problems: list[examination.Problem],
     missing: dict[int, list[int]],
     kept: Results,
     *,
@@ -243,7 +243,7 @@ def _target(file: Path, name: str) -> Path:
     return Path(f"{file.stem}.{plain}.results.jsonl")
 
 
-def _fields(scores: evaluation.Scores, questions: int, samples: int) -> dict[str, Any]:
+def _fields(scores: examination.Scores, questions: int, samples: int) -> dict[str, Any]:
     total = questions * samples
     return {
         "questions": questions,
@@ -261,7 +261,7 @@ def _fields(scores: evaluation.Scores, questions: int, samples: int) -> dict[str
 
 def _print_table(
     title: str,
-    scores: evaluation.Scores,
+    scores: examination.Scores,
     questions: int,
     samples: int,
     settings: prompts.Settings,

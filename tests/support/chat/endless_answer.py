@@ -21,7 +21,7 @@ def stopped(nano: Path, env: Mapping[str, str], work: str, *, drafting: bool = F
     With ``drafting``, the MTP layer drafts, before and after.
     """
     command = [sys.executable, "-P", __file__, str(nano), work, str(int(drafting))]
-    environment = {**env, "PYTHONPATH": str(Path(__file__).parent)}
+    environment = {**env, "PYTHONPATH": str(Path(__file__).parents[2])}
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, text=True
     ) as process:

@@ -40,7 +40,7 @@ FP8_KEEPS = (
 )  # parts that V3 leaves in bf16
 BOS, EOS, PAD = "<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>", "<｜▁pad▁｜>"
 TOKENIZERS: Config = json.loads(
-    (Path(__file__).parent / "vectors" / "tokenizers.json").read_text(encoding="utf-8")
+    (Path(__file__).parents[2] / "vectors" / "tokenizers.json").read_text(encoding="utf-8")
 )
 MERGES = (
     "Ġ t",

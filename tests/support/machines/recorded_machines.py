@@ -16,7 +16,7 @@ from dslocal.gguf.ggml import Device
 from dslocal.plan.machine.probe_macos import SYSCTL, VM_STAT
 from dslocal.plan.machine.system import Ram
 
-RECORDED = Path(__file__).parent / "fit" / "recorded"
+RECORDED = Path(__file__).parents[2] / "plan" / "recorded"
 GIB = 1 << 30
 
 

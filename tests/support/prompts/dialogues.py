@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dslocal.prompts import Call, Message, Tool, attach
 
-TEMPLATES = Path(__file__).parent / "vectors" / "templates"
+TEMPLATES = Path(__file__).parents[2] / "vectors" / "templates"
 Dialogues = dict[str, list[Message]]
 
 WEATHER = Tool(
