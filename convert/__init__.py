@@ -12,7 +12,7 @@ ggml.require()  # before numpy, see there
 
 from .checkpoint.checkpoint import Checkpoint, open_checkpoint  # noqa: E402
 from .checkpoint.source import FolderSource, Source  # noqa: E402
-from .conversion_plan import Plan, make_plan  # noqa: E402
+from .conversion_plan import ConversionPlan, make_plan  # noqa: E402
 from .outline import checkpoint_bytes, outline  # noqa: E402
 from .output.layout import Split  # noqa: E402
 from .recipes.imatrix import Imatrix, load_imatrix  # noqa: E402
@@ -26,9 +26,9 @@ __all__ = [
     "RECIPES",
     "Checkpoint",
     "ClassError",
+    "ConversionPlan",
     "FolderSource",
     "Imatrix",
-    "Plan",
     "Progress",
     "ProgressCallback",
     "Recipe",

@@ -19,8 +19,8 @@ from dslocal.convert.checkpoint.checkpoint import Checkpoint
 from dslocal.convert.checkpoint.config import Config
 from dslocal.convert.checkpoint.safetensors import TensorInfo
 from dslocal.convert.checkpoint.tokenizer import tokenizer_metadata
-from dslocal.convert.families.mapping import Family, Mapped, Op, Piece
-from dslocal.convert.output.layout import Layout, Split, header_size, lay_out
+from dslocal.convert.families.mapping import Architecture, Mapped, Op, TensorPart
+from dslocal.convert.output.layout import FileLayout, Split, header_size, lay_out
 from dslocal.convert.output.metadata import general_metadata, imatrix_metadata, provenance
 from dslocal.convert.recipes.imatrix import Imatrix
 from dslocal.convert.recipes.named import Facts, Recipe, name_order, needs_imatrix
@@ -81,22 +81,22 @@ class Output:
 
     recipe: Recipe
     metadata: tuple[tuple[str, Any], ...]
-    files: tuple[Layout, ...]
+    files: tuple[FileLayout, ...]
 
 
 @dataclass(frozen=True)
-class Plan:
+class ConversionPlan:
     """What a conversion will do. ``warnings`` are for the user, before it starts."""
 
     checkpoint: Checkpoint
-    family: Family
+    family: Architecture
     tensors: tuple[Mapped, ...]
     outputs: tuple[Output, ...]
     imatrix: Imatrix | None
     warnings: tuple[str, ...]
 
     @property
-    def layouts(self) -> list[Layout]:
+    def layouts(self) -> list[FileLayout]:
         """All files of all outputs, as :class:`Target` counts them."""
         return [layout for output in self.outputs for layout in output.files]
 
@@ -165,9 +165,9 @@ class Plan:
         return seen.hexdigest()
 
     @functools.cached_property
-    def _pieces(self) -> Mapping[str, Sequence[tuple[Mapped, Piece, int, int]]]:
+    def _pieces(self) -> Mapping[str, Sequence[tuple[Mapped, TensorPart, int, int]]]:
         """By shard: GGUF tensor, piece, its number, and how many elements come before it."""
-        found: dict[str, list[tuple[Mapped, Piece, int, int]]] = defaultdict(list)
+        found: dict[str, list[tuple[Mapped, TensorPart, int, int]]] = defaultdict(list)
         sources = self.checkpoint.tensors
         for tensor in self.tensors:
             before = 0
@@ -199,7 +199,7 @@ class Plan:
                     )
         return found
 
-    def _slabs(self, tensor: Mapped, piece: Piece, index: int, before: int) -> Iterator[Unit]:
+    def _slabs(self, tensor: Mapped, piece: TensorPart, index: int, before: int) -> Iterator[Unit]:
         source = self.checkpoint.tensors[piece.source]
         columns, step = _columns(source), self._step(piece)
         for start in range(piece.start, piece.stop, step):
@@ -211,7 +211,7 @@ class Plan:
             yield Unit(source, start, stop, piece.op, tensor.name, index, targets)
             before += (stop - start) * columns
 
-    def _step(self, piece: Piece) -> int:
+    def _step(self, piece: TensorPart) -> int:
         """Rows in a unit of work."""
         source = self.checkpoint.tensors[piece.source]
         whole = piece.op is not Op.COPY or len(source.shape) < 2
@@ -225,7 +225,7 @@ def make_plan(
     mtp: str = "keep",
     split: Split | None = None,
     imatrix: Imatrix | None = None,
-) -> Plan:
+) -> ConversionPlan:
     """Lays out the GGUFs of ``checkpoint``. ``mtp`` keeps, drops or extracts the
     multi-token-prediction layer.
 
@@ -257,12 +257,12 @@ def make_plan(
         types = recipe.assign(mapped, facts, header_size(family.arch, metadata, mapped))
         _require_imatrix(recipe, mapped, types, imatrix)
         outputs.append(Output(recipe, metadata, lay_out(mapped, types, split or Split())))
-    return Plan(
+    return ConversionPlan(
         checkpoint, family, tuple(mapped), tuple(outputs), imatrix, tuple(family.warnings(config))
     )
 
 
-def family_of(config: Config) -> Family:
+def family_of(config: Config) -> Architecture:
     """Raises UnsupportedModelError for a model that cannot be converted."""
     family = next((family for family in FAMILIES if config.architecture in family.accepts), None)
     if family is None:

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, NamedTuple
 from dslocal.convert.checkpoint.checkpoint import Checkpoint
 from dslocal.convert.checkpoint.config import Config
 from dslocal.convert.checkpoint.source import Piece
-from dslocal.convert.families.mapping import Family, Mapped
+from dslocal.convert.families.mapping import Architecture, Mapped
 from dslocal.convert.output.layout import header_size, padded
 from dslocal.convert.output.metadata import general_metadata
 from dslocal.convert.recipes.named import Facts, Recipe, name_order, recipe_named
@@ -46,7 +46,7 @@ class Need(NamedTuple):
 class _Mapping(NamedTuple):
     """What a configuration makes of its family's tables."""
 
-    family: Family
+    family: Architecture
     config: Config
     tensors: tuple[Mapped, ...]
     needs: tuple[Need, ...]

@@ -19,7 +19,7 @@ from dslocal.convert.output.journal import Entry, Finished, Journal
 from dslocal.convert.output.layout import file_names
 from dslocal.errors import CheckpointError, ConversionError
 
-from .conversion_plan import Plan, Unit
+from .conversion_plan import ConversionPlan, Unit
 from .quantize import prepare
 from .work import Worker
 
@@ -56,7 +56,7 @@ ProgressCallback = Callable[[Progress], None]
 
 
 def write(
-    plan: Plan,
+    plan: ConversionPlan,
     outs: Sequence[Path],
     *,
     jobs: int | None = None,
@@ -118,7 +118,7 @@ def write(
     ]
 
 
-def _files(plan: Plan, names: Sequence[Sequence[Path]]) -> Iterator[OutputFile]:
+def _files(plan: ConversionPlan, names: Sequence[Sequence[Path]]) -> Iterator[OutputFile]:
     for output, paths in zip(plan.outputs, names, strict=True):
         count = len(paths)
         for number, (path, layout) in enumerate(zip(paths, output.files, strict=True)):
@@ -128,7 +128,7 @@ def _files(plan: Plan, names: Sequence[Sequence[Path]]) -> Iterator[OutputFile]:
             )
 
 
-def _begin(plan: Plan, files: Sequence[OutputFile], journal: Journal) -> Entry:
+def _begin(plan: ConversionPlan, files: Sequence[OutputFile], journal: Journal) -> Entry:
     """Goes on with what an earlier run of the same plan left, or starts anew. Raises
     ConversionError when there is no room.
     """
@@ -170,7 +170,7 @@ class _Run:
 
     def __init__(
         self,
-        plan: Plan,
+        plan: ConversionPlan,
         files: Sequence[OutputFile],
         journal: Journal,
         entry: Entry,

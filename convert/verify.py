@@ -26,7 +26,7 @@ from dslocal.errors import ConversionError
 from dslocal.gguf.ggml import GgmlType
 from dslocal.gguf.header import read_header, tensor_class
 
-from .conversion_plan import Plan, Target, Unit
+from .conversion_plan import ConversionPlan, Target, Unit
 from .quantize import RELATIVE_ERROR, Floats
 from .run import Progress, ProgressCallback
 from .work import Worker
@@ -61,7 +61,7 @@ class _Sums:
 
 
 def verify(
-    plan: Plan,
+    plan: ConversionPlan,
     outs: Sequence[Path],
     *,
     jobs: int | None = None,
@@ -127,12 +127,12 @@ def _squared_error(values: Floats, target: Target, file: BinaryIO, data_start: i
     return float(np.square(back - values, dtype=np.float64).sum())
 
 
-def _paths(plan: Plan, outs: Sequence[Path]) -> Iterator[Path]:
+def _paths(plan: ConversionPlan, outs: Sequence[Path]) -> Iterator[Path]:
     for out, output in zip(outs, plan.outputs, strict=True):
         yield from file_names(out, len(output.files))
 
 
-def _data_start(plan: Plan, number: int, path: Path) -> int:
+def _data_start(plan: ConversionPlan, number: int, path: Path) -> int:
     header = read_header(path)
     planned = [
         (p.tensor.name, tuple(reversed(p.tensor.shape)), p.kind, p.offset)

@@ -17,7 +17,7 @@ from dslocal.convert.families.mapping import Op
 from dslocal.convert.output.gguf_file import OutputFile
 from dslocal.errors import CheckpointError, ConversionError
 
-from .conversion_plan import Plan, Unit
+from .conversion_plan import ConversionPlan, Unit
 from .quantize import Bytes, Floats, decode_rows, encode_rows, rounded_to_bf16
 
 HELD_SCALES = 64
@@ -26,7 +26,7 @@ HELD_SCALES = 64
 class Worker:
     """Reads, converts and writes units of ``plan`` into ``files``."""
 
-    def __init__(self, plan: Plan, files: Sequence[OutputFile]) -> None:
+    def __init__(self, plan: ConversionPlan, files: Sequence[OutputFile]) -> None:
         self._checkpoint, self._imatrix, self._files = plan.checkpoint, plan.imatrix, files
         self._scales: dict[str, Floats] = {}
         self._lock = threading.Lock()

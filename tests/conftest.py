@@ -16,7 +16,7 @@ from support.cli.running import Run
 os.environ["OMP_THREAD_LIMIT"] = "1"  # before anything loads llama.cpp
 
 from dslocal.catalog import resolve
-from dslocal.engine import Context, Model
+from dslocal.engine import LlamaContext, LlamaModel
 
 
 @pytest.fixture(scope="session")
@@ -43,14 +43,14 @@ def run(home: Path, nano: Path) -> Run:
 
 
 @pytest.fixture(scope="session")
-def model(nano: Path) -> Iterator[Model]:
+def model(nano: Path) -> Iterator[LlamaModel]:
     """nano, loaded."""
-    with Model(nano) as loaded:
+    with LlamaModel(nano) as loaded:
         yield loaded
 
 
 @pytest.fixture
-def context(model: Model) -> Iterator[Context]:
+def context(model: LlamaModel) -> Iterator[LlamaContext]:
     """A fresh context of all of nano's positions."""
-    with Context(model, model.n_ctx_train) as fresh:
+    with LlamaContext(model, model.n_ctx_train) as fresh:
         yield fresh

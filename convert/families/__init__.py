@@ -3,9 +3,9 @@
 from .deepseek import DEEPSEEK
 from .deepseek2 import DEEPSEEK2
 from .llama import LLAMA
-from .mapping import Family
+from .mapping import Architecture
 from .qwen import QWEN2, QWEN3
 
-FAMILIES: tuple[Family, ...] = (DEEPSEEK2, DEEPSEEK, LLAMA, QWEN2, QWEN3)
+FAMILIES: tuple[Architecture, ...] = (DEEPSEEK2, DEEPSEEK, LLAMA, QWEN2, QWEN3)
 
 __all__ = ["FAMILIES"]

@@ -24,8 +24,8 @@ from .common import (
     rope_kind,
 )
 from .mapping import (
+    Architecture,
     Experts,
-    Family,
     Mapped,
     Row,
     expand,
@@ -72,7 +72,7 @@ def metadata(c: Config) -> Iterable[tuple[str, Any]]:
     yield ".expert_shared_count", c.integer("n_shared_experts")
 
 
-DEEPSEEK = Family(
+DEEPSEEK = Architecture(
     arch="deepseek",
     accepts=("DeepseekForCausalLM",),
     models="MoE-16B",

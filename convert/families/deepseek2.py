@@ -26,11 +26,11 @@ from .common import (
     rope_metadata,
 )
 from .mapping import (
-    Family,
+    Architecture,
     Mapped,
     Op,
-    Piece,
     Row,
+    TensorPart,
     expand,
     refuse_unmapped,
 )
@@ -46,12 +46,12 @@ def _split_kv_b(name: str, dims: Mapping[str, int]) -> Iterator[Mapped]:
     yield Mapped(
         "attn_k_b.weight",
         (heads, rank, nope),
-        tuple(Piece(name, top, top + nope, Op.TRANSPOSE) for top in tops),
+        tuple(TensorPart(name, top, top + nope, Op.TRANSPOSE) for top in tops),
     )
     yield Mapped(
         "attn_v_b.weight",
         (heads, v, rank),
-        tuple(Piece(name, top + nope, top + nope + v) for top in tops),
+        tuple(TensorPart(name, top + nope, top + nope + v) for top in tops),
     )
 
 
@@ -242,7 +242,7 @@ def warnings(c: Config) -> Iterable[str]:
         yield "llama.cpp loads a deepseek2 model without q_lora_rank only when it has 26 or 27 layers (V2-Lite)"
 
 
-DEEPSEEK2 = Family(
+DEEPSEEK2 = Architecture(
     arch="deepseek2",
     accepts=("DeepseekV3ForCausalLM", "DeepseekV2ForCausalLM"),
     models="V2, V2-Lite, V2.5, Coder-V2, Prover-V2, V3, V3-0324, R1, R1-Zero, R1-0528, V3.1",

@@ -28,7 +28,7 @@ from .common import (
     rope_kind,
     rope_metadata,
 )
-from .mapping import Family, Mapped, expand, refuse_unmapped
+from .mapping import Architecture, Mapped, expand, refuse_unmapped
 
 
 def tensors(checkpoint: Checkpoint, _: bool) -> list[Mapped]:
@@ -90,7 +90,7 @@ def metadata(c: Config) -> Iterable[tuple[str, Any]]:
     yield ".rope.dimension_count", head_dim(c)
 
 
-LLAMA = Family(
+LLAMA = Architecture(
     arch="llama",
     accepts=("LlamaForCausalLM",),
     models="DeepSeek LLM 7B/67B, Coder 1.3B/6.7B/33B, Math 7B, R1-Distill-Llama 8B/70B",

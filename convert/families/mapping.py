@@ -27,7 +27,7 @@ class Op(Enum):
     INTERLEAVE = "interleave"  # a head's two halves become neighbouring pairs
 
 
-class Piece(NamedTuple):
+class TensorPart(NamedTuple):
     """Rows ``start`` to ``stop`` of a source tensor, which become consecutive rows of a GGUF
     tensor.
     """
@@ -48,7 +48,7 @@ class Mapped:
 
     name: str
     shape: tuple[int, ...]
-    pieces: tuple[Piece, ...]
+    pieces: tuple[TensorPart, ...]
     values: tuple[float, ...] = ()
 
     @property
@@ -97,7 +97,7 @@ class Experts:
 
 
 @dataclass(frozen=True)
-class Family:
+class Architecture:
     """An architecture that can be converted.
 
     ``accepts`` are the class names in config.json; ``metadata`` gives the GGUF keys (without the
@@ -129,7 +129,7 @@ def expand(
         shape = tuple(dims[d] for d in row.shape)
         if isinstance(row, Experts):
             pieces = tuple(
-                Piece(name, 0, shape[0])
+                TensorPart(name, 0, shape[0])
                 for name in checkpoint.require_each(hf + row.hf, dims["experts"], shape)
             )
             yield Mapped(gguf + row.gguf, (dims["experts"], *shape), pieces)
@@ -144,7 +144,7 @@ def expand(
             yield Mapped(
                 gguf + row.gguf,
                 shape,
-                tuple(Piece(name, i, i + step, row.op) for i in range(0, shape[0], step)),
+                tuple(TensorPart(name, i, i + step, row.op) for i in range(0, shape[0], step)),
             )
 
 

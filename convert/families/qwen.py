@@ -23,7 +23,7 @@ from .common import (
     not_read,
     rope_metadata,
 )
-from .mapping import Family, Mapped, Row, expand, refuse_unmapped
+from .mapping import Architecture, Mapped, Row, expand, refuse_unmapped
 
 BIASES = (
     Row("self_attn.q_proj.bias", "attn_q.bias", ("q",)),
@@ -63,14 +63,14 @@ def metadata(c: Config) -> Iterable[tuple[str, Any]]:
     yield from rope_metadata(c, ("yarn",))
 
 
-QWEN2 = Family(
+QWEN2 = Architecture(
     arch="qwen2",
     accepts=("Qwen2ForCausalLM",),
     models="R1-Distill-Qwen 1.5B/7B/14B/32B",
     metadata=metadata,
     tensors=lambda checkpoint, _: _tensors(checkpoint, BIASES),
 )
-QWEN3 = Family(
+QWEN3 = Architecture(
     arch="qwen3",
     accepts=("Qwen3ForCausalLM",),
     models="R1-0528-Qwen3-8B",

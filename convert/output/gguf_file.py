@@ -17,7 +17,7 @@ from gguf import GGMLQuantizationType, GGUFValueType, GGUFWriter
 
 from dslocal.errors import ConversionError
 
-from .layout import Layout, padded
+from .layout import FileLayout, padded
 
 PART = ".part"
 SPLIT_TYPES = {
@@ -33,7 +33,7 @@ class OutputFile:
     """
 
     def __init__(
-        self, path: Path, layout: Layout, arch: str, metadata: Sequence[tuple[str, Any]]
+        self, path: Path, layout: FileLayout, arch: str, metadata: Sequence[tuple[str, Any]]
     ) -> None:
         self.path, self.part = path, path.with_name(path.name + PART)
         self._layout, self._arch, self._metadata = layout, arch, metadata

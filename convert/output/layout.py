@@ -32,7 +32,7 @@ class Placed:
 
 
 @dataclass(frozen=True)
-class Layout:
+class FileLayout:
     """One file. ``data_size`` includes the padding behind each tensor."""
 
     tensors: tuple[Placed, ...]
@@ -51,7 +51,7 @@ class Split:
 
 def lay_out(
     tensors: Iterable[Mapped], types: Mapping[str, GgmlType], split: Split
-) -> tuple[Layout, ...]:
+) -> tuple[FileLayout, ...]:
     """The files of one output, ``tensors`` in their order. Raises UsageError when a tensor alone is
     over the size limit.
     """
@@ -99,12 +99,12 @@ def _routed(tensor: Mapped) -> bool:
     return tensor.name.endswith("_exps.weight")
 
 
-def _layout(tensors: list[Mapped], types: Mapping[str, GgmlType]) -> Layout:
+def _layout(tensors: list[Mapped], types: Mapping[str, GgmlType]) -> FileLayout:
     placed, end = [], 0
     for tensor in tensors:
         placed.append(Placed(tensor, types[tensor.name], end))
         end += padded(placed[-1].nbytes)
-    return Layout(tuple(placed), end)
+    return FileLayout(tuple(placed), end)
 
 
 def _cut(tensors: list[Mapped], types: Mapping[str, GgmlType], size: int) -> Iterator[list[Mapped]]:

@@ -3,19 +3,26 @@
 Does not know tensors or prompts.
 """
 
-from .inventory import CHECKPOINT, Kept, find_kept, forget, keep, kept
+from .inventory import (
+    CHECKPOINT,
+    InstalledModel,
+    add_installed,
+    find_installed,
+    installed_models,
+    remove_installed,
+)
 from .published import DEFAULT_QUANTS, ReadyMade
 from .registry import ModelEntry, load_registry
 
 __all__ = [
     "CHECKPOINT",
     "DEFAULT_QUANTS",
-    "Kept",
+    "InstalledModel",
     "ModelEntry",
     "ReadyMade",
-    "find_kept",
-    "forget",
-    "keep",
-    "kept",
+    "add_installed",
+    "find_installed",
+    "installed_models",
     "load_registry",
+    "remove_installed",
 ]

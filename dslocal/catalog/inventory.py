@@ -35,7 +35,7 @@ _QUANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")
 
 
 @dataclass(frozen=True)
-class Kept:
+class InstalledModel:
     """One model in one quantization. ``path`` is the file to open, the first of ``files`` where it
     is split; a checkpoint's config.json.
 
@@ -64,7 +64,7 @@ class Kept:
         return next((file for file in self.files if not is_file(file)), None)
 
 
-def keep(entry: Kept, *, replacing: bool = True) -> None:
+def add_installed(entry: InstalledModel, *, replacing: bool = True) -> None:
     """Makes ``entry`` known by its name and quantization, in place of what was.
 
     Raises UsageError for a name or a number that cannot be kept, and, unless ``replacing``, where
@@ -101,7 +101,7 @@ def keep(entry: Kept, *, replacing: bool = True) -> None:
         _sync(folder)
 
 
-def kept() -> list[Kept]:
+def installed_models() -> list[InstalledModel]:
     """All of them, by name, then by quantization."""
     folder = _folder()
     try:
@@ -115,7 +115,7 @@ def kept() -> list[Kept]:
     return sorted(found, key=lambda entry: (entry.name, entry.quant.lower()))
 
 
-def find_kept(name: str, quant: str | None = None) -> Kept | None:
+def find_installed(name: str, quant: str | None = None) -> InstalledModel | None:
     """The model called ``name``, which may be ``NAME:QUANT``, in any case; without a quantization
     the one added last.
 
@@ -127,7 +127,7 @@ def find_kept(name: str, quant: str | None = None) -> Kept | None:
             return None
     same = [
         entry
-        for entry in kept()
+        for entry in installed_models()
         if entry.name == name.lower() and quant.lower() in ("", entry.quant.lower())
     ]
     return max(
@@ -135,7 +135,7 @@ def find_kept(name: str, quant: str | None = None) -> Kept | None:
     )
 
 
-def forget(entry: Kept) -> bool:
+def remove_installed(entry: InstalledModel) -> bool:
     """Forgets ``entry``, and touches none of its files; False when it is not what is known by that
     name, or nothing is.
     """
@@ -144,7 +144,7 @@ def forget(entry: Kept) -> bool:
 
 
 @contextmanager
-def forgetting(entry: Kept) -> Iterator[bool]:
+def forgetting(entry: InstalledModel) -> Iterator[bool]:
     """Holds the lock, says whether ``entry`` is still what is known by its name, and forgets it at
     the end if so.
     """
@@ -210,7 +210,7 @@ def _file_name(name: str, quant: str) -> str:
     return f"{name}@{quant.lower()}.json"
 
 
-def _read(file: Path) -> Kept | None:
+def _read(file: Path) -> InstalledModel | None:
     """The entry in ``file``, unless it is none."""
     try:
         fd = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -224,7 +224,7 @@ def _read(file: Path) -> Kept | None:
     return entry if entry and file.name == _file_name(entry.name, entry.quant) else None
 
 
-def _entry(content: Any) -> Kept | None:
+def _entry(content: Any) -> InstalledModel | None:
     """What an entry says, if all of it can be."""
     match content:
         case {
@@ -254,7 +254,7 @@ def _entry(content: Any) -> Kept | None:
         and 0 <= added <= MAX_TIME
     ):
         return None
-    return Kept(
+    return InstalledModel(
         name, quant, Path(first), tuple(map(Path, files)), nbytes, how, origin, float(added)
     )
 

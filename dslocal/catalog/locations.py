@@ -9,26 +9,26 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dslocal.errors import UsageError
-from dslocal.hub.repository import MAIN, HubRepository, Remote, remote_named
+from dslocal.hub.repository import MAIN, HubRepository, Repository, remote_named
 
 from .published import DEFAULT_FILES
 from .registry import ModelEntry, load_registry
 
 
 @dataclass(frozen=True)
-class Place:
+class PublishedLocation:
     """``patterns`` are the files of the checkpoint, ``file`` is the one that was named, if any,
     ``entry`` what models.yaml knows of it.
     """
 
     name: str
-    remote: Remote
+    remote: Repository
     patterns: tuple[str, ...] = DEFAULT_FILES
     file: str = ""
     entry: ModelEntry | None = None
 
 
-def place_of(text: str, *, revision: str | None = None) -> Place | None:
+def place_of(text: str, *, revision: str | None = None) -> PublishedLocation | None:
     """What ``text`` means, None when it means nothing that is published, or something that is here
     under this very name.
 
@@ -64,14 +64,16 @@ def place_of(text: str, *, revision: str | None = None) -> Place | None:
         if entry is not None and not file and remote.revision == MAIN:
             return _of_entry(entry, revision)
         remote = HubRepository(remote.repository, revision or remote.revision)
-        return Place(remote.repository.split("/")[1].lower(), remote, file=file, entry=entry)
+        return PublishedLocation(
+            remote.repository.split("/")[1].lower(), remote, file=file, entry=entry
+        )
     if revision:
         raise UsageError(f"--revision: {remote.origin} has none")
-    return Place(remote.origin.rsplit("/", 1)[-1].lower() or "model", remote)
+    return PublishedLocation(remote.origin.rsplit("/", 1)[-1].lower() or "model", remote)
 
 
-def _of_entry(entry: ModelEntry, revision: str | None) -> Place:
-    return Place(
+def _of_entry(entry: ModelEntry, revision: str | None) -> PublishedLocation:
+    return PublishedLocation(
         entry.name,
         HubRepository(entry.repository, revision or entry.revision),
         entry.files,

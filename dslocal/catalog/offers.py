@@ -18,14 +18,14 @@ from dslocal.errors import DownloadError, NotFoundError, UsageError
 from dslocal.gguf.header import GgufHeader, main_type
 from dslocal.hub.manifest import Manifest, RemoteFile
 from dslocal.hub.remote_header import first_parts, remote_header
-from dslocal.hub.repository import HubRepository, Remote
-from dslocal.plan.assessment import Assessment, Model
+from dslocal.hub.repository import HubRepository, Repository
+from dslocal.plan.assessment import Assessment, PlannedModel
 from dslocal.plan.memory.shape import legacy_mla
 
-from .locations import Place
+from .locations import PublishedLocation
 
 Way = Literal["ready-made", "converted"]
-Assess = Callable[[Model], Assessment]
+Assess = Callable[[PlannedModel], Assessment]
 
 ASSUMED_BANDWIDTH = (
     12.5e6  # bytes a second: 100 Mbit/s, for weighing a download against a conversion
@@ -66,8 +66,8 @@ class Offer:
     """
 
     way: Way
-    model: Model
-    remote: Remote
+    model: PlannedModel
+    remote: Repository
     manifest: Manifest | None = None
     files: tuple[RemoteFile, ...] = ()
     mtp: bool = False
@@ -92,7 +92,7 @@ def conversion_seconds(header: GgufHeader, cores: int) -> float:
 
 
 @dataclass(frozen=True)
-class Choice:
+class DownloadChoice:
     """``offer`` was taken, for the reason ``why``; ``others`` would have given the same."""
 
     offer: Offer
@@ -102,8 +102,13 @@ class Choice:
 
 
 def choose(
-    place: Place, quant: str | None, way: Way | None, assess: Assess, cores: int, free: int
-) -> Choice:
+    place: PublishedLocation,
+    quant: str | None,
+    way: Way | None,
+    assess: Assess,
+    cores: int,
+    free: int,
+) -> DownloadChoice:
     """The best way to the best quantization that runs here; to ``quant`` and by ``way`` where they
     are given.
 
@@ -125,7 +130,9 @@ def choose(
     return _better(offers, assess, cores, free, place.name)
 
 
-def _better(offers: Sequence[Offer], assess: Assess, cores: int, free: int, name: str) -> Choice:
+def _better(
+    offers: Sequence[Offer], assess: Assess, cores: int, free: int, name: str
+) -> DownloadChoice:
     checked = [looked_at for offer in offers if (looked_at := _looked_at(offer)) is not None]
     if not checked:
         raise NotFoundError(
@@ -141,7 +148,7 @@ def _better(offers: Sequence[Offer], assess: Assess, cores: int, free: int, name
         )
     best = min(fitting, key=lambda offer: offer.seconds(cores))
     others = tuple(offer for offer in checked if offer is not best)
-    return Choice(best, assess(best.model), _why(best, others, free, cores), others)
+    return DownloadChoice(best, assess(best.model), _why(best, others, free, cores), others)
 
 
 def _why(best: Offer, others: Sequence[Offer], free: int, cores: int) -> str:
@@ -178,7 +185,9 @@ def _looked_at(offer: Offer) -> Offer | None:
     )
 
 
-def _by_quant(place: Place, quant: str | None, way: Way | None) -> Iterator[list[Offer]]:
+def _by_quant(
+    place: PublishedLocation, quant: str | None, way: Way | None
+) -> Iterator[list[Offer]]:
     """The offers, those of one quantization together; the best quantization first."""
     if place.entry is not None and not place.file:
         for name in [quant] if quant else place.entry.quants:
@@ -196,7 +205,7 @@ def _by_quant(place: Place, quant: str | None, way: Way | None) -> Iterator[list
         yield from ([offer] for offer in _of_checkpoint(place, manifest, quant))
 
 
-def _of_entry(place: Place, entry: catalog.ModelEntry, quant: str) -> Iterator[Offer]:
+def _of_entry(place: PublishedLocation, entry: catalog.ModelEntry, quant: str) -> Iterator[Offer]:
     """Conversion first: its header is known without asking anybody. A ready-made file's is read
     when it comes to that.
     """
@@ -206,13 +215,13 @@ def _of_entry(place: Place, entry: catalog.ModelEntry, quant: str) -> Iterator[O
     mtp = bool(header.of_arch("nextn_predict_layers"))
     download = convert.checkpoint_bytes(entry.config, entry.dtype)
     if entry.weights == "safetensors":
-        model = Model(entry.name, quant, header, download, header.file_size)
+        model = PlannedModel(entry.name, quant, header, download, header.file_size)
         yield Offer(
             "converted", model, place.remote, mtp=mtp, disk=header.file_size + 2 * _shard(download)
         )
     for ready in entry.gguf:
         if quant in ready.files:
-            model = Model(entry.name, quant, header, header.file_size)
+            model = PlannedModel(entry.name, quant, header, header.file_size)
             yield Offer(
                 "ready-made",
                 model,
@@ -223,7 +232,7 @@ def _of_entry(place: Place, entry: catalog.ModelEntry, quant: str) -> Iterator[O
 
 
 def _of_files(
-    remote: Remote, manifest: Manifest, ggufs: Sequence[RemoteFile], quant: str | None
+    remote: Repository, manifest: Manifest, ggufs: Sequence[RemoteFile], quant: str | None
 ) -> Iterator[Offer]:
     """Ready-made files of one repository, the largest first."""
     named = [(quant_of(file.name), file) for file in ggufs]
@@ -241,7 +250,9 @@ def _of_files(
         )
 
 
-def _of_checkpoint(place: Place, manifest: Manifest, quant: str | None) -> Iterator[Offer]:
+def _of_checkpoint(
+    place: PublishedLocation, manifest: Manifest, quant: str | None
+) -> Iterator[Offer]:
     from dslocal import convert
 
     sizes = [
@@ -256,7 +267,7 @@ def _of_checkpoint(place: Place, manifest: Manifest, quant: str | None) -> Itera
     config = _config(place.remote, manifest)
     for name in [quant] if quant else catalog.DEFAULT_QUANTS:
         header = convert.outline(config, convert.recipe_named(name))
-        model = Model(place.name, name, header, sum(sizes), header.file_size)
+        model = PlannedModel(place.name, name, header, sum(sizes), header.file_size)
         disk = header.file_size + sum(sorted(sizes)[-2:])
         yield Offer(
             "converted",
@@ -268,7 +279,7 @@ def _of_checkpoint(place: Place, manifest: Manifest, quant: str | None) -> Itera
         )
 
 
-def _config(remote: Remote, manifest: Manifest) -> dict[str, object]:
+def _config(remote: Repository, manifest: Manifest) -> dict[str, object]:
     """The config.json of a published checkpoint, read over the network. Raises NotFoundError,
     DownloadError.
     """
@@ -291,7 +302,7 @@ def _config(remote: Remote, manifest: Manifest) -> dict[str, object]:
 
 
 def _ready(
-    remote: Remote,
+    remote: Repository,
     manifest: Manifest,
     files: Sequence[RemoteFile],
     header: GgufHeader,
@@ -302,7 +313,7 @@ def _ready(
     name = header.text("general.name") or files[0].name.rsplit("/", 1)[-1].removesuffix(".gguf")
     return Offer(
         "ready-made",
-        Model(name, quant or main_type(header), header, nbytes),
+        PlannedModel(name, quant or main_type(header), header, nbytes),
         remote,
         manifest,
         tuple(files),
@@ -324,7 +335,7 @@ def _shard(checkpoint: int) -> int:
     return min(checkpoint, 9 * 10**9)
 
 
-def _nothing(place: Place, quant: str | None, way: Way | None) -> Exception:
+def _nothing(place: PublishedLocation, quant: str | None, way: Way | None) -> Exception:
     wanted = quant or "file"
     if place.entry is not None and place.entry.weights == "pytorch" and way != "ready-made":
         pickled = f"{place.entry.repository} has only pickled weights, which are never opened, and no ready-made {wanted} is known"

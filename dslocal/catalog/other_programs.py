@@ -56,7 +56,7 @@ class Root:
 
 
 @dataclass(frozen=True)
-class Foreign:
+class ForeignModel:
     """A model of another program. ``name`` is what that program calls it, ``path`` its GGUF file,
     or the first of them.
     """
@@ -84,11 +84,11 @@ def roots() -> list[Root]:
     return list(found.values())
 
 
-def models_of(where: Sequence[Root]) -> list[Foreign]:
+def models_of(where: Sequence[Root]) -> list[ForeignModel]:
     """Every model with a file that is there, by program and name; what cannot be read is passed
     over.
     """
-    found: dict[tuple[App, str], Foreign] = {}
+    found: dict[tuple[App, str], ForeignModel] = {}
     for root in where:
         for model in islice(
             _Scan().ollama(root.path) if root.app == "Ollama" else _Scan().studio(root.path),
@@ -98,7 +98,7 @@ def models_of(where: Sequence[Root]) -> list[Foreign]:
     return sorted(found.values(), key=lambda model: (model.app, model.name))
 
 
-def called(name: str, where: Sequence[Root]) -> list[Foreign]:
+def called(name: str, where: Sequence[Root]) -> list[ForeignModel]:
     """The models that ``name`` means: Ollama's, with or without ``ollama:`` before it or
     ``:latest`` behind it; of LM Studio's ``PUBLISHER/REPOSITORY``, or one file of that.
     """
@@ -120,7 +120,7 @@ def called(name: str, where: Sequence[Root]) -> list[Foreign]:
     ]
 
 
-def named_by_ollama(blob: Path) -> Foreign | None:
+def named_by_ollama(blob: Path) -> ForeignModel | None:
     """The model of Ollama's whose file is ``blob``, which lies in a folder ``blobs`` of Ollama's,
     if a manifest still names it.
     """
@@ -165,7 +165,7 @@ class _Scan:
             if form.fullmatch(name) and is_folder(folder / name)
         ]
 
-    def ollama(self, root: Path) -> Iterator[Foreign]:
+    def ollama(self, root: Path) -> Iterator[ForeignModel]:
         for host in (host for name in MANIFESTS for host in self.folders(root / name, _HOST)):
             for model in (
                 model
@@ -174,16 +174,16 @@ class _Scan:
             ):
                 for tag in filter(_PART.fullmatch, self.names(model)):
                     if blob := _blob(root / "blobs", _json(model / tag)):
-                        yield Foreign(
+                        yield ForeignModel(
                             "Ollama",
                             _ollama_name(host.name, model.parent.name, model.name, tag),
                             blob,
                         )
 
-    def studio(self, folder: Path, above: str = "", depth: int = 0) -> Iterator[Foreign]:
+    def studio(self, folder: Path, above: str = "", depth: int = 0) -> Iterator[ForeignModel]:
         if above:
             for file in _models_in(folder, self.names(folder)):
-                yield Foreign("LM Studio", above + file.name, file)
+                yield ForeignModel("LM Studio", above + file.name, file)
         if depth < DEEPEST:
             for inner in self.folders(folder, _SEEN):
                 yield from self.studio(inner, f"{above}{inner.name}/", depth + 1)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from .strict_yaml import Section, Value
+from .strict_yaml import Section, YamlValue
 
 Weights = Literal["safetensors", "pytorch"]
 WEIGHTS: tuple[Weights, ...] = ("safetensors", "pytorch")
@@ -166,7 +166,7 @@ def _sections(section: Section, key: str) -> Iterator[Section]:
         yield Section(section.file, f"{section.where}: {key}", item.line, item.data)
 
 
-def _items(section: Section, key: str) -> list[Value]:
+def _items(section: Section, key: str) -> list[YamlValue]:
     data = section.values[key].data
     if not isinstance(data, list) or not data:
         raise section.fail(key, "is not a list of one or more")

@@ -13,7 +13,7 @@ from pathlib import Path
 from dslocal.home.paths import cache_dir
 from dslocal.hub import cache_delete
 
-from .inventory import CHECKPOINT, Kept, forgetting, is_file, kept
+from .inventory import CHECKPOINT, InstalledModel, forgetting, installed_models, is_file
 
 MAGIC = b"GGUF"
 
@@ -24,21 +24,21 @@ class Removal:
     only forgotten, and ``why``.
     """
 
-    kept: Kept
+    entry: InstalledModel
     goes: tuple[Path, ...]
     stays: tuple[Path, ...]
     why: str
     nbytes: int
 
 
-def removal_of(entry: Kept) -> Removal:
+def removal_of(entry: InstalledModel) -> Removal:
     """What :func:`remove` would do now. Raises DslocalError for files in a cache that is not as it
     should be.
     """
     return _decided(entry)[0]
 
 
-def remove(entry: Kept) -> Removal:
+def remove(entry: InstalledModel) -> Removal:
     """Deletes what of ``entry`` is dslocal's, then forgets it. Raises DslocalError where a file
     cannot be deleted.
     """
@@ -54,7 +54,7 @@ def remove(entry: Kept) -> Removal:
     return removal
 
 
-def _decided(entry: Kept) -> tuple[Removal, cache_delete.CacheRemoval | None]:
+def _decided(entry: InstalledModel) -> tuple[Removal, cache_delete.CacheRemoval | None]:
     there = tuple(file for file in entry.files if is_file(file))
     if entry.how == "imported":
         return Removal(
@@ -78,9 +78,11 @@ def _decided(entry: Kept) -> tuple[Removal, cache_delete.CacheRemoval | None]:
     ), None
 
 
-def _also_used_by(entry: Kept, files: Iterable[Path]) -> Kept | None:
+def _also_used_by(entry: InstalledModel, files: Iterable[Path]) -> InstalledModel | None:
     mine = {os.path.realpath(file) for file in files}
-    others = (other for other in kept() if other.spelled.lower() != entry.spelled.lower())
+    others = (
+        other for other in installed_models() if other.spelled.lower() != entry.spelled.lower()
+    )
     return next(
         (other for other in others if any(os.path.realpath(file) in mine for file in other.files)),
         None,
@@ -100,7 +102,7 @@ def _is_gguf(file: Path) -> bool:
         return False
 
 
-def _is_downloaded_checkpoint(file: Path, entry: Kept) -> bool:
+def _is_downloaded_checkpoint(file: Path, entry: InstalledModel) -> bool:
     """Whether ``file`` is part of a checkpoint that lies where dslocal downloads those that are on
     no hub.
     """

@@ -33,7 +33,7 @@ _CONVERTED = re.compile(
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class LocalCheckpoint:
     """A checkpoint folder that a name stands for, and what it is converted to by default."""
 
     name: str
@@ -51,7 +51,7 @@ class Conversion:
     nbytes: int
 
 
-def find(model: str | None) -> Path | Checkpoint:
+def find(model: str | None) -> Path | LocalCheckpoint:
     """What ``model`` means: a GGUF file or a checkpoint. None means the one used last, else nano.
     Raises NotFoundError.
 
@@ -62,14 +62,14 @@ def find(model: str | None) -> Path | Checkpoint:
     name = model or last_used() or DEFAULT
     registry = catalog.load_registry()
     if entry := _shipped(name):
-        return Checkpoint(entry.name, entry.folder, entry.quant)
-    if found := catalog.find_kept(name):
+        return LocalCheckpoint(entry.name, entry.folder, entry.quant)
+    if found := catalog.find_installed(name):
         if gone := found.missing:
             raise NotFoundError(
                 f"{found.spelled}: {gone} is gone", hint=f"dslocal rm {found.spelled} forgets it"
             )
         return (
-            Checkpoint(found.name, found.path.parent, FOLDER_QUANT)
+            LocalCheckpoint(found.name, found.path.parent, FOLDER_QUANT)
             if found.quant == catalog.CHECKPOINT
             else found.path
         )
@@ -84,11 +84,13 @@ def find(model: str | None) -> Path | Checkpoint:
                 "one has config.json, tokenizer.json and *.safetensors; a GGUF file is named itself"
             )
             raise NotFoundError(f"{path}: a folder without config.json is no checkpoint", hint=hint)
-        return Checkpoint(path.resolve().name, path, FOLDER_QUANT)
+        return LocalCheckpoint(path.resolve().name, path, FOLDER_QUANT)
     if is_file:
         return path
     if (known := registry.get(name.lower())) and not known.local:
-        return Checkpoint(known.name, known.folder, known.quant)  # which says that it is not here
+        return LocalCheckpoint(
+            known.name, known.folder, known.quant
+        )  # which says that it is not here
     hint = f"here: {here()}; or a GGUF file, or a checkpoint folder; dslocal fit lists the models that can be downloaded"
     raise NotFoundError(f"no model or file called {name!r:.200}", hint=hint)
 
@@ -96,7 +98,7 @@ def find(model: str | None) -> Path | Checkpoint:
 def here() -> str:
     """The names of what is on this machine, so many that they fit into a message."""
     names = [name for name, entry in catalog.load_registry().items() if entry.local]
-    names += [entry.spelled for entry in catalog.kept() if not entry.missing]
+    names += [entry.spelled for entry in catalog.installed_models() if not entry.missing]
     more = (
         f" and {len(names) - MAX_HERE} more, which dslocal models lists"
         if len(names) > MAX_HERE
@@ -151,7 +153,7 @@ def _is_here(name: str) -> bool:
     """Whether ``name`` is a name, and what it means is on this machine."""
     if _shipped(name):
         return True
-    found = catalog.find_kept(name)
+    found = catalog.find_installed(name)
     return found is not None and not found.missing
 
 
@@ -170,7 +172,7 @@ def _cache() -> Path:
     return home.cache_dir() / "converted"
 
 
-def _converted(checkpoint: Checkpoint, on_progress: ProgressCallback | None) -> Path:
+def _converted(checkpoint: LocalCheckpoint, on_progress: ProgressCallback | None) -> Path:
     folder = _cache()
     out = folder / f"{checkpoint.name}-{checkpoint.quant}-{_fingerprint(checkpoint)}.gguf"
     if out.exists():
@@ -195,7 +197,7 @@ def _converted(checkpoint: Checkpoint, on_progress: ProgressCallback | None) -> 
     return out
 
 
-def _fingerprint(checkpoint: Checkpoint) -> str:
+def _fingerprint(checkpoint: LocalCheckpoint) -> str:
     """Changes when any file of the checkpoint does: names, sizes and times, so that no weight has
     to be read.
     """

@@ -23,14 +23,14 @@ MAX_FILE = 1 << 20  # bytes
 MAX_DEPTH = 8
 LARGEST = 1 << 53
 
-Data: TypeAlias = "bool | int | float | str | list[Value] | dict[str, Value] | None"
+Data: TypeAlias = "bool | int | float | str | list[YamlValue] | dict[str, YamlValue] | None"
 _WORDS: dict[str, bool | None] = {"": None, "~": None, "null": None, "true": True, "false": False}
 _INTEGER = re.compile(r"[-+]?\d{1,18}")
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d{1,3})?")
 
 
 @dataclass(frozen=True, slots=True)
-class Value:
+class YamlValue:
     """What stands in the file, and its line; in a mapping the line of its key."""
 
     line: int
@@ -42,7 +42,7 @@ class Section:
     messages, as ``r1: config``.
     """
 
-    def __init__(self, file: Path, where: str, line: int, values: dict[str, Value]) -> None:
+    def __init__(self, file: Path, where: str, line: int, values: dict[str, YamlValue]) -> None:
         self.file, self.where, self.line, self.values = file, where, line, values
 
     def fail(self, key: str, why: str, hint: str = "") -> DslocalError:
@@ -64,7 +64,7 @@ class Section:
 
     def section(self, key: str) -> Section:
         """The mapping under ``key``; an empty one when the key is not there."""
-        found = self.values.get(key, Value(self.line, {}))
+        found = self.values.get(key, YamlValue(self.line, {}))
         if not isinstance(found.data, dict):
             raise self.fail(key, "is not a mapping")
         return Section(
@@ -100,7 +100,7 @@ class Section:
             raise self.fail(key, "is not a number above 0")
         return value
 
-    def _needed(self, key: str) -> Value:
+    def _needed(self, key: str) -> YamlValue:
         if key not in self.values:
             raise self.fail(key, "is missing")
         return self.values[key]
@@ -137,38 +137,40 @@ class _Builder:
     def __init__(self, file: Path, events: Iterator[yaml.Event]) -> None:
         self.file, self.events = file, events
 
-    def document(self) -> Value:
+    def document(self) -> YamlValue:
         """The only document; null where the file has none."""
-        value: Value | None = None
+        value: YamlValue | None = None
         for event in self.events:
             name = type(event).__name__
             if name == "DocumentStartEvent":
                 if value is not None:
                     raise self._fail(event, "a second document")
                 value = self._value(next(self.events), MAX_DEPTH)
-        return value or Value(1, None)
+        return value or YamlValue(1, None)
 
-    def _value(self, event: Any, depth: int) -> Value:
+    def _value(self, event: Any, depth: int) -> YamlValue:
         name, line = type(event).__name__, event.start_mark.line + 1
         if name == "AliasEvent" or event.anchor is not None:
             raise self._fail(event, "anchors and aliases are not read here")
         if event.tag is not None:
             raise self._fail(event, "tags are not read here")
         if name == "ScalarEvent":
-            return Value(line, _scalar(event.value) if event.implicit[0] else event.value)
+            return YamlValue(line, _scalar(event.value) if event.implicit[0] else event.value)
         if not depth:
             raise self._fail(event, "nested too deep")
         if name == "SequenceStartEvent":
-            return Value(line, [self._value(e, depth - 1) for e in self._until("SequenceEndEvent")])
-        return Value(line, self._mapping(depth))
+            return YamlValue(
+                line, [self._value(e, depth - 1) for e in self._until("SequenceEndEvent")]
+            )
+        return YamlValue(line, self._mapping(depth))
 
-    def _mapping(self, depth: int) -> dict[str, Value]:
-        found: dict[str, Value] = {}
+    def _mapping(self, depth: int) -> dict[str, YamlValue]:
+        found: dict[str, YamlValue] = {}
         for event in self._until("MappingEndEvent"):
             key = (
                 self._value(event, 0)
                 if type(event).__name__ in ("ScalarEvent", "AliasEvent")
-                else Value(0, None)
+                else YamlValue(0, None)
             )
             if not isinstance(key.data, str | int | float) or not event.value.isprintable():
                 raise self._fail(event, "a key must be text")
@@ -177,7 +179,7 @@ class _Builder:
                     event,
                     f"{event.value!r:.80} occurs twice, first in line {found[event.value].line}",
                 )
-            found[event.value] = Value(key.line, self._value(next(self.events), depth - 1).data)
+            found[event.value] = YamlValue(key.line, self._value(next(self.events), depth - 1).data)
         return found
 
     def _until(self, end: str) -> Iterator[Any]:

@@ -4,26 +4,26 @@ Does not know terminals, HTTP or the command line.
 """
 
 from .cache_repair import Repair
-from .session import Begun, Dropped, Event, Session
+from .session import AnswerStarted, Event, HistoryTrimmed, Session
 from .storage import (
-    Saved,
-    all_saved,
-    last_saved,
-    load_saved,
-    new_saved,
-    saved_called,
+    StoredConversation,
+    find_conversation,
+    last_conversation,
+    load_conversation,
+    new_conversation,
+    stored_conversations,
 )
 
 __all__ = [
-    "Begun",
-    "Dropped",
+    "AnswerStarted",
     "Event",
+    "HistoryTrimmed",
     "Repair",
-    "Saved",
     "Session",
-    "all_saved",
-    "last_saved",
-    "load_saved",
-    "new_saved",
-    "saved_called",
+    "StoredConversation",
+    "find_conversation",
+    "last_conversation",
+    "load_conversation",
+    "new_conversation",
+    "stored_conversations",
 ]

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from dslocal.engine import Context
+    from dslocal.engine import LlamaContext
 
 STEP = 64  # tokens at a time: so many are lost at the most
 
@@ -22,7 +22,7 @@ class Repair:
     the context meanwhile.
     """
 
-    def __init__(self, context: Context, ids: Sequence[int]) -> None:
+    def __init__(self, context: LlamaContext, ids: Sequence[int]) -> None:
         self._context, self._ids = context, list(ids)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)

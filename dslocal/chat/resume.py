@@ -10,14 +10,14 @@ from contextlib import suppress
 from dslocal.prompts.messages import Message
 
 from .session import Session
-from .storage import Saved, old_states
+from .storage import StoredConversation, old_states
 
 LEAST_TOKENS = 32  # fewer are evaluated anew sooner than read
 MOST_BYTES = 4 << 30
 FREE_AFTER = 2  # times a state's size that must stay free on the disk
 
 
-def take_up(session: Session, saved: Saved) -> Message | None:
+def take_up(session: Session, saved: StoredConversation) -> Message | None:
     """Brings ``session`` to where ``saved`` was left, its cache as well where that can be had.
     Returns a question without an answer.
     """
@@ -38,7 +38,7 @@ def take_up(session: Session, saved: Saved) -> Message | None:
     return unanswered
 
 
-def leave(session: Session, saved: Saved) -> int:
+def leave(session: Session, saved: StoredConversation) -> int:
     """Keeps the KV cache of ``session`` for the next time, where that is worth it, and returns the
     bytes.
     """

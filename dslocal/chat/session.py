@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 from dslocal.errors import UsageError
 from dslocal.output.answer import LEAST_ANSWER, Turn, answer, overflow, read_again, reserve
-from dslocal.output.constraint import Form
+from dslocal.output.constraint import OutputConstraint
 from dslocal.output.reasoning import Part
 from dslocal.prompts.families import Family
 from dslocal.prompts.messages import Message, Segment, Thinking, Tool, encode
 from dslocal.prompts.settings import Settings
 
 if TYPE_CHECKING:
-    from dslocal.engine import Context
+    from dslocal.engine import LlamaContext
 
 
 PROBES = ("a", "1")  # two questions that have nothing in common
@@ -26,17 +26,17 @@ GO_ON_HINT = "an answer that was cut can be gone on with"
 
 
 @dataclass(frozen=True, slots=True)
-class Dropped:
+class HistoryTrimmed:
     """Whole turns that were left out at the front, because the context is full."""
 
     turns: int
 
 
-Event = Part | Dropped
+Event = Part | HistoryTrimmed
 
 
 @dataclass(frozen=True, slots=True)
-class Begun:
+class AnswerStarted:
     """The tokens of an answer that was cut, the seed that drew them, and how the answer began."""
 
     ids: tuple[int, ...]
@@ -54,7 +54,7 @@ class Session:
     look like once the thought is over.
     """
 
-    context: Context
+    context: LlamaContext
     family: Family
     settings: Settings
     system: str = ""
@@ -63,9 +63,9 @@ class Session:
     history: list[Message] = field(default_factory=list)
     turn: Turn | None = None
     top_logprobs: int | None = None
-    form: Form | None = None
+    form: OutputConstraint | None = None
     first: int = 0
-    begun: Begun | None = None
+    begun: AnswerStarted | None = None
 
     @property
     def unfinished(self) -> bool:
@@ -107,7 +107,7 @@ class Session:
         question = Message("user", text, typed="" if typed == text else typed)
         prompt, ids, dropped = self._fitting([question], reserve(self.settings, self.context.n_ctx))
         if dropped:
-            yield Dropped(dropped)
+            yield HistoryTrimmed(dropped)
         turn = self.turn = Turn(
             prompt_tokens=0, seed=seed, top_logprobs=self.top_logprobs, form=self.form
         )
@@ -154,7 +154,7 @@ class Session:
         ending = [] if begun else [replace(cut, prefix=True)]
         prompt, ids, dropped = self._fitting([*before, *ending], least, begun, until=asked)
         if dropped:
-            yield Dropped(dropped)
+            yield HistoryTrimmed(dropped)
         turn = self.turn = Turn(
             prompt_tokens=0,
             seed=self.begun.seed if self.begun else 1,
@@ -214,9 +214,13 @@ class Session:
         message = turn.message
         if turn.answer or turn.calls or turn.ids or turn.reasoning:
             self.history = [*history, message]
-            self.begun = Begun(tuple(turn.ids), turn.seed, thinking) if message.cut else None
+            self.begun = (
+                AnswerStarted(tuple(turn.ids), turn.seed, thinking) if message.cut else None
+            )
 
-    def _valid(self, begun: Begun | None, prompt: Sequence[Segment]) -> Begun | None:
+    def _valid(
+        self, begun: AnswerStarted | None, prompt: Sequence[Segment]
+    ) -> AnswerStarted | None:
         """``begun`` where this model reads it as the text of the last answer."""
         model = self.context.model
         if (
@@ -245,7 +249,11 @@ class Session:
         )
 
     def _fitting(
-        self, last: list[Message], needed: int, begun: Begun | None = None, until: int | None = None
+        self,
+        last: list[Message],
+        needed: int,
+        begun: AnswerStarted | None = None,
+        until: int | None = None,
     ) -> tuple[list[Segment], list[int], int]:
         """The prompt of ``last`` after what fits of the history ``until`` there, its ids, and how
         many turns more had to go.

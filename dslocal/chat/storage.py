@@ -21,9 +21,9 @@ from typing import Any
 
 from dslocal import home
 from dslocal.errors import DslocalError, NotFoundError, UsageError
-from dslocal.prompts.messages import Call, Message, Thinking
+from dslocal.prompts.messages import Message, Thinking, ToolCall
 
-from .session import Begun
+from .session import AnswerStarted
 
 FORMAT = 2
 MAX_FILE = 64 << 20  # bytes
@@ -40,7 +40,7 @@ PART_OF_ID = re.compile(
 
 
 @dataclass
-class Saved:
+class StoredConversation:
     """One conversation. ``model`` is what it was opened with: a name or a path. ``began`` and
     ``last`` are Unix times.
 
@@ -54,7 +54,7 @@ class Saved:
     thinking: str = ""
     history: list[Message] = field(default_factory=list)
     began: float = field(default_factory=time.time)
-    begun: Begun | None = None
+    begun: AnswerStarted | None = None
     last: float = field(default=0.0, compare=False)
     _file: int | None = field(default=None, repr=False, compare=False)
     _known: dict[str, str] = field(
@@ -90,7 +90,7 @@ class Saved:
             os.close(file)
             return False
         try:
-            fresh = load_saved(self.file)
+            fresh = load_conversation(self.file)
         except DslocalError:
             os.close(file)
             return False
@@ -103,13 +103,13 @@ class Saved:
         self._file = file
         return True
 
-    def copy(self) -> Saved:
+    def copy(self) -> StoredConversation:
         """The same conversation as one of its own, which is not on disk until it is written."""
-        new = new_saved(self.model)
+        new = new_conversation(self.model)
         new.system, new.thinking, new.begun = self.system, self.thinking, self.begun
         return new
 
-    def record(self, history: Sequence[Message], begun: Begun | None = None) -> None:
+    def record(self, history: Sequence[Message], begun: AnswerStarted | None = None) -> None:
         """Puts ``history`` on disk, as far as it is not there yet. Raises DslocalError where that
         cannot be done.
         """
@@ -196,25 +196,25 @@ class Saved:
             ) from e
 
 
-def new_saved(model: str) -> Saved:
+def new_conversation(model: str) -> StoredConversation:
     """A conversation that is not on disk until it is written."""
-    return Saved(time.strftime("%Y%m%d-%H%M%S-") + os.urandom(2).hex(), model)
+    return StoredConversation(time.strftime("%Y%m%d-%H%M%S-") + os.urandom(2).hex(), model)
 
 
-def last_saved() -> Saved:
+def last_conversation() -> StoredConversation:
     """The conversation that was written last. Raises NotFoundError when there is none."""
-    for saved in all_saved():
+    for saved in stored_conversations():
         return saved
     raise NotFoundError("no conversation to go on with", hint="dslocal chat begins one")
 
 
-def all_saved() -> list[Saved]:
+def stored_conversations() -> list[StoredConversation]:
     """All conversations, the one written last first. Files that are none are passed over."""
     found = []
     for file in sorted(_folder().glob("*.jsonl"), key=_written, reverse=True):
         if _ID.fullmatch(file.stem):
             try:
-                saved = load_saved(file)
+                saved = load_conversation(file)
             except DslocalError:
                 continue
             if saved.history:
@@ -222,12 +222,12 @@ def all_saved() -> list[Saved]:
     return found
 
 
-def saved_called(text: str) -> Saved:
+def find_conversation(text: str) -> StoredConversation:
     """The conversation whose id is ``text``, or begins or ends with it. Raises NotFoundError,
     UsageError where there are several.
     """
     if _ID.fullmatch(text) and (_folder() / f"{text}.jsonl").exists():
-        return load_saved(_folder() / f"{text}.jsonl")
+        return load_conversation(_folder() / f"{text}.jsonl")
     files = (
         [file for file in _folder().glob("*.jsonl") if _ID.fullmatch(file.stem)]
         if PART_OF_ID.fullmatch(text)
@@ -243,10 +243,10 @@ def saved_called(text: str) -> Saved:
             f"{text} fits {len(named)} conversations",
             hint=", ".join(file.stem for file in named[:4]),
         )
-    return load_saved(named[0])
+    return load_conversation(named[0])
 
 
-def load_saved(file: Path) -> Saved:
+def load_conversation(file: Path) -> StoredConversation:
     """Raises DslocalError naming ``file`` when it is not one of these files."""
     try:
         if file.stat().st_size > MAX_FILE:
@@ -265,7 +265,7 @@ def load_saved(file: Path) -> Saved:
         began = float(lines[0]["began"])
         if not 0 <= began < 1e11:
             raise ValueError(began)
-        saved = Saved(file.stem, "", began=began, last=last, _whole=whole)
+        saved = StoredConversation(file.stem, "", began=began, last=last, _whole=whole)
         for line in lines:
             _apply(line, saved)
     except (ValueError, LookupError, TypeError, RecursionError, AttributeError, OverflowError):
@@ -281,7 +281,7 @@ def old_states() -> list[Path]:
     return sorted(_folder().glob("*.kv"), key=_written, reverse=True)[KEPT_STATES:]
 
 
-def _apply(line: dict[str, Any], saved: Saved) -> None:
+def _apply(line: dict[str, Any], saved: StoredConversation) -> None:
     """Changes ``saved`` as ``line`` says. Raises the errors of a line that makes no sense."""
     for name in TEXTS:
         if not isinstance(line.get(name, ""), str):
@@ -298,13 +298,13 @@ def _apply(line: dict[str, Any], saved: Saved) -> None:
     saved.begun = _begun(line["begun"]) if "begun" in line else None
 
 
-def _begun(fields: dict[str, Any]) -> Begun:
+def _begun(fields: dict[str, Any]) -> AnswerStarted:
     ids, seed, thinking = fields["ids"], fields["seed"], fields["thinking"]
     if len(ids) > MAX_TOKENS or not all(type(id) is int and 0 <= id < 1 << 31 for id in ids):
         raise ValueError("ids")
     if type(seed) is not int or not 0 <= seed < 1 << 63:
         raise ValueError(seed)
-    return Begun(tuple(ids), seed, Thinking(thinking) if thinking else None)
+    return AnswerStarted(tuple(ids), seed, Thinking(thinking) if thinking else None)
 
 
 def _folder() -> Path:
@@ -347,7 +347,7 @@ def _message(fields: dict[str, Any]) -> Message:
     texts = {name: fields.get(name, "") for name in ("reasoning", "typed", "cut")} | {
         "content": fields["content"]
     }
-    calls = tuple(Call(call["name"], call["arguments"]) for call in fields.get("calls", ()))
+    calls = tuple(ToolCall(call["name"], call["arguments"]) for call in fields.get("calls", ()))
     every = [*texts.values(), *(text for call in calls for text in (call.name, call.arguments))]
     if (
         fields["role"] not in ROLES

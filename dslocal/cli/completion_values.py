@@ -86,7 +86,7 @@ def _registered() -> Iterator[str]:
 def _kept() -> Iterator[str]:
     from dslocal import catalog
 
-    entries = [entry for entry in catalog.kept() if not entry.missing]
+    entries = [entry for entry in catalog.installed_models() if not entry.missing]
     yield from dict.fromkeys(entry.name for entry in entries)
     yield from (entry.spelled for entry in entries)
 

@@ -16,14 +16,16 @@ from dslocal.errors import NotFoundError, UsageError
 from dslocal.terminal.progress import gb
 
 if TYPE_CHECKING:
-    from dslocal.catalog.locations import Place
-    from dslocal.convert import Plan, Source
-    from dslocal.terminal.progress import Display
+    from dslocal.catalog.locations import PublishedLocation
+    from dslocal.convert import ConversionPlan, Source
+    from dslocal.terminal.progress import ProgressDisplay
 
 STREAMED_AT_ONCE = 2  # shards on the disk
 
 
-def find(text: str, revision: str | None, *, stream: bool) -> resolve.Checkpoint | Place:
+def find(
+    text: str, revision: str | None, *, stream: bool
+) -> resolve.LocalCheckpoint | PublishedLocation:
     """What ``text`` means. Raises NotFoundError, and UsageError for what is no checkpoint or cannot
     be streamed.
     """
@@ -57,7 +59,11 @@ def find(text: str, revision: str | None, *, stream: bool) -> resolve.Checkpoint
 
 @contextmanager
 def opened(
-    found: resolve.Checkpoint | Place, out: Path, shown: Display, *, stream: bool
+    found: resolve.LocalCheckpoint | PublishedLocation,
+    out: Path,
+    shown: ProgressDisplay,
+    *,
+    stream: bool,
 ) -> Iterator[Source]:
     """The files of ``found``. With ``stream`` they come one by one, beside ``out``; a published
     checkpoint is downloaded whole without.
@@ -67,7 +73,7 @@ def opened(
     def say(line: str) -> None:
         shown.say(f"dslocal: {line}")
 
-    if isinstance(found, resolve.Checkpoint):
+    if isinstance(found, resolve.LocalCheckpoint):
         yield convert.FolderSource(found.folder)
     elif stream:
         from dslocal.hub.shard_stream import streaming
@@ -83,7 +89,7 @@ def opened(
         yield downloaded
 
 
-def _keep(place: Place, folder: Path, revision: str) -> None:
+def _keep(place: PublishedLocation, folder: Path, revision: str) -> None:
     """Makes a checkpoint that was downloaded whole known: dslocal models shows it, dslocal rm
     deletes it.
     """
@@ -102,10 +108,10 @@ def _keep(place: Place, folder: Path, revision: str) -> None:
         f"{place.remote.origin.partition('@')[0]}@{revision}" if revision else place.remote.origin
     )
     nbytes = sum(file.stat().st_size for file in files)
-    known = catalog.find_kept(place.name, catalog.CHECKPOINT)
+    known = catalog.find_installed(place.name, catalog.CHECKPOINT)
     if known is None or known.files != files:
-        catalog.keep(
-            catalog.Kept(
+        catalog.add_installed(
+            catalog.InstalledModel(
                 place.name,
                 catalog.CHECKPOINT,
                 folder / "config.json",
@@ -118,7 +124,7 @@ def _keep(place: Place, folder: Path, revision: str) -> None:
         )
 
 
-def is_whole_here(place: Place) -> bool:
+def is_whole_here(place: PublishedLocation) -> bool:
     """Whether all of a published checkpoint has been downloaded before."""
     from dslocal.hub.download import absent, kept_snapshot, missing
 
@@ -130,13 +136,15 @@ def is_whole_here(place: Place) -> bool:
 
 
 @contextmanager
-def looked_at(found: resolve.Checkpoint | Place, shown: Display) -> Iterator[Source]:
+def looked_at(
+    found: resolve.LocalCheckpoint | PublishedLocation, shown: ProgressDisplay
+) -> Iterator[Source]:
     """The same, for reading headers only: of a published checkpoint its small files are fetched,
     and go again.
     """
     from tempfile import TemporaryDirectory
 
-    if isinstance(found, resolve.Checkpoint):
+    if isinstance(found, resolve.LocalCheckpoint):
         with opened(found, Path(), shown, stream=False) as files:
             yield files
         return
@@ -147,7 +155,7 @@ def looked_at(found: resolve.Checkpoint | Place, shown: Display) -> Iterator[Sou
         yield files
 
 
-def require_room(plan: Plan, outs: Sequence[Path]) -> None:
+def require_room(plan: ConversionPlan, outs: Sequence[Path]) -> None:
     """Raises DownloadError where a stream's disk is too small."""
     from dslocal.hub.fetch import require_room as require
     from dslocal.hub.shard_stream import SUFFIX
@@ -159,7 +167,11 @@ def require_room(plan: Plan, outs: Sequence[Path]) -> None:
 
 
 def print_needs(
-    plan: Plan, outs: Sequence[Path], found: resolve.Checkpoint | Place, *, as_json: bool
+    plan: ConversionPlan,
+    outs: Sequence[Path],
+    found: resolve.LocalCheckpoint | PublishedLocation,
+    *,
+    as_json: bool,
 ) -> None:
     """What converting as planned would take."""
     source = plan.checkpoint.source
@@ -168,7 +180,7 @@ def print_needs(
         for out, output in zip(outs, plan.outputs, strict=True)
     }
     written = sum(sizes.values())
-    published = not isinstance(found, resolve.Checkpoint)
+    published = not isinstance(found, resolve.LocalCheckpoint)
     whole = sum(source.size(shard) for shard in plan.checkpoint.shards) if published else 0
     if as_json:
         outputs = [{"path": str(out), "bytes": size} for out, size in sizes.items()]
@@ -192,7 +204,7 @@ def print_needs(
         print(f"{out}: {gb(size)}")
 
 
-def _streamed(plan: Plan) -> int:
+def _streamed(plan: ConversionPlan) -> int:
     """Bytes of disk that a stream needs: the outputs, and two shards."""
     shards = sorted(
         (plan.checkpoint.source.size(shard) for shard in plan.checkpoint.shards), reverse=True

@@ -30,7 +30,7 @@ SIMD = ("AVX", "AVX2", "FMA", "F16C")  # what makes llama.cpp several times fast
 
 
 @dataclass(frozen=True)
-class Problem:
+class Finding:
     """``what`` is wrong and what to do about it, each in one line. ``stops``: something cannot run
     until it is mended.
     """
@@ -44,19 +44,19 @@ def folders() -> dict[str, Path]:
     return {"cache": home.cache_dir(), "config": home.config_dir(), "state": home.state_dir()}
 
 
-def disk(paths: Mapping[str, Path]) -> Iterator[Problem]:
+def disk(paths: Mapping[str, Path]) -> Iterator[Finding]:
     """Folders that cannot be written to, and disks with little room."""
     for name, path in paths.items():
         if why := unwritable(path):
             stops = name == "cache" and not resolve.conversions()
-            yield Problem(
+            yield Finding(
                 f"the {name} folder {path} {why}",
                 "DSLOCAL_HOME=FOLDER moves all of dslocal's folders",
                 stops,
             )
     free = free_bytes(paths["cache"])
     if free is not None and free < LITTLE_DISK:
-        yield Problem(
+        yield Finding(
             f"{gib(free)} are free on the disk of {paths['cache']}",
             "dslocal rm frees space; DSLOCAL_HOME moves the folders elsewhere",
         )
@@ -89,7 +89,7 @@ def free_bytes(path: Path) -> int | None:
         return None
 
 
-def settings() -> Iterator[Problem]:
+def settings() -> Iterator[Finding]:
     """What is wrong in config.toml and in variables: unknown names, values that are not allowed,
     templates that are none.
     """
@@ -97,11 +97,11 @@ def settings() -> Iterator[Problem]:
     try:
         content = home.read_config()
     except DslocalError as e:
-        yield Problem(str(e), f"mend or remove {file}", stops=True)
+        yield Finding(str(e), f"mend or remove {file}", stops=True)
         return
     for key in content:
         if key not in session_setup.CONFIG_KEYS:
-            yield Problem(
+            yield Finding(
                 f"{file}: unknown key {key!r:.60}",
                 _instead(key, session_setup.CONFIG_KEYS, "remove it"),
                 stops=True,
@@ -118,10 +118,10 @@ def settings() -> Iterator[Problem]:
                     key, values[key], f"DSLOCAL_{key.upper()}" if source else str(file)
                 )
             except DslocalError as e:
-                yield Problem(str(e), e.hint, stops=True)
+                yield Finding(str(e), e.hint, stops=True)
     ctx = os.environ.get("DSLOCAL_CTX") or content.get("ctx", session_setup.LEAST_CTX)
     if not str(ctx).isdecimal() or int(ctx) < session_setup.LEAST_CTX:
-        yield Problem(
+        yield Finding(
             f"the context that is set, {ctx!r:.40}, is none",
             f"ctx is {session_setup.LEAST_CTX} or more",
             stops=True,
@@ -129,15 +129,15 @@ def settings() -> Iterator[Problem]:
     yield from _templates(content.get(session_setup.TEMPLATES, {}), str(file))
     for name in os.environ:
         if name.startswith("DSLOCAL_") and name not in session_setup.VARIABLES:
-            yield Problem(
+            yield Finding(
                 f"{name}: dslocal has no such variable",
                 _instead(name, session_setup.VARIABLES, f"unset {name}"),
             )
 
 
-def _templates(tables: object, source: str) -> Iterator[Problem]:
+def _templates(tables: object, source: str) -> Iterator[Finding]:
     if not isinstance(tables, dict):
-        yield Problem(f"{source}: templates is no table", "[templates.NAME]")
+        yield Finding(f"{source}: templates is no table", "[templates.NAME]")
         return
     for name, table in tables.items():
         try:
@@ -145,56 +145,56 @@ def _templates(tables: object, source: str) -> Iterator[Problem]:
             for key, value in template.settings.items():
                 prompts.FAMILIES["base"].defaults.with_value(key, value, f"template {name}")
         except DslocalError as e:
-            yield Problem(str(e), e.hint or "dslocal help templates")
+            yield Finding(str(e), e.hint or "dslocal help templates")
 
 
-def known_models() -> Iterator[Problem]:
+def known_models() -> Iterator[Finding]:
     """A registry that cannot be read, and models whose files are gone."""
     try:
         catalog.load_registry()
     except DslocalError as e:
-        yield Problem(
+        yield Finding(
             str(e), e.hint or f"mend or remove {home.config_dir() / 'models.yaml'}", stops=True
         )
         return
-    for entry in catalog.kept():
+    for entry in catalog.installed_models():
         if gone := entry.missing:
-            yield Problem(
+            yield Finding(
                 f"{entry.spelled}: {gone} is gone", f"dslocal rm {entry.spelled} forgets it"
             )
     last = home.read_state(resolve.LAST).get("model")
     if isinstance(last, str) and resolve.last_used() is None:
         what = f"the model used last, {last}, is gone: {resolve.DEFAULT} answers instead"
-        yield Problem(what, "dslocal ask -m NAME makes another the one used last")
+        yield Finding(what, "dslocal ask -m NAME makes another the one used last")
     try:
         named = session_setup.named_model(None)
         if named:
             resolve.find(named)
     except DslocalError as e:
-        yield Problem(f"the model that is set: {e}", e.hint, stops=True)
+        yield Finding(f"the model that is set: {e}", e.hint, stops=True)
 
 
-def leftovers(found: list[Leftover]) -> Iterator[Problem]:
+def leftovers(found: list[Leftover]) -> Iterator[Finding]:
     total = sum(one.nbytes for one in found)
     if total >= MUCH_LEFT:
-        yield Problem(
+        yield Finding(
             f"interrupted downloads and conversions left {gib(total)}",
             "dslocal rm --leftovers deletes what is not in use",
         )
 
 
-def engine(build: Build, machine: Machine, flags: frozenset[str]) -> Iterator[Problem]:
+def engine(build: Build, machine: Machine, flags: frozenset[str]) -> Iterator[Finding]:
     """A build that leaves a GPU or much of the CPU unused. ``flags`` are the CPU's own, in lower
     case.
     """
     if not build.gpu_offload and shutil.which("nvidia-smi"):
         what = "this machine seems to have an NVIDIA GPU, and llama.cpp is built without CUDA"
-        yield Problem(what, f"CMAKE_ARGS=-DGGML_CUDA=on {REBUILD}")
+        yield Finding(what, f"CMAKE_ARGS=-DGGML_CUDA=on {REBUILD}")
     if lacking := [name for name in SIMD if name.lower() in flags and name not in build.features]:
         what = f"llama.cpp is built without {', '.join(lacking)}, which this CPU has: it is slow"
-        yield Problem(what, f"CMAKE_ARGS=-DGGML_NATIVE=on {REBUILD}")
+        yield Finding(what, f"CMAKE_ARGS=-DGGML_NATIVE=on {REBUILD}")
     if 0 < machine.available < LITTLE_RAM:
-        yield Problem(
+        yield Finding(
             f"{gib(machine.available)} of memory are free",
             "end other programs, or dslocal fit says what still runs",
         )

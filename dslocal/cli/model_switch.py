@@ -18,7 +18,7 @@ from dslocal.gguf.header import GgufHeader
 from . import session_setup
 
 if TYPE_CHECKING:
-    from dslocal.engine import Context
+    from dslocal.engine import LlamaContext
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Options:
 
 
 @dataclass(frozen=True)
-class Choice:
+class ModelChoice:
     """A model that could be loaded, and how it is prompted."""
 
     path: Path
@@ -45,11 +45,11 @@ class Choice:
         return self.header.text("general.name") or self.path.stem
 
 
-def choose(model: str | None, family: str | None = None) -> Choice:
+def choose(model: str | None, family: str | None = None) -> ModelChoice:
     """The model of that name, for a chat. Raises UsageError for a base model, and what
     :func:`.runtime.prepare` raises.
     """
-    choice = Choice(*session_setup.prepare(model, family))
+    choice = ModelChoice(*session_setup.prepare(model, family))
     if choice.family.completes:
         raise UsageError(
             f"{choice.name} is a base model: it goes on with a text and cannot chat",
@@ -59,14 +59,14 @@ def choose(model: str | None, family: str | None = None) -> Choice:
 
 
 @dataclass
-class Desk:
+class ModelSwitch:
     """Holds the model that is loaded. Use as a context manager."""
 
     options: Options
-    choice: Choice
+    choice: ModelChoice
     _loaded: ExitStack = field(default_factory=ExitStack)
 
-    def __enter__(self) -> Desk:
+    def __enter__(self) -> ModelSwitch:
         return self
 
     def __exit__(
@@ -77,7 +77,7 @@ class Desk:
     ) -> None:
         self._loaded.close()
 
-    def load(self, choice: Choice) -> Context:
+    def load(self, choice: ModelChoice) -> LlamaContext:
         """A context of ``choice``, which stays until the next is loaded. Raises DslocalError; then
         nothing is loaded.
         """
@@ -94,7 +94,10 @@ class Desk:
     def names(self) -> Sequence[str]:
         """Models that are on this machine."""
         shipped = [entry.name for entry in catalog.load_registry().values() if entry.local]
-        return [*shipped, *(entry.spelled for entry in catalog.kept() if not entry.missing)]
+        return [
+            *shipped,
+            *(entry.spelled for entry in catalog.installed_models() if not entry.missing),
+        ]
 
     def switch(self, session: chat.Session, model: str, say: Callable[[str], None]) -> str:
         """Loads ``model`` for ``session``, history kept, and returns its name. Raises DslocalError,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dslocal.errors import UsageError
 from dslocal.gguf.ggml import GgmlType
-from dslocal.plan.search import Pins
+from dslocal.plan.search import Overrides
 
 KV_TYPES = {"f16": GgmlType.F16, "q8_0": GgmlType.Q8_0, "q4_0": GgmlType.Q4_0}
 MTP = {"auto": None, "on": True, "off": False}
@@ -23,7 +23,7 @@ def pins(
     n_gpu_layers: int | None = None,
     cpu_moe: str | None = None,
     mtp: str = "off",
-) -> Pins:
+) -> Overrides:
     """Raises UsageError naming the option."""
     if kv is not None and kv.lower() not in KV_TYPES:
         raise UsageError(f"--kv: {kv!r:.20} is not known", hint=", ".join(KV_TYPES))
@@ -41,7 +41,7 @@ def pins(
         if value is not None and not least <= value <= most:
             raise UsageError(f"{name}: {value} is out of range", hint=f"{least} to {most}")
     kv_type = KV_TYPES[kv.lower()] if kv else None
-    return Pins(
+    return Overrides(
         ctx,
         kv_type,
         ubatch,

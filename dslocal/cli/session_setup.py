@@ -17,17 +17,17 @@ from dslocal.engine import loader
 from dslocal.errors import GgufError, UsageError
 from dslocal.gguf.header import GgufHeader
 from dslocal.gguf.parts import parts_of
-from dslocal.plan.load_config import Loading
+from dslocal.plan.load_config import LoadConfig
 from dslocal.plan.memory.shape import can_draft, shape_of
 from dslocal.plan.memory.validate import refuse_vocabulary
-from dslocal.plan.search import TARGET_CTX, Pins, Plan
+from dslocal.plan.search import TARGET_CTX, Overrides, Plan
 from dslocal.terminal import progress
-from dslocal.terminal.progress_line import Meter, can_redraw
+from dslocal.terminal.progress_line import ProgressLine, can_redraw
 
 from . import plan_options, supervisor
 
 if TYPE_CHECKING:
-    from dslocal.engine import Context, Model
+    from dslocal.engine import LlamaContext, LlamaModel
 
 Flags = Mapping[str, float | list[str] | None]
 Known = Callable[[Path], tuple[GgufHeader, prompts.Family] | None]
@@ -119,7 +119,7 @@ def pins_for(
     n_gpu_layers: int | None = None,
     cpu_moe: str | None = None,
     mtp: str = "off",
-) -> Pins:
+) -> Overrides:
     """What of the plan is decided: by option, and the context also by DSLOCAL_CTX and config.toml.
     Raises UsageError.
     """
@@ -143,7 +143,7 @@ def pins_for(
     return pins
 
 
-def wanted_context(header: GgufHeader, pins: Pins) -> int:
+def wanted_context(header: GgufHeader, pins: Overrides) -> int:
     """The context that is asked for, or would be had with memory enough."""
     return pins.n_ctx or min(header.of_arch("context_length", TARGET_CTX), TARGET_CTX)
 
@@ -185,7 +185,7 @@ def prepare(
     if known and (found := known(path)):
         return path, found[0], prompts.family_named(family) if family else found[1]
     header = parts_of(path)[1]
-    recognised = prompts.recognise(header, family)
+    recognised = prompts.recognise_family(header, family)
     _refuse_nonsense(header, path)
     return path, header, recognised.family
 
@@ -238,7 +238,7 @@ def thinking_for(
 
 
 @contextmanager
-def running(path: Path, header: GgufHeader, pins: Pins) -> Iterator[Context]:
+def running(path: Path, header: GgufHeader, pins: Overrides) -> Iterator[LlamaContext]:
     """A context of the model, loaded as this machine allows; what the user should know goes to
     stderr.
     """
@@ -259,12 +259,12 @@ def loaded(path: Path) -> None:
         resolve.remember(model)
 
 
-def load(path: Path, loading: Loading | None = None, *, vocab_only: bool = False) -> Model:
+def load(path: Path, loading: LoadConfig | None = None, *, vocab_only: bool = False) -> LlamaModel:
     """The model at ``path``, with a line on a terminal's stderr while a large one loads."""
-    from dslocal.engine import Model
+    from dslocal.engine import LlamaModel
 
     with _share_loaded(path.name) as report:
-        return Model(path, loading, vocab_only=vocab_only, on_progress=report)
+        return LlamaModel(path, loading, vocab_only=vocab_only, on_progress=report)
 
 
 @contextmanager
@@ -272,7 +272,7 @@ def _share_loaded(name: str) -> Iterator[Callable[[float], None] | None]:
     if not can_redraw():
         yield None
         return
-    meter = Meter()
+    meter = ProgressLine()
     try:
         yield lambda share: meter.show(f"loading {name[:50]} {share:.0%}", share)
     finally:

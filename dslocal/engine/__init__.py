@@ -8,9 +8,17 @@ ggml.require()  # before numpy, see there
 
 from dslocal.types import FinishReason, Timings, TokenLogprobs  # noqa: E402
 
-from .context import Context  # noqa: E402
+from .context import LlamaContext  # noqa: E402
 from .generate import Generation  # noqa: E402
-from .model import Model  # noqa: E402
+from .model import LlamaModel  # noqa: E402
 from .sampling.sampler import Sampler  # noqa: E402
 
-__all__ = ["Context", "FinishReason", "Generation", "Model", "Sampler", "Timings", "TokenLogprobs"]
+__all__ = [
+    "FinishReason",
+    "Generation",
+    "LlamaContext",
+    "LlamaModel",
+    "Sampler",
+    "Timings",
+    "TokenLogprobs",
+]

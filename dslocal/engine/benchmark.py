@@ -17,7 +17,7 @@ from dslocal.engine.sampling.sampler import Sampler
 from dslocal.engine.speculation.speculation import Mode, Speculation, speculate
 from dslocal.errors import EngineError
 
-from .context import Context
+from .context import LlamaContext
 from .generate import Generation
 from .interrupt import raised_by_ctrl_c
 
@@ -35,7 +35,7 @@ class Decoding:
     accepted: int
 
 
-def prefill(context: Context, ids: Sequence[int]) -> float:
+def prefill(context: LlamaContext, ids: Sequence[int]) -> float:
     """Tokens a second for evaluating ``ids`` into an empty cache. Raises KeyboardInterrupt on
     Ctrl-C.
     """
@@ -47,7 +47,7 @@ def prefill(context: Context, ids: Sequence[int]) -> float:
         return len(ids) / (time.perf_counter() - began)
 
 
-def first_token(context: Context, ids: Sequence[int], seed: int) -> float:
+def first_token(context: LlamaContext, ids: Sequence[int], seed: int) -> float:
     """Seconds from a prompt to its first token, with whatever the cache shares with it kept. Raises
     KeyboardInterrupt on Ctrl-C.
     """
@@ -57,7 +57,7 @@ def first_token(context: Context, ids: Sequence[int], seed: int) -> float:
     return generation.timings.ttft
 
 
-def sampling(context: Context, seed: int) -> float:
+def sampling(context: LlamaContext, seed: int) -> float:
     """Seconds that drawing one token takes, from the logits after the last id."""
     sampler, logits, seconds = _sampler(seed), context.logits(), []
     for _ in range(DRAWS):
@@ -68,7 +68,7 @@ def sampling(context: Context, seed: int) -> float:
 
 
 def decoding(
-    context: Context, ids: Sequence[int], tokens: int, seed: int, *, mtp: Mode = "off"
+    context: LlamaContext, ids: Sequence[int], tokens: int, seed: int, *, mtp: Mode = "off"
 ) -> Decoding:
     """``tokens`` tokens after ``ids``, drawn as R1's makers recommend. An answer that ends of
     itself is followed by another.
@@ -100,7 +100,7 @@ def decoding(
 
 
 @contextmanager
-def _drafting(context: Context, mode: Mode) -> Iterator[Speculation | None]:
+def _drafting(context: LlamaContext, mode: Mode) -> Iterator[Speculation | None]:
     """The context drafts inside, and no more afterwards."""
     speculation = speculate(context, mode)
     try:

@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING
 from dslocal import home
 from dslocal.catalog import resolve
 from dslocal.errors import DslocalError
-from dslocal.plan.load_config import Loading
+from dslocal.plan.load_config import LoadConfig
 from dslocal.plan.machine.bandwidth import SSD, ram_bandwidth
 from dslocal.plan.machine.machine import Machine
 from dslocal.plan.speed import SMALL_READ, Rates, read_once
 
 if TYPE_CHECKING:
-    from .model import Model
+    from .model import LlamaModel
 
 STATE = "rates"
 TOKENS = 48
@@ -101,26 +101,26 @@ def _faulting(mapped: mmap.mmap, places: Sequence[int], threads: int) -> float:
 
 
 def _ram(machine: Machine) -> float:
-    from .model import Model
+    from .model import LlamaModel
 
-    with Model(resolve.ready(resolve.DEFAULT)) as model:
+    with LlamaModel(resolve.ready(resolve.DEFAULT)) as model:
         one = _decoding(model)
     most = (ram_bandwidth(machine) or _reading(machine.cores)) * 0.85
     return min(one * machine.cores * (SCALING if machine.cores > 1 else 1.0), most)
 
 
-def _decoding(model: Model) -> float:
+def _decoding(model: LlamaModel) -> float:
     """Bytes a second that one thread reads while decoding."""
-    from .context import Context
+    from .context import LlamaContext
 
-    with Context(model, 512, n_threads=1) as context:
+    with LlamaContext(model, 512, n_threads=1) as context:
         context.evaluate([0])
         seconds = []
         for token in range(TOKENS):
             began = time.perf_counter()
             context.evaluate((100 + token,))
             seconds.append(time.perf_counter() - began)
-    return read_once(model.header, Loading(512)) / sorted(seconds)[TOKENS // 4]
+    return read_once(model.header, LoadConfig(512)) / sorted(seconds)[TOKENS // 4]
 
 
 def _reading(cores: int) -> float:

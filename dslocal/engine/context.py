@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 
 from dslocal.errors import EngineError, OutOfMemoryError
 from dslocal.gguf import ggml
-from dslocal.plan.load_config import Loading
+from dslocal.plan.load_config import LoadConfig
 from dslocal.plan.machine import probe_linux
 from dslocal.plan.machine.system import Local
 
 from . import llama_log
 from .interrupt import AbortFlag
 from .llama_params import context_params
-from .model import Model
+from .model import LlamaModel
 
 # tokens evaluated at a time on the CPU: no slower than 512, and Ctrl-C waits for a node of a graph
 # that is a quarter of it
@@ -45,17 +45,17 @@ class Follower(Protocol):
         """The context is about to be closed."""
 
 
-class Context:
+class LlamaContext:
     """Evaluates ids of one sequence. ``ids`` is what the KV cache holds, position by position."""
 
     def __init__(
-        self, model: Model, loading: Loading | int, *, n_threads: int | None = None
+        self, model: LlamaModel, loading: LoadConfig | int, *, n_threads: int | None = None
     ) -> None:
         """As ``loading`` says; a number alone is positions of context. Raises OutOfMemoryError when
         llama.cpp cannot have the memory.
         """
         if isinstance(loading, int):
-            loading = Loading(loading)
+            loading = LoadConfig(loading)
         self.model, self.n_ctx = model, loading.n_ctx
         self.step = loading.n_batch if loading.n_gpu_layers else min(loading.n_batch, STEP)
         self.kv_type, self.flash_attn = loading.kv_type.name, loading.flash_attn
@@ -77,7 +77,7 @@ class Context:
         self._memory = self._low.llama_get_memory(self._handle)
         self._views: dict[int, NDArray[np.float32]] = {}  # by address; llama.cpp keeps to a few
 
-    def __enter__(self) -> Context:
+    def __enter__(self) -> LlamaContext:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -185,7 +185,7 @@ def decode(handle: Any, batch: Any, abort: AbortFlag) -> None:
         )
 
 
-def _threads_for(model: Model) -> int:
+def _threads_for(model: LlamaModel) -> int:
     """All cores, but one for a small model: threads meet hundreds of times a token there, and where
     another process wants a core, each meeting waits for the scheduler (nano with two threads beside
     other work: 13 tokens/s; with one: 750)."""

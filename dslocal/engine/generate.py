@@ -12,7 +12,7 @@ from dslocal.engine.speculation.speculation import Speculation
 from dslocal.errors import EngineError
 from dslocal.types import FinishReason, Timings
 
-from .context import Context
+from .context import LlamaContext
 from .interrupt import raised_by_ctrl_c
 
 
@@ -22,7 +22,7 @@ class Generation:
 
     def __init__(
         self,
-        context: Context,
+        context: LlamaContext,
         prompt: Sequence[int],
         sampler: Sampler,
         *,

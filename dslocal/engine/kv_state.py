@@ -19,18 +19,18 @@ from dslocal.gguf import ggml
 from dslocal.gguf.header import fingerprint
 
 if TYPE_CHECKING:
-    from .context import Context
+    from .context import LlamaContext
 
 FORMAT = 1
 MAX_NOTE = 1 << 20  # bytes
 
 
-def state_bytes(context: Context) -> int:
+def state_bytes(context: LlamaContext) -> int:
     """How large the file will be that :func:`save_state` writes."""
     return int(ggml.require().llama_state_seq_get_size(context.handle, 0)) + 4 * len(context.ids)
 
 
-def save_state(context: Context, path: Path) -> int:
+def save_state(context: LlamaContext, path: Path) -> int:
     """Writes what the cache holds to ``path``, with a note beside it, and returns the bytes. Raises
     OSError; 0 is nothing to save.
     """
@@ -60,7 +60,7 @@ def save_state(context: Context, path: Path) -> int:
     return written
 
 
-def restore_state(context: Context, path: Path) -> int:
+def restore_state(context: LlamaContext, path: Path) -> int:
     """Brings the cache to what ``path`` holds and returns its tokens; 0 where that is not for this
     model, or not whole, or too long.
     """
@@ -98,7 +98,7 @@ def remove_state(path: Path) -> None:
         file.unlink(missing_ok=True)
 
 
-def _identity(context: Context) -> dict[str, object]:
+def _identity(context: LlamaContext) -> dict[str, object]:
     """What a state depends on besides the tokens."""
     return {
         "format": FORMAT,

@@ -1,4 +1,4 @@
-"""llama.cpp's parameters for a :class:`Loading`: the one place where a plan's settings become
+"""llama.cpp's parameters for a :class:`LoadConfig`: the one place where a plan's settings become
 fields of its structs.
 
 Knows the fields that memory and placement depend on. Callbacks, threads and whatever else a caller
@@ -12,7 +12,7 @@ from typing import Any
 
 from dslocal.gguf import ggml
 from dslocal.gguf.header import GgufHeader
-from dslocal.plan.load_config import Loading
+from dslocal.plan.load_config import LoadConfig
 from dslocal.plan.memory.footprint import cells
 from dslocal.plan.memory.shape import moe_layers
 
@@ -29,7 +29,7 @@ class _Override(ctypes.Structure):
     _fields_ = (("pattern", ctypes.c_char_p), ("buffer_type", ctypes.c_void_p))
 
 
-def model_params(header: GgufHeader, loading: Loading) -> Any:
+def model_params(header: GgufHeader, loading: LoadConfig) -> Any:
     """``llama_model_params`` for the model that ``header`` describes. Must live as long as the
     model: arrays hang on it.
 
@@ -54,7 +54,7 @@ def model_params(header: GgufHeader, loading: Loading) -> Any:
     return params
 
 
-def context_params(loading: Loading) -> Any:
+def context_params(loading: LoadConfig) -> Any:
     """``llama_context_params``. Several sequences have a cache each, so that none takes another's
     place or changes its sums.
     """

@@ -17,24 +17,24 @@ from dslocal import home
 from dslocal.errors import EngineError, OutOfMemoryError
 from dslocal.gguf.header import GgufHeader, read_header
 from dslocal.plan import mtp_file
-from dslocal.plan.load_config import Loading, Share
+from dslocal.plan.load_config import DeviceShare, LoadConfig
 from dslocal.plan.machine import probe
 from dslocal.plan.machine.machine import Machine, gib
 from dslocal.plan.refusal import nearest, require
-from dslocal.plan.search import FREE, Pins, Plan, plan
+from dslocal.plan.search import FREE, Overrides, Plan, plan
 
 if TYPE_CHECKING:
-    from . import Context, Model
+    from . import LlamaContext, LlamaModel
 
 MEMORY = "memory"  # what is remembered of memory that was not there
 LESS = 0.9  # of the memory that was counted on
 TIGHT = 0.8  # of the memory that there is
 
 Say = Callable[[str], None]
-Load = Callable[[Plan], "Model"]
+Load = Callable[[Plan], "LlamaModel"]
 
 
-def plan_for(path: Path, header: GgufHeader, pins: Pins = FREE) -> Plan:
+def plan_for(path: Path, header: GgufHeader, pins: Overrides = FREE) -> Plan:
     """How this machine runs the model at ``path``. Raises DoesNotFitError, with the numbers and
     what would fit, GgufError for a sidecar that is another model's."""
     header, layer = _with_sidecar(path, header, pins)
@@ -50,7 +50,9 @@ def plan_for(path: Path, header: GgufHeader, pins: Pins = FREE) -> Plan:
 
 
 @contextmanager
-def running(path: Path, header: GgufHeader, pins: Pins, load: Load, say: Say) -> Iterator[Context]:
+def running(
+    path: Path, header: GgufHeader, pins: Overrides, load: Load, say: Say
+) -> Iterator[LlamaContext]:
     """A context of the model, loaded as planned by ``load``, and closed at the end; ``say`` is told
     what the user should know.
 
@@ -82,7 +84,9 @@ def running(path: Path, header: GgufHeader, pins: Pins, load: Load, say: Say) ->
             yield context
 
 
-def _with_sidecar(path: Path, header: GgufHeader, pins: Pins) -> tuple[GgufHeader, Path | None]:
+def _with_sidecar(
+    path: Path, header: GgufHeader, pins: Overrides
+) -> tuple[GgufHeader, Path | None]:
     """The header to plan by, and the file whose MTP layer is in it: the one that was asked for,
     else the one beside the model.
     """
@@ -90,14 +94,16 @@ def _with_sidecar(path: Path, header: GgufHeader, pins: Pins) -> tuple[GgufHeade
     return (mtp_file.joined(header, read_header(file), file.name), file) if file else (header, None)
 
 
-def _layer(file: Path, loading: Loading) -> Model:
+def _layer(file: Path, loading: LoadConfig) -> LlamaModel:
     """The MTP layer as a model of its own, placed like the model that it is for."""
-    from . import Model
+    from . import LlamaModel
 
-    return Model(file, replace(loading, cpu_moe_layers=0))
+    return LlamaModel(file, replace(loading, cpu_moe_layers=0))
 
 
-def checked(path: Path, header: GgufHeader, planned: Plan, machine: Machine, pins: Pins) -> Plan:
+def checked(
+    path: Path, header: GgufHeader, planned: Plan, machine: Machine, pins: Overrides
+) -> Plan:
     """``planned`` for this machine, with llama.cpp's own sizing of the file at ``path`` as the last
     word: another plan where that is more.
 
@@ -116,7 +122,9 @@ def checked(path: Path, header: GgufHeader, planned: Plan, machine: Machine, pin
         planned.loading.repack
     ):  # of which llama.cpp counts the copy, not the mapped file that it is made from
         exact = replace(exact, weights=planned.memory.weights)
-    more = Share(exact.all.gpu - planned.memory.all.gpu, exact.all.host - planned.memory.all.host)
+    more = DeviceShare(
+        exact.all.gpu - planned.memory.all.gpu, exact.all.host - planned.memory.all.host
+    )
     if more.gpu <= 0 and more.host <= 0:
         return replace(planned, memory=exact)
     gpus = tuple(replace(gpu, free=max(0, gpu.free - max(0, more.gpu))) for gpu in machine.gpus)
@@ -147,18 +155,18 @@ def limited(machine: Machine, path: Path) -> Machine:
     return replace(_with_less(machine, share), notes=(*machine.notes, note))
 
 
-def _loaded(planned: Plan, load: Load) -> Context:
-    from . import Context
+def _loaded(planned: Plan, load: Load) -> LlamaContext:
+    from . import LlamaContext
 
     model = load(planned)
     try:
-        return Context(model, planned.loading)
+        return LlamaContext(model, planned.loading)
     except BaseException:
         model.close()
         raise
 
 
-def _next_rung(path: Path, header: GgufHeader, failed: Plan, pins: Pins) -> Plan | None:
+def _next_rung(path: Path, header: GgufHeader, failed: Plan, pins: Overrides) -> Plan | None:
     """A plan that takes less than ``failed`` did, None when there is none. It is remembered that
     less was needed.
     """

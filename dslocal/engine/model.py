@@ -16,7 +16,7 @@ from typing import Any
 from dslocal.errors import EngineError, GgufError, OutOfMemoryError
 from dslocal.gguf import ggml
 from dslocal.gguf.header import GgufHeader, read_header
-from dslocal.plan.load_config import Loading
+from dslocal.plan.load_config import LoadConfig
 
 from . import llama_log
 from .big_stack import with_room
@@ -30,7 +30,7 @@ NFC_FIRST = (
 USER_DEFINED = 4  # token type: an added token that llama.cpp finds in any text
 
 
-class Model:
+class LlamaModel:
     """Weights (or the vocabulary alone) of one GGUF file. Close it, or use it as a context
     manager.
     """
@@ -38,7 +38,7 @@ class Model:
     def __init__(
         self,
         path: Path,
-        loading: Loading | None = None,
+        loading: LoadConfig | None = None,
         *,
         vocab_only: bool = False,
         on_progress: Callable[[float], None] | None = None,
@@ -56,7 +56,7 @@ class Model:
         llama_log.forget()
         self._low.llama_backend_init()
         params = self._params = model_params(
-            self.header, loading or Loading(n_ctx=0)
+            self.header, loading or LoadConfig(n_ctx=0)
         )  # kept: arrays hang on it
         params.vocab_only = vocab_only
         stopped = AbortFlag()
@@ -81,7 +81,7 @@ class Model:
         self.n_ctx_train: int = self._low.llama_model_n_ctx_train(self.handle)
         self._pieces: dict[int, bytes] = {}
 
-    def __enter__(self) -> Model:
+    def __enter__(self) -> LlamaModel:
         return self
 
     def __exit__(self, *_: object) -> None:

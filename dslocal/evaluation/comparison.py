@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .exact import Arithmetic, TooHard
-from .parsed_answer import Answer, Choice, Group, Number, Relation, Words
+from .parsed_answer import Answer, ChoiceLetter, Group, Number, Relation, Words
 
 UNORDERED = {"{}": "{}", ",": "{}", "∪": "∪"}
 
@@ -30,7 +30,7 @@ def _equal(a: Answer, b: Answer, arithmetic: Arithmetic) -> bool:
             )
         case Words(), Words():
             return a.text == b.text
-        case Choice(), Choice():
+        case ChoiceLetter(), ChoiceLetter():
             return a.letter == b.letter and (
                 a.rest is None or b.rest is None or _equal(a.rest, b.rest, arithmetic)
             )
@@ -38,7 +38,7 @@ def _equal(a: Answer, b: Answer, arithmetic: Arithmetic) -> bool:
             return _same_relation(a, b, arithmetic)
         case Group(), Group():
             return _same_group(a, b, arithmetic)
-        case (Choice(rest=rest), other) | (other, Choice(rest=rest)):
+        case (ChoiceLetter(rest=rest), other) | (other, ChoiceLetter(rest=rest)):
             return rest is not None and _equal(rest, other, arithmetic)
         case (Relation() as relation, other) | (other, Relation() as relation):
             value = _labelled(relation)

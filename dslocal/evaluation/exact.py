@@ -1,7 +1,7 @@
 """Exact arithmetic on what final answers are made of, with a bound on the work that an answer can
 cause.
 
-A :class:`Value` is a quotient of two sums of products: a rational coefficient times powers of
+A :class:`ExactValue` is a quotient of two sums of products: a rational coefficient times powers of
 generators. Generators are primes under a root, π, e, i, variables, and whatever else is kept as it
 is (a sine, a nested root) under its canonical spelling. Roots of primes are linearly independent
 over the rationals, so two values whose cross products are the same sum are equal, and √2/2 meets
@@ -37,7 +37,7 @@ class TooHard(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Value:
+class ExactValue:
     """``top`` over ``bottom``, which is one or has several terms: a single term is divided by at
     once.
     """
@@ -67,13 +67,13 @@ class Value:
         )
 
 
-def number(value: Fraction | int) -> Value:
-    return Value({(): _bounded(Fraction(value))} if value else {}, ONE)
+def number(value: Fraction | int) -> ExactValue:
+    return ExactValue({(): _bounded(Fraction(value))} if value else {}, ONE)
 
 
-def symbol(name: str) -> Value:
+def symbol(name: str) -> ExactValue:
     """A generator: ``π``, ``e``, ``i``, a variable, or anything that is to be kept as it is."""
-    return Value({((name, Fraction(1)),): Fraction(1)}, ONE)
+    return ExactValue({((name, Fraction(1)),): Fraction(1)}, ONE)
 
 
 class Arithmetic:
@@ -89,7 +89,7 @@ class Arithmetic:
         if self._steps < 0:
             raise TooHard
 
-    def add(self, a: Value, b: Value) -> Value:
+    def add(self, a: ExactValue, b: ExactValue) -> ExactValue:
         if a.bottom == b.bottom:
             return self._quotient(self._sum(a.top, b.top), a.bottom)
         return self._quotient(
@@ -97,19 +97,19 @@ class Arithmetic:
             self._product(a.bottom, b.bottom),
         )
 
-    def negate(self, a: Value) -> Value:
-        return Value({monomial: -c for monomial, c in a.top.items()}, a.bottom)
+    def negate(self, a: ExactValue) -> ExactValue:
+        return ExactValue({monomial: -c for monomial, c in a.top.items()}, a.bottom)
 
-    def multiply(self, a: Value, b: Value) -> Value:
+    def multiply(self, a: ExactValue, b: ExactValue) -> ExactValue:
         return self._quotient(self._product(a.top, b.top), self._product(a.bottom, b.bottom))
 
-    def divide(self, a: Value, b: Value) -> Value:
+    def divide(self, a: ExactValue, b: ExactValue) -> ExactValue:
         return self._quotient(self._product(a.top, b.bottom), self._product(a.bottom, b.top))
 
-    def same(self, a: Value, b: Value) -> bool:
+    def same(self, a: ExactValue, b: ExactValue) -> bool:
         return self._product(a.top, b.bottom) == self._product(b.top, a.bottom)
 
-    def proportional(self, a: Value, b: Value) -> bool:
+    def proportional(self, a: ExactValue, b: ExactValue) -> bool:
         """Whether one is the other times a rational number other than 0: what makes a = 0 and b = 0
         the same equation.
         """
@@ -118,7 +118,7 @@ class Arithmetic:
             return False
         return len({left[monomial] / right[monomial] for monomial in left}) <= 1
 
-    def power(self, base: Value, exponent: Value) -> Value:
+    def power(self, base: ExactValue, exponent: ExactValue) -> ExactValue:
         """Positive bases take any exponent apart (2^(n+1) = 2 · 2^n); others only whole numbers and
         roots.
         """
@@ -141,7 +141,7 @@ class Arithmetic:
             )
         return result
 
-    def root(self, value: Value, degree: int) -> Value:
+    def root(self, value: ExactValue, degree: int) -> ExactValue:
         """The ``degree``-th root: real where there is one, i√a for the square root of a negative
         number.
         """
@@ -163,7 +163,7 @@ class Arithmetic:
             outside = self.negate(outside)
         return self.multiply(outside, self._primitive_root(rest, degree))
 
-    def logarithm(self, value: Value) -> Value:
+    def logarithm(self, value: ExactValue) -> ExactValue:
         """The natural one, taken apart where the parts are positive: ln 8 = 3 ln 2."""
         term = value.term
         if not term or term[1] <= 0 or not all(_is_positive(name) for name, _ in term[0]):
@@ -178,7 +178,7 @@ class Arithmetic:
             result = self.add(result, self.multiply(number(exponent), part))
         return result
 
-    def absolute(self, value: Value) -> Value:
+    def absolute(self, value: ExactValue) -> ExactValue:
         term = value.term
         if not value.top or (
             term and term[1] > 0 and all(_is_positive(name) for name, _ in term[0])
@@ -188,7 +188,7 @@ class Arithmetic:
             return self.negate(value)
         return symbol(f"|{min(value.spelling, self.negate(value).spelling)}|")
 
-    def factorial(self, value: Value) -> Value:
+    def factorial(self, value: ExactValue) -> ExactValue:
         n = value.rational
         if n is None:
             return symbol(f"({value.spelling})!")
@@ -196,7 +196,7 @@ class Arithmetic:
             raise TooHard
         return number(math.factorial(int(n)))
 
-    def binomial(self, above: Value, below: Value) -> Value:
+    def binomial(self, above: ExactValue, below: ExactValue) -> ExactValue:
         n, k = above.rational, below.rational
         if n is None or k is None:
             return symbol(f"binom({above.spelling},{below.spelling})")
@@ -236,18 +236,18 @@ class Arithmetic:
                 )
         return {monomial: c for monomial, c in total.items() if c}
 
-    def _quotient(self, top: Terms, bottom: Terms) -> Value:
+    def _quotient(self, top: Terms, bottom: Terms) -> ExactValue:
         if not bottom:
             raise TooHard
         if not top:
-            return Value({}, ONE)
+            return ExactValue({}, ONE)
         if len(bottom) > 1:
-            return Value(top, bottom)
+            return ExactValue(top, bottom)
         ((monomial, c),) = bottom.items()
         factor, inverse = _join(tuple((name, -e) for name, e in monomial), ())
-        return Value(self._product(top, {inverse: factor / c}), ONE)
+        return ExactValue(self._product(top, {inverse: factor / c}), ONE)
 
-    def _whole_power(self, base: Value, exponent: int) -> Value:
+    def _whole_power(self, base: ExactValue, exponent: int) -> ExactValue:
         if exponent < 0:
             return self.divide(number(1), self._whole_power(base, -exponent))
         if not base.top and not exponent:
@@ -262,7 +262,7 @@ class Arithmetic:
             self.spend(1 + exponent.bit_length())
             sign = -1 if c < 0 and exponent % 2 else 1
             factor, raised = _join(tuple((name, e * exponent) for name, e in monomial), ())
-            return Value(
+            return ExactValue(
                 {
                     raised: _bounded(
                         (abs(c) ** exponent if abs(c) != 1 else Fraction(1)) * sign * factor
@@ -279,7 +279,7 @@ class Arithmetic:
 
     def _symbolic_power(
         self, base: tuple[Monomial, Fraction], monomial: Monomial, coefficient: Fraction
-    ) -> Value:
+    ) -> ExactValue:
         """A single term to the power of ``coefficient`` times ``monomial``, in which there is a
         generator.
         """
@@ -295,19 +295,19 @@ class Arithmetic:
             parts = [*inside]
         else:
             return symbol(f"({_spell({inside: c})})^({_spell({monomial: coefficient})})")
-        return Value(
+        return ExactValue(
             {tuple(sorted((f"{g}^({name})", e * coefficient) for g, e in parts)): Fraction(1)}, ONE
         )
 
-    def _rational_root(self, value: Fraction, degree: int) -> Value:
+    def _rational_root(self, value: Fraction, degree: int) -> ExactValue:
         powers = [
             *self._factors(value.numerator),
             *((p, -n) for p, n in self._factors(value.denominator)),
         ]
         factor, monomial = _join(tuple((str(p), Fraction(n, degree)) for p, n in powers), ())
-        return Value({monomial: factor}, ONE)
+        return ExactValue({monomial: factor}, ONE)
 
-    def _primitive_root(self, terms: Terms, degree: int) -> Value:
+    def _primitive_root(self, terms: Terms, degree: int) -> ExactValue:
         """The root of a sum without rational factor: π and e leave it, one variable alone is a
         power, the rest stays.
         """
@@ -321,7 +321,7 @@ class Arithmetic:
         elif inside or c != 1:
             outside.append((f"root{degree}({_spell({inside: c})})", Fraction(1)))
         factor, joined = _join(tuple(outside), ())
-        return Value({joined: factor}, ONE)
+        return ExactValue({joined: factor}, ONE)
 
     def _factors(self, n: int) -> list[tuple[int, int]]:
         """Primes and exponents; what has no prime factor below :data:`TRIAL` is taken for one,

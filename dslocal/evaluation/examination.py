@@ -26,7 +26,7 @@ from .equivalence import equivalent, vote
 from .final_answer import final_answer
 
 if TYPE_CHECKING:
-    from dslocal.engine import Context
+    from dslocal.engine import LlamaContext
     from dslocal.prompts.families import Family
     from dslocal.prompts.settings import Settings
 
@@ -90,7 +90,7 @@ class Examination:
     added.
     """
 
-    context: Context
+    context: LlamaContext
     family: Family
     settings: Settings
     thinking: Thinking

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
-from .exact import Arithmetic, TooHard, Value, number, symbol
+from .exact import Arithmetic, ExactValue, TooHard, number, symbol
 
 MAX_DEPTH = 40
 MAX_DIGITS = 1000
@@ -51,18 +51,18 @@ class NoFormula(Exception):
     """The text is no formula, as far as this grammar knows."""
 
 
-def value_of(text: str, arithmetic: Arithmetic) -> Value:
+def value_of(text: str, arithmetic: Arithmetic) -> ExactValue:
     """The value that ``text`` spells. Raises NoFormula, or TooHard when it would take too much
     work.
     """
-    reader = _Reader(text, arithmetic)
+    reader = _FormulaReader(text, arithmetic)
     value = reader.sum()
     if reader.kind != "end":
         raise NoFormula
     return value
 
 
-class _Reader:
+class _FormulaReader:
     def __init__(self, text: str, arithmetic: Arithmetic) -> None:
         self._arithmetic = arithmetic
         self._tokens = _tokens(text)
@@ -77,7 +77,7 @@ class _Reader:
     def ahead(self) -> str:
         return self._tokens[self._at][1]
 
-    def sum(self) -> Value:
+    def sum(self) -> ExactValue:
         total = self._product()
         while self.ahead in ("+", "-"):
             minus = self._take() == "-"
@@ -103,7 +103,7 @@ class _Reader:
             raise NoFormula
         self._take()
 
-    def _product(self) -> Value:
+    def _product(self) -> ExactValue:
         result = self._signed()
         while True:
             if self.ahead in _TIMES:
@@ -138,21 +138,21 @@ class _Reader:
             or self.ahead[1:] in _FUNCTIONS | {"frac", "sqrt", "binom"}
         )
 
-    def _signed(self) -> Value:
+    def _signed(self) -> ExactValue:
         minus = False
         while self.ahead in ("+", "-"):
             minus ^= self._take() == "-"
         value = self._power()
         return self._arithmetic.negate(value) if minus else value
 
-    def _power(self) -> Value:
+    def _power(self) -> ExactValue:
         base = self._postfix(self._primary())
         if self.ahead != "^":
             return base
         self._take()
         return self._postfix(self._arithmetic.power(base, self._exponent()))
 
-    def _exponent(self) -> Value:
+    def _exponent(self) -> ExactValue:
         """A group, or one sign, number, letter or command; 2^3^2 is 2^(3^2)."""
         self._deeper()
         minus = self.ahead == "-" and bool(self._take())
@@ -163,7 +163,7 @@ class _Reader:
         self._depth -= 1
         return self._arithmetic.negate(value) if minus else value
 
-    def _postfix(self, value: Value) -> Value:
+    def _postfix(self, value: ExactValue) -> ExactValue:
         while self.ahead in ("!", "%"):
             sign = self._take()
             value = (
@@ -173,13 +173,13 @@ class _Reader:
             )
         return value
 
-    def _primary(self) -> Value:
+    def _primary(self) -> ExactValue:
         self._deeper()
         value = self._operand()
         self._depth -= 1
         return value
 
-    def _operand(self) -> Value:
+    def _operand(self) -> ExactValue:
         if self.kind == "number":
             return self._number()
         if self.ahead in ("(", "[", "{"):
@@ -198,12 +198,12 @@ class _Reader:
             return self._command(self._take())
         raise NoFormula
 
-    def _group(self, opening: str) -> Value:
+    def _group(self, opening: str) -> ExactValue:
         value = self.sum()
         self._expect(_CLOSING[opening])
         return value
 
-    def _number(self) -> Value:
+    def _number(self) -> ExactValue:
         digits = self._take()
         if self.ahead in ("\\overline", "\\bar", "\\dot") and "." in digits:
             return number(self._recurring(digits))
@@ -226,7 +226,7 @@ class _Reader:
             return self._arithmetic.add(whole, number(Fraction(int(above), int(rest[1][1]))))
         return whole
 
-    def _mixed(self, whole: Value, following: list[tuple[str, str, bool]]) -> Value:
+    def _mixed(self, whole: ExactValue, following: list[tuple[str, str, bool]]) -> ExactValue:
         """``whole``, plus the proper fraction of two plain numbers that follows, if that is what
         follows.
         """
@@ -262,7 +262,7 @@ class _Reader:
         self._tokens[self._at] = (kind, letters[1:], spaced)
         return letters[0]
 
-    def _variable(self, name: str) -> Value:
+    def _variable(self, name: str) -> ExactValue:
         name = _CONSTANTS.get(name, name)
         if self.ahead == "_":
             self._take()
@@ -281,7 +281,7 @@ class _Reader:
         self._take()
         return "".join(parts)
 
-    def _command(self, name: str) -> Value:
+    def _command(self, name: str) -> ExactValue:
         if name == "\\frac":
             above = self._argument()
             return self._arithmetic.divide(above, self._argument())
@@ -294,7 +294,7 @@ class _Reader:
             return self._function(name[1:])
         raise NoFormula
 
-    def _argument(self) -> Value:
+    def _argument(self) -> ExactValue:
         """A group, or a single character as TeX takes it: \\frac12."""
         if self.ahead == "{":
             return self._group(self._take())
@@ -306,7 +306,7 @@ class _Reader:
             return number(_literal(self._take()))
         return self._primary()
 
-    def _function(self, name: str) -> Value:
+    def _function(self, name: str) -> ExactValue:
         arithmetic = self._arithmetic
         if name == "sqrt":
             degree = Fraction(2)
@@ -327,7 +327,7 @@ class _Reader:
         value = self._call(name, argument, base)
         return arithmetic.power(value, power) if power else value
 
-    def _call(self, name: str, argument: Value, base: Value | None) -> Value:
+    def _call(self, name: str, argument: ExactValue, base: ExactValue | None) -> ExactValue:
         arithmetic = self._arithmetic
         if name == "exp":
             return arithmetic.power(symbol("e"), argument)
@@ -339,7 +339,7 @@ class _Reader:
             )
         return symbol(f"{name}({argument.spelling})")
 
-    def _bare_argument(self) -> Value:
+    def _bare_argument(self) -> ExactValue:
         """What a function without brackets takes: the factors up to the next sign or function."""
         value = self._power()
         while (

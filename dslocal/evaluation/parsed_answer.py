@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .exact import Arithmetic, TooHard, Value
+from .exact import Arithmetic, ExactValue, TooHard
 from .final_answer import boxed
 from .formulas import NoFormula, value_of
 from .notation import MAX_LENGTH, plain, split_unit, without_thousands
@@ -24,7 +24,7 @@ MAX_ITEMS = 100
 class Number:
     """A value, whatever it is made of. ``unit`` is empty where none was given."""
 
-    value: Value
+    value: ExactValue
     unit: str = ""
 
 
@@ -34,7 +34,7 @@ class Words:
 
 
 @dataclass(frozen=True)
-class Choice:
+class ChoiceLetter:
     """One letter of several, and what stood behind it."""
 
     letter: str
@@ -60,7 +60,7 @@ class Relation:
     sides: tuple[Answer, ...]
 
 
-Answer = Number | Words | Choice | Group | Relation
+Answer = Number | Words | ChoiceLetter | Group | Relation
 
 _CHOICE = re.compile(
     r"\(([A-J])\)|(?-i:([A-J]))\s*[).:]?|(?:option|choice|选项?)\s*\(?([A-J])\)?",
@@ -116,9 +116,9 @@ def _read(text: str, arithmetic: Arithmetic, depth: int) -> Answer:
     if not text or depth > MAX_DEPTH:
         return _words(text)
     if m := _CHOICE.fullmatch(text):
-        return Choice((m[1] or m[2] or m[3]).upper())
+        return ChoiceLetter((m[1] or m[2] or m[3]).upper())
     if m := _CHOICE_AND_MORE.fullmatch(text):
-        return Choice(m[1] or m[2], _read(m[3], arithmetic, depth + 1))
+        return ChoiceLetter(m[1] or m[2], _read(m[3], arithmetic, depth + 1))
     if m := _REMAINDER.fullmatch(text):
         return _group("r", m.groups(), arithmetic, depth)
     if m := _MATRIX.fullmatch(text):

@@ -156,7 +156,7 @@ def parse_header(file: BinaryIO, size: int, *, name: str) -> GgufHeader:
 
     Raises GgufError, also when the header goes on past ``size``.
     """
-    reader = _Reader(file, size, name)
+    reader = _HeaderReader(file, size, name)
     if reader.take(4) != b"GGUF":
         raise GgufError(
             f"{name}: not a GGUF file", hint="dslocal convert makes one of a checkpoint"
@@ -231,7 +231,7 @@ _CLASSES = (
 )
 
 
-def _row(reader: _Reader) -> GgufTensor:
+def _row(reader: _HeaderReader) -> GgufTensor:
     tensor = reader.string()
     n_dims = reader.number("I")
     if not 1 <= n_dims <= MAX_DIMS:
@@ -275,7 +275,7 @@ def _checked(rows: Iterable[GgufTensor], alignment: int, name: str) -> tuple[Ggu
     return tensors
 
 
-class _Reader:
+class _HeaderReader:
     """Reads little-endian fields and never past ``size``."""
 
     def __init__(self, file: BinaryIO, size: int, name: str) -> None:

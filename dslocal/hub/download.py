@@ -32,7 +32,7 @@ from .fetch import (
     require_room,
 )
 from .manifest import Manifest, RemoteFile
-from .repository import HubRepository, Remote
+from .repository import HubRepository, Repository
 
 VERIFIED = "verified"
 MAX_REMEMBERED = 2000
@@ -42,7 +42,7 @@ Say = Callable[[str], None]
 
 
 def download(
-    remote: Remote,
+    remote: Repository,
     manifest: Manifest,
     files: Sequence[RemoteFile],
     *,
@@ -78,13 +78,15 @@ def download(
     return snapshot
 
 
-def missing(remote: Remote, manifest: Manifest, files: Sequence[RemoteFile]) -> list[RemoteFile]:
+def missing(
+    remote: Repository, manifest: Manifest, files: Sequence[RemoteFile]
+) -> list[RemoteFile]:
     """Those of ``files`` that are not here."""
     snapshot, _ = _folders(remote, manifest)
     return [file for file in files if not _has_size(snapshot / file.name, file.size)]
 
 
-def kept_snapshot(remote: Remote) -> Path | None:
+def kept_snapshot(remote: Repository) -> Path | None:
     """The folder of what was last downloaded of ``remote``, whole or not, without asking
     anybody.
     """
@@ -104,7 +106,7 @@ def kept_snapshot(remote: Remote) -> Path | None:
     return folder if _COMMIT.fullmatch(commit) and folder.is_dir() else None
 
 
-def _folders(remote: Remote, manifest: Manifest) -> tuple[Path, Path]:
+def _folders(remote: Repository, manifest: Manifest) -> tuple[Path, Path]:
     """Where files get their names, and where their contents lie."""
     if isinstance(remote, HubRepository):
         root = _hub_root(remote)
@@ -146,7 +148,7 @@ def _alone(origin: str, say: Say) -> Iterator[None]:
 
 
 def _bring(
-    remote: Remote,
+    remote: Repository,
     manifest: Manifest,
     file: RemoteFile,
     path: Path,
@@ -240,7 +242,7 @@ def _write_ref(refs: Path, revision: str, commit: str) -> None:
 
 
 def checkpoint(
-    remote: Remote, patterns: Sequence[str], *, on_fetched: OnFetched | None = None, say: Say
+    remote: Repository, patterns: Sequence[str], *, on_fetched: OnFetched | None = None, say: Say
 ) -> Path:
     """The folder of the whole checkpoint at ``remote``: downloaded, or, without a network, as it is
     here.

@@ -20,7 +20,7 @@ from dslocal.errors import DownloadError
 
 from . import http
 from .manifest import Manifest, RemoteFile
-from .repository import Remote
+from .repository import Repository
 
 PARTIAL, DAMAGED, QUICK = ".partial", ".damaged", ".quick"
 READ = 1 << 20
@@ -67,7 +67,7 @@ def no_tick(file: RemoteFile, done: int) -> None:
 
 
 def fetch(
-    remote: Remote,
+    remote: Repository,
     manifest: Manifest,
     file: RemoteFile,
     path: Path,
@@ -137,7 +137,7 @@ def require_room(folder: Path, nbytes: int, what: str) -> None:
 
 
 def _once(
-    remote: Remote,
+    remote: Repository,
     manifest: Manifest,
     file: RemoteFile,
     partial: Path,
@@ -180,7 +180,7 @@ def _once(
     return digest(partial, file)
 
 
-def _quickly(remote: Remote, manifest: Manifest, file: RemoteFile, partial: Path) -> bool:
+def _quickly(remote: Repository, manifest: Manifest, file: RemoteFile, partial: Path) -> bool:
     quick = beside(
         partial, QUICK
     )  # it does not grow from its beginning, so that it cannot be gone on with

@@ -13,7 +13,7 @@ from dslocal.gguf.header import GgufHeader, joined, parse_header
 
 from . import http
 from .manifest import Manifest, RemoteFile
-from .repository import Remote
+from .repository import Repository
 
 FIRST, STEP = (
     1 << 20,
@@ -26,7 +26,7 @@ _PART = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf", 
 
 
 def remote_header(
-    remote: Remote, manifest: Manifest, first: RemoteFile
+    remote: Repository, manifest: Manifest, first: RemoteFile
 ) -> tuple[GgufHeader, list[RemoteFile]]:
     """The header of the model whose only or first part is ``first``, and all its files. Nothing is
     written.
@@ -79,7 +79,7 @@ def first_parts(files: Iterable[RemoteFile]) -> list[RemoteFile]:
     ]
 
 
-def _header(remote: Remote, manifest: Manifest, file: RemoteFile) -> GgufHeader:
+def _header(remote: Repository, manifest: Manifest, file: RemoteFile) -> GgufHeader:
     if not file.size:
         raise NotFoundError(f"{manifest.origin}: {file.name}: is empty")
     reader = cast(BinaryIO, _Ahead(remote, manifest, file))
@@ -89,7 +89,7 @@ def _header(remote: Remote, manifest: Manifest, file: RemoteFile) -> GgufHeader:
 class _Ahead:
     """Reads a remote file from its beginning, a good piece at a time."""
 
-    def __init__(self, remote: Remote, manifest: Manifest, file: RemoteFile) -> None:
+    def __init__(self, remote: Repository, manifest: Manifest, file: RemoteFile) -> None:
         self._remote, self._manifest, self._file = remote, manifest, file
         self._held, self._at, self._come = b"", 0, 0
 

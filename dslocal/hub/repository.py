@@ -48,7 +48,7 @@ _HUB_ID = re.compile(
 )
 
 
-class Remote(Protocol):
+class Repository(Protocol):
     """One place that a model's files come from."""
 
     @property
@@ -229,7 +229,7 @@ class PlainFolder:
         return self.url.rstrip("/")
 
 
-def remote_named(text: str, *, endpoint: str | None = None) -> tuple[Remote, str] | None:
+def remote_named(text: str, *, endpoint: str | None = None) -> tuple[Repository, str] | None:
     """The place that ``text`` spells, and the file in it, empty where none is named; None where it
     spells none.
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from dslocal.errors import DownloadError, NotFoundError
 
 from .manifest import Manifest
-from .repository import HubRepository, Remote
+from .repository import HubRepository, Repository
 
 LOCK = "lock"
 _BEGUN = "begun.json"
@@ -25,7 +25,7 @@ def is_begun(folder: Path) -> bool:
     return (folder / _BEGUN).exists()
 
 
-def begun(remote: Remote, folder: Path, say: Say) -> tuple[Manifest, str]:
+def begun(remote: Repository, folder: Path, say: Say) -> tuple[Manifest, str]:
     """What ``remote`` holds, at the commit at which an earlier run began, and what tells that
     beginning from others.
 
@@ -62,7 +62,7 @@ def drop_links(folder: Path) -> None:
             path.unlink()
 
 
-def _begin(remote: Remote, folder: Path) -> tuple[Manifest, str]:
+def _begin(remote: Repository, folder: Path) -> tuple[Manifest, str]:
     manifest, begin_id = remote.manifest(), os.urandom(8).hex()
     for path in folder.iterdir():
         if path.name != LOCK:
@@ -76,7 +76,7 @@ def _begin(remote: Remote, folder: Path) -> tuple[Manifest, str]:
     return manifest, begin_id
 
 
-def _noted(remote: Remote, note: Path) -> tuple[str, str]:
+def _noted(remote: Repository, note: Path) -> tuple[str, str]:
     try:
         known = json.loads(note.read_bytes())
         return (

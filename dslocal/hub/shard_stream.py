@@ -25,9 +25,9 @@ from . import http
 from .fetch import DAMAGED, OnFetched, Tally, Tick, fetch, no_tick
 from .manifest import Manifest, RemoteFile
 from .parallel import at_once
-from .repository import Remote
+from .repository import Repository
 from .resume_state import LOCK, Say, begun, drop_links, is_begun
-from .used_ranges import Piece, Pieces
+from .used_ranges import Piece, UsedRanges
 
 SUFFIX = ".stream"
 AT_ONCE = 2  # shards on the disk
@@ -41,7 +41,7 @@ _PIECES = "pieces.jsonl"
 
 @contextmanager
 def streaming(
-    remote: Remote, out: Path, *, on_fetched: OnFetched | None = None, say: Say
+    remote: Repository, out: Path, *, on_fetched: OnFetched | None = None, say: Say
 ) -> Iterator[StreamSource]:
     """The checkpoint at ``remote`` as a source for a conversion into ``out``, in a folder beside it
     that goes when all went well.
@@ -84,7 +84,7 @@ class StreamSource:
 
     def __init__(
         self,
-        remote: Remote,
+        remote: Repository,
         manifest: Manifest,
         folder: Path,
         begin_id: str,
@@ -100,7 +100,7 @@ class StreamSource:
             say,
         )
         self._begin_id = begin_id
-        self._pieces = Pieces(folder / _PIECES)
+        self._pieces = UsedRanges(folder / _PIECES)
         self._tick: Tick = no_tick
         self._heads: dict[str, bytes] = {}
         self._order: tuple[str, ...] | None = None

@@ -20,7 +20,7 @@ Piece: TypeAlias = tuple[str, int, int]  # file, first byte, bytes
 BLOCK = 1 << 20
 
 
-class Pieces:
+class UsedRanges:
     """The notes in ``path``. Threads may share them."""
 
     def __init__(self, path: Path) -> None:

@@ -4,27 +4,27 @@ Does not know a family's prompts beyond the format that it declares.
 """
 
 from .answer import Turn, answer
-from .constraint import ANY_OBJECT, Form, form_of, read_grammar, read_schema
+from .constraint import ANY_OBJECT, OutputConstraint, output_constraint, read_grammar, read_schema
 from .fill_in_middle import Gap, fill, gap_at
-from .reasoning import Answer, Reasoning, Reclassified
+from .reasoning import Reasoning, Reclassified, Text
 from .sampler_settings import biases
-from .tool_calls import CallArguments, CallBegun
+from .tool_calls import ToolCallArguments, ToolCallStarted
 
 __all__ = [
     "ANY_OBJECT",
-    "Answer",
-    "CallArguments",
-    "CallBegun",
-    "Form",
     "Gap",
+    "OutputConstraint",
     "Reasoning",
     "Reclassified",
+    "Text",
+    "ToolCallArguments",
+    "ToolCallStarted",
     "Turn",
     "answer",
     "biases",
     "fill",
-    "form_of",
     "gap_at",
+    "output_constraint",
     "read_grammar",
     "read_schema",
 ]

@@ -13,19 +13,19 @@ from typing import TYPE_CHECKING
 
 from dslocal.errors import ContextOverflowError
 from dslocal.prompts.families import Family
-from dslocal.prompts.messages import Call, Message, Segment, encode
+from dslocal.prompts.messages import Message, Segment, ToolCall, encode
 from dslocal.prompts.settings import Settings
 
-from .constraint import Form
+from .constraint import OutputConstraint
 from .loops import Loop, LoopDetector
-from .reasoning import Answer, Part, Reasoning, Reclassified, parser_for
+from .reasoning import Part, Reasoning, Reclassified, Text, parser_for
 from .sampler_settings import sampler_for
 from .steering import Steering, steering_for
 from .stop_texts import StopTexts
-from .tool_calls import CallArguments, CallBegun
+from .tool_calls import ToolCallArguments, ToolCallStarted
 
 if TYPE_CHECKING:
-    from dslocal.engine import Context, FinishReason, Model, Timings, TokenLogprobs
+    from dslocal.engine import FinishReason, LlamaContext, LlamaModel, Timings, TokenLogprobs
 
 LEAST_ANSWER = 256  # tokens that a prompt must leave, at the least
 
@@ -52,14 +52,14 @@ class Turn:
     accepted_tokens: int = 0
     reasoning: str = ""
     answer: str = ""
-    calls: list[Call] = field(default_factory=list)
+    calls: list[ToolCall] = field(default_factory=list)
     seed: int = 0
     finish_reason: FinishReason | None = None
     timings: Timings | None = None
     sure: bool = False
     top_logprobs: int | None = None
     logprobs: list[TokenLogprobs] = field(default_factory=list)
-    form: Form | None = None
+    form: OutputConstraint | None = None
     loop: Loop | None = None
     steering: Steering | None = None
     ids: list[int] = field(default_factory=list)
@@ -86,23 +86,23 @@ class Turn:
         match part:
             case Reasoning(text):
                 self.reasoning += text
-            case Answer(text):
+            case Text(text):
                 self.answer += text
             case Reclassified():
                 self.reasoning, self.answer = self.answer, ""
-            case CallBegun(_, name):
-                self.calls.append(Call(name, ""))
-            case CallArguments(_, text):
-                self.calls[-1] = Call(self.calls[-1].name, self.calls[-1].arguments + text)
+            case ToolCallStarted(_, name):
+                self.calls.append(ToolCall(name, ""))
+            case ToolCallArguments(_, text):
+                self.calls[-1] = ToolCall(self.calls[-1].name, self.calls[-1].arguments + text)
 
 
-class Reader:
+class AnswerReader:
     """What reads an answer's tokens: whole characters, thought and answer told apart, stop texts,
     loops.
     """
 
     def __init__(
-        self, family: Family, settings: Settings, prompt: Sequence[Segment], model: Model
+        self, family: Family, settings: Settings, prompt: Sequence[Segment], model: LlamaModel
     ) -> None:
         from dslocal.engine.utf8 import Utf8Stream
 
@@ -137,17 +137,21 @@ class Reader:
 
 
 def read_again(
-    ids: Sequence[int], family: Family, settings: Settings, prompt: Sequence[Segment], model: Model
+    ids: Sequence[int],
+    family: Family,
+    settings: Settings,
+    prompt: Sequence[Segment],
+    model: LlamaModel,
 ) -> Turn:
     """The answer that ``ids`` are, as far as they go, to ``prompt``."""
-    turn, reader = Turn(prompt_tokens=0), Reader(family, settings, prompt, model)
+    turn, reader = Turn(prompt_tokens=0), AnswerReader(family, settings, prompt, model)
     for token in ids:
         reader.feed(turn, token)
     reader.finish(turn)
     return turn
 
 
-def _take_up(begun: Sequence[int], turn: Turn, reader: Reader, steering: Steering) -> None:
+def _take_up(begun: Sequence[int], turn: Turn, reader: AnswerReader, steering: Steering) -> None:
     """Brings everything to where the answer was cut, after ``begun``."""
     turn.begun_tokens = len(begun)
     for token in begun:
@@ -165,7 +169,7 @@ def reserve(settings: Settings, n_ctx: int) -> int:
 
 
 def overflow(
-    context: Context, settings: Settings, prompt_tokens: int, needed: int | None = None
+    context: LlamaContext, settings: Settings, prompt_tokens: int, needed: int | None = None
 ) -> ContextOverflowError:
     """The error for a prompt that leaves no room: ``needed`` tokens, or what is reserved."""
     return ContextOverflowError(
@@ -177,7 +181,7 @@ def overflow(
 
 def answer(
     turn: Turn,
-    context: Context,
+    context: LlamaContext,
     family: Family,
     settings: Settings,
     prompt: Sequence[Segment],
@@ -218,7 +222,7 @@ def answer(
         stop=stops,
         on_prefill=on_prefill,
     )
-    reader = Reader(family, settings, prompt, model)
+    reader = AnswerReader(family, settings, prompt, model)
     parser, stop, loops = reader.parser, reader.stop, reader.loops
     grammar = Grammar(model, turn.form.grammar) if turn.form else None
     steering = turn.steering = steering_for(

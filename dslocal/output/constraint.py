@@ -25,7 +25,7 @@ ANY_OBJECT = {"type": "object"}
 
 
 @dataclass(frozen=True)
-class Form:
+class OutputConstraint:
     """``grammar`` is for :class:`dslocal.engine.grammar.Grammar`; ``schema`` is what the answer is
     validated against, where there is one.
 
@@ -56,7 +56,7 @@ class Form:
         return value
 
 
-def form_of(schema: Any, source: str) -> Form:
+def output_constraint(schema: Any, source: str) -> OutputConstraint:
     """The form for a JSON Schema, as :func:`json.loads` reads one. Raises UsageError, naming
     ``source``.
     """
@@ -78,10 +78,12 @@ def form_of(schema: Any, source: str) -> Form:
         raise UsageError(
             f"{source}: {e}", hint=e.hint or "a JSON Schema, with references into itself alone"
         ) from None
-    return Form(source, text, json.loads(json.dumps(schema), parse_float=Decimal), tuple(unheld))
+    return OutputConstraint(
+        source, text, json.loads(json.dumps(schema), parse_float=Decimal), tuple(unheld)
+    )
 
 
-def read_schema(path: Path) -> Form:
+def read_schema(path: Path) -> OutputConstraint:
     """The form for the JSON Schema at ``path``. Raises NotFoundError, UsageError."""
     try:
         schema = json.loads(_read(path), parse_constant=_no_constant)
@@ -89,15 +91,15 @@ def read_schema(path: Path) -> Form:
         raise UsageError(f"{path}: no JSON: {e}") from None
     except RecursionError:
         raise UsageError(f"{path}: more than {MAX_DEPTH} levels within each other") from None
-    return form_of(schema, str(path))
+    return output_constraint(schema, str(path))
 
 
-def read_grammar(path: Path) -> Form:
+def read_grammar(path: Path) -> OutputConstraint:
     """The form for the GBNF grammar at ``path``. Raises NotFoundError, UsageError."""
     from dslocal.engine.grammar import grammar
 
     try:
-        return Form(str(path), grammar.of_gbnf(_read(path)))
+        return OutputConstraint(str(path), grammar.of_gbnf(_read(path)))
     except UsageError as e:
         raise UsageError(f"{path}: {e}".removeprefix(f"{path}: {path}"), hint=e.hint) from None
 

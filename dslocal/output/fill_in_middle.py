@@ -13,10 +13,10 @@ from dslocal.prompts.families import Family
 from dslocal.prompts.settings import Settings
 
 from .answer import Turn, answer
-from .reasoning import Answer
+from .reasoning import Text
 
 if TYPE_CHECKING:
-    from dslocal.engine import Context
+    from dslocal.engine import LlamaContext
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ def gap_at(text: str, line: int, name: str) -> Gap:
 
 def fill(
     turn: Turn,
-    context: Context,
+    context: LlamaContext,
     family: Family,
     settings: Settings,
     gap: Gap,
@@ -63,5 +63,5 @@ def fill(
     for part in answer(
         turn, context, family, settings, family.fill(gap.prefix, gap.suffix), on_prefill=on_prefill
     ):
-        if isinstance(part, Answer):
+        if isinstance(part, Text):
             yield part.text

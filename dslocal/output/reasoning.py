@@ -15,7 +15,7 @@ from enum import Enum, auto
 from dslocal.prompts.families import Family
 from dslocal.prompts.messages import Segment, Special, Vocabulary
 
-from .tool_calls import TOKENS, CallParser, CallPart
+from .tool_calls import TOKENS, CallPart, ToolCallParser
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Reasoning:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Text:
     """A stretch of the answer."""
 
     text: str
@@ -34,13 +34,13 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Reclassified:
-    """All that came as :class:`Answer` so far was reasoning: its opening tag was missing."""
+    """All that came as :class:`Text` so far was reasoning: its opening tag was missing."""
 
 
-Part = Reasoning | Answer | Reclassified | CallPart
+Part = Reasoning | Text | Reclassified | CallPart
 
 
-class _State(Enum):
+class _ReasoningState(Enum):
     START = auto()
     THOUGHT = auto()
     ANSWER = auto()
@@ -63,14 +63,18 @@ class ReasoningParser:
         *,
         inside: bool = False,
         bypassed: bool = False,
-        calls: CallParser | None = None,
+        calls: ToolCallParser | None = None,
         verbatim: bool = False,
         begun: bool = False,
     ) -> None:
         self._spelling = dict(tags or ())
         self._open, self._close = (id for id, _ in tags) if tags else (-1, -1)
         self._state = (
-            _State.THOUGHT if inside else _State.ANSWER if bypassed or not tags else _State.START
+            _ReasoningState.THOUGHT
+            if inside
+            else _ReasoningState.ANSWER
+            if bypassed or not tags
+            else _ReasoningState.START
         )
         self._closed = bypassed
         self._calls, self.verbatim = calls, verbatim
@@ -83,12 +87,12 @@ class ReasoningParser:
     @property
     def thinking(self) -> bool:
         """Whether a thought is open."""
-        return self._state is _State.THOUGHT
+        return self._state is _ReasoningState.THOUGHT
 
     @property
     def waiting(self) -> str:
         """White space at the end of the answer so far: it belongs to the answer if more follows."""
-        return self._held if self._state is _State.ANSWER else ""
+        return self._held if self._state is _ReasoningState.ANSWER else ""
 
     @property
     def unsure(self) -> bool:
@@ -102,27 +106,27 @@ class ReasoningParser:
         if (
             self._calls
             and not self.thinking
-            and (self._state is _State.CALLS or self._calls.opens(token))
+            and (self._state is _ReasoningState.CALLS or self._calls.opens(token))
         ):
             yield from self._called(self._calls, token, text)
-        elif token == self._open and self._state is _State.START:
-            self._enter(_State.THOUGHT)
+        elif token == self._open and self._state is _ReasoningState.START:
+            self._enter(_ReasoningState.THOUGHT)
         elif token == self._close and not self._closed:
-            if self._state is _State.ANSWER:
+            if self._state is _ReasoningState.ANSWER:
                 yield Reclassified()
             self._closed = True
-            self._enter(_State.ANSWER)
+            self._enter(_ReasoningState.ANSWER)
         else:
             yield from self.text(self._spelling.get(token, text))
 
     def text(self, text: str) -> Iterator[Part]:
         """More text of the current part."""
-        if self._state is _State.CALLS and self._calls:
+        if self._state is _ReasoningState.CALLS and self._calls:
             yield from self._calls.text(text)
             return
         if self.verbatim:
             if text:
-                yield Answer(text)
+                yield Text(text)
             return
         text = self._held + text
         if not self._begun and self._before_calls is None:
@@ -135,26 +139,26 @@ class ReasoningParser:
             apart = self._before_calls + shown[: len(shown) - len(shown.lstrip())]
             shown, self._before_calls = (apart or "\n") + shown.lstrip(), None
         self._begun = True
-        if self._state is _State.START:
-            self._state = _State.ANSWER
-        yield Reasoning(shown) if self.thinking else Answer(shown)
+        if self._state is _ReasoningState.START:
+            self._state = _ReasoningState.ANSWER
+        yield Reasoning(shown) if self.thinking else Text(shown)
 
     def finish(self, text: str = "") -> Iterator[Part]:
         """The last ``text``, and what waits when nothing more comes."""
         yield from self.text(text)
-        if self._state is _State.CALLS and self._calls:
+        if self._state is _ReasoningState.CALLS and self._calls:
             yield from self._calls.flush()
 
-    def _called(self, calls: CallParser, token: int, text: str) -> Iterator[Part]:
-        if self._state is not _State.CALLS:
-            if self._state is _State.ANSWER and self._begun:
+    def _called(self, calls: ToolCallParser, token: int, text: str) -> Iterator[Part]:
+        if self._state is not _ReasoningState.CALLS:
+            if self._state is _ReasoningState.ANSWER and self._begun:
                 self._before_calls = self._held
-            self._enter(_State.CALLS)
+            self._enter(_ReasoningState.CALLS)
         yield from calls.feed(token, text)
         if not calls.open:
-            self._enter(_State.ANSWER)
+            self._enter(_ReasoningState.ANSWER)
 
-    def _enter(self, state: _State) -> None:
+    def _enter(self, state: _ReasoningState) -> None:
         self._state, self._held, self._begun = state, "", False
 
 
@@ -169,7 +173,7 @@ def parser_for(
         ids = {
             spelling: id for spelling in TOKENS if (id := vocabulary.special(spelling)) is not None
         }
-        calls = CallParser(ids, typed=family.format.tools.typed)
+        calls = ToolCallParser(ids, typed=family.format.tools.typed)
     filling = family.fim is not None and family.fim.end in prompt
     if family.format.think is None or filling:
         return ReasoningParser(None, calls=calls, verbatim=filling or family.completes)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from dslocal.prompts.families import Family
-from dslocal.prompts.messages import Text, Vocabulary, encode
+from dslocal.prompts.messages import PlainText, Vocabulary, encode
 
 from .reasoning import ReasoningParser
 
@@ -48,7 +48,7 @@ def tags_of(family: Family, vocabulary: Vocabulary) -> Tags | None:
     )  # what stands between a thought and its answer
     at = segments.index(closing) if closing in segments else len(segments)
     before, after = (
-        encode([s for s in part if isinstance(s, Text)], vocabulary)
+        encode([s for s in part if isinstance(s, PlainText)], vocabulary)
         for part in (segments[:at], segments[at + 1 :])
     )
     return Tags(ids[0], ids[1], tuple(before), tuple(after))

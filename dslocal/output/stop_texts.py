@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from .reasoning import Answer, Part
+from .reasoning import Part, Text
 
 
 class StopTexts:
@@ -30,7 +30,7 @@ class StopTexts:
         for part in parts:
             if self.reached:
                 return
-            if not isinstance(part, Answer) or not self._texts:
+            if not isinstance(part, Text) or not self._texts:
                 yield from self.finish()
                 yield part
                 continue
@@ -48,7 +48,7 @@ class StopTexts:
         """What is held back, when no more of the answer comes."""
         held, self._held = self._held, ""
         if held and not self.reached:
-            yield Answer(held)
+            yield Text(held)
 
     def _answer(self, text: str) -> Iterator[Part]:
         at = self._found(text)
@@ -60,7 +60,7 @@ class StopTexts:
             shown = text
         self._held = text[len(shown) :]
         if shown:
-            yield Answer(shown)
+            yield Text(shown)
 
     def _found(self, text: str) -> int | None:
         """Where the stop text begins that is complete first, the longest of those that end

@@ -28,7 +28,7 @@ _MAX_NAME = 256  # characters; a name that goes on is cut there
 
 
 @dataclass(frozen=True, slots=True)
-class CallBegun:
+class ToolCallStarted:
     """The model calls the tool ``name``; ``index`` counts the calls of one answer from 0."""
 
     index: int
@@ -36,24 +36,24 @@ class CallBegun:
 
 
 @dataclass(frozen=True, slots=True)
-class CallArguments:
+class ToolCallArguments:
     """A stretch of the arguments of the call that began last: JSON as the model writes it."""
 
     index: int
     text: str
 
 
-CallPart = CallBegun | CallArguments
+CallPart = ToolCallStarted | ToolCallArguments
 
 
-class _State(Enum):
+class _CallState(Enum):
     BETWEEN = auto()
     HEAD = auto()  # before the separator
     NAME = auto()  # after it, where the name comes second
     ARGUMENTS = auto()
 
 
-class CallParser:
+class ToolCallParser:
     """Feed it tokens from the opening of the calls to their end. ``typed`` is as in ToolFormat;
     ``tokens`` are ids by spelling.
     """
@@ -61,7 +61,7 @@ class CallParser:
     def __init__(self, tokens: Mapping[str, int], *, typed: bool) -> None:
         self._spelled = {id: spelling for spelling, id in tokens.items()}
         self._typed = typed
-        self._state = _State.BETWEEN
+        self._state = _CallState.BETWEEN
         self._held = ""
         self._index = -1
         self._fenced = False
@@ -85,38 +85,40 @@ class CallParser:
             self.open = False
         elif spelling == CALL_BEGIN.token:
             yield from self.flush()
-            self.open, self._state = True, _State.HEAD
+            self.open, self._state = True, _CallState.HEAD
         elif spelling == CALL_END.token:
             yield from self.flush()
-        elif self._state is _State.HEAD and not self._typed:
+        elif self._state is _CallState.HEAD and not self._typed:
             yield from self._named(self._held)
-        elif self._state is _State.HEAD:
-            self._state, self._held = _State.NAME, ""
+        elif self._state is _CallState.HEAD:
+            self._state, self._held = _CallState.NAME, ""
 
     def text(self, text: str) -> Iterator[CallPart]:
         """More text of the current part of a call."""
-        if self._state is _State.BETWEEN:
+        if self._state is _CallState.BETWEEN:
             return
         self._held += text
-        if self._state is _State.NAME and "\n" in self._held:
+        if self._state is _CallState.NAME and "\n" in self._held:
             name, _, rest = self._held.partition("\n")
             yield from self._named(name)
             self._held = rest
-        if self._state is _State.ARGUMENTS:
+        if self._state is _CallState.ARGUMENTS:
             yield from self._arguments(last=False)
 
     def flush(self) -> Iterator[CallPart]:
         """Ends the call that is open, if one is."""
-        if self._state is _State.NAME or (self._state is _State.HEAD and self._held.strip()):
+        if self._state is _CallState.NAME or (
+            self._state is _CallState.HEAD and self._held.strip()
+        ):
             yield from self._named(self._held)
-        if self._state is _State.ARGUMENTS:
+        if self._state is _CallState.ARGUMENTS:
             yield from self._arguments(last=True)
-        self._state, self._held = _State.BETWEEN, ""
+        self._state, self._held = _CallState.BETWEEN, ""
 
     def _named(self, name: str) -> Iterator[CallPart]:
         self._index += 1
-        self._state, self._held, self._fenced = _State.ARGUMENTS, "", not self._typed
-        yield CallBegun(self._index, name.strip()[:_MAX_NAME])
+        self._state, self._held, self._fenced = _CallState.ARGUMENTS, "", not self._typed
+        yield ToolCallStarted(self._index, name.strip()[:_MAX_NAME])
 
     def _arguments(self, *, last: bool) -> Iterator[CallPart]:
         """What is surely of the arguments; the rest stays held."""
@@ -128,7 +130,7 @@ class CallParser:
         sure = _before_fence(self._held) if self._typed else self._held
         self._held = "" if last else self._held[len(sure) :]
         if sure:
-            yield CallArguments(self._index, sure)
+            yield ToolCallArguments(self._index, sure)
 
 
 def _before_fence(text: str) -> str:

@@ -11,14 +11,14 @@ from dslocal.gguf.header import GgufHeader
 from dslocal.plan.machine.machine import Machine, gib
 from dslocal.plan.memory.footprint import possible
 
-from .search import FREE, Pins, Plan, plan
+from .search import FREE, Overrides, Plan, plan
 from .speed import Rates, Speed, forecast
 
 RUNS = {"gpu": "GPU", "offload": "GPU+CPU", "cpu": "CPU", "ssd": "from SSD", "no": "no"}
 
 
 @dataclass(frozen=True)
-class Model:
+class PlannedModel:
     """``download`` is the checkpoint's bytes, 0 when it is here; ``output`` those of the file that
     it is converted to, 0 for a GGUF.
 
@@ -37,7 +37,7 @@ class Model:
 class Assessment:
     """What :func:`assess` finds."""
 
-    model: Model
+    model: PlannedModel
     plan: Plan
     speed: Speed
 
@@ -48,7 +48,11 @@ class Assessment:
 
 
 def assess(
-    model: Model, machine: Machine, rates: Rates, pins: Pins = FREE, planned: Plan | None = None
+    model: PlannedModel,
+    machine: Machine,
+    rates: Rates,
+    pins: Overrides = FREE,
+    planned: Plan | None = None,
 ) -> Assessment:
     """``planned`` is a plan made already. Raises UsageError when what is pinned cannot be had."""
     planned = planned or plan(model.header, machine, pins)
@@ -61,7 +65,7 @@ def assess(
 
 
 def alternatives(
-    found: Assessment, machine: Machine, rates: Rates, pins: Pins
+    found: Assessment, machine: Machine, rates: Rates, pins: Overrides
 ) -> list[tuple[str, Assessment]]:
     """What would be with more RAM and with a q8_0 KV cache, where that changes anything."""
     changed = []

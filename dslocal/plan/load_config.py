@@ -11,7 +11,7 @@ N_BATCH = 512  # tokens evaluated at a time, unless the micro-batch is larger
 
 
 @dataclass(frozen=True, slots=True)
-class Loading:
+class LoadConfig:
     """Settings that memory depends on. ``n_gpu_layers`` counts from the last layer, the output
     being one more, as llama.cpp does.
 
@@ -53,7 +53,7 @@ class Loading:
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class DeviceShare:
     """Bytes on the GPU and in RAM."""
 
     gpu: int
@@ -63,20 +63,20 @@ class Share:
     def total(self) -> int:
         return self.gpu + self.host
 
-    def __add__(self, other: Share) -> Share:
-        return Share(self.gpu + other.gpu, self.host + other.host)
+    def __add__(self, other: DeviceShare) -> DeviceShare:
+        return DeviceShare(self.gpu + other.gpu, self.host + other.host)
 
 
 @dataclass(frozen=True, slots=True)
-class Memory:
+class MemoryUse:
     """Bytes by part. ``overhead`` is what the process and the drivers take besides."""
 
-    weights: Share
-    kv: Share
-    compute: Share
-    output: Share
-    overhead: Share
+    weights: DeviceShare
+    kv: DeviceShare
+    compute: DeviceShare
+    output: DeviceShare
+    overhead: DeviceShare
 
     @property
-    def all(self) -> Share:
+    def all(self) -> DeviceShare:
         return self.weights + self.kv + self.compute + self.output + self.overhead

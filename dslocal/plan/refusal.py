@@ -6,11 +6,11 @@ from dslocal.errors import DoesNotFitError
 from dslocal.gguf.header import GgufHeader
 from dslocal.plan.machine.machine import Machine, gib
 
-from .load_config import Loading
-from .search import FREE, Pins, Plan, plan
+from .load_config import LoadConfig
+from .search import FREE, Overrides, Plan, plan
 
 
-def nearest(header: GgufHeader, machine: Machine, pins: Pins) -> Plan | None:
+def nearest(header: GgufHeader, machine: Machine, pins: Overrides) -> Plan | None:
     """The plan without what is pinned, when that would fit: what to suggest to someone whose choice
     does not.
     """
@@ -42,7 +42,7 @@ def require(planned: Plan, name: str, machine: Machine, suggestion: Plan | None)
     )
 
 
-def _options(wanted: Loading, refused: Loading) -> str:
+def _options(wanted: LoadConfig, refused: LoadConfig) -> str:
     """What to ask for instead of ``refused``."""
     options = {"--ctx": wanted.n_ctx, "--kv": wanted.kv_type.name.lower()}
     if wanted.n_gpu_layers != refused.n_gpu_layers:

@@ -22,7 +22,7 @@ from dslocal.plan.machine.machine import Machine
 from dslocal.plan.memory.footprint import footprint, possible
 from dslocal.plan.memory.shape import can_draft
 
-from .load_config import Loading, Memory
+from .load_config import LoadConfig, MemoryUse
 
 Verdict = Literal["gpu", "offload", "cpu", "ssd", "no"]
 TARGET_CTX = 32768  # tokens: what R1's makers allow an answer
@@ -33,7 +33,7 @@ HEADROOM = 0.02  # of a budget that stays free, for what is not foreseen
 
 
 @dataclass(frozen=True)
-class Pins:
+class Overrides:
     """What the user decided; None leaves it to the plan. With ``mtp`` False nothing is drafted at
     all. ``n_seq`` conversations are held side by side, and then nothing is drafted either.
     ``sidecar`` is a file with the MTP layer that the model's own lacks."""
@@ -49,11 +49,11 @@ class Pins:
     sidecar: Path | None = None
 
 
-FREE = Pins()
+FREE = Overrides()
 
 
 @dataclass(frozen=True)
-class Step:
+class ReductionStep:
     """Something given up, and the bytes that it saved where they were short."""
 
     what: str
@@ -66,10 +66,10 @@ class Plan:
     "ssd" or "no".
     """
 
-    loading: Loading
-    memory: Memory
+    loading: LoadConfig
+    memory: MemoryUse
     verdict: Verdict
-    gave_up: tuple[Step, ...] = ()
+    gave_up: tuple[ReductionStep, ...] = ()
     lacking: int = 0
 
 
@@ -77,8 +77,8 @@ class Plan:
 class _Problem:
     header: GgufHeader
     machine: Machine
-    pins: Pins
-    known: dict[Loading, Memory] = field(default_factory=dict)
+    pins: Overrides
+    known: dict[LoadConfig, MemoryUse] = field(default_factory=dict)
 
     @property
     def all_layers(self) -> int:
@@ -96,27 +96,27 @@ class _Problem:
             else 0
         )
 
-    def memory(self, loading: Loading) -> Memory:
+    def memory(self, loading: LoadConfig) -> MemoryUse:
         if loading not in self.known:
             kind = self.machine.gpus[0].kind if self.machine.gpus else "cuda"
             self.known[loading] = footprint(self.header, loading, kind)
         return self.known[loading]
 
-    def gpu_lacking(self, loading: Loading) -> int:
+    def gpu_lacking(self, loading: LoadConfig) -> int:
         """Bytes that are missing on the GPU; 0 or less when it fits."""
         need = self.memory(loading).all.gpu
         return need - round(self.machine.vram * (1 - HEADROOM)) if need else 0
 
-    def ram_lacking(self, loading: Loading) -> int:
+    def ram_lacking(self, loading: LoadConfig) -> int:
         need = self.memory(loading).all
         return (need.total if self.machine.unified else need.host) - round(
             self.machine.available * (1 - HEADROOM)
         )
 
-    def fits(self, loading: Loading) -> bool:
+    def fits(self, loading: LoadConfig) -> bool:
         return self.gpu_lacking(loading) <= 0 and self.ram_lacking(loading) <= 0
 
-    def hopeless(self, loading: Loading) -> bool:
+    def hopeless(self, loading: LoadConfig) -> bool:
         """Whether the weights alone, however they are spread, are too large: a quick way to know
         what a search would come to.
         """
@@ -124,7 +124,7 @@ class _Problem:
             0 if self.machine.unified else self.machine.vram
         )
 
-    def runs_mapped(self, loading: Loading) -> bool:
+    def runs_mapped(self, loading: LoadConfig) -> bool:
         """Whether all fits but the weights in RAM, of which one layer's worth has to, or every
         token would read everything anew.
         """
@@ -133,7 +133,7 @@ class _Problem:
         return self.gpu_lacking(loading) <= 0 and self.ram_lacking(loading) - weights + least <= 0
 
 
-def plan(header: GgufHeader, machine: Machine, pins: Pins = FREE) -> Plan:
+def plan(header: GgufHeader, machine: Machine, pins: Overrides = FREE) -> Plan:
     """The best way in which the model fits, else the way that gets nearest, with the verdict "ssd"
     or "no".
 
@@ -163,7 +163,7 @@ def plan(header: GgufHeader, machine: Machine, pins: Pins = FREE) -> Plan:
     )
 
 
-def _first(problem: _Problem) -> Loading:
+def _first(problem: _Problem) -> LoadConfig:
     """What is wanted before anything is given up."""
     pins, trained = problem.pins, problem.header.of_arch("context_length") or LEAST_CTX
     n_gpu_layers = problem.all_layers if problem.machine.gpus else 0
@@ -171,7 +171,7 @@ def _first(problem: _Problem) -> Loading:
         n_gpu_layers = min(pins.n_gpu_layers, problem.all_layers)
     cpu_moe_layers = min(pins.cpu_moe_layers or 0, problem.moe_layers)
     partly = cpu_moe_layers or n_gpu_layers < problem.all_layers
-    return Loading(
+    return LoadConfig(
         n_ctx=pins.n_ctx or min(trained, TARGET_CTX),
         kv_type=GgmlType.F16 if pins.kv_type is None else pins.kv_type,
         n_ubatch=pins.n_ubatch or UBATCHES[0],
@@ -187,7 +187,7 @@ def _first(problem: _Problem) -> Loading:
     )
 
 
-def _rungs(problem: _Problem, first: Loading) -> Iterator[Loading]:
+def _rungs(problem: _Problem, first: LoadConfig) -> Iterator[LoadConfig]:
     """One thing more given up each time. A later rung starts from what the earlier ones gave up."""
     pins, now = problem.pins, first
     quantizable = pins.kv_type is None and not possible(
@@ -213,7 +213,7 @@ def _rungs(problem: _Problem, first: Loading) -> Iterator[Loading]:
         yield _least_offload(problem, replace(now, kv_type=GgmlType.Q4_0))
 
 
-def _offloads(problem: _Problem, now: Loading) -> Iterator[Loading]:
+def _offloads(problem: _Problem, now: LoadConfig) -> Iterator[LoadConfig]:
     """Experts to the CPU, as few layers as it takes for the GPU; then whole layers."""
     if not now.n_gpu_layers:
         return
@@ -238,7 +238,7 @@ def _offloads(problem: _Problem, now: Loading) -> Iterator[Loading]:
         )
 
 
-def _least_offload(problem: _Problem, now: Loading) -> Loading:
+def _least_offload(problem: _Problem, now: LoadConfig) -> LoadConfig:
     """``now`` with as much on the GPU as its other settings allow."""
     first = _first(problem)
     wanted = replace(
@@ -271,7 +271,9 @@ def _fewest(most: int, lacking: Callable[[int], int]) -> int:
     return low
 
 
-def _until(problem: _Problem, first: Loading, enough: Callable[[Loading], bool]) -> Loading:
+def _until(
+    problem: _Problem, first: LoadConfig, enough: Callable[[LoadConfig], bool]
+) -> LoadConfig:
     """The first rung that is enough, or the last."""
     now = first
     for rung in _rungs(problem, first):
@@ -281,7 +283,9 @@ def _until(problem: _Problem, first: Loading, enough: Callable[[Loading], bool])
     return now
 
 
-def _restored(last: Loading, first: Loading, enough: Callable[[Loading], bool]) -> Loading:
+def _restored(
+    last: LoadConfig, first: LoadConfig, enough: Callable[[LoadConfig], bool]
+) -> LoadConfig:
     """``last`` with what was given up before it turned out not to be enough, as far as there is
     room for it after all.
     """
@@ -294,7 +298,7 @@ def _restored(last: Loading, first: Loading, enough: Callable[[Loading], bool]) 
     return last
 
 
-def _steps(problem: _Problem, first: Loading, last: Loading) -> Iterator[Step]:
+def _steps(problem: _Problem, first: LoadConfig, last: LoadConfig) -> Iterator[ReductionStep]:
     """What ``last`` gave up of ``first``, in the order of giving up, each with the bytes that it
     saved where they were short.
     """
@@ -311,11 +315,13 @@ def _steps(problem: _Problem, first: Loading, last: Loading) -> Iterator[Step]:
         changed = replace(now, **change)
         if changed != now:
             after = problem.memory(changed).all
-            yield Step(what, before.gpu - after.gpu if before.gpu else before.host - after.host)
+            yield ReductionStep(
+                what, before.gpu - after.gpu if before.gpu else before.host - after.host
+            )
             now, before = changed, after
 
 
-def _offloaded(problem: _Problem, loading: Loading) -> str:
+def _offloaded(problem: _Problem, loading: LoadConfig) -> str:
     top = problem.all_layers
     if loading.n_gpu_layers == 0:
         return "everything on the CPU"
@@ -324,14 +330,14 @@ def _offloaded(problem: _Problem, loading: Loading) -> str:
     return f"experts of {loading.cpu_moe_layers} of {problem.moe_layers} layers on the CPU"
 
 
-def _verdict(problem: _Problem, loading: Loading) -> Verdict:
+def _verdict(problem: _Problem, loading: LoadConfig) -> Verdict:
     if not loading.n_gpu_layers:
         return "cpu"
     whole = loading.n_gpu_layers == problem.all_layers and not loading.cpu_moe_layers
     return "gpu" if whole else "offload"
 
 
-def _finished(problem: _Problem, loading: Loading) -> Loading:
+def _finished(problem: _Problem, loading: LoadConfig) -> LoadConfig:
     """Weight repacking only where its copy of the weights fits as well, the MTP layer and its cache
     only where they do after that.
     """

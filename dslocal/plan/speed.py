@@ -21,7 +21,7 @@ from dslocal.plan.machine.bandwidth import (
 from dslocal.plan.machine.machine import Machine
 from dslocal.plan.memory.footprint import kv_bytes_per_token, places
 
-from .load_config import Loading, Memory
+from .load_config import LoadConfig, MemoryUse
 
 # of the bandwidth that decoding reaches: Coder-V2 236B Q4 on an M2 Ultra, 12.9 GB a token at 25
 # tokens/s of 800 GB/s
@@ -80,7 +80,12 @@ def rates_for(machine: Machine, measured: Rates | None = None) -> Rates:
 
 
 def traffic(
-    header: GgufHeader, loading: Loading, memory: Memory, machine: Machine, *, filled: float = 0.5
+    header: GgufHeader,
+    loading: LoadConfig,
+    memory: MemoryUse,
+    machine: Machine,
+    *,
+    filled: float = 0.5,
 ) -> Traffic:
     """What a token reads with the context ``filled`` to that share. What does not stay in RAM comes
     from the SSD.
@@ -102,7 +107,7 @@ def traffic(
 
 
 def forecast(
-    header: GgufHeader, loading: Loading, memory: Memory, machine: Machine, rates: Rates
+    header: GgufHeader, loading: LoadConfig, memory: MemoryUse, machine: Machine, rates: Rates
 ) -> Speed:
     """Tokens a second while decoding: low with the context full, high with it empty, each with the
     spread of such forecasts.
@@ -116,8 +121,8 @@ def forecast(
 
 def tokens_per_s(
     header: GgufHeader,
-    loading: Loading,
-    memory: Memory,
+    loading: LoadConfig,
+    memory: MemoryUse,
     machine: Machine,
     rates: Rates,
     filled: float,
@@ -132,7 +137,7 @@ def tokens_per_s(
     return 1 / seconds if seconds else 0.0
 
 
-def _missed(ram: float, routed: float, share: float, memory: Memory, machine: Machine) -> float:
+def _missed(ram: float, routed: float, share: float, memory: MemoryUse, machine: Machine) -> float:
     """Bytes a token, of ``ram`` bytes of weights, that are not in the page cache any more when they
     are read.
 
@@ -149,7 +154,7 @@ def _missed(ram: float, routed: float, share: float, memory: Memory, machine: Ma
     return routed * share * max(0.0, 1 - (cache - always) / routed)
 
 
-def read_once(header: GgufHeader, loading: Loading) -> int:
+def read_once(header: GgufHeader, loading: LoadConfig) -> int:
     """Bytes of weights that one token reads, wherever they are."""
     share = _used(header)
     tensors = (tensor for tensor, _ in _read_tensors(header, loading))
@@ -166,7 +171,7 @@ def _used(header: GgufHeader) -> float:
     return header.of_arch("expert_used_count") / experts if experts else 1.0
 
 
-def _read_tensors(header: GgufHeader, loading: Loading) -> Iterator[tuple[GgufTensor, bool]]:
+def _read_tensors(header: GgufHeader, loading: LoadConfig) -> Iterator[tuple[GgufTensor, bool]]:
     """The tensors that are loaded, and whether they are read on the GPU; of embeddings only one row
     is, unless they are the output.
     """

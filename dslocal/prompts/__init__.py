@@ -7,17 +7,17 @@ from .compose import Question, compose, departs
 from .families import FAMILIES, Family
 from .files import MAX_FILE, attach, decode, read_text
 from .messages import (
-    Call,
     Message,
+    PlainText,
     Segment,
     Special,
-    Text,
     Thinking,
     Tool,
+    ToolCall,
     encode,
-    spell,
+    render,
 )
-from .recognition import Recognition, family_named, recognise
+from .recognition import Recognition, family_named, recognise_family
 from .settings import SETTINGS, Setting, Settings, spelled
 from .templates import INPUT, Template, template_of
 
@@ -26,9 +26,9 @@ __all__ = [
     "INPUT",
     "MAX_FILE",
     "SETTINGS",
-    "Call",
     "Family",
     "Message",
+    "PlainText",
     "Question",
     "Recognition",
     "Segment",
@@ -36,9 +36,9 @@ __all__ = [
     "Settings",
     "Special",
     "Template",
-    "Text",
     "Thinking",
     "Tool",
+    "ToolCall",
     "attach",
     "compose",
     "decode",
@@ -46,8 +46,8 @@ __all__ = [
     "encode",
     "family_named",
     "read_text",
-    "recognise",
-    "spell",
+    "recognise_family",
+    "render",
     "spelled",
     "template_of",
 ]

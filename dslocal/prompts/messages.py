@@ -23,7 +23,7 @@ class Tool:
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class ToolCall:
     """The model's call of a tool. ``arguments`` is JSON as the model wrote it, unchecked."""
 
     name: str
@@ -42,7 +42,7 @@ class Message:
     role: Literal["system", "user", "assistant", "tool"]
     content: str
     reasoning: str = ""
-    calls: tuple[Call, ...] = ()
+    calls: tuple[ToolCall, ...] = ()
     prefix: bool = False
     typed: str = ""
     cut: str = ""
@@ -56,13 +56,13 @@ class Special:
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
+class PlainText:
     """Text that becomes ordinary tokens whatever it spells."""
 
     text: str
 
 
-Segment = Special | Text
+Segment = Special | PlainText
 
 
 class Thinking(Enum):
@@ -91,20 +91,20 @@ def encode(segments: Iterable[Segment], vocabulary: Vocabulary) -> list[int]:
     that the family needs.
     """
     ids: list[int] = []
-    for is_text, run in groupby(segments, key=lambda segment: isinstance(segment, Text)):
+    for is_text, run in groupby(segments, key=lambda segment: isinstance(segment, PlainText)):
         if is_text:  # neighbours are one text: a token may span the seam
-            ids += vocabulary.encode(spell(run))
+            ids += vocabulary.encode(render(run))
             continue
         for special in run:
-            token = vocabulary.special(spell([special]))
+            token = vocabulary.special(render([special]))
             if token is None:
-                raise UnsupportedModelError(f"its vocabulary has no {spell([special])}")
+                raise UnsupportedModelError(f"its vocabulary has no {render([special])}")
             ids.append(token)
     return ids
 
 
-def spell(segments: Iterable[Segment]) -> str:
+def render(segments: Iterable[Segment]) -> str:
     """The prompt as text, special tokens spelled out: for people to read, never to be tokenized."""
     return "".join(
-        segment.text if isinstance(segment, Text) else segment.token for segment in segments
+        segment.text if isinstance(segment, PlainText) else segment.token for segment in segments
     )

@@ -47,7 +47,7 @@ class Recognition:
     others: tuple[str, ...] = ()
 
 
-def recognise(header: GgufHeader, forced: str | None = None) -> Recognition:
+def recognise_family(header: GgufHeader, forced: str | None = None) -> Recognition:
     """The family of a GGUF. ``forced`` names one outright. Raises UnsupportedModelError, and
     UsageError for an unknown name.
     """

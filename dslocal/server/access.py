@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from dslocal.server.wire.errors import Fault
+from dslocal.server.wire.errors import ApiError
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -49,14 +49,14 @@ class Guard:
         headers = scope["headers"]
         hosts = [value for name, value in headers if name == b"host"]
         if len(hosts) != 1 or not self._knows_host(_text(hosts[0])):
-            raise Fault(
+            raise ApiError(
                 403,
                 "this server is not known by that Host (--allow-host adds one)",
                 code="host_not_allowed",
             )
         for origin in (_text(value) for name, value in headers if name == b"origin"):
             if not self.knows_origin(origin, _text(hosts[0])):
-                raise Fault(
+                raise ApiError(
                     403,
                     "pages of that Origin may not ask here (--allow-origin adds one)",
                     code="origin_not_allowed",
@@ -64,7 +64,9 @@ class Guard:
         if self.key is not None and scope["path"] not in OPEN and scope["method"] != "OPTIONS":
             given = _bearer(headers)
             if given is None or not (same(given, self.key) or (self.own and same(given, self.own))):
-                raise Fault(401, "a key is needed: Authorization: Bearer …", code="invalid_api_key")
+                raise ApiError(
+                    401, "a key is needed: Authorization: Bearer …", code="invalid_api_key"
+                )
         for length in (_text(value) for name, value in headers if name == b"content-length"):
             if not length.isdecimal() or len(length) > 18 or int(length) > self.max_body:
                 raise self.too_large()
@@ -73,13 +75,15 @@ class Guard:
         """Raises Fault for whoever does not know this server's own token."""
         given = _bearer(scope["headers"])
         if given is None or not self.own or not same(given, self.own):
-            raise Fault(401, "this is for dslocal's own commands", code="invalid_api_key")
+            raise ApiError(401, "this is for dslocal's own commands", code="invalid_api_key")
 
     def knows_origin(self, origin: str, host: str) -> bool:
         return origin in self.origins or origin == f"http://{host}"
 
-    def too_large(self) -> Fault:
-        return Fault(413, f"the body is larger than {self.max_body:,} bytes", code="body_too_large")
+    def too_large(self) -> ApiError:
+        return ApiError(
+            413, f"the body is larger than {self.max_body:,} bytes", code="body_too_large"
+        )
 
     async def body(self, receive: Receive) -> bytes:
         """The whole body. Raises Fault when it is too large or takes too long, and ConnectionError
@@ -99,7 +103,7 @@ class Guard:
                     if not message.get("more_body"):
                         return b"".join(found)
         except TimeoutError:
-            raise Fault(
+            raise ApiError(
                 408, f"the body did not come within {self.body_s:g} seconds", code="timeout"
             ) from None
 

@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, Router
 
-from dslocal.server.wire.errors import Fault, fault_of
+from dslocal.server.wire.errors import ApiError, fault_of
 from dslocal.server.wire.openapi import document
 from dslocal.server.wire.responses import Reply, TextReply, encoded
 from dslocal.server.wire.schemas import (
@@ -32,9 +32,9 @@ from dslocal.server.wire.schemas import (
 from .access import Guard, Receive, Scope, Send, drain
 from .ask_reply import AskReply
 from .metrics import CONTENT_TYPE, Metrics
-from .queue import RETRY_S, Desk, Run
-from .requests import Asked, Served, of_ask, of_chat, of_completion
-from .sse import Late, Sending
+from .queue import RETRY_S, RequestQueue, RequestRun
+from .requests import PreparedRequest, ServedModel, of_ask, of_chat, of_completion
+from .sse import Late, ResponseStream
 
 BASES = ("", "/v1", "/beta")
 ASK = "/dslocal/ask"
@@ -48,8 +48,8 @@ class Server:
     ``log_prompts`` alone.
     """
 
-    served: Served
-    desk: Desk
+    served: ServedModel
+    desk: RequestQueue
     guard: Guard
     metrics: Metrics
     say: Say
@@ -121,8 +121,10 @@ class Server:
     async def ask(self, request: Request) -> Any:
         self.guard.require_own(request.scope)
         _, asked = await self._asked(request, AskRequest, of_ask)
-        return Sending(
-            Run(self.desk, asked, self.metrics.count), AskReply(asked, *self._head()), stream=True
+        return ResponseStream(
+            RequestRun(self.desk, asked, self.metrics.count),
+            AskReply(asked, *self._head()),
+            stream=True,
         )
 
     def _head(self) -> tuple[Any, str, str]:
@@ -133,8 +135,8 @@ class Server:
         )
 
     async def _asked(
-        self, request: Request, kind: type[W], make: Callable[[Served, W], Asked]
-    ) -> tuple[W, Asked]:
+        self, request: Request, kind: type[W], make: Callable[[ServedModel, W], PreparedRequest]
+    ) -> tuple[W, PreparedRequest]:
         """The request, and what it asks for: made in a thread, since a long prompt takes a while to
         read.
         """
@@ -142,16 +144,16 @@ class Server:
         if self.log_prompts:
             self.say(f"asked: {body.decode('utf-8', 'replace')}")
 
-        def prepare() -> tuple[W, Asked]:
+        def prepare() -> tuple[W, PreparedRequest]:
             wanted = read(kind, body)
             return wanted, make(self.served, wanted)
 
         return await asyncio.to_thread(prepare)
 
-    def _send(self, asked: Asked, reply: Reply, wanted: Sampling) -> Sending:
-        run = Run(self.desk, asked, self._count if self.log_prompts else self.metrics.count)
+    def _send(self, asked: PreparedRequest, reply: Reply, wanted: Sampling) -> ResponseStream:
+        run = RequestRun(self.desk, asked, self._count if self.log_prompts else self.metrics.count)
         usage = bool(wanted.stream_options and wanted.stream_options.include_usage)
-        return Sending(run, reply, stream=bool(wanted.stream), usage=usage)
+        return ResponseStream(run, reply, stream=bool(wanted.stream), usage=usage)
 
     def _count(self, turn: Any, cut: bool) -> None:
         self.metrics.count(turn, cut)
@@ -201,7 +203,7 @@ class Front:
                 405: f"{scope['method'][:20]} is not for {path[:200]}",
             }
             await self._refuse(
-                Fault(e.status_code, words.get(e.status_code, "no")),
+                ApiError(e.status_code, words.get(e.status_code, "no")),
                 scope,
                 None if heard else hear,
                 answer,
@@ -231,7 +233,7 @@ class Front:
         await self.routes(scope, receive, send)
 
     async def _refuse(
-        self, fault: Fault, scope: Scope, receive: Receive | None, send: Send
+        self, fault: ApiError, scope: Scope, receive: Receive | None, send: Send
     ) -> None:
         """``receive`` has what is left of the body, which some clients send before they read any
         answer.
@@ -264,7 +266,7 @@ class Front:
             self.server.say("".join(traceback.format_exception(error)))
 
 
-async def _tell(fault: Fault, send: Send) -> None:
+async def _tell(fault: ApiError, send: Send) -> None:
     body = encoded(fault.body)
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
     if fault.status == 429:

@@ -35,10 +35,10 @@ def _part(part: Any) -> dict[str, Any]:
     match part:
         case output.Reasoning(text):
             return {"reasoning": text}
-        case output.Answer(text):
+        case output.Text(text):
             return {"answer": text}
-        case output.CallBegun(index, name):
+        case output.ToolCallStarted(index, name):
             return {"call": [index, name]}
-        case output.CallArguments(index, text):
+        case output.ToolCallArguments(index, text):
             return {"arguments": [index, text]}
     return {"reclassified": True}

@@ -26,7 +26,7 @@ SHORT = 200  # characters of a value
 
 
 @dataclass(frozen=True)
-class Beacon:
+class RunningServer:
     """``fingerprint`` is the model file's (:func:`dslocal.gguf.fingerprint`), ``token`` what
     the server asks of those who found it this way. ``metadata`` are the short values of the file's
     header, which ends at ``data_start``: reading all of a large one takes longer than many an
@@ -65,7 +65,7 @@ def new_token() -> str:
 
 
 @contextmanager
-def lit(beacon: Beacon) -> Iterator[None]:
+def lit(beacon: RunningServer) -> Iterator[None]:
     """While inside, :func:`running` finds the server. A home that cannot be written to is no reason
     to fail.
     """
@@ -91,7 +91,7 @@ def lit(beacon: Beacon) -> Iterator[None]:
         os.close(fd)
 
 
-def running() -> list[Beacon]:
+def running() -> list[RunningServer]:
     """The servers of this user that are alive, the youngest first. Notes of dead ones are
     deleted.
     """
@@ -103,7 +103,7 @@ def running() -> list[Beacon]:
     return found
 
 
-def _read(file: Path) -> Beacon | None:
+def _read(file: Path) -> RunningServer | None:
     try:
         with file.open("rb") as opened:
             status = os.fstat(opened.fileno())
@@ -112,7 +112,7 @@ def _read(file: Path) -> Beacon | None:
             try:
                 fcntl.flock(opened.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                return Beacon(**json.loads(opened.read(1 << 16)))
+                return RunningServer(**json.loads(opened.read(1 << 16)))
             file.unlink(missing_ok=True)
     except (OSError, ValueError, TypeError):
         return None

@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from dslocal import output
 
-from .queue import Desk
+from .queue import RequestQueue
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 FIRST_S = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300)
@@ -17,7 +17,7 @@ FIRST_S = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300)
 class Metrics:
     """Of one server, whose ``desk`` is looked at when asked."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: RequestQueue) -> None:
         self._registry = registry = CollectorRegistry()
         self.requests = Counter(
             "dslocal_requests",

@@ -17,12 +17,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from dslocal import output
-from dslocal.server.wire.errors import Fault, fault_of
+from dslocal.server.wire.errors import ApiError, fault_of
 
-from .requests import Asked
+from .requests import PreparedRequest
 
 if TYPE_CHECKING:
-    from dslocal.engine import Context, TokenLogprobs
+    from dslocal.engine import LlamaContext, TokenLogprobs
     from dslocal.output.reasoning import Part
 
 RETRY_S = 5
@@ -50,15 +50,15 @@ class Ended:
 Event = Said | Ended
 
 
-class Desk:
+class RequestQueue:
     """The places where answers are generated, handed out first come, first served. For the event
     loop's thread alone.
     """
 
-    def __init__(self, places: Sequence[Context], queue: int) -> None:
+    def __init__(self, places: Sequence[LlamaContext], queue: int) -> None:
         """At most ``queue`` requests wait."""
         self.places = tuple(places)
-        self._idle: deque[Context] = deque(places)  # the one that has rested longest first
+        self._idle: deque[LlamaContext] = deque(places)  # the one that has rested longest first
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._queue, self._promised = (
             queue,
@@ -68,7 +68,7 @@ class Desk:
             len(places), thread_name_prefix="answer"
         )  # for places that have no thread of their own
         self.stopping = False
-        self.runs: set[Run] = set()
+        self.runs: set[RequestRun] = set()
 
     @property
     def busy(self) -> int:
@@ -78,20 +78,20 @@ class Desk:
     def waiting(self) -> int:
         return len(self._waiting)
 
-    async def place(self, asked: Asked) -> list[tuple[Context, Context | None]]:
+    async def place(self, asked: PreparedRequest) -> list[tuple[LlamaContext, LlamaContext | None]]:
         """Places for ``asked``, one for each of its answers if so many are free: each with another
         whose beginning is to be copied there.
 
         Raises Fault when too many wait already, or the server is stopping.
         """
         if self.stopping:
-            raise Fault(503, "the server is stopping", code="stopping")
+            raise ApiError(503, "the server is stopping", code="stopping")
         if len(self._idle) <= self._promised:
             if len(self._waiting) >= self._queue:
                 message = (
                     f"{len(self._waiting)} requests wait already; try again in {RETRY_S} seconds"
                 )
-                raise Fault(429, message, code="queue_full")
+                raise ApiError(429, message, code="queue_full")
             turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiting.append(turn)
             try:
@@ -109,19 +109,19 @@ class Desk:
             found.append((self._idle.popleft(), found[0][0]))
         return found
 
-    def _placed(self, asked: Asked) -> tuple[Context, Context | None]:
+    def _placed(self, asked: PreparedRequest) -> tuple[LlamaContext, LlamaContext | None]:
         from dslocal.engine.slots.slot_choice import place
-        from dslocal.engine.slots.slots import Lane
+        from dslocal.engine.slots.slots import Slot
 
-        context: Context
-        source: Context | None
+        context: LlamaContext
+        source: LlamaContext | None
         context, source = self._idle[0], None
-        if not asked.fresh and (lanes := [lane for lane in self._idle if isinstance(lane, Lane)]):
+        if not asked.fresh and (lanes := [lane for lane in self._idle if isinstance(lane, Slot)]):
             context, source = place(lanes, asked.ids)
         self._idle.remove(context)
         return context, source
 
-    def give_back(self, context: Context) -> None:
+    def give_back(self, context: LlamaContext) -> None:
         self._idle.append(context)
         self._call_next()
 
@@ -138,7 +138,7 @@ class Desk:
         while self._waiting:
             turn = self._waiting.popleft()
             if not turn.done():
-                turn.set_exception(Fault(503, "the server is stopping", code="stopping"))
+                turn.set_exception(ApiError(503, "the server is stopping", code="stopping"))
 
     def cut(self) -> None:
         """Ends what is at work."""
@@ -147,18 +147,18 @@ class Desk:
 
 
 @dataclass(eq=False)
-class Run:
+class RequestRun:
     """One request at work. ``count`` is told every answer when it has ended, and whether before its
     time.
     """
 
-    desk: Desk
-    asked: Asked
+    desk: RequestQueue
+    asked: PreparedRequest
     count: Callable[[output.Turn, bool], None]
     turns: dict[int, output.Turn] = field(default_factory=dict)
     cancelled: bool = False
-    _contexts: list[Context] = field(default_factory=list)
-    _events: deque[Event | Fault | None] = field(default_factory=deque)
+    _contexts: list[LlamaContext] = field(default_factory=list)
+    _events: deque[Event | ApiError | None] = field(default_factory=deque)
     _told: bool = False
     _ready: asyncio.Event = field(default_factory=asyncio.Event)
     _begin: Callable[[], None] | None = (
@@ -202,7 +202,7 @@ class Run:
                     event = self._events.popleft()
                     if event is None:
                         left -= 1
-                    elif isinstance(event, Fault):
+                    elif isinstance(event, ApiError):
                         if found:
                             yield found
                         raise event
@@ -219,10 +219,10 @@ class Run:
                 self.desk.give_back(context)
 
     def _start(
-        self, loop: asyncio.AbstractEventLoop, context: Context, source: Context | None
+        self, loop: asyncio.AbstractEventLoop, context: LlamaContext, source: LlamaContext | None
     ) -> None:
         """Has answers generated in ``context``, which is given back in the end."""
-        from dslocal.engine.slots.slots import Lane
+        from dslocal.engine.slots.slots import Slot
 
         def over() -> None:
             self._contexts.remove(context)  # what is ended from now on is somebody else's
@@ -234,19 +234,19 @@ class Run:
             finally:
                 _soon(loop, over)
 
-        if isinstance(context, Lane):
+        if isinstance(context, Slot):
             context.run(work)
         else:
             self.desk.threads.submit(work)
 
     def _work(
-        self, loop: asyncio.AbstractEventLoop, context: Context, source: Context | None
+        self, loop: asyncio.AbstractEventLoop, context: LlamaContext, source: LlamaContext | None
     ) -> None:
         """Generates answers in ``context`` until there are none left to generate. Not in the event
         loop's thread.
         """
 
-        def tell(event: Event | Fault | None) -> None:
+        def tell(event: Event | ApiError | None) -> None:
             self._events.append(event)
             if not self._told:
                 self._told = True
@@ -268,16 +268,16 @@ class Run:
         if self._begin:
             _soon(loop, self._begin)
 
-    def _bring(self, context: Context, source: Context | None) -> None:
+    def _bring(self, context: LlamaContext, source: LlamaContext | None) -> None:
         """Makes the cache begin as another's does."""
         from dslocal.engine.slots.slot_choice import common
-        from dslocal.engine.slots.slots import Lane
+        from dslocal.engine.slots.slots import Slot
 
         if self.asked.fresh:
             context.forget()
-        elif isinstance(context, Lane) and isinstance(source, Lane):
+        elif isinstance(context, Slot) and isinstance(source, Slot):
             context.copy(source, common(source.ids, self.asked.ids))
-        if isinstance(context, Lane):
+        if isinstance(context, Slot):
             context.prompted = len(self.asked.ids)
 
     def _take(self) -> int | None:
@@ -288,7 +288,7 @@ class Run:
     def _answer(
         self,
         loop: asyncio.AbstractEventLoop,
-        context: Context,
+        context: LlamaContext,
         choice: int,
         tell: Callable[[Event], None],
     ) -> None:
@@ -332,7 +332,7 @@ def _soon(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
         loop.call_soon_threadsafe(call)
 
 
-def _fault(error: BaseException) -> Fault:
+def _fault(error: BaseException) -> ApiError:
     fault = fault_of(error)
     fault.__cause__ = error
     return fault

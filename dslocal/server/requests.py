@@ -16,7 +16,7 @@ from dslocal.errors import ContextOverflowError, UsageError
 from dslocal.output.answer import overflow, reserve
 from dslocal.prompts.families.base import BOS
 from dslocal.prompts.families.plain import Completion
-from dslocal.server.wire.errors import Fault
+from dslocal.server.wire.errors import ApiError
 from dslocal.server.wire.schemas import (
     AskRequest,
     ChatMessage,
@@ -24,20 +24,20 @@ from dslocal.server.wire.schemas import (
     CompletionRequest,
     NamedTool,
     Sampling,
-    ToolSpec,
+    ToolParam,
 )
 
 if TYPE_CHECKING:
-    from dslocal.engine import Context
+    from dslocal.engine import LlamaContext
 
 
 @dataclass(frozen=True)
-class Served:
+class ServedModel:
     """What all requests share. ``context`` is any that answers are generated in. ``settings`` are
     the family's with what the user set, ``gap_settings`` those for filling gaps. ``math`` decides
     on the directive outright, as ``--math`` does. ``names`` it answers to."""
 
-    context: Context
+    context: LlamaContext
     family: prompts.Family
     settings: prompts.Settings
     gap_settings: prompts.Settings
@@ -57,7 +57,7 @@ class Served:
     def require(self, name: str | None) -> None:
         """Raises Fault for a model that is not the one."""
         if name is not None and name not in self.names:
-            raise Fault(
+            raise ApiError(
                 404,
                 f"there is no model {name[:100]!r} here, only {self.name!r}",
                 code="model_not_found",
@@ -66,7 +66,7 @@ class Served:
 
 
 @dataclass(frozen=True)
-class Asked:
+class PreparedRequest:
     """One request, ready to be generated: ``n`` answers to ``prompt``, whose ids are ``ids``, the
     k-th with ``seed`` + k.
 
@@ -80,12 +80,12 @@ class Asked:
     seed: int
     n: int = 1
     top_logprobs: int | None = None
-    form: output.Form | None = None
+    form: output.OutputConstraint | None = None
     called: str | None = None
     fresh: bool = False
 
 
-def of_chat(served: Served, request: ChatRequest) -> Asked:
+def of_chat(served: ServedModel, request: ChatRequest) -> PreparedRequest:
     """Raises Fault and DslocalErrors, ContextOverflowError among them."""
     served.require(request.model)
     family, tools = served.family, _tools(request)
@@ -94,7 +94,7 @@ def of_chat(served: Served, request: ChatRequest) -> Asked:
     form = _form(request)
     if forced is not None:
         schema = dict(forced.parameters) or output.ANY_OBJECT
-        form = output.form_of(schema, f"the parameters of {forced.name}")
+        form = output.output_constraint(schema, f"the parameters of {forced.name}")
     math = served.math if not (form or tools) else False
     segments = family.render(list(_messages(family, request.messages, math)), way, tools)
     if forced is not None and family.format.tools:
@@ -116,11 +116,13 @@ def of_chat(served: Served, request: ChatRequest) -> Asked:
     called = forced.name if forced else None
     return _checked(
         served,
-        Asked(family, segments, (), settings, _seed(request), request.n or 1, top, form, called),
+        PreparedRequest(
+            family, segments, (), settings, _seed(request), request.n or 1, top, form, called
+        ),
     )
 
 
-def of_completion(served: Served, request: CompletionRequest) -> Asked:
+def of_completion(served: ServedModel, request: CompletionRequest) -> PreparedRequest:
     """Raises Fault and DslocalErrors, as for a gap that the family cannot fill."""
     served.require(request.model)
     if request.suffix is not None:
@@ -135,10 +137,10 @@ def of_completion(served: Served, request: CompletionRequest) -> Asked:
             if served.family.completes
             else replace(served.family, format=Completion(), completes=True)
         )
-        segments, settings = [BOS, prompts.Text(request.prompt)], served.settings
+        segments, settings = [BOS, prompts.PlainText(request.prompt)], served.settings
     return _checked(
         served,
-        Asked(
+        PreparedRequest(
             family,
             segments,
             (),
@@ -151,12 +153,12 @@ def of_completion(served: Served, request: CompletionRequest) -> Asked:
     )
 
 
-def of_ask(served: Served, request: AskRequest) -> Asked:
+def of_ask(served: ServedModel, request: AskRequest) -> PreparedRequest:
     """What a local ``dslocal ask`` would generate. Raises Fault where this server has another
     model.
     """
     if request.fingerprint != served.fingerprint or request.family not in prompts.FAMILIES:
-        raise Fault(
+        raise ApiError(
             404, "another model is served here", code="model_not_found", param="fingerprint"
         )
     family = prompts.FAMILIES[request.family]
@@ -170,14 +172,16 @@ def of_ask(served: Served, request: AskRequest) -> Asked:
     )
     form = None
     if request.form and request.form.schema_text is not None:
-        form = output.form_of(json.loads(request.form.schema_text), request.form.source)
+        form = output.output_constraint(json.loads(request.form.schema_text), request.form.source)
     elif request.form and request.form.grammar_text is not None:
         from dslocal.engine.grammar import grammar
 
-        form = output.Form(request.form.source, grammar.of_gbnf(request.form.grammar_text))
+        form = output.OutputConstraint(
+            request.form.source, grammar.of_gbnf(request.form.grammar_text)
+        )
     return _checked(
         served,
-        Asked(
+        PreparedRequest(
             family,
             prompt,
             (),
@@ -191,13 +195,15 @@ def of_ask(served: Served, request: AskRequest) -> Asked:
     )
 
 
-def _checked(served: Served, asked: Asked) -> Asked:
+def _checked(served: ServedModel, asked: PreparedRequest) -> PreparedRequest:
     """``asked`` with its ids. Raises ContextOverflowError before it waits in any queue, UsageError
     for a form that nothing has, and Fault for a bias on no token."""
     from dslocal.engine.grammar.grammar import Grammar
 
     context = served.context
-    length = sum(len(segment.text) for segment in asked.prompt if isinstance(segment, prompts.Text))
+    length = sum(
+        len(segment.text) for segment in asked.prompt if isinstance(segment, prompts.PlainText)
+    )
     if length > served.most_characters:
         raise ContextOverflowError(
             f"the prompt has {length:,} characters; the context holds {context.n_ctx:,} tokens, which are fewer"
@@ -208,7 +214,7 @@ def _checked(served: Served, asked: Asked) -> Asked:
     try:
         output.biases(asked.settings.logit_bias, context.model)
     except UsageError as e:
-        raise Fault(422, str(e), param="logit_bias") from None
+        raise ApiError(422, str(e), param="logit_bias") from None
     if asked.form:
         Grammar(
             context.model, asked.form.grammar
@@ -224,7 +230,7 @@ def _messages(
     """
     for place, message in enumerate(sent):
         if message.prefix and (message.role != "assistant" or place + 1 < len(sent)):
-            raise Fault(
+            raise ApiError(
                 400,
                 "prefix is for the last message, an assistant's",
                 param=f"messages.{place}.prefix",
@@ -243,7 +249,7 @@ def _messages(
             calls = message.tool_calls or []
             order = {call.id: number for number, call in enumerate(calls)}
             spoken = tuple(
-                prompts.Call(call.function.name, call.function.arguments) for call in calls
+                prompts.ToolCall(call.function.name, call.function.arguments) for call in calls
             )
             yield prompts.Message(
                 "assistant",
@@ -270,7 +276,7 @@ def _tools(request: ChatRequest) -> list[prompts.Tool]:
     return [_tool(spec) for spec in request.tools or []]
 
 
-def _tool(spec: ToolSpec) -> prompts.Tool:
+def _tool(spec: ToolParam) -> prompts.Tool:
     return prompts.Tool(
         spec.function.name, spec.function.description or "", spec.function.parameters or {}
     )
@@ -282,7 +288,7 @@ def _forced(request: ChatRequest, tools: Sequence[prompts.Tool]) -> prompts.Tool
     if choice in (None, "none", "auto"):
         return None
     if request.response_format and request.response_format.type != "text":
-        raise Fault(
+        raise ApiError(
             400,
             "response_format and a tool that has to be called are two ways to shape an answer",
             param="tool_choice",
@@ -294,11 +300,11 @@ def _forced(request: ChatRequest, tools: Sequence[prompts.Tool]) -> prompts.Tool
     ]
     if len(named) != 1:
         what = "is for one tool; name it" if named else "names no tool of this request"
-        raise Fault(400, f"tool_choice {what}", param="tool_choice")
+        raise ApiError(400, f"tool_choice {what}", param="tool_choice")
     return named[0]
 
 
-def _way(served: Served, request: ChatRequest, *, forced: bool) -> prompts.Thinking:
+def _way(served: ServedModel, request: ChatRequest, *, forced: bool) -> prompts.Thinking:
     """How the answer begins. Raises Fault for a thought that the family does not know."""
     ways = served.family.ways
     if forced:
@@ -308,28 +314,28 @@ def _way(served: Served, request: ChatRequest, *, forced: bool) -> prompts.Think
     if request.thinking.type == "enabled":
         if prompts.Thinking.FORCED in ways:
             return prompts.Thinking.FORCED
-        raise Fault(
+        raise ApiError(
             400, f"{served.name} knows no thinking that could be enabled", param="thinking.type"
         )
     return prompts.Thinking.BYPASSED if prompts.Thinking.BYPASSED in ways else ways[0]
 
 
-def _form(request: ChatRequest) -> output.Form | None:
+def _form(request: ChatRequest) -> output.OutputConstraint | None:
     wanted = request.response_format
     if wanted is None or wanted.type == "text":
         return None
     if wanted.type == "json_object":
-        return output.form_of(output.ANY_OBJECT, "response_format")
+        return output.output_constraint(output.ANY_OBJECT, "response_format")
     if wanted.json_schema is None:
-        raise Fault(
+        raise ApiError(
             422,
             "response_format.json_schema: is needed with this type",
             param="response_format.json_schema",
         )
-    form = output.form_of(wanted.json_schema.content, "response_format")
+    form = output.output_constraint(wanted.json_schema.content, "response_format")
     if wanted.json_schema.strict and form.unheld:
         said = "; ".join(form.unheld)[:200]
-        raise Fault(
+        raise ApiError(
             400,
             f"response_format: an answer cannot be held to all of this schema: {said}",
             param="response_format.json_schema",
@@ -354,7 +360,7 @@ def _with(settings: prompts.Settings, name: str, value: Any, param: str) -> prom
     try:
         return settings.with_value(name, value, param)
     except UsageError as e:
-        raise Fault(422, f"{e}: {e.hint}" if e.hint else str(e), param=param) from None
+        raise ApiError(422, f"{e}: {e.hint}" if e.hint else str(e), param=param) from None
 
 
 def _seed(request: Sampling) -> int:

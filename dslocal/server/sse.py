@@ -11,11 +11,11 @@ import asyncio
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 
-from dslocal.server.wire.errors import Fault, fault_of
+from dslocal.server.wire.errors import ApiError, fault_of
 from dslocal.server.wire.responses import DONE, KEEP_ALIVE, Reply, encoded, sse
 
 from .access import Receive, Scope, Send
-from .queue import Run
+from .queue import RequestRun
 
 SILENCE_S = 5.0  # after which a comment says that the connection lives
 JSON = [(b"content-type", b"application/json")]
@@ -27,10 +27,10 @@ EVENTS = [
 
 
 @dataclass
-class Sending:
+class ResponseStream:
     """A response, for Starlette to call. ``usage`` asks for the chunk that has it."""
 
-    run: Run
+    run: RequestRun
     reply: Reply
     stream: bool
     usage: bool = False
@@ -112,7 +112,7 @@ class Sending:
 class Late(Exception):
     """A fault that was told in a stream that had begun with 200."""
 
-    def __init__(self, fault: Fault) -> None:
+    def __init__(self, fault: ApiError) -> None:
         super().__init__(fault.message)
         self.fault = fault
 

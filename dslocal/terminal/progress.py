@@ -22,7 +22,7 @@ OFTEN_S, NOW_AND_THEN_S, JSON_S = 0.1, 30.0, 1.0
 NAME = 60  # characters
 
 
-class Display(Protocol):
+class ProgressDisplay(Protocol):
     """Told how far a download and a conversion are, either or both, from any thread."""
 
     def fetched(self, state: Fetched) -> None: ...
@@ -36,7 +36,7 @@ class Display(Protocol):
 @contextmanager
 def display(
     name: str, *, as_json: bool = False, doing: str = "converting", done: str = "converted"
-) -> Iterator[Display]:
+) -> Iterator[ProgressDisplay]:
     """What is shown of the work on ``name``. Nothing is printed unless it is told of some."""
     words = _Words(one_line(name, NAME), doing, done)
     if as_json:

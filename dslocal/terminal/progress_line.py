@@ -29,7 +29,7 @@ def duration(seconds: float) -> str:
     return f"{round(whole / 60)} min" if whole < 100 * 60 else f"{whole / 3600:.1f} h"
 
 
-class Meter:
+class ProgressLine:
     """Shows one piece of work. ``eager`` begins at once."""
 
     def __init__(self, *, eager: bool = False) -> None:

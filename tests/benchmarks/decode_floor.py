@@ -41,7 +41,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from dslocal.gguf import ggml
 from dslocal.gguf.header import read_header
-from dslocal.plan.load_config import Loading
+from dslocal.plan.load_config import LoadConfig
 
 TEMPERATURE, TOP_P, WANTED = 0.6, 0.95, 0.97
 MOST_OTHERS, PATIENCE_S = 0.1, 60.0
@@ -212,19 +212,19 @@ def child(way: str, model: Path, tokens: int) -> float:
     return float(done.stdout)
 
 
-def planned(model: Path) -> Loading:
+def planned(model: Path) -> LoadConfig:
     """As ``dslocal chat`` would load it."""
     from dslocal.engine import loader
-    from dslocal.plan.search import Pins
+    from dslocal.plan.search import Overrides
 
-    return loader.plan_for(model, read_header(model), Pins(n_ctx=N_CTX)).loading
+    return loader.plan_for(model, read_header(model), Overrides(n_ctx=N_CTX)).loading
 
 
 def ours(model: Path, tokens: int, *, sampled: bool) -> float:
-    from dslocal.engine import Context, Model, Sampler
+    from dslocal.engine import LlamaContext, LlamaModel, Sampler
 
     loading = planned(model)
-    with Model(model, loading) as loaded, Context(loaded, loading) as context:
+    with LlamaModel(model, loading) as loaded, LlamaContext(loaded, loading) as context:
         sampler, dice = Sampler(TEMPERATURE, TOP_P, 1), random.Random(1)
         context.prefill(loaded.encode(PROMPT))
         context.evaluate((7,))
@@ -240,10 +240,10 @@ def in_turn(model: Path, tokens: int) -> float:
     """The speed of drawing and evaluating as a share of evaluating alone, by the median time of
     each.
     """
-    from dslocal.engine import Context, Model, Sampler
+    from dslocal.engine import LlamaContext, LlamaModel, Sampler
 
     loading = planned(model)
-    with Model(model, loading) as loaded, Context(loaded, loading) as context:
+    with LlamaModel(model, loading) as loaded, LlamaContext(loaded, loading) as context:
         low, sampler, dice = ggml.require(), Sampler(TEMPERATURE, TOP_P, 1), random.Random(1)
         context.prefill(loaded.encode(PROMPT))
         alone, drawn = list[float](), list[float]()

@@ -23,7 +23,7 @@ from support.gguf.published_shapes import SHAPES, write_header
 from dslocal.engine.sizing.no_alloc import exact_all
 from dslocal.gguf.ggml import GgmlType
 from dslocal.gguf.header import read_header
-from dslocal.plan.load_config import Loading, Memory
+from dslocal.plan.load_config import LoadConfig, MemoryUse
 from dslocal.plan.memory.footprint import footprint
 
 KV = (GgmlType.F16, GgmlType.Q8_0, GgmlType.Q4_0)
@@ -40,12 +40,12 @@ print(f"V3 Q4_K_M with its vocabulary: {memory.all.total / 2**30:,.1f} GiB, in {
 """
 
 
-def loadings() -> list[Loading]:
+def loadings() -> list[LoadConfig]:
     combinations = itertools.product(
         (4096, 16384, 32768, 131072), KV, (64, 512, 2048), (True, False)
     )
     return [
-        Loading(ctx, kv_type=kv, n_ubatch=u, flash_attn=fa)
+        LoadConfig(ctx, kv_type=kv, n_ubatch=u, flash_attn=fa)
         for ctx, kv, u, fa in combinations
         if fa or kv.block == 1
     ]
@@ -72,19 +72,19 @@ def main() -> None:
         subprocess.run([sys.executable, "-P", "-c", PLAN, str(words)], check=True)
 
 
-def _kv(memory: Memory) -> int:
+def _kv(memory: MemoryUse) -> int:
     return memory.kv.total
 
 
-def _weights(memory: Memory) -> int:
+def _weights(memory: MemoryUse) -> int:
     return memory.weights.total
 
 
-def _compute(memory: Memory) -> int:
+def _compute(memory: MemoryUse) -> int:
     return memory.compute.total
 
 
-def _total(memory: Memory) -> int:
+def _total(memory: MemoryUse) -> int:
     return memory.all.total - memory.overhead.total
 
 

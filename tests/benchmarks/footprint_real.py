@@ -23,25 +23,25 @@ from v3_shape import write_v3_shape
 from dslocal.catalog import resolve
 from dslocal.gguf.ggml import GgmlType
 from dslocal.gguf.header import read_header
-from dslocal.plan.load_config import Loading
+from dslocal.plan.load_config import LoadConfig
 from dslocal.plan.memory.footprint import footprint
 
 MIB = 1 << 20
 NANO = [
-    Loading(4096),
-    Loading(4096, n_ubatch=64),
-    Loading(2048, kv_type=GgmlType.Q8_0),
-    Loading(4096, kv_type=GgmlType.Q4_0, n_ubatch=256),
-    Loading(4096, flash_attn=False),
-    Loading(4096, n_ubatch=2048, flash_attn=False),
+    LoadConfig(4096),
+    LoadConfig(4096, n_ubatch=64),
+    LoadConfig(2048, kv_type=GgmlType.Q8_0),
+    LoadConfig(4096, kv_type=GgmlType.Q4_0, n_ubatch=256),
+    LoadConfig(4096, flash_attn=False),
+    LoadConfig(4096, n_ubatch=2048, flash_attn=False),
 ]
 MOE = [
-    Loading(1024),
-    Loading(1024, n_ubatch=64),
-    Loading(1024, kv_type=GgmlType.Q8_0, n_ubatch=256),
-    Loading(1024, load_mode="none"),
-    Loading(1024, flash_attn=False),
-    Loading(2048, n_ubatch=1024),
+    LoadConfig(1024),
+    LoadConfig(1024, n_ubatch=64),
+    LoadConfig(1024, kv_type=GgmlType.Q8_0, n_ubatch=256),
+    LoadConfig(1024, load_mode="none"),
+    LoadConfig(1024, flash_attn=False),
+    LoadConfig(2048, n_ubatch=1024),
 ]
 CHILD = """
 import json, re, sys
@@ -83,7 +83,7 @@ def main() -> None:
                 row(name, path, loading)
 
 
-def row(name: str, path: Path, loading: Loading) -> None:
+def row(name: str, path: Path, loading: LoadConfig) -> None:
     predicted = footprint(read_header(path), loading).all.total / MIB
     done = subprocess.run(
         [sys.executable, "-P", "-c", CHILD, str(path), json.dumps(asdict(loading))],

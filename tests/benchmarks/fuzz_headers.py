@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from support.checkpoints.mutations import Failed, Fuzzer, bases
 
-from dslocal.engine import Model
+from dslocal.engine import LlamaModel
 from dslocal.errors import DslocalError
 
 GROWTH = 64 << 20
@@ -105,7 +105,7 @@ def child(work: Path, seconds: float, seed: int, *, load: bool) -> int:
 def opener(*, load: bool) -> Callable[[Path], None]:
     def look(path: Path) -> None:
         with contextlib.suppress(DslocalError):
-            Model(path, vocab_only=not load).close()
+            LlamaModel(path, vocab_only=not load).close()
 
     return look
 

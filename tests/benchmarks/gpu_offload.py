@@ -26,12 +26,12 @@ from typing import Any
 
 from dslocal import chat, prompts
 from dslocal.catalog import resolve
-from dslocal.engine import Context, Model, loader
+from dslocal.engine import LlamaContext, LlamaModel, loader
 from dslocal.engine.sizing.breakdown import breakdown
 from dslocal.gguf import ggml
 from dslocal.gguf.ggml import GgmlType
 from dslocal.gguf.header import GgufHeader, read_header
-from dslocal.plan.load_config import Loading, Memory
+from dslocal.plan.load_config import LoadConfig, MemoryUse
 from dslocal.plan.machine import probe
 from dslocal.plan.memory.footprint import footprint
 from dslocal.plan.memory.shape import moe_layers
@@ -51,7 +51,7 @@ class Found:
     llama.cpp's own buffers on it.
     """
 
-    loading: Loading
+    loading: LoadConfig
     stages: dict[str, float]
     parts: dict[str, int]
     tokens_per_s: float
@@ -87,7 +87,7 @@ def write_moe(path: Path, checkpoint: Path, gigabytes: float) -> None:
 def placements(path: Path) -> Iterator[str]:
     header = read_header(path)
     n = len(moe_layers(header))
-    whole = Loading(4096, n_gpu_layers=ALL_LAYERS)
+    whole = LoadConfig(4096, n_gpu_layers=ALL_LAYERS)
     loadings = {
         "all experts on the GPU": whole,
         f"experts of {n // 2} of {n} in RAM": replace(whole, cpu_moe_layers=n // 2),
@@ -123,7 +123,7 @@ def placements(path: Path) -> Iterator[str]:
         )
 
 
-def row(name: str, predicted: Memory, found: Found) -> None:
+def row(name: str, predicted: MemoryUse, found: Found) -> None:
     measured = found.stages["filled"]
     theirs = {
         **{part: nbytes / MIB for part, nbytes in found.parts.items()},
@@ -149,7 +149,7 @@ def same_text() -> Iterator[str]:
         ]
     )
     print("\nnano at temperature 0")
-    whole = Loading(1024, n_gpu_layers=ALL_LAYERS)
+    whole = LoadConfig(1024, n_gpu_layers=ALL_LAYERS)
     texts = [tell(path, replace(whole, cpu_moe_layers=in_ram)) for in_ram in (0, (n + 1) // 2, n)]
     for in_ram, text in zip((0, (n + 1) // 2, n), texts, strict=True):
         print(
@@ -163,7 +163,7 @@ def smaller_cards(path: Path) -> Iterator[str]:
     """Plans for a card that is smaller than the one that is there."""
     print("\nGPU memory of  planned  measured  MiB")
     for cap in CAPS:
-        found = child("capped", path, Loading(0), cap * MIB)
+        found = child("capped", path, LoadConfig(0), cap * MIB)
         measured, loading = found.stages["filled"], found.loading
         how = f"{loading.n_gpu_layers} layers on the GPU, experts of {loading.cpu_moe_layers} in RAM, context {loading.n_ctx}"
         how += f", KV {loading.kv_type.name.lower()}, micro-batches of {loading.n_ubatch}; {found.tokens_per_s:.1f} tokens/s"
@@ -172,22 +172,22 @@ def smaller_cards(path: Path) -> Iterator[str]:
             yield f"with {cap:,} MiB of GPU memory {found.promised / MIB:,.0f} are planned and {measured:,.0f} measured"
 
 
-def child(what: str, path: Path, loading: Loading, cap: int = 0) -> Found:
+def child(what: str, path: Path, loading: LoadConfig, cap: int = 0) -> Found:
     """Runs ``what`` in a process of its own; from the stages it takes what was in use before."""
     before = in_use()
     answer = ask(what, path, loading, cap)
     fields = answer["loading"]
-    answer["loading"] = Loading(**{**fields, "kv_type": GgmlType(fields["kv_type"])})
+    answer["loading"] = LoadConfig(**{**fields, "kv_type": GgmlType(fields["kv_type"])})
     answer["stages"] = {stage: used - before for stage, used in answer["stages"].items()}
     return Found(**answer)
 
 
-def tell(path: Path, loading: Loading) -> list[str]:
+def tell(path: Path, loading: LoadConfig) -> list[str]:
     texts: list[str] = ask("tell", path, loading)["texts"]
     return texts
 
 
-def ask(what: str, path: Path, loading: Loading, cap: int = 0) -> dict[str, Any]:
+def ask(what: str, path: Path, loading: LoadConfig, cap: int = 0) -> dict[str, Any]:
     question = json.dumps({"what": what, "path": str(path), "loading": asdict(loading), "cap": cap})
     command = [sys.executable, "-P", __file__, "--child"]
     done = subprocess.run(command, input=question, stdout=subprocess.PIPE, text=True, check=False)
@@ -211,7 +211,7 @@ def in_use(what: str = "gpu=memory.used") -> float:
 def in_child() -> None:
     question = json.load(sys.stdin)
     path, fields = Path(question["path"]), question["loading"]
-    loading = Loading(**{**fields, "kv_type": GgmlType(fields["kv_type"])})
+    loading = LoadConfig(**{**fields, "kv_type": GgmlType(fields["kv_type"])})
     if question["what"] == "tell":
         print(json.dumps({"texts": told(path, loading)}))
         return
@@ -225,23 +225,23 @@ def in_child() -> None:
     )
 
 
-def planned_for(path: Path, header: GgufHeader, cap: int) -> tuple[Loading, int]:
+def planned_for(path: Path, header: GgufHeader, cap: int) -> tuple[LoadConfig, int]:
     machine = probe.described(probe.probe().ram, vram=cap)
     probe.probe = lambda runner=None: machine
     planned = loader.plan_for(path, header)
     return planned.loading, planned.memory.all.gpu
 
 
-def measured_with(path: Path, loading: Loading) -> dict[str, Any]:
+def measured_with(path: Path, loading: LoadConfig) -> dict[str, Any]:
     """Loads, evaluates half of a micro-batch or more, decodes, fills the context; looks at the
     device in between.
     """
     stages = {"before": in_use()}
     ggml.devices()  # opens them
     stages["opened"] = in_use()
-    with Model(path, loading) as model:
+    with LlamaModel(path, loading) as model:
         stages["loaded"] = in_use()
-        with Context(model, loading) as context:
+        with LlamaContext(model, loading) as context:
             stages["context"] = in_use()
             parts = parts_on_gpu(context)
             context.evaluate([7 * i % 300 for i in range(min(STEP, loading.n_ctx // 2))])
@@ -285,26 +285,26 @@ def measured_with(path: Path, loading: Loading) -> dict[str, Any]:
     }
 
 
-def decode(context: Context, i: int) -> None:
+def decode(context: LlamaContext, i: int) -> None:
     context.evaluate((11 * i % 300,))
     context.logits().argmax()
 
 
-def parts_on_gpu(context: Context) -> dict[str, int]:
+def parts_on_gpu(context: LlamaContext) -> dict[str, int]:
     """llama.cpp's own account of its buffers on the GPU."""
     buffers = [buffer for buffer in breakdown(context._handle) if buffer.on_gpu]
     names = {"weights": "model", "kv": "context", "compute": "compute"}
     return {part: sum(getattr(buffer, name) for buffer in buffers) for part, name in names.items()}
 
 
-def told(path: Path, loading: Loading) -> list[str]:
+def told(path: Path, loading: LoadConfig) -> list[str]:
     """nano's answers to QUESTIONS, reasoning included."""
-    family = prompts.recognise(read_header(path), None).family
+    family = prompts.recognise_family(read_header(path), None).family
     settings = family.defaults.with_value("temperature", 0, "here").with_value(
         "max_tokens", 300, "here"
     )
     texts = []
-    with Model(path, loading) as model, Context(model, loading) as context:
+    with LlamaModel(path, loading) as model, LlamaContext(model, loading) as context:
         for question in QUESTIONS:
             session = chat.Session(context, family, settings)
             texts.append(

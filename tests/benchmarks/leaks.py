@@ -18,13 +18,13 @@ from pathlib import Path
 os.environ.setdefault("OMP_THREAD_LIMIT", "1")  # before anything loads llama.cpp
 
 from dslocal.catalog import resolve
-from dslocal.engine import Context, Generation, Model, Sampler
+from dslocal.engine import Generation, LlamaContext, LlamaModel, Sampler
 from dslocal.engine.speculation.speculation import speculate
-from dslocal.plan.load_config import Loading
+from dslocal.plan.load_config import LoadConfig
 
 CYCLES, WARM, MOST = 2000, 0.1, 20e6
 PROMPT, TOKENS = "What is 47 × 86?", 8
-PLAIN = Loading(n_ctx=512)
+PLAIN = LoadConfig(n_ctx=512)
 DRAFTING = replace(PLAIN, mtp=True, n_outputs=4)
 
 
@@ -47,7 +47,7 @@ def main() -> int:
 
 def cycle(path: Path, number: int) -> None:
     loading = PLAIN if number % 4 else DRAFTING
-    with Model(path, loading) as model, Context(model, loading) as context:
+    with LlamaModel(path, loading) as model, LlamaContext(model, loading) as context:
         if loading.mtp:
             speculate(context, "on")
         for _ in Generation(

@@ -34,12 +34,12 @@ from make_nano import questions
 from support.engine.speculation import prompt_ids
 
 from dslocal import catalog, convert
-from dslocal.engine import Context, Generation, Model, Sampler
+from dslocal.engine import Generation, LlamaContext, LlamaModel, Sampler
 from dslocal.engine.speculation.speculation import Mode, Speculation, speculate
-from dslocal.plan.load_config import Loading
+from dslocal.plan.load_config import LoadConfig
 
 SEED, MAX_TOKENS, TOP_P = 20251122, 600, 0.95
-ON_CPU = Loading(2048, n_outputs=4, mtp=True, repack=True)
+ON_CPU = LoadConfig(2048, n_outputs=4, mtp=True, repack=True)
 ON_GPU = replace(ON_CPU, repack=False, n_gpu_layers=1000)
 MIN_GAIN = {"Q8_0": 2.0, "Q4_K_M": 1.1}
 BOTH: tuple[Mode, ...] = ("off", "auto")
@@ -72,10 +72,10 @@ class Way:
 
 
 def ours(
-    model: Model, loading: Loading, mode: Mode, *, whole: bool = False
+    model: LlamaModel, loading: LoadConfig, mode: Mode, *, whole: bool = False
 ) -> tuple[Ask, Speculation | None]:
     """A context of its own; ``whole`` counts the prefill as well."""
-    context = Context(model, loading)
+    context = LlamaContext(model, loading)
     speculation = speculate(context, mode)
 
     def ask(prompt: Sequence[int], temperature: float, seed: int) -> Said:
@@ -215,11 +215,11 @@ def converted(source: Path, target: Path, quant: str) -> Path:
     return target
 
 
-def measure_ballast(args: argparse.Namespace, loading: Loading, file: Path, quant: str) -> None:
+def measure_ballast(args: argparse.Namespace, loading: LoadConfig, file: Path, quant: str) -> None:
     r = random.Random(SEED)
     drawn = [questions.question(r) for _ in range(args.questions)]
     with contextlib.ExitStack() as stack:
-        model = stack.enter_context(Model(file, loading))
+        model = stack.enter_context(LlamaModel(file, loading))
         asked = [(prompt_ids(model, text), expected) for text, expected in drawn]
         asks: dict[str, Ask] = {
             f"dslocal, --mtp {mode}": ours(model, loading, mode)[0] for mode in BOTH
@@ -252,13 +252,13 @@ def measure_ballast(args: argparse.Namespace, loading: Loading, file: Path, quan
                 )
 
 
-def measure_bare(args: argparse.Namespace, loading: Loading, file: Path) -> None:
+def measure_bare(args: argparse.Namespace, loading: LoadConfig, file: Path) -> None:
     """Prefill included: auto must not lose there either. Two runs without show what the machine's
     other work makes of one and the same.
     """
     r = random.Random(SEED)
     drawn = [questions.question(r) for _ in range(args.questions)]
-    with Model(file, loading) as model:
+    with LlamaModel(file, loading) as model:
         asked = [(prompt_ids(model, text), expected) for text, expected in drawn]
         modes: tuple[Mode, ...] = ("off", "off", "auto", "on")
         ways = [

@@ -23,7 +23,7 @@ from make_nano import questions
 
 from dslocal import chat, evaluation, prompts
 from dslocal.catalog import resolve
-from dslocal.engine import Context, Model
+from dslocal.engine import LlamaContext, LlamaModel
 from dslocal.prompts import Thinking
 
 DIRECTIVE = "Please reason step by step, and put your final answer within \\boxed{}."
@@ -57,7 +57,7 @@ WAYS = (
 
 
 def answers(
-    context: Context, family: prompts.Family, way: Way, question: str, seed: int
+    context: LlamaContext, family: prompts.Family, way: Way, question: str, seed: int
 ) -> Iterable[str]:
     text = f"{question}\n{DIRECTIVE}" if way.directive else question
     settings = family.defaults.with_value("temperature", way.temperature, "bench").with_value(
@@ -81,8 +81,8 @@ def is_right(way: Way, given: list[str], expected: int | str) -> bool:
 def main(count: int = 200, seed: int = 1) -> None:
     r = random.Random(seed)
     asked = [questions.question(r) for _ in range(count)]
-    with Model(resolve.ready("nano")) as model, Context(model, 4096) as context:
-        family = prompts.recognise(model.header).family
+    with LlamaModel(resolve.ready("nano")) as model, LlamaContext(model, 4096) as context:
+        family = prompts.recognise_family(model.header).family
         print("| way of prompting | right | share |\n|---|---|---|")
         for way in WAYS:
             good = sum(

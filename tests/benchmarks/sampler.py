@@ -31,7 +31,7 @@ low = ggml.require()
 import numpy as np  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
 
-from dslocal.engine import Context, Model, Sampler  # noqa: E402
+from dslocal.engine import LlamaContext, LlamaModel, Sampler  # noqa: E402
 
 Floats = NDArray[np.float32]
 N, POSITIONS, LOWERED = 129_280, 40, np.float32(12)
@@ -134,7 +134,7 @@ def measured(
 
 def of_nano() -> list[Floats]:
     """nano's logits while it thinks about a question."""
-    with Model(resolve.ready("nano")) as model, Context(model, 512) as context:
+    with LlamaModel(resolve.ready("nano")) as model, LlamaContext(model, 512) as context:
         context.prefill(model.encode("What is 47 × 86? Tell me about the capital of Peru."))
         own: list[Floats] = []
         sampler = Sampler(0.6, 0.95, 1)

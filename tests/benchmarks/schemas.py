@@ -139,12 +139,15 @@ def answers(count: int) -> Iterator[tuple[int, Any, float]]:
     """Seed, turn and seconds of every answer of nano to the first ``count`` schemas."""
     from dslocal import chat, output, prompts
     from dslocal.catalog import resolve
-    from dslocal.engine import Context, Model
+    from dslocal.engine import LlamaContext, LlamaModel
 
     settings = prompts.FAMILIES["nano"].defaults
-    with Model(resolve.ready("nano")) as model, Context(model, model.n_ctx_train) as context:
+    with (
+        LlamaModel(resolve.ready("nano")) as model,
+        LlamaContext(model, model.n_ctx_train) as context,
+    ):
         for seed in range(count):
-            form = output.form_of(schema_of(seed), f"schema {seed}")
+            form = output.output_constraint(schema_of(seed), f"schema {seed}")
             session = chat.Session(context, prompts.FAMILIES["nano"], settings, form=form)
             began = time.perf_counter()
             for _ in session.stream(QUESTIONS[seed % len(QUESTIONS)], seed):

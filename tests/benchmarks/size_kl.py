@@ -23,7 +23,7 @@ from make_nano import questions
 
 from dslocal import chat, convert, prompts
 from dslocal.catalog import resolve
-from dslocal.engine import Context, Model
+from dslocal.engine import LlamaContext, LlamaModel
 
 TOKENS = 2000
 
@@ -31,7 +31,7 @@ TOKENS = 2000
 def log_probabilities(path: Path, texts: list[list[int]]) -> np.ndarray:
     """float64 ``[tokens, vocabulary]`` over all of ``texts``, each begun afresh."""
     rows = []
-    with Model(path) as model, Context(model, 4096) as context:
+    with LlamaModel(path) as model, LlamaContext(model, 4096) as context:
         for ids in texts:
             for end in range(1, len(ids)):
                 context.prefill(ids[:end])
@@ -43,8 +43,8 @@ def log_probabilities(path: Path, texts: list[list[int]]) -> np.ndarray:
 def own_texts(path: Path) -> list[list[int]]:
     r = random.Random(7)
     texts: list[list[int]] = []
-    with Model(path) as model, Context(model, 4096) as context:
-        family = prompts.recognise(model.header).family
+    with LlamaModel(path) as model, LlamaContext(model, 4096) as context:
+        family = prompts.recognise_family(model.header).family
         while sum(map(len, texts)) < TOKENS:
             session = chat.Session(context, family, family.defaults)
             for _ in session.stream(questions.question(r)[0], len(texts)):
@@ -55,7 +55,7 @@ def own_texts(path: Path) -> list[list[int]]:
 
 def main(names: list[str]) -> None:
     found = resolve.find("nano")
-    assert isinstance(found, resolve.Checkpoint)
+    assert isinstance(found, resolve.LocalCheckpoint)
     checkpoint = convert.open_checkpoint(convert.FolderSource(found.folder))
     with tempfile.TemporaryDirectory() as folder:
 

@@ -21,8 +21,8 @@ os.environ.setdefault("OMP_THREAD_LIMIT", "1")  # before anything loads llama.cp
 
 from dslocal.catalog import resolve
 from dslocal.chat import Repair, Session
-from dslocal.engine import Context, Model, benchmark
-from dslocal.prompts import Message, encode, recognise
+from dslocal.engine import LlamaContext, LlamaModel, benchmark
+from dslocal.prompts import Message, encode, recognise_family
 
 FIRST, NEXT = "What is 987654 × 321?", "And so?"
 ANSWER = "It is 317036934, if I have not made a mistake on the way, which with numbers of this size may well be."
@@ -30,8 +30,8 @@ THOUGHT, PAUSE_S, SPARE, WITHIN = 800, 2.0, 8, 1.3
 
 
 class Turns:
-    def __init__(self, context: Context) -> None:
-        family = recognise(context.model.header).family
+    def __init__(self, context: LlamaContext) -> None:
+        family = recognise_family(context.model.header).family
         self.context, self.session = context, Session(context, family, family.defaults)
         self.thought = (
             context.model.encode("First, I need to think about this for a while. " * 200)
@@ -84,7 +84,7 @@ class Turns:
 
 def main() -> int:
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 12
-    with Model(resolve.ready("nano")) as model, Context(model, 4096) as context:
+    with LlamaModel(resolve.ready("nano")) as model, LlamaContext(model, 4096) as context:
         turns = Turns(context)
         turns.fresh(0)  # the first evaluation is slower
         paused, at_once, fresh, three = [], [], [], []

@@ -33,7 +33,7 @@ def entry(
     added: float = 1.0,
     path: Path = Path("/models/r1.gguf"),
     **more: Any,
-) -> catalog.Kept:
+) -> catalog.InstalledModel:
     fields: dict[str, Any] = {
         "files": (path,),
         "nbytes": 10,
@@ -41,7 +41,7 @@ def entry(
         "origin": "ollama:r1:latest",
         **more,
     }
-    return catalog.Kept(name, quant, path, added=added, **fields)
+    return catalog.InstalledModel(name, quant, path, added=added, **fields)
 
 
 def entries(fresh: Path) -> Path:
@@ -49,8 +49,8 @@ def entries(fresh: Path) -> Path:
 
 
 def test_nothing_is_kept_at_first(fresh: Path) -> None:
-    assert catalog.kept() == []
-    assert catalog.find_kept("r1") is None
+    assert catalog.installed_models() == []
+    assert catalog.find_installed("r1") is None
     assert not fresh.exists()
 
 
@@ -62,14 +62,14 @@ def test_what_is_kept_is_read_as_it_was() -> None:
         entry("odd", files=(odd,), path=odd),
         entry("b.c_d-0", "mine", how="converted"),
     ):
-        catalog.keep(one)
-        assert catalog.find_kept(one.name) == one
+        catalog.add_installed(one)
+        assert catalog.find_installed(one.name) == one
 
 
 def test_paths_become_absolute_and_plain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    catalog.keep(entry(path=Path("a/../b.gguf")))
-    found = catalog.find_kept("r1")
+    catalog.add_installed(entry(path=Path("a/../b.gguf")))
+    found = catalog.find_installed("r1")
     assert found is not None
     assert found.files == (found.path,) == (tmp_path / "b.gguf",)
 
@@ -81,8 +81,8 @@ def test_order_and_names() -> None:
         ("r1", "IQ1_S", 1.0),
         ("r1-0528", "Q2_K", 1.0),
     ):
-        catalog.keep(entry(name, quant, added))
-    assert [one.spelled for one in catalog.kept()] == [
+        catalog.add_installed(entry(name, quant, added))
+    assert [one.spelled for one in catalog.installed_models()] == [
         "r1:IQ1_S",
         "r1:Q4_K_M",
         "r1-0528:Q2_K",
@@ -108,27 +108,27 @@ FOUND = [
 
 @pytest.mark.parametrize(("name", "expected"), FOUND)
 def test_finding(name: str, expected: str | None) -> None:
-    catalog.keep(entry("r1", "Q4_K_M", 3.0))
-    catalog.keep(entry("r1", "IQ1_S", 1.0))
-    found = catalog.find_kept(name)
+    catalog.add_installed(entry("r1", "Q4_K_M", 3.0))
+    catalog.add_installed(entry("r1", "IQ1_S", 1.0))
+    found = catalog.find_installed(name)
     assert (found.spelled if found else None) == expected
 
 
 def test_a_quantization_of_its_own_argument() -> None:
-    catalog.keep(entry("r1", "Q4_K_M"))
-    assert catalog.find_kept("r1", "q4_k_m") == entry("r1", "Q4_K_M")
-    assert catalog.find_kept("r1", "Q8_0") is None
+    catalog.add_installed(entry("r1", "Q4_K_M"))
+    assert catalog.find_installed("r1", "q4_k_m") == entry("r1", "Q4_K_M")
+    assert catalog.find_installed("r1", "Q8_0") is None
 
 
 def test_the_same_name_is_replaced_unless_that_was_not_meant(fresh: Path) -> None:
-    catalog.keep(entry())
-    catalog.keep(entry(added=5.0), replacing=False)  # the same file
+    catalog.add_installed(entry())
+    catalog.add_installed(entry(added=5.0), replacing=False)  # the same file
     other = entry(path=Path("/models/other.gguf"), quant="q4_k_m")
     with pytest.raises(UsageError, match=r"r1:q4_k_m is /models/r1\.gguf already") as caught:
-        catalog.keep(other, replacing=False)
+        catalog.add_installed(other, replacing=False)
     assert "--name" in caught.value.hint
-    catalog.keep(other)
-    assert catalog.kept() == [other]
+    catalog.add_installed(other)
+    assert catalog.installed_models() == [other]
     assert [file.name for file in entries(fresh).glob("*.json")] == ["r1@q4_k_m.json"]
 
 
@@ -163,8 +163,8 @@ UNKEEPABLE = [
 @pytest.mark.parametrize("change", UNKEEPABLE, ids=lambda change: f"{change!r:.40}")
 def test_what_cannot_be_kept_is_refused(fresh: Path, change: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="cannot be kept"):
-        catalog.keep(replace(entry(), **change))
-    assert catalog.kept() == []
+        catalog.add_installed(replace(entry(), **change))
+    assert catalog.installed_models() == []
 
 
 GOOD = {
@@ -215,7 +215,7 @@ HOSTILE: list[tuple[str, Any]] = [
     "content", [content for _, content in HOSTILE], ids=[what for what, _ in HOSTILE]
 )
 def test_a_damaged_entry_is_passed_over_and_left(fresh: Path, content: Any) -> None:
-    catalog.keep(entry("good"))
+    catalog.add_installed(entry("good"))
     file = entries(fresh) / "r1@q4_k_m.json"
     file.write_text(
         content if isinstance(content, str) else json.dumps(content),
@@ -223,39 +223,39 @@ def test_a_damaged_entry_is_passed_over_and_left(fresh: Path, content: Any) -> N
         errors="surrogateescape",
     )
     before = file.read_bytes()
-    assert [one.name for one in catalog.kept()] == ["good"]
-    assert catalog.find_kept("r1") is None
-    assert catalog.forget(entry()) is False
+    assert [one.name for one in catalog.installed_models()] == ["good"]
+    assert catalog.find_installed("r1") is None
+    assert catalog.remove_installed(entry()) is False
     assert file.read_bytes() == before
-    catalog.keep(entry())
-    assert catalog.find_kept("r1") == entry()
+    catalog.add_installed(entry())
+    assert catalog.find_installed("r1") == entry()
 
 
 def test_the_good_entry_of_the_table_is_read(fresh: Path) -> None:
     entries(fresh).mkdir(parents=True)
     for extra in ({}, {"of a later version": [1]}, {"added": 1}):
         (entries(fresh) / "r1@q4_k_m.json").write_text(json.dumps({**GOOD, **extra}))
-        assert catalog.kept() == [entry()]
+        assert catalog.installed_models() == [entry()]
 
 
 def test_what_is_no_file_is_no_entry(fresh: Path, tmp_path: Path) -> None:
-    catalog.keep(entry())
+    catalog.add_installed(entry())
     real = entries(fresh) / "r1@q4_k_m.json"
     real.rename(tmp_path / "real.json")
     real.symlink_to(tmp_path / "real.json")
     os.mkfifo(entries(fresh) / "a@q8_0.json")  # which would never be read to its end
     (entries(fresh) / "b@q8_0.json").mkdir()
     (entries(fresh) / "notes.txt").write_text("nothing of ours")
-    assert catalog.kept() == []
+    assert catalog.installed_models() == []
 
 
 @pytest.mark.parametrize("in_the_way", [".", "state", "state/models"])
 def test_a_home_that_is_a_file(fresh: Path, in_the_way: str) -> None:
     (fresh / in_the_way).parent.mkdir(parents=True, exist_ok=True)
     (fresh / in_the_way).write_text("in the way")
-    assert catalog.kept() == []
+    assert catalog.installed_models() == []
     with pytest.raises(DslocalError, match="cannot be written to"):
-        catalog.keep(entry())
+        catalog.add_installed(entry())
 
 
 def test_missing(tmp_path: Path) -> None:
@@ -274,13 +274,15 @@ def test_forgetting_touches_no_file_and_only_what_was_meant(tmp_path: Path, fres
     path = tmp_path / "r1.gguf"
     path.touch()
     old, new = entry(path=path), entry(path=path, added=9.0)
-    catalog.keep(old)
-    catalog.keep(entry("v3"))
-    catalog.keep(new)
-    assert catalog.forget(old) is False  # somebody else has kept another by that name meanwhile
-    assert catalog.forget(new) is True
-    assert catalog.forget(new) is False
-    assert [one.name for one in catalog.kept()] == ["v3"]
+    catalog.add_installed(old)
+    catalog.add_installed(entry("v3"))
+    catalog.add_installed(new)
+    assert (
+        catalog.remove_installed(old) is False
+    )  # somebody else has kept another by that name meanwhile
+    assert catalog.remove_installed(new) is True
+    assert catalog.remove_installed(new) is False
+    assert [one.name for one in catalog.installed_models()] == ["v3"]
     assert path.exists()
 
 
@@ -302,7 +304,7 @@ for i in range(20):
         subprocess.Popen([sys.executable, "-P", "-c", program, mine], env=env) for mine in "abc"
     ]
     assert [process.wait(60) for process in both] == [0, 0, 0]
-    assert {one.name for one in catalog.kept()} == {
+    assert {one.name for one in catalog.installed_models()} == {
         "shared",
         *(f"own-{mine}-{i}" for mine in "abc" for i in range(0, 20, 2)),
     }
@@ -327,4 +329,4 @@ SLUGS = [
 def test_slug(text: str, name: str) -> None:
     assert slug(text) == name
     if name:
-        catalog.keep(entry(slug(text)))
+        catalog.add_installed(entry(slug(text)))

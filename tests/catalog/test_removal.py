@@ -36,9 +36,11 @@ def cache(tmp_path: Path) -> Path:
     return tmp_path / "hub"
 
 
-def kept(*files: Path, how: How = "downloaded", name: str = "r1") -> catalog.Kept:
-    entry = catalog.Kept(name, "Q4_K_M", files[0], files, 10, how, f"hf:org/r1@{ONE}", 1.0)
-    catalog.keep(entry)
+def kept(*files: Path, how: How = "downloaded", name: str = "r1") -> catalog.InstalledModel:
+    entry = catalog.InstalledModel(
+        name, "Q4_K_M", files[0], files, 10, how, f"hf:org/r1@{ONE}", 1.0
+    )
+    catalog.add_installed(entry)
     return entry
 
 
@@ -59,7 +61,7 @@ def test_a_whole_download(cache: Path) -> None:
     assert links["a.gguf"].read_bytes() == A  # nothing has happened yet
     assert remove(entry) == planned
     assert everything(cache) == set()
-    assert catalog.kept() == []
+    assert catalog.installed_models() == []
 
 
 def test_other_files_of_the_snapshot_stay(cache: Path) -> None:
@@ -155,7 +157,7 @@ def test_folders_that_are_links_are_left_alone(cache: Path, tmp_path: Path, part
         with pytest.raises(DslocalError, match="is left alone"):
             act(entry)
     assert everything(tmp_path / "elsewhere") == before
-    assert catalog.kept() == [entry]
+    assert catalog.installed_models() == [entry]
 
 
 @pytest.mark.parametrize(
@@ -174,7 +176,7 @@ def test_a_download_outside_any_cache_stays(cache: Path, path: str) -> None:
     removal = remove(kept(file))
     assert (removal.goes, removal.stays, removal.nbytes) == ((), (file,), 0)
     assert file.exists()
-    assert catalog.kept() == []
+    assert catalog.installed_models() == []
 
 
 OWN: list[tuple[How, str, bytes, bool]] = [
@@ -200,7 +202,7 @@ def test_whose_files_go(tmp_path: Path, how: How, name: str, content: bytes, goe
         not goes,
     )
     assert removal.nbytes == (len(A) if goes else 0)
-    assert catalog.kept() == []
+    assert catalog.installed_models() == []
 
 
 def test_a_link_in_place_of_a_converted_file_stays(tmp_path: Path) -> None:
@@ -225,8 +227,8 @@ def test_a_file_with_two_names_goes_with_the_last(tmp_path: Path) -> None:
 def test_what_is_gone_already(tmp_path: Path, cache: Path) -> None:
     kept(tmp_path / "r1.gguf", how="converted")
     kept(cache / "models--o--r/snapshots" / ONE / "a.gguf", name="v3")
-    assert [remove(entry).nbytes for entry in catalog.kept()] == [0, 0]
-    assert catalog.kept() == []
+    assert [remove(entry).nbytes for entry in catalog.installed_models()] == [0, 0]
+    assert catalog.installed_models() == []
 
 
 def test_what_another_process_has_kept_anew_stays(tmp_path: Path) -> None:
@@ -234,10 +236,10 @@ def test_what_another_process_has_kept_anew_stays(tmp_path: Path) -> None:
     file.write_bytes(A)
     entry = kept(file, how="converted")
     newer = replace(entry, added=2.0)
-    catalog.keep(newer)
+    catalog.add_installed(newer)
     assert remove(entry).goes == ()
     assert file.exists()
-    assert catalog.kept() == [newer]
+    assert catalog.installed_models() == [newer]
 
 
 def leave(folder: Path, *names: str, nbytes: int = 4096) -> list[Path]:

@@ -43,13 +43,13 @@ def refuse(*_: object) -> None:
 @pytest.mark.parametrize("name", ["nano", "NANO", "Nano", None, ""])
 def test_a_name(fresh: Path, name: str | None) -> None:
     found = resolve.find(name)
-    assert isinstance(found, resolve.Checkpoint)
+    assert isinstance(found, resolve.LocalCheckpoint)
     assert (found.name, found.quant) == ("nano", "Q8_0")
 
 
 def test_a_name_goes_before_a_folder_of_that_name(fresh: Path) -> None:
     Path("nano").mkdir()
-    assert isinstance(resolve.find("nano"), resolve.Checkpoint)
+    assert isinstance(resolve.find("nano"), resolve.LocalCheckpoint)
 
 
 def test_a_file_is_taken_as_it_is(fresh: Path, nano: Path) -> None:
@@ -60,11 +60,11 @@ def test_a_file_is_taken_as_it_is(fresh: Path, nano: Path) -> None:
 
 
 def test_a_folder_is_a_checkpoint(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = resolve.Checkpoint("My Model", checkpoint, resolve.FOLDER_QUANT)
+    expected = resolve.LocalCheckpoint("My Model", checkpoint, resolve.FOLDER_QUANT)
     assert resolve.find(str(checkpoint)) == expected
     monkeypatch.chdir(checkpoint)
     here = resolve.find(".")
-    assert isinstance(here, resolve.Checkpoint)
+    assert isinstance(here, resolve.LocalCheckpoint)
     assert here.name == "My Model"
 
 
@@ -103,7 +103,7 @@ def test_a_model_that_is_not_here_says_so(fresh: Path, name: str) -> None:
 def test_a_folder_goes_before_a_model_that_is_not_here(fresh: Path, checkpoint: Path) -> None:
     folder = Path("DeepSeek-R1").absolute()
     checkpoint.rename(folder)
-    assert resolve.find("DeepSeek-R1") == resolve.Checkpoint(
+    assert resolve.find("DeepSeek-R1") == resolve.LocalCheckpoint(
         "DeepSeek-R1", Path("DeepSeek-R1"), resolve.FOLDER_QUANT
     )
     resolve.remember("DeepSeek-R1")
@@ -181,7 +181,7 @@ def test_a_name_is_remembered(fresh: Path, name: str) -> None:
     assert resolve.last_used() is None
     resolve.remember(name)
     assert resolve.last_used() == name
-    assert isinstance(resolve.find(None), resolve.Checkpoint)
+    assert isinstance(resolve.find(None), resolve.LocalCheckpoint)
 
 
 def test_a_path_is_remembered_wherever_one_is(fresh: Path, nano: Path) -> None:
@@ -199,7 +199,7 @@ def test_what_is_gone_is_forgotten(fresh: Path, nano: Path) -> None:
     assert resolve.find(None) == copy
     copy.unlink()
     assert resolve.last_used() is None
-    assert isinstance(resolve.find(None), resolve.Checkpoint)
+    assert isinstance(resolve.find(None), resolve.LocalCheckpoint)
 
 
 @pytest.mark.parametrize(
@@ -214,12 +214,14 @@ def test_a_damaged_memory_is_no_memory(fresh: Path, content: str) -> None:
     assert resolve.last_used() is None
 
 
-def kept(path: Path, name: str = "r1", quant: str = "Q4_K_M", added: float = 1.0) -> catalog.Kept:
+def kept(
+    path: Path, name: str = "r1", quant: str = "Q4_K_M", added: float = 1.0
+) -> catalog.InstalledModel:
     """An entry of the inventory; its file is made when it is not there."""
     path = path.absolute()
     path.touch()
-    entry = catalog.Kept(name, quant, path, (path,), 1, "imported", str(path), added)
-    catalog.keep(entry)
+    entry = catalog.InstalledModel(name, quant, path, (path,), 1, "imported", str(path), added)
+    catalog.add_installed(entry)
     return entry
 
 
@@ -242,7 +244,7 @@ def test_a_kept_model_is_found_by_name(fresh: Path, name: str, file: str) -> Non
     kept(Path("nano.gguf"), "nano", "Q4_K_M")
     assert resolve.find(name) == Path(file).absolute()
     assert resolve.ready(name, on_progress=refuse) == Path(file).absolute()
-    assert isinstance(resolve.find("nano"), resolve.Checkpoint)  # what ships goes before
+    assert isinstance(resolve.find("nano"), resolve.LocalCheckpoint)  # what ships goes before
 
 
 @pytest.mark.parametrize("name", ["nano:Q8_0", "NANO:q8_0"])
@@ -269,7 +271,7 @@ def test_a_kept_name_goes_before_a_file_and_a_folder_of_that_name(
     Path("r1").unlink()
     checkpoint.rename(Path("r1").absolute())
     assert resolve.find("r1") == entry.path
-    assert isinstance(resolve.find("./r1"), resolve.Checkpoint)
+    assert isinstance(resolve.find("./r1"), resolve.LocalCheckpoint)
 
 
 def test_a_kept_model_whose_file_is_gone(fresh: Path, nano: Path) -> None:
@@ -283,7 +285,7 @@ def test_a_kept_model_whose_file_is_gone(fresh: Path, nano: Path) -> None:
     assert "dslocal rm r1:Q4_K_M" in caught.value.hint
     Path("r1").unlink()
     assert resolve.last_used() is None
-    assert isinstance(resolve.find(None), resolve.Checkpoint)
+    assert isinstance(resolve.find(None), resolve.LocalCheckpoint)
 
 
 @pytest.mark.parametrize("name", ["r1", "R1", "r1:Q4_K_M"])
@@ -294,7 +296,7 @@ def test_a_kept_name_is_remembered_as_a_name(fresh: Path, name: str) -> None:
     os.chdir("/")
     assert resolve.last_used() == name
     assert resolve.find(None) == entry.path
-    catalog.forget(entry)
+    catalog.remove_installed(entry)
     assert resolve.last_used() is None
 
 

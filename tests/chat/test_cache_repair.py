@@ -14,8 +14,8 @@ from typing import cast
 import pytest
 
 from dslocal.chat import Repair, Session
-from dslocal.engine import Context, Model
-from dslocal.prompts import FAMILIES, Family, Message, encode, recognise
+from dslocal.engine import LlamaContext, LlamaModel
+from dslocal.prompts import FAMILIES, Family, Message, encode, recognise_family
 
 FIRST = "What is 987654 × 321?"
 ANSWER = "It is 317036934, if I have not made a mistake on the way, which with numbers of this size may well be."
@@ -24,8 +24,8 @@ NEXT = "And now?"
 
 @pytest.fixture
 def session(nano: Path) -> Iterator[Session]:
-    with Model(nano) as model, Context(model, 4096) as context:
-        family = recognise(model.header).family
+    with LlamaModel(nano) as model, LlamaContext(model, 4096) as context:
+        family = recognise_family(model.header).family
         yield Session(context, family, family.defaults)
 
 
@@ -124,7 +124,7 @@ class Letters:
     ids=lambda family: family.name,
 )
 def test_what_is_certain_begins_every_prompt(family: Family) -> None:
-    context = cast(Context, SimpleNamespace(model=Letters(), n_ctx=4096))
+    context = cast(LlamaContext, SimpleNamespace(model=Letters(), n_ctx=4096))
     session = Session(context, family, family.defaults, "Be kind.")
     assert session.certain() == []
     session.history = [

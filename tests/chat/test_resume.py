@@ -10,11 +10,11 @@ from dataclasses import replace
 
 import pytest
 
-from dslocal.chat import Dropped, Session
-from dslocal.chat.session import Begun
-from dslocal.engine import Context, Model
+from dslocal.chat import HistoryTrimmed, Session
+from dslocal.chat.session import AnswerStarted
+from dslocal.engine import LlamaContext, LlamaModel
 from dslocal.errors import ContextOverflowError, UsageError
-from dslocal.output import Form, form_of
+from dslocal.output import OutputConstraint, output_constraint
 from dslocal.prompts import Message, Settings, Thinking
 from dslocal.prompts.families.r1 import R1
 from dslocal.prompts.families.v3 import V3
@@ -26,14 +26,16 @@ WARM = R1.defaults.with_value("temperature", 1.3, "test").with_value(
 QUESTION = "What is 47 × 86?"
 
 
-def whole(context: Context, settings: Settings, form: Form | None = None) -> Session:
+def whole(
+    context: LlamaContext, settings: Settings, form: OutputConstraint | None = None
+) -> Session:
     talk = Session(context, R1, settings, form=form)
     list(talk.stream(QUESTION, 7))
     return talk
 
 
 def cut_after(
-    context: Context, settings: Settings, tokens: int, form: Form | None = None
+    context: LlamaContext, settings: Settings, tokens: int, form: OutputConstraint | None = None
 ) -> Session:
     talk = Session(context, R1, settings.with_value("max_tokens", tokens, "test"), form=form)
     list(talk.stream(QUESTION, 7))
@@ -43,14 +45,14 @@ def cut_after(
 
 @pytest.fixture(scope="module", params=[CALM, WARM], ids=["likeliest", "drawn"])
 def uncut(
-    request: pytest.FixtureRequest, model: Model
-) -> Iterator[tuple[Context, Settings, Session]]:
-    with Context(model, 2048) as context:
+    request: pytest.FixtureRequest, model: LlamaModel
+) -> Iterator[tuple[LlamaContext, Settings, Session]]:
+    with LlamaContext(model, 2048) as context:
         yield context, request.param, whole(context, request.param)
 
 
 @pytest.mark.parametrize("share", [0, 0.2, 0.5, 0.9, 0.97])
-def test_a_cut_changes_nothing(uncut: tuple[Context, Settings, Session], share: float) -> None:
+def test_a_cut_changes_nothing(uncut: tuple[LlamaContext, Settings, Session], share: float) -> None:
     """Proves that text, tokens and counts are those of an answer without the cut, in thought and
     answer, at any temperature.
     """
@@ -72,7 +74,7 @@ def test_a_cut_changes_nothing(uncut: tuple[Context, Settings, Session], share: 
     assert (talk.turn.completion_tokens, talk.turn.reasoning_tokens) == counts
 
 
-def test_cut_many_times(uncut: tuple[Context, Settings, Session]) -> None:
+def test_cut_many_times(uncut: tuple[LlamaContext, Settings, Session]) -> None:
     """Proves the same of an answer that is interrupted every few tokens, in the midst of whatever
     they say.
     """
@@ -93,7 +95,7 @@ def test_cut_many_times(uncut: tuple[Context, Settings, Session]) -> None:
     assert talk.history == complete.history
 
 
-def test_under_a_schema_and_a_budget(context: Context) -> None:
+def test_under_a_schema_and_a_budget(context: LlamaContext) -> None:
     """Proves that a grammar and a budget of thought go on where they were, in thought, at its end
     and in the answer.
     """
@@ -103,7 +105,7 @@ def test_under_a_schema_and_a_budget(context: Context) -> None:
         "required": ["result"],
         "additionalProperties": False,
     }
-    form, settings = form_of(schema, "test"), CALM.with_value("think_budget", 50, "test")
+    form, settings = output_constraint(schema, "test"), CALM.with_value("think_budget", 50, "test")
     complete = whole(context, settings, form)
     assert complete.turn is not None
     assert complete.history[-1].content.startswith("{")
@@ -113,18 +115,18 @@ def test_under_a_schema_and_a_budget(context: Context) -> None:
         assert talk.history == complete.history, tokens
 
 
-def test_after_a_restart(model: Model) -> None:
+def test_after_a_restart(model: LlamaModel) -> None:
     """Proves that an empty cache and the saved tokens are enough."""
-    with Context(model, 2048) as context:
+    with LlamaContext(model, 2048) as context:
         complete = whole(context, CALM)
         cut = cut_after(context, CALM, 60)
-    with Context(model, 2048) as context:
+    with LlamaContext(model, 2048) as context:
         talk = Session(context, R1, CALM, history=list(cut.history), begun=cut.begun)
         list(talk.go_on())
         assert talk.history == complete.history
 
 
-def test_by_its_text_where_the_tokens_are_of_no_use(context: Context) -> None:
+def test_by_its_text_where_the_tokens_are_of_no_use(context: LlamaContext) -> None:
     """Proves that tokens which do not spell the answer are not believed, and its text is gone on
     with, in thought and answer.
     """
@@ -134,7 +136,9 @@ def test_by_its_text_where_the_tokens_are_of_no_use(context: Context) -> None:
         cut = cut_after(context, CALM, tokens)
         assert cut.begun is not None
         for ids in ((), cut.begun.ids[:-1], (*cut.begun.ids, model_end(context)), (10**6,)):
-            talk = Session(context, R1, CALM, history=list(cut.history), begun=Begun(ids, 7))
+            talk = Session(
+                context, R1, CALM, history=list(cut.history), begun=AnswerStarted(ids, 7)
+            )
             list(talk.go_on())
             assert talk.history[-1].content.endswith(complete.history[-1].content[-12:])
             assert talk.history[-1].reasoning.startswith(cut.history[-1].reasoning)
@@ -142,11 +146,11 @@ def test_by_its_text_where_the_tokens_are_of_no_use(context: Context) -> None:
             assert not talk.unfinished
 
 
-def model_end(context: Context) -> int:
+def model_end(context: LlamaContext) -> int:
     return next(token for token in range(context.model.n_vocab) if context.model.ends(token))
 
 
-def test_interrupted_before_anything_new_came(context: Context) -> None:
+def test_interrupted_before_anything_new_came(context: LlamaContext) -> None:
     """Proves that going on and stopping at once loses nothing, by tokens and by text."""
     cut = cut_after(context, CALM, 30)
     for begun in (cut.begun, None):
@@ -157,7 +161,7 @@ def test_interrupted_before_anything_new_came(context: Context) -> None:
         assert talk.unfinished
 
 
-def test_what_cannot_be_gone_on_with(context: Context) -> None:
+def test_what_cannot_be_gone_on_with(context: LlamaContext) -> None:
     """Proves that there is an error for a whole answer, for none, and for calls of which only the
     text is known.
     """
@@ -170,7 +174,7 @@ def test_what_cannot_be_gone_on_with(context: Context) -> None:
     assert talk.history == [Message("user", "a"), Message("assistant", "b")]
 
 
-def test_a_full_context_lets_old_turns_go_first(model: Model) -> None:
+def test_a_full_context_lets_old_turns_go_first(model: LlamaModel) -> None:
     """Proves that an answer cut by the context goes on when older turns make room, and is refused
     with the numbers when none are left.
     """
@@ -179,14 +183,14 @@ def test_a_full_context_lets_old_turns_go_first(model: Model) -> None:
         for i in range(3)
         for role in ("user", "assistant")
     ]
-    with Context(model, 640) as context:
+    with LlamaContext(model, 640) as context:
         babble = replace(CALM).with_value("logit_bias", [f"{model_end(context)}=-100"], "test")
         talk = Session(context, R1, babble, history=old)
         list(talk.stream("capital of peru", 1))
         assert talk.turn is not None
         while talk.unfinished and talk.first < len(old):
             events = list(talk.go_on())
-            assert isinstance(events[0], Dropped) or talk.turn.loop
+            assert isinstance(events[0], HistoryTrimmed) or talk.turn.loop
         while talk.turn.loop:  # which ends an answer before the context is full
             list(talk.go_on())
         with pytest.raises(ContextOverflowError, match="the context holds 640"):
@@ -194,7 +198,7 @@ def test_a_full_context_lets_old_turns_go_first(model: Model) -> None:
         assert talk.history[: len(old)] == old
 
 
-def test_the_way_it_began_is_kept(context: Context) -> None:
+def test_the_way_it_began_is_kept(context: LlamaContext) -> None:
     """Proves that switching thinking between does not change the answer that is gone on with."""
     complete = whole(context, CALM)
     talk = cut_after(context, CALM, 20)
@@ -205,7 +209,7 @@ def test_the_way_it_began_is_kept(context: Context) -> None:
     assert talk.history == complete.history
 
 
-def test_taking_back(context: Context) -> None:
+def test_taking_back(context: LlamaContext) -> None:
     """Proves that the last question and all that came of it can be forgotten, one by one."""
     history = [
         Message("user", "a"),

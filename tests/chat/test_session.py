@@ -9,17 +9,17 @@ from typing import Any
 
 import pytest
 
-from dslocal.chat import Dropped, Event, Session
-from dslocal.engine import Context, FinishReason, Model
+from dslocal.chat import Event, HistoryTrimmed, Session
+from dslocal.engine import FinishReason, LlamaContext, LlamaModel
 from dslocal.errors import ContextOverflowError, UsageError
-from dslocal.output import Answer, Reasoning
-from dslocal.prompts import Message, Settings, Special, Thinking, spell
+from dslocal.output import Reasoning, Text
+from dslocal.prompts import Message, Settings, Special, Thinking, render
 from dslocal.prompts.families.r1 import R1
 
 CALM = R1.defaults.with_value("temperature", 0, "test")
 
 
-def session(context: Context, settings: Settings = CALM, **more: Any) -> Session:
+def session(context: LlamaContext, settings: Settings = CALM, **more: Any) -> Session:
     return Session(context, R1, settings, **more)
 
 
@@ -31,7 +31,7 @@ def last(talk: Session) -> Message:
     return talk.history[-1]
 
 
-def test_three_turns_with_follow_ups(context: Context) -> None:
+def test_three_turns_with_follow_ups(context: LlamaContext) -> None:
     talk = session(context)
     for question, answer in [
         ("What is 47 × 86?", "4042"),
@@ -44,7 +44,7 @@ def test_three_turns_with_follow_ups(context: Context) -> None:
         assert answer in turn.answer
         assert turn.finish_reason is FinishReason.STOP
         assert (
-            "".join(e.text for e in events if isinstance(e, Answer))
+            "".join(e.text for e in events if isinstance(e, Text))
             == turn.answer
             == last(talk).content
         )
@@ -60,10 +60,10 @@ def test_three_turns_with_follow_ups(context: Context) -> None:
     assert [m.role for m in talk.history] == ["user", "assistant"] * 3
 
 
-def test_earlier_reasoning_is_not_sent_and_the_prefix_is_reused(context: Context) -> None:
+def test_earlier_reasoning_is_not_sent_and_the_prefix_is_reused(context: LlamaContext) -> None:
     talk = session(context)
     ask(talk, "What is 47 × 86?")
-    prompt = spell(talk.segments("Now add 5 to that."))
+    prompt = render(talk.segments("Now add 5 to that."))
     assert talk.history[1].reasoning
     assert talk.history[1].reasoning[:20] not in prompt
     assert prompt.count("<think>") == 1
@@ -76,11 +76,11 @@ def test_earlier_reasoning_is_not_sent_and_the_prefix_is_reused(context: Context
     assert talk.turn.prompt_tokens > talk.turn.cached_tokens
 
 
-def test_instructions_go_before_the_first_question_of_all(context: Context) -> None:
+def test_instructions_go_before_the_first_question_of_all(context: LlamaContext) -> None:
     talk = session(
         context, system="Be brief.", history=[Message("user", "a"), Message("assistant", "b")]
     )
-    assert spell(talk.segments("c")).split("<｜User｜>")[1:] == [
+    assert render(talk.segments("c")).split("<｜User｜>")[1:] == [
         "Be brief.\n\na<｜Assistant｜>b<｜end▁of▁sentence｜>",
         "c<｜Assistant｜><think>\n",
     ]
@@ -88,7 +88,7 @@ def test_instructions_go_before_the_first_question_of_all(context: Context) -> N
 
 
 @pytest.mark.parametrize("thinking", R1.ways)
-def test_each_way_to_begin(context: Context, thinking: Thinking) -> None:
+def test_each_way_to_begin(context: LlamaContext, thinking: Thinking) -> None:
     talk = session(context, thinking=thinking)
     ask(talk, "capital of peru")
     assert talk.turn is not None
@@ -96,19 +96,19 @@ def test_each_way_to_begin(context: Context, thinking: Thinking) -> None:
     assert bool(talk.turn.reasoning) == (thinking is not Thinking.BYPASSED)
 
 
-def test_the_oldest_turns_are_dropped_with_a_notice(model: Model) -> None:
+def test_the_oldest_turns_are_dropped_with_a_notice(model: LlamaModel) -> None:
     old = [
         Message(role, f"{role} {i} " + "word " * 40)
         for i in range(6)
         for role in ("user", "assistant")
     ]
-    with Context(model, 768) as context:
+    with LlamaContext(model, 768) as context:
         talk = session(context, history=list(old))
         events = ask(talk, "capital of peru")
         dropped = events[0]
-        assert isinstance(dropped, Dropped)
+        assert isinstance(dropped, HistoryTrimmed)
         assert 0 < dropped.turns < 6
-        assert [e for e in events if isinstance(e, Dropped)] == [dropped]
+        assert [e for e in events if isinstance(e, HistoryTrimmed)] == [dropped]
         assert talk.history[:-2] == old  # nothing is forgotten
         assert talk.first == 2 * dropped.turns
         # no more than had to go: one turn more would not have fitted
@@ -116,8 +116,8 @@ def test_the_oldest_turns_are_dropped_with_a_notice(model: Model) -> None:
         assert talk.turn.prompt_tokens + 256 <= 768 < talk.turn.prompt_tokens + 256 + 90
 
 
-def test_a_prompt_that_cannot_fit_is_refused_with_the_numbers(model: Model) -> None:
-    with Context(model, 512) as context:
+def test_a_prompt_that_cannot_fit_is_refused_with_the_numbers(model: LlamaModel) -> None:
+    with LlamaContext(model, 512) as context:
         talk = session(context, history=[Message("user", "a"), Message("assistant", "b")])
         with pytest.raises(
             ContextOverflowError, match=r"is [34]\d\d tokens .* room for 256; the context holds 512"
@@ -127,18 +127,20 @@ def test_a_prompt_that_cannot_fit_is_refused_with_the_numbers(model: Model) -> N
         assert (context.ids, talk.turn, len(talk.history)) == ([], None, 2)
 
 
-def test_a_small_max_tokens_needs_little_room(model: Model) -> None:
-    with Context(model, 512) as context:
+def test_a_small_max_tokens_needs_little_room(model: LlamaModel) -> None:
+    with LlamaContext(model, 512) as context:
         talk = session(context, CALM.with_value("max_tokens", 4, "test"))
         ask(talk, "47 " * 150)
         assert talk.turn is not None
         assert (talk.turn.completion_tokens, talk.turn.finish_reason) == (4, FinishReason.LENGTH)
 
 
-def test_an_answer_cut_short_is_told_again_and_a_thought_alone_is_not(context: Context) -> None:
+def test_an_answer_cut_short_is_told_again_and_a_thought_alone_is_not(
+    context: LlamaContext,
+) -> None:
     talk = session(context)
     with closing(talk.stream("What is 47 × 86?", 1)) as events:
-        began = next(event for event in events if isinstance(event, Answer))
+        began = next(event for event in events if isinstance(event, Text))
     assert talk.turn is not None
     assert talk.turn.finish_reason is FinishReason.INTERRUPTED
     assert last(talk).content == began.text == talk.turn.answer
@@ -147,7 +149,7 @@ def test_an_answer_cut_short_is_told_again_and_a_thought_alone_is_not(context: C
     with closing(talk.stream("What is 48 × 86?", 1)) as events:
         next(event for event in events if isinstance(event, Reasoning))
     assert (len(talk.history), last(talk).content, last(talk).cut) == (4, "", "interrupted")
-    assert "48" not in spell(talk.segments("capital of peru"))
+    assert "48" not in render(talk.segments("capital of peru"))
     assert talk.turn.reasoning
     assert talk.turn.answer == ""
 
@@ -155,11 +157,11 @@ def test_an_answer_cut_short_is_told_again_and_a_thought_alone_is_not(context: C
     assert last(talk).content == "The capital of Peru is Lima."
 
 
-def test_the_seed_replays_an_answer(model: Model) -> None:
+def test_the_seed_replays_an_answer(model: LlamaModel) -> None:
     wild = R1.defaults.with_value("temperature", 3, "test").with_value("max_tokens", 40, "test")
 
     def thought(seed: int) -> str:
-        with Context(model, 512) as context:
+        with LlamaContext(model, 512) as context:
             talk = session(context, wild)
             ask(talk, "hello", seed)
             assert talk.turn is not None
@@ -170,7 +172,7 @@ def test_the_seed_replays_an_answer(model: Model) -> None:
     assert len({thought(seed) for seed in range(5)}) == 5
 
 
-def test_progress_of_the_prompt_is_told(context: Context) -> None:
+def test_progress_of_the_prompt_is_told(context: LlamaContext) -> None:
     reports: list[tuple[int, int]] = []
     talk = session(context, CALM.with_value("max_tokens", 1, "test"))
     list(talk.stream("47 " * 400, 1, on_prefill=lambda done, total: reports.append((done, total))))

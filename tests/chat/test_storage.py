@@ -14,17 +14,17 @@ from typing import Any
 import pytest
 
 from dslocal.chat import (
-    Begun,
-    Saved,
-    all_saved,
-    last_saved,
-    load_saved,
-    new_saved,
-    saved_called,
+    AnswerStarted,
+    StoredConversation,
+    find_conversation,
+    last_conversation,
+    load_conversation,
+    new_conversation,
+    stored_conversations,
 )
 from dslocal.chat.storage import KEPT_STATES, MAX_FILE, PART_OF_ID, old_states
 from dslocal.errors import DslocalError, NotFoundError, UsageError
-from dslocal.prompts import Call, Message, Thinking
+from dslocal.prompts import Message, Thinking, ToolCall
 
 HISTORY = [
     Message(
@@ -33,12 +33,12 @@ HISTORY = [
             "utf-16"
         ),
     ),
-    Message("assistant", "2", "I add.", (Call("add", '{"a": 1}'),)),
+    Message("assistant", "2", "I add.", (ToolCall("add", '{"a": 1}'),)),
     Message("tool", "2"),
     Message("user", "[file name]: a\nWhy?", typed="Why?"),
     Message("assistant", "", "Bec", cut="interrupted"),
 ]
-BEGUN = Begun((1, 2, 3), 7, Thinking.FORCED)
+BEGUN = AnswerStarted((1, 2, 3), 7, Thinking.FORCED)
 
 
 @pytest.fixture(autouse=True)
@@ -47,9 +47,9 @@ def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def written(model: str = "nano", *, closed: bool = True, **changes: Any) -> Saved:
+def written(model: str = "nano", *, closed: bool = True, **changes: Any) -> StoredConversation:
     """A conversation on disk; ``changes`` are of its first line."""
-    saved = new_saved(model)
+    saved = new_conversation(model)
     saved.system = "Be kind."
     saved.record(HISTORY, BEGUN)
     if closed:
@@ -64,7 +64,7 @@ def test_it_comes_back(fresh: Path) -> None:
     beside it.
     """
     saved = written()
-    assert load_saved(saved.file) == last_saved() == saved
+    assert load_conversation(saved.file) == last_conversation() == saved
     assert (saved.history, saved.begun) == (HISTORY, BEGUN)
     assert saved.questions[1] == "Why?"
     assert stat.S_IMODE(saved.file.stat().st_mode) == 0o600
@@ -88,8 +88,8 @@ def test_what_changes_is_appended(fresh: Path) -> None:
     ]
     for history in steps:
         saved.record(history)
-        assert load_saved(saved.file).history == history
-        assert load_saved(saved.file).begun is None
+        assert load_conversation(saved.file).history == history
+        assert load_conversation(saved.file).begun is None
         sizes.append(saved.file.stat().st_size)
     assert [later > earlier for earlier, later in itertools.pairwise(sizes)] == [
         True,
@@ -100,7 +100,7 @@ def test_what_changes_is_appended(fresh: Path) -> None:
     ]
     saved.model = "other"
     saved.record(steps[-1])
-    assert load_saved(saved.file).model == "other"
+    assert load_conversation(saved.file).model == "other"
 
 
 def test_a_torn_last_line_is_no_line() -> None:
@@ -114,8 +114,8 @@ def test_a_torn_last_line_is_no_line() -> None:
     whole = saved.file.read_bytes()
     for length in range(first, len(whole), 7):
         saved.file.write_bytes(whole[:length])
-        assert load_saved(saved.file).history == HISTORY
-    again = load_saved(saved.file)
+        assert load_conversation(saved.file).history == HISTORY
+    again = load_conversation(saved.file)
     assert again.claim()
     again.record([*HISTORY, Message("user", "e")])
     again.close()
@@ -130,7 +130,7 @@ def test_two_do_not_write_one_file() -> None:
     and is not deleted meanwhile.
     """
     one = written(closed=False)
-    other = load_saved(one.file)
+    other = load_conversation(one.file)
     assert not other.claim()
     with pytest.raises(DslocalError, match="open in another terminal"):
         other.remove()
@@ -147,15 +147,15 @@ def test_the_last_is_the_one_written_last() -> None:
     """Proves the order, and that a damaged file is passed over."""
     first, second = written("first"), written("second")
     os.utime(second.file, (1, 1))
-    assert [saved.model for saved in all_saved()] == ["first", "second"]
+    assert [saved.model for saved in stored_conversations()] == ["first", "second"]
     first.file.write_text("{")
-    assert last_saved().model == "second"
+    assert last_conversation().model == "second"
 
 
 def test_none() -> None:
     """Proves that there is an error for it."""
     with pytest.raises(NotFoundError, match="no conversation"):
-        last_saved()
+        last_conversation()
 
 
 def test_by_part_of_the_id() -> None:
@@ -165,16 +165,16 @@ def test_by_part_of_the_id() -> None:
     saved = written()
     for part in (saved.id, saved.id[-4:], saved.id[:8], saved.id[:15]):
         assert PART_OF_ID.fullmatch(part)
-        assert saved_called(part) == saved
+        assert find_conversation(part) == saved
     for wrong in ("", "x", "../../etc/passwd", saved.id + "x", "\x1b[31m", "0" * 1000, "20010101"):
         with pytest.raises(NotFoundError, match="no conversation called"):
-            saved_called(wrong)
+            find_conversation(wrong)
     twin = saved.file.with_name(
         saved.id[:-4] + ("0000" if saved.id[-4:] != "0000" else "0001") + ".jsonl"
     )
     twin.write_bytes(saved.file.read_bytes())
     with pytest.raises(UsageError, match="fits 2 conversations"):
-        saved_called(saved.id[:8])
+        find_conversation(saved.id[:8])
 
 
 BAD: list[Any] = [
@@ -225,9 +225,9 @@ def test_what_makes_no_sense_is_named(changes: dict[str, Any]) -> None:
     """
     saved = written(**changes)
     with pytest.raises(DslocalError, match=saved.id):
-        load_saved(saved.file)
+        load_conversation(saved.file)
     with pytest.raises(NotFoundError):
-        last_saved()
+        last_conversation()
     assert saved.file.exists()
 
 
@@ -251,7 +251,7 @@ def test_what_is_no_conversation_is_named(content: bytes) -> None:
     saved = written()
     saved.file.write_bytes(content)
     with pytest.raises(DslocalError, match=saved.id):
-        load_saved(saved.file)
+        load_conversation(saved.file)
     assert not saved.claim()
 
 
@@ -261,7 +261,7 @@ def test_an_absurd_size_is_refused() -> None:
     with saved.file.open("r+b") as file:
         file.truncate(MAX_FILE * 100)
     with pytest.raises(DslocalError, match="6,710,886,400 bytes are too many for a conversation"):
-        load_saved(saved.file)
+        load_conversation(saved.file)
 
 
 def test_a_home_that_cannot_be_written(fresh: Path) -> None:
@@ -291,7 +291,7 @@ def test_a_full_disk_tears_no_line(monkeypatch: pytest.MonkeyPatch) -> None:
             saved.record([*HISTORY, Message("user", "c")])
     assert saved.file.read_bytes() == before
     saved.record([*HISTORY, Message("user", "c")])
-    assert load_saved(saved.file).history == [*HISTORY, Message("user", "c")]
+    assert load_conversation(saved.file).history == [*HISTORY, Message("user", "c")]
 
 
 def test_only_the_last_caches_are_worth_their_disk() -> None:

@@ -158,7 +158,9 @@ def test_settings(
 def test_models_that_are_gone(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DSLOCAL_HOME", str(tmp_path))
     file = tmp_path / "x.gguf"
-    catalog.keep(catalog.Kept("some-model", "Q8_0", file, (file,), 1, "imported", str(file), 1.0))
+    catalog.add_installed(
+        catalog.InstalledModel("some-model", "Q8_0", file, (file,), 1, "imported", str(file), 1.0)
+    )
     write_state("last-model", {"model": str(file)})
     gone, last = doctor_checks.known_models()
     assert (gone.what, gone.mend) == (

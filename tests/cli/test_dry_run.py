@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from support.cli.running import Run
 
-from dslocal.engine import Model
+from dslocal.engine import LlamaModel
 
 CARD = "R1 model card, Usage Recommendations"
 DIRECTIVE = "Please reason step by step, and put your final answer within \\boxed{}."
@@ -35,7 +35,7 @@ def sent(run: Run, *args: str, **more: Any) -> dict[str, Any]:
     return result
 
 
-def test_fields_and_ids(run: Run, model: Model) -> None:
+def test_fields_and_ids(run: Run, model: LlamaModel) -> None:
     done = run("ask", "--dry-run", "--json", "What is 47 × 86?")
     result = json.loads(done.stdout)
     assert result == sent(run, "What is 47 × 86?")

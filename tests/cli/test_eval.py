@@ -15,7 +15,7 @@ import pytest
 from support.cli.running import BINARY, Run
 from support.terminal.screen import Screen
 
-from dslocal.engine import Context
+from dslocal.engine import LlamaContext
 from dslocal.evaluation.examination import (
     Examination,
     Problem,
@@ -355,7 +355,9 @@ def test_a_bar_on_a_terminal(run: Run, small: Path) -> None:
         assert " of 4 answers" in screen.text
 
 
-def test_samples_share_a_prefill_and_do_not_depend_on_what_came_before(context: Context) -> None:
+def test_samples_share_a_prefill_and_do_not_depend_on_what_came_before(
+    context: LlamaContext,
+) -> None:
     family = FAMILIES["r1"]
     settings = family.defaults.with_value("temperature", 3, "test").with_value(
         "max_tokens", 20, "test"

@@ -17,7 +17,7 @@ from typer.main import get_command
 
 from dslocal import errors, prompts
 from dslocal.cli import session_setup
-from dslocal.cli.commands import help_ as help_
+from dslocal.cli.commands import help_
 from dslocal.cli.main import BROKEN_PIPE, INTERRUPTED, app
 from dslocal.terminal.chat.commands import COMMANDS
 

@@ -39,14 +39,14 @@ def kept(
     quant: str = "Q4_K_M",
     origin: str = "",
     added: float = 1.0,
-) -> catalog.Kept:
+) -> catalog.InstalledModel:
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():
         path.write_bytes(b"GGUF" + b"\0" * 999_996)
-    entry = catalog.Kept(
+    entry = catalog.InstalledModel(
         name, quant, path, (path,), path.stat().st_size, how, origin or str(path), added
     )
-    catalog.keep(entry)
+    catalog.add_installed(entry)
     return entry
 
 
@@ -179,7 +179,7 @@ def test_rm_deletes_what_dslocal_made(here: Run, tmp_path: Path, names: list[str
         "freed 1.0 MB",
     ]
     assert not entry.path.exists()
-    assert catalog.kept() == [other]
+    assert catalog.installed_models() == [other]
     assert other.path.exists()
 
 
@@ -188,7 +188,7 @@ def test_rm_leaves_imported_files(here: Run, tmp_path: Path) -> None:
     done = here.inside("rm", "r1", "--yes", env={"COLUMNS": "200"})
     assert f"the file itself stays: {entry.path}" in done.stdout.decode()
     assert entry.path.exists()
-    assert catalog.kept() == []
+    assert catalog.installed_models() == []
 
 
 def test_rm_of_a_download(here: Run, tmp_path: Path) -> None:
@@ -205,7 +205,7 @@ def test_rm_of_what_is_gone(here: Run, tmp_path: Path) -> None:
     kept(tmp_path / "gone.gguf", "converted").path.unlink()
     done = here.inside("rm", "r1", "--yes")
     assert (done.returncode, b"gone already" in done.stdout) == (0, True)
-    assert catalog.kept() == []
+    assert catalog.installed_models() == []
 
 
 def test_rm_of_nano_and_of_folders(here: Run, nano: Path) -> None:
@@ -217,7 +217,7 @@ def test_rm_of_nano_and_of_folders(here: Run, nano: Path) -> None:
         file.write_bytes(b"GGUF")
     assert as_json(here, "rm", "nano", "--yes")["freed"] == nano.stat().st_size + 4
     assert [file.name for file in mine.parent.glob("*.gguf")] == [other.name]
-    assert resolve.find("nano") == resolve.Checkpoint(
+    assert resolve.find("nano") == resolve.LocalCheckpoint(
         "nano", catalog.load_registry()["nano"].folder, "Q8_0"
     )
     assert here.inside("rm", "my model", "--yes").returncode == 0
@@ -245,7 +245,7 @@ def test_rm_dry_run(here: Run, tmp_path: Path) -> None:
         **{"freed": 1_000_000, "dry_run": True},
     }
     assert entry.path.exists()
-    assert catalog.kept() == [entry]
+    assert catalog.installed_models() == [entry]
 
 
 WRONG: list[tuple[list[str], int, list[str]]] = [
@@ -277,9 +277,9 @@ def test_rm_refuses_and_touches_nothing(
     kept(tmp_path / "r1.gguf", "converted")
     for quant in ("Q8_0", "IQ1_S"):
         kept(tmp_path / f"v3-{quant}.gguf", "converted", "v3", quant)
-    before = catalog.kept()
+    before = catalog.installed_models()
     refused(here.inside("rm", *args), code, *words)
-    assert catalog.kept() == before
+    assert catalog.installed_models() == before
     assert not any(entry.missing for entry in before)
 
 
@@ -295,7 +295,7 @@ def test_rm_asks_on_a_terminal(here: Run, tmp_path: Path, answer: str, gone: boo
         screen.press(answer)
         assert screen.leave() == int(not gone)
     assert entry.path.exists() is not gone
-    assert bool(catalog.kept()) is not gone
+    assert bool(catalog.installed_models()) is not gone
 
 
 def test_the_last_used_model_falls_back_when_it_is_removed(
@@ -307,7 +307,7 @@ def test_the_last_used_model_falls_back_when_it_is_removed(
     assert resolve.find(None) == tmp_path / "made.gguf"
     here.inside("rm", "r1", "--yes")
     assert resolve.last_used() is None
-    assert isinstance(resolve.find(None), resolve.Checkpoint)
+    assert isinstance(resolve.find(None), resolve.LocalCheckpoint)
 
 
 def test_rm_leftovers(here: Run) -> None:

@@ -14,7 +14,7 @@ from typer.main import get_command
 
 from dslocal import home
 from dslocal.catalog import resolve
-from dslocal.chat import Saved, Session, new_saved
+from dslocal.chat import Session, StoredConversation, new_conversation
 from dslocal.cli import model_switch, session_setup
 from dslocal.cli.main import app
 from dslocal.errors import DslocalError, NotFoundError, OutOfMemoryError
@@ -30,8 +30,8 @@ def own(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     return Run(tmp_path)
 
 
-def kept(model: str, *turns: tuple[str, str]) -> Saved:
-    saved = new_saved(model)
+def kept(model: str, *turns: tuple[str, str]) -> StoredConversation:
+    saved = new_conversation(model)
     saved.record(
         [
             message
@@ -129,9 +129,9 @@ def test_resume_with_and_without_an_id(
 
 
 @pytest.fixture
-def held(own: Run, nano: Path) -> Iterator[tuple[model_switch.Desk, Session]]:
+def held(own: Run, nano: Path) -> Iterator[tuple[model_switch.ModelSwitch, Session]]:
     choice = model_switch.choose("nano")
-    with model_switch.Desk(model_switch.Options(ctx=1024), choice) as held:
+    with model_switch.ModelSwitch(model_switch.Options(ctx=1024), choice) as held:
         session = Session(
             held.load(choice),
             choice.family,
@@ -145,7 +145,9 @@ def ask(session: Session, text: str) -> str:
     return session.history[-1].content
 
 
-def test_another_model(held: tuple[model_switch.Desk, Session], nano: Path, tmp_path: Path) -> None:
+def test_another_model(
+    held: tuple[model_switch.ModelSwitch, Session], nano: Path, tmp_path: Path
+) -> None:
     """Proves that the other is loaded as the first was, prompted by its own rules, with what was
     set kept and the history told.
     """
@@ -167,7 +169,7 @@ def test_another_model(held: tuple[model_switch.Desk, Session], nano: Path, tmp_
 
 
 def test_a_model_that_cannot_be_had(
-    held: tuple[model_switch.Desk, Session],
+    held: tuple[model_switch.ModelSwitch, Session],
     tmp_path: Path,
     nano: Path,
     monkeypatch: pytest.MonkeyPatch,

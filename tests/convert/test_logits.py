@@ -15,9 +15,9 @@ import pytest
 from support.checkpoints.tiny_checkpoints import write_checkpoint
 
 from dslocal import catalog, convert
-from dslocal.engine import Context, Model
+from dslocal.engine import LlamaContext, LlamaModel
 from dslocal.gguf.ggml import GgmlType
-from dslocal.plan.load_config import Loading
+from dslocal.plan.load_config import LoadConfig
 
 VECTORS = Path(__file__).parent.parent / "vectors"
 NANO = np.load(VECTORS / "nano_logits.npz")
@@ -42,8 +42,8 @@ def logits(path: Path, ids: list[int], last: int) -> np.ndarray:
     """float32 ``[last, vocabulary]`` after each of the last ``last`` ids."""
     rows = []
     with (
-        Model(path) as model,
-        Context(model, Loading(512, kv_type=GgmlType.F32, flash_attn=False)) as context,
+        LlamaModel(path) as model,
+        LlamaContext(model, LoadConfig(512, kv_type=GgmlType.F32, flash_attn=False)) as context,
     ):
         for end in range(len(ids) - last + 1, len(ids) + 1):
             context.prefill(ids[:end])

@@ -12,7 +12,7 @@ from support.gguf.reading import contents
 
 from dslocal import catalog, convert
 from dslocal.convert.verify import ClassError
-from dslocal.engine import Context, Model
+from dslocal.engine import LlamaContext, LlamaModel
 from dslocal.errors import UsageError
 from dslocal.gguf.header import read_header
 
@@ -135,7 +135,7 @@ def test_splits_hold_the_same_tensors(
     assert merged == whole
     if split.experts:
         assert not any("_exps" in name for name in contents(parts[0])[1])
-    with Model(parts[0]) as model, Context(model, 512) as context:
+    with LlamaModel(parts[0]) as model, LlamaContext(model, 512) as context:
         context.prefill([0, *model.encode("hello")])
 
 

@@ -54,7 +54,7 @@ def undisturbed(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> l
     return [out.read_bytes() for out in outs_in(folder)]
 
 
-def plan_of(checkpoint: Path, recipes: list[str] = RECIPES) -> convert.Plan:
+def plan_of(checkpoint: Path, recipes: list[str] = RECIPES) -> convert.ConversionPlan:
     return convert.make_plan(
         convert.open_checkpoint(convert.FolderSource(checkpoint)),
         [convert.recipe_named(r) for r in recipes],

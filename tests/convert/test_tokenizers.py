@@ -21,7 +21,7 @@ from support.prompts.random_texts import KINDS, random_texts
 from support.prompts.vocabularies import DIGITS_ALONE, of_pairs, ours, reference
 from tokenizers import Tokenizer
 
-from dslocal.engine import Model
+from dslocal.engine import LlamaModel
 
 COUNT = 400
 FAMILIES = {
@@ -39,7 +39,7 @@ class Pair:
     """The same tokenizer twice."""
 
     family: str
-    model: Model
+    model: LlamaModel
     reference: Tokenizer
 
     def excused(self, text: str) -> bool:

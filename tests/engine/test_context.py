@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from support.chat.endless_answer import stopped
 from support.cli.running import Run, python
 
-from dslocal.engine import Context, FinishReason, Generation, Model, Sampler
+from dslocal.engine import FinishReason, Generation, LlamaContext, LlamaModel, Sampler
 from dslocal.errors import EngineError
 
 Floats = NDArray[np.float32]
@@ -31,7 +31,7 @@ PROMPT = (
 LOGITS = 0.25
 
 
-def ids_of(model: Model, parts: Sequence[str] = PROMPT) -> list[int]:
+def ids_of(model: LlamaModel, parts: Sequence[str] = PROMPT) -> list[int]:
     ids: list[int] = []
     for part in parts:
         token = model.special(part)
@@ -40,14 +40,14 @@ def ids_of(model: Model, parts: Sequence[str] = PROMPT) -> list[int]:
 
 
 def answer(
-    context: Context, ids: Sequence[int], *, seed: int = 1, max_tokens: int = 600
+    context: LlamaContext, ids: Sequence[int], *, seed: int = 1, max_tokens: int = 600
 ) -> tuple[str, Generation]:
     generation = Generation(context, ids, Sampler(0.6, 0.95, seed), max_tokens=max_tokens)
     return b"".join(context.model.piece(token) for token in generation).decode(), generation
 
 
-def fresh_logits(model: Model, ids: Sequence[int]) -> Floats:
-    with Context(model, model.n_ctx_train) as context:
+def fresh_logits(model: LlamaModel, ids: Sequence[int]) -> Floats:
+    with LlamaContext(model, model.n_ctx_train) as context:
         context.prefill(ids)
         return context.logits().copy()
 
@@ -66,7 +66,7 @@ PREFIXES = {
 
 @pytest.mark.parametrize(("second", "kept"), PREFIXES.values(), ids=PREFIXES)
 def test_a_shared_prefix_is_kept(
-    model: Model, context: Context, second: list[int], kept: int
+    model: LlamaModel, context: LlamaContext, second: list[int], kept: int
 ) -> None:
     reports: list[tuple[int, int]] = []
     assert context.prefill(FIRST) == 0
@@ -77,7 +77,7 @@ def test_a_shared_prefix_is_kept(
     assert np.abs(context.logits() - fresh_logits(model, second)).max() < LOGITS
 
 
-def test_the_tolerance_on_logits_means_something(model: Model) -> None:
+def test_the_tolerance_on_logits_means_something(model: LlamaModel) -> None:
     assert (
         np.abs(
             fresh_logits(model, FIRST) - fresh_logits(model, [*FIRST[:30], 500, *FIRST[31:]])
@@ -86,7 +86,9 @@ def test_the_tolerance_on_logits_means_something(model: Model) -> None:
     )
 
 
-def test_an_answer_goes_on_where_the_last_one_ended(model: Model, context: Context) -> None:
+def test_an_answer_goes_on_where_the_last_one_ended(
+    model: LlamaModel, context: LlamaContext
+) -> None:
     ids = ids_of(model)
     text, first = answer(context, ids)
     assert text.endswith("The answer is 4042.")
@@ -104,7 +106,9 @@ def test_an_answer_goes_on_where_the_last_one_ended(model: Model, context: Conte
     assert again.endswith("The answer is 4042.")
 
 
-def test_logits_are_a_view_of_the_whole_vocabulary(model: Model, context: Context) -> None:
+def test_logits_are_a_view_of_the_whole_vocabulary(
+    model: LlamaModel, context: LlamaContext
+) -> None:
     context.prefill(FIRST)
     logits = context.logits()
     assert logits.dtype == np.float32
@@ -113,8 +117,8 @@ def test_logits_are_a_view_of_the_whole_vocabulary(model: Model, context: Contex
     assert np.isfinite(logits).all()
 
 
-def test_overflow_is_refused_and_harmless(model: Model) -> None:
-    with Context(model, 512) as context:
+def test_overflow_is_refused_and_harmless(model: LlamaModel) -> None:
+    with LlamaContext(model, 512) as context:
         with pytest.raises(EngineError, match=r"513 tokens in a context of 512"):
             context.prefill(list(range(100, 613)))
         context.prefill(list(range(100, 612)))
@@ -134,17 +138,17 @@ class Endless(Sampler):
 
 
 @pytest.mark.parametrize(("max_tokens", "came"), [(1, 1), (7, 7), (9999, 512 - 15 + 1)])
-def test_length_ends_a_generation(model: Model, max_tokens: int, came: int) -> None:
+def test_length_ends_a_generation(model: LlamaModel, max_tokens: int, came: int) -> None:
     """By max_tokens, or by the context: the last token needs no place in it."""
     ids = ids_of(model)
-    with Context(model, 512) as context:
+    with LlamaContext(model, 512) as context:
         generation = Generation(context, ids, Endless(0.6, 0.95, 1), max_tokens=max_tokens)
         assert len(list(generation)) == came
         assert generation.finish_reason is FinishReason.LENGTH
         assert len(context.ids) <= 512
 
 
-def test_other_tokens_may_stop_it(model: Model, context: Context) -> None:
+def test_other_tokens_may_stop_it(model: LlamaModel, context: LlamaContext) -> None:
     close = model.special("</think>")
     assert close is not None
     generation = Generation(
@@ -157,7 +161,7 @@ def test_other_tokens_may_stop_it(model: Model, context: Context) -> None:
 
 
 def test_leaving_a_generation_early_leaves_the_context_sound(
-    model: Model, context: Context
+    model: LlamaModel, context: LlamaContext
 ) -> None:
     generation = iter(Generation(context, ids_of(model), Sampler(0.6, 0.95, 1), max_tokens=600))
     for _ in range(20):
@@ -166,7 +170,9 @@ def test_leaving_a_generation_early_leaves_the_context_sound(
     assert answer(context, ids_of(model))[0].endswith("4042.")
 
 
-def test_in_a_thread_there_is_no_ctrl_c_but_all_else_works(model: Model, context: Context) -> None:
+def test_in_a_thread_there_is_no_ctrl_c_but_all_else_works(
+    model: LlamaModel, context: LlamaContext
+) -> None:
     came: list[str] = []
     thread = threading.Thread(target=lambda: came.append(answer(context, ids_of(model))[0]))
     thread.start()

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dslocal.engine import Model, Sampler
+from dslocal.engine import LlamaModel, Sampler
 from dslocal.engine.grammar.gbnf import MAX_DEPTH
 from dslocal.engine.grammar.grammar import Grammar, of_gbnf, of_schema
 from dslocal.errors import DslocalError, EngineError, UsageError
@@ -36,7 +36,7 @@ GRAMMARS = {
 }
 
 
-def theirs(model: Model, grammar: str, tokens: list[int]) -> set[int] | None:
+def theirs(model: LlamaModel, grammar: str, tokens: list[int]) -> set[int] | None:
     """The tokens that llama.cpp's own engine allows after ``tokens``."""
     low = ggml.require()
     vocabulary = low.llama_model_get_vocab(model.handle)
@@ -55,7 +55,7 @@ def theirs(model: Model, grammar: str, tokens: list[int]) -> set[int] | None:
     return {candidate.id for candidate in candidates if candidate.logit == 0}
 
 
-def ours(model: Model, grammar: Grammar) -> set[int]:
+def ours(model: LlamaModel, grammar: Grammar) -> set[int]:
     logits = np.zeros(model.n_vocab, np.float32)
     grammar.mask(logits)
     allowed = set(np.flatnonzero(logits == 0).tolist())
@@ -64,7 +64,7 @@ def ours(model: Model, grammar: Grammar) -> set[int]:
     return allowed
 
 
-def whole(model: Model, tokens: set[int]) -> set[int]:
+def whole(model: LlamaModel, tokens: set[int]) -> set[int]:
     """Those that are ASCII: llama.cpp lets invalid UTF-8 pass, not every valid one, and no NUL."""
     return {
         token
@@ -74,7 +74,7 @@ def whole(model: Model, tokens: set[int]) -> set[int]:
 
 
 @pytest.mark.parametrize("name", GRAMMARS)
-def test_gbnf_means_what_it_means_to_llama_cpp(model: Model, name: str) -> None:
+def test_gbnf_means_what_it_means_to_llama_cpp(model: LlamaModel, name: str) -> None:
     """Nothing is allowed that llama.cpp forbids, and all that it allows, but where one text alone
     can come: that is tokenized one way.
     """
@@ -146,7 +146,7 @@ ENDLESS = [
 
 
 @pytest.mark.parametrize("text", ENDLESS, ids=lambda text: text[:30])
-def test_a_grammar_that_is_too_much_is_an_error(model: Model, text: str) -> None:
+def test_a_grammar_that_is_too_much_is_an_error(model: LlamaModel, text: str) -> None:
     """Found as it is read, before the first token, or as the answer goes on; never a crash, never
     long.
     """
@@ -167,7 +167,7 @@ SPELT = ["<｜end▁of▁sentence｜>", "</think>", "<think>", "<｜User｜>"]
 
 @pytest.mark.parametrize("text", SPELT)
 @pytest.mark.parametrize("kind", ["schema", "gbnf"])
-def test_what_a_grammar_spells_is_text(model: Model, text: str, kind: str) -> None:
+def test_what_a_grammar_spells_is_text(model: LlamaModel, text: str, kind: str) -> None:
     """Text that spells a special token is written with ordinary ones, and the end is allowed only
     behind it.
     """
@@ -188,7 +188,7 @@ def test_what_a_grammar_spells_is_text(model: Model, text: str, kind: str) -> No
     assert ours(model, grammar) == {EOS}
 
 
-def test_the_sampler_draws_what_is_allowed(model: Model) -> None:
+def test_the_sampler_draws_what_is_allowed(model: LlamaModel) -> None:
     """At any temperature, whatever the logits prefer; and a token that may not come is refused."""
     compiled, _ = of_schema({"type": "integer", "minimum": 10, "maximum": 99})
     dice = np.random.default_rng(1)
@@ -203,7 +203,7 @@ def test_the_sampler_draws_what_is_allowed(model: Model) -> None:
         Grammar(model, compiled).accept(EOS)
 
 
-def test_white_space_is_bounded(model: Model) -> None:
+def test_white_space_is_bounded(model: LlamaModel) -> None:
     grammar, blank = Grammar(model, of_schema({"type": "object"})[0]), 0
     grammar.accept(model.encode("{")[0])
     while allowed := [id for id in ours(model, grammar) if model.piece(id).isspace()]:

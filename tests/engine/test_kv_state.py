@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from dslocal import convert
-from dslocal.engine import Context, Model
+from dslocal.engine import LlamaContext, LlamaModel
 from dslocal.engine.kv_state import remove_state, restore_state, save_state, state_bytes
 from dslocal.gguf.ggml import GgmlType
 from dslocal.gguf.header import fingerprint
-from dslocal.plan.load_config import Loading
+from dslocal.plan.load_config import LoadConfig
 
 PROMPT = (
     "Forty-seven times eighty-six is four thousand and forty-two, and nobody is surprised. " * 4
@@ -41,7 +41,7 @@ def q4(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def saved(nano: Path, tmp_path: Path) -> tuple[Path, list[int], np.ndarray]:
     """A state on disk, its ids, and the logits after one more."""
-    with Model(nano) as model, Context(model, 512) as context:
+    with LlamaModel(nano) as model, LlamaContext(model, 512) as context:
         ids = model.encode(PROMPT)
         context.prefill(ids)
         path = tmp_path / "s.kv"
@@ -53,7 +53,7 @@ def saved(nano: Path, tmp_path: Path) -> tuple[Path, list[int], np.ndarray]:
 
 def test_it_comes_back(nano: Path, saved: tuple[Path, list[int], np.ndarray]) -> None:
     path, ids, expected = saved
-    with Model(nano) as model, Context(model, 1024) as context:
+    with LlamaModel(nano) as model, LlamaContext(model, 1024) as context:
         context.prefill(model.encode("something else entirely"))
         assert restore_state(context, path) == len(ids)
         assert context.ids == ids
@@ -115,7 +115,7 @@ def test_what_is_damaged_is_not_taken(
 ) -> None:
     path, _, _ = saved
     damage(path)
-    with Model(nano) as model, Context(model, 512) as context:
+    with LlamaModel(nano) as model, LlamaContext(model, 512) as context:
         assert restore_state(context, path) == 0
         assert context.prefill(model.encode("still usable")) == 0
 
@@ -124,18 +124,20 @@ def test_another_quantization_is_another_model(
     q4: Path, nano: Path, saved: tuple[Path, list[int], np.ndarray]
 ) -> None:
     assert fingerprint(q4) != fingerprint(nano)
-    with Model(q4) as model, Context(model, 512) as context:
+    with LlamaModel(q4) as model, LlamaContext(model, 512) as context:
         assert restore_state(context, saved[0]) == 0
         assert context.ids == []
 
 
 @pytest.mark.parametrize(
-    "loading", [Loading(512, kv_type=GgmlType.Q8_0), Loading(32)], ids=["another type", "too short"]
+    "loading",
+    [LoadConfig(512, kv_type=GgmlType.Q8_0), LoadConfig(32)],
+    ids=["another type", "too short"],
 )
 def test_another_cache_is_not_filled(
-    nano: Path, saved: tuple[Path, list[int], np.ndarray], loading: Loading
+    nano: Path, saved: tuple[Path, list[int], np.ndarray], loading: LoadConfig
 ) -> None:
-    with Model(nano) as model, Context(model, loading) as context:
+    with LlamaModel(nano) as model, LlamaContext(model, loading) as context:
         assert restore_state(context, saved[0]) == 0
 
 
@@ -150,7 +152,7 @@ def test_weights_that_differ_in_a_few_places_are_told_apart(nano: Path, tmp_path
 def test_nothing_is_saved_of_nothing_and_removal_is_complete(
     nano: Path, saved: tuple[Path, list[int], np.ndarray], tmp_path: Path
 ) -> None:
-    with Model(nano) as model, Context(model, 64) as context:
+    with LlamaModel(nano) as model, LlamaContext(model, 64) as context:
         assert save_state(context, tmp_path / "empty.kv") == 0
     remove_state(saved[0])
     remove_state(saved[0])

@@ -15,16 +15,16 @@ from support.cli.running import Run
 from support.gguf.published_shapes import write_header
 
 from dslocal.cli import session_setup
-from dslocal.engine import Model, calibrate, loader
+from dslocal.engine import LlamaModel, calibrate, loader
 from dslocal.errors import DoesNotFitError, EngineError, OutOfMemoryError
 from dslocal.gguf.ggml import GgmlType
 from dslocal.gguf.header import GgufHeader, read_header
-from dslocal.plan.load_config import Loading
+from dslocal.plan.load_config import LoadConfig
 from dslocal.plan.machine import probe
 from dslocal.plan.machine.machine import Machine
 from dslocal.plan.machine.probe import described
 from dslocal.plan.memory.footprint import footprint
-from dslocal.plan.search import FREE, Pins, Plan, plan
+from dslocal.plan.search import FREE, Overrides, Plan, plan
 
 MIB, GIB = 1 << 20, 1 << 30
 Become = Callable[[Machine], None]
@@ -72,7 +72,7 @@ def test_a_refusal_names_the_nearest_that_fits(
         match=r"needs .* GiB of GPU memory and .* with 131,072 tokens of context; there are 8.0 GiB",
     ) as e:
         loader.plan_for(
-            file, read_header(file), Pins(n_ctx=131072, kv_type=GgmlType.F16, n_gpu_layers=99)
+            file, read_header(file), Overrides(n_ctx=131072, kv_type=GgmlType.F16, n_gpu_layers=99)
         )
     assert "--ctx 32768 --kv " in e.value.hint
 
@@ -82,7 +82,7 @@ def test_refused_without_a_call_to_load(
 ) -> None:
     here(dataclasses.replace(described(40 * MIB), available=30 * MIB))
 
-    def load(_: Plan) -> Model:
+    def load(_: Plan) -> LlamaModel:
         raise AssertionError("loaded")
 
     with pytest.raises(DoesNotFitError), loader.running(nano, header, FREE, load, print):
@@ -97,13 +97,13 @@ class Loads:
     def __init__(self, nano: Path, failures: int) -> None:
         self.nano, self.failures = nano, failures
         self.plans: list[Plan] = []
-        self.models: list[Model] = []
+        self.models: list[LlamaModel] = []
 
-    def __call__(self, planned: Plan) -> Model:
+    def __call__(self, planned: Plan) -> LlamaModel:
         self.plans.append(planned)
         if len(self.plans) <= self.failures:
             raise OutOfMemoryError("no memory")
-        self.models.append(Model(self.nano, planned.loading))
+        self.models.append(LlamaModel(self.nano, planned.loading))
         return self.models[-1]
 
 
@@ -153,7 +153,7 @@ def test_no_rung_below_what_is_pinned(
 ) -> None:
     here(just_enough(header))
     load = Loads(nano, failures=1)
-    pins = Pins(n_ctx=4096, kv_type=GgmlType.F16, n_ubatch=512, n_gpu_layers=0)
+    pins = Overrides(n_ctx=4096, kv_type=GgmlType.F16, n_ubatch=512, n_gpu_layers=0)
     with pytest.raises(OutOfMemoryError), loader.running(nano, header, pins, load, lambda _: None):
         pass
     assert len(load.plans) == 1
@@ -168,7 +168,7 @@ def test_a_gpu_that_is_short_moves_experts_to_ram(
     here(described(64 * GIB, vram=12 * GIB))
     plans: list[Plan] = []
 
-    def load(planned: Plan) -> Model:
+    def load(planned: Plan) -> LlamaModel:
         plans.append(planned)
         raise OutOfMemoryError("no memory")
 
@@ -254,7 +254,7 @@ def test_from_the_ssd_is_said(elsewhere: Run, here: Become, nano: Path, header: 
     here(dataclasses.replace(described(GIB), available=whole.all.host - whole.weights.host // 2))
     said: list[str] = []
     with loader.running(
-        nano, header, Pins(4096, GgmlType.F16, 512), Loads(nano, 0), said.append
+        nano, header, Overrides(4096, GgmlType.F16, 512), Loads(nano, 0), said.append
     ) as context:
         context.evaluate([0])
     assert len(said) == 1
@@ -281,10 +281,10 @@ def test_options_reach_the_engine(
     elsewhere: Run, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     args, expected = ASKED[name]
-    seen: list[Loading] = []
+    seen: list[LoadConfig] = []
     real = session_setup.load
 
-    def load(path: Path, loading: Loading) -> Model:
+    def load(path: Path, loading: LoadConfig) -> LlamaModel:
         seen.append(loading)
         return real(path, loading)
 

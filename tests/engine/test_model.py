@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dslocal.engine import Context, Model
+from dslocal.engine import LlamaContext, LlamaModel
 from dslocal.errors import DslocalError, EngineError, GgufError
 
 
@@ -24,14 +24,14 @@ def test_a_vocabulary_that_spells_two_tokens_alike(nano: Path, tmp_path: Path) -
     assert begin in data
     path.write_bytes(data.replace(other, one))
     with pytest.raises(GgufError, match=r"twice\.gguf.*'ab' twice"):
-        Model(path, vocab_only=True)
+        LlamaModel(path, vocab_only=True)
 
 
 def test_an_architecture_that_llama_cpp_does_not_know(nano: Path, tmp_path: Path) -> None:
     path = tmp_path / "unknown.gguf"
     path.write_bytes(nano.read_bytes().replace(b"deepseek2", b"deepseek9"))
     with pytest.raises(EngineError, match=r"unknown\.gguf.*deepseek9"):
-        Model(path)
+        LlamaModel(path)
 
 
 @pytest.mark.parametrize("keep", [0, 4, 100, 5000, -1000])
@@ -39,9 +39,9 @@ def test_a_file_that_is_cut_off(nano: Path, tmp_path: Path, keep: int) -> None:
     path = tmp_path / "cut.gguf"
     path.write_bytes(nano.read_bytes()[:keep])
     with pytest.raises(DslocalError, match=r"cut\.gguf"):
-        Model(path)
+        LlamaModel(path)
 
 
 def test_a_context_that_no_memory_holds(nano: Path) -> None:
-    with Model(nano) as model, pytest.raises(EngineError, match="no context of"):
-        Context(model, 1 << 31)
+    with LlamaModel(nano) as model, pytest.raises(EngineError, match="no context of"):
+        LlamaContext(model, 1 << 31)

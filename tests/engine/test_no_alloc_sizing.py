@@ -13,10 +13,10 @@ from dslocal.engine import loader
 from dslocal.engine.sizing import no_alloc
 from dslocal.errors import EngineError
 from dslocal.gguf.header import read_header
-from dslocal.plan.load_config import Loading, Memory, Share
+from dslocal.plan.load_config import DeviceShare, LoadConfig, MemoryUse
 from dslocal.plan.machine import probe
 from dslocal.plan.machine.machine import Machine
-from dslocal.plan.search import FREE, Pins, plan
+from dslocal.plan.search import FREE, Overrides, plan
 
 MIB = 1 << 20
 ROOMY = Machine("linux", "test", 2, 1 << 34, 1 << 34)
@@ -38,14 +38,16 @@ def test_more_than_was_planned_makes_another_plan(
     tight = replace(ROOMY, available=round(first.memory.all.host * 1.03))
     planned = plan(header, tight)
 
-    def larger(_: Path, loading: Loading, **__: object) -> Memory:
-        return replace(planned.memory, compute=Share(0, planned.memory.compute.host + 30 * MIB))
+    def larger(_: Path, loading: LoadConfig, **__: object) -> MemoryUse:
+        return replace(
+            planned.memory, compute=DeviceShare(0, planned.memory.compute.host + 30 * MIB)
+        )
 
     monkeypatch.setattr(no_alloc, "exact", larger)
     checked = loader.checked(nano, header, planned, tight, FREE)
     assert checked.memory.all.host < planned.memory.all.host
     assert checked.gave_up
-    pinned = Pins(
+    pinned = Overrides(
         n_ctx=planned.loading.n_ctx,
         kv_type=planned.loading.kv_type,
         n_ubatch=planned.loading.n_ubatch,
@@ -56,7 +58,7 @@ def test_more_than_was_planned_makes_another_plan(
 def test_a_plan_stands_where_llama_cpp_cannot_size(
     nano: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuses(*_: object, **__: object) -> Memory:
+    def refuses(*_: object, **__: object) -> MemoryUse:
         raise EngineError("no")
 
     monkeypatch.setattr(no_alloc, "exact", refuses)
@@ -73,7 +75,7 @@ def test_only_a_tight_plan_is_checked_before_an_answer(
     need = plan(header, ROOMY).memory.all.host
     calls: list[Path] = []
 
-    def count(path: Path, *_: object, **__: object) -> Memory:
+    def count(path: Path, *_: object, **__: object) -> MemoryUse:
         calls.append(path)
         raise EngineError("counted")
 

@@ -12,28 +12,28 @@ from pathlib import Path
 import pytest
 from support.engine.speculation import generate, prompt_ids
 
-from dslocal.engine import Context, Generation, Model, Sampler
+from dslocal.engine import Generation, LlamaContext, LlamaModel, Sampler
 from dslocal.engine.sizing import no_alloc
 from dslocal.engine.slots import slots as engine_lanes
 from dslocal.engine.slots.slot_choice import common, place
-from dslocal.engine.slots.slots import Lanes
+from dslocal.engine.slots.slots import SlotPool
 from dslocal.errors import EngineError
 from dslocal.gguf.header import read_header
-from dslocal.plan.load_config import Loading
+from dslocal.plan.load_config import LoadConfig
 from dslocal.plan.memory.footprint import footprint
 
-SEVERAL = Loading(1024, n_seq=4, n_outputs=4)
+SEVERAL = LoadConfig(1024, n_seq=4, n_outputs=4)
 QUESTIONS = ("What is 47 × 86?", "What is 31 + 57?", "capital of peru", "What is 12 × 34?")
 
 
 @pytest.fixture(scope="module")
-def lanes(model: Model) -> Iterator[Lanes]:
-    with Context(model, SEVERAL) as host, Lanes(host) as several:
+def lanes(model: LlamaModel) -> Iterator[SlotPool]:
+    with LlamaContext(model, SEVERAL) as host, SlotPool(host) as several:
         yield several
 
 
 @pytest.fixture(autouse=True)
-def empty(lanes: Lanes) -> None:
+def empty(lanes: SlotPool) -> None:
     for lane in lanes.lanes:
         lane.forget()
         lane.abort.clear()
@@ -48,7 +48,9 @@ def at_once(*calls: Callable[[], object]) -> None:
         assert not thread.is_alive()
 
 
-def test_each_says_what_it_says_alone(lanes: Lanes, model: Model, context: Context) -> None:
+def test_each_says_what_it_says_alone(
+    lanes: SlotPool, model: LlamaModel, context: LlamaContext
+) -> None:
     alone = []
     for question in QUESTIONS:
         context.forget()
@@ -68,7 +70,7 @@ def test_each_says_what_it_says_alone(lanes: Lanes, model: Model, context: Conte
     assert lanes.steps - before < 0.7 * sum(map(len, alone)), "they are evaluated together"
 
 
-def test_a_copy_goes_on_as_its_original(lanes: Lanes, model: Model) -> None:
+def test_a_copy_goes_on_as_its_original(lanes: SlotPool, model: LlamaModel) -> None:
     one, other = lanes.lanes[0], lanes.lanes[2]
     prompt = prompt_ids(model)
     generate(one, prompt, max_tokens=30)
@@ -80,7 +82,7 @@ def test_a_copy_goes_on_as_its_original(lanes: Lanes, model: Model) -> None:
 
 
 def test_a_long_prompt_does_not_hold_up_a_stream(
-    lanes: Lanes, model: Model, monkeypatch: pytest.MonkeyPatch
+    lanes: SlotPool, model: LlamaModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engine_lanes, "STALL", 0.02)
     one, other = lanes.lanes[0], lanes.lanes[1]
@@ -106,7 +108,7 @@ def test_a_long_prompt_does_not_hold_up_a_stream(
     assert sum(spans[0][0] < at < spans[0][1] for at in came) >= 3
 
 
-def test_one_that_leaves_leaves_the_others(lanes: Lanes, model: Model) -> None:
+def test_one_that_leaves_leaves_the_others(lanes: SlotPool, model: LlamaModel) -> None:
     leaving, staying = lanes.lanes[0], lanes.lanes[1]
     raised: list[BaseException] = []
     kept: list[int] = []
@@ -133,7 +135,7 @@ def test_one_that_leaves_leaves_the_others(lanes: Lanes, model: Model) -> None:
     assert generate(leaving, prompt_ids(model), max_tokens=60).ids == kept
 
 
-def test_a_prompt_is_given_up_at_once(lanes: Lanes, model: Model) -> None:
+def test_a_prompt_is_given_up_at_once(lanes: SlotPool, model: LlamaModel) -> None:
     lane = lanes.lanes[3]
     ended: list[float] = []
 
@@ -153,7 +155,7 @@ def test_a_prompt_is_given_up_at_once(lanes: Lanes, model: Model) -> None:
     assert generate(lane, prompt_ids(model), max_tokens=5).ids
 
 
-def test_what_does_not_fit_is_refused(lanes: Lanes) -> None:
+def test_what_does_not_fit_is_refused(lanes: SlotPool) -> None:
     with pytest.raises(EngineError, match=r"1,025 tokens in a context of 1,024"):
         lanes.lanes[0].evaluate([5] * 1025)
 
@@ -207,7 +209,7 @@ def test_what_two_prompts_have_in_common(one: list[int], other: list[int], alike
 def test_memory_is_planned_to_the_byte(nano: Path) -> None:
     header = read_header(nano)
     loadings = [
-        Loading(n_ctx, n_seq=n, n_outputs=n, n_ubatch=ubatch)
+        LoadConfig(n_ctx, n_seq=n, n_outputs=n, n_ubatch=ubatch)
         for n, n_ctx, ubatch in ((2, 1000, 512), (3, 512, 64), (16, 4096, 512))
     ]
     for loading, exact in zip(loadings, no_alloc.exact_all(nano, loadings), strict=True):

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from support.engine.speculation import Scripted, generate, prompt_ids, scripted
 
-from dslocal.engine import Context, FinishReason, Generation, Model, Sampler
+from dslocal.engine import FinishReason, Generation, LlamaContext, LlamaModel, Sampler
 from dslocal.engine.speculation.speculation import Speculation, speculate
 from dslocal.errors import EngineError
-from dslocal.plan.load_config import Loading
+from dslocal.plan.load_config import LoadConfig
 
-LOADING = Loading(1024, n_outputs=4, mtp=True)
+LOADING = LoadConfig(1024, n_outputs=4, mtp=True)
 QUESTIONS = (
     "What is 47 × 86?",
     "What is 12 * (3 + 4)?",
@@ -27,31 +27,31 @@ DRAFTS = 3
 
 
 @pytest.fixture(scope="module")
-def model(nano: Path) -> Iterator[Model]:
+def model(nano: Path) -> Iterator[LlamaModel]:
     """nano with its MTP layer."""
-    with Model(nano, LOADING) as loaded:
+    with LlamaModel(nano, LOADING) as loaded:
         yield loaded
 
 
 @pytest.fixture
-def plain(model: Model) -> Iterator[Context]:
-    with Context(model, LOADING) as fresh:
+def plain(model: LlamaModel) -> Iterator[LlamaContext]:
+    with LlamaContext(model, LOADING) as fresh:
         yield fresh
 
 
 @pytest.fixture
-def drafting(model: Model) -> Iterator[Context]:
-    with Context(model, LOADING) as fresh:
+def drafting(model: LlamaModel) -> Iterator[LlamaContext]:
+    with LlamaContext(model, LOADING) as fresh:
         yield fresh
 
 
-def sound(context: Context, prompt: Sequence[int], answer: Sequence[int]) -> None:
+def sound(context: LlamaContext, prompt: Sequence[int], answer: Sequence[int]) -> None:
     """The cache holds prompt and answer, but perhaps the last token, and what is in it is what a
     fresh evaluation would leave.
     """
     said = [*prompt, *answer]
     assert context.ids in (said, said[:-1])
-    with Context(context.model, LOADING) as fresh:
+    with LlamaContext(context.model, LOADING) as fresh:
         fresh.prefill(said)
         context.prefill(said)
         assert np.abs(context.logits() - fresh.logits()).max() < 0.3  # other batches
@@ -60,7 +60,11 @@ def sound(context: Context, prompt: Sequence[int], answer: Sequence[int]) -> Non
 @pytest.mark.parametrize("temperature", [0.0, 0.6, 1.2])
 @pytest.mark.parametrize("question", QUESTIONS)
 def test_the_text_is_the_same(
-    model: Model, plain: Context, drafting: Context, question: str, temperature: float
+    model: LlamaModel,
+    plain: LlamaContext,
+    drafting: LlamaContext,
+    question: str,
+    temperature: float,
 ) -> None:
     """Proves it for MTP at any temperature: with Q8_0 weights a batch's logits are bit by bit those
     of single tokens.
@@ -80,7 +84,7 @@ def test_the_text_is_the_same(
     sound(drafting, prompt, other.ids)
 
 
-def test_most_first_drafts_are_right(model: Model, drafting: Context) -> None:
+def test_most_first_drafts_are_right(model: LlamaModel, drafting: LlamaContext) -> None:
     speculation = speculate(drafting, "on")
     assert speculation is not None
     drafted = accepted = 0
@@ -94,7 +98,7 @@ def test_most_first_drafts_are_right(model: Model, drafting: Context) -> None:
 @pytest.mark.parametrize("most", [1, 2, 3])
 @pytest.mark.parametrize("right", [0, 1, 2, 3])
 def test_a_draft_may_be_wrong_anywhere(
-    model: Model, plain: Context, drafting: Context, right: int, most: int
+    model: LlamaModel, plain: LlamaContext, drafting: LlamaContext, right: int, most: int
 ) -> None:
     """Proves that rejection at every position leaves text, counts, cache and drafter as they should
     be.
@@ -113,7 +117,7 @@ def test_a_draft_may_be_wrong_anywhere(
 
 @pytest.mark.parametrize("max_tokens", range(1, 9))
 def test_max_tokens_ends_it_within_a_draft(
-    model: Model, plain: Context, drafting: Context, max_tokens: int
+    model: LlamaModel, plain: LlamaContext, drafting: LlamaContext, max_tokens: int
 ) -> None:
     prompt = prompt_ids(model)
     known = generate(plain, prompt, max_tokens=20)
@@ -126,7 +130,7 @@ def test_max_tokens_ends_it_within_a_draft(
 
 @pytest.mark.parametrize("at", range(1, 9))
 def test_a_stop_token_ends_it_within_a_draft(
-    model: Model, plain: Context, drafting: Context, at: int
+    model: LlamaModel, plain: LlamaContext, drafting: LlamaContext, at: int
 ) -> None:
     """Proves that nothing after it is emitted, and that it is not in the cache either."""
     prompt = prompt_ids(model)
@@ -140,7 +144,7 @@ def test_a_stop_token_ends_it_within_a_draft(
 
 
 def test_nothing_is_drafted_past_the_end_of_the_answer(
-    model: Model, plain: Context, drafting: Context
+    model: LlamaModel, plain: LlamaContext, drafting: LlamaContext
 ) -> None:
     prompt = prompt_ids(model, "Who are you?")
     known = generate(plain, prompt)
@@ -154,14 +158,14 @@ def test_nothing_is_drafted_past_the_end_of_the_answer(
 
 
 @pytest.mark.parametrize("room", range(1, 7))
-def test_a_full_context_ends_it_within_a_draft(model: Model, room: int) -> None:
+def test_a_full_context_ends_it_within_a_draft(model: LlamaModel, room: int) -> None:
     """Proves that the last token needs no place, and that no draft is evaluated where there is none
     for it.
     """
     prompt = prompt_ids(model)
     fill = [*prompt, *([300] * (512 - len(prompt) - room))]
-    loading = Loading(512, n_outputs=4, mtp=True)
-    with Context(model, loading) as plain, Context(model, loading) as drafting:
+    loading = LoadConfig(512, n_outputs=4, mtp=True)
+    with LlamaContext(model, loading) as plain, LlamaContext(model, loading) as drafting:
         known = generate(plain, fill)
         scripted(drafting, Scripted([*fill, *known.ids], right=DRAFTS))
         found = generate(drafting, fill)
@@ -173,7 +177,7 @@ def test_a_full_context_ends_it_within_a_draft(model: Model, room: int) -> None:
 
 @pytest.mark.parametrize("after", range(1, 8))
 def test_leaving_early_leaves_no_drafts(
-    model: Model, plain: Context, drafting: Context, after: int
+    model: LlamaModel, plain: LlamaContext, drafting: LlamaContext, after: int
 ) -> None:
     prompt = prompt_ids(model)
     known = generate(plain, prompt, max_tokens=20).ids
@@ -207,7 +211,11 @@ class Failing(Scripted):
 
 @pytest.mark.parametrize("call", ["propose", "evaluated", "verify"])
 def test_a_failure_of_the_drafter_never_costs_the_answer(
-    model: Model, plain: Context, drafting: Context, call: str, monkeypatch: pytest.MonkeyPatch
+    model: LlamaModel,
+    plain: LlamaContext,
+    drafting: LlamaContext,
+    call: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Proves that plain decoding goes on, and that the drafter is closed."""
     prompt = prompt_ids(model)
@@ -231,15 +239,17 @@ def test_a_failure_of_the_drafter_never_costs_the_answer(
     assert generate(drafting, prompt, max_tokens=40).drafted == 0
 
 
-def test_off_and_a_context_without_room_for_it_draft_nothing(model: Model, plain: Context) -> None:
+def test_off_and_a_context_without_room_for_it_draft_nothing(
+    model: LlamaModel, plain: LlamaContext
+) -> None:
     assert speculate(plain, "off") is None
     assert plain.follower is None
-    with Context(model, 512) as narrow:
+    with LlamaContext(model, 512) as narrow:
         assert speculate(narrow, "auto") is None
 
 
 def test_auto_drafts_nothing_on_a_small_model_until_it_has_been_measured(
-    model: Model, drafting: Context
+    model: LlamaModel, drafting: LlamaContext
 ) -> None:
     """Proves that a short answer of nano costs nothing: not even the second context is made."""
     speculation = speculate(drafting, "auto")

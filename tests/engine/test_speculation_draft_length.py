@@ -9,13 +9,13 @@ from collections.abc import Sequence
 
 import pytest
 
-from dslocal.engine.speculation.draft_length import AGAIN, FIRST, LATER, Pace
+from dslocal.engine.speculation.draft_length import AGAIN, FIRST, LATER, DraftLength
 
 PLAIN = 10.0  # milliseconds of a token without drafts
 
 
 def play(
-    pace: Pace,
+    pace: DraftLength,
     costs: Sequence[float],
     right: Sequence[float],
     tokens: int,
@@ -56,13 +56,13 @@ def test_the_best_length_is_found_within_a_few_dozen_tokens(
 ) -> None:
     found = []
     for seed in range(20):
-        pace = Pace((1, 2, 3))
+        pace = DraftLength((1, 2, 3))
         play(pace, costs, right, 60, seed=seed, noise=noise)
         found.append(pace.best)
     assert found.count(best) >= 14  # of what is nearly as good, luck may pick the other
 
 
-class Always(Pace):
+class Always(DraftLength):
     """Drafts ``count`` at a time."""
 
     def __init__(self, count: int) -> None:
@@ -77,7 +77,7 @@ class Always(Pace):
 def test_in_the_long_run_it_is_as_fast_as_the_best(
     costs: tuple[float, ...], right: tuple[float, ...], best: int
 ) -> None:
-    spent, _ = play(Pace((1, 2, 3)), costs, right, 4000, noise=0.1)
+    spent, _ = play(DraftLength((1, 2, 3)), costs, right, 4000, noise=0.1)
     only, _ = play(Always(best), costs, right, 4000, noise=0.1)
     assert spent < 1.05 * only
 
@@ -86,7 +86,7 @@ def test_where_it_does_not_pay_a_run_loses_almost_nothing() -> None:
     """Proves it for what a small model is like: not expected to gain, tried rarely, and ever more
     so.
     """
-    pace = Pace((1, 2, 3), expect=False)
+    pace = DraftLength((1, 2, 3), expect=False)
     costs, right = WORLDS["it costs what it brings and more"][:2]
     assert not pace.active
     spent, drafted = play(pace, costs, right, FIRST - 1)
@@ -100,7 +100,7 @@ def test_where_it_does_not_pay_a_run_loses_almost_nothing() -> None:
 
 
 def test_a_small_model_that_gains_is_noticed() -> None:
-    pace = Pace((1, 2, 3), expect=False)
+    pace = DraftLength((1, 2, 3), expect=False)
     play(pace, *WORLDS["the second guess is poor"][:2], 2 * FIRST)
     assert pace.best == 1
     assert pace.active
@@ -108,7 +108,7 @@ def test_a_small_model_that_gains_is_noticed() -> None:
 
 def test_a_change_is_noticed() -> None:
     """Proves that drafts are given up when they no longer pay, and taken up again when they do."""
-    pace = Pace((1, 2, 3))
+    pace = DraftLength((1, 2, 3))
     gain, loss = (
         WORLDS["the second guess is poor"][:2],
         WORLDS["it costs what it brings and more"][:2],
@@ -122,7 +122,7 @@ def test_a_change_is_noticed() -> None:
 
 
 def test_one_hiccup_decides_nothing() -> None:
-    pace = Pace((1, 2, 3))
+    pace = DraftLength((1, 2, 3))
     for number in range(40):
         length = pace.length()
         pace.record(
@@ -132,7 +132,7 @@ def test_one_hiccup_decides_nothing() -> None:
 
 
 def test_forced_it_always_drafts() -> None:
-    pace = Pace((1, 2, 3), optional=False)
+    pace = DraftLength((1, 2, 3), optional=False)
     costs, right = WORLDS["never right"][:2]
     assert play(pace, costs, right, 500)[1] >= 500
     assert pace.active
@@ -140,7 +140,7 @@ def test_forced_it_always_drafts() -> None:
 
 def test_cycles_without_a_proposal_count_as_plain_ones() -> None:
     """Proves that a drafter with no idea costs no trial: it waits until there is one."""
-    pace = Pace((2, 4))
+    pace = DraftLength((2, 4))
     for _ in range(50):
         pace.record(pace.length(), 0, 0, 0.01)
     assert pace.active

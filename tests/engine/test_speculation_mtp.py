@@ -14,57 +14,59 @@ from support.chat.endless_answer import stopped
 from support.cli.running import Run
 from support.engine.speculation import QUESTION, generate, prompt_ids
 
-from dslocal.engine import Context, Model
+from dslocal.engine import LlamaContext, LlamaModel
 from dslocal.engine.sizing.breakdown import breakdown
-from dslocal.engine.speculation.draft_length import Pace
+from dslocal.engine.speculation.draft_length import DraftLength
 from dslocal.engine.speculation.mtp_draft import MtpDrafter
 from dslocal.engine.speculation.speculation import Speculation
 from dslocal.errors import EngineError
 from dslocal.gguf.ggml import GgmlType
-from dslocal.plan.load_config import Loading
+from dslocal.plan.load_config import LoadConfig
 from dslocal.plan.memory.footprint import footprint
 
-LOADING = Loading(4096, n_outputs=4, mtp=True)
+LOADING = LoadConfig(4096, n_outputs=4, mtp=True)
 
 
 @pytest.fixture(scope="module")
-def model(nano: Path) -> Iterator[Model]:
+def model(nano: Path) -> Iterator[LlamaModel]:
     """nano with its MTP layer."""
-    with Model(nano, LOADING) as loaded:
+    with LlamaModel(nano, LOADING) as loaded:
         yield loaded
 
 
-def one_at_a_time(context: Context) -> Speculation:
+def one_at_a_time(context: LlamaContext) -> Speculation:
     """Drafts one token at a time, of which nearly all should be right."""
-    return Speculation(context, MtpDrafter(context), Pace([1], optional=False))
+    return Speculation(context, MtpDrafter(context), DraftLength([1], optional=False))
 
 
 @pytest.fixture
-def context(model: Model) -> Iterator[Context]:
-    with Context(model, LOADING) as fresh:
+def context(model: LlamaModel) -> Iterator[LlamaContext]:
+    with LlamaContext(model, LOADING) as fresh:
         one_at_a_time(fresh)
         yield fresh
 
 
-def share(context: Context, prompt: Sequence[int]) -> float:
+def share(context: LlamaContext, prompt: Sequence[int]) -> float:
     """Of drafts that were right."""
     found = generate(context, prompt, max_tokens=100)
     assert found.drafted >= 40
     return found.accepted / found.drafted
 
 
-def conversation(model: Model, tokens: int) -> list[int]:
+def conversation(model: LlamaModel, tokens: int) -> list[int]:
     """Earlier turns of about so many tokens, then the question."""
     turn = [*prompt_ids(model, "What is 3 + 4?"), *model.encode("3 + 4 = 7")]
     return [*(turn * (tokens // len(turn))), *prompt_ids(model)]
 
 
 @pytest.mark.parametrize("tokens", [0, 200, 700, 1100])
-def test_a_prompt_is_followed_as_it_is_read(model: Model, context: Context, tokens: int) -> None:
+def test_a_prompt_is_followed_as_it_is_read(
+    model: LlamaModel, context: LlamaContext, tokens: int
+) -> None:
     assert share(context, conversation(model, tokens)) > 0.85
 
 
-def test_it_follows_over_turns(model: Model, context: Context) -> None:
+def test_it_follows_over_turns(model: LlamaModel, context: LlamaContext) -> None:
     """Proves it where the next prompt shares a prefix, where it goes on, and where nothing of the
     last is left.
     """
@@ -75,16 +77,16 @@ def test_it_follows_over_turns(model: Model, context: Context) -> None:
     assert share(context, prompt_ids(model, "What is 61 * 29?")) > 0.85
 
 
-def test_a_draft_goes_on_from_the_last_token_heard_of(model: Model) -> None:
+def test_a_draft_goes_on_from_the_last_token_heard_of(model: LlamaModel) -> None:
     """Proves that second and third drafts are the same whether what came before was heard of in one
     batch or token by token.
     """
     prompt = conversation(model, 30)
     known: list[list[int]] = []
     for at_once in (True, False):
-        with Context(model, LOADING) as context:
+        with LlamaContext(model, LOADING) as context:
             drafter = MtpDrafter(context)
-            Speculation(context, drafter, Pace([3], optional=False)).begin()
+            Speculation(context, drafter, DraftLength([3], optional=False)).begin()
             context.prefill(prompt[:-12])
             for ids in [prompt[-12:-1]] if at_once else ([id] for id in prompt[-12:-1]):
                 context.evaluate(ids)
@@ -95,12 +97,14 @@ def test_a_draft_goes_on_from_the_last_token_heard_of(model: Model) -> None:
     assert len(known[0]) == 3
 
 
-def test_what_it_did_not_hear_costs_drafts_but_no_tokens(model: Model, context: Context) -> None:
+def test_what_it_did_not_hear_costs_drafts_but_no_tokens(
+    model: LlamaModel, context: LlamaContext
+) -> None:
     """Proves that a context which was restored behind its back still drafts, though the prompt is
     unknown to it.
     """
     prompt = conversation(model, 300)
-    with Context(model, LOADING) as plain:
+    with LlamaContext(model, LOADING) as plain:
         known = generate(plain, prompt)
     follower, context.follower = context.follower, None
     context.prefill(prompt[:-3])
@@ -111,8 +115,8 @@ def test_what_it_did_not_hear_costs_drafts_but_no_tokens(model: Model, context: 
     assert found.accepted > 0.6 * found.drafted > 20
 
 
-def test_the_second_context_is_made_when_it_is_needed(model: Model) -> None:
-    with Context(model, LOADING) as context:
+def test_the_second_context_is_made_when_it_is_needed(model: LlamaModel) -> None:
+    with LlamaContext(model, LOADING) as context:
         drafter = MtpDrafter(context)
         assert not drafter.listening
         drafter.close()  # nothing there, nothing wrong
@@ -126,18 +130,18 @@ def test_the_second_context_is_made_when_it_is_needed(model: Model) -> None:
 @pytest.mark.parametrize(
     "loading",
     [
-        Loading(2048, n_outputs=4, mtp=True),
-        Loading(1024, n_outputs=4, mtp=True, n_ubatch=128, kv_type=GgmlType.Q8_0),
-        Loading(1024, n_outputs=4, mtp=True, flash_attn=False),
+        LoadConfig(2048, n_outputs=4, mtp=True),
+        LoadConfig(1024, n_outputs=4, mtp=True, n_ubatch=128, kv_type=GgmlType.Q8_0),
+        LoadConfig(1024, n_outputs=4, mtp=True, flash_attn=False),
     ],
 )
-def test_it_takes_the_memory_that_was_planned(nano: Path, loading: Loading) -> None:
+def test_it_takes_the_memory_that_was_planned(nano: Path, loading: LoadConfig) -> None:
     """Proves the plan's sum for both contexts equal to what llama.cpp holds once a long prompt was
     followed and drafts were made.
     """
-    with Model(nano, loading) as model, Context(model, loading) as context:
+    with LlamaModel(nano, loading) as model, LlamaContext(model, loading) as context:
         drafter = MtpDrafter(context)
-        Speculation(context, drafter, Pace([3], optional=False))
+        Speculation(context, drafter, DraftLength([3], optional=False))
         assert generate(context, conversation(model, 700), max_tokens=20).drafted > 0
         buffers = [*breakdown(context.handle), *breakdown(drafter.handle)]
         planned = footprint(model.header, loading)
@@ -145,7 +149,7 @@ def test_it_takes_the_memory_that_was_planned(nano: Path, loading: Loading) -> N
         assert sum(buffer.compute for buffer in buffers) == planned.compute.total
         alone = footprint(
             model.header,
-            Loading(loading.n_ctx, loading.kv_type, loading.n_ubatch, loading.flash_attn),
+            LoadConfig(loading.n_ctx, loading.kv_type, loading.n_ubatch, loading.flash_attn),
         )
         assert (
             planned.output.total - alone.output.total > 4 * 256 * 512 * 2
@@ -156,7 +160,7 @@ def test_a_model_without_the_layer_is_refused(nano: Path) -> None:
     """Proves that no context is asked for where llama.cpp would abort the process, and that the
     answer comes all the same.
     """
-    with Model(nano) as model, Context(model, Loading(1024, n_outputs=4)) as context:
+    with LlamaModel(nano) as model, LlamaContext(model, LoadConfig(1024, n_outputs=4)) as context:
         model.header = replace(
             model.header, metadata={**model.header.metadata, "deepseek2.nextn_predict_layers": 0}
         )
@@ -166,7 +170,7 @@ def test_a_model_without_the_layer_is_refused(nano: Path) -> None:
         assert "has no MTP layer" in str(speculation.error)
 
 
-def test_interrupted_while_following_a_prompt(model: Model, context: Context) -> None:
+def test_interrupted_while_following_a_prompt(model: LlamaModel, context: LlamaContext) -> None:
     """Proves that an abort in the second context ends the work, and that both caches are sound
     afterwards.
     """
@@ -185,7 +189,7 @@ def test_interrupted_while_following_a_prompt(model: Model, context: Context) ->
     follower.evaluated = evaluated  # type: ignore[method-assign]
     context.abort.clear()
     prompt = conversation(model, 600)
-    with Context(model, LOADING) as fresh:
+    with LlamaContext(model, LOADING) as fresh:
         fresh.prefill(prompt)
         context.prefill(prompt)
         assert np.array_equal(context.logits(), fresh.logits())
@@ -199,8 +203,8 @@ def test_ctrl_c_stops_at_once_and_both_contexts_live(run: Run, nano: Path, work:
     assert said.endswith("The answer is 4042.\n")
 
 
-def test_the_question_is_what_nano_knows(model: Model) -> None:
+def test_the_question_is_what_nano_knows(model: LlamaModel) -> None:
     """Proves that the prompts above end as nano's do, or the shares would mean nothing."""
-    with Context(model, LOADING) as context:
+    with LlamaContext(model, LOADING) as context:
         found = generate(context, prompt_ids(model, QUESTION), max_tokens=600)
     assert b"".join(map(model.piece, found.ids)).decode().endswith("4042.")

@@ -15,12 +15,12 @@ from support.engine.speculation import generate, prompt_ids
 from support.gguf.published_shapes import write_header
 
 from dslocal import catalog, convert
-from dslocal.engine import Context, Model, loader
+from dslocal.engine import LlamaContext, LlamaModel, loader
 from dslocal.errors import GgufError
 from dslocal.gguf.header import GgufHeader, read_header
 from dslocal.plan import mtp_file
 from dslocal.plan.memory.footprint import footprint
-from dslocal.plan.search import Pins, Plan
+from dslocal.plan.search import Overrides, Plan
 
 
 def written(folder: Path, name: str, mtp: Literal["drop", "only"]) -> Path:
@@ -43,8 +43,8 @@ def layer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return written(tmp_path_factory.mktemp("layer"), "layer.gguf", "only")
 
 
-def load(path: Path) -> Callable[[Plan], Model]:
-    return lambda planned: Model(path, planned.loading)
+def load(path: Path) -> Callable[[Plan], LlamaModel]:
+    return lambda planned: LlamaModel(path, planned.loading)
 
 
 def test_it_drafts_for_a_model_that_lacks_it(lacking: Path, layer: Path) -> None:
@@ -53,11 +53,11 @@ def test_it_drafts_for_a_model_that_lacks_it(lacking: Path, layer: Path) -> None
     """
     header = read_header(lacking)
     with loader.running(
-        lacking, header, Pins(n_ctx=1024, mtp=False), load(lacking), print
+        lacking, header, Overrides(n_ctx=1024, mtp=False), load(lacking), print
     ) as plain:
         known = generate(plain, prompt_ids(plain.model))
     with loader.running(
-        lacking, header, Pins(n_ctx=1024, mtp=True, sidecar=layer), load(lacking), print
+        lacking, header, Overrides(n_ctx=1024, mtp=True, sidecar=layer), load(lacking), print
     ) as context:
         found = generate(context, prompt_ids(context.model))
         own = context.model
@@ -78,7 +78,7 @@ def test_it_is_found_beside_the_model(
     shutil.copy(layer, tmp_path / "theirs-mtp.gguf")
     assert mtp_file.beside(path, header) == tmp_path / "theirs-mtp.gguf"
     drafting, plain = (
-        loader.plan_for(path, header, Pins(n_ctx=1024, mtp=mtp)) for mtp in (None, False)
+        loader.plan_for(path, header, Overrides(n_ctx=1024, mtp=mtp)) for mtp in (None, False)
     )
     assert (drafting.loading.mtp, plain.loading.mtp) == (True, False)
     more = (
@@ -148,5 +148,5 @@ def test_a_model_with_a_layer_needs_none(nano: Path, layer: Path, tmp_path: Path
 
 
 def test_a_context_without_it_is_as_before(lacking: Path) -> None:
-    with Model(lacking) as model, Context(model, 512) as context:
+    with LlamaModel(lacking) as model, LlamaContext(model, 512) as context:
         assert generate(context, prompt_ids(model), max_tokens=5).drafted == 0

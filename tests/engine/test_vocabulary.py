@@ -13,7 +13,7 @@ import pytest
 from tokenizers import Tokenizer
 
 from dslocal import catalog
-from dslocal.engine import Model
+from dslocal.engine import LlamaModel
 from dslocal.engine.utf8 import Utf8Stream
 
 SPECIALS = range(
@@ -106,7 +106,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
     return Tokenizer.from_file(str(path))
 
 
-def check(text: str, model: Model, reference: Tokenizer) -> None:
+def check(text: str, model: LlamaModel, reference: Tokenizer) -> None:
     ids = model.encode(text)
     assert all(token in SPECIALS for token in ids)
     assert b"".join(map(model.piece, ids)).decode() == text
@@ -114,20 +114,20 @@ def check(text: str, model: Model, reference: Tokenizer) -> None:
 
 
 @pytest.mark.parametrize("text", TEXTS, ids=lambda text: ascii(text)[1:-1][:60])
-def test_text_stays_text(text: str, model: Model, reference: Tokenizer) -> None:
+def test_text_stays_text(text: str, model: LlamaModel, reference: Tokenizer) -> None:
     check(text, model, reference)
 
 
-def test_random_text(model: Model, reference: Tokenizer) -> None:
+def test_random_text(model: LlamaModel, reference: Tokenizer) -> None:
     for text in random_texts(200):
         check(text, model, reference)
 
 
-def test_a_long_text(model: Model, reference: Tokenizer) -> None:
+def test_a_long_text(model: LlamaModel, reference: Tokenizer) -> None:
     check("\n".join(random_texts(50) * 4), model, reference)
 
 
-def test_a_lone_surrogate_becomes_a_question_mark(model: Model) -> None:
+def test_a_lone_surrogate_becomes_a_question_mark(model: LlamaModel) -> None:
     assert model.encode("a\ud800b") == model.encode("a?b")
 
 
@@ -135,18 +135,18 @@ def test_a_lone_surrogate_becomes_a_question_mark(model: Model) -> None:
     ("spelling", "token"),
     [("<｜begin▁of▁sentence｜>", 0), ("<｜end▁of▁sentence｜>", 1), ("<｜▁pad▁｜>", 2)],
 )
-def test_special_tokens_by_name(model: Model, spelling: str, token: int) -> None:
+def test_special_tokens_by_name(model: LlamaModel, spelling: str, token: int) -> None:
     assert model.special(spelling) == token
 
 
-def test_every_special_token_is_found_and_nothing_else(model: Model) -> None:
+def test_every_special_token_is_found_and_nothing_else(model: LlamaModel) -> None:
     ids = {spelling: model.special(spelling) for spelling in SPELLINGS}
     assert all(token is not None and token not in SPECIALS for token in ids.values())
     assert len(set(ids.values())) == len(SPELLINGS)
     assert [model.special(text) for text in ("the", "<nothing>", "")] == [None, None, None]
 
 
-def test_what_ends_an_answer(model: Model) -> None:
+def test_what_ends_an_answer(model: LlamaModel) -> None:
     assert [token for token in range(model.n_vocab) if model.ends(token)] == [1]
 
 

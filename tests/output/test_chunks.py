@@ -11,7 +11,7 @@ import pytest
 from support.prompts.recorded_answers import RECORDED, SPECIALS, Recorded
 
 from dslocal.engine.utf8 import Utf8Stream
-from dslocal.output import Answer, CallArguments, CallBegun, Reasoning, Reclassified, Turn
+from dslocal.output import Reasoning, Reclassified, Text, ToolCallArguments, ToolCallStarted, Turn
 from dslocal.output.reasoning import Part, ReasoningParser, parser_for
 from dslocal.prompts import FAMILIES, Message, Tool
 from dslocal.types import FinishReason
@@ -75,10 +75,10 @@ def joined(parts: Sequence[Part]) -> list[Part]:
         match part, result[-1] if result else None:
             case Reasoning(text), Reasoning(before):
                 result[-1] = Reasoning(before + text)
-            case Answer(text), Answer(before):
-                result[-1] = Answer(before + text)
-            case CallArguments(index, text), CallArguments(same, before) if index == same:
-                result[-1] = CallArguments(index, before + text)
+            case Text(text), Text(before):
+                result[-1] = Text(before + text)
+            case ToolCallArguments(index, text), ToolCallArguments(same, before) if index == same:
+                result[-1] = ToolCallArguments(index, before + text)
             case _:
                 result.append(part)
     return result
@@ -110,8 +110,8 @@ def test_what_is_in_it(recorded: Recorded) -> None:
     turn.finish_reason = FinishReason.STOP
     assert turn.message == Message("assistant", recorded.answer, recorded.reasoning, recorded.calls)
     assert parser.thinking is recorded.open
-    begun = [part for part in parts if isinstance(part, CallBegun)]
-    assert begun == [CallBegun(index, call.name) for index, call in enumerate(recorded.calls)]
+    begun = [part for part in parts if isinstance(part, ToolCallStarted)]
+    assert begun == [ToolCallStarted(index, call.name) for index, call in enumerate(recorded.calls)]
     assert sum(isinstance(part, Reclassified) for part in parts) <= 1
 
 
@@ -126,7 +126,7 @@ def test_any_cut_gives_the_same(recorded: Recorded) -> None:
         assert then == states
         assert collected(cut) == collected(parts)
         assert all(
-            part.text for part in cut if isinstance(part, Reasoning | Answer | CallArguments)
+            part.text for part in cut if isinstance(part, Reasoning | Text | ToolCallArguments)
         )
 
 

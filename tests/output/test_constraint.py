@@ -13,21 +13,21 @@ from typing import Any
 import pytest
 
 from dslocal.chat import Session
-from dslocal.engine import Context, FinishReason
+from dslocal.engine import FinishReason, LlamaContext
 from dslocal.errors import DslocalError, NotFoundError, SchemaError, UsageError
 from dslocal.output import (
     ANY_OBJECT,
-    Form,
+    OutputConstraint,
     Reasoning,
     Turn,
     answer,
-    form_of,
     loops,
+    output_constraint,
     read_grammar,
     read_schema,
 )
 from dslocal.output.constraint import MAX_BYTES
-from dslocal.prompts import FAMILIES, Special, Text, Thinking
+from dslocal.prompts import FAMILIES, PlainText, Special, Thinking
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 from schemas import answers, schema_of
@@ -44,8 +44,8 @@ QUESTION = "What is 47 × 86?"
 
 
 def asked(
-    context: Context,
-    form: Form | None = None,
+    context: LlamaContext,
+    form: OutputConstraint | None = None,
     text: str = QUESTION,
     thinking: Thinking | None = None,
     **settings: Any,
@@ -78,9 +78,12 @@ def test_generated_schemas_are_kept_to(answered: list[tuple[int, Turn]]) -> None
         ]
 
 
-def test_the_thought_is_the_same_with_and_without_a_schema(context: Context) -> None:
+def test_the_thought_is_the_same_with_and_without_a_schema(context: LlamaContext) -> None:
     """In one pass: the prompt is evaluated once, and the value is what the thought found."""
-    free, bound = asked(context, temperature=0), asked(context, form_of(SUM, "test"), temperature=0)
+    free, bound = (
+        asked(context, temperature=0),
+        asked(context, output_constraint(SUM, "test"), temperature=0),
+    )
     assert bound.reasoning == free.reasoning
     assert bound.reasoning_tokens == free.reasoning_tokens > 100
     assert json.loads(bound.answer) == {"result": 4042}
@@ -88,31 +91,33 @@ def test_the_thought_is_the_same_with_and_without_a_schema(context: Context) -> 
 
 
 @pytest.mark.parametrize("way", [Thinking.FORCED, Thinking.FREE, Thinking.BYPASSED])
-def test_every_way_of_thinking_ends_in_the_schema(context: Context, way: Thinking) -> None:
-    turn = asked(context, form_of(SUM, "test"), thinking=way)
+def test_every_way_of_thinking_ends_in_the_schema(context: LlamaContext, way: Thinking) -> None:
+    turn = asked(context, output_constraint(SUM, "test"), thinking=way)
     assert isinstance(json.loads(turn.answer)["result"], int)
     assert bool(turn.reasoning) == (way is Thinking.FORCED) or way is Thinking.FREE
 
 
-def test_a_model_that_ends_in_its_thought_answers_all_the_same(context: Context) -> None:
+def test_a_model_that_ends_in_its_thought_answers_all_the_same(context: LlamaContext) -> None:
     """Asked to say nothing but its end, it closes the thought instead; without a schema it ends
     there.
     """
     ends = ["<｜end▁of▁sentence｜>=100"]
     assert asked(context, logit_bias=ends).completion_tokens == 0
-    turn = asked(context, form_of(SUM, "test"), logit_bias=ends)
+    turn = asked(context, output_constraint(SUM, "test"), logit_bias=ends)
     assert isinstance(json.loads(turn.answer)["result"], int)
 
 
-def test_a_seed_replays_a_constrained_answer(context: Context) -> None:
-    form = form_of(schema_of(3), "test")
+def test_a_seed_replays_a_constrained_answer(context: LlamaContext) -> None:
+    form = output_constraint(schema_of(3), "test")
     first = asked(context, form, temperature=2)
     assert asked(context, form, temperature=2).answer == first.answer
 
 
 @pytest.mark.parametrize("budget", [0, 1, 40])
-@pytest.mark.parametrize("form", [None, form_of(SUM, "test")], ids=["free", "schema"])
-def test_a_budget_closes_the_thought(context: Context, budget: int, form: Form | None) -> None:
+@pytest.mark.parametrize("form", [None, output_constraint(SUM, "test")], ids=["free", "schema"])
+def test_a_budget_closes_the_thought(
+    context: LlamaContext, budget: int, form: OutputConstraint | None
+) -> None:
     """After so many tokens of thought come a line's end and the closing tag, which are counted, and
     the answer in the same cache.
     """
@@ -133,12 +138,12 @@ def test_a_budget_closes_the_thought(context: Context, budget: int, form: Form |
     assert turn.completion_tokens >= budget + len(closed)
 
 
-def test_a_budget_that_is_not_reached_changes_nothing(context: Context) -> None:
+def test_a_budget_that_is_not_reached_changes_nothing(context: LlamaContext) -> None:
     usual, bounded = asked(context), asked(context, think_budget=5000)
     assert (bounded.reasoning, bounded.answer) == (usual.reasoning, usual.answer)
 
 
-def test_answer_now(context: Context) -> None:
+def test_answer_now(context: LlamaContext) -> None:
     session = Session(context, NANO, SETTINGS)
     session.answer_now()  # nothing is being answered
     with closing(session.stream(QUESTION, 1)) as events:
@@ -154,7 +159,7 @@ def test_answer_now(context: Context) -> None:
 
 
 def test_a_loop_closes_the_thought_and_ends_an_answer(
-    context: Context, monkeypatch: pytest.MonkeyPatch
+    context: LlamaContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In the thought it is worth an answer; in the answer it is the end, as a length."""
     monkeypatch.setattr(loops, "WORDS", 140)
@@ -175,18 +180,18 @@ def test_a_loop_closes_the_thought_and_ends_an_answer(
     assert short.completion_tokens == 200
 
 
-def test_a_usual_answer_has_no_loop(context: Context) -> None:
+def test_a_usual_answer_has_no_loop(context: LlamaContext) -> None:
     turn = asked(context)
     assert turn.loop is None
     assert turn.steering
     assert not turn.steering.closed
 
 
-def test_a_family_without_thought_is_held_from_its_first_token(context: Context) -> None:
-    turn = Turn(prompt_tokens=0, seed=1, form=form_of({"enum": ["yes", "no"]}, "test"))
-    prompt: list[Special | Text] = [
+def test_a_family_without_thought_is_held_from_its_first_token(context: LlamaContext) -> None:
+    turn = Turn(prompt_tokens=0, seed=1, form=output_constraint({"enum": ["yes", "no"]}, "test"))
+    prompt: list[Special | PlainText] = [
         Special("<｜User｜>"),
-        Text("Is water wet?"),
+        PlainText("Is water wet?"),
         Special("<｜Assistant｜>"),
     ]
     for _ in answer(turn, context, FAMILIES["v3"], SETTINGS, prompt):
@@ -195,7 +200,7 @@ def test_a_family_without_thought_is_held_from_its_first_token(context: Context)
     assert turn.reasoning == ""
 
 
-def test_a_grammar_instead_of_a_schema(context: Context, tmp_path: Path) -> None:
+def test_a_grammar_instead_of_a_schema(context: LlamaContext, tmp_path: Path) -> None:
     file = tmp_path / "g.gbnf"
     file.write_text('root ::= "The answer is " [0-9]+ "."', encoding="utf-8")
     turn = asked(context, read_grammar(file), temperature=0)
@@ -228,7 +233,7 @@ VALUES: list[tuple[Any, str, Any]] = [
 @pytest.mark.parametrize(("schema", "text", "expected"), VALUES, ids=lambda value: str(value)[:30])
 def test_an_answer_is_validated(schema: Any, text: str, expected: Any) -> None:
     """Numbers exactly as they are written, not as floats that come near."""
-    form = form_of(schema, "test")
+    form = output_constraint(schema, "test")
     if isinstance(expected, str) and text != '"anything"':
         with pytest.raises(SchemaError, match=expected) as caught:
             form.check(text)
@@ -318,11 +323,11 @@ HOSTILE: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_a_hostile_schema_is_answered_cut_or_refused(context: Context, name: str) -> None:
+def test_a_hostile_schema_is_answered_cut_or_refused(context: LlamaContext, name: str) -> None:
     """Nothing crashes or takes long; what comes to an end validates."""
     form, turn, refused = None, None, ""
     try:
-        form = form_of(HOSTILE[name], "test")
+        form = output_constraint(HOSTILE[name], "test")
         turn = asked(context, form, thinking=Thinking.BYPASSED, max_tokens=60)
     except DslocalError as e:
         refused = str(e)

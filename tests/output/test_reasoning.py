@@ -11,7 +11,7 @@ from enum import Enum
 
 import pytest
 
-from dslocal.output import Answer, Reasoning, Reclassified
+from dslocal.output import Reasoning, Reclassified, Text
 from dslocal.output.reasoning import Part, ReasoningParser, parser_for
 from dslocal.prompts import FAMILIES, Message, Segment, Thinking
 
@@ -111,7 +111,7 @@ def joined(parts: Iterator[Part]) -> tuple[str, str]:
                 assert not answer
                 assert text
                 reasoning += text
-            case Answer(text):
+            case Text(text):
                 assert text
                 answer += text
             case Reclassified():
@@ -170,7 +170,7 @@ def test_nothing_is_held_back_but_white_space() -> None:
     assert parser.thinking
     assert list(parser.feed(CLOSE.value[0], "")) == []
     assert not parser.thinking
-    assert list(parser.feed(WORD, "c")) == [Answer("c")]
+    assert list(parser.feed(WORD, "c")) == [Text("c")]
 
 
 def test_a_missing_opening_tag_is_told_once() -> None:
@@ -216,9 +216,9 @@ def test_without_tags_nothing_is_thought_and_nothing_unsure() -> None:
         *parser.feed(WORD, " a "),
         *parser.finish("b\n"),
     ] == [
-        Answer("<think>"),
-        Answer(" a"),
-        Answer(" b"),
+        Text("<think>"),
+        Text(" a"),
+        Text(" b"),
     ]
     assert not parser.thinking
 
@@ -231,9 +231,9 @@ def test_verbatim_keeps_white_space() -> None:
         *parser.feed(WORD, "a\n"),
         *parser.finish(" "),
     ] == [
-        Answer("\n  "),
-        Answer("a\n"),
-        Answer(" "),
+        Text("\n  "),
+        Text("a\n"),
+        Text(" "),
     ]
 
 
@@ -265,44 +265,44 @@ def prefix(content: str, reasoning: str = "") -> Message:
 
 # a prompt, and what is then read of "b</think>c" with the tag a token
 PROMPTS: dict[str, tuple[str, list[Segment], list[Part]]] = {
-    "R1": ("r1", prompt("r1", Thinking.FORCED), [Reasoning("b"), Answer("c")]),
-    "R1, free": ("r1", prompt("r1", Thinking.FREE), [Answer("b"), Reclassified(), Answer("c")]),
+    "R1": ("r1", prompt("r1", Thinking.FORCED), [Reasoning("b"), Text("c")]),
+    "R1, free": ("r1", prompt("r1", Thinking.FREE), [Text("b"), Reclassified(), Text("c")]),
     "R1, bypassed": (
         "r1",
         prompt("r1", Thinking.BYPASSED),
-        [Answer("b"), Answer("</think>"), Answer("c")],
+        [Text("b"), Text("</think>"), Text("c")],
     ),
     "R1, in a thought": (
         "r1",
         prompt("r1", Thinking.FREE, prefix("", "x")),
-        [Reasoning("b"), Answer("c")],
+        [Reasoning("b"), Text("c")],
     ),
     "R1, after a thought": (
         "r1",
         prompt("r1", Thinking.FREE, prefix("y", "x")),
-        [Answer("b"), Answer("</think>"), Answer("c")],
+        [Text("b"), Text("</think>"), Text("c")],
     ),
     "R1-0528": (
         "r1-0528",
         prompt("r1-0528", Thinking.FREE),
-        [Answer("b"), Reclassified(), Answer("c")],
+        [Text("b"), Reclassified(), Text("c")],
     ),
     "V3.1": (
         "v3.1",
         prompt("v3.1", Thinking.BYPASSED),
-        [Answer("b"), Answer("</think>"), Answer("c")],
+        [Text("b"), Text("</think>"), Text("c")],
     ),
-    "V3.1, thinking": ("v3.1", prompt("v3.1", Thinking.FORCED), [Reasoning("b"), Answer("c")]),
-    "V3": ("v3", prompt("v3", Thinking.NONE), [Answer("b"), Answer("</think>"), Answer("c")]),
+    "V3.1, thinking": ("v3.1", prompt("v3.1", Thinking.FORCED), [Reasoning("b"), Text("c")]),
+    "V3": ("v3", prompt("v3", Thinking.NONE), [Text("b"), Text("</think>"), Text("c")]),
     "nano, filling a gap": (
         "nano",
         FAMILIES["nano"].fill("x", "y"),
-        [Answer("b"), Answer("</think>"), Answer("c")],
+        [Text("b"), Text("</think>"), Text("c")],
     ),
     "a base model": (
         "base",
         FAMILIES["base"].render([Message("user", "a")]),
-        [Answer("b"), Answer("</think>"), Answer("c")],
+        [Text("b"), Text("</think>"), Text("c")],
     ),
 }
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dslocal.engine import Model
+from dslocal.engine import LlamaModel
 from dslocal.errors import UsageError
 from dslocal.output import biases
 from dslocal.output.sampler_settings import sampler_for
@@ -80,7 +80,7 @@ def test_what_is_off_is_not_shown() -> None:
     assert set(SETTINGS) == set(vars(R1.defaults))
 
 
-def test_which_token_a_bias_is_for(model: Model) -> None:
+def test_which_token_a_bias_is_for(model: LlamaModel) -> None:
     digits, word = model.encode("7"), model.encode(" user")
     assert (len(digits), len(word)) == (1, 1)
     close = model.special("</think>")
@@ -99,7 +99,7 @@ def test_which_token_a_bias_is_for(model: Model) -> None:
     ],
     ids=lambda value: value[:20],
 )
-def test_a_bias_for_no_token(model: Model, entry: str, said: str) -> None:
+def test_a_bias_for_no_token(model: LlamaModel, entry: str, said: str) -> None:
     with pytest.raises(UsageError) as caught:
         biases(Setting((entry,), "--logit-bias"), model)
     assert str(caught.value).startswith(said)
@@ -119,7 +119,7 @@ SEEN: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("values", SEEN.values(), ids=SEEN)
-def test_the_sampler_is_told(model: Model, values: dict[str, Any]) -> None:
+def test_the_sampler_is_told(model: LlamaModel, values: dict[str, Any]) -> None:
     """Every setting changes what is drawn from logits that hardly prefer any token, of which the
     prompt has the likeliest.
     """

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from dslocal.chat import Session
-from dslocal.engine import Context, FinishReason
-from dslocal.output import Answer, CallBegun, Reasoning, Reclassified
+from dslocal.engine import FinishReason, LlamaContext
+from dslocal.output import Reasoning, Reclassified, Text, ToolCallStarted
 from dslocal.output.reasoning import Part
 from dslocal.output.stop_texts import StopTexts
 from dslocal.prompts.families.r1 import R1
@@ -46,7 +46,7 @@ def as_the_parser_has_it(pieces: Sequence[str]) -> Iterator[tuple[list[Part], st
     for piece in pieces:
         text = held + piece
         held = text[len(text.rstrip()) :]
-        yield ([Answer(text.rstrip())] if text.strip() else []), held
+        yield ([Text(text.rstrip())] if text.strip() else []), held
 
 
 @pytest.mark.parametrize(("stops", "text", "expected"), ENDS.values(), ids=ENDS)
@@ -55,12 +55,12 @@ def test_an_answer_ends_before_it(stops: list[str], text: str, expected: str) ->
         stop, shown = StopTexts(stops), ""
         for parts, waiting in as_the_parser_has_it(pieces):
             for part in stop.passed(parts):
-                assert isinstance(part, Answer)
+                assert isinstance(part, Text)
                 shown += part.text
                 assert expected.startswith(shown), pieces
             if stop.ended_in(waiting):
                 break
-        shown += "".join(part.text for part in stop.finish() if isinstance(part, Answer))
+        shown += "".join(part.text for part in stop.finish() if isinstance(part, Text))
         assert shown == expected, pieces
         assert stop.reached == (expected != text), pieces
 
@@ -69,34 +69,34 @@ def test_an_answer_ends_before_it(stops: list[str], text: str, expected: str) ->
 def test_text_that_goes_on_keeps_its_white_space(text: str, expected: str) -> None:
     for pieces in cuts(text):
         stop = StopTexts(["\n\n"], verbatim=True)
-        passed = [part for piece in pieces for part in stop.passed([Answer(piece)])]
+        passed = [part for piece in pieces for part in stop.passed([Text(piece)])]
         assert (
-            "".join(part.text for part in (*passed, *stop.finish()) if isinstance(part, Answer))
+            "".join(part.text for part in (*passed, *stop.finish()) if isinstance(part, Text))
             == expected
         )
 
 
 def test_thoughts_and_calls_are_not_searched() -> None:
     stop = StopTexts(["stop", "x"])
-    parts: list[Part] = [Reasoning("x stop x"), Answer("an st"), CallBegun(0, "stop")]
+    parts: list[Part] = [Reasoning("x stop x"), Text("an st"), ToolCallStarted(0, "stop")]
     assert list(stop.passed(parts)) == [
         Reasoning("x stop x"),
-        Answer("an"),
-        Answer(" st"),
-        CallBegun(0, "stop"),
+        Text("an"),
+        Text(" st"),
+        ToolCallStarted(0, "stop"),
     ]
     assert not stop.reached
 
 
 def test_what_was_held_back_of_a_thought_is_part_of_it() -> None:
     stop = StopTexts(["stop"])
-    parts = [*stop.passed([Answer("thou st"), Reclassified(), Answer("answer")]), *stop.finish()]
-    assert parts == [Answer("thou"), Answer(" st"), Reclassified(), Answer("answer")]
+    parts = [*stop.passed([Text("thou st"), Reclassified(), Text("answer")]), *stop.finish()]
+    assert parts == [Text("thou"), Text(" st"), Reclassified(), Text("answer")]
 
 
 def test_without_stop_texts_parts_pass_as_they_come() -> None:
     stop = StopTexts([])
-    parts: list[Part] = [Answer("a "), Reasoning("b"), Answer("")]
+    parts: list[Part] = [Text("a "), Reasoning("b"), Text("")]
     assert list(stop.passed(parts)) == parts
     assert not stop.ended_in("\n\n")
 
@@ -111,7 +111,7 @@ def test_without_stop_texts_parts_pass_as_they_come() -> None:
     ids=str,
 )
 def test_a_real_answer(
-    context: Context, stop: list[str], answer: str, finish: FinishReason
+    context: LlamaContext, stop: list[str], answer: str, finish: FinishReason
 ) -> None:
     """The thought has ``recall`` in it and is whole; the answer that was cut is what the next
     prompt has.
@@ -119,7 +119,7 @@ def test_a_real_answer(
     settings = R1.defaults.with_value("temperature", 0, "test").with_value("stop", stop, "test")
     session = Session(context, R1, settings)
     shown = "".join(
-        part.text for part in session.stream("capital of peru", 1) if isinstance(part, Answer)
+        part.text for part in session.stream("capital of peru", 1) if isinstance(part, Text)
     )
     turn = session.turn
     assert turn is not None
@@ -134,7 +134,7 @@ def test_a_real_answer(
     assert turn.timings.decode > 0
 
 
-def test_a_stop_text_of_white_space_does_not_wait_for_more(context: Context) -> None:
+def test_a_stop_text_of_white_space_does_not_wait_for_more(context: LlamaContext) -> None:
     """nano's answer has a blank line; generation ends at it and not with the word after it."""
     settings = R1.defaults.with_value("temperature", 0, "test").with_value("stop", "\n\n", "test")
     session = Session(context, R1, settings, top_logprobs=0)

@@ -11,10 +11,10 @@ import pytest
 from support.prompts.dialogues import OSLO, PARIS, TOKYO
 from support.prompts.recorded_answers import SPECIALS
 
-from dslocal.output import Answer, CallArguments, CallBegun, Reasoning, Reclassified
+from dslocal.output import Reasoning, Reclassified, Text, ToolCallArguments, ToolCallStarted
 from dslocal.output.reasoning import Part, parser_for
-from dslocal.output.tool_calls import TOKENS, CallParser
-from dslocal.prompts import FAMILIES, Call, Message, Special, Text, Tool
+from dslocal.output.tool_calls import TOKENS, ToolCallParser
+from dslocal.prompts import FAMILIES, Message, PlainText, Special, Tool, ToolCall
 
 IDS = {spelling: id for id, spelling in enumerate(dict.fromkeys([*TOKENS, *SPECIALS.values()]), 1)}
 CALLS, CALLS_END, CALL, CALL_END, SEP = TOKENS
@@ -30,17 +30,17 @@ class Vocabulary:
         return IDS.get(token)
 
 
-def told(parser: CallParser, tokens: Sequence[str]) -> list[list[object]]:
+def told(parser: ToolCallParser, tokens: Sequence[str]) -> list[list[object]]:
     """What each token makes the parser tell."""
     return [list(parser.feed(IDS[t], "") if t in IDS else parser.feed(WORD, t)) for t in tokens]
 
 
-def begun(index: int, name: str) -> CallBegun:
-    return CallBegun(index, name)
+def begun(index: int, name: str) -> ToolCallStarted:
+    return ToolCallStarted(index, name)
 
 
-def args(index: int, text: str) -> CallArguments:
-    return CallArguments(index, text)
+def args(index: int, text: str) -> ToolCallArguments:
+    return ToolCallArguments(index, text)
 
 
 # tokens, and what each tells
@@ -136,13 +136,13 @@ BARE: dict[str, list[tuple[str, list[object]]]] = {
 
 @pytest.mark.parametrize("tokens", TYPED.values(), ids=TYPED)
 def test_typed_calls(tokens: list[tuple[str, list[object]]]) -> None:
-    parser = CallParser(IDS, typed=True)
+    parser = ToolCallParser(IDS, typed=True)
     assert told(parser, [token for token, _ in tokens]) == [parts for _, parts in tokens]
 
 
 @pytest.mark.parametrize("tokens", BARE.values(), ids=BARE)
 def test_bare_calls(tokens: list[tuple[str, list[object]]]) -> None:
-    parser = CallParser(IDS, typed=False)
+    parser = ToolCallParser(IDS, typed=False)
     assert told(parser, [token for token, _ in tokens]) == [parts for _, parts in tokens]
 
 
@@ -167,13 +167,13 @@ def test_text_around_calls_stays_apart(before: str, after: str, answer: str) -> 
     for token in (before, CALLS, CALL, "f", SEP, "{}", CALL_END, CALLS_END, *after):
         parts += parser.feed(IDS[token], "") if token in IDS else parser.feed(WORD, token)
     assert (
-        "".join(part.text for part in [*parts, *parser.finish()] if isinstance(part, Answer))
+        "".join(part.text for part in [*parts, *parser.finish()] if isinstance(part, Text))
         == answer
     )
 
 
 def test_what_opens_calls() -> None:
-    parser = CallParser(IDS, typed=True)
+    parser = ToolCallParser(IDS, typed=True)
     assert [spelling for spelling, id in IDS.items() if parser.opens(id)] == [CALLS, CALL]
     assert not parser.opens(WORD)
     for token, is_open in (
@@ -191,15 +191,15 @@ MANY = {
     "one": (TOKYO,),
     "two": (TOKYO, PARIS),
     "three": (TOKYO, PARIS, OSLO),
-    "odd": (Call("a.b-c", '{"x": "```\\n你好"}'), Call("f", "")),
+    "odd": (ToolCall("a.b-c", '{"x": "```\\n你好"}'), ToolCall("f", "")),
 }
 
 
 @pytest.mark.parametrize("calls", MANY.values(), ids=MANY)
 @pytest.mark.parametrize("name", USERS)
-def test_what_a_family_writes_it_reads(name: str, calls: tuple[Call, ...]) -> None:
+def test_what_a_family_writes_it_reads(name: str, calls: tuple[ToolCall, ...]) -> None:
     """An answer as the family tells it later, fed to the parser of a prompt with tools."""
-    family, words = USERS[name], Text("Let me see.")
+    family, words = USERS[name], PlainText("Let me see.")
     written = family.render([Message("user", "a"), Message("assistant", words.text, calls=calls)])
     parser = parser_for(
         family, family.render([Message("user", "a")], tools=[Tool("f", "", {})]), Vocabulary()
@@ -210,18 +210,18 @@ def test_what_a_family_writes_it_reads(name: str, calls: tuple[Call, ...]) -> No
     for segment in written[written.index(words) : written.index(Special(CALLS_END)) + 1]:
         parts += (
             parser.feed(WORD, segment.text)
-            if isinstance(segment, Text)
+            if isinstance(segment, PlainText)
             else parser.feed(IDS[segment.token], "")
         )
     parts += parser.finish()
     assert not any(isinstance(part, Reasoning | Reclassified) for part in parts)
-    assert parts.pop(0) == Answer(words.text)
-    names = [part.name for part in parts if isinstance(part, CallBegun)]
+    assert parts.pop(0) == Text(words.text)
+    names = [part.name for part in parts if isinstance(part, ToolCallStarted)]
     arguments = [
-        "".join(p.text for p in parts if isinstance(p, CallArguments) and p.index == i)
+        "".join(p.text for p in parts if isinstance(p, ToolCallArguments) and p.index == i)
         for i in range(len(names))
     ]
-    assert [Call(*pair) for pair in zip(names, arguments, strict=True)] == list(calls)
+    assert [ToolCall(*pair) for pair in zip(names, arguments, strict=True)] == list(calls)
     assert all(json.loads(text) for text in arguments if text)
 
 
@@ -230,7 +230,7 @@ def test_text_that_spells_the_tokens_calls_nothing(name: str) -> None:
     parser = parser_for(USERS[name], USERS[name].render([Message("user", "a")]), Vocabulary())
     text = f"{CALLS}{CALL}function{SEP}f\n```json\n{{}}\n```{CALL_END}{CALLS_END}"
     parts = [*parser.feed(WORD, text), *parser.finish()]
-    assert parts in ([Answer(text)], [Reasoning(text)])
+    assert parts in ([Text(text)], [Reasoning(text)])
 
 
 @pytest.mark.parametrize("name", sorted(set(FAMILIES) - set(USERS)))
@@ -241,17 +241,17 @@ def test_families_without_tools_take_no_calls(name: str) -> None:
         *parser.feed(IDS[CALL], ""),
         *parser.feed(WORD, "f"),
         *parser.finish(),
-    ] == [Answer("f")]
+    ] == [Text("f")]
 
 
 def test_a_model_stuck_on_newlines_costs_no_more_with_every_one() -> None:
     """Cubic time would take hours here."""
-    parser = CallParser({token: number for number, token in enumerate(TOKENS)}, typed=True)
+    parser = ToolCallParser({token: number for number, token in enumerate(TOKENS)}, typed=True)
     parts = [*parser.feed(TOKENS.index(CALL), ""), *parser.feed(TOKENS.index(SEP), "")]
     for piece in ("f\n```json\n{", *(["\n" * 50] * 400), "}"):
         parts += parser.text(piece)
     parts += parser.flush()
     assert (
-        "".join(part.text for part in parts if isinstance(part, CallArguments))
+        "".join(part.text for part in parts if isinstance(part, ToolCallArguments))
         == "{" + "\n" * 20_000 + "}"
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from support.gguf.published_shapes import SHAPES, write_header
 
-from dslocal.engine import Model
+from dslocal.engine import LlamaModel
 from dslocal.engine.llama_params import context_params, model_params
 from dslocal.engine.sizing.no_alloc import exact, exact_all, sparse_copy
 from dslocal.errors import (
@@ -24,7 +24,7 @@ from dslocal.errors import (
 from dslocal.gguf import ggml
 from dslocal.gguf.ggml import GgmlType
 from dslocal.gguf.header import Value, read_header
-from dslocal.plan.load_config import Loading
+from dslocal.plan.load_config import LoadConfig
 from dslocal.plan.memory.footprint import (
     footprint,
     kv_bytes_per_token,
@@ -37,12 +37,12 @@ from dslocal.plan.memory.shape import legacy_mla, moe_layers, shape_of
 
 MIB = 1 << 20
 LOADINGS = [
-    Loading(4096),
-    Loading(16384, kv_type=GgmlType.Q8_0, n_ubatch=64),
-    Loading(32768, flash_attn=False),
-    Loading(65536, kv_type=GgmlType.Q4_0, n_ubatch=256, n_outputs=8),
-    Loading(131072, n_ubatch=2048),
-    Loading(5000, n_ubatch=333, flash_attn=False, n_outputs=333),
+    LoadConfig(4096),
+    LoadConfig(16384, kv_type=GgmlType.Q8_0, n_ubatch=64),
+    LoadConfig(32768, flash_attn=False),
+    LoadConfig(65536, kv_type=GgmlType.Q4_0, n_ubatch=256, n_outputs=8),
+    LoadConfig(131072, n_ubatch=2048),
+    LoadConfig(5000, n_ubatch=333, flash_attn=False, n_outputs=333),
 ]
 
 
@@ -69,7 +69,7 @@ def test_footprint_is_llama_cpps_own(headers: dict[str, Path], name: str) -> Non
 @pytest.mark.parametrize("mtp", [False, True])
 def test_mtp_layer_counts_only_when_loaded(tmp_path: Path, mtp: bool) -> None:
     path = write_header(tmp_path, "v3", mtp=True)
-    loading = Loading(8192, mtp=mtp)
+    loading = LoadConfig(8192, mtp=mtp)
     ours, theirs = footprint(read_header(path), loading), exact(path, loading)
     assert ours == theirs
     assert (ours.kv.total == 62 * 8192 * 576 * 2) is mtp
@@ -77,7 +77,7 @@ def test_mtp_layer_counts_only_when_loaded(tmp_path: Path, mtp: bool) -> None:
 
 def test_legacy_mla_is_named_and_sized(tmp_path: Path, v3: Path) -> None:
     path = write_header(tmp_path, "v3", legacy=True)
-    header, loading = read_header(path), Loading(32768)
+    header, loading = read_header(path), LoadConfig(32768)
     assert legacy_mla(header)
     assert not legacy_mla(read_header(v3))
     ours, theirs = footprint(header, loading), exact(path, loading)
@@ -91,10 +91,10 @@ def test_legacy_mla_is_named_and_sized(tmp_path: Path, v3: Path) -> None:
 def test_v3_at_32k(v3: Path, kind: GgmlType, mib: int) -> None:
     header = read_header(v3)
     assert kv_bytes_per_token(header) == 70_272
-    assert round(footprint(header, Loading(32768, kv_type=kind)).kv.total / MIB) == mib
+    assert round(footprint(header, LoadConfig(32768, kv_type=kind)).kv.total / MIB) == mib
     assert (
         kv_bytes_per_token(header, kind) * 32768
-        == footprint(header, Loading(32700, kv_type=kind)).kv.total
+        == footprint(header, LoadConfig(32700, kv_type=kind)).kv.total
     )
 
 
@@ -129,7 +129,7 @@ def test_kind_of_attention(headers: dict[str, Path], name: str, kind: str, per_t
 def test_placement(v3: Path) -> None:
     header = read_header(v3)
     shape, total = shape_of(header), sum(t.nbytes for t in header.tensors)
-    parts = weights_by_class(header, shape, Loading(4096, n_gpu_layers=99, cpu_moe_layers=58))
+    parts = weights_by_class(header, shape, LoadConfig(4096, n_gpu_layers=99, cpu_moe_layers=58))
     assert parts["routed experts"].gpu == 0
     assert parts["embeddings"].gpu == 0
     assert all(
@@ -138,65 +138,65 @@ def test_placement(v3: Path) -> None:
         if kind not in ("routed experts", "embeddings")
     )
     assert sum(share.total for share in parts.values()) == pytest.approx(total, rel=1e-4)
-    half = weights_by_class(header, shape, Loading(4096, n_gpu_layers=99, cpu_moe_layers=29))[
+    half = weights_by_class(header, shape, LoadConfig(4096, n_gpu_layers=99, cpu_moe_layers=29))[
         "routed experts"
     ]
     assert half.gpu == pytest.approx(half.host, rel=0.2)
     assert moe_layers(header) == list(range(3, 61))
     one = weights_by_class(
-        header, shape, Loading(4096, n_gpu_layers=1)
+        header, shape, LoadConfig(4096, n_gpu_layers=1)
     )  # the output is the first to go
     assert [kind for kind, share in one.items() if share.gpu] == ["norms", "output"]
-    assert kv_cache(shape, Loading(4096, n_gpu_layers=31)).gpu == 30 * 4096 * 576 * 2
-    assert kv_cache(shape, Loading(4096, n_gpu_layers=99)).host == 0
+    assert kv_cache(shape, LoadConfig(4096, n_gpu_layers=31)).gpu == 30 * 4096 * 576 * 2
+    assert kv_cache(shape, LoadConfig(4096, n_gpu_layers=99)).host == 0
 
 
 # bytes of the compute buffers on the device and in RAM, as llama.cpp sizes them for an H200 with
 # CUDA 13.0
 SPLIT = [
-    ("v3", Loading(32768, n_gpu_layers=62), 432_019_584, 62_922_784),
-    ("v3", Loading(32768, n_gpu_layers=62, cpu_moe_layers=58), 3_330_283_520, 62_922_784),
+    ("v3", LoadConfig(32768, n_gpu_layers=62), 432_019_584, 62_922_784),
+    ("v3", LoadConfig(32768, n_gpu_layers=62, cpu_moe_layers=58), 3_330_283_520, 62_922_784),
     (
         "v3",
-        Loading(8192, kv_type=GgmlType.Q8_0, n_ubatch=128, n_gpu_layers=62, cpu_moe_layers=20),
+        LoadConfig(8192, kv_type=GgmlType.Q8_0, n_ubatch=128, n_gpu_layers=62, cpu_moe_layers=20),
         3_138_389_504,
         9_439_264,
     ),
     (
         "v2-lite",
-        Loading(16384, flash_attn=False, n_gpu_layers=28, cpu_moe_layers=26),
+        LoadConfig(16384, flash_attn=False, n_gpu_layers=28, cpu_moe_layers=26),
         627_460_096,
         41_951_264,
     ),
     (
         "moe-16b",
-        Loading(4096, n_ubatch=2048, n_gpu_layers=29, cpu_moe_layers=10),
+        LoadConfig(4096, n_ubatch=2048, n_gpu_layers=29, cpu_moe_layers=10),
         417_947_904,
         50_380_832,
     ),
-    ("moe-16b", Loading(32768, kv_type=GgmlType.Q8_0, n_gpu_layers=29), 369_596_544, 42_037_280),
-    ("qwen-7b", Loading(32768, n_gpu_layers=29), 171_976_832, 48_246_816),
-    ("qwen-7b", Loading(32768, n_gpu_layers=10), 214_843_392, 48_246_816),
-    ("llama-70b", Loading(131072, n_ubatch=256, n_gpu_layers=81), 180_360_320, 83_892_256),
-    ("llama-70b", Loading(8192, n_gpu_layers=40), 331_089_920, 41_955_360),
+    ("moe-16b", LoadConfig(32768, kv_type=GgmlType.Q8_0, n_gpu_layers=29), 369_596_544, 42_037_280),
+    ("qwen-7b", LoadConfig(32768, n_gpu_layers=29), 171_976_832, 48_246_816),
+    ("qwen-7b", LoadConfig(32768, n_gpu_layers=10), 214_843_392, 48_246_816),
+    ("llama-70b", LoadConfig(131072, n_ubatch=256, n_gpu_layers=81), 180_360_320, 83_892_256),
+    ("llama-70b", LoadConfig(8192, n_gpu_layers=40), 331_089_920, 41_955_360),
 ]
 # MiB that a process took on that device after it had filled its context, by nvidia-smi
 ON_THE_DEVICE = [
-    ("qwen-7b", Loading(4096, n_gpu_layers=99), 5147),
-    ("qwen-7b", Loading(4096, n_ubatch=64, n_gpu_layers=99), 5019),
-    ("qwen-7b", Loading(4096, n_ubatch=2048, n_gpu_layers=99), 5585),
-    ("qwen-7b", Loading(4096, flash_attn=False, n_gpu_layers=99), 5461),
-    ("qwen-7b", Loading(4096, n_gpu_layers=14), 3087),
-    ("v2-lite", Loading(4096, n_gpu_layers=99), 10687),
-    ("v2-lite", Loading(4096, n_gpu_layers=99, cpu_moe_layers=13), 6369),
-    ("moe-16b", Loading(4096, kv_type=GgmlType.Q8_0, n_gpu_layers=99), 11499),
-    ("moe-16b", Loading(4096, n_gpu_layers=99, cpu_moe_layers=27), 2609),
+    ("qwen-7b", LoadConfig(4096, n_gpu_layers=99), 5147),
+    ("qwen-7b", LoadConfig(4096, n_ubatch=64, n_gpu_layers=99), 5019),
+    ("qwen-7b", LoadConfig(4096, n_ubatch=2048, n_gpu_layers=99), 5585),
+    ("qwen-7b", LoadConfig(4096, flash_attn=False, n_gpu_layers=99), 5461),
+    ("qwen-7b", LoadConfig(4096, n_gpu_layers=14), 3087),
+    ("v2-lite", LoadConfig(4096, n_gpu_layers=99), 10687),
+    ("v2-lite", LoadConfig(4096, n_gpu_layers=99, cpu_moe_layers=13), 6369),
+    ("moe-16b", LoadConfig(4096, kv_type=GgmlType.Q8_0, n_gpu_layers=99), 11499),
+    ("moe-16b", LoadConfig(4096, n_gpu_layers=99, cpu_moe_layers=27), 2609),
 ]
 
 
 @pytest.mark.parametrize(("name", "loading", "device", "ram"), SPLIT)
 def test_compute_buffers_with_a_gpu(
-    headers: dict[str, Path], name: str, loading: Loading, device: int, ram: int
+    headers: dict[str, Path], name: str, loading: LoadConfig, device: int, ram: int
 ) -> None:
     compute = footprint(read_header(headers[name]), loading).compute
     assert compute.gpu == pytest.approx(device, rel=0.02)
@@ -205,7 +205,7 @@ def test_compute_buffers_with_a_gpu(
 
 @pytest.mark.parametrize(("name", "loading", "mib"), ON_THE_DEVICE)
 def test_device_memory_with_all_that_comes_on_top(
-    headers: dict[str, Path], name: str, loading: Loading, mib: int
+    headers: dict[str, Path], name: str, loading: LoadConfig, mib: int
 ) -> None:
     assert footprint(read_header(headers[name]), loading).all.gpu == pytest.approx(
         mib << 20, rel=0.01
@@ -215,7 +215,7 @@ def test_device_memory_with_all_that_comes_on_top(
 def test_params_say_what_the_loading_says(v3: Path) -> None:
     header = read_header(v3)
     params = model_params(
-        header, Loading(4096, n_gpu_layers=62, cpu_moe_layers=2, load_mode="none", mtp=True)
+        header, LoadConfig(4096, n_gpu_layers=62, cpu_moe_layers=2, load_mode="none", mtp=True)
     )
     assert (params.n_gpu_layers, params.load_mode, params.load_mtp, params.use_extra_bufts) == (
         62,
@@ -225,8 +225,8 @@ def test_params_say_what_the_loading_says(v3: Path) -> None:
     )
     assert params.kept[0].pattern == rb"blk\.(3|4)\.ffn_(up|down|gate|gate_up)_(ch|)exps"
     assert params.kept[1].pattern is None
-    assert model_params(header, Loading(4096)).devices  # an empty list: no GPU is opened
-    settings = context_params(Loading(300, kv_type=GgmlType.Q8_0, n_ubatch=1024, n_outputs=3))
+    assert model_params(header, LoadConfig(4096)).devices  # an empty list: no GPU is opened
+    settings = context_params(LoadConfig(300, kv_type=GgmlType.Q8_0, n_ubatch=1024, n_outputs=3))
     assert (settings.n_ctx, settings.n_batch, settings.n_ubatch, settings.n_outputs_max) == (
         300,
         300,
@@ -237,7 +237,7 @@ def test_params_say_what_the_loading_says(v3: Path) -> None:
 
 
 def test_quantized_cache_needs_flash_attention(v3: Path) -> None:
-    loading = Loading(4096, kv_type=GgmlType.Q8_0, flash_attn=False)
+    loading = LoadConfig(4096, kv_type=GgmlType.Q8_0, flash_attn=False)
     assert possible(read_header(v3), loading) == "a q8_0 KV cache needs flash attention"
     assert possible(read_header(v3), replace(loading, flash_attn=True)) is None
     with pytest.raises(UsageError, match="needs flash attention"):
@@ -251,7 +251,7 @@ def test_sparse_copy_of_a_header(v3: Path, tmp_path: Path) -> None:
     first = first_bytes(v3)
     copy = sparse_copy(header, first + b"more", tmp_path / "copy.gguf")
     assert copy.stat().st_blocks * 512 < MIB
-    assert exact(copy, Loading(4096)) == exact(v3, Loading(4096))
+    assert exact(copy, LoadConfig(4096)) == exact(v3, LoadConfig(4096))
     with pytest.raises(GgufError, match="do not hold the header"):
         sparse_copy(header, first[:-1], tmp_path / "short.gguf")
 
@@ -287,7 +287,7 @@ def test_hostile_headers_end_as_one_line(v3: Path, tmp_path: Path) -> None:
         (v3, b"leading_dense_block_count", b"leading_dense_block_couns", r"llama\.cpp refuses"),
     ]:
         with pytest.raises(DslocalError, match=how) as caught:
-            exact(changed(path, old, new), Loading(4096))
+            exact(changed(path, old, new), LoadConfig(4096))
         assert "\n" not in str(caught.value)
         assert len(str(caught.value)) < 500
 
@@ -313,13 +313,14 @@ def test_numbers_that_make_no_sense(v3: Path, key: str, value: Value) -> None:
     header = read_header(v3)
     with pytest.raises(GgufError, match=r"no number of .* that makes sense"):
         footprint(
-            replace(header, metadata={**header.metadata, f"deepseek2.{key}": value}), Loading(4096)
+            replace(header, metadata={**header.metadata, f"deepseek2.{key}": value}),
+            LoadConfig(4096),
         )
 
 
 def test_a_child_that_hangs_is_given_up(v3: Path) -> None:
     with pytest.raises(EngineError, match=r"did not finish sizing it in 0\.01 seconds"):
-        exact(v3, Loading(4096), timeout=0.01)
+        exact(v3, LoadConfig(4096), timeout=0.01)
 
 
 def test_unknown_architectures_are_named(nano: Path) -> None:
@@ -327,14 +328,14 @@ def test_unknown_architectures_are_named(nano: Path) -> None:
     with pytest.raises(UnsupportedModelError, match="'deepseek9'"):
         footprint(
             replace(header, metadata={**header.metadata, "general.architecture": "deepseek9"}),
-            Loading(4096),
+            LoadConfig(4096),
         )
 
 
-def test_nano_loaded_for_real(nano: Path, model: Model) -> None:
+def test_nano_loaded_for_real(nano: Path, model: LlamaModel) -> None:
     from dslocal.engine.sizing.breakdown import breakdown
 
-    low, loading = ggml.require(), Loading(4096, n_ubatch=128)
+    low, loading = ggml.require(), LoadConfig(4096, n_ubatch=128)
     context = low.llama_init_from_model(model.handle, context_params(loading))
     buffers = breakdown(context)
     low.llama_free(context)

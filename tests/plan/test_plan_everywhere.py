@@ -32,7 +32,7 @@ from dslocal.errors import UsageError
 from dslocal.gguf.ggml import GgmlType
 from dslocal.plan.machine.machine import Gpu, Machine
 from dslocal.plan.machine.probe import probe
-from dslocal.plan.search import LEAST_CTX, UBATCHES, Pins, plan
+from dslocal.plan.search import LEAST_CTX, UBATCHES, Overrides, plan
 
 F16, Q8, Q4 = GgmlType.F16, GgmlType.Q8_0, GgmlType.Q4_0
 RANK = ("no", "ssd", "cpu", "offload", "gpu")
@@ -118,7 +118,7 @@ def machines(draw: st.DrawFn) -> Machine:
 
 
 PINS = st.builds(
-    Pins,
+    Overrides,
     n_ctx=st.none() | st.sampled_from([512, 4096]),
     kv_type=st.none() | st.sampled_from([F16, Q8, Q4]),
     n_ubatch=st.none() | st.sampled_from([64, 512, 2048]),
@@ -147,9 +147,9 @@ SMALL_MAC = Machine("macos", "any", 8, GIB, GIB, (Gpu("GPU", "metal", GIB, GIB),
 @settings(deadline=None)
 @given(machines(), HEADERS, PINS)
 @example(
-    SMALL_MAC, (LITE, "Q8_0"), Pins(n_ubatch=2048, flash_attn=False, cpu_moe_layers=1)
+    SMALL_MAC, (LITE, "Q8_0"), Overrides(n_ubatch=2048, flash_attn=False, cpu_moe_layers=1)
 )  # ended on the CPU, not mapped
-def test_every_pin_is_kept(machine: Machine, model: tuple[str, str], pins: Pins) -> None:
+def test_every_pin_is_kept(machine: Machine, model: tuple[str, str], pins: Overrides) -> None:
     try:
         found = plan(header(*model), machine, pins)
     except UsageError:

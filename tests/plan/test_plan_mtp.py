@@ -13,11 +13,11 @@ from support.machines.planning import sound
 
 from dslocal.gguf.ggml import GgmlType
 from dslocal.gguf.header import GgufHeader, read_header
-from dslocal.plan.load_config import Loading
+from dslocal.plan.load_config import LoadConfig
 from dslocal.plan.machine.probe import described
 from dslocal.plan.memory.footprint import footprint
 from dslocal.plan.memory.shape import can_draft
-from dslocal.plan.search import LOOKUP_DRAFTS, MTP_DRAFTS, Pins, plan
+from dslocal.plan.search import LOOKUP_DRAFTS, MTP_DRAFTS, Overrides, plan
 
 GIB = 1 << 30
 MUCH = described(2048 * GIB)
@@ -36,7 +36,7 @@ def v3(tmp_path_factory: pytest.TempPathFactory) -> GgufHeader:
 def test_it_is_loaded_as_asked(
     v3: GgufHeader, mtp: bool | None, loaded: bool, outputs: int
 ) -> None:
-    found = plan(v3, MUCH, Pins(mtp=mtp))
+    found = plan(v3, MUCH, Overrides(mtp=mtp))
     assert (found.loading.mtp, found.loading.n_outputs) == (loaded, outputs)
     sound(found, MUCH, v3)
     assert plan(v3, MUCH).loading.mtp is False
@@ -44,7 +44,7 @@ def test_it_is_loaded_as_asked(
 
 def test_without_the_layer_only_looking_up_is_planned(tmp_path: Path) -> None:
     header = read_header(write_header(tmp_path, "qwen-7b"))
-    found = plan(header, MUCH, Pins(mtp=None))
+    found = plan(header, MUCH, Overrides(mtp=None))
     assert (found.loading.mtp, found.loading.n_outputs) == (False, 1 + LOOKUP_DRAFTS)
 
 
@@ -52,14 +52,14 @@ def test_it_is_left_out_where_it_does_not_fit(v3: GgufHeader) -> None:
     """Proves that auto takes nothing from what the plan without it has, and that a forced one
     does.
     """
-    without = plan(v3, MUCH, Pins(n_ctx=32768))
+    without = plan(v3, MUCH, Overrides(n_ctx=32768))
     plain = dataclasses.replace(without.loading, repack=False, n_outputs=1 + MTP_DRAFTS)
     need = footprint(v3, plain).all.host
     more = footprint(v3, dataclasses.replace(plain, mtp=True)).all.host - need
     assert more > 5 * GIB
     for room, loaded in ((need + more // 2, False), (need + 2 * more, True)):
         machine = dataclasses.replace(MUCH, available=round(room / 0.98) + 1)
-        found = plan(v3, machine, Pins(n_ctx=32768, mtp=None))
+        found = plan(v3, machine, Overrides(n_ctx=32768, mtp=None))
         assert (found.verdict, found.loading.mtp) == ("cpu", loaded)
         assert (found.loading.n_ctx, found.loading.kv_type, found.loading.n_ubatch) == (
             32768,
@@ -70,7 +70,7 @@ def test_it_is_left_out_where_it_does_not_fit(v3: GgufHeader) -> None:
     forced = plan(
         v3,
         dataclasses.replace(MUCH, available=round((need + more // 2) / 0.98)),
-        Pins(n_ctx=32768, mtp=True),
+        Overrides(n_ctx=32768, mtp=True),
     )
     assert forced.loading.mtp
     assert (forced.loading.kv_type, forced.verdict) != (GgmlType.F16, "cpu")
@@ -78,7 +78,7 @@ def test_it_is_left_out_where_it_does_not_fit(v3: GgufHeader) -> None:
 
 def test_what_it_takes_is_one_layer_more_and_its_batches(v3: GgufHeader) -> None:
     without, drafting = (
-        footprint(v3, Loading(32768, n_outputs=4, mtp=mtp)) for mtp in (False, True)
+        footprint(v3, LoadConfig(32768, n_outputs=4, mtp=mtp)) for mtp in (False, True)
     )
     assert drafting.kv.total - without.kv.total == 32768 * 576 * 2
     assert drafting.weights.total - without.weights.total > 5 * GIB

@@ -340,4 +340,4 @@ def test_local_never_fails() -> None:
     ] * 4
     assert [local.run(command) for command in (["/nonexistent"], ["a\0b"])] == [None] * 2
     assert local.run(["sh", "-c", "echo said; exit 1"]) == "said\n"
-    assert cgroups.memory(Recorded()) == cgroups.Memory()
+    assert cgroups.memory(Recorded()) == cgroups.CgroupMemory()

@@ -30,12 +30,12 @@ from support.machines.planning import (
 from dslocal.errors import DoesNotFitError, UsageError
 from dslocal.gguf.ggml import GgmlType
 from dslocal.gguf.header import read_header
-from dslocal.plan.load_config import Loading
+from dslocal.plan.load_config import LoadConfig
 from dslocal.plan.machine.machine import Machine
 from dslocal.plan.machine.probe import described
 from dslocal.plan.memory.footprint import footprint
 from dslocal.plan.refusal import nearest, require
-from dslocal.plan.search import FREE, HEADROOM, TARGET_CTX, Pins, Plan, plan
+from dslocal.plan.search import FREE, HEADROOM, TARGET_CTX, Overrides, Plan, plan
 
 F16, Q8, Q4 = GgmlType.F16, GgmlType.Q8_0, GgmlType.Q4_0
 
@@ -183,7 +183,7 @@ def test_order_of_giving_up() -> None:
     """On ever smaller machines: micro-batches, the cache, experts, and the context only where RAM
     is short as well.
     """
-    h, wanted = header(LITE), Loading(32768, n_gpu_layers=28)
+    h, wanted = header(LITE), LoadConfig(32768, n_gpu_layers=28)
     machines = []
     for n_ubatch, kv_type in ((512, F16), (256, F16), (64, Q8)):
         need = footprint(h, dataclasses.replace(wanted, n_ubatch=n_ubatch, kv_type=kv_type)).all.gpu
@@ -229,24 +229,24 @@ def test_no_more_context_than_the_model_has() -> None:
     assert plan(header("nano", "Q8_0"), described(64 * GIB)).loading.n_ctx == 4096
     assert plan(header(LLM), described(256 * GIB)).loading.n_ctx == 4096
     with pytest.raises(UsageError, match="--ctx: 4097 is out of range"):
-        plan(header(LLM), described(256 * GIB), Pins(n_ctx=4097))
+        plan(header(LLM), described(256 * GIB), Overrides(n_ctx=4097))
 
 
 PINNED = [
-    Pins(n_ctx=131072),
-    Pins(n_ctx=512),
-    Pins(kv_type=F16),
-    Pins(kv_type=Q4),
-    Pins(n_ubatch=2048),
-    Pins(flash_attn=False),
-    Pins(n_gpu_layers=0),
-    Pins(n_gpu_layers=9),
-    Pins(n_gpu_layers=999),
-    Pins(cpu_moe_layers=0),
-    Pins(cpu_moe_layers=7),
-    Pins(cpu_moe_layers=999),
-    Pins(8192, Q8, 256, True, 20, 3),
-    Pins(n_ctx=16384, kv_type=F16, n_ubatch=512),
+    Overrides(n_ctx=131072),
+    Overrides(n_ctx=512),
+    Overrides(kv_type=F16),
+    Overrides(kv_type=Q4),
+    Overrides(n_ubatch=2048),
+    Overrides(flash_attn=False),
+    Overrides(n_gpu_layers=0),
+    Overrides(n_gpu_layers=9),
+    Overrides(n_gpu_layers=999),
+    Overrides(cpu_moe_layers=0),
+    Overrides(cpu_moe_layers=7),
+    Overrides(cpu_moe_layers=999),
+    Overrides(8192, Q8, 256, True, 20, 3),
+    Overrides(n_ctx=16384, kv_type=F16, n_ubatch=512),
 ]
 MACHINES = {
     "large GPU": gpu_of(64, 80),
@@ -261,29 +261,29 @@ MACHINES = {
 
 @pytest.mark.parametrize("pins", PINNED, ids=str)
 @pytest.mark.parametrize("machine", MACHINES.values(), ids=MACHINES)
-def test_what_is_pinned_stays(machine: Machine, pins: Pins) -> None:
+def test_what_is_pinned_stays(machine: Machine, pins: Overrides) -> None:
     found = plan(header(LITE), machine, pins)
     kept(found, pins, header(LITE))
     sound(found, machine, header(LITE))
 
 
 IMPOSSIBLE = [
-    (LITE, Pins(kv_type=Q8, flash_attn=False), "a q8_0 KV cache needs flash attention"),
-    (QWEN_7B, Pins(kv_type=Q4, flash_attn=False), "a q4_0 KV cache needs flash attention"),
+    (LITE, Overrides(kv_type=Q8, flash_attn=False), "a q8_0 KV cache needs flash attention"),
+    (QWEN_7B, Overrides(kv_type=Q4, flash_attn=False), "a q4_0 KV cache needs flash attention"),
 ]
 
 
 @pytest.mark.parametrize(("name", "pins", "said"), IMPOSSIBLE)
 @pytest.mark.parametrize("machine", MACHINES.values(), ids=MACHINES)
 def test_what_cannot_be_had_on_any_machine(
-    machine: Machine, name: str, pins: Pins, said: str
+    machine: Machine, name: str, pins: Overrides, said: str
 ) -> None:
     with pytest.raises(UsageError, match=said):
         plan(header(name), machine, pins)
 
 
 def test_a_refusal_names_the_numbers_and_the_nearest_that_fits() -> None:
-    machine, pins = gpu_of(16, 8), Pins(n_ctx=131072, kv_type=F16, n_gpu_layers=999)
+    machine, pins = gpu_of(16, 8), Overrides(n_ctx=131072, kv_type=F16, n_gpu_layers=999)
     found = plan(header(QWEN_7B), machine, pins)
     assert (found.verdict, found.lacking > GIB) == ("no", True)
     suggested = nearest(header(QWEN_7B), machine, pins)
@@ -305,7 +305,7 @@ def test_a_refusal_names_the_numbers_and_the_nearest_that_fits() -> None:
 
 
 def test_a_suggestion_names_what_was_pinned_otherwise() -> None:
-    machine, pins = gpu_of(64, 4), Pins(n_gpu_layers=28, cpu_moe_layers=0)
+    machine, pins = gpu_of(64, 4), Overrides(n_gpu_layers=28, cpu_moe_layers=0)
     found = plan(header(LITE), machine, pins)
     with pytest.raises(DoesNotFitError) as refused:
         require(found, "file.gguf", machine, nearest(header(LITE), machine, pins))

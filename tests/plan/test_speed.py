@@ -26,7 +26,7 @@ from support.machines.planning import (
 
 from dslocal.gguf.ggml import GgmlType
 from dslocal.gguf.header import GgufHeader, read_header, tensor_class
-from dslocal.plan.load_config import Loading
+from dslocal.plan.load_config import LoadConfig
 from dslocal.plan.machine.bandwidth import SSD
 from dslocal.plan.machine.machine import Gpu, Machine
 from dslocal.plan.machine.probe import described
@@ -51,7 +51,9 @@ CODER = "deepseek-coder-v2-instruct"
 ROOMY = described(1024 * GIB)
 
 
-def read(h: GgufHeader, loading: Loading, machine: Machine = ROOMY, filled: float = 0.5) -> Traffic:
+def read(
+    h: GgufHeader, loading: LoadConfig, machine: Machine = ROOMY, filled: float = 0.5
+) -> Traffic:
     return traffic(h, loading, footprint(h, loading), machine, filled=filled)
 
 
@@ -77,16 +79,16 @@ def test_a_token_reads_all_but_the_experts_that_it_does_not_use(name: str) -> No
         else 0
     )
     expected = weights_of(h, *ALWAYS) + used * weights_of(h, "routed experts")
-    assert read_once(h, Loading(4096)) == pytest.approx(expected, abs=1)
-    assert read(h, Loading(4096), filled=0) == Traffic(0, read_once(h, Loading(4096)), 0)
-    whole = Loading(4096, n_gpu_layers=999)
+    assert read_once(h, LoadConfig(4096)) == pytest.approx(expected, abs=1)
+    assert read(h, LoadConfig(4096), filled=0) == Traffic(0, read_once(h, LoadConfig(4096)), 0)
+    whole = LoadConfig(4096, n_gpu_layers=999)
     assert read(h, whole, filled=0) == Traffic(read_once(h, whole), 0, 0)
     f32 = header(name, "F32")  # four bytes a weight: what is read is what is counted as active
-    assert read_once(f32, Loading(4096)) == pytest.approx(4 * parameters(f32).active, rel=1e-3)
+    assert read_once(f32, LoadConfig(4096)) == pytest.approx(4 * parameters(f32).active, rel=1e-3)
 
 
 def test_the_cache_as_far_as_it_is_filled() -> None:
-    h, loading = header(V3), Loading(32768)
+    h, loading = header(V3), LoadConfig(32768)
     per_token = kv_bytes_per_token(h)
     assert per_token == 70272
     for filled in (0.0, 0.25, 1.0):
@@ -102,7 +104,7 @@ def test_the_cache_as_far_as_it_is_filled() -> None:
 def test_each_tier_has_its_share() -> None:
     h, machine = header(V2), gpu_of(512, 640)
     whole, experts, layers = (
-        Loading(32768, n_gpu_layers=n, cpu_moe_layers=m) for n, m in ((61, 0), (61, 59), (30, 0))
+        LoadConfig(32768, n_gpu_layers=n, cpu_moe_layers=m) for n, m in ((61, 0), (61, 59), (30, 0))
     )
     everything = read(h, whole, machine)
     assert (everything.ram, everything.ssd) == (0, 0)
@@ -119,8 +121,8 @@ def test_embeddings_that_are_the_output_too_are_read_where_the_output_is() -> No
     tied = dataclasses.replace(h, tensors=tuple(t for t in h.tensors if t.name != "output.weight"))
     embeddings = next(t.nbytes for t in h.tensors if t.name == "token_embd.weight")
     output = next(t.nbytes for t in h.tensors if t.name == "output.weight")
-    assert read_once(tied, Loading(512)) == read_once(h, Loading(512)) - output + embeddings
-    assert read(tied, Loading(512, n_gpu_layers=99)).ram == 0
+    assert read_once(tied, LoadConfig(512)) == read_once(h, LoadConfig(512)) - output + embeddings
+    assert read(tied, LoadConfig(512, n_gpu_layers=99)).ram == 0
 
 
 def mac(cpu: str, cores: int, ram: int) -> Machine:
@@ -152,8 +154,8 @@ def test_known_points() -> None:
     The weights are 12.6 GB of these 12.9: a cache of some 4,600 tokens is the rest.
     """
     h = header(CODER)
-    assert read_once(h, Loading(4096)) == pytest.approx(12.9e9, rel=0.03)
-    assert read_once(h, Loading(4096)) + 4600 * kv_bytes_per_token(h) == pytest.approx(
+    assert read_once(h, LoadConfig(4096)) == pytest.approx(12.9e9, rel=0.03)
+    assert read_once(h, LoadConfig(4096)) + 4600 * kv_bytes_per_token(h) == pytest.approx(
         12.9e9, rel=0.005
     )
     ultra = mac("Apple M2 Ultra", 16, 192)
@@ -193,7 +195,7 @@ def test_rates() -> None:
 
 
 def test_forecast_is_bytes_over_rates() -> None:
-    h, loading, rates = header(QWEN_7B), Loading(8192), Rates(0, 1e10, 1e9)
+    h, loading, rates = header(QWEN_7B), LoadConfig(8192), Rates(0, 1e10, 1e9)
     memory = footprint(h, loading)
     found = forecast(h, loading, memory, ROOMY, rates)
     empty, full = read(h, loading, filled=0).total, read(h, loading, filled=1).total
@@ -208,7 +210,7 @@ def with_available(nbytes: int) -> Machine:
 
 
 def test_dense_weights_miss_whole_when_they_do_not_fit() -> None:
-    h, loading = header(QWEN_32B), Loading(4096)
+    h, loading = header(QWEN_32B), LoadConfig(4096)
     memory = footprint(h, loading)
     weights = read_once(h, loading)
     assert read(h, loading, with_available(memory.all.host)).ssd == 0
@@ -218,7 +220,7 @@ def test_dense_weights_miss_whole_when_they_do_not_fit() -> None:
 
 
 def test_experts_miss_as_far_as_they_do_not_fit() -> None:
-    h, loading = header(V3), Loading(4096)
+    h, loading = header(V3), LoadConfig(4096)
     memory, routed, always = (
         footprint(h, loading),
         weights_of(h, "routed experts"),
@@ -239,13 +241,13 @@ def test_from_the_ssd_is_slow() -> None:
         speed_on(gpu_of(64, 24), V3).middle > found.middle
     )  # what every token reads is on the GPU
     dense = speed_on(described(16 * GIB), LLM)
-    assert dense.middle < SSD / read_once(header(LLM), Loading(4096))
+    assert dense.middle < SSD / read_once(header(LLM), LoadConfig(4096))
 
 
 @settings(deadline=None)
 @given(st.sampled_from([QWEN_32B, LITE, V2, V3, LLM]), st.integers(1, 600), st.integers(0, 200))
 def test_more_ram_is_never_slower(name: str, ram: int, more: int) -> None:
-    h, loading = header(name), Loading(4096)
+    h, loading = header(name), LoadConfig(4096)
     memory, rates = footprint(h, loading), Rates(0, 2e10, 3e9)
     small, large = (
         forecast(h, loading, memory, with_available(n * GIB), rates) for n in (ram, ram + more)
@@ -259,7 +261,7 @@ def test_the_cache_of_a_legacy_file_counts_as_it_is(tmp_path: Path) -> None:
         read_header(write_header(tmp_path, "v3", legacy=legacy)) for legacy in (True, False)
     )
     grown = [
-        read(h, Loading(32768), filled=1).total - read(h, Loading(32768), filled=0).total
+        read(h, LoadConfig(32768), filled=1).total - read(h, LoadConfig(32768), filled=0).total
         for h in (old, new)
     ]
     assert grown[0] == pytest.approx(71 * grown[1], rel=0.005)

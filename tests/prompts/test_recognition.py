@@ -17,7 +17,7 @@ from vectors.make_headers import imitate
 from dslocal.errors import UnsupportedModelError, UsageError
 from dslocal.gguf.header import GgufHeader, Value, read_header
 from dslocal.prompts.families import CAREFUL, FAMILIES
-from dslocal.prompts.recognition import recognise
+from dslocal.prompts.recognition import recognise_family
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 HEADERS = VECTORS / "headers"
@@ -207,7 +207,7 @@ def test_stored_headers_are_what_their_table_says(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("case", STORED, ids=lambda case: case.file)
 def test_stored(case: Taken) -> None:
-    taken = recognise(stored(case.file))
+    taken = recognise_family(stored(case.file))
     assert (taken.family.name, taken.others) == (case.family, case.others)
     assert taken.why.startswith(case.why)
     assert all(other in taken.why for other in case.others)
@@ -217,27 +217,30 @@ def test_stored(case: Taken) -> None:
 def test_refused(file: str, words: str) -> None:
     header = stored(file)
     with pytest.raises(UnsupportedModelError, match=re.escape(words)) as caught:
-        recognise(header)
+        recognise_family(header)
     assert header.text("general.name") in str(caught.value)
-    assert recognise(header, "r1").family.name == "r1"  # --family takes one's word for it
+    assert recognise_family(header, "r1").family.name == "r1"  # --family takes one's word for it
 
 
 @pytest.mark.parametrize(("file", "name", "family"), NAMED, ids=[name for _, name, _ in NAMED])
 def test_names_as_people_write_them(file: str, name: str, family: str) -> None:
-    assert recognise(altered(file, name=name)).family.name == family
+    assert recognise_family(altered(file, name=name)).family.name == family
 
 
 @pytest.mark.parametrize(("file", "name", "family"), NAMED, ids=[name for _, name, _ in NAMED])
 def test_a_name_that_says_nothing_leaves_its_parts_and_its_origin(
     file: str, name: str, family: str
 ) -> None:
-    assert recognise(altered(file, name=".", basename=name)).family.name == family
+    assert recognise_family(altered(file, name=".", basename=name)).family.name == family
     if not FAMILIES[family].completes:
-        assert recognise(altered(file, name=".", base_model__0__name=name)).family.name == family
+        assert (
+            recognise_family(altered(file, name=".", base_model__0__name=name)).family.name
+            == family
+        )
 
 
 def test_what_is_made_from_a_base_model_is_none() -> None:
-    taken = recognise(altered(R1, name="Tuned", base_model__0__name="DeepSeek V3.1 Base"))
+    taken = recognise_family(altered(R1, name="Tuned", base_model__0__name="DeepSeek V3.1 Base"))
     assert (taken.family.name, taken.why[: len(CARE)]) == ("r1", CARE)
 
 
@@ -246,7 +249,7 @@ def test_a_name_goes_before_a_template_that_was_put_in() -> None:
     header.metadata["tokenizer.chat_template"] = stored("nameless-v3").metadata[
         "tokenizer.chat_template"
     ]
-    assert recognise(header).family.name == "r1"
+    assert recognise_family(header).family.name == "r1"
 
 
 @pytest.mark.parametrize(
@@ -257,7 +260,7 @@ def test_no_template_of_r1_is_taken_for_v3(template: str) -> None:
     header.metadata["tokenizer.chat_template"] = (
         VECTORS / "templates" / f"{template}.jinja"
     ).read_text(encoding="utf-8")
-    assert recognise(header).family.name == ("r1-0528" if "0528" in template else "r1")
+    assert recognise_family(header).family.name == ("r1-0528" if "0528" in template else "r1")
 
 
 def test_unsloths_layout_of_a_template_is_known() -> None:
@@ -265,7 +268,7 @@ def test_unsloths_layout_of_a_template_is_known() -> None:
     header.metadata["tokenizer.chat_template"] = stored("unsloth-r1-0528").metadata[
         "tokenizer.chat_template"
     ]
-    assert recognise(header).family.name == "r1-0528"
+    assert recognise_family(header).family.name == "r1-0528"
 
 
 def test_a_template_of_nobody_leaves_the_careful_reading() -> None:
@@ -273,25 +276,25 @@ def test_a_template_of_nobody_leaves_the_careful_reading() -> None:
     header.metadata["tokenizer.chat_template"] = (
         "{% for m in messages %}<｜User｜>{{ m.content }}{% endfor %}<｜Assistant｜>"
     )
-    assert recognise(header).why.startswith(CARE)
+    assert recognise_family(header).why.startswith(CARE)
 
 
 def test_nano(nano: Path) -> None:
-    taken = recognise(read_header(nano))
+    taken = recognise_family(read_header(nano))
     assert (taken.family.name, taken.why) == ("nano", "its shape")
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_asked_for(family: str) -> None:
     for asked in (family, family.upper()):
-        taken = recognise(stored("ollama-coder"), asked)
+        taken = recognise_family(stored("ollama-coder"), asked)
         assert (taken.family.name, taken.why, taken.others) == (family, "it was asked for", ())
 
 
 @pytest.mark.parametrize("asked", ["", "r2", "R1 ", "x" * 10_000, "\x1b[2J", "r1\n"])
 def test_asked_for_one_that_is_not_there(asked: str) -> None:
     with pytest.raises(UsageError) as caught:
-        recognise(stored("unsloth-r1"), asked)
+        recognise_family(stored("unsloth-r1"), asked)
     assert set(FAMILIES) <= set((caught.value.hint or "").removeprefix("known: ").split(", "))
     assert len(str(caught.value)) < 200
     assert str(caught.value).isprintable()
@@ -357,12 +360,12 @@ def test_hostile(change: dict[str, Value], family: str) -> None:
         del header.metadata["general.basename"]
     start = time.perf_counter()
     if family:
-        taken = recognise(header)
+        taken = recognise_family(header)
         assert taken.family.name == family
         words = taken.why
     else:
         with pytest.raises(UnsupportedModelError) as caught:
-            recognise(header)
+            recognise_family(header)
         words = str(caught.value)
     assert time.perf_counter() - start < PATIENCE_S
     assert len(words) < 400
@@ -371,4 +374,4 @@ def test_hostile(change: dict[str, Value], family: str) -> None:
 
 def test_empty_header() -> None:
     with pytest.raises(UnsupportedModelError, match="'unnamed' \\(no architecture\\)"):
-        recognise(GgufHeader(3, {}, (), 0))
+        recognise_family(GgufHeader(3, {}, (), 0))

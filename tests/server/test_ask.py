@@ -11,7 +11,7 @@ import pytest
 from support.server.serving import Serving
 
 from dslocal import chat, output, prompts
-from dslocal.engine import Context
+from dslocal.engine import LlamaContext
 from dslocal.prompts.families import FAMILIES
 from dslocal.server import discovery
 from dslocal.server.wire.turn_json import turn_from_json
@@ -60,7 +60,7 @@ def asked(
     ],
 )
 def test_the_same_tokens(
-    served: Serving, context: Context, text: str, changed: dict[str, Any], form: Any
+    served: Serving, context: LlamaContext, text: str, changed: dict[str, Any], form: Any
 ) -> None:
     settings = NANO.defaults
     for name, value in changed.items():
@@ -69,7 +69,11 @@ def test_the_same_tokens(
         settings if "max_tokens" in changed else settings.with_value("max_tokens", 500, "test")
     )
     session = chat.Session(
-        context, NANO, settings, top_logprobs=1, form=output.form_of(form, "test") if form else None
+        context,
+        NANO,
+        settings,
+        top_logprobs=1,
+        form=output.output_constraint(form, "test") if form else None,
     )
     list(session.stream(text, 11))
     local = session.turn

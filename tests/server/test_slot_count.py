@@ -14,18 +14,20 @@ from dslocal.errors import DoesNotFitError
 from dslocal.gguf.header import read_header
 from dslocal.plan.machine import probe
 from dslocal.plan.machine.machine import Machine
-from dslocal.plan.search import Pins, plan
+from dslocal.plan.search import Overrides, plan
 
 ROOMY = Machine("linux", "test", 2, 1 << 34, 1 << 34)
-AUTO = Pins(mtp=None)
+AUTO = Overrides(mtp=None)
 
 
 def need(nano: Path, several: int) -> int:
     """Bytes that a plan for so many takes where there is plenty."""
-    return plan(read_header(nano), ROOMY, Pins(n_seq=several)).memory.all.host
+    return plan(read_header(nano), ROOMY, Overrides(n_seq=several)).memory.all.host
 
 
-def pins(nano: Path, monkeypatch: pytest.MonkeyPatch, parallel: int | None, available: int) -> Pins:
+def pins(
+    nano: Path, monkeypatch: pytest.MonkeyPatch, parallel: int | None, available: int
+) -> Overrides:
     monkeypatch.setattr(probe, "probe", lambda: replace(ROOMY, available=available))
     return serve._pins(nano, read_header(nano), parallel, AUTO)
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from dslocal.server import sse
-from dslocal.server.sse import Late, Sending
-from dslocal.server.wire.errors import Fault
+from dslocal.server.sse import Late, ResponseStream
+from dslocal.server.wire.errors import ApiError
 
 Step = float | Exception | str
 
@@ -67,7 +67,7 @@ def sent(
     async def send(message: MutableMapping[str, Any]) -> None:
         found.append(message)
 
-    made: Any = Sending
+    made: Any = ResponseStream
     try:
         asyncio.run(made(run, Plain(), stream=stream, usage=True)({}, receive, send))
     finally:
@@ -95,13 +95,13 @@ def test_no_comment_without_silence() -> None:
 
 
 def test_an_error_before_anything_has_a_status_of_its_own() -> None:
-    with pytest.raises(Fault):
-        sent(Told(Fault(400, "no")))
+    with pytest.raises(ApiError):
+        sent(Told(ApiError(400, "no")))
 
 
 def test_an_error_later_is_told_in_the_stream() -> None:
     with pytest.raises(Late, match="no"):
-        sent(Told("a;", Fault(503, "no", code="stopping")))
+        sent(Told("a;", ApiError(503, "no", code="stopping")))
 
 
 @pytest.mark.parametrize("stream", [True, False])

@@ -8,17 +8,19 @@ from pathlib import Path
 import pytest
 from support.chat.chat_loop import Loop
 
-from dslocal.engine import Context, Model
+from dslocal.engine import LlamaContext, LlamaModel
 
 
 @pytest.fixture(scope="module")
-def long_context(model: Model) -> Iterator[Context]:
-    with Context(model, 2048) as context:
+def long_context(model: LlamaModel) -> Iterator[LlamaContext]:
+    with LlamaContext(model, 2048) as context:
         yield context
 
 
 @pytest.fixture
-def loop(long_context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Loop]:
+def loop(
+    long_context: LlamaContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Loop]:
     """In a home and a working folder of its own."""
     monkeypatch.setenv("DSLOCAL_HOME", str(tmp_path / "home"))
     for name in ("TMUX", "DISPLAY", "WAYLAND_DISPLAY", "WSL_DISTRO_NAME"):

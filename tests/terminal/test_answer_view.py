@@ -20,8 +20,8 @@ from rich.console import Console
 
 from dslocal.terminal.chat.answer_view import AnswerView
 from dslocal.terminal.markdown.blocks import Blocks
-from dslocal.terminal.markdown.layout import Layout
-from dslocal.terminal.markdown.pieces import Kind, Piece
+from dslocal.terminal.markdown.layout import MarkdownLayout
+from dslocal.terminal.markdown.pieces import BlockPiece, Kind
 from dslocal.terminal.wrapping import cells
 
 DOCUMENTS = {
@@ -45,7 +45,7 @@ def cut(text: str, dice: random.Random, longest: int) -> Iterator[str]:
 
 def lines_of(parts: Iterator[str] | list[str], width: int = 80) -> list[str]:
     """What is committed, line by line, without styles."""
-    blocks, layout, lines = Blocks(), Layout(width), []
+    blocks, layout, lines = Blocks(), MarkdownLayout(width), []
     for part in parts:
         lines += layout.lay(blocks.feed(part))
     return ["".join(text for text, _ in line) for line in [*lines, *layout.lay(blocks.rest())]]
@@ -64,7 +64,7 @@ def test_what_is_committed_is_the_whole_however_it_is_cut(name: str) -> None:
 
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_drawing_the_open_end_changes_nothing(name: str) -> None:
-    document, blocks, layout, lines = DOCUMENTS[name], Blocks(), Layout(60), []
+    document, blocks, layout, lines = DOCUMENTS[name], Blocks(), MarkdownLayout(60), []
     for part in cut(document, random.Random(name), 20):
         lines += layout.lay(blocks.feed(part))
         layout.twin().lay(blocks.preview(), last=10)
@@ -78,7 +78,7 @@ def told(document: str) -> list[tuple[tuple[str, ...], str, str]]:
     """
     blocks = Blocks()
     leaves: list[tuple[tuple[str, ...], str, str]] = []
-    before: Piece | None = None
+    before: BlockPiece | None = None
     for piece in [*(piece for c in document for piece in blocks.feed(c)), *blocks.rest()]:
         path = tuple(container.marker for container in piece.path)
         text = " ".join([piece.text, *(cell for row in piece.rows for cell in row)]).strip()

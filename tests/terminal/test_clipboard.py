@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from dslocal.errors import DslocalError, UsageError
-from dslocal.prompts import Call, Message
+from dslocal.prompts import Message, ToolCall
 from dslocal.terminal.chat.export import last_code, markdown, write_new
 from dslocal.terminal.clipboard import MOST_OSC, copy, osc52
 
@@ -124,7 +124,7 @@ HISTORY = [
         "First </details> <SUMMARY>, \x1b[2Jthen",
     ),
     Message("user", "more"),
-    Message("assistant", "", "hm", (Call("f", '{"a": 1}'),)),
+    Message("assistant", "", "hm", (ToolCall("f", '{"a": 1}'),)),
     Message("tool", "7"),
     Message("assistant", "half", cut="interrupted"),
 ]

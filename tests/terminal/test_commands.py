@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from support.chat.chat_loop import Loop
 
-from dslocal.chat import load_saved, new_saved
+from dslocal.chat import load_conversation, new_conversation
 from dslocal.prompts import Message, Thinking
 from dslocal.terminal import clipboard
 from dslocal.terminal.chat.commands import COMMANDS, words_for
@@ -109,7 +109,7 @@ def test_the_last_turn(loop: Loop) -> None:
     session, first = loop.session, loop.saved
     assert session.history[0].typed == QUESTION
     assert "\\boxed" in session.history[0].content
-    assert load_saved(first.file).history == session.history
+    assert load_conversation(first.file).history == session.history
     assert "multiply" in loop.said("/think")
     seed = session.turn.seed if session.turn else 0
 
@@ -134,10 +134,10 @@ def test_the_last_turn(loop: Loop) -> None:
         QUESTION,
         "Now add 10 to that.",
     ]
-    assert load_saved(first.file).history == session.history
+    assert load_conversation(first.file).history == session.history
     assert "the last answer is whole (an answer that was cut" in loop.said("/continue")
     assert "taken back: Now add 10 to that." in loop.said("/undo")
-    assert len(session.history) == len(load_saved(first.file).history) == 2
+    assert len(session.history) == len(load_conversation(first.file).history) == 2
 
 
 def test_what_becomes_of_an_answer(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,7 +182,7 @@ def test_conversations(loop: Loop) -> None:
     assert loop.saved.id in loop.said("/sessions LIMA")
     assert first.id not in loop.said("/sessions LIMA")
     assert "going on with the conversation of" in loop.said(f"/resume {first.id[-4:]}")
-    assert (loop.saved.id, session.history) == (first.id, load_saved(first.file).history)
+    assert (loop.saved.id, session.history) == (first.id, load_conversation(first.file).history)
     assert "4047" in loop.said("Now add 5 to that.")
 
 
@@ -197,7 +197,7 @@ def test_a_cut_answer(loop: Loop) -> None:
     assert "answer cut: /continue" in loop.toolbar(200)
     loop.said("/save cut.md")
     assert "*(cut: no tokens were left)*" in Path("cut.md").read_text()
-    saved = load_saved(loop.saved.file)
+    saved = load_conversation(loop.saved.file)
     assert saved.history[-1].cut == "length"
     assert saved.begun is not None
     assert len(saved.begun.ids) == 40
@@ -207,13 +207,13 @@ def test_a_cut_answer(loop: Loop) -> None:
     loop.said("/set max_tokens 1000")
     assert ANSWER in loop.said("/continue")
     assert loop.session.history[-1] == whole
-    assert load_saved(saved.file).history[-1] == whole
-    assert load_saved(saved.file).begun is None
+    assert load_conversation(saved.file).history[-1] == whole
+    assert load_conversation(saved.file).begun is None
 
 
 def test_an_unanswered_question(loop: Loop) -> None:
     """Proves that a question whose answer was lost is offered again."""
-    lost = new_saved("nano")
+    lost = new_conversation("nano")
     lost.record([Message("user", QUESTION)])
     lost.close()
     assert f"the last question has no answer: {QUESTION} (/retry asks it)" in loop.said(
@@ -221,18 +221,21 @@ def test_an_unanswered_question(loop: Loop) -> None:
     )
     assert "the last question has no answer yet (/retry asks it)" in loop.said("/continue")
     assert ANSWER in loop.said("/retry")
-    assert [message.role for message in load_saved(lost.file).history] == ["user", "assistant"]
+    assert [message.role for message in load_conversation(lost.file).history] == [
+        "user",
+        "assistant",
+    ]
 
 
 def test_a_conversation_that_is_open_elsewhere_is_copied(loop: Loop) -> None:
     """Proves that two chats never write one file."""
-    other = new_saved("\x1b[31mother")
+    other = new_conversation("\x1b[31mother")
     other.record([Message("user", "a \x1b[2J"), Message("assistant", "b")])
     shown = loop.said(f"/resume {other.id}")
     assert "is open in another terminal: this goes on with a copy" in shown
     assert "it was with [31mother; /model switches" in shown
     assert loop.saved.id != other.id
-    assert load_saved(loop.saved.file).history == other.history
+    assert load_conversation(loop.saved.file).history == other.history
     assert "\x1b" not in loop.said("/sessions")
     loop.said("/edit")
     assert loop.draft == "a [2J"
@@ -265,7 +268,7 @@ def test_switching_models_keeps_the_conversation(loop: Loop) -> None:
     assert (loop.name, loop.model, len(loop.session.history)) == ("other", "other", 2)
     assert loop.toolbar(100).startswith("other")
     assert "4047" in loop.said("Now add 5 to that.")
-    assert load_saved(loop.saved.file).model == "other"
+    assert load_conversation(loop.saved.file).model == "other"
 
 
 def test_a_question_with_a_slash_and_what_does_not_fit(loop: Loop) -> None:
@@ -273,7 +276,7 @@ def test_a_question_with_a_slash_and_what_does_not_fit(loop: Loop) -> None:
     loop.said("//etc is what?")
     assert loop.session.history[0].content == "/etc is what?"
     assert "the context holds 2,048" in loop.said("47 " * 2000)
-    assert len(loop.session.history) == len(load_saved(loop.saved.file).history) == 2
+    assert len(loop.session.history) == len(load_conversation(loop.saved.file).history) == 2
 
 
 def test_thinking_is_switched(loop: Loop) -> None:
@@ -304,7 +307,7 @@ def test_words_that_may_follow(loop: Loop, name: str, typed: str, word: str) -> 
 
 def test_conversations_may_follow(loop: Loop) -> None:
     """Proves that /resume offers ids with their questions, and /file and /save paths."""
-    saved = new_saved("nano")
+    saved = new_conversation("nano")
     saved.record([Message("user", "Why?")])
     found = dict(words_for(loop, "resume", "") or [])
     assert found[saved.id].endswith("Why?")

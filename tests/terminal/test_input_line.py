@@ -22,13 +22,13 @@ from prompt_toolkit.output import DummyOutput
 from rich.cells import cell_len
 from support.chat.chat_loop import Loop
 
-from dslocal.chat import new_saved
+from dslocal.chat import new_conversation
 from dslocal.prompts import Message
 from dslocal.terminal.chat.input_line import (
     MOST_ENTRY,
     MOST_READ,
-    KeptHistory,
     Prompt,
+    PromptHistory,
     history_in,
 )
 from dslocal.terminal.chat.keys import Keys
@@ -65,7 +65,7 @@ def test_a_hostile_history_does_not_act(tmp_path: Path, data: bytes, lines: list
     out.
     """
     (tmp_path / "history").write_bytes(data)
-    assert list(KeptHistory(str(tmp_path / "history")).load_history_strings()) == lines
+    assert list(PromptHistory(str(tmp_path / "history")).load_history_strings()) == lines
 
 
 def test_an_absurd_history_is_read_in_part(tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_an_absurd_history_is_read_in_part(tmp_path: Path) -> None:
     file = tmp_path / "history"
     file.touch()
     os.truncate(file, 50 * MOST_READ)
-    history = KeptHistory(str(file))
+    history = PromptHistory(str(file))
     entries = [f"entry {i}" for i in range(3)]
     for entry in entries:
         history.store_string(entry)
@@ -132,7 +132,7 @@ def test_completion(loop: Loop, tmp_path: Path) -> None:
         == completed(loop, "/file \0")
         == []
     )
-    saved = new_saved("nano")
+    saved = new_conversation("nano")
     saved.record([Message("user", "Why \x1b[2J\u202e?")])
     ((text, meta),) = completed(loop, f"/resume {saved.id[:8]}")
     assert text == f"/resume {saved.id}"

@@ -36,7 +36,7 @@ def shown(
 ) -> list[str]:
     """What is on the line after every step of seconds and share."""
     monkeypatch.setattr(sys, "stderr", stream)
-    work = progress_line.Meter(eager=eager)
+    work = progress_line.ProgressLine(eager=eager)
     for seconds, share in steps:
         clock[0] = 100.0 + seconds
         work.show("reading", share)
@@ -87,5 +87,5 @@ def test_control_characters_are_not_passed_on(
 ) -> None:
     stream = Terminal()
     monkeypatch.setattr(sys, "stderr", stream)
-    progress_line.Meter(eager=True).show("loading a\x1b[31mb\nc", 0)
+    progress_line.ProgressLine(eager=True).show("loading a\x1b[31mb\nc", 0)
     assert stream.getvalue() == f"{progress_line.ERASE}loading a[31mb c"

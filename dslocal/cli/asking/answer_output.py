@@ -16,11 +16,11 @@ import typer
 from dslocal import chat, evaluation, output, prompts
 from dslocal.errors import UsageError
 from dslocal.gguf.header import GgufHeader
-from dslocal.terminal.progress_line import Meter, can_redraw
+from dslocal.terminal.progress_line import ProgressLine, can_redraw
 from dslocal.terminal.sanitise import one_line, sanitise
 
 if TYPE_CHECKING:
-    from dslocal.engine import Model, TokenLogprobs
+    from dslocal.engine import LlamaModel, TokenLogprobs
 
 CUT = 5
 
@@ -29,7 +29,7 @@ class HasModel(Protocol):
     """A context, here or in a server."""
 
     @property
-    def model(self) -> Model: ...
+    def model(self) -> LlamaModel: ...
 
 
 PATIENCE_S = 2.0
@@ -86,7 +86,7 @@ def pass_on(
                         sys.stderr.write(dim + sanitise(held) + plain)
                         reasoning_open = True
                     held = ""
-                case output.Answer(text) if to_stdout:
+                case output.Text(text) if to_stdout:
                     held += text
                     if not sure():
                         continue
@@ -112,7 +112,7 @@ def prefill_progress() -> Callable[[int, int], None] | None:
     """A callback that shows a long prefill on a terminal's stderr, None elsewhere."""
     if not can_redraw():
         return None
-    meter = Meter()
+    meter = ProgressLine()
 
     def report(done: int, total: int) -> None:
         if done < total:
@@ -157,7 +157,7 @@ def as_json(turn: output.Turn, context: HasModel) -> dict[str, Any]:
     }
 
 
-def _logprobs_json(entry: TokenLogprobs, model: Model) -> dict[str, Any]:
+def _logprobs_json(entry: TokenLogprobs, model: LlamaModel) -> dict[str, Any]:
     """One token as in OpenAI's ``logprobs.content``, with its id."""
 
     def named(id: int, logprob: float) -> dict[str, Any]:

@@ -18,7 +18,7 @@ MOST_NAMES = 10_000  # of a folder
 
 
 @dataclass(frozen=True)
-class Asked:
+class AskInput:
     """``question`` is what is asked, ``beside`` the text before it, ``system`` the instructions."""
 
     question: str
@@ -32,7 +32,7 @@ def read(
     template: prompts.Template | None,
     params: Sequence[str],
     files: Sequence[Path],
-) -> Asked:
+) -> AskInput:
     """Reads stdin, and puts the rest together with it. What is piped in alone is the question.
     Raises UsageError.
     """
@@ -42,11 +42,11 @@ def read(
     )
     if template:
         question, beside, instructions = templates.filled(template, params, typed, piped)
-        return Asked(question, beside, _plain(system) or instructions)
+        return AskInput(question, beside, _plain(system) or instructions)
     if not typed and not piped:
         what = "a file is no question" if files else "nothing to ask"
         raise UsageError(what, hint='dslocal ask "What is 47 × 86?", or something on stdin')
-    return Asked(typed or piped, piped if typed else "", _plain(system))
+    return AskInput(typed or piped, piped if typed else "", _plain(system))
 
 
 def require(files: Iterable[Path | None]) -> None:

@@ -13,7 +13,7 @@ from dslocal import output, prompts
 from dslocal.cli import session_setup
 from dslocal.engine import loader
 from dslocal.gguf.header import GgufHeader
-from dslocal.plan.search import Pins
+from dslocal.plan.search import Overrides
 from dslocal.terminal.sanitise import one_line, sanitise
 
 
@@ -22,10 +22,10 @@ def settings(
     path: Path,
     header: GgufHeader,
     ctx: int | None,
-    pins: Pins,
+    pins: Overrides,
     thinking: prompts.Setting[prompts.Thinking],
     question: prompts.Question,
-    form: output.Form | None,
+    form: output.OutputConstraint | None,
 ) -> dict[str, prompts.Setting[Any]]:
     """Every setting by name, with where it comes from; the context is what the plan for this
     machine gives. Raises DoesNotFitError.
@@ -64,7 +64,7 @@ def show(
                 **settings,
                 "logit_bias": prompts.Setting(output.biases(bias, model), bias.source),
             }  # by id, as it is applied
-    text, name = prompts.spell(prompt), header.text("general.name")
+    text, name = prompts.render(prompt), header.text("general.name")
     if as_json:
         named = {
             key: {"value": setting.value, "source": setting.source}

@@ -22,17 +22,17 @@ from .answer_output import (
     prefill_progress,
     with_model,
 )
-from .serve_client import Warm, WarmSession
+from .serve_client import ServeClient, ServedSession
 
 if TYPE_CHECKING:
-    from dslocal.engine import Context
+    from dslocal.engine import LlamaContext
 
 
 @dataclass
-class Draws:
+class Samples:
     """What all samples of one question share. ``context`` is the model's, here or in a server."""
 
-    context: Context | Warm
+    context: LlamaContext | ServeClient
     family: prompts.Family
     settings: prompts.Settings
     system: str
@@ -42,16 +42,16 @@ class Draws:
     load_s: float
     visible: bool
     top_logprobs: int | None
-    form: output.Form | None
+    form: output.OutputConstraint | None
 
     @property
     def held(self) -> bool:
         """Whether an answer must be whole and right before any of it is printed."""
         return self.form is not None and self.form.schema is not None
 
-    def session(self) -> chat.Session | WarmSession:
+    def session(self) -> chat.Session | ServedSession:
         more: dict[str, Any] = {"top_logprobs": self.top_logprobs, "form": self.form}
-        if isinstance(self.context, Warm):
+        if isinstance(self.context, ServeClient):
             return self.context.session(
                 self.family, self.settings, self.system, self.thinking, **more
             )
@@ -59,7 +59,7 @@ class Draws:
             self.context, self.family, self.settings, self.system, self.thinking, **more
         )
 
-    def stream(self, session: chat.Session | WarmSession, seed: int, *, to_stdout: bool) -> None:
+    def stream(self, session: chat.Session | ServedSession, seed: int, *, to_stdout: bool) -> None:
         """Asks, passing on what comes."""
         with closing(session.stream(self.text, seed, on_prefill=prefill_progress())) as events:
             pass_on(

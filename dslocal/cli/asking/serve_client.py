@@ -20,11 +20,11 @@ from dslocal import chat, output, prompts
 from dslocal.cli import session_setup
 from dslocal.errors import EngineError
 from dslocal.gguf.header import GgufHeader, fingerprint
-from dslocal.plan.search import Pins
+from dslocal.plan.search import Overrides
 
 if TYPE_CHECKING:
-    from dslocal.engine import Model
-    from dslocal.server.discovery import Beacon
+    from dslocal.engine import LlamaModel
+    from dslocal.server.discovery import RunningServer
 
 CONNECT_S = 2.0
 SILENT_S = 30.0  # a server that lives says so every 5, however long the prompt is
@@ -38,15 +38,15 @@ class Unavailable(Exception):
 
 
 @dataclass
-class Warm:
+class ServeClient:
     """A server that holds the model of the file at ``path``."""
 
-    beacon: Beacon
+    beacon: RunningServer
     path: Path
     drawn: int = 0
 
     @cached_property
-    def model(self) -> Model:
+    def model(self) -> LlamaModel:
         """The vocabulary alone."""
         return session_setup.load(self.path, vocab_only=True)
 
@@ -57,25 +57,25 @@ class Warm:
         system: str,
         thinking: prompts.Thinking,
         **more: Any,
-    ) -> WarmSession:
+    ) -> ServedSession:
         """Answers after the first share its prefill, as they do here."""
         self.drawn += 1
-        return WarmSession(
+        return ServedSession(
             self.beacon, family, settings, system, thinking, fresh=self.drawn == 1, **more
         )
 
 
 @dataclass
-class WarmSession:
+class ServedSession:
     """One answer; what :class:`dslocal.chat.Session` is to a model that is loaded here."""
 
-    beacon: Beacon
+    beacon: RunningServer
     family: prompts.Family
     settings: prompts.Settings
     system: str
     thinking: prompts.Thinking
     top_logprobs: int | None = None
-    form: output.Form | None = None
+    form: output.OutputConstraint | None = None
     fresh: bool = True
     turn: output.Turn | None = None
 
@@ -148,7 +148,7 @@ class Search:
     :meth:`known` was asked.
     """
 
-    found: Beacon | None = None
+    found: RunningServer | None = None
 
     def known(self, path: Path) -> tuple[GgufHeader, prompts.Family] | None:
         """What a server knows of the file at ``path``, for :func:`dslocal.cli.session_setup.prepare`."""
@@ -165,7 +165,9 @@ class Search:
                 return each.header, prompts.FAMILIES[each.family]
         return None
 
-    def answered(self, path: Path, pins: Pins, draw: Callable[[Warm, float], None]) -> bool:
+    def answered(
+        self, path: Path, pins: Overrides, draw: Callable[[ServeClient, float], None]
+    ) -> bool:
         """Whether ``draw`` had its answers from the server; it is told that loading took no time.
         ``pins`` may decide on the context.
         """
@@ -179,7 +181,7 @@ class Search:
         ):
             return False
         try:
-            draw(Warm(found, path), 0.0)
+            draw(ServeClient(found, path), 0.0)
         except Unavailable:
             return False
         session_setup.loaded(path)
@@ -204,6 +206,6 @@ def _parts(event: dict[str, Any]) -> Iterator[Any]:
     if "reasoning" in event:
         yield output.Reasoning(str(event["reasoning"]))
     if "answer" in event:
-        yield output.Answer(str(event["answer"]))
+        yield output.Text(str(event["answer"]))
     if "reclassified" in event:
         yield output.Reclassified()

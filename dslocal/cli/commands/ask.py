@@ -45,8 +45,8 @@ from dslocal.terminal.sanitise import one_line, sanitise
 
 if TYPE_CHECKING:
     from dslocal import evaluation, output
-    from dslocal.cli.asking.samples import Draws
-    from dslocal.engine import Context
+    from dslocal.cli.asking.samples import Samples
+    from dslocal.engine import LlamaContext
 
 NO_MAJORITY = 6
 MAX_SAMPLES = 1024
@@ -170,7 +170,7 @@ def ask(
     from dslocal import output, prompts
     from dslocal.cli import session_setup
     from dslocal.cli.asking import ask_input, serve_client
-    from dslocal.cli.asking.samples import Draws
+    from dslocal.cli.asking.samples import Samples
 
     from . import templates
 
@@ -261,8 +261,8 @@ def ask(
         )
     visible = sys.stderr.isatty() and not vote if show_thinking is None else show_thinking
 
-    def draw(context: Context | serve_client.Warm, load_s: float) -> None:
-        run = Draws(
+    def draw(context: LlamaContext | serve_client.ServeClient, load_s: float) -> None:
+        run = Samples(
             context,
             spoken,
             settings,
@@ -290,7 +290,7 @@ def ask(
         draw(context, time.perf_counter() - began)
 
 
-def _one(run: Draws, seed: int, *, final: bool, as_json: bool) -> None:
+def _one(run: Samples, seed: int, *, final: bool, as_json: bool) -> None:
     from dslocal import evaluation
     from dslocal.cli.asking.answer_output import statistics
 
@@ -319,7 +319,7 @@ def _one(run: Draws, seed: int, *, final: bool, as_json: bool) -> None:
     run.leave_if_wrong([turn])
 
 
-def _several(run: Draws, seed: int, count: int, *, vote: bool, as_json: bool) -> None:
+def _several(run: Samples, seed: int, count: int, *, vote: bool, as_json: bool) -> None:
     """Draws ``count`` answers of one prefill; prints them, or what most of them say."""
     turns: list[output.Turn] = []
     try:
@@ -355,13 +355,13 @@ def _several(run: Draws, seed: int, count: int, *, vote: bool, as_json: bool) ->
 
 
 def _draw(
-    run: Draws, seed: int, count: int, turns: list[output.Turn], *, vote: bool, as_json: bool
+    run: Samples, seed: int, count: int, turns: list[output.Turn], *, vote: bool, as_json: bool
 ) -> None:
     """Appends ``count`` answers to ``turns``, also the one that is interrupted."""
     from dslocal.cli.asking.answer_output import statistics
-    from dslocal.terminal.progress_line import Meter
+    from dslocal.terminal.progress_line import ProgressLine
 
-    meter = Meter(eager=True)
+    meter = ProgressLine(eager=True)
     for number in range(count):
         if (vote or as_json) and not run.visible:
             meter.show(f"answer {number + 1} of {count}", number / count)
@@ -379,13 +379,13 @@ def _draw(
             print(BETWEEN, flush=True)
 
 
-def _samples_json(run: Draws, turns: list[output.Turn]) -> dict[str, Any]:
+def _samples_json(run: Samples, turns: list[output.Turn]) -> dict[str, Any]:
     samples = [run.as_json(turn) for turn in turns]
     return {**samples[0], "samples": samples}
 
 
 def _vote_json(
-    run: Draws, turns: list[output.Turn], finals: list[str | None], result: evaluation.Vote | None
+    run: Samples, turns: list[output.Turn], finals: list[str | None], result: evaluation.Vote | None
 ) -> dict[str, Any]:
     """The fields of the first answer of the majority, all samples beside them; without a majority,
     or a count, there is no answer.

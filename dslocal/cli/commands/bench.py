@@ -20,9 +20,9 @@ from dslocal.errors import UsageError
 
 if TYPE_CHECKING:
     from dslocal import prompts
-    from dslocal.engine import Context, Model
+    from dslocal.engine import LlamaContext, LlamaModel
     from dslocal.gguf.header import GgufHeader
-    from dslocal.plan.load_config import Loading
+    from dslocal.plan.load_config import LoadConfig
     from dslocal.plan.search import Plan
     from dslocal.terminal.reports.bench_report import Figure
 
@@ -155,7 +155,7 @@ class _Bench:
         path: Path,
         header: GgufHeader,
         family: prompts.Family,
-        loading: Loading,
+        loading: LoadConfig,
         depths: Sequence[int],
         tokens: int,
         ways: Sequence[str],
@@ -184,19 +184,19 @@ class _Bench:
     def run(self, report: Callable[[str], None]) -> None:
         """Everything once, from loading on. Raises KeyboardInterrupt on Ctrl-C, EngineError."""
         from dslocal.cli import session_setup
-        from dslocal.engine import Context
+        from dslocal.engine import LlamaContext
 
         report("loading")
         began = time.perf_counter()
         with (
             session_setup.load(self._path, self._loading) as model,
-            Context(model, self._loading) as context,
+            LlamaContext(model, self._loading) as context,
         ):
             self._figure("load").runs.append(time.perf_counter() - began)
             self.threads = context.n_threads
             self._measure(context, report)
 
-    def _measure(self, context: Context, report: Callable[[str], None]) -> None:
+    def _measure(self, context: LlamaContext, report: Callable[[str], None]) -> None:
         from dslocal.engine import benchmark
 
         question = self._ids(context.model, 0)
@@ -224,7 +224,7 @@ class _Bench:
     def _figure(self, what: str, size: int = 0, way: str = "") -> Figure:
         return self.figures[what, size, way]
 
-    def _ids(self, model: Model, depth: int) -> list[int]:
+    def _ids(self, model: LlamaModel, depth: int) -> list[int]:
         """A question that follows other text, ``depth`` tokens in all, or the question's own if
         that is more.
         """
@@ -236,7 +236,7 @@ class _Bench:
         return [*ids[:1], *_filler(model, max(0, depth - len(ids))), *ids[1:]]
 
 
-def _filler(model: Model, tokens: int) -> list[int]:
+def _filler(model: LlamaModel, tokens: int) -> list[int]:
     ids = model.encode(FILLER)
     return (ids * (tokens // len(ids) + 1))[:tokens]
 
@@ -291,7 +291,7 @@ def _name(path: Path, header: GgufHeader) -> str:
 
 
 def _heading(
-    path: Path, header: GgufHeader, loading: Loading, threads: int, repeat: int
+    path: Path, header: GgufHeader, loading: LoadConfig, threads: int, repeat: int
 ) -> list[str]:
     gpu = (
         f"{loading.n_gpu_layers} layers on the GPU"
@@ -312,7 +312,7 @@ def _about(
     path: Path,
     header: GgufHeader,
     identity: str,
-    loading: Loading,
+    loading: LoadConfig,
     threads: int,
     tokens: int,
     repeat: int,

@@ -21,7 +21,7 @@ from dslocal.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from dslocal.chat import Saved
+    from dslocal.chat import StoredConversation
 
 LAST = "last"
 
@@ -83,7 +83,7 @@ def chat(
 
     from dslocal import prompts
     from dslocal.catalog import resolve
-    from dslocal.chat import Session, new_saved
+    from dslocal.chat import Session, new_conversation
     from dslocal.cli import model_switch, session_setup
     from dslocal.errors import UsageError
     from dslocal.terminal.chat.loop import ChatLoop
@@ -97,7 +97,7 @@ def chat(
     session_setup.advise(choice.family, settings, thinking, system)
     for path_given in file or []:
         prompts.read_text(path_given)  # or the error would come with the first question
-    with model_switch.Desk(
+    with model_switch.ModelSwitch(
         model_switch.Options(ctx, kv, n_gpu_layers, cpu_moe, mtp), choice
     ) as held:
         session = Session(held.load(choice), choice.family, settings, system, thinking)
@@ -110,7 +110,7 @@ def chat(
         loop = ChatLoop(
             session,
             choice.name,
-            new_saved(called),
+            new_conversation(called),
             files=file or [],
             math=math,
             desk=held,
@@ -125,10 +125,10 @@ def chat(
             loop.leave_saved()
 
 
-def _earlier(resume: str | None) -> Saved | None:
+def _earlier(resume: str | None) -> StoredConversation | None:
     """The conversation that is asked for, if one is. Raises NotFoundError, UsageError."""
-    from dslocal.chat import last_saved, saved_called
+    from dslocal.chat import find_conversation, last_conversation
 
     if resume is None:
         return None
-    return last_saved() if resume == LAST else saved_called(resume)
+    return last_conversation() if resume == LAST else find_conversation(resume)

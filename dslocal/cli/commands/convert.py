@@ -17,15 +17,15 @@ from dslocal.terminal import progress
 if TYPE_CHECKING:
     from dslocal.convert import (
         ClassError,
+        ConversionPlan,
         Imatrix,
-        Plan,
         Progress,
         Recipe,
         Report,
         Source,
         Split,
     )
-    from dslocal.terminal.progress import Display
+    from dslocal.terminal.progress import ProgressDisplay
 
 INTERRUPTED = 130
 DEFAULT_QUANT = "Q4_K_M"
@@ -184,7 +184,7 @@ class Wishes:
     imatrix: Imatrix | None
 
 
-def _planned(files: Source, wishes: Wishes, shown: Display) -> Plan:
+def _planned(files: Source, wishes: Wishes, shown: ProgressDisplay) -> ConversionPlan:
     from dslocal import convert as converter
 
     checkpoint = converter.open_checkpoint(files)
@@ -229,7 +229,7 @@ def _recipes(quant: str | None, file: Path | None, size: str | None) -> list[Rec
     return recipes
 
 
-def _print_bits(plan: Plan) -> None:
+def _print_bits(plan: ConversionPlan) -> None:
     """What a size buys: bits per weight by tensor class."""
     from dslocal.gguf.header import tensor_class
 
@@ -249,7 +249,7 @@ def _print_bits(plan: Plan) -> None:
 
 
 def _verified(
-    plan: Plan,
+    plan: ConversionPlan,
     targets: list[Path],
     reports: list[Report],
     jobs: int | None,
@@ -295,7 +295,7 @@ def _targets(out: Path | None, name: str, recipes: list[Recipe], *, force: bool)
 class _Share:
     """Passes on how far a conversion is, and remembers it."""
 
-    def __init__(self, shown: Display) -> None:
+    def __init__(self, shown: ProgressDisplay) -> None:
         self._shown, self.value = shown, 0.0
 
     def __call__(self, step: Progress) -> None:

@@ -21,7 +21,7 @@ from dslocal.errors import DslocalError, EngineMissingError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from dslocal.cli.doctor_checks import Problem
+    from dslocal.cli.doctor_checks import Finding
 
 PACKAGES = (
     *(
@@ -51,7 +51,7 @@ MOST_FILES = 100_000
 
 def doctor(as_json: AsJson = False) -> None:
     """Say what this machine and this installation are, what is wrong, and what mends it."""
-    problems: list[Problem] = []
+    problems: list[Finding] = []
     fields = dict(_sections(problems))
     stopped = any(problem.stops for problem in problems)
     if as_json:
@@ -68,12 +68,12 @@ def doctor(as_json: AsJson = False) -> None:
         raise typer.Exit(1)
 
 
-def _sections(problems: list[Problem]) -> Iterator[tuple[str, Any]]:
+def _sections(problems: list[Finding]) -> Iterator[tuple[str, Any]]:
     """The parts of the report, by name; what is wrong goes to ``problems``."""
     from dslocal import __version__
     from dslocal.cli import doctor_checks
 
-    def found(check: Callable[[], Iterator[Problem]]) -> None:
+    def found(check: Callable[[], Iterator[Finding]]) -> None:
         try:
             problems.extend(check())
         except (
@@ -82,7 +82,7 @@ def _sections(problems: list[Problem]) -> Iterator[tuple[str, Any]]:
             ImportError,
         ) as e:  # a doctor does not die of what the patient has
             problems.append(
-                doctor_checks.Problem(
+                doctor_checks.Finding(
                     f"{type(e).__name__}: {e}", getattr(e, "hint", ""), stops=True
                 )
             )
@@ -124,10 +124,10 @@ def _sections(problems: list[Problem]) -> Iterator[tuple[str, Any]]:
     yield "terminal", asdict(terminal())
 
 
-def _packages(problems: list[Problem]) -> dict[str, str | None]:
+def _packages(problems: list[Finding]) -> dict[str, str | None]:
     from importlib import metadata
 
-    from dslocal.cli.doctor_checks import Problem
+    from dslocal.cli.doctor_checks import Finding
 
     versions: dict[str, str | None] = {}
     for name in (*PACKAGES, *OPTIONAL):
@@ -138,7 +138,7 @@ def _packages(problems: list[Problem]) -> dict[str, str | None]:
             if name in OPTIONAL:
                 continue
             problems.append(
-                Problem(
+                Finding(
                     f"the package {name} is not installed",
                     f"pip install --upgrade {name}",
                     stops=True,
@@ -147,7 +147,7 @@ def _packages(problems: list[Problem]) -> dict[str, str | None]:
     return versions
 
 
-def _engine(problems: list[Problem]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _engine(problems: list[Finding]) -> tuple[dict[str, Any], dict[str, Any]]:
     """What llama.cpp is, and the machine as it sees it."""
     from dslocal.cli import doctor_checks
     from dslocal.plan.machine import probe
@@ -173,7 +173,7 @@ def _engine(problems: list[Problem]) -> tuple[dict[str, Any], dict[str, Any]]:
         "notes": list(machine.notes),
     }
     if isinstance(made, EngineMissingError):
-        problems.append(doctor_checks.Problem(str(made), made.hint, stops=True))
+        problems.append(doctor_checks.Finding(str(made), made.hint, stops=True))
         return {"error": str(made)}, fields
     problems.extend(
         doctor_checks.engine(made, machine, _cpu_flags(runner.read("/proc/cpuinfo") or ""))
@@ -198,17 +198,17 @@ def _models() -> dict[str, Any]:
 
     return {
         "last_used": resolve.last_used(),
-        "kept": [entry.spelled for entry in catalog.kept()],
+        "kept": [entry.spelled for entry in catalog.installed_models()],
         "converted": len(resolve.conversions()),
     }
 
 
-def _hub(found: Callable[[Callable[[], Iterator[Problem]]], None]) -> dict[str, Any]:
+def _hub(found: Callable[[Callable[[], Iterator[Finding]]], None]) -> dict[str, Any]:
     from dslocal.cli import doctor_checks
 
     fields: dict[str, Any] = {}
 
-    def look() -> Iterator[Problem]:
+    def look() -> Iterator[Finding]:
         from dslocal.catalog.leftovers import leftovers
         from dslocal.hub import environment
         from dslocal.hub.cache_delete import hub_cache

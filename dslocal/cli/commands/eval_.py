@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from dslocal.evaluation import examination
     from dslocal.evaluation.results import Results
     from dslocal.gguf.header import GgufHeader
-    from dslocal.plan.search import Pins
+    from dslocal.plan.search import Overrides
 
 INTERRUPTED = 130
 MAX_SAMPLES = 1024
@@ -108,8 +108,7 @@ def evaluate(
     """
     from dslocal import __version__
     from dslocal.cli import session_setup
-    from dslocal.evaluation import examination
-    from dslocal.evaluation import results
+    from dslocal.evaluation import examination, results
 
     problems, digest = examination.read_problems(file)
     problems = problems[:limit]
@@ -180,7 +179,7 @@ def evaluate(
 
 
 def _run(
-    model: tuple[Path, GgufHeader, Pins],
+    model: tuple[Path, GgufHeader, Overrides],
     way: tuple[prompts.Family, prompts.Settings, prompts.Thinking, bool, int],
     problems: list[examination.Problem],
     missing: dict[int, list[int]],

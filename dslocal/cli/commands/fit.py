@@ -19,9 +19,9 @@ from dslocal.errors import UsageError
 if TYPE_CHECKING:
     from dslocal.catalog import ModelEntry
     from dslocal.catalog.offers import Assess
-    from dslocal.plan.assessment import Assessment, Model
+    from dslocal.plan.assessment import Assessment, PlannedModel
     from dslocal.plan.machine.machine import Machine
-    from dslocal.plan.search import Pins
+    from dslocal.plan.search import Overrides
     from dslocal.plan.speed import Rates
 
 
@@ -147,7 +147,9 @@ def fit(
         fit_report.print_arithmetic(found, rates, machine)
 
 
-def _table(machine: Machine, rates: Rates, pins: Pins, quant: str | None) -> Iterator[Assessment]:
+def _table(
+    machine: Machine, rates: Rates, pins: Overrides, quant: str | None
+) -> Iterator[Assessment]:
     """Every model in the best of its quantizations that runs without the SSD, or the smallest if
     none does.
     """
@@ -171,7 +173,7 @@ def _table(machine: Machine, rates: Rates, pins: Pins, quant: str | None) -> Ite
             yield best
 
 
-def _at_most(pins: Pins, model: Model) -> Pins:
+def _at_most(pins: Overrides, model: PlannedModel) -> Overrides:
     """``pins`` without more context than ``model`` has."""
     from dataclasses import replace
 
@@ -182,17 +184,17 @@ def _at_most(pins: Pins, model: Model) -> Pins:
     )
 
 
-def _named(found: Assessment, model: Model) -> Assessment:
+def _named(found: Assessment, model: PlannedModel) -> Assessment:
     from dataclasses import replace
 
     return replace(found, model=model)
 
 
-def _kept(name: str, quant: str | None) -> Model | None:
+def _kept(name: str, quant: str | None) -> PlannedModel | None:
     """The GGUF file that ``name`` means, if it has been pulled or imported."""
     from dslocal import catalog
 
-    found = catalog.find_kept(name, quant) if quant else catalog.find_kept(name)
+    found = catalog.find_installed(name, quant) if quant else catalog.find_installed(name)
     return (
         _file(found.path)
         if found and found.quant != catalog.CHECKPOINT and not found.missing
@@ -200,16 +202,18 @@ def _kept(name: str, quant: str | None) -> Model | None:
     )
 
 
-def _file(path: Path) -> Model:
+def _file(path: Path) -> PlannedModel:
     from dslocal.gguf.header import main_type
     from dslocal.gguf.parts import parts_of
-    from dslocal.plan.assessment import Model
+    from dslocal.plan.assessment import PlannedModel
 
     header = parts_of(path)[1]
-    return Model(header.text("general.name") or path.stem, main_type(header), header, file=path)
+    return PlannedModel(
+        header.text("general.name") or path.stem, main_type(header), header, file=path
+    )
 
 
-def _published(name: str, quant: str | None, assess: Assess, cores: int) -> Model | None:
+def _published(name: str, quant: str | None, assess: Assess, cores: int) -> PlannedModel | None:
     """What ``name`` stands for on the hub or behind a URL, by headers alone; None for what
     models.yaml knows, or is here.
     """
@@ -222,7 +226,7 @@ def _published(name: str, quant: str | None, assess: Assess, cores: int) -> Mode
     return offers.choose(place, quant, None, assess, cores, sys.maxsize).offer.model
 
 
-def _model(name: str, quant: str | None) -> Model:
+def _model(name: str, quant: str | None) -> PlannedModel:
     """What ``name`` stands for. Raises NotFoundError, UsageError, and whatever is wrong with a
     file.
     """
@@ -256,13 +260,15 @@ def _known(name: str) -> ModelEntry | None:
     return place.entry if place else catalog.load_registry().get(name.lower())
 
 
-def _outlined(name: str, config: Mapping[str, Any], quant: str, dtype: str | None = None) -> Model:
+def _outlined(
+    name: str, config: Mapping[str, Any], quant: str, dtype: str | None = None
+) -> PlannedModel:
     """``dtype`` is that of a checkpoint that is yet to be downloaded."""
     from dslocal import convert
-    from dslocal.plan.assessment import Model
+    from dslocal.plan.assessment import PlannedModel
 
     header = convert.outline(config, convert.recipe_named(quant))
-    return Model(
+    return PlannedModel(
         name,
         quant,
         header,
@@ -271,11 +277,11 @@ def _outlined(name: str, config: Mapping[str, Any], quant: str, dtype: str | Non
     )
 
 
-def _entry(entry: ModelEntry, quant: str) -> Model:
+def _entry(entry: ModelEntry, quant: str) -> PlannedModel:
     return _outlined(entry.name, entry.config, quant, None if entry.local else entry.dtype)
 
 
-def _other_quants(name: str, model: Model) -> list[tuple[str, Model]]:
+def _other_quants(name: str, model: PlannedModel) -> list[tuple[str, PlannedModel]]:
     """The neighbours of the quantization that was asked for, for what can still be converted."""
     from dslocal import catalog
 

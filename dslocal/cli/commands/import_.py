@@ -19,8 +19,8 @@ from dslocal.cli.options import AsJson
 from dslocal.errors import DslocalError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
-    from dslocal.catalog import Kept
-    from dslocal.catalog.other_programs import Foreign
+    from dslocal.catalog import InstalledModel
+    from dslocal.catalog.other_programs import ForeignModel
     from dslocal.gguf.header import GgufHeader
 
 GUESSED = 1024  # a bit of general.file_type
@@ -70,7 +70,7 @@ def import_(
     checked = [_checked(found, name) for found in _meant(source)]
     _require_distinct([entry for entry, _ in checked])
     for entry, old in checked:
-        catalog.keep(entry, replacing=False)
+        catalog.add_installed(entry, replacing=False)
         if old:
             print(f"dslocal: {entry.name}: {OLD}", file=sys.stderr)
     if as_json:
@@ -83,7 +83,7 @@ def import_(
     from dslocal.terminal.reports import model_list
 
     for entry, _ in checked:
-        alone = sum(other.name == entry.name for other in catalog.kept()) == 1
+        alone = sum(other.name == entry.name for other in catalog.installed_models()) == 1
         model_list.print_imported(entry, entry.name if alone else entry.spelled)
 
 
@@ -128,7 +128,7 @@ def _file(path: Path) -> Found:
     return Found(path, "" if blob else split_stem(path.name)[0], str(path.absolute()))
 
 
-def _foreign(model: Foreign) -> Found:
+def _foreign(model: ForeignModel) -> Found:
     from dslocal.gguf.parts import split_stem
 
     last = model.name.rsplit("/", 1)[-1]
@@ -141,25 +141,25 @@ def _foreign(model: Foreign) -> Found:
     )
 
 
-def _checked(found: Found, name: str | None) -> tuple[Kept, bool]:
+def _checked(found: Found, name: str | None) -> tuple[InstalledModel, bool]:
     """What would be kept of ``found``, and whether it is from before MLA's cache was compressed.
     Raises what is wrong with it.
     """
     from dslocal import prompts
-    from dslocal.catalog import Kept
+    from dslocal.catalog import InstalledModel
     from dslocal.catalog.inventory import plain_path
     from dslocal.gguf.parts import parts_of
     from dslocal.plan.memory.shape import legacy_mla
 
     files, header = parts_of(plain_path(found.path))
-    prompts.recognise(header)
+    prompts.recognise_family(header)
     nbytes = sum(file.stat().st_size for file in files)
     called = (
         _given(name)
         if name is not None
         else _derived(found.called or header.text("general.name"), found.path)
     )
-    return Kept(
+    return InstalledModel(
         called, _quant(header), files[0], files, nbytes, "imported", found.origin, time.time()
     ), legacy_mla(header)
 
@@ -209,8 +209,8 @@ def _quant(header: GgufHeader) -> str:
     return names.get(number) or main_type(header) or "unknown"
 
 
-def _require_distinct(entries: list[Kept]) -> None:
-    seen: dict[str, Kept] = {}
+def _require_distinct(entries: list[InstalledModel]) -> None:
+    seen: dict[str, InstalledModel] = {}
     for entry in entries:
         if other := seen.get(entry.spelled):
             hint = "import them one by one, with --name"
@@ -226,7 +226,7 @@ def _list(as_json: bool) -> None:
     from dslocal.catalog import other_programs
 
     where = other_programs.roots()
-    known = {entry.path: entry.spelled for entry in catalog.kept()}
+    known = {entry.path: entry.spelled for entry in catalog.installed_models()}
     usable: list[dict[str, Any]] = []
     refused: list[dict[str, Any]] = []
     for model in other_programs.models_of(where):

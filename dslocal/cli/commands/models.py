@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from dslocal.cli.options import AsJson
 
 if TYPE_CHECKING:
-    from dslocal.catalog import Kept
+    from dslocal.catalog import InstalledModel
     from dslocal.catalog.resolve import Conversion
 
 
@@ -21,7 +21,7 @@ def models(as_json: AsJson = False) -> None:
     from dslocal.catalog.leftovers import leftovers
 
     registry = catalog.load_registry()
-    kept, conversions, left = catalog.kept(), found_by_name.conversions(), leftovers()
+    kept, conversions, left = catalog.installed_models(), found_by_name.conversions(), leftovers()
     shipped = [entry for entry in registry.values() if entry.local]
     here = {entry.name for entry in shipped} | {entry.name for entry in kept}
     fields: dict[str, Any] = {
@@ -46,7 +46,7 @@ def models(as_json: AsJson = False) -> None:
     model_list.print_models(fields)
 
 
-def kept_fields(entry: Kept) -> dict[str, Any]:
+def kept_fields(entry: InstalledModel) -> dict[str, Any]:
     """A kept model as ``--json`` says it."""
     return {
         **{
@@ -89,7 +89,7 @@ def _cached(conversion: Conversion) -> dict[str, Any]:
     }
 
 
-def _disk(kept: Iterable[Kept], conversions: Iterable[Conversion]) -> dict[str, int]:
+def _disk(kept: Iterable[InstalledModel], conversions: Iterable[Conversion]) -> dict[str, int]:
     """Bytes by how they came to be; a file with two names counts once."""
     sizes = {
         "converted": {str(conversion.path): conversion.nbytes for conversion in conversions},

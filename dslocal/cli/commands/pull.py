@@ -20,11 +20,11 @@ from dslocal.terminal import progress
 from dslocal.terminal.progress import gb
 
 if TYPE_CHECKING:
-    from dslocal.catalog import Kept
-    from dslocal.catalog.locations import Place
-    from dslocal.catalog.offers import Choice, Way
-    from dslocal.plan.assessment import Assessment, Model
-    from dslocal.terminal.progress import Display
+    from dslocal.catalog import InstalledModel
+    from dslocal.catalog.locations import PublishedLocation
+    from dslocal.catalog.offers import DownloadChoice, Way
+    from dslocal.plan.assessment import Assessment, PlannedModel
+    from dslocal.terminal.progress import ProgressDisplay
 
 INTERRUPTED = 130
 ASK_ABOVE = 20 * 10**9  # bytes to fetch
@@ -92,7 +92,7 @@ def pull(
             raise UsageError(f"--revision: {model!r:.100} is not a model on the hub")
         _already_here(model, as_json=as_json)
         return
-    kept = catalog.find_kept(f"{place.name}:{quant}" if quant else place.name)
+    kept = catalog.find_installed(f"{place.name}:{quant}" if quant else place.name)
     if (
         kept
         and kept.quant != catalog.CHECKPOINT
@@ -123,7 +123,7 @@ def _already_here(model: str, *, as_json: bool) -> None:
     from dslocal import catalog
     from dslocal.catalog import resolve
 
-    if kept := catalog.find_kept(model):
+    if kept := catalog.find_installed(model):
         _print_kept(kept, "is here already", as_json=as_json)
         return
     found = resolve.find(model)
@@ -131,7 +131,7 @@ def _already_here(model: str, *, as_json: bool) -> None:
     print(json.dumps({"path": str(path)}) if as_json else f"{model} is here already: {path}")
 
 
-def _choose(place: Place, quant: str | None, way: Way | None) -> Choice:
+def _choose(place: PublishedLocation, quant: str | None, way: Way | None) -> DownloadChoice:
     from dslocal import home
     from dslocal.catalog import offers
     from dslocal.cli import target_machine
@@ -140,7 +140,7 @@ def _choose(place: Place, quant: str | None, way: Way | None) -> Choice:
     machine, rates = target_machine.machine_and_rates()
     name = quant.strip() if quant else None
 
-    def on_this(model: Model) -> Assessment:
+    def on_this(model: PlannedModel) -> Assessment:
         return assess(model, machine, rates)
 
     folder = home.cache_dir()
@@ -149,7 +149,9 @@ def _choose(place: Place, quant: str | None, way: Way | None) -> Choice:
     return offers.choose(place, name, way, on_this, machine.cores, shutil.disk_usage(folder).free)
 
 
-def _refuse_unless_it_runs(place: Place, choice: Choice, *, asked: bool) -> None:
+def _refuse_unless_it_runs(
+    place: PublishedLocation, choice: DownloadChoice, *, asked: bool
+) -> None:
     """Raises DoesNotFitError for what cannot run here, unless just this quantization was ``asked``
     for.
     """
@@ -165,7 +167,7 @@ def _refuse_unless_it_runs(place: Place, choice: Choice, *, asked: bool) -> None
     print(f"dslocal: {lacking}", file=sys.stderr)
 
 
-def _ask(choice: Choice) -> None:
+def _ask(choice: DownloadChoice) -> None:
     """Raises UsageError where nobody can be asked, and Exit on a no."""
     nbytes = choice.offer.model.download
     if not _somebody_is_there():
@@ -181,7 +183,9 @@ def _somebody_is_there() -> bool:
     return sys.stdin.isatty()
 
 
-def _bring(place: Place, choice: Choice, shown: Display) -> Kept:
+def _bring(
+    place: PublishedLocation, choice: DownloadChoice, shown: ProgressDisplay
+) -> InstalledModel:
     """Downloads, or converts; processes that want the same wait for each other."""
     from filelock import FileLock, Timeout
 
@@ -198,7 +202,7 @@ def _bring(place: Place, choice: Choice, shown: Display) -> Kept:
         lock.acquire()
     try:
         if (
-            (kept := catalog.find_kept(f"{place.name}:{quant}"))
+            (kept := catalog.find_installed(f"{place.name}:{quant}"))
             and not kept.missing
             and kept.how in HOW[choice.offer.way]
         ):
@@ -208,13 +212,15 @@ def _bring(place: Place, choice: Choice, shown: Display) -> Kept:
             if choice.offer.way == "ready-made"
             else _converted(place, choice, shown)
         )
-        catalog.keep(kept)
+        catalog.add_installed(kept)
         return kept
     finally:
         lock.release()
 
 
-def _downloaded(place: Place, choice: Choice, shown: Display) -> Kept:
+def _downloaded(
+    place: PublishedLocation, choice: DownloadChoice, shown: ProgressDisplay
+) -> InstalledModel:
     from dslocal import catalog
     from dslocal.gguf.parts import parts_of
     from dslocal.hub.download import download
@@ -236,12 +242,14 @@ def _downloaded(place: Place, choice: Choice, shown: Display) -> Kept:
         else offer.manifest.origin
     )
     nbytes = sum(file.size for file in offer.files)
-    return catalog.Kept(
+    return catalog.InstalledModel(
         place.name, offer.model.quant, files[0], files, nbytes, "downloaded", origin, time.time()
     )
 
 
-def _converted(place: Place, choice: Choice, shown: Display) -> Kept:
+def _converted(
+    place: PublishedLocation, choice: DownloadChoice, shown: ProgressDisplay
+) -> InstalledModel:
     """Shard by shard, unless the whole checkpoint is here."""
     from dslocal import catalog, home
     from dslocal import convert as converter
@@ -265,7 +273,7 @@ def _converted(place: Place, choice: Choice, shown: Display) -> Kept:
     origin = (
         f"{place.remote.origin.partition('@')[0]}@{revision}" if revision else place.remote.origin
     )
-    return catalog.Kept(
+    return catalog.InstalledModel(
         place.name,
         quant,
         report.path,
@@ -277,7 +285,9 @@ def _converted(place: Place, choice: Choice, shown: Display) -> Kept:
     )
 
 
-def _print_choice(place: Place, choice: Choice, *, dry_run: bool, as_json: bool) -> None:
+def _print_choice(
+    place: PublishedLocation, choice: DownloadChoice, *, dry_run: bool, as_json: bool
+) -> None:
     """Which way it is, why, and how it will run."""
     from dslocal.plan.assessment import RUNS
 
@@ -315,7 +325,7 @@ def _print_choice(place: Place, choice: Choice, *, dry_run: bool, as_json: bool)
         print(line, file=sys.stdout if dry_run else sys.stderr)
 
 
-def _print_kept(kept: Kept, what: str, *, as_json: bool) -> None:
+def _print_kept(kept: InstalledModel, what: str, *, as_json: bool) -> None:
     if as_json:
         print(
             json.dumps(

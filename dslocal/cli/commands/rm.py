@@ -13,7 +13,7 @@ from dslocal.cli.options import AsJson
 from dslocal.errors import DslocalError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
-    from dslocal.catalog import Kept
+    from dslocal.catalog import InstalledModel
     from dslocal.catalog.leftovers import Leftover
     from dslocal.catalog.resolve import Conversion
 
@@ -76,16 +76,20 @@ def rm(
         print(f"{'would free' if dry_run else 'freed'} {gb(freed)}")
 
 
-def _named(names: list[str]) -> tuple[list[Kept], list[Conversion]]:
+def _named(names: list[str]) -> tuple[list[InstalledModel], list[Conversion]]:
     """What ``names`` mean, before anything is touched. Raises NotFoundError, and UsageError where
     one name means several.
     """
     from dslocal import catalog
     from dslocal.catalog import resolve as by_name
 
-    kept: dict[str, Kept] = {}
+    kept: dict[str, InstalledModel] = {}
     conversions: dict[str, Conversion] = {}
-    registry, all_kept, cached = catalog.load_registry(), catalog.kept(), by_name.conversions()
+    registry, all_kept, cached = (
+        catalog.load_registry(),
+        catalog.installed_models(),
+        by_name.conversions(),
+    )
     for name in names:
         plain, colon, quant = name.rpartition(":") if ":" in name else (name, "", "")
         if colon and not quant:
@@ -122,14 +126,14 @@ def _named(names: list[str]) -> tuple[list[Kept], list[Conversion]]:
     return list(kept.values()), list(conversions.values())
 
 
-def _planned(models: list[Kept]) -> list[dict[str, Any]]:
+def _planned(models: list[InstalledModel]) -> list[dict[str, Any]]:
     from dslocal.catalog.removal import removal_of
 
     return [
         {
             **{
-                "name": removal.kept.name,
-                "quant": removal.kept.quant,
+                "name": removal.entry.name,
+                "quant": removal.entry.quant,
                 "bytes": removal.nbytes,
                 "why": removal.why,
             },
@@ -177,7 +181,9 @@ def _ask(freed: int, *, as_json: bool) -> None:
         raise typer.Exit(1)
 
 
-def _remove(models: list[Kept], conversions: list[Conversion], idle: list[Leftover]) -> int:
+def _remove(
+    models: list[InstalledModel], conversions: list[Conversion], idle: list[Leftover]
+) -> int:
     """Does it, and returns the bytes that were freed."""
     from dslocal.catalog.leftovers import clear
     from dslocal.catalog.removal import remove

@@ -31,9 +31,9 @@ from dslocal.cli.options import (
 from dslocal.errors import DoesNotFitError, DslocalError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
-    from dslocal.engine import Context
+    from dslocal.engine import LlamaContext
     from dslocal.gguf.header import GgufHeader
-    from dslocal.plan.search import Pins
+    from dslocal.plan.search import Overrides
 
 PORT = 11435
 NEEDED = ("starlette", "uvicorn", "pydantic", "prometheus_client", "greenlet")
@@ -145,10 +145,10 @@ def serve(
     from dslocal.server import process
     from dslocal.server.access import Guard
     from dslocal.server.app import Server
-    from dslocal.server.discovery import Beacon, lit, new_token, short
+    from dslocal.server.discovery import RunningServer, lit, new_token, short
     from dslocal.server.metrics import Metrics
-    from dslocal.server.queue import Desk
-    from dslocal.server.requests import Served
+    from dslocal.server.queue import RequestQueue
+    from dslocal.server.requests import ServedModel
 
     listener = process.bound(host, port)
     port = listener.getsockname()[1]
@@ -169,14 +169,14 @@ def serve(
         names = frozenset(
             known for known in (name, called, path.stem, header.text("general.name")) if known
         )
-        served = Served(
+        served = ServedModel(
             places[0], spoken, settings, gap_settings, thinking, name, names, identity, math
         )
         hosts = frozenset(
             each.lower() for each in (*(allow_host or []), host, *_own_names(exposed))
         )
         guard = Guard(key, hosts, frozenset(allow_origin or []), exposed, largest, own=token)
-        desk = Desk(places, queue)
+        desk = RequestQueue(places, queue)
         server = Server(served, desk, guard, Metrics(desk), _silent if quiet else _log, log_prompts)
         near = EVERYWHERE.get(host, host)
         where, what = (
@@ -185,7 +185,7 @@ def serve(
         )
         stack.enter_context(
             lit(
-                Beacon(
+                RunningServer(
                     os.getpid(), *where, identity, *what, token, short(header), header.data_start
                 )
             )
@@ -220,7 +220,7 @@ def _check(port: int, parallel: int | None, queue: int, grace: float) -> None:
             raise UsageError(f"{option}: {value:g} is out of range", hint=f"{least} to {most}")
 
 
-def _pins(path: Path, header: GgufHeader, parallel: int | None, pins: Pins) -> Pins:
+def _pins(path: Path, header: GgufHeader, parallel: int | None, pins: Overrides) -> Overrides:
     """``pins`` with so many conversations at once: as asked for, else as many as cost nothing of
     what one alone would have.
     """
@@ -251,16 +251,16 @@ def _pins(path: Path, header: GgufHeader, parallel: int | None, pins: Pins) -> P
 
 
 @contextmanager
-def _places(context: Context) -> Iterator[Sequence[Context]]:
+def _places(context: LlamaContext) -> Iterator[Sequence[LlamaContext]]:
     """Where answers are generated: in the context itself, with drafts, when it is for one
     conversation.
     """
     if context.loading.n_seq == 1:
         yield [context]
         return
-    from dslocal.engine.slots.slots import Lanes
+    from dslocal.engine.slots.slots import SlotPool
 
-    with Lanes(context) as lanes:
+    with SlotPool(context) as lanes:
         yield lanes.lanes
 
 

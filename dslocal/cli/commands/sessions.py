@@ -10,7 +10,7 @@ import typer
 from dslocal.cli.options import AsJson
 
 if TYPE_CHECKING:
-    from dslocal.chat import Saved
+    from dslocal.chat import StoredConversation
 
 sessions = typer.Typer(
     name="sessions", help="List the chats on this machine, and search them.", rich_markup_mode=None
@@ -40,7 +40,7 @@ def list_(
 
     found = [
         (saved, line)
-        for saved in chat.all_saved()
+        for saved in chat.stored_conversations()
         if saved.questions and (line := matching(saved, search)) is not None
     ]
     if as_json:
@@ -61,12 +61,12 @@ def rm(
     """Delete chats, and what is kept to go on with them."""
     from dslocal import chat
 
-    for saved in [chat.saved_called(one) for one in ids]:
+    for saved in [chat.find_conversation(one) for one in ids]:
         saved.remove()
         print(f"{saved.id} deleted")
 
 
-def _fields(saved: Saved, line: str) -> dict[str, Any]:
+def _fields(saved: StoredConversation, line: str) -> dict[str, Any]:
     fields = {
         "id": saved.id,
         "model": saved.model,

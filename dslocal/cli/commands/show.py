@@ -83,7 +83,7 @@ def _family(header: GgufHeader) -> dict[str, str | None]:
     from dslocal import prompts
 
     try:
-        recognised = prompts.recognise(header)
+        recognised = prompts.recognise_family(header)
     except UnsupportedModelError as e:
         return {
             "family": None,

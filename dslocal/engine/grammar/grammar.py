@@ -26,7 +26,7 @@ from dslocal.errors import EngineError, UsageError
 from .gbnf import to_lark
 
 if TYPE_CHECKING:
-    from dslocal.engine.model import Model
+    from dslocal.engine.model import LlamaModel
 
 Floats = NDArray[np.float32]
 
@@ -37,7 +37,7 @@ ADDED = 4  # user-defined
 MOST_STATES = 100_000
 SLICE = 2000  # characters that are tokenized at a time
 
-_tokenizers: WeakKeyDictionary[Model, Any] = WeakKeyDictionary()
+_tokenizers: WeakKeyDictionary[LlamaModel, Any] = WeakKeyDictionary()
 
 
 def of_schema(schema: dict[str, Any]) -> tuple[str, list[str]]:
@@ -81,7 +81,7 @@ class Grammar:
     once it is complete.
     """
 
-    def __init__(self, model: Model, grammar: str) -> None:
+    def __init__(self, model: LlamaModel, grammar: str) -> None:
         """``grammar`` as :func:`of_schema` and :func:`of_gbnf` give it. Raises UsageError when it
         allows no text at all.
         """
@@ -145,7 +145,7 @@ def _limits() -> Any:
     return LLParserLimits(verbose_errors=False)
 
 
-def _tokenizer(model: Model) -> Any:
+def _tokenizer(model: LlamaModel) -> Any:
     """The vocabulary as llguidance wants it: made once a model, in about a second for 128,000
     tokens. Raises EngineError.
     """
@@ -158,7 +158,7 @@ def _tokenizer(model: Model) -> Any:
     return _tokenizers[model]
 
 
-def _ends(model: Model) -> list[int]:
+def _ends(model: LlamaModel) -> list[int]:
     """The tokens that end an answer, the GGUF's own first."""
     own = model.header.metadata.get("tokenizer.ggml.eos_token_id")
     found = [id for id, kind in enumerate(_kinds(model)) if kind != 1 and model.ends(id)]
@@ -169,7 +169,7 @@ def _ends(model: Model) -> list[int]:
     return sorted(found, key=lambda id: id != own)
 
 
-def _kinds(model: Model) -> list[int]:
+def _kinds(model: LlamaModel) -> list[int]:
     kinds: Any = model.header.metadata.get("tokenizer.ggml.token_type")
     return kinds if isinstance(kinds, list) and len(kinds) == model.n_vocab else [1] * model.n_vocab
 
@@ -177,7 +177,7 @@ def _kinds(model: Model) -> list[int]:
 class _Vocabulary:
     """What llguidance asks a tokenizer for."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: LlamaModel) -> None:
         self.eos_token_id, self.bos_token_id, self.special_token_ids = (
             _ends(model)[0],
             None,

@@ -20,7 +20,7 @@ from typing import Any
 
 from dslocal.errors import EngineError, GgufError
 from dslocal.gguf.header import GgufHeader, read_header
-from dslocal.plan.load_config import Loading, Memory, Share
+from dslocal.plan.load_config import DeviceShare, LoadConfig, MemoryUse
 from dslocal.plan.memory.footprint import overhead
 from dslocal.plan.memory.llamacpp_mirror.graph import GpuKind
 from dslocal.plan.memory.shape import Shape, shape_of
@@ -30,8 +30,8 @@ _HINT = "the plan's own arithmetic stands; damaged files should be fetched again
 
 
 def exact(
-    path: Path, loading: Loading, *, gpu: GpuKind = "cuda", timeout: float = TIMEOUT_S
-) -> Memory:
+    path: Path, loading: LoadConfig, *, gpu: GpuKind = "cuda", timeout: float = TIMEOUT_S
+) -> MemoryUse:
     """Bytes that llama.cpp would take for the file at ``path``. Overhead, which it does not know,
     is the plan's for that ``gpu``.
 
@@ -42,8 +42,8 @@ def exact(
 
 
 def exact_all(
-    path: Path, loadings: Sequence[Loading], *, gpu: GpuKind = "cuda", timeout: float = TIMEOUT_S
-) -> list[Memory]:
+    path: Path, loadings: Sequence[LoadConfig], *, gpu: GpuKind = "cuda", timeout: float = TIMEOUT_S
+) -> list[MemoryUse]:
     """The same for several ways to load one file, in one child process."""
     shape = shape_of(read_header(path))
     return [
@@ -66,7 +66,7 @@ def sparse_copy(header: GgufHeader, first_bytes: bytes, target: Path) -> Path:
     return target
 
 
-def _ask(path: Path, loadings: Sequence[Loading], timeout: float) -> Iterator[dict[str, Any]]:
+def _ask(path: Path, loadings: Sequence[LoadConfig], timeout: float) -> Iterator[dict[str, Any]]:
     question = json.dumps(
         {"path": str(path), "loadings": [asdict(loading) for loading in loadings]}
     )
@@ -111,9 +111,9 @@ def _cause(done: subprocess.CompletedProcess[bytes]) -> str:
     return told[:300]
 
 
-def _memory(shape: Shape, loading: Loading, found: dict[str, Any], gpu: GpuKind) -> Memory:
+def _memory(shape: Shape, loading: LoadConfig, found: dict[str, Any], gpu: GpuKind) -> MemoryUse:
     parts = {
-        part: Share(
+        part: DeviceShare(
             *(
                 sum(b[part] for b in found["buffers"] if b["on_gpu"] is there)
                 for there in (True, False)
@@ -121,11 +121,11 @@ def _memory(shape: Shape, loading: Loading, found: dict[str, Any], gpu: GpuKind)
         )
         for part in _PARTS
     }
-    return Memory(
+    return MemoryUse(
         weights=parts["model"],
         kv=parts["context"],
         compute=parts["compute"],
-        output=Share(0, found["output"]),
+        output=DeviceShare(0, found["output"]),
         overhead=overhead(shape, loading, gpu),
     )
 

@@ -20,7 +20,7 @@ from dslocal.engine.llama_params import MTP_CONTEXT, context_params, model_param
 from dslocal.gguf import ggml
 from dslocal.gguf.ggml import GgmlType
 from dslocal.gguf.header import GgufHeader, read_header
-from dslocal.plan.load_config import Loading
+from dslocal.plan.load_config import LoadConfig
 from dslocal.plan.memory.footprint import output_rows
 
 from .breakdown import breakdown
@@ -54,7 +54,7 @@ def main() -> None:
     path = Path(question["path"])
     header = read_header(path)
     for fields in question["loadings"]:
-        loading = Loading(**{**fields, "kv_type": GgmlType(fields["kv_type"])})
+        loading = LoadConfig(**{**fields, "kv_type": GgmlType(fields["kv_type"])})
         try:
             complaints.first = ""
             answer = size(path, header, loading)
@@ -63,7 +63,7 @@ def main() -> None:
         print(json.dumps(answer), flush=True)
 
 
-def size(path: Path, header: GgufHeader, loading: Loading) -> dict[str, Any]:
+def size(path: Path, header: GgufHeader, loading: LoadConfig) -> dict[str, Any]:
     """Buffers of the model and of its context, or contexts when it drafts."""
     low = ggml.require()
     params = model_params(header, replace(loading, load_mode="none"))

@@ -13,7 +13,7 @@ import numpy as np
 from dslocal.gguf import ggml
 
 
-class Batch:
+class TokenBatch:
     """llama.cpp's batch for up to ``size`` tokens, each of one sequence, filled anew every time."""
 
     def __init__(self, size: int) -> None:

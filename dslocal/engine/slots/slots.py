@@ -1,7 +1,7 @@
 """Several conversations at once in one llama.cpp context: each has a sequence with a cache of its
 own, and what all of them wait for is evaluated together.
 
-A :class:`Lane` is a :class:`.Context` to whoever generates in it. One thread does all evaluation:
+A :class:`Slot` is a :class:`.LlamaContext` to whoever generates in it. One thread does all evaluation:
 what waits goes into one batch, single tokens first and of long prompts as much as leaves the others
 flowing. A sequence alone in a batch is computed as it would be in a context for one, to the bit.
 
@@ -23,12 +23,12 @@ import numpy as np
 from greenlet import getcurrent, greenlet
 from numpy.typing import NDArray
 
-from dslocal.engine.context import Context, decode
+from dslocal.engine.context import LlamaContext, decode
 from dslocal.engine.interrupt import AbortFlag
 from dslocal.errors import EngineError
 from dslocal.gguf import ggml
 
-from .batch import Batch
+from .batch import TokenBatch
 
 # seconds that a stretch of a prompt may hold up other conversations' tokens, unless a token alone
 # takes longer
@@ -53,11 +53,11 @@ class _Leaving(AbortFlag):
         self._told()
 
 
-class Lane(Context):
+class Slot(LlamaContext):
     """One conversation's place. For one thread at a time; ``abort`` may be set from any, and ends
     what waits here, at once if nobody else is evaluated with it."""
 
-    def __init__(self, lanes: Lanes, number: int) -> None:
+    def __init__(self, lanes: SlotPool, number: int) -> None:
         host = lanes.host
         self.model, self.loading, self.n_ctx, self.step = (
             host.model,
@@ -113,7 +113,7 @@ class Lane(Context):
         """Nothing more is to be expected here for now: nobody needs to wait for it."""
         self._lanes.rest(self)
 
-    def copy(self, other: Lane, length: int) -> None:
+    def copy(self, other: Slot, length: int) -> None:
         """Takes over the first ``length`` positions of ``other``, which may be at work."""
         self._lanes.between(lambda: self._copy(other, length))
 
@@ -123,7 +123,7 @@ class Lane(Context):
         """
         self._lanes.run(job)
 
-    def _copy(self, other: Lane, length: int) -> None:
+    def _copy(self, other: Slot, length: int) -> None:
         memory = self._low.llama_get_memory(self._handle)
         self._low.llama_memory_seq_rm(memory, self.number, -1, -1)
         self._low.llama_memory_seq_cp(
@@ -146,34 +146,34 @@ class Lane(Context):
         self._done.acquire()
 
 
-class Lanes:
+class SlotPool:
     """All lanes of ``host``, a context made for several sequences, and the thread that evaluates
     for them. Close it before the context.
     """
 
-    def __init__(self, host: Context) -> None:
+    def __init__(self, host: LlamaContext) -> None:
         self.host = host
-        self.lanes = [Lane(self, number) for number in range(host.loading.n_seq)]
+        self.lanes = [Slot(self, number) for number in range(host.loading.n_seq)]
         self.steps = 0
         self._changed = threading.Condition()
-        self._waiting: list[Lane] = []
-        self._expected: set[Lane] = set()
-        self._inflight: list[Lane] = []
+        self._waiting: list[Slot] = []
+        self._expected: set[Slot] = set()
+        self._inflight: list[Slot] = []
         self._calls: list[tuple[Callable[[], None], threading.Event]] = []
         self._jobs: list[Callable[[], None]] = []
-        self._ready: deque[Lane] = deque()  # whose waiters may go on
+        self._ready: deque[Slot] = deque()  # whose waiters may go on
         self._hub: greenlet | None = None
         self._closing = False
         self._decode_s, self._token_s = (
             0.0,
             0.0,
         )  # what a step of single tokens takes, and a token of a prompt
-        self._batch = Batch(max(host.loading.n_batch, len(self.lanes)))
+        self._batch = TokenBatch(max(host.loading.n_batch, len(self.lanes)))
         self._low, self._memory = ggml.require(), ggml.require().llama_get_memory(host.handle)
         self._thread = threading.Thread(target=self._run, name="lanes", daemon=True)
         self._thread.start()
 
-    def __enter__(self) -> Lanes:
+    def __enter__(self) -> SlotPool:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -194,7 +194,7 @@ class Lanes:
             self._jobs.append(job)
             self._changed.notify()
 
-    def wait(self, lane: Lane) -> None:
+    def wait(self, lane: Slot) -> None:
         """Returns when what ``lane`` has to do is done."""
         hub = self._hub if threading.current_thread() is self._thread else None
         lane.waiter = getcurrent() if hub else None
@@ -212,7 +212,7 @@ class Lanes:
 
     def _finish(
         self,
-        lane: Lane,
+        lane: Slot,
         error: BaseException | None = None,
         logits: NDArray[np.float32] | None = None,
     ) -> None:
@@ -220,7 +220,7 @@ class Lanes:
         if lane.waiter is not None:
             self._ready.append(lane)
 
-    def rest(self, lane: Lane) -> None:
+    def rest(self, lane: Slot) -> None:
         with self._changed:
             self._expected.discard(lane)
             self._changed.notify()
@@ -314,7 +314,7 @@ class Lanes:
         for lane, place in done:
             self._finish(lane, logits=self.host.logits(place))
 
-    def _stretches(self, waiting: Sequence[Lane]) -> list[tuple[Lane, list[int]]]:
+    def _stretches(self, waiting: Sequence[Slot]) -> list[tuple[Slot, list[int]]]:
         """What of each lane's ids goes into the next batch, by the lanes' numbers: a token of each,
         since llama.cpp evaluates neighbouring sequences at once and a gap parts them, and of
         prompts as much as there is room for, first come, first served."""
@@ -339,11 +339,11 @@ class Lanes:
             each = seconds / tokens
             self._token_s += (each - self._token_s) * (0.3 if self._token_s else 1)
 
-    def _drop(self, lane: Lane) -> None:
+    def _drop(self, lane: Slot) -> None:
         self._low.llama_memory_seq_rm(self._memory, lane.number, len(lane.ids), -1)
         lane.held = len(lane.ids)
 
-    def _fail(self, lanes: Sequence[Lane], error: BaseException) -> None:
+    def _fail(self, lanes: Sequence[Slot], error: BaseException) -> None:
         """Nothing was evaluated. Where it was stopped, who left is told by the next round, and who
         did not is evaluated again.
         """

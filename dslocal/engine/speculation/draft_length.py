@@ -21,7 +21,7 @@ LATER = 16_384  # tokens between two trials at the most, where they do not pay
 FIRST = 512  # tokens before the first trial, where they are not expected to pay
 
 
-class Pace:
+class DraftLength:
     """Says how many to draft next. ``lengths`` are those to choose from; with ``optional`` none may
     turn out best.
 

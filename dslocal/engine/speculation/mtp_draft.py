@@ -21,9 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dslocal.engine import llama_log
-from dslocal.engine.context import Context, decode
+from dslocal.engine.context import LlamaContext, decode
 from dslocal.engine.llama_params import MTP_CONTEXT, context_params
-from dslocal.engine.model import Model
+from dslocal.engine.model import LlamaModel
 from dslocal.errors import EngineError
 from dslocal.gguf import ggml
 from dslocal.plan.memory.shape import can_draft
@@ -40,7 +40,7 @@ class MtpDrafter:
 
     lengths = LENGTHS
 
-    def __init__(self, target: Context, layer: Model | None = None) -> None:
+    def __init__(self, target: LlamaContext, layer: LlamaModel | None = None) -> None:
         self._layer = layer or target.model
         self._target, self._low, self._ext = target, ggml.require(), _extension()
         self._handle: Any = None

@@ -9,20 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dslocal.engine.context import Context
+from dslocal.engine.context import LlamaContext
 from dslocal.plan.search import LOOKUP_DRAFTS
 
 GRAMS = (3, 2)  # tokens that must have occurred before, more of them first
 LENGTHS = (2, 4, LOOKUP_DRAFTS)  # one alone rarely is worth a batch
 
 
-class LookupDrafter:
+class NgramDrafter:
     """Drafts for ``target`` from what its cache holds. Finds the latest occurrence."""
 
     lengths = LENGTHS
     listening = True
 
-    def __init__(self, target: Context) -> None:
+    def __init__(self, target: LlamaContext) -> None:
         self._target = target
         self._ends: dict[tuple[int, ...], int] = {}  # where the latest occurrence ends
         self._known = 0

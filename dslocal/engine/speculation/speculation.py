@@ -12,11 +12,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, Protocol
 
-from dslocal.engine.context import SMALL, Context
-from dslocal.engine.model import Model
+from dslocal.engine.context import SMALL, LlamaContext
+from dslocal.engine.model import LlamaModel
 from dslocal.errors import EngineError
 
-from .draft_length import Pace
+from .draft_length import DraftLength
 
 Mode = Literal["auto", "on", "off"]
 
@@ -53,7 +53,7 @@ class Speculation:
     what is left is plain decoding.
     """
 
-    def __init__(self, context: Context, drafter: Drafter, pace: Pace) -> None:
+    def __init__(self, context: LlamaContext, drafter: Drafter, pace: DraftLength) -> None:
         self.context, self.pace = context, pace
         self.error: EngineError | None = None
         self.drafter: Drafter | None = drafter
@@ -125,7 +125,9 @@ class Speculation:
         self.close()
 
 
-def speculate(context: Context, mode: Mode, layer: Model | None = None) -> Speculation | None:
+def speculate(
+    context: LlamaContext, mode: Mode, layer: LlamaModel | None = None
+) -> Speculation | None:
     """Makes ``context`` draft: with its model's MTP layer when that is loaded, else from what was
     said before. None when ``mode`` is off. ``layer`` is the MTP layer where it has a file of its
     own.
@@ -135,11 +137,13 @@ def speculate(context: Context, mode: Mode, layer: Model | None = None) -> Specu
     otherwise. With "on", there are always some.
     """
     from .mtp_draft import MtpDrafter
-    from .ngram_draft import LookupDrafter
+    from .ngram_draft import NgramDrafter
 
     if mode == "off" or context.loading.n_outputs < 2:
         return None
-    drafter: Drafter = MtpDrafter(context, layer) if context.loading.mtp else LookupDrafter(context)
+    drafter: Drafter = MtpDrafter(context, layer) if context.loading.mtp else NgramDrafter(context)
     lengths = [length for length in drafter.lengths if length < context.loading.n_outputs]
     small = context.model.header.file_size < SMALL
-    return Speculation(context, drafter, Pace(lengths, optional=mode == "auto", expect=not small))
+    return Speculation(
+        context, drafter, DraftLength(lengths, optional=mode == "auto", expect=not small)
+    )

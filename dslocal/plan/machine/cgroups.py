@@ -27,7 +27,7 @@ MOUNT = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Memory:
+class CgroupMemory:
     """Bytes, None where nothing limits: the lowest limit, what the tightest leaves, and what may be
     taken before being slowed down.
     """
@@ -55,7 +55,7 @@ V1 = _Names(
 )
 
 
-def memory(runner: Runner) -> Memory:
+def memory(runner: Runner) -> CgroupMemory:
     """What all memory controllers leave to this process."""
     limits, rooms, throttles = [], [], []
     blind = False
@@ -80,7 +80,7 @@ def memory(runner: Runner) -> Memory:
         if high is not None and held is not None:
             throttles.append(max(0, high - held))
     notes = ("the cgroup does not say what it uses; half of its limit is assumed",) if blind else ()
-    return Memory(_least(*limits), _least(*rooms), _least(*throttles), notes)
+    return CgroupMemory(_least(*limits), _least(*rooms), _least(*throttles), notes)
 
 
 def cpus(runner: Runner) -> float | None:

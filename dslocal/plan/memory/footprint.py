@@ -14,7 +14,7 @@ from dataclasses import replace
 from dslocal.errors import UsageError
 from dslocal.gguf.ggml import GgmlType
 from dslocal.gguf.header import GgufHeader, GgufTensor, layer_of, tensor_class
-from dslocal.plan.load_config import Loading, Memory, Share
+from dslocal.plan.load_config import DeviceShare, LoadConfig, MemoryUse
 from dslocal.plan.memory.llamacpp_mirror.compute_buffers import (
     cuda_pool,
     drafting,
@@ -26,9 +26,9 @@ from dslocal.plan.memory.llamacpp_mirror.graph import (
     GPU_ALIGNMENT,
     HOST_ALIGNMENT,
     OFFLOADED,
-    Batch,
     GpuKind,
-    Remote,
+    MicroBatch,
+    RemoteDevice,
 )
 
 from .memo import kept_with_header
@@ -60,7 +60,7 @@ REPACKED = frozenset(
 )
 
 
-def footprint(header: GgufHeader, loading: Loading, gpu: GpuKind = "cuda") -> Memory:
+def footprint(header: GgufHeader, loading: LoadConfig, gpu: GpuKind = "cuda") -> MemoryUse:
     """Bytes by part; ``gpu`` says whose kernels are to run.
 
     Raises UsageError for a combination that llama.cpp refuses, GgufError and UnsupportedModelError.
@@ -68,16 +68,16 @@ def footprint(header: GgufHeader, loading: Loading, gpu: GpuKind = "cuda") -> Me
     if reason := possible(header, loading):
         raise UsageError(reason, hint="turn flash attention on, or keep the cache in f16")
     shape = shape_of(header)
-    return Memory(
+    return MemoryUse(
         weights=weights(header, shape, loading),
         kv=kv_cache(shape, loading),
         compute=compute(header, shape, loading, gpu),
-        output=Share(0, output_rows(shape.vocabulary, shape.width, loading)),
+        output=DeviceShare(0, output_rows(shape.vocabulary, shape.width, loading)),
         overhead=overhead(shape, loading, gpu),
     )
 
 
-def possible(header: GgufHeader, loading: Loading) -> str | None:
+def possible(header: GgufHeader, loading: LoadConfig) -> str | None:
     """Why llama.cpp would refuse ``loading``, in one sentence; None when it would not."""
     shape, kind = shape_of(header), loading.kv_type
     if kind.block > 1 and not loading.flash_attn:
@@ -104,7 +104,7 @@ def modern_kv_bytes_per_token(header: GgufHeader, kv_type: GgmlType = GgmlType.F
     )
 
 
-def weights(header: GgufHeader, shape: Shape, loading: Loading) -> Share:
+def weights(header: GgufHeader, shape: Shape, loading: LoadConfig) -> DeviceShare:
     return _weights(
         header,
         shape,
@@ -113,32 +113,34 @@ def weights(header: GgufHeader, shape: Shape, loading: Loading) -> Share:
 
 
 @kept_with_header
-def _weights(header: GgufHeader, shape: Shape, loading: Loading) -> Share:
+def _weights(header: GgufHeader, shape: Shape, loading: LoadConfig) -> DeviceShare:
     """Nothing of ``loading`` but where weights are makes a difference."""
-    total = Share(0, 0)
+    total = DeviceShare(0, 0)
     for share in weights_by_class(header, shape, loading).values():
         total += share
     return total
 
 
-def weights_by_class(header: GgufHeader, shape: Shape, loading: Loading) -> dict[str, Share]:
+def weights_by_class(
+    header: GgufHeader, shape: Shape, loading: LoadConfig
+) -> dict[str, DeviceShare]:
     """Weights by what they are for, as :func:`tensor_class` names it. A weight that is laid out
     anew from a mapped file counts twice.
     """
     tied = loading.n_gpu_layers > 0 and all(
         tensor.name != "output.weight" for tensor in header.tensors
     )
-    found: dict[str, Share] = {}
+    found: dict[str, DeviceShare] = {}
     for tensor, there in places(header, loading):
         share = _share(tensor, loading, on_gpu=there)
         if tied and tensor.name == "token_embd.weight":  # the output's own copy of it
-            share += Share(_padded(tensor.nbytes, GPU_ALIGNMENT), 0)
+            share += DeviceShare(_padded(tensor.nbytes, GPU_ALIGNMENT), 0)
         kind = tensor_class(tensor.name)
-        found[kind] = found.get(kind, Share(0, 0)) + share
+        found[kind] = found.get(kind, DeviceShare(0, 0)) + share
     return found
 
 
-def places(header: GgufHeader, loading: Loading) -> Iterator[tuple[GgufTensor, bool]]:
+def places(header: GgufHeader, loading: LoadConfig) -> Iterator[tuple[GgufTensor, bool]]:
     """The tensors that are loaded, and whether each is on the GPU."""
     shape, in_ram = shape_of(header), set(moe_layers(header)[: loading.cpu_moe_layers])
     for tensor in header.tensors:
@@ -149,25 +151,27 @@ def places(header: GgufHeader, loading: Loading) -> Iterator[tuple[GgufTensor, b
         yield tensor, not stays and _on_gpu(layer, shape, loading)
 
 
-def kv_cache(shape: Shape, loading: Loading) -> Share:
+def kv_cache(shape: Shape, loading: LoadConfig) -> DeviceShare:
     """The cache of all layers; the MTP layer's, if it is loaded, is a context of its own."""
     each = loading.n_seq * cells(loading) * _kv_row(shape, loading.kv_type)
     layers = range(shape.layers + (shape.mtp_layers if loading.mtp else 0))
     gpu = sum(_on_gpu(layer, shape, loading) for layer in layers)
-    return Share(each * gpu, each * (len(layers) - gpu))
+    return DeviceShare(each * gpu, each * (len(layers) - gpu))
 
 
-def compute(header: GgufHeader, shape: Shape, loading: Loading, gpu: GpuKind = "cuda") -> Share:
+def compute(
+    header: GgufHeader, shape: Shape, loading: LoadConfig, gpu: GpuKind = "cuda"
+) -> DeviceShare:
     """Buffers for intermediate results."""
     batch = _batch(loading)
-    draft = Share(0, drafting(shape, batch) if loading.mtp and shape.mtp_layers else 0)
+    draft = DeviceShare(0, drafting(shape, batch) if loading.mtp and shape.mtp_layers else 0)
     if not loading.n_gpu_layers:
-        return draft + Share(0, on_cpu(shape, batch))
-    draft = Share(draft.host, 0)
+        return draft + DeviceShare(0, on_cpu(shape, batch))
+    draft = DeviceShare(draft.host, 0)
     return draft + on_gpu(shape, batch, gpu, _remote(header, shape, loading))
 
 
-def output_rows(vocabulary: int, width: int, loading: Loading) -> int:
+def output_rows(vocabulary: int, width: int, loading: LoadConfig) -> int:
     """Logits as they come out; with MTP also the draft's, and hidden states of a batch:
     llama.cpp's, a copy, and one in the making.
 
@@ -177,12 +181,12 @@ def output_rows(vocabulary: int, width: int, loading: Loading) -> int:
     return 4 * (vocabulary * loading.n_outputs + drafting)
 
 
-def cells(loading: Loading) -> int:
+def cells(loading: LoadConfig) -> int:
     """Tokens that the cache of one conversation has room for."""
     return _padded(loading.n_ctx, CELLS)
 
 
-def overhead(shape: Shape, loading: Loading, gpu: GpuKind = "cuda") -> Share:
+def overhead(shape: Shape, loading: LoadConfig, gpu: GpuKind = "cuda") -> DeviceShare:
     """What the process takes besides: the interpreter and libraries, the vocabulary, the cache's
     book-keeping, the CPU's scratch.
     """
@@ -191,10 +195,10 @@ def overhead(shape: Shape, loading: Loading, gpu: GpuKind = "cuda") -> Share:
         host += scratch(shape, _batch(loading))
     elif loading.cpu_moe_layers:
         host += scratch(shape, _batch(loading), experts_only=True)
-    return Share(_gpu_overhead(shape, loading, gpu) if loading.n_gpu_layers else 0, host)
+    return DeviceShare(_gpu_overhead(shape, loading, gpu) if loading.n_gpu_layers else 0, host)
 
 
-def _gpu_overhead(shape: Shape, loading: Loading, gpu: GpuKind) -> int:
+def _gpu_overhead(shape: Shape, loading: LoadConfig, gpu: GpuKind) -> int:
     if gpu != "cuda":
         return GPU_CONTEXT[gpu]
     return (
@@ -204,16 +208,16 @@ def _gpu_overhead(shape: Shape, loading: Loading, gpu: GpuKind) -> int:
     )
 
 
-def _batch(loading: Loading) -> Batch:
+def _batch(loading: LoadConfig) -> MicroBatch:
     tokens = _padded(
         min(loading.n_ubatch, loading.n_ctx), loading.n_seq
     )  # as many of each conversation
-    return Batch(
+    return MicroBatch(
         tokens, cells(loading), min(loading.n_outputs, tokens), loading.kv_type, loading.flash_attn
     )
 
 
-def _remote(header: GgufHeader, shape: Shape, loading: Loading) -> Remote:
+def _remote(header: GgufHeader, shape: Shape, loading: LoadConfig) -> RemoteDevice:
     """What of the model is in RAM when layers are on the GPU."""
     copies: dict[str, int] = {}
     few = (
@@ -227,7 +231,7 @@ def _remote(header: GgufHeader, shape: Shape, loading: Loading) -> Remote:
     moe = min(
         loading.cpu_moe_layers, len([layer for layer in moe_layers(header) if layer < shape.layers])
     )
-    return Remote(layers, moe, tuple(sorted(copies.items())))
+    return RemoteDevice(layers, moe, tuple(sorted(copies.items())))
 
 
 def _kv_row(shape: Shape, kind: GgmlType) -> int:
@@ -235,7 +239,7 @@ def _kv_row(shape: Shape, kind: GgmlType) -> int:
     return kind.nbytes(shape.cache_k) + kind.nbytes(shape.cache_v)
 
 
-def _on_gpu(layer: int, shape: Shape, loading: Loading) -> bool:
+def _on_gpu(layer: int, shape: Shape, loading: LoadConfig) -> bool:
     """Whether ``layer`` is on the GPU; -1 stands for what is outside of layers, which goes there
     first.
     """
@@ -243,9 +247,9 @@ def _on_gpu(layer: int, shape: Shape, loading: Loading) -> bool:
     return (last if layer < 0 else layer) >= last + 1 - loading.n_gpu_layers
 
 
-def _share(tensor: GgufTensor, loading: Loading, *, on_gpu: bool) -> Share:
+def _share(tensor: GgufTensor, loading: LoadConfig, *, on_gpu: bool) -> DeviceShare:
     if on_gpu:
-        return Share(_padded(tensor.nbytes, GPU_ALIGNMENT), 0)
+        return DeviceShare(_padded(tensor.nbytes, GPU_ALIGNMENT), 0)
     copies = (
         2
         if loading.repack
@@ -254,7 +258,7 @@ def _share(tensor: GgufTensor, loading: Loading, *, on_gpu: bool) -> Share:
         and len(tensor.shape) > 1
         else 1
     )
-    return Share(0, copies * _padded(tensor.nbytes, HOST_ALIGNMENT))
+    return DeviceShare(0, copies * _padded(tensor.nbytes, HOST_ALIGNMENT))
 
 
 def _padded(size: int, to: int) -> int:

@@ -140,14 +140,21 @@ class Family:
         """The prompt for the text between ``prefix`` and ``suffix``. Raises UsageError when the
         family cannot fill gaps.
         """
-        from dslocal.prompts.messages import Text
+        from dslocal.prompts.messages import PlainText
 
         if self.fim is None:
             raise UsageError(
                 f"family {self.name} ({self.title}) was not made to fill in the middle",
                 hint=FIM_HINT,
             )
-        return [BOS, self.fim.begin, Text(prefix), self.fim.hole, Text(suffix), self.fim.end]
+        return [
+            BOS,
+            self.fim.begin,
+            PlainText(prefix),
+            self.fim.hole,
+            PlainText(suffix),
+            self.fim.end,
+        ]
 
     def advice(
         self, settings: Settings, thinking: Thinking | None = None, system: str = ""

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
-from dslocal.prompts.messages import Message, Segment, Special, Text, Thinking, Tool
+from dslocal.prompts.messages import Message, PlainText, Segment, Special, Thinking, Tool
 
 from .base import BOS, EOS
 from .tools import ToolFormat
@@ -45,9 +45,9 @@ class Marked:
         system = "\n\n".join(m.content for m in messages if m.role == "system")
         if tools and self.tools:
             system = system or self.tools.system
-        preamble: list[Segment] = [Text(system)] if system else []
+        preamble: list[Segment] = [PlainText(system)] if system else []
         if tools and self.tools:
-            preamble += ([Text("\n\n")] if system else []) + self.tools.declare(tools)
+            preamble += ([PlainText("\n\n")] if system else []) + self.tools.declare(tools)
         segments: list[Segment] = [BOS]
         turns = [m for m in messages if m.role != "system"]
         if not self.folded or not any(m.role == "user" for m in turns):
@@ -64,8 +64,8 @@ class Marked:
                     segments += (
                         USER,
                         *preamble,
-                        *([Text("\n\n")] if preamble else []),
-                        Text(message.content),
+                        *([PlainText("\n\n")] if preamble else []),
+                        PlainText(message.content),
                     )
                     preamble = []
                 elif not message.prefix or message is not turns[-1]:
@@ -82,7 +82,7 @@ class Marked:
 
     def _content(self, message: Message) -> list[Segment]:
         text: list[Segment] = (
-            [Text(message.content)] if message.content or not message.calls else []
+            [PlainText(message.content)] if message.content or not message.calls else []
         )
         return text + (self.tools.calls(message.calls) if message.calls and self.tools else [])
 
@@ -94,16 +94,16 @@ class Marked:
         if not message.content:
             return [ASSISTANT, *begin]
         bypassed = begin if thinking is Thinking.BYPASSED else ()
-        return [ASSISTANT, *(self.past or bypassed), Text(message.content)]
+        return [ASSISTANT, *(self.past or bypassed), PlainText(message.content)]
 
     def _going_on(self, message: Message) -> list[Segment]:
         """What stands of an answer to go on with, where a tool's output or ``<｜Assistant｜>`` is
         before it.
         """
         if not message.reasoning or not self.think:
-            return [Text(message.content)]
+            return [PlainText(message.content)]
         opened = [
             *(self.begin.get(Thinking.FORCED, ()) or (self.think[0],)),
-            Text(message.reasoning),
+            PlainText(message.reasoning),
         ]
-        return [*opened, *self.closed, Text(message.content)] if message.content else opened
+        return [*opened, *self.closed, PlainText(message.content)] if message.content else opened

@@ -7,13 +7,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dslocal.prompts.messages import Message, Segment, Special, Text, Thinking, Tool
+from dslocal.prompts.messages import Message, PlainText, Segment, Special, Thinking, Tool
 
 from .base import BOS, EOS
 
 EOT = Special("<|EOT|>")
-USER, ASSISTANT, BLANK_LINE = Text("User: "), Text("Assistant: "), Text("\n\n")
-BEGIN = Text("Assistant:")  # what follows begins with the space
+USER, ASSISTANT, BLANK_LINE = PlainText("User: "), PlainText("Assistant: "), PlainText("\n\n")
+BEGIN = PlainText("Assistant:")  # what follows begins with the space
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,11 @@ class Plain:
         segments: list[Segment] = [BOS]
         for message in messages:
             if message.role == "user":
-                segments += (self.user, Text(message.content), self.user_end)
+                segments += (self.user, PlainText(message.content), self.user_end)
             elif message.role == "system":
-                segments.append(Text(f"{message.content}\n\n"))
+                segments.append(PlainText(f"{message.content}\n\n"))
             else:
-                segments += (self.assistant, Text(message.content), EOS)
+                segments += (self.assistant, PlainText(message.content), EOS)
         goes_on = bool(messages) and messages[-1].role == "assistant" and messages[-1].prefix
         return segments[:-1] if goes_on else [*segments, self.begin]
 
@@ -64,17 +64,17 @@ class Instruction:
     ) -> list[Segment]:
         segments: list[Segment] = [BOS]
         if not any(m.role == "system" for m in messages):
-            segments.append(Text(self.system))
+            segments.append(PlainText(self.system))
         for message in messages:
             if message.role == "user":
-                segments.append(Text(f"### Instruction:\n{message.content}\n"))
+                segments.append(PlainText(f"### Instruction:\n{message.content}\n"))
             elif message.role == "system":
-                segments.append(Text(message.content))
+                segments.append(PlainText(message.content))
             elif message.prefix and message is messages[-1]:
-                return [*segments, Text(f"### Response:\n{message.content}")]
+                return [*segments, PlainText(f"### Response:\n{message.content}")]
             else:
-                segments += (Text(f"### Response:\n{message.content}\n"), EOT, Text("\n"))
-        return [*segments, Text("### Response:\n")]
+                segments += (PlainText(f"### Response:\n{message.content}\n"), EOT, PlainText("\n"))
+        return [*segments, PlainText("### Response:\n")]
 
 
 @dataclass(frozen=True)
@@ -88,4 +88,4 @@ class Completion:
     def render(
         self, messages: Sequence[Message], thinking: Thinking, tools: Sequence[Tool]
     ) -> list[Segment]:
-        return [BOS, Text("\n\n".join(m.content for m in messages if m.content))]
+        return [BOS, PlainText("\n\n".join(m.content for m in messages if m.content))]

@@ -8,7 +8,7 @@ user message.
 
 from __future__ import annotations
 
-from dslocal.prompts.messages import Text, Thinking
+from dslocal.prompts.messages import PlainText, Thinking
 from dslocal.prompts.settings import Setting, Settings
 
 from .base import Directive, Family, Recommendation, Signs
@@ -23,11 +23,11 @@ DIRECTIVE = Directive(
     source=f"{CARD}; in Chinese as DeepSeek-Math's card has it",
 )
 BEGIN = {
-    Thinking.FORCED: (OPEN, Text("\n")),
+    Thinking.FORCED: (OPEN, PlainText("\n")),
     Thinking.FREE: (),
-    Thinking.BYPASSED: (OPEN, Text("\n\n"), CLOSE, Text("\n\n")),
+    Thinking.BYPASSED: (OPEN, PlainText("\n\n"), CLOSE, PlainText("\n\n")),
 }
-CLOSED = (Text("\n"), CLOSE, Text("\n\n"))
+CLOSED = (PlainText("\n"), CLOSE, PlainText("\n\n"))
 
 R1 = Family(
     name="r1",

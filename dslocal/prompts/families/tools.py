@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dslocal.prompts.messages import Call, Segment, Special, Text, Tool
+from dslocal.prompts.messages import PlainText, Segment, Special, Tool, ToolCall
 
 CALLS_BEGIN, CALLS_END = Special("<｜tool▁calls▁begin｜>"), Special("<｜tool▁calls▁end｜>")
 CALL_BEGIN, CALL_END = Special("<｜tool▁call▁begin｜>"), Special("<｜tool▁call▁end｜>")
@@ -32,30 +32,42 @@ class ToolFormat:
     system: str = ""
     output_end: str = "\n"
 
-    def calls(self, calls: Sequence[Call]) -> list[Segment]:
+    def calls(self, calls: Sequence[ToolCall]) -> list[Segment]:
         """The calls of one answer."""
         segments: list[Segment] = [CALLS_BEGIN]
         for number, call in enumerate(calls):
             if self.typed:
-                segments += [Text("\n")] if number else []
-                written = Text(f"{call.name}\n{FENCE}{call.arguments}{FENCE_END}")
-                segments += (CALL_BEGIN, Text("function"), SEPARATOR, written, CALL_END)
+                segments += [PlainText("\n")] if number else []
+                written = PlainText(f"{call.name}\n{FENCE}{call.arguments}{FENCE_END}")
+                segments += (CALL_BEGIN, PlainText("function"), SEPARATOR, written, CALL_END)
             else:
-                segments += (CALL_BEGIN, Text(call.name), SEPARATOR, Text(call.arguments), CALL_END)
+                segments += (
+                    CALL_BEGIN,
+                    PlainText(call.name),
+                    SEPARATOR,
+                    PlainText(call.arguments),
+                    CALL_END,
+                )
         return [*segments, CALLS_END]
 
     def begin(self, name: str) -> list[Segment]:
         """How an answer begins that calls ``name`` first, up to the arguments."""
         if self.typed:
-            return [CALLS_BEGIN, CALL_BEGIN, Text("function"), SEPARATOR, Text(f"{name}\n{FENCE}")]
-        return [CALLS_BEGIN, CALL_BEGIN, Text(name), SEPARATOR]
+            return [
+                CALLS_BEGIN,
+                CALL_BEGIN,
+                PlainText("function"),
+                SEPARATOR,
+                PlainText(f"{name}\n{FENCE}"),
+            ]
+        return [CALLS_BEGIN, CALL_BEGIN, PlainText(name), SEPARATOR]
 
     def outputs(self, contents: Sequence[str]) -> list[Segment]:
         """What the calls of one answer gave."""
         segments: list[Segment] = [OUTPUTS_BEGIN] if self.typed else []
         for number, content in enumerate(contents):
-            segments += [Text(self.output_end)] if number and self.output_end else []
-            segments += (OUTPUT_BEGIN, Text(content), OUTPUT_END)
+            segments += [PlainText(self.output_end)] if number and self.output_end else []
+            segments += (OUTPUT_BEGIN, PlainText(content), OUTPUT_END)
         return [*segments, OUTPUTS_END] if self.typed else segments
 
 
@@ -68,7 +80,7 @@ def as_v2_5(tools: Sequence[Tool]) -> list[Segment]:
         for tool in tools
     )
     return [
-        Text(
+        PlainText(
             f"## Tools\n\n### Function\n\nYou have the following functions available:\n{functions}"
         )
     ]
@@ -83,18 +95,18 @@ def as_v3_1(tools: Sequence[Tool]) -> list[Segment]:
         for tool in tools
     )
     return [
-        Text(
+        PlainText(
             f"## Tools\nYou have access to the following tools:\n\n{functions}IMPORTANT: ALWAYS adhere to this exact format for tool use:\n"
         ),
         CALLS_BEGIN,
         CALL_BEGIN,
-        Text("tool_call_name"),
+        PlainText("tool_call_name"),
         SEPARATOR,
-        Text("tool_call_arguments"),
+        PlainText("tool_call_arguments"),
         CALL_END,
-        Text("{additional_tool_calls}"),
+        PlainText("{additional_tool_calls}"),
         CALLS_END,
-        Text(
+        PlainText(
             "\n\nWhere:\n"
             "- `tool_call_name` must be an exact match to one of the available tools\n"
             "- `tool_call_arguments` must be valid JSON that strictly follows the tool's Parameters Schema\n"

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from dslocal.prompts.messages import Text
+from dslocal.prompts.messages import PlainText
 
 from .marked import ASSISTANT, USER
 from .plain import Plain
@@ -18,7 +18,9 @@ V2_0628 = replace(
     name="v2-0628",
     title="DeepSeek-V2-Chat-0628",
     signs=replace(V2_5.signs, name=r"\bv2\b.*\b0628\b", template=""),
-    format=Plain(user=USER, user_end=Text(""), assistant=ASSISTANT, begin=ASSISTANT, stop=(USER,)),
+    format=Plain(
+        user=USER, user_end=PlainText(""), assistant=ASSISTANT, begin=ASSISTANT, stop=(USER,)
+    ),
     defaults=V2.defaults,
     fim=None,
 )

@@ -22,7 +22,7 @@ KINDS = {
 }
 
 
-class Fault(Exception):
+class ApiError(Exception):
     """``param`` is the field that is to blame, ``code`` a word for programs."""
 
     def __init__(
@@ -39,21 +39,21 @@ class Fault(Exception):
         }
 
 
-def fault_of(error: BaseException) -> Fault:
+def fault_of(error: BaseException) -> ApiError:
     """The fault that ``error`` is for a client: what it can mend is its own, all else the server's,
     without the server's innards.
     """
     match error:
-        case Fault():
+        case ApiError():
             return error
         case ContextOverflowError():
-            return Fault(400, str(error), code="context_length_exceeded", param="messages")
+            return ApiError(400, str(error), code="context_length_exceeded", param="messages")
         case UsageError() | UnsupportedModelError() | SchemaError():
-            return Fault(400, f"{error} ({error.hint})" if error.hint else str(error))
+            return ApiError(400, f"{error} ({error.hint})" if error.hint else str(error))
         case KeyboardInterrupt():
-            return Fault(503, "the server is stopping", code="stopping")
+            return ApiError(503, "the server is stopping", code="stopping")
         case OutOfMemoryError():
-            return Fault(503, str(error), code="out_of_memory")
+            return ApiError(503, str(error), code="out_of_memory")
         case DslocalError():
-            return Fault(500, str(error))
-    return Fault(500, "something went wrong in the server; its log says what")
+            return ApiError(500, str(error))
+    return ApiError(500, "something went wrong in the server; its log says what")

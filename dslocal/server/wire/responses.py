@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from dslocal import output, prompts
 from dslocal.server.queue import Ended, Event, Said
-from dslocal.server.requests import Asked
+from dslocal.server.requests import PreparedRequest
 
 if TYPE_CHECKING:
-    from dslocal.engine import Model, TokenLogprobs
+    from dslocal.engine import LlamaModel, TokenLogprobs
     from dslocal.output.reasoning import Part
 
 DONE = b"data: [DONE]\n\n"
@@ -55,8 +55,8 @@ class Reply:
     logprobs by choice and part.
     """
 
-    asked: Asked
-    model: Model
+    asked: PreparedRequest
+    model: LlamaModel
     name: str
     fingerprint: str
     id: str = field(default_factory=lambda: f"chatcmpl-{secrets.token_hex(12)}")
@@ -134,13 +134,13 @@ class Reply:
         match part:
             case output.Reasoning(text):
                 return {"reasoning_content": text}
-            case output.Answer(text) if self.asked.called:
+            case output.Text(text) if self.asked.called:
                 return {"tool_calls": [{"index": 0, "function": {"arguments": text}}]}
-            case output.Answer(text):
+            case output.Text(text):
                 return {"content": text}
-            case output.CallBegun(index, name):
+            case output.ToolCallStarted(index, name):
                 return self._called(index, name)
-            case output.CallArguments(index, text):
+            case output.ToolCallArguments(index, text):
                 return {"tool_calls": [{"index": index, "function": {"arguments": text}}]}
         return None  # what came as content stays: a stream cannot be taken back
 
@@ -167,7 +167,9 @@ class Reply:
         message: dict[str, Any] = {"role": "assistant", "content": turn.answer}
         if self.asked.family.format.think is not None:
             message["reasoning_content"] = turn.reasoning or None
-        calls = [prompts.Call(self.asked.called, turn.answer)] if self.asked.called else turn.calls
+        calls = (
+            [prompts.ToolCall(self.asked.called, turn.answer)] if self.asked.called else turn.calls
+        )
         if calls:
             message["tool_calls"] = [
                 {
@@ -233,7 +235,7 @@ class TextReply(Reply):
         return self._chunk(choice, {"text": self.echo}, None) if self.echo else b""
 
     def _delta(self, part: Part) -> dict[str, Any] | None:
-        return {"text": part.text} if isinstance(part, output.Answer) else None
+        return {"text": part.text} if isinstance(part, output.Text) else None
 
     def _chunk(
         self,
@@ -269,7 +271,7 @@ class TextReply(Reply):
         )
 
 
-def named_logprobs(entry: TokenLogprobs, model: Model) -> dict[str, Any]:
+def named_logprobs(entry: TokenLogprobs, model: LlamaModel) -> dict[str, Any]:
     """One token as OpenAI's ``logprobs.content`` has it."""
 
     def named(id: int, logprob: float) -> dict[str, Any]:
@@ -282,13 +284,13 @@ def named_logprobs(entry: TokenLogprobs, model: Model) -> dict[str, Any]:
     }
 
 
-def _spelled(id: int, model: Model) -> tuple[str, bytes]:
+def _spelled(id: int, model: LlamaModel) -> tuple[str, bytes]:
     piece = model.piece(id)
     return (piece.decode("utf-8", "replace") if piece else model.header.tokens()[id]), piece
 
 
 def _as_lists(
-    entries: Sequence[Sequence[TokenLogprobs]], model: Model, offset: int
+    entries: Sequence[Sequence[TokenLogprobs]], model: LlamaModel, offset: int
 ) -> dict[str, Any]:
     """As completions have them: a list for each field."""
     found: dict[str, list[Any]] = {

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from .errors import Fault
+from .errors import ApiError
 
 MOST_CHOICES = 16
 MOST_LOGPROBS = 20  # as OpenAI and DeepSeek have it
@@ -36,7 +36,7 @@ class FunctionCall(Wire):
     arguments: str = ""
 
 
-class ToolCall(Wire):
+class ToolCallParam(Wire):
     id: str = ""
     type: Literal["function"] = "function"
     function: FunctionCall
@@ -50,7 +50,7 @@ class ChatMessage(Wire):
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: str | list[TextPart] | None = None
     reasoning_content: str | None = None
-    tool_calls: Annotated[list[ToolCall], Field(max_length=MOST_TOOLS)] | None = None
+    tool_calls: Annotated[list[ToolCallParam], Field(max_length=MOST_TOOLS)] | None = None
     tool_call_id: str | None = None
     prefix: bool | None = None
 
@@ -67,7 +67,7 @@ class Function(Wire):
     parameters: dict[str, Any] | None = None
 
 
-class ToolSpec(Wire):
+class ToolParam(Wire):
     type: Literal["function"]
     function: Function
 
@@ -93,7 +93,7 @@ class ResponseFormat(Wire):
     json_schema: JsonSchema | None = None
 
 
-class Thinking(Wire):
+class ThinkingParam(Wire):
     """``budget_tokens`` closes the thought after so many tokens."""
 
     type: Literal["enabled", "disabled"]
@@ -131,10 +131,10 @@ class ChatRequest(Sampling):
     max_completion_tokens: int | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=MOST_LOGPROBS)] | None = None
-    tools: Annotated[list[ToolSpec], Field(max_length=MOST_TOOLS)] | None = None
+    tools: Annotated[list[ToolParam], Field(max_length=MOST_TOOLS)] | None = None
     tool_choice: Literal["none", "auto", "required"] | NamedTool | None = None
     response_format: ResponseFormat | None = None
-    thinking: Thinking | None = None
+    thinking: ThinkingParam | None = None
 
 
 class CompletionRequest(Sampling):
@@ -186,21 +186,21 @@ def read(kind: type[W], body: bytes) -> W:
     try:
         found = json.loads(body.decode("utf-8"), parse_constant=_no_constant)
     except UnicodeDecodeError:
-        raise Fault(400, "the body is not UTF-8") from None
+        raise ApiError(400, "the body is not UTF-8") from None
     except RecursionError:
-        raise Fault(400, "the body is nested too deeply") from None
+        raise ApiError(400, "the body is nested too deeply") from None
     except ValueError as e:
-        raise Fault(400, f"the body is no JSON: {str(e)[:200]}") from None
+        raise ApiError(400, f"the body is no JSON: {str(e)[:200]}") from None
     if not isinstance(found, dict):
-        raise Fault(400, "the body must be a JSON object")
+        raise ApiError(400, "the body must be a JSON object")
     try:
         return kind.model_validate(found)
     except ValidationError as e:
         first = e.errors(include_url=False, include_input=False, include_context=False)[0]
         place = ".".join(str(part) for part in first["loc"])[:200]
-        raise Fault(422, f"{place}: {first['msg']}"[:300], param=place) from None
+        raise ApiError(422, f"{place}: {first['msg']}"[:300], param=place) from None
     except RecursionError:
-        raise Fault(400, "the body is nested too deeply") from None
+        raise ApiError(400, "the body is nested too deeply") from None
 
 
 def _no_constant(name: str) -> Any:

@@ -51,7 +51,7 @@ def turn_from_json(sent: dict[str, Any]) -> output.Turn:
         str(sent["answer"]),
         [int(id) for id in sent["ids"]],
     )
-    turn.calls = [prompts.Call(str(name), str(arguments)) for name, arguments in sent["calls"]]
+    turn.calls = [prompts.ToolCall(str(name), str(arguments)) for name, arguments in sent["calls"]]
     turn.finish_reason = FinishReason(sent["finish_reason"])
     turn.timings = Timings(**sent["timings"]) if sent["timings"] else None
     turn.logprobs = [

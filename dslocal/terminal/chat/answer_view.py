@@ -17,7 +17,7 @@ from rich.text import Text
 
 from dslocal.terminal.markdown.blocks import Blocks
 from dslocal.terminal.markdown.inline import style_of
-from dslocal.terminal.markdown.layout import Layout
+from dslocal.terminal.markdown.layout import MarkdownLayout
 from dslocal.terminal.sanitise import legible, sanitise
 from dslocal.terminal.wrapping import Line, wrap
 
@@ -41,7 +41,7 @@ class AnswerView:
         self._spell: Callable[[str], str] = lambda text: legible(text, encoding)
         self._tail = Tail(console)
         self._blocks = Blocks()
-        self._layout = Layout(console.width, self._spell)
+        self._layout = MarkdownLayout(console.width, self._spell)
         self._thought = ""
         self._began = self._next_frame = time.monotonic()
         self._printed = False
@@ -94,7 +94,7 @@ class AnswerView:
             self._console.print(
                 Text("(all of that was thought: its opening tag was missing)", style="dim italic")
             )
-        self._layout, self._printed = Layout(self._console.width, self._spell), False
+        self._layout, self._printed = MarkdownLayout(self._console.width, self._spell), False
 
     def _lay(self, text: str) -> list[Line]:
         """The lines that ``text`` made final, for the terminal as wide as it is now."""

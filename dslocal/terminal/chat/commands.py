@@ -245,7 +245,7 @@ def words_for(loop: ChatLoop, name: str, typed: str) -> Words | None:
         case "resume" if first:
             return [
                 (saved.id, f"{_day(saved)} {saved.questions[0]}")
-                for saved in chat.all_saved()
+                for saved in chat.stored_conversations()
                 if saved.questions
             ]
     return []
@@ -268,5 +268,5 @@ def dim(text: str) -> Text:
     return Text(text, style="dim")
 
 
-def _day(saved: chat.Saved) -> str:
+def _day(saved: chat.StoredConversation) -> str:
     return time.strftime("%d %b", time.localtime(saved.last))

@@ -30,7 +30,7 @@ MOST_ENTRY = 64 << 10  # characters; what is longer is not kept
 MARK = "› "
 
 
-class KeptHistory(FileHistory):
+class PromptHistory(FileHistory):
     """prompt-toolkit's file of what was typed. It is read as far as it is worth it, and nothing in
     it acts on the terminal.
     """
@@ -86,7 +86,7 @@ def history_in(folder: Path) -> History:
             os.close(file)
     except (OSError, AttributeError):
         return InMemoryHistory()
-    return KeptHistory(str(folder / "history"))
+    return PromptHistory(str(folder / "history"))
 
 
 class Prompt:

@@ -32,7 +32,7 @@ HINT = f"{ANSWER_NOW_NAME} answers now, Ctrl-C stops"
 Events = Generator[chat.Event]
 
 
-class Desk(Protocol):
+class ModelHolder(Protocol):
     """Whoever can put another model before a session."""
 
     def names(self) -> Sequence[str]:
@@ -65,11 +65,11 @@ class ChatLoop:
         self,
         session: chat.Session,
         name: str,
-        saved: chat.Saved,
+        saved: chat.StoredConversation,
         *,
         files: Sequence[Path] = (),
         math: bool | None = None,
-        desk: Desk | None = None,
+        desk: ModelHolder | None = None,
         unanswered: prompts.Message | None = None,
         console: Console | None = None,
         prompt: Prompt | None = None,
@@ -207,7 +207,7 @@ class ChatLoop:
         leave(self.session, self.saved)
         self.saved.close()
 
-    def go_on_with(self, saved: chat.Saved) -> None:
+    def go_on_with(self, saved: chat.StoredConversation) -> None:
         """Takes up ``saved``, or a copy of it where another process has it open."""
         self.leave_saved()
         self.unanswered, self.editing = take_up(self.session, saved), None
@@ -223,7 +223,7 @@ class ChatLoop:
         self.leave_saved()
         self.session.forget()
         self.session.turn, self.unanswered, self.editing = None, None, None
-        self.saved = chat.new_saved(self.model)
+        self.saved = chat.new_conversation(self.model)
 
     def say(self, text: str) -> None:
         """The chat's own voice, dim."""
@@ -308,7 +308,7 @@ class ChatLoop:
                 case output.Reasoning(part):
                     clock.thinking = True
                     view.reasoning(part)
-                case output.Answer(part):
+                case output.Text(part):
                     if clock.thinking:
                         clock.thinking = False
                         view.thought(self._reasoning_tokens(), clock.seconds)
@@ -316,12 +316,14 @@ class ChatLoop:
                 case output.Reclassified():
                     view.reclassified()
                     clock.thinking = True
-                case chat.Dropped(turns):
+                case chat.HistoryTrimmed(turns):
                     self.say(
                         f"the context is full: the oldest {turns} turn{'s' if turns > 1 else ''} left out"
                     )
 
-    def _record(self, history: Sequence[prompts.Message], begun: chat.Begun | None = None) -> None:
+    def _record(
+        self, history: Sequence[prompts.Message], begun: chat.AnswerStarted | None = None
+    ) -> None:
         """Puts ``history`` on disk. Where that cannot be done, it is said."""
         session, saved = self.session, self.saved
         saved.system, saved.thinking = (

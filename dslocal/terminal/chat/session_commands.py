@@ -37,7 +37,7 @@ def save(loop: ChatLoop, text: str) -> None:
 
 
 def sessions(loop: ChatLoop, text: str) -> None:
-    found = chat.all_saved()
+    found = chat.stored_conversations()
     shown = 0
     for saved in found:
         line = matching(saved, text)
@@ -60,7 +60,7 @@ def sessions(loop: ChatLoop, text: str) -> None:
 def resume(loop: ChatLoop, text: str) -> None:
     if not text:
         raise UsageError("/resume: which conversation?", hint="/sessions lists them")
-    saved = chat.saved_called(text)
+    saved = chat.find_conversation(text)
     if saved.id == loop.saved.id and loop.saved.history:
         raise UsageError(f"{saved.id} is this conversation")
     loop.go_on_with(saved)
@@ -69,7 +69,7 @@ def resume(loop: ChatLoop, text: str) -> None:
         loop.say(f"it was with {one_line(saved.model, 60)}; /model switches")
 
 
-def row(saved: chat.Saved, width: int) -> str:
+def row(saved: chat.StoredConversation, width: int) -> str:
     """A conversation on one line of ``width`` cells at the most; where that is little, without what
     the id says as well.
     """
@@ -81,7 +81,7 @@ def row(saved: chat.Saved, width: int) -> str:
     )
 
 
-def matching(saved: chat.Saved, text: str) -> str | None:
+def matching(saved: chat.StoredConversation, text: str) -> str | None:
     """The first line of the conversation that has ``text`` in it, in any case; None where none has.
     Without ``text`` all match.
     """
@@ -105,7 +105,7 @@ def one_path(text: str, command: str) -> Path:
     return paths[0]
 
 
-def _lines(saved: chat.Saved) -> Iterator[str]:
+def _lines(saved: chat.StoredConversation) -> Iterator[str]:
     for message in saved.history:
         for part in (message.typed or message.content, message.reasoning):
             yield from part.splitlines()

@@ -11,7 +11,7 @@ import copy
 import re
 from collections.abc import Callable
 
-from .containers import Box, after_quote
+from .containers import OpenContainer, after_quote
 from .html_blocks import html_end, html_start
 from .leaves import (
     Leaf,
@@ -20,7 +20,7 @@ from .leaves import (
     open_mathematics,
     portion,
 )
-from .pieces import Container, Kind, Piece
+from .pieces import BlockPiece, Container, Kind
 
 DEPTH = 20  # containers in each other
 ROWS = 200  # rows of a table that decide its columns
@@ -37,8 +37,8 @@ class Structure:
     """Takes lines, gathers what became final in ``told``."""
 
     def __init__(self) -> None:
-        self.told: list[Piece] = []
-        self._stack: list[Box] = []
+        self.told: list[BlockPiece] = []
+        self._stack: list[OpenContainer] = []
         self._leaf: Leaf | None = None
         self._blank = False
 
@@ -181,7 +181,7 @@ class Structure:
 
     def _quote(self, line: str, matched: int) -> int:
         self._close_to(matched)
-        self._push(Box("quote", Container("")))
+        self._push(OpenContainer("quote", Container("")))
         return after_quote(line)
 
     def _heading(self, line: str, matched: int) -> None:
@@ -230,13 +230,13 @@ class Structure:
             and self._stack[matched - 1].style == style
         ):
             self._close_to(matched)
-            self._push(Box("list", style=style, number=int(marker[2] or 0)))
+            self._push(OpenContainer("list", style=style, number=int(marker[2] or 0)))
         else:
             self._close(matched)
         numbering = self._stack[-1]
         depth = sum(box.kind == "list" for box in self._stack) - 1
         self._push(
-            Box(
+            OpenContainer(
                 "item",
                 Container(f"{numbering.number}{style}" if marker[2] else style, depth),
                 indent=indent,
@@ -256,7 +256,7 @@ class Structure:
             self._close_leaf()
         self._leaf = Leaf(Kind.TABLE, gap=gap, rows=[cells_of(header, len(aligns))], aligns=aligns)
 
-    def _push(self, box: Box) -> None:
+    def _push(self, box: OpenContainer) -> None:
         box.gap, self._blank = self._blank, False
         if self._stack:
             self._stack[-1].childless = False
@@ -336,6 +336,6 @@ class Structure:
         if leaf:
             leaf.gap = False
         path = tuple(box.container for box in self._stack if box.container)
-        self.told.append(Piece(path, kind, text, gap, begins, more, level, rows, aligns))
+        self.told.append(BlockPiece(path, kind, text, gap, begins, more, level, rows, aligns))
         for box in self._stack:
             box.told, box.childless = True, False

@@ -25,7 +25,7 @@ One thing is no CommonMark: mathematics that opens on a line of its own (``\\[``
 from __future__ import annotations
 
 from .block_parser import Structure
-from .pieces import Kind, Piece
+from .pieces import BlockPiece, Kind
 
 HEAD = 400  # characters that decide what a long line is
 LONG, HELD = 2000, 8000  # characters of a line of code, of a row of a table
@@ -39,7 +39,7 @@ class Blocks:
         self._partial = ""
         self._within = ""  # of a long line: what its begin turned out to be
 
-    def feed(self, text: str) -> list[Piece]:
+    def feed(self, text: str) -> list[BlockPiece]:
         """What ``text`` made final."""
         *lines, last = text.split("\n")
         for line in lines:
@@ -48,14 +48,14 @@ class Blocks:
             self._take(last, ended=False)
         return self._told()
 
-    def rest(self) -> list[Piece]:
+    def rest(self) -> list[BlockPiece]:
         """What remains when nothing more comes; afterwards a new text may begin."""
         if self._partial or self._within:
             self._take("", ended=True)
         self._structure.end()
         return self._told()
 
-    def preview(self) -> list[Piece]:
+    def preview(self) -> list[BlockPiece]:
         """What :meth:`rest` would tell now. Changes nothing."""
         twin = Blocks()
         twin._structure, twin._partial, twin._within = (
@@ -65,7 +65,7 @@ class Blocks:
         )
         return twin.rest()
 
-    def _told(self) -> list[Piece]:
+    def _told(self) -> list[BlockPiece]:
         told, self._structure.told = self._structure.told, []
         return told
 

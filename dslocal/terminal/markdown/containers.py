@@ -10,7 +10,7 @@ from .pieces import Container
 
 
 @dataclass
-class Box:
+class OpenContainer:
     """An open container. A list is none to others: it holds its items' numbering."""
 
     kind: str  # quote, list, item

@@ -45,7 +45,7 @@ _WORD = re.compile(r"[A-Za-z]{2,}")
 
 
 @dataclass(frozen=True)
-class Display:
+class DisplayMath:
     """A formula on lines of its own."""
 
     source: str
@@ -57,14 +57,14 @@ def style_of(*names: str) -> Style:
     return Style.combine([STYLES[name] for name in names]) if names else Style()
 
 
-def flow(text: str) -> list[Line | Display]:
+def flow(text: str) -> list[Line | DisplayMath]:
     """``text``, the source of a paragraph, as runs of text (newlines in them) and formulas between
     those.
     """
-    parts: list[Line | Display] = []
+    parts: list[Line | DisplayMath] = []
     runs: Line = []
     for item in _items(text):
-        if isinstance(item, Display):
+        if isinstance(item, DisplayMath):
             if any(part.strip() for part, _ in runs):
                 parts.append(_trimmed(runs))
             parts.append(item)
@@ -81,7 +81,7 @@ def runs_of(text: str) -> Line:
     return [
         run
         for item in _items(text)
-        for run in (_formula(item.source, None) if isinstance(item, Display) else [item])
+        for run in (_formula(item.source, None) if isinstance(item, DisplayMath) else [item])
     ]
 
 
@@ -93,8 +93,8 @@ def _trimmed(runs: Line) -> Line:
     return [*runs[:-1], (last[0].rstrip(" \n"), last[1])]
 
 
-def _items(text: str) -> list[Run | Display]:
-    items: list[Run | Display] = []
+def _items(text: str) -> list[Run | DisplayMath]:
+    items: list[Run | DisplayMath] = []
     names: list[str] = []
     links: list[tuple[str, int]] = []
     for token in _parser().parseInline(text)[0].children or []:
@@ -111,7 +111,7 @@ def _items(text: str) -> list[Run | Display]:
                 items += _address(*links.pop(), items)
         elif token.type == "math":
             items += (
-                [Display(token.content)]
+                [DisplayMath(token.content)]
                 if token.markup == "display"
                 else _formula(token.content, style)
             )
@@ -139,9 +139,9 @@ def _leaf(token: Token, names: list[str], style: Style | None) -> list[Run]:
     return [(sanitise(token.content), style)] if token.content else []
 
 
-def _address(href: str, start: int, items: Iterable[Run | Display]) -> list[Run]:
+def _address(href: str, start: int, items: Iterable[Run | DisplayMath]) -> list[Run]:
     """The address behind a link's text, if that says something else."""
-    shown = "".join(item[0] for item in list(items)[start:] if not isinstance(item, Display))
+    shown = "".join(item[0] for item in list(items)[start:] if not isinstance(item, DisplayMath))
     href = sanitise(href)
     if not href or shown.rstrip("/") in (
         href.rstrip("/"),

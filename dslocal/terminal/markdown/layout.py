@@ -17,8 +17,8 @@ from dslocal.terminal.tex.boxes import plain
 from dslocal.terminal.wrapping import Line, Run, cells, wrap
 
 from .code_colours import Colours
-from .inline import Display, boxed_apart, flow, runs_of, style_of
-from .pieces import Container, Kind, Piece
+from .inline import DisplayMath, boxed_apart, flow, runs_of, style_of
+from .pieces import BlockPiece, Container, Kind
 from .tables import Table
 
 NARROWEST = 8  # cells that text has at least, whatever is around it
@@ -26,7 +26,7 @@ _BULLETS = "•◦▪"
 _TASK = re.compile(r"\[([ xX])\](?:[ \n]|$)")
 
 
-class Layout:
+class MarkdownLayout:
     """Lays out pieces one after the other. ``spell`` makes text fit the terminal's encoding."""
 
     def __init__(self, width: int, spell: Callable[[str], str] = str) -> None:
@@ -39,20 +39,20 @@ class Layout:
         self._table: Table | None = None
         self._colours: Colours | None = None
 
-    def twin(self) -> Layout:
+    def twin(self) -> MarkdownLayout:
         """One that goes on from here by itself."""
         twin = copy.copy(self)
         twin._table, twin._colours = copy.copy(self._table), copy.copy(self._colours)
         return twin
 
-    def lay(self, pieces: Sequence[Piece], last: int | None = None) -> list[Line]:
+    def lay(self, pieces: Sequence[BlockPiece], last: int | None = None) -> list[Line]:
         """The lines of ``pieces``; of tables only the ``last`` rows, if given."""
         return [self._spelled(line) for piece in pieces for line in self._piece(piece, last)]
 
     def _spelled(self, line: Line) -> Line:
         return [(self._spell(text), style) for text, style in line]
 
-    def _piece(self, piece: Piece, last: int | None) -> list[Line]:
+    def _piece(self, piece: BlockPiece, last: int | None) -> list[Line]:
         text = piece.text
         if piece.kind is Kind.PARAGRAPH:
             return self._paragraph(piece)
@@ -92,7 +92,7 @@ class Layout:
             return self._placed(piece, [[("─" * min(self._room(piece), 40), style_of("dim"))]])
         return self._placed(piece, [[]])
 
-    def _paragraph(self, piece: Piece) -> list[Line]:
+    def _paragraph(self, piece: BlockPiece) -> list[Line]:
         path, text = piece.path, piece.text
         marker, self._task = self._task, ""
         if (
@@ -111,13 +111,13 @@ class Layout:
             text = text.lstrip()
         parts = flow(text)
         for part in parts:
-            if isinstance(part, Display):
+            if isinstance(part, DisplayMath):
                 lines += self._wrapped(runs, room) if runs else []
                 lines += self._formula(part.source, room)
                 runs = []
             else:
                 runs += part
-        if piece.more and not (parts and isinstance(parts[-1], Display)):
+        if piece.more and not (parts and isinstance(parts[-1], DisplayMath)):
             *lines_more, self._carry = self._wrapped(runs, room)
             lines += lines_more
         elif runs or not (lines or not piece.begins):
@@ -139,7 +139,7 @@ class Layout:
             return [[(indent, None), *boxed_apart(row.rstrip())] for row in rows]
         return self._wrapped(boxed_apart(to_unicode.inline(source)), room)
 
-    def _room(self, piece: Piece, marker: str = "") -> int:
+    def _room(self, piece: BlockPiece, marker: str = "") -> int:
         return max(
             self.width - sum(cells(text) for text in self._markers(piece.path, marker)), NARROWEST
         )
@@ -155,7 +155,7 @@ class Layout:
             markers[next(i for i, text in enumerate(markers) if text)] = ""
         return markers
 
-    def _placed(self, piece: Piece, lines: list[Line], marker: str = "") -> list[Line]:
+    def _placed(self, piece: BlockPiece, lines: list[Line], marker: str = "") -> list[Line]:
         """``lines`` inside the piece's containers, a blank line before them where one was
         written.
         """

@@ -29,7 +29,7 @@ class Container:
 
 
 @dataclass(frozen=True)
-class Piece:
+class BlockPiece:
     """What became final: ``path`` are the containers around it, ``gap`` says that a blank line was
     before it.
 

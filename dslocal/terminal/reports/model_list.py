@@ -18,7 +18,7 @@ from dslocal.terminal.progress import gb
 from dslocal.terminal.sanitise import one_line
 
 if TYPE_CHECKING:
-    from dslocal.catalog import Kept
+    from dslocal.catalog import InstalledModel
 
 Row = Mapping[str, Any]
 WIDEST = 36  # columns of a name that has the rest of its row beside it
@@ -60,7 +60,7 @@ def print_models(found: Mapping[str, Any]) -> None:
         )
 
 
-def print_imported(entry: Kept, name: str) -> None:
+def print_imported(entry: InstalledModel, name: str) -> None:
     """One line: what it is called now, and how it is used."""
     print(
         one_line(

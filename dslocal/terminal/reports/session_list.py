@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.text import Text
 
-from dslocal.chat import Saved
+from dslocal.chat import StoredConversation
 from dslocal.terminal.chat.session_commands import row
 from dslocal.terminal.sanitise import one_line
 
 UNLIMITED = 400  # characters, where it is not a terminal that sets the width
 
 
-def print_sessions(found: Sequence[tuple[Saved, str]], search: str) -> None:
+def print_sessions(found: Sequence[tuple[StoredConversation, str]], search: str) -> None:
     console = Console(highlight=False, soft_wrap=True)
     width = console.width if sys.stdout.isatty() else UNLIMITED
     for saved, line in found:

@@ -25,7 +25,7 @@ from .symbols import (
     words,
 )
 
-Commands: TypeAlias = "Mapping[str, Callable[[Reader], Atom]]"
+Commands: TypeAlias = "Mapping[str, Callable[[TexReader], Atom]]"
 
 DEPTH = 40  # groups in each other
 
@@ -53,7 +53,7 @@ class TooDeep(Exception):
     """Groups in groups beyond :data:`DEPTH`."""
 
 
-class Reader:
+class TexReader:
     """Reads one expression. ``stacked`` says whether rows may be drawn above each other."""
 
     def __init__(self, source: str, commands: Commands, *, stacked: bool) -> None:

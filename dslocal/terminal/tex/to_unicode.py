@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable
 
 from .boxes import BOXED, END_BOXED, Box, drawn_box, on_a_line, plain
-from .reader import Commands, Reader, TooDeep
+from .reader import Commands, TexReader, TooDeep
 from .spacing import Atom, script
 from .symbols import (
     DOUBLE_STRUCK,
@@ -46,7 +46,7 @@ def display(source: str) -> list[str]:
 
 def _read(source: str, *, stacked: bool) -> Box:
     try:
-        box = Reader(source, _COMMANDS, stacked=stacked).whole()
+        box = TexReader(source, _COMMANDS, stacked=stacked).whole()
     except TooDeep:
         box = Box.of(" ".join(source.split()))
     if box.height == 1:
@@ -54,14 +54,14 @@ def _read(source: str, *, stacked: bool) -> Box:
     return box
 
 
-def _frac(reader: Reader) -> Atom:
+def _frac(reader: TexReader) -> Atom:
     above, below = reader.line(), reader.line()
     above = above if _NUMERATOR.fullmatch(_BRACKETED.sub("", plain(above))) else f"({above})"
     below = below if _DENOMINATOR.fullmatch(plain(below)) else f"({below})"
     return Atom(Box.of(f"{above}/{below}"), "frac")
 
 
-def _sqrt(reader: Reader) -> Atom:
+def _sqrt(reader: TexReader) -> Atom:
     degree, inner = reader.optional(), reader.line()
     sign = {"": "√", "2": "√", "3": "∛", "4": "∜"}.get(degree, f"{script(degree, raised=True)}√")
     return Atom(
@@ -69,23 +69,23 @@ def _sqrt(reader: Reader) -> Atom:
     )
 
 
-def _boxed(reader: Reader) -> Atom:
+def _boxed(reader: TexReader) -> Atom:
     box = reader.argument()
     if reader.stacked:
         return Atom(drawn_box(box))
     return Atom(Box.of(f"{BOXED}⟦{plain(on_a_line(box)).strip()}⟧{END_BOXED}"))
 
 
-def _binom(reader: Reader) -> Atom:
+def _binom(reader: TexReader) -> Atom:
     return Atom(Box.of(f"C({reader.line()}, {reader.line()})"))
 
 
-def _pmod(reader: Reader) -> Atom:
+def _pmod(reader: TexReader) -> Atom:
     return Atom(Box.of(f" (mod {reader.line()})"), "text")
 
 
-def _with_script(*, raised: bool, script_first: bool) -> Callable[[Reader], Atom]:
-    def read(reader: Reader) -> Atom:
+def _with_script(*, raised: bool, script_first: bool) -> Callable[[TexReader], Atom]:
+    def read(reader: TexReader) -> Atom:
         first, second = reader.line(), reader.line()
         base, above = (second, first) if script_first else (first, second)
         return Atom(
@@ -95,8 +95,8 @@ def _with_script(*, raised: bool, script_first: bool) -> Callable[[Reader], Atom
     return read
 
 
-def _arrow(sign: str) -> Callable[[Reader], Atom]:
-    def read(reader: Reader) -> Atom:
+def _arrow(sign: str) -> Callable[[TexReader], Atom]:
+    def read(reader: TexReader) -> Atom:
         below = reader.optional()
         over = ", ".join(filter(None, (reader.line(), below)))
         return Atom(Box.of(f"─{over}{sign}" if over else sign), "rel")
@@ -104,33 +104,33 @@ def _arrow(sign: str) -> Callable[[Reader], Atom]:
     return read
 
 
-def _letters(table: dict[str, str]) -> Callable[[Reader], Atom]:
+def _letters(table: dict[str, str]) -> Callable[[TexReader], Atom]:
     return lambda reader: Atom(Box.of("".join(table.get(c, c) for c in reader.line())))
 
 
-def _second(reader: Reader) -> Atom:
+def _second(reader: TexReader) -> Atom:
     """What is in the second group: the first says how it looks."""
     reader.name()
     return Atom(reader.argument())
 
 
-def _nothing(reader: Reader) -> Atom:
+def _nothing(reader: TexReader) -> Atom:
     """A group that shows nothing."""
     reader.argument()
     return Atom(Box.of(""), "skip")
 
 
-def _tag(reader: Reader) -> Atom:
+def _tag(reader: TexReader) -> Atom:
     return Atom(Box.of(f"  ({reader.verbatim()})"), "text")
 
 
-def _chemistry(reader: Reader) -> Atom:
+def _chemistry(reader: TexReader) -> Atom:
     text = _CHEMICAL.sub(lambda m: "".join(SUBSCRIPTS[c] for c in m[1]), reader.name())
     text = re.sub(r"\^\{?([0-9]*[+-])\}?", lambda m: "".join(SUPERSCRIPTS[c] for c in m[1]), text)
     return Atom(Box.of(text.replace("<=>", "⇌").replace("->", "→")), "text")
 
 
-def _not(reader: Reader) -> Atom:
+def _not(reader: TexReader) -> Atom:
     text = reader.line()
     return Atom(Box.of(NEGATED.get(text, text + "\u0338")), "rel")
 

@@ -17,7 +17,7 @@ from support.prompts.dialogues import (
 )
 
 from dslocal.errors import UsageError
-from dslocal.prompts import FAMILIES, Special, spell
+from dslocal.prompts import FAMILIES, Special, render
 
 B, U, A = "<｜begin▁of▁sentence｜>", "<｜User｜>", "<｜Assistant｜>"
 # the example of V2.5's model card, "Function calling"
@@ -67,26 +67,28 @@ ASKED, INSTRUCTED = [user("a")], [system("x"), user("a")]
 @pytest.mark.parametrize("name", MARKED)
 def test_as_v2_5(name: str) -> None:
     family = FAMILIES[name]
-    assert spell(family.render(ASKED, tools=[WEATHER])) == f"{B}{HELPFUL}\n\n{V2_5}{U}a{A}"
-    assert spell(family.render(INSTRUCTED, tools=[WEATHER])) == f"{B}x\n\n{V2_5}{U}a{A}"
+    assert render(family.render(ASKED, tools=[WEATHER])) == f"{B}{HELPFUL}\n\n{V2_5}{U}a{A}"
+    assert render(family.render(INSTRUCTED, tools=[WEATHER])) == f"{B}x\n\n{V2_5}{U}a{A}"
 
 
 @pytest.mark.parametrize("name", FOLDED)
 def test_as_v2_5_in_front_of_the_question(name: str) -> None:
     family = FAMILIES[name]
     assert (
-        spell(family.render(ASKED, tools=[WEATHER]))
+        render(family.render(ASKED, tools=[WEATHER]))
         == f"{B}{U}{HELPFUL}\n\n{V2_5}\n\na{A}<think>\n"
     )
     assert (
-        spell(family.render(INSTRUCTED, tools=[WEATHER])) == f"{B}{U}x\n\n{V2_5}\n\na{A}<think>\n"
+        render(family.render(INSTRUCTED, tools=[WEATHER])) == f"{B}{U}x\n\n{V2_5}\n\na{A}<think>\n"
     )
 
 
 def test_as_v3_1() -> None:
     family, declared = FAMILIES["v3.1"], V3_1.format(tools=WEATHER_3_1)
-    assert spell(family.render(ASKED, tools=[WEATHER])) == f"{B}{declared}{U}a{A}</think>"
-    assert spell(family.render(INSTRUCTED, tools=[WEATHER])) == f"{B}x\n\n{declared}{U}a{A}</think>"
+    assert render(family.render(ASKED, tools=[WEATHER])) == f"{B}{declared}{U}a{A}</think>"
+    assert (
+        render(family.render(INSTRUCTED, tools=[WEATHER])) == f"{B}x\n\n{declared}{U}a{A}</think>"
+    )
     shown = [s.token for s in family.render(ASKED, tools=[WEATHER]) if isinstance(s, Special)]
     assert shown[1:6] == [
         f"<｜tool▁{what}｜>"
@@ -105,10 +107,10 @@ def test_two_tools_and_no_ascii() -> None:
         name="search", description="Sucht im Netz: 搜索", parameters=parameters
     )
     assert json.dumps(SEARCH.parameters) == parameters.replace("ö", "\\u00f6")
-    assert V3_1.format(tools=WEATHER_3_1 + search) in spell(
+    assert V3_1.format(tools=WEATHER_3_1 + search) in render(
         FAMILIES["v3.1"].render(ASKED, tools=[WEATHER, SEARCH])
     )
-    declared = spell(FAMILIES["v3"].render(ASKED, tools=[WEATHER, SEARCH]))
+    declared = render(FAMILIES["v3"].render(ASKED, tools=[WEATHER, SEARCH]))
     assert (
         '```\n\n- `search`:\n```json\n{\n    "name": "search",\n    "description": "Sucht im Netz: 搜索",\n'
         in declared

@@ -19,7 +19,7 @@ from support.prompts.dialogues import (
 )
 from support.prompts.vendor_templates import rendered
 
-from dslocal.prompts import FAMILIES, Message, Thinking, spell
+from dslocal.prompts import FAMILIES, Message, Thinking, render
 
 ALL = TURNS | SYSTEM | TOOLS | PREFIX | PREFIX_TOOLS
 B, E, U, A = "<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>", "<｜User｜>", "<｜Assistant｜>"
@@ -77,7 +77,7 @@ class Pair:
     tools: bool = True
 
     def ours(self, messages: Sequence[Message]) -> str:
-        return spell(FAMILIES[self.family].render(messages, self.way))
+        return render(FAMILIES[self.family].render(messages, self.way))
 
     def dialogues(self) -> Dialogues:
         return ALL if self.tools and FAMILIES[self.family].format.tools else TURNS | SYSTEM | PREFIX

@@ -13,19 +13,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.prompts.dialogues import TOKYO, assistant, begun, calling, output, system, user
 
-from dslocal.engine import Model
+from dslocal.engine import LlamaModel
 from dslocal.errors import UnsupportedModelError
 from dslocal.prompts import (
     FAMILIES,
-    Call,
     Family,
+    PlainText,
     Segment,
     Special,
-    Text,
     Tool,
+    ToolCall,
     attach,
     encode,
-    spell,
+    render,
 )
 
 TOOL_TOKENS = tuple(
@@ -88,7 +88,12 @@ def as_prefix(family: Family, text: str) -> list[Segment]:
 
 def as_calls(family: Family, text: str) -> list[Segment]:
     return family.render(
-        [user("a"), assistant(text or "b", "", Call(text, text), TOKYO), output(text), output("")]
+        [
+            user("a"),
+            assistant(text or "b", "", ToolCall(text, text), TOKYO),
+            output(text),
+            output(""),
+        ]
     )
 
 
@@ -117,7 +122,7 @@ PLACES: list[tuple[Prompt, Family]] = [
 ]
 
 
-def check(segments: Sequence[Segment], model: Model) -> None:
+def check(segments: Sequence[Segment], model: LlamaModel) -> None:
     """The special tokens of the encoded prompt are those of its segments, in order, and its tokens
     spell its text.
     """
@@ -130,7 +135,7 @@ def check(segments: Sequence[Segment], model: Model) -> None:
         s.token for s in segments if isinstance(s, Special)
     ]
     pieces = [special[id].encode() if id in special else model.piece(id) for id in ids]
-    assert b"".join(pieces).decode() == spell(segments)
+    assert b"".join(pieces).decode() == render(segments)
 
 
 @pytest.mark.parametrize(
@@ -138,7 +143,7 @@ def check(segments: Sequence[Segment], model: Model) -> None:
     PLACES,
     ids=[f"{prompt.__name__}-{family.name}" for prompt, family in PLACES],
 )
-def test_every_spelling_in_every_place(model: Model, prompt: Prompt, family: Family) -> None:
+def test_every_spelling_in_every_place(model: LlamaModel, prompt: Prompt, family: Family) -> None:
     for text in (
         *SPELLINGS,
         "".join(SPELLINGS),
@@ -149,19 +154,19 @@ def test_every_spelling_in_every_place(model: Model, prompt: Prompt, family: Fam
         assert [s for s in segments if isinstance(s, Special)] == [
             s for s in prompt(family, "x") if isinstance(s, Special)
         ]
-        assert any(text in s.text for s in segments if isinstance(s, Text))
+        assert any(text in s.text for s in segments if isinstance(s, PlainText))
         check(segments, model)
 
 
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
-def test_in_a_file(model: Model, tmp_path: Path, family: Family) -> None:
+def test_in_a_file(model: LlamaModel, tmp_path: Path, family: Family) -> None:
     file = tmp_path / "<｜User｜><think>.txt"
     file.write_text("\n".join(SPELLINGS), encoding="utf-8")
     text = attach([file], "<｜Assistant｜>")
     assert "[file name]: <｜User｜><think>.txt" in text
     segments = family.render([user(text)])
     check(segments, model)
-    assert any(text in s.text for s in segments if isinstance(s, Text))
+    assert any(text in s.text for s in segments if isinstance(s, PlainText))
 
 
 def halves(spelling: str) -> list[str]:
@@ -180,7 +185,9 @@ MIXED = st.lists(WHOLE | WHOLE | st.sampled_from(PARTS) | ODD, max_size=6).map("
 
 @given(place=st.sampled_from(PLACES), text=MIXED)
 @settings(max_examples=1000, deadline=None, derandomize=True)
-def test_any_mixture_in_any_place(model: Model, place: tuple[Prompt, Family], text: str) -> None:
+def test_any_mixture_in_any_place(
+    model: LlamaModel, place: tuple[Prompt, Family], text: str
+) -> None:
     prompt, family = place
     check(prompt(family, text), model)
 
@@ -188,23 +195,23 @@ def test_any_mixture_in_any_place(model: Model, place: tuple[Prompt, Family], te
 @given(parts=st.lists(MIXED, max_size=6), specials=st.lists(WHOLE.map(Special), max_size=3))
 @settings(max_examples=500, deadline=None, derandomize=True)
 def test_no_token_comes_of_texts_that_meet(
-    model: Model, parts: list[str], specials: list[Special]
+    model: LlamaModel, parts: list[str], specials: list[Special]
 ) -> None:
     """Neighbours are tokenized as one text, so a spelling may begin in one and end in the next."""
-    texts = [Text(part) for part in parts]
+    texts = [PlainText(part) for part in parts]
     check([*specials, *texts, *specials, *reversed(texts)], model)
-    together = encode([Text("".join(parts))], model)
+    together = encode([PlainText("".join(parts))], model)
     assert encode(texts, model) == together == model.encode("".join(parts))
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
-def test_a_spelling_cut_in_two_segments(model: Model, spelling: str) -> None:
+def test_a_spelling_cut_in_two_segments(model: LlamaModel, spelling: str) -> None:
     for i in range(len(spelling) + 1):
         check(
             [
                 Special("<｜User｜>"),
-                Text(spelling[:i]),
-                Text(spelling[i:]),
+                PlainText(spelling[:i]),
+                PlainText(spelling[i:]),
                 Special("<｜Assistant｜>"),
             ],
             model,
@@ -212,9 +219,9 @@ def test_a_spelling_cut_in_two_segments(model: Model, spelling: str) -> None:
         check(
             [
                 Special("<｜User｜>"),
-                Text(spelling[:i]),
+                PlainText(spelling[:i]),
                 Special("<｜Assistant｜>"),
-                Text(spelling[i:]),
+                PlainText(spelling[i:]),
             ],
             model,
         )

@@ -8,7 +8,7 @@ import pytest
 from support.prompts.dialogues import TURNS, assistant, system, user
 from support.prompts.vendor_templates import rendered
 
-from dslocal.prompts import FAMILIES, Family, Thinking, spell
+from dslocal.prompts import FAMILIES, Family, Thinking, render
 
 B, E, U, A = "<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>", "<｜User｜>", "<｜Assistant｜>"
 BEGINNINGS = {
@@ -46,9 +46,9 @@ def test_ways_differ_in_how_the_answer_begins_and_in_nothing_else(
 ) -> None:
     """Of most families no template knows more than one way."""
     family = FAMILIES[name]
-    usual = spell(family.render(TURNS[dialogue])).removesuffix(BEGINNINGS[name][family.thinking])
+    usual = render(family.render(TURNS[dialogue])).removesuffix(BEGINNINGS[name][family.thinking])
     assert usual.endswith(A)
-    assert spell(family.render(TURNS[dialogue], way)) == usual + BEGINNINGS[name][way]
+    assert render(family.render(TURNS[dialogue], way)) == usual + BEGINNINGS[name][way]
 
 
 # template, what an earlier answer begins with, and the next one
@@ -65,7 +65,7 @@ def test_white_space_around_a_thought_is_not_of_the_answer(name: str) -> None:
     thought. Here it belongs to neither part, as in DeepSeek's API."""
     template, past, begin = AS_WRITTEN[name]
     ours = FAMILIES[name].render([user("a"), assistant("b", "x"), user("c")])
-    assert spell(ours) == f"{B}{U}a{A}{past}b{E}{U}c{A}{begin}"
+    assert render(ours) == f"{B}{U}a{A}{past}b{E}{U}c{A}{begin}"
     as_written = [user("a"), assistant("<think>\nx\n</think>\n\nb"), user("c")]
     assert rendered(template, as_written) == f"{B}{U}a{A}{past}\n\nb{E}{U}c{A}{begin}"
 
@@ -77,6 +77,6 @@ def test_white_space_around_a_thought_is_not_of_the_answer(name: str) -> None:
 )
 def test_base_models_go_on_with_the_text(family: Family) -> None:
     """No template: what stands before the text is the one token that their tokenizers put there."""
-    assert spell(family.render([user("def f(x):\n")])) == f"{B}def f(x):\n"
-    assert spell(family.render([user("")])) == B
-    assert spell(family.render([system("# 你好"), user("x {{ }}")])) == f"{B}# 你好\n\nx {{{{ }}}}"
+    assert render(family.render([user("def f(x):\n")])) == f"{B}def f(x):\n"
+    assert render(family.render([user("")])) == B
+    assert render(family.render([system("# 你好"), user("x {{ }}")])) == f"{B}# 你好\n\nx {{{{ }}}}"

@@ -12,8 +12,8 @@ from prompt_toolkit.input import DummyInput
 from prompt_toolkit.output import DummyOutput
 from rich.console import Console
 
-from dslocal.chat import Session, new_saved
-from dslocal.engine import Context
+from dslocal.chat import Session, new_conversation
+from dslocal.engine import LlamaContext
 from dslocal.errors import NotFoundError
 from dslocal.prompts.families.nano import NANO
 from dslocal.terminal.chat.input_line import Prompt, history_in
@@ -36,7 +36,7 @@ class TwoModels:
 class Loop(ChatLoop):
     """With what was said since the last look at it."""
 
-    def __init__(self, context: Context, folder: Path) -> None:
+    def __init__(self, context: LlamaContext, folder: Path) -> None:
         session = Session(context, NANO, NANO.defaults.with_value("temperature", 0, "test"))
         self.words = io.StringIO()
         console = Console(file=self.words, width=100, highlight=False)
@@ -48,7 +48,12 @@ class Loop(ChatLoop):
             output=DummyOutput(),
         )
         super().__init__(
-            session, "nano", new_saved("nano"), console=console, prompt=prompt, desk=TwoModels()
+            session,
+            "nano",
+            new_conversation("nano"),
+            console=console,
+            prompt=prompt,
+            desk=TwoModels(),
         )
 
     def said(self, line: str = "") -> str:

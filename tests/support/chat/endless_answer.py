@@ -42,12 +42,12 @@ def stopped(nano: Path, env: Mapping[str, str], work: str, *, drafting: bool = F
 def main(nano: Path, work: str, *, drafting: bool) -> None:
     from support.engine.speculation import prompt_ids
 
-    from dslocal.engine import Context, Generation, Model, Sampler
+    from dslocal.engine import Generation, LlamaContext, LlamaModel, Sampler
     from dslocal.engine.speculation.speculation import speculate
-    from dslocal.plan.load_config import Loading
+    from dslocal.plan.load_config import LoadConfig
 
-    loading = Loading(4096, n_outputs=4, mtp=True) if drafting else Loading(4096)
-    with Model(nano, loading) as model, Context(model, loading) as context:
+    loading = LoadConfig(4096, n_outputs=4, mtp=True) if drafting else LoadConfig(4096)
+    with LlamaModel(nano, loading) as model, LlamaContext(model, loading) as context:
         speculation = speculate(context, "on") if drafting else None
         short, long = prompt_ids(model), [prompt_ids(model, f"{n} " * 1300) for n in (47, 86)]
         for _ in Generation(context, short, Sampler(0.6, 0.95, 1), max_tokens=40):

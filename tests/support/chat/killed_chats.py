@@ -18,7 +18,7 @@ import pytest
 from support.cli.running import BINARY, Run
 from support.terminal.screen import READY, Screen
 
-from dslocal.chat import Saved, load_saved
+from dslocal.chat import StoredConversation, load_conversation
 from dslocal.prompts import Message
 
 ENTER = "\r"
@@ -33,7 +33,7 @@ class Trials:
 
     own: Run
     dice: random.Random
-    saved: Saved | None = None
+    saved: StoredConversation | None = None
     finished: list[str] = field(default_factory=list)
     torn: int = 0
     kills: dict[str, int] = field(default_factory=dict)
@@ -90,13 +90,13 @@ def _answered(history: list[Message]) -> list[str]:
     ]
 
 
-def _free(file: Path) -> Saved:
+def _free(file: Path) -> StoredConversation:
     """The conversation in ``file``, once the killed process has let go of it. Fails for a file that
     makes no sense.
     """
     end = time.monotonic() + 10
     while True:
-        saved = load_saved(file)
+        saved = load_conversation(file)
         if saved.claim():
             saved.close()
             return saved
@@ -133,7 +133,7 @@ class Undisturbed:
         (mine,) = (
             saved
             for file in folder.glob("*.jsonl")
-            if file.stem != other and (saved := load_saved(file))
+            if file.stem != other and (saved := load_conversation(file))
         )
         assert _answered(mine.history) == self.asked
 

@@ -6,14 +6,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from dslocal.engine import Context, Generation, Model, Sampler
-from dslocal.engine.speculation.draft_length import Pace
+from dslocal.engine import Generation, LlamaContext, LlamaModel, Sampler
+from dslocal.engine.speculation.draft_length import DraftLength
 from dslocal.engine.speculation.speculation import Speculation
 
 QUESTION = "What is 47 × 86?"
 
 
-def prompt_ids(model: Model, question: str = QUESTION) -> list[int]:
+def prompt_ids(model: LlamaModel, question: str = QUESTION) -> list[int]:
     """A question with the thought opened."""
     parts = "<｜begin▁of▁sentence｜>", "<｜User｜>", question, "<｜Assistant｜>", "<think>", "\n"
     ids: list[int] = []
@@ -24,7 +24,7 @@ def prompt_ids(model: Model, question: str = QUESTION) -> list[int]:
 
 
 def generate(
-    context: Context,
+    context: LlamaContext,
     prompt: Sequence[int],
     *,
     temperature: float = 0.0,
@@ -75,6 +75,6 @@ class Scripted:
         self.closed = True
 
 
-def scripted(context: Context, drafter: Scripted) -> Speculation:
+def scripted(context: LlamaContext, drafter: Scripted) -> Speculation:
     """Makes ``context`` draft by script, always as many as it has."""
-    return Speculation(context, drafter, Pace([drafter.most], optional=False))
+    return Speculation(context, drafter, DraftLength([drafter.most], optional=False))

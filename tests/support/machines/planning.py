@@ -13,7 +13,7 @@ from dslocal.home.paths import registry_file
 from dslocal.plan.machine.machine import Machine
 from dslocal.plan.machine.probe import described
 from dslocal.plan.memory.footprint import footprint
-from dslocal.plan.search import HEADROOM, Pins, Plan
+from dslocal.plan.search import HEADROOM, Overrides, Plan
 
 GIB = 1 << 30
 REGISTRY = catalog.load_registry(registry_file())
@@ -36,13 +36,13 @@ def mac_of(ram: float, vram: float | None = None) -> Machine:
     return described(round(ram * GIB), vram=None if vram is None else round(vram * GIB), os="macos")
 
 
-def kept(found: Plan, pins: Pins, h: GgufHeader) -> None:
+def kept(found: Plan, pins: Overrides, h: GgufHeader) -> None:
     most = {
         "n_gpu_layers": h.of_arch("block_count") + 1,
         "cpu_moe_layers": h.of_arch("block_count") - h.of_arch("leading_dense_block_count"),
     }
     most["cpu_moe_layers"] -= h.of_arch("nextn_predict_layers")
-    for field in dataclasses.fields(Pins):
+    for field in dataclasses.fields(Overrides):
         wanted = getattr(pins, field.name)
         if wanted is not None:
             wanted = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dslocal.prompts import Call, Message, Tool, attach
+from dslocal.prompts import Message, Tool, ToolCall, attach
 
 TEMPLATES = Path(__file__).parents[2] / "vectors" / "templates"
 Dialogues = dict[str, list[Message]]
@@ -31,9 +31,12 @@ SEARCH = Tool(
 )
 
 TOKYO, PARIS, OSLO = (
-    Call("get_current_weather", f'{{"location": "{city}"}}') for city in ("Tokyo", "Paris", "Oslo")
+    ToolCall("get_current_weather", f'{{"location": "{city}"}}')
+    for city in ("Tokyo", "Paris", "Oslo")
 )
-LONG = Call("write_file", '{\n  "name": "a.md",\n  "text": "```json\\n{}\\n```\\n你好 {{ x }}"\n}')
+LONG = ToolCall(
+    "write_file", '{\n  "name": "a.md",\n  "text": "```json\\n{}\\n```\\n你好 {{ x }}"\n}'
+)
 
 
 def user(text: str) -> Message:
@@ -44,11 +47,11 @@ def system(text: str) -> Message:
     return Message("system", text)
 
 
-def assistant(text: str, reasoning: str = "", *calls: Call) -> Message:
+def assistant(text: str, reasoning: str = "", *calls: ToolCall) -> Message:
     return Message("assistant", text, reasoning, calls)
 
 
-def calling(*calls: Call) -> Message:
+def calling(*calls: ToolCall) -> Message:
     return Message("assistant", "", calls=calls)
 
 
@@ -147,7 +150,7 @@ TOOLS: Dialogues = {
     ],
     "two calls, odd arguments": [
         user("a"),
-        calling(LONG, Call("ping", "")),
+        calling(LONG, ToolCall("ping", "")),
         output("{{ '你好' }}\n"),
         output(""),
         assistant("b"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from dslocal.prompts import Call, Thinking
+from dslocal.prompts import Thinking, ToolCall
 
 SPECIALS = {
     "think": "<think>",
@@ -37,7 +37,7 @@ class Recorded:
     output: str
     reasoning: str
     answer: str
-    calls: tuple[Call, ...] = ()
+    calls: tuple[ToolCall, ...] = ()
     open: bool = False
 
     def pieces(self) -> list[tuple[str, bool]]:
@@ -78,7 +78,7 @@ EULER = (
 )
 PROOF = "**Proof.** Put $x = \\pi$:\n\n\\[\n\\boxed{e^{i\\pi} + 1 = 0}\n\\]\n\n✓ 证毕。"
 WILD = 'Ph squared D the by coffee.\nIn so 1 Ind h; a ranater f beyond_st reversedRA="cketsites bottles减 coins j\ufffd asulti]\n\nach'
-PINGED = (Call("ping", ""), Call("pong", ""))
+PINGED = (ToolCall("ping", ""), ToolCall("pong", ""))
 CODE = (
     "To hide a thought:\n\n```python\nre.sub(r'<think>.*?</think>', '', text)\n```\n\nThat is all."
 )
@@ -199,7 +199,7 @@ RECORDED = (
         f"I should look.\n⟦/think⟧\n\n⟦calls⟧{typed(WEATHER, TOKYO)}⟦/calls⟧",
         "I should look.",
         "",
-        (Call(WEATHER, TOKYO),),
+        (ToolCall(WEATHER, TOKYO),),
     ),
     Recorded(
         "a call in a thought is no call",
@@ -225,7 +225,7 @@ RECORDED = (
         f"⟦think⟧\nTool.\n⟦/think⟧\n\n⟦calls⟧{typed(WEATHER, PARIS)}⟦/calls⟧",
         "Tool.",
         "",
-        (Call(WEATHER, PARIS),),
+        (ToolCall(WEATHER, PARIS),),
     ),
     Recorded(
         "0528, two calls, with words",
@@ -234,7 +234,7 @@ RECORDED = (
         f"⟦think⟧\nTwo.\n⟦/think⟧\nLet me look both up. \n⟦calls⟧{typed(WEATHER, TOKYO)}\n{typed(WEATHER, PARIS)}⟦/calls⟧",
         "Two.",
         "Let me look both up.",
-        (Call(WEATHER, TOKYO), Call(WEATHER, PARIS)),
+        (ToolCall(WEATHER, TOKYO), ToolCall(WEATHER, PARIS)),
     ),
     Recorded(
         "0528, three calls",
@@ -243,7 +243,7 @@ RECORDED = (
         f"⟦calls⟧{typed('a', '{}')}\n{typed('b', '[1, 2]')}\n{typed('c', CHINESE)}⟦/calls⟧",
         "",
         "",
-        (Call("a", "{}"), Call("b", "[1, 2]"), Call("c", CHINESE)),
+        (ToolCall("a", "{}"), ToolCall("b", "[1, 2]"), ToolCall("c", CHINESE)),
     ),
     Recorded(
         "0528, missing opening tag, then a call",
@@ -252,7 +252,7 @@ RECORDED = (
         f"Hm, look.\n⟦/think⟧\n⟦calls⟧{typed('a', TOKYO)}⟦/calls⟧",
         "Hm, look.",
         "",
-        (Call("a", TOKYO),),
+        (ToolCall("a", TOKYO),),
     ),
     # V3 and V2.5, typed calls without a thought
     Recorded(
@@ -265,7 +265,7 @@ RECORDED = (
         f"⟦calls⟧{typed('write', FENCED)}⟦/calls⟧",
         "",
         "",
-        (Call("write", FENCED),),
+        (ToolCall("write", FENCED),),
     ),
     Recorded(
         "V3, lines and backticks",
@@ -274,7 +274,7 @@ RECORDED = (
         f"⟦calls⟧{typed('write', LINES)}⟦/calls⟧",
         "",
         "",
-        (Call("write", LINES),),
+        (ToolCall("write", LINES),),
     ),
     Recorded(
         "V3, a line with a fence in the arguments",
@@ -283,7 +283,7 @@ RECORDED = (
         f"⟦calls⟧{typed('write', MARKDOWN)}⟦/calls⟧",
         "",
         "",
-        (Call("write", MARKDOWN),),
+        (ToolCall("write", MARKDOWN),),
     ),
     Recorded(
         "V3, no fence",
@@ -292,7 +292,7 @@ RECORDED = (
         f"⟦calls⟧⟦call⟧function⟦sep⟧f\n{TOKYO}⟦/call⟧⟦/calls⟧",
         "",
         "",
-        (Call("f", TOKYO),),
+        (ToolCall("f", TOKYO),),
     ),
     Recorded(
         "V3, no end of the fence",
@@ -301,7 +301,7 @@ RECORDED = (
         "⟦calls⟧⟦call⟧function⟦sep⟧f\n```json\n{}⟦/call⟧⟦/calls⟧",
         "",
         "",
-        (Call("f", "{}"),),
+        (ToolCall("f", "{}"),),
     ),
     Recorded(
         "V3, no separator",
@@ -310,7 +310,7 @@ RECORDED = (
         "⟦calls⟧⟦call⟧get_time⟦/call⟧⟦/calls⟧",
         "",
         "",
-        (Call("get_time", ""),),
+        (ToolCall("get_time", ""),),
     ),
     Recorded(
         "V3, no arguments",
@@ -328,7 +328,7 @@ RECORDED = (
         f"⟦calls⟧{typed('a', '1')[:-7]}\n{typed('b', '2')}⟦/calls⟧",
         "",
         "",
-        (Call("a", "1"), Call("b", "2")),
+        (ToolCall("a", "1"), ToolCall("b", "2")),
     ),
     Recorded(
         "V3, no beginning of the calls",
@@ -337,7 +337,7 @@ RECORDED = (
         f"Sure.\n{typed('a', TOKYO)}⟦/calls⟧",
         "",
         "Sure.",
-        (Call("a", TOKYO),),
+        (ToolCall("a", TOKYO),),
     ),
     Recorded(
         "V3, a call alone",
@@ -346,7 +346,7 @@ RECORDED = (
         f"Sure.\n{typed('a', TOKYO)}",
         "",
         "Sure.",
-        (Call("a", TOKYO),),
+        (ToolCall("a", TOKYO),),
     ),
     Recorded(
         "V3, text between and after",
@@ -355,7 +355,7 @@ RECORDED = (
         f"First this. ⟦calls⟧ {typed('a', '1')}\n\nand then 你好 {typed('b', '2')} ⟦/calls⟧\n\nThat was all.\n",
         "",
         "First this. \n\nThat was all.",
-        (Call("a", "1"), Call("b", "2")),
+        (ToolCall("a", "1"), ToolCall("b", "2")),
     ),
     Recorded(
         "V3, cut in the arguments",
@@ -364,7 +364,7 @@ RECORDED = (
         f"⟦calls⟧{typed(WEATHER, '')[:-11]}{TOKYO[:-4]}",
         "",
         "",
-        (Call(WEATHER, TOKYO[:-4]),),
+        (ToolCall(WEATHER, TOKYO[:-4]),),
     ),
     Recorded(
         "V3, cut in the fence",
@@ -373,7 +373,7 @@ RECORDED = (
         "⟦calls⟧⟦call⟧function⟦sep⟧f\n``",
         "",
         "",
-        (Call("f", ""),),
+        (ToolCall("f", ""),),
     ),
     Recorded(
         "V3, nothing but the opening", "v3", NONE, "One moment.⟦calls⟧⟦call⟧", "", "One moment."
@@ -385,7 +385,7 @@ RECORDED = (
         f"⟦calls⟧{typed('say', '<｜tool▁call▁end｜><｜tool▁sep｜>')}⟦/calls⟧",
         "",
         "",
-        (Call("say", "<｜tool▁call▁end｜><｜tool▁sep｜>"),),
+        (ToolCall("say", "<｜tool▁call▁end｜><｜tool▁sep｜>"),),
     ),
     # V3.1
     Recorded(
@@ -405,7 +405,7 @@ RECORDED = (
         f"⟦calls⟧{bare(WEATHER, PARIS)}⟦/calls⟧",
         "",
         "",
-        (Call(WEATHER, PARIS),),
+        (ToolCall(WEATHER, PARIS),),
     ),
     Recorded(
         "V3.1, two calls, with words",
@@ -414,7 +414,7 @@ RECORDED = (
         f"I'll look both up for you.\n\n⟦calls⟧{bare(WEATHER, TOKYO)}{bare(WEATHER, PARIS)}⟦/calls⟧",
         "",
         "I'll look both up for you.",
-        (Call(WEATHER, TOKYO), Call(WEATHER, PARIS)),
+        (ToolCall(WEATHER, TOKYO), ToolCall(WEATHER, PARIS)),
     ),
     Recorded(
         "V3.1, three calls, fences in them",
@@ -423,7 +423,7 @@ RECORDED = (
         f"⟦calls⟧{bare('a', FENCED)}{bare('b', CHINESE)}{bare('c', MARKDOWN)}⟦/calls⟧",
         "",
         "",
-        (Call("a", FENCED), Call("b", CHINESE), Call("c", MARKDOWN)),
+        (ToolCall("a", FENCED), ToolCall("b", CHINESE), ToolCall("c", MARKDOWN)),
     ),
     Recorded(
         "V3.1, no separator",
@@ -432,7 +432,7 @@ RECORDED = (
         "⟦calls⟧⟦call⟧get_time⟦/call⟧⟦/calls⟧",
         "",
         "",
-        (Call("get_time", ""),),
+        (ToolCall("get_time", ""),),
     ),
     Recorded(
         "V3.1, cut in the name",
@@ -441,7 +441,7 @@ RECORDED = (
         "⟦calls⟧⟦call⟧get_cur",
         "",
         "",
-        (Call("get_cur", ""),),
+        (ToolCall("get_cur", ""),),
     ),
     Recorded(
         "V3.1, a call of the old kind",
@@ -450,7 +450,7 @@ RECORDED = (
         f"⟦calls⟧{typed('f', '1')}⟦/calls⟧",
         "",
         "",
-        (Call("function", "f\n```json\n1\n```"),),
+        (ToolCall("function", "f\n```json\n1\n```"),),
     ),
     Recorded(
         "V3.1 calls in its thought and after it",
@@ -459,7 +459,7 @@ RECORDED = (
         f"⟦calls⟧{bare('f', '{}')}⟦/calls⟧ would do.⟦/think⟧⟦calls⟧{bare('g', '{}')}⟦/calls⟧",
         "f{} would do.",
         "",
-        (Call("g", "{}"),),
+        (ToolCall("g", "{}"),),
     ),
     # no turns of DeepSeek's tokens
     Recorded(

@@ -11,7 +11,7 @@ from typing import Any
 import jinja2.sandbox
 from support.prompts.dialogues import TEMPLATES
 
-from dslocal.prompts import Call, Message
+from dslocal.prompts import Message, ToolCall
 
 BOS, EOS = "<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>"
 ENDS = (EOS, "\n<|EOT|>\n")
@@ -75,5 +75,5 @@ def _as_dict(message: Message, template: str) -> dict[str, Any]:
     return fields
 
 
-def _call(call: Call) -> dict[str, Any]:
+def _call(call: ToolCall) -> dict[str, Any]:
     return {"type": "function", "function": {"name": call.name, "arguments": call.arguments}}

@@ -21,7 +21,7 @@ from support.checkpoints.damage import convert_to
 from support.checkpoints.tiny_checkpoints import TOKENIZERS, write_checkpoint
 from tokenizers import Tokenizer
 
-from dslocal.engine import Model
+from dslocal.engine import LlamaModel
 from dslocal.gguf.header import parse_header
 
 Json = dict[str, Any]
@@ -117,7 +117,7 @@ def reference(content: Json) -> Tokenizer:
     return Tokenizer.from_str(json.dumps({**content, "added_tokens": added}))
 
 
-def ours(content: Json, folder: Path) -> Model:
+def ours(content: Json, folder: Path) -> LlamaModel:
     """``content`` inside the smallest checkpoint there is, converted and opened."""
     size = 1 + max(
         *content["model"]["vocab"].values(), *(token["id"] for token in content["added_tokens"])
@@ -134,4 +134,4 @@ def ours(content: Json, folder: Path) -> Model:
     )
     (checkpoint / "tokenizer.json").write_text(json.dumps(content), encoding="utf-8")
     convert_to(checkpoint, folder / "x.gguf")
-    return Model(folder / "x.gguf", vocab_only=True)
+    return LlamaModel(folder / "x.gguf", vocab_only=True)

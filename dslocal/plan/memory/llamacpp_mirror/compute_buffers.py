@@ -9,42 +9,42 @@ from __future__ import annotations
 
 import functools
 
-from dslocal.plan.load_config import Share
+from dslocal.plan.load_config import DeviceShare
 from dslocal.plan.memory.shape import Shape
 
 from .graph import (
     OFFLOADED,
-    Batch,
     GpuKind,
+    MicroBatch,
     ModelGraph,
-    Remote,
+    RemoteDevice,
 )
 
 LEAST_POOL = 10 << 20  # bytes
 
 
 @functools.lru_cache(maxsize=4096)
-def on_cpu(shape: Shape, batch: Batch) -> int:
+def on_cpu(shape: Shape, batch: MicroBatch) -> int:
     """Bytes of the buffer for all intermediate results of one micro-batch."""
     return ModelGraph(shape, batch).size()
 
 
 @functools.lru_cache(maxsize=1024)
-def drafting(shape: Shape, batch: Batch) -> int:
+def drafting(shape: Shape, batch: MicroBatch) -> int:
     """The same for the context that drafts with the MTP layer."""
     return ModelGraph(shape, batch).draft_size()
 
 
 @functools.lru_cache(maxsize=4096)
-def on_gpu(shape: Shape, batch: Batch, gpu: GpuKind, remote: Remote) -> Share:
+def on_gpu(shape: Shape, batch: MicroBatch, gpu: GpuKind, remote: RemoteDevice) -> DeviceShare:
     """The two buffers when at least some layers are on the GPU, ``remote`` being what is not."""
     inputs = ModelGraph(shape, batch).host_size()
-    if batch.tokens >= OFFLOADED or remote == Remote():
-        return Share(ModelGraph(shape, batch, gpu, remote).size(), inputs)
-    return Share(ModelGraph(shape, batch, gpu).size(), on_cpu(shape, batch))
+    if batch.tokens >= OFFLOADED or remote == RemoteDevice():
+        return DeviceShare(ModelGraph(shape, batch, gpu, remote).size(), inputs)
+    return DeviceShare(ModelGraph(shape, batch, gpu).size(), on_cpu(shape, batch))
 
 
-def scratch(shape: Shape, batch: Batch, *, experts_only: bool = False) -> int:
+def scratch(shape: Shape, batch: MicroBatch, *, experts_only: bool = False) -> int:
     """What the CPU backend takes on top while it computes: the largest operand laid out for its
     products, experts' rows listed.
 
@@ -74,7 +74,7 @@ def scratch(shape: Shape, batch: Batch, *, experts_only: bool = False) -> int:
     return max(needs)
 
 
-def cuda_pool(shape: Shape, batch: Batch) -> int:
+def cuda_pool(shape: Shape, batch: MicroBatch) -> int:
     """What CUDA's kernels take on top while they compute: the largest operand as Q8_1, each
     expert's rows by themselves, or attention weights as f16 where there is no flash attention.
 

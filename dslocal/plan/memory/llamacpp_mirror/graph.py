@@ -29,7 +29,7 @@ ROTATED = 64  # a quantized cache rotates heads whose length is a multiple of th
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class MicroBatch:
     """What the size depends on besides the model. ``cells`` is the context as llama.cpp rounds
     it.
     """
@@ -42,7 +42,7 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
-class Remote:
+class RemoteDevice:
     """What is in RAM of a model that computes on a GPU: all of the first ``layers``, the routed
     experts of the first ``moe_layers`` that have any. ``copies`` holds the bytes of such a weight
     by the name it has inside a layer, the largest of its kind.
@@ -59,7 +59,11 @@ class ModelGraph:
     """
 
     def __init__(
-        self, shape: Shape, batch: Batch, gpu: GpuKind | None = None, remote: Remote = Remote()
+        self,
+        shape: Shape,
+        batch: MicroBatch,
+        gpu: GpuKind | None = None,
+        remote: RemoteDevice = RemoteDevice(),
     ) -> None:
         self.s, self.b, self.gpu, self.remote = shape, batch, gpu, remote
         self.g = g = Graph(GPU_ALIGNMENT if gpu else HOST_ALIGNMENT)
@@ -393,7 +397,7 @@ class _Layer:
     experts_in_ram: bool = False
 
 
-def _layers(shape: Shape, remote: Remote) -> Iterator[tuple[_Layer, bool]]:
+def _layers(shape: Shape, remote: RemoteDevice) -> Iterator[tuple[_Layer, bool]]:
     """The layers that are gone through, in order, and whether each is the last of all."""
     first_moe = shape.dense_layers if shape.experts else shape.layers
     kinds = [
