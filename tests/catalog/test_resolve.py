@@ -128,11 +128,12 @@ def test_two_processes_at_once(run: Run, tmp_path: Path) -> None:
     """Both get the file; one of them made it."""
     program = """
 import os, sys, time
-from dslocal import convert, models
+from dslocal import convert
+from dslocal.catalog import resolve
 calls = []
 print("ready", flush=True)
 sys.stdin.readline()
-path = models.ready("nano", on_progress=calls.append)
+path = resolve.ready("nano", on_progress=calls.append)
 print(bool(calls), os.stat(path).st_ino, os.stat(path).st_mtime_ns, path)
 """
     env = run.env({"DSLOCAL_HOME": str(tmp_path / "home")})

@@ -16,11 +16,11 @@ from support.terminal.screen import READY, Screen
 
 START = """
 import ctypes, mmap, os, signal, sys, tempfile, time
-from dslocal import ggml
-from dslocal.cli import watched
+from dslocal.gguf import ggml
+from dslocal.cli import supervisor
 
-watched.go_on_in_a_child()
-watched.about("some.gguf")
+supervisor.go_on_in_a_child()
+supervisor.about("some.gguf")
 low = ggml.require()
 library = low._lib
 """
@@ -106,8 +106,8 @@ def test_exits_as_the_child_does(program: str, code: int) -> None:
 
 
 def test_runs_where_it_is_when_llama_cpp_is_loaded() -> None:
-    program = "import os; from dslocal import ggml; ggml.require(); from dslocal.cli import watched; before = os.getpid()\n"
-    done = python(program + "watched.go_on_in_a_child(); print(os.getpid() == before)")
+    program = "import os; from dslocal.gguf import ggml; ggml.require(); from dslocal.cli import supervisor; before = os.getpid()\n"
+    done = python(program + "supervisor.go_on_in_a_child(); print(os.getpid() == before)")
     assert (done.stdout, done.stderr) == ("True\n", "")
 
 

@@ -14,7 +14,7 @@ from dslocal.gguf import ggml
 from dslocal.gguf.ggml import GgmlType
 
 REQUIRE = """
-from dslocal import ggml
+from dslocal.gguf import ggml
 from dslocal.errors import EngineMissingError
 try:
     ggml.require()

@@ -70,7 +70,7 @@ def _ask(path: Path, loadings: Sequence[LoadConfig], timeout: float) -> Iterator
     question = json.dumps(
         {"path": str(path), "loadings": [asdict(loading) for loading in loadings]}
     )
-    command = [sys.executable, "-P", "-m", f"{__package__}.sizing_child"]
+    command = [sys.executable, "-P", "-m", f"{__package__}.no_alloc_child"]
     environment = {**os.environ, "GGML_NO_BACKTRACE": "1"}
     try:
         done = subprocess.run(  # noqa: S603 - this interpreter and a module of our own
