@@ -6,9 +6,9 @@ It knows safetensors and GGUF; it does not know chats, terminals or the network 
 :class:`Source` that opens shards by name).
 """
 
-from dslocal.gguf import ggml
+from dslocal.gguf import libraries
 
-ggml.require()  # before numpy, see there
+libraries.require()  # before numpy, see there
 
 from .checkpoint.checkpoint import Checkpoint, open_checkpoint  # noqa: E402
 from .checkpoint.source import FolderSource, Source  # noqa: E402

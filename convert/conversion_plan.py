@@ -25,7 +25,7 @@ from dslocal.convert.output.metadata import general_metadata, imatrix_metadata, 
 from dslocal.convert.recipes.imatrix import Imatrix
 from dslocal.convert.recipes.named import Facts, Recipe, name_order, needs_imatrix
 from dslocal.errors import UnsupportedModelError, UsageError
-from dslocal.gguf.ggml import GgmlType
+from dslocal.gguf.tensor_types import GgmlType
 
 from .families import FAMILIES
 from .quantize import CONVERTIBLE

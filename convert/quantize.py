@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from dslocal.convert.checkpoint.safetensors import TensorInfo
 from dslocal.errors import CheckpointError, ConversionError
-from dslocal.gguf import ggml
-from dslocal.gguf.ggml import GgmlType
+from dslocal.gguf import libraries
+from dslocal.gguf.tensor_types import GgmlType
 
 QUANTIZABLE = (
     *(
@@ -173,7 +173,7 @@ def _scale_blocks(values: Floats, first_row: int, scales: Floats, block: tuple[i
 
 @functools.cache
 def _quantize_chunk() -> Any:
-    return ggml.symbol(
+    return libraries.symbol(
         "ggml_quantize_chunk",
         ctypes.c_size_t,
         ctypes.c_int,
@@ -189,7 +189,7 @@ def _quantize_chunk() -> Any:
 @functools.cache
 def prepare(kind: GgmlType) -> None:
     """Builds ggml's tables for ``kind``; must have happened before threads quantize to it."""
-    ggml.symbol("ggml_quantize_init", None, ctypes.c_int)(int(kind))
+    libraries.symbol("ggml_quantize_init", None, ctypes.c_int)(int(kind))
     _quantize_chunk()
 
 

@@ -23,8 +23,8 @@ from gguf.quants import dequantize
 
 from dslocal.convert.output.layout import file_names
 from dslocal.errors import ConversionError
-from dslocal.gguf.ggml import GgmlType
 from dslocal.gguf.header import read_header, tensor_class
+from dslocal.gguf.tensor_types import GgmlType
 
 from .conversion_plan import ConversionPlan, Target, Unit
 from .quantize import RELATIVE_ERROR, Floats

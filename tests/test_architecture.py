@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from support.cli.running import python
 
-from dslocal import convert, errors
+from dslocal import errors
 
 ROOT = Path(__file__).parents[1]
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from dslocal.convert.families.mapping import Mapped
 from dslocal.errors import UsageError
-from dslocal.gguf.ggml import GgmlType
+from dslocal.gguf.tensor_types import GgmlType
 
 ALIGNMENT = 32
 

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dslocal.errors import NotFoundError, UsageError
-from dslocal.gguf.ggml import GgmlType
 from dslocal.gguf.header import GgufHeader, read_header
+from dslocal.gguf.tensor_types import GgmlType
 
 MAX_LEGACY = 4 << 30  # bytes
 MAX_NAME = 512

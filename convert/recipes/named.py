@@ -16,7 +16,7 @@ from typing import Protocol
 
 from dslocal.convert.families.mapping import Mapped
 from dslocal.errors import UsageError
-from dslocal.gguf.ggml import GgmlType as T
+from dslocal.gguf.tensor_types import GgmlType as T
 
 
 @dataclass(frozen=True)

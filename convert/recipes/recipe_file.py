@@ -19,7 +19,7 @@ from pathlib import Path
 from dslocal.convert.families.mapping import Mapped
 from dslocal.convert.quantize import QUANTIZABLE
 from dslocal.errors import NotFoundError, UsageError
-from dslocal.gguf.ggml import GgmlType
+from dslocal.gguf.tensor_types import GgmlType
 
 from .named import Facts, file_type_of, fitting, quantizable
 

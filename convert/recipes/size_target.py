@@ -17,7 +17,7 @@ from dslocal.convert.families.mapping import Mapped
 from dslocal.convert.output.layout import padded
 from dslocal.convert.quantize import RELATIVE_ERROR
 from dslocal.errors import UsageError
-from dslocal.gguf.ggml import GgmlType as T
+from dslocal.gguf.tensor_types import GgmlType as T
 
 from .named import Facts, file_type_of, fitting, layer_of, quantizable
 

@@ -9,9 +9,9 @@ gc.set_threshold(
     100_000, *gc.get_threshold()[1:]
 )  # what starting up makes is not garbage: looking for some takes a fifth of the time
 if (
-    os.path.basename(sys.argv[0] if sys.argv else "") == "dslocal"
+    os.path.basename(sys.argv[0] if sys.argv else "") == "dslocal"  # noqa: PTH119
     and signal.getsignal(signal.SIGINT) is signal.default_int_handler
-):  # noqa: PTH119
+):
     signal.signal(
         signal.SIGINT, signal.SIG_DFL
     )  # until main() is there to be told, Ctrl-C ends the program without a traceback

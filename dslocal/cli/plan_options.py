@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from dslocal.errors import UsageError
-from dslocal.gguf.ggml import GgmlType
+from dslocal.gguf.tensor_types import GgmlType
 from dslocal.plan.search import Overrides
 
 KV_TYPES = {"f16": GgmlType.F16, "q8_0": GgmlType.Q8_0, "q4_0": GgmlType.Q4_0}

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dslocal.gguf import ggml
+from dslocal.gguf import libraries
 from dslocal.terminal.sanitise import one_line
 
 PASSED_ON = (
@@ -90,7 +90,7 @@ def go_on_in_a_child() -> None:
         os._exit(OUT_OF_MEMORY if memory else 1)
 
     _tell.append(tell)
-    ggml.before_abort(last_words)
+    libraries.before_abort(last_words)
 
 
 def about(name: str) -> None:

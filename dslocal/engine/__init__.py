@@ -2,9 +2,9 @@
 roles or templates.
 """
 
-from dslocal.gguf import ggml
+from dslocal.gguf import libraries
 
-ggml.require()  # before numpy, see there
+libraries.require()  # before numpy, see there
 
 from dslocal.types import FinishReason, Timings, TokenLogprobs  # noqa: E402
 

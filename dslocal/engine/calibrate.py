@@ -75,11 +75,11 @@ def ssd_rate(file: Path, threads: int) -> float:
             mmap.mmap(opened.fileno(), 0, prot=mmap.PROT_READ) as mapped,
         ):
             places = [
-                random.Random(n).randrange(max(1, len(mapped) - PIECE))
+                random.Random(n).randrange(max(1, len(mapped) - PIECE))  # noqa: S311
                 // mmap.PAGESIZE
                 * mmap.PAGESIZE
                 for n in range(PIECES)
-            ]  # noqa: S311
+            ]
             for place in places:
                 os.posix_fadvise(opened.fileno(), place, PIECE, os.POSIX_FADV_DONTNEED)
             return PIECES * PIECE / _faulting(mapped, places, threads)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dslocal.errors import EngineError, OutOfMemoryError
-from dslocal.gguf import ggml
+from dslocal.gguf import libraries
 from dslocal.plan.load_config import LoadConfig
 from dslocal.plan.machine import probe_linux
 from dslocal.plan.machine.system import Local
@@ -62,7 +62,7 @@ class LlamaContext:
         self.ids: list[int] = []
         self.follower: Follower | None = None
         self.abort = AbortFlag()
-        self._low = ggml.require()
+        self._low = libraries.require()
         llama_log.forget()
         params = context_params(loading)
         self.loading, self.n_threads = loading, n_threads or _threads_for(model)
@@ -175,7 +175,7 @@ def decode(handle: Any, batch: Any, abort: AbortFlag) -> None:
     llama.cpp fails; then part of the batch may be in the cache."""
     llama_log.forget()
     abort.busy = True
-    status = ggml.require().llama_decode(handle, batch)
+    status = libraries.require().llama_decode(handle, batch)
     abort.busy = False
     if status == 2 or abort.is_set():
         raise KeyboardInterrupt

@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-from dslocal.gguf import ggml
+from dslocal.gguf import libraries
 
 
 class AbortFlag:
@@ -37,7 +37,7 @@ class AbortFlag:
     @property
     def callback(self) -> Any:
         strlen = ctypes.CDLL(None).strlen
-        return ctypes.cast(strlen, ggml.require().ggml_abort_callback)
+        return ctypes.cast(strlen, libraries.require().ggml_abort_callback)
 
     @property
     def data(self) -> ctypes.c_void_p:

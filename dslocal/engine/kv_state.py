@@ -15,7 +15,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dslocal.gguf import ggml
+from dslocal.gguf import libraries
 from dslocal.gguf.header import fingerprint
 
 if TYPE_CHECKING:
@@ -27,14 +27,16 @@ MAX_NOTE = 1 << 20  # bytes
 
 def state_bytes(context: LlamaContext) -> int:
     """How large the file will be that :func:`save_state` writes."""
-    return int(ggml.require().llama_state_seq_get_size(context.handle, 0)) + 4 * len(context.ids)
+    return int(libraries.require().llama_state_seq_get_size(context.handle, 0)) + 4 * len(
+        context.ids
+    )
 
 
 def save_state(context: LlamaContext, path: Path) -> int:
     """Writes what the cache holds to ``path``, with a note beside it, and returns the bytes. Raises
     OSError; 0 is nothing to save.
     """
-    low, ids = ggml.require(), context.ids
+    low, ids = libraries.require(), context.ids
     if not ids:
         return 0
     new = path.with_name(path.name + ".new")
@@ -64,7 +66,7 @@ def restore_state(context: LlamaContext, path: Path) -> int:
     """Brings the cache to what ``path`` holds and returns its tokens; 0 where that is not for this
     model, or not whole, or too long.
     """
-    low = ggml.require()
+    low = libraries.require()
     try:
         if _note(path).stat().st_size > MAX_NOTE:
             return 0

@@ -9,7 +9,7 @@ import functools
 from collections import deque
 from typing import Any
 
-from dslocal.gguf import ggml
+from dslocal.gguf import libraries
 
 WARNING, ERROR, CONTINUED = 3, 4, 5  # enum ggml_log_level
 
@@ -21,7 +21,7 @@ def capture() -> Any:
     """Takes over llama.cpp's log for this process. The result must stay alive, which the cache sees
     to.
     """
-    low = ggml.require()
+    low = libraries.require()
 
     def on_log(level: int, text: bytes, _: Any) -> None:
         if level in (WARNING, ERROR) and text.strip():

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ctypes
 from typing import Any
 
-from dslocal.gguf import ggml
+from dslocal.gguf import libraries
 from dslocal.gguf.header import GgufHeader
 from dslocal.plan.load_config import LoadConfig
 from dslocal.plan.memory.footprint import cells
@@ -36,7 +36,7 @@ def model_params(header: GgufHeader, loading: LoadConfig) -> Any:
     Without layers on the GPU no device is handed over: llama.cpp would open it, and use it for
     large batches, all the same.
     """
-    params = ggml.require().llama_model_default_params()
+    params = libraries.require().llama_model_default_params()
     params.n_gpu_layers, params.load_mtp, params.use_extra_bufts = (
         loading.n_gpu_layers,
         loading.mtp,
@@ -48,7 +48,7 @@ def model_params(header: GgufHeader, loading: LoadConfig) -> Any:
         params.devices = ctypes.addressof(params.kept)
     elif layers := moe_layers(header)[: loading.cpu_moe_layers]:
         pattern = rf"blk\.({'|'.join(map(str, layers))})\.ffn_(up|down|gate|gate_up)_(ch|)exps"
-        to_cpu = ggml.symbol("ggml_backend_cpu_buffer_type", ctypes.c_void_p)()
+        to_cpu = libraries.symbol("ggml_backend_cpu_buffer_type", ctypes.c_void_p)()
         params.kept = (_Override * 2)(_Override(pattern.encode(), to_cpu), _Override(None, None))
         params.tensor_buft_overrides = ctypes.addressof(params.kept)
     return params
@@ -58,7 +58,7 @@ def context_params(loading: LoadConfig) -> Any:
     """``llama_context_params``. Several sequences have a cache each, so that none takes another's
     place or changes its sums.
     """
-    params = ggml.require().llama_context_default_params()
+    params = libraries.require().llama_context_default_params()
     params.n_ctx, params.n_seq_max = (
         loading.n_seq * cells(loading) if loading.n_seq > 1 else loading.n_ctx,
         loading.n_seq,

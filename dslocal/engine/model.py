@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import Any
 
 from dslocal.errors import EngineError, GgufError, OutOfMemoryError
-from dslocal.gguf import ggml
+from dslocal.gguf import libraries
 from dslocal.gguf.header import GgufHeader, read_header
 from dslocal.plan.load_config import LoadConfig
 
@@ -51,7 +51,7 @@ class LlamaModel:
         self.path = path
         self.header: GgufHeader = read_header(path)
         _refuse_duplicate_tokens(self.header, path)
-        self._low: ModuleType = ggml.require()
+        self._low: ModuleType = libraries.require()
         llama_log.capture()
         llama_log.forget()
         self._low.llama_backend_init()

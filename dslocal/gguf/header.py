@@ -21,7 +21,7 @@ from typing import BinaryIO, TypeAlias
 
 from dslocal.errors import GgufError
 
-from .ggml import GgmlType
+from .tensor_types import GgmlType
 
 SAMPLES, SAMPLE = 64, 4096  # of the weights, in bytes each, for a fingerprint
 MAX_DIMS = 4

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dslocal.gguf.ggml import GgmlType
 from dslocal.gguf.header import GgufHeader
+from dslocal.gguf.tensor_types import GgmlType
 from dslocal.plan.machine.machine import Machine, gib
 from dslocal.plan.memory.footprint import possible
 

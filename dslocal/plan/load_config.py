@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from dslocal.gguf.ggml import GgmlType
+from dslocal.gguf.tensor_types import GgmlType
 
 N_BATCH = 512  # tokens evaluated at a time, unless the micro-batch is larger
 

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Literal
 
 from dslocal.errors import UsageError
-from dslocal.gguf.ggml import GgmlType
 from dslocal.gguf.header import GgufHeader
+from dslocal.gguf.tensor_types import GgmlType
 from dslocal.plan.machine.machine import Machine
 from dslocal.plan.memory.footprint import footprint, possible
 from dslocal.plan.memory.shape import can_draft

@@ -86,9 +86,9 @@ def _taken(command: list[str], text: str) -> bool:
     data = text.encode("utf-16") if command[0] == "clip.exe" else text.encode()
     try:
         quiet = subprocess.DEVNULL
-        done = subprocess.run(
+        done = subprocess.run(  # noqa: S603 - ours
             command, input=data, stdout=quiet, stderr=quiet, timeout=PATIENCE_S, check=False
-        )  # noqa: S603 - ours
+        )
     except (OSError, subprocess.SubprocessError):
         return False
     return done.returncode == 0

@@ -29,8 +29,8 @@ from v3_shape import write_v3_shape
 
 from dslocal import convert
 from dslocal.convert.quantize import encode_rows, prepare
-from dslocal.gguf.ggml import GgmlType
 from dslocal.gguf.header import read_header
+from dslocal.gguf.tensor_types import GgmlType
 
 THREADS = 2
 

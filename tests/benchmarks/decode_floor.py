@@ -39,7 +39,7 @@ from statistics import median
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from dslocal.gguf import ggml
+from dslocal.gguf import libraries
 from dslocal.gguf.header import read_header
 from dslocal.plan.load_config import LoadConfig
 
@@ -244,7 +244,7 @@ def in_turn(model: Path, tokens: int) -> float:
 
     loading = planned(model)
     with LlamaModel(model, loading) as loaded, LlamaContext(loaded, loading) as context:
-        low, sampler, dice = ggml.require(), Sampler(TEMPERATURE, TOP_P, 1), random.Random(1)
+        low, sampler, dice = libraries.require(), Sampler(TEMPERATURE, TOP_P, 1), random.Random(1)
         context.prefill(loaded.encode(PROMPT))
         alone, drawn = list[float](), list[float]()
         for _ in range(tokens):

@@ -21,8 +21,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from support.gguf.published_shapes import SHAPES, write_header
 
 from dslocal.engine.sizing.no_alloc import exact_all
-from dslocal.gguf.ggml import GgmlType
 from dslocal.gguf.header import read_header
+from dslocal.gguf.tensor_types import GgmlType
 from dslocal.plan.load_config import LoadConfig, MemoryUse
 from dslocal.plan.memory.footprint import footprint
 

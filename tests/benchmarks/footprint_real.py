@@ -21,8 +21,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from v3_shape import write_v3_shape
 
 from dslocal.catalog import resolve
-from dslocal.gguf.ggml import GgmlType
 from dslocal.gguf.header import read_header
+from dslocal.gguf.tensor_types import GgmlType
 from dslocal.plan.load_config import LoadConfig
 from dslocal.plan.memory.footprint import footprint
 
@@ -48,7 +48,7 @@ import json, re, sys
 from pathlib import Path
 from dslocal.engine import Context, Model
 from dslocal.plan.load_config import Loading
-from dslocal.gguf.ggml import GgmlType
+from dslocal.gguf.tensor_types import GgmlType
 fields = json.loads(sys.argv[2])
 loading = Loading(**{**fields, "kv_type": GgmlType(fields["kv_type"])})
 with Model(Path(sys.argv[1]), loading) as model, Context(model, loading) as context:

@@ -28,9 +28,9 @@ from dslocal import chat, prompts
 from dslocal.catalog import resolve
 from dslocal.engine import LlamaContext, LlamaModel, loader
 from dslocal.engine.sizing.breakdown import breakdown
-from dslocal.gguf import ggml
-from dslocal.gguf.ggml import GgmlType
+from dslocal.gguf import libraries
 from dslocal.gguf.header import GgufHeader, read_header
+from dslocal.gguf.tensor_types import GgmlType
 from dslocal.plan.load_config import LoadConfig, MemoryUse
 from dslocal.plan.machine import probe
 from dslocal.plan.memory.footprint import footprint
@@ -237,7 +237,7 @@ def measured_with(path: Path, loading: LoadConfig) -> dict[str, Any]:
     device in between.
     """
     stages = {"before": in_use()}
-    ggml.devices()  # opens them
+    libraries.devices()  # opens them
     stages["opened"] = in_use()
     with LlamaModel(path, loading) as model:
         stages["loaded"] = in_use()
@@ -268,8 +268,8 @@ def measured_with(path: Path, loading: LoadConfig) -> dict[str, Any]:
             own = (
                 sum(
                     device.total - device.free
-                    for device in ggml.devices()
-                    if device.kind == ggml.GPU
+                    for device in libraries.devices()
+                    if device.kind == libraries.GPU
                 )
                 / MIB
             )

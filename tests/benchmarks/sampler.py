@@ -24,9 +24,9 @@ from typing import Any
 os.environ["OMP_THREAD_LIMIT"] = "1"  # before anything loads llama.cpp
 
 from dslocal.catalog import resolve
-from dslocal.gguf import ggml
+from dslocal.gguf import libraries
 
-low = ggml.require()
+low = libraries.require()
 
 import numpy as np  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402

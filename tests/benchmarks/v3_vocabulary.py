@@ -14,9 +14,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from dslocal.gguf import ggml
+from dslocal.gguf import libraries
 
-ggml.require()  # before numpy
+libraries.require()  # before numpy
 
 import numpy as np  # noqa: E402
 from support.checkpoints.damage import convert_to  # noqa: E402

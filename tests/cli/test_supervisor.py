@@ -16,12 +16,12 @@ from support.terminal.screen import READY, Screen
 
 START = """
 import ctypes, mmap, os, signal, sys, tempfile, time
-from dslocal.gguf import ggml
+from dslocal.gguf import libraries
 from dslocal.cli import supervisor
 
 supervisor.go_on_in_a_child()
 supervisor.about("some.gguf")
-low = ggml.require()
+low = libraries.require()
 library = low._lib
 """
 THREAD = "import threading; thread = threading.Thread(target={}); thread.start(); thread.join()"
@@ -106,7 +106,7 @@ def test_exits_as_the_child_does(program: str, code: int) -> None:
 
 
 def test_runs_where_it_is_when_llama_cpp_is_loaded() -> None:
-    program = "import os; from dslocal.gguf import ggml; ggml.require(); from dslocal.cli import supervisor; before = os.getpid()\n"
+    program = "import os; from dslocal.gguf import libraries; libraries.require(); from dslocal.cli import supervisor; before = os.getpid()\n"
     done = python(program + "supervisor.go_on_in_a_child(); print(os.getpid() == before)")
     assert (done.stdout, done.stderr) == ("True\n", "")
 

@@ -16,7 +16,7 @@ from support.checkpoints.tiny_checkpoints import write_checkpoint
 
 from dslocal import catalog, convert
 from dslocal.engine import LlamaContext, LlamaModel
-from dslocal.gguf.ggml import GgmlType
+from dslocal.gguf.tensor_types import GgmlType
 from dslocal.plan.load_config import LoadConfig
 
 VECTORS = Path(__file__).parent.parent / "vectors"

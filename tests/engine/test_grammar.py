@@ -17,7 +17,7 @@ from dslocal.engine import LlamaModel, Sampler
 from dslocal.engine.grammar.gbnf import MAX_DEPTH
 from dslocal.engine.grammar.grammar import Grammar, of_gbnf, of_schema
 from dslocal.errors import DslocalError, EngineError, UsageError
-from dslocal.gguf import ggml
+from dslocal.gguf import libraries
 
 EOS = 1
 GRAMMARS = {
@@ -38,7 +38,7 @@ GRAMMARS = {
 
 def theirs(model: LlamaModel, grammar: str, tokens: list[int]) -> set[int] | None:
     """The tokens that llama.cpp's own engine allows after ``tokens``."""
-    low = ggml.require()
+    low = libraries.require()
     vocabulary = low.llama_model_get_vocab(model.handle)
     engine = low.llama_sampler_init_grammar(vocabulary, grammar.encode(), b"root")
     assert engine

@@ -15,8 +15,8 @@ import pytest
 from dslocal import convert
 from dslocal.engine import LlamaContext, LlamaModel
 from dslocal.engine.kv_state import remove_state, restore_state, save_state, state_bytes
-from dslocal.gguf.ggml import GgmlType
 from dslocal.gguf.header import fingerprint
+from dslocal.gguf.tensor_types import GgmlType
 from dslocal.plan.load_config import LoadConfig
 
 PROMPT = (

@@ -17,8 +17,8 @@ from support.gguf.published_shapes import write_header
 from dslocal.cli import session_setup
 from dslocal.engine import LlamaModel, calibrate, loader
 from dslocal.errors import DoesNotFitError, EngineError, OutOfMemoryError
-from dslocal.gguf.ggml import GgmlType
 from dslocal.gguf.header import GgufHeader, read_header
+from dslocal.gguf.tensor_types import GgmlType
 from dslocal.plan.load_config import LoadConfig
 from dslocal.plan.machine import probe
 from dslocal.plan.machine.machine import Machine

@@ -28,7 +28,7 @@ from support.gguf.gguf_changes import (
     without,
 )
 
-from dslocal.gguf.ggml import GgmlType
+from dslocal.gguf.tensor_types import GgmlType
 
 ARCH = "deepseek2"
 NO_SENSE = "metadata of deepseek2 makes no sense: "

@@ -20,7 +20,7 @@ from dslocal.engine.speculation.draft_length import DraftLength
 from dslocal.engine.speculation.mtp_draft import MtpDrafter
 from dslocal.engine.speculation.speculation import Speculation
 from dslocal.errors import EngineError
-from dslocal.gguf.ggml import GgmlType
+from dslocal.gguf.tensor_types import GgmlType
 from dslocal.plan.load_config import LoadConfig
 from dslocal.plan.memory.footprint import footprint
 

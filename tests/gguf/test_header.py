@@ -18,8 +18,8 @@ import pytest
 from gguf import GGUFReader
 
 from dslocal.errors import GgufError
-from dslocal.gguf.ggml import GgmlType
 from dslocal.gguf.header import GgufHeader, parse_header, read_header, tensor_class
+from dslocal.gguf.tensor_types import GgmlType
 
 U8, U32, F32, STRING, ARRAY, U64 = 0, 4, 6, 8, 9, 10
 NAME = "hostile.gguf"

@@ -21,9 +21,9 @@ from dslocal.errors import (
     UnsupportedModelError,
     UsageError,
 )
-from dslocal.gguf import ggml
-from dslocal.gguf.ggml import GgmlType
+from dslocal.gguf import libraries
 from dslocal.gguf.header import Value, read_header
+from dslocal.gguf.tensor_types import GgmlType
 from dslocal.plan.load_config import LoadConfig
 from dslocal.plan.memory.footprint import (
     footprint,
@@ -335,7 +335,7 @@ def test_unknown_architectures_are_named(nano: Path) -> None:
 def test_nano_loaded_for_real(nano: Path, model: LlamaModel) -> None:
     from dslocal.engine.sizing.breakdown import breakdown
 
-    low, loading = ggml.require(), LoadConfig(4096, n_ubatch=128)
+    low, loading = libraries.require(), LoadConfig(4096, n_ubatch=128)
     context = low.llama_init_from_model(model.handle, context_params(loading))
     buffers = breakdown(context)
     low.llama_free(context)

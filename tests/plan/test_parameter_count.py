@@ -11,8 +11,8 @@ import pytest
 
 from dslocal import catalog, convert
 from dslocal.convert.outline import checkpoint_bytes, outline
-from dslocal.gguf.ggml import GgmlType
 from dslocal.gguf.header import GgufHeader, GgufTensor
+from dslocal.gguf.tensor_types import GgmlType
 from dslocal.plan.parameter_count import Parameters, parameters
 
 BILLION = 10**9

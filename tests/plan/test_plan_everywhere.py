@@ -29,7 +29,7 @@ from support.machines.planning import (
 from support.machines.recorded_machines import MACOS, macos
 
 from dslocal.errors import UsageError
-from dslocal.gguf.ggml import GgmlType
+from dslocal.gguf.tensor_types import GgmlType
 from dslocal.plan.machine.machine import Gpu, Machine
 from dslocal.plan.machine.probe import probe
 from dslocal.plan.search import LEAST_CTX, UBATCHES, Overrides, plan

@@ -11,8 +11,8 @@ import pytest
 from support.gguf.published_shapes import write_header
 from support.machines.planning import sound
 
-from dslocal.gguf.ggml import GgmlType
 from dslocal.gguf.header import GgufHeader, read_header
+from dslocal.gguf.tensor_types import GgmlType
 from dslocal.plan.load_config import LoadConfig
 from dslocal.plan.machine.probe import described
 from dslocal.plan.memory.footprint import footprint

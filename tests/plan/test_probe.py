@@ -23,8 +23,8 @@ from support.machines.recorded_machines import (
     text,
 )
 
-from dslocal.gguf import ggml
-from dslocal.gguf.ggml import Device
+from dslocal.gguf import libraries
+from dslocal.gguf.libraries import Device
 from dslocal.plan.machine import cgroups
 from dslocal.plan.machine.machine import Gpu, Machine
 from dslocal.plan.machine.probe import described, probe
@@ -311,7 +311,9 @@ def test_this_machine() -> None:
 
 def test_ggml_lists_this_machine_quietly(capfd: pytest.CaptureFixture[str]) -> None:
     cpus = [
-        device for device in ggml.devices() if device.kind not in (ggml.GPU, ggml.INTEGRATED_GPU)
+        device
+        for device in libraries.devices()
+        if device.kind not in (libraries.GPU, libraries.INTEGRATED_GPU)
     ]
     assert any(device.kind == 0 and device.total > 0 for device in cpus)
     assert capfd.readouterr() == ("", "")

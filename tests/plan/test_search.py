@@ -28,8 +28,8 @@ from support.machines.planning import (
 )
 
 from dslocal.errors import DoesNotFitError, UsageError
-from dslocal.gguf.ggml import GgmlType
 from dslocal.gguf.header import read_header
+from dslocal.gguf.tensor_types import GgmlType
 from dslocal.plan.load_config import LoadConfig
 from dslocal.plan.machine.machine import Machine
 from dslocal.plan.machine.probe import described

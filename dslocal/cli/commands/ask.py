@@ -54,7 +54,7 @@ VOTERS = 8  # answers that --vote draws when not told how many
 BETWEEN = "---"  # the line between two answers of -n
 
 
-def ask(
+def ask(  # noqa: PLR0915
     prompt: Annotated[
         str | None,
         typer.Argument(

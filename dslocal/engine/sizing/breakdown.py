@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from dslocal.gguf import ggml
+from dslocal.gguf import libraries
 
 _CALL = "_Z26llama_get_memory_breakdownPK13llama_context"
 _CPU_DEVICE = 0  # enum ggml_backend_dev_type
@@ -43,7 +43,7 @@ class Buffer:
 
 def breakdown(context: Any) -> list[Buffer]:
     """Of a context's model and its own buffers. The output buffer is not among them."""
-    call = ggml.symbol(_CALL, _Map, ctypes.c_void_p)
+    call = libraries.symbol(_CALL, _Map, ctypes.c_void_p)
     found = call(context)
     return [_buffer(node) for node in _nodes(found.words[_ROOT])]
 
@@ -61,18 +61,20 @@ def _word(node: int, index: int) -> int:
 
 def _buffer(node: int) -> Buffer:
     kind = _word(node, _VALUE)
-    name = ggml.symbol("ggml_backend_buft_name", ctypes.c_char_p, ctypes.c_void_p)(kind)
+    name = libraries.symbol("ggml_backend_buft_name", ctypes.c_char_p, ctypes.c_void_p)(kind)
     sizes = [_word(node, _VALUE + 1 + i) for i in range(3)]
     return Buffer(name.decode("utf-8", "replace"), not _in_ram(kind), *sizes)
 
 
 def _in_ram(kind: int) -> bool:
     """Also true of memory that a GPU's driver pins for transfers."""
-    if ggml.symbol("ggml_backend_buft_is_host", ctypes.c_bool, ctypes.c_void_p)(kind):
+    if libraries.symbol("ggml_backend_buft_is_host", ctypes.c_bool, ctypes.c_void_p)(kind):
         return True
-    device = ggml.symbol("ggml_backend_buft_get_device", ctypes.c_void_p, ctypes.c_void_p)(kind)
+    device = libraries.symbol("ggml_backend_buft_get_device", ctypes.c_void_p, ctypes.c_void_p)(
+        kind
+    )
     return (
         not device
-        or ggml.symbol("ggml_backend_dev_type", ctypes.c_int, ctypes.c_void_p)(device)
+        or libraries.symbol("ggml_backend_dev_type", ctypes.c_int, ctypes.c_void_p)(device)
         == _CPU_DEVICE
     )

@@ -17,9 +17,9 @@ from typing import Any
 
 from dslocal.engine.llama_log import ERROR
 from dslocal.engine.llama_params import MTP_CONTEXT, context_params, model_params
-from dslocal.gguf import ggml
-from dslocal.gguf.ggml import GgmlType
+from dslocal.gguf import libraries
 from dslocal.gguf.header import GgufHeader, read_header
+from dslocal.gguf.tensor_types import GgmlType
 from dslocal.plan.load_config import LoadConfig
 from dslocal.plan.memory.footprint import output_rows
 
@@ -36,7 +36,7 @@ class _Complaints:
     """The first error that llama.cpp logs; its warnings are of no interest here."""
 
     def __init__(self) -> None:
-        low, self.first = ggml.require(), ""
+        low, self.first = libraries.require(), ""
 
         def on_log(level: int, text: bytes, _: Any) -> None:
             if level == ERROR and not self.first:
@@ -50,7 +50,7 @@ def main() -> None:
     question = json.load(sys.stdin)
     _limit_memory()
     complaints = _Complaints()
-    ggml.require().llama_backend_init()
+    libraries.require().llama_backend_init()
     path = Path(question["path"])
     header = read_header(path)
     for fields in question["loadings"]:
@@ -65,7 +65,7 @@ def main() -> None:
 
 def size(path: Path, header: GgufHeader, loading: LoadConfig) -> dict[str, Any]:
     """Buffers of the model and of its context, or contexts when it drafts."""
-    low = ggml.require()
+    low = libraries.require()
     params = model_params(header, replace(loading, load_mode="none"))
     params.no_alloc = True
     model = low.llama_model_load_from_file(str(path).encode(), params)
@@ -89,7 +89,7 @@ def size(path: Path, header: GgufHeader, loading: LoadConfig) -> dict[str, Any]:
 
 
 def _context(model: Any, settings: Any) -> Any:
-    context = ggml.require().llama_init_from_model(model, settings)
+    context = libraries.require().llama_init_from_model(model, settings)
     if not context:
         raise Refused
     return context

@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from dslocal.gguf import ggml
+from dslocal.gguf import libraries
 
 
 class TokenBatch:
     """llama.cpp's batch for up to ``size`` tokens, each of one sequence, filled anew every time."""
 
     def __init__(self, size: int) -> None:
-        low = ggml.require()
+        low = libraries.require()
         self._tokens, self._places = np.zeros(size, np.int32), np.zeros(size, np.int32)
         self._counts, self._sequence, self._wanted = (
             np.ones(size, np.int32),

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from dslocal.engine.context import LlamaContext, decode
 from dslocal.engine.interrupt import AbortFlag
 from dslocal.errors import EngineError
-from dslocal.gguf import ggml
+from dslocal.gguf import libraries
 
 from .batch import TokenBatch
 
@@ -75,7 +75,7 @@ class Slot(LlamaContext):
         self.prompted = 0  # of its ids, as whoever generates here says
         self.follower = None
         self.abort = _Leaving(lanes.look)
-        self._low, self._handle, self._lanes = ggml.require(), host.handle, lanes
+        self._low, self._handle, self._lanes = libraries.require(), host.handle, lanes
         self._logits = np.zeros(self.model.n_vocab, np.float32)
         self._done = threading.Lock()
         self._done.acquire()
@@ -169,7 +169,10 @@ class SlotPool:
             0.0,
         )  # what a step of single tokens takes, and a token of a prompt
         self._batch = TokenBatch(max(host.loading.n_batch, len(self.lanes)))
-        self._low, self._memory = ggml.require(), ggml.require().llama_get_memory(host.handle)
+        self._low, self._memory = (
+            libraries.require(),
+            libraries.require().llama_get_memory(host.handle),
+        )
         self._thread = threading.Thread(target=self._run, name="lanes", daemon=True)
         self._thread.start()
 

@@ -25,7 +25,7 @@ from dslocal.engine.context import LlamaContext, decode
 from dslocal.engine.llama_params import MTP_CONTEXT, context_params
 from dslocal.engine.model import LlamaModel
 from dslocal.errors import EngineError
-from dslocal.gguf import ggml
+from dslocal.gguf import libraries
 from dslocal.plan.memory.shape import can_draft
 from dslocal.plan.search import MTP_DRAFTS
 
@@ -42,7 +42,7 @@ class MtpDrafter:
 
     def __init__(self, target: LlamaContext, layer: LlamaModel | None = None) -> None:
         self._layer = layer or target.model
-        self._target, self._low, self._ext = target, ggml.require(), _extension()
+        self._target, self._low, self._ext = target, libraries.require(), _extension()
         self._handle: Any = None
         self._listening = False
         self._width = int(self._low.llama_model_n_embd_out(target.model.handle))

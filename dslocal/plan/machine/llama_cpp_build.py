@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from dslocal.errors import EngineMissingError
-from dslocal.gguf import ggml
-from dslocal.gguf.ggml import Device
+from dslocal.gguf import libraries
+from dslocal.gguf.libraries import Device
 
 from .host import shortened
 from .system import Local
@@ -21,7 +21,7 @@ from .system import Local
 TIMEOUT_S = 60.0
 PROGRAM = "from dslocal.plan import build; build.tell()"
 REBUILD = "pip install --force-reinstall --no-cache-dir llama-cpp-python=={}".format(
-    ".".join(map(str, ggml.ENGINE_LINE))
+    ".".join(map(str, libraries.REQUIRED_VERSION))
 )
 
 
@@ -87,13 +87,13 @@ def tell() -> None:
 
 
 def _told() -> dict[str, Any]:
-    low = ggml.require()
+    low = libraries.require()
     info = low.llama_print_system_info().decode("utf-8", "replace")
     entries = [entry.strip().rpartition(":")[2].partition("=") for entry in info.split("|")]
     return {
-        "version": ggml.version(),
+        "version": libraries.version(),
         "library": str(low.__file__),
         "features": [name.strip() for name, _, value in entries if value.strip() not in ("", "0")],
-        "devices": ggml.devices(),
+        "devices": libraries.devices(),
         "gpu_offload": bool(low.llama_supports_gpu_offload()),
     }

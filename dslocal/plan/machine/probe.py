@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from dslocal.errors import EngineMissingError
-from dslocal.gguf.ggml import GPU, INTEGRATED_GPU, Device
+from dslocal.gguf.libraries import GPU, INTEGRATED_GPU, Device
 
 from . import probe_linux, probe_macos
 from .bandwidth import apple_by_ram

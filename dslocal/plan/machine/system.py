@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from dslocal.gguf import ggml
-from dslocal.gguf.ggml import Device
+from dslocal.gguf import libraries
+from dslocal.gguf.libraries import Device
 
 TIMEOUT_S = 5.0
 MAX_TEXT = (
@@ -88,13 +88,13 @@ class Local:
 
     def run(self, command: Sequence[str]) -> str | None:
         try:
-            done = subprocess.run(
+            done = subprocess.run(  # noqa: S603
                 command,
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 timeout=TIMEOUT_S,
                 check=False,
-            )  # noqa: S603
+            )
         except (OSError, ValueError, subprocess.SubprocessError):
             return None
         return done.stdout[:MAX_TEXT].decode("utf-8", "replace")
@@ -108,7 +108,7 @@ class Local:
         return _windows_memory() if self.platform == "win32" else _posix_memory()
 
     def devices(self) -> Sequence[Device]:
-        return ggml.devices()
+        return libraries.devices()
 
 
 def _posix_memory() -> Ram | None:

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from dslocal.errors import GgufError
-from dslocal.gguf.ggml import GgmlType
 from dslocal.gguf.header import GgufHeader
+from dslocal.gguf.tensor_types import GgmlType
 
 if TYPE_CHECKING:
     from .shape import Shape

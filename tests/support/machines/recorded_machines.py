@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from dslocal.errors import EngineMissingError
-from dslocal.gguf import ggml
-from dslocal.gguf.ggml import Device
+from dslocal.gguf import libraries
+from dslocal.gguf.libraries import Device
 from dslocal.plan.machine.probe_macos import SYSCTL, VM_STAT
 from dslocal.plan.machine.system import Ram
 
@@ -90,7 +90,7 @@ def macos(
     if raised:
         devices = [
             d._replace(total=case["raised_mb"] << 20, free=case["raised_mb"] << 20)
-            if d.kind == ggml.GPU
+            if d.kind == libraries.GPU
             else d
             for d in devices
         ]

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from dslocal.gguf.ggml import GgmlType
+from dslocal.gguf.tensor_types import GgmlType
 from dslocal.plan.memory.shape import Shape
 
 from .allocator import Graph, Node

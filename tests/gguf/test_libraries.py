@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 from support.cli.running import Run, python
 
-from dslocal.gguf import ggml
-from dslocal.gguf.ggml import GgmlType
+from dslocal.gguf import libraries
+from dslocal.gguf.tensor_types import GgmlType
 
 REQUIRE = """
-from dslocal.gguf import ggml
+from dslocal.gguf import libraries
 from dslocal.errors import EngineMissingError
 try:
-    ggml.require()
+    libraries.require()
 except EngineMissingError as e:
     print(e, e.hint, sep="\\n")
 """
@@ -25,9 +25,9 @@ except EngineMissingError as e:
 
 @pytest.mark.parametrize("kind", GgmlType, ids=lambda kind: kind.name)
 def test_layout_is_the_library_s(kind: GgmlType) -> None:
-    block = ggml.symbol("ggml_blck_size", ctypes.c_int64, ctypes.c_int)(kind)
-    nbytes = ggml.symbol("ggml_type_size", ctypes.c_size_t, ctypes.c_int)(kind)
-    name = ggml.symbol("ggml_type_name", ctypes.c_char_p, ctypes.c_int)(kind)
+    block = libraries.symbol("ggml_blck_size", ctypes.c_int64, ctypes.c_int)(kind)
+    nbytes = libraries.symbol("ggml_type_size", ctypes.c_size_t, ctypes.c_int)(kind)
+    name = libraries.symbol("ggml_type_name", ctypes.c_char_p, ctypes.c_int)(kind)
     assert (kind.block, kind.nbytes(kind.block), kind.nbytes(3 * kind.block)) == (
         block,
         nbytes,
@@ -77,4 +77,4 @@ def test_a_bad_engine_is_one_line(
 
 def test_the_engine_here_is_good() -> None:
     assert python(REQUIRE).stdout == ""
-    assert ggml.require() is ggml.require()
+    assert libraries.require() is libraries.require()
