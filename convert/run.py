@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from dslocal.convert.output.gguf_file import OutputFile, split_metadata, sync_folder
+from dslocal.convert.output.gguf_file import OutputFile, split_metadata
 from dslocal.convert.output.journal import Entry, Finished, Journal
 from dslocal.convert.output.layout import file_names
 from dslocal.errors import CheckpointError, ConversionError
+from dslocal.files import gigabytes, sync_folder
 
 from .conversion_plan import ConversionPlan, Unit
 from .quantize import prepare
@@ -160,7 +161,7 @@ def _require_room(files: Sequence[OutputFile]) -> None:
         free = shutil.disk_usage(folder).free
         if needed > free:
             raise ConversionError(
-                f"{folder}: {needed / 1e9:,.3f} GB are needed, {free / 1e9:,.3f} GB are free",
+                f"{folder}: {gigabytes(needed, 3)} are needed, {gigabytes(free, 3)} are free",
                 hint="make room, choose a smaller --quant or another -o",
             )
 

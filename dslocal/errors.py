@@ -2,34 +2,74 @@
 
 ::
 
-    DslocalError                  1  anything that went wrong and was understood
-    ├── UsageError                2  an argument that cannot be meant
-    ├── NotFoundError             3  no such model or file
-    ├── DoesNotFitError           4  the machine is too small for what was asked
-    ├── ContextOverflowError      5  the prompt does not leave room for an answer
-    ├── SchemaError               7  an answer that is not as its schema says
-    ├── CheckpointError           1  a safetensors checkpoint that is damaged or hostile
-    │   └── UnsupportedModelError 1  a checkpoint or GGUF of a family that dslocal does not know
-    ├── ConversionError           1  writing the GGUF failed
-    ├── DownloadError             1  a hub that cannot be reached, will not give, or gives what is
-    wrong ├── GgufError                 1  a GGUF file that is damaged or hostile └── EngineError
-    1  llama.cpp refused or failed
-        ├── OutOfMemoryError      4  llama.cpp did not get the memory that was planned for it
-        └── EngineMissingError    1  llama-cpp-python is absent or not of the line that dslocal uses
+    DslocalError                        1  anything that went wrong and was understood
+    ├── UsageError                      2  an argument or a setting that makes no sense
+    ├── NotFoundError                   3  no such model or file
+    ├── DoesNotFitError                 4  the machine is too small for what was asked
+    ├── ContextOverflowError            5  the prompt leaves no room for an answer
+    ├── SchemaError                     7  an answer that does not match its schema
+    ├── CheckpointError                 1  a damaged or hostile safetensors checkpoint
+    │   └── UnsupportedModelError       1  a model family that dslocal does not know
+    ├── ConversionError                 1  writing the GGUF file failed
+    ├── DownloadError                   1  a hub that cannot be reached, refuses, or sends wrong data
+    ├── GgufError                       1  a damaged or hostile GGUF file
+    └── EngineError                     1  llama.cpp refused or failed
+        ├── OutOfMemoryError            4  llama.cpp did not get the memory that was planned for it
+        └── EngineMissingError          1  llama-cpp-python is absent or of an unsupported version
 
-Errors are raised where the fact is known, with the name of the file and tensor in the message, and
-printed once, as one line and a hint, by ``dslocal.cli``.
+An error is raised where the fact is known, with the name of the file and tensor in its message.
+``dslocal.cli`` prints it once, as one line with its hint, and exits with its code. Two exit codes
+belong to no error: :attr:`ExitCode.NO_MAJORITY` is a result, and the codes above 128 are a shell's
+for a process that a signal ended.
 """
 
 from __future__ import annotations
 
+from enum import IntEnum
+
+__all__ = [
+    "CheckpointError",
+    "ContextOverflowError",
+    "ConversionError",
+    "DoesNotFitError",
+    "DownloadError",
+    "DslocalError",
+    "EngineError",
+    "EngineMissingError",
+    "ExitCode",
+    "GgufError",
+    "NotFoundError",
+    "OutOfMemoryError",
+    "SchemaError",
+    "UnsupportedModelError",
+    "UsageError",
+]
+
+
+class ExitCode(IntEnum):
+    """All codes that a dslocal process ends with."""
+
+    SUCCESS = 0
+    FAILURE = 1
+    USAGE = 2
+    NOT_FOUND = 3
+    DOES_NOT_FIT = 4
+    CONTEXT_OVERFLOW = 5  # also of an answer that the limit on tokens cut
+    NO_MAJORITY = 6  # of a vote
+    SCHEMA = 7
+    INTERRUPTED = 130  # 128 + SIGINT
+    BROKEN_PIPE = 141  # 128 + SIGPIPE
+
 
 class DslocalError(Exception):
-    """The base of all errors. ``hint`` says what would help, in one sentence; ``exit_code`` is the
-    process's.
+    """The base of all errors.
+
+    Attributes:
+        hint: One sentence that says what would help, or an empty string.
+        exit_code: What the process exits with when nothing handles the error.
     """
 
-    exit_code = 1
+    exit_code = ExitCode.FAILURE
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
@@ -37,28 +77,41 @@ class DslocalError(Exception):
 
 
 class UsageError(DslocalError):
-    exit_code = 2
+    """An argument, a setting or a request that makes no sense."""
+
+    exit_code = ExitCode.USAGE
 
 
 class NotFoundError(DslocalError):
-    exit_code = 3
+    """No such model, file, repository or revision."""
+
+    exit_code = ExitCode.NOT_FOUND
 
 
 class DoesNotFitError(DslocalError):
-    exit_code = 4
+    """The machine has too little memory for the model, whatever is reduced."""
+
+    exit_code = ExitCode.DOES_NOT_FIT
 
 
 class ContextOverflowError(DslocalError):
-    exit_code = 5
+    """The prompt leaves no room for an answer in the model's context."""
+
+    exit_code = ExitCode.CONTEXT_OVERFLOW
 
 
 class SchemaError(DslocalError):
-    exit_code = 7
+    """The answer does not match the JSON schema, grammar or pattern that it was to match."""
+
+    exit_code = ExitCode.SCHEMA
 
 
 class CheckpointError(DslocalError):
-    """``file`` and ``tensor`` name the culprit where there is one; they are part of the message
-    already.
+    """A safetensors checkpoint that is damaged or hostile.
+
+    Attributes:
+        file: The file at fault, where there is one. The message names it already.
+        tensor: The tensor at fault, where there is one. The message names it already.
     """
 
     def __init__(self, message: str, *, file: str = "", tensor: str = "", hint: str = "") -> None:
@@ -69,28 +122,30 @@ class CheckpointError(DslocalError):
 
 
 class UnsupportedModelError(CheckpointError):
-    pass
+    """A checkpoint or GGUF file of a family that dslocal does not know."""
 
 
 class ConversionError(DslocalError):
-    pass
+    """Writing a GGUF file failed."""
 
 
 class DownloadError(DslocalError):
-    pass
+    """A hub that cannot be reached, refuses, or sends something else than it promised."""
 
 
 class GgufError(DslocalError):
-    pass
+    """A GGUF file that is damaged or hostile."""
 
 
 class EngineError(DslocalError):
-    pass
+    """llama.cpp refused or failed."""
 
 
 class OutOfMemoryError(EngineError):
-    exit_code = 4
+    """llama.cpp did not get the memory that was planned for it."""
+
+    exit_code = ExitCode.DOES_NOT_FIT
 
 
 class EngineMissingError(EngineError):
-    pass
+    """llama-cpp-python is absent, or not of the version that dslocal uses."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -124,16 +123,6 @@ class OutputFile:
 def split_metadata(number: int, count: int, tensors: int) -> list[tuple[str, Any]]:
     """The keys that tie the files of a split GGUF together (llama.cpp, src/llama-arch.cpp)."""
     return [("split.no", number), ("split.count", count), ("split.tensors.count", tensors)]
-
-
-def sync_folder(folder: Path) -> None:
-    """Makes new names in ``folder`` durable, where the file system can."""
-    with suppress(OSError):
-        fd = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
 
 
 def _value_type(key: str, value: Any) -> GGUFValueType:

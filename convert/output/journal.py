@@ -5,11 +5,10 @@ for are on disk.
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from .gguf_file import sync_folder
+from dslocal.files import write_atomic
 
 SUFFIX = ".journal"
 
@@ -42,20 +41,12 @@ class Journal:
         return None
 
     def write(self, entry: Entry) -> None:
-        beside = self._path.with_name(self._path.name + ".new")
-        with beside.open("w", encoding="utf-8") as file:
-            json.dump(
-                {
-                    "fingerprint": entry.fingerprint,
-                    "data_starts": entry.data_starts,
-                    "done": entry.done,
-                },
-                file,
-            )
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(self._path)
-        sync_folder(self._path.parent)
+        content = {
+            "fingerprint": entry.fingerprint,
+            "data_starts": entry.data_starts,
+            "done": entry.done,
+        }
+        write_atomic(self._path, json.dumps(content))
 
     def remove(self) -> None:
         self._path.unlink(missing_ok=True)

@@ -17,6 +17,7 @@ from dslocal.convert.families.mapping import Mapped
 from dslocal.convert.output.layout import padded
 from dslocal.convert.quantize import RELATIVE_ERROR
 from dslocal.errors import UsageError
+from dslocal.files import gigabytes
 from dslocal.gguf.tensor_types import GgmlType as T
 
 from .named import Facts, file_type_of, fitting, layer_of, quantizable
@@ -89,7 +90,7 @@ class SizedRecipe:
         if chosen is None:
             least = self.budget - free + sum(choice.size(0) for choice in choices)
             raise UsageError(
-                f"--size {self.name}: {least / 1e9:,.3f} GB is the least that this model can be brought to",
+                f"--size {self.name}: {gigabytes(least, 3)} is the least that this model can be brought to",
                 hint=_smaller(facts),
             )
         return {**{t.name: T.F32 for t in fixed}, **chosen}

@@ -12,13 +12,14 @@ import os
 import re
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
 from dslocal.errors import DslocalError, UsageError
+from dslocal.files import sync_folder, write_atomic
 from dslocal.home.paths import state_dir
 
 How = Literal["converted", "downloaded", "imported"]
@@ -92,13 +93,11 @@ def add_installed(entry: InstalledModel, *, replacing: bool = True) -> None:
             raise UsageError(
                 f"{entry.spelled} is {known.path} already", hint="--name gives it another name"
             )
-        beside = folder / ".new"
-        with beside.open("w", encoding="utf-8") as opened:
-            json.dump(fields, opened)
-            opened.flush()
-            os.fsync(opened.fileno())
-        beside.replace(folder / _file_name(entry.name, entry.quant))
-        _sync(folder)
+        write_atomic(
+            folder / _file_name(entry.name, entry.quant),
+            json.dumps(fields),
+            beside=folder / ".new",
+        )
 
 
 def installed_models() -> list[InstalledModel]:
@@ -154,7 +153,7 @@ def forgetting(entry: InstalledModel) -> Iterator[bool]:
         yield known
         if known:
             file.unlink(missing_ok=True)
-            _sync(folder)
+            sync_folder(folder)
 
 
 @contextmanager
@@ -266,12 +265,3 @@ def _is_plain_path(text: str) -> bool:
         and Path(text).is_absolute()
         and os.path.normpath(text) == text
     )
-
-
-def _sync(folder: Path) -> None:
-    with suppress(OSError):
-        fd = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)

@@ -15,6 +15,7 @@ from typing import Literal
 
 from dslocal import catalog
 from dslocal.errors import DownloadError, NotFoundError, UsageError
+from dslocal.files import gigabytes
 from dslocal.gguf.header import GgufHeader, main_type
 from dslocal.hub.manifest import Manifest, RemoteFile
 from dslocal.hub.remote_header import first_parts, remote_header
@@ -143,7 +144,7 @@ def _better(
     if not fitting:
         least = min(offer.disk for offer in checked)
         raise DownloadError(
-            f"{name}: {least / 1e9:,.1f} GB of disk are needed, {free / 1e9:,.1f} GB are free",
+            f"{name}: {gigabytes(least)} of disk are needed, {gigabytes(free)} are free",
             hint="make room, or a smaller --quant",
         )
     best = min(fitting, key=lambda offer: offer.seconds(cores))
@@ -161,7 +162,7 @@ def _why(best: Offer, others: Sequence[Offer], free: int, cores: int) -> str:
         )
     other = min(others, key=lambda offer: offer.seconds(cores))
     if other.disk > free:
-        return f"the disk has no room for the other way, which takes {other.disk / 1e9:,.1f} GB"
+        return f"the disk has no room for the other way, which takes {gigabytes(other.disk)}"
     kept = "; converting (--convert) would keep the MTP layer" if other.mtp and not best.mtp else ""
     minutes, longer = best.seconds(cores) / 60, other.seconds(cores) / 60
     return f"about {minutes:,.0f} min at 100 Mbit/s, the other way {longer:,.0f}{kept}"

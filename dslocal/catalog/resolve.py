@@ -9,7 +9,6 @@ at the same time wait for each other.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from dslocal import catalog, home
 from dslocal.errors import DslocalError, NotFoundError
+from dslocal.files import stat_fingerprint
 
 if TYPE_CHECKING:
     from dslocal.convert import ProgressCallback
@@ -201,9 +201,6 @@ def _fingerprint(checkpoint: LocalCheckpoint) -> str:
     """Changes when any file of the checkpoint does: names, sizes and times, so that no weight has
     to be read.
     """
-    seen = hashlib.sha256(f"{FORMAT}\0{checkpoint.quant}".encode())
-    for file in sorted(checkpoint.folder.iterdir()):
-        if file.suffix in (".json", ".safetensors"):
-            stat = file.stat()
-            seen.update(f"\0{file.name}\0{stat.st_size}\0{stat.st_mtime_ns}".encode())
-    return seen.hexdigest()[:12]
+    files = sorted(checkpoint.folder.iterdir())
+    parts = [file for file in files if file.suffix in (".json", ".safetensors")]
+    return stat_fingerprint(parts, f"{FORMAT}\0{checkpoint.quant}")[:12]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from dslocal.catalog import resolve
 from dslocal.errors import NotFoundError, UsageError
-from dslocal.terminal.progress import gb
+from dslocal.files import decimal_size
 
 if TYPE_CHECKING:
     from dslocal.catalog.locations import PublishedLocation
@@ -198,10 +198,10 @@ def print_needs(
         return
     if published:
         print(
-            f"to fetch: {gb(whole)}; disk: {gb(written + whole)}, with --stream {gb(_streamed(plan))}"
+            f"to fetch: {decimal_size(whole)}; disk: {decimal_size(written + whole)}, with --stream {decimal_size(_streamed(plan))}"
         )
     for out, size in sizes.items():
-        print(f"{out}: {gb(size)}")
+        print(f"{out}: {decimal_size(size)}")
 
 
 def _streamed(plan: ConversionPlan) -> int:

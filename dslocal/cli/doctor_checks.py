@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 from dslocal import catalog, home, prompts
 from dslocal.catalog import resolve
 from dslocal.errors import DslocalError
+from dslocal.files import binary_size
 from dslocal.plan.machine.llama_cpp_build import REBUILD, Build
-from dslocal.plan.machine.machine import Machine, gib
+from dslocal.plan.machine.machine import Machine
 
 from . import session_setup
 
@@ -57,7 +58,7 @@ def disk(paths: Mapping[str, Path]) -> Iterator[Finding]:
     free = free_bytes(paths["cache"])
     if free is not None and free < LITTLE_DISK:
         yield Finding(
-            f"{gib(free)} are free on the disk of {paths['cache']}",
+            f"{binary_size(free)} are free on the disk of {paths['cache']}",
             "dslocal rm frees space; DSLOCAL_HOME moves the folders elsewhere",
         )
 
@@ -178,7 +179,7 @@ def leftovers(found: list[Leftover]) -> Iterator[Finding]:
     total = sum(one.nbytes for one in found)
     if total >= MUCH_LEFT:
         yield Finding(
-            f"interrupted downloads and conversions left {gib(total)}",
+            f"interrupted downloads and conversions left {binary_size(total)}",
             "dslocal rm --leftovers deletes what is not in use",
         )
 
@@ -195,7 +196,7 @@ def engine(build: Build, machine: Machine, flags: frozenset[str]) -> Iterator[Fi
         yield Finding(what, f"CMAKE_ARGS=-DGGML_NATIVE=on {REBUILD}")
     if 0 < machine.available < LITTLE_RAM:
         yield Finding(
-            f"{gib(machine.available)} of memory are free",
+            f"{binary_size(machine.available)} of memory are free",
             "end other programs, or dslocal fit says what still runs",
         )
 

@@ -33,19 +33,17 @@ from dslocal.cli.commands.serve import serve
 from dslocal.cli.commands.sessions import sessions
 from dslocal.cli.commands.show import show
 from dslocal.cli.commands.templates import templates
-from dslocal.errors import DslocalError
+from dslocal.errors import DslocalError, ExitCode
 from dslocal.terminal.sanitise import LEGIBLY, one_line
 
 from . import restore_interrupts
 
-INTERRUPTED = 130
 HINTS = {
     errno.ENOSPC: "make room on that disk",
     errno.EDQUOT: "make room: the quota is used up",
     errno.EROFS: "that disk may only be read",
     errno.EACCES: "its permissions do not allow it",
 }
-BROKEN_PIPE = 141  # as a shell reports a program that SIGPIPE ended
 
 app = typer.Typer(
     name="dslocal",
@@ -115,17 +113,17 @@ def main() -> NoReturn:
     except SystemExit as e:
         code = e.code if isinstance(e.code, int) else int(e.code is not None)
         if isinstance(e.__context__, BrokenPipeError):  # which Typer makes a plain 1
-            code = BROKEN_PIPE
+            code = ExitCode.BROKEN_PIPE
     except typer.TyperException as e:
         _complain(e.format_message(), "dslocal --help, dslocal COMMAND --help")
         code = e.exit_code
     except typer.Abort:
-        code = INTERRUPTED
+        code = ExitCode.INTERRUPTED
     except DslocalError as e:
         _complain(str(e), e.hint)
         code = e.exit_code
     except KeyboardInterrupt:
-        code = INTERRUPTED
+        code = ExitCode.INTERRUPTED
     except OSError as e:
         _complain(f"{e.filename or 'stdout'}: {e.strerror}", HINTS.get(e.errno or 0, ""))
         code = 1
@@ -148,7 +146,7 @@ def _flushed(code: int) -> int:
     try:
         sys.stdout.flush()
     except BrokenPipeError:
-        code = BROKEN_PIPE
+        code = ExitCode.BROKEN_PIPE
     except OSError as e:
         _complain(f"stdout: {e.strerror}", HINTS.get(e.errno or 0, ""))
         code = code or 1

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import cast
 
 from dslocal.errors import UsageError
+from dslocal.files import binary_size
 from dslocal.plan.machine import probe
-from dslocal.plan.machine.machine import Gpu, Machine, Os, gib
+from dslocal.plan.machine.machine import Gpu, Machine, Os
 from dslocal.plan.speed import Rates, rates_for
 
 from .options import size_in_bytes
@@ -50,7 +51,7 @@ def _memory(text: str, option: str, *, least: int) -> int:
         return size_in_bytes(re.sub(r"(?i)(?<=[kmgt])b?\s*$", "iB", text), least=least)
     except UsageError as e:
         hint = (
-            f"as 16GB, which is 16 GiB here; {gib(least)} or more"
+            f"as 16GB, which is 16 GiB here; {binary_size(least)} or more"
             if least
             else "as 8GB, which is 8 GiB here; 0 for none"
         )
@@ -65,7 +66,7 @@ def _with_vram(machine: Machine, vram: int) -> Machine:
     return replace(
         machine,
         gpus=gpus,
-        notes=(*machine.notes, f"--vram: {gib(vram)} of GPU memory are planned with"),
+        notes=(*machine.notes, f"--vram: {binary_size(vram)} of GPU memory are planned with"),
     )
 
 

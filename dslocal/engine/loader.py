@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING
 
 from dslocal import home
 from dslocal.errors import EngineError, OutOfMemoryError
+from dslocal.files import binary_size
 from dslocal.gguf.header import GgufHeader, read_header
 from dslocal.plan import mtp_file
 from dslocal.plan.load_config import DeviceShare, LoadConfig
 from dslocal.plan.machine import probe
-from dslocal.plan.machine.machine import Machine, gib
+from dslocal.plan.machine.machine import Machine
 from dslocal.plan.refusal import nearest, require
 from dslocal.plan.search import FREE, Overrides, Plan, plan
 
@@ -61,7 +62,7 @@ def running(
     """
     planned = plan_for(path, header, pins)
     if planned.verdict == "ssd":
-        over = f"{gib(planned.lacking)} too large for the RAM that is free"
+        over = f"{binary_size(planned.lacking)} too large for the RAM that is free"
         say(
             f"{path.name} is {over}: weights are read from the SSD as they are needed (dslocal fit says how fast)"
         )

@@ -8,7 +8,6 @@ mid-write dropped.
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -22,7 +21,6 @@ from .examination import Sample
 
 MARK = "dslocal_eval"  # the header's first key; its value is the format
 FORMAT = 1
-PIECES, PIECE = 16, 1 << 16  # what is read of a model to know it again
 
 Header = Mapping[str, str | int | float | bool]
 
@@ -145,19 +143,6 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "str": (str,),
     "str | None": (str, type(None)),
 }
-
-
-def fingerprint(path: Path) -> str:
-    """What tells a model file from another, wherever it lies: its size and pieces of it from the
-    beginning to the end.
-    """
-    size = path.stat().st_size
-    seen = hashlib.sha256(str(size).encode())
-    with path.open("rb") as file:
-        for i in range(PIECES):
-            file.seek(max(0, size - PIECE) * i // (PIECES - 1))
-            seen.update(file.read(PIECE))
-    return seen.hexdigest()[:16]
 
 
 def _line(values: Mapping[str, object]) -> bytes:

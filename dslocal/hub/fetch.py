@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dslocal.errors import DownloadError
+from dslocal.files import gigabytes, sync_folder
 
 from . import http
 from .manifest import Manifest, RemoteFile
@@ -98,7 +99,7 @@ def fetch(
             hint = f"put aside as {damaged}; the hub's copy or the way here is damaged"
             raise DownloadError(f"{_wrong(what, found, file)}, twice", hint=hint)
         partial.replace(path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
         damaged.unlink(missing_ok=True)
     except OSError as e:
         raise http.explained(e, what) from e
@@ -131,7 +132,7 @@ def require_room(folder: Path, nbytes: int, what: str) -> None:
     free = shutil.disk_usage(folder).free
     if nbytes > free:
         raise DownloadError(
-            f"{what}: {nbytes / 1e9:,.3f} GB are needed in {folder}, {free / 1e9:,.3f} GB are free",
+            f"{what}: {gigabytes(nbytes, 3)} are needed in {folder}, {gigabytes(free, 3)} are free",
             hint="make room; --stream needs the least, --dry-run says how much",
         )
 
@@ -198,12 +199,3 @@ def _write_all(fd: int, piece: bytes) -> None:
     view = memoryview(piece)
     while view:
         view = view[os.write(fd, view) :]
-
-
-def _sync_folder(folder: Path) -> None:
-    with suppress(OSError):
-        fd = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)

@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from dslocal.files import binary_size
 from dslocal.gguf.header import GgufHeader
 from dslocal.gguf.tensor_types import GgmlType
-from dslocal.plan.machine.machine import Machine, gib
+from dslocal.plan.machine.machine import Machine
 from dslocal.plan.memory.footprint import possible
 
 from .search import FREE, Overrides, Plan, plan
@@ -70,7 +71,7 @@ def alternatives(
     """What would be with more RAM and with a q8_0 KV cache, where that changes anything."""
     changed = []
     bigger = replace(machine, ram=machine.ram * 2, available=machine.available + machine.ram)
-    changed.append((f"{gib(bigger.ram)} of RAM", assess(found.model, bigger, rates, pins)))
+    changed.append((f"{binary_size(bigger.ram)} of RAM", assess(found.model, bigger, rates, pins)))
     q8_0 = replace(found.plan.loading, kv_type=GgmlType.Q8_0)
     if (
         found.plan.loading.kv_type is GgmlType.F16

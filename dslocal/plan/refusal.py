@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dslocal.errors import DoesNotFitError
+from dslocal.files import binary_size
 from dslocal.gguf.header import GgufHeader
-from dslocal.plan.machine.machine import Machine, gib
+from dslocal.plan.machine.machine import Machine
 
 from .load_config import LoadConfig
 from .search import FREE, Overrides, Plan, plan
@@ -26,16 +27,18 @@ def require(planned: Plan, name: str, machine: Machine, suggestion: Plan | None)
         return
     need, loading = planned.memory.all, planned.loading
     where = (
-        f"{gib(need.gpu)} of GPU memory and {gib(need.host)} of RAM"
+        f"{binary_size(need.gpu)} of GPU memory and {binary_size(need.host)} of RAM"
         if need.gpu
-        else f"{gib(need.host)} of RAM"
+        else f"{binary_size(need.host)} of RAM"
     )
     have = (
-        f"{gib(machine.vram)} and {gib(machine.available)}" if need.gpu else gib(machine.available)
+        f"{binary_size(machine.vram)} and {binary_size(machine.available)}"
+        if need.gpu
+        else binary_size(machine.available)
     )
     hint = "a smaller quantization or model does: dslocal fit"
     if suggestion:
-        hint = f"{_options(suggestion.loading, loading)} fits in {gib(suggestion.memory.all.total)}"
+        hint = f"{_options(suggestion.loading, loading)} fits in {binary_size(suggestion.memory.all.total)}"
     raise DoesNotFitError(
         f"{name} needs {where} with {loading.n_ctx:,} tokens of context; there are {have}",
         hint=hint,

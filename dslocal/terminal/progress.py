@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from dslocal.files import decimal_size
+
 from .sanitise import one_line
 
 if TYPE_CHECKING:
@@ -94,11 +96,11 @@ class _Lines:
         if "fetch" not in self._steps:
             self._steps["fetch"] = _Step(shown=time.monotonic())
             self.say(
-                f"fetching {self._words.name}: {gb(state.total - state.done)} of {gb(state.total)} …"
+                f"fetching {self._words.name}: {decimal_size(state.total - state.done)} of {decimal_size(state.total)} …"
             )
         elif self._steps["fetch"].due(NOW_AND_THEN_S, at_last=False):
             self.say(
-                f"fetched {gb(state.done)} of {gb(state.total)}, {one_line(state.file, NAME)} is coming"
+                f"fetched {decimal_size(state.done)} of {decimal_size(state.total)}, {one_line(state.file, NAME)} is coming"
             )
 
     def converted(self, state: ConversionProgress) -> None:
@@ -213,14 +215,9 @@ class _JsonLines:
         print(json.dumps({"note": line}), file=sys.stderr, flush=True)
 
 
-def gb(nbytes: int) -> str:
-    """``nbytes`` as people say it."""
-    return f"{nbytes / 1e9:,.1f} GB" if nbytes >= 1e9 else f"{nbytes / 1e6:,.1f} MB"
-
-
 def _sums(steps: dict[str, _Step], words: _Words, last: Fetched | None) -> Iterator[str]:
     """What was done, once it is."""
     if last is not None:
-        yield f"fetched {words.name}: {gb(last.new)} in {steps['fetch'].elapsed:.1f} s"
+        yield f"fetched {words.name}: {decimal_size(last.new)} in {steps['fetch'].elapsed:.1f} s"
     if "convert" in steps:
         yield f"{words.done} {words.name} in {steps['convert'].elapsed:.1f} s"

@@ -40,7 +40,7 @@ from dslocal.cli.options import (
     TopP,
     top_logprobs,
 )
-from dslocal.errors import DslocalError, UsageError
+from dslocal.errors import DslocalError, ExitCode, UsageError
 from dslocal.terminal.sanitise import one_line, sanitise
 
 if TYPE_CHECKING:
@@ -48,7 +48,6 @@ if TYPE_CHECKING:
     from dslocal.cli.asking.samples import Samples
     from dslocal.engine import LlamaContext
 
-NO_MAJORITY = 6
 MAX_SAMPLES = 1024
 VOTERS = 8  # answers that --vote draws when not told how many
 BETWEEN = "---"  # the line between two answers of -n
@@ -348,7 +347,7 @@ def _several(run: Samples, seed: int, count: int, *, vote: bool, as_json: bool) 
             f"dslocal: no majority among {count} answers (a larger -n may have one; -n {count} alone prints them)",
             file=sys.stderr,
         )
-        raise typer.Exit(NO_MAJORITY)
+        raise typer.Exit(ExitCode.NO_MAJORITY)
     if not as_json:
         print(sanitise(result.answer))
         print(f"{result.votes} of {result.total} agree", file=sys.stderr)

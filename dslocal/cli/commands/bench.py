@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dslocal.cli.options import AsJson, CpuMoe, Ctx, FamilyFlag, GpuLayers, Kv, ModelArgument
-from dslocal.errors import UsageError
+from dslocal.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from dslocal import prompts
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from dslocal.plan.search import Plan
     from dslocal.terminal.reports.bench_report import Figure
 
-INTERRUPTED = 130
 PREFILL = 512  # tokens, besides the micro-batch
 QUESTION = "Explain step by step how to work out 347 × 89."
 FILLER = "Many rivers begin in the mountains, and the longest of them cross several countries before they reach the sea. "
@@ -139,7 +138,7 @@ def bench(
     if plot is not None and (drawn := bench_report.curves(figures)):
         bench_report.save_plot(drawn, _name(path, header), plot)
     if interrupted:
-        raise typer.Exit(INTERRUPTED)
+        raise typer.Exit(ExitCode.INTERRUPTED)
 
 
 def _counted(report: Callable[[str], None], number: int, repeat: int) -> Callable[[str], None]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dslocal.cli.options import size_in_bytes
-from dslocal.errors import ConversionError, NotFoundError, UsageError
+from dslocal.errors import ConversionError, ExitCode, NotFoundError, UsageError
 from dslocal.terminal import progress
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     )
     from dslocal.terminal.progress import ProgressDisplay
 
-INTERRUPTED = 130
 DEFAULT_QUANT = "Q4_K_M"
 
 
@@ -156,7 +155,7 @@ def convert(
                 reports = converter.write(plan, targets, jobs=jobs, on_progress=share)
         except KeyboardInterrupt:
             shown.say(f"dslocal: stopped at {share.value:.0%}; the same command goes on from there")
-            raise typer.Exit(INTERRUPTED) from None
+            raise typer.Exit(ExitCode.INTERRUPTED) from None
     errors = (
         _verified(plan, targets, reports, jobs, load=not mtp_only, as_json=as_json)
         if verify

@@ -27,6 +27,8 @@ from dslocal.cli.options import (
     ThinkBudget,
     TopK,
 )
+from dslocal.errors import ExitCode
+from dslocal.files import sampled_fingerprint
 
 if TYPE_CHECKING:
     from dslocal import prompts
@@ -35,7 +37,6 @@ if TYPE_CHECKING:
     from dslocal.gguf.header import GgufHeader
     from dslocal.plan.search import Overrides
 
-INTERRUPTED = 130
 MAX_SAMPLES = 1024
 
 
@@ -136,7 +137,7 @@ def evaluate(
     decisive = {
         "dslocal": __version__,
         "questions": digest,
-        "model": results.fingerprint(path),
+        "model": sampled_fingerprint(path)[:16],
         "family": spoken.name,
         "thinking": thinking.value,
         "math": math,
@@ -215,7 +216,7 @@ def _run(
             f"dslocal: stopped at {state()[0]:,} of {total:,} answers; the same command goes on from there",
             file=sys.stderr,
         )
-        raise typer.Exit(INTERRUPTED) from None
+        raise typer.Exit(ExitCode.INTERRUPTED) from None
 
 
 def _missing(kept: Results, problems: int, samples: int) -> dict[int, list[int]]:

@@ -15,9 +15,9 @@ import typer
 
 from dslocal.cli import completion_values
 from dslocal.cli.options import AsJson
-from dslocal.errors import DoesNotFitError, NotFoundError, UsageError
+from dslocal.errors import DoesNotFitError, ExitCode, NotFoundError, UsageError
+from dslocal.files import decimal_size
 from dslocal.terminal import progress
-from dslocal.terminal.progress import gb
 
 if TYPE_CHECKING:
     from dslocal.catalog import InstalledModel
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from dslocal.plan.assessment import Assessment, PlannedModel
     from dslocal.terminal.progress import ProgressDisplay
 
-INTERRUPTED = 130
 ASK_ABOVE = 20 * 10**9  # bytes to fetch
 HOW: dict[
     str | None, tuple[str, ...]
@@ -114,7 +113,7 @@ def pull(
             kept = _bring(place, choice, shown)
     except KeyboardInterrupt:
         print("dslocal: stopped; the same command goes on from there", file=sys.stderr)
-        raise typer.Exit(INTERRUPTED) from None
+        raise typer.Exit(ExitCode.INTERRUPTED) from None
     _print_kept(kept, "is here", as_json=as_json)
 
 
@@ -158,7 +157,9 @@ def _refuse_unless_it_runs(
     plan, quant = choice.assessment.plan, choice.offer.model.quant
     if plan.verdict != "no":
         return
-    lacking = f"{place.name} {quant} cannot run here: {gb(plan.lacking)} of memory are missing"
+    lacking = (
+        f"{place.name} {quant} cannot run here: {decimal_size(plan.lacking)} of memory are missing"
+    )
     if not asked:
         raise DoesNotFitError(
             lacking,
@@ -172,9 +173,9 @@ def _ask(choice: DownloadChoice) -> None:
     nbytes = choice.offer.model.download
     if not _somebody_is_there():
         raise UsageError(
-            f"{gb(nbytes)} are to be fetched, and there is nobody to ask", hint="--yes"
+            f"{decimal_size(nbytes)} are to be fetched, and there is nobody to ask", hint="--yes"
         )
-    if not typer.confirm(f"Fetch {gb(nbytes)}?", err=True):
+    if not typer.confirm(f"Fetch {decimal_size(nbytes)}?", err=True):
         print("dslocal: nothing was fetched", file=sys.stderr)
         raise typer.Exit(1)
 
@@ -319,7 +320,7 @@ def _print_choice(
     what = "ready-made" if offer.way == "ready-made" else "converted"
     lines = [
         f"{place.name} {offer.model.quant}, {what}, from {source}: {choice.why}",
-        f"{gb(offer.model.download)} to fetch, {gb(offer.disk)} of disk at most; {runs}",
+        f"{decimal_size(offer.model.download)} to fetch, {decimal_size(offer.disk)} of disk at most; {runs}",
     ]
     for line in lines:
         print(line, file=sys.stdout if dry_run else sys.stderr)
@@ -340,5 +341,5 @@ def _print_kept(kept: InstalledModel, what: str, *, as_json: bool) -> None:
         )
     else:
         print(
-            f"{kept.spelled} {what}: {kept.path} ({gb(kept.nbytes)}); dslocal ask -m {kept.name} …"
+            f"{kept.spelled} {what}: {kept.path} ({decimal_size(kept.nbytes)}); dslocal ask -m {kept.name} …"
         )

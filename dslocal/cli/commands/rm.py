@@ -11,6 +11,7 @@ import typer
 from dslocal.cli import completion_values
 from dslocal.cli.options import AsJson
 from dslocal.errors import DslocalError, NotFoundError, UsageError
+from dslocal.files import decimal_size
 
 if TYPE_CHECKING:
     from dslocal.catalog import InstalledModel
@@ -46,7 +47,6 @@ def rm(
             hint="dslocal models lists them; --leftovers deletes what interrupted work left",
         )
     from dslocal.catalog.leftovers import in_use
-    from dslocal.terminal.progress import gb
     from dslocal.terminal.reports import model_list
 
     models, conversions = _named(names or [])
@@ -73,7 +73,7 @@ def rm(
     if as_json:
         print(json.dumps({"removed": plan, "freed": freed, "dry_run": dry_run}))
     elif something:
-        print(f"{'would free' if dry_run else 'freed'} {gb(freed)}")
+        print(f"{'would free' if dry_run else 'freed'} {decimal_size(freed)}")
 
 
 def _named(names: list[str]) -> tuple[list[InstalledModel], list[Conversion]]:
@@ -171,10 +171,12 @@ def _leftover(one: Leftover, used: bool) -> dict[str, Any]:
 
 def _ask(freed: int, *, as_json: bool) -> None:
     """Raises Exit unless the answer is yes."""
-    from dslocal.terminal.progress import gb
 
     print(
-        f"free {gb(freed)}? [y/N] ", end="", file=sys.stderr if as_json else sys.stdout, flush=True
+        f"free {decimal_size(freed)}? [y/N] ",
+        end="",
+        file=sys.stderr if as_json else sys.stdout,
+        flush=True,
     )
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         print("dslocal: nothing was removed", file=sys.stderr)

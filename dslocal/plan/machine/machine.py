@@ -46,8 +46,3 @@ class Machine:
     def vram(self) -> int:
         """Bytes that a model may take on the GPUs."""
         return sum(gpu.free for gpu in self.gpus)
-
-
-def gib(nbytes: int) -> str:
-    """Bytes for people."""
-    return f"{nbytes / 2**30:.1f} GiB" if nbytes >= 2**30 else f"{nbytes / 2**20:.0f} MiB"

@@ -12,12 +12,13 @@ from collections.abc import Sequence
 from typing import Literal
 
 from dslocal.errors import EngineMissingError
+from dslocal.files import binary_size
 from dslocal.gguf.libraries import GPU, INTEGRATED_GPU, Device
 
 from . import probe_linux, probe_macos
 from .bandwidth import apple_by_ram
 from .host import Host, careful, shortened
-from .machine import Gpu, Machine, Os, gib
+from .machine import Gpu, Machine, Os
 from .system import Local, Runner
 
 CUDA, METAL = (
@@ -58,7 +59,7 @@ def described(
     elsewhere no GPU.
     """
     available = ram - min(OF_THE_SYSTEM[os], ram // 4)
-    notes = [f"described, not probed: {gib(ram - available)} of RAM are left to the system"]
+    notes = [f"described, not probed: {binary_size(ram - available)} of RAM are left to the system"]
     if os == "macos":
         chip, rate = apple_by_ram(ram)
         notes.append(f"{chip} is assumed, whose memory gives {rate / 1e9:.0f} GB/s")

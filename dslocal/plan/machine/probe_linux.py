@@ -6,9 +6,10 @@ from __future__ import annotations
 
 import re
 
+from dslocal.files import binary_size
+
 from . import cgroups
 from .host import Host, careful, number, shortened
-from .machine import gib
 from .system import Ram, Runner
 
 MEMINFO = re.compile(r"^([\w()]+):\s+([0-9]{1,15}) kB$", re.MULTILINE)
@@ -29,7 +30,7 @@ def host(runner: Runner) -> Host:
     if memory.limit is not None and (memory.limit < total or not total):
         total = memory.limit
     if memory.room is not None and (memory.room < available or not ram.total):
-        available, limited_by = memory.room, f"a cgroup's limit of {gib(memory.limit or 0)}"
+        available, limited_by = memory.room, f"a cgroup's limit of {binary_size(memory.limit or 0)}"
     throttle = memory.throttle is not None and memory.throttle < available
     return Host(
         os="linux",
@@ -43,7 +44,7 @@ def host(runner: Runner) -> Host:
             *memory.notes,
             *(
                 (
-                    f"over {gib(memory.throttle or 0)} more, the cgroup's memory.high slows this process down",
+                    f"over {binary_size(memory.throttle or 0)} more, the cgroup's memory.high slows this process down",
                 )
                 if throttle
                 else ()

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 
+from dslocal.files import binary_size
+
 from .host import Host, careful, number, shortened
-from .machine import Gpu, gib
+from .machine import Gpu
 from .system import Ram, Runner
 
 SYSCTL, VM_STAT = "/usr/sbin/sysctl", "/usr/bin/vm_stat"
@@ -113,11 +115,11 @@ def _cores(runner: Runner, said: dict[str, str]) -> int:
 def _notes(said: dict[str, str], wired: int) -> list[str]:
     notes = []
     if wired:
-        notes.append(f"iogpu.wired_limit_mb lets the GPU take {gib(wired)}")
+        notes.append(f"iogpu.wired_limit_mb lets the GPU take {binary_size(wired)}")
     if word := PRESSURE.get(said.get("kern.memorystatus_vm_pressure_level", "")):
         notes.append(f"memory {word}; closing programs would help")
     if (swapped := _swapped(said.get("vm.swapusage", ""))) >= MUCH_SWAP:
-        notes.append(f"{gib(swapped)} are swapped out")
+        notes.append(f"{binary_size(swapped)} are swapped out")
     return notes
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from rich.cells import cell_len, set_cell_size
 
 from dslocal import chat
+from dslocal.files import binary_size
 
 APART = "  ·  "
 
@@ -36,9 +37,7 @@ def parts(
         found.append(
             (
                 7,
-                f"{memory / (1 << 30):,.1f} GiB"
-                if memory >= 10 << 30
-                else f"{memory / (1 << 20):,.0f} MiB",
+                binary_size(memory, gib_from=10 << 30),
             )
         )
     if files:

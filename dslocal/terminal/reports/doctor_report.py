@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from dslocal.terminal.progress import gb
+from dslocal.files import binary_size, decimal_size
 from dslocal.terminal.sanitise import one_line
 
 WIDTH = 12  # columns of names
@@ -50,14 +50,14 @@ def _lines(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         "packages",
         ", ".join(f"{name} {version or 'not there'}" for name, version in own["packages"].items()),
     )
-    memory = f"{_gib(machine['ram'])} RAM ({_gib(machine['available'])} free)"
+    memory = f"{binary_size(machine['ram'], gib_from=0)} RAM ({binary_size(machine['available'], gib_from=0)} free)"
     yield "machine", f"{machine['cpu']}, {machine['cores']} cores, {memory}, {machine['os']}"
     if machine["limited_by"]:
         yield "", f"limited by {machine['limited_by']}"
     for gpu in machine["gpus"]:
         yield (
             "gpu",
-            f"{gpu['name']} ({gpu['kind']}), {_gib(gpu['total'])}, {_gib(gpu['free'])} free",
+            f"{gpu['name']} ({gpu['kind']}), {binary_size(gpu['total'], gib_from=0)}, {binary_size(gpu['free'], gib_from=0)} free",
         )
     if not machine["gpus"]:
         yield "gpu", "none that llama.cpp can use"
@@ -72,8 +72,8 @@ def _lines(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         )
     yield from found["folders"].items()
     cache, hub, models = found["cache"], found["hub"], found["models"]
-    free = "an unknown amount" if cache["disk_free"] is None else gb(cache["disk_free"])
-    yield "disk", f"the cache takes {gb(cache['bytes'])}; {free} free"
+    free = "an unknown amount" if cache["disk_free"] is None else decimal_size(cache["disk_free"])
+    yield "disk", f"the cache takes {decimal_size(cache['bytes'])}; {free} free"
     yield "config.toml", found["config"]["path"] + ("" if found["config"]["exists"] else " (none)")
     yield (
         "environment",
@@ -97,7 +97,3 @@ def _lines(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         f"{what}, clipboard (OSC 52): {shown['clipboard']}"
         + ("" if shown["interactive"] else "; not interactive here"),
     )
-
-
-def _gib(nbytes: int) -> str:
-    return f"{nbytes / 2**30:.1f} GiB"

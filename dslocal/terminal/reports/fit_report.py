@@ -11,9 +11,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from dslocal.files import binary_size, decimal_size
 from dslocal.plan.assessment import RUNS, Assessment
 from dslocal.plan.machine.bandwidth import SSD_NOTE
-from dslocal.plan.machine.machine import Machine, gib
+from dslocal.plan.machine.machine import Machine
 from dslocal.plan.memory.footprint import (
     kv_bytes_per_token,
     modern_kv_bytes_per_token,
@@ -81,10 +82,12 @@ def print_plan(
     console.print(Text(_machine_line(machine)))
     rows = [
         ("runs", _how(found)),
-        ("memory", f"{gib(memory.all.total)}: " + ", ".join(_parts(found))),
+        ("memory", f"{binary_size(memory.all.total)}: " + ", ".join(_parts(found))),
     ]
     if memory.all.gpu:
-        rows.append(("", f"{gib(memory.all.gpu)} on the GPU, {gib(memory.all.host)} in RAM"))
+        rows.append(
+            ("", f"{binary_size(memory.all.gpu)} on the GPU, {binary_size(memory.all.host)} in RAM")
+        )
     if plan.verdict != "no":
         rows.append(("settings", _settings(found)))
         rows.append(("forecast", f"{_speed(found.speed)} tokens/s"))
@@ -94,11 +97,11 @@ def print_plan(
         rows.append(
             (
                 "download",
-                f"{_gb(found.model.download)}; {_gb(found.disk)} of disk with the file it becomes",
+                f"{decimal_size(found.model.download, mb_decimals=0)}; {decimal_size(found.disk, mb_decimals=0)} of disk with the file it becomes",
             )
         )
     rows += [
-        ("gave up" if not number else "", f"{step.what}: saved {gib(step.saved)}")
+        ("gave up" if not number else "", f"{step.what}: saved {binary_size(step.saved)}")
         for number, step in enumerate(plan.gave_up)
     ]
     if legacy_mla(found.model.header):
@@ -133,13 +136,13 @@ def print_arithmetic(found: Assessment, rates: Rates, machine: Machine) -> None:
         weights_by_class(header, shape, loading).items(), key=lambda item: -item[1].total
     )
     for kind, share in shares:
-        table.add_row(kind, gib(share.host), gib(share.gpu) if share.gpu else "")
+        table.add_row(kind, binary_size(share.host), binary_size(share.gpu) if share.gpu else "")
     console.print(table)
     per_token = kv_bytes_per_token(header, loading.kv_type)
     each = f"{shape.cache_k:,}" + (f" + {shape.cache_v:,}" if shape.cache_v else "")
     values = f"{shape.layers} layers × {each} values in {loading.kv_type.name.lower()}"
     console.print(Text(f"KV cache ({shape.kind}): {values} = {per_token:,} bytes a token"))
-    console.print(Text(f"  × {loading.n_ctx:,} tokens = {gib(found.plan.memory.kv.total)}"))
+    console.print(Text(f"  × {loading.n_ctx:,} tokens = {binary_size(found.plan.memory.kv.total)}"))
     read = traffic(header, loading, found.plan.memory, machine)
     console.print(
         Text(
@@ -192,11 +195,13 @@ def _console() -> Console:
 
 def _machine_line(machine: Machine) -> str:
     gpus = (
-        ", ".join(f"{one_line(gpu.name, 40)} with {gib(gpu.free)} free" for gpu in machine.gpus)
+        ", ".join(
+            f"{one_line(gpu.name, 40)} with {binary_size(gpu.free)} free" for gpu in machine.gpus
+        )
         or "no GPU"
     )
     limit = f" ({machine.limited_by})" if machine.limited_by else ""
-    ram = f"{gib(machine.available)} of {gib(machine.ram)} RAM available{limit}"
+    ram = f"{binary_size(machine.available)} of {binary_size(machine.ram)} RAM available{limit}"
     return f"{machine.os}, {one_line(machine.cpu, 50)}, {machine.cores} cores, {ram}, {gpus}"
 
 
@@ -212,8 +217,8 @@ def _how(found: Assessment) -> str:
         case "cpu":
             return "on the CPU"
         case "ssd":
-            return f"from the SSD: the weights are {gib(plan.lacking)} too large for the RAM and are read as they are needed"
-    return f"not here: {gib(plan.lacking)} are missing"
+            return f"from the SSD: the weights are {binary_size(plan.lacking)} too large for the RAM and are read as they are needed"
+    return f"not here: {binary_size(plan.lacking)} are missing"
 
 
 def _layers(count: int) -> str:
@@ -229,7 +234,7 @@ def _settings(found: Assessment) -> str:
 def _parts(found: Assessment) -> list[str]:
     named = [(part, getattr(found.plan.memory, part).total) for part in PARTS]
     return [
-        f"{'KV' if part == 'kv' else part} {gib(nbytes)}"
+        f"{'KV' if part == 'kv' else part} {binary_size(nbytes)}"
         for part, nbytes in named
         if nbytes >= 1 << 20
     ]
@@ -256,22 +261,22 @@ def _legacy(found: Assessment) -> str:
     old, new = kv_bytes_per_token(header, kind), modern_kv_bytes_per_token(header, kind)
     tokens = found.plan.loading.n_ctx
     return (
-        f"made before llama.cpp kept MLA's cache compressed: {gib(old * tokens)} for {tokens:,} tokens, of which a file made today "
-        f"takes {gib(new * tokens)}; convert or fetch it anew"
+        f"made before llama.cpp kept MLA's cache compressed: {binary_size(old * tokens)} for {tokens:,} tokens, of which a file made today "
+        f"takes {binary_size(new * tokens)}; convert or fetch it anew"
     )
 
 
 def _short(found: Assessment) -> str:
     loading, verdict = found.plan.loading, found.plan.verdict
     if verdict == "no":
-        return f"not here, {gib(found.plan.lacking)} are missing"
+        return f"not here, {binary_size(found.plan.lacking)} are missing"
     where = {
         "gpu": "on the GPU",
         "offload": "experts or layers in RAM",
         "cpu": "on the CPU",
         "ssd": "from the SSD",
     }[verdict]
-    return f"{where}, {_tokens(loading.n_ctx)} context, {gib(found.plan.memory.all.total)}, {_speed(found.speed)} tokens/s"
+    return f"{where}, {_tokens(loading.n_ctx)} context, {binary_size(found.plan.memory.all.total)}, {_speed(found.speed)} tokens/s"
 
 
 def _speed(speed: Speed) -> str:
@@ -281,7 +286,3 @@ def _speed(speed: Speed) -> str:
         f"{value:.1f}" if value < 9.95 else f"{value:,.0f}" for value in (speed.low, speed.high)
     )
     return low if low == high else f"{low}–{high}"
-
-
-def _gb(nbytes: int) -> str:
-    return f"{nbytes / 1e9:,.1f} GB" if nbytes >= 1e9 else f"{nbytes / 1e6:,.0f} MB"

@@ -14,7 +14,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from dslocal.terminal.progress import gb
+from dslocal.files import decimal_size
 from dslocal.terminal.sanitise import one_line
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def print_models(found: Mapping[str, Any]) -> None:
     """``found`` is what ``dslocal models --json`` prints."""
     rows = [_row(model) for model in found["models"]]
     rows += [
-        (one["name"], one["quant"], gb(one["bytes"]), "cached", one["path"], "")
+        (one["name"], one["quant"], decimal_size(one["bytes"]), "cached", one["path"], "")
         for one in found["cached"]
     ]
     _print_rows([(*HEAD, ""), *rows])
@@ -40,18 +40,18 @@ def print_models(found: Mapping[str, Any]) -> None:
     own = disk["converted"] + disk["downloaded"]
     if own:
         parts = ", ".join(
-            f"{gb(disk[how])} {how}" for how in ("converted", "downloaded") if disk[how]
+            f"{decimal_size(disk[how])} {how}" for how in ("converted", "downloaded") if disk[how]
         )
-        _print(f"dslocal's own files take {gb(own)}: {parts}")
+        _print(f"dslocal's own files take {decimal_size(own)}: {parts}")
     if disk["imported"]:
-        _print(f"imported files, which are not dslocal's, take {gb(disk['imported'])}")
+        _print(f"imported files, which are not dslocal's, take {decimal_size(disk['imported'])}")
     if left := found["leftovers"]:
-        total = gb(sum(one["bytes"] for one in left))
+        total = decimal_size(sum(one["bytes"] for one in left))
         _print(
             f"interrupted downloads and conversions left {total}, which dslocal rm --leftovers deletes:"
         )
         for one in left[:MOST]:
-            _print(f"{gb(one['bytes'])}  {one['path']}", indent=2)
+            _print(f"{decimal_size(one['bytes'])}  {one['path']}", indent=2)
         if len(left) > MOST:
             _print(f"and {len(left) - MOST} more", indent=2)
     if found["known"]:
@@ -64,7 +64,7 @@ def print_imported(entry: InstalledModel, name: str) -> None:
     """One line: what it is called now, and how it is used."""
     print(
         one_line(
-            f'{entry.spelled}, {gb(entry.nbytes)}: dslocal ask -m {name} "…"; it stays where it is: {entry.path}',
+            f'{entry.spelled}, {decimal_size(entry.nbytes)}: dslocal ask -m {name} "…"; it stays where it is: {entry.path}',
             5000,
         )
     )
@@ -86,7 +86,7 @@ def print_found(usable: Sequence[Row], refused: Sequence[Row], looked: Iterable[
             for model in usable
         ]
         rows = [
-            (m["name"], m["quant"], gb(m["bytes"]), m["app"], where, "")
+            (m["name"], m["quant"], decimal_size(m["bytes"]), m["app"], where, "")
             for m, where in zip(usable, note, strict=True)
         ]
         _print_rows([(*HEAD, ""), *rows])
@@ -137,7 +137,7 @@ def _row(model: Row) -> tuple[str, ...]:
     if how == "ships":
         made = model["converted"]
         origin = (
-            f"converted: {gb(sum(one['bytes'] for one in made))}"
+            f"converted: {decimal_size(sum(one['bytes'] for one in made))}"
             if made
             else "converted when it is used"
         )
@@ -145,7 +145,7 @@ def _row(model: Row) -> tuple[str, ...]:
         origin = _short(model["from"]) if model["from"] != model["missing"] else ""
         if model["missing"]:
             below = f"gone: {model['missing']}; dslocal rm {name}:{quant} forgets it"
-    return name, quant, gb(model["bytes"]), how, origin, below
+    return name, quant, decimal_size(model["bytes"]), how, origin, below
 
 
 def _short(origin: str) -> str:

@@ -1,0 +1,142 @@
+"""Files, whatever is in them: durable writes, fingerprints, bounded JSON, and sizes as text.
+
+Does not know models.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+__all__ = [
+    "binary_size",
+    "decimal_size",
+    "gigabytes",
+    "parse_json_object",
+    "read_json_object",
+    "sampled_fingerprint",
+    "stat_fingerprint",
+    "sync_folder",
+    "write_atomic",
+]
+
+SAMPLE_COUNT = 16
+SAMPLE_BYTES = 64 << 10
+
+
+def sync_folder(folder: Path) -> None:
+    """Make new names in ``folder`` durable, where the file system can."""
+    with suppress(OSError):
+        fd = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
+def write_atomic(path: Path, content: str | bytes, *, beside: Path | None = None) -> None:
+    """Write a file as a whole or not at all, and make it durable.
+
+    Args:
+        path: The file; one that exists is replaced.
+        content: Text is written as UTF-8.
+        beside: Where it is written first, in the same folder: ``NAME.new`` unless given. It must
+            be this process's alone, by a lock or by its name.
+
+    Raises:
+        OSError: It cannot be written. ``path`` is as it was, and ``beside`` is gone.
+    """
+    beside = beside or path.with_name(path.name + ".new")
+    data = content.encode() if isinstance(content, str) else content
+    try:
+        with beside.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except OSError:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sampled_fingerprint(path: Path) -> str:
+    """Return what tells a large file from another: a hash of its size and of 1 MiB of samples.
+
+    The samples lie at even distances from the first byte to the last, so that a change of a few
+    bytes between them is not seen. A GGUF file's metadata is compared as a whole by
+    :func:`dslocal.gguf.fingerprint`.
+
+    Returns:
+        A SHA-256, 64 hexadecimal digits.
+    """
+    size = path.stat().st_size
+    seen = hashlib.sha256(str(size).encode())
+    with path.open("rb") as file:
+        for number in range(SAMPLE_COUNT):
+            file.seek(max(0, size - SAMPLE_BYTES) * number // (SAMPLE_COUNT - 1))
+            seen.update(file.read(SAMPLE_BYTES))
+    return seen.hexdigest()
+
+
+def stat_fingerprint(files: Iterable[Path], salt: str = "") -> str:
+    """Return a hash of the names, sizes and times of ``files``; no content is read.
+
+    Args:
+        files: The files, in the order that counts.
+        salt: What else the result depends on.
+
+    Returns:
+        A SHA-256, 64 hexadecimal digits.
+    """
+    seen = hashlib.sha256(salt.encode())
+    for file in files:
+        status = file.stat()
+        seen.update(f"\0{file.name}\0{status.st_size}\0{status.st_mtime_ns}".encode())
+    return seen.hexdigest()
+
+
+def read_json_object(path: Path, *, max_bytes: int) -> dict[str, Any]:
+    """Read a small file that is one JSON object.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: It is larger than ``max_bytes``, or not a JSON object.
+    """
+    with path.open("rb") as file:
+        data = file.read(max_bytes + 1)
+    if len(data) > max_bytes:
+        raise ValueError(f"more than {max_bytes:,} bytes")
+    return parse_json_object(data)
+
+
+def parse_json_object(data: str | bytes) -> dict[str, Any]:
+    """Parse text that is one JSON object. Raises ValueError, also where it is nested too deep."""
+    try:
+        content = json.loads(data)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+    if not isinstance(content, dict):
+        raise ValueError("not a JSON object")
+    return content
+
+
+def gigabytes(nbytes: float, decimals: int = 1) -> str:
+    """Format a size in GB of 10⁹ bytes, however small it is: ``0.5 GB``."""
+    return f"{nbytes / 1e9:,.{decimals}f} GB"
+
+
+def decimal_size(nbytes: float, mb_decimals: int = 1) -> str:
+    """Format the size of a file or a download, as vendors do: ``4.7 GB``, ``27.2 MB``."""
+    return gigabytes(nbytes) if nbytes >= 1e9 else f"{nbytes / 1e6:,.{mb_decimals}f} MB"
+
+
+def binary_size(nbytes: float, gib_from: int = 2**30) -> str:
+    """Format an amount of memory: ``1.5 GiB``, and in MiB what is below ``gib_from`` bytes."""
+    return f"{nbytes / 2**30:.1f} GiB" if nbytes >= gib_from else f"{nbytes / 2**20:,.0f} MiB"

@@ -1,0 +1,98 @@
+"""Write files as a whole, tell them apart, read bounded JSON, and format sizes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from dslocal import files
+
+
+def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    files.write_atomic(path, "old")
+    files.write_atomic(path, b"n\xc3\xa9w")
+    assert path.read_text(encoding="utf-8") == "néw"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_a_failed_write_leaves_the_file_as_it_was(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    (folder / "inside").mkdir(parents=True)
+    with pytest.raises(OSError, match="directory"):
+        files.write_atomic(folder, "text", beside=tmp_path / "mine")
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_a_fingerprint_sees_size_and_samples(tmp_path: Path) -> None:
+    path = tmp_path / "weights"
+    path.write_bytes(bytes(4 << 20))
+    first = files.sampled_fingerprint(path)
+    path.write_bytes(bytes((4 << 20) + 1))
+    longer = files.sampled_fingerprint(path)
+    path.write_bytes(bytes((4 << 20) - 1) + b"\1")
+    other_end = files.sampled_fingerprint(path)
+    assert len({first, longer, other_end}) == 3
+    assert all(len(found) == 64 for found in (first, longer, other_end))
+
+
+def test_a_fingerprint_by_time_reads_no_content(tmp_path: Path) -> None:
+    path = tmp_path / "weights"
+    path.write_bytes(b"one")
+    os.utime(path, ns=(1, 1))
+    first = files.stat_fingerprint([path], "salt")
+    path.write_bytes(b"two")
+    os.utime(path, ns=(1, 1))
+    assert files.stat_fingerprint([path], "salt") == first
+    assert files.stat_fingerprint([path], "other salt") != first
+    os.utime(path, ns=(2, 2))
+    assert files.stat_fingerprint([path], "salt") != first
+
+
+def test_a_json_object_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text('{"a": [1]}', encoding="utf-8")
+    assert files.read_json_object(path, max_bytes=10) == {"a": [1]}
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"[]", "not a JSON object"),
+        (b"{", "Expecting property name"),
+        (b"\xff", "can't decode"),
+        (b'{"a":' * 100_000, "nested too deep|more than"),
+        (b'{"a": "' + b"x" * 1000 + b'"}', "more than 1,000 bytes"),
+    ],
+    ids=["list", "cut off", "not UTF-8", "nested", "long"],
+)
+def test_what_is_not_a_small_json_object_is_a_value_error(
+    content: bytes, why: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.json"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=why):
+        files.read_json_object(path, max_bytes=1000)
+    if len(content) > 10_000:
+        with pytest.raises(ValueError, match="nested too deep"):
+            files.parse_json_object(content)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (files.gigabytes(1_234_567_890_123), "1,234.6 GB"),
+        (files.gigabytes(1_234_567, 3), "0.001 GB"),
+        (files.decimal_size(4_700_000_000), "4.7 GB"),
+        (files.decimal_size(27_160_000), "27.2 MB"),
+        (files.decimal_size(27_150_000, mb_decimals=0), "27 MB"),
+        (files.binary_size(3 << 29), "1.5 GiB"),
+        (files.binary_size(300 << 20), "300 MiB"),
+        (files.binary_size(512 << 20, gib_from=0), "0.5 GiB"),
+        (files.binary_size(9 << 30, gib_from=10 << 30), "9,216 MiB"),
+    ],
+)
+def test_sizes_as_text(text: str, expected: str) -> None:
+    assert text == expected
