@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from dslocal import __version__, home, prompts
 from dslocal.catalog import resolve
-from dslocal.engine import loader
 from dslocal.errors import GgufError, UsageError
 from dslocal.gguf.header import GgufHeader
 from dslocal.gguf.parts import parts_of
@@ -242,6 +241,8 @@ def running(path: Path, header: GgufHeader, pins: Overrides) -> Iterator[LlamaCo
     """A context of the model, loaded as this machine allows; what the user should know goes to
     stderr.
     """
+    # Imports llama.cpp, which must not be loaded before prepare() has forked.
+    from dslocal.engine import loader
 
     def say(line: str) -> None:
         print(f"dslocal: {line}", file=sys.stderr)
