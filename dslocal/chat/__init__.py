@@ -4,26 +4,26 @@ Does not know terminals, HTTP or the command line.
 """
 
 from .cache_repair import Repair
-from .session import AnswerStarted, Event, HistoryTrimmed, Session
+from .session import Event, HistoryTrimmed, PartialAnswer, Session
 from .storage import (
     StoredConversation,
     find_conversation,
     last_conversation,
+    list_conversations,
     load_conversation,
     new_conversation,
-    stored_conversations,
 )
 
 __all__ = [
-    "AnswerStarted",
     "Event",
     "HistoryTrimmed",
+    "PartialAnswer",
     "Repair",
     "Session",
     "StoredConversation",
     "find_conversation",
     "last_conversation",
+    "list_conversations",
     "load_conversation",
     "new_conversation",
-    "stored_conversations",
 ]

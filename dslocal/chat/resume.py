@@ -12,12 +12,12 @@ from dslocal.prompts.messages import Message
 from .session import Session
 from .storage import StoredConversation, old_states
 
-LEAST_TOKENS = 32  # fewer are evaluated anew sooner than read
-MOST_BYTES = 4 << 30
+MIN_TOKENS = 32  # fewer are evaluated anew sooner than read
+MAX_BYTES = 4 << 30
 FREE_AFTER = 2  # times a state's size that must stay free on the disk
 
 
-def take_up(session: Session, saved: StoredConversation) -> Message | None:
+def resume_session(session: Session, saved: StoredConversation) -> Message | None:
     """Brings ``session`` to where ``saved`` was left, its cache as well where that can be had.
     Returns a question without an answer.
     """
@@ -25,20 +25,20 @@ def take_up(session: Session, saved: StoredConversation) -> Message | None:
 
     history = list(saved.history)
     unanswered = history.pop() if history and history[-1].role == "user" else None
-    session.forget()
+    session.truncate()
     session.history, session.system, session.turn = history, saved.system, None
-    ways = {way.value: way for way in session.family.ways}
+    ways = {way.value: way for way in session.family.thinking_modes}
     session.thinking = ways.get(saved.thinking, session.thinking)
-    if saved.begun and (
-        saved.begun.thinking is None or saved.begun.thinking in session.family.ways
+    if saved.partial and (
+        saved.partial.thinking is None or saved.partial.thinking in session.family.thinking_modes
     ):
-        session.begun = saved.begun
+        session.partial = saved.partial
     with suppress(OSError):
         restore_state(session.context, saved.state)
     return unanswered
 
 
-def leave(session: Session, saved: StoredConversation) -> int:
+def save_session_cache(session: Session, saved: StoredConversation) -> int:
     """Keeps the KV cache of ``session`` for the next time, where that is worth it, and returns the
     bytes.
     """
@@ -49,10 +49,10 @@ def leave(session: Session, saved: StoredConversation) -> int:
     with suppress(OSError):  # it is evaluated anew then
         nbytes = state_bytes(session.context)
         few, free = (
-            len(session.context.ids) < LEAST_TOKENS,
+            len(session.context.ids) < MIN_TOKENS,
             shutil.disk_usage(saved.state.parent).free,
         )
-        if few or nbytes > MOST_BYTES or free < FREE_AFTER * nbytes:
+        if few or nbytes > MAX_BYTES or free < FREE_AFTER * nbytes:
             remove_state(saved.state)
             return 0
         written = save_state(session.context, saved.state)

@@ -10,9 +10,16 @@ from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from dslocal.errors import UsageError
-from dslocal.output.answer import LEAST_ANSWER, Turn, answer, overflow, read_again, reserve
+from dslocal.output.answer import (
+    MIN_ANSWER_TOKENS,
+    Turn,
+    overflow_error,
+    parse_answer,
+    reserved_tokens,
+    stream_answer,
+)
 from dslocal.output.constraint import OutputConstraint
-from dslocal.output.reasoning import Part
+from dslocal.output.reasoning import AnswerEvent
 from dslocal.prompts.families import Family
 from dslocal.prompts.messages import Message, Segment, Thinking, Tool, encode
 from dslocal.prompts.settings import Settings
@@ -22,7 +29,7 @@ if TYPE_CHECKING:
 
 
 PROBES = ("a", "1")  # two questions that have nothing in common
-GO_ON_HINT = "an answer that was cut can be gone on with"
+CONTINUE_HINT = "an answer that was cut can be gone on with"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +39,11 @@ class HistoryTrimmed:
     turns: int
 
 
-Event = Part | HistoryTrimmed
+Event = AnswerEvent | HistoryTrimmed
 
 
 @dataclass(frozen=True, slots=True)
-class AnswerStarted:
+class PartialAnswer:
     """The tokens of an answer that was cut, the seed that drew them, and how the answer began."""
 
     ids: tuple[int, ...]
@@ -46,9 +53,9 @@ class AnswerStarted:
 
 @dataclass
 class Session:
-    """``history`` holds the turns, of which those before ``first`` are not told any more;
+    """``history`` holds the turns, of which those before ``first_kept`` are not told any more;
     :meth:`stream` adds one. ``turn`` is the current or last. ``thinking`` None: the family's way.
-    An answer that was cut is the last message, its tokens are in ``begun``.
+    An answer that was cut is the last message, its tokens are in ``partial``.
 
     ``top_logprobs`` asks every turn for its tokens' logprobs. ``form`` is what every answer must
     look like once the thought is over.
@@ -63,28 +70,28 @@ class Session:
     history: list[Message] = field(default_factory=list)
     turn: Turn | None = None
     top_logprobs: int | None = None
-    form: OutputConstraint | None = None
-    first: int = 0
-    begun: AnswerStarted | None = None
+    constraint: OutputConstraint | None = None
+    first_kept: int = 0
+    partial: PartialAnswer | None = None
 
     @property
-    def unfinished(self) -> bool:
-        """Whether the last answer was cut, so that :meth:`go_on` can go on with it."""
+    def is_unfinished(self) -> bool:
+        """Whether the last answer was cut, so that :meth:`continue_answer` can go on with it."""
         return bool(self.history) and bool(self.history[-1].cut)
 
-    def segments(self, text: str) -> list[Segment]:
+    def prompt(self, text: str) -> list[Segment]:
         """The prompt that asks ``text`` next."""
-        return self._render([*self.history[self.first :], Message("user", text)])
+        return self._render([*self.history[self.first_kept :], Message("user", text)])
 
-    def certain(self) -> list[int]:
+    def certain_ids(self) -> list[int]:
         """The ids that the next prompt begins with whatever is asked: all up to the question,
         reasoning left out.
 
         None of them while an answer can be gone on with, which needs the cache as it is.
         """
-        if not self.history or self.unfinished:
+        if not self.history or self.is_unfinished:
             return []
-        one, other = (encode(self.segments(text), self.context.model) for text in PROBES)
+        one, other = (encode(self.prompt(text), self.context.model) for text in PROBES)
         return [
             have
             for have, _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False))
@@ -105,15 +112,17 @@ class Session:
         what came until then is in ``turn``, and in the history once there is anything of it.
         """
         question = Message("user", text, typed="" if typed == text else typed)
-        prompt, ids, dropped = self._fitting([question], reserve(self.settings, self.context.n_ctx))
+        prompt, ids, dropped = self._fitting(
+            [question], reserved_tokens(self.settings, self.context.n_ctx)
+        )
         if dropped:
             yield HistoryTrimmed(dropped)
         turn = self.turn = Turn(
-            prompt_tokens=0, seed=seed, top_logprobs=self.top_logprobs, form=self.form
+            prompt_tokens=0, seed=seed, top_logprobs=self.top_logprobs, constraint=self.constraint
         )
         begun = len(self.history)
         try:
-            yield from answer(
+            yield from stream_answer(
                 turn,
                 self.context,
                 self.family,
@@ -125,7 +134,9 @@ class Session:
         finally:
             self._keep(turn, [*self.history[:begun], question], self.thinking)
 
-    def go_on(self, *, on_prefill: Callable[[int, int], None] | None = None) -> Generator[Event]:
+    def continue_answer(
+        self, *, on_prefill: Callable[[int, int], None] | None = None
+    ) -> Generator[Event]:
         """Goes on with the last answer, which was cut, and yields what is new: token by token what
         would have come without the cut.
 
@@ -133,19 +144,19 @@ class Session:
         UsageError when there is nothing to go on with, ContextOverflowError when there is no room,
         KeyboardInterrupt on Ctrl-C.
         """
-        if not self.unfinished:
+        if not self.is_unfinished:
             raise UsageError(
                 "the last answer is whole" if self.history else "nothing has been asked yet",
-                hint=GO_ON_HINT,
+                hint=CONTINUE_HINT,
             )
-        cut, least = self.history[-1], min(self.settings.max_tokens.value, LEAST_ANSWER // 4)
+        cut, least = self.history[-1], min(self.settings.max_tokens.value, MIN_ANSWER_TOKENS // 4)
         asked = next(
             (i for i in range(len(self.history) - 1, -1, -1) if self.history[i].role == "user"), 0
         )
-        thinking = self.begun.thinking if self.begun else self.thinking
+        thinking = self.partial.thinking if self.partial else self.thinking
         before = self.history[asked:-1]
         begun = self._valid(
-            self.begun, self._render([*self.history[self.first : asked], *before], thinking)
+            self.partial, self._render([*self.history[self.first_kept : asked], *before], thinking)
         )
         if begun is None and cut.calls:
             raise UsageError(
@@ -157,14 +168,14 @@ class Session:
             yield HistoryTrimmed(dropped)
         turn = self.turn = Turn(
             prompt_tokens=0,
-            seed=self.begun.seed if self.begun else 1,
+            seed=self.partial.seed if self.partial else 1,
             top_logprobs=self.top_logprobs,
-            form=self.form,
+            constraint=self.constraint,
         )
         history = self.history[:-1]
         try:
             tokens = begun.ids if begun else ()
-            yield from answer(
+            yield from stream_answer(
                 turn,
                 self.context,
                 self.family,
@@ -176,21 +187,21 @@ class Session:
             )
         finally:
             if begun is None:
-                turn.reasoning, turn.answer = (
+                turn.reasoning, turn.text = (
                     cut.reasoning + turn.reasoning,
-                    cut.content + turn.answer,
+                    cut.content + turn.text,
                 )
             self._keep(turn, history, thinking)
-            self.begun = self.begun if begun else None
+            self.partial = self.partial if begun else None
 
-    def answer_now(self) -> None:
+    def end_reasoning(self) -> None:
         """Closes the thought of the answer that is being streamed, which goes on with the answer.
         From any thread.
         """
         if self.turn and self.turn.steering:
             self.turn.steering.close()
 
-    def take_back(self) -> Message | None:
+    def remove_last_turn(self) -> Message | None:
         """Forgets the last question and all that came of it, and returns it; None when there is
         none.
         """
@@ -201,27 +212,27 @@ class Session:
         if asked is None:
             return None
         question = self.history[asked]
-        self.forget(asked)
+        self.truncate(asked)
         return question
 
-    def forget(self, length: int = 0) -> None:
+    def truncate(self, length: int = 0) -> None:
         """Leaves the first ``length`` messages of the history."""
         self.history = self.history[:length]
-        self.first, self.begun = min(self.first, length), None
+        self.first_kept, self.partial = min(self.first_kept, length), None
 
     def _keep(self, turn: Turn, history: list[Message], thinking: Thinking | None) -> None:
         """Puts what came of ``turn`` behind ``history``, if anything did."""
         message = turn.message
-        if turn.answer or turn.calls or turn.ids or turn.reasoning:
+        if turn.text or turn.calls or turn.ids or turn.reasoning:
             self.history = [*history, message]
-            self.begun = (
-                AnswerStarted(tuple(turn.ids), turn.seed, thinking) if message.cut else None
+            self.partial = (
+                PartialAnswer(tuple(turn.ids), turn.seed, thinking) if message.cut else None
             )
 
     def _valid(
-        self, begun: AnswerStarted | None, prompt: Sequence[Segment]
-    ) -> AnswerStarted | None:
-        """``begun`` where this model reads it as the text of the last answer."""
+        self, begun: PartialAnswer | None, prompt: Sequence[Segment]
+    ) -> PartialAnswer | None:
+        """``partial`` where this model reads it as the text of the last answer."""
         model = self.context.model
         if (
             begun is None
@@ -230,10 +241,10 @@ class Session:
         ):
             return None
         read, cut = (
-            read_again(begun.ids, self.family, self.settings, prompt, model),
+            parse_answer(begun.ids, self.family, self.settings, prompt, model),
             self.history[-1],
         )
-        same = (read.reasoning, read.answer, tuple(read.calls)) == (
+        same = (read.reasoning, read.text, tuple(read.calls)) == (
             cut.reasoning,
             cut.content,
             cut.calls,
@@ -252,29 +263,29 @@ class Session:
         self,
         last: list[Message],
         needed: int,
-        begun: AnswerStarted | None = None,
+        begun: PartialAnswer | None = None,
         until: int | None = None,
     ) -> tuple[list[Segment], list[int], int]:
         """The prompt of ``last`` after what fits of the history ``until`` there, its ids, and how
         many turns more had to go.
 
-        ``needed`` tokens stay free behind the prompt and ``begun``; 1 is enough where an answer is
+        ``needed`` tokens stay free behind the prompt and ``partial``; 1 is enough where an answer is
         gone on with and nothing can go.
         """
-        n_ctx, first, dropped = self.context.n_ctx, self.first, 0
+        n_ctx, first, dropped = self.context.n_ctx, self.first_kept, 0
         earlier = self.history[:until]
         while True:
             prompt = self._render([*earlier[first:], *last], begun.thinking if begun else None)
             ids = encode(prompt, self.context.model)
             taken = len(ids) + (len(begun.ids) if begun else 0)
             if taken + needed <= n_ctx:
-                self.first = first
+                self.first_kept = first
                 return prompt, ids, dropped
             if first >= len(earlier):
                 if until is not None and taken < n_ctx:
                     needed = 1
                     continue
-                raise overflow(self.context, self.settings, taken, needed)
+                raise overflow_error(self.context, self.settings, taken, needed)
             following = next(
                 (i for i in range(first + 1, len(earlier)) if earlier[i].role == "user"),
                 len(earlier),

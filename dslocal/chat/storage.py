@@ -23,7 +23,7 @@ from dslocal import home
 from dslocal.errors import DslocalError, NotFoundError, UsageError
 from dslocal.prompts.messages import Message, Thinking, ToolCall
 
-from .session import AnswerStarted
+from .session import PartialAnswer
 
 FORMAT = 2
 MAX_FILE = 64 << 20  # bytes
@@ -54,7 +54,7 @@ class StoredConversation:
     thinking: str = ""
     history: list[Message] = field(default_factory=list)
     began: float = field(default_factory=time.time)
-    begun: AnswerStarted | None = None
+    partial: PartialAnswer | None = None
     last: float = field(default=0.0, compare=False)
     _file: int | None = field(default=None, repr=False, compare=False)
     _known: dict[str, str] = field(
@@ -78,7 +78,7 @@ class StoredConversation:
             message.typed or message.content for message in self.history if message.role == "user"
         ]
 
-    def claim(self) -> bool:
+    def lock(self) -> bool:
         """Holds the file for this process; False where another one does, or it cannot be had. What
         was written since is read again.
         """
@@ -94,9 +94,9 @@ class StoredConversation:
         except DslocalError:
             os.close(file)
             return False
-        self.history, self.begun, self._known, self._whole = (
+        self.history, self.partial, self._known, self._whole = (
             fresh.history,
-            fresh.begun,
+            fresh.partial,
             fresh._known,
             fresh._whole,
         )
@@ -106,10 +106,10 @@ class StoredConversation:
     def copy(self) -> StoredConversation:
         """The same conversation as one of its own, which is not on disk until it is written."""
         new = new_conversation(self.model)
-        new.system, new.thinking, new.begun = self.system, self.thinking, self.begun
+        new.system, new.thinking, new.partial = self.system, self.thinking, self.partial
         return new
 
-    def record(self, history: Sequence[Message], begun: AnswerStarted | None = None) -> None:
+    def save(self, history: Sequence[Message], begun: PartialAnswer | None = None) -> None:
         """Puts ``history`` on disk, as far as it is not there yet. Raises DslocalError where that
         cannot be done.
         """
@@ -125,7 +125,7 @@ class StoredConversation:
         same = min(len(self.history), len(history)) if same is None else same
         if (
             same == len(history) == len(self.history)
-            and begun == self.begun
+            and begun == self.partial
             and texts == self._known
         ):
             return
@@ -141,7 +141,7 @@ class StoredConversation:
                 "thinking": begun.thinking.value if begun.thinking else "",
             }
         self._append(json.dumps(content).encode() + b"\n")
-        self.history, self.begun, self._known = list(history), begun, texts
+        self.history, self.partial, self._known = list(history), begun, texts
 
     def close(self) -> None:
         """Lets go of the file."""
@@ -155,7 +155,7 @@ class StoredConversation:
         """
         from dslocal.engine.kv_state import remove_state
 
-        if not self.claim():
+        if not self.lock():
             raise DslocalError(
                 f"{self.id} is open in another terminal", hint="leave that chat first"
             )
@@ -203,12 +203,12 @@ def new_conversation(model: str) -> StoredConversation:
 
 def last_conversation() -> StoredConversation:
     """The conversation that was written last. Raises NotFoundError when there is none."""
-    for saved in stored_conversations():
+    for saved in list_conversations():
         return saved
     raise NotFoundError("no conversation to go on with", hint="dslocal chat begins one")
 
 
-def stored_conversations() -> list[StoredConversation]:
+def list_conversations() -> list[StoredConversation]:
     """All conversations, the one written last first. Files that are none are passed over."""
     found = []
     for file in sorted(_folder().glob("*.jsonl"), key=_written, reverse=True):
@@ -295,16 +295,16 @@ def _apply(line: dict[str, Any], saved: StoredConversation) -> None:
     ):
         raise ValueError(start)
     saved.history[start:] = messages
-    saved.begun = _begun(line["begun"]) if "begun" in line else None
+    saved.partial = _begun(line["begun"]) if "begun" in line else None
 
 
-def _begun(fields: dict[str, Any]) -> AnswerStarted:
+def _begun(fields: dict[str, Any]) -> PartialAnswer:
     ids, seed, thinking = fields["ids"], fields["seed"], fields["thinking"]
     if len(ids) > MAX_TOKENS or not all(type(id) is int and 0 <= id < 1 << 31 for id in ids):
         raise ValueError("ids")
     if type(seed) is not int or not 0 <= seed < 1 << 63:
         raise ValueError(seed)
-    return AnswerStarted(tuple(ids), seed, Thinking(thinking) if thinking else None)
+    return PartialAnswer(tuple(ids), seed, Thinking(thinking) if thinking else None)
 
 
 def _folder() -> Path:

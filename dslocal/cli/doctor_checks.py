@@ -142,7 +142,7 @@ def _templates(tables: object, source: str) -> Iterator[Finding]:
         return
     for name, table in tables.items():
         try:
-            template = prompts.template_of(name, table, source)
+            template = prompts.parse_template(name, table, source)
             for key, value in template.settings.items():
                 prompts.FAMILIES["base"].defaults.with_value(key, value, f"template {name}")
         except DslocalError as e:

@@ -50,7 +50,7 @@ def choose(model: str | None, family: str | None = None) -> ModelChoice:
     :func:`.runtime.prepare` raises.
     """
     choice = ModelChoice(*session_setup.prepare(model, family))
-    if choice.family.completes:
+    if choice.family.is_base:
         raise UsageError(
             f"{choice.name} is a base model: it goes on with a text and cannot chat",
             hint='dslocal ask "Once upon a time" goes on; the chat or instruct variant talks',
@@ -112,7 +112,8 @@ class ModelSwitch:
             settings = settings.with_value(name, value, "/set")
         thinking = (
             session.thinking
-            if session.thinking in new.family.ways and session.thinking is not old.family.thinking
+            if session.thinking in new.family.thinking_modes
+            and session.thinking is not old.family.default_thinking
             else None
         )
         try:
@@ -130,9 +131,9 @@ class ModelSwitch:
         session.family, session.settings, session.thinking = (
             new.family,
             settings,
-            thinking or new.family.thinking,
+            thinking or new.family.default_thinking,
         )
-        session.turn, session.first = None, 0
+        session.turn, session.first_kept = None, 0
         for line in new.family.advice(settings, session.thinking, session.system):
             say(line)
         return new.name

@@ -108,7 +108,7 @@ def check(
     plan_options.pins(None, kv, n_gpu_layers=n_gpu_layers, cpu_moe=cpu_moe, mtp=mtp)
     new_seed(seed)
     if family is not None:
-        prompts.family_named(family)
+        prompts.get_family(family)
 
 
 def pins_for(
@@ -182,7 +182,7 @@ def prepare(
     if model and remember:
         _asked_for[path] = model
     if known and (found := known(path)):
-        return path, found[0], prompts.family_named(family) if family else found[1]
+        return path, found[0], prompts.get_family(family) if family else found[1]
     header = parts_of(path)[1]
     recognised = prompts.recognise_family(header, family)
     _refuse_nonsense(header, path)
@@ -226,9 +226,9 @@ def thinking_for(
         else (template.think, "")
     )
     if wanted is None:
-        return prompts.Setting(family.thinking, "family")
+        return prompts.Setting(family.default_thinking, "family")
     way = prompts.Thinking.FORCED if wanted else prompts.Thinking.BYPASSED
-    if way not in family.ways:
+    if way not in family.thinking_modes:
         raise UsageError(
             f"family {family.name} ({family.title}) knows no thinking",
             hint="without --think and --no-think it answers",
@@ -301,5 +301,5 @@ def advise(
     """
     for line in [*family.advice(settings, thinking, system), *([also] if also else [])]:
         print(f"dslocal: {line}", file=sys.stderr)
-    if family.completes:
+    if family.is_base:
         print(f"dslocal: {family.title}: the text is gone on with, not answered", file=sys.stderr)

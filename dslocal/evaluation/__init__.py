@@ -2,7 +2,7 @@
 questions.
 """
 
-from .equivalence import Vote, equivalent, vote
-from .final_answer import boxed, final_answer
+from .equivalence import Vote, is_equivalent, vote
+from .final_answer import boxed_content, final_answer
 
-__all__ = ["Vote", "boxed", "equivalent", "final_answer", "vote"]
+__all__ = ["Vote", "boxed_content", "final_answer", "is_equivalent", "vote"]

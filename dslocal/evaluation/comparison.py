@@ -12,7 +12,7 @@ from .parsed_answer import Answer, ChoiceLetter, Group, Number, Relation, Words
 UNORDERED = {"{}": "{}", ",": "{}", "∪": "∪"}
 
 
-def same(a: Answer, b: Answer) -> bool:
+def is_same(a: Answer, b: Answer) -> bool:
     """Whether ``a`` and ``b`` are the same answer. What is too hard to compare is not."""
     try:
         return _equal(a, b, Arithmetic())

@@ -45,31 +45,32 @@ class Vote:
     total: int
 
 
-def equivalent(a: str, b: str) -> bool:
+def is_equivalent(a: str, b: str) -> bool:
     """Whether ``a`` and ``b`` are the same final answer. Takes any text, and a bounded time."""
-    from .comparison import same
-    from .parsed_answer import read, simplest
+    from .comparison import is_same
+    from .parsed_answer import parse_answer, plain_spelling
 
-    return simplest(a) == simplest(b) or same(read(a), read(b))
+    return plain_spelling(a) == plain_spelling(b) or is_same(parse_answer(a), parse_answer(b))
 
 
 def vote(answers: Sequence[str | None]) -> Vote:
     """The answer of the class that is larger than every other. A tie, or no answer at all, is no
     majority; half is not needed.
     """
-    from .comparison import same
-    from .parsed_answer import read, simplest
+    from .comparison import is_same
+    from .parsed_answer import parse_answer, plain_spelling
 
     classes: list[tuple[str, Answer, int]] = []
     places: dict[str, int] = {}
     for answer in answers:
         if answer is None:
             continue
-        spelled = simplest(answer)
+        spelled = plain_spelling(answer)
         if spelled not in places:
-            meant = read(answer)
+            meant = parse_answer(answer)
             place = next(
-                (i for i, (_, other, _) in enumerate(classes) if same(meant, other)), len(classes)
+                (i for i, (_, other, _) in enumerate(classes) if is_same(meant, other)),
+                len(classes),
             )
             places[spelled] = place
             if place == len(classes):

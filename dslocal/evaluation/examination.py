@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from dslocal.chat.session import Session
 from dslocal.errors import ContextOverflowError, NotFoundError, UsageError
-from dslocal.prompts.compose import compose
+from dslocal.prompts.compose import compose_question
 from dslocal.prompts.messages import Thinking, encode
 
-from .equivalence import equivalent, vote
+from .equivalence import is_equivalent, vote
 from .final_answer import final_answer
 
 if TYPE_CHECKING:
@@ -102,8 +102,8 @@ class Examination:
         on Ctrl-C.
         """
         session = self._session()
-        text = compose(self.family, problem.question, math=self.math).text
-        self._keep(encode(session.segments(text), self.context.model))
+        text = compose_question(self.family, problem.question, math=self.math).text
+        self._keep(encode(session.prompt(text), self.context.model))
         for number in numbers:
             yield self._sample(text, problem.answer, place, number)
 
@@ -131,20 +131,20 @@ class Examination:
         turn = session.turn
         if turn is None or turn.finish_reason is None or turn.timings is None:
             raise RuntimeError("an answer ended without an end")
-        final = final_answer(turn.answer)
+        final = final_answer(turn.text)
         return Sample(
             place,
             number,
             seed,
             final,
-            final is not None and equivalent(final, expected),
+            final is not None and is_equivalent(final, expected),
             turn.finish_reason.value,
             turn.prompt_tokens,
             turn.cached_tokens,
             turn.completion_tokens,
             turn.reasoning_tokens,
             round(turn.timings.decode, 6),
-            turn.answer,
+            turn.text,
             turn.reasoning,
         )
 
@@ -193,7 +193,7 @@ def score(samples: Sequence[Sample], expected: Sequence[str]) -> Scores:
     means = [statistics.fmean(sample.correct for sample in drawn) for drawn in by_problem]
     agreed = [vote([sample.final for sample in drawn]).answer for drawn in by_problem]
     right = sum(
-        answer is not None and equivalent(answer, wanted)
+        answer is not None and is_equivalent(answer, wanted)
         for answer, wanted in zip(agreed, expected, strict=True)
     )
     return Scores(

@@ -19,7 +19,7 @@ _SAID = re.compile(
 _SENTENCE_END = re.compile(r"[。！？]|[.!?](?=\s|$|\*)|\n")
 
 
-def boxed(text: str) -> str | None:
+def boxed_content(text: str) -> str | None:
     """What the last ``\\boxed{…}`` of ``text`` holds, braces balanced; None when there is none that
     closes.
     """
@@ -42,7 +42,7 @@ def final_answer(text: str) -> str | None:
     None when nothing is called an answer: the last number of a text is no answer because it is the
     last. For scores and votes.
     """
-    found = boxed(text)
+    found = boxed_content(text)
     if found is not None:
         return found or None
     text = text[-TAIL:]

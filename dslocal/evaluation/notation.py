@@ -176,7 +176,7 @@ _COUNTED = re.compile(  # 5 apples, \frac34 cups, 5个
 _BASE = re.compile(r"(\d+)_\s*(?:(\d{1,2})|\{\s*(\d{1,2})\s*\})")
 
 
-def plain(text: str) -> str:
+def normalize(text: str) -> str:
     """``text`` in its simplest spelling, without what only changes how it looks. Long text is only
     stripped.
     """

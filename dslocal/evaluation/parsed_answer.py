@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .exact import Arithmetic, ExactValue, TooHard
-from .final_answer import boxed
+from .final_answer import boxed_content
 from .formulas import NoFormula, value_of
-from .notation import MAX_LENGTH, plain, split_unit, without_thousands
+from .notation import MAX_LENGTH, normalize, split_unit, without_thousands
 
 MAX_DEPTH = 8
 MAX_ITEMS = 100
@@ -95,20 +95,20 @@ _TURNED = {">": "<", "\\ge": "\\le"}
 _PIECE = re.compile(r"\\[A-Za-z]+ ?|\\.|.", re.DOTALL)
 
 
-def read(text: str) -> Answer:
+def parse_answer(text: str) -> Answer:
     """What ``text`` means. Never raises, and takes a bounded time."""
-    text = simplest(text)
+    text = plain_spelling(text)
     if len(text) > MAX_LENGTH:
         return Words(text)
     return _read(text, Arithmetic(), 0)
 
 
-def simplest(text: str) -> str:
+def plain_spelling(text: str) -> str:
     """The plain spelling, without a \\boxed{} around it."""
     if len(text) > MAX_LENGTH:
         return text.strip()
-    inside = boxed(text)
-    return plain(text if inside is None else inside)
+    inside = boxed_content(text)
+    return normalize(text if inside is None else inside)
 
 
 def _read(text: str, arithmetic: Arithmetic, depth: int) -> Answer:

@@ -3,11 +3,17 @@
 Does not know a family's prompts beyond the format that it declares.
 """
 
-from .answer import Turn, answer
-from .constraint import ANY_OBJECT, OutputConstraint, output_constraint, read_grammar, read_schema
-from .fill_in_middle import Gap, fill, gap_at
+from .answer import Turn, stream_answer
+from .constraint import (
+    ANY_OBJECT,
+    OutputConstraint,
+    constraint_from_schema,
+    read_grammar,
+    read_schema,
+)
+from .fill_in_middle import Gap, fill_gap, gap_at
 from .reasoning import Reasoning, Reclassified, Text
-from .sampler_settings import biases
+from .sampler_settings import resolve_logit_bias
 from .tool_calls import ToolCallArguments, ToolCallStarted
 
 __all__ = [
@@ -20,11 +26,11 @@ __all__ = [
     "ToolCallArguments",
     "ToolCallStarted",
     "Turn",
-    "answer",
-    "biases",
-    "fill",
+    "constraint_from_schema",
+    "fill_gap",
     "gap_at",
-    "output_constraint",
     "read_grammar",
     "read_schema",
+    "resolve_logit_bias",
+    "stream_answer",
 ]

@@ -18,16 +18,16 @@ from dslocal.prompts.settings import Settings
 
 from .constraint import OutputConstraint
 from .loops import Loop, LoopDetector
-from .reasoning import Part, Reasoning, Reclassified, Text, parser_for
-from .sampler_settings import sampler_for
-from .steering import Steering, steering_for
+from .reasoning import AnswerEvent, Reasoning, Reclassified, Text, make_parser
+from .sampler_settings import make_sampler
+from .steering import Steering, make_steering
 from .stop_texts import StopTexts
 from .tool_calls import ToolCallArguments, ToolCallStarted
 
 if TYPE_CHECKING:
     from dslocal.engine import FinishReason, LlamaContext, LlamaModel, Timings, TokenLogprobs
 
-LEAST_ANSWER = 256  # tokens that a prompt must leave, at the least
+MIN_ANSWER_TOKENS = 256  # tokens that a prompt must leave, at the least
 
 
 @dataclass
@@ -40,7 +40,7 @@ class Turn:
     likeliest ones. ``form`` is what the answer must look like. ``loop`` is an endless repetition:
     it ended the answer, or the thought where the answer goes on. ``drafted_tokens`` were guessed
     ahead, of which ``accepted_tokens`` were right. ``ids`` are the answer's, of which the first
-    ``begun_tokens`` are of an answer that was gone on with; all counts but ``completion_tokens``
+    ``resumed_tokens`` are of an answer that was gone on with; all counts but ``completion_tokens``
     and ``reasoning_tokens``, and all times, are of what came after them.
     """
 
@@ -51,27 +51,27 @@ class Turn:
     drafted_tokens: int = 0
     accepted_tokens: int = 0
     reasoning: str = ""
-    answer: str = ""
+    text: str = ""
     calls: list[ToolCall] = field(default_factory=list)
     seed: int = 0
     finish_reason: FinishReason | None = None
     timings: Timings | None = None
-    sure: bool = False
+    text_is_certain: bool = False
     top_logprobs: int | None = None
     logprobs: list[TokenLogprobs] = field(default_factory=list)
-    form: OutputConstraint | None = None
+    constraint: OutputConstraint | None = None
     loop: Loop | None = None
     steering: Steering | None = None
     ids: list[int] = field(default_factory=list)
-    begun_tokens: int = 0
+    resumed_tokens: int = 0
 
     @property
     def tokens_per_s(self) -> float:
-        new = self.completion_tokens - self.begun_tokens
+        new = self.completion_tokens - self.resumed_tokens
         return new / self.timings.decode if self.timings and self.timings.decode > 0 else 0.0
 
     @property
-    def cut(self) -> bool:
+    def is_cut(self) -> bool:
         """Whether max_tokens or the context ended it."""
         return self.finish_reason is not None and self.finish_reason.value == "length"
 
@@ -80,16 +80,16 @@ class Turn:
         """The answer as a message of the conversation."""
         reason = self.finish_reason.value if self.finish_reason else "interrupted"
         cut = "" if reason == "stop" else reason
-        return Message("assistant", self.answer, self.reasoning, tuple(self.calls), cut=cut)
+        return Message("assistant", self.text, self.reasoning, tuple(self.calls), cut=cut)
 
-    def collect(self, part: Part) -> None:
+    def add(self, part: AnswerEvent) -> None:
         match part:
             case Reasoning(text):
                 self.reasoning += text
             case Text(text):
-                self.answer += text
+                self.text += text
             case Reclassified():
-                self.reasoning, self.answer = self.answer, ""
+                self.reasoning, self.text = self.text, ""
             case ToolCallStarted(_, name):
                 self.calls.append(ToolCall(name, ""))
             case ToolCallArguments(_, text):
@@ -107,10 +107,10 @@ class AnswerReader:
         from dslocal.engine.utf8 import Utf8Stream
 
         self._model, self._characters = model, Utf8Stream()
-        self.parser, self.loops = parser_for(family, prompt, model), LoopDetector()
+        self.parser, self.loops = make_parser(family, prompt, model), LoopDetector()
         self.stop = StopTexts(settings.stop.value, verbatim=self.parser.verbatim)
 
-    def feed(self, turn: Turn, token: int) -> list[Part]:
+    def feed(self, turn: Turn, token: int) -> list[AnswerEvent]:
         """Collects in ``turn`` what ``token`` adds, and returns it."""
         text = self._characters.feed(self._model.piece(token))
         turn.ids.append(token)
@@ -118,12 +118,12 @@ class AnswerReader:
         turn.reasoning_tokens += self.parser.thinking
         parts = list(self.stop.passed(self.parser.feed(token, text)))
         for part in parts:
-            turn.collect(part)
-        turn.sure = not self.parser.unsure
+            turn.add(part)
+        turn.text_is_certain = not self.parser.unsure
         self.loops.feed(token, text)
         return parts
 
-    def finish(self, turn: Turn) -> list[Part]:
+    def finish(self, turn: Turn) -> list[AnswerEvent]:
         """Collects what waits when nothing more comes, and returns it."""
         parts = (
             []
@@ -132,11 +132,11 @@ class AnswerReader:
         )
         parts += self.stop.finish()
         for part in parts:
-            turn.collect(part)
+            turn.add(part)
         return parts
 
 
-def read_again(
+def parse_answer(
     ids: Sequence[int],
     family: Family,
     settings: Settings,
@@ -153,7 +153,7 @@ def read_again(
 
 def _take_up(begun: Sequence[int], turn: Turn, reader: AnswerReader, steering: Steering) -> None:
     """Brings everything to where the answer was cut, after ``begun``."""
-    turn.begun_tokens = len(begun)
+    turn.resumed_tokens = len(begun)
     for token in begun:
         reader.feed(turn, token)
         if steering.needed:
@@ -163,23 +163,23 @@ def _take_up(begun: Sequence[int], turn: Turn, reader: AnswerReader, steering: S
     reader.loops.reset()  # whoever goes on with a repetition wants to
 
 
-def reserve(settings: Settings, n_ctx: int) -> int:
+def reserved_tokens(settings: Settings, n_ctx: int) -> int:
     """Tokens that a prompt must leave for the answer."""
-    return min(settings.max_tokens.value, max(LEAST_ANSWER, n_ctx // 4))
+    return min(settings.max_tokens.value, max(MIN_ANSWER_TOKENS, n_ctx // 4))
 
 
-def overflow(
+def overflow_error(
     context: LlamaContext, settings: Settings, prompt_tokens: int, needed: int | None = None
 ) -> ContextOverflowError:
     """The error for a prompt that leaves no room: ``needed`` tokens, or what is reserved."""
     return ContextOverflowError(
-        f"the prompt is {prompt_tokens:,} tokens and the answer needs room for {needed or reserve(settings, context.n_ctx):,}; "
+        f"the prompt is {prompt_tokens:,} tokens and the answer needs room for {needed or reserved_tokens(settings, context.n_ctx):,}; "
         f"the context holds {context.n_ctx:,}",
         hint=f"a larger --ctx, up to {context.model.n_ctx_train:,}, or a shorter prompt",
     )
 
 
-def answer(
+def stream_answer(
     turn: Turn,
     context: LlamaContext,
     family: Family,
@@ -189,7 +189,7 @@ def answer(
     ids: Sequence[int] | None = None,
     begun: Sequence[int] = (),
     on_prefill: Callable[[int, int], None] | None = None,
-) -> Generator[Part]:
+) -> Generator[AnswerEvent]:
     """Generates the answer to ``prompt``, collects it in ``turn`` and yields its parts as they
     come.
 
@@ -205,10 +205,10 @@ def answer(
     model = context.model
     ids = encode(prompt, model) if ids is None else ids
     turn.prompt_tokens = len(ids) + len(begun)
-    needed = 1 if begun else reserve(settings, context.n_ctx)
+    needed = 1 if begun else reserved_tokens(settings, context.n_ctx)
     if turn.prompt_tokens + needed > context.n_ctx:
-        raise overflow(context, settings, turn.prompt_tokens, needed)
-    sampler = sampler_for(settings, turn.seed, model, ids, turn.top_logprobs)
+        raise overflow_error(context, settings, turn.prompt_tokens, needed)
+    sampler = make_sampler(settings, turn.seed, model, ids, turn.top_logprobs)
     turn.logprobs = sampler.logprobs  # grows with the answer
     sampler.follow(begun)
     stops = [
@@ -224,8 +224,8 @@ def answer(
     )
     reader = AnswerReader(family, settings, prompt, model)
     parser, stop, loops = reader.parser, reader.stop, reader.loops
-    grammar = Grammar(model, turn.form.grammar) if turn.form else None
-    steering = turn.steering = steering_for(
+    grammar = Grammar(model, turn.constraint.grammar) if turn.constraint else None
+    steering = turn.steering = make_steering(
         family, parser, model, settings.think_budget.value, grammar, stops
     )
     _take_up(begun, turn, reader, steering)
@@ -259,8 +259,8 @@ def answer(
             if loops.found
             else turn.finish_reason
         )
-        turn.loop = turn.loop or (loops.suspected if turn.cut else None)
+        turn.loop = turn.loop or (loops.suspected if turn.is_cut else None)
         turn.logprobs = sampler.logprobs[: turn.completion_tokens - len(begun)]
         if turn.finish_reason is FinishReason.INTERRUPTED:  # perhaps in the midst of a token
-            again = read_again(turn.ids, family, settings, prompt, model)
-            turn.reasoning, turn.answer, turn.calls = again.reasoning, again.answer, again.calls
+            again = parse_answer(turn.ids, family, settings, prompt, model)
+            turn.reasoning, turn.text, turn.calls = again.reasoning, again.text, again.calls

@@ -20,7 +20,7 @@ from dslocal.prompts.files import read_text
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 100  # levels of lists and objects within each other
-DIGITS = 400  # of a number, that are calculated with
+MAX_DIGITS = 400  # of a number, that are calculated with
 ANY_OBJECT = {"type": "object"}
 
 
@@ -56,7 +56,7 @@ class OutputConstraint:
         return value
 
 
-def output_constraint(schema: Any, source: str) -> OutputConstraint:
+def constraint_from_schema(schema: Any, source: str) -> OutputConstraint:
     """The form for a JSON Schema, as :func:`json.loads` reads one. Raises UsageError, naming
     ``source``.
     """
@@ -91,7 +91,7 @@ def read_schema(path: Path) -> OutputConstraint:
         raise UsageError(f"{path}: no JSON: {e}") from None
     except RecursionError:
         raise UsageError(f"{path}: more than {MAX_DEPTH} levels within each other") from None
-    return output_constraint(schema, str(path))
+    return constraint_from_schema(schema, str(path))
 
 
 def read_grammar(path: Path) -> OutputConstraint:
@@ -198,7 +198,7 @@ def _draft() -> Any:
 def _is_integer(_: Any, value: Any) -> bool:
     if isinstance(value, Decimal):
         return value.is_finite() and (
-            value.adjusted() > DIGITS or value == value.to_integral_value()
+            value.adjusted() > MAX_DIGITS or value == value.to_integral_value()
         )
     return isinstance(value, int) and not isinstance(value, bool)
 
@@ -208,7 +208,7 @@ def _multiple_of(_: Any, of: Any, value: Any, __: Any) -> Any:
 
     if isinstance(value, bool) or not isinstance(value, int | Decimal) or not of:
         return
-    if isinstance(value, Decimal) and abs(value.adjusted()) > DIGITS:
+    if isinstance(value, Decimal) and abs(value.adjusted()) > MAX_DIGITS:
         yield ValidationError(f"{value} has too many digits")
     elif Fraction(value) % Fraction(of):
         yield ValidationError(f"{value} is not a multiple of {of}")

@@ -12,7 +12,7 @@ from dslocal.errors import UsageError
 from dslocal.prompts.families import Family
 from dslocal.prompts.settings import Settings
 
-from .answer import Turn, answer
+from .answer import Turn, stream_answer
 from .reasoning import Text
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def gap_at(text: str, line: int, name: str) -> Gap:
     return Gap(prefix, "\n" + "".join(rest) if rest else "")
 
 
-def fill(
+def fill_gap(
     turn: Turn,
     context: LlamaContext,
     family: Family,
@@ -60,8 +60,13 @@ def fill(
     """Generates what belongs into ``gap``, white space and all. Raises UsageError,
     ContextOverflowError, KeyboardInterrupt.
     """
-    for part in answer(
-        turn, context, family, settings, family.fill(gap.prefix, gap.suffix), on_prefill=on_prefill
+    for part in stream_answer(
+        turn,
+        context,
+        family,
+        settings,
+        family.render_fim(gap.prefix, gap.suffix),
+        on_prefill=on_prefill,
     ):
         if isinstance(part, Text):
             yield part.text

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 SEED = 6  # tokens alike in a row that make a period worth following
-LEAST_TIMES = 6
+MIN_TIMES = 6
 WORDS, SIGNS = (
     768,
     4096,
@@ -61,7 +61,7 @@ class LoopDetector:
             if not self._period and recent in self._last:
                 self._period, self._alike = place - self._last[recent], SEED
             self._last[recent] = place
-        if self._alike >= self._needed and self._alike >= (LEAST_TIMES - 1) * self._period:
+        if self._alike >= self._needed and self._alike >= (MIN_TIMES - 1) * self._period:
             self._needed = SIGNS
             if self._alike >= SIGNS or self._in_words():
                 self.found = self._loop()
@@ -72,7 +72,7 @@ class LoopDetector:
         why it became so long.
         """
         long_enough = (
-            self._alike >= max(SUSPECT, (LEAST_TIMES - 1) * self._period) and self._in_words()
+            self._alike >= max(SUSPECT, (MIN_TIMES - 1) * self._period) and self._in_words()
         )
         return self.found or (self._loop() if long_enough else None)
 

@@ -37,7 +37,7 @@ class Reclassified:
     """All that came as :class:`Text` so far was reasoning: its opening tag was missing."""
 
 
-Part = Reasoning | Text | Reclassified | CallPart
+AnswerEvent = Reasoning | Text | Reclassified | CallPart
 
 
 class _ReasoningState(Enum):
@@ -101,7 +101,7 @@ class ReasoningParser:
         """
         return bool(self._spelling) and not self._closed and not self.thinking
 
-    def feed(self, token: int, text: str) -> Iterator[Part]:
+    def feed(self, token: int, text: str) -> Iterator[AnswerEvent]:
         """``text`` is what ``token`` adds in whole characters; it is ignored for the tags."""
         if (
             self._calls
@@ -119,7 +119,7 @@ class ReasoningParser:
         else:
             yield from self.text(self._spelling.get(token, text))
 
-    def text(self, text: str) -> Iterator[Part]:
+    def text(self, text: str) -> Iterator[AnswerEvent]:
         """More text of the current part."""
         if self._state is _ReasoningState.CALLS and self._calls:
             yield from self._calls.text(text)
@@ -143,13 +143,13 @@ class ReasoningParser:
             self._state = _ReasoningState.ANSWER
         yield Reasoning(shown) if self.thinking else Text(shown)
 
-    def finish(self, text: str = "") -> Iterator[Part]:
+    def finish(self, text: str = "") -> Iterator[AnswerEvent]:
         """The last ``text``, and what waits when nothing more comes."""
         yield from self.text(text)
         if self._state is _ReasoningState.CALLS and self._calls:
             yield from self._calls.flush()
 
-    def _called(self, calls: ToolCallParser, token: int, text: str) -> Iterator[Part]:
+    def _called(self, calls: ToolCallParser, token: int, text: str) -> Iterator[AnswerEvent]:
         if self._state is not _ReasoningState.CALLS:
             if self._state is _ReasoningState.ANSWER and self._begun:
                 self._before_calls = self._held
@@ -162,7 +162,7 @@ class ReasoningParser:
         self._state, self._held, self._begun = state, "", False
 
 
-def parser_for(
+def make_parser(
     family: Family, prompt: Sequence[Segment], vocabulary: Vocabulary
 ) -> ReasoningParser:
     """The parser of the answer to ``prompt``: where in a thought the prompt ends, its own segments
@@ -176,7 +176,7 @@ def parser_for(
         calls = ToolCallParser(ids, typed=family.format.tools.typed)
     filling = family.fim is not None and family.fim.end in prompt
     if family.format.think is None or filling:
-        return ReasoningParser(None, calls=calls, verbatim=filling or family.completes)
+        return ReasoningParser(None, calls=calls, verbatim=filling or family.is_base)
     (opening, closing), last, begun = family.format.think, None, ""
     for segment in reversed(prompt):
         if isinstance(segment, Special):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from dslocal.errors import UsageError
 from dslocal.prompts.messages import Vocabulary
-from dslocal.prompts.settings import BIAS_HINT, Setting, Settings, parsed_bias
+from dslocal.prompts.settings import BIAS_HINT, Setting, Settings, parse_bias
 
 if TYPE_CHECKING:
     from dslocal.engine import Sampler
@@ -24,7 +24,7 @@ class Sized(Vocabulary, Protocol):
     def n_vocab(self) -> int: ...
 
 
-def sampler_for(
+def make_sampler(
     settings: Settings,
     seed: int,
     vocabulary: Sized,
@@ -45,13 +45,13 @@ def sampler_for(
         presence_penalty=settings.presence_penalty.value,
         frequency_penalty=settings.frequency_penalty.value,
         repeat_penalty=settings.repeat_penalty.value,
-        logit_bias=biases(settings.logit_bias, vocabulary),
+        logit_bias=resolve_logit_bias(settings.logit_bias, vocabulary),
         prompt=prompt,
         logprobs=logprobs,
     )
 
 
-def biases(entries: Setting[tuple[str, ...]], vocabulary: Sized) -> dict[int, float]:
+def resolve_logit_bias(entries: Setting[tuple[str, ...]], vocabulary: Sized) -> dict[int, float]:
     """Biases by token id of ``TOKEN=VALUE`` entries, the last one counting. Raises UsageError for a
     TOKEN that is not one.
 
@@ -60,7 +60,7 @@ def biases(entries: Setting[tuple[str, ...]], vocabulary: Sized) -> dict[int, fl
     """
     found: dict[int, float] = {}
     for entry in entries.value:
-        token, value = parsed_bias(entry)
+        token, value = parse_bias(entry)
         found[_id(token, vocabulary, entries.source)] = value
     return found
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Tags:
+class ReasoningTags:
     """Ids of a thought's tags, and of the text that its makers put ``before`` and ``after`` the
     closing one.
     """
@@ -35,7 +35,7 @@ class Tags:
     after: tuple[int, ...]
 
 
-def tags_of(family: Family, vocabulary: Vocabulary) -> Tags | None:
+def reasoning_tags(family: Family, vocabulary: Vocabulary) -> ReasoningTags | None:
     """None for a family that knows no thinking."""
     if family.format.think is None:
         return None
@@ -51,7 +51,7 @@ def tags_of(family: Family, vocabulary: Vocabulary) -> Tags | None:
         encode([s for s in part if isinstance(s, PlainText)], vocabulary)
         for part in (segments[:at], segments[at + 1 :])
     )
-    return Tags(ids[0], ids[1], tuple(before), tuple(after))
+    return ReasoningTags(ids[0], ids[1], tuple(before), tuple(after))
 
 
 @dataclass
@@ -61,7 +61,7 @@ class Steering:
     tokens that end an answer. ``closed`` says whether a thought was closed here.
     """
 
-    tags: Tags | None
+    tags: ReasoningTags | None
     thinking: bool
     undecided: bool
     budget: int | None = None
@@ -164,7 +164,7 @@ class Steering:
         return self._forced[0] if self._forced else None
 
 
-def steering_for(
+def make_steering(
     family: Family,
     parser: ReasoningParser,
     vocabulary: Vocabulary,
@@ -176,6 +176,8 @@ def steering_for(
     tokens that end one.
     """
     ends = {*stops, *(grammar.ends if grammar else ())}
-    steering = Steering(tags_of(family, vocabulary), False, False, budget, grammar, sorted(ends))
+    steering = Steering(
+        reasoning_tags(family, vocabulary), False, False, budget, grammar, sorted(ends)
+    )
     steering.follow(parser)
     return steering

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from .reasoning import Part, Text
+from .reasoning import AnswerEvent, Text
 
 
 class StopTexts:
@@ -25,7 +25,7 @@ class StopTexts:
         self._held = ""
         self.reached = False
 
-    def passed(self, parts: Iterable[Part]) -> Iterator[Part]:
+    def passed(self, parts: Iterable[AnswerEvent]) -> Iterator[AnswerEvent]:
         """Of ``parts``, what certainly stands before a stop text. After one, nothing."""
         for part in parts:
             if self.reached:
@@ -44,13 +44,13 @@ class StopTexts:
             self.reached = self._found(self._held + waiting) is not None
         return self.reached
 
-    def finish(self) -> Iterator[Part]:
+    def finish(self) -> Iterator[AnswerEvent]:
         """What is held back, when no more of the answer comes."""
         held, self._held = self._held, ""
         if held and not self.reached:
             yield Text(held)
 
-    def _answer(self, text: str) -> Iterator[Part]:
+    def _answer(self, text: str) -> Iterator[AnswerEvent]:
         at = self._found(text)
         self.reached = at is not None
         if at is None:

@@ -3,9 +3,9 @@
 Does not know logits or terminals.
 """
 
-from .compose import Question, compose, departs
+from .compose import Question, compose_question, directive_advice
 from .families import FAMILIES, Family
-from .files import MAX_FILE, attach, decode, read_text
+from .files import MAX_FILE, attach_files, decode_text, read_text
 from .messages import (
     Message,
     PlainText,
@@ -17,9 +17,9 @@ from .messages import (
     encode,
     render,
 )
-from .recognition import Recognition, family_named, recognise_family
-from .settings import SETTINGS, Setting, Settings, spelled
-from .templates import INPUT, Template, template_of
+from .recognition import Recognition, get_family, recognise_family
+from .settings import SETTINGS, Setting, Settings, format_value
+from .templates import INPUT, Template, parse_template
 
 __all__ = [
     "FAMILIES",
@@ -39,15 +39,15 @@ __all__ = [
     "Thinking",
     "Tool",
     "ToolCall",
-    "attach",
-    "compose",
-    "decode",
-    "departs",
+    "attach_files",
+    "compose_question",
+    "decode_text",
+    "directive_advice",
     "encode",
-    "family_named",
+    "format_value",
+    "get_family",
+    "parse_template",
     "read_text",
     "recognise_family",
     "render",
-    "spelled",
-    "template_of",
 ]

@@ -10,7 +10,7 @@ from datetime import date
 from pathlib import Path
 
 from .families import DIRECTIVE, Family
-from .files import attach
+from .files import attach_files
 from .math_detection import is_chinese, is_mathematical
 from .search_results import with_results
 
@@ -26,7 +26,7 @@ class Question:
     source: str
 
 
-def compose(
+def compose_question(
     family: Family,
     asked: str,
     *,
@@ -43,7 +43,7 @@ def compose(
     question, for families whose makers ask for it. Only ``asked`` is looked at for that. Raises
     UsageError or NotFoundError naming the file.
     """
-    text = attach(files, "\n\n".join(part for part in (beside, asked) if part.strip()))
+    text = attach_files(files, "\n\n".join(part for part in (beside, asked) if part.strip()))
     if results is not None:
         text = with_results(results, text, today or date.today())
     wanted, source = _directed(family, asked, math)
@@ -54,7 +54,7 @@ def compose(
     return Question(f"{text}\n{added}", added, source)
 
 
-def departs(family: Family, asked: str, math: bool | None) -> str | None:
+def directive_advice(family: Family, asked: str, math: bool | None) -> str | None:
     """The line that says so when ``math`` False leaves out a directive that the makers ask for."""
     if math is False and family.directive and family.directive.automatic and is_mathematical(asked):
         return f"--no-math: its makers recommend to ask a mathematical question with: {family.directive.english}"
@@ -62,7 +62,7 @@ def departs(family: Family, asked: str, math: bool | None) -> str | None:
 
 
 def _directed(family: Family, asked: str, math: bool | None) -> tuple[bool, str]:
-    if family.completes:
+    if family.is_base:
         return False, "a base model is given the text as it is"
     if "\\boxed" in asked:
         return False, "the question asks for a box itself"

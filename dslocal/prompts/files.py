@@ -63,7 +63,7 @@ _TO_TEXT = {
 }
 
 
-def attach(files: Sequence[Path], question: str) -> str:
+def attach_files(files: Sequence[Path], question: str) -> str:
     """``question`` with the content of ``files`` before it. Raises NotFoundError or UsageError
     naming the file.
 
@@ -78,10 +78,10 @@ def read_text(path: Path) -> str:
     """The text of the file at ``path``, lines ended by ``\\n``. Raises NotFoundError or UsageError
     naming the file.
     """
-    return decode(_read(path), str(path))
+    return decode_text(_read(path), str(path))
 
 
-def decode(data: bytes, name: str) -> str:
+def decode_text(data: bytes, name: str) -> str:
     """``data`` as text, lines ended by ``\\n``. Raises UsageError, calling it ``name``, when it is
     too much, no text, or uncertain.
     """

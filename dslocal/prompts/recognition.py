@@ -52,7 +52,7 @@ def recognise_family(header: GgufHeader, forced: str | None = None) -> Recogniti
     UsageError for an unknown name.
     """
     if forced is not None:
-        return Recognition(family_named(forced), "it was asked for")
+        return Recognition(get_family(forced), "it was asked for")
     tokens = set(header.tokens())
     possible = [family for family in FAMILIES.values() if _fits(family, header, tokens)]
     if not possible:
@@ -66,7 +66,7 @@ def recognise_family(header: GgufHeader, forced: str | None = None) -> Recogniti
             return Recognition(family, f"its name, {name[:60]!r}")
     for name in (header.text(key)[:MAX_NAME] for key in ORIGINS):
         family = _first(possible, _words(name))
-        if family and not family.completes:
+        if family and not family.is_base:
             return Recognition(family, f"what it was made from, {name[:60]!r}")
     if family := _by_template(possible, header.text("tokenizer.chat_template")[:MAX_TEMPLATE]):
         return Recognition(family, "its chat template; its name says nothing")
@@ -83,7 +83,7 @@ def recognise_family(header: GgufHeader, forced: str | None = None) -> Recogniti
     )
 
 
-def family_named(name: str) -> Family:
+def get_family(name: str) -> Family:
     """The family called ``name``. Raises UsageError."""
     try:
         return FAMILIES[name.lower()]

@@ -11,7 +11,7 @@ from dslocal.errors import UsageError
 
 T = TypeVar("T")
 OFF = "off"  # the source of a setting that nobody has set and that changes nothing
-MOST_STOPS, LONGEST_STOP, MOST_BIASES = 16, 1000, 1024
+MAX_STOPS, MAX_STOP_LENGTH, MAX_BIASES = 16, 1000, 1024
 BIAS_HINT = "as </think>=5, 4042=-100 or '\"4042\"=-100': a token's id or its text, and -100 to 100"
 
 
@@ -23,7 +23,7 @@ class Setting(Generic[T]):
     source: str
 
 
-def spelled(value: object) -> str:
+def format_value(value: object) -> str:
     """A setting's value for people, on one line."""
     return json.dumps(value, ensure_ascii=False) if isinstance(value, tuple) else str(value)
 
@@ -86,7 +86,7 @@ class Settings:
 SETTINGS = tuple(field.name for field in fields(Settings))
 
 
-def parsed_bias(text: str) -> tuple[str, float]:
+def parse_bias(text: str) -> tuple[str, float]:
     """Token and value of ``TOKEN=VALUE``. Raises ValueError."""
     token, separator, number = text.rpartition("=")
     if not separator or not token:
@@ -96,7 +96,7 @@ def parsed_bias(text: str) -> tuple[str, float]:
 
 def _is_bias(text: str) -> bool:
     try:
-        return -100 <= parsed_bias(text)[1] <= 100
+        return -100 <= parse_bias(text)[1] <= 100
     except ValueError:
         return False
 
@@ -113,11 +113,11 @@ _RULES: dict[str, tuple[type[int] | type[float], Callable[[Any], bool], str]] = 
     "repeat_penalty": (float, lambda p: 0.1 <= p <= 10, "repeat_penalty is 0.1 to 10, 1 is off"),
 }
 _LISTS: dict[str, tuple[int, Callable[[str], bool], str]] = {
-    "logit_bias": (MOST_BIASES, _is_bias, BIAS_HINT),
+    "logit_bias": (MAX_BIASES, _is_bias, BIAS_HINT),
     "stop": (
-        MOST_STOPS,
-        lambda text: 0 < len(text) <= LONGEST_STOP,
-        f"stop is a text of 1 to {LONGEST_STOP} characters",
+        MAX_STOPS,
+        lambda text: 0 < len(text) <= MAX_STOP_LENGTH,
+        f"stop is a text of 1 to {MAX_STOP_LENGTH} characters",
     ),
 }
 

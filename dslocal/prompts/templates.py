@@ -71,7 +71,7 @@ class Template:
         )  # type: ignore[return-value]
 
 
-def template_of(name: str, table: Any, source: str) -> Template:
+def parse_template(name: str, table: Any, source: str) -> Template:
     """The template that ``table`` of the file ``source`` describes. Raises UsageError naming file,
     template and key.
     """

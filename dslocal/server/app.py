@@ -158,7 +158,7 @@ class Server:
     def _count(self, turn: Any, cut: bool) -> None:
         self.metrics.count(turn, cut)
         self.say(
-            f"answered: {json.dumps({'reasoning': turn.reasoning, 'answer': turn.answer}, ensure_ascii=False)}"
+            f"answered: {json.dumps({'reasoning': turn.reasoning, 'answer': turn.text}, ensure_ascii=False)}"
         )
 
 

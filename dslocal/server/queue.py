@@ -23,7 +23,7 @@ from .requests import PreparedRequest
 
 if TYPE_CHECKING:
     from dslocal.engine import LlamaContext, TokenLogprobs
-    from dslocal.output.reasoning import Part
+    from dslocal.output.reasoning import AnswerEvent
 
 RETRY_S = 5
 
@@ -34,7 +34,7 @@ class Said:
     before it that said nothing included. ``sure`` is as in :class:`dslocal.chat.Turn`."""
 
     choice: int
-    part: Part
+    part: AnswerEvent
     sure: bool
     logprobs: Sequence[TokenLogprobs] = ()
 
@@ -294,7 +294,7 @@ class RequestRun:
     ) -> None:
         asked = self.asked
         turn = self.turns[choice] = output.Turn(
-            0, seed=asked.seed + choice, top_logprobs=asked.top_logprobs, form=asked.form
+            0, seed=asked.seed + choice, top_logprobs=asked.top_logprobs, constraint=asked.form
         )
 
         def on_prefill(done: int, todo: int) -> None:
@@ -302,7 +302,7 @@ class RequestRun:
                 self._others(loop)
 
         spoken = 0
-        generated = output.answer(
+        generated = output.stream_answer(
             turn,
             context,
             asked.family,
@@ -316,10 +316,17 @@ class RequestRun:
             with closing(generated) as parts:
                 for part in parts:
                     if asked.top_logprobs is None:
-                        tell(Said(choice, part, turn.sure))
+                        tell(Said(choice, part, turn.text_is_certain))
                     else:
                         known = turn.completion_tokens
-                        tell(Said(choice, part, turn.sure, tuple(turn.logprobs[spoken:known])))
+                        tell(
+                            Said(
+                                choice,
+                                part,
+                                turn.text_is_certain,
+                                tuple(turn.logprobs[spoken:known]),
+                            )
+                        )
                         spoken = known
             cut = False
         finally:

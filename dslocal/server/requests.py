@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from dslocal import output, prompts
 from dslocal.errors import ContextOverflowError, UsageError
-from dslocal.output.answer import overflow, reserve
+from dslocal.output.answer import overflow_error, reserved_tokens
 from dslocal.prompts.families.base import BOS
 from dslocal.prompts.families.plain import Completion
 from dslocal.server.wire.errors import ApiError
@@ -94,7 +94,7 @@ def of_chat(served: ServedModel, request: ChatRequest) -> PreparedRequest:
     form = _form(request)
     if forced is not None:
         schema = dict(forced.parameters) or output.ANY_OBJECT
-        form = output.output_constraint(schema, f"the parameters of {forced.name}")
+        form = output.constraint_from_schema(schema, f"the parameters of {forced.name}")
     math = served.math if not (form or tools) else False
     segments = family.render(list(_messages(family, request.messages, math)), way, tools)
     if forced is not None and family.format.tools:
@@ -128,14 +128,14 @@ def of_completion(served: ServedModel, request: CompletionRequest) -> PreparedRe
     if request.suffix is not None:
         family, segments, settings = (
             served.family,
-            served.family.fill(request.prompt, request.suffix),
+            served.family.render_fim(request.prompt, request.suffix),
             served.gap_settings,
         )
     else:
         family = (
             served.family
-            if served.family.completes
-            else replace(served.family, format=Completion(), completes=True)
+            if served.family.is_base
+            else replace(served.family, format=Completion(), is_base=True)
         )
         segments, settings = [BOS, prompts.PlainText(request.prompt)], served.settings
     return _checked(
@@ -172,7 +172,9 @@ def of_ask(served: ServedModel, request: AskRequest) -> PreparedRequest:
     )
     form = None
     if request.form and request.form.schema_text is not None:
-        form = output.output_constraint(json.loads(request.form.schema_text), request.form.source)
+        form = output.constraint_from_schema(
+            json.loads(request.form.schema_text), request.form.source
+        )
     elif request.form and request.form.grammar_text is not None:
         from dslocal.engine.grammar import grammar
 
@@ -209,10 +211,10 @@ def _checked(served: ServedModel, asked: PreparedRequest) -> PreparedRequest:
             f"the prompt has {length:,} characters; the context holds {context.n_ctx:,} tokens, which are fewer"
         )
     ids = prompts.encode(asked.prompt, context.model)
-    if len(ids) + reserve(asked.settings, context.n_ctx) > context.n_ctx:
-        raise overflow(context, asked.settings, len(ids))
+    if len(ids) + reserved_tokens(asked.settings, context.n_ctx) > context.n_ctx:
+        raise overflow_error(context, asked.settings, len(ids))
     try:
-        output.biases(asked.settings.logit_bias, context.model)
+        output.resolve_logit_bias(asked.settings.logit_bias, context.model)
     except UsageError as e:
         raise ApiError(422, str(e), param="logit_bias") from None
     if asked.form:
@@ -244,7 +246,9 @@ def _messages(
         yield from _outputs(waiting, order)
         waiting = []
         if message.role == "user":
-            yield prompts.Message("user", prompts.compose(family, message.text, math=math).text)
+            yield prompts.Message(
+                "user", prompts.compose_question(family, message.text, math=math).text
+            )
         elif message.role == "assistant":
             calls = message.tool_calls or []
             order = {call.id: number for number, call in enumerate(calls)}
@@ -306,7 +310,7 @@ def _forced(request: ChatRequest, tools: Sequence[prompts.Tool]) -> prompts.Tool
 
 def _way(served: ServedModel, request: ChatRequest, *, forced: bool) -> prompts.Thinking:
     """How the answer begins. Raises Fault for a thought that the family does not know."""
-    ways = served.family.ways
+    ways = served.family.thinking_modes
     if forced:
         return prompts.Thinking.BYPASSED if prompts.Thinking.BYPASSED in ways else ways[0]
     if request.thinking is None:
@@ -325,14 +329,14 @@ def _form(request: ChatRequest) -> output.OutputConstraint | None:
     if wanted is None or wanted.type == "text":
         return None
     if wanted.type == "json_object":
-        return output.output_constraint(output.ANY_OBJECT, "response_format")
+        return output.constraint_from_schema(output.ANY_OBJECT, "response_format")
     if wanted.json_schema is None:
         raise ApiError(
             422,
             "response_format.json_schema: is needed with this type",
             param="response_format.json_schema",
         )
-    form = output.output_constraint(wanted.json_schema.content, "response_format")
+    form = output.constraint_from_schema(wanted.json_schema.content, "response_format")
     if wanted.json_schema.strict and form.unheld:
         said = "; ".join(form.unheld)[:200]
         raise ApiError(

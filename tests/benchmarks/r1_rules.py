@@ -68,7 +68,7 @@ def answers(
         for _ in session.stream(text, seed + number):
             pass
         assert session.turn is not None
-        yield session.turn.answer
+        yield session.turn.text
 
 
 def is_right(way: Way, given: list[str], expected: int | str) -> bool:

@@ -147,8 +147,8 @@ def answers(count: int) -> Iterator[tuple[int, Any, float]]:
         LlamaContext(model, model.n_ctx_train) as context,
     ):
         for seed in range(count):
-            form = output.output_constraint(schema_of(seed), f"schema {seed}")
-            session = chat.Session(context, prompts.FAMILIES["nano"], settings, form=form)
+            form = output.constraint_from_schema(schema_of(seed), f"schema {seed}")
+            session = chat.Session(context, prompts.FAMILIES["nano"], settings, constraint=form)
             began = time.perf_counter()
             for _ in session.stream(QUESTIONS[seed % len(QUESTIONS)], seed):
                 pass
@@ -165,10 +165,10 @@ def main(count: int) -> None:
         tokens, seconds = tokens + turn.completion_tokens, seconds + taken
         free += bool(turn.reasoning) and not turn.reasoning.lstrip().startswith("{")
         try:
-            turn.form.check(turn.answer)
+            turn.constraint.check(turn.text)
             valid += 1
         except SchemaError as e:
-            print(f"schema {seed}: {turn.finish_reason}: {e}\n  {turn.answer[:300]!r}")
+            print(f"schema {seed}: {turn.finish_reason}: {e}\n  {turn.text[:300]!r}")
     print(
         f"{valid} of {count} answers validate; {free} with reasoning in free text; {tokens:,} tokens at {tokens / seconds:,.0f} a second"
     )

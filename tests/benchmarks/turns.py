@@ -42,7 +42,7 @@ class Turns:
         model, close = self.context.model, self.context.model.special("</think>")
         assert close is not None
         self.session.history = []
-        prompt = encode(self.session.segments(FIRST), model)
+        prompt = encode(self.session.prompt(FIRST), model)
         self.context.forget()
         self.context.prefill([*prompt, *self.thought, close, *model.encode(ANSWER)])
         self.session.history = [Message("user", FIRST), Message("assistant", ANSWER, "thought")]
@@ -50,11 +50,11 @@ class Turns:
     def next_question(self, pause: float) -> tuple[float, int]:
         """Seconds to its first token, and tokens that were evaluated for it."""
         self.after_a_thought()
-        repair = Repair(self.context, self.session.certain())
+        repair = Repair(self.context, self.session.certain_ids())
         repair.start()
         time.sleep(pause)
         repair.stop()
-        prompt = encode(self.session.segments(NEXT), self.context.model)
+        prompt = encode(self.session.prompt(NEXT), self.context.model)
         kept = sum(1 for have, want in zip(self.context.ids, prompt, strict=False) if have == want)
         return benchmark.first_token(self.context, prompt, 1), len(prompt) - kept
 
@@ -63,7 +63,7 @@ class Turns:
         it.
         """
         self.session.history = []
-        prompt = encode(self.session.segments(NEXT), self.context.model)
+        prompt = encode(self.session.prompt(NEXT), self.context.model)
         self.context.forget()
         time.sleep(pause)
         return benchmark.first_token(self.context, prompt, 1)
@@ -77,8 +77,8 @@ class Turns:
     @property
     def own(self) -> int:
         """Tokens that the question adds to what was certain."""
-        return len(encode(self.session.segments(NEXT), self.context.model)) - len(
-            self.session.certain()
+        return len(encode(self.session.prompt(NEXT), self.context.model)) - len(
+            self.session.certain_ids()
         )
 
 

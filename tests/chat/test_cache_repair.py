@@ -36,7 +36,7 @@ def asked(session: Session, text: str, seed: int = 1) -> None:
 
 def own_tokens(session: Session, text: str) -> int:
     """What a question adds to a prompt that the conversation before it is part of."""
-    return len(encode(session.segments(text), session.context.model)) - len(session.certain())
+    return len(encode(session.prompt(text), session.context.model)) - len(session.certain_ids())
 
 
 def evaluated(session: Session, text: str) -> int:
@@ -50,7 +50,7 @@ def with_long_thought(session: Session) -> None:
     model, close = session.context.model, session.context.model.special("</think>")
     assert close is not None
     thought = (model.encode("First, I need to think about this for a while. " * 200))[:800]
-    prompt = encode(session.segments(FIRST), model)
+    prompt = encode(session.prompt(FIRST), model)
     session.context.prefill([*prompt, *thought, close, *model.encode(ANSWER)])
     session.history = [Message("user", FIRST), Message("assistant", ANSWER, "thought")]
 
@@ -58,7 +58,7 @@ def with_long_thought(session: Session) -> None:
 def test_the_question_alone_when_there_was_time(session: Session) -> None:
     with_long_thought(session)
     own = own_tokens(session, NEXT)
-    repair = Repair(session.context, session.certain())
+    repair = Repair(session.context, session.certain_ids())
     repair.start()
     time.sleep(2)
     repair.stop()
@@ -76,7 +76,7 @@ def test_stopped_at_once_and_gone_on_with(session: Session) -> None:
     model = session.context.model
     text = "one two three four five " * 500
     session.history = [Message("user", "x"), Message("assistant", text)]
-    certain = session.certain()
+    certain = session.certain_ids()
     assert len(certain) > 1500
     repair = Repair(session.context, certain)
     repair.start()
@@ -89,23 +89,23 @@ def test_stopped_at_once_and_gone_on_with(session: Session) -> None:
     assert 0 < done < len(certain)
     assert not session.context.abort.is_set()
     assert session.context.ids == certain[:done]
-    prompt = encode(session.segments(NEXT), model)
+    prompt = encode(session.prompt(NEXT), model)
     assert session.context.prefill(prompt) == done
 
 
 def test_a_repair_that_is_not_needed_does_nothing(session: Session) -> None:
-    for ids in ([], session.certain()):
+    for ids in ([], session.certain_ids()):
         repair = Repair(session.context, ids)
         repair.start()
         repair.stop()
     assert session.context.ids == []
     asked(session, "hello")
     for _ in range(2):
-        repair = Repair(session.context, session.certain())
+        repair = Repair(session.context, session.certain_ids())
         repair.start()
         time.sleep(0.5)
         repair.stop()
-        assert session.context.ids[: len(session.certain())] == session.certain()
+        assert session.context.ids[: len(session.certain_ids())] == session.certain_ids()
 
 
 class Letters:
@@ -120,21 +120,21 @@ class Letters:
 
 @pytest.mark.parametrize(
     "family",
-    [family for family in FAMILIES.values() if not family.completes],
+    [family for family in FAMILIES.values() if not family.is_base],
     ids=lambda family: family.name,
 )
 def test_what_is_certain_begins_every_prompt(family: Family) -> None:
     context = cast(LlamaContext, SimpleNamespace(model=Letters(), n_ctx=4096))
     session = Session(context, family, family.defaults, "Be kind.")
-    assert session.certain() == []
+    assert session.certain_ids() == []
     session.history = [
         Message("user", "What is it?"),
         Message("assistant", "It is this.", "thought " * 20),
         Message("user", "And?"),
     ]
     session.history += [Message("assistant", "That.", "more")]
-    certain = session.certain()
+    certain = session.certain_ids()
     assert bytes(id for id in certain if id < 256).find(b"That.") > 0
     assert b"thought" not in bytes(id for id in certain if id < 256)
     for text in ("x", "1 + 1", "好", " leading blanks", "<think>"):
-        assert encode(session.segments(text), Letters())[: len(certain)] == certain
+        assert encode(session.prompt(text), Letters())[: len(certain)] == certain

@@ -11,10 +11,10 @@ from dataclasses import replace
 import pytest
 
 from dslocal.chat import HistoryTrimmed, Session
-from dslocal.chat.session import AnswerStarted
+from dslocal.chat.session import PartialAnswer
 from dslocal.engine import LlamaContext, LlamaModel
 from dslocal.errors import ContextOverflowError, UsageError
-from dslocal.output import OutputConstraint, output_constraint
+from dslocal.output import OutputConstraint, constraint_from_schema
 from dslocal.prompts import Message, Settings, Thinking
 from dslocal.prompts.families.r1 import R1
 from dslocal.prompts.families.v3 import V3
@@ -29,7 +29,7 @@ QUESTION = "What is 47 × 86?"
 def whole(
     context: LlamaContext, settings: Settings, form: OutputConstraint | None = None
 ) -> Session:
-    talk = Session(context, R1, settings, form=form)
+    talk = Session(context, R1, settings, constraint=form)
     list(talk.stream(QUESTION, 7))
     return talk
 
@@ -37,7 +37,7 @@ def whole(
 def cut_after(
     context: LlamaContext, settings: Settings, tokens: int, form: OutputConstraint | None = None
 ) -> Session:
-    talk = Session(context, R1, settings.with_value("max_tokens", tokens, "test"), form=form)
+    talk = Session(context, R1, settings.with_value("max_tokens", tokens, "test"), constraint=form)
     list(talk.stream(QUESTION, 7))
     talk.settings = settings
     return talk
@@ -61,14 +61,14 @@ def test_a_cut_changes_nothing(uncut: tuple[LlamaContext, Settings, Session], sh
     ids = complete.turn.ids
     talk = cut_after(context, settings, max(1, int(share * len(ids))))
     assert talk.turn is not None
-    assert talk.unfinished
+    assert talk.is_unfinished
     assert talk.history[-1].cut == "length"
-    assert talk.certain() == []  # the cache stays
-    list(talk.go_on())
+    assert talk.certain_ids() == []  # the cache stays
+    list(talk.continue_answer())
     assert talk.turn.ids == ids
     assert talk.history == complete.history
-    assert not talk.unfinished
-    assert talk.begun is None
+    assert not talk.is_unfinished
+    assert talk.partial is None
     assert talk.turn.cached_tokens == talk.turn.prompt_tokens - 1
     counts = (complete.turn.completion_tokens, complete.turn.reasoning_tokens)
     assert (talk.turn.completion_tokens, talk.turn.reasoning_tokens) == counts
@@ -85,12 +85,12 @@ def test_cut_many_times(uncut: tuple[LlamaContext, Settings, Session]) -> None:
     while True:
         with closing(stream) as events:
             seen = [event for event, _ in zip(events, range(9), strict=False)]
-        if not talk.unfinished:
+        if not talk.is_unfinished:
             break
         rounds += 1
         assert seen
         assert talk.history[-1].cut == "interrupted"
-        stream = talk.go_on()
+        stream = talk.continue_answer()
     assert rounds > 2
     assert talk.history == complete.history
 
@@ -105,13 +105,16 @@ def test_under_a_schema_and_a_budget(context: LlamaContext) -> None:
         "required": ["result"],
         "additionalProperties": False,
     }
-    form, settings = output_constraint(schema, "test"), CALM.with_value("think_budget", 50, "test")
+    form, settings = (
+        constraint_from_schema(schema, "test"),
+        CALM.with_value("think_budget", 50, "test"),
+    )
     complete = whole(context, settings, form)
     assert complete.turn is not None
     assert complete.history[-1].content.startswith("{")
     for tokens in (1, 30, 49, 50, 53, len(complete.turn.ids) - 2):
         talk = cut_after(context, settings, tokens, form)
-        list(talk.go_on())
+        list(talk.continue_answer())
         assert talk.history == complete.history, tokens
 
 
@@ -121,8 +124,8 @@ def test_after_a_restart(model: LlamaModel) -> None:
         complete = whole(context, CALM)
         cut = cut_after(context, CALM, 60)
     with LlamaContext(model, 2048) as context:
-        talk = Session(context, R1, CALM, history=list(cut.history), begun=cut.begun)
-        list(talk.go_on())
+        talk = Session(context, R1, CALM, history=list(cut.history), partial=cut.partial)
+        list(talk.continue_answer())
         assert talk.history == complete.history
 
 
@@ -134,16 +137,16 @@ def test_by_its_text_where_the_tokens_are_of_no_use(context: LlamaContext) -> No
     assert complete.turn is not None
     for tokens in (20, len(complete.turn.ids) - 8):
         cut = cut_after(context, CALM, tokens)
-        assert cut.begun is not None
-        for ids in ((), cut.begun.ids[:-1], (*cut.begun.ids, model_end(context)), (10**6,)):
+        assert cut.partial is not None
+        for ids in ((), cut.partial.ids[:-1], (*cut.partial.ids, model_end(context)), (10**6,)):
             talk = Session(
-                context, R1, CALM, history=list(cut.history), begun=AnswerStarted(ids, 7)
+                context, R1, CALM, history=list(cut.history), partial=PartialAnswer(ids, 7)
             )
-            list(talk.go_on())
+            list(talk.continue_answer())
             assert talk.history[-1].content.endswith(complete.history[-1].content[-12:])
             assert talk.history[-1].reasoning.startswith(cut.history[-1].reasoning)
             assert talk.history[-1].content.startswith(cut.history[-1].content)
-            assert not talk.unfinished
+            assert not talk.is_unfinished
 
 
 def model_end(context: LlamaContext) -> int:
@@ -153,12 +156,12 @@ def model_end(context: LlamaContext) -> int:
 def test_interrupted_before_anything_new_came(context: LlamaContext) -> None:
     """Proves that going on and stopping at once loses nothing, by tokens and by text."""
     cut = cut_after(context, CALM, 30)
-    for begun in (cut.begun, None):
-        talk = Session(context, R1, CALM, history=list(cut.history), begun=begun)
-        with closing(talk.go_on()) as events:
+    for begun in (cut.partial, None):
+        talk = Session(context, R1, CALM, history=list(cut.history), partial=begun)
+        with closing(talk.continue_answer()) as events:
             next(events)
         assert talk.history[-1].reasoning.startswith(cut.history[-1].reasoning)
-        assert talk.unfinished
+        assert talk.is_unfinished
 
 
 def test_what_cannot_be_gone_on_with(context: LlamaContext) -> None:
@@ -167,10 +170,10 @@ def test_what_cannot_be_gone_on_with(context: LlamaContext) -> None:
     """
     talk = Session(context, R1, CALM)
     with pytest.raises(UsageError, match="nothing has been asked"):
-        next(talk.go_on())
+        next(talk.continue_answer())
     talk.history = [Message("user", "a"), Message("assistant", "b")]
     with pytest.raises(UsageError, match="is whole"):
-        next(talk.go_on())
+        next(talk.continue_answer())
     assert talk.history == [Message("user", "a"), Message("assistant", "b")]
 
 
@@ -188,13 +191,13 @@ def test_a_full_context_lets_old_turns_go_first(model: LlamaModel) -> None:
         talk = Session(context, R1, babble, history=old)
         list(talk.stream("capital of peru", 1))
         assert talk.turn is not None
-        while talk.unfinished and talk.first < len(old):
-            events = list(talk.go_on())
+        while talk.is_unfinished and talk.first_kept < len(old):
+            events = list(talk.continue_answer())
             assert isinstance(events[0], HistoryTrimmed) or talk.turn.loop
         while talk.turn.loop:  # which ends an answer before the context is full
-            list(talk.go_on())
+            list(talk.continue_answer())
         with pytest.raises(ContextOverflowError, match="the context holds 640"):
-            next(talk.go_on())
+            next(talk.continue_answer())
         assert talk.history[: len(old)] == old
 
 
@@ -203,9 +206,9 @@ def test_the_way_it_began_is_kept(context: LlamaContext) -> None:
     complete = whole(context, CALM)
     talk = cut_after(context, CALM, 20)
     talk.thinking = Thinking.BYPASSED
-    assert talk.begun is not None
-    talk.begun = replace(talk.begun, thinking=Thinking.FORCED)
-    list(talk.go_on())
+    assert talk.partial is not None
+    talk.partial = replace(talk.partial, thinking=Thinking.FORCED)
+    list(talk.continue_answer())
     assert talk.history == complete.history
 
 
@@ -218,8 +221,8 @@ def test_taking_back(context: LlamaContext) -> None:
         Message("assistant", "e"),
         Message("tool", "f"),
     ]
-    talk = Session(context, V3, V3.defaults, history=list(history), first=4)
-    assert talk.take_back() == history[2]
-    assert (talk.history, talk.first) == (history[:2], 2)
-    assert talk.take_back() == history[0]
-    assert talk.take_back() is None
+    talk = Session(context, V3, V3.defaults, history=list(history), first_kept=4)
+    assert talk.remove_last_turn() == history[2]
+    assert (talk.history, talk.first_kept) == (history[:2], 2)
+    assert talk.remove_last_turn() == history[0]
+    assert talk.remove_last_turn() is None

@@ -41,11 +41,11 @@ def test_three_turns_with_follow_ups(context: LlamaContext) -> None:
         events = ask(talk, question)
         turn = talk.turn
         assert turn is not None
-        assert answer in turn.answer
+        assert answer in turn.text
         assert turn.finish_reason is FinishReason.STOP
         assert (
             "".join(e.text for e in events if isinstance(e, Text))
-            == turn.answer
+            == turn.text
             == last(talk).content
         )
         assert (
@@ -63,7 +63,7 @@ def test_three_turns_with_follow_ups(context: LlamaContext) -> None:
 def test_earlier_reasoning_is_not_sent_and_the_prefix_is_reused(context: LlamaContext) -> None:
     talk = session(context)
     ask(talk, "What is 47 × 86?")
-    prompt = render(talk.segments("Now add 5 to that."))
+    prompt = render(talk.prompt("Now add 5 to that."))
     assert talk.history[1].reasoning
     assert talk.history[1].reasoning[:20] not in prompt
     assert prompt.count("<think>") == 1
@@ -80,19 +80,19 @@ def test_instructions_go_before_the_first_question_of_all(context: LlamaContext)
     talk = session(
         context, system="Be brief.", history=[Message("user", "a"), Message("assistant", "b")]
     )
-    assert render(talk.segments("c")).split("<｜User｜>")[1:] == [
+    assert render(talk.prompt("c")).split("<｜User｜>")[1:] == [
         "Be brief.\n\na<｜Assistant｜>b<｜end▁of▁sentence｜>",
         "c<｜Assistant｜><think>\n",
     ]
-    assert Special("<think>") in talk.segments("c")
+    assert Special("<think>") in talk.prompt("c")
 
 
-@pytest.mark.parametrize("thinking", R1.ways)
+@pytest.mark.parametrize("thinking", R1.thinking_modes)
 def test_each_way_to_begin(context: LlamaContext, thinking: Thinking) -> None:
     talk = session(context, thinking=thinking)
     ask(talk, "capital of peru")
     assert talk.turn is not None
-    assert talk.turn.answer == "The capital of Peru is Lima."
+    assert talk.turn.text == "The capital of Peru is Lima."
     assert bool(talk.turn.reasoning) == (thinking is not Thinking.BYPASSED)
 
 
@@ -110,7 +110,7 @@ def test_the_oldest_turns_are_dropped_with_a_notice(model: LlamaModel) -> None:
         assert 0 < dropped.turns < 6
         assert [e for e in events if isinstance(e, HistoryTrimmed)] == [dropped]
         assert talk.history[:-2] == old  # nothing is forgotten
-        assert talk.first == 2 * dropped.turns
+        assert talk.first_kept == 2 * dropped.turns
         # no more than had to go: one turn more would not have fitted
         assert talk.turn is not None
         assert talk.turn.prompt_tokens + 256 <= 768 < talk.turn.prompt_tokens + 256 + 90
@@ -143,15 +143,15 @@ def test_an_answer_cut_short_is_told_again_and_a_thought_alone_is_not(
         began = next(event for event in events if isinstance(event, Text))
     assert talk.turn is not None
     assert talk.turn.finish_reason is FinishReason.INTERRUPTED
-    assert last(talk).content == began.text == talk.turn.answer
+    assert last(talk).content == began.text == talk.turn.text
     assert last(talk).reasoning.startswith("First, I need to multiply 47 by 86")
 
     with closing(talk.stream("What is 48 × 86?", 1)) as events:
         next(event for event in events if isinstance(event, Reasoning))
     assert (len(talk.history), last(talk).content, last(talk).cut) == (4, "", "interrupted")
-    assert "48" not in render(talk.segments("capital of peru"))
+    assert "48" not in render(talk.prompt("capital of peru"))
     assert talk.turn.reasoning
-    assert talk.turn.answer == ""
+    assert talk.turn.text == ""
 
     ask(talk, "capital of peru")
     assert last(talk).content == "The capital of Peru is Lima."

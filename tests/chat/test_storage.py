@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 
 from dslocal.chat import (
-    AnswerStarted,
+    PartialAnswer,
     StoredConversation,
     find_conversation,
     last_conversation,
+    list_conversations,
     load_conversation,
     new_conversation,
-    stored_conversations,
 )
 from dslocal.chat.storage import KEPT_STATES, MAX_FILE, PART_OF_ID, old_states
 from dslocal.errors import DslocalError, NotFoundError, UsageError
@@ -38,7 +38,7 @@ HISTORY = [
     Message("user", "[file name]: a\nWhy?", typed="Why?"),
     Message("assistant", "", "Bec", cut="interrupted"),
 ]
-BEGUN = AnswerStarted((1, 2, 3), 7, Thinking.FORCED)
+BEGUN = PartialAnswer((1, 2, 3), 7, Thinking.FORCED)
 
 
 @pytest.fixture(autouse=True)
@@ -51,7 +51,7 @@ def written(model: str = "nano", *, closed: bool = True, **changes: Any) -> Stor
     """A conversation on disk; ``changes`` are of its first line."""
     saved = new_conversation(model)
     saved.system = "Be kind."
-    saved.record(HISTORY, BEGUN)
+    saved.save(HISTORY, BEGUN)
     if closed:
         saved.close()
     if changes:
@@ -65,7 +65,7 @@ def test_it_comes_back(fresh: Path) -> None:
     """
     saved = written()
     assert load_conversation(saved.file) == last_conversation() == saved
-    assert (saved.history, saved.begun) == (HISTORY, BEGUN)
+    assert (saved.history, saved.partial) == (HISTORY, BEGUN)
     assert saved.questions[1] == "Why?"
     assert stat.S_IMODE(saved.file.stat().st_mode) == 0o600
     assert stat.S_IMODE(saved.file.parent.stat().st_mode) == 0o700
@@ -87,9 +87,9 @@ def test_what_changes_is_appended(fresh: Path) -> None:
         [Message("user", "e")],
     ]
     for history in steps:
-        saved.record(history)
+        saved.save(history)
         assert load_conversation(saved.file).history == history
-        assert load_conversation(saved.file).begun is None
+        assert load_conversation(saved.file).partial is None
         sizes.append(saved.file.stat().st_size)
     assert [later > earlier for earlier, later in itertools.pairwise(sizes)] == [
         True,
@@ -99,7 +99,7 @@ def test_what_changes_is_appended(fresh: Path) -> None:
         True,
     ]
     saved.model = "other"
-    saved.record(steps[-1])
+    saved.save(steps[-1])
     assert load_conversation(saved.file).model == "other"
 
 
@@ -109,15 +109,15 @@ def test_a_torn_last_line_is_no_line() -> None:
     """
     saved = written(closed=False)
     first = saved.file.stat().st_size
-    saved.record([*HISTORY, Message("user", "c"), Message("assistant", "d")])
+    saved.save([*HISTORY, Message("user", "c"), Message("assistant", "d")])
     saved.close()
     whole = saved.file.read_bytes()
     for length in range(first, len(whole), 7):
         saved.file.write_bytes(whole[:length])
         assert load_conversation(saved.file).history == HISTORY
     again = load_conversation(saved.file)
-    assert again.claim()
-    again.record([*HISTORY, Message("user", "e")])
+    assert again.lock()
+    again.save([*HISTORY, Message("user", "e")])
     again.close()
     assert [json.loads(line)["from"] for line in saved.file.read_bytes().splitlines()] == [
         0,
@@ -131,12 +131,12 @@ def test_two_do_not_write_one_file() -> None:
     """
     one = written(closed=False)
     other = load_conversation(one.file)
-    assert not other.claim()
+    assert not other.lock()
     with pytest.raises(DslocalError, match="open in another terminal"):
         other.remove()
-    one.record([*HISTORY, Message("user", "c")])
+    one.save([*HISTORY, Message("user", "c")])
     one.close()
-    assert other.claim()
+    assert other.lock()
     assert len(other.history) == len(HISTORY) + 1
     other.close()
     other.remove()
@@ -147,7 +147,7 @@ def test_the_last_is_the_one_written_last() -> None:
     """Proves the order, and that a damaged file is passed over."""
     first, second = written("first"), written("second")
     os.utime(second.file, (1, 1))
-    assert [saved.model for saved in stored_conversations()] == ["first", "second"]
+    assert [saved.model for saved in list_conversations()] == ["first", "second"]
     first.file.write_text("{")
     assert last_conversation().model == "second"
 
@@ -252,7 +252,7 @@ def test_what_is_no_conversation_is_named(content: bytes) -> None:
     saved.file.write_bytes(content)
     with pytest.raises(DslocalError, match=saved.id):
         load_conversation(saved.file)
-    assert not saved.claim()
+    assert not saved.lock()
 
 
 def test_an_absurd_size_is_refused() -> None:
@@ -288,9 +288,9 @@ def test_a_full_disk_tears_no_line(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", full)
         with pytest.raises(DslocalError, match="No space left"):
-            saved.record([*HISTORY, Message("user", "c")])
+            saved.save([*HISTORY, Message("user", "c")])
     assert saved.file.read_bytes() == before
-    saved.record([*HISTORY, Message("user", "c")])
+    saved.save([*HISTORY, Message("user", "c")])
     assert load_conversation(saved.file).history == [*HISTORY, Message("user", "c")]
 
 

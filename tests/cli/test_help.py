@@ -138,7 +138,7 @@ def test_examples_of_settings_are_settings() -> None:
         assert set(block) <= set(session_setup.CONFIG_KEYS)
         for name, table in block.pop(session_setup.TEMPLATES, {}).items():
             session_setup.settings_for(
-                prompts.FAMILIES["base"].defaults, {}, prompts.template_of(name, table, "topic")
+                prompts.FAMILIES["base"].defaults, {}, prompts.parse_template(name, table, "topic")
             )
         for name, value in block.items():
             if name in prompts.SETTINGS:

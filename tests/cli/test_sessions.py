@@ -32,7 +32,7 @@ def own(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 def kept(model: str, *turns: tuple[str, str]) -> StoredConversation:
     saved = new_conversation(model)
-    saved.record(
+    saved.save(
         [
             message
             for asked, told in turns
@@ -90,7 +90,7 @@ def test_listed_searched_and_deleted(own: Run) -> None:
         gone.stderr
         == f"dslocal: no conversation called '{first.id}' (dslocal sessions lists them)\n".encode()
     )
-    assert second.claim()
+    assert second.lock()
     held = own.inside("sessions", "rm", second.id)
     second.close()
     assert (held.returncode, second.file.exists()) == (1, True)

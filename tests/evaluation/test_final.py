@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from dslocal.evaluation.final_answer import boxed, final_answer
+from dslocal.evaluation.final_answer import boxed_content, final_answer
 
 CASES = [
     ("The answer is \\boxed{4042}.", "4042"),
@@ -36,7 +36,7 @@ CASES = [
 
 @pytest.mark.parametrize(("text", "expected"), CASES)
 def test_boxed(text: str, expected: str | None) -> None:
-    assert boxed(text) == expected
+    assert boxed_content(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_boxed(text: str, expected: str | None) -> None:
 )
 def test_an_endless_repetition_takes_no_time(text: str) -> None:
     began = time.monotonic()
-    assert boxed(text) == ("1" if "1" in text else None)
+    assert boxed_content(text) == ("1" if "1" in text else None)
     assert time.monotonic() - began < 5  # minutes, if every opening were followed to the end
 
 

@@ -12,7 +12,7 @@ from support.prompts.recorded_answers import RECORDED, SPECIALS, Recorded
 
 from dslocal.engine.utf8 import Utf8Stream
 from dslocal.output import Reasoning, Reclassified, Text, ToolCallArguments, ToolCallStarted, Turn
-from dslocal.output.reasoning import Part, ReasoningParser, parser_for
+from dslocal.output.reasoning import AnswerEvent, ReasoningParser, make_parser
 from dslocal.prompts import FAMILIES, Message, Tool
 from dslocal.types import FinishReason
 
@@ -36,7 +36,7 @@ def parser_of(recorded: Recorded) -> ReasoningParser:
     prompt = family.render(
         [Message("user", "?")], recorded.way, [TOOL] if family.format.tools else ()
     )
-    return parser_for(family, prompt, Vocabulary())
+    return make_parser(family, prompt, Vocabulary())
 
 
 def tokens_of(recorded: Recorded, dice: random.Random | None) -> Iterator[Token]:
@@ -55,11 +55,11 @@ def tokens_of(recorded: Recorded, dice: random.Random | None) -> Iterator[Token]
 
 def read(
     parser: ReasoningParser, tokens: Iterator[Token]
-) -> tuple[list[Part], list[tuple[bool, bool]]]:
+) -> tuple[list[AnswerEvent], list[tuple[bool, bool]]]:
     """The events, and at each special token whether the parser is thinking and whether it is
     unsure.
     """
-    characters, parts, states = Utf8Stream(), list[Part](), list[tuple[bool, bool]]()
+    characters, parts, states = Utf8Stream(), list[AnswerEvent](), list[tuple[bool, bool]]()
     for id, data in tokens:
         parts += parser.feed(id, characters.feed(data))
         if id != WORD:
@@ -68,9 +68,9 @@ def read(
     return parts, [*states, (parser.thinking, parser.unsure)]
 
 
-def joined(parts: Sequence[Part]) -> list[Part]:
+def joined(parts: Sequence[AnswerEvent]) -> list[AnswerEvent]:
     """The events with neighbours of a kind made one."""
-    result: list[Part] = []
+    result: list[AnswerEvent] = []
     for part in parts:
         match part, result[-1] if result else None:
             case Reasoning(text), Reasoning(before):
@@ -84,10 +84,10 @@ def joined(parts: Sequence[Part]) -> list[Part]:
     return result
 
 
-def collected(parts: Sequence[Part]) -> Turn:
+def collected(parts: Sequence[AnswerEvent]) -> Turn:
     turn = Turn(prompt_tokens=0)
     for part in parts:
-        turn.collect(part)
+        turn.add(part)
     return turn
 
 
@@ -102,7 +102,7 @@ def test_what_is_in_it(recorded: Recorded) -> None:
     parser = parser_of(recorded)
     parts, _ = read(parser, tokens_of(recorded, None))
     turn = collected(parts)
-    assert (turn.reasoning, turn.answer, tuple(turn.calls)) == (
+    assert (turn.reasoning, turn.text, tuple(turn.calls)) == (
         recorded.reasoning,
         recorded.answer,
         recorded.calls,

@@ -20,11 +20,11 @@ from dslocal.output import (
     OutputConstraint,
     Reasoning,
     Turn,
-    answer,
+    constraint_from_schema,
     loops,
-    output_constraint,
     read_grammar,
     read_schema,
+    stream_answer,
 )
 from dslocal.output.constraint import MAX_BYTES
 from dslocal.prompts import FAMILIES, PlainText, Special, Thinking
@@ -53,7 +53,7 @@ def asked(
     changed = SETTINGS
     for name, value in settings.items():
         changed = changed.with_value(name, value, "test")
-    session = Session(context, NANO, changed, thinking=thinking, form=form)
+    session = Session(context, NANO, changed, thinking=thinking, constraint=form)
     for _ in session.stream(text, 1):
         pass
     assert session.turn is not None
@@ -69,12 +69,12 @@ def test_generated_schemas_are_kept_to(answered: list[tuple[int, Turn]]) -> None
     """The thought is what it would be without a schema: text, and not of the schema."""
     assert len(answered) == 12
     for seed, turn in answered:
-        assert turn.form
+        assert turn.constraint
         assert turn.finish_reason is FinishReason.STOP
-        assert turn.form.check(turn.answer) == json.loads(turn.answer)
+        assert turn.constraint.check(turn.text) == json.loads(turn.text)
         assert turn.reasoning[0].isalpha()
-        assert list(json.loads(turn.answer)) == [
-            name for name in schema_of(seed)["properties"] if name in json.loads(turn.answer)
+        assert list(json.loads(turn.text)) == [
+            name for name in schema_of(seed)["properties"] if name in json.loads(turn.text)
         ]
 
 
@@ -82,18 +82,18 @@ def test_the_thought_is_the_same_with_and_without_a_schema(context: LlamaContext
     """In one pass: the prompt is evaluated once, and the value is what the thought found."""
     free, bound = (
         asked(context, temperature=0),
-        asked(context, output_constraint(SUM, "test"), temperature=0),
+        asked(context, constraint_from_schema(SUM, "test"), temperature=0),
     )
     assert bound.reasoning == free.reasoning
     assert bound.reasoning_tokens == free.reasoning_tokens > 100
-    assert json.loads(bound.answer) == {"result": 4042}
+    assert json.loads(bound.text) == {"result": 4042}
     assert bound.cached_tokens == bound.prompt_tokens - 1
 
 
 @pytest.mark.parametrize("way", [Thinking.FORCED, Thinking.FREE, Thinking.BYPASSED])
 def test_every_way_of_thinking_ends_in_the_schema(context: LlamaContext, way: Thinking) -> None:
-    turn = asked(context, output_constraint(SUM, "test"), thinking=way)
-    assert isinstance(json.loads(turn.answer)["result"], int)
+    turn = asked(context, constraint_from_schema(SUM, "test"), thinking=way)
+    assert isinstance(json.loads(turn.text)["result"], int)
     assert bool(turn.reasoning) == (way is Thinking.FORCED) or way is Thinking.FREE
 
 
@@ -103,18 +103,20 @@ def test_a_model_that_ends_in_its_thought_answers_all_the_same(context: LlamaCon
     """
     ends = ["<｜end▁of▁sentence｜>=100"]
     assert asked(context, logit_bias=ends).completion_tokens == 0
-    turn = asked(context, output_constraint(SUM, "test"), logit_bias=ends)
-    assert isinstance(json.loads(turn.answer)["result"], int)
+    turn = asked(context, constraint_from_schema(SUM, "test"), logit_bias=ends)
+    assert isinstance(json.loads(turn.text)["result"], int)
 
 
 def test_a_seed_replays_a_constrained_answer(context: LlamaContext) -> None:
-    form = output_constraint(schema_of(3), "test")
+    form = constraint_from_schema(schema_of(3), "test")
     first = asked(context, form, temperature=2)
-    assert asked(context, form, temperature=2).answer == first.answer
+    assert asked(context, form, temperature=2).text == first.text
 
 
 @pytest.mark.parametrize("budget", [0, 1, 40])
-@pytest.mark.parametrize("form", [None, output_constraint(SUM, "test")], ids=["free", "schema"])
+@pytest.mark.parametrize(
+    "form", [None, constraint_from_schema(SUM, "test")], ids=["free", "schema"]
+)
 def test_a_budget_closes_the_thought(
     context: LlamaContext, budget: int, form: OutputConstraint | None
 ) -> None:
@@ -125,7 +127,7 @@ def test_a_budget_closes_the_thought(
     tokenized = context.model.encode(turn.reasoning)
     assert turn.reasoning_tokens == budget + 2
     assert abs(len(tokenized) - budget) <= 1
-    assert turn.answer
+    assert turn.text
     assert turn.steering
     assert turn.steering.closed
     closed = [
@@ -140,21 +142,21 @@ def test_a_budget_closes_the_thought(
 
 def test_a_budget_that_is_not_reached_changes_nothing(context: LlamaContext) -> None:
     usual, bounded = asked(context), asked(context, think_budget=5000)
-    assert (bounded.reasoning, bounded.answer) == (usual.reasoning, usual.answer)
+    assert (bounded.reasoning, bounded.text) == (usual.reasoning, usual.text)
 
 
 def test_answer_now(context: LlamaContext) -> None:
     session = Session(context, NANO, SETTINGS)
-    session.answer_now()  # nothing is being answered
+    session.end_reasoning()  # nothing is being answered
     with closing(session.stream(QUESTION, 1)) as events:
         thoughts = 0
         for event in events:
             thoughts += isinstance(event, Reasoning)
             if thoughts == 5:
-                session.answer_now()
+                session.end_reasoning()
     assert session.turn
     assert session.turn.reasoning_tokens < 20
-    assert session.turn.answer
+    assert session.turn.text
     assert session.turn.finish_reason is FinishReason.STOP
 
 
@@ -169,7 +171,7 @@ def test_a_loop_closes_the_thought_and_ends_an_answer(
     assert thought.loop.text.strip() == "the"
     assert thought.steering
     assert thought.steering.closed
-    assert thought.cut
+    assert thought.is_cut
     said = asked(context, thinking=Thinking.BYPASSED, **looping)
     assert said.loop
     assert said.finish_reason is FinishReason.LENGTH
@@ -188,15 +190,17 @@ def test_a_usual_answer_has_no_loop(context: LlamaContext) -> None:
 
 
 def test_a_family_without_thought_is_held_from_its_first_token(context: LlamaContext) -> None:
-    turn = Turn(prompt_tokens=0, seed=1, form=output_constraint({"enum": ["yes", "no"]}, "test"))
+    turn = Turn(
+        prompt_tokens=0, seed=1, constraint=constraint_from_schema({"enum": ["yes", "no"]}, "test")
+    )
     prompt: list[Special | PlainText] = [
         Special("<｜User｜>"),
         PlainText("Is water wet?"),
         Special("<｜Assistant｜>"),
     ]
-    for _ in answer(turn, context, FAMILIES["v3"], SETTINGS, prompt):
+    for _ in stream_answer(turn, context, FAMILIES["v3"], SETTINGS, prompt):
         pass
-    assert json.loads(turn.answer) in ("yes", "no")
+    assert json.loads(turn.text) in ("yes", "no")
     assert turn.reasoning == ""
 
 
@@ -204,9 +208,9 @@ def test_a_grammar_instead_of_a_schema(context: LlamaContext, tmp_path: Path) ->
     file = tmp_path / "g.gbnf"
     file.write_text('root ::= "The answer is " [0-9]+ "."', encoding="utf-8")
     turn = asked(context, read_grammar(file), temperature=0)
-    assert turn.answer == "The answer is 4042."
-    assert turn.form
-    assert turn.form.check(turn.answer) is None
+    assert turn.text == "The answer is 4042."
+    assert turn.constraint
+    assert turn.constraint.check(turn.text) is None
 
 
 VALUES: list[tuple[Any, str, Any]] = [
@@ -233,7 +237,7 @@ VALUES: list[tuple[Any, str, Any]] = [
 @pytest.mark.parametrize(("schema", "text", "expected"), VALUES, ids=lambda value: str(value)[:30])
 def test_an_answer_is_validated(schema: Any, text: str, expected: Any) -> None:
     """Numbers exactly as they are written, not as floats that come near."""
-    form = output_constraint(schema, "test")
+    form = constraint_from_schema(schema, "test")
     if isinstance(expected, str) and text != '"anything"':
         with pytest.raises(SchemaError, match=expected) as caught:
             form.check(text)
@@ -327,11 +331,11 @@ def test_a_hostile_schema_is_answered_cut_or_refused(context: LlamaContext, name
     """Nothing crashes or takes long; what comes to an end validates."""
     form, turn, refused = None, None, ""
     try:
-        form = output_constraint(HOSTILE[name], "test")
+        form = constraint_from_schema(HOSTILE[name], "test")
         turn = asked(context, form, thinking=Thinking.BYPASSED, max_tokens=60)
     except DslocalError as e:
         refused = str(e)
     assert "\n" not in refused
     assert refused or turn
-    if form and turn and not turn.cut:
-        form.check(turn.answer)
+    if form and turn and not turn.is_cut:
+        form.check(turn.text)

@@ -12,7 +12,7 @@ from enum import Enum
 import pytest
 
 from dslocal.output import Reasoning, Reclassified, Text
-from dslocal.output.reasoning import Part, ReasoningParser, parser_for
+from dslocal.output.reasoning import AnswerEvent, ReasoningParser, make_parser
 from dslocal.prompts import FAMILIES, Message, Segment, Thinking
 
 
@@ -92,7 +92,7 @@ CASES: dict[str, tuple[str, list[Token], str, str]] = {
 }
 
 
-def parts_of(begun: str, tokens: Sequence[Token]) -> Iterator[Part]:
+def parts_of(begun: str, tokens: Sequence[Token]) -> Iterator[AnswerEvent]:
     parser = ReasoningParser(
         (OPEN.value, CLOSE.value), inside=begun == FORCED, bypassed=begun == BYPASSED
     )
@@ -103,7 +103,7 @@ def parts_of(begun: str, tokens: Sequence[Token]) -> Iterator[Part]:
     yield from parser.text("")
 
 
-def joined(parts: Iterator[Part]) -> tuple[str, str]:
+def joined(parts: Iterator[AnswerEvent]) -> tuple[str, str]:
     reasoning = answer = ""
     for part in parts:
         match part:
@@ -264,7 +264,7 @@ def prefix(content: str, reasoning: str = "") -> Message:
 
 
 # a prompt, and what is then read of "b</think>c" with the tag a token
-PROMPTS: dict[str, tuple[str, list[Segment], list[Part]]] = {
+PROMPTS: dict[str, tuple[str, list[Segment], list[AnswerEvent]]] = {
     "R1": ("r1", prompt("r1", Thinking.FORCED), [Reasoning("b"), Text("c")]),
     "R1, free": ("r1", prompt("r1", Thinking.FREE), [Text("b"), Reclassified(), Text("c")]),
     "R1, bypassed": (
@@ -296,7 +296,7 @@ PROMPTS: dict[str, tuple[str, list[Segment], list[Part]]] = {
     "V3": ("v3", prompt("v3", Thinking.NONE), [Text("b"), Text("</think>"), Text("c")]),
     "nano, filling a gap": (
         "nano",
-        FAMILIES["nano"].fill("x", "y"),
+        FAMILIES["nano"].render_fim("x", "y"),
         [Text("b"), Text("</think>"), Text("c")],
     ),
     "a base model": (
@@ -309,9 +309,9 @@ PROMPTS: dict[str, tuple[str, list[Segment], list[Part]]] = {
 
 @pytest.mark.parametrize(("name", "segments", "expected"), PROMPTS.values(), ids=PROMPTS)
 def test_the_prompt_says_where_in_a_thought_it_ends(
-    name: str, segments: list[Segment], expected: list[Part]
+    name: str, segments: list[Segment], expected: list[AnswerEvent]
 ) -> None:
-    parser = parser_for(FAMILIES[name], segments, Tags())
+    parser = make_parser(FAMILIES[name], segments, Tags())
     assert [
         *parser.feed(WORD, "b"),
         *parser.feed(CLOSE.value[0], "</think>"),

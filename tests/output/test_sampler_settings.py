@@ -10,8 +10,8 @@ import pytest
 
 from dslocal.engine import LlamaModel
 from dslocal.errors import UsageError
-from dslocal.output import biases
-from dslocal.output.sampler_settings import sampler_for
+from dslocal.output import resolve_logit_bias
+from dslocal.output.sampler_settings import make_sampler
 from dslocal.prompts import SETTINGS, Setting
 from dslocal.prompts.families.r1 import R1
 
@@ -85,7 +85,7 @@ def test_which_token_a_bias_is_for(model: LlamaModel) -> None:
     assert (len(digits), len(word)) == (1, 1)
     close = model.special("</think>")
     entries = ("5=1", '"7"=2', " user=-3", "</think>=4", "a=0.5", "5=-1")
-    found = biases(Setting(entries, "x"), model)
+    found = resolve_logit_bias(Setting(entries, "x"), model)
     assert found == {5: -1.0, digits[0]: 2.0, word[0]: -3.0, close: 4.0, model.encode("a")[0]: 0.5}
 
 
@@ -101,7 +101,7 @@ def test_which_token_a_bias_is_for(model: LlamaModel) -> None:
 )
 def test_a_bias_for_no_token(model: LlamaModel, entry: str, said: str) -> None:
     with pytest.raises(UsageError) as caught:
-        biases(Setting((entry,), "--logit-bias"), model)
+        resolve_logit_bias(Setting((entry,), "--logit-bias"), model)
     assert str(caught.value).startswith(said)
     assert len(str(caught.value)) < 120
 
@@ -133,6 +133,6 @@ def test_the_sampler_is_told(model: LlamaModel, values: dict[str, Any]) -> None:
         changed = changed.with_value(name, value, "x")
     drawn = []
     for settings in (plain, changed):
-        sampler = sampler_for(settings, 1, model, prompt)
+        sampler = make_sampler(settings, 1, model, prompt)
         drawn.append([sampler.sample(logits) for _ in range(50)])
     assert drawn[0] != drawn[1]

@@ -11,7 +11,7 @@ import pytest
 from dslocal.chat import Session
 from dslocal.engine import FinishReason, LlamaContext
 from dslocal.output import Reasoning, Reclassified, Text, ToolCallStarted
-from dslocal.output.reasoning import Part
+from dslocal.output.reasoning import AnswerEvent
 from dslocal.output.stop_texts import StopTexts
 from dslocal.prompts.families.r1 import R1
 
@@ -40,7 +40,7 @@ def cuts(text: str) -> Iterator[list[str]]:
     yield [text[at : at + 3] for at in range(0, len(text), 3)]
 
 
-def as_the_parser_has_it(pieces: Sequence[str]) -> Iterator[tuple[list[Part], str]]:
+def as_the_parser_has_it(pieces: Sequence[str]) -> Iterator[tuple[list[AnswerEvent], str]]:
     """Parts for each piece, and white space that waits for what follows."""
     held = ""
     for piece in pieces:
@@ -78,7 +78,7 @@ def test_text_that_goes_on_keeps_its_white_space(text: str, expected: str) -> No
 
 def test_thoughts_and_calls_are_not_searched() -> None:
     stop = StopTexts(["stop", "x"])
-    parts: list[Part] = [Reasoning("x stop x"), Text("an st"), ToolCallStarted(0, "stop")]
+    parts: list[AnswerEvent] = [Reasoning("x stop x"), Text("an st"), ToolCallStarted(0, "stop")]
     assert list(stop.passed(parts)) == [
         Reasoning("x stop x"),
         Text("an"),
@@ -96,7 +96,7 @@ def test_what_was_held_back_of_a_thought_is_part_of_it() -> None:
 
 def test_without_stop_texts_parts_pass_as_they_come() -> None:
     stop = StopTexts([])
-    parts: list[Part] = [Text("a "), Reasoning("b"), Text("")]
+    parts: list[AnswerEvent] = [Text("a "), Reasoning("b"), Text("")]
     assert list(stop.passed(parts)) == parts
     assert not stop.ended_in("\n\n")
 
@@ -123,7 +123,7 @@ def test_a_real_answer(
     )
     turn = session.turn
     assert turn is not None
-    assert (shown, turn.answer, turn.finish_reason, session.history[-1].content) == (
+    assert (shown, turn.text, turn.finish_reason, session.history[-1].content) == (
         answer,
         answer,
         finish,
@@ -146,6 +146,6 @@ def test_a_stop_text_of_white_space_does_not_wait_for_more(context: LlamaContext
     )
     turn = session.turn
     assert turn is not None
-    assert turn.answer == "$47 \\times 86 = 4042$"
+    assert turn.text == "$47 \\times 86 = 4042$"
     assert context.model.piece(turn.logprobs[-1].id).endswith(b"\n")
     assert len(turn.logprobs) == turn.completion_tokens

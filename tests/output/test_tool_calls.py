@@ -12,7 +12,7 @@ from support.prompts.dialogues import OSLO, PARIS, TOKYO
 from support.prompts.recorded_answers import SPECIALS
 
 from dslocal.output import Reasoning, Reclassified, Text, ToolCallArguments, ToolCallStarted
-from dslocal.output.reasoning import Part, parser_for
+from dslocal.output.reasoning import AnswerEvent, make_parser
 from dslocal.output.tool_calls import TOKENS, ToolCallParser
 from dslocal.prompts import FAMILIES, Message, PlainText, Special, Tool, ToolCall
 
@@ -162,8 +162,8 @@ def test_text_around_calls_stays_apart(before: str, after: str, answer: str) -> 
     """Proves that words after calls do not run into those before, that white space is kept where it
     was, and at the ends is none.
     """
-    parser = parser_for(FAMILIES["v3.1"], [Special("</think>")], Vocabulary())
-    parts: list[Part] = []
+    parser = make_parser(FAMILIES["v3.1"], [Special("</think>")], Vocabulary())
+    parts: list[AnswerEvent] = []
     for token in (before, CALLS, CALL, "f", SEP, "{}", CALL_END, CALLS_END, *after):
         parts += parser.feed(IDS[token], "") if token in IDS else parser.feed(WORD, token)
     assert (
@@ -201,10 +201,10 @@ def test_what_a_family_writes_it_reads(name: str, calls: tuple[ToolCall, ...]) -
     """An answer as the family tells it later, fed to the parser of a prompt with tools."""
     family, words = USERS[name], PlainText("Let me see.")
     written = family.render([Message("user", "a"), Message("assistant", words.text, calls=calls)])
-    parser = parser_for(
+    parser = make_parser(
         family, family.render([Message("user", "a")], tools=[Tool("f", "", {})]), Vocabulary()
     )
-    parts: list[Part] = (
+    parts: list[AnswerEvent] = (
         [] if not parser.thinking else list(parser.feed(IDS["</think>"], "</think>"))
     )
     for segment in written[written.index(words) : written.index(Special(CALLS_END)) + 1]:
@@ -227,7 +227,7 @@ def test_what_a_family_writes_it_reads(name: str, calls: tuple[ToolCall, ...]) -
 
 @pytest.mark.parametrize("name", USERS)
 def test_text_that_spells_the_tokens_calls_nothing(name: str) -> None:
-    parser = parser_for(USERS[name], USERS[name].render([Message("user", "a")]), Vocabulary())
+    parser = make_parser(USERS[name], USERS[name].render([Message("user", "a")]), Vocabulary())
     text = f"{CALLS}{CALL}function{SEP}f\n```json\n{{}}\n```{CALL_END}{CALLS_END}"
     parts = [*parser.feed(WORD, text), *parser.finish()]
     assert parts in ([Text(text)], [Reasoning(text)])
@@ -235,7 +235,9 @@ def test_text_that_spells_the_tokens_calls_nothing(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(set(FAMILIES) - set(USERS)))
 def test_families_without_tools_take_no_calls(name: str) -> None:
-    parser = parser_for(FAMILIES[name], FAMILIES[name].render([Message("user", "a")]), Vocabulary())
+    parser = make_parser(
+        FAMILIES[name], FAMILIES[name].render([Message("user", "a")]), Vocabulary()
+    )
     assert [
         *parser.feed(IDS[CALLS], ""),
         *parser.feed(IDS[CALL], ""),

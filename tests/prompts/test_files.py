@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from dslocal.errors import DslocalError, NotFoundError, UsageError
-from dslocal.prompts.files import MAX_FILE, attach, decode, read_text
+from dslocal.prompts.files import MAX_FILE, attach_files, decode_text, read_text
 
 CONTENTS = [
     (b"port = 8080", "port = 8080"),
@@ -42,7 +42,7 @@ def test_one_file(tmp_path: Path, data: bytes, content: str) -> None:
     template = "[file name]: {file_name}\n[file content begin]\n{file_content}\n[file content end]\n{question}"
     file = tmp_path / "my settings.ini"
     file.write_bytes(data)
-    assert attach([file], "What is the port?") == template.format(
+    assert attach_files([file], "What is the port?") == template.format(
         file_name="my settings.ini", file_content=content, question="What is the port?"
     )
 
@@ -50,19 +50,19 @@ def test_one_file(tmp_path: Path, data: bytes, content: str) -> None:
 def test_several_files_in_order(tmp_path: Path) -> None:
     for name in "ba":
         (tmp_path / name).write_text(name.upper())
-    assert attach([tmp_path / "b", tmp_path / "a"], "q") == (
+    assert attach_files([tmp_path / "b", tmp_path / "a"], "q") == (
         "[file name]: b\n[file content begin]\nB\n[file content end]\n[file name]: a\n[file content begin]\nA\n[file content end]\nq"
     )
 
 
 def test_no_file_is_the_question() -> None:
-    assert attach([], "q") == "q"
+    assert attach_files([], "q") == "q"
 
 
 def test_the_largest_file(tmp_path: Path) -> None:
     file = tmp_path / "large"
     file.write_bytes(b"a" * MAX_FILE)
-    assert len(attach([file], "")) > MAX_FILE
+    assert len(attach_files([file], "")) > MAX_FILE
 
 
 NAMES = [
@@ -81,7 +81,7 @@ def test_no_name_forges_the_template(tmp_path: Path, name: str, shown: str) -> N
     except OSError:
         pytest.skip("the file system has no such names")
     assert (
-        attach([file], "q")
+        attach_files([file], "q")
         == f"[file name]: {shown}\n[file content begin]\nx\n[file content end]\nq"
     )
 
@@ -132,13 +132,15 @@ ENCODED = [
 
 @pytest.mark.parametrize(("text", "codec"), ENCODED)
 def test_encodings(text: str, codec: str) -> None:
-    assert decode(text.encode(codec), "a.txt") == text.removeprefix("\ufeff")
-    assert decode(text.replace("\n", "\r\n").encode(codec), "a.txt") == text.removeprefix("\ufeff")
+    assert decode_text(text.encode(codec), "a.txt") == text.removeprefix("\ufeff")
+    assert decode_text(text.replace("\n", "\r\n").encode(codec), "a.txt") == text.removeprefix(
+        "\ufeff"
+    )
 
 
 def test_a_large_file_of_an_old_encoding() -> None:
     text = CHINESE * (MAX_FILE // 2 // len(CHINESE))
-    assert decode(text.encode("gb18030"), "a.txt") == text
+    assert decode_text(text.encode("gb18030"), "a.txt") == text
 
 
 def test_read_text_keeps_the_last_line_end(tmp_path: Path) -> None:
@@ -204,13 +206,13 @@ REFUSED_BYTES: list[tuple[str, bytes, str]] = [
 )
 def test_no_text(data: bytes, complaint: str) -> None:
     with pytest.raises(UsageError, match=f"^stdin: {complaint}") as caught:
-        decode(data, "stdin")
+        decode_text(data, "stdin")
     assert "\n" not in str(caught.value) + caught.value.hint
 
 
 def test_a_guess_says_how_to_convert() -> None:
     with pytest.raises(UsageError, match="may be") as caught:
-        decode("très".encode("latin-1"), "stdin")
+        decode_text("très".encode("latin-1"), "stdin")
     assert "iconv -f " in caught.value.hint
 
 
@@ -241,7 +243,7 @@ def test_refused(
     good = tmp_path / "good"
     good.write_text("fine")
     with pytest.raises(error, match=complaint) as caught:
-        attach([good, file], "q")
+        attach_files([good, file], "q")
     assert str(file) in str(caught.value)
 
 
@@ -256,7 +258,7 @@ def test_refused(
 )
 def test_what_is_no_file(path: str, complaint: str) -> None:
     with pytest.raises(UsageError, match=complaint):
-        attach([Path(path)], "q")
+        attach_files([Path(path)], "q")
 
 
 @pytest.fixture
@@ -277,7 +279,7 @@ def test_no_permission() -> None:
     ):  # in a folder that everybody may enter, unlike pytest's
         Path(file.name).chmod(0)
         with pytest.raises(UsageError, match="cannot be read: Permission denied"):
-            attach([Path(file.name)], "q")
+            attach_files([Path(file.name)], "q")
 
 
 def test_a_loop_of_links_and_a_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -287,7 +289,7 @@ def test_a_loop_of_links_and_a_socket(tmp_path: Path, monkeypatch: pytest.Monkey
         listening.bind("socket")
         for name in ("loop", "socket"):
             with pytest.raises(UsageError, match=f"^{name}: cannot be read: "):
-                attach([Path(name)], "q")
+                attach_files([Path(name)], "q")
 
 
 def test_a_pipe_that_nobody_writes_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

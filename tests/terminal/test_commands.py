@@ -199,8 +199,8 @@ def test_a_cut_answer(loop: Loop) -> None:
     assert "*(cut: no tokens were left)*" in Path("cut.md").read_text()
     saved = load_conversation(loop.saved.file)
     assert saved.history[-1].cut == "length"
-    assert saved.begun is not None
-    assert len(saved.begun.ids) == 40
+    assert saved.partial is not None
+    assert len(saved.partial.ids) == 40
 
     loop.said("/clear")
     assert "the last answer was cut (/continue goes on with it)" in loop.said(f"/resume {saved.id}")
@@ -208,13 +208,13 @@ def test_a_cut_answer(loop: Loop) -> None:
     assert ANSWER in loop.said("/continue")
     assert loop.session.history[-1] == whole
     assert load_conversation(saved.file).history[-1] == whole
-    assert load_conversation(saved.file).begun is None
+    assert load_conversation(saved.file).partial is None
 
 
 def test_an_unanswered_question(loop: Loop) -> None:
     """Proves that a question whose answer was lost is offered again."""
     lost = new_conversation("nano")
-    lost.record([Message("user", QUESTION)])
+    lost.save([Message("user", QUESTION)])
     lost.close()
     assert f"the last question has no answer: {QUESTION} (/retry asks it)" in loop.said(
         f"/resume {lost.id}"
@@ -230,7 +230,7 @@ def test_an_unanswered_question(loop: Loop) -> None:
 def test_a_conversation_that_is_open_elsewhere_is_copied(loop: Loop) -> None:
     """Proves that two chats never write one file."""
     other = new_conversation("\x1b[31mother")
-    other.record([Message("user", "a \x1b[2J"), Message("assistant", "b")])
+    other.save([Message("user", "a \x1b[2J"), Message("assistant", "b")])
     shown = loop.said(f"/resume {other.id}")
     assert "is open in another terminal: this goes on with a copy" in shown
     assert "it was with [31mother; /model switches" in shown
@@ -308,7 +308,7 @@ def test_words_that_may_follow(loop: Loop, name: str, typed: str, word: str) -> 
 def test_conversations_may_follow(loop: Loop) -> None:
     """Proves that /resume offers ids with their questions, and /file and /save paths."""
     saved = new_conversation("nano")
-    saved.record([Message("user", "Why?")])
+    saved.save([Message("user", "Why?")])
     found = dict(words_for(loop, "resume", "") or [])
     assert found[saved.id].endswith("Why?")
     assert words_for(loop, "file", "") is words_for(loop, "save", "") is None

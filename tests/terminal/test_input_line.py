@@ -133,7 +133,7 @@ def test_completion(loop: Loop, tmp_path: Path) -> None:
         == []
     )
     saved = new_conversation("nano")
-    saved.record([Message("user", "Why \x1b[2J\u202e?")])
+    saved.save([Message("user", "Why \x1b[2J\u202e?")])
     ((text, meta),) = completed(loop, f"/resume {saved.id[:8]}")
     assert text == f"/resume {saved.id}"
     assert meta.endswith("Why [2J?")

@@ -49,7 +49,7 @@ def stdin_text(*, asked: bool = False) -> str | None:
             f"stdin: more than {prompts.MAX_FILE:,} bytes",
             hint="no context holds so much: send what matters",
         )
-    return prompts.decode(data, "stdin")
+    return prompts.decode_text(data, "stdin")
 
 
 def _say_when_it_waits() -> None:
@@ -134,9 +134,9 @@ def as_json(turn: output.Turn, context: HasModel) -> dict[str, Any]:
         else {"logprobs": [_logprobs_json(entry, context.model) for entry in turn.logprobs]}
     )
     return {
-        "answer": turn.answer,
+        "answer": turn.text,
         "reasoning": turn.reasoning,
-        "final": evaluation.boxed(turn.answer),
+        "final": evaluation.boxed_content(turn.text),
         "seed": turn.seed,
         "finish_reason": turn.finish_reason.value if turn.finish_reason else None,
         "usage": {
@@ -201,12 +201,14 @@ def leave_if_cut(turns: Sequence[output.Turn]) -> None:
     """Exits with 5, saying so, when one of ``turns`` was cut by its limit or the context."""
     for turn in turns:
         if turn.loop:
-            loop = one_line(str(turn.loop), 100) + ("" if turn.cut else "; its thought was closed")
+            loop = one_line(str(turn.loop), 100) + (
+                "" if turn.is_cut else "; its thought was closed"
+            )
             print(
                 f"dslocal: the model repeats itself: {loop} (a higher temperature helps)",
                 file=sys.stderr,
             )
-    cut = [turn for turn in turns if turn.cut]
+    cut = [turn for turn in turns if turn.is_cut]
     if cut and cut[0].loop:
         raise typer.Exit(CUT)
     if cut:

@@ -62,7 +62,7 @@ def show(
         if bias := settings.get("logit_bias"):
             settings = {
                 **settings,
-                "logit_bias": prompts.Setting(output.biases(bias, model), bias.source),
+                "logit_bias": prompts.Setting(output.resolve_logit_bias(bias, model), bias.source),
             }  # by id, as it is applied
     text, name = prompts.render(prompt), header.text("general.name")
     if as_json:
@@ -86,4 +86,4 @@ def show(
     print(f"\n{len(ids)} tokens: {' '.join(map(str, ids))}")
     print(f"model {one_line(name)}, family {family.name}")
     for key, setting in settings.items():
-        print(sanitise(f"{key} = {prompts.spelled(setting.value)}  ({setting.source})"))
+        print(sanitise(f"{key} = {prompts.format_value(setting.value)}  ({setting.source})"))

@@ -50,7 +50,7 @@ class Samples:
         return self.form is not None and self.form.schema is not None
 
     def session(self) -> chat.Session | ServedSession:
-        more: dict[str, Any] = {"top_logprobs": self.top_logprobs, "form": self.form}
+        more: dict[str, Any] = {"top_logprobs": self.top_logprobs, "constraint": self.form}
         if isinstance(self.context, ServeClient):
             return self.context.session(
                 self.family, self.settings, self.system, self.thinking, **more
@@ -66,7 +66,7 @@ class Samples:
                 events,
                 to_stdout=to_stdout,
                 show_reasoning=self.visible,
-                sure=lambda: session.turn is not None and session.turn.sure,
+                sure=lambda: session.turn is not None and session.turn.text_is_certain,
             )
 
     def as_json(self, turn: output.Turn) -> dict[str, Any]:
@@ -79,7 +79,7 @@ class Samples:
     def parsed(self, turn: output.Turn) -> tuple[Any, SchemaError | None]:
         """The value that an answer spells, or why it is not as it must be."""
         try:
-            return self.form.check(turn.answer) if self.form else None, None
+            return self.form.check(turn.text) if self.form else None, None
         except SchemaError as e:
             return None, e
 
@@ -88,19 +88,19 @@ class Samples:
         be.
         """
         return [
-            self._spelled(turn) if self.form else evaluation.final_answer(turn.answer)
+            self._spelled(turn) if self.form else evaluation.final_answer(turn.text)
             for turn in turns
         ]
 
     def _spelled(self, turn: output.Turn) -> str | None:
         """A whole answer as all that mean the same spell it."""
         value, error = self.parsed(turn)
-        if error or turn.cut:
+        if error or turn.is_cut:
             return None
         return (
             json.dumps(value, sort_keys=True, ensure_ascii=False)
             if self.held
-            else turn.answer.strip()
+            else turn.text.strip()
         )
 
     def majority(self, finals: list[str | None]) -> evaluation.Vote:
@@ -114,8 +114,8 @@ class Samples:
 
     def show(self, turn: output.Turn) -> None:
         """Prints an answer that was held back, if it is right."""
-        if self.held and not turn.cut and self.parsed(turn)[1] is None:
-            print(sanitise(turn.answer), flush=True)
+        if self.held and not turn.is_cut and self.parsed(turn)[1] is None:
+            print(sanitise(turn.text), flush=True)
 
     def leave_if_wrong(self, turns: list[output.Turn]) -> None:
         """Exits with 5 when one was cut; raises SchemaError when one is not as it must be."""

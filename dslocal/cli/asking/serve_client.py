@@ -75,7 +75,7 @@ class ServedSession:
     system: str
     thinking: prompts.Thinking
     top_logprobs: int | None = None
-    form: output.OutputConstraint | None = None
+    constraint: output.OutputConstraint | None = None
     fresh: bool = True
     turn: output.Turn | None = None
 
@@ -95,15 +95,18 @@ class ServedSession:
                 for event in self._events(connection, text, seed):
                     if "turn" in event:
                         self.turn = turn_from_json(event["turn"])
-                        self.turn.form, self.turn.top_logprobs = self.form, self.top_logprobs
+                        self.turn.constraint, self.turn.top_logprobs = (
+                            self.constraint,
+                            self.top_logprobs,
+                        )
                         return
                     turn = self.turn = self.turn or output.Turn(
-                        prompt_tokens=0, seed=seed, form=self.form
+                        prompt_tokens=0, seed=seed, constraint=self.constraint
                     )
                     for part in _parts(event):
                         begun = True
-                        turn.collect(part)
-                        turn.sure = bool(event.get("sure"))
+                        turn.add(part)
+                        turn.text_is_certain = bool(event.get("sure"))
                         yield part
             raise EOFError
         except (OSError, HTTPException, EOFError, ValueError, LookupError, TypeError) as e:
@@ -124,8 +127,11 @@ class ServedSession:
             "settings": {name: getattr(self.settings, name).value for name in prompts.SETTINGS},
             "seed": seed,
             "top_logprobs": self.top_logprobs,
-            "form": {"source": self.form.source, "schema_text": json.dumps(self.form.schema)}
-            if self.form
+            "form": {
+                "source": self.constraint.source,
+                "schema_text": json.dumps(self.constraint.schema),
+            }
+            if self.constraint
             else None,
             "fresh": self.fresh,
         }

@@ -220,7 +220,7 @@ def ask(  # noqa: PLR0915
     )
     if math is None and (final or vote or form):
         math = form is None  # a boxed answer is another shape than the one asked for
-    question = prompts.compose(
+    question = prompts.compose_question(
         spoken,
         said.question,
         beside=said.beside,
@@ -251,7 +251,7 @@ def ask(  # noqa: PLR0915
         settings,
         thinking.value,
         said.system,
-        None if form else prompts.departs(spoken, said.question, math),
+        None if form else prompts.directive_advice(spoken, said.question, math),
     )
     if form and form.unheld:
         print(
@@ -307,10 +307,10 @@ def _one(run: Samples, seed: int, *, final: bool, as_json: bool) -> None:
     if not as_json:
         run.show(turn)
     if final and not as_json:
-        answer = evaluation.boxed(turn.answer)
+        answer = evaluation.boxed_content(turn.text)
         if answer is not None:
             print(sanitise(answer))
-        elif not turn.cut:
+        elif not turn.is_cut:
             raise DslocalError(
                 "the answer has no \\boxed{} in it",
                 hint="without --final the whole answer is printed",

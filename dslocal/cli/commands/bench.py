@@ -230,7 +230,8 @@ class _Bench:
         from dslocal import prompts
 
         ids = prompts.encode(
-            self._family.render([prompts.Message("user", QUESTION)], self._family.thinking), model
+            self._family.render([prompts.Message("user", QUESTION)], self._family.default_thinking),
+            model,
         )
         return [*ids[:1], *_filler(model, max(0, depth - len(ids))), *ids[1:]]
 

@@ -273,7 +273,7 @@ def _print_table(
     total = questions * samples
     sampled = f"temperature {settings.temperature.value:g}, top-p {settings.top_p.value:g}"
     sampled += "".join(
-        f", {name} {one_line(prompts.spelled(value), 60)}"
+        f", {name} {one_line(prompts.format_value(value), 60)}"
         for name, value in settings.extras().items()
     )
     print(

@@ -96,7 +96,7 @@ def fim(
     }
     session_setup.check(flags, seed, family, mtp=mtp)
     path, header, spoken = session_setup.prepare(model, family)
-    spoken.fill(gap.prefix, gap.suffix)  # or the error would come after loading
+    spoken.render_fim(gap.prefix, gap.suffix)  # or the error would come after loading
     defaults = spoken.fim.defaults if spoken.fim else spoken.defaults
     settings = session_setup.settings_for(defaults, flags)
     pins = session_setup.pins_for(header, ctx, mtp=mtp)
@@ -106,7 +106,7 @@ def fim(
         load_s = time.perf_counter() - began
         try:
             with closing(
-                output.fill(turn, context, spoken, settings, gap, on_prefill=prefill_progress())
+                output.fill_gap(turn, context, spoken, settings, gap, on_prefill=prefill_progress())
             ) as pieces:
                 for piece in pieces:
                     if not as_json:
@@ -115,7 +115,7 @@ def fim(
         finally:
             if as_json:
                 print(json.dumps(with_model(fields_of(turn, context), header, spoken, load_s)))
-            elif turn.answer:
+            elif turn.text:
                 print(flush=True)
     leave_if_cut([turn])
 

@@ -40,7 +40,7 @@ def list_(
 
     found = [
         (saved, line)
-        for saved in chat.stored_conversations()
+        for saved in chat.list_conversations()
         if saved.questions and (line := matching(saved, search)) is not None
     ]
     if as_json:

@@ -93,7 +93,7 @@ def named(name: str) -> prompts.Template:
             else f"[templates.NAME] of {home.config_file()} makes one"
         )
         raise NotFoundError(f"no template is called {name!r:.80}", hint=hint)
-    return prompts.template_of(name, tables[name], str(home.config_file()))
+    return prompts.parse_template(name, tables[name], str(home.config_file()))
 
 
 def filled(

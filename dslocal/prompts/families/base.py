@@ -84,10 +84,10 @@ class Fim:
 
 @dataclass(frozen=True)
 class Family:
-    """One way of being prompted. ``ways`` are the ways in which an answer may begin, the default
+    """One way of being prompted. ``thinking_modes`` are the ways in which an answer may begin, the default
     first.
 
-    ``completes`` marks a base model: it goes on with a text and knows no turns. ``defaults`` carry
+    ``is_base`` marks a base model: it goes on with a text and knows no turns. ``defaults`` carry
     the source of each value. ``against_system`` says why its makers want no system prompt, where
     they do not.
     """
@@ -97,17 +97,17 @@ class Family:
     signs: Signs
     format: Format
     defaults: Settings
-    ways: tuple[Thinking, ...] = (Thinking.NONE,)
+    thinking_modes: tuple[Thinking, ...] = (Thinking.NONE,)
     recommendations: tuple[Recommendation, ...] = ()
     directive: Directive | None = None
     fim: Fim | None = None
-    completes: bool = False
+    is_base: bool = False
     against_system: str = ""
 
     @property
-    def thinking(self) -> Thinking:
+    def default_thinking(self) -> Thinking:
         """How an answer begins unless told otherwise."""
-        return self.ways[0]
+        return self.thinking_modes[0]
 
     def render(
         self,
@@ -118,9 +118,9 @@ class Family:
         """The prompt for the answer that follows ``messages``. Raises UsageError for what the
         family cannot do.
         """
-        thinking = thinking or self.thinking
-        if thinking not in self.ways:
-            known = ", ".join(way.value for way in self.ways)
+        thinking = thinking or self.default_thinking
+        if thinking not in self.thinking_modes:
+            known = ", ".join(way.value for way in self.thinking_modes)
             raise UsageError(
                 f"family {self.name} cannot have its thinking {thinking.value}",
                 hint=f"it knows: {known}",
@@ -129,14 +129,14 @@ class Family:
             tools or any(m.calls or m.role == "tool" for m in messages)
         ) and self.format.tools is None:
             raise UsageError(f"family {self.name} has no tool calls")
-        if self.completes and any(m.role == "assistant" for m in messages):
+        if self.is_base and any(m.role == "assistant" for m in messages):
             raise UsageError(
                 f"family {self.name} is a base model: it completes a text and knows no turns",
                 hint="dslocal ask completes",
             )
         return self.format.render(messages, thinking, tools)
 
-    def fill(self, prefix: str, suffix: str) -> list[Segment]:
+    def render_fim(self, prefix: str, suffix: str) -> list[Segment]:
         """The prompt for the text between ``prefix`` and ``suffix``. Raises UsageError when the
         family cannot fill gaps.
         """
@@ -165,7 +165,7 @@ class Family:
             setting: Setting[float] = getattr(settings, rule.setting)
             if not rule.least <= setting.value <= rule.most:
                 lines.append(f"{rule.setting.replace('_', '-')} {setting.value:g}: {rule.words}")
-        if thinking is Thinking.BYPASSED and self.thinking is Thinking.FORCED:
+        if thinking is Thinking.BYPASSED and self.default_thinking is Thinking.FORCED:
             lines.append(
                 "thinking bypassed: its makers recommend that every answer begins with <think>"
             )

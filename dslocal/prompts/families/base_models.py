@@ -33,7 +33,7 @@ BASE_FIM = Family(
     format=Completion(),
     defaults=GREEDY,
     fim=FIM,
-    completes=True,
+    is_base=True,
 )
 
 BASE = Family(
@@ -42,5 +42,5 @@ BASE = Family(
     signs=Signs(architectures=ALL, tokens=frozenset((BOS.token, EOS.token)), name=r"\bbase\b"),
     format=Completion(),
     defaults=Settings(Setting(0.7, CHOSEN), Setting(0.95, CHOSEN), Setting(1024, CHOSEN)),
-    completes=True,
+    is_base=True,
 )

@@ -39,7 +39,7 @@ R1 = Family(
         template=r"(?s)\A(?!.*\bthinking\b).*</think>",  # V3.1's speaks of thinking
     ),
     format=Marked(folded=True, begin=BEGIN, closed=CLOSED, think=(OPEN, CLOSE), tools=R1_TOOLS),
-    ways=(Thinking.FORCED, Thinking.FREE, Thinking.BYPASSED),
+    thinking_modes=(Thinking.FORCED, Thinking.FREE, Thinking.BYPASSED),
     defaults=Settings(Setting(0.6, CARD), Setting(0.95, CARD), Setting(32768, CARD)),
     recommendations=(
         Recommendation(

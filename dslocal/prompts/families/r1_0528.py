@@ -29,7 +29,7 @@ R1_0528 = Family(
         template=REVISED,
     ),
     format=Marked(begin=BEGIN, closed=CLOSED, think=(OPEN, CLOSE), tools=V3_TOOLS),
-    ways=(Thinking.FREE, Thinking.FORCED, Thinking.BYPASSED),
+    thinking_modes=(Thinking.FREE, Thinking.FORCED, Thinking.BYPASSED),
     defaults=Settings(Setting(0.6, CARD), Setting(0.95, CARD), Setting(32768, CARD)),
     recommendations=(
         Recommendation("temperature", 0.6, 0.6, "R1-0528's makers use 0.6"),

@@ -35,7 +35,7 @@ V3_1 = Family(
         think=(OPEN, CLOSE),
         tools=V3_1_TOOLS,
     ),
-    ways=(Thinking.BYPASSED, Thinking.FORCED),
+    thinking_modes=(Thinking.BYPASSED, Thinking.FORCED),
     defaults=Settings(
         Setting(0.6, CONFIG),
         Setting(0.95, CONFIG),

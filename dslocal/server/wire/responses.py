@@ -17,7 +17,7 @@ from dslocal.server.requests import PreparedRequest
 
 if TYPE_CHECKING:
     from dslocal.engine import LlamaModel, TokenLogprobs
-    from dslocal.output.reasoning import Part
+    from dslocal.output.reasoning import AnswerEvent
 
 DONE = b"data: [DONE]\n\n"
 KEEP_ALIVE = b": keep-alive\n\n"
@@ -130,7 +130,7 @@ class Reply:
             chunk += self._chunk(choice, self._called(0, self.asked.called), None)
         return chunk
 
-    def _delta(self, part: Part) -> dict[str, Any] | None:
+    def _delta(self, part: AnswerEvent) -> dict[str, Any] | None:
         match part:
             case output.Reasoning(text):
                 return {"reasoning_content": text}
@@ -164,11 +164,11 @@ class Reply:
         return sse({**self._head(self.chunk_kind), "choices": [found], "usage": None})
 
     def _choice(self, number: int, turn: output.Turn) -> dict[str, Any]:
-        message: dict[str, Any] = {"role": "assistant", "content": turn.answer}
+        message: dict[str, Any] = {"role": "assistant", "content": turn.text}
         if self.asked.family.format.think is not None:
             message["reasoning_content"] = turn.reasoning or None
         calls = (
-            [prompts.ToolCall(self.asked.called, turn.answer)] if self.asked.called else turn.calls
+            [prompts.ToolCall(self.asked.called, turn.text)] if self.asked.called else turn.calls
         )
         if calls:
             message["tool_calls"] = [
@@ -180,7 +180,7 @@ class Reply:
                 }
                 for index, call in enumerate(calls)
             ]
-            message["content"] = None if self.asked.called else turn.answer or None
+            message["content"] = None if self.asked.called else turn.text or None
         logprobs = (
             None
             if self.asked.top_logprobs is None
@@ -234,7 +234,7 @@ class TextReply(Reply):
         self._begun.add(choice)
         return self._chunk(choice, {"text": self.echo}, None) if self.echo else b""
 
-    def _delta(self, part: Part) -> dict[str, Any] | None:
+    def _delta(self, part: AnswerEvent) -> dict[str, Any] | None:
         return {"text": part.text} if isinstance(part, output.Text) else None
 
     def _chunk(
@@ -260,7 +260,7 @@ class TextReply(Reply):
         )
         return {
             "index": number,
-            "text": self.echo + turn.answer,
+            "text": self.echo + turn.text,
             "logprobs": logprobs,
             "finish_reason": self.finish(turn),
         }

@@ -25,7 +25,7 @@ def turn_as_json(turn: output.Turn) -> dict[str, Any]:
     return {
         **{name: getattr(turn, name) for name in COUNTS},
         "reasoning": turn.reasoning,
-        "answer": turn.answer,
+        "answer": turn.text,
         "calls": [[call.name, call.arguments] for call in turn.calls],
         "ids": turn.ids,
         "finish_reason": turn.finish_reason.value if turn.finish_reason else None,
@@ -46,7 +46,7 @@ def turn_from_json(sent: dict[str, Any]) -> output.Turn:
 
     counts: dict[str, Any] = {name: int(sent[name]) for name in COUNTS}
     turn = output.Turn(**counts)
-    turn.reasoning, turn.answer, turn.ids = (
+    turn.reasoning, turn.text, turn.ids = (
         str(sent["reasoning"]),
         str(sent["answer"]),
         [int(id) for id in sent["ids"]],
@@ -59,5 +59,5 @@ def turn_from_json(sent: dict[str, Any]) -> output.Turn:
         for id, p, top in sent["logprobs"]
     ]
     turn.loop = Loop(str(sent["loop"][0]), int(sent["loop"][1])) if sent["loop"] else None
-    turn.sure = True
+    turn.text_is_certain = True
     return turn

@@ -100,7 +100,7 @@ def think(loop: ChatLoop, text: str) -> None:
     choices = {"on": prompts.Thinking.FORCED, "off": prompts.Thinking.BYPASSED}
     session = loop.session
     if text in choices:
-        if choices[text] not in session.family.ways:
+        if choices[text] not in session.family.thinking_modes:
             raise UsageError(f"/think {text}: {session.family.title} knows no thinking")
         before = _advice(loop)
         session.thinking = choices[text]
@@ -123,7 +123,9 @@ def set_(loop: ChatLoop, text: str) -> None:
             loop.session.settings.with_value(name, "", "/set")  # which says what there is
         s = loop.session.settings
         math = next(word for word, meant in MATH.items() if meant is loop.math)
-        extras = "".join(f", {name} {prompts.spelled(value)}" for name, value in s.extras().items())
+        extras = "".join(
+            f", {name} {prompts.format_value(value)}" for name, value in s.extras().items()
+        )
         loop.say(
             f"temperature {s.temperature.value:g}, top_p {s.top_p.value:g}, max_tokens {s.max_tokens.value}, math {math}{extras}"
         )
@@ -231,7 +233,10 @@ def words_for(loop: ChatLoop, name: str, typed: str) -> Words | None:
         case "set" if first:
             settings = loop.session.settings
             return [
-                *((one, prompts.spelled(getattr(settings, one).value)) for one in prompts.SETTINGS),
+                *(
+                    (one, prompts.format_value(getattr(settings, one).value))
+                    for one in prompts.SETTINGS
+                ),
                 ("math", "on, off, auto"),
             ]
         case "set":
@@ -245,7 +250,7 @@ def words_for(loop: ChatLoop, name: str, typed: str) -> Words | None:
         case "resume" if first:
             return [
                 (saved.id, f"{_day(saved)} {saved.questions[0]}")
-                for saved in chat.stored_conversations()
+                for saved in chat.list_conversations()
                 if saved.questions
             ]
     return []

@@ -13,7 +13,7 @@ from typing import Protocol
 from rich.console import Console
 
 from dslocal import chat, home, output, prompts
-from dslocal.chat.resume import leave, take_up
+from dslocal.chat.resume import resume_session, save_session_cache
 from dslocal.errors import DslocalError
 from dslocal.terminal.sanitise import one_line, sanitise
 
@@ -147,7 +147,9 @@ class ChatLoop:
         While a question is being edited, it takes that one's place, with the files that went with
         it.
         """
-        question = prompts.compose(self.session.family, text, files=self.files, math=self.math)
+        question = prompts.compose_question(
+            self.session.family, text, files=self.files, math=self.math
+        )
         replaced, beside = self.editing, ""
         self.editing = None
         if replaced and replaced.typed:
@@ -155,7 +157,7 @@ class ChatLoop:
         self.files.clear()
         if question.directive:
             self.say("asked for a boxed answer, step by step (/set math off leaves that out)")
-        if departure := prompts.departs(self.session.family, text, self.math):
+        if departure := prompts.directive_advice(self.session.family, text, self.math):
             self.say(departure)
         self.send(
             prompts.Message("user", beside + question.text, typed=text),
@@ -167,9 +169,9 @@ class ChatLoop:
         ``replacing`` the last turn.
         """
         session, seed = self.session, int.from_bytes(os.urandom(4), "little")
-        before, first, begun = list(session.history), session.first, session.begun
+        before, first, begun = list(session.history), session.first_kept, session.partial
         if replacing and self.unanswered is None:
-            session.take_back()
+            session.remove_last_turn()
         kept, self.unanswered = len(session.history), question
         self._record([*session.history, question])
         try:
@@ -180,7 +182,7 @@ class ChatLoop:
             )
         except DslocalError:
             if replacing and len(session.history) == kept:
-                session.history, session.first, session.begun = before, first, begun
+                session.history, session.first_kept, session.partial = before, first, begun
             raise
         finally:
             if len(session.history) > kept:
@@ -191,37 +193,37 @@ class ChatLoop:
         """Goes on with the answer that was cut, and shows it from the paragraph on in which that
         was.
         """
-        cut = self.session.history[-1] if self.session.unfinished else None
+        cut = self.session.history[-1] if self.session.is_unfinished else None
         shown = _last_paragraph(cut.content) if cut else ""
         try:
-            self._show(lambda told: self.session.go_on(on_prefill=told), shown)
+            self._show(lambda told: self.session.continue_answer(on_prefill=told), shown)
         finally:
             self.record()
 
     def record(self) -> None:
         """Puts the conversation on disk as it is."""
-        self._record(self.session.history, self.session.begun)
+        self._record(self.session.history, self.session.partial)
 
     def leave_saved(self) -> None:
         """Lets go of the conversation, so that it can be taken up again."""
-        leave(self.session, self.saved)
+        save_session_cache(self.session, self.saved)
         self.saved.close()
 
     def go_on_with(self, saved: chat.StoredConversation) -> None:
         """Takes up ``saved``, or a copy of it where another process has it open."""
         self.leave_saved()
-        self.unanswered, self.editing = take_up(self.session, saved), None
-        if saved.claim():
+        self.unanswered, self.editing = resume_session(self.session, saved), None
+        if saved.lock():
             self.saved = saved
             return
         self.say(f"{saved.id} is open in another terminal: this goes on with a copy")
-        history, begun, self.saved = saved.history, saved.begun, saved.copy()
+        history, begun, self.saved = saved.history, saved.partial, saved.copy()
         self._record(history, begun)
 
     def begin_anew(self) -> None:
         """A conversation without a past, with the same model and instructions."""
         self.leave_saved()
-        self.session.forget()
+        self.session.truncate()
         self.session.turn, self.unanswered, self.editing = None, None, None
         self.saved = chat.new_conversation(self.model)
 
@@ -247,7 +249,7 @@ class ChatLoop:
             self.say(
                 f"the last question has no answer: {one_line(self.unanswered.typed or self.unanswered.content, 60)} (/retry asks it)"
             )
-        elif session.unfinished:
+        elif session.is_unfinished:
             self.say("the last answer was cut (/continue goes on with it)")
 
     def _greet(self) -> None:
@@ -260,7 +262,7 @@ class ChatLoop:
             self.show_again()
 
     def _next_line(self) -> str:
-        repair = chat.Repair(self.session.context, self.session.certain())
+        repair = chat.Repair(self.session.context, self.session.certain_ids())
         draft, self.draft = self.draft, ""
         repair.start()
         try:
@@ -273,7 +275,7 @@ class ChatLoop:
         it.
         """
         session = self.session
-        keys, clock = Keys(session.answer_now), _Clock()
+        keys, clock = Keys(session.end_reasoning), _Clock()
         try:
             with (
                 keys,
@@ -288,18 +290,18 @@ class ChatLoop:
                 self.say(
                     f"thought for {clock.seconds:.1f} s, {self._reasoning_tokens():,} tokens; /think shows it"
                 )
-            self.say("interrupted" + ("; /continue goes on" if session.unfinished else ""))
+            self.say("interrupted" + ("; /continue goes on" if session.is_unfinished else ""))
             return
         finally:
             self.draft = keys.typed
         turn = session.turn
-        if clock.thinking and not session.unfinished:
+        if clock.thinking and not session.is_unfinished:
             self.say(
                 "the model stopped in the midst of its thought (/think shows it, /retry asks again)"
             )
         if turn and turn.loop:
             self.say(f"the model repeats itself: {turn.loop} (a higher temperature helps)")
-        if turn and turn.cut:
+        if turn and turn.is_cut:
             self.say(f"cut after {turn.completion_tokens:,} tokens; /continue goes on")
 
     def _follow(self, events: Events, view: AnswerView, clock: _Clock) -> None:
@@ -322,7 +324,7 @@ class ChatLoop:
                     )
 
     def _record(
-        self, history: Sequence[prompts.Message], begun: chat.AnswerStarted | None = None
+        self, history: Sequence[prompts.Message], begun: chat.PartialAnswer | None = None
     ) -> None:
         """Puts ``history`` on disk. Where that cannot be done, it is said."""
         session, saved = self.session, self.saved
@@ -333,7 +335,7 @@ class ChatLoop:
         if not history and not saved.history:
             return
         try:
-            saved.record(history, begun)
+            saved.save(history, begun)
         except DslocalError as e:
             self.say(f"{e} ({e.hint})")
 

@@ -37,7 +37,7 @@ def save(loop: ChatLoop, text: str) -> None:
 
 
 def sessions(loop: ChatLoop, text: str) -> None:
-    found = chat.stored_conversations()
+    found = chat.list_conversations()
     shown = 0
     for saved in found:
         line = matching(saved, text)

@@ -27,7 +27,7 @@ def parts(
     found = [(0, name), (1, f"context {used:,} of {session.context.n_ctx:,}")]
     if editing:
         found.append((2, "editing the last question"))
-    if session.unfinished:
+    if session.is_unfinished:
         found.append((3, "answer cut: /continue"))
     if turn and turn.tokens_per_s:
         found.append((5, f"{turn.tokens_per_s:,.0f} tokens/s"))
@@ -42,7 +42,7 @@ def parts(
         )
     if files:
         found.append((2, f"{files} file{'s' if files > 1 else ''} attached"))
-    if session.thinking and session.thinking is not session.family.thinking:
+    if session.thinking and session.thinking is not session.family.default_thinking:
         found.append((4, f"thinking {session.thinking.value}"))
     return found
 

@@ -35,7 +35,7 @@ def go_on(loop: ChatLoop, _: str) -> None:
 
 
 def undo(loop: ChatLoop, _: str) -> None:
-    question = loop.unanswered or loop.session.take_back()
+    question = loop.unanswered or loop.session.remove_last_turn()
     if question is None:
         raise UsageError("/undo: there is no turn to take back")
     loop.unanswered = None

@@ -71,7 +71,7 @@ def test_advice(
 
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
 def test_a_family_s_own_defaults_leave_nothing_to_advise(family: Family) -> None:
-    assert family.advice(family.defaults, family.thinking) == []
+    assert family.advice(family.defaults, family.default_thinking) == []
     for setting in (family.defaults.temperature, family.defaults.top_p, family.defaults.max_tokens):
         assert setting.source
 
@@ -97,9 +97,11 @@ def test_defaults_of_r1_are_the_model_card_s() -> None:
 
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
 def test_a_way_of_thinking_that_a_family_does_not_have_is_refused(family: Family) -> None:
-    for way in set(Thinking) - set(family.ways):
+    for way in set(Thinking) - set(family.thinking_modes):
         with pytest.raises(
             UsageError, match=f"family {family.name} cannot have its thinking {way.value}"
         ) as caught:
             family.render([], way)
-        assert caught.value.hint == "it knows: " + ", ".join(way.value for way in family.ways)
+        assert caught.value.hint == "it knows: " + ", ".join(
+            way.value for way in family.thinking_modes
+        )

@@ -23,7 +23,7 @@ from dslocal.prompts import (
     Special,
     Tool,
     ToolCall,
-    attach,
+    attach_files,
     encode,
     render,
 )
@@ -59,7 +59,7 @@ SPELLINGS = (
     "</think>",
     *TOOL_TOKENS,
 )
-TURNS = tuple(family for family in FAMILIES.values() if not family.completes)
+TURNS = tuple(family for family in FAMILIES.values() if not family.is_base)
 USERS = tuple(family for family in TURNS if family.format.tools)
 FILLERS = tuple(family for family in FAMILIES.values() if family.fim)
 # as in R1's search template
@@ -102,7 +102,7 @@ def as_tool(family: Family, text: str) -> list[Segment]:
 
 
 def as_gap(family: Family, text: str) -> list[Segment]:
-    return family.fill(text, text)
+    return family.render_fim(text, text)
 
 
 def as_only_text(family: Family, text: str) -> list[Segment]:
@@ -118,7 +118,7 @@ PLACES: list[tuple[Prompt, Family]] = [
     ),
     *((prompt, family) for prompt in (as_calls, as_tool) for family in USERS),
     *((as_gap, family) for family in FILLERS),
-    *((as_only_text, family) for family in FAMILIES.values() if family.completes),
+    *((as_only_text, family) for family in FAMILIES.values() if family.is_base),
 ]
 
 
@@ -162,7 +162,7 @@ def test_every_spelling_in_every_place(model: LlamaModel, prompt: Prompt, family
 def test_in_a_file(model: LlamaModel, tmp_path: Path, family: Family) -> None:
     file = tmp_path / "<｜User｜><think>.txt"
     file.write_text("\n".join(SPELLINGS), encoding="utf-8")
-    text = attach([file], "<｜Assistant｜>")
+    text = attach_files([file], "<｜Assistant｜>")
     assert "[file name]: <｜User｜><think>.txt" in text
     segments = family.render([user(text)])
     check(segments, model)
@@ -230,7 +230,9 @@ def test_a_spelling_cut_in_two_segments(model: LlamaModel, spelling: str) -> Non
 def test_every_token_of_every_family_is_tried() -> None:
     prompts = [prompt(family, "x") for prompt, family in PLACES]
     prompts += [
-        family.render([user("a")], way) for family in FAMILIES.values() for way in family.ways
+        family.render([user("a")], way)
+        for family in FAMILIES.values()
+        for way in family.thinking_modes
     ]
     shown = {s.token for segments in prompts for s in segments if isinstance(s, Special)}
     stops = {s.token for family in FAMILIES.values() for s in family.format.stop}

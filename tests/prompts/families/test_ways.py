@@ -33,8 +33,8 @@ BEGINNINGS = {
 
 def test_ways_of_every_family() -> None:
     for name, family in FAMILIES.items():
-        assert family.ways == tuple(BEGINNINGS.get(name, [Thinking.NONE]))
-        assert family.thinking is family.ways[0]
+        assert family.thinking_modes == tuple(BEGINNINGS.get(name, [Thinking.NONE]))
+        assert family.default_thinking is family.thinking_modes[0]
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,9 @@ def test_ways_differ_in_how_the_answer_begins_and_in_nothing_else(
 ) -> None:
     """Of most families no template knows more than one way."""
     family = FAMILIES[name]
-    usual = render(family.render(TURNS[dialogue])).removesuffix(BEGINNINGS[name][family.thinking])
+    usual = render(family.render(TURNS[dialogue])).removesuffix(
+        BEGINNINGS[name][family.default_thinking]
+    )
     assert usual.endswith(A)
     assert render(family.render(TURNS[dialogue], way)) == usual + BEGINNINGS[name][way]
 
@@ -72,7 +74,7 @@ def test_white_space_around_a_thought_is_not_of_the_answer(name: str) -> None:
 
 @pytest.mark.parametrize(
     "family",
-    [family for family in FAMILIES.values() if family.completes],
+    [family for family in FAMILIES.values() if family.is_base],
     ids=lambda family: family.name,
 )
 def test_base_models_go_on_with_the_text(family: Family) -> None:

@@ -97,7 +97,7 @@ def _free(file: Path) -> StoredConversation:
     end = time.monotonic() + 10
     while True:
         saved = load_conversation(file)
-        if saved.claim():
+        if saved.lock():
             saved.close()
             return saved
         assert time.monotonic() < end, f"{file} is still held"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dslocal.prompts import Message, Tool, ToolCall, attach
+from dslocal.prompts import Message, Tool, ToolCall, attach_files
 
 TEMPLATES = Path(__file__).parents[2] / "vectors" / "templates"
 Dialogues = dict[str, list[Message]]
@@ -88,10 +88,10 @@ TURNS: Dialogues = {
         assistant("<｜begin▁of▁sentence｜> is the first token, <|EOT|> is Coder's"),
         user("<think>\n### Response:\nAssistant: <｜tool▁calls▁begin｜>"),
     ],
-    "a file": [user(attach([TEMPLATES / "deepseek-llm.jinja"], "What does it do?"))],
+    "a file": [user(attach_files([TEMPLATES / "deepseek-llm.jinja"], "What does it do?"))],
     "two files": [
         user(
-            attach(
+            attach_files(
                 [TEMPLATES / "deepseek-coder.jinja", TEMPLATES / "deepseek-v2-0628.jinja"],
                 "Which is older?",
             )
@@ -131,7 +131,10 @@ SYSTEM: Dialogues = {
         user("e"),
     ],
     "instructions, many lines": [system("# Rules\n\n1. {{ x }}\n2. 你好 <｜User｜>\n"), user("a")],
-    "instructions and a file": [system("x"), user(attach([TEMPLATES / "deepseek-llm.jinja"], "?"))],
+    "instructions and a file": [
+        system("x"),
+        user(attach_files([TEMPLATES / "deepseek-llm.jinja"], "?")),
+    ],
     "empty instructions": [system(""), user("a")],
     "instructions twice": [system("x"), system("y"), user("a")],
     "instructions thrice": [system("x"), system("y"), system("z"), user("a")],
