@@ -32,9 +32,9 @@ import resource, sys, time
 start = time.perf_counter()
 from pathlib import Path
 from dslocal.plan.memory.footprint import footprint
-from dslocal.plan.load_config import Loading
+from dslocal.plan.load_config import LoadConfig
 from dslocal.gguf import read_header
-memory = footprint(read_header(Path(sys.argv[1])), Loading(32768))
+memory = footprint(read_header(Path(sys.argv[1])), LoadConfig(32768))
 seconds, peak = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 print(f"V3 Q4_K_M with its vocabulary: {memory.all.total / 2**30:,.1f} GiB, in {seconds:.2f} s with {peak / 1024:.0f} MiB")
 """

@@ -46,12 +46,12 @@ MOE = [
 CHILD = """
 import json, re, sys
 from pathlib import Path
-from dslocal.engine import Context, Model
-from dslocal.plan.load_config import Loading
+from dslocal.engine import LlamaContext, LlamaModel
+from dslocal.plan.load_config import LoadConfig
 from dslocal.gguf.tensor_types import GgmlType
 fields = json.loads(sys.argv[2])
-loading = Loading(**{**fields, "kv_type": GgmlType(fields["kv_type"])})
-with Model(Path(sys.argv[1]), loading) as model, Context(model, loading) as context:
+loading = LoadConfig(**{**fields, "kv_type": GgmlType(fields["kv_type"])})
+with LlamaModel(Path(sys.argv[1]), loading) as model, LlamaContext(model, loading) as context:
     for start in range(0, loading.n_ctx, loading.n_batch):
         context.evaluate([7 * i % 300 for i in range(start, min(start + loading.n_batch, loading.n_ctx))])
     print(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])

@@ -290,14 +290,17 @@ def test_processes_lose_nothing_of_each_other(fresh: Path) -> None:
     program = """
 import sys
 from pathlib import Path
-from dslocal import hub
+from dslocal import catalog
 mine = sys.argv[1]
 for i in range(20):
     for name in (f"own-{mine}-{i}", "shared"):
-        hub.keep(hub.Kept(name, "Q8_0", Path("/m.gguf"), (Path("/m.gguf"),), i, "imported", mine, float(i)))
+        files = Path("/m.gguf"), (Path("/m.gguf"),)
+        catalog.add_installed(
+            catalog.InstalledModel(name, "Q8_0", *files, i, "imported", mine, float(i))
+        )
     if i % 2:
-        assert hub.forget(hub.find_kept(f"own-{mine}-{i}"))
-    assert hub.find_kept("shared")
+        assert catalog.remove_installed(catalog.find_installed(f"own-{mine}-{i}"))
+    assert catalog.find_installed("shared")
 """
     env = clean_environment() | {"DSLOCAL_HOME": str(fresh)}
     both = [

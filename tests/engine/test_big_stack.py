@@ -16,8 +16,8 @@ from dslocal.errors import EngineError
 ENCODE = """
 import sys, threading
 from pathlib import Path
-from dslocal.engine import Model
-model = Model(Path(sys.argv[1]), vocab_only=True)
+from dslocal.engine import LlamaModel
+model = LlamaModel(Path(sys.argv[1]), vocab_only=True)
 found = []
 thread = threading.Thread(target=lambda: found.extend(len(model.encode(sign * 100_000)) for sign in ("a", "!", "中")))
 thread.start()

@@ -188,7 +188,7 @@ def test_ctrl_c_stops_at_once_and_the_context_lives(run: Run, nano: Path, work: 
 LOADING = """
 import os, signal, sys
 from pathlib import Path
-from dslocal.engine import Model
+from dslocal.engine import LlamaModel
 
 path, shares = Path(sys.argv[1]), []
 
@@ -197,11 +197,11 @@ def ctrl_c(share):
     os.kill(os.getpid(), signal.SIGINT)
 
 try:
-    Model(path, on_progress=ctrl_c)
+    LlamaModel(path, on_progress=ctrl_c)
 except KeyboardInterrupt:
     print("interrupted", shares[-1] < 1)
 shares.clear()
-with Model(path, on_progress=shares.append) as model:
+with LlamaModel(path, on_progress=shares.append) as model:
     print(model.encode("the") != [], shares[-1], shares == sorted(shares))
 """
 

@@ -51,12 +51,12 @@ OURS = re.compile(r"\x1b\[(?:[0-9;]*m|K|A|2K|\?7[lh])|\r\n|\r(?=\x1b\[2?K)")
 SHOW = """
 import json, random, sys
 from rich.console import Console
-from dslocal import chat
+from dslocal import output
 from dslocal.cli.asking.answer_output import pass_on
-from dslocal.terminal.chat.answer_view import AnswerView, FRAME_S
-from dslocal.terminal import stream
+from dslocal.terminal.chat import answer_view
+from dslocal.terminal.chat.answer_view import AnswerView
 
-stream.FRAME_S, stream.SHARE = 0.0, 1e9
+answer_view.FRAME_S, answer_view.SHARE = 0.0, 1e9
 corpus = json.loads(open(sys.argv[1], encoding="utf-8").read())
 dice = random.Random(1)
 def cut(text, longest):
@@ -74,8 +74,8 @@ for longest in (1, 4, 10_000):
 sys.stdout.reconfigure(encoding="utf-8", errors="replace")
 sys.stderr.reconfigure(encoding="utf-8", errors="replace")
 for longest in (1, 10_000):
-    events = [chat.Reasoning(part) for text in corpus for part in cut(text, longest)]
-    events += [chat.Answer(part) for text in corpus for part in cut(text, longest)]
+    events = [output.Reasoning(part) for text in corpus for part in cut(text, longest)]
+    events += [output.Text(part) for text in corpus for part in cut(text, longest)]
     pass_on(events, to_stdout=True, show_reasoning=True, sure=lambda: True)
 print("THE END")
 """

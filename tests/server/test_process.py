@@ -77,7 +77,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {
         str(file.relative_to(folder)): file.read_bytes()
         for file in sorted(folder.rglob("*"))
-        if file.is_file() and "servers" not in file.parts
+        if file.is_file() and "servers" not in file.parts and file.name != "last-model.json"
     }
 
 

@@ -19,7 +19,7 @@ from .host import shortened
 from .system import Local
 
 TIMEOUT_S = 60.0
-PROGRAM = "from dslocal.plan import build; build.tell()"
+PROGRAM = f"from {__name__} import tell; tell()"
 REBUILD = "pip install --force-reinstall --no-cache-dir llama-cpp-python=={}".format(
     ".".join(map(str, libraries.REQUIRED_VERSION))
 )

@@ -21,6 +21,7 @@ from dslocal.cli.main import main
 Done = subprocess.CompletedProcess[bytes]
 BINARY = Path(sysconfig.get_path("scripts")) / "dslocal"
 LIMIT_S = 60
+CHANGES_OUTPUT = ("NO_COLOR", "TERM", "PYTHONPATH", "COLUMNS", "LINES")
 
 
 @dataclass(frozen=True)
@@ -86,9 +87,9 @@ def clean_environment() -> dict[str, str]:
     looks.
     """
     return {
-        k: v
-        for k, v in os.environ.items()
-        if not k.startswith("DSLOCAL_") and k not in ("NO_COLOR", "TERM", "PYTHONPATH")
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("DSLOCAL_") and name not in CHANGES_OUTPUT
     }
 
 

@@ -12,8 +12,8 @@ uploads, no data sets. Large files are redirected to a second origin as the real
 folders are served too, as any web server would. Tokens: ``MEMBER`` may read everything,
 ``STRANGER`` is valid and may not read what is private or gated, every other one is refused.
 
-In a terminal: ``python tests/support/hub/local_hub.py FOLDER [OWNER/NAME] [--port N]``. Knows nothing of
-dslocal.
+In a terminal: ``python tests/support/hub/local_hub.py FOLDER [OWNER/NAME] [--port N]``. Knows
+nothing of dslocal.
 """
 
 from __future__ import annotations
@@ -21,12 +21,15 @@ from __future__ import annotations
 import argparse
 import contextlib
 import hashlib
+import sys
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
+
+sys.path.insert(0, str(Path(__file__).parents[2]))  # when it is run as a program
 
 from support.hub.hub_answers import (
     Answer,
