@@ -11,13 +11,13 @@ from statistics import median
 from typing import Any
 
 from dslocal.errors import DslocalError, NotFoundError
-from dslocal.terminal.reports.bench_report import Figure, Key
+from dslocal.terminal.reports.bench_report import BenchFigure, FigureKey
 
 MOST_BYTES = 4 << 20
 HINT = "--compare takes what dslocal bench --json wrote"
 
 
-def read_earlier(path: Path, model: str) -> dict[Key, float]:
+def read_earlier(path: Path, model: str) -> dict[FigureKey, float]:
     """The medians in the file at ``path``, by what was measured. Raises NotFoundError, DslocalError
     when it is damaged or not of ``model``.
 
@@ -52,7 +52,9 @@ def read_earlier(path: Path, model: str) -> dict[Key, float]:
     return found
 
 
-def ratios(figures: Sequence[Figure], earlier: dict[Key, float]) -> dict[Key, float]:
+def ratios(
+    figures: Sequence[BenchFigure], earlier: dict[FigureKey, float]
+) -> dict[FigureKey, float]:
     """New over old, for all that both have."""
     return {
         figure.key: median(figure.runs) / earlier[figure.key]
@@ -61,7 +63,7 @@ def ratios(figures: Sequence[Figure], earlier: dict[Key, float]) -> dict[Key, fl
     }
 
 
-def _figure(entry: Any, path: Path) -> tuple[Key, float]:
+def _figure(entry: Any, path: Path) -> tuple[FigureKey, float]:
     match entry:
         case {"what": str(what), "median": int(value) | float(value)} if (
             not isinstance(value, bool) and 0 < value < 1e18

@@ -71,19 +71,19 @@ def opened(
     from dslocal import convert
 
     def say(line: str) -> None:
-        shown.say(f"dslocal: {line}")
+        shown.log(f"dslocal: {line}")
 
     if isinstance(found, resolve.LocalCheckpoint):
         yield convert.FolderSource(found.folder)
     elif stream:
         from dslocal.hub.shard_stream import streaming
 
-        with streaming(found.remote, out, on_fetched=shown.fetched, say=say) as source:
+        with streaming(found.remote, out, on_fetched=shown.on_fetch, say=say) as source:
             yield source
     else:
         from dslocal.hub.download import checkpoint
 
-        folder = checkpoint(found.remote, found.patterns, on_fetched=shown.fetched, say=say)
+        folder = checkpoint(found.remote, found.patterns, on_fetched=shown.on_fetch, say=say)
         downloaded = convert.FolderSource(folder)
         _keep(found, folder, downloaded.revision)
         yield downloaded

@@ -34,7 +34,7 @@ from dslocal.cli.commands.sessions import sessions
 from dslocal.cli.commands.show import show
 from dslocal.cli.commands.templates import templates
 from dslocal.errors import DslocalError, ExitCode
-from dslocal.terminal.sanitise import LEGIBLY, one_line
+from dslocal.terminal.sanitise import ENCODABLE, one_line
 
 from . import restore_interrupts
 
@@ -105,7 +105,7 @@ def main() -> NoReturn:
         encoding = (
             stream.encoding if stream.isatty() else "utf-8"
         )  # a terminal says what it can show; a pipe gets the text whole
-        stream.reconfigure(encoding=encoding, errors=LEGIBLY)  # type: ignore[union-attr]
+        stream.reconfigure(encoding=encoding, errors=ENCODABLE)  # type: ignore[union-attr]
     prepare()
     try:
         left_with = app(standalone_mode=False)

@@ -176,8 +176,8 @@ def prepare(
     """
     supervisor.go_on_in_a_child()
     name = named_model(model)
-    with progress.display(name or resolve.last_used() or resolve.DEFAULT) as shown:
-        path = resolve.ready(name, on_progress=shown.converted)
+    with progress.show_progress(name or resolve.last_used() or resolve.DEFAULT) as shown:
+        path = resolve.ready(name, on_progress=shown.on_conversion)
     supervisor.about(path.name)
     if model and remember:
         _asked_for[path] = model

@@ -26,7 +26,7 @@ REFUSES = ("apple_terminal", "linux", "dumb", "vte", "konsole")
 
 
 @dataclass(frozen=True)
-class Terminal:
+class TerminalInfo:
     """``colour`` is none, 16, 256 or truecolor; ``clipboard`` whether OSC 52 is likely to be taken:
     yes, no, or unknown.
     """
@@ -40,13 +40,13 @@ class Terminal:
     clipboard: str
 
 
-def terminal() -> Terminal:
+def detect_terminal() -> TerminalInfo:
     from rich.console import Console
 
     console = Console()
     size = shutil.get_terminal_size()
     colours = {"standard": "16", "256": "256", "truecolor": "truecolor", "windows": "16"}
-    return Terminal(
+    return TerminalInfo(
         interactive=sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty(),
         name=program(),
         columns=size.columns,

@@ -19,7 +19,7 @@ from dslocal.errors import DslocalError
 
 from .sanitise import sanitise
 
-MOST_OSC = 74_994  # bytes: as base64, what terminals are known to take in one sequence
+MAX_OSC52_BYTES = 74_994  # bytes: as base64, what terminals are known to take in one sequence
 PATIENCE_S = 5
 HINT = "/save FILE.md writes it into a file"
 
@@ -35,9 +35,9 @@ def copy(text: str, out: TextIO, env: Mapping[str, str] = os.environ) -> str:
     if env.get("TERM", "dumb") == "dumb" or not out.isatty():
         raise DslocalError("this terminal has no clipboard", hint=HINT)
     data = text.encode()
-    if len(data) > MOST_OSC:
+    if len(data) > MAX_OSC52_BYTES:
         raise DslocalError(
-            f"{len(data):,} bytes are more than the {MOST_OSC:,} that terminals take into the clipboard",
+            f"{len(data):,} bytes are more than the {MAX_OSC52_BYTES:,} that terminals take into the clipboard",
             hint=HINT,
         )
     out.write(osc52(data, tmux=bool(env.get("TMUX"))))
@@ -85,9 +85,13 @@ def _taken(command: list[str], text: str) -> bool:
     """
     data = text.encode("utf-16") if command[0] == "clip.exe" else text.encode()
     try:
-        quiet = subprocess.DEVNULL
-        done = subprocess.run(  # noqa: S603 - ours
-            command, input=data, stdout=quiet, stderr=quiet, timeout=PATIENCE_S, check=False
+        done = subprocess.run(  # noqa: S603 - the command is one of ours
+            command,
+            input=data,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=PATIENCE_S,
+            check=False,
         )
     except (OSError, subprocess.SubprocessError):
         return False

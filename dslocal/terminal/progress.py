@@ -27,16 +27,16 @@ NAME = 60  # characters
 class ProgressDisplay(Protocol):
     """Told how far a download and a conversion are, either or both, from any thread."""
 
-    def fetched(self, state: Fetched) -> None: ...
+    def on_fetch(self, state: Fetched) -> None: ...
 
-    def converted(self, state: ConversionProgress) -> None: ...
+    def on_conversion(self, state: ConversionProgress) -> None: ...
 
-    def say(self, line: str) -> None:
+    def log(self, line: str) -> None:
         """Something that the user should know, as a line of its own."""
 
 
 @contextmanager
-def display(
+def show_progress(
     name: str, *, as_json: bool = False, doing: str = "converting", done: str = "converted"
 ) -> Iterator[ProgressDisplay]:
     """What is shown of the work on ``name``. Nothing is printed unless it is told of some."""
@@ -91,29 +91,29 @@ class _Lines:
         self._steps: dict[str, _Step] = {}
         self._last: Fetched | None = None
 
-    def fetched(self, state: Fetched) -> None:
+    def on_fetch(self, state: Fetched) -> None:
         self._last = state
         if "fetch" not in self._steps:
             self._steps["fetch"] = _Step(shown=time.monotonic())
-            self.say(
+            self.log(
                 f"fetching {self._words.name}: {decimal_size(state.total - state.done)} of {decimal_size(state.total)} …"
             )
         elif self._steps["fetch"].due(NOW_AND_THEN_S, at_last=False):
-            self.say(
+            self.log(
                 f"fetched {decimal_size(state.done)} of {decimal_size(state.total)}, {one_line(state.file, NAME)} is coming"
             )
 
-    def converted(self, state: ConversionProgress) -> None:
+    def on_conversion(self, state: ConversionProgress) -> None:
         if "convert" not in self._steps:
             self._steps["convert"] = _Step()
-            self.say(f"{self._words.doing} {self._words.name} …")
+            self.log(f"{self._words.doing} {self._words.name} …")
 
-    def say(self, line: str) -> None:
+    def log(self, line: str) -> None:
         print(one_line(line), file=sys.stderr, flush=True)
 
     def sum_up(self) -> None:
         for line in _sums(self._steps, self._words, self._last):
-            self.say(line)
+            self.log(line)
 
 
 class _Bars:
@@ -140,20 +140,20 @@ class _Bars:
         self._tasks: dict[str, Any] = {}
         self._last: Fetched | None = None
 
-    def fetched(self, state: Fetched) -> None:
+    def on_fetch(self, state: Fetched) -> None:
         self._last = state
         step = self._step("fetch", f"fetching {self._words.name}", state.total)
         if step.due(OFTEN_S, at_last=state.done >= state.total):
             rate = f"{state.new / step.elapsed / 1e6:,.1f} MB/s  {one_line(state.file, 40)}"
             self._bars.update(self._tasks["fetch"], completed=state.done, rate=rate)
 
-    def converted(self, state: ConversionProgress) -> None:
+    def on_conversion(self, state: ConversionProgress) -> None:
         step = self._step("convert", f"{self._words.doing} {self._words.name}", state.total)
         if step.due(OFTEN_S, at_last=state.done >= state.total):
             rate = f"{state.weights / step.elapsed / 1e6:,.0f} M weights/s  {one_line(state.tensor, 40)}"
             self._bars.update(self._tasks["convert"], completed=state.done, rate=rate)
 
-    def say(self, line: str) -> None:
+    def log(self, line: str) -> None:
         from rich.text import Text
 
         self._bars.console.print(Text(one_line(line)), highlight=False)
@@ -183,7 +183,7 @@ class _JsonLines:
     def __init__(self) -> None:
         self._steps: dict[str, _Step] = {}
 
-    def fetched(self, state: Fetched) -> None:
+    def on_fetch(self, state: Fetched) -> None:
         step = self._steps.setdefault("fetch", _Step())
         if step.due(JSON_S, at_last=state.done >= state.total):
             rate = state.new / step.elapsed
@@ -197,7 +197,7 @@ class _JsonLines:
             }
             print(json.dumps(fields), file=sys.stderr, flush=True)
 
-    def converted(self, state: ConversionProgress) -> None:
+    def on_conversion(self, state: ConversionProgress) -> None:
         step = self._steps.setdefault("convert", _Step())
         step.first = state.done if step.first is None else step.first
         if step.due(JSON_S, at_last=state.done >= state.total):
@@ -211,7 +211,7 @@ class _JsonLines:
             }
             print(json.dumps({**fields, "tensor": state.tensor}), file=sys.stderr, flush=True)
 
-    def say(self, line: str) -> None:
+    def log(self, line: str) -> None:
         print(json.dumps({"note": line}), file=sys.stderr, flush=True)
 
 

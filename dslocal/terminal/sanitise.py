@@ -20,7 +20,9 @@ import re
 import unicodedata
 from functools import lru_cache
 
-LEGIBLY = "dslocal.legibly"  # for a stream's ``errors``: :func:`legible` for what it cannot encode
+ENCODABLE = (
+    "dslocal.encodable"  # for a stream's ``errors``: :func:`encodable` for what it cannot encode
+)
 
 _UNSAFE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # controls
@@ -61,7 +63,7 @@ def one_line(text: str, limit: int = 400) -> str:
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
-def legible(text: str, encoding: str) -> str:
+def encodable(text: str, encoding: str) -> str:
     """``text`` in characters that ``encoding`` has: others are spelled (→ as ->, é as e, x² as
     x^2), or question marks.
     """
@@ -73,11 +75,11 @@ def legible(text: str, encoding: str) -> str:
         "gb18030",
     ):
         return text
-    return "".join(_legible(character, encoding) for character in text)
+    return "".join(_encodable(character, encoding) for character in text)
 
 
 @lru_cache(4096)
-def _legible(character: str, encoding: str) -> str:
+def _encodable(character: str, encoding: str) -> str:
     try:
         character.encode(encoding)
     except (UnicodeEncodeError, LookupError):
@@ -85,7 +87,7 @@ def _legible(character: str, encoding: str) -> str:
     else:
         return character
     if character in _SPELLED:
-        return "".join(c if c.isascii() else _legible(c, encoding) for c in _SPELLED[character])
+        return "".join(c if c.isascii() else _encodable(c, encoding) for c in _SPELLED[character])
     if unicodedata.combining(character) or character in "\u200c\u200d\ufe0e\ufe0f":
         return ""
     plain = unicodedata.normalize("NFKD", character)
@@ -93,7 +95,7 @@ def _legible(character: str, encoding: str) -> str:
         unicodedata.decomposition(character).partition(" ")[0], ""
     )
     if plain != character:
-        return raised + "".join(_legible(c, encoding) for c in plain)
+        return raised + "".join(_encodable(c, encoding) for c in plain)
     return "?" * max(1, 1 + (unicodedata.east_asian_width(character) == "W"))
 
 
@@ -102,7 +104,7 @@ def _spelled(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
     lacking = error.object[error.start : error.end].encode("utf-8", "replace").decode("utf-8")
-    return legible(lacking, error.encoding), error.end
+    return encodable(lacking, error.encoding), error.end
 
 
-codecs.register_error(LEGIBLY, _spelled)
+codecs.register_error(ENCODABLE, _spelled)

@@ -19,7 +19,7 @@ from support.terminal.screen import Screen
 
 from dslocal.engine import benchmark
 from dslocal.terminal.reports import bench_report
-from dslocal.terminal.reports.bench_report import Curve, Figure, curves, table
+from dslocal.terminal.reports.bench_report import BenchFigure, Curve, curves, table
 
 QUICK = ("bench", "nano", "--repeat", "1", "--tokens", "8", "--depths", "0,64")
 Json = dict[str, Any]
@@ -277,11 +277,11 @@ def test_plot_without_matplotlib(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_
 
 
 FIGURES = [
-    Figure("load", runs=[0.5]),
-    Figure("decode", 1024, "on", runs=[9.0, 12.0, 10.0], drafted=50, accepted=40),
-    Figure("decode", 1024, "off", runs=[8.0], forecast=9.5),
-    Figure("decode", 0, "off", runs=[20.0, 30.0]),
-    Figure("decode", 0, "on", runs=[40.0]),
+    BenchFigure("load", runs=[0.5]),
+    BenchFigure("decode", 1024, "on", runs=[9.0, 12.0, 10.0], drafted=50, accepted=40),
+    BenchFigure("decode", 1024, "off", runs=[8.0], forecast=9.5),
+    BenchFigure("decode", 0, "off", runs=[20.0, 30.0]),
+    BenchFigure("decode", 0, "on", runs=[40.0]),
 ]
 
 
@@ -291,7 +291,7 @@ def test_curves() -> None:
         Curve("with MTP", (0, 1024), (40.0, 10.0)),
     ]
     assert curves(FIGURES[:1]) == []
-    assert curves([Figure("decode", 0, "", runs=[1.0])]) == [Curve("decode", (0,), (1.0,))]
+    assert curves([BenchFigure("decode", 0, "", runs=[1.0])]) == [Curve("decode", (0,), (1.0,))]
 
 
 def test_table_rows() -> None:

@@ -28,4 +28,4 @@ def loop(
     monkeypatch.chdir(tmp_path)
     loop = Loop(long_context, tmp_path / "home")
     yield loop
-    loop.saved.close()
+    loop.conversation.close()

@@ -19,9 +19,9 @@ from markdown_it.token import Token
 from rich.console import Console
 
 from dslocal.terminal.chat.answer_view import AnswerView
-from dslocal.terminal.markdown.blocks import Blocks
+from dslocal.terminal.markdown.blocks import MarkdownStream
 from dslocal.terminal.markdown.layout import MarkdownLayout
-from dslocal.terminal.markdown.pieces import BlockPiece, Kind
+from dslocal.terminal.markdown.pieces import BlockPiece, PieceKind
 from dslocal.terminal.wrapping import cells
 
 DOCUMENTS = {
@@ -45,7 +45,7 @@ def cut(text: str, dice: random.Random, longest: int) -> Iterator[str]:
 
 def lines_of(parts: Iterator[str] | list[str], width: int = 80) -> list[str]:
     """What is committed, line by line, without styles."""
-    blocks, layout, lines = Blocks(), MarkdownLayout(width), []
+    blocks, layout, lines = MarkdownStream(), MarkdownLayout(width), []
     for part in parts:
         lines += layout.lay(blocks.feed(part))
     return ["".join(text for text, _ in line) for line in [*lines, *layout.lay(blocks.rest())]]
@@ -64,7 +64,7 @@ def test_what_is_committed_is_the_whole_however_it_is_cut(name: str) -> None:
 
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_drawing_the_open_end_changes_nothing(name: str) -> None:
-    document, blocks, layout, lines = DOCUMENTS[name], Blocks(), MarkdownLayout(60), []
+    document, blocks, layout, lines = DOCUMENTS[name], MarkdownStream(), MarkdownLayout(60), []
     for part in cut(document, random.Random(name), 20):
         lines += layout.lay(blocks.feed(part))
         layout.twin().lay(blocks.preview(), last=10)
@@ -76,7 +76,7 @@ def told(document: str) -> list[tuple[tuple[str, ...], str, str]]:
     """Leaves as our parser tells them from feeds of one character: containers around, kind,
     words.
     """
-    blocks = Blocks()
+    blocks = MarkdownStream()
     leaves: list[tuple[tuple[str, ...], str, str]] = []
     before: BlockPiece | None = None
     for piece in [*(piece for c in document for piece in blocks.feed(c)), *blocks.rest()]:
@@ -85,17 +85,17 @@ def told(document: str) -> list[tuple[tuple[str, ...], str, str]]:
         if before and (
             not piece.begins
             or (
-                piece.kind in (Kind.CODE, Kind.HTML)
-                and before.kind in (Kind.CODE, Kind.HTML, Kind.FENCE)
+                piece.kind in (PieceKind.CODE, PieceKind.HTML)
+                and before.kind in (PieceKind.CODE, PieceKind.HTML, PieceKind.FENCE)
             )
         ):
             leaves[-1] = (*leaves[-1][:2], f"{leaves[-1][2]} {text}".strip())
-        elif piece.kind not in (Kind.EMPTY, Kind.FENCE_END):
+        elif piece.kind not in (PieceKind.EMPTY, PieceKind.FENCE_END):
             leaves.append(
                 (
                     path,
-                    "CODE" if piece.kind is Kind.FENCE else piece.kind.name,
-                    "" if piece.kind is Kind.FENCE else text,
+                    "CODE" if piece.kind is PieceKind.FENCE else piece.kind.name,
+                    "" if piece.kind is PieceKind.FENCE else text,
                 )
             )
         before = piece
@@ -189,7 +189,7 @@ def test_blocks_are_those_of_markdown_it_for_any_text() -> None:
 )
 def test_an_open_block_is_held_in_part_only(opened: str, unit: str) -> None:
     """Proves that what a frame looks at stops growing, whatever the block that is open."""
-    blocks = Blocks()
+    blocks = MarkdownStream()
     blocks.feed("before\n\n" + opened)
     for _ in range(-(-60_000 // len(unit))):
         blocks.feed(unit)

@@ -14,7 +14,7 @@ import pytest
 from dslocal.errors import DslocalError, UsageError
 from dslocal.prompts import Message, ToolCall
 from dslocal.terminal.chat.export import last_code, markdown, write_new
-from dslocal.terminal.clipboard import MOST_OSC, copy, osc52
+from dslocal.terminal.clipboard import MAX_OSC52_BYTES, copy, osc52
 
 
 class Terminal(io.StringIO):
@@ -89,7 +89,7 @@ def test_the_terminal_is_asked_in_its_own_words() -> None:
 def test_what_a_terminal_does_not_take() -> None:
     """Proves that too much, a dumb terminal and none at all are errors that name the way out."""
     for text, screen, term, words in [
-        ("x" * (MOST_OSC + 1), Terminal(), "xterm", "74,995 bytes are more"),
+        ("x" * (MAX_OSC52_BYTES + 1), Terminal(), "xterm", "74,995 bytes are more"),
         ("x", Terminal(), "dumb", "has no clipboard"),
         ("x", io.StringIO(), "xterm", "has no clipboard"),
     ]:

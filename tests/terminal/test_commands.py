@@ -12,7 +12,7 @@ from support.chat.chat_loop import Loop
 from dslocal.chat import load_conversation, new_conversation
 from dslocal.prompts import Message, Thinking
 from dslocal.terminal import clipboard
-from dslocal.terminal.chat.commands import COMMANDS, words_for
+from dslocal.terminal.chat.commands import COMMANDS, suggestions_for
 
 QUESTION, ANSWER = "What is 47 × 86?", "4042"
 
@@ -106,7 +106,7 @@ def test_all_commands_are_in_the_help(loop: Loop) -> None:
 def test_the_last_turn(loop: Loop) -> None:
     """Proves retry, edit, undo, think and stats, and what is on disk after each."""
     assert ANSWER in loop.said(QUESTION)
-    session, first = loop.session, loop.saved
+    session, first = loop.session, loop.conversation
     assert session.history[0].typed == QUESTION
     assert "\\boxed" in session.history[0].content
     assert load_conversation(first.file).history == session.history
@@ -173,16 +173,19 @@ def test_what_becomes_of_an_answer(loop: Loop, monkeypatch: pytest.MonkeyPatch) 
 def test_conversations(loop: Loop) -> None:
     """Proves that they are left, listed, searched and gone on with."""
     loop.said(QUESTION)
-    session, first = loop.session, loop.saved
+    session, first = loop.session, loop.conversation
     assert "is this conversation" in loop.said(f"/resume {first.id}")
     assert f"/resume {first.id} brings it back" in loop.said("/clear")
     assert session.history == []
     assert "Lima" in loop.said("capital of peru")
     assert first.id in loop.said("/sessions")
-    assert loop.saved.id in loop.said("/sessions LIMA")
+    assert loop.conversation.id in loop.said("/sessions LIMA")
     assert first.id not in loop.said("/sessions LIMA")
     assert "going on with the conversation of" in loop.said(f"/resume {first.id[-4:]}")
-    assert (loop.saved.id, session.history) == (first.id, load_conversation(first.file).history)
+    assert (loop.conversation.id, session.history) == (
+        first.id,
+        load_conversation(first.file).history,
+    )
     assert "4047" in loop.said("Now add 5 to that.")
 
 
@@ -197,7 +200,7 @@ def test_a_cut_answer(loop: Loop) -> None:
     assert "answer cut: /continue" in loop.toolbar(200)
     loop.said("/save cut.md")
     assert "*(cut: no tokens were left)*" in Path("cut.md").read_text()
-    saved = load_conversation(loop.saved.file)
+    saved = load_conversation(loop.conversation.file)
     assert saved.history[-1].cut == "length"
     assert saved.partial is not None
     assert len(saved.partial.ids) == 40
@@ -234,8 +237,8 @@ def test_a_conversation_that_is_open_elsewhere_is_copied(loop: Loop) -> None:
     shown = loop.said(f"/resume {other.id}")
     assert "is open in another terminal: this goes on with a copy" in shown
     assert "it was with [31mother; /model switches" in shown
-    assert loop.saved.id != other.id
-    assert load_conversation(loop.saved.file).history == other.history
+    assert loop.conversation.id != other.id
+    assert load_conversation(loop.conversation.file).history == other.history
     assert "\x1b" not in loop.said("/sessions")
     loop.said("/edit")
     assert loop.draft == "a [2J"
@@ -268,7 +271,7 @@ def test_switching_models_keeps_the_conversation(loop: Loop) -> None:
     assert (loop.name, loop.model, len(loop.session.history)) == ("other", "other", 2)
     assert loop.toolbar(100).startswith("other")
     assert "4047" in loop.said("Now add 5 to that.")
-    assert load_conversation(loop.saved.file).model == "other"
+    assert load_conversation(loop.conversation.file).model == "other"
 
 
 def test_a_question_with_a_slash_and_what_does_not_fit(loop: Loop) -> None:
@@ -276,7 +279,7 @@ def test_a_question_with_a_slash_and_what_does_not_fit(loop: Loop) -> None:
     loop.said("//etc is what?")
     assert loop.session.history[0].content == "/etc is what?"
     assert "the context holds 2,048" in loop.said("47 " * 2000)
-    assert len(loop.session.history) == len(load_conversation(loop.saved.file).history) == 2
+    assert len(loop.session.history) == len(load_conversation(loop.conversation.file).history) == 2
 
 
 def test_thinking_is_switched(loop: Loop) -> None:
@@ -302,15 +305,15 @@ COMPLETED = [
 @pytest.mark.parametrize(("name", "typed", "word"), COMPLETED)
 def test_words_that_may_follow(loop: Loop, name: str, typed: str, word: str) -> None:
     """Proves what is offered after each command."""
-    assert word in [found for found, _ in words_for(loop, name, typed) or []]
+    assert word in [found for found, _ in suggestions_for(loop, name, typed) or []]
 
 
 def test_conversations_may_follow(loop: Loop) -> None:
     """Proves that /resume offers ids with their questions, and /file and /save paths."""
     saved = new_conversation("nano")
     saved.save([Message("user", "Why?")])
-    found = dict(words_for(loop, "resume", "") or [])
+    found = dict(suggestions_for(loop, "resume", "") or [])
     assert found[saved.id].endswith("Why?")
-    assert words_for(loop, "file", "") is words_for(loop, "save", "") is None
-    assert words_for(loop, "exit", "") == []
+    assert suggestions_for(loop, "file", "") is suggestions_for(loop, "save", "") is None
+    assert suggestions_for(loop, "exit", "") == []
     saved.close()

@@ -25,14 +25,14 @@ from support.chat.chat_loop import Loop
 from dslocal.chat import new_conversation
 from dslocal.prompts import Message
 from dslocal.terminal.chat.input_line import (
-    MOST_ENTRY,
-    MOST_READ,
-    Prompt,
+    MAX_ENTRY_CHARACTERS,
+    MAX_HISTORY_BYTES,
+    InputLine,
     PromptHistory,
     history_in,
 )
-from dslocal.terminal.chat.keys import Keys
-from dslocal.terminal.chat.toolbar import APART, fitted, parts, resident
+from dslocal.terminal.chat.keys import KeyReader
+from dslocal.terminal.chat.toolbar import APART, fit_parts, resident_bytes, toolbar_parts
 
 
 def test_history_is_kept_for_its_owner_alone(tmp_path: Path) -> None:
@@ -54,7 +54,7 @@ HOSTILE = [
     (b"\n# \n+\xe2\x80\xaeevil\n", ["evil"]),
     (b"\n# \n+\xff\xfe\n", ["\ufffd\ufffd"]),
     (b"no history at all\n\0\0\n", []),
-    (b"\n# \n+" + b"x" * (MOST_ENTRY + 1) + b"\n\n# \n+short\n", ["short"]),
+    (b"\n# \n+" + b"x" * (MAX_ENTRY_CHARACTERS + 1) + b"\n\n# \n+short\n", ["short"]),
     (b"+", []),
 ]
 
@@ -74,7 +74,7 @@ def test_an_absurd_history_is_read_in_part(tmp_path: Path) -> None:
     """
     file = tmp_path / "history"
     file.touch()
-    os.truncate(file, 50 * MOST_READ)
+    os.truncate(file, 50 * MAX_HISTORY_BYTES)
     history = PromptHistory(str(file))
     entries = [f"entry {i}" for i in range(3)]
     for entry in entries:
@@ -152,7 +152,7 @@ def test_the_toolbar_fits(width: int) -> None:
         (6, "1,234 MiB"),
         (2, "1 file attached"),
     ]
-    line = fitted(found, width)
+    line = fit_parts(found, width)
     assert cell_len(line) <= width
     shown = line.split(APART)
     if width >= 5:
@@ -169,7 +169,7 @@ def test_the_toolbar_says_what_there_is(loop: Loop) -> None:
     turn = loop.session.turn
     assert turn is not None
     turn.drafted_tokens, turn.accepted_tokens = 20, 15
-    text = " ".join(part for _, part in parts(loop.session, "nano", 2))
+    text = " ".join(part for _, part in toolbar_parts(loop.session, "nano", 2))
     for word in (
         "nano",
         "context ",
@@ -181,14 +181,14 @@ def test_the_toolbar_says_what_there_is(loop: Loop) -> None:
         "thinking bypassed",
     ):
         assert word in text
-    assert 10 << 20 < resident() < 100 << 30
+    assert 10 << 20 < resident_bytes() < 100 << 30
 
 
 def entered(keys: str, tmp_path: Path, default: str = "") -> str:
     """What is entered by ``keys``."""
     with create_pipe_input() as pipe:
         pipe.send_text(keys)
-        prompt = Prompt(
+        prompt = InputLine(
             history_in(tmp_path),
             Loop.completer(None),  # type: ignore[arg-type]
             lambda width: "",
@@ -255,7 +255,7 @@ def test_keys_while_an_answer_streams(
     ours, theirs = terminal
     before = termios.tcgetattr(theirs)
     now: list[int] = []
-    with Keys(lambda: now.append(1), theirs) as pressed:
+    with KeyReader(lambda: now.append(1), theirs) as pressed:
         assert not termios.tcgetattr(theirs)[3] & (termios.ECHO | termios.ICANON)
         assert termios.tcgetattr(theirs)[3] & termios.ISIG
         os.write(ours, keys.encode())
@@ -270,17 +270,17 @@ def test_the_terminal_is_restored_after_an_error(terminal: tuple[int, int]) -> N
     """Proves it for Ctrl-C and for Ctrl-Z, and that where there is no terminal nothing is read."""
     _, theirs = terminal
     before = termios.tcgetattr(theirs)
-    with pytest.raises(KeyboardInterrupt), Keys(lambda: None, theirs):
+    with pytest.raises(KeyboardInterrupt), KeyReader(lambda: None, theirs):
         raise KeyboardInterrupt
     assert termios.tcgetattr(theirs) == before
-    with Keys(lambda: None, theirs):
+    with KeyReader(lambda: None, theirs):
         termios.tcsetattr(theirs, termios.TCSANOW, before)  # as a shell does after Ctrl-Z
         os.kill(os.getpid(), signal.SIGCONT)
         assert not termios.tcgetattr(theirs)[3] & termios.ECHO
     assert (termios.tcgetattr(theirs), signal.getsignal(signal.SIGCONT)) == (before, signal.SIG_DFL)
     reading, writing = os.pipe()
     os.write(writing, b"not for us")
-    with Keys(lambda: None, reading) as pressed:
+    with KeyReader(lambda: None, reading) as pressed:
         time.sleep(0.05)
     assert pressed.typed == ""
     assert os.read(reading, 100) == b"not for us"

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
-from dslocal.terminal.chat.live import Tail
+from dslocal.terminal.chat.live import LiveTail
 from dslocal.terminal.wrapping import cells, fold, wrap
 
 
@@ -48,7 +48,7 @@ def test_the_tail_is_erased_row_by_row(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     console, written = terminal(widths[0])
-    with Tail(console) as tail:
+    with LiveTail(console) as tail:
         tail.show([[("stays", None)]], [[("x" * 30, None)], [("y" * 10, None)]])
         assert since(written) == f"stays\n\x1b[?7l{'x' * 30}\n{'y' * 10}\x1b[?7h"
         console.width = widths[1]
@@ -58,7 +58,7 @@ def test_the_tail_is_erased_row_by_row(
 
 def test_what_others_print_comes_above_the_tail() -> None:
     console, written = terminal()
-    with Tail(console) as tail:
+    with LiveTail(console) as tail:
         tail.show([], [[("open", None)]])
         console.print(Text("said"))
         tail.show([], [[("open end", None)]])
@@ -69,7 +69,7 @@ def test_what_others_print_comes_above_the_tail() -> None:
 
 def test_a_tail_is_never_higher_than_the_window() -> None:
     console, written = terminal(height=5)
-    with Tail(console) as tail:
+    with LiveTail(console) as tail:
         tail.show([], [[(f"row {i}", None)] for i in range(50)])
         assert since(written) == "\x1b[?7lrow 47\nrow 48\nrow 49\x1b[?7h"
         tail.show([], [[("z" * 100, None)]])

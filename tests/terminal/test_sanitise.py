@@ -6,7 +6,7 @@ import unicodedata
 
 import pytest
 
-from dslocal.terminal.sanitise import legible, one_line, sanitise
+from dslocal.terminal.sanitise import encodable, one_line, sanitise
 
 UNSAFE = [
     ("colour", "a\x1b[31mb\x1b[0m", "a[31mb[0m"),
@@ -118,7 +118,7 @@ def test_one_line(text: str, limit: int, expected: str) -> None:
     ],
 )
 def test_what_an_encoding_lacks_is_spelled(text: str, encoding: str, expected: str) -> None:
-    spelled = legible(text, encoding)
+    spelled = encodable(text, encoding)
     assert spelled == expected
     assert encoding[:2] == "no" or spelled.encode(encoding)
-    assert "".join(legible(c, encoding) for c in text) == spelled
+    assert "".join(encodable(c, encoding) for c in text) == spelled

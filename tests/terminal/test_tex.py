@@ -8,7 +8,7 @@ import random
 
 import pytest
 
-from dslocal.terminal.markdown.blocks import Blocks
+from dslocal.terminal.markdown.blocks import MarkdownStream
 from dslocal.terminal.markdown.inline import flow, runs_of
 from dslocal.terminal.markdown.layout import MarkdownLayout
 from dslocal.terminal.tex import to_unicode
@@ -200,7 +200,7 @@ def test_a_formula_is_one_wherever_feeds_are_cut() -> None:
     )
 
     def lines(parts: list[str]) -> list[str]:
-        blocks, layout = Blocks(), MarkdownLayout(70)
+        blocks, layout = MarkdownStream(), MarkdownLayout(70)
         pieces = [piece for part in parts for piece in blocks.feed(part)]
         return ["".join(text for text, _ in line) for line in layout.lay([*pieces, *blocks.rest()])]
 

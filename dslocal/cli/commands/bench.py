@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from dslocal.gguf.header import GgufHeader
     from dslocal.plan.load_config import LoadConfig
     from dslocal.plan.search import Plan
-    from dslocal.terminal.reports.bench_report import Figure
+    from dslocal.terminal.reports.bench_report import BenchFigure
 
 PREFILL = 512  # tokens, besides the micro-batch
 QUESTION = "Explain step by step how to work out 347 × 89."
@@ -161,7 +161,7 @@ class _Bench:
         seed: int,
     ) -> None:
         from dslocal.plan.memory.shape import can_draft
-        from dslocal.terminal.reports.bench_report import Figure
+        from dslocal.terminal.reports.bench_report import BenchFigure
 
         self._path, self._family, self._loading, self._tokens, self._seed = (
             path,
@@ -174,9 +174,14 @@ class _Bench:
         self._depths = list(dict.fromkeys(min(depth, deepest) for depth in depths))
         self._ways = list(ways) if can_draft(header) else [""]
         self._prefills = sorted({min(size, loading.n_ctx) for size in (PREFILL, loading.n_ubatch)})
-        rows = [Figure("load"), Figure("cold"), Figure("warm"), Figure("sampling")]
-        rows += [Figure("prefill", size) for size in self._prefills]
-        rows += [Figure("decode", depth, way) for depth in self._depths for way in self._ways]
+        rows = [
+            BenchFigure("load"),
+            BenchFigure("cold"),
+            BenchFigure("warm"),
+            BenchFigure("sampling"),
+        ]
+        rows += [BenchFigure("prefill", size) for size in self._prefills]
+        rows += [BenchFigure("decode", depth, way) for depth in self._depths for way in self._ways]
         self.figures = {figure.key: figure for figure in rows}
         self.threads = 0
 
@@ -220,7 +225,7 @@ class _Bench:
                     figure.accepted + decoded.accepted,
                 )
 
-    def _figure(self, what: str, size: int = 0, way: str = "") -> Figure:
+    def _figure(self, what: str, size: int = 0, way: str = "") -> BenchFigure:
         return self.figures[what, size, way]
 
     def _ids(self, model: LlamaModel, depth: int) -> list[int]:
@@ -268,7 +273,7 @@ def _mode(way: str) -> Any:
     return way or "off"
 
 
-def _add_forecasts(figures: Sequence[Figure], header: GgufHeader, planned: Plan) -> None:
+def _add_forecasts(figures: Sequence[BenchFigure], header: GgufHeader, planned: Plan) -> None:
     """The plan's forecast for decoding without drafts."""
     plain = [figure for figure in figures if figure.what == "decode" and figure.mtp in ("", "off")]
     if not plain:

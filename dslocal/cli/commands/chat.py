@@ -113,16 +113,16 @@ def chat(
             new_conversation(called),
             files=file or [],
             math=math,
-            desk=held,
+            model_switcher=held,
         )
         if earlier:
-            loop.go_on_with(earlier)
+            loop.resume_conversation(earlier)
             session.system = system or session.system
             session.thinking = session.thinking if think is None else thinking
         try:
             loop.run()
         finally:
-            loop.leave_saved()
+            loop.close_conversation()
 
 
 def _earlier(resume: str | None) -> StoredConversation | None:

@@ -137,7 +137,7 @@ def convert(
         converter.Split(split_experts, size_in_bytes(split_size) if split_size else 0),
         converter.load_imatrix(imatrix) if imatrix else None,
     )
-    with progress.display(found.name, as_json=as_json) as shown:
+    with progress.show_progress(found.name, as_json=as_json) as shown:
         if dry_run:
             with convert_source.looked_at(found, shown) as files:
                 convert_source.print_needs(
@@ -154,7 +154,7 @@ def convert(
                     _print_bits(plan)
                 reports = converter.write(plan, targets, jobs=jobs, on_progress=share)
         except KeyboardInterrupt:
-            shown.say(f"dslocal: stopped at {share.value:.0%}; the same command goes on from there")
+            shown.log(f"dslocal: stopped at {share.value:.0%}; the same command goes on from there")
             raise typer.Exit(ExitCode.INTERRUPTED) from None
     errors = (
         _verified(plan, targets, reports, jobs, load=not mtp_only, as_json=as_json)
@@ -191,7 +191,7 @@ def _planned(files: Source, wishes: Wishes, shown: ProgressDisplay) -> Conversio
         checkpoint, wishes.recipes, mtp=wishes.mtp, split=wishes.split, imatrix=wishes.imatrix
     )
     for warning in plan.warnings:
-        shown.say(f"dslocal: {warning}")
+        shown.log(f"dslocal: {warning}")
     return plan
 
 
@@ -259,10 +259,10 @@ def _verified(
     from dslocal import convert as converter
     from dslocal.cli import session_setup
 
-    with progress.display(
+    with progress.show_progress(
         targets[0].name, as_json=as_json, doing="verifying", done="verified"
     ) as shown:
-        errors = converter.verify(plan, targets, jobs=jobs, on_progress=shown.converted)
+        errors = converter.verify(plan, targets, jobs=jobs, on_progress=shown.on_conversion)
     for done in reports if load else []:
         session_setup.load(done.path).close()
     return errors
@@ -299,7 +299,7 @@ class _Share:
 
     def __call__(self, step: Progress) -> None:
         self.value = step.done / max(step.total, 1)
-        self._shown.converted(step)
+        self._shown.on_conversion(step)
 
 
 def _fields(report: Report) -> dict[str, object]:

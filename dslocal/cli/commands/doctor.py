@@ -119,9 +119,9 @@ def _sections(problems: list[Finding]) -> Iterator[tuple[str, Any]]:
     found(doctor_checks.known_models)
     yield "models", _models()
     yield "hub", _hub(found)
-    from dslocal.terminal.capabilities import terminal
+    from dslocal.terminal.capabilities import detect_terminal
 
-    yield "terminal", asdict(terminal())
+    yield "terminal", asdict(detect_terminal())
 
 
 def _packages(problems: list[Finding]) -> dict[str, str | None]:

@@ -192,7 +192,7 @@ def _run(
     """Draws every sample that is missing and keeps each as it comes."""
     from dslocal.cli import session_setup
     from dslocal.evaluation.examination import Examination
-    from dslocal.terminal.reports.eval_progress import evaluating
+    from dslocal.terminal.reports.eval_progress import show_eval_progress
 
     def state() -> tuple[int, int]:
         """Answers that are there, and the right ones."""
@@ -202,7 +202,7 @@ def _run(
     try:
         with (
             session_setup.running(*model) as context,
-            evaluating(name, *state(), total) as report,
+            show_eval_progress(name, *state(), total) as report,
         ):
             done, right = state()
             examination = Examination(context, *way)

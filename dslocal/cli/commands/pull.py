@@ -109,7 +109,7 @@ def pull(
     if choice.offer.model.download > ASK_ABOVE and not yes:
         _ask(choice)
     try:
-        with progress.display(place.name, as_json=as_json) as shown:
+        with progress.show_progress(place.name, as_json=as_json) as shown:
             kept = _bring(place, choice, shown)
     except KeyboardInterrupt:
         print("dslocal: stopped; the same command goes on from there", file=sys.stderr)
@@ -199,7 +199,7 @@ def _bring(
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        shown.say(f"dslocal: another process is pulling {place.name} {quant}; waiting for it")
+        shown.log(f"dslocal: another process is pulling {place.name} {quant}; waiting for it")
         lock.acquire()
     try:
         if (
@@ -233,8 +233,8 @@ def _downloaded(
         offer.remote,
         offer.manifest,
         offer.files,
-        on_fetched=shown.fetched,
-        say=lambda line: shown.say(f"dslocal: {line}"),
+        on_fetched=shown.on_fetch,
+        say=lambda line: shown.log(f"dslocal: {line}"),
     )
     files, _ = parts_of(folder / offer.files[0].name)
     origin = (
@@ -267,9 +267,9 @@ def _converted(
             converter.open_checkpoint(files), [converter.recipe_named(quant)]
         )
         for warning in plan.warnings:
-            shown.say(f"dslocal: {warning}")
+            shown.log(f"dslocal: {warning}")
         convert_source.require_room(plan, [out])
-        report = converter.write(plan, [out], on_progress=shown.converted)[0]
+        report = converter.write(plan, [out], on_progress=shown.on_conversion)[0]
         revision = files.revision
     origin = (
         f"{place.remote.origin.partition('@')[0]}@{revision}" if revision else place.remote.origin

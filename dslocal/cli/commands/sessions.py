@@ -36,12 +36,12 @@ def list_(
     if context.invoked_subcommand is not None:
         return
     from dslocal import chat
-    from dslocal.terminal.chat.session_commands import matching
+    from dslocal.terminal.chat.session_commands import matching_line
 
     found = [
         (saved, line)
         for saved in chat.list_conversations()
-        if saved.questions and (line := matching(saved, search)) is not None
+        if saved.questions and (line := matching_line(saved, search)) is not None
     ]
     if as_json:
         print(json.dumps([_fields(saved, line) for saved, line in found]))

@@ -15,13 +15,13 @@ from types import TracebackType
 from rich.console import Console
 from rich.text import Text
 
-from dslocal.terminal.markdown.blocks import Blocks
+from dslocal.terminal.markdown.blocks import MarkdownStream
 from dslocal.terminal.markdown.inline import style_of
 from dslocal.terminal.markdown.layout import MarkdownLayout
-from dslocal.terminal.sanitise import legible, sanitise
+from dslocal.terminal.sanitise import encodable, sanitise
 from dslocal.terminal.wrapping import Line, wrap
 
-from .live import Tail
+from .live import LiveTail
 
 FRAME_S = 0.05
 SHARE = 0.04  # of the time is spent on frames at most
@@ -38,9 +38,9 @@ class AnswerView:
         self._hint = hint
         self._console = console
         encoding = console.encoding
-        self._spell: Callable[[str], str] = lambda text: legible(text, encoding)
-        self._tail = Tail(console)
-        self._blocks = Blocks()
+        self._spell: Callable[[str], str] = lambda text: encodable(text, encoding)
+        self._tail = LiveTail(console)
+        self._blocks = MarkdownStream()
         self._layout = MarkdownLayout(console.width, self._spell)
         self._thought = ""
         self._began = self._next_frame = time.monotonic()

@@ -18,8 +18,8 @@ from dslocal.errors import UsageError
 from dslocal.terminal.sanitise import one_line
 
 from . import session_commands, toolbar, turn_commands
-from .completion import Words
-from .keys import ANSWER_NOW_NAME
+from .completion import Suggestions
+from .keys import ANSWER_NOW_KEY_NAME
 
 if TYPE_CHECKING:
     from .loop import ChatLoop
@@ -45,41 +45,41 @@ class Command:
 
 def help_(loop: ChatLoop, _: str) -> None:
     for command in COMMANDS.values():
-        loop.say(f"{command.usage:<24} {command.help}")
-    loop.say(
+        loop.notify(f"{command.usage:<24} {command.help}")
+    loop.notify(
         "Alt-Enter begins a new line, Ctrl-R searches what was typed, Ctrl-X Ctrl-E opens an editor, // begins a question with a slash"
     )
-    loop.say(f"Ctrl-C stops an answer, {ANSWER_NOW_NAME} ends its thinking, Ctrl-D leaves")
+    loop.notify(f"Ctrl-C stops an answer, {ANSWER_NOW_KEY_NAME} ends its thinking, Ctrl-D leaves")
 
 
 def model(loop: ChatLoop, name: str) -> None:
-    if loop.desk is None or not name:
-        here = ", ".join(loop.desk.names()) if loop.desk else loop.model
-        loop.say(f"{loop.titled()}; here: {one_line(here)}")
+    if loop.model_switcher is None or not name:
+        here = ", ".join(loop.model_switcher.names()) if loop.model_switcher else loop.model
+        loop.notify(f"{loop.model_title()}; here: {one_line(here)}")
         return
     loop.editing = None
-    loop.rename(loop.desk.switch(loop.session, name, loop.say))
-    loop.model = loop.saved.model = name
-    loop.say(f"now {loop.titled()}")
+    loop.set_model_name(loop.model_switcher.switch(loop.session, name, loop.notify))
+    loop.model = loop.conversation.model = name
+    loop.notify(f"now {loop.model_title()}")
 
 
 def clear(loop: ChatLoop, _: str) -> None:
-    before = loop.saved.id if loop.saved.history else ""
-    loop.begin_anew()
-    loop.say("history cleared" + (f"; /resume {before} brings it back" if before else ""))
+    before = loop.conversation.id if loop.conversation.history else ""
+    loop.start_conversation()
+    loop.notify("history cleared" + (f"; /resume {before} brings it back" if before else ""))
 
 
 def system(loop: ChatLoop, text: str) -> None:
     before = _advice(loop)
     loop.session.system = text
-    loop.say("instructions set" if text else "no instructions")
+    loop.notify("instructions set" if text else "no instructions")
     _advise(loop, before)
 
 
 def file(loop: ChatLoop, text: str) -> None:
     if text == "none" and loop.files:
         loop.files.clear()
-        loop.say("no file goes with the next question")
+        loop.notify("no file goes with the next question")
         return
     try:
         paths = [Path(part).expanduser() for part in shlex.split(text)]
@@ -91,7 +91,7 @@ def file(loop: ChatLoop, text: str) -> None:
         prompts.read_text(path)  # or the error would come with the next question
     loop.files += paths
     goes = "goes" if len(loop.files) == 1 else "go"
-    loop.say(
+    loop.notify(
         f"{', '.join(path.name for path in loop.files)} {goes} with the next question (/file none takes back)"
     )
 
@@ -104,7 +104,7 @@ def think(loop: ChatLoop, text: str) -> None:
             raise UsageError(f"/think {text}: {session.family.title} knows no thinking")
         before = _advice(loop)
         session.thinking = choices[text]
-        loop.say(f"thinking {text}")
+        loop.notify(f"thinking {text}")
         _advise(loop, before)
     elif text:
         raise UsageError(f"/think {text:.40}: on, off, or nothing to see the last thought")
@@ -112,7 +112,7 @@ def think(loop: ChatLoop, text: str) -> None:
         last = next(
             (message for message in reversed(session.history) if message.role == "assistant"), None
         )
-        loop.say(last.reasoning if last and last.reasoning else "no thought to show")
+        loop.notify(last.reasoning if last and last.reasoning else "no thought to show")
 
 
 def set_(loop: ChatLoop, text: str) -> None:
@@ -126,27 +126,27 @@ def set_(loop: ChatLoop, text: str) -> None:
         extras = "".join(
             f", {name} {prompts.format_value(value)}" for name, value in s.extras().items()
         )
-        loop.say(
+        loop.notify(
             f"temperature {s.temperature.value:g}, top_p {s.top_p.value:g}, max_tokens {s.max_tokens.value}, math {math}{extras}"
         )
     elif name == "math":
         if value not in MATH:
             raise UsageError(f"/set math {value:.40}: {', '.join(MATH)}")
         loop.math = MATH[value]
-        loop.say(f"math {value}")
+        loop.notify(f"math {value}")
     else:
         before = _advice(loop)
         loop.session.settings = loop.session.settings.with_value(name, value, "/set")
-        loop.say(f"{name} {value}")
+        loop.notify(f"{name} {value}")
         _advise(loop, before)
 
 
 def stats(loop: ChatLoop, _: str) -> None:
     turn, context = loop.session.turn, loop.session.context
     if turn is None or turn.timings is None:
-        loop.say("nothing has been asked yet")
+        loop.notify("nothing has been asked yet")
         return
-    loop.say(
+    loop.notify(
         f"prompt {turn.prompt_tokens:,} tokens ({turn.cached_tokens:,} cached), answer {turn.completion_tokens:,} "
         f"({turn.reasoning_tokens:,} of reasoning), {turn.tokens_per_s:,.0f} tokens/s, "
         f"first after {turn.timings.ttft:.2f} s, seed {turn.seed}"
@@ -156,8 +156,12 @@ def stats(loop: ChatLoop, _: str) -> None:
         if turn.drafted_tokens
         else ""
     )
-    memory = f", {toolbar.resident() / (1 << 20):,.0f} MiB of memory" if toolbar.resident() else ""
-    loop.say(
+    memory = (
+        f", {toolbar.resident_bytes() / (1 << 20):,.0f} MiB of memory"
+        if toolbar.resident_bytes()
+        else ""
+    )
+    loop.notify(
         f"{drafts}context {len(context.ids):,} of {context.n_ctx:,} tokens, KV cache {context.kv_type.lower()}{memory}"
     )
 
@@ -218,14 +222,14 @@ def run(loop: ChatLoop, line: str) -> None:
     command.run(loop, rest.strip())
 
 
-def words_for(loop: ChatLoop, name: str, typed: str) -> Words | None:
+def suggestions_for(loop: ChatLoop, name: str, typed: str) -> Suggestions | None:
     """What may follow the command ``name``, of which ``typed`` is there; None for paths."""
     first = " " not in typed
     match name:
         case "file" | "save":
             return None
-        case "model" if loop.desk and first:
-            return [(name, "") for name in loop.desk.names()]
+        case "model" if loop.model_switcher and first:
+            return [(name, "") for name in loop.model_switcher.names()]
         case "think" if first:
             return [("on", ""), ("off", "")]
         case "copy" if first:
@@ -265,7 +269,7 @@ def _advise(loop: ChatLoop, before: list[str]) -> None:
     """Says which recommendation is broken now that was not ``before``."""
     for line in _advice(loop):
         if line not in before:
-            loop.say(line)
+            loop.notify(line)
 
 
 def dim(text: str) -> Text:

@@ -12,7 +12,7 @@ from prompt_toolkit.document import Document
 from dslocal.terminal.sanitise import one_line, sanitise
 
 MOST = 200
-Words = Iterable[tuple[str, str]]  # what could come, and a few words on it
+Suggestions = Iterable[tuple[str, str]]  # what could come, and a few words on it
 
 
 class CommandCompleter(Completer):
@@ -21,7 +21,7 @@ class CommandCompleter(Completer):
     """
 
     def __init__(
-        self, commands: dict[str, str], arguments: Callable[[str, str], Words | None]
+        self, commands: dict[str, str], arguments: Callable[[str, str], Suggestions | None]
     ) -> None:
         self._commands, self._arguments = commands, arguments
 

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from prompt_toolkit.input import Input
     from prompt_toolkit.output import Output
 
-MOST_READ = 1 << 20  # bytes of history that are read, the newest
-MOST_ENTRY = 64 << 10  # characters; what is longer is not kept
+MAX_HISTORY_BYTES = 1 << 20  # bytes of history that are read, the newest
+MAX_ENTRY_CHARACTERS = 64 << 10  # characters; what is longer is not kept
 MARK = "› "
 
 
@@ -47,10 +47,10 @@ class PromptHistory(FileHistory):
             entries[-1].append(line[1:])
             fresh = False
         texts = [sanitise("\n".join(entry)) for entry in reversed(entries)]
-        return [text for text in texts if text and len(text) <= MOST_ENTRY]
+        return [text for text in texts if text and len(text) <= MAX_ENTRY_CHARACTERS]
 
     def store_string(self, string: str) -> None:
-        if len(string) > MOST_ENTRY:
+        if len(string) > MAX_ENTRY_CHARACTERS:
             return
         entry = "\n# \n" + "".join(f"+{line}\n" for line in sanitise(string).split("\n"))
         try:
@@ -68,11 +68,11 @@ class PromptHistory(FileHistory):
         try:
             with open(self.filename, "rb") as file:  # noqa: PTH123 - a str or bytes of prompt-toolkit's
                 size = file.seek(0, os.SEEK_END)
-                file.seek(max(0, size - MOST_READ))
-                data = file.read(MOST_READ)
+                file.seek(max(0, size - MAX_HISTORY_BYTES))
+                data = file.read(MAX_HISTORY_BYTES)
         except OSError:
             return b""
-        return data if size <= MOST_READ else data[data.find(b"\n#") + 1 :]
+        return data if size <= MAX_HISTORY_BYTES else data[data.find(b"\n#") + 1 :]
 
 
 def history_in(folder: Path) -> History:
@@ -89,7 +89,7 @@ def history_in(folder: Path) -> History:
     return PromptHistory(str(folder / "history"))
 
 
-class Prompt:
+class InputLine:
     """Asks for lines. ``toolbar`` is told the width and gives what stands below."""
 
     def __init__(

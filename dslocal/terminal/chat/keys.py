@@ -18,13 +18,13 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
-ANSWER_NOW, ANSWER_NOW_NAME = "\x0e", "Ctrl-N"
+ANSWER_NOW_KEY, ANSWER_NOW_KEY_NAME = "\x0e", "Ctrl-N"
 ERASE, ERASE_WORD, ERASE_LINE = "\x7f\b", "\x17", "\x15"
 MOST = 1 << 20  # characters that are kept
 _SEQUENCES = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|O.|[^\[O])")  # arrows and their like
 
 
-class Keys:
+class KeyReader:
     """Use as a context manager around the streaming. ``answer_now`` is called from another thread,
     for each press of its key.
     """
@@ -37,7 +37,7 @@ class Keys:
         self._thread: threading.Thread | None = None
         self._continued: Any = None  # what SIGCONT did before
 
-    def __enter__(self) -> Keys:
+    def __enter__(self) -> KeyReader:
         try:
             import termios
 
@@ -110,7 +110,7 @@ class Keys:
             if not data:  # the terminal is gone
                 return
             text = self._decoder.decode(data)
-            for _ in range(text.count(ANSWER_NOW)):
+            for _ in range(text.count(ANSWER_NOW_KEY)):
                 self._answer_now()
             if sum(map(len, self._typed)) < MOST:
-                self._typed.append(text.replace(ANSWER_NOW, ""))
+                self._typed.append(text.replace(ANSWER_NOW_KEY, ""))

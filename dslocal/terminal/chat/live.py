@@ -24,7 +24,7 @@ from dslocal.terminal.wrapping import Line, cells, fold
 MOST_ROWS = 24
 
 
-class Tail(RenderHook):
+class LiveTail(RenderHook):
     """What is drawn below everything else on ``console``. Whatever else is printed there meanwhile
     comes above it.
     """
@@ -48,7 +48,7 @@ class Tail(RenderHook):
         """How many the tail may have."""
         return max(min(MOST_ROWS, self._console.height - 2), 1)
 
-    def __enter__(self) -> Tail:
+    def __enter__(self) -> LiveTail:
         self._console.push_render_hook(self)
         return self
 

@@ -20,19 +20,19 @@ from dslocal.terminal.sanitise import one_line, sanitise
 from . import commands, toolbar
 from .answer_view import AnswerView
 from .completion import CommandCompleter
-from .input_line import Prompt, history_in
-from .keys import ANSWER_NOW_NAME, Keys
+from .input_line import InputLine, history_in
+from .keys import ANSWER_NOW_KEY_NAME, KeyReader
 
 FIRST_USE = (
     "Enter asks; Alt-Enter begins a new line, and many lines can be pasted at once.",
-    f"Ctrl-C stops an answer, {ANSWER_NOW_NAME} ends its thinking, Ctrl-D leaves; / has the rest.",
+    f"Ctrl-C stops an answer, {ANSWER_NOW_KEY_NAME} ends its thinking, Ctrl-D leaves; / has the rest.",
     "Nothing leaves this machine. Chats are kept on it: dslocal sessions lists them.",
 )
-HINT = f"{ANSWER_NOW_NAME} answers now, Ctrl-C stops"
+HINT = f"{ANSWER_NOW_KEY_NAME} answers now, Ctrl-C stops"
 Events = Generator[chat.Event]
 
 
-class ModelHolder(Protocol):
+class ModelSwitcher(Protocol):
     """Whoever can put another model before a session."""
 
     def names(self) -> Sequence[str]:
@@ -69,33 +69,33 @@ class ChatLoop:
         *,
         files: Sequence[Path] = (),
         math: bool | None = None,
-        desk: ModelHolder | None = None,
+        model_switcher: ModelSwitcher | None = None,
         unanswered: prompts.Message | None = None,
         console: Console | None = None,
-        prompt: Prompt | None = None,
+        prompt: InputLine | None = None,
     ) -> None:
-        self.session, self.saved, self.files, self.math, self.desk = (
+        self.session, self.conversation, self.files, self.math, self.model_switcher = (
             session,
             saved,
             list(files),
             math,
-            desk,
+            model_switcher,
         )
         self.unanswered = unanswered
         self.editing: prompts.Message | None = None
         self.draft = ""  # what stands in the next input line already
         self.console = console or Console(highlight=False)
         self.model = saved.model
-        self.rename(name)
-        self._prompt = prompt or Prompt(
+        self.set_model_name(name)
+        self._prompt = prompt or InputLine(
             history_in(home.state_dir()), self.completer(), self.toolbar
         )
 
-    def rename(self, name: str) -> None:
+    def set_model_name(self, name: str) -> None:
         """The model is called ``name`` from now on."""
         self.name = one_line(name, 40)
 
-    def titled(self) -> str:
+    def model_title(self) -> str:
         """The model with its family and context."""
         title = self.session.family.title
         named = title if title.startswith(self.name) else f"{self.name}, {title}"
@@ -103,7 +103,9 @@ class ChatLoop:
 
     def completer(self) -> CommandCompleter:
         known = {name: command.help for name, command in commands.COMMANDS.items()}
-        return CommandCompleter(known, lambda name, typed: commands.words_for(self, name, typed))
+        return CommandCompleter(
+            known, lambda name, typed: commands.suggestions_for(self, name, typed)
+        )
 
     def run(self) -> None:
         """Returns when the user leaves: Ctrl-D, /exit, or Ctrl-C twice on an empty line."""
@@ -114,7 +116,7 @@ class ChatLoop:
                 line = self._next_line()
                 leaving = False
                 if line:
-                    self.enter(line)
+                    self.handle_line(line)
             except EOFError:
                 return
             except KeyboardInterrupt:
@@ -124,9 +126,9 @@ class ChatLoop:
                     return
                 else:
                     leaving = True
-                    self.say("Ctrl-C again leaves")
+                    self.notify("Ctrl-C again leaves")
 
-    def enter(self, line: str) -> None:
+    def handle_line(self, line: str) -> None:
         """Does what ``line`` says: a command, or a question. Errors are said. Raises EOFError to
         leave.
         """
@@ -138,7 +140,7 @@ class ChatLoop:
                 text = line.removeprefix("/" if line.startswith("//") else "")
                 self.ask(text)
         except DslocalError as e:
-            self.say(f"{e}" + (f" ({e.hint})" if e.hint else ""))
+            self.notify(f"{e}" + (f" ({e.hint})" if e.hint else ""))
 
     def ask(self, text: str) -> None:
         """Asks ``text``, with the files that wait and the makers' directive where it belongs, and
@@ -156,9 +158,9 @@ class ChatLoop:
             beside = replaced.content[: max(0, replaced.content.rfind(replaced.typed))]
         self.files.clear()
         if question.directive:
-            self.say("asked for a boxed answer, step by step (/set math off leaves that out)")
+            self.notify("asked for a boxed answer, step by step (/set math off leaves that out)")
         if departure := prompts.directive_advice(self.session.family, text, self.math):
-            self.say(departure)
+            self.notify(departure)
         self.send(
             prompts.Message("user", beside + question.text, typed=text),
             replacing=replaced is not None,
@@ -189,7 +191,7 @@ class ChatLoop:
                 self.unanswered = None
             self.record()
 
-    def go_on(self) -> None:
+    def continue_answer(self) -> None:
         """Goes on with the answer that was cut, and shows it from the paragraph on in which that
         was.
         """
@@ -204,62 +206,62 @@ class ChatLoop:
         """Puts the conversation on disk as it is."""
         self._record(self.session.history, self.session.partial)
 
-    def leave_saved(self) -> None:
+    def close_conversation(self) -> None:
         """Lets go of the conversation, so that it can be taken up again."""
-        save_session_cache(self.session, self.saved)
-        self.saved.close()
+        save_session_cache(self.session, self.conversation)
+        self.conversation.close()
 
-    def go_on_with(self, saved: chat.StoredConversation) -> None:
+    def resume_conversation(self, saved: chat.StoredConversation) -> None:
         """Takes up ``saved``, or a copy of it where another process has it open."""
-        self.leave_saved()
+        self.close_conversation()
         self.unanswered, self.editing = resume_session(self.session, saved), None
         if saved.lock():
-            self.saved = saved
+            self.conversation = saved
             return
-        self.say(f"{saved.id} is open in another terminal: this goes on with a copy")
-        history, begun, self.saved = saved.history, saved.partial, saved.copy()
+        self.notify(f"{saved.id} is open in another terminal: this goes on with a copy")
+        history, begun, self.conversation = saved.history, saved.partial, saved.copy()
         self._record(history, begun)
 
-    def begin_anew(self) -> None:
+    def start_conversation(self) -> None:
         """A conversation without a past, with the same model and instructions."""
-        self.leave_saved()
+        self.close_conversation()
         self.session.truncate()
         self.session.turn, self.unanswered, self.editing = None, None, None
-        self.saved = chat.new_conversation(self.model)
+        self.conversation = chat.new_conversation(self.model)
 
-    def say(self, text: str) -> None:
+    def notify(self, text: str) -> None:
         """The chat's own voice, dim."""
         self.console.print(commands.dim(sanitise(text)))
 
     def toolbar(self, width: int) -> str:
-        found = toolbar.parts(
+        found = toolbar.toolbar_parts(
             self.session, self.name, len(self.files), editing=self.editing is not None
         )
-        return toolbar.fitted(found, width)
+        return toolbar.fit_parts(found, width)
 
-    def show_again(self) -> None:
+    def describe_conversation(self) -> None:
         """Says where a conversation that is taken up stands."""
         session = self.session
         questions = sum(message.role == "user" for message in session.history)
-        began = time.strftime("%d %B, %H:%M", time.localtime(self.saved.began))
-        self.say(
+        began = time.strftime("%d %B, %H:%M", time.localtime(self.conversation.began))
+        self.notify(
             f"going on with the conversation of {began}: {questions} question{'' if questions == 1 else 's'}"
         )
         if self.unanswered:
-            self.say(
+            self.notify(
                 f"the last question has no answer: {one_line(self.unanswered.typed or self.unanswered.content, 60)} (/retry asks it)"
             )
         elif session.is_unfinished:
-            self.say("the last answer was cut (/continue goes on with it)")
+            self.notify("the last answer was cut (/continue goes on with it)")
 
     def _greet(self) -> None:
-        self.say(f"{self.titled()}. /help lists commands.")
+        self.notify(f"{self.model_title()}. /help lists commands.")
         if not home.read_state("chat"):
             for line in FIRST_USE:
-                self.say(line)
+                self.notify(line)
             home.write_state("chat", {"explained": True})
         if self.session.history or self.unanswered:
-            self.show_again()
+            self.describe_conversation()
 
     def _next_line(self) -> str:
         repair = chat.Repair(self.session.context, self.session.certain_ids())
@@ -275,7 +277,7 @@ class ChatLoop:
         it.
         """
         session = self.session
-        keys, clock = Keys(session.end_reasoning), _Clock()
+        keys, clock = KeyReader(session.end_reasoning), _Clock()
         try:
             with (
                 keys,
@@ -287,22 +289,22 @@ class ChatLoop:
                 self._follow(events, view, clock)
         except KeyboardInterrupt:
             if clock.thinking:
-                self.say(
+                self.notify(
                     f"thought for {clock.seconds:.1f} s, {self._reasoning_tokens():,} tokens; /think shows it"
                 )
-            self.say("interrupted" + ("; /continue goes on" if session.is_unfinished else ""))
+            self.notify("interrupted" + ("; /continue goes on" if session.is_unfinished else ""))
             return
         finally:
             self.draft = keys.typed
         turn = session.turn
         if clock.thinking and not session.is_unfinished:
-            self.say(
+            self.notify(
                 "the model stopped in the midst of its thought (/think shows it, /retry asks again)"
             )
         if turn and turn.loop:
-            self.say(f"the model repeats itself: {turn.loop} (a higher temperature helps)")
+            self.notify(f"the model repeats itself: {turn.loop} (a higher temperature helps)")
         if turn and turn.is_cut:
-            self.say(f"cut after {turn.completion_tokens:,} tokens; /continue goes on")
+            self.notify(f"cut after {turn.completion_tokens:,} tokens; /continue goes on")
 
     def _follow(self, events: Events, view: AnswerView, clock: _Clock) -> None:
         for event in events:
@@ -319,7 +321,7 @@ class ChatLoop:
                     view.reclassified()
                     clock.thinking = True
                 case chat.HistoryTrimmed(turns):
-                    self.say(
+                    self.notify(
                         f"the context is full: the oldest {turns} turn{'s' if turns > 1 else ''} left out"
                     )
 
@@ -327,7 +329,7 @@ class ChatLoop:
         self, history: Sequence[prompts.Message], begun: chat.PartialAnswer | None = None
     ) -> None:
         """Puts ``history`` on disk. Where that cannot be done, it is said."""
-        session, saved = self.session, self.saved
+        session, saved = self.session, self.conversation
         saved.system, saved.thinking = (
             session.system,
             session.thinking.value if session.thinking else "",
@@ -337,7 +339,7 @@ class ChatLoop:
         try:
             saved.save(history, begun)
         except DslocalError as e:
-            self.say(f"{e} ({e.hint})")
+            self.notify(f"{e} ({e.hint})")
 
     def _reasoning_tokens(self) -> int:
         return self.session.turn.reasoning_tokens if self.session.turn else 0

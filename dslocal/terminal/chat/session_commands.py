@@ -29,10 +29,10 @@ def save(loop: ChatLoop, text: str) -> None:
     path = one_path(text.removesuffix("!"), "/save")
     if not loop.session.history:
         raise UsageError("/save: nothing has been said yet")
-    said = markdown(loop.session.history, loop.name, loop.session.system, loop.saved.began)
+    said = markdown(loop.session.history, loop.name, loop.session.system, loop.conversation.began)
     write_new(path, said, replace=replace)
-    loop.say(
-        f"{path}: {len(loop.saved.questions)} question{'' if len(loop.saved.questions) == 1 else 's'} written"
+    loop.notify(
+        f"{path}: {len(loop.conversation.questions)} question{'' if len(loop.conversation.questions) == 1 else 's'} written"
     )
 
 
@@ -40,19 +40,19 @@ def sessions(loop: ChatLoop, text: str) -> None:
     found = chat.list_conversations()
     shown = 0
     for saved in found:
-        line = matching(saved, text)
+        line = matching_line(saved, text)
         if line is None or not saved.questions:
             continue
         if shown == LISTED:
-            loop.say("… dslocal sessions lists all")
+            loop.notify("… dslocal sessions lists all")
             break
         shown += 1
-        mark = "*" if saved.id == loop.saved.id else " "
-        loop.say(f"{mark} {row(saved, loop.console.width - 2)}")
+        mark = "*" if saved.id == loop.conversation.id else " "
+        loop.notify(f"{mark} {conversation_row(saved, loop.console.width - 2)}")
         if text and line:
-            loop.say(f"      {one_line(line, max(20, loop.console.width - 8))}")
+            loop.notify(f"      {one_line(line, max(20, loop.console.width - 8))}")
     if not shown:
-        loop.say(
+        loop.notify(
             f"no conversation has {text!r:.60} in it" if text else "no conversation is kept yet"
         )
 
@@ -61,15 +61,15 @@ def resume(loop: ChatLoop, text: str) -> None:
     if not text:
         raise UsageError("/resume: which conversation?", hint="/sessions lists them")
     saved = chat.find_conversation(text)
-    if saved.id == loop.saved.id and loop.saved.history:
+    if saved.id == loop.conversation.id and loop.conversation.history:
         raise UsageError(f"{saved.id} is this conversation")
-    loop.go_on_with(saved)
-    loop.show_again()
+    loop.resume_conversation(saved)
+    loop.describe_conversation()
     if saved.model != loop.model:
-        loop.say(f"it was with {one_line(saved.model, 60)}; /model switches")
+        loop.notify(f"it was with {one_line(saved.model, 60)}; /model switches")
 
 
-def row(saved: chat.StoredConversation, width: int) -> str:
+def conversation_row(saved: chat.StoredConversation, width: int) -> str:
     """A conversation on one line of ``width`` cells at the most; where that is little, without what
     the id says as well.
     """
@@ -81,7 +81,7 @@ def row(saved: chat.StoredConversation, width: int) -> str:
     )
 
 
-def matching(saved: chat.StoredConversation, text: str) -> str | None:
+def matching_line(saved: chat.StoredConversation, text: str) -> str | None:
     """The first line of the conversation that has ``text`` in it, in any case; None where none has.
     Without ``text`` all match.
     """

@@ -17,7 +17,7 @@ from dslocal.files import binary_size
 APART = "  ·  "
 
 
-def parts(
+def toolbar_parts(
     session: chat.Session, name: str, files: int, *, editing: bool = False
 ) -> list[tuple[int, str]]:
     """What there is to say, in order, each with its importance, 0 the most. ``name`` is one line
@@ -33,7 +33,7 @@ def parts(
         found.append((5, f"{turn.tokens_per_s:,.0f} tokens/s"))
     if turn and turn.drafted_tokens:
         found.append((6, f"drafts {turn.accepted_tokens:,}/{turn.drafted_tokens:,}"))
-    if memory := resident():
+    if memory := resident_bytes():
         found.append(
             (
                 7,
@@ -47,7 +47,7 @@ def parts(
     return found
 
 
-def fitted(found: Sequence[tuple[int, str]], width: int) -> str:
+def fit_parts(found: Sequence[tuple[int, str]], width: int) -> str:
     """As much of ``found`` as goes into ``width`` cells, the most important always, cut if it must
     be.
     """
@@ -58,7 +58,7 @@ def fitted(found: Sequence[tuple[int, str]], width: int) -> str:
     return line if cell_len(line) <= width else set_cell_size(line, max(width, 0))
 
 
-def resident() -> int:
+def resident_bytes() -> int:
     """Bytes of memory that this process has now, or had at the most where only that is known; 0
     where nothing is.
     """

@@ -23,7 +23,7 @@ def retry(loop: ChatLoop, _: str) -> None:
 def edit(loop: ChatLoop, _: str) -> None:
     question = _last_question(loop, "/edit")
     loop.editing, loop.draft = question, sanitise(question.typed or question.content)
-    loop.say(
+    loop.notify(
         "edit the question, and Enter asks it in place of the last; an empty line leaves all as it is"
     )
 
@@ -31,7 +31,7 @@ def edit(loop: ChatLoop, _: str) -> None:
 def go_on(loop: ChatLoop, _: str) -> None:
     if loop.unanswered:
         raise UsageError("/continue: the last question has no answer yet", hint="/retry asks it")
-    loop.go_on()
+    loop.continue_answer()
 
 
 def undo(loop: ChatLoop, _: str) -> None:
@@ -40,7 +40,7 @@ def undo(loop: ChatLoop, _: str) -> None:
         raise UsageError("/undo: there is no turn to take back")
     loop.unanswered = None
     loop.record()
-    loop.say(f"taken back: {one_line(question.typed or question.content, 60)}")
+    loop.notify(f"taken back: {one_line(question.typed or question.content, 60)}")
 
 
 def copy(loop: ChatLoop, what: str) -> None:
@@ -61,7 +61,7 @@ def copy(loop: ChatLoop, what: str) -> None:
     if not texts[what]:
         raise UsageError(f"/copy: the last answer has no {what or 'text'}")
     way = clipboard.copy(texts[what], loop.console.file)  # type: ignore[arg-type]
-    loop.say(f"{COPIED[what]} copied, {len(texts[what]):,} characters, {way}")
+    loop.notify(f"{COPIED[what]} copied, {len(texts[what]):,} characters, {way}")
 
 
 COPIED = {"": "the last answer", "code": "its last block of code", "thought": "its thought"}

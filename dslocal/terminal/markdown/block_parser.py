@@ -14,13 +14,13 @@ from collections.abc import Callable
 from .containers import OpenContainer, after_quote
 from .html_blocks import html_end, html_start
 from .leaves import (
-    Leaf,
+    OpenLeaf,
     aligns_of,
     cells_of,
     open_mathematics,
     portion,
 )
-from .pieces import BlockPiece, Container, Kind
+from .pieces import BlockPiece, Container, PieceKind
 
 DEPTH = 20  # containers in each other
 ROWS = 200  # rows of a table that decide its columns
@@ -33,16 +33,16 @@ _RULE = re.compile(r"(?:(?:\*[ \t]*){3,}|(?:_[ \t]*){3,}|(?:-[ \t]*){3,})$")
 _MARKER = re.compile(r"([*+-])(?=[ \t]|$)|(\d{1,9})([.)])(?=[ \t]|$)")
 
 
-class Structure:
+class BlockParser:
     """Takes lines, gathers what became final in ``told``."""
 
     def __init__(self) -> None:
         self.told: list[BlockPiece] = []
         self._stack: list[OpenContainer] = []
-        self._leaf: Leaf | None = None
+        self._leaf: OpenLeaf | None = None
         self._blank = False
 
-    def twin(self) -> Structure:
+    def twin(self) -> BlockParser:
         """One that goes on from here by itself, with nothing told."""
         twin = copy.copy(self)
         twin._stack = [copy.copy(box) for box in self._stack]
@@ -53,7 +53,7 @@ class Structure:
         return twin
 
     @property
-    def kind(self) -> Kind | None:
+    def kind(self) -> PieceKind | None:
         """Of the open leaf."""
         return self._leaf.kind if self._leaf else None
 
@@ -79,7 +79,7 @@ class Structure:
             at = goes_on
             matched += 1
         leaf = self._leaf if matched == len(self._stack) else None
-        if leaf and leaf.kind is not Kind.PARAGRAPH:
+        if leaf and leaf.kind is not PieceKind.PARAGRAPH:
             if self._leaf_takes(leaf, line[at:]):
                 return
             self._close_leaf()
@@ -100,17 +100,17 @@ class Structure:
                 matched
             )  # a paragraph, quotes that do not say that they go on, an item with nothing in it
             self._blank = not began
-        elif self._leaf and self._leaf.kind is Kind.PARAGRAPH:  # its own line, or a lazy one
+        elif self._leaf and self._leaf.kind is PieceKind.PARAGRAPH:  # its own line, or a lazy one
             self._add(self._leaf, rest)
         else:
             self._close_to(matched)
             if len(line) - at - len(rest) >= 4:
-                self._begin(Kind.CODE)
-                self._tell(Kind.CODE, line[at + 4 :])
+                self._begin(PieceKind.CODE)
+                self._tell(PieceKind.CODE, line[at + 4 :])
             else:
-                self._add(self._begin(Kind.PARAGRAPH), rest)
+                self._add(self._begin(PieceKind.PARAGRAPH), rest)
 
-    def _leaf_takes(self, leaf: Leaf, line: str) -> bool:
+    def _leaf_takes(self, leaf: OpenLeaf, line: str) -> bool:
         """Gives the line to an open leaf that is no paragraph; False when that ends before it."""
         rest = line.lstrip(" ")
         indent = len(line) - len(rest)
@@ -119,13 +119,13 @@ class Structure:
             if indent < 4 and run >= len(leaf.fence) and not rest[run:].strip():
                 self._close_leaf()
             else:
-                self._tell(Kind.CODE, line[min(indent, leaf.indent) :])
-        elif leaf.kind is Kind.CODE:
+                self._tell(PieceKind.CODE, line[min(indent, leaf.indent) :])
+        elif leaf.kind is PieceKind.CODE:
             return self._indented_takes(leaf, line)
-        elif leaf.kind is Kind.HTML:
+        elif leaf.kind is PieceKind.HTML:
             if not rest and leaf.html >= 6:
                 return False
-            self._tell(Kind.HTML, line)
+            self._tell(PieceKind.HTML, line)
             if html_end(leaf.html, line):
                 self._close_leaf()
         else:  # a table
@@ -136,18 +136,20 @@ class Structure:
                 self._tell_table(leaf, more=True)
         return True
 
-    def _indented_takes(self, leaf: Leaf, line: str) -> bool:
+    def _indented_takes(self, leaf: OpenLeaf, line: str) -> bool:
         if not line.strip(" "):
             leaf.blanks.append(line[4:])
             return True
         if not line.startswith("    "):
             return False
         for inner in [*leaf.blanks, line[4:]]:
-            self._tell(Kind.CODE, inner)
+            self._tell(PieceKind.CODE, inner)
         leaf.blanks = []
         return True
 
-    def _start(self, line: str, paragraph: Leaf | None) -> Callable[[str, int], int | None] | None:
+    def _start(
+        self, line: str, paragraph: OpenLeaf | None
+    ) -> Callable[[str, int], int | None] | None:
         """What begins with ``line`` (in ``paragraph``, if in one): a function that begins it, and
         returns where the line goes on.
         """
@@ -164,7 +166,7 @@ class Structure:
         if (
             rest[0] == "<"
             and (kind := html_start(rest))
-            and (kind < 7 or not (self._leaf and self._leaf.kind is Kind.PARAGRAPH))
+            and (kind < 7 or not (self._leaf and self._leaf.kind is PieceKind.PARAGRAPH))
         ):
             return self._html
         if paragraph and paragraph.begins and _SETEXT.match(rest):
@@ -187,19 +189,19 @@ class Structure:
     def _heading(self, line: str, matched: int) -> None:
         self._close_to(matched)
         marks, _, text = line.strip().partition(" ")
-        self._tell(Kind.HEADING, _HEADING_END.sub("", f" {text}").strip(), level=len(marks))
+        self._tell(PieceKind.HEADING, _HEADING_END.sub("", f" {text}").strip(), level=len(marks))
 
     def _fence(self, line: str, matched: int) -> None:
         self._close_to(matched)
         rest = line.lstrip(" ")
         info = rest.lstrip(rest[0])
-        leaf = self._begin(Kind.CODE)
+        leaf = self._begin(PieceKind.CODE)
         leaf.fence, leaf.indent = rest[: len(rest) - len(info)], len(line) - len(rest)
-        self._tell(Kind.FENCE, info.strip())
+        self._tell(PieceKind.FENCE, info.strip())
 
     def _html(self, line: str, matched: int) -> None:
         self._close_to(matched)
-        leaf = self._begin(Kind.HTML)
+        leaf = self._begin(PieceKind.HTML)
         leaf.html = html_start(line.lstrip(" "))
         self._leaf_takes(leaf, line)
 
@@ -207,7 +209,7 @@ class Structure:
         leaf, self._leaf = self._leaf, None
         if leaf:
             self._tell(
-                Kind.HEADING,
+                PieceKind.HEADING,
                 leaf.text.strip(),
                 level=1 if line.lstrip(" ")[0] == "=" else 2,
                 gap=leaf.gap,
@@ -215,7 +217,7 @@ class Structure:
 
     def _rule(self, line: str, matched: int) -> None:
         self._close_to(matched)
-        self._tell(Kind.RULE)
+        self._tell(PieceKind.RULE)
 
     def _item(self, line: str, matched: int) -> int:
         marker = _MARKER.match(line, len(line) - len(line.lstrip(" ")))
@@ -254,7 +256,9 @@ class Structure:
         gap = leaf.gap and not leaf.text
         if leaf.text or not leaf.begins:
             self._close_leaf()
-        self._leaf = Leaf(Kind.TABLE, gap=gap, rows=[cells_of(header, len(aligns))], aligns=aligns)
+        self._leaf = OpenLeaf(
+            PieceKind.TABLE, gap=gap, rows=[cells_of(header, len(aligns))], aligns=aligns
+        )
 
     def _push(self, box: OpenContainer) -> None:
         box.gap, self._blank = self._blank, False
@@ -262,10 +266,10 @@ class Structure:
             self._stack[-1].childless = False
         self._stack.append(box)
 
-    def _begin(self, kind: Kind) -> Leaf:
+    def _begin(self, kind: PieceKind) -> OpenLeaf:
         if self._stack:
             self._stack[-1].childless = False
-        self._leaf = Leaf(kind, gap=self._gap())
+        self._leaf = OpenLeaf(kind, gap=self._gap())
         return self._leaf
 
     def _gap(self) -> bool:
@@ -275,7 +279,7 @@ class Structure:
         gap, self._blank = self._blank, False
         return gap or any(box.gap for box in self._stack if not box.told)
 
-    def _add(self, leaf: Leaf, line: str) -> None:
+    def _add(self, leaf: OpenLeaf, line: str) -> None:
         """A line more of a paragraph."""
         leaf.text += ("\n" if leaf.text or not leaf.begins else "") + line.lstrip(" ")
         self._portions()
@@ -283,7 +287,7 @@ class Structure:
     def _portions(self) -> None:
         """Tells the open paragraph's beginning once it is long enough."""
         while (leaf := self._leaf) and (cut := portion(leaf)):
-            self._tell(Kind.PARAGRAPH, leaf.text[:cut], more=True)
+            self._tell(PieceKind.PARAGRAPH, leaf.text[:cut], more=True)
             leaf.text, leaf.begins, leaf.tried = leaf.text[cut:], False, 0
 
     def _close_to(self, matched: int) -> None:
@@ -298,28 +302,28 @@ class Structure:
         while len(self._stack) > keep:
             box = self._stack[-1]
             if box.container and not box.told:
-                self._tell(Kind.EMPTY, gap=any(box.gap for box in self._stack if not box.told))
+                self._tell(PieceKind.EMPTY, gap=any(box.gap for box in self._stack if not box.told))
             self._stack.pop()
 
     def _close_leaf(self) -> None:
         leaf = self._leaf
-        if leaf and leaf.kind is Kind.PARAGRAPH:
-            self._tell(Kind.PARAGRAPH, leaf.text.rstrip())
-        elif leaf and leaf.kind is Kind.TABLE:
+        if leaf and leaf.kind is PieceKind.PARAGRAPH:
+            self._tell(PieceKind.PARAGRAPH, leaf.text.rstrip())
+        elif leaf and leaf.kind is PieceKind.TABLE:
             self._tell_table(leaf, more=False)
         elif leaf and leaf.fence:
-            self._tell(Kind.FENCE_END)
+            self._tell(PieceKind.FENCE_END)
         elif leaf and leaf.blanks:
             self._blank = True
         self._leaf = None
 
-    def _tell_table(self, leaf: Leaf, *, more: bool) -> None:
-        self._tell(Kind.TABLE, more=more, rows=tuple(leaf.rows), aligns=leaf.aligns)
+    def _tell_table(self, leaf: OpenLeaf, *, more: bool) -> None:
+        self._tell(PieceKind.TABLE, more=more, rows=tuple(leaf.rows), aligns=leaf.aligns)
         leaf.rows, leaf.begins = [], False
 
     def _tell(
         self,
-        kind: Kind,
+        kind: PieceKind,
         text: str = "",
         *,
         level: int = 0,

@@ -24,18 +24,18 @@ One thing is no CommonMark: mathematics that opens on a line of its own (``\\[``
 
 from __future__ import annotations
 
-from .block_parser import Structure
-from .pieces import BlockPiece, Kind
+from .block_parser import BlockParser
+from .pieces import BlockPiece, PieceKind
 
 HEAD = 400  # characters that decide what a long line is
 LONG, HELD = 2000, 8000  # characters of a line of code, of a row of a table
 
 
-class Blocks:
+class MarkdownStream:
     """Takes Markdown in any pieces, gives what became final."""
 
     def __init__(self) -> None:
-        self._structure = Structure()
+        self._structure = BlockParser()
         self._partial = ""
         self._within = ""  # of a long line: what its begin turned out to be
 
@@ -57,7 +57,7 @@ class Blocks:
 
     def preview(self) -> list[BlockPiece]:
         """What :meth:`rest` would tell now. Changes nothing."""
-        twin = Blocks()
+        twin = MarkdownStream()
         twin._structure, twin._partial, twin._within = (
             self._structure.twin(),
             self._partial,
@@ -93,6 +93,8 @@ class Blocks:
     def _kind_of(self, head: str) -> str:
         twin = self._structure.twin()
         twin.line(head)
-        return {Kind.PARAGRAPH: "paragraph", Kind.CODE: "code", Kind.HTML: "code"}.get(
-            twin.kind or Kind.RULE, "held"
-        )
+        return {
+            PieceKind.PARAGRAPH: "paragraph",
+            PieceKind.CODE: "code",
+            PieceKind.HTML: "code",
+        }.get(twin.kind or PieceKind.RULE, "held")

@@ -30,7 +30,7 @@ _COLOURS = {
 }
 
 
-class Colours:
+class CodeColourer:
     """Of one block of code in ``language``; of none that is unknown."""
 
     def __init__(self, language: str) -> None:

@@ -16,10 +16,10 @@ from dslocal.terminal.tex import to_unicode
 from dslocal.terminal.tex.boxes import plain
 from dslocal.terminal.wrapping import Line, Run, cells, wrap
 
-from .code_colours import Colours
+from .code_colours import CodeColourer
 from .inline import DisplayMath, boxed_apart, flow, runs_of, style_of
-from .pieces import BlockPiece, Container, Kind
-from .tables import Table
+from .pieces import BlockPiece, Container, PieceKind
+from .tables import TableLayout
 
 NARROWEST = 8  # cells that text has at least, whatever is around it
 _BULLETS = "•◦▪"
@@ -36,8 +36,8 @@ class MarkdownLayout:
         self._printed = False
         self._carry: Line = []  # of an open paragraph: its last line, which may grow
         self._gap, self._task = False, ""  # of a paragraph of which no line is full yet
-        self._table: Table | None = None
-        self._colours: Colours | None = None
+        self._table: TableLayout | None = None
+        self._colours: CodeColourer | None = None
 
     def twin(self) -> MarkdownLayout:
         """One that goes on from here by itself."""
@@ -54,11 +54,11 @@ class MarkdownLayout:
 
     def _piece(self, piece: BlockPiece, last: int | None) -> list[Line]:
         text = piece.text
-        if piece.kind is Kind.PARAGRAPH:
+        if piece.kind is PieceKind.PARAGRAPH:
             return self._paragraph(piece)
-        if piece.kind is Kind.TABLE:
+        if piece.kind is PieceKind.TABLE:
             if piece.begins or self._table is None:
-                self._table = Table(piece.rows[0], piece.aligns)
+                self._table = TableLayout(piece.rows[0], piece.aligns)
                 return self._placed(
                     piece, self._table.lines(piece.rows[1:], self._room(piece), self._spell, last)
                 )
@@ -66,29 +66,29 @@ class MarkdownLayout:
                 piece,
                 self._table.lines(piece.rows, self._room(piece), self._spell, last, head=False),
             )
-        if piece.kind is Kind.HEADING:
+        if piece.kind is PieceKind.HEADING:
             style = style_of("title" if piece.level == 1 else "heading")
             runs = [(part, style + own if own else style) for part, own in runs_of(text)]
             return self._placed(piece, self._wrapped(runs, self._room(piece)))
-        if piece.kind is Kind.FENCE:
+        if piece.kind is PieceKind.FENCE:
             language = text.split()[0].strip("{}.").partition("{")[0] if text.split() else ""
-            self._colours = Colours(language)
+            self._colours = CodeColourer(language)
             return self._placed(
                 piece, [[(f"─── {language}" if language else "───", style_of("dim"))]]
             )
-        if piece.kind is Kind.FENCE_END:
+        if piece.kind is PieceKind.FENCE_END:
             self._colours = None
             return self._placed(piece, [[("───", style_of("dim"))]])
-        if piece.kind is Kind.CODE:
+        if piece.kind is PieceKind.CODE:
             line: Line = (
                 self._colours.line(text)
                 if self._colours
                 else [("    " + text if text.strip() else "", style_of("code"))]
             )
             return self._placed(piece, [line])
-        if piece.kind is Kind.HTML:
+        if piece.kind is PieceKind.HTML:
             return self._placed(piece, [[(text, style_of("dim"))]])
-        if piece.kind is Kind.RULE:
+        if piece.kind is PieceKind.RULE:
             return self._placed(piece, [[("─" * min(self._room(piece), 40), style_of("dim"))]])
         return self._placed(piece, [[]])
 

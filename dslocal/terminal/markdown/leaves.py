@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from .pieces import Kind
+from .pieces import PieceKind
 
 PORTION, MOST, MOST_MATH = 240, 1400, 4000  # characters of a paragraph that are told as one
 
@@ -20,10 +20,10 @@ _EDGE = re.compile(r"(?<![^\W_])_|_(?![^\W_])")  # an underscore that is not ins
 
 
 @dataclass
-class Leaf:
+class OpenLeaf:
     """The open leaf."""
 
-    kind: Kind
+    kind: PieceKind
     text: str = ""
     gap: bool = False
     begins: bool = True
@@ -36,7 +36,7 @@ class Leaf:
     aligns: tuple[str, ...] = ()
 
 
-def aligns_of(line: str, paragraph: Leaf) -> tuple[str, ...]:
+def aligns_of(line: str, paragraph: OpenLeaf) -> tuple[str, ...]:
     """How the columns are aligned if ``line`` makes the last line of ``paragraph`` the header of a
     table, else nothing.
     """
@@ -77,7 +77,7 @@ def open_mathematics(text: str) -> bool:
     return False
 
 
-def portion(leaf: Leaf) -> int:
+def portion(leaf: OpenLeaf) -> int:
     """How much of an open paragraph can be told by itself: up to a place where no inline markup is
     open; 0 for nothing yet.
 

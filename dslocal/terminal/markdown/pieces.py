@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 
-class Kind(Enum):
+class PieceKind(Enum):
     PARAGRAPH = auto()
     HEADING = auto()
     FENCE = auto()  # the line that opens a fence
@@ -38,7 +38,7 @@ class BlockPiece:
     """
 
     path: tuple[Container, ...]
-    kind: Kind
+    kind: PieceKind
     text: str = ""
     gap: bool = False
     begins: bool = True

@@ -16,7 +16,7 @@ from .inline import runs_of, style_of
 LEAST = 4  # cells of a column
 
 
-class Table:
+class TableLayout:
     """A table with ``header`` over its columns, each left, center or right."""
 
     def __init__(self, header: Sequence[str], aligns: Sequence[str]) -> None:

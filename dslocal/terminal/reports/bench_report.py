@@ -24,11 +24,11 @@ TITLES: dict[str, str] = {
     "decode": "decode at {size:,} tokens",
 }
 RATES = ("prefill", "decode")  # tokens a second; the others are seconds
-Key = tuple[str, int, str]
+FigureKey = tuple[str, int, str]
 
 
 @dataclass
-class Figure:
+class BenchFigure:
     """One thing that was measured. ``size`` is tokens of prefill or the depth of decoding; ``mtp``
     is "" where that does not matter.
 
@@ -45,7 +45,7 @@ class Figure:
     forecast: float = 0.0
 
     @property
-    def key(self) -> Key:
+    def key(self) -> FigureKey:
         return self.what, self.size, self.mtp
 
     @property
@@ -79,9 +79,9 @@ class Curve:
 
 
 def table(
-    figures: Sequence[Figure], heading: Sequence[str], ratios: Mapping[Key, float]
+    figures: Sequence[BenchFigure], heading: Sequence[str], ratios: Mapping[FigureKey, float]
 ) -> list[str]:
-    """Lines of at most 80 characters. ``ratios`` are to an earlier run, by :attr:`Figure.key`."""
+    """Lines of at most 80 characters. ``ratios`` are to an earlier run, by :attr:`BenchFigure.key`."""
     lines = [one_line(line, 80) for line in heading]
     lines.append(_row("", "median", "lowest to highest", "forecast", "x old" if ratios else ""))
     for figure in figures:
@@ -108,7 +108,7 @@ def table(
     return lines
 
 
-def curves(figures: Sequence[Figure]) -> list[Curve]:
+def curves(figures: Sequence[BenchFigure]) -> list[Curve]:
     """Decoding over depth, one curve for each way with MTP."""
     decoded = sorted(
         (figure for figure in figures if figure.what == "decode"), key=lambda figure: figure.size
@@ -134,7 +134,7 @@ def require_plotting() -> None:
 def save_plot(drawn: Sequence[Curve], title: str, path: Path) -> None:
     """A PNG of ``drawn``. Raises OSError."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure as Drawing
+    from matplotlib.figure import BenchFigure as Drawing
 
     drawing = Drawing(figsize=(7.0, 4.2), dpi=150)
     FigureCanvasAgg(drawing)
@@ -152,7 +152,7 @@ def _row(title: str, middle: str, spread: str, forecast: str, ratio: str) -> str
     return f"{title:<33}{middle:>10}{spread:>22}{forecast:>9}{ratio:>6}".rstrip()
 
 
-def _shown(figure: Figure, value: float) -> str:
+def _shown(figure: BenchFigure, value: float) -> str:
     """With its unit, unless that is tokens a second."""
     if figure.what in RATES:
         return (

@@ -12,7 +12,7 @@ Report = Callable[[int, int, int], None]
 
 
 @contextmanager
-def evaluating(name: str, done: int, right: int, total: int) -> Iterator[Report]:
+def show_eval_progress(name: str, done: int, right: int, total: int) -> Iterator[Report]:
     """Yields the callback that is told of answers done, of those the right ones, and the tokens of
     the last.
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from dslocal.chat import StoredConversation
-from dslocal.terminal.chat.session_commands import row
+from dslocal.terminal.chat.session_commands import conversation_row
 from dslocal.terminal.sanitise import one_line
 
 UNLIMITED = 400  # characters, where it is not a terminal that sets the width
@@ -19,7 +19,7 @@ def print_sessions(found: Sequence[tuple[StoredConversation, str]], search: str)
     console = Console(highlight=False, soft_wrap=True)
     width = console.width if sys.stdout.isatty() else UNLIMITED
     for saved, line in found:
-        console.print(Text(row(saved, width)))
+        console.print(Text(conversation_row(saved, width)))
         if line:
             console.print(Text("  " + one_line(line, width - 2), style="dim"))
     if not found:

@@ -15,14 +15,14 @@ BOXED, END_BOXED = "\x02", "\x03"  # no text that passed sanitise has these
 
 
 @dataclass(frozen=True)
-class Box:
+class MathBox:
     """Rows of equal width; ``base`` is the one that stands on the line."""
 
     rows: list[str]
     base: int = 0
 
     @classmethod
-    def of(cls, text: str) -> Box:
+    def of(cls, text: str) -> MathBox:
         return cls([text])
 
     @property
@@ -35,16 +35,16 @@ def plain(text: str) -> str:
     return text.replace(BOXED, "").replace(END_BOXED, "")
 
 
-def on_a_line(box: Box) -> str:
+def on_a_line(box: MathBox) -> str:
     """A box's rows one after the other."""
     return box.rows[0] if box.height == 1 else "; ".join(" ".join(row.split()) for row in box.rows)
 
 
-def side_by_side(boxes: Sequence[Box]) -> Box:
+def side_by_side(boxes: Sequence[MathBox]) -> MathBox:
     """One box of them all, their bases on one line."""
     boxes = [box for box in boxes if box.height > 1 or box.rows[0]]
     if all(box.height == 1 for box in boxes):
-        return Box.of("".join(box.rows[0] for box in boxes))
+        return MathBox.of("".join(box.rows[0] for box in boxes))
     above = max(box.base for box in boxes)
     below = max(box.height - box.base for box in boxes)
     rows = [""] * (above + below)
@@ -53,18 +53,18 @@ def side_by_side(boxes: Sequence[Box]) -> Box:
         lifted = [blank] * (above - box.base) + box.rows
         lifted += [blank] * (len(rows) - len(lifted))
         rows = [row + more for row, more in zip(rows, lifted, strict=True)]
-    return Box(rows, above)
+    return MathBox(rows, above)
 
 
 def grid(
-    rows: Sequence[Sequence[Box]],
+    rows: Sequence[Sequence[MathBox]],
     left: str,
     right: str,
     *,
     align: str,
     stacked: bool,
     between: str = " ",
-) -> Box:
+) -> MathBox:
     """Cells in columns between brackets: ``align`` is left, right, or equations (right and left in
     turns, nothing between them).
     """
@@ -72,7 +72,7 @@ def grid(
     if not stacked or (len(texts) < 2 and align != "equations"):
         lines = "; ".join(between.join(filter(None, row)) for row in texts)
         opener, closer = ("[", "]") if align == "right" and not left + right else (left, right)
-        return Box.of(f"{opener}{lines}{closer}")
+        return MathBox.of(f"{opener}{lines}{closer}")
     if align == "equations" and any(cell.height > 1 for row in rows for cell in row):
         return _pile([side_by_side(row) for row in rows])
     columns = max(map(len, texts), default=0)
@@ -91,14 +91,14 @@ def grid(
         drawn.append(
             _bracket(left, number, len(texts)) + line + _bracket(right, number, len(texts))
         )
-    return Box(drawn, (len(drawn) - 1) // 2)
+    return MathBox(drawn, (len(drawn) - 1) // 2)
 
 
-def _pile(boxes: Sequence[Box]) -> Box:
+def _pile(boxes: Sequence[MathBox]) -> MathBox:
     rows = [row for box in boxes for row in box.rows]
     width = max(cells(plain(row)) for row in rows)
     rows = [row + " " * (width - cells(plain(row))) for row in rows]
-    return Box(rows, (len(rows) - 1) // 2)
+    return MathBox(rows, (len(rows) - 1) // 2)
 
 
 def _bracket(kind: str, number: int, count: int) -> str:
@@ -113,7 +113,7 @@ def _bracket(kind: str, number: int, count: int) -> str:
     return f"{drawn} " if kind == "{" and count > 1 else drawn
 
 
-def drawn_box(box: Box) -> Box:
+def drawn_box(box: MathBox) -> MathBox:
     """A frame around ``box``."""
     width = cells(plain(box.rows[0]))
     rows = [
@@ -121,4 +121,4 @@ def drawn_box(box: Box) -> Box:
         *(f"│ {plain(row)} │" for row in box.rows),
         f"└{'─' * (width + 2)}┘",
     ]
-    return Box([f"{BOXED}{row}{END_BOXED}" for row in rows], box.base + 1)
+    return MathBox([f"{BOXED}{row}{END_BOXED}" for row in rows], box.base + 1)

@@ -8,8 +8,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
-from .boxes import Box, grid, on_a_line, side_by_side
-from .spacing import Atom, accented, character, joined, script, spaced
+from .boxes import MathBox, grid, on_a_line, side_by_side
+from .spacing import MathAtom, accented, character, joined, script, spaced
 from .symbols import (
     ACCENTS,
     BARS,
@@ -25,7 +25,7 @@ from .symbols import (
     words,
 )
 
-Commands: TypeAlias = "Mapping[str, Callable[[TexReader], Atom]]"
+Commands: TypeAlias = "Mapping[str, Callable[[TexReader], MathAtom]]"
 
 DEPTH = 40  # groups in each other
 
@@ -49,7 +49,7 @@ _WRAPPERS = words(
 )
 
 
-class TooDeep(Exception):
+class TexTooDeepError(Exception):
     """Groups in groups beyond :data:`DEPTH`."""
 
 
@@ -63,16 +63,16 @@ class TexReader:
         self._depth = 0
         self.stacked = stacked
 
-    def whole(self) -> Box:
-        rows: list[list[Box]] = []
+    def whole(self) -> MathBox:
+        rows: list[list[MathBox]] = []
         while self._at < len(self._tokens):
             rows += self._rows(lambda piece: False)
             self._at += 1  # a closing brace or \end too many
         return self._equations(rows)
 
-    def _rows(self, ends: Callable[[str], bool]) -> list[list[Box]]:
+    def _rows(self, ends: Callable[[str], bool]) -> list[list[MathBox]]:
         """Rows of cells up to a piece that ``ends`` them, which is left."""
-        rows: list[list[Box]] = [[]]
+        rows: list[list[MathBox]] = [[]]
         while True:
             rows[-1].append(
                 self._sequence(
@@ -92,12 +92,12 @@ class TexReader:
                     if any(cell.rows[0].strip() or cell.height > 1 for cell in row)
                 ]
 
-    def _sequence(self, ends: Callable[[str], bool]) -> Box:
+    def _sequence(self, ends: Callable[[str], bool]) -> MathBox:
         """Everything up to a piece that ``ends`` it, a closing brace or the end."""
         self._depth += 1
         if self._depth > DEPTH:
-            raise TooDeep
-        atoms: list[Atom] = []
+            raise TexTooDeepError
+        atoms: list[MathAtom] = []
         while (piece := self._peek()) and piece != "}" and not (piece == "\\end" or ends(piece)):
             if piece in "^_'":
                 self._script(atoms)
@@ -114,12 +114,12 @@ class TexReader:
         while self._peek().isspace():
             self._at += 1
 
-    def argument(self) -> Box:
+    def argument(self) -> MathBox:
         """The next group, or the next thing."""
         self._skip_spaces()
         piece = self._peek()
         if not piece or piece in "}&":
-            return Box.of("")
+            return MathBox.of("")
         self._at += 1
         if piece == "{":
             box = self._sequence(lambda piece: False)
@@ -127,7 +127,7 @@ class TexReader:
             return box
         self._depth += 1
         if self._depth > DEPTH:
-            raise TooDeep
+            raise TexTooDeepError
         box = self._atom(piece).box
         self._depth -= 1
         return box
@@ -171,7 +171,7 @@ class TexReader:
         self._at += 1
         return on_a_line(box)
 
-    def _script(self, atoms: list[Atom]) -> None:
+    def _script(self, atoms: list[MathAtom]) -> None:
         """Puts a sub- or superscript, or primes, on the last atom."""
         piece = self._peek()
         self._at += 1
@@ -180,22 +180,22 @@ class TexReader:
         base = (
             atoms.pop()
             if atoms and atoms[-1].kind not in ("space", "bin", "rel", "punct")
-            else Atom(Box.of(""))
+            else MathAtom(MathBox.of(""))
         )
         raised = "′" if piece == "'" else script(self.line(), raised=piece == "^")
         kind = "ord" if base.kind in ("frac", "root", "grid", "open") else base.kind
         if base.kind == "frac":
-            base = Atom(Box.of(f"({on_a_line(base.box)})"))
-        atoms.append(Atom(side_by_side([base.box, Box.of(raised)]), kind))
+            base = MathAtom(MathBox.of(f"({on_a_line(base.box)})"))
+        atoms.append(MathAtom(side_by_side([base.box, MathBox.of(raised)]), kind))
 
-    def _atom(self, piece: str) -> Atom:
+    def _atom(self, piece: str) -> MathAtom:
         """What ``piece``, already taken, begins."""
         if piece == "{":
             self._at -= 1
-            return Atom(self.argument())
+            return MathAtom(self.argument())
         if piece[0] != "\\":
             return (
-                Atom(Box.of(":"), "punct")
+                MathAtom(MathBox.of(":"), "punct")
                 if piece == ":" and self._peek().isspace()
                 else character(piece)
             )
@@ -205,14 +205,14 @@ class TexReader:
         if (command := self._commands.get(name)) is not None:
             return command(self)
         if name in _WRAPPERS:
-            return Atom(
-                Box.of(self.verbatim()), "op" if name.startswith("operatorname") else "text"
+            return MathAtom(
+                MathBox.of(self.verbatim()), "op" if name.startswith("operatorname") else "text"
             )
         if name in ACCENTS:
-            return Atom(Box.of(accented(self.line(), name)))
+            return MathAtom(MathBox.of(accented(self.line(), name)))
         return self._symbol(name.rstrip("*"))
 
-    def _symbol(self, name: str) -> Atom:
+    def _symbol(self, name: str) -> MathAtom:
         for table, kind in (
             (LETTERS, "ord"),
             (RELATIONS, "rel"),
@@ -224,23 +224,27 @@ class TexReader:
             if name in table and (
                 len(name) > 1 or not name.isascii() or name.isalpha() or name in "{}%$#&_"
             ):
-                return Atom(Box.of(table[name]), {"{": "open", "}": "close"}.get(name, kind))
+                return MathAtom(
+                    MathBox.of(table[name]), {"{": "open", "}": "close"}.get(name, kind)
+                )
         if name in BARS:
-            return Atom(Box.of(BARS[name]), "bar")
+            return MathAtom(MathBox.of(BARS[name]), "bar")
         if name in FUNCTIONS:
-            return Atom(Box.of(name), "op")
+            return MathAtom(MathBox.of(name), "op")
         if name in SPACES:
-            return Atom(Box.of(SPACES[name]), "space")
+            return MathAtom(MathBox.of(SPACES[name]), "space")
         if name in IGNORED:
             if name in ("left", "right", "middle") and self._peek() == ".":
                 self._at += 1
-            return Atom(Box.of(""), "skip")
+            return MathAtom(MathBox.of(""), "skip")
         spelled = f"\\{name}"
         while self._peek() == "{":
             spelled += f"{{{self.line()}}}"
-        return Atom(Box.of(spelled), "ord" if spelled[-1] == "}" or not name.isalpha() else "op")
+        return MathAtom(
+            MathBox.of(spelled), "ord" if spelled[-1] == "}" or not name.isalpha() else "op"
+        )
 
-    def _environment(self) -> Atom:
+    def _environment(self) -> MathAtom:
         name = self.name()
         star = name.rstrip("*")
         if star in ("array", "alignedat"):
@@ -256,13 +260,13 @@ class TexReader:
             self.name()
         if star in _CASES:
             left, right = ("", "}") if star == "rcases" else ("{", "")
-            return Atom(
+            return MathAtom(
                 grid(rows, left, right, align="left", stacked=self.stacked, between=", "), "grid"
             )
         if star in _DELIMITED or star == "array":
             left, right = (*_DELIMITED.get(star, ""), "", "")[:2]
-            return Atom(grid(rows, left, right, align="right", stacked=self.stacked), "grid")
-        return Atom(self._equations(rows))
+            return MathAtom(grid(rows, left, right, align="right", stacked=self.stacked), "grid")
+        return MathAtom(self._equations(rows))
 
     def name(self) -> str:
         """The characters of a group."""
@@ -277,12 +281,14 @@ class TexReader:
         self._at = end + 1
         return name
 
-    def _equations(self, rows: list[list[Box]]) -> Box:
+    def _equations(self, rows: list[list[MathBox]]) -> MathBox:
         """Rows under each other, aligned where they say so."""
         if not rows:
-            return Box.of("")
+            return MathBox.of("")
         if len(rows) == 1:
             return side_by_side(spaced(rows[0]))
         if not self.stacked:
-            return Box.of("; ".join(on_a_line(side_by_side(spaced(row))).strip() for row in rows))
+            return MathBox.of(
+                "; ".join(on_a_line(side_by_side(spaced(row))).strip() for row in rows)
+            )
         return grid(rows, "", "", align="equations", stacked=True)

@@ -8,27 +8,29 @@ import re
 from dataclasses import dataclass
 from itertools import pairwise
 
-from .boxes import Box, plain, side_by_side
+from .boxes import MathBox, plain, side_by_side
 from .symbols import ACCENTS, SUBSCRIPTS, SUPERSCRIPTS
 
 
 @dataclass(frozen=True)
-class Atom:
+class MathAtom:
     """A box and what it is to its neighbours: ord, frac, root, op, big, bin, rel, open, close,
     punct, space, text, bar, skip.
     """
 
-    box: Box
+    box: MathBox
     kind: str = "ord"
 
 
-def character(piece: str) -> Atom:
+def character(piece: str) -> MathAtom:
     if piece.isspace() or piece == "~":
-        return Atom(Box.of(" " if piece == "~" else ""), "space" if piece == "~" else "skip")
+        return MathAtom(
+            MathBox.of(" " if piece == "~" else ""), "space" if piece == "~" else "skip"
+        )
     if piece in "=<>≤≥≠≈→⇒∈":
-        return Atom(Box.of(piece), "rel")
+        return MathAtom(MathBox.of(piece), "rel")
     if piece in "+-*×÷±·−":
-        return Atom(Box.of(piece), "bin")
+        return MathAtom(MathBox.of(piece), "bin")
     kinds = {
         "(": "open",
         "[": "open",
@@ -38,12 +40,12 @@ def character(piece: str) -> Atom:
         ";": "punct",
         "|": "bar",
     }
-    return Atom(Box.of("" if piece in "$" else piece), kinds.get(piece, "ord"))
+    return MathAtom(MathBox.of("" if piece in "$" else piece), kinds.get(piece, "ord"))
 
 
-def spaced(row: list[Box]) -> list[Box]:
+def spaced(row: list[MathBox]) -> list[MathBox]:
     """The cells of an equation, a space between those that have none."""
-    spaced: list[Box] = []
+    spaced: list[MathBox] = []
     for box in row:
         if (
             spaced
@@ -51,7 +53,7 @@ def spaced(row: list[Box]) -> list[Box]:
             and box.rows[0][:1].strip()
             and spaced[-1].rows[0][-1:].strip()
         ):
-            spaced.append(Box.of(" "))
+            spaced.append(MathBox.of(" "))
         spaced.append(box)
     return spaced
 
@@ -60,10 +62,10 @@ _TIGHT = frozenset(("open", "skip", "space"))
 _OPERANDS = frozenset(("ord", "frac", "root", "op", "big", "open", "text", "bar", "grid"))
 
 
-def joined(atoms: list[Atom]) -> Box:
+def joined(atoms: list[MathAtom]) -> MathBox:
     """The atoms beside each other, with the spaces that TeX would set."""
     atoms = [atom for atom in atoms if atom.kind != "skip"]
-    fixed: list[Atom] = []
+    fixed: list[MathAtom] = []
     bars = 0
     for atom in atoms:
         before = fixed[-1].kind if fixed else "open"
@@ -77,22 +79,22 @@ def joined(atoms: list[Atom]) -> Box:
         elif kind == "bar":
             bars += 1
             kind = "open" if bars % 2 else "close"
-        fixed.append(Atom(atom.box, kind))
+        fixed.append(MathAtom(atom.box, kind))
     boxes = [atom.box for atom in fixed[:1]]
     if fixed and fixed[0].kind == "rel" and len(fixed) > 1:
-        boxes.append(Box.of(" "))
+        boxes.append(MathBox.of(" "))
     for i, (left, right) in enumerate(pairwise(fixed)):
         if (
             (i or left.kind != "rel")
             and _apart(left, right)
             and not boxes[-1].rows[0].endswith(" ")
         ):
-            boxes.append(Box.of(" "))
+            boxes.append(MathBox.of(" "))
         boxes.append(right.box)
     return side_by_side(boxes)
 
 
-def _apart(left: Atom, right: Atom) -> bool:
+def _apart(left: MathAtom, right: MathAtom) -> bool:
     """Whether a space belongs between two atoms."""
     a, b = left.kind, right.kind
     if "space" in (a, b) or not right.box.rows[0].strip():

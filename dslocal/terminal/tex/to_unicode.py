@@ -12,9 +12,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from .boxes import BOXED, END_BOXED, Box, drawn_box, on_a_line, plain
-from .reader import Commands, TexReader, TooDeep
-from .spacing import Atom, script
+from .boxes import BOXED, END_BOXED, MathBox, drawn_box, on_a_line, plain
+from .reader import Commands, TexReader, TexTooDeepError
+from .spacing import MathAtom, script
 from .symbols import (
     DOUBLE_STRUCK,
     FUNCTIONS,
@@ -44,95 +44,95 @@ def display(source: str) -> list[str]:
     return _read(source, stacked=True).rows
 
 
-def _read(source: str, *, stacked: bool) -> Box:
+def _read(source: str, *, stacked: bool) -> MathBox:
     try:
         box = TexReader(source, _COMMANDS, stacked=stacked).whole()
-    except TooDeep:
-        box = Box.of(" ".join(source.split()))
+    except TexTooDeepError:
+        box = MathBox.of(" ".join(source.split()))
     if box.height == 1:
-        return Box.of(box.rows[0].strip())
+        return MathBox.of(box.rows[0].strip())
     return box
 
 
-def _frac(reader: TexReader) -> Atom:
+def _frac(reader: TexReader) -> MathAtom:
     above, below = reader.line(), reader.line()
     above = above if _NUMERATOR.fullmatch(_BRACKETED.sub("", plain(above))) else f"({above})"
     below = below if _DENOMINATOR.fullmatch(plain(below)) else f"({below})"
-    return Atom(Box.of(f"{above}/{below}"), "frac")
+    return MathAtom(MathBox.of(f"{above}/{below}"), "frac")
 
 
-def _sqrt(reader: TexReader) -> Atom:
+def _sqrt(reader: TexReader) -> MathAtom:
     degree, inner = reader.optional(), reader.line()
     sign = {"": "√", "2": "√", "3": "∛", "4": "∜"}.get(degree, f"{script(degree, raised=True)}√")
-    return Atom(
-        Box.of(sign + (inner if re.fullmatch(r"[\d.]+|\w", inner) else f"({inner})")), "root"
+    return MathAtom(
+        MathBox.of(sign + (inner if re.fullmatch(r"[\d.]+|\w", inner) else f"({inner})")), "root"
     )
 
 
-def _boxed(reader: TexReader) -> Atom:
+def _boxed(reader: TexReader) -> MathAtom:
     box = reader.argument()
     if reader.stacked:
-        return Atom(drawn_box(box))
-    return Atom(Box.of(f"{BOXED}⟦{plain(on_a_line(box)).strip()}⟧{END_BOXED}"))
+        return MathAtom(drawn_box(box))
+    return MathAtom(MathBox.of(f"{BOXED}⟦{plain(on_a_line(box)).strip()}⟧{END_BOXED}"))
 
 
-def _binom(reader: TexReader) -> Atom:
-    return Atom(Box.of(f"C({reader.line()}, {reader.line()})"))
+def _binom(reader: TexReader) -> MathAtom:
+    return MathAtom(MathBox.of(f"C({reader.line()}, {reader.line()})"))
 
 
-def _pmod(reader: TexReader) -> Atom:
-    return Atom(Box.of(f" (mod {reader.line()})"), "text")
+def _pmod(reader: TexReader) -> MathAtom:
+    return MathAtom(MathBox.of(f" (mod {reader.line()})"), "text")
 
 
-def _with_script(*, raised: bool, script_first: bool) -> Callable[[TexReader], Atom]:
-    def read(reader: TexReader) -> Atom:
+def _with_script(*, raised: bool, script_first: bool) -> Callable[[TexReader], MathAtom]:
+    def read(reader: TexReader) -> MathAtom:
         first, second = reader.line(), reader.line()
         base, above = (second, first) if script_first else (first, second)
-        return Atom(
-            Box.of(base + script(above, raised=raised)), "op" if base in FUNCTIONS else "ord"
+        return MathAtom(
+            MathBox.of(base + script(above, raised=raised)), "op" if base in FUNCTIONS else "ord"
         )
 
     return read
 
 
-def _arrow(sign: str) -> Callable[[TexReader], Atom]:
-    def read(reader: TexReader) -> Atom:
+def _arrow(sign: str) -> Callable[[TexReader], MathAtom]:
+    def read(reader: TexReader) -> MathAtom:
         below = reader.optional()
         over = ", ".join(filter(None, (reader.line(), below)))
-        return Atom(Box.of(f"─{over}{sign}" if over else sign), "rel")
+        return MathAtom(MathBox.of(f"─{over}{sign}" if over else sign), "rel")
 
     return read
 
 
-def _letters(table: dict[str, str]) -> Callable[[TexReader], Atom]:
-    return lambda reader: Atom(Box.of("".join(table.get(c, c) for c in reader.line())))
+def _letters(table: dict[str, str]) -> Callable[[TexReader], MathAtom]:
+    return lambda reader: MathAtom(MathBox.of("".join(table.get(c, c) for c in reader.line())))
 
 
-def _second(reader: TexReader) -> Atom:
+def _second(reader: TexReader) -> MathAtom:
     """What is in the second group: the first says how it looks."""
     reader.name()
-    return Atom(reader.argument())
+    return MathAtom(reader.argument())
 
 
-def _nothing(reader: TexReader) -> Atom:
+def _nothing(reader: TexReader) -> MathAtom:
     """A group that shows nothing."""
     reader.argument()
-    return Atom(Box.of(""), "skip")
+    return MathAtom(MathBox.of(""), "skip")
 
 
-def _tag(reader: TexReader) -> Atom:
-    return Atom(Box.of(f"  ({reader.verbatim()})"), "text")
+def _tag(reader: TexReader) -> MathAtom:
+    return MathAtom(MathBox.of(f"  ({reader.verbatim()})"), "text")
 
 
-def _chemistry(reader: TexReader) -> Atom:
+def _chemistry(reader: TexReader) -> MathAtom:
     text = _CHEMICAL.sub(lambda m: "".join(SUBSCRIPTS[c] for c in m[1]), reader.name())
     text = re.sub(r"\^\{?([0-9]*[+-])\}?", lambda m: "".join(SUPERSCRIPTS[c] for c in m[1]), text)
-    return Atom(Box.of(text.replace("<=>", "⇌").replace("->", "→")), "text")
+    return MathAtom(MathBox.of(text.replace("<=>", "⇌").replace("->", "→")), "text")
 
 
-def _not(reader: TexReader) -> Atom:
+def _not(reader: TexReader) -> MathAtom:
     text = reader.line()
-    return Atom(Box.of(NEGATED.get(text, text + "\u0338")), "rel")
+    return MathAtom(MathBox.of(NEGATED.get(text, text + "\u0338")), "rel")
 
 
 _COMMANDS: Commands = {
@@ -140,7 +140,9 @@ _COMMANDS: Commands = {
     **dict.fromkeys(("binom", "dbinom", "tbinom"), _binom),
     **dict.fromkeys(("boxed", "fbox"), _boxed),
     **dict.fromkeys(("pmod", "pod"), _pmod),
-    **dict.fromkeys(("underbrace", "overbrace"), lambda reader: Atom(reader.argument(), "frac")),
+    **dict.fromkeys(
+        ("underbrace", "overbrace"), lambda reader: MathAtom(reader.argument(), "frac")
+    ),
     **dict.fromkeys(("overset", "stackrel"), _with_script(raised=True, script_first=True)),
     "underset": _with_script(raised=False, script_first=True),
     **dict.fromkeys(("xrightarrow", "xlongrightarrow"), _arrow("→")),

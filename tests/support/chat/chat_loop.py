@@ -16,7 +16,7 @@ from dslocal.chat import Session, new_conversation
 from dslocal.engine import LlamaContext
 from dslocal.errors import NotFoundError
 from dslocal.prompts.families.nano import NANO
-from dslocal.terminal.chat.input_line import Prompt, history_in
+from dslocal.terminal.chat.input_line import InputLine, history_in
 from dslocal.terminal.chat.loop import ChatLoop
 
 
@@ -40,7 +40,7 @@ class Loop(ChatLoop):
         session = Session(context, NANO, NANO.defaults.with_value("temperature", 0, "test"))
         self.words = io.StringIO()
         console = Console(file=self.words, width=100, highlight=False)
-        prompt = Prompt(
+        prompt = InputLine(
             history_in(folder),
             self.completer(),
             self.toolbar,
@@ -53,7 +53,7 @@ class Loop(ChatLoop):
             new_conversation("nano"),
             console=console,
             prompt=prompt,
-            desk=TwoModels(),
+            model_switcher=TwoModels(),
         )
 
     def said(self, line: str = "") -> str:
@@ -61,5 +61,5 @@ class Loop(ChatLoop):
         self.words.seek(0)
         self.words.truncate()
         if line:
-            self.enter(line)
+            self.handle_line(line)
         return " ".join(self.words.getvalue().split())
