@@ -17,6 +17,7 @@ __all__ = [
     "binary_size",
     "decimal_size",
     "gigabytes",
+    "is_file",
     "parse_json_object",
     "read_json_object",
     "sampled_fingerprint",
@@ -27,6 +28,14 @@ __all__ = [
 
 SAMPLE_COUNT = 16
 SAMPLE_BYTES = 64 << 10
+
+
+def is_file(path: Path) -> bool:
+    """Return whether a file is at ``path`` and may be looked at; False whatever is in the way."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def sync_folder(folder: Path) -> None:

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dslocal.errors import DslocalError, UsageError
-from dslocal.files import sync_folder, write_atomic
+from dslocal.files import is_file, sync_folder, write_atomic
+from dslocal.gguf.parts import MAX_PARTS
 from dslocal.home.paths import state_dir
 
 How = Literal["converted", "downloaded", "imported"]
@@ -28,7 +29,7 @@ FORMAT = 1
 CHECKPOINT = (
     "checkpoint"  # the "quantization" of one that was downloaded whole, and is not a GGUF file
 )
-MAX_ENTRIES, MAX_ENTRY, MAX_FILES, MAX_TEXT = 10_000, 1 << 20, 1024, 4096
+MAX_ENTRIES, MAX_ENTRY, MAX_TEXT = 10_000, 1 << 20, 4096
 MAX_BYTES, MAX_TIME = 1 << 50, 1e11
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,95}")
@@ -193,14 +194,6 @@ def plain_path(path: Path) -> Path:
     return Path(os.path.normpath(path.absolute()))
 
 
-def is_file(path: Path) -> bool:
-    """Whether there is a file at ``path`` that may be looked at; False whatever is in the way."""
-    try:
-        return path.is_file()
-    except (OSError, ValueError):
-        return False
-
-
 def _folder() -> Path:
     return state_dir() / "models"
 
@@ -241,7 +234,7 @@ def _entry(content: Any) -> InstalledModel | None:
     if not (
         _NAME.fullmatch(name)
         and _QUANT.fullmatch(quant)
-        and len(files) <= MAX_FILES
+        and len(files) <= MAX_PARTS
         and all(isinstance(file, str) and _is_plain_path(file) for file in files)
         and not isinstance(nbytes, bool)
         and 0 <= nbytes <= MAX_BYTES

@@ -19,9 +19,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
+from dslocal.files import is_file
 from dslocal.gguf.parts import split_stem
-
-from .inventory import is_file
 
 App = Literal["Ollama", "LM Studio"]
 SYSTEM = tuple(  # where Linux packages and services keep Ollama's

@@ -10,10 +10,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from dslocal.files import is_file
 from dslocal.home.paths import cache_dir
 from dslocal.hub import cache_delete
 
-from .inventory import CHECKPOINT, InstalledModel, forgetting, installed_models, is_file
+from .inventory import CHECKPOINT, InstalledModel, forgetting, installed_models
 
 MAGIC = b"GGUF"
 

@@ -7,11 +7,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from dslocal.catalog.inventory import MAX_FILES, is_file
 from dslocal.errors import GgufError, NotFoundError
+from dslocal.files import is_file
 
 from .header import GgufHeader, joined, read_header
 
+MAX_PARTS = 1024
 _PART = re.compile(
     r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf", re.ASCII | re.DOTALL
 )
@@ -31,7 +32,7 @@ def parts_of(path: Path) -> tuple[tuple[Path, ...], GgufHeader]:
     if count <= 1:
         return (path,), header
     match = _PART.fullmatch(path.name)
-    if match is None or int(match["count"]) != count or count > MAX_FILES:
+    if match is None or int(match["count"]) != count or count > MAX_PARTS:
         raise GgufError(
             f"{path.name}: is one of {count:,} parts, and its name does not say which",
             hint="as NAME-00001-of-00003.gguf",

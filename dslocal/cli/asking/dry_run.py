@@ -11,7 +11,6 @@ from typing import Any
 
 from dslocal import output, prompts
 from dslocal.cli import session_setup
-from dslocal.engine import loader
 from dslocal.gguf.header import GgufHeader
 from dslocal.plan.search import Overrides
 from dslocal.terminal.sanitise import one_line, sanitise
@@ -30,6 +29,8 @@ def settings(
     """Every setting by name, with where it comes from; the context is what the plan for this
     machine gives. Raises DoesNotFitError.
     """
+    from dslocal.engine import loader
+
     planned = loader.plan_for(path, header, pins)
     shown: dict[str, prompts.Setting[Any]] = {
         **chosen.shown(),

@@ -92,7 +92,7 @@ def _meant(source: str) -> list[Found]:
     UsageError.
     """
     from dslocal.catalog import other_programs
-    from dslocal.catalog.inventory import is_file
+    from dslocal.files import is_file
 
     path = Path(source)
     with suppress(RuntimeError):  # the home of nobody
