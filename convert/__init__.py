@@ -12,37 +12,37 @@ libraries.require()  # before numpy, see there
 
 from .checkpoint.checkpoint import Checkpoint, open_checkpoint  # noqa: E402
 from .checkpoint.source import FolderSource, Source  # noqa: E402
-from .conversion_plan import ConversionPlan, make_plan  # noqa: E402
-from .outline import checkpoint_bytes, outline  # noqa: E402
+from .conversion_plan import ConversionPlan, plan_conversion  # noqa: E402
+from .executor import ConversionProgress, ConversionReport, ProgressCallback, write_gguf  # noqa: E402
+from .outline import checkpoint_bytes, header_from_config  # noqa: E402
 from .output.layout import Split  # noqa: E402
 from .recipes.imatrix import Imatrix, load_imatrix  # noqa: E402
 from .recipes.named import RECIPES, Recipe, recipe_named  # noqa: E402
 from .recipes.recipe_file import load_recipe  # noqa: E402
 from .recipes.size_target import SizedRecipe  # noqa: E402
-from .run import Progress, ProgressCallback, Report, write  # noqa: E402
-from .verify import ClassError, verify  # noqa: E402
+from .verify import TensorClassRmse, verify  # noqa: E402
 
 __all__ = [
     "RECIPES",
     "Checkpoint",
-    "ClassError",
     "ConversionPlan",
+    "ConversionProgress",
+    "ConversionReport",
     "FolderSource",
     "Imatrix",
-    "Progress",
     "ProgressCallback",
     "Recipe",
-    "Report",
     "SizedRecipe",
     "Source",
     "Split",
+    "TensorClassRmse",
     "checkpoint_bytes",
+    "header_from_config",
     "load_imatrix",
     "load_recipe",
-    "make_plan",
     "open_checkpoint",
-    "outline",
+    "plan_conversion",
     "recipe_named",
     "verify",
-    "write",
+    "write_gguf",
 ]

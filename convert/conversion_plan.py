@@ -15,27 +15,27 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from dslocal.convert.architectures.mapping import Architecture, MappedTensor, SourceRows, Transform
 from dslocal.convert.checkpoint.checkpoint import Checkpoint
 from dslocal.convert.checkpoint.config import Config
 from dslocal.convert.checkpoint.safetensors import TensorInfo
 from dslocal.convert.checkpoint.tokenizer import tokenizer_metadata
-from dslocal.convert.families.mapping import Architecture, Mapped, Op, TensorPart
 from dslocal.convert.output.layout import FileLayout, Split, header_size, lay_out
 from dslocal.convert.output.metadata import general_metadata, imatrix_metadata, provenance
 from dslocal.convert.recipes.imatrix import Imatrix
-from dslocal.convert.recipes.named import Facts, Recipe, name_order, needs_imatrix
+from dslocal.convert.recipes.named import ModelTraits, Recipe, needs_imatrix, tensor_order
 from dslocal.errors import UnsupportedModelError, UsageError
 from dslocal.gguf.tensor_types import GgmlType
 
-from .families import FAMILIES
+from .architectures import ARCHITECTURES
 from .quantize import CONVERTIBLE
 
-SLAB = (
+UNIT_WEIGHTS = (
     1 << 20
 )  # weights in a unit of work: small enough for the cache, large enough that Python costs nothing
 
 
-class Target(NamedTuple):
+class Destination(NamedTuple):
     """Where rows go: ``file`` counts the layouts of all outputs, ``offset`` bytes from the start of
     its data section.
 
@@ -48,7 +48,7 @@ class Target(NamedTuple):
     rounded: bool
 
 
-class Unit(NamedTuple):
+class WorkUnit(NamedTuple):
     """Rows of one source tensor that become consecutive rows of one GGUF tensor. ``slice`` counts
     its experts or heads.
     """
@@ -56,10 +56,10 @@ class Unit(NamedTuple):
     source: TensorInfo
     start: int
     stop: int
-    op: Op
+    op: Transform
     name: str
     slice: int
-    targets: tuple[Target, ...]
+    targets: tuple[Destination, ...]
 
     @property
     def nbytes(self) -> int:
@@ -76,7 +76,7 @@ class Unit(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Output:
+class PlannedOutput:
     """One recipe's GGUF: ``metadata`` in file order, ``files`` in the order of their numbers."""
 
     recipe: Recipe
@@ -89,15 +89,15 @@ class ConversionPlan:
     """What a conversion will do. ``warnings`` are for the user, before it starts."""
 
     checkpoint: Checkpoint
-    family: Architecture
-    tensors: tuple[Mapped, ...]
-    outputs: tuple[Output, ...]
+    architecture: Architecture
+    tensors: tuple[MappedTensor, ...]
+    outputs: tuple[PlannedOutput, ...]
     imatrix: Imatrix | None
     warnings: tuple[str, ...]
 
     @property
     def layouts(self) -> list[FileLayout]:
-        """All files of all outputs, as :class:`Target` counts them."""
+        """All files of all outputs, as :class:`Destination` counts them."""
         return [layout for output in self.outputs for layout in output.files]
 
     @property
@@ -129,7 +129,7 @@ class ConversionPlan:
         scales = {name: self.checkpoint.scale_of(sources[name]) for name in sorted(fp8)}
         return [scale for name, scale in scales.items() if scale.file != sources[name].file]
 
-    def units(self, shard: str) -> Iterator[Unit]:
+    def units(self, shard: str) -> Iterator[WorkUnit]:
         """The work that reads ``shard``, in the order in which its bytes lie."""
         for tensor, piece, index, before in self._pieces.get(shard, ()):
             yield from self._slabs(tensor, piece, index, before)
@@ -145,7 +145,7 @@ class ConversionPlan:
         """Changes when anything that the bytes of the outputs depend on does, the source's files
         included.
         """
-        seen = hashlib.sha256(f"{SLAB}".encode())
+        seen = hashlib.sha256(f"{UNIT_WEIGHTS}".encode())
         for output in self.outputs:
             seen.update(
                 repr(
@@ -165,9 +165,9 @@ class ConversionPlan:
         return seen.hexdigest()
 
     @functools.cached_property
-    def _pieces(self) -> Mapping[str, Sequence[tuple[Mapped, TensorPart, int, int]]]:
+    def _pieces(self) -> Mapping[str, Sequence[tuple[MappedTensor, SourceRows, int, int]]]:
         """By shard: GGUF tensor, piece, its number, and how many elements come before it."""
-        found: dict[str, list[tuple[Mapped, TensorPart, int, int]]] = defaultdict(list)
+        found: dict[str, list[tuple[MappedTensor, SourceRows, int, int]]] = defaultdict(list)
         sources = self.checkpoint.tensors
         for tensor in self.tensors:
             before = 0
@@ -186,20 +186,22 @@ class ConversionPlan:
         return found
 
     @functools.cached_property
-    def _targets(self) -> Mapping[str, Sequence[Target]]:
+    def _targets(self) -> Mapping[str, Sequence[Destination]]:
         """Where each GGUF tensor begins, in every output."""
-        found: dict[str, list[Target]] = defaultdict(list)
+        found: dict[str, list[Destination]] = defaultdict(list)
         numbers = itertools.count()
         for output in self.outputs:
             for number, layout in ((next(numbers), layout) for layout in output.files):
                 for placed in layout.tensors:
                     rounded = output.recipe.quantizes or placed.kind.block > 1
                     found[placed.tensor.name].append(
-                        Target(number, placed.kind, placed.offset, rounded)
+                        Destination(number, placed.kind, placed.offset, rounded)
                     )
         return found
 
-    def _slabs(self, tensor: Mapped, piece: TensorPart, index: int, before: int) -> Iterator[Unit]:
+    def _slabs(
+        self, tensor: MappedTensor, piece: SourceRows, index: int, before: int
+    ) -> Iterator[WorkUnit]:
         source = self.checkpoint.tensors[piece.source]
         columns, step = _columns(source), self._step(piece)
         for start in range(piece.start, piece.stop, step):
@@ -208,17 +210,17 @@ class ConversionPlan:
                 t._replace(offset=t.offset + t.kind.nbytes(before))
                 for t in self._targets[tensor.name]
             )
-            yield Unit(source, start, stop, piece.op, tensor.name, index, targets)
+            yield WorkUnit(source, start, stop, piece.op, tensor.name, index, targets)
             before += (stop - start) * columns
 
-    def _step(self, piece: TensorPart) -> int:
+    def _step(self, piece: SourceRows) -> int:
         """Rows in a unit of work."""
         source = self.checkpoint.tensors[piece.source]
-        whole = piece.op is not Op.COPY or len(source.shape) < 2
-        return piece.stop - piece.start if whole else max(1, SLAB // _columns(source))
+        whole = piece.op is not Transform.COPY or len(source.shape) < 2
+        return piece.stop - piece.start if whole else max(1, UNIT_WEIGHTS // _columns(source))
 
 
-def make_plan(
+def plan_conversion(
     checkpoint: Checkpoint,
     recipes: Sequence[Recipe],
     *,
@@ -229,56 +231,76 @@ def make_plan(
     """Lays out the GGUFs of ``checkpoint``. ``mtp`` keeps, drops or extracts the
     multi-token-prediction layer.
 
-    Raises UnsupportedModelError for a family that cannot be converted, CheckpointError for one that
+    Raises UnsupportedModelError for an architecture that cannot be converted, CheckpointError for one that
     is damaged, UsageError when a recipe needs an importance matrix that is not there.
     """
     config = checkpoint.config
-    family = family_of(config)
-    extra = family.extra_layers(config) if mtp != "drop" else 0
+    architecture = architecture_of(config)
+    extra = architecture.extra_layers(config) if mtp != "drop" else 0
     if mtp == "only" and not extra:
         raise UsageError(
             f"--mtp-only: {checkpoint.source.name} has no multi-token-prediction layer"
         )
     n_main = config.integer("num_hidden_layers")
-    mapped = sorted(family.tensors(checkpoint, mtp != "drop"), key=lambda t: name_order(t.name))
+    mapped = sorted(
+        architecture.tensors(checkpoint, mtp != "drop"), key=lambda t: tensor_order(t.name)
+    )
     if mtp == "only":
-        mapped = [t for t in mapped if name_order(t.name)[0] not in range(n_main)]
+        mapped = [t for t in mapped if tensor_order(t.name)[0] not in range(n_main)]
     for tensor in mapped:
         for piece in tensor.pieces:
             _check_dtype(checkpoint, checkpoint.tensor(piece.source))
-    own = [*family.metadata(config)]
-    facts = facts_of(own, mapped, n_main, extra, family.arch, imatrix)
-    architecture = architecture_metadata(family.arch, own, n_main, extra)
+    own = [*architecture.metadata(config)]
+    facts = model_traits(own, mapped, n_main, extra, architecture.arch, imatrix)
+    architecture_keys = architecture_metadata(architecture.arch, own, n_main, extra)
     tokenizer = [*tokenizer_metadata(checkpoint.source, config)]
     outputs = []
     for recipe in recipes:
         general, matrix = general_metadata(checkpoint, recipe, mapped), imatrix_metadata(imatrix)
-        metadata = (*general, *architecture, *tokenizer, *matrix, *provenance(checkpoint, recipe))
-        types = recipe.assign(mapped, facts, header_size(family.arch, metadata, mapped))
+        metadata = (
+            *general,
+            *architecture_keys,
+            *tokenizer,
+            *matrix,
+            *provenance(checkpoint, recipe),
+        )
+        types = recipe.assign(mapped, facts, header_size(architecture.arch, metadata, mapped))
         _require_imatrix(recipe, mapped, types, imatrix)
-        outputs.append(Output(recipe, metadata, lay_out(mapped, types, split or Split())))
+        outputs.append(PlannedOutput(recipe, metadata, lay_out(mapped, types, split or Split())))
     return ConversionPlan(
-        checkpoint, family, tuple(mapped), tuple(outputs), imatrix, tuple(family.warnings(config))
+        checkpoint,
+        architecture,
+        tuple(mapped),
+        tuple(outputs),
+        imatrix,
+        tuple(architecture.warnings(config)),
     )
 
 
-def family_of(config: Config) -> Architecture:
+def architecture_of(config: Config) -> Architecture:
     """Raises UnsupportedModelError for a model that cannot be converted."""
-    family = next((family for family in FAMILIES if config.architecture in family.accepts), None)
-    if family is None:
-        known = "; ".join(f"{', '.join(f.accepts)} ({f.models})" for f in FAMILIES)
+    architecture = next(
+        (
+            architecture
+            for architecture in ARCHITECTURES
+            if config.architecture in architecture.accepts
+        ),
+        None,
+    )
+    if architecture is None:
+        known = "; ".join(f"{', '.join(f.accepts)} ({f.models})" for f in ARCHITECTURES)
         raise UnsupportedModelError(
             f"{config.architecture!r:.80} is not a family that dslocal converts",
             file=config.file,
             hint=f"known: {known}",
         )
-    return family
+    return architecture
 
 
 def architecture_metadata(
     arch: str, own: Iterable[tuple[str, Any]], n_main: int, extra: int
 ) -> list[tuple[str, Any]]:
-    """The keys that say what the model is; ``own`` are those that its family gives."""
+    """The keys that say what the model is; ``own`` are those that its architecture gives."""
     layers = [
         (f"{arch}.block_count", n_main + extra),
         *([(f"{arch}.nextn_predict_layers", extra)] if extra else []),
@@ -286,17 +308,17 @@ def architecture_metadata(
     return [*layers, *((arch + key if key.startswith(".") else key, value) for key, value in own)]
 
 
-def facts_of(
+def model_traits(
     own: Sequence[tuple[str, Any]],
-    mapped: Sequence[Mapped],
+    mapped: Sequence[MappedTensor],
     n_main: int,
     extra: int,
     arch: str,
     imatrix: Imatrix | None,
-) -> Facts:
+) -> ModelTraits:
     values = dict(own)
     heads, kv_heads = values[".attention.head_count"], values[".attention.head_count_kv"]
-    return Facts(
+    return ModelTraits(
         n_layer=n_main + extra,
         main_layers=n_main,
         gqa=heads // kv_heads,
@@ -324,7 +346,7 @@ def _check_dtype(checkpoint: Checkpoint, tensor: TensorInfo) -> None:
 
 def _require_imatrix(
     recipe: Recipe,
-    tensors: Sequence[Mapped],
+    tensors: Sequence[MappedTensor],
     types: Mapping[str, GgmlType],
     imatrix: Imatrix | None,
 ) -> None:

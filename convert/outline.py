@@ -2,7 +2,7 @@
 from config.json's keys alone.
 
 The family's own tables are expanded over a checkpoint that has whatever they ask for, so an outline
-is what :func:`make_plan` lays out, tensor by tensor, without a file. Left out is what only the
+is what :func:`plan_conversion` lays out, tensor by tensor, without a file. Left out is what only the
 files know: the tokenizer, and copies of the embeddings in the MTP layer that differ from the
 trunk's.
 """
@@ -16,17 +16,17 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, NamedTuple
 
+from dslocal.convert.architectures.mapping import Architecture, MappedTensor
 from dslocal.convert.checkpoint.checkpoint import Checkpoint
 from dslocal.convert.checkpoint.config import Config
-from dslocal.convert.checkpoint.source import Piece
-from dslocal.convert.families.mapping import Architecture, Mapped
+from dslocal.convert.checkpoint.source import FileRange
 from dslocal.convert.output.layout import header_size, padded
 from dslocal.convert.output.metadata import general_metadata
-from dslocal.convert.recipes.named import Facts, Recipe, name_order, recipe_named
+from dslocal.convert.recipes.named import ModelTraits, Recipe, recipe_named, tensor_order
 from dslocal.errors import CheckpointError
 from dslocal.gguf.header import GgufHeader, GgufTensor
 
-from .conversion_plan import architecture_metadata, facts_of, family_of
+from .conversion_plan import architecture_metadata, architecture_of, model_traits
 
 FP8_PARTS = (
     ".self_attn.",
@@ -35,7 +35,7 @@ FP8_PARTS = (
 ROUTER = ".mlp.gate."
 
 
-class Need(NamedTuple):
+class RequiredTensors(NamedTuple):
     """So ``many`` source tensors of one shape."""
 
     name: str
@@ -48,13 +48,15 @@ class _Mapping(NamedTuple):
 
     family: Architecture
     config: Config
-    tensors: tuple[Mapped, ...]
-    needs: tuple[Need, ...]
+    tensors: tuple[MappedTensor, ...]
+    needs: tuple[RequiredTensors, ...]
     metadata: tuple[tuple[str, Any], ...]
-    facts: Facts
+    facts: ModelTraits
 
 
-def outline(config: Mapping[str, Any], recipe: Recipe, *, mtp: bool = True) -> GgufHeader:
+def header_from_config(
+    config: Mapping[str, Any], recipe: Recipe, *, mtp: bool = True
+) -> GgufHeader:
     """The header of the file that a checkpoint with this ``config`` would become; ``mtp`` keeps its
     MTP layer.
 
@@ -73,7 +75,7 @@ def checkpoint_bytes(config: Mapping[str, Any], dtype: str) -> int:
     """Bytes of the tensors of a published checkpoint whose weights are in ``dtype``: bf16, or fp8
     with block scales.
 
-    Raises as :func:`outline` does.
+    Raises as :func:`header_from_config` does.
     """
     return _checkpoint_bytes(_key(config), dtype)
 
@@ -93,13 +95,13 @@ def _checkpoint_bytes(key: str, dtype: str) -> int:
 class _Imagined(Checkpoint):
     """Has every tensor that it is asked for, and notes it."""
 
-    needs: list[Need] = field(default_factory=list)
+    needs: list[RequiredTensors] = field(default_factory=list)
 
     def require(self, name: str, shape: tuple[int, ...]) -> None:
-        self.needs.append(Need(name, shape, 1))
+        self.needs.append(RequiredTensors(name, shape, 1))
 
     def require_each(self, pattern: str, count: int, shape: tuple[int, ...]) -> Iterator[str]:
-        self.needs.append(Need(pattern, shape, count))
+        self.needs.append(RequiredTensors(pattern, shape, count))
         return iter(())
 
 
@@ -126,13 +128,13 @@ class _Nothing:
     def read(self, file: str, start: int, nbytes: int) -> bytes:
         return b""
 
-    def same(self, one: Piece, other: Piece) -> bool:
+    def same(self, one: FileRange, other: FileRange) -> bool:
         return True
 
     def expect(self, files: Iterable[str]) -> None:
         """Nothing is read."""
 
-    def begin(self, shards: Sequence[str], pieces: Iterable[Piece]) -> Sequence[str]:
+    def begin(self, shards: Sequence[str], pieces: Iterable[FileRange]) -> Sequence[str]:
         return shards
 
     def release(self, file: str) -> None:
@@ -146,12 +148,12 @@ def _key(config: Mapping[str, Any]) -> str:
 @functools.lru_cache(maxsize=64)
 def _mapped(key: str, mtp: bool) -> _Mapping:
     config = Config(json.loads(key), "config.json")
-    family = family_of(config)
+    family = architecture_of(config)
     imagined = _Imagined(_Nothing(), config, {}, ())
     asked = (
-        Mapped(t.name, t.shape, (), t.values) for t in family.tensors(imagined, mtp)
+        MappedTensor(t.name, t.shape, (), t.values) for t in family.tensors(imagined, mtp)
     )  # what is read where is of no use here
-    tensors = tuple(sorted(asked, key=lambda t: name_order(t.name)))
+    tensors = tuple(sorted(asked, key=lambda t: tensor_order(t.name)))
     extra = family.extra_layers(config) if mtp else 0
     own = tuple(family.metadata(config))
     n_main = config.integer("num_hidden_layers")
@@ -159,7 +161,7 @@ def _mapped(key: str, mtp: bool) -> _Mapping:
         *general_metadata(imagined, recipe_named("F32"), tensors),
         *architecture_metadata(family.arch, own, n_main, extra),
     )
-    facts = facts_of(own, tensors, n_main, extra, family.arch, None)
+    facts = model_traits(own, tensors, n_main, extra, family.arch, None)
     return _Mapping(family, config, tensors, tuple(imagined.needs), metadata, facts)
 
 
@@ -188,7 +190,7 @@ def _laid_out(found: _Mapping, recipe: Recipe) -> GgufHeader:
     return GgufHeader(3, metadata, tuple(tensors), size)
 
 
-def _source_bytes(need: Need, dtype: str) -> int:
+def _source_bytes(need: RequiredTensors, dtype: str) -> int:
     """Bytes of one of its tensors."""
     weights = math.prod(need.shape)
     if need.name.endswith("e_score_correction_bias"):

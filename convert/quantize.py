@@ -56,7 +56,7 @@ QUANTIZABLE = (
 )  # what ggml_quantize_chunk makes
 # rounds to a bf16 number that float16, every block's scale, can hold; from 1e14 on ggml's IQ types
 # abort
-LARGEST = 65280.0
+MAX_WEIGHT = 65280.0
 CONVERTIBLE = ("F8_E4M3", "BF16", "F16", "F32")
 
 # relative RMSE of each type on Gaussian weights, measured with ggml_quantize_chunk over 64 rows of
@@ -136,9 +136,11 @@ def decode_rows(
             values = raw.view("<f2").astype(np.float32).reshape(-1, columns)
         else:
             values = raw.view("<f4").reshape(-1, columns)
-        sane = values.max() <= LARGEST and values.min() >= -LARGEST  # false when there is a NaN
+        sane = (
+            values.max() <= MAX_WEIGHT and values.min() >= -MAX_WEIGHT
+        )  # false when there is a NaN
         if not sane:
-            row, column = np.argwhere(~(np.abs(values) <= LARGEST))[0]
+            row, column = np.argwhere(~(np.abs(values) <= MAX_WEIGHT))[0]
             value = values[row, column]
             what = (
                 f"{value:g}, more than float16 has room for"
@@ -153,7 +155,7 @@ def decode_rows(
     return values
 
 
-def rounded_to_bf16(values: Floats) -> Floats:
+def round_to_bf16(values: Floats) -> Floats:
     """A copy rounded to the nearest bf16, ties to even."""
     bits = values.view(np.uint32)
     rounded = bits >> 16
@@ -187,7 +189,7 @@ def _quantize_chunk() -> Any:
 
 
 @functools.cache
-def prepare(kind: GgmlType) -> None:
+def init_quantization(kind: GgmlType) -> None:
     """Builds ggml's tables for ``kind``; must have happened before threads quantize to it."""
     libraries.symbol("ggml_quantize_init", None, ctypes.c_int)(int(kind))
     _quantize_chunk()

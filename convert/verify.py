@@ -26,10 +26,10 @@ from dslocal.errors import ConversionError
 from dslocal.gguf.header import read_header, tensor_class
 from dslocal.gguf.tensor_types import GgmlType
 
-from .conversion_plan import ConversionPlan, Target, Unit
+from .conversion_plan import ConversionPlan, Destination, WorkUnit
+from .executor import ConversionProgress, ProgressCallback
 from .quantize import RELATIVE_ERROR, Floats
-from .run import Progress, ProgressCallback
-from .work import Worker
+from .worker import Worker
 
 # times what the type does on Gaussian weights: real ones have outliers, nano's output matrix 1.6
 # times
@@ -38,7 +38,7 @@ EXACT = 1e-7
 
 
 @dataclass(frozen=True)
-class ClassError:
+class TensorClassRmse:
     """One tensor class of one output: measured relative RMSE, and what its types can do."""
 
     recipe: str
@@ -48,7 +48,7 @@ class ClassError:
     expected: float
 
     @property
-    def good(self) -> bool:
+    def is_within_tolerance(self) -> bool:
         return self.measured <= self.expected * TOLERANCE + EXACT
 
 
@@ -66,7 +66,7 @@ def verify(
     *,
     jobs: int | None = None,
     on_progress: ProgressCallback | None = None,
-) -> list[ClassError]:
+) -> list[TensorClassRmse]:
     """Compares ``outs`` with the source. Raises ConversionError when a file's own table is not the
     plan's.
     """
@@ -79,7 +79,7 @@ def verify(
         owners = [output.recipe.name for output in plan.outputs for _ in output.files]
         worker = Worker(plan, ())
 
-        def check(unit: Unit, shard: BinaryIO) -> None:
+        def check(unit: WorkUnit, shard: BinaryIO) -> None:
             nonlocal done, weights
             values = worker.read(unit, shard)
             energy = float(np.square(values, dtype=np.float64).sum())
@@ -97,13 +97,13 @@ def verify(
                 done += unit.nbytes
                 weights += unit.weights
                 if on_progress:
-                    on_progress(Progress(done, plan.source_bytes, weights, unit.name))
+                    on_progress(ConversionProgress(done, plan.source_bytes, weights, unit.name))
 
         for name in plan.shards:
             with plan.checkpoint.source.open(name) as shard:
                 _in_threads(plan.units(name), shard, check, jobs or os.cpu_count() or 1)
     return [
-        ClassError(
+        TensorClassRmse(
             recipe,
             kind,
             s.weights,
@@ -114,7 +114,7 @@ def verify(
     ]
 
 
-def _squared_error(values: Floats, target: Target, file: BinaryIO, data_start: int) -> float:
+def _squared_error(values: Floats, target: Destination, file: BinaryIO, data_start: int) -> float:
     rows, columns = values.shape
     nbytes = target.kind.nbytes(values.size)
     blocks = np.frombuffer(os.pread(file.fileno(), nbytes, data_start + target.offset), np.uint8)
@@ -144,7 +144,10 @@ def _data_start(plan: ConversionPlan, number: int, path: Path) -> int:
 
 
 def _in_threads(
-    units: Iterator[Unit], shard: BinaryIO, check: Callable[[Unit, BinaryIO], None], jobs: int
+    units: Iterator[WorkUnit],
+    shard: BinaryIO,
+    check: Callable[[WorkUnit, BinaryIO], None],
+    jobs: int,
 ) -> None:
     from concurrent.futures import ThreadPoolExecutor
 

@@ -12,9 +12,9 @@ from typing import Any
 
 from dslocal.errors import CheckpointError
 
-from .config import Config, shown
-from .safetensors import MAX_NAME, TensorInfo, read_header
-from .source import Source, plain_name
+from .config import Config, short_repr
+from .safetensors import MAX_NAME, TensorInfo, read_shard_header
+from .source import Source, is_plain_name
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
@@ -97,7 +97,7 @@ def open_checkpoint(source: Source) -> Checkpoint:
     source.expect(shards)
     tensors: dict[str, TensorInfo] = {}
     for shard in shards:
-        found = read_header(functools.partial(source.read, shard), source.size(shard), shard)
+        found = read_shard_header(functools.partial(source.read, shard), source.size(shard), shard)
         for name, tensor in found.items():
             if name in tensors:
                 raise CheckpointError(f"is also in {tensors[name].file}", file=shard, tensor=name)
@@ -140,11 +140,11 @@ def _weight_map(index: dict[str, Any]) -> dict[str, str]:
             raise CheckpointError(f"has a tensor with an unusable name {name[:80]!r}", file=INDEX)
         if (
             not isinstance(shard, str)
-            or not plain_name(shard)
+            or not is_plain_name(shard)
             or not shard.endswith(".safetensors")
         ):
             raise CheckpointError(
-                f"points to {shown(shard)}, which is not a shard of this checkpoint",
+                f"points to {short_repr(shard)}, which is not a shard of this checkpoint",
                 file=INDEX,
                 tensor=name,
             )

@@ -10,14 +10,14 @@ from typing import Any, TypeVar
 
 from dslocal.errors import CheckpointError
 
-LARGEST = 1 << 24  # no dimension of any real model comes near it
+MAX_INTEGER = 1 << 24  # no dimension of any real model comes near it
 FLOAT32_MAX = 3.4e38  # GGUF's numbers
 _T = TypeVar("_T")
 _REPR = reprlib.Repr()
 _REPR.maxstring = 120
 
 
-def shown(value: object, most: int = 60) -> str:
+def short_repr(value: object, most: int = 60) -> str:
     """``value`` in a few characters, however long or deep it is."""
     return _REPR.repr(value)[:most]
 
@@ -43,8 +43,12 @@ class Config:
 
     def integer(self, key: str, default: int | None = None, *, least: int = 1) -> int:
         value = self._value(key, default)
-        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= LARGEST:
-            raise self.fail(key, f"is {shown(value)}; an integer of {least} or more is needed")
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int)
+            or not least <= value <= MAX_INTEGER
+        ):
+            raise self.fail(key, f"is {short_repr(value)}; an integer of {least} or more is needed")
         return value
 
     def number(self, key: str, default: float | None = None) -> float:
@@ -54,26 +58,26 @@ class Config:
             or not isinstance(value, int | float)
             or not abs(value) <= FLOAT32_MAX
         ):
-            raise self.fail(key, f"is {shown(value)}; a number is needed")
+            raise self.fail(key, f"is {short_repr(value)}; a number is needed")
         return float(value)
 
     def flag(self, key: str, default: bool) -> bool:
         value = self._value(key, default)
         if not isinstance(value, bool):
-            raise self.fail(key, f"is {shown(value)}; true or false is needed")
+            raise self.fail(key, f"is {short_repr(value)}; true or false is needed")
         return value
 
     def text(self, key: str, default: str | None = None) -> str:
         value = self._value(key, default)
         if not isinstance(value, str):
-            raise self.fail(key, f"is {shown(value)}; a string is needed")
+            raise self.fail(key, f"is {short_repr(value)}; a string is needed")
         return value
 
     def section(self, key: str) -> Config:
         """A nested object; an empty one when it is absent or null."""
         value = self._values.get(key)
         if value is not None and not isinstance(value, dict):
-            raise self.fail(key, f"is {shown(value)}; an object is needed")
+            raise self.fail(key, f"is {short_repr(value)}; an object is needed")
         return Config(value or {}, f"{self.file}: {key}")
 
     @property
@@ -81,7 +85,7 @@ class Config:
         """The class that the checkpoint was saved from, as ``DeepseekV3ForCausalLM``."""
         value = self._values.get("architectures")
         if not isinstance(value, list) or len(value) != 1 or not isinstance(value[0], str):
-            raise self.fail("architectures", f"is {shown(value)}; one name is needed")
+            raise self.fail("architectures", f"is {short_repr(value)}; one name is needed")
         return value[0]
 
     @property
@@ -108,7 +112,8 @@ class Config:
             or not all(type(n) is int and 1 <= n <= 1 << 16 for n in value)
         ):
             raise self.fail(
-                "quantization_config", f"weight_block_size is {shown(value)}; two sizes are needed"
+                "quantization_config",
+                f"weight_block_size is {short_repr(value)}; two sizes are needed",
             )
         return value[0], value[1]
 

@@ -15,7 +15,7 @@ from typing import NamedTuple, TypeGuard
 
 from dslocal.errors import CheckpointError
 
-from .config import shown
+from .config import short_repr
 
 MAX_HEADER = 100_000_000  # bytes; safetensors' own limit
 MAX_DIMS = 8
@@ -50,7 +50,9 @@ class TensorInfo(NamedTuple):
     nbytes: int
 
 
-def read_header(read: Callable[[int, int], bytes], size: int, file: str) -> dict[str, TensorInfo]:
+def read_shard_header(
+    read: Callable[[int, int], bytes], size: int, file: str
+) -> dict[str, TensorInfo]:
     """The tensors of one shard of ``size`` bytes, by name. ``read`` gives bytes by start and count,
     ``file`` is the shard's name.
 
@@ -114,11 +116,11 @@ def _tensor(name: str, entry: object, file: str, data_start: int) -> TensorInfo:
         raise fail("its entry is not an object")
     dtype, shape, offsets = entry.get("dtype"), entry.get("shape"), entry.get("data_offsets")
     if not isinstance(dtype, str) or dtype not in DTYPE_BYTES:
-        raise fail(f"unknown dtype {shown(dtype)}")
+        raise fail(f"unknown dtype {short_repr(dtype)}")
     if not _naturals(shape) or len(shape) > MAX_DIMS:
-        raise fail(f"impossible shape {shown(shape)}")
+        raise fail(f"impossible shape {short_repr(shape)}")
     if not _naturals(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
-        raise fail(f"impossible data_offsets {shown(offsets)}")
+        raise fail(f"impossible data_offsets {short_repr(offsets)}")
     nbytes = DTYPE_BYTES[dtype]
     for n in shape:
         nbytes *= n

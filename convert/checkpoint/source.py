@@ -19,7 +19,7 @@ _COMMIT, _SHA256 = re.compile("[0-9a-f]{40}"), re.compile("[0-9a-f]{64}")
 MAX_NOTE = 4096  # bytes
 CHUNK = 8 << 20
 
-Piece: TypeAlias = tuple[str, int, int]  # file, first byte, bytes
+FileRange: TypeAlias = tuple[str, int, int]  # file, first byte, bytes
 
 
 class Source(Protocol):
@@ -53,13 +53,13 @@ class Source(Protocol):
     def read(self, file: str, start: int, nbytes: int) -> bytes:
         """A small piece of a file that need not be opened for it; fewer bytes at its end."""
 
-    def same(self, one: Piece, other: Piece) -> bool:
+    def same(self, one: FileRange, other: FileRange) -> bool:
         """Whether two pieces of one length are equal, however long."""
 
     def expect(self, files: Iterable[str]) -> None:
         """Says that the headers of ``files`` will be read next."""
 
-    def begin(self, shards: Sequence[str], pieces: Iterable[Piece]) -> Sequence[str]:
+    def begin(self, shards: Sequence[str], pieces: Iterable[FileRange]) -> Sequence[str]:
         """Told which shards are to be converted, in order, and which ``pieces`` of any shard will
         be read meanwhile.
 
@@ -110,7 +110,7 @@ class FolderSource:
         with self.open(file) as opened:
             return os.pread(opened.fileno(), nbytes, start)
 
-    def same(self, one: Piece, other: Piece) -> bool:
+    def same(self, one: FileRange, other: FileRange) -> bool:
         with self.open(one[0]) as left, self.open(other[0]) as right:
             return all(
                 os.pread(left.fileno(), min(CHUNK, one[2] - done), one[1] + done)
@@ -123,7 +123,7 @@ class FolderSource:
     def expect(self, files: Iterable[str]) -> None:
         """Nothing: they are here."""
 
-    def begin(self, shards: Sequence[str], pieces: Iterable[Piece]) -> Sequence[str]:
+    def begin(self, shards: Sequence[str], pieces: Iterable[FileRange]) -> Sequence[str]:
         return shards
 
     def release(self, file: str) -> None:
@@ -157,7 +157,7 @@ class FolderSource:
             return False
 
     def open(self, file: str) -> BinaryIO:
-        if not plain_name(file):
+        if not is_plain_name(file):
             raise CheckpointError("is not a plain file name inside the checkpoint", file=file)
         path = self._folder / file
         try:
@@ -179,7 +179,7 @@ class FolderSource:
             ) from e
 
 
-def plain_name(file: str) -> bool:
+def is_plain_name(file: str) -> bool:
     """Whether ``file`` is a bare file name: no folder, no drive, nothing that a terminal would act
     on.
     """

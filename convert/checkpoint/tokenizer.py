@@ -14,7 +14,7 @@ from typing import Any
 from dslocal.errors import CheckpointError
 
 from .checkpoint import read_json
-from .config import Config, shown
+from .config import Config, short_repr
 from .source import Source
 
 FILE, CONFIG_FILE = "tokenizer.json", "tokenizer_config.json"
@@ -107,7 +107,7 @@ def _added(tokenizer: dict[str, Any]) -> dict[int, tuple[str, bool]]:
                 added[i] = (text, special)
             case _:
                 raise CheckpointError(
-                    f"has an added token that makes no sense: {shown(entry, 80)}", file=FILE
+                    f"has an added token that makes no sense: {short_repr(entry, 80)}", file=FILE
                 )
     return added
 
@@ -131,7 +131,7 @@ def _vocabulary(
     lowest = min([*by_id, *added], default=0)
     if lowest < 0 or highest >= size:
         raise CheckpointError(
-            f"has token id {shown(highest if highest >= size else lowest)}; config.json's vocab_size is {size}",
+            f"has token id {short_repr(highest if highest >= size else lowest)}; config.json's vocab_size is {size}",
             file=FILE,
         )
     tokens, kinds = [], []
@@ -176,7 +176,8 @@ def _check_normalizer(normalizer: object) -> None:
                 _check_normalizer(step)
         case _:
             raise CheckpointError(
-                f"has a normalizer that llama.cpp does not know: {shown(normalizer)}", file=FILE
+                f"has a normalizer that llama.cpp does not know: {short_repr(normalizer)}",
+                file=FILE,
             )
 
 
@@ -205,7 +206,7 @@ def _merges(model: dict[str, Any]) -> list[str]:
                 written.append(f"{left.replace(' ', chr(288))} {right.replace(' ', chr(288))}")
             case _:
                 raise CheckpointError(
-                    f"has a merge that makes no sense: {shown(merge, 80)}", file=FILE
+                    f"has a merge that makes no sense: {short_repr(merge, 80)}", file=FILE
                 )
     return written
 
@@ -227,7 +228,7 @@ def _pre_tokenizer(tokenizer: dict[str, Any], added: dict[int, tuple[str, bool]]
                 byte_level = True
             case _:
                 raise CheckpointError(
-                    f"has a pre-tokenizer step that llama.cpp does not know: {shown(step, 120)}",
+                    f"has a pre-tokenizer step that llama.cpp does not know: {short_repr(step, 120)}",
                     file=FILE,
                 )
     if not byte_level:
@@ -244,7 +245,8 @@ def _pre_tokenizer(tokenizer: dict[str, Any], added: dict[int, tuple[str, bool]]
                 else name
             )
     raise CheckpointError(
-        f"splits text with regexes that llama.cpp does not know: {shown(patterns, 200)}", file=FILE
+        f"splits text with regexes that llama.cpp does not know: {short_repr(patterns, 200)}",
+        file=FILE,
     )
 
 

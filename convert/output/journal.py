@@ -14,7 +14,7 @@ SUFFIX = ".journal"
 
 
 @dataclass(frozen=True)
-class Entry:
+class JournalEntry:
     """``done``: units finished, counted from the first without a gap. ``data_starts``: where each
     file's weights begin.
     """
@@ -30,17 +30,17 @@ class Journal:
     def __init__(self, out: Path) -> None:
         self._path = out.with_name(out.name + SUFFIX)
 
-    def read(self) -> Entry | None:
+    def read(self) -> JournalEntry | None:
         """What was written last, or None when there is nothing that makes sense."""
         try:
             match json.loads(self._path.read_bytes()):
                 case {"fingerprint": str(fingerprint), "data_starts": [*starts], "done": int(done)}:
-                    return Entry(fingerprint, tuple(int(n) for n in starts), done)
+                    return JournalEntry(fingerprint, tuple(int(n) for n in starts), done)
         except (OSError, ValueError, TypeError):
             pass
         return None
 
-    def write(self, entry: Entry) -> None:
+    def write(self, entry: JournalEntry) -> None:
         content = {
             "fingerprint": entry.fingerprint,
             "data_starts": entry.data_starts,
@@ -52,7 +52,7 @@ class Journal:
         self._path.unlink(missing_ok=True)
 
 
-class Finished:
+class FinishedUnits:
     """Counts units that finish out of order. ``mark`` is called under the caller's lock."""
 
     def __init__(self, done: int) -> None:

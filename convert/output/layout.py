@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dslocal.convert.families.mapping import Mapped
+from dslocal.convert.architectures.mapping import MappedTensor
 from dslocal.errors import UsageError
 from dslocal.gguf.tensor_types import GgmlType
 
@@ -17,12 +17,12 @@ ALIGNMENT = 32
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
+class PlacedTensor:
     """A GGUF tensor with its type and its place: ``offset`` counts bytes from the start of the data
     section.
     """
 
-    tensor: Mapped
+    tensor: MappedTensor
     kind: GgmlType
     offset: int
 
@@ -35,7 +35,7 @@ class Placed:
 class FileLayout:
     """One file. ``data_size`` includes the padding behind each tensor."""
 
-    tensors: tuple[Placed, ...]
+    tensors: tuple[PlacedTensor, ...]
     data_size: int
 
 
@@ -50,7 +50,7 @@ class Split:
 
 
 def lay_out(
-    tensors: Iterable[Mapped], types: Mapping[str, GgmlType], split: Split
+    tensors: Iterable[MappedTensor], types: Mapping[str, GgmlType], split: Split
 ) -> tuple[FileLayout, ...]:
     """The files of one output, ``tensors`` in their order. Raises UsageError when a tensor alone is
     over the size limit.
@@ -73,7 +73,9 @@ def file_names(out: Path, count: int) -> list[Path]:
     return [out.with_name(f"{stem}-{i:05d}-of-{count:05d}.gguf") for i in range(1, count + 1)]
 
 
-def header_size(arch: str, metadata: Iterable[tuple[str, Any]], tensors: Iterable[Mapped]) -> int:
+def header_size(
+    arch: str, metadata: Iterable[tuple[str, Any]], tensors: Iterable[MappedTensor]
+) -> int:
     """Bytes of an unsplit file before its weights: magic, counts, key-values and tensor table,
     padded.
     """
@@ -95,20 +97,22 @@ def _value_size(value: Any) -> int:
     return 1 if isinstance(value, bool) else 4
 
 
-def _routed(tensor: Mapped) -> bool:
+def _routed(tensor: MappedTensor) -> bool:
     return tensor.name.endswith("_exps.weight")
 
 
-def _layout(tensors: list[Mapped], types: Mapping[str, GgmlType]) -> FileLayout:
+def _layout(tensors: list[MappedTensor], types: Mapping[str, GgmlType]) -> FileLayout:
     placed, end = [], 0
     for tensor in tensors:
-        placed.append(Placed(tensor, types[tensor.name], end))
+        placed.append(PlacedTensor(tensor, types[tensor.name], end))
         end += padded(placed[-1].nbytes)
     return FileLayout(tuple(placed), end)
 
 
-def _cut(tensors: list[Mapped], types: Mapping[str, GgmlType], size: int) -> Iterator[list[Mapped]]:
-    part: list[Mapped] = []
+def _cut(
+    tensors: list[MappedTensor], types: Mapping[str, GgmlType], size: int
+) -> Iterator[list[MappedTensor]]:
+    part: list[MappedTensor] = []
     total = 0
     for tensor in tensors:
         nbytes = padded(types[tensor.name].nbytes(tensor.elements))

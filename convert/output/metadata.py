@@ -8,9 +8,9 @@ from typing import Any
 from gguf.utility import size_label
 
 from dslocal import __version__
+from dslocal.convert.architectures.mapping import MappedTensor
 from dslocal.convert.checkpoint.checkpoint import Checkpoint, read_json
 from dslocal.convert.checkpoint.config import Config
-from dslocal.convert.families.mapping import Mapped
 from dslocal.convert.recipes.imatrix import Imatrix
 from dslocal.convert.recipes.named import Recipe
 
@@ -19,7 +19,7 @@ QUANTIZATION_VERSION = 2  # GGML_QNT_VERSION
 
 
 def general_metadata(
-    checkpoint: Checkpoint, recipe: Recipe, tensors: Iterable[Mapped]
+    checkpoint: Checkpoint, recipe: Recipe, tensors: Iterable[MappedTensor]
 ) -> Iterator[tuple[str, Any]]:
     """The keys in file order. Raises CheckpointError when generation_config.json makes no sense."""
     yield "general.type", "model"
@@ -61,7 +61,7 @@ def provenance(checkpoint: Checkpoint, recipe: Recipe) -> Iterator[tuple[str, An
         yield "dslocal.source.sha256", hashes
 
 
-def _size_label(tensors: Iterable[Mapped]) -> str:
+def _size_label(tensors: Iterable[MappedTensor]) -> str:
     """As ``16x7.8M``: experts times what one of them and everything shared have."""
     shared = one_expert = total = experts = 0
     for tensor in tensors:

@@ -20,7 +20,7 @@ from dslocal.gguf.tensor_types import GgmlType
 
 MAX_LEGACY = 4 << 30  # bytes
 MAX_NAME = 512
-LARGEST = 1e20  # times the square of the largest weight, still far from where float32 ends
+MAX_IMPORTANCE = 1e20  # times the square of the largest weight, still far from where float32 ends
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def load_imatrix(path: Path) -> Imatrix:
     for name, values in imatrix.entries.items():
         if not np.isfinite(values).all():
             raise UsageError(f"{path.name}: {name}: holds NaN or infinity")
-        if values.min() < 0 or values.max() > LARGEST:  # ggml would abort the process
+        if values.min() < 0 or values.max() > MAX_IMPORTANCE:  # ggml would abort the process
             raise UsageError(
                 f"{path.name}: {name}: holds {values.min():g} to {values.max():g}, which are no mean squares"
             )

@@ -14,13 +14,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from dslocal.convert.families.mapping import Mapped
+from dslocal.convert.architectures.mapping import MappedTensor
 from dslocal.errors import UsageError
 from dslocal.gguf.tensor_types import GgmlType as T
 
 
 @dataclass(frozen=True)
-class Facts:
+class ModelTraits:
     """What the rules ask of a model. ``gqa`` is query heads per key-value head; ``tied`` says that
     there is no output tensor.
 
@@ -51,7 +51,9 @@ class Recipe(Protocol):
     def quantizes(self) -> bool:
         """Whether llama.cpp gets there by quantizing a bf16 file."""
 
-    def assign(self, tensors: Iterable[Mapped], facts: Facts, overhead: int) -> dict[str, T]:
+    def assign(
+        self, tensors: Iterable[MappedTensor], facts: ModelTraits, overhead: int
+    ) -> dict[str, T]:
         """The type of every tensor, by GGUF name. ``overhead`` is what the file takes besides
         tensors, in bytes.
         """
@@ -69,15 +71,17 @@ class NamedRecipe:
     def quantizes(self) -> bool:
         return self.base.block > 1
 
-    def assign(self, tensors: Iterable[Mapped], facts: Facts, overhead: int) -> dict[str, T]:
+    def assign(
+        self, tensors: Iterable[MappedTensor], facts: ModelTraits, overhead: int
+    ) -> dict[str, T]:
         seen: Counter[str] = Counter()
         types = {}
-        for tensor in sorted(tensors, key=lambda t: name_order(t.name)):
-            if not quantizable(tensor):
+        for tensor in sorted(tensors, key=lambda t: tensor_order(t.name)):
+            if not is_quantizable(tensor):
                 types[tensor.name] = T.F32
                 continue
             role = _role(tensor.name)
-            types[tensor.name] = fitting(
+            types[tensor.name] = fitting_type(
                 _choose(self, role, tensor, facts, seen[role]), tensor.columns
             )
             seen[role] += 1
@@ -155,12 +159,12 @@ def needs_imatrix(name: str, kind: T, recipe: str) -> bool:
     return kind in IMATRIX_TYPES or (kind is T.Q2_K and recipe == "Q2_K_S")
 
 
-def quantizable(tensor: Mapped) -> bool:
+def is_quantizable(tensor: MappedTensor) -> bool:
     ranks = [n for n in tensor.shape[:-1] if n > 1]  # ggml does not see dimensions of one
     return bool(ranks) and not tensor.always_f32 and tensor.name.endswith("weight")
 
 
-def fitting(kind: T, columns: int) -> T:
+def fitting_type(kind: T, columns: int) -> T:
     """``kind``, or what takes its place in rows of ``columns``."""
     if columns % kind.block:
         kind = _FALLBACK.get(kind, kind)
@@ -174,7 +178,7 @@ def layer_of(name: str) -> int:
     return int(parts[1]) if parts[0] == "blk" and len(parts) > 1 and parts[1].isdigit() else -1
 
 
-def name_order(name: str) -> tuple[int, str]:
+def tensor_order(name: str) -> tuple[int, str]:
     """llama-quantize's order of tensors in a file: by layer, then by name."""
     return layer_of(name), name
 
@@ -195,7 +199,9 @@ def _role(name: str) -> str:
     )
 
 
-def _choose(recipe: NamedRecipe, role: str, tensor: Mapped, facts: Facts, index: int) -> T:
+def _choose(
+    recipe: NamedRecipe, role: str, tensor: MappedTensor, facts: ModelTraits, index: int
+) -> T:
     """``index`` counts the tensors of this role that came before."""
     name, base = recipe.name, recipe.base
     if base.block == 1:
@@ -244,7 +250,7 @@ def _output(name: str, base: T, columns: int) -> T:
     return T.Q5_K if name in _LOW or name == "IQ3_XXS" else T.Q6_K
 
 
-def _low(name: str, base: T, role: str, facts: Facts, index: int) -> T:
+def _low(name: str, base: T, role: str, facts: ModelTraits, index: int) -> T:
     better = T.IQ3_S if name in ("IQ2_S", "IQ2_M") else T.Q2_K
     if role == "v":
         return T.Q4_K if facts.gqa >= 4 or facts.experts >= 4 else better
@@ -257,7 +263,7 @@ def _low(name: str, base: T, role: str, facts: Facts, index: int) -> T:
     return base
 
 
-def _value(name: str, base: T, facts: Facts, index: int) -> T:
+def _value(name: str, base: T, facts: ModelTraits, index: int) -> T:
     shared = facts.gqa >= 4
     kind = base
     if name == "Q2_K":
@@ -281,7 +287,7 @@ def _value(name: str, base: T, facts: Facts, index: int) -> T:
     return T.Q5_K if facts.is_70b and kind in (T.Q3_K, T.Q4_K) else kind
 
 
-def _down(name: str, base: T, layer: int, facts: Facts) -> T:
+def _down(name: str, base: T, layer: int, facts: ModelTraits) -> T:
     n = facts.n_layer
     early = layer < n // 8
     kind = {"Q2_K": T.Q3_K, "Q3_K_M": T.Q5_K if layer < n // 16 else T.Q4_K, "Q3_K_L": T.Q5_K}.get(

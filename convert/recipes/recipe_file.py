@@ -16,12 +16,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from dslocal.convert.families.mapping import Mapped
+from dslocal.convert.architectures.mapping import MappedTensor
 from dslocal.convert.quantize import QUANTIZABLE
 from dslocal.errors import NotFoundError, UsageError
 from dslocal.gguf.tensor_types import GgmlType
 
-from .named import Facts, file_type_of, fitting, quantizable
+from .named import ModelTraits, file_type_of, fitting_type, is_quantizable
 
 MAX_FILE = 1 << 20  # bytes
 
@@ -44,14 +44,16 @@ class FileRecipe:
     quantizes: bool = False
     file_type: int = 0
 
-    def assign(self, tensors: Iterable[Mapped], facts: Facts, overhead: int) -> dict[str, GgmlType]:
+    def assign(
+        self, tensors: Iterable[MappedTensor], facts: ModelTraits, overhead: int
+    ) -> dict[str, GgmlType]:
         """Raises UsageError for a tensor that no rule matches, and for a rule that matches
         nothing.
         """
         types = {}
         unused = dict.fromkeys(self.rules)
         for tensor in tensors:
-            if not quantizable(tensor):
+            if not is_quantizable(tensor):
                 types[tensor.name] = GgmlType.F32
                 continue
             rule = next((rule for rule in self.rules if rule.pattern.search(tensor.name)), None)
@@ -61,7 +63,7 @@ class FileRecipe:
                     hint="end the file with '.*': TYPE",
                 )
             unused.pop(rule, None)
-            types[tensor.name] = fitting(rule.kind, tensor.columns)
+            types[tensor.name] = fitting_type(rule.kind, tensor.columns)
         for rule in unused:
             raise UsageError(
                 f"{self.name}: line {rule.line}: {rule.pattern.pattern!r:.80} matches no tensor that is left"

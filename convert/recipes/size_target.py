@@ -13,14 +13,14 @@ import heapq
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from dslocal.convert.families.mapping import Mapped
+from dslocal.convert.architectures.mapping import MappedTensor
 from dslocal.convert.output.layout import padded
 from dslocal.convert.quantize import RELATIVE_ERROR
 from dslocal.errors import UsageError
 from dslocal.files import gigabytes
 from dslocal.gguf.tensor_types import GgmlType as T
 
-from .named import Facts, file_type_of, fitting, layer_of, quantizable
+from .named import ModelTraits, file_type_of, fitting_type, is_quantizable, layer_of
 
 LADDER = (T.Q2_K, T.Q3_K, T.IQ4_XS, T.Q4_K, T.Q5_K, T.Q6_K, T.Q8_0)
 LADDER_IMATRIX = (
@@ -74,13 +74,15 @@ class SizedRecipe:
     quantizes: bool = True
     file_type: int = file_type_of(T.Q4_K)
 
-    def assign(self, tensors: Iterable[Mapped], facts: Facts, overhead: int) -> dict[str, T]:
+    def assign(
+        self, tensors: Iterable[MappedTensor], facts: ModelTraits, overhead: int
+    ) -> dict[str, T]:
         """Raises UsageError when even the smallest types are too large."""
         tensors = list(tensors)
-        fixed = [t for t in tensors if not quantizable(t)]
+        fixed = [t for t in tensors if not is_quantizable(t)]
         free = self.budget - overhead - sum(padded(T.F32.nbytes(t.elements)) for t in fixed)
         ladder = LADDER_IMATRIX if facts.has_imatrix else LADDER
-        open_ = [t for t in tensors if quantizable(t)]
+        open_ = [t for t in tensors if is_quantizable(t)]
         chosen: dict[str, T] | None = None
         for floor in (*FLOORS, ladder[0]) if facts.experts else (ladder[0],):
             choices = [_Choice(t, _rungs(t, ladder, floor, facts), _harm(t, facts)) for t in open_]
@@ -100,7 +102,7 @@ class SizedRecipe:
 class _Choice:
     """A tensor and what it may become, in rising size."""
 
-    tensor: Mapped
+    tensor: MappedTensor
     rungs: Sequence[T]
     harm: float
 
@@ -145,12 +147,12 @@ def _offer(choice: _Choice, i: int, rung: int, up: int) -> tuple[float, int, int
     return -gain / max(choice.size(up) - choice.size(rung), 1), i, up
 
 
-def _rungs(tensor: Mapped, ladder: Sequence[T], floor: T, facts: Facts) -> list[T]:
+def _rungs(tensor: MappedTensor, ladder: Sequence[T], floor: T, facts: ModelTraits) -> list[T]:
     """The types that make sense for ``tensor``: each larger than the one before, and better."""
     cheap = tensor.name.endswith("_exps.weight") or layer_of(tensor.name) >= facts.main_layers
     rungs: list[T] = []
     for kind in (
-        fitting(kind, tensor.columns) for kind in ladder[0 if cheap else ladder.index(floor) :]
+        fitting_type(kind, tensor.columns) for kind in ladder[0 if cheap else ladder.index(floor) :]
     ):
         if not rungs or (
             _bits(kind) > _bits(rungs[-1]) and RELATIVE_ERROR[kind] < RELATIVE_ERROR[rungs[-1]]
@@ -163,7 +165,7 @@ def _bits(kind: T) -> float:
     return kind.nbytes(kind.block) * 8 / kind.block
 
 
-def _harm(tensor: Mapped, facts: Facts) -> float:
+def _harm(tensor: MappedTensor, facts: ModelTraits) -> float:
     layer = layer_of(tensor.name)
     if layer < 0:
         return HARM.get(tensor.name.removesuffix(".weight"), 1.0)
@@ -173,7 +175,7 @@ def _harm(tensor: Mapped, facts: Facts) -> float:
     )
 
 
-def _smaller(facts: Facts) -> str:
+def _smaller(facts: ModelTraits) -> str:
     return (
         "a larger --size"
         if facts.has_imatrix

@@ -212,7 +212,7 @@ def _of_entry(place: PublishedLocation, entry: catalog.ModelEntry, quant: str) -
     """
     from dslocal import convert
 
-    header = convert.outline(entry.config, convert.recipe_named(quant))
+    header = convert.header_from_config(entry.config, convert.recipe_named(quant))
     mtp = bool(header.of_arch("nextn_predict_layers"))
     download = convert.checkpoint_bytes(entry.config, entry.dtype)
     if entry.weights == "safetensors":
@@ -267,7 +267,7 @@ def _of_checkpoint(
         )
     config = _config(place.remote, manifest)
     for name in [quant] if quant else catalog.DEFAULT_QUANTS:
-        header = convert.outline(config, convert.recipe_named(name))
+        header = convert.header_from_config(config, convert.recipe_named(name))
         model = PlannedModel(place.name, name, header, sum(sizes), header.file_size)
         disk = header.file_size + sum(sorted(sizes)[-2:])
         yield Offer(

@@ -190,10 +190,10 @@ def _converted(checkpoint: LocalCheckpoint, on_progress: ProgressCallback | None
     with FileLock(out.with_name(f".{out.name}.lock")):
         if not out.exists():
             source = convert.FolderSource(checkpoint.folder)
-            plan = convert.make_plan(
+            plan = convert.plan_conversion(
                 convert.open_checkpoint(source), [convert.recipe_named(checkpoint.quant)]
             )
-            convert.write(plan, [out], on_progress=on_progress)
+            convert.write_gguf(plan, [out], on_progress=on_progress)
     return out
 
 

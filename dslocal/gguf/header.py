@@ -121,7 +121,7 @@ def read_header(path: Path) -> GgufHeader:
     return header
 
 
-def joined(parts: Sequence[GgufHeader]) -> GgufHeader:
+def join_headers(parts: Sequence[GgufHeader]) -> GgufHeader:
     """One header for a model that is split over files, as if their weights followed each other in
     one. The first has the metadata.
     """

@@ -10,7 +10,7 @@ from pathlib import Path
 from dslocal.errors import GgufError, NotFoundError
 from dslocal.files import is_file
 
-from .header import GgufHeader, joined, read_header
+from .header import GgufHeader, join_headers, read_header
 
 MAX_PARTS = 1024
 _PART = re.compile(
@@ -48,7 +48,7 @@ def parts_of(path: Path) -> tuple[tuple[Path, ...], GgufHeader]:
             f"{files[0].name}: its {count:,} parts do not hold the tensors that it promises",
             hint="fetch them again",
         )
-    return files, joined(headers)
+    return files, join_headers(headers)
 
 
 def split_stem(name: str) -> tuple[str, int]:

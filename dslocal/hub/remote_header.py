@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import BinaryIO, cast
 
 from dslocal.errors import DownloadError, NotFoundError
-from dslocal.gguf.header import GgufHeader, joined, parse_header
+from dslocal.gguf.header import GgufHeader, join_headers, parse_header
 
 from . import http
 from .manifest import Manifest, RemoteFile
@@ -41,7 +41,7 @@ def remote_header(
             raise DownloadError(
                 f"{manifest.origin}: {file.name}: its header promises {header.file_size:,} bytes, it has {file.size:,}"
             )
-    return (joined(headers) if len(headers) > 1 else headers[0]), files
+    return (join_headers(headers) if len(headers) > 1 else headers[0]), files
 
 
 def parts(manifest: Manifest, first: RemoteFile) -> list[RemoteFile]:

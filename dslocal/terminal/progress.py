@@ -17,7 +17,7 @@ from dslocal.files import decimal_size
 from .sanitise import one_line
 
 if TYPE_CHECKING:
-    from dslocal.convert import Progress as ConversionProgress
+    from dslocal.convert import ConversionProgress
     from dslocal.hub.fetch import Fetched
 
 OFTEN_S, NOW_AND_THEN_S, JSON_S = 0.1, 30.0, 1.0

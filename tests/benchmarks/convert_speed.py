@@ -28,7 +28,7 @@ from support.checkpoints.oracle import _CONVERT, ORACLE
 from v3_shape import write_v3_shape
 
 from dslocal import convert
-from dslocal.convert.quantize import encode_rows, prepare
+from dslocal.convert.quantize import encode_rows, init_quantization
 from dslocal.gguf.header import read_header
 from dslocal.gguf.tensor_types import GgmlType
 
@@ -62,7 +62,7 @@ def quantize_alone(path: Path) -> float:
     work = []
     for tensor in read_header(path).tensors:
         if tensor.type.block > 1:
-            prepare(tensor.type)
+            init_quantization(tensor.type)
             rows = max(1, (1 << 20) // tensor.shape[0])
             total = tensor.elements // tensor.shape[0]
             work += [

@@ -79,8 +79,9 @@ def write_moe(path: Path, checkpoint: Path, gigabytes: float) -> None:
     from dslocal import convert
 
     source = convert.FolderSource(write_v3_shape(checkpoint, gigabytes))
-    convert.write(
-        convert.make_plan(convert.open_checkpoint(source), [convert.recipe_named("Q8_0")]), [path]
+    convert.write_gguf(
+        convert.plan_conversion(convert.open_checkpoint(source), [convert.recipe_named("Q8_0")]),
+        [path],
     )
 
 

@@ -211,7 +211,7 @@ def ballast(args: argparse.Namespace, folder: Path, quant: str) -> Path:
 
 def converted(source: Path, target: Path, quant: str) -> Path:
     checkpoint = convert.open_checkpoint(convert.FolderSource(source))
-    convert.write(convert.make_plan(checkpoint, [convert.recipe_named(quant)]), [target])
+    convert.write_gguf(convert.plan_conversion(checkpoint, [convert.recipe_named(quant)]), [target])
     return target
 
 

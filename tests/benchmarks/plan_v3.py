@@ -92,7 +92,7 @@ def main(sizes: list[str]) -> None:
             budget = size_in_bytes(text)
             began = time.perf_counter()
             checkpoint = convert.open_checkpoint(convert.FolderSource(folder))
-            plan = convert.make_plan(checkpoint, [convert.SizedRecipe(text, budget)])
+            plan = convert.plan_conversion(checkpoint, [convert.SizedRecipe(text, budget)])
             seconds = time.perf_counter() - began
             size = plan.layouts[0].data_size
             print(f"| {text} | {size:,} | {size / budget:.4f} | {seconds:.2f} |")

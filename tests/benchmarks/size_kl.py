@@ -61,7 +61,7 @@ def main(names: list[str]) -> None:
 
         def make(recipe: convert.Recipe) -> Path:
             out = Path(folder) / f"{recipe.name}.gguf"
-            convert.write(convert.make_plan(checkpoint, [recipe]), [out])
+            convert.write_gguf(convert.plan_conversion(checkpoint, [recipe]), [out])
             return out
 
         exact = make(convert.recipe_named("BF16"))

@@ -282,7 +282,7 @@ def test_every_quantization_that_ships_is_known(entry: catalog.ModelEntry) -> No
     assert set(entry.quants) <= set(convert.RECIPES)
     assert all(set(made.files) <= set(convert.RECIPES) for made in entry.gguf)
     sizes = [
-        convert.outline(entry.config, convert.recipe_named(quant)).file_size
+        convert.header_from_config(entry.config, convert.recipe_named(quant)).file_size
         for quant in entry.quants
     ]
     assert sizes == sorted(sizes, reverse=True)  # best first

@@ -39,12 +39,12 @@ def parts(nano: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """nano in two files."""
     out = tmp_path_factory.mktemp("parts") / "mini-Q8_0.gguf"
     source = convert.FolderSource(catalog.load_registry()["nano"].folder)
-    plan = convert.make_plan(
+    plan = convert.plan_conversion(
         convert.open_checkpoint(source),
         [convert.recipe_named("Q8_0")],
         split=convert.Split(True, 0),
     )
-    convert.write(plan, [out])
+    convert.write_gguf(plan, [out])
     return sorted(out.parent.glob("*.gguf"))
 
 

@@ -23,8 +23,8 @@ def without(tmp_path_factory: pytest.TempPathFactory) -> Path:
     checkpoint = convert.open_checkpoint(
         convert.FolderSource(catalog.load_registry()["nano"].folder)
     )
-    convert.write(
-        convert.make_plan(checkpoint, [convert.recipe_named("Q8_0")], mtp="drop"), [target]
+    convert.write_gguf(
+        convert.plan_conversion(checkpoint, [convert.recipe_named("Q8_0")], mtp="drop"), [target]
     )
     return target
 

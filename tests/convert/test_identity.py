@@ -39,13 +39,13 @@ def converted(
     checkpoint: Path, recipes: tuple[str, ...], folder: Path, imatrix: Path | None = None
 ) -> dict[str, Path]:
     matrix = convert.load_imatrix(imatrix) if imatrix else None
-    plan = convert.make_plan(
+    plan = convert.plan_conversion(
         convert.open_checkpoint(convert.FolderSource(checkpoint)),
         [convert.recipe_named(name) for name in recipes],
         imatrix=matrix,
     )
     outs = {name: folder / f"ours-{name}.gguf" for name in recipes}
-    convert.write(plan, list(outs.values()))
+    convert.write_gguf(plan, list(outs.values()))
     return outs
 
 
@@ -93,11 +93,11 @@ def test_many_shards_and_threads_change_nothing(tmp_path: Path) -> None:
     one = write_checkpoint(tmp_path / "one", **case.arguments)
     many = write_checkpoint(tmp_path / "many", **{**case.arguments, "shards": 7})
     plans = [
-        convert.make_plan(
+        convert.plan_conversion(
             convert.open_checkpoint(convert.FolderSource(folder)), [convert.recipe_named("Q4_K_M")]
         )
         for folder in (one, many)
     ]
-    convert.write(plans[0], [tmp_path / "one.gguf"], jobs=1)
-    convert.write(plans[1], [tmp_path / "many.gguf"], jobs=5)
+    convert.write_gguf(plans[0], [tmp_path / "one.gguf"], jobs=1)
+    convert.write_gguf(plans[1], [tmp_path / "many.gguf"], jobs=5)
     assert contents(tmp_path / "one.gguf")[1] == contents(tmp_path / "many.gguf")[1]

@@ -109,7 +109,7 @@ def test_a_matrix_of_another_model(tmp_path: Path) -> None:
     )
     checkpoint = convert.open_checkpoint(convert.FolderSource(ours))
     with pytest.raises(UsageError, match=r"m\.gguf: blk\.0.* are needed"):
-        convert.make_plan(checkpoint, [convert.recipe_named("Q4_K_M")], imatrix=matrix)
+        convert.plan_conversion(checkpoint, [convert.recipe_named("Q4_K_M")], imatrix=matrix)
 
 
 @pytest.mark.parametrize("recipe", ["IQ2_XXS", "IQ1_S", "Q2_K_S", "IQ3_XS"])
@@ -118,5 +118,5 @@ def test_a_recipe_that_needs_one_says_so(tmp_path: Path, recipe: str) -> None:
         convert.FolderSource(write_checkpoint(tmp_path / "c", "llama"))
     )
     with pytest.raises(UsageError, match=f"{recipe}: blk.*importance matrix") as caught:
-        convert.make_plan(checkpoint, [convert.recipe_named(recipe)])
+        convert.plan_conversion(checkpoint, [convert.recipe_named(recipe)])
     assert "--imatrix" in caught.value.hint

@@ -31,10 +31,10 @@ KINDS = sorted(
 
 
 def f32(checkpoint: Path, out: Path) -> Path:
-    plan = convert.make_plan(
+    plan = convert.plan_conversion(
         convert.open_checkpoint(convert.FolderSource(checkpoint)), [convert.recipe_named("F32")]
     )
-    convert.write(plan, [out])
+    convert.write_gguf(plan, [out])
     return out
 
 

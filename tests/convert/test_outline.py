@@ -14,7 +14,7 @@ import pytest
 from support.checkpoints.tiny_checkpoints import KINDS, write_checkpoint
 
 from dslocal import catalog, convert
-from dslocal.convert.outline import checkpoint_bytes, outline
+from dslocal.convert.outline import checkpoint_bytes, header_from_config
 from dslocal.errors import CheckpointError, UnsupportedModelError
 from dslocal.gguf.header import read_header
 
@@ -32,16 +32,16 @@ def test_tensors_are_those_of_the_plan(tmp_path: Path, kind: str, dtype: str, mt
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     checkpoint = convert.open_checkpoint(convert.FolderSource(folder))
     recipes = [convert.recipe_named(name) for name in RECIPES]
-    plan = convert.make_plan(checkpoint, recipes, mtp="keep" if mtp else "drop")
+    plan = convert.plan_conversion(checkpoint, recipes, mtp="keep" if mtp else "drop")
     for output in plan.outputs:
-        found = outline(config, output.recipe, mtp=mtp)
+        found = header_from_config(config, output.recipe, mtp=mtp)
         (layout,) = output.files
         assert [(t.name, t.shape, t.type, t.offset, t.nbytes) for t in found.tensors] == [
             (p.tensor.name, p.tensor.shape[::-1], p.kind, p.offset, p.nbytes)
             for p in layout.tensors
         ]
         assert -(-(found.file_size - found.data_start) // 32) * 32 == layout.data_size
-        arch = plan.family.arch
+        arch = plan.architecture.arch
         assert found.architecture == arch
         written = {key: value for key, value in output.metadata if key.startswith(f"{arch}.")}
         assert {key: found.metadata[key] for key in written} == written
@@ -61,7 +61,10 @@ def test_bytes_are_those_of_the_checkpoint(tmp_path: Path, kind: str, dtype: str
 
 
 def test_nano_is_outlined_as_it_is_converted(nano: Path) -> None:
-    found, real = outline(REGISTRY["nano"].config, convert.recipe_named("Q8_0")), read_header(nano)
+    found, real = (
+        header_from_config(REGISTRY["nano"].config, convert.recipe_named("Q8_0")),
+        read_header(nano),
+    )
     assert found.tensors == real.tensors
     assert {key: found.metadata[key] for key in real.metadata if key.startswith("deepseek2.")} == {
         key: pytest.approx(value)
@@ -73,7 +76,7 @@ def test_nano_is_outlined_as_it_is_converted(nano: Path) -> None:
 @pytest.mark.parametrize("name", REGISTRY)
 def test_every_model_of_models_yaml_has_one(name: str) -> None:
     entry = REGISTRY[name]
-    found = outline(entry.config, convert.recipe_named(entry.quant))
+    found = header_from_config(entry.config, convert.recipe_named(entry.quant))
     assert found.of_arch("context_length") >= entry.context
     assert found.tensors[0].name == "output.weight"  # none of them is tied
 
@@ -88,7 +91,7 @@ def test_it_is_quick_enough_for_a_table_of_all_models() -> None:
         began = time.perf_counter()
         for entry in REGISTRY.values():
             for quant in TABLE:
-                outline(entry.config, convert.recipe_named(quant))
+                header_from_config(entry.config, convert.recipe_named(quant))
         seconds.append(time.perf_counter() - began)
     gc.unfreeze()
     assert min(seconds) < LIMIT_S
@@ -96,7 +99,7 @@ def test_it_is_quick_enough_for_a_table_of_all_models() -> None:
 
 def test_the_same_question_has_the_same_answer() -> None:
     config = REGISTRY["deepseek-r1"].config
-    assert outline(config, convert.recipe_named("Q4_K_M")) is outline(
+    assert header_from_config(config, convert.recipe_named("Q4_K_M")) is header_from_config(
         dict(config), convert.recipe_named("q4_k_m")
     )
 
@@ -105,8 +108,10 @@ def test_what_cannot_be_converted_has_none() -> None:
     config = dict(REGISTRY["deepseek-v3"].config)
     recipe = convert.recipe_named("Q8_0")
     with pytest.raises(UnsupportedModelError, match="GPT2LMHeadModel"):
-        outline({**config, "architectures": ["GPT2LMHeadModel"]}, recipe)
+        header_from_config({**config, "architectures": ["GPT2LMHeadModel"]}, recipe)
     with pytest.raises(CheckpointError, match="hidden_size is missing"):
-        outline({key: value for key, value in config.items() if key != "hidden_size"}, recipe)
+        header_from_config(
+            {key: value for key, value in config.items() if key != "hidden_size"}, recipe
+        )
     with pytest.raises(CheckpointError, match="n_group"):
-        outline({**config, "n_group": 7}, recipe)
+        header_from_config({**config, "n_group": 7}, recipe)

@@ -11,7 +11,7 @@ from support.checkpoints.tiny_checkpoints import write_checkpoint
 from support.gguf.reading import contents
 
 from dslocal import catalog, convert
-from dslocal.convert.verify import ClassError
+from dslocal.convert.verify import TensorClassRmse
 from dslocal.engine import LlamaContext, LlamaModel
 from dslocal.errors import UsageError
 from dslocal.gguf.header import read_header
@@ -23,7 +23,7 @@ def nano() -> convert.Checkpoint:
 
 
 def made(checkpoint: convert.Checkpoint, recipe: convert.Recipe, out: Path) -> Path:
-    convert.write(convert.make_plan(checkpoint, [recipe]), [out])
+    convert.write_gguf(convert.plan_conversion(checkpoint, [recipe]), [out])
     return out
 
 
@@ -71,7 +71,7 @@ def test_recipe_files_that_make_no_sense(
     nano: convert.Checkpoint, tmp_path: Path, text: str, complaint: str
 ) -> None:
     with pytest.raises(UsageError, match=complaint):
-        convert.make_plan(nano, [convert.load_recipe(recipe_file(tmp_path, text))])
+        convert.plan_conversion(nano, [convert.load_recipe(recipe_file(tmp_path, text))])
 
 
 def test_rows_that_do_not_fit_get_the_stock_replacement(
@@ -96,11 +96,11 @@ def test_sizes_land_within_a_hundredth_under_the_budget(
 
 def test_a_size_that_is_too_small_names_the_least(nano: convert.Checkpoint) -> None:
     with pytest.raises(UsageError, match="is the least"):
-        convert.make_plan(nano, [convert.SizedRecipe("x", 4_000_000)])
+        convert.plan_conversion(nano, [convert.SizedRecipe("x", 4_000_000)])
 
 
 def test_a_size_spends_more_on_what_every_token_reads(nano: convert.Checkpoint) -> None:
-    plan = convert.make_plan(nano, [convert.SizedRecipe("x", 12_000_000)])
+    plan = convert.plan_conversion(nano, [convert.SizedRecipe("x", 12_000_000)])
     bits = {p.tensor.name: p.nbytes * 8 / p.tensor.elements for p in plan.layouts[0].tensors}
     experts = [b for name, b in bits.items() if name.endswith("_exps.weight")]
     others = [
@@ -125,9 +125,9 @@ def test_splits_hold_the_same_tensors(
 ) -> None:
     recipe = convert.recipe_named("Q4_K_M")
     whole = contents(made(nano, recipe, tmp_path / "whole.gguf"))[1]
-    report = convert.write(convert.make_plan(nano, [recipe], split=split), [tmp_path / "cut.gguf"])[
-        0
-    ]
+    report = convert.write_gguf(
+        convert.plan_conversion(nano, [recipe], split=split), [tmp_path / "cut.gguf"]
+    )[0]
     parts = sorted(tmp_path.glob("cut-*.gguf"))
     assert len(parts) == report.files >= least
     assert report.path == parts[0]
@@ -141,8 +141,8 @@ def test_splits_hold_the_same_tensors(
 
 def test_several_recipes_from_one_read(nano: convert.Checkpoint, tmp_path: Path) -> None:
     names = ["Q4_K_M", "F16", "Q2_K"]
-    plan = convert.make_plan(nano, [convert.recipe_named(name) for name in names])
-    convert.write(plan, [tmp_path / f"{name}.gguf" for name in names])
+    plan = convert.plan_conversion(nano, [convert.recipe_named(name) for name in names])
+    convert.write_gguf(plan, [tmp_path / f"{name}.gguf" for name in names])
     for name in names:
         alone = made(nano, convert.recipe_named(name), tmp_path / "alone.gguf")
         assert alone.read_bytes() == (tmp_path / f"{name}.gguf").read_bytes()
@@ -155,7 +155,9 @@ def test_the_mtp_layer(
     nano: convert.Checkpoint, tmp_path: Path, mtp: str, layers: int, nextn: int
 ) -> None:
     out = tmp_path / "out.gguf"
-    convert.write(convert.make_plan(nano, [convert.recipe_named("Q8_0")], mtp=mtp), [out])
+    convert.write_gguf(
+        convert.plan_conversion(nano, [convert.recipe_named("Q8_0")], mtp=mtp), [out]
+    )
     header = read_header(out)
     names = {tensor.name for tensor in header.tensors}
     assert (header.of_arch("block_count"), header.of_arch("nextn_predict_layers")) == (
@@ -187,14 +189,14 @@ def test_mtp_copies_are_kept_when_they_differ(tmp_path: Path) -> None:
 
 def test_verify_sees_damage(nano: convert.Checkpoint, tmp_path: Path) -> None:
     out = tmp_path / "out.gguf"
-    plan = convert.make_plan(nano, [convert.recipe_named("Q5_K_M")])
-    convert.write(plan, [out])
-    assert all(error.good for error in convert.verify(plan, [out]))
+    plan = convert.plan_conversion(nano, [convert.recipe_named("Q5_K_M")])
+    convert.write_gguf(plan, [out])
+    assert all(error.is_within_tolerance for error in convert.verify(plan, [out]))
     header = read_header(out)
     tensor = next(t for t in header.tensors if t.name == "blk.2.ffn_up_exps.weight")
     with out.open("r+b") as file:
         file.seek(header.data_start + tensor.offset)
         file.write(bytes(tensor.nbytes // 4))
-    bad = [error for error in convert.verify(plan, [out]) if not error.good]
-    assert [type(error) for error in bad] == [ClassError]
+    bad = [error for error in convert.verify(plan, [out]) if not error.is_within_tolerance]
+    assert [type(error) for error in bad] == [TensorClassRmse]
     assert bad[0].tensor_class == "routed experts"

@@ -30,11 +30,11 @@ def q4(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from dslocal.home.paths import bundled
 
     out = tmp_path_factory.mktemp("q4") / "nano-Q4_K_M.gguf"
-    plan = convert.make_plan(
+    plan = convert.plan_conversion(
         convert.open_checkpoint(convert.FolderSource(bundled("nano"))),
         [convert.recipe_named("Q4_K_M")],
     )
-    convert.write(plan, [out])
+    convert.write_gguf(plan, [out])
     return out
 
 

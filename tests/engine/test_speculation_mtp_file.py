@@ -28,7 +28,9 @@ def written(folder: Path, name: str, mtp: Literal["drop", "only"]) -> Path:
         convert.FolderSource(catalog.load_registry()["nano"].folder)
     )
     path = folder / name
-    convert.write(convert.make_plan(checkpoint, [convert.recipe_named("Q8_0")], mtp=mtp), [path])
+    convert.write_gguf(
+        convert.plan_conversion(checkpoint, [convert.recipe_named("Q8_0")], mtp=mtp), [path]
+    )
     return path
 
 

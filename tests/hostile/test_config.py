@@ -28,7 +28,7 @@ from support.checkpoints.damage import (
     with_tensor,
 )
 
-from dslocal.convert.families import FAMILIES
+from dslocal.convert.architectures import ARCHITECTURES
 
 CONFIG = "config.json"
 Config = partial(Case, file=CONFIG)
@@ -375,7 +375,7 @@ def test_an_unknown_family_meets_the_known_ones(
     config(architectures=["MambaForCausalLM"])(folder)
     error = refusal(folder, out)
     assert "MambaForCausalLM" in str(error)
-    for family in FAMILIES:
+    for family in ARCHITECTURES:
         assert all(name in error.hint for name in family.accepts)
 
 

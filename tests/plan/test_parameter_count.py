@@ -10,7 +10,7 @@ from decimal import Decimal
 import pytest
 
 from dslocal import catalog, convert
-from dslocal.convert.outline import checkpoint_bytes, outline
+from dslocal.convert.outline import checkpoint_bytes, header_from_config
 from dslocal.gguf.header import GgufHeader, GgufTensor
 from dslocal.gguf.tensor_types import GgmlType
 from dslocal.plan.parameter_count import Parameters, parameters
@@ -75,7 +75,7 @@ REGISTRY = catalog.load_registry()
 
 
 def counted(name: str) -> Parameters:
-    return parameters(outline(REGISTRY[name].config, convert.recipe_named("Q8_0")))
+    return parameters(header_from_config(REGISTRY[name].config, convert.recipe_named("Q8_0")))
 
 
 def close(weights: int, published: str) -> bool:

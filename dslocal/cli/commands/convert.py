@@ -16,14 +16,14 @@ from dslocal.terminal import progress
 
 if TYPE_CHECKING:
     from dslocal.convert import (
-        ClassError,
         ConversionPlan,
+        ConversionProgress,
+        ConversionReport,
         Imatrix,
-        Progress,
         Recipe,
-        Report,
         Source,
         Split,
+        TensorClassRmse,
     )
     from dslocal.terminal.progress import ProgressDisplay
 
@@ -152,7 +152,7 @@ def convert(
                     convert_source.require_room(plan, targets)
                 if size and not as_json:
                     _print_bits(plan)
-                reports = converter.write(plan, targets, jobs=jobs, on_progress=share)
+                reports = converter.write_gguf(plan, targets, jobs=jobs, on_progress=share)
         except KeyboardInterrupt:
             shown.log(f"dslocal: stopped at {share.value:.0%}; the same command goes on from there")
             raise typer.Exit(ExitCode.INTERRUPTED) from None
@@ -167,7 +167,7 @@ def convert(
     else:
         _print_reports(reports, errors)
     for error in errors:
-        if not error.good:
+        if not error.is_within_tolerance:
             raise ConversionError(
                 f"{error.recipe}: {error.tensor_class}: relative error {error.measured:.4f}, {error.expected:.4f} is expected"
             )
@@ -187,7 +187,7 @@ def _planned(files: Source, wishes: Wishes, shown: ProgressDisplay) -> Conversio
     from dslocal import convert as converter
 
     checkpoint = converter.open_checkpoint(files)
-    plan = converter.make_plan(
+    plan = converter.plan_conversion(
         checkpoint, wishes.recipes, mtp=wishes.mtp, split=wishes.split, imatrix=wishes.imatrix
     )
     for warning in plan.warnings:
@@ -195,7 +195,7 @@ def _planned(files: Source, wishes: Wishes, shown: ProgressDisplay) -> Conversio
     return plan
 
 
-def _print_reports(reports: list[Report], errors: list[ClassError]) -> None:
+def _print_reports(reports: list[ConversionReport], errors: list[TensorClassRmse]) -> None:
     for report in reports:
         files = f" in {report.files} files" if report.files > 1 else ""
         bits = report.nbytes * 8 / report.weights
@@ -204,7 +204,7 @@ def _print_reports(reports: list[Report], errors: list[ClassError]) -> None:
         )
 
     for error in errors:
-        verdict = "" if error.good else "  WRONG"
+        verdict = "" if error.is_within_tolerance else "  WRONG"
         print(
             f"{error.recipe:<10} {error.tensor_class:<20} relative RMSE {error.measured:.5f}, expected {error.expected:.5f}{verdict}"
         )
@@ -250,12 +250,12 @@ def _print_bits(plan: ConversionPlan) -> None:
 def _verified(
     plan: ConversionPlan,
     targets: list[Path],
-    reports: list[Report],
+    reports: list[ConversionReport],
     jobs: int | None,
     *,
     load: bool,
     as_json: bool,
-) -> list[ClassError]:
+) -> list[TensorClassRmse]:
     from dslocal import convert as converter
     from dslocal.cli import session_setup
 
@@ -297,12 +297,12 @@ class _Share:
     def __init__(self, shown: ProgressDisplay) -> None:
         self._shown, self.value = shown, 0.0
 
-    def __call__(self, step: Progress) -> None:
+    def __call__(self, step: ConversionProgress) -> None:
         self.value = step.done / max(step.total, 1)
         self._shown.on_conversion(step)
 
 
-def _fields(report: Report) -> dict[str, object]:
+def _fields(report: ConversionReport) -> dict[str, object]:
     return {
         **{
             "path": str(report.path),

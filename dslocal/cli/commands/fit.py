@@ -267,7 +267,7 @@ def _outlined(
     from dslocal import convert
     from dslocal.plan.assessment import PlannedModel
 
-    header = convert.outline(config, convert.recipe_named(quant))
+    header = convert.header_from_config(config, convert.recipe_named(quant))
     return PlannedModel(
         name,
         quant,

@@ -263,13 +263,13 @@ def _converted(
     with convert_source.opened(
         place, out, shown, stream=not convert_source.is_whole_here(place)
     ) as files:
-        plan = converter.make_plan(
+        plan = converter.plan_conversion(
             converter.open_checkpoint(files), [converter.recipe_named(quant)]
         )
         for warning in plan.warnings:
             shown.log(f"dslocal: {warning}")
         convert_source.require_room(plan, [out])
-        report = converter.write(plan, [out], on_progress=shown.on_conversion)[0]
+        report = converter.write_gguf(plan, [out], on_progress=shown.on_conversion)[0]
         revision = files.revision
     origin = (
         f"{place.remote.origin.partition('@')[0]}@{revision}" if revision else place.remote.origin

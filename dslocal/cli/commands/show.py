@@ -109,7 +109,7 @@ def _checkpoint(folder: Path) -> dict[str, Any]:
     from dslocal.gguf.header import tensor_class
 
     checkpoint = convert.open_checkpoint(convert.FolderSource(folder))
-    plan = convert.make_plan(checkpoint, [convert.recipe_named("BF16")])
+    plan = convert.plan_conversion(checkpoint, [convert.recipe_named("BF16")])
     classes: Counter[str] = Counter()
     kinds: Counter[str] = Counter()
     weights = 0
@@ -121,12 +121,12 @@ def _checkpoint(folder: Path) -> dict[str, Any]:
             classes[tensor_class(mapped.name)] += tensor.nbytes
             kinds[tensor.dtype] += 1
         weights += mapped.elements
-    metadata = {"general.architecture": plan.family.arch, **dict(plan.outputs[0].metadata)}
+    metadata = {"general.architecture": plan.architecture.arch, **dict(plan.outputs[0].metadata)}
     return {
         "folder": str(folder),
         "name": checkpoint.source.name,
         "architecture": checkpoint.config.architecture,
-        "converts_as": plan.family.arch,
+        "converts_as": plan.architecture.arch,
         **_family(GgufHeader(3, metadata, (), 0)),
         "shards": len(checkpoint.shards),
         "weights": weights,

@@ -105,7 +105,9 @@ def refusal(folder: Path, out: Path) -> CheckpointError:
 
 def convert_to(folder: Path, out: Path, recipe: str = "Q8_0") -> None:
     checkpoint = convert.open_checkpoint(convert.FolderSource(folder))
-    convert.write(convert.make_plan(checkpoint, [convert.recipe_named(recipe)]), [out], jobs=1)
+    convert.write_gguf(
+        convert.plan_conversion(checkpoint, [convert.recipe_named(recipe)]), [out], jobs=1
+    )
 
 
 @contextmanager

@@ -17,7 +17,7 @@ def entries(checkpoint: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """By GGUF tensor name: sums ``[slices, columns]`` and counts ``[slices]``, for every matrix in
     a block.
     """
-    plan = convert.make_plan(
+    plan = convert.plan_conversion(
         convert.open_checkpoint(convert.FolderSource(checkpoint)), [convert.recipe_named("F16")]
     )
     found: dict[str, tuple[np.ndarray, np.ndarray]] = {}

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from dslocal.convert.families.mapping import Mapped
-from dslocal.convert.recipes.named import Facts, recipe_named
+from dslocal.convert.architectures.mapping import MappedTensor
+from dslocal.convert.recipes.named import ModelTraits, recipe_named
 
 Numbers = dict[str, int]
 Rows = Iterator[tuple[str, tuple[int, ...]]]
@@ -111,8 +111,10 @@ def write_header(
     from gguf import GGMLQuantizationType, GGUFWriter
 
     arch, n = SHAPES[name]
-    tensors = [Mapped(tensor, shape[::-1], ()) for tensor, shape in _tensors(arch, n, mtp, legacy)]
-    facts = Facts(
+    tensors = [
+        MappedTensor(tensor, shape[::-1], ()) for tensor, shape in _tensors(arch, n, mtp, legacy)
+    ]
+    facts = ModelTraits(
         n["layers"] + mtp,
         n["layers"],
         n["heads"] // n.get("kv_heads", n["heads"]),

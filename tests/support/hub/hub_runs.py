@@ -186,10 +186,10 @@ def downloaded(checkpoint: Path, folder: Path, *, plainly: bool = False) -> Path
 
 def converted(folder: Path, out: Path) -> Path:
     """What becomes of the checkpoint in ``folder``, with the recipe of all these tests."""
-    plan = convert.make_plan(
+    plan = convert.plan_conversion(
         convert.open_checkpoint(convert.FolderSource(folder)), [convert.recipe_named("Q4_K_M")]
     )
-    return convert.write(plan, [out])[0].path
+    return convert.write_gguf(plan, [out])[0].path
 
 
 def tensors_of(path: Path) -> dict[str, tuple[object, bytes]]:

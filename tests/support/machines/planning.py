@@ -25,7 +25,7 @@ RUNS = ("gpu", "offload", "cpu")
 
 @functools.cache
 def header(name: str, quant: str = "Q4_K_M") -> GgufHeader:
-    return convert.outline(REGISTRY[name].config, convert.recipe_named(quant))
+    return convert.header_from_config(REGISTRY[name].config, convert.recipe_named(quant))
 
 
 def gpu_of(ram: float, vram: float) -> Machine:

@@ -11,36 +11,40 @@ from typing import Any
 
 from dslocal.convert.checkpoint.config import Config
 
-from .mapping import Op, Row
+from .mapping import TensorMapping, Transform
 
 EMBEDDING = (
-    Row("model.embed_tokens.weight", "token_embd.weight", ("vocab", "embd")),
-    Row("model.norm.weight", "output_norm.weight", ("embd",)),
+    TensorMapping("model.embed_tokens.weight", "token_embd.weight", ("vocab", "embd")),
+    TensorMapping("model.norm.weight", "output_norm.weight", ("embd",)),
 )
-HEAD = (Row("lm_head.weight", "output.weight", ("vocab", "embd")),)
+HEAD = (TensorMapping("lm_head.weight", "output.weight", ("vocab", "embd")),)
 NORMS = (
-    Row("input_layernorm.weight", "attn_norm.weight", ("embd",)),
-    Row("post_attention_layernorm.weight", "ffn_norm.weight", ("embd",)),
+    TensorMapping("input_layernorm.weight", "attn_norm.weight", ("embd",)),
+    TensorMapping("post_attention_layernorm.weight", "ffn_norm.weight", ("embd",)),
 )
 DENSE = (
-    Row("mlp.gate_proj.weight", "ffn_gate.weight", ("ff", "embd")),
-    Row("mlp.up_proj.weight", "ffn_up.weight", ("ff", "embd")),
-    Row("mlp.down_proj.weight", "ffn_down.weight", ("embd", "ff")),
+    TensorMapping("mlp.gate_proj.weight", "ffn_gate.weight", ("ff", "embd")),
+    TensorMapping("mlp.up_proj.weight", "ffn_up.weight", ("ff", "embd")),
+    TensorMapping("mlp.down_proj.weight", "ffn_down.weight", ("embd", "ff")),
 )
 _V_AND_O = (
-    Row("self_attn.v_proj.weight", "attn_v.weight", ("kv", "embd")),
-    Row("self_attn.o_proj.weight", "attn_output.weight", ("embd", "q")),
+    TensorMapping("self_attn.v_proj.weight", "attn_v.weight", ("kv", "embd")),
+    TensorMapping("self_attn.o_proj.weight", "attn_output.weight", ("embd", "q")),
 )
 ATTENTION = (
-    Row("self_attn.q_proj.weight", "attn_q.weight", ("q", "embd")),
-    Row("self_attn.k_proj.weight", "attn_k.weight", ("kv", "embd")),
+    TensorMapping("self_attn.q_proj.weight", "attn_q.weight", ("q", "embd")),
+    TensorMapping("self_attn.k_proj.weight", "attn_k.weight", ("kv", "embd")),
     *_V_AND_O,
 )
 # llama.cpp rotates neighbouring pairs where these architectures' checkpoints rotate the two halves
 # of a head
 ATTENTION_INTERLEAVED = (
-    Row("self_attn.q_proj.weight", "attn_q.weight", ("q", "embd"), op=Op.INTERLEAVE),
-    Row("self_attn.k_proj.weight", "attn_k.weight", ("kv", "embd"), op=Op.INTERLEAVE),
+    TensorMapping(
+        "self_attn.q_proj.weight", "attn_q.weight", ("q", "embd"), op=Transform.INTERLEAVE
+    ),
+    TensorMapping(
+        "self_attn.k_proj.weight", "attn_k.weight", ("kv", "embd"), op=Transform.INTERLEAVE
+    ),
     *_V_AND_O,
 )
 
@@ -116,6 +120,6 @@ _YARN = (
 )
 
 
-def not_read(name: str) -> bool:
+def is_unused(name: str) -> bool:
     """Tensors that old checkpoints carry and nothing needs."""
     return name.endswith("rotary_emb.inv_freq")

@@ -20,40 +20,40 @@ from .common import (
     NORMS,
     attention_dims,
     base_metadata,
-    not_read,
+    is_unused,
     rope_metadata,
 )
-from .mapping import Architecture, Mapped, Row, expand, refuse_unmapped
+from .mapping import Architecture, MappedTensor, TensorMapping, map_tensors, reject_unmapped
 
 BIASES = (
-    Row("self_attn.q_proj.bias", "attn_q.bias", ("q",)),
-    Row("self_attn.k_proj.bias", "attn_k.bias", ("kv",)),
-    Row("self_attn.v_proj.bias", "attn_v.bias", ("kv",)),
+    TensorMapping("self_attn.q_proj.bias", "attn_q.bias", ("q",)),
+    TensorMapping("self_attn.k_proj.bias", "attn_k.bias", ("kv",)),
+    TensorMapping("self_attn.v_proj.bias", "attn_v.bias", ("kv",)),
 )
 HEAD_NORMS = (
-    Row("self_attn.q_norm.weight", "attn_q_norm.weight", ("head",)),
-    Row("self_attn.k_norm.weight", "attn_k_norm.weight", ("head",)),
+    TensorMapping("self_attn.q_norm.weight", "attn_q_norm.weight", ("head",)),
+    TensorMapping("self_attn.k_norm.weight", "attn_k_norm.weight", ("head",)),
 )
 
 
-def _tensors(checkpoint: Checkpoint, own: tuple[Row, ...]) -> list[Mapped]:
+def _tensors(checkpoint: Checkpoint, own: tuple[TensorMapping, ...]) -> list[MappedTensor]:
     c = checkpoint.config
     if c.flag("use_sliding_window", False):
         raise c.fail(
             "use_sliding_window", "is true; llama.cpp attends to everything in this architecture"
         )
     d, tied = attention_dims(c), c.flag("tie_word_embeddings", False)
-    mapped = list(expand(checkpoint, EMBEDDING + (() if tied else HEAD), d))
+    mapped = list(map_tensors(checkpoint, EMBEDDING + (() if tied else HEAD), d))
     for layer in range(c.integer("num_hidden_layers")):
-        mapped += expand(
+        mapped += map_tensors(
             checkpoint,
             NORMS + ATTENTION + own + DENSE,
             d,
             f"model.layers.{layer}.",
             f"blk.{layer}.",
         )
-    refuse_unmapped(
-        checkpoint, mapped, lambda name: not_read(name) or (tied and name == "lm_head.weight")
+    reject_unmapped(
+        checkpoint, mapped, lambda name: is_unused(name) or (tied and name == "lm_head.weight")
     )
     return mapped
 

@@ -6,6 +6,6 @@ from .llama import LLAMA
 from .mapping import Architecture
 from .qwen import QWEN2, QWEN3
 
-FAMILIES: tuple[Architecture, ...] = (DEEPSEEK2, DEEPSEEK, LLAMA, QWEN2, QWEN3)
+ARCHITECTURES: tuple[Architecture, ...] = (DEEPSEEK2, DEEPSEEK, LLAMA, QWEN2, QWEN3)
 
 __all__ = ["FAMILIES"]

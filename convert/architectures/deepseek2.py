@@ -21,69 +21,73 @@ from .common import (
     EMBEDDING,
     HEAD,
     NORMS,
-    not_read,
+    is_unused,
     rope_kind,
     rope_metadata,
 )
 from .mapping import (
     Architecture,
-    Mapped,
-    Op,
-    Row,
-    TensorPart,
-    expand,
-    refuse_unmapped,
+    MappedTensor,
+    SourceRows,
+    TensorMapping,
+    Transform,
+    map_tensors,
+    reject_unmapped,
 )
 from .moe import GATING, MOE, check_routing, moe_dims
 
 
-def _split_kv_b(name: str, dims: Mapping[str, int]) -> Iterator[Mapped]:
+def _split_kv_b(name: str, dims: Mapping[str, int]) -> Iterator[MappedTensor]:
     """kv_b_proj is [head, nope + v, kv_lora]: the nope rows of a head, transposed, absorb into q;
     the v rows make values.
     """
     heads, nope, v, rank = dims["heads"], dims["nope"], dims["v"], dims["kv_lora"]
     tops = [h * (nope + v) for h in range(heads)]
-    yield Mapped(
+    yield MappedTensor(
         "attn_k_b.weight",
         (heads, rank, nope),
-        tuple(TensorPart(name, top, top + nope, Op.TRANSPOSE) for top in tops),
+        tuple(SourceRows(name, top, top + nope, Transform.TRANSPOSE) for top in tops),
     )
-    yield Mapped(
+    yield MappedTensor(
         "attn_v_b.weight",
         (heads, v, rank),
-        tuple(TensorPart(name, top + nope, top + nope + v) for top in tops),
+        tuple(SourceRows(name, top + nope, top + nope + v) for top in tops),
     )
 
 
 BLOCK = (
     *NORMS,
-    Row("self_attn.kv_a_proj_with_mqa.weight", "attn_kv_a_mqa.weight", ("kv_lora+rope", "embd")),
-    Row("self_attn.kv_a_layernorm.weight", "attn_kv_a_norm.weight", ("kv_lora",)),
-    Row("self_attn.kv_b_proj.weight", "", ("heads*(nope+v)", "kv_lora"), _split_kv_b),
-    Row("self_attn.o_proj.weight", "attn_output.weight", ("embd", "heads*v")),
+    TensorMapping(
+        "self_attn.kv_a_proj_with_mqa.weight", "attn_kv_a_mqa.weight", ("kv_lora+rope", "embd")
+    ),
+    TensorMapping("self_attn.kv_a_layernorm.weight", "attn_kv_a_norm.weight", ("kv_lora",)),
+    TensorMapping("self_attn.kv_b_proj.weight", "", ("heads*(nope+v)", "kv_lora"), _split_kv_b),
+    TensorMapping("self_attn.o_proj.weight", "attn_output.weight", ("embd", "heads*v")),
 )
 Q_LORA = (
-    Row("self_attn.q_a_proj.weight", "attn_q_a.weight", ("q_lora", "embd")),
-    Row("self_attn.q_a_layernorm.weight", "attn_q_a_norm.weight", ("q_lora",)),
-    Row("self_attn.q_b_proj.weight", "attn_q_b.weight", ("heads*(nope+rope)", "q_lora")),
+    TensorMapping("self_attn.q_a_proj.weight", "attn_q_a.weight", ("q_lora", "embd")),
+    TensorMapping("self_attn.q_a_layernorm.weight", "attn_q_a_norm.weight", ("q_lora",)),
+    TensorMapping("self_attn.q_b_proj.weight", "attn_q_b.weight", ("heads*(nope+rope)", "q_lora")),
 )
-Q_FULL = (Row("self_attn.q_proj.weight", "attn_q.weight", ("heads*(nope+rope)", "embd")),)
-ROUTER_BIAS = (Row("mlp.gate.e_score_correction_bias", "exp_probs_b.bias", ("experts",)),)
+Q_FULL = (TensorMapping("self_attn.q_proj.weight", "attn_q.weight", ("heads*(nope+rope)", "embd")),)
+ROUTER_BIAS = (TensorMapping("mlp.gate.e_score_correction_bias", "exp_probs_b.bias", ("experts",)),)
 NEXTN = (
-    Row("eh_proj.weight", "nextn.eh_proj.weight", ("embd", "2*embd")),
-    Row("enorm.weight", "nextn.enorm.weight", ("embd",)),
-    Row("hnorm.weight", "nextn.hnorm.weight", ("embd",)),
-    Row("shared_head.norm.weight", "nextn.shared_head_norm.weight", ("embd",)),
+    TensorMapping("eh_proj.weight", "nextn.eh_proj.weight", ("embd", "2*embd")),
+    TensorMapping("enorm.weight", "nextn.enorm.weight", ("embd",)),
+    TensorMapping("hnorm.weight", "nextn.hnorm.weight", ("embd",)),
+    TensorMapping("shared_head.norm.weight", "nextn.shared_head_norm.weight", ("embd",)),
 )
 # the MTP layer's own copies, written only where they differ from the trunk's: llama.cpp falls back
 # to those
 NEXTN_COPIES = (
     (
-        Row("embed_tokens.weight", "nextn.embed_tokens.weight", ("vocab", "embd")),
+        TensorMapping("embed_tokens.weight", "nextn.embed_tokens.weight", ("vocab", "embd")),
         "model.embed_tokens.weight",
     ),
     (
-        Row("shared_head.head.weight", "nextn.shared_head_head.weight", ("vocab", "embd")),
+        TensorMapping(
+            "shared_head.head.weight", "nextn.shared_head_head.weight", ("vocab", "embd")
+        ),
         "lm_head.weight",
     ),
 )
@@ -117,7 +121,7 @@ def extra_layers(c: Config) -> int:
     return c.integer("num_nextn_predict_layers", 0, least=0)
 
 
-def tensors(checkpoint: Checkpoint, mtp: bool) -> list[Mapped]:
+def tensors(checkpoint: Checkpoint, mtp: bool) -> list[MappedTensor]:
     c, d = checkpoint.config, dims(checkpoint.config)
     n_layer, dense = c.integer("num_hidden_layers"), c.integer("first_k_dense_replace", 0, least=0)
     check_routing(c)
@@ -125,31 +129,33 @@ def tensors(checkpoint: Checkpoint, mtp: bool) -> list[Mapped]:
         raise c.fail("num_nextn_predict_layers", "is more than 1; llama.cpp runs one MTP layer")
     attention = BLOCK + (Q_LORA if d["q_lora"] else Q_FULL)
     tied = c.flag("tie_word_embeddings", False)
-    mapped = list(expand(checkpoint, EMBEDDING + (() if tied else HEAD), d))
+    mapped = list(map_tensors(checkpoint, EMBEDDING + (() if tied else HEAD), d))
     biased = c.text("topk_method", "") == "noaux_tc" or any(
         name.endswith(ROUTER_BIAS[0].hf) for name in checkpoint.tensors
     )
     moe = MOE + (ROUTER_BIAS if biased else ())
     for layer in range(n_layer + (extra_layers(c) if mtp else 0)):
         hf, gguf = f"model.layers.{layer}.", f"blk.{layer}."
-        mapped += expand(checkpoint, attention + (DENSE if layer < dense else moe), d, hf, gguf)
+        mapped += map_tensors(
+            checkpoint, attention + (DENSE if layer < dense else moe), d, hf, gguf
+        )
         if layer >= n_layer:
-            mapped += expand(checkpoint, (*NEXTN, *_own_copies(checkpoint, hf)), d, hf, gguf)
+            mapped += map_tensors(checkpoint, (*NEXTN, *_own_copies(checkpoint, hf)), d, hf, gguf)
     left_out = tuple(f"model.layers.{n_layer + i}." for i in range(extra_layers(c)))
     copies = tuple(row.hf for row, _ in NEXTN_COPIES)
-    refuse_unmapped(
+    reject_unmapped(
         checkpoint,
         mapped,
         lambda name: (
             (name.startswith(left_out) and (not mtp or name.endswith(copies)))
             or (tied and name == "lm_head.weight")
-            or not_read(name)
+            or is_unused(name)
         ),
     )
     return mapped
 
 
-def _own_copies(checkpoint: Checkpoint, hf: str) -> Iterator[Row]:
+def _own_copies(checkpoint: Checkpoint, hf: str) -> Iterator[TensorMapping]:
     for row, trunk in NEXTN_COPIES:
         if hf + row.hf in checkpoint.tensors and not _same_bytes(checkpoint, hf + row.hf, trunk):
             yield row

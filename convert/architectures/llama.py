@@ -24,19 +24,19 @@ from .common import (
     attention_dims,
     base_metadata,
     head_dim,
-    not_read,
+    is_unused,
     rope_kind,
     rope_metadata,
 )
-from .mapping import Architecture, Mapped, expand, refuse_unmapped
+from .mapping import Architecture, MappedTensor, map_tensors, reject_unmapped
 
 
-def tensors(checkpoint: Checkpoint, _: bool) -> list[Mapped]:
+def tensors(checkpoint: Checkpoint, _: bool) -> list[MappedTensor]:
     c = checkpoint.config
     d, tied = attention_dims(c), c.flag("tie_word_embeddings", False)
-    mapped = list(expand(checkpoint, EMBEDDING + (() if tied else HEAD), d))
+    mapped = list(map_tensors(checkpoint, EMBEDDING + (() if tied else HEAD), d))
     for layer in range(c.integer("num_hidden_layers")):
-        mapped += expand(
+        mapped += map_tensors(
             checkpoint,
             NORMS + ATTENTION_INTERLEAVED + DENSE,
             d,
@@ -45,9 +45,9 @@ def tensors(checkpoint: Checkpoint, _: bool) -> list[Mapped]:
         )
     if rope_kind(c) == "llama3":  # once the shapes have proved head_dim
         factors = tuple(rope_factors(c))
-        mapped.append(Mapped("rope_freqs.weight", (len(factors),), (), factors))
-    refuse_unmapped(
-        checkpoint, mapped, lambda name: not_read(name) or (tied and name == "lm_head.weight")
+        mapped.append(MappedTensor("rope_freqs.weight", (len(factors),), (), factors))
+    reject_unmapped(
+        checkpoint, mapped, lambda name: is_unused(name) or (tied and name == "lm_head.weight")
     )
     return mapped
 

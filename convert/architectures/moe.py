@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from dslocal.convert.checkpoint.config import Config
 
-from .mapping import Experts, Row
+from .mapping import ExpertsMapping, TensorMapping
 
 MOE = (
-    Row("mlp.gate.weight", "ffn_gate_inp.weight", ("experts", "embd")),
-    Experts("mlp.experts.{e}.gate_proj.weight", "ffn_gate_exps.weight", ("moe_ff", "embd")),
-    Experts("mlp.experts.{e}.up_proj.weight", "ffn_up_exps.weight", ("moe_ff", "embd")),
-    Experts("mlp.experts.{e}.down_proj.weight", "ffn_down_exps.weight", ("embd", "moe_ff")),
-    Row("mlp.shared_experts.gate_proj.weight", "ffn_gate_shexp.weight", ("shared_ff", "embd")),
-    Row("mlp.shared_experts.up_proj.weight", "ffn_up_shexp.weight", ("shared_ff", "embd")),
-    Row("mlp.shared_experts.down_proj.weight", "ffn_down_shexp.weight", ("embd", "shared_ff")),
+    TensorMapping("mlp.gate.weight", "ffn_gate_inp.weight", ("experts", "embd")),
+    ExpertsMapping("mlp.experts.{e}.gate_proj.weight", "ffn_gate_exps.weight", ("moe_ff", "embd")),
+    ExpertsMapping("mlp.experts.{e}.up_proj.weight", "ffn_up_exps.weight", ("moe_ff", "embd")),
+    ExpertsMapping("mlp.experts.{e}.down_proj.weight", "ffn_down_exps.weight", ("embd", "moe_ff")),
+    TensorMapping(
+        "mlp.shared_experts.gate_proj.weight", "ffn_gate_shexp.weight", ("shared_ff", "embd")
+    ),
+    TensorMapping(
+        "mlp.shared_experts.up_proj.weight", "ffn_up_shexp.weight", ("shared_ff", "embd")
+    ),
+    TensorMapping(
+        "mlp.shared_experts.down_proj.weight", "ffn_down_shexp.weight", ("embd", "shared_ff")
+    ),
 )
 GATING = {"softmax": 1, "sigmoid": 2}
 

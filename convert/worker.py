@@ -11,14 +11,14 @@ from typing import BinaryIO
 
 import numpy as np
 
+from dslocal.convert.architectures.mapping import Transform
 from dslocal.convert.checkpoint.checkpoint import Checkpoint
 from dslocal.convert.checkpoint.safetensors import TensorInfo
-from dslocal.convert.families.mapping import Op
 from dslocal.convert.output.gguf_file import OutputFile
 from dslocal.errors import CheckpointError, ConversionError
 
-from .conversion_plan import ConversionPlan, Unit
-from .quantize import Bytes, Floats, decode_rows, encode_rows, rounded_to_bf16
+from .conversion_plan import ConversionPlan, WorkUnit
+from .quantize import Bytes, Floats, decode_rows, encode_rows, round_to_bf16
 
 HELD_SCALES = 64
 
@@ -31,7 +31,7 @@ class Worker:
         self._scales: dict[str, Floats] = {}
         self._lock = threading.Lock()
 
-    def convert(self, unit: Unit, shard: BinaryIO) -> None:
+    def convert(self, unit: WorkUnit, shard: BinaryIO) -> None:
         """Raises CheckpointError on data that makes no sense, ConversionError when it cannot be
         read.
         """
@@ -41,7 +41,7 @@ class Worker:
             source = values
             if round_first and unit.source.dtype == "F8_E4M3":
                 if rounded is None:
-                    rounded = rounded_to_bf16(values)
+                    rounded = round_to_bf16(values)
                 source = rounded
             importance = (
                 self._imatrix.slice_of(unit.name, unit.slice, source.shape[1])
@@ -50,7 +50,7 @@ class Worker:
             )
             self._files[file].write(offset, encode_rows(kind, source, importance).data)
 
-    def read(self, unit: Unit, shard: BinaryIO) -> Floats:
+    def read(self, unit: WorkUnit, shard: BinaryIO) -> Floats:
         """float32 ``[rows, columns]`` as they go into the GGUF, not rounded."""
         tensor = unit.source
         raw = read_bytes(shard, tensor, tensor.start + unit.start * unit.row_bytes, unit.nbytes)
@@ -63,9 +63,9 @@ class Worker:
             self._scales_of(tensor, shard),
             self._checkpoint.config.fp8_block,
         )
-        if unit.op is Op.TRANSPOSE:
+        if unit.op is Transform.TRANSPOSE:
             return np.ascontiguousarray(values.T)
-        if unit.op is Op.INTERLEAVE:
+        if unit.op is Transform.INTERLEAVE:
             rows, columns = values.shape
             return np.ascontiguousarray(
                 values.reshape(2, rows // 2, columns).swapaxes(0, 1)

@@ -20,36 +20,36 @@ from .common import (
     attention_dims,
     base_metadata,
     head_dim,
-    not_read,
+    is_unused,
     rope_kind,
 )
 from .mapping import (
     Architecture,
-    Experts,
-    Mapped,
-    Row,
-    expand,
-    refuse_unmapped,
+    ExpertsMapping,
+    MappedTensor,
+    TensorMapping,
+    map_tensors,
+    reject_unmapped,
 )
 from .moe import MOE, check_routing, moe_dims
 
 
-def tensors(checkpoint: Checkpoint, _: bool) -> list[Mapped]:
+def tensors(checkpoint: Checkpoint, _: bool) -> list[MappedTensor]:
     c = checkpoint.config
     check_routing(c)
     d = {**attention_dims(c), **moe_dims(c)}
     dense = c.integer("first_k_dense_replace", 0, least=0)
-    mapped = list(expand(checkpoint, EMBEDDING + HEAD, d))
+    mapped = list(map_tensors(checkpoint, EMBEDDING + HEAD, d))
     for layer in range(c.integer("num_hidden_layers")):
-        feed_forward: tuple[Row | Experts, ...] = DENSE if layer < dense else MOE
-        mapped += expand(
+        feed_forward: tuple[TensorMapping | ExpertsMapping, ...] = DENSE if layer < dense else MOE
+        mapped += map_tensors(
             checkpoint,
             (*NORMS, *ATTENTION_INTERLEAVED, *feed_forward),
             d,
             f"model.layers.{layer}.",
             f"blk.{layer}.",
         )
-    refuse_unmapped(checkpoint, mapped, not_read)
+    reject_unmapped(checkpoint, mapped, is_unused)
     return mapped
 
 

@@ -1,7 +1,7 @@
 """How a family's tensors become GGUF tensors: the vocabulary that the family tables are written in.
 
 An architecture is a table: rows of (Hugging Face name, GGUF name, shape, operation), shapes written
-in the names of the model's dimensions. :func:`expand` turns rows into the list of GGUF tensors with
+in the names of the model's dimensions. :func:`map_tensors` turns rows into the list of GGUF tensors with
 the exact source rows of each piece, and refuses a checkpoint whose tensors do not have the shapes
 that its config.json promises.
 """
@@ -19,7 +19,7 @@ from dslocal.convert.checkpoint.config import Config
 from dslocal.errors import CheckpointError
 
 
-class Op(Enum):
+class Transform(Enum):
     """What happens to a piece between reading and quantizing."""
 
     COPY = "copy"
@@ -27,7 +27,7 @@ class Op(Enum):
     INTERLEAVE = "interleave"  # a head's two halves become neighbouring pairs
 
 
-class TensorPart(NamedTuple):
+class SourceRows(NamedTuple):
     """Rows ``start`` to ``stop`` of a source tensor, which become consecutive rows of a GGUF
     tensor.
     """
@@ -35,11 +35,11 @@ class TensorPart(NamedTuple):
     source: str
     start: int
     stop: int
-    op: Op = Op.COPY
+    op: Transform = Transform.COPY
 
 
 @dataclass(frozen=True, slots=True)
-class Mapped:
+class MappedTensor:
     """A GGUF tensor to be. ``shape`` is row-major (numpy's order): the last number is the row's
     length.
 
@@ -48,7 +48,7 @@ class Mapped:
 
     name: str
     shape: tuple[int, ...]
-    pieces: tuple[TensorPart, ...]
+    pieces: tuple[SourceRows, ...]
     values: tuple[float, ...] = ()
 
     @property
@@ -70,7 +70,7 @@ class Mapped:
 
 
 @dataclass(frozen=True)
-class Row:
+class TensorMapping:
     """One line of a family's table: ``hf`` and ``gguf`` are names inside a block (or whole ones
     outside of it).
 
@@ -81,12 +81,12 @@ class Row:
     hf: str
     gguf: str
     shape: tuple[str, ...]
-    split: Callable[[str, Mapping[str, int]], Iterable[Mapped]] | None = None
-    op: Op = Op.COPY
+    split: Callable[[str, Mapping[str, int]], Iterable[MappedTensor]] | None = None
+    op: Transform = Transform.COPY
 
 
 @dataclass(frozen=True)
-class Experts:
+class ExpertsMapping:
     """A projection of all routed experts: E tensors in, one stacked ``[E, out, in]`` tensor out.
     ``{e}`` numbers the expert.
     """
@@ -110,46 +110,46 @@ class Architecture:
     accepts: tuple[str, ...]
     models: str
     metadata: Callable[[Config], Iterable[tuple[str, Any]]]
-    tensors: Callable[[Checkpoint, bool], list[Mapped]]
+    tensors: Callable[[Checkpoint, bool], list[MappedTensor]]
     extra_layers: Callable[[Config], int] = lambda _: 0
     warnings: Callable[[Config], Iterable[str]] = lambda _: ()
 
 
-def expand(
+def map_tensors(
     checkpoint: Checkpoint,
-    rows: Iterable[Row | Experts],
+    rows: Iterable[TensorMapping | ExpertsMapping],
     dims: Mapping[str, int],
     hf: str = "",
     gguf: str = "",
-) -> Iterator[Mapped]:
+) -> Iterator[MappedTensor]:
     """The GGUF tensors of ``rows``, with ``hf`` and ``gguf`` put before their names. Raises
     CheckpointError on a wrong shape.
     """
     for row in rows:
         shape = tuple(dims[d] for d in row.shape)
-        if isinstance(row, Experts):
+        if isinstance(row, ExpertsMapping):
             pieces = tuple(
-                TensorPart(name, 0, shape[0])
+                SourceRows(name, 0, shape[0])
                 for name in checkpoint.require_each(hf + row.hf, dims["experts"], shape)
             )
-            yield Mapped(gguf + row.gguf, (dims["experts"], *shape), pieces)
+            yield MappedTensor(gguf + row.gguf, (dims["experts"], *shape), pieces)
             continue
         name = hf + row.hf
         checkpoint.require(name, shape)
         if row.split is not None:
             for part in row.split(name, dims):
-                yield Mapped(gguf + part.name, part.shape, part.pieces)
+                yield MappedTensor(gguf + part.name, part.shape, part.pieces)
         else:
-            step = dims["head"] if row.op is Op.INTERLEAVE else shape[0]
-            yield Mapped(
+            step = dims["head"] if row.op is Transform.INTERLEAVE else shape[0]
+            yield MappedTensor(
                 gguf + row.gguf,
                 shape,
-                tuple(TensorPart(name, i, i + step, row.op) for i in range(0, shape[0], step)),
+                tuple(SourceRows(name, i, i + step, row.op) for i in range(0, shape[0], step)),
             )
 
 
-def refuse_unmapped(
-    checkpoint: Checkpoint, mapped: Iterable[Mapped], ignored: Callable[[str], bool]
+def reject_unmapped(
+    checkpoint: Checkpoint, mapped: Iterable[MappedTensor], ignored: Callable[[str], bool]
 ) -> None:
     """Raises CheckpointError for a source tensor that nothing reads and the family does not leave
     out on purpose.

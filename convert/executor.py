@@ -15,20 +15,20 @@ from pathlib import Path
 from typing import BinaryIO
 
 from dslocal.convert.output.gguf_file import OutputFile, split_metadata
-from dslocal.convert.output.journal import Entry, Finished, Journal
+from dslocal.convert.output.journal import FinishedUnits, Journal, JournalEntry
 from dslocal.convert.output.layout import file_names
 from dslocal.errors import CheckpointError, ConversionError
 from dslocal.files import gigabytes, sync_folder
 
-from .conversion_plan import ConversionPlan, Unit
-from .quantize import prepare
-from .work import Worker
+from .conversion_plan import ConversionPlan, WorkUnit
+from .quantize import init_quantization
+from .worker import Worker
 
 SAVE_EVERY_S = 2.0
 
 
 @dataclass(frozen=True)
-class Progress:
+class ConversionProgress:
     """Bytes read of ``total``, weights done in this run, and the tensor that was finished last."""
 
     done: int
@@ -38,7 +38,7 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Report:
+class ConversionReport:
     """A finished output. ``path`` is the file to open, ``nbytes`` the sum over its files;
     ``resumed``: bytes that were done before.
     """
@@ -53,16 +53,16 @@ class Report:
     resumed: int
 
 
-ProgressCallback = Callable[[Progress], None]
+ProgressCallback = Callable[[ConversionProgress], None]
 
 
-def write(
+def write_gguf(
     plan: ConversionPlan,
     outs: Sequence[Path],
     *,
     jobs: int | None = None,
     on_progress: ProgressCallback | None = None,
-) -> list[Report]:
+) -> list[ConversionReport]:
     """Converts ``plan`` into ``outs``, one path for each of its outputs, with ``jobs`` threads (all
     cores by default).
 
@@ -73,7 +73,7 @@ def write(
     """
     began = time.perf_counter()
     for kind in {placed.kind for layout in plan.layouts for placed in layout.tensors}:
-        prepare(kind)
+        init_quantization(kind)
     names = [
         file_names(out, len(output.files)) for out, output in zip(outs, plan.outputs, strict=True)
     ]
@@ -105,7 +105,7 @@ def write(
     counts = [len(paths) for paths in names]
     sizes = [sum(path.stat().st_size for path in paths) for paths in names]
     return [
-        Report(
+        ConversionReport(
             paths[0],
             count,
             size,
@@ -125,11 +125,14 @@ def _files(plan: ConversionPlan, names: Sequence[Sequence[Path]]) -> Iterator[Ou
         for number, (path, layout) in enumerate(zip(paths, output.files, strict=True)):
             tied = split_metadata(number, count, len(plan.tensors)) if count > 1 else []
             yield OutputFile(
-                path, layout, plan.family.arch, [*(output.metadata if number == 0 else ()), *tied]
+                path,
+                layout,
+                plan.architecture.arch,
+                [*(output.metadata if number == 0 else ()), *tied],
             )
 
 
-def _begin(plan: ConversionPlan, files: Sequence[OutputFile], journal: Journal) -> Entry:
+def _begin(plan: ConversionPlan, files: Sequence[OutputFile], journal: Journal) -> JournalEntry:
     """Goes on with what an earlier run of the same plan left, or starts anew. Raises
     ConversionError when there is no room.
     """
@@ -150,7 +153,7 @@ def _begin(plan: ConversionPlan, files: Sequence[OutputFile], journal: Journal) 
         raise
     for file in files:
         file.reserve()
-    entry = Entry(fingerprint, tuple(file.data_start for file in files), 0)
+    entry = JournalEntry(fingerprint, tuple(file.data_start for file in files), 0)
     journal.write(entry)
     return entry
 
@@ -174,7 +177,7 @@ class _Run:
         plan: ConversionPlan,
         files: Sequence[OutputFile],
         journal: Journal,
-        entry: Entry,
+        entry: JournalEntry,
         on_progress: ProgressCallback | None,
     ) -> None:
         self._plan, self._files, self._journal, self._entry, self._on_progress = (
@@ -184,7 +187,7 @@ class _Run:
             entry,
             on_progress,
         )
-        self._finished = Finished(entry.done)
+        self._finished = FinishedUnits(entry.done)
         self._lock, self._stop = threading.Lock(), threading.Event()
         self._failures: list[BaseException] = []
         self._done, self._weights, self._total = 0, 0, plan.source_bytes
@@ -246,7 +249,7 @@ class _Run:
         if self._failures:
             raise self._failures[0]
 
-    def _undone(self, shard: str) -> Iterator[tuple[int, Unit]]:
+    def _undone(self, shard: str) -> Iterator[tuple[int, WorkUnit]]:
         """Numbered units of ``shard``; those that an earlier run finished are only counted."""
         for number, unit in enumerate(self._plan.units(shard), self._first.get(shard, 0)):
             if number < self._entry.done:
@@ -255,7 +258,7 @@ class _Run:
             else:
                 yield number, unit
 
-    def _work(self, worker: Worker, units: Iterator[tuple[int, Unit]], shard: BinaryIO) -> None:
+    def _work(self, worker: Worker, units: Iterator[tuple[int, WorkUnit]], shard: BinaryIO) -> None:
         try:
             while not self._stop.is_set():
                 with self._lock:
@@ -269,7 +272,7 @@ class _Run:
                     self._weights += unit.weights
                     if self._on_progress:
                         self._on_progress(
-                            Progress(self._done, self._total, self._weights, unit.name)
+                            ConversionProgress(self._done, self._total, self._weights, unit.name)
                         )
         except BaseException as e:
             self._stop.set()
@@ -286,4 +289,4 @@ class _Run:
             done = self._finished.without_gap
         for file in self._files:
             file.sync()
-        self._journal.write(Entry(self._entry.fingerprint, self._entry.data_starts, done))
+        self._journal.write(JournalEntry(self._entry.fingerprint, self._entry.data_starts, done))
