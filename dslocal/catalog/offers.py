@@ -210,11 +210,11 @@ def _of_entry(place: PublishedLocation, entry: catalog.ModelEntry, quant: str) -
     """Conversion first: its header is known without asking anybody. A ready-made file's is read
     when it comes to that.
     """
-    from dslocal import convert
+    import dslocal.convert as converter
 
-    header = convert.header_from_config(entry.config, convert.recipe_named(quant))
+    header = converter.header_from_config(entry.config, converter.recipe_named(quant))
     mtp = bool(header.of_arch("nextn_predict_layers"))
-    download = convert.checkpoint_bytes(entry.config, entry.dtype)
+    download = converter.checkpoint_bytes(entry.config, entry.dtype)
     if entry.weights == "safetensors":
         model = PlannedModel(entry.name, quant, header, download, header.file_size)
         yield Offer(
@@ -254,7 +254,7 @@ def _of_files(
 def _of_checkpoint(
     place: PublishedLocation, manifest: Manifest, quant: str | None
 ) -> Iterator[Offer]:
-    from dslocal import convert
+    import dslocal.convert as converter
 
     sizes = [
         file.size
@@ -267,7 +267,7 @@ def _of_checkpoint(
         )
     config = _config(place.remote, manifest)
     for name in [quant] if quant else catalog.DEFAULT_QUANTS:
-        header = convert.header_from_config(config, convert.recipe_named(name))
+        header = converter.header_from_config(config, converter.recipe_named(name))
         model = PlannedModel(place.name, name, header, sum(sizes), header.file_size)
         disk = header.file_size + sum(sorted(sizes)[-2:])
         yield Offer(

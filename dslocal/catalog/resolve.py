@@ -179,7 +179,7 @@ def _converted(checkpoint: LocalCheckpoint, on_progress: ProgressCallback | None
         return out
     from filelock import FileLock
 
-    from dslocal import convert
+    import dslocal.convert as converter
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -189,11 +189,11 @@ def _converted(checkpoint: LocalCheckpoint, on_progress: ProgressCallback | None
         ) from e
     with FileLock(out.with_name(f".{out.name}.lock")):
         if not out.exists():
-            source = convert.FolderSource(checkpoint.folder)
-            plan = convert.plan_conversion(
-                convert.open_checkpoint(source), [convert.recipe_named(checkpoint.quant)]
+            source = converter.FolderSource(checkpoint.folder)
+            plan = converter.plan_conversion(
+                converter.open_checkpoint(source), [converter.recipe_named(checkpoint.quant)]
             )
-            convert.write_gguf(plan, [out], on_progress=on_progress)
+            converter.write_gguf(plan, [out], on_progress=on_progress)
     return out
 
 

@@ -10,17 +10,6 @@ from dslocal.errors import UsageError
 
 from . import completion_values
 
-UNITS = {
-    "": 1,
-    "K": 10**3,
-    "M": 10**6,
-    "G": 10**9,
-    "T": 10**12,
-    "KI": 2**10,
-    "MI": 2**20,
-    "GI": 2**30,
-    "TI": 2**40,
-}
 MOST_LOGPROBS = 20  # as OpenAI and DeepSeek have it
 MODEL_HELP = "A name, a GGUF file or a checkpoint folder. [the last one used, else nano]"
 
@@ -205,17 +194,3 @@ def top_logprobs(asked: int | None, *, as_json: bool) -> int | None:
     if not 0 <= asked <= MOST_LOGPROBS:
         raise UsageError(f"--logprobs: {asked} is out of range", hint=f"0 to {MOST_LOGPROBS}")
     return asked
-
-
-def size_in_bytes(text: str, *, least: int = 1) -> int:
-    """``180GB``, ``40GiB`` or a plain number of bytes, ``least`` or more. Raises UsageError."""
-    number = text.strip().upper().removesuffix("B")
-    digits = number.rstrip("KMGTI")
-    unit = UNITS.get(number[len(digits) :])
-    try:
-        size = int(float(digits) * unit) if unit else -1
-    except (ValueError, OverflowError):
-        size = -1
-    if not least <= size < 1 << 60:
-        raise UsageError(f"{text!r:.40} is no size", hint="as 180GB, 40GiB or a number of bytes")
-    return size

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dslocal import __version__, home, prompts
+from dslocal.api.load_options import FLAG_NAMES, overrides
 from dslocal.catalog import resolve
 from dslocal.errors import GgufError, UsageError
 from dslocal.gguf.header import GgufHeader
@@ -23,7 +24,7 @@ from dslocal.plan.search import TARGET_CTX, Overrides, Plan
 from dslocal.terminal import progress
 from dslocal.terminal.progress_line import ProgressLine, can_redraw
 
-from . import plan_options, supervisor
+from . import supervisor
 
 if TYPE_CHECKING:
     from dslocal.engine import LlamaContext, LlamaModel
@@ -105,7 +106,7 @@ def check(
 ) -> None:
     """Raises UsageError for what no model takes, before a model is looked for or converted."""
     settings_for(prompts.FAMILIES["base"].defaults, flags, template)
-    plan_options.pins(None, kv, n_gpu_layers=n_gpu_layers, cpu_moe=cpu_moe, mtp=mtp)
+    overrides(None, kv, n_gpu_layers=n_gpu_layers, cpu_moe=cpu_moe, mtp=mtp, names=FLAG_NAMES)
     new_seed(seed)
     if family is not None:
         prompts.get_family(family)
@@ -132,7 +133,7 @@ def pins_for(
                 hint=f"this model takes {LEAST_CTX} to {trained}",
             )
         ctx = int(value)
-    pins = plan_options.pins(ctx, kv, n_gpu_layers=n_gpu_layers, cpu_moe=cpu_moe, mtp=mtp)
+    pins = overrides(ctx, kv, n_gpu_layers=n_gpu_layers, cpu_moe=cpu_moe, mtp=mtp, names=FLAG_NAMES)
     if pins.mtp and not can_draft(header):
         name = header.text("general.name") or "this model"
         raise UsageError(

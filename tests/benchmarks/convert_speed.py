@@ -27,7 +27,7 @@ import numpy as np
 from support.checkpoints.oracle import _CONVERT, ORACLE
 from v3_shape import write_v3_shape
 
-from dslocal import convert
+import dslocal.convert as converter
 from dslocal.convert.quantize import encode_rows, init_quantization
 from dslocal.gguf.header import read_header
 from dslocal.gguf.tensor_types import GgmlType
@@ -172,5 +172,5 @@ def convert_digest(path: Path) -> dict[str, int]:
 
 
 if __name__ == "__main__":
-    assert convert.RECIPES
+    assert converter.RECIPES
     main(*(cast(value) for cast, value in zip((float, str), sys.argv[1:], strict=False)))

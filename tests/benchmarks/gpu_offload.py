@@ -76,11 +76,13 @@ def write_moe(path: Path, checkpoint: Path, gigabytes: float) -> None:
     sys.path.insert(0, str(Path(__file__).parent))
     from v3_shape import write_v3_shape
 
-    from dslocal import convert
+    import dslocal.convert as converter
 
-    source = convert.FolderSource(write_v3_shape(checkpoint, gigabytes))
-    convert.write_gguf(
-        convert.plan_conversion(convert.open_checkpoint(source), [convert.recipe_named("Q8_0")]),
+    source = converter.FolderSource(write_v3_shape(checkpoint, gigabytes))
+    converter.write_gguf(
+        converter.plan_conversion(
+            converter.open_checkpoint(source), [converter.recipe_named("Q8_0")]
+        ),
         [path],
     )
 

@@ -33,7 +33,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from make_nano import questions
 from support.engine.speculation import prompt_ids
 
-from dslocal import catalog, convert
+import dslocal.convert as converter
+from dslocal import catalog
 from dslocal.engine import Generation, LlamaContext, LlamaModel, Sampler
 from dslocal.engine.speculation.speculation import Mode, Speculation, speculate
 from dslocal.plan.load_config import LoadConfig
@@ -210,8 +211,10 @@ def ballast(args: argparse.Namespace, folder: Path, quant: str) -> Path:
 
 
 def converted(source: Path, target: Path, quant: str) -> Path:
-    checkpoint = convert.open_checkpoint(convert.FolderSource(source))
-    convert.write_gguf(convert.plan_conversion(checkpoint, [convert.recipe_named(quant)]), [target])
+    checkpoint = converter.open_checkpoint(converter.FolderSource(source))
+    converter.write_gguf(
+        converter.plan_conversion(checkpoint, [converter.recipe_named(quant)]), [target]
+    )
     return target
 
 

@@ -21,8 +21,8 @@ from support.checkpoints.tiny_checkpoints import write_checkpoint
 from v3_layer_memory import EMBD, REAL, SIZES, shapes
 from v3_shape import CONFIG
 
-from dslocal import convert
-from dslocal.cli.options import size_in_bytes
+import dslocal.convert as converter
+from dslocal.api.sizes import size_in_bytes
 
 VOCAB, LAYERS, DENSE = 129280, 61, 3
 
@@ -91,8 +91,8 @@ def main(sizes: list[str]) -> None:
         for text in sizes:
             budget = size_in_bytes(text)
             began = time.perf_counter()
-            checkpoint = convert.open_checkpoint(convert.FolderSource(folder))
-            plan = convert.plan_conversion(checkpoint, [convert.SizedRecipe(text, budget)])
+            checkpoint = converter.open_checkpoint(converter.FolderSource(folder))
+            plan = converter.plan_conversion(checkpoint, [converter.SizedRecipe(text, budget)])
             seconds = time.perf_counter() - began
             size = plan.layouts[0].data_size
             print(f"| {text} | {size:,} | {size / budget:.4f} | {seconds:.2f} |")

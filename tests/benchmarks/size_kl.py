@@ -21,7 +21,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from make_nano import questions
 
-from dslocal import chat, convert, prompts
+import dslocal.convert as converter
+from dslocal import chat, prompts
 from dslocal.catalog import resolve
 from dslocal.engine import LlamaContext, LlamaModel
 
@@ -56,24 +57,24 @@ def own_texts(path: Path) -> list[list[int]]:
 def main(names: list[str]) -> None:
     found = resolve.find("nano")
     assert isinstance(found, resolve.LocalCheckpoint)
-    checkpoint = convert.open_checkpoint(convert.FolderSource(found.folder))
+    checkpoint = converter.open_checkpoint(converter.FolderSource(found.folder))
     with tempfile.TemporaryDirectory() as folder:
 
-        def make(recipe: convert.Recipe) -> Path:
+        def make(recipe: converter.Recipe) -> Path:
             out = Path(folder) / f"{recipe.name}.gguf"
-            convert.write_gguf(convert.plan_conversion(checkpoint, [recipe]), [out])
+            converter.write_gguf(converter.plan_conversion(checkpoint, [recipe]), [out])
             return out
 
-        exact = make(convert.recipe_named("BF16"))
+        exact = make(converter.recipe_named("BF16"))
         texts = own_texts(exact)
         reference = log_probabilities(exact, texts)
         print(
             "| recipe | bytes | KL | --size | bytes | KL | ratio |\n|---|---|---|---|---|---|---|"
         )
         for name in names:
-            stock = make(convert.recipe_named(name))
+            stock = make(converter.recipe_named(name))
             size = stock.stat().st_size
-            solved = make(convert.SizedRecipe(f"{size}B", size))
+            solved = make(converter.SizedRecipe(f"{size}B", size))
             kl = [
                 float((np.exp(reference) * (reference - log_probabilities(p, texts))).sum(1).mean())
                 for p in (stock, solved)

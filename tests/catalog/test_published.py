@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from dslocal import catalog, convert, home
+import dslocal.convert as converter
+from dslocal import catalog, home
 from dslocal.errors import DslocalError
 from dslocal.home.paths import registry_file
 
@@ -279,10 +280,10 @@ def test_what_is_here_has_quants_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize("entry", SHIPPED.values(), ids=lambda entry: entry.name)
 def test_every_quantization_that_ships_is_known(entry: catalog.ModelEntry) -> None:
     assert entry.quant in entry.quants
-    assert set(entry.quants) <= set(convert.RECIPES)
-    assert all(set(made.files) <= set(convert.RECIPES) for made in entry.gguf)
+    assert set(entry.quants) <= set(converter.RECIPES)
+    assert all(set(made.files) <= set(converter.RECIPES) for made in entry.gguf)
     sizes = [
-        convert.header_from_config(entry.config, convert.recipe_named(quant)).file_size
+        converter.header_from_config(entry.config, converter.recipe_named(quant)).file_size
         for quant in entry.quants
     ]
     assert sizes == sorted(sizes, reverse=True)  # best first

@@ -12,7 +12,8 @@ import pytest
 import yaml
 from support.cli.running import Run, python
 
-from dslocal import catalog, convert, home
+import dslocal.convert as converter
+from dslocal import catalog, home
 from dslocal.errors import DslocalError, NotFoundError
 from dslocal.home.paths import registry_file
 from dslocal.prompts.families import FAMILIES
@@ -85,7 +86,7 @@ def test_what_ships() -> None:
 @pytest.mark.parametrize("model", catalog.load_registry().values(), ids=lambda model: model.name)
 def test_every_entry_that_ships(model: catalog.ModelEntry) -> None:
     assert model.family in FAMILIES
-    assert model.quant in convert.RECIPES
+    assert model.quant in converter.RECIPES
     assert model.active <= model.parameters
     assert model.context % 4096 == 0
     if model.local is None:

@@ -128,7 +128,7 @@ def test_two_processes_at_once(run: Run, tmp_path: Path) -> None:
     """Both get the file; one of them made it."""
     program = """
 import os, sys, time
-from dslocal import convert
+import dslocal.convert as converter
 from dslocal.catalog import resolve
 calls = []
 print("ready", flush=True)

@@ -14,7 +14,8 @@ import pytest
 from support.cli.running import Done, Run
 from support.gguf.other_programs import FILE_TYPE, blob, changed, layers, manifest
 
-from dslocal import catalog, convert
+import dslocal.convert as converter
+from dslocal import catalog
 from dslocal.catalog import other_programs
 
 TYPO = (b"general.file_type", b"general.file_typo")
@@ -38,13 +39,13 @@ def here(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 def parts(nano: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """nano in two files."""
     out = tmp_path_factory.mktemp("parts") / "mini-Q8_0.gguf"
-    source = convert.FolderSource(catalog.load_registry()["nano"].folder)
-    plan = convert.plan_conversion(
-        convert.open_checkpoint(source),
-        [convert.recipe_named("Q8_0")],
-        split=convert.Split(True, 0),
+    source = converter.FolderSource(catalog.load_registry()["nano"].folder)
+    plan = converter.plan_conversion(
+        converter.open_checkpoint(source),
+        [converter.recipe_named("Q8_0")],
+        split=converter.Split(True, 0),
     )
-    convert.write_gguf(plan, [out])
+    converter.write_gguf(plan, [out])
     return sorted(out.parent.glob("*.gguf"))
 
 

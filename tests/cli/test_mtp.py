@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from support.cli.running import Run
 
-from dslocal import catalog, convert
+import dslocal.convert as converter
+from dslocal import catalog
 
 QUESTION = "What is 47 × 86?"
 
@@ -20,11 +21,12 @@ QUESTION = "What is 47 × 86?"
 def without(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """nano without its MTP layer."""
     target = tmp_path_factory.mktemp("without") / "nano.gguf"
-    checkpoint = convert.open_checkpoint(
-        convert.FolderSource(catalog.load_registry()["nano"].folder)
+    checkpoint = converter.open_checkpoint(
+        converter.FolderSource(catalog.load_registry()["nano"].folder)
     )
-    convert.write_gguf(
-        convert.plan_conversion(checkpoint, [convert.recipe_named("Q8_0")], mtp="drop"), [target]
+    converter.write_gguf(
+        converter.plan_conversion(checkpoint, [converter.recipe_named("Q8_0")], mtp="drop"),
+        [target],
     )
     return target
 

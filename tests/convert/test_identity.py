@@ -24,7 +24,7 @@ from support.checkpoints.oracle import (
 from support.checkpoints.tiny_checkpoints import write_checkpoint
 from support.gguf.reading import contents, digest
 
-from dslocal import convert
+import dslocal.convert as converter
 
 STORED = json.loads(
     (Path(__file__).parent.parent / "vectors" / "llama_cpp_hashes.json").read_text(encoding="utf-8")
@@ -38,14 +38,14 @@ COPIES = (
 def converted(
     checkpoint: Path, recipes: tuple[str, ...], folder: Path, imatrix: Path | None = None
 ) -> dict[str, Path]:
-    matrix = convert.load_imatrix(imatrix) if imatrix else None
-    plan = convert.plan_conversion(
-        convert.open_checkpoint(convert.FolderSource(checkpoint)),
-        [convert.recipe_named(name) for name in recipes],
+    matrix = converter.load_imatrix(imatrix) if imatrix else None
+    plan = converter.plan_conversion(
+        converter.open_checkpoint(converter.FolderSource(checkpoint)),
+        [converter.recipe_named(name) for name in recipes],
         imatrix=matrix,
     )
     outs = {name: folder / f"ours-{name}.gguf" for name in recipes}
-    convert.write_gguf(plan, list(outs.values()))
+    converter.write_gguf(plan, list(outs.values()))
     return outs
 
 
@@ -78,8 +78,8 @@ def test_recipes_with_an_importance_matrix(case: Case, tmp_path: Path) -> None:
 
 def test_legacy_importance_matrix_says_the_same(tmp_path: Path) -> None:
     checkpoint = write_checkpoint(tmp_path / "checkpoint", **IMATRIX_CASES[0].arguments)
-    new = convert.load_imatrix(write_imatrix(tmp_path / "new.gguf", checkpoint))
-    old = convert.load_imatrix(write_legacy_imatrix(tmp_path / "old.dat", checkpoint))
+    new = converter.load_imatrix(write_imatrix(tmp_path / "new.gguf", checkpoint))
+    old = converter.load_imatrix(write_legacy_imatrix(tmp_path / "old.dat", checkpoint))
     assert (new.datasets, new.chunks) == (old.datasets, old.chunks)
     assert set(new.entries) == set(old.entries)
     assert (
@@ -93,11 +93,12 @@ def test_many_shards_and_threads_change_nothing(tmp_path: Path) -> None:
     one = write_checkpoint(tmp_path / "one", **case.arguments)
     many = write_checkpoint(tmp_path / "many", **{**case.arguments, "shards": 7})
     plans = [
-        convert.plan_conversion(
-            convert.open_checkpoint(convert.FolderSource(folder)), [convert.recipe_named("Q4_K_M")]
+        converter.plan_conversion(
+            converter.open_checkpoint(converter.FolderSource(folder)),
+            [converter.recipe_named("Q4_K_M")],
         )
         for folder in (one, many)
     ]
-    convert.write_gguf(plans[0], [tmp_path / "one.gguf"], jobs=1)
-    convert.write_gguf(plans[1], [tmp_path / "many.gguf"], jobs=5)
+    converter.write_gguf(plans[0], [tmp_path / "one.gguf"], jobs=1)
+    converter.write_gguf(plans[1], [tmp_path / "many.gguf"], jobs=5)
     assert contents(tmp_path / "one.gguf")[1] == contents(tmp_path / "many.gguf")[1]

@@ -11,7 +11,7 @@ from gguf import GGUFWriter
 from support.checkpoints.imatrices import write_imatrix
 from support.checkpoints.tiny_checkpoints import write_checkpoint
 
-from dslocal import convert
+import dslocal.convert as converter
 from dslocal.errors import DslocalError, NotFoundError, UsageError
 
 
@@ -69,7 +69,7 @@ def test_gguf_that_makes_no_sense(
     tmp_path: Path, entries: dict[str, np.ndarray], complaint: str
 ) -> None:
     with pytest.raises(UsageError, match=complaint):
-        convert.load_imatrix(written(tmp_path / "m.gguf", entries))
+        converter.load_imatrix(written(tmp_path / "m.gguf", entries))
 
 
 @pytest.mark.parametrize(
@@ -88,35 +88,35 @@ def test_legacy_files_that_make_no_sense(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "m.dat"
     path.write_bytes(data)
     with pytest.raises(UsageError, match=r"m\.dat"):
-        convert.load_imatrix(path)
+        converter.load_imatrix(path)
 
 
 def test_other_files(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match="no such importance matrix"):
-        convert.load_imatrix(tmp_path / "missing.gguf")
+        converter.load_imatrix(tmp_path / "missing.gguf")
     with pytest.raises(DslocalError, match="no importance matrix"):
-        convert.load_imatrix(
+        converter.load_imatrix(
             written(tmp_path / "model.gguf", {"a.in_sum2": ONE, "a.counts": ONE}, kind="model")
         )
 
 
 def test_a_matrix_of_another_model(tmp_path: Path) -> None:
     ours = write_checkpoint(tmp_path / "ours", "llama")
-    matrix = convert.load_imatrix(
+    matrix = converter.load_imatrix(
         write_imatrix(
             tmp_path / "m.gguf", write_checkpoint(tmp_path / "theirs", "llama", hidden_size=512)
         )
     )
-    checkpoint = convert.open_checkpoint(convert.FolderSource(ours))
+    checkpoint = converter.open_checkpoint(converter.FolderSource(ours))
     with pytest.raises(UsageError, match=r"m\.gguf: blk\.0.* are needed"):
-        convert.plan_conversion(checkpoint, [convert.recipe_named("Q4_K_M")], imatrix=matrix)
+        converter.plan_conversion(checkpoint, [converter.recipe_named("Q4_K_M")], imatrix=matrix)
 
 
 @pytest.mark.parametrize("recipe", ["IQ2_XXS", "IQ1_S", "Q2_K_S", "IQ3_XS"])
 def test_a_recipe_that_needs_one_says_so(tmp_path: Path, recipe: str) -> None:
-    checkpoint = convert.open_checkpoint(
-        convert.FolderSource(write_checkpoint(tmp_path / "c", "llama"))
+    checkpoint = converter.open_checkpoint(
+        converter.FolderSource(write_checkpoint(tmp_path / "c", "llama"))
     )
     with pytest.raises(UsageError, match=f"{recipe}: blk.*importance matrix") as caught:
-        convert.plan_conversion(checkpoint, [convert.recipe_named(recipe)])
+        converter.plan_conversion(checkpoint, [converter.recipe_named(recipe)])
     assert "--imatrix" in caught.value.hint

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from support.checkpoints.tiny_checkpoints import write_checkpoint
 
-from dslocal import catalog, convert
+import dslocal.convert as converter
+from dslocal import catalog
 from dslocal.engine import LlamaContext, LlamaModel
 from dslocal.gguf.tensor_types import GgmlType
 from dslocal.plan.load_config import LoadConfig
@@ -31,10 +32,11 @@ KINDS = sorted(
 
 
 def f32(checkpoint: Path, out: Path) -> Path:
-    plan = convert.plan_conversion(
-        convert.open_checkpoint(convert.FolderSource(checkpoint)), [convert.recipe_named("F32")]
+    plan = converter.plan_conversion(
+        converter.open_checkpoint(converter.FolderSource(checkpoint)),
+        [converter.recipe_named("F32")],
     )
-    convert.write_gguf(plan, [out])
+    converter.write_gguf(plan, [out])
     return out
 
 

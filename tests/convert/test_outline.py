@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from support.checkpoints.tiny_checkpoints import KINDS, write_checkpoint
 
-from dslocal import catalog, convert
+import dslocal.convert as converter
+from dslocal import catalog
 from dslocal.convert.outline import checkpoint_bytes, header_from_config
 from dslocal.errors import CheckpointError, UnsupportedModelError
 from dslocal.gguf.header import read_header
@@ -30,9 +31,9 @@ REGISTRY = catalog.load_registry()
 def test_tensors_are_those_of_the_plan(tmp_path: Path, kind: str, dtype: str, mtp: bool) -> None:
     folder = write_checkpoint(tmp_path, kind, dtype=dtype)
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    checkpoint = convert.open_checkpoint(convert.FolderSource(folder))
-    recipes = [convert.recipe_named(name) for name in RECIPES]
-    plan = convert.plan_conversion(checkpoint, recipes, mtp="keep" if mtp else "drop")
+    checkpoint = converter.open_checkpoint(converter.FolderSource(folder))
+    recipes = [converter.recipe_named(name) for name in RECIPES]
+    plan = converter.plan_conversion(checkpoint, recipes, mtp="keep" if mtp else "drop")
     for output in plan.outputs:
         found = header_from_config(config, output.recipe, mtp=mtp)
         (layout,) = output.files
@@ -54,7 +55,7 @@ def test_tensors_are_those_of_the_plan(tmp_path: Path, kind: str, dtype: str, mt
 def test_bytes_are_those_of_the_checkpoint(tmp_path: Path, kind: str, dtype: str) -> None:
     folder = write_checkpoint(tmp_path, kind, dtype=dtype)
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    checkpoint = convert.open_checkpoint(convert.FolderSource(folder))
+    checkpoint = converter.open_checkpoint(converter.FolderSource(folder))
     assert checkpoint_bytes(config, dtype) == sum(
         tensor.nbytes for tensor in checkpoint.tensors.values()
     )
@@ -62,7 +63,7 @@ def test_bytes_are_those_of_the_checkpoint(tmp_path: Path, kind: str, dtype: str
 
 def test_nano_is_outlined_as_it_is_converted(nano: Path) -> None:
     found, real = (
-        header_from_config(REGISTRY["nano"].config, convert.recipe_named("Q8_0")),
+        header_from_config(REGISTRY["nano"].config, converter.recipe_named("Q8_0")),
         read_header(nano),
     )
     assert found.tensors == real.tensors
@@ -76,7 +77,7 @@ def test_nano_is_outlined_as_it_is_converted(nano: Path) -> None:
 @pytest.mark.parametrize("name", REGISTRY)
 def test_every_model_of_models_yaml_has_one(name: str) -> None:
     entry = REGISTRY[name]
-    found = header_from_config(entry.config, convert.recipe_named(entry.quant))
+    found = header_from_config(entry.config, converter.recipe_named(entry.quant))
     assert found.of_arch("context_length") >= entry.context
     assert found.tensors[0].name == "output.weight"  # none of them is tied
 
@@ -91,7 +92,7 @@ def test_it_is_quick_enough_for_a_table_of_all_models() -> None:
         began = time.perf_counter()
         for entry in REGISTRY.values():
             for quant in TABLE:
-                header_from_config(entry.config, convert.recipe_named(quant))
+                header_from_config(entry.config, converter.recipe_named(quant))
         seconds.append(time.perf_counter() - began)
     gc.unfreeze()
     assert min(seconds) < LIMIT_S
@@ -99,14 +100,14 @@ def test_it_is_quick_enough_for_a_table_of_all_models() -> None:
 
 def test_the_same_question_has_the_same_answer() -> None:
     config = REGISTRY["deepseek-r1"].config
-    assert header_from_config(config, convert.recipe_named("Q4_K_M")) is header_from_config(
-        dict(config), convert.recipe_named("q4_k_m")
+    assert header_from_config(config, converter.recipe_named("Q4_K_M")) is header_from_config(
+        dict(config), converter.recipe_named("q4_k_m")
     )
 
 
 def test_what_cannot_be_converted_has_none() -> None:
     config = dict(REGISTRY["deepseek-v3"].config)
-    recipe = convert.recipe_named("Q8_0")
+    recipe = converter.recipe_named("Q8_0")
     with pytest.raises(UnsupportedModelError, match="GPT2LMHeadModel"):
         header_from_config({**config, "architectures": ["GPT2LMHeadModel"]}, recipe)
     with pytest.raises(CheckpointError, match="hidden_size is missing"):

@@ -10,20 +10,21 @@ import pytest
 from support.checkpoints.tiny_checkpoints import write_checkpoint
 from support.gguf.reading import contents
 
-from dslocal import catalog, convert
-from dslocal.convert.verify import TensorClassRmse
+import dslocal.convert as converter
+from dslocal import catalog
+from dslocal.converter.verify import TensorClassRmse
 from dslocal.engine import LlamaContext, LlamaModel
 from dslocal.errors import UsageError
 from dslocal.gguf.header import read_header
 
 
 @pytest.fixture(scope="module")
-def nano() -> convert.Checkpoint:
-    return convert.open_checkpoint(convert.FolderSource(catalog.load_registry()["nano"].folder))
+def nano() -> converter.Checkpoint:
+    return converter.open_checkpoint(converter.FolderSource(catalog.load_registry()["nano"].folder))
 
 
-def made(checkpoint: convert.Checkpoint, recipe: convert.Recipe, out: Path) -> Path:
-    convert.write_gguf(convert.plan_conversion(checkpoint, [recipe]), [out])
+def made(checkpoint: converter.Checkpoint, recipe: converter.Recipe, out: Path) -> Path:
+    converter.write_gguf(converter.plan_conversion(checkpoint, [recipe]), [out])
     return out
 
 
@@ -33,8 +34,8 @@ def recipe_file(folder: Path, text: str) -> Path:
     return path
 
 
-def test_first_match_wins(nano: convert.Checkpoint, tmp_path: Path) -> None:
-    recipe = convert.load_recipe(
+def test_first_match_wins(nano: converter.Checkpoint, tmp_path: Path) -> None:
+    recipe = converter.load_recipe(
         recipe_file(
             tmp_path,
             "'ffn_down_exps': Q6_K\n'_exps': IQ4_XS\n'^output|token_embd': Q8_0\n'.*': Q5_K\n",
@@ -68,16 +69,16 @@ def test_first_match_wins(nano: convert.Checkpoint, tmp_path: Path) -> None:
     ],
 )
 def test_recipe_files_that_make_no_sense(
-    nano: convert.Checkpoint, tmp_path: Path, text: str, complaint: str
+    nano: converter.Checkpoint, tmp_path: Path, text: str, complaint: str
 ) -> None:
     with pytest.raises(UsageError, match=complaint):
-        convert.plan_conversion(nano, [convert.load_recipe(recipe_file(tmp_path, text))])
+        converter.plan_conversion(nano, [converter.load_recipe(recipe_file(tmp_path, text))])
 
 
 def test_rows_that_do_not_fit_get_the_stock_replacement(
-    nano: convert.Checkpoint, tmp_path: Path
+    nano: converter.Checkpoint, tmp_path: Path
 ) -> None:
-    recipe = convert.load_recipe(recipe_file(tmp_path, "'attn_k_b': Q4_K\n'.*': Q6_K\n"))
+    recipe = converter.load_recipe(recipe_file(tmp_path, "'attn_k_b': Q4_K\n'.*': Q6_K\n"))
     kinds = {
         t.name: t.type.name for t in read_header(made(nano, recipe, tmp_path / "out.gguf")).tensors
     }
@@ -88,19 +89,19 @@ def test_rows_that_do_not_fit_get_the_stock_replacement(
     "budget", [8_700_000, 10_000_000, 12_345_678, 13_000_000, 16_000_000, 20_000_000, 22_000_000]
 )
 def test_sizes_land_within_a_hundredth_under_the_budget(
-    nano: convert.Checkpoint, tmp_path: Path, budget: int
+    nano: converter.Checkpoint, tmp_path: Path, budget: int
 ) -> None:
-    size = made(nano, convert.SizedRecipe("x", budget), tmp_path / "out.gguf").stat().st_size
+    size = made(nano, converter.SizedRecipe("x", budget), tmp_path / "out.gguf").stat().st_size
     assert 0.99 * budget <= size <= budget
 
 
-def test_a_size_that_is_too_small_names_the_least(nano: convert.Checkpoint) -> None:
+def test_a_size_that_is_too_small_names_the_least(nano: converter.Checkpoint) -> None:
     with pytest.raises(UsageError, match="is the least"):
-        convert.plan_conversion(nano, [convert.SizedRecipe("x", 4_000_000)])
+        converter.plan_conversion(nano, [converter.SizedRecipe("x", 4_000_000)])
 
 
-def test_a_size_spends_more_on_what_every_token_reads(nano: convert.Checkpoint) -> None:
-    plan = convert.plan_conversion(nano, [convert.SizedRecipe("x", 12_000_000)])
+def test_a_size_spends_more_on_what_every_token_reads(nano: converter.Checkpoint) -> None:
+    plan = converter.plan_conversion(nano, [converter.SizedRecipe("x", 12_000_000)])
     bits = {p.tensor.name: p.nbytes * 8 / p.tensor.elements for p in plan.layouts[0].tensors}
     experts = [b for name, b in bits.items() if name.endswith("_exps.weight")]
     others = [
@@ -115,18 +116,18 @@ def test_a_size_spends_more_on_what_every_token_reads(nano: convert.Checkpoint) 
 @pytest.mark.parametrize(
     ("split", "least"),
     [
-        (convert.Split(experts=True), 2),
-        (convert.Split(size=3_000_000), 5),
-        (convert.Split(True, 3_000_000), 5),
+        (converter.Split(experts=True), 2),
+        (converter.Split(size=3_000_000), 5),
+        (converter.Split(True, 3_000_000), 5),
     ],
 )
 def test_splits_hold_the_same_tensors(
-    nano: convert.Checkpoint, tmp_path: Path, split: convert.Split, least: int
+    nano: converter.Checkpoint, tmp_path: Path, split: converter.Split, least: int
 ) -> None:
-    recipe = convert.recipe_named("Q4_K_M")
+    recipe = converter.recipe_named("Q4_K_M")
     whole = contents(made(nano, recipe, tmp_path / "whole.gguf"))[1]
-    report = convert.write_gguf(
-        convert.plan_conversion(nano, [recipe], split=split), [tmp_path / "cut.gguf"]
+    report = converter.write_gguf(
+        converter.plan_conversion(nano, [recipe], split=split), [tmp_path / "cut.gguf"]
     )[0]
     parts = sorted(tmp_path.glob("cut-*.gguf"))
     assert len(parts) == report.files >= least
@@ -139,12 +140,12 @@ def test_splits_hold_the_same_tensors(
         context.prefill([0, *model.encode("hello")])
 
 
-def test_several_recipes_from_one_read(nano: convert.Checkpoint, tmp_path: Path) -> None:
+def test_several_recipes_from_one_read(nano: converter.Checkpoint, tmp_path: Path) -> None:
     names = ["Q4_K_M", "F16", "Q2_K"]
-    plan = convert.plan_conversion(nano, [convert.recipe_named(name) for name in names])
-    convert.write_gguf(plan, [tmp_path / f"{name}.gguf" for name in names])
+    plan = converter.plan_conversion(nano, [converter.recipe_named(name) for name in names])
+    converter.write_gguf(plan, [tmp_path / f"{name}.gguf" for name in names])
     for name in names:
-        alone = made(nano, convert.recipe_named(name), tmp_path / "alone.gguf")
+        alone = made(nano, converter.recipe_named(name), tmp_path / "alone.gguf")
         assert alone.read_bytes() == (tmp_path / f"{name}.gguf").read_bytes()
 
 
@@ -152,11 +153,11 @@ def test_several_recipes_from_one_read(nano: convert.Checkpoint, tmp_path: Path)
     ("mtp", "layers", "nextn"), [("keep", 5, 1), ("drop", 4, 0), ("only", 5, 1)]
 )
 def test_the_mtp_layer(
-    nano: convert.Checkpoint, tmp_path: Path, mtp: str, layers: int, nextn: int
+    nano: converter.Checkpoint, tmp_path: Path, mtp: str, layers: int, nextn: int
 ) -> None:
     out = tmp_path / "out.gguf"
-    convert.write_gguf(
-        convert.plan_conversion(nano, [convert.recipe_named("Q8_0")], mtp=mtp), [out]
+    converter.write_gguf(
+        converter.plan_conversion(nano, [converter.recipe_named("Q8_0")], mtp=mtp), [out]
     )
     header = read_header(out)
     names = {tensor.name for tensor in header.tensors}
@@ -171,15 +172,15 @@ def test_the_mtp_layer(
 
 def test_mtp_copies_are_kept_when_they_differ(tmp_path: Path) -> None:
     folder = write_checkpoint(tmp_path / "c", "deepseek-v3")
-    tensor = convert.open_checkpoint(convert.FolderSource(folder)).tensors[
+    tensor = converter.open_checkpoint(converter.FolderSource(folder)).tensors[
         "model.layers.3.embed_tokens.weight"
     ]
     with (folder / tensor.file).open("r+b") as file:
         file.seek(tensor.start)
         file.write(b"\0\0")
     out = made(
-        convert.open_checkpoint(convert.FolderSource(folder)),
-        convert.recipe_named("F16"),
+        converter.open_checkpoint(converter.FolderSource(folder)),
+        converter.recipe_named("F16"),
         tmp_path / "out.gguf",
     )
     names = {t.name for t in read_header(out).tensors}
@@ -187,16 +188,16 @@ def test_mtp_copies_are_kept_when_they_differ(tmp_path: Path) -> None:
     assert "blk.3.nextn.shared_head_head.weight" not in names
 
 
-def test_verify_sees_damage(nano: convert.Checkpoint, tmp_path: Path) -> None:
+def test_verify_sees_damage(nano: converter.Checkpoint, tmp_path: Path) -> None:
     out = tmp_path / "out.gguf"
-    plan = convert.plan_conversion(nano, [convert.recipe_named("Q5_K_M")])
-    convert.write_gguf(plan, [out])
-    assert all(error.is_within_tolerance for error in convert.verify(plan, [out]))
+    plan = converter.plan_conversion(nano, [converter.recipe_named("Q5_K_M")])
+    converter.write_gguf(plan, [out])
+    assert all(error.is_within_tolerance for error in converter.verify(plan, [out]))
     header = read_header(out)
     tensor = next(t for t in header.tensors if t.name == "blk.2.ffn_up_exps.weight")
     with out.open("r+b") as file:
         file.seek(header.data_start + tensor.offset)
         file.write(bytes(tensor.nbytes // 4))
-    bad = [error for error in convert.verify(plan, [out]) if not error.is_within_tolerance]
+    bad = [error for error in converter.verify(plan, [out]) if not error.is_within_tolerance]
     assert [type(error) for error in bad] == [TensorClassRmse]
     assert bad[0].tensor_class == "routed experts"

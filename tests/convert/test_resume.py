@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from support.checkpoints.tiny_checkpoints import write_checkpoint
 
-from dslocal import convert
+import dslocal.convert as converter
 from dslocal.convert.output import gguf_file
 from dslocal.errors import CheckpointError, ConversionError
 
@@ -32,13 +32,13 @@ RECIPES = ["IQ4_XS", "Q4_K_M"]
 PROGRAM = """
 import sys
 from pathlib import Path
-from dslocal import convert
+import dslocal.convert as converter
 from dslocal.convert import executor
 executor.SAVE_EVERY_S = 0.02
 source, recipes, *outs = sys.argv[1:]
-plan = convert.plan_conversion(convert.open_checkpoint(convert.FolderSource(Path(source))), [convert.recipe_named(r) for r in recipes.split(",")])
+plan = converter.plan_conversion(converter.open_checkpoint(converter.FolderSource(Path(source))), [converter.recipe_named(r) for r in recipes.split(",")])
 print("planned", flush=True)
-print(convert.write_gguf(plan, [Path(out) for out in outs])[0].resumed)
+print(converter.write_gguf(plan, [Path(out) for out in outs])[0].resumed)
 """
 
 
@@ -50,14 +50,14 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def undisturbed(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
     folder = tmp_path_factory.mktemp("undisturbed")
-    convert.write_gguf(plan_of(checkpoint), outs_in(folder))
+    converter.write_gguf(plan_of(checkpoint), outs_in(folder))
     return [out.read_bytes() for out in outs_in(folder)]
 
 
-def plan_of(checkpoint: Path, recipes: list[str] = RECIPES) -> convert.ConversionPlan:
-    return convert.plan_conversion(
-        convert.open_checkpoint(convert.FolderSource(checkpoint)),
-        [convert.recipe_named(r) for r in recipes],
+def plan_of(checkpoint: Path, recipes: list[str] = RECIPES) -> converter.ConversionPlan:
+    return converter.plan_conversion(
+        converter.open_checkpoint(converter.FolderSource(checkpoint)),
+        [converter.recipe_named(r) for r in recipes],
     )
 
 
@@ -135,12 +135,12 @@ def test_another_plan_starts_anew(
     out = tmp_path / "out.gguf"
     _fail_after(monkeypatch, 40)
     with pytest.raises(ConversionError, match="No space left"):
-        convert.write_gguf(plan_of(checkpoint, ["Q8_0"]), [out])
+        converter.write_gguf(plan_of(checkpoint, ["Q8_0"]), [out])
     monkeypatch.undo()
     assert (tmp_path / "out.gguf.part").exists()
-    report = convert.write_gguf(plan_of(checkpoint, ["Q6_K"]), [out])[0]
+    report = converter.write_gguf(plan_of(checkpoint, ["Q6_K"]), [out])[0]
     assert report.resumed == 0
-    convert.write_gguf(plan_of(checkpoint, ["Q6_K"]), [tmp_path / "fresh.gguf"])
+    converter.write_gguf(plan_of(checkpoint, ["Q6_K"]), [tmp_path / "fresh.gguf"])
     assert out.read_bytes() == (tmp_path / "fresh.gguf").read_bytes()
 
 
@@ -149,17 +149,17 @@ def test_a_disk_that_fills_up(
 ) -> None:
     _fail_after(monkeypatch, 60)
     with pytest.raises(ConversionError, match="No space left") as caught:
-        convert.write_gguf(plan_of(checkpoint), outs_in(tmp_path))
+        converter.write_gguf(plan_of(checkpoint), outs_in(tmp_path))
     assert "goes on" in caught.value.hint
     assert not any(out.exists() for out in outs_in(tmp_path))
     monkeypatch.undo()
-    convert.write_gguf(plan_of(checkpoint), outs_in(tmp_path))
+    converter.write_gguf(plan_of(checkpoint), outs_in(tmp_path))
     assert [out.read_bytes() for out in outs_in(tmp_path)] == undisturbed
 
 
 def test_a_source_that_is_damaged_leaves_nothing(checkpoint: Path, tmp_path: Path) -> None:
     damaged = write_checkpoint(tmp_path / "damaged", **{**ARGUMENTS, "shards": 1})  # type: ignore[arg-type]
-    tensor = convert.open_checkpoint(convert.FolderSource(damaged)).tensors[
+    tensor = converter.open_checkpoint(converter.FolderSource(damaged)).tensors[
         "model.layers.3.mlp.experts.7.up_proj.weight"
     ]
     with (damaged / tensor.file).open("r+b") as file:
@@ -168,7 +168,7 @@ def test_a_source_that_is_damaged_leaves_nothing(checkpoint: Path, tmp_path: Pat
     folder = tmp_path / "out"
     folder.mkdir()
     with pytest.raises(CheckpointError, match=r"experts\.7\.up_proj.*NaN"):
-        convert.write_gguf(plan_of(damaged), outs_in(folder))
+        converter.write_gguf(plan_of(damaged), outs_in(folder))
     assert list(folder.iterdir()) == []
 
 
@@ -180,7 +180,7 @@ def test_two_processes_do_not_write_one_file(checkpoint: Path, tmp_path: Path) -
         while not (tmp_path / "IQ4_XS.gguf.part").exists() and time.monotonic() < deadline:
             time.sleep(0.005)
         with pytest.raises(ConversionError, match="another process is writing it"):
-            convert.write_gguf(plan_of(checkpoint), outs_in(tmp_path))
+            converter.write_gguf(plan_of(checkpoint), outs_in(tmp_path))
         assert process.wait(60) == 0
     assert all(out.exists() for out in outs_in(tmp_path))
 
@@ -191,7 +191,7 @@ def test_a_planted_link_is_not_written_through(checkpoint: Path, tmp_path: Path)
     outs = outs_in(tmp_path)
     outs[0].with_name(outs[0].name + gguf_file.PART).symlink_to(precious)
     with pytest.raises(ConversionError, match="is a link"):
-        convert.write_gguf(plan_of(checkpoint), outs)
+        converter.write_gguf(plan_of(checkpoint), outs)
     assert precious.read_bytes() == b"precious"
 
 

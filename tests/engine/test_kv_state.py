@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dslocal import convert
+import dslocal.convert as converter
 from dslocal.engine import LlamaContext, LlamaModel
 from dslocal.engine.kv_state import remove_state, restore_state, save_state, state_bytes
 from dslocal.gguf.header import fingerprint
@@ -30,11 +30,11 @@ def q4(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from dslocal.home.paths import bundled
 
     out = tmp_path_factory.mktemp("q4") / "nano-Q4_K_M.gguf"
-    plan = convert.plan_conversion(
-        convert.open_checkpoint(convert.FolderSource(bundled("nano"))),
-        [convert.recipe_named("Q4_K_M")],
+    plan = converter.plan_conversion(
+        converter.open_checkpoint(converter.FolderSource(bundled("nano"))),
+        [converter.recipe_named("Q4_K_M")],
     )
-    convert.write_gguf(plan, [out])
+    converter.write_gguf(plan, [out])
     return out
 
 

@@ -14,7 +14,8 @@ import pytest
 from support.engine.speculation import generate, prompt_ids
 from support.gguf.published_shapes import write_header
 
-from dslocal import catalog, convert
+import dslocal.convert as converter
+from dslocal import catalog
 from dslocal.engine import LlamaContext, LlamaModel, loader
 from dslocal.errors import GgufError
 from dslocal.gguf.header import GgufHeader, read_header
@@ -24,12 +25,12 @@ from dslocal.plan.search import Overrides, Plan
 
 
 def written(folder: Path, name: str, mtp: Literal["drop", "only"]) -> Path:
-    checkpoint = convert.open_checkpoint(
-        convert.FolderSource(catalog.load_registry()["nano"].folder)
+    checkpoint = converter.open_checkpoint(
+        converter.FolderSource(catalog.load_registry()["nano"].folder)
     )
     path = folder / name
-    convert.write_gguf(
-        convert.plan_conversion(checkpoint, [convert.recipe_named("Q8_0")], mtp=mtp), [path]
+    converter.write_gguf(
+        converter.plan_conversion(checkpoint, [converter.recipe_named("Q8_0")], mtp=mtp), [path]
     )
     return path
 

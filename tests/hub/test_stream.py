@@ -39,7 +39,7 @@ from support.hub.stream_trials import (
     when_a_shard_is_done,
 )
 
-from dslocal import convert
+import dslocal.convert as converter
 from dslocal.hub.repository import HubRepository
 from dslocal.hub.shard_stream import streaming
 
@@ -149,7 +149,7 @@ def begin(it: Rig, small: Path, what: str = "weight") -> None:
     not where it is read ahead.
     """
     shard = shards_of(small)[2]
-    tensors = convert.open_checkpoint(convert.FolderSource(small)).tensors
+    tensors = converter.open_checkpoint(converter.FolderSource(small)).tensors
     tensor = next(t for name, t in tensors.items() if t.file == shard and name.endswith(what))
     it.hub.fault(shard, "flip", times=None, at=tensor.start + 2)
     done = it.inside(*STREAM)
@@ -273,7 +273,7 @@ def test_another_commit_in_mid_download(
 
 def place_in(small: Path, what: str) -> tuple[str, int]:
     """A file, and an offset in it, by what lies there."""
-    checkpoint = convert.open_checkpoint(convert.FolderSource(small))
+    checkpoint = converter.open_checkpoint(converter.FolderSource(small))
     scale = next(
         tensor
         for name, tensor in checkpoint.tensors.items()

@@ -9,7 +9,8 @@ from decimal import Decimal
 
 import pytest
 
-from dslocal import catalog, convert
+import dslocal.convert as converter
+from dslocal import catalog
 from dslocal.convert.outline import checkpoint_bytes, header_from_config
 from dslocal.gguf.header import GgufHeader, GgufTensor
 from dslocal.gguf.tensor_types import GgmlType
@@ -75,7 +76,7 @@ REGISTRY = catalog.load_registry()
 
 
 def counted(name: str) -> Parameters:
-    return parameters(header_from_config(REGISTRY[name].config, convert.recipe_named("Q8_0")))
+    return parameters(header_from_config(REGISTRY[name].config, converter.recipe_named("Q8_0")))
 
 
 def close(weights: int, published: str) -> bool:

@@ -278,10 +278,10 @@ def _add_forecasts(figures: Sequence[BenchFigure], header: GgufHeader, planned: 
     plain = [figure for figure in figures if figure.what == "decode" and figure.mtp in ("", "off")]
     if not plain:
         return
-    from dslocal.cli import target_machine
+    from dslocal.api import machines
     from dslocal.plan.speed import tokens_per_s
 
-    machine, rates = target_machine.machine_and_rates()
+    machine, rates = machines.machine_and_rates()
     loading = replace(planned.loading, mtp=False)
     for figure in plain:
         figure.forecast = tokens_per_s(

@@ -10,24 +10,23 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dslocal.cli.options import size_in_bytes
-from dslocal.errors import ConversionError, ExitCode, NotFoundError, UsageError
+from dslocal.api.sizes import size_in_bytes
+from dslocal.errors import ConversionError, ExitCode, UsageError
 from dslocal.terminal import progress
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dslocal.api.conversion import Mtp
+    from dslocal.catalog import resolve
+    from dslocal.catalog.locations import PublishedLocation
     from dslocal.convert import (
         ConversionPlan,
         ConversionProgress,
         ConversionReport,
-        Imatrix,
-        Recipe,
-        Source,
-        Split,
         TensorClassRmse,
     )
     from dslocal.terminal.progress import ProgressDisplay
-
-DEFAULT_QUANT = "Q4_K_M"
 
 
 def convert(
@@ -120,36 +119,35 @@ def convert(
     ] = False,
 ) -> None:
     """Convert a DeepSeek checkpoint to GGUF. Interrupted, the same command goes on where it was."""
-    from dslocal import convert as converter
-    from dslocal.cli import convert_source
+    import dslocal.convert as converter
+    from dslocal.api import checkpoint_source, conversion
 
     if verify and stream:
         raise UsageError(
             "--verify reads the checkpoint once more, and --stream does not keep it",
             hint="one of them",
         )
-    recipes = _recipes(quant, recipe, size)
-    found = convert_source.find(source, revision, stream=stream)
-    targets = _targets(out, found.name, recipes, force=force)
-    wishes = Wishes(
+    recipes = conversion.choose_recipes(quant, recipe, size)
+    found = checkpoint_source.find(source, revision, stream=stream)
+    targets = conversion.choose_outputs(out, found.name, recipes, overwrite=force)
+    request = conversion.ConversionRequest(
         recipes,
-        "only" if mtp_only else "keep" if mtp else "drop",
+        _mtp_mode(mtp=mtp, only=mtp_only),
         converter.Split(split_experts, size_in_bytes(split_size) if split_size else 0),
         converter.load_imatrix(imatrix) if imatrix else None,
     )
     with progress.show_progress(found.name, as_json=as_json) as shown:
         if dry_run:
-            with convert_source.looked_at(found, shown) as files:
-                convert_source.print_needs(
-                    _planned(files, wishes, shown), targets, found, as_json=as_json
-                )
+            with checkpoint_source.looked_at(found, shown) as files:
+                planned = conversion.plan_conversion(files, request, shown)
+                _print_needs(planned, targets, found, as_json=as_json)
             return
         share = _Share(shown)
         try:
-            with convert_source.opened(found, targets[0], shown, stream=stream) as files:
-                plan = _planned(files, wishes, shown)
+            with checkpoint_source.opened(found, targets[0], shown, stream=stream) as files:
+                plan = conversion.plan_conversion(files, request, shown)
                 if stream:
-                    convert_source.require_room(plan, targets)
+                    checkpoint_source.require_room(plan, targets)
                 if size and not as_json:
                     _print_bits(plan)
                 reports = converter.write_gguf(plan, targets, jobs=jobs, on_progress=share)
@@ -173,26 +171,52 @@ def convert(
             )
 
 
-@dataclasses.dataclass(frozen=True)
-class Wishes:
-    """What to make of a checkpoint."""
-
-    recipes: list[Recipe]
-    mtp: str
-    split: Split
-    imatrix: Imatrix | None
+def _mtp_mode(*, mtp: bool, only: bool) -> Mtp:
+    if only:
+        return "only"
+    return "keep" if mtp else "drop"
 
 
-def _planned(files: Source, wishes: Wishes, shown: ProgressDisplay) -> ConversionPlan:
-    from dslocal import convert as converter
+def _print_needs(
+    plan: ConversionPlan,
+    outs: Sequence[Path],
+    found: resolve.LocalCheckpoint | PublishedLocation,
+    *,
+    as_json: bool,
+) -> None:
+    """Print what converting as planned would take."""
+    from dslocal.api import checkpoint_source
+    from dslocal.catalog import resolve
+    from dslocal.files import decimal_size
 
-    checkpoint = converter.open_checkpoint(files)
-    plan = converter.plan_conversion(
-        checkpoint, wishes.recipes, mtp=wishes.mtp, split=wishes.split, imatrix=wishes.imatrix
-    )
-    for warning in plan.warnings:
-        shown.log(f"dslocal: {warning}")
-    return plan
+    source = plan.checkpoint.source
+    sizes = {
+        out: sum(file.data_size for file in output.files)
+        for out, output in zip(outs, plan.outputs, strict=True)
+    }
+    written = sum(sizes.values())
+    published = not isinstance(found, resolve.LocalCheckpoint)
+    whole = sum(source.size(shard) for shard in plan.checkpoint.shards) if published else 0
+    if as_json:
+        outputs = [{"path": str(out), "bytes": size} for out, size in sizes.items()]
+        streamed = checkpoint_source.streamed_bytes(plan) if published else None
+        print(
+            json.dumps(
+                {
+                    "outputs": outputs,
+                    "download": whole,
+                    "disk": written + whole,
+                    "disk_streamed": streamed,
+                }
+            )
+        )
+        return
+    if published:
+        print(
+            f"to fetch: {decimal_size(whole)}; disk: {decimal_size(written + whole)}, with --stream {decimal_size(checkpoint_source.streamed_bytes(plan))}"
+        )
+    for out, size in sizes.items():
+        print(f"{out}: {decimal_size(size)}")
 
 
 def _print_reports(reports: list[ConversionReport], errors: list[TensorClassRmse]) -> None:
@@ -208,24 +232,6 @@ def _print_reports(reports: list[ConversionReport], errors: list[TensorClassRmse
         print(
             f"{error.recipe:<10} {error.tensor_class:<20} relative RMSE {error.measured:.5f}, expected {error.expected:.5f}{verdict}"
         )
-
-
-def _recipes(quant: str | None, file: Path | None, size: str | None) -> list[Recipe]:
-    """What was asked for. Raises UsageError when that is more than one thing."""
-    from dslocal import convert as converter
-
-    if sum(option is not None for option in (quant, file, size)) > 1:
-        raise UsageError("--quant, --recipe and --size exclude each other")
-    if file:
-        return [converter.load_recipe(file)]
-    if size:
-        return [converter.SizedRecipe(size.strip().replace("/", "_"), size_in_bytes(size))]
-    recipes: list[Recipe] = [
-        converter.recipe_named(name.strip()) for name in (quant or DEFAULT_QUANT).split(",")
-    ]
-    if len({recipe.name for recipe in recipes}) < len(recipes):
-        raise UsageError(f"--quant {quant}: the same twice")
-    return recipes
 
 
 def _print_bits(plan: ConversionPlan) -> None:
@@ -256,7 +262,7 @@ def _verified(
     load: bool,
     as_json: bool,
 ) -> list[TensorClassRmse]:
-    from dslocal import convert as converter
+    import dslocal.convert as converter
     from dslocal.cli import session_setup
 
     with progress.show_progress(
@@ -266,29 +272,6 @@ def _verified(
     for done in reports if load else []:
         session_setup.load(done.path).close()
     return errors
-
-
-def _targets(out: Path | None, name: str, recipes: list[Recipe], *, force: bool) -> list[Path]:
-    """Where each recipe's output goes. Raises UsageError or NotFoundError before any work is
-    done.
-    """
-    pattern = str(
-        out / f"{name}-{{quant}}.gguf" if out and out.is_dir() else out or f"{name}-{{quant}}.gguf"
-    )
-    targets = [Path(pattern.replace("{quant}", recipe.name)) for recipe in recipes]
-    if len(set(targets)) < len(targets):
-        raise UsageError(
-            f"{out}: one file for {len(recipes)} quantizations",
-            hint="a folder, or {quant} in the name",
-        )
-    for target in targets:
-        if not target.parent.is_dir():
-            raise NotFoundError(f"{target.parent}: no such folder")
-        if target.is_dir():
-            raise UsageError(f"{target}: is a folder")
-        if target.exists() and not force:
-            raise UsageError(f"{target}: is already there", hint="--force replaces it")
-    return targets
 
 
 class _Share:

@@ -201,11 +201,11 @@ def _free(name: str) -> str:
 
 def _quant(header: GgufHeader) -> str:
     """What the file says its quantization is, else the type of most weights."""
-    from dslocal import convert
+    import dslocal.convert as converter
     from dslocal.gguf.header import main_type
 
     number = header.integer("general.file_type", -1) & ~GUESSED
-    names = {recipe.file_type: recipe.name for recipe in convert.RECIPES.values()}
+    names = {recipe.file_type: recipe.name for recipe in converter.RECIPES.values()}
     return names.get(number) or main_type(header) or "unknown"
 
 

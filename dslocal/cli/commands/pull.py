@@ -132,11 +132,11 @@ def _already_here(model: str, *, as_json: bool) -> None:
 
 def _choose(place: PublishedLocation, quant: str | None, way: Way | None) -> DownloadChoice:
     from dslocal import home
+    from dslocal.api import machines
     from dslocal.catalog import offers
-    from dslocal.cli import target_machine
     from dslocal.plan.assessment import assess
 
-    machine, rates = target_machine.machine_and_rates()
+    machine, rates = machines.machine_and_rates()
     name = quant.strip() if quant else None
 
     def on_this(model: PlannedModel) -> Assessment:
@@ -252,23 +252,23 @@ def _converted(
     place: PublishedLocation, choice: DownloadChoice, shown: ProgressDisplay
 ) -> InstalledModel:
     """Shard by shard, unless the whole checkpoint is here."""
+    import dslocal.convert as converter
     from dslocal import catalog, home
-    from dslocal import convert as converter
-    from dslocal.cli import convert_source
+    from dslocal.api import checkpoint_source
 
     quant = choice.offer.model.quant
     folder = home.cache_dir() / "converted"
     folder.mkdir(parents=True, exist_ok=True)
     out = folder / f"{place.name}-{quant}.gguf"
-    with convert_source.opened(
-        place, out, shown, stream=not convert_source.is_whole_here(place)
+    with checkpoint_source.opened(
+        place, out, shown, stream=not checkpoint_source.is_whole_here(place)
     ) as files:
         plan = converter.plan_conversion(
             converter.open_checkpoint(files), [converter.recipe_named(quant)]
         )
         for warning in plan.warnings:
             shown.log(f"dslocal: {warning}")
-        convert_source.require_room(plan, [out])
+        checkpoint_source.require_room(plan, [out])
         report = converter.write_gguf(plan, [out], on_progress=shown.on_conversion)[0]
         revision = files.revision
     origin = (

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dslocal.api.sizes import size_in_bytes
 from dslocal.cli.options import (
     CpuMoe,
     Ctx,
@@ -26,7 +27,6 @@ from dslocal.cli.options import (
     ModelArgument,
     Mtp,
     Think,
-    size_in_bytes,
 )
 from dslocal.errors import DoesNotFitError, DslocalError, NotFoundError, UsageError
 

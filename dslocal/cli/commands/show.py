@@ -105,11 +105,11 @@ def _json_value(value: Value) -> object:
 
 
 def _checkpoint(folder: Path) -> dict[str, Any]:
-    from dslocal import convert
+    import dslocal.convert as converter
     from dslocal.gguf.header import tensor_class
 
-    checkpoint = convert.open_checkpoint(convert.FolderSource(folder))
-    plan = convert.plan_conversion(checkpoint, [convert.recipe_named("BF16")])
+    checkpoint = converter.open_checkpoint(converter.FolderSource(folder))
+    plan = converter.plan_conversion(checkpoint, [converter.recipe_named("BF16")])
     classes: Counter[str] = Counter()
     kinds: Counter[str] = Counter()
     weights = 0

@@ -23,7 +23,7 @@ from typing import Any
 import pytest
 from support.checkpoints.tiny_checkpoints import write_checkpoint
 
-from dslocal import convert
+import dslocal.convert as converter
 from dslocal.errors import CheckpointError, UnsupportedModelError
 
 Damage = Callable[[Path], None]
@@ -104,9 +104,9 @@ def refusal(folder: Path, out: Path) -> CheckpointError:
 
 
 def convert_to(folder: Path, out: Path, recipe: str = "Q8_0") -> None:
-    checkpoint = convert.open_checkpoint(convert.FolderSource(folder))
-    convert.write_gguf(
-        convert.plan_conversion(checkpoint, [convert.recipe_named(recipe)]), [out], jobs=1
+    checkpoint = converter.open_checkpoint(converter.FolderSource(folder))
+    converter.write_gguf(
+        converter.plan_conversion(checkpoint, [converter.recipe_named(recipe)]), [out], jobs=1
     )
 
 

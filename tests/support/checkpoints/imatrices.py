@@ -10,15 +10,16 @@ from pathlib import Path
 import numpy as np
 from gguf import GGUFWriter
 
-from dslocal import convert
+import dslocal.convert as converter
 
 
 def entries(checkpoint: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """By GGUF tensor name: sums ``[slices, columns]`` and counts ``[slices]``, for every matrix in
     a block.
     """
-    plan = convert.plan_conversion(
-        convert.open_checkpoint(convert.FolderSource(checkpoint)), [convert.recipe_named("F16")]
+    plan = converter.plan_conversion(
+        converter.open_checkpoint(converter.FolderSource(checkpoint)),
+        [converter.recipe_named("F16")],
     )
     found: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     for tensor in plan.tensors:

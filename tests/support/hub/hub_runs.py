@@ -26,7 +26,7 @@ from huggingface_hub.utils import close_session
 from support.cli.running import BINARY, Done, Run, clean_environment
 from support.hub.local_hub import LocalHub
 
-from dslocal import convert
+import dslocal.convert as converter
 from dslocal.gguf.header import read_header
 from dslocal.hub import http
 
@@ -186,10 +186,11 @@ def downloaded(checkpoint: Path, folder: Path, *, plainly: bool = False) -> Path
 
 def converted(folder: Path, out: Path) -> Path:
     """What becomes of the checkpoint in ``folder``, with the recipe of all these tests."""
-    plan = convert.plan_conversion(
-        convert.open_checkpoint(convert.FolderSource(folder)), [convert.recipe_named("Q4_K_M")]
+    plan = converter.plan_conversion(
+        converter.open_checkpoint(converter.FolderSource(folder)),
+        [converter.recipe_named("Q4_K_M")],
     )
-    return convert.write_gguf(plan, [out])[0].path
+    return converter.write_gguf(plan, [out])[0].path
 
 
 def tensors_of(path: Path) -> dict[str, tuple[object, bytes]]:

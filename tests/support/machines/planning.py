@@ -7,7 +7,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 
-from dslocal import catalog, convert
+import dslocal.convert as converter
+from dslocal import catalog
 from dslocal.gguf.header import GgufHeader
 from dslocal.home.paths import registry_file
 from dslocal.plan.machine.machine import Machine
@@ -25,7 +26,7 @@ RUNS = ("gpu", "offload", "cpu")
 
 @functools.cache
 def header(name: str, quant: str = "Q4_K_M") -> GgufHeader:
-    return convert.header_from_config(REGISTRY[name].config, convert.recipe_named(quant))
+    return converter.header_from_config(REGISTRY[name].config, converter.recipe_named(quant))
 
 
 def gpu_of(ram: float, vram: float) -> Machine:

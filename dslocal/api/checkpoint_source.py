@@ -1,10 +1,7 @@
-"""What ``dslocal convert`` reads: a folder, or a checkpoint that is published, downloaded first or
-shard by shard.
-"""
+"""Where a conversion reads from: a folder, or a published checkpoint, whole or shard by shard."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from glob import escape
@@ -13,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from dslocal.catalog import resolve
 from dslocal.errors import NotFoundError, UsageError
-from dslocal.files import decimal_size
 
 if TYPE_CHECKING:
     from dslocal.catalog.locations import PublishedLocation
     from dslocal.convert import ConversionPlan, Source
-    from dslocal.terminal.progress import ProgressDisplay
+
+    from .progress import WorkProgress
 
 STREAMED_AT_ONCE = 2  # shards on the disk
 
@@ -61,30 +58,30 @@ def find(
 def opened(
     found: resolve.LocalCheckpoint | PublishedLocation,
     out: Path,
-    shown: ProgressDisplay,
+    progress: WorkProgress,
     *,
     stream: bool,
 ) -> Iterator[Source]:
     """The files of ``found``. With ``stream`` they come one by one, beside ``out``; a published
     checkpoint is downloaded whole without.
     """
-    from dslocal import convert
+    import dslocal.convert as converter
 
     def say(line: str) -> None:
-        shown.log(f"dslocal: {line}")
+        progress.log(f"dslocal: {line}")
 
     if isinstance(found, resolve.LocalCheckpoint):
-        yield convert.FolderSource(found.folder)
+        yield converter.FolderSource(found.folder)
     elif stream:
         from dslocal.hub.shard_stream import streaming
 
-        with streaming(found.remote, out, on_fetched=shown.on_fetch, say=say) as source:
+        with streaming(found.remote, out, on_fetched=progress.on_fetch, say=say) as source:
             yield source
     else:
         from dslocal.hub.download import checkpoint
 
-        folder = checkpoint(found.remote, found.patterns, on_fetched=shown.on_fetch, say=say)
-        downloaded = convert.FolderSource(folder)
+        folder = checkpoint(found.remote, found.patterns, on_fetched=progress.on_fetch, say=say)
+        downloaded = converter.FolderSource(folder)
         _keep(found, folder, downloaded.revision)
         yield downloaded
 
@@ -137,7 +134,7 @@ def is_whole_here(place: PublishedLocation) -> bool:
 
 @contextmanager
 def looked_at(
-    found: resolve.LocalCheckpoint | PublishedLocation, shown: ProgressDisplay
+    found: resolve.LocalCheckpoint | PublishedLocation, progress: WorkProgress
 ) -> Iterator[Source]:
     """The same, for reading headers only: of a published checkpoint its small files are fetched,
     and go again.
@@ -145,12 +142,12 @@ def looked_at(
     from tempfile import TemporaryDirectory
 
     if isinstance(found, resolve.LocalCheckpoint):
-        with opened(found, Path(), shown, stream=False) as files:
+        with opened(found, Path(), progress, stream=False) as files:
             yield files
         return
     with (
         TemporaryDirectory() as temporary,
-        opened(found, Path(temporary) / "out", shown, stream=True) as files,
+        opened(found, Path(temporary) / "out", progress, stream=True) as files,
     ):
         yield files
 
@@ -163,49 +160,11 @@ def require_room(plan: ConversionPlan, outs: Sequence[Path]) -> None:
     parts = [path for out in outs for path in out.parent.glob(f"{escape(out.stem)}*.part")]
     shards = outs[0].with_name(outs[0].name + SUFFIX).glob("*.safetensors*")
     written = sum(path.stat().st_blocks * 512 for path in (*parts, *shards))
-    require(outs[0].parent, max(0, _streamed(plan) - written), plan.checkpoint.source.name)
+    require(outs[0].parent, max(0, streamed_bytes(plan) - written), plan.checkpoint.source.name)
 
 
-def print_needs(
-    plan: ConversionPlan,
-    outs: Sequence[Path],
-    found: resolve.LocalCheckpoint | PublishedLocation,
-    *,
-    as_json: bool,
-) -> None:
-    """What converting as planned would take."""
-    source = plan.checkpoint.source
-    sizes = {
-        out: sum(file.data_size for file in output.files)
-        for out, output in zip(outs, plan.outputs, strict=True)
-    }
-    written = sum(sizes.values())
-    published = not isinstance(found, resolve.LocalCheckpoint)
-    whole = sum(source.size(shard) for shard in plan.checkpoint.shards) if published else 0
-    if as_json:
-        outputs = [{"path": str(out), "bytes": size} for out, size in sizes.items()]
-        streamed = _streamed(plan) if published else None
-        print(
-            json.dumps(
-                {
-                    "outputs": outputs,
-                    "download": whole,
-                    "disk": written + whole,
-                    "disk_streamed": streamed,
-                }
-            )
-        )
-        return
-    if published:
-        print(
-            f"to fetch: {decimal_size(whole)}; disk: {decimal_size(written + whole)}, with --stream {decimal_size(_streamed(plan))}"
-        )
-    for out, size in sizes.items():
-        print(f"{out}: {decimal_size(size)}")
-
-
-def _streamed(plan: ConversionPlan) -> int:
-    """Bytes of disk that a stream needs: the outputs, and two shards."""
+def streamed_bytes(plan: ConversionPlan) -> int:
+    """Return the bytes of disk that a stream needs: the outputs, and two shards."""
     shards = sorted(
         (plan.checkpoint.source.size(shard) for shard in plan.checkpoint.shards), reverse=True
     )[:STREAMED_AT_ONCE]

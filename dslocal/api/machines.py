@@ -16,7 +16,7 @@ from dslocal.plan.machine import probe
 from dslocal.plan.machine.machine import Gpu, Machine, Os
 from dslocal.plan.speed import Rates, rates_for
 
-from .options import size_in_bytes
+from .sizes import size_in_bytes
 
 OSES = ("linux", "macos", "windows")
 LEAST_RAM = 64 << 20

@@ -1,0 +1,234 @@
+"""An answer, the events that it comes as, and the stream that yields them.
+
+Does not know how a prompt is made: it is handed the events of a session.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dslocal.errors import UsageError
+from dslocal.output.reasoning import Reasoning, Reclassified, Text
+from dslocal.output.tool_calls import ToolCallArguments, ToolCallStarted
+from dslocal.prompts.messages import ToolCall
+from dslocal.types import Timings
+
+if TYPE_CHECKING:
+    from dslocal.output.answer import Turn
+    from dslocal.output.constraint import OutputConstraint
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one answer.
+
+    Attributes:
+        prompt_tokens: tokens of the prompt, of which ``cached_tokens`` were in the KV cache.
+        cached_tokens: tokens of the prompt that did not have to be evaluated.
+        completion_tokens: tokens generated, reasoning included.
+        reasoning_tokens: tokens of reasoning among them.
+        drafted_tokens: tokens guessed ahead by speculative decoding.
+        accepted_tokens: tokens among them that were right.
+    """
+
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+    reasoning_tokens: int
+    drafted_tokens: int = 0
+    accepted_tokens: int = 0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model answered.
+
+    Attributes:
+        text: the answer without its reasoning.
+        reasoning: what the model wrote before it, empty where it does not reason.
+        tool_calls: the tools that it calls, with their arguments as JSON text.
+        finish_reason: "stop"; "length" where max_tokens or the context ended it; "tool_calls";
+            or "interrupted".
+        usage: tokens.
+        timings: seconds.
+        seed: the seed that gives the same answer again.
+        constraint: the schema or grammar that it was held to, if any.
+    """
+
+    text: str
+    reasoning: str
+    tool_calls: tuple[ToolCall, ...]
+    finish_reason: str
+    usage: Usage
+    timings: Timings
+    seed: int
+    constraint: OutputConstraint | None = None
+
+    def __str__(self) -> str:
+        return self.text
+
+    @property
+    def final(self) -> str | None:
+        r"""Return the final answer in the text: what is in ``\boxed{}``, or said to be it."""
+        from dslocal.evaluation import final_answer
+
+        return final_answer(self.text)
+
+    @property
+    def parsed(self) -> Any:
+        """Return the JSON value of an answer to a schema, None where there was no schema.
+
+        Raises:
+            SchemaError: the answer is not JSON, or not as its schema says.
+        """
+        return self.constraint.check(self.text) if self.constraint else None
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The last event of a stream.
+
+    Attributes:
+        answer: the whole answer.
+    """
+
+    answer: Answer
+
+
+Event = Reasoning | Text | ToolCall | Done
+
+
+def answer_of(turn: Turn) -> Answer:
+    """Return the answer that ``turn`` has come to."""
+    reason = turn.finish_reason.value if turn.finish_reason else "interrupted"
+    if turn.calls and reason == "stop":
+        reason = "tool_calls"
+    return Answer(
+        text=turn.text,
+        reasoning=turn.reasoning,
+        tool_calls=tuple(turn.calls),
+        finish_reason=reason,
+        usage=Usage(
+            prompt_tokens=turn.prompt_tokens,
+            cached_tokens=turn.cached_tokens,
+            completion_tokens=turn.completion_tokens,
+            reasoning_tokens=turn.reasoning_tokens,
+            drafted_tokens=turn.drafted_tokens,
+            accepted_tokens=turn.accepted_tokens,
+        ),
+        timings=turn.timings or Timings(),
+        seed=turn.seed,
+        constraint=turn.constraint,
+    )
+
+
+class AnswerStream:
+    """An answer as it comes. Iterate over it once, then look at :attr:`answer`.
+
+    ``close`` stops the generation, and so does leaving a ``with`` block: what came until then is
+    the answer, with the finish reason "interrupted".
+    """
+
+    def __init__(
+        self,
+        events: Generator[object],
+        turn: Callable[[], Turn | None],
+        busy: threading.Lock,
+    ) -> None:
+        """Wrap the events of a session.
+
+        Args:
+            events: what the session yields; nothing runs before the first is asked for.
+            turn: gives the turn that the session fills.
+            busy: held while the model generates, so that two streams cannot mix.
+        """
+        self._events = events
+        self._turn = turn
+        self._busy = busy
+        self._iterator: Iterator[Event] = self._translated()
+        self._answer: Answer | None = None
+
+    def __iter__(self) -> Iterator[Event]:
+        return self._iterator
+
+    def __next__(self) -> Event:
+        return next(self._iterator)
+
+    def __enter__(self) -> AnswerStream:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop the generation where it is. An answer that is whole stays whole."""
+        if isinstance(self._iterator, Generator):
+            self._iterator.close()
+        if self._answer is None and (turn := self._turn()) is not None:
+            self._answer = answer_of(turn)
+
+    @property
+    def answer(self) -> Answer:
+        """Return the whole answer, after generating what has not been asked for yet.
+
+        Raises:
+            UsageError: the stream was closed before anything was generated.
+        """
+        if self._answer is None:
+            for _ in self._iterator:
+                pass
+        if self._answer is None:
+            raise UsageError("the stream was closed before the answer began")
+        return self._answer
+
+    def _translated(self) -> Generator[Event]:
+        if not self._busy.acquire(blocking=False):
+            raise UsageError(
+                "this model is generating another answer",
+                hint="finish or close that stream first; a second model answers beside it",
+            )
+        try:
+            yield from _settled(self._events, self._turn)
+            turn = self._turn()
+            if turn is not None:
+                self._answer = answer_of(turn)
+                yield Done(self._answer)
+        finally:
+            self._events.close()
+            self._busy.release()
+
+
+def _settled(events: Iterator[object], turn: Callable[[], Turn | None]) -> Iterator[Event]:
+    """Yield events that are final: text is held back while it may turn out to be reasoning.
+
+    Tool calls come whole, each as soon as the next begins or the answer ends.
+    """
+    held = ""
+    calls = 0
+    for event in events:
+        current = turn()
+        if isinstance(event, Reasoning):
+            yield event
+        elif isinstance(event, Text):
+            held += event.text
+            if current is not None and current.text_is_certain:
+                yield Text(held)
+                held = ""
+        elif isinstance(event, Reclassified):
+            if held:
+                yield Reasoning(held)
+            held = ""
+        elif isinstance(event, ToolCallStarted):
+            if current is not None and len(current.calls) - 1 > calls:
+                yield current.calls[calls]
+                calls += 1
+        elif isinstance(event, ToolCallArguments):
+            continue
+    if held:
+        yield Text(held)
+    current = turn()
+    if current is not None:
+        yield from current.calls[calls:]

@@ -1,0 +1,211 @@
+"""A conversation with a loaded model, and the file that it is saved in.
+
+The file is one JSON object, readable by other programs. It is hostile until checked.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Unpack, cast
+
+from dslocal.errors import DslocalError, NotFoundError
+from dslocal.prompts.messages import Message, ToolCall
+
+from .answer import Answer, AnswerStream
+from .model import OnPrefill, SamplingSettings, new_seed
+
+if TYPE_CHECKING:
+    from dslocal.chat.session import Session
+
+    from .model import Model
+
+FORMAT = 1
+MAX_FILE = 64 << 20  # bytes
+MAX_MESSAGES = 100_000
+Role = Literal["system", "user", "assistant", "tool"]
+ROLES = ("system", "user", "assistant", "tool")
+
+
+@dataclass(frozen=True)
+class SavedChat:
+    """What a file of :meth:`Chat.save` holds."""
+
+    model: str
+    system: str
+    messages: tuple[Message, ...]
+
+
+class Chat:
+    """A conversation. Earlier reasoning is not sent again, as the vendor recommends."""
+
+    def __init__(self, model: Model, session: Session) -> None:
+        """Wrap a session; use :meth:`Model.chat`."""
+        self._model = model
+        self._session = session
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        """Return what was said so far, the system message aside."""
+        return tuple(self._session.history)
+
+    def ask(
+        self,
+        text: str,
+        *,
+        files: Sequence[str | Path] = (),
+        math: bool | None = None,
+        seed: int | None = None,
+        on_prefill: OnPrefill | None = None,
+        **settings: Unpack[SamplingSettings],
+    ) -> Answer:
+        """Ask the next question and return the whole answer.
+
+        Args:
+            text: the question.
+            files: text files that go with it, in the vendor's own template.
+            math: as for :meth:`Model.ask`.
+            seed: gives the same answer again.
+            on_prefill: receives tokens of the prompt that are evaluated, and how many there are.
+            **settings: from this answer on; see :class:`SamplingSettings`.
+
+        Raises:
+            ContextOverflowError: not even the question alone leaves room for an answer. Earlier
+                turns are left out of the prompt where the context is full.
+        """
+        return self.stream(
+            text, files=files, math=math, seed=seed, on_prefill=on_prefill, **settings
+        ).answer
+
+    def stream(
+        self,
+        text: str,
+        *,
+        files: Sequence[str | Path] = (),
+        math: bool | None = None,
+        seed: int | None = None,
+        on_prefill: OnPrefill | None = None,
+        **settings: Unpack[SamplingSettings],
+    ) -> AnswerStream:
+        """Ask the next question and yield the answer as events, as :meth:`Model.stream` does."""
+        for name, value in settings.items():
+            self._session.settings = self._session.settings.with_value(name, value, name)
+        question = self._model._composed(text, files, math, None)
+        return self._model._stream(self._session, question, new_seed(seed), on_prefill)
+
+    def continue_answer(self, *, on_prefill: OnPrefill | None = None) -> Answer:
+        """Continue the last answer, which max_tokens, the context or ``close`` cut.
+
+        Returns:
+            What came in addition.
+
+        Raises:
+            UsageError: the last answer is whole, or there is none.
+        """
+        self._model._require_open()
+        events = self._session.continue_answer(on_prefill=on_prefill)
+        return AnswerStream(events, lambda: self._session.turn, self._model._busy).answer
+
+    def undo(self) -> str | None:
+        """Take back the last question and its answer.
+
+        Returns:
+            The question, None where there was none.
+        """
+        taken = self._session.remove_last_turn()
+        return taken.content if taken else None
+
+    def save(self, path: str | Path) -> None:
+        """Write the conversation into a JSON file, whole or not at all.
+
+        Raises:
+            DslocalError: the file cannot be written.
+        """
+        from dslocal.files import write_atomic
+
+        content = {
+            "format": FORMAT,
+            "model": self._model.name,
+            "system": self._session.system,
+            "messages": [_fields(message) for message in self.messages],
+        }
+        text = json.dumps(content, ensure_ascii=False, indent=1)
+        try:
+            write_atomic(Path(path), text.encode("utf-8", "replace") + b"\n")
+        except OSError as e:
+            raise DslocalError(f"{path}: cannot be written: {e.strerror}") from e
+
+
+def read_saved(path: Path) -> SavedChat:
+    """Read a file of :meth:`Chat.save`.
+
+    Raises:
+        NotFoundError: there is no such file.
+        DslocalError: it cannot be read, or is not such a file.
+    """
+    try:
+        if path.stat().st_size > MAX_FILE:
+            raise DslocalError(f"{path}: more than {MAX_FILE:,} bytes are too many for a chat")
+        content = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise NotFoundError(f"{path}: no such file") from None
+    except OSError as e:
+        raise DslocalError(f"{path}: cannot be read: {e.strerror}") from e
+    except (ValueError, RecursionError):
+        raise DslocalError(f"{path}: is not a saved chat: no JSON") from None
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise DslocalError(f"{path}: is not a saved chat of this version of dslocal")
+    messages = content.get("messages")
+    if not isinstance(messages, list) or len(messages) > MAX_MESSAGES:
+        raise DslocalError(f"{path}: is not a saved chat: messages")
+    try:
+        return SavedChat(
+            _text(content, "model"), _text(content, "system"), tuple(map(_message, messages))
+        )
+    except (TypeError, ValueError) as e:
+        raise DslocalError(f"{path}: is not a saved chat: {e}") from None
+
+
+def _fields(message: Message) -> dict[str, Any]:
+    """Return a message as JSON, without what is empty."""
+    fields: dict[str, Any] = {"role": message.role, "content": message.content}
+    if message.reasoning:
+        fields["reasoning"] = message.reasoning
+    if message.calls:
+        fields["tool_calls"] = [
+            {"name": call.name, "arguments": call.arguments} for call in message.calls
+        ]
+    if message.cut:
+        fields["cut"] = message.cut
+    return fields
+
+
+def _message(fields: object) -> Message:
+    """Return the message that ``fields`` describe. Raises TypeError, ValueError."""
+    if not isinstance(fields, dict):
+        raise TypeError("messages")
+    role = _text(fields, "role")
+    if role not in ROLES:
+        raise ValueError(f"role {role!r:.20}")
+    calls = fields.get("tool_calls", [])
+    if not isinstance(calls, list) or not all(isinstance(call, dict) for call in calls):
+        raise TypeError("tool_calls")
+    cut = _text(fields, "cut")
+    if cut not in ("", "interrupted", "length"):
+        raise ValueError(f"cut {cut!r:.20}")
+    return Message(
+        cast(Role, role),
+        _text(fields, "content"),
+        _text(fields, "reasoning"),
+        tuple(ToolCall(_text(call, "name"), _text(call, "arguments")) for call in calls),
+        cut=cut,
+    )
+
+
+def _text(fields: dict[str, Any], key: str) -> str:
+    value = fields.get(key, "")
+    if not isinstance(value, str):
+        raise TypeError(key)
+    return value

@@ -1,0 +1,200 @@
+"""Convert a checkpoint to GGUF files: what is read, which types, where the files go.
+
+The work itself is ``dslocal.convert``'s; here a name becomes a source, and wishes become a plan.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from dslocal.errors import NotFoundError, UsageError
+
+from .progress import ProgressCallbacks, WorkProgress
+from .sizes import size_in_bytes
+
+if TYPE_CHECKING:
+    from dslocal.convert import (
+        ConversionPlan,
+        ConversionProgress,
+        ConversionReport,
+        Imatrix,
+        Recipe,
+        Source,
+        Split,
+    )
+    from dslocal.hub.fetch import Fetched
+
+DEFAULT_QUANT = "Q4_K_M"
+Mtp = Literal["keep", "drop", "only"]
+
+
+@dataclass(frozen=True)
+class ConversionRequest:
+    """What to make of a checkpoint.
+
+    Attributes:
+        recipes: one for each output.
+        mtp: whether the multi-token-prediction layer is kept, dropped, or written alone.
+        split: how an output is spread over files.
+        imatrix: the importance matrix, if any.
+    """
+
+    recipes: Sequence[Recipe]
+    mtp: Mtp
+    split: Split
+    imatrix: Imatrix | None
+
+
+def convert(
+    source: str | Path,
+    output: str | Path,
+    *,
+    quant: str | Sequence[str] | None = None,
+    recipe: str | Path | None = None,
+    size: str | None = None,
+    imatrix: str | Path | None = None,
+    mtp: Mtp = "keep",
+    split_experts: bool = False,
+    split_size: str | None = None,
+    stream: bool = False,
+    revision: str | None = None,
+    jobs: int | None = None,
+    overwrite: bool = False,
+    on_progress: Callable[[ConversionProgress], None] | None = None,
+    on_fetched: Callable[[Fetched], None] | None = None,
+    on_notice: Callable[[str], None] | None = None,
+) -> tuple[ConversionReport, ...]:
+    """Convert a DeepSeek checkpoint to quantized GGUF in one pass.
+
+    An interrupted conversion continues when it is called again with the same arguments.
+
+    Args:
+        source: a checkpoint folder, a name of models.yaml, or OWNER/NAME on the hub.
+        output: the file to write, or a folder; ``{quant}`` in it is replaced.
+        quant: a quantization such as "Q4_K_M", or several that are written from one read.
+            "Q4_K_M" where neither this nor ``recipe`` nor ``size`` is given.
+        recipe: a YAML file of regex: type, first match wins.
+        size: the best quantization that fits in this, such as "180GB".
+        imatrix: an importance matrix of llama.cpp, GGUF or legacy.
+        mtp: "keep" the multi-token-prediction layer where there is one, "drop" it, or write
+            "only" that layer.
+        split_experts: write the routed experts into files of their own.
+        split_size: no file is larger than this, such as "40GB".
+        stream: fetch, convert and delete a published checkpoint shard by shard.
+        revision: branch, tag or commit on the hub.
+        jobs: threads; one a core without it.
+        overwrite: replace files that are already there.
+        on_progress: receives how much is written.
+        on_fetched: receives how much of a published checkpoint is fetched.
+        on_notice: receives lines that a user should see. Without it they are logged as warnings
+            of the logger ``dslocal``.
+
+    Returns:
+        A report for each output, in the order of the quantizations.
+
+    Raises:
+        UsageError: arguments exclude each other, or a file is there already.
+        NotFoundError: there is no such checkpoint or folder.
+        CheckpointError: the checkpoint is damaged, or of a kind that cannot be converted.
+        ConversionError: a file cannot be written.
+    """
+    import dslocal.convert as converter
+
+    from . import checkpoint_source
+
+    notice = on_notice or logging.getLogger("dslocal").warning
+    progress = ProgressCallbacks(on_fetched, on_progress, notice)
+    recipes = choose_recipes(quant, Path(recipe) if recipe else None, size)
+    found = checkpoint_source.find(str(source), revision, stream=stream)
+    targets = choose_outputs(Path(output), found.name, recipes, overwrite=overwrite)
+    request = ConversionRequest(
+        recipes,
+        mtp,
+        converter.Split(split_experts, size_in_bytes(split_size) if split_size else 0),
+        converter.load_imatrix(Path(imatrix)) if imatrix else None,
+    )
+    with checkpoint_source.opened(found, targets[0], progress, stream=stream) as files:
+        planned = plan_conversion(files, request, progress)
+        if stream:
+            checkpoint_source.require_room(planned, targets)
+        return tuple(
+            converter.write_gguf(planned, targets, jobs=jobs, on_progress=progress.on_conversion)
+        )
+
+
+def choose_recipes(
+    quant: str | Sequence[str] | None, file: Path | None, size: str | None
+) -> list[Recipe]:
+    """Return the recipes that are asked for: by name, by file, or by size.
+
+    Raises:
+        UsageError: more than one way is given, or a name twice.
+    """
+    import dslocal.convert as converter
+
+    if sum(option is not None for option in (quant, file, size)) > 1:
+        raise UsageError("--quant, --recipe and --size exclude each other")
+    if file:
+        return [converter.load_recipe(file)]
+    if size:
+        return [converter.SizedRecipe(size.strip().replace("/", "_"), size_in_bytes(size))]
+    names = quant or DEFAULT_QUANT
+    listed = names.split(",") if isinstance(names, str) else list(names)
+    recipes: list[Recipe] = [converter.recipe_named(name.strip()) for name in listed]
+    if len({recipe.name for recipe in recipes}) < len(recipes):
+        raise UsageError(f"--quant {','.join(listed)}: the same twice")
+    return recipes
+
+
+def choose_outputs(
+    output: Path | None, name: str, recipes: Sequence[Recipe], *, overwrite: bool
+) -> list[Path]:
+    """Return where each recipe's output goes.
+
+    Raises:
+        UsageError: a file is there already, or one file is named for several quantizations.
+        NotFoundError: the folder does not exist.
+    """
+    default = f"{name}-{{quant}}.gguf"
+    if output is None:
+        pattern = default
+    elif output.is_dir():
+        pattern = str(output / default)
+    else:
+        pattern = str(output)
+    targets = [Path(pattern.replace("{quant}", recipe.name)) for recipe in recipes]
+    if len(set(targets)) < len(targets):
+        raise UsageError(
+            f"{output}: one file for {len(recipes)} quantizations",
+            hint="a folder, or {quant} in the name",
+        )
+    for target in targets:
+        if not target.parent.is_dir():
+            raise NotFoundError(f"{target.parent}: no such folder")
+        if target.is_dir():
+            raise UsageError(f"{target}: is a folder")
+        if target.exists() and not overwrite:
+            raise UsageError(f"{target}: is already there", hint="--force replaces it")
+    return targets
+
+
+def plan_conversion(
+    files: Source, request: ConversionRequest, progress: WorkProgress
+) -> ConversionPlan:
+    """Lay out every output from headers alone; warnings go to ``progress``."""
+    import dslocal.convert as converter
+
+    planned = converter.plan_conversion(
+        converter.open_checkpoint(files),
+        list(request.recipes),
+        mtp=request.mtp,
+        split=request.split,
+        imatrix=request.imatrix,
+    )
+    for warning in planned.warnings:
+        progress.log(f"dslocal: {warning}")
+    return planned

@@ -1,0 +1,304 @@
+"""What a model takes on a machine, and how fast it will be, before anything is downloaded.
+
+Joins names (``catalog``), headers that a conversion would give (``convert``) and the search for
+settings (``plan``). Reads headers only.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from dslocal.errors import UsageError
+
+from .load_options import overrides
+from .machines import machine_and_rates, with_ssd_of
+
+if TYPE_CHECKING:
+    from dslocal.catalog import ModelEntry
+    from dslocal.plan.assessment import Assessment, PlannedModel
+    from dslocal.plan.load_config import LoadConfig, MemoryUse
+    from dslocal.plan.machine.machine import Machine
+    from dslocal.plan.search import Overrides
+    from dslocal.plan.speed import Rates
+
+
+@dataclass(frozen=True)
+class ModelPlan:
+    """How a model runs on a machine.
+
+    Attributes:
+        model: the name of the model.
+        quant: its quantization.
+        verdict: "gpu", "offload" (GPU and CPU), "cpu", "ssd" (read from the disk as needed), or
+            "no".
+        settings: what it is loaded with.
+        memory: bytes by part and device.
+        tokens_per_second: the forecast for decoding, from a full context to an empty one.
+        gave_up: what had to be given up to make it fit, in this order.
+        lacking: bytes that are missing where the verdict is "ssd" or "no".
+        download: bytes to download first, 0 for what is here.
+    """
+
+    model: str
+    quant: str
+    verdict: str
+    settings: LoadConfig
+    memory: MemoryUse
+    tokens_per_second: tuple[float, float]
+    gave_up: tuple[str, ...]
+    lacking: int
+    download: int
+
+    @property
+    def fits(self) -> bool:
+        """Return whether it runs at all."""
+        return self.verdict != "no"
+
+
+class Assessed(NamedTuple):
+    """An assessment with the machine and the rates that it was made for."""
+
+    assessment: Assessment
+    machine: Machine
+    rates: Rates
+    published: bool  # whether the model was found on the hub alone
+
+
+def plan(
+    model: str | Path,
+    *,
+    quant: str | None = None,
+    n_ctx: int | None = None,
+    kv_type: str | None = None,
+    n_gpu_layers: int | None = None,
+    cpu_moe: int | str | None = None,
+    ram: str | None = None,
+    vram: str | None = None,
+    os: str | None = None,
+) -> ModelPlan:
+    """Plan how a model runs on this machine, or on one that is described.
+
+    Args:
+        model: a name, a GGUF file, a checkpoint folder, or OWNER/NAME on the hub.
+        quant: the quantization, such as "Q4_K_M". Without it, the model's own choice.
+        n_ctx: tokens of context.
+        kv_type: "f16", "q8_0" or "q4_0" for the KV cache.
+        n_gpu_layers: layers on the GPU.
+        cpu_moe: layers whose experts stay in RAM: a number, "all" or "auto".
+        ram: the memory of another machine, such as "128GiB".
+        vram: the memory of its GPU; "0" for none.
+        os: "linux", "macos" or "windows".
+
+    Returns:
+        The plan. One that does not fit is an answer too: see ``fits``.
+
+    Raises:
+        NotFoundError: there is no such model.
+        UsageError: an argument is out of range, or what is decided cannot be had on any machine.
+    """
+    chosen = overrides(n_ctx, kv_type, n_gpu_layers=n_gpu_layers, cpu_moe=cpu_moe)
+    machine, rates = machine_and_rates(ram, vram, os)
+    described = any(value is not None for value in (ram, vram, os))
+    found = assess_named(str(model), quant, machine, rates, chosen, described=described).assessment
+    return ModelPlan(
+        model=found.model.name,
+        quant=found.model.quant,
+        verdict=found.plan.verdict,
+        settings=found.plan.loading,
+        memory=found.plan.memory,
+        tokens_per_second=(found.speed.low, found.speed.high),
+        gave_up=tuple(step.what for step in found.plan.gave_up),
+        lacking=found.plan.lacking,
+        download=found.model.download,
+    )
+
+
+def assess_named(
+    name: str,
+    quant: str | None,
+    machine: Machine,
+    rates: Rates,
+    chosen: Overrides,
+    *,
+    described: bool,
+) -> Assessed:
+    """Assess the model that ``name`` means.
+
+    On this machine, llama.cpp's own sizing of a file that is here is the last word.
+
+    Args:
+        name: as for :func:`plan`.
+        quant: as for :func:`plan`.
+        machine: the machine to plan for.
+        rates: what it reads a second.
+        chosen: what the user decided.
+        described: whether the machine is another one than this.
+
+    Raises:
+        NotFoundError: there is no such model.
+        UsageError: what is decided cannot be had.
+    """
+    from dslocal.engine import loader
+    from dslocal.plan.assessment import assess
+
+    def assess_here(other: PlannedModel) -> Assessment:
+        return assess(other, machine, rates, chosen)
+
+    wanted = _installed(name, quant)
+    published = False
+    if wanted is None:
+        wanted = _on_hub(name, quant, assess_here, machine.cores)
+        published = wanted is not None
+    if wanted is None:
+        wanted = planned_model(name, quant)
+    file = None if described else wanted.file
+    if file:
+        machine = loader.limited(machine, file)
+    found = assess(wanted, machine, rates, chosen)
+    if file:
+        checked = loader.checked(file, wanted.header, found.plan, machine, chosen)
+        found = assess(wanted, machine, rates, chosen, checked)
+    if found.plan.verdict == "ssd" and found.model.file:
+        rates = with_ssd_of(found.model.file, machine, rates)
+        found = assess(found.model, machine, rates, chosen, found.plan)
+    return Assessed(found, machine, rates, published)
+
+
+def assess_registry(
+    machine: Machine, rates: Rates, chosen: Overrides, quant: str | None
+) -> list[Assessment]:
+    """Assess every model of models.yaml, smallest first.
+
+    Each comes in the best of its quantizations that runs without the SSD, or the smallest if none
+    does; in ``quant`` where that is given.
+    """
+    from dslocal import catalog
+    from dslocal.plan.assessment import assess
+
+    entries = sorted(
+        catalog.load_registry().values(), key=lambda entry: (entry.parameters, entry.name)
+    )
+    seen: dict[tuple[int, int], Assessment] = {}
+    rows: list[Assessment] = []
+    for entry in entries:
+        best: Assessment | None = None
+        for name in [quant] if quant else entry.quants:
+            candidate = _of_entry(entry, name)
+            key = (id(candidate.header), candidate.download)
+            if key not in seen:
+                seen[key] = assess(candidate, machine, rates, _capped(chosen, candidate))
+            best = replace(seen[key], model=candidate)
+            if best.plan.verdict in ("gpu", "offload", "cpu"):
+                break
+        if best:
+            rows.append(best)
+    return rows
+
+
+def other_quants(name: str, model: PlannedModel) -> list[tuple[str, PlannedModel]]:
+    """Return the model's other quantizations by name, for what can still be converted."""
+    from dslocal import catalog
+
+    if not model.output:
+        return []
+    entry = _registered(name)
+    quants = entry.quants if entry else catalog.DEFAULT_QUANTS
+    return [(quant, planned_model(name, quant)) for quant in quants if quant != model.quant]
+
+
+def planned_model(name: str, quant: str | None) -> PlannedModel:
+    """Return what a name of models.yaml, a GGUF file or a checkpoint folder stands for.
+
+    Raises:
+        NotFoundError: there is no such model.
+        UsageError: ``quant`` is given for a GGUF file.
+    """
+    import dslocal.convert as converter
+    from dslocal.catalog import resolve
+
+    entry = _registered(name)
+    if entry is not None:
+        return _of_entry(entry, quant or entry.quant)
+    found = resolve.find(name)
+    if isinstance(found, Path):
+        if quant:
+            raise UsageError(
+                f"--quant: {found.name} is a GGUF file, and is as it is",
+                hint="a checkpoint or a name can be converted",
+            )
+        return _of_file(found)
+    config = converter.open_checkpoint(converter.FolderSource(found.folder)).config.values
+    return _outlined(found.name, config, quant or found.quant)
+
+
+def _installed(name: str, quant: str | None) -> PlannedModel | None:
+    """Return the GGUF file that ``name`` means, if it has been pulled or imported."""
+    from dslocal import catalog
+
+    found = catalog.find_installed(name, quant) if quant else catalog.find_installed(name)
+    if found is None or found.quant == catalog.CHECKPOINT or found.missing:
+        return None
+    return _of_file(found.path)
+
+
+def _on_hub(
+    name: str, quant: str | None, assess: Callable[[PlannedModel], Assessment], cores: int
+) -> PlannedModel | None:
+    """Return what ``name`` stands for on the hub or behind a URL, by headers alone.
+
+    None for what models.yaml knows, or is here.
+    """
+    from dslocal.catalog import offers
+    from dslocal.catalog.locations import place_of
+
+    place = place_of(name)
+    if place is None or (place.entry is not None and not place.file):
+        return None
+    return offers.choose(place, quant, None, assess, cores, sys.maxsize).offer.model
+
+
+def _registered(name: str) -> ModelEntry | None:
+    """Return the model of models.yaml that ``name`` means, by its own name or its repository's."""
+    from dslocal import catalog
+    from dslocal.catalog.locations import place_of
+
+    place = place_of(name)
+    return place.entry if place else catalog.load_registry().get(name.lower())
+
+
+def _of_file(path: Path) -> PlannedModel:
+    from dslocal.gguf.header import main_type
+    from dslocal.gguf.parts import parts_of
+    from dslocal.plan.assessment import PlannedModel
+
+    header = parts_of(path)[1]
+    title = header.text("general.name") or path.stem
+    return PlannedModel(title, main_type(header), header, file=path)
+
+
+def _of_entry(entry: ModelEntry, quant: str) -> PlannedModel:
+    return _outlined(entry.name, entry.config, quant, None if entry.local else entry.dtype)
+
+
+def _outlined(
+    name: str, config: Mapping[str, Any], quant: str, dtype: str | None = None
+) -> PlannedModel:
+    """Return the model that a checkpoint becomes; ``dtype`` is that of one to be downloaded."""
+    import dslocal.convert as converter
+    from dslocal.plan.assessment import PlannedModel
+
+    header = converter.header_from_config(config, converter.recipe_named(quant))
+    download = converter.checkpoint_bytes(config, dtype) if dtype else 0
+    return PlannedModel(name, quant, header, download, header.file_size)
+
+
+def _capped(chosen: Overrides, model: PlannedModel) -> Overrides:
+    """Return ``chosen`` without more context than ``model`` has."""
+    if not chosen.n_ctx:
+        return chosen
+    trained = model.header.of_arch("context_length", chosen.n_ctx)
+    return replace(chosen, n_ctx=min(chosen.n_ctx, trained))
