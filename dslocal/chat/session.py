@@ -182,7 +182,7 @@ class Session:
                 self.settings,
                 prompt,
                 ids=ids,
-                begun=tokens,
+                partial=tokens,
                 on_prefill=on_prefill,
             )
         finally:
@@ -199,7 +199,7 @@ class Session:
         From any thread.
         """
         if self.turn and self.turn.steering:
-            self.turn.steering.close()
+            self.turn.steering.close_reasoning()
 
     def remove_last_turn(self) -> Message | None:
         """Forgets the last question and all that came of it, and returns it; None when there is

@@ -1,4 +1,4 @@
-"""From tokens to events: reasoning, text, tool calls, stop texts, loops, output constraints.
+"""Turn tokens into events: reasoning, text, tool calls, stop texts, loops, output constraints.
 
 Does not know a family's prompts beyond the format that it declares.
 """
@@ -11,14 +11,13 @@ from .constraint import (
     read_grammar,
     read_schema,
 )
-from .fill_in_middle import Gap, fill_gap, gap_at
+from .infill import fill_gap
 from .reasoning import Reasoning, Reclassified, Text
 from .sampler_settings import resolve_logit_bias
 from .tool_calls import ToolCallArguments, ToolCallStarted
 
 __all__ = [
     "ANY_OBJECT",
-    "Gap",
     "OutputConstraint",
     "Reasoning",
     "Reclassified",
@@ -28,7 +27,6 @@ __all__ = [
     "Turn",
     "constraint_from_schema",
     "fill_gap",
-    "gap_at",
     "read_grammar",
     "read_schema",
     "resolve_logit_bias",

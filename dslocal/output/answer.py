@@ -1,8 +1,7 @@
-"""One answer to one prompt: generated, read as reasoning, answer and calls, and collected in a
-:class:`Turn`.
+"""Generate one answer and read it: reasoning, text and tool calls, collected in a :class:`Turn`.
 
-An answer that was cut can be gone on with: its ids are read again, so that everything is as it was
-after the last of them.
+A partial answer can be continued: its token ids are read again, so that parser, sampler and
+constraint stand where they stood after the last of them. Does not know conversations.
 """
 
 from __future__ import annotations
@@ -25,23 +24,46 @@ from .stop_texts import StopTexts
 from .tool_calls import ToolCallArguments, ToolCallStarted
 
 if TYPE_CHECKING:
-    from dslocal.engine import FinishReason, LlamaContext, LlamaModel, Timings, TokenLogprobs
+    from dslocal.engine import (
+        FinishReason,
+        Generation,
+        LlamaContext,
+        LlamaModel,
+        Sampler,
+        Timings,
+        TokenLogprobs,
+    )
 
-MIN_ANSWER_TOKENS = 256  # tokens that a prompt must leave, at the least
+MIN_ANSWER_TOKENS = 256  # tokens of the context that a prompt must leave free
 
 
 @dataclass
 class Turn:
-    """One answer. Complete once the stream has ended, and as far as it came when it was
-    interrupted.
+    """One answer, whole once its stream has ended and partial where that was interrupted.
 
-    ``sure`` says whether what came as answer so far cannot turn out to have been a thought.
-    ``top_logprobs`` asks for every token's logprob in ``logprobs``, and for those of that many
-    likeliest ones. ``form`` is what the answer must look like. ``loop`` is an endless repetition:
-    it ended the answer, or the thought where the answer goes on. ``drafted_tokens`` were guessed
-    ahead, of which ``accepted_tokens`` were right. ``ids`` are the answer's, of which the first
-    ``resumed_tokens`` are of an answer that was gone on with; all counts but ``completion_tokens``
-    and ``reasoning_tokens``, and all times, are of what came after them.
+    Attributes:
+        prompt_tokens: Tokens of the prompt, and of the partial answer that is continued.
+        cached_tokens: How many of these were in the KV cache already.
+        completion_tokens: Tokens of the answer: reasoning, text, calls and resumed tokens.
+        reasoning_tokens: How many of these are reasoning.
+        drafted_tokens: Tokens that were drafted ahead.
+        accepted_tokens: How many of these were right.
+        reasoning: The reasoning so far.
+        text: The text of the answer so far.
+        calls: The tool calls so far.
+        seed: The seed that the answer is sampled with.
+        finish_reason: Why the answer ended; None while it is generated.
+        timings: Seconds of prefill and decoding; None while it is generated.
+        text_is_certain: Whether ``text`` can no longer turn out to be reasoning.
+        top_logprobs: Ask for the logprobs of every token and of so many likeliest ones; None asks
+            for none.
+        logprobs: The logprobs that were asked for, one entry a new token.
+        constraint: What the text must look like.
+        loop: The endless repetition that ended the answer, or only its reasoning.
+        steering: What closes the reasoning and holds the answer to its grammar.
+        ids: The token ids of the answer.
+        resumed_tokens: How many of ``ids`` come from the partial answer that is continued. Timings,
+            drafted, accepted and cached tokens are of what came after them.
     """
 
     prompt_tokens: int
@@ -67,23 +89,26 @@ class Turn:
 
     @property
     def tokens_per_s(self) -> float:
-        new = self.completion_tokens - self.resumed_tokens
-        return new / self.timings.decode if self.timings and self.timings.decode > 0 else 0.0
+        """Return the speed of decoding; 0 while it is not known."""
+        if self.timings is None or self.timings.decode <= 0:
+            return 0.0
+        return (self.completion_tokens - self.resumed_tokens) / self.timings.decode
 
     @property
     def is_cut(self) -> bool:
-        """Whether max_tokens or the context ended it."""
+        """Return whether max_tokens, the context or a loop ended the answer."""
         return self.finish_reason is not None and self.finish_reason.value == "length"
 
     @property
     def message(self) -> Message:
-        """The answer as a message of the conversation."""
+        """Return the answer as a message of the conversation."""
         reason = self.finish_reason.value if self.finish_reason else "interrupted"
         cut = "" if reason == "stop" else reason
         return Message("assistant", self.text, self.reasoning, tuple(self.calls), cut=cut)
 
-    def add(self, part: AnswerEvent) -> None:
-        match part:
+    def add(self, event: AnswerEvent) -> None:
+        """Add what ``event`` brings to the answer."""
+        match event:
             case Reasoning(text):
                 self.reasoning += text
             case Text(text):
@@ -93,47 +118,72 @@ class Turn:
             case ToolCallStarted(_, name):
                 self.calls.append(ToolCall(name, ""))
             case ToolCallArguments(_, text):
-                self.calls[-1] = ToolCall(self.calls[-1].name, self.calls[-1].arguments + text)
+                call = self.calls[-1]
+                self.calls[-1] = ToolCall(call.name, call.arguments + text)
 
 
 class AnswerReader:
-    """What reads an answer's tokens: whole characters, thought and answer told apart, stop texts,
-    loops.
+    """Read the tokens of one answer into a turn: characters, reasoning, calls, stop texts, loops.
+
+    Attributes:
+        turn: Where the answer is collected.
+        parser: Tells reasoning, text and calls apart.
+        stop: Looks for stop texts.
+        loops: Looks for endless repetitions.
     """
 
     def __init__(
-        self, family: Family, settings: Settings, prompt: Sequence[Segment], model: LlamaModel
+        self,
+        turn: Turn,
+        family: Family,
+        settings: Settings,
+        prompt: Sequence[Segment],
+        model: LlamaModel,
     ) -> None:
         from dslocal.engine.utf8 import Utf8Stream
 
-        self._model, self._characters = model, Utf8Stream()
-        self.parser, self.loops = make_parser(family, prompt, model), LoopDetector()
+        self.turn = turn
+        self.parser = make_parser(family, prompt, model)
         self.stop = StopTexts(settings.stop.value, verbatim=self.parser.verbatim)
+        self.loops = LoopDetector()
+        self._characters = Utf8Stream()
+        self._family = family
+        self._settings = settings
+        self._prompt = prompt
+        self._model = model
 
-    def feed(self, turn: Turn, token: int) -> list[AnswerEvent]:
-        """Collects in ``turn`` what ``token`` adds, and returns it."""
+    def feed(self, token: int) -> list[AnswerEvent]:
+        """Add ``token`` to the turn, and return the events that it causes."""
+        turn = self.turn
         text = self._characters.feed(self._model.piece(token))
         turn.ids.append(token)
         turn.completion_tokens += 1
-        turn.reasoning_tokens += self.parser.thinking
-        parts = list(self.stop.passed(self.parser.feed(token, text)))
-        for part in parts:
-            turn.add(part)
-        turn.text_is_certain = not self.parser.unsure
+        if self.parser.is_reasoning:
+            turn.reasoning_tokens += 1
+        events = list(self.stop.filter(self.parser.feed(token, text)))
+        for event in events:
+            turn.add(event)
+        turn.text_is_certain = not self.parser.is_uncertain
         self.loops.feed(token, text)
-        return parts
+        return events
 
-    def finish(self, turn: Turn) -> list[AnswerEvent]:
-        """Collects what waits when nothing more comes, and returns it."""
-        parts = (
-            []
-            if self.stop.reached
-            else list(self.stop.passed(self.parser.finish(self._characters.flush())))
-        )
-        parts += self.stop.finish()
-        for part in parts:
-            turn.add(part)
-        return parts
+    def finish(self) -> list[AnswerEvent]:
+        """Add what was held back to the turn, and return the events, when no more tokens come."""
+        events: list[AnswerEvent] = []
+        if not self.stop.reached:
+            events += self.stop.filter(self.parser.finish(self._characters.flush()))
+        events += self.stop.finish()
+        for event in events:
+            self.turn.add(event)
+        return events
+
+    def reached_stop_text(self) -> bool:
+        """Return whether the text ends here, at a stop text."""
+        return self.stop.ended_in(self.parser.held_space)
+
+    def read_again(self) -> Turn:
+        """Return the turn that the ids so far make when they are read from the first."""
+        return parse_answer(self.turn.ids, self._family, self._settings, self._prompt, self._model)
 
 
 def parse_answer(
@@ -143,37 +193,34 @@ def parse_answer(
     prompt: Sequence[Segment],
     model: LlamaModel,
 ) -> Turn:
-    """The answer that ``ids`` are, as far as they go, to ``prompt``."""
-    turn, reader = Turn(prompt_tokens=0), AnswerReader(family, settings, prompt, model)
+    """Return the answer to ``prompt`` that the token ids ``ids`` spell."""
+    turn = Turn(prompt_tokens=0)
+    reader = AnswerReader(turn, family, settings, prompt, model)
     for token in ids:
-        reader.feed(turn, token)
-    reader.finish(turn)
+        reader.feed(token)
+    reader.finish()
     return turn
 
 
-def _take_up(begun: Sequence[int], turn: Turn, reader: AnswerReader, steering: Steering) -> None:
-    """Brings everything to where the answer was cut, after ``begun``."""
-    turn.resumed_tokens = len(begun)
-    for token in begun:
-        reader.feed(turn, token)
-        if steering.needed:
-            steering.accept(token)
-    if not steering.needed:
-        steering.follow(reader.parser)
-    reader.loops.reset()  # whoever goes on with a repetition wants to
-
-
 def reserved_tokens(settings: Settings, n_ctx: int) -> int:
-    """Tokens that a prompt must leave for the answer."""
+    """Return how many tokens of a context a prompt must leave for the answer."""
     return min(settings.max_tokens.value, max(MIN_ANSWER_TOKENS, n_ctx // 4))
 
 
 def overflow_error(
     context: LlamaContext, settings: Settings, prompt_tokens: int, needed: int | None = None
 ) -> ContextOverflowError:
-    """The error for a prompt that leaves no room: ``needed`` tokens, or what is reserved."""
+    """Return the error for a prompt that does not fit.
+
+    Args:
+        context: Says how many tokens there is room for.
+        settings: Say how many tokens are reserved for the answer.
+        prompt_tokens: Tokens of the prompt.
+        needed: Tokens that the answer needs, if not those that are reserved.
+    """
+    room = needed or reserved_tokens(settings, context.n_ctx)
     return ContextOverflowError(
-        f"the prompt is {prompt_tokens:,} tokens and the answer needs room for {needed or reserved_tokens(settings, context.n_ctx):,}; "
+        f"the prompt is {prompt_tokens:,} tokens and the answer needs room for {room:,}; "
         f"the context holds {context.n_ctx:,}",
         hint=f"a larger --ctx, up to {context.model.n_ctx_train:,}, or a shorter prompt",
     )
@@ -187,80 +234,134 @@ def stream_answer(
     prompt: Sequence[Segment],
     *,
     ids: Sequence[int] | None = None,
-    begun: Sequence[int] = (),
+    partial: Sequence[int] = (),
     on_prefill: Callable[[int, int], None] | None = None,
 ) -> Generator[AnswerEvent]:
-    """Generates the answer to ``prompt``, collects it in ``turn`` and yields its parts as they
-    come.
+    """Generate the answer to ``prompt`` into ``turn``, and yield its events as they come.
 
-    ``ids`` are those of ``prompt`` where they are known already. ``begun`` are ids that the answer
-    begins with: they are collected, not yielded, and what follows is what would have followed them.
-    ``on_prefill`` is told tokens of the prompt evaluated and to evaluate. Raises
-    ContextOverflowError before anything is evaluated, and KeyboardInterrupt on Ctrl-C; what came
-    until then is in ``turn``.
+    Args:
+        turn: Where the answer is collected. Its seed, top_logprobs and constraint are obeyed.
+        context: The model's context; its KV cache is reused as far as it matches.
+        family: Says how the answer is parsed and what ends it.
+        settings: How tokens are sampled.
+        prompt: The prompt as segments.
+        ids: The token ids of ``prompt`` where they are known already.
+        partial: Token ids that the answer begins with. They are collected and not yielded; what
+            follows is what would have followed them.
+        on_prefill: Called with the tokens of the prompt that are evaluated, and their number.
+
+    Raises:
+        ContextOverflowError: Before anything is evaluated, if there is no room for an answer.
+        KeyboardInterrupt: On Ctrl-C. What came until then is in ``turn``.
     """
-    from dslocal.engine import FinishReason, Generation
+    from dslocal.engine import Generation
     from dslocal.engine.grammar.grammar import Grammar
 
     model = context.model
     ids = encode(prompt, model) if ids is None else ids
-    turn.prompt_tokens = len(ids) + len(begun)
-    needed = 1 if begun else reserved_tokens(settings, context.n_ctx)
+    turn.prompt_tokens = len(ids) + len(partial)
+    needed = 1 if partial else reserved_tokens(settings, context.n_ctx)
     if turn.prompt_tokens + needed > context.n_ctx:
         raise overflow_error(context, settings, turn.prompt_tokens, needed)
     sampler = make_sampler(settings, turn.seed, model, ids, turn.top_logprobs)
     turn.logprobs = sampler.logprobs  # grows with the answer
-    sampler.follow(begun)
-    stops = [
-        id for special in family.format.stop if (id := model.special(special.token)) is not None
-    ]
+    sampler.follow(partial)
+    stops = [model.special(special.token) for special in family.format.stop]
+    stop_ids = [id for id in stops if id is not None]
     generation = Generation(
         context,
-        [*ids, *begun],
+        [*ids, *partial],
         sampler,
         max_tokens=settings.max_tokens.value,
-        stop=stops,
+        stop=stop_ids,
         on_prefill=on_prefill,
     )
-    reader = AnswerReader(family, settings, prompt, model)
-    parser, stop, loops = reader.parser, reader.stop, reader.loops
+    reader = AnswerReader(turn, family, settings, prompt, model)
     grammar = Grammar(model, turn.constraint.grammar) if turn.constraint else None
-    steering = turn.steering = make_steering(
-        family, parser, model, settings.think_budget.value, grammar, stops
+    turn.steering = make_steering(
+        family, reader.parser, model, settings.think_budget.value, grammar, stop_ids
     )
-    _take_up(begun, turn, reader, steering)
-    sampler.constraint = steering if steering.needed else None
-    try:
-        for token in generation:
-            yield from reader.feed(turn, token)
-            if loops.found:
-                turn.loop = loops.found
-                if not steering.thinking:
+    run = _AnswerRun(turn, generation, sampler, reader, turn.steering)
+    run.resume(partial)
+    yield from run.events()
+
+
+@dataclass
+class _AnswerRun:
+    """What works together while one answer is generated."""
+
+    turn: Turn
+    generation: Generation
+    sampler: Sampler
+    reader: AnswerReader
+    steering: Steering
+
+    def resume(self, partial: Sequence[int]) -> None:
+        """Bring everything to where it was after the tokens of ``partial``, which may be none."""
+        self.turn.resumed_tokens = len(partial)
+        for token in partial:
+            self.reader.feed(token)
+            if self.steering.needed:
+                self.steering.accept(token)
+        if not self.steering.needed:
+            self.steering.follow(self.reader.parser)
+        self.reader.loops.reset()  # continuing a repetition is what the user asked for
+        self._steer()
+
+    def events(self) -> Generator[AnswerEvent]:
+        """Generate the answer and yield its events."""
+        try:
+            for token in self.generation:
+                yield from self.reader.feed(token)
+                if self._ends_in_loop() or self.reader.reached_stop_text():
                     break
-                steering.close()  # an answer is worth more than the end of the thought
-                loops.reset()
-            if stop.ended_in(parser.waiting):
-                break
-            if sampler.constraint is None:
-                steering.follow(parser)
-                sampler.constraint = steering if steering.needed else None
-        yield from reader.finish(turn)
-    finally:
-        turn.finish_reason, turn.cached_tokens, turn.timings = (
-            generation.finish_reason,
-            generation.cached,
-            generation.timings,
-        )
-        turn.drafted_tokens, turn.accepted_tokens = generation.drafted, generation.accepted
-        turn.finish_reason = (
-            FinishReason.STOP
-            if stop.reached
-            else FinishReason.LENGTH
-            if loops.found
-            else turn.finish_reason
-        )
-        turn.loop = turn.loop or (loops.suspected if turn.is_cut else None)
-        turn.logprobs = sampler.logprobs[: turn.completion_tokens - len(begun)]
-        if turn.finish_reason is FinishReason.INTERRUPTED:  # perhaps in the midst of a token
-            again = parse_answer(turn.ids, family, settings, prompt, model)
-            turn.reasoning, turn.text, turn.calls = again.reasoning, again.text, again.calls
+                if self.sampler.constraint is None:
+                    self.steering.follow(self.reader.parser)
+                    self._steer()
+            yield from self.reader.finish()
+        finally:
+            self._conclude()
+
+    def _steer(self) -> None:
+        """Let the steering hold the sampler, if there is anything to steer."""
+        self.sampler.constraint = self.steering if self.steering.needed else None
+
+    def _ends_in_loop(self) -> bool:
+        """Return whether the answer repeats itself without end; reasoning that does is closed."""
+        loops = self.reader.loops
+        if not loops.found:
+            return False
+        self.turn.loop = loops.found
+        if not self.steering.is_reasoning:
+            return True
+        self.steering.close_reasoning()  # an answer is worth more than the rest of the reasoning
+        loops.reset()
+        return False
+
+    def _conclude(self) -> None:
+        """Fill in what the end of the generation decides, whatever ended it."""
+        from dslocal.engine import FinishReason
+
+        turn = self.turn
+        turn.cached_tokens = self.generation.cached
+        turn.drafted_tokens = self.generation.drafted
+        turn.accepted_tokens = self.generation.accepted
+        turn.timings = self.generation.timings
+        turn.finish_reason = self._finish_reason()
+        if turn.loop is None and turn.is_cut:
+            turn.loop = self.reader.loops.suspected
+        turn.logprobs = self.sampler.logprobs[: turn.completion_tokens - turn.resumed_tokens]
+        if turn.finish_reason is FinishReason.INTERRUPTED:  # perhaps while a token was read
+            again = self.reader.read_again()
+            turn.reasoning = again.reasoning
+            turn.text = again.text
+            turn.calls = again.calls
+
+    def _finish_reason(self) -> FinishReason | None:
+        from dslocal.engine import FinishReason
+
+        if self.reader.stop.reached:
+            return FinishReason.STOP
+        if self.reader.loops.found:
+            return FinishReason.LENGTH
+        return self.generation.finish_reason

@@ -1,9 +1,8 @@
-"""What an answer must look like: a JSON Schema or a grammar, read from a file with every bound that
-a hostile one needs.
+"""Read what an answer must look like, a JSON Schema or a grammar, and validate the answer.
 
-The grammar of a schema holds the answer to nearly all of it while it is written; the finished
-answer is validated against the whole schema all the same. Schemas are bounded in size and depth,
-references lead into the schema itself and nowhere else.
+The grammar of a schema holds the answer to nearly all of it while it is generated; the finished
+answer is validated against the whole schema all the same. A schema may be hostile: it is bounded in
+size and depth, and its references lead into the schema itself and nowhere else.
 """
 
 from __future__ import annotations
@@ -20,17 +19,20 @@ from dslocal.prompts.files import read_text
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 100  # levels of lists and objects within each other
-MAX_DIGITS = 400  # of a number, that are calculated with
+MAX_DIGITS = 400  # digits of a number that are calculated with
 ANY_OBJECT = {"type": "object"}
 
 
 @dataclass(frozen=True)
 class OutputConstraint:
-    """``grammar`` is for :class:`dslocal.engine.grammar.Grammar`; ``schema`` is what the answer is
-    validated against, where there is one.
+    """What an answer must look like.
 
-    ``unheld`` says what of the schema the grammar cannot express, so that only the finished answer
-    shows it.
+    Attributes:
+        source: Where it comes from, for messages.
+        grammar: The text of a :class:`dslocal.engine.grammar.grammar.Grammar`.
+        schema: What the finished answer is validated against; None where there is only a grammar.
+        unheld: What the schema asks for and the grammar cannot express, so that only the finished
+            answer shows whether it is kept.
     """
 
     source: str
@@ -39,8 +41,10 @@ class OutputConstraint:
     unheld: tuple[str, ...] = field(default=())
 
     def check(self, answer: str) -> Any:
-        """The value that ``answer`` spells, None without a schema. Raises SchemaError for what is
-        not JSON or not as the schema says.
+        """Return the value that ``answer`` spells; None without a schema.
+
+        Raises:
+            SchemaError: If it is not JSON, or not as the schema says.
         """
         if self.schema is None:
             return None
@@ -48,17 +52,22 @@ class OutputConstraint:
             value = json.loads(answer, parse_constant=_no_constant)
             _validate(self.schema, json.loads(answer, parse_float=Decimal), held=not self.unheld)
         except ValueError as e:
-            raise SchemaError(
-                f"the answer is no JSON: {e}" if answer else "there is no answer"
-            ) from None
+            message = f"the answer is not JSON: {e}" if answer else "there is no answer"
+            raise SchemaError(message) from None
         except RecursionError:
             raise SchemaError("the answer is nested too deeply to be validated") from None
         return value
 
 
 def constraint_from_schema(schema: Any, source: str) -> OutputConstraint:
-    """The form for a JSON Schema, as :func:`json.loads` reads one. Raises UsageError, naming
-    ``source``.
+    """Return the constraint of a JSON Schema.
+
+    Args:
+        schema: The schema as :func:`json.loads` returns it.
+        source: Where it comes from, for messages.
+
+    Raises:
+        UsageError: If it is not a schema, or beyond the limits.
     """
     from dslocal.engine.grammar import grammar
 
@@ -67,9 +76,8 @@ def constraint_from_schema(schema: Any, source: str) -> OutputConstraint:
         raise UsageError(f"{source}: a JSON Schema is an object, not {json.dumps(schema)[:40]}")
     if _depth(schema) > MAX_DEPTH:
         raise UsageError(f"{source}: more than {MAX_DEPTH} levels within each other")
-    schema = {
-        key: value for key, value in schema.items() if key != "x-guidance"
-    }  # llguidance's own options are not the user's
+    # llguidance's own options are not the user's to set
+    schema = {key: value for key, value in schema.items() if key != "x-guidance"}
     try:
         text, unheld = grammar.of_schema(schema)
         if unheld:
@@ -84,18 +92,28 @@ def constraint_from_schema(schema: Any, source: str) -> OutputConstraint:
 
 
 def read_schema(path: Path) -> OutputConstraint:
-    """The form for the JSON Schema at ``path``. Raises NotFoundError, UsageError."""
+    """Return the constraint of the JSON Schema at ``path``.
+
+    Raises:
+        NotFoundError: If there is no such file.
+        UsageError: If it is not a schema, or beyond the limits.
+    """
     try:
         schema = json.loads(_read(path), parse_constant=_no_constant)
     except ValueError as e:
-        raise UsageError(f"{path}: no JSON: {e}") from None
+        raise UsageError(f"{path}: not JSON: {e}") from None
     except RecursionError:
         raise UsageError(f"{path}: more than {MAX_DEPTH} levels within each other") from None
     return constraint_from_schema(schema, str(path))
 
 
 def read_grammar(path: Path) -> OutputConstraint:
-    """The form for the GBNF grammar at ``path``. Raises NotFoundError, UsageError."""
+    """Return the constraint of the GBNF grammar at ``path``.
+
+    Raises:
+        NotFoundError: If there is no such file.
+        UsageError: If it is not a grammar, or beyond the limits.
+    """
     from dslocal.engine.grammar import grammar
 
     try:
@@ -111,82 +129,98 @@ def _read(path: Path) -> str:
 
 
 def _depth(node: Any) -> int:
-    """Levels of lists and objects, without recursion."""
-    level, depth = [node], 0
-    while level := [child for item in level for child in _children(item)]:
+    """Return how many levels of lists and objects there are, without recursion."""
+    depth = 0
+    level = _children(node)
+    while level:
         depth += 1
+        level = [child for item in level for child in _children(item)]
     return depth
 
 
 def _children(node: Any) -> list[Any]:
-    return list(node.values()) if isinstance(node, dict) else node if isinstance(node, list) else []
+    if isinstance(node, dict):
+        return list(node.values())
+    return node if isinstance(node, list) else []
 
 
 def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no number")
+    raise ValueError(f"{name} is not a number")
 
 
 def _check_schema(schema: dict[str, Any]) -> None:
-    """Raises UsageError for a schema that could not be validated against."""
+    """Check that answers can be validated against ``schema``.
+
+    Raises:
+        UsageError: If they cannot.
+    """
     import re
 
-    from jsonschema.exceptions import SchemaError as Wrong
+    from jsonschema.exceptions import SchemaError as InvalidSchema
     from jsonschema.validators import validator_for
 
     try:
         validator_for(schema, default=_draft()).check_schema(schema)
         for pattern in _patterns(schema):
             re.compile(pattern)
-    except Wrong as e:
+    except InvalidSchema as e:
         raise UsageError(e.message[:300]) from None
     except (re.error, RecursionError, OverflowError) as e:
         raise UsageError(str(e)[:300]) from None
 
 
 def _patterns(schema: Any) -> list[str]:
-    level, found = [schema], []
+    """Return the regular expressions of all keywords ``pattern``, without recursion."""
+    found = []
+    level = [schema]
     while level:
-        found += [
-            str(node["pattern"])
-            for node in level
-            if isinstance(node, dict) and isinstance(node.get("pattern"), str)
-        ]
+        for node in level:
+            pattern = node.get("pattern") if isinstance(node, dict) else None
+            if isinstance(pattern, str):
+                found.append(pattern)
         level = [child for node in level for child in _children(node)]
     return found
 
 
 def _validate(schema: Any, value: Any, *, held: bool) -> None:
-    """Raises SchemaError. Numbers are exact: Decimal in both. What the grammar ``held`` by an
-    automaton is not matched once more.
+    """Validate ``value``, whose numbers are exact: Decimal in both.
+
+    Args:
+        schema: The JSON Schema.
+        value: The answer's value.
+        held: Whether the grammar's automaton holds the answer to the schema's regular expressions,
+            so that they are not matched once more.
+
+    Raises:
+        SchemaError: If the value is not as the schema says.
     """
-    from jsonschema.exceptions import ValidationError, best_match
-    from jsonschema.validators import extend, validator_for
+    from jsonschema.exceptions import best_match
     from referencing import Registry
     from referencing.exceptions import Unresolvable
 
-    usual = validator_for(schema, default=_draft())
-    numbers = usual.TYPE_CHECKER.redefine("integer", _is_integer)
-    rules = {
-        "multipleOf": _multiple_of,
-        **({"pattern": None, "patternProperties": None} if held else {}),
-    }
-    validator = extend(
-        usual, {name: rule for name, rule in rules.items() if rule}, type_checker=numbers
-    )
-    for name in [name for name, rule in rules.items() if rule is None]:
-        validator.VALIDATORS = {
-            key: check for key, check in validator.VALIDATORS.items() if key != name
-        }
+    validator = _validator(schema, held=held)
     try:
-        error: ValidationError | None = best_match(
-            validator(schema, registry=Registry()).iter_errors(value)
-        )
+        error = best_match(validator(schema, registry=Registry()).iter_errors(value))
     except (Unresolvable, ArithmeticError, TypeError) as e:
         raise SchemaError(f"the answer could not be validated: {str(e)[:200]}") from None
     if error:
-        raise SchemaError(
-            f"the answer does not satisfy the schema at {error.json_path}: {' '.join(error.message.split())[:200]}"
-        )
+        message = " ".join(error.message.split())[:200]
+        raise SchemaError(f"the answer does not satisfy the schema at {error.json_path}: {message}")
+
+
+def _validator(schema: Any, *, held: bool) -> Any:
+    """Return jsonschema's validator class for ``schema``, with exact numbers."""
+    from jsonschema.validators import extend, validator_for
+
+    usual = validator_for(schema, default=_draft())
+    numbers = usual.TYPE_CHECKER.redefine("integer", _is_integer)
+    validator = extend(usual, {"multipleOf": _multiple_of}, type_checker=numbers)
+    if held:
+        checks = dict(validator.VALIDATORS)
+        for keyword in ("pattern", "patternProperties"):
+            checks.pop(keyword, None)
+        validator.VALIDATORS = checks
+    return validator
 
 
 def _draft() -> Any:
@@ -196,6 +230,7 @@ def _draft() -> Any:
 
 
 def _is_integer(_: Any, value: Any) -> bool:
+    """Return whether ``value`` is an integer; 1.0 is one."""
     if isinstance(value, Decimal):
         return value.is_finite() and (
             value.adjusted() > MAX_DIGITS or value == value.to_integral_value()
@@ -204,6 +239,7 @@ def _is_integer(_: Any, value: Any) -> bool:
 
 
 def _multiple_of(_: Any, of: Any, value: Any, __: Any) -> Any:
+    """Yield an error unless ``value`` is a multiple of ``of``, exactly."""
     from jsonschema.exceptions import ValidationError
 
     if isinstance(value, bool) or not isinstance(value, int | Decimal) or not of:

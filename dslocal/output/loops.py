@@ -1,9 +1,8 @@
-"""Naming an endless repetition: the same tokens over and over, in constant time a token and memory
-that grows with the answer.
+"""Notice an endless repetition: the same tokens over and over.
 
-Only an exact cycle counts, and only one that goes on long past what texts repeat on purpose: a
-table's rule, a matrix of zeros, a list that was asked for. A model that counts while it goes round
-in circles is not noticed.
+It takes constant time a token and memory that grows with the answer. Only an exact cycle counts,
+and only one that lasts far longer than what texts repeat on purpose: a table's rule, a matrix of
+zeros, a list that was asked for. A model that counts while it goes round in circles is not noticed.
 """
 
 from __future__ import annotations
@@ -12,11 +11,9 @@ from dataclasses import dataclass
 
 SEED = 6  # tokens alike in a row that make a period worth following
 MIN_TIMES = 6
-WORDS, SIGNS = (
-    768,
-    4096,
-)  # tokens that a cycle must fill: one with letters in it, and one of numbers and signs alone
-SUSPECT = 128  # tokens that are enough to name a loop once the answer was cut anyway
+WORD_TOKENS = 768  # tokens that a cycle with letters in it must fill
+SIGN_TOKENS = 4096  # tokens that a cycle of numbers and signs alone must fill
+SUSPECT_TOKENS = 128  # tokens that are enough to name a loop once the answer was cut anyway
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,56 +25,71 @@ class Loop:
 
     def __str__(self) -> str:
         shown = " ".join(self.text.split())
-        return f"{shown if len(shown) <= 60 else shown[:59] + '…'!r} {self.times:,} times"
+        if len(shown) > 60:
+            shown = shown[:59] + "…"
+        return f"{shown!r} {self.times:,} times"
 
 
 class LoopDetector:
-    """Feed it every token with its text; :attr:`found` names a loop once there is one, and stays
-    until :meth:`reset`.
+    """Look for a repetition in the tokens of one answer.
+
+    Attributes:
+        found: The loop, once there is one; it stays until :meth:`reset`.
     """
 
     def __init__(self) -> None:
         self.reset()
 
     def reset(self) -> None:
-        """Begins anew."""
+        """Forget all tokens."""
         self.found: Loop | None = None
         self._ids: list[int] = []
         self._texts: list[str] = []
-        self._last: dict[tuple[int, ...], int] = {}  # where a run of tokens began last
-        self._period = self._alike = 0  # tokens in a row that equal those a period before
-        self._needed = WORDS
+        self._last_seen: dict[tuple[int, ...], int] = {}  # where a run of SEED tokens ended last
+        self._period = 0  # tokens of the cycle that is being followed; 0 for none
+        self._alike = 0  # tokens in a row that equal those a period before
+        self._needed = WORD_TOKENS
 
     def feed(self, token: int, text: str) -> None:
-        ids, place = self._ids, len(self._ids)
-        ids.append(token)
+        """Read one token with its text."""
+        place = len(self._ids)
+        self._ids.append(token)
         self._texts.append(text)
-        if self._period and ids[place - self._period] == token:
+        if self._period and self._ids[place - self._period] == token:
             self._alike += 1
         else:
-            self._period, self._alike, self._needed = 0, 0, WORDS
+            self._period = 0
+            self._alike = 0
+            self._needed = WORD_TOKENS
         if place + 1 >= SEED:
-            recent = tuple(ids[-SEED:])
-            if not self._period and recent in self._last:
-                self._period, self._alike = place - self._last[recent], SEED
-            self._last[recent] = place
+            self._look_for_period(place)
         if self._alike >= self._needed and self._alike >= (MIN_TIMES - 1) * self._period:
-            self._needed = SIGNS
-            if self._alike >= SIGNS or self._in_words():
+            self._needed = SIGN_TOKENS
+            if self._alike >= SIGN_TOKENS or self._has_letters():
                 self.found = self._loop()
 
     @property
     def suspected(self) -> Loop | None:
-        """The loop that the end looks like, by less evidence: for an answer that was cut, to say
-        why it became so long.
-        """
-        long_enough = (
-            self._alike >= max(SUSPECT, (MIN_TIMES - 1) * self._period) and self._in_words()
-        )
-        return self.found or (self._loop() if long_enough else None)
+        """Return the loop that the end looks like, by less evidence than :attr:`found` needs.
 
-    def _in_words(self) -> bool:
-        return any(sign.isalpha() for text in self._texts[-self._period :] for sign in text)
+        It says of an answer that was cut why it became so long.
+        """
+        if self.found:
+            return self.found
+        enough = max(SUSPECT_TOKENS, (MIN_TIMES - 1) * self._period)
+        return self._loop() if self._alike >= enough and self._has_letters() else None
+
+    def _look_for_period(self, place: int) -> None:
+        """Follow a period if the last SEED tokens, which end at ``place``, came before."""
+        recent = tuple(self._ids[-SEED:])
+        if not self._period and recent in self._last_seen:
+            self._period = place - self._last_seen[recent]
+            self._alike = SEED
+        self._last_seen[recent] = place
+
+    def _has_letters(self) -> bool:
+        cycle = self._texts[-self._period :]
+        return any(character.isalpha() for text in cycle for character in text)
 
     def _loop(self) -> Loop:
         return Loop("".join(self._texts[-self._period :]), self._alike // self._period + 1)

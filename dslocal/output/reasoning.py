@@ -1,9 +1,8 @@
-"""Telling an answer's reasoning from the answer itself, and both from calls of tools, token by
-token.
+"""Tell an answer's reasoning from its text, and both from tool calls, token by token.
 
-Working on ids makes it exact: the closing tag is one token, and text that merely spells it is not
-it. White space around the tags belongs to neither part; it is held back until what follows shows
-that it does.
+Reading token ids makes it exact: the closing tag is one token, and text that merely spells the tag
+is text. White space around the tags belongs to neither part; it is held back until what follows
+shows that it does.
 """
 
 from __future__ import annotations
@@ -11,23 +10,24 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
+from typing import NamedTuple
 
 from dslocal.prompts.families import Family
 from dslocal.prompts.messages import Segment, Special, Vocabulary
 
-from .tool_calls import TOKENS, CallPart, ToolCallParser
+from .tool_calls import TOKENS, CallEvent, ToolCallParser
 
 
 @dataclass(frozen=True, slots=True)
 class Reasoning:
-    """A stretch of the thought."""
+    """A stretch of the reasoning."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A stretch of the answer."""
+    """A stretch of the answer's text."""
 
     text: str
 
@@ -37,90 +37,100 @@ class Reclassified:
     """All that came as :class:`Text` so far was reasoning: its opening tag was missing."""
 
 
-AnswerEvent = Reasoning | Text | Reclassified | CallPart
+AnswerEvent = Reasoning | Text | Reclassified | CallEvent
+
+
+class Tag(NamedTuple):
+    """A tag around the reasoning: its token id, -1 where the vocabulary lacks it, and spelling."""
+
+    id: int
+    spelling: str
 
 
 class _ReasoningState(Enum):
-    START = auto()
-    THOUGHT = auto()
-    ANSWER = auto()
+    START = auto()  # before anything but white space
+    REASONING = auto()
+    TEXT = auto()
     CALLS = auto()
 
 
 class ReasoningParser:
-    """Feed it token ids with their text; it yields stretches of reasoning and answer.
+    """Read token ids with their text, and yield stretches of reasoning, text and calls.
 
-    ``tags`` are the opening and closing tag, each as (id, spelling), or None where the family knows
-    no thought. ``inside`` says that the prompt already opened the thought, ``bypassed`` that it
-    also closed it. A tag where none is due, as in the answer's code, is text. ``calls`` reads calls
-    of tools, which follow the answer. ``verbatim`` keeps white space around the answer, for text
-    that goes on. ``begun`` says that the prompt ends in the midst of a part.
+    A tag where none is expected, for example in the answer's code, is text.
     """
 
     def __init__(
         self,
-        tags: tuple[tuple[int, str], tuple[int, str]] | None,
+        tags: tuple[Tag, Tag] | None,
         *,
         inside: bool = False,
         bypassed: bool = False,
         calls: ToolCallParser | None = None,
         verbatim: bool = False,
-        begun: bool = False,
+        mid_part: bool = False,
     ) -> None:
-        self._spelling = dict(tags or ())
-        self._open, self._close = (id for id, _ in tags) if tags else (-1, -1)
-        self._state = (
-            _ReasoningState.THOUGHT
-            if inside
-            else _ReasoningState.ANSWER
-            if bypassed or not tags
-            else _ReasoningState.START
-        )
-        self._closed = bypassed
-        self._calls, self.verbatim = calls, verbatim
-        self._held = ""
-        self._begun = begun  # whether the current part has shown anything but white space
-        self._before_calls: str | None = (
-            None  # white space between an answer and calls, where an answer may go on after them
-        )
+        """Start where the prompt ends.
 
-    @property
-    def thinking(self) -> bool:
-        """Whether a thought is open."""
-        return self._state is _ReasoningState.THOUGHT
-
-    @property
-    def waiting(self) -> str:
-        """White space at the end of the answer so far: it belongs to the answer if more follows."""
-        return self._held if self._state is _ReasoningState.ANSWER else ""
-
-    @property
-    def unsure(self) -> bool:
-        """Whether what comes as answer may yet turn out to have been a thought, its opening tag
-        missing.
+        Args:
+            tags: The opening and the closing tag; None where the family has no reasoning.
+            inside: Whether the prompt opens the reasoning.
+            bypassed: Whether the prompt also closes it.
+            calls: Reads tool calls, which follow the text.
+            verbatim: Whether white space around the text is kept, for text that is completed.
+            mid_part: Whether the prompt ends within a part, so that white space belongs to it.
         """
-        return bool(self._spelling) and not self._closed and not self.thinking
+        self.verbatim = verbatim
+        self._opening = tags[0] if tags else None
+        self._closing = tags[1] if tags else None
+        if inside:
+            self._state = _ReasoningState.REASONING
+        elif bypassed or tags is None:
+            self._state = _ReasoningState.TEXT
+        else:
+            self._state = _ReasoningState.START
+        self._closed = bypassed
+        self._calls = calls
+        self._held = ""  # white space that may belong to the current part
+        self._has_shown = mid_part  # whether the part has shown anything but white space
+        self._before_calls: str | None = None  # white space between text and the calls after it
+
+    @property
+    def is_reasoning(self) -> bool:
+        """Return whether the reasoning is open."""
+        return self._state is _ReasoningState.REASONING
+
+    @property
+    def is_uncertain(self) -> bool:
+        """Return whether what comes as text may turn out to be reasoning without an opening tag."""
+        return self._opening is not None and not self._closed and not self.is_reasoning
+
+    @property
+    def held_space(self) -> str:
+        """Return white space at the end of the text, which belongs to it if more text follows."""
+        return self._held if self._state is _ReasoningState.TEXT else ""
 
     def feed(self, token: int, text: str) -> Iterator[AnswerEvent]:
-        """``text`` is what ``token`` adds in whole characters; it is ignored for the tags."""
-        if (
-            self._calls
-            and not self.thinking
-            and (self._state is _ReasoningState.CALLS or self._calls.opens(token))
-        ):
-            yield from self._called(self._calls, token, text)
-        elif token == self._open and self._state is _ReasoningState.START:
-            self._enter(_ReasoningState.THOUGHT)
-        elif token == self._close and not self._closed:
-            if self._state is _ReasoningState.ANSWER:
+        """Yield the events of one token.
+
+        Args:
+            token: The token's id.
+            text: What it adds in whole characters; ignored for tags.
+        """
+        if self._calls and self._belongs_to_calls(self._calls, token):
+            yield from self._feed_calls(self._calls, token, text)
+        elif self._is_tag(self._opening, token) and self._state is _ReasoningState.START:
+            self._enter(_ReasoningState.REASONING)
+        elif self._is_tag(self._closing, token) and not self._closed:
+            if self._state is _ReasoningState.TEXT:
                 yield Reclassified()
             self._closed = True
-            self._enter(_ReasoningState.ANSWER)
+            self._enter(_ReasoningState.TEXT)
         else:
-            yield from self.text(self._spelling.get(token, text))
+            yield from self.text(self._spelling(token, text))
 
     def text(self, text: str) -> Iterator[AnswerEvent]:
-        """More text of the current part."""
+        """Yield the events of more text of the current part."""
         if self._state is _ReasoningState.CALLS and self._calls:
             yield from self._calls.text(text)
             return
@@ -129,69 +139,101 @@ class ReasoningParser:
                 yield Text(text)
             return
         text = self._held + text
-        if not self._begun and self._before_calls is None:
+        if not self._has_shown and self._before_calls is None:
             text = text.lstrip()
         shown = text.rstrip()
         self._held = text[len(shown) :]
         if not shown:
             return
         if self._before_calls is not None:
-            apart = self._before_calls + shown[: len(shown) - len(shown.lstrip())]
-            shown, self._before_calls = (apart or "\n") + shown.lstrip(), None
-        self._begun = True
+            shown = self._after_calls(self._before_calls, shown)
+            self._before_calls = None
+        self._has_shown = True
         if self._state is _ReasoningState.START:
-            self._state = _ReasoningState.ANSWER
-        yield Reasoning(shown) if self.thinking else Text(shown)
+            self._state = _ReasoningState.TEXT
+        yield Reasoning(shown) if self.is_reasoning else Text(shown)
 
     def finish(self, text: str = "") -> Iterator[AnswerEvent]:
-        """The last ``text``, and what waits when nothing more comes."""
+        """Yield the events of the last ``text``, and of a call that no token ended."""
         yield from self.text(text)
         if self._state is _ReasoningState.CALLS and self._calls:
             yield from self._calls.flush()
 
-    def _called(self, calls: ToolCallParser, token: int, text: str) -> Iterator[AnswerEvent]:
+    def _is_tag(self, tag: Tag | None, token: int) -> bool:
+        return tag is not None and token == tag.id
+
+    def _spelling(self, token: int, text: str) -> str:
+        """Return ``text``, or how a tag is spelled that stands where none is expected."""
+        for tag in (self._opening, self._closing):
+            if tag is not None and token == tag.id:
+                return tag.spelling
+        return text
+
+    def _belongs_to_calls(self, calls: ToolCallParser, token: int) -> bool:
+        if self.is_reasoning:
+            return False
+        return self._state is _ReasoningState.CALLS or calls.opens(token)
+
+    def _feed_calls(self, calls: ToolCallParser, token: int, text: str) -> Iterator[AnswerEvent]:
         if self._state is not _ReasoningState.CALLS:
-            if self._state is _ReasoningState.ANSWER and self._begun:
+            if self._state is _ReasoningState.TEXT and self._has_shown:
                 self._before_calls = self._held
             self._enter(_ReasoningState.CALLS)
         yield from calls.feed(token, text)
-        if not calls.open:
-            self._enter(_ReasoningState.ANSWER)
+        if not calls.is_open:
+            self._enter(_ReasoningState.TEXT)
+
+    def _after_calls(self, before: str, shown: str) -> str:
+        """Return text that follows calls, apart from the text ``before`` them by white space."""
+        text = shown.lstrip()
+        space = before + shown[: len(shown) - len(text)]
+        return (space or "\n") + text
 
     def _enter(self, state: _ReasoningState) -> None:
-        self._state, self._held, self._begun = state, "", False
+        self._state = state
+        self._held = ""
+        self._has_shown = False
 
 
 def make_parser(
     family: Family, prompt: Sequence[Segment], vocabulary: Vocabulary
 ) -> ReasoningParser:
-    """The parser of the answer to ``prompt``: where in a thought the prompt ends, its own segments
-    say.
-    """
-    calls = None
-    if family.format.tools:
-        ids = {
-            spelling: id for spelling in TOKENS if (id := vocabulary.special(spelling)) is not None
-        }
-        calls = ToolCallParser(ids, typed=family.format.tools.typed)
-    filling = family.fim is not None and family.fim.end in prompt
-    if family.format.think is None or filling:
-        return ReasoningParser(None, calls=calls, verbatim=filling or family.is_base)
-    (opening, closing), last, begun = family.format.think, None, ""
+    """Return the parser of the answer to ``prompt``, whose last segments say where it starts."""
+    calls = _make_call_parser(family, vocabulary)
+    fills_gap = family.fim is not None and family.fim.end in prompt
+    if family.format.think is None or fills_gap:
+        return ReasoningParser(None, calls=calls, verbatim=fills_gap or family.is_base)
+    opening, closing = family.format.think
+    last, text = _end_of_prompt(prompt)
+    inside = last == opening
+    mid_part = bool(text.strip())
+    return ReasoningParser(
+        (_tag(opening, vocabulary), _tag(closing, vocabulary)),
+        inside=inside,
+        bypassed=last == closing or (mid_part and not inside),
+        calls=calls,
+        mid_part=mid_part,
+    )
+
+
+def _make_call_parser(family: Family, vocabulary: Vocabulary) -> ToolCallParser | None:
+    if family.format.tools is None:
+        return None
+    found = {spelling: vocabulary.special(spelling) for spelling in TOKENS}
+    ids = {spelling: id for spelling, id in found.items() if id is not None}
+    return ToolCallParser(ids, typed=family.format.tools.typed)
+
+
+def _end_of_prompt(prompt: Sequence[Segment]) -> tuple[Special | None, str]:
+    """Return the last special token of ``prompt``, and the text after it."""
+    text = ""
     for segment in reversed(prompt):
         if isinstance(segment, Special):
-            last = segment
-            break
-        begun = segment.text + begun
-    tags = [
-        (-1 if (id := vocabulary.special(tag.token)) is None else id, tag.token)
-        for tag in (opening, closing)
-    ]
-    inside, begun = last == opening, begun.strip()
-    return ReasoningParser(
-        (tags[0], tags[1]),
-        inside=inside,
-        bypassed=last == closing or bool(begun and not inside),
-        calls=calls,
-        begun=bool(begun),
-    )
+            return segment, text
+        text = segment.text + text
+    return None, text
+
+
+def _tag(special: Special, vocabulary: Vocabulary) -> Tag:
+    id = vocabulary.special(special.token)
+    return Tag(-1 if id is None else id, special.token)

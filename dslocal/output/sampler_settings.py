@@ -1,6 +1,4 @@
-"""From settings to a sampler: whose biases are for which tokens, and what the sampler is told of
-the prompt.
-"""
+"""Make a sampler of settings, and find the tokens that logit biases are for."""
 
 from __future__ import annotations
 
@@ -21,7 +19,8 @@ class Sized(Vocabulary, Protocol):
     """A vocabulary of known size."""
 
     @property
-    def n_vocab(self) -> int: ...
+    def n_vocab(self) -> int:
+        """Return how many tokens it has."""
 
 
 def make_sampler(
@@ -31,8 +30,17 @@ def make_sampler(
     prompt: Sequence[int],
     logprobs: int | None = None,
 ) -> Sampler:
-    """A sampler for the answer to ``prompt``, its ids. Raises UsageError for a bias that is for no
-    token.
+    """Return a sampler for one answer.
+
+    Args:
+        settings: How tokens are sampled.
+        seed: The seed of its random numbers.
+        vocabulary: Finds the tokens of logit biases.
+        prompt: The prompt's token ids, for penalties.
+        logprobs: How many likeliest tokens to record with each token; None records nothing.
+
+    Raises:
+        UsageError: If a bias is for what is not one token.
     """
     from dslocal.engine import Sampler
 
@@ -52,20 +60,22 @@ def make_sampler(
 
 
 def resolve_logit_bias(entries: Setting[tuple[str, ...]], vocabulary: Sized) -> dict[int, float]:
-    """Biases by token id of ``TOKEN=VALUE`` entries, the last one counting. Raises UsageError for a
-    TOKEN that is not one.
+    """Return biases by token id, from entries ``TOKEN=VALUE``; the last one for a token counts.
 
-    TOKEN is an id when it is all digits, else text: ``"4042"`` in double quotes, as JSON writes it,
-    is text as well. Text is a special token's spelling, or must be exactly one token.
+    TOKEN is an id when it is all digits, otherwise text; ``"4042"`` in double quotes, as JSON
+    writes it, is text as well. Text is a special token's spelling, or must be exactly one token.
+
+    Raises:
+        UsageError: If TOKEN is not one token.
     """
     found: dict[int, float] = {}
     for entry in entries.value:
         token, value = parse_bias(entry)
-        found[_id(token, vocabulary, entries.source)] = value
+        found[_token_id(token, vocabulary, entries.source)] = value
     return found
 
 
-def _id(token: str, vocabulary: Sized, source: str) -> int:
+def _token_id(token: str, vocabulary: Sized, source: str) -> int:
     if re.fullmatch(r"[0-9]+", token):
         if len(token) > 9 or int(token) >= vocabulary.n_vocab:
             raise UsageError(
@@ -79,16 +89,16 @@ def _id(token: str, vocabulary: Sized, source: str) -> int:
         return special
     ids = vocabulary.encode(text)
     if len(ids) != 1:
-        ours = (
-            f"its ids are {', '.join(map(str, ids[:8]))}{', …' if len(ids) > 8 else ''}"
-            if ids
-            else BIAS_HINT
-        )
-        raise UsageError(f"{source}: {text!r:.40} is {len(ids)} tokens, not one", hint=ours)
+        hint = BIAS_HINT
+        if ids:
+            shown = [str(id) for id in ids[:8]] + (["…"] if len(ids) > 8 else [])
+            hint = f"its ids are {', '.join(shown)}"
+        raise UsageError(f"{source}: {text!r:.40} is {len(ids)} tokens, not one", hint=hint)
     return ids[0]
 
 
 def _unquoted(token: str) -> str:
+    """Return the text of a JSON string, or ``token`` as it is."""
     if len(token) > 1 and token[0] == token[-1] == '"':
         try:
             text = json.loads(token)

@@ -1,21 +1,21 @@
-"""What may come next in one answer: the thought free, closed when it is told to or its budget is
-spent, then the answer's grammar.
+"""Steer what may come next in one answer: free reasoning, its forced end, the answer's grammar.
 
-A constraint for the sampler, so that everything happens in one pass over one KV cache. A thought is
-closed by leaving the sampler no choice: the family's closing tag with its makers' line breaks
-around it, token by token, counted like any other. It follows the drawn tokens itself and needs
-nobody to tell it where the answer is, so drafted positions may be drawn ahead.
+The steering is a constraint of the sampler, so that everything happens in one pass over one KV
+cache. It closes the reasoning by leaving the sampler no choice: the family's closing tag, with the
+line breaks of the vendor's template around it, comes token by token and counts like any other. It
+follows the sampled tokens itself and does not have to be told where the text begins, so drafted
+positions may be sampled ahead.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from dslocal.prompts.families import Family
-from dslocal.prompts.messages import PlainText, Vocabulary, encode
+from dslocal.prompts.messages import PlainText, Segment, Vocabulary, encode
 
 from .reasoning import ReasoningParser
 
@@ -25,9 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ReasoningTags:
-    """Ids of a thought's tags, and of the text that its makers put ``before`` and ``after`` the
-    closing one.
-    """
+    """Token ids of the tags around the reasoning, and of the text around the closing tag."""
 
     opening: int
     closing: int
@@ -36,131 +34,150 @@ class ReasoningTags:
 
 
 def reasoning_tags(family: Family, vocabulary: Vocabulary) -> ReasoningTags | None:
-    """None for a family that knows no thinking."""
+    """Return the tags of ``family``; None where it or the vocabulary has none."""
     if family.format.think is None:
         return None
     opening, closing = family.format.think
-    ids = [vocabulary.special(tag.token) for tag in (opening, closing)]
-    if ids[0] is None or ids[1] is None:
+    opening_id = vocabulary.special(opening.token)
+    closing_id = vocabulary.special(closing.token)
+    if opening_id is None or closing_id is None:
         return None
-    segments = list(
-        getattr(family.format, "closed", ())
-    )  # what stands between a thought and its answer
-    at = segments.index(closing) if closing in segments else len(segments)
-    before, after = (
-        encode([s for s in part if isinstance(s, PlainText)], vocabulary)
-        for part in (segments[:at], segments[at + 1 :])
+    # what the template puts between the reasoning and the text
+    between: list[Segment] = list(getattr(family.format, "closed", ()))
+    at = between.index(closing) if closing in between else len(between)
+    return ReasoningTags(
+        opening_id,
+        closing_id,
+        before=_text_ids(between[:at], vocabulary),
+        after=_text_ids(between[at + 1 :], vocabulary),
     )
-    return ReasoningTags(ids[0], ids[1], tuple(before), tuple(after))
+
+
+def _text_ids(segments: Sequence[Segment], vocabulary: Vocabulary) -> tuple[int, ...]:
+    texts = [segment for segment in segments if isinstance(segment, PlainText)]
+    return tuple(encode(texts, vocabulary))
 
 
 @dataclass
 class Steering:
-    """``thinking`` says that a thought is open, ``undecided`` that the answer may yet begin with
-    one. ``budget`` is tokens of thought at most; ``grammar`` holds the answer. ``ends`` are the
-    tokens that end an answer. ``closed`` says whether a thought was closed here.
+    """Hold one answer to its reasoning budget and its grammar.
+
+    Attributes:
+        tags: The family's tags; None where it has no reasoning.
+        is_reasoning: Whether the reasoning is open.
+        is_undecided: Whether the answer may still begin with reasoning.
+        budget: Tokens of reasoning at most; None for no limit.
+        grammar: What the text must follow.
+        ends: Token ids that end an answer.
+        was_closed: Whether the reasoning was closed here, and not by the model.
     """
 
     tags: ReasoningTags | None
-    thinking: bool
-    undecided: bool
+    is_reasoning: bool
+    is_undecided: bool
     budget: int | None = None
     grammar: Grammar | None = None
     ends: Collection[int] = ()
-    closed: bool = False
-    _thought: int = 0
-    _told: bool = False
+    was_closed: bool = False
+    _reasoning_tokens: int = 0
+    _asked_to_close: bool = False
     _forced: deque[int] = field(default_factory=deque)
 
-    def close(self) -> None:
-        """Closes the thought as soon as the next token is drawn, or the one that is yet to come.
-        From any thread.
-        """
-        self._told = True
+    def close_reasoning(self) -> None:
+        """Close the reasoning with the next token, or as soon as it opens. From any thread."""
+        self._asked_to_close = True
 
     @property
     def needed(self) -> bool:
-        """Whether there is anything to steer; while there is not, the sampler does without, and
-        :meth:`follow` keeps up.
+        """Return whether there is anything to steer.
+
+        While there is not, the sampler does without, and :meth:`follow` keeps up.
         """
-        return self.grammar is not None or (
-            self.tags is not None and (self._told or self.budget is not None)
-        )
+        if self.grammar is not None:
+            return True
+        return self.tags is not None and (self._asked_to_close or self.budget is not None)
 
     def follow(self, parser: ReasoningParser) -> None:
-        """Takes from ``parser``, which has read all that was drawn, where the answer is."""
-        self.thinking, self.undecided = (
-            bool(self.tags and parser.thinking),
-            bool(self.tags and parser.unsure),
-        )
+        """Take over from ``parser``, which has read every sampled token, where the answer is."""
+        self.is_reasoning = self.tags is not None and parser.is_reasoning
+        self.is_undecided = self.tags is not None and parser.is_uncertain
 
     def mask(self, logits: Any) -> None:
-        """Sets what may not come next to -inf, in place: float32 ``[n_vocab]``.
+        """Set the logits of what may not come next to -inf, in place.
 
-        Where a grammar waits, an end in the midst of the thought is one of the thought: the closing
-        tag gets its share.
+        Where a grammar waits, an end of the answer within the reasoning is only an end of the
+        reasoning: the closing tag gets its probability.
+
+        Args:
+            logits: float32 ``[n_vocab]``.
         """
         import numpy as np
 
-        if self._next() is not None:
+        forced = self._next_forced()
+        if forced is not None:
             logits[:] = -np.inf
-            logits[self._next()] = 0
-        elif self.thinking and self.grammar and self.tags:
+            logits[forced] = 0
+        elif self.is_reasoning and self.grammar and self.tags:
             ends = list(self.ends)
-            logits[self.tags.closing] = np.logaddexp.reduce(
-                [logits[self.tags.closing], *logits[ends]]
-            )
+            closing = [logits[self.tags.closing], *logits[ends]]
+            logits[self.tags.closing] = np.logaddexp.reduce(closing)
             logits[ends] = -np.inf
-        elif self.grammar and not self.thinking:
-            opening = logits[self.tags.opening] if self.tags and self.undecided else None
+        elif self.grammar and not self.is_reasoning:
+            opening = logits[self.tags.opening] if self.tags and self.is_undecided else None
             self.grammar.mask(logits)
             if self.tags and opening is not None:
                 logits[self.tags.opening] = opening
 
     def allowed(self, ids: Any) -> Any:
-        """Which of ``ids`` may come next; none of them where the whole vocabulary has to be
-        asked.
+        """Return which of ``ids`` may come next, bool ``[n]``.
+
+        None of them may where only :meth:`mask`, with the whole vocabulary, can tell.
+
+        Args:
+            ids: Token ids, int ``[n]``.
         """
         import numpy as np
 
-        if self._next() is not None:
-            return ids == self._next()
-        if self.thinking and self.grammar:
-            return np.full(len(ids), not np.isin(ids, list(self.ends)).any())
-        if self.grammar is None or self.thinking:
+        forced = self._next_forced()
+        if forced is not None:
+            return ids == forced
+        if self.is_reasoning and self.grammar:
+            has_end = np.isin(ids, list(self.ends)).any()
+            return np.full(len(ids), not has_end)
+        if self.grammar is None or self.is_reasoning:
             return np.ones(len(ids), np.bool_)
-        opening = (
-            (ids == self.tags.opening)
-            if self.tags and self.undecided
-            else np.zeros(len(ids), np.bool_)
-        )
-        return self.grammar.allowed(ids) | opening
+        allowed = self.grammar.allowed(ids)
+        if self.tags and self.is_undecided:
+            return allowed | (ids == self.tags.opening)
+        return allowed
 
     def accept(self, token: int) -> None:
-        """Goes on past ``token``, which was drawn."""
+        """Move past ``token``, which was sampled."""
         tags = self.tags
         if self._forced:
             self._forced.popleft()
             if tags and token == tags.closing:
-                self.thinking = False
-        elif tags and self.thinking:
-            self._thought += 1
+                self.is_reasoning = False
+        elif tags and self.is_reasoning:
+            self._reasoning_tokens += 1
             if token == tags.closing:
-                self.thinking = False
+                self.is_reasoning = False
                 self._forced.extend(tags.after if self.grammar else ())
-        elif tags and self.undecided and token == tags.opening:
-            self.thinking, self.undecided = True, False
+        elif tags and self.is_undecided and token == tags.opening:
+            self.is_reasoning = True
+            self.is_undecided = False
         else:
-            self.undecided = False
+            self.is_undecided = False
             if self.grammar:
                 self.grammar.accept(token)
 
-    def _next(self) -> int | None:
-        """The only token that may come, where there is no choice."""
-        spent = self._told or (self.budget is not None and self._thought >= self.budget)
-        if not self._forced and self.thinking and spent and self.tags:
+    def _next_forced(self) -> int | None:
+        """Return the only token that may come, where there is no choice."""
+        spent = self.budget is not None and self._reasoning_tokens >= self.budget
+        must_close = self._asked_to_close or spent
+        if self.tags and self.is_reasoning and must_close and not self._forced:
             self._forced.extend((*self.tags.before, self.tags.closing, *self.tags.after))
-            self.closed = True
+            self.was_closed = True
         return self._forced[0] if self._forced else None
 
 
@@ -172,12 +189,24 @@ def make_steering(
     grammar: Grammar | None,
     stops: Collection[int],
 ) -> Steering:
-    """The steering of the answer that ``parser`` is about to read. ``stops`` are the family's own
-    tokens that end one.
+    """Return the steering of the answer that ``parser`` is about to read.
+
+    Args:
+        family: Has the tags and the text around them.
+        parser: Knows where the prompt ends.
+        vocabulary: Has the ids of the tags.
+        budget: Tokens of reasoning at most.
+        grammar: What the text must follow.
+        stops: The family's own token ids that end an answer.
     """
     ends = {*stops, *(grammar.ends if grammar else ())}
     steering = Steering(
-        reasoning_tags(family, vocabulary), False, False, budget, grammar, sorted(ends)
+        reasoning_tags(family, vocabulary),
+        is_reasoning=False,
+        is_undecided=False,
+        budget=budget,
+        grammar=grammar,
+        ends=sorted(ends),
     )
     steering.follow(parser)
     return steering

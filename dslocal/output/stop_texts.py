@@ -1,9 +1,8 @@
-"""Ending an answer at a text: what stands before it is the answer, and nothing of it is ever passed
-on.
+"""End an answer at a stop text: what stands before it is the answer, and no part of it is shown.
 
-Only the answer is searched, not the thought and not calls. What comes in stretches is treated as if
-it came character by character, so that the result does not depend on how tokens cut it: the answer
-ends at the stop text that is complete first.
+Only the answer's text is searched, not its reasoning and not its calls. What comes in stretches is
+treated as if it came character by character, so that the result does not depend on how tokens cut
+it: the answer ends at the stop text that is complete first.
 """
 
 from __future__ import annotations
@@ -14,63 +13,77 @@ from .reasoning import AnswerEvent, Text
 
 
 class StopTexts:
-    """Holds back the end of an answer while it may be the beginning of a stop text.
+    """Hold back the end of a text while it may be the beginning of a stop text.
 
-    ``verbatim`` is text that goes on, where white space before a stop text belongs to the answer;
-    elsewhere it does not. Without stop texts everything passes as it comes.
+    Without stop texts everything passes as it comes.
+
+    Attributes:
+        reached: Whether a stop text was found.
     """
 
     def __init__(self, texts: Sequence[str], *, verbatim: bool = False) -> None:
-        self._texts, self._verbatim = tuple(texts), verbatim
-        self._held = ""
-        self.reached = False
+        """Look for ``texts``.
 
-    def passed(self, parts: Iterable[AnswerEvent]) -> Iterator[AnswerEvent]:
-        """Of ``parts``, what certainly stands before a stop text. After one, nothing."""
-        for part in parts:
+        Args:
+            texts: The stop texts.
+            verbatim: Whether white space before a stop text belongs to the answer.
+        """
+        self.reached = False
+        self._texts = tuple(texts)
+        self._verbatim = verbatim
+        self._held = ""
+
+    def filter(self, events: Iterable[AnswerEvent]) -> Iterator[AnswerEvent]:
+        """Yield those of ``events`` that certainly stand before a stop text."""
+        for event in events:
             if self.reached:
                 return
-            if not isinstance(part, Text) or not self._texts:
+            if not isinstance(event, Text) or not self._texts:
                 yield from self.finish()
-                yield part
+                yield event
                 continue
-            yield from self._answer(self._held + part.text)
+            yield from self._search(self._held + event.text)
 
     def ended_in(self, waiting: str) -> bool:
-        """Whether a stop text is reached, counting ``waiting``: white space at the answer's end
-        that has not been passed on.
+        """Return whether a stop text is reached.
+
+        Args:
+            waiting: White space at the end of the text that has not come as an event yet.
         """
         if not self.reached and waiting and self._texts:
-            self.reached = self._found(self._held + waiting) is not None
+            self.reached = self._find(self._held + waiting) is not None
         return self.reached
 
     def finish(self) -> Iterator[AnswerEvent]:
-        """What is held back, when no more of the answer comes."""
-        held, self._held = self._held, ""
+        """Yield what is held back, when no more text comes."""
+        held = self._held
+        self._held = ""
         if held and not self.reached:
             yield Text(held)
 
-    def _answer(self, text: str) -> Iterator[AnswerEvent]:
-        at = self._found(text)
-        self.reached = at is not None
-        if at is None:
-            at = self._open(text)
-        shown = text[:at] if self._verbatim else text[:at].rstrip()
-        if at == len(text):
-            shown = text
+    def _search(self, text: str) -> Iterator[AnswerEvent]:
+        end = self._find(text)
+        self.reached = end is not None
+        if end is None:
+            end = self._find_beginning(text)
+        shown = text[:end]
+        if end < len(text) and not self._verbatim:
+            shown = shown.rstrip()
         self._held = text[len(shown) :]
         if shown:
             yield Text(shown)
 
-    def _found(self, text: str) -> int | None:
-        """Where the stop text begins that is complete first, the longest of those that end
-        there.
-        """
-        ends = [(at + len(stop), at) for stop in self._texts if (at := text.find(stop)) >= 0]
-        return min(ends)[1] if ends else None
+    def _find(self, text: str) -> int | None:
+        """Return where the stop text begins that is complete first, the longest of several."""
+        found = []
+        for stop in self._texts:
+            at = text.find(stop)
+            if at >= 0:
+                found.append((at + len(stop), at))
+        return min(found)[1] if found else None
 
-    def _open(self, text: str) -> int:
-        """Where the longest end of ``text`` begins with which a stop text begins."""
+    def _find_beginning(self, text: str) -> int:
+        """Return where an end of ``text`` begins that may grow into a stop text."""
         longest = max(len(stop) for stop in self._texts)
         for at in range(max(0, len(text) - longest + 1), len(text)):
             if any(stop.startswith(text[at:]) for stop in self._texts):

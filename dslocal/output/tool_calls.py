@@ -1,9 +1,8 @@
-"""Reading calls of tools out of an answer, token by token: the reverse of
-:class:`.families.tools.ToolFormat`.
+"""Read tool calls out of an answer, token by token: the reverse of ``ToolFormat.calls``.
 
-Like the reasoning parser it works on ids, so text that merely spells a tool's tokens calls nothing.
-A name is told once it is whole, its arguments as they come but for what may turn out to be the
-fence around them.
+Like the reasoning parser it works on token ids, so text that merely spells a tool's tokens calls
+nothing. A call's name comes once it is whole; its arguments come as they are written, except for
+what may turn out to be the fence around them.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from dslocal.prompts.families.tools import (
 TOKENS = tuple(
     special.token for special in (CALLS_BEGIN, CALLS_END, CALL_BEGIN, CALL_END, SEPARATOR)
 )
-_MAX_NAME = 256  # characters; a name that goes on is cut there
+_MAX_NAME = 256  # characters; a longer name is cut there
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +42,7 @@ class ToolCallArguments:
     text: str
 
 
-CallPart = ToolCallStarted | ToolCallArguments
+CallEvent = ToolCallStarted | ToolCallArguments
 
 
 class _CallState(Enum):
@@ -54,88 +53,109 @@ class _CallState(Enum):
 
 
 class ToolCallParser:
-    """Feed it tokens from the opening of the calls to their end. ``typed`` is as in ToolFormat;
-    ``tokens`` are ids by spelling.
+    """Read the tokens from the opening of the calls to their end.
+
+    Attributes:
+        is_open: Whether the calls have begun and not ended.
     """
 
     def __init__(self, tokens: Mapping[str, int], *, typed: bool) -> None:
-        self._spelled = {id: spelling for spelling, id in tokens.items()}
+        """Start before the first call.
+
+        Args:
+            tokens: Token ids by spelling.
+            typed: As in :class:`dslocal.prompts.families.tools.ToolFormat`.
+        """
+        self.is_open = False
+        self._spellings = {id: spelling for spelling, id in tokens.items()}
         self._typed = typed
         self._state = _CallState.BETWEEN
         self._held = ""
         self._index = -1
-        self._fenced = False
-        self.open = False
+        self._past_fence = False  # whether the opening fence of the arguments has been read
 
     def opens(self, token: int) -> bool:
-        """Whether ``token`` begins calls. A single call may come without what encloses all of
-        them.
-        """
-        return self._spelled.get(token) in (CALLS_BEGIN.token, CALL_BEGIN.token)
+        """Return whether ``token`` begins calls.
 
-    def feed(self, token: int, text: str) -> Iterator[CallPart]:
-        """``text`` is what ``token`` adds, ignored for the calls' own tokens."""
-        spelling = self._spelled.get(token)
+        A single call may come without the tokens that enclose all of them.
+        """
+        return self._spellings.get(token) in (CALLS_BEGIN.token, CALL_BEGIN.token)
+
+    def feed(self, token: int, text: str) -> Iterator[CallEvent]:
+        """Yield the events of one token.
+
+        Args:
+            token: The token's id.
+            text: What it adds; ignored for the calls' own tokens.
+        """
+        spelling = self._spellings.get(token)
         if spelling is None:
             yield from self.text(text)
         elif spelling == CALLS_BEGIN.token:
-            self.open = True
+            self.is_open = True
         elif spelling == CALLS_END.token:
             yield from self.flush()
-            self.open = False
+            self.is_open = False
         elif spelling == CALL_BEGIN.token:
             yield from self.flush()
-            self.open, self._state = True, _CallState.HEAD
+            self.is_open = True
+            self._state = _CallState.HEAD
         elif spelling == CALL_END.token:
             yield from self.flush()
         elif self._state is _CallState.HEAD and not self._typed:
-            yield from self._named(self._held)
+            yield self._start(self._held)
         elif self._state is _CallState.HEAD:
-            self._state, self._held = _CallState.NAME, ""
+            self._state = _CallState.NAME
+            self._held = ""
 
-    def text(self, text: str) -> Iterator[CallPart]:
-        """More text of the current part of a call."""
+    def text(self, text: str) -> Iterator[CallEvent]:
+        """Yield the events of more text of the current part of a call."""
         if self._state is _CallState.BETWEEN:
             return
         self._held += text
         if self._state is _CallState.NAME and "\n" in self._held:
-            name, _, rest = self._held.partition("\n")
-            yield from self._named(name)
-            self._held = rest
+            name, arguments = self._held.split("\n", 1)
+            yield self._start(name)
+            self._held = arguments
         if self._state is _CallState.ARGUMENTS:
             yield from self._arguments(last=False)
 
-    def flush(self) -> Iterator[CallPart]:
-        """Ends the call that is open, if one is."""
-        if self._state is _CallState.NAME or (
-            self._state is _CallState.HEAD and self._held.strip()
-        ):
-            yield from self._named(self._held)
+    def flush(self) -> Iterator[CallEvent]:
+        """Yield the events that end the open call, if one is open."""
+        has_head = self._state is _CallState.HEAD and self._held.strip()
+        if self._state is _CallState.NAME or has_head:
+            yield self._start(self._held)
         if self._state is _CallState.ARGUMENTS:
             yield from self._arguments(last=True)
-        self._state, self._held = _CallState.BETWEEN, ""
+        self._state = _CallState.BETWEEN
+        self._held = ""
 
-    def _named(self, name: str) -> Iterator[CallPart]:
+    def _start(self, name: str) -> ToolCallStarted:
+        """Move on to the arguments of the call of ``name``."""
         self._index += 1
-        self._state, self._held, self._fenced = _CallState.ARGUMENTS, "", not self._typed
-        yield ToolCallStarted(self._index, name.strip()[:_MAX_NAME])
+        self._state = _CallState.ARGUMENTS
+        self._held = ""
+        self._past_fence = not self._typed
+        return ToolCallStarted(self._index, name.strip()[:_MAX_NAME])
 
-    def _arguments(self, *, last: bool) -> Iterator[CallPart]:
-        """What is surely of the arguments; the rest stays held."""
-        if not self._fenced:
-            begun = self._held.lstrip()
-            if not last and FENCE.startswith(begun):
+    def _arguments(self, *, last: bool) -> Iterator[CallEvent]:
+        """Yield what certainly belongs to the arguments; the rest stays held back."""
+        if not self._past_fence:
+            text = self._held.lstrip()
+            if not last and FENCE.startswith(text):
                 return
-            self._fenced, self._held = True, begun.removeprefix(FENCE)
-        sure = _before_fence(self._held) if self._typed else self._held
-        self._held = "" if last else self._held[len(sure) :]
-        if sure:
-            yield ToolCallArguments(self._index, sure)
+            self._past_fence = True
+            self._held = text.removeprefix(FENCE)
+        certain = _before_fence(self._held) if self._typed else self._held
+        self._held = "" if last else self._held[len(certain) :]
+        if certain:
+            yield ToolCallArguments(self._index, certain)
 
 
 def _before_fence(text: str) -> str:
-    """``text`` without what may belong to the closing fence at its end: white space, up to three
-    backticks, white space.
+    """Return ``text`` without what may belong to the closing fence at its end.
+
+    That is white space, up to three backticks, and white space.
     """
     text = text.rstrip()
     ticks = len(text) - len(text.rstrip("`"))

@@ -6,6 +6,7 @@ Does not know logits or terminals.
 from .compose import Question, compose_question, directive_advice
 from .families import FAMILIES, Family
 from .files import MAX_FILE, attach_files, decode_text, read_text
+from .fim import Gap, gap_at
 from .messages import (
     Message,
     PlainText,
@@ -27,6 +28,7 @@ __all__ = [
     "MAX_FILE",
     "SETTINGS",
     "Family",
+    "Gap",
     "Message",
     "PlainText",
     "Question",
@@ -45,6 +47,7 @@ __all__ = [
     "directive_advice",
     "encode",
     "format_value",
+    "gap_at",
     "get_family",
     "parse_template",
     "read_text",

@@ -145,7 +145,7 @@ def test_a_budget_of_thought(run: Run) -> None:
 
 REFUSED: list[tuple[list[str], bytes, int]] = [
     (["--schema", "none.json"], b"none.json", 3),
-    (["--schema", "bad.json"], b"bad.json: no JSON", 2),
+    (["--schema", "bad.json"], b"bad.json: not JSON", 2),
     (["--schema", "unsat.json"], b"unsat.json: Unsatisfiable schema", 2),
     (["--schema", "self.json"], b"nothing can be written", 2),
     (["--grammar", "bad.gbnf"], b"bad.gbnf: line 2: ", 2),

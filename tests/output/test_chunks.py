@@ -63,9 +63,9 @@ def read(
     for id, data in tokens:
         parts += parser.feed(id, characters.feed(data))
         if id != WORD:
-            states.append((parser.thinking, parser.unsure))
+            states.append((parser.is_reasoning, parser.is_uncertain))
     parts += parser.finish(characters.flush())
-    return parts, [*states, (parser.thinking, parser.unsure)]
+    return parts, [*states, (parser.is_reasoning, parser.is_uncertain)]
 
 
 def joined(parts: Sequence[AnswerEvent]) -> list[AnswerEvent]:
@@ -109,7 +109,7 @@ def test_what_is_in_it(recorded: Recorded) -> None:
     )
     turn.finish_reason = FinishReason.STOP
     assert turn.message == Message("assistant", recorded.answer, recorded.reasoning, recorded.calls)
-    assert parser.thinking is recorded.open
+    assert parser.is_reasoning is recorded.open
     begun = [part for part in parts if isinstance(part, ToolCallStarted)]
     assert begun == [ToolCallStarted(index, call.name) for index, call in enumerate(recorded.calls)]
     assert sum(isinstance(part, Reclassified) for part in parts) <= 1

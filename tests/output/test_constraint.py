@@ -129,7 +129,7 @@ def test_a_budget_closes_the_thought(
     assert abs(len(tokenized) - budget) <= 1
     assert turn.text
     assert turn.steering
-    assert turn.steering.closed
+    assert turn.steering.was_closed
     closed = [
         *context.model.encode("\n"),
         context.model.special("</think>"),
@@ -164,13 +164,13 @@ def test_a_loop_closes_the_thought_and_ends_an_answer(
     context: LlamaContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In the thought it is worth an answer; in the answer it is the end, as a length."""
-    monkeypatch.setattr(loops, "WORDS", 140)
+    monkeypatch.setattr(loops, "WORD_TOKENS", 140)
     looping: dict[str, Any] = {"logit_bias": [" the=100"], "max_tokens": 700}
     thought = asked(context, **looping)
     assert thought.loop
     assert thought.loop.text.strip() == "the"
     assert thought.steering
-    assert thought.steering.closed
+    assert thought.steering.was_closed
     assert thought.is_cut
     said = asked(context, thinking=Thinking.BYPASSED, **looping)
     assert said.loop
@@ -186,7 +186,7 @@ def test_a_usual_answer_has_no_loop(context: LlamaContext) -> None:
     turn = asked(context)
     assert turn.loop is None
     assert turn.steering
-    assert not turn.steering.closed
+    assert not turn.steering.was_closed
 
 
 def test_a_family_without_thought_is_held_from_its_first_token(context: LlamaContext) -> None:
@@ -215,13 +215,13 @@ def test_a_grammar_instead_of_a_schema(context: LlamaContext, tmp_path: Path) ->
 
 VALUES: list[tuple[Any, str, Any]] = [
     (SUM, '{"result": 3}', {"result": 3}),
-    (SUM, '{"result": 3', "no JSON"),
+    (SUM, '{"result": 3', "not JSON"),
     (SUM, "", "there is no answer"),
     (SUM, '{"result": 3.5}', r"at \$\.result"),
     (SUM, "[]", r"at \$"),
     ({"type": "integer"}, "7.0", 7.0),
     ({"type": "integer"}, "1e400", None),
-    ({"type": "number"}, "NaN", "NaN is no number"),
+    ({"type": "number"}, "NaN", "NaN is not a number"),
     ({"type": "number", "multipleOf": 0.01}, "0.07", 0.07),
     ({"not": {}, "type": "number", "multipleOf": 0.01}, "0.075", "should not be valid"),
     ({"type": "number", "exclusiveMaximum": 1}, "0.99999999999999999999", 1.0),
@@ -248,12 +248,12 @@ def test_an_answer_is_validated(schema: Any, text: str, expected: Any) -> None:
 
 
 FILES: list[tuple[bytes, str]] = [
-    (b"", "no JSON"),
-    (b"{", "no JSON"),
+    (b"", "not JSON"),
+    (b"{", "not JSON"),
     (b"[]", "a JSON Schema is an object"),
     (b"7", "a JSON Schema is an object"),
     (b"false", "a JSON Schema is an object"),
-    (b'{"minimum": NaN}', "NaN is no number"),
+    (b'{"minimum": NaN}', "NaN is not a number"),
     (b"[" * 100_000, "levels within each other"),
     (b'{"items":' * 101 + b"{}" + b"}" * 101, "levels within each other"),
     (b" " * (MAX_BYTES + 1), "more than 1,048,576 bytes"),

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from dslocal.output.loops import SIGNS, WORDS, LoopDetector
+from dslocal.output.loops import SIGN_TOKENS, WORD_TOKENS, LoopDetector
 
 PROSE = (
     "Wait, let me check that again. If the sum is 12, then the first number must be 5, and so on. "
@@ -35,12 +35,12 @@ def fed(text: str) -> tuple[LoopDetector, int]:
 
 
 LOOPS = {
-    "one word": ("the ", WORDS),
-    "a sentence": (PROSE, WORDS),
+    "one word": ("the ", WORD_TOKENS),
+    "a sentence": (PROSE, WORD_TOKENS),
     "a paragraph": (PARAGRAPH, 5 * len(tokens(PARAGRAPH))),
-    "Chinese": ("让我再检查一遍。", WORDS),
-    "signs": ("-", SIGNS),
-    "zeros": ("0, ", SIGNS),
+    "Chinese": ("让我再检查一遍。", WORD_TOKENS),
+    "signs": ("-", SIGN_TOKENS),
+    "zeros": ("0, ", SIGN_TOKENS),
 }
 
 
@@ -92,7 +92,7 @@ def test_after_a_reset_it_begins_anew() -> None:
     detector, _ = fed(PROSE * 200)
     detector.reset()
     assert detector.found is None
-    for place in range(WORDS - 10):
+    for place in range(WORD_TOKENS - 10):
         detector.feed(place % 7, "word ")
     assert detector.found is None
 

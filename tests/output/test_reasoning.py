@@ -7,21 +7,14 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Iterator, Sequence
-from enum import Enum
 
 import pytest
 
 from dslocal.output import Reasoning, Reclassified, Text
-from dslocal.output.reasoning import AnswerEvent, ReasoningParser, make_parser
+from dslocal.output.reasoning import AnswerEvent, ReasoningParser, Tag, make_parser
 from dslocal.prompts import FAMILIES, Message, Segment, Thinking
 
-
-class Tag(Enum):
-    OPEN = (7, "<think>")
-    CLOSE = (8, "</think>")
-
-
-OPEN, CLOSE = Tag.OPEN, Tag.CLOSE
+OPEN, CLOSE = Tag(7, "<think>"), Tag(8, "</think>")
 WORD = 9  # the id of any token that is no tag
 Token = str | Tag
 FORCED, FREE, BYPASSED = "forced", "free", "bypassed"
@@ -93,12 +86,10 @@ CASES: dict[str, tuple[str, list[Token], str, str]] = {
 
 
 def parts_of(begun: str, tokens: Sequence[Token]) -> Iterator[AnswerEvent]:
-    parser = ReasoningParser(
-        (OPEN.value, CLOSE.value), inside=begun == FORCED, bypassed=begun == BYPASSED
-    )
+    parser = ReasoningParser((OPEN, CLOSE), inside=begun == FORCED, bypassed=begun == BYPASSED)
     for token in tokens:
         yield from (
-            parser.feed(WORD, token) if isinstance(token, str) else parser.feed(token.value[0], "")
+            parser.feed(WORD, token) if isinstance(token, str) else parser.feed(token.id, "")
         )
     yield from parser.text("")
 
@@ -164,12 +155,12 @@ def test_random_streams_in_any_cut() -> None:
 
 
 def test_nothing_is_held_back_but_white_space() -> None:
-    parser = ReasoningParser((OPEN.value, CLOSE.value), inside=True)
+    parser = ReasoningParser((OPEN, CLOSE), inside=True)
     assert list(parser.feed(WORD, "a ")) == [Reasoning("a")]
     assert list(parser.feed(WORD, "b")) == [Reasoning(" b")]
-    assert parser.thinking
-    assert list(parser.feed(CLOSE.value[0], "")) == []
-    assert not parser.thinking
+    assert parser.is_reasoning
+    assert list(parser.feed(CLOSE.id, "")) == []
+    assert not parser.is_reasoning
     assert list(parser.feed(WORD, "c")) == [Text("c")]
 
 
@@ -198,21 +189,17 @@ STATES: dict[str, tuple[str, list[Token], bool, bool]] = {
 
 @pytest.mark.parametrize(("begun", "tokens", "thinking", "unsure"), STATES.values(), ids=STATES)
 def test_states(begun: str, tokens: list[Token], thinking: bool, unsure: bool) -> None:
-    parser = ReasoningParser(
-        (OPEN.value, CLOSE.value), inside=begun == FORCED, bypassed=begun == BYPASSED
-    )
+    parser = ReasoningParser((OPEN, CLOSE), inside=begun == FORCED, bypassed=begun == BYPASSED)
     for token in tokens:
-        list(
-            parser.feed(WORD, token) if isinstance(token, str) else parser.feed(token.value[0], "")
-        )
-    assert (parser.thinking, parser.unsure) == (thinking, unsure)
+        list(parser.feed(WORD, token) if isinstance(token, str) else parser.feed(token.id, ""))
+    assert (parser.is_reasoning, parser.is_uncertain) == (thinking, unsure)
 
 
 def test_without_tags_nothing_is_thought_and_nothing_unsure() -> None:
     parser = ReasoningParser(None)
-    assert not parser.unsure
+    assert not parser.is_uncertain
     assert [
-        *parser.feed(OPEN.value[0], "<think>"),
+        *parser.feed(OPEN.id, "<think>"),
         *parser.feed(WORD, " a "),
         *parser.finish("b\n"),
     ] == [
@@ -220,7 +207,7 @@ def test_without_tags_nothing_is_thought_and_nothing_unsure() -> None:
         Text(" a"),
         Text(" b"),
     ]
-    assert not parser.thinking
+    assert not parser.is_reasoning
 
 
 def test_verbatim_keeps_white_space() -> None:
@@ -238,7 +225,7 @@ def test_verbatim_keeps_white_space() -> None:
 
 
 def test_the_end_tells_what_was_left() -> None:
-    parser = ReasoningParser((OPEN.value, CLOSE.value), inside=True)
+    parser = ReasoningParser((OPEN, CLOSE), inside=True)
     list(parser.feed(WORD, "a \n"))
     assert list(parser.finish("\ufffd")) == [Reasoning(" \n\ufffd")]
     assert list(parser.finish(" ")) == []
@@ -249,7 +236,7 @@ class Tags:
         return [WORD] * len(text)
 
     def special(self, token: str) -> int | None:
-        return {tag.value[1]: tag.value[0] for tag in Tag}.get(token)
+        return {tag.value[1]: tag.id for tag in Tag}.get(token)
 
 
 def prompt(name: str, way: Thinking, *last: Message) -> list[Segment]:
@@ -314,7 +301,7 @@ def test_the_prompt_says_where_in_a_thought_it_ends(
     parser = make_parser(FAMILIES[name], segments, Tags())
     assert [
         *parser.feed(WORD, "b"),
-        *parser.feed(CLOSE.value[0], "</think>"),
+        *parser.feed(CLOSE.id, "</think>"),
         *parser.feed(WORD, "c"),
         *parser.finish(),
     ] == expected

@@ -54,7 +54,7 @@ def test_an_answer_ends_before_it(stops: list[str], text: str, expected: str) ->
     for pieces in cuts(text):
         stop, shown = StopTexts(stops), ""
         for parts, waiting in as_the_parser_has_it(pieces):
-            for part in stop.passed(parts):
+            for part in stop.filter(parts):
                 assert isinstance(part, Text)
                 shown += part.text
                 assert expected.startswith(shown), pieces
@@ -69,7 +69,7 @@ def test_an_answer_ends_before_it(stops: list[str], text: str, expected: str) ->
 def test_text_that_goes_on_keeps_its_white_space(text: str, expected: str) -> None:
     for pieces in cuts(text):
         stop = StopTexts(["\n\n"], verbatim=True)
-        passed = [part for piece in pieces for part in stop.passed([Text(piece)])]
+        passed = [part for piece in pieces for part in stop.filter([Text(piece)])]
         assert (
             "".join(part.text for part in (*passed, *stop.finish()) if isinstance(part, Text))
             == expected
@@ -79,7 +79,7 @@ def test_text_that_goes_on_keeps_its_white_space(text: str, expected: str) -> No
 def test_thoughts_and_calls_are_not_searched() -> None:
     stop = StopTexts(["stop", "x"])
     parts: list[AnswerEvent] = [Reasoning("x stop x"), Text("an st"), ToolCallStarted(0, "stop")]
-    assert list(stop.passed(parts)) == [
+    assert list(stop.filter(parts)) == [
         Reasoning("x stop x"),
         Text("an"),
         Text(" st"),
@@ -90,14 +90,14 @@ def test_thoughts_and_calls_are_not_searched() -> None:
 
 def test_what_was_held_back_of_a_thought_is_part_of_it() -> None:
     stop = StopTexts(["stop"])
-    parts = [*stop.passed([Text("thou st"), Reclassified(), Text("answer")]), *stop.finish()]
+    parts = [*stop.filter([Text("thou st"), Reclassified(), Text("answer")]), *stop.finish()]
     assert parts == [Text("thou"), Text(" st"), Reclassified(), Text("answer")]
 
 
 def test_without_stop_texts_parts_pass_as_they_come() -> None:
     stop = StopTexts([])
     parts: list[AnswerEvent] = [Text("a "), Reasoning("b"), Text("")]
-    assert list(stop.passed(parts)) == parts
+    assert list(stop.filter(parts)) == parts
     assert not stop.ended_in("\n\n")
 
 

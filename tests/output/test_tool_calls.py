@@ -184,7 +184,7 @@ def test_what_opens_calls() -> None:
         (CALL, True),
     ):
         told(parser, [token])
-        assert parser.open is is_open
+        assert parser.is_open is is_open
 
 
 MANY = {
@@ -205,7 +205,7 @@ def test_what_a_family_writes_it_reads(name: str, calls: tuple[ToolCall, ...]) -
         family, family.render([Message("user", "a")], tools=[Tool("f", "", {})]), Vocabulary()
     )
     parts: list[AnswerEvent] = (
-        [] if not parser.thinking else list(parser.feed(IDS["</think>"], "</think>"))
+        [] if not parser.is_reasoning else list(parser.feed(IDS["</think>"], "</think>"))
     )
     for segment in written[written.index(words) : written.index(Special(CALLS_END)) + 1]:
         parts += (

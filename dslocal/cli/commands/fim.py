@@ -37,7 +37,7 @@ from dslocal.cli.options import (
 from dslocal.errors import UsageError
 
 if TYPE_CHECKING:
-    from dslocal import output
+    from dslocal import prompts
 
 
 def fim(
@@ -120,14 +120,14 @@ def fim(
     leave_if_cut([turn])
 
 
-def _gap(place: str | None, prefix: str | None, suffix: str | None) -> output.Gap:
-    from dslocal import output, prompts
+def _gap(place: str | None, prefix: str | None, suffix: str | None) -> prompts.Gap:
+    from dslocal import prompts
     from dslocal.cli.asking.answer_output import stdin_text
 
     if place is None:
         if prefix is None and suffix is None:
             raise UsageError("which gap?", hint="dslocal fim FILE:LINE, or --prefix and --suffix")
-        return output.Gap(prefix or "", suffix or "")
+        return prompts.Gap(prefix or "", suffix or "")
     if prefix is not None or suffix is not None:
         raise UsageError(
             "FILE:LINE and --prefix or --suffix are two ways to say where", hint="one of them"
@@ -137,4 +137,4 @@ def _gap(place: str | None, prefix: str | None, suffix: str | None) -> output.Ga
         raise UsageError(f"{place!r:.80} is no FILE:LINE", hint="as area.py:3")
     name, line = found[1], int(found[2])
     text = prompts.read_text(Path(name)) if name else stdin_text() or ""
-    return output.gap_at(text, line, name or "stdin")
+    return prompts.gap_at(text, line, name or "stdin")

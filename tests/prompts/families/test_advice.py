@@ -86,7 +86,7 @@ def test_defaults_of_r1_are_the_model_card_s() -> None:
     assert {defaults.temperature.source, defaults.top_p.source, defaults.max_tokens.source} == {
         "R1 model card, Usage Recommendations"
     }
-    assert R1.thinking is FORCED
+    assert R1.default_thinking is FORCED
     assert R1.directive is not None
     assert (
         R1.directive.english
