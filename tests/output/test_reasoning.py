@@ -236,7 +236,7 @@ class Tags:
         return [WORD] * len(text)
 
     def special(self, token: str) -> int | None:
-        return {tag.value[1]: tag.id for tag in Tag}.get(token)
+        return {tag.spelling: tag.id for tag in (OPEN, CLOSE)}.get(token)
 
 
 def prompt(name: str, way: Thinking, *last: Message) -> list[Segment]:
