@@ -117,12 +117,15 @@ class _Problem:
         return self.gpu_lacking(loading) <= 0 and self.ram_lacking(loading) <= 0
 
     def hopeless(self, loading: LoadConfig) -> bool:
-        """Whether the weights alone, however they are spread, are too large: a quick way to know
-        what a search would come to.
+        """Return whether the weights alone are too large, however they are spread: a quick way to
+        know what a search would find.
+
+        They take least on the CPU: on a GPU the output of a model with tied embeddings is a copy.
         """
-        return self.memory(loading).weights.total > self.machine.available + (
-            0 if self.machine.unified else self.machine.vram
-        )
+        if self.pins.n_gpu_layers is None:
+            loading = replace(loading, n_gpu_layers=0, load_mode="mmap")
+        room = self.machine.available + (0 if self.machine.unified else self.machine.vram)
+        return self.memory(loading).weights.total > room
 
     def runs_mapped(self, loading: LoadConfig) -> bool:
         """Whether all fits but the weights in RAM, of which one layer's worth has to, or every
@@ -231,11 +234,12 @@ def _offloads(problem: _Problem, now: LoadConfig) -> Iterator[LoadConfig]:
     if problem.pins.n_gpu_layers is None:
         top = now.n_gpu_layers
         n = _fewest(top, lambda n: problem.gpu_lacking(replace(now, n_gpu_layers=top - n)))
-        yield (
-            replace(now, n_gpu_layers=top - n)
-            if n < top
-            else replace(whole, n_gpu_layers=0, load_mode="mmap")
-        )
+        if n < top:
+            yield replace(now, n_gpu_layers=top - n)
+        if n == top or problem.machine.unified:
+            # Where the GPU shares the RAM, what it needs besides the weights is part of the RAM
+            # too: without it the whole may fit although a part of it on the GPU does not.
+            yield replace(whole, n_gpu_layers=0, load_mode="mmap")
 
 
 def _least_offload(problem: _Problem, now: LoadConfig) -> LoadConfig:

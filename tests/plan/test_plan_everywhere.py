@@ -142,6 +142,7 @@ def test_every_plan_is_sound(machine: Machine, model: tuple[str, str]) -> None:
 
 
 SMALL_MAC = Machine("macos", "any", 8, GIB, GIB, (Gpu("GPU", "metal", GIB, GIB),), unified=True)
+MAC_16 = dataclasses.replace(SMALL_MAC, ram=16 * GIB, available=16 * GIB)
 
 
 @settings(deadline=None)
@@ -149,6 +150,9 @@ SMALL_MAC = Machine("macos", "any", 8, GIB, GIB, (Gpu("GPU", "metal", GIB, GIB),
 @example(
     SMALL_MAC, (LITE, "Q8_0"), Overrides(n_ubatch=2048, flash_attn=False, cpu_moe_layers=1)
 )  # ended on the CPU, not mapped
+@example(
+    MAC_16, (LITE, "Q8_0"), Overrides(n_ctx=512, n_ubatch=64)
+)  # fits on the CPU alone, not with a GPU's buffers besides
 def test_every_pin_is_kept(machine: Machine, model: tuple[str, str], pins: Overrides) -> None:
     try:
         found = plan(header(*model), machine, pins)

@@ -217,6 +217,22 @@ def test_what_was_not_needed_is_restored() -> None:
     assert footprint(header(V3), fewer).all.gpu > 98 * GIB  # one layer less would not have done
 
 
+def test_tied_embeddings_count_twice_on_a_gpu_alone() -> None:
+    """The copy that is the output on a GPU must not be what sends the model to the SSD."""
+    untied = header(QWEN_1B, "Q8_0")
+    tensors = tuple(tensor for tensor in untied.tensors if tensor.name != "output.weight")
+    tied = dataclasses.replace(untied, tensors=tensors)
+    asked = Overrides(n_ctx=512, n_ubatch=64)
+    on_cpu = LoadConfig(512, n_ubatch=64)
+    enough = round(footprint(tied, on_cpu).all.total / (1 - HEADROOM)) + 1
+    mac = dataclasses.replace(mac_of(64), available=enough)
+    on_gpu = dataclasses.replace(on_cpu, n_gpu_layers=99)
+    assert footprint(tied, on_gpu, "metal").weights.total > enough
+    found = plan(tied, mac, asked)
+    assert summary(found) == ("cpu", 512, F16, 64, 0, 0, "mmap")
+    sound(found, mac, tied)
+
+
 def test_repacking_only_where_its_copy_fits() -> None:
     assert plan(header(LITE), described(64 * GIB)).loading.repack
     tight = plan(header(LITE), described(13 * GIB))
