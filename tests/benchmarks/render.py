@@ -92,7 +92,7 @@ def frames(text: str, rate: float) -> list[float]:
             began = time.perf_counter()
             for token in pending[at : at + batch]:
                 clock[0] += 1 / rate
-                view.answer(token)
+                view.add_answer(token)
             took.append(time.perf_counter() - began)
     return took
 
@@ -112,7 +112,7 @@ def real(text: str, rate: float, seconds: float) -> float:
         for number, token in enumerate(pending):
             if (wait := began + number / rate - time.perf_counter()) > 0:
                 time.sleep(wait)
-            view.answer(token)
+            view.add_answer(token)
         return (time.process_time() - used) / (time.perf_counter() - began)
 
 

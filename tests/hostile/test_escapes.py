@@ -56,7 +56,7 @@ from dslocal.cli.asking.answer_output import pass_on
 from dslocal.terminal.chat import answer_view
 from dslocal.terminal.chat.answer_view import AnswerView
 
-answer_view.FRAME_S, answer_view.SHARE = 0.0, 1e9
+answer_view.FRAME_S, answer_view.MAX_FRAME_SHARE = 0.0, 1e9
 corpus = json.loads(open(sys.argv[1], encoding="utf-8").read())
 dice = random.Random(1)
 def cut(text, longest):
@@ -67,10 +67,10 @@ def cut(text, longest):
 for longest in (1, 4, 10_000):
     with AnswerView(Console(highlight=False)) as view:
         for part in cut("\\n\\n".join(corpus), longest):
-            view.reasoning(part)
-        view.thought(1, 2.0)
+            view.add_reasoning(part)
+        view.end_reasoning(1, 2.0)
         for part in cut("\\n\\n".join(corpus), longest):
-            view.answer(part)
+            view.add_answer(part)
 sys.stdout.reconfigure(encoding="utf-8", errors="replace")
 sys.stderr.reconfigure(encoding="utf-8", errors="replace")
 for longest in (1, 10_000):

@@ -19,9 +19,9 @@ from markdown_it.token import Token
 from rich.console import Console
 
 from dslocal.terminal.chat.answer_view import AnswerView
-from dslocal.terminal.markdown.blocks import MarkdownStream
 from dslocal.terminal.markdown.layout import MarkdownLayout
 from dslocal.terminal.markdown.pieces import BlockPiece, PieceKind
+from dslocal.terminal.markdown.stream import MarkdownStream
 from dslocal.terminal.wrapping import cells
 
 DOCUMENTS = {
@@ -31,7 +31,7 @@ DOCUMENTS = {
         for part in (Path(__file__).parent / "documents.txt").read_text("utf-8").split("%% ")[1:]
     )
 }
-# where we decide otherwise than CommonMark, and say so in dslocal.terminal.markdown.blocks: mathematics is no list
+# where we decide otherwise than CommonMark, and say so in dslocal.terminal.markdown.stream: mathematics is no list
 # and no heading
 OTHERWISE = {"display mathematics with signs at line starts"}
 
@@ -47,8 +47,10 @@ def lines_of(parts: Iterator[str] | list[str], width: int = 80) -> list[str]:
     """What is committed, line by line, without styles."""
     blocks, layout, lines = MarkdownStream(), MarkdownLayout(width), []
     for part in parts:
-        lines += layout.lay(blocks.feed(part))
-    return ["".join(text for text, _ in line) for line in [*lines, *layout.lay(blocks.rest())]]
+        lines += layout.lay_out(blocks.feed(part))
+    return [
+        "".join(text for text, _ in line) for line in [*lines, *layout.lay_out(blocks.finish())]
+    ]
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
@@ -66,9 +68,9 @@ def test_what_is_committed_is_the_whole_however_it_is_cut(name: str) -> None:
 def test_drawing_the_open_end_changes_nothing(name: str) -> None:
     document, blocks, layout, lines = DOCUMENTS[name], MarkdownStream(), MarkdownLayout(60), []
     for part in cut(document, random.Random(name), 20):
-        lines += layout.lay(blocks.feed(part))
-        layout.twin().lay(blocks.preview(), last=10)
-    lines += layout.lay(blocks.rest())
+        lines += layout.lay_out(blocks.feed(part))
+        layout.fork().lay_out(blocks.preview(), max_rows=10)
+    lines += layout.lay_out(blocks.finish())
     assert ["".join(text for text, _ in line) for line in lines] == lines_of([document], 60)
 
 
@@ -79,7 +81,7 @@ def told(document: str) -> list[tuple[tuple[str, ...], str, str]]:
     blocks = MarkdownStream()
     leaves: list[tuple[tuple[str, ...], str, str]] = []
     before: BlockPiece | None = None
-    for piece in [*(piece for c in document for piece in blocks.feed(c)), *blocks.rest()]:
+    for piece in [*(piece for c in document for piece in blocks.feed(c)), *blocks.finish()]:
         path = tuple(container.marker for container in piece.path)
         text = " ".join([piece.text, *(cell for row in piece.rows for cell in row)]).strip()
         if before and (
@@ -208,11 +210,11 @@ def shown(parts: list[tuple[str, str]], width: int = 80) -> str:
     with AnswerView(console) as view:
         for kind, text in parts:
             if kind == "reasoning":
-                view.reasoning(text)
+                view.add_reasoning(text)
             elif kind == "thought":
-                view.thought(12, 3.4)
+                view.end_reasoning(12, 3.4)
             else:
-                view.answer(text)
+                view.add_answer(text)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
@@ -234,7 +236,7 @@ def test_a_thought_leaves_one_line() -> None:
 def test_what_came_before_an_interruption_stays() -> None:
     console = Console(file=io.StringIO(), width=80)
     with suppress(KeyboardInterrupt), AnswerView(console) as view:
-        view.answer("first\n\nsec")
+        view.add_answer("first\n\nsec")
         raise KeyboardInterrupt
     assert isinstance(console.file, io.StringIO)
     assert console.file.getvalue().split() == ["first", "sec"]
@@ -250,7 +252,7 @@ def test_a_narrow_window_and_an_old_encoding(name: str) -> None:
         file=io.TextIOWrapper(raw, "ascii", errors="strict"), width=20, highlight=False
     )
     with AnswerView(console) as view:
-        view.answer(DOCUMENTS[name])
+        view.add_answer(DOCUMENTS[name])
     console.file.flush()
     text = raw.getvalue().decode("ascii")
     verbatim = {" ".join(line.split()) for line in re.findall(r"(?m)^.{10,}$", DOCUMENTS[name])}
@@ -264,8 +266,8 @@ def test_a_dumb_terminal_gets_plain_text_once(monkeypatch: pytest.MonkeyPatch) -
     console = Console(file=io.StringIO(), force_terminal=True, width=40)
     with AnswerView(console) as view:
         for part in cut("# T\n\nsome **bold** words\n\n- a\n- b\n", random.Random(1), 3):
-            view.reasoning("hm")
-            view.answer(part)
+            view.add_reasoning("hm")
+            view.add_answer(part)
             time.sleep(0.01)
     assert isinstance(console.file, io.StringIO)
     assert console.file.getvalue() == "T\n\nsome bold words\n\n• a\n• b\n"

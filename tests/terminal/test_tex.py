@@ -8,9 +8,9 @@ import random
 
 import pytest
 
-from dslocal.terminal.markdown.blocks import MarkdownStream
 from dslocal.terminal.markdown.inline import flow, runs_of
 from dslocal.terminal.markdown.layout import MarkdownLayout
+from dslocal.terminal.markdown.stream import MarkdownStream
 from dslocal.terminal.tex import to_unicode
 from dslocal.terminal.tex.boxes import plain
 from dslocal.terminal.wrapping import cells
@@ -202,7 +202,10 @@ def test_a_formula_is_one_wherever_feeds_are_cut() -> None:
     def lines(parts: list[str]) -> list[str]:
         blocks, layout = MarkdownStream(), MarkdownLayout(70)
         pieces = [piece for part in parts for piece in blocks.feed(part)]
-        return ["".join(text for text, _ in line) for line in layout.lay([*pieces, *blocks.rest()])]
+        return [
+            "".join(text for text, _ in line)
+            for line in layout.lay_out([*pieces, *blocks.finish()])
+        ]
 
     whole = lines([text])
     assert whole[-3:] == ["  x = 1/2", "", "  y = 2"]

@@ -282,10 +282,10 @@ class ChatLoop:
             with (
                 keys,
                 AnswerView(self.console, HINT if keys.read else "") as view,
-                closing(start(view.reading)) as events,
+                closing(start(view.show_prefill)) as events,
             ):
                 if shown:
-                    view.answer(sanitise(shown))
+                    view.add_answer(sanitise(shown))
                 self._follow(events, view, clock)
         except KeyboardInterrupt:
             if clock.thinking:
@@ -311,14 +311,14 @@ class ChatLoop:
             match event:
                 case output.Reasoning(part):
                     clock.thinking = True
-                    view.reasoning(part)
+                    view.add_reasoning(part)
                 case output.Text(part):
                     if clock.thinking:
                         clock.thinking = False
-                        view.thought(self._reasoning_tokens(), clock.seconds)
-                    view.answer(part)
+                        view.end_reasoning(self._reasoning_tokens(), clock.seconds)
+                    view.add_answer(part)
                 case output.Reclassified():
-                    view.reclassified()
+                    view.reclassify()
                     clock.thinking = True
                 case chat.HistoryTrimmed(turns):
                     self.notify(

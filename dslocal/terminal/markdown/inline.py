@@ -1,19 +1,21 @@
 """What is inside a paragraph: emphasis, code, links with their addresses, mathematics as Unicode.
-Knows no blocks and no widths.
 
 A dollar begins mathematics only where it cannot be money, a shell's variable or a slip: no letter
 or digit before it, no space after it, no space before its partner and no letter or digit after
 that, and what is between looks like a formula. Code is left alone, and so is a dollar behind a
-backslash. Links show their address behind their text when it differs; no OSC 8 is ever sent. HTML
-is shown as it is written, but for ``<br>``.
+backslash. A link shows its address behind its text where they differ; no OSC 8 is ever sent. HTML
+is shown as it is written, except for ``<br>``.
+
+Knows no blocks and no widths.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 from markdown_it import MarkdownIt
 from markdown_it.rules_inline import StateInline
@@ -37,6 +39,8 @@ STYLES = {
     "title": Style(bold=True, underline=True),
     "dim": Style(dim=True),
 }
+INLINE, DISPLAY = "inline", "display"  # markup of a token of mathematics
+MAX_DOLLAR_FORMULA = 400  # characters between two single dollars
 _ENVIRONMENT = re.compile(r"\\begin\{([a-zA-Z]+\*?)\}")
 _MARKED = re.compile(f"{BOXED}(.*?){END_BOXED}", re.DOTALL)
 _BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
@@ -46,211 +50,250 @@ _WORD = re.compile(r"[A-Za-z]{2,}")
 
 @dataclass(frozen=True)
 class DisplayMath:
-    """A formula on lines of its own."""
+    """A formula on lines of its own, as TeX."""
 
     source: str
 
 
 @cache
 def style_of(*names: str) -> Style:
-    """One style of several, the same object each time."""
+    """Return the combination of named styles, the same object each time."""
     return Style.combine([STYLES[name] for name in names]) if names else Style()
 
 
 def flow(text: str) -> list[Line | DisplayMath]:
-    """``text``, the source of a paragraph, as runs of text (newlines in them) and formulas between
-    those.
-    """
+    """Return a paragraph's source as runs of text, which may hold newlines, and formulas."""
     parts: list[Line | DisplayMath] = []
     runs: Line = []
     for item in _items(text):
         if isinstance(item, DisplayMath):
-            if any(part.strip() for part, _ in runs):
-                parts.append(_trimmed(runs))
+            if _has_text(runs):
+                parts.append(_strip_edges(runs))
             parts.append(item)
             runs = []
         else:
             runs.append(item)
-    if any(part.strip() for part, _ in runs):
-        parts.append(_trimmed(runs) if parts else runs)
+    if _has_text(runs):
+        parts.append(_strip_edges(runs) if parts else runs)
     return parts
 
 
 def runs_of(text: str) -> Line:
-    """``text``, the source of a heading or a cell, as runs; formulas on the line."""
-    return [
-        run
-        for item in _items(text)
-        for run in (_formula(item.source, None) if isinstance(item, DisplayMath) else [item])
-    ]
+    """Return the source of a heading or a table's cell as runs, with formulas on the line."""
+    runs: Line = []
+    for item in _items(text):
+        runs += _formula_runs(item.source, None) if isinstance(item, DisplayMath) else [item]
+    return runs
 
 
-def _trimmed(runs: Line) -> Line:
-    """``runs`` without line breaks at their edges, where a formula has ended the line already."""
-    first, last = runs[0], runs[-1]
-    runs = [(first[0].lstrip(" \n"), first[1]), *runs[1:]]
-    last = runs[-1]
-    return [*runs[:-1], (last[0].rstrip(" \n"), last[1])]
+def boxed_runs(text: str, style: Style | None = None) -> Line:
+    """Return text of :mod:`dslocal.terminal.tex` as runs, with what is boxed in its own style."""
+    parts = _MARKED.split(text)
+    return [(part, style_of("boxed") if i % 2 else style) for i, part in enumerate(parts) if part]
+
+
+def _has_text(runs: Line) -> bool:
+    return any(text.strip() for text, _ in runs)
+
+
+def _strip_edges(runs: Line) -> Line:
+    """Return ``runs`` without line breaks at their edges, where a formula ends the line anyway."""
+    stripped = list(runs)
+    text, style = stripped[0]
+    stripped[0] = (text.lstrip(" \n"), style)
+    text, style = stripped[-1]
+    stripped[-1] = (text.rstrip(" \n"), style)
+    return stripped
+
+
+_SPAN_STYLES = {"strong_open": "strong", "em_open": "em", "s_open": "s", "link_open": "link"}
 
 
 def _items(text: str) -> list[Run | DisplayMath]:
+    """Return markdown-it's inline tokens of ``text`` as runs and formulas."""
     items: list[Run | DisplayMath] = []
-    names: list[str] = []
-    links: list[tuple[str, int]] = []
+    styles: list[str] = []  # of the spans that are open
+    links: list[tuple[str, int]] = []  # of those that are open: address, and where its text begins
     for token in _parser().parseInline(text)[0].children or []:
-        style = style_of(*names) if names else None
+        style = style_of(*styles) if styles else None
         if token.nesting > 0:
-            names.append(
-                {"strong_open": "strong", "em_open": "em", "s_open": "s"}.get(token.type, "link")
-            )
+            styles.append(_SPAN_STYLES.get(token.type, "link"))
             if token.type == "link_open":
                 links.append((str(token.attrs.get("href", "")), len(items)))
         elif token.nesting < 0:
-            names.pop()
+            styles.pop()
             if token.type == "link_close":
-                items += _address(*links.pop(), items)
+                address, start = links.pop()
+                items += _address_runs(address, items[start:])
+        elif token.type == "math" and token.markup == DISPLAY:
+            items.append(DisplayMath(token.content))
         elif token.type == "math":
-            items += (
-                [DisplayMath(token.content)]
-                if token.markup == "display"
-                else _formula(token.content, style)
-            )
+            items += _formula_runs(token.content, style)
         else:
-            items += _leaf(token, names, style)
+            items += _token_runs(token, styles, style)
     return items
 
 
-def _leaf(token: Token, names: list[str], style: Style | None) -> list[Run]:
-    if token.type in ("softbreak", "hardbreak"):
-        return [("\n", style)]
-    if token.type == "code_inline":
-        return [(sanitise(token.content), style_of(*names, "code"))]
-    if token.type == "image":
-        return [
-            (sanitise(f"{token.content} "), style_of(*names, "link")),
-            (sanitise(f"({token.attrs['src']})"), style_of("address")),
-        ]
-    if token.type == "html_inline":
-        return [
-            ("\n", style)
-            if _BREAK.fullmatch(token.content)
-            else (sanitise(token.content), style_of(*names, "dim"))
-        ]
+def _token_runs(token: Token, styles: Sequence[str], style: Style | None) -> Line:
+    """Return the runs of a token that is neither a span nor mathematics."""
+    match token.type:
+        case "softbreak" | "hardbreak":
+            return [("\n", style)]
+        case "code_inline":
+            return [(sanitise(token.content), style_of(*styles, "code"))]
+        case "image":
+            return [
+                (sanitise(f"{token.content} "), style_of(*styles, "link")),
+                (sanitise(f"({token.attrs['src']})"), style_of("address")),
+            ]
+        case "html_inline":
+            if _BREAK.fullmatch(token.content):
+                return [("\n", style)]
+            return [(sanitise(token.content), style_of(*styles, "dim"))]
     return [(sanitise(token.content), style)] if token.content else []
 
 
-def _address(href: str, start: int, items: Iterable[Run | DisplayMath]) -> list[Run]:
-    """The address behind a link's text, if that says something else."""
-    shown = "".join(item[0] for item in list(items)[start:] if not isinstance(item, DisplayMath))
-    href = sanitise(href)
-    if not href or shown.rstrip("/") in (
-        href.rstrip("/"),
-        re.sub(r"^(?:mailto:|https?://)", "", href).rstrip("/"),
-    ):
+def _address_runs(address: str, link_text: Sequence[Run | DisplayMath]) -> Line:
+    """Return the address that is shown behind a link's text, if it says something else."""
+    shown = "".join(item[0] for item in link_text if not isinstance(item, DisplayMath))
+    address = sanitise(address)
+    without_scheme = re.sub(r"^(?:mailto:|https?://)", "", address)
+    if not address or shown.rstrip("/") in (address.rstrip("/"), without_scheme.rstrip("/")):
         return []
-    return [(f" ({href})", style_of("address"))]
+    return [(f" ({address})", style_of("address"))]
 
 
-def _formula(source: str, style: Style | None) -> list[Run]:
-    return boxed_apart(to_unicode.inline(source), style)
-
-
-def boxed_apart(text: str, style: Style | None = None) -> list[Run]:
-    """``text`` of :mod:`tex` as runs, what is boxed in a style of its own."""
-    parts = _MARKED.split(text)
-    return [(part, style_of("boxed") if i % 2 else style) for i, part in enumerate(parts) if part]
+def _formula_runs(source: str, style: Style | None) -> Line:
+    return boxed_runs(to_unicode.inline(source), style)
 
 
 @cache
 def _parser() -> MarkdownIt:
     parser = MarkdownIt("commonmark").enable("strikethrough")
-    parser.inline.ruler.before("escape", "math", _mathematics)
-    parser.normalizeLink = lambda url: url  # type: ignore[method-assign]  # an address is shown, not followed: as it was written
+    parser.inline.ruler.before("escape", "math", _mathematics_rule)
+    # An address is shown, never followed: it stays as it was written.
+    parser.normalizeLink = lambda url: url  # type: ignore[method-assign]
     return parser
 
 
-def _mathematics(state: StateInline, silent: bool) -> bool:
-    """Takes a formula at the parser's place, if there is one."""
-    source, at = state.src, state.pos
-    if source[at] not in "$\\":
+# Mathematics
+
+
+class _Formula(NamedTuple):
+    """A formula that was found: its TeX, where it ends, and whether it has lines of its own."""
+
+    source: str
+    end: int
+    is_display: bool
+
+
+def _mathematics_rule(state: StateInline, silent: bool) -> bool:
+    """Take a formula at the parser's place, if there is one: a rule of markdown-it."""
+    mark = state.src[state.pos]
+    if mark not in "$\\":
         return False
-    found = _dollars(source, at) if source[at] == "$" else _backslashes(source, at)
+    find = _dollar_formula if mark == "$" else _backslash_formula
+    found = find(state.src, state.pos)
     if found is None:
         return False
-    content, end, shown = found
     if not silent:
         token = state.push("math", "", 0)
-        token.content, token.markup = content, shown
-    state.pos = end
+        token.content = found.source
+        token.markup = DISPLAY if found.is_display else INLINE
+    state.pos = found.end
     return True
 
 
-def _dollars(source: str, at: int) -> tuple[str, int, str] | None:
-    if source.startswith("$$", at):
-        end = source.find("$$", at + 2)
-        return (
-            (source[at + 2 : end], end + 2, "display")
-            if end > at + 2 and source[at + 2 : end].strip()
-            else None
-        )
-    before, after = source[at - 1 : at], source[at + 1 : at + 2]
-    if not after or after.isspace() or (before.isascii() and before.isalnum()) or before == "$":
+def _dollar_formula(text: str, start: int) -> _Formula | None:
+    """Return the formula that a dollar at ``start`` begins, if it does."""
+    if text.startswith("$$", start):
+        return _between(text, start + 2, "$$", is_display=True)
+    before, after = text[start - 1 : start], text[start + 1 : start + 2]
+    if not after or after.isspace() or before == "$" or _is_ascii_alphanumeric(before):
         return None
-    end = at + 1
-    while (end := source.find("$", end)) > 0:
-        if source[end - 1] == "\\":
-            end += 1
-            continue
-        content, following = source[at + 1 : end], source[end + 1 : end + 2]
-        fits = not source[end - 1].isspace() and not (
-            following.isascii() and (following.isalnum() or following == "$")
-        )
-        return (content, end + 1, "inline") if fits and _looks_like_formula(content) else None
-    return None
+    end = _closing_dollar(text, start + 1)
+    if end < 0:
+        return None
+    source, following = text[start + 1 : end], text[end + 1 : end + 2]
+    if text[end - 1].isspace() or following == "$" or _is_ascii_alphanumeric(following):
+        return None
+    return _Formula(source, end + 1, False) if _looks_like_formula(source) else None
 
 
-def _looks_like_formula(content: str) -> bool:
-    if "`" in content or len(content) > 400:
+def _closing_dollar(text: str, start: int) -> int:
+    """Return where the first dollar without a backslash before it is; -1 for nowhere."""
+    end = text.find("$", start)
+    while end > 0 and text[end - 1] == "\\":
+        end = text.find("$", end + 1)
+    return end
+
+
+def _is_ascii_alphanumeric(text: str) -> bool:
+    return text.isascii() and text.isalnum()
+
+
+def _looks_like_formula(source: str) -> bool:
+    if "`" in source or len(source) > MAX_DOLLAR_FORMULA:
         return False
-    if "\\" in content:
+    if "\\" in source:
         return True
-    if content[0].isdigit() and " " in content:  # an amount, and words about it
-        return not _WORD.search(content)
-    return len(_PLAIN_WORD.findall(content)) < 2
+    if source[0].isdigit() and " " in source:  # perhaps an amount, and words about it
+        return not _WORD.search(source)
+    return len(_PLAIN_WORD.findall(source)) < 2
 
 
-def _backslashes(source: str, at: int) -> tuple[str, int, str] | None:
-    pair = source[at : at + 2]
-    if pair in ("\\(", "\\["):
-        end = source.find("\\)" if pair == "\\(" else "\\]", at + 2)
-        fits = end > at + 2 and source[at + 2 : end].strip()
-        return (
-            (source[at + 2 : end], end + 2, "inline" if pair == "\\(" else "display")
-            if fits
-            else None
-        )
-    if environment := _ENVIRONMENT.match(source, at):
-        closer = f"\\end{{{environment[1]}}}"
-        end = source.find(closer, at) + len(closer)
-        return (
-            (source[at:end], end, "display")
-            if end > at and source[end - 1] == "}" and end >= at + 2 * len(closer)
-            else None
-        )
-    for name in ("\\boxed{", "\\fbox{"):
-        if source.startswith(name, at) and (end := _group_end(source, at + len(name))):
-            alone = not source[source.rfind("\n", 0, at) + 1 : at].strip() and not source[
-                end:
-            ].partition("\n")[0].strip(" .*")
-            return source[at:end], end, "display" if alone else "inline"
+def _backslash_formula(text: str, start: int) -> _Formula | None:
+    """Return the formula that a command of TeX at ``start`` begins, if it does."""
+    if text.startswith("\\(", start):
+        return _between(text, start + 2, "\\)", is_display=False)
+    if text.startswith("\\[", start):
+        return _between(text, start + 2, "\\]", is_display=True)
+    if environment := _ENVIRONMENT.match(text, start):
+        return _environment_formula(text, start, environment[1])
+    for command in ("\\boxed{", "\\fbox{"):
+        if text.startswith(command, start):
+            end = _group_end(text, start + len(command))
+            if end:
+                is_alone = _stands_alone(text, start, end)
+                return _Formula(text[start:end], end, is_alone)
     return None
 
 
-def _group_end(source: str, at: int) -> int:
-    """Where the group ends whose brace was opened before ``at``; 0 when it does not."""
+def _between(text: str, start: int, closer: str, *, is_display: bool) -> _Formula | None:
+    """Return the formula from ``start`` to ``closer``; None where there is none, or it is blank."""
+    end = text.find(closer, start)
+    if end < 0 or not text[start:end].strip():
+        return None
+    return _Formula(text[start:end], end + len(closer), is_display)
+
+
+def _environment_formula(text: str, start: int, name: str) -> _Formula | None:
+    """Return the formula from ``\\begin{name}`` at ``start`` to its end."""
+    closer = f"\\end{{{name}}}"
+    closer_start = text.find(closer, start)
+    if closer_start < 0:
+        return None
+    end = closer_start + len(closer)
+    return _Formula(text[start:end], end, True)
+
+
+def _stands_alone(text: str, start: int, end: int) -> bool:
+    """Return whether a line has nothing but what is from ``start`` to ``end``, and a full stop."""
+    before = text[text.rfind("\n", 0, start) + 1 : start]
+    after = text[end:].partition("\n")[0]
+    return not before.strip() and not after.strip(" .*")
+
+
+def _group_end(text: str, start: int) -> int:
+    """Return where the group ends whose brace was opened before ``start``; 0 if it does not."""
     depth = 1
-    for i in range(at, len(source)):
-        depth += {"{": 1, "}": -1}.get(source[i], 0) if source[i - 1] != "\\" else 0
+    for i in range(start, len(text)):
+        if text[i - 1] == "\\":
+            continue
+        if text[i] == "{":
+            depth += 1
+        elif text[i] == "}":
+            depth -= 1
         if depth == 0:
             return i + 1
     return 0

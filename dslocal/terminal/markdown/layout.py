@@ -1,203 +1,273 @@
-"""Pieces of Markdown as lines of a terminal: markers, bars, tables, code, drawn formulas. Knows the
-width, no cursor and no stream.
+"""Pieces of Markdown as lines of a terminal: markers, bars, tables, code and drawn formulas.
 
-A blank line is shown where one was written. Code lines are not folded: the terminal does that, so
-that what is copied is what was written. In a window too narrow for a table's columns each row is
-shown as names and values.
+A blank line is shown where one was written. Lines of code are not folded: the terminal does that,
+so that what is copied is what was written. Knows the width, no cursor and no stream.
 """
 
 from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from dslocal.terminal.tex import to_unicode
 from dslocal.terminal.tex.boxes import plain
 from dslocal.terminal.wrapping import Line, Run, cells, wrap
 
 from .code_colours import CodeColourer
-from .inline import DisplayMath, boxed_apart, flow, runs_of, style_of
+from .inline import DisplayMath, boxed_runs, flow, runs_of, style_of
 from .pieces import BlockPiece, Container, PieceKind
 from .tables import TableLayout
 
-NARROWEST = 8  # cells that text has at least, whatever is around it
-_BULLETS = "•◦▪"
+MIN_TEXT_ROOM = 8  # cells that text has at least, whatever is around it
+MAX_RULE = 40  # cells
+FORMULA_INDENT = "  "
+CODE_INDENT = "    "  # of code without a fence
+QUOTE_BAR = "▌ "
+FENCE_RULE = "───"
+BULLETS = "•◦▪"  # by depth
+TASK_OPEN, TASK_DONE = "☐ ", "☑ "
 _TASK = re.compile(r"\[([ xX])\](?:[ \n]|$)")
 
 
 class MarkdownLayout:
-    """Lays out pieces one after the other. ``spell`` makes text fit the terminal's encoding."""
+    """Lays out pieces one after the other.
 
-    def __init__(self, width: int, spell: Callable[[str], str] = str) -> None:
+    Args:
+        width: Cells of a line; it may be set again between two calls.
+        encode: Puts text into characters that the terminal has.
+    """
+
+    def __init__(self, width: int, encode: Callable[[str], str] = str) -> None:
         self.width = width
-        self._spell = spell
+        self._encode = encode
         self._path: tuple[Container, ...] = ()  # of the line before
-        self._printed = False
-        self._carry: Line = []  # of an open paragraph: its last line, which may grow
-        self._gap, self._task = False, ""  # of a paragraph of which no line is full yet
+        self._has_printed = False
+        self._carry: Line = []  # the last line of an open paragraph, which may become longer
+        # of an open paragraph of which no line is full yet
+        self._pending_gap = False
+        self._pending_task = ""
         self._table: TableLayout | None = None
-        self._colours: CodeColourer | None = None
+        self._colourer: CodeColourer | None = None
 
-    def twin(self) -> MarkdownLayout:
-        """One that goes on from here by itself."""
-        twin = copy.copy(self)
-        twin._table, twin._colours = copy.copy(self._table), copy.copy(self._colours)
-        return twin
+    def fork(self) -> MarkdownLayout:
+        """Return a layout in the same state that continues by itself."""
+        fork = copy.copy(self)
+        fork._table = copy.copy(self._table)
+        fork._colourer = copy.copy(self._colourer)
+        return fork
 
-    def lay(self, pieces: Sequence[BlockPiece], last: int | None = None) -> list[Line]:
-        """The lines of ``pieces``; of tables only the ``last`` rows, if given."""
-        return [self._spelled(line) for piece in pieces for line in self._piece(piece, last)]
+    def lay_out(self, pieces: Sequence[BlockPiece], *, max_rows: int | None = None) -> list[Line]:
+        """Return the lines of ``pieces``, which follow those laid out before.
 
-    def _spelled(self, line: Line) -> Line:
-        return [(self._spell(text), style) for text, style in line]
+        Args:
+            pieces: Pieces of blocks in their order.
+            max_rows: Only so many rows of each table, the last ones; None for all.
+        """
+        lines: list[Line] = []
+        for piece in pieces:
+            for line in self._piece_lines(piece, max_rows):
+                lines.append([(self._encode(text), style) for text, style in line])
+        return lines
 
-    def _piece(self, piece: BlockPiece, last: int | None) -> list[Line]:
-        text = piece.text
-        if piece.kind is PieceKind.PARAGRAPH:
-            return self._paragraph(piece)
-        if piece.kind is PieceKind.TABLE:
-            if piece.begins or self._table is None:
-                self._table = TableLayout(piece.rows[0], piece.aligns)
-                return self._placed(
-                    piece, self._table.lines(piece.rows[1:], self._room(piece), self._spell, last)
-                )
-            return self._placed(
-                piece,
-                self._table.lines(piece.rows, self._room(piece), self._spell, last, head=False),
-            )
-        if piece.kind is PieceKind.HEADING:
-            style = style_of("title" if piece.level == 1 else "heading")
-            runs = [(part, style + own if own else style) for part, own in runs_of(text)]
-            return self._placed(piece, self._wrapped(runs, self._room(piece)))
-        if piece.kind is PieceKind.FENCE:
-            language = text.split()[0].strip("{}.").partition("{")[0] if text.split() else ""
-            self._colours = CodeColourer(language)
-            return self._placed(
-                piece, [[(f"─── {language}" if language else "───", style_of("dim"))]]
-            )
-        if piece.kind is PieceKind.FENCE_END:
-            self._colours = None
-            return self._placed(piece, [[("───", style_of("dim"))]])
-        if piece.kind is PieceKind.CODE:
-            line: Line = (
-                self._colours.line(text)
-                if self._colours
-                else [("    " + text if text.strip() else "", style_of("code"))]
-            )
-            return self._placed(piece, [line])
-        if piece.kind is PieceKind.HTML:
-            return self._placed(piece, [[(text, style_of("dim"))]])
-        if piece.kind is PieceKind.RULE:
-            return self._placed(piece, [[("─" * min(self._room(piece), 40), style_of("dim"))]])
-        return self._placed(piece, [[]])
+    def _piece_lines(self, piece: BlockPiece, max_rows: int | None) -> list[Line]:
+        match piece.kind:
+            case PieceKind.PARAGRAPH:
+                return self._paragraph(piece)
+            case PieceKind.TABLE:
+                lines = self._table_rows(piece, max_rows)
+            case PieceKind.HEADING:
+                lines = self._heading(piece)
+            case PieceKind.FENCE:
+                lines = self._fence(piece)
+            case PieceKind.CODE:
+                lines = self._code(piece)
+            case PieceKind.FENCE_END:
+                self._colourer = None
+                lines = [[(FENCE_RULE, style_of("dim"))]]
+            case PieceKind.HTML:
+                lines = [[(piece.text, style_of("dim"))]]
+            case PieceKind.RULE:
+                lines = [[("─" * min(self._room(piece), MAX_RULE), style_of("dim"))]]
+            case PieceKind.EMPTY:
+                lines = [[]]
+        return self._place(piece, lines)
+
+    # One kind of piece each: lines without what stands at their left
+
+    def _table_rows(self, piece: BlockPiece, max_rows: int | None) -> list[Line]:
+        rows, with_header = piece.rows, False
+        if piece.begins or self._table is None:
+            self._table = TableLayout(rows[0], piece.alignments, self._encode)
+            rows, with_header = rows[1:], True
+        return self._table.lines(
+            rows, self._room(piece), with_header=with_header, max_rows=max_rows
+        )
+
+    def _heading(self, piece: BlockPiece) -> list[Line]:
+        style = style_of("title" if piece.level == 1 else "heading")
+        runs = [(text, style + own if own else style) for text, own in runs_of(piece.text)]
+        return self._wrap(runs, self._room(piece))
+
+    def _fence(self, piece: BlockPiece) -> list[Line]:
+        language = _fence_language(piece.text)
+        self._colourer = CodeColourer(language)
+        rule = f"{FENCE_RULE} {language}" if language else FENCE_RULE
+        return [[(rule, style_of("dim"))]]
+
+    def _code(self, piece: BlockPiece) -> list[Line]:
+        if self._colourer:
+            return [self._colourer.line(piece.text)]
+        code = CODE_INDENT + piece.text if piece.text.strip() else ""
+        return [[(code, style_of("code"))]]
+
+    # Paragraphs
 
     def _paragraph(self, piece: BlockPiece) -> list[Line]:
-        path, text = piece.path, piece.text
-        marker, self._task = self._task, ""
-        if (
-            path
-            and path[-1].marker
-            and piece.begins
-            and path[-1] not in self._path
-            and (task := _TASK.match(text))
-        ):
-            marker, text = "☐ " if task[1] == " " else "☑ ", text[task.end() :]
+        """Return the lines of a paragraph's portion that are full; the last one is carried over."""
+        marker, text = self._take_task(piece)
         room = self._room(piece, marker)
-        lines: list[Line] = []
         runs, self._carry = list(self._carry), []
         if not piece.begins and text[:1].isspace():
-            runs.append(("\n" if "\n" in text[: len(text) - len(text.lstrip())] else " ", None))
+            spaces = text[: len(text) - len(text.lstrip())]
+            runs.append(("\n" if "\n" in spaces else " ", None))
             text = text.lstrip()
-        parts = flow(text)
-        for part in parts:
+        lines: list[Line] = []
+        is_after_formula = False
+        for part in flow(text):
+            is_after_formula = isinstance(part, DisplayMath)
             if isinstance(part, DisplayMath):
-                lines += self._wrapped(runs, room) if runs else []
+                if runs:
+                    lines += self._wrap(runs, room)
                 lines += self._formula(part.source, room)
                 runs = []
             else:
                 runs += part
-        if piece.more and not (parts and isinstance(parts[-1], DisplayMath)):
-            *lines_more, self._carry = self._wrapped(runs, room)
-            lines += lines_more
-        elif runs or not (lines or not piece.begins):
-            lines += self._wrapped(runs, room)
+        if piece.continues and not is_after_formula:
+            *full_lines, self._carry = self._wrap(runs, room)
+            lines += full_lines
+        elif runs or (piece.begins and not lines):
+            lines += self._wrap(runs, room)
         if not lines:
-            self._gap, self._task = self._gap or piece.gap, marker
-        return self._placed(piece, lines, marker)
+            self._pending_gap = self._pending_gap or piece.has_gap
+            self._pending_task = marker
+        return self._place(piece, lines, marker)
 
-    def _wrapped(self, runs: Sequence[Run], room: int) -> list[Line]:
-        return wrap([(self._spell(text), style) for text, style in runs], room)
+    def _take_task(self, piece: BlockPiece) -> tuple[str, str]:
+        """Return the sign of a task list's item, and the paragraph's text without its box.
+
+        The sign is empty where the paragraph is not the first one of such an item.
+        """
+        sign, self._pending_task = self._pending_task, ""
+        item = piece.path[-1] if piece.path else None
+        if item is None or item.is_quote or item in self._path or not piece.begins:
+            return sign, piece.text
+        box = _TASK.match(piece.text)
+        if box is None:
+            return sign, piece.text
+        return TASK_OPEN if box[1] == " " else TASK_DONE, piece.text[box.end() :]
 
     def _formula(self, source: str, room: int) -> list[Line]:
-        """A formula on lines of its own; where it is too wide to be drawn, on one line that is
-        broken.
-        """
-        rows = [self._spell(row) for row in to_unicode.display(source)]
-        indent = "  "
-        if max((cells(plain(row)) for row in rows), default=0) + len(indent) <= room:
-            return [[(indent, None), *boxed_apart(row.rstrip())] for row in rows]
-        return self._wrapped(boxed_apart(to_unicode.inline(source)), room)
+        """Return a formula drawn on lines of its own, or on one that is wrapped if too wide."""
+        rows = [self._encode(row) for row in to_unicode.display(source)]
+        width = max((cells(plain(row)) for row in rows), default=0)
+        if width + len(FORMULA_INDENT) <= room:
+            return [[(FORMULA_INDENT, None), *boxed_runs(row.rstrip())] for row in rows]
+        return self._wrap(boxed_runs(to_unicode.inline(source)), room)
 
-    def _room(self, piece: BlockPiece, marker: str = "") -> int:
-        return max(
-            self.width - sum(cells(text) for text in self._markers(piece.path, marker)), NARROWEST
-        )
+    def _wrap(self, runs: Sequence[Run], room: int) -> list[Line]:
+        return wrap([(self._encode(text), style) for text, style in runs], room)
 
-    def _markers(self, path: Sequence[Container], marker: str = "") -> list[str]:
-        """What stands at the left of a first line; the outer ones make room when the window is
-        narrow.
+    # What stands at the left
+
+    def _room(self, piece: BlockPiece, task: str = "") -> int:
+        """Return the cells that a line inside of the piece's containers has."""
+        taken = sum(map(cells, self._markers(piece.path, task)))
+        return max(self.width - taken, MIN_TEXT_ROOM)
+
+    def _markers(self, path: Sequence[Container], task: str = "") -> list[str]:
+        """Return what stands at the left of a first line, a string a container.
+
+        Where the window is too narrow for all, the outer ones are empty.
         """
         markers = [_marker(container) for container in path]
-        if marker and markers:
-            markers[-1] = marker
-        while sum(map(cells, markers)) > max(self.width - NARROWEST, 0) and any(markers):
-            markers[next(i for i, text in enumerate(markers) if text)] = ""
+        if task and markers:
+            markers[-1] = task
+        room = max(self.width - MIN_TEXT_ROOM, 0)
+        for number in range(len(markers)):
+            if sum(map(cells, markers)) <= room:
+                break
+            markers[number] = ""
         return markers
 
-    def _placed(self, piece: BlockPiece, lines: list[Line], marker: str = "") -> list[Line]:
-        """``lines`` inside the piece's containers, a blank line before them where one was
-        written.
+    def _place(self, piece: BlockPiece, lines: Sequence[Line], task: str = "") -> list[Line]:
+        """Return ``lines`` inside of the piece's containers, after a blank line if one was written.
+
+        Args:
+            piece: What the lines are of.
+            lines: Lines without what stands at their left.
+            task: The sign of a task list's item, in place of its bullet.
         """
         if not lines:
             return []
-        markers = [self._spell(text) for text in self._markers(piece.path, marker)]
+        markers = [self._encode(text) for text in self._markers(piece.path, task)]
         placed: list[Line] = []
-        gap, self._gap = piece.gap or self._gap, False
-        if gap and self._printed:
-            shared = [text for text, c in zip(markers, piece.path, strict=True) if c in self._path]
-            same = [c for c in piece.path if c in self._path]
-            placed.append(_bars(shared, same, [False] * len(same)))
-        new = [container not in self._path for container in piece.path]
-        for number, line in enumerate(lines):
-            left = _bars(
-                markers, piece.path, new if number == 0 else [False] * len(new), keep=bool(line)
-            )
-            placed.append([*left, *line])
-        self._path, self._printed = piece.path, True
+        has_gap = piece.has_gap or self._pending_gap
+        self._pending_gap = False
+        if has_gap and self._has_printed:
+            placed.append(self._gap_line(piece.path, markers))
+        opened: Collection[Container] = [c for c in piece.path if c not in self._path]
+        for line in lines:
+            edge = _left_edge(piece.path, markers, opened, keep_blanks=bool(line))
+            placed.append([*edge, *line])
+            opened = ()
+        self._path = piece.path
+        self._has_printed = True
         return placed
+
+    def _gap_line(self, path: Sequence[Container], markers: Sequence[str]) -> Line:
+        """Return a blank line: only the bars of the quotes that continue across it."""
+        continued = [c for c in path if c in self._path]
+        their_markers = [marker for c, marker in zip(path, markers, strict=True) if c in self._path]
+        return _left_edge(continued, their_markers, ())
+
+
+def _fence_language(info: str) -> str:
+    """Return the language of a fence's info string, also of ``{.python …}`` as Pandoc has it."""
+    words = info.split()
+    return words[0].strip("{}.").partition("{")[0] if words else ""
 
 
 def _marker(container: Container) -> str:
-    if not container.marker:
-        return "▌ "
-    return f"{_BULLETS[container.depth % 3] if container.marker in '*+-' else container.marker} "
+    if container.is_quote:
+        return QUOTE_BAR
+    if container.marker in "*+-":
+        return f"{BULLETS[container.depth % len(BULLETS)]} "
+    return f"{container.marker} "
 
 
-def _bars(
-    markers: Sequence[str], path: Sequence[Container], new: Sequence[bool], *, keep: bool = False
+def _left_edge(
+    path: Sequence[Container],
+    markers: Sequence[str],
+    opened: Collection[Container],
+    *,
+    keep_blanks: bool = False,
 ) -> Line:
-    """The left edge of a line: the marker of what is new, blanks below one of an item, a bar for
-    every quote.
+    """Return what stands at the left of a line.
+
+    Args:
+        path: The containers around the line, from the outside.
+        markers: The marker of each.
+        opened: Those whose first line it is. An item that is not among them has blanks instead of
+            its marker; a quote has its bar on every line.
+        keep_blanks: Whether text follows, so that blanks at the end count.
     """
-    texts = [
-        text if fresh or not container.marker else " " * cells(text)
-        for text, container, fresh in zip(markers, path, new, strict=True)
-    ]
-    edge = "".join(texts)
-    edge = edge if keep else edge.rstrip()
-    return (
-        [(edge, style_of("dim") if any(not container.marker for container in path) else None)]
-        if edge
-        else []
+    edge = "".join(
+        marker if container in opened or container.is_quote else " " * cells(marker)
+        for container, marker in zip(path, markers, strict=True)
     )
+    if not keep_blanks:
+        edge = edge.rstrip()
+    if not edge:
+        return []
+    return [(edge, style_of("dim") if any(c.is_quote for c in path) else None)]

@@ -1,5 +1,6 @@
-"""The open leaf of streamed Markdown: when the beginning of a paragraph can be told, and what makes
-a table. Knows no containers.
+"""The open leaf of streamed Markdown: the block that lines of text belong to.
+
+Says how much of a paragraph is final and what makes a table. Does not know containers.
 """
 
 from __future__ import annotations
@@ -9,113 +10,144 @@ from dataclasses import dataclass, field
 
 from .pieces import PieceKind
 
-PORTION, MOST, MOST_MATH = 240, 1400, 4000  # characters of a paragraph that are told as one
+# Characters of a paragraph that are given out as one piece, at least, and at most; at most inside
+# of mathematics.
+MIN_PORTION, MAX_PORTION, MAX_MATH_PORTION = 240, 1400, 4000
 
-_DELIMITERS = re.compile(r"(?!- )[|:-][|: -]*$")
-_ALIGN = re.compile(r":?-+:?$")
+_DELIMITER_ROW = re.compile(r"(?!- )[|:-][|: -]*$")
+_DELIMITER_CELL = re.compile(r":?-+:?$")
 _PIPE = re.compile(r"(?<!\\)\|")
-_MATH_OPEN = re.compile(r"(?m)^ *(\\\[|\$\$|\\begin\{[a-z]+\*?\})|(?<!\\)(\\\[) *$")
+_MATH_OPENER = re.compile(r"(?m)^ *(\\\[|\$\$|\\begin\{[a-z]+\*?\})|(?<!\\)(\\\[) *$")
 _IDEOGRAPH = "\u2e80"  # from here on a line may be broken between any two characters
-_EDGE = re.compile(r"(?<![^\W_])_|_(?![^\W_])")  # an underscore that is not inside a word
+_WORD_EDGE_UNDERSCORE = re.compile(r"(?<![^\W_])_|_(?![^\W_])")
 
 
 @dataclass
 class OpenLeaf:
-    """The open leaf."""
+    """A leaf that is open.
+
+    Attributes:
+        kind: What it is.
+        text: A paragraph's text that has not been given out.
+        has_gap: Whether a blank line was before it; False once a piece has said so.
+        begins: Whether nothing of it has been given out.
+        searched: Characters of the text in which no portion ends.
+        fence: The marks that opened fenced code; empty for indented code.
+        indent: Columns before a fence.
+        blank_lines: Blank lines of indented code that belong to it only if more code follows.
+        html_type: The type of a block of HTML, 1 to 7.
+        rows: A table's rows that have not been given out.
+        alignments: A table's columns: left, center or right.
+    """
 
     kind: PieceKind
     text: str = ""
-    gap: bool = False
+    has_gap: bool = False
     begins: bool = True
-    tried: int = 0  # of the text has been looked through for the end of a portion
+    searched: int = 0
     fence: str = ""
     indent: int = 0
-    blanks: list[str] = field(default_factory=list)
-    html: int = 0
+    blank_lines: list[str] = field(default_factory=list)
+    html_type: int = 0
     rows: list[tuple[str, ...]] = field(default_factory=list)
-    aligns: tuple[str, ...] = ()
+    alignments: tuple[str, ...] = ()
 
 
-def aligns_of(line: str, paragraph: OpenLeaf) -> tuple[str, ...]:
-    """How the columns are aligned if ``line`` makes the last line of ``paragraph`` the header of a
-    table, else nothing.
+def table_alignments(line: str, paragraph: OpenLeaf) -> tuple[str, ...]:
+    """Return how the columns are aligned if ``line`` makes a table of ``paragraph``'s last line.
+
+    Returns:
+        An entry a column: left, center or right. Nothing where ``line`` is not the delimiter row
+        of a table whose header is the paragraph's last line.
     """
     _, newline, header = paragraph.text.rpartition("\n")
-    if not _DELIMITERS.match(line) or "|" not in header or not (paragraph.begins or newline):
+    is_whole_line = paragraph.begins or newline
+    if not _DELIMITER_ROW.match(line) or "|" not in header or not is_whole_line:
         return ()
-    cells = [cell.strip() for cell in line.strip().split("|")]
-    cells = cells[not cells[0] : len(cells) - (len(cells) > 1 and not cells[-1])]
-    if not all(map(_ALIGN.match, cells)) or len(_split(header)) != len(cells):
+    cells = _without_outer_cells([cell.strip() for cell in line.strip().split("|")])
+    if not all(map(_DELIMITER_CELL.match, cells)) or len(_split_row(header)) != len(cells):
         return ()
-    return tuple(
-        {(True, True): "center", (False, True): "right"}.get(
-            (cell[0] == ":", cell[-1] == ":"), "left"
-        )
-        for cell in cells
+    return tuple(map(_alignment, cells))
+
+
+def _alignment(delimiter_cell: str) -> str:
+    if not delimiter_cell.endswith(":"):
+        return "left"
+    return "center" if delimiter_cell.startswith(":") else "right"
+
+
+def _split_row(row: str) -> list[str]:
+    return _without_outer_cells(
+        [cell.strip().replace("\\|", "|") for cell in _PIPE.split(row.strip())]
     )
 
 
-def _split(row: str) -> list[str]:
-    cells = [cell.strip().replace("\\|", "|") for cell in _PIPE.split(row.strip())]
-    return cells[not cells[0] : len(cells) - (len(cells) > 1 and not cells[-1])]
+def _without_outer_cells(cells: list[str]) -> list[str]:
+    """Return ``cells`` without the empty ones that pipes at the row's ends make."""
+    end = len(cells)
+    if len(cells) > 1 and not cells[-1]:
+        end -= 1
+    start = 0 if cells[0] else 1
+    return cells[start:end]
 
 
-def cells_of(row: str, columns: int) -> tuple[str, ...]:
-    """The cells of a row: missing ones are empty, those too many are left out, as GFM says."""
-    return tuple((_split(row) + [""] * columns)[:columns])
+def table_cells(row: str, columns: int) -> tuple[str, ...]:
+    """Return the cells of a row: missing ones are empty, those too many are left out (GFM)."""
+    return tuple((_split_row(row) + [""] * columns)[:columns])
 
 
-def open_mathematics(text: str) -> bool:
-    """Whether mathematics that began at the edge of a line has not ended."""
-    at = 0
-    while opened := _MATH_OPEN.search(text, at):
+def has_open_mathematics(text: str) -> bool:
+    """Return whether mathematics that began at the edge of a line has not ended."""
+    start = 0
+    while opened := _MATH_OPENER.search(text, start):
         opener = opened[1] or opened[2]
         closer = {"\\[": "\\]", "$$": "$$"}.get(opener, opener.replace("\\begin", "\\end"))
-        at = text.find(closer, opened.end()) + len(closer)
-        if at < len(closer):
+        found = text.find(closer, opened.end())
+        if found < 0:
             return True
+        start = found + len(closer)
     return False
 
 
-def portion(leaf: OpenLeaf) -> int:
-    """How much of an open paragraph can be told by itself: up to a place where no inline markup is
-    open; 0 for nothing yet.
+def portion_length(leaf: OpenLeaf) -> int:
+    """Return how much of an open paragraph can be given out, up to where no markup is open.
 
-    The first place that serves is taken, and whether one does depends on what is before it alone:
-    so feeds may be cut anywhere.
+    The first place that serves is taken, and whether one does depends on the text before it alone,
+    so the portions are the same however the text was cut into feeds.
+
+    Returns:
+        Characters; 0 where no portion is complete yet.
     """
     text = leaf.text
-    for at in range(max(PORTION, leaf.tried), len(text)):
-        if at >= MOST and (at >= MOST_MATH or not open_mathematics(text[:at])):
-            return (
-                max(text.rfind(" ", PORTION, at), text.rfind("\n", PORTION, at))
-                if " " in text[PORTION:at]
-                else at
-            )
-        between = text[at] >= _IDEOGRAPH and text[at - 1] >= _IDEOGRAPH
-        if (between or text[at] in " \n") and _settled(text[:at]):
-            return at
-    leaf.tried = max(leaf.tried, len(text))
+    for end in range(max(MIN_PORTION, leaf.searched), len(text)):
+        if end >= MAX_PORTION and (end >= MAX_MATH_PORTION or not has_open_mathematics(text[:end])):
+            return _forced_portion_length(text, end)
+        between_ideographs = text[end] >= _IDEOGRAPH and text[end - 1] >= _IDEOGRAPH
+        if (between_ideographs or text[end] in " \n") and _is_settled(text[:end]):
+            return end
+    leaf.searched = max(leaf.searched, len(text))
     return 0
 
 
-def _settled(text: str) -> bool:
-    """Whether nothing inline is open at the end of ``text``, and its last line is no row of a
-    table.
-    """
-    if any(text.count(mark) % 2 for mark in ("`", "$", "*", "~~")) or len(_EDGE.findall(text)) % 2:
+def _forced_portion_length(text: str, end: int) -> int:
+    """Return where a portion that has become too long is cut: at its last space, or at ``end``."""
+    if " " not in text[MIN_PORTION:end]:
+        return end
+    return max(text.rfind(" ", MIN_PORTION, end), text.rfind("\n", MIN_PORTION, end))
+
+
+def _is_settled(text: str) -> bool:
+    """Return whether no inline markup is open at the end, and the last line is no table row."""
+    if any(text.count(mark) % 2 for mark in ("`", "$", "*", "~~")):
         return False
-    pairs = (
-        ("[", "]"),
-        ("\\(", "\\)"),
-        ("\\begin", "\\end"),
-        *((("{", "}"),) if "\\" in text else ()),
-    )
+    if len(_WORD_EDGE_UNDERSCORE.findall(text)) % 2:
+        return False
+    pairs = [("[", "]"), ("\\(", "\\)"), ("\\begin", "\\end")]
+    if "\\" in text:
+        pairs.append(("{", "}"))
     if any(text.count(opener) != text.count(closer) for opener, closer in pairs):
         return False
     link = text.rfind("](")
-    return (
-        (link < 0 or ")" in text[link:])
-        and "|" not in text[text.rfind("\n") + 1 :]
-        and not text.endswith("\\")
-    )
+    if link >= 0 and ")" not in text[link:]:
+        return False
+    return "|" not in text[text.rfind("\n") + 1 :] and not text.endswith("\\")

@@ -1,4 +1,4 @@
-"""What streamed Markdown is told as: pieces that are final, each with the containers around it."""
+"""The pieces that streamed Markdown is given out in: each is final, and names what is around it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from enum import Enum, auto
 
 
 class PieceKind(Enum):
+    """What a piece is of."""
+
     PARAGRAPH = auto()
     HEADING = auto()
     FENCE = auto()  # the line that opens a fence
@@ -20,29 +22,44 @@ class PieceKind(Enum):
 
 @dataclass(frozen=True, eq=False)
 class Container:
-    """A block quote (no marker) or a list item: its bullet, or its number with what ends it.
-    Compared by identity.
+    """A block quote or a list item, compared by identity.
+
+    Attributes:
+        marker: An item's bullet, or its number with what ends it; empty for a quote.
+        depth: Lists around an item's own list.
     """
 
     marker: str
-    depth: int = 0  # lists around this item's own
+    depth: int = 0
+
+    @property
+    def is_quote(self) -> bool:
+        """Whether this is a block quote."""
+        return not self.marker
 
 
 @dataclass(frozen=True)
 class BlockPiece:
-    """What became final: ``path`` are the containers around it, ``gap`` says that a blank line was
-    before it.
+    """A piece of a block that became final.
 
-    ``more`` says that the same paragraph or table goes on in the next piece, ``begins`` that it
-    does not go on from the one before.
+    Attributes:
+        path: The containers around it, from the outside.
+        kind: What it is of.
+        text: Its source, without the marks of its containers; a fence's info string.
+        has_gap: Whether a blank line was before it.
+        begins: Whether its paragraph or table begins here, and not in the piece before.
+        continues: Whether its paragraph or table continues in the next piece.
+        level: A heading's, 1 to 6.
+        rows: A table's cells, row by row, the header first where the table begins.
+        alignments: A table's columns: left, center or right.
     """
 
     path: tuple[Container, ...]
     kind: PieceKind
     text: str = ""
-    gap: bool = False
+    has_gap: bool = False
     begins: bool = True
-    more: bool = False
+    continues: bool = False
     level: int = 0
     rows: tuple[tuple[str, ...], ...] = ()
-    aligns: tuple[str, ...] = ()
+    alignments: tuple[str, ...] = ()
