@@ -32,7 +32,7 @@ def machine_and_rates(
         from dslocal.engine import calibrate
 
         machine = probe.probe()
-        rates = calibrate.remembered_or_measured(machine)
+        rates = calibrate.measured_rates(machine)
         machine = machine if gpu_memory is None else _with_vram(machine, gpu_memory)
         return machine, rates_for(machine, rates)
     if os is not None and os.lower() not in OSES:
@@ -74,4 +74,4 @@ def with_ssd_of(file: Path, machine: Machine, rates: Rates) -> Rates:
     """``rates`` with what the disk gives that ``file`` is on, measured on the file itself."""
     from dslocal.engine import calibrate
 
-    return replace(rates, ssd=calibrate.ssd_rate(file, machine.cores) or rates.ssd)
+    return replace(rates, ssd=calibrate.measure_ssd_rate(file, machine.cores) or rates.ssd)

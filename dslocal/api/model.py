@@ -104,7 +104,7 @@ def load(
             return LlamaModel(path, planned.loading, on_progress=on_progress)
 
         context = stack.enter_context(
-            loader.running(path, header, chosen, open_model, on_notice or _log)
+            loader.open_context(path, header, chosen, open_model, on_notice or _log)
         )
     except BaseException:
         stack.close()

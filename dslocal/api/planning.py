@@ -157,10 +157,10 @@ def assess_named(
         wanted = planned_model(name, quant)
     file = None if described else wanted.file
     if file:
-        machine = loader.limited(machine, file)
+        machine = loader.apply_memory_limit(machine, file)
     found = assess(wanted, machine, rates, chosen)
     if file:
-        checked = loader.checked(file, wanted.header, found.plan, machine, chosen)
+        checked = loader.verify_plan(file, wanted.header, found.plan, machine, chosen)
         found = assess(wanted, machine, rates, chosen, checked)
     if found.plan.verdict == "ssd" and found.model.file:
         rates = with_ssd_of(found.model.file, machine, rates)

@@ -237,7 +237,9 @@ class Session:
         if (
             begun is None
             or not begun.ids
-            or not all(0 <= token < model.n_vocab and not model.ends(token) for token in begun.ids)
+            or not all(
+                0 <= token < model.n_vocab and not model.is_end_token(token) for token in begun.ids
+            )
         ):
             return None
         read, cut = (

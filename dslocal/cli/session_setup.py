@@ -248,7 +248,7 @@ def running(path: Path, header: GgufHeader, pins: Overrides) -> Iterator[LlamaCo
     def say(line: str) -> None:
         print(f"dslocal: {line}", file=sys.stderr)
 
-    with loader.running(
+    with loader.open_context(
         path, header, pins, lambda planned: load(path, planned.loading), say
     ) as context:
         loaded(path)

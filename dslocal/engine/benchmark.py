@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from statistics import median
 
 from dslocal.engine.sampling.sampler import Sampler
-from dslocal.engine.speculation.speculation import Mode, Speculation, speculate
+from dslocal.engine.speculation.speculation import DraftMode, Speculation, enable_speculation
 from dslocal.errors import EngineError
 
 from .context import LlamaContext
 from .generate import Generation
-from .interrupt import raised_by_ctrl_c
+from .interrupt import abort_on_ctrl_c
 
 TEMPERATURE, TOP_P = 0.6, 0.95  # as R1's makers recommend
 DRAWS = 64  # of which the median is a token's sampling time
@@ -27,7 +27,7 @@ ATTEMPTS = 64  # answers that may end of themselves before there are enough toke
 
 
 @dataclass(frozen=True)
-class Decoding:
+class DecodingSpeed:
     """``rate`` is tokens a second; of ``drafted`` tokens ``accepted`` were right."""
 
     rate: float
@@ -35,19 +35,19 @@ class Decoding:
     accepted: int
 
 
-def prefill(context: LlamaContext, ids: Sequence[int]) -> float:
+def measure_prefill(context: LlamaContext, ids: Sequence[int]) -> float:
     """Tokens a second for evaluating ``ids`` into an empty cache. Raises KeyboardInterrupt on
     Ctrl-C.
     """
-    context.forget()
-    with raised_by_ctrl_c(context.abort):
+    context.clear()
+    with abort_on_ctrl_c(context.abort):
         began = time.perf_counter()
         context.prefill(ids)
         context.logits()
         return len(ids) / (time.perf_counter() - began)
 
 
-def first_token(context: LlamaContext, ids: Sequence[int], seed: int) -> float:
+def measure_first_token(context: LlamaContext, ids: Sequence[int], seed: int) -> float:
     """Seconds from a prompt to its first token, with whatever the cache shares with it kept. Raises
     KeyboardInterrupt on Ctrl-C.
     """
@@ -57,7 +57,7 @@ def first_token(context: LlamaContext, ids: Sequence[int], seed: int) -> float:
     return generation.timings.ttft
 
 
-def sampling(context: LlamaContext, seed: int) -> float:
+def measure_sampling(context: LlamaContext, seed: int) -> float:
     """Seconds that drawing one token takes, from the logits after the last id."""
     sampler, logits, seconds = _sampler(seed), context.logits(), []
     for _ in range(DRAWS):
@@ -67,9 +67,9 @@ def sampling(context: LlamaContext, seed: int) -> float:
     return median(seconds)
 
 
-def decoding(
-    context: LlamaContext, ids: Sequence[int], tokens: int, seed: int, *, mtp: Mode = "off"
-) -> Decoding:
+def measure_decoding(
+    context: LlamaContext, ids: Sequence[int], tokens: int, seed: int, *, mtp: DraftMode = "off"
+) -> DecodingSpeed:
     """``tokens`` tokens after ``ids``, drawn as R1's makers recommend. An answer that ends of
     itself is followed by another.
 
@@ -96,19 +96,19 @@ def decoding(
         raise EngineError(
             "the model ends every answer at once", hint="nothing can be measured with it"
         )
-    return Decoding(made / seconds, drafted, accepted)
+    return DecodingSpeed(made / seconds, drafted, accepted)
 
 
 @contextmanager
-def _drafting(context: LlamaContext, mode: Mode) -> Iterator[Speculation | None]:
+def _drafting(context: LlamaContext, mode: DraftMode) -> Iterator[Speculation | None]:
     """The context drafts inside, and no more afterwards."""
-    speculation = speculate(context, mode)
+    speculation = enable_speculation(context, mode)
     try:
         yield speculation
     finally:
         if speculation:
             speculation.close()
-            context.follower = None
+            context.observer = None
 
 
 def _sampler(seed: int) -> Sampler:

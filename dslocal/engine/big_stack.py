@@ -16,11 +16,11 @@ from dslocal.errors import EngineError
 T = TypeVar("T")
 USUAL = 8192  # bytes of text that any stack has room for
 A_BYTE = 1024  # of stack for each byte of text: 200 are too few
-MOST = 8 << 30  # of stack
+MAX_STACK = 8 << 30  # of stack
 _starting = threading.Lock()  # the size is the process's setting for its next threads
 
 
-def with_room(nbytes: int, call: Callable[[], T]) -> T:
+def call_with_big_stack(nbytes: int, call: Callable[[], T]) -> T:
     """What ``call`` returns, which recurses over a text of ``nbytes``. Raises EngineError for a
     text beyond all bounds.
     """
@@ -36,7 +36,7 @@ def with_room(nbytes: int, call: Callable[[], T]) -> T:
             errors.append(e)
 
     too_long = EngineError(f"a text of {nbytes:,} bytes in one piece is too long to be tokenized")
-    if nbytes * A_BYTE > MOST:
+    if nbytes * A_BYTE > MAX_STACK:
         raise too_long
     with _starting:
         before = threading.stack_size((nbytes * A_BYTE + (8 << 20)) & ~0xFFFF)

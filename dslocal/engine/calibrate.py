@@ -36,7 +36,7 @@ PIECE = 4 << 20  # about one expert's matrix
 PIECES = 24
 
 
-def remembered_or_measured(machine: Machine) -> Rates | None:
+def measured_rates(machine: Machine) -> Rates | None:
     """The rates of this machine; None when they cannot be measured, as without room for nano."""
     known = home.read_state(STATE)
     identity = f"{machine.cpu} × {machine.cores}"
@@ -61,7 +61,7 @@ def _is_rate(value: object) -> bool:
     return isinstance(value, int | float) and 1e6 < value < 1e15
 
 
-def ssd_rate(file: Path, threads: int) -> float:
+def measure_ssd_rate(file: Path, threads: int) -> float:
     """Bytes a second that scattered pieces of ``file`` come at when none of it is in memory, as
     ``threads`` of a decoder fault them in.
 

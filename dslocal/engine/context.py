@@ -26,11 +26,11 @@ from .model import LlamaModel
 
 # tokens evaluated at a time on the CPU: no slower than 512, and Ctrl-C waits for a node of a graph
 # that is a quarter of it
-STEP = 128
-SMALL = 64 << 20  # bytes of weights below which one thread is best
+CPU_BATCH_TOKENS = 128
+SMALL_MODEL_BYTES = 64 << 20  # bytes of weights below which one thread is best
 
 
-class Follower(Protocol):
+class CacheObserver(Protocol):
     """Is told of all that enters and leaves a context's KV cache."""
 
     def evaluated(self, start: int, ids: Sequence[int]) -> None:
@@ -57,13 +57,15 @@ class LlamaContext:
         if isinstance(loading, int):
             loading = LoadConfig(loading)
         self.model, self.n_ctx = model, loading.n_ctx
-        self.step = loading.n_batch if loading.n_gpu_layers else min(loading.n_batch, STEP)
+        self.batch_tokens = (
+            loading.n_batch if loading.n_gpu_layers else min(loading.n_batch, CPU_BATCH_TOKENS)
+        )
         self.kv_type, self.flash_attn = loading.kv_type.name, loading.flash_attn
         self.ids: list[int] = []
-        self.follower: Follower | None = None
+        self.observer: CacheObserver | None = None
         self.abort = AbortFlag()
         self._low = libraries.require()
-        llama_log.forget()
+        llama_log.clear()
         params = context_params(loading)
         self.loading, self.n_threads = loading, n_threads or _threads_for(model)
         params.n_threads = params.n_threads_batch = self.n_threads
@@ -71,7 +73,7 @@ class LlamaContext:
         self._handle: Any = self._low.llama_init_from_model(model.handle, params)
         if not self._handle:
             raise OutOfMemoryError(
-                f"{model.path.name}: no context of {loading.n_ctx:,} tokens: {llama_log.complaint('out of memory')}",
+                f"{model.path.name}: no context of {loading.n_ctx:,} tokens: {llama_log.first_complaint('out of memory')}",
                 hint="a smaller --ctx may do",
             )
         self._memory = self._low.llama_get_memory(self._handle)
@@ -85,8 +87,8 @@ class LlamaContext:
 
     def close(self) -> None:
         if self._handle:
-            if self.follower:
-                self.follower.close()
+            if self.observer:
+                self.observer.close()
             self._low.llama_free(self._handle)
             self._handle = None
 
@@ -95,7 +97,7 @@ class LlamaContext:
         """llama.cpp's own context."""
         return self._handle
 
-    def forget(self) -> None:
+    def clear(self) -> None:
         """Empties the KV cache."""
         self.trim(0)
 
@@ -103,8 +105,8 @@ class LlamaContext:
         """Removes what is behind the first ``length`` positions."""
         self._low.llama_memory_seq_rm(self._memory, 0, length, -1)
         del self.ids[length:]
-        if self.follower:
-            self.follower.trimmed(length)
+        if self.observer:
+            self.observer.trimmed(length)
 
     def prefill(
         self, ids: Sequence[int], on_progress: Callable[[int, int], None] | None = None
@@ -120,17 +122,17 @@ class LlamaContext:
                 break
             kept += 1
         self.trim(kept)
-        for start in range(kept, len(ids), self.step):
-            self.evaluate(ids[start : start + self.step])
+        for start in range(kept, len(ids), self.batch_tokens):
+            self.evaluate(ids[start : start + self.batch_tokens])
             if on_progress:
                 on_progress(len(self.ids) - kept, len(ids) - kept)
         return kept
 
-    def evaluate(self, ids: Sequence[int], *, every: bool = False) -> None:
+    def evaluate(self, ids: Sequence[int], *, all_logits: bool = False) -> None:
         """Appends ids, a batch at the most. Raises KeyboardInterrupt when aborted, EngineError when
         llama.cpp fails.
 
-        With ``every``, there are logits after each of them, else after the last alone; so many must
+        With ``all_logits``, there are logits after each of them, else after the last alone; so many must
         be in the loading's ``n_outputs``.
         """
         start = len(self.ids)
@@ -139,7 +141,7 @@ class LlamaContext:
         batch = self._low.llama_batch(
             n_tokens=len(ids), token=(self._low.llama_token * len(ids))(*ids)
         )
-        if every:
+        if all_logits:
             batch.logits = (ctypes.c_int8 * len(ids))(*(1 for _ in ids))
         try:
             decode(self._handle, batch, self.abort)
@@ -147,14 +149,14 @@ class LlamaContext:
             self._low.llama_memory_seq_rm(self._memory, 0, start, -1)
             raise
         self.ids += ids
-        if self.follower:
-            self.follower.evaluated(start, ids)
+        if self.observer:
+            self.observer.evaluated(start, ids)
 
     def logits(self, index: int = -1) -> NDArray[np.float32]:
         """float32 ``[n_vocab]`` after the last id: a view on llama.cpp's own memory, valid until
         the next evaluation.
 
-        After an evaluation with ``every``, ``index`` counts its ids from 0.
+        After an evaluation with ``all_logits``, ``index`` counts its ids from 0.
         """
         pointer = ctypes.cast(
             self._low.llama_get_logits_ith(self._handle, index), ctypes.c_void_p
@@ -173,7 +175,7 @@ class LlamaContext:
 def decode(handle: Any, batch: Any, abort: AbortFlag) -> None:
     """``llama_decode`` of one batch. Raises KeyboardInterrupt when aborted, EngineError when
     llama.cpp fails; then part of the batch may be in the cache."""
-    llama_log.forget()
+    llama_log.clear()
     abort.busy = True
     status = libraries.require().llama_decode(handle, batch)
     abort.busy = False
@@ -181,7 +183,7 @@ def decode(handle: Any, batch: Any, abort: AbortFlag) -> None:
         raise KeyboardInterrupt
     if status:
         raise EngineError(
-            f"llama.cpp failed to evaluate ({status}): {llama_log.complaint('no reason given')}"
+            f"llama.cpp failed to evaluate ({status}): {llama_log.first_complaint('no reason given')}"
         )
 
 
@@ -189,7 +191,7 @@ def _threads_for(model: LlamaModel) -> int:
     """All cores, but one for a small model: threads meet hundreds of times a token there, and where
     another process wants a core, each meeting waits for the scheduler (nano with two threads beside
     other work: 13 tokens/s; with one: 750)."""
-    return 1 if model.header.file_size < SMALL else usable_cores()
+    return 1 if model.header.file_size < SMALL_MODEL_BYTES else usable_cores()
 
 
 def usable_cores() -> int:

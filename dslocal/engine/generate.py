@@ -13,7 +13,7 @@ from dslocal.errors import EngineError
 from dslocal.types import FinishReason, Timings
 
 from .context import LlamaContext
-from .interrupt import raised_by_ctrl_c
+from .interrupt import abort_on_ctrl_c
 
 
 class Generation:
@@ -33,7 +33,7 @@ class Generation:
         """``stop`` are ids that end the answer besides the model's own; they are not yielded."""
         self._context, self._prompt, self._sampler = context, list(prompt), sampler
         self._max_tokens, self._stop, self._on_prefill = max_tokens, frozenset(stop), on_prefill
-        self._speculation = context.follower if isinstance(context.follower, Speculation) else None
+        self._speculation = context.observer if isinstance(context.observer, Speculation) else None
         self.finish_reason = FinishReason.INTERRUPTED
         self.cached = self.drafted = self.accepted = 0
         self.ids: list[int] = []
@@ -46,7 +46,7 @@ class Generation:
         perhaps not yet.
         """
         context, began = self._context, time.perf_counter()
-        with raised_by_ctrl_c(context.abort):
+        with abort_on_ctrl_c(context.abort):
             if self._speculation:
                 self._speculation.begin()
             self.cached = context.prefill(self._prompt, self._on_prefill)
@@ -71,7 +71,7 @@ class Generation:
             if not self.ids:
                 self.timings.ttft = time.perf_counter() - began
             spent += time.perf_counter() - resumed
-            if token in self._stop or context.model.ends(token):
+            if token in self._stop or context.model.is_end_token(token):
                 self.finish_reason = FinishReason.STOP
                 return
             self.ids.append(token)
@@ -103,7 +103,7 @@ class Generation:
         drafts = speculation.propose(token, most) if speculation else []
         if speculation and drafts:
             try:
-                context.evaluate((token, *drafts), every=True)
+                context.evaluate((token, *drafts), all_logits=True)
             except EngineError as e:
                 speculation.failed(e)
             else:

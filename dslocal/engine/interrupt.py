@@ -54,7 +54,7 @@ class AbortFlag:
 
 
 @contextmanager
-def raised_by_ctrl_c(flag: AbortFlag) -> Iterator[None]:
+def abort_on_ctrl_c(flag: AbortFlag) -> Iterator[None]:
     """While inside, SIGINT raises ``flag`` at once, and KeyboardInterrupt too unless the flag is
     busy: then the caller does that.
 

@@ -83,12 +83,12 @@ def restore_state(context: LlamaContext, path: Path) -> int:
     except (OSError, ValueError, LookupError, TypeError, OverflowError):
         return 0
     ids, count = (low.llama_token * tokens)(), ctypes.c_size_t()
-    context.forget()
+    context.clear()
     read = low.llama_state_seq_load_file(
         context.handle, os.fsencode(path), 0, ids, tokens, ctypes.byref(count)
     )
     if not read or count.value != tokens:
-        context.forget()
+        context.clear()
         return 0
     context.ids += list(ids)
     return tokens

@@ -32,13 +32,13 @@ def capture() -> Any:
     return callback
 
 
-def forget() -> None:
-    """Forgets earlier complaints, so that the next :func:`complaint` is about what follows."""
+def clear() -> None:
+    """Forgets earlier complaints, so that the next :func:`first_complaint` is about what follows."""
     _complaints.clear()
 
 
-def complaint(default: str) -> str:
-    """The first thing llama.cpp complained of since :func:`forget`: later lines only repeat that it
+def first_complaint(default: str) -> str:
+    """The first thing llama.cpp complained of since :func:`clear`: later lines only repeat that it
     failed.
     """
     return next(iter(_complaints), default)

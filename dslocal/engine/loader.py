@@ -31,28 +31,28 @@ MEMORY = "memory"  # what is remembered of memory that was not there
 LESS = 0.9  # of the memory that was counted on
 TIGHT = 0.8  # of the memory that there is
 
-Say = Callable[[str], None]
-Load = Callable[[Plan], "LlamaModel"]
+Notify = Callable[[str], None]
+LoadModel = Callable[[Plan], "LlamaModel"]
 
 
 def plan_for(path: Path, header: GgufHeader, pins: Overrides = FREE) -> Plan:
     """How this machine runs the model at ``path``. Raises DoesNotFitError, with the numbers and
     what would fit, GgufError for a sidecar that is another model's."""
     header, layer = _with_sidecar(path, header, pins)
-    machine = limited(probe.probe(), path)
+    machine = apply_memory_limit(probe.probe(), path)
     planned = plan(header, machine, pins)
     if (
         _tight(planned, machine) and not layer
     ):  # of which llama.cpp, asked for one file, would know nothing
-        planned = checked(path, header, planned, machine, pins)
+        planned = verify_plan(path, header, planned, machine, pins)
     if planned.verdict == "no":
         require(planned, path.name, machine, nearest(header, machine, pins))
     return planned
 
 
 @contextmanager
-def running(
-    path: Path, header: GgufHeader, pins: Overrides, load: Load, say: Say
+def open_context(
+    path: Path, header: GgufHeader, pins: Overrides, load: LoadModel, say: Notify
 ) -> Iterator[LlamaContext]:
     """A context of the model, loaded as planned by ``load``, and closed at the end; ``say`` is told
     what the user should know.
@@ -79,9 +79,11 @@ def running(
         file = _with_sidecar(path, header, pins)[1] if context.loading.mtp else None
         layer = open_models.enter_context(_layer(file, context.loading)) if file else None
         with context:
-            from dslocal.engine.speculation.speculation import speculate
+            from dslocal.engine.speculation.speculation import enable_speculation
 
-            speculate(context, "auto" if pins.mtp is None else "on" if pins.mtp else "off", layer)
+            enable_speculation(
+                context, "auto" if pins.mtp is None else "on" if pins.mtp else "off", layer
+            )
             yield context
 
 
@@ -102,7 +104,7 @@ def _layer(file: Path, loading: LoadConfig) -> LlamaModel:
     return LlamaModel(file, replace(loading, cpu_moe_layers=0))
 
 
-def checked(
+def verify_plan(
     path: Path, header: GgufHeader, planned: Plan, machine: Machine, pins: Overrides
 ) -> Plan:
     """``planned`` for this machine, with llama.cpp's own sizing of the file at ``path`` as the last
@@ -116,7 +118,7 @@ def checked(
         return planned
     kind = machine.gpus[0].kind if machine.gpus else "cuda"
     try:
-        exact = no_alloc.exact(path, planned.loading, gpu=kind)
+        exact = no_alloc.exact_memory_use(path, planned.loading, gpu=kind)
     except EngineError:
         return planned
     if (
@@ -147,7 +149,7 @@ def _tight(planned: Plan, machine: Machine) -> bool:
     )
 
 
-def limited(machine: Machine, path: Path) -> Machine:
+def apply_memory_limit(machine: Machine, path: Path) -> Machine:
     """``machine`` with as much less memory as the model at ``path`` is known to need left over."""
     share = home.read_state(MEMORY).get(_key(path))
     if not isinstance(share, (int, float)) or not 0 < share < 1:
@@ -156,7 +158,7 @@ def limited(machine: Machine, path: Path) -> Machine:
     return replace(_with_less(machine, share), notes=(*machine.notes, note))
 
 
-def _loaded(planned: Plan, load: Load) -> LlamaContext:
+def _loaded(planned: Plan, load: LoadModel) -> LlamaContext:
     from . import LlamaContext
 
     model = load(planned)

@@ -19,8 +19,8 @@ from dslocal.gguf.header import GgufHeader, read_header
 from dslocal.plan.load_config import LoadConfig
 
 from . import llama_log
-from .big_stack import with_room
-from .interrupt import AbortFlag, raised_by_ctrl_c
+from .big_stack import call_with_big_stack
+from .interrupt import AbortFlag, abort_on_ctrl_c
 from .llama_params import model_params
 
 NFC_FIRST = (
@@ -53,7 +53,7 @@ class LlamaModel:
         _refuse_duplicate_tokens(self.header, path)
         self._low: ModuleType = libraries.require()
         llama_log.capture()
-        llama_log.forget()
+        llama_log.clear()
         self._low.llama_backend_init()
         params = self._params = model_params(
             self.header, loading or LoadConfig(n_ctx=0)
@@ -67,7 +67,7 @@ class LlamaModel:
             return not stopped.is_set()
 
         params.progress_callback = self._low.llama_progress_callback(report)
-        with raised_by_ctrl_c(stopped):
+        with abort_on_ctrl_c(stopped):
             stopped.busy = True
             self.handle: Any = self._low.llama_model_load_from_file(str(path).encode(), params)
             stopped.busy = False
@@ -75,7 +75,7 @@ class LlamaModel:
                 self.close()
                 raise KeyboardInterrupt
         if not self.handle:
-            raise _load_error(path, llama_log.complaint("no reason given"))
+            raise _load_error(path, llama_log.first_complaint("no reason given"))
         self._vocab = self._low.llama_model_get_vocab(self.handle)
         self.n_vocab: int = self._low.llama_vocab_n_tokens(self._vocab)
         self.n_ctx_train: int = self._low.llama_model_n_ctx_train(self.handle)
@@ -109,7 +109,7 @@ class LlamaModel:
             ids += self._tokenize(text[start:stop])
         return ids
 
-    def special(self, token: str) -> int | None:
+    def special_id(self, token: str) -> int | None:
         """The id of the special token spelled ``token``, or None when this vocabulary has none."""
         return self._specials.get(token)
 
@@ -129,7 +129,7 @@ class LlamaModel:
             known = self._pieces[token] = buffer.raw[:length]
         return known
 
-    def ends(self, token: int) -> bool:
+    def is_end_token(self, token: int) -> bool:
         """Whether ``token`` ends a generation by the GGUF's own account."""
         return bool(self._low.llama_vocab_is_eog(self._vocab, token))
 
@@ -156,7 +156,7 @@ class LlamaModel:
 
     def _tokenize(self, text: str) -> list[int]:
         data = text.encode("utf-8", "replace")
-        return with_room(len(data), lambda: self._tokenized(data))
+        return call_with_big_stack(len(data), lambda: self._tokenized(data))
 
     def _tokenized(self, data: bytes) -> list[int]:
         size = len(data) + 8

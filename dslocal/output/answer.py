@@ -265,8 +265,8 @@ def stream_answer(
         raise overflow_error(context, settings, turn.prompt_tokens, needed)
     sampler = make_sampler(settings, turn.seed, model, ids, turn.top_logprobs)
     turn.logprobs = sampler.logprobs  # grows with the answer
-    sampler.follow(partial)
-    stops = [model.special(special.token) for special in family.format.stop]
+    sampler.replay(partial)
+    stops = [model.special_id(special.token) for special in family.format.stop]
     stop_ids = [id for id in stops if id is not None]
     generation = Generation(
         context,

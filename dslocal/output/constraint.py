@@ -79,7 +79,7 @@ def constraint_from_schema(schema: Any, source: str) -> OutputConstraint:
     # llguidance's own options are not the user's to set
     schema = {key: value for key, value in schema.items() if key != "x-guidance"}
     try:
-        text, unheld = grammar.of_schema(schema)
+        text, unheld = grammar.schema_to_grammar(schema)
         if unheld:
             _check_schema(schema)
     except UsageError as e:
@@ -117,7 +117,7 @@ def read_grammar(path: Path) -> OutputConstraint:
     from dslocal.engine.grammar import grammar
 
     try:
-        return OutputConstraint(str(path), grammar.of_gbnf(_read(path)))
+        return OutputConstraint(str(path), grammar.gbnf_to_grammar(_read(path)))
     except UsageError as e:
         raise UsageError(f"{path}: {e}".removeprefix(f"{path}: {path}"), hint=e.hint) from None
 

@@ -219,7 +219,7 @@ def make_parser(
 def _make_call_parser(family: Family, vocabulary: Vocabulary) -> ToolCallParser | None:
     if family.format.tools is None:
         return None
-    found = {spelling: vocabulary.special(spelling) for spelling in TOKENS}
+    found = {spelling: vocabulary.special_id(spelling) for spelling in TOKENS}
     ids = {spelling: id for spelling, id in found.items() if id is not None}
     return ToolCallParser(ids, typed=family.format.tools.typed)
 
@@ -235,5 +235,5 @@ def _end_of_prompt(prompt: Sequence[Segment]) -> tuple[Special | None, str]:
 
 
 def _tag(special: Special, vocabulary: Vocabulary) -> Tag:
-    id = vocabulary.special(special.token)
+    id = vocabulary.special_id(special.token)
     return Tag(-1 if id is None else id, special.token)

@@ -84,7 +84,7 @@ def _token_id(token: str, vocabulary: Sized, source: str) -> int:
             )
         return int(token)
     text = _unquoted(token)
-    special = vocabulary.special(text)
+    special = vocabulary.special_id(text)
     if special is not None:
         return special
     ids = vocabulary.encode(text)

@@ -38,8 +38,8 @@ def reasoning_tags(family: Family, vocabulary: Vocabulary) -> ReasoningTags | No
     if family.format.think is None:
         return None
     opening, closing = family.format.think
-    opening_id = vocabulary.special(opening.token)
-    closing_id = vocabulary.special(closing.token)
+    opening_id = vocabulary.special_id(opening.token)
+    closing_id = vocabulary.special_id(closing.token)
     if opening_id is None or closing_id is None:
         return None
     # what the template puts between the reasoning and the text
@@ -199,7 +199,7 @@ def make_steering(
         grammar: What the text must follow.
         stops: The family's own token ids that end an answer.
     """
-    ends = {*stops, *(grammar.ends if grammar else ())}
+    ends = {*stops, *(grammar.end_tokens if grammar else ())}
     steering = Steering(
         reasoning_tags(family, vocabulary),
         is_reasoning=False,

@@ -82,7 +82,7 @@ class Vocabulary(Protocol):
     def encode(self, text: str) -> list[int]:
         """Ids of ``text`` as plain text."""
 
-    def special(self, token: str) -> int | None:
+    def special_id(self, token: str) -> int | None:
         """The id of a special token by its spelling."""
 
 
@@ -96,7 +96,7 @@ def encode(segments: Iterable[Segment], vocabulary: Vocabulary) -> list[int]:
             ids += vocabulary.encode(render(run))
             continue
         for special in run:
-            token = vocabulary.special(render([special]))
+            token = vocabulary.special_id(render([special]))
             if token is None:
                 raise UnsupportedModelError(f"its vocabulary has no {render([special])}")
             ids.append(token)

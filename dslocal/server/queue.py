@@ -110,14 +110,14 @@ class RequestQueue:
         return found
 
     def _placed(self, asked: PreparedRequest) -> tuple[LlamaContext, LlamaContext | None]:
-        from dslocal.engine.slots.slot_choice import place
+        from dslocal.engine.slots.slot_choice import choose_slot
         from dslocal.engine.slots.slots import Slot
 
         context: LlamaContext
         source: LlamaContext | None
         context, source = self._idle[0], None
         if not asked.fresh and (lanes := [lane for lane in self._idle if isinstance(lane, Slot)]):
-            context, source = place(lanes, asked.ids)
+            context, source = choose_slot(lanes, asked.ids)
         self._idle.remove(context)
         return context, source
 
@@ -270,15 +270,15 @@ class RequestRun:
 
     def _bring(self, context: LlamaContext, source: LlamaContext | None) -> None:
         """Makes the cache begin as another's does."""
-        from dslocal.engine.slots.slot_choice import common
+        from dslocal.engine.slots.slot_choice import common_prefix_length
         from dslocal.engine.slots.slots import Slot
 
         if self.asked.fresh:
-            context.forget()
+            context.clear()
         elif isinstance(context, Slot) and isinstance(source, Slot):
-            context.copy(source, common(source.ids, self.asked.ids))
+            context.copy(source, common_prefix_length(source.ids, self.asked.ids))
         if isinstance(context, Slot):
-            context.prompted = len(self.asked.ids)
+            context.prompt_length = len(self.asked.ids)
 
     def _take(self) -> int | None:
         with self._lock:

@@ -179,7 +179,7 @@ def of_ask(served: ServedModel, request: AskRequest) -> PreparedRequest:
         from dslocal.engine.grammar import grammar
 
         form = output.OutputConstraint(
-            request.form.source, grammar.of_gbnf(request.form.grammar_text)
+            request.form.source, grammar.gbnf_to_grammar(request.form.grammar_text)
         )
     return _checked(
         served,

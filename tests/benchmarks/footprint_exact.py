@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from support.gguf.published_shapes import SHAPES, write_header
 
-from dslocal.engine.sizing.no_alloc import exact_all
+from dslocal.engine.sizing.no_alloc import exact_memory_uses
 from dslocal.gguf.header import read_header
 from dslocal.gguf.tensor_types import GgmlType
 from dslocal.plan.load_config import LoadConfig, MemoryUse
@@ -61,7 +61,7 @@ def main() -> None:
             header, settings = read_header(path), loadings()
             pairs = [
                 (footprint(header, one), theirs)
-                for one, theirs in zip(settings, exact_all(path, settings), strict=True)
+                for one, theirs in zip(settings, exact_memory_uses(path, settings), strict=True)
             ]
             row = [
                 max(abs(of(ours) / of(theirs) - 1) for ours, theirs in pairs)

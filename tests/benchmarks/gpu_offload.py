@@ -27,7 +27,7 @@ from typing import Any
 from dslocal import chat, prompts
 from dslocal.catalog import resolve
 from dslocal.engine import LlamaContext, LlamaModel, loader
-from dslocal.engine.sizing.breakdown import breakdown
+from dslocal.engine.sizing.breakdown import memory_breakdown
 from dslocal.gguf import libraries
 from dslocal.gguf.header import GgufHeader, read_header
 from dslocal.gguf.tensor_types import GgmlType
@@ -295,7 +295,7 @@ def decode(context: LlamaContext, i: int) -> None:
 
 def parts_on_gpu(context: LlamaContext) -> dict[str, int]:
     """llama.cpp's own account of its buffers on the GPU."""
-    buffers = [buffer for buffer in breakdown(context._handle) if buffer.on_gpu]
+    buffers = [buffer for buffer in memory_breakdown(context._handle) if buffer.on_gpu]
     names = {"weights": "model", "kv": "context", "compute": "compute"}
     return {part: sum(getattr(buffer, name) for buffer in buffers) for part, name in names.items()}
 

@@ -19,7 +19,7 @@ os.environ.setdefault("OMP_THREAD_LIMIT", "1")  # before anything loads llama.cp
 
 from dslocal.catalog import resolve
 from dslocal.engine import Generation, LlamaContext, LlamaModel, Sampler
-from dslocal.engine.speculation.speculation import speculate
+from dslocal.engine.speculation.speculation import enable_speculation
 from dslocal.plan.load_config import LoadConfig
 
 CYCLES, WARM, MOST = 2000, 0.1, 20e6
@@ -49,7 +49,7 @@ def cycle(path: Path, number: int) -> None:
     loading = PLAIN if number % 4 else DRAFTING
     with LlamaModel(path, loading) as model, LlamaContext(model, loading) as context:
         if loading.mtp:
-            speculate(context, "on")
+            enable_speculation(context, "on")
         for _ in Generation(
             context, model.encode(PROMPT), Sampler(0.6, 0.95, number), max_tokens=TOKENS
         ):

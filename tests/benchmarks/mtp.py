@@ -36,14 +36,14 @@ from support.engine.speculation import prompt_ids
 import dslocal.convert as converter
 from dslocal import catalog
 from dslocal.engine import Generation, LlamaContext, LlamaModel, Sampler
-from dslocal.engine.speculation.speculation import Mode, Speculation, speculate
+from dslocal.engine.speculation.speculation import DraftMode, Speculation, enable_speculation
 from dslocal.plan.load_config import LoadConfig
 
 SEED, MAX_TOKENS, TOP_P = 20251122, 600, 0.95
 ON_CPU = LoadConfig(2048, n_outputs=4, mtp=True, repack=True)
 ON_GPU = replace(ON_CPU, repack=False, n_gpu_layers=1000)
 MIN_GAIN = {"Q8_0": 2.0, "Q4_K_M": 1.1}
-BOTH: tuple[Mode, ...] = ("off", "auto")
+BOTH: tuple[DraftMode, ...] = ("off", "auto")
 MOST_LOST = 0.05  # of a run on bare nano
 Ask = Callable[[Sequence[int], float, int], "Said"]
 
@@ -73,17 +73,17 @@ class Way:
 
 
 def ours(
-    model: LlamaModel, loading: LoadConfig, mode: Mode, *, whole: bool = False
+    model: LlamaModel, loading: LoadConfig, mode: DraftMode, *, whole: bool = False
 ) -> tuple[Ask, Speculation | None]:
     """A context of its own; ``whole`` counts the prefill as well."""
     context = LlamaContext(model, loading)
-    speculation = speculate(context, mode)
+    speculation = enable_speculation(context, mode)
 
     def ask(prompt: Sequence[int], temperature: float, seed: int) -> Said:
         generation = Generation(
             context, prompt, Sampler(temperature, TOP_P, seed), max_tokens=MAX_TOKENS
         )
-        context.forget()
+        context.clear()
         ids = list(generation)
         seconds = generation.timings.decode + (generation.timings.prefill if whole else 0)
         text = b"".join(map(model.piece, ids)).decode("utf-8", "replace")
@@ -263,7 +263,7 @@ def measure_bare(args: argparse.Namespace, loading: LoadConfig, file: Path) -> N
     drawn = [questions.question(r) for _ in range(args.questions)]
     with LlamaModel(file, loading) as model:
         asked = [(prompt_ids(model, text), expected) for text, expected in drawn]
-        modes: tuple[Mode, ...] = ("off", "off", "auto", "on")
+        modes: tuple[DraftMode, ...] = ("off", "off", "auto", "on")
         ways = [
             Way(f"dslocal, --mtp {mode}", ours(model, loading, mode, whole=True)[0])
             for mode in modes

@@ -39,11 +39,11 @@ class Turns:
 
     def after_a_thought(self) -> None:
         """The cache as it is when the first answer has just ended."""
-        model, close = self.context.model, self.context.model.special("</think>")
+        model, close = self.context.model, self.context.model.special_id("</think>")
         assert close is not None
         self.session.history = []
         prompt = encode(self.session.prompt(FIRST), model)
-        self.context.forget()
+        self.context.clear()
         self.context.prefill([*prompt, *self.thought, close, *model.encode(ANSWER)])
         self.session.history = [Message("user", FIRST), Message("assistant", ANSWER, "thought")]
 
@@ -56,7 +56,7 @@ class Turns:
         repair.stop()
         prompt = encode(self.session.prompt(NEXT), self.context.model)
         kept = sum(1 for have, want in zip(self.context.ids, prompt, strict=False) if have == want)
-        return benchmark.first_token(self.context, prompt, 1), len(prompt) - kept
+        return benchmark.measure_first_token(self.context, prompt, 1), len(prompt) - kept
 
     def fresh(self, pause: float) -> float:
         """Seconds to the first token of an answer to the same question, when nothing came before
@@ -64,15 +64,15 @@ class Turns:
         """
         self.session.history = []
         prompt = encode(self.session.prompt(NEXT), self.context.model)
-        self.context.forget()
+        self.context.clear()
         time.sleep(pause)
-        return benchmark.first_token(self.context, prompt, 1)
+        return benchmark.measure_first_token(self.context, prompt, 1)
 
     def three_tokens(self, pause: float) -> float:
         """Seconds to the first token after three of no conversation."""
-        self.context.forget()
+        self.context.clear()
         time.sleep(pause)
-        return benchmark.first_token(self.context, self.context.model.encode(NEXT)[:3], 1)
+        return benchmark.measure_first_token(self.context, self.context.model.encode(NEXT)[:3], 1)
 
     @property
     def own(self) -> int:

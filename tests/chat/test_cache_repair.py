@@ -47,7 +47,7 @@ def evaluated(session: Session, text: str) -> int:
 
 def with_long_thought(session: Session) -> None:
     """A first turn of 800 tokens of reasoning, in the cache as if the model had said it."""
-    model, close = session.context.model, session.context.model.special("</think>")
+    model, close = session.context.model, session.context.model.special_id("</think>")
     assert close is not None
     thought = (model.encode("First, I need to think about this for a while. " * 200))[:800]
     prompt = encode(session.prompt(FIRST), model)
@@ -114,7 +114,7 @@ class Letters:
     def encode(self, text: str) -> list[int]:
         return list(text.encode())
 
-    def special(self, token: str) -> int:
+    def special_id(self, token: str) -> int:
         return 256 + zlib.crc32(token.encode())
 
 

@@ -150,7 +150,9 @@ def test_by_its_text_where_the_tokens_are_of_no_use(context: LlamaContext) -> No
 
 
 def model_end(context: LlamaContext) -> int:
-    return next(token for token in range(context.model.n_vocab) if context.model.ends(token))
+    return next(
+        token for token in range(context.model.n_vocab) if context.model.is_end_token(token)
+    )
 
 
 def test_interrupted_before_anything_new_came(context: LlamaContext) -> None:

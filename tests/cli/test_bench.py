@@ -194,7 +194,7 @@ def test_what_cannot_be_compared_with_is_refused_before_measuring(
     change: Callable[[Json], Any],
     words: str,
 ) -> None:
-    monkeypatch.setattr(benchmark, "first_token", lambda *_: pytest.fail("measured"))
+    monkeypatch.setattr(benchmark, "measure_first_token", lambda *_: pytest.fail("measured"))
     done = run.inside(*QUICK, "--compare", old(change))
     line = done.stderr.decode()
     assert (done.returncode, done.stdout, line.count("\n"), len(line) < 300) == (1, b"", 1, True)
@@ -237,7 +237,7 @@ def test_ctrl_c_leaves_what_was_measured(run: Run, monkeypatch: pytest.MonkeyPat
     def interrupted(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(benchmark, "decoding", interrupted)
+    monkeypatch.setattr(benchmark, "measure_decoding", interrupted)
     done = run.inside(*QUICK, "--json")
     found = json.loads(done.stdout)
     assert (done.returncode, found["interrupted"]) == (130, True)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from support.cli.running import python
 
-from dslocal.engine.big_stack import MOST, with_room
+from dslocal.engine.big_stack import MAX_STACK, call_with_big_stack
 from dslocal.errors import EngineError
 
 ENCODE = """
@@ -33,11 +33,11 @@ def test_a_word_of_100_000_letters(nano: Path) -> None:
 
 
 def test_what_is_called_returns_and_raises_as_it_would() -> None:
-    assert with_room(10, threading.current_thread) is threading.current_thread()
-    assert with_room(10_000, threading.current_thread) is not threading.current_thread()
+    assert call_with_big_stack(10, threading.current_thread) is threading.current_thread()
+    assert call_with_big_stack(10_000, threading.current_thread) is not threading.current_thread()
     with pytest.raises(ZeroDivisionError):
-        with_room(10_000, lambda: 1 // 0)
+        call_with_big_stack(10_000, lambda: 1 // 0)
     before = threading.stack_size()
     with pytest.raises(EngineError, match="too long"):
-        with_room(MOST, lambda: 1)
+        call_with_big_stack(MAX_STACK, lambda: 1)
     assert threading.stack_size() == before

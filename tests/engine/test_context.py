@@ -34,7 +34,7 @@ LOGITS = 0.25
 def ids_of(model: LlamaModel, parts: Sequence[str] = PROMPT) -> list[int]:
     ids: list[int] = []
     for part in parts:
-        token = model.special(part)
+        token = model.special_id(part)
         ids += model.encode(part) if token is None else [token]
     return ids
 
@@ -149,7 +149,7 @@ def test_length_ends_a_generation(model: LlamaModel, max_tokens: int, came: int)
 
 
 def test_other_tokens_may_stop_it(model: LlamaModel, context: LlamaContext) -> None:
-    close = model.special("</think>")
+    close = model.special_id("</think>")
     assert close is not None
     generation = Generation(
         context, ids_of(model), Sampler(0.6, 0.95, 1), max_tokens=600, stop=(close,)

@@ -15,7 +15,7 @@ import pytest
 
 from dslocal.engine import LlamaModel, Sampler
 from dslocal.engine.grammar.gbnf import MAX_DEPTH
-from dslocal.engine.grammar.grammar import Grammar, of_gbnf, of_schema
+from dslocal.engine.grammar.grammar import Grammar, gbnf_to_grammar, schema_to_grammar
 from dslocal.errors import DslocalError, EngineError, UsageError
 from dslocal.gguf import libraries
 
@@ -78,7 +78,7 @@ def test_gbnf_means_what_it_means_to_llama_cpp(model: LlamaModel, name: str) -> 
     """Nothing is allowed that llama.cpp forbids, and all that it allows, but where one text alone
     can come: that is tokenized one way.
     """
-    compiled = of_gbnf(GRAMMARS[name])
+    compiled = gbnf_to_grammar(GRAMMARS[name])
     for seed in range(2):
         dice, grammar, tokens = random.Random(seed), Grammar(model, compiled), list[int]()
         for _ in range(12):
@@ -96,7 +96,7 @@ def test_gbnf_means_what_it_means_to_llama_cpp(model: LlamaModel, name: str) -> 
                 )
                 for a in other - mine
             )
-            assert grammar.complete is (EOS in mine)
+            assert grammar.is_complete is (EOS in mine)
             token = dice.choice(sorted(mine))
             if token == EOS:
                 break
@@ -133,7 +133,7 @@ WRONG = {
 @pytest.mark.parametrize("text", WRONG, ids=lambda text: repr(text)[:30])
 def test_a_wrong_grammar_is_named_by_its_line(text: str) -> None:
     with pytest.raises(UsageError, match=WRONG[text]) as caught:
-        of_gbnf(text)
+        gbnf_to_grammar(text)
     assert "\n" not in str(caught.value)
 
 
@@ -152,7 +152,7 @@ def test_a_grammar_that_is_too_much_is_an_error(model: LlamaModel, text: str) ->
     """
 
     def follow() -> None:
-        grammar = Grammar(model, of_gbnf(text))
+        grammar = Grammar(model, gbnf_to_grammar(text))
         for _ in range(3):
             grammar.accept(min(ours(model, grammar) - {EOS}))
 
@@ -172,13 +172,16 @@ def test_what_a_grammar_spells_is_text(model: LlamaModel, text: str, kind: str) 
     behind it.
     """
     grammar = Grammar(
-        model, of_schema({"const": text})[0] if kind == "schema" else of_gbnf(f'root ::= "{text}"')
+        model,
+        schema_to_grammar({"const": text})[0]
+        if kind == "schema"
+        else gbnf_to_grammar(f'root ::= "{text}"'),
     )
     written, tokens = b"", 0
-    while not grammar.complete:
+    while not grammar.is_complete:
         allowed = ours(model, grammar)
         assert not allowed & (
-            {EOS} | {id for spelt in SPELT if (id := model.special(spelt)) is not None}
+            {EOS} | {id for spelt in SPELT if (id := model.special_id(spelt)) is not None}
         )
         token = max(allowed, key=lambda id: len(model.piece(id)))
         written, tokens = written + model.piece(token), tokens + 1
@@ -190,7 +193,7 @@ def test_what_a_grammar_spells_is_text(model: LlamaModel, text: str, kind: str) 
 
 def test_the_sampler_draws_what_is_allowed(model: LlamaModel) -> None:
     """At any temperature, whatever the logits prefer; and a token that may not come is refused."""
-    compiled, _ = of_schema({"type": "integer", "minimum": 10, "maximum": 99})
+    compiled, _ = schema_to_grammar({"type": "integer", "minimum": 10, "maximum": 99})
     dice = np.random.default_rng(1)
     for seed in range(20):
         sampler, said = Sampler(2.0 * (seed % 2), 0.95, seed), b""
@@ -198,13 +201,13 @@ def test_the_sampler_draws_what_is_allowed(model: LlamaModel) -> None:
         while (token := sampler.sample(dice.normal(0, 5, model.n_vocab).astype(np.float32))) != EOS:
             said += model.piece(token)
         assert 10 <= int(said) <= 99
-        assert grammar.complete
+        assert grammar.is_complete
     with pytest.raises(EngineError, match="the grammar does not go on"):
         Grammar(model, compiled).accept(EOS)
 
 
 def test_white_space_is_bounded(model: LlamaModel) -> None:
-    grammar, blank = Grammar(model, of_schema({"type": "object"})[0]), 0
+    grammar, blank = Grammar(model, schema_to_grammar({"type": "object"})[0]), 0
     grammar.accept(model.encode("{")[0])
     while allowed := [id for id in ours(model, grammar) if model.piece(id).isspace()]:
         token = max(allowed, key=lambda id: len(model.piece(id)))
@@ -235,15 +238,17 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
 )
 def test_a_schema_that_cannot_be_meant(schema: dict[str, Any], why: str) -> None:
     with pytest.raises(DslocalError, match=why) as caught:
-        of_schema(schema)
+        schema_to_grammar(schema)
     assert caught.value.exit_code == 2
     assert "\n" not in str(caught.value)
 
 
 def test_what_a_grammar_cannot_hold_is_said() -> None:
-    assert of_schema({"type": "string", "maxLength": 3})[1] == []
-    assert "uniqueItems" in of_schema({"type": "array", "uniqueItems": True})[1][0]
+    assert schema_to_grammar({"type": "string", "maxLength": 3})[1] == []
+    assert "uniqueItems" in schema_to_grammar({"type": "array", "uniqueItems": True})[1][0]
     assert (
         "oneOf"
-        in of_schema({"oneOf": [{"type": "object"}, {"type": "object", "maxProperties": 1}]})[1][0]
+        in schema_to_grammar(
+            {"oneOf": [{"type": "object"}, {"type": "object", "maxProperties": 1}]}
+        )[1][0]
     )

@@ -85,7 +85,7 @@ def test_refused_without_a_call_to_load(
     def load(_: Plan) -> LlamaModel:
         raise AssertionError("loaded")
 
-    with pytest.raises(DoesNotFitError), loader.running(nano, header, FREE, load, print):
+    with pytest.raises(DoesNotFitError), loader.open_context(nano, header, FREE, load, print):
         pass
 
 
@@ -121,7 +121,7 @@ def test_missing_memory_costs_one_rung_and_is_remembered(
     machine = just_enough(header)
     here(machine)
     load, said = Loads(nano, failures=1), list[str]()
-    with loader.running(nano, header, FREE, load, said.append) as context:
+    with loader.open_context(nano, header, FREE, load, said.append) as context:
         first, second = load.plans
         assert second.memory.all.host < first.memory.all.host
         assert context.n_ctx == second.loading.n_ctx
@@ -129,11 +129,11 @@ def test_missing_memory_costs_one_rung_and_is_remembered(
         assert len(said) == 1
     remembered = json.loads((elsewhere.home / "state" / "memory.json").read_text())
     assert list(remembered) == [f"{nano.resolve()} {nano.stat().st_size}"]
-    less = loader.limited(machine, nano)
+    less = loader.apply_memory_limit(machine, nano)
     assert less.available < first.memory.all.host
     assert "of the memory is left free for this model" in less.notes[-1]
     again = Loads(nano, failures=0)
-    with loader.running(nano, header, FREE, again, said.append):
+    with loader.open_context(nano, header, FREE, again, said.append):
         assert [planned.loading for planned in again.plans] == [second.loading]
     assert len(said) == 1
 
@@ -143,7 +143,10 @@ def test_a_second_failure_is_the_users(
 ) -> None:
     here(just_enough(header))
     load = Loads(nano, failures=2)
-    with pytest.raises(OutOfMemoryError), loader.running(nano, header, FREE, load, lambda _: None):
+    with (
+        pytest.raises(OutOfMemoryError),
+        loader.open_context(nano, header, FREE, load, lambda _: None),
+    ):
         pass
     assert len(load.plans) == 2
 
@@ -154,7 +157,10 @@ def test_no_rung_below_what_is_pinned(
     here(just_enough(header))
     load = Loads(nano, failures=1)
     pins = Overrides(n_ctx=4096, kv_type=GgmlType.F16, n_ubatch=512, n_gpu_layers=0)
-    with pytest.raises(OutOfMemoryError), loader.running(nano, header, pins, load, lambda _: None):
+    with (
+        pytest.raises(OutOfMemoryError),
+        loader.open_context(nano, header, pins, load, lambda _: None),
+    ):
         pass
     assert len(load.plans) == 1
 
@@ -172,7 +178,10 @@ def test_a_gpu_that_is_short_moves_experts_to_ram(
         plans.append(planned)
         raise OutOfMemoryError("no memory")
 
-    with pytest.raises(OutOfMemoryError), loader.running(file, header, FREE, load, lambda _: None):
+    with (
+        pytest.raises(OutOfMemoryError),
+        loader.open_context(file, header, FREE, load, lambda _: None),
+    ):
         pass
     assert [planned.verdict for planned in plans] == ["gpu", "offload"]
     assert plans[1].loading.n_ctx == plans[0].loading.n_ctx
@@ -201,7 +210,7 @@ def test_damaged_state_is_harmless(
     key = f"{nano.resolve()} {nano.stat().st_size}"
     (elsewhere.home / "state" / "memory.json").write_text(content.replace("KEY", key))
     machine = described(GIB)
-    assert loader.limited(machine, nano) == machine
+    assert loader.apply_memory_limit(machine, nano) == machine
 
 
 def test_a_home_that_cannot_be_written_to_is_harmless(
@@ -210,18 +219,18 @@ def test_a_home_that_cannot_be_written_to_is_harmless(
     (elsewhere.home / "state").write_text("in the way")
     here(just_enough(header))
     load = Loads(nano, failures=1)
-    with loader.running(nano, header, FREE, load, lambda _: None) as context:
+    with loader.open_context(nano, header, FREE, load, lambda _: None) as context:
         assert context.n_ctx == load.plans[1].loading.n_ctx
 
 
 def test_model_and_context_are_closed(elsewhere: Run, nano: Path, header: GgufHeader) -> None:
     load = Loads(nano, failures=0)
-    with loader.running(nano, header, FREE, load, lambda _: None) as context:
+    with loader.open_context(nano, header, FREE, load, lambda _: None) as context:
         assert load.models[0].handle
     assert (load.models[0].handle, context._handle) == (None, None)
     with (
         pytest.raises(ZeroDivisionError),
-        loader.running(nano, header, FREE, load, lambda _: None) as context,
+        loader.open_context(nano, header, FREE, load, lambda _: None) as context,
     ):
         raise ZeroDivisionError
     assert (load.models[1].handle, context._handle) == (None, None)
@@ -240,9 +249,9 @@ def test_the_model_is_closed_when_there_is_no_context(
         raise error("no context")
 
     here(just_enough(header))
-    monkeypatch.setattr("dslocal.engine.Context", fail)
+    monkeypatch.setattr("dslocal.engine.LlamaContext", fail)
     load = Loads(nano, failures=0)
-    with pytest.raises(error), loader.running(nano, header, FREE, load, lambda _: None):
+    with pytest.raises(error), loader.open_context(nano, header, FREE, load, lambda _: None):
         pass
     assert [model.handle for model in load.models] == [None] * (
         2 if error is OutOfMemoryError else 1
@@ -253,7 +262,7 @@ def test_from_the_ssd_is_said(elsewhere: Run, here: Become, nano: Path, header: 
     whole = plan(header, described(GIB)).memory
     here(dataclasses.replace(described(GIB), available=whole.all.host - whole.weights.host // 2))
     said: list[str] = []
-    with loader.running(
+    with loader.open_context(
         nano, header, Overrides(4096, GgmlType.F16, 512), Loads(nano, 0), said.append
     ) as context:
         context.evaluate([0])
@@ -309,16 +318,16 @@ MACHINE = Machine("linux", "some CPU", 2, 8 * GIB, 8 * GIB)
 def test_rates_are_measured_once_and_remembered(
     elsewhere: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = calibrate.remembered_or_measured(MACHINE)
+    first = calibrate.measured_rates(MACHINE)
     assert first is not None
     assert 1e8 < first.ram < 1e12
     monkeypatch.setattr(calibrate, "_ram", lambda _: 1 / 0)
-    assert calibrate.remembered_or_measured(MACHINE) == first
+    assert calibrate.measured_rates(MACHINE) == first
     monkeypatch.setattr(calibrate, "_ram", lambda _: 7e9)
-    other = calibrate.remembered_or_measured(dataclasses.replace(MACHINE, cores=3))
+    other = calibrate.measured_rates(dataclasses.replace(MACHINE, cores=3))
     assert other is not None
     assert other.ram == 7e9  # another machine is measured anew
-    assert calibrate.remembered_or_measured(MACHINE) == first
+    assert calibrate.measured_rates(MACHINE) == first
 
 
 @pytest.mark.parametrize(
@@ -340,7 +349,7 @@ def test_damaged_rates_are_measured_anew(
     (elsewhere.home / "state").mkdir()
     (elsewhere.home / "state" / "rates.json").write_text(content.replace("KEY", "some CPU × 2"))
     monkeypatch.setattr(calibrate, "_ram", lambda _: 7e9)
-    found = calibrate.remembered_or_measured(MACHINE)
+    found = calibrate.measured_rates(MACHINE)
     assert found is not None
     assert found.ram == 7e9
 
@@ -350,16 +359,16 @@ def test_rates_without_a_home_to_write_to(
 ) -> None:
     (elsewhere.home / "state").write_text("in the way")
     monkeypatch.setattr(calibrate, "_ram", lambda _: 7e9)
-    assert calibrate.remembered_or_measured(MACHINE) is not None
+    assert calibrate.measured_rates(MACHINE) is not None
     monkeypatch.undo()
     monkeypatch.setenv("DSLOCAL_HOME", "/proc/nowhere")
-    assert calibrate.remembered_or_measured(MACHINE) is None  # no place for nano
+    assert calibrate.measured_rates(MACHINE) is None  # no place for nano
 
 
 def test_the_rate_of_an_ssd(tmp_path: Path) -> None:
     file = tmp_path / "large"
     file.write_bytes(bytes(8 * MIB))
-    assert calibrate.ssd_rate(file, 2) > 0
-    assert calibrate.ssd_rate(tmp_path / "absent", 2) == 0
+    assert calibrate.measure_ssd_rate(file, 2) > 0
+    assert calibrate.measure_ssd_rate(tmp_path / "absent", 2) == 0
     (tmp_path / "empty").touch()
-    assert calibrate.ssd_rate(tmp_path / "empty", 2) == 0
+    assert calibrate.measure_ssd_rate(tmp_path / "empty", 2) == 0

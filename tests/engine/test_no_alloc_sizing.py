@@ -25,7 +25,7 @@ ROOMY = Machine("linux", "test", 2, 1 << 34, 1 << 34)
 def test_the_real_sizing_agrees_with_the_plan(nano: Path) -> None:
     header = read_header(nano)
     planned = plan(header, ROOMY)
-    checked = loader.checked(nano, header, planned, ROOMY, FREE)
+    checked = loader.verify_plan(nano, header, planned, ROOMY, FREE)
     assert checked.loading == planned.loading
     assert checked.memory == planned.memory
 
@@ -43,8 +43,8 @@ def test_more_than_was_planned_makes_another_plan(
             planned.memory, compute=DeviceShare(0, planned.memory.compute.host + 30 * MIB)
         )
 
-    monkeypatch.setattr(no_alloc, "exact", larger)
-    checked = loader.checked(nano, header, planned, tight, FREE)
+    monkeypatch.setattr(no_alloc, "exact_memory_use", larger)
+    checked = loader.verify_plan(nano, header, planned, tight, FREE)
     assert checked.memory.all.host < planned.memory.all.host
     assert checked.gave_up
     pinned = Overrides(
@@ -52,7 +52,7 @@ def test_more_than_was_planned_makes_another_plan(
         kv_type=planned.loading.kv_type,
         n_ubatch=planned.loading.n_ubatch,
     )
-    assert loader.checked(nano, header, planned, tight, pinned).verdict in ("ssd", "no")
+    assert loader.verify_plan(nano, header, planned, tight, pinned).verdict in ("ssd", "no")
 
 
 def test_a_plan_stands_where_llama_cpp_cannot_size(
@@ -61,10 +61,10 @@ def test_a_plan_stands_where_llama_cpp_cannot_size(
     def refuses(*_: object, **__: object) -> MemoryUse:
         raise EngineError("no")
 
-    monkeypatch.setattr(no_alloc, "exact", refuses)
+    monkeypatch.setattr(no_alloc, "exact_memory_use", refuses)
     header = read_header(nano)
     planned = plan(header, ROOMY)
-    assert loader.checked(nano, header, planned, ROOMY, FREE) is planned
+    assert loader.verify_plan(nano, header, planned, ROOMY, FREE) is planned
 
 
 @pytest.mark.parametrize(("share", "asked"), [(0.5, False), (0.97, True)])
@@ -79,7 +79,7 @@ def test_only_a_tight_plan_is_checked_before_an_answer(
         calls.append(path)
         raise EngineError("counted")
 
-    monkeypatch.setattr(no_alloc, "exact", count)
+    monkeypatch.setattr(no_alloc, "exact_memory_use", count)
     monkeypatch.setattr(probe, "probe", lambda: replace(ROOMY, available=round(need / share)))
     loader.plan_for(nano, header)
     assert bool(calls) is asked

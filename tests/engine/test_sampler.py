@@ -72,7 +72,7 @@ def left(
 def test_what_is_kept_is_the_smallest_set(n: int) -> None:
     """A token may go either way only where float32's precision decides; nothing else may."""
     for name, logits, (temperature, top_k, top_p, min_p) in vectors(n):
-        kept = Sampler(temperature, top_p, 0, top_k=top_k, min_p=min_p).kept(logits)
+        kept = Sampler(temperature, top_p, 0, top_k=top_k, min_p=min_p).candidates(logits)
         order, weights = ranked(logits, temperature)
         least, most = (left(weights, top_k, top_p, min_p, slack) for slack in (SLACK, -SLACK))
         assert least <= len(kept) <= most, (name, temperature, top_k, top_p, min_p)
@@ -91,7 +91,11 @@ def test_there_are_a_thousand_of_them() -> None:
 def test_every_way_of_cutting_is_tried() -> None:
     """Few candidates, many of them, and few where the others could matter."""
     few, flat = logits_of("peaked", 129280, 0), logits_of("flat", 129280, 0)
-    assert len(Sampler(0.6, 0.95, 0).kept(few)) < FEW < len(Sampler(0.6, 0.95, 0).kept(flat))
+    assert (
+        len(Sampler(0.6, 0.95, 0).candidates(few))
+        < FEW
+        < len(Sampler(0.6, 0.95, 0).candidates(flat))
+    )
     assert not isinstance(Nucleus(0.6, 0, 0.95, 0).cut(few, float(few.max())), Uncut)
     assert isinstance(Nucleus(0.6, 0, 0.9999999, 0).cut(few, float(few.max())), Uncut)
     assert isinstance(Nucleus(0.6, 0, 0.95, 0).cut(flat, float(flat.max())), Uncut)
@@ -106,7 +110,7 @@ def test_a_sample_that_misleads_costs_time_and_no_token() -> None:
         logits[::64] += np.float32(shift)
         order, weights = ranked(logits, 1.0)
         for top_p in (0.1, 0.5, 0.95):
-            kept = Sampler(1.0, top_p, 0).kept(logits)
+            kept = Sampler(1.0, top_p, 0).candidates(logits)
             assert abs(len(kept) - left(weights, 0, top_p, 0.0)) <= 1
             assert set(kept.tolist()) == set(order[: len(kept)].tolist())
 

@@ -196,13 +196,13 @@ def test_a_constraint_comes_first(
             Sampler(temperature, top_p, seed, top_k=top_k, min_p=min_p) for _ in range(3)
         )
         masked.constraint, asked.constraint = Only(ids), OnlyAsked(ids)
-        assert set(masked.kept(logits).tolist()) == set(plain.kept(allowed).tolist())
+        assert set(masked.candidates(logits).tolist()) == set(plain.candidates(allowed).tolist())
         drawn = [
             [sampler.sample(given) for _ in range(40)]
             for sampler, given in ((plain, allowed), (masked, logits), (asked, logits))
         ]
         assert drawn[0] == drawn[1]
-        assert set(drawn[2]) <= set(plain.kept(allowed).tolist())
+        assert set(drawn[2]) <= set(plain.candidates(allowed).tolist())
         assert asked.constraint.accepted == drawn[2]
         assert plain._random.random() == asked._random.random()
 

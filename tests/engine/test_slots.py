@@ -15,7 +15,7 @@ from support.engine.speculation import generate, prompt_ids
 from dslocal.engine import Generation, LlamaContext, LlamaModel, Sampler
 from dslocal.engine.sizing import no_alloc
 from dslocal.engine.slots import slots as engine_lanes
-from dslocal.engine.slots.slot_choice import common, place
+from dslocal.engine.slots.slot_choice import choose_slot, common_prefix_length
 from dslocal.engine.slots.slots import SlotPool
 from dslocal.errors import EngineError
 from dslocal.gguf.header import read_header
@@ -27,15 +27,15 @@ QUESTIONS = ("What is 47 × 86?", "What is 31 + 57?", "capital of peru", "What i
 
 
 @pytest.fixture(scope="module")
-def lanes(model: LlamaModel) -> Iterator[SlotPool]:
+def pool(model: LlamaModel) -> Iterator[SlotPool]:
     with LlamaContext(model, SEVERAL) as host, SlotPool(host) as several:
         yield several
 
 
 @pytest.fixture(autouse=True)
-def empty(lanes: SlotPool) -> None:
-    for lane in lanes.lanes:
-        lane.forget()
+def empty(pool: SlotPool) -> None:
+    for lane in pool.slots:
+        lane.clear()
         lane.abort.clear()
 
 
@@ -49,29 +49,29 @@ def at_once(*calls: Callable[[], object]) -> None:
 
 
 def test_each_says_what_it_says_alone(
-    lanes: SlotPool, model: LlamaModel, context: LlamaContext
+    pool: SlotPool, model: LlamaModel, context: LlamaContext
 ) -> None:
     alone = []
     for question in QUESTIONS:
-        context.forget()
+        context.clear()
         alone.append(generate(context, prompt_ids(model, question), temperature=0.6, seed=3).ids)
     found: dict[int, list[int]] = {}
 
     def ask(number: int) -> None:
-        lane = lanes.lanes[number]
+        lane = pool.slots[number]
         found[number] = generate(
             lane, prompt_ids(model, QUESTIONS[number]), temperature=0.6, seed=3
         ).ids
-        lane.rest()
+        lane.mark_idle()
 
-    before = lanes.steps
+    before = pool.steps
     at_once(*(lambda number=number: ask(number) for number in range(4)))
     assert [found[number] for number in range(4)] == alone
-    assert lanes.steps - before < 0.7 * sum(map(len, alone)), "they are evaluated together"
+    assert pool.steps - before < 0.7 * sum(map(len, alone)), "they are evaluated together"
 
 
-def test_a_copy_goes_on_as_its_original(lanes: SlotPool, model: LlamaModel) -> None:
-    one, other = lanes.lanes[0], lanes.lanes[2]
+def test_a_copy_goes_on_as_its_original(pool: SlotPool, model: LlamaModel) -> None:
+    one, other = pool.slots[0], pool.slots[2]
     prompt = prompt_ids(model)
     generate(one, prompt, max_tokens=30)
     other.copy(one, len(prompt))
@@ -82,17 +82,17 @@ def test_a_copy_goes_on_as_its_original(lanes: SlotPool, model: LlamaModel) -> N
 
 
 def test_a_long_prompt_does_not_hold_up_a_stream(
-    lanes: SlotPool, model: LlamaModel, monkeypatch: pytest.MonkeyPatch
+    pool: SlotPool, model: LlamaModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engine_lanes, "STALL", 0.02)
-    one, other = lanes.lanes[0], lanes.lanes[1]
+    one, other = pool.slots[0], pool.slots[1]
     long = prompt_ids(model, "word " * 700)
     came: list[float] = []
 
     def speak() -> None:
         for _ in Generation(one, prompt_ids(model), Sampler(0, 1, 1), max_tokens=150):
             came.append(time.perf_counter())
-        one.rest()
+        one.mark_idle()
 
     spans: list[tuple[float, float]] = []
 
@@ -102,14 +102,14 @@ def test_a_long_prompt_does_not_hold_up_a_stream(
         began = time.perf_counter()
         other.prefill(long)
         spans.append((began, time.perf_counter()))
-        other.rest()
+        other.mark_idle()
 
     at_once(speak, read)
     assert sum(spans[0][0] < at < spans[0][1] for at in came) >= 3
 
 
-def test_one_that_leaves_leaves_the_others(lanes: SlotPool, model: LlamaModel) -> None:
-    leaving, staying = lanes.lanes[0], lanes.lanes[1]
+def test_one_that_leaves_leaves_the_others(pool: SlotPool, model: LlamaModel) -> None:
+    leaving, staying = pool.slots[0], pool.slots[1]
     raised: list[BaseException] = []
     kept: list[int] = []
 
@@ -122,11 +122,11 @@ def test_one_that_leaves_leaves_the_others(lanes: SlotPool, model: LlamaModel) -
                     leaving.abort.set()
         except KeyboardInterrupt as e:
             raised.append(e)
-        leaving.rest()
+        leaving.mark_idle()
 
     def stay() -> None:
         kept.extend(generate(staying, prompt_ids(model), max_tokens=60).ids)
-        staying.rest()
+        staying.mark_idle()
 
     at_once(leave, stay)
     assert len(raised) == 1
@@ -135,8 +135,8 @@ def test_one_that_leaves_leaves_the_others(lanes: SlotPool, model: LlamaModel) -
     assert generate(leaving, prompt_ids(model), max_tokens=60).ids == kept
 
 
-def test_a_prompt_is_given_up_at_once(lanes: SlotPool, model: LlamaModel) -> None:
-    lane = lanes.lanes[3]
+def test_a_prompt_is_given_up_at_once(pool: SlotPool, model: LlamaModel) -> None:
+    lane = pool.slots[3]
     ended: list[float] = []
 
     def read() -> None:
@@ -155,16 +155,16 @@ def test_a_prompt_is_given_up_at_once(lanes: SlotPool, model: LlamaModel) -> Non
     assert generate(lane, prompt_ids(model), max_tokens=5).ids
 
 
-def test_what_does_not_fit_is_refused(lanes: SlotPool) -> None:
+def test_what_does_not_fit_is_refused(pool: SlotPool) -> None:
     with pytest.raises(EngineError, match=r"1,025 tokens in a context of 1,024"):
-        lanes.lanes[0].evaluate([5] * 1025)
+        pool.slots[0].evaluate([5] * 1025)
 
 
 class Held:
     """What a lane holds: a prompt, and an answer after it."""
 
     def __init__(self, *ids: int) -> None:
-        self.ids, self.prompted = [*ids, *range(20000, 20500 if ids else 20000)], len(ids)
+        self.ids, self.prompt_length = [*ids, *range(20000, 20500 if ids else 20000)], len(ids)
 
 
 TALK, OTHER = range(100), range(1000, 1100)
@@ -195,7 +195,10 @@ def test_where_a_conversation_goes(
     held: list[range], prompt: range, chosen: int, source: int | None
 ) -> None:
     idle = [Held(*ids) for ids in held]
-    assert place(idle, list(prompt)) == (idle[chosen], None if source is None else idle[source])
+    assert choose_slot(idle, list(prompt)) == (
+        idle[chosen],
+        None if source is None else idle[source],
+    )
 
 
 @pytest.mark.parametrize(
@@ -203,7 +206,7 @@ def test_where_a_conversation_goes(
     [([], [], 0), ([1], [], 0), ([1, 2], [1, 2, 3], 2), ([1, 5, 3], [1, 2, 3], 1)],
 )
 def test_what_two_prompts_have_in_common(one: list[int], other: list[int], alike: int) -> None:
-    assert common(one, other) == alike
+    assert common_prefix_length(one, other) == alike
 
 
 def test_memory_is_planned_to_the_byte(nano: Path) -> None:
@@ -212,5 +215,5 @@ def test_memory_is_planned_to_the_byte(nano: Path) -> None:
         LoadConfig(n_ctx, n_seq=n, n_outputs=n, n_ubatch=ubatch)
         for n, n_ctx, ubatch in ((2, 1000, 512), (3, 512, 64), (16, 4096, 512))
     ]
-    for loading, exact in zip(loadings, no_alloc.exact_all(nano, loadings), strict=True):
+    for loading, exact in zip(loadings, no_alloc.exact_memory_uses(nano, loadings), strict=True):
         assert footprint(header, loading) == exact

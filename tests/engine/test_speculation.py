@@ -12,7 +12,7 @@ import pytest
 from support.engine.speculation import Scripted, generate, prompt_ids, scripted
 
 from dslocal.engine import FinishReason, Generation, LlamaContext, LlamaModel, Sampler
-from dslocal.engine.speculation.speculation import Speculation, speculate
+from dslocal.engine.speculation.speculation import Speculation, enable_speculation
 from dslocal.errors import EngineError
 from dslocal.plan.load_config import LoadConfig
 
@@ -70,7 +70,7 @@ def test_the_text_is_the_same(
     of single tokens.
     """
     prompt = prompt_ids(model, question)
-    speculate(drafting, "on")
+    enable_speculation(drafting, "on")
     for seed in range(2):
         one, other = (
             generate(context, prompt, temperature=temperature, seed=seed)
@@ -85,7 +85,7 @@ def test_the_text_is_the_same(
 
 
 def test_most_first_drafts_are_right(model: LlamaModel, drafting: LlamaContext) -> None:
-    speculation = speculate(drafting, "on")
+    speculation = enable_speculation(drafting, "on")
     assert speculation is not None
     drafted = accepted = 0
     for question in QUESTIONS:
@@ -149,7 +149,7 @@ def test_nothing_is_drafted_past_the_end_of_the_answer(
     prompt = prompt_ids(model, "Who are you?")
     known = generate(plain, prompt)
     assert known.finish_reason is FinishReason.STOP
-    end = model.special("<｜end▁of▁sentence｜>")
+    end = model.special_id("<｜end▁of▁sentence｜>")
     assert end is not None
     scripted(drafting, Scripted([*prompt, *known.ids, end, 7, 7], right=DRAFTS))
     found = generate(drafting, prompt)
@@ -224,10 +224,10 @@ def test_a_failure_of_the_drafter_never_costs_the_answer(
     speculation = scripted(drafting, drafter)
     evaluate = drafting.evaluate
 
-    def failing(ids: Sequence[int], *, every: bool = False) -> None:
-        if every and call == "verify" and len(drafting.ids) > len(prompt) + 10:
+    def failing(ids: Sequence[int], *, all_logits: bool = False) -> None:
+        if all_logits and call == "verify" and len(drafting.ids) > len(prompt) + 10:
             raise EngineError("no room for so many")
-        evaluate(ids, every=every)
+        evaluate(ids, all_logits=all_logits)
 
     monkeypatch.setattr(drafting, "evaluate", failing)
     found = generate(drafting, prompt, max_tokens=40)
@@ -242,17 +242,17 @@ def test_a_failure_of_the_drafter_never_costs_the_answer(
 def test_off_and_a_context_without_room_for_it_draft_nothing(
     model: LlamaModel, plain: LlamaContext
 ) -> None:
-    assert speculate(plain, "off") is None
-    assert plain.follower is None
+    assert enable_speculation(plain, "off") is None
+    assert plain.observer is None
     with LlamaContext(model, 512) as narrow:
-        assert speculate(narrow, "auto") is None
+        assert enable_speculation(narrow, "auto") is None
 
 
 def test_auto_drafts_nothing_on_a_small_model_until_it_has_been_measured(
     model: LlamaModel, drafting: LlamaContext
 ) -> None:
     """Proves that a short answer of nano costs nothing: not even the second context is made."""
-    speculation = speculate(drafting, "auto")
+    speculation = enable_speculation(drafting, "auto")
     assert isinstance(speculation, Speculation)
     assert generate(drafting, prompt_ids(model)).drafted == 0
     assert not speculation.pace.active

@@ -15,7 +15,7 @@ from support.cli.running import Run
 from support.engine.speculation import QUESTION, generate, prompt_ids
 
 from dslocal.engine import LlamaContext, LlamaModel
-from dslocal.engine.sizing.breakdown import breakdown
+from dslocal.engine.sizing.breakdown import memory_breakdown
 from dslocal.engine.speculation.draft_length import DraftLength
 from dslocal.engine.speculation.mtp_draft import MtpDrafter
 from dslocal.engine.speculation.speculation import Speculation
@@ -106,9 +106,9 @@ def test_what_it_did_not_hear_costs_drafts_but_no_tokens(
     prompt = conversation(model, 300)
     with LlamaContext(model, LOADING) as plain:
         known = generate(plain, prompt)
-    follower, context.follower = context.follower, None
+    observer, context.observer = context.observer, None
     context.prefill(prompt[:-3])
-    context.follower = follower
+    context.observer = observer
     found = generate(context, prompt)
     assert found.ids == known.ids
     assert found.cached == len(prompt) - 3
@@ -143,7 +143,7 @@ def test_it_takes_the_memory_that_was_planned(nano: Path, loading: LoadConfig) -
         drafter = MtpDrafter(context)
         Speculation(context, drafter, DraftLength([3], optional=False))
         assert generate(context, conversation(model, 700), max_tokens=20).drafted > 0
-        buffers = [*breakdown(context.handle), *breakdown(drafter.handle)]
+        buffers = [*memory_breakdown(context.handle), *memory_breakdown(drafter.handle)]
         planned = footprint(model.header, loading)
         assert sum(buffer.context for buffer in buffers) == planned.kv.total
         assert sum(buffer.compute for buffer in buffers) == planned.compute.total
@@ -175,18 +175,18 @@ def test_interrupted_while_following_a_prompt(model: LlamaModel, context: LlamaC
     afterwards.
     """
     assert share(context, prompt_ids(model)) > 0.85
-    follower = context.follower
-    assert follower is not None
-    evaluated = follower.evaluated
+    observer = context.observer
+    assert observer is not None
+    evaluated = observer.evaluated
 
     def aborted(start: int, ids: Sequence[int]) -> None:
         context.abort.set()
         evaluated(start, ids)
 
-    follower.evaluated = aborted  # type: ignore[method-assign]
+    observer.evaluated = aborted  # type: ignore[method-assign]
     with pytest.raises(KeyboardInterrupt):
         context.prefill(list(range(100, 800)))
-    follower.evaluated = evaluated  # type: ignore[method-assign]
+    observer.evaluated = evaluated  # type: ignore[method-assign]
     context.abort.clear()
     prompt = conversation(model, 600)
     with LlamaContext(model, LOADING) as fresh:

@@ -55,11 +55,11 @@ def test_it_drafts_for_a_model_that_lacks_it(lacking: Path, layer: Path) -> None
     at the end.
     """
     header = read_header(lacking)
-    with loader.running(
+    with loader.open_context(
         lacking, header, Overrides(n_ctx=1024, mtp=False), load(lacking), print
     ) as plain:
         known = generate(plain, prompt_ids(plain.model))
-    with loader.running(
+    with loader.open_context(
         lacking, header, Overrides(n_ctx=1024, mtp=True, sidecar=layer), load(lacking), print
     ) as context:
         found = generate(context, prompt_ids(context.model))

@@ -13,7 +13,7 @@ from support.engine.speculation import generate, prompt_ids
 from dslocal.engine import LlamaContext, LlamaModel
 from dslocal.engine.speculation.draft_length import DraftLength
 from dslocal.engine.speculation.ngram_draft import NgramDrafter
-from dslocal.engine.speculation.speculation import Speculation, speculate
+from dslocal.engine.speculation.speculation import Speculation, enable_speculation
 from dslocal.plan.load_config import LoadConfig
 
 LOADING = LoadConfig(1024, n_outputs=8)
@@ -103,6 +103,6 @@ def test_saying_the_same_again_is_nearly_free(model: LlamaModel) -> None:
 
 def test_without_an_mtp_layer_auto_looks_up(model: LlamaModel) -> None:
     with LlamaContext(model, LOADING) as context:
-        speculation = speculate(context, "auto")
+        speculation = enable_speculation(context, "auto")
         assert speculation is not None
         assert isinstance(speculation.drafter, NgramDrafter)

@@ -136,18 +136,18 @@ def test_a_lone_surrogate_becomes_a_question_mark(model: LlamaModel) -> None:
     [("<｜begin▁of▁sentence｜>", 0), ("<｜end▁of▁sentence｜>", 1), ("<｜▁pad▁｜>", 2)],
 )
 def test_special_tokens_by_name(model: LlamaModel, spelling: str, token: int) -> None:
-    assert model.special(spelling) == token
+    assert model.special_id(spelling) == token
 
 
 def test_every_special_token_is_found_and_nothing_else(model: LlamaModel) -> None:
-    ids = {spelling: model.special(spelling) for spelling in SPELLINGS}
+    ids = {spelling: model.special_id(spelling) for spelling in SPELLINGS}
     assert all(token is not None and token not in SPECIALS for token in ids.values())
     assert len(set(ids.values())) == len(SPELLINGS)
-    assert [model.special(text) for text in ("the", "<nothing>", "")] == [None, None, None]
+    assert [model.special_id(text) for text in ("the", "<nothing>", "")] == [None, None, None]
 
 
 def test_what_ends_an_answer(model: LlamaModel) -> None:
-    assert [token for token in range(model.n_vocab) if model.ends(token)] == [1]
+    assert [token for token in range(model.n_vocab) if model.is_end_token(token)] == [1]
 
 
 SPLIT = "aé好👩‍🚀\u0301z"

@@ -132,7 +132,7 @@ def test_a_budget_closes_the_thought(
     assert turn.steering.was_closed
     closed = [
         *context.model.encode("\n"),
-        context.model.special("</think>"),
+        context.model.special_id("</think>"),
         *context.model.encode("\n\n"),
     ]
     at = turn.prompt_tokens + budget

@@ -235,7 +235,7 @@ class Tags:
     def encode(self, text: str) -> list[int]:
         return [WORD] * len(text)
 
-    def special(self, token: str) -> int | None:
+    def special_id(self, token: str) -> int | None:
         return {tag.spelling: tag.id for tag in (OPEN, CLOSE)}.get(token)
 
 

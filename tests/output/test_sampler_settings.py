@@ -83,7 +83,7 @@ def test_what_is_off_is_not_shown() -> None:
 def test_which_token_a_bias_is_for(model: LlamaModel) -> None:
     digits, word = model.encode("7"), model.encode(" user")
     assert (len(digits), len(word)) == (1, 1)
-    close = model.special("</think>")
+    close = model.special_id("</think>")
     entries = ("5=1", '"7"=2', " user=-3", "</think>=4", "a=0.5", "5=-1")
     found = resolve_logit_bias(Setting(entries, "x"), model)
     assert found == {5: -1.0, digits[0]: 2.0, word[0]: -3.0, close: 4.0, model.encode("a")[0]: 0.5}

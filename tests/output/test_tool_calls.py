@@ -26,7 +26,7 @@ class Vocabulary:
     def encode(self, text: str) -> list[int]:
         return [WORD] * len(text)
 
-    def special(self, token: str) -> int | None:
+    def special_id(self, token: str) -> int | None:
         return IDS.get(token)
 
 

@@ -13,7 +13,7 @@ from support.gguf.published_shapes import SHAPES, write_header
 
 from dslocal.engine import LlamaModel
 from dslocal.engine.llama_params import context_params, model_params
-from dslocal.engine.sizing.no_alloc import exact, exact_all, sparse_copy
+from dslocal.engine.sizing.no_alloc import exact_memory_use, exact_memory_uses, sparse_copy
 from dslocal.errors import (
     DslocalError,
     EngineError,
@@ -61,7 +61,7 @@ def v3(headers: dict[str, Path]) -> Path:
 @pytest.mark.parametrize("name", SHAPES)
 def test_footprint_is_llama_cpps_own(headers: dict[str, Path], name: str) -> None:
     header = read_header(headers[name])
-    for loading, theirs in zip(LOADINGS, exact_all(headers[name], LOADINGS), strict=True):
+    for loading, theirs in zip(LOADINGS, exact_memory_uses(headers[name], LOADINGS), strict=True):
         ours = footprint(header, loading)
         assert ours == theirs  # to the byte, compute buffers included
 
@@ -70,7 +70,7 @@ def test_footprint_is_llama_cpps_own(headers: dict[str, Path], name: str) -> Non
 def test_mtp_layer_counts_only_when_loaded(tmp_path: Path, mtp: bool) -> None:
     path = write_header(tmp_path, "v3", mtp=True)
     loading = LoadConfig(8192, mtp=mtp)
-    ours, theirs = footprint(read_header(path), loading), exact(path, loading)
+    ours, theirs = footprint(read_header(path), loading), exact_memory_use(path, loading)
     assert ours == theirs
     assert (ours.kv.total == 62 * 8192 * 576 * 2) is mtp
 
@@ -80,7 +80,7 @@ def test_legacy_mla_is_named_and_sized(tmp_path: Path, v3: Path) -> None:
     header, loading = read_header(path), LoadConfig(32768)
     assert legacy_mla(header)
     assert not legacy_mla(read_header(v3))
-    ours, theirs = footprint(header, loading), exact(path, loading)
+    ours, theirs = footprint(header, loading), exact_memory_use(path, loading)
     assert ours == theirs
     assert ours.kv.total == 156_160 * MIB
 
@@ -243,7 +243,7 @@ def test_quantized_cache_needs_flash_attention(v3: Path) -> None:
     with pytest.raises(UsageError, match="needs flash attention"):
         footprint(read_header(v3), loading)
     with pytest.raises(EngineError, match=r"llama\.cpp refuses it: .*flash_attn"):
-        exact(v3, loading)
+        exact_memory_use(v3, loading)
 
 
 def test_sparse_copy_of_a_header(v3: Path, tmp_path: Path) -> None:
@@ -251,7 +251,7 @@ def test_sparse_copy_of_a_header(v3: Path, tmp_path: Path) -> None:
     first = first_bytes(v3)
     copy = sparse_copy(header, first + b"more", tmp_path / "copy.gguf")
     assert copy.stat().st_blocks * 512 < MIB
-    assert exact(copy, LoadConfig(4096)) == exact(v3, LoadConfig(4096))
+    assert exact_memory_use(copy, LoadConfig(4096)) == exact_memory_use(v3, LoadConfig(4096))
     with pytest.raises(GgufError, match="do not hold the header"):
         sparse_copy(header, first[:-1], tmp_path / "short.gguf")
 
@@ -287,7 +287,7 @@ def test_hostile_headers_end_as_one_line(v3: Path, tmp_path: Path) -> None:
         (v3, b"leading_dense_block_count", b"leading_dense_block_couns", r"llama\.cpp refuses"),
     ]:
         with pytest.raises(DslocalError, match=how) as caught:
-            exact(changed(path, old, new), LoadConfig(4096))
+            exact_memory_use(changed(path, old, new), LoadConfig(4096))
         assert "\n" not in str(caught.value)
         assert len(str(caught.value)) < 500
 
@@ -320,7 +320,7 @@ def test_numbers_that_make_no_sense(v3: Path, key: str, value: Value) -> None:
 
 def test_a_child_that_hangs_is_given_up(v3: Path) -> None:
     with pytest.raises(EngineError, match=r"did not finish sizing it in 0\.01 seconds"):
-        exact(v3, LoadConfig(4096), timeout=0.01)
+        exact_memory_use(v3, LoadConfig(4096), timeout=0.01)
 
 
 def test_unknown_architectures_are_named(nano: Path) -> None:
@@ -333,11 +333,11 @@ def test_unknown_architectures_are_named(nano: Path) -> None:
 
 
 def test_nano_loaded_for_real(nano: Path, model: LlamaModel) -> None:
-    from dslocal.engine.sizing.breakdown import breakdown
+    from dslocal.engine.sizing.breakdown import memory_breakdown
 
     low, loading = libraries.require(), LoadConfig(4096, n_ubatch=128)
     context = low.llama_init_from_model(model.handle, context_params(loading))
-    buffers = breakdown(context)
+    buffers = memory_breakdown(context)
     low.llama_free(context)
     ours = footprint(model.header, loading)
     assert sum(buffer.context for buffer in buffers) == ours.kv.total

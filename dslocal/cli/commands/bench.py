@@ -206,18 +206,22 @@ class _Bench:
         question = self._ids(context.model, 0)
         for what in ("cold", "warm"):
             report("first token")
-            self._figure(what).runs.append(benchmark.first_token(context, question, self._seed))
-        self._figure("sampling").runs.append(benchmark.sampling(context, self._seed))
+            self._figure(what).runs.append(
+                benchmark.measure_first_token(context, question, self._seed)
+            )
+        self._figure("sampling").runs.append(benchmark.measure_sampling(context, self._seed))
         for size in self._prefills:
             report(f"prefill of {size:,} tokens")
             self._figure("prefill", size).runs.append(
-                benchmark.prefill(context, _filler(context.model, size))
+                benchmark.measure_prefill(context, _filler(context.model, size))
             )
         for depth in self._depths:
             ids = self._ids(context.model, depth)
             for way in self._ways:
                 report(f"decode at {depth:,} tokens" + (f", MTP {way}" if way else ""))
-                decoded = benchmark.decoding(context, ids, self._tokens, self._seed, mtp=_mode(way))
+                decoded = benchmark.measure_decoding(
+                    context, ids, self._tokens, self._seed, mtp=_mode(way)
+                )
                 figure = self._figure("decode", depth, way)
                 figure.runs.append(decoded.rate)
                 figure.drafted, figure.accepted = (

@@ -260,8 +260,8 @@ def _places(context: LlamaContext) -> Iterator[Sequence[LlamaContext]]:
         return
     from dslocal.engine.slots.slots import SlotPool
 
-    with SlotPool(context) as lanes:
-        yield lanes.lanes
+    with SlotPool(context) as pool:
+        yield pool.slots
 
 
 def _key(file: Path | None) -> str | None:

@@ -25,7 +25,7 @@ _ESCAPE = re.compile(r"\\(?:x([0-9A-Fa-f]{2})|u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8}
 _NAMED = {"t": "\t", "r": "\r", "n": "\n", **{sign: sign for sign in '\\"[]-'}}
 
 
-def to_lark(text: str) -> str:
+def gbnf_to_lark(text: str) -> str:
     """The grammar ``text`` for llguidance. Raises UsageError that names the line."""
     return _Parser(text).grammar()
 

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from dslocal.errors import EngineError, UsageError
 
-from .gbnf import to_lark
+from .gbnf import gbnf_to_lark
 
 if TYPE_CHECKING:
     from dslocal.engine.model import LlamaModel
@@ -40,7 +40,7 @@ SLICE = 2000  # characters that are tokenized at a time
 _tokenizers: WeakKeyDictionary[LlamaModel, Any] = WeakKeyDictionary()
 
 
-def of_schema(schema: dict[str, Any]) -> tuple[str, list[str]]:
+def schema_to_grammar(schema: dict[str, Any]) -> tuple[str, list[str]]:
     """A grammar for the JSON Schema ``schema``, for :class:`Grammar`, and what of the schema it
     does not hold the answer to.
 
@@ -63,13 +63,13 @@ def of_schema(schema: dict[str, Any]) -> tuple[str, list[str]]:
     raise UsageError(_reason(said[0]))
 
 
-def of_gbnf(text: str) -> str:
+def gbnf_to_grammar(text: str) -> str:
     """A grammar for llama.cpp's notation, for :class:`Grammar`. Raises UsageError that names the
     line.
     """
     from llguidance import LLMatcher
 
-    grammar = str(LLMatcher.grammar_from_lark(to_lark(text)))
+    grammar = str(LLMatcher.grammar_from_lark(gbnf_to_lark(text)))
     wrong, said = LLMatcher.validate_grammar_with_warnings(grammar, None, limits=_limits())
     if wrong:
         raise UsageError(_reason(said[0]))
@@ -82,7 +82,7 @@ class Grammar:
     """
 
     def __init__(self, model: LlamaModel, grammar: str) -> None:
-        """``grammar`` as :func:`of_schema` and :func:`of_gbnf` give it. Raises UsageError when it
+        """``grammar`` as :func:`schema_to_grammar` and :func:`gbnf_to_grammar` give it. Raises UsageError when it
         allows no text at all.
         """
         from llguidance import LLMatcher
@@ -91,7 +91,7 @@ class Grammar:
         self._n_vocab = model.n_vocab
         self._bits = np.zeros((model.n_vocab + 31) // 32 * 4, np.uint8)
         self._known = False
-        self.ends = _ends(model)
+        self.end_tokens = _ends(model)
         self._matcher.unsafe_compute_mask_ptr(self._bits.ctypes.data, self._bits.nbytes)
         if self._matcher.is_error() or not self._bits.any():
             raise UsageError(
@@ -119,7 +119,7 @@ class Grammar:
             raise EngineError(f"the grammar does not go on: {_reason(self._matcher.get_error())}")
 
     @property
-    def complete(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether what came so far is whole."""
         return bool(self._matcher.is_accepting())
 
@@ -161,7 +161,7 @@ def _tokenizer(model: LlamaModel) -> Any:
 def _ends(model: LlamaModel) -> list[int]:
     """The tokens that end an answer, the GGUF's own first."""
     own = model.header.metadata.get("tokenizer.ggml.eos_token_id")
-    found = [id for id, kind in enumerate(_kinds(model)) if kind != 1 and model.ends(id)]
+    found = [id for id, kind in enumerate(_kinds(model)) if kind != 1 and model.is_end_token(id)]
     if not found:
         raise EngineError(
             f"{model.path.name}: its vocabulary has no token that ends an answer, which a grammar needs"

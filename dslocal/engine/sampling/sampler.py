@@ -110,7 +110,7 @@ class Sampler:
             self.constraint.accept(token)
         return token
 
-    def follow(self, ids: Iterable[int]) -> None:
+    def replay(self, ids: Iterable[int]) -> None:
         """Goes on past ``ids``, which a sampler of the same seed drew: counts and random stream are
         as they were after them.
         """
@@ -119,7 +119,7 @@ class Sampler:
                 self._random.random()
             self._penalties.accept(token)
 
-    def kept(self, logits: Floats) -> Ids:
+    def candidates(self, logits: Floats) -> Ids:
         """The ids that :meth:`sample` would draw from; draws nothing."""
         with np.errstate(over="ignore"):
             logits, best = self._possible(logits)

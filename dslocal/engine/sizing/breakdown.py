@@ -31,7 +31,7 @@ class _Map(ctypes.Structure):
 
 
 @dataclass(frozen=True, slots=True)
-class Buffer:
+class BufferSizes:
     """Bytes in buffers of one type."""
 
     name: str
@@ -41,7 +41,7 @@ class Buffer:
     compute: int
 
 
-def breakdown(context: Any) -> list[Buffer]:
+def memory_breakdown(context: Any) -> list[BufferSizes]:
     """Of a context's model and its own buffers. The output buffer is not among them."""
     call = libraries.symbol(_CALL, _Map, ctypes.c_void_p)
     found = call(context)
@@ -59,11 +59,11 @@ def _word(node: int, index: int) -> int:
     return ctypes.c_size_t.from_address(node + index * _POINTER).value
 
 
-def _buffer(node: int) -> Buffer:
+def _buffer(node: int) -> BufferSizes:
     kind = _word(node, _VALUE)
     name = libraries.symbol("ggml_backend_buft_name", ctypes.c_char_p, ctypes.c_void_p)(kind)
     sizes = [_word(node, _VALUE + 1 + i) for i in range(3)]
-    return Buffer(name.decode("utf-8", "replace"), not _in_ram(kind), *sizes)
+    return BufferSizes(name.decode("utf-8", "replace"), not _in_ram(kind), *sizes)
 
 
 def _in_ram(kind: int) -> bool:

@@ -29,7 +29,7 @@ TIMEOUT_S = 30.0
 _HINT = "the plan's own arithmetic stands; damaged files should be fetched again"
 
 
-def exact(
+def exact_memory_use(
     path: Path, loading: LoadConfig, *, gpu: GpuKind = "cuda", timeout: float = TIMEOUT_S
 ) -> MemoryUse:
     """Bytes that llama.cpp would take for the file at ``path``. Overhead, which it does not know,
@@ -38,10 +38,10 @@ def exact(
     Raises GgufError for a header that is damaged, EngineError when llama.cpp refuses, dies or takes
     longer than ``timeout``.
     """
-    return exact_all(path, [loading], gpu=gpu, timeout=timeout)[0]
+    return exact_memory_uses(path, [loading], gpu=gpu, timeout=timeout)[0]
 
 
-def exact_all(
+def exact_memory_uses(
     path: Path, loadings: Sequence[LoadConfig], *, gpu: GpuKind = "cuda", timeout: float = TIMEOUT_S
 ) -> list[MemoryUse]:
     """The same for several ways to load one file, in one child process."""

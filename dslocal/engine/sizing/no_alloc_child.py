@@ -23,7 +23,7 @@ from dslocal.gguf.tensor_types import GgmlType
 from dslocal.plan.load_config import LoadConfig
 from dslocal.plan.memory.footprint import output_rows
 
-from .breakdown import breakdown
+from .breakdown import memory_breakdown
 
 DATA_LIMIT = 8 << 30  # bytes; a hostile header may promise a vocabulary of any size
 
@@ -73,7 +73,7 @@ def size(path: Path, header: GgufHeader, loading: LoadConfig) -> dict[str, Any]:
         raise Refused
     settings = context_params(loading)
     context = _context(model, settings)
-    buffers = [asdict(buffer) for buffer in breakdown(context)]
+    buffers = [asdict(buffer) for buffer in memory_breakdown(context)]
     vocabulary = low.llama_vocab_n_tokens(low.llama_model_get_vocab(model))
     output = output_rows(
         vocabulary, low.llama_model_n_embd_out(model), loading
@@ -81,7 +81,7 @@ def size(path: Path, header: GgufHeader, loading: LoadConfig) -> dict[str, Any]:
     if loading.mtp:
         settings.ctx_type, settings.ctx_other = MTP_CONTEXT, context
         draft = _context(model, settings)
-        buffers += [{**asdict(buffer), "model": 0} for buffer in breakdown(draft)]
+        buffers += [{**asdict(buffer), "model": 0} for buffer in memory_breakdown(draft)]
         low.llama_free(draft)
     low.llama_free(context)
     low.llama_model_free(model)

@@ -14,18 +14,18 @@ OWN = 0.5  # of the last prompt that must be in common for the conversation to b
 
 
 class Cache(Protocol):
-    """What holds ids, the first ``prompted`` of which were a prompt: the rest is an answer, whose
+    """What holds ids, the first ``prompt_length`` of which were a prompt: the rest is an answer, whose
     thought no later prompt has.
     """
 
     ids: list[int]
-    prompted: int
+    prompt_length: int
 
 
 C = TypeVar("C", bound=Cache)
 
 
-def common(one: Sequence[int], other: Sequence[int]) -> int:
+def common_prefix_length(one: Sequence[int], other: Sequence[int]) -> int:
     """How many ids two prompts begin with alike."""
     most = min(len(one), len(other))
     if list(one[:most]) == list(other[:most]):
@@ -33,7 +33,7 @@ def common(one: Sequence[int], other: Sequence[int]) -> int:
     return next(i for i in range(most) if one[i] != other[i])
 
 
-def place(idle: Sequence[C], ids: Sequence[int]) -> tuple[C, C | None]:
+def choose_slot(idle: Sequence[C], ids: Sequence[int]) -> tuple[C, C | None]:
     """The lane for a prompt of ``ids`` among those that are ``idle``, the one that has rested
     longest first, and another whose beginning is to be copied there.
 
@@ -41,9 +41,9 @@ def place(idle: Sequence[C], ids: Sequence[int]) -> tuple[C, C | None]:
     of its own, which takes an empty lane or the one that has rested longest, and a beginning that
     it shares with another, as the same instructions, is copied.
     """
-    shared = {id(lane): common(lane.ids, ids) for lane in idle}
+    shared = {id(lane): common_prefix_length(lane.ids, ids) for lane in idle}
     best = max(idle, key=lambda lane: shared[id(lane)])
-    if not best.ids or shared[id(best)] >= OWN * best.prompted:
+    if not best.ids or shared[id(best)] >= OWN * best.prompt_length:
         return best, None
     target = next((lane for lane in idle if not lane.ids), idle[0])
     if target is best or shared[id(best)] - shared[id(target)] < WORTH:

@@ -57,9 +57,9 @@ class Slot(LlamaContext):
     """One conversation's place. For one thread at a time; ``abort`` may be set from any, and ends
     what waits here, at once if nobody else is evaluated with it."""
 
-    def __init__(self, lanes: SlotPool, number: int) -> None:
-        host = lanes.host
-        self.model, self.loading, self.n_ctx, self.step = (
+    def __init__(self, pool: SlotPool, number: int) -> None:
+        host = pool.host
+        self.model, self.loading, self.n_ctx, self.batch_tokens = (
             host.model,
             host.loading,
             host.loading.n_ctx,
@@ -72,10 +72,10 @@ class Slot(LlamaContext):
         )
         self.number = number
         self.ids: list[int] = []
-        self.prompted = 0  # of its ids, as whoever generates here says
-        self.follower = None
-        self.abort = _Leaving(lanes.look)
-        self._low, self._handle, self._lanes = libraries.require(), host.handle, lanes
+        self.prompt_length = 0  # of its ids, as whoever generates here says
+        self.observer = None
+        self.abort = _Leaving(pool.look)
+        self._low, self._handle, self._pool = libraries.require(), host.handle, pool
         self._logits = np.zeros(self.model.n_vocab, np.float32)
         self._done = threading.Lock()
         self._done.acquire()
@@ -91,16 +91,16 @@ class Slot(LlamaContext):
         """Removes what is behind the first ``length`` positions."""
         del self.ids[length:]
 
-    def evaluate(self, ids: Sequence[int], *, every: bool = False) -> None:
+    def evaluate(self, ids: Sequence[int], *, all_logits: bool = False) -> None:
         """Appends ids and waits for it. Raises KeyboardInterrupt when aborted, EngineError when
         llama.cpp fails.
         """
         if len(self.ids) + len(ids) > self.n_ctx:
             raise EngineError(f"{len(self.ids) + len(ids):,} tokens in a context of {self.n_ctx:,}")
-        if every:
+        if all_logits:
             raise EngineError("a lane has logits after the last id alone")
         self.todo = list(ids)
-        self._lanes.wait(self)
+        self._pool.wait(self)
         error, self.error = self.error, None
         if error is not None:
             raise error
@@ -109,19 +109,19 @@ class Slot(LlamaContext):
         """float32 ``[n_vocab]`` after the last id; valid until the next evaluation here."""
         return self._logits
 
-    def rest(self) -> None:
+    def mark_idle(self) -> None:
         """Nothing more is to be expected here for now: nobody needs to wait for it."""
-        self._lanes.rest(self)
+        self._pool.mark_idle(self)
 
     def copy(self, other: Slot, length: int) -> None:
         """Takes over the first ``length`` positions of ``other``, which may be at work."""
-        self._lanes.between(lambda: self._copy(other, length))
+        self._pool.between(lambda: self._copy(other, length))
 
     def run(self, job: Callable[[], None]) -> None:
         """Has the evaluating thread run ``job``, which generates here and raises nothing. Raises
         KeyboardInterrupt when closing.
         """
-        self._lanes.run(job)
+        self._pool.run(job)
 
     def _copy(self, other: Slot, length: int) -> None:
         memory = self._low.llama_get_memory(self._handle)
@@ -153,7 +153,7 @@ class SlotPool:
 
     def __init__(self, host: LlamaContext) -> None:
         self.host = host
-        self.lanes = [Slot(self, number) for number in range(host.loading.n_seq)]
+        self.slots = [Slot(self, number) for number in range(host.loading.n_seq)]
         self.steps = 0
         self._changed = threading.Condition()
         self._waiting: list[Slot] = []
@@ -168,7 +168,7 @@ class SlotPool:
             0.0,
             0.0,
         )  # what a step of single tokens takes, and a token of a prompt
-        self._batch = TokenBatch(max(host.loading.n_batch, len(self.lanes)))
+        self._batch = TokenBatch(max(host.loading.n_batch, len(self.slots)))
         self._low, self._memory = (
             libraries.require(),
             libraries.require().llama_get_memory(host.handle),
@@ -223,7 +223,7 @@ class SlotPool:
         if lane.waiter is not None:
             self._ready.append(lane)
 
-    def rest(self, lane: Slot) -> None:
+    def mark_idle(self, lane: Slot) -> None:
         with self._changed:
             self._expected.discard(lane)
             self._changed.notify()

@@ -76,7 +76,7 @@ class MtpDrafter:
         """Up to ``most`` ids to follow ``token``, which comes after ``ids``. Raises EngineError,
         KeyboardInterrupt.
         """
-        self._catch_up(self._target.step - 1)
+        self._catch_up(self._target.batch_tokens - 1)
         tokens, drafts = [*self._tokens, token], list[int]()
         self._evaluate(tokens, self._end, self._hidden, output=True)
         self._end += len(tokens)
@@ -84,7 +84,7 @@ class MtpDrafter:
         row, at = len(tokens) - 1, self._end
         while True:
             drafts.append(self._likeliest(row))
-            if len(drafts) >= most or self._target.model.ends(drafts[-1]):
+            if len(drafts) >= most or self._target.model.is_end_token(drafts[-1]):
                 break
             state = np.ctypeslib.as_array(
                 self._ext.llama_get_embeddings_nextn_ith(self._handle, row), (1, self._width)
@@ -112,7 +112,7 @@ class MtpDrafter:
             if self._end + len(self._tokens) != start:
                 self._restart(start)
             self._tokens, self._hidden = [*self._tokens, *ids], np.concatenate((self._hidden, rows))
-        self._catch_up(self._target.step // 2)  # a long prompt is followed as it is read
+        self._catch_up(self._target.batch_tokens // 2)  # a long prompt is followed as it is read
 
     def trimmed(self, length: int) -> None:
         """``length`` positions are left in the target's cache."""
@@ -139,7 +139,7 @@ class MtpDrafter:
             raise EngineError(
                 f"{target.model.path.name} has no MTP layer that llama.cpp could draft with"
             )
-        llama_log.forget()
+        llama_log.clear()
         params = context_params(target.loading)
         params.ctx_type, params.ctx_other = MTP_CONTEXT, target.handle
         params.n_threads = params.n_threads_batch = target.n_threads
@@ -147,7 +147,7 @@ class MtpDrafter:
         handle = self._low.llama_init_from_model(self._layer.handle, params)
         if not handle:
             raise EngineError(
-                f"{self._layer.path.name}: no context for its MTP layer: {llama_log.complaint('out of memory')}"
+                f"{self._layer.path.name}: no context for its MTP layer: {llama_log.first_complaint('out of memory')}"
             )
         # for all tokens: told to keep those with logits alone, llama.cpp keeps the first of a batch
         # instead
@@ -157,7 +157,7 @@ class MtpDrafter:
     def _catch_up(self, most: int) -> None:
         """Evaluates what waits, until no more than ``most`` tokens do."""
         while len(self._tokens) > most:
-            part = self._tokens[: self._target.step]
+            part = self._tokens[: self._target.batch_tokens]
             self._evaluate(part, self._end, self._hidden[: len(part)], output=False)
             self._end += len(part)
             self._tokens, self._hidden = self._tokens[len(part) :], self._hidden[len(part) :]

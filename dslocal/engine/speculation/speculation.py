@@ -12,13 +12,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, Protocol
 
-from dslocal.engine.context import SMALL, LlamaContext
+from dslocal.engine.context import SMALL_MODEL_BYTES, LlamaContext
 from dslocal.engine.model import LlamaModel
 from dslocal.errors import EngineError
 
 from .draft_length import DraftLength
 
-Mode = Literal["auto", "on", "off"]
+DraftMode = Literal["auto", "on", "off"]
 
 
 class Drafter(Protocol):
@@ -49,7 +49,7 @@ class Drafter(Protocol):
 
 
 class Speculation:
-    """Drafts for one context, of which it is the follower. A drafter that fails is given up, and
+    """Drafts for one context, of which it is the observer. A drafter that fails is given up, and
     what is left is plain decoding.
     """
 
@@ -59,7 +59,7 @@ class Speculation:
         self.drafter: Drafter | None = drafter
         self._wanted = self._proposed = 0
         self._warming = False
-        context.follower = self
+        context.observer = self
 
     def begin(self) -> None:
         """Before a prompt is evaluated: it is followed when drafts are to be expected."""
@@ -79,7 +79,7 @@ class Speculation:
                 drafts = self.drafter.propose(self.context.ids, token, min(self._wanted, most))
             except EngineError as e:
                 self._give_up(e)
-        ends = self.context.model.ends
+        ends = self.context.model.is_end_token
         drafts = drafts[
             : next((i for i, draft in enumerate(drafts) if ends(draft)), len(drafts))
         ]  # nothing follows the end
@@ -125,8 +125,8 @@ class Speculation:
         self.close()
 
 
-def speculate(
-    context: LlamaContext, mode: Mode, layer: LlamaModel | None = None
+def enable_speculation(
+    context: LlamaContext, mode: DraftMode, layer: LlamaModel | None = None
 ) -> Speculation | None:
     """Makes ``context`` draft: with its model's MTP layer when that is loaded, else from what was
     said before. None when ``mode`` is off. ``layer`` is the MTP layer where it has a file of its
@@ -143,7 +143,7 @@ def speculate(
         return None
     drafter: Drafter = MtpDrafter(context, layer) if context.loading.mtp else NgramDrafter(context)
     lengths = [length for length in drafter.lengths if length < context.loading.n_outputs]
-    small = context.model.header.file_size < SMALL
+    small = context.model.header.file_size < SMALL_MODEL_BYTES
     return Speculation(
         context, drafter, DraftLength(lengths, optional=mode == "auto", expect=not small)
     )

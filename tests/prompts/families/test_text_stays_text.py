@@ -127,7 +127,7 @@ def check(segments: Sequence[Segment], model: LlamaModel) -> None:
     spell its text.
     """
     special = {
-        id: spelling for spelling in SPELLINGS if (id := model.special(spelling)) is not None
+        id: spelling for spelling in SPELLINGS if (id := model.special_id(spelling)) is not None
     }
     assert len(special) == len(SPELLINGS)
     ids = encode(segments, model)
@@ -245,7 +245,7 @@ def test_a_vocabulary_without_the_token_is_refused(family: Family) -> None:
         def encode(self, text: str) -> list[int]:
             return list(text.encode())
 
-        def special(self, token: str) -> int | None:
+        def special_id(self, token: str) -> int | None:
             return None
 
     with pytest.raises(

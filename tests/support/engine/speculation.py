@@ -18,7 +18,7 @@ def prompt_ids(model: LlamaModel, question: str = QUESTION) -> list[int]:
     parts = "<｜begin▁of▁sentence｜>", "<｜User｜>", question, "<｜Assistant｜>", "<think>", "\n"
     ids: list[int] = []
     for part in parts:
-        token = model.special(part)
+        token = model.special_id(part)
         ids += model.encode(part) if token is None else [token]
     return ids
 
