@@ -1,4 +1,4 @@
-"""A conversation: session, history, storage, and the repair of its KV cache.
+"""Hold conversations: session, history, storage, and the repair of their KV cache.
 
 Does not know terminals, HTTP or the command line.
 """

@@ -1,8 +1,8 @@
-"""While the user types: the KV cache is brought to what the next prompt is sure to begin with.
+"""Bring the KV cache to what the next prompt is sure to begin with, while the user types.
 
-R1's history drops earlier reasoning, so that after every answer the cache holds tokens that the
-next prompt lacks. What follows them is evaluated again in the background, in small steps, and given
-up at once when the next question comes: that goes on from there.
+A prompt leaves out the reasoning of earlier answers, so that after every answer the cache holds
+tokens that the next prompt lacks. What follows them is evaluated again in the background, in small
+steps. It is given up at once when the next question comes, which continues from there.
 """
 
 from __future__ import annotations
@@ -11,28 +11,37 @@ import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from .prefix import common_prefix_length
+
 if TYPE_CHECKING:
     from dslocal.engine import LlamaContext
 
-STEP = 64  # tokens at a time: so many are lost at the most
+STEP = 64  # tokens that are evaluated at a time, and lost at most
 
 
 class Repair:
-    """Evaluates ``ids`` in a thread until :meth:`stop`, or until it is done. Nothing else may use
-    the context meanwhile.
+    """Evaluate token ids in a thread until :meth:`stop`, or until it is done.
+
+    Nothing else may use the context meanwhile.
     """
 
     def __init__(self, context: LlamaContext, ids: Sequence[int]) -> None:
-        self._context, self._ids = context, list(ids)
+        """Prepare to bring ``context`` to ``ids``."""
+        self._context = context
+        self._ids = list(ids)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def start(self) -> None:
+        """Start the thread, if there is anything to do."""
         if self._ids:
             self._thread.start()
 
     def stop(self) -> None:
-        """Returns once the thread has let go of the context, within a node of the graph."""
+        """Stop the thread, and return once it has let go of the context.
+
+        That takes no longer than one node of the graph.
+        """
         self._stop.set()
         if self._thread.ident is None:
             return
@@ -44,24 +53,15 @@ class Repair:
     def _run(self) -> None:
         from dslocal.errors import EngineError
 
-        context, ids = self._context, self._ids
+        context = self._context
+        ids = self._ids
+        shared = common_prefix_length(context.ids, ids)
+        if shared == len(ids):
+            return  # the next prompt removes what lies behind
         try:
-            if context.ids[: len(ids)] == ids:
-                return  # and what lies behind is for the next prompt to remove
-            shared = next(
-                (
-                    i
-                    for i, (have, want) in enumerate(zip(context.ids, ids, strict=False))
-                    if have != want
-                ),
-                len(context.ids),
-            )
             for end in range(shared + STEP, len(ids) + STEP, STEP):
                 if self._stop.is_set():
                     return
                 context.prefill(ids[:end])
-        except (
-            KeyboardInterrupt,
-            EngineError,
-        ):  # stopped, or a failure that the next prompt will meet and name
-            return
+        except (KeyboardInterrupt, EngineError):
+            return  # it was stopped, or it failed as the next prompt will fail, with a message

@@ -1,6 +1,4 @@
-"""A conversation taken up where it was left, and left so that it can be: its history, and its KV
-cache where that is worth the disk.
-"""
+"""Resume a stored conversation, and keep its KV cache where that is worth the disk."""
 
 from __future__ import annotations
 
@@ -10,53 +8,55 @@ from contextlib import suppress
 from dslocal.prompts.messages import Message
 
 from .session import Session
-from .storage import StoredConversation, old_states
+from .storage import StoredConversation, old_cache_files
 
-MIN_TOKENS = 32  # fewer are evaluated anew sooner than read
+MIN_TOKENS = 32  # fewer are evaluated again sooner than read
 MAX_BYTES = 4 << 30
-FREE_AFTER = 2  # times a state's size that must stay free on the disk
+FREE_AFTER = 2  # times the size of a cache that must stay free on the disk
 
 
 def resume_session(session: Session, saved: StoredConversation) -> Message | None:
-    """Brings ``session`` to where ``saved`` was left, its cache as well where that can be had.
-    Returns a question without an answer.
+    """Bring ``session`` to where ``saved`` ended, with its KV cache where that can be had.
+
+    Returns:
+        The last question, if it has no answer.
     """
     from dslocal.engine.kv_state import restore_state
 
     history = list(saved.history)
     unanswered = history.pop() if history and history[-1].role == "user" else None
     session.truncate()
-    session.history, session.system, session.turn = history, saved.system, None
-    ways = {way.value: way for way in session.family.thinking_modes}
-    session.thinking = ways.get(saved.thinking, session.thinking)
-    if saved.partial and (
-        saved.partial.thinking is None or saved.partial.thinking in session.family.thinking_modes
-    ):
+    session.history = history
+    session.system = saved.system
+    session.turn = None
+    modes = {mode.value: mode for mode in session.family.thinking_modes}
+    session.thinking = modes.get(saved.thinking, session.thinking)
+    if saved.partial and saved.partial.thinking in (None, *modes.values()):
         session.partial = saved.partial
     with suppress(OSError):
-        restore_state(session.context, saved.state)
+        restore_state(session.context, saved.cache_file)
     return unanswered
 
 
 def save_session_cache(session: Session, saved: StoredConversation) -> int:
-    """Keeps the KV cache of ``session`` for the next time, where that is worth it, and returns the
-    bytes.
+    """Keep the KV cache of ``session`` for the next time, where that is worth it.
+
+    Returns:
+        The bytes that were written; 0 for none. A cache that is not kept is evaluated again.
     """
     from dslocal.engine.kv_state import remove_state, save_state, state_bytes
 
     if not saved.history or not session.context.handle:
         return 0
-    with suppress(OSError):  # it is evaluated anew then
+    with suppress(OSError):
         nbytes = state_bytes(session.context)
-        few, free = (
-            len(session.context.ids) < MIN_TOKENS,
-            shutil.disk_usage(saved.state.parent).free,
-        )
-        if few or nbytes > MAX_BYTES or free < FREE_AFTER * nbytes:
-            remove_state(saved.state)
+        free = shutil.disk_usage(saved.cache_file.parent).free
+        is_small = len(session.context.ids) < MIN_TOKENS
+        if is_small or nbytes > MAX_BYTES or free < FREE_AFTER * nbytes:
+            remove_state(saved.cache_file)
             return 0
-        written = save_state(session.context, saved.state)
-        for old in old_states():
+        written = save_state(session.context, saved.cache_file)
+        for old in old_cache_files():
             remove_state(old)
         return written
     return 0

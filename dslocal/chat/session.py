@@ -1,12 +1,12 @@
-"""A conversation with one model: history without earlier reasoning, prompts that leave room for the
-answer, events as they come.
+"""Hold a conversation with one model: its history, prompts that fit the context, its answers.
+
+History is sent without earlier reasoning. Does not know where conversations are stored.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from dslocal.errors import UsageError
@@ -24,17 +24,20 @@ from dslocal.prompts.families import Family
 from dslocal.prompts.messages import Message, Segment, Thinking, Tool, encode
 from dslocal.prompts.settings import Settings
 
+from .prefix import common_prefix_length
+
 if TYPE_CHECKING:
     from dslocal.engine import LlamaContext
 
 
+MIN_CONTINUATION = MIN_ANSWER_TOKENS // 4  # tokens that history makes room for, to continue
 PROBES = ("a", "1")  # two questions that have nothing in common
-CONTINUE_HINT = "an answer that was cut can be gone on with"
+CONTINUE_HINT = "an answer that was cut can be continued"
 
 
 @dataclass(frozen=True, slots=True)
 class HistoryTrimmed:
-    """Whole turns that were left out at the front, because the context is full."""
+    """Whole turns were left out at the front, because the context is full."""
 
     turns: int
 
@@ -44,21 +47,47 @@ Event = AnswerEvent | HistoryTrimmed
 
 @dataclass(frozen=True, slots=True)
 class PartialAnswer:
-    """The tokens of an answer that was cut, the seed that drew them, and how the answer began."""
+    """An answer that was cut: its tokens, the seed that sampled them, and how the answer began."""
 
     ids: tuple[int, ...]
     seed: int
     thinking: Thinking | None = None
 
 
+@dataclass(frozen=True)
+class FittedPrompt:
+    """A prompt that leaves room for an answer.
+
+    Attributes:
+        segments: The prompt.
+        ids: Its token ids.
+        first_kept: Where the history begins that it holds.
+        dropped_turns: How many more turns had to be left out.
+    """
+
+    segments: list[Segment]
+    ids: list[int]
+    first_kept: int
+    dropped_turns: int
+
+
 @dataclass
 class Session:
-    """``history`` holds the turns, of which those before ``first_kept`` are not told any more;
-    :meth:`stream` adds one. ``turn`` is the current or last. ``thinking`` None: the family's way.
-    An answer that was cut is the last message, its tokens are in ``partial``.
+    """A conversation with one model.
 
-    ``top_logprobs`` asks every turn for its tokens' logprobs. ``form`` is what every answer must
-    look like once the thought is over.
+    Attributes:
+        context: The model's context.
+        family: Says how prompts are written and answers are parsed.
+        settings: How tokens are sampled.
+        system: The system prompt; empty for none.
+        thinking: How answers begin; None for the family's default.
+        tools: The tools that the model may call.
+        history: The messages, to which :meth:`stream` adds a question and its answer.
+        turn: The current answer, or the last.
+        top_logprobs: Ask every turn for the logprobs of so many likeliest tokens; None for none.
+        constraint: What the text of every answer must look like.
+        first_kept: Where the history begins that is still sent; what is before does not fit.
+        partial: The tokens of the last answer, if it was cut.
     """
 
     context: LlamaContext
@@ -76,26 +105,23 @@ class Session:
 
     @property
     def is_unfinished(self) -> bool:
-        """Whether the last answer was cut, so that :meth:`continue_answer` can go on with it."""
+        """Return whether the last answer was cut, so that :meth:`continue_answer` can go on."""
         return bool(self.history) and bool(self.history[-1].cut)
 
     def prompt(self, text: str) -> list[Segment]:
-        """The prompt that asks ``text`` next."""
+        """Return the prompt that asks ``text`` next."""
         return self._render([*self.history[self.first_kept :], Message("user", text)])
 
     def certain_ids(self) -> list[int]:
-        """The ids that the next prompt begins with whatever is asked: all up to the question,
-        reasoning left out.
+        """Return the token ids that the next prompt begins with, whatever is asked.
 
-        None of them while an answer can be gone on with, which needs the cache as it is.
+        These are all up to the question, without the reasoning of earlier answers. There are none
+        while an answer can be continued, which needs the cache as it is.
         """
         if not self.history or self.is_unfinished:
             return []
         one, other = (encode(self.prompt(text), self.context.model) for text in PROBES)
-        return [
-            have
-            for have, _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False))
-        ]
+        return one[: common_prefix_length(one, other)]
 
     def stream(
         self,
@@ -105,209 +131,232 @@ class Session:
         typed: str = "",
         on_prefill: Callable[[int, int], None] | None = None,
     ) -> Generator[Event]:
-        """Asks ``text``, of which the user ``typed`` a part, and yields what happens.
-        ``on_prefill`` is told tokens of the prompt evaluated and to evaluate.
+        """Ask ``text``, yield events as they come, and leave the answer in ``turn``.
 
-        Raises ContextOverflowError before anything is evaluated, and KeyboardInterrupt on Ctrl-C;
-        what came until then is in ``turn``, and in the history once there is anything of it.
+        Args:
+            text: The question as it is sent.
+            seed: The seed of the sampler.
+            typed: What of it the user typed; empty where that is all.
+            on_prefill: Called with the tokens of the prompt that are evaluated, and their number.
+
+        Raises:
+            ContextOverflowError: Before anything is evaluated, if there is no room for an answer.
+            KeyboardInterrupt: On Ctrl-C. What came until then is in ``turn``, and in the history
+                once there is any.
         """
         question = Message("user", text, typed="" if typed == text else typed)
-        prompt, ids, dropped = self._fitting(
-            [question], reserved_tokens(self.settings, self.context.n_ctx)
-        )
-        if dropped:
-            yield HistoryTrimmed(dropped)
-        turn = self.turn = Turn(
-            prompt_tokens=0, seed=seed, top_logprobs=self.top_logprobs, constraint=self.constraint
-        )
-        begun = len(self.history)
+        needed = reserved_tokens(self.settings, self.context.n_ctx)
+        fitted = self._fit([question], needed=needed, min_needed=needed)
+        if fitted.dropped_turns:
+            yield HistoryTrimmed(fitted.dropped_turns)
+        turn = self.turn = self._new_turn(seed)
+        before = self.history[:]
         try:
             yield from stream_answer(
                 turn,
                 self.context,
                 self.family,
                 self.settings,
-                prompt,
-                ids=ids,
+                fitted.segments,
+                ids=fitted.ids,
                 on_prefill=on_prefill,
             )
         finally:
-            self._keep(turn, [*self.history[:begun], question], self.thinking)
+            self._keep(turn, [*before, question], self.thinking)
 
     def continue_answer(
         self, *, on_prefill: Callable[[int, int], None] | None = None
     ) -> Generator[Event]:
-        """Goes on with the last answer, which was cut, and yields what is new: token by token what
-        would have come without the cut.
+        """Continue the last answer, which was cut, and yield the events that are new.
 
-        Where its tokens are not known or not this model's, its text is gone on with. Raises
-        UsageError when there is nothing to go on with, ContextOverflowError when there is no room,
-        KeyboardInterrupt on Ctrl-C.
+        They are token by token what would have come without the cut. Where the tokens of the
+        partial answer are not known, or not this model's, its text is continued.
+
+        Args:
+            on_prefill: Called with the tokens of the prompt that are evaluated, and their number.
+
+        Raises:
+            UsageError: If there is nothing to continue, or a tool call of another model.
+            ContextOverflowError: Before anything is evaluated, if there is no room.
+            KeyboardInterrupt: On Ctrl-C, as in :meth:`stream`.
         """
         if not self.is_unfinished:
-            raise UsageError(
-                "the last answer is whole" if self.history else "nothing has been asked yet",
-                hint=CONTINUE_HINT,
-            )
-        cut, least = self.history[-1], min(self.settings.max_tokens.value, MIN_ANSWER_TOKENS // 4)
-        asked = next(
-            (i for i in range(len(self.history) - 1, -1, -1) if self.history[i].role == "user"), 0
-        )
-        thinking = self.partial.thinking if self.partial else self.thinking
-        before = self.history[asked:-1]
-        begun = self._valid(
-            self.partial, self._render([*self.history[self.first_kept : asked], *before], thinking)
-        )
-        if begun is None and cut.calls:
-            raise UsageError(
-                "an answer that calls tools can only be gone on with by the model that began it"
-            )
-        ending = [] if begun else [replace(cut, prefix=True)]
-        prompt, ids, dropped = self._fitting([*before, *ending], least, begun, until=asked)
-        if dropped:
-            yield HistoryTrimmed(dropped)
-        turn = self.turn = Turn(
-            prompt_tokens=0,
-            seed=self.partial.seed if self.partial else 1,
-            top_logprobs=self.top_logprobs,
-            constraint=self.constraint,
-        )
+            reason = "the last answer is whole" if self.history else "nothing has been asked yet"
+            raise UsageError(reason, hint=CONTINUE_HINT)
+        cut = self.history[-1]
         history = self.history[:-1]
+        seed = self.partial.seed if self.partial else 1
+        thinking = self.partial.thinking if self.partial else self.thinking
+        partial = self._valid_partial()
+        if partial is None and cut.calls:
+            raise UsageError(
+                "an answer that calls tools can only be continued by the model that began it"
+            )
+        fitted = self._fit_continuation(cut, partial)
+        if fitted.dropped_turns:
+            yield HistoryTrimmed(fitted.dropped_turns)
+        turn = self.turn = self._new_turn(seed)
         try:
-            tokens = begun.ids if begun else ()
             yield from stream_answer(
                 turn,
                 self.context,
                 self.family,
                 self.settings,
-                prompt,
-                ids=ids,
-                partial=tokens,
+                fitted.segments,
+                ids=fitted.ids,
+                partial=partial.ids if partial else (),
                 on_prefill=on_prefill,
             )
         finally:
-            if begun is None:
-                turn.reasoning, turn.text = (
-                    cut.reasoning + turn.reasoning,
-                    cut.content + turn.text,
-                )
+            if partial is None:
+                turn.reasoning = cut.reasoning + turn.reasoning
+                turn.text = cut.content + turn.text
             self._keep(turn, history, thinking)
-            self.partial = self.partial if begun else None
+            if partial is None:
+                self.partial = None
 
     def end_reasoning(self) -> None:
-        """Closes the thought of the answer that is being streamed, which goes on with the answer.
+        """Close the reasoning of the answer that is streamed, so that its text comes next.
+
         From any thread.
         """
         if self.turn and self.turn.steering:
             self.turn.steering.close_reasoning()
 
     def remove_last_turn(self) -> Message | None:
-        """Forgets the last question and all that came of it, and returns it; None when there is
-        none.
-        """
-        asked = next(
-            (i for i in range(len(self.history) - 1, -1, -1) if self.history[i].role == "user"),
-            None,
-        )
-        if asked is None:
+        """Forget the last question and its answer; return the question, None without one."""
+        place = self._last_question()
+        if place is None:
             return None
-        question = self.history[asked]
-        self.truncate(asked)
+        question = self.history[place]
+        self.truncate(place)
         return question
 
     def truncate(self, length: int = 0) -> None:
-        """Leaves the first ``length`` messages of the history."""
+        """Keep only the first ``length`` messages of the history."""
         self.history = self.history[:length]
-        self.first_kept, self.partial = min(self.first_kept, length), None
+        self.first_kept = min(self.first_kept, length)
+        self.partial = None
+
+    def _new_turn(self, seed: int) -> Turn:
+        return Turn(
+            prompt_tokens=0,
+            seed=seed,
+            top_logprobs=self.top_logprobs,
+            constraint=self.constraint,
+        )
+
+    def _last_question(self) -> int | None:
+        """Return where the last question is in the history."""
+        return next(
+            (i for i in reversed(range(len(self.history))) if self.history[i].role == "user"), None
+        )
 
     def _keep(self, turn: Turn, history: list[Message], thinking: Thinking | None) -> None:
-        """Puts what came of ``turn`` behind ``history``, if anything did."""
+        """Make the history ``history`` and the answer ``turn``, if anything came of it."""
+        if not (turn.text or turn.calls or turn.ids or turn.reasoning):
+            return
         message = turn.message
-        if turn.text or turn.calls or turn.ids or turn.reasoning:
-            self.history = [*history, message]
-            self.partial = (
-                PartialAnswer(tuple(turn.ids), turn.seed, thinking) if message.cut else None
-            )
+        self.history = [*history, message]
+        self.partial = PartialAnswer(tuple(turn.ids), turn.seed, thinking) if message.cut else None
 
-    def _valid(
-        self, begun: PartialAnswer | None, prompt: Sequence[Segment]
-    ) -> PartialAnswer | None:
-        """``partial`` where this model reads it as the text of the last answer."""
+    def _valid_partial(self) -> PartialAnswer | None:
+        """Return the partial answer, if this model reads its tokens as the last message says."""
+        partial = self.partial
         model = self.context.model
-        if (
-            begun is None
-            or not begun.ids
-            or not all(
-                0 <= token < model.n_vocab and not model.is_end_token(token) for token in begun.ids
-            )
-        ):
+        if partial is None or not partial.ids:
             return None
-        read, cut = (
-            parse_answer(begun.ids, self.family, self.settings, prompt, model),
-            self.history[-1],
+        if any(not 0 <= id < model.n_vocab or model.is_end_token(id) for id in partial.ids):
+            return None
+        prompt = self._render(self.history[self.first_kept : -1], partial.thinking)
+        read = parse_answer(partial.ids, self.family, self.settings, prompt, model)
+        cut = self.history[-1]
+        is_same = (
+            read.reasoning == cut.reasoning
+            and read.text == cut.content
+            and tuple(read.calls) == cut.calls
         )
-        same = (read.reasoning, read.text, tuple(read.calls)) == (
-            cut.reasoning,
-            cut.content,
-            cut.calls,
-        )
-        return begun if same else None
+        return partial if is_same else None
 
     def _render(
         self, messages: Sequence[Message], thinking: Thinking | None = None
     ) -> list[Segment]:
         system = [Message("system", self.system)] if self.system else []
         return self.family.render(
-            [*system, *_told(messages)], thinking or self.thinking, self.tools
+            [*system, *_without_empty_answers(messages)], thinking or self.thinking, self.tools
         )
 
-    def _fitting(
+    def _fit_continuation(self, cut: Message, partial: PartialAnswer | None) -> FittedPrompt:
+        """Return the prompt that continues ``cut``, as ``partial`` or as text.
+
+        There may be little room left: one token is enough where nothing more can be dropped.
+        """
+        question = self._last_question() or 0
+        last = self.history[question:-1]
+        if partial is None:
+            last = [*last, replace(cut, prefix=True)]
+        needed = min(self.settings.max_tokens.value, MIN_CONTINUATION)
+        return self._fit(last, needed=needed, min_needed=1, until=question, partial=partial)
+
+    def _fit(
         self,
         last: list[Message],
+        *,
         needed: int,
-        begun: PartialAnswer | None = None,
+        min_needed: int,
         until: int | None = None,
-    ) -> tuple[list[Segment], list[int], int]:
-        """The prompt of ``last`` after what fits of the history ``until`` there, its ids, and how
-        many turns more had to go.
+        partial: PartialAnswer | None = None,
+    ) -> FittedPrompt:
+        """Return the prompt of ``last`` after as many turns of the history as leave room.
 
-        ``needed`` tokens stay free behind the prompt and ``partial``; 1 is enough where an answer is
-        gone on with and nothing can go.
+        Args:
+            last: The messages that the prompt must hold.
+            needed: Tokens that stay free, for which turns are dropped.
+            min_needed: Tokens that must stay free when no turn is left to drop.
+            until: Where the history ends that stands before ``last``.
+            partial: The answer whose tokens follow the prompt.
+
+        Raises:
+            ContextOverflowError: If not even ``last`` alone leaves room.
         """
-        n_ctx, first, dropped = self.context.n_ctx, self.first_kept, 0
         earlier = self.history[:until]
+        thinking = partial.thinking if partial else None
+        partial_tokens = len(partial.ids) if partial else 0
+        first = self.first_kept
+        dropped = 0
         while True:
-            prompt = self._render([*earlier[first:], *last], begun.thinking if begun else None)
-            ids = encode(prompt, self.context.model)
-            taken = len(ids) + (len(begun.ids) if begun else 0)
-            if taken + needed <= n_ctx:
-                self.first_kept = first
-                return prompt, ids, dropped
-            if first >= len(earlier):
-                if until is not None and taken < n_ctx:
-                    needed = 1
-                    continue
-                raise overflow_error(self.context, self.settings, taken, needed)
-            following = next(
-                (i for i in range(first + 1, len(earlier)) if earlier[i].role == "user"),
-                len(earlier),
-            )
-            first, dropped = following, dropped + 1
+            segments = self._render([*earlier[first:], *last], thinking)
+            ids = encode(segments, self.context.model)
+            taken = len(ids) + partial_tokens
+            if taken + needed <= self.context.n_ctx or first >= len(earlier):
+                break
+            first = _next_turn(earlier, first)
+            dropped += 1
+        if taken + min_needed > self.context.n_ctx:
+            raise overflow_error(self.context, self.settings, taken, needed)
+        self.first_kept = first
+        return FittedPrompt(segments, ids, first, dropped)
 
 
-def _told(messages: Sequence[Message]) -> list[Message]:
-    """``messages`` without turns of which nothing but a thought came: an empty answer would teach
-    the model to give some.
+def _next_turn(messages: Sequence[Message], first: int) -> int:
+    """Return where the turn after the one at ``first`` begins, or the end of ``messages``."""
+    for place in range(first + 1, len(messages)):
+        if messages[place].role == "user":
+            return place
+    return len(messages)
+
+
+def _without_empty_answers(messages: Sequence[Message]) -> list[Message]:
+    """Return ``messages`` without turns that brought nothing but reasoning.
+
+    An empty answer in the history would teach the model to give some.
     """
-    told: list[Message] = []
+    kept: list[Message] = []
     for message in messages:
-        if (
-            message.role == "assistant"
-            and message.reasoning
-            and not (message.prefix or message.content or message.calls)
-        ):
-            while told and told[-1].role == "user":
-                told.pop()
+        is_empty = not (message.prefix or message.content or message.calls)
+        if message.role == "assistant" and message.reasoning and is_empty:
+            while kept and kept[-1].role == "user":
+                kept.pop()
         else:
-            told.append(message)
-    return told
+            kept.append(message)
+    return kept

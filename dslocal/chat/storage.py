@@ -1,11 +1,11 @@
-"""Conversations on disk: every question is written before it is asked and every answer as it ends,
-for this user alone.
+"""Store conversations on disk, for this user alone.
 
-A file is JSON lines, only ever appended to. A line says from which message on the history is what
-it holds, so that a turn that was retried, edited or gone on with is one more line. A last line that
-is torn is no line. A file is hostile until checked: one that makes no sense is named, and passed
-over where the last one is looked for. While a process goes on with a conversation, it holds its
-file.
+Every question is written before it is asked, and every answer as it ends. A file is JSON lines that
+are only ever appended. A line says from which message on it replaces the history, so that a turn
+that was retried, edited or continued is one more line; a last line that is torn is ignored.
+
+Files are hostile until they are checked: one that makes no sense is an error that names it, and is
+left out of lists. While a process continues a conversation, it locks its file.
 """
 
 from __future__ import annotations
@@ -23,29 +23,36 @@ from dslocal import home
 from dslocal.errors import DslocalError, NotFoundError, UsageError
 from dslocal.prompts.messages import Message, Thinking, ToolCall
 
+from .prefix import common_prefix_length
 from .session import PartialAnswer
 
 FORMAT = 2
 MAX_FILE = 64 << 20  # bytes
-MAX_MESSAGES, MAX_TOKENS = 100_000, 1 << 20
-KEPT_STATES = 3  # conversations whose KV cache is kept
+MAX_MESSAGES = 100_000
+MAX_TOKENS = 1 << 20
+KEPT_CACHES = 3  # conversations whose KV cache is kept
 ROLES = ("system", "user", "assistant", "tool")
 CUTS = ("", "interrupted", "length")
 TEXTS = ("model", "system", "thinking")
 
 _ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")
-PART_OF_ID = re.compile(
-    r"\d{8}(-\d{6}(-[0-9a-f]{4})?)?|[0-9a-f]{4}"
-)  # a day, a time, all of it, or its end
+# a day, a time, all of it, or its end
+PART_OF_ID = re.compile(r"\d{8}(-\d{6}(-[0-9a-f]{4})?)?|[0-9a-f]{4}")
 
 
 @dataclass
 class StoredConversation:
-    """One conversation. ``model`` is what it was opened with: a name or a path. ``began`` and
-    ``last`` are Unix times.
+    """One conversation.
 
-    ``history`` may end with a question that was never answered. ``begun`` are the tokens of a last
-    answer that was cut.
+    Attributes:
+        id: The time when it began, and four random hexadecimal digits.
+        model: What it was opened with: a name or a path.
+        system: The system prompt.
+        thinking: How answers begin, a value of Thinking; empty for the family's default.
+        history: The messages; the last may be a question that was never answered.
+        began: When it began, as Unix time.
+        partial: The tokens of the last answer, if it was cut.
+        last: When it was written last, as Unix time.
     """
 
     id: str
@@ -56,37 +63,41 @@ class StoredConversation:
     began: float = field(default_factory=time.time)
     partial: PartialAnswer | None = None
     last: float = field(default=0.0, compare=False)
+    # the open file, while this process holds it
     _file: int | None = field(default=None, repr=False, compare=False)
-    _known: dict[str, str] = field(
-        default_factory=dict, repr=False, compare=False
-    )  # of TEXTS, what is on disk
-    _whole: int = field(default=0, repr=False, compare=False)  # bytes on disk that are whole lines
+    # values of TEXTS that are on disk
+    _known: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
+    # bytes on disk that are whole lines
+    _whole: int = field(default=0, repr=False, compare=False)
 
     @property
     def file(self) -> Path:
+        """Return where it is stored."""
         return _folder() / f"{self.id}.jsonl"
 
     @property
-    def state(self) -> Path:
-        """Where its KV cache goes."""
+    def cache_file(self) -> Path:
+        """Return where its KV cache is stored."""
         return _folder() / f"{self.id}.kv"
 
     @property
     def questions(self) -> list[str]:
-        """What the user asked, as typed."""
+        """Return what the user asked, as typed."""
         return [
             message.typed or message.content for message in self.history if message.role == "user"
         ]
 
     def lock(self) -> bool:
-        """Holds the file for this process; False where another one does, or it cannot be had. What
-        was written since is read again.
+        """Lock the file for this process, and read again what was written since.
+
+        Returns:
+            False where another process holds the file, or it cannot be opened.
         """
         try:
             file = os.open(self.file, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
         except OSError:
             return False
-        if not _locked(file):
+        if not _try_lock(file):
             os.close(file)
             return False
         try:
@@ -94,64 +105,59 @@ class StoredConversation:
         except DslocalError:
             os.close(file)
             return False
-        self.history, self.partial, self._known, self._whole = (
-            fresh.history,
-            fresh.partial,
-            fresh._known,
-            fresh._whole,
-        )
+        self.history = fresh.history
+        self.partial = fresh.partial
+        self._known = fresh._known
+        self._whole = fresh._whole
         self._file = file
         return True
 
     def copy(self) -> StoredConversation:
-        """The same conversation as one of its own, which is not on disk until it is written."""
+        """Return the same conversation under a new id, not on disk until it is saved."""
         new = new_conversation(self.model)
-        new.system, new.thinking, new.partial = self.system, self.thinking, self.partial
+        new.system = self.system
+        new.thinking = self.thinking
+        new.partial = self.partial
         return new
 
-    def save(self, history: Sequence[Message], begun: PartialAnswer | None = None) -> None:
-        """Puts ``history`` on disk, as far as it is not there yet. Raises DslocalError where that
-        cannot be done.
+    def save(self, history: Sequence[Message], partial: PartialAnswer | None = None) -> None:
+        """Write ``history`` to disk, as far as it is not there yet.
+
+        Raises:
+            DslocalError: If it cannot be written.
         """
         texts = {name: getattr(self, name) for name in TEXTS}
-        same = next(
-            (
-                i
-                for i, (old, new) in enumerate(zip(self.history, history, strict=False))
-                if old != new
-            ),
-            None,
-        )
-        same = min(len(self.history), len(history)) if same is None else same
-        if (
-            same == len(history) == len(self.history)
-            and begun == self.partial
-            and texts == self._known
-        ):
+        same = common_prefix_length(self.history, history)
+        is_same_history = same == len(history) == len(self.history)
+        if is_same_history and partial == self.partial and texts == self._known:
             return
-        content: dict[str, Any] = (
-            {} if self._whole else {"format": FORMAT, "id": self.id, "began": self.began}
-        )
+        content: dict[str, Any] = {}
+        if not self._whole:
+            content |= {"format": FORMAT, "id": self.id, "began": self.began}
         content |= {name: text for name, text in texts.items() if self._known.get(name) != text}
         content |= {"from": same, "messages": [_fields(message) for message in history[same:]]}
-        if begun:
+        if partial:
             content["begun"] = {
-                "ids": begun.ids,
-                "seed": begun.seed,
-                "thinking": begun.thinking.value if begun.thinking else "",
+                "ids": partial.ids,
+                "seed": partial.seed,
+                "thinking": partial.thinking.value if partial.thinking else "",
             }
         self._append(json.dumps(content).encode() + b"\n")
-        self.history, self.partial, self._known = list(history), begun, texts
+        self.history = list(history)
+        self.partial = partial
+        self._known = texts
 
     def close(self) -> None:
-        """Lets go of the file."""
+        """Unlock and close the file."""
         if self._file is not None:
             os.close(self._file)
             self._file = None
 
     def remove(self) -> None:
-        """Deletes it and its KV cache. Raises DslocalError where that cannot be done, or another
-        process holds it.
+        """Delete it and its KV cache.
+
+        Raises:
+            DslocalError: If another process holds it, or it cannot be deleted.
         """
         from dslocal.engine.kv_state import remove_state
 
@@ -161,14 +167,14 @@ class StoredConversation:
             )
         try:
             self.file.unlink()
-            remove_state(self.state)
+            remove_state(self.cache_file)
         except OSError as e:
             raise DslocalError(f"{self.file}: cannot be deleted: {e.strerror}") from e
         finally:
             self.close()
 
     def _append(self, line: bytes) -> None:
-        """Writes a line, whole or not at all."""
+        """Write a line, whole or not at all."""
         try:
             if self._file is None:
                 _folder().mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -177,7 +183,7 @@ class StoredConversation:
                     os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_APPEND | os.O_CLOEXEC,
                     0o600,
                 )
-                _locked(self._file)
+                _try_lock(self._file)
             if os.fstat(self._file).st_size > self._whole:
                 os.ftruncate(self._file, self._whole)  # a torn line
             try:
@@ -192,24 +198,28 @@ class StoredConversation:
         except OSError as e:
             raise DslocalError(
                 f"{self.file}: the conversation cannot be saved: {e.strerror}",
-                hint="it goes on unsaved",
+                hint="it continues unsaved",
             ) from e
 
 
 def new_conversation(model: str) -> StoredConversation:
-    """A conversation that is not on disk until it is written."""
+    """Return a conversation that is not on disk until it is saved."""
     return StoredConversation(time.strftime("%Y%m%d-%H%M%S-") + os.urandom(2).hex(), model)
 
 
 def last_conversation() -> StoredConversation:
-    """The conversation that was written last. Raises NotFoundError when there is none."""
+    """Return the conversation that was written last.
+
+    Raises:
+        NotFoundError: If there is none.
+    """
     for saved in list_conversations():
         return saved
-    raise NotFoundError("no conversation to go on with", hint="dslocal chat begins one")
+    raise NotFoundError("no conversation to resume", hint="dslocal chat begins one")
 
 
 def list_conversations() -> list[StoredConversation]:
-    """All conversations, the one written last first. Files that are none are passed over."""
+    """Return all conversations, the one written last first, without files that are damaged."""
     found = []
     for file in sorted(_folder().glob("*.jsonl"), key=_written, reverse=True):
         if _ID.fullmatch(file.stem):
@@ -223,17 +233,18 @@ def list_conversations() -> list[StoredConversation]:
 
 
 def find_conversation(text: str) -> StoredConversation:
-    """The conversation whose id is ``text``, or begins or ends with it. Raises NotFoundError,
-    UsageError where there are several.
+    """Return the conversation whose id is ``text``, or begins or ends with it.
+
+    Raises:
+        NotFoundError: If there is none.
+        UsageError: If there are several.
     """
     if _ID.fullmatch(text) and (_folder() / f"{text}.jsonl").exists():
         return load_conversation(_folder() / f"{text}.jsonl")
-    files = (
-        [file for file in _folder().glob("*.jsonl") if _ID.fullmatch(file.stem)]
-        if PART_OF_ID.fullmatch(text)
-        else []
-    )
-    named = sorted(file for file in files if file.stem.startswith(text) or file.stem.endswith(text))
+    named: list[Path] = []
+    if PART_OF_ID.fullmatch(text):
+        files = [file for file in _folder().glob("*.jsonl") if _ID.fullmatch(file.stem)]
+        named = sorted(file for file in files if _is_part(text, file.stem))
     if not named:
         raise NotFoundError(
             f"no conversation called {text!r:.60}", hint="dslocal sessions lists them"
@@ -246,15 +257,25 @@ def find_conversation(text: str) -> StoredConversation:
     return load_conversation(named[0])
 
 
+def _is_part(text: str, id: str) -> bool:
+    return id.startswith(text) or id.endswith(text)
+
+
 def load_conversation(file: Path) -> StoredConversation:
-    """Raises DslocalError naming ``file`` when it is not one of these files."""
+    """Return the conversation that is stored in ``file``.
+
+    Raises:
+        DslocalError: If it cannot be read, or is not a conversation.
+    """
     try:
-        if file.stat().st_size > MAX_FILE:
+        status = file.stat()
+        if status.st_size > MAX_FILE:
             raise DslocalError(
-                f"{file}: {file.stat().st_size:,} bytes are too many for a conversation",
+                f"{file}: {status.st_size:,} bytes are too many for a conversation",
                 hint="dslocal sessions rm",
             )
-        data, last = file.read_bytes(), file.stat().st_mtime
+        data = file.read_bytes()
+        last = file.stat().st_mtime
     except OSError as e:
         raise DslocalError(f"{file}: cannot be read: {e.strerror}") from e
     whole = data.rfind(b"\n") + 1
@@ -276,30 +297,36 @@ def load_conversation(file: Path) -> StoredConversation:
     return saved
 
 
-def old_states() -> list[Path]:
-    """The KV caches of all but the last few conversations, which are not worth their disk."""
-    return sorted(_folder().glob("*.kv"), key=_written, reverse=True)[KEPT_STATES:]
+def old_cache_files() -> list[Path]:
+    """Return the KV caches of all but the last few conversations, which may be deleted."""
+    return sorted(_folder().glob("*.kv"), key=_written, reverse=True)[KEPT_CACHES:]
 
 
 def _apply(line: dict[str, Any], saved: StoredConversation) -> None:
-    """Changes ``saved`` as ``line`` says. Raises the errors of a line that makes no sense."""
+    """Change ``saved`` as ``line`` says.
+
+    Raises:
+        ValueError, LookupError, TypeError, AttributeError: If the line makes no sense.
+    """
     for name in TEXTS:
         if not isinstance(line.get(name, ""), str):
             raise TypeError(name)
         setattr(saved, name, line.get(name, getattr(saved, name)))
-    start, messages = line["from"], [_message(fields) for fields in line["messages"]]
-    if (
-        not isinstance(start, int)
-        or not 0 <= start <= len(saved.history)
-        or start + len(messages) > MAX_MESSAGES
-    ):
+    start = line["from"]
+    messages = [_message(fields) for fields in line["messages"]]
+    if not isinstance(start, int) or not 0 <= start <= len(saved.history):
         raise ValueError(start)
+    if start + len(messages) > MAX_MESSAGES:
+        raise ValueError(len(messages))
     saved.history[start:] = messages
-    saved.partial = _begun(line["begun"]) if "begun" in line else None
+    saved.partial = _partial(line["begun"]) if "begun" in line else None
 
 
-def _begun(fields: dict[str, Any]) -> PartialAnswer:
-    ids, seed, thinking = fields["ids"], fields["seed"], fields["thinking"]
+def _partial(fields: dict[str, Any]) -> PartialAnswer:
+    """Return the partial answer that ``fields`` describe; raises as :func:`_apply`."""
+    ids = fields["ids"]
+    seed = fields["seed"]
+    thinking = fields["thinking"]
     if len(ids) > MAX_TOKENS or not all(type(id) is int and 0 <= id < 1 << 31 for id in ids):
         raise ValueError("ids")
     if type(seed) is not int or not 0 <= seed < 1 << 63:
@@ -318,9 +345,11 @@ def _written(file: Path) -> float:
         return 0.0
 
 
-def _locked(file: int) -> bool:
-    """Whether this process holds ``file`` now, until it is closed. Where files cannot be held, all
-    do.
+def _try_lock(file: int) -> bool:
+    """Lock ``file`` for this process until it is closed.
+
+    Returns:
+        False where another process holds it. Where files cannot be locked, all succeed.
     """
     try:
         import fcntl
@@ -336,6 +365,7 @@ def _locked(file: int) -> bool:
 
 
 def _fields(message: Message) -> dict[str, Any]:
+    """Return the fields of ``message`` that are written; most are left out where empty."""
     return {
         name: value
         for name, value in asdict(message).items()
@@ -344,15 +374,15 @@ def _fields(message: Message) -> dict[str, Any]:
 
 
 def _message(fields: dict[str, Any]) -> Message:
-    texts = {name: fields.get(name, "") for name in ("reasoning", "typed", "cut")} | {
-        "content": fields["content"]
-    }
+    """Return the message that ``fields`` describe; raises as :func:`_apply`."""
+    texts = {name: fields.get(name, "") for name in ("reasoning", "typed", "cut")}
+    texts["content"] = fields["content"]
     calls = tuple(ToolCall(call["name"], call["arguments"]) for call in fields.get("calls", ()))
-    every = [*texts.values(), *(text for call in calls for text in (call.name, call.arguments))]
-    if (
-        fields["role"] not in ROLES
-        or texts["cut"] not in CUTS
-        or not all(isinstance(text, str) for text in every)
-    ):
+    every = list(texts.values())
+    for call in calls:
+        every += (call.name, call.arguments)
+    if not all(isinstance(text, str) for text in every):
+        raise ValueError("texts")
+    if fields["role"] not in ROLES or texts["cut"] not in CUTS:
         raise ValueError(fields["role"])
     return Message(fields["role"], calls=calls, **texts)

@@ -22,7 +22,7 @@ from dslocal.chat import (
     load_conversation,
     new_conversation,
 )
-from dslocal.chat.storage import KEPT_STATES, MAX_FILE, PART_OF_ID, old_states
+from dslocal.chat.storage import KEPT_CACHES, MAX_FILE, PART_OF_ID, old_cache_files
 from dslocal.errors import DslocalError, NotFoundError, UsageError
 from dslocal.prompts import Message, Thinking, ToolCall
 
@@ -296,8 +296,8 @@ def test_a_full_disk_tears_no_line(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_only_the_last_caches_are_worth_their_disk() -> None:
     """Proves which are old."""
-    states = [written().state for _ in range(KEPT_STATES + 2)]
+    states = [written().cache_file for _ in range(KEPT_CACHES + 2)]
     for age, state in enumerate(states):
         state.write_bytes(b"kv")
         os.utime(state, (1000 - age, 1000 - age))
-    assert old_states() == states[KEPT_STATES:]
+    assert old_cache_files() == states[KEPT_CACHES:]

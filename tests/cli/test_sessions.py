@@ -81,7 +81,7 @@ def test_listed_searched_and_deleted(own: Run) -> None:
         **{"question": "Why is the sky\nBLUE?", "match": "Rayleigh."},
     }
 
-    first.state.write_bytes(b"kv")
+    first.cache_file.write_bytes(b"kv")
     assert own.inside("sessions", "rm", first.id[-4:]).stdout == f"{first.id} deleted\n".encode()
     assert not list(first.file.parent.glob(f"{first.id}*"))
     gone = own.inside("sessions", "rm", first.id)

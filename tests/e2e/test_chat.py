@@ -170,7 +170,7 @@ def test_a_conversation_is_gone_on_with(own: Run) -> None:
 def test_nothing_to_go_on_with(own: Run) -> None:
     """Proves that there is an error for no conversation, and for one that is not there."""
     for args, said in [
-        (["--resume"], "no conversation to go on with (dslocal chat begins one)"),
+        (["--resume"], "no conversation to resume (dslocal chat begins one)"),
         (
             ["--resume", "20010101-000000-abcd"],
             "no conversation called '20010101-000000-abcd' (dslocal sessions lists them)",

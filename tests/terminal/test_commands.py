@@ -31,7 +31,7 @@ SAID = [
     ("/retry", "/retry: nothing has been asked yet"),
     ("/edit", "/edit: nothing has been asked yet"),
     ("/undo", "/undo: there is no turn to take back"),
-    ("/continue", "nothing has been asked yet (an answer that was cut can be gone on with)"),
+    ("/continue", "nothing has been asked yet (an answer that was cut can be continued)"),
     ("/copy", "/copy: there is no answer yet"),
     ("/save", "/save: which file?"),
     ("/save a.md", "/save: nothing has been said yet"),
