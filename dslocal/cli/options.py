@@ -7,10 +7,10 @@ from typing import Annotated
 import typer
 
 from dslocal.errors import UsageError
+from dslocal.server.wire.logprobs import MAX_LOGPROBS
 
 from . import completion_values
 
-MOST_LOGPROBS = 20  # as OpenAI and DeepSeek have it
 MODEL_HELP = "A name, a GGUF file or a checkpoint folder. [the last one used, else nano]"
 
 ModelArgument = Annotated[
@@ -191,6 +191,6 @@ def top_logprobs(asked: int | None, *, as_json: bool) -> int | None:
         return None
     if not as_json:
         raise UsageError("--logprobs has no place in plain text", hint="with --json")
-    if not 0 <= asked <= MOST_LOGPROBS:
-        raise UsageError(f"--logprobs: {asked} is out of range", hint=f"0 to {MOST_LOGPROBS}")
+    if not 0 <= asked <= MAX_LOGPROBS:
+        raise UsageError(f"--logprobs: {asked} is out of range", hint=f"0 to {MAX_LOGPROBS}")
     return asked

@@ -1,7 +1,7 @@
-"""The local server: HTTP in OpenAI's and DeepSeek's wire formats over the families, settings and
-answers that chat uses.
+"""The local server: HTTP in the formats of OpenAI and DeepSeek.
 
-Knows requests, responses and who may ask; how a model is prompted and read it does not know,
-:mod:`dslocal.chat` does. Nothing here prints: the command does. Needs the extra ``server``;
-:mod:`.beacon`, by which other commands find a server, does without.
+It owns requests, responses and access control. It does not know how a model is prompted or how its
+output is read: :mod:`dslocal.prompts` and :mod:`dslocal.output` do. Nothing here prints; the
+command does. It needs the extra ``server``, except for :mod:`.discovery`, by which other commands
+find a running server, and the modules of :mod:`.wire` that say so.
 """

@@ -1,8 +1,8 @@
-"""Who may ask, and how much: hosts, origins, keys, the size of a body and the time that it takes to
-come.
+"""Access control: hosts, origins and keys, and how large and how slow a request body may be.
 
-A page in a browser can send requests to this machine under any name that it makes resolve here, so
-the names in Host and Origin are looked at. A key is compared in constant time and never shown.
+A page in a browser can send requests to this machine under any name that it makes resolve here (DNS
+rebinding), so the names in Host and Origin are checked. Keys are compared in constant time and
+never shown.
 """
 
 from __future__ import annotations
@@ -15,99 +15,121 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from dslocal.server.wire.errors import ApiError
+from .wire.errors import ApiError
 
 Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+Headers = list[tuple[bytes, bytes]]
 
-OPEN = ("/health", "/ready")  # whoever can connect may know that there is a server
-DRAINED = (
-    1 << 30
-)  # bytes of a body too large that are read, so that its sender gets to read the answer
-DRAIN_S = 10.0
+PUBLIC_PATHS = ("/health", "/ready")  # need no key: a connection tells as much
+MAX_LENGTH_DIGITS = 18  # of Content-Length
+# An error is often sent before the body has been read. Clients that send all of it first read the
+# response only then, so the rest of the body is read and thrown away, within these limits.
+MAX_DRAINED_BYTES = 1 << 30
+MAX_DRAIN_S = 10.0
 
 
 @dataclass(frozen=True)
-class Guard:
-    """``hosts`` and ``origins`` are allowed besides this machine's own names. ``exposed`` says that
-    others can connect: then any address in figures is as good as a name, which nobody can make
-    resolve elsewhere."""
+class AccessPolicy:
+    """Who may send requests, and how large.
 
-    key: str | None
+    Attributes:
+        api_key: The key that clients must send, if any.
+        hosts: Names for this server, besides this machine's loopback names.
+        origins: Origins of web pages that may send requests.
+        is_exposed: Whether other machines can connect. Then any IP address is accepted as Host:
+            nobody can make an address resolve elsewhere.
+        max_body_bytes: The largest request body.
+        body_timeout_s: Seconds in which a body must arrive.
+        own_token: The key of dslocal's own commands, which find it in the discovery file.
+    """
+
+    api_key: str | None
     hosts: frozenset[str] = frozenset()
     origins: frozenset[str] = frozenset()
-    exposed: bool = False
-    max_body: int = 8 << 20
-    body_s: float = 30.0
-    own: str = field(
-        default="", repr=False
-    )  # the token of those who found the server by its beacon
+    is_exposed: bool = False
+    max_body_bytes: int = 8 << 20
+    body_timeout_s: float = 30.0
+    own_token: str = field(default="", repr=False)
 
     def check(self, scope: Scope) -> None:
-        """Raises Fault for a request that may not be answered, before its body is read."""
+        """Refuse a request that may not be answered, before its body is read.
+
+        Raises:
+            ApiError: 401, 403 or 413.
+        """
         headers = scope["headers"]
-        hosts = [value for name, value in headers if name == b"host"]
-        if len(hosts) != 1 or not self._knows_host(_text(hosts[0])):
-            raise ApiError(
-                403,
-                "this server is not known by that Host (--allow-host adds one)",
-                code="host_not_allowed",
-            )
-        for origin in (_text(value) for name, value in headers if name == b"origin"):
-            if not self.knows_origin(origin, _text(hosts[0])):
+        host = self._checked_host(headers)
+        for origin in header_values(headers, b"origin"):
+            if not self.allows_origin(origin, host):
                 raise ApiError(
                     403,
                     "pages of that Origin may not ask here (--allow-origin adds one)",
                     code="origin_not_allowed",
                 )
-        if self.key is not None and scope["path"] not in OPEN and scope["method"] != "OPTIONS":
-            given = _bearer(headers)
-            if given is None or not (same(given, self.key) or (self.own and same(given, self.own))):
-                raise ApiError(
-                    401, "a key is needed: Authorization: Bearer …", code="invalid_api_key"
-                )
-        for length in (_text(value) for name, value in headers if name == b"content-length"):
-            if not length.isdecimal() or len(length) > 18 or int(length) > self.max_body:
-                raise self.too_large()
+        if scope["path"] not in PUBLIC_PATHS and scope["method"] != "OPTIONS":
+            self._check_key(headers)
+        for length in header_values(headers, b"content-length"):
+            is_number = length.isdecimal() and len(length) <= MAX_LENGTH_DIGITS
+            if not is_number or int(length) > self.max_body_bytes:
+                raise self._body_too_large()
 
-    def require_own(self, scope: Scope) -> None:
-        """Raises Fault for whoever does not know this server's own token."""
-        given = _bearer(scope["headers"])
-        if given is None or not self.own or not same(given, self.own):
+    def require_own_token(self, scope: Scope) -> None:
+        """Refuse a request that does not come from one of dslocal's own commands.
+
+        Raises:
+            ApiError: 401.
+        """
+        if not self._is_own(bearer_key(scope["headers"])):
             raise ApiError(401, "this is for dslocal's own commands", code="invalid_api_key")
 
-    def knows_origin(self, origin: str, host: str) -> bool:
+    def allows_origin(self, origin: str, host: str) -> bool:
+        """Return whether pages of ``origin`` may send requests to ``host``."""
         return origin in self.origins or origin == f"http://{host}"
 
-    def too_large(self) -> ApiError:
-        return ApiError(
-            413, f"the body is larger than {self.max_body:,} bytes", code="body_too_large"
-        )
+    async def read_body(self, receive: Receive) -> bytes:
+        """Read the whole body of a request.
 
-    async def body(self, receive: Receive) -> bytes:
-        """The whole body. Raises Fault when it is too large or takes too long, and ConnectionError
-        when the client leaves.
+        Raises:
+            ApiError: 413 for a body that is too large, 408 for one that is too slow.
+            ConnectionError: The client has left.
         """
-        found, size = [], 0
+        chunks: list[bytes] = []
+        size = 0
         try:
-            async with asyncio.timeout(self.body_s):
+            async with asyncio.timeout(self.body_timeout_s):
                 while True:
                     message = await receive()
                     if message["type"] == "http.disconnect":
                         raise ConnectionError
-                    found.append(message.get("body", b""))
-                    size += len(found[-1])
-                    if size > self.max_body:
-                        raise self.too_large()
+                    chunk = message.get("body", b"")
+                    chunks.append(chunk)
+                    size += len(chunk)
+                    if size > self.max_body_bytes:
+                        raise self._body_too_large()
                     if not message.get("more_body"):
-                        return b"".join(found)
+                        return b"".join(chunks)
         except TimeoutError:
             raise ApiError(
-                408, f"the body did not come within {self.body_s:g} seconds", code="timeout"
+                408,
+                f"the body did not come within {self.body_timeout_s:g} seconds",
+                code="timeout",
             ) from None
 
-    def _knows_host(self, host: str) -> bool:
+    def _checked_host(self, headers: Headers) -> str:
+        hosts = header_values(headers, b"host")
+        if len(hosts) != 1 or not self._allows_host(hosts[0]):
+            raise ApiError(
+                403,
+                "this server is not known by that Host (--allow-host adds one)",
+                code="host_not_allowed",
+            )
+        return hosts[0]
+
+    def _allows_host(self, host: str) -> bool:
         try:
             name = (urlsplit(f"//{host}").hostname or "").rstrip(".")
         except ValueError:
@@ -118,15 +140,30 @@ class Guard:
             address = ipaddress.ip_address(name)
         except ValueError:
             return False
-        return self.exposed or address.is_loopback
+        return self.is_exposed or address.is_loopback
+
+    def _check_key(self, headers: Headers) -> None:
+        if self.api_key is None:
+            return
+        key = bearer_key(headers)
+        if key is None or not (is_same_key(key, self.api_key) or self._is_own(key)):
+            raise ApiError(401, "a key is needed: Authorization: Bearer …", code="invalid_api_key")
+
+    def _is_own(self, key: str | None) -> bool:
+        return key is not None and bool(self.own_token) and is_same_key(key, self.own_token)
+
+    def _body_too_large(self) -> ApiError:
+        return ApiError(
+            413, f"the body is larger than {self.max_body_bytes:,} bytes", code="body_too_large"
+        )
 
 
 async def drain(receive: Receive) -> None:
-    """Reads what is left of a body, up to a bound."""
+    """Read and drop what is left of a body, within MAX_DRAINED_BYTES and MAX_DRAIN_S."""
     size = 0
     try:
-        async with asyncio.timeout(DRAIN_S):
-            while size < DRAINED:
+        async with asyncio.timeout(MAX_DRAIN_S):
+            while size < MAX_DRAINED_BYTES:
                 message = await receive()
                 size += len(message.get("body", b""))
                 if message["type"] == "http.disconnect" or not message.get("more_body"):
@@ -135,17 +172,19 @@ async def drain(receive: Receive) -> None:
         return
 
 
-def same(one: str, other: str) -> bool:
+def is_same_key(one: str, other: str) -> bool:
+    """Compare two keys in constant time."""
     return hmac.compare_digest(one.encode("utf-8", "replace"), other.encode("utf-8", "replace"))
 
 
-def _bearer(headers: list[tuple[bytes, bytes]]) -> str | None:
-    for name, value in headers:
-        if name == b"authorization":
-            scheme, _, key = _text(value).partition(" ")
-            return key.strip() if scheme.lower() == "bearer" else None
+def header_values(headers: Headers, name: bytes) -> list[str]:
+    """Return the values of all headers called ``name``, which is in lower case."""
+    return [value.decode("latin-1") for key, value in headers if key == name]
+
+
+def bearer_key(headers: Headers) -> str | None:
+    """Return the key of the first Authorization header, or None where it is not a bearer key."""
+    for value in header_values(headers, b"authorization"):
+        scheme, _, key = value.partition(" ")
+        return key.strip() if scheme.lower() == "bearer" else None
     return None
-
-
-def _text(value: bytes) -> str:
-    return value.decode("latin-1")

@@ -1,8 +1,7 @@
-"""A note that says where a server runs and with which model, for other commands of the same user:
-readable by that user alone.
+"""Discovery files: where servers of this user run and with which model, for other commands.
 
-The server holds a lock on its note as long as it lives, so a note that can be locked was left by
-one that was killed, and goes.
+A file is readable by its user alone. A server holds a lock on its file as long as it lives, so a
+file that can be locked was left by a server that was killed, and is deleted.
 """
 
 from __future__ import annotations
@@ -22,15 +21,29 @@ from dslocal import home
 from dslocal.gguf.header import GgufHeader
 
 FOLDER = "servers"
-SHORT = 200  # characters of a value
+MAX_VALUE_LENGTH = 200  # characters of a metadata value that a file keeps
+MAX_FILE_BYTES = 1 << 16
 
 
 @dataclass(frozen=True)
 class RunningServer:
-    """``fingerprint`` is the model file's (:func:`dslocal.gguf.fingerprint`), ``token`` what
-    the server asks of those who found it this way. ``metadata`` are the short values of the file's
-    header, which ends at ``data_start``: reading all of a large one takes longer than many an
-    answer."""
+    """A server, as its discovery file describes it.
+
+    Attributes:
+        pid: Its process.
+        host: The address to connect to.
+        port: The port to connect to.
+        name: The model's name.
+        path: The model's file.
+        fingerprint: The fingerprint of that file.
+        family: The name of the model's family.
+        n_ctx: Tokens of context of each answer.
+        kv_type: The type of the KV cache.
+        token: The key that dslocal's own commands send.
+        metadata: The short values of the file's header: reading all of a large header takes longer
+            than many an answer.
+        data_start: The offset in the file at which its header ends.
+    """
 
     pid: int
     host: str
@@ -47,33 +60,35 @@ class RunningServer:
 
     @property
     def header(self) -> GgufHeader:
-        """The file's header as far as it is known here: without tensors and vocabulary."""
+        """Return the file's header as far as it is known: without tensors and vocabulary."""
         return GgufHeader(3, dict(self.metadata), (), self.data_start)
 
 
-def short(header: GgufHeader) -> dict[str, Any]:
-    """The metadata that a note holds."""
+def short_metadata(header: GgufHeader) -> dict[str, Any]:
+    """Return the metadata that a discovery file keeps."""
     return {
         key: value
         for key, value in header.metadata.items()
-        if not isinstance(value, list) and len(str(value)) <= SHORT
+        if not isinstance(value, list) and len(str(value)) <= MAX_VALUE_LENGTH
     }
 
 
 def new_token() -> str:
+    """Return a random key."""
     return secrets.token_urlsafe(32)
 
 
 @contextmanager
-def lit(beacon: RunningServer) -> Iterator[None]:
-    """While inside, :func:`running` finds the server. A home that cannot be written to is no reason
-    to fail.
+def announced(server: RunningServer) -> Iterator[None]:
+    """Let :func:`running_servers` find ``server`` while inside.
+
+    Where the state folder cannot be written, the server runs without being found.
     """
     folder = home.state_dir() / FOLDER
-    file = folder / f"{beacon.pid}.json"
+    file = folder / f"{server.pid}.json"
+    new = file.with_suffix(".new")
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        new = file.with_suffix(".new")
         new.unlink(missing_ok=True)
         fd = os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
     except OSError:
@@ -82,7 +97,7 @@ def lit(beacon: RunningServer) -> Iterator[None]:
     try:
         with contextlib.suppress(OSError):
             fcntl.flock(fd, fcntl.LOCK_EX)
-            os.write(fd, json.dumps(asdict(beacon)).encode())
+            os.write(fd, json.dumps(asdict(server)).encode())
             new.replace(file)
         yield
     finally:
@@ -91,29 +106,38 @@ def lit(beacon: RunningServer) -> Iterator[None]:
         os.close(fd)
 
 
-def running() -> list[RunningServer]:
-    """The servers of this user that are alive, the youngest first. Notes of dead ones are
-    deleted.
+def running_servers() -> list[RunningServer]:
+    """Return the servers of this user that are alive, the youngest first.
+
+    Files of dead servers are deleted.
     """
-    found = []
     folder = home.state_dir() / FOLDER
-    with contextlib.suppress(OSError):
+    try:
         files = sorted(folder.glob("*.json"), key=lambda file: file.stat().st_mtime, reverse=True)
-        found = [beacon for file in files if (beacon := _read(file))]
-    return found
+    except OSError:
+        return []
+    found = [_read(file) for file in files]
+    return [server for server in found if server is not None]
 
 
 def _read(file: Path) -> RunningServer | None:
+    """Return the server of a discovery file, or None if it is dead or the file not to be trusted."""
     try:
         with file.open("rb") as opened:
             status = os.fstat(opened.fileno())
             if status.st_uid != os.getuid() or status.st_mode & 0o077:
-                return None  # somebody else could have written it
-            try:
-                fcntl.flock(opened.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return RunningServer(**json.loads(opened.read(1 << 16)))
+                return None  # another user could have written it
+            if _is_locked(opened.fileno()):
+                return RunningServer(**json.loads(opened.read(MAX_FILE_BYTES)))
             file.unlink(missing_ok=True)
     except (OSError, ValueError, TypeError):
         return None
     return None
+
+
+def _is_locked(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    return False

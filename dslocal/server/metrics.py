@@ -1,5 +1,6 @@
-"""What the server counts, in Prometheus's text format at ``/metrics``. No prompt, answer or key is
-in it.
+"""What the server counts, in Prometheus's text format at ``/metrics``.
+
+Has nothing of any prompt, answer or key.
 """
 
 from __future__ import annotations
@@ -11,66 +12,68 @@ from dslocal import output
 from .queue import RequestQueue
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-FIRST_S = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300)
+FIRST_TOKEN_BUCKETS = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300)  # seconds
+SPEED_BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)  # tokens a second
 
 
 class Metrics:
-    """Of one server, whose ``desk`` is looked at when asked."""
+    """The counters of one server. The state of ``queue`` is read when the metrics are."""
 
-    def __init__(self, desk: RequestQueue) -> None:
-        self._registry = registry = CollectorRegistry()
+    def __init__(self, queue: RequestQueue) -> None:
+        self._registry = CollectorRegistry()
         self.requests = Counter(
             "dslocal_requests",
             "Requests by route and status.",
             ("route", "status"),
-            registry=registry,
+            registry=self._registry,
         )
-        self._prompt = Counter("dslocal_prompt_tokens", "Tokens of prompts.", registry=registry)
-        self._cached = Counter(
-            "dslocal_prompt_tokens_cached",
-            "Tokens of prompts that the cache held already.",
-            registry=registry,
+        self._prompt_tokens = self._counter("dslocal_prompt_tokens", "Tokens of prompts.")
+        self._cached_tokens = self._counter(
+            "dslocal_prompt_tokens_cached", "Tokens of prompts that the cache held already."
         )
-        self._completion = Counter(
-            "dslocal_completion_tokens", "Tokens generated.", registry=registry
+        self._completion_tokens = self._counter("dslocal_completion_tokens", "Tokens generated.")
+        self._reasoning_tokens = self._counter(
+            "dslocal_reasoning_tokens", "Tokens generated that were reasoning."
         )
-        self._reasoning = Counter(
-            "dslocal_reasoning_tokens", "Tokens generated that were reasoning.", registry=registry
-        )
-        self._cut = Counter(
+        self._cut_answers = self._counter(
             "dslocal_answers_cut_short",
             "Answers whose client left, or that the server's stop ended.",
-            registry=registry,
         )
-        self._first = Histogram(
+        self._first_token = Histogram(
             "dslocal_first_token_seconds",
             "From the start of the prompt to the first token.",
-            buckets=FIRST_S,
-            registry=registry,
+            buckets=FIRST_TOKEN_BUCKETS,
+            registry=self._registry,
         )
-        self._pace = Histogram(
+        self._speed = Histogram(
             "dslocal_answer_tokens_per_second",
             "Of one answer.",
-            buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500, 1000),
-            registry=registry,
+            buckets=SPEED_BUCKETS,
+            registry=self._registry,
         )
-        for name, words, look in (
-            ("dslocal_answers_running", "Answers being generated.", lambda: desk.busy),
-            ("dslocal_requests_waiting", "Requests in the queue.", lambda: desk.waiting),
-            ("dslocal_places", "Answers that can be generated at once.", lambda: len(desk.places)),
+        for name, description, read in (
+            ("dslocal_answers_running", "Answers being generated.", lambda: queue.busy),
+            ("dslocal_requests_waiting", "Requests in the queue.", lambda: queue.waiting),
+            ("dslocal_places", "Answers that can be generated at once.", lambda: len(queue.slots)),
         ):
-            Gauge(name, words, registry=registry).set_function(look)
+            Gauge(name, description, registry=self._registry).set_function(read)
 
-    def count(self, turn: output.Turn, cut: bool) -> None:
-        """An answer has ended, ``cut`` before its time."""
-        self._prompt.inc(turn.prompt_tokens)
-        self._cached.inc(turn.cached_tokens)
-        self._completion.inc(turn.completion_tokens)
-        self._reasoning.inc(turn.reasoning_tokens)
-        self._cut.inc(cut)
+    def count(self, turn: output.Turn, was_cut: bool) -> None:
+        """Count an answer that has ended, because its client left or the server stops if it
+        ``was_cut``.
+        """
+        self._prompt_tokens.inc(turn.prompt_tokens)
+        self._cached_tokens.inc(turn.cached_tokens)
+        self._completion_tokens.inc(turn.completion_tokens)
+        self._reasoning_tokens.inc(turn.reasoning_tokens)
+        self._cut_answers.inc(was_cut)
         if turn.timings and turn.completion_tokens:
-            self._first.observe(turn.timings.ttft)
-            self._pace.observe(turn.tokens_per_s)
+            self._first_token.observe(turn.timings.ttft)
+            self._speed.observe(turn.tokens_per_s)
 
     def text(self) -> bytes:
+        """Return all metrics in Prometheus's text format."""
         return generate_latest(self._registry)
+
+    def _counter(self, name: str, description: str) -> Counter:
+        return Counter(name, description, registry=self._registry)

@@ -1,7 +1,7 @@
-"""The process's side of the server: its socket, its signals, its end.
+"""The server's process: its socket, its signals, its end.
 
-The first SIGINT or SIGTERM ends it gracefully: nobody else is let in, streams may finish for a
-while, then they are told and cut. The second cuts them at once.
+The first SIGINT or SIGTERM ends it gracefully: no more requests are taken, streams may finish
+within a time, and are then sent an error and cut. The second signal cuts them at once.
 """
 
 from __future__ import annotations
@@ -20,26 +20,31 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from dslocal.errors import DslocalError
 
 from .app import Server
+from .queue import RequestQueue
 
-HEADER_S = 5.0  # in which the head of a request has to come
-IDLE_S = 75  # that a connection is kept for its next request
-LAST_S = 2.0  # that is left for telling those that were cut
-SWITCH_S = 0.0005  # a thread that computes hands over after so long: tokens pass through several
+HEAD_TIMEOUT_S = 5.0  # in which the head of a request must arrive
+KEEP_ALIVE_S = 75  # that a connection is kept for its next request
+LAST_WORDS_S = 2.0  # for sending the error to streams that are cut
+START_POLL_S = 0.005
+# After so long a computing thread lets another run. Python's 5 ms would delay every token, which
+# passes through several threads.
+SWITCH_INTERVAL_S = 0.0005
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def bound(host: str, port: int) -> socket.socket:
-    """A socket at ``host`` and ``port``, which nobody can connect to yet. Raises DslocalError where
-    that is not to be had.
+def bind_socket(host: str, port: int) -> socket.socket:
+    """Return a socket that is bound to ``host`` and ``port`` and does not listen yet.
+
+    Raises:
+        DslocalError: The address is not to be had.
     """
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM
-        )[0]
-        listener = socket.socket(
-            family, kind, protocol
-        )  # named, or asyncio leaves Nagle's algorithm on: 40 ms a response
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        # With the protocol named: where it is 0, asyncio leaves Nagle's algorithm on, which delays
+        # responses by 40 ms.
+        listener = socket.socket(*found[:3])
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
+        listener.bind(found[4])
     except (OSError, UnicodeError, OverflowError) as e:
         raise DslocalError(
             f"{host}:{port}: {getattr(e, 'strerror', None) or e}",
@@ -48,97 +53,110 @@ def bound(host: str, port: int) -> socket.socket:
     return listener
 
 
-class _Protocol(H11Protocol):
-    """uvicorn's own, which also ends a connection whose request does not begin in time."""
+class HeadTimeoutProtocol(H11Protocol):
+    """uvicorn's protocol, which also closes a connection whose request head does not arrive.
+
+    uvicorn (0.54) has no option for that: ``timeout_keep_alive`` runs only after a response. Nor
+    does its public interface say whether a head is complete, so this class reads the attribute
+    ``cycle``, the request being answered. It is not documented; tests/server/test_access.py notices
+    if it changes (a head that does not end).
+    """
 
     _deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        self._watch()
+        self._expect_head()
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
         if self.cycle is not None and not self.cycle.response_complete:
-            self._relax()
+            self._expect_nothing()
         elif self._deadline is None:
-            self._watch()
+            self._expect_head()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        self._relax()
+        self._expect_nothing()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._relax()
+        self._expect_nothing()
         super().connection_lost(exc)
 
-    def _watch(self) -> None:
-        self._deadline = self.loop.call_later(HEADER_S, self.transport.close)
+    def _expect_head(self) -> None:
+        self._deadline = self.loop.call_later(HEAD_TIMEOUT_S, self.transport.close)
 
-    def _relax(self) -> None:
+    def _expect_nothing(self) -> None:
         if self._deadline:
             self._deadline.cancel()
         self._deadline = None
 
 
-class _Uvicorn(uvicorn.Server):
-    """uvicorn's own, which leaves signals to :func:`serve`."""
+class SignalFreeServer(uvicorn.Server):
+    """uvicorn's server, which leaves signals to :func:`serve`."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
+        """Handle no signals."""
         yield
 
 
 def serve(
-    server: Server, listener: socket.socket, *, grace_s: float, ready: Callable[[], None]
+    server: Server, listener: socket.socket, *, grace_s: float, on_ready: Callable[[], None]
 ) -> None:
-    """Answers requests until a signal ends it; ``ready`` is called when it does. Streams have
-    ``grace_s`` seconds to finish then.
+    """Answer requests until a signal ends it.
+
+    Args:
+        server: The application.
+        listener: A socket of :func:`bind_socket`.
+        grace_s: Seconds for streams to finish after the first signal.
+        on_ready: Called when requests are taken.
     """
     config = uvicorn.Config(
-        server.app,
-        http=_Protocol,
+        server.build_app(),
+        http=HeadTimeoutProtocol,
         ws="none",
         lifespan="off",
         interface="asgi3",
         log_config=None,
         access_log=False,
         server_header=False,
-        timeout_keep_alive=IDLE_S,
-        timeout_graceful_shutdown=int(grace_s + LAST_S) + 1,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=int(grace_s + LAST_WORDS_S) + 1,
         backlog=256,
     )
-    sys.setswitchinterval(SWITCH_S)
-    asyncio.run(_serve(_Uvicorn(config), server, listener, grace_s, ready))
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    asyncio.run(_serve(SignalFreeServer(config), server.queue, listener, grace_s, on_ready))
 
 
 async def _serve(
     http: uvicorn.Server,
-    server: Server,
+    queue: RequestQueue,
     listener: socket.socket,
     grace_s: float,
-    ready: Callable[[], None],
+    on_ready: Callable[[], None],
 ) -> None:
-    loop, stopped = asyncio.get_running_loop(), asyncio.Event()
+    stop_requested = asyncio.Event()
 
     def on_signal() -> None:
-        if stopped.is_set():
-            server.desk.cut()
-        stopped.set()
+        if stop_requested.is_set():
+            queue.cancel_running()
+        stop_requested.set()
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    loop = asyncio.get_running_loop()
+    for number in STOP_SIGNALS:
         loop.add_signal_handler(number, on_signal)
     serving = asyncio.create_task(http.serve(sockets=[listener]))
     while not http.started and not serving.done():
-        await asyncio.sleep(0.005)
+        await asyncio.sleep(START_POLL_S)
     if not serving.done():
-        ready()
-    stopping = asyncio.create_task(stopped.wait())
+        on_ready()
+    stopping = asyncio.create_task(stop_requested.wait())
     await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    server.desk.stop()
+    queue.stop()
     http.should_exit = True
-    done, _ = await asyncio.wait({serving}, timeout=grace_s)
-    if not done:
-        server.desk.cut()
+    finished, _ = await asyncio.wait({serving}, timeout=grace_s)
+    if not finished:
+        queue.cancel_running()
     await serving
     stopping.cancel()

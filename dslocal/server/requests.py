@@ -1,12 +1,14 @@
-"""From a request to what is generated: prompt, settings and form, by the rules that ``ask`` and
-``chat`` go by.
+"""From a request to what is generated: its prompt, settings and constraint.
+
+The rules are those of ``ask`` and ``chat``. What is special to chat requests is in
+:mod:`.chat_requests`.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -16,31 +18,36 @@ from dslocal.errors import ContextOverflowError, UsageError
 from dslocal.output.answer import overflow_error, reserved_tokens
 from dslocal.prompts.families.base import BOS
 from dslocal.prompts.families.plain import Completion
-from dslocal.server.wire.errors import ApiError
-from dslocal.server.wire.schemas import (
-    AskRequest,
-    ChatMessage,
-    ChatRequest,
-    CompletionRequest,
-    NamedTool,
-    Sampling,
-    ToolParam,
-)
+
+from .wire.errors import ApiError
+from .wire.schemas import AskRequest, CompletionRequest, SamplingFields
 
 if TYPE_CHECKING:
     from dslocal.engine import LlamaContext
 
+MAX_SHOWN_NAME = 100
+
 
 @dataclass(frozen=True)
 class ServedModel:
-    """What all requests share. ``context`` is any that answers are generated in. ``settings`` are
-    the family's with what the user set, ``gap_settings`` those for filling gaps. ``math`` decides
-    on the directive outright, as ``--math`` does. ``names`` it answers to."""
+    """The model that answers, and what holds for all requests.
+
+    Attributes:
+        context: Any of the contexts that generate.
+        family: How it is prompted and read.
+        settings: The family's settings with what the user set above them.
+        fim_settings: The same for filling gaps.
+        thinking: How answers begin where the request does not say.
+        name: The name that it is listed by.
+        names: All names that requests may give it.
+        fingerprint: The fingerprint of its file.
+        math: Whether the directive for mathematics is added; None decides by the question.
+    """
 
     context: LlamaContext
     family: prompts.Family
     settings: prompts.Settings
-    gap_settings: prompts.Settings
+    fim_settings: prompts.Settings
     thinking: prompts.Thinking
     name: str
     names: frozenset[str]
@@ -48,18 +55,21 @@ class ServedModel:
     math: bool | None = None
 
     @cached_property
-    def most_characters(self) -> int:
-        """No text of more characters fits the context, whatever it says."""
-        return self.context.n_ctx * max(
-            len(token.encode()) for token in self.context.model.header.tokens()
-        )
+    def max_characters(self) -> int:
+        """Return a number of characters beyond which no text fits the context."""
+        longest = max(len(token.encode()) for token in self.context.model.header.tokens())
+        return self.context.n_ctx * longest
 
-    def require(self, name: str | None) -> None:
-        """Raises Fault for a model that is not the one."""
+    def require_name(self, name: str | None) -> None:
+        """Refuse a request for another model.
+
+        Raises:
+            ApiError: 404.
+        """
         if name is not None and name not in self.names:
             raise ApiError(
                 404,
-                f"there is no model {name[:100]!r} here, only {self.name!r}",
+                f"there is no model {name[:MAX_SHOWN_NAME]!r} here, only {self.name!r}",
                 code="model_not_found",
                 param="model",
             )
@@ -67,95 +77,68 @@ class ServedModel:
 
 @dataclass(frozen=True)
 class PreparedRequest:
-    """One request, ready to be generated: ``n`` answers to ``prompt``, whose ids are ``ids``, the
-    k-th with ``seed`` + k.
+    """What is generated for one request.
 
-    ``called`` is the tool whose arguments the answer is. ``fresh`` wants nothing from the cache.
+    Attributes:
+        family: How the output is read.
+        prompt: The prompt's segments, whose token ids are ``ids``.
+        settings: How tokens are sampled.
+        seed: The seed of the first answer; the k-th has ``seed`` + k.
+        n: The number of answers.
+        top_logprobs: How many alternatives each token's logprobs have; None for no logprobs.
+        constraint: What the answer must look like.
+        forced_tool: The tool whose arguments the answer is.
+        ignores_cache: Whether nothing of the KV cache is used.
+        ids: The prompt's token ids, filled in by :func:`validated`.
     """
 
     family: prompts.Family
     prompt: Sequence[prompts.Segment]
-    ids: Sequence[int]
     settings: prompts.Settings
     seed: int
     n: int = 1
     top_logprobs: int | None = None
-    form: output.OutputConstraint | None = None
-    called: str | None = None
-    fresh: bool = False
+    constraint: output.OutputConstraint | None = None
+    forced_tool: str | None = None
+    ignores_cache: bool = False
+    ids: Sequence[int] = ()
 
 
-def of_chat(served: ServedModel, request: ChatRequest) -> PreparedRequest:
-    """Raises Fault and DslocalErrors, ContextOverflowError among them."""
-    served.require(request.model)
-    family, tools = served.family, _tools(request)
-    forced = _forced(request, tools)
-    way = _way(served, request, forced=forced is not None)
-    form = _form(request)
-    if forced is not None:
-        schema = dict(forced.parameters) or output.ANY_OBJECT
-        form = output.constraint_from_schema(schema, f"the parameters of {forced.name}")
-    math = served.math if not (form or tools) else False
-    segments = family.render(list(_messages(family, request.messages, math)), way, tools)
-    if forced is not None and family.format.tools:
-        segments = [*segments, *family.format.tools.begin(forced.name)]
-    settings = _settings(served.settings, request)
-    if request.max_completion_tokens is not None:
-        settings = _with(
-            settings, "max_tokens", request.max_completion_tokens, "max_completion_tokens"
-        )
-    if (
-        request.thinking
-        and request.thinking.budget_tokens is not None
-        and way is not prompts.Thinking.BYPASSED
-    ):
-        settings = _with(
-            settings, "think_budget", request.thinking.budget_tokens, "thinking.budget_tokens"
-        )
-    top = (request.top_logprobs or 0) if request.logprobs else None
-    called = forced.name if forced else None
-    return _checked(
-        served,
-        PreparedRequest(
-            family, segments, (), settings, _seed(request), request.n or 1, top, form, called
-        ),
-    )
+def prepare_completion(served: ServedModel, request: CompletionRequest) -> PreparedRequest:
+    """Return what is generated to continue a text, or to fill the gap before a suffix.
 
-
-def of_completion(served: ServedModel, request: CompletionRequest) -> PreparedRequest:
-    """Raises Fault and DslocalErrors, as for a gap that the family cannot fill."""
-    served.require(request.model)
+    Raises:
+        ApiError: A field cannot be used.
+        DslocalError: The family cannot fill gaps, or the prompt does not fit the context.
+    """
+    served.require_name(request.model)
+    family = served.family
+    prompt: Sequence[prompts.Segment]
     if request.suffix is not None:
-        family, segments, settings = (
-            served.family,
-            served.family.render_fim(request.prompt, request.suffix),
-            served.gap_settings,
-        )
+        prompt = family.render_fim(request.prompt, request.suffix)
+        settings = served.fim_settings
     else:
-        family = (
-            served.family
-            if served.family.is_base
-            else replace(served.family, format=Completion(), is_base=True)
-        )
-        segments, settings = [BOS, prompts.PlainText(request.prompt)], served.settings
-    return _checked(
-        served,
-        PreparedRequest(
-            family,
-            segments,
-            (),
-            _settings(settings, request),
-            _seed(request),
-            request.n or 1,
-            request.logprobs,
-            None,
-        ),
+        if not family.is_base:
+            family = replace(family, format=Completion(), is_base=True)
+        prompt = [BOS, prompts.PlainText(request.prompt)]
+        settings = served.settings
+    prepared = PreparedRequest(
+        family=family,
+        prompt=prompt,
+        settings=with_request_settings(settings, request),
+        seed=seed_of(request),
+        n=request.n or 1,
+        top_logprobs=request.logprobs,
     )
+    return validated(served, prepared)
 
 
-def of_ask(served: ServedModel, request: AskRequest) -> PreparedRequest:
-    """What a local ``dslocal ask`` would generate. Raises Fault where this server has another
-    model.
+def prepare_ask(served: ServedModel, request: AskRequest) -> PreparedRequest:
+    """Return what ``dslocal ask`` would generate in a process of its own.
+
+    Raises:
+        ApiError: 404 where this server has another model.
+        DslocalError: As in that process.
     """
     if request.fingerprint != served.fingerprint or request.family not in prompts.FAMILIES:
         raise ApiError(
@@ -165,207 +148,97 @@ def of_ask(served: ServedModel, request: AskRequest) -> PreparedRequest:
     settings = family.defaults
     for name, value in request.settings.items():
         if value is not None:
-            settings = _with(settings, name, value, name)
-    messages = [prompts.Message("system", request.system)] if request.system else []
-    prompt = family.render(
-        [*messages, prompts.Message("user", request.text)], prompts.Thinking(request.thinking)
+            settings = with_setting(settings, name, value, name)
+    messages = [prompts.Message("user", request.text)]
+    if request.system:
+        messages.insert(0, prompts.Message("system", request.system))
+    prepared = PreparedRequest(
+        family=family,
+        prompt=family.render(messages, prompts.Thinking(request.thinking)),
+        settings=settings,
+        seed=request.seed,
+        top_logprobs=request.top_logprobs,
+        constraint=_ask_constraint(request),
+        ignores_cache=request.fresh,
     )
-    form = None
-    if request.form and request.form.schema_text is not None:
-        form = output.constraint_from_schema(
-            json.loads(request.form.schema_text), request.form.source
-        )
-    elif request.form and request.form.grammar_text is not None:
+    return validated(served, prepared)
+
+
+def _ask_constraint(request: AskRequest) -> output.OutputConstraint | None:
+    form = request.form
+    if form is None:
+        return None
+    if form.schema_text is not None:
+        return output.constraint_from_schema(json.loads(form.schema_text), form.source)
+    if form.grammar_text is not None:
         from dslocal.engine.grammar import grammar
 
-        form = output.OutputConstraint(
-            request.form.source, grammar.gbnf_to_grammar(request.form.grammar_text)
-        )
-    return _checked(
-        served,
-        PreparedRequest(
-            family,
-            prompt,
-            (),
-            settings,
-            request.seed,
-            1,
-            request.top_logprobs,
-            form,
-            fresh=request.fresh,
-        ),
-    )
+        return output.OutputConstraint(form.source, grammar.gbnf_to_grammar(form.grammar_text))
+    return None
 
 
-def _checked(served: ServedModel, asked: PreparedRequest) -> PreparedRequest:
-    """``asked`` with its ids. Raises ContextOverflowError before it waits in any queue, UsageError
-    for a form that nothing has, and Fault for a bias on no token."""
+def validated(served: ServedModel, prepared: PreparedRequest) -> PreparedRequest:
+    """Return ``prepared`` with the ids of its prompt, if it can be generated.
+
+    What cannot be generated is refused here, before the request waits in the queue.
+
+    Raises:
+        ContextOverflowError: The prompt leaves no room for an answer.
+        UsageError: No text satisfies the constraint.
+        ApiError: A bias is on something that is not a token.
+    """
     from dslocal.engine.grammar.grammar import Grammar
 
     context = served.context
-    length = sum(
-        len(segment.text) for segment in asked.prompt if isinstance(segment, prompts.PlainText)
-    )
-    if length > served.most_characters:
+    texts = [part.text for part in prepared.prompt if isinstance(part, prompts.PlainText)]
+    length = sum(len(text) for text in texts)
+    if length > served.max_characters:
         raise ContextOverflowError(
-            f"the prompt has {length:,} characters; the context holds {context.n_ctx:,} tokens, which are fewer"
+            f"the prompt has {length:,} characters; "
+            f"the context holds {context.n_ctx:,} tokens, which are fewer"
         )
-    ids = prompts.encode(asked.prompt, context.model)
-    if len(ids) + reserved_tokens(asked.settings, context.n_ctx) > context.n_ctx:
-        raise overflow_error(context, asked.settings, len(ids))
+    ids = prompts.encode(prepared.prompt, context.model)
+    if len(ids) + reserved_tokens(prepared.settings, context.n_ctx) > context.n_ctx:
+        raise overflow_error(context, prepared.settings, len(ids))
     try:
-        output.resolve_logit_bias(asked.settings.logit_bias, context.model)
+        output.resolve_logit_bias(prepared.settings.logit_bias, context.model)
     except UsageError as e:
         raise ApiError(422, str(e), param="logit_bias") from None
-    if asked.form:
-        Grammar(
-            context.model, asked.form.grammar
-        )  # or what nothing can satisfy would show only when it is its turn
-    return replace(asked, ids=ids)
+    if prepared.constraint:
+        Grammar(context.model, prepared.constraint.grammar)
+    return replace(prepared, ids=ids)
 
 
-def _messages(
-    family: prompts.Family, sent: Sequence[ChatMessage], math: bool | None
-) -> Iterator[prompts.Message]:
-    """The messages as the family writes them; outputs of tools in the order of the calls that they
-    answer.
+def with_request_settings(settings: prompts.Settings, request: SamplingFields) -> prompts.Settings:
+    """Return ``settings`` with the sampling fields of a request above them.
+
+    Raises:
+        ApiError: 422 for a value that is out of range.
     """
-    for place, message in enumerate(sent):
-        if message.prefix and (message.role != "assistant" or place + 1 < len(sent)):
-            raise ApiError(
-                400,
-                "prefix is for the last message, an assistant's",
-                param=f"messages.{place}.prefix",
-            )
-    order: dict[str, int] = {}
-    waiting: list[ChatMessage] = []
-    for message in sent:
-        if message.role == "tool":
-            waiting.append(message)
-            continue
-        yield from _outputs(waiting, order)
-        waiting = []
-        if message.role == "user":
-            yield prompts.Message(
-                "user", prompts.compose_question(family, message.text, math=math).text
-            )
-        elif message.role == "assistant":
-            calls = message.tool_calls or []
-            order = {call.id: number for number, call in enumerate(calls)}
-            spoken = tuple(
-                prompts.ToolCall(call.function.name, call.function.arguments) for call in calls
-            )
-            yield prompts.Message(
-                "assistant",
-                message.text,
-                message.reasoning_content or "",
-                spoken,
-                prefix=bool(message.prefix),
-            )
-        else:
-            yield prompts.Message("system", message.text)
-    yield from _outputs(waiting, order)
-
-
-def _outputs(messages: Sequence[ChatMessage], order: dict[str, int]) -> Iterator[prompts.Message]:
-    for message in sorted(
-        messages, key=lambda message: order.get(message.tool_call_id or "", len(order))
-    ):
-        yield prompts.Message("tool", message.text)
-
-
-def _tools(request: ChatRequest) -> list[prompts.Tool]:
-    if request.tool_choice == "none":
-        return []
-    return [_tool(spec) for spec in request.tools or []]
-
-
-def _tool(spec: ToolParam) -> prompts.Tool:
-    return prompts.Tool(
-        spec.function.name, spec.function.description or "", spec.function.parameters or {}
-    )
-
-
-def _forced(request: ChatRequest, tools: Sequence[prompts.Tool]) -> prompts.Tool | None:
-    """The tool that has to be called. Raises Fault where there is a choice of several."""
-    choice = request.tool_choice
-    if choice in (None, "none", "auto"):
-        return None
-    if request.response_format and request.response_format.type != "text":
-        raise ApiError(
-            400,
-            "response_format and a tool that has to be called are two ways to shape an answer",
-            param="tool_choice",
-        )
-    named = [
-        tool
-        for tool in tools
-        if not isinstance(choice, NamedTool) or tool.name == choice.function.name
-    ]
-    if len(named) != 1:
-        what = "is for one tool; name it" if named else "names no tool of this request"
-        raise ApiError(400, f"tool_choice {what}", param="tool_choice")
-    return named[0]
-
-
-def _way(served: ServedModel, request: ChatRequest, *, forced: bool) -> prompts.Thinking:
-    """How the answer begins. Raises Fault for a thought that the family does not know."""
-    ways = served.family.thinking_modes
-    if forced:
-        return prompts.Thinking.BYPASSED if prompts.Thinking.BYPASSED in ways else ways[0]
-    if request.thinking is None:
-        return served.thinking
-    if request.thinking.type == "enabled":
-        if prompts.Thinking.FORCED in ways:
-            return prompts.Thinking.FORCED
-        raise ApiError(
-            400, f"{served.name} knows no thinking that could be enabled", param="thinking.type"
-        )
-    return prompts.Thinking.BYPASSED if prompts.Thinking.BYPASSED in ways else ways[0]
-
-
-def _form(request: ChatRequest) -> output.OutputConstraint | None:
-    wanted = request.response_format
-    if wanted is None or wanted.type == "text":
-        return None
-    if wanted.type == "json_object":
-        return output.constraint_from_schema(output.ANY_OBJECT, "response_format")
-    if wanted.json_schema is None:
-        raise ApiError(
-            422,
-            "response_format.json_schema: is needed with this type",
-            param="response_format.json_schema",
-        )
-    form = output.constraint_from_schema(wanted.json_schema.content, "response_format")
-    if wanted.json_schema.strict and form.unheld:
-        said = "; ".join(form.unheld)[:200]
-        raise ApiError(
-            400,
-            f"response_format: an answer cannot be held to all of this schema: {said}",
-            param="response_format.json_schema",
-        )
-    return form
-
-
-def _settings(settings: prompts.Settings, request: Sampling) -> prompts.Settings:
     for name in prompts.SETTINGS:
         value: Any = getattr(request, name, None)
         if value is None:
             continue
         if name == "logit_bias":
-            value = [f"{token}={number}" for token, number in value.items()]
-        settings = _with(
-            settings, name, [value] if name == "stop" and isinstance(value, str) else value, name
-        )
+            value = [f"{token}={bias}" for token, bias in value.items()]
+        if name == "stop" and isinstance(value, str):
+            value = [value]
+        settings = with_setting(settings, name, value, name)
     return settings
 
 
-def _with(settings: prompts.Settings, name: str, value: Any, param: str) -> prompts.Settings:
+def with_setting(settings: prompts.Settings, name: str, value: Any, param: str) -> prompts.Settings:
+    """Return ``settings`` with one value, which came in the field ``param``.
+
+    Raises:
+        ApiError: 422 for a value that is out of range.
+    """
     try:
         return settings.with_value(name, value, param)
     except UsageError as e:
         raise ApiError(422, f"{e}: {e.hint}" if e.hint else str(e), param=param) from None
 
 
-def _seed(request: Sampling) -> int:
+def seed_of(request: SamplingFields) -> int:
+    """Return the seed of a request, or a random one."""
     return int.from_bytes(os.urandom(4), "little") if request.seed is None else request.seed

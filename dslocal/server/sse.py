@@ -1,123 +1,162 @@
-"""An answer on its way to a client: whole or as server-sent events, given up as soon as the client
-leaves.
+"""An answer on its way to a client: whole as JSON, or as server-sent events (SSE).
 
-A stream begins with its first event, so that what goes wrong before has a status of its own, or
-when it has kept silent for a while.
+Generation ends as soon as the client leaves. A stream's status is sent with its first event, so
+that what fails before gets an error status, or with the first comment after a silence.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
-
-from dslocal.server.wire.errors import ApiError, fault_of
-from dslocal.server.wire.responses import DONE, KEEP_ALIVE, Reply, encoded, sse
+from typing import Any, Protocol
 
 from .access import Receive, Scope, Send
-from .queue import RequestRun
+from .events import RunEvent
+from .request_run import RequestRun
+from .wire.encoding import DONE, KEEP_ALIVE, json_bytes, sse_event
+from .wire.errors import ApiError, to_api_error
 
-SILENCE_S = 5.0  # after which a comment says that the connection lives
-JSON = [(b"content-type", b"application/json")]
-EVENTS = [
+KEEP_ALIVE_S = 5.0  # of silence, after which a comment says that the connection lives
+STREAM_HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache"),
     (b"x-accel-buffering", b"no"),
 ]
 
 
+class StreamFormat(Protocol):
+    """Turns events into the bytes of a stream."""
+
+    def chunks(self, events: Sequence[RunEvent]) -> Iterable[bytes]:
+        """Return what is sent for ``events``."""
+
+
+class WholeFormat(Protocol):
+    """Collects events into one JSON object."""
+
+    def collect(self, events: Sequence[RunEvent]) -> None:
+        """Take in ``events``."""
+
+    def body(self) -> dict[str, Any]:
+        """Return the response, once all events are collected."""
+
+
+class StreamFailed(Exception):
+    """An error that was sent within a stream, whose status was 200 already."""
+
+    def __init__(self, error: ApiError) -> None:
+        super().__init__(error.message)
+        self.error = error
+
+
 @dataclass
-class ResponseStream:
-    """A response, for Starlette to call. ``usage`` asks for the chunk that has it."""
+class WholeResponse:
+    """Sends the answers as one JSON object when they are complete. An ASGI application."""
 
     run: RequestRun
-    reply: Reply
-    stream: bool
-    usage: bool = False
+    format: WholeFormat
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        task, over = asyncio.current_task(), False
-        gone = asyncio.create_task(_gone(receive))
+        await until_disconnect(receive, self._respond(send))
 
-        def leave(left: asyncio.Task[None]) -> None:
-            if task and not over and not left.cancelled():
-                task.cancel()
-
-        gone.add_done_callback(leave)
-        try:
-            await (self._stream(send) if self.stream else self._whole(send))
-            over = True
-        except asyncio.CancelledError:
-            if not gone.done() or task is None:
-                raise
-            task.uncancel()
-            raise ConnectionError from None
-        finally:
-            over = True
-            gone.cancel()
-
-    async def _whole(self, send: Send) -> None:
+    async def _respond(self, send: Send) -> None:
         async with aclosing(self.run.events()) as events:
             async for some in events:
-                self.reply.collect(some)
-        body = encoded(self.reply.whole())
-        await send(
-            {
-                "type": "http.response.start",
-                "status": 200,
-                "headers": [*JSON, (b"content-length", b"%d" % len(body))],
-            }
-        )
+                self.format.collect(some)
+        body = json_bytes(self.format.body())
+        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
-    async def _stream(self, send: Send) -> None:
-        begun = False
-        loop = asyncio.get_running_loop()
-        last = loop.time()
 
-        async def pass_on(data: bytes, *, more: bool = True) -> None:
-            nonlocal begun, last
-            if not begun:
-                begun = True
-                await send({"type": "http.response.start", "status": 200, "headers": EVENTS})
-            last = loop.time()
-            await send({"type": "http.response.body", "body": data, "more_body": more})
+@dataclass
+class EventStreamResponse:
+    """Sends what happens as server-sent events. An ASGI application.
 
-        async def live() -> None:
-            while True:
-                await asyncio.sleep(max(0.01, last + SILENCE_S - loop.time()))
-                if loop.time() - last >= SILENCE_S:
-                    await pass_on(KEEP_ALIVE)
+    Attributes:
+        run: The request at work.
+        format: Turns its events into bytes.
+        last_chunk: Makes a chunk that comes after the last event.
+    """
 
-        living = asyncio.create_task(live())
+    run: RequestRun
+    format: StreamFormat
+    last_chunk: Callable[[], bytes] | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await until_disconnect(receive, self._respond(send))
+
+    async def _respond(self, send: Send) -> None:
+        stream = EventStream(send)
+        keeping_alive = asyncio.create_task(stream.keep_alive())
         try:
             async with aclosing(self.run.events()) as events:
                 async for some in events:
-                    if data := b"".join(self.reply.chunks(some)):
-                        await pass_on(data)
+                    data = b"".join(self.format.chunks(some))
+                    if data:
+                        await stream.send(data)
         except Exception as e:
-            if not begun:
+            if not stream.has_started:
                 raise
-            living.cancel()
-            fault = fault_of(e)
-            await pass_on(sse(fault.body), more=False)
-            raise Late(fault) from e
+            keeping_alive.cancel()
+            error = to_api_error(e)
+            await stream.send(sse_event(error.body), is_last=True)
+            raise StreamFailed(error) from e
         finally:
-            living.cancel()
+            keeping_alive.cancel()
             with suppress(asyncio.CancelledError):
-                await living
-        await pass_on((self.reply.last_chunk() if self.usage else b"") + DONE, more=False)
+                await keeping_alive
+        last = self.last_chunk() if self.last_chunk else b""
+        await stream.send(last + DONE, is_last=True)
 
 
-class Late(Exception):
-    """A fault that was told in a stream that had begun with 200."""
+class EventStream:
+    """A stream of server-sent events to one client."""
 
-    def __init__(self, fault: ApiError) -> None:
-        super().__init__(fault.message)
-        self.fault = fault
+    def __init__(self, send: Send) -> None:
+        self.has_started = False
+        self._send = send
+        self._loop = asyncio.get_running_loop()
+        self._last_sent = self._loop.time()
+
+    async def send(self, data: bytes, *, is_last: bool = False) -> None:
+        """Send ``data``, and the status and headers before it if it is the first."""
+        if not self.has_started:
+            self.has_started = True
+            start = {"type": "http.response.start", "status": 200, "headers": STREAM_HEADERS}
+            await self._send(start)
+        self._last_sent = self._loop.time()
+        await self._send({"type": "http.response.body", "body": data, "more_body": not is_last})
+
+    async def keep_alive(self) -> None:
+        """Send a comment whenever nothing was sent for KEEP_ALIVE_S, until cancelled."""
+        while True:
+            await asyncio.sleep(max(0.01, self._last_sent + KEEP_ALIVE_S - self._loop.time()))
+            if self._loop.time() - self._last_sent >= KEEP_ALIVE_S:
+                await self.send(KEEP_ALIVE)
 
 
-async def _gone(receive: Receive) -> None:
-    """Returns when the client has left."""
+async def until_disconnect(receive: Receive, work: Coroutine[Any, Any, None]) -> None:
+    """Do ``work``, and cancel it when the client leaves.
+
+    Raises:
+        ConnectionError: The client has left before the work was done.
+    """
+    working = asyncio.create_task(work)
+    leaving = asyncio.create_task(_disconnected(receive))
+    try:
+        await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ConnectionError("the client has left")
+        working.result()
+    finally:
+        working.cancel()
+        leaving.cancel()
+        await asyncio.gather(working, leaving, return_exceptions=True)
+
+
+async def _disconnected(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass

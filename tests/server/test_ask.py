@@ -29,7 +29,7 @@ def asked(
     served: Serving, text: str, settings: prompts.Settings, seed: int, **more: Any
 ) -> tuple[str, output.Turn]:
     """The answer as it came in parts, and the turn."""
-    (found,) = (each for each in discovery.running() if each.port == served.port)
+    (found,) = (each for each in discovery.running_servers() if each.port == served.port)
     body = {
         "fingerprint": found.fingerprint,
         "family": "nano",
@@ -98,7 +98,7 @@ def test_the_same_tokens(
 
 
 def test_another_model_is_not_taken(served: Serving) -> None:
-    (found,) = (each for each in discovery.running() if each.port == served.port)
+    (found,) = (each for each in discovery.running_servers() if each.port == served.port)
     body = {
         "fingerprint": "0" * 64,
         "family": "nano",

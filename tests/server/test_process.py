@@ -91,8 +91,8 @@ def until(true: Callable[[], bool], seconds: float = 10) -> bool:
 
 
 def test_killed_in_the_midst_of_streams(home: Path, nano: Path) -> None:
-    before = contents(home)
     with serving(home, "--parallel", "3", "--ctx", "1024", "--quiet") as server:
+        before = contents(home)
         said, threads = streams(server, 3)
         server.kill()
         for thread in threads:
@@ -105,7 +105,7 @@ def test_killed_in_the_midst_of_streams(home: Path, nano: Path) -> None:
     with serving(home, "--parallel", "3", "--ctx", "1024", "--quiet") as again:
         assert "88" in again.chat()["choices"][0]["message"]["content"]
         assert again.started_in_s < 10 * RESTART_S, "tests/benchmarks/server_restart.py measures it"
-        ports = [found.port for found in discovery.running()]
+        ports = [found.port for found in discovery.running_servers()]
         assert again.port in ports
         assert server.port not in ports, "the note of the one that was killed is gone"
 
@@ -125,7 +125,7 @@ def test_stopped_without_patience_streams_are_told(home: Path, nano: Path) -> No
         thread.join(20)
         assert json.loads(lines[-2].removeprefix("data: "))["error"]["code"] == "stopping"
         assert "data: [DONE]" not in lines
-        assert server.port not in [found.port for found in discovery.running()]
+        assert server.port not in [found.port for found in discovery.running_servers()]
 
 
 def test_who_leaves_is_not_waited_for(home: Path, nano: Path) -> None:
@@ -160,7 +160,7 @@ def test_who_leaves_is_not_waited_for(home: Path, nano: Path) -> None:
 
 def test_a_server_is_found_while_it_lives(home: Path, nano: Path) -> None:
     with serving(home, "--parallel", "1", "--ctx", "1024") as server:
-        (found,) = (each for each in discovery.running() if each.port == server.port)
+        (found,) = (each for each in discovery.running_servers() if each.port == server.port)
         assert (found.name, found.family, found.n_ctx, found.pid) == (
             "nano",
             "nano",
@@ -181,7 +181,7 @@ def test_a_note_that_others_could_have_written_is_not_believed(home: Path) -> No
     note = folder / "1.json"
     note.write_text("{}")
     note.chmod(0o666)
-    assert all(each.pid != 1 for each in discovery.running())
+    assert all(each.pid != 1 for each in discovery.running_servers())
     note.unlink()
 
 

@@ -18,7 +18,7 @@ from support.server.serving import Serving, serving
 
 from dslocal import output
 from dslocal.gguf.header import fingerprint, read_header
-from dslocal.server.discovery import RunningServer, lit, running, short
+from dslocal.server.discovery import RunningServer, announced, running_servers, short_metadata
 from dslocal.server.wire.turn_json import turn_as_json
 from dslocal.types import FinishReason
 
@@ -140,12 +140,20 @@ def impostor(own: Run, nano: Path, *replies: bytes) -> Iterator[None]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         place = ("127.0.0.1", listener.getsockname()[1], "nano", str(nano.resolve()))
         note = RunningServer(
-            0, *place, fingerprint(nano), "nano", 4096, "F16", "t", short(header), header.data_start
+            0,
+            *place,
+            fingerprint(nano),
+            "nano",
+            4096,
+            "F16",
+            "t",
+            short_metadata(header),
+            header.data_start,
         )
         thread = threading.Thread(target=reply, daemon=True)
         thread.start()
-        with lit(note):
-            assert note.port in {each.port for each in running()}
+        with announced(note):
+            assert note.port in {each.port for each in running_servers()}
             yield
         thread.join(timeout=10)
         assert not thread.is_alive(), "it was not asked"

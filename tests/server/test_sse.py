@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from dslocal.server import sse
-from dslocal.server.sse import Late, ResponseStream
+from dslocal.server.sse import EventStreamResponse, StreamFailed, WholeResponse
 from dslocal.server.wire.errors import ApiError
 
 Step = float | Exception | str
@@ -47,11 +47,12 @@ class Plain:
     def collect(self, events: list[str]) -> None:
         self.said = events
 
-    def whole(self) -> dict[str, Any]:
+    def body(self) -> dict[str, Any]:
         return {"said": self.said}
 
-    def last_chunk(self) -> bytes:
-        return b"usage;"
+
+def usage() -> bytes:
+    return b"usage;"
 
 
 def sent(
@@ -67,9 +68,14 @@ def sent(
     async def send(message: MutableMapping[str, Any]) -> None:
         found.append(message)
 
-    made: Any = ResponseStream
+    async def respond() -> None:
+        streamed: Any = EventStreamResponse
+        whole: Any = WholeResponse
+        response = streamed(run, Plain(), usage) if stream else whole(run, Plain())
+        await response({}, receive, send)
+
     try:
-        asyncio.run(made(run, Plain(), stream=stream, usage=True)({}, receive, send))
+        asyncio.run(respond())
     finally:
         assert run.closed
     return found
@@ -81,7 +87,7 @@ def body(messages: list[MutableMapping[str, Any]]) -> bytes:
 
 @pytest.fixture(autouse=True)
 def short_silence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sse, "SILENCE_S", 0.05)
+    monkeypatch.setattr(sse, "KEEP_ALIVE_S", 0.05)
 
 
 def test_silence_is_commented_on() -> None:
@@ -100,7 +106,7 @@ def test_an_error_before_anything_has_a_status_of_its_own() -> None:
 
 
 def test_an_error_later_is_told_in_the_stream() -> None:
-    with pytest.raises(Late, match="no"):
+    with pytest.raises(StreamFailed, match="no"):
         sent(Told("a;", ApiError(503, "no", code="stopping")))
 
 

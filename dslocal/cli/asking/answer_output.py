@@ -16,11 +16,12 @@ import typer
 from dslocal import chat, evaluation, output, prompts
 from dslocal.errors import UsageError
 from dslocal.gguf.header import GgufHeader
+from dslocal.server.wire.logprobs import chat_logprobs
 from dslocal.terminal.progress_line import ProgressLine, can_redraw
 from dslocal.terminal.sanitise import one_line, sanitise
 
 if TYPE_CHECKING:
-    from dslocal.engine import LlamaModel, TokenLogprobs
+    from dslocal.engine import LlamaModel
 
 CUT = 5
 
@@ -131,7 +132,11 @@ def as_json(turn: output.Turn, context: HasModel) -> dict[str, Any]:
     logprobs = (
         {}
         if turn.top_logprobs is None
-        else {"logprobs": [_logprobs_json(entry, context.model) for entry in turn.logprobs]}
+        else {
+            "logprobs": [
+                chat_logprobs(entry, context.model, with_ids=True) for entry in turn.logprobs
+            ]
+        }
     )
     return {
         "answer": turn.text,
@@ -154,20 +159,6 @@ def as_json(turn: output.Turn, context: HasModel) -> dict[str, Any]:
             "ttft_s": round(timings.ttft, 6) if timings else 0.0,
         },
         **logprobs,
-    }
-
-
-def _logprobs_json(entry: TokenLogprobs, model: LlamaModel) -> dict[str, Any]:
-    """One token as in OpenAI's ``logprobs.content``, with its id."""
-
-    def named(id: int, logprob: float) -> dict[str, Any]:
-        piece = model.piece(id)
-        text = piece.decode("utf-8", "replace") if piece else model.header.tokens()[id]
-        return {"token": text, "id": id, "bytes": list(piece), "logprob": round(logprob, 6)}
-
-    return {
-        **named(entry.id, entry.logprob),
-        "top_logprobs": [named(*alternative) for alternative in entry.top],
     }
 
 

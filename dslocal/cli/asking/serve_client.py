@@ -161,7 +161,7 @@ class Search:
         from dslocal.server import discovery
 
         resolved = str(path.resolve())
-        for each in discovery.running():
+        for each in discovery.running_servers():
             if (
                 each.path == resolved
                 and each.family in prompts.FAMILIES

@@ -143,14 +143,14 @@ def serve(
     session_setup.advise(spoken, settings, thinking, "")
     from dslocal.catalog import resolve
     from dslocal.server import process
-    from dslocal.server.access import Guard
+    from dslocal.server.access import AccessPolicy
     from dslocal.server.app import Server
-    from dslocal.server.discovery import RunningServer, lit, new_token, short
+    from dslocal.server.discovery import RunningServer, announced, new_token, short_metadata
     from dslocal.server.metrics import Metrics
     from dslocal.server.queue import RequestQueue
     from dslocal.server.requests import ServedModel
 
-    listener = process.bound(host, port)
+    listener = process.bind_socket(host, port)
     port = listener.getsockname()[1]
     called = session_setup.named_model(model) or resolve.last_used() or resolve.DEFAULT
     name = Path(called).stem if Path(called).suffix == ".gguf" or os.sep in called else called
@@ -175,18 +175,33 @@ def serve(
         hosts = frozenset(
             each.lower() for each in (*(allow_host or []), host, *_own_names(exposed))
         )
-        guard = Guard(key, hosts, frozenset(allow_origin or []), exposed, largest, own=token)
-        desk = RequestQueue(places, queue)
-        server = Server(served, desk, guard, Metrics(desk), _silent if quiet else _log, log_prompts)
+        access = AccessPolicy(
+            key,
+            hosts,
+            frozenset(allow_origin or []),
+            is_exposed=exposed,
+            max_body_bytes=largest,
+            own_token=token,
+        )
+        requests = RequestQueue(places, queue)
+        server = Server(
+            served, requests, access, Metrics(requests), _silent if quiet else _log, log_prompts
+        )
         near = EVERYWHERE.get(host, host)
         where, what = (
             (near, port, name, str(path.resolve())),
             (spoken.name, context.n_ctx, context.kv_type),
         )
         stack.enter_context(
-            lit(
+            announced(
                 RunningServer(
-                    os.getpid(), *where, identity, *what, token, short(header), header.data_start
+                    os.getpid(),
+                    *where,
+                    identity,
+                    *what,
+                    token,
+                    short_metadata(header),
+                    header.data_start,
                 )
             )
         )
@@ -205,8 +220,8 @@ def serve(
             if open_webui:
                 _print_open_webui(_address(near, port), api_key, key, context.n_ctx)
 
-        process.serve(server, listener, grace_s=grace, ready=ready)
-        desk.threads.shutdown()
+        process.serve(server, listener, grace_s=grace, on_ready=ready)
+        requests.threads.shutdown()
 
 
 def _check(port: int, parallel: int | None, queue: int, grace: float) -> None:

@@ -1,4 +1,4 @@
-"""What goes wrong with a request, as OpenAI's error object and a status of HTTP."""
+"""API errors: OpenAI's error object and an HTTP status."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dslocal.errors import (
     UsageError,
 )
 
-KINDS = {
+ERROR_TYPES = {
     401: "authentication_error",
     404: "not_found_error",
     429: "rate_limit_error",
@@ -23,25 +23,40 @@ KINDS = {
 
 
 class ApiError(Exception):
-    """``param`` is the field that is to blame, ``code`` a word for programs."""
+    """An error that a client is sent.
+
+    Attributes:
+        status: The HTTP status.
+        message: What went wrong, for people.
+        code: A word for programs.
+        param: The field of the request that is to blame.
+    """
 
     def __init__(
         self, status: int, message: str, *, code: str | None = None, param: str | None = None
     ) -> None:
         super().__init__(message)
-        self.status, self.message, self.code, self.param = status, message, code, param
+        self.status = status
+        self.message = message
+        self.code = code
+        self.param = param
 
     @property
     def body(self) -> dict[str, Any]:
-        kind = KINDS.get(self.status, "invalid_request_error")
-        return {
-            "error": {"message": self.message, "type": kind, "param": self.param, "code": self.code}
+        """Return the error object."""
+        error = {
+            "message": self.message,
+            "type": ERROR_TYPES.get(self.status, "invalid_request_error"),
+            "param": self.param,
+            "code": self.code,
         }
+        return {"error": error}
 
 
-def fault_of(error: BaseException) -> ApiError:
-    """The fault that ``error`` is for a client: what it can mend is its own, all else the server's,
-    without the server's innards.
+def to_api_error(error: BaseException) -> ApiError:
+    """Return the API error that a client is sent for ``error``.
+
+    What the client can mend is a 400. All else is the server's failure, told without internals.
     """
     match error:
         case ApiError():

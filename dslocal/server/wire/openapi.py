@@ -1,4 +1,4 @@
-"""The OpenAPI document, made from what requests are checked against."""
+"""The OpenAPI document, made from the schemas that requests are validated against."""
 
 from __future__ import annotations
 
@@ -14,18 +14,23 @@ from .schemas import ChatRequest, CompletionRequest
 
 REF = "#/components/schemas/"
 REFUSALS = {
-    "400": "A request that cannot be answered, as a prompt that does not fit",
+    "400": "A request that cannot be answered, such as a prompt that does not fit",
     "401": "No key, or a wrong one",
     "403": "A Host or an Origin that is not allowed",
     "404": "No such model or route",
     "408": "A body that did not come in time",
     "413": "A body that is too large",
-    "422": "A field that cannot be meant",
+    "422": "A field that is not valid",
     "429": "Too many requests wait",
     "500": "The server failed",
     "503": "The server is stopping, or has no memory left",
 }
+TEXT = {"type": "string"}
+MAYBE_TEXT = {"type": ["string", "null"]}
+INTEGER = {"type": "integer"}
 COUNT = {"type": "integer", "minimum": 0}
+FINISH_REASON = {"enum": ["stop", "length", "tool_calls"]}
+LOGPROBS = {"type": ["object", "null"]}
 USAGE = (
     "prompt_tokens",
     "completion_tokens",
@@ -36,8 +41,8 @@ USAGE = (
 
 
 @functools.cache
-def document(bases: Sequence[str]) -> dict[str, Any]:
-    """The document of all routes under each of ``bases``. Do not change what is returned."""
+def openapi_document(bases: Sequence[str]) -> dict[str, Any]:
+    """Return the document of all routes, under each of ``bases``. Callers must not change it."""
     requests = models_json_schema(
         [(ChatRequest, "validation"), (CompletionRequest, "validation")],
         ref_template=REF + "{model}",
@@ -46,7 +51,7 @@ def document(bases: Sequence[str]) -> dict[str, Any]:
         "/health": {
             "get": _operation(
                 "Whether the server answers, and how busy it is",
-                {"200": _answer({"type": "object"}), "503": _answer({})},
+                {"200": _response({"type": "object"}), "503": _response({})},
             )
         },
         "/metrics": {
@@ -55,18 +60,20 @@ def document(bases: Sequence[str]) -> dict[str, Any]:
                 {"200": {"description": "Prometheus's text format", "content": {"text/plain": {}}}},
             )
         },
-        "/openapi.json": {"get": _operation("This document", {"200": _answer({"type": "object"})})},
+        "/openapi.json": {
+            "get": _operation("This document", {"200": _response({"type": "object"})})
+        },
     }
     for base in bases:
         paths[f"{base}/models"] = {
-            "get": _operation("The model that is served", {"200": _answer(_ref("Models"))})
+            "get": _operation("The model that is served", {"200": _response(_ref("Models"))})
         }
         paths[f"{base}/chat/completions"] = {
-            "post": _asking("Answer a conversation", "ChatRequest", "ChatCompletion")
+            "post": _answering("Answer a conversation", "ChatRequest", "ChatCompletion")
         }
         paths[f"{base}/completions"] = {
-            "post": _asking(
-                "Go on with a text, or fill the gap before a suffix",
+            "post": _answering(
+                "Continue a text, or fill the gap before a suffix",
                 "CompletionRequest",
                 "Completion",
             )
@@ -80,32 +87,33 @@ def document(bases: Sequence[str]) -> dict[str, Any]:
         },
         "paths": paths,
         "components": {
-            "schemas": {**requests, **_replies()},
+            "schemas": {**requests, **_response_schemas()},
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
         },
         "security": [{}, {"key": []}],
     }
 
 
-def _asking(summary: str, request: str, reply: str) -> dict[str, Any]:
+def _answering(summary: str, request: str, response: str) -> dict[str, Any]:
+    """Return the operation that answers a request, whole or as a stream."""
     whole = {"description": "The answer; as server-sent events with stream", "content": {}}
     whole["content"] = {
-        "application/json": {"schema": _ref(reply)},
+        "application/json": {"schema": _ref(response)},
         "text/event-stream": {"schema": {"type": "string"}},
     }
     body = {"required": True, "content": {"application/json": {"schema": _ref(request)}}}
     return {**_operation(summary, {"200": whole}), "requestBody": body}
 
 
-def _operation(summary: str, answers: dict[str, Any]) -> dict[str, Any]:
+def _operation(summary: str, responses: dict[str, Any]) -> dict[str, Any]:
     refused = {
         status: {"description": words, "content": {"application/json": {"schema": _ref("Error")}}}
         for status, words in REFUSALS.items()
     }
-    return {"summary": summary, "responses": {**refused, **answers}}
+    return {"summary": summary, "responses": {**refused, **responses}}
 
 
-def _answer(schema: dict[str, Any]) -> dict[str, Any]:
+def _response(schema: dict[str, Any]) -> dict[str, Any]:
     return {"description": "Done", "content": {"application/json": {"schema": schema}}}
 
 
@@ -117,55 +125,51 @@ def _object(required: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {"type": "object", "properties": {**required, **more}, "required": list(required)}
 
 
-def _replies() -> dict[str, Any]:
-    text, integer = {"type": "string"}, {"type": "integer"}
-    maybe_text = {"type": ["string", "null"]}
-    usage = _object(
-        {
-            **dict.fromkeys(USAGE, COUNT),
-            "prompt_tokens_details": _object({"cached_tokens": COUNT}),
-            "completion_tokens_details": _object({"reasoning_tokens": COUNT}),
-        }
-    )
+def _array(items: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "array", "items": items}
+
+
+def _response_schemas() -> dict[str, Any]:
     head = {
-        "id": text,
-        "object": text,
-        "created": integer,
-        "model": text,
-        "system_fingerprint": text,
+        "id": TEXT,
+        "object": TEXT,
+        "created": INTEGER,
+        "model": TEXT,
+        "system_fingerprint": TEXT,
     }
-    called = _object(
-        {
-            "index": integer,
-            "id": text,
-            "type": text,
-            "function": _object({"name": text, "arguments": text}),
-        }
-    )
-    message = _object(
-        {"role": text, "content": maybe_text},
-        reasoning_content=maybe_text,
-        tool_calls={"type": "array", "items": called},
-    )
-    finish = {"enum": ["stop", "length", "tool_calls"]}
-    choice = _object(
-        {"index": integer, "message": message, "finish_reason": finish},
-        logprobs={"type": ["object", "null"]},
-    )
-    piece = _object(
-        {"index": integer, "text": text, "finish_reason": finish},
-        logprobs={"type": ["object", "null"]},
-    )
-    error = _object({"message": text, "type": text, "param": maybe_text, "code": maybe_text})
-    model = _object({"id": text, "object": text, "created": integer, "owned_by": text})
+    error = _object({"message": TEXT, "type": TEXT, "param": MAYBE_TEXT, "code": MAYBE_TEXT})
+    model = _object({"id": TEXT, "object": TEXT, "created": INTEGER, "owned_by": TEXT})
+    usage = _ref("Usage")
     return {
-        "Usage": usage,
-        "ChatCompletion": _object(
-            {**head, "choices": {"type": "array", "items": choice}, "usage": _ref("Usage")}
-        ),
-        "Completion": _object(
-            {**head, "choices": {"type": "array", "items": piece}, "usage": _ref("Usage")}
-        ),
-        "Models": _object({"object": text, "data": {"type": "array", "items": model}}),
+        "Usage": _usage(),
+        "ChatCompletion": _object({**head, "choices": _array(_chat_choice()), "usage": usage}),
+        "Completion": _object({**head, "choices": _array(_completion_choice()), "usage": usage}),
+        "Models": _object({"object": TEXT, "data": _array(model)}),
         "Error": _object({"error": error}),
     }
+
+
+def _usage() -> dict[str, Any]:
+    fields: dict[str, Any] = dict.fromkeys(USAGE, COUNT)
+    fields["prompt_tokens_details"] = _object({"cached_tokens": COUNT})
+    fields["completion_tokens_details"] = _object({"reasoning_tokens": COUNT})
+    return _object(fields)
+
+
+def _chat_choice() -> dict[str, Any]:
+    function = _object({"name": TEXT, "arguments": TEXT})
+    call = _object({"index": INTEGER, "id": TEXT, "type": TEXT, "function": function})
+    message = _object(
+        {"role": TEXT, "content": MAYBE_TEXT},
+        reasoning_content=MAYBE_TEXT,
+        tool_calls=_array(call),
+    )
+    return _object(
+        {"index": INTEGER, "message": message, "finish_reason": FINISH_REASON}, logprobs=LOGPROBS
+    )
+
+
+def _completion_choice() -> dict[str, Any]:
+    return _object(
+        {"index": INTEGER, "text": TEXT, "finish_reason": FINISH_REASON}, logprobs=LOGPROBS
+    )

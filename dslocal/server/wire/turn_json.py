@@ -1,5 +1,6 @@
-"""A turn as JSON and back, so that ``dslocal ask`` has it as if it had been generated there. Needs
-nothing of the extra ``server``.
+"""A turn as JSON and back, so that ``dslocal ask`` has it as if it had been generated there.
+
+Needs nothing of the extra ``server``.
 """
 
 from __future__ import annotations
@@ -21,43 +22,41 @@ COUNTS = (
 
 
 def turn_as_json(turn: output.Turn) -> dict[str, Any]:
-    """All of ``turn`` that :func:`turn_from_json` needs."""
-    return {
-        **{name: getattr(turn, name) for name in COUNTS},
-        "reasoning": turn.reasoning,
-        "answer": turn.text,
-        "calls": [[call.name, call.arguments] for call in turn.calls],
-        "ids": turn.ids,
-        "finish_reason": turn.finish_reason.value if turn.finish_reason else None,
-        "timings": asdict(turn.timings) if turn.timings else None,
-        "logprobs": [
-            [entry.id, entry.logprob, [list(pair) for pair in entry.top]] for entry in turn.logprobs
-        ],
-        "loop": [turn.loop.text, turn.loop.times] if turn.loop else None,
-    }
+    """Return all of ``turn`` that :func:`turn_from_json` needs."""
+    fields: dict[str, Any] = {name: getattr(turn, name) for name in COUNTS}
+    fields["reasoning"] = turn.reasoning
+    fields["answer"] = turn.text
+    fields["calls"] = [[call.name, call.arguments] for call in turn.calls]
+    fields["ids"] = turn.ids
+    fields["finish_reason"] = turn.finish_reason.value if turn.finish_reason else None
+    fields["timings"] = asdict(turn.timings) if turn.timings else None
+    fields["logprobs"] = [
+        [entry.id, entry.logprob, [list(pair) for pair in entry.top]] for entry in turn.logprobs
+    ]
+    fields["loop"] = [turn.loop.text, turn.loop.times] if turn.loop else None
+    return fields
 
 
 def turn_from_json(sent: dict[str, Any]) -> output.Turn:
-    """The turn as it was where it was generated. Raises LookupError, TypeError or ValueError for
-    what is none.
+    """Return the turn as it was where it was generated.
+
+    Raises:
+        LookupError, TypeError or ValueError: ``sent`` is not a turn.
     """
     from dslocal.output.loops import Loop
     from dslocal.types import FinishReason, Timings, TokenLogprobs
 
     counts: dict[str, Any] = {name: int(sent[name]) for name in COUNTS}
     turn = output.Turn(**counts)
-    turn.reasoning, turn.text, turn.ids = (
-        str(sent["reasoning"]),
-        str(sent["answer"]),
-        [int(id) for id in sent["ids"]],
-    )
+    turn.reasoning = str(sent["reasoning"])
+    turn.text = str(sent["answer"])
+    turn.ids = [int(id) for id in sent["ids"]]
     turn.calls = [prompts.ToolCall(str(name), str(arguments)) for name, arguments in sent["calls"]]
     turn.finish_reason = FinishReason(sent["finish_reason"])
     turn.timings = Timings(**sent["timings"]) if sent["timings"] else None
-    turn.logprobs = [
-        TokenLogprobs(int(id), float(p), tuple((int(i), float(q)) for i, q in top))
-        for id, p, top in sent["logprobs"]
-    ]
+    for id, logprob, top in sent["logprobs"]:
+        alternatives = tuple((int(other), float(value)) for other, value in top)
+        turn.logprobs.append(TokenLogprobs(int(id), float(logprob), alternatives))
     turn.loop = Loop(str(sent["loop"][0]), int(sent["loop"][1])) if sent["loop"] else None
     turn.text_is_certain = True
     return turn

@@ -1,0 +1,44 @@
+"""What happens while a request is answered, as the threads that generate report it.
+
+Does not know how events reach a client: :mod:`.wire` turns them into bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dslocal import output
+
+if TYPE_CHECKING:
+    from dslocal.engine import TokenLogprobs
+    from dslocal.output.reasoning import AnswerEvent
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerPart:
+    """A part of one answer.
+
+    Attributes:
+        choice: The number of the answer, from 0.
+        part: The reasoning, text or tool call that was generated.
+        sure: Whether the text so far can no longer turn out to be reasoning.
+        logprobs: Those of the part's tokens, and of tokens before it that made no part.
+    """
+
+    choice: int
+    part: AnswerEvent
+    sure: bool
+    logprobs: Sequence[TokenLogprobs] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerEnd:
+    """The end of the answer with the number ``choice``."""
+
+    choice: int
+    turn: output.Turn
+
+
+RunEvent = AnswerPart | AnswerEnd

@@ -1,0 +1,195 @@
+"""What stands between a connection and the routes: one ASGI middleware for each subject.
+
+From the outside in: :class:`RequestLog`, :class:`CrossOriginHeaders`, :class:`ErrorResponses`,
+:class:`AccessControl`. They are plain ASGI classes, since Starlette's BaseHTTPMiddleware puts a
+queue between a stream and its client, and hides when the client leaves.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from starlette.exceptions import HTTPException
+
+from .access import AccessPolicy, App, Headers, Message, Receive, Scope, Send, drain, header_values
+from .metrics import Metrics
+from .queue import RETRY_AFTER_S
+from .sse import StreamFailed
+from .wire.encoding import json_bytes
+from .wire.errors import ApiError, to_api_error
+
+Log = Callable[[str], None]
+
+CLIENT_LEFT = 499  # the status that nginx logs when a client closes the connection
+UNLOGGED_PATHS = ("/health", "/ready", "/metrics")
+MAX_SHOWN_PATH = 200
+MAX_SHOWN_METHOD = 20
+
+
+def shown_path(scope: Scope) -> str:
+    """Return the path of a request, no longer than a message may show it."""
+    return str(scope["path"][:MAX_SHOWN_PATH])
+
+
+@dataclass
+class RequestLog:
+    """Write a line for every request and count it, by route and status.
+
+    Exceptions that leave nobody to respond to end here.
+    """
+
+    app: App
+    log: Log
+    metrics: Metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        started = time.monotonic()
+        status = 0
+
+        async def send_and_note(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_and_note)
+        except ConnectionError:
+            status = status or CLIENT_LEFT
+        except StreamFailed as e:
+            status = e.error.status
+        finally:
+            self._record(scope, status, time.monotonic() - started)
+
+    def _record(self, scope: Scope, status: int, seconds: float) -> None:
+        route = getattr(scope.get("route"), "path", "other")
+        self.metrics.requests.labels(route, str(status)).inc()
+        if scope["path"] in UNLOGGED_PATHS:
+            return
+        client = scope["client"][0] if scope.get("client") else "-"
+        self.log(f"{client} {scope['method']} {shown_path(scope)} {status} {seconds:.3f} s")
+
+
+@dataclass
+class CrossOriginHeaders:
+    """Let a browser show responses to pages of the allowed origins."""
+
+    app: App
+    access: AccessPolicy
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = self._headers(scope)
+        if not headers:
+            await self.app(scope, receive, send)
+            return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message["headers"], *headers]}
+            await send(message)
+
+        await self.app(scope, receive, send_with_headers)
+
+    def _headers(self, scope: Scope) -> Headers:
+        """Return the headers to add; none where the request names no allowed origin."""
+        request = dict(scope["headers"])
+        origin = request.get(b"origin", b"")
+        host = request.get(b"host", b"")
+        if not origin or not self.access.allows_origin(
+            origin.decode("latin-1"), host.decode("latin-1")
+        ):
+            return []
+        headers = [(b"access-control-allow-origin", origin), (b"vary", b"Origin")]
+        if scope["method"] == "OPTIONS":
+            headers.append((b"access-control-allow-methods", b"GET, POST"))
+            headers.append((b"access-control-allow-headers", b"Authorization, Content-Type"))
+        return headers
+
+
+@dataclass
+class ErrorResponses:
+    """Turn exceptions into error objects; log those that are the server's own."""
+
+    app: App
+    log: Log
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body_was_read = response_was_started = False
+
+        async def receive_and_note() -> Message:
+            nonlocal body_was_read
+            message = await receive()
+            body_was_read = body_was_read or not message.get("more_body")
+            return message
+
+        async def send_and_note(message: Message) -> None:
+            nonlocal response_was_started
+            response_was_started = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive_and_note, send_and_note)
+            return
+        except ConnectionError:
+            raise
+        except StreamFailed as e:
+            self._log_server_error(e.error)
+            raise
+        except HTTPException as e:
+            error = _routing_error(e, scope)
+        except Exception as e:
+            self._log_server_error(e)
+            error = to_api_error(e)
+        if response_was_started:
+            return
+        if not body_was_read and not header_values(scope["headers"], b"expect"):
+            await drain(receive)
+        await send_error(error, send)
+
+    def _log_server_error(self, error: BaseException) -> None:
+        if to_api_error(error).status == 500:
+            self.log("".join(traceback.format_exception(error)))
+
+
+@dataclass
+class AccessControl:
+    """Refuse who may not send requests, and answer OPTIONS for who may."""
+
+    app: App
+    access: AccessPolicy
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.access.check(scope)
+        if scope["method"] != "OPTIONS":
+            scope["app"] = self  # has the router raise for an unknown route, not respond itself
+            await self.app(scope, receive, send)
+            return
+        headers = [(b"allow", b"GET, POST, OPTIONS")]
+        await send({"type": "http.response.start", "status": 204, "headers": headers})
+        await send({"type": "http.response.body", "body": b""})
+
+
+async def send_error(error: ApiError, send: Send) -> None:
+    """Send an error object as the response."""
+    body = json_bytes(error.body)
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    if error.status == 429:
+        headers.append((b"retry-after", b"%d" % RETRY_AFTER_S))
+    if error.status == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
+    await send({"type": "http.response.start", "status": error.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _routing_error(error: HTTPException, scope: Scope) -> ApiError:
+    """Return the API error for a route or a method that does not exist."""
+    messages = {
+        404: f"there is nothing at {shown_path(scope)}",
+        405: f"{scope['method'][:MAX_SHOWN_METHOD]} is not for {shown_path(scope)}",
+    }
+    return ApiError(error.status_code, messages.get(error.status_code, "no"))

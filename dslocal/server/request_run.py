@@ -1,0 +1,244 @@
+"""One request at work: the threads that generate its answers, and their events on the way to the
+event loop.
+
+Everything that takes time happens in threads, one for each slot. The event loop only starts them
+and passes on what they report.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import closing, suppress
+from enum import Enum, auto
+from typing import TYPE_CHECKING
+
+from dslocal import output
+
+from .events import AnswerEnd, AnswerPart, RunEvent
+from .queue import RequestQueue, SlotAssignment
+from .requests import PreparedRequest
+from .wire.errors import ApiError, to_api_error
+
+if TYPE_CHECKING:
+    from dslocal.engine import LlamaContext
+
+OnEnd = Callable[[output.Turn, bool], None]
+
+
+class Signal(Enum):
+    """What a thread reports besides events of answers."""
+
+    PROMPT_READ = auto()  # the first slot's cache holds the whole prompt
+    FINISHED = auto()  # the thread generates nothing more
+
+
+Report = RunEvent | ApiError | Signal
+
+
+class EventChannel:
+    """Carries reports from the threads to the event loop, in order.
+
+    Waking the loop costs as much as generating a token of a small model, so it is woken once for
+    all reports that come before it looks.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._reports: deque[Report] = deque()
+        self._has_reports = asyncio.Event()
+        self._is_woken = False
+
+    def send(self, report: Report) -> None:
+        """Add a report. For any thread."""
+        self._reports.append(report)
+        if not self._is_woken:
+            self._is_woken = True
+            self.call(self._has_reports.set)
+
+    def call(self, function: Callable[[], None]) -> None:
+        """Have the event loop call ``function``, unless it has ended. For any thread."""
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(function)
+
+    async def receive(self) -> list[Report]:
+        """Wait for reports, and return all that have come. For the event loop's thread."""
+        await self._has_reports.wait()
+        self._has_reports.clear()
+        self._is_woken = False
+        reports = []
+        while self._reports:
+            reports.append(self._reports.popleft())
+        return reports
+
+
+class RequestRun:
+    """One request from the queue to its last event."""
+
+    def __init__(self, queue: RequestQueue, request: PreparedRequest, on_end: OnEnd) -> None:
+        """Prepare to answer ``request``.
+
+        Args:
+            queue: Where the slots come from.
+            request: What is generated.
+            on_end: Called in a thread with every answer when it has ended, and whether it was cut
+                short because the client left or the server stopped.
+        """
+        self._queue = queue
+        self._request = request
+        self._on_end = on_end
+        self._is_cancelled = False
+        self._contexts: list[LlamaContext] = []  # slots that this request holds
+        self._not_started: list[SlotAssignment] = []
+        self._running = 0  # threads that have started and not reported FINISHED
+        self._choices = deque(range(request.n))  # answers that no thread has taken yet
+
+    def cancel(self) -> None:
+        """End it, at once where a token is being evaluated. For the event loop's thread."""
+        self._is_cancelled = True
+        for context in self._contexts:
+            context.abort.set()
+
+    async def events(self) -> AsyncGenerator[list[RunEvent]]:
+        """Yield what happens, in lists of all that came meanwhile. Closing it ends the work.
+
+        The first slot reads the prompt alone. The others start when it has, and copy its cache.
+
+        Raises:
+            ApiError: The request was refused by the queue, or generating failed.
+        """
+        self._not_started = await self._queue.acquire(self._request)
+        self._queue.runs.add(self)
+        self._contexts = [assignment.context for assignment in self._not_started]
+        for context in self._contexts:
+            context.abort.clear()
+        channel = EventChannel(asyncio.get_running_loop())
+        try:
+            self._start(self._not_started.pop(0), channel)
+            while self._running:
+                events: list[RunEvent] = []
+                for report in await channel.receive():
+                    if isinstance(report, AnswerPart | AnswerEnd):
+                        events.append(report)
+                    elif isinstance(report, Signal):
+                        self._handle(report, channel)
+                    else:
+                        if events:
+                            yield events
+                        raise report
+                if events:
+                    yield events
+        finally:
+            self.cancel()
+            self._queue.runs.discard(self)
+            self._release_not_started()
+
+    def _handle(self, signal: Signal, channel: EventChannel) -> None:
+        """Start the other slots once the first has read the prompt, or ended."""
+        if self._is_cancelled:
+            self._release_not_started()
+        while self._not_started:
+            self._start(self._not_started.pop(0), channel)
+        if signal is Signal.FINISHED:
+            self._running -= 1
+
+    def _release_not_started(self) -> None:
+        while self._not_started:
+            self._release(self._not_started.pop().context)
+
+    def _release(self, context: LlamaContext) -> None:
+        self._contexts.remove(context)  # cancel() must not end what somebody else does there next
+        self._queue.release(context)
+
+    def _start(self, assignment: SlotAssignment, channel: EventChannel) -> None:
+        """Generate answers in a slot, which is released in the end."""
+        from dslocal.engine.slots.slots import Slot
+
+        context = assignment.context
+
+        def work() -> None:
+            try:
+                self._generate(assignment, channel)
+            finally:
+                channel.call(lambda: self._release(context))
+
+        self._running += 1
+        if isinstance(context, Slot):
+            context.run(work)
+        else:
+            self._queue.threads.submit(work)
+
+    # From here on: in a slot's thread.
+
+    def _generate(self, assignment: SlotAssignment, channel: EventChannel) -> None:
+        """Generate answers in a slot until none is left to take."""
+        try:
+            if self._is_cancelled:
+                raise KeyboardInterrupt
+            self._prepare_cache(assignment)
+            while (choice := self._take_choice()) is not None:
+                self._answer(assignment.context, choice, channel)
+        except BaseException as e:
+            error = to_api_error(e)
+            error.__cause__ = e
+            channel.send(error)
+        finally:
+            channel.send(Signal.FINISHED)
+
+    def _prepare_cache(self, assignment: SlotAssignment) -> None:
+        """Make the slot's cache begin as the other slot's does, or empty it."""
+        from dslocal.engine.slots.slot_choice import common_prefix_length
+        from dslocal.engine.slots.slots import Slot
+
+        context, other = assignment
+        ids: Sequence[int] = self._request.ids
+        if self._request.ignores_cache:
+            context.clear()
+        elif isinstance(context, Slot) and isinstance(other, Slot):
+            context.copy(other, common_prefix_length(other.ids, ids))
+        if isinstance(context, Slot):
+            context.prompt_length = len(ids)
+
+    def _take_choice(self) -> int | None:
+        """Return the number of an answer that no other thread generates; None if all are taken."""
+        try:
+            return self._choices.popleft()
+        except IndexError:
+            return None
+
+    def _answer(self, context: LlamaContext, choice: int, channel: EventChannel) -> None:
+        """Generate one answer."""
+        request = self._request
+        turn = output.Turn(
+            0,
+            seed=request.seed + choice,
+            top_logprobs=request.top_logprobs,
+            constraint=request.constraint,
+        )
+
+        def on_prefill(done: int, total: int) -> None:
+            if done >= total and choice == 0:
+                channel.send(Signal.PROMPT_READ)
+
+        parts = output.stream_answer(
+            turn,
+            context,
+            request.family,
+            request.settings,
+            request.prompt,
+            ids=request.ids,
+            on_prefill=on_prefill,
+        )
+        reported = 0  # tokens whose logprobs are in an event
+        was_cut = True
+        try:
+            with closing(parts):
+                for part in parts:
+                    logprobs = tuple(turn.logprobs[reported : turn.completion_tokens])
+                    reported += len(logprobs)
+                    channel.send(AnswerPart(choice, part, turn.text_is_certain, logprobs))
+            was_cut = False
+        finally:
+            self._on_end(turn, was_cut)
+        channel.send(AnswerEnd(choice, turn))
