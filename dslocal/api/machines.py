@@ -29,10 +29,11 @@ def machine_and_rates(
     """Raises UsageError for options that make no machine."""
     gpu_memory = None if vram is None else _memory(vram, "--vram", least=0)
     if ram is None and os is None:
+        from dslocal.catalog import resolve
         from dslocal.engine import calibrate
 
         machine = probe.probe()
-        rates = calibrate.measured_rates(machine)
+        rates = calibrate.measured_rates(machine, lambda: resolve.ready(resolve.DEFAULT))
         machine = machine if gpu_memory is None else _with_vram(machine, gpu_memory)
         return machine, rates_for(machine, rates)
     if os is not None and os.lower() not in OSES:

@@ -1,10 +1,12 @@
-"""What decoding reads a second on this machine, measured once on nano and remembered.
+"""Measure what decoding reads per second on this machine, once, and remember it.
 
-One thread decodes nano, whose weights a core reads about as fast as those of a large model
-(measured: 8.7 to 12 GB/s on nano, 8.9 to
-10.8 on a 1.6 GB mixture of experts), so that times the cores, or what the memory gives when all
-cores read it, is what the RAM tier gives. The SSD is measured on the file that would be read from
-it, through the page faults that reading it mapped means.
+The rate of the RAM tier comes from decoding a small reference model in one thread. A core reads
+its weights about as fast as those of a large model: 8.7 to 12 GB/s were measured on nano,
+8.9 to 10.8 GB/s on a 1.6 GB mixture of experts. That rate times the cores, at most what the memory
+gives when all cores read it, is the rate of the RAM tier. The SSD is measured on the file that
+would be read from it, through the page faults that reading a mapped file causes.
+
+Knows no model names: the caller hands over the reference model's file.
 """
 
 from __future__ import annotations
@@ -13,12 +15,11 @@ import mmap
 import os
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dslocal import home
-from dslocal.catalog import resolve
 from dslocal.errors import DslocalError
 from dslocal.plan.load_config import LoadConfig
 from dslocal.plan.machine.bandwidth import SSD, ram_bandwidth
@@ -28,44 +29,58 @@ from dslocal.plan.speed import SMALL_READ, Rates, read_once
 if TYPE_CHECKING:
     from .model import LlamaModel
 
-STATE = "rates"
-TOKENS = 48
-SCALING = 0.9  # of one core's rate that each of several reaches
-SAMPLE = 96 << 20  # bytes that show what the memory gives
-PIECE = 4 << 20  # about one expert's matrix
-PIECES = 24
+STATE = "rates"  # the name under which rates are remembered
+CONTEXT_TOKENS = 512
+DECODED_TOKENS = 48
+FIRST_TOKEN = 100  # an ordinary text token; which one does not matter
+CORE_SCALING = 0.9  # share of one core's rate that each of several cores reaches
+BANDWIDTH_SHARE = 0.85  # share of the memory's bandwidth that decoding reaches
+RAM_SAMPLE = 96 << 20  # bytes, more than any cache holds
+RAM_PASSES = 3  # the fastest pass counts
+SSD_PIECE = 4 << 20  # bytes, about one expert's matrix
+SSD_PIECES = 24
+MIN_RATE, MAX_RATE = 1e6, 1e15  # bytes per second; anything else in the state file is damage
 
 
-def measured_rates(machine: Machine) -> Rates | None:
-    """The rates of this machine; None when they cannot be measured, as without room for nano."""
+def measured_rates(machine: Machine, reference_model: Callable[[], Path]) -> Rates | None:
+    """Return the rates of this machine: remembered ones, or measured now and remembered.
+
+    Args:
+        machine: this machine, as probed.
+        reference_model: Returns the GGUF file of a small model. Called only to measure, since it
+            may have to convert the model first.
+
+    Returns:
+        The rates, or None when they cannot be measured, for example when the reference model
+        cannot be written.
+    """
     known = home.read_state(STATE)
     identity = f"{machine.cpu} × {machine.cores}"
     entry = known.get(identity)
     if isinstance(entry, dict) and all(_is_rate(entry.get(tier)) for tier in ("ram", "ssd")):
         return Rates(0.0, float(entry["ram"]), float(entry["ssd"]))
     try:
-        rates = Rates(0.0, _ram(machine), SSD * SMALL_READ)
+        rates = Rates(0.0, _measure_ram_rate(machine, reference_model()), SSD * SMALL_READ)
     except (DslocalError, OSError):
         return None
-    home.write_state(
-        STATE,
-        {
-            **known,
-            identity: {"ram": rates.ram, "ssd": rates.ssd, "one_core": rates.ram / machine.cores},
-        },
-    )
+    entry = {"ram": rates.ram, "ssd": rates.ssd, "one_core": rates.ram / machine.cores}
+    home.write_state(STATE, {**known, identity: entry})
     return rates
 
 
 def _is_rate(value: object) -> bool:
-    return isinstance(value, int | float) and 1e6 < value < 1e15
+    return isinstance(value, int | float) and MIN_RATE < value < MAX_RATE
 
 
 def measure_ssd_rate(file: Path, threads: int) -> float:
-    """Bytes a second that scattered pieces of ``file`` come at when none of it is in memory, as
-    ``threads`` of a decoder fault them in.
+    """Return the bytes per second at which scattered pieces of ``file`` come from the disk.
 
-    0 when that cannot be found out.
+    Args:
+        file: A large file; what the page cache holds of its pieces is dropped first.
+        threads: Threads of a decoder, which fault the pieces in at the same time.
+
+    Returns:
+        The rate, or 0 when it cannot be measured.
     """
     if not hasattr(os, "posix_fadvise"):
         return 0.0
@@ -74,66 +89,75 @@ def measure_ssd_rate(file: Path, threads: int) -> float:
             file.open("rb") as opened,
             mmap.mmap(opened.fileno(), 0, prot=mmap.PROT_READ) as mapped,
         ):
-            places = [
-                random.Random(n).randrange(max(1, len(mapped) - PIECE))  # noqa: S311
-                // mmap.PAGESIZE
-                * mmap.PAGESIZE
-                for n in range(PIECES)
-            ]
-            for place in places:
-                os.posix_fadvise(opened.fileno(), place, PIECE, os.POSIX_FADV_DONTNEED)
-            return PIECES * PIECE / _faulting(mapped, places, threads)
+            starts = _piece_starts(len(mapped))
+            for start in starts:
+                os.posix_fadvise(opened.fileno(), start, SSD_PIECE, os.POSIX_FADV_DONTNEED)
+            return SSD_PIECES * SSD_PIECE / _seconds_to_fault_in(mapped, starts, threads)
     except (OSError, ValueError):
         return 0.0
 
 
-def _faulting(mapped: mmap.mmap, places: Sequence[int], threads: int) -> float:
-    """Seconds until every page of the pieces at ``places`` has been touched."""
+def _piece_starts(nbytes: int) -> list[int]:
+    """Return where the pieces of a file of ``nbytes`` start: page-aligned, the same each time."""
+    room = max(1, nbytes - SSD_PIECE)
+    starts = [random.Random(n).randrange(room) for n in range(SSD_PIECES)]  # noqa: S311
+    return [start // mmap.PAGESIZE * mmap.PAGESIZE for start in starts]
+
+
+def _seconds_to_fault_in(mapped: mmap.mmap, starts: Sequence[int], threads: int) -> float:
+    """Return the seconds until each page of the pieces at ``starts`` has been touched."""
     from concurrent.futures import ThreadPoolExecutor
 
     import numpy as np
 
     weights = np.frombuffer(mapped, dtype=np.uint8)
+
+    def touch(start: int) -> None:
+        weights[start : start + SSD_PIECE : mmap.PAGESIZE].max()  # numpy releases the GIL
+
     began = time.perf_counter()
-    with ThreadPoolExecutor(threads) as pool:  # numpy lets go of the GIL
-        list(pool.map(lambda place: weights[place : place + PIECE : mmap.PAGESIZE].max(), places))
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(touch, starts))
     return time.perf_counter() - began
 
 
-def _ram(machine: Machine) -> float:
+def _measure_ram_rate(machine: Machine, reference_model: Path) -> float:
+    """Return the bytes per second that all cores together read from RAM while decoding."""
     from .model import LlamaModel
 
-    with LlamaModel(resolve.ready(resolve.DEFAULT)) as model:
-        one = _decoding(model)
-    most = (ram_bandwidth(machine) or _reading(machine.cores)) * 0.85
-    return min(one * machine.cores * (SCALING if machine.cores > 1 else 1.0), most)
+    with LlamaModel(reference_model) as model:
+        one_core = _measure_decoding_rate(model)
+    bandwidth = ram_bandwidth(machine) or _measure_bandwidth(machine.cores)
+    scaling = CORE_SCALING if machine.cores > 1 else 1.0
+    return min(one_core * machine.cores * scaling, bandwidth * BANDWIDTH_SHARE)
 
 
-def _decoding(model: LlamaModel) -> float:
-    """Bytes a second that one thread reads while decoding."""
+def _measure_decoding_rate(model: LlamaModel) -> float:
+    """Return the bytes per second that one thread reads while decoding."""
     from .context import LlamaContext
 
-    with LlamaContext(model, 512, n_threads=1) as context:
+    with LlamaContext(model, CONTEXT_TOKENS, n_threads=1) as context:
         context.evaluate([0])
         seconds = []
-        for token in range(TOKENS):
+        for n in range(DECODED_TOKENS):
             began = time.perf_counter()
-            context.evaluate((100 + token,))
+            context.evaluate((FIRST_TOKEN + n,))
             seconds.append(time.perf_counter() - began)
-    return read_once(model.header, LoadConfig(512)) / sorted(seconds)[TOKENS // 4]
+    first_quartile = sorted(seconds)[DECODED_TOKENS // 4]  # other processes only slow it down
+    return read_once(model.header, LoadConfig(CONTEXT_TOKENS)) / first_quartile
 
 
-def _reading(cores: int) -> float:
-    """Bytes a second that all cores read together from memory that no cache holds."""
+def _measure_bandwidth(cores: int) -> float:
+    """Return the bytes per second that all cores read together from memory that no cache holds."""
     from concurrent.futures import ThreadPoolExecutor
 
     import numpy as np
 
-    data = np.ones(SAMPLE // 8, dtype=np.float64)
+    data = np.ones(RAM_SAMPLE // 8, dtype=np.float64)
     parts = np.array_split(data, cores)
+    best = 0.0
     with ThreadPoolExecutor(cores) as pool:
-        best = 0.0
-        for _ in range(3):
+        for _ in range(RAM_PASSES):
             began = time.perf_counter()
             list(pool.map(np.max, parts))
             best = max(best, data.nbytes / (time.perf_counter() - began))

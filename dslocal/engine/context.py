@@ -5,8 +5,6 @@ last.
 from __future__ import annotations
 
 import ctypes
-import os
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -16,8 +14,7 @@ from numpy.typing import NDArray
 from dslocal.errors import EngineError, OutOfMemoryError
 from dslocal.gguf import libraries
 from dslocal.plan.load_config import LoadConfig
-from dslocal.plan.machine import probe_linux
-from dslocal.plan.machine.system import Local
+from dslocal.plan.machine.probe import usable_cores
 
 from . import llama_log
 from .interrupt import AbortFlag
@@ -192,10 +189,3 @@ def _threads_for(model: LlamaModel) -> int:
     another process wants a core, each meeting waits for the scheduler (nano with two threads beside
     other work: 13 tokens/s; with one: 750)."""
     return 1 if model.header.file_size < SMALL_MODEL_BYTES else usable_cores()
-
-
-def usable_cores() -> int:
-    """Cores that this process may run on, and that its cgroup's quota pays for: threads beyond that
-    only wait for each other.
-    """
-    return probe_linux.usable_cores(Local()) if sys.platform == "linux" else os.cpu_count() or 1

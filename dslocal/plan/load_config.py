@@ -8,6 +8,10 @@ from typing import Literal
 from dslocal.gguf.tensor_types import GgmlType
 
 N_BATCH = 512  # tokens evaluated at a time, unless the micro-batch is larger
+# tokens drafted at a time, which with the token before them are the rows of logits that a context
+# has room for (n_outputs)
+MAX_MTP_DRAFTS = 3  # one MTP layer, asked again and again, soon loses the thread
+MAX_NGRAM_DRAFTS = 7
 
 
 @dataclass(frozen=True, slots=True)

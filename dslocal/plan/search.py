@@ -22,13 +22,12 @@ from dslocal.plan.machine.machine import Machine
 from dslocal.plan.memory.footprint import footprint, possible
 from dslocal.plan.memory.shape import can_draft
 
-from .load_config import LoadConfig, MemoryUse
+from .load_config import MAX_MTP_DRAFTS, MAX_NGRAM_DRAFTS, LoadConfig, MemoryUse
 
 Verdict = Literal["gpu", "offload", "cpu", "ssd", "no"]
 TARGET_CTX = 32768  # tokens: what R1's makers allow an answer
 LEAST_CTX = 4096  # not less unless asked
 UBATCHES = (512, 256, 128, 64)
-MTP_DRAFTS, LOOKUP_DRAFTS = 3, 7  # tokens that are drafted at a time at the most
 HEADROOM = 0.02  # of a budget that stays free, for what is not foreseen
 
 
@@ -183,7 +182,7 @@ def _first(problem: _Problem) -> LoadConfig:
         cpu_moe_layers=cpu_moe_layers,
         n_outputs=pins.n_seq
         if pins.mtp is False
-        else 1 + (MTP_DRAFTS if can_draft(problem.header) else LOOKUP_DRAFTS),
+        else 1 + (MAX_MTP_DRAFTS if can_draft(problem.header) else MAX_NGRAM_DRAFTS),
         load_mode="none" if problem.machine.unified and n_gpu_layers and partly else "mmap",
         mtp=bool(pins.mtp),
         n_seq=pins.n_seq,

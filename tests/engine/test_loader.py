@@ -14,6 +14,7 @@ import pytest
 from support.cli.running import Run
 from support.gguf.published_shapes import write_header
 
+from dslocal.catalog import resolve
 from dslocal.cli import session_setup
 from dslocal.engine import LlamaModel, calibrate, loader
 from dslocal.errors import DoesNotFitError, EngineError, OutOfMemoryError
@@ -315,19 +316,23 @@ def test_a_pinned_gpu_that_is_not_here_is_refused(elsewhere: Run, here: Become) 
 MACHINE = Machine("linux", "some CPU", 2, 8 * GIB, 8 * GIB)
 
 
+def shipped_nano() -> Path:
+    return resolve.ready(resolve.DEFAULT)
+
+
 def test_rates_are_measured_once_and_remembered(
-    elsewhere: Run, monkeypatch: pytest.MonkeyPatch
+    elsewhere: Run, monkeypatch: pytest.MonkeyPatch, nano: Path
 ) -> None:
-    first = calibrate.measured_rates(MACHINE)
+    first = calibrate.measured_rates(MACHINE, lambda: nano)
     assert first is not None
     assert 1e8 < first.ram < 1e12
-    monkeypatch.setattr(calibrate, "_ram", lambda _: 1 / 0)
-    assert calibrate.measured_rates(MACHINE) == first
-    monkeypatch.setattr(calibrate, "_ram", lambda _: 7e9)
-    other = calibrate.measured_rates(dataclasses.replace(MACHINE, cores=3))
+    monkeypatch.setattr(calibrate, "_measure_ram_rate", lambda *_: 1 / 0)
+    assert calibrate.measured_rates(MACHINE, lambda: nano) == first
+    monkeypatch.setattr(calibrate, "_measure_ram_rate", lambda *_: 7e9)
+    other = calibrate.measured_rates(dataclasses.replace(MACHINE, cores=3), lambda: nano)
     assert other is not None
     assert other.ram == 7e9  # another machine is measured anew
-    assert calibrate.measured_rates(MACHINE) == first
+    assert calibrate.measured_rates(MACHINE, lambda: nano) == first
 
 
 @pytest.mark.parametrize(
@@ -344,25 +349,25 @@ def test_rates_are_measured_once_and_remembered(
     ],
 )
 def test_damaged_rates_are_measured_anew(
-    elsewhere: Run, monkeypatch: pytest.MonkeyPatch, content: str
+    elsewhere: Run, monkeypatch: pytest.MonkeyPatch, nano: Path, content: str
 ) -> None:
     (elsewhere.home / "state").mkdir()
     (elsewhere.home / "state" / "rates.json").write_text(content.replace("KEY", "some CPU × 2"))
-    monkeypatch.setattr(calibrate, "_ram", lambda _: 7e9)
-    found = calibrate.measured_rates(MACHINE)
+    monkeypatch.setattr(calibrate, "_measure_ram_rate", lambda *_: 7e9)
+    found = calibrate.measured_rates(MACHINE, lambda: nano)
     assert found is not None
     assert found.ram == 7e9
 
 
 def test_rates_without_a_home_to_write_to(
-    elsewhere: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    elsewhere: Run, monkeypatch: pytest.MonkeyPatch, nano: Path
 ) -> None:
     (elsewhere.home / "state").write_text("in the way")
-    monkeypatch.setattr(calibrate, "_ram", lambda _: 7e9)
-    assert calibrate.measured_rates(MACHINE) is not None
+    monkeypatch.setattr(calibrate, "_measure_ram_rate", lambda *_: 7e9)
+    assert calibrate.measured_rates(MACHINE, lambda: nano) is not None
     monkeypatch.undo()
     monkeypatch.setenv("DSLOCAL_HOME", "/proc/nowhere")
-    assert calibrate.measured_rates(MACHINE) is None  # no place for nano
+    assert calibrate.measured_rates(MACHINE, shipped_nano) is None  # no place for nano
 
 
 def test_the_rate_of_an_ssd(tmp_path: Path) -> None:

@@ -13,11 +13,11 @@ from support.machines.planning import sound
 
 from dslocal.gguf.header import GgufHeader, read_header
 from dslocal.gguf.tensor_types import GgmlType
-from dslocal.plan.load_config import LoadConfig
+from dslocal.plan.load_config import MAX_MTP_DRAFTS, MAX_NGRAM_DRAFTS, LoadConfig
 from dslocal.plan.machine.probe import described
 from dslocal.plan.memory.footprint import footprint
 from dslocal.plan.memory.shape import can_draft
-from dslocal.plan.search import LOOKUP_DRAFTS, MTP_DRAFTS, Overrides, plan
+from dslocal.plan.search import Overrides, plan
 
 GIB = 1 << 30
 MUCH = described(2048 * GIB)
@@ -31,7 +31,7 @@ def v3(tmp_path_factory: pytest.TempPathFactory) -> GgufHeader:
 
 @pytest.mark.parametrize(
     ("mtp", "loaded", "outputs"),
-    [(None, True, 1 + MTP_DRAFTS), (True, True, 1 + MTP_DRAFTS), (False, False, 1)],
+    [(None, True, 1 + MAX_MTP_DRAFTS), (True, True, 1 + MAX_MTP_DRAFTS), (False, False, 1)],
 )
 def test_it_is_loaded_as_asked(
     v3: GgufHeader, mtp: bool | None, loaded: bool, outputs: int
@@ -45,7 +45,7 @@ def test_it_is_loaded_as_asked(
 def test_without_the_layer_only_looking_up_is_planned(tmp_path: Path) -> None:
     header = read_header(write_header(tmp_path, "qwen-7b"))
     found = plan(header, MUCH, Overrides(mtp=None))
-    assert (found.loading.mtp, found.loading.n_outputs) == (False, 1 + LOOKUP_DRAFTS)
+    assert (found.loading.mtp, found.loading.n_outputs) == (False, 1 + MAX_NGRAM_DRAFTS)
 
 
 def test_it_is_left_out_where_it_does_not_fit(v3: GgufHeader) -> None:
@@ -53,7 +53,7 @@ def test_it_is_left_out_where_it_does_not_fit(v3: GgufHeader) -> None:
     does.
     """
     without = plan(v3, MUCH, Overrides(n_ctx=32768))
-    plain = dataclasses.replace(without.loading, repack=False, n_outputs=1 + MTP_DRAFTS)
+    plain = dataclasses.replace(without.loading, repack=False, n_outputs=1 + MAX_MTP_DRAFTS)
     need = footprint(v3, plain).all.host
     more = footprint(v3, dataclasses.replace(plain, mtp=True)).all.host - need
     assert more > 5 * GIB

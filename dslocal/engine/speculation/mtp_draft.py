@@ -26,12 +26,14 @@ from dslocal.engine.llama_params import MTP_CONTEXT, context_params
 from dslocal.engine.model import LlamaModel
 from dslocal.errors import EngineError
 from dslocal.gguf import libraries
+from dslocal.plan.load_config import MAX_MTP_DRAFTS
 from dslocal.plan.memory.shape import can_draft
-from dslocal.plan.search import MTP_DRAFTS
 
 Rows = NDArray[np.float32]
 
-LENGTHS = tuple(range(1, MTP_DRAFTS + 1))  # one layer, asked again and again, soon loses the thread
+LENGTHS = tuple(
+    range(1, MAX_MTP_DRAFTS + 1)
+)  # one layer, asked again and again, soon loses the thread
 
 
 class MtpDrafter:

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dslocal.engine.context import LlamaContext
-from dslocal.plan.search import LOOKUP_DRAFTS
+from dslocal.plan.load_config import MAX_NGRAM_DRAFTS
 
 GRAMS = (3, 2)  # tokens that must have occurred before, more of them first
-LENGTHS = (2, 4, LOOKUP_DRAFTS)  # one alone rarely is worth a batch
+LENGTHS = (2, 4, MAX_NGRAM_DRAFTS)  # one alone rarely is worth a batch
 
 
 class NgramDrafter:

@@ -50,6 +50,15 @@ def probe(runner: Runner | None = None) -> Machine:
     )
 
 
+def usable_cores() -> int:
+    """Return the CPU cores that this process may use.
+
+    On Linux those that a cgroup's quota pays for: threads beyond them only wait for each other.
+    """
+    here = Local()
+    return probe_linux.usable_cores(here) if here.platform == "linux" else here.cores() or 1
+
+
 def described(
     ram: int, *, vram: int | None = None, os: Os = "linux", cores: int | None = None
 ) -> Machine:

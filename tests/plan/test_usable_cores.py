@@ -4,11 +4,9 @@ host.
 
 from __future__ import annotations
 
-import sys
-
 import pytest
 
-from dslocal.engine import context
+from dslocal.plan.machine import probe
 from dslocal.plan.machine.system import Local
 
 V2 = {"/proc/self/cgroup": "0::/\n", "/sys/fs/cgroup/cpu.max": "{quota} 100000\n"}
@@ -28,7 +26,7 @@ def test_a_quota_on_a_large_host(
     monkeypatch: pytest.MonkeyPatch, files: dict[str, str], quota: str, cores: int
 ) -> None:
     host = {path: text.format(quota=quota) for path, text in files.items()}
-    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(Local, "platform", "linux")
     monkeypatch.setattr(Local, "cores", lambda _: 64)
     monkeypatch.setattr(Local, "read", lambda _, path: host.get(path))
-    assert context.usable_cores() == cores
+    assert probe.usable_cores() == cores
