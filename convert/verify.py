@@ -23,7 +23,8 @@ from gguf.quants import dequantize
 
 from dslocal.convert.output.layout import file_names
 from dslocal.errors import ConversionError
-from dslocal.gguf.header import read_header, tensor_class
+from dslocal.gguf.header import read_header
+from dslocal.gguf.tensor_names import tensor_class
 from dslocal.gguf.tensor_types import GgmlType
 
 from .conversion_plan import ConversionPlan, Destination, WorkUnit

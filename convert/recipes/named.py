@@ -16,6 +16,7 @@ from typing import Protocol
 
 from dslocal.convert.architectures.mapping import MappedTensor
 from dslocal.errors import UsageError
+from dslocal.gguf.tensor_names import layer_of, name_in_layer
 from dslocal.gguf.tensor_types import GgmlType as T
 
 
@@ -171,13 +172,6 @@ def fitting_type(kind: T, columns: int) -> T:
     return T.F16 if columns % kind.block else kind
 
 
-@functools.lru_cache(maxsize=1 << 14)
-def layer_of(name: str) -> int:
-    """The block number in a GGUF tensor name; -1 outside of blocks."""
-    parts = name.split(".", 2)
-    return int(parts[1]) if parts[0] == "blk" and len(parts) > 1 and parts[1].isdigit() else -1
-
-
 def tensor_order(name: str) -> tuple[int, str]:
     """llama-quantize's order of tensors in a file: by layer, then by name."""
     return layer_of(name), name
@@ -191,7 +185,7 @@ _ROLES = {
 
 @functools.lru_cache(maxsize=1 << 14)
 def _role(name: str) -> str:
-    part = name.split(".", 2)[-1] if name.startswith("blk.") else name
+    part = name_in_layer(name)
     if part in _ROLES:
         return _ROLES[part]
     return next(

@@ -18,9 +18,10 @@ from dslocal.convert.output.layout import padded
 from dslocal.convert.quantize import RELATIVE_ERROR
 from dslocal.errors import UsageError
 from dslocal.files import gigabytes
+from dslocal.gguf.tensor_names import layer_of
 from dslocal.gguf.tensor_types import GgmlType as T
 
-from .named import ModelTraits, file_type_of, fitting_type, is_quantizable, layer_of
+from .named import ModelTraits, file_type_of, fitting_type, is_quantizable
 
 LADDER = (T.Q2_K, T.Q3_K, T.IQ4_XS, T.Q4_K, T.Q5_K, T.Q6_K, T.Q8_0)
 LADDER_IMATRIX = (

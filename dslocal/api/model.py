@@ -128,12 +128,12 @@ def read_family(path: Path, family: str | None = None) -> tuple[GgufHeader, Fami
         UsageError: ``family`` is not one.
     """
     from dslocal.errors import GgufError
-    from dslocal.gguf.parts import parts_of
+    from dslocal.gguf.parts import read_parts
     from dslocal.plan.memory.shape import shape_of
     from dslocal.plan.memory.validate import refuse_vocabulary
     from dslocal.prompts import recognise_family
 
-    header = parts_of(path)[1]
+    header = read_parts(path)[1]
     recognised = recognise_family(header, family)
     try:
         shape_of(header)

@@ -272,10 +272,10 @@ def _registered(name: str) -> ModelEntry | None:
 
 def _of_file(path: Path) -> PlannedModel:
     from dslocal.gguf.header import main_type
-    from dslocal.gguf.parts import parts_of
+    from dslocal.gguf.parts import read_parts
     from dslocal.plan.assessment import PlannedModel
 
-    header = parts_of(path)[1]
+    header = read_parts(path)[1]
     title = header.text("general.name") or path.stem
     return PlannedModel(title, main_type(header), header, file=path)
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dslocal.files import is_file
-from dslocal.gguf.parts import split_stem
+from dslocal.gguf.parts import is_first_part
 
 App = Literal["Ollama", "LM Studio"]
 SYSTEM = tuple(  # where Linux packages and services keep Ollama's
@@ -235,7 +235,7 @@ def _models_in(folder: Path, names: Iterable[str]) -> list[Path]:
     models = [
         name
         for name in names
-        if name.endswith(".gguf") and "mmproj" not in name.lower() and split_stem(name)[1] <= 1
+        if name.endswith(".gguf") and "mmproj" not in name.lower() and is_first_part(name)
     ]
     return [folder / name for name in models if _SEEN.fullmatch(name) and is_file(folder / name)]
 

@@ -16,7 +16,7 @@ from dslocal.api.load_options import FLAG_NAMES, overrides
 from dslocal.catalog import resolve
 from dslocal.errors import GgufError, UsageError
 from dslocal.gguf.header import GgufHeader
-from dslocal.gguf.parts import parts_of
+from dslocal.gguf.parts import read_parts
 from dslocal.plan.load_config import LoadConfig
 from dslocal.plan.memory.shape import can_draft, shape_of
 from dslocal.plan.memory.validate import refuse_vocabulary
@@ -184,7 +184,7 @@ def prepare(
         _asked_for[path] = model
     if known and (found := known(path)):
         return path, found[0], prompts.get_family(family) if family else found[1]
-    header = parts_of(path)[1]
+    header = read_parts(path)[1]
     recognised = prompts.recognise_family(header, family)
     _refuse_nonsense(header, path)
     return path, header, recognised.family

@@ -1,36 +1,49 @@
 """GGUF files: headers, ggml's tensor types, split files, and the handle on llama.cpp's libraries.
 
-Does not know models, machines or prompts.
+Does not know models, machines or prompts. Importing it loads neither numpy nor llama_cpp; what
+calls into the library is in :mod:`dslocal.gguf.libraries`.
 """
 
 from .header import (
     DEFAULT_ALIGNMENT,
-    MAX_DEPTH,
-    MAX_DIMS,
-    MAX_ELEMENTS,
     GgufHeader,
     GgufTensor,
+    Value,
     fingerprint,
     join_headers,
-    layer_of,
     main_type,
     parse_header,
     read_header,
-    tensor_class,
 )
+from .parts import (
+    MAX_PARTS,
+    PartName,
+    is_first_part,
+    model_stem,
+    parse_part_name,
+    read_parts,
+)
+from .tensor_names import layer_of, name_in_layer, tensor_class
+from .tensor_types import GgmlType
 
 __all__ = [
     "DEFAULT_ALIGNMENT",
-    "MAX_DEPTH",
-    "MAX_DIMS",
-    "MAX_ELEMENTS",
+    "MAX_PARTS",
+    "GgmlType",
     "GgufHeader",
     "GgufTensor",
+    "PartName",
+    "Value",
     "fingerprint",
+    "is_first_part",
     "join_headers",
     "layer_of",
     "main_type",
+    "model_stem",
+    "name_in_layer",
     "parse_header",
+    "parse_part_name",
     "read_header",
+    "read_parts",
     "tensor_class",
 ]

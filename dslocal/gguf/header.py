@@ -1,5 +1,4 @@
-"""A safe reader of GGUF headers: metadata and tensor table, from a file or from the first bytes of
-one.
+"""A safe reader of GGUF headers: metadata and tensor table, from a file or the first bytes of one.
 
 A GGUF file is hostile until checked. Every count and length is bounded by the bytes that are really
 there before anything of that size is made; types, names, shapes and offsets are checked; nothing is
@@ -9,7 +8,6 @@ endian).
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import math
 import os
@@ -23,15 +21,26 @@ from dslocal.errors import GgufError
 
 from .tensor_types import GgmlType
 
-SAMPLES, SAMPLE = 64, 4096  # of the weights, in bytes each, for a fingerprint
 MAX_DIMS = 4
 MAX_DEPTH = 4  # arrays of arrays
 MAX_ELEMENTS = 1 << 50
+MAX_ALIGNMENT = 1 << 20
 DEFAULT_ALIGNMENT = 32
+
+# of the weights, for a fingerprint
+SAMPLE_COUNT = 64
+SAMPLE_BYTES = 4096
+_CHUNK_BYTES = 1 << 20
+
+# least bytes of an entry: what a table of so many entries takes at least
+_MIN_METADATA_BYTES = 13
+_MIN_TENSOR_BYTES = 24
+_MIN_ITEM_BYTES = 8
 
 Scalar: TypeAlias = int | float | bool | str
 Value: TypeAlias = "Scalar | list[Value]"
 
+# enum gguf_metadata_value_type; the numbers are given as struct's codes
 _STRING, _ARRAY = 8, 9
 _SCALARS = {
     0: "B",
@@ -50,27 +59,30 @@ _SCALARS = {
 
 @dataclass(frozen=True, slots=True)
 class GgufTensor:
-    """One row of the tensor table. ``shape`` is in GGUF's order: ``shape[0]`` is the row's
-    length.
+    """One row of the tensor table.
+
+    ``shape`` is in GGUF's order: ``shape[0]`` is the length of a row. ``offset`` counts bytes from
+    the start of the data section.
     """
 
     name: str
     shape: tuple[int, ...]
     type: GgmlType
-    offset: int  # bytes from the start of the data section
+    offset: int
     nbytes: int
 
     @property
     def elements(self) -> int:
+        """Return the number of weights."""
         return math.prod(self.shape)
 
 
 @dataclass(frozen=True, eq=False)
 class GgufHeader:
-    """What a GGUF file says of itself. ``data_start`` is where the weights begin; ``file_size``
-    what they should add up to.
+    """What a GGUF file says of itself.
 
-    Two are equal only if they are the same, so that what follows from one can be kept.
+    ``data_start`` is the byte at which the weights begin. Two headers are equal only if they are
+    the same object, so that results can be cached by header.
     """
 
     version: int
@@ -80,32 +92,39 @@ class GgufHeader:
 
     @property
     def architecture(self) -> str:
+        """Return llama.cpp's name of the architecture, such as ``deepseek2``."""
         return self.text("general.architecture")
 
     @property
     def file_size(self) -> int:
+        """Return how many bytes the file must have to hold all weights."""
         return self.data_start + max((t.offset + t.nbytes for t in self.tensors), default=0)
 
     def text(self, key: str, default: str = "") -> str:
+        """Return a string of the metadata, or ``default`` where there is none."""
         value = self.metadata.get(key, default)
         return value if isinstance(value, str) else default
 
     def integer(self, key: str, default: int = 0) -> int:
+        """Return an integer of the metadata, or ``default`` where there is none."""
         value = self.metadata.get(key, default)
         return value if isinstance(value, int) and not isinstance(value, bool) else default
 
     def of_arch(self, key: str, default: int = 0) -> int:
-        """An integer under the architecture's own prefix, as ``context_length``."""
+        """Return an integer under the architecture's own prefix, such as ``context_length``."""
         return self.integer(f"{self.architecture}.{key}", default)
 
     def tokens(self) -> list[str]:
+        """Return the vocabulary in order of ids; empty where there is none."""
         value = self.metadata.get("tokenizer.ggml.tokens")
         return [t for t in value if isinstance(t, str)] if isinstance(value, list) else []
 
 
 def read_header(path: Path) -> GgufHeader:
-    """The header of the file at ``path``. Raises GgufError when it is damaged, cut off or makes no
-    sense.
+    """Read the header of a GGUF file.
+
+    Raises:
+        GgufError: The file cannot be read, is damaged, is cut off, or makes no sense.
     """
     try:
         with path.open("rb") as file:
@@ -115,46 +134,23 @@ def read_header(path: Path) -> GgufHeader:
         raise GgufError(f"{path}: cannot be read: {e.strerror}") from e
     if header.tensors and size < header.file_size:  # a vocabulary alone need not be padded
         raise GgufError(
-            f"{path.name}: cut off: its header promises {header.file_size:,} bytes, the file has {size:,}",
+            f"{path.name}: cut off: its header promises {header.file_size:,} bytes, "
+            f"the file has {size:,}",
             hint="fetch or convert it again",
         )
     return header
 
 
-def join_headers(parts: Sequence[GgufHeader]) -> GgufHeader:
-    """One header for a model that is split over files, as if their weights followed each other in
-    one. The first has the metadata.
-    """
-    first, end = parts[0], 0
-    tensors: list[GgufTensor] = []
-    for part in parts:
-        tensors += (replace(tensor, offset=end + tensor.offset) for tensor in part.tensors)
-        end += part.file_size - part.data_start
-    return GgufHeader(first.version, first.metadata, tuple(tensors), first.data_start)
-
-
-def fingerprint(path: Path, header: GgufHeader | None = None) -> str:
-    """Tells a GGUF file from any other, in milliseconds: its header, its length, and samples of its
-    weights. ``header`` is the file's own where it has been read already."""
-    header = header or read_header(path)
-    seen = hashlib.sha256()
-    with path.open("rb") as file:
-        fd = file.fileno()
-        size = os.fstat(fd).st_size
-        seen.update(f"{size}\0".encode())
-        for start in range(0, header.data_start, 1 << 20):
-            seen.update(os.pread(fd, min(1 << 20, header.data_start - start), start))
-        step = max(SAMPLE, (size - header.data_start) // SAMPLES)
-        for start in range(header.data_start, size, step):
-            seen.update(os.pread(fd, SAMPLE, start))
-    return seen.hexdigest()
-
-
 def parse_header(file: BinaryIO, size: int, *, name: str) -> GgufHeader:
-    """The header at the start of ``file``, of which at most ``size`` bytes may be read. ``name`` is
-    for messages.
+    """Parse the header at the start of ``file``.
 
-    Raises GgufError, also when the header goes on past ``size``.
+    Args:
+        file: What the header is read from, by ``read`` alone.
+        size: How many bytes may be read at most.
+        name: What the file is called in messages.
+
+    Raises:
+        GgufError: It is not a header that makes sense, or it continues past ``size``.
     """
     reader = _HeaderReader(file, size, name)
     if reader.take(4) != b"GGUF":
@@ -165,99 +161,105 @@ def parse_header(file: BinaryIO, size: int, *, name: str) -> GgufHeader:
     if version not in (2, 3):
         raise GgufError(f"{name}: GGUF version {version} is not one that dslocal reads (2 and 3)")
     n_tensors, n_kv = reader.number("Q"), reader.number("Q")
-    reader.expect(n_kv, 13, "metadata entries")
-    reader.expect(n_tensors, 24, "tensors")
+    reader.require_room(n_kv, _MIN_METADATA_BYTES, "metadata entries")
+    reader.require_room(n_tensors, _MIN_TENSOR_BYTES, "tensors")
     metadata: dict[str, Value] = {}
     for _ in range(n_kv):
         key = reader.string()
         if key in metadata:
             raise GgufError(f"{name}: metadata key {key[:80]!r} occurs twice")
         metadata[key] = reader.value(reader.number("I"), key)
-    rows = [_row(reader) for _ in range(n_tensors)]
-    alignment = metadata.get("general.alignment", DEFAULT_ALIGNMENT)
-    if (
-        not isinstance(alignment, int)
-        or alignment <= 0
-        or alignment & (alignment - 1)
-        or alignment > 1 << 20
-    ):
-        raise GgufError(f"{name}: general.alignment {alignment!r} is not a power of two")
-    tensors = _checked(rows, alignment, name)
+    tensors = tuple(_read_tensor(reader) for _ in range(n_tensors))
+    alignment = _alignment(metadata, name)
+    _check_tensors(tensors, alignment, name)
     return GgufHeader(version, metadata, tensors, -(-reader.position // alignment) * alignment)
 
 
+def join_headers(parts: Sequence[GgufHeader]) -> GgufHeader:
+    """Return one header for a model that is split over files.
+
+    The weights of all parts follow each other as if in one file; the metadata is the first part's.
+    """
+    first, end = parts[0], 0
+    tensors: list[GgufTensor] = []
+    for part in parts:
+        tensors += (replace(tensor, offset=end + tensor.offset) for tensor in part.tensors)
+        end += part.file_size - part.data_start
+    return GgufHeader(first.version, first.metadata, tuple(tensors), first.data_start)
+
+
+def fingerprint(path: Path, header: GgufHeader | None = None) -> str:
+    """Return a hash that tells a GGUF file from any other, in milliseconds.
+
+    It covers the whole header, the file's length, and samples of its weights.
+
+    Args:
+        path: The file.
+        header: The file's own header, where it has been read already.
+
+    Returns:
+        A SHA-256, 64 hexadecimal digits.
+
+    Raises:
+        GgufError: The header cannot be read.
+        OSError: The file cannot be read.
+    """
+    header = header or read_header(path)
+    seen = hashlib.sha256()
+    with path.open("rb") as file:
+        fd = file.fileno()
+        size = os.fstat(fd).st_size
+        seen.update(f"{size}\0".encode())
+        for start in range(0, header.data_start, _CHUNK_BYTES):
+            seen.update(os.pread(fd, min(_CHUNK_BYTES, header.data_start - start), start))
+        step = max(SAMPLE_BYTES, (size - header.data_start) // SAMPLE_COUNT)
+        for start in range(header.data_start, size, step):
+            seen.update(os.pread(fd, SAMPLE_BYTES, start))
+    return seen.hexdigest()
+
+
 def main_type(header: GgufHeader) -> str:
-    """The name of the type of most weights; empty where there are none."""
+    """Return the name of the type that takes most bytes; empty where there are no weights."""
     sizes: dict[str, int] = {}
     for tensor in header.tensors:
         sizes[tensor.type.name] = sizes.get(tensor.type.name, 0) + tensor.nbytes
     return max(sizes, key=lambda kind: sizes[kind], default="")
 
 
-@functools.lru_cache(maxsize=8192)
-def tensor_class(name: str) -> str:
-    """What a GGUF tensor is for, in the words that sizes are reported in."""
-    part = name.split(".", 2)[-1] if name.startswith("blk.") else name
-    for prefix, kind in _CLASSES:
-        if part.startswith(prefix):
-            return kind
-    return "other"
+def _alignment(metadata: dict[str, Value], name: str) -> int:
+    """Return the alignment of the weights in bytes. Raises GgufError."""
+    value = metadata.get("general.alignment", DEFAULT_ALIGNMENT)
+    if isinstance(value, int) and 0 < value <= MAX_ALIGNMENT and value & (value - 1) == 0:
+        return value
+    raise GgufError(f"{name}: general.alignment {value!r} is not a power of two")
 
 
-@functools.lru_cache(maxsize=8192)
-def layer_of(name: str) -> int:
-    """The layer that a GGUF tensor belongs to; -1 outside of layers."""
-    parts = name.split(".", 2)
-    return int(parts[1]) if parts[0] == "blk" and len(parts) > 1 and parts[1].isdecimal() else -1
-
-
-_CLASSES = (
-    ("token_embd", "embeddings"),
-    ("output.", "output"),
-    ("output_norm", "norms"),
-    ("nextn.", "mtp"),
-    ("attn_norm", "norms"),
-    ("attn_", "attention"),
-    ("ffn_norm", "norms"),
-    ("ffn_gate_inp", "router"),
-    ("exp_probs_b", "router"),
-    ("ffn_gate_exps", "routed experts"),
-    ("ffn_up_exps", "routed experts"),
-    ("ffn_down_exps", "routed experts"),
-    ("ffn_gate_shexp", "shared experts"),
-    ("ffn_up_shexp", "shared experts"),
-    ("ffn_down_shexp", "shared experts"),
-    ("ffn_", "dense feed-forward"),
-)
-
-
-def _row(reader: _HeaderReader) -> GgufTensor:
-    tensor = reader.string()
+def _read_tensor(reader: _HeaderReader) -> GgufTensor:
+    """Read and check one row of the tensor table. Raises GgufError."""
+    name = reader.string()
+    shown = f"{reader.name}: {name[:80]}"
     n_dims = reader.number("I")
     if not 1 <= n_dims <= MAX_DIMS:
-        raise GgufError(f"{reader.name}: {tensor[:80]}: {n_dims} dimensions")
+        raise GgufError(f"{shown}: {n_dims} dimensions")
     shape = tuple(reader.number("Q") for _ in range(n_dims))
-    kind = reader.number("I")
+    number = reader.number("I")
     try:
-        ggml_type = GgmlType(kind)
+        kind = GgmlType(number)
     except ValueError:
         raise GgufError(
-            f"{reader.name}: {tensor[:80]}: tensor type {kind} is unknown to this version of dslocal"
+            f"{shown}: tensor type {number} is unknown to this version of dslocal"
         ) from None
     if not all(0 < n <= MAX_ELEMENTS for n in shape) or math.prod(shape) > MAX_ELEMENTS:
-        raise GgufError(f"{reader.name}: {tensor[:80]}: impossible shape {list(shape)}")
-    if shape[0] % ggml_type.block:
+        raise GgufError(f"{shown}: impossible shape {list(shape)}")
+    if shape[0] % kind.block:
         raise GgufError(
-            f"{reader.name}: {tensor[:80]}: rows of {shape[0]} do not fit {ggml_type.name}'s blocks of {ggml_type.block}"
+            f"{shown}: rows of {shape[0]} do not fit {kind.name}'s blocks of {kind.block}"
         )
-    return GgufTensor(
-        tensor, shape, ggml_type, reader.number("Q"), ggml_type.nbytes(math.prod(shape))
-    )
+    return GgufTensor(name, shape, kind, reader.number("Q"), kind.nbytes(math.prod(shape)))
 
 
-def _checked(rows: Iterable[GgufTensor], alignment: int, name: str) -> tuple[GgufTensor, ...]:
-    """``rows`` in file order, once no two share a name or a byte."""
-    tensors = tuple(rows)
+def _check_tensors(tensors: Iterable[GgufTensor], alignment: int, name: str) -> None:
+    """Check that no two tensors share a name or a byte. Raises GgufError."""
     seen: set[str] = set()
     for tensor in tensors:
         if tensor.name in seen:
@@ -272,23 +274,23 @@ def _checked(rows: Iterable[GgufTensor], alignment: int, name: str) -> tuple[Ggu
         if tensor.offset < end:
             raise GgufError(f"{name}: {tensor.name[:80]}: overlaps {before[:80]}")
         end, before = tensor.offset + tensor.nbytes, tensor.name
-    return tensors
 
 
 class _HeaderReader:
-    """Reads little-endian fields and never past ``size``."""
+    """Reads little-endian fields and never past ``size``. Every method raises GgufError."""
 
     def __init__(self, file: BinaryIO, size: int, name: str) -> None:
-        self._file, self._size, self.name, self.position = file, size, name, 0
+        self._file, self._size = file, size
+        self.name = name
+        self.position = 0
 
-    def expect(self, count: int, least: int, what: str) -> None:
-        """Refuses ``count`` items of at least ``least`` bytes when the file has no room for
-        them.
-        """
-        if count * least > self._size - self.position:
+    def require_room(self, count: int, min_bytes: int, what: str) -> None:
+        """Reject ``count`` items of at least ``min_bytes`` where the file has no room for them."""
+        if count * min_bytes > self._size - self.position:
             raise GgufError(f"{self.name}: claims {count:,} {what}, more than the file can hold")
 
     def take(self, n: int) -> bytes:
+        """Read exactly ``n`` bytes."""
         if n > self._size - self.position:
             raise GgufError(
                 f"{self.name}: cut off inside the header, after {self.position:,} bytes"
@@ -302,25 +304,37 @@ class _HeaderReader:
         return data
 
     def number(self, code: str) -> int:
+        """Read an integer of one of struct's codes."""
         return int(struct.unpack("<" + code, self.take(struct.calcsize("<" + code)))[0])
 
     def string(self) -> str:
+        """Read a string; bytes that are not UTF-8 are replaced."""
         return self.take(self.number("Q")).decode("utf-8", "replace")
 
     def value(self, kind: int, key: str, depth: int = 0) -> Value:
+        """Read a metadata value.
+
+        Args:
+            kind: Its number in ``enum gguf_metadata_value_type``.
+            key: Its key, for messages.
+            depth: How many arrays it lies in.
+        """
         if kind == _STRING:
             return self.string()
         if kind == _ARRAY:
-            if depth >= MAX_DEPTH:
-                raise GgufError(f"{self.name}: {key[:80]}: arrays nested too deep")
-            item, count = self.number("I"), self.number("Q")
-            if code := _SCALARS.get(item):
-                width = struct.calcsize("<" + code)
-                self.expect(count, width, f"numbers in {key[:80]}")
-                return list(struct.unpack(f"<{count}{code}", self.take(count * width)))
-            self.expect(count, 8, f"items in {key[:80]}")
-            return [self.value(item, key, depth + 1) for _ in range(count)]
+            return self._array(key, depth)
         if code := _SCALARS.get(kind):
             scalar: Scalar = struct.unpack("<" + code, self.take(struct.calcsize("<" + code)))[0]
             return scalar
         raise GgufError(f"{self.name}: {key[:80]}: unknown value type {kind}")
+
+    def _array(self, key: str, depth: int) -> list[Value]:
+        if depth >= MAX_DEPTH:
+            raise GgufError(f"{self.name}: {key[:80]}: arrays nested too deep")
+        item, count = self.number("I"), self.number("Q")
+        if code := _SCALARS.get(item):
+            width = struct.calcsize("<" + code)
+            self.require_room(count, width, f"numbers in {key[:80]}")
+            return list(struct.unpack(f"<{count}{code}", self.take(count * width)))
+        self.require_room(count, _MIN_ITEM_BYTES, f"items in {key[:80]}")
+        return [self.value(item, key, depth + 1) for _ in range(count)]

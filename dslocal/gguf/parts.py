@@ -1,10 +1,14 @@
-"""The files that one GGUF model consists of: one, or several that llama.cpp ties together by their
-names and headers.
+"""The files of one GGUF model: one, or several that llama.cpp ties together.
+
+A split model's files are named ``NAME-00001-of-00003.gguf``, and their headers say which part of
+how many each is. Source: llama.cpp, ``llama_split_path`` in src/llama.cpp. Does not know where the
+files are from.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 from dslocal.errors import GgufError, NotFoundError
@@ -13,17 +17,60 @@ from dslocal.files import is_file
 from .header import GgufHeader, join_headers, read_header
 
 MAX_PARTS = 1024
-_PART = re.compile(
+SUFFIX = ".gguf"
+_PART_NAME = re.compile(
     r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf", re.ASCII | re.DOTALL
 )
 
 
-def parts_of(path: Path) -> tuple[tuple[Path, ...], GgufHeader]:
-    """All files of the model that ``path`` is, or is a part of, the first one first, and a header
-    with the tensors of all.
+@dataclass(frozen=True)
+class PartName:
+    """The name of one file of a split model. ``number`` counts from 1."""
 
-    Raises NotFoundError for a part that is not there, GgufError for files that are damaged or do
-    not belong together.
+    stem: str
+    number: int
+    count: int
+
+    def __str__(self) -> str:
+        return f"{self.stem}-{self.number:05}-of-{self.count:05}{SUFFIX}"
+
+    def all_parts(self) -> list[str]:
+        """Return the file names of all parts, in order."""
+        return [str(PartName(self.stem, number, self.count)) for number in range(1, self.count + 1)]
+
+
+def parse_part_name(name: str) -> PartName | None:
+    """Return what a file name says of its part, or None for a file that is not split."""
+    match = _PART_NAME.fullmatch(name)
+    if match is None:
+        return None
+    return PartName(match["stem"], int(match["number"]), int(match["count"]))
+
+
+def is_first_part(name: str) -> bool:
+    """Return whether a file of that name is the one to open: a whole model, or the first part."""
+    part = parse_part_name(name)
+    return part is None or part.number == 1
+
+
+def model_stem(name: str) -> str:
+    """Return a GGUF file's name without ``.gguf`` and without what numbers the part."""
+    part = parse_part_name(name)
+    return part.stem if part else name.removesuffix(SUFFIX)
+
+
+def read_parts(path: Path) -> tuple[tuple[Path, ...], GgufHeader]:
+    """Read the header of a model that may be split over several files.
+
+    Args:
+        path: The model's file, or any of its parts.
+
+    Returns:
+        All files of the model in order, and one header with the tensors of all.
+
+    Raises:
+        NotFoundError: A file is missing.
+        GgufError: A file is damaged, or the files do not belong together.
     """
     if not is_file(path):
         raise NotFoundError(f"{path}: no such file")
@@ -31,35 +78,25 @@ def parts_of(path: Path) -> tuple[tuple[Path, ...], GgufHeader]:
     count = header.integer("split.count", 1)
     if count <= 1:
         return (path,), header
-    match = _PART.fullmatch(path.name)
-    if match is None or int(match["count"]) != count or count > MAX_PARTS:
+    part = parse_part_name(path.name)
+    if part is None or part.count != count or count > MAX_PARTS:
         raise GgufError(
             f"{path.name}: is one of {count:,} parts, and its name does not say which",
             hint="as NAME-00001-of-00003.gguf",
         )
-    files = tuple(
-        path.with_name(f"{match['stem']}-{number:05}-of-{count:05}.gguf")
-        for number in range(1, count + 1)
-    )
-    headers = [_part(file, number, count) for number, file in enumerate(files)]
-    tensors = tuple(tensor for part in headers for tensor in part.tensors)
-    if len(tensors) != headers[0].integer("split.tensors.count", len(tensors)):
+    files = tuple(path.with_name(name) for name in part.all_parts())
+    headers = [_read_part(file, number, count) for number, file in enumerate(files)]
+    joined = join_headers(headers)
+    if len(joined.tensors) != joined.integer("split.tensors.count", len(joined.tensors)):
         raise GgufError(
             f"{files[0].name}: its {count:,} parts do not hold the tensors that it promises",
             hint="fetch them again",
         )
-    return files, join_headers(headers)
+    return files, joined
 
 
-def split_stem(name: str) -> tuple[str, int]:
-    """A GGUF file's name without what numbers the part, and its number from 1; 0 for a file that is
-    no part.
-    """
-    match = _PART.fullmatch(name)
-    return (match["stem"], int(match["number"])) if match else (name.removesuffix(".gguf"), 0)
-
-
-def _part(file: Path, number: int, count: int) -> GgufHeader:
+def _read_part(file: Path, number: int, count: int) -> GgufHeader:
+    """Read one part's header and check that it is part ``number``, counted from 0."""
     if not is_file(file):
         raise NotFoundError(
             f"{file}: is missing: part {number + 1} of {count}",

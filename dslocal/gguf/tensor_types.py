@@ -60,7 +60,7 @@ class _Block(NamedTuple):
     nbytes: int
 
 
-# Source: ggml/src/ggml-common.h. tests/gguf/test_libraries.py compares it with what the library says.
+# Source: ggml/src/ggml-common.h. A test compares it with what the library says.
 _LAYOUT: dict[GgmlType, _Block] = {
     GgmlType.F32: _Block(1, 4),
     GgmlType.F16: _Block(1, 2),

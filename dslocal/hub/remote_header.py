@@ -10,6 +10,7 @@ from typing import BinaryIO, cast
 
 from dslocal.errors import DownloadError, NotFoundError
 from dslocal.gguf.header import GgufHeader, join_headers, parse_header
+from dslocal.gguf.parts import MAX_PARTS, is_first_part, parse_part_name
 
 from . import http
 from .manifest import Manifest, RemoteFile
@@ -20,9 +21,6 @@ FIRST, STEP = (
     2 << 20,
 )  # bytes of a request: V3's header takes 8 MB, one of a small vocabulary 1
 MAX_HEADER = 64 << 20
-MAX_PARTS = 1024
-
-_PART = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf", re.ASCII)
 
 
 def remote_header(
@@ -48,16 +46,14 @@ def parts(manifest: Manifest, first: RemoteFile) -> list[RemoteFile]:
     """All files of the model that ``first`` is, or is a part of. Raises NotFoundError for one that
     is not there.
     """
-    match = _PART.fullmatch(first.name)
-    if match is None:
+    part = parse_part_name(first.name)
+    if part is None:
         return [first]
-    count = int(match["count"])
-    if not 0 < count <= MAX_PARTS:
-        raise DownloadError(f"{manifest.origin}: {first.name}: {count:,} parts cannot be right")
-    return [
-        manifest.file(f"{match['stem']}-{number:05}-of-{count:05}.gguf")
-        for number in range(1, count + 1)
-    ]
+    if not 0 < part.count <= MAX_PARTS:
+        raise DownloadError(
+            f"{manifest.origin}: {first.name}: {part.count:,} parts cannot be right"
+        )
+    return [manifest.file(name) for name in part.all_parts()]
 
 
 def first_parts(files: Iterable[RemoteFile]) -> list[RemoteFile]:
@@ -65,11 +61,7 @@ def first_parts(files: Iterable[RemoteFile]) -> list[RemoteFile]:
     matrices or adapters.
     """
     named = [file for file in files if file.name.endswith(".gguf")]
-    whole = [
-        file
-        for file in named
-        if (match := _PART.fullmatch(file.name)) is None or int(match["number"]) == 1
-    ]
+    whole = [file for file in named if is_first_part(file.name)]
     return [
         file
         for file in whole

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from dslocal.gguf.header import GgufHeader, GgufTensor, layer_of
+from dslocal.gguf.header import GgufHeader, GgufTensor
+from dslocal.gguf.tensor_names import layer_of
 
 EMBEDDING = "token_embd.weight"
 OUTPUT = "output.weight"

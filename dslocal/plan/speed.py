@@ -11,7 +11,8 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from dslocal.gguf.header import GgufHeader, GgufTensor, tensor_class
+from dslocal.gguf.header import GgufHeader, GgufTensor
+from dslocal.gguf.tensor_names import tensor_class
 from dslocal.plan.machine.bandwidth import (
     SSD,
     assumed_bandwidth,

@@ -18,10 +18,16 @@ import pytest
 from gguf import GGUFReader
 
 from dslocal.errors import GgufError
-from dslocal.gguf.header import GgufHeader, parse_header, read_header, tensor_class
+from dslocal.gguf.header import GgufHeader, parse_header, read_header
+from dslocal.gguf.tensor_names import tensor_class
 from dslocal.gguf.tensor_types import GgmlType
 
-U8, U32, F32, STRING, ARRAY, U64 = 0, 4, 6, 8, 9, 10
+U8 = 0
+U32 = 4
+F32 = 6
+STRING = 8
+ARRAY = 9
+U64 = 10
 NAME = "hostile.gguf"
 MEMORY = 1 << 20  # bytes that refusing a small file may take
 SECONDS = 5  # far above what any of these takes; an endless loop is what it would catch

@@ -24,7 +24,8 @@ from support.machines.planning import (
     mac_of,
 )
 
-from dslocal.gguf.header import GgufHeader, read_header, tensor_class
+from dslocal.gguf.header import GgufHeader, read_header
+from dslocal.gguf.tensor_names import tensor_class
 from dslocal.gguf.tensor_types import GgmlType
 from dslocal.plan.load_config import LoadConfig
 from dslocal.plan.machine.bandwidth import SSD

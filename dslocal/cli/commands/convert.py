@@ -236,7 +236,7 @@ def _print_reports(reports: list[ConversionReport], errors: list[TensorClassRmse
 
 def _print_bits(plan: ConversionPlan) -> None:
     """What a size buys: bits per weight by tensor class."""
-    from dslocal.gguf.header import tensor_class
+    from dslocal.gguf.tensor_names import tensor_class
 
     weights: Counter[str] = Counter()
     nbytes: Counter[str] = Counter()

@@ -120,23 +120,23 @@ def _meant(source: str) -> list[Found]:
 
 def _file(path: Path) -> Found:
     from dslocal.catalog import other_programs
-    from dslocal.gguf.parts import split_stem
+    from dslocal.gguf.parts import model_stem
 
     if owner := other_programs.named_by_ollama(path.absolute()):
         return _foreign(owner)
     blob = re.fullmatch(r"sha256[-:][0-9a-fA-F]{64}", path.name)
-    return Found(path, "" if blob else split_stem(path.name)[0], str(path.absolute()))
+    return Found(path, "" if blob else model_stem(path.name), str(path.absolute()))
 
 
 def _foreign(model: ForeignModel) -> Found:
-    from dslocal.gguf.parts import split_stem
+    from dslocal.gguf.parts import model_stem
 
     last = model.name.rsplit("/", 1)[-1]
     return Found(
         model.path,
         last.removesuffix(":latest").replace(":", "-")
         if model.app == "Ollama"
-        else split_stem(last)[0],
+        else model_stem(last),
         model.origin,
     )
 
@@ -148,10 +148,10 @@ def _checked(found: Found, name: str | None) -> tuple[InstalledModel, bool]:
     from dslocal import prompts
     from dslocal.catalog import InstalledModel
     from dslocal.catalog.inventory import plain_path
-    from dslocal.gguf.parts import parts_of
+    from dslocal.gguf.parts import read_parts
     from dslocal.plan.memory.shape import legacy_mla
 
-    files, header = parts_of(plain_path(found.path))
+    files, header = read_parts(plain_path(found.path))
     prompts.recognise_family(header)
     nbytes = sum(file.stat().st_size for file in files)
     called = (

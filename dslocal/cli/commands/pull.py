@@ -223,7 +223,7 @@ def _downloaded(
     place: PublishedLocation, choice: DownloadChoice, shown: ProgressDisplay
 ) -> InstalledModel:
     from dslocal import catalog
-    from dslocal.gguf.parts import parts_of
+    from dslocal.gguf.parts import read_parts
     from dslocal.hub.download import download
 
     offer = choice.offer
@@ -236,7 +236,7 @@ def _downloaded(
         on_fetched=shown.on_fetch,
         say=lambda line: shown.log(f"dslocal: {line}"),
     )
-    files, _ = parts_of(folder / offer.files[0].name)
+    files, _ = read_parts(folder / offer.files[0].name)
     origin = (
         f"{offer.manifest.origin}@{offer.manifest.commit}"
         if offer.manifest.git

@@ -50,10 +50,10 @@ def show(
 
 
 def _gguf(path: Path) -> dict[str, Any]:
-    from dslocal.gguf.header import tensor_class
-    from dslocal.gguf.parts import parts_of
+    from dslocal.gguf.parts import read_parts
+    from dslocal.gguf.tensor_names import tensor_class
 
-    header = parts_of(path)[1]
+    header = read_parts(path)[1]
     classes: Counter[str] = Counter()
     kinds: Counter[str] = Counter()
     for tensor in header.tensors:
@@ -106,7 +106,7 @@ def _json_value(value: Value) -> object:
 
 def _checkpoint(folder: Path) -> dict[str, Any]:
     import dslocal.convert as converter
-    from dslocal.gguf.header import tensor_class
+    from dslocal.gguf.tensor_names import tensor_class
 
     checkpoint = converter.open_checkpoint(converter.FolderSource(folder))
     plan = converter.plan_conversion(checkpoint, [converter.recipe_named("BF16")])

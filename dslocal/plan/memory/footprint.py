@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from dslocal.errors import UsageError
-from dslocal.gguf.header import GgufHeader, GgufTensor, layer_of, tensor_class
+from dslocal.gguf.header import GgufHeader, GgufTensor
+from dslocal.gguf.tensor_names import layer_of, tensor_class
 from dslocal.gguf.tensor_types import GgmlType
 from dslocal.plan.load_config import DeviceShare, LoadConfig, MemoryUse
 from dslocal.plan.memory.llamacpp_mirror.compute_buffers import (
