@@ -11,7 +11,7 @@ import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from .prefix import common_prefix_length
+from dslocal.prefix import common_prefix_length
 
 if TYPE_CHECKING:
     from dslocal.engine import LlamaContext

@@ -20,11 +20,10 @@ from dslocal.output.answer import (
 )
 from dslocal.output.constraint import OutputConstraint
 from dslocal.output.reasoning import AnswerEvent
+from dslocal.prefix import common_prefix_length
 from dslocal.prompts.families import Family
 from dslocal.prompts.messages import Message, Segment, Thinking, Tool, encode
 from dslocal.prompts.settings import Settings
-
-from .prefix import common_prefix_length
 
 if TYPE_CHECKING:
     from dslocal.engine import LlamaContext

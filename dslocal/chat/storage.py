@@ -21,9 +21,9 @@ from typing import Any
 
 from dslocal import home
 from dslocal.errors import DslocalError, NotFoundError, UsageError
+from dslocal.prefix import common_prefix_length
 from dslocal.prompts.messages import Message, Thinking, ToolCall
 
-from .prefix import common_prefix_length
 from .session import PartialAnswer
 
 FORMAT = 2

@@ -15,6 +15,7 @@ from dslocal.errors import EngineError, OutOfMemoryError
 from dslocal.gguf import libraries
 from dslocal.plan.load_config import LoadConfig
 from dslocal.plan.machine.probe import usable_cores
+from dslocal.prefix import common_prefix_length
 
 from . import llama_log
 from .interrupt import AbortFlag
@@ -113,11 +114,7 @@ class LlamaContext:
         At least the last id is evaluated, so that :meth:`logits` are its. ``on_progress`` is told
         tokens done and to do.
         """
-        kept = 0
-        for have, want in zip(self.ids, ids[:-1], strict=False):
-            if have != want:
-                break
-            kept += 1
+        kept = common_prefix_length(self.ids, ids[:-1])
         self.trim(kept)
         for start in range(kept, len(ids), self.batch_tokens):
             self.evaluate(ids[start : start + self.batch_tokens])

@@ -188,8 +188,8 @@ class RequestRun:
 
     def _prepare_cache(self, assignment: SlotAssignment) -> None:
         """Make the slot's cache begin as the other slot's does, or empty it."""
-        from dslocal.engine.slots.slot_choice import common_prefix_length
         from dslocal.engine.slots.slots import Slot
+        from dslocal.prefix import common_prefix_length
 
         context, other = assignment
         ids: Sequence[int] = self._request.ids

@@ -15,12 +15,13 @@ from support.engine.speculation import generate, prompt_ids
 from dslocal.engine import Generation, LlamaContext, LlamaModel, Sampler
 from dslocal.engine.sizing import no_alloc
 from dslocal.engine.slots import slots as engine_lanes
-from dslocal.engine.slots.slot_choice import choose_slot, common_prefix_length
+from dslocal.engine.slots.slot_choice import choose_slot
 from dslocal.engine.slots.slots import SlotPool
 from dslocal.errors import EngineError
 from dslocal.gguf.header import read_header
 from dslocal.plan.load_config import LoadConfig
 from dslocal.plan.memory.footprint import footprint
+from dslocal.prefix import common_prefix_length
 
 SEVERAL = LoadConfig(1024, n_seq=4, n_outputs=4)
 QUESTIONS = ("What is 47 × 86?", "What is 31 + 57?", "capital of peru", "What is 12 × 34?")

@@ -1,5 +1,5 @@
-"""Which conversation goes where: the lane whose cache shares most with a prompt, but not at the
-price of another conversation's.
+"""Choose the slot that evaluates a prompt: the one whose cache shares most with it, but not at the
+price of another conversation's cache.
 
 Pure functions over what the caches hold.
 """
@@ -9,43 +9,45 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
-WORTH = 32  # tokens in common from which a cache is worth going on from, or copying
-OWN = 0.5  # of the last prompt that must be in common for the conversation to be the same
+from dslocal.prefix import common_prefix_length
+
+MIN_COPIED_TOKENS = 32  # a shorter common prefix is not worth copying
+SAME_CONVERSATION = 0.5  # share of its last prompt that a slot must have in common with the next
 
 
-class Cache(Protocol):
-    """What holds ids, the first ``prompt_length`` of which were a prompt: the rest is an answer, whose
-    thought no later prompt has.
+class CachedPrompt(Protocol):
+    """What a slot's cache holds: ``ids``, the first ``prompt_length`` of which were a prompt.
+
+    The rest is an answer, whose reasoning no later prompt contains.
     """
 
     ids: list[int]
     prompt_length: int
 
 
-C = TypeVar("C", bound=Cache)
+S = TypeVar("S", bound=CachedPrompt)
 
 
-def common_prefix_length(one: Sequence[int], other: Sequence[int]) -> int:
-    """How many ids two prompts begin with alike."""
-    most = min(len(one), len(other))
-    if list(one[:most]) == list(other[:most]):
-        return most
-    return next(i for i in range(most) if one[i] != other[i])
+def choose_slot(idle: Sequence[S], ids: Sequence[int]) -> tuple[S, S | None]:
+    """Return the slot for a prompt, and another slot whose cache is to be copied into it.
 
+    A slot continues its conversation if the prompt shares at least half of the slot's last prompt.
+    Otherwise the prompt starts a conversation of its own. It takes an empty slot, or the one that
+    has been idle longest, and copies the prefix that it shares with another slot, such as the same
+    instructions.
 
-def choose_slot(idle: Sequence[C], ids: Sequence[int]) -> tuple[C, C | None]:
-    """The lane for a prompt of ``ids`` among those that are ``idle``, the one that has rested
-    longest first, and another whose beginning is to be copied there.
+    Args:
+        idle: The slots that may be used, the one that has been idle longest first; at least one.
+        ids: The prompt.
 
-    A lane goes on where the prompt shares most of its last one. Else the prompt is a conversation
-    of its own, which takes an empty lane or the one that has rested longest, and a beginning that
-    it shares with another, as the same instructions, is copied.
+    Returns:
+        The slot, and the slot to copy from or None.
     """
-    shared = {id(lane): common_prefix_length(lane.ids, ids) for lane in idle}
-    best = max(idle, key=lambda lane: shared[id(lane)])
-    if not best.ids or shared[id(best)] >= OWN * best.prompt_length:
+    shared = {id(slot): common_prefix_length(slot.ids, ids) for slot in idle}
+    best = max(idle, key=lambda slot: shared[id(slot)])
+    if not best.ids or shared[id(best)] >= SAME_CONVERSATION * best.prompt_length:
         return best, None
-    target = next((lane for lane in idle if not lane.ids), idle[0])
-    if target is best or shared[id(best)] - shared[id(target)] < WORTH:
+    target = next((slot for slot in idle if not slot.ids), idle[0])
+    if target is best or shared[id(best)] - shared[id(target)] < MIN_COPIED_TOKENS:
         return target, None
     return target, best
