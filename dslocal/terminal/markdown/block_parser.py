@@ -257,7 +257,8 @@ class BlockParser:
         if leaf is None:
             return
         alignments = table_alignments(delimiter_row.strip(), leaf)
-        leaf.text, _, header = leaf.text.rpartition("\n")
+        header = leaf.text.rpartition("\n")[2]
+        leaf.text = leaf.text[: len(leaf.text) - len(header)].removesuffix("\n")
         has_gap = leaf.has_gap and not leaf.text
         if leaf.text or not leaf.begins:
             self._close_leaf()

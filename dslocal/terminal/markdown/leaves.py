@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 
 from .pieces import PieceKind
 
-# Characters of a paragraph that are given out as one piece, at least, and at most; at most inside
-# of mathematics.
-MIN_PORTION, MAX_PORTION, MAX_MATH_PORTION = 240, 1400, 4000
+# Characters of a paragraph that are given out as one piece.
+MIN_PORTION = 240
+MAX_PORTION = 1400
+MAX_MATH_PORTION = 4000  # where mathematics is open
 
 _DELIMITER_ROW = re.compile(r"(?!- )[|:-][|: -]*$")
 _DELIMITER_CELL = re.compile(r":?-+:?$")
@@ -60,8 +61,8 @@ def table_alignments(line: str, paragraph: OpenLeaf) -> tuple[str, ...]:
         An entry a column: left, center or right. Nothing where ``line`` is not the delimiter row
         of a table whose header is the paragraph's last line.
     """
-    _, newline, header = paragraph.text.rpartition("\n")
-    is_whole_line = paragraph.begins or newline
+    header = paragraph.text.rpartition("\n")[2]
+    is_whole_line = paragraph.begins or "\n" in paragraph.text
     if not _DELIMITER_ROW.match(line) or "|" not in header or not is_whole_line:
         return ()
     cells = _without_outer_cells([cell.strip() for cell in line.strip().split("|")])
