@@ -13,7 +13,7 @@ import pytest
 
 from dslocal.errors import DslocalError, UsageError
 from dslocal.prompts import Message, ToolCall
-from dslocal.terminal.chat.export import last_code, markdown, write_new
+from dslocal.terminal.chat.export import last_code, to_markdown, write_new
 from dslocal.terminal.clipboard import MAX_OSC52_BYTES, copy, osc52
 
 
@@ -134,7 +134,7 @@ def test_markdown() -> None:
     """Proves that mathematics stays raw, a thought stays in its fold, a cut is marked, and nothing
     acts on a terminal.
     """
-    text = markdown(HISTORY, "na\x1bno", "Be kind.", 0)
+    text = to_markdown(HISTORY, "na\x1bno", "Be kind.", 0)
     assert "\\[x = \\frac{1}{2}\\]\n\n\\boxed{42}" in text
     assert text.count("</details>") == text.count("<details>") == text.count("<summary>") == 2
     assert "First &lt;/details> &lt;SUMMARY>, [2Jthen" in text
@@ -155,14 +155,14 @@ def test_a_file_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.Monkey
     disk leaves nothing behind.
     """
     path = tmp_path / "a.md"
-    write_new(path, "one", replace=False)
+    write_new(path, "one", may_replace=False)
     with pytest.raises(UsageError, match="is there already"):
-        write_new(path, "two", replace=False)
-    write_new(path, "three", replace=True)
+        write_new(path, "two", may_replace=False)
+    write_new(path, "three", may_replace=True)
     assert path.read_text() == "three"
     monkeypatch.setattr(Path, "exists", lambda self: False)
     with pytest.raises(DslocalError, match="cannot be written: File exists"):
-        write_new(path, "four", replace=False)
+        write_new(path, "four", may_replace=False)
     monkeypatch.undo()
 
     def full(file: int) -> None:
@@ -170,7 +170,7 @@ def test_a_file_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(DslocalError, match="No space left"):
-        write_new(path, "five", replace=True)
+        write_new(path, "five", may_replace=True)
     monkeypatch.undo()
     assert path.read_text() == "three"
     assert [file.name for file in tmp_path.iterdir()] == ["a.md"]

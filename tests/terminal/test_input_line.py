@@ -29,10 +29,16 @@ from dslocal.terminal.chat.input_line import (
     MAX_HISTORY_BYTES,
     InputLine,
     PromptHistory,
-    history_in,
+    open_history,
 )
 from dslocal.terminal.chat.keys import KeyReader
-from dslocal.terminal.chat.toolbar import APART, fit_parts, resident_bytes, toolbar_parts
+from dslocal.terminal.chat.toolbar import (
+    APART,
+    ToolbarPart,
+    fit_parts,
+    resident_bytes,
+    toolbar_parts,
+)
 
 
 def test_history_is_kept_for_its_owner_alone(tmp_path: Path) -> None:
@@ -42,8 +48,8 @@ def test_history_is_kept_for_its_owner_alone(tmp_path: Path) -> None:
     file = tmp_path / "history"
     file.touch(0o644)
     for line in ("one", "two\nlines\n\nthree", "№ 3"):
-        history_in(tmp_path).store_string(line)
-    kept = history_in(tmp_path)
+        open_history(tmp_path).store_string(line)
+    kept = open_history(tmp_path)
     assert list(kept.load_history_strings()) == ["№ 3", "two\nlines\n\nthree", "one"]
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert "+one\n" in file.read_text()
@@ -87,12 +93,12 @@ def test_an_absurd_history_is_read_in_part(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_had(tmp_path: Path) -> None:
     """Proves that the chat goes on without a history on disk."""
     (tmp_path / "file").touch()
-    assert isinstance(history_in(tmp_path / "file"), InMemoryHistory)
+    assert isinstance(open_history(tmp_path / "file"), InMemoryHistory)
 
 
 def completed(loop: Loop, text: str) -> list[tuple[str, str]]:
     """What the line could become, with what is said of it."""
-    found = loop.completer().get_completions(Document(text), CompleteEvent())
+    found = loop.make_completer().get_completions(Document(text), CompleteEvent())
     return [
         (text[: len(text) + one.start_position] + one.text, one.display_meta_text) for one in found
     ]
@@ -146,11 +152,11 @@ def test_the_toolbar_fits(width: int) -> None:
     order kept.
     """
     found = [
-        (0, "モデル"),
-        (1, "context 1 of 2"),
-        (4, "9 tokens/s"),
-        (6, "1,234 MiB"),
-        (2, "1 file attached"),
+        ToolbarPart(0, "モデル"),
+        ToolbarPart(1, "context 1 of 2"),
+        ToolbarPart(4, "9 tokens/s"),
+        ToolbarPart(6, "1,234 MiB"),
+        ToolbarPart(2, "1 file attached"),
     ]
     line = fit_parts(found, width)
     assert cell_len(line) <= width
@@ -189,13 +195,13 @@ def entered(keys: str, tmp_path: Path, default: str = "") -> str:
     with create_pipe_input() as pipe:
         pipe.send_text(keys)
         prompt = InputLine(
-            history_in(tmp_path),
-            Loop.completer(None),  # type: ignore[arg-type]
+            open_history(tmp_path),
+            Loop.make_completer(None),  # type: ignore[arg-type]
             lambda width: "",
             input=pipe,
             output=DummyOutput(),
         )
-        return prompt.ask(default)
+        return prompt.read(default)
 
 
 TYPED = [
@@ -216,7 +222,7 @@ def test_what_is_typed(tmp_path: Path, keys: str, default: str, line: str) -> No
     way back in history.
     """
     for earlier in ("the first", "the second"):
-        history_in(tmp_path).store_string(earlier)
+        open_history(tmp_path).store_string(earlier)
     assert entered(keys, tmp_path, default) == line
 
 
@@ -260,9 +266,9 @@ def test_keys_while_an_answer_streams(
         assert termios.tcgetattr(theirs)[3] & termios.ISIG
         os.write(ours, keys.encode())
         end = time.monotonic() + 5
-        while (len(now) < times or pressed.typed != typed) and time.monotonic() < end:
+        while (len(now) < times or pressed.typed_text != typed) and time.monotonic() < end:
             time.sleep(0.005)
-    assert (pressed.typed, len(now)) == (typed, times)
+    assert (pressed.typed_text, len(now)) == (typed, times)
     assert termios.tcgetattr(theirs) == before
 
 
@@ -282,7 +288,7 @@ def test_the_terminal_is_restored_after_an_error(terminal: tuple[int, int]) -> N
     os.write(writing, b"not for us")
     with KeyReader(lambda: None, reading) as pressed:
         time.sleep(0.05)
-    assert pressed.typed == ""
+    assert pressed.typed_text == ""
     assert os.read(reading, 100) == b"not for us"
     os.close(reading)
     os.close(writing)

@@ -1,23 +1,14 @@
-"""The chat's slash commands: a table of name, help and function, and what may be typed after
-each.
-"""
+"""The chat's slash commands: a table of usage, help and function, and how a line is run."""
 
 from __future__ import annotations
 
-import shlex
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.text import Text
-
-from dslocal import chat, prompts
 from dslocal.errors import UsageError
-from dslocal.terminal.sanitise import one_line
 
-from . import session_commands, toolbar, turn_commands
+from . import session_commands, setting_commands, toolbar, turn_commands
 from .completion import Suggestions
 from .keys import ANSWER_NOW_KEY_NAME
 
@@ -25,257 +16,168 @@ if TYPE_CHECKING:
     from .loop import ChatLoop
 
 
-MATH = {"auto": None, "on": True, "off": False}
-EXAMPLES = {
-    "temperature": ("0", "0.6", "1"),
-    "top_p": ("0.95", "1"),
-    "max_tokens": ("1024", "8192"),
-    "think_budget": ("500", "2000"),
-}
+def _no_suggestions(loop: ChatLoop, typed: str) -> Suggestions:
+    return []
+
+
+def _paths(loop: ChatLoop, typed: str) -> None:
+    """Say that paths are what may follow."""
 
 
 @dataclass(frozen=True)
 class Command:
-    """``usage`` shows the argument; ``run`` is given the loop and what follows the name."""
+    """A slash command.
+
+    Attributes:
+        usage: The command with its argument.
+        help: What it does.
+        run: Runs it, given what follows the name.
+        suggest: Returns what may follow the name, given what is typed of it; None for paths.
+    """
 
     usage: str
     help: str
     run: Callable[[ChatLoop, str], None]
+    suggest: Callable[[ChatLoop, str], Suggestions | None] = _no_suggestions
 
 
-def help_(loop: ChatLoop, _: str) -> None:
+def show_help(loop: ChatLoop, _: str) -> None:
+    """/help: list the commands and the keys."""
     for command in COMMANDS.values():
         loop.notify(f"{command.usage:<24} {command.help}")
     loop.notify(
-        "Alt-Enter begins a new line, Ctrl-R searches what was typed, Ctrl-X Ctrl-E opens an editor, // begins a question with a slash"
+        "Alt-Enter begins a new line, Ctrl-R searches what was typed,"
+        " Ctrl-X Ctrl-E opens an editor, // begins a question with a slash"
     )
     loop.notify(f"Ctrl-C stops an answer, {ANSWER_NOW_KEY_NAME} ends its thinking, Ctrl-D leaves")
 
 
-def model(loop: ChatLoop, name: str) -> None:
-    if loop.model_switcher is None or not name:
-        here = ", ".join(loop.model_switcher.names()) if loop.model_switcher else loop.model
-        loop.notify(f"{loop.model_title()}; here: {one_line(here)}")
-        return
-    loop.editing = None
-    loop.set_model_name(loop.model_switcher.switch(loop.session, name, loop.notify))
-    loop.model = loop.conversation.model = name
-    loop.notify(f"now {loop.model_title()}")
-
-
-def clear(loop: ChatLoop, _: str) -> None:
-    before = loop.conversation.id if loop.conversation.history else ""
-    loop.start_conversation()
-    loop.notify("history cleared" + (f"; /resume {before} brings it back" if before else ""))
-
-
-def system(loop: ChatLoop, text: str) -> None:
-    before = _advice(loop)
-    loop.session.system = text
-    loop.notify("instructions set" if text else "no instructions")
-    _advise(loop, before)
-
-
-def file(loop: ChatLoop, text: str) -> None:
-    if text == "none" and loop.files:
-        loop.files.clear()
-        loop.notify("no file goes with the next question")
-        return
-    try:
-        paths = [Path(part).expanduser() for part in shlex.split(text)]
-    except (ValueError, RuntimeError) as e:  # an open quote, the home of nobody
-        raise UsageError(f"/file: {e}") from None
-    if not paths and not loop.files:
-        raise UsageError("/file: which file?")
-    for path in paths:
-        prompts.read_text(path)  # or the error would come with the next question
-    loop.files += paths
-    goes = "goes" if len(loop.files) == 1 else "go"
-    loop.notify(
-        f"{', '.join(path.name for path in loop.files)} {goes} with the next question (/file none takes back)"
-    )
-
-
-def think(loop: ChatLoop, text: str) -> None:
-    choices = {"on": prompts.Thinking.FORCED, "off": prompts.Thinking.BYPASSED}
-    session = loop.session
-    if text in choices:
-        if choices[text] not in session.family.thinking_modes:
-            raise UsageError(f"/think {text}: {session.family.title} knows no thinking")
-        before = _advice(loop)
-        session.thinking = choices[text]
-        loop.notify(f"thinking {text}")
-        _advise(loop, before)
-    elif text:
-        raise UsageError(f"/think {text:.40}: on, off, or nothing to see the last thought")
-    else:
-        last = next(
-            (message for message in reversed(session.history) if message.role == "assistant"), None
-        )
-        loop.notify(last.reasoning if last and last.reasoning else "no thought to show")
-
-
-def set_(loop: ChatLoop, text: str) -> None:
-    name, _, value = text.partition(" ")
-    name, value = name.replace("-", "_"), value.strip()
-    if not value:
-        if name and name not in (*prompts.SETTINGS, "math"):
-            loop.session.settings.with_value(name, "", "/set")  # which says what there is
-        s = loop.session.settings
-        math = next(word for word, meant in MATH.items() if meant is loop.math)
-        extras = "".join(
-            f", {name} {prompts.format_value(value)}" for name, value in s.extras().items()
-        )
-        loop.notify(
-            f"temperature {s.temperature.value:g}, top_p {s.top_p.value:g}, max_tokens {s.max_tokens.value}, math {math}{extras}"
-        )
-    elif name == "math":
-        if value not in MATH:
-            raise UsageError(f"/set math {value:.40}: {', '.join(MATH)}")
-        loop.math = MATH[value]
-        loop.notify(f"math {value}")
-    else:
-        before = _advice(loop)
-        loop.session.settings = loop.session.settings.with_value(name, value, "/set")
-        loop.notify(f"{name} {value}")
-        _advise(loop, before)
-
-
-def stats(loop: ChatLoop, _: str) -> None:
+def show_stats(loop: ChatLoop, _: str) -> None:
+    """/stats: show tokens, speed and memory of the last answer."""
     turn, context = loop.session.turn, loop.session.context
     if turn is None or turn.timings is None:
         loop.notify("nothing has been asked yet")
         return
     loop.notify(
-        f"prompt {turn.prompt_tokens:,} tokens ({turn.cached_tokens:,} cached), answer {turn.completion_tokens:,} "
-        f"({turn.reasoning_tokens:,} of reasoning), {turn.tokens_per_s:,.0f} tokens/s, "
-        f"first after {turn.timings.ttft:.2f} s, seed {turn.seed}"
+        f"prompt {turn.prompt_tokens:,} tokens ({turn.cached_tokens:,} cached),"
+        f" answer {turn.completion_tokens:,} ({turn.reasoning_tokens:,} of reasoning),"
+        f" {turn.tokens_per_s:,.0f} tokens/s, first after {turn.timings.ttft:.2f} s,"
+        f" seed {turn.seed}"
     )
-    drafts = (
-        f"drafts {turn.accepted_tokens:,} accepted of {turn.drafted_tokens:,}, "
-        if turn.drafted_tokens
-        else ""
-    )
-    memory = (
-        f", {toolbar.resident_bytes() / (1 << 20):,.0f} MiB of memory"
-        if toolbar.resident_bytes()
-        else ""
-    )
-    loop.notify(
-        f"{drafts}context {len(context.ids):,} of {context.n_ctx:,} tokens, KV cache {context.kv_type.lower()}{memory}"
-    )
+    parts = [
+        f"context {len(context.ids):,} of {context.n_ctx:,} tokens",
+        f"KV cache {context.kv_type.lower()}",
+    ]
+    if turn.drafted_tokens:
+        drafts = f"drafts {turn.accepted_tokens:,} accepted of {turn.drafted_tokens:,}"
+        parts.insert(0, drafts)
+    if memory := toolbar.resident_bytes():
+        parts.append(f"{memory / (1 << 20):,.0f} MiB of memory")
+    loop.notify(", ".join(parts))
 
 
-def leave(_: ChatLoop, __: str) -> None:
+def leave(loop: ChatLoop, _: str) -> None:
+    """/exit: leave the chat."""
     raise EOFError
 
 
 COMMANDS = {
-    "help": Command("/help", "this list", help_),
-    "model": Command("/model [NAME]", "go on with another model, history kept", model),
-    "system": Command("/system [TEXT]", "instructions for the whole conversation", system),
-    "file": Command("/file PATH …", "attach text files to the next question", file),
-    "clear": Command("/clear", "begin a new conversation", clear),
+    "help": Command("/help", "this list", show_help),
+    "model": Command(
+        "/model [NAME]",
+        "continue with another model, history kept",
+        setting_commands.switch_model,
+        setting_commands.suggest_models,
+    ),
+    "system": Command(
+        "/system [TEXT]", "instructions for the whole conversation", setting_commands.set_system
+    ),
+    "file": Command(
+        "/file PATH …",
+        "attach text files to the next question",
+        setting_commands.attach_files,
+        _paths,
+    ),
+    "clear": Command("/clear", "begin a new conversation", session_commands.clear),
     "retry": Command(
         "/retry", "ask the last question again, with another seed", turn_commands.retry
     ),
     "edit": Command("/edit", "change the last question and ask that", turn_commands.edit),
     "undo": Command("/undo", "take back the last question and its answer", turn_commands.undo),
-    "continue": Command("/continue", "go on with an answer that was cut", turn_commands.go_on),
+    "continue": Command(
+        "/continue", "continue an answer that was cut", turn_commands.continue_answer
+    ),
     "copy": Command(
-        "/copy [code|thought]", "the last answer into the clipboard", turn_commands.copy
+        f"/copy [{'|'.join(turn_commands.COPY_CHOICES)}]",
+        "the last answer into the clipboard",
+        turn_commands.copy,
+        turn_commands.suggest_copy_choices,
     ),
     "save": Command(
         "/save FILE.md",
         "write the conversation as Markdown; FILE.md! replaces",
         session_commands.save,
+        _paths,
     ),
     "sessions": Command(
         "/sessions [TEXT]",
         "earlier conversations, or those with TEXT in them",
-        session_commands.sessions,
+        session_commands.show_sessions,
     ),
-    "resume": Command("/resume ID", "go on with an earlier conversation", session_commands.resume),
-    "think": Command("/think [on|off]", "show the last thought, or switch thinking", think),
+    "resume": Command(
+        "/resume ID",
+        "continue an earlier conversation",
+        session_commands.resume,
+        session_commands.suggest_conversations,
+    ),
+    "think": Command(
+        "/think [on|off]",
+        "show the last reasoning, or switch thinking",
+        setting_commands.set_thinking,
+        setting_commands.suggest_thinking,
+    ),
     "set": Command(
         "/set [NAME VALUE]",
         "temperature, top_p, max_tokens, top_k, min_p, stop, …; math (on, off, auto)",
-        set_,
+        setting_commands.change_setting,
+        setting_commands.suggest_settings,
     ),
-    "stats": Command("/stats", "tokens, speed and memory of the last answer", stats),
+    "stats": Command("/stats", "tokens, speed and memory of the last answer", show_stats),
     "exit": Command("/exit", "leave", leave),
 }
 
 
 def run(loop: ChatLoop, line: str) -> None:
-    """Runs a line that begins with a slash. Raises UsageError, or EOFError to leave."""
+    """Run a line that begins with a slash; a name may be shortened where it stays clear.
+
+    Raises:
+        UsageError: There is no such command, or it does not take what follows.
+        EOFError: The user leaves.
+    """
     name, _, rest = line[1:].partition(" ")
     command = COMMANDS.get(name)
     if command is None:
-        near = [f"/{known}" for known in COMMANDS if name and known.startswith(name)]
+        near = [known for known in COMMANDS if name and known.startswith(name)]
         if len(near) != 1:
+            perhaps = " or ".join(f"/{known}" for known in near)
             raise UsageError(
                 f"/{name:.40}: no such command",
-                hint=f"perhaps {' or '.join(near)}" if near else "/help lists them",
+                hint=f"perhaps {perhaps}" if near else "/help lists them",
             )
-        command = COMMANDS[near[0][1:]]
+        command = COMMANDS[near[0]]
     command.run(loop, rest.strip())
 
 
 def suggestions_for(loop: ChatLoop, name: str, typed: str) -> Suggestions | None:
-    """What may follow the command ``name``, of which ``typed`` is there; None for paths."""
-    first = " " not in typed
-    match name:
-        case "file" | "save":
-            return None
-        case "model" if loop.model_switcher and first:
-            return [(name, "") for name in loop.model_switcher.names()]
-        case "think" if first:
-            return [("on", ""), ("off", "")]
-        case "copy" if first:
-            return [(word, said) for word, said in turn_commands.COPIED.items() if word]
-        case "set" if first:
-            settings = loop.session.settings
-            return [
-                *(
-                    (one, prompts.format_value(getattr(settings, one).value))
-                    for one in prompts.SETTINGS
-                ),
-                ("math", "on, off, auto"),
-            ]
-        case "set":
-            setting = typed.partition(" ")[0]
-            return [
-                (value, "")
-                for value in (
-                    MATH if setting == "math" else EXAMPLES.get(setting.replace("-", "_"), ())
-                )
-            ]
-        case "resume" if first:
-            return [
-                (saved.id, f"{_day(saved)} {saved.questions[0]}")
-                for saved in chat.list_conversations()
-                if saved.questions
-            ]
-    return []
+    """Return what may follow a command.
 
+    Args:
+        loop: The chat.
+        name: The command, without its slash.
+        typed: What is typed after it.
 
-def _advice(loop: ChatLoop) -> list[str]:
-    session = loop.session
-    return session.family.advice(session.settings, session.thinking, session.system)
-
-
-def _advise(loop: ChatLoop, before: list[str]) -> None:
-    """Says which recommendation is broken now that was not ``before``."""
-    for line in _advice(loop):
-        if line not in before:
-            loop.notify(line)
-
-
-def dim(text: str) -> Text:
-    """``text`` as the chat's own voice, apart from the model's."""
-    return Text(text, style="dim")
-
-
-def _day(saved: chat.StoredConversation) -> str:
-    return time.strftime("%d %b", time.localtime(saved.last))
+    Returns:
+        Words, each with a remark; None for paths.
+    """
+    command = COMMANDS.get(name)
+    return command.suggest(loop, typed) if command else []

@@ -1,5 +1,6 @@
-"""A conversation as a Markdown file: reasoning folded away, mathematics as the model wrote it, and
-never half a file.
+"""A conversation as a Markdown file: reasoning folded away, mathematics as the model wrote it.
+
+A file is written as a whole or not at all.
 """
 
 from __future__ import annotations
@@ -14,40 +15,65 @@ from dslocal import prompts
 from dslocal.errors import DslocalError, UsageError
 from dslocal.terminal.sanitise import one_line, sanitise
 
-CUT = {"interrupted": "*(interrupted)*", "length": "*(cut: no tokens were left)*"}
+MAX_NAME = 100  # characters of the name of a model or a tool
+CUT_REMARKS = {"interrupted": "*(interrupted)*", "length": "*(cut: no tokens were left)*"}
+_FOLD_TAG = re.compile(r"<(?=/?details|/?summary)", re.IGNORECASE)
 
 
-def markdown(history: Sequence[prompts.Message], model: str, system: str, began: float) -> str:
-    """The conversation, control characters left out. A thought cannot end its fold early."""
-    lines = [
-        f"# Conversation with {one_line(model, 100)}",
-        "",
-        time.strftime("%d %B %Y, %H:%M", time.localtime(began)),
-        "",
-    ]
+def to_markdown(history: Sequence[prompts.Message], model: str, system: str, began: float) -> str:
+    """Return a conversation as Markdown, without control characters.
+
+    Args:
+        history: The messages.
+        model: What the model is called.
+        system: The instructions, empty for none.
+        began: When the conversation began, in seconds since the epoch.
+    """
+    when = time.strftime("%d %B %Y, %H:%M", time.localtime(began))
+    lines = [f"# Conversation with {one_line(model, MAX_NAME)}", "", when, ""]
     if system:
-        lines += ["## Instructions", "", sanitise(system), ""]
+        lines += _section("Instructions", system)
     for message in history:
         if message.role == "user":
-            lines += ["## Question", "", sanitise(message.content), ""]
+            lines += _section("Question", message.content)
         elif message.role == "assistant":
-            lines += ["## Answer", "", *_thought(message.reasoning)]
-            lines += [sanitise(message.content), ""] if message.content else []
-            lines += [
-                f"*(calls {one_line(call.name, 100)}: {one_line(call.arguments)})*\n"
-                for call in message.calls
-            ]
-            lines += [CUT[message.cut], ""] if message.cut in CUT else []
+            lines += _answer_lines(message)
         else:
-            lines += [f"## {message.role.capitalize()}", "", sanitise(message.content), ""]
+            lines += _section(message.role.capitalize(), message.content)
     return "\n".join(lines)
 
 
-def write_new(path: Path, text: str, *, replace: bool) -> None:
-    """Writes ``text``, all of it or nothing. Raises UsageError where there is a file already,
-    unless it is to be replaced.
+def _section(title: str, text: str) -> list[str]:
+    return [f"## {title}", "", sanitise(text), ""]
+
+
+def _answer_lines(answer: prompts.Message) -> list[str]:
+    lines = ["## Answer", "", *_folded_reasoning(answer.reasoning)]
+    if answer.content:
+        lines += [sanitise(answer.content), ""]
+    for call in answer.calls:
+        lines.append(f"*(calls {one_line(call.name, MAX_NAME)}: {one_line(call.arguments)})*\n")
+    if answer.cut in CUT_REMARKS:
+        lines += [CUT_REMARKS[answer.cut], ""]
+    return lines
+
+
+def _folded_reasoning(text: str) -> list[str]:
+    """Return the reasoning inside of a fold that it cannot end early."""
+    if not text:
+        return []
+    folded = _FOLD_TAG.sub("&lt;", sanitise(text))
+    return ["<details>", "<summary>Reasoning</summary>", "", folded, "", "</details>", ""]
+
+
+def write_new(path: Path, text: str, *, may_replace: bool) -> None:
+    """Write a file as a whole or not at all.
+
+    Raises:
+        UsageError: There is a file already, and it may not be replaced.
+        DslocalError: It cannot be written.
     """
-    if path.exists() and not replace:
+    if path.exists() and not may_replace:
         raise UsageError(f"{path}: is there already", hint=f"/save {path}! replaces it")
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -55,18 +81,28 @@ def write_new(path: Path, text: str, *, replace: bool) -> None:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        if replace:
+        if may_replace:
             beside.replace(path)
         else:
-            _only_new(beside, path)
+            _rename_to_new(beside, path)
     except OSError as e:
         raise DslocalError(f"{path}: cannot be written: {e.strerror}") from e
     finally:
         beside.unlink(missing_ok=True)
 
 
+def _rename_to_new(beside: Path, path: Path) -> None:
+    """Give a file its name. Raises FileExistsError where something has it by now."""
+    try:
+        os.link(beside, path)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links
+        beside.replace(path)
+
+
 def last_code(text: str) -> str | None:
-    """The last fenced block of code in Markdown, without its fence; None when there is none."""
+    """Return the last block of code in Markdown, without its fence; None where there is none."""
     from markdown_it import MarkdownIt
 
     blocks = [
@@ -75,20 +111,3 @@ def last_code(text: str) -> str | None:
         if token.type in ("fence", "code_block")
     ]
     return blocks[-1] if blocks else None
-
-
-def _thought(text: str) -> list[str]:
-    if not text:
-        return []
-    folded = re.sub(r"<(?=/?details|/?summary)", "&lt;", sanitise(text), flags=re.IGNORECASE)
-    return ["<details>", "<summary>Reasoning</summary>", "", folded, "", "</details>", ""]
-
-
-def _only_new(beside: Path, path: Path) -> None:
-    """Gives the file its name unless something has it by now."""
-    try:
-        os.link(beside, path)
-    except FileExistsError:
-        raise
-    except OSError:  # a file system without links
-        beside.replace(path)

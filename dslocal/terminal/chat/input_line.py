@@ -1,5 +1,6 @@
-"""The input line: history kept for this user alone, many lines, completion, and a toolbar below.
-Knows nothing of models.
+"""The input line: many lines, a history kept for this user alone, completion, and a toolbar below.
+
+Does not know models.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.application import create_app_session
@@ -25,48 +26,52 @@ if TYPE_CHECKING:
     from prompt_toolkit.input import Input
     from prompt_toolkit.output import Output
 
-MAX_HISTORY_BYTES = 1 << 20  # bytes of history that are read, the newest
-MAX_ENTRY_CHARACTERS = 64 << 10  # characters; what is longer is not kept
+MAX_HISTORY_BYTES = 1 << 20  # that are read, the newest
+MAX_ENTRY_CHARACTERS = 64 << 10  # longer entries are not kept
 MARK = "› "
 
 
 class PromptHistory(FileHistory):
-    """prompt-toolkit's file of what was typed. It is read as far as it is worth it, and nothing in
-    it acts on the terminal.
+    """prompt-toolkit's file of what was typed.
+
+    The newest part of it is read, and nothing in it acts on the terminal.
     """
 
     def load_history_strings(self) -> Iterable[str]:
+        """Return the entries, the newest first: prompt-toolkit calls this."""
         entries: list[list[str]] = []
-        fresh = True
-        for line in self._recent().decode("utf-8", "replace").split("\n"):
+        is_new_entry = True
+        for line in self._recent_bytes().decode("utf-8", "replace").split("\n"):
             if not line.startswith("+"):
-                fresh = True
+                is_new_entry = True
                 continue
-            if fresh:
+            if is_new_entry:
                 entries.append([])
             entries[-1].append(line[1:])
-            fresh = False
+            is_new_entry = False
         texts = [sanitise("\n".join(entry)) for entry in reversed(entries)]
         return [text for text in texts if text and len(text) <= MAX_ENTRY_CHARACTERS]
 
     def store_string(self, string: str) -> None:
+        """Append an entry: prompt-toolkit calls this. A file that cannot be written is left."""
         if len(string) > MAX_ENTRY_CHARACTERS:
             return
         entry = "\n# \n" + "".join(f"+{line}\n" for line in sanitise(string).split("\n"))
         try:
             file = os.open(self.filename, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
             try:
-                os.write(
-                    file, entry.encode("utf-8", "replace")
-                )  # at once, so that two chats' do not mix
+                # In one write, so that the entries of two chats do not mix.
+                os.write(file, entry.encode("utf-8", "replace"))
             finally:
                 os.close(file)
         except OSError:
             return
 
-    def _recent(self) -> bytes:
+    def _recent_bytes(self) -> bytes:
+        """Return the end of the file, from the beginning of an entry on."""
         try:
-            with open(self.filename, "rb") as file:  # noqa: PTH123 - a str or bytes of prompt-toolkit's
+            # prompt-toolkit's filename is a str or bytes
+            with open(self.filename, "rb") as file:  # noqa: PTH123
                 size = file.seek(0, os.SEEK_END)
                 file.seek(max(0, size - MAX_HISTORY_BYTES))
                 data = file.read(MAX_HISTORY_BYTES)
@@ -75,8 +80,8 @@ class PromptHistory(FileHistory):
         return data if size <= MAX_HISTORY_BYTES else data[data.find(b"\n#") + 1 :]
 
 
-def history_in(folder: Path) -> History:
-    """The history in ``folder``, or one that is not kept where that cannot be."""
+def open_history(folder: Path) -> History:
+    """Return the history in ``folder``, or one in memory where no file can be kept there."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         file = os.open(folder / "history", os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
@@ -90,7 +95,15 @@ def history_in(folder: Path) -> History:
 
 
 class InputLine:
-    """Asks for lines. ``toolbar`` is told the width and gives what stands below."""
+    """Reads lines from the terminal.
+
+    Args:
+        history: What was typed before.
+        completer: Completes what is typed.
+        toolbar: Returns what stands below, for a width in cells.
+        input: Keys from elsewhere than the terminal.
+        output: A screen other than the terminal.
+    """
 
     def __init__(
         self,
@@ -107,13 +120,7 @@ class InputLine:
         def _(event: KeyPressEvent) -> None:
             event.current_buffer.insert_text("\n")
 
-        ends: dict[str, Any] = {"input": input, "output": output}
-        plain: AbstractContextManager[object] = (
-            create_app_session(output=PlainTextOutput(sys.stdout))
-            if is_dumb_terminal()
-            else nullcontext()
-        )
-        with plain:  # or the cursor would be set, if nothing else
+        with _session_of_terminal():
             self._session: PromptSession[str] = PromptSession(
                 history=history,
                 completer=completer,
@@ -122,16 +129,30 @@ class InputLine:
                 enable_open_in_editor=True,
                 bottom_toolbar=lambda: toolbar(self._session.app.output.get_size().columns),
                 prompt_continuation=lambda width, *_: " " * width,
-                **ends,
+                input=input,
+                output=output,
             )
 
-    def ask(self, default: str = "") -> str:
-        """What was entered. ``default`` is in the line already. Raises EOFError on Ctrl-D, and
-        KeyboardInterrupt on Ctrl-C.
+    def read(self, default: str = "") -> str:
+        """Return the text that is entered.
+
+        Args:
+            default: What is in the line already.
+
+        Raises:
+            EOFError: Ctrl-D was pressed on an empty line.
+            KeyboardInterrupt: Ctrl-C was pressed.
         """
         return self._session.prompt(MARK, default=default)
 
     @property
-    def left(self) -> str:
-        """What stood in the line when it was left by Ctrl-C."""
+    def interrupted_text(self) -> str:
+        """What stood in the line when Ctrl-C was pressed."""
         return self._session.default_buffer.text
+
+
+def _session_of_terminal() -> AbstractContextManager[object]:
+    """Return where a prompt is made: on a dumb terminal, one that never moves the cursor."""
+    if is_dumb_terminal():
+        return create_app_session(output=PlainTextOutput(sys.stdout))
+    return nullcontext()

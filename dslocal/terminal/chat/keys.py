@@ -1,8 +1,8 @@
-"""Keys pressed while an answer streams: one closes the thought, the rest is kept for the next
-prompt.
+"""Keys that are pressed while an answer streams.
 
-The terminal shows nothing of them meanwhile and stays as it was in all else: Ctrl-C is a signal as
-ever. Where there is no terminal that can be set so, nothing is read.
+One key ends the reasoning; the others are kept for the next line. The terminal echoes none of them
+meanwhile and is left as it was otherwise: Ctrl-C still is a signal. Where there is no terminal that
+can be set so, no keys are read.
 """
 
 from __future__ import annotations
@@ -18,46 +18,43 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
-ANSWER_NOW_KEY, ANSWER_NOW_KEY_NAME = "\x0e", "Ctrl-N"
-ERASE, ERASE_WORD, ERASE_LINE = "\x7f\b", "\x17", "\x15"
-MOST = 1 << 20  # characters that are kept
-_SEQUENCES = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|O.|[^\[O])")  # arrows and their like
+ANSWER_NOW_KEY = "\x0e"
+ANSWER_NOW_KEY_NAME = "Ctrl-N"
+ERASE_CHARACTER_KEYS = "\x7f\b"
+ERASE_WORD_KEY = "\x17"
+ERASE_LINE_KEY = "\x15"
+MAX_TYPED = 1 << 20  # characters that are kept
+_LAST_WORD = re.compile(r"\S+\s*$")
+_KEY_SEQUENCES = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|O.|[^\[O])")  # arrows and the like
 
 
 class KeyReader:
-    """Use as a context manager around the streaming. ``answer_now`` is called from another thread,
-    for each press of its key.
+    """Reads keys in a thread of its own. Use it as a context manager around the streaming.
+
+    Args:
+        end_reasoning: Called from the other thread, each time its key is pressed.
+        fd: The terminal; stdin unless given.
     """
 
-    def __init__(self, answer_now: Callable[[], None], fd: int | None = None) -> None:
-        self._answer_now, self._fd = answer_now, fd
+    def __init__(self, end_reasoning: Callable[[], None], fd: int | None = None) -> None:
+        self._end_reasoning = end_reasoning
+        self._fd = fd
         self._typed: list[str] = []
-        self._settings: list[Any] | None = None
+        self._settings: list[Any] | None = None  # of the terminal, as they were
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._thread: threading.Thread | None = None
-        self._continued: Any = None  # what SIGCONT did before
+        self._sigcont_handler: Any = None  # as it was
 
     def __enter__(self) -> KeyReader:
         try:
             import termios
 
             self._fd = sys.stdin.fileno() if self._fd is None else self._fd
-            self._settings = termios.tcgetattr(self._fd)
-            changed = termios.tcgetattr(self._fd)
-            changed[3] &= ~(termios.ICANON | termios.ECHO | termios.IEXTEN)
-            changed[6][termios.VMIN], changed[6][termios.VTIME] = 1, 0
-            termios.tcsetattr(self._fd, termios.TCSANOW, changed)
-            if (
-                threading.current_thread() is threading.main_thread()
-            ):  # after Ctrl-Z the shell has set the terminal its own way
-                fd = self._fd
-                self._continued = signal.signal(
-                    signal.SIGCONT, lambda *_: termios.tcsetattr(fd, termios.TCSANOW, changed)
-                )
+            self._set_terminal(self._fd)
         except (ImportError, OSError, ValueError, termios.error):
             self._settings = None
             return self
-        self._reading, self._waking = os.pipe()
+        self._wake_reader, self._wake_writer = os.pipe()
         self._thread = threading.Thread(target=self._read, args=(self._fd,), daemon=True)
         self._thread.start()
         return self
@@ -72,45 +69,66 @@ class KeyReader:
             return
         import termios
 
-        if self._continued is not None:
-            signal.signal(signal.SIGCONT, self._continued)
-        os.close(self._waking)
+        if self._sigcont_handler is not None:
+            signal.signal(signal.SIGCONT, self._sigcont_handler)
+        os.close(self._wake_writer)
         self._thread.join()
-        os.close(self._reading)
+        os.close(self._wake_reader)
         termios.tcsetattr(self._fd, termios.TCSANOW, self._settings or [])
 
     @property
-    def read(self) -> bool:
+    def is_reading(self) -> bool:
         """Whether there is a terminal whose keys are read."""
         return self._thread is not None
 
     @property
-    def typed(self) -> str:
-        """The text that was typed, as it is after erasing; keys that write nothing are left out."""
-        text: list[str] = []
-        for key in _SEQUENCES.sub("", "".join(self._typed)):
-            if key in ERASE:
+    def typed_text(self) -> str:
+        """The text that was typed, after erasing; keys that write nothing are left out."""
+        text = ""
+        for key in _KEY_SEQUENCES.sub("", "".join(self._typed)):
+            if key in ERASE_CHARACTER_KEYS:
                 text = text[:-1]
-            elif key == ERASE_LINE:
-                text = []
-            elif key == ERASE_WORD:
-                text = list(re.sub(r"\S+\s*$", "", "".join(text)))
+            elif key == ERASE_LINE_KEY:
+                text = ""
+            elif key == ERASE_WORD_KEY:
+                text = _LAST_WORD.sub("", text)
             elif key == "\r":
-                text.append("\n")
+                text += "\n"
             elif key in "\t\n" or key >= " ":
-                text.append(key)
-        return "".join(text).strip("\n")
+                text += key
+        return text.strip("\n")
+
+    def _set_terminal(self, fd: int) -> None:
+        """Make the terminal give keys one by one and echo nothing, also after Ctrl-Z and fg."""
+        import termios
+
+        self._settings = termios.tcgetattr(fd)
+        settings = termios.tcgetattr(fd)
+        settings[3] &= ~(termios.ICANON | termios.ECHO | termios.IEXTEN)  # the local modes
+        control_characters = settings[6]
+        control_characters[termios.VMIN] = 1
+        control_characters[termios.VTIME] = 0
+        termios.tcsetattr(fd, termios.TCSANOW, settings)
+        if threading.current_thread() is threading.main_thread():
+            # After Ctrl-Z the shell has set the terminal its own way.
+            self._sigcont_handler = signal.signal(
+                signal.SIGCONT, lambda *_: termios.tcsetattr(fd, termios.TCSANOW, settings)
+            )
 
     def _read(self, fd: int) -> None:
-        while self._reading not in (ready := select.select([fd, self._reading], [], [])[0]):
+        """Read keys until :meth:`__exit__` closes the pipe that wakes this up."""
+        while True:
+            ready, _, _ = select.select([fd, self._wake_reader], [], [])
+            if self._wake_reader in ready:
+                return
             try:
-                data = os.read(fd, 4096) if fd in ready else b""
+                data = os.read(fd, 4096)
             except OSError:
                 return
             if not data:  # the terminal is gone
                 return
             text = self._decoder.decode(data)
             for _ in range(text.count(ANSWER_NOW_KEY)):
-                self._answer_now()
-            if sum(map(len, self._typed)) < MOST:
+                self._end_reasoning()
+            if sum(map(len, self._typed)) < MAX_TYPED:
                 self._typed.append(text.replace(ANSWER_NOW_KEY, ""))

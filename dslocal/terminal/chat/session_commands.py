@@ -1,6 +1,4 @@
-"""Slash commands about conversations on disk: listed, searched, gone on with, written into a
-file.
-"""
+"""Slash commands about conversations on disk: listed, searched, resumed, written into a file."""
 
 from __future__ import annotations
 
@@ -16,39 +14,51 @@ from dslocal import chat
 from dslocal.errors import UsageError
 from dslocal.terminal.sanitise import one_line
 
-from .export import markdown, write_new
+from .completion import Suggestions
+from .export import to_markdown, write_new
 
 if TYPE_CHECKING:
     from .loop import ChatLoop
 
-LISTED, NARROW = 20, 72
+MAX_LISTED = 20  # conversations
+MIN_FULL_WIDTH = 72  # cells of a row that has room for time and model
+MAX_MODEL = 24  # characters of a model's name in a row
+
+
+def clear(loop: ChatLoop, _: str) -> None:
+    """/clear: start a new conversation."""
+    before = loop.conversation.id if loop.conversation.history else ""
+    loop.start_conversation()
+    loop.notify("history cleared" + (f"; /resume {before} brings it back" if before else ""))
 
 
 def save(loop: ChatLoop, text: str) -> None:
-    replace = text.endswith("!")
+    """/save: write the conversation as Markdown; an exclamation mark replaces the file."""
+    may_replace = text.endswith("!")
     path = one_path(text.removesuffix("!"), "/save")
     if not loop.session.history:
         raise UsageError("/save: nothing has been said yet")
-    said = markdown(loop.session.history, loop.name, loop.session.system, loop.conversation.began)
-    write_new(path, said, replace=replace)
-    loop.notify(
-        f"{path}: {len(loop.conversation.questions)} question{'' if len(loop.conversation.questions) == 1 else 's'} written"
+    document = to_markdown(
+        loop.session.history, loop.name, loop.session.system, loop.conversation.began
     )
+    write_new(path, document, may_replace=may_replace)
+    questions = len(loop.conversation.questions)
+    loop.notify(f"{path}: {questions} question{'' if questions == 1 else 's'} written")
 
 
-def sessions(loop: ChatLoop, text: str) -> None:
-    found = chat.list_conversations()
+def show_sessions(loop: ChatLoop, text: str) -> None:
+    """/sessions: list the conversations that are kept, or those with ``text`` in them."""
     shown = 0
-    for saved in found:
-        line = matching_line(saved, text)
-        if line is None or not saved.questions:
+    for stored in chat.list_conversations():
+        line = matching_line(stored, text)
+        if line is None or not stored.questions:
             continue
-        if shown == LISTED:
+        if shown == MAX_LISTED:
             loop.notify("… dslocal sessions lists all")
             break
         shown += 1
-        mark = "*" if saved.id == loop.conversation.id else " "
-        loop.notify(f"{mark} {conversation_row(saved, loop.console.width - 2)}")
+        mark = "*" if stored.id == loop.conversation.id else " "
+        loop.notify(f"{mark} {conversation_row(stored, loop.console.width - 2)}")
         if text and line:
             loop.notify(f"      {one_line(line, max(20, loop.console.width - 8))}")
     if not shown:
@@ -58,54 +68,83 @@ def sessions(loop: ChatLoop, text: str) -> None:
 
 
 def resume(loop: ChatLoop, text: str) -> None:
+    """/resume: continue an earlier conversation."""
     if not text:
         raise UsageError("/resume: which conversation?", hint="/sessions lists them")
-    saved = chat.find_conversation(text)
-    if saved.id == loop.conversation.id and loop.conversation.history:
-        raise UsageError(f"{saved.id} is this conversation")
-    loop.resume_conversation(saved)
+    stored = chat.find_conversation(text)
+    if stored.id == loop.conversation.id and loop.conversation.history:
+        raise UsageError(f"{stored.id} is this conversation")
+    loop.resume_conversation(stored)
     loop.describe_conversation()
-    if saved.model != loop.model:
-        loop.notify(f"it was with {one_line(saved.model, 60)}; /model switches")
+    if stored.model != loop.model:
+        loop.notify(f"it was with {one_line(stored.model, 60)}; /model switches")
 
 
-def conversation_row(saved: chat.StoredConversation, width: int) -> str:
-    """A conversation on one line of ``width`` cells at the most; where that is little, without what
-    the id says as well.
+def suggest_conversations(loop: ChatLoop, typed: str) -> Suggestions:
+    """Return the conversations that are kept, each with its day and its first question."""
+    if " " in typed:
+        return []
+    return [
+        (stored.id, f"{_day(stored)} {stored.questions[0]}")
+        for stored in chat.list_conversations()
+        if stored.questions
+    ]
+
+
+def conversation_row(stored: chat.StoredConversation, width: int) -> str:
+    """Return a conversation on one line of at most ``width`` cells.
+
+    Where that is little, time and model are left out: the id tells the time as well.
     """
-    when, n = time.strftime("%Y-%m-%d %H:%M", time.localtime(saved.last)), len(saved.questions)
-    about = f"  {when}  {one_line(saved.model, 24):<12} {n:>3}" if width >= NARROW else ""
-    line = f"{saved.id}{about}  {one_line(saved.questions[0])}"
-    return (
-        line if cell_len(line) <= width else set_cell_size(line, max(width - 1, 1)).rstrip() + "…"
-    )
+    about = ""
+    if width >= MIN_FULL_WIDTH:
+        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(stored.last))
+        model = one_line(stored.model, MAX_MODEL)
+        about = f"  {when}  {model:<12} {len(stored.questions):>3}"
+    line = f"{stored.id}{about}  {one_line(stored.questions[0])}"
+    if cell_len(line) <= width:
+        return line
+    return set_cell_size(line, max(width - 1, 1)).rstrip() + "…"
 
 
-def matching_line(saved: chat.StoredConversation, text: str) -> str | None:
-    """The first line of the conversation that has ``text`` in it, in any case; None where none has.
-    Without ``text`` all match.
+def matching_line(stored: chat.StoredConversation, text: str) -> str | None:
+    """Return the first line of a conversation that has ``text`` in it, in either case.
+
+    Returns:
+        None where no line has it; an empty line without ``text``, which all match.
     """
     if not text:
         return ""
-    return next((line for line in _lines(saved) if text.casefold() in line.casefold()), None)
+    return next((line for line in _lines(stored) if text.casefold() in line.casefold()), None)
+
+
+def typed_paths(text: str, command: str) -> list[Path]:
+    """Return the paths that are typed after a command, quoted as in a shell.
+
+    Raises:
+        UsageError: A quote is open, or ``~user`` has no home.
+    """
+    try:
+        return [Path(part).expanduser() for part in shlex.split(text)]
+    except (ValueError, RuntimeError) as e:
+        raise UsageError(f"{command}: {e}") from None
 
 
 def one_path(text: str, command: str) -> Path:
-    """The one path that is typed after a command. Raises UsageError."""
-    try:
-        paths = [Path(part).expanduser() for part in shlex.split(text)]
-    except (ValueError, RuntimeError) as e:  # an open quote, the home of nobody
-        raise UsageError(f"{command}: {e}") from None
-    if len(paths) != 1:
-        raise UsageError(
-            f"{command}: which file?"
-            if not paths
-            else f"{command}: one file, quoted where its name has spaces"
-        )
+    """Return the one path that is typed after a command. Raises UsageError."""
+    paths = typed_paths(text, command)
+    if not paths:
+        raise UsageError(f"{command}: which file?")
+    if len(paths) > 1:
+        raise UsageError(f"{command}: one file, quoted where its name has spaces")
     return paths[0]
 
 
-def _lines(saved: chat.StoredConversation) -> Iterator[str]:
-    for message in saved.history:
+def _lines(stored: chat.StoredConversation) -> Iterator[str]:
+    for message in stored.history:
         for part in (message.typed or message.content, message.reasoning):
             yield from part.splitlines()
+
+
+def _day(stored: chat.StoredConversation) -> str:
+    return time.strftime("%d %b", time.localtime(stored.last))

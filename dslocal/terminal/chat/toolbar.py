@@ -1,5 +1,6 @@
-"""What stands below the input: model, context, speed, drafts, memory. Where the terminal is narrow,
-the least important goes first.
+"""The line below the input: model, context, speed, drafts and memory.
+
+Where the terminal is narrow, the least important parts are left out first.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from rich.cells import cell_len, set_cell_size
 
@@ -17,53 +19,58 @@ from dslocal.files import binary_size
 APART = "  ·  "
 
 
+class ToolbarPart(NamedTuple):
+    """A part of the toolbar; ``rank`` 0 is the most important."""
+
+    rank: int
+    text: str
+
+
 def toolbar_parts(
-    session: chat.Session, name: str, files: int, *, editing: bool = False
-) -> list[tuple[int, str]]:
-    """What there is to say, in order, each with its importance, 0 the most. ``name`` is one line
-    already.
+    session: chat.Session, name: str, files: int, *, is_editing: bool = False
+) -> list[ToolbarPart]:
+    """Return what can be shown, in order.
+
+    Args:
+        session: The conversation.
+        name: What the model is called, on one line.
+        files: How many files go with the next question.
+        is_editing: Whether the last question is being edited.
     """
-    turn, used = session.turn, len(session.context.ids)
-    found = [(0, name), (1, f"context {used:,} of {session.context.n_ctx:,}")]
-    if editing:
-        found.append((2, "editing the last question"))
+    turn = session.turn
+    used, size = len(session.context.ids), session.context.n_ctx
+    parts = [ToolbarPart(0, name), ToolbarPart(1, f"context {used:,} of {size:,}")]
+    if is_editing:
+        parts.append(ToolbarPart(2, "editing the last question"))
     if session.is_unfinished:
-        found.append((3, "answer cut: /continue"))
+        parts.append(ToolbarPart(3, "answer cut: /continue"))
     if turn and turn.tokens_per_s:
-        found.append((5, f"{turn.tokens_per_s:,.0f} tokens/s"))
+        parts.append(ToolbarPart(5, f"{turn.tokens_per_s:,.0f} tokens/s"))
     if turn and turn.drafted_tokens:
-        found.append((6, f"drafts {turn.accepted_tokens:,}/{turn.drafted_tokens:,}"))
+        parts.append(ToolbarPart(6, f"drafts {turn.accepted_tokens:,}/{turn.drafted_tokens:,}"))
     if memory := resident_bytes():
-        found.append(
-            (
-                7,
-                binary_size(memory, gib_from=10 << 30),
-            )
-        )
+        parts.append(ToolbarPart(7, binary_size(memory, gib_from=10 << 30)))
     if files:
-        found.append((2, f"{files} file{'s' if files > 1 else ''} attached"))
+        parts.append(ToolbarPart(2, f"{files} file{'s' if files > 1 else ''} attached"))
     if session.thinking and session.thinking is not session.family.default_thinking:
-        found.append((4, f"thinking {session.thinking.value}"))
-    return found
+        parts.append(ToolbarPart(4, f"thinking {session.thinking.value}"))
+    return parts
 
 
-def fit_parts(found: Sequence[tuple[int, str]], width: int) -> str:
-    """As much of ``found`` as goes into ``width`` cells, the most important always, cut if it must
-    be.
-    """
-    kept = list(found)
-    while len(kept) > 1 and cell_len(APART.join(text for _, text in kept)) > width:
-        kept.remove(max(kept, key=lambda part: part[0]))
-    line = APART.join(text for _, text in kept)
+def fit_parts(parts: Sequence[ToolbarPart], width: int) -> str:
+    """Return as many parts as fit into ``width`` cells; the most important one is cut to fit."""
+    kept = list(parts)
+    while len(kept) > 1 and cell_len(APART.join(part.text for part in kept)) > width:
+        kept.remove(max(kept, key=lambda part: part.rank))
+    line = APART.join(part.text for part in kept)
     return line if cell_len(line) <= width else set_cell_size(line, max(width, 0))
 
 
 def resident_bytes() -> int:
-    """Bytes of memory that this process has now, or had at the most where only that is known; 0
-    where nothing is.
-    """
+    """Return the memory of this process, or its peak where only that is known; 0 for unknown."""
     try:
-        return int(Path("/proc/self/statm").read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        resident_pages = int(Path("/proc/self/statm").read_bytes().split()[1])
+        return resident_pages * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, IndexError):
         pass
     try:

@@ -1,4 +1,4 @@
-"""Slash commands about the last turn: asked again, edited, gone on with, taken back, copied."""
+"""Slash commands about the last turn: asked again, edited, continued, taken back, copied."""
 
 from __future__ import annotations
 
@@ -9,62 +9,73 @@ from dslocal.errors import UsageError
 from dslocal.terminal import clipboard
 from dslocal.terminal.sanitise import one_line, sanitise
 
+from .completion import Suggestions
 from .export import last_code
 
 if TYPE_CHECKING:
     from .loop import ChatLoop
 
+MAX_QUESTION = 60  # characters of a question in a message
+COPY_CHOICES = {"code": "its last block of code", "thought": "its thought"}
+
 
 def retry(loop: ChatLoop, _: str) -> None:
-    question = _last_question(loop, "/retry")
-    loop.send(question, replacing=True)
+    """/retry: ask the last question again."""
+    loop.send(_last_question(loop, "/retry"), replaces_last_turn=True)
 
 
 def edit(loop: ChatLoop, _: str) -> None:
+    """/edit: put the last question into the next input line, which replaces it."""
     question = _last_question(loop, "/edit")
-    loop.editing, loop.draft = question, sanitise(question.typed or question.content)
+    loop.editing = question
+    loop.draft = sanitise(question.typed or question.content)
     loop.notify(
-        "edit the question, and Enter asks it in place of the last; an empty line leaves all as it is"
+        "edit the question, and Enter asks it in place of the last;"
+        " an empty line leaves all as it is"
     )
 
 
-def go_on(loop: ChatLoop, _: str) -> None:
+def continue_answer(loop: ChatLoop, _: str) -> None:
+    """/continue: continue an answer that was cut."""
     if loop.unanswered:
         raise UsageError("/continue: the last question has no answer yet", hint="/retry asks it")
     loop.continue_answer()
 
 
 def undo(loop: ChatLoop, _: str) -> None:
+    """/undo: take back the last question and its answer."""
     question = loop.unanswered or loop.session.remove_last_turn()
     if question is None:
         raise UsageError("/undo: there is no turn to take back")
     loop.unanswered = None
-    loop.record()
-    loop.notify(f"taken back: {one_line(question.typed or question.content, 60)}")
+    loop.save()
+    loop.notify(f"taken back: {one_line(question.typed or question.content, MAX_QUESTION)}")
 
 
-def copy(loop: ChatLoop, what: str) -> None:
-    answer = next(
-        (message for message in reversed(loop.session.history) if message.role == "assistant"), None
-    )
+def copy(loop: ChatLoop, choice: str) -> None:
+    """/copy: put the last answer, its code or its reasoning into the clipboard."""
+    answer = loop.last_answer()
     if answer is None:
         raise UsageError("/copy: there is no answer yet")
-    if what not in COPIED:
-        raise UsageError(
-            f"/copy {what:.40}: {', '.join(word for word in COPIED if word)}, or nothing for the last answer"
-        )
-    texts = {
-        "": answer.content,
-        "code": last_code(answer.content) or "",
-        "thought": answer.reasoning,
-    }
-    if not texts[what]:
-        raise UsageError(f"/copy: the last answer has no {what or 'text'}")
-    way = clipboard.copy(texts[what], loop.console.file)  # type: ignore[arg-type]
-    loop.notify(f"{COPIED[what]} copied, {len(texts[what]):,} characters, {way}")
+    match choice:
+        case "":
+            what, text = "the last answer", answer.content
+        case "code":
+            what, text = COPY_CHOICES[choice], last_code(answer.content) or ""
+        case "thought":
+            what, text = COPY_CHOICES[choice], answer.reasoning
+        case _:
+            choices = ", ".join(COPY_CHOICES)
+            raise UsageError(f"/copy {choice:.40}: {choices}, or nothing for the last answer")
+    if not text:
+        raise UsageError(f"/copy: the last answer has no {choice or 'text'}")
+    way = clipboard.copy(text, loop.console.file)  # type: ignore[arg-type]
+    loop.notify(f"{what} copied, {len(text):,} characters, {way}")
 
 
-COPIED = {"": "the last answer", "code": "its last block of code", "thought": "its thought"}
+def suggest_copy_choices(loop: ChatLoop, typed: str) -> Suggestions:
+    """Return what can be copied instead of the whole answer."""
+    return [] if " " in typed else list(COPY_CHOICES.items())
 
 
 def _last_question(loop: ChatLoop, command: str) -> prompts.Message:

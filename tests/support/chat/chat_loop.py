@@ -16,7 +16,7 @@ from dslocal.chat import Session, new_conversation
 from dslocal.engine import LlamaContext
 from dslocal.errors import NotFoundError
 from dslocal.prompts.families.nano import NANO
-from dslocal.terminal.chat.input_line import InputLine, history_in
+from dslocal.terminal.chat.input_line import InputLine, open_history
 from dslocal.terminal.chat.loop import ChatLoop
 
 
@@ -39,21 +39,22 @@ class Loop(ChatLoop):
     def __init__(self, context: LlamaContext, folder: Path) -> None:
         session = Session(context, NANO, NANO.defaults.with_value("temperature", 0, "test"))
         self.words = io.StringIO()
-        console = Console(file=self.words, width=100, highlight=False)
-        prompt = InputLine(
-            history_in(folder),
-            self.completer(),
-            self.toolbar,
-            input=DummyInput(),
-            output=DummyOutput(),
-        )
+        self._folder = folder
         super().__init__(
             session,
             "nano",
             new_conversation("nano"),
-            console=console,
-            prompt=prompt,
+            console=Console(file=self.words, width=100, highlight=False),
             model_switcher=TwoModels(),
+        )
+
+    def make_input_line(self) -> InputLine:
+        return InputLine(
+            open_history(self._folder),
+            self.make_completer(),
+            self.toolbar,
+            input=DummyInput(),
+            output=DummyOutput(),
         )
 
     def said(self, line: str = "") -> str:

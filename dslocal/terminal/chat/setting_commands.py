@@ -1,0 +1,153 @@
+"""Slash commands about how the next answers are made: model, instructions, files, settings.
+
+A setting that goes against the vendor's advice is set all the same; the advice is shown.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dslocal import prompts
+from dslocal.errors import UsageError
+from dslocal.terminal.sanitise import one_line
+
+from .completion import Suggestions
+from .session_commands import typed_paths
+
+if TYPE_CHECKING:
+    from .loop import ChatLoop
+
+MATH_CHOICES = {"auto": None, "on": True, "off": False}
+THINKING_CHOICES = {"on": prompts.Thinking.FORCED, "off": prompts.Thinking.BYPASSED}
+EXAMPLE_VALUES = {
+    "temperature": ("0", "0.6", "1"),
+    "top_p": ("0.95", "1"),
+    "max_tokens": ("1024", "8192"),
+    "think_budget": ("500", "2000"),
+}
+
+
+def switch_model(loop: ChatLoop, name: str) -> None:
+    """/model: load another model for this conversation, or list those that are here."""
+    if loop.model_switcher is None or not name:
+        here = ", ".join(loop.model_switcher.names()) if loop.model_switcher else loop.model
+        loop.notify(f"{loop.model_title()}; here: {one_line(here)}")
+        return
+    loop.editing = None
+    loop.set_model_name(loop.model_switcher.switch(loop.session, name, loop.notify))
+    loop.model = name
+    loop.conversation.model = name
+    loop.notify(f"now {loop.model_title()}")
+
+
+def suggest_models(loop: ChatLoop, typed: str) -> Suggestions:
+    """Return the models that are here."""
+    if loop.model_switcher is None or " " in typed:
+        return []
+    return [(name, "") for name in loop.model_switcher.names()]
+
+
+def set_system(loop: ChatLoop, text: str) -> None:
+    """/system: set the instructions for the whole conversation; none without text."""
+    before = _advice(loop)
+    loop.session.system = text
+    loop.notify("instructions set" if text else "no instructions")
+    _show_new_advice(loop, before)
+
+
+def attach_files(loop: ChatLoop, text: str) -> None:
+    """/file: attach files to the next question; ``none`` takes them back."""
+    if text == "none" and loop.files:
+        loop.files.clear()
+        loop.notify("no file goes with the next question")
+        return
+    paths = typed_paths(text, "/file")
+    if not paths and not loop.files:
+        raise UsageError("/file: which file?")
+    for path in paths:
+        prompts.read_text(path)  # or the error would come with the next question
+    loop.files += paths
+    names = ", ".join(path.name for path in loop.files)
+    goes = "goes" if len(loop.files) == 1 else "go"
+    loop.notify(f"{names} {goes} with the next question (/file none takes back)")
+
+
+def set_thinking(loop: ChatLoop, text: str) -> None:
+    """/think: switch thinking, or show the last answer's reasoning."""
+    if not text:
+        last = loop.last_answer()
+        loop.notify(last.reasoning if last and last.reasoning else "no thought to show")
+        return
+    if text not in THINKING_CHOICES:
+        raise UsageError(f"/think {text:.40}: on, off, or nothing to see the last reasoning")
+    session, thinking = loop.session, THINKING_CHOICES[text]
+    if thinking not in session.family.thinking_modes:
+        raise UsageError(f"/think {text}: {session.family.title} knows no thinking")
+    before = _advice(loop)
+    session.thinking = thinking
+    loop.notify(f"thinking {text}")
+    _show_new_advice(loop, before)
+
+
+def suggest_thinking(loop: ChatLoop, typed: str) -> Suggestions:
+    """Return what thinking can be switched to."""
+    return [] if " " in typed else [(choice, "") for choice in THINKING_CHOICES]
+
+
+def change_setting(loop: ChatLoop, text: str) -> None:
+    """/set: change a setting of sampling or the directive for mathematics, or show all."""
+    name, _, value = text.partition(" ")
+    name, value = name.replace("-", "_"), value.strip()
+    if not value:
+        if name and name not in (*prompts.SETTINGS, "math"):
+            loop.session.settings.with_value(name, "", "/set")  # raises, and says what there is
+        loop.notify(_settings_line(loop))
+    elif name == "math":
+        if value not in MATH_CHOICES:
+            raise UsageError(f"/set math {value:.40}: {', '.join(MATH_CHOICES)}")
+        loop.math = MATH_CHOICES[value]
+        loop.notify(f"math {value}")
+    else:
+        before = _advice(loop)
+        loop.session.settings = loop.session.settings.with_value(name, value, "/set")
+        loop.notify(f"{name} {value}")
+        _show_new_advice(loop, before)
+
+
+def suggest_settings(loop: ChatLoop, typed: str) -> Suggestions:
+    """Return the names of settings with their values, and after a name values to choose from."""
+    if " " not in typed:
+        settings = loop.session.settings
+        values = {name: getattr(settings, name).value for name in prompts.SETTINGS}
+        named = [(name, prompts.format_value(value)) for name, value in values.items()]
+        return [*named, ("math", "on, off, auto")]
+    name = typed.partition(" ")[0]
+    if name == "math":
+        return [(choice, "") for choice in MATH_CHOICES]
+    return [(value, "") for value in EXAMPLE_VALUES.get(name.replace("-", "_"), ())]
+
+
+def _settings_line(loop: ChatLoop) -> str:
+    settings = loop.session.settings
+    math = next(word for word, value in MATH_CHOICES.items() if value is loop.math)
+    parts = [
+        f"temperature {settings.temperature.value:g}",
+        f"top_p {settings.top_p.value:g}",
+        f"max_tokens {settings.max_tokens.value}",
+        f"math {math}",
+    ]
+    parts += [f"{name} {prompts.format_value(value)}" for name, value in settings.extras().items()]
+    return ", ".join(parts)
+
+
+def _advice(loop: ChatLoop) -> list[str]:
+    """Return the vendor's recommendations that the settings go against."""
+    session = loop.session
+    return session.family.advice(session.settings, session.thinking, session.system)
+
+
+def _show_new_advice(loop: ChatLoop, before: list[str]) -> None:
+    """Show the recommendations that are not among those of ``before``."""
+    for line in _advice(loop):
+        if line not in before:
+            loop.notify(line)
