@@ -1,4 +1,4 @@
-"""What all tests share: nano, converted once into a home that is thrown away, and the real binary.
+"""What all tests share: nano, converted once a run, a home for every module, and the real binary.
 
 ggml gets one thread: nano needs no more, and on a machine with other work several threads wait for
 each other.
@@ -7,10 +7,13 @@ each other.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
+from hypothesis import HealthCheck, settings
 from support.cli.running import Run
 
 os.environ["OMP_THREAD_LIMIT"] = "1"  # before anything loads llama.cpp
@@ -18,34 +21,88 @@ os.environ["OMP_THREAD_LIMIT"] = "1"  # before anything loads llama.cpp
 from dslocal.catalog import resolve
 from dslocal.engine import LlamaContext, LlamaModel
 
+# the same examples in every run, and others, more of them, for test_properties.py
+UNHURRIED = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow], "database": None}
+settings.register_profile("same", derandomize=True, **UNHURRIED)
+settings.register_profile("random", max_examples=1000, **UNHURRIED)
+
+UNWANTED = ("NO_COLOR", "COLUMNS", "LINES", "HF_TOKEN", "HF_ENDPOINT", "HF_HOME", "HF_HUB_CACHE")
+NewHome = Callable[[str], Path]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Use the profile ``same``, unless another one was asked for."""
+    if not config.getoption("--hypothesis-profile"):
+        settings.load_profile("same")
+
 
 @pytest.fixture(scope="session")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """``DSLOCAL_HOME`` for the whole run, this process included."""
-    folder = tmp_path_factory.mktemp("home")
+def whole_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for what is made once a run and never changed, whichever worker makes it."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+@pytest.fixture(scope="session")
+def first_home(whole_run: Path) -> Path:
+    """A home in which nano is converted, once a run. Not to be written to."""
+    folder = whole_run / "first-home"
+    with FileLock(whole_run / "first-home.lock"), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DSLOCAL_HOME", str(folder))
+        resolve.ready("nano")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def new_home(first_home: Path, tmp_path_factory: pytest.TempPathFactory) -> NewHome:
+    """Makes homes in which nano is converted already; the file is one for all of them."""
+
+    def make(name: str) -> Path:
+        folder = tmp_path_factory.mktemp(name)
+        shutil.copytree(first_home / "cache", folder / "cache", copy_function=os.link)
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _not_the_users_home(whole_run: Path) -> Iterator[None]:
+    """No setting of the user's, and a home that is empty, for tests that ask for none."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.startswith("DSLOCAL_")]:
+        for name in [
+            name for name in os.environ if name in UNWANTED or name.startswith("DSLOCAL_")
+        ]:
             patch.delenv(name)
+        patch.setenv("DSLOCAL_HOME", str(whole_run / "no-home"))
+        yield
+
+
+@pytest.fixture(scope="module")
+def home(new_home: NewHome) -> Iterator[Path]:
+    """``DSLOCAL_HOME`` for the tests of one module, this process included."""
+    folder = new_home("home")
+    with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DSLOCAL_HOME", str(folder))
         yield folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def nano(home: Path) -> Path:
-    """nano as a GGUF file."""
+    """nano as a GGUF file, in ``home``."""
     return resolve.ready("nano")
 
 
-@pytest.fixture(scope="session")
-def run(home: Path, nano: Path) -> Run:
+@pytest.fixture(scope="module")
+def run(home: Path) -> Run:
     """The real binary, with nano converted already."""
     return Run(home)
 
 
 @pytest.fixture(scope="session")
-def model(nano: Path) -> Iterator[LlamaModel]:
+def model(first_home: Path) -> Iterator[LlamaModel]:
     """nano, loaded."""
-    with LlamaModel(nano) as loaded:
+    (file,) = (first_home / "cache" / "converted").glob("nano-*.gguf")
+    with LlamaModel(file) as loaded:
         yield loaded
 
 

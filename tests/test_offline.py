@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 from support.cli.running import BINARY, Run, clean_environment, python
-from support.hub.hub_runs import wait_until
 from support.hub.stream_trials import small_checkpoint
 from support.terminal.screen import READY, Screen
+from support.waiting import wait_until
 
 # seen by every Python that starts with it on its path, from its first import on; it cannot be taken
 # off again

@@ -161,7 +161,9 @@ class RequestRun:
             try:
                 self._generate(assignment, channel)
             finally:
+                # Release first: the client's next question must find its cache in an idle slot.
                 channel.call(lambda: self._release(context))
+                channel.send(Signal.FINISHED)
 
         self._running += 1
         if isinstance(context, Slot):
@@ -183,8 +185,6 @@ class RequestRun:
             error = to_api_error(e)
             error.__cause__ = e
             channel.send(error)
-        finally:
-            channel.send(Signal.FINISHED)
 
     def _prepare_cache(self, assignment: SlotAssignment) -> None:
         """Make the slot's cache begin as the other slot's does, or empty it."""

@@ -8,7 +8,7 @@ import time
 from fractions import Fraction
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dslocal.evaluation.equivalence import Vote, is_equivalent, vote
@@ -118,14 +118,12 @@ FORMS = st.sampled_from(
     ]
 )
 SCALE = st.integers(1, 1000)
-QUICK = settings(max_examples=150, deadline=None, database=None)
 
 
 def spelled(value: Fraction, form: str, scale: int) -> str:
     return form.format(n=value.numerator * scale, d=value.denominator * scale)
 
 
-@QUICK
 @given(FRACTIONS, FORMS, FORMS, SCALE)
 def test_a_fraction_is_itself_in_every_form(
     value: Fraction, one: str, other: str, scale: int
@@ -136,7 +134,6 @@ def test_a_fraction_is_itself_in_every_form(
         assert is_equivalent(spelled(value, one, scale), f"{value.numerator:,}")
 
 
-@QUICK
 @given(FRACTIONS, FRACTIONS, FORMS, FORMS, SCALE)
 def test_fractions_that_differ_are_never_equal(
     a: Fraction, b: Fraction, one: str, other: str, scale: int
@@ -145,7 +142,6 @@ def test_fractions_that_differ_are_never_equal(
     assert not is_equivalent(spelled(a, one, scale), spelled(a + Fraction(1, 10**40), other, 1))
 
 
-@QUICK
 @given(st.integers(-(10**12), 10**12), st.integers(0, 12))
 def test_decimals_are_exact(digits: int, places: int) -> None:
     value = Fraction(digits, 10**places)
@@ -179,7 +175,6 @@ ANYTHING = st.one_of(
 )
 
 
-@QUICK
 @given(ANYTHING, ANYTHING)
 def test_any_text_equals_itself_and_the_order_does_not_matter(a: str, b: str) -> None:
     assert is_equivalent(a, a)

@@ -26,7 +26,6 @@ from support.hub.hub_runs import (
     sha256,
     shards_of,
     tensors_of,
-    wait_until,
 )
 from support.hub.stream_trials import (
     OUT,
@@ -38,6 +37,7 @@ from support.hub.stream_trials import (
     random_faults,
     when_a_shard_is_done,
 )
+from support.waiting import wait_until
 
 import dslocal.convert as converter
 from dslocal.hub.repository import HubRepository

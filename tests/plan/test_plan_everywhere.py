@@ -8,7 +8,7 @@ import dataclasses
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from support.machines.planning import (
     GIB,
@@ -128,7 +128,6 @@ PINS = st.builds(
 )
 
 
-@settings(deadline=None)
 @given(machines(), HEADERS)
 def test_every_plan_is_sound(machine: Machine, model: tuple[str, str]) -> None:
     found = plan(header(*model), machine)
@@ -145,7 +144,6 @@ SMALL_MAC = Machine("macos", "any", 8, GIB, GIB, (Gpu("GPU", "metal", GIB, GIB),
 MAC_16 = dataclasses.replace(SMALL_MAC, ram=16 * GIB, available=16 * GIB)
 
 
-@settings(deadline=None)
 @given(machines(), HEADERS, PINS)
 @example(
     SMALL_MAC, (LITE, "Q8_0"), Overrides(n_ubatch=2048, flash_attn=False, cpu_moe_layers=1)
@@ -163,7 +161,6 @@ def test_every_pin_is_kept(machine: Machine, model: tuple[str, str], pins: Overr
     sound(found, machine, header(*model))
 
 
-@settings(deadline=None)
 @given(machines(), HEADERS, st.integers(0, 256), st.integers(0, 256))
 def test_more_memory_is_never_worse(
     machine: Machine, model: tuple[str, str], more_ram: int, more_vram: int

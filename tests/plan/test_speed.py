@@ -8,7 +8,7 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support.gguf.published_shapes import write_header
 from support.machines.planning import (
@@ -245,7 +245,6 @@ def test_from_the_ssd_is_slow() -> None:
     assert dense.middle < SSD / read_once(header(LLM), LoadConfig(4096))
 
 
-@settings(deadline=None)
 @given(st.sampled_from([QWEN_32B, LITE, V2, V3, LLM]), st.integers(1, 600), st.integers(0, 200))
 def test_more_ram_is_never_slower(name: str, ram: int, more: int) -> None:
     h, loading = header(name), LoadConfig(4096)

@@ -121,7 +121,7 @@ def test_nothing_secret_is_logged_and_open_webui_is_told_how(guarded: Serving, h
     guarded.http.post(
         "/v1/chat/completions", json=ASKED, headers={"Authorization": f"Bearer {KEY}"}
     )
-    assert "POST /v1/chat/completions 200" in guarded.log
+    guarded.wait_for_log("POST /v1/chat/completions 200")
     assert KEY not in guarded.log
     assert SUM not in guarded.log
     assert guarded.process.stdout is not None

@@ -13,7 +13,6 @@ from support.server.serving import Serving
 from dslocal import chat, output, prompts
 from dslocal.engine import LlamaContext
 from dslocal.prompts.families import FAMILIES
-from dslocal.server import discovery
 from dslocal.server.wire.turn_json import turn_from_json
 
 NANO = FAMILIES["nano"]
@@ -29,7 +28,7 @@ def asked(
     served: Serving, text: str, settings: prompts.Settings, seed: int, **more: Any
 ) -> tuple[str, output.Turn]:
     """The answer as it came in parts, and the turn."""
-    (found,) = (each for each in discovery.running_servers() if each.port == served.port)
+    found = served.note()
     body = {
         "fingerprint": found.fingerprint,
         "family": "nano",
@@ -98,7 +97,7 @@ def test_the_same_tokens(
 
 
 def test_another_model_is_not_taken(served: Serving) -> None:
-    (found,) = (each for each in discovery.running_servers() if each.port == served.port)
+    found = served.note()
     body = {
         "fingerprint": "0" * 64,
         "family": "nano",

@@ -7,8 +7,6 @@ from __future__ import annotations
 import json
 import socket
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ import httpx2
 import pytest
 from support.cli.running import Run, python
 from support.server.serving import SUM, Serving, serving
+from support.waiting import wait_until
 
 from dslocal.server import discovery
 
@@ -29,7 +28,7 @@ def endless(server: Serving) -> dict[str, Any]:
     return {
         "prompt": "1 2 3 4 5 6 7 8",
         "stream": True,
-        "max_tokens": 700,
+        "max_tokens": 3000,
         "temperature": 0,
         "logit_bias": {"<｜end▁of▁sentence｜>": -100},
     }
@@ -77,21 +76,12 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {
         str(file.relative_to(folder)): file.read_bytes()
         for file in sorted(folder.rglob("*"))
-        if file.is_file() and "servers" not in file.parts and file.name != "last-model.json"
+        if file.is_file() and "servers" not in file.parts
     }
 
 
-def until(true: Callable[[], bool], seconds: float = 10) -> bool:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if true():
-            return True
-        time.sleep(0.02)
-    return False
-
-
 def test_killed_in_the_midst_of_streams(home: Path, nano: Path) -> None:
-    with serving(home, "--parallel", "3", "--ctx", "1024", "--quiet") as server:
+    with serving(home, "--parallel", "3", "--ctx", "4096", "--quiet") as server:
         before = contents(home)
         said, threads = streams(server, 3)
         server.kill()
@@ -100,9 +90,9 @@ def test_killed_in_the_midst_of_streams(home: Path, nano: Path) -> None:
         assert all(lines[-1] != "ended" and "data: [DONE]" not in lines for lines in said), [
             lines[-1] for lines in said
         ]
-        assert "killed" in server.log
+        server.wait_for_log("killed")
     assert contents(home) == before
-    with serving(home, "--parallel", "3", "--ctx", "1024", "--quiet") as again:
+    with serving(home, "--parallel", "3", "--ctx", "4096", "--quiet") as again:
         assert "88" in again.chat()["choices"][0]["message"]["content"]
         assert again.started_in_s < 10 * RESTART_S, "tests/benchmarks/server_restart.py measures it"
         ports = [found.port for found in discovery.running_servers()]
@@ -111,7 +101,7 @@ def test_killed_in_the_midst_of_streams(home: Path, nano: Path) -> None:
 
 
 def test_stopped_with_patience_streams_finish(home: Path, nano: Path) -> None:
-    with serving(home, "--parallel", "2", "--ctx", "1024", "--grace", "60", "--quiet") as server:
+    with serving(home, "--parallel", "2", "--ctx", "4096", "--grace", "60", "--quiet") as server:
         (lines,), (thread,) = streams(server, 1)
         assert server.stop() == 0
         thread.join(20)
@@ -119,7 +109,7 @@ def test_stopped_with_patience_streams_finish(home: Path, nano: Path) -> None:
 
 
 def test_stopped_without_patience_streams_are_told(home: Path, nano: Path) -> None:
-    with serving(home, "--parallel", "2", "--ctx", "1024", "--grace", "0", "--quiet") as server:
+    with serving(home, "--parallel", "2", "--ctx", "4096", "--grace", "0", "--quiet") as server:
         (lines,), (thread,) = streams(server, 1)
         assert server.stop() == 0
         thread.join(20)
@@ -129,7 +119,7 @@ def test_stopped_without_patience_streams_are_told(home: Path, nano: Path) -> No
 
 
 def test_who_leaves_is_not_waited_for(home: Path, nano: Path) -> None:
-    with serving(home, "--parallel", "1", "--ctx", "1024", "--queue", "1") as server:
+    with serving(home, "--parallel", "1", "--ctx", "4096", "--queue", "1") as server:
         body = json.dumps({**endless(server), "stream": False}).encode()
         head = f"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n".encode()
 
@@ -142,20 +132,20 @@ def test_who_leaves_is_not_waited_for(home: Path, nano: Path) -> None:
             socket.create_connection(("127.0.0.1", server.port)) as second,
         ):
             first.sendall(head + body)
-            assert until(lambda: health()["running"] == 1)
+            wait_until(lambda: health()["running"] == 1)
             second.sendall(head + body)
-            assert until(lambda: health()["waiting"] == 1)
+            wait_until(lambda: health()["waiting"] == 1)
             third = server.post(
                 "/v1/chat/completions", {"messages": [{"role": "user", "content": SUM}]}
             )
             assert (third.status_code, third.json()["error"]["code"]) == (429, "queue_full")
             assert int(third.headers["retry-after"]) > 0
-        assert until(lambda: health()["running"] == health()["waiting"] == 0)
+        wait_until(lambda: health()["running"] == health()["waiting"] == 0)
         assert server.chat()["choices"][0]["finish_reason"] == "stop"
-        assert until(
+        wait_until(
             lambda: "dslocal_answers_cut_short_total 1.0" in server.http.get("/metrics").text
         )
-        assert "499" in server.log
+        server.wait_for_log(" 499 ")
 
 
 def test_a_server_is_found_while_it_lives(home: Path, nano: Path) -> None:

@@ -204,7 +204,7 @@ def test_a_server_that_declines_the_second_answer(
     """Proves that the first, which is printed, is not drawn and printed again."""
     monkeypatch.setenv("DSLOCAL_HOME", str(own.home))
     turn = json.dumps(
-        {"turn": turn_as_json(output.Turn(1, answer="Hello", finish_reason=FinishReason.STOP))}
+        {"turn": turn_as_json(output.Turn(1, text="Hello", finish_reason=FinishReason.STOP))}
     ).encode()
     with impostor(own, nano, HEAD + PART + b"data: " + turn + b"\n\ndata: [DONE]\n\n", NOT_NOW):
         done = own("ask", "-n", "2", "--seed", "1", "What is 31 + 57?")

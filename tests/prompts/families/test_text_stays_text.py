@@ -184,7 +184,7 @@ MIXED = st.lists(WHOLE | WHOLE | st.sampled_from(PARTS) | ODD, max_size=6).map("
 
 
 @given(place=st.sampled_from(PLACES), text=MIXED)
-@settings(max_examples=1000, deadline=None, derandomize=True)
+@settings(max_examples=1000)
 def test_any_mixture_in_any_place(
     model: LlamaModel, place: tuple[Prompt, Family], text: str
 ) -> None:
@@ -193,7 +193,7 @@ def test_any_mixture_in_any_place(
 
 
 @given(parts=st.lists(MIXED, max_size=6), specials=st.lists(WHOLE.map(Special), max_size=3))
-@settings(max_examples=500, deadline=None, derandomize=True)
+@settings(max_examples=500)
 def test_no_token_comes_of_texts_that_meet(
     model: LlamaModel, parts: list[str], specials: list[Special]
 ) -> None:

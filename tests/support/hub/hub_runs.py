@@ -14,8 +14,7 @@ import os
 import ssl
 import subprocess
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -218,19 +217,6 @@ def shards_of(checkpoint: Path) -> list[str]:
 
 def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def wait_until(
-    fact: Callable[[], object], process: subprocess.Popen[str] | None = None, limit_s: float = 60
-) -> None:
-    """Waits for ``fact``, while ``process`` works if there is one. Fails when it never comes
-    true.
-    """
-    deadline = time.monotonic() + limit_s
-    while not fact():
-        assert process is None or process.poll() is None, f"ended before: {process.communicate()}"
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
 
 
 class DiskWatch:

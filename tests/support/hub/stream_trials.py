@@ -17,7 +17,8 @@ from typing import Any
 
 from support.checkpoints.tiny_checkpoints import write_checkpoint
 from support.hub.hub_answers import Exchange, deliveries
-from support.hub.hub_runs import REPO, DiskWatch, Rig, sha256, shards_of, wait_until
+from support.hub.hub_runs import REPO, DiskWatch, Rig, sha256, shards_of
+from support.waiting import wait_until
 
 OUT = "v3-like-Q4_K_M.gguf"
 SLACK = 400_000  # bytes that notes, tokenizer and configuration may take

@@ -18,9 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import pytest
 from support.cli.running import BINARY, clean_environment
+from support.waiting import wait_until
 
-START_S = 30
+from dslocal.server import discovery
+from dslocal.server.discovery import RunningServer
+
+START_S = 90
 MODEL = "nano"
 SUM = "What is 31 + 57?"
 
@@ -29,6 +34,7 @@ class Serving:
     """A running server. ``log`` is what it wrote."""
 
     def __init__(self, home: Path, *options: str, env: Mapping[str, str] | None = None) -> None:
+        self.home = home
         self._log = tempfile.NamedTemporaryFile(prefix="serve-", suffix=".log", delete=False)  # noqa: SIM115
         command = [str(BINARY), "serve", MODEL, "--port", "0", *options]
         environment = {
@@ -48,8 +54,8 @@ class Serving:
         )
 
     def _wait(self) -> int:
-        until = time.monotonic() + START_S
-        while time.monotonic() < until and self.process.poll() is None:
+        began = time.monotonic()
+        while time.monotonic() < began + START_S and self.process.poll() is None:
             if found := re.search(r" at http://\S+:(\d+)/v1: ", self.log):
                 return int(found[1])
             time.sleep(0.02)
@@ -59,6 +65,17 @@ class Serving:
     @property
     def log(self) -> str:
         return Path(self._log.name).read_text(encoding="utf-8", errors="replace")
+
+    def wait_for_log(self, text: str) -> None:
+        """Wait until ``text`` is in the log: a request is logged after it was answered."""
+        wait_until(lambda: text in self.log)
+
+    def note(self) -> RunningServer:
+        """What it left in its home for others to find it by."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("DSLOCAL_HOME", str(self.home))
+            (found,) = (each for each in discovery.running_servers() if each.port == self.port)
+        return found
 
     def post(self, path: str, body: Any, **more: Any) -> httpx2.Response:
         return self.http.post(path, json=body, **more)
