@@ -1,4 +1,4 @@
-"""How models are prompted: families, messages as segments, tools, files, templates.
+"""Prompt models: families, messages as segments, tools, files, templates, fill-in-the-middle.
 
 Does not know logits or terminals.
 """

@@ -1,5 +1,7 @@
-"""What is sent for a question: with the makers' templates for files and search results, and their
-directive where it belongs.
+"""Compose the text that is sent for a question.
+
+It holds files and search results in the vendor's templates, and the directive on mathematics where
+the model card asks for it.
 """
 
 from __future__ import annotations
@@ -17,8 +19,12 @@ from .search_results import with_results
 
 @dataclass(frozen=True)
 class Question:
-    """``text`` is what is sent. ``directive`` is what of it was added, ``source`` why it was or was
-    not.
+    """A question as it is sent.
+
+    Attributes:
+        text: What is sent.
+        directive: The directive that was added; empty for none.
+        source: Why it was added or was not.
     """
 
     text: str
@@ -36,18 +42,27 @@ def compose_question(
     math: bool | None = None,
     today: date | None = None,
 ) -> Question:
-    """The message that asks ``asked``, with the text ``beside`` it before it, ``files`` and search
-    ``results`` around it.
+    """Return the message that asks ``asked``.
 
-    ``math`` decides outright whether the directive on mathematics is added; None leaves it to the
-    question, for families whose makers ask for it. Only ``asked`` is looked at for that. Raises
-    UsageError or NotFoundError naming the file.
+    Args:
+        family: The family that is asked.
+        asked: The question; it alone decides whether the directive on mathematics is added.
+        beside: Text that goes before it.
+        files: Files that go before both.
+        results: A file of search results, which go around everything.
+        math: Whether the directive is added; None leaves it to the question, for families whose
+            model card asks for it.
+        today: The date that search results are dated with; None for today's.
+
+    Raises:
+        NotFoundError: If a file does not exist.
+        UsageError: If a file cannot be used.
     """
     text = attach_files(files, "\n\n".join(part for part in (beside, asked) if part.strip()))
     if results is not None:
         text = with_results(results, text, today or date.today())
-    wanted, source = _directed(family, asked, math)
-    if not wanted:
+    is_wanted, source = _is_directed(family, asked, math)
+    if not is_wanted:
         return Question(text, "", source)
     directive = family.directive or DIRECTIVE
     added = directive.chinese if is_chinese(asked) else directive.english
@@ -55,13 +70,20 @@ def compose_question(
 
 
 def directive_advice(family: Family, asked: str, math: bool | None) -> str | None:
-    """The line that says so when ``math`` False leaves out a directive that the makers ask for."""
-    if math is False and family.directive and family.directive.automatic and is_mathematical(asked):
-        return f"--no-math: its makers recommend to ask a mathematical question with: {family.directive.english}"
-    return None
+    """Return one line where ``math`` False leaves out a directive that the model card asks for."""
+    directive = family.directive
+    if math is not False or directive is None or not directive.automatic:
+        return None
+    if not is_mathematical(asked):
+        return None
+    return (
+        "--no-math: its model card recommends to ask a mathematical question with: "
+        f"{directive.english}"
+    )
 
 
-def _directed(family: Family, asked: str, math: bool | None) -> tuple[bool, str]:
+def _is_directed(family: Family, asked: str, math: bool | None) -> tuple[bool, str]:
+    """Return whether the directive is added, and why."""
     if family.is_base:
         return False, "a base model is given the text as it is"
     if "\\boxed" in asked:
@@ -69,7 +91,7 @@ def _directed(family: Family, asked: str, math: bool | None) -> tuple[bool, str]
     if math is not None:
         return math, "--math" if math else "--no-math"
     if not (family.directive and family.directive.automatic):
-        return False, "its makers ask for none"
+        return False, "its model card asks for none"
     if is_mathematical(asked):
         return True, f"the question is mathematical ({family.directive.source})"
     return False, "the question is not mathematical"

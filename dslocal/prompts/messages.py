@@ -1,5 +1,6 @@
-"""Messages, and the segments that a prompt is made of. Only a :class:`Special` becomes a special
-token; text stays text.
+"""Messages, and the segments that a prompt is made of.
+
+Only a :class:`Special` becomes a special token; text stays text, whatever it spells.
 """
 
 from __future__ import annotations
@@ -32,11 +33,17 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message. ``reasoning`` is kept apart from ``content`` and never sent back to the model,
-    with one exception: a last message with ``prefix`` is an answer to go on with, and its thought,
-    when it has one, is part of it. Role ``tool`` is what a call gave, in the order of the calls.
-    ``typed`` is what the user wrote of a question, where more was sent; ``cut`` says why an answer
-    ends before its end: ``interrupted`` or ``length``.
+    """One message of a conversation.
+
+    Attributes:
+        role: Who says it. ``tool`` is the result of a call, in the order of the calls.
+        content: What is said, without reasoning.
+        reasoning: The reasoning of an answer. It is never sent back to the model, except as part of
+            a last message with ``prefix``.
+        calls: The tool calls of an answer.
+        prefix: Whether a last message is the beginning of an answer, to be continued.
+        typed: What the user typed of a question, where more was sent.
+        cut: Why an answer was cut: ``interrupted`` or ``length``; empty where it is whole.
     """
 
     role: Literal["system", "user", "assistant", "tool"]
@@ -50,7 +57,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Special:
-    """A special token by its spelling, as ``<｜User｜>``."""
+    """A special token by its spelling, such as ``<｜User｜>``."""
 
     token: str
 
@@ -66,8 +73,10 @@ Segment = Special | PlainText
 
 
 class Thinking(Enum):
-    """How an answer begins: thought forced by an opening tag, left to the model, bypassed by an
-    empty thought, or unknown to it.
+    """How an answer begins.
+
+    The prompt opens the reasoning (FORCED), leaves it to the model (FREE), closes it at once
+    (BYPASSED), or the model has none (NONE).
     """
 
     FORCED = "forced"
@@ -77,22 +86,24 @@ class Thinking(Enum):
 
 
 class Vocabulary(Protocol):
-    """What a model's vocabulary can do."""
+    """What a prompt needs of a model's vocabulary."""
 
     def encode(self, text: str) -> list[int]:
-        """Ids of ``text`` as plain text."""
+        """Return the token ids of ``text`` as plain text."""
 
     def special_id(self, token: str) -> int | None:
-        """The id of a special token by its spelling."""
+        """Return the id of a special token by its spelling; None where there is none."""
 
 
 def encode(segments: Iterable[Segment], vocabulary: Vocabulary) -> list[int]:
-    """The ids of a prompt. Raises UnsupportedModelError when the vocabulary lacks a special token
-    that the family needs.
+    """Return the token ids of a prompt.
+
+    Raises:
+        UnsupportedModelError: If the vocabulary lacks a special token of the prompt.
     """
     ids: list[int] = []
     for is_text, run in groupby(segments, key=lambda segment: isinstance(segment, PlainText)):
-        if is_text:  # neighbours are one text: a token may span the seam
+        if is_text:  # texts in a row are one text: a token may reach from one into the next
             ids += vocabulary.encode(render(run))
             continue
         for special in run:
@@ -104,7 +115,7 @@ def encode(segments: Iterable[Segment], vocabulary: Vocabulary) -> list[int]:
 
 
 def render(segments: Iterable[Segment]) -> str:
-    """The prompt as text, special tokens spelled out: for people to read, never to be tokenized."""
+    """Return the prompt as text for people to read; it is never tokenized."""
     return "".join(
         segment.text if isinstance(segment, PlainText) else segment.token for segment in segments
     )

@@ -1,9 +1,8 @@
-"""Named prompts with variables: what a table of them may say, and how a prompt is made of one. It
-does not know where they are kept.
+"""Templates: named prompts with variables.
 
 ``{name}`` stands for a variable, ``{{name}}`` for those very characters; every other brace is only
 a brace. Replacement is one pass over the template, so that nothing in a value is ever expanded, and
-nothing is evaluated.
+nothing is evaluated. Does not know where templates are kept.
 """
 
 from __future__ import annotations
@@ -17,18 +16,29 @@ from dslocal.errors import UsageError
 
 from .settings import SETTINGS
 
-INPUT = "input"  # the variable that is what was piped in or typed
+INPUT = "input"  # the variable for what was piped in or typed
 TEXTS = ("prompt", "system", "model", "about")
 KEYS = (*TEXTS, "think", "variables", *SETTINGS)
 
-_PLACE = re.compile(r"\{\{([A-Za-z_][A-Za-z0-9_]*)\}\}|\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_PLACE = re.compile(
+    r"\{\{(?P<literal>[A-Za-z_][A-Za-z0-9_]*)\}\}|\{(?P<variable>[A-Za-z_][A-Za-z0-9_]*)\}"
+)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 @dataclass(frozen=True)
 class Template:
-    """One named prompt. ``variables`` are values for what is not given, ``settings`` values by
-    name, unchecked until they are used.
+    """One named prompt.
+
+    Attributes:
+        name: What it is called.
+        prompt: The prompt, with variables.
+        system: The system prompt, with variables.
+        model: The model that it is for; empty for any.
+        about: One line about it.
+        think: Whether the model reasons; None for the family's default.
+        variables: Values for variables that are not given.
+        settings: Values of settings by name, not checked until they are used.
     """
 
     name: str
@@ -42,38 +52,57 @@ class Template:
 
     @property
     def wanted(self) -> tuple[str, ...]:
-        """The variables in it, in their order, each once."""
-        found = (match[2] for match in _PLACE.finditer(f"{self.prompt}\0{self.system}") if match[2])
-        return tuple(dict.fromkeys(found))
+        """Return its variables in their order, each once."""
+        places = _PLACE.finditer(f"{self.prompt}\0{self.system}")
+        names = [place["variable"] for place in places if place["variable"]]
+        return tuple(dict.fromkeys(names))
 
     def filled(self, values: Mapping[str, str]) -> tuple[str, str]:
-        """Prompt and system prompt with ``values`` in their places. Raises UsageError for one that
-        is missing or has no place.
+        """Return prompt and system prompt with ``values`` for the variables.
+
+        Raises:
+            UsageError: If a value is missing, or is for no variable.
         """
-        if strange := [name for name in values if name not in self.wanted]:
+        strange = [name for name in values if name not in self.wanted]
+        if strange:
             known = ", ".join(name for name in self.wanted if name != INPUT) or "none but its input"
             raise UsageError(
                 f"template {self.name!r} has no variable {strange[0]!r:.60}",
                 hint=f"it has: {known}",
             )
         given = {**self.variables, **values}
-        if missing := [name for name in self.wanted if name not in given]:
-            what = "input" if missing == [INPUT] else ", ".join(missing)
-            how = (
-                "something on stdin, or the argument"
-                if missing == [INPUT]
-                else " ".join(f"-p {n}=…" for n in missing if n != INPUT)
+        missing = [name for name in self.wanted if name not in given]
+        if missing == [INPUT]:
+            raise UsageError(
+                f"template {self.name!r} needs input", hint="something on stdin, or the argument"
             )
-            raise UsageError(f"template {self.name!r} needs {what}", hint=how)
-        return tuple(
-            _PLACE.sub(lambda m: given[m[2]] if m[2] else f"{{{m[1]}}}", text)
-            for text in (self.prompt, self.system)
-        )  # type: ignore[return-value]
+        if missing:
+            raise UsageError(
+                f"template {self.name!r} needs {', '.join(missing)}",
+                hint=" ".join(f"-p {name}=…" for name in missing if name != INPUT),
+            )
+        return _fill(self.prompt, given), _fill(self.system, given)
+
+
+def _fill(text: str, values: Mapping[str, str]) -> str:
+    def value_of(place: re.Match[str]) -> str:
+        if place["variable"]:
+            return values[place["variable"]]
+        return f"{{{place['literal']}}}"
+
+    return _PLACE.sub(value_of, text)
 
 
 def parse_template(name: str, table: Any, source: str) -> Template:
-    """The template that ``table`` of the file ``source`` describes. Raises UsageError naming file,
-    template and key.
+    """Return the template that a table of a file describes.
+
+    Args:
+        name: The table's name.
+        table: Its content.
+        source: The file, for messages.
+
+    Raises:
+        UsageError: If it does not describe one.
     """
     where = f"{source}: templates.{name}"
     if not _NAME.fullmatch(name):
@@ -82,32 +111,42 @@ def parse_template(name: str, table: Any, source: str) -> Template:
             hint="letters, digits, '.', '_' and '-'",
         )
     if not isinstance(table, dict):
-        raise UsageError(f"{where}: is no table", hint=f'[templates.{name}] prompt = "…"')
+        raise UsageError(f"{where}: is not a table", hint=f'[templates.{name}] prompt = "…"')
+    _check_types(table, where)
+    texts = {key: table.get(key, "") for key in TEXTS}
+    template = Template(
+        name,
+        **texts,
+        think=table.get("think"),
+        variables=table.get("variables", {}),
+        settings={key: table[key] for key in SETTINGS if key in table},
+    )
+    strange = [name for name in template.variables if name not in template.wanted]
+    if strange:
+        raise UsageError(f"{where}.variables: there is no {{{strange[0]}}} in it")
+    return template
+
+
+def _check_types(table: dict[str, Any], where: str) -> None:
+    """Check the keys of a table, and the types of their values.
+
+    Raises:
+        UsageError: If one is not as it must be.
+    """
     for key in table:
         if key not in KEYS:
             raise UsageError(f"{where}: unknown key {key!r:.60}", hint=f"known: {', '.join(KEYS)}")
     for key in TEXTS:
         if not isinstance(table.get(key, ""), str):
-            raise UsageError(f"{where}.{key}: is no text")
+            raise UsageError(f"{where}.{key}: is not text")
     if not table.get("prompt", "").strip():
         raise UsageError(f"{where}: has no prompt", hint='prompt = "Summarise:\\n{input}"')
-    variables, think = table.get("variables", {}), table.get("think")
-    if not isinstance(variables, dict) or not all(
-        isinstance(value, str) for value in variables.values()
-    ):
+    variables = table.get("variables", {})
+    if not isinstance(variables, dict) or not all(isinstance(v, str) for v in variables.values()):
         raise UsageError(
-            f"{where}.variables: is no table of texts", hint='variables = { language = "English" }'
+            f"{where}.variables: is not a table of texts",
+            hint='variables = { language = "English" }',
         )
+    think = table.get("think")
     if think is not None and not isinstance(think, bool):
         raise UsageError(f"{where}.think: is true or false")
-    texts = {key: table.get(key, "") for key in TEXTS}
-    template = Template(
-        name,
-        **texts,
-        think=think,
-        variables=variables,
-        settings={key: table[key] for key in SETTINGS if key in table},
-    )
-    if strange := [variable for variable in variables if variable not in template.wanted]:
-        raise UsageError(f"{where}.variables: there is no {{{strange[0]}}} in it")
-    return template

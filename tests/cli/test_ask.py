@@ -28,9 +28,9 @@ BABBLE = (
     "hello",
 )  # answers without an end
 BOXED = b"$47 \\times 86 = 4042$\n\nThe final answer is \\boxed{4042}.\n"
-UNBOXED = "--no-math: its makers recommend to ask a mathematical question with: Please reason step by step"
-ADVICE = "temperature 5: R1's makers recommend 0.5 to 0.7 (0.6), against endless repetition and incoherence"
-BYPASSED = "thinking bypassed: its makers recommend that every answer begins with <think>"
+UNBOXED = "--no-math: its model card recommends to ask a mathematical question with: Please reason step by step"
+ADVICE = "temperature 5: R1's model card recommends 0.5 to 0.7 (0.6), against endless repetition and incoherence"
+BYPASSED = "thinking bypassed: its model card recommends that every answer begins with <think>"
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ PERU = "capital of peru"
 LIMA = b"The capital of Peru is Lima.\n"
 SUM = "What is 47 × 86?"
 BOXED = b"$47 \\times 86 = 4042$\n\nThe final answer is \\boxed{4042}.\n"
-UNBOXED = "--no-math: its makers recommend to ask a mathematical question with: Please reason step by step"
+UNBOXED = "--no-math: its model card recommends to ask a mathematical question with: Please reason step by step"
 BABBLE = "--no-think --temperature 5 --max-tokens 3000 --seed 1 hello"  # answers without an end
 TOO_MUCH = b"a" * ((8 << 20) + 1)
 HUGE = b"the quick brown fox\n" * 100_000
@@ -54,7 +54,7 @@ CASES: dict[str, tuple[list[str], bytes, int, bytes, str]] = {
         b"",
         0,
         LIMA,
-        "thinking bypassed: its makers recommend",
+        "thinking bypassed: its model card recommends",
     ),
     "hidden thought": ([PERU, "--hide-thinking"], b"", 0, LIMA, ""),
     "another family": (
@@ -132,7 +132,7 @@ CASES: dict[str, tuple[list[str], bytes, int, bytes, str]] = {
         b"",
         0,
         LIMA,
-        "temperature 0: R1's makers recommend 0.5 to 0.7",
+        "temperature 0: R1's model card recommends 0.5 to 0.7",
     ),
     "binary stdin": ([], b"\x7fELF\0", 2, b"", "stdin: is a program (ELF), not text"),
     "random bytes on stdin": (["x"], b"\x81\xfe\xc3\x28\xff\x9d\xa0", 2, b"", "stdin: is"),
@@ -304,7 +304,7 @@ SCRIPTS: dict[str, tuple[str, int, bytes, str]] = {
         f"DSLOCAL_TEMPERATURE=hot {AT_HOME}",
         2,
         b"",
-        "DSLOCAL_TEMPERATURE: 'hot' is no number",
+        "DSLOCAL_TEMPERATURE: 'hot' is not a number",
     ),
     "colours asked for": (
         f"FORCE_COLOR=1 CLICOLOR_FORCE=1 TERM=xterm-256color {AT_HOME}",

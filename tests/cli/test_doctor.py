@@ -115,7 +115,7 @@ CONFIGS: dict[str, tuple[str, dict[str, str], int, list[tuple[str, str]]]] = {
         "[templates.a]\nprompt = 1",
         {},
         0,
-        [("templates.a.prompt: is no text", "dslocal help templates")],
+        [("templates.a.prompt: is not text", "dslocal help templates")],
     ),
     "a template with a bad setting": (
         '[templates.a]\nprompt = "x"\ntop_p = 3',

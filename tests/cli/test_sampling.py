@@ -86,7 +86,11 @@ def test_penalties_change_an_answer(run: Run, option: str) -> None:
 BAD: dict[str, tuple[list[str], dict[str, str], str]] = {
     "top-k": (["--top-k", "-1"], {}, "--top-k: -1 is out of range (top_k is 0 (off) to 1048576)"),
     "min-p": (["--min-p", "2"], {}, "--min-p: 2.0 is out of range"),
-    "min-p by environment": ([], {"DSLOCAL_MIN_P": "much"}, "DSLOCAL_MIN_P: 'much' is no number"),
+    "min-p by environment": (
+        [],
+        {"DSLOCAL_MIN_P": "much"},
+        "DSLOCAL_MIN_P: 'much' is not a number",
+    ),
     "presence penalty": (
         ["--presence-penalty", "3"],
         {},

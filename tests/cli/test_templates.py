@@ -212,12 +212,12 @@ def test_refused_in_one_line(own: Run, args: list[str], code: int, said: str) ->
 
 BAD: list[tuple[str, Any, str]] = [
     ("a b", {"prompt": "x"}, "cannot be called 'a b'"),
-    ("a", "x", "is no table"),
+    ("a", "x", "is not a table"),
     ("a", {}, "has no prompt"),
     ("a", {"prompt": " "}, "has no prompt"),
-    ("a", {"prompt": ["x"]}, "templates.a.prompt: is no text"),
+    ("a", {"prompt": ["x"]}, "templates.a.prompt: is not text"),
     ("a", {"prompt": "x", "think": "yes"}, "think: is true or false"),
-    ("a", {"prompt": "x", "variables": {"b": 1}}, "is no table of texts"),
+    ("a", {"prompt": "x", "variables": {"b": 1}}, "is not a table of texts"),
     ("a", {"prompt": "x", "variables": {"b": "c"}}, "there is no {b} in it"),
 ]
 

@@ -93,7 +93,7 @@ def interrupt(chat: Screen) -> bool:
 
 def test_ctrl_c_ends_an_answer_and_nothing_else(chat: Screen) -> None:
     say(chat, "/set temperature 5")  # babble that seldom ends by itself
-    chat.wait_for("temperature 5: R1's makers recommend 0.5 to 0.7")
+    chat.wait_for("temperature 5: R1's model card recommends 0.5 to 0.7")
     chat.wait_for(READY)
     assert any(interrupt(chat) for _ in range(5))
     assert "Traceback" not in chat.text

@@ -34,7 +34,7 @@ GOOD = [
 ]
 BAD = [
     ("top_k", -1, "-1 is out of range"),
-    ("top_k", 1.5, "1.5 is no whole number"),
+    ("top_k", 1.5, "1.5 is not a whole number"),
     ("min_p", 1.01, "1.01 is out of range"),
     ("min_p", "nan", "nan is out of range"),
     ("presence_penalty", 2.1, "2.1 is out of range"),

@@ -1,6 +1,4 @@
-"""Families: how each kind of DeepSeek model is prompted and read. One small file each, one frozen
-constant each.
-"""
+"""How each kind of DeepSeek model is prompted and read: one file and one constant a family."""
 
 from .base import Directive, Family, Fim, Recommendation
 from .base_models import BASE, BASE_FIM
@@ -21,7 +19,7 @@ from .v3 import V3
 from .v3_0324 import V3_0324
 from .v3_1 import V3_1
 
-# the more particular name before the one that is part of it
+# a name stands before the name that is part of it
 ORDER = (
     NANO,
     BASE_FIM,
@@ -43,9 +41,8 @@ ORDER = (
     LLM,
 )
 FAMILIES = {family.name: family for family in ORDER}
+# A GGUF that fits several families, and does not say which, is taken for the first of these. R1 is
+# first because reasoning that is forced costs time, and reasoning that is skipped costs the answer.
 CAREFUL = (R1, R1_0528, V3_1, V3, V2, V2_5, CODER, MOE, LLM, BASE_FIM, BASE)
-"""What a GGUF is taken for that fits several families and says nothing: the first of these, though
-it may be a later one. R1 first, as a thought that is forced costs time and one that is skipped
-costs the answer."""
 
 __all__ = ["CAREFUL", "DIRECTIVE", "FAMILIES", "Directive", "Family", "Fim", "Recommendation"]

@@ -1,4 +1,4 @@
-"""What a family is made of."""
+"""What a family is made of: how prompts are written, and what its model card recommends."""
 
 from __future__ import annotations
 
@@ -7,38 +7,47 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from dslocal.errors import UsageError
-from dslocal.prompts.messages import Message, Segment, Special, Thinking, Tool
+from dslocal.prompts.messages import Message, PlainText, Segment, Special, Thinking, Tool
 from dslocal.prompts.settings import Setting, Settings
 
 from .tools import ToolFormat
 
-BOS, EOS = Special("<｜begin▁of▁sentence｜>"), Special("<｜end▁of▁sentence｜>")
+BOS = Special("<｜begin▁of▁sentence｜>")
+EOS = Special("<｜end▁of▁sentence｜>")
+FIM_HINT = "DeepSeek Coder, Coder-V2 and V2-Lite models do"
 
 
 class Format(Protocol):
-    """How messages are written. ``think`` opens and closes a thought; ``stop`` are tokens besides
-    the GGUF's own that end an answer.
-    """
+    """How messages are written."""
 
     @property
-    def think(self) -> tuple[Special, Special] | None: ...
+    def think(self) -> tuple[Special, Special] | None:
+        """Return the tags that open and close the reasoning; None where there is none."""
+
     @property
-    def tools(self) -> ToolFormat | None: ...
+    def tools(self) -> ToolFormat | None:
+        """Return how tool calls are written; None where there are none."""
+
     @property
-    def stop(self) -> tuple[Special, ...]: ...
+    def stop(self) -> tuple[Special, ...]:
+        """Return the tokens that end an answer, besides the GGUF's own."""
 
     def render(
         self, messages: Sequence[Message], thinking: Thinking, tools: Sequence[Tool]
-    ) -> list[Segment]: ...
+    ) -> list[Segment]:
+        """Return the prompt for the answer that follows ``messages``."""
 
 
 @dataclass(frozen=True)
 class Signs:
     """What a GGUF of a family looks like.
 
-    ``architectures``, ``tokens`` (all in the vocabulary) and ``shape`` (integers under the
-    architecture's prefix) must hold. ``name`` is looked for in what the file calls itself, lower
-    case with single spaces; ``template`` in its chat template, which is a hint and no more.
+    Attributes:
+        architectures: One of them must be the file's.
+        tokens: All of them must be in the vocabulary.
+        name: A regular expression for what the file calls itself, lower case with single spaces.
+        template: A regular expression for its chat template, which is only a hint.
+        shape: Integers that the header must have under the architecture's prefix.
     """
 
     architectures: frozenset[str]
@@ -50,18 +59,23 @@ class Signs:
 
 @dataclass(frozen=True)
 class Recommendation:
-    """A range that the makers ask for. ``words`` say so, and why, to someone who left it."""
+    """A range that the model card recommends, and what is said to someone who leaves it."""
 
     setting: Literal["temperature", "top_p"]
-    least: float
-    most: float
-    words: str
+    low: float
+    high: float
+    message: str
 
 
 @dataclass(frozen=True)
 class Directive:
-    """What the makers want added to a mathematical question. ``automatic`` says whether they ask
-    for it with this family.
+    """What is added to a mathematical question.
+
+    Attributes:
+        english: The directive for questions in English.
+        chinese: The directive for questions in Chinese.
+        automatic: Whether the family's model card asks for it.
+        source: Where it stands.
     """
 
     english: str
@@ -72,8 +86,9 @@ class Directive:
 
 @dataclass(frozen=True)
 class Fim:
-    """Fill in the middle: a gap is asked for as begin, what comes before it, hole, what comes after
-    it, end. ``defaults`` are its own.
+    """How a gap is written: begin, the text before it, hole, the text after it, end.
+
+    ``defaults`` are the settings that it is filled with.
     """
 
     begin: Special
@@ -84,12 +99,20 @@ class Fim:
 
 @dataclass(frozen=True)
 class Family:
-    """One way of being prompted. ``thinking_modes`` are the ways in which an answer may begin, the default
-    first.
+    """One way of being prompted.
 
-    ``is_base`` marks a base model: it goes on with a text and knows no turns. ``defaults`` carry
-    the source of each value. ``against_system`` says why its makers want no system prompt, where
-    they do not.
+    Attributes:
+        name: What it is called on the command line.
+        title: The models that belong to it.
+        signs: What their files look like.
+        format: How messages are written.
+        defaults: The settings of the model card, each with its source.
+        thinking_modes: The ways in which an answer may begin, the default first.
+        recommendations: What the model card recommends.
+        directive: What is added to mathematical questions.
+        fim: How a gap is written; None where the family cannot fill gaps.
+        is_base: Whether it completes a text and knows no turns.
+        against_system: Why the model card advises against a system prompt, where it does.
     """
 
     name: str
@@ -106,7 +129,7 @@ class Family:
 
     @property
     def default_thinking(self) -> Thinking:
-        """How an answer begins unless told otherwise."""
+        """Return how an answer begins if nobody says otherwise."""
         return self.thinking_modes[0]
 
     def render(
@@ -115,19 +138,25 @@ class Family:
         thinking: Thinking | None = None,
         tools: Sequence[Tool] = (),
     ) -> list[Segment]:
-        """The prompt for the answer that follows ``messages``. Raises UsageError for what the
-        family cannot do.
+        """Return the prompt for the answer that follows ``messages``.
+
+        Args:
+            messages: The conversation.
+            thinking: How the answer begins; None for the family's default.
+            tools: The tools that the model may call.
+
+        Raises:
+            UsageError: If the family cannot do what is asked.
         """
         thinking = thinking or self.default_thinking
         if thinking not in self.thinking_modes:
-            known = ", ".join(way.value for way in self.thinking_modes)
+            known = ", ".join(mode.value for mode in self.thinking_modes)
             raise UsageError(
                 f"family {self.name} cannot have its thinking {thinking.value}",
                 hint=f"it knows: {known}",
             )
-        if (
-            tools or any(m.calls or m.role == "tool" for m in messages)
-        ) and self.format.tools is None:
+        has_calls = any(m.calls or m.role == "tool" for m in messages)
+        if (tools or has_calls) and self.format.tools is None:
             raise UsageError(f"family {self.name} has no tool calls")
         if self.is_base and any(m.role == "assistant" for m in messages):
             raise UsageError(
@@ -137,11 +166,11 @@ class Family:
         return self.format.render(messages, thinking, tools)
 
     def render_fim(self, prefix: str, suffix: str) -> list[Segment]:
-        """The prompt for the text between ``prefix`` and ``suffix``. Raises UsageError when the
-        family cannot fill gaps.
-        """
-        from dslocal.prompts.messages import PlainText
+        """Return the prompt for the text between ``prefix`` and ``suffix``.
 
+        Raises:
+            UsageError: If the family cannot fill gaps.
+        """
         if self.fim is None:
             raise UsageError(
                 f"family {self.name} ({self.title}) was not made to fill in the middle",
@@ -159,19 +188,17 @@ class Family:
     def advice(
         self, settings: Settings, thinking: Thinking | None = None, system: str = ""
     ) -> list[str]:
-        """One line for every recommendation of the makers that is not kept."""
+        """Return one line for every recommendation of the model card that is not kept."""
         lines = []
         for rule in self.recommendations:
             setting: Setting[float] = getattr(settings, rule.setting)
-            if not rule.least <= setting.value <= rule.most:
-                lines.append(f"{rule.setting.replace('_', '-')} {setting.value:g}: {rule.words}")
+            if not rule.low <= setting.value <= rule.high:
+                name = rule.setting.replace("_", "-")
+                lines.append(f"{name} {setting.value:g}: {rule.message}")
         if thinking is Thinking.BYPASSED and self.default_thinking is Thinking.FORCED:
             lines.append(
-                "thinking bypassed: its makers recommend that every answer begins with <think>"
+                "thinking bypassed: its model card recommends that every answer begins with <think>"
             )
         if system and self.against_system:
             lines.append(f"system prompt: {self.against_system}")
         return lines
-
-
-FIM_HINT = "DeepSeek Coder, Coder-V2 and V2-Lite models do"

@@ -1,9 +1,8 @@
-"""Base models: they go on with a text and know no turns. Those with the tokens for it also fill in
-the middle.
+"""Base models: they complete a text and know no turns, and some fill in the middle.
 
 Format of a gap: DeepSeek-Coder's and Coder-V2's READMEs, "Code Insertion"; the technical reports of
-V2 and V3 name the same. Settings: Coder's README completes greedily; for the others no maker says
-anything, and V3's generation_config.json is taken.
+V2 and V3 name the same. Settings: Coder's README completes greedily; for the others nothing is
+recommended, and V3's generation_config.json is taken.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from dslocal.prompts.settings import Setting, Settings
 from .base import BOS, EOS, Family, Fim, Signs
 from .plain import Completion
 
-CHOSEN = "dslocal's choice: the makers recommend nothing for it"
+CHOSEN = "dslocal's choice: the vendor recommends nothing for it"
 GREEDY = Settings(
     Setting(0.0, "Coder's README, Code Completion"), Setting(1.0, CHOSEN), Setting(1024, CHOSEN)
 )

@@ -23,9 +23,10 @@ CODER = Family(
         template="### Instruction:",
     ),
     format=Instruction(
-        system="You are an AI programming assistant, utilizing the Deepseek Coder model, developed by Deepseek Company, and you "
-        "only answer questions related to computer science. For politically sensitive questions, security and privacy issues, "
-        "and other non-computer science questions, you will refuse to answer\n"
+        system="You are an AI programming assistant, utilizing the Deepseek Coder model, developed "
+        "by Deepseek Company, and you only answer questions related to computer science. For "
+        "politically sensitive questions, security and privacy issues, and other non-computer "
+        "science questions, you will refuse to answer\n"
     ),
     defaults=Settings(
         Setting(0.0, README),

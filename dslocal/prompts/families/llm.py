@@ -1,5 +1,7 @@
-"""DeepSeek LLM 7B Chat and 67B Chat. Prompt: the README's "Chat Completion", which also advises
-against a system prompt. Settings: its generation_config.json.
+"""DeepSeek LLM 7B Chat and 67B Chat.
+
+Prompt: the README's "Chat Completion", which also advises against a system prompt. Settings: its
+generation_config.json.
 """
 
 from __future__ import annotations
@@ -24,5 +26,5 @@ LLM = Family(
     defaults=Settings(
         Setting(0.7, CONFIG), Setting(0.95, CONFIG), Setting(2048, "half of its context of 4,096")
     ),
-    against_system="its makers do not recommend one: these models were not trained with it",
+    against_system="its model card does not recommend one: these models were not trained with it",
 )

@@ -1,10 +1,11 @@
-"""Turns between special tokens: ``<｜User｜>…<｜Assistant｜>…``, as every DeepSeek chat model since
-V2.5 writes them.
+"""Turns between special tokens: ``<｜User｜>…<｜Assistant｜>…``.
+
+Every DeepSeek chat model since V2.5 writes them like this.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
@@ -13,22 +14,30 @@ from dslocal.prompts.messages import Message, PlainText, Segment, Special, Think
 from .base import BOS, EOS
 from .tools import ToolFormat
 
-USER, ASSISTANT = Special("<｜User｜>"), Special("<｜Assistant｜>")
-OPEN, CLOSE = Special("<think>"), Special("</think>")
+USER = Special("<｜User｜>")
+ASSISTANT = Special("<｜Assistant｜>")
+OPEN = Special("<think>")
+CLOSE = Special("</think>")
 TURNS = frozenset(special.token for special in (BOS, EOS, USER, ASSISTANT))
-THOUGHTS = frozenset((OPEN.token, CLOSE.token))
-# the template of spring 2025, which V3.1's goes on from
+REASONING_TAGS = frozenset((OPEN.token, CLOSE.token))
+# the chat template of spring 2025, which V3.1's continues
 REVISED = r"(?s)\A(?!.*\bthinking\b).*is_last_user"
+BLANK_LINE = PlainText("\n\n")
 
 
 @dataclass(frozen=True)
 class Marked:
-    """``folded``: a system prompt goes in front of the first user message, not before the first
-    turn.
+    """Turns between special tokens.
 
-    ``begin`` is what an answer begins with in each way of thinking, ``past`` what earlier answers
-    begin with, and ``closed`` what stands between a thought that is given and the answer. ``think``
-    is None where the vocabulary has no such tags.
+    Attributes:
+        folded: Whether a system prompt goes in front of the first user message, and not before the
+            first turn.
+        begin: What an answer begins with in each way of thinking.
+        past: What earlier answers begin with.
+        closed: What stands between the reasoning of an answer and its text.
+        think: The tags around the reasoning; None where the vocabulary has none.
+        tools: How tool calls are written; None where the family has none.
+        stop: Tokens that end an answer, besides the GGUF's own.
     """
 
     folded: bool = False
@@ -42,68 +51,113 @@ class Marked:
     def render(
         self, messages: Sequence[Message], thinking: Thinking, tools: Sequence[Tool]
     ) -> list[Segment]:
-        system = "\n\n".join(m.content for m in messages if m.role == "system")
-        if tools and self.tools:
-            system = system or self.tools.system
-        preamble: list[Segment] = [PlainText(system)] if system else []
-        if tools and self.tools:
-            preamble += ([PlainText("\n\n")] if system else []) + self.tools.declare(tools)
-        segments: list[Segment] = [BOS]
-        turns = [m for m in messages if m.role != "system"]
-        if not self.folded or not any(m.role == "user" for m in turns):
-            segments, preamble = [BOS, *preamble], []
-        answering = False  # whether the next answer goes on where a tool's output ended
-        for role, run in groupby(turns, key=lambda m: m.role):
-            group = list(run)
-            if role == "tool" and self.tools:
-                segments += self.tools.outputs([m.content for m in group])
-                answering = True
-                continue
-            for message in group:
-                if role == "user":
-                    segments += (
-                        USER,
-                        *preamble,
-                        *([PlainText("\n\n")] if preamble else []),
-                        PlainText(message.content),
-                    )
-                    preamble = []
-                elif not message.prefix or message is not turns[-1]:
-                    segments += () if answering else (ASSISTANT, *self.past)
-                    segments += (*self._content(message), EOS)
-                else:
-                    segments += (
-                        self._begun(message, thinking) if not answering else self._going_on(message)
-                    )
-                answering = False
+        """Return the prompt for the answer that follows ``messages``."""
+        preamble = self._preamble(messages, tools)
+        turns = [message for message in messages if message.role != "system"]
+        partial = None
         if turns and turns[-1].role == "assistant" and turns[-1].prefix:
-            return segments
-        return segments if answering else [*segments, ASSISTANT, *self.begin.get(thinking, ())]
+            partial = turns.pop()
+        if self.folded and any(message.role == "user" for message in turns):
+            writer = _TurnWriter(self, thinking, [BOS], preamble)
+        else:
+            writer = _TurnWriter(self, thinking, [BOS, *preamble], [])
+        for role, group in groupby(turns, key=lambda message: message.role):
+            match role:
+                case "user":
+                    writer.add_questions(group)
+                case "tool":
+                    writer.add_results(group)
+                case _:
+                    writer.add_answers(group)
+        if partial:
+            writer.begin_partial(partial)
+        else:
+            writer.begin_answer()
+        return writer.segments
 
-    def _content(self, message: Message) -> list[Segment]:
-        text: list[Segment] = (
-            [PlainText(message.content)] if message.content or not message.calls else []
-        )
-        return text + (self.tools.calls(message.calls) if message.calls and self.tools else [])
+    def _preamble(self, messages: Sequence[Message], tools: Sequence[Tool]) -> list[Segment]:
+        """Return the system prompt and the declaration of tools."""
+        system = "\n\n".join(m.content for m in messages if m.role == "system")
+        if not tools or not self.tools:
+            return [PlainText(system)] if system else []
+        declared = self.tools.declare(tools)
+        system = system or self.tools.system
+        return [PlainText(system), BLANK_LINE, *declared] if system else declared
 
-    def _begun(self, message: Message, thinking: Thinking) -> list[Segment]:
-        """An answer to go on with: after its thought, in the midst of it, or without one."""
-        begin = self.begin.get(thinking, ())
-        if message.reasoning and self.think:
-            return [ASSISTANT, *self._going_on(message)]
-        if not message.content:
-            return [ASSISTANT, *begin]
-        bypassed = begin if thinking is Thinking.BYPASSED else ()
-        return [ASSISTANT, *(self.past or bypassed), PlainText(message.content)]
 
-    def _going_on(self, message: Message) -> list[Segment]:
-        """What stands of an answer to go on with, where a tool's output or ``<｜Assistant｜>`` is
-        before it.
-        """
-        if not message.reasoning or not self.think:
-            return [PlainText(message.content)]
-        opened = [
-            *(self.begin.get(Thinking.FORCED, ()) or (self.think[0],)),
-            PlainText(message.reasoning),
-        ]
-        return [*opened, *self.closed, PlainText(message.content)] if message.content else opened
+@dataclass
+class _TurnWriter:
+    """Writes one turn after the other.
+
+    Attributes:
+        format: How messages are written.
+        thinking: How the answer begins that is asked for.
+        segments: The prompt so far.
+        preamble: What goes in front of the next user message.
+        after_results: Whether the next answer continues where a tool's results end.
+    """
+
+    format: Marked
+    thinking: Thinking
+    segments: list[Segment]
+    preamble: list[Segment]
+    after_results: bool = False
+
+    def add_questions(self, messages: Iterable[Message]) -> None:
+        """Write what the user says."""
+        for message in messages:
+            self.segments.append(USER)
+            if self.preamble:
+                self.segments += (*self.preamble, BLANK_LINE)
+                self.preamble = []
+            self.segments.append(PlainText(message.content))
+            self.after_results = False
+
+    def add_results(self, messages: Iterable[Message]) -> None:
+        """Write the results of all calls of one answer."""
+        if self.format.tools:
+            self.segments += self.format.tools.outputs([message.content for message in messages])
+            self.after_results = True
+
+    def add_answers(self, messages: Iterable[Message]) -> None:
+        """Write whole answers, without their reasoning."""
+        for message in messages:
+            if not self.after_results:
+                self.segments += (ASSISTANT, *self.format.past)
+            if message.content or not message.calls:
+                self.segments.append(PlainText(message.content))
+            if message.calls and self.format.tools:
+                self.segments += self.format.tools.calls(message.calls)
+            self.segments.append(EOS)
+            self.after_results = False
+
+    def begin_answer(self) -> None:
+        """Ask for an answer."""
+        if not self.after_results:
+            self.segments += (ASSISTANT, *self._begin)
+
+    def begin_partial(self, message: Message) -> None:
+        """Ask for the rest of an answer: after its reasoning, within it, or without any."""
+        if not self.after_results:
+            self.segments.append(ASSISTANT)
+        if (message.reasoning and self.format.think) or self.after_results:
+            self._write_partial(message)
+        elif not message.content:
+            self.segments += self._begin
+        else:
+            bypassed = self._begin if self.thinking is Thinking.BYPASSED else ()
+            self.segments += (*(self.format.past or bypassed), PlainText(message.content))
+
+    @property
+    def _begin(self) -> tuple[Segment, ...]:
+        return self.format.begin.get(self.thinking, ())
+
+    def _write_partial(self, message: Message) -> None:
+        """Write the reasoning and the text of an answer, as far as it came."""
+        if message.reasoning and self.format.think:
+            opening = self.format.begin.get(Thinking.FORCED) or (self.format.think[0],)
+            self.segments += (*opening, PlainText(message.reasoning))
+            if not message.content:
+                return
+            self.segments += self.format.closed
+        self.segments.append(PlainText(message.content))

@@ -1,5 +1,6 @@
-"""DeepSeek-Math-Instruct and Math-RL: LLM's turns, and a directive that the model card asks for
-with every question.
+"""DeepSeek-Math-Instruct and Math-RL: LLM's turns, and a directive with every question.
+
+The directive is the model card's.
 """
 
 from __future__ import annotations

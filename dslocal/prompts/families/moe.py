@@ -1,5 +1,6 @@
-"""DeepSeekMoE-16B Chat: LLM's turns on an architecture of its own. Settings: its
-generation_config.json.
+"""DeepSeekMoE-16B Chat: LLM's turns on an architecture of its own.
+
+Settings: its generation_config.json.
 """
 
 from __future__ import annotations

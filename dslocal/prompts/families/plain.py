@@ -1,5 +1,7 @@
-"""Turns in plain words: ``User: …`` and ``Assistant: …`` (LLM, Math, MoE, V2, Coder-V2), and
-Coder's ``### Instruction:``.
+"""Turns in plain words, and texts without turns.
+
+``User: …`` and ``Assistant: …`` (LLM, Math, MoE, V2, Coder-V2), Coder's ``### Instruction:``, and
+base models.
 """
 
 from __future__ import annotations
@@ -12,17 +14,24 @@ from dslocal.prompts.messages import Message, PlainText, Segment, Special, Think
 from .base import BOS, EOS
 
 EOT = Special("<|EOT|>")
-USER, ASSISTANT, BLANK_LINE = PlainText("User: "), PlainText("Assistant: "), PlainText("\n\n")
-BEGIN = PlainText("Assistant:")  # what follows begins with the space
+USER = PlainText("User: ")
+ASSISTANT = PlainText("Assistant: ")
+BLANK_LINE = PlainText("\n\n")
+BEGIN = PlainText("Assistant:")  # the answer begins with the space
 
 
 @dataclass(frozen=True)
 class Plain:
-    """``User: …``, a blank line, ``Assistant: …`` and the end of sentence; system text wherever it
-    stands.
+    """``User: …``, a blank line, ``Assistant: …`` and EOS; system text wherever it stands.
 
-    ``user``, ``user_end`` and ``assistant`` stand around messages, and ``begin`` asks for an
-    answer.
+    Attributes:
+        user: What stands before a user message.
+        user_end: What stands after it.
+        assistant: What stands before an answer.
+        begin: What asks for an answer.
+        think: None, for there is no reasoning.
+        tools: None, for there are no tool calls.
+        stop: Tokens that end an answer, besides the GGUF's own.
     """
 
     user: Segment = USER
@@ -36,6 +45,7 @@ class Plain:
     def render(
         self, messages: Sequence[Message], thinking: Thinking, tools: Sequence[Tool]
     ) -> list[Segment]:
+        """Return the prompt for the answer that follows ``messages``."""
         segments: list[Segment] = [BOS]
         for message in messages:
             if message.role == "user":
@@ -44,14 +54,20 @@ class Plain:
                 segments.append(PlainText(f"{message.content}\n\n"))
             else:
                 segments += (self.assistant, PlainText(message.content), EOS)
-        goes_on = bool(messages) and messages[-1].role == "assistant" and messages[-1].prefix
-        return segments[:-1] if goes_on else [*segments, self.begin]
+        if messages and messages[-1].role == "assistant" and messages[-1].prefix:
+            return segments[:-1]  # without EOS
+        return [*segments, self.begin]
 
 
 @dataclass(frozen=True)
 class Instruction:
-    """``### Instruction:`` and ``### Response:``, an answer ended by ``<|EOT|>``; ``system`` stands
-    first when nothing else does.
+    """``### Instruction:`` and ``### Response:``, an answer ended by ``<|EOT|>``.
+
+    Attributes:
+        system: The system text where there is no other.
+        think: None, for there is no reasoning.
+        tools: None, for there are no tool calls.
+        stop: Tokens that end an answer, besides the GGUF's own.
     """
 
     system: str
@@ -62,8 +78,9 @@ class Instruction:
     def render(
         self, messages: Sequence[Message], thinking: Thinking, tools: Sequence[Tool]
     ) -> list[Segment]:
+        """Return the prompt for the answer that follows ``messages``."""
         segments: list[Segment] = [BOS]
-        if not any(m.role == "system" for m in messages):
+        if not any(message.role == "system" for message in messages):
             segments.append(PlainText(self.system))
         for message in messages:
             if message.role == "user":
@@ -79,7 +96,7 @@ class Instruction:
 
 @dataclass(frozen=True)
 class Completion:
-    """A base model: the text as it is, and it goes on."""
+    """A base model: the text as it is, which it completes."""
 
     think: None = None
     tools: None = None
@@ -88,4 +105,5 @@ class Completion:
     def render(
         self, messages: Sequence[Message], thinking: Thinking, tools: Sequence[Tool]
     ) -> list[Segment]:
+        """Return the texts of ``messages``, with a blank line between them."""
         return [BOS, PlainText("\n\n".join(m.content for m in messages if m.content))]

@@ -1,5 +1,6 @@
-"""DeepSeek-Prover-V2: V3's turns, for Lean 4. Prompt: its chat_template; what to ask it is in its
-README's "Quick Start".
+"""DeepSeek-Prover-V2: V3's turns, for Lean 4.
+
+Prompt: its chat_template; what to ask it is in its README's "Quick Start".
 """
 
 from __future__ import annotations

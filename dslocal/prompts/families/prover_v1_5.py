@@ -1,5 +1,6 @@
-"""DeepSeek-Prover-V1.5 SFT and RL: they complete Lean 4 code and know no turns. Prompt and
-settings: the README's "Quick Start".
+"""DeepSeek-Prover-V1.5 SFT and RL: they complete Lean 4 code and know no turns.
+
+Prompt and settings: the README's "Quick Start".
 """
 
 from __future__ import annotations

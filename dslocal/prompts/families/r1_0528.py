@@ -32,10 +32,10 @@ R1_0528 = Family(
     thinking_modes=(Thinking.FREE, Thinking.FORCED, Thinking.BYPASSED),
     defaults=Settings(Setting(0.6, CARD), Setting(0.95, CARD), Setting(32768, CARD)),
     recommendations=(
-        Recommendation("temperature", 0.6, 0.6, "R1-0528's makers use 0.6"),
-        Recommendation("top_p", 0.95, 0.95, "R1-0528's makers use 0.95"),
+        Recommendation("temperature", 0.6, 0.6, "R1-0528's model card uses 0.6"),
+        Recommendation("top_p", 0.95, 0.95, "R1-0528's model card uses 0.95"),
     ),
     directive=replace(
-        DIRECTIVE, source="as for R1 (January), whose recommendations its card goes on from"
+        DIRECTIVE, source="R1's model card (January), whose recommendations its card continues"
     ),
 )

@@ -1,5 +1,6 @@
-"""How calls of tools and what they gave are written with V3's special tokens. :mod:`..calls` reads
-them back.
+"""How tool calls and their results are written with V3's special tokens.
+
+:mod:`dslocal.output.tool_calls` reads the calls back.
 """
 
 from __future__ import annotations
@@ -11,20 +12,30 @@ from typing import Any
 
 from dslocal.prompts.messages import PlainText, Segment, Special, Tool, ToolCall
 
-CALLS_BEGIN, CALLS_END = Special("<｜tool▁calls▁begin｜>"), Special("<｜tool▁calls▁end｜>")
-CALL_BEGIN, CALL_END = Special("<｜tool▁call▁begin｜>"), Special("<｜tool▁call▁end｜>")
-OUTPUTS_BEGIN, OUTPUTS_END = Special("<｜tool▁outputs▁begin｜>"), Special("<｜tool▁outputs▁end｜>")
-OUTPUT_BEGIN, OUTPUT_END = Special("<｜tool▁output▁begin｜>"), Special("<｜tool▁output▁end｜>")
+CALLS_BEGIN = Special("<｜tool▁calls▁begin｜>")
+CALLS_END = Special("<｜tool▁calls▁end｜>")
+CALL_BEGIN = Special("<｜tool▁call▁begin｜>")
+CALL_END = Special("<｜tool▁call▁end｜>")
+OUTPUTS_BEGIN = Special("<｜tool▁outputs▁begin｜>")
+OUTPUTS_END = Special("<｜tool▁outputs▁end｜>")
+OUTPUT_BEGIN = Special("<｜tool▁output▁begin｜>")
+OUTPUT_END = Special("<｜tool▁output▁end｜>")
 SEPARATOR = Special("<｜tool▁sep｜>")
-FENCE, FENCE_END = "```json\n", "\n```"
+FENCE = "```json\n"
+FENCE_END = "\n```"
 
 
 @dataclass(frozen=True)
 class ToolFormat:
-    """``typed``: a call is ``function SEP name`` with its arguments in a fence of JSON, one call
-    per line, and outputs stand in an enclosing pair; else it is ``name SEP arguments`` with nothing
-    between. ``declare`` writes what tools there are, after the system prompt, and ``system`` is
-    that prompt when there is none. ``output_end`` stands between two outputs.
+    """How one family writes tools, calls and results.
+
+    Attributes:
+        typed: Whether a call is ``function SEP name`` with its arguments in a fence of JSON, one
+            call a line, and results stand in an enclosing pair of tokens. Otherwise a call is
+            ``name SEP arguments``, with nothing between two calls.
+        declare: Writes what tools there are, after the system prompt.
+        system: The system prompt where there is no other.
+        output_end: What stands between two results.
     """
 
     typed: bool
@@ -33,47 +44,41 @@ class ToolFormat:
     output_end: str = "\n"
 
     def calls(self, calls: Sequence[ToolCall]) -> list[Segment]:
-        """The calls of one answer."""
+        """Return the calls of one answer."""
         segments: list[Segment] = [CALLS_BEGIN]
         for number, call in enumerate(calls):
             if self.typed:
-                segments += [PlainText("\n")] if number else []
-                written = PlainText(f"{call.name}\n{FENCE}{call.arguments}{FENCE_END}")
-                segments += (CALL_BEGIN, PlainText("function"), SEPARATOR, written, CALL_END)
+                kind = "function"
+                content = f"{call.name}\n{FENCE}{call.arguments}{FENCE_END}"
             else:
-                segments += (
-                    CALL_BEGIN,
-                    PlainText(call.name),
-                    SEPARATOR,
-                    PlainText(call.arguments),
-                    CALL_END,
-                )
+                kind = call.name
+                content = call.arguments
+            if self.typed and number:
+                segments.append(PlainText("\n"))
+            segments += (CALL_BEGIN, PlainText(kind), SEPARATOR, PlainText(content), CALL_END)
         return [*segments, CALLS_END]
 
     def begin(self, name: str) -> list[Segment]:
-        """How an answer begins that calls ``name`` first, up to the arguments."""
+        """Return how an answer begins that calls ``name`` first, up to the arguments."""
         if self.typed:
-            return [
-                CALLS_BEGIN,
-                CALL_BEGIN,
-                PlainText("function"),
-                SEPARATOR,
-                PlainText(f"{name}\n{FENCE}"),
-            ]
+            head = PlainText(f"{name}\n{FENCE}")
+            return [CALLS_BEGIN, CALL_BEGIN, PlainText("function"), SEPARATOR, head]
         return [CALLS_BEGIN, CALL_BEGIN, PlainText(name), SEPARATOR]
 
     def outputs(self, contents: Sequence[str]) -> list[Segment]:
-        """What the calls of one answer gave."""
+        """Return the results of the calls of one answer."""
         segments: list[Segment] = [OUTPUTS_BEGIN] if self.typed else []
         for number, content in enumerate(contents):
-            segments += [PlainText(self.output_end)] if number and self.output_end else []
+            if number and self.output_end:
+                segments.append(PlainText(self.output_end))
             segments += (OUTPUT_BEGIN, PlainText(content), OUTPUT_END)
         return [*segments, OUTPUTS_END] if self.typed else segments
 
 
 def as_v2_5(tools: Sequence[Tool]) -> list[Segment]:
-    """The functions as V2.5's model card declares them ("Function calling"). No later card but
-    V3.1's says how.
+    """Return the tools as V2.5's model card declares them, "Function calling".
+
+    Of the later cards only V3.1's says how.
     """
     functions = "".join(
         f"\n- `{tool.name}`:\n{FENCE}{_json(_function(tool), indent=4)}{FENCE_END}\n"
@@ -87,16 +92,16 @@ def as_v2_5(tools: Sequence[Tool]) -> list[Segment]:
 
 
 def as_v3_1(tools: Sequence[Tool]) -> list[Segment]:
-    """The functions as V3.1's model card declares them ("ToolCall"), with the tokens that it
-    shows.
-    """
+    """Return the tools as V3.1's model card declares them, "ToolCall", with its special tokens."""
     functions = "".join(
-        f"### {tool.name}\nDescription: {tool.description}\n\nParameters: {_json(dict(tool.parameters))}\n\n"
+        f"### {tool.name}\nDescription: {tool.description}\n\n"
+        f"Parameters: {_json(dict(tool.parameters))}\n\n"
         for tool in tools
     )
     return [
         PlainText(
-            f"## Tools\nYou have access to the following tools:\n\n{functions}IMPORTANT: ALWAYS adhere to this exact format for tool use:\n"
+            f"## Tools\nYou have access to the following tools:\n\n{functions}"
+            "IMPORTANT: ALWAYS adhere to this exact format for tool use:\n"
         ),
         CALLS_BEGIN,
         CALL_BEGIN,
@@ -109,7 +114,8 @@ def as_v3_1(tools: Sequence[Tool]) -> list[Segment]:
         PlainText(
             "\n\nWhere:\n"
             "- `tool_call_name` must be an exact match to one of the available tools\n"
-            "- `tool_call_arguments` must be valid JSON that strictly follows the tool's Parameters Schema\n"
+            "- `tool_call_arguments` must be valid JSON that strictly follows the tool's "
+            "Parameters Schema\n"
             "- For multiple tool calls, chain them directly without separators or spaces"
         ),
     ]

@@ -1,5 +1,6 @@
-"""DeepSeek-V2-Chat-0628: V2's turns, marked by V2.5's tokens. Prompt: the chat_template in
-tokenizer_config.json.
+"""DeepSeek-V2-Chat-0628: V2's turns, marked by V2.5's tokens.
+
+Prompt: the chat_template in tokenizer_config.json.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from .base_models import FIM
 from .marked import TURNS, Marked
 from .tools import V3_TOOLS
 
-# the template that V2.5 and V3 share, of before spring 2025
+# the template that V2.5 and V3 shared until spring 2025
 ORIGINAL = r"(?s)\A(?!.*think).*is_output_first"
 README = "V2.5's model card, sample for vLLM"
 CONFIG = "V2.5's generation_config.json"

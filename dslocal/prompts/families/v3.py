@@ -1,7 +1,7 @@
-"""DeepSeek-V3 (December 2024): no thought, a system prompt before the first turn.
+"""DeepSeek-V3 (December 2024): no reasoning, a system prompt before the first turn.
 
-Prompt: the chat_template in its tokenizer_config.json. Settings: its report and API speak of no
-more than "temperature 1.0 for general use" in API terms; see V3-0324 for what that means.
+Prompt: the chat_template in its tokenizer_config.json. Settings: its report and API only name
+"temperature 1.0 for general use", in the API's terms; see V3-0324 for what that means.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""DeepSeek-V3-0324 (March 2025): V3's turns, and the temperature its makers run it at.
+"""DeepSeek-V3-0324 (March 2025): V3's turns, and a temperature that DeepSeek maps.
 
 The model card, "Temperature": 0.3 in DeepSeek's own web and application; the API's temperature of
 1.0 is mapped to 0.3.
@@ -28,7 +28,7 @@ V3_0324 = replace(
     ),
     recommendations=(
         Recommendation(
-            "temperature", 0.3, 0.3, "V3-0324's makers use 0.3 (which their API calls 1.0)"
+            "temperature", 0.3, 0.3, "V3-0324's model card uses 0.3 (which the API calls 1.0)"
         ),
     ),
 )

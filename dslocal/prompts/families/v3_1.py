@@ -1,9 +1,8 @@
-"""DeepSeek-V3.1 and V3.1-Terminus (August 2025): one model that thinks or does not, as the prompt
-says.
+"""DeepSeek-V3.1 and V3.1-Terminus (August 2025): the prompt says whether the model reasons.
 
-Prompt: the chat_template in its tokenizer_config.json: ``<think>`` after ``<｜Assistant｜>`` opens a
-thought, ``</think>`` alone skips it, and earlier answers are told without theirs. Tools: the model
-card's "ToolCall", for answers without a thought. Settings: its generation_config.json.
+Prompt: the chat_template in its tokenizer_config.json: ``<think>`` after ``<｜Assistant｜>`` opens
+the reasoning, ``</think>`` alone skips it, and earlier answers come without theirs. Tools: the
+model card's "ToolCall", for answers without reasoning. Settings: its generation_config.json.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Proves that defaults are the makers' own, that leaving them is told in one line each, and that
+"""Proves that defaults are the model card's own, that leaving them is told in one line each, and that
 other ways of thinking are refused.
 """
 
@@ -17,10 +17,10 @@ ADVICE: list[tuple[Family, float, float, Thinking | None, str, list[str]]] = [
     (R1, 0.6, 0.95, None, "", []),
     (R1, 0.5, 0.95, FORCED, "", []),
     (R1, 0.7, 0.95, FREE, "", []),
-    (R1, 0.49, 0.95, None, "", ["temperature 0.49: R1's makers recommend 0.5 to 0.7"]),
-    (R1, 0.71, 0.95, None, "", ["temperature 0.71: R1's makers recommend 0.5 to 0.7"]),
-    (R1, 0, 0.95, None, "", ["temperature 0: R1's makers"]),
-    (R1, 0.6, 0.9, None, "", ["top-p 0.9: R1's makers use 0.95"]),
+    (R1, 0.49, 0.95, None, "", ["temperature 0.49: R1's model card recommends 0.5 to 0.7"]),
+    (R1, 0.71, 0.95, None, "", ["temperature 0.71: R1's model card recommends 0.5 to 0.7"]),
+    (R1, 0, 0.95, None, "", ["temperature 0: R1's model card"]),
+    (R1, 0.6, 0.9, None, "", ["top-p 0.9: R1's model card uses 0.95"]),
     (
         R1,
         1,
@@ -30,22 +30,29 @@ ADVICE: list[tuple[Family, float, float, Thinking | None, str, list[str]]] = [
         [
             "temperature 1:",
             "top-p 1:",
-            "thinking bypassed: its makers recommend that every answer begins with <think>",
+            "thinking bypassed: its model card recommends that every answer begins with <think>",
         ],
     ),
-    (R1, 0.6, 0.95, None, "Be brief.", []),  # it goes in front of the question, as the makers ask
+    (
+        R1,
+        0.6,
+        0.95,
+        None,
+        "Be brief.",
+        [],
+    ),  # it goes in front of the question, as the model card asks
     (R1_0528, 0.6, 0.95, BYPASSED, "Be brief.", []),
-    (R1_0528, 0.7, 0.95, None, "", ["temperature 0.7: R1-0528's makers use 0.6"]),
+    (R1_0528, 0.7, 0.95, None, "", ["temperature 0.7: R1-0528's model card uses 0.6"]),
     (
         FAMILIES["v3-0324"],
         1,
         0.95,
         None,
         "",
-        ["temperature 1: V3-0324's makers use 0.3 (which their API calls 1.0)"],
+        ["temperature 1: V3-0324's model card uses 0.3 (which the API calls 1.0)"],
     ),
     (FAMILIES["v3"], 1, 1, None, "Be brief.", []),
-    (LLM, 0, 1, None, "Be brief.", ["system prompt: its makers do not recommend one"]),
+    (LLM, 0, 1, None, "Be brief.", ["system prompt: its model card does not recommend one"]),
     (LLM, 0, 1, None, "", []),
 ]
 
