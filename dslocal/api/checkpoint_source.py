@@ -37,8 +37,10 @@ def find(
             )
         if place.entry and place.entry.weights == "pytorch":
             raise NotFoundError(
-                f"{place.entry.repository} has no safetensors, only pickled weights, which are never opened",
-                hint="a --revision that has them, or dslocal pull, which finds a ready-made GGUF where there is one",
+                f"{place.entry.repository} has no safetensors, only pickled weights,"
+                " which are never opened",
+                hint="a --revision that has them, or dslocal pull, which finds a ready-made GGUF"
+                " where there is one",
             )
         return place
     if revision is not None:

@@ -1,4 +1,4 @@
-"""Prove that a conversion from Python writes what the command writes, and refuses what it refuses."""
+"""Prove that a conversion from Python writes the bytes of the command, and refuses the same."""
 
 from __future__ import annotations
 
@@ -53,9 +53,10 @@ WRONG: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
 }
 
 
-@pytest.mark.parametrize("name", WRONG)
-def test_wrong_arguments_are_named(tmp_path: Path, name: str) -> None:
-    options, kind, message = WRONG[name]
+@pytest.mark.parametrize(("options", "kind", "message"), WRONG.values(), ids=WRONG)
+def test_wrong_arguments_are_named(
+    tmp_path: Path, options: dict[str, Any], kind: type[Exception], message: str
+) -> None:
     with pytest.raises(kind, match=message):
         dslocal.convert(**{"source": NANO, "output": tmp_path / "x.gguf", **options})
     assert list(tmp_path.iterdir()) == []

@@ -203,9 +203,10 @@ LOADING: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
 }
 
 
-@pytest.mark.parametrize("name", LOADING)
-def test_what_cannot_be_loaded_is_named(nano: Path, name: str) -> None:
-    options, kind, message = LOADING[name]
+@pytest.mark.parametrize(("options", "kind", "message"), LOADING.values(), ids=LOADING)
+def test_what_cannot_be_loaded_is_named(
+    nano: Path, options: dict[str, Any], kind: type[Exception], message: str
+) -> None:
     with pytest.raises(kind, match=message):
         dslocal.load(**{"model": nano, **options})
 
