@@ -33,7 +33,7 @@ def overrides(
     n_gpu_layers: int | None = None,
     cpu_moe: int | str | None = None,
     mtp: str = "off",
-    names: Mapping[str, str] = {},  # noqa: B006 - read only
+    names: Mapping[str, str] = {},
 ) -> Overrides:
     """Return the overrides for what is given; None leaves a setting to the plan.
 
