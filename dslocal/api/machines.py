@@ -32,15 +32,17 @@ def machine_and_rates(
         from dslocal.catalog import resolve
         from dslocal.engine import calibrate
 
-        machine = probe.probe()
+        machine = probe.probe_machine()
         rates = calibrate.measured_rates(machine, lambda: resolve.ready(resolve.DEFAULT))
         machine = machine if gpu_memory is None else _with_vram(machine, gpu_memory)
         return machine, rates_for(machine, rates)
     if os is not None and os.lower() not in OSES:
         raise UsageError(f"--os: {os!r:.20} is not known", hint=", ".join(OSES))
     system = cast(Os, (os or PLATFORMS.get(sys.platform, "linux")).lower())
-    installed = _memory(ram, "--ram", least=LEAST_RAM) if ram is not None else probe.probe().ram
-    machine = probe.described(installed, vram=gpu_memory, os=system)
+    installed = (
+        _memory(ram, "--ram", least=LEAST_RAM) if ram is not None else probe.probe_machine().ram
+    )
+    machine = probe.describe_machine(installed, vram=gpu_memory, os=system)
     return machine, rates_for(machine)
 
 

@@ -101,7 +101,7 @@ def load(
         from dslocal.engine import LlamaModel, loader
 
         def open_model(planned: Plan) -> LlamaModel:
-            return LlamaModel(path, planned.loading, on_progress=on_progress)
+            return LlamaModel(path, planned.load_config, on_progress=on_progress)
 
         context = stack.enter_context(
             loader.open_context(path, header, chosen, open_model, on_notice or _log)
@@ -130,14 +130,14 @@ def read_family(path: Path, family: str | None = None) -> tuple[GgufHeader, Fami
     from dslocal.errors import GgufError
     from dslocal.gguf.parts import read_parts
     from dslocal.plan.memory.shape import shape_of
-    from dslocal.plan.memory.validate import refuse_vocabulary
+    from dslocal.plan.memory.validate import validate_vocabulary
     from dslocal.prompts import recognise_family
 
     header = read_parts(path)[1]
     recognised = recognise_family(header, family)
     try:
         shape_of(header)
-        refuse_vocabulary(header)
+        validate_vocabulary(header)
     except GgufError as e:
         raise GgufError(f"{path.name}: {e}", hint=e.hint) from e
     return header, recognised.family
@@ -215,7 +215,7 @@ class Model:
     @property
     def load_config(self) -> LoadConfig:
         """Return the settings that it was loaded with."""
-        return self._context.loading
+        return self._context.load_config
 
     def ask(
         self,

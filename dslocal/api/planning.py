@@ -108,7 +108,7 @@ def plan(
         model=found.model.name,
         quant=found.model.quant,
         verdict=found.plan.verdict,
-        settings=found.plan.loading,
+        settings=found.plan.load_config,
         memory=found.plan.memory,
         tokens_per_second=(found.speed.low, found.speed.high),
         gave_up=tuple(step.what for step in found.plan.gave_up),

@@ -21,7 +21,7 @@ from dslocal.hub.manifest import Manifest, RemoteFile
 from dslocal.hub.remote_header import first_parts, remote_header
 from dslocal.hub.repository import HubRepository, Repository
 from dslocal.plan.assessment import Assessment, PlannedModel
-from dslocal.plan.memory.shape import legacy_mla
+from dslocal.plan.memory.shape import is_legacy_mla
 
 from .locations import PublishedLocation
 
@@ -181,7 +181,7 @@ def _looked_at(offer: Offer) -> Offer | None:
         return None
     return (
         None
-        if legacy_mla(header)
+        if is_legacy_mla(header)
         else _ready(offer.remote, manifest, files, header, offer.model.quant, offer.mtp)
     )
 

@@ -87,9 +87,13 @@ class ModelSwitch:
         ctx = (
             o.ctx if o.ctx is None or choice is self.choice or not trained else min(o.ctx, trained)
         )
-        pins = session_setup.pins_for(choice.header, ctx, o.kv, o.n_gpu_layers, o.cpu_moe, o.mtp)
+        overrides = session_setup.pins_for(
+            choice.header, ctx, o.kv, o.n_gpu_layers, o.cpu_moe, o.mtp
+        )
         self._loaded = ExitStack()
-        return self._loaded.enter_context(session_setup.running(choice.path, choice.header, pins))
+        return self._loaded.enter_context(
+            session_setup.running(choice.path, choice.header, overrides)
+        )
 
     def names(self) -> Sequence[str]:
         """Models that are on this machine."""

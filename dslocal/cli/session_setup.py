@@ -19,7 +19,7 @@ from dslocal.gguf.header import GgufHeader
 from dslocal.gguf.parts import read_parts
 from dslocal.plan.load_config import LoadConfig
 from dslocal.plan.memory.shape import can_draft, shape_of
-from dslocal.plan.memory.validate import refuse_vocabulary
+from dslocal.plan.memory.validate import validate_vocabulary
 from dslocal.plan.search import TARGET_CTX, Overrides, Plan
 from dslocal.terminal import progress
 from dslocal.terminal.progress_line import ProgressLine, can_redraw
@@ -133,19 +133,21 @@ def pins_for(
                 hint=f"this model takes {LEAST_CTX} to {trained}",
             )
         ctx = int(value)
-    pins = overrides(ctx, kv, n_gpu_layers=n_gpu_layers, cpu_moe=cpu_moe, mtp=mtp, names=FLAG_NAMES)
-    if pins.mtp and not can_draft(header):
+    chosen = overrides(
+        ctx, kv, n_gpu_layers=n_gpu_layers, cpu_moe=cpu_moe, mtp=mtp, names=FLAG_NAMES
+    )
+    if chosen.mtp and not can_draft(header):
         name = header.text("general.name") or "this model"
         raise UsageError(
             f"--mtp on: {name} has no MTP layer to draft with",
             hint="--mtp auto looks up what was said; --mtp FILE.gguf brings one",
         )
-    return pins
+    return chosen
 
 
-def wanted_context(header: GgufHeader, pins: Overrides) -> int:
+def wanted_context(header: GgufHeader, chosen: Overrides) -> int:
     """The context that is asked for, or would be had with memory enough."""
-    return pins.n_ctx or min(header.of_arch("context_length", TARGET_CTX), TARGET_CTX)
+    return chosen.n_ctx or min(header.of_arch("context_length", TARGET_CTX), TARGET_CTX)
 
 
 def context_source(header: GgufHeader, flag: int | None, planned: Plan) -> str:
@@ -156,7 +158,7 @@ def context_source(header: GgufHeader, flag: int | None, planned: Plan) -> str:
         return asked[1]
     return (
         "model"
-        if planned.loading.n_ctx == header.of_arch("context_length")
+        if planned.load_config.n_ctx == header.of_arch("context_length")
         else "what fits this machine"
     )
 
@@ -210,7 +212,7 @@ def _refuse_nonsense(header: GgufHeader, path: Path) -> None:
     """Raises GgufError, with the file's name, for what llama.cpp would abort over."""
     try:
         shape_of(header)
-        refuse_vocabulary(header)
+        validate_vocabulary(header)
     except GgufError as e:
         raise GgufError(f"{path.name}: {e}", hint=e.hint) from e
 
@@ -238,7 +240,7 @@ def thinking_for(
 
 
 @contextmanager
-def running(path: Path, header: GgufHeader, pins: Overrides) -> Iterator[LlamaContext]:
+def running(path: Path, header: GgufHeader, chosen: Overrides) -> Iterator[LlamaContext]:
     """A context of the model, loaded as this machine allows; what the user should know goes to
     stderr.
     """
@@ -249,7 +251,7 @@ def running(path: Path, header: GgufHeader, pins: Overrides) -> Iterator[LlamaCo
         print(f"dslocal: {line}", file=sys.stderr)
 
     with loader.open_context(
-        path, header, pins, lambda planned: load(path, planned.loading), say
+        path, header, chosen, lambda planned: load(path, planned.load_config), say
     ) as context:
         loaded(path)
         yield context
@@ -261,12 +263,14 @@ def loaded(path: Path) -> None:
         resolve.remember(model)
 
 
-def load(path: Path, loading: LoadConfig | None = None, *, vocab_only: bool = False) -> LlamaModel:
+def load(
+    path: Path, load_config: LoadConfig | None = None, *, vocab_only: bool = False
+) -> LlamaModel:
     """The model at ``path``, with a line on a terminal's stderr while a large one loads."""
     from dslocal.engine import LlamaModel
 
     with _share_loaded(path.name) as report:
-        return LlamaModel(path, loading, vocab_only=vocab_only, on_progress=report)
+        return LlamaModel(path, load_config, vocab_only=vocab_only, on_progress=report)
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from dslocal.errors import DslocalError
 from dslocal.plan.load_config import LoadConfig
 from dslocal.plan.machine.bandwidth import SSD, ram_bandwidth
 from dslocal.plan.machine.machine import Machine
-from dslocal.plan.speed import SMALL_READ, Rates, read_once
+from dslocal.plan.speed import SMALL_READ, Rates, weight_bytes_per_token
 
 if TYPE_CHECKING:
     from .model import LlamaModel
@@ -144,7 +144,7 @@ def _measure_decoding_rate(model: LlamaModel) -> float:
             context.evaluate((FIRST_TOKEN + n,))
             seconds.append(time.perf_counter() - began)
     first_quartile = sorted(seconds)[DECODED_TOKENS // 4]  # other processes only slow it down
-    return read_once(model.header, LoadConfig(CONTEXT_TOKENS)) / first_quartile
+    return weight_bytes_per_token(model.header, LoadConfig(CONTEXT_TOKENS)) / first_quartile
 
 
 def _measure_bandwidth(cores: int) -> float:

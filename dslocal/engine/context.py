@@ -47,31 +47,33 @@ class LlamaContext:
     """Evaluates ids of one sequence. ``ids`` is what the KV cache holds, position by position."""
 
     def __init__(
-        self, model: LlamaModel, loading: LoadConfig | int, *, n_threads: int | None = None
+        self, model: LlamaModel, load_config: LoadConfig | int, *, n_threads: int | None = None
     ) -> None:
         """As ``loading`` says; a number alone is positions of context. Raises OutOfMemoryError when
         llama.cpp cannot have the memory.
         """
-        if isinstance(loading, int):
-            loading = LoadConfig(loading)
-        self.model, self.n_ctx = model, loading.n_ctx
+        if isinstance(load_config, int):
+            load_config = LoadConfig(load_config)
+        self.model, self.n_ctx = model, load_config.n_ctx
         self.batch_tokens = (
-            loading.n_batch if loading.n_gpu_layers else min(loading.n_batch, CPU_BATCH_TOKENS)
+            load_config.n_batch
+            if load_config.n_gpu_layers
+            else min(load_config.n_batch, CPU_BATCH_TOKENS)
         )
-        self.kv_type, self.flash_attn = loading.kv_type.name, loading.flash_attn
+        self.kv_type, self.flash_attn = load_config.kv_type.name, load_config.flash_attn
         self.ids: list[int] = []
         self.observer: CacheObserver | None = None
         self.abort = AbortFlag()
         self._low = libraries.require()
         llama_log.clear()
-        params = context_params(loading)
-        self.loading, self.n_threads = loading, n_threads or _threads_for(model)
+        params = context_params(load_config)
+        self.load_config, self.n_threads = load_config, n_threads or _threads_for(model)
         params.n_threads = params.n_threads_batch = self.n_threads
         params.abort_callback, params.abort_callback_data = self.abort.callback, self.abort.data
         self._handle: Any = self._low.llama_init_from_model(model.handle, params)
         if not self._handle:
             raise OutOfMemoryError(
-                f"{model.path.name}: no context of {loading.n_ctx:,} tokens: {llama_log.first_complaint('out of memory')}",
+                f"{model.path.name}: no context of {load_config.n_ctx:,} tokens: {llama_log.first_complaint('out of memory')}",
                 hint="a smaller --ctx may do",
             )
         self._memory = self._low.llama_get_memory(self._handle)

@@ -13,7 +13,7 @@ from typing import Any
 from dslocal.gguf import libraries
 from dslocal.gguf.header import GgufHeader
 from dslocal.plan.load_config import LoadConfig
-from dslocal.plan.memory.footprint import cells
+from dslocal.plan.memory.footprint import kv_cells
 from dslocal.plan.memory.shape import moe_layers
 
 LOAD_MODES = {"none": 0, "mmap": 1}  # enum llama_load_mode
@@ -29,7 +29,7 @@ class _Override(ctypes.Structure):
     _fields_ = (("pattern", ctypes.c_char_p), ("buffer_type", ctypes.c_void_p))
 
 
-def model_params(header: GgufHeader, loading: LoadConfig) -> Any:
+def model_params(header: GgufHeader, load_config: LoadConfig) -> Any:
     """``llama_model_params`` for the model that ``header`` describes. Must live as long as the
     model: arrays hang on it.
 
@@ -38,15 +38,15 @@ def model_params(header: GgufHeader, loading: LoadConfig) -> Any:
     """
     params = libraries.require().llama_model_default_params()
     params.n_gpu_layers, params.load_mtp, params.use_extra_bufts = (
-        loading.n_gpu_layers,
-        loading.mtp,
-        loading.repack,
+        load_config.n_gpu_layers,
+        load_config.mtp,
+        load_config.repack,
     )
-    params.load_mode = LOAD_MODES[loading.load_mode]
-    if loading.n_gpu_layers == 0:
+    params.load_mode = LOAD_MODES[load_config.load_mode]
+    if load_config.n_gpu_layers == 0:
         params.kept = (ctypes.c_void_p * 1)()
         params.devices = ctypes.addressof(params.kept)
-    elif layers := moe_layers(header)[: loading.cpu_moe_layers]:
+    elif layers := moe_layers(header)[: load_config.cpu_moe_layers]:
         pattern = rf"blk\.({'|'.join(map(str, layers))})\.ffn_(up|down|gate|gate_up)_(ch|)exps"
         to_cpu = libraries.symbol("ggml_backend_cpu_buffer_type", ctypes.c_void_p)()
         params.kept = (_Override * 2)(_Override(pattern.encode(), to_cpu), _Override(None, None))
@@ -54,17 +54,20 @@ def model_params(header: GgufHeader, loading: LoadConfig) -> Any:
     return params
 
 
-def context_params(loading: LoadConfig) -> Any:
+def context_params(load_config: LoadConfig) -> Any:
     """``llama_context_params``. Several sequences have a cache each, so that none takes another's
     place or changes its sums.
     """
     params = libraries.require().llama_context_default_params()
     params.n_ctx, params.n_seq_max = (
-        loading.n_seq * cells(loading) if loading.n_seq > 1 else loading.n_ctx,
-        loading.n_seq,
+        load_config.n_seq * kv_cells(load_config) if load_config.n_seq > 1 else load_config.n_ctx,
+        load_config.n_seq,
     )
-    params.n_batch, params.n_ubatch = loading.n_batch, min(loading.n_ubatch, loading.n_ctx)
-    params.type_k = params.type_v = int(loading.kv_type)
-    params.flash_attn_type = FLASH_ATTN[loading.flash_attn]
-    params.n_outputs_max, params.swa_full, params.no_perf = loading.n_outputs, False, True
+    params.n_batch, params.n_ubatch = (
+        load_config.n_batch,
+        min(load_config.n_ubatch, load_config.n_ctx),
+    )
+    params.type_k = params.type_v = int(load_config.kv_type)
+    params.flash_attn_type = FLASH_ATTN[load_config.flash_attn]
+    params.n_outputs_max, params.swa_full, params.no_perf = load_config.n_outputs, False, True
     return params

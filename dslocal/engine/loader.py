@@ -21,8 +21,8 @@ from dslocal.plan import mtp_file
 from dslocal.plan.load_config import DeviceShare, LoadConfig
 from dslocal.plan.machine import probe
 from dslocal.plan.machine.machine import Machine
-from dslocal.plan.refusal import nearest, require
-from dslocal.plan.search import FREE, Overrides, Plan, plan
+from dslocal.plan.refusal import nearest_fit, require_fit
+from dslocal.plan.search import NO_OVERRIDES, Overrides, Plan, make_plan
 
 if TYPE_CHECKING:
     from . import LlamaContext, LlamaModel
@@ -35,24 +35,24 @@ Notify = Callable[[str], None]
 LoadModel = Callable[[Plan], "LlamaModel"]
 
 
-def plan_for(path: Path, header: GgufHeader, pins: Overrides = FREE) -> Plan:
+def plan_for(path: Path, header: GgufHeader, overrides: Overrides = NO_OVERRIDES) -> Plan:
     """How this machine runs the model at ``path``. Raises DoesNotFitError, with the numbers and
     what would fit, GgufError for a sidecar that is another model's."""
-    header, layer = _with_sidecar(path, header, pins)
-    machine = apply_memory_limit(probe.probe(), path)
-    planned = plan(header, machine, pins)
+    header, layer = _with_sidecar(path, header, overrides)
+    machine = apply_memory_limit(probe.probe_machine(), path)
+    planned = make_plan(header, machine, overrides)
     if (
         _tight(planned, machine) and not layer
     ):  # of which llama.cpp, asked for one file, would know nothing
-        planned = verify_plan(path, header, planned, machine, pins)
+        planned = verify_plan(path, header, planned, machine, overrides)
     if planned.verdict == "no":
-        require(planned, path.name, machine, nearest(header, machine, pins))
+        require_fit(planned, path.name, machine, nearest_fit(header, machine, overrides))
     return planned
 
 
 @contextmanager
 def open_context(
-    path: Path, header: GgufHeader, pins: Overrides, load: LoadModel, say: Notify
+    path: Path, header: GgufHeader, overrides: Overrides, load: LoadModel, say: Notify
 ) -> Iterator[LlamaContext]:
     """A context of the model, loaded as planned by ``load``, and closed at the end; ``say`` is told
     what the user should know.
@@ -60,7 +60,7 @@ def open_context(
     Raises DoesNotFitError before anything is loaded, OutOfMemoryError when the next rung fails too,
     and what ``load`` raises.
     """
-    planned = plan_for(path, header, pins)
+    planned = plan_for(path, header, overrides)
     if planned.verdict == "ssd":
         over = f"{binary_size(planned.lacking)} too large for the RAM that is free"
         say(
@@ -69,43 +69,51 @@ def open_context(
     try:
         context = _loaded(planned, load)
     except OutOfMemoryError as e:
-        smaller = _next_rung(path, header, planned, pins)
+        smaller = _next_rung(path, header, planned, overrides)
         if smaller is None:
             raise
         say(f"{e}; going on with {smaller.gave_up[-1].what if smaller.gave_up else 'less'}")
         context = _loaded(smaller, load)
     with ExitStack() as open_models:
         open_models.enter_context(context.model)
-        file = _with_sidecar(path, header, pins)[1] if context.loading.mtp else None
-        layer = open_models.enter_context(_layer(file, context.loading)) if file else None
+        file = _with_sidecar(path, header, overrides)[1] if context.load_config.mtp else None
+        layer = open_models.enter_context(_layer(file, context.load_config)) if file else None
         with context:
             from dslocal.engine.speculation.speculation import enable_speculation
 
             enable_speculation(
-                context, "auto" if pins.mtp is None else "on" if pins.mtp else "off", layer
+                context,
+                "auto" if overrides.mtp is None else "on" if overrides.mtp else "off",
+                layer,
             )
             yield context
 
 
 def _with_sidecar(
-    path: Path, header: GgufHeader, pins: Overrides
+    path: Path, header: GgufHeader, overrides: Overrides
 ) -> tuple[GgufHeader, Path | None]:
     """The header to plan by, and the file whose MTP layer is in it: the one that was asked for,
     else the one beside the model.
     """
-    file = pins.sidecar or (mtp_file.beside(path, header) if pins.mtp is not False else None)
-    return (mtp_file.joined(header, read_header(file), file.name), file) if file else (header, None)
+    file = overrides.sidecar or (
+        mtp_file.find_sidecar(path, header) if overrides.mtp is not False else None
+    )
+    return (
+        (mtp_file.join_header(header, read_header(file), file.name), file)
+        if file
+        else (header, None)
+    )
 
 
-def _layer(file: Path, loading: LoadConfig) -> LlamaModel:
+def _layer(file: Path, load_config: LoadConfig) -> LlamaModel:
     """The MTP layer as a model of its own, placed like the model that it is for."""
     from . import LlamaModel
 
-    return LlamaModel(file, replace(loading, cpu_moe_layers=0))
+    return LlamaModel(file, replace(load_config, cpu_moe_layers=0))
 
 
 def verify_plan(
-    path: Path, header: GgufHeader, planned: Plan, machine: Machine, pins: Overrides
+    path: Path, header: GgufHeader, planned: Plan, machine: Machine, overrides: Overrides
 ) -> Plan:
     """``planned`` for this machine, with llama.cpp's own sizing of the file at ``path`` as the last
     word: another plan where that is more.
@@ -118,11 +126,11 @@ def verify_plan(
         return planned
     kind = machine.gpus[0].kind if machine.gpus else "cuda"
     try:
-        exact = no_alloc.exact_memory_use(path, planned.loading, gpu=kind)
+        exact = no_alloc.exact_memory_use(path, planned.load_config, gpu=kind)
     except EngineError:
         return planned
     if (
-        planned.loading.repack
+        planned.load_config.repack
     ):  # of which llama.cpp counts the copy, not the mapped file that it is made from
         exact = replace(exact, weights=planned.memory.weights)
     more = DeviceShare(
@@ -131,10 +139,10 @@ def verify_plan(
     if more.gpu <= 0 and more.host <= 0:
         return replace(planned, memory=exact)
     gpus = tuple(replace(gpu, free=max(0, gpu.free - max(0, more.gpu))) for gpu in machine.gpus)
-    return plan(
+    return make_plan(
         header,
         replace(machine, available=max(0, machine.available - max(0, more.host)), gpus=gpus),
-        pins,
+        overrides,
     )
 
 
@@ -163,17 +171,17 @@ def _loaded(planned: Plan, load: LoadModel) -> LlamaContext:
 
     model = load(planned)
     try:
-        return LlamaContext(model, planned.loading)
+        return LlamaContext(model, planned.load_config)
     except BaseException:
         model.close()
         raise
 
 
-def _next_rung(path: Path, header: GgufHeader, failed: Plan, pins: Overrides) -> Plan | None:
+def _next_rung(path: Path, header: GgufHeader, failed: Plan, overrides: Overrides) -> Plan | None:
     """A plan that takes less than ``failed`` did, None when there is none. It is remembered that
     less was needed.
     """
-    machine, need = probe.probe(), failed.memory.all
+    machine, need = probe.probe_machine(), failed.memory.all
     in_ram = need.total if machine.unified else need.host
     shares = [
         needed / have
@@ -183,8 +191,10 @@ def _next_rung(path: Path, header: GgufHeader, failed: Plan, pins: Overrides) ->
     share = LESS * min(
         1.0, max(shares, default=1.0)
     )  # of what was shortest: the rest had room to spare
-    smaller = plan(_with_sidecar(path, header, pins)[0], _with_less(machine, share), pins)
-    if smaller.verdict == "no" or smaller.loading == failed.loading:
+    smaller = make_plan(
+        _with_sidecar(path, header, overrides)[0], _with_less(machine, share), overrides
+    )
+    if smaller.verdict == "no" or smaller.load_config == failed.load_config:
         return None
     home.write_state(MEMORY, {**home.read_state(MEMORY), _key(path): share})
     return smaller

@@ -38,7 +38,7 @@ class LlamaModel:
     def __init__(
         self,
         path: Path,
-        loading: LoadConfig | None = None,
+        load_config: LoadConfig | None = None,
         *,
         vocab_only: bool = False,
         on_progress: Callable[[float], None] | None = None,
@@ -56,7 +56,7 @@ class LlamaModel:
         llama_log.clear()
         self._low.llama_backend_init()
         params = self._params = model_params(
-            self.header, loading or LoadConfig(n_ctx=0)
+            self.header, load_config or LoadConfig(n_ctx=0)
         )  # kept: arrays hang on it
         params.vocab_only = vocab_only
         stopped = AbortFlag()

@@ -10,12 +10,12 @@ from dslocal.files import binary_size
 from dslocal.gguf.header import GgufHeader
 from dslocal.gguf.tensor_types import GgmlType
 from dslocal.plan.machine.machine import Machine
-from dslocal.plan.memory.footprint import possible
+from dslocal.plan.memory.footprint import refusal_reason
 
-from .search import FREE, Overrides, Plan, plan
+from .search import NO_OVERRIDES, Overrides, Plan, make_plan
 from .speed import Rates, Speed, forecast
 
-RUNS = {"gpu": "GPU", "offload": "GPU+CPU", "cpu": "CPU", "ssd": "from SSD", "no": "no"}
+VERDICT_LABELS = {"gpu": "GPU", "offload": "GPU+CPU", "cpu": "CPU", "ssd": "from SSD", "no": "no"}
 
 
 @dataclass(frozen=True)
@@ -52,13 +52,13 @@ def assess(
     model: PlannedModel,
     machine: Machine,
     rates: Rates,
-    pins: Overrides = FREE,
+    overrides: Overrides = NO_OVERRIDES,
     planned: Plan | None = None,
 ) -> Assessment:
     """``planned`` is a plan made already. Raises UsageError when what is pinned cannot be had."""
-    planned = planned or plan(model.header, machine, pins)
+    planned = planned or make_plan(model.header, machine, overrides)
     speed = (
-        forecast(model.header, planned.loading, planned.memory, machine, rates)
+        forecast(model.header, planned.load_config, planned.memory, machine, rates)
         if planned.verdict != "no"
         else Speed(0.0, 0.0)
     )
@@ -66,42 +66,44 @@ def assess(
 
 
 def alternatives(
-    found: Assessment, machine: Machine, rates: Rates, pins: Overrides
+    found: Assessment, machine: Machine, rates: Rates, overrides: Overrides
 ) -> list[tuple[str, Assessment]]:
     """What would be with more RAM and with a q8_0 KV cache, where that changes anything."""
     changed = []
     bigger = replace(machine, ram=machine.ram * 2, available=machine.available + machine.ram)
-    changed.append((f"{binary_size(bigger.ram)} of RAM", assess(found.model, bigger, rates, pins)))
-    q8_0 = replace(found.plan.loading, kv_type=GgmlType.Q8_0)
+    changed.append(
+        (f"{binary_size(bigger.ram)} of RAM", assess(found.model, bigger, rates, overrides))
+    )
+    q8_0 = replace(found.plan.load_config, kv_type=GgmlType.Q8_0)
     if (
-        found.plan.loading.kv_type is GgmlType.F16
-        and pins.kv_type is None
-        and possible(found.model.header, q8_0) is None
+        found.plan.load_config.kv_type is GgmlType.F16
+        and overrides.kv_type is None
+        and refusal_reason(found.model.header, q8_0) is None
     ):
         changed.append(
             (
                 "a q8_0 KV cache",
-                assess(found.model, machine, rates, replace(pins, kv_type=GgmlType.Q8_0)),
+                assess(found.model, machine, rates, replace(overrides, kv_type=GgmlType.Q8_0)),
             )
         )
     return [(what, other) for what, other in changed if _says(other) != _says(found)]
 
 
 def _says(found: Assessment) -> tuple[Any, ...]:
-    loading = found.plan.loading
+    load_config = found.plan.load_config
     return (
         found.plan.verdict,
-        loading.n_ctx,
-        loading.kv_type,
-        loading.cpu_moe_layers,
-        loading.n_gpu_layers,
+        load_config.n_ctx,
+        load_config.kv_type,
+        load_config.cpu_moe_layers,
+        load_config.n_gpu_layers,
         found.plan.memory.all.total >> 20,
     )
 
 
 def as_json(found: Assessment, machine: Machine, bandwidth: float) -> dict[str, Any]:
     """The object that ``dslocal fit --json`` prints. Sizes in bytes."""
-    loading, memory = found.plan.loading, found.plan.memory
+    load_config, memory = found.plan.load_config, found.plan.memory
     return {
         "model": found.model.name,
         "quant": found.model.quant,
@@ -121,8 +123,8 @@ def as_json(found: Assessment, machine: Machine, bandwidth: float) -> dict[str, 
             "notes": list(machine.notes),
         },
         "plan": {
-            **loading.as_json(),
-            "repack": loading.repack,
+            **load_config.as_json(),
+            "repack": load_config.repack,
         },
         "memory": {
             **{

@@ -31,7 +31,7 @@ OWN = (
 )  # without them it cannot be a model of its own
 
 
-def beside(path: Path, header: GgufHeader) -> Path | None:
+def find_sidecar(path: Path, header: GgufHeader) -> Path | None:
     """The sidecar of the model at ``path``, by its name, when the model has no such layer and the
     file can be used.
     """
@@ -39,13 +39,13 @@ def beside(path: Path, header: GgufHeader) -> Path | None:
     if can_draft(header) or not found.is_file():
         return None
     try:
-        joined(header, read_header(found), found.name)
+        join_header(header, read_header(found), found.name)
     except GgufError:
         return None
     return found
 
 
-def joined(header: GgufHeader, layer: GgufHeader, name: str) -> GgufHeader:
+def join_header(header: GgufHeader, layer: GgufHeader, name: str) -> GgufHeader:
     """``header`` with the MTP layer of the file called ``name``, as if it were in the same file.
     Raises GgufError where they do not fit.
     """

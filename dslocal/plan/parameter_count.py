@@ -14,7 +14,7 @@ OUTPUT = "output.weight"
 COMPUTED = "rope_freqs.weight"  # written by the converter, in no checkpoint
 
 
-class Parameters(NamedTuple):
+class ParameterCount(NamedTuple):
     """Weights. ``total`` leaves out the multi-token-prediction layer, which is ``mtp``, as
     published counts do.
 
@@ -30,7 +30,7 @@ class Parameters(NamedTuple):
     mtp: int
 
 
-def parameters(header: GgufHeader) -> Parameters:
+def count_parameters(header: GgufHeader) -> ParameterCount:
     """Counts the weights of ``header``."""
     main_layers = header.of_arch("block_count") - header.of_arch("nextn_predict_layers")
     tied = all(tensor.name != OUTPUT for tensor in header.tensors)
@@ -46,7 +46,7 @@ def parameters(header: GgufHeader) -> Parameters:
             embedding = tensor.elements
         if tensor.name != EMBEDDING or tied:
             active += _used(header, tensor)
-    return Parameters(total, active, embedding, mtp)
+    return ParameterCount(total, active, embedding, mtp)
 
 
 def _used(header: GgufHeader, tensor: GgufTensor) -> int:

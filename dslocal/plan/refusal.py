@@ -8,24 +8,24 @@ from dslocal.gguf.header import GgufHeader
 from dslocal.plan.machine.machine import Machine
 
 from .load_config import LoadConfig
-from .search import FREE, Overrides, Plan, plan
+from .search import NO_OVERRIDES, Overrides, Plan, make_plan
 
 
-def nearest(header: GgufHeader, machine: Machine, pins: Overrides) -> Plan | None:
+def nearest_fit(header: GgufHeader, machine: Machine, overrides: Overrides) -> Plan | None:
     """The plan without what is pinned, when that would fit: what to suggest to someone whose choice
     does not.
     """
-    free = plan(header, machine)
-    return free if pins != FREE and free.verdict not in ("no", "ssd") else None
+    free = make_plan(header, machine)
+    return free if overrides != NO_OVERRIDES and free.verdict not in ("no", "ssd") else None
 
 
-def require(planned: Plan, name: str, machine: Machine, suggestion: Plan | None) -> None:
+def require_fit(planned: Plan, name: str, machine: Machine, suggestion: Plan | None) -> None:
     """Raises DoesNotFitError, with the numbers and the nearest that fits, for a plan that cannot be
     run.
     """
     if planned.verdict != "no":
         return
-    need, loading = planned.memory.all, planned.loading
+    need, load_config = planned.memory.all, planned.load_config
     where = (
         f"{binary_size(need.gpu)} of GPU memory and {binary_size(need.host)} of RAM"
         if need.gpu
@@ -38,9 +38,9 @@ def require(planned: Plan, name: str, machine: Machine, suggestion: Plan | None)
     )
     hint = "a smaller quantization or model does: dslocal fit"
     if suggestion:
-        hint = f"{_options(suggestion.loading, loading)} fits in {binary_size(suggestion.memory.all.total)}"
+        hint = f"{_options(suggestion.load_config, load_config)} fits in {binary_size(suggestion.memory.all.total)}"
     raise DoesNotFitError(
-        f"{name} needs {where} with {loading.n_ctx:,} tokens of context; there are {have}",
+        f"{name} needs {where} with {load_config.n_ctx:,} tokens of context; there are {have}",
         hint=hint,
     )
 

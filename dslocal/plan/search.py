@@ -19,15 +19,15 @@ from dslocal.errors import UsageError
 from dslocal.gguf.header import GgufHeader
 from dslocal.gguf.tensor_types import GgmlType
 from dslocal.plan.machine.machine import Machine
-from dslocal.plan.memory.footprint import footprint, possible
+from dslocal.plan.memory.footprint import footprint, refusal_reason
 from dslocal.plan.memory.shape import can_draft
 
 from .load_config import MAX_MTP_DRAFTS, MAX_NGRAM_DRAFTS, LoadConfig, MemoryUse
 
 Verdict = Literal["gpu", "offload", "cpu", "ssd", "no"]
 TARGET_CTX = 32768  # tokens: what R1's makers allow an answer
-LEAST_CTX = 4096  # not less unless asked
-UBATCHES = (512, 256, 128, 64)
+MIN_AUTO_CTX = 4096  # not less unless asked
+UBATCH_SIZES = (512, 256, 128, 64)
 HEADROOM = 0.02  # of a budget that stays free, for what is not foreseen
 
 
@@ -48,7 +48,7 @@ class Overrides:
     sidecar: Path | None = None
 
 
-FREE = Overrides()
+NO_OVERRIDES = Overrides()
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Plan:
     "ssd" or "no".
     """
 
-    loading: LoadConfig
+    load_config: LoadConfig
     memory: MemoryUse
     verdict: Verdict
     gave_up: tuple[ReductionStep, ...] = ()
@@ -76,7 +76,7 @@ class Plan:
 class _Problem:
     header: GgufHeader
     machine: Machine
-    pins: Overrides
+    overrides: Overrides
     known: dict[LoadConfig, MemoryUse] = field(default_factory=dict)
 
     @property
@@ -95,58 +95,61 @@ class _Problem:
             else 0
         )
 
-    def memory(self, loading: LoadConfig) -> MemoryUse:
-        if loading not in self.known:
+    def memory(self, load_config: LoadConfig) -> MemoryUse:
+        if load_config not in self.known:
             kind = self.machine.gpus[0].kind if self.machine.gpus else "cuda"
-            self.known[loading] = footprint(self.header, loading, kind)
-        return self.known[loading]
+            self.known[load_config] = footprint(self.header, load_config, kind)
+        return self.known[load_config]
 
-    def gpu_lacking(self, loading: LoadConfig) -> int:
+    def gpu_lacking(self, load_config: LoadConfig) -> int:
         """Bytes that are missing on the GPU; 0 or less when it fits."""
-        need = self.memory(loading).all.gpu
+        need = self.memory(load_config).all.gpu
         return need - round(self.machine.vram * (1 - HEADROOM)) if need else 0
 
-    def ram_lacking(self, loading: LoadConfig) -> int:
-        need = self.memory(loading).all
+    def ram_lacking(self, load_config: LoadConfig) -> int:
+        need = self.memory(load_config).all
         return (need.total if self.machine.unified else need.host) - round(
             self.machine.available * (1 - HEADROOM)
         )
 
-    def fits(self, loading: LoadConfig) -> bool:
-        return self.gpu_lacking(loading) <= 0 and self.ram_lacking(loading) <= 0
+    def fits(self, load_config: LoadConfig) -> bool:
+        return self.gpu_lacking(load_config) <= 0 and self.ram_lacking(load_config) <= 0
 
-    def hopeless(self, loading: LoadConfig) -> bool:
+    def hopeless(self, load_config: LoadConfig) -> bool:
         """Return whether the weights alone are too large, however they are spread: a quick way to
         know what a search would find.
 
         They take least on the CPU: on a GPU the output of a model with tied embeddings is a copy.
         """
-        if self.pins.n_gpu_layers is None:
-            loading = replace(loading, n_gpu_layers=0, load_mode="mmap")
+        if self.overrides.n_gpu_layers is None:
+            load_config = replace(load_config, n_gpu_layers=0, load_mode="mmap")
         room = self.machine.available + (0 if self.machine.unified else self.machine.vram)
-        return self.memory(loading).weights.total > room
+        return self.memory(load_config).weights.total > room
 
-    def runs_mapped(self, loading: LoadConfig) -> bool:
+    def runs_mapped(self, load_config: LoadConfig) -> bool:
         """Whether all fits but the weights in RAM, of which one layer's worth has to, or every
         token would read everything anew.
         """
-        weights = self.memory(loading).weights.host
+        weights = self.memory(load_config).weights.host
         least = weights // max(1, self.header.of_arch("block_count"))
-        return self.gpu_lacking(loading) <= 0 and self.ram_lacking(loading) - weights + least <= 0
+        return (
+            self.gpu_lacking(load_config) <= 0
+            and self.ram_lacking(load_config) - weights + least <= 0
+        )
 
 
-def plan(header: GgufHeader, machine: Machine, pins: Overrides = FREE) -> Plan:
+def make_plan(header: GgufHeader, machine: Machine, overrides: Overrides = NO_OVERRIDES) -> Plan:
     """The best way in which the model fits, else the way that gets nearest, with the verdict "ssd"
     or "no".
 
     Raises UsageError when what is pinned cannot be had at all, on any machine.
     """
     trained = header.of_arch("context_length")
-    if trained and (pins.n_ctx or 0) > trained:
+    if trained and (overrides.n_ctx or 0) > trained:
         raise UsageError(
-            f"--ctx: {pins.n_ctx} is out of range", hint=f"this model takes up to {trained}"
+            f"--ctx: {overrides.n_ctx} is out of range", hint=f"this model takes up to {trained}"
         )
-    problem = _Problem(header, machine, pins)
+    problem = _Problem(header, machine, overrides)
     first = _first(problem)
     problem.memory(first)  # or it cannot be had at all
     if problem.hopeless(first) and (from_ssd := _from_ssd(problem)):
@@ -167,36 +170,36 @@ def plan(header: GgufHeader, machine: Machine, pins: Overrides = FREE) -> Plan:
 
 def _first(problem: _Problem) -> LoadConfig:
     """What is wanted before anything is given up."""
-    pins, trained = problem.pins, problem.header.of_arch("context_length") or LEAST_CTX
+    overrides, trained = problem.overrides, problem.header.of_arch("context_length") or MIN_AUTO_CTX
     n_gpu_layers = problem.all_layers if problem.machine.gpus else 0
-    if pins.n_gpu_layers is not None:
-        n_gpu_layers = min(pins.n_gpu_layers, problem.all_layers)
-    cpu_moe_layers = min(pins.cpu_moe_layers or 0, problem.moe_layers)
+    if overrides.n_gpu_layers is not None:
+        n_gpu_layers = min(overrides.n_gpu_layers, problem.all_layers)
+    cpu_moe_layers = min(overrides.cpu_moe_layers or 0, problem.moe_layers)
     partly = cpu_moe_layers or n_gpu_layers < problem.all_layers
     return LoadConfig(
-        n_ctx=pins.n_ctx or min(trained, TARGET_CTX),
-        kv_type=GgmlType.F16 if pins.kv_type is None else pins.kv_type,
-        n_ubatch=pins.n_ubatch or UBATCHES[0],
-        flash_attn=True if pins.flash_attn is None else pins.flash_attn,
+        n_ctx=overrides.n_ctx or min(trained, TARGET_CTX),
+        kv_type=GgmlType.F16 if overrides.kv_type is None else overrides.kv_type,
+        n_ubatch=overrides.n_ubatch or UBATCH_SIZES[0],
+        flash_attn=True if overrides.flash_attn is None else overrides.flash_attn,
         n_gpu_layers=n_gpu_layers,
         cpu_moe_layers=cpu_moe_layers,
-        n_outputs=pins.n_seq
-        if pins.mtp is False
+        n_outputs=overrides.n_seq
+        if overrides.mtp is False
         else 1 + (MAX_MTP_DRAFTS if can_draft(problem.header) else MAX_NGRAM_DRAFTS),
         load_mode="none" if problem.machine.unified and n_gpu_layers and partly else "mmap",
-        mtp=bool(pins.mtp),
-        n_seq=pins.n_seq,
+        mtp=bool(overrides.mtp),
+        n_seq=overrides.n_seq,
     )
 
 
 def _rungs(problem: _Problem, first: LoadConfig) -> Iterator[LoadConfig]:
     """One thing more given up each time. A later rung starts from what the earlier ones gave up."""
-    pins, now = problem.pins, first
-    quantizable = pins.kv_type is None and not possible(
+    overrides, now = problem.overrides, first
+    quantizable = overrides.kv_type is None and not refusal_reason(
         problem.header, replace(first, kv_type=GgmlType.Q8_0)
     )
-    if pins.n_ubatch is None:
-        for n_ubatch in UBATCHES[1:]:
+    if overrides.n_ubatch is None:
+        for n_ubatch in UBATCH_SIZES[1:]:
             now = replace(now, n_ubatch=n_ubatch)
             yield now
     if quantizable:
@@ -205,10 +208,10 @@ def _rungs(problem: _Problem, first: LoadConfig) -> Iterator[LoadConfig]:
     for offloaded in _offloads(problem, now):
         now = offloaded
         yield now
-    if pins.n_ctx is None:
+    if overrides.n_ctx is None:
         n_ctx = now.n_ctx
-        while n_ctx > LEAST_CTX:
-            n_ctx = max(LEAST_CTX, n_ctx // 2)
+        while n_ctx > MIN_AUTO_CTX:
+            n_ctx = max(MIN_AUTO_CTX, n_ctx // 2)
             now = _least_offload(problem, replace(now, n_ctx=n_ctx))
             yield now
     if quantizable:
@@ -224,13 +227,13 @@ def _offloads(problem: _Problem, now: LoadConfig) -> Iterator[LoadConfig]:
         problem.machine.unified
     ):  # mapped, a Metal buffer would span the whole file, experts "on the CPU" included
         now = replace(now, load_mode="none")
-    if problem.moe_layers and problem.pins.cpu_moe_layers is None:
+    if problem.moe_layers and problem.overrides.cpu_moe_layers is None:
         n = _fewest(
             problem.moe_layers, lambda n: problem.gpu_lacking(replace(now, cpu_moe_layers=n))
         )
         now = replace(now, cpu_moe_layers=n)
         yield now
-    if problem.pins.n_gpu_layers is None:
+    if problem.overrides.n_gpu_layers is None:
         top = now.n_gpu_layers
         n = _fewest(top, lambda n: problem.gpu_lacking(replace(now, n_gpu_layers=top - n)))
         if n < top:
@@ -251,10 +254,10 @@ def _least_offload(problem: _Problem, now: LoadConfig) -> LoadConfig:
         load_mode=first.load_mode,
     )
     found = wanted
-    for loading in _offloads(problem, wanted):
+    for load_config in _offloads(problem, wanted):
         if problem.fits(found):
             break
-        found = loading
+        found = load_config
     return found
 
 
@@ -295,7 +298,7 @@ def _restored(
     for kind in dict.fromkeys((first.kv_type, GgmlType.Q8_0)):
         if last.kv_type not in (first.kv_type, kind) and enough(replace(last, kv_type=kind)):
             last = replace(last, kv_type=kind)
-    for n_ubatch in (first.n_ubatch, *UBATCHES):
+    for n_ubatch in (first.n_ubatch, *UBATCH_SIZES):
         if last.n_ubatch < n_ubatch <= first.n_ubatch and enough(replace(last, n_ubatch=n_ubatch)):
             last = replace(last, n_ubatch=n_ubatch)
     return last
@@ -324,33 +327,33 @@ def _steps(problem: _Problem, first: LoadConfig, last: LoadConfig) -> Iterator[R
             now, before = changed, after
 
 
-def _offloaded(problem: _Problem, loading: LoadConfig) -> str:
+def _offloaded(problem: _Problem, load_config: LoadConfig) -> str:
     top = problem.all_layers
-    if loading.n_gpu_layers == 0:
+    if load_config.n_gpu_layers == 0:
         return "everything on the CPU"
-    if loading.n_gpu_layers < top:
-        return f"{top - loading.n_gpu_layers} of {top} layers on the CPU"
-    return f"experts of {loading.cpu_moe_layers} of {problem.moe_layers} layers on the CPU"
+    if load_config.n_gpu_layers < top:
+        return f"{top - load_config.n_gpu_layers} of {top} layers on the CPU"
+    return f"experts of {load_config.cpu_moe_layers} of {problem.moe_layers} layers on the CPU"
 
 
-def _verdict(problem: _Problem, loading: LoadConfig) -> Verdict:
-    if not loading.n_gpu_layers:
+def _verdict(problem: _Problem, load_config: LoadConfig) -> Verdict:
+    if not load_config.n_gpu_layers:
         return "cpu"
-    whole = loading.n_gpu_layers == problem.all_layers and not loading.cpu_moe_layers
+    whole = load_config.n_gpu_layers == problem.all_layers and not load_config.cpu_moe_layers
     return "gpu" if whole else "offload"
 
 
-def _finished(problem: _Problem, loading: LoadConfig) -> LoadConfig:
+def _finished(problem: _Problem, load_config: LoadConfig) -> LoadConfig:
     """Weight repacking only where its copy of the weights fits as well, the MTP layer and its cache
     only where they do after that.
     """
-    if not (loading.n_gpu_layers or problem.machine.gpus):
-        repacked = replace(loading, repack=True)
-        loading = repacked if problem.fits(repacked) else loading
-    if problem.pins.mtp is None and can_draft(problem.header):
-        drafting = replace(loading, mtp=True)
-        loading = drafting if problem.fits(drafting) else loading
-    return loading
+    if not (load_config.n_gpu_layers or problem.machine.gpus):
+        repacked = replace(load_config, repack=True)
+        load_config = repacked if problem.fits(repacked) else load_config
+    if problem.overrides.mtp is None and can_draft(problem.header):
+        drafting = replace(load_config, mtp=True)
+        load_config = drafting if problem.fits(drafting) else load_config
+    return load_config
 
 
 def _from_ssd(problem: _Problem) -> Plan | None:

@@ -20,7 +20,7 @@ from dslocal.plan.machine.bandwidth import (
     ram_bandwidth,
 )
 from dslocal.plan.machine.machine import Machine
-from dslocal.plan.memory.footprint import kv_bytes_per_token, places
+from dslocal.plan.memory.footprint import kv_bytes_per_token, placed_tensors
 
 from .load_config import LoadConfig, MemoryUse
 
@@ -82,7 +82,7 @@ def rates_for(machine: Machine, measured: Rates | None = None) -> Rates:
 
 def traffic(
     header: GgufHeader,
-    loading: LoadConfig,
+    load_config: LoadConfig,
     memory: MemoryUse,
     machine: Machine,
     *,
@@ -93,7 +93,7 @@ def traffic(
     """
     share = _used(header)
     gpu = ram = routed = 0.0
-    for tensor, on_gpu in _read_tensors(header, loading):
+    for tensor, on_gpu in _read_tensors(header, load_config):
         is_routed = tensor_class(tensor.name) == "routed experts"
         nbytes = tensor.nbytes * (share if is_routed else 1.0)
         if on_gpu:
@@ -102,27 +102,27 @@ def traffic(
             ram += nbytes
             routed += tensor.nbytes if is_routed else 0.0
     ssd = _missed(ram, routed, share, memory, machine)
-    kv = kv_bytes_per_token(header, loading.kv_type) * loading.n_ctx * filled
+    kv = kv_bytes_per_token(header, load_config.kv_type) * load_config.n_ctx * filled
     kv_gpu = kv * memory.kv.gpu / memory.kv.total if memory.kv.total else 0.0
     return Traffic(round(gpu + kv_gpu), round(ram - ssd + kv - kv_gpu), round(ssd))
 
 
 def forecast(
-    header: GgufHeader, loading: LoadConfig, memory: MemoryUse, machine: Machine, rates: Rates
+    header: GgufHeader, load_config: LoadConfig, memory: MemoryUse, machine: Machine, rates: Rates
 ) -> Speed:
     """Tokens a second while decoding: low with the context full, high with it empty, each with the
     spread of such forecasts.
     """
 
     empty, full = (
-        tokens_per_s(header, loading, memory, machine, rates, filled) for filled in (0.0, 1.0)
+        tokens_per_s(header, load_config, memory, machine, rates, filled) for filled in (0.0, 1.0)
     )
     return Speed(full * (1 - SPREAD), empty * (1 + SPREAD))
 
 
 def tokens_per_s(
     header: GgufHeader,
-    loading: LoadConfig,
+    load_config: LoadConfig,
     memory: MemoryUse,
     machine: Machine,
     rates: Rates,
@@ -131,7 +131,7 @@ def tokens_per_s(
     """The middle of such a forecast, with the context ``filled`` to that share; 0 when nothing is
     read.
     """
-    read = traffic(header, loading, memory, machine, filled=filled)
+    read = traffic(header, load_config, memory, machine, filled=filled)
     seconds = (
         read.ram / rates.ram + read.ssd / rates.ssd + (read.gpu / rates.gpu if rates.gpu else 0.0)
     )
@@ -155,10 +155,10 @@ def _missed(ram: float, routed: float, share: float, memory: MemoryUse, machine:
     return routed * share * max(0.0, 1 - (cache - always) / routed)
 
 
-def read_once(header: GgufHeader, loading: LoadConfig) -> int:
+def weight_bytes_per_token(header: GgufHeader, load_config: LoadConfig) -> int:
     """Bytes of weights that one token reads, wherever they are."""
     share = _used(header)
-    tensors = (tensor for tensor, _ in _read_tensors(header, loading))
+    tensors = (tensor for tensor, _ in _read_tensors(header, load_config))
     return round(
         sum(
             t.nbytes * (share if tensor_class(t.name) == "routed experts" else 1.0) for t in tensors
@@ -172,19 +172,19 @@ def _used(header: GgufHeader) -> float:
     return header.of_arch("expert_used_count") / experts if experts else 1.0
 
 
-def _read_tensors(header: GgufHeader, loading: LoadConfig) -> Iterator[tuple[GgufTensor, bool]]:
+def _read_tensors(header: GgufHeader, load_config: LoadConfig) -> Iterator[tuple[GgufTensor, bool]]:
     """The tensors that are loaded, and whether they are read on the GPU; of embeddings only one row
     is, unless they are the output.
     """
     looked_up = any(tensor.name == "output.weight" for tensor in header.tensors)
-    for tensor, on_gpu in places(header, loading):
+    for tensor, on_gpu in placed_tensors(header, load_config):
         if tensor.name != "token_embd.weight":
             yield tensor, on_gpu
         elif not looked_up:
-            yield tensor, loading.n_gpu_layers > 0  # the output's own copy of it
+            yield tensor, load_config.n_gpu_layers > 0  # the output's own copy of it
 
 
-def by_tier(read: Traffic) -> Mapping[str, int]:
+def bytes_by_tier(read: Traffic) -> Mapping[str, int]:
     """Tiers that are read at all, with bytes a token."""
     return {
         name: nbytes

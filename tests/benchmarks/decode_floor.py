@@ -217,14 +217,14 @@ def planned(model: Path) -> LoadConfig:
     from dslocal.engine import loader
     from dslocal.plan.search import Overrides
 
-    return loader.plan_for(model, read_header(model), Overrides(n_ctx=N_CTX)).loading
+    return loader.plan_for(model, read_header(model), Overrides(n_ctx=N_CTX)).load_config
 
 
 def ours(model: Path, tokens: int, *, sampled: bool) -> float:
     from dslocal.engine import LlamaContext, LlamaModel, Sampler
 
-    loading = planned(model)
-    with LlamaModel(model, loading) as loaded, LlamaContext(loaded, loading) as context:
+    load_config = planned(model)
+    with LlamaModel(model, load_config) as loaded, LlamaContext(loaded, load_config) as context:
         sampler, dice = Sampler(TEMPERATURE, TOP_P, 1), random.Random(1)
         context.prefill(loaded.encode(PROMPT))
         context.evaluate((7,))
@@ -242,8 +242,8 @@ def in_turn(model: Path, tokens: int) -> float:
     """
     from dslocal.engine import LlamaContext, LlamaModel, Sampler
 
-    loading = planned(model)
-    with LlamaModel(model, loading) as loaded, LlamaContext(loaded, loading) as context:
+    load_config = planned(model)
+    with LlamaModel(model, load_config) as loaded, LlamaContext(loaded, load_config) as context:
         low, sampler, dice = libraries.require(), Sampler(TEMPERATURE, TOP_P, 1), random.Random(1)
         context.prefill(loaded.encode(PROMPT))
         alone, drawn = list[float](), list[float]()

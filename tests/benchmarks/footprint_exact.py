@@ -40,7 +40,7 @@ print(f"V3 Q4_K_M with its vocabulary: {memory.all.total / 2**30:,.1f} GiB, in {
 """
 
 
-def loadings() -> list[LoadConfig]:
+def load_configs() -> list[LoadConfig]:
     combinations = itertools.product(
         (4096, 16384, 32768, 131072), KV, (64, 512, 2048), (True, False)
     )
@@ -58,7 +58,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for name in SHAPES:
             path = write_header(Path(folder), name)
-            header, settings = read_header(path), loadings()
+            header, settings = read_header(path), load_configs()
             pairs = [
                 (footprint(header, one), theirs)
                 for one, theirs in zip(settings, exact_memory_uses(path, settings), strict=True)

@@ -79,19 +79,19 @@ def main() -> None:
             f"{'':6}{'ctx':>6}{'KV':>6}{'ubatch':>8} {'flash':6}{'mode':6}{'predicted':>12}{'measured':>11}{'off by':>9}   MiB"
         )
         for name, path, settings in (("nano", resolve.ready("nano"), NANO), ("moe", moe, MOE)):
-            for loading in settings:
-                row(name, path, loading)
+            for load_config in settings:
+                row(name, path, load_config)
 
 
-def row(name: str, path: Path, loading: LoadConfig) -> None:
-    predicted = footprint(read_header(path), loading).all.total / MIB
+def row(name: str, path: Path, load_config: LoadConfig) -> None:
+    predicted = footprint(read_header(path), load_config).all.total / MIB
     done = subprocess.run(
-        [sys.executable, "-P", "-c", CHILD, str(path), json.dumps(asdict(loading))],
+        [sys.executable, "-P", "-c", CHILD, str(path), json.dumps(asdict(load_config))],
         capture_output=True,
         check=True,
     )
     measured = int(done.stdout) / 1024
-    settings = f"{loading.n_ctx:6}{loading.kv_type.name:>6}{loading.n_ubatch:8} {loading.flash_attn!s:6}{loading.load_mode:6}"
+    settings = f"{load_config.n_ctx:6}{load_config.kv_type.name:>6}{load_config.n_ubatch:8} {load_config.flash_attn!s:6}{load_config.load_mode:6}"
     print(
         f"{name:6}{settings}{predicted:12.1f}{measured:11.1f}{predicted / measured - 1:9.1%}",
         flush=True,

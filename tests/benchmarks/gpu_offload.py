@@ -51,7 +51,7 @@ class Found:
     llama.cpp's own buffers on it.
     """
 
-    loading: LoadConfig
+    load_config: LoadConfig
     stages: dict[str, float]
     parts: dict[str, int]
     tokens_per_s: float
@@ -91,7 +91,7 @@ def placements(path: Path) -> Iterator[str]:
     header = read_header(path)
     n = len(moe_layers(header))
     whole = LoadConfig(4096, n_gpu_layers=ALL_LAYERS)
-    loadings = {
+    load_configs = {
         "all experts on the GPU": whole,
         f"experts of {n // 2} of {n} in RAM": replace(whole, cpu_moe_layers=n // 2),
         "all experts in RAM": replace(whole, cpu_moe_layers=n),
@@ -109,9 +109,9 @@ def placements(path: Path) -> Iterator[str]:
         f"{'':28}{'weights':>16}{'KV':>12}{'compute':>14}{'overhead':>14}{'predicted':>11}{'measured':>10}{'ratio':>8}{'tokens/s':>10}"
     )
     seen = {}
-    for number, (name, loading) in enumerate(loadings.items()):
-        found = seen[name] = child("measure", path, loading)
-        predicted, measured = footprint(header, loading), found.stages["filled"]
+    for number, (name, load_config) in enumerate(load_configs.items()):
+        found = seen[name] = child("measure", path, load_config)
+        predicted, measured = footprint(header, load_config), found.stages["filled"]
         row(name, predicted, found)
         ratio = predicted.all.gpu / MIB / measured if measured else 1.0
         if number < 3 and abs(ratio - 1) > TOLERANCE:
@@ -167,35 +167,37 @@ def smaller_cards(path: Path) -> Iterator[str]:
     print("\nGPU memory of  planned  measured  MiB")
     for cap in CAPS:
         found = child("capped", path, LoadConfig(0), cap * MIB)
-        measured, loading = found.stages["filled"], found.loading
-        how = f"{loading.n_gpu_layers} layers on the GPU, experts of {loading.cpu_moe_layers} in RAM, context {loading.n_ctx}"
-        how += f", KV {loading.kv_type.name.lower()}, micro-batches of {loading.n_ubatch}; {found.tokens_per_s:.1f} tokens/s"
+        measured, load_config = found.stages["filled"], found.load_config
+        how = f"{load_config.n_gpu_layers} layers on the GPU, experts of {load_config.cpu_moe_layers} in RAM, context {load_config.n_ctx}"
+        how += f", KV {load_config.kv_type.name.lower()}, micro-batches of {load_config.n_ubatch}; {found.tokens_per_s:.1f} tokens/s"
         print(f"{cap:13,}{found.promised / MIB:9,.0f}{measured:10,.0f}  {how}", flush=True)
         if max(measured, found.promised / MIB) > cap:
             yield f"with {cap:,} MiB of GPU memory {found.promised / MIB:,.0f} are planned and {measured:,.0f} measured"
 
 
-def child(what: str, path: Path, loading: LoadConfig, cap: int = 0) -> Found:
+def child(what: str, path: Path, load_config: LoadConfig, cap: int = 0) -> Found:
     """Runs ``what`` in a process of its own; from the stages it takes what was in use before."""
     before = in_use()
-    answer = ask(what, path, loading, cap)
+    answer = ask(what, path, load_config, cap)
     fields = answer["loading"]
     answer["loading"] = LoadConfig(**{**fields, "kv_type": GgmlType(fields["kv_type"])})
     answer["stages"] = {stage: used - before for stage, used in answer["stages"].items()}
     return Found(**answer)
 
 
-def tell(path: Path, loading: LoadConfig) -> list[str]:
-    texts: list[str] = ask("tell", path, loading)["texts"]
+def tell(path: Path, load_config: LoadConfig) -> list[str]:
+    texts: list[str] = ask("tell", path, load_config)["texts"]
     return texts
 
 
-def ask(what: str, path: Path, loading: LoadConfig, cap: int = 0) -> dict[str, Any]:
-    question = json.dumps({"what": what, "path": str(path), "loading": asdict(loading), "cap": cap})
+def ask(what: str, path: Path, load_config: LoadConfig, cap: int = 0) -> dict[str, Any]:
+    question = json.dumps(
+        {"what": what, "path": str(path), "loading": asdict(load_config), "cap": cap}
+    )
     command = [sys.executable, "-P", __file__, "--child"]
     done = subprocess.run(command, input=question, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
-        raise SystemExit(f"{what} {loading}: exit status {done.returncode}")
+        raise SystemExit(f"{what} {load_config}: exit status {done.returncode}")
     answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return answer
 
@@ -214,40 +216,44 @@ def in_use(what: str = "gpu=memory.used") -> float:
 def in_child() -> None:
     question = json.load(sys.stdin)
     path, fields = Path(question["path"]), question["loading"]
-    loading = LoadConfig(**{**fields, "kv_type": GgmlType(fields["kv_type"])})
+    load_config = LoadConfig(**{**fields, "kv_type": GgmlType(fields["kv_type"])})
     if question["what"] == "tell":
-        print(json.dumps({"texts": told(path, loading)}))
+        print(json.dumps({"texts": told(path, load_config)}))
         return
     header, promised = read_header(path), 0
     if question["what"] == "capped":
-        loading, promised = planned_for(path, header, question["cap"])
+        load_config, promised = planned_for(path, header, question["cap"])
     print(
         json.dumps(
-            {**measured_with(path, loading), "promised": promised, "loading": asdict(loading)}
+            {
+                **measured_with(path, load_config),
+                "promised": promised,
+                "loading": asdict(load_config),
+            }
         )
     )
 
 
 def planned_for(path: Path, header: GgufHeader, cap: int) -> tuple[LoadConfig, int]:
-    machine = probe.described(probe.probe().ram, vram=cap)
-    probe.probe = lambda runner=None: machine
+    machine = probe.describe_machine(probe.probe_machine().ram, vram=cap)
+    probe.probe_machine = lambda runner=None: machine
     planned = loader.plan_for(path, header)
-    return planned.loading, planned.memory.all.gpu
+    return planned.load_config, planned.memory.all.gpu
 
 
-def measured_with(path: Path, loading: LoadConfig) -> dict[str, Any]:
+def measured_with(path: Path, load_config: LoadConfig) -> dict[str, Any]:
     """Loads, evaluates half of a micro-batch or more, decodes, fills the context; looks at the
     device in between.
     """
     stages = {"before": in_use()}
     libraries.devices()  # opens them
     stages["opened"] = in_use()
-    with LlamaModel(path, loading) as model:
+    with LlamaModel(path, load_config) as model:
         stages["loaded"] = in_use()
-        with LlamaContext(model, loading) as context:
+        with LlamaContext(model, load_config) as context:
             stages["context"] = in_use()
             parts = parts_on_gpu(context)
-            context.evaluate([7 * i % 300 for i in range(min(STEP, loading.n_ctx // 2))])
+            context.evaluate([7 * i % 300 for i in range(min(STEP, load_config.n_ctx // 2))])
             context.logits()
             stages["prefill"] = in_use()
             for i in range(WARM_UP):
@@ -260,9 +266,11 @@ def measured_with(path: Path, loading: LoadConfig) -> dict[str, Any]:
             began, already, step = (
                 time.perf_counter(),
                 len(context.ids),
-                max(STEP, loading.n_ubatch),
+                max(STEP, load_config.n_ubatch),
             )
-            last = min(loading.n_ctx, loading.n_ctx if loading.n_ubatch >= STEP else 2 * STEP)
+            last = min(
+                load_config.n_ctx, load_config.n_ctx if load_config.n_ubatch >= STEP else 2 * STEP
+            )
             for start in range(already, last, step):
                 context.evaluate([7 * i % 300 for i in range(start, min(start + step, last))])
             context.logits()
@@ -300,14 +308,14 @@ def parts_on_gpu(context: LlamaContext) -> dict[str, int]:
     return {part: sum(getattr(buffer, name) for buffer in buffers) for part, name in names.items()}
 
 
-def told(path: Path, loading: LoadConfig) -> list[str]:
+def told(path: Path, load_config: LoadConfig) -> list[str]:
     """nano's answers to QUESTIONS, reasoning included."""
     family = prompts.recognise_family(read_header(path), None).family
     settings = family.defaults.with_value("temperature", 0, "here").with_value(
         "max_tokens", 300, "here"
     )
     texts = []
-    with LlamaModel(path, loading) as model, LlamaContext(model, loading) as context:
+    with LlamaModel(path, load_config) as model, LlamaContext(model, load_config) as context:
         for question in QUESTIONS:
             session = chat.Session(context, family, settings)
             texts.append(

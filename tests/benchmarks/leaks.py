@@ -46,9 +46,9 @@ def main() -> int:
 
 
 def cycle(path: Path, number: int) -> None:
-    loading = PLAIN if number % 4 else DRAFTING
-    with LlamaModel(path, loading) as model, LlamaContext(model, loading) as context:
-        if loading.mtp:
+    load_config = PLAIN if number % 4 else DRAFTING
+    with LlamaModel(path, load_config) as model, LlamaContext(model, load_config) as context:
+        if load_config.mtp:
             enable_speculation(context, "on")
         for _ in Generation(
             context, model.encode(PROMPT), Sampler(0.6, 0.95, number), max_tokens=TOKENS

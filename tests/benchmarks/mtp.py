@@ -73,10 +73,10 @@ class Way:
 
 
 def ours(
-    model: LlamaModel, loading: LoadConfig, mode: DraftMode, *, whole: bool = False
+    model: LlamaModel, load_config: LoadConfig, mode: DraftMode, *, whole: bool = False
 ) -> tuple[Ask, Speculation | None]:
     """A context of its own; ``whole`` counts the prefill as well."""
-    context = LlamaContext(model, loading)
+    context = LlamaContext(model, load_config)
     speculation = enable_speculation(context, mode)
 
     def ask(prompt: Sequence[int], temperature: float, seed: int) -> Said:
@@ -218,17 +218,19 @@ def converted(source: Path, target: Path, quant: str) -> Path:
     return target
 
 
-def measure_ballast(args: argparse.Namespace, loading: LoadConfig, file: Path, quant: str) -> None:
+def measure_ballast(
+    args: argparse.Namespace, load_config: LoadConfig, file: Path, quant: str
+) -> None:
     r = random.Random(SEED)
     drawn = [questions.question(r) for _ in range(args.questions)]
     with contextlib.ExitStack() as stack:
-        model = stack.enter_context(LlamaModel(file, loading))
+        model = stack.enter_context(LlamaModel(file, load_config))
         asked = [(prompt_ids(model, text), expected) for text, expected in drawn]
         asks: dict[str, Ask] = {
-            f"dslocal, --mtp {mode}": ours(model, loading, mode)[0] for mode in BOTH
+            f"dslocal, --mtp {mode}": ours(model, load_config, mode)[0] for mode in BOTH
         }
         if args.server:
-            place = ("-ngl", str(loading.n_gpu_layers))
+            place = ("-ngl", str(load_config.n_gpu_layers))
             asks["llama-server, plain"] = stack.enter_context(server(args.server, file, *place))
             for most in (1, 3):
                 options = (*place, "--spec-type", "draft-mtp", "--spec-draft-n-max", str(most))
@@ -255,17 +257,17 @@ def measure_ballast(args: argparse.Namespace, loading: LoadConfig, file: Path, q
                 )
 
 
-def measure_bare(args: argparse.Namespace, loading: LoadConfig, file: Path) -> None:
+def measure_bare(args: argparse.Namespace, load_config: LoadConfig, file: Path) -> None:
     """Prefill included: auto must not lose there either. Two runs without show what the machine's
     other work makes of one and the same.
     """
     r = random.Random(SEED)
     drawn = [questions.question(r) for _ in range(args.questions)]
-    with LlamaModel(file, loading) as model:
+    with LlamaModel(file, load_config) as model:
         asked = [(prompt_ids(model, text), expected) for text, expected in drawn]
         modes: tuple[DraftMode, ...] = ("off", "off", "auto", "on")
         ways = [
-            Way(f"dslocal, --mtp {mode}", ours(model, loading, mode, whole=True)[0])
+            Way(f"dslocal, --mtp {mode}", ours(model, load_config, mode, whole=True)[0])
             for mode in modes
         ]
         ways[1].name += " again"
@@ -287,16 +289,16 @@ def main() -> None:
     parser.add_argument("--temperature", type=float, action="append", help="0 and 0.6 unless told")
     parser.add_argument("--gpu", action="store_true", help="all layers on the GPU")
     args = parser.parse_args()
-    loading = ON_GPU if args.gpu else ON_CPU
+    load_config = ON_GPU if args.gpu else ON_CPU
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         for quant in MIN_GAIN:
             if args.only in (None, quant):
-                measure_ballast(args, loading, ballast(args, folder, quant), quant)
+                measure_ballast(args, load_config, ballast(args, folder, quant), quant)
         if args.only in (None, "bare"):
             measure_bare(
                 args,
-                loading,
+                load_config,
                 converted(catalog.load_registry()["nano"].folder, folder / "nano.gguf", "Q8_0"),
             )
 

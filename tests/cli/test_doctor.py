@@ -218,7 +218,7 @@ def test_a_process_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(building, "PROGRAM", "import time; time.sleep(60)")
     began = time.monotonic()
     with pytest.raises(EngineMissingError, match="cannot be asked"):
-        building.build()
+        building.probe_build()
     assert time.monotonic() - began < 20
 
 

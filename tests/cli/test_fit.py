@@ -27,7 +27,7 @@ HERE = Machine("linux", "some CPU", 4, 16 * GIB, 12 * GIB)
 @pytest.fixture(autouse=True)
 def here(monkeypatch: pytest.MonkeyPatch, run: Run) -> None:
     """This machine is always the same, and its rates are known."""
-    monkeypatch.setattr(probe, "probe", lambda: HERE)
+    monkeypatch.setattr(probe, "probe_machine", lambda: HERE)
     state = run.home / "state"
     state.mkdir(exist_ok=True)
     (state / "rates.json").write_text(
@@ -366,7 +366,7 @@ def test_vram_alone_keeps_this_machine(run: Run, monkeypatch: pytest.MonkeyPatch
     )
     assert found["machine"]["bandwidth"] == 2e10  # as measured
     cards = dataclasses.replace(HERE, gpus=(Gpu("NVIDIA H200", "cuda", 140 * GIB, 139 * GIB),) * 2)
-    monkeypatch.setattr(probe, "probe", lambda: cards)
+    monkeypatch.setattr(probe, "probe_machine", lambda: cards)
     capped = one(run, "deepseek-v2-lite", "--quant", "Q8_0", "--vram", "8GB")
     assert capped["machine"]["gpu"] == [
         {"name": "NVIDIA H200", "kind": "cuda", "total": 140 * GIB, "free": 8 * GIB}

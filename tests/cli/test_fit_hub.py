@@ -30,7 +30,7 @@ MOST = 12_000_000  # bytes
 
 @pytest.fixture
 def hub(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalHub]:
-    monkeypatch.setattr(probe, "probe", lambda: HERE)
+    monkeypatch.setattr(probe, "probe_machine", lambda: HERE)
     state = run.home / "state"
     state.mkdir(exist_ok=True)
     (state / "rates.json").write_text(

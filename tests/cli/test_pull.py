@@ -54,7 +54,7 @@ def run(tmp_path: Path) -> Run:
 
 @pytest.fixture
 def hub(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalHub]:
-    monkeypatch.setattr(probe, "probe", lambda: HERE)
+    monkeypatch.setattr(probe, "probe_machine", lambda: HERE)
     state = run.home / "state"
     state.mkdir(exist_ok=True)
     (state / "rates.json").write_text(
@@ -296,7 +296,7 @@ def test_what_cannot_run_is_refused_unless_asked_for(
     run: Run, hub: LocalHub, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hub.add("test/v3-like", checkpoint)
-    monkeypatch.setattr(probe, "probe", lambda: TINY)
+    monkeypatch.setattr(probe, "probe_machine", lambda: TINY)
     (run.home / "state" / "rates.json").write_text(
         json.dumps({f"{TINY.cpu} × {TINY.cores}": {"ram": 2e10, "ssd": 3e9}})
     )

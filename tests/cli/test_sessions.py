@@ -18,7 +18,7 @@ from dslocal.chat import Session, StoredConversation, new_conversation
 from dslocal.cli import model_switch, session_setup
 from dslocal.cli.main import app
 from dslocal.errors import DslocalError, NotFoundError, OutOfMemoryError
-from dslocal.plan.search import FREE
+from dslocal.plan.search import NO_OVERRIDES
 from dslocal.prompts import Message, Thinking
 
 
@@ -214,6 +214,6 @@ def test_a_model_that_fails_while_loading_is_not_remembered(
 
     monkeypatch.setattr(session_setup, "load", failing)
     path, header, _ = session_setup.prepare(str(nano))
-    with pytest.raises(OutOfMemoryError), session_setup.running(path, header, FREE):
+    with pytest.raises(OutOfMemoryError), session_setup.running(path, header, NO_OVERRIDES):
         pass
     assert resolve.last_used() is None

@@ -130,14 +130,14 @@ def test_another_quantization_is_another_model(
 
 
 @pytest.mark.parametrize(
-    "loading",
+    "load_config",
     [LoadConfig(512, kv_type=GgmlType.Q8_0), LoadConfig(32)],
     ids=["another type", "too short"],
 )
 def test_another_cache_is_not_filled(
-    nano: Path, saved: tuple[Path, list[int], np.ndarray], loading: LoadConfig
+    nano: Path, saved: tuple[Path, list[int], np.ndarray], load_config: LoadConfig
 ) -> None:
-    with LlamaModel(nano) as model, LlamaContext(model, loading) as context:
+    with LlamaModel(nano) as model, LlamaContext(model, load_config) as context:
         assert restore_state(context, saved[0]) == 0
 
 

@@ -23,9 +23,9 @@ from dslocal.gguf.tensor_types import GgmlType
 from dslocal.plan.load_config import LoadConfig
 from dslocal.plan.machine import probe
 from dslocal.plan.machine.machine import Machine
-from dslocal.plan.machine.probe import described
+from dslocal.plan.machine.probe import describe_machine
 from dslocal.plan.memory.footprint import footprint
-from dslocal.plan.search import FREE, Overrides, Plan, plan
+from dslocal.plan.search import NO_OVERRIDES, Overrides, Plan, make_plan
 
 MIB, GIB = 1 << 20, 1 << 30
 Become = Callable[[Machine], None]
@@ -49,13 +49,13 @@ def here(monkeypatch: pytest.MonkeyPatch) -> Callable[[Machine], None]:
     """Makes this machine another."""
 
     def become(machine: Machine) -> None:
-        monkeypatch.setattr(probe, "probe", lambda: machine)
+        monkeypatch.setattr(probe, "probe_machine", lambda: machine)
 
     return become
 
 
 def test_what_does_not_fit_is_refused_before_loading(elsewhere: Run, here: Become) -> None:
-    here(dataclasses.replace(described(40 * MIB), available=30 * MIB))
+    here(dataclasses.replace(describe_machine(40 * MIB), available=30 * MIB))
     done = elsewhere.inside("ask", "hi")
     line = done.stderr.decode()
     assert (done.returncode, done.stdout, line.count("\n")) == (4, b"", 1)
@@ -67,7 +67,7 @@ def test_a_refusal_names_the_nearest_that_fits(
     elsewhere: Run, here: Become, tmp_path: Path
 ) -> None:
     file = write_header(tmp_path, "qwen-7b")
-    here(described(2 * GIB, vram=8 * GIB))
+    here(describe_machine(2 * GIB, vram=8 * GIB))
     with pytest.raises(
         DoesNotFitError,
         match=r"needs .* GiB of GPU memory and .* with 131,072 tokens of context; there are 8.0 GiB",
@@ -81,12 +81,15 @@ def test_a_refusal_names_the_nearest_that_fits(
 def test_refused_without_a_call_to_load(
     elsewhere: Run, here: Become, nano: Path, header: GgufHeader
 ) -> None:
-    here(dataclasses.replace(described(40 * MIB), available=30 * MIB))
+    here(dataclasses.replace(describe_machine(40 * MIB), available=30 * MIB))
 
     def load(_: Plan) -> LlamaModel:
         raise AssertionError("loaded")
 
-    with pytest.raises(DoesNotFitError), loader.open_context(nano, header, FREE, load, print):
+    with (
+        pytest.raises(DoesNotFitError),
+        loader.open_context(nano, header, NO_OVERRIDES, load, print),
+    ):
         pass
 
 
@@ -104,16 +107,17 @@ class Loads:
         self.plans.append(planned)
         if len(self.plans) <= self.failures:
             raise OutOfMemoryError("no memory")
-        self.models.append(LlamaModel(self.nano, planned.loading))
+        self.models.append(LlamaModel(self.nano, planned.load_config))
         return self.models[-1]
 
 
 def just_enough(header: GgufHeader) -> Machine:
     """A machine on which nano fits, without much to spare."""
     need = footprint(
-        header, dataclasses.replace(plan(header, described(GIB)).loading, repack=False)
+        header,
+        dataclasses.replace(make_plan(header, describe_machine(GIB)).load_config, repack=False),
     ).all.host
-    return dataclasses.replace(described(GIB), available=round(need * 1.1))
+    return dataclasses.replace(describe_machine(GIB), available=round(need * 1.1))
 
 
 def test_missing_memory_costs_one_rung_and_is_remembered(
@@ -122,10 +126,10 @@ def test_missing_memory_costs_one_rung_and_is_remembered(
     machine = just_enough(header)
     here(machine)
     load, said = Loads(nano, failures=1), list[str]()
-    with loader.open_context(nano, header, FREE, load, said.append) as context:
+    with loader.open_context(nano, header, NO_OVERRIDES, load, said.append) as context:
         first, second = load.plans
         assert second.memory.all.host < first.memory.all.host
-        assert context.n_ctx == second.loading.n_ctx
+        assert context.n_ctx == second.load_config.n_ctx
         assert second.gave_up[-1].what in said[0]
         assert len(said) == 1
     remembered = json.loads((elsewhere.home / "state" / "memory.json").read_text())
@@ -134,8 +138,8 @@ def test_missing_memory_costs_one_rung_and_is_remembered(
     assert less.available < first.memory.all.host
     assert "of the memory is left free for this model" in less.notes[-1]
     again = Loads(nano, failures=0)
-    with loader.open_context(nano, header, FREE, again, said.append):
-        assert [planned.loading for planned in again.plans] == [second.loading]
+    with loader.open_context(nano, header, NO_OVERRIDES, again, said.append):
+        assert [planned.load_config for planned in again.plans] == [second.load_config]
     assert len(said) == 1
 
 
@@ -146,7 +150,7 @@ def test_a_second_failure_is_the_users(
     load = Loads(nano, failures=2)
     with (
         pytest.raises(OutOfMemoryError),
-        loader.open_context(nano, header, FREE, load, lambda _: None),
+        loader.open_context(nano, header, NO_OVERRIDES, load, lambda _: None),
     ):
         pass
     assert len(load.plans) == 2
@@ -157,10 +161,10 @@ def test_no_rung_below_what_is_pinned(
 ) -> None:
     here(just_enough(header))
     load = Loads(nano, failures=1)
-    pins = Overrides(n_ctx=4096, kv_type=GgmlType.F16, n_ubatch=512, n_gpu_layers=0)
+    overrides = Overrides(n_ctx=4096, kv_type=GgmlType.F16, n_ubatch=512, n_gpu_layers=0)
     with (
         pytest.raises(OutOfMemoryError),
-        loader.open_context(nano, header, pins, load, lambda _: None),
+        loader.open_context(nano, header, overrides, load, lambda _: None),
     ):
         pass
     assert len(load.plans) == 1
@@ -172,7 +176,7 @@ def test_a_gpu_that_is_short_moves_experts_to_ram(
     """Of what is plentiful nothing is taken away: RAM stays open to what leaves the GPU."""
     file = write_header(tmp_path, "v2-lite")
     header = read_header(file)
-    here(described(64 * GIB, vram=12 * GIB))
+    here(describe_machine(64 * GIB, vram=12 * GIB))
     plans: list[Plan] = []
 
     def load(planned: Plan) -> LlamaModel:
@@ -181,11 +185,11 @@ def test_a_gpu_that_is_short_moves_experts_to_ram(
 
     with (
         pytest.raises(OutOfMemoryError),
-        loader.open_context(file, header, FREE, load, lambda _: None),
+        loader.open_context(file, header, NO_OVERRIDES, load, lambda _: None),
     ):
         pass
     assert [planned.verdict for planned in plans] == ["gpu", "offload"]
-    assert plans[1].loading.n_ctx == plans[0].loading.n_ctx
+    assert plans[1].load_config.n_ctx == plans[0].load_config.n_ctx
     assert plans[1].memory.all.gpu < 0.91 * plans[0].memory.all.gpu
 
 
@@ -210,7 +214,7 @@ def test_damaged_state_is_harmless(
     (elsewhere.home / "state").mkdir()
     key = f"{nano.resolve()} {nano.stat().st_size}"
     (elsewhere.home / "state" / "memory.json").write_text(content.replace("KEY", key))
-    machine = described(GIB)
+    machine = describe_machine(GIB)
     assert loader.apply_memory_limit(machine, nano) == machine
 
 
@@ -220,18 +224,18 @@ def test_a_home_that_cannot_be_written_to_is_harmless(
     (elsewhere.home / "state").write_text("in the way")
     here(just_enough(header))
     load = Loads(nano, failures=1)
-    with loader.open_context(nano, header, FREE, load, lambda _: None) as context:
-        assert context.n_ctx == load.plans[1].loading.n_ctx
+    with loader.open_context(nano, header, NO_OVERRIDES, load, lambda _: None) as context:
+        assert context.n_ctx == load.plans[1].load_config.n_ctx
 
 
 def test_model_and_context_are_closed(elsewhere: Run, nano: Path, header: GgufHeader) -> None:
     load = Loads(nano, failures=0)
-    with loader.open_context(nano, header, FREE, load, lambda _: None) as context:
+    with loader.open_context(nano, header, NO_OVERRIDES, load, lambda _: None) as context:
         assert load.models[0].handle
     assert (load.models[0].handle, context._handle) == (None, None)
     with (
         pytest.raises(ZeroDivisionError),
-        loader.open_context(nano, header, FREE, load, lambda _: None) as context,
+        loader.open_context(nano, header, NO_OVERRIDES, load, lambda _: None) as context,
     ):
         raise ZeroDivisionError
     assert (load.models[1].handle, context._handle) == (None, None)
@@ -252,7 +256,10 @@ def test_the_model_is_closed_when_there_is_no_context(
     here(just_enough(header))
     monkeypatch.setattr("dslocal.engine.LlamaContext", fail)
     load = Loads(nano, failures=0)
-    with pytest.raises(error), loader.open_context(nano, header, FREE, load, lambda _: None):
+    with (
+        pytest.raises(error),
+        loader.open_context(nano, header, NO_OVERRIDES, load, lambda _: None),
+    ):
         pass
     assert [model.handle for model in load.models] == [None] * (
         2 if error is OutOfMemoryError else 1
@@ -260,8 +267,12 @@ def test_the_model_is_closed_when_there_is_no_context(
 
 
 def test_from_the_ssd_is_said(elsewhere: Run, here: Become, nano: Path, header: GgufHeader) -> None:
-    whole = plan(header, described(GIB)).memory
-    here(dataclasses.replace(described(GIB), available=whole.all.host - whole.weights.host // 2))
+    whole = make_plan(header, describe_machine(GIB)).memory
+    here(
+        dataclasses.replace(
+            describe_machine(GIB), available=whole.all.host - whole.weights.host // 2
+        )
+    )
     said: list[str] = []
     with loader.open_context(
         nano, header, Overrides(4096, GgmlType.F16, 512), Loads(nano, 0), said.append
@@ -294,9 +305,9 @@ def test_options_reach_the_engine(
     seen: list[LoadConfig] = []
     real = session_setup.load
 
-    def load(path: Path, loading: LoadConfig) -> LlamaModel:
-        seen.append(loading)
-        return real(path, loading)
+    def load(path: Path, load_config: LoadConfig) -> LlamaModel:
+        seen.append(load_config)
+        return real(path, load_config)
 
     monkeypatch.setattr(session_setup, "load", load)
     done = elsewhere.inside("ask", "--json", "capital of peru", "--seed", "1", *args)
@@ -306,7 +317,7 @@ def test_options_reach_the_engine(
 
 
 def test_a_pinned_gpu_that_is_not_here_is_refused(elsewhere: Run, here: Become) -> None:
-    here(described(8 * GIB))
+    here(describe_machine(8 * GIB))
     done = elsewhere.inside("ask", "hi", "--n-gpu-layers", "3")
     assert (done.returncode, done.stdout) == (4, b"")
     assert b"of GPU memory" in done.stderr

@@ -16,7 +16,7 @@ from dslocal.gguf.header import read_header
 from dslocal.plan.load_config import DeviceShare, LoadConfig, MemoryUse
 from dslocal.plan.machine import probe
 from dslocal.plan.machine.machine import Machine
-from dslocal.plan.search import FREE, Overrides, plan
+from dslocal.plan.search import NO_OVERRIDES, Overrides, make_plan
 
 MIB = 1 << 20
 ROOMY = Machine("linux", "test", 2, 1 << 34, 1 << 34)
@@ -24,9 +24,9 @@ ROOMY = Machine("linux", "test", 2, 1 << 34, 1 << 34)
 
 def test_the_real_sizing_agrees_with_the_plan(nano: Path) -> None:
     header = read_header(nano)
-    planned = plan(header, ROOMY)
-    checked = loader.verify_plan(nano, header, planned, ROOMY, FREE)
-    assert checked.loading == planned.loading
+    planned = make_plan(header, ROOMY)
+    checked = loader.verify_plan(nano, header, planned, ROOMY, NO_OVERRIDES)
+    assert checked.load_config == planned.load_config
     assert checked.memory == planned.memory
 
 
@@ -34,23 +34,23 @@ def test_more_than_was_planned_makes_another_plan(
     nano: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     header = read_header(nano)
-    first = plan(header, ROOMY)
+    first = make_plan(header, ROOMY)
     tight = replace(ROOMY, available=round(first.memory.all.host * 1.03))
-    planned = plan(header, tight)
+    planned = make_plan(header, tight)
 
-    def larger(_: Path, loading: LoadConfig, **__: object) -> MemoryUse:
+    def larger(_: Path, load_config: LoadConfig, **__: object) -> MemoryUse:
         return replace(
             planned.memory, compute=DeviceShare(0, planned.memory.compute.host + 30 * MIB)
         )
 
     monkeypatch.setattr(no_alloc, "exact_memory_use", larger)
-    checked = loader.verify_plan(nano, header, planned, tight, FREE)
+    checked = loader.verify_plan(nano, header, planned, tight, NO_OVERRIDES)
     assert checked.memory.all.host < planned.memory.all.host
     assert checked.gave_up
     pinned = Overrides(
-        n_ctx=planned.loading.n_ctx,
-        kv_type=planned.loading.kv_type,
-        n_ubatch=planned.loading.n_ubatch,
+        n_ctx=planned.load_config.n_ctx,
+        kv_type=planned.load_config.kv_type,
+        n_ubatch=planned.load_config.n_ubatch,
     )
     assert loader.verify_plan(nano, header, planned, tight, pinned).verdict in ("ssd", "no")
 
@@ -63,8 +63,8 @@ def test_a_plan_stands_where_llama_cpp_cannot_size(
 
     monkeypatch.setattr(no_alloc, "exact_memory_use", refuses)
     header = read_header(nano)
-    planned = plan(header, ROOMY)
-    assert loader.verify_plan(nano, header, planned, ROOMY, FREE) is planned
+    planned = make_plan(header, ROOMY)
+    assert loader.verify_plan(nano, header, planned, ROOMY, NO_OVERRIDES) is planned
 
 
 @pytest.mark.parametrize(("share", "asked"), [(0.5, False), (0.97, True)])
@@ -72,7 +72,7 @@ def test_only_a_tight_plan_is_checked_before_an_answer(
     nano: Path, monkeypatch: pytest.MonkeyPatch, share: float, asked: bool
 ) -> None:
     header = read_header(nano)
-    need = plan(header, ROOMY).memory.all.host
+    need = make_plan(header, ROOMY).memory.all.host
     calls: list[Path] = []
 
     def count(path: Path, *_: object, **__: object) -> MemoryUse:
@@ -80,6 +80,8 @@ def test_only_a_tight_plan_is_checked_before_an_answer(
         raise EngineError("counted")
 
     monkeypatch.setattr(no_alloc, "exact_memory_use", count)
-    monkeypatch.setattr(probe, "probe", lambda: replace(ROOMY, available=round(need / share)))
+    monkeypatch.setattr(
+        probe, "probe_machine", lambda: replace(ROOMY, available=round(need / share))
+    )
     loader.plan_for(nano, header)
     assert bool(calls) is asked

@@ -212,9 +212,11 @@ def test_what_two_prompts_have_in_common(one: list[int], other: list[int], alike
 
 def test_memory_is_planned_to_the_byte(nano: Path) -> None:
     header = read_header(nano)
-    loadings = [
+    load_configs = [
         LoadConfig(n_ctx, n_seq=n, n_outputs=n, n_ubatch=ubatch)
         for n, n_ctx, ubatch in ((2, 1000, 512), (3, 512, 64), (16, 4096, 512))
     ]
-    for loading, exact in zip(loadings, no_alloc.exact_memory_uses(nano, loadings), strict=True):
-        assert footprint(header, loading) == exact
+    for load_config, exact in zip(
+        load_configs, no_alloc.exact_memory_uses(nano, load_configs), strict=True
+    ):
+        assert footprint(header, load_config) == exact

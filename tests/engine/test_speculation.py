@@ -164,8 +164,8 @@ def test_a_full_context_ends_it_within_a_draft(model: LlamaModel, room: int) -> 
     """
     prompt = prompt_ids(model)
     fill = [*prompt, *([300] * (512 - len(prompt) - room))]
-    loading = LoadConfig(512, n_outputs=4, mtp=True)
-    with LlamaContext(model, loading) as plain, LlamaContext(model, loading) as drafting:
+    load_config = LoadConfig(512, n_outputs=4, mtp=True)
+    with LlamaContext(model, load_config) as plain, LlamaContext(model, load_config) as drafting:
         known = generate(plain, fill)
         scripted(drafting, Scripted([*fill, *known.ids], right=DRAFTS))
         found = generate(drafting, fill)

@@ -128,28 +128,30 @@ def test_the_second_context_is_made_when_it_is_needed(model: LlamaModel) -> None
 
 
 @pytest.mark.parametrize(
-    "loading",
+    "load_config",
     [
         LoadConfig(2048, n_outputs=4, mtp=True),
         LoadConfig(1024, n_outputs=4, mtp=True, n_ubatch=128, kv_type=GgmlType.Q8_0),
         LoadConfig(1024, n_outputs=4, mtp=True, flash_attn=False),
     ],
 )
-def test_it_takes_the_memory_that_was_planned(nano: Path, loading: LoadConfig) -> None:
+def test_it_takes_the_memory_that_was_planned(nano: Path, load_config: LoadConfig) -> None:
     """Proves the plan's sum for both contexts equal to what llama.cpp holds once a long prompt was
     followed and drafts were made.
     """
-    with LlamaModel(nano, loading) as model, LlamaContext(model, loading) as context:
+    with LlamaModel(nano, load_config) as model, LlamaContext(model, load_config) as context:
         drafter = MtpDrafter(context)
         Speculation(context, drafter, DraftLength([3], optional=False))
         assert generate(context, conversation(model, 700), max_tokens=20).drafted > 0
         buffers = [*memory_breakdown(context.handle), *memory_breakdown(drafter.handle)]
-        planned = footprint(model.header, loading)
+        planned = footprint(model.header, load_config)
         assert sum(buffer.context for buffer in buffers) == planned.kv.total
         assert sum(buffer.compute for buffer in buffers) == planned.compute.total
         alone = footprint(
             model.header,
-            LoadConfig(loading.n_ctx, loading.kv_type, loading.n_ubatch, loading.flash_attn),
+            LoadConfig(
+                load_config.n_ctx, load_config.kv_type, load_config.n_ubatch, load_config.flash_attn
+            ),
         )
         assert (
             planned.output.total - alone.output.total > 4 * 256 * 512 * 2

@@ -47,7 +47,7 @@ def layer(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def load(path: Path) -> Callable[[Plan], LlamaModel]:
-    return lambda planned: LlamaModel(path, planned.loading)
+    return lambda planned: LlamaModel(path, planned.load_config)
 
 
 def test_it_drafts_for_a_model_that_lacks_it(lacking: Path, layer: Path) -> None:
@@ -77,21 +77,21 @@ def test_it_is_found_beside_the_model(
     """
     path = Path(shutil.copy(lacking, tmp_path / "theirs.gguf"))
     header = read_header(path)
-    assert mtp_file.beside(path, header) is None
+    assert mtp_file.find_sidecar(path, header) is None
     shutil.copy(layer, tmp_path / "theirs-mtp.gguf")
-    assert mtp_file.beside(path, header) == tmp_path / "theirs-mtp.gguf"
+    assert mtp_file.find_sidecar(path, header) == tmp_path / "theirs-mtp.gguf"
     drafting, plain = (
         loader.plan_for(path, header, Overrides(n_ctx=1024, mtp=mtp)) for mtp in (None, False)
     )
-    assert (drafting.loading.mtp, plain.loading.mtp) == (True, False)
+    assert (drafting.load_config.mtp, plain.load_config.mtp) == (True, False)
     more = (
         drafting.memory.weights.total
-        - footprint(header, replace(drafting.loading, mtp=False)).weights.total
+        - footprint(header, replace(drafting.load_config, mtp=False)).weights.total
     )
     assert layer.stat().st_size * 0.9 < more
-    assert mtp_file.beside(nano, read_header(nano)) is None
+    assert mtp_file.find_sidecar(nano, read_header(nano)) is None
     (tmp_path / "theirs-mtp.gguf").write_bytes(b"GGUF")
-    assert mtp_file.beside(path, header) is None
+    assert mtp_file.find_sidecar(path, header) is None
 
 
 def changed(header: GgufHeader, **values: object) -> GgufHeader:
@@ -136,16 +136,16 @@ WRONG: dict[str, tuple[Callable[[GgufHeader], GgufHeader], str]] = {
 def test_another_model_s_layer_is_refused(lacking: Path, layer: Path, wrong: str) -> None:
     change, message = WRONG[wrong]
     with pytest.raises(GgufError, match=message) as caught:
-        mtp_file.joined(read_header(lacking), change(read_header(layer)), "layer.gguf")
+        mtp_file.join_header(read_header(lacking), change(read_header(layer)), "layer.gguf")
     assert "layer.gguf" in str(caught.value)
     assert "--mtp-only" in (caught.value.hint or "")
 
 
 def test_a_model_with_a_layer_needs_none(nano: Path, layer: Path, tmp_path: Path) -> None:
     with pytest.raises(GgufError, match="an MTP layer of its own"):
-        mtp_file.joined(read_header(nano), read_header(layer), "layer.gguf")
+        mtp_file.join_header(read_header(nano), read_header(layer), "layer.gguf")
     with pytest.raises(GgufError, match="architecture 'qwen2'"):
-        mtp_file.joined(
+        mtp_file.join_header(
             read_header(write_header(tmp_path, "qwen-7b")), read_header(layer), "layer.gguf"
         )
 

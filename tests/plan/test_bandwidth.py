@@ -6,9 +6,14 @@ from __future__ import annotations
 
 import pytest
 
-from dslocal.plan.machine.bandwidth import OTHER_GPU, gpu_bandwidth, known_gpu, ram_bandwidth
+from dslocal.plan.machine.bandwidth import (
+    OTHER_GPU,
+    gpu_bandwidth,
+    known_gpu_bandwidth,
+    ram_bandwidth,
+)
 from dslocal.plan.machine.machine import Gpu, Machine
-from dslocal.plan.machine.probe import described
+from dslocal.plan.machine.probe import describe_machine
 
 GB, GIB = 10**9, 1 << 30
 
@@ -83,7 +88,7 @@ def test_ram(cpu: str, cores: int, rate: float | None) -> None:
     ],
 )
 def test_gpu(name: str, gib: int, rate: float | None) -> None:
-    assert known_gpu(Gpu(name, "cuda", gib * GIB, gib * GIB)) == (rate and rate * GB)
+    assert known_gpu_bandwidth(Gpu(name, "cuda", gib * GIB, gib * GIB)) == (rate and rate * GB)
 
 
 def test_the_slowest_gpu_counts() -> None:
@@ -93,5 +98,5 @@ def test_the_slowest_gpu_counts() -> None:
     )
     machine = Machine("linux", "x", 8, 64 * GIB, 60 * GIB, gpus)
     assert gpu_bandwidth(machine) == 936 * GB
-    assert gpu_bandwidth(described(64 * GIB)) == 0
-    assert gpu_bandwidth(described(64 * GIB, vram=24 * GIB)) == OTHER_GPU["cuda"]
+    assert gpu_bandwidth(describe_machine(64 * GIB)) == 0
+    assert gpu_bandwidth(describe_machine(64 * GIB, vram=24 * GIB)) == OTHER_GPU["cuda"]

@@ -13,7 +13,7 @@ from support.gguf.published_shapes import SHAPES, write_header
 
 from dslocal.engine import LlamaModel
 from dslocal.engine.llama_params import context_params, model_params
-from dslocal.engine.sizing.no_alloc import exact_memory_use, exact_memory_uses, sparse_copy
+from dslocal.engine.sizing.no_alloc import exact_memory_use, exact_memory_uses, write_sparse_copy
 from dslocal.errors import (
     DslocalError,
     EngineError,
@@ -29,11 +29,11 @@ from dslocal.plan.memory.footprint import (
     footprint,
     kv_bytes_per_token,
     kv_cache,
-    possible,
+    refusal_reason,
     weights_by_class,
 )
-from dslocal.plan.memory.kv_per_token import Attention, saving
-from dslocal.plan.memory.shape import legacy_mla, moe_layers, shape_of
+from dslocal.plan.memory.kv_per_token import Attention, saved_share
+from dslocal.plan.memory.shape import is_legacy_mla, moe_layers, shape_of
 
 MIB = 1 << 20
 LOADINGS = [
@@ -61,26 +61,28 @@ def v3(headers: dict[str, Path]) -> Path:
 @pytest.mark.parametrize("name", SHAPES)
 def test_footprint_is_llama_cpps_own(headers: dict[str, Path], name: str) -> None:
     header = read_header(headers[name])
-    for loading, theirs in zip(LOADINGS, exact_memory_uses(headers[name], LOADINGS), strict=True):
-        ours = footprint(header, loading)
+    for load_config, theirs in zip(
+        LOADINGS, exact_memory_uses(headers[name], LOADINGS), strict=True
+    ):
+        ours = footprint(header, load_config)
         assert ours == theirs  # to the byte, compute buffers included
 
 
 @pytest.mark.parametrize("mtp", [False, True])
 def test_mtp_layer_counts_only_when_loaded(tmp_path: Path, mtp: bool) -> None:
     path = write_header(tmp_path, "v3", mtp=True)
-    loading = LoadConfig(8192, mtp=mtp)
-    ours, theirs = footprint(read_header(path), loading), exact_memory_use(path, loading)
+    load_config = LoadConfig(8192, mtp=mtp)
+    ours, theirs = footprint(read_header(path), load_config), exact_memory_use(path, load_config)
     assert ours == theirs
     assert (ours.kv.total == 62 * 8192 * 576 * 2) is mtp
 
 
 def test_legacy_mla_is_named_and_sized(tmp_path: Path, v3: Path) -> None:
     path = write_header(tmp_path, "v3", legacy=True)
-    header, loading = read_header(path), LoadConfig(32768)
-    assert legacy_mla(header)
-    assert not legacy_mla(read_header(v3))
-    ours, theirs = footprint(header, loading), exact_memory_use(path, loading)
+    header, load_config = read_header(path), LoadConfig(32768)
+    assert is_legacy_mla(header)
+    assert not is_legacy_mla(read_header(v3))
+    ours, theirs = footprint(header, load_config), exact_memory_use(path, load_config)
     assert ours == theirs
     assert ours.kv.total == 156_160 * MIB
 
@@ -104,8 +106,8 @@ def test_published_figures() -> None:
     v2 = Attention(layers=60, heads=128, head=128, kv_heads=8, kv_rank=512, rope=64)
     llm67b = Attention(layers=95, heads=64, head=128, kv_heads=8).per_token()["GQA"]
     assert (v2.per_token(6)["MLA"], llm67b) == (25_920, 389_120)
-    assert round(100 * saving(v2.per_token(6)["MLA"], llm67b), 1) == 93.3
-    assert round(100 * saving(v2.per_token()["MLA"], llm67b), 1) == 82.2
+    assert round(100 * saved_share(v2.per_token(6)["MLA"], llm67b), 1) == 93.3
+    assert round(100 * saved_share(v2.per_token()["MLA"], llm67b), 1) == 82.2
     assert v2.per_token() == {"MHA": 3_932_160, "GQA": 245_760, "MQA": 30_720, "MLA": 69_120}
 
 
@@ -194,20 +196,20 @@ ON_THE_DEVICE = [
 ]
 
 
-@pytest.mark.parametrize(("name", "loading", "device", "ram"), SPLIT)
+@pytest.mark.parametrize(("name", "load_config", "device", "ram"), SPLIT)
 def test_compute_buffers_with_a_gpu(
-    headers: dict[str, Path], name: str, loading: LoadConfig, device: int, ram: int
+    headers: dict[str, Path], name: str, load_config: LoadConfig, device: int, ram: int
 ) -> None:
-    compute = footprint(read_header(headers[name]), loading).compute
+    compute = footprint(read_header(headers[name]), load_config).compute
     assert compute.gpu == pytest.approx(device, rel=0.02)
     assert compute.host == pytest.approx(ram, rel=0.02)
 
 
-@pytest.mark.parametrize(("name", "loading", "mib"), ON_THE_DEVICE)
+@pytest.mark.parametrize(("name", "load_config", "mib"), ON_THE_DEVICE)
 def test_device_memory_with_all_that_comes_on_top(
-    headers: dict[str, Path], name: str, loading: LoadConfig, mib: int
+    headers: dict[str, Path], name: str, load_config: LoadConfig, mib: int
 ) -> None:
-    assert footprint(read_header(headers[name]), loading).all.gpu == pytest.approx(
+    assert footprint(read_header(headers[name]), load_config).all.gpu == pytest.approx(
         mib << 20, rel=0.01
     )
 
@@ -237,30 +239,32 @@ def test_params_say_what_the_loading_says(v3: Path) -> None:
 
 
 def test_quantized_cache_needs_flash_attention(v3: Path) -> None:
-    loading = LoadConfig(4096, kv_type=GgmlType.Q8_0, flash_attn=False)
-    assert possible(read_header(v3), loading) == "a q8_0 KV cache needs flash attention"
-    assert possible(read_header(v3), replace(loading, flash_attn=True)) is None
+    load_config = LoadConfig(4096, kv_type=GgmlType.Q8_0, flash_attn=False)
+    assert refusal_reason(read_header(v3), load_config) == "a q8_0 KV cache needs flash attention"
+    assert refusal_reason(read_header(v3), replace(load_config, flash_attn=True)) is None
     with pytest.raises(UsageError, match="needs flash attention"):
-        footprint(read_header(v3), loading)
+        footprint(read_header(v3), load_config)
     with pytest.raises(EngineError, match=r"llama\.cpp refuses it: .*flash_attn"):
-        exact_memory_use(v3, loading)
+        exact_memory_use(v3, load_config)
 
 
 def test_sparse_copy_of_a_header(v3: Path, tmp_path: Path) -> None:
     header = read_header(v3)
     first = first_bytes(v3)
-    copy = sparse_copy(header, first + b"more", tmp_path / "copy.gguf")
+    copy = write_sparse_copy(header, first + b"more", tmp_path / "copy.gguf")
     assert copy.stat().st_blocks * 512 < MIB
     assert exact_memory_use(copy, LoadConfig(4096)) == exact_memory_use(v3, LoadConfig(4096))
     with pytest.raises(GgufError, match="do not hold the header"):
-        sparse_copy(header, first[:-1], tmp_path / "short.gguf")
+        write_sparse_copy(header, first[:-1], tmp_path / "short.gguf")
 
 
 def test_hostile_headers_end_as_one_line(v3: Path, tmp_path: Path) -> None:
     def changed(path: Path, old: bytes, new: bytes) -> Path:
         data = first_bytes(path)
         assert data.count(old) == 1
-        return sparse_copy(read_header(path), data.replace(old, new), tmp_path / "hostile.gguf")
+        return write_sparse_copy(
+            read_header(path), data.replace(old, new), tmp_path / "hostile.gguf"
+        )
 
     with_words = write_header(tmp_path, "v2-lite", words=True)
     rank = b"attention.kv_lora_rank" + struct.pack("<I", 4)  # its type comes before its value
@@ -335,11 +339,11 @@ def test_unknown_architectures_are_named(nano: Path) -> None:
 def test_nano_loaded_for_real(nano: Path, model: LlamaModel) -> None:
     from dslocal.engine.sizing.breakdown import memory_breakdown
 
-    low, loading = libraries.require(), LoadConfig(4096, n_ubatch=128)
-    context = low.llama_init_from_model(model.handle, context_params(loading))
+    low, load_config = libraries.require(), LoadConfig(4096, n_ubatch=128)
+    context = low.llama_init_from_model(model.handle, context_params(load_config))
     buffers = memory_breakdown(context)
     low.llama_free(context)
-    ours = footprint(model.header, loading)
+    ours = footprint(model.header, load_config)
     assert sum(buffer.context for buffer in buffers) == ours.kv.total
     assert sum(buffer.compute for buffer in buffers) == ours.compute.total
 

@@ -14,7 +14,7 @@ from dslocal import catalog
 from dslocal.convert.outline import checkpoint_bytes, header_from_config
 from dslocal.gguf.header import GgufHeader, GgufTensor
 from dslocal.gguf.tensor_types import GgmlType
-from dslocal.plan.parameter_count import Parameters, parameters
+from dslocal.plan.parameter_count import ParameterCount, count_parameters
 
 BILLION = 10**9
 TOLERANCE = 0.015
@@ -75,8 +75,10 @@ BYTES = (
 REGISTRY = catalog.load_registry()
 
 
-def counted(name: str) -> Parameters:
-    return parameters(header_from_config(REGISTRY[name].config, converter.recipe_named("Q8_0")))
+def counted(name: str) -> ParameterCount:
+    return count_parameters(
+        header_from_config(REGISTRY[name].config, converter.recipe_named("Q8_0"))
+    )
 
 
 def close(weights: int, published: str) -> bool:
@@ -142,7 +144,7 @@ def test_tied_embeddings_are_multiplied() -> None:
         GgufTensor("token_embd.weight", (8, 100), f32, 0, 3200),
         GgufTensor("rope_freqs.weight", (4,), f32, 3200, 16),
     )
-    found = parameters(
+    found = count_parameters(
         GgufHeader(3, {"general.architecture": "llama", "llama.block_count": 1}, tensors, 32)
     )
-    assert found == Parameters(total=800, active=800, embedding=800, mtp=0)
+    assert found == ParameterCount(total=800, active=800, embedding=800, mtp=0)

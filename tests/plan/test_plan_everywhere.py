@@ -31,8 +31,8 @@ from support.machines.recorded_machines import MACOS, macos
 from dslocal.errors import UsageError
 from dslocal.gguf.tensor_types import GgmlType
 from dslocal.plan.machine.machine import Gpu, Machine
-from dslocal.plan.machine.probe import probe
-from dslocal.plan.search import LEAST_CTX, UBATCHES, Overrides, plan
+from dslocal.plan.machine.probe import probe_machine
+from dslocal.plan.search import MIN_AUTO_CTX, UBATCH_SIZES, Overrides, make_plan
 
 F16, Q8, Q4 = GgmlType.F16, GgmlType.Q8_0, GgmlType.Q4_0
 RANK = ("no", "ssd", "cpu", "offload", "gpu")
@@ -76,17 +76,19 @@ ON_MACS: dict[str, dict[tuple[str, str], tuple[tuple[Any, ...], tuple[Any, ...]]
 @pytest.mark.parametrize("raised", [False, True], ids=["", "raised"])
 @pytest.mark.parametrize("name", MACOS)
 def test_recorded_macs(name: str, raised: bool) -> None:
-    machine = probe(macos(name, raised=raised))
+    machine = probe_machine(macos(name, raised=raised))
     for (model, quant), expected in ON_MACS[name].items():
-        found = plan(header(model, quant), machine)
-        assert (found.verdict, found.loading.n_ctx, found.loading.kv_type) == expected[raised], (
+        found = make_plan(header(model, quant), machine)
+        assert (found.verdict, found.load_config.n_ctx, found.load_config.kv_type) == expected[
+            raised
+        ], (
             model,
             quant,
         )
-        assert found.loading.n_gpu_layers == (
+        assert found.load_config.n_gpu_layers == (
             0 if found.verdict == SSD else header(model, quant).of_arch("block_count") + 1
         )
-        assert found.loading.load_mode == "mmap"
+        assert found.load_config.load_mode == "mmap"
         sound(found, machine, header(model, quant))
 
 
@@ -130,13 +132,13 @@ PINS = st.builds(
 
 @given(machines(), HEADERS)
 def test_every_plan_is_sound(machine: Machine, model: tuple[str, str]) -> None:
-    found = plan(header(*model), machine)
+    found = make_plan(header(*model), machine)
     sound(found, machine, header(*model))
-    assert plan(header(*model), machine) == found
-    loading = found.loading
-    assert LEAST_CTX <= loading.n_ctx <= 32768
-    assert loading.n_ubatch in UBATCHES
-    assert loading.flash_attn
+    assert make_plan(header(*model), machine) == found
+    load_config = found.load_config
+    assert MIN_AUTO_CTX <= load_config.n_ctx <= 32768
+    assert load_config.n_ubatch in UBATCH_SIZES
+    assert load_config.flash_attn
     assert all(step.saved >= 0 for step in found.gave_up) or found.verdict == "ssd"
 
 
@@ -151,13 +153,13 @@ MAC_16 = dataclasses.replace(SMALL_MAC, ram=16 * GIB, available=16 * GIB)
 @example(
     MAC_16, (LITE, "Q8_0"), Overrides(n_ctx=512, n_ubatch=64)
 )  # fits on the CPU alone, not with a GPU's buffers besides
-def test_every_pin_is_kept(machine: Machine, model: tuple[str, str], pins: Overrides) -> None:
+def test_every_pin_is_kept(machine: Machine, model: tuple[str, str], overrides: Overrides) -> None:
     try:
-        found = plan(header(*model), machine, pins)
+        found = make_plan(header(*model), machine, overrides)
     except UsageError:
-        assert (pins.flash_attn, pins.kv_type in (Q8, Q4)) == (False, True)
+        assert (overrides.flash_attn, overrides.kv_type in (Q8, Q4)) == (False, True)
         return
-    kept(found, pins, header(*model))
+    kept(found, overrides, header(*model))
     sound(found, machine, header(*model))
 
 
@@ -175,12 +177,12 @@ def test_more_memory_is_never_worse(
         for gpu in machine.gpus
     )
     larger = dataclasses.replace(machine, ram=ram, available=available, gpus=gpus)
-    small, large = plan(header(*model), machine), plan(header(*model), larger)
+    small, large = make_plan(header(*model), machine), make_plan(header(*model), larger)
     classes = [
         2 if found.verdict in RUNS else RANK.index(found.verdict) for found in (small, large)
     ]
     assert classes[1] >= classes[0]
     if classes[0] == classes[1] and small.verdict != "no":
-        assert large.loading.n_ctx >= small.loading.n_ctx
-        if large.loading.n_ctx == small.loading.n_ctx:
+        assert large.load_config.n_ctx >= small.load_config.n_ctx
+        if large.load_config.n_ctx == small.load_config.n_ctx:
             assert RANK.index(large.verdict) >= RANK.index(small.verdict)

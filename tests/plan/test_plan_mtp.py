@@ -14,13 +14,13 @@ from support.machines.planning import sound
 from dslocal.gguf.header import GgufHeader, read_header
 from dslocal.gguf.tensor_types import GgmlType
 from dslocal.plan.load_config import MAX_MTP_DRAFTS, MAX_NGRAM_DRAFTS, LoadConfig
-from dslocal.plan.machine.probe import described
+from dslocal.plan.machine.probe import describe_machine
 from dslocal.plan.memory.footprint import footprint
 from dslocal.plan.memory.shape import can_draft
-from dslocal.plan.search import Overrides, plan
+from dslocal.plan.search import Overrides, make_plan
 
 GIB = 1 << 30
-MUCH = described(2048 * GIB)
+MUCH = describe_machine(2048 * GIB)
 
 
 @pytest.fixture(scope="module")
@@ -36,44 +36,44 @@ def v3(tmp_path_factory: pytest.TempPathFactory) -> GgufHeader:
 def test_it_is_loaded_as_asked(
     v3: GgufHeader, mtp: bool | None, loaded: bool, outputs: int
 ) -> None:
-    found = plan(v3, MUCH, Overrides(mtp=mtp))
-    assert (found.loading.mtp, found.loading.n_outputs) == (loaded, outputs)
+    found = make_plan(v3, MUCH, Overrides(mtp=mtp))
+    assert (found.load_config.mtp, found.load_config.n_outputs) == (loaded, outputs)
     sound(found, MUCH, v3)
-    assert plan(v3, MUCH).loading.mtp is False
+    assert make_plan(v3, MUCH).load_config.mtp is False
 
 
 def test_without_the_layer_only_looking_up_is_planned(tmp_path: Path) -> None:
     header = read_header(write_header(tmp_path, "qwen-7b"))
-    found = plan(header, MUCH, Overrides(mtp=None))
-    assert (found.loading.mtp, found.loading.n_outputs) == (False, 1 + MAX_NGRAM_DRAFTS)
+    found = make_plan(header, MUCH, Overrides(mtp=None))
+    assert (found.load_config.mtp, found.load_config.n_outputs) == (False, 1 + MAX_NGRAM_DRAFTS)
 
 
 def test_it_is_left_out_where_it_does_not_fit(v3: GgufHeader) -> None:
     """Proves that auto takes nothing from what the plan without it has, and that a forced one
     does.
     """
-    without = plan(v3, MUCH, Overrides(n_ctx=32768))
-    plain = dataclasses.replace(without.loading, repack=False, n_outputs=1 + MAX_MTP_DRAFTS)
+    without = make_plan(v3, MUCH, Overrides(n_ctx=32768))
+    plain = dataclasses.replace(without.load_config, repack=False, n_outputs=1 + MAX_MTP_DRAFTS)
     need = footprint(v3, plain).all.host
     more = footprint(v3, dataclasses.replace(plain, mtp=True)).all.host - need
     assert more > 5 * GIB
     for room, loaded in ((need + more // 2, False), (need + 2 * more, True)):
         machine = dataclasses.replace(MUCH, available=round(room / 0.98) + 1)
-        found = plan(v3, machine, Overrides(n_ctx=32768, mtp=None))
-        assert (found.verdict, found.loading.mtp) == ("cpu", loaded)
-        assert (found.loading.n_ctx, found.loading.kv_type, found.loading.n_ubatch) == (
+        found = make_plan(v3, machine, Overrides(n_ctx=32768, mtp=None))
+        assert (found.verdict, found.load_config.mtp) == ("cpu", loaded)
+        assert (found.load_config.n_ctx, found.load_config.kv_type, found.load_config.n_ubatch) == (
             32768,
             GgmlType.F16,
             512,
         )
         sound(found, machine, v3)
-    forced = plan(
+    forced = make_plan(
         v3,
         dataclasses.replace(MUCH, available=round((need + more // 2) / 0.98)),
         Overrides(n_ctx=32768, mtp=True),
     )
-    assert forced.loading.mtp
-    assert (forced.loading.kv_type, forced.verdict) != (GgmlType.F16, "cpu")
+    assert forced.load_config.mtp
+    assert (forced.load_config.kv_type, forced.verdict) != (GgmlType.F16, "cpu")
 
 
 def test_what_it_takes_is_one_layer_more_and_its_batches(v3: GgufHeader) -> None:

@@ -27,16 +27,16 @@ from dslocal.gguf import libraries
 from dslocal.gguf.libraries import Device
 from dslocal.plan.machine import cgroups
 from dslocal.plan.machine.machine import Gpu, Machine
-from dslocal.plan.machine.probe import described, probe
+from dslocal.plan.machine.probe import describe_machine, probe_machine
 from dslocal.plan.machine.probe_macos import NAMES, SYSCTL, VM_STAT, metal_budget
-from dslocal.plan.machine.system import Local, Ram
+from dslocal.plan.machine.system import LocalSystem, Ram
 
 GIB = 1 << 30
 
 
 @pytest.mark.parametrize("name", LINUX)
 def test_linux(name: str) -> None:
-    expected, machine = LINUX[name]["expected"], probe(linux(name))
+    expected, machine = LINUX[name]["expected"], probe_machine(linux(name))
     assert (machine.os, machine.gpus, machine.unified) == ("linux", (), False)
     assert (machine.ram, machine.available, machine.cores, machine.cpu) == tuple(
         expected[k] for k in ("ram", "available", "cores", "cpu")
@@ -49,7 +49,7 @@ def test_linux(name: str) -> None:
 @pytest.mark.parametrize("raised", [False, True], ids=["", "raised"])
 @pytest.mark.parametrize("name", MACOS)
 def test_macos(name: str, raised: bool) -> None:
-    case, machine = MACOS[name], probe(macos(name, raised=raised))
+    case, machine = MACOS[name], probe_machine(macos(name, raised=raised))
     expected = case["expected"]
     budget = case["raised_mb"] << 20 if raised else expected["working_set"]
     free = budget if raised else case["devices"][0][4]
@@ -64,20 +64,22 @@ def test_macos_available_memory() -> None:
     # free + inactive + speculative + purgeable; of 408,800 pages of files 387,400 can be among
     # those, the rest must be active
     assert (
-        probe(macos("16")).available
+        probe_machine(macos("16")).available
         == (25034 + 386110 + 1290 + 4090 + (408800 - 386110 - 1290)) * 16384
     )
     # more of those lists than pages of files: no such rest
     assert (
-        probe(macos("128")).available
+        probe_machine(macos("128")).available
         == (6011233 + 790551 + 300400 + 31022 + (1100400 - 790551 - 300400)) * 16384
     )
-    assert probe(macos("16 on macOS 15")).available == (201033 + 322880 + 40120 + 6011) * 16384
+    assert (
+        probe_machine(macos("16 on macOS 15")).available == (201033 + 322880 + 40120 + 6011) * 16384
+    )
 
 
 def test_macos_never_has_more_than_it_has() -> None:
     boasting = macos("16", {"hw.memsize": str(2 * GIB)})
-    assert (probe(boasting).ram, probe(boasting).available) == (2 * GIB, 2 * GIB)
+    assert (probe_machine(boasting).ram, probe_machine(boasting).available) == (2 * GIB, 2 * GIB)
 
 
 def test_no_limit_is_no_size() -> None:
@@ -85,12 +87,12 @@ def test_no_limit_is_no_size() -> None:
     blind = dataclasses.replace(
         runner, files={k: v for k, v in runner.files.items() if k != "/proc/meminfo"}, ram=None
     )
-    assert (probe(blind).ram, probe(blind).available) == (0, 0)
-    assert any("--ram" in note for note in probe(blind).notes)
+    assert (probe_machine(blind).ram, probe_machine(blind).available) == (0, 0)
+    assert any("--ram" in note for note in probe_machine(blind).notes)
 
 
 def test_macos_says_when_memory_is_short() -> None:
-    assert probe(macos("8")).notes == (
+    assert probe_machine(macos("8")).notes == (
         "memory is under pressure; closing programs would help",
         "3.4 GiB are swapped out",
     )
@@ -98,11 +100,11 @@ def test_macos_says_when_memory_is_short() -> None:
         "kern.memorystatus_vm_pressure_level": "4",
         "vm.swapusage": "total = 9,00G  used = 7,50G  free = 1,50G",
     }
-    assert probe(macos("16", critical)).notes == (
+    assert probe_machine(macos("16", critical)).notes == (
         "memory is critically short; closing programs would help",
         "7.0 GiB are swapped out",
     )
-    assert probe(macos("16")).notes == ()
+    assert probe_machine(macos("16")).notes == ()
 
 
 @pytest.mark.parametrize(
@@ -116,19 +118,19 @@ def test_the_rule_is_what_metal_reports_up_to_macos_15(name: str) -> None:
 
 
 def test_macos_without_the_engine() -> None:
-    absent = probe(dataclasses.replace(macos("36"), listed=None))
+    absent = probe_machine(dataclasses.replace(macos("36"), listed=None))
     assert absent.gpus == (Gpu("Apple M4 Max", "metal", 27 * GIB, 27 * GIB),)
     assert any("not installed" in note for note in absent.notes)
     assert any("macOS 26 gives more" in note for note in absent.notes)
-    raised = probe(dataclasses.replace(macos("36", raised=True), listed=None))
+    raised = probe_machine(dataclasses.replace(macos("36", raised=True), listed=None))
     assert raised.vram == 32 * GIB
 
 
 def test_macos_without_metal() -> None:
-    machine = probe(macos("36", listed=[CPU]))
+    machine = probe_machine(macos("36", listed=[CPU]))
     assert (machine.gpus, machine.unified) == ((), True)
     assert any("without Metal" in note for note in machine.notes)
-    intel = probe(
+    intel = probe_machine(
         macos(
             "16",
             {"machdep.cpu.brand_string": "Intel(R) Core(TM) i7-9750H CPU @ 2.60GHz"},
@@ -139,13 +141,13 @@ def test_macos_without_metal() -> None:
 
 
 def test_macos_without_answers() -> None:
-    silent = probe(Recorded("darwin", "arm"))
+    silent = probe_machine(Recorded("darwin", "arm"))
     assert (silent.cpu, silent.cores, silent.ram, silent.available) == ("arm", 4, 16 * GIB, 8 * GIB)
     assert any("vm_stat" in note for note in silent.notes)
 
 
 def test_windows() -> None:
-    machine = probe(Recorded("win32", "Intel64 Family 6"))
+    machine = probe_machine(Recorded("win32", "Intel64 Family 6"))
     assert (machine.os, machine.cpu, machine.ram, machine.available) == (
         "windows",
         "Intel64 Family 6",
@@ -218,7 +220,7 @@ H200 = Device("CUDA0", "NVIDIA H200", 1, 150_000_000_000, 149_000_000_000)
     ],
 )
 def test_gpus(listed: list[Device] | None, names: list[str], unified: bool, note: str) -> None:
-    machine = probe(Recorded(listed=listed))
+    machine = probe_machine(Recorded(listed=listed))
     assert ([gpu.name for gpu in machine.gpus], machine.unified) == (names, unified)
     assert [n for n in machine.notes if n.startswith(note)] if note else machine.notes == ()
 
@@ -229,7 +231,7 @@ def test_kinds_of_gpu() -> None:
         H200._replace(name="Vulkan0", description="Arc", free=1 << 60),
         H200._replace(name="Metal", description="M1"),
     ]
-    gpus = probe(Recorded(listed=listed)).gpus
+    gpus = probe_machine(Recorded(listed=listed)).gpus
     assert [gpu.kind for gpu in gpus] == ["cuda", "other", "metal"]
     assert gpus[1].free == gpus[1].total
 
@@ -263,7 +265,7 @@ PATHS = sorted({path for case in LINUX.values() for path in case["files"]})
 )
 def test_hostile_files(files: dict[str, str], name: str) -> None:
     runner = linux(name)
-    sane(probe(dataclasses.replace(runner, files={**runner.files, **files}, ram=None)))
+    sane(probe_machine(dataclasses.replace(runner, files={**runner.files, **files}, ram=None)))
 
 
 @given(
@@ -276,7 +278,11 @@ def test_hostile_commands(said: dict[str, str], vm_stat: str, ram: Ram | None) -
         SYSCTL: text([f"{name}: {value}" for name, value in said.items()]),
         VM_STAT: vm_stat,
     }
-    sane(probe(Recorded("darwin", "arm", commands=commands, usable=None, ram=ram, listed=None)))
+    sane(
+        probe_machine(
+            Recorded("darwin", "arm", commands=commands, usable=None, ram=ram, listed=None)
+        )
+    )
 
 
 def sane(machine: Machine) -> None:
@@ -288,21 +294,21 @@ def sane(machine: Machine) -> None:
 
 
 def test_described() -> None:
-    mac = described(36 * GIB, os="macos")
+    mac = describe_machine(36 * GIB, os="macos")
     assert (mac.unified, mac.vram, mac.ram, mac.available) == (True, 27 * GIB, 36 * GIB, 33 * GIB)
     assert any("macOS 26 gives more" in note for note in mac.notes)
-    assert described(16 * GIB, os="macos").vram == 16 * GIB * 2 // 3
-    assert described(16 * GIB, os="macos", vram=0).gpus == ()
-    assert described(16 * GIB, os="macos", vram=99 * GIB).vram == 16 * GIB
-    server = described(256 * GIB, vram=80 * GIB, cores=64)
+    assert describe_machine(16 * GIB, os="macos").vram == 16 * GIB * 2 // 3
+    assert describe_machine(16 * GIB, os="macos", vram=0).gpus == ()
+    assert describe_machine(16 * GIB, os="macos", vram=99 * GIB).vram == 16 * GIB
+    server = describe_machine(256 * GIB, vram=80 * GIB, cores=64)
     assert (server.os, server.unified, server.vram, server.cores) == ("linux", False, 80 * GIB, 64)
     assert server.available == 255 * GIB
-    assert any("no GPU" in note for note in described(8 * GIB).notes)
-    assert described(2 * GIB, os="windows").available == 2 * GIB - GIB // 2
+    assert any("no GPU" in note for note in describe_machine(8 * GIB).notes)
+    assert describe_machine(2 * GIB, os="windows").available == 2 * GIB - GIB // 2
 
 
 def test_this_machine() -> None:
-    machine, known = probe(), os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    machine, known = probe_machine(), os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     sane(machine)
     assert machine.ram <= known * 1.01
     assert machine.available > 64 << 20
@@ -320,7 +326,7 @@ def test_ggml_lists_this_machine_quietly(capfd: pytest.CaptureFixture[str]) -> N
 
 
 def test_in_a_real_cgroup() -> None:
-    program = "from dslocal.plan.machine.probe import probe; m = probe(); print(m.ram, m.available, m.limited_by)"
+    program = "from dslocal.plan.machine.probe import probe_machine; m = probe_machine(); print(m.ram, m.available, m.limited_by)"
     with confined(GIB) as command:
         done = subprocess.run(
             [*command, sys.executable, "-P", "-c", program],
@@ -336,10 +342,10 @@ def test_in_a_real_cgroup() -> None:
 
 
 def test_local_never_fails() -> None:
-    local = Local()
+    local = LocalSystem()
     assert [local.read(path) for path in ("/nonexistent", "/proc", "a\0b", "/proc/self/mem")] == [
         None
     ] * 4
     assert [local.run(command) for command in (["/nonexistent"], ["a\0b"])] == [None] * 2
     assert local.run(["sh", "-c", "echo said; exit 1"]) == "said\n"
-    assert cgroups.memory(Recorded()) == cgroups.CgroupMemory()
+    assert cgroups.memory_limits(Recorded()) == cgroups.CgroupMemory()

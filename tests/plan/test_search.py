@@ -32,10 +32,10 @@ from dslocal.gguf.header import read_header
 from dslocal.gguf.tensor_types import GgmlType
 from dslocal.plan.load_config import LoadConfig
 from dslocal.plan.machine.machine import Machine
-from dslocal.plan.machine.probe import described
+from dslocal.plan.machine.probe import describe_machine
 from dslocal.plan.memory.footprint import footprint
-from dslocal.plan.refusal import nearest, require
-from dslocal.plan.search import FREE, HEADROOM, TARGET_CTX, Overrides, Plan, plan
+from dslocal.plan.refusal import nearest_fit, require_fit
+from dslocal.plan.search import HEADROOM, NO_OVERRIDES, TARGET_CTX, Overrides, Plan, make_plan
 
 F16, Q8, Q4 = GgmlType.F16, GgmlType.Q8_0, GgmlType.Q4_0
 
@@ -46,7 +46,7 @@ def about(layers: int) -> Any:
 
 
 def summary(found: Plan) -> tuple[str, int, GgmlType, int, int, int, str]:
-    l = found.loading  # noqa: E741
+    l = found.load_config  # noqa: E741
     return (
         found.verdict,
         l.n_ctx,
@@ -99,26 +99,41 @@ CASES: dict[str, tuple[Machine, str, str, tuple[Any, ...]]] = {
         ("offload", 4096, Q8, ANY, about(57), 0, "mmap"),
     ),
     "a shorter context": (
-        described(3 * GIB),
+        describe_machine(3 * GIB),
         QWEN_1B,
         "Q8_0",
         ("cpu", 16384, Q8, 512, 0, 0, "mmap"),
     ),
     "a q4_0 cache last": (
-        described(round(2.64 * GIB)),
+        describe_machine(round(2.64 * GIB)),
         QWEN_1B,
         "Q8_0",
         ("cpu", 4096, Q4, ANY, 0, 0, "mmap"),
     ),
-    "no GPU": (described(64 * GIB), QWEN_7B, "Q4_K_M", ("cpu", 32768, F16, 512, 0, 0, "mmap")),
-    "from the SSD": (described(64 * GIB), V3, "Q4_K_M", ("ssd", 32768, F16, 512, 0, 0, "mmap")),
+    "no GPU": (
+        describe_machine(64 * GIB),
+        QWEN_7B,
+        "Q4_K_M",
+        ("cpu", 32768, F16, 512, 0, 0, "mmap"),
+    ),
+    "from the SSD": (
+        describe_machine(64 * GIB),
+        V3,
+        "Q4_K_M",
+        ("ssd", 32768, F16, 512, 0, 0, "mmap"),
+    ),
     "from the SSD, the rest on a GPU": (
         gpu_of(128, 24),
         V3,
         "Q4_K_M",
         ("ssd", 32768, F16, 512, 63, about(57), "mmap"),
     ),
-    "not even from the SSD": (described(GIB), V3, "Q4_K_M", ("no", 4096, Q4, 64, 0, 0, "mmap")),
+    "not even from the SSD": (
+        describe_machine(GIB),
+        V3,
+        "Q4_K_M",
+        ("no", 4096, Q4, 64, 0, 0, "mmap"),
+    ),
     "Metal, all": (mac_of(16), QWEN_7B, "Q4_K_M", ("gpu", 32768, F16, 512, 29, 0, "mmap")),
     "Metal, experts in RAM": (
         mac_of(36, 9),
@@ -144,7 +159,7 @@ CASES: dict[str, tuple[Machine, str, str, tuple[Any, ...]]] = {
 
 @pytest.mark.parametrize(("machine", "name", "quant", "expected"), CASES.values(), ids=CASES)
 def test_plans(machine: Machine, name: str, quant: str, expected: tuple[Any, ...]) -> None:
-    found = plan(header(name, quant), machine)
+    found = make_plan(header(name, quant), machine)
     assert summary(found) == expected
     sound(found, machine, header(name, quant))
 
@@ -162,7 +177,7 @@ GIVEN_UP: dict[str, list[str]] = {
 @pytest.mark.parametrize("name", GIVEN_UP)
 def test_what_is_given_up_and_what_it_saves(name: str) -> None:
     machine, model, quant, _ = CASES[name]
-    found, h = plan(header(model, quant), machine), header(model, quant)
+    found, h = make_plan(header(model, quant), machine), header(model, quant)
     steps = [
         step.what for step in found.gave_up if "micro" not in step.what
     ]  # whether they must be smaller hangs on a few MiB
@@ -171,7 +186,12 @@ def test_what_is_given_up_and_what_it_saves(name: str) -> None:
     top = h.of_arch("block_count") + 1 if machine.gpus else 0
     n_ctx = min(h.of_arch("context_length"), TARGET_CTX)
     wanted = dataclasses.replace(
-        found.loading, n_ctx=n_ctx, kv_type=F16, n_ubatch=512, n_gpu_layers=top, cpu_moe_layers=0
+        found.load_config,
+        n_ctx=n_ctx,
+        kv_type=F16,
+        n_ubatch=512,
+        n_gpu_layers=top,
+        cpu_moe_layers=0,
     )
     before, after = footprint(h, wanted).all, found.memory.all
     assert sum(step.saved for step in found.gave_up) == (
@@ -189,11 +209,11 @@ def test_order_of_giving_up() -> None:
         need = footprint(h, dataclasses.replace(wanted, n_ubatch=n_ubatch, kv_type=kv_type)).all.gpu
         machines.append(gpu_of(64, need / (1 - HEADROOM) / GIB + 0.001))
     machines.append(gpu_of(64, 4))
-    short = plan(h, machines[-1]).memory.all.host - (100 << 20)
+    short = make_plan(h, machines[-1]).memory.all.host - (100 << 20)
     machines.append(dataclasses.replace(machines[-1], available=short))
     found = [
-        (p.verdict, p.loading.n_ubatch < 512, p.loading.kv_type, p.loading.n_ctx)
-        for p in (plan(h, m) for m in machines)
+        (p.verdict, p.load_config.n_ubatch < 512, p.load_config.kv_type, p.load_config.n_ctx)
+        for p in (make_plan(h, m) for m in machines)
     ]
     assert found[:3] == [
         ("gpu", False, F16, 32768),
@@ -208,11 +228,14 @@ def test_what_was_not_needed_is_restored() -> None:
     """Experts had to go, which freed enough for all the rest: the cache and the micro-batches are
     as wanted.
     """
-    found = plan(header(V3), gpu_of(512, 100))
+    found = make_plan(header(V3), gpu_of(512, 100))
     assert summary(found)[:4] == ("offload", 32768, F16, 512)
-    assert 0 < found.loading.cpu_moe_layers < 58
+    assert 0 < found.load_config.cpu_moe_layers < 58
     fewer = dataclasses.replace(
-        found.loading, cpu_moe_layers=found.loading.cpu_moe_layers - 1, kv_type=Q8, n_ubatch=64
+        found.load_config,
+        cpu_moe_layers=found.load_config.cpu_moe_layers - 1,
+        kv_type=Q8,
+        n_ubatch=64,
     )
     assert footprint(header(V3), fewer).all.gpu > 98 * GIB  # one layer less would not have done
 
@@ -228,24 +251,24 @@ def test_tied_embeddings_count_twice_on_a_gpu_alone() -> None:
     mac = dataclasses.replace(mac_of(64), available=enough)
     on_gpu = dataclasses.replace(on_cpu, n_gpu_layers=99)
     assert footprint(tied, on_gpu, "metal").weights.total > enough
-    found = plan(tied, mac, asked)
+    found = make_plan(tied, mac, asked)
     assert summary(found) == ("cpu", 512, F16, 64, 0, 0, "mmap")
     sound(found, mac, tied)
 
 
 def test_repacking_only_where_its_copy_fits() -> None:
-    assert plan(header(LITE), described(64 * GIB)).loading.repack
-    tight = plan(header(LITE), described(13 * GIB))
-    assert (tight.verdict, tight.loading.repack) == ("cpu", False)
-    assert not plan(header(LITE), gpu_of(64, 24)).loading.repack
-    assert not plan(header(V3), described(64 * GIB)).loading.repack
+    assert make_plan(header(LITE), describe_machine(64 * GIB)).load_config.repack
+    tight = make_plan(header(LITE), describe_machine(13 * GIB))
+    assert (tight.verdict, tight.load_config.repack) == ("cpu", False)
+    assert not make_plan(header(LITE), gpu_of(64, 24)).load_config.repack
+    assert not make_plan(header(V3), describe_machine(64 * GIB)).load_config.repack
 
 
 def test_no_more_context_than_the_model_has() -> None:
-    assert plan(header("nano", "Q8_0"), described(64 * GIB)).loading.n_ctx == 4096
-    assert plan(header(LLM), described(256 * GIB)).loading.n_ctx == 4096
+    assert make_plan(header("nano", "Q8_0"), describe_machine(64 * GIB)).load_config.n_ctx == 4096
+    assert make_plan(header(LLM), describe_machine(256 * GIB)).load_config.n_ctx == 4096
     with pytest.raises(UsageError, match="--ctx: 4097 is out of range"):
-        plan(header(LLM), described(256 * GIB), Overrides(n_ctx=4097))
+        make_plan(header(LLM), describe_machine(256 * GIB), Overrides(n_ctx=4097))
 
 
 PINNED = [
@@ -267,19 +290,19 @@ PINNED = [
 MACHINES = {
     "large GPU": gpu_of(64, 80),
     "small GPU": gpu_of(64, 6),
-    "no GPU": described(64 * GIB),
+    "no GPU": describe_machine(64 * GIB),
     "small": gpu_of(4, 2),
-    "tiny": described(200 << 20),
+    "tiny": describe_machine(200 << 20),
     "Mac": mac_of(36),
     "small Mac": mac_of(16, 4),
 }
 
 
-@pytest.mark.parametrize("pins", PINNED, ids=str)
+@pytest.mark.parametrize("overrides", PINNED, ids=str)
 @pytest.mark.parametrize("machine", MACHINES.values(), ids=MACHINES)
-def test_what_is_pinned_stays(machine: Machine, pins: Overrides) -> None:
-    found = plan(header(LITE), machine, pins)
-    kept(found, pins, header(LITE))
+def test_what_is_pinned_stays(machine: Machine, overrides: Overrides) -> None:
+    found = make_plan(header(LITE), machine, overrides)
+    kept(found, overrides, header(LITE))
     sound(found, machine, header(LITE))
 
 
@@ -289,23 +312,23 @@ IMPOSSIBLE = [
 ]
 
 
-@pytest.mark.parametrize(("name", "pins", "said"), IMPOSSIBLE)
+@pytest.mark.parametrize(("name", "overrides", "said"), IMPOSSIBLE)
 @pytest.mark.parametrize("machine", MACHINES.values(), ids=MACHINES)
 def test_what_cannot_be_had_on_any_machine(
-    machine: Machine, name: str, pins: Overrides, said: str
+    machine: Machine, name: str, overrides: Overrides, said: str
 ) -> None:
     with pytest.raises(UsageError, match=said):
-        plan(header(name), machine, pins)
+        make_plan(header(name), machine, overrides)
 
 
 def test_a_refusal_names_the_numbers_and_the_nearest_that_fits() -> None:
-    machine, pins = gpu_of(16, 8), Overrides(n_ctx=131072, kv_type=F16, n_gpu_layers=999)
-    found = plan(header(QWEN_7B), machine, pins)
+    machine, overrides = gpu_of(16, 8), Overrides(n_ctx=131072, kv_type=F16, n_gpu_layers=999)
+    found = make_plan(header(QWEN_7B), machine, overrides)
     assert (found.verdict, found.lacking > GIB) == ("no", True)
-    suggested = nearest(header(QWEN_7B), machine, pins)
+    suggested = nearest_fit(header(QWEN_7B), machine, overrides)
     assert suggested is not None
     with pytest.raises(DoesNotFitError) as refused:
-        require(found, "file.gguf", machine, suggested)
+        require_fit(found, "file.gguf", machine, suggested)
     message = str(refused.value)
     assert message.startswith(
         f"file.gguf needs {found.memory.all.gpu / GIB:.1f} GiB of GPU memory and "
@@ -315,16 +338,16 @@ def test_a_refusal_names_the_numbers_and_the_nearest_that_fits() -> None:
         refused.value.hint
         == f"--ctx 32768 --kv f16 fits in {suggested.memory.all.total / GIB:.1f} GiB"
     )
-    require(suggested, "file.gguf", machine, None)
-    assert nearest(header(V3), machine, pins) is None  # nothing of it fits
-    assert nearest(header(QWEN_7B), machine, FREE) is None  # nothing is pinned
+    require_fit(suggested, "file.gguf", machine, None)
+    assert nearest_fit(header(V3), machine, overrides) is None  # nothing of it fits
+    assert nearest_fit(header(QWEN_7B), machine, NO_OVERRIDES) is None  # nothing is pinned
 
 
 def test_a_suggestion_names_what_was_pinned_otherwise() -> None:
-    machine, pins = gpu_of(64, 4), Overrides(n_gpu_layers=28, cpu_moe_layers=0)
-    found = plan(header(LITE), machine, pins)
+    machine, overrides = gpu_of(64, 4), Overrides(n_gpu_layers=28, cpu_moe_layers=0)
+    found = make_plan(header(LITE), machine, overrides)
     with pytest.raises(DoesNotFitError) as refused:
-        require(found, "file.gguf", machine, nearest(header(LITE), machine, pins))
+        require_fit(found, "file.gguf", machine, nearest_fit(header(LITE), machine, overrides))
     assert "--cpu-moe 2" in refused.value.hint
 
 
@@ -333,4 +356,4 @@ def test_legacy_mla_is_planned_with_its_real_size(tmp_path: Any) -> None:
         read_header(write_header(tmp_path, "v2-lite", legacy=legacy)) for legacy in (True, False)
     )
     machine = gpu_of(64, 16)
-    assert plan(old, machine).memory.kv.total > 4 * plan(new, machine).memory.kv.total
+    assert make_plan(old, machine).memory.kv.total > 4 * make_plan(new, machine).memory.kv.total

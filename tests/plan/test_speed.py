@@ -30,10 +30,10 @@ from dslocal.gguf.tensor_types import GgmlType
 from dslocal.plan.load_config import LoadConfig
 from dslocal.plan.machine.bandwidth import SSD
 from dslocal.plan.machine.machine import Gpu, Machine
-from dslocal.plan.machine.probe import described
+from dslocal.plan.machine.probe import describe_machine
 from dslocal.plan.memory.footprint import footprint, kv_bytes_per_token
-from dslocal.plan.parameter_count import parameters
-from dslocal.plan.search import plan
+from dslocal.plan.parameter_count import count_parameters
+from dslocal.plan.search import make_plan
 from dslocal.plan.speed import (
     ETA,
     OTHER_RAM,
@@ -41,21 +41,21 @@ from dslocal.plan.speed import (
     Rates,
     Speed,
     Traffic,
-    by_tier,
+    bytes_by_tier,
     forecast,
     rates_for,
-    read_once,
     traffic,
+    weight_bytes_per_token,
 )
 
 CODER = "deepseek-coder-v2-instruct"
-ROOMY = described(1024 * GIB)
+ROOMY = describe_machine(1024 * GIB)
 
 
 def read(
-    h: GgufHeader, loading: LoadConfig, machine: Machine = ROOMY, filled: float = 0.5
+    h: GgufHeader, load_config: LoadConfig, machine: Machine = ROOMY, filled: float = 0.5
 ) -> Traffic:
-    return traffic(h, loading, footprint(h, loading), machine, filled=filled)
+    return traffic(h, load_config, footprint(h, load_config), machine, filled=filled)
 
 
 def weights_of(h: GgufHeader, *classes: str) -> int:
@@ -80,25 +80,29 @@ def test_a_token_reads_all_but_the_experts_that_it_does_not_use(name: str) -> No
         else 0
     )
     expected = weights_of(h, *ALWAYS) + used * weights_of(h, "routed experts")
-    assert read_once(h, LoadConfig(4096)) == pytest.approx(expected, abs=1)
-    assert read(h, LoadConfig(4096), filled=0) == Traffic(0, read_once(h, LoadConfig(4096)), 0)
+    assert weight_bytes_per_token(h, LoadConfig(4096)) == pytest.approx(expected, abs=1)
+    assert read(h, LoadConfig(4096), filled=0) == Traffic(
+        0, weight_bytes_per_token(h, LoadConfig(4096)), 0
+    )
     whole = LoadConfig(4096, n_gpu_layers=999)
-    assert read(h, whole, filled=0) == Traffic(read_once(h, whole), 0, 0)
+    assert read(h, whole, filled=0) == Traffic(weight_bytes_per_token(h, whole), 0, 0)
     f32 = header(name, "F32")  # four bytes a weight: what is read is what is counted as active
-    assert read_once(f32, LoadConfig(4096)) == pytest.approx(4 * parameters(f32).active, rel=1e-3)
+    assert weight_bytes_per_token(f32, LoadConfig(4096)) == pytest.approx(
+        4 * count_parameters(f32).active, rel=1e-3
+    )
 
 
 def test_the_cache_as_far_as_it_is_filled() -> None:
-    h, loading = header(V3), LoadConfig(32768)
+    h, load_config = header(V3), LoadConfig(32768)
     per_token = kv_bytes_per_token(h)
     assert per_token == 70272
     for filled in (0.0, 0.25, 1.0):
-        assert read(h, loading, filled=filled).ram - read(h, loading, filled=0).ram == round(
-            per_token * 32768 * filled
-        )
+        assert read(h, load_config, filled=filled).ram - read(
+            h, load_config, filled=0
+        ).ram == round(per_token * 32768 * filled)
     assert (
-        read(h, dataclasses.replace(loading, kv_type=GgmlType.Q8_0), filled=1).total
-        < read(h, loading, filled=1).total
+        read(h, dataclasses.replace(load_config, kv_type=GgmlType.Q8_0), filled=1).total
+        < read(h, load_config, filled=1).total
     )
 
 
@@ -114,7 +118,7 @@ def test_each_tier_has_its_share() -> None:
     half = read(h, layers, machine)
     assert half.gpu == pytest.approx(everything.gpu / 2, rel=0.05)  # the cache's half too
     assert everything.total == pytest.approx(moved.total, abs=2) == pytest.approx(half.total, abs=2)
-    assert by_tier(moved) == {"GPU": moved.gpu, "RAM": moved.ram}
+    assert bytes_by_tier(moved) == {"GPU": moved.gpu, "RAM": moved.ram}
 
 
 def test_embeddings_that_are_the_output_too_are_read_where_the_output_is() -> None:
@@ -122,7 +126,10 @@ def test_embeddings_that_are_the_output_too_are_read_where_the_output_is() -> No
     tied = dataclasses.replace(h, tensors=tuple(t for t in h.tensors if t.name != "output.weight"))
     embeddings = next(t.nbytes for t in h.tensors if t.name == "token_embd.weight")
     output = next(t.nbytes for t in h.tensors if t.name == "output.weight")
-    assert read_once(tied, LoadConfig(512)) == read_once(h, LoadConfig(512)) - output + embeddings
+    assert (
+        weight_bytes_per_token(tied, LoadConfig(512))
+        == weight_bytes_per_token(h, LoadConfig(512)) - output + embeddings
+    )
     assert read(tied, LoadConfig(512, n_gpu_layers=99)).ram == 0
 
 
@@ -142,9 +149,9 @@ def mac(cpu: str, cores: int, ram: int) -> Machine:
 def speed_on(
     machine: Machine, name: str, quant: str = "Q4_K_M", rates: Rates | None = None
 ) -> Speed:
-    found = plan(header(name, quant), machine)
+    found = make_plan(header(name, quant), machine)
     return forecast(
-        header(name, quant), found.loading, found.memory, machine, rates_for(machine, rates)
+        header(name, quant), found.load_config, found.memory, machine, rates_for(machine, rates)
     )
 
 
@@ -155,10 +162,10 @@ def test_known_points() -> None:
     The weights are 12.6 GB of these 12.9: a cache of some 4,600 tokens is the rest.
     """
     h = header(CODER)
-    assert read_once(h, LoadConfig(4096)) == pytest.approx(12.9e9, rel=0.03)
-    assert read_once(h, LoadConfig(4096)) + 4600 * kv_bytes_per_token(h) == pytest.approx(
-        12.9e9, rel=0.005
-    )
+    assert weight_bytes_per_token(h, LoadConfig(4096)) == pytest.approx(12.9e9, rel=0.03)
+    assert weight_bytes_per_token(h, LoadConfig(4096)) + 4600 * kv_bytes_per_token(
+        h
+    ) == pytest.approx(12.9e9, rel=0.005)
     ultra = mac("Apple M2 Ultra", 16, 192)
     assert rates_for(ultra).gpu == pytest.approx(0.4 * 800e9)
     found = speed_on(ultra, CODER)
@@ -187,7 +194,7 @@ def test_a_described_mac_is_about_as_fast_as_a_real_one() -> None:
 
 
 def test_rates() -> None:
-    assert rates_for(described(64 * GIB)) == Rates(0, OTHER_RAM * ETA, SSD)
+    assert rates_for(describe_machine(64 * GIB)) == Rates(0, OTHER_RAM * ETA, SSD)
     measured = Rates(0, 2e10, 5e9)
     assert rates_for(gpu_of(64, 24), measured) == Rates(250e9 * ETA, 2e10, 5e9)
     assert rates_for(gpu_of(64, 24), Rates(7e11, 2e10, 5e9)).gpu == 7e11
@@ -196,10 +203,10 @@ def test_rates() -> None:
 
 
 def test_forecast_is_bytes_over_rates() -> None:
-    h, loading, rates = header(QWEN_7B), LoadConfig(8192), Rates(0, 1e10, 1e9)
-    memory = footprint(h, loading)
-    found = forecast(h, loading, memory, ROOMY, rates)
-    empty, full = read(h, loading, filled=0).total, read(h, loading, filled=1).total
+    h, load_config, rates = header(QWEN_7B), LoadConfig(8192), Rates(0, 1e10, 1e9)
+    memory = footprint(h, load_config)
+    found = forecast(h, load_config, memory, ROOMY, rates)
+    empty, full = read(h, load_config, filled=0).total, read(h, load_config, filled=1).total
     assert (found.low, found.high) == pytest.approx(
         (1e10 / full * (1 - SPREAD), 1e10 / empty * (1 + SPREAD))
     )
@@ -211,46 +218,48 @@ def with_available(nbytes: int) -> Machine:
 
 
 def test_dense_weights_miss_whole_when_they_do_not_fit() -> None:
-    h, loading = header(QWEN_32B), LoadConfig(4096)
-    memory = footprint(h, loading)
-    weights = read_once(h, loading)
-    assert read(h, loading, with_available(memory.all.host)).ssd == 0
-    short = read(h, loading, with_available(memory.all.host - 1), filled=1)
+    h, load_config = header(QWEN_32B), LoadConfig(4096)
+    memory = footprint(h, load_config)
+    weights = weight_bytes_per_token(h, load_config)
+    assert read(h, load_config, with_available(memory.all.host)).ssd == 0
+    short = read(h, load_config, with_available(memory.all.host - 1), filled=1)
     assert short.ssd == weights
     assert short.ram == kv_bytes_per_token(h) * 4096  # the cache is never on the SSD
 
 
 def test_experts_miss_as_far_as_they_do_not_fit() -> None:
-    h, loading = header(V3), LoadConfig(4096)
+    h, load_config = header(V3), LoadConfig(4096)
     memory, routed, always = (
-        footprint(h, loading),
+        footprint(h, load_config),
         weights_of(h, "routed experts"),
         weights_of(h, *ALWAYS),
     )
     rest = memory.all.host - memory.weights.host
-    half = read(h, loading, with_available(round(rest + always + routed / 2)))
+    half = read(h, load_config, with_available(round(rest + always + routed / 2)))
     assert half.ssd == pytest.approx(routed * 8 / 256 / 2, rel=1e-6)
-    none = read(h, loading, with_available(rest + always + 1))
+    none = read(h, load_config, with_available(rest + always + 1))
     assert none.ssd == pytest.approx(routed * 8 / 256, rel=1e-3)
-    assert read(h, loading, with_available(rest + always - 1)).ssd == read_once(h, loading)
+    assert read(h, load_config, with_available(rest + always - 1)).ssd == weight_bytes_per_token(
+        h, load_config
+    )
 
 
 def test_from_the_ssd_is_slow() -> None:
-    found = speed_on(described(64 * GIB), V3)
+    found = speed_on(describe_machine(64 * GIB), V3)
     assert 0.05 < found.low < found.high < 1
     assert (
         speed_on(gpu_of(64, 24), V3).middle > found.middle
     )  # what every token reads is on the GPU
-    dense = speed_on(described(16 * GIB), LLM)
-    assert dense.middle < SSD / read_once(header(LLM), LoadConfig(4096))
+    dense = speed_on(describe_machine(16 * GIB), LLM)
+    assert dense.middle < SSD / weight_bytes_per_token(header(LLM), LoadConfig(4096))
 
 
 @given(st.sampled_from([QWEN_32B, LITE, V2, V3, LLM]), st.integers(1, 600), st.integers(0, 200))
 def test_more_ram_is_never_slower(name: str, ram: int, more: int) -> None:
-    h, loading = header(name), LoadConfig(4096)
-    memory, rates = footprint(h, loading), Rates(0, 2e10, 3e9)
+    h, load_config = header(name), LoadConfig(4096)
+    memory, rates = footprint(h, load_config), Rates(0, 2e10, 3e9)
     small, large = (
-        forecast(h, loading, memory, with_available(n * GIB), rates) for n in (ram, ram + more)
+        forecast(h, load_config, memory, with_available(n * GIB), rates) for n in (ram, ram + more)
     )
     assert small.low <= large.low
     assert small.high <= large.high

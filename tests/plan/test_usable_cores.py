@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 
 from dslocal.plan.machine import probe
-from dslocal.plan.machine.system import Local
+from dslocal.plan.machine.system import LocalSystem
 
 V2 = {"/proc/self/cgroup": "0::/\n", "/sys/fs/cgroup/cpu.max": "{quota} 100000\n"}
 V1 = {
@@ -26,7 +26,7 @@ def test_a_quota_on_a_large_host(
     monkeypatch: pytest.MonkeyPatch, files: dict[str, str], quota: str, cores: int
 ) -> None:
     host = {path: text.format(quota=quota) for path, text in files.items()}
-    monkeypatch.setattr(Local, "platform", "linux")
-    monkeypatch.setattr(Local, "cores", lambda _: 64)
-    monkeypatch.setattr(Local, "read", lambda _, path: host.get(path))
+    monkeypatch.setattr(LocalSystem, "platform", "linux")
+    monkeypatch.setattr(LocalSystem, "cores", lambda _: 64)
+    monkeypatch.setattr(LocalSystem, "read", lambda _, path: host.get(path))
     assert probe.usable_cores() == cores

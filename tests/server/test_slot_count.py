@@ -14,7 +14,7 @@ from dslocal.errors import DoesNotFitError
 from dslocal.gguf.header import read_header
 from dslocal.plan.machine import probe
 from dslocal.plan.machine.machine import Machine
-from dslocal.plan.search import Overrides, plan
+from dslocal.plan.search import Overrides, make_plan
 
 ROOMY = Machine("linux", "test", 2, 1 << 34, 1 << 34)
 AUTO = Overrides(mtp=None)
@@ -22,13 +22,13 @@ AUTO = Overrides(mtp=None)
 
 def need(nano: Path, several: int) -> int:
     """Bytes that a plan for so many takes where there is plenty."""
-    return plan(read_header(nano), ROOMY, Overrides(n_seq=several)).memory.all.host
+    return make_plan(read_header(nano), ROOMY, Overrides(n_seq=several)).memory.all.host
 
 
-def pins(
+def overrides(
     nano: Path, monkeypatch: pytest.MonkeyPatch, parallel: int | None, available: int
 ) -> Overrides:
-    monkeypatch.setattr(probe, "probe", lambda: replace(ROOMY, available=available))
+    monkeypatch.setattr(probe, "probe_machine", lambda: replace(ROOMY, available=available))
     return serve._pins(nano, read_header(nano), parallel, AUTO)
 
 
@@ -59,7 +59,7 @@ def test_how_many(
     several: int,
 ) -> None:
     assert callable(available)
-    found = pins(nano, monkeypatch, parallel, available(nano))
+    found = overrides(nano, monkeypatch, parallel, available(nano))
     assert found.n_seq == several
     assert found.mtp is (None if several == 1 else False), "one alone drafts"
 
@@ -67,6 +67,6 @@ def test_how_many(
 def test_too_many_are_refused_when_planned(nano: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from dslocal.engine import loader
 
-    wanted = pins(nano, monkeypatch, 64, round(need(nano, 1) * 1.025))
+    wanted = overrides(nano, monkeypatch, 64, round(need(nano, 1) * 1.025))
     with pytest.raises(DoesNotFitError):
         loader.plan_for(nano, read_header(nano), replace(wanted, n_ctx=4096))

@@ -21,7 +21,7 @@ def settings(
     path: Path,
     header: GgufHeader,
     ctx: int | None,
-    pins: Overrides,
+    overrides: Overrides,
     thinking: prompts.Setting[prompts.Thinking],
     question: prompts.Question,
     form: output.OutputConstraint | None,
@@ -31,11 +31,11 @@ def settings(
     """
     from dslocal.engine import loader
 
-    planned = loader.plan_for(path, header, pins)
+    planned = loader.plan_for(path, header, overrides)
     shown: dict[str, prompts.Setting[Any]] = {
         **chosen.shown(),
         "ctx": prompts.Setting(
-            planned.loading.n_ctx, session_setup.context_source(header, ctx, planned)
+            planned.load_config.n_ctx, session_setup.context_source(header, ctx, planned)
         ),
         "thinking": prompts.Setting(thinking.value.value, thinking.source),
         "math": prompts.Setting(bool(question.directive), question.source),

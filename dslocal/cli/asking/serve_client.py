@@ -172,7 +172,7 @@ class Search:
         return None
 
     def answered(
-        self, path: Path, pins: Overrides, draw: Callable[[ServeClient, float], None]
+        self, path: Path, overrides: Overrides, draw: Callable[[ServeClient, float], None]
     ) -> bool:
         """Whether ``draw`` had its answers from the server; it is told that loading took no time.
         ``pins`` may decide on the context.
@@ -181,9 +181,9 @@ class Search:
         if found is None or found.kv_type != USUAL_KV:
             return False
         if (
-            found.n_ctx != pins.n_ctx
-            if pins.n_ctx
-            else found.n_ctx < session_setup.wanted_context(found.header, pins)
+            found.n_ctx != overrides.n_ctx
+            if overrides.n_ctx
+            else found.n_ctx < session_setup.wanted_context(found.header, overrides)
         ):
             return False
         try:

@@ -204,7 +204,7 @@ def ask(  # noqa: PLR0915
     search = serve_client.Search()
     path, header, spoken = prepare(known=search.known if warmly else None)
     settings = session_setup.settings_for(spoken.defaults, flags, chosen)
-    pins = session_setup.pins_for(header, ctx, kv, n_gpu_layers, cpu_moe, mtp)
+    overrides = session_setup.pins_for(header, ctx, kv, n_gpu_layers, cpu_moe, mtp)
     drawn = session_setup.new_seed(seed)
     thinking = session_setup.thinking_for(spoken, think, chosen)
     if think_budget is not None and thinking.value in (
@@ -242,7 +242,7 @@ def ask(  # noqa: PLR0915
             header,
             spoken,
             prompted,
-            dry.settings(settings, path, header, ctx, pins, thinking, question, form),
+            dry.settings(settings, path, header, ctx, overrides, thinking, question, form),
             as_json=as_json,
         )
         return
@@ -280,12 +280,12 @@ def ask(  # noqa: PLR0915
             _one(run, drawn, final=final, as_json=as_json)
 
     if search.found:
-        if search.answered(path, pins, draw):
+        if search.answered(path, overrides, draw):
             return
         path, header, spoken = prepare()  # the whole header, which was not read so far
-        pins = session_setup.pins_for(header, ctx, kv, n_gpu_layers, cpu_moe, mtp)
+        overrides = session_setup.pins_for(header, ctx, kv, n_gpu_layers, cpu_moe, mtp)
     began = time.perf_counter()
-    with session_setup.running(path, header, pins) as context:
+    with session_setup.running(path, header, overrides) as context:
         draw(context, time.perf_counter() - began)
 
 

@@ -105,13 +105,13 @@ def bench(
     planned = loader.plan_for(
         path, header, session_setup.pins_for(header, ctx, kv, n_gpu_layers, cpu_moe, drafting)
     )
-    loading = planned.loading
-    if max(wanted, default=0) and tokens + 1 >= loading.n_ctx:
+    load_config = planned.load_config
+    if max(wanted, default=0) and tokens + 1 >= load_config.n_ctx:
         raise UsageError(
-            f"--tokens: {tokens:,} do not fit a context of {loading.n_ctx:,}",
+            f"--tokens: {tokens:,} do not fit a context of {load_config.n_ctx:,}",
             hint="fewer, or a larger --ctx",
         )
-    bench_of = _Bench(path, header, spoken, loading, wanted, tokens, ways, seed)
+    bench_of = _Bench(path, header, spoken, load_config, wanted, tokens, ways, seed)
     interrupted = False
     try:
         with _progress(path.name) as report:
@@ -123,7 +123,7 @@ def bench(
     _add_forecasts(figures, header, planned)
     ratios = bench_compare.ratios(figures, old)
     if as_json:
-        about = _about(path, header, identity, loading, bench_of.threads, tokens, repeat, seed)
+        about = _about(path, header, identity, load_config, bench_of.threads, tokens, repeat, seed)
         compared = [
             {"what": what, "size": size, "mtp": way, "ratio": ratio}
             for (what, size, way), ratio in ratios.items()
@@ -132,7 +132,7 @@ def bench(
         print(json.dumps({**about, **found, **({"compared": compared} if compare else {})}))
     elif figures:
         for line in bench_report.table(
-            figures, _heading(path, header, loading, bench_of.threads, repeat), ratios
+            figures, _heading(path, header, load_config, bench_of.threads, repeat), ratios
         ):
             print(line)
     if plot is not None and (drawn := bench_report.curves(figures)):
@@ -154,7 +154,7 @@ class _Bench:
         path: Path,
         header: GgufHeader,
         family: prompts.Family,
-        loading: LoadConfig,
+        load_config: LoadConfig,
         depths: Sequence[int],
         tokens: int,
         ways: Sequence[str],
@@ -166,14 +166,16 @@ class _Bench:
         self._path, self._family, self._loading, self._tokens, self._seed = (
             path,
             family,
-            loading,
+            load_config,
             tokens,
             seed,
         )
-        deepest = loading.n_ctx - tokens - 1
+        deepest = load_config.n_ctx - tokens - 1
         self._depths = list(dict.fromkeys(min(depth, deepest) for depth in depths))
         self._ways = list(ways) if can_draft(header) else [""]
-        self._prefills = sorted({min(size, loading.n_ctx) for size in (PREFILL, loading.n_ubatch)})
+        self._prefills = sorted(
+            {min(size, load_config.n_ctx) for size in (PREFILL, load_config.n_ubatch)}
+        )
         rows = [
             BenchFigure("load"),
             BenchFigure("cold"),
@@ -286,10 +288,10 @@ def _add_forecasts(figures: Sequence[BenchFigure], header: GgufHeader, planned: 
     from dslocal.plan.speed import tokens_per_s
 
     machine, rates = machines.machine_and_rates()
-    loading = replace(planned.loading, mtp=False)
+    load_config = replace(planned.load_config, mtp=False)
     for figure in plain:
         figure.forecast = tokens_per_s(
-            header, loading, planned.memory, machine, rates, figure.size / loading.n_ctx
+            header, load_config, planned.memory, machine, rates, figure.size / load_config.n_ctx
         )
 
 
@@ -300,20 +302,20 @@ def _name(path: Path, header: GgufHeader) -> str:
 
 
 def _heading(
-    path: Path, header: GgufHeader, loading: LoadConfig, threads: int, repeat: int
+    path: Path, header: GgufHeader, load_config: LoadConfig, threads: int, repeat: int
 ) -> list[str]:
     gpu = (
-        f"{loading.n_gpu_layers} layers on the GPU"
-        if loading.n_gpu_layers
+        f"{load_config.n_gpu_layers} layers on the GPU"
+        if load_config.n_gpu_layers
         else f"{threads} thread{'s' if threads != 1 else ''}"
     )
-    kv = loading.kv_type.name.lower()
+    kv = load_config.kv_type.name.lower()
     again = f"measured {repeat} times" if repeat > 1 else "measured once"
     size = header.file_size / 1e6
     return [
         f"{_name(path, header)}, "
         + (f"{size / 1e3:,.1f} GB" if size >= 1000 else f"{size:,.1f} MB"),
-        f"{loading.n_ctx:,} tokens of context, {kv} KV cache, {gpu}; {again}",
+        f"{load_config.n_ctx:,} tokens of context, {kv} KV cache, {gpu}; {again}",
     ]
 
 
@@ -321,7 +323,7 @@ def _about(
     path: Path,
     header: GgufHeader,
     identity: str,
-    loading: LoadConfig,
+    load_config: LoadConfig,
     threads: int,
     tokens: int,
     repeat: int,
@@ -332,7 +334,7 @@ def _about(
     from dslocal.gguf.header import main_type
     from dslocal.plan.machine import probe
 
-    machine = probe.probe()
+    machine = probe.probe_machine()
     name = header.text("general.name") or path.stem
     return {
         "dslocal": __version__,
@@ -353,8 +355,8 @@ def _about(
         },
         "settings": {
             "threads": threads,
-            **loading.as_json(),
-            "mtp_loaded": loading.mtp,
+            **load_config.as_json(),
+            "mtp_loaded": load_config.mtp,
             "temperature": benchmark.TEMPERATURE,
             "top_p": benchmark.TOP_P,
             "tokens": tokens,

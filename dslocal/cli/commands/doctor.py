@@ -151,15 +151,15 @@ def _engine(problems: list[Finding]) -> tuple[dict[str, Any], dict[str, Any]]:
     """What llama.cpp is, and the machine as it sees it."""
     from dslocal.cli import doctor_checks
     from dslocal.plan.machine import probe
-    from dslocal.plan.machine.llama_cpp_build import Build, Known, build
+    from dslocal.plan.machine.llama_cpp_build import Build, KnownDevices, probe_build
 
     made: Build | EngineMissingError
     try:
-        made = build()
+        made = probe_build()
     except EngineMissingError as e:
         made = e
-    runner = Known(made.devices if isinstance(made, Build) else made)
-    machine = probe.probe(runner)
+    runner = KnownDevices(made.devices if isinstance(made, Build) else made)
+    machine = probe.probe_machine(runner)
     fields = {
         "os": platform.platform(),
         "cpu": machine.cpu,

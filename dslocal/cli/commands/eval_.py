@@ -128,9 +128,9 @@ def evaluate(
         "think_budget": think_budget,
     }
     settings = session_setup.settings_for(spoken.defaults, flags)
-    pins = session_setup.pins_for(header, ctx, mtp=mtp)
-    pins = replace(
-        pins, n_ctx=session_setup.wanted_context(header, pins)
+    overrides = session_setup.pins_for(header, ctx, mtp=mtp)
+    overrides = replace(
+        overrides, n_ctx=session_setup.wanted_context(header, overrides)
     )  # or what is free now would decide whether a run can be resumed
     thinking = session_setup.thinking_for(spoken, think).value
     name = _name(model)
@@ -144,7 +144,7 @@ def evaluate(
         "temperature": settings.temperature.value,
         "top_p": settings.top_p.value,
         "max_tokens": settings.max_tokens.value,
-        "ctx": pins.n_ctx or 0,
+        "ctx": overrides.n_ctx or 0,
         "seed": session_setup.new_seed(seed),
         "n": samples,
         **{
@@ -160,7 +160,7 @@ def evaluate(
         if missing:
             way = (spoken, settings, thinking, math, seed)
             _run(
-                (path, header, pins),
+                (path, header, overrides),
                 way,
                 problems,
                 missing,

@@ -99,10 +99,10 @@ def fim(
     spoken.render_fim(gap.prefix, gap.suffix)  # or the error would come after loading
     defaults = spoken.fim.defaults if spoken.fim else spoken.defaults
     settings = session_setup.settings_for(defaults, flags)
-    pins = session_setup.pins_for(header, ctx, mtp=mtp)
+    overrides = session_setup.pins_for(header, ctx, mtp=mtp)
     turn = output.Turn(prompt_tokens=0, seed=session_setup.new_seed(seed), top_logprobs=top)
     began = time.perf_counter()
-    with session_setup.running(path, header, pins) as context:
+    with session_setup.running(path, header, overrides) as context:
         load_s = time.perf_counter() - began
         try:
             with closing(

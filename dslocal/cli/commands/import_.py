@@ -149,7 +149,7 @@ def _checked(found: Found, name: str | None) -> tuple[InstalledModel, bool]:
     from dslocal.catalog import InstalledModel
     from dslocal.catalog.inventory import plain_path
     from dslocal.gguf.parts import read_parts
-    from dslocal.plan.memory.shape import legacy_mla
+    from dslocal.plan.memory.shape import is_legacy_mla
 
     files, header = read_parts(plain_path(found.path))
     prompts.recognise_family(header)
@@ -161,7 +161,7 @@ def _checked(found: Found, name: str | None) -> tuple[InstalledModel, bool]:
     )
     return InstalledModel(
         called, _quant(header), files[0], files, nbytes, "imported", found.origin, time.time()
-    ), legacy_mla(header)
+    ), is_legacy_mla(header)
 
 
 def _given(name: str) -> str:

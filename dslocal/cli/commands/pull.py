@@ -290,7 +290,7 @@ def _print_choice(
     place: PublishedLocation, choice: DownloadChoice, *, dry_run: bool, as_json: bool
 ) -> None:
     """Which way it is, why, and how it will run."""
-    from dslocal.plan.assessment import RUNS
+    from dslocal.plan.assessment import VERDICT_LABELS
 
     offer, plan = choice.offer, choice.assessment.plan
     source = offer.remote.origin
@@ -307,13 +307,13 @@ def _print_choice(
                 "download": offer.model.download,
                 "disk": offer.disk,
                 "verdict": plan.verdict,
-                "n_ctx": plan.loading.n_ctx,
+                "n_ctx": plan.load_config.n_ctx,
             }
             print(json.dumps({**fields, **sizes}))
         return
-    where = "from the SSD" if plan.verdict == "ssd" else f"on the {RUNS[plan.verdict]}"
+    where = "from the SSD" if plan.verdict == "ssd" else f"on the {VERDICT_LABELS[plan.verdict]}"
     runs = (
-        f"runs {where} with {plan.loading.n_ctx:,} tokens of context"
+        f"runs {where} with {plan.load_config.n_ctx:,} tokens of context"
         if plan.verdict != "no"
         else "does not run here"
     )

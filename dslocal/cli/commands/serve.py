@@ -155,13 +155,13 @@ def serve(
     called = session_setup.named_model(model) or resolve.last_used() or resolve.DEFAULT
     name = Path(called).stem if Path(called).suffix == ".gguf" or os.sep in called else called
     with listener, ExitStack() as stack:
-        pins = _pins(
+        overrides = _pins(
             path,
             header,
             parallel,
             session_setup.pins_for(header, ctx, kv, n_gpu_layers, cpu_moe, mtp),
         )
-        context = stack.enter_context(session_setup.running(path, header, pins))
+        context = stack.enter_context(session_setup.running(path, header, overrides))
         places = stack.enter_context(_places(context))
         from dslocal.gguf.header import fingerprint
 
@@ -235,7 +235,7 @@ def _check(port: int, parallel: int | None, queue: int, grace: float) -> None:
             raise UsageError(f"{option}: {value:g} is out of range", hint=f"{least} to {most}")
 
 
-def _pins(path: Path, header: GgufHeader, parallel: int | None, pins: Overrides) -> Overrides:
+def _pins(path: Path, header: GgufHeader, parallel: int | None, overrides: Overrides) -> Overrides:
     """``pins`` with so many conversations at once: as asked for, else as many as cost nothing of
     what one alone would have.
     """
@@ -243,26 +243,26 @@ def _pins(path: Path, header: GgufHeader, parallel: int | None, pins: Overrides)
 
     from dslocal.engine import loader
 
-    if parallel is not None or pins.mtp:
+    if parallel is not None or overrides.mtp:
         several = parallel or 1
-        if several > 1 and pins.mtp:
+        if several > 1 and overrides.mtp:
             raise UsageError(
                 "--mtp on drafts for one conversation alone", hint="--parallel 1, or --mtp auto"
             )
-        return replace(pins, n_seq=several, mtp=False) if several > 1 else pins
-    alone = loader.plan_for(path, header, replace(pins, mtp=False))
+        return replace(overrides, n_seq=several, mtp=False) if several > 1 else overrides
+    alone = loader.plan_for(path, header, replace(overrides, mtp=False))
     if alone.verdict == "ssd":
-        return pins
+        return overrides
     for several in range(USUAL_PLACES, 1, -1):
         try:
-            planned = loader.plan_for(path, header, replace(pins, n_seq=several, mtp=False))
+            planned = loader.plan_for(path, header, replace(overrides, n_seq=several, mtp=False))
         except DoesNotFitError:
             continue
-        if replace(planned.loading, n_seq=1, n_outputs=1, repack=alone.loading.repack) == replace(
-            alone.loading, n_outputs=1
-        ):
-            return replace(pins, n_seq=several, mtp=False)
-    return pins
+        if replace(
+            planned.load_config, n_seq=1, n_outputs=1, repack=alone.load_config.repack
+        ) == replace(alone.load_config, n_outputs=1):
+            return replace(overrides, n_seq=several, mtp=False)
+    return overrides
 
 
 @contextmanager
@@ -270,7 +270,7 @@ def _places(context: LlamaContext) -> Iterator[Sequence[LlamaContext]]:
     """Where answers are generated: in the context itself, with drafts, when it is for one
     conversation.
     """
-    if context.loading.n_seq == 1:
+    if context.load_config.n_seq == 1:
         yield [context]
         return
     from dslocal.engine.slots.slots import SlotPool

@@ -3,7 +3,7 @@ process, on the header alone.
 
 llama.cpp aborts the process over some headers, so a child does it and whatever befalls it becomes
 an EngineError. The weights need not be there: a sparse file that has only the header will do, see
-:func:`sparse_copy`.
+:func:`write_sparse_copy`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _HINT = "the plan's own arithmetic stands; damaged files should be fetched again
 
 
 def exact_memory_use(
-    path: Path, loading: LoadConfig, *, gpu: GpuKind = "cuda", timeout: float = TIMEOUT_S
+    path: Path, load_config: LoadConfig, *, gpu: GpuKind = "cuda", timeout: float = TIMEOUT_S
 ) -> MemoryUse:
     """Bytes that llama.cpp would take for the file at ``path``. Overhead, which it does not know,
     is the plan's for that ``gpu``.
@@ -38,21 +38,25 @@ def exact_memory_use(
     Raises GgufError for a header that is damaged, EngineError when llama.cpp refuses, dies or takes
     longer than ``timeout``.
     """
-    return exact_memory_uses(path, [loading], gpu=gpu, timeout=timeout)[0]
+    return exact_memory_uses(path, [load_config], gpu=gpu, timeout=timeout)[0]
 
 
 def exact_memory_uses(
-    path: Path, loadings: Sequence[LoadConfig], *, gpu: GpuKind = "cuda", timeout: float = TIMEOUT_S
+    path: Path,
+    load_configs: Sequence[LoadConfig],
+    *,
+    gpu: GpuKind = "cuda",
+    timeout: float = TIMEOUT_S,
 ) -> list[MemoryUse]:
     """The same for several ways to load one file, in one child process."""
     shape = shape_of(read_header(path))
     return [
-        _memory(shape, loading, found, gpu)
-        for loading, found in zip(loadings, _ask(path, loadings, timeout), strict=True)
+        _memory(shape, load_config, found, gpu)
+        for load_config, found in zip(load_configs, _ask(path, load_configs, timeout), strict=True)
     ]
 
 
-def sparse_copy(header: GgufHeader, first_bytes: bytes, target: Path) -> Path:
+def write_sparse_copy(header: GgufHeader, first_bytes: bytes, target: Path) -> Path:
     """A file at ``target`` that has ``header``, whose first bytes in the original file are given,
     and a hole instead of weights.
     """
@@ -66,9 +70,11 @@ def sparse_copy(header: GgufHeader, first_bytes: bytes, target: Path) -> Path:
     return target
 
 
-def _ask(path: Path, loadings: Sequence[LoadConfig], timeout: float) -> Iterator[dict[str, Any]]:
+def _ask(
+    path: Path, load_configs: Sequence[LoadConfig], timeout: float
+) -> Iterator[dict[str, Any]]:
     question = json.dumps(
-        {"path": str(path), "loadings": [asdict(loading) for loading in loadings]}
+        {"path": str(path), "loadings": [asdict(load_config) for load_config in load_configs]}
     )
     command = [sys.executable, "-P", "-m", f"{__package__}.no_alloc_child"]
     environment = {**os.environ, "GGML_NO_BACKTRACE": "1"}
@@ -90,7 +96,7 @@ def _ask(path: Path, loadings: Sequence[LoadConfig], timeout: float) -> Iterator
         if error := answer.get("error"):
             raise EngineError(f"{path.name}: llama.cpp refuses it: {error}")
         yield answer
-    if len(answers) < len(loadings):
+    if len(answers) < len(load_configs):
         raise EngineError(
             f"{path.name}: llama.cpp died while sizing it: {_cause(done)}", hint=_HINT
         )
@@ -111,7 +117,9 @@ def _cause(done: subprocess.CompletedProcess[bytes]) -> str:
     return told[:300]
 
 
-def _memory(shape: Shape, loading: LoadConfig, found: dict[str, Any], gpu: GpuKind) -> MemoryUse:
+def _memory(
+    shape: Shape, load_config: LoadConfig, found: dict[str, Any], gpu: GpuKind
+) -> MemoryUse:
     parts = {
         part: DeviceShare(
             *(
@@ -126,7 +134,7 @@ def _memory(shape: Shape, loading: LoadConfig, found: dict[str, Any], gpu: GpuKi
         kv=parts["context"],
         compute=parts["compute"],
         output=DeviceShare(0, found["output"]),
-        overhead=overhead(shape, loading, gpu),
+        overhead=overhead(shape, load_config, gpu),
     )
 
 

@@ -21,14 +21,14 @@ from dslocal.gguf import libraries
 from dslocal.gguf.header import GgufHeader, read_header
 from dslocal.gguf.tensor_types import GgmlType
 from dslocal.plan.load_config import LoadConfig
-from dslocal.plan.memory.footprint import output_rows
+from dslocal.plan.memory.footprint import output_bytes
 
 from .breakdown import memory_breakdown
 
 DATA_LIMIT = 8 << 30  # bytes; a hostile header may promise a vocabulary of any size
 
 
-class Refused(Exception):
+class SizingRefused(Exception):
     pass
 
 
@@ -54,31 +54,31 @@ def main() -> None:
     path = Path(question["path"])
     header = read_header(path)
     for fields in question["loadings"]:
-        loading = LoadConfig(**{**fields, "kv_type": GgmlType(fields["kv_type"])})
+        load_config = LoadConfig(**{**fields, "kv_type": GgmlType(fields["kv_type"])})
         try:
             complaints.first = ""
-            answer = size(path, header, loading)
-        except Refused:
+            answer = size_config(path, header, load_config)
+        except SizingRefused:
             answer = {"error": complaints.first or "no reason given"}
         print(json.dumps(answer), flush=True)
 
 
-def size(path: Path, header: GgufHeader, loading: LoadConfig) -> dict[str, Any]:
+def size_config(path: Path, header: GgufHeader, load_config: LoadConfig) -> dict[str, Any]:
     """Buffers of the model and of its context, or contexts when it drafts."""
     low = libraries.require()
-    params = model_params(header, replace(loading, load_mode="none"))
+    params = model_params(header, replace(load_config, load_mode="none"))
     params.no_alloc = True
     model = low.llama_model_load_from_file(str(path).encode(), params)
     if not model:
-        raise Refused
-    settings = context_params(loading)
+        raise SizingRefused
+    settings = context_params(load_config)
     context = _context(model, settings)
     buffers = [asdict(buffer) for buffer in memory_breakdown(context)]
     vocabulary = low.llama_vocab_n_tokens(low.llama_model_get_vocab(model))
-    output = output_rows(
-        vocabulary, low.llama_model_n_embd_out(model), loading
+    output = output_bytes(
+        vocabulary, low.llama_model_n_embd_out(model), load_config
     )  # it starts with one row and grows when more are asked for
-    if loading.mtp:
+    if load_config.mtp:
         settings.ctx_type, settings.ctx_other = MTP_CONTEXT, context
         draft = _context(model, settings)
         buffers += [{**asdict(buffer), "model": 0} for buffer in memory_breakdown(draft)]
@@ -91,7 +91,7 @@ def size(path: Path, header: GgufHeader, loading: LoadConfig) -> dict[str, Any]:
 def _context(model: Any, settings: Any) -> Any:
     context = libraries.require().llama_init_from_model(model, settings)
     if not context:
-        raise Refused
+        raise SizingRefused
     return context
 
 

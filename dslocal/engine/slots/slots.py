@@ -59,11 +59,11 @@ class Slot(LlamaContext):
 
     def __init__(self, pool: SlotPool, number: int) -> None:
         host = pool.host
-        self.model, self.loading, self.n_ctx, self.batch_tokens = (
+        self.model, self.load_config, self.n_ctx, self.batch_tokens = (
             host.model,
-            host.loading,
-            host.loading.n_ctx,
-            host.loading.n_batch,
+            host.load_config,
+            host.load_config.n_ctx,
+            host.load_config.n_batch,
         )
         self.kv_type, self.flash_attn, self.n_threads = (
             host.kv_type,
@@ -153,7 +153,7 @@ class SlotPool:
 
     def __init__(self, host: LlamaContext) -> None:
         self.host = host
-        self.slots = [Slot(self, number) for number in range(host.loading.n_seq)]
+        self.slots = [Slot(self, number) for number in range(host.load_config.n_seq)]
         self.steps = 0
         self._changed = threading.Condition()
         self._waiting: list[Slot] = []
@@ -168,7 +168,7 @@ class SlotPool:
             0.0,
             0.0,
         )  # what a step of single tokens takes, and a token of a prompt
-        self._batch = TokenBatch(max(host.loading.n_batch, len(self.slots)))
+        self._batch = TokenBatch(max(host.load_config.n_batch, len(self.slots)))
         self._low, self._memory = (
             libraries.require(),
             libraries.require().llama_get_memory(host.handle),
@@ -321,7 +321,7 @@ class SlotPool:
         """What of each lane's ids goes into the next batch, by the lanes' numbers: a token of each,
         since llama.cpp evaluates neighbouring sequences at once and a gap parts them, and of
         prompts as much as there is room for, first come, first served."""
-        room = self.host.loading.n_batch - len(waiting)
+        room = self.host.load_config.n_batch - len(waiting)
         if any(len(lane.todo) == 1 for lane in waiting):
             seconds = max(STALL, self._decode_s)
             room = max(

@@ -142,7 +142,7 @@ class MtpDrafter:
                 f"{target.model.path.name} has no MTP layer that llama.cpp could draft with"
             )
         llama_log.clear()
-        params = context_params(target.loading)
+        params = context_params(target.load_config)
         params.ctx_type, params.ctx_other = MTP_CONTEXT, target.handle
         params.n_threads = params.n_threads_batch = target.n_threads
         params.abort_callback, params.abort_callback_data = target.abort.callback, target.abort.data

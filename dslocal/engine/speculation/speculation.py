@@ -139,10 +139,12 @@ def enable_speculation(
     from .mtp_draft import MtpDrafter
     from .ngram_draft import NgramDrafter
 
-    if mode == "off" or context.loading.n_outputs < 2:
+    if mode == "off" or context.load_config.n_outputs < 2:
         return None
-    drafter: Drafter = MtpDrafter(context, layer) if context.loading.mtp else NgramDrafter(context)
-    lengths = [length for length in drafter.lengths if length < context.loading.n_outputs]
+    drafter: Drafter = (
+        MtpDrafter(context, layer) if context.load_config.mtp else NgramDrafter(context)
+    )
+    lengths = [length for length in drafter.lengths if length < context.load_config.n_outputs]
     small = context.model.header.file_size < SMALL_MODEL_BYTES
     return Speculation(
         context, drafter, DraftLength(lengths, optional=mode == "auto", expect=not small)

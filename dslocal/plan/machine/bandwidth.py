@@ -151,10 +151,10 @@ def assumed_bandwidth(machine: Machine) -> float | None:
     """Bytes per second of a Mac whose chip is not named, by what Apple sells with that much RAM;
     None for all others.
     """
-    return apple_by_ram(machine.ram)[1] if machine.os == "macos" and machine.unified else None
+    return assumed_apple_chip(machine.ram)[1] if machine.os == "macos" and machine.unified else None
 
 
-def apple_by_ram(ram: int) -> tuple[str, float]:
+def assumed_apple_chip(ram: int) -> tuple[str, float]:
     """A kind of chip, in words, and the bytes per second that its memory gives."""
     return next((words, rate * GB) for least, words, rate in BY_RAM if ram >= least << 30)
 
@@ -165,11 +165,12 @@ def gpu_bandwidth(machine: Machine) -> float:
     """
     shared = ram_bandwidth(machine) or assumed_bandwidth(machine)
     return min(
-        (known_gpu(gpu) or shared or OTHER_GPU[gpu.kind] for gpu in machine.gpus), default=0.0
+        (known_gpu_bandwidth(gpu) or shared or OTHER_GPU[gpu.kind] for gpu in machine.gpus),
+        default=0.0,
     )
 
 
-def known_gpu(gpu: Gpu) -> float | None:
+def known_gpu_bandwidth(gpu: Gpu) -> float | None:
     """Bytes per second of a GPU with memory of its own, by its name; None when the tables do not
     have it.
     """

@@ -12,8 +12,8 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from .host import number
-from .system import Runner
+from .host import parse_number
+from .system import System
 
 UNLIMITED = (
     1 << 60
@@ -55,7 +55,7 @@ V1 = _Names(
 )
 
 
-def memory(runner: Runner) -> CgroupMemory:
+def memory_limits(runner: System) -> CgroupMemory:
     """What all memory controllers leave to this process."""
     limits, rooms, throttles = [], [], []
     blind = False
@@ -67,7 +67,7 @@ def memory(runner: Runner) -> CgroupMemory:
         high = _limit(runner.read(f"{folder}/memory.high")) if names is V2 else None
         if limit is None and high is None:
             continue
-        used = number(runner.read(f"{folder}/{names.used}"))
+        used = parse_number(runner.read(f"{folder}/{names.used}"))
         held = (
             None
             if used is None
@@ -83,7 +83,7 @@ def memory(runner: Runner) -> CgroupMemory:
     return CgroupMemory(_least(*limits), _least(*rooms), _least(*throttles), notes)
 
 
-def cpus(runner: Runner) -> float | None:
+def cpu_quota(runner: System) -> float | None:
     """CPUs' worth of time that the tightest quota pays for."""
     found = []
     for folder, names in _all(runner, "cpu"):
@@ -93,12 +93,12 @@ def cpus(runner: Runner) -> float | None:
             quota, period = (
                 runner.read(f"{folder}/cpu.cfs_{what}_us") or "" for what in ("quota", "period")
             )
-        if (time := number(quota)) and (of := number(period)):
+        if (time := parse_number(quota)) and (of := parse_number(period)):
             found.append(time / of)
     return min(found, default=None)
 
 
-def _all(runner: Runner, controller: str) -> Iterator[tuple[str, _Names]]:
+def _all(runner: System, controller: str) -> Iterator[tuple[str, _Names]]:
     """Every folder that could hold a limit, from the process's own cgroup up, in each hierarchy
     that has ``controller`` or is v2's.
     """
@@ -159,12 +159,12 @@ def _plain(path: str) -> str:
 
 def _limit(text: str | None) -> int | None:
     """A limit in bytes; None for ``max``, for v1's huge number, and for what is no number."""
-    return number(text, UNLIMITED)
+    return parse_number(text, UNLIMITED)
 
 
 def _counters(text: str | None) -> dict[str, int]:
     found = {
-        name: number(value, UNLIMITED)
+        name: parse_number(value, UNLIMITED)
         for name, _, value in (line.partition(" ") for line in (text or "").splitlines())
     }
     return {name: value for name, value in found.items() if value is not None}

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 
 from .machine import Gpu, Os
-from .system import Ram, Runner
+from .system import Ram, System
 
 MAX_NAME = 80
 MAX_RAM = 1 << 56  # bytes; what claims to be more is no size
@@ -31,7 +31,7 @@ class Host:
     notes: tuple[str, ...] = ()
 
 
-def careful(runner: Runner) -> tuple[Ram, tuple[str, ...]]:
+def ram_of_os_call(runner: System) -> tuple[Ram, tuple[str, ...]]:
     """RAM by the OS's own call, for when nothing better can be read; nothing at all when that fails
     as well.
     """
@@ -41,7 +41,7 @@ def careful(runner: Runner) -> tuple[Ram, tuple[str, ...]]:
     return Ram(ram.total, max(0, min(ram.available, ram.total))), ()
 
 
-def number(text: str | None, most: int = MAX_RAM) -> int | None:
+def parse_number(text: str | None, most: int = MAX_RAM) -> int | None:
     """The integer that ``text`` is, if it is one from 0 up to ``most``."""
     text = (text or "").strip()
     if not re.fullmatch("[0-9]{1,20}", text) or int(text) > most:
@@ -49,7 +49,7 @@ def number(text: str | None, most: int = MAX_RAM) -> int | None:
     return int(text)
 
 
-def shortened(name: str) -> str:
+def clean_name(name: str) -> str:
     """A name on one line, without control characters, and not long."""
     return (
         " ".join("".join(c if c.isprintable() else " " for c in name).split())[:MAX_NAME]

@@ -15,11 +15,11 @@ from dslocal.errors import EngineMissingError
 from dslocal.gguf import libraries
 from dslocal.gguf.libraries import Device
 
-from .host import shortened
-from .system import Local
+from .host import clean_name
+from .system import LocalSystem
 
 TIMEOUT_S = 60.0
-PROGRAM = f"from {__name__} import tell; tell()"
+PROGRAM = f"from {__name__} import print_build; print_build()"
 REBUILD = "pip install --force-reinstall --no-cache-dir llama-cpp-python=={}".format(
     ".".join(map(str, libraries.REQUIRED_VERSION))
 )
@@ -38,7 +38,7 @@ class Build:
     gpu_offload: bool
 
 
-class Known(Local):
+class KnownDevices(LocalSystem):
     """This machine, whose GPUs have been asked for already."""
 
     def __init__(self, devices: Sequence[Device] | EngineMissingError) -> None:
@@ -50,7 +50,7 @@ class Known(Local):
         return self._devices
 
 
-def build() -> Build:
+def probe_build() -> Build:
     """Raises EngineMissingError when it cannot be loaded, with what would help."""
     try:
         done = subprocess.run(  # noqa: S603
@@ -63,7 +63,7 @@ def build() -> Build:
         said = json.loads(done.stdout) if done.returncode == 0 else None
     except (OSError, ValueError, subprocess.SubprocessError) as e:
         raise EngineMissingError(
-            f"llama.cpp cannot be asked: {shortened(str(e))}", hint=REBUILD
+            f"llama.cpp cannot be asked: {clean_name(str(e))}", hint=REBUILD
         ) from e
     if said is None:
         how = (
@@ -78,8 +78,8 @@ def build() -> Build:
     return Build(devices=devices, features=tuple(said.pop("features")), **said)
 
 
-def tell() -> None:
-    """Prints what :func:`build` reads."""
+def print_build() -> None:
+    """Prints what :func:`probe_build` reads."""
     try:
         print(json.dumps(_told()))
     except EngineMissingError as e:

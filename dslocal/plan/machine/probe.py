@@ -16,10 +16,10 @@ from dslocal.files import binary_size
 from dslocal.gguf.libraries import GPU, INTEGRATED_GPU, Device
 
 from . import probe_linux, probe_macos
-from .bandwidth import apple_by_ram
-from .host import Host, careful, shortened
+from .bandwidth import assumed_apple_chip
+from .host import Host, clean_name, ram_of_os_call
 from .machine import Gpu, Machine, Os
-from .system import Local, Runner
+from .system import LocalSystem, System
 
 CUDA, METAL = (
     re.compile("CUDA"),
@@ -32,9 +32,9 @@ OF_THE_SYSTEM: dict[Os, int] = {
 }  # bytes that an idle system keeps
 
 
-def probe(runner: Runner | None = None) -> Machine:
+def probe_machine(runner: System | None = None) -> Machine:
     """The machine that this process runs on, with the limits that it runs under."""
-    runner = runner or Local()
+    runner = runner or LocalSystem()
     host = _host(runner)
     gpus, unified, notes = _gpus(runner, host)
     return Machine(
@@ -55,11 +55,11 @@ def usable_cores() -> int:
 
     On Linux those that a cgroup's quota pays for: threads beyond them only wait for each other.
     """
-    here = Local()
+    here = LocalSystem()
     return probe_linux.usable_cores(here) if here.platform == "linux" else here.cores() or 1
 
 
-def described(
+def describe_machine(
     ram: int, *, vram: int | None = None, os: Os = "linux", cores: int | None = None
 ) -> Machine:
     """A machine that is not here, with nothing else running on it.
@@ -70,7 +70,7 @@ def described(
     available = ram - min(OF_THE_SYSTEM[os], ram // 4)
     notes = [f"described, not probed: {binary_size(ram - available)} of RAM are left to the system"]
     if os == "macos":
-        chip, rate = apple_by_ram(ram)
+        chip, rate = assumed_apple_chip(ram)
         notes.append(f"{chip} is assumed, whose memory gives {rate / 1e9:.0f} GB/s")
         budget = probe_macos.metal_budget(ram) if vram is None else min(vram, ram)
         if vram is None:
@@ -96,19 +96,19 @@ def described(
     )
 
 
-def _host(runner: Runner) -> Host:
+def _host(runner: System) -> Host:
     if runner.platform == "darwin":
-        return probe_macos.host(runner)
+        return probe_macos.probe_host(runner)
     if runner.platform == "win32":
         return _windows(runner)
-    return probe_linux.host(runner)
+    return probe_linux.probe_host(runner)
 
 
-def _windows(runner: Runner) -> Host:
-    ram, notes = careful(runner)
+def _windows(runner: System) -> Host:
+    ram, notes = ram_of_os_call(runner)
     return Host(
         "windows",
-        shortened(runner.processor),
+        clean_name(runner.processor),
         runner.cores() or 1,
         ram.total,
         ram.available,
@@ -116,7 +116,7 @@ def _windows(runner: Runner) -> Host:
     )
 
 
-def _gpus(runner: Runner, host: Host) -> tuple[tuple[Gpu, ...], bool, list[str]]:
+def _gpus(runner: System, host: Host) -> tuple[tuple[Gpu, ...], bool, list[str]]:
     """The GPUs that llama.cpp would use, whether they share the RAM, and what is to be said of
     them.
     """
@@ -137,7 +137,10 @@ def _gpus(runner: Runner, host: Host) -> tuple[tuple[Gpu, ...], bool, list[str]]
         notes.append("llama-cpp-python is built without Metal: CPU only")
     gpus = tuple(
         Gpu(
-            shortened(device.description or device.name), _kind(device), device.total, _free(device)
+            clean_name(device.description or device.name),
+            _kind(device),
+            device.total,
+            _free(device),
         )
         for device in used
     )
@@ -149,7 +152,7 @@ def _with_memory(devices: Sequence[Device]) -> tuple[list[Device], list[str]]:
     """Devices that say what memory they have, and a note for each that does not."""
     silent = [device for device in devices if device.total <= 0]
     notes = [
-        f"{shortened(device.description or device.name)}: reports no memory and is left out"
+        f"{clean_name(device.description or device.name)}: reports no memory and is left out"
         for device in silent
     ]
     return [device for device in devices if device.total > 0], notes

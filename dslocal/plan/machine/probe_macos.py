@@ -10,9 +10,9 @@ import re
 
 from dslocal.files import binary_size
 
-from .host import Host, careful, number, shortened
+from .host import Host, clean_name, parse_number, ram_of_os_call
 from .machine import Gpu
-from .system import Ram, Runner
+from .system import Ram, System
 
 SYSCTL, VM_STAT = "/usr/sbin/sysctl", "/usr/bin/vm_stat"
 NAMES = (
@@ -30,12 +30,12 @@ MUCH_SWAP = 1 << 30
 RULE_NOTE = "the GPU's share of the RAM is macOS 15's default; macOS 26 gives more, and iogpu.wired_limit_mb raises it"
 
 
-def host(runner: Runner) -> Host:
+def probe_host(runner: System) -> Host:
     said = _sysctl(runner)
-    cpu = shortened(said.get("machdep.cpu.brand_string", "") or runner.processor)
+    cpu = clean_name(said.get("machdep.cpu.brand_string", "") or runner.processor)
     unified = cpu.startswith("Apple")
     ram, notes = _ram(runner, said)
-    wired = (number(said.get("iogpu.wired_limit_mb"), 1 << 36) or 0) << 20
+    wired = (parse_number(said.get("iogpu.wired_limit_mb"), 1 << 36) or 0) << 20
     budget = min(wired or metal_budget(ram.total), ram.total)
     return Host(
         os="macos",
@@ -59,7 +59,7 @@ def metal_budget(ram: int) -> int:
     return ram * 3 // 4 if ram >= 36 << 30 else ram * 2 // 3
 
 
-def _sysctl(runner: Runner) -> dict[str, str]:
+def _sysctl(runner: System) -> dict[str, str]:
     """Unknown names, as those of another version, are missing from the answer."""
     lines = (runner.run([SYSCTL, *NAMES]) or "").splitlines()
     return {
@@ -69,10 +69,10 @@ def _sysctl(runner: Runner) -> dict[str, str]:
     }
 
 
-def _ram(runner: Runner, said: dict[str, str]) -> tuple[Ram, tuple[str, ...]]:
-    total = number(said.get("hw.memsize"))
+def _ram(runner: System, said: dict[str, str]) -> tuple[Ram, tuple[str, ...]]:
+    total = parse_number(said.get("hw.memsize"))
     if not total:
-        fallback, notes = careful(runner)
+        fallback, notes = ram_of_os_call(runner)
         total = fallback.total
         if not total:
             return fallback, notes
@@ -104,10 +104,10 @@ def _available(text: str) -> int | None:
     return (pages["Pages free"] + idle + pages.get("Pages purgeable", 0) + cached) * int(page[1])
 
 
-def _cores(runner: Runner, said: dict[str, str]) -> int:
+def _cores(runner: System, said: dict[str, str]) -> int:
     """The performance cores: with the others llama.cpp is slower."""
     for name in ("hw.perflevel0.physicalcpu", "hw.physicalcpu"):
-        if cores := number(said.get(name), 1 << 16):
+        if cores := parse_number(said.get(name), 1 << 16):
             return cores
     return runner.cores() or 1
 

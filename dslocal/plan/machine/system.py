@@ -1,7 +1,7 @@
 """How a probe asks a machine: files, commands, the OS's own calls and ggml's devices, each of which
 may have no answer.
 
-:class:`Local` asks this machine; tests put recorded answers in its place. Nothing here knows what
+:class:`LocalSystem` asks this machine; tests put recorded answers in its place. Nothing here knows what
 the answers mean.
 """
 
@@ -32,7 +32,7 @@ class Ram(NamedTuple):
     available: int
 
 
-class Runner(Protocol):
+class System(Protocol):
     """What a probe may ask. None, or an exception of ``devices``, is an answer too: the probe makes
     do without.
     """
@@ -70,7 +70,7 @@ class Runner(Protocol):
         ...
 
 
-class Local:
+class LocalSystem:
     """This machine."""
 
     platform = sys.platform

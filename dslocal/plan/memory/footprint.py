@@ -17,23 +17,23 @@ from dslocal.gguf.tensor_names import layer_of, tensor_class
 from dslocal.gguf.tensor_types import GgmlType
 from dslocal.plan.load_config import DeviceShare, LoadConfig, MemoryUse
 from dslocal.plan.memory.llamacpp_mirror.compute_buffers import (
-    cuda_pool,
-    drafting,
-    on_cpu,
-    on_gpu,
-    scratch,
+    cpu_buffer_size,
+    cpu_work_size,
+    cuda_pool_size,
+    gpu_buffer_sizes,
+    mtp_buffer_size,
 )
 from dslocal.plan.memory.llamacpp_mirror.graph import (
     GPU_ALIGNMENT,
     HOST_ALIGNMENT,
-    OFFLOADED,
+    MIN_OFFLOAD_BATCH,
     GpuKind,
+    HostResident,
     MicroBatch,
-    RemoteDevice,
 )
 
-from .memo import kept_with_header
-from .shape import Shape, legacy_mla, moe_layers, routed_layer, shape_of
+from .memo import cached_by_header
+from .shape import Shape, is_legacy_mla, moe_layers, routed_layer_of, shape_of
 
 MIB = 1 << 20
 CELLS = 256  # llama.cpp rounds a context up to a multiple of it
@@ -61,27 +61,27 @@ REPACKED = frozenset(
 )
 
 
-def footprint(header: GgufHeader, loading: LoadConfig, gpu: GpuKind = "cuda") -> MemoryUse:
+def footprint(header: GgufHeader, load_config: LoadConfig, gpu: GpuKind = "cuda") -> MemoryUse:
     """Bytes by part; ``gpu`` says whose kernels are to run.
 
     Raises UsageError for a combination that llama.cpp refuses, GgufError and UnsupportedModelError.
     """
-    if reason := possible(header, loading):
+    if reason := refusal_reason(header, load_config):
         raise UsageError(reason, hint="turn flash attention on, or keep the cache in f16")
     shape = shape_of(header)
     return MemoryUse(
-        weights=weights(header, shape, loading),
-        kv=kv_cache(shape, loading),
-        compute=compute(header, shape, loading, gpu),
-        output=DeviceShare(0, output_rows(shape.vocabulary, shape.width, loading)),
-        overhead=overhead(shape, loading, gpu),
+        weights=weights(header, shape, load_config),
+        kv=kv_cache(shape, load_config),
+        compute=compute(header, shape, load_config, gpu),
+        output=DeviceShare(0, output_bytes(shape.vocabulary, shape.width, load_config)),
+        overhead=overhead(shape, load_config, gpu),
     )
 
 
-def possible(header: GgufHeader, loading: LoadConfig) -> str | None:
+def refusal_reason(header: GgufHeader, load_config: LoadConfig) -> str | None:
     """Why llama.cpp would refuse ``loading``, in one sentence; None when it would not."""
-    shape, kind = shape_of(header), loading.kv_type
-    if kind.block > 1 and not loading.flash_attn:
+    shape, kind = shape_of(header), load_config.kv_type
+    if kind.block > 1 and not load_config.flash_attn:
         return f"a {kind.name.lower()} KV cache needs flash attention"
     heads = (shape.kv_rank + shape.rope,) if shape.mla else (shape.head_k, shape.head_v)
     if bad := [head for head in heads if head % kind.block]:
@@ -100,40 +100,42 @@ def modern_kv_bytes_per_token(header: GgufHeader, kv_type: GgmlType = GgmlType.F
     shape = shape_of(header)
     return (
         shape.layers * kv_type.nbytes(shape.kv_rank + shape.rope)
-        if legacy_mla(header)
+        if is_legacy_mla(header)
         else kv_bytes_per_token(header, kv_type)
     )
 
 
-def weights(header: GgufHeader, shape: Shape, loading: LoadConfig) -> DeviceShare:
+def weights(header: GgufHeader, shape: Shape, load_config: LoadConfig) -> DeviceShare:
     return _weights(
         header,
         shape,
-        replace(loading, n_ctx=0, kv_type=GgmlType.F16, n_ubatch=0, flash_attn=True, n_outputs=0),
+        replace(
+            load_config, n_ctx=0, kv_type=GgmlType.F16, n_ubatch=0, flash_attn=True, n_outputs=0
+        ),
     )
 
 
-@kept_with_header
-def _weights(header: GgufHeader, shape: Shape, loading: LoadConfig) -> DeviceShare:
+@cached_by_header
+def _weights(header: GgufHeader, shape: Shape, load_config: LoadConfig) -> DeviceShare:
     """Nothing of ``loading`` but where weights are makes a difference."""
     total = DeviceShare(0, 0)
-    for share in weights_by_class(header, shape, loading).values():
+    for share in weights_by_class(header, shape, load_config).values():
         total += share
     return total
 
 
 def weights_by_class(
-    header: GgufHeader, shape: Shape, loading: LoadConfig
+    header: GgufHeader, shape: Shape, load_config: LoadConfig
 ) -> dict[str, DeviceShare]:
     """Weights by what they are for, as :func:`tensor_class` names it. A weight that is laid out
     anew from a mapped file counts twice.
     """
-    tied = loading.n_gpu_layers > 0 and all(
+    tied = load_config.n_gpu_layers > 0 and all(
         tensor.name != "output.weight" for tensor in header.tensors
     )
     found: dict[str, DeviceShare] = {}
-    for tensor, there in places(header, loading):
-        share = _share(tensor, loading, on_gpu=there)
+    for tensor, there in placed_tensors(header, load_config):
+        share = _share(tensor, load_config, gpu_buffer_sizes=there)
         if tied and tensor.name == "token_embd.weight":  # the output's own copy of it
             share += DeviceShare(_padded(tensor.nbytes, GPU_ALIGNMENT), 0)
         kind = tensor_class(tensor.name)
@@ -141,98 +143,109 @@ def weights_by_class(
     return found
 
 
-def places(header: GgufHeader, loading: LoadConfig) -> Iterator[tuple[GgufTensor, bool]]:
+def placed_tensors(
+    header: GgufHeader, load_config: LoadConfig
+) -> Iterator[tuple[GgufTensor, bool]]:
     """The tensors that are loaded, and whether each is on the GPU."""
-    shape, in_ram = shape_of(header), set(moe_layers(header)[: loading.cpu_moe_layers])
+    shape, in_ram = shape_of(header), set(moe_layers(header)[: load_config.cpu_moe_layers])
     for tensor in header.tensors:
         layer = layer_of(tensor.name)
-        if layer >= shape.layers and not loading.mtp:
+        if layer >= shape.layers and not load_config.mtp:
             continue  # load_mtp = False skips all of the layer's tensors
-        stays = tensor.name == "token_embd.weight" or routed_layer(tensor.name) in in_ram
-        yield tensor, not stays and _on_gpu(layer, shape, loading)
+        stays = tensor.name == "token_embd.weight" or routed_layer_of(tensor.name) in in_ram
+        yield tensor, not stays and _on_gpu(layer, shape, load_config)
 
 
-def kv_cache(shape: Shape, loading: LoadConfig) -> DeviceShare:
+def kv_cache(shape: Shape, load_config: LoadConfig) -> DeviceShare:
     """The cache of all layers; the MTP layer's, if it is loaded, is a context of its own."""
-    each = loading.n_seq * cells(loading) * _kv_row(shape, loading.kv_type)
-    layers = range(shape.layers + (shape.mtp_layers if loading.mtp else 0))
-    gpu = sum(_on_gpu(layer, shape, loading) for layer in layers)
+    each = load_config.n_seq * kv_cells(load_config) * _kv_row(shape, load_config.kv_type)
+    layers = range(shape.layers + (shape.mtp_layers if load_config.mtp else 0))
+    gpu = sum(_on_gpu(layer, shape, load_config) for layer in layers)
     return DeviceShare(each * gpu, each * (len(layers) - gpu))
 
 
 def compute(
-    header: GgufHeader, shape: Shape, loading: LoadConfig, gpu: GpuKind = "cuda"
+    header: GgufHeader, shape: Shape, load_config: LoadConfig, gpu: GpuKind = "cuda"
 ) -> DeviceShare:
     """Buffers for intermediate results."""
-    batch = _batch(loading)
-    draft = DeviceShare(0, drafting(shape, batch) if loading.mtp and shape.mtp_layers else 0)
-    if not loading.n_gpu_layers:
-        return draft + DeviceShare(0, on_cpu(shape, batch))
+    batch = _batch(load_config)
+    draft = DeviceShare(
+        0, mtp_buffer_size(shape, batch) if load_config.mtp and shape.mtp_layers else 0
+    )
+    if not load_config.n_gpu_layers:
+        return draft + DeviceShare(0, cpu_buffer_size(shape, batch))
     draft = DeviceShare(draft.host, 0)
-    return draft + on_gpu(shape, batch, gpu, _remote(header, shape, loading))
+    return draft + gpu_buffer_sizes(shape, batch, gpu, _remote(header, shape, load_config))
 
 
-def output_rows(vocabulary: int, width: int, loading: LoadConfig) -> int:
+def output_bytes(vocabulary: int, width: int, load_config: LoadConfig) -> int:
     """Logits as they come out; with MTP also the draft's, and hidden states of a batch:
     llama.cpp's, a copy, and one in the making.
 
     Source: ``llama_context::output_reserve``; the copies are :mod:`dslocal.engine.speculation.mtp_draft`'s.
     """
-    drafting = vocabulary + 4 * width * loading.n_batch if loading.mtp else 0
-    return 4 * (vocabulary * loading.n_outputs + drafting)
+    mtp_buffer_size = vocabulary + 4 * width * load_config.n_batch if load_config.mtp else 0
+    return 4 * (vocabulary * load_config.n_outputs + mtp_buffer_size)
 
 
-def cells(loading: LoadConfig) -> int:
+def kv_cells(load_config: LoadConfig) -> int:
     """Tokens that the cache of one conversation has room for."""
-    return _padded(loading.n_ctx, CELLS)
+    return _padded(load_config.n_ctx, CELLS)
 
 
-def overhead(shape: Shape, loading: LoadConfig, gpu: GpuKind = "cuda") -> DeviceShare:
+def overhead(shape: Shape, load_config: LoadConfig, gpu: GpuKind = "cuda") -> DeviceShare:
     """What the process takes besides: the interpreter and libraries, the vocabulary, the cache's
     book-keeping, the CPU's scratch.
     """
-    host = BASE + VOCABULARY * shape.vocabulary + CELL * loading.n_seq * cells(loading)
-    if loading.n_gpu_layers <= shape.layers + shape.mtp_layers:
-        host += scratch(shape, _batch(loading))
-    elif loading.cpu_moe_layers:
-        host += scratch(shape, _batch(loading), experts_only=True)
-    return DeviceShare(_gpu_overhead(shape, loading, gpu) if loading.n_gpu_layers else 0, host)
+    host = BASE + VOCABULARY * shape.vocabulary + CELL * load_config.n_seq * kv_cells(load_config)
+    if load_config.n_gpu_layers <= shape.layers + shape.mtp_layers:
+        host += cpu_work_size(shape, _batch(load_config))
+    elif load_config.cpu_moe_layers:
+        host += cpu_work_size(shape, _batch(load_config), experts_only=True)
+    return DeviceShare(
+        _gpu_overhead(shape, load_config, gpu) if load_config.n_gpu_layers else 0, host
+    )
 
 
-def _gpu_overhead(shape: Shape, loading: LoadConfig, gpu: GpuKind) -> int:
+def _gpu_overhead(shape: Shape, load_config: LoadConfig, gpu: GpuKind) -> int:
     if gpu != "cuda":
         return GPU_CONTEXT[gpu]
     return (
         GPU_CONTEXT[gpu]
-        + (CUBLAS if shape.experts or not loading.flash_attn else 0)
-        + cuda_pool(shape, _batch(loading))
+        + (CUBLAS if shape.experts or not load_config.flash_attn else 0)
+        + cuda_pool_size(shape, _batch(load_config))
     )
 
 
-def _batch(loading: LoadConfig) -> MicroBatch:
+def _batch(load_config: LoadConfig) -> MicroBatch:
     tokens = _padded(
-        min(loading.n_ubatch, loading.n_ctx), loading.n_seq
+        min(load_config.n_ubatch, load_config.n_ctx), load_config.n_seq
     )  # as many of each conversation
     return MicroBatch(
-        tokens, cells(loading), min(loading.n_outputs, tokens), loading.kv_type, loading.flash_attn
+        tokens,
+        kv_cells(load_config),
+        min(load_config.n_outputs, tokens),
+        load_config.kv_type,
+        load_config.flash_attn,
     )
 
 
-def _remote(header: GgufHeader, shape: Shape, loading: LoadConfig) -> RemoteDevice:
+def _remote(header: GgufHeader, shape: Shape, load_config: LoadConfig) -> HostResident:
     """What of the model is in RAM when layers are on the GPU."""
     copies: dict[str, int] = {}
     few = (
-        f"blk.{shape.layers - 1}.ffn" if _batch(loading).outputs < OFFLOADED else "none"
+        f"blk.{shape.layers - 1}.ffn" if _batch(load_config).outputs < MIN_OFFLOAD_BATCH else "none"
     )  # of the last layer, few rows go on
-    for tensor, there in places(header, loading):
+    for tensor, there in placed_tensors(header, load_config):
         if not there and tensor.name.startswith("blk.") and not tensor.name.startswith(few):
             part = tensor.name.split(".")[2]
             copies[part] = max(copies.get(part, 0), _padded(tensor.nbytes, GPU_ALIGNMENT))
-    layers = sum(not _on_gpu(layer, shape, loading) for layer in range(shape.layers))
+    layers = sum(not _on_gpu(layer, shape, load_config) for layer in range(shape.layers))
     moe = min(
-        loading.cpu_moe_layers, len([layer for layer in moe_layers(header) if layer < shape.layers])
+        load_config.cpu_moe_layers,
+        len([layer for layer in moe_layers(header) if layer < shape.layers]),
     )
-    return RemoteDevice(layers, moe, tuple(sorted(copies.items())))
+    return HostResident(layers, moe, tuple(sorted(copies.items())))
 
 
 def _kv_row(shape: Shape, kind: GgmlType) -> int:
@@ -240,21 +253,21 @@ def _kv_row(shape: Shape, kind: GgmlType) -> int:
     return kind.nbytes(shape.cache_k) + kind.nbytes(shape.cache_v)
 
 
-def _on_gpu(layer: int, shape: Shape, loading: LoadConfig) -> bool:
+def _on_gpu(layer: int, shape: Shape, load_config: LoadConfig) -> bool:
     """Whether ``layer`` is on the GPU; -1 stands for what is outside of layers, which goes there
     first.
     """
     last = shape.layers + shape.mtp_layers
-    return (last if layer < 0 else layer) >= last + 1 - loading.n_gpu_layers
+    return (last if layer < 0 else layer) >= last + 1 - load_config.n_gpu_layers
 
 
-def _share(tensor: GgufTensor, loading: LoadConfig, *, on_gpu: bool) -> DeviceShare:
-    if on_gpu:
+def _share(tensor: GgufTensor, load_config: LoadConfig, *, gpu_buffer_sizes: bool) -> DeviceShare:
+    if gpu_buffer_sizes:
         return DeviceShare(_padded(tensor.nbytes, GPU_ALIGNMENT), 0)
     copies = (
         2
-        if loading.repack
-        and loading.load_mode == "mmap"
+        if load_config.repack
+        and load_config.load_mode == "mmap"
         and tensor.type in REPACKED
         and len(tensor.shape) > 1
         else 1

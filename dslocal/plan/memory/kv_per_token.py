@@ -41,7 +41,7 @@ class Attention:
         return {kind: self.layers * count * bits / 8 for kind, count in elements.items()}
 
 
-def saving(smaller: float, larger: float) -> float:
+def saved_share(smaller: float, larger: float) -> float:
     """The share of ``larger`` that is saved, from 0 to 1."""
     return 1 - smaller / larger
 

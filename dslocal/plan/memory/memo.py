@@ -15,7 +15,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def kept_with_header(
+def cached_by_header(
     function: Callable[Concatenate[GgufHeader, P], T],
 ) -> Callable[Concatenate[GgufHeader, P], T]:
     """As functools.cache, by the header and whatever else is given by position; the result must not

@@ -16,8 +16,8 @@ from typing import Any
 from dslocal.errors import GgufError, UnsupportedModelError
 from dslocal.gguf.header import GgufHeader
 
-from .memo import kept_with_header
-from .validate import refuse_nonsense, refuse_wrong_types
+from .memo import cached_by_header
+from .validate import validate_shape, validate_types
 
 ARCHITECTURES = ("deepseek2", "deepseek", "llama", "qwen2", "qwen3")
 MAX_LAYERS, MAX_EXPERTS, MOST = 1024, 1024, 1 << 31
@@ -69,7 +69,7 @@ class Shape:
         return "MHA" if self.kv_heads == self.heads else "MQA" if self.kv_heads == 1 else "GQA"
 
 
-@kept_with_header
+@cached_by_header
 def shape_of(header: GgufHeader) -> Shape:
     """Raises UnsupportedModelError for an architecture whose memory is not known, GgufError for
     numbers that make no sense.
@@ -80,7 +80,7 @@ def shape_of(header: GgufHeader) -> Shape:
             f"architecture {arch[:40]!r}: its memory is not known",
             hint=f"known: {', '.join(ARCHITECTURES)}",
         )
-    refuse_wrong_types(header)
+    validate_types(header)
     tensors = {tensor.name: tensor.shape for tensor in header.tensors}
     mtp = header.of_arch("nextn_predict_layers")
     layers, width, heads = (
@@ -133,11 +133,11 @@ def shape_of(header: GgufHeader) -> Shape:
         },
         least=0,
     )
-    refuse_nonsense(header, shape)
+    validate_shape(header, shape)
     return shape
 
 
-def legacy_mla(header: GgufHeader) -> bool:
+def is_legacy_mla(header: GgufHeader) -> bool:
     """Whether this is a DeepSeek-V2 or V3 file from before llama.cpp cached MLA compressed: it
     takes full heads, 71 times more for V3.
     """
@@ -169,17 +169,21 @@ def moe_layers(header: GgufHeader) -> list[int]:
     return list(_moe_layers(header))
 
 
-@kept_with_header
+@cached_by_header
 def _moe_layers(header: GgufHeader) -> tuple[int, ...]:
     return tuple(
         sorted(
-            {layer for tensor in header.tensors if (layer := routed_layer(tensor.name)) is not None}
+            {
+                layer
+                for tensor in header.tensors
+                if (layer := routed_layer_of(tensor.name)) is not None
+            }
         )
     )
 
 
 @functools.lru_cache(maxsize=8192)
-def routed_layer(tensor: str) -> int | None:
+def routed_layer_of(tensor: str) -> int | None:
     """The layer whose routed experts ``tensor`` is a part of; None for any other tensor."""
     found = _ROUTED.match(tensor)
     return int(found[1]) if found else None

@@ -58,7 +58,7 @@ BYTES = frozenset(f"<0x{byte:02X}>" for byte in range(256))
 _HINT = "fetch or convert it again"
 
 
-def refuse_wrong_types(header: GgufHeader) -> None:
+def validate_types(header: GgufHeader) -> None:
     """Raises GgufError where the metadata has something else in the place of an integer."""
     for key in INTEGERS:
         value = header.metadata.get(f"{header.architecture}.{key}", 0)
@@ -70,7 +70,7 @@ def refuse_wrong_types(header: GgufHeader) -> None:
             )
 
 
-def refuse_nonsense(header: GgufHeader, shape: Shape) -> None:
+def validate_shape(header: GgufHeader, shape: Shape) -> None:
     """Raises GgufError for the first thing in ``header``, whose shape is ``shape``, that makes no
     sense.
     """
@@ -91,7 +91,7 @@ def refuse_nonsense(header: GgufHeader, shape: Shape) -> None:
             )
 
 
-def refuse_vocabulary(header: GgufHeader) -> None:
+def validate_vocabulary(header: GgufHeader) -> None:
     """Raises GgufError for a vocabulary that llama.cpp would abort over, if there is one at all."""
     kind, tokens = header.text("tokenizer.ggml.model"), header.tokens()
     if kind in ("none", "no_vocab"):

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dslocal.files import binary_size, decimal_size
-from dslocal.plan.assessment import RUNS, Assessment
+from dslocal.plan.assessment import VERDICT_LABELS, Assessment
 from dslocal.plan.machine.bandwidth import SSD_NOTE
 from dslocal.plan.machine.machine import Machine
 from dslocal.plan.memory.footprint import (
@@ -20,9 +20,9 @@ from dslocal.plan.memory.footprint import (
     modern_kv_bytes_per_token,
     weights_by_class,
 )
-from dslocal.plan.memory.kv_per_token import LLM_67B, PUBLISHED, V2, saving
-from dslocal.plan.memory.shape import legacy_mla, shape_of
-from dslocal.plan.speed import Rates, Speed, by_tier, read_once, traffic
+from dslocal.plan.memory.kv_per_token import LLM_67B, PUBLISHED, V2, saved_share
+from dslocal.plan.memory.shape import is_legacy_mla, shape_of
+from dslocal.plan.speed import Rates, Speed, bytes_by_tier, traffic, weight_bytes_per_token
 from dslocal.terminal.sanitise import one_line
 
 STYLES = {"gpu": "green", "offload": "green", "cpu": "green", "ssd": "yellow", "no": "dim"}
@@ -43,9 +43,9 @@ def print_table(rows: Sequence[Assessment], machine: Machine) -> None:
         table.add_row(
             one_line(row.model.name, 60),
             row.model.quant,
-            RUNS[row.plan.verdict],
+            VERDICT_LABELS[row.plan.verdict],
             _number(row.plan.memory.all.total / 2**30),
-            _tokens(row.plan.loading.n_ctx) if runs else "",
+            _tokens(row.plan.load_config.n_ctx) if runs else "",
             _number(row.speed.middle) if runs else "",
             _number(row.model.download / 1e9) if row.model.download else "here",
             _number(row.disk / 1e9),
@@ -104,7 +104,7 @@ def print_plan(
         ("gave up" if not number else "", f"{step.what}: saved {binary_size(step.saved)}")
         for number, step in enumerate(plan.gave_up)
     ]
-    if legacy_mla(found.model.header):
+    if is_legacy_mla(found.model.header):
         rows.append(("old file", _legacy(found)))
     for number, (what, other) in enumerate(others):
         rows.append(("with" if not number else "", f"{what}: {_short(other)}"))
@@ -127,30 +127,32 @@ def print_arithmetic(found: Assessment, rates: Rates, machine: Machine) -> None:
     reads.
     """
     console = _console()
-    header, loading = found.model.header, found.plan.loading
+    header, load_config = found.model.header, found.plan.load_config
     shape = shape_of(header)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title="weights", title_justify="left")
     for name in ("what", "RAM", "GPU"):
         table.add_column(name, justify="left" if name == "what" else "right")
     shares = sorted(
-        weights_by_class(header, shape, loading).items(), key=lambda item: -item[1].total
+        weights_by_class(header, shape, load_config).items(), key=lambda item: -item[1].total
     )
     for kind, share in shares:
         table.add_row(kind, binary_size(share.host), binary_size(share.gpu) if share.gpu else "")
     console.print(table)
-    per_token = kv_bytes_per_token(header, loading.kv_type)
+    per_token = kv_bytes_per_token(header, load_config.kv_type)
     each = f"{shape.cache_k:,}" + (f" + {shape.cache_v:,}" if shape.cache_v else "")
-    values = f"{shape.layers} layers × {each} values in {loading.kv_type.name.lower()}"
+    values = f"{shape.layers} layers × {each} values in {load_config.kv_type.name.lower()}"
     console.print(Text(f"KV cache ({shape.kind}): {values} = {per_token:,} bytes a token"))
-    console.print(Text(f"  × {loading.n_ctx:,} tokens = {binary_size(found.plan.memory.kv.total)}"))
-    read = traffic(header, loading, found.plan.memory, machine)
+    console.print(
+        Text(f"  × {load_config.n_ctx:,} tokens = {binary_size(found.plan.memory.kv.total)}")
+    )
+    read = traffic(header, load_config, found.plan.memory, machine)
     console.print(
         Text(
-            f"a token reads {read_once(header, loading) / 1e6:,.0f} MB of weights; with the context half full:"
+            f"a token reads {weight_bytes_per_token(header, load_config) / 1e6:,.0f} MB of weights; with the context half full:"
         )
     )
     given = {"GPU": rates.gpu, "RAM": rates.ram, "SSD": rates.ssd}
-    for tier, nbytes in by_tier(read).items():
+    for tier, nbytes in bytes_by_tier(read).items():
         console.print(
             Text(
                 f"  {tier}: {nbytes / 1e6:,.0f} MB at {given[tier] / 1e9:,.1f} GB/s = {nbytes / given[tier] * 1e3:,.1f} ms"
@@ -185,7 +187,7 @@ def print_kinds() -> None:
     console.print(table)
     v2, dense = V2.per_token(6)["MLA"], LLM_67B.per_token()["GQA"]
     kinds = "MHA: layers × 2 × heads × head; GQA and MQA with fewer key-value heads; MLA: layers × (kv_lora + rope)"
-    deployed = f"V2's cache at 6 bits, as it is deployed, is {v2:,.0f} bytes a token: {saving(v2, dense):.1%} less than the 67B's"
+    deployed = f"V2's cache at 6 bits, as it is deployed, is {v2:,.0f} bytes a token: {saved_share(v2, dense):.1%} less than the 67B's"
     console.print(Text(f"bold: how it is built. {kinds}.\n{deployed} {dense:,.0f}."))
 
 
@@ -206,14 +208,14 @@ def _machine_line(machine: Machine) -> str:
 
 
 def _how(found: Assessment) -> str:
-    plan, loading = found.plan, found.plan.loading
+    plan, load_config = found.plan, found.plan.load_config
     match plan.verdict:
         case "gpu":
             return "on the GPU"
-        case "offload" if loading.cpu_moe_layers:
-            return f"on the GPU, with the experts of {_layers(loading.cpu_moe_layers)} in RAM"
+        case "offload" if load_config.cpu_moe_layers:
+            return f"on the GPU, with the experts of {_layers(load_config.cpu_moe_layers)} in RAM"
         case "offload":
-            return f"{_layers(loading.n_gpu_layers)} on the GPU, the rest on the CPU"
+            return f"{_layers(load_config.n_gpu_layers)} on the GPU, the rest on the CPU"
         case "cpu":
             return "on the CPU"
         case "ssd":
@@ -226,9 +228,9 @@ def _layers(count: int) -> str:
 
 
 def _settings(found: Assessment) -> str:
-    loading = found.plan.loading
-    attention = "" if loading.flash_attn else ", no flash attention"
-    return f"{loading.n_ctx:,} tokens of context, {loading.kv_type.name.lower()} KV cache, micro-batches of {loading.n_ubatch}{attention}"
+    load_config = found.plan.load_config
+    attention = "" if load_config.flash_attn else ", no flash attention"
+    return f"{load_config.n_ctx:,} tokens of context, {load_config.kv_type.name.lower()} KV cache, micro-batches of {load_config.n_ubatch}{attention}"
 
 
 def _parts(found: Assessment) -> list[str]:
@@ -257,9 +259,9 @@ def _faster(found: Assessment, others: Sequence[tuple[str, Assessment]]) -> str:
 
 
 def _legacy(found: Assessment) -> str:
-    header, kind = found.model.header, found.plan.loading.kv_type
+    header, kind = found.model.header, found.plan.load_config.kv_type
     old, new = kv_bytes_per_token(header, kind), modern_kv_bytes_per_token(header, kind)
-    tokens = found.plan.loading.n_ctx
+    tokens = found.plan.load_config.n_ctx
     return (
         f"made before llama.cpp kept MLA's cache compressed: {binary_size(old * tokens)} for {tokens:,} tokens, of which a file made today "
         f"takes {binary_size(new * tokens)}; convert or fetch it anew"
@@ -267,7 +269,7 @@ def _legacy(found: Assessment) -> str:
 
 
 def _short(found: Assessment) -> str:
-    loading, verdict = found.plan.loading, found.plan.verdict
+    load_config, verdict = found.plan.load_config, found.plan.verdict
     if verdict == "no":
         return f"not here, {binary_size(found.plan.lacking)} are missing"
     where = {
@@ -276,7 +278,7 @@ def _short(found: Assessment) -> str:
         "cpu": "on the CPU",
         "ssd": "from the SSD",
     }[verdict]
-    return f"{where}, {_tokens(loading.n_ctx)} context, {binary_size(found.plan.memory.all.total)}, {_speed(found.speed)} tokens/s"
+    return f"{where}, {_tokens(load_config.n_ctx)} context, {binary_size(found.plan.memory.all.total)}, {_speed(found.speed)} tokens/s"
 
 
 def _speed(speed: Speed) -> str:

@@ -46,8 +46,8 @@ def main(nano: Path, work: str, *, drafting: bool) -> None:
     from dslocal.engine.speculation.speculation import enable_speculation
     from dslocal.plan.load_config import LoadConfig
 
-    loading = LoadConfig(4096, n_outputs=4, mtp=True) if drafting else LoadConfig(4096)
-    with LlamaModel(nano, loading) as model, LlamaContext(model, loading) as context:
+    load_config = LoadConfig(4096, n_outputs=4, mtp=True) if drafting else LoadConfig(4096)
+    with LlamaModel(nano, load_config) as model, LlamaContext(model, load_config) as context:
         speculation = enable_speculation(context, "on") if drafting else None
         short, long = prompt_ids(model), [prompt_ids(model, f"{n} " * 1300) for n in (47, 86)]
         for _ in Generation(context, short, Sampler(0.6, 0.95, 1), max_tokens=40):

@@ -12,7 +12,7 @@ from dslocal import catalog
 from dslocal.gguf.header import GgufHeader
 from dslocal.home.paths import registry_file
 from dslocal.plan.machine.machine import Machine
-from dslocal.plan.machine.probe import described
+from dslocal.plan.machine.probe import describe_machine
 from dslocal.plan.memory.footprint import footprint
 from dslocal.plan.search import HEADROOM, Overrides, Plan
 
@@ -30,21 +30,23 @@ def header(name: str, quant: str = "Q4_K_M") -> GgufHeader:
 
 
 def gpu_of(ram: float, vram: float) -> Machine:
-    return described(round(ram * GIB), vram=round(vram * GIB))
+    return describe_machine(round(ram * GIB), vram=round(vram * GIB))
 
 
 def mac_of(ram: float, vram: float | None = None) -> Machine:
-    return described(round(ram * GIB), vram=None if vram is None else round(vram * GIB), os="macos")
+    return describe_machine(
+        round(ram * GIB), vram=None if vram is None else round(vram * GIB), os="macos"
+    )
 
 
-def kept(found: Plan, pins: Overrides, h: GgufHeader) -> None:
+def kept(found: Plan, overrides: Overrides, h: GgufHeader) -> None:
     most = {
         "n_gpu_layers": h.of_arch("block_count") + 1,
         "cpu_moe_layers": h.of_arch("block_count") - h.of_arch("leading_dense_block_count"),
     }
     most["cpu_moe_layers"] -= h.of_arch("nextn_predict_layers")
     for field in dataclasses.fields(Overrides):
-        wanted = getattr(pins, field.name)
+        wanted = getattr(overrides, field.name)
         if wanted is not None:
             wanted = (
                 min(wanted, most[field.name] if h.of_arch("expert_count") else 0)
@@ -52,14 +54,14 @@ def kept(found: Plan, pins: Overrides, h: GgufHeader) -> None:
                 else wanted
             )
             wanted = min(wanted, most[field.name]) if field.name == "n_gpu_layers" else wanted
-            assert getattr(found.loading, field.name) == wanted, field.name
+            assert getattr(found.load_config, field.name) == wanted, field.name
 
 
 def sound(found: Plan, machine: Machine, h: GgufHeader) -> None:
     """What must hold of every plan."""
-    loading, need = found.loading, found.memory.all
+    load_config, need = found.load_config, found.memory.all
     kind = machine.gpus[0].kind if machine.gpus else "cuda"
-    assert found.memory == footprint(h, loading, kind if loading.n_gpu_layers else "cuda")
+    assert found.memory == footprint(h, load_config, kind if load_config.n_gpu_layers else "cuda")
     ram, vram = machine.available * (1 - HEADROOM) + 1, machine.vram * (1 - HEADROOM) + 1
     in_ram = need.total if machine.unified else need.host
     if found.verdict in RUNS:
@@ -69,16 +71,16 @@ def sound(found: Plan, machine: Machine, h: GgufHeader) -> None:
         assert in_ram + 2 > ram
         assert in_ram - found.memory.weights.host < ram
         assert found.lacking > 0
-        assert (loading.load_mode, loading.repack) == ("mmap", False)
-        assert not (machine.unified and loading.n_gpu_layers)
+        assert (load_config.load_mode, load_config.repack) == ("mmap", False)
+        assert not (machine.unified and load_config.n_gpu_layers)
     if found.verdict == "no":
         assert found.lacking > 0
         assert in_ram > ram or need.gpu > vram
     else:
         assert need.gpu <= vram or not need.gpu
-    assert (found.verdict in ("gpu", "offload")) <= (loading.n_gpu_layers > 0)
-    assert (found.verdict == "cpu") <= (loading.n_gpu_layers == 0)
-    partly = loading.cpu_moe_layers or loading.n_gpu_layers <= h.of_arch("block_count")
-    assert (loading.load_mode == "none") == bool(
-        machine.unified and loading.n_gpu_layers and partly
+    assert (found.verdict in ("gpu", "offload")) <= (load_config.n_gpu_layers > 0)
+    assert (found.verdict == "cpu") <= (load_config.n_gpu_layers == 0)
+    partly = load_config.cpu_moe_layers or load_config.n_gpu_layers <= h.of_arch("block_count")
+    assert (load_config.load_mode == "none") == bool(
+        machine.unified and load_config.n_gpu_layers and partly
     )

@@ -13,38 +13,40 @@ from dslocal.plan.load_config import DeviceShare
 from dslocal.plan.memory.shape import Shape
 
 from .graph import (
-    OFFLOADED,
+    MIN_OFFLOAD_BATCH,
     GpuKind,
+    HostResident,
     MicroBatch,
     ModelGraph,
-    RemoteDevice,
 )
 
-LEAST_POOL = 10 << 20  # bytes
+MIN_CUDA_POOL = 10 << 20  # bytes
 
 
 @functools.lru_cache(maxsize=4096)
-def on_cpu(shape: Shape, batch: MicroBatch) -> int:
+def cpu_buffer_size(shape: Shape, batch: MicroBatch) -> int:
     """Bytes of the buffer for all intermediate results of one micro-batch."""
     return ModelGraph(shape, batch).size()
 
 
 @functools.lru_cache(maxsize=1024)
-def drafting(shape: Shape, batch: MicroBatch) -> int:
+def mtp_buffer_size(shape: Shape, batch: MicroBatch) -> int:
     """The same for the context that drafts with the MTP layer."""
     return ModelGraph(shape, batch).draft_size()
 
 
 @functools.lru_cache(maxsize=4096)
-def on_gpu(shape: Shape, batch: MicroBatch, gpu: GpuKind, remote: RemoteDevice) -> DeviceShare:
+def gpu_buffer_sizes(
+    shape: Shape, batch: MicroBatch, gpu: GpuKind, remote: HostResident
+) -> DeviceShare:
     """The two buffers when at least some layers are on the GPU, ``remote`` being what is not."""
     inputs = ModelGraph(shape, batch).host_size()
-    if batch.tokens >= OFFLOADED or remote == RemoteDevice():
+    if batch.tokens >= MIN_OFFLOAD_BATCH or remote == HostResident():
         return DeviceShare(ModelGraph(shape, batch, gpu, remote).size(), inputs)
-    return DeviceShare(ModelGraph(shape, batch, gpu).size(), on_cpu(shape, batch))
+    return DeviceShare(ModelGraph(shape, batch, gpu).size(), cpu_buffer_size(shape, batch))
 
 
-def scratch(shape: Shape, batch: MicroBatch, *, experts_only: bool = False) -> int:
+def cpu_work_size(shape: Shape, batch: MicroBatch, *, experts_only: bool = False) -> int:
     """What the CPU backend takes on top while it computes: the largest operand laid out for its
     products, experts' rows listed.
 
@@ -74,19 +76,19 @@ def scratch(shape: Shape, batch: MicroBatch, *, experts_only: bool = False) -> i
     return max(needs)
 
 
-def cuda_pool(shape: Shape, batch: MicroBatch) -> int:
+def cuda_pool_size(shape: Shape, batch: MicroBatch) -> int:
     """What CUDA's kernels take on top while they compute: the largest operand as Q8_1, each
     expert's rows by themselves, or attention weights as f16 where there is no flash attention.
 
     Within a few MiB of what an H200 showed (tests/benchmarks/gpu_offload.py).
     """
     pool = max(
-        LEAST_POOL, batch.tokens * max(shape.ff, shape.experts_used * shape.width) * 36 // 32
+        MIN_CUDA_POOL, batch.tokens * max(shape.ff, shape.experts_used * shape.width) * 36 // 32
     )
     return (
         pool
         if batch.flash_attn
-        else max(pool, LEAST_POOL + 2 * batch.tokens * shape.heads * batch.cells)
+        else max(pool, MIN_CUDA_POOL + 2 * batch.tokens * shape.heads * batch.cells)
     )
 
 

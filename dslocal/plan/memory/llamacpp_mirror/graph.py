@@ -24,7 +24,7 @@ REPEATS = 3
 # experts a token whose weighted sum CUDA takes in one go, for which it keeps them to its end
 # (ggml-cuda.cu, graph_optimize)
 FUSED = 15
-OFFLOADED = 32  # tokens from which a product with weights in RAM is done on the GPU
+MIN_OFFLOAD_BATCH = 32  # tokens from which a product with weights in RAM is done on the GPU
 ROTATED = 64  # a quantized cache rotates heads whose length is a multiple of this
 
 
@@ -42,7 +42,7 @@ class MicroBatch:
 
 
 @dataclass(frozen=True, slots=True)
-class RemoteDevice:
+class HostResident:
     """What is in RAM of a model that computes on a GPU: all of the first ``layers``, the routed
     experts of the first ``moe_layers`` that have any. ``copies`` holds the bytes of such a weight
     by the name it has inside a layer, the largest of its kind.
@@ -63,7 +63,7 @@ class ModelGraph:
         shape: Shape,
         batch: MicroBatch,
         gpu: GpuKind | None = None,
-        remote: RemoteDevice = RemoteDevice(),
+        remote: HostResident = HostResident(),
     ) -> None:
         self.s, self.b, self.gpu, self.remote = shape, batch, gpu, remote
         self.g = g = Graph(GPU_ALIGNMENT if gpu else HOST_ALIGNMENT)
@@ -152,7 +152,7 @@ class ModelGraph:
         out = self.product("attn_output", (s.width, rows), heads)
         if last:
             rows = self.b.outputs
-            if rows < OFFLOADED:
+            if rows < MIN_OFFLOAD_BATCH:
                 self.copies = {}
             out, x = (
                 g.op((s.width, rows), out, self.out_ids),
@@ -397,7 +397,7 @@ class _Layer:
     experts_in_ram: bool = False
 
 
-def _layers(shape: Shape, remote: RemoteDevice) -> Iterator[tuple[_Layer, bool]]:
+def _layers(shape: Shape, remote: HostResident) -> Iterator[tuple[_Layer, bool]]:
     """The layers that are gone through, in order, and whether each is the last of all."""
     first_moe = shape.dense_layers if shape.experts else shape.layers
     kinds = [
