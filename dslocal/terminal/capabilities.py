@@ -1,5 +1,6 @@
-"""What the terminal can show, and what it may be able to do, guessed from what it says of itself in
-the environment. Nothing is asked.
+"""What the terminal can show, and what it is likely to do.
+
+It is judged by what the environment says; the terminal is not asked.
 """
 
 from __future__ import annotations
@@ -9,9 +10,9 @@ import shutil
 import sys
 from dataclasses import dataclass
 
-# terminals that take OSC 52 (a program sets the clipboard) unless told otherwise, and those that do
-# not
-TAKES = (
+# Terminals that take OSC 52 (a program sets the clipboard) unless they are told otherwise, and
+# those that do not.
+TAKES_OSC52 = (
     "kitty",
     "alacritty",
     "wezterm",
@@ -22,13 +23,22 @@ TAKES = (
     "vscode",
     "windows-terminal",
 )
-REFUSES = ("apple_terminal", "linux", "dumb", "vte", "konsole")
+REFUSES_OSC52 = ("apple_terminal", "linux", "dumb", "vte", "konsole")
+NO_TERMINAL = "none"
 
 
 @dataclass(frozen=True)
 class TerminalInfo:
-    """``colour`` is none, 16, 256 or truecolor; ``clipboard`` whether OSC 52 is likely to be taken:
-    yes, no, or unknown.
+    """What is known of the terminal.
+
+    Attributes:
+        interactive: Whether stdin and stdout are one.
+        name: The program, or its kind.
+        columns: Cells of a line.
+        lines: Lines of the screen.
+        colour: none, 16, 256 or truecolor.
+        unicode: Whether it shows more than ASCII.
+        clipboard: Whether it is likely to take OSC 52: yes, no or unknown.
     """
 
     interactive: bool
@@ -41,24 +51,26 @@ class TerminalInfo:
 
 
 def detect_terminal() -> TerminalInfo:
+    """Return what is known of this process's terminal."""
     from rich.console import Console
 
     console = Console()
     size = shutil.get_terminal_size()
     colours = {"standard": "16", "256": "256", "truecolor": "truecolor", "windows": "16"}
+    name = terminal_name()
     return TerminalInfo(
         interactive=sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty(),
-        name=program(),
+        name=name,
         columns=size.columns,
         lines=size.lines,
         colour="none" if console.no_color else colours.get(console.color_system or "", "none"),
         unicode=_is_unicode(),
-        clipboard=clipboard(program()),
+        clipboard=takes_osc52(name),
     )
 
 
-def program() -> str:
-    """The terminal's name, the most particular that there is, in lower case."""
+def terminal_name() -> str:
+    """Return the most particular name that the terminal has, in lower case."""
     if "TMUX" in os.environ:
         return "tmux"
     if os.environ.get("WT_SESSION"):
@@ -67,20 +79,22 @@ def program() -> str:
         return "vte"
     if os.environ.get("KONSOLE_VERSION"):
         return "konsole"
-    return (os.environ.get("TERM_PROGRAM") or os.environ.get("TERM") or "none").lower()
+    return (os.environ.get("TERM_PROGRAM") or os.environ.get("TERM") or NO_TERMINAL).lower()
 
 
-def clipboard(name: str) -> str:
-    if any(name.removeprefix("xterm-").startswith(known) for known in TAKES):
+def takes_osc52(name: str) -> str:
+    """Return whether a terminal is likely to take OSC 52: yes, no or unknown."""
+    if name.removeprefix("xterm-").startswith(TAKES_OSC52):
         return "yes"
-    if any(name.startswith(known) for known in REFUSES) or name == "none":
+    if name == NO_TERMINAL or name.startswith(REFUSES_OSC52):
         return "no"
     return "unknown"
 
 
 def _is_unicode() -> bool:
-    """By the locale's variables, the first that is set; some systems have UTF-8 without any."""
-    said = next(
-        (value for name in ("LC_ALL", "LC_CTYPE", "LANG") if (value := os.environ.get(name))), ""
-    )
-    return "utf8" in said.lower().replace("-", "") or (not said and sys.platform == "darwin")
+    """Return what the first locale variable that is set says; without one, macOS has UTF-8."""
+    values = (os.environ.get(name) for name in ("LC_ALL", "LC_CTYPE", "LANG"))
+    locale = next((value for value in values if value), "")
+    if not locale:
+        return sys.platform == "darwin"
+    return "utf8" in locale.lower().replace("-", "")

@@ -1,8 +1,7 @@
-"""Text into the clipboard: by the desktop's own program where there is one, by tmux inside tmux,
-else by the terminal (OSC 52).
+"""Text into the clipboard.
 
-A terminal says nothing of what became of it, so only what a program took is sure. Knows nothing of
-chats.
+By the desktop's own program where there is one, by tmux inside of tmux, else by the terminal
+(OSC 52). A terminal does not answer, so only what a program took is certain. Does not know chats.
 """
 
 from __future__ import annotations
@@ -19,37 +18,51 @@ from dslocal.errors import DslocalError
 
 from .sanitise import sanitise
 
-MAX_OSC52_BYTES = 74_994  # bytes: as base64, what terminals are known to take in one sequence
-PATIENCE_S = 5
+MAX_OSC52_BYTES = 74_994  # as base64, what terminals are known to take in one sequence
+TIMEOUT_S = 5
 HINT = "/save FILE.md writes it into a file"
 
 
 def copy(text: str, out: TextIO, env: Mapping[str, str] = os.environ) -> str:
-    """Copies ``text`` as it is, but for control characters, and says which way. Raises DslocalError
-    where there is none.
+    """Copy ``text`` without its control characters: what is pasted into a shell must not act.
+
+    Args:
+        text: What is copied.
+        out: The terminal.
+        env: The environment, which says what kind of desktop and terminal there is.
+
+    Returns:
+        By what it was copied, for a message.
+
+    Raises:
+        DslocalError: There is no clipboard, or it does not take so much.
     """
-    text = sanitise(text)  # what is pasted into a shell must not act
-    for program in _programs(env):
-        if _taken(program, text):
-            return f"by {program[0]}"
+    text = sanitise(text)
+    for command in _clipboard_commands(env):
+        if _run(command, text):
+            return f"by {command[0]}"
     if env.get("TERM", "dumb") == "dumb" or not out.isatty():
         raise DslocalError("this terminal has no clipboard", hint=HINT)
     data = text.encode()
     if len(data) > MAX_OSC52_BYTES:
         raise DslocalError(
-            f"{len(data):,} bytes are more than the {MAX_OSC52_BYTES:,} that terminals take into the clipboard",
+            f"{len(data):,} bytes are more than the {MAX_OSC52_BYTES:,}"
+            " that terminals take into the clipboard",
             hint=HINT,
         )
-    out.write(osc52(data, tmux=bool(env.get("TMUX"))))
+    in_tmux = bool(env.get("TMUX"))
+    out.write(osc52(data, tmux=in_tmux))
     out.flush()
-    return "by the terminal, if it allows that (OSC 52" + (
-        ", through tmux)" if env.get("TMUX") else ")"
-    )
+    way = "OSC 52, through tmux" if in_tmux else "OSC 52"
+    return f"by the terminal, if it allows that ({way})"
 
 
 def osc52(data: bytes, *, tmux: bool) -> str:
-    """The sequence that asks a terminal to keep ``data``; ``tmux`` passes it on to the terminal
-    outside.
+    """Return the sequence that puts ``data`` into a terminal's clipboard.
+
+    Args:
+        data: The text.
+        tmux: Whether tmux passes the sequence on to the terminal outside.
     """
     sequence = f"\x1b]52;c;{base64.b64encode(data).decode()}\x07"
     if not tmux:
@@ -58,30 +71,33 @@ def osc52(data: bytes, *, tmux: bool) -> str:
     return f"\x1bPtmux;{doubled}\x1b\\"
 
 
-def _programs(env: Mapping[str, str]) -> list[list[str]]:
-    """Commands that reach the clipboard of whoever sits here, the best first. Over ssh a desktop's
-    would be the wrong one.
+def _clipboard_commands(env: Mapping[str, str]) -> list[list[str]]:
+    """Return the commands that reach the user's clipboard, the best first.
+
+    Over ssh a desktop's clipboard would be that of the other machine.
     """
     commands: list[list[str]] = []
-    if not env.get("SSH_CONNECTION") and not env.get("SSH_TTY"):
+    is_remote = env.get("SSH_CONNECTION") or env.get("SSH_TTY")
+    if not is_remote:
         if sys.platform == "darwin":
             commands.append(["pbcopy"])
         if env.get("WAYLAND_DISPLAY"):
             commands.append(["wl-copy"])
         if env.get("DISPLAY"):
-            commands += [["xclip", "-selection", "clipboard"], ["xsel", "--clipboard", "--input"]]
+            commands.append(["xclip", "-selection", "clipboard"])
+            commands.append(["xsel", "--clipboard", "--input"])
         if env.get("WSL_DISTRO_NAME") or sys.platform == "win32":
             commands.append(["clip.exe"])
     if env.get("TMUX"):
-        commands.append(
-            ["tmux", "load-buffer", "-w", "-"]
-        )  # into its own buffer, and into the terminal's clipboard
+        # Into tmux's own buffer, and into the clipboard of the terminal outside.
+        commands.append(["tmux", "load-buffer", "-w", "-"])
     return [command for command in commands if shutil.which(command[0], path=env.get("PATH"))]
 
 
-def _taken(command: list[str], text: str) -> bool:
-    """Whether ``command`` took it. It may stay in the background, so nothing waits for its
-    output.
+def _run(command: list[str], text: str) -> bool:
+    """Give ``text`` to a command, and return whether it took it.
+
+    Its output is not read: it may keep it open from the background.
     """
     data = text.encode("utf-16") if command[0] == "clip.exe" else text.encode()
     try:
@@ -90,7 +106,7 @@ def _taken(command: list[str], text: str) -> bool:
             input=data,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            timeout=PATIENCE_S,
+            timeout=TIMEOUT_S,
             check=False,
         )
     except (OSError, subprocess.SubprocessError):

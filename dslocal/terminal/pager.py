@@ -1,5 +1,7 @@
-"""A page of Markdown to read: as it is where nobody looks, rendered on a terminal, by a pager where
-it is longer than the screen.
+"""A page of Markdown to read.
+
+It is printed as it is where stdout is no terminal, rendered on one, and paged where it is longer
+than the screen.
 """
 
 from __future__ import annotations
@@ -14,12 +16,12 @@ from collections.abc import Iterable
 
 from .sanitise import sanitise
 
-WIDEST = 100  # columns: longer lines are hard to read
-LESS = ("less", "-FRX")
+MAX_WIDTH = 100  # cells: longer lines are hard to read
+LESS_OPTIONS = "-FRX"  # leave at once where all fits, pass colours on, leave the page on the screen
 
 
 def show_list(rows: Iterable[tuple[str, str]], below: str) -> None:
-    """Names and what they are, one a line, and a line for people below."""
+    """Print names with their titles on stdout, and a line for people on stderr."""
     rows = list(rows)
     width = max((len(name) for name, _ in rows), default=0)
     for name, title in rows:
@@ -28,53 +30,72 @@ def show_list(rows: Iterable[tuple[str, str]], below: str) -> None:
 
 
 def show_page(markdown: str) -> None:
-    """Prints ``markdown``. On a terminal it is rendered, and paged by ``$PAGER`` or less when it
-    does not fit.
-    """
+    """Print Markdown; a terminal gets it rendered, by ``$PAGER`` or less where it is long."""
     text = sanitise(markdown)
     if not sys.stdout.isatty():
         print(text, end="" if text.endswith("\n") else "\n")
         return
+    size = shutil.get_terminal_size()
+    shown = text
+    if os.environ.get("TERM") != "dumb":
+        shown = _render(text, min(size.columns, MAX_WIDTH))
+    if shown.count("\n") < size.lines or not _page(shown):
+        sys.stdout.write(shown)
+
+
+def _render(markdown: str, width: int) -> str:
+    """Return Markdown as text with the colours that this terminal has."""
     from rich.console import Console
     from rich.markdown import Markdown
     from rich.theme import Theme
 
-    size = shutil.get_terminal_size()
-    drawn = io.StringIO()
-    plain = Console()  # what this terminal can show
+    terminal = Console()
+    rendered = io.StringIO()
     console = Console(
-        file=drawn,
-        width=min(size.columns, WIDEST),
+        file=rendered,
+        width=width,
         force_terminal=True,
-        color_system="standard" if plain.color_system else None,
-        no_color=plain.no_color,
+        color_system="standard" if terminal.color_system else None,
+        no_color=terminal.no_color,
         highlight=False,
-        theme=Theme(
-            {"markdown.code": "cyan"}
-        ),  # without the black behind it, which few terminals have
+        # Rich's own style has black behind it, which few terminals have.
+        theme=Theme({"markdown.code": "cyan"}),
     )
-    console.print(Markdown(text, hyperlinks=False, code_theme="ansi_dark"))
-    shown = drawn.getvalue() if os.environ.get("TERM") != "dumb" else text
-    if shown.count("\n") < size.lines or not _paged(shown):
-        sys.stdout.write(shown)
+    console.print(Markdown(markdown, hyperlinks=False, code_theme="ansi_dark"))
+    return rendered.getvalue()
 
 
-def _paged(text: str) -> bool:
-    """Whether a pager took ``text``. ``PAGER`` set to nothing, or to cat, means none."""
-    command = shlex.split(os.environ["PAGER"]) if "PAGER" in os.environ else [*LESS]
-    if not command or command == ["cat"] or not sys.stdin.isatty():
-        return False
-    if os.path.basename(command[0]) == "less" and not os.environ.get("LESS"):  # noqa: PTH119
-        command = [command[0], *command[1:], "-FRX"]
+def _page(text: str) -> bool:
+    """Give ``text`` to a pager; return whether one took it."""
     try:
+        command = _pager_command()
+        if not command or not sys.stdin.isatty():
+            return False
         sys.stdout.flush()
-        with subprocess.Popen(command, stdin=subprocess.PIPE, text=True, encoding="utf-8") as pager:  # noqa: S603
+        with subprocess.Popen(  # noqa: S603 - the user's own pager
+            command, stdin=subprocess.PIPE, text=True, encoding="utf-8"
+        ) as pager:
             try:
                 pager.communicate(text)
-            except KeyboardInterrupt:  # the pager's own business
+            except KeyboardInterrupt:  # it is the pager's
                 pager.wait()
             except BrokenPipeError:
                 pass
     except (OSError, ValueError):
         return False
     return True
+
+
+def _pager_command() -> list[str]:
+    """Return the pager with its options; nothing where ``PAGER`` is set to nothing, or to cat.
+
+    Raises:
+        ValueError: ``PAGER`` has a quote that is open.
+    """
+    command = shlex.split(os.environ.get("PAGER", f"less {LESS_OPTIONS}"))
+    if not command or command == ["cat"]:
+        return []
+    is_less = os.path.basename(command[0]) == "less"  # noqa: PTH119
+    if is_less and not os.environ.get("LESS"):
+        return [command[0], *command[1:], LESS_OPTIONS]
+    return command

@@ -1,5 +1,7 @@
-"""Progress of long work on stderr: bars on a terminal, a line now and then elsewhere, JSON lines
-for programs.
+"""Progress of downloads and conversions on stderr.
+
+Bars on a terminal, a line now and then elsewhere, JSON lines for programs. Shorter work has one
+line on a terminal: :mod:`.progress_line`.
 """
 
 from __future__ import annotations
@@ -10,116 +12,182 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from dslocal.files import decimal_size
 
 from .sanitise import one_line
 
-if TYPE_CHECKING:
-    from dslocal.convert import ConversionProgress
-    from dslocal.hub.fetch import Fetched
+BAR_INTERVAL_S = 0.1
+LOG_INTERVAL_S = 30.0
+JSON_INTERVAL_S = 1.0
+MAX_NAME = 60  # characters
+MAX_BAR_NAME = 40  # characters of a file's or a tensor's name beside a bar
+BAR_WIDTH = 24  # cells
 
-OFTEN_S, NOW_AND_THEN_S, JSON_S = 0.1, 30.0, 1.0
-NAME = 60  # characters
+
+class DownloadState(Protocol):
+    """How far a download is."""
+
+    @property
+    def file(self) -> str:
+        """The file that is being fetched."""
+
+    @property
+    def done(self) -> int:
+        """Bytes that are here."""
+
+    @property
+    def total(self) -> int:
+        """Bytes of all files."""
+
+    @property
+    def new(self) -> int:
+        """Bytes that were fetched in this run."""
+
+
+class ConversionState(Protocol):
+    """How far a conversion is."""
+
+    @property
+    def done(self) -> int:
+        """Bytes that are read."""
+
+    @property
+    def total(self) -> int:
+        """Bytes to read."""
+
+    @property
+    def weights(self) -> int:
+        """Weights that were converted in this run."""
+
+    @property
+    def tensor(self) -> str:
+        """The tensor that was finished last."""
 
 
 class ProgressDisplay(Protocol):
-    """Told how far a download and a conversion are, either or both, from any thread."""
+    """Shows how far a download and a conversion are, either or both, from any thread."""
 
-    def on_fetch(self, state: Fetched) -> None: ...
+    def on_fetch(self, state: DownloadState) -> None:
+        """Show how far the download is."""
 
-    def on_conversion(self, state: ConversionProgress) -> None: ...
+    def on_conversion(self, state: ConversionState) -> None:
+        """Show how far the conversion is."""
 
     def log(self, line: str) -> None:
-        """Something that the user should know, as a line of its own."""
+        """Show a line of its own."""
 
 
 @contextmanager
 def show_progress(
     name: str, *, as_json: bool = False, doing: str = "converting", done: str = "converted"
 ) -> Iterator[ProgressDisplay]:
-    """What is shown of the work on ``name``. Nothing is printed unless it is told of some."""
-    words = _Words(one_line(name, NAME), doing, done)
+    """Show the progress of work, and at its end what was done; nothing without any work.
+
+    Args:
+        name: What is worked on.
+        as_json: Whether a program reads stderr.
+        doing: What a conversion is called while it runs.
+        done: What it is called at its end.
+    """
+    labels = _Labels(one_line(name, MAX_NAME), doing, done)
     if as_json:
         yield _JsonLines()
     elif sys.stderr.isatty():
-        bars = _Bars(words)
+        bars = _Bars(labels)
         try:
             yield bars
         finally:
             bars.stop()
-        bars.sum_up()
+        bars.summarise()
     else:
-        lines = _Lines(words)
+        lines = _LogLines(labels)
         yield lines
-        lines.sum_up()
+        lines.summarise()
 
 
 @dataclass(frozen=True)
-class _Words:
+class _Labels:
     name: str
     doing: str
     done: str
 
 
 @dataclass
-class _Step:
-    """One of the two kinds of work: when it began, and when something was last shown of it."""
+class _Task:
+    """A download or a conversion: when it started, and when it was last shown."""
 
-    began: float = field(default_factory=time.monotonic)
+    started: float = field(default_factory=time.monotonic)
     shown: float = 0.0
-    first: int | None = None  # bytes that were done when it began
+    first_done: int = 0  # bytes that were done when it started
+    bar_id: Any = None  # of Rich
 
-    def due(self, every: float, *, at_last: bool) -> bool:
+    def is_due(self, interval_s: float, *, is_last: bool = False) -> bool:
+        """Return whether it is to be shown now, and count on that; the last state always is."""
         now = time.monotonic()
-        if now - self.shown < every and not at_last:
+        if now - self.shown < interval_s and not is_last:
             return False
         self.shown = now
         return True
 
     @property
-    def elapsed(self) -> float:
-        return max(time.monotonic() - self.began, 1e-6)
+    def elapsed_s(self) -> float:
+        return max(time.monotonic() - self.started, 1e-6)
 
 
-class _Lines:
-    """For logs."""
+@dataclass
+class _Tasks:
+    """What is being done."""
 
-    def __init__(self, words: _Words) -> None:
-        self._words = words
-        self._steps: dict[str, _Step] = {}
-        self._last: Fetched | None = None
+    download: _Task | None = None
+    conversion: _Task | None = None
+    last_download: DownloadState | None = None
 
-    def on_fetch(self, state: Fetched) -> None:
-        self._last = state
-        if "fetch" not in self._steps:
-            self._steps["fetch"] = _Step(shown=time.monotonic())
-            self.log(
-                f"fetching {self._words.name}: {decimal_size(state.total - state.done)} of {decimal_size(state.total)} …"
-            )
-        elif self._steps["fetch"].due(NOW_AND_THEN_S, at_last=False):
-            self.log(
-                f"fetched {decimal_size(state.done)} of {decimal_size(state.total)}, {one_line(state.file, NAME)} is coming"
-            )
+    def summary(self, labels: _Labels) -> Iterator[str]:
+        """Yield a line for each task that was done."""
+        if self.download and self.last_download:
+            size = decimal_size(self.last_download.new)
+            yield f"fetched {labels.name}: {size} in {self.download.elapsed_s:.1f} s"
+        if self.conversion:
+            yield f"{labels.done} {labels.name} in {self.conversion.elapsed_s:.1f} s"
 
-    def on_conversion(self, state: ConversionProgress) -> None:
-        if "convert" not in self._steps:
-            self._steps["convert"] = _Step()
-            self.log(f"{self._words.doing} {self._words.name} …")
+
+class _LogLines:
+    """Shows progress in a log."""
+
+    def __init__(self, labels: _Labels) -> None:
+        self._labels = labels
+        self._tasks = _Tasks()
+
+    def on_fetch(self, state: DownloadState) -> None:
+        self._tasks.last_download = state
+        total = decimal_size(state.total)
+        if self._tasks.download is None:
+            self._tasks.download = _Task(shown=time.monotonic())
+            missing = decimal_size(state.total - state.done)
+            self.log(f"fetching {self._labels.name}: {missing} of {total} …")
+        elif self._tasks.download.is_due(LOG_INTERVAL_S):
+            file = one_line(state.file, MAX_NAME)
+            self.log(f"fetched {decimal_size(state.done)} of {total}, {file} is coming")
+
+    def on_conversion(self, state: ConversionState) -> None:
+        if self._tasks.conversion is None:
+            self._tasks.conversion = _Task()
+            self.log(f"{self._labels.doing} {self._labels.name} …")
 
     def log(self, line: str) -> None:
         print(one_line(line), file=sys.stderr, flush=True)
 
-    def sum_up(self) -> None:
-        for line in _sums(self._steps, self._words, self._last):
+    def summarise(self) -> None:
+        for line in self._tasks.summary(self._labels):
             self.log(line)
 
 
 class _Bars:
-    """For people."""
+    """Shows progress to people."""
 
-    def __init__(self, words: _Words) -> None:
+    def __init__(self, labels: _Labels) -> None:
         from rich.console import Console
         from rich.progress import (
             BarColumn,
@@ -129,29 +197,37 @@ class _Bars:
             TimeRemainingColumn,
         )
 
-        name_column, rate_column = (
-            TextColumn(f"{{task.{field}}}", markup=False)
-            for field in ("description", "fields[rate]")
+        self._labels = labels
+        self._tasks = _Tasks()
+        self._bars = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(BAR_WIDTH),
+            DownloadColumn(),
+            TextColumn("{task.fields[rate]}", markup=False),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=True,
         )
-        columns = (name_column, BarColumn(24), DownloadColumn(), rate_column, TimeRemainingColumn())
-        self._bars = Progress(*columns, console=Console(stderr=True), transient=True)
-        self._words = words
-        self._steps: dict[str, _Step] = {}
-        self._tasks: dict[str, Any] = {}
-        self._last: Fetched | None = None
 
-    def on_fetch(self, state: Fetched) -> None:
-        self._last = state
-        step = self._step("fetch", f"fetching {self._words.name}", state.total)
-        if step.due(OFTEN_S, at_last=state.done >= state.total):
-            rate = f"{state.new / step.elapsed / 1e6:,.1f} MB/s  {one_line(state.file, 40)}"
-            self._bars.update(self._tasks["fetch"], completed=state.done, rate=rate)
+    def on_fetch(self, state: DownloadState) -> None:
+        self._tasks.last_download = state
+        if self._tasks.download is None:
+            self._tasks.download = self._add_bar(f"fetching {self._labels.name}", state.total)
+        task = self._tasks.download
+        if task.is_due(BAR_INTERVAL_S, is_last=state.done >= state.total):
+            megabytes_per_s = state.new / task.elapsed_s / 1e6
+            file = one_line(state.file, MAX_BAR_NAME)
+            self._update(task, state.done, f"{megabytes_per_s:,.1f} MB/s  {file}")
 
-    def on_conversion(self, state: ConversionProgress) -> None:
-        step = self._step("convert", f"{self._words.doing} {self._words.name}", state.total)
-        if step.due(OFTEN_S, at_last=state.done >= state.total):
-            rate = f"{state.weights / step.elapsed / 1e6:,.0f} M weights/s  {one_line(state.tensor, 40)}"
-            self._bars.update(self._tasks["convert"], completed=state.done, rate=rate)
+    def on_conversion(self, state: ConversionState) -> None:
+        if self._tasks.conversion is None:
+            title = f"{self._labels.doing} {self._labels.name}"
+            self._tasks.conversion = self._add_bar(title, state.total)
+        task = self._tasks.conversion
+        if task.is_due(BAR_INTERVAL_S, is_last=state.done >= state.total):
+            millions_per_s = state.weights / task.elapsed_s / 1e6
+            tensor = one_line(state.tensor, MAX_BAR_NAME)
+            self._update(task, state.done, f"{millions_per_s:,.0f} M weights/s  {tensor}")
 
     def log(self, line: str) -> None:
         from rich.text import Text
@@ -161,63 +237,69 @@ class _Bars:
     def stop(self) -> None:
         self._bars.stop()
 
-    def sum_up(self) -> None:
+    def summarise(self) -> None:
         from rich.text import Text
 
-        for line in _sums(self._steps, self._words, self._last):
+        for line in self._tasks.summary(self._labels):
             self._bars.console.print(Text(line), style="dim", highlight=False)
 
-    def _step(self, key: str, title: str, total: int) -> _Step:
-        if key not in self._steps:
-            self._steps[key] = _Step()
-            self._tasks[key] = self._bars.add_task(title, total=total, rate="")
-            self._bars.start()
-        return self._steps[key]
+    def _add_bar(self, title: str, total: int) -> _Task:
+        bar_id = self._bars.add_task(title, total=total, rate="")
+        self._bars.start()
+        return _Task(bar_id=bar_id)
+
+    def _update(self, task: _Task, done: int, rate: str) -> None:
+        self._bars.update(task.bar_id, completed=done, rate=rate)
 
 
 class _JsonLines:
-    """An object a second: ``{done, total, weights_per_s, eta_s, tensor}`` of a conversion,
-    ``{fetched, of, …, file}`` of a download.
+    """Shows progress to programs: an object a second.
+
+    ``{done, total, weights_per_s, eta_s, tensor}`` for a conversion, ``{fetched, of, bytes_per_s,
+    eta_s, file}`` for a download, ``{note}`` for a line.
     """
 
     def __init__(self) -> None:
-        self._steps: dict[str, _Step] = {}
+        self._tasks = _Tasks()
 
-    def on_fetch(self, state: Fetched) -> None:
-        step = self._steps.setdefault("fetch", _Step())
-        if step.due(JSON_S, at_last=state.done >= state.total):
-            rate = state.new / step.elapsed
-            eta = round((state.total - state.done) / rate, 1) if rate else None
-            fields = {
+    def on_fetch(self, state: DownloadState) -> None:
+        if self._tasks.download is None:
+            self._tasks.download = _Task()
+        task = self._tasks.download
+        if not task.is_due(JSON_INTERVAL_S, is_last=state.done >= state.total):
+            return
+        bytes_per_s = state.new / task.elapsed_s
+        eta_s = round((state.total - state.done) / bytes_per_s, 1) if bytes_per_s else None
+        self._print(
+            {
                 "fetched": state.done,
                 "of": state.total,
-                "bytes_per_s": round(rate),
-                "eta_s": eta,
+                "bytes_per_s": round(bytes_per_s),
+                "eta_s": eta_s,
                 "file": state.file,
             }
-            print(json.dumps(fields), file=sys.stderr, flush=True)
+        )
 
-    def on_conversion(self, state: ConversionProgress) -> None:
-        step = self._steps.setdefault("convert", _Step())
-        step.first = state.done if step.first is None else step.first
-        if step.due(JSON_S, at_last=state.done >= state.total):
-            new = state.done - step.first
-            eta = round((state.total - state.done) * step.elapsed / new, 1) if new else None
-            fields = {
+    def on_conversion(self, state: ConversionState) -> None:
+        if self._tasks.conversion is None:
+            self._tasks.conversion = _Task(first_done=state.done)
+        task = self._tasks.conversion
+        if not task.is_due(JSON_INTERVAL_S, is_last=state.done >= state.total):
+            return
+        new = state.done - task.first_done
+        eta_s = round((state.total - state.done) * task.elapsed_s / new, 1) if new else None
+        self._print(
+            {
                 "done": state.done,
                 "total": state.total,
-                "weights_per_s": round(state.weights / step.elapsed),
-                "eta_s": eta,
+                "weights_per_s": round(state.weights / task.elapsed_s),
+                "eta_s": eta_s,
+                "tensor": state.tensor,
             }
-            print(json.dumps({**fields, "tensor": state.tensor}), file=sys.stderr, flush=True)
+        )
 
     def log(self, line: str) -> None:
-        print(json.dumps({"note": line}), file=sys.stderr, flush=True)
+        self._print({"note": line})
 
-
-def _sums(steps: dict[str, _Step], words: _Words, last: Fetched | None) -> Iterator[str]:
-    """What was done, once it is."""
-    if last is not None:
-        yield f"fetched {words.name}: {decimal_size(last.new)} in {steps['fetch'].elapsed:.1f} s"
-    if "convert" in steps:
-        yield f"{words.done} {words.name} in {steps['convert'].elapsed:.1f} s"
+    def _print(self, fields: dict[str, Any]) -> None:
+        print(json.dumps(fields), file=sys.stderr, flush=True)

@@ -1,5 +1,6 @@
-"""One line on a terminal's stderr that says how far long work is and how long it will take.
-Elsewhere, and for short work, nothing.
+"""One line on a terminal's stderr: how far long work is, and how long it will take.
+
+For short work, and where stderr is no terminal, nothing is shown.
 """
 
 from __future__ import annotations
@@ -10,50 +11,60 @@ import time
 
 from .sanitise import one_line
 
-QUIET_S = 0.5  # what takes less needs no line
-SURE_S = 1.0  # before that no forecast is worth saying
-OFTEN_S = 0.1
+QUIET_S = 0.5  # shorter work needs no line
+MIN_FORECAST_S = 1.0  # before that no forecast is worth showing
+INTERVAL_S = 0.1
+MAX_LINE = 79  # characters
 ERASE = "\r\x1b[2K"
 
 
 def can_redraw() -> bool:
-    """Whether stderr is a terminal on which a line can be written again."""
+    """Return whether stderr is a terminal on which a line can be written again."""
     return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
 
 
-def duration(seconds: float) -> str:
-    """As people say it."""
+def format_duration(seconds: float) -> str:
+    """Return a duration in the unit that people would use: ``45 s``, ``12 min``, ``3.5 h``."""
     whole = round(max(seconds, 1))
     if whole < 100:
         return f"{whole} s"
-    return f"{round(whole / 60)} min" if whole < 100 * 60 else f"{whole / 3600:.1f} h"
+    if whole < 100 * 60:
+        return f"{round(whole / 60)} min"
+    return f"{whole / 3600:.1f} h"
 
 
 class ProgressLine:
-    """Shows one piece of work. ``eager`` begins at once."""
+    """Shows the progress of one piece of work.
+
+    Args:
+        eager: Whether it is shown at once, and not only when the work takes long.
+    """
 
     def __init__(self, *, eager: bool = False) -> None:
-        self._began = time.monotonic()
+        self._started = time.monotonic()
         self._shown = 0.0
-        self._quiet = 0.0 if eager else QUIET_S
-        self._on = can_redraw()
+        self._quiet_s = 0.0 if eager else QUIET_S
+        self._can_show = can_redraw()
 
-    def show(self, words: str, share: float) -> None:
-        """``share`` of the work is done, 0 to 1."""
+    def show(self, text: str, share: float) -> None:
+        """Show what is being done.
+
+        Args:
+            text: What is being done.
+            share: How much of it is done, 0 to 1; the forecast is made from it.
+        """
         now = time.monotonic()
-        elapsed = now - self._began
-        if not self._on or elapsed < self._quiet or (self._shown and now - self._shown < OFTEN_S):
+        elapsed = now - self._started
+        is_recent = self._shown and now - self._shown < INTERVAL_S
+        if not self._can_show or elapsed < self._quiet_s or is_recent:
             return
         self._shown = now
-        left = (
-            f", {duration(elapsed * (1 - share) / share)} left"
-            if 0 < share < 1 and elapsed >= SURE_S
-            else ""
-        )
-        print(f"{ERASE}{one_line(words + left, 79)}", end="", file=sys.stderr, flush=True)
+        if 0 < share < 1 and elapsed >= MIN_FORECAST_S:
+            text += f", {format_duration(elapsed * (1 - share) / share)} left"
+        print(f"{ERASE}{one_line(text, MAX_LINE)}", end="", file=sys.stderr, flush=True)
 
     def clear(self) -> None:
-        """Leaves nothing of the line."""
+        """Erase the line."""
         if self._shown:
             self._shown = 0.0
             print(ERASE, end="", file=sys.stderr, flush=True)

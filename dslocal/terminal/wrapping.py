@@ -1,5 +1,6 @@
-"""Text in cells of a terminal: how wide it is, and where a line may be broken. Knows runs of styled
-text, no Markdown.
+"""Text in the cells of a terminal: how wide it is, and where a line may be broken.
+
+Knows runs of styled text, no Markdown.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ Run = tuple[str, Style | None]
 Line = list[Run]
 
 _PIECE = re.compile(r"\n|[ \t]+|[!-~]+|[^\s!-~]+|\s")
+# Characters that no line begins with, or ends with, in East Asian typesetting.
 _NOT_FIRST = frozenset(
     "、。，．：；！？）】」』》〉〕｝］…—～·ー々ぁぃぅぇぉっゃゅょァィゥェォッャュョ％℃”’!?,.:;)]}%"
 )
@@ -22,7 +24,7 @@ _NOT_LAST = frozenset("（【「『《〈〔｛［“‘([{$￥")
 
 
 def cells(text: str) -> int:
-    """How many cells ``text`` takes."""
+    """Return how many cells ``text`` takes."""
     return len(text) if text.isascii() else _wide_cells(text)
 
 
@@ -37,7 +39,7 @@ def _cells_of_one(grapheme: str) -> int:
 
 
 def fold(text: str, width: int) -> Iterator[str]:
-    """``text`` in parts of at most ``width`` cells; a character wider than that is a part."""
+    """Yield ``text`` in parts of at most ``width`` cells; a wider character is a part by itself."""
     if text.isascii():
         yield from (text[i : i + width] for i in range(0, len(text), width))
         return
@@ -47,35 +49,40 @@ def fold(text: str, width: int) -> Iterator[str]:
         if part and taken + more > width:
             yield part
             part, taken = "", 0
-        part, taken = part + grapheme, taken + more
+        part += grapheme
+        taken += more
     if part:
         yield part
 
 
 def wrap(runs: Iterable[Run], room: int) -> list[Line]:
-    """Lines of at most ``room`` cells; broken at spaces, between ideographs, and inside a word only
-    if it is wider than a line.
+    """Return runs as lines of at most ``room`` cells.
 
-    Greedy, so that all lines but the last stay as they are when more text follows.
+    Lines are broken at spaces, between ideographs, and inside of a word only if it is wider than a
+    line. Lines are filled greedily, so all but the last stay as they are when more text follows.
+
+    Args:
+        runs: Text with its styles; a newline ends a line.
+        room: Cells of a line.
     """
-    filler = _Filler(max(room, 1))
-    for text, style in _merged(runs):
+    filler = _LineFiller(max(room, 1))
+    for text, style in _merge(runs):
         for piece in _PIECE.findall(text):
             if piece == "\n":
-                filler.line_ends()
+                filler.end_line()
             elif piece.isspace():
-                filler.space(piece.replace("\t", " "), style)
+                filler.add_space(piece.replace("\t", " "), style)
             elif piece.isascii():
-                filler.solid(piece, len(piece), style, wide=False)
+                filler.add_solid(piece, len(piece), style, is_wide=False)
             else:
                 for grapheme in wcwidth.iter_graphemes(piece):
                     width = _cells_of_one(grapheme)
-                    filler.solid(grapheme, width, style, wide=width == 2)
-    return filler.lines()
+                    filler.add_solid(grapheme, width, style, is_wide=width == 2)
+    return filler.finish()
 
 
-def _merged(runs: Iterable[Run]) -> list[Run]:
-    """``runs`` without a cut between two of one style."""
+def _merge(runs: Iterable[Run]) -> list[Run]:
+    """Return ``runs`` with neighbours of one style made one."""
     merged: list[Run] = []
     for text, style in runs:
         if merged and merged[-1][1] is style:
@@ -85,67 +92,84 @@ def _merged(runs: Iterable[Run]) -> list[Run]:
     return merged
 
 
-class _Filler:
+class _LineFiller:
+    """Fills lines of ``width`` cells.
+
+    What may not be broken is gathered in ``_atom``, and put on a line when its end is known.
+    """
+
     def __init__(self, width: int) -> None:
         self._width = width
         self._lines: list[Line] = []
         self._line: Line = []
-        self._taken = 0
-        self._spaces: Line = []
-        self._atom: Line = []  # what may not be broken
+        self._line_width = 0
+        self._spaces: Line = []  # before the atom
+        self._atom: Line = []
         self._atom_width = 0
-        self._last, self._after_wide = "", False
+        self._last_character = ""
+        self._is_after_wide = False
 
-    def solid(self, text: str, width: int, style: Style | None, *, wide: bool) -> None:
-        if (
-            (wide or self._after_wide)
-            and text[0] not in _NOT_FIRST
-            and self._last
-            and self._last not in _NOT_LAST
-        ):
-            self._place()
+    def add_solid(self, text: str, width: int, style: Style | None, *, is_wide: bool) -> None:
+        """Add text without spaces; a line may be broken beside a wide character."""
+        if (is_wide or self._is_after_wide) and self._can_break_before(text[0]):
+            self._place_atom()
         self._atom.append((text, style))
         self._atom_width += width
-        self._last, self._after_wide = text[-1], wide
+        self._last_character = text[-1]
+        self._is_after_wide = is_wide
 
-    def space(self, text: str, style: Style | None) -> None:
-        self._place()
+    def add_space(self, text: str, style: Style | None) -> None:
+        """Add spaces, which are left out where a line is broken."""
+        self._place_atom()
         self._spaces.append((text, style))
-        self._last = ""
+        self._last_character = ""
 
-    def line_ends(self) -> None:
-        self._place()
-        self._break()
-        self._last = ""
+    def end_line(self) -> None:
+        """Begin a new line."""
+        self._place_atom()
+        self._break_line()
+        self._last_character = ""
 
-    def lines(self) -> list[Line]:
-        self._place()
-        return [*self._lines, _merged(self._line)]
+    def finish(self) -> list[Line]:
+        """Return all lines."""
+        self._place_atom()
+        return [*self._lines, _merge(self._line)]
 
-    def _break(self) -> None:
-        self._lines.append(_merged(self._line))
-        self._line, self._taken, self._spaces = [], 0, []
+    def _can_break_before(self, character: str) -> bool:
+        last = self._last_character
+        return bool(last) and last not in _NOT_LAST and character not in _NOT_FIRST
 
-    def _place(self) -> None:
-        """Puts the atom on this line or the next."""
+    def _break_line(self) -> None:
+        self._lines.append(_merge(self._line))
+        self._line = []
+        self._line_width = 0
+        self._spaces = []
+
+    def _place_atom(self) -> None:
+        """Put the atom on this line or the next."""
         if not self._atom:
             return
         gap = sum(len(text) for text, _ in self._spaces)
-        if self._taken and self._taken + gap + self._atom_width > self._width:
-            self._break()
-            gap = 0
-        if self._taken:
+        if self._line_width and self._line_width + gap + self._atom_width > self._width:
+            self._break_line()
+        elif self._line_width:
             self._line += self._spaces
-            self._taken += gap
+            self._line_width += gap
         self._spaces = []
         for text, style in self._atom:
             if self._atom_width <= self._width:
                 self._line.append((text, style))
-                self._taken += cells(text)
-                continue
-            for part in fold(text, self._width):
-                if self._taken + cells(part) > self._width:
-                    self._break()
-                self._line.append((part, style))
-                self._taken += cells(part)
-        self._atom, self._atom_width = [], 0
+                self._line_width += cells(text)
+            else:
+                self._fold_onto_lines(text, style)
+        self._atom = []
+        self._atom_width = 0
+
+    def _fold_onto_lines(self, text: str, style: Style | None) -> None:
+        """Break text that is wider than a line."""
+        for part in fold(text, self._width):
+            width = cells(part)
+            if self._line_width + width > self._width:
+                self._break_line()
+            self._line.append((part, style))
+            self._line_width += width
