@@ -89,10 +89,10 @@ def decode_text(data: bytes, name: str) -> str:
         raise UsageError(f"{name}: more than the {MAX_FILE:,} bytes that can be attached")
     if data.startswith(b"%PDF-") or b"\0" in data:  # other marks may begin a text
         _refuse_by_mark(data, name)
-    text = charset.unicode(data)
+    text = charset.decode_unicode(data)
     if text is None:
         _refuse_binary(data, name)
-        text, guess = charset.legacy(data)
+        text, guess = charset.guess(data)
         if text is None:
             raise _unsure(name, guess)
     return text.replace("\r\n", "\n")

@@ -114,8 +114,8 @@ ENCODED = [
     (FRENCH, "cp1252"),
     (GERMAN, "latin-1"),
     (SPANISH, "latin-1"),
-    ("“quoted” – €5…", "cp1252"),
     (POLISH, "cp1250"),
+    ("Dziś ładna pogoda, jeśli wystąpi błąd, sprawdź źródło", "iso8859_2"),
     *(
         (text, f"utf-{size}-{end}")
         for text in ("plain ASCII\n", GERMAN, RUSSIAN)
@@ -192,11 +192,7 @@ REFUSED_BYTES: list[tuple[str, bytes, str]] = [
         f"is damaged UTF-8: byte {len(CHINESE.encode()) - 3} fits nowhere",
     ),
     ("too short to tell", "très".encode("latin-1"), "is not UTF-8, and may be "),
-    (
-        "neither",
-        "Dziś ładna pogoda, jeśli wystąpi błąd, sprawdź źródło".encode("iso8859_2"),
-        "is not UTF-8, and may be ",
-    ),
+    ("signs alone", "“quoted” – €5…".encode("cp1252"), "is not UTF-8, and may be "),
     ("large", b"a" * (MAX_FILE + 1), "more than the 8,388,608 bytes"),
 ]
 
