@@ -1,8 +1,8 @@
-"""From a GGUF file to a model that is ready, by plan: whatever fits this machine, loaded with
-exactly those settings.
+"""From a GGUF file to a context that is ready: plan what fits this machine, and load exactly that.
 
-Where llama.cpp does not get the memory that the plan counted on, the next rung is taken, once, and
-remembered for this machine.
+If llama.cpp does not get the memory that the plan counted on, a plan that takes less is loaded
+instead, once, and the model's need is remembered for this machine. Knows files and headers, no
+model names.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from dslocal import home
 from dslocal.errors import EngineError, OutOfMemoryError
 from dslocal.files import binary_size
 from dslocal.gguf.header import GgufHeader, read_header
 from dslocal.plan import mtp_file
-from dslocal.plan.load_config import DeviceShare, LoadConfig
+from dslocal.plan.load_config import DeviceShare, LoadConfig, MemoryUse
 from dslocal.plan.machine import probe
 from dslocal.plan.machine.machine import Machine
 from dslocal.plan.refusal import nearest_fit, require_fit
@@ -26,147 +26,103 @@ from dslocal.plan.search import NO_OVERRIDES, Overrides, Plan, make_plan
 
 if TYPE_CHECKING:
     from . import LlamaContext, LlamaModel
+    from .speculation.speculation import DraftMode
 
-MEMORY = "memory"  # what is remembered of memory that was not there
-LESS = 0.9  # of the memory that was counted on
-TIGHT = 0.8  # of the memory that there is
+STATE = "memory"  # the name under which it is remembered which share of the memory a model gets
+RETRY_SHARE = 0.9  # of the memory that was counted on and was not there
+TIGHT_SHARE = 0.8  # of the available memory; a plan that takes more is checked with llama.cpp first
+DRAFT_MODES: dict[bool | None, DraftMode] = {None: "auto", True: "on", False: "off"}
 
 Notify = Callable[[str], None]
 LoadModel = Callable[[Plan], "LlamaModel"]
 
 
+class _PlannedFiles(NamedTuple):
+    """What is planned for: a header, and the file of an MTP layer that is joined to it, or None."""
+
+    header: GgufHeader
+    mtp_file: Path | None
+
+
 def plan_for(path: Path, header: GgufHeader, overrides: Overrides = NO_OVERRIDES) -> Plan:
-    """How this machine runs the model at ``path``. Raises DoesNotFitError, with the numbers and
-    what would fit, GgufError for a sidecar that is another model's."""
-    header, layer = _with_sidecar(path, header, overrides)
+    """Return the plan to run the model at ``path`` on this machine.
+
+    A plan that goes near to what there is is checked with llama.cpp, see :func:`verify_plan`.
+
+    Raises:
+        DoesNotFitError: with the numbers, and with what would fit.
+        GgufError: if the MTP layer's file belongs to another model.
+    """
+    joined = _with_mtp_file(path, header, overrides)
     machine = apply_memory_limit(probe.probe_machine(), path)
-    planned = make_plan(header, machine, overrides)
-    if (
-        _tight(planned, machine) and not layer
-    ):  # of which llama.cpp, asked for one file, would know nothing
-        planned = verify_plan(path, header, planned, machine, overrides)
+    planned = make_plan(joined.header, machine, overrides)
+    # llama.cpp sizes one file; it cannot be asked about a layer in another
+    if _is_tight(planned, machine) and joined.mtp_file is None:
+        planned = verify_plan(path, joined.header, planned, machine, overrides)
     if planned.verdict == "no":
-        require_fit(planned, path.name, machine, nearest_fit(header, machine, overrides))
+        require_fit(planned, path.name, machine, nearest_fit(joined.header, machine, overrides))
     return planned
 
 
 @contextmanager
 def open_context(
-    path: Path, header: GgufHeader, overrides: Overrides, load: LoadModel, say: Notify
+    path: Path, header: GgufHeader, overrides: Overrides, load: LoadModel, notify: Notify
 ) -> Iterator[LlamaContext]:
-    """A context of the model, loaded as planned by ``load``, and closed at the end; ``say`` is told
-    what the user should know.
+    """Load the model at ``path`` as planned, yield a context of it, and close both at the end.
 
-    Raises DoesNotFitError before anything is loaded, OutOfMemoryError when the next rung fails too,
-    and what ``load`` raises.
+    Args:
+        path: The GGUF file.
+        header: Its header.
+        overrides: The settings that the user has chosen.
+        load: Loads the model by a plan. It is called again if memory runs out.
+        notify: Receives messages for the user.
+
+    Raises:
+        DoesNotFitError: before anything is loaded.
+        OutOfMemoryError: if the smaller plan does not get its memory either.
+        GgufError: if the MTP layer's file belongs to another model.
+        EngineError: and whatever else ``load`` raises.
     """
     planned = plan_for(path, header, overrides)
     if planned.verdict == "ssd":
-        over = f"{binary_size(planned.lacking)} too large for the RAM that is free"
-        say(
-            f"{path.name} is {over}: weights are read from the SSD as they are needed (dslocal fit says how fast)"
+        notify(
+            f"{path.name} is {binary_size(planned.lacking)} too large for the RAM that is free: "
+            "weights are read from the SSD as they are needed (dslocal fit says how fast)"
         )
-    try:
-        context = _loaded(planned, load)
-    except OutOfMemoryError as e:
-        smaller = _next_rung(path, header, planned, overrides)
-        if smaller is None:
-            raise
-        say(f"{e}; going on with {smaller.gave_up[-1].what if smaller.gave_up else 'less'}")
-        context = _loaded(smaller, load)
     with ExitStack() as open_models:
+        context = _load_or_retry(path, header, planned, overrides, load, notify)
         open_models.enter_context(context.model)
-        file = _with_sidecar(path, header, overrides)[1] if context.load_config.mtp else None
-        layer = open_models.enter_context(_layer(file, context.load_config)) if file else None
+        mtp_layer = _open_mtp_layer(path, header, overrides, context.load_config)
+        if mtp_layer is not None:
+            open_models.enter_context(mtp_layer)
         with context:
-            from dslocal.engine.speculation.speculation import enable_speculation
+            from .speculation.speculation import enable_speculation
 
-            enable_speculation(
-                context,
-                "auto" if overrides.mtp is None else "on" if overrides.mtp else "off",
-                layer,
-            )
+            enable_speculation(context, DRAFT_MODES[overrides.mtp], mtp_layer)
             yield context
 
 
-def _with_sidecar(
-    path: Path, header: GgufHeader, overrides: Overrides
-) -> tuple[GgufHeader, Path | None]:
-    """The header to plan by, and the file whose MTP layer is in it: the one that was asked for,
-    else the one beside the model.
-    """
-    file = overrides.sidecar or (
-        mtp_file.find_sidecar(path, header) if overrides.mtp is not False else None
-    )
-    return (
-        (mtp_file.join_header(header, read_header(file), file.name), file)
-        if file
-        else (header, None)
-    )
-
-
-def _layer(file: Path, load_config: LoadConfig) -> LlamaModel:
-    """The MTP layer as a model of its own, placed like the model that it is for."""
-    from . import LlamaModel
-
-    return LlamaModel(file, replace(load_config, cpu_moe_layers=0))
-
-
-def verify_plan(
-    path: Path, header: GgufHeader, planned: Plan, machine: Machine, overrides: Overrides
-) -> Plan:
-    """``planned`` for this machine, with llama.cpp's own sizing of the file at ``path`` as the last
-    word: another plan where that is more.
-
-    Where llama.cpp cannot size it, the plan's own arithmetic stands.
-    """
-    from .sizing import no_alloc
-
-    if planned.verdict == "no":
-        return planned
-    kind = machine.gpus[0].kind if machine.gpus else "cuda"
+def _load_or_retry(
+    path: Path,
+    header: GgufHeader,
+    planned: Plan,
+    overrides: Overrides,
+    load: LoadModel,
+    notify: Notify,
+) -> LlamaContext:
+    """Return a context loaded by ``planned``, or by a smaller plan if memory runs out."""
     try:
-        exact = no_alloc.exact_memory_use(path, planned.load_config, gpu=kind)
-    except EngineError:
-        return planned
-    if (
-        planned.load_config.repack
-    ):  # of which llama.cpp counts the copy, not the mapped file that it is made from
-        exact = replace(exact, weights=planned.memory.weights)
-    more = DeviceShare(
-        exact.all.gpu - planned.memory.all.gpu, exact.all.host - planned.memory.all.host
-    )
-    if more.gpu <= 0 and more.host <= 0:
-        return replace(planned, memory=exact)
-    gpus = tuple(replace(gpu, free=max(0, gpu.free - max(0, more.gpu))) for gpu in machine.gpus)
-    return make_plan(
-        header,
-        replace(machine, available=max(0, machine.available - max(0, more.host)), gpus=gpus),
-        overrides,
-    )
+        return _load(planned, load)
+    except OutOfMemoryError as e:
+        smaller = _plan_with_less(path, header, planned, overrides)
+        if smaller is None:
+            raise
+        step = smaller.gave_up[-1].what if smaller.gave_up else "less"
+        notify(f"{e}; going on with {step}")
+    return _load(smaller, load)
 
 
-def _tight(planned: Plan, machine: Machine) -> bool:
-    """Whether a plan goes so near to what there is that llama.cpp is asked first; that takes a
-    third of a second.
-    """
-    need = planned.memory.all
-    return (
-        need.gpu > TIGHT * machine.vram
-        or (need.total if machine.unified else need.host) > TIGHT * machine.available
-    )
-
-
-def apply_memory_limit(machine: Machine, path: Path) -> Machine:
-    """``machine`` with as much less memory as the model at ``path`` is known to need left over."""
-    share = home.read_state(MEMORY).get(_key(path))
-    if not isinstance(share, (int, float)) or not 0 < share < 1:
-        return machine
-    note = f"{1 - share:.0%} of the memory is left free for this model: it was not enough once"
-    return replace(_with_less(machine, share), notes=(*machine.notes, note))
-
-
-def _loaded(planned: Plan, load: LoadModel) -> LlamaContext:
+def _load(planned: Plan, load: LoadModel) -> LlamaContext:
     from . import LlamaContext
 
     model = load(planned)
@@ -177,35 +133,121 @@ def _loaded(planned: Plan, load: LoadModel) -> LlamaContext:
         raise
 
 
-def _next_rung(path: Path, header: GgufHeader, failed: Plan, overrides: Overrides) -> Plan | None:
-    """A plan that takes less than ``failed`` did, None when there is none. It is remembered that
-    less was needed.
+def _with_mtp_file(path: Path, header: GgufHeader, overrides: Overrides) -> _PlannedFiles:
+    """Return the header to plan by, joined with the MTP layer's file if there is one.
+
+    The file is the one that was asked for, otherwise one beside the model.
+    """
+    file = overrides.sidecar
+    if file is None and overrides.mtp is not False:
+        file = mtp_file.find_sidecar(path, header)
+    if file is None:
+        return _PlannedFiles(header, None)
+    return _PlannedFiles(mtp_file.join_header(header, read_header(file), file.name), file)
+
+
+def _open_mtp_layer(
+    path: Path, header: GgufHeader, overrides: Overrides, load_config: LoadConfig
+) -> LlamaModel | None:
+    """Return the MTP layer as a model of its own, placed as the model is; None without a file."""
+    if not load_config.mtp:
+        return None
+    file = _with_mtp_file(path, header, overrides).mtp_file
+    if file is None:
+        return None
+    from . import LlamaModel
+
+    return LlamaModel(file, replace(load_config, cpu_moe_layers=0))
+
+
+def verify_plan(
+    path: Path, header: GgufHeader, planned: Plan, machine: Machine, overrides: Overrides
+) -> Plan:
+    """Return ``planned`` with llama.cpp's own sizes, or another plan if they are larger.
+
+    If llama.cpp cannot size the file, the planner's arithmetic stands. Takes about a third of a
+    second, in a child process.
+
+    Args:
+        path: The GGUF file.
+        header: Its header.
+        planned: A plan for ``machine``; one that does not fit is returned as it is.
+        machine: The machine that was planned for.
+        overrides: The settings that the user has chosen.
+    """
+    from .sizing import no_alloc
+
+    if planned.verdict == "no":
+        return planned
+    kind = machine.gpus[0].kind if machine.gpus else "cuda"
+    try:
+        exact = no_alloc.exact_memory_use(path, planned.load_config, gpu=kind)
+    except EngineError:
+        return planned
+    if planned.load_config.repack:
+        # llama.cpp counts the repacked copy, not the mapped file that it is made from
+        exact = replace(exact, weights=planned.memory.weights)
+    missing = _missing(exact, planned.memory)
+    if missing.gpu == 0 and missing.host == 0:
+        return replace(planned, memory=exact)
+    gpus = tuple(replace(gpu, free=max(0, gpu.free - missing.gpu)) for gpu in machine.gpus)
+    smaller = replace(machine, available=max(0, machine.available - missing.host), gpus=gpus)
+    return make_plan(header, smaller, overrides)
+
+
+def _missing(exact: MemoryUse, planned: MemoryUse) -> DeviceShare:
+    """Return the bytes that ``exact`` takes more than was ``planned``."""
+    return DeviceShare(
+        max(0, exact.all.gpu - planned.all.gpu), max(0, exact.all.host - planned.all.host)
+    )
+
+
+def _is_tight(planned: Plan, machine: Machine) -> bool:
+    """Return whether a plan takes so much of the memory that llama.cpp should size it first."""
+    need = planned.memory.all
+    in_ram = need.total if machine.unified else need.host
+    return need.gpu > TIGHT_SHARE * machine.vram or in_ram > TIGHT_SHARE * machine.available
+
+
+def apply_memory_limit(machine: Machine, path: Path) -> Machine:
+    """Return ``machine`` without the memory that the model at ``path`` once failed to get."""
+    share = home.read_state(STATE).get(_state_key(path))
+    if not isinstance(share, (int, float)) or not 0 < share < 1:
+        return machine
+    note = f"{1 - share:.0%} of the memory is left free for this model: it was not enough once"
+    return replace(_with_share_of_memory(machine, share), notes=(*machine.notes, note))
+
+
+def _plan_with_less(
+    path: Path, header: GgufHeader, failed: Plan, overrides: Overrides
+) -> Plan | None:
+    """Return a plan that takes less memory than ``failed``, or None, and remember the limit.
+
+    The limit follows from the memory that was shortest; the other had room to spare.
     """
     machine, need = probe.probe_machine(), failed.memory.all
     in_ram = need.total if machine.unified else need.host
-    shares = [
-        needed / have
-        for needed, have in ((in_ram, machine.available), (need.gpu, machine.vram))
-        if needed and have
-    ]
-    share = LESS * min(
-        1.0, max(shares, default=1.0)
-    )  # of what was shortest: the rest had room to spare
-    smaller = make_plan(
-        _with_sidecar(path, header, overrides)[0], _with_less(machine, share), overrides
-    )
+    used_shares = []
+    if in_ram and machine.available:
+        used_shares.append(in_ram / machine.available)
+    if need.gpu and machine.vram:
+        used_shares.append(need.gpu / machine.vram)
+    share = RETRY_SHARE * min(1.0, max(used_shares, default=1.0))
+    joined = _with_mtp_file(path, header, overrides).header
+    smaller = make_plan(joined, _with_share_of_memory(machine, share), overrides)
     if smaller.verdict == "no" or smaller.load_config == failed.load_config:
         return None
-    home.write_state(MEMORY, {**home.read_state(MEMORY), _key(path): share})
+    home.write_state(STATE, {**home.read_state(STATE), _state_key(path): share})
     return smaller
 
 
-def _with_less(machine: Machine, share: float) -> Machine:
+def _with_share_of_memory(machine: Machine, share: float) -> Machine:
     gpus = tuple(replace(gpu, free=round(gpu.free * share)) for gpu in machine.gpus)
     return replace(machine, available=round(machine.available * share), gpus=gpus)
 
 
-def _key(path: Path) -> str:
+def _state_key(path: Path) -> str:
+    """Return the name of a model in the state file: its path and size."""
     try:
         return f"{path.resolve()} {path.stat().st_size}"
     except OSError:

@@ -1,5 +1,5 @@
-"""Proves that models load as planned or are refused, that missing memory costs one rung and is
-remembered, and that nothing leaks.
+"""Proves that models load as planned or are refused, that missing memory costs one reduction step
+and is remembered, and that nothing leaks.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def just_enough(header: GgufHeader) -> Machine:
     return dataclasses.replace(describe_machine(GIB), available=round(need * 1.1))
 
 
-def test_missing_memory_costs_one_rung_and_is_remembered(
+def test_missing_memory_costs_one_step_and_is_remembered(
     elsewhere: Run, here: Become, nano: Path, header: GgufHeader
 ) -> None:
     machine = just_enough(header)
@@ -156,7 +156,7 @@ def test_a_second_failure_is_the_users(
     assert len(load.plans) == 2
 
 
-def test_no_rung_below_what_is_pinned(
+def test_no_step_below_what_is_chosen(
     elsewhere: Run, here: Become, nano: Path, header: GgufHeader
 ) -> None:
     here(just_enough(header))
@@ -266,7 +266,9 @@ def test_the_model_is_closed_when_there_is_no_context(
     )
 
 
-def test_from_the_ssd_is_said(elsewhere: Run, here: Become, nano: Path, header: GgufHeader) -> None:
+def test_running_from_the_ssd_is_announced(
+    elsewhere: Run, here: Become, nano: Path, header: GgufHeader
+) -> None:
     whole = make_plan(header, describe_machine(GIB)).memory
     here(
         dataclasses.replace(

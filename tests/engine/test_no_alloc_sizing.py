@@ -47,12 +47,12 @@ def test_more_than_was_planned_makes_another_plan(
     checked = loader.verify_plan(nano, header, planned, tight, NO_OVERRIDES)
     assert checked.memory.all.host < planned.memory.all.host
     assert checked.gave_up
-    pinned = Overrides(
+    chosen = Overrides(
         n_ctx=planned.load_config.n_ctx,
         kv_type=planned.load_config.kv_type,
         n_ubatch=planned.load_config.n_ubatch,
     )
-    assert loader.verify_plan(nano, header, planned, tight, pinned).verdict in ("ssd", "no")
+    assert loader.verify_plan(nano, header, planned, tight, chosen).verdict in ("ssd", "no")
 
 
 def test_a_plan_stands_where_llama_cpp_cannot_size(
