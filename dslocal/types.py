@@ -1,6 +1,4 @@
-"""What came of a generation: names that the engine, chat and the server share. Nothing heavy is
-imported for them.
-"""
+"""Results of a generation, which engine, chat and server share. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -9,9 +7,7 @@ from enum import Enum
 
 
 class FinishReason(Enum):
-    """Why a generation ended, in the words of OpenAI's interface, and ``interrupted`` for
-    Ctrl-C.
-    """
+    """Why a generation ended, in the words of OpenAI's API, and ``interrupted`` for Ctrl-C."""
 
     STOP = "stop"
     LENGTH = "length"
@@ -20,7 +16,7 @@ class FinishReason(Enum):
 
 @dataclass
 class Timings:
-    """Seconds. ``ttft`` is from the start of the prefill to the first token."""
+    """Seconds of a generation; ``ttft`` is from the start of the prefill to the first token."""
 
     prefill: float = 0.0
     decode: float = 0.0
@@ -29,8 +25,12 @@ class Timings:
 
 @dataclass(frozen=True, slots=True)
 class TokenLogprobs:
-    """One position: the token that was taken, its natural logarithm of probability, and the
-    likeliest ones with theirs, best first.
+    """The log probabilities at one position of an answer.
+
+    Attributes:
+        id: The token that was taken.
+        logprob: Its natural log probability.
+        top: The likeliest tokens at this position with theirs, best first.
     """
 
     id: int

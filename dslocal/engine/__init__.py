@@ -1,5 +1,6 @@
-"""Token ids in, token ids out: llama.cpp's low-level interface, exact sampling in numpy, nothing of
-roles or templates.
+"""Token ids in, token ids out: llama.cpp's low-level interface, and exact sampling in numpy.
+
+Knows nothing of roles, templates or model names.
 """
 
 from dslocal.gguf import libraries

@@ -1,8 +1,7 @@
-"""How fast a model is: prefill, decoding at a depth, sampling, and the time to the first token,
-each measured once per call.
+"""Measure how fast a model is: prefill, decoding at a depth, sampling, time to the first token.
 
-Token ids go in, seconds and tokens a second come out; who repeats, and what the ids say, is the
-caller's business.
+Token ids go in; seconds and tokens per second come out. Each function measures once. How often it
+is called, and what the ids say, is up to the caller.
 """
 
 from __future__ import annotations
@@ -13,22 +12,24 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median
 
-from dslocal.engine.sampling.sampler import Sampler
-from dslocal.engine.speculation.speculation import DraftMode, Speculation, enable_speculation
 from dslocal.errors import EngineError
 
 from .context import LlamaContext
 from .generate import Generation
 from .interrupt import abort_on_ctrl_c
+from .sampling.sampler import Sampler
+from .speculation.speculation import DraftMode, Speculation, enable_speculation
 
-TEMPERATURE, TOP_P = 0.6, 0.95  # as R1's makers recommend
-DRAWS = 64  # of which the median is a token's sampling time
-ATTEMPTS = 64  # answers that may end of themselves before there are enough tokens
+# the sampling settings of DeepSeek-R1's model card
+TEMPERATURE = 0.6
+TOP_P = 0.95
+DRAWS = 64  # a token's sampling time is their median
+MAX_ANSWERS = 64  # answers may end before there are enough tokens
 
 
 @dataclass(frozen=True)
 class DecodingSpeed:
-    """``rate`` is tokens a second; of ``drafted`` tokens ``accepted`` were right."""
+    """Tokens per second, and how many of the ``drafted`` tokens were ``accepted``."""
 
     rate: float
     drafted: int
@@ -36,8 +37,10 @@ class DecodingSpeed:
 
 
 def measure_prefill(context: LlamaContext, ids: Sequence[int]) -> float:
-    """Tokens a second for evaluating ``ids`` into an empty cache. Raises KeyboardInterrupt on
-    Ctrl-C.
+    """Return the tokens per second of evaluating ``ids`` into an empty cache.
+
+    Raises:
+        KeyboardInterrupt: on Ctrl-C.
     """
     context.clear()
     with abort_on_ctrl_c(context.abort):
@@ -48,8 +51,10 @@ def measure_prefill(context: LlamaContext, ids: Sequence[int]) -> float:
 
 
 def measure_first_token(context: LlamaContext, ids: Sequence[int], seed: int) -> float:
-    """Seconds from a prompt to its first token, with whatever the cache shares with it kept. Raises
-    KeyboardInterrupt on Ctrl-C.
+    """Return the seconds from a prompt to its first token; the cache keeps a common prefix.
+
+    Raises:
+        KeyboardInterrupt: on Ctrl-C.
     """
     generation = Generation(context, ids, _sampler(seed), max_tokens=1)
     for _ in generation:
@@ -58,8 +63,9 @@ def measure_first_token(context: LlamaContext, ids: Sequence[int], seed: int) ->
 
 
 def measure_sampling(context: LlamaContext, seed: int) -> float:
-    """Seconds that drawing one token takes, from the logits after the last id."""
-    sampler, logits, seconds = _sampler(seed), context.logits(), []
+    """Return the seconds that drawing one token takes, from the logits after the last id."""
+    sampler, logits = _sampler(seed), context.logits()
+    seconds = []
     for _ in range(DRAWS):
         began = time.perf_counter()
         sampler.sample(logits)
@@ -70,38 +76,42 @@ def measure_sampling(context: LlamaContext, seed: int) -> float:
 def measure_decoding(
     context: LlamaContext, ids: Sequence[int], tokens: int, seed: int, *, mtp: DraftMode = "off"
 ) -> DecodingSpeed:
-    """``tokens`` tokens after ``ids``, drawn as R1's makers recommend. An answer that ends of
-    itself is followed by another.
+    """Return how fast ``tokens`` tokens are decoded after ``ids``.
 
-    The first token of each comes with the prefill, and does not count. Raises KeyboardInterrupt on
-    Ctrl-C, EngineError when nothing is ever said.
+    An answer that ends early is followed by another. The first token of each answer comes with the
+    prefill and does not count.
+
+    Raises:
+        KeyboardInterrupt: on Ctrl-C.
+        EngineError: if every answer ends at once, or if drafting fails.
     """
-    made = drafted = accepted = 0
+    decoded = drafted = accepted = 0
     seconds = 0.0
     with _drafting(context, mtp) as speculation:
-        for attempt in range(ATTEMPTS):
-            generation = Generation(
-                context, ids, _sampler(seed + attempt), max_tokens=tokens + 1 - made
-            )
+        for n in range(MAX_ANSWERS):
+            left = tokens + 1 - decoded
+            generation = Generation(context, ids, _sampler(seed + n), max_tokens=left)
             for _ in generation:
                 pass
             if len(generation.ids) > 1:
-                made, seconds = made + len(generation.ids) - 1, seconds + generation.timings.decode
-            drafted, accepted = drafted + generation.drafted, accepted + generation.accepted
-            if made >= tokens:
+                decoded += len(generation.ids) - 1
+                seconds += generation.timings.decode
+            drafted += generation.drafted
+            accepted += generation.accepted
+            if decoded >= tokens:
                 break
         if speculation and speculation.error:
             raise speculation.error
-    if not made:
+    if not decoded:
         raise EngineError(
             "the model ends every answer at once", hint="nothing can be measured with it"
         )
-    return DecodingSpeed(made / seconds, drafted, accepted)
+    return DecodingSpeed(decoded / seconds, drafted, accepted)
 
 
 @contextmanager
 def _drafting(context: LlamaContext, mode: DraftMode) -> Iterator[Speculation | None]:
-    """The context drafts inside, and no more afterwards."""
+    """Let the context draft inside, and not afterwards."""
     speculation = enable_speculation(context, mode)
     try:
         yield speculation

@@ -1,8 +1,9 @@
-"""Calls into C that recurse with the length of a text: llama.cpp's tokenizer goes one level deeper
-for every character of a long word.
+"""Run C code that recurses with the length of a text on a stack that is large enough.
 
-On an ordinary stack of 8 MB, 40,000 letters without a blank end the process. A thread of its own
-may have as much as it needs: only what is touched becomes memory.
+llama.cpp's tokenizer goes one level deeper for each character of a long word (std::regex, in
+unicode_regex_split_stl of src/unicode.cpp). On an ordinary stack of 8 MB, 40,000 letters without
+a blank end the process. A thread of its own may have as much stack as it needs: only the pages
+that are touched take memory.
 """
 
 from __future__ import annotations
@@ -14,40 +15,45 @@ from typing import TypeVar
 from dslocal.errors import EngineError
 
 T = TypeVar("T")
-USUAL = 8192  # bytes of text that any stack has room for
-A_BYTE = 1024  # of stack for each byte of text: 200 are too few
-MAX_STACK = 8 << 30  # of stack
-_starting = threading.Lock()  # the size is the process's setting for its next threads
+MAX_ORDINARY_TEXT = 8192  # bytes of text that any thread's stack has room for
+STACK_PER_BYTE = 1024  # bytes of stack for each byte of text; 200 are too few
+BASE_STACK = 8 << 20  # bytes of stack besides
+PAGE_MASK = ~0xFFFF  # stack sizes are multiples of the largest page size, 64 KiB
+MAX_STACK = 8 << 30  # bytes
+_stack_size_lock = threading.Lock()  # the size is the process's setting for its next threads
 
 
 def call_with_big_stack(nbytes: int, call: Callable[[], T]) -> T:
-    """What ``call`` returns, which recurses over a text of ``nbytes``. Raises EngineError for a
-    text beyond all bounds.
+    """Return what ``call`` returns, run on a stack for a text of ``nbytes``.
+
+    Raises:
+        EngineError: if the text needs more stack than a thread can have.
+        BaseException: whatever ``call`` raises.
     """
-    if nbytes <= USUAL:
+    if nbytes <= MAX_ORDINARY_TEXT:
         return call()
-    found: list[T] = []
+    too_long = EngineError(f"a text of {nbytes:,} bytes in one piece is too long to be tokenized")
+    if nbytes * STACK_PER_BYTE > MAX_STACK:
+        raise too_long
+    results: list[T] = []
     errors: list[BaseException] = []
 
     def run() -> None:
         try:
-            found.append(call())
-        except BaseException as e:  # passed on to whoever waits
+            results.append(call())
+        except BaseException as e:  # raised again in the caller's thread
             errors.append(e)
 
-    too_long = EngineError(f"a text of {nbytes:,} bytes in one piece is too long to be tokenized")
-    if nbytes * A_BYTE > MAX_STACK:
-        raise too_long
-    with _starting:
-        before = threading.stack_size((nbytes * A_BYTE + (8 << 20)) & ~0xFFFF)
+    with _stack_size_lock:
+        usual_size = threading.stack_size((nbytes * STACK_PER_BYTE + BASE_STACK) & PAGE_MASK)
         try:
             thread = threading.Thread(target=run, daemon=True)
             thread.start()
         except RuntimeError:
             raise too_long from None
         finally:
-            threading.stack_size(before)
+            threading.stack_size(usual_size)
     thread.join()
     if errors:
         raise errors[0]
-    return found[0]
+    return results[0]

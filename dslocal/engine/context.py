@@ -1,5 +1,6 @@
-"""The KV state of one conversation: evaluating ids, keeping what the next prompt shares with the
-last.
+"""A llama.cpp context with the KV cache of one conversation.
+
+Evaluates token ids, and keeps what the next prompt shares with what the cache holds.
 """
 
 from __future__ import annotations
@@ -22,62 +23,91 @@ from .interrupt import AbortFlag
 from .llama_params import context_params
 from .model import LlamaModel
 
-# tokens evaluated at a time on the CPU: no slower than 512, and Ctrl-C waits for a node of a graph
-# that is a quarter of it
+# Tokens evaluated at a time on the CPU. That is no slower than 512, and Ctrl-C, which waits for one
+# node of the graph, is four times as quick.
 CPU_BATCH_TOKENS = 128
-SMALL_MODEL_BYTES = 64 << 20  # bytes of weights below which one thread is best
+SMALL_MODEL_BYTES = 64 << 20  # bytes of weights up to which one thread is best
+DECODE_ABORTED = 2  # what llama_decode returns, see llama.h
 
 
 class CacheObserver(Protocol):
-    """Is told of all that enters and leaves a context's KV cache."""
+    """Is notified of all that enters and leaves a context's KV cache."""
 
     def evaluated(self, start: int, ids: Sequence[int]) -> None:
-        """``ids`` now are at the positions from ``start`` on. Called before anything else is
-        evaluated.
+        """Take note that ``ids`` are at the positions from ``start`` on.
+
+        Called before anything else is evaluated.
         """
 
     def trimmed(self, length: int) -> None:
-        """``length`` positions are left at the most."""
+        """Take note that at most ``length`` positions are left."""
 
     def close(self) -> None:
-        """The context is about to be closed."""
+        """Release what depends on the context, which is about to be closed."""
 
 
 class LlamaContext:
-    """Evaluates ids of one sequence. ``ids`` is what the KV cache holds, position by position."""
+    """Evaluates token ids of one sequence. Close it, or use it as a context manager.
+
+    Attributes:
+        model: The model that it evaluates with.
+        load_config: The load config that it was made by.
+        n_ctx: The positions of its KV cache.
+        batch_tokens: How many tokens a prefill evaluates at a time.
+        n_threads: The threads that evaluate.
+        kv_type: The type of the cache's values, such as ``F16``.
+        flash_attn: Whether flash attention is used.
+        ids: The tokens that the cache holds, position by position.
+        observer: Is notified of changes of the cache; None for nobody.
+        abort: Ends an evaluation from another thread.
+    """
 
     def __init__(
         self, model: LlamaModel, load_config: LoadConfig | int, *, n_threads: int | None = None
     ) -> None:
-        """As ``loading`` says; a number alone is positions of context. Raises OutOfMemoryError when
-        llama.cpp cannot have the memory.
+        """Make a context of ``model``.
+
+        Args:
+            model: A loaded model, which must outlive the context.
+            load_config: The load config, or positions of context for the default one.
+            n_threads: Threads that evaluate; None chooses.
+
+        Raises:
+            OutOfMemoryError: if llama.cpp does not get the memory.
         """
         if isinstance(load_config, int):
             load_config = LoadConfig(load_config)
-        self.model, self.n_ctx = model, load_config.n_ctx
-        self.batch_tokens = (
-            load_config.n_batch
-            if load_config.n_gpu_layers
-            else min(load_config.n_batch, CPU_BATCH_TOKENS)
-        )
-        self.kv_type, self.flash_attn = load_config.kv_type.name, load_config.flash_attn
+        self.model = model
+        self.load_config = load_config
+        self.n_ctx = load_config.n_ctx
+        self.batch_tokens = load_config.n_batch
+        if load_config.n_gpu_layers == 0:
+            self.batch_tokens = min(load_config.n_batch, CPU_BATCH_TOKENS)
+        self.n_threads = n_threads or _threads_for(model)
+        self.kv_type = load_config.kv_type.name
+        self.flash_attn = load_config.flash_attn
         self.ids: list[int] = []
         self.observer: CacheObserver | None = None
         self.abort = AbortFlag()
         self._low = libraries.require()
+        self._handle: Any = self._make_handle()
+        self._memory = self._low.llama_get_memory(self._handle)
+        self._views: dict[int, NDArray[np.float32]] = {}  # by address; llama.cpp uses a few
+
+    def _make_handle(self) -> Any:
         llama_log.clear()
-        params = context_params(load_config)
-        self.load_config, self.n_threads = load_config, n_threads or _threads_for(model)
+        params = context_params(self.load_config)
         params.n_threads = params.n_threads_batch = self.n_threads
-        params.abort_callback, params.abort_callback_data = self.abort.callback, self.abort.data
-        self._handle: Any = self._low.llama_init_from_model(model.handle, params)
-        if not self._handle:
+        params.abort_callback = self.abort.callback
+        params.abort_callback_data = self.abort.data
+        handle = self._low.llama_init_from_model(self.model.handle, params)
+        if not handle:
+            reason = llama_log.first_complaint("out of memory")
             raise OutOfMemoryError(
-                f"{model.path.name}: no context of {load_config.n_ctx:,} tokens: {llama_log.first_complaint('out of memory')}",
+                f"{self.model.path.name}: no context of {self.n_ctx:,} tokens: {reason}",
                 hint="a smaller --ctx may do",
             )
-        self._memory = self._low.llama_get_memory(self._handle)
-        self._views: dict[int, NDArray[np.float32]] = {}  # by address; llama.cpp keeps to a few
+        return handle
 
     def __enter__(self) -> LlamaContext:
         return self
@@ -86,6 +116,7 @@ class LlamaContext:
         self.close()
 
     def close(self) -> None:
+        """Release the memory. May be called again."""
         if self._handle:
             if self.observer:
                 self.observer.close()
@@ -94,15 +125,15 @@ class LlamaContext:
 
     @property
     def handle(self) -> Any:
-        """llama.cpp's own context."""
+        """llama.cpp's own context; None when closed."""
         return self._handle
 
     def clear(self) -> None:
-        """Empties the KV cache."""
+        """Empty the KV cache."""
         self.trim(0)
 
     def trim(self, length: int) -> None:
-        """Removes what is behind the first ``length`` positions."""
+        """Remove what is behind the first ``length`` positions."""
         self._low.llama_memory_seq_rm(self._memory, 0, length, -1)
         del self.ids[length:]
         if self.observer:
@@ -111,25 +142,40 @@ class LlamaContext:
     def prefill(
         self, ids: Sequence[int], on_progress: Callable[[int, int], None] | None = None
     ) -> int:
-        """Brings the KV cache to exactly ``ids`` and returns how many of them it held already.
+        """Bring the KV cache to exactly ``ids``.
 
-        At least the last id is evaluated, so that :meth:`logits` are its. ``on_progress`` is told
-        tokens done and to do.
+        At least the last id is evaluated, so that :meth:`logits` are those after it.
+
+        Args:
+            ids: The prompt.
+            on_progress: Receives how many tokens are evaluated, and how many are to be.
+
+        Returns:
+            How many of the ids the cache held already.
+
+        Raises:
+            KeyboardInterrupt: if aborted.
+            EngineError: if llama.cpp fails, or the ids do not fit.
         """
-        kept = common_prefix_length(self.ids, ids[:-1])
-        self.trim(kept)
-        for start in range(kept, len(ids), self.batch_tokens):
+        cached = common_prefix_length(self.ids, ids[:-1])
+        self.trim(cached)
+        for start in range(cached, len(ids), self.batch_tokens):
             self.evaluate(ids[start : start + self.batch_tokens])
             if on_progress:
-                on_progress(len(self.ids) - kept, len(ids) - kept)
-        return kept
+                on_progress(len(self.ids) - cached, len(ids) - cached)
+        return cached
 
     def evaluate(self, ids: Sequence[int], *, all_logits: bool = False) -> None:
-        """Appends ids, a batch at the most. Raises KeyboardInterrupt when aborted, EngineError when
-        llama.cpp fails.
+        """Append ``ids`` to the cache.
 
-        With ``all_logits``, there are logits after each of them, else after the last alone; so many must
-        be in the loading's ``n_outputs``.
+        Args:
+            ids: At most one batch.
+            all_logits: Keep the logits after each id, otherwise those after the last alone. The
+                load config's ``n_outputs`` must have room for them.
+
+        Raises:
+            KeyboardInterrupt: if aborted; the cache is as before.
+            EngineError: if llama.cpp fails or the ids do not fit; the cache is as before.
         """
         start = len(self.ids)
         if start + len(ids) > self.n_ctx:
@@ -149,10 +195,15 @@ class LlamaContext:
             self.observer.evaluated(start, ids)
 
     def logits(self, index: int = -1) -> NDArray[np.float32]:
-        """float32 ``[n_vocab]`` after the last id: a view on llama.cpp's own memory, valid until
-        the next evaluation.
+        """Return the logits after the last id: float32 ``[n_vocab]``.
 
-        After an evaluation with ``all_logits``, ``index`` counts its ids from 0.
+        The array is a view on llama.cpp's own memory, valid until the next evaluation.
+
+        Args:
+            index: After an evaluation with ``all_logits``, which of its ids, counted from 0.
+
+        Raises:
+            EngineError: if there are no logits at ``index``.
         """
         pointer = ctypes.cast(
             self._low.llama_get_logits_ith(self._handle, index), ctypes.c_void_p
@@ -169,22 +220,33 @@ class LlamaContext:
 
 
 def decode(handle: Any, batch: Any, abort: AbortFlag) -> None:
-    """``llama_decode`` of one batch. Raises KeyboardInterrupt when aborted, EngineError when
-    llama.cpp fails; then part of the batch may be in the cache."""
+    """Call ``llama_decode`` for one batch.
+
+    Args:
+        handle: llama.cpp's context.
+        batch: A ``llama_batch``.
+        abort: The flag that the context polls.
+
+    Raises:
+        KeyboardInterrupt: if aborted; part of the batch may be in the cache.
+        EngineError: if llama.cpp fails; part of the batch may be in the cache.
+    """
     llama_log.clear()
     abort.busy = True
     status = libraries.require().llama_decode(handle, batch)
     abort.busy = False
-    if status == 2 or abort.is_set():
+    if status == DECODE_ABORTED or abort.is_set():
         raise KeyboardInterrupt
     if status:
-        raise EngineError(
-            f"llama.cpp failed to evaluate ({status}): {llama_log.first_complaint('no reason given')}"
-        )
+        reason = llama_log.first_complaint("no reason given")
+        raise EngineError(f"llama.cpp failed to evaluate ({status}): {reason}")
 
 
 def _threads_for(model: LlamaModel) -> int:
-    """All cores, but one for a small model: threads meet hundreds of times a token there, and where
-    another process wants a core, each meeting waits for the scheduler (nano with two threads beside
-    other work: 13 tokens/s; with one: 750)."""
+    """Return how many threads evaluate best: all cores, but one for a small model.
+
+    Threads meet hundreds of times per token. With a small model and another process that wants a
+    core, each meeting waits for the scheduler: nano with two threads beside other work made 13
+    tokens/s, with one thread 750.
+    """
     return 1 if model.header.file_size < SMALL_MODEL_BYTES else usable_cores()

@@ -1,5 +1,6 @@
-"""The decode loop: prefill, then sample and evaluate until something ends it; with drafts, several
-tokens at a time.
+"""The decode loop: prefill, then sample and evaluate until something ends the answer.
+
+With drafts, several tokens are evaluated at a time.
 """
 
 from __future__ import annotations
@@ -7,18 +8,26 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 
-from dslocal.engine.sampling.sampler import Sampler
-from dslocal.engine.speculation.speculation import Speculation
 from dslocal.errors import EngineError
 from dslocal.types import FinishReason, Timings
 
 from .context import LlamaContext
 from .interrupt import abort_on_ctrl_c
+from .sampling.sampler import Sampler
+from .speculation.speculation import Speculation
 
 
 class Generation:
-    """One answer in the making: iterate over it for token ids; afterwards ``finish_reason``,
-    ``cached`` and ``timings`` hold, and how many tokens were ``drafted`` and ``accepted``."""
+    """One answer while it is made: iterate over it for token ids.
+
+    Attributes:
+        ids: The tokens so far.
+        finish_reason: Why it ended; ``INTERRUPTED`` until then.
+        cached: How many tokens of the prompt the context held already.
+        drafted: How many tokens were drafted and evaluated.
+        accepted: How many of those were right.
+        timings: Seconds of prefill and decoding, complete at the end.
+    """
 
     def __init__(
         self,
@@ -30,77 +39,97 @@ class Generation:
         stop: Collection[int] = (),
         on_prefill: Callable[[int, int], None] | None = None,
     ) -> None:
-        """``stop`` are ids that end the answer besides the model's own; they are not yielded."""
-        self._context, self._prompt, self._sampler = context, list(prompt), sampler
-        self._max_tokens, self._stop, self._on_prefill = max_tokens, frozenset(stop), on_prefill
-        self._speculation = context.observer if isinstance(context.observer, Speculation) else None
+        """Prepare an answer to ``prompt``; iteration starts it.
+
+        Args:
+            context: Evaluates the tokens. If it drafts, the answer is made with drafts.
+            prompt: Token ids.
+            sampler: Draws the tokens.
+            max_tokens: Ends the answer.
+            stop: Ids that end the answer besides the model's own; they are not yielded.
+            on_prefill: Receives the tokens of the prompt that are evaluated, and that are to be.
+        """
+        self._context = context
+        self._prompt = list(prompt)
+        self._sampler = sampler
+        self._max_tokens = max_tokens
+        self._stop = frozenset(stop)
+        self._on_prefill = on_prefill
+        observer = context.observer
+        self._speculation = observer if isinstance(observer, Speculation) else None
         self.finish_reason = FinishReason.INTERRUPTED
         self.cached = self.drafted = self.accepted = 0
         self.ids: list[int] = []
         self.timings = Timings()
 
     def __iter__(self) -> Iterator[int]:
-        """Raises KeyboardInterrupt on Ctrl-C, within one node of the graph.
+        """Yield the answer's token ids.
 
-        However it ends, the context holds the prompt and what was yielded, the last token of it
-        perhaps not yet.
+        However it ends, the context then holds the prompt and what was yielded, perhaps without the
+        last token.
+
+        Raises:
+            KeyboardInterrupt: on Ctrl-C, within one node of llama.cpp's graph.
+            EngineError: if llama.cpp fails.
         """
         context, began = self._context, time.perf_counter()
         with abort_on_ctrl_c(context.abort):
             if self._speculation:
                 self._speculation.begin()
             self.cached = context.prefill(self._prompt, self._on_prefill)
-            decoding = time.perf_counter()
-            self.timings.prefill = decoding - began
+            decoding_began = time.perf_counter()
+            self.timings.prefill = decoding_began - began
             try:
                 yield from self._decode(began)
             finally:
                 self._drop_drafts()
-                self.timings.decode = time.perf_counter() - decoding
+                self.timings.decode = time.perf_counter() - decoding_began
 
     def _decode(self, began: float) -> Iterator[int]:
-        context, spent = self._context, 0.0
+        """Yield tokens until the answer ends. ``began`` is when the prefill started."""
+        context = self._context
+        cycle_seconds = 0.0  # evaluating, sampling and drafting, without the caller's time
         drafts: list[int] = []
-        place, index = (
-            0,
-            -1,
-        )  # drafts that were right, and the logits that the next token is drawn from
+        n_right = 0  # of this cycle's drafts
+        logits_index = -1  # where the next token is drawn from
         while True:
             resumed = time.perf_counter()
-            token = self._sampler.sample(context.logits(index))
+            token = self._sampler.sample(context.logits(logits_index))
             if not self.ids:
                 self.timings.ttft = time.perf_counter() - began
-            spent += time.perf_counter() - resumed
+            cycle_seconds += time.perf_counter() - resumed
             if token in self._stop or context.model.is_end_token(token):
                 self.finish_reason = FinishReason.STOP
                 return
             self.ids.append(token)
-            right = place < len(drafts) and drafts[place] == token
-            self.accepted += right
+            is_right = n_right < len(drafts) and drafts[n_right] == token
+            self.accepted += is_right
             yield token
-            if (
-                len(self.ids) >= self._max_tokens
-                or len(self._prompt) + len(self.ids) > context.n_ctx
-            ):
+            if self._is_full():
                 self.finish_reason = FinishReason.LENGTH
                 return
-            if right:  # its logits are there already
-                place += 1
-                index = place
+            if is_right:  # its logits are there already
+                n_right += 1
+                logits_index = n_right
                 continue
             if self._speculation and len(self.ids) > 1:
-                self._speculation.accepted(place, spent)
+                self._speculation.accepted(n_right, cycle_seconds)
             resumed = time.perf_counter()
             self._drop_drafts(unevaluated=1)
             drafts = self._evaluate(token)
-            place, index = 0, 0 if drafts else -1
-            spent = time.perf_counter() - resumed
+            n_right = 0
+            logits_index = 0 if drafts else -1
+            cycle_seconds = time.perf_counter() - resumed
+
+    def _is_full(self) -> bool:
+        tokens = len(self._prompt) + len(self.ids)
+        return len(self.ids) >= self._max_tokens or tokens > self._context.n_ctx
 
     def _evaluate(self, token: int) -> list[int]:
-        """Evaluates ``token``, and drafts with it, which are returned."""
+        """Evaluate ``token`` together with drafts, and return the drafts."""
         context, speculation = self._context, self._speculation
-        most = min(self._max_tokens - len(self.ids), context.n_ctx - len(context.ids)) - 1
-        drafts = speculation.propose(token, most) if speculation else []
+        room = min(self._max_tokens - len(self.ids), context.n_ctx - len(context.ids)) - 1
+        drafts = speculation.propose(token, room) if speculation else []
         if speculation and drafts:
             try:
                 context.evaluate((token, *drafts), all_logits=True)
@@ -113,8 +142,9 @@ class Generation:
         return []
 
     def _drop_drafts(self, unevaluated: int = 0) -> None:
-        """Leaves the prompt and the answer in the context, but for its last tokens that are
-        ``unevaluated``.
+        """Remove wrong drafts from the context.
+
+        The prompt and the answer stay, without its last tokens that are ``unevaluated``.
         """
         length = len(self._prompt) + len(self.ids) - unevaluated
         if len(self._context.ids) > length:

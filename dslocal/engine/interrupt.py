@@ -1,14 +1,14 @@
-"""Stopping llama.cpp in the middle of its work.
+"""Stop llama.cpp in the middle of its work.
 
 Python runs signal handlers only between its own instructions, and a prefill can stay in C for
-minutes. So: the C half of the handler writes the signal's number to a pipe
-(``signal.set_wakeup_fd``), a thread reads it and raises a flag, and llama.cpp polls that flag
+minutes. Therefore the C half of Python's handler writes the signal's number to a pipe
+(``signal.set_wakeup_fd``), a thread reads it and sets a flag, and llama.cpp polls that flag
 through its abort callback. The callback is libc's ``strlen`` on a one-byte string: zero while the
-string is empty, nonzero once its first byte is set. It is called for every node of the graph, from
-C, and costs no Python.
+string is empty, nonzero once its first byte is set. llama.cpp calls it for each node of the graph,
+from C, at no cost in Python.
 
 Meanwhile Python's own handler must not raise: llama.cpp calls back to log, and an exception in
-there would be printed and lost.
+such a callback would be printed and lost.
 """
 
 from __future__ import annotations
@@ -24,10 +24,14 @@ from typing import Any
 
 from dslocal.gguf import libraries
 
+SIGNAL_BYTES = 64  # read from the pipe at a time
+
 
 class AbortFlag:
-    """Raised, it makes the ``llama_decode`` in progress return 2. ``busy`` is for the caller to set
-    while C is at work.
+    """A flag that ends the ``llama_decode`` in progress, which returns 2, while it is set.
+
+    Attributes:
+        busy: Whether C is at work with this flag; its user sets and clears it.
     """
 
     def __init__(self) -> None:
@@ -36,29 +40,34 @@ class AbortFlag:
 
     @property
     def callback(self) -> Any:
+        """llama.cpp's ``abort_callback``."""
         strlen = ctypes.CDLL(None).strlen
         return ctypes.cast(strlen, libraries.require().ggml_abort_callback)
 
     @property
     def data(self) -> ctypes.c_void_p:
+        """llama.cpp's ``abort_callback_data``; valid as long as the flag lives."""
         return ctypes.cast(self._text, ctypes.c_void_p)
 
     def set(self) -> None:
+        """End what is at work, and whatever starts until :meth:`clear`."""
         self._text[0] = b"\1"
 
     def clear(self) -> None:
+        """Let llama.cpp work again."""
         self._text[0] = b"\0"
 
     def is_set(self) -> bool:
+        """Return whether the flag is set."""
         return self._text[0] != b"\0"
 
 
 @contextmanager
 def abort_on_ctrl_c(flag: AbortFlag) -> Iterator[None]:
-    """While inside, SIGINT raises ``flag`` at once, and KeyboardInterrupt too unless the flag is
-    busy: then the caller does that.
+    """Set ``flag`` as soon as SIGINT arrives, while inside.
 
-    No effect outside of the main thread, or where SIGINT is ignored.
+    KeyboardInterrupt is raised too unless the flag is busy; then the flag's user raises it. Has no
+    effect outside of the main thread, or where SIGINT is ignored. The flag is cleared at the end.
     """
     handler = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or not callable(handler):
@@ -70,24 +79,24 @@ def abort_on_ctrl_c(flag: AbortFlag) -> Iterator[None]:
         if not flag.busy:
             handler(number, frame)
 
-    reading, writing = os.pipe()
-    os.set_blocking(writing, False)
+    read_end, write_end = os.pipe()
+    os.set_blocking(write_end, False)
 
     def watch() -> None:
-        while signals := os.read(reading, 64):
+        while signals := os.read(read_end, SIGNAL_BYTES):
             if signal.SIGINT in signals:
                 flag.set()
 
     watcher = threading.Thread(target=watch, daemon=True)
-    before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    previous_fd = signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
     signal.signal(signal.SIGINT, on_sigint)
     watcher.start()
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, handler)
-        signal.set_wakeup_fd(before)
-        os.close(writing)
+        signal.set_wakeup_fd(previous_fd)
+        os.close(write_end)
         watcher.join()
-        os.close(reading)
+        os.close(read_end)
         flag.clear()

@@ -1,9 +1,8 @@
-"""A conversation's KV cache on disk: saved on leaving, restored only into the very model that made
-it, else not at all.
+"""Save the KV cache of a conversation, and restore it into the very model that made it.
 
-What is restored must be what was evaluated: the file is tied to the model by a fingerprint of its
-GGUF, to the cache by its type, and to its own bytes by a hash. llama.cpp checks shapes, and would
-take wrong values of the right shape.
+What is restored must be what was evaluated. A note beside the file ties it to the model by a
+fingerprint of the GGUF, to the cache by its type, and to its own bytes by a hash. llama.cpp checks
+shapes alone, and would take wrong values of the right shape.
 """
 
 from __future__ import annotations
@@ -23,64 +22,65 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 MAX_NOTE = 1 << 20  # bytes
+TOKEN_BYTES = 4  # of a llama_token in the file
 
 
 def state_bytes(context: LlamaContext) -> int:
-    """How large the file will be that :func:`save_state` writes."""
-    return int(libraries.require().llama_state_seq_get_size(context.handle, 0)) + 4 * len(
-        context.ids
-    )
+    """Return how large a file :func:`save_state` would write."""
+    cache = int(libraries.require().llama_state_seq_get_size(context.handle, 0))
+    return cache + TOKEN_BYTES * len(context.ids)
 
 
 def save_state(context: LlamaContext, path: Path) -> int:
-    """Writes what the cache holds to ``path``, with a note beside it, and returns the bytes. Raises
-    OSError; 0 is nothing to save.
+    """Write what the cache holds to ``path``, and a note beside it.
+
+    Returns:
+        The bytes of the file; 0 if the cache is empty and nothing was written.
+
+    Raises:
+        OSError: if a file cannot be written.
     """
     low, ids = libraries.require(), context.ids
     if not ids:
         return 0
-    new = path.with_name(path.name + ".new")
-    os.close(os.open(new, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600))
+    new_state = path.with_name(path.name + ".new")
+    # nobody else may read a conversation; llama.cpp keeps the mode of a file that exists
+    os.close(os.open(new_state, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600))
     tokens = (low.llama_token * len(ids))(*ids)
     written = int(
-        low.llama_state_seq_save_file(context.handle, os.fsencode(new), 0, tokens, len(ids))
+        low.llama_state_seq_save_file(context.handle, os.fsencode(new_state), 0, tokens, len(ids))
     )
     if not written:
-        new.unlink(missing_ok=True)
+        new_state.unlink(missing_ok=True)
         raise OSError(None, "llama.cpp could not write its state", str(path))
     note = {
         **_identity(context),
         "tokens": len(ids),
-        "bytes": new.stat().st_size,
-        "sha256": _digest(new),
+        "bytes": new_state.stat().st_size,
+        "sha256": _sha256(new_state),
     }
-    beside = _note(path).with_name(_note(path).name + ".new")
-    beside.write_text(json.dumps(note), encoding="utf-8")
-    _note(path).unlink(missing_ok=True)  # or the old note would be taken for the new state's
-    new.replace(path)
-    beside.replace(_note(path))
+    note_path = _note_path(path)
+    new_note = note_path.with_name(note_path.name + ".new")
+    new_note.write_text(json.dumps(note), encoding="utf-8")
+    note_path.unlink(missing_ok=True)  # otherwise the old note could be taken for the new state's
+    new_state.replace(path)
+    new_note.replace(note_path)
     return written
 
 
 def restore_state(context: LlamaContext, path: Path) -> int:
-    """Brings the cache to what ``path`` holds and returns its tokens; 0 where that is not for this
-    model, or not whole, or too long.
+    """Fill the cache with what ``path`` holds.
+
+    Returns:
+        The number of tokens in the cache. 0 if the file is another model's, damaged, absent or too
+        long; the cache may be empty then.
     """
     low = libraries.require()
     try:
-        if _note(path).stat().st_size > MAX_NOTE:
-            return 0
-        note = json.loads(_note(path).read_bytes())
-        tokens, nbytes = int(note["tokens"]), int(note["bytes"])
-        same = all(note.get(key) == value for key, value in _identity(context).items())
-        if (
-            not same
-            or not 0 < tokens <= context.n_ctx
-            or path.stat().st_size != nbytes
-            or _digest(path) != note["sha256"]
-        ):
-            return 0
+        tokens = _checked_tokens(context, path)
     except (OSError, ValueError, LookupError, TypeError, OverflowError):
+        return 0
+    if tokens == 0:
         return 0
     ids, count = (low.llama_token * tokens)(), ctypes.c_size_t()
     context.clear()
@@ -95,13 +95,29 @@ def restore_state(context: LlamaContext, path: Path) -> int:
 
 
 def remove_state(path: Path) -> None:
-    """Deletes what :func:`save_state` wrote."""
-    for file in (_note(path), path):
+    """Delete what :func:`save_state` wrote."""
+    for file in (_note_path(path), path):
         file.unlink(missing_ok=True)
 
 
+def _checked_tokens(context: LlamaContext, path: Path) -> int:
+    """Return how many tokens the state at ``path`` holds; 0 if it is not for ``context``.
+
+    Raises whatever a damaged note causes.
+    """
+    if _note_path(path).stat().st_size > MAX_NOTE:
+        return 0
+    note = json.loads(_note_path(path).read_bytes())
+    tokens, nbytes = int(note["tokens"]), int(note["bytes"])
+    if any(note.get(key) != value for key, value in _identity(context).items()):
+        return 0
+    if not 0 < tokens <= context.n_ctx or path.stat().st_size != nbytes:
+        return 0
+    return tokens if _sha256(path) == note["sha256"] else 0
+
+
 def _identity(context: LlamaContext) -> dict[str, object]:
-    """What a state depends on besides the tokens."""
+    """Return what a state depends on besides the tokens."""
     return {
         "format": FORMAT,
         "model": fingerprint(context.model.path),
@@ -110,10 +126,10 @@ def _identity(context: LlamaContext) -> dict[str, object]:
     }
 
 
-def _note(path: Path) -> Path:
+def _note_path(path: Path) -> Path:
     return path.with_name(path.name + ".json")
 
 
-def _digest(path: Path) -> str:
+def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

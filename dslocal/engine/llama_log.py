@@ -1,5 +1,6 @@
-"""llama.cpp's log, kept instead of printed: what it last complained of becomes the text of an
-EngineError.
+"""llama.cpp's log, kept instead of printed.
+
+What llama.cpp complains of first becomes the text of an EngineError.
 """
 
 from __future__ import annotations
@@ -11,15 +12,20 @@ from typing import Any
 
 from dslocal.gguf import libraries
 
-WARNING, ERROR, CONTINUED = 3, 4, 5  # enum ggml_log_level
+# enum ggml_log_level of ggml.h
+WARNING = 3
+ERROR = 4
+MAX_COMPLAINTS = 20
 
-_complaints: deque[str] = deque(maxlen=20)
+_complaints: deque[str] = deque(maxlen=MAX_COMPLAINTS)
 
 
 @functools.cache
 def capture() -> Any:
-    """Takes over llama.cpp's log for this process. The result must stay alive, which the cache sees
-    to.
+    """Take over llama.cpp's log for this process.
+
+    Returns:
+        The callback, which must stay alive as long as the process; the function's cache keeps it.
     """
     low = libraries.require()
 
@@ -33,12 +39,13 @@ def capture() -> Any:
 
 
 def clear() -> None:
-    """Forgets earlier complaints, so that the next :func:`first_complaint` is about what follows."""
+    """Drop earlier complaints, so that :func:`first_complaint` is about the next call."""
     _complaints.clear()
 
 
 def first_complaint(default: str) -> str:
-    """The first thing llama.cpp complained of since :func:`clear`: later lines only repeat that it
-    failed.
+    """Return the first warning or error since :func:`clear`, or ``default`` if there was none.
+
+    Later lines only repeat that something failed.
     """
     return next(iter(_complaints), default)

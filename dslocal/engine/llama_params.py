@@ -1,8 +1,7 @@
-"""llama.cpp's parameters for a :class:`LoadConfig`: the one place where a plan's settings become
-fields of its structs.
+"""llama.cpp's parameters for a load config: the one place where a plan becomes fields of structs.
 
-Knows the fields that memory and placement depend on. Callbacks, threads and whatever else a caller
-needs it sets on the result.
+Sets the fields that memory and placement depend on. A caller sets callbacks, threads and whatever
+else it needs on the result.
 """
 
 from __future__ import annotations
@@ -16,58 +15,69 @@ from dslocal.plan.load_config import LoadConfig
 from dslocal.plan.memory.footprint import kv_cells
 from dslocal.plan.memory.shape import moe_layers
 
-LOAD_MODES = {"none": 0, "mmap": 1}  # enum llama_load_mode
+LOAD_MODES = {"none": 0, "mmap": 1}  # enum llama_load_mode of llama.h
 FLASH_ATTN = {False: 0, True: 1}  # enum llama_flash_attn_type
 MTP_CONTEXT = 1  # enum llama_context_type
 
 
-class _Override(ctypes.Structure):
-    """struct llama_model_tensor_buft_override: tensors whose names match ``pattern`` go to
-    ``buffer_type``.
+class _BufferOverride(ctypes.Structure):
+    """llama.h's ``llama_model_tensor_buft_override``.
+
+    Tensors whose names match the regular expression ``pattern`` go to ``buffer_type``.
     """
 
     _fields_ = (("pattern", ctypes.c_char_p), ("buffer_type", ctypes.c_void_p))
 
 
 def model_params(header: GgufHeader, load_config: LoadConfig) -> Any:
-    """``llama_model_params`` for the model that ``header`` describes. Must live as long as the
-    model: arrays hang on it.
+    """Return ``llama_model_params`` for the model that ``header`` describes.
 
-    Without layers on the GPU no device is handed over: llama.cpp would open it, and use it for
-    large batches, all the same.
+    The result owns arrays that the struct points to, so it must live as long as the model. Without
+    layers on the GPU, llama.cpp gets an empty list of devices: otherwise it would open the GPU all
+    the same, and use it for large batches.
     """
     params = libraries.require().llama_model_default_params()
-    params.n_gpu_layers, params.load_mtp, params.use_extra_bufts = (
-        load_config.n_gpu_layers,
-        load_config.mtp,
-        load_config.repack,
-    )
+    params.n_gpu_layers = load_config.n_gpu_layers
+    params.load_mtp = load_config.mtp
+    params.use_extra_bufts = load_config.repack
     params.load_mode = LOAD_MODES[load_config.load_mode]
+    experts_in_ram = moe_layers(header)[: load_config.cpu_moe_layers]
     if load_config.n_gpu_layers == 0:
-        params.kept = (ctypes.c_void_p * 1)()
-        params.devices = ctypes.addressof(params.kept)
-    elif layers := moe_layers(header)[: load_config.cpu_moe_layers]:
-        pattern = rf"blk\.({'|'.join(map(str, layers))})\.ffn_(up|down|gate|gate_up)_(ch|)exps"
-        to_cpu = libraries.symbol("ggml_backend_cpu_buffer_type", ctypes.c_void_p)()
-        params.kept = (_Override * 2)(_Override(pattern.encode(), to_cpu), _Override(None, None))
-        params.tensor_buft_overrides = ctypes.addressof(params.kept)
+        params.owned = (ctypes.c_void_p * 1)()  # a list ends with a null pointer
+        params.devices = ctypes.addressof(params.owned)
+    elif experts_in_ram:
+        params.owned = _overrides_to_cpu(_experts_pattern(experts_in_ram))
+        params.tensor_buft_overrides = ctypes.addressof(params.owned)
     return params
 
 
+def _experts_pattern(layers: list[int]) -> str:
+    """Return the names of the routed experts' tensors, as ``--n-cpu-moe`` of llama.cpp has it."""
+    numbers = "|".join(str(layer) for layer in layers)
+    return rf"blk\.({numbers})\.ffn_(up|down|gate|gate_up)_(ch|)exps"
+
+
+def _overrides_to_cpu(pattern: str) -> Any:
+    cpu = libraries.symbol("ggml_backend_cpu_buffer_type", ctypes.c_void_p)()
+    end_of_list = _BufferOverride(None, None)
+    return (_BufferOverride * 2)(_BufferOverride(pattern.encode(), cpu), end_of_list)
+
+
 def context_params(load_config: LoadConfig) -> Any:
-    """``llama_context_params``. Several sequences have a cache each, so that none takes another's
-    place or changes its sums.
+    """Return ``llama_context_params``.
+
+    Several sequences get a cache each: none takes another's room or changes its sums.
     """
     params = libraries.require().llama_context_default_params()
-    params.n_ctx, params.n_seq_max = (
-        load_config.n_seq * kv_cells(load_config) if load_config.n_seq > 1 else load_config.n_ctx,
-        load_config.n_seq,
+    params.n_ctx = (
+        load_config.n_seq * kv_cells(load_config) if load_config.n_seq > 1 else load_config.n_ctx
     )
-    params.n_batch, params.n_ubatch = (
-        load_config.n_batch,
-        min(load_config.n_ubatch, load_config.n_ctx),
-    )
+    params.n_seq_max = load_config.n_seq
+    params.n_batch = load_config.n_batch
+    params.n_ubatch = min(load_config.n_ubatch, load_config.n_ctx)
     params.type_k = params.type_v = int(load_config.kv_type)
     params.flash_attn_type = FLASH_ATTN[load_config.flash_attn]
-    params.n_outputs_max, params.swa_full, params.no_perf = load_config.n_outputs, False, True
+    params.n_outputs_max = load_config.n_outputs
+    params.swa_full = False
+    params.no_perf = True
     return params

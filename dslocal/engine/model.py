@@ -1,4 +1,4 @@
-"""A loaded model and its vocabulary: text to ids, ids to bytes."""
+"""A loaded model and its vocabulary: text to token ids, ids to bytes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import re
 import sys
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,16 +24,25 @@ from .big_stack import call_with_big_stack
 from .interrupt import AbortFlag, abort_on_ctrl_c
 from .llama_params import model_params
 
-NFC_FIRST = (
-    "qwen2",
-    "deepseek-r1-qwen",
-)  # pre-tokenizers whose tokenizer.json has an NFC normalizer
-USER_DEFINED = 4  # token type: an added token that llama.cpp finds in any text
+# pre-tokenizers of models whose tokenizer.json has an NFC normalizer
+NFC_PRE_TOKENIZERS = ("qwen2", "deepseek-r1-qwen")
+# enum llama_token_type of llama.h
+NORMAL = 1
+USER_DEFINED = 4  # an added token, which llama.cpp finds in any text
+TAG = re.compile(r"<\S+>")  # an added token that is markup, such as <think>
+PIECE_BYTES = 64  # room for most tokens
+SPARE_TOKENS = 8  # room in a tokenizer's buffer besides one token a byte
 
 
 class LlamaModel:
-    """Weights (or the vocabulary alone) of one GGUF file. Close it, or use it as a context
-    manager.
+    """The weights of one GGUF file, or its vocabulary alone. Close it, or use it in ``with``.
+
+    Attributes:
+        path: The GGUF file.
+        header: Its header.
+        handle: llama.cpp's own model; None when closed.
+        n_vocab: The number of tokens.
+        n_ctx_train: The positions that the model was trained for.
     """
 
     def __init__(
@@ -43,22 +53,37 @@ class LlamaModel:
         vocab_only: bool = False,
         on_progress: Callable[[float], None] | None = None,
     ) -> None:
-        """Loads ``path`` as ``loading`` says, on the CPU without one; ``on_progress`` is told the
-        share that is loaded.
+        """Load the model at ``path``.
 
-        Raises GgufError, EngineError (OutOfMemoryError when that is why), KeyboardInterrupt.
+        Args:
+            path: A GGUF file.
+            load_config: Where the weights go; None for the CPU.
+            vocab_only: Load no weights.
+            on_progress: Receives the share that is loaded.
+
+        Raises:
+            GgufError: if the file is damaged.
+            EngineError: if llama.cpp does not load it.
+            OutOfMemoryError: if that is because memory is short.
+            KeyboardInterrupt: on Ctrl-C.
         """
         self.path = path
         self.header: GgufHeader = read_header(path)
         _refuse_duplicate_tokens(self.header, path)
         self._low: ModuleType = libraries.require()
         llama_log.capture()
+        # kept, since the struct points to arrays that it owns
+        self._params = model_params(self.header, load_config or LoadConfig(n_ctx=0))
+        self._params.vocab_only = vocab_only
+        self.handle: Any = self._load(on_progress)
+        self._vocab = self._low.llama_model_get_vocab(self.handle)
+        self.n_vocab: int = self._low.llama_vocab_n_tokens(self._vocab)
+        self.n_ctx_train: int = self._low.llama_model_n_ctx_train(self.handle)
+        self._pieces: dict[int, bytes] = {}
+
+    def _load(self, on_progress: Callable[[float], None] | None) -> Any:
         llama_log.clear()
         self._low.llama_backend_init()
-        params = self._params = model_params(
-            self.header, load_config or LoadConfig(n_ctx=0)
-        )  # kept: arrays hang on it
-        params.vocab_only = vocab_only
         stopped = AbortFlag()
 
         def report(share: float, _: Any) -> bool:
@@ -66,20 +91,19 @@ class LlamaModel:
                 on_progress(share)
             return not stopped.is_set()
 
-        params.progress_callback = self._low.llama_progress_callback(report)
+        self._params.progress_callback = self._low.llama_progress_callback(report)
         with abort_on_ctrl_c(stopped):
             stopped.busy = True
-            self.handle: Any = self._low.llama_model_load_from_file(str(path).encode(), params)
+            handle = self._low.llama_model_load_from_file(str(self.path).encode(), self._params)
             stopped.busy = False
             if stopped.is_set():
-                self.close()
+                if handle:
+                    self._low.llama_model_free(handle)
+                    _return_memory_to_system()
                 raise KeyboardInterrupt
-        if not self.handle:
-            raise _load_error(path, llama_log.first_complaint("no reason given"))
-        self._vocab = self._low.llama_model_get_vocab(self.handle)
-        self.n_vocab: int = self._low.llama_vocab_n_tokens(self._vocab)
-        self.n_ctx_train: int = self._low.llama_model_n_ctx_train(self.handle)
-        self._pieces: dict[int, bytes] = {}
+        if not handle:
+            raise _load_error(self.path, llama_log.first_complaint("no reason given"))
+        return handle
 
     def __enter__(self) -> LlamaModel:
         return self
@@ -88,108 +112,105 @@ class LlamaModel:
         self.close()
 
     def close(self) -> None:
+        """Release the memory. May be called again."""
         if self.handle:
             self._low.llama_model_free(self.handle)
             self.handle = None
-            _give_back_memory()
+            _return_memory_to_system()
 
     def encode(self, text: str) -> list[int]:
-        """Ids of ``text`` as plain text: whatever it spells, no special token comes out.
+        """Return the ids of ``text`` as plain text: no special token comes out, whatever it says.
 
         llama.cpp leaves control tokens alone when told not to parse them, but always finds
-        user-defined ones, ``<think>`` among them. So text that spells such a token is cut before
-        its last character, where the pre-tokenizer would cut between letters and ``>`` anyway.
-        Qwen's tokenizers normalise text first, which GGUF cannot say and llama.cpp does not do.
+        user-defined tokens, ``<think>`` among them. Therefore text that contains such a token is
+        cut before the token's last character, where the pre-tokenizer would cut between letters
+        and ``>`` anyway. Qwen's tokenizers normalize text first, which GGUF cannot express and
+        llama.cpp does not do.
+
+        Raises:
+            EngineError: if the text is too long in one piece.
         """
-        if self.header.text("tokenizer.ggml.pre") in NFC_FIRST:
+        if self.header.text("tokenizer.ggml.pre") in NFC_PRE_TOKENIZERS:
             text = unicodedata.normalize("NFC", text)
         cuts = [match.end() - 1 for match in self._markup.finditer(text)] if self._markup else []
         ids: list[int] = []
-        for start, stop in zip([0, *cuts], [*cuts, len(text)], strict=True):
-            ids += self._tokenize(text[start:stop])
+        for start, end in pairwise([0, *cuts, len(text)]):
+            ids += self._tokenize(text[start:end])
         return ids
 
     def special_id(self, token: str) -> int | None:
-        """The id of the special token spelled ``token``, or None when this vocabulary has none."""
+        """Return the id of the special token ``token``, or None if the vocabulary lacks it."""
         return self._specials.get(token)
 
     def piece(self, token: int) -> bytes:
-        """The bytes that ``token`` stands for; none for control tokens."""
+        """Return the bytes that ``token`` stands for; none for control tokens."""
         known = self._pieces.get(token)
         if known is None:
-            buffer = ctypes.create_string_buffer(64)
-            length = self._low.llama_token_to_piece(
-                self._vocab, token, buffer, len(buffer), 0, False
-            )
-            if length < 0:
-                buffer = ctypes.create_string_buffer(-length)
-                length = self._low.llama_token_to_piece(
-                    self._vocab, token, buffer, len(buffer), 0, False
-                )
-            known = self._pieces[token] = buffer.raw[:length]
+            known = self._pieces[token] = self._token_to_piece(token)
         return known
 
     def is_end_token(self, token: int) -> bool:
-        """Whether ``token`` ends a generation by the GGUF's own account."""
+        """Return whether ``token`` ends a generation, as the GGUF says."""
         return bool(self._low.llama_vocab_is_eog(self._vocab, token))
+
+    def _token_to_piece(self, token: int) -> bytes:
+        size = PIECE_BYTES
+        while True:
+            buffer = ctypes.create_string_buffer(size)
+            length = self._low.llama_token_to_piece(self._vocab, token, buffer, size, 0, False)
+            if length >= 0:
+                return buffer.raw[:length]
+            size = -length  # what it takes
+
+    @functools.cached_property
+    def _token_types(self) -> list[int]:
+        types: Any = self.header.metadata.get("tokenizer.ggml.token_type")
+        return types if isinstance(types, list) else []
 
     @functools.cached_property
     def _specials(self) -> dict[str, int]:
-        kinds = self.header.metadata.get("tokenizer.ggml.token_type")
-        kinds = kinds if isinstance(kinds, list) else []
-        return {
-            token: i
-            for i, (token, kind) in enumerate(zip(self.header.tokens(), kinds, strict=False))
-            if kind != 1
-        }
+        """All tokens that are not ordinary text, and their ids."""
+        tokens = zip(self.header.tokens(), self._token_types, strict=False)
+        return {token: id for id, (token, kind) in enumerate(tokens) if kind != NORMAL}
 
     @functools.cached_property
     def _markup(self) -> re.Pattern[str] | None:
-        kinds = self.header.metadata.get("tokenizer.ggml.token_type")
-        kinds = kinds if isinstance(kinds, list) else []
-        tokens = zip(self.header.tokens(), kinds, strict=False)
-        return _alternatives(
-            token
-            for token, kind in tokens
-            if kind == USER_DEFINED and re.fullmatch(r"<\S+>", token)
-        )
+        """Matches the user-defined tokens that are markup; None if there are none."""
+        tokens = zip(self.header.tokens(), self._token_types, strict=False)
+        tags = [token for token, kind in tokens if kind == USER_DEFINED and TAG.fullmatch(token)]
+        return re.compile("|".join(re.escape(tag) for tag in tags)) if tags else None
 
     def _tokenize(self, text: str) -> list[int]:
         data = text.encode("utf-8", "replace")
-        return call_with_big_stack(len(data), lambda: self._tokenized(data))
+        return call_with_big_stack(len(data), lambda: self._tokenize_bytes(data))
 
-    def _tokenized(self, data: bytes) -> list[int]:
-        size = len(data) + 8
+    def _tokenize_bytes(self, data: bytes) -> list[int]:
+        size = len(data) + SPARE_TOKENS
         while True:
             buffer = (self._low.llama_token * size)()
             n = self._low.llama_tokenize(self._vocab, data, len(data), buffer, size, False, False)
             if n >= 0:
                 return list(buffer[:n])
-            size = -n
+            size = -n  # what it takes
 
 
-def _give_back_memory() -> None:
-    """Hands what llama.cpp freed back to the system, where the C library would keep it: glibc's
-    ``malloc_trim``.
-    """
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+def _return_memory_to_system() -> None:
+    """Return what llama.cpp freed to the system: glibc keeps it until ``malloc_trim``."""
+    if sys.platform != "linux":
+        return
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
 
 
 def _load_error(path: Path, reason: str) -> EngineError:
-    kind = (
-        OutOfMemoryError
-        if re.search(r"allocat|out of memory|memory", reason, re.IGNORECASE)
-        else EngineError
-    )
+    is_memory = re.search(r"allocat|out of memory|memory", reason, re.IGNORECASE)
+    kind = OutOfMemoryError if is_memory else EngineError
     return kind(f"{path.name}: llama.cpp does not load it: {reason}")
 
 
 def _refuse_duplicate_tokens(header: GgufHeader, path: Path) -> None:
-    """Raises GgufError for a vocabulary that spells two tokens alike: llama.cpp would abort the
-    process over it.
-    """
+    """Raise GgufError if two tokens are spelled alike, over which llama.cpp aborts the process."""
     tokens = header.tokens()
     if len(set(tokens)) != len(tokens):
         twice = next(token for token, n in Counter(tokens).items() if n > 1)
@@ -197,8 +218,3 @@ def _refuse_duplicate_tokens(header: GgufHeader, path: Path) -> None:
             f"{path.name}: its vocabulary holds {twice[:40]!r} twice",
             hint="convert or fetch it again",
         )
-
-
-def _alternatives(tokens: Iterable[str]) -> re.Pattern[str] | None:
-    escaped = [re.escape(token) for token in tokens]
-    return re.compile("|".join(escaped)) if escaped else None

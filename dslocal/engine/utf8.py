@@ -1,4 +1,4 @@
-"""Whole characters out of token bytes: a token may end in the middle of a UTF-8 character."""
+"""Whole characters from the bytes of tokens: a token may end in the middle of a character."""
 
 from __future__ import annotations
 
@@ -6,14 +6,18 @@ import codecs
 
 
 class Utf8Stream:
-    """Feed it bytes, get text; the tail of an unfinished character waits for the next feed."""
+    """A decoder that is fed bytes and returns text.
+
+    The bytes of an unfinished character wait for the next call.
+    """
 
     def __init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     def feed(self, data: bytes) -> str:
+        """Return the text that ``data`` completes."""
         return self._decoder.decode(data)
 
     def flush(self) -> str:
-        """What waits when nothing more comes: U+FFFD for a character that never became whole."""
+        """Return what still waits: U+FFFD for a character that was never completed."""
         return self._decoder.decode(b"", final=True)

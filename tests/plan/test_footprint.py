@@ -225,8 +225,8 @@ def test_params_say_what_the_loading_says(v3: Path) -> None:
         True,
         False,
     )
-    assert params.kept[0].pattern == rb"blk\.(3|4)\.ffn_(up|down|gate|gate_up)_(ch|)exps"
-    assert params.kept[1].pattern is None
+    assert params.owned[0].pattern == rb"blk\.(3|4)\.ffn_(up|down|gate|gate_up)_(ch|)exps"
+    assert params.owned[1].pattern is None
     assert model_params(header, LoadConfig(4096)).devices  # an empty list: no GPU is opened
     settings = context_params(LoadConfig(300, kv_type=GgmlType.Q8_0, n_ubatch=1024, n_outputs=3))
     assert (settings.n_ctx, settings.n_batch, settings.n_ubatch, settings.n_outputs_max) == (
