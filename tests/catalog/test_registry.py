@@ -417,6 +417,7 @@ def test_it_is_the_same_without_the_c_library(
         catalog.load_registry(file)
 
 
+@pytest.mark.timed
 def test_reading_what_ships_is_quick() -> None:
     seconds = []
     for _ in range(5):

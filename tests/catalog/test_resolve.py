@@ -327,7 +327,8 @@ def test_a_home_that_cannot_be_written_to_remembers_nothing(fresh: Path) -> None
 
 
 def test_remembering_leaves_one_file(fresh: Path) -> None:
+    began = time.time() - 1  # a file's time may be rounded
     for _ in range(3):
         resolve.remember("nano")
     assert [path.name for path in (fresh / "state").iterdir()] == ["last-model.json"]
-    assert time.time() - (fresh / "state" / "last-model.json").stat().st_mtime < 60
+    assert (fresh / "state" / "last-model.json").stat().st_mtime >= began

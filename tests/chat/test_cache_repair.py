@@ -4,14 +4,15 @@ while the user types.
 
 from __future__ import annotations
 
-import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
 import pytest
+from support.timing import at_most
+from support.waiting import wait_until
 
 from dslocal.chat import Repair, Session
 from dslocal.engine import LlamaContext, LlamaModel
@@ -58,9 +59,10 @@ def with_long_thought(session: Session) -> None:
 def test_the_question_alone_when_there_was_time(session: Session) -> None:
     with_long_thought(session)
     own = own_tokens(session, NEXT)
-    repair = Repair(session.context, session.certain_ids())
+    certain = session.certain_ids()
+    repair = Repair(session.context, certain)
     repair.start()
-    time.sleep(2)
+    wait_until(lambda: session.context.ids == certain)
     repair.stop()
     assert own <= evaluated(session, NEXT) <= own + 8
 
@@ -72,25 +74,49 @@ def test_the_answer_and_the_question_when_there_was_none(session: Session) -> No
     assert evaluated(session, NEXT) <= own + answer + 8
 
 
-def test_stopped_at_once_and_gone_on_with(session: Session) -> None:
-    model = session.context.model
+def with_long_answer(session: Session) -> list[int]:
+    """A first turn that takes a while to evaluate: the ids that the next prompt begins with."""
     text = "one two three four five " * 500
     session.history = [Message("user", "x"), Message("assistant", text)]
     certain = session.certain_ids()
     assert len(certain) > 1500
+    return certain
+
+
+def test_stopped_and_continued(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Proves that what was evaluated until then is used."""
+    context, prefill, half = session.context, session.context.prefill, 512
+    certain = with_long_answer(session)
+
+    def until_stopped(ids: Sequence[int]) -> int:
+        found = prefill(ids)
+        if len(ids) >= half:
+            wait_until(context.abort.is_set)
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(context, "prefill", until_stopped)
+        repair = Repair(context, certain)
+        repair.start()
+        wait_until(lambda: len(context.ids) >= half)
+        repair.stop()
+    done = len(context.ids)
+    assert half <= done < len(certain)
+    assert not context.abort.is_set()
+    assert context.ids == certain[:done]
+    assert context.prefill(encode(session.prompt(NEXT), context.model)) == done
+
+
+@pytest.mark.timed
+def test_stopped_at_once(session: Session) -> None:
+    """Proves it in the midst of an evaluation."""
+    certain = with_long_answer(session)
     repair = Repair(session.context, certain)
     repair.start()
-    while len(session.context.ids) < 64:
-        time.sleep(0.001)
-    began = time.perf_counter()
-    repair.stop()
-    assert time.perf_counter() - began < 0.2
-    done = len(session.context.ids)
-    assert 0 < done < len(certain)
-    assert not session.context.abort.is_set()
-    assert session.context.ids == certain[:done]
-    prompt = encode(session.prompt(NEXT), model)
-    assert session.context.prefill(prompt) == done
+    wait_until(lambda: len(session.context.ids) >= 64)
+    with at_most(0.2):
+        repair.stop()
+    assert session.context.ids == certain[: len(session.context.ids)]
 
 
 def test_a_repair_that_is_not_needed_does_nothing(session: Session) -> None:
@@ -100,12 +126,13 @@ def test_a_repair_that_is_not_needed_does_nothing(session: Session) -> None:
         repair.stop()
     assert session.context.ids == []
     asked(session, "hello")
+    certain = session.certain_ids()
     for _ in range(2):
-        repair = Repair(session.context, session.certain_ids())
+        repair = Repair(session.context, certain)
         repair.start()
-        time.sleep(0.5)
+        wait_until(lambda: session.context.ids[: len(certain)] == certain)
         repair.stop()
-        assert session.context.ids[: len(session.certain_ids())] == session.certain_ids()
+        assert session.context.ids[: len(certain)] == certain
 
 
 class Letters:

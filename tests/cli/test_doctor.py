@@ -5,7 +5,6 @@ when nothing else does.
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -213,13 +212,12 @@ def test_without_llama_cpp(own: Run, tmp_path: Path, how: str) -> None:
     assert found["folders"]["cache"] == str(own.home / "cache")
 
 
+@pytest.mark.timeout(120)
 def test_a_process_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(building, "TIMEOUT_S", 0.2)
-    monkeypatch.setattr(building, "PROGRAM", "import time; time.sleep(60)")
-    began = time.monotonic()
+    monkeypatch.setattr(building, "PROGRAM", "import time; time.sleep(600)")
     with pytest.raises(EngineMissingError, match="cannot be asked"):
         building.probe_build()
-    assert time.monotonic() - began < 20
 
 
 @pytest.mark.parametrize(

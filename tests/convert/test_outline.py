@@ -82,6 +82,7 @@ def test_every_model_of_models_yaml_has_one(name: str) -> None:
     assert found.tensors[0].name == "output.weight"  # none of them is tied
 
 
+@pytest.mark.timed
 def test_it_is_quick_enough_for_a_table_of_all_models() -> None:
     outlines = importlib.import_module("dslocal.convert.outline")
     seconds = []

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from support.chat.endless_answer import stopped
+from support.chat.endless_answer import SECONDS_TO_STOP, interrupt
 from support.cli.running import Run, python
 
 from dslocal.engine import FinishReason, Generation, LlamaContext, LlamaModel, Sampler
@@ -181,8 +181,14 @@ def test_in_a_thread_there_is_no_ctrl_c_but_all_else_works(
 
 
 @pytest.mark.parametrize("work", ["prefill", "generation"])
-def test_ctrl_c_stops_at_once_and_the_context_lives(run: Run, nano: Path, work: str) -> None:
-    assert stopped(nano, run.env(), work).endswith("The answer is 4042.\n")
+def test_ctrl_c_stops_it_and_the_context_lives(run: Run, nano: Path, work: str) -> None:
+    assert interrupt(nano, run.env(), work).answer.endswith("The answer is 4042.\n")
+
+
+@pytest.mark.timed
+@pytest.mark.parametrize("work", ["prefill", "generation"])
+def test_ctrl_c_stops_it_at_once(run: Run, nano: Path, work: str) -> None:
+    assert interrupt(nano, run.env(), work).seconds < SECONDS_TO_STOP
 
 
 LOADING = """

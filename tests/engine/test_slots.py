@@ -136,6 +136,16 @@ def test_one_that_leaves_leaves_the_others(pool: SlotPool, model: LlamaModel) ->
     assert generate(leaving, prompt_ids(model), max_tokens=60).ids == kept
 
 
+def test_a_prompt_is_given_up(pool: SlotPool, model: LlamaModel) -> None:
+    slot, prompt = pool.slots[3], prompt_ids(model, "word " * 900)
+    with pytest.raises(KeyboardInterrupt):
+        slot.prefill(prompt, lambda done, total: slot.abort.set())
+    assert 0 < len(slot.ids) < len(prompt)
+    slot.abort.clear()
+    assert generate(slot, prompt_ids(model), max_tokens=5).ids
+
+
+@pytest.mark.timed
 def test_a_prompt_is_given_up_at_once(pool: SlotPool, model: LlamaModel) -> None:
     lane = pool.slots[3]
     ended: list[float] = []

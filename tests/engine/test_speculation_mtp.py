@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.chat.endless_answer import stopped
+from support.chat.endless_answer import SECONDS_TO_STOP, interrupt
 from support.cli.running import Run
 from support.engine.speculation import QUESTION, generate, prompt_ids
 
@@ -199,10 +199,16 @@ def test_interrupted_while_following_a_prompt(model: LlamaModel, context: LlamaC
 
 
 @pytest.mark.parametrize("work", ["prefill", "generation"])
-def test_ctrl_c_stops_at_once_and_both_contexts_live(run: Run, nano: Path, work: str) -> None:
-    said = stopped(nano, run.env(), work, drafting=True)
-    assert said.startswith("None True ")
-    assert said.endswith("The answer is 4042.\n")
+def test_ctrl_c_stops_it_and_both_contexts_live(run: Run, nano: Path, work: str) -> None:
+    answer = interrupt(nano, run.env(), work, drafting=True).answer
+    assert answer.startswith("None True ")
+    assert answer.endswith("The answer is 4042.\n")
+
+
+@pytest.mark.timed
+@pytest.mark.parametrize("work", ["prefill", "generation"])
+def test_ctrl_c_stops_it_at_once(run: Run, nano: Path, work: str) -> None:
+    assert interrupt(nano, run.env(), work, drafting=True).seconds < SECONDS_TO_STOP
 
 
 def test_the_question_is_what_nano_knows(model: LlamaModel) -> None:

@@ -191,7 +191,7 @@ def test_slow(hub: LocalHub) -> None:
     hub.fault("model.safetensors", "slow", rate=100_000)
     begun = time.monotonic()
     assert ask(cdn(hub), Range="bytes=0-19999").body == WEIGHTS[:20_000]
-    assert 0.15 < time.monotonic() - begun < 5
+    assert time.monotonic() - begun > 0.15
 
 
 def test_headers(hub: LocalHub, fetch: Fetch) -> None:

@@ -97,6 +97,7 @@ def test_after_a_reset_it_begins_anew() -> None:
     assert detector.found is None
 
 
+@pytest.mark.timed
 def test_time_is_linear() -> None:
     """Ten times the tokens take about ten times the time, whatever the text: here with a cycle as
     long as the text allows.

@@ -5,12 +5,13 @@ reader.
 
 from __future__ import annotations
 
+import contextlib
 import re
-import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from support.timing import at_most
 from vectors.header_table import ROWS
 from vectors.make_headers import imitate
 
@@ -358,7 +359,6 @@ def test_hostile(change: dict[str, Value], family: str) -> None:
     header.metadata.update(change)
     if not change.get("general.name", "x"):
         del header.metadata["general.basename"]
-    start = time.perf_counter()
     if family:
         taken = recognise_family(header)
         assert taken.family.name == family
@@ -367,9 +367,17 @@ def test_hostile(change: dict[str, Value], family: str) -> None:
         with pytest.raises(UnsupportedModelError) as caught:
             recognise_family(header)
         words = str(caught.value)
-    assert time.perf_counter() - start < PATIENCE_S
     assert len(words) < 400
     assert words.isprintable()
+
+
+@pytest.mark.timed
+@pytest.mark.parametrize(("change", "family"), HOSTILE.values(), ids=HOSTILE)
+def test_hostile_headers_take_no_time(change: dict[str, Value], family: str) -> None:
+    header = altered("unsloth-r1", basename="DeepSeek-R1")
+    header.metadata.update(change)
+    with at_most(PATIENCE_S), contextlib.suppress(UnsupportedModelError):
+        recognise_family(header)
 
 
 def test_empty_header() -> None:

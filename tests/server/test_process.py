@@ -94,10 +94,16 @@ def test_killed_in_the_midst_of_streams(home: Path, nano: Path) -> None:
     assert contents(home) == before
     with serving(home, "--parallel", "3", "--ctx", "4096", "--quiet") as again:
         assert "88" in again.chat()["choices"][0]["message"]["content"]
-        assert again.started_in_s < 10 * RESTART_S, "tests/benchmarks/server_restart.py measures it"
         ports = [found.port for found in discovery.running_servers()]
         assert again.port in ports
         assert server.port not in ports, "the note of the one that was killed is gone"
+
+
+@pytest.mark.timed
+def test_it_starts_at_once(home: Path, nano: Path) -> None:
+    """Exact figures are tests/benchmarks/server_restart.py's."""
+    with serving(home, "--parallel", "3", "--ctx", "1024", "--quiet") as server:
+        assert server.started_in_s < RESTART_S
 
 
 def test_stopped_with_patience_streams_finish(home: Path, nano: Path) -> None:

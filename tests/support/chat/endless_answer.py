@@ -10,15 +10,31 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 SECONDS_TO_STOP = 0.2
 
 
-def stopped(nano: Path, env: Mapping[str, str], work: str, *, drafting: bool = False) -> str:
-    """Interrupts "prefill" or "generation" and returns the answer that comes then. Fails when that
-    takes too long, or anything is wrong.
+class Interrupted(NamedTuple):
+    """How it ended: in so many seconds, and ``answer`` is what came next."""
 
-    With ``drafting``, the MTP layer drafts, before and after.
+    seconds: float
+    answer: str
+
+
+def interrupt(
+    nano: Path, env: Mapping[str, str], work: str, *, drafting: bool = False
+) -> Interrupted:
+    """Interrupt "prefill" or "generation", and have one more question answered.
+
+    Args:
+        nano: The model's file.
+        env: The whole environment of the process.
+        work: What is interrupted.
+        drafting: The MTP layer drafts, before and after.
+
+    Raises:
+        AssertionError: It was not interrupted, or anything was written to stderr.
     """
     command = [sys.executable, "-P", __file__, str(nano), work, str(int(drafting))]
     environment = {**env, "PYTHONPATH": str(Path(__file__).parents[2])}
@@ -28,15 +44,14 @@ def stopped(nano: Path, env: Mapping[str, str], work: str, *, drafting: bool = F
         assert process.stdout is not None
         assert process.stderr is not None
         assert process.stdout.readline() == "started\n"
-        time.sleep(0.3)
         sent = time.monotonic()
         process.send_signal(signal.SIGINT)
         assert process.stdout.readline() == "interrupted\n"
-        assert time.monotonic() - sent < SECONDS_TO_STOP
-        said = process.stdout.readline()
-        assert process.wait(30) == 0
+        seconds = time.monotonic() - sent
+        answer = process.stdout.readline()
+        assert process.wait(60) == 0
         assert process.stderr.read() == ""
-        return said
+        return Interrupted(seconds, answer)
 
 
 def main(nano: Path, work: str, *, drafting: bool) -> None:
@@ -52,14 +67,16 @@ def main(nano: Path, work: str, *, drafting: bool) -> None:
         short, long = prompt_ids(model), [prompt_ids(model, f"{n} " * 1300) for n in (47, 86)]
         for _ in Generation(context, short, Sampler(0.6, 0.95, 1), max_tokens=40):
             pass
+        started = False
         try:
-            print("started", flush=True)
             for seed in range(1 << 30):
                 prompt, max_tokens = (long[seed % 2], 2) if work == "prefill" else (short, 4000)
                 for _ in Generation(
                     context, prompt, Sampler(0.6, 0.95, seed), max_tokens=max_tokens
                 ):
-                    pass
+                    if not started:
+                        print("started", flush=True)
+                    started = True
         except KeyboardInterrupt:
             print("interrupted", flush=True)
         last = Generation(context, short, Sampler(0.6, 0.95, 1), max_tokens=4000)
