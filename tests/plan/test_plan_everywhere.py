@@ -144,6 +144,9 @@ def test_every_plan_is_sound(machine: Machine, model: tuple[str, str]) -> None:
 
 SMALL_MAC = Machine("macos", "any", 8, GIB, GIB, (Gpu("GPU", "metal", GIB, GIB),), unified=True)
 MAC_16 = dataclasses.replace(SMALL_MAC, ram=16 * GIB, available=16 * GIB)
+BUSY_MAC = dataclasses.replace(
+    SMALL_MAC, ram=32 * GIB, available=16 * GIB, gpus=(Gpu("GPU", "metal", 32 * GIB, 32 * GIB),)
+)
 
 
 @given(machines(), HEADERS, PINS)
@@ -153,6 +156,9 @@ MAC_16 = dataclasses.replace(SMALL_MAC, ram=16 * GIB, available=16 * GIB)
 @example(
     MAC_16, (LITE, "Q8_0"), Overrides(n_ctx=512, n_ubatch=64)
 )  # fits on the CPU alone, not with a GPU's buffers besides
+@example(
+    BUSY_MAC, (LITE, "Q8_0"), Overrides(n_gpu_layers=28)
+)  # short of RAM with all on the GPU: mapped, though nothing fits
 def test_every_pin_is_kept(machine: Machine, model: tuple[str, str], overrides: Overrides) -> None:
     try:
         found = make_plan(header(*model), machine, overrides)
