@@ -13,7 +13,7 @@ from pathlib import Path
 
 from .families import DIRECTIVE, Family
 from .files import attach_files
-from .math_detection import is_chinese, is_mathematical
+from .language import is_chinese
 from .search_results import with_results
 
 
@@ -71,6 +71,8 @@ def compose_question(
 
 def directive_advice(family: Family, asked: str, math: bool | None) -> str | None:
     """Return one line where ``math`` False leaves out a directive that the model card asks for."""
+    from .math_detection import is_mathematical
+
     directive = family.directive
     if math is not False or directive is None or not directive.automatic:
         return None
@@ -84,6 +86,8 @@ def directive_advice(family: Family, asked: str, math: bool | None) -> str | Non
 
 def _is_directed(family: Family, asked: str, math: bool | None) -> tuple[bool, str]:
     """Return whether the directive is added, and why."""
+    from .math_detection import is_mathematical
+
     if family.is_base:
         return False, "a base model is given the text as it is"
     if "\\boxed" in asked:

@@ -1,9 +1,8 @@
-"""Files beside a question, in DeepSeek's official template (DeepSeek-R1's README, "Official
-Prompts").
+"""Attach files to a question, in the template of DeepSeek-R1's README, "Official Prompts".
 
-A file is read as text whatever it is encoded in (see :mod:`.charset`), with lines that end in
-``\\n``. What is no text is refused by what it is. Reading never waits for a pipe that nobody writes
-to, and never reads a device.
+A file is read as text whatever it is encoded in (:mod:`.charset`), with lines that end in ``\\n``.
+What is not text is refused, and named as what it is. Reading never waits for a pipe that nobody
+writes to, and never reads a device.
 """
 
 from __future__ import annotations
@@ -21,9 +20,9 @@ from dslocal.errors import NotFoundError, UsageError
 from . import charset
 
 MAX_FILE = 8 << 20  # bytes; far above any context
-PATIENCE = 2.0  # seconds that a pipe may take to be opened by whoever writes to it
+PATIENCE = 2.0  # seconds that a pipe may take until somebody opens it for writing
 
-_KINDS = (  # name, where its mark is, the mark
+_KINDS = (  # what it is, where its mark is, the mark
     ("a PDF", 0, b"%PDF-"),
     ("a ZIP archive", 0, b"PK\3\4"),
     ("an old Microsoft Office document", 0, b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"),
@@ -64,26 +63,38 @@ _TO_TEXT = {
 
 
 def attach_files(files: Sequence[Path], question: str) -> str:
-    """``question`` with the content of ``files`` before it. Raises NotFoundError or UsageError
-    naming the file.
+    """Return ``question`` with the content of ``files`` before it.
 
     A name is made one line, so that no name can end the template early. Content stays as it is,
     even where it spells ``[file content end]``: a changed file would be worse than a confused
     model, and special tokens cannot come from text.
+
+    Raises:
+        NotFoundError: If a file does not exist.
+        UsageError: If a file cannot be read, or is not text.
     """
     return "".join(map(_block, files)) + question
 
 
 def read_text(path: Path) -> str:
-    """The text of the file at ``path``, lines ended by ``\\n``. Raises NotFoundError or UsageError
-    naming the file.
+    """Return the text of the file at ``path``, with lines that end in ``\\n``.
+
+    Raises:
+        NotFoundError: If it does not exist.
+        UsageError: If it cannot be read, or is not text.
     """
     return decode_text(_read(path), str(path))
 
 
 def decode_text(data: bytes, name: str) -> str:
-    """``data`` as text, lines ended by ``\\n``. Raises UsageError, calling it ``name``, when it is
-    too much, no text, or uncertain.
+    """Return ``data`` as text, with lines that end in a line feed.
+
+    Args:
+        data: The content of a file.
+        name: What it is called in messages.
+
+    Raises:
+        UsageError: If it is too much, not text, or in an uncertain encoding.
     """
     if len(data) > MAX_FILE:
         raise UsageError(f"{name}: more than the {MAX_FILE:,} bytes that can be attached")
@@ -99,11 +110,13 @@ def decode_text(data: bytes, name: str) -> str:
 
 
 def _block(file: Path) -> str:
-    return f"[file name]: {_one_line(file.name)}\n[file content begin]\n{read_text(file).removesuffix(chr(10))}\n[file content end]\n"
+    name = _one_line(file.name)
+    content = read_text(file).removesuffix("\n")
+    return f"[file name]: {name}\n[file content begin]\n{content}\n[file content end]\n"
 
 
 def _one_line(name: str) -> str:
-    """``name`` with a ? for what breaks a line, controls a terminal or cannot be encoded."""
+    """Return ``name`` with ? for what breaks a line, controls a terminal or cannot be encoded."""
     return "".join("?" if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") else c for c in name)
 
 
@@ -155,8 +168,9 @@ def _read(path: Path) -> bytes:
 
 
 def _content(opened: int, path: Path) -> bytes:
-    """What is in the file, or as much of it as shows that it is too much. The size of a file in
-    /proc is 0, and tells nothing.
+    """Return what is in the file, or as much of it as shows that it is too much.
+
+    The size of a file in /proc is 0, which says nothing.
     """
     status = os.fstat(opened)
     if stat.S_ISFIFO(status.st_mode):
@@ -172,9 +186,7 @@ def _content(opened: int, path: Path) -> bytes:
 
 
 def _drain(pipe: int, path: Path) -> bytes:
-    """All that is written to ``pipe``. Whoever has it open may be slow; if nobody has, some
-    patience is enough.
-    """
+    """Return all that is written to ``pipe``, however slowly; give up if nobody opens it."""
     data = bytearray()
     written = False
     deadline = time.monotonic() + PATIENCE

@@ -147,7 +147,10 @@ def _by_care(possible: Sequence[Family]) -> Recognition:
         for family in careful
         if family is not chosen and not _is_outdone(family, careful)
     )
-    why = "the most careful reading of its special tokens, because neither name nor template says more"
+    why = (
+        "the most careful reading of its special tokens, because neither name nor template "
+        "says more"
+    )
     if others:
         why += f"; it may be of {', '.join(others)} as well, which --family would say"
     return Recognition(chosen, why, others)

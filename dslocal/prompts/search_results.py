@@ -1,11 +1,10 @@
-"""Web-search results beside a question, in DeepSeek's official templates (DeepSeek-R1's README,
-"Official Prompts").
+"""Put web-search results before a question, in the templates of DeepSeek-R1's README.
 
 Results come from a JSON file: a list of objects, or what SearXNG, Tavily (``results``), Brave
-(``web.results``) and DuckDuckGo's clients (a list) answer. The templates say that every result
-stands between ``[webpage X begin]`` and ``[webpage X end]``, X counted from 1, and nothing of what
-is between: here title, address and date on lines of their own, then the text as it is, whatever it
-spells.
+(``web.results``) and DuckDuckGo's clients (a list) return. The templates say that every result
+stands between ``[webpage X begin]`` and ``[webpage X end]``, X counted from 1, but not what is
+between: here title, address and date on lines of their own, then the text as it is, whatever it
+spells. The templates stand there under "Official Prompts".
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from typing import Any
 from dslocal.errors import UsageError
 
 from .files import read_text
-from .math_detection import is_chinese
+from .language import is_chinese
 
 MAX_RESULTS = 100  # DeepSeek's own search gives 50
 MAX_TEXT = 1 << 20  # characters of all results; far above any context
@@ -32,29 +31,36 @@ _CONTENT = ("content", "snippet", "description", "body")
 ENGLISH = """\
 # The following contents are the search results related to the user's message:
 {search_results}
-In the search results I provide to you, each result is formatted as [webpage X begin]...[webpage X end], where X represents the numerical \
-index of each article. Please cite the context at the end of the relevant sentence when appropriate. Use the citation format [citation:X] \
-in the corresponding part of your answer. If a sentence is derived from multiple contexts, list all relevant citation numbers, such as \
-[citation:3][citation:5]. Be sure not to cluster all citations at the end; instead, include them in the corresponding parts of the answer.
+In the search results I provide to you, each result is formatted as [webpage X begin]...[webpage \
+X end], where X represents the numerical index of each article. Please cite the context at the \
+end of the relevant sentence when appropriate. Use the citation format [citation:X] in the \
+corresponding part of your answer. If a sentence is derived from multiple contexts, list all \
+relevant citation numbers, such as [citation:3][citation:5]. Be sure not to cluster all citations \
+at the end; instead, include them in the corresponding parts of the answer.
 When responding, please keep the following points in mind:
 - Today is {cur_date}.
-- Not all content in the search results is closely related to the user's question. You need to evaluate and filter the search results \
-based on the question.
-- For listing-type questions (e.g., listing all flight information), try to limit the answer to 10 key points and inform the user that \
-they can refer to the search sources for complete information. Prioritize providing the most complete and relevant items in the list. \
-Avoid mentioning content not provided in the search results unless necessary.
-- For creative tasks (e.g., writing an essay), ensure that references are cited within the body of the text, such as \
-[citation:3][citation:5], rather than only at the end of the text. You need to interpret and summarize the user's requirements, choose an \
-appropriate format, fully utilize the search results, extract key information, and generate an answer that is insightful, creative, and \
-professional. Extend the length of your response as much as possible, addressing each point in detail and from multiple perspectives, \
-ensuring the content is rich and thorough.
-- If the response is lengthy, structure it well and summarize it in paragraphs. If a point-by-point format is needed, try to limit it to \
-5 points and merge related content.
-- For objective Q&A, if the answer is very brief, you may add one or two related sentences to enrich the content.
-- Choose an appropriate and visually appealing format for your response based on the user's requirements and the content of the answer, \
-ensuring strong readability.
-- Your answer should synthesize information from multiple relevant webpages and avoid repeatedly citing the same webpage.
-- Unless the user requests otherwise, your response should be in the same language as the user's question.
+- Not all content in the search results is closely related to the user's question. You need to \
+evaluate and filter the search results based on the question.
+- For listing-type questions (e.g., listing all flight information), try to limit the answer to \
+10 key points and inform the user that they can refer to the search sources for complete \
+information. Prioritize providing the most complete and relevant items in the list. Avoid \
+mentioning content not provided in the search results unless necessary.
+- For creative tasks (e.g., writing an essay), ensure that references are cited within the body \
+of the text, such as [citation:3][citation:5], rather than only at the end of the text. You need \
+to interpret and summarize the user's requirements, choose an appropriate format, fully utilize \
+the search results, extract key information, and generate an answer that is insightful, creative, \
+and professional. Extend the length of your response as much as possible, addressing each point \
+in detail and from multiple perspectives, ensuring the content is rich and thorough.
+- If the response is lengthy, structure it well and summarize it in paragraphs. If a \
+point-by-point format is needed, try to limit it to 5 points and merge related content.
+- For objective Q&A, if the answer is very brief, you may add one or two related sentences to \
+enrich the content.
+- Choose an appropriate and visually appealing format for your response based on the user's \
+requirements and the content of the answer, ensuring strong readability.
+- Your answer should synthesize information from multiple relevant webpages and avoid repeatedly \
+citing the same webpage.
+- Unless the user requests otherwise, your response should be in the same language as the user's \
+question.
 
 # The user's message is:
 {question}"""
@@ -100,11 +106,16 @@ class _Webpage:
 
 
 def with_results(path: Path, question: str, today: date) -> str:
-    """``question`` with the search results in the JSON file at ``path`` before it, in the
-    question's language.
+    """Return ``question`` after the search results of a file, in the question's language.
 
-    Raises NotFoundError or UsageError naming the file, and the result and key that are not as they
-    should be.
+    Args:
+        path: The JSON file.
+        question: The question.
+        today: The date that the template names.
+
+    Raises:
+        NotFoundError: If the file does not exist.
+        UsageError: If it is not as it must be; it names the result and the key.
     """
     pages = [_webpage(result, f"{path}: {where}") for where, result in _results(_parse(path), path)]
     results = "\n".join(
@@ -132,11 +143,11 @@ def _parse(path: Path) -> Any:
             f"{path}: is not JSON: line {e.lineno}, column {e.colno}: {e.msg}", hint=SHAPE
         ) from None
     except (ValueError, RecursionError):  # a number of thousands of digits, thousands of brackets
-        raise UsageError(f"{path}: is no JSON that search results could be", hint=SHAPE) from None
+        raise UsageError(f"{path}: is JSON that is too large or too deep", hint=SHAPE) from None
 
 
 def _results(found: Any, path: Path) -> list[tuple[str, Any]]:
-    """Every result and where it is."""
+    """Return every result with where it is in the file."""
     where = ""
     for key in ("web", "results"):  # Brave has both, SearXNG and Tavily the second
         if isinstance(found, dict) and key in found:
@@ -162,21 +173,24 @@ def _webpage(result: Any, where: str) -> _Webpage:
     content = _field(result, _CONTENT, where)
     if content is None:
         raise UsageError(f"{where}: has no content", hint=f"the key may be {', '.join(_CONTENT)}")
-    title, address, when = (_field(result, keys, where) or "" for keys in (_TITLE, _ADDRESS, _DATE))
-    return _Webpage(title, address, when, content)
+    return _Webpage(
+        title=_field(result, _TITLE, where) or "",
+        address=_field(result, _ADDRESS, where) or "",
+        date=_field(result, _DATE, where) or "",
+        content=content,
+    )
 
 
 def _field(result: dict[str, Any], keys: tuple[str, ...], where: str) -> str | None:
-    """The text of the first of ``keys`` that is there; null is as good as absent."""
+    """Return the text of the first of ``keys`` that is there; null counts as absent."""
     for key in keys:
         value = result.get(key)
         if value is None:
             continue
         if not isinstance(value, str):
             raise UsageError(f"{where}.{key}: is {_kind(value)}, not text")
-        return value.encode("utf-8", "replace").decode(
-            "utf-8"
-        )  # JSON can spell half a surrogate pair
+        # JSON can spell half a surrogate pair
+        return value.encode("utf-8", "replace").decode("utf-8")
     return None
 
 

@@ -109,9 +109,9 @@ def parse_bias(text: str) -> tuple[str, float]:
     Raises:
         ValueError: If it is not like that.
     """
-    token, separator, number = text.rpartition("=")
-    if not separator or not token:
+    if "=" not in text[1:]:
         raise ValueError(text)
+    token, number = text.rsplit("=", 1)
     return token, float(number)
 
 

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import pytest
 
-from dslocal.prompts.math_detection import is_chinese, is_mathematical
+from dslocal.prompts.language import is_chinese
+from dslocal.prompts.math_detection import is_mathematical
 
 MATHEMATICAL = """
 What is 47 × 86?

@@ -1,4 +1,4 @@
-"""nano, the checkpoint that ships with dslocal: R1's format and settings, and fill-in-the-middle."""
+"""nano, the checkpoint that ships with dslocal: R1's format and settings, and fill-in-middle."""
 
 from __future__ import annotations
 

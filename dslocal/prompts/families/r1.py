@@ -46,7 +46,8 @@ R1 = Family(
             "temperature",
             0.5,
             0.7,
-            "R1's model card recommends 0.5 to 0.7 (0.6), against endless repetition and incoherence",
+            "R1's model card recommends 0.5 to 0.7 (0.6), against endless repetition and "
+            "incoherence",
         ),
         Recommendation("top_p", 0.95, 0.95, "R1's model card uses 0.95"),
     ),
