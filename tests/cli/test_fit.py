@@ -235,7 +235,7 @@ def test_a_legacy_mla_file_is_named_with_both_sizes(run: Run, tmp_path: Path) ->
         "old file made before llama.cpp kept MLA's cache compressed: 152.5 GiB for 32,768 tokens"
         in shown
     )
-    assert "of which a file made today takes 2.1 GiB" in shown
+    assert "a file made today takes 2.1 GiB" in shown
     assert "old file" not in text(run, write_header(tmp_path, "v3"), *args)
 
 

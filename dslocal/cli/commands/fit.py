@@ -85,13 +85,13 @@ def fit(
     from dslocal.api.load_options import FLAG_NAMES, overrides
     from dslocal.plan.assessment import alternatives, assess
     from dslocal.plan.assessment import as_json as fields_of
-    from dslocal.terminal.reports import fit_report
+    from dslocal.terminal.reports import fit_arithmetic, fit_report
 
     chosen = overrides(ctx, kv, ubatch, flash_attn, n_gpu_layers, cpu_moe, names=FLAG_NAMES)
     machine, rates = machines.machine_and_rates(ram, vram, os)
     if model is None:
         if explain and not as_json:
-            fit_report.print_kinds()
+            fit_arithmetic.print_attention_kinds()
             return
         rows = planning.assess_registry(machine, rates, chosen, quant)
         if as_json:
@@ -110,4 +110,4 @@ def fit(
     others = [(name, assess(other, machine, rates, chosen)) for name, other in quants]
     fit_report.print_plan(found, machine, [*others, *alternatives(found, machine, rates, chosen)])
     if explain:
-        fit_report.print_arithmetic(found, rates, machine)
+        fit_arithmetic.print_arithmetic(found, rates, machine)

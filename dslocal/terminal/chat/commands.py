@@ -154,7 +154,8 @@ def run(loop: ChatLoop, line: str) -> None:
         UsageError: There is no such command, or it does not take what follows.
         EOFError: The user leaves.
     """
-    name, _, rest = line[1:].partition(" ")
+    name = line[1:].partition(" ")[0]
+    rest = line[1 + len(name) :]
     command = COMMANDS.get(name)
     if command is None:
         near = [known for known in COMMANDS if name and known.startswith(name)]

@@ -39,8 +39,9 @@ class CommandCompleter(Completer):
         text = document.text_before_cursor
         if not text.startswith("/") or text.startswith("//") or "\n" in text:
             return
-        name, space, rest = text[1:].partition(" ")
-        if not space:
+        name = text[1:].partition(" ")[0]
+        rest = text[1 + len(name) + 1 :]
+        if " " not in text:
             yield from self._complete_name(name)
             return
         suggestions = self._suggest(name, rest)
@@ -74,8 +75,8 @@ def _complete_path(rest: str) -> Iterator[Completion]:
     word = _last_word(rest)
     if word is None:
         return
-    folder, slash, name_start = word.text.rpartition("/")
-    prefix = folder + slash
+    name_start = word.text.rpartition("/")[2]
+    prefix = word.text.removesuffix(name_start)
     try:
         entries = sorted(Path(prefix or ".").expanduser().iterdir())
     except (OSError, RuntimeError, ValueError):

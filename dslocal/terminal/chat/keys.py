@@ -118,7 +118,7 @@ class KeyReader:
     def _read(self, fd: int) -> None:
         """Read keys until :meth:`__exit__` closes the pipe that wakes this up."""
         while True:
-            ready, _, _ = select.select([fd, self._wake_reader], [], [])
+            ready = select.select([fd, self._wake_reader], [], [])[0]
             if self._wake_reader in ready:
                 return
             try:

@@ -96,8 +96,8 @@ def suggest_thinking(loop: ChatLoop, typed: str) -> Suggestions:
 
 def change_setting(loop: ChatLoop, text: str) -> None:
     """/set: change a setting of sampling or the directive for mathematics, or show all."""
-    name, _, value = text.partition(" ")
-    name, value = name.replace("-", "_"), value.strip()
+    typed_name = text.partition(" ")[0]
+    name, value = typed_name.replace("-", "_"), text[len(typed_name) :].strip()
     if not value:
         if name and name not in (*prompts.SETTINGS, "math"):
             loop.session.settings.with_value(name, "", "/set")  # raises, and says what there is

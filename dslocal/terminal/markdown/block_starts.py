@@ -118,8 +118,9 @@ def list_marker(line: str) -> ListMarker:
 
 def heading(line: str) -> tuple[int, str]:
     """Return the level and the text of a line that begins an ATX heading."""
-    marks, _, text = line.strip().partition(" ")
-    return len(marks), _HEADING_END.sub("", f" {text}").strip()
+    stripped = line.strip()
+    marks = stripped.partition(" ")[0]
+    return len(marks), _HEADING_END.sub("", stripped[len(marks) :]).strip()
 
 
 def fence_marks(text: str) -> str:

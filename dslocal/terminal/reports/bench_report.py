@@ -1,11 +1,9 @@
-"""What ``dslocal bench`` found: the figures, their table in 80 columns, and the curves of the
-plot.
-"""
+"""What ``dslocal bench`` measured: the figures, their table in 80 columns, the curves of a plot."""
 
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -14,6 +12,7 @@ from typing import Any, Literal
 from dslocal.errors import DslocalError
 from dslocal.terminal.sanitise import one_line
 
+MAX_LINE = 80  # characters
 What = Literal["load", "cold", "warm", "sampling", "prefill", "decode"]
 TITLES: dict[str, str] = {
     "load": "loading",
@@ -24,16 +23,27 @@ TITLES: dict[str, str] = {
     "decode": "decode at {size:,} tokens",
 }
 RATES = ("prefill", "decode")  # tokens a second; the others are seconds
+MTP_LABELS = {
+    "": "decode",
+    "off": "without MTP",
+    "on": "with MTP",
+    "auto": "MTP when it pays",
+}
 FigureKey = tuple[str, int, str]
 
 
 @dataclass
 class BenchFigure:
-    """One thing that was measured. ``size`` is tokens of prefill or the depth of decoding; ``mtp``
-    is "" where that does not matter.
+    """One thing that was measured.
 
-    ``runs`` are seconds, or tokens a second for prefill and decode. ``forecast`` is the plan's, 0
-    for none.
+    Attributes:
+        what: What was measured.
+        size: Tokens of a prefill, or the depth of decoding.
+        mtp: Whether MTP drafted: on, off or auto; empty where that does not matter.
+        runs: Seconds; tokens a second for prefill and decode.
+        drafted: Tokens that were drafted in all runs.
+        accepted: Drafts that were right.
+        forecast: What the plan expected, 0 for nothing.
     """
 
     what: What
@@ -46,27 +56,31 @@ class BenchFigure:
 
     @property
     def key(self) -> FigureKey:
+        """What tells a figure from the others, in an earlier run as well."""
         return self.what, self.size, self.mtp
 
     @property
     def title(self) -> str:
-        return TITLES[self.what].format(size=self.size) + (f", MTP {self.mtp}" if self.mtp else "")
+        """What was measured, for people."""
+        title = TITLES[self.what].format(size=self.size)
+        return f"{title}, MTP {self.mtp}" if self.mtp else title
 
     def as_json(self) -> dict[str, Any]:
-        shown: dict[str, Any] = {"what": self.what}
+        """Return the figure as ``--json`` prints it."""
+        fields: dict[str, Any] = {"what": self.what}
         if self.what in RATES:
-            shown["size"] = self.size
+            fields["size"] = self.size
         if self.mtp:
-            shown |= {"mtp": self.mtp, "drafted": self.drafted, "accepted": self.accepted}
+            fields |= {"mtp": self.mtp, "drafted": self.drafted, "accepted": self.accepted}
         if self.forecast:
-            shown["forecast"] = self.forecast
-        spread = {
+            fields["forecast"] = self.forecast
+        return fields | {
+            "unit": "tokens/s" if self.what in RATES else "s",
             "median": median(self.runs),
             "low": min(self.runs),
             "high": max(self.runs),
             "runs": self.runs,
         }
-        return {**shown, "unit": "tokens/s" if self.what in RATES else "s", **spread}
 
 
 @dataclass(frozen=True)
@@ -79,89 +93,90 @@ class Curve:
 
 
 def table(
-    figures: Sequence[BenchFigure], heading: Sequence[str], ratios: Mapping[FigureKey, float]
+    figures: Iterable[BenchFigure], heading: Iterable[str], ratios: Mapping[FigureKey, float]
 ) -> list[str]:
-    """Lines of at most 80 characters. ``ratios`` are to an earlier run, by :attr:`BenchFigure.key`."""
-    lines = [one_line(line, 80) for line in heading]
+    """Return lines of at most 80 characters.
+
+    Args:
+        figures: What was measured.
+        heading: Lines above the table.
+        ratios: How many times as fast as in an earlier run, by :attr:`BenchFigure.key`.
+    """
+    lines = [one_line(line, MAX_LINE) for line in heading]
     lines.append(_row("", "median", "lowest to highest", "forecast", "x old" if ratios else ""))
     for figure in figures:
-        low, middle, high = (
-            _shown(figure, value)
-            for value in (min(figure.runs), median(figure.runs), max(figure.runs))
-        )
-        forecast = _shown(figure, figure.forecast) if figure.forecast else ""
         ratio = ratios.get(figure.key)
         lines.append(
             _row(
                 figure.title,
-                middle,
-                f"{low} to {high}",
-                forecast,
+                _value(figure, median(figure.runs)),
+                f"{_value(figure, min(figure.runs))} to {_value(figure, max(figure.runs))}",
+                _value(figure, figure.forecast) if figure.forecast else "",
                 "" if ratio is None else f"{ratio:.2f}",
             )
         )
         if figure.drafted:
+            share = figure.accepted / figure.drafted
             lines.append(
-                f"  {figure.accepted:,} of {figure.drafted:,} drafts were right ({figure.accepted / figure.drafted:.0%})"
+                f"  {figure.accepted:,} of {figure.drafted:,} drafts were right ({share:.0%})"
             )
     lines.append("prefill and decode in tokens a second")
     return lines
-
-
-def curves(figures: Sequence[BenchFigure]) -> list[Curve]:
-    """Decoding over depth, one curve for each way with MTP."""
-    decoded = sorted(
-        (figure for figure in figures if figure.what == "decode"), key=lambda figure: figure.size
-    )
-    labels = {"": "decode", "off": "without MTP", "on": "with MTP", "auto": "MTP when it pays"}
-    ways = dict.fromkeys(figure.mtp for figure in decoded)
-    return [
-        Curve(
-            labels[way],
-            tuple(f.size for f in decoded if f.mtp == way),
-            tuple(median(f.runs) for f in decoded if f.mtp == way),
-        )
-        for way in sorted(ways)
-    ]
-
-
-def require_plotting() -> None:
-    """Raises DslocalError without matplotlib."""
-    if importlib.util.find_spec("matplotlib") is None:
-        raise DslocalError("--plot needs matplotlib", hint="pip install 'dslocal[plot]'")
-
-
-def save_plot(drawn: Sequence[Curve], title: str, path: Path) -> None:
-    """A PNG of ``drawn``. Raises OSError."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import BenchFigure as Drawing
-
-    drawing = Drawing(figsize=(7.0, 4.2), dpi=150)
-    FigureCanvasAgg(drawing)
-    axes = drawing.subplots()
-    for curve in drawn:
-        axes.plot(curve.depths, curve.rates, marker="o", label=curve.label)
-    axes.set(xlabel="tokens in the context", ylabel="tokens a second", title=title)
-    axes.set_ylim(bottom=0)
-    axes.grid(alpha=0.3)
-    axes.legend()
-    drawing.savefig(path, format="png", bbox_inches="tight")
 
 
 def _row(title: str, middle: str, spread: str, forecast: str, ratio: str) -> str:
     return f"{title:<33}{middle:>10}{spread:>22}{forecast:>9}{ratio:>6}".rstrip()
 
 
-def _shown(figure: BenchFigure, value: float) -> str:
-    """With its unit, unless that is tokens a second."""
-    if figure.what in RATES:
-        return (
-            f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
-        )
-    return (
-        f"{value:,.2f} s"
-        if value >= 1
-        else f"{value * 1e3:.1f} ms"
-        if value >= 1e-3
-        else f"{value * 1e6:.0f} µs"
+def _value(figure: BenchFigure, value: float) -> str:
+    """Return a value with its unit, which is left out for tokens a second."""
+    return _rate(value) if figure.what in RATES else _duration(value)
+
+
+def _rate(tokens_per_s: float) -> str:
+    if tokens_per_s >= 100:
+        return f"{tokens_per_s:,.0f}"
+    return f"{tokens_per_s:.1f}" if tokens_per_s >= 10 else f"{tokens_per_s:.2f}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds >= 1:
+        return f"{seconds:,.2f} s"
+    return f"{seconds * 1e3:.1f} ms" if seconds >= 1e-3 else f"{seconds * 1e6:.0f} µs"
+
+
+def curves(figures: Iterable[BenchFigure]) -> list[Curve]:
+    """Return decoding over depth, a curve for each way with MTP."""
+    decoded = sorted(
+        (figure for figure in figures if figure.what == "decode"), key=lambda figure: figure.size
     )
+    found: list[Curve] = []
+    for mtp in sorted({figure.mtp for figure in decoded}):
+        own = [figure for figure in decoded if figure.mtp == mtp]
+        depths = tuple(figure.size for figure in own)
+        rates = tuple(median(figure.runs) for figure in own)
+        found.append(Curve(MTP_LABELS[mtp], depths, rates))
+    return found
+
+
+def require_plotting() -> None:
+    """Raise DslocalError where matplotlib is missing."""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise DslocalError("--plot needs matplotlib", hint="pip install 'dslocal[plot]'")
+
+
+def save_plot(drawn: Sequence[Curve], title: str, path: Path) -> None:
+    """Write a PNG of ``drawn``. Raises OSError."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    plot = Figure(figsize=(7.0, 4.2), dpi=150)
+    FigureCanvasAgg(plot)
+    axes = plot.subplots()
+    for curve in drawn:
+        axes.plot(curve.depths, curve.rates, marker="o", label=curve.label)
+    axes.set(xlabel="tokens in the context", ylabel="tokens a second", title=title)
+    axes.set_ylim(bottom=0)
+    axes.grid(alpha=0.3)
+    axes.legend()
+    plot.savefig(path, format="png", bbox_inches="tight")

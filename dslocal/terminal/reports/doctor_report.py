@@ -1,6 +1,4 @@
-"""What ``dslocal doctor`` found, for people: a line for each part, then every problem with what
-mends it.
-"""
+"""What ``dslocal doctor`` found, for people: a line a part, then every problem with its remedy."""
 
 from __future__ import annotations
 
@@ -13,16 +11,21 @@ from typing import Any
 from dslocal.files import binary_size, decimal_size
 from dslocal.terminal.sanitise import one_line
 
-WIDTH = 12  # columns of names
+NAME_WIDTH = 12  # cells
+MIN_TEXT_WIDTH = 20  # cells of a line's text, however narrow the terminal is
+MAX_LINE = 2000  # characters
+Fields = Mapping[str, Any]
+Rows = Iterator[tuple[str, str]]  # names and texts; lines below a name have none
 
 
-def print_report(found: Mapping[str, Any], problems: Sequence[Mapping[str, Any]]) -> None:
-    """``found`` and ``problems`` as ``--json`` has them."""
-    for name, text in _lines(found):
-        _print(name.ljust(WIDTH), text)
+def print_report(found: Fields, problems: Sequence[Fields]) -> None:
+    """Print what was found and what is wrong, both as ``dslocal doctor --json`` has them."""
+    for name, text in _rows(found):
+        _print(name.ljust(NAME_WIDTH), text)
     print()
     for problem in problems:
-        _print("✗ " if problem["stops"] else "! ", f"{problem['what']} → {problem['mend']}")
+        mark = "✗ " if problem["stops"] else "! "
+        _print(mark, f"{problem['what']} → {problem['mend']}")
     stopping = sum(problem["stops"] for problem in problems)
     if not problems:
         print("nothing is wrong")
@@ -33,67 +36,74 @@ def print_report(found: Mapping[str, Any], problems: Sequence[Mapping[str, Any]]
 
 
 def _print(head: str, text: str) -> None:
-    """One line; on a terminal as many as it takes, below each other."""
-    line = one_line(text, 2000)
+    """Print one line; on a terminal as many as it takes, aligned below each other."""
+    line = one_line(text, MAX_LINE)
     if sys.stdout.isatty():
-        width = max(shutil.get_terminal_size().columns - len(head) - 1, 20)
-        line = f"\n{' ' * len(head)}".join(
-            textwrap.wrap(line, width, break_long_words=False, break_on_hyphens=False)
-        )
+        width = max(shutil.get_terminal_size().columns - len(head) - 1, MIN_TEXT_WIDTH)
+        lines = textwrap.wrap(line, width, break_long_words=False, break_on_hyphens=False)
+        line = f"\n{' ' * len(head)}".join(lines)
     print(head + line)
 
 
-def _lines(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    own, machine, engine = found["dslocal"], found["machine"], found["llama.cpp"]
-    yield "dslocal", f"{own['version']}, {own['python']} in {own['executable']}"
-    yield (
-        "packages",
-        ", ".join(f"{name} {version or 'not there'}" for name, version in own["packages"].items()),
-    )
-    memory = f"{binary_size(machine['ram'], gib_from=0)} RAM ({binary_size(machine['available'], gib_from=0)} free)"
+def _rows(found: Fields) -> Rows:
+    yield from _program_rows(found["dslocal"])
+    yield from _machine_rows(found["machine"])
+    yield "llama.cpp", _engine(found["llama.cpp"])
+    yield from found["folders"].items()
+    yield "disk", _disk(found["cache"])
+    config = found["config"]
+    yield "config.toml", config["path"] if config["exists"] else f"{config['path']} (none)"
+    variables = [f"{name}={value}" for name, value in found["environment"].items()]
+    yield "environment", ", ".join(variables) or "nothing that matters is set"
+    models = found["models"]
+    kept = ", ".join(models["kept"]) or "nano alone"
+    yield "models", f"{kept}; used last: {models['last_used'] or 'none'}"
+    if hub := found["hub"]:
+        where = "offline" if hub["offline"] else hub["endpoint"]
+        yield "hub", f"{where}; downloads in {hub['downloads']}"
+    yield "terminal", _terminal(found["terminal"])
+
+
+def _program_rows(program: Fields) -> Rows:
+    yield "dslocal", f"{program['version']}, {program['python']} in {program['executable']}"
+    packages = [f"{name} {version or 'not there'}" for name, version in program["packages"].items()]
+    yield "packages", ", ".join(packages)
+
+
+def _machine_rows(machine: Fields) -> Rows:
+    memory = f"{_gib(machine['ram'])} RAM ({_gib(machine['available'])} free)"
     yield "machine", f"{machine['cpu']}, {machine['cores']} cores, {memory}, {machine['os']}"
     if machine["limited_by"]:
         yield "", f"limited by {machine['limited_by']}"
     for gpu in machine["gpus"]:
-        yield (
-            "gpu",
-            f"{gpu['name']} ({gpu['kind']}), {binary_size(gpu['total'], gib_from=0)}, {binary_size(gpu['free'], gib_from=0)} free",
-        )
+        memory = f"{_gib(gpu['total'])}, {_gib(gpu['free'])} free"
+        yield "gpu", f"{gpu['name']} ({gpu['kind']}), {memory}"
     if not machine["gpus"]:
         yield "gpu", "none that llama.cpp can use"
     for note in machine["notes"]:
         yield "", note
+
+
+def _engine(engine: Fields) -> str:
     if "error" in engine:
-        yield "llama.cpp", engine["error"]
-    else:
-        yield (
-            "llama.cpp",
-            f"llama-cpp-python {engine['version']}, for {', '.join(engine['backends'])}; uses {' '.join(engine['features'])}",
-        )
-    yield from found["folders"].items()
-    cache, hub, models = found["cache"], found["hub"], found["models"]
+        return str(engine["error"])
+    backends, features = ", ".join(engine["backends"]), " ".join(engine["features"])
+    return f"llama-cpp-python {engine['version']}, for {backends}; uses {features}"
+
+
+def _disk(cache: Fields) -> str:
     free = "an unknown amount" if cache["disk_free"] is None else decimal_size(cache["disk_free"])
-    yield "disk", f"the cache takes {decimal_size(cache['bytes'])}; {free} free"
-    yield "config.toml", found["config"]["path"] + ("" if found["config"]["exists"] else " (none)")
-    yield (
-        "environment",
-        ", ".join(f"{name}={value}" for name, value in found["environment"].items())
-        or "nothing that matters is set",
+    return f"the cache takes {decimal_size(cache['bytes'])}; {free} free"
+
+
+def _terminal(terminal: Fields) -> str:
+    text = (
+        f"{terminal['name']}, {terminal['columns']} × {terminal['lines']},"
+        f" colours: {terminal['colour']}, Unicode: {'yes' if terminal['unicode'] else 'no'},"
+        f" clipboard (OSC 52): {terminal['clipboard']}"
     )
-    yield (
-        "models",
-        f"{', '.join(models['kept']) or 'nano alone'}; used last: {models['last_used'] or 'none'}",
-    )
-    if hub:
-        yield (
-            "hub",
-            f"{'offline' if hub['offline'] else hub['endpoint']}; downloads in {hub['downloads']}",
-        )
-    shown = found["terminal"]
-    what = f"{shown['name']}, {shown['columns']} × {shown['lines']}, colours: {shown['colour']}"
-    what += f", Unicode: {'yes' if shown['unicode'] else 'no'}"
-    yield (
-        "terminal",
-        f"{what}, clipboard (OSC 52): {shown['clipboard']}"
-        + ("" if shown["interactive"] else "; not interactive here"),
-    )
+    return text if terminal["interactive"] else f"{text}; not interactive here"
+
+
+def _gib(nbytes: int) -> str:
+    return binary_size(nbytes, gib_from=0)

@@ -8,15 +8,24 @@ from contextlib import contextmanager
 
 from dslocal.terminal.sanitise import one_line
 
-Report = Callable[[int, int, int], None]
+MAX_NAME = 40  # characters
+BAR_WIDTH = 24  # cells
+ReportAnswer = Callable[[int, int, int], None]  # answers, right ones, tokens of the last one
 
 
 @contextmanager
-def show_eval_progress(name: str, done: int, right: int, total: int) -> Iterator[Report]:
-    """Yields the callback that is told of answers done, of those the right ones, and the tokens of
-    the last.
+def show_eval_progress(name: str, done: int, right: int, total: int) -> Iterator[ReportAnswer]:
+    """Show how far an evaluation is.
 
-    ``done`` and ``right`` are where it begins.
+    Args:
+        name: What is evaluated.
+        done: Answers that are there already.
+        right: The right ones among them.
+        total: All questions.
+
+    Yields:
+        What is to be called after each answer, with all answers, the right ones and the tokens of
+        the last one.
     """
     if not sys.stderr.isatty():
         yield lambda *_: None
@@ -30,30 +39,26 @@ def show_eval_progress(name: str, done: int, right: int, total: int) -> Iterator
         TimeRemainingColumn,
     )
 
-    name_column, state_column = (
-        TextColumn(f"{{task.{field}}}", markup=False) for field in ("description", "fields[state]")
-    )
-    columns = (
-        name_column,
-        BarColumn(24),
-        state_column,
+    with Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(BAR_WIDTH),
+        TextColumn("{task.fields[state]}", markup=False),
         TimeElapsedColumn(),
         TimeRemainingColumn(elapsed_when_finished=False),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(
-            one_line(name, 40), total=total, completed=done, state=_state(done, right, total)
-        )
+        console=Console(stderr=True),
+        transient=True,
+    ) as bars:
+        title = one_line(name, MAX_NAME)
+        state = _state(done, right, total)
+        bar = bars.add_task(title, total=total, completed=done, state=state)
 
-        def report(now: int, good: int, tokens: int) -> None:
-            bar.update(
-                task,
-                completed=now,
-                state=f"{_state(now, good, total)}, the last of {tokens:,} tokens",
-            )
+        def report(done: int, right: int, tokens: int) -> None:
+            state = f"{_state(done, right, total)}, the last of {tokens:,} tokens"
+            bars.update(bar, completed=done, state=state)
 
         yield report
 
 
 def _state(done: int, right: int, total: int) -> str:
-    return f"{done:,} of {total:,} answers" + (f", {right / done:.1%} right" if done else "")
+    share = f", {right / done:.1%} right" if done else ""
+    return f"{done:,} of {total:,} answers{share}"

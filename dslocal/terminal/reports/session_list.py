@@ -1,4 +1,4 @@
-"""Conversations as a list: a line for each, and the line that a search found."""
+"""Conversations as a list: a line a conversation, and the line of it that a search found."""
 
 from __future__ import annotations
 
@@ -12,20 +12,24 @@ from dslocal.chat import StoredConversation
 from dslocal.terminal.chat.session_commands import conversation_row
 from dslocal.terminal.sanitise import one_line
 
-UNLIMITED = 400  # characters, where it is not a terminal that sets the width
+MAX_LINE = 400  # characters, where no terminal sets the width
 
 
 def print_sessions(found: Sequence[tuple[StoredConversation, str]], search: str) -> None:
+    """Print conversations.
+
+    Args:
+        found: Conversations, each with the line that a search found, or nothing.
+        search: What was searched for, or nothing.
+    """
     console = Console(highlight=False, soft_wrap=True)
-    width = console.width if sys.stdout.isatty() else UNLIMITED
-    for saved, line in found:
-        console.print(Text(conversation_row(saved, width)))
+    width = console.width if sys.stdout.isatty() else MAX_LINE
+    for stored, line in found:
+        console.print(Text(conversation_row(stored, width)))
         if line:
             console.print(Text("  " + one_line(line, width - 2), style="dim"))
     if not found:
-        said = (
-            f"no chat has {one_line(search, 60)!r} in it"
-            if search
-            else "no chat is kept yet: dslocal chat begins one"
-        )
-        console.print(Text(said, style="dim"))
+        remark = "no chat is kept yet: dslocal chat begins one"
+        if search:
+            remark = f"no chat has {one_line(search, 60)!r} in it"
+        console.print(Text(remark, style="dim"))

@@ -1,0 +1,106 @@
+"""The arithmetic behind a plan, for ``dslocal fit --explain``."""
+
+from __future__ import annotations
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from dslocal.files import binary_size
+from dslocal.plan.assessment import Assessment
+from dslocal.plan.machine.machine import Machine
+from dslocal.plan.memory.footprint import kv_bytes_per_token, weights_by_class
+from dslocal.plan.memory.kv_per_token import LLM_67B, PUBLISHED, V2, saved_share
+from dslocal.plan.memory.shape import shape_of
+from dslocal.plan.speed import Rates, bytes_by_tier, traffic, weight_bytes_per_token
+
+from .plain_console import plain_console
+
+ATTENTION_KINDS = ("MHA", "GQA", "MQA", "MLA")
+DEPLOYED_BITS = 6  # of a value in V2's KV cache, by its paper
+
+
+def print_arithmetic(found: Assessment, rates: Rates, machine: Machine) -> None:
+    """Print a plan's figures: weights by class, the KV cache by token, what a token reads."""
+    console = plain_console()
+    console.print(_weights_table(found))
+    for line in (*_kv_cache_lines(found), *_traffic_lines(found, rates, machine)):
+        console.print(Text(line))
+    print_attention_kinds()
+
+
+def print_attention_kinds() -> None:
+    """Print what each kind of attention keeps of a token, on models with published numbers."""
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        title="bytes of KV cache a token, fp16, were it built that way",
+        title_justify="left",
+    )
+    table.add_column("model", no_wrap=True)
+    for kind in ATTENTION_KINDS:
+        table.add_column(kind, justify="right", no_wrap=True)
+    for name, own_kind, attention in PUBLISHED:
+        costs = attention.per_token()
+        cells = [
+            Text(f"{costs[kind]:,.0f}" if kind in costs else "", _kind_style(kind, own_kind))
+            for kind in ATTENTION_KINDS
+        ]
+        table.add_row(name, *cells)
+    console = plain_console()
+    console.print(table)
+    compressed, dense = V2.per_token(DEPLOYED_BITS)["MLA"], LLM_67B.per_token()["GQA"]
+    console.print(
+        Text(
+            "bold: how it is built. MHA: layers × 2 × heads × head; GQA and MQA with fewer"
+            " key-value heads; MLA: layers × (kv_lora + rope).\n"
+            f"V2's cache at {DEPLOYED_BITS} bits, as it is deployed, is {compressed:,.0f} bytes a"
+            f" token: {saved_share(compressed, dense):.1%} less than the 67B's {dense:,.0f}."
+        )
+    )
+
+
+def _kind_style(kind: str, own_kind: str) -> str:
+    return "bold" if kind == own_kind else "dim"
+
+
+def _weights_table(found: Assessment) -> Table:
+    header = found.model.header
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title="weights", title_justify="left")
+    table.add_column("what")
+    table.add_column("RAM", justify="right")
+    table.add_column("GPU", justify="right")
+    sizes = weights_by_class(header, shape_of(header), found.plan.load_config)
+    for name, size in sorted(sizes.items(), key=lambda item: -item[1].total):
+        table.add_row(name, binary_size(size.host), binary_size(size.gpu) if size.gpu else "")
+    return table
+
+
+def _kv_cache_lines(found: Assessment) -> list[str]:
+    header, load_config = found.model.header, found.plan.load_config
+    shape = shape_of(header)
+    per_token = kv_bytes_per_token(header, load_config.kv_type)
+    per_layer = f"{shape.cache_k:,}"
+    if shape.cache_v:
+        per_layer += f" + {shape.cache_v:,}"
+    values = f"{shape.layers} layers × {per_layer} values in {load_config.kv_type.name.lower()}"
+    total = binary_size(found.plan.memory.kv.total)
+    return [
+        f"KV cache ({shape.kind}): {values} = {per_token:,} bytes a token",
+        f"  × {load_config.n_ctx:,} tokens = {total}",
+    ]
+
+
+def _traffic_lines(found: Assessment, rates: Rates, machine: Machine) -> list[str]:
+    header, plan = found.model.header, found.plan
+    megabytes = weight_bytes_per_token(header, plan.load_config) / 1e6
+    lines = [f"a token reads {megabytes:,.0f} MB of weights; with the context half full:"]
+    bytes_per_s = {"GPU": rates.gpu, "RAM": rates.ram, "SSD": rates.ssd}
+    read = traffic(header, plan.load_config, plan.memory, machine)
+    for tier, nbytes in bytes_by_tier(read).items():
+        rate = bytes_per_s[tier]
+        milliseconds = nbytes / rate * 1e3
+        lines.append(
+            f"  {tier}: {nbytes / 1e6:,.0f} MB at {rate / 1e9:,.1f} GB/s = {milliseconds:,.1f} ms"
+        )
+    return lines
