@@ -49,7 +49,7 @@ def first_home(whole_run: Path) -> Path:
     folder = whole_run / "first-home"
     with FileLock(whole_run / "first-home.lock"), pytest.MonkeyPatch.context() as patch:
         patch.setenv("DSLOCAL_HOME", str(folder))
-        resolve.ready("nano")
+        resolve.ensure_gguf("nano")
     return folder
 
 
@@ -89,7 +89,7 @@ def home(new_home: NewHome) -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def nano(home: Path) -> Path:
     """nano as a GGUF file, in ``home``."""
-    return resolve.ready("nano")
+    return resolve.ensure_gguf("nano")
 
 
 @pytest.fixture(scope="module")

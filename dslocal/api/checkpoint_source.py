@@ -26,9 +26,9 @@ def find(
     """What ``text`` means. Raises NotFoundError, and UsageError for what is no checkpoint or cannot
     be streamed.
     """
-    from dslocal.catalog.locations import place_of
+    from dslocal.catalog.locations import find_published
 
-    place = place_of(text, revision=revision)
+    place = find_published(text, revision=revision)
     if place is not None:
         if place.file:
             raise UsageError(
@@ -45,7 +45,7 @@ def find(
         return place
     if revision is not None:
         raise UsageError(f"--revision: {text!r:.100} is not a model on the hub")
-    found = resolve.find(text)
+    found = resolve.resolve_model(text)
     if isinstance(found, Path):
         raise UsageError(f"{found}: is a file; a checkpoint folder is needed")
     if stream:
@@ -75,14 +75,18 @@ def opened(
     if isinstance(found, resolve.LocalCheckpoint):
         yield converter.FolderSource(found.folder)
     elif stream:
-        from dslocal.hub.shard_stream import streaming
+        from dslocal.hub.shard_stream import stream_checkpoint
 
-        with streaming(found.remote, out, on_fetched=progress.on_fetch, say=say) as source:
+        with stream_checkpoint(
+            found.remote, out, on_progress=progress.on_fetch, notify=say
+        ) as source:
             yield source
     else:
-        from dslocal.hub.download import checkpoint
+        from dslocal.hub.download import download_checkpoint
 
-        folder = checkpoint(found.remote, found.patterns, on_fetched=progress.on_fetch, say=say)
+        folder = download_checkpoint(
+            found.remote, found.patterns, on_progress=progress.on_fetch, notify=say
+        )
         downloaded = converter.FolderSource(folder)
         _keep(found, folder, downloaded.revision)
         yield downloaded
@@ -125,13 +129,13 @@ def _keep(place: PublishedLocation, folder: Path, revision: str) -> None:
 
 def is_whole_here(place: PublishedLocation) -> bool:
     """Whether all of a published checkpoint has been downloaded before."""
-    from dslocal.hub.download import absent, kept_snapshot, missing
+    from dslocal.hub.download import cached_snapshot, missing_files, missing_weights
 
-    folder = kept_snapshot(place.remote)
-    if folder is None or not (folder / "config.json").is_file() or absent(folder):
+    folder = cached_snapshot(place.remote)
+    if folder is None or not (folder / "config.json").is_file() or missing_weights(folder):
         return False
     manifest = place.remote.manifest()
-    return not missing(place.remote, manifest, manifest.matching(place.patterns))
+    return not missing_files(place.remote, manifest, manifest.matching(place.patterns))
 
 
 @contextmanager
@@ -154,9 +158,9 @@ def looked_at(
         yield files
 
 
-def require_room(plan: ConversionPlan, outs: Sequence[Path]) -> None:
+def require_disk_space(plan: ConversionPlan, outs: Sequence[Path]) -> None:
     """Raises DownloadError where a stream's disk is too small."""
-    from dslocal.hub.fetch import require_room as require
+    from dslocal.hub.fetch import require_disk_space as require
     from dslocal.hub.shard_stream import SUFFIX
 
     parts = [path for out in outs for path in out.parent.glob(f"{escape(out.stem)}*.part")]

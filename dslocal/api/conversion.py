@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         Source,
         Split,
     )
-    from dslocal.hub.fetch import Fetched
+    from dslocal.hub.fetch import DownloadProgress
 
 DEFAULT_QUANT = "Q4_K_M"
 Mtp = Literal["keep", "drop", "only"]
@@ -65,7 +65,7 @@ def convert(
     jobs: int | None = None,
     overwrite: bool = False,
     on_progress: Callable[[ConversionProgress], None] | None = None,
-    on_fetched: Callable[[Fetched], None] | None = None,
+    on_fetched: Callable[[DownloadProgress], None] | None = None,
     on_notice: Callable[[str], None] | None = None,
 ) -> tuple[ConversionReport, ...]:
     """Convert a DeepSeek checkpoint to quantized GGUF in one pass.
@@ -120,7 +120,7 @@ def convert(
     with checkpoint_source.opened(found, targets[0], progress, stream=stream) as files:
         planned = plan_conversion(files, request, progress)
         if stream:
-            checkpoint_source.require_room(planned, targets)
+            checkpoint_source.require_disk_space(planned, targets)
         return tuple(
             converter.write_gguf(planned, targets, jobs=jobs, on_progress=progress.on_conversion)
         )

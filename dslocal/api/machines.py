@@ -33,7 +33,7 @@ def machine_and_rates(
         from dslocal.engine import calibrate
 
         machine = probe.probe_machine()
-        rates = calibrate.measured_rates(machine, lambda: resolve.ready(resolve.DEFAULT))
+        rates = calibrate.measured_rates(machine, lambda: resolve.ensure_gguf(resolve.DEFAULT))
         machine = machine if gpu_memory is None else _with_vram(machine, gpu_memory)
         return machine, rates_for(machine, rates)
     if os is not None and os.lower() not in OSES:

@@ -94,7 +94,7 @@ def load(
     from dslocal.catalog import resolve
 
     chosen = overrides(n_ctx, kv_type, n_gpu_layers=n_gpu_layers, cpu_moe=cpu_moe, mtp=str(mtp))
-    path = resolve.ready(str(model) if model is not None else None)
+    path = resolve.ensure_gguf(str(model) if model is not None else None)
     header, spoken = read_family(path, family)
     stack = ExitStack()
     try:

@@ -223,7 +223,7 @@ def planned_model(name: str, quant: str | None) -> PlannedModel:
     entry = _registered(name)
     if entry is not None:
         return _of_entry(entry, quant or entry.quant)
-    found = resolve.find(name)
+    found = resolve.resolve_model(name)
     if isinstance(found, Path):
         if quant:
             raise UsageError(
@@ -253,20 +253,20 @@ def _on_hub(
     None for what models.yaml knows, or is here.
     """
     from dslocal.catalog import offers
-    from dslocal.catalog.locations import place_of
+    from dslocal.catalog.locations import find_published
 
-    place = place_of(name)
+    place = find_published(name)
     if place is None or (place.entry is not None and not place.file):
         return None
-    return offers.choose(place, quant, None, assess, cores, sys.maxsize).offer.model
+    return offers.choose_download(place, quant, None, assess, cores, sys.maxsize).offer.model
 
 
 def _registered(name: str) -> ModelEntry | None:
     """Return the model of models.yaml that ``name`` means, by its own name or its repository's."""
     from dslocal import catalog
-    from dslocal.catalog.locations import place_of
+    from dslocal.catalog.locations import find_published
 
-    place = place_of(name)
+    place = find_published(name)
     return place.entry if place else catalog.load_registry().get(name.lower())
 
 

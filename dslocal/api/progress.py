@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from dslocal.convert import ConversionProgress
-    from dslocal.hub.fetch import Fetched
+    from dslocal.hub.fetch import DownloadProgress
 
 
 class WorkProgress(Protocol):
     """Receives how far a download and a conversion are, either or both, from any thread."""
 
-    def on_fetch(self, state: Fetched) -> None:
+    def on_fetch(self, state: DownloadProgress) -> None:
         """Receive how much of a download is here."""
 
     def on_conversion(self, state: ConversionProgress) -> None:
@@ -28,7 +28,7 @@ class ProgressCallbacks:
 
     def __init__(
         self,
-        on_fetched: Callable[[Fetched], None] | None,
+        on_fetched: Callable[[DownloadProgress], None] | None,
         on_conversion: Callable[[ConversionProgress], None] | None,
         on_notice: Callable[[str], None],
     ) -> None:
@@ -37,7 +37,7 @@ class ProgressCallbacks:
         self._on_conversion = on_conversion
         self._on_notice = on_notice
 
-    def on_fetch(self, state: Fetched) -> None:
+    def on_fetch(self, state: DownloadProgress) -> None:
         """Pass on how much of a download is here."""
         if self._on_fetched:
             self._on_fetched(state)

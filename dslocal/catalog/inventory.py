@@ -56,7 +56,7 @@ class InstalledModel:
     added: float
 
     @property
-    def spelled(self) -> str:
+    def full_name(self) -> str:
         """What names this one and no other."""
         return f"{self.name}:{self.quant}"
 
@@ -72,8 +72,8 @@ def add_installed(entry: InstalledModel, *, replacing: bool = True) -> None:
     Raises UsageError for a name or a number that cannot be kept, and, unless ``replacing``, where
     other files are known by that name already; DslocalError where it cannot be written.
     """
-    files = tuple(map(plain_path, entry.files))
-    entry = replace(entry, path=plain_path(entry.path), files=files)
+    files = tuple(map(absolute_path, entry.files))
+    entry = replace(entry, path=absolute_path(entry.path), files=files)
     fields = {
         **{
             "format": FORMAT,
@@ -88,11 +88,11 @@ def add_installed(entry: InstalledModel, *, replacing: bool = True) -> None:
             f"{entry.name!r:.100} in {entry.quant!r:.40} cannot be kept",
             hint="a name is lower case letters, digits, '.', '_' and '-'",
         )
-    with locked() as folder:
+    with locked_inventory() as folder:
         known = _read(folder / _file_name(entry.name, entry.quant))
         if known and not replacing and known.files != files:
             raise UsageError(
-                f"{entry.spelled} is {known.path} already", hint="--name gives it another name"
+                f"{entry.full_name} is {known.path} already", hint="--name gives it another name"
             )
         write_atomic(
             folder / _file_name(entry.name, entry.quant),
@@ -139,16 +139,16 @@ def remove_installed(entry: InstalledModel) -> bool:
     """Forgets ``entry``, and touches none of its files; False when it is not what is known by that
     name, or nothing is.
     """
-    with forgetting(entry) as known:
+    with locked_removal(entry) as known:
         return known
 
 
 @contextmanager
-def forgetting(entry: InstalledModel) -> Iterator[bool]:
+def locked_removal(entry: InstalledModel) -> Iterator[bool]:
     """Holds the lock, says whether ``entry`` is still what is known by its name, and forgets it at
     the end if so.
     """
-    with locked() as folder:
+    with locked_inventory() as folder:
         file = folder / _file_name(entry.name, entry.quant)
         known = _read(file) == entry
         yield known
@@ -158,7 +158,7 @@ def forgetting(entry: InstalledModel) -> Iterator[bool]:
 
 
 @contextmanager
-def locked() -> Iterator[Path]:
+def locked_inventory() -> Iterator[Path]:
     """Yields the folder of the entries while no other process changes them. What cannot be written
     there is a DslocalError.
     """
@@ -181,7 +181,7 @@ def locked() -> Iterator[Path]:
         lock.release()
 
 
-def slug(text: str) -> str:
+def model_slug(text: str) -> str:
     """``text`` as a name: ``DeepSeek R1 (7B)`` becomes ``deepseek-r1-7b``. Empty when nothing is
     left.
     """
@@ -189,7 +189,7 @@ def slug(text: str) -> str:
     return re.sub(r"([._-])[._-]+", r"\1", plain).lstrip("._-")[:96].rstrip("._-")
 
 
-def plain_path(path: Path) -> Path:
+def absolute_path(path: Path) -> Path:
     """``path`` from the root on, without ``.`` and ``..``; links in it stay."""
     return Path(os.path.normpath(path.absolute()))
 

@@ -22,7 +22,7 @@ from urllib.parse import quote
 
 from dslocal.errors import DslocalError
 from dslocal.home.paths import cache_dir
-from dslocal.hub.cache_delete import hub_cache
+from dslocal.hub.cache_delete import hub_cache_dir
 
 DOWNLOADS = (".partial", ".quick", ".damaged")
 FILES = (*DOWNLOADS, ".part", ".journal", ".journal.new")
@@ -49,16 +49,16 @@ class Leftover:
         )
 
 
-def leftovers() -> list[Leftover]:
+def find_leftovers() -> list[Leftover]:
     """All in dslocal's cache, and those of its downloads in Hugging Face's, by path."""
     found = [*_under(cache_dir(), MAX_DEPTH)]
-    for repository in _listed(hub_cache()):
+    for repository in _listed(hub_cache_dir()):
         if repository.name.startswith("models--"):
             found += _under(Path(repository.path, "blobs"), 1)
     return sorted(found, key=lambda leftover: leftover.path)
 
 
-def clear(leftover: Leftover) -> bool:
+def delete_leftover(leftover: Leftover) -> bool:
     """Deletes ``leftover``, or returns False because a process uses it. Raises DslocalError where
     it cannot be deleted.
     """
@@ -75,7 +75,7 @@ def clear(leftover: Leftover) -> bool:
     return True
 
 
-def in_use(leftover: Leftover) -> bool:
+def is_in_use(leftover: Leftover) -> bool:
     """Whether a process is still writing it."""
     with ExitStack() as locks:
         return not all(_claim(file, locks) for file in _claimable(leftover))

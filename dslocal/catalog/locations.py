@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dslocal.errors import UsageError
-from dslocal.hub.repository import MAIN, HubRepository, Repository, remote_named
+from dslocal.hub.repository import DEFAULT_REVISION, HubRepository, Repository, parse_repository
 
 from .published import DEFAULT_FILES
 from .registry import ModelEntry, load_registry
@@ -28,7 +28,7 @@ class PublishedLocation:
     entry: ModelEntry | None = None
 
 
-def place_of(text: str, *, revision: str | None = None) -> PublishedLocation | None:
+def find_published(text: str, *, revision: str | None = None) -> PublishedLocation | None:
     """What ``text`` means, None when it means nothing that is published, or something that is here
     under this very name.
 
@@ -46,7 +46,7 @@ def place_of(text: str, *, revision: str | None = None) -> PublishedLocation | N
         return None if entry.local else _of_entry(entry, revision)
     if not text.startswith("hf:") and "://" not in text and _exists(text):
         return None
-    named = remote_named(text)
+    named = parse_repository(text)
     if named is None:
         return None
     remote, file = named
@@ -59,9 +59,9 @@ def place_of(text: str, *, revision: str | None = None) -> PublishedLocation | N
             ),
             None,
         )
-        if revision and remote.revision != MAIN:
+        if revision and remote.revision != DEFAULT_REVISION:
             raise UsageError(f"--revision {revision}: and {text} names another one")
-        if entry is not None and not file and remote.revision == MAIN:
+        if entry is not None and not file and remote.revision == DEFAULT_REVISION:
             return _of_entry(entry, revision)
         remote = HubRepository(remote.repository, revision or remote.revision)
         return PublishedLocation(

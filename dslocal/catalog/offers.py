@@ -18,7 +18,7 @@ from dslocal.errors import DownloadError, NotFoundError, UsageError
 from dslocal.files import gigabytes
 from dslocal.gguf.header import GgufHeader, main_type
 from dslocal.hub.manifest import Manifest, RemoteFile
-from dslocal.hub.remote_header import first_parts, remote_header
+from dslocal.hub.remote_header import published_models, read_remote_header
 from dslocal.hub.repository import HubRepository, Repository
 from dslocal.plan.assessment import Assessment, PlannedModel
 from dslocal.plan.memory.shape import is_legacy_mla
@@ -102,7 +102,7 @@ class DownloadChoice:
     others: tuple[Offer, ...] = ()
 
 
-def choose(
+def choose_download(
     place: PublishedLocation,
     quant: str | None,
     way: Way | None,
@@ -176,7 +176,7 @@ def _looked_at(offer: Offer) -> Offer | None:
         return offer
     try:
         manifest = offer.remote.manifest()
-        header, files = remote_header(offer.remote, manifest, manifest.file(offer.listed))
+        header, files = read_remote_header(offer.remote, manifest, manifest.file(offer.listed))
     except NotFoundError:
         return None
     return (
@@ -199,7 +199,9 @@ def _by_quant(
                 yield offers
         return
     manifest = place.remote.manifest()
-    ggufs = first_parts(manifest.files.values()) if not place.file else [manifest.file(place.file)]
+    ggufs = (
+        published_models(manifest.files.values()) if not place.file else [manifest.file(place.file)]
+    )
     if ggufs and way != "converted":
         yield from ([offer] for offer in _of_files(place.remote, manifest, ggufs, quant))
     elif not place.file and way != "ready-made":
@@ -236,16 +238,16 @@ def _of_files(
     remote: Repository, manifest: Manifest, ggufs: Sequence[RemoteFile], quant: str | None
 ) -> Iterator[Offer]:
     """Ready-made files of one repository, the largest first."""
-    named = [(quant_of(file.name), file) for file in ggufs]
+    named = [(quant_in_name(file.name), file) for file in ggufs]
     if quant:
         named = [(name, file) for name, file in named if name.upper() == quant.upper()]
         if not named:
-            have = ", ".join(sorted({quant_of(file.name) for file in ggufs}))
+            have = ", ".join(sorted({quant_in_name(file.name) for file in ggufs}))
             raise UsageError(f"--quant {quant}: {manifest.origin} has none", hint=f"it has {have}")
     elif any(name in catalog.DEFAULT_QUANTS for name, _ in named):
         named = [(name, file) for name, file in named if name in catalog.DEFAULT_QUANTS]
     for name, file in sorted(named, key=lambda one: -one[1].size):
-        header, files = remote_header(remote, manifest, file)
+        header, files = read_remote_header(remote, manifest, file)
         yield _ready(
             remote, manifest, files, header, name, bool(header.of_arch("nextn_predict_layers"))
         )
@@ -292,7 +294,7 @@ def _config(remote: Repository, manifest: Manifest) -> dict[str, object]:
     if file.size > MAX_CONFIG:
         raise DownloadError(f"{manifest.origin}: config.json: {file.size:,} bytes cannot be right")
     what = f"{manifest.origin}: config.json"
-    data = http.persistently(lambda: b"".join(remote.part(manifest, file, 0, file.size)), what)
+    data = http.with_retries(lambda: b"".join(remote.part(manifest, file, 0, file.size)), what)
     try:
         config = json.loads(data)
     except (ValueError, RecursionError):
@@ -323,7 +325,7 @@ def _ready(
     )
 
 
-def quant_of(file: str) -> str:
+def quant_in_name(file: str) -> str:
     """The quantization that a GGUF file's name tells; empty where it tells none."""
     found = _QUANT.findall(file.rsplit("/", 1)[-1].removesuffix(".gguf").upper())
     return found[-1] if found else ""

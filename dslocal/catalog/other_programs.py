@@ -47,7 +47,7 @@ _SEEN = re.compile(r"[^.].*", re.DOTALL)
 
 
 @dataclass(frozen=True)
-class Root:
+class ModelFolder:
     """A folder in which ``app`` keeps models."""
 
     app: App
@@ -69,21 +69,23 @@ class ForeignModel:
         return f"ollama:{self.name}" if self.app == "Ollama" else str(self.path)
 
 
-def roots() -> list[Root]:
+def model_folders() -> list[ModelFolder]:
     """Where to look, by the environment as it is now; none twice, whether they are there or not."""
     own = os.environ.get("OLLAMA_MODELS")
     ollama = [*([Path(own)] if own else []), Path("~/.ollama/models"), *SYSTEM]
     studio = [Path("~/.lmstudio/models"), Path("~/.cache/lm-studio/models")]
-    found: dict[str, Root] = {}
+    found: dict[str, ModelFolder] = {}
     both: dict[App, list[Path]] = {"Ollama": ollama, "LM Studio": studio}
     for app, paths in both.items():
         for path in paths:
             with suppress(RuntimeError):  # nobody's home
-                found.setdefault(os.path.realpath(path.expanduser()), Root(app, path.expanduser()))
+                found.setdefault(
+                    os.path.realpath(path.expanduser()), ModelFolder(app, path.expanduser())
+                )
     return list(found.values())
 
 
-def models_of(where: Sequence[Root]) -> list[ForeignModel]:
+def find_models(where: Sequence[ModelFolder]) -> list[ForeignModel]:
     """Every model with a file that is there, by program and name; what cannot be read is passed
     over.
     """
@@ -97,7 +99,7 @@ def models_of(where: Sequence[Root]) -> list[ForeignModel]:
     return sorted(found.values(), key=lambda model: (model.app, model.name))
 
 
-def called(name: str, where: Sequence[Root]) -> list[ForeignModel]:
+def match_models(name: str, where: Sequence[ModelFolder]) -> list[ForeignModel]:
     """The models that ``name`` means: Ollama's, with or without ``ollama:`` before it or
     ``:latest`` behind it; of LM Studio's ``PUBLISHER/REPOSITORY``, or one file of that.
     """
@@ -105,7 +107,7 @@ def called(name: str, where: Sequence[Root]) -> list[ForeignModel]:
         name.lower().startswith("ollama:"),
         re.sub("^ollama:", "", name, flags=re.IGNORECASE).lower(),
     )
-    models = models_of([root for root in where if root.app == "Ollama" or not only_ollama])
+    models = find_models([root for root in where if root.app == "Ollama" or not only_ollama])
     spellings = {name, name if ":" in name.rsplit("/", 1)[-1] else f"{name}:{LATEST}"}
     if exact := [
         model for model in models if model.app == "Ollama" and model.name.lower() in spellings
@@ -119,7 +121,7 @@ def called(name: str, where: Sequence[Root]) -> list[ForeignModel]:
     ]
 
 
-def named_by_ollama(blob: Path) -> ForeignModel | None:
+def ollama_model_of(blob: Path) -> ForeignModel | None:
     """The model of Ollama's whose file is ``blob``, which lies in a folder ``blobs`` of Ollama's,
     if a manifest still names it.
     """
@@ -131,7 +133,7 @@ def named_by_ollama(blob: Path) -> ForeignModel | None:
     )
 
 
-def gguf_files(folder: Path) -> list[Path]:
+def gguf_models_in(folder: Path) -> list[Path]:
     """The GGUF models in ``folder`` itself, without the parts that follow a first one, and without
     image projectors.
     """

@@ -13,7 +13,7 @@ _MODELS = re.compile(r"^models:[^\n]*\n(.*?)(?=^\S|\Z)", re.MULTILINE | re.DOTAL
 _NAME = re.compile(r"^  ([a-z0-9][a-z0-9._-]{0,95}):", re.MULTILINE)
 
 
-def names_at_a_glance() -> Iterator[str]:
+def quick_model_names() -> Iterator[str]:
     """Those of the file that ships, then of the user's own; written with other indents than two
     spaces, they are overlooked.
     """

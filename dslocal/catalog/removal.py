@@ -14,7 +14,7 @@ from dslocal.files import is_file
 from dslocal.home.paths import cache_dir
 from dslocal.hub import cache_delete
 
-from .inventory import CHECKPOINT, InstalledModel, forgetting, installed_models
+from .inventory import CHECKPOINT, InstalledModel, installed_models, locked_removal
 
 MAGIC = b"GGUF"
 
@@ -32,18 +32,18 @@ class Removal:
     nbytes: int
 
 
-def removal_of(entry: InstalledModel) -> Removal:
-    """What :func:`remove` would do now. Raises DslocalError for files in a cache that is not as it
+def plan_removal(entry: InstalledModel) -> Removal:
+    """What :func:`remove_model` would do now. Raises DslocalError for files in a cache that is not as it
     should be.
     """
     return _decided(entry)[0]
 
 
-def remove(entry: InstalledModel) -> Removal:
+def remove_model(entry: InstalledModel) -> Removal:
     """Deletes what of ``entry`` is dslocal's, then forgets it. Raises DslocalError where a file
     cannot be deleted.
     """
-    with forgetting(entry) as known:
+    with locked_removal(entry) as known:
         if not known:
             return Removal(entry, (), entry.files, "another process has changed what it is", 0)
         removal, in_cache = _decided(entry)
@@ -62,13 +62,13 @@ def _decided(entry: InstalledModel) -> tuple[Removal, cache_delete.CacheRemoval 
             entry, (), there, "it was imported, and is not dslocal's" if there else "", 0
         ), None
     if other := _also_used_by(entry, there):
-        return Removal(entry, (), there, f"{other.spelled} is the same file", 0), None
+        return Removal(entry, (), there, f"{other.full_name} is the same file", 0), None
     if entry.how == "downloaded":
-        repository = cache_delete.repository_of(entry.path)
+        repository = cache_delete.cached_repository_of(entry.path)
         if repository and all(
-            cache_delete.repository_of(file) == repository for file in entry.files
+            cache_delete.cached_repository_of(file) == repository for file in entry.files
         ):
-            in_cache = cache_delete.removal_from(repository, entry.files)
+            in_cache = cache_delete.plan_cache_removal(repository, entry.files)
             return Removal(entry, in_cache.files, (), "", in_cache.nbytes), in_cache
         if not entry.path.is_relative_to(cache_dir().absolute()):
             return Removal(entry, (), there, "it is in no cache that dslocal downloads to", 0), None
@@ -82,7 +82,7 @@ def _decided(entry: InstalledModel) -> tuple[Removal, cache_delete.CacheRemoval 
 def _also_used_by(entry: InstalledModel, files: Iterable[Path]) -> InstalledModel | None:
     mine = {os.path.realpath(file) for file in files}
     others = (
-        other for other in installed_models() if other.spelled.lower() != entry.spelled.lower()
+        other for other in installed_models() if other.full_name.lower() != entry.full_name.lower()
     )
     return next(
         (other for other in others if any(os.path.realpath(file) in mine for file in other.files)),

@@ -42,7 +42,7 @@ class LocalCheckpoint:
 
 
 @dataclass(frozen=True)
-class Conversion:
+class CachedConversion:
     """A checkpoint folder's GGUF file in the cache, which is made again when it is needed."""
 
     name: str
@@ -51,7 +51,7 @@ class Conversion:
     nbytes: int
 
 
-def find(model: str | None) -> Path | LocalCheckpoint:
+def resolve_model(model: str | None) -> Path | LocalCheckpoint:
     """What ``model`` means: a GGUF file or a checkpoint. None means the one used last, else nano.
     Raises NotFoundError.
 
@@ -59,14 +59,15 @@ def find(model: str | None) -> Path | LocalCheckpoint:
     :mod:`dslocal.catalog.inventory`, a file or folder, and a name that models.yaml knows, which is not
     here. A kept model whose file is gone is an error, not something else of that name.
     """
-    name = model or last_used() or DEFAULT
+    name = model or last_used_model() or DEFAULT
     registry = catalog.load_registry()
     if entry := _shipped(name):
         return LocalCheckpoint(entry.name, entry.folder, entry.quant)
     if found := catalog.find_installed(name):
         if gone := found.missing:
             raise NotFoundError(
-                f"{found.spelled}: {gone} is gone", hint=f"dslocal rm {found.spelled} forgets it"
+                f"{found.full_name}: {gone} is gone",
+                hint=f"dslocal rm {found.full_name} forgets it",
             )
         return (
             LocalCheckpoint(found.name, found.path.parent, FOLDER_QUANT)
@@ -91,14 +92,14 @@ def find(model: str | None) -> Path | LocalCheckpoint:
         return LocalCheckpoint(
             known.name, known.folder, known.quant
         )  # which says that it is not here
-    hint = f"here: {here()}; or a GGUF file, or a checkpoint folder; dslocal fit lists the models that can be downloaded"
+    hint = f"here: {installed_names()}; or a GGUF file, or a checkpoint folder; dslocal fit lists the models that can be downloaded"
     raise NotFoundError(f"no model or file called {name!r:.200}", hint=hint)
 
 
-def here() -> str:
+def installed_names() -> str:
     """The names of what is on this machine, so many that they fit into a message."""
     names = [name for name, entry in catalog.load_registry().items() if entry.local]
-    names += [entry.spelled for entry in catalog.installed_models() if not entry.missing]
+    names += [entry.full_name for entry in catalog.installed_models() if not entry.missing]
     more = (
         f" and {len(names) - MAX_HERE} more, which dslocal models lists"
         if len(names) > MAX_HERE
@@ -107,16 +108,16 @@ def here() -> str:
     return ", ".join(names[:MAX_HERE]) + more
 
 
-def ready(model: str | None, *, on_progress: ProgressCallback | None = None) -> Path:
+def ensure_gguf(model: str | None, *, on_progress: ProgressCallback | None = None) -> Path:
     """The GGUF file of ``model``, converted first when that has not been done yet. Raises
     DslocalError.
     """
-    found = find(model)
+    found = resolve_model(model)
     return found if isinstance(found, Path) else _converted(found, on_progress)
 
 
-def conversions() -> list[Conversion]:
-    """What :func:`ready` has put into the cache, by name, for checkpoints that ship and for
+def cached_conversions() -> list[CachedConversion]:
+    """What :func:`ensure_gguf` has put into the cache, by name, for checkpoints that ship and for
     folders.
     """
     files = [
@@ -125,12 +126,12 @@ def conversions() -> list[Conversion]:
         if (match := _CONVERTED.fullmatch(file.name)) and file.is_file()
     ]
     return [
-        Conversion(match["name"], match["quant"], file, file.stat().st_size)
+        CachedConversion(match["name"], match["quant"], file, file.stat().st_size)
         for match, file in files
     ]
 
 
-def remember(model: str) -> None:
+def remember_last_used(model: str) -> None:
     """Makes ``model`` the one to use when none is named. A home that cannot be written to is no
     reason to fail.
     """
@@ -140,7 +141,7 @@ def remember(model: str) -> None:
     home.write_state(LAST, {"model": model})
 
 
-def last_used() -> str | None:
+def last_used_model() -> str | None:
     """The model used last, unless it is gone."""
     name = home.read_state(LAST).get("model")
     try:

@@ -78,9 +78,9 @@ def _names() -> Iterator[str]:
 
 
 def _registered() -> Iterator[str]:
-    from dslocal.catalog.registry_names import names_at_a_glance
+    from dslocal.catalog.registry_names import quick_model_names
 
-    return names_at_a_glance()
+    return quick_model_names()
 
 
 def _kept() -> Iterator[str]:
@@ -88,7 +88,7 @@ def _kept() -> Iterator[str]:
 
     entries = [entry for entry in catalog.installed_models() if not entry.missing]
     yield from dict.fromkeys(entry.name for entry in entries)
-    yield from (entry.spelled for entry in entries)
+    yield from (entry.full_name for entry in entries)
 
 
 def _files(incomplete: str, ending: str) -> list[str]:

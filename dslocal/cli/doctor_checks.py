@@ -49,7 +49,7 @@ def disk(paths: Mapping[str, Path]) -> Iterator[Finding]:
     """Folders that cannot be written to, and disks with little room."""
     for name, path in paths.items():
         if why := unwritable(path):
-            stops = name == "cache" and not resolve.conversions()
+            stops = name == "cache" and not resolve.cached_conversions()
             yield Finding(
                 f"the {name} folder {path} {why}",
                 "DSLOCAL_HOME=FOLDER moves all of dslocal's folders",
@@ -161,16 +161,16 @@ def known_models() -> Iterator[Finding]:
     for entry in catalog.installed_models():
         if gone := entry.missing:
             yield Finding(
-                f"{entry.spelled}: {gone} is gone", f"dslocal rm {entry.spelled} forgets it"
+                f"{entry.full_name}: {gone} is gone", f"dslocal rm {entry.full_name} forgets it"
             )
     last = home.read_state(resolve.LAST).get("model")
-    if isinstance(last, str) and resolve.last_used() is None:
+    if isinstance(last, str) and resolve.last_used_model() is None:
         what = f"the model used last, {last}, is gone: {resolve.DEFAULT} answers instead"
         yield Finding(what, "dslocal ask -m NAME makes another the one used last")
     try:
         named = session_setup.named_model(None)
         if named:
-            resolve.find(named)
+            resolve.resolve_model(named)
     except DslocalError as e:
         yield Finding(f"the model that is set: {e}", e.hint, stops=True)
 

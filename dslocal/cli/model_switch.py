@@ -100,7 +100,7 @@ class ModelSwitch:
         shipped = [entry.name for entry in catalog.load_registry().values() if entry.local]
         return [
             *shipped,
-            *(entry.spelled for entry in catalog.installed_models() if not entry.missing),
+            *(entry.full_name for entry in catalog.installed_models() if not entry.missing),
         ]
 
     def switch(self, session: chat.Session, model: str, say: Callable[[str], None]) -> str:

@@ -179,8 +179,8 @@ def prepare(
     """
     supervisor.go_on_in_a_child()
     name = named_model(model)
-    with progress.show_progress(name or resolve.last_used() or resolve.DEFAULT) as shown:
-        path = resolve.ready(name, on_progress=shown.on_conversion)
+    with progress.show_progress(name or resolve.last_used_model() or resolve.DEFAULT) as shown:
+        path = resolve.ensure_gguf(name, on_progress=shown.on_conversion)
     supervisor.about(path.name)
     if model and remember:
         _asked_for[path] = model
@@ -260,7 +260,7 @@ def running(path: Path, header: GgufHeader, chosen: Overrides) -> Iterator[Llama
 def loaded(path: Path) -> None:
     """The model at ``path`` works: it becomes the one used last, if it was asked for."""
     if model := _asked_for.pop(path, None):
-        resolve.remember(model)
+        resolve.remember_last_used(model)
 
 
 def load(

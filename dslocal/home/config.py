@@ -13,7 +13,7 @@ from dslocal.errors import UsageError
 
 from .paths import config_dir
 
-MOST_BYTES = 1 << 20
+MAX_BYTES = 1 << 20
 
 
 def config_file() -> Path:
@@ -43,10 +43,10 @@ def _unchanged(file: Path, _: object) -> Mapping[str, Any]:
 
     try:
         with file.open("rb") as opened:
-            data = opened.read(MOST_BYTES + 1)
-        if len(data) > MOST_BYTES:
+            data = opened.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
             raise UsageError(
-                f"{file}: more than {MOST_BYTES:,} bytes",
+                f"{file}: more than {MAX_BYTES:,} bytes",
                 hint="it holds settings and templates, not texts",
             )
         return tomllib.loads(data.decode("utf-8"))

@@ -37,7 +37,7 @@ class CacheRemoval:
     nbytes: int
 
 
-def hub_cache() -> Path:
+def hub_cache_dir() -> Path:
     """Hugging Face's cache, by the environment as it is now."""
     env = os.environ
     if given := env.get("HF_HUB_CACHE") or env.get("HUGGINGFACE_HUB_CACHE"):
@@ -46,7 +46,7 @@ def hub_cache() -> Path:
     return Path(os.path.expandvars(home)).expanduser() / "hub"
 
 
-def repository_of(file: Path) -> Path | None:
+def cached_repository_of(file: Path) -> Path | None:
     """The ``models--`` folder whose snapshot ``file`` is in, by its path alone."""
     for repository in file.parents:
         inside = file.relative_to(repository).parts
@@ -60,7 +60,7 @@ def repository_of(file: Path) -> Path | None:
     return None
 
 
-def removal_from(repository: Path, files: Sequence[Path]) -> CacheRemoval:
+def plan_cache_removal(repository: Path, files: Sequence[Path]) -> CacheRemoval:
     """What deleting ``files`` would do. Raises DslocalError when a folder on the way to one is a
     link, or cannot be read.
     """

@@ -23,13 +23,13 @@ from . import http
 from .fetch import (
     DAMAGED,
     PARTIAL,
-    OnFetched,
-    Tally,
-    Tick,
-    beside,
-    digest,
+    DownloadCallback,
+    FileCallback,
+    ProgressSum,
+    content_hash,
     fetch,
-    require_room,
+    require_disk_space,
+    suffixed,
 )
 from .manifest import Manifest, RemoteFile
 from .repository import HubRepository, Repository
@@ -38,7 +38,7 @@ VERIFIED = "verified"
 MAX_REMEMBERED = 2000
 _COMMIT = re.compile("[0-9a-f]{40}")
 
-Say = Callable[[str], None]
+Notify = Callable[[str], None]
 
 
 def download(
@@ -46,13 +46,13 @@ def download(
     manifest: Manifest,
     files: Sequence[RemoteFile],
     *,
-    on_fetched: OnFetched | None = None,
-    say: Say,
+    on_progress: DownloadCallback | None = None,
+    notify: Notify,
 ) -> Path:
     """Brings ``files`` here, verified, and returns the folder that they are in under their names.
 
-    Processes that want the same wait for each other. ``say`` is told what the user should know,
-    ``on_fetched`` how far it has come. Raises DownloadError, NotFoundError.
+    Processes that want the same wait for each other. ``notify`` is told what the user should know,
+    ``on_progress`` how far it has come. Raises DownloadError, NotFoundError.
     """
     snapshot, blobs = _folders(remote, manifest)
     for folder in (snapshot, blobs):
@@ -61,24 +61,26 @@ def download(
                 f"{folder}: is a link that leads out of the cache", hint=f"rm {folder}"
             )
     try:
-        with _alone(manifest.origin, say):
+        with _alone(manifest.origin, notify):
             waiting = [file for file in files if not _is_good(snapshot / file.name, file)]
-            require_room(
+            require_disk_space(
                 _existing(snapshot),
                 sum(_left(blobs / file.hash, file) for file in waiting),
                 manifest.origin,
             )
-            tick = Tally(waiting, on_fetched)
+            tick = ProgressSum(waiting, on_progress)
             for file in waiting:
-                _bring(remote, manifest, file, snapshot / file.name, blobs / file.hash, tick, say)
+                _bring(
+                    remote, manifest, file, snapshot / file.name, blobs / file.hash, tick, notify
+                )
             if isinstance(remote, HubRepository) and remote.revision != manifest.commit:
                 _write_ref(snapshot.parent.parent / "refs", remote.revision, manifest.commit)
     except OSError as e:
-        raise http.explained(e, manifest.origin) from e
+        raise http.explain_error(e, manifest.origin) from e
     return snapshot
 
 
-def missing(
+def missing_files(
     remote: Repository, manifest: Manifest, files: Sequence[RemoteFile]
 ) -> list[RemoteFile]:
     """Those of ``files`` that are not here."""
@@ -86,7 +88,7 @@ def missing(
     return [file for file in files if not _has_size(snapshot / file.name, file.size)]
 
 
-def kept_snapshot(remote: Repository) -> Path | None:
+def cached_snapshot(remote: Repository) -> Path | None:
     """The folder of what was last downloaded of ``remote``, whole or not, without asking
     anybody.
     """
@@ -126,7 +128,7 @@ def _plain_root(origin: str) -> Path:
 
 
 @contextmanager
-def _alone(origin: str, say: Say) -> Iterator[None]:
+def _alone(origin: str, notify: Notify) -> Iterator[None]:
     """Waits for other processes that download from ``origin``."""
     from filelock import FileLock, Timeout
 
@@ -139,7 +141,7 @@ def _alone(origin: str, say: Say) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        say(f"{origin}: another process is downloading it; waiting for it")
+        notify(f"{origin}: another process is downloading it; waiting for it")
         lock.acquire()
     try:
         yield
@@ -153,21 +155,21 @@ def _bring(
     file: RemoteFile,
     path: Path,
     blob: Path,
-    tick: Tick,
-    say: Say,
+    tick: FileCallback,
+    notify: Notify,
 ) -> None:
     blob = blob if path.parent != blob.parent else path
     blob.parent.mkdir(parents=True, exist_ok=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     if blob.exists() and not _is_good(blob, file):
-        say(
+        notify(
             f"{manifest.origin}: {file.name}: the copy in the cache is damaged; put aside and fetched again"
         )
-        blob.replace(beside(blob, DAMAGED))
+        blob.replace(suffixed(blob, DAMAGED))
     if not blob.exists():
         blob.unlink(missing_ok=True)  # a link that leads nowhere
         if remark := fetch(remote, manifest, file, blob, tick=tick):
-            say(remark)
+            notify(remark)
         _remember(blob, file)
     if path != blob:
         _link(blob, path)
@@ -192,7 +194,7 @@ def _is_good(path: Path, file: RemoteFile) -> bool:
         return False
     if read_state(VERIFIED).get(file.hash) == _stamp(path):
         return True
-    good = digest(path, file) == file.hash
+    good = content_hash(path, file) == file.hash
     if good:
         _remember(path, file)
     return good
@@ -220,7 +222,7 @@ def _left(blob: Path, file: RemoteFile) -> int:
     """Bytes that are still to come."""
     if _has_size(blob, file.size):
         return 0
-    partial = beside(blob, PARTIAL)
+    partial = suffixed(blob, PARTIAL)
     return max(0, file.size - (partial.stat().st_size if partial.exists() else 0))
 
 
@@ -241,8 +243,12 @@ def _write_ref(refs: Path, revision: str, commit: str) -> None:
         new.replace(path)
 
 
-def checkpoint(
-    remote: Repository, patterns: Sequence[str], *, on_fetched: OnFetched | None = None, say: Say
+def download_checkpoint(
+    remote: Repository,
+    patterns: Sequence[str],
+    *,
+    on_progress: DownloadCallback | None = None,
+    notify: Notify,
 ) -> Path:
     """The folder of the whole checkpoint at ``remote``: downloaded, or, without a network, as it is
     here.
@@ -254,25 +260,25 @@ def checkpoint(
     try:
         manifest = remote.manifest()
     except DownloadError as e:
-        folder = kept_snapshot(remote)
+        folder = cached_snapshot(remote)
         if folder is None or not (folder / "config.json").is_file():
             raise
-        gone = absent(folder)
+        gone = missing_weights(folder)
         if gone:
             names = ", ".join(gone[:5]) + (f" and {len(gone) - 5} more" if len(gone) > 5 else "")
             raise DownloadError(
                 f"{remote.origin}: {len(gone)} of its files are missing here: {names}", hint=e.hint
             ) from e
         if not constants.is_offline_mode():
-            say(f"{e}; going on with the copy that is here")
+            notify(f"{e}; going on with the copy that is here")
         return folder
     files = manifest.matching(patterns)
     if not any(file.name == "config.json" for file in files):
         raise NotFoundError(f"{remote.origin}: has no config.json: it is no checkpoint")
-    return download(remote, manifest, files, on_fetched=on_fetched, say=say)
+    return download(remote, manifest, files, on_progress=on_progress, notify=notify)
 
 
-def absent(folder: Path) -> list[str]:
+def missing_weights(folder: Path) -> list[str]:
     """The weights that the folder of a checkpoint should have, by its index, and has not."""
     import json
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-def offline() -> bool:
+def is_offline() -> bool:
     """Whether the hub may not be asked, as ``HF_HUB_OFFLINE=1`` has it."""
     from huggingface_hub import constants
 

@@ -26,10 +26,10 @@ from .repository import Repository
 PARTIAL, DAMAGED, QUICK = ".partial", ".damaged", ".quick"
 READ = 1 << 20
 
-Tick = Callable[[RemoteFile, int], None]  # a file, and how many bytes of it are here
+FileCallback = Callable[[RemoteFile, int], None]  # a file, and how many bytes of it are here
 
 
-class Fetched(NamedTuple):
+class DownloadProgress(NamedTuple):
     """How far a download has come: ``done`` of ``total`` bytes, ``new`` of them in this run, and
     the file that is coming.
     """
@@ -40,15 +40,15 @@ class Fetched(NamedTuple):
     new: int
 
 
-OnFetched = Callable[[Fetched], None]
+DownloadCallback = Callable[[DownloadProgress], None]
 
 
-class Tally:
+class ProgressSum:
     """Adds up what several fetches of ``files`` say."""
 
-    def __init__(self, files: Iterable[RemoteFile], on_fetched: OnFetched | None) -> None:
+    def __init__(self, files: Iterable[RemoteFile], on_progress: DownloadCallback | None) -> None:
         self._total = sum(file.size for file in files)
-        self._on_fetched = on_fetched
+        self._on_progress = on_progress
         self._done: dict[str, int] = {}
         self._found = 0
 
@@ -56,14 +56,14 @@ class Tally:
         if file.name not in self._done:
             self._found += done
         self._done[file.name] = done
-        if self._on_fetched:
+        if self._on_progress:
             all_done = sum(self._done.values())
-            self._on_fetched(
-                Fetched(file.name, all_done, self._total, max(0, all_done - self._found))
+            self._on_progress(
+                DownloadProgress(file.name, all_done, self._total, max(0, all_done - self._found))
             )
 
 
-def no_tick(file: RemoteFile, done: int) -> None:
+def ignore_progress(file: RemoteFile, done: int) -> None:
     """For who does not want to know."""
 
 
@@ -73,7 +73,7 @@ def fetch(
     file: RemoteFile,
     path: Path,
     *,
-    tick: Tick = no_tick,
+    tick: FileCallback = ignore_progress,
     before_again: Callable[[], None] | None = None,
     stop: threading.Event | None = None,
 ) -> str:
@@ -83,7 +83,7 @@ def fetch(
     both. Whatever interrupts it (``stop`` as well), what has arrived stays beside ``path`` and the
     next call goes on there. Raises DownloadError, NotFoundError.
     """
-    partial, damaged = beside(path, PARTIAL), beside(path, DAMAGED)
+    partial, damaged = suffixed(path, PARTIAL), suffixed(path, DAMAGED)
     what = f"{manifest.origin}: {file.name}"
     try:
         found = _once(remote, manifest, file, partial, what, tick, stop)
@@ -102,7 +102,7 @@ def fetch(
         sync_folder(path.parent)
         damaged.unlink(missing_ok=True)
     except OSError as e:
-        raise http.explained(e, what) from e
+        raise http.explain_error(e, what) from e
     return remark
 
 
@@ -110,11 +110,11 @@ def _wrong(what: str, found: str, file: RemoteFile) -> str:
     return f"{what}: is damaged: its hash is {found[:12]}…, it should be {file.hash[:12]}…"
 
 
-def beside(path: Path, suffix: str) -> Path:
+def suffixed(path: Path, suffix: str) -> Path:
     return path.with_name(path.name + suffix)
 
 
-def digest(path: Path, file: RemoteFile) -> str:
+def content_hash(path: Path, file: RemoteFile) -> str:
     """The hash of what is at ``path``, of the kind that is known of ``file``: SHA-256, or git's
     SHA-1 of a blob.
     """
@@ -127,7 +127,7 @@ def digest(path: Path, file: RemoteFile) -> str:
         return seen.hexdigest()
 
 
-def require_room(folder: Path, nbytes: int, what: str) -> None:
+def require_disk_space(folder: Path, nbytes: int, what: str) -> None:
     """Raises DownloadError where ``folder``'s disk has less free."""
     free = shutil.disk_usage(folder).free
     if nbytes > free:
@@ -143,7 +143,7 @@ def _once(
     file: RemoteFile,
     partial: Path,
     what: str,
-    tick: Tick,
+    tick: FileCallback,
     stop: threading.Event | None,
 ) -> str:
     """Brings ``partial`` to its full length, and returns its hash."""
@@ -153,10 +153,10 @@ def _once(
     if have > file.size:
         partial.unlink()
         have = 0
-    require_room(partial.parent, file.size - have, what)
+    require_disk_space(partial.parent, file.size - have, what)
     if have == 0 and _quickly(remote, manifest, file, partial):
         tick(file, file.size)
-        return digest(partial, file)
+        return content_hash(partial, file)
     with os.fdopen(
         os.open(partial, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o666),
         "ab",
@@ -172,17 +172,17 @@ def _once(
                 _write_all(into.fileno(), piece)
                 tick(file, arrived())
                 if stop is not None and stop.is_set():
-                    raise http.stopped()
+                    raise http.stopped_error()
             if arrived() < file.size:
-                raise http.cut_off()
+                raise http.truncated_error()
 
-        http.persistently(go_on, what, gained=arrived, stop=stop)
+        http.with_retries(go_on, what, gained=arrived, stop=stop)
         os.fsync(into.fileno())
-    return digest(partial, file)
+    return content_hash(partial, file)
 
 
 def _quickly(remote: Repository, manifest: Manifest, file: RemoteFile, partial: Path) -> bool:
-    quick = beside(
+    quick = suffixed(
         partial, QUICK
     )  # it does not grow from its beginning, so that it cannot be gone on with
     try:

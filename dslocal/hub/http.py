@@ -60,7 +60,7 @@ def _response(
         yield response
 
 
-def small(url: str, headers: Mapping[str, str], most: int) -> bytes:
+def get_small(url: str, headers: Mapping[str, str], most: int) -> bytes:
     """A whole body of at most ``most`` bytes."""
     with _response(url, headers, None) as response:
         body = bytearray()
@@ -71,7 +71,7 @@ def small(url: str, headers: Mapping[str, str], most: int) -> bytes:
     return bytes(body)
 
 
-def part(
+def get_range(
     url: str, headers: Mapping[str, str], start: int, stop: int, check: Check | None
 ) -> Iterator[bytes]:
     """The bytes from ``start`` to ``stop``, in pieces; never more, whatever the server sends. Fewer
@@ -123,7 +123,7 @@ def _refuse_errors(response: httpx2.Response) -> None:
         )
 
 
-def length(url: str, headers: Mapping[str, str]) -> int | None:
+def content_length(url: str, headers: Mapping[str, str]) -> int | None:
     """What a HEAD says of a file's size."""
     response = session().head(
         url,
@@ -136,7 +136,7 @@ def length(url: str, headers: Mapping[str, str]) -> int | None:
     return int(said) if said.isascii() and said.isdecimal() and len(said) < 20 else None
 
 
-def persistently(
+def with_retries(
     action: Callable[[], _T],
     what: str,
     *,
@@ -164,7 +164,7 @@ def persistently(
             if wait is None or tries >= (
                 FIRST_PATIENCE if first and isinstance(e, httpx2.ConnectError) else PATIENCE
             ):
-                raise explained(e, what) from e
+                raise explain_error(e, what) from e
             pause(wait, stop)
 
 
@@ -173,10 +173,10 @@ def pause(seconds: float, stop: threading.Event | None) -> None:
     if stop is None:
         time.sleep(seconds)
     elif stop.wait(seconds):
-        raise stopped()
+        raise stopped_error()
 
 
-def stopped() -> DownloadError:
+def stopped_error() -> DownloadError:
     return DownloadError("stopped", hint=AGAIN)
 
 
@@ -212,7 +212,7 @@ def _retry_after(response: httpx2.Response) -> float:
     return float(limits.reset_in_seconds) if limits and limits.remaining == 0 else 0.0
 
 
-def explained(error: Exception, what: str) -> DslocalError:
+def explain_error(error: Exception, what: str) -> DslocalError:
     """What went wrong with ``what``, in one line, and what would help."""
     import httpx2
     from huggingface_hub import errors
@@ -282,7 +282,7 @@ def _refused(error: Exception, response: httpx2.Response, what: str) -> DslocalE
     return DownloadError(f"{what}: {response.url.host} answers {response.status_code}", hint=AGAIN)
 
 
-def cut_off() -> Exception:
+def truncated_error() -> Exception:
     """A body that ended before its time, which is worth another try."""
     import httpx2
 

@@ -69,7 +69,7 @@ class Manifest:
         ]
 
 
-def manifest_of(origin: str, name: str, answer: object) -> Manifest:
+def parse_manifest(origin: str, name: str, answer: object) -> Manifest:
     """What the hub's API says of a revision, checked. Raises DownloadError naming what cannot be
     right.
     """
@@ -84,10 +84,10 @@ def manifest_of(origin: str, name: str, answer: object) -> Manifest:
             f"{origin}: lists {len(siblings):,} files; more than {MAX_FILES:,} cannot be right"
         )
     files = [_file(origin, sibling) for sibling in siblings]
-    return Manifest(origin, name, commit, by_name(origin, files))
+    return Manifest(origin, name, commit, index_by_name(origin, files))
 
 
-def by_name(origin: str, files: Iterable[RemoteFile]) -> dict[str, RemoteFile]:
+def index_by_name(origin: str, files: Iterable[RemoteFile]) -> dict[str, RemoteFile]:
     """Raises DownloadError for a name that occurs twice."""
     found: dict[str, RemoteFile] = {}
     for file in files:
@@ -97,7 +97,7 @@ def by_name(origin: str, files: Iterable[RemoteFile]) -> dict[str, RemoteFile]:
     return found
 
 
-def safe_name(origin: str, name: object) -> str:
+def checked_name(origin: str, name: object) -> str:
     """``name`` if it is a relative path without anything that leads elsewhere or that a terminal
     acts on. Raises DownloadError.
     """
@@ -128,7 +128,7 @@ def safe_name(origin: str, name: object) -> str:
 def _file(origin: str, sibling: object) -> RemoteFile:
     if not isinstance(sibling, dict):
         raise DownloadError(f"{origin}: what the hub says of its files makes no sense")
-    name = safe_name(origin, sibling.get("rfilename"))
+    name = checked_name(origin, sibling.get("rfilename"))
     lfs: Any = sibling.get("lfs")
     size: Any = sibling.get("size")
     sha256: Any = ""

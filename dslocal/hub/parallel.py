@@ -13,7 +13,7 @@ NOTICED_S = 0.1
 POLITE_S = 1.0
 
 
-def at_once(
+def map_in_threads(
     action: Callable[[T], R], items: Iterable[T], threads: int, stop: threading.Event
 ) -> list[R]:
     """``action`` of each of ``items``, in their order. When one raises, or this process is

@@ -23,7 +23,7 @@ FIRST, STEP = (
 MAX_HEADER = 64 << 20
 
 
-def remote_header(
+def read_remote_header(
     remote: Repository, manifest: Manifest, first: RemoteFile
 ) -> tuple[GgufHeader, list[RemoteFile]]:
     """The header of the model whose only or first part is ``first``, and all its files. Nothing is
@@ -32,7 +32,7 @@ def remote_header(
     Raises NotFoundError for a part that is not there, GgufError for what is no GGUF header,
     DownloadError.
     """
-    files = parts(manifest, first)
+    files = parts_of_model(manifest, first)
     headers = [_header(remote, manifest, file) for file in files]
     for file, header in zip(files, headers, strict=True):
         if header.tensors and header.file_size > file.size:
@@ -42,7 +42,7 @@ def remote_header(
     return (join_headers(headers) if len(headers) > 1 else headers[0]), files
 
 
-def parts(manifest: Manifest, first: RemoteFile) -> list[RemoteFile]:
+def parts_of_model(manifest: Manifest, first: RemoteFile) -> list[RemoteFile]:
     """All files of the model that ``first`` is, or is a part of. Raises NotFoundError for one that
     is not there.
     """
@@ -56,7 +56,7 @@ def parts(manifest: Manifest, first: RemoteFile) -> list[RemoteFile]:
     return [manifest.file(name) for name in part.all_parts()]
 
 
-def first_parts(files: Iterable[RemoteFile]) -> list[RemoteFile]:
+def published_models(files: Iterable[RemoteFile]) -> list[RemoteFile]:
     """The GGUF models among ``files``, each by its only or first file; no projectors, importance
     matrices or adapters.
     """
@@ -98,10 +98,10 @@ class _Ahead:
         def ask() -> bytes:
             data = b"".join(self._remote.part(self._manifest, self._file, self._come, stop))
             if len(data) < stop - self._come:
-                raise http.cut_off()
+                raise http.truncated_error()
             return data
 
-        self._held = self._held[self._at :] + http.persistently(
+        self._held = self._held[self._at :] + http.with_retries(
             ask, f"{self._manifest.origin}: {self._file.name}"
         )
         self._at, self._come = 0, stop

@@ -25,9 +25,9 @@ from .manifest import (
     SHA256,
     Manifest,
     RemoteFile,
-    by_name,
-    manifest_of,
-    safe_name,
+    checked_name,
+    index_by_name,
+    parse_manifest,
 )
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ MAX_LISTING = (
 )
 SUMS = "SHA256SUMS"
 MODEL_FILES = (".json", ".safetensors", ".gguf")
-MAIN = "main"
+DEFAULT_REVISION = "main"
 
 _HUB_ID = re.compile(
     r"(?P<repository>[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95})(?:@(?P<revision>[\w./-]{1,200}?))?(?:/(?P<file>[^@]+))?",
@@ -80,12 +80,14 @@ class HubRepository:
     """
 
     repository: str
-    revision: str = MAIN
+    revision: str = DEFAULT_REVISION
     endpoint: str | None = None
 
     @property
     def origin(self) -> str:
-        return f"hf:{self.repository}" + (f"@{self.revision}" if self.revision != MAIN else "")
+        return f"hf:{self.repository}" + (
+            f"@{self.revision}" if self.revision != DEFAULT_REVISION else ""
+        )
 
     def manifest(self) -> Manifest:
         import json
@@ -94,19 +96,19 @@ class HubRepository:
         url = f"{self._endpoint}/api/models/{self.repository}/revision/{revision}?blobs=true"
 
         def ask() -> Manifest:
-            body = http.small(url, self._headers, MAX_LISTING)
+            body = http.get_small(url, self._headers, MAX_LISTING)
             try:
-                return manifest_of(self.origin, self.repository.split("/")[1], json.loads(body))
+                return parse_manifest(self.origin, self.repository.split("/")[1], json.loads(body))
             except (ValueError, RecursionError):
                 raise DownloadError(
                     f"{self.origin}: what the hub says of it is no JSON",
                     hint="is HF_ENDPOINT a hub?",
                 ) from None
 
-        return http.persistently(ask, self.origin, first=True)
+        return http.with_retries(ask, self.origin, first=True)
 
     def part(self, manifest: Manifest, file: RemoteFile, start: int, stop: int) -> Iterator[bytes]:
-        return http.part(
+        return http.get_range(
             self._url(manifest, file),
             self._headers,
             start,
@@ -172,8 +174,8 @@ class PlainFolder:
         return self.url
 
     def manifest(self) -> Manifest:
-        text = http.persistently(
-            lambda: http.small(f"{self._base}/{SUMS}", {}, MAX_LISTING),
+        text = http.with_retries(
+            lambda: http.get_small(f"{self._base}/{SUMS}", {}, MAX_LISTING),
             f"{self.url}: {SUMS}",
             first=True,
         )
@@ -194,7 +196,11 @@ class PlainFolder:
         ]
         state = hashlib.sha1(text, usedforsecurity=False).hexdigest()
         return Manifest(
-            self.url, self._base.rsplit("/", 1)[-1], state, by_name(self.url, files), git=False
+            self.url,
+            self._base.rsplit("/", 1)[-1],
+            state,
+            index_by_name(self.url, files),
+            git=False,
         )
 
     def _listed(self, number: int, line: str) -> tuple[str, str]:
@@ -204,19 +210,19 @@ class PlainFolder:
                 f"{self.url}: {SUMS}: line {number}: no SHA-256 and name",
                 hint="as sha256sum writes it",
             )
-        return safe_name(
+        return checked_name(
             self.url, name.strip().removeprefix("*").removeprefix("./")
         ), sha256.lower()
 
     def _size(self, name: str) -> int:
         url = f"{self._base}/{quote(name)}"
-        size = http.persistently(lambda: http.length(url, {}), f"{self.url}: {name}")
+        size = http.with_retries(lambda: http.content_length(url, {}), f"{self.url}: {name}")
         if size is None:
             raise DownloadError(f"{self.url}: {name}: the server does not say how long it is")
         return size
 
     def part(self, manifest: Manifest, file: RemoteFile, start: int, stop: int) -> Iterator[bytes]:
-        return http.part(f"{self._base}/{quote(file.name)}", {}, start, stop, None)
+        return http.get_range(f"{self._base}/{quote(file.name)}", {}, start, stop, None)
 
     def whole(self, manifest: Manifest, file: RemoteFile, path: Path) -> bool:
         return False
@@ -229,7 +235,7 @@ class PlainFolder:
         return self.url.rstrip("/")
 
 
-def remote_named(text: str, *, endpoint: str | None = None) -> tuple[Repository, str] | None:
+def parse_repository(text: str, *, endpoint: str | None = None) -> tuple[Repository, str] | None:
     """The place that ``text`` spells, and the file in it, empty where none is named; None where it
     spells none.
 
@@ -250,16 +256,16 @@ def remote_named(text: str, *, endpoint: str | None = None) -> tuple[Repository,
             )
         return PlainFolder(text.rstrip("/")), ""
     match = _HUB_ID.fullmatch(text.removeprefix("hf:"))
-    if match is None or ".." in text or "" in (match["revision"] or MAIN).split("/"):
+    if match is None or ".." in text or "" in (match["revision"] or DEFAULT_REVISION).split("/"):
         if text.startswith("hf:"):
             raise UsageError(
                 f"{text!r:.100} is no name on the hub",
                 hint="as hf:OWNER/NAME, hf:OWNER/NAME@REVISION or hf:OWNER/NAME/FILE",
             )
         return None
-    return HubRepository(match["repository"], match["revision"] or MAIN, endpoint), match[
-        "file"
-    ] or ""
+    return HubRepository(
+        match["repository"], match["revision"] or DEFAULT_REVISION, endpoint
+    ), match["file"] or ""
 
 
 def _unmoved(first: httpx2.Response, manifest: Manifest, file: RemoteFile) -> None:

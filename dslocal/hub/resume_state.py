@@ -18,14 +18,14 @@ from .repository import HubRepository, Repository
 LOCK = "lock"
 _BEGUN = "begun.json"
 
-Say = Callable[[str], None]
+Notify = Callable[[str], None]
 
 
-def is_begun(folder: Path) -> bool:
+def has_resume_state(folder: Path) -> bool:
     return (folder / _BEGUN).exists()
 
 
-def begun(remote: Repository, folder: Path, say: Say) -> tuple[Manifest, str]:
+def begun(remote: Repository, folder: Path, notify: Notify) -> tuple[Manifest, str]:
     """What ``remote`` holds, at the commit at which an earlier run began, and what tells that
     beginning from others.
 
@@ -45,7 +45,7 @@ def begun(remote: Repository, folder: Path, say: Say) -> tuple[Manifest, str]:
             ) from e
         now = remote.manifest().commit
         if now != commit:
-            say(
+            notify(
                 f"{remote.origin} has moved to commit {now[:12]}; going on with {commit[:12]}, which was begun ({anew})"
             )
         return replace(manifest, origin=remote.origin), begin_id
@@ -55,7 +55,7 @@ def begun(remote: Repository, folder: Path, say: Say) -> tuple[Manifest, str]:
     return manifest, begin_id
 
 
-def drop_links(folder: Path) -> None:
+def remove_links(folder: Path) -> None:
     """None is ours, and what is written through one lands elsewhere."""
     for path in folder.iterdir():
         if path.is_symlink():

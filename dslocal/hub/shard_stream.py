@@ -22,12 +22,12 @@ from typing import BinaryIO
 from dslocal.errors import CheckpointError, ConversionError
 
 from . import http
-from .fetch import DAMAGED, OnFetched, Tally, Tick, fetch, no_tick
+from .fetch import DAMAGED, DownloadCallback, FileCallback, ProgressSum, fetch, ignore_progress
 from .manifest import Manifest, RemoteFile
-from .parallel import at_once
+from .parallel import map_in_threads
 from .repository import Repository
-from .resume_state import LOCK, Say, begun, drop_links, is_begun
-from .used_ranges import Piece, UsedRanges
+from .resume_state import LOCK, Notify, begun, has_resume_state, remove_links
+from .used_ranges import ByteRange, UsedRanges
 
 SUFFIX = ".stream"
 AT_ONCE = 2  # shards on the disk
@@ -40,14 +40,14 @@ _PIECES = "pieces.jsonl"
 
 
 @contextmanager
-def streaming(
-    remote: Repository, out: Path, *, on_fetched: OnFetched | None = None, say: Say
+def stream_checkpoint(
+    remote: Repository, out: Path, *, on_progress: DownloadCallback | None = None, notify: Notify
 ) -> Iterator[StreamSource]:
     """The checkpoint at ``remote`` as a source for a conversion into ``out``, in a folder beside it
     that goes when all went well.
 
-    A run that goes on with an interrupted one stays with the commit that was begun. ``say`` is told
-    what the user should know, ``on_fetched`` how far the download has come. Raises DownloadError,
+    A run that goes on with an interrupted one stays with the commit that was begun. ``notify`` is told
+    what the user should know, ``on_progress`` how far the download has come. Raises DownloadError,
     NotFoundError, ConversionError when another process is at it.
     """
     from filelock import FileLock, Timeout
@@ -59,13 +59,13 @@ def streaming(
         )
     folder.mkdir(exist_ok=True)
     try:
-        drop_links(folder)
+        remove_links(folder)
         with FileLock(folder / LOCK, timeout=0):
-            fresh, source = not is_begun(folder), None
+            fresh, source = not has_resume_state(folder), None
             try:
-                manifest, begin_id = begun(remote, folder, say)
+                manifest, begin_id = begun(remote, folder, notify)
                 with StreamSource(
-                    remote, manifest, folder, begin_id, on_fetched=on_fetched, say=say
+                    remote, manifest, folder, begin_id, on_progress=on_progress, notify=notify
                 ) as source:
                     yield source
             except BaseException as e:
@@ -89,19 +89,19 @@ class StreamSource:
         folder: Path,
         begin_id: str,
         *,
-        on_fetched: OnFetched | None,
-        say: Say,
+        on_progress: DownloadCallback | None,
+        notify: Notify,
     ) -> None:
-        self._remote, self._manifest, self._folder, self._on_fetched, self._say = (
+        self._remote, self._manifest, self._folder, self._on_progress, self._notify = (
             remote,
             manifest,
             folder,
-            on_fetched,
-            say,
+            on_progress,
+            notify,
         )
         self._begin_id = begin_id
         self._pieces = UsedRanges(folder / _PIECES)
-        self._tick: Tick = no_tick
+        self._tick: FileCallback = ignore_progress
         self._heads: dict[str, bytes] = {}
         self._order: tuple[str, ...] | None = None
         self._gone: set[str] = set()
@@ -188,7 +188,7 @@ class StreamSource:
         one.
         """
         absent = [file for file in files if not (self._folder / file).exists()]
-        heads = at_once(
+        heads = map_in_threads(
             lambda name: self._ranged((name, 0, min(HEAD, self.size(name)))),
             absent,
             AT_A_TIME,
@@ -196,7 +196,7 @@ class StreamSource:
         )
         self._heads = dict(zip(absent, heads, strict=True))
 
-    def begin(self, shards: Sequence[str], pieces: Iterable[Piece]) -> Sequence[str]:
+    def begin(self, shards: Sequence[str], pieces: Iterable[ByteRange]) -> Sequence[str]:
         """The shards to open, in order, which are fetched from now on; all others have been done
         with.
 
@@ -204,7 +204,7 @@ class StreamSource:
         seen yet.
         """
         unknown = [piece for piece in pieces if piece not in self._pieces]
-        at_once(
+        map_in_threads(
             lambda piece: self._pieces.settle(piece, self.read(*piece)),
             unknown,
             AT_A_TIME,
@@ -225,7 +225,7 @@ class StreamSource:
             elif path.name.endswith(DAMAGED) or not path.name.startswith(self._order):
                 path.unlink()
         self._pieces.sync()
-        self._tick = Tally([self._file(name) for name in self._order], self._on_fetched)
+        self._tick = ProgressSum([self._file(name) for name in self._order], self._on_progress)
         for name in self._ready:
             self._tick(self._file(name), self.size(name))
         self._fetching = threading.Thread(target=self._fetch_in_order, daemon=True)
@@ -241,7 +241,7 @@ class StreamSource:
             self._ready.discard(file)
             self._changed.notify_all()
 
-    def same(self, one: Piece, other: Piece) -> bool:
+    def same(self, one: ByteRange, other: ByteRange) -> bool:
         """Whether two long pieces are equal: by samples now, and by the whole of them once their
         shards have come.
         """
@@ -275,7 +275,7 @@ class StreamSource:
             raise CheckpointError(f"is missing from {self._manifest.origin}", file=name)
         return found
 
-    def _ranged(self, piece: Piece) -> bytes:
+    def _ranged(self, piece: ByteRange) -> bytes:
         """The piece as two answers agree on, or one with what is known of it: there is no hash of
         it to check.
         """
@@ -290,7 +290,7 @@ class StreamSource:
             file=piece[0],
         )
 
-    def _asked(self, piece: Piece) -> bytes:
+    def _asked(self, piece: ByteRange) -> bytes:
         name, start, nbytes = piece
         file = self._file(name)
         if start + nbytes > file.size:
@@ -307,9 +307,9 @@ class StreamSource:
             ):
                 data.extend(arrived)
             if len(data) < nbytes:
-                raise http.cut_off()
+                raise http.truncated_error()
 
-        http.persistently(ask, what, gained=lambda: len(data), stop=self._stop)
+        http.with_retries(ask, what, gained=lambda: len(data), stop=self._stop)
         return bytes(data)
 
     def _fetch_in_order(self) -> None:
@@ -351,7 +351,7 @@ class StreamSource:
             stop=self._stop,
         )
         if remark:
-            self._say(remark)
+            self._notify(remark)
         try:
             self._pieces.check(path)
         except CheckpointError:

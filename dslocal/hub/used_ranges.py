@@ -16,7 +16,7 @@ from typing import TypeAlias
 
 from dslocal.errors import CheckpointError, ConversionError
 
-Piece: TypeAlias = tuple[str, int, int]  # file, first byte, bytes
+ByteRange: TypeAlias = tuple[str, int, int]  # file, first byte, bytes
 BLOCK = 1 << 20
 
 
@@ -24,8 +24,8 @@ class UsedRanges:
     """The notes in ``path``. Threads may share them."""
 
     def __init__(self, path: Path) -> None:
-        self._known: dict[Piece, str] = {}
-        self._equal: set[tuple[Piece, Piece]] = set()
+        self._known: dict[ByteRange, str] = {}
+        self._equal: set[tuple[ByteRange, ByteRange]] = set()
         self.seen: set[str] = set()  # files that were compared
         self._lock = threading.Lock()
         try:
@@ -40,25 +40,25 @@ class UsedRanges:
     def close(self) -> None:
         self._file.close()
 
-    def __contains__(self, piece: Piece) -> bool:
+    def __contains__(self, piece: ByteRange) -> bool:
         return piece in self._known
 
     @property
-    def compared(self) -> list[Piece]:
+    def compared(self) -> list[ByteRange]:
         """The pieces that were taken to be equal to another."""
         return [piece for pair in self._equal for piece in pair]
 
-    def settle(self, piece: Piece, data: bytes) -> None:
+    def settle(self, piece: ByteRange, data: bytes) -> None:
         """Notes that ``piece`` is ``data``. Raises CheckpointError when it was something else
         before.
         """
         self._settle(piece, hashlib.sha256(data).hexdigest())
 
-    def agrees(self, piece: Piece, data: bytes) -> bool:
+    def agrees(self, piece: ByteRange, data: bytes) -> bool:
         """Whether ``piece`` is known to be ``data``."""
         return self._known.get(piece) == hashlib.sha256(data).hexdigest()
 
-    def expect_equal(self, one: Piece, other: Piece) -> None:
+    def expect_equal(self, one: ByteRange, other: ByteRange) -> None:
         """Notes that the two are taken to be equal."""
         with self._lock:
             if (one, other) not in self._equal:
@@ -88,7 +88,7 @@ class UsedRanges:
             self._append({"seen": path.name})
         self.sync()
 
-    def _settle(self, piece: Piece, found: str) -> None:
+    def _settle(self, piece: ByteRange, found: str) -> None:
         with self._lock:
             known = self._known.get(piece)
             if known is None:
@@ -118,7 +118,7 @@ class UsedRanges:
         return whole
 
 
-def _digest(path: Path, piece: Piece) -> str:
+def _digest(path: Path, piece: ByteRange) -> str:
     seen = hashlib.sha256()
     with path.open("rb") as opened:
         _, start, left = piece

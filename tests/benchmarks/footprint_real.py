@@ -78,7 +78,10 @@ def main() -> None:
         print(
             f"{'':6}{'ctx':>6}{'KV':>6}{'ubatch':>8} {'flash':6}{'mode':6}{'predicted':>12}{'measured':>11}{'off by':>9}   MiB"
         )
-        for name, path, settings in (("nano", resolve.ready("nano"), NANO), ("moe", moe, MOE)):
+        for name, path, settings in (
+            ("nano", resolve.ensure_gguf("nano"), NANO),
+            ("moe", moe, MOE),
+        ):
             for load_config in settings:
                 row(name, path, load_config)
 

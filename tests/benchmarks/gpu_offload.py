@@ -143,7 +143,7 @@ def row(name: str, predicted: MemoryUse, found: Found) -> None:
 
 def same_text() -> Iterator[str]:
     """nano's answers, experts on the GPU, half of them, none."""
-    path = resolve.ready("nano")
+    path = resolve.ensure_gguf("nano")
     n = len(
         [
             layer

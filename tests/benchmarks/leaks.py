@@ -30,7 +30,7 @@ DRAFTING = replace(PLAIN, mtp=True, n_outputs=4)
 
 def main() -> int:
     cycles = int(sys.argv[1]) if len(sys.argv) > 1 else CYCLES
-    path, began, first = resolve.ready("nano"), time.monotonic(), 0.0
+    path, began, first = resolve.ensure_gguf("nano"), time.monotonic(), 0.0
     for number in range(cycles):
         cycle(path, number)
         if number == int(cycles * WARM):

@@ -81,7 +81,7 @@ def is_right(way: Way, given: list[str], expected: int | str) -> bool:
 def main(count: int = 200, seed: int = 1) -> None:
     r = random.Random(seed)
     asked = [questions.question(r) for _ in range(count)]
-    with LlamaModel(resolve.ready("nano")) as model, LlamaContext(model, 4096) as context:
+    with LlamaModel(resolve.ensure_gguf("nano")) as model, LlamaContext(model, 4096) as context:
         family = prompts.recognise_family(model.header).family
         print("| way of prompting | right | share |\n|---|---|---|")
         for way in WAYS:

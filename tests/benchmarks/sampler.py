@@ -134,7 +134,7 @@ def measured(
 
 def of_nano() -> list[Floats]:
     """nano's logits while it thinks about a question."""
-    with LlamaModel(resolve.ready("nano")) as model, LlamaContext(model, 512) as context:
+    with LlamaModel(resolve.ensure_gguf("nano")) as model, LlamaContext(model, 512) as context:
         context.prefill(model.encode("What is 47 × 86? Tell me about the capital of Peru."))
         own: list[Floats] = []
         sampler = Sampler(0.6, 0.95, 1)

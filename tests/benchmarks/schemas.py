@@ -143,7 +143,7 @@ def answers(count: int) -> Iterator[tuple[int, Any, float]]:
 
     settings = prompts.FAMILIES["nano"].defaults
     with (
-        LlamaModel(resolve.ready("nano")) as model,
+        LlamaModel(resolve.ensure_gguf("nano")) as model,
         LlamaContext(model, model.n_ctx_train) as context,
     ):
         for seed in range(count):

@@ -271,7 +271,7 @@ def compare(server: Server, rng: random.Random) -> None:
 
 @contextlib.contextmanager
 def servers(args: argparse.Namespace) -> Iterator[list[Server]]:
-    file = resolve.ready("nano")
+    file = resolve.ensure_gguf("nano")
     threads = str(args.threads)
     ports = []
     for _ in range(2):

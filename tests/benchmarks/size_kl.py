@@ -55,7 +55,7 @@ def own_texts(path: Path) -> list[list[int]]:
 
 
 def main(names: list[str]) -> None:
-    found = resolve.find("nano")
+    found = resolve.resolve_model("nano")
     assert isinstance(found, resolve.LocalCheckpoint)
     checkpoint = converter.open_checkpoint(converter.FolderSource(found.folder))
     with tempfile.TemporaryDirectory() as folder:

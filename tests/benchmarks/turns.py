@@ -84,7 +84,7 @@ class Turns:
 
 def main() -> int:
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 12
-    with LlamaModel(resolve.ready("nano")) as model, LlamaContext(model, 4096) as context:
+    with LlamaModel(resolve.ensure_gguf("nano")) as model, LlamaContext(model, 4096) as context:
         turns = Turns(context)
         turns.fresh(0)  # the first evaluation is slower
         paused, at_once, fresh, three = [], [], [], []

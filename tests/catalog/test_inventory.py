@@ -16,7 +16,7 @@ import pytest
 from support.cli.running import clean_environment
 
 from dslocal import catalog
-from dslocal.catalog.inventory import MAX_ENTRY, slug
+from dslocal.catalog.inventory import MAX_ENTRY, model_slug
 from dslocal.errors import DslocalError, UsageError
 
 
@@ -82,7 +82,7 @@ def test_order_and_names() -> None:
         ("r1-0528", "Q2_K", 1.0),
     ):
         catalog.add_installed(entry(name, quant, added))
-    assert [one.spelled for one in catalog.installed_models()] == [
+    assert [one.full_name for one in catalog.installed_models()] == [
         "r1:IQ1_S",
         "r1:Q4_K_M",
         "r1-0528:Q2_K",
@@ -111,7 +111,7 @@ def test_finding(name: str, expected: str | None) -> None:
     catalog.add_installed(entry("r1", "Q4_K_M", 3.0))
     catalog.add_installed(entry("r1", "IQ1_S", 1.0))
     found = catalog.find_installed(name)
-    assert (found.spelled if found else None) == expected
+    assert (found.full_name if found else None) == expected
 
 
 def test_a_quantization_of_its_own_argument() -> None:
@@ -330,6 +330,6 @@ SLUGS = [
 
 @pytest.mark.parametrize(("text", "name"), SLUGS)
 def test_slug(text: str, name: str) -> None:
-    assert slug(text) == name
+    assert model_slug(text) == name
     if name:
-        catalog.add_installed(entry(slug(text)))
+        catalog.add_installed(entry(model_slug(text)))

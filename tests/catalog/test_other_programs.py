@@ -13,11 +13,11 @@ from support.gguf.other_programs import blob, layers, manifest
 
 from dslocal.catalog import other_programs
 from dslocal.catalog.other_programs import (
-    Root,
-    called,
-    gguf_files,
-    models_of,
-    named_by_ollama,
+    ModelFolder,
+    find_models,
+    gguf_models_in,
+    match_models,
+    ollama_model_of,
 )
 
 
@@ -35,25 +35,30 @@ def ollama(tmp_path: Path) -> Path:
 
 
 def names(root: Path) -> list[str]:
-    return [model.name for model in models_of([Root("Ollama", root)])]
+    return [model.name for model in find_models([ModelFolder("Ollama", root)])]
 
 
 def test_roots_follow_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("OLLAMA_MODELS", raising=False)
-    own = [root.path for root in other_programs.roots() if root.path.is_relative_to(tmp_path)]
+    own = [
+        root.path for root in other_programs.model_folders() if root.path.is_relative_to(tmp_path)
+    ]
     assert own == [
         tmp_path / ".ollama/models",
         tmp_path / ".lmstudio/models",
         tmp_path / ".cache/lm-studio/models",
     ]
-    assert Root("Ollama", Path("/usr/share/ollama/.ollama/models")) in other_programs.roots()
-    monkeypatch.setenv("OLLAMA_MODELS", "~/big disk")
-    assert other_programs.roots()[0] == Root("Ollama", tmp_path / "big disk")
-    monkeypatch.setenv("OLLAMA_MODELS", str(tmp_path / ".ollama" / "models"))
-    assert len([root for root in other_programs.roots() if root.app == "Ollama"]) == 1 + len(
-        other_programs.SYSTEM
+    assert (
+        ModelFolder("Ollama", Path("/usr/share/ollama/.ollama/models"))
+        in other_programs.model_folders()
     )
+    monkeypatch.setenv("OLLAMA_MODELS", "~/big disk")
+    assert other_programs.model_folders()[0] == ModelFolder("Ollama", tmp_path / "big disk")
+    monkeypatch.setenv("OLLAMA_MODELS", str(tmp_path / ".ollama" / "models"))
+    assert len(
+        [root for root in other_programs.model_folders() if root.app == "Ollama"]
+    ) == 1 + len(other_programs.SYSTEM)
 
 
 NAMES = [
@@ -74,12 +79,12 @@ NAMES = [
 def test_ollama_names(ollama: Path, gguf: Path, path: str, name: str | None) -> None:
     digest = blob(ollama, gguf)
     manifest(ollama, path, layers(digest))
-    found = models_of([Root("Ollama", ollama)])
+    found = find_models([ModelFolder("Ollama", ollama)])
     assert [model.name for model in found] == ([name] if name else [])
     for model in found:
         assert model.path == ollama / "blobs" / digest.replace(":", "-")
         assert model.origin == f"ollama:{name}"
-        assert named_by_ollama(model.path) == model
+        assert ollama_model_of(model.path) == model
 
 
 def test_ollama_of_2026(ollama: Path, gguf: Path) -> None:
@@ -183,7 +188,7 @@ def test_lm_studio(tmp_path: Path) -> None:
         (root / name).touch()
     (root / "org/R1-GGUF/folder.gguf").mkdir()
     (root / "org/loop").symlink_to(root)
-    found = models_of([Root("LM Studio", root)])
+    found = find_models([ModelFolder("LM Studio", root)])
     inside = [model.name for model in found if "loop" not in model.name]
     assert inside == [
         "org/R1-GGUF/R1-Q4_K_M.gguf",
@@ -191,7 +196,7 @@ def test_lm_studio(tmp_path: Path) -> None:
         "org/R1-GGUF/deep/Q2.gguf",
     ]
     assert found[0].origin == str(root / "org/R1-GGUF/R1-Q4_K_M.gguf")
-    assert [file.name for file in gguf_files(root / "org/R1-GGUF")] == [
+    assert [file.name for file in gguf_models_in(root / "org/R1-GGUF")] == [
         "R1-Q4_K_M.gguf",
         "R1-Q8_0-00001-of-00002.gguf",
     ]
@@ -225,5 +230,7 @@ def test_what_a_name_means(
         (tmp_path / f"studio/org/repo/{name}.gguf").touch()
     assert [
         model.name
-        for model in called(text, [Root("Ollama", ollama), Root("LM Studio", tmp_path / "studio")])
+        for model in match_models(
+            text, [ModelFolder("Ollama", ollama), ModelFolder("LM Studio", tmp_path / "studio")]
+        )
     ] == expected

@@ -16,8 +16,8 @@ from support.gguf.other_programs import snapshot
 
 from dslocal import catalog
 from dslocal.catalog.inventory import How
-from dslocal.catalog.leftovers import clear, in_use, leftovers
-from dslocal.catalog.removal import removal_of, remove
+from dslocal.catalog.leftovers import delete_leftover, find_leftovers, is_in_use
+from dslocal.catalog.removal import plan_removal, remove_model
 from dslocal.errors import DslocalError
 
 ONE, TWO = "1" * 40, "2" * 40
@@ -56,17 +56,17 @@ def everything(folder: Path) -> set[str]:
 def test_a_whole_download(cache: Path) -> None:
     links = snapshot(cache, "org/r1", ONE, {"a.gguf": A, "Q8/b.gguf": B})
     entry = kept(*links.values())
-    planned = removal_of(entry)
+    planned = plan_removal(entry)
     assert (planned.goes, planned.stays, planned.nbytes) == (entry.files, (), len(A) + len(B))
     assert links["a.gguf"].read_bytes() == A  # nothing has happened yet
-    assert remove(entry) == planned
+    assert remove_model(entry) == planned
     assert everything(cache) == set()
     assert catalog.installed_models() == []
 
 
 def test_other_files_of_the_snapshot_stay(cache: Path) -> None:
     links = snapshot(cache, "org/r1", ONE, {"a.gguf": A, "config.json": b"{}", "same.json": b"{}"})
-    remove(kept(links["a.gguf"]))
+    remove_model(kept(links["a.gguf"]))
     assert not os.path.lexists(links["a.gguf"])
     assert links["config.json"].read_bytes() == b"{}"
     assert (cache / "models--org--r1/refs/main").read_text() == ONE
@@ -77,7 +77,7 @@ def test_other_files_of_the_snapshot_stay(cache: Path) -> None:
 def test_a_blob_that_another_revision_uses_stays(cache: Path) -> None:
     first = snapshot(cache, "org/r1", ONE, {"a.gguf": A, "b.gguf": B})
     second = snapshot(cache, "org/r1", TWO, {"deep/renamed.gguf": A})
-    assert remove(kept(*first.values())).nbytes == len(B)
+    assert remove_model(kept(*first.values())).nbytes == len(B)
     assert second["deep/renamed.gguf"].read_bytes() == A
     assert sorted(path.name for path in (cache / "models--org--r1/snapshots").iterdir()) == [TWO]
     assert (cache / "models--org--r1/refs/main").exists()
@@ -88,7 +88,7 @@ def test_a_blob_that_another_revision_uses_stays(cache: Path) -> None:
 def test_the_name_of_a_revision_of_which_nothing_is_left_goes(cache: Path) -> None:
     snapshot(cache, "org/r1", TWO, {"b.gguf": B})
     first = snapshot(cache, "org/r1", ONE, {"a.gguf": A})  # main is this one
-    remove(kept(*first.values()))
+    remove_model(kept(*first.values()))
     assert everything(cache / "models--org--r1/refs") == set()
     assert scan_cache_dir(cache).warnings == []
 
@@ -109,10 +109,10 @@ def test_the_store_that_all_repositories_share(cache: Path) -> None:
         )
     stored = cache / "blobs/ff" / ("f" * 64)
     assert stored.read_bytes() == A
-    assert remove(kept(both["org"])).nbytes == 0
+    assert remove_model(kept(both["org"])).nbytes == 0
     assert both["other"].read_bytes() == A
     assert not (cache / "models--org--r1").exists()
-    assert remove(kept(both["other"], name="other")).nbytes == len(A)
+    assert remove_model(kept(both["other"], name="other")).nbytes == len(A)
     assert not stored.exists()
 
 
@@ -120,7 +120,7 @@ def test_a_cache_without_links(cache: Path) -> None:
     file = cache / "models--org--r1/snapshots" / ONE / "a.gguf"
     file.parent.mkdir(parents=True)
     file.write_bytes(A)
-    assert remove(kept(file)).nbytes == len(A)
+    assert remove_model(kept(file)).nbytes == len(A)
     assert not file.exists()
 
 
@@ -139,7 +139,7 @@ def test_links_that_lead_elsewhere_delete_nothing_there(cache: Path, tmp_path: P
     held = repository / "blobs" / Path(links["c.gguf"].readlink()).name
     held.unlink()
     held.symlink_to(outside / "thesis.gguf")  # a blob that is a link, and not into the shared store
-    assert remove(kept(*links.values())).nbytes == 0
+    assert remove_model(kept(*links.values())).nbytes == 0
     assert everything(outside) == {"thesis.gguf"}
     assert (outside / "thesis.gguf").read_bytes() == A
     assert not any(map(os.path.lexists, links.values()))
@@ -153,7 +153,7 @@ def test_folders_that_are_links_are_left_alone(cache: Path, tmp_path: Path, part
     folder.rename(tmp_path / "elsewhere")
     folder.symlink_to(tmp_path / "elsewhere")
     before = everything(tmp_path / "elsewhere")
-    for act in (removal_of, remove):
+    for act in (plan_removal, remove_model):
         with pytest.raises(DslocalError, match="is left alone"):
             act(entry)
     assert everything(tmp_path / "elsewhere") == before
@@ -173,7 +173,7 @@ def test_a_download_outside_any_cache_stays(cache: Path, path: str) -> None:
     file = cache / path
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(A)
-    removal = remove(kept(file))
+    removal = remove_model(kept(file))
     assert (removal.goes, removal.stays, removal.nbytes) == ((), (file,), 0)
     assert file.exists()
     assert catalog.installed_models() == []
@@ -194,7 +194,7 @@ def test_whose_files_go(tmp_path: Path, how: How, name: str, content: bytes, goe
     file = tmp_path / name
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(content)
-    removal = remove(kept(file, how=how))
+    removal = remove_model(kept(file, how=how))
     assert (file.exists(), bool(removal.goes), bool(removal.stays), bool(removal.why)) == (
         not goes,
         goes,
@@ -209,7 +209,7 @@ def test_a_link_in_place_of_a_converted_file_stays(tmp_path: Path) -> None:
     (tmp_path / "big disk.gguf").write_bytes(A)
     link = tmp_path / "r1.gguf"
     link.symlink_to(tmp_path / "big disk.gguf")
-    assert remove(kept(link, how="converted")).stays == (link,)
+    assert remove_model(kept(link, how="converted")).stays == (link,)
     assert link.read_bytes() == A
 
 
@@ -218,16 +218,16 @@ def test_a_file_with_two_names_goes_with_the_last(tmp_path: Path) -> None:
     file.write_bytes(A)
     link.symlink_to(file)
     first, second = kept(file, how="converted"), kept(link, how="imported", name="other")
-    assert "other:Q4_K_M" in remove(first).why
+    assert "other:Q4_K_M" in remove_model(first).why
     assert file.exists()
-    remove(second)
-    assert remove(kept(file, how="converted")).goes == (file,)
+    remove_model(second)
+    assert remove_model(kept(file, how="converted")).goes == (file,)
 
 
 def test_what_is_gone_already(tmp_path: Path, cache: Path) -> None:
     kept(tmp_path / "r1.gguf", how="converted")
     kept(cache / "models--o--r/snapshots" / ONE / "a.gguf", name="v3")
-    assert [remove(entry).nbytes for entry in catalog.installed_models()] == [0, 0]
+    assert [remove_model(entry).nbytes for entry in catalog.installed_models()] == [0, 0]
     assert catalog.installed_models() == []
 
 
@@ -237,7 +237,7 @@ def test_what_another_process_has_kept_anew_stays(tmp_path: Path) -> None:
     entry = kept(file, how="converted")
     newer = replace(entry, added=2.0)
     catalog.add_installed(newer)
-    assert remove(entry).goes == ()
+    assert remove_model(entry).goes == ()
     assert file.exists()
     assert catalog.installed_models() == [newer]
 
@@ -267,11 +267,11 @@ def test_leftovers(home: Path, cache: Path, tmp_path: Path) -> None:
     leave(cache, "models--o--r/blobs/abc", "models--o--r/blobs/abc.incomplete", "other/x.partial")
     (home / "cache/link.part").symlink_to(tmp_path)
     (home / "cache/link.stream").symlink_to(tmp_path)
-    found = leftovers()
+    found = find_leftovers()
     assert [one.path for one in found] == sorted(left)
     assert {one.path.name: one.nbytes for one in found}["d.stream"] == 8192
-    assert all(clear(one) for one in found)
-    assert leftovers() == []
+    assert all(delete_leftover(one) for one in found)
+    assert find_leftovers() == []
     assert tmp_path.exists()
     assert everything(cache) >= {
         "models--o--r/blobs/abc",
@@ -283,7 +283,7 @@ def test_leftovers(home: Path, cache: Path, tmp_path: Path) -> None:
 def test_a_file_of_full_length_that_is_hardly_written_counts_as_little(home: Path) -> None:
     (file,) = leave(home / "cache", "a.part")
     os.truncate(file, 1 << 30)
-    assert leftovers()[0].nbytes < 1 << 20
+    assert find_leftovers()[0].nbytes < 1 << 20
 
 
 LOCKS = [
@@ -306,12 +306,12 @@ def test_what_a_process_is_writing_stays(home: Path, name: str, lock: str, used:
     leave(home / "cache", f"{name}/data" if name.endswith(".stream") else name)
     with (home / "cache" / lock).open() as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        found = {Path(os.path.relpath(one.path, home / "cache")): one for one in leftovers()}[
+        found = {Path(os.path.relpath(one.path, home / "cache")): one for one in find_leftovers()}[
             Path(name)
         ]
-        assert in_use(found) is used
-        assert clear(found) is not used
+        assert is_in_use(found) is used
+        assert delete_leftover(found) is not used
         assert found.path.exists() is used
     if used:
-        assert not in_use(found)
-        assert clear(found)
+        assert not is_in_use(found)
+        assert delete_leftover(found)

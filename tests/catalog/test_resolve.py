@@ -42,28 +42,28 @@ def refuse(*_: object) -> None:
 
 @pytest.mark.parametrize("name", ["nano", "NANO", "Nano", None, ""])
 def test_a_name(fresh: Path, name: str | None) -> None:
-    found = resolve.find(name)
+    found = resolve.resolve_model(name)
     assert isinstance(found, resolve.LocalCheckpoint)
     assert (found.name, found.quant) == ("nano", "Q8_0")
 
 
 def test_a_name_goes_before_a_folder_of_that_name(fresh: Path) -> None:
     Path("nano").mkdir()
-    assert isinstance(resolve.find("nano"), resolve.LocalCheckpoint)
+    assert isinstance(resolve.resolve_model("nano"), resolve.LocalCheckpoint)
 
 
 def test_a_file_is_taken_as_it_is(fresh: Path, nano: Path) -> None:
-    assert resolve.find(str(nano)) == nano
-    assert resolve.ready(str(nano), on_progress=refuse) == nano
-    assert resolve.ready(os.path.relpath(nano), on_progress=refuse).samefile(nano)
+    assert resolve.resolve_model(str(nano)) == nano
+    assert resolve.ensure_gguf(str(nano), on_progress=refuse) == nano
+    assert resolve.ensure_gguf(os.path.relpath(nano), on_progress=refuse).samefile(nano)
     assert not fresh.exists()
 
 
 def test_a_folder_is_a_checkpoint(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = resolve.LocalCheckpoint("My Model", checkpoint, resolve.FOLDER_QUANT)
-    assert resolve.find(str(checkpoint)) == expected
+    assert resolve.resolve_model(str(checkpoint)) == expected
     monkeypatch.chdir(checkpoint)
-    here = resolve.find(".")
+    here = resolve.resolve_model(".")
     assert isinstance(here, resolve.LocalCheckpoint)
     assert here.name == "My Model"
 
@@ -74,7 +74,7 @@ def test_a_folder_is_a_checkpoint(checkpoint: Path, monkeypatch: pytest.MonkeyPa
 )
 def test_what_is_unknown_is_refused_with_what_is_known(fresh: Path, name: str) -> None:
     with pytest.raises(NotFoundError) as caught:
-        resolve.find(name)
+        resolve.resolve_model(name)
     assert "nano" in caught.value.hint
     assert "checkpoint folder" in caught.value.hint
 
@@ -84,42 +84,42 @@ def test_what_is_unknown_is_refused_with_what_is_known(fresh: Path, name: str) -
 )
 def test_what_is_no_path_is_not_found_either(fresh: Path, name: str, complaint: str) -> None:
     with pytest.raises(NotFoundError, match=complaint) as caught:
-        resolve.find(name)
+        resolve.resolve_model(name)
     assert len(str(caught.value)) < 200
 
 
 def test_a_folder_that_is_no_checkpoint(fresh: Path, tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match=r"config\.json"):
-        resolve.find(str(tmp_path))
+        resolve.resolve_model(str(tmp_path))
 
 
 @pytest.mark.parametrize("name", ["deepseek-r1", "DeepSeek-R1"])
 def test_a_model_that_is_not_here_says_so(fresh: Path, name: str) -> None:
     with pytest.raises(NotFoundError, match="deepseek-r1 is not on this machine") as caught:
-        resolve.find(name)
+        resolve.resolve_model(name)
     assert "dslocal " in caught.value.hint
 
 
 def test_a_folder_goes_before_a_model_that_is_not_here(fresh: Path, checkpoint: Path) -> None:
     folder = Path("DeepSeek-R1").absolute()
     checkpoint.rename(folder)
-    assert resolve.find("DeepSeek-R1") == resolve.LocalCheckpoint(
+    assert resolve.resolve_model("DeepSeek-R1") == resolve.LocalCheckpoint(
         "DeepSeek-R1", Path("DeepSeek-R1"), resolve.FOLDER_QUANT
     )
-    resolve.remember("DeepSeek-R1")
+    resolve.remember_last_used("DeepSeek-R1")
     os.chdir("/")
-    assert resolve.last_used() == str(folder)
+    assert resolve.last_used_model() == str(folder)
 
 
 def test_a_model_that_is_not_here_is_not_remembered(fresh: Path) -> None:
-    resolve.remember("deepseek-r1")
-    assert resolve.last_used() is None
+    resolve.remember_last_used("deepseek-r1")
+    assert resolve.last_used_model() is None
 
 
 def test_conversion_happens_once(home: Path, nano: Path) -> None:
     before = nano.stat()
     assert nano.is_relative_to(home / "cache")
-    assert resolve.ready("nano", on_progress=refuse) == nano
+    assert resolve.ensure_gguf("nano", on_progress=refuse) == nano
     assert (nano.stat().st_ino, nano.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
     assert read_header(nano).text("general.name") == "nano"
 
@@ -133,7 +133,7 @@ from dslocal.catalog import resolve
 calls = []
 print("ready", flush=True)
 sys.stdin.readline()
-path = resolve.ready("nano", on_progress=calls.append)
+path = resolve.ensure_gguf("nano", on_progress=calls.append)
 print(bool(calls), os.stat(path).st_ino, os.stat(path).st_mtime_ns, path)
 """
     env = run.env({"DSLOCAL_HOME": str(tmp_path / "home")})
@@ -160,17 +160,17 @@ print(bool(calls), os.stat(path).st_ino, os.stat(path).st_mtime_ns, path)
 
 
 def test_a_changed_checkpoint_is_converted_anew(fresh: Path, checkpoint: Path) -> None:
-    first = resolve.ready(str(checkpoint))
+    first = resolve.ensure_gguf(str(checkpoint))
     assert first.is_relative_to(fresh / "cache")
     assert read_header(first).text("general.name") == "My Model"
     (checkpoint / "notes.txt").write_text("beside the weights, and nothing to them")
-    assert resolve.ready(str(checkpoint), on_progress=refuse) == first
+    assert resolve.ensure_gguf(str(checkpoint), on_progress=refuse) == first
 
     settings = checkpoint / "generation_config.json"
     content = settings.read_text(encoding="utf-8")
     settings.write_text(content.replace("0.6", "0.7"), encoding="utf-8")
     calls: list[object] = []
-    second = resolve.ready(str(checkpoint), on_progress=calls.append)
+    second = resolve.ensure_gguf(str(checkpoint), on_progress=calls.append)
     assert second != first
     assert calls
     assert read_header(second).metadata["general.sampling.temp"] == pytest.approx(0.7)
@@ -179,28 +179,28 @@ def test_a_changed_checkpoint_is_converted_anew(fresh: Path, checkpoint: Path) -
 
 @pytest.mark.parametrize("name", ["nano", "NANO"])
 def test_a_name_is_remembered(fresh: Path, name: str) -> None:
-    assert resolve.last_used() is None
-    resolve.remember(name)
-    assert resolve.last_used() == name
-    assert isinstance(resolve.find(None), resolve.LocalCheckpoint)
+    assert resolve.last_used_model() is None
+    resolve.remember_last_used(name)
+    assert resolve.last_used_model() == name
+    assert isinstance(resolve.resolve_model(None), resolve.LocalCheckpoint)
 
 
 def test_a_path_is_remembered_wherever_one_is(fresh: Path, nano: Path) -> None:
     copy = Path("my.gguf")
     copy.symlink_to(nano)
-    resolve.remember("my.gguf")
+    resolve.remember_last_used("my.gguf")
     os.chdir("/")
-    assert resolve.find(None) == nano.resolve()
+    assert resolve.resolve_model(None) == nano.resolve()
 
 
 def test_what_is_gone_is_forgotten(fresh: Path, nano: Path) -> None:
     copy = Path("my.gguf").absolute()
     os.link(nano, copy)
-    resolve.remember(str(copy))
-    assert resolve.find(None) == copy
+    resolve.remember_last_used(str(copy))
+    assert resolve.resolve_model(None) == copy
     copy.unlink()
-    assert resolve.last_used() is None
-    assert isinstance(resolve.find(None), resolve.LocalCheckpoint)
+    assert resolve.last_used_model() is None
+    assert isinstance(resolve.resolve_model(None), resolve.LocalCheckpoint)
 
 
 @pytest.mark.parametrize(
@@ -212,7 +212,7 @@ def test_a_damaged_memory_is_no_memory(fresh: Path, content: str) -> None:
     (fresh / "state" / "last-model.json").write_text(
         content, encoding="utf-8", errors="surrogateescape"
     )
-    assert resolve.last_used() is None
+    assert resolve.last_used_model() is None
 
 
 def kept(
@@ -243,21 +243,23 @@ def test_a_kept_model_is_found_by_name(fresh: Path, name: str, file: str) -> Non
     kept(Path("r1-new.gguf"), quant="Q8_0", added=2.0)
     kept(Path("v3.gguf"), "deepseek-v3", "Q2_K")
     kept(Path("nano.gguf"), "nano", "Q4_K_M")
-    assert resolve.find(name) == Path(file).absolute()
-    assert resolve.ready(name, on_progress=refuse) == Path(file).absolute()
-    assert isinstance(resolve.find("nano"), resolve.LocalCheckpoint)  # what ships goes before
+    assert resolve.resolve_model(name) == Path(file).absolute()
+    assert resolve.ensure_gguf(name, on_progress=refuse) == Path(file).absolute()
+    assert isinstance(
+        resolve.resolve_model("nano"), resolve.LocalCheckpoint
+    )  # what ships goes before
 
 
 @pytest.mark.parametrize("name", ["nano:Q8_0", "NANO:q8_0"])
 def test_what_ships_has_a_quantization_too(fresh: Path, name: str) -> None:
-    assert resolve.find(name) == resolve.find("nano")
+    assert resolve.resolve_model(name) == resolve.resolve_model("nano")
 
 
 @pytest.mark.parametrize("name", ["nano:", "nano:Q2_K", "r1:Q8_0", "r1:", ":Q4_K_M", "r1:Q4_K_M:x"])
 def test_another_quantization_is_not_found(fresh: Path, name: str) -> None:
     kept(Path("r1.gguf"))
     with pytest.raises(NotFoundError, match="no model or file") as caught:
-        resolve.find(name)
+        resolve.resolve_model(name)
     assert "nano, r1:Q4_K_M" in caught.value.hint
 
 
@@ -266,69 +268,69 @@ def test_a_kept_name_goes_before_a_file_and_a_folder_of_that_name(
 ) -> None:
     entry = kept(Path("elsewhere.gguf"))
     Path("r1").touch()
-    assert resolve.find("r1") == entry.path
-    assert resolve.find("./r1") == Path("r1")
-    assert resolve.find("r1:Q4_K_M") == entry.path
+    assert resolve.resolve_model("r1") == entry.path
+    assert resolve.resolve_model("./r1") == Path("r1")
+    assert resolve.resolve_model("r1:Q4_K_M") == entry.path
     Path("r1").unlink()
     checkpoint.rename(Path("r1").absolute())
-    assert resolve.find("r1") == entry.path
-    assert isinstance(resolve.find("./r1"), resolve.LocalCheckpoint)
+    assert resolve.resolve_model("r1") == entry.path
+    assert isinstance(resolve.resolve_model("./r1"), resolve.LocalCheckpoint)
 
 
 def test_a_kept_model_whose_file_is_gone(fresh: Path, nano: Path) -> None:
     """Nothing else of that name is taken for it, and what was used last is not it any more."""
     entry = kept(Path("r1.gguf"))
-    resolve.remember("r1")
+    resolve.remember_last_used("r1")
     entry.path.unlink()
     Path("r1").symlink_to(nano)
     with pytest.raises(NotFoundError, match=f"r1:Q4_K_M: {entry.path} is gone") as caught:
-        resolve.find("r1")
+        resolve.resolve_model("r1")
     assert "dslocal rm r1:Q4_K_M" in caught.value.hint
     Path("r1").unlink()
-    assert resolve.last_used() is None
-    assert isinstance(resolve.find(None), resolve.LocalCheckpoint)
+    assert resolve.last_used_model() is None
+    assert isinstance(resolve.resolve_model(None), resolve.LocalCheckpoint)
 
 
 @pytest.mark.parametrize("name", ["r1", "R1", "r1:Q4_K_M"])
 def test_a_kept_name_is_remembered_as_a_name(fresh: Path, name: str) -> None:
     entry = kept(Path("r1.gguf"))
     Path(name).touch()
-    resolve.remember(name)
+    resolve.remember_last_used(name)
     os.chdir("/")
-    assert resolve.last_used() == name
-    assert resolve.find(None) == entry.path
+    assert resolve.last_used_model() == name
+    assert resolve.resolve_model(None) == entry.path
     catalog.remove_installed(entry)
-    assert resolve.last_used() is None
+    assert resolve.last_used_model() is None
 
 
 def test_the_hint_has_room_for_so_many_names(fresh: Path) -> None:
     for i in range(resolve.MAX_HERE + 5):
         kept(Path("some.gguf"), f"model-{i:02}")
     with pytest.raises(NotFoundError) as caught:
-        resolve.find("nothing")
+        resolve.resolve_model("nothing")
     assert "nano, model-00:Q4_K_M" in caught.value.hint
     assert "and 6 more, which dslocal models lists" in caught.value.hint
 
 
 def test_conversions_are_listed_by_what_they_are_of(fresh: Path, checkpoint: Path) -> None:
-    assert resolve.conversions() == []
-    out = resolve.ready(str(checkpoint))
+    assert resolve.cached_conversions() == []
+    out = resolve.ensure_gguf(str(checkpoint))
     (out.parent / "other.gguf").touch()
     (out.parent / f"{out.name}.part").touch()
-    assert resolve.conversions() == [
-        resolve.Conversion("My Model", "Q4_K_M", out, out.stat().st_size)
+    assert resolve.cached_conversions() == [
+        resolve.CachedConversion("My Model", "Q4_K_M", out, out.stat().st_size)
     ]
 
 
 def test_a_home_that_cannot_be_written_to_remembers_nothing(fresh: Path) -> None:
     fresh.write_text("a file in its place")
-    resolve.remember("nano")
-    assert resolve.last_used() is None
+    resolve.remember_last_used("nano")
+    assert resolve.last_used_model() is None
 
 
 def test_remembering_leaves_one_file(fresh: Path) -> None:
     began = time.time() - 1  # a file's time may be rounded
     for _ in range(3):
-        resolve.remember("nano")
+        resolve.remember_last_used("nano")
     assert [path.name for path in (fresh / "state").iterdir()] == ["last-model.json"]
     assert (fresh / "state" / "last-model.json").stat().st_mtime >= began

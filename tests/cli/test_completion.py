@@ -15,7 +15,7 @@ from support.terminal.screen import Screen
 from test_architecture import HEAVY
 
 from dslocal import catalog
-from dslocal.catalog.registry_names import names_at_a_glance
+from dslocal.catalog.registry_names import quick_model_names
 
 LOADED = tuple(
     name for name in HEAVY if name != "pydantic"
@@ -90,7 +90,7 @@ def test_a_damaged_config_offers_nothing_and_says_nothing(own: Run) -> None:
 
 
 def test_names_at_a_glance_are_those_of_the_registry(home: Path) -> None:
-    assert list(names_at_a_glance()) == list(catalog.load_registry())
+    assert list(quick_model_names()) == list(catalog.load_registry())
 
 
 @pytest.mark.parametrize("line", ["dslocal ask --to", "dslocal ask -m dee", "dslocal ask -t c"])

@@ -217,7 +217,7 @@ def test_rm_of_nano_and_of_folders(here: Run, nano: Path) -> None:
         file.write_bytes(b"GGUF")
     assert as_json(here, "rm", "nano", "--yes")["freed"] == nano.stat().st_size + 4
     assert [file.name for file in mine.parent.glob("*.gguf")] == [other.name]
-    assert resolve.find("nano") == resolve.LocalCheckpoint(
+    assert resolve.resolve_model("nano") == resolve.LocalCheckpoint(
         "nano", catalog.load_registry()["nano"].folder, "Q8_0"
     )
     assert here.inside("rm", "my model", "--yes").returncode == 0
@@ -303,11 +303,11 @@ def test_the_last_used_model_falls_back_when_it_is_removed(
 ) -> None:
     shutil.copy(nano, tmp_path / "made.gguf")
     kept(tmp_path / "made.gguf", "converted")
-    resolve.remember("r1")
-    assert resolve.find(None) == tmp_path / "made.gguf"
+    resolve.remember_last_used("r1")
+    assert resolve.resolve_model(None) == tmp_path / "made.gguf"
     here.inside("rm", "r1", "--yes")
-    assert resolve.last_used() is None
-    assert isinstance(resolve.find(None), resolve.LocalCheckpoint)
+    assert resolve.last_used_model() is None
+    assert isinstance(resolve.resolve_model(None), resolve.LocalCheckpoint)
 
 
 def test_rm_leftovers(here: Run) -> None:

@@ -122,7 +122,7 @@ def models_of(run: Run) -> Path:
     """nano's own GGUF, converted in ``run``'s home."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DSLOCAL_HOME", str(run.home))
-        return resolve.ready("nano")
+        return resolve.ensure_gguf("nano")
 
 
 def test_a_checkpoint_is_converted_as_it_comes(

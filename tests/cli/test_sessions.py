@@ -165,7 +165,7 @@ def test_another_model(
     assert any("temperature 0:" in line for line in said)
     assert session.thinking is Thinking.FORCED
     assert "4047" in ask(session, "Now add 5 to that.")
-    assert resolve.last_used() == str(copy)
+    assert resolve.last_used_model() == str(copy)
 
 
 def test_a_model_that_cannot_be_had(
@@ -199,7 +199,7 @@ def test_a_model_that_cannot_be_had(
         with pytest.raises(error):
             holder.switch(session, name, print)
         assert session.context.model.path.samefile(nano)
-        assert resolve.last_used() == "nano"
+        assert resolve.last_used_model() == "nano"
     assert "4047" in ask(session, "Now add 5 to that.")
     assert home.read_state(resolve.LAST) == {"model": "nano"}
 
@@ -216,4 +216,4 @@ def test_a_model_that_fails_while_loading_is_not_remembered(
     path, header, _ = session_setup.prepare(str(nano))
     with pytest.raises(OutOfMemoryError), session_setup.running(path, header, NO_OVERRIDES):
         pass
-    assert resolve.last_used() is None
+    assert resolve.last_used_model() is None

@@ -330,7 +330,7 @@ MACHINE = Machine("linux", "some CPU", 2, 8 * GIB, 8 * GIB)
 
 
 def shipped_nano() -> Path:
-    return resolve.ready(resolve.DEFAULT)
+    return resolve.ensure_gguf(resolve.DEFAULT)
 
 
 def test_rates_are_measured_once_and_remembered(

@@ -41,7 +41,7 @@ from support.waiting import wait_until
 
 import dslocal.convert as converter
 from dslocal.hub.repository import HubRepository
-from dslocal.hub.shard_stream import streaming
+from dslocal.hub.shard_stream import stream_checkpoint
 
 STREAM = ("convert", REPO, "--stream", "--quant", "Q4_K_M")
 SHARDS = "*.safetensors"
@@ -219,8 +219,8 @@ def test_no_more_than_two_shards_are_here(calm: Rig, small: Path, damaged: bool)
     def here() -> set[str]:
         return {path.name for path in folder.glob("*.safetensors*")}
 
-    with streaming(
-        HubRepository(REPO, endpoint=calm.hub.url), calm.out / "x.gguf", say=said.append
+    with stream_checkpoint(
+        HubRepository(REPO, endpoint=calm.hub.url), calm.out / "x.gguf", notify=said.append
     ) as source:
         source.begin([first, second, third], [])
         source.open(first).close()
@@ -242,7 +242,9 @@ def test_a_copy_that_was_put_aside_makes_room(calm: Rig, small: Path) -> None:
     begin(calm, small)
     shard = shards_of(small)[2]
     calm.hub.fault(shard, "slow", times=None, rate=1e6)
-    with streaming(HubRepository(REPO, endpoint=calm.hub.url), calm.out / OUT, say=print) as source:
+    with stream_checkpoint(
+        HubRepository(REPO, endpoint=calm.hub.url), calm.out / OUT, notify=print
+    ) as source:
         assert (calm.out / f"{OUT}.stream" / f"{shard}.damaged").exists()
         source.begin([shard], [])
         assert not (calm.out / f"{OUT}.stream" / f"{shard}.damaged").exists()

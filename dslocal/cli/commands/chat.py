@@ -104,7 +104,7 @@ def chat(
         called = (
             session_setup.named_model(model)
             or (earlier.model if earlier else None)
-            or resolve.last_used()
+            or resolve.last_used_model()
             or resolve.DEFAULT
         )
         loop = ChatLoop(

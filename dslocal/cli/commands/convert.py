@@ -147,7 +147,7 @@ def convert(
             with checkpoint_source.opened(found, targets[0], shown, stream=stream) as files:
                 plan = conversion.plan_conversion(files, request, shown)
                 if stream:
-                    checkpoint_source.require_room(plan, targets)
+                    checkpoint_source.require_disk_space(plan, targets)
                 if size and not as_json:
                     _print_bits(plan)
                 reports = converter.write_gguf(plan, targets, jobs=jobs, on_progress=share)

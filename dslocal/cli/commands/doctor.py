@@ -197,9 +197,9 @@ def _models() -> dict[str, Any]:
     from dslocal.catalog import resolve
 
     return {
-        "last_used": resolve.last_used(),
-        "kept": [entry.spelled for entry in catalog.installed_models()],
-        "converted": len(resolve.conversions()),
+        "last_used": resolve.last_used_model(),
+        "kept": [entry.full_name for entry in catalog.installed_models()],
+        "converted": len(resolve.cached_conversions()),
     }
 
 
@@ -209,15 +209,15 @@ def _hub(found: Callable[[Callable[[], Iterator[Finding]]], None]) -> dict[str, 
     fields: dict[str, Any] = {}
 
     def look() -> Iterator[Finding]:
-        from dslocal.catalog.leftovers import leftovers
+        from dslocal.catalog.leftovers import find_leftovers
         from dslocal.hub import environment
-        from dslocal.hub.cache_delete import hub_cache
+        from dslocal.hub.cache_delete import hub_cache_dir
 
-        left = leftovers()
+        left = find_leftovers()
         fields.update(
-            offline=environment.offline(),
+            offline=environment.is_offline(),
             endpoint=environment.endpoint(),
-            downloads=str(hub_cache()),
+            downloads=str(hub_cache_dir()),
         )
         fields["leftovers"] = sum(one.nbytes for one in left)
         yield from doctor_checks.leftovers(left)

@@ -233,7 +233,7 @@ def _name(model: str | None) -> str:
     from dslocal.catalog import resolve
     from dslocal.cli import session_setup
 
-    found = resolve.find(session_setup.named_model(model))
+    found = resolve.resolve_model(session_setup.named_model(model))
     return found.stem if isinstance(found, Path) else found.name
 
 

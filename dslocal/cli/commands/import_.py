@@ -84,7 +84,7 @@ def import_(
 
     for entry, _ in checked:
         alone = sum(other.name == entry.name for other in catalog.installed_models()) == 1
-        model_list.print_imported(entry, entry.name if alone else entry.spelled)
+        model_list.print_imported(entry, entry.name if alone else entry.full_name)
 
 
 def _meant(source: str) -> list[Found]:
@@ -98,7 +98,7 @@ def _meant(source: str) -> list[Found]:
     with suppress(RuntimeError):  # the home of nobody
         path = path.expanduser()
     if source and other_programs.is_folder(path):
-        if found := other_programs.gguf_files(path):
+        if found := other_programs.gguf_models_in(path):
             return [_file(file) for file in found]
         checkpoint = (path / "config.json").is_file()
         hint = (
@@ -109,8 +109,8 @@ def _meant(source: str) -> list[Found]:
         raise NotFoundError(f"{path}: no GGUF model in this folder", hint=hint)
     if is_file(path):
         return [_file(path)]
-    where = other_programs.roots()
-    if models := other_programs.called(source, where):
+    where = other_programs.model_folders()
+    if models := other_programs.match_models(source, where):
         return [_foreign(model) for model in models]
     raise NotFoundError(
         f"no file and no model of Ollama's or LM Studio's is called {source!r:.200}",
@@ -122,7 +122,7 @@ def _file(path: Path) -> Found:
     from dslocal.catalog import other_programs
     from dslocal.gguf.parts import model_stem
 
-    if owner := other_programs.named_by_ollama(path.absolute()):
+    if owner := other_programs.ollama_model_of(path.absolute()):
         return _foreign(owner)
     blob = re.fullmatch(r"sha256[-:][0-9a-fA-F]{64}", path.name)
     return Found(path, "" if blob else model_stem(path.name), str(path.absolute()))
@@ -147,11 +147,11 @@ def _checked(found: Found, name: str | None) -> tuple[InstalledModel, bool]:
     """
     from dslocal import prompts
     from dslocal.catalog import InstalledModel
-    from dslocal.catalog.inventory import plain_path
+    from dslocal.catalog.inventory import absolute_path
     from dslocal.gguf.parts import read_parts
     from dslocal.plan.memory.shape import is_legacy_mla
 
-    files, header = read_parts(plain_path(found.path))
+    files, header = read_parts(absolute_path(found.path))
     prompts.recognise_family(header)
     nbytes = sum(file.stat().st_size for file in files)
     called = (
@@ -165,9 +165,9 @@ def _checked(found: Found, name: str | None) -> tuple[InstalledModel, bool]:
 
 
 def _given(name: str) -> str:
-    from dslocal.catalog.inventory import slug
+    from dslocal.catalog.inventory import model_slug
 
-    if not name or slug(name) != name.lower() or name.lower().endswith(".gguf"):
+    if not name or model_slug(name) != name.lower() or name.lower().endswith(".gguf"):
         raise UsageError(
             f"--name: {name!r:.100} is no name for a model",
             hint="lower case letters, digits, '.', '_' and '-'",
@@ -179,10 +179,10 @@ def _derived(called: str, path: Path) -> str:
     """A name out of what something is called elsewhere, without its quantization, which is kept
     beside it.
     """
-    from dslocal.catalog.inventory import slug
+    from dslocal.catalog.inventory import model_slug
 
     plain = re.sub(rf"[-._ ]{_QUANT}$", "", called, flags=re.IGNORECASE)
-    name = re.sub("-gguf$", "", slug(plain))
+    name = re.sub("-gguf$", "", model_slug(plain))
     if not name:
         raise UsageError(f"{path}: nothing in it says what to call it", hint="--name does")
     return _free(name)
@@ -212,12 +212,13 @@ def _quant(header: GgufHeader) -> str:
 def _require_distinct(entries: list[InstalledModel]) -> None:
     seen: dict[str, InstalledModel] = {}
     for entry in entries:
-        if other := seen.get(entry.spelled):
+        if other := seen.get(entry.full_name):
             hint = "import them one by one, with --name"
             raise UsageError(
-                f"{other.path.name} and {entry.path.name} would both be {entry.spelled}", hint=hint
+                f"{other.path.name} and {entry.path.name} would both be {entry.full_name}",
+                hint=hint,
             )
-        seen[entry.spelled] = entry
+        seen[entry.full_name] = entry
 
 
 def _list(as_json: bool) -> None:
@@ -225,11 +226,11 @@ def _list(as_json: bool) -> None:
     from dslocal import catalog
     from dslocal.catalog import other_programs
 
-    where = other_programs.roots()
-    known = {entry.path: entry.spelled for entry in catalog.installed_models()}
+    where = other_programs.model_folders()
+    known = {entry.path: entry.full_name for entry in catalog.installed_models()}
     usable: list[dict[str, Any]] = []
     refused: list[dict[str, Any]] = []
-    for model in other_programs.models_of(where):
+    for model in other_programs.find_models(where):
         fields = {"app": model.app, "name": model.name, "path": str(model.path)}
         try:
             entry, _ = _checked(_foreign(model), "any")

@@ -11,17 +11,21 @@ from dslocal.cli.options import AsJson
 
 if TYPE_CHECKING:
     from dslocal.catalog import InstalledModel
-    from dslocal.catalog.resolve import Conversion
+    from dslocal.catalog.resolve import CachedConversion
 
 
 def models(as_json: AsJson = False) -> None:
     """List the models on this machine, where they came from, and the disk that they take."""
     from dslocal import catalog
     from dslocal.catalog import resolve as found_by_name
-    from dslocal.catalog.leftovers import leftovers
+    from dslocal.catalog.leftovers import find_leftovers
 
     registry = catalog.load_registry()
-    kept, conversions, left = catalog.installed_models(), found_by_name.conversions(), leftovers()
+    kept, conversions, left = (
+        catalog.installed_models(),
+        found_by_name.cached_conversions(),
+        find_leftovers(),
+    )
     shipped = [entry for entry in registry.values() if entry.local]
     here = {entry.name for entry in shipped} | {entry.name for entry in kept}
     fields: dict[str, Any] = {
@@ -66,7 +70,7 @@ def kept_fields(entry: InstalledModel) -> dict[str, Any]:
 
 
 def _shipped(
-    name: str, quant: str, folder: Path, conversions: Iterable[Conversion]
+    name: str, quant: str, folder: Path, conversions: Iterable[CachedConversion]
 ) -> dict[str, Any]:
     return {
         **{
@@ -80,7 +84,7 @@ def _shipped(
     }
 
 
-def _cached(conversion: Conversion) -> dict[str, Any]:
+def _cached(conversion: CachedConversion) -> dict[str, Any]:
     return {
         "name": conversion.name,
         "quant": conversion.quant,
@@ -89,7 +93,9 @@ def _cached(conversion: Conversion) -> dict[str, Any]:
     }
 
 
-def _disk(kept: Iterable[InstalledModel], conversions: Iterable[Conversion]) -> dict[str, int]:
+def _disk(
+    kept: Iterable[InstalledModel], conversions: Iterable[CachedConversion]
+) -> dict[str, int]:
     """Bytes by how they came to be; a file with two names counts once."""
     sizes = {
         "converted": {str(conversion.path): conversion.nbytes for conversion in conversions},

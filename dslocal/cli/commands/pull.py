@@ -80,11 +80,11 @@ def pull(
     was.
     """
     from dslocal import catalog
-    from dslocal.catalog.locations import place_of
+    from dslocal.catalog.locations import find_published
 
     if gguf and convert:
         raise UsageError("--gguf and --convert exclude each other")
-    place = place_of(model, revision=revision)
+    place = find_published(model, revision=revision)
     way: Way | None = "ready-made" if gguf else "converted" if convert else None
     if place is None:
         if revision is not None:
@@ -125,7 +125,7 @@ def _already_here(model: str, *, as_json: bool) -> None:
     if kept := catalog.find_installed(model):
         _print_kept(kept, "is here already", as_json=as_json)
         return
-    found = resolve.find(model)
+    found = resolve.resolve_model(model)
     path = found if isinstance(found, Path) else found.folder
     print(json.dumps({"path": str(path)}) if as_json else f"{model} is here already: {path}")
 
@@ -145,7 +145,9 @@ def _choose(place: PublishedLocation, quant: str | None, way: Way | None) -> Dow
     folder = home.cache_dir()
     while not folder.exists():
         folder = folder.parent
-    return offers.choose(place, name, way, on_this, machine.cores, shutil.disk_usage(folder).free)
+    return offers.choose_download(
+        place, name, way, on_this, machine.cores, shutil.disk_usage(folder).free
+    )
 
 
 def _refuse_unless_it_runs(
@@ -233,8 +235,8 @@ def _downloaded(
         offer.remote,
         offer.manifest,
         offer.files,
-        on_fetched=shown.on_fetch,
-        say=lambda line: shown.log(f"dslocal: {line}"),
+        on_progress=shown.on_fetch,
+        notify=lambda line: shown.log(f"dslocal: {line}"),
     )
     files, _ = read_parts(folder / offer.files[0].name)
     origin = (
@@ -268,7 +270,7 @@ def _converted(
         )
         for warning in plan.warnings:
             shown.log(f"dslocal: {warning}")
-        checkpoint_source.require_room(plan, [out])
+        checkpoint_source.require_disk_space(plan, [out])
         report = converter.write_gguf(plan, [out], on_progress=shown.on_conversion)[0]
         revision = files.revision
     origin = (
@@ -341,5 +343,5 @@ def _print_kept(kept: InstalledModel, what: str, *, as_json: bool) -> None:
         )
     else:
         print(
-            f"{kept.spelled} {what}: {kept.path} ({decimal_size(kept.nbytes)}); dslocal ask -m {kept.name} …"
+            f"{kept.full_name} {what}: {kept.path} ({decimal_size(kept.nbytes)}); dslocal ask -m {kept.name} …"
         )

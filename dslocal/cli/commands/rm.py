@@ -16,7 +16,7 @@ from dslocal.files import decimal_size
 if TYPE_CHECKING:
     from dslocal.catalog import InstalledModel
     from dslocal.catalog.leftovers import Leftover
-    from dslocal.catalog.resolve import Conversion
+    from dslocal.catalog.resolve import CachedConversion
 
 
 def rm(
@@ -39,14 +39,14 @@ def rm(
     """Forget models and delete what dslocal converted or downloaded for them; imported files
     stay.
     """
-    from dslocal.catalog.leftovers import leftovers as found
+    from dslocal.catalog.leftovers import find_leftovers as found
 
     if not names and not leftovers:
         raise UsageError(
             "no model is named",
             hint="dslocal models lists them; --leftovers deletes what interrupted work left",
         )
-    from dslocal.catalog.leftovers import in_use
+    from dslocal.catalog.leftovers import is_in_use
     from dslocal.terminal.reports import model_list
 
     models, conversions = _named(names or [])
@@ -55,7 +55,7 @@ def rm(
             "nobody is there to say yes",
             hint="--yes deletes without asking, --dry-run says what would go",
         )
-    left = [(one, in_use(one)) for one in found()] if leftovers else []
+    left = [(one, is_in_use(one)) for one in found()] if leftovers else []
     idle = [one for one, used in left if not used]
     plan = [
         *_planned(models),
@@ -76,7 +76,7 @@ def rm(
         print(f"{'would free' if dry_run else 'freed'} {decimal_size(freed)}")
 
 
-def _named(names: list[str]) -> tuple[list[InstalledModel], list[Conversion]]:
+def _named(names: list[str]) -> tuple[list[InstalledModel], list[CachedConversion]]:
     """What ``names`` mean, before anything is touched. Raises NotFoundError, and UsageError where
     one name means several.
     """
@@ -84,11 +84,11 @@ def _named(names: list[str]) -> tuple[list[InstalledModel], list[Conversion]]:
     from dslocal.catalog import resolve as by_name
 
     kept: dict[str, InstalledModel] = {}
-    conversions: dict[str, Conversion] = {}
+    conversions: dict[str, CachedConversion] = {}
     registry, all_kept, cached = (
         catalog.load_registry(),
         catalog.installed_models(),
-        by_name.conversions(),
+        by_name.cached_conversions(),
     )
     for name in names:
         plain, colon, quant = name.rpartition(":") if ":" in name else (name, "", "")
@@ -108,15 +108,16 @@ def _named(names: list[str]) -> tuple[list[InstalledModel], list[Conversion]]:
         if not colon and len(same) > 1 and not shipped:
             raise UsageError(
                 f"{plain} is here in {len(same)} quantizations",
-                hint="one of " + ", ".join(one.spelled for one in same),
+                hint="one of " + ", ".join(one.full_name for one in same),
             )
         if same and (colon or not shipped):
-            kept[same[0].spelled] = same[0]
+            kept[same[0].full_name] = same[0]
         elif made:
             conversions |= {str(one.path): one for one in made}
         elif not shipped:
             raise NotFoundError(
-                f"no model called {name!r:.200} is on this machine", hint=f"here: {by_name.here()}"
+                f"no model called {name!r:.200} is on this machine",
+                hint=f"here: {by_name.installed_names()}",
             )
         else:
             print(
@@ -127,7 +128,7 @@ def _named(names: list[str]) -> tuple[list[InstalledModel], list[Conversion]]:
 
 
 def _planned(models: list[InstalledModel]) -> list[dict[str, Any]]:
-    from dslocal.catalog.removal import removal_of
+    from dslocal.catalog.removal import plan_removal
 
     return [
         {
@@ -142,11 +143,11 @@ def _planned(models: list[InstalledModel]) -> list[dict[str, Any]]:
                 "stays": [str(file) for file in removal.stays],
             },
         }
-        for removal in map(removal_of, models)
+        for removal in map(plan_removal, models)
     ]
 
 
-def _conversion(one: Conversion) -> dict[str, Any]:
+def _conversion(one: CachedConversion) -> dict[str, Any]:
     return {
         **{
             "name": one.name,
@@ -184,14 +185,14 @@ def _ask(freed: int, *, as_json: bool) -> None:
 
 
 def _remove(
-    models: list[InstalledModel], conversions: list[Conversion], idle: list[Leftover]
+    models: list[InstalledModel], conversions: list[CachedConversion], idle: list[Leftover]
 ) -> int:
     """Does it, and returns the bytes that were freed."""
-    from dslocal.catalog.leftovers import clear
-    from dslocal.catalog.removal import remove
+    from dslocal.catalog.leftovers import delete_leftover
+    from dslocal.catalog.removal import remove_model
     from dslocal.terminal.sanitise import one_line
 
-    freed = sum(remove(model).nbytes for model in models)
+    freed = sum(remove_model(model).nbytes for model in models)
     for conversion in conversions:
         try:
             conversion.path.unlink(missing_ok=True)
@@ -199,7 +200,7 @@ def _remove(
         except OSError as e:
             raise DslocalError(f"{conversion.path}: cannot be deleted: {e.strerror}") from e
     for one in idle:
-        if clear(one):
+        if delete_leftover(one):
             freed += one.nbytes
         else:
             print(

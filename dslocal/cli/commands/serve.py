@@ -152,7 +152,7 @@ def serve(
 
     listener = process.bind_socket(host, port)
     port = listener.getsockname()[1]
-    called = session_setup.named_model(model) or resolve.last_used() or resolve.DEFAULT
+    called = session_setup.named_model(model) or resolve.last_used_model() or resolve.DEFAULT
     name = Path(called).stem if Path(called).suffix == ".gguf" or os.sep in called else called
     with listener, ExitStack() as stack:
         overrides = _pins(

@@ -34,7 +34,7 @@ def show(
     """Show what a model is: header, family, sizes by tensor class."""
     from dslocal.catalog import resolve
 
-    found = resolve.find(model)
+    found = resolve.resolve_model(model)
     fields = _gguf(found) if isinstance(found, Path) else _checkpoint(found.folder)
     if as_json:
         print(json.dumps(fields))

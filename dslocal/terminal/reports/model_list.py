@@ -114,7 +114,7 @@ def _print_leftovers(leftovers: Sequence[Fields]) -> None:
 def print_imported(entry: InstalledModel, name: str) -> None:
     """Print in one line what an imported model is called now, and how it is used."""
     line = (
-        f'{entry.spelled}, {decimal_size(entry.nbytes)}: dslocal ask -m {name} "…";'
+        f'{entry.full_name}, {decimal_size(entry.nbytes)}: dslocal ask -m {name} "…";'
         f" it stays where it is: {entry.path}"
     )
     print(one_line(line, MAX_LINE))

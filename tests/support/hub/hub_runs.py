@@ -133,7 +133,7 @@ class Rig:
     def _pause(self, seconds: float, stop: threading.Event | None) -> None:
         self.sleeps.append(seconds)
         if stop is not None and stop.is_set():
-            raise http.stopped()
+            raise http.stopped_error()
 
     def left(self) -> list[str]:
         """Every file and link in the folder of outputs."""
