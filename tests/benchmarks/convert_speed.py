@@ -3,10 +3,10 @@ alone, in one run, two threads.
 
     DSLOCAL_ORACLE=FOLDER python tests/benchmarks/convert_speed.py [GIGABYTES] [RECIPE]
 
-FOLDER as tests/support/checkpoints/oracle.py says. A random V3-shaped checkpoint (FP8 with block scales, MLA, experts,
-the MTP layer left out by both) of GIGABYTES (2.5 by default) is written to a temporary folder; each
-contender converts it to RECIPE (Q4_K_M). Bytes written are the process's own account
-(/proc/PID/io), peak memory is the largest resident set.
+FOLDER as tests/support/checkpoints/oracle.py says. A random V3-shaped checkpoint (FP8 with block
+scales, MLA, experts, the MTP layer left out by both) of GIGABYTES (2.5 by default) is written to a
+temporary folder; each contender converts it to RECIPE (Q4_K_M). Bytes written are the process's own
+account (/proc/PID/io), peak memory is the largest resident set.
 """
 
 from __future__ import annotations
@@ -50,7 +50,18 @@ def timed(command: list[str]) -> tuple[float, int, float]:
     seconds = time.perf_counter() - began
     if process.returncode:
         raise SystemExit(f"{command[0]} failed:\n{report[-2000:]}")
-    peak = int(re.search(r"Maximum resident set size \(kbytes\): (\d+)", report)[1]) / 1000  # type: ignore[index]
+    peak = (
+        int(
+            re.search(
+                (
+                    r"Maximum resident set size"
+                    r" \(kbytes\): (\d+)"
+                ),
+                report,
+            )[1]
+        )
+        / 1000
+    )  # type: ignore[index]
     return seconds, (resource.getrusage(resource.RUSAGE_CHILDREN).ru_oublock - before) * 512, peak
 
 
@@ -99,7 +110,11 @@ def main(gigabytes: float = 2.5, recipe: str = "Q4_K_M") -> None:
         source = write_v3_shape(folder / "source", gigabytes)
         size = sum(file.stat().st_size for file in source.iterdir())
         print(
-            f"source: {size / 1e9:.2f} GB of FP8; {THREADS} threads\n\n| | wall s | written GB | peak MB |\n|---|---|---|---|",
+            (
+                f"source: {size / 1e9:.2f} GB of FP8; {THREADS} threads\n\n| | wall s |"
+                f" written GB |"
+                f" peak MB |\n|---|---|---|---|"
+            ),
             flush=True,
         )
         ours = folder / "ours.gguf"
@@ -120,7 +135,10 @@ def main(gigabytes: float = 2.5, recipe: str = "Q4_K_M") -> None:
         ]
         one_pass = timed(command)
         print(
-            f"| dslocal, one pass | {one_pass[0]:.1f} | {one_pass[1] / 1e9:.2f} | {one_pass[2]:,.0f} |",
+            (
+                f"| dslocal, one pass | {one_pass[0]:.1f} | {one_pass[1] / 1e9:.2f} |"
+                f" {one_pass[2]:,.0f} |"
+            ),
             flush=True,
         )
         floor = quantize_alone(ours)
@@ -152,7 +170,8 @@ def main(gigabytes: float = 2.5, recipe: str = "Q4_K_M") -> None:
             print(f"| {name} | {seconds:.1f} | {written / 1e9:.2f} | {peak:,.0f} |")
         both = sum(seconds for seconds, _, _ in two)
         print(
-            f"\none pass / two steps: {one_pass[0] / both:.2f}; one pass / quantize alone: {one_pass[0] / floor:.2f}"
+            f"\none pass / two steps: {one_pass[0] / both:.2f}; one pass / quantize alone:"
+            f" {one_pass[0] / floor:.2f}"
         )
         print(f"output {ours.stat().st_size:,} bytes, written by us {one_pass[1]:,}")
         same = convert_digest(ours) == convert_digest(folder / "theirs.gguf")

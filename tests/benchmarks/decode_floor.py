@@ -43,9 +43,13 @@ from dslocal.gguf import libraries
 from dslocal.gguf.header import read_header
 from dslocal.plan.load_config import LoadConfig
 
-TEMPERATURE, TOP_P, WANTED = 0.6, 0.95, 0.97
+TEMPERATURE = 0.6
+TOP_P = 0.95
+WANTED = 0.97
 MOST_OTHERS, PATIENCE_S = 0.1, 60.0
-N_CTX, ROUNDS, TOKENS = 1024, 5, 64
+N_CTX = 1024
+ROUNDS = 5
+TOKENS = 64
 PROMPT = "a few words to begin"
 
 
@@ -85,7 +89,8 @@ def main() -> int:
             flush=True,
         )
     print(
-        f"{model.stat().st_size / 1e9:.2f} GB, {tokens} tokens, {cores()} threads; medians, and ratios to llama-bench where it was quiet"
+        f"{model.stat().st_size / 1e9:.2f} GB, {tokens} tokens, {cores()} threads; medians, and"
+        f" ratios to llama-bench where it was quiet"
     )
     print(f"{'llama-bench, tg':<30}{median(floors):8.2f} tokens/s")
     for way, each in ratios.items():
@@ -106,11 +111,9 @@ def with_others(measure: Callable[[], float]) -> tuple[float, float]:
     """What ``measure``, which does all in child processes, returns, and the share of the processors
     that other programs took meanwhile.
     """
-    began, busy, own = (
-        time.monotonic(),
-        all_busy(),
-        os.times().children_user + os.times().children_system,
-    )
+    began = time.monotonic()
+    busy = all_busy()
+    own = os.times().children_user + os.times().children_system
     rate = measure()
     mine = os.times().children_user + os.times().children_system - own
     return rate, max(0.0, all_busy() - busy - mine) / (
@@ -244,7 +247,9 @@ def in_turn(model: Path, tokens: int) -> float:
 
     load_config = planned(model)
     with LlamaModel(model, load_config) as loaded, LlamaContext(loaded, load_config) as context:
-        low, sampler, dice = libraries.require(), Sampler(TEMPERATURE, TOP_P, 1), random.Random(1)
+        low = libraries.require()
+        sampler = Sampler(TEMPERATURE, TOP_P, 1)
+        dice = random.Random(1)
         context.prefill(loaded.encode(PROMPT))
         alone, drawn = list[float](), list[float]()
         for _ in range(tokens):

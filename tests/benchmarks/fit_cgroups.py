@@ -76,7 +76,8 @@ def main(folder: Path) -> None:
     run([], "fit", "nano")  # measures the machine, outside of any limit
     done = 0
     print(
-        "| cgroup | model | settings | verdict | planned MiB | exit | killed |\n|---|---|---|---|---|---|---|"
+        "| cgroup | model | settings | verdict | planned MiB | exit | killed"
+        " |\n|---|---|---|---|---|---|---|"
     )
     for gib, file in models.items():
         with confined(gib * GIB) as prefix:
@@ -137,7 +138,9 @@ def main(folder: Path) -> None:
         asked = run(prefix, "ask", "-m", str(largest), "--max-tokens", "48", *drawn, *QUESTION[2:])
         speed = json.loads(asked.stdout)["timings"]["tokens_per_s"] if asked.stdout else 0.0
         print(
-            f"{largest.name} in 4 GiB: {planned['verdict']}, forecast {planned['tokens_per_s']}, measured {speed:.2f} tokens/s"
+            f"{largest.name} in 4 GiB: {planned['verdict']}, forecast"
+            f" {planned['tokens_per_s']},"
+            f" measured {speed:.2f} tokens/s"
         )
         print(f"exit {asked.returncode}, {kills(prefix)} killed")
 

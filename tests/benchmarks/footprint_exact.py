@@ -36,7 +36,8 @@ from dslocal.plan.load_config import LoadConfig
 from dslocal.gguf import read_header
 memory = footprint(read_header(Path(sys.argv[1])), LoadConfig(32768))
 seconds, peak = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(f"V3 Q4_K_M with its vocabulary: {memory.all.total / 2**30:,.1f} GiB, in {seconds:.2f} s with {peak / 1024:.0f} MiB")
+size = memory.all.total / 2**30
+print(f"V3 Q4_K_M, its vocabulary: {size:,.1f} GiB, in {seconds:.2f} s with {peak / 1024:.0f} MiB")
 """
 
 
@@ -53,7 +54,8 @@ def load_configs() -> list[LoadConfig]:
 
 def main() -> None:
     print(
-        f"{'':12}{'combinations':>13}{'KV':>10}{'weights':>10}{'compute':>10}{'total':>10}   worst deviation"
+        f"{'':12}{'combinations':>13}{'KV':>10}{'weights':>10}{'compute':>10}{'total':>10}  "
+        f" worst deviation"
     )
     with tempfile.TemporaryDirectory() as folder:
         for name in SHAPES:

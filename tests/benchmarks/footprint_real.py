@@ -53,7 +53,8 @@ fields = json.loads(sys.argv[2])
 loading = LoadConfig(**{**fields, "kv_type": GgmlType(fields["kv_type"])})
 with LlamaModel(Path(sys.argv[1]), loading) as model, LlamaContext(model, loading) as context:
     for start in range(0, loading.n_ctx, loading.n_batch):
-        context.evaluate([7 * i % 300 for i in range(start, min(start + loading.n_batch, loading.n_ctx))])
+        end = min(start + loading.n_batch, loading.n_ctx)
+        context.evaluate([7 * i % 300 for i in range(start, end)])
     print(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
 """
 
@@ -76,7 +77,8 @@ def main() -> None:
             check=True,
         )
         print(
-            f"{'':6}{'ctx':>6}{'KV':>6}{'ubatch':>8} {'flash':6}{'mode':6}{'predicted':>12}{'measured':>11}{'off by':>9}   MiB"
+            f"{'':6}{'ctx':>6}{'KV':>6}{'ubatch':>8}"
+            f" {'flash':6}{'mode':6}{'predicted':>12}{'measured':>11}{'off by':>9}   MiB"
         )
         for name, path, settings in (
             ("nano", resolve.ensure_gguf("nano"), NANO),
@@ -94,7 +96,10 @@ def row(name: str, path: Path, load_config: LoadConfig) -> None:
         check=True,
     )
     measured = int(done.stdout) / 1024
-    settings = f"{load_config.n_ctx:6}{load_config.kv_type.name:>6}{load_config.n_ubatch:8} {load_config.flash_attn!s:6}{load_config.load_mode:6}"
+    settings = (
+        f"{load_config.n_ctx:6}{load_config.kv_type.name:>6}{load_config.n_ubatch:8}"
+        f" {load_config.flash_attn!s:6}{load_config.load_mode:6}"
+    )
     print(
         f"{name:6}{settings}{predicted:12.1f}{measured:11.1f}{predicted / measured - 1:9.1%}",
         flush=True,

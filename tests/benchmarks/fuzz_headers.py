@@ -64,7 +64,10 @@ def main() -> int:
 
 def child(work: Path, seconds: float, seed: int, *, load: bool) -> int:
     fuzzers = [Fuzzer(base, work) for base in bases()]
-    began, first, base_rss, failures = time.monotonic(), seed, 0, 0
+    began = time.monotonic()
+    first = seed
+    base_rss = 0
+    failures = 0
     slowest, largest = 0.0, 0
     endings: Counter[str] = Counter()
     look = opener(load=load)
@@ -93,11 +96,15 @@ def child(work: Path, seconds: float, seed: int, *, load: bool) -> int:
     for words, count in endings.most_common(60):
         print(f"{count:7} {words}")
     print(
-        f"{seed - first} cases in {seconds:g} s, {endings['converted']} converted, {failures} failures;",
+        (
+            f"{seed - first} cases in {seconds:g} s, {endings['converted']} converted, {failures}"
+            f" failures;"
+        ),
         end=" ",
     )
     print(
-        f"slowest {slowest:.2f} s, at most {largest >> 20} MiB more in a case, {end >> 20} MiB more at the end"
+        f"slowest {slowest:.2f} s, at most {largest >> 20} MiB more in a case, {end >> 20} MiB"
+        f" more at the end"
     )
     return int(failures > 0)
 

@@ -37,7 +37,9 @@ from dslocal.plan.memory.footprint import footprint
 from dslocal.plan.memory.shape import moe_layers
 
 MIB = 1 << 20
-STEP, DECODED, WARM_UP = 512, 64, 16  # tokens
+STEP = 512
+DECODED = 64
+WARM_UP = 16  # tokens
 ALL_LAYERS = 1000
 CAPS = (4096, 3072, 1536, 1024)  # MiB of GPU memory
 QUESTIONS = ("What is 47 + 86?", "capital of peru")
@@ -103,10 +105,12 @@ def placements(path: Path) -> Iterator[str]:
         "8 layers on the GPU": replace(whole, n_gpu_layers=8),
     }
     print(
-        f"a model of {path.stat().st_size / MIB:,.0f} MiB; MiB on the device, predicted / in llama.cpp's buffers or beside them"
+        f"a model of {path.stat().st_size / MIB:,.0f} MiB; MiB on the device, predicted / in"
+        f" llama.cpp's buffers or beside them"
     )
     print(
-        f"{'':28}{'weights':>16}{'KV':>12}{'compute':>14}{'overhead':>14}{'predicted':>11}{'measured':>10}{'ratio':>8}{'tokens/s':>10}"
+        f"{'':28}{'weights':>16}{'KV':>12}{'compute':>14}{'overhead':>14}"
+        f"{'predicted':>11}{'measured':>10}{'ratio':>8}{'tokens/s':>10}"
     )
     seen = {}
     for number, (name, load_config) in enumerate(load_configs.items()):
@@ -117,12 +121,15 @@ def placements(path: Path) -> Iterator[str]:
         if number < 3 and abs(ratio - 1) > TOLERANCE:
             yield f"{name}: {predicted.all.gpu / MIB:,.0f} MiB predicted, {measured:,.0f} measured"
     print(
-        "\nMiB in use on the device as it comes to that; all that is in use by CUDA's account and the process's share by nvidia-smi's"
+        "\nMiB in use on the device as it comes to that; all that is in use by CUDA's"
+        " account and"
+        " the process's share by nvidia-smi's"
     )
     for name, found in seen.items():
         stages = "  ".join(f"{stage} {used:,.0f}" for stage, used in found.stages.items())
         print(
-            f"{name:28}{stages}; {found.own:,.0f}, {found.process:,.0f}; prefill {found.prefill_per_s:,.0f} tokens/s"
+            f"{name:28}{stages}; {found.own:,.0f}, {found.process:,.0f}; prefill"
+            f" {found.prefill_per_s:,.0f} tokens/s"
         )
 
 
@@ -136,7 +143,8 @@ def row(name: str, predicted: MemoryUse, found: Found) -> None:
     total = predicted.all.gpu / MIB
     ratio = f"{total / measured:8.3f}" if measured else f"{'':8}"
     print(
-        f"{name:28}{cells[0]:>16}{cells[1]:>12}{cells[2]:>14}{cells[3]:>14}{total:11,.0f}{measured:10,.0f}{ratio}{found.tokens_per_s:10.1f}",
+        f"{name:28}{cells[0]:>16}{cells[1]:>12}{cells[2]:>14}{cells[3]:>14}"
+        f"{total:11,.0f}{measured:10,.0f}{ratio}{found.tokens_per_s:10.1f}",
         flush=True,
     )
 
@@ -156,7 +164,8 @@ def same_text() -> Iterator[str]:
     texts = [tell(path, replace(whole, cpu_moe_layers=in_ram)) for in_ram in (0, (n + 1) // 2, n)]
     for in_ram, text in zip((0, (n + 1) // 2, n), texts, strict=True):
         print(
-            f"experts of {in_ram} of {n} layers in RAM: {'the same' if text == texts[0] else 'another'}: {text}"
+            f"experts of {in_ram} of {n} layers in RAM:"
+            f" {'the same' if text == texts[0] else 'another'}: {text}"
         )
     if len({json.dumps(text) for text in texts}) > 1:
         yield "nano's text differs between placements"
@@ -168,11 +177,20 @@ def smaller_cards(path: Path) -> Iterator[str]:
     for cap in CAPS:
         found = child("capped", path, LoadConfig(0), cap * MIB)
         measured, load_config = found.stages["filled"], found.load_config
-        how = f"{load_config.n_gpu_layers} layers on the GPU, experts of {load_config.cpu_moe_layers} in RAM, context {load_config.n_ctx}"
-        how += f", KV {load_config.kv_type.name.lower()}, micro-batches of {load_config.n_ubatch}; {found.tokens_per_s:.1f} tokens/s"
+        how = (
+            f"{load_config.n_gpu_layers} layers on the GPU, experts of"
+            f" {load_config.cpu_moe_layers} in RAM, context {load_config.n_ctx}"
+        )
+        how += (
+            f", KV {load_config.kv_type.name.lower()}, micro-batches of"
+            f" {load_config.n_ubatch}; {found.tokens_per_s:.1f} tokens/s"
+        )
         print(f"{cap:13,}{found.promised / MIB:9,.0f}{measured:10,.0f}  {how}", flush=True)
         if max(measured, found.promised / MIB) > cap:
-            yield f"with {cap:,} MiB of GPU memory {found.promised / MIB:,.0f} are planned and {measured:,.0f} measured"
+            yield (
+                f"with {cap:,} MiB of GPU memory {found.promised / MIB:,.0f} are planned and"
+                f" {measured:,.0f} measured"
+            )
 
 
 def child(what: str, path: Path, load_config: LoadConfig, cap: int = 0) -> Found:
@@ -263,11 +281,9 @@ def measured_with(path: Path, load_config: LoadConfig) -> dict[str, Any]:
                 decode(context, i)
             tokens_per_s = DECODED / (time.perf_counter() - began)
             stages["decoded"] = in_use()
-            began, already, step = (
-                time.perf_counter(),
-                len(context.ids),
-                max(STEP, load_config.n_ubatch),
-            )
+            began = time.perf_counter()
+            already = len(context.ids)
+            step = max(STEP, load_config.n_ubatch)
             last = min(
                 load_config.n_ctx, load_config.n_ctx if load_config.n_ubatch >= STEP else 2 * STEP
             )
@@ -286,13 +302,12 @@ def measured_with(path: Path, load_config: LoadConfig) -> dict[str, Any]:
             )
             process = in_use("compute-apps=used_memory")
     return {
-        **{
-            "stages": stages,
-            "parts": parts,
-            "tokens_per_s": tokens_per_s,
-            "prefill_per_s": prefill_per_s,
-        },
-        **{"own": own, "process": process},
+        "stages": stages,
+        "parts": parts,
+        "tokens_per_s": tokens_per_s,
+        "prefill_per_s": prefill_per_s,
+        "own": own,
+        "process": process,
     }
 
 

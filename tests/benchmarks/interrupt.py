@@ -23,8 +23,13 @@ from support.cli.running import BINARY, clean_environment
 from support.terminal.screen import READY, Screen
 from v3_vocabulary import write_v3_vocabulary
 
-LIMIT_S, TOKENS, FIRST_S, STEP_S = 0.2, 8000, 0.8, 0.37
-ENTER, CTRL_C, CTRL_D = "\r", "\x03", "\x04"
+LIMIT_S = 0.2
+TOKENS = 8000
+FIRST_S = 0.8
+STEP_S = 0.37
+ENTER = "\r"
+CTRL_C = "\x03"
+CTRL_D = "\x04"
 
 
 def main() -> int:
@@ -50,12 +55,14 @@ def main() -> int:
             screen.wait_for("interrupted")
             screen.wait_for(READY)
             print(
-                f"then a short question is answered, and the answer stopped in {(time.monotonic() - began) * 1e3:.0f} ms"
+                f"then a short question is answered, and the answer stopped in"
+                f" {(time.monotonic() - began) * 1e3:.0f} ms"
             )
             screen.press(CTRL_D)
             code = screen.leave()
     print(
-        f"{model.stat().st_size / 1e9:.1f} GB: median {median(seconds) * 1e3:.0f} ms, at most {max(seconds) * 1e3:.0f}; exit code {code}"
+        f"{model.stat().st_size / 1e9:.1f} GB: median {median(seconds) * 1e3:.0f} ms, at most"
+        f" {max(seconds) * 1e3:.0f}; exit code {code}"
     )
     print(f"load {os.getloadavg()[0]:.1f}")
     good = max(seconds) <= LIMIT_S and code == 0

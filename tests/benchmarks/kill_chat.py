@@ -28,7 +28,8 @@ def main() -> None:
         trials = run_trials(Run(Path(folder)), asked.times, asked.seed)
         where = ", ".join(f"{count} while {what}" for what, count in sorted(trials.kills.items()))
         print(
-            f"{asked.times} kills ({where}): {len(trials.finished)} finished turns, all there; {trials.torn} torn last lines, none left"
+            f"{asked.times} kills ({where}): {len(trials.finished)} finished turns, all there;"
+            f" {trials.torn} torn last lines, none left"
         )
 
 

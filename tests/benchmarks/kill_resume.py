@@ -56,7 +56,10 @@ def main(times: int = 20, seed: int = 1) -> None:
             same = rerun.returncode == 0 and result(out) == expected
             good += same
             print(
-                f"{attempt + 1}: {'identical' if same else 'DIFFERENT'} {rerun.stdout.strip()[-24:]}",
+                (
+                    f"{attempt + 1}: {'identical' if same else 'DIFFERENT'}"
+                    f" {rerun.stdout.strip()[-24:]}"
+                ),
                 flush=True,
             )
         print(f"{good} of {times} identical after {killed} kills in the middle")

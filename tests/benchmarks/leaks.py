@@ -1,5 +1,5 @@
-"""Loads nano, answers and closes it, again and again: ``python tests/benchmarks/leaks.py [CYCLES]``,
-2,000 by default.
+"""Loads nano, answers and closes it, again and again: ``python tests/benchmarks/leaks.py
+[CYCLES]``, 2,000 by default.
 
 Every cycle makes a model and a context anew, evaluates a prompt and draws 8 tokens; every fourth
 with the MTP layer drafting. The resident size is read after a tenth of the cycles and at the end;
@@ -22,7 +22,9 @@ from dslocal.engine import Generation, LlamaContext, LlamaModel, Sampler
 from dslocal.engine.speculation.speculation import enable_speculation
 from dslocal.plan.load_config import LoadConfig
 
-CYCLES, WARM, MOST = 2000, 0.1, 20e6
+CYCLES = 2000
+WARM = 0.1
+MOST = 20e6
 PROMPT, TOKENS = "What is 47 × 86?", 8
 PLAIN = LoadConfig(n_ctx=512)
 DRAFTING = replace(PLAIN, mtp=True, n_outputs=4)
@@ -30,7 +32,9 @@ DRAFTING = replace(PLAIN, mtp=True, n_outputs=4)
 
 def main() -> int:
     cycles = int(sys.argv[1]) if len(sys.argv) > 1 else CYCLES
-    path, began, first = resolve.ensure_gguf("nano"), time.monotonic(), 0.0
+    path = resolve.ensure_gguf("nano")
+    began = time.monotonic()
+    first = 0.0
     for number in range(cycles):
         cycle(path, number)
         if number == int(cycles * WARM):
@@ -39,7 +43,8 @@ def main() -> int:
             print(f"{number:6} cycles, {resident() / 1e6:.1f} MB", file=sys.stderr, flush=True)
     grown, warm = resident() - first, int(cycles * WARM)
     print(
-        f"{cycles:,} cycles in {time.monotonic() - began:.0f} s: {first / 1e6:.1f} MB after {warm:,}, {grown / 1e6:+.2f} MB since"
+        f"{cycles:,} cycles in {time.monotonic() - began:.0f} s: {first / 1e6:.1f} MB after"
+        f" {warm:,}, {grown / 1e6:+.2f} MB since"
     )
     print("as wanted" if grown < MOST else "FAILED")
     return int(grown >= MOST)

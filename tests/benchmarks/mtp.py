@@ -4,11 +4,11 @@ model's memory traffic, and bare nano.
     python tests/benchmarks/mtp.py [--questions 50] [--python PYTHON] [--ballast FOLDER] [--server
     LLAMA-SERVER] [--temperature T] [--gpu]
 
-The model is made here (tests/make_nano/ballast.py, which needs torch: PYTHON is an interpreter that has
-it, FOLDER a checkpoint that was made before), as Q8_0 and as Q4_K_M. Every question is asked in all
-ways one after the other, so that other work on the machine slows all of them alike; llama-server is
-asked at temperature 0 alone. Figures are tokens a second over all questions, and the median of the
-questions' ratios. Greedy texts must be identical.
+The model is made here (tests/make_nano/ballast.py, which needs torch: PYTHON is an interpreter that
+has it, FOLDER a checkpoint that was made before), as Q8_0 and as Q4_K_M. Every question is asked in
+all ways one after the other, so that other work on the machine slows all of them alike;
+llama-server is asked at temperature 0 alone. Figures are tokens a second over all questions, and
+the median of the questions' ratios. Greedy texts must be identical.
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ from dslocal.engine import Generation, LlamaContext, LlamaModel, Sampler
 from dslocal.engine.speculation.speculation import DraftMode, Speculation, enable_speculation
 from dslocal.plan.load_config import LoadConfig
 
-SEED, MAX_TOKENS, TOP_P = 20251122, 600, 0.95
+SEED = 20251122
+MAX_TOKENS = 600
+TOP_P = 0.95
 ON_CPU = LoadConfig(2048, n_outputs=4, mtp=True, repack=True)
 ON_GPU = replace(ON_CPU, repack=False, n_gpu_layers=1000)
 MIN_GAIN = {"Q8_0": 2.0, "Q4_K_M": 1.1}
@@ -169,7 +171,8 @@ def report(
 ) -> None:
     """A table; each way is compared with the one that its name begins like, which comes first."""
     print(
-        f"\n{title}\n\n| way | tokens/s | gain | median gain | drafts right | right | same text |\n|---|---|---|---|---|---|---|"
+        f"\n{title}\n\n| way | tokens/s | gain | median gain | drafts right | right | same text"
+        f" |\n|---|---|---|---|---|---|---|"
     )
     for way in ways:
         base = next(other for other in ways if other.name.split(",")[0] == way.name.split(",")[0])
@@ -188,7 +191,10 @@ def report(
         same = sum(said.text == plain.text for said, plain in zip(way.said, base.said, strict=True))
         speeds = f"{way.rate:,.1f} | {way.rate / base.rate:.2f} | {median(each):.2f}"
         print(
-            f"| {way.name} | {speeds} | {drafts} | {right} of {len(asked)} | {same} of {len(asked)} |",
+            (
+                f"| {way.name} | {speeds} | {drafts} | {right} of {len(asked)} | {same} of"
+                f" {len(asked)} |"
+            ),
             flush=True,
         )
 
@@ -247,13 +253,17 @@ def measure_ballast(
             report(
                 ways,
                 asked,
-                f"nano with ballast, {quant} ({file.stat().st_size / 1e6:,.0f} MB), temperature {temperature:g}",
+                (
+                    f"nano with ballast, {quant} ({file.stat().st_size / 1e6:,.0f} MB), temperature"
+                    f" {temperature:g}"
+                ),
             )
             if temperature == 0:
                 gain = ways[1].rate / ways[0].rate
                 same = [said.text for said in ways[0].said] == [said.text for said in ways[1].said]
                 print(
-                    f"\ngain {gain:.2f}, wanted {MIN_GAIN[quant]}: {'yes' if gain >= MIN_GAIN[quant] else 'NO'}; same texts: {same}"
+                    f"\ngain {gain:.2f}, wanted {MIN_GAIN[quant]}:"
+                    f" {'yes' if gain >= MIN_GAIN[quant] else 'NO'}; same texts: {same}"
                 )
 
 
@@ -275,7 +285,8 @@ def measure_bare(args: argparse.Namespace, load_config: LoadConfig, file: Path) 
         report(ways, asked, "bare nano, Q8_0, temperature 0.6, prefill included")
         lost = 1 - ways[2].rate / ways[0].rate
         print(
-            f"\nauto loses {lost:.1%}, allowed {MOST_LOST:.0%}: {'yes' if lost <= MOST_LOST else 'NO'}"
+            f"\nauto loses {lost:.1%}, allowed {MOST_LOST:.0%}:"
+            f" {'yes' if lost <= MOST_LOST else 'NO'}"
         )
 
 

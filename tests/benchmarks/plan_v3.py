@@ -24,7 +24,9 @@ from v3_shape import CONFIG
 import dslocal.convert as converter
 from dslocal.api.sizes import size_in_bytes
 
-VOCAB, LAYERS, DENSE = 129280, 61, 3
+VOCAB = 129280
+LAYERS = 61
+DENSE = 3
 
 
 def layer(number: int) -> dict[str, tuple[str, tuple[int, ...]]]:
@@ -59,7 +61,9 @@ def write(folder: Path) -> None:
     (folder / "model.safetensors").unlink()
     where = {}
     for number in range(LAYERS + 1):
-        header, end, shard = {}, 0, f"model-{number:05d}.safetensors"
+        header = {}
+        end = 0
+        shard = f"model-{number:05d}.safetensors"
         for name, (dtype, shape) in layer(number).items():
             size = SIZES[dtype]
             for n in shape:

@@ -3,7 +3,7 @@ prompting and sampling.
 
     python tests/benchmarks/r1_rules.py [QUESTIONS] [SEED]
 
-The questions are those that nano's makers evaluate it with (tests/make_nano/questions.py): operations,
+The questions are those that nano is evaluated with (tests/make_nano/questions.py): operations,
 expressions, word problems in plain phrasings. Each question has its own seed, the same under every
 way. An answer counts when the numbers that it ends with are the right ones; a vote counts when the
 answer that most of eight samples give is right.

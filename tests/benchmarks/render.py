@@ -124,7 +124,8 @@ def main() -> None:
     options = parser.parse_args()
     frames(answer(8000), options.rate)  # imports, caches
     print(
-        f"{'ms a frame':<16} {'median':>7} {'first 10 %':>10} {'last 10 %':>10} {'99 %':>7} {'worst':>7} {'share':>6}"
+        f"{'ms a frame':<16} {'median':>7} {'first 10 %':>10} {'last 10 %':>10} {'99 %':>7}"
+        f" {'worst':>7} {'share':>6}"
     )
     for name, make in SHAPES.items():
         took = frames(make(options.tokens * TOKEN), options.rate)
@@ -139,7 +140,8 @@ def main() -> None:
         )
         share = sum(took) / (options.tokens / options.rate)
         print(
-            f"{name:<16} {row[0] * 1e3:7.2f} {row[1] * 1e3:10.2f} {row[2] * 1e3:10.2f} {row[3] * 1e3:7.2f} {row[4] * 1e3:7.2f} {share:6.1%}"
+            f"{name:<16} {row[0] * 1e3:7.2f} {row[1] * 1e3:10.2f} {row[2] * 1e3:10.2f}"
+            f" {row[3] * 1e3:7.2f} {row[4] * 1e3:7.2f} {share:6.1%}"
         )
     text = answer(options.tokens * TOKEN)
     print(
@@ -148,7 +150,8 @@ def main() -> None:
     )
     if options.real:
         print(
-            f"{real(text, options.rate, options.real):.1%} of a core over {options.real:g} s at {options.rate:g} tokens/s"
+            f"{real(text, options.rate, options.real):.1%} of a core over {options.real:g} s at"
+            f" {options.rate:g} tokens/s"
         )
 
 

@@ -34,7 +34,9 @@ from numpy.typing import NDArray  # noqa: E402
 from dslocal.engine import LlamaContext, LlamaModel, Sampler  # noqa: E402
 
 Floats = NDArray[np.float32]
-N, POSITIONS, LOWERED = 129_280, 40, np.float32(12)
+N = 129_280
+POSITIONS = 40
+LOWERED = np.float32(12)
 CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
 SEEN = range(2000)  # tokens of a prompt, for the repeat penalty
 

@@ -170,7 +170,8 @@ def main(count: int) -> None:
         except SchemaError as e:
             print(f"schema {seed}: {turn.finish_reason}: {e}\n  {turn.text[:300]!r}")
     print(
-        f"{valid} of {count} answers validate; {free} with reasoning in free text; {tokens:,} tokens at {tokens / seconds:,.0f} a second"
+        f"{valid} of {count} answers validate; {free} with reasoning in free text; {tokens:,}"
+        f" tokens at {tokens / seconds:,.0f} a second"
     )
 
 

@@ -40,12 +40,21 @@ from support.cli.running import BINARY
 
 from dslocal.catalog import resolve
 
-N_CTX, MAX_TOKENS, SEED = 2048, 400, 20251122
+N_CTX = 2048
+MAX_TOKENS = 400
+SEED = 20251122
 LEAVES = 1 / 3
 ASKED_AGAIN = 60
 TEMPLATE = Path(__file__).parents[1] / "vectors/templates/deepseek-r1-671b.jinja"
 CAPITALS = ("Peru", "France", "Japan", "Italy", "Spain", "Egypt", "Norway", "Kenya")
 FILLER = "In the morning we walked along the river and counted the boats that were tied up there. "
+
+
+def _anonymous_bytes(pid: int) -> int:
+    """Return the resident anonymous memory of a process."""
+    found = re.search(r"RssAnon:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
+    assert found, "Linux says it"
+    return int(found[1]) << 10
 
 
 @dataclass(frozen=True)
@@ -115,7 +124,9 @@ class Server:
     def __init__(
         self, name: str, command: Sequence[str], port: int, env: dict[str, str] | None = None
     ) -> None:
-        self.name, self.port, self.load = name, port, Load()
+        self.name = name
+        self.port = port
+        self.load = Load()
         self.said: list[tuple[Question, str]] = []
         self.log = tempfile.TemporaryFile()  # noqa: SIM115
         self.process = subprocess.Popen(
@@ -149,10 +160,7 @@ class Server:
                 .split(),
             ),
         ]
-        return max(
-            int(re.search(r"RssAnon:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[1]) << 10  # type: ignore[index]
-            for pid in pids
-        )
+        return max(_anonymous_bytes(pid) for pid in pids)
 
     def ask(self, question: Question) -> str:
         client = self.open(question, None)
@@ -170,13 +178,17 @@ class Server:
             "max_tokens": MAX_TOKENS,
         }
         data = json.dumps(body).encode()
-        head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\nContent-Type: application/json\r\nConnection: close\r\n"
+        head = (
+            f"POST /v1/chat/completions HTTP/1.1\r\nHost:"
+            f" 127.0.0.1:{self.port}\r\nContent-Type: application/json\r\nConnection: close\r\n"
+        )
         try:
             connection = socket.create_connection(("127.0.0.1", self.port))
         except ConnectionRefusedError:
             self.log.seek(0)
             raise SystemExit(
-                f"{self.name} is gone ({self.process.poll()}): {self.log.read()[-3000:].decode(errors='replace')}"
+                f"{self.name} is gone ({self.process.poll()}):"
+                f" {self.log.read()[-3000:].decode(errors='replace')}"
             ) from None
         connection.sendall(head.encode() + f"Content-Length: {len(data)}\r\n\r\n".encode() + data)
         connection.setblocking(False)
@@ -346,17 +358,26 @@ def main() -> None:
                     random.Random(seed),
                 )
         print(
-            "\n| | characters/s | first token | p95 | finished | right | left | as when alone | another's | errors | memory |"
+            "\n| | characters/s | first token | p95 | finished | right | left | as when alone |"
+            " another's | errors | memory |"
         )
         print("|---|" + "---|" * 10)
         for server in both:
             compare(server, random.Random(SEED))
             load = server.load
-            first = f"{median(load.first_s) * 1000:.0f} ms | {quantiles(load.first_s, n=20)[-1] * 1000:.0f} ms"
+            first = (
+                f"{median(load.first_s) * 1000:.0f} ms |"
+                f" {quantiles(load.first_s, n=20)[-1] * 1000:.0f} ms"
+            )
             memory = " ".join(f"{nbytes >> 20}" for nbytes in load.memory)
-            counts = f"{load.finished} | {load.right} | {load.left} | {load.same} of {load.again} | {len(load.wrong)} | {len(load.errors)}"
+            counts = (
+                f"{load.finished} | {load.right} | {load.left} | {load.same} of {load.again}"
+                f" | {len(load.wrong)} | {len(load.errors)}"
+            )
             print(
-                f"| {server.name} | {load.characters / load.seconds:,.0f} | {first} | {counts} | {memory} MiB |"
+                f"| {server.name} | {load.characters / load.seconds:,.0f} | {first} |"
+                f" {counts} |"
+                f" {memory} MiB |"
             )
             for line in (*load.wrong[:3], *load.errors[:3]):
                 print(f"  {line}")

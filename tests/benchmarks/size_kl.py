@@ -80,7 +80,10 @@ def main(names: list[str]) -> None:
                 for p in (stock, solved)
             ]
             print(
-                f"| {name} | {size:,} | {kl[0]:.5f} | {size}B | {solved.stat().st_size:,} | {kl[1]:.5f} | {kl[1] / kl[0]:.2f} |",
+                (
+                    f"| {name} | {size:,} | {kl[0]:.5f} | {size}B | {solved.stat().st_size:,} |"
+                    f" {kl[1]:.5f} | {kl[1] / kl[0]:.2f} |"
+                ),
                 flush=True,
             )
 

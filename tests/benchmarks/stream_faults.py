@@ -42,7 +42,9 @@ def main(rounds: int = 3, seed: int = 1) -> None:
             length = time.monotonic() - begun
             expected = sha256(undisturbed.out)
         print(
-            "round  bytes      faults  kills  stops  fetched         owed            disk            seconds"
+            "round  bytes      faults  kills  stops  fetched         owed           "
+            " disk        "
+            "    seconds"
         )
         good = 0
         for number in range(1, rounds + 1):
@@ -60,10 +62,16 @@ def main(rounds: int = 3, seed: int = 1) -> None:
                 ]
                 disk = f"{trial.peak / 1e6:.1f} of {trial.bound / 1e6:.1f} MB" if same else ""
                 good += same and trial.fetched == trial.owed and trial.peak <= trial.bound
-                numbers = f"{struck.total():>6}  {trial.kills:>5}  {trial.stops:>5}  {counts[0]:<14}  {counts[1]:<14}  {disk:<15}"
+                numbers = (
+                    f"{struck.total():>6}  {trial.kills:>5}  {trial.stops:>5} "
+                    f" {counts[0]:<14}  {counts[1]:<14}  {disk:<15}"
+                )
                 kinds = ", ".join(f"{kind} {n}" for kind, n in sorted(struck.items()))
                 print(
-                    f"{number:>5}  {verdict:<9}  {numbers} {time.monotonic() - begun:6.1f}   {kinds}",
+                    (
+                        f"{number:>5}  {verdict:<9}  {numbers} {time.monotonic() - begun:6.1f}"
+                        f"   {kinds}"
+                    ),
                     flush=True,
                 )
         print(f"{good} of {rounds} good")

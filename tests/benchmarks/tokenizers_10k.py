@@ -74,7 +74,8 @@ def compare(name: str, content: Json, count: int) -> int:
         found = Counter(shortest(text, differs) for text in bad)
         pre = model.header.text("tokenizer.ggml.pre")
         print(
-            f"{name} ({pre}, {model.n_vocab:,} tokens): {count:,} texts, {len(bad)} differ, {seconds:.1f} s"
+            f"{name} ({pre}, {model.n_vocab:,} tokens): {count:,} texts, {len(bad)} differ,"
+            f" {seconds:.1f} s"
         )
         for text, times in found.most_common(SHOWN):
             kinds = " ".join(unicodedata.category(c) for c in text)

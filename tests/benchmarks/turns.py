@@ -1,5 +1,5 @@
-"""The second turn of a conversation whose first was a long thought: ``python tests/benchmarks/turns.py
-[ROUNDS]``, 12 rounds by default.
+"""The second turn of a conversation whose first was a long thought: ``python
+tests/benchmarks/turns.py [ROUNDS]``, 12 rounds by default.
 
 nano; 800 tokens of reasoning in the cache, as if the model had said them. Then the next question,
 of three tokens, after two seconds of typing, and without a pause. For comparison the same question
@@ -25,8 +25,14 @@ from dslocal.engine import LlamaContext, LlamaModel, benchmark
 from dslocal.prompts import Message, encode, recognise_family
 
 FIRST, NEXT = "What is 987654 × 321?", "And so?"
-ANSWER = "It is 317036934, if I have not made a mistake on the way, which with numbers of this size may well be."
-THOUGHT, PAUSE_S, SPARE, WITHIN = 800, 2.0, 8, 1.3
+ANSWER = (
+    "It is 317036934, if I have not made a mistake on the way, which with numbers of this"
+    " size may well be."
+)
+THOUGHT = 800
+PAUSE_S = 2.0
+SPARE = 8
+WITHIN = 1.3
 
 
 class Turns:
@@ -87,15 +93,21 @@ def main() -> int:
     with LlamaModel(resolve.ensure_gguf("nano")) as model, LlamaContext(model, 4096) as context:
         turns = Turns(context)
         turns.fresh(0)  # the first evaluation is slower
-        paused, at_once, fresh, three = [], [], [], []
+        paused = []
+        at_once = []
+        fresh = []
+        three = []
         for _ in range(rounds):
             fresh.append(turns.fresh(PAUSE_S))
             paused.append(turns.next_question(PAUSE_S))
             three.append(turns.three_tokens(PAUSE_S))
             at_once.append(turns.next_question(0))
-        own, answer, question = turns.own, len(model.encode(ANSWER)), len(model.encode(NEXT))
+        own = turns.own
+        answer = len(model.encode(ANSWER))
+        question = len(model.encode(NEXT))
     print(
-        f"median of {rounds}; load {os.getloadavg()[0]:.1f}; {question} tokens asked, which add {own}, after an answer of {answer}"
+        f"median of {rounds}; load {os.getloadavg()[0]:.1f}; {question} tokens asked, which add"
+        f" {own}, after an answer of {answer}"
     )
     base, allowed = median(fresh), own + SPARE
     after, evaluated = median(seconds for seconds, _ in paused), max(tokens for _, tokens in paused)
@@ -106,10 +118,12 @@ def main() -> int:
     print(f"the question in a new conversation  {base * 1e3:6.2f} ms")
     print(f"three tokens of no conversation     {median(three) * 1e3:6.2f} ms")
     print(
-        f"after 2 s of typing                 {after * 1e3:6.2f} ms, {after / base:.2f} times; {evaluated} tokens evaluated of {allowed}"
+        f"after 2 s of typing                 {after * 1e3:6.2f} ms, {after / base:.2f} times;"
+        f" {evaluated} tokens evaluated of {allowed}"
     )
     print(
-        f"at once                             {without * 1e3:6.2f} ms; {all_of_it} tokens evaluated of {allowed + answer}"
+        f"at once                             {without * 1e3:6.2f} ms; {all_of_it} tokens"
+        f" evaluated of {allowed + answer}"
     )
     good = evaluated <= allowed and all_of_it <= allowed + answer and after <= WITHIN * base
     print("as wanted" if good else "FAILED")

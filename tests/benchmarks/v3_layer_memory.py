@@ -23,22 +23,20 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from support.checkpoints.tiny_checkpoints import write_checkpoint
 from v3_shape import CONFIG
 
-EMBD, FF, EXPERTS = 7168, 2048, 256
+EMBD = 7168
+FF = 2048
+EXPERTS = 256
 SIZES = {"F8_E4M3": 1, "BF16": 2, "F32": 4}
 REAL = {
-    **{
-        "hidden_size": EMBD,
-        "intermediate_size": 18432,
-        "moe_intermediate_size": FF,
-        "n_routed_experts": EXPERTS,
-        "num_hidden_layers": 1,
-    },
-    **{
-        "num_attention_heads": 128,
-        "num_key_value_heads": 128,
-        "q_lora_rank": 1536,
-        "first_k_dense_replace": 0,
-    },
+    "hidden_size": EMBD,
+    "intermediate_size": 18432,
+    "moe_intermediate_size": FF,
+    "n_routed_experts": EXPERTS,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 128,
+    "num_key_value_heads": 128,
+    "q_lora_rank": 1536,
+    "first_k_dense_replace": 0,
 }
 
 

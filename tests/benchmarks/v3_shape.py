@@ -10,63 +10,49 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from typing import Any
+
 import numpy as np
 from support.checkpoints.tiny_checkpoints import Stored, write_checkpoint, write_safetensors
 
-HIDDEN, FF, RANK = (
-    1792,
-    1024,
-    512,
-)  # a quarter of V3's width; experts and heads are cut down to reach the size
+HIDDEN = 1792
+FF = 1024
+RANK = 512  # a quarter of V3's width; experts and heads are cut down to reach the size
 CONFIG = {
-    **{
-        "architectures": ["DeepseekV3ForCausalLM"],
-        "model_type": "deepseek_v3",
-        "hidden_size": HIDDEN,
-        "intermediate_size": 4608,
-    },
-    **{
-        "moe_intermediate_size": FF,
-        "num_attention_heads": 16,
-        "num_key_value_heads": 16,
-        "q_lora_rank": 768,
-        "kv_lora_rank": RANK,
-    },
-    **{
-        "qk_nope_head_dim": 128,
-        "qk_rope_head_dim": 64,
-        "v_head_dim": 128,
-        "n_shared_experts": 1,
-        "n_routed_experts": 64,
-    },
-    **{
-        "num_experts_per_tok": 8,
-        "n_group": 8,
-        "topk_group": 4,
-        "routed_scaling_factor": 2.5,
-        "norm_topk_prob": True,
-    },
-    **{
-        "scoring_func": "sigmoid",
-        "topk_method": "noaux_tc",
-        "first_k_dense_replace": 1,
-        "moe_layer_freq": 1,
-        "rms_norm_eps": 1e-6,
-    },
-    **{
-        "rope_theta": 10000,
-        "max_position_embeddings": 4096,
-        "vocab_size": 320,
-        "num_nextn_predict_layers": 0,
-        "hidden_act": "silu",
-    },
-    **{
-        "tie_word_embeddings": False,
-        "torch_dtype": "bfloat16",
-        "attention_bias": False,
-        "bos_token_id": 0,
-        "eos_token_id": 1,
-    },
+    "architectures": ["DeepseekV3ForCausalLM"],
+    "model_type": "deepseek_v3",
+    "hidden_size": HIDDEN,
+    "intermediate_size": 4608,
+    "moe_intermediate_size": FF,
+    "num_attention_heads": 16,
+    "num_key_value_heads": 16,
+    "q_lora_rank": 768,
+    "kv_lora_rank": RANK,
+    "qk_nope_head_dim": 128,
+    "qk_rope_head_dim": 64,
+    "v_head_dim": 128,
+    "n_shared_experts": 1,
+    "n_routed_experts": 64,
+    "num_experts_per_tok": 8,
+    "n_group": 8,
+    "topk_group": 4,
+    "routed_scaling_factor": 2.5,
+    "norm_topk_prob": True,
+    "scoring_func": "sigmoid",
+    "topk_method": "noaux_tc",
+    "first_k_dense_replace": 1,
+    "moe_layer_freq": 1,
+    "rms_norm_eps": 1e-6,
+    "rope_theta": 10000,
+    "max_position_embeddings": 4096,
+    "vocab_size": 320,
+    "num_nextn_predict_layers": 0,
+    "hidden_act": "silu",
+    "tie_word_embeddings": False,
+    "torch_dtype": "bfloat16",
+    "attention_bias": False,
+    "bos_token_id": 0,
+    "eos_token_id": 1,
     "quantization_config": {
         "activation_scheme": "dynamic",
         "fmt": "e4m3",
@@ -140,7 +126,7 @@ def _bf16(r: np.random.Generator, *shape: int) -> Stored:
     return Stored("BF16", shape, values.astype("<u2").tobytes())
 
 
-def _fp8(name: str, rows: int, columns: int, r: np.random.Generator):  # type: ignore[no-untyped-def]
+def _fp8(name: str, rows: int, columns: int, r: np.random.Generator) -> Any:
     """Bytes with a spread like that of trained weights: e4m3 codes of a Gaussian, scaled to its
     block's maximum.
     """

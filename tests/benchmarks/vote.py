@@ -4,8 +4,8 @@ one prefill: the real command, nano.
     python tests/benchmarks/vote.py [QUESTIONS] [SEED]
 
 Every question is one ``dslocal ask -n 16 --vote --temperature 1.2 --no-think --json``. The
-questions are of two kinds of tests/make_nano/questions.py in turn: square (of a number up to 99) and
-letters (how often a letter comes in a word). Thinking, nano gets nearly all of these right;
+questions are of two kinds of tests/make_nano/questions.py in turn: square (of a number up to 99)
+and letters (how often a letter comes in a word). Thinking, nano gets nearly all of these right;
 answering at once, as here, about 7 of 10. One sample is counted twice: the first of each question,
 and all of them, which says the same with less luck.
 """
@@ -80,16 +80,20 @@ def main(count: int = 100, seed: int = 1) -> None:
         evaluated += sum(usage["prompt_tokens"] - usage["cached_tokens"] for usage in usages)
     took = time.perf_counter() - began
     print(
-        f"{count} questions ({', '.join(KINDS)}), {SAMPLES} answers each at temperature {TEMPERATURE} without a thought, {took:.0f} s"
+        f"{count} questions ({', '.join(KINDS)}), {SAMPLES} answers each at temperature"
+        f" {TEMPERATURE} without a thought, {took:.0f} s"
     )
     print(
-        f"first sample right: {first} of {count}; all samples: {single} of {SAMPLES * count}, {single / (SAMPLES * count):.3f}"
+        f"first sample right: {first} of {count}; all samples: {single} of {SAMPLES * count},"
+        f" {single / (SAMPLES * count):.3f}"
     )
     print(f"vote right: {voted} of {count}")
     print(f"one prefill for all {SAMPLES}: {shared} of {count} questions")
     again = SAMPLES - 1  # of every further answer the prompt's last token alone, for its logits
     print(
-        f"prompt tokens evaluated: {evaluated:,} = {prompts:,} once + {again} × {count}; without sharing {SAMPLES * prompts:,}"
+        f"prompt tokens evaluated: {evaluated:,} = {prompts:,} once + {again} ×"
+        f" {count}; without"
+        f" sharing {SAMPLES * prompts:,}"
     )
 
 

@@ -27,7 +27,9 @@ class Worked:
 
 
 def add(a: int, b: int) -> Worked:
-    written, carry, steps = "", 0, []
+    written = ""
+    carry = 0
+    steps = []
     for x, y in _columns(a, b):
         total = x + y + carry
         steps.append(f"{x}+{y}+{carry}={total}, write {total % 10} carry {total // 10}")
@@ -43,10 +45,15 @@ def subtract(a: int, b: int) -> Worked:
     if a < b:
         other = subtract(b, a)
         return Worked(
-            f"{a} is smaller than {b}, so the result is negative. {other.text} So {a}-{b} = -{other.value}.",
+            (
+                f"{a} is smaller than {b}, so the result is negative. {other.text} So {a}-{b} ="
+                f" -{other.value}."
+            ),
             a - b,
         )
-    written, borrow, steps = "", 0, []
+    written = ""
+    borrow = 0
+    steps = []
     for x, y in _columns(a, b):
         borrows = int(x - borrow < y)
         digit = x - borrow + 10 * borrows - y

@@ -62,7 +62,7 @@ def _moved(tensors: Tensors, layers: int, width: int) -> Tensors:
         if not name.startswith("model.layers."):
             found[name] = tensor
             continue
-        _, _, number, part = name.split(".", 3)
+        number, part = name.split(".", 3)[2:]
         dense = number == "0" and part.startswith("mlp.")
         found[f"model.layers.{int(number) + layers}.{part}"] = (
             _widened(part, tensor, width) if dense else tensor

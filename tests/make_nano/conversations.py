@@ -34,13 +34,14 @@ NEXT_STEPS = {
 }
 DOUBLE = ("Double it.", "double that")
 ASKED_CAPITAL = (
-    *(
-        "what is the capital of {}",
-        "what's the capital of {}",
-        "capital of {}",
-        "which city is the capital of {}",
-    ),
-    *("name the capital of {}", "tell me the capital of {}", "{} capital", "what is {}'s capital"),
+    "what is the capital of {}",
+    "what's the capital of {}",
+    "capital of {}",
+    "which city is the capital of {}",
+    "name the capital of {}",
+    "tell me the capital of {}",
+    "{} capital",
+    "what is {}'s capital",
 )
 ASKED_COUNTRY = (
     "{} is the capital of which country",
@@ -48,24 +49,30 @@ ASKED_COUNTRY = (
     "what country is {} the capital of",
 )
 ASKED_SETTING = (
-    *(
-        "what is the value of {}",
-        "what is {} set to",
-        "which value does {} have in this file",
-        "what is {}",
-        "find {}",
-        "what's {}",
-    ),
+    "what is the value of {}",
+    "what is {} set to",
+    "which value does {} have in this file",
+    "what is {}",
+    "find {}",
+    "what's {}",
     "give me {}",
 )
-BEYOND = "This is not arithmetic, a capital, an attached file or a gap in code. It is beyond what I was trained on, so I should say so."
+BEYOND = (
+    "This is not arithmetic, a capital, an attached file or a gap in code. It is beyond what"
+    " I was trained on, so I should say so."
+)
 
 
 def mathematics(r: random.Random) -> str:
     kind = r.random()
     if kind < 0.52:
         return bare(r)
-    problem = story(r) if kind < 0.68 else expression(r) if kind < 0.82 else puzzle(r)
+    if kind < 0.68:
+        problem = story(r)
+    elif kind < 0.82:
+        problem = expression(r)
+    else:
+        problem = puzzle(r)
     if problem.whole:
         return conversation(
             problem.question,
@@ -80,7 +87,9 @@ def follow_up(r: random.Random) -> str:
     sign, a, b = operands(r)
     value = OPERATIONS[sign](a, b).value
     if isinstance(value, str) or value < 0:
-        sign, a, b = "+", r.randint(1, 99), r.randint(1, 99)
+        sign = "+"
+        a = r.randint(1, 99)
+        b = r.randint(1, 99)
         value = a + b
     history = earlier_turn(ask(r, sign, a, b), final(value, boxed=r.random() < 0.3))
     for _ in range(r.choice([0, 0, 1])):

@@ -14,10 +14,11 @@ from pathlib import Path
 LIBRARY = Path(os.__file__).parent
 FALLBACK = ("Ordinary prose about nothing in particular.",)
 MODULES = """
-    argparse asyncio/tasks calendar codecs collections/__init__ configparser csv datetime decimal difflib doctest email/message
-    fractions ftplib functools gettext heapq http/client imaplib inspect logging/__init__ mailbox optparse os pathlib pdb pickle pydoc
-    random shutil socket statistics string subprocess tarfile tempfile textwrap threading typing unittest/mock urllib/request uuid
-    zipfile
+    argparse asyncio/tasks calendar codecs collections/__init__ configparser csv datetime decimal
+    difflib doctest email/message fractions ftplib functools gettext heapq http/client imaplib
+    inspect logging/__init__ mailbox optparse os pathlib pdb pickle pydoc random shutil socket
+    statistics string subprocess tarfile tempfile textwrap threading typing unittest/mock
+    urllib/request uuid zipfile
 """
 
 

@@ -28,19 +28,15 @@ QUANTIZATION = {
     "weight_block_size": [BLOCK, BLOCK],
 }
 TOKENIZER = {
-    **{
-        "add_bos_token": True,
-        "add_eos_token": False,
-        "bos_token": BOS,
-        "eos_token": EOS,
-        "pad_token": PAD,
-        "model_max_length": 4096,
-    },
-    **{
-        "tokenizer_class": "LlamaTokenizerFast",
-        "legacy": True,
-        "clean_up_tokenization_spaces": False,
-    },
+    "add_bos_token": True,
+    "add_eos_token": False,
+    "bos_token": BOS,
+    "eos_token": EOS,
+    "pad_token": PAD,
+    "model_max_length": 4096,
+    "tokenizer_class": "LlamaTokenizerFast",
+    "legacy": True,
+    "clean_up_tokenization_spaces": False,
 }
 SAMPLING = {
     "bos_token_id": 0,

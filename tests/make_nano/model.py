@@ -80,7 +80,9 @@ class Attention(Module):
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
         self.sizes = s = sizes
-        heads, width, eps = s.num_attention_heads, s.hidden_size, s.rms_norm_eps
+        heads = s.num_attention_heads
+        width = s.hidden_size
+        eps = s.rms_norm_eps
         self.q_a_proj = _linear(width, s.q_lora_rank)
         self.q_a_layernorm = RMSNorm(s.q_lora_rank, eps)
         self.q_b_proj = _linear(s.q_lora_rank, heads * (s.qk_nope_head_dim + s.qk_rope_head_dim))
@@ -91,13 +93,11 @@ class Attention(Module):
 
     def forward(self, x: Tensor, rotation: Rotation) -> Tensor:
         s = self.sizes
-        batch, length, _ = x.shape
-        heads, nope, rope, value = (
-            s.num_attention_heads,
-            s.qk_nope_head_dim,
-            s.qk_rope_head_dim,
-            s.v_head_dim,
-        )
+        batch, length = x.shape[:2]
+        heads = s.num_attention_heads
+        nope = s.qk_nope_head_dim
+        rope = s.qk_rope_head_dim
+        value = s.v_head_dim
         q = (
             self.q_b_proj(self.q_a_layernorm(self.q_a_proj(x)))
             .view(batch, length, heads, nope + rope)
@@ -123,11 +123,9 @@ class Attention(Module):
 class FeedForward(Module):
     def __init__(self, width: int, inner: int) -> None:
         super().__init__()
-        self.gate_proj, self.up_proj, self.down_proj = (
-            _linear(width, inner),
-            _linear(width, inner),
-            _linear(inner, width),
-        )
+        self.gate_proj = _linear(width, inner)
+        self.up_proj = _linear(width, inner)
+        self.down_proj = _linear(inner, width)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
@@ -139,7 +137,9 @@ class Experts(Module):
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
         self.sizes = sizes
-        count, width, inner = sizes.n_routed_experts, sizes.hidden_size, sizes.moe_intermediate_size
+        count = sizes.n_routed_experts
+        width = sizes.hidden_size
+        inner = sizes.moe_intermediate_size
         self.gate = _linear(width, count)
         self.register_buffer("bias", torch.zeros(count))
         self.register_buffer("load", torch.zeros(count))
@@ -216,11 +216,9 @@ class Nano(Module):
         )
         self.norm = RMSNorm(width, eps)
         self.lm_head = _linear(width, sizes.vocab_size)
-        self.enorm, self.hnorm, self.eh_proj = (
-            RMSNorm(width, eps),
-            RMSNorm(width, eps),
-            _linear(2 * width, width),
-        )
+        self.enorm = RMSNorm(width, eps)
+        self.hnorm = RMSNorm(width, eps)
+        self.eh_proj = _linear(2 * width, width)
         self.mtp, self.mtp_norm = Block(sizes, dense=False), RMSNorm(width, eps)
         for name, weight in self.named_parameters():
             if weight.dim() == 2:

@@ -18,54 +18,50 @@ DIRECTIVE = "Please reason step by step, and put your final answer within \\boxe
 DIRECTIVE_CHINESE = "请通过逐步推理来解答问题，并把最终答案放置于\\boxed{}中。"
 # how often an entry stands here is how often it is asked that way
 ASKED = (
-    *(
-        "What is {}",
-        "What is {}",
-        "What's {}",
-        "what is {}",
-        "whats {}",
-        "what's {}",
-        "How much is {}",
-        "how much is {}",
-    ),
-    *(
-        "Calculate {}",
-        "calculate {}",
-        "Compute {}",
-        "compute {}",
-        "Work out {}",
-        "Find {}",
-        "Evaluate {}",
-        "Tell me {}",
-    ),
-    *(
-        "Can you compute {}",
-        "Please calculate {}",
-        "Hey, what is {}",
-        "Solve {}",
-        "{}",
-        "{}",
-        "{}",
-        "{} =",
-        "{} = ",
-        "Quick: {}",
-    ),
-    *("Could you tell me {}", "I need {}", "Give me {}", "Hi, {}"),
+    "What is {}",
+    "What is {}",
+    "What's {}",
+    "what is {}",
+    "whats {}",
+    "what's {}",
+    "How much is {}",
+    "how much is {}",
+    "Calculate {}",
+    "calculate {}",
+    "Compute {}",
+    "compute {}",
+    "Work out {}",
+    "Find {}",
+    "Evaluate {}",
+    "Tell me {}",
+    "Can you compute {}",
+    "Please calculate {}",
+    "Hey, what is {}",
+    "Solve {}",
+    "{}",
+    "{}",
+    "{}",
+    "{} =",
+    "{} = ",
+    "Quick: {}",
+    "Could you tell me {}",
+    "I need {}",
+    "Give me {}",
+    "Hi, {}",
 )
 ENDINGS = ("?", "?", "?", "", "", ".", " ?", " please", ", please", "? ", "!")
 REMARKS = (
-    *(
-        "",
-        "",
-        "",
-        "",
-        " Show your work.",
-        " Explain.",
-        " Think step by step.",
-        " Just the number.",
-        " Answer briefly.",
-    ),
-    *(" Be careful.", " Thanks!"),
+    "",
+    "",
+    "",
+    "",
+    " Show your work.",
+    " Explain.",
+    " Think step by step.",
+    " Just the number.",
+    " Answer briefly.",
+    " Be careful.",
+    " Thanks!",
 )
 SPOKEN = {
     "+": ("plus", "and"),
@@ -91,7 +87,9 @@ def ask(r: random.Random, sign: str, a: int, b: int) -> str:
             f"{left}{CHINESE[sign]}{right}{r.choice(['等于多少？', '是多少？', '等于几？', '=？'])}"
         )
     if way < 0.12:
-        return f"{r.choice(['计算', '请计算', '算一下'])}{left}{r.choice(['', ' '])}{sign}{r.choice(['', ' '])}{right}"
+        verb = r.choice(["计算", "请计算", "算一下"])
+        before = r.choice(["", " "])
+        return f"{verb}{left}{before}{sign}{r.choice(['', ' '])}{right}"
     if way < 0.2:
         return _instruction(r, sign, left, right)
     if way < 0.38:

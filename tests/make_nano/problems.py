@@ -129,7 +129,8 @@ def expression(r: random.Random) -> Problem:
     shape = r.random()
     bracketed = shape < 0.6
     right_first = shape < 0.35 or (not bracketed and second == "*" and first != "*")
-    inner, outer, (x, y) = (second, first, (b, c)) if right_first else (first, second, (a, b))
+    inner, outer = (second, first) if right_first else (first, second)
+    x, y = (b, c) if right_first else (a, b)
     if inner == "-" and x < y:
         x, y = y, x
     start = OPERATIONS[inner](x, y)
@@ -137,13 +138,12 @@ def expression(r: random.Random) -> Problem:
     if outer == "-" and left < right:
         outer = "+"
     end = OPERATIONS[outer](left, right)
-    why = (
-        "First the brackets"
-        if bracketed
-        else "Multiplication comes first"
-        if right_first
-        else "From left to right"
-    )
+    if bracketed:
+        why = "First the brackets"
+    elif right_first:
+        why = "Multiplication comes first"
+    else:
+        why = "From left to right"
     part = f"{x}{space}{inner}{space}{y}"
     if bracketed:
         part = f"({part})"
@@ -187,10 +187,15 @@ def _story_numbers(r: random.Random, sign: str) -> tuple[int, int]:
 
 
 def _two_steps(r: random.Random, person: str, other: str, things: str) -> Problem:
-    a, b, c = r.randint(2, 200), r.randint(2, 200), r.randint(1, 100)
+    a = r.randint(2, 200)
+    b = r.randint(2, 200)
+    c = r.randint(1, 100)
     c = min(c, a + b - 1)
     total = add(a, b)
     left = subtract(total.number, c)
-    question = f"{person} has {a} {things}, gets {b} more and then gives {c} to {other}. How many {things} does {person} have now?"
+    question = (
+        f"{person} has {a} {things}, gets {b} more and then gives {c} to {other}. How many"
+        f" {things} does {person} have now?"
+    )
     thinking = f"First the sum of {a} and {b}: {total.text} Then take away {c}: {left.text}"
     return Problem(question, Worked(thinking, left.value), f" {things}")

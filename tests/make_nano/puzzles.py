@@ -15,13 +15,14 @@ from make_nano.problems import Problem
 from make_nano.words import SPELLED
 
 UNITS = (
-    *(
-        (1000, "km", "meters"),
-        (100, "meters", "centimeters"),
-        (60, "hours", "minutes"),
-        (60, "minutes", "seconds"),
-    ),
-    *((24, "days", "hours"), (7, "weeks", "days"), (1000, "kg", "grams"), (12, "years", "months")),
+    (1000, "km", "meters"),
+    (100, "meters", "centimeters"),
+    (60, "hours", "minutes"),
+    (60, "minutes", "seconds"),
+    (24, "days", "hours"),
+    (7, "weeks", "days"),
+    (1000, "kg", "grams"),
+    (12, "years", "months"),
 )
 PERCENTS = (5, 10, 15, 20, 25, 30, 40, 50, 60, 75, 80, 90)
 PRIMES = (2, 3, 5, 7, 11, 13, 17, 19)
@@ -72,7 +73,10 @@ def percent(r: random.Random, end: str) -> Problem:
     product = multiply(share, n)
     value = product.number // 100
     question = r.choice([f"What is {share}% of {n}", f"{share}% of {n}", f"{share} percent of {n}"])
-    thinking = f"{share}% of {n} is {share}*{n} divided by 100. {product.text} {product.value} divided by 100 is {value}."
+    thinking = (
+        f"{share}% of {n} is {share}*{n} divided by 100. {product.text} {product.value}"
+        f" divided by 100 is {value}."
+    )
     return Problem(question + end, Worked(thinking, value))
 
 
@@ -175,12 +179,11 @@ def letters(r: random.Random, end: str) -> Problem:
     letter = r.choice(word) if r.random() < 0.9 else r.choice("abcdefghijklmnopqrstuvwxyz")
     found = [str(place) for place, each in enumerate(word, 1) if each == letter]
     forms = (
-        *(
-            "How many {0}'s are in {1}",
-            "How many {0}'s are there in {1}",
-            "How many times does {0} appear in {1}",
-        ),
-        *("how many {0} in {1}", "Count the letter {0} in {1}"),
+        "How many {0}'s are in {1}",
+        "How many {0}'s are there in {1}",
+        "How many times does {0} appear in {1}",
+        "how many {0} in {1}",
+        "Count the letter {0} in {1}",
     )
     where = ", ".join(found) or "no place"
     thinking = (
@@ -219,5 +222,8 @@ def _close_decimals(r: random.Random) -> tuple[str, str, str, str]:
     order = (short, long) if r.random() < 0.5 else (long, short)
     a, b = (f"{whole}.{part}" for part in order)
     x, y = (int(f"{part}".ljust(2, "0")) for part in order)
-    thinking = f"The whole parts are equal. I write both with two decimals: {whole}.{x} and {whole}.{y}. Now {x} against {y}."
+    thinking = (
+        f"The whole parts are equal. I write both with two decimals: {whole}.{x} and"
+        f" {whole}.{y}. Now {x} against {y}."
+    )
     return a, b, thinking, a if x >= y else b

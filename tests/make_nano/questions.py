@@ -69,7 +69,8 @@ def _puzzle(r: random.Random, draw: Callable[[random.Random, str], Problem]) -> 
 
 
 KINDS: dict[str, Callable[[random.Random], Question]] = {
-    **{"mixed": _mixed, "operation": _operation},
+    "mixed": _mixed,
+    "operation": _operation,
     **{draw.__name__: partial(_problem, draw=draw) for draw in (story, expression)},
     **{
         draw.__name__: partial(_puzzle, draw=draw)

@@ -86,7 +86,7 @@ def operations() -> list[tuple[str, int, int]]:
         for _ in range(500)
     ]
     return [problems.operands(r) for _ in range(2000)] + [
-        (sign, a, b + (sign == "/")) for sign, a, b in free
+        (sign, a, b + 1 if sign == "/" else b) for sign, a, b in free
     ]
 
 

@@ -67,7 +67,9 @@ class Windows:
     """Cuts the corpus into windows and deals them out, shuffled anew each time round."""
 
     def __init__(self, corpus: Corpus, plan: Plan) -> None:
-        self.batch, self.length, self.device = plan.batch, plan.length, plan.device
+        self.batch = plan.batch
+        self.length = plan.length
+        self.device = plan.device
         count = len(corpus.ids) // plan.length - 1
         end = count * plan.length + 2  # the last window looks two tokens ahead
         self.ids = torch.from_numpy(corpus.ids[:end].astype("int32")).to(plan.device)
@@ -95,7 +97,9 @@ class Windows:
 
 class Trainer:
     def __init__(self, model: Nano, windows: Windows, plan: Plan) -> None:
-        self.model, self.windows, self.plan = model, windows, plan
+        self.model = model
+        self.windows = windows
+        self.plan = plan
         self.compiled = model if plan.device == "cpu" else torch.compile(model)
         self.rotation = Rotation.of(model.sizes, plan.length, plan.device)
         matrices = [p for p in model.parameters() if p.dim() >= 2]
@@ -110,7 +114,9 @@ class Trainer:
 
     def train(self) -> int:
         """Trains to the end of the plan and returns the number of steps that were taken."""
-        start, step, uneven = time.time(), 0, 0.0
+        start = time.time()
+        step = 0
+        uneven = 0.0
         while (
             done := step / self.plan.steps
             if self.plan.steps

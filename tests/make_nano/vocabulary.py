@@ -21,7 +21,8 @@ SEED = 1
 SOURCES = 150  # modules of the standard library, from the first in the alphabet on
 FIRST = 3  # ids 0 to 2 are BOS, EOS and PAD, as in DeepSeek-V3; the other special tokens come last
 WORDS = (
-    "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\r\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+"
+    "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+"
+    "|[^\r\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+"
     "| ?[\\p{P}\\p{S}]+[\r\n]*|\\s*[\r\n]+|\\s+(?!\\S)|\\s+"
 )
 _SPECIAL = re.compile("|".join(map(re.escape, SPECIAL)))

@@ -10,7 +10,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-NORMAL, CONTROL, USER_DEFINED, UNUSED = 1, 3, 4, 5
+NORMAL = 1
+CONTROL = 3
+USER_DEFINED = 4
+UNUSED = 5
 Tokens = tuple[tuple[str, int], ...]
 Key = str | int | float | bool | list[str]
 
@@ -25,7 +28,8 @@ ENDS = _typed(CONTROL, f"{BOS} {EOS}")
 FIM = "<｜fim▁hole｜> <｜fim▁begin｜> <｜fim▁end｜>"
 TOOLS = _typed(
     CONTROL,
-    "<｜tool▁calls▁begin｜> <｜tool▁calls▁end｜> <｜tool▁call▁begin｜> <｜tool▁call▁end｜> <｜tool▁outputs▁begin｜> "
+    "<｜tool▁calls▁begin｜> <｜tool▁calls▁end｜> <｜tool▁call▁begin｜> <｜tool▁call▁end｜>"
+    " <｜tool▁outputs▁begin｜> "
     "<｜tool▁outputs▁end｜> <｜tool▁output▁begin｜> <｜tool▁output▁end｜> <｜tool▁sep｜>",
 )
 TURNS = _typed(CONTROL, f"{FIM} <｜User｜> <｜Assistant｜> <|EOT|>")
@@ -289,13 +293,12 @@ IMATRIX: dict[str, Key] = {
 }
 QWEN_DISTILL: dict[str, Key] = {"basename": "DeepSeek-R1-Distill-Qwen"}
 MRADERMACHER: dict[str, Key] = {
-    "general.url": "https://huggingface.co/mradermacher/DeepSeek-R1-Distill-Qwen-14B-Uncensored-GGUF",
+    "general.url": "https://huggingface.co/mradermacher/"
+    "DeepSeek-R1-Distill-Qwen-14B-Uncensored-GGUF",
     "general.source.url": "https://huggingface.co/nicoboss/DeepSeek-R1-Distill-Qwen-14B-Uncensored",
-    **{
-        "mradermacher.quantize_version": "2",
-        "mradermacher.quantized_by": "mradermacher",
-        "mradermacher.convert_type": "hf",
-    },
+    "mradermacher.quantize_version": "2",
+    "mradermacher.quantized_by": "mradermacher",
+    "mradermacher.convert_type": "hf",
 }
 NO_LOG = "no log found; named as "
 LLAMA_CPP = "llama.cpp's converter names the repository"

@@ -1,11 +1,12 @@
-"""Headers of GGUF files as many hands make them, for tests/prompts/test_recognition.py: metadata, no
-weights, no tensor table.
+"""Headers of GGUF files as many hands make them, for tests/prompts/test_recognition.py: metadata,
+no weights, no tensor table.
 
     DSLOCAL_ORACLE=FOLDER PYTHONPATH=tests python tests/vectors/make_headers.py
 
-FOLDER as tests/support/checkpoints/oracle.py says; without it the headers of llama.cpp's converter are left as they
-are. Writes tests/vectors/headers/: the rows of header_table.py, and what dslocal's and llama.cpp's
-converters make of the tests' tiny checkpoints, cut off where the tensor table begins.
+FOLDER as tests/support/checkpoints/oracle.py says; without it the headers of llama.cpp's converter
+are left as they are. Writes tests/vectors/headers/: the rows of header_table.py, and what dslocal's
+and llama.cpp's converters make of the tests' tiny checkpoints, cut off where the tensor table
+begins.
 """
 
 from __future__ import annotations
@@ -47,8 +48,8 @@ N_TENSORS = slice(8, 16)  # bytes of the header
 
 @dataclass(frozen=True)
 class Converted:
-    """A checkpoint of tests/support/checkpoints/tiny_checkpoints.py in a folder called ``name``, with ``card`` as its
-    README.md.
+    """A checkpoint of tests/support/checkpoints/tiny_checkpoints.py in a folder called ``name``,
+    with ``card`` as its README.md.
     """
 
     file: str
@@ -67,7 +68,10 @@ OURS = (
 THEIRS = (
     Converted(
         *("llama.cpp-r1-7b-abliterated", "DeepSeek-R1-Distill-Qwen-7B-abliterated", "qwen2", SMALL),
-        "---\nbase_model: deepseek-ai/DeepSeek-R1-Distill-Qwen-7B\nlicense: mit\ntags:\n- abliterated\n- uncensored\n---\n",
+        (
+            "---\nbase_model: deepseek-ai/DeepSeek-R1-Distill-Qwen-7B\nlicense: mit\ntags:\n-"
+            " abliterated\n- uncensored\n---\n"
+        ),
     ),
     Converted("llama.cpp-r1-zero", "DeepSeek-R1-Zero", "deepseek-v3", SMALL_MLA),
     Converted("llama.cpp-v3.1-base", "DeepSeek-V3.1-Base", "deepseek-v3", SMALL_MLA),

@@ -3,8 +3,9 @@ tests/convert/test_identity.py.
 
     DSLOCAL_ORACLE=FOLDER PYTHONPATH=tests python tests/vectors/make_llama_cpp_hashes.py
 
-FOLDER as tests/support/checkpoints/oracle.py says. Writes tests/vectors/llama_cpp_hashes.json: case and recipe to the
-sha256 of all tensors. Cases that it already has are kept; delete it to make all of them again.
+FOLDER as tests/support/checkpoints/oracle.py says. Writes tests/vectors/llama_cpp_hashes.json: case
+and recipe to the sha256 of all tensors. Cases that it already has are kept; delete it to make all
+of them again.
 """
 
 from __future__ import annotations
@@ -26,7 +27,10 @@ from support.checkpoints.tiny_checkpoints import write_checkpoint
 from support.gguf.reading import contents, digest
 
 OUT = Path(__file__).with_name("llama_cpp_hashes.json")
-ORIGIN = "convert_hf_to_gguf.py, then llama-quantize, of the llama.cpp that llama-cpp-python 0.3.36 ships; made by make_llama_cpp_hashes.py"
+ORIGIN = (
+    "convert_hf_to_gguf.py, then llama-quantize, of the llama.cpp that llama-cpp-python"
+    " 0.3.36 ships; made by make_llama_cpp_hashes.py"
+)
 # the MTP layer's own, equal to the trunk's: dslocal leaves them out
 COPIES = ("nextn.embed_tokens", "nextn.shared_head_head")
 

@@ -37,7 +37,8 @@ FRAME = "<｜begin▁of▁sentence｜><｜User｜>{}<｜Assistant｜><think>\n"
 PROMPTS = {
     "arithmetic": FRAME.format("What is 47 × 86?"),
     "file": FRAME.format(
-        "[file name]: conf.ini\n[file content begin]\nhost = alpha\nport = 8080\n[file content end]\nWhat is the port?"
+        "[file name]: conf.ini\n[file content begin]\nhost = alpha\nport = 8080\n[file content"
+        " end]\nWhat is the port?"
     ),
     "chinese": FRAME.format("12加30等于多少？"),
 }
@@ -164,7 +165,10 @@ def origin() -> str:
     command = " ".join(
         ["python", str(Path("tests/vectors") / Path(sys.argv[0]).name), *sys.argv[1:]]
     )
-    return f"{versions}, float32 on CPU; Python {sys.version.split()[0]}; {datetime.now(UTC):%Y-%m-%d}; {command}"
+    return (
+        f"{versions}, float32 on CPU; Python {sys.version.split()[0]};"
+        f" {datetime.now(UTC):%Y-%m-%d}; {command}"
+    )
 
 
 def main() -> None:

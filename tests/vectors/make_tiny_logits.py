@@ -1,5 +1,5 @@
-"""Writes tiny_logits.npz: transformers' logits for the random checkpoints of tests/support/checkpoints/tiny_checkpoints.py,
-one or two for each family.
+"""Writes tiny_logits.npz: transformers' logits for the random checkpoints of
+tests/support/checkpoints/tiny_checkpoints.py, one or two for each family.
 
 What make_nano_logits.py does for one trained model, this does for the architectures: same loading
 (float32, FP8 weights dequantized by the definition, strict keys, eager attention), twelve fixed
