@@ -15,15 +15,11 @@ import pytest
 from support.cli.running import BINARY, Run
 from support.terminal.screen import Screen
 
+from dslocal.cli.asking.examination import Examination
 from dslocal.engine import LlamaContext
-from dslocal.evaluation.examination import (
-    Examination,
-    Problem,
-    Sample,
-    Scores,
-    score,
-    seed_of,
-)
+from dslocal.evaluation.problems import Problem
+from dslocal.evaluation.samples import Sample, sample_seed
+from dslocal.evaluation.scores import Scores, score
 from dslocal.prompts import Thinking
 from dslocal.prompts.families import FAMILIES
 
@@ -81,7 +77,9 @@ def test_a_table_and_every_answer(run: Run, small: Path) -> None:
     assert [(s["problem"], s["sample"]) for s in samples] == [
         (p, s) for p in range(4) for s in range(3)
     ]
-    assert [s["seed"] for s in samples] == [seed_of(0, s["problem"], s["sample"]) for s in samples]
+    assert [s["seed"] for s in samples] == [
+        sample_seed(0, s["problem"], s["sample"]) for s in samples
+    ]
     assert [s["correct"] for s in samples] == [True] * 9 + [False] * 3
     assert {s["final"] for s in samples} == {"4042", "84", "579", "42"}
     assert all(
@@ -251,12 +249,12 @@ REFUSED: list[tuple[bytes, str]] = [
         b'{"question": "a", "answer": "b"}\n{"question": }',
         "q.jsonl: line 2 is not JSON: Expecting value",
     ),
-    (b'\n["question"]', "line 2 is no JSON object"),
-    (b"5", "line 1 is no JSON object"),
+    (b'\n["question"]', "line 2 is not a JSON object"),
+    (b"5", "line 1 is not a JSON object"),
     (b"[" * 100_000, "line 1 is nested too deep"),
     (b'{"answer": "b"}', "line 1 has no question"),
     (b'{"question": "a"}', "line 1 has no answer"),
-    (b'{"question": 5, "answer": "b"}', "line 1 its question is no text"),
+    (b'{"question": 5, "answer": "b"}', "line 1 its question is not text"),
     (b'{"question": "a", "answer": ["b"]}', "line 1 its answer is neither text nor a number"),
     (b'{"question": "a", "answer": true}', "line 1 its answer is neither text nor a number"),
     (b'{"question": "a", "answer": null}', "line 1 its answer is neither text nor a number"),
@@ -287,7 +285,7 @@ def test_files_that_are_refused(run: Run, tmp_path: Path, content: bytes, said: 
     ("args", "code", "said"),
     [
         (["nothing.jsonl"], 3, "nothing.jsonl: no such file"),
-        (["."], 2, ".: is no file"),
+        (["."], 2, ".: is not a file"),
         (["q.jsonl", "-n", "0"], 2, "-n"),
         (["q.jsonl", "--limit", "0"], 2, "--limit"),
         (["q.jsonl", "--seed", "-1"], 2, "--seed: -1 is out of range"),
@@ -296,12 +294,12 @@ def test_files_that_are_refused(run: Run, tmp_path: Path, content: bytes, said: 
         (
             ["q.jsonl", "--out", "q.jsonl"],
             2,
-            "q.jsonl: is no results file of dslocal eval (--out FILE writes elsewhere)",
+            "q.jsonl: is not a results file of dslocal eval (--out FILE writes elsewhere)",
         ),
         (
             ["q.jsonl", "--out", "q.jsonl", "--restart"],
             2,
-            "q.jsonl: is no results file of dslocal eval",
+            "q.jsonl: is not a results file of dslocal eval",
         ),
         (["q.jsonl", "--out", "."], 2, ".: is a folder"),
         (["q.jsonl", "--out", "no/such/x.jsonl"], 3, "no/such: no such folder"),

@@ -32,8 +32,9 @@ from dslocal.files import sampled_fingerprint
 
 if TYPE_CHECKING:
     from dslocal import prompts
-    from dslocal.evaluation import examination
+    from dslocal.evaluation.problems import Problem
     from dslocal.evaluation.results import Results
+    from dslocal.evaluation.scores import Scores
     from dslocal.gguf.header import GgufHeader
     from dslocal.plan.search import Overrides
 
@@ -109,9 +110,11 @@ def evaluate(
     """
     from dslocal import __version__
     from dslocal.cli import session_setup
-    from dslocal.evaluation import examination, results
+    from dslocal.evaluation import results
+    from dslocal.evaluation.problems import read_problems
+    from dslocal.evaluation.scores import score
 
-    problems, digest = examination.read_problems(file)
+    problems, digest = read_problems(file)
     problems = problems[:limit]
     path, header, spoken = session_setup.prepare(model, family)
     flags = {
@@ -169,7 +172,7 @@ def evaluate(
                 total=len(problems) * samples,
             )
         drawn = [sample for sample in kept.samples.values() if sample.problem < len(problems)]
-    scores = examination.score(drawn, [problem.answer for problem in problems])
+    scores = score(drawn, [problem.answer for problem in problems])
     if as_json:
         about = {"file": str(file), "results": str(target), "model": name, "resumed": resumed}
         print(
@@ -182,7 +185,7 @@ def evaluate(
 def _run(
     model: tuple[Path, GgufHeader, Overrides],
     way: tuple[prompts.Family, prompts.Settings, prompts.Thinking, bool, int],
-    problems: list[examination.Problem],
+    problems: list[Problem],
     missing: dict[int, list[int]],
     kept: Results,
     *,
@@ -191,7 +194,7 @@ def _run(
 ) -> None:
     """Draws every sample that is missing and keeps each as it comes."""
     from dslocal.cli import session_setup
-    from dslocal.evaluation.examination import Examination
+    from dslocal.cli.asking.examination import Examination
     from dslocal.terminal.reports.eval_progress import show_eval_progress
 
     def state() -> tuple[int, int]:
@@ -243,7 +246,7 @@ def _target(file: Path, name: str) -> Path:
     return Path(f"{file.stem}.{plain}.results.jsonl")
 
 
-def _fields(scores: examination.Scores, questions: int, samples: int) -> dict[str, Any]:
+def _fields(scores: Scores, questions: int, samples: int) -> dict[str, Any]:
     total = questions * samples
     return {
         "questions": questions,
@@ -261,7 +264,7 @@ def _fields(scores: examination.Scores, questions: int, samples: int) -> dict[st
 
 def _print_table(
     title: str,
-    scores: examination.Scores,
+    scores: Scores,
     questions: int,
     samples: int,
     settings: prompts.Settings,

@@ -1,0 +1,72 @@
+"""Ask one question again and again, each time from the same state of the context.
+
+The sums of a prompt depend on what is evaluated together. So the prompt is evaluated from its first
+token on, whatever the context held, and kept for all answers: they do not depend on what came
+before, and share one prefill.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dslocal.output.answer import Turn
+from dslocal.prompts.families import Family
+from dslocal.prompts.messages import Thinking, encode
+from dslocal.prompts.settings import Settings
+
+from .session import Session
+
+if TYPE_CHECKING:
+    from dslocal.engine import LlamaContext
+
+
+@dataclass(frozen=True)
+class RepeatedQuestion:
+    """One question, asked in conversations of its own.
+
+    Attributes:
+        context: The model's context.
+        family: Says how prompts are written and answers are parsed.
+        settings: How tokens are sampled.
+        thinking: How answers begin.
+        text: The question as it is sent.
+    """
+
+    context: LlamaContext
+    family: Family
+    settings: Settings
+    thinking: Thinking
+    text: str
+
+    def prepare(self) -> None:
+        """Evaluate the prompt from its first token on. Call it before the first question.
+
+        Raises:
+            KeyboardInterrupt: On Ctrl-C.
+        """
+        from dslocal.engine import Generation, Sampler
+
+        ids = encode(self._session().prompt(self.text), self.context.model)
+        if len(ids) >= self.context.n_ctx:
+            return
+        for prompt in (ids[:1], ids):
+            for _ in Generation(self.context, prompt, Sampler(0, 1, 0), max_tokens=1):
+                pass
+
+    def ask(self, seed: int) -> Turn:
+        """Return the answer that is sampled with ``seed``.
+
+        Raises:
+            ContextOverflowError: If there is no room for an answer.
+            KeyboardInterrupt: On Ctrl-C.
+        """
+        session = self._session()
+        for _ in session.stream(self.text, seed):
+            pass
+        if session.turn is None:
+            raise RuntimeError("an answer ended without a turn")
+        return session.turn
+
+    def _session(self) -> Session:
+        return Session(self.context, self.family, self.settings, thinking=self.thinking)
