@@ -28,8 +28,14 @@ BABBLE = (
     "hello",
 )  # answers without an end
 BOXED = b"$47 \\times 86 = 4042$\n\nThe final answer is \\boxed{4042}.\n"
-UNBOXED = "--no-math: its model card recommends to ask a mathematical question with: Please reason step by step"
-ADVICE = "temperature 5: R1's model card recommends 0.5 to 0.7 (0.6), against endless repetition and incoherence"
+UNBOXED = (
+    "--no-math: its model card recommends to ask a mathematical question with: Please"
+    " reason step by step"
+)
+ADVICE = (
+    "temperature 5: R1's model card recommends 0.5 to 0.7 (0.6), against endless repetition"
+    " and incoherence"
+)
 BYPASSED = "thinking bypassed: its model card recommends that every answer begins with <think>"
 
 
@@ -151,7 +157,9 @@ def test_cut_while_answering(run: Run) -> None:
 
 def test_the_seed_replays(run: Run) -> None:
     wild = ("ask", "--temperature", "3", "--max-tokens", "30", "--no-think", "hello", "--seed")
-    first, second, other = run(*wild, "5"), run(*wild, "5"), run(*wild, "6")
+    first = run(*wild, "5")
+    second = run(*wild, "5")
+    other = run(*wild, "6")
     assert first.stdout == second.stdout != other.stdout
     assert len(first.stdout) > 50
 
@@ -219,7 +227,10 @@ def test_interrupted_before_anything_runs() -> None:
     """While Python imports nobody catches Ctrl-C: the program ends by the signal. Whoever else
     imports dslocal keeps its own handler.
     """
-    import_it = "import signal, sys; sys.argv = [sys.argv[1]]; import dslocal.cli as cli; kinds = [signal.SIG_DFL, signal.default_int_handler]\n"
+    import_it = (
+        "import signal, sys; sys.argv = [sys.argv[1]]; import dslocal.cli as cli; kinds ="
+        " [signal.SIG_DFL, signal.default_int_handler]\n"
+    )
     say = "print(kinds.index(signal.getsignal(signal.SIGINT)))\n"
     for name, seen in (("/somewhere/dslocal", "0\n1\n"), ("/somewhere/else", "1\n1\n")):
         done = python(f"{import_it}{say}cli.restore_interrupts()\n{say}", name)
@@ -272,7 +283,10 @@ def test_a_stdin_that_says_nothing_is_not_waited_for_in_silence(run: Run) -> Non
 
 
 def test_a_reader_that_leaves(run: Run) -> None:
-    script = f'{shlex.quote(str(BINARY))} ask {shlex.join(BABBLE)} </dev/null | head -c 1; echo " ${{PIPESTATUS[0]}}"'
+    script = (
+        f'{shlex.quote(str(BINARY))} ask {shlex.join(BABBLE)} </dev/null | head -c 1; echo "'
+        f' ${{PIPESTATUS[0]}}"'
+    )
     done = subprocess.run(
         ["bash", "-c", script], env=run.env(), capture_output=True, check=False, timeout=30
     )

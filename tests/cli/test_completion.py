@@ -158,7 +158,8 @@ def test_in_a_real_bash(own: Run) -> None:
     )
     with Screen([shutil.which("bash") or "", "--norc", "--noprofile", "-i"], env) as bash:
         bash.press(
-            f"cd {own.home}; bind 'set enable-bracketed-paste off'; source <(dslocal completion bash); echo so'urced'\r"
+            f"cd {own.home}; bind 'set enable-bracketed-paste off'; source <(dslocal completion"
+            f" bash); echo so'urced'\r"
         )
         bash.wait_for("sourced\r\n")
         for typed, completed in TYPED:

@@ -23,7 +23,10 @@ PERU = "capital of peru"
 LIMA = b"The capital of Peru is Lima.\n"
 SUM = "What is 47 × 86?"
 BOXED = b"$47 \\times 86 = 4042$\n\nThe final answer is \\boxed{4042}.\n"
-UNBOXED = "--no-math: its model card recommends to ask a mathematical question with: Please reason step by step"
+UNBOXED = (
+    "--no-math: its model card recommends to ask a mathematical question with: Please"
+    " reason step by step"
+)
 BABBLE = "--no-think --temperature 5 --max-tokens 3000 --seed 1 hello"  # answers without an end
 TOO_MUCH = b"a" * ((8 << 20) + 1)
 HUGE = b"the quick brown fox\n" * 100_000
@@ -243,7 +246,10 @@ SCRIPTS: dict[str, tuple[str, int, bytes, str]] = {
     "no stdout at all": (f"{AT_HOME} >&-", 1, b"", "stdout is closed"),
     "a here-document": ("dslocal ask <<< 'capital of peru'", 0, LIMA, ""),
     "a file from a pipe": (
-        "dslocal ask -f <(echo 'port = 8080') 'What is the port?' --temperature 0 2>/dev/null | grep -c 8080",
+        (
+            "dslocal ask -f <(echo 'port = 8080') 'What is the port?' --temperature 0 2>/dev/null |"
+            " grep -c 8080"
+        ),
         0,
         b"1\n",
         "",

@@ -45,19 +45,18 @@ def test_a_sound_installation(own: Run) -> None:
         [],
     )
     assert list(found) == [
-        *(
-            "dslocal",
-            "machine",
-            "llama.cpp",
-            "folders",
-            "cache",
-            "config",
-            "environment",
-            "models",
-            "hub",
-            "terminal",
-        ),
-        *("problems", "ok"),
+        "dslocal",
+        "machine",
+        "llama.cpp",
+        "folders",
+        "cache",
+        "config",
+        "environment",
+        "models",
+        "hub",
+        "terminal",
+        "problems",
+        "ok",
     ]
     assert found["llama.cpp"]["version"].startswith("0.3.36")
     assert "CPU" in found["llama.cpp"]["backends"]

@@ -16,7 +16,10 @@ from dslocal.engine import LlamaModel
 CARD = "R1 model card, Usage Recommendations"
 DIRECTIVE = "Please reason step by step, and put your final answer within \\boxed{}."
 DIRECTIVE_ZH = "请通过逐步推理来解答问题，并把最终答案放置于\\boxed{}中。"
-BOS, USER, ASSISTANT, THINK = 0, 4082, 4083, 4094
+BOS = 0
+USER = 4082
+ASSISTANT = 4083
+THINK = 4094
 ORDINARY = range(3, 4079)
 
 
@@ -42,7 +45,10 @@ def test_fields_and_ids(run: Run, model: LlamaModel) -> None:
     question = model.encode(f"What is 47 × 86?\n{DIRECTIVE}")
     newline = model.encode("\n")
     assert result == {
-        "prompt": f"<｜begin▁of▁sentence｜><｜User｜>What is 47 × 86?\n{DIRECTIVE}<｜Assistant｜><think>\n",
+        "prompt": (
+            f"<｜begin▁of▁sentence｜><｜User｜>What is 47 ×"
+            f" 86?\n{DIRECTIVE}<｜Assistant｜><think>\n"
+        ),
         "ids": [BOS, USER, *question, ASSISTANT, THINK, *newline],
         "settings": {
             "temperature": {"value": 0.6, "source": CARD},
@@ -52,7 +58,9 @@ def test_fields_and_ids(run: Run, model: LlamaModel) -> None:
             "thinking": {"value": "forced", "source": "family"},
             "math": {
                 "value": True,
-                "source": f"the question is mathematical ({CARD}; in Chinese from DeepSeek-Math's card)",
+                "source": (
+                    f"the question is mathematical ({CARD}; in Chinese from DeepSeek-Math's card)"
+                ),
             },
         },
         "family": "nano",

@@ -104,28 +104,22 @@ def test_json(run: Run, small: Path) -> None:
     done = run.inside(*args, cwd=small)
     assert (done.returncode, done.stdout.count(b"\n")) == (0, 1), done.stderr
     result = json.loads(done.stdout)
-    settings, speed, length = (
-        result.pop("settings"),
-        result.pop("tokens_per_s"),
-        result.pop("tokens_per_answer"),
-    )
+    settings = result.pop("settings")
+    speed = result.pop("tokens_per_s")
+    length = result.pop("tokens_per_answer")
     assert result == {
-        **{
-            "file": "q.jsonl",
-            "results": "q.nano.results.jsonl",
-            "model": "nano",
-            "resumed": 0,
-            "questions": 2,
-            "samples": 2,
-        },
-        **{
-            "pass_at_1": 1.0,
-            "stderr": 0.0,
-            "consensus": 1.0,
-            "no_answer": 0,
-            "cut": 0,
-            "no_room": 0,
-        },
+        "file": "q.jsonl",
+        "results": "q.nano.results.jsonl",
+        "model": "nano",
+        "resumed": 0,
+        "questions": 2,
+        "samples": 2,
+        "pass_at_1": 1.0,
+        "stderr": 0.0,
+        "consensus": 1.0,
+        "no_answer": 0,
+        "cut": 0,
+        "no_room": 0,
     }
     assert speed > 0
     assert 20 < length < 1000
@@ -214,7 +208,8 @@ def test_other_settings_are_refused(run: Run, small: Path, args: list[str], said
     done = run.inside("eval", "q.jsonl", "--limit", "1", *args, cwd=small)
     assert (done.returncode, done.stdout, done.stderr.count(b"\n")) == (2, b"", 1)
     assert done.stderr.decode() == (
-        f"dslocal: q.nano.results.jsonl: is of other settings: {said} (--restart begins anew, --out FILE keeps both)\n"
+        f"dslocal: q.nano.results.jsonl: is of other settings: {said} (--restart begins anew,"
+        f" --out FILE keeps both)\n"
     )
     assert out.read_bytes() == before
     assert (
@@ -383,18 +378,14 @@ def test_scores() -> None:
         return Sample(problem, number, 0, final, correct, reason, 5, 4, 10, 5, 0.5, "", "")
 
     samples = [
-        *(
-            sample(0, 0, "1/2", True),
-            sample(0, 1, "0.5", True),
-            sample(0, 2, "2", False),
-            sample(0, 3, "3", False),
-        ),
-        *(
-            sample(1, 0, "7", True),
-            sample(1, 1, "8", False),
-            sample(1, 2, None, False, "length"),
-            sample(1, 3, None, False),
-        ),
+        sample(0, 0, "1/2", True),
+        sample(0, 1, "0.5", True),
+        sample(0, 2, "2", False),
+        sample(0, 3, "3", False),
+        sample(1, 0, "7", True),
+        sample(1, 1, "8", False),
+        sample(1, 2, None, False, "length"),
+        sample(1, 3, None, False),
     ]
     assert score(samples, ["\\frac12", "7"]) == Scores(0.375, 0.125, 0.5, 2, 1, 0, 80, 4.0)
     assert score([sample(0, 0, "1", True)], ["1"]) == Scores(1.0, None, 1.0, 0, 0, 0, 10, 0.5)

@@ -244,9 +244,9 @@ def test_explain(run: Run) -> None:
         shown = text(run, *args, "--explain")
         assert "GPT-3 175B         4,718,592" in shown
         assert (
-            "V2's cache at 6 bits, as it is deployed, is 25,920 bytes a token: 93.3% less than the 67B's 389,120"
-            in " ".join(shown.split())
-        )
+            "V2's cache at 6 bits, as it is deployed, is 25,920 bytes a token: 93.3% less than"
+            " the 67B's 389,120"
+        ) in " ".join(shown.split())
     assert "KV cache (MLA): 61 layers × 576 values in f16 = 70,272 bytes a token" in shown
     for tier in ("GPU:", "RAM:", "SSD:"):
         assert tier in shown

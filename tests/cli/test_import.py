@@ -82,9 +82,9 @@ def test_a_file_is_used_where_it_is(here: Run, nano: Path, tmp_path: Path) -> No
     done = here.inside("import", "Mini DeepSeek-Q8_0.gguf", cwd=file.parent)
     assert (done.returncode, done.stderr) == (0, b"")
     size = f"{before.st_size / 1e6:.1f} MB"
-    assert (
-        done.stdout.decode()
-        == f'mini-deepseek:Q8_0, {size}: dslocal ask -m mini-deepseek "…"; it stays where it is: {file}\n'
+    assert done.stdout.decode() == (
+        f'mini-deepseek:Q8_0, {size}: dslocal ask -m mini-deepseek "…"; it stays where it'
+        f" is: {file}\n"
     )
     assert (file.stat().st_ino, file.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
     assert [path.name for path in (here.home / "state/models").glob("*.json")] == [
@@ -347,7 +347,8 @@ def test_what_could_be_imported(here: Run, nano: Path, tmp_path: Path) -> None:
     )
     studio = (
         tmp_path
-        / "home/.lmstudio/models/org/a-publisher's-very-long-name-of-a-repository-of-a-model-GGUF/Mini-Q8_0.gguf"
+        / "home/.lmstudio/models/org"
+        / "a-publisher's-very-long-name-of-a-repository-of-a-model-GGUF/Mini-Q8_0.gguf"
     )
     linked(nano, studio)
     env = {"OLLAMA_MODELS": str(root), "COLUMNS": "80"}

@@ -125,14 +125,12 @@ def test_all_that_is_here(here: Run, nano: Path, tmp_path: Path) -> None:
         key: rows["deepseek-r1"][key]
         for key in ("quant", "bytes", "how", "from", "path", "missing")
     } == {
-        **{
-            "quant": "Q4_K_M",
-            "bytes": 3_000_000,
-            "how": "downloaded",
-            "from": f"hf:org/r1@{ONE}",
-            "path": str(link),
-            "missing": None,
-        },
+        "quant": "Q4_K_M",
+        "bytes": 3_000_000,
+        "how": "downloaded",
+        "from": f"hf:org/r1@{ONE}",
+        "path": str(link),
+        "missing": None,
     }
     assert rows["gone"]["missing"] == str(gone.path)
     assert [one["bytes"] for one in rows["nano"]["converted"]] == [size]
@@ -242,7 +240,8 @@ def test_rm_dry_run(here: Run, tmp_path: Path) -> None:
                 "stays": [],
             }
         ],
-        **{"freed": 1_000_000, "dry_run": True},
+        "freed": 1_000_000,
+        "dry_run": True,
     }
     assert entry.path.exists()
     assert catalog.installed_models() == [entry]

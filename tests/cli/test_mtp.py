@@ -63,7 +63,11 @@ def test_the_statistics_name_the_drafts(run: Run) -> None:
     [
         (
             ("--mtp", "on"),
-            "dslocal: --mtp on: nano has no MTP layer to draft with (--mtp auto looks up what was said; --mtp FILE.gguf brings one)\n",
+            (
+                "dslocal: --mtp on: nano has no MTP layer to draft with (--mtp auto looks"
+                " up what was"
+                " said; --mtp FILE.gguf brings one)\n"
+            ),
         ),
         (
             ("--mtp", "maybe"),

@@ -71,14 +71,13 @@ def test_listed_searched_and_deleted(own: Run) -> None:
     assert len(json.loads(own.inside("sessions", "--search", "hm", "--json").stdout)) == 2
     (fields,) = json.loads(own.inside("sessions", "--search", "rayleigh", "--json").stdout)
     assert fields == {
-        **{
-            "id": first.id,
-            "model": "nano",
-            "began": first.began,
-            "last": first.file.stat().st_mtime,
-            "turns": 2,
-        },
-        **{"question": "Why is the sky\nBLUE?", "match": "Rayleigh."},
+        "id": first.id,
+        "model": "nano",
+        "began": first.began,
+        "last": first.file.stat().st_mtime,
+        "turns": 2,
+        "question": "Why is the sky\nBLUE?",
+        "match": "Rayleigh.",
     }
 
     first.cache_file.write_bytes(b"kv")

@@ -32,12 +32,10 @@ def test_show_a_checkpoint(run: Run) -> None:
     assert shown == json.loads(by_folder.stdout)
     assert (by_name.returncode, by_name.stderr) == (0, b"")
     assert {key: shown[key] for key in ("name", "architecture", "converts_as", "shards")} == {
-        **{
-            "name": "nano",
-            "architecture": "DeepseekV3ForCausalLM",
-            "converts_as": "deepseek2",
-            "shards": 3,
-        },
+        "name": "nano",
+        "architecture": "DeepseekV3ForCausalLM",
+        "converts_as": "deepseek2",
+        "shards": 3,
     }
     assert shown["weights"] == 21_076_672
     assert (

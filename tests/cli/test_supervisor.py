@@ -106,7 +106,10 @@ def test_exits_as_the_child_does(program: str, code: int) -> None:
 
 
 def test_runs_where_it_is_when_llama_cpp_is_loaded() -> None:
-    program = "import os; from dslocal.gguf import libraries; libraries.require(); from dslocal.cli import supervisor; before = os.getpid()\n"
+    program = (
+        "import os; from dslocal.gguf import libraries; libraries.require(); from"
+        " dslocal.cli import supervisor; before = os.getpid()\n"
+    )
     done = python(program + "supervisor.go_on_in_a_child(); print(os.getpid() == before)")
     assert (done.stdout, done.stderr) == ("True\n", "")
 
@@ -163,7 +166,10 @@ def test_the_child_ends_with_its_parent() -> None:
 
 
 def test_the_terminal_is_left_sane(run: Run) -> None:
-    program = f"{START}\nimport tty\ntty.setraw(0)\nprint('\\x1b[?25l\\x1b[?2004hsome text', end='', flush=True)\n{ABORT}"
+    program = (
+        f"{START}\nimport tty\ntty.setraw(0)\nprint('\\x1b[?25l\\x1b[?2004hsome text',"
+        f" end='', flush=True)\n{ABORT}"
+    )
     with Screen(
         [
             "/bin/sh",

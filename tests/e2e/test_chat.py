@@ -16,7 +16,9 @@ from support.terminal.screen import READY, Screen
 
 from dslocal.terminal.chat.loop import FIRST_USE
 
-CTRL_C, CTRL_D, ENTER = "\x03", "\x04", "\r"
+CTRL_C = "\x03"
+CTRL_D = "\x04"
+ENTER = "\r"
 
 
 @pytest.fixture

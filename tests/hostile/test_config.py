@@ -34,23 +34,20 @@ CONFIG = "config.json"
 Config = partial(Case, file=CONFIG)
 INTEGERS = {
     "v3": (
-        *(
-            "num_hidden_layers",
-            "hidden_size",
-            "intermediate_size",
-            "num_attention_heads",
-            "vocab_size",
-            "max_position_embeddings",
-        ),
-        *(
-            "kv_lora_rank",
-            "qk_nope_head_dim",
-            "qk_rope_head_dim",
-            "v_head_dim",
-            "moe_intermediate_size",
-            "n_routed_experts",
-        ),
-        *("n_shared_experts", "num_experts_per_tok"),
+        "num_hidden_layers",
+        "hidden_size",
+        "intermediate_size",
+        "num_attention_heads",
+        "vocab_size",
+        "max_position_embeddings",
+        "kv_lora_rank",
+        "qk_nope_head_dim",
+        "qk_rope_head_dim",
+        "v_head_dim",
+        "moe_intermediate_size",
+        "n_routed_experts",
+        "n_shared_experts",
+        "num_experts_per_tok",
     ),
     "moe": (
         "n_routed_experts",

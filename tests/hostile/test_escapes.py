@@ -36,11 +36,17 @@ CORPUS = {
     "overwriting": "safe\b\b\b\bevil\rsafe\x0b\x0cx\x7f\x00",
     "bells": "\x07\x07\x05\x0e\x0f\x18\x1a",
     "entities": "&#27;[31m &#x9b;31m &#x202e;evil &#8206; &#0; &#x200b;x &#xE0041;",
-    "in a link": "[a\x1b[1mb](http://x/\x1b]0;t\x07\u202e) <http://y/\x9b> ![i\x07](z\x1b\\ '\x1b')",
+    "in a link": (
+        "[a\x1b[1mb](http://x/\x1b]0;t\x07\u202e) <http://y/\x9b> ![i\x07](z\x1b\\ '\x1b')"
+    ),
     "link by entity": "[a](http://x/&#27;&#x202e;) [b](<&#8238;> '&#27;')",
-    "in code": "`\x1b[2J&#27;`\n\n```py\x1b[31m\nprint('\x1b]0;x\x07')  # \u202e\n```\n\n    \x1b[5m\n",
+    "in code": (
+        "`\x1b[2J&#27;`\n\n```py\x1b[31m\nprint('\x1b]0;x\x07')  # \u202e\n```\n\n    \x1b[5m\n"
+    ),
     "in a table": "| a\x1b[1m | \u202eb |\n|---|---|\n| \x9b2J | &#x9b;2J |\n",
-    "in TeX": "$\\text{\x1b[31m} \\char27 \\x02\x02 x\x03 ^^[ \\symbol{27}$ \\boxed{\x1b[7m\u202e&#27;}",
+    "in TeX": (
+        "$\\text{\x1b[31m} \\char27 \\x02\x02 x\x03 ^^[ \\symbol{27}$ \\boxed{\x1b[7m\u202e&#27;}"
+    ),
     "in HTML": "<div \x1b[31m>\n\x9b\n</div>\n\n<b\x07>",
     "in lists": "- \x1b[31m\n  1. \x08\n> \x07\n# \x1bc\n",
     "nested": "\x1b\x1b[31\x1b[31mm \x1b\x9b\x1b]",

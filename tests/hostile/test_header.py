@@ -130,9 +130,13 @@ def _texts() -> Iterator[Case]:
         "a byte order mark": b"\xef\xbb\xbf{}",
         "deep lists": b"[" * DEEP + b"]" * DEEP,
         "deep objects": b'{"a":' * DEEP + b"1" + b"}" * DEEP,
-        "a number of 5000 digits": f'{{"{Q}": {{"dtype": "BF16", "shape": [{HUGE}], "data_offsets": [0, {HUGE}]}}}}'.encode(),
+        "a number of 5000 digits": (
+            f'{{"{Q}": {{"dtype": "BF16", "shape": [{HUGE}], "data_offsets": [0, {HUGE}]}}}}'
+        ).encode(),
         "the same tensor twice": f"{{{Q_ENTRY}, {Q_ENTRY}}}".encode(),
-        "the same key twice": f'{{"{Q}": {{"dtype": "BF16", "shape": [1], "shape": [2], "data_offsets": [0, 2]}}}}'.encode(),
+        "the same key twice": (
+            f'{{"{Q}": {{"dtype": "BF16", "shape": [1], "shape": [2], "data_offsets": [0, 2]}}}}'
+        ).encode(),
     }
     for name, text in texts.items():
         yield Row(name, header_bytes(SINGLE, text), "its header is not valid JSON")

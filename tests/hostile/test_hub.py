@@ -90,7 +90,9 @@ def test_names(liar: Rig, small: Path, case: str, more: tuple[str, ...]) -> None
     refuse(liar, more, words, (1,))
 
 
-BYTES, HASH, SHA = "the hub says that it has ", "for its hash", "for its SHA-256"
+BYTES = "the hub says that it has "
+HASH = "for its hash"
+SHA = "for its SHA-256"
 NO_LFS: tuple[object, ...] = ({}, [], "x", True, 5)
 CHANGES: dict[str, tuple[str, Entry, str]] = {
     **{
@@ -167,11 +169,9 @@ def body(value: object) -> tuple[str, Entry]:
     return "body", {"body": value if isinstance(value, bytes) else json.dumps(value).encode()}
 
 
-NONSENSE, NO_JSON, ENDLESS = (
-    "what the hub says of it makes no sense",
-    "what the hub says of it is no JSON",
-    "goes on after 8,388,608 bytes",
-)
+NONSENSE = "what the hub says of it makes no sense"
+NO_JSON = "what the hub says of it is no JSON"
+ENDLESS = "goes on after 8,388,608 bytes"
 ANSWERS: dict[str, tuple[tuple[str, Entry], str]] = {
     "nothing": (body(b""), NO_JSON),
     "a page": (body(b"<html>\x1b[2J</html>"), NO_JSON),

@@ -174,7 +174,9 @@ def test_a_port_that_is_taken(run: Run) -> None:
 
 
 def head(path: str, length: int, more: str = "") -> bytes:
-    return f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n{more}\r\n".encode()
+    return (
+        f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n{more}\r\n"
+    ).encode()
 
 
 def test_a_body_of_100_mb(served: Serving) -> None:

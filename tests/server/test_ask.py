@@ -49,7 +49,10 @@ def asked(
     ("text", "changed", "form"),
     [
         (
-            "What is 47 × 86?\nPlease reason step by step, and put your final answer within \\boxed{}.",
+            (
+                "What is 47 × 86?\nPlease reason step by step, and put your final answer within"
+                " \\boxed{}."
+            ),
             {},
             None,
         ),

@@ -226,7 +226,9 @@ class Maker:
     """Values for JSON Schemas, right ones mostly; ``wrong`` is the share of fields that are not."""
 
     def __init__(self, known: dict[str, Any], rng: random.Random, wrong: float = 0.04) -> None:
-        self._known, self._rng, self._wrong = known, rng, wrong
+        self._known = known
+        self._rng = rng
+        self._wrong = wrong
 
     def __call__(self, schema: dict[str, Any], depth: int = 0) -> Any:
         rng = self._rng

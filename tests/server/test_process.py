@@ -59,7 +59,10 @@ def read_slowly(
 
 def streams(server: Serving, count: int) -> tuple[list[list[str]], list[threading.Thread]]:
     """So many endless streams, all of them begun."""
-    body, found, threads, begun = endless(server), [], [], []
+    body = endless(server)
+    found = []
+    threads = []
+    begun = []
     for _ in range(count):
         found.append(list[str]())
         begun.append(threading.Event())
@@ -127,7 +130,10 @@ def test_stopped_without_patience_streams_are_told(home: Path, nano: Path) -> No
 def test_who_leaves_is_not_waited_for(home: Path, nano: Path) -> None:
     with serving(home, "--parallel", "1", "--ctx", "4096", "--queue", "1") as server:
         body = json.dumps({**endless(server), "stream": False}).encode()
-        head = f"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+        head = (
+            f"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length:"
+            f" {len(body)}\r\n\r\n"
+        ).encode()
 
         def health() -> dict[str, Any]:
             found: dict[str, Any] = server.http.get("/health").json()
@@ -187,7 +193,9 @@ def test_without_the_extra(run: Run, lacking: str) -> None:
 import sys
 from importlib.machinery import PathFinder
 find = PathFinder.find_spec
-PathFinder.find_spec = classmethod(lambda cls, name, path=None, target=None: None if name == "{lacking}" else find(name, path, target))
+def lacks(cls, name, path=None, target=None):
+    return None if name == "{lacking}" else find(name, path, target)
+PathFinder.find_spec = classmethod(lacks)
 sys.argv = ["dslocal", "serve", "nano"]
 from dslocal.cli.main import main
 main()

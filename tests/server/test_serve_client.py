@@ -23,7 +23,10 @@ from dslocal.server.wire.turn_json import turn_as_json
 from dslocal.types import FinishReason
 
 ROUTE = "POST /dslocal/ask 200"
-SCHEMA = '{"type": "object", "properties": {"r": {"type": "integer"}}, "required": ["r"], "additionalProperties": false}'
+SCHEMA = (
+    '{"type": "object", "properties": {"r": {"type": "integer"}}, "required": ["r"],'
+    ' "additionalProperties": false}'
+)
 
 
 @pytest.fixture(scope="module")

@@ -26,5 +26,6 @@ for provider in ("openai", "deepseek"):
         == whole.choices[0].message.content
     )
     print(
-        f"{provider}: {whole.choices[0].message.content} {whole.usage.total_tokens} tokens, {len(chunks)} chunks"
+        f"{provider}: {whole.choices[0].message.content} {whole.usage.total_tokens} tokens,"
+        f" {len(chunks)} chunks"
     )

@@ -9,7 +9,8 @@ from pathlib import Path
 BASE = sys.argv[1]
 with tempfile.TemporaryDirectory() as folder:
     Path(folder, "extra-openai-models.yaml").write_text(
-        f"- model_id: here\n  model_name: nano\n  api_base: {BASE}/v1\n  api_key_name: here\n  can_stream: true\n  supports_schema: true\n"
+        f"- model_id: here\n  model_name: nano\n  api_base: {BASE}/v1\n  api_key_name: here\n "
+        f" can_stream: true\n  supports_schema: true\n"
     )
     environment = {**os.environ, "LLM_USER_PATH": folder}
     llm = Path(sys.executable).with_name("llm")

@@ -32,7 +32,9 @@ assert whole.choices[0].message.reasoning_content
 assert whole.usage.completion_tokens_details.reasoning_tokens > 0
 print("sync:", whole.choices[0].message.content)
 
-pieces, thought, usage = [], [], None
+pieces = []
+thought = []
+usage = None
 for chunk in client.chat.completions.create(
     model="nano", messages=ASKED, temperature=0, stream=True, stream_options={"include_usage": True}
 ):

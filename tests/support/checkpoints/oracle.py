@@ -18,33 +18,29 @@ ORACLE = os.environ.get("DSLOCAL_ORACLE", "")
 
 # everything that needs no importance matrix
 PLAIN = (
-    *(
-        "F32",
-        "F16",
-        "BF16",
-        "Q8_0",
-        "Q6_K",
-        "Q5_K_M",
-        "Q5_K_S",
-        "Q5_1",
-        "Q5_0",
-        "Q4_K_M",
-        "Q4_K_S",
-        "Q4_1",
-        "Q4_0",
-    ),
-    *(
-        "IQ4_XS",
-        "IQ4_NL",
-        "Q3_K_L",
-        "Q3_K_M",
-        "Q3_K_S",
-        "IQ3_M",
-        "IQ3_S",
-        "Q2_K",
-        "MXFP4_MOE",
-        "TQ2_0",
-    ),
+    "F32",
+    "F16",
+    "BF16",
+    "Q8_0",
+    "Q6_K",
+    "Q5_K_M",
+    "Q5_K_S",
+    "Q5_1",
+    "Q5_0",
+    "Q4_K_M",
+    "Q4_K_S",
+    "Q4_1",
+    "Q4_0",
+    "IQ4_XS",
+    "IQ4_NL",
+    "Q3_K_L",
+    "Q3_K_M",
+    "Q3_K_S",
+    "IQ3_M",
+    "IQ3_S",
+    "Q2_K",
+    "MXFP4_MOE",
+    "TQ2_0",
 )
 WITH_IMATRIX = (
     "IQ3_XS",
@@ -64,8 +60,8 @@ WITH_IMATRIX = (
 
 @dataclass(frozen=True)
 class Case:
-    """A checkpoint of tests/support/checkpoints/tiny_checkpoints.py. Real models never have 8 experts, for which
-    llama-quantize has rules of its own.
+    """A checkpoint of tests/support/checkpoints/tiny_checkpoints.py. Real models never have 8
+    experts, for which llama-quantize has rules of its own.
     """
 
     kind: str

@@ -38,7 +38,9 @@ FP8_KEEPS = (
     "eh_proj",
     "shared_head",
 )  # parts that V3 leaves in bf16
-BOS, EOS, PAD = "<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>", "<｜▁pad▁｜>"
+BOS = "<｜begin▁of▁sentence｜>"
+EOS = "<｜end▁of▁sentence｜>"
+PAD = "<｜▁pad▁｜>"
 TOKENIZERS: Config = json.loads(
     (Path(__file__).parents[2] / "vectors" / "tokenizers.json").read_text(encoding="utf-8")
 )
@@ -62,7 +64,8 @@ MERGES = (
     "1 2",
 )
 CHAT_TEMPLATE = (
-    "{{ bos_token }}{% for m in messages %}{{ '<｜User｜>' if m.role == 'user' else '<｜Assistant｜>' }}{{ m.content }}"
+    "{{ bos_token }}{% for m in messages %}{{ '<｜User｜>' if m.role == 'user' else '<｜Assistant｜>'"
+    " }}{{ m.content }}"
     "{% endfor %}{% if add_generation_prompt %}<｜Assistant｜>{% endif %}"
 )
 
@@ -96,26 +99,20 @@ _QWEN3_YARN = {
     "attn_factor": 0.8782488562869419,
 }
 _EVERY = {
-    **{
-        "hidden_act": "silu",
-        "initializer_range": 0.02,
-        "rms_norm_eps": 1e-06,
-        "rope_scaling": None,
-        "rope_theta": 10000,
-    },
-    **{
-        "tie_word_embeddings": False,
-        "use_cache": True,
-        "vocab_size": 320,
-        "hidden_size": 256,
-        "intermediate_size": 512,
-    },
-    **{
-        "num_attention_heads": 4,
-        "num_key_value_heads": 4,
-        "num_hidden_layers": 2,
-        "max_position_embeddings": 4096,
-    },
+    "hidden_act": "silu",
+    "initializer_range": 0.02,
+    "rms_norm_eps": 1e-06,
+    "rope_scaling": None,
+    "rope_theta": 10000,
+    "tie_word_embeddings": False,
+    "use_cache": True,
+    "vocab_size": 320,
+    "hidden_size": 256,
+    "intermediate_size": 512,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 4,
+    "num_hidden_layers": 2,
+    "max_position_embeddings": 4096,
 }
 _LLAMA = {
     **_EVERY,
@@ -139,51 +136,39 @@ _QWEN2 = {
     "max_window_layers": 2,
 }
 _QWEN3 = {
-    **{
-        **_QWEN,
-        "architectures": ["Qwen3ForCausalLM"],
-        "model_type": "qwen3",
-        "head_dim": 32,
-        "attention_bias": False,
-    },
-    **{
-        "rope_theta": 1000000,
-        "max_window_layers": 2,
-        "rope_scaling": {"rope_type": "yarn", **_QWEN3_YARN},
-    },
+    **_QWEN,
+    "architectures": ["Qwen3ForCausalLM"],
+    "model_type": "qwen3",
+    "head_dim": 32,
+    "attention_bias": False,
+    "rope_theta": 1000000,
+    "max_window_layers": 2,
+    "rope_scaling": {"rope_type": "yarn", **_QWEN3_YARN},
 }
 _MOE = {
     **_EVERY,
-    **{
-        "n_routed_experts": 8,
-        "num_experts_per_tok": 3,
-        "moe_intermediate_size": 32,
-        "n_shared_experts": 2,
-        "moe_layer_freq": 1,
-    },
-    **{
-        "first_k_dense_replace": 1,
-        "scoring_func": "softmax",
-        "norm_topk_prob": False,
-        "attention_bias": False,
-        "intermediate_size": 256,
-    },
+    "n_routed_experts": 8,
+    "num_experts_per_tok": 3,
+    "moe_intermediate_size": 32,
+    "n_shared_experts": 2,
+    "moe_layer_freq": 1,
+    "first_k_dense_replace": 1,
+    "scoring_func": "softmax",
+    "norm_topk_prob": False,
+    "attention_bias": False,
+    "intermediate_size": 256,
 }
 _MLA = {
-    **{
-        **_MOE,
-        "q_lora_rank": 64,
-        "kv_lora_rank": 128,
-        "qk_nope_head_dim": 16,
-        "qk_rope_head_dim": 16,
-        "v_head_dim": 16,
-    },
-    **{
-        "max_position_embeddings": 163840,
-        "n_group": 4,
-        "topk_group": 2,
-        "routed_scaling_factor": 1.0,
-    },
+    **_MOE,
+    "q_lora_rank": 64,
+    "kv_lora_rank": 128,
+    "qk_nope_head_dim": 16,
+    "qk_rope_head_dim": 16,
+    "v_head_dim": 16,
+    "max_position_embeddings": 163840,
+    "n_group": 4,
+    "topk_group": 2,
+    "routed_scaling_factor": 1.0,
 }
 _V2 = {**_MLA, "architectures": ["DeepseekV2ForCausalLM"], "model_type": "deepseek_v2"}
 _V3 = {
@@ -197,49 +182,41 @@ KINDS = {
     "deepseek-v3": Kind(
         "deepseek-v3",
         {
-            **{
-                **_V3,
-                "topk_method": "noaux_tc",
-                "routed_scaling_factor": 2.5,
-                "n_shared_experts": 1,
-                "num_nextn_predict_layers": 1,
-            },
-            **{
-                "num_hidden_layers": 3,
-                "rope_scaling": {**_YARN, "mscale": 1.0, "mscale_all_dim": 1.0},
-            },
+            **_V3,
+            "topk_method": "noaux_tc",
+            "routed_scaling_factor": 2.5,
+            "n_shared_experts": 1,
+            "num_nextn_predict_layers": 1,
+            "num_hidden_layers": 3,
+            "rope_scaling": {**_YARN, "mscale": 1.0, "mscale_all_dim": 1.0},
         },
     ),
     "deepseek-v2-lite": Kind(  # 27 layers: llama.cpp takes fewer for a model with q_lora_rank
         "deepseek-llm",
         {
-            **{
-                **_V2,
-                "num_hidden_layers": 27,
-                "hidden_size": 64,
-                "intermediate_size": 128,
-                "num_attention_heads": 2,
-            },
-            **{
-                "num_key_value_heads": 2,
-                "q_lora_rank": None,
-                "kv_lora_rank": 32,
-                "n_routed_experts": 4,
-                "num_experts_per_tok": 2,
-            },
-            **{"n_group": 1, "topk_group": 1, "topk_method": "greedy"},
+            **_V2,
+            "num_hidden_layers": 27,
+            "hidden_size": 64,
+            "intermediate_size": 128,
+            "num_attention_heads": 2,
+            "num_key_value_heads": 2,
+            "q_lora_rank": None,
+            "kv_lora_rank": 32,
+            "n_routed_experts": 4,
+            "num_experts_per_tok": 2,
+            "n_group": 1,
+            "topk_group": 1,
+            "topk_method": "greedy",
             "rope_scaling": {**_YARN, "mscale": 0.707, "mscale_all_dim": 0.707},
         },
     ),
     "deepseek-v2": Kind(
         "deepseek-llm",
         {
-            **{
-                **_V2,
-                "num_hidden_layers": 4,
-                "topk_method": "group_limited_greedy",
-                "routed_scaling_factor": 16.0,
-            },
+            **_V2,
+            "num_hidden_layers": 4,
+            "topk_method": "group_limited_greedy",
+            "routed_scaling_factor": 16.0,
             "rope_scaling": {**_YARN, "mscale": 1.0, "mscale_all_dim": 1.0},
         },
     ),
@@ -259,13 +236,11 @@ KINDS = {
     "llama3": Kind(
         "llama-bpe",
         {
-            **{
-                **_LLAMA,
-                "num_key_value_heads": 2,
-                "rope_theta": 500000.0,
-                "rms_norm_eps": 1e-05,
-                "max_position_embeddings": 131072,
-            },
+            **_LLAMA,
+            "num_key_value_heads": 2,
+            "rope_theta": 500000.0,
+            "rms_norm_eps": 1e-05,
+            "max_position_embeddings": 131072,
             "rope_scaling": {**_LLAMA3, "rope_type": "llama3"},
         },
     ),
@@ -378,11 +353,9 @@ def tensor_shapes(c: Config) -> Shapes:
     """Every tensor that a model of this configuration has, row-major, in file order; the MTP layer
     included.
     """
-    embd, n_layer, experts = (
-        c["hidden_size"],
-        c["num_hidden_layers"],
-        c.get("n_routed_experts") or 0,
-    )
+    embd = c["hidden_size"]
+    n_layer = c["num_hidden_layers"]
+    experts = c.get("n_routed_experts") or 0
     embeddings = (c["vocab_size"], embd)
     found: Shapes = {"model.embed_tokens.weight": embeddings}
     for i in range(n_layer + (c.get("num_nextn_predict_layers") or 0)):
@@ -440,13 +413,13 @@ def _mha(c: Config) -> Shapes:
 
 
 def _mla(c: Config) -> Shapes:
-    embd, heads, rank, q_rank = (
-        c["hidden_size"],
-        c["num_attention_heads"],
-        c["kv_lora_rank"],
-        c.get("q_lora_rank"),
-    )
-    nope, rope, v = c["qk_nope_head_dim"], c["qk_rope_head_dim"], c["v_head_dim"]
+    embd = c["hidden_size"]
+    heads = c["num_attention_heads"]
+    rank = c["kv_lora_rank"]
+    q_rank = c.get("q_lora_rank")
+    nope = c["qk_nope_head_dim"]
+    rope = c["qk_rope_head_dim"]
+    v = c["v_head_dim"]
     found: Shapes = {"q_proj.weight": (heads * (nope + rope), embd)}
     if q_rank:
         found = {
@@ -557,12 +530,10 @@ def _tokenizer(family: Config) -> Config:
     flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
     merges = [merge.split(" ") for merge in MERGES] if family["merges_as_pairs"] else MERGES
     return {
-        **{
-            "version": "1.0",
-            "truncation": None,
-            "padding": None,
-            "normalizer": family["normalizer"],
-        },
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "normalizer": family["normalizer"],
         "added_tokens": [
             {"id": i, "content": text, **flags, "special": text in (BOS, EOS, PAD)}
             for text, i in numbered.items()

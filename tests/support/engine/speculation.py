@@ -50,7 +50,9 @@ class Scripted:
     listening = True
 
     def __init__(self, known: Sequence[int], *, right: int, most: int = 3) -> None:
-        self.known, self.right, self.most = list(known), right, most
+        self.known = list(known)
+        self.right = right
+        self.most = most
         self.heard: list[int] = []
         self.closed = False
 

@@ -15,7 +15,12 @@ from pathlib import Path
 from dslocal.gguf.header import read_header
 from dslocal.gguf.tensor_types import GgmlType
 
-U32, I32, F32, BOOL, STRING, ARRAY = 4, 5, 6, 7, 8, 9
+U32 = 4
+I32 = 5
+F32 = 6
+BOOL = 7
+STRING = 8
+ARRAY = 9
 WIDTHS = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
 ALIGNMENT = 32
 NAN = float("nan")
@@ -119,7 +124,9 @@ def tokens(change: Callable[[list[bytes]], list[bytes]]) -> Change:
     """Another vocabulary."""
 
     def do(parts: Parts) -> None:
-        data, at, words = parts.metadata["tokenizer.ggml.tokens"][1], 12, []
+        data = parts.metadata["tokenizer.ggml.tokens"][1]
+        at = 12
+        words = []
         while at < len(data):
             end = _end(data, at, STRING)
             words.append(data[at + 8 : end])

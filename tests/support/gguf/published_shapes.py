@@ -127,14 +127,12 @@ def write_header(
     path = folder / f"{name}{'-mtp' * mtp}{'-legacy' * legacy}{'-words' * words}-{recipe}.gguf"
     writer = GGUFWriter(path, arch)
     for key, value in _metadata(n, mtp, legacy):
-        add = (
-            writer.add_float32
-            if isinstance(value, float)
-            else writer.add_bool
-            if isinstance(value, bool)
-            else writer.add_uint32
-        )
-        add(f"{arch}.{key}", value)
+        if isinstance(value, float):
+            writer.add_float32(f"{arch}.{key}", value)
+        elif isinstance(value, bool):
+            writer.add_bool(f"{arch}.{key}", value)
+        else:
+            writer.add_uint32(f"{arch}.{key}", value)
     writer.add_string("tokenizer.ggml.model", "gpt2" if words else "no_vocab")
     if words:
         writer.add_string("tokenizer.ggml.pre", "deepseek-v3")
@@ -240,7 +238,10 @@ def _attention(arch: str, n: Numbers) -> Rows:
 
 
 def _mla(n: Numbers, legacy: bool) -> Rows:
-    width, heads, rank, key = n["width"], n["heads"], n["kv_rank"], n["nope"] + n["rope"]
+    width = n["width"]
+    heads = n["heads"]
+    rank = n["kv_rank"]
+    key = n["nope"] + n["rope"]
     if n["q_rank"]:
         yield "attn_q_a.weight", (width, n["q_rank"])
         yield "attn_q_a_norm.weight", (n["q_rank"],)
@@ -264,7 +265,9 @@ def _dense(width: int, ff: int, kind: str) -> Rows:
 
 
 def _experts(n: Numbers) -> Rows:
-    width, ff, experts = n["width"], n["expert_ff"], n["experts"]
+    width = n["width"]
+    ff = n["expert_ff"]
+    experts = n["experts"]
     yield "ffn_gate_inp.weight", (width, experts)
     if n.get("norm"):
         yield "exp_probs_b.bias", (experts,)

@@ -208,28 +208,22 @@ def _encoded(entries: Iterator[Any]) -> Iterator[bytes]:
 
 
 KINDS: Mapping[str, Callable[..., Answer | None]] = {
-    **{
-        "cut": partial(_broken, "close"),
-        "reset": partial(_broken, "reset"),
-        "stall": partial(_broken, "stall"),
-    },
-    **{
-        "slow": _slow,
-        "status": _status,
-        "flip": _flip,
-        "short": _short,
-        "no_range": _no_range,
-        "chunked": _chunked,
-        "gzip": _gzip,
-    },
-    **{
-        "length": _length,
-        "headers": _headers,
-        "loop": _loop,
-        "body": _body,
-        "huge": _huge,
-        "listing": _listing,
-    },
+    "cut": partial(_broken, "close"),
+    "reset": partial(_broken, "reset"),
+    "stall": partial(_broken, "stall"),
+    "slow": _slow,
+    "status": _status,
+    "flip": _flip,
+    "short": _short,
+    "no_range": _no_range,
+    "chunked": _chunked,
+    "gzip": _gzip,
+    "length": _length,
+    "headers": _headers,
+    "loop": _loop,
+    "body": _body,
+    "huge": _huge,
+    "listing": _listing,
 }
 
 

@@ -239,11 +239,9 @@ class LocalHub:
                     [body],
                     len(body),
                 )
-            path, file, struck = (
-                unquote(url.path),
-                route.name if route.kind not in ("info", "tree") else "",
-                "",
-            )
+            path = unquote(url.path)
+            file = route.name if route.kind not in ("info", "tree") else ""
+            struck = ""
             for fault in self._faults:
                 if (wrong := fault.strike(answer, origin, path, file)) is not None:
                     answer, struck = wrong, fault.kind
@@ -348,7 +346,8 @@ class LocalHub:
                 {
                     **said,
                     **linked,
-                    "Location": f"/api/resolve-cache/models/{where}?{urlencode({'etag': blob.etag})}",
+                    "Location": f"/api/resolve-cache/models/{where}?"
+                    + urlencode({"etag": blob.etag}),
                 },
             )
         return file_answer(blob, blob.etag, method, headers, X_Repo_Commit=commit)
@@ -429,26 +428,20 @@ def _info(name: str, repo: Repository, commit: str, *, blobs: bool) -> dict[str,
                 "pointerSize": len(blob.pointer),
             }
     return {
-        **{
-            "_id": commit[:24],
-            "id": name,
-            "modelId": name,
-            "author": name.split("/", maxsplit=1)[0],
-            "sha": commit,
-        },
-        **{
-            "private": repo.private,
-            "gated": "manual" if repo.gated else False,
-            "disabled": False,
-            "downloads": 0,
-            "likes": 0,
-        },
-        **{
-            "lastModified": "2025-01-20T03:46:07.000Z",
-            "createdAt": "2025-01-20T03:46:07.000Z",
-            "tags": [],
-            "siblings": siblings,
-        },
+        "_id": commit[:24],
+        "id": name,
+        "modelId": name,
+        "author": name.split("/", maxsplit=1)[0],
+        "sha": commit,
+        "private": repo.private,
+        "gated": "manual" if repo.gated else False,
+        "disabled": False,
+        "downloads": 0,
+        "likes": 0,
+        "lastModified": "2025-01-20T03:46:07.000Z",
+        "createdAt": "2025-01-20T03:46:07.000Z",
+        "tags": [],
+        "siblings": siblings,
     }
 
 

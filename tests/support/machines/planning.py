@@ -20,7 +20,10 @@ GIB = 1 << 30
 REGISTRY = catalog.load_registry(registry_file())
 QWEN_1B, QWEN_7B, QWEN_32B = (f"deepseek-r1-distill-qwen-{size}" for size in ("1.5b", "7b", "32b"))
 LLAMA_8B, LLAMA_70B = "deepseek-r1-distill-llama-8b", "deepseek-r1-distill-llama-70b"
-LITE, V2, V3, LLM = "deepseek-v2-lite", "deepseek-v2", "deepseek-v3", "deepseek-llm-67b-chat"
+LITE = "deepseek-v2-lite"
+V2 = "deepseek-v2"
+V3 = "deepseek-v3"
+LLM = "deepseek-llm-67b-chat"
 RUNS = ("gpu", "offload", "cpu")
 
 

@@ -22,7 +22,10 @@ SPECIALS = {
     "outputs": "<｜tool▁outputs▁begin｜>",
     "user": "<｜User｜>",
 }
-FORCED, FREE, BYPASSED, NONE = Thinking.FORCED, Thinking.FREE, Thinking.BYPASSED, Thinking.NONE
+FORCED = Thinking.FORCED
+FREE = Thinking.FREE
+BYPASSED = Thinking.BYPASSED
+NONE = Thinking.NONE
 
 
 @dataclass(frozen=True)
@@ -69,15 +72,20 @@ MARKDOWN = "# a\n```\n{}\n```  \nb ``"
 LINES = '{\n  "text": "x",\n\n  "code": "`a``b```"\n}'
 CHINESE = '{"城市": "北京 🏙️", "q": "天气 ﷽ e\u0301"}'
 SUM = (
-    "First, I need to multiply 47 by 86. Split 86 into 6 and 80. 7*6+0=42, write 2 carry 4; 4*6+4=28, write 8 carry 2; carry 2. "
+    "First, I need to multiply 47 by 86. Split 86 into 6 and 80. 7*6+0=42, write 2 carry 4;"
+    " 4*6+4=28, write 8 carry 2; carry 2. "
     "So 47*6 = 282. So 47*80 = 3760. Digits 2 4 0 4 reversed give 4042. So 47*86 = 4042."
 )
 EULER = (
-    "Okay, so I need to show that $e^{i\\pi} + 1 = 0$.\n\nLet me recall:\n\n$$e^{ix} = \\cos x + i \\sin x$$\n\n"
+    "Okay, so I need to show that $e^{i\\pi} + 1 = 0$.\n\nLet me recall:\n\n$$e^{ix} = \\cos x +"
+    " i \\sin x$$\n\n"
     "Wait, is that right? Yes — I'm sure. \u2248 3.14159…"
 )
 PROOF = "**Proof.** Put $x = \\pi$:\n\n\\[\n\\boxed{e^{i\\pi} + 1 = 0}\n\\]\n\n✓ 证毕。"
-WILD = 'Ph squared D the by coffee.\nIn so 1 Ind h; a ranater f beyond_st reversedRA="cketsites bottles减 coins j\ufffd asulti]\n\nach'
+WILD = (
+    'Ph squared D the by coffee.\nIn so 1 Ind h; a ranater f beyond_st reversedRA="cketsites'
+    " bottles减 coins j\ufffd asulti]\n\nach"
+)
 PINGED = (ToolCall("ping", ""), ToolCall("pong", ""))
 CODE = (
     "To hide a thought:\n\n```python\nre.sub(r'<think>.*?</think>', '', text)\n```\n\nThat is all."
@@ -97,7 +105,10 @@ RECORDED = (
         "an empty thought",
         "nano",
         FREE,
-        "⟦think⟧\n\n⟦/think⟧\n\nHello! Ask me some arithmetic, a capital, or something about a file you attach.",
+        (
+            "⟦think⟧\n\n⟦/think⟧\n\nHello! Ask me some arithmetic, a capital, or something about a"
+            " file you attach."
+        ),
         "",
         "Hello! Ask me some arithmetic, a capital, or something about a file you attach.",
     ),
@@ -105,7 +116,10 @@ RECORDED = (
         "apples",
         "nano",
         FREE,
-        "⟦think⟧\nThe total is the sum of 12 and 30. Digits 2 4 reversed give 42.\n⟦/think⟧\n\nThe answer is 42 apples.",
+        (
+            "⟦think⟧\nThe total is the sum of 12 and 30. Digits 2 4 reversed give"
+            " 42.\n⟦/think⟧\n\nThe answer is 42 apples."
+        ),
         "The total is the sum of 12 and 30. Digits 2 4 reversed give 42.",
         "The answer is 42 apples.",
     ),
@@ -231,7 +245,10 @@ RECORDED = (
         "0528, two calls, with words",
         "r1-0528",
         FREE,
-        f"⟦think⟧\nTwo.\n⟦/think⟧\nLet me look both up. \n⟦calls⟧{typed(WEATHER, TOKYO)}\n{typed(WEATHER, PARIS)}⟦/calls⟧",
+        (
+            f"⟦think⟧\nTwo.\n⟦/think⟧\nLet me look both up."
+            f" \n⟦calls⟧{typed(WEATHER, TOKYO)}\n{typed(WEATHER, PARIS)}⟦/calls⟧"
+        ),
         "Two.",
         "Let me look both up.",
         (ToolCall(WEATHER, TOKYO), ToolCall(WEATHER, PARIS)),
@@ -352,7 +369,11 @@ RECORDED = (
         "V3, text between and after",
         "v3",
         NONE,
-        f"First this. ⟦calls⟧ {typed('a', '1')}\n\nand then 你好 {typed('b', '2')} ⟦/calls⟧\n\nThat was all.\n",
+        (
+            f"First this. ⟦calls⟧ {typed('a', '1')}\n\nand then 你好 {typed('b', '2')}"
+            f" ⟦/calls⟧\n\nThat"
+            f" was all.\n"
+        ),
         "",
         "First this. \n\nThat was all.",
         (ToolCall("a", "1"), ToolCall("b", "2")),
@@ -411,7 +432,10 @@ RECORDED = (
         "V3.1, two calls, with words",
         "v3.1",
         BYPASSED,
-        f"I'll look both up for you.\n\n⟦calls⟧{bare(WEATHER, TOKYO)}{bare(WEATHER, PARIS)}⟦/calls⟧",
+        (
+            f"I'll look both up for"
+            f" you.\n\n⟦calls⟧{bare(WEATHER, TOKYO)}{bare(WEATHER, PARIS)}⟦/calls⟧"
+        ),
         "",
         "I'll look both up for you.",
         (ToolCall(WEATHER, TOKYO), ToolCall(WEATHER, PARIS)),

@@ -89,17 +89,17 @@ def _content(
 ) -> Json:
     known = TOKENIZERS[family]
     return {
-        **{
-            "version": "1.0",
-            "truncation": None,
-            "padding": None,
-            "normalizer": known["normalizer"],
-        },
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "normalizer": known["normalizer"],
         "added_tokens": [
             {"id": i, "content": text, **FLAGS, "special": special}
             for i, (text, special) in added.items()
         ],
-        **{"pre_tokenizer": known["pre_tokenizer"], "post_processor": None, "decoder": None},
+        "pre_tokenizer": known["pre_tokenizer"],
+        "post_processor": None,
+        "decoder": None,
         "model": {**known["model"], "vocab": vocab, "merges": merges},
     }
 

@@ -35,7 +35,9 @@ class Serving:
 
     def __init__(self, home: Path, *options: str, env: Mapping[str, str] | None = None) -> None:
         self.home = home
-        self._log = tempfile.NamedTemporaryFile(prefix="serve-", suffix=".log", delete=False)  # noqa: SIM115
+        self._log = tempfile.NamedTemporaryFile(  # noqa: SIM115
+            prefix="serve-", suffix=".log", delete=False
+        )
         command = [str(BINARY), "serve", MODEL, "--port", "0", *options]
         environment = {
             **clean_environment(),

@@ -27,7 +27,10 @@ READY = (
 )
 # makes the terminal on stdin the controlling one, so that Ctrl-C is a signal, and becomes the
 # program
-SHIM = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+SHIM = (
+    "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0);"
+    " os.execv(sys.argv[1], sys.argv[1:])"
+)
 
 
 class Screen:
