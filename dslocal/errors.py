@@ -11,7 +11,7 @@
     ├── CheckpointError                 1  a damaged or hostile safetensors checkpoint
     │   └── UnsupportedModelError       1  a model family that dslocal does not know
     ├── ConversionError                 1  writing the GGUF file failed
-    ├── DownloadError                   1  a hub that cannot be reached, refuses, or sends wrong data
+    ├── DownloadError                   1  a hub is unreachable, refuses, or sends wrong data
     ├── GgufError                       1  a damaged or hostile GGUF file
     └── EngineError                     1  llama.cpp refused or failed
         ├── OutOfMemoryError            4  llama.cpp did not get the memory that was planned for it

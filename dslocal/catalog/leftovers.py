@@ -22,7 +22,7 @@ from urllib.parse import quote
 
 from dslocal.errors import DslocalError
 from dslocal.home.paths import cache_dir
-from dslocal.hub.cache_delete import hub_cache_dir
+from dslocal.hub.environment import hub_cache_dir
 
 DOWNLOADS = (".partial", ".quick", ".damaged")
 FILES = (*DOWNLOADS, ".part", ".journal", ".journal.new")

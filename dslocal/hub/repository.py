@@ -117,31 +117,33 @@ class HubRepository:
         )
 
     def whole(self, manifest: Manifest, file: RemoteFile, path: Path) -> bool:
-        """By Xet, for files that the hub has there."""
-        from huggingface_hub import get_hf_file_metadata
-        from huggingface_hub.file_download import is_xet_available
-
-        if not file.sha256 or not is_xet_available():
+        """Download by Xet, where the hub has the file there and hf_xet is installed."""
+        if not file.sha256:
             return False
         try:
-            found = get_hf_file_metadata(
-                self._url(manifest, file), headers=self._headers, endpoint=self._endpoint
-            )
-            if found.xet_file_data is None:
-                return False
-            from huggingface_hub.file_download import xet_get
-            from huggingface_hub.utils import disable_progress_bars
-
-            disable_progress_bars()
-            xet_get(
-                incomplete_path=path,
-                xet_file_data=found.xet_file_data,
-                headers=self._headers,
-                expected_size=file.size,
-            )
+            return self._fetch_by_xet(manifest, file, path)
         except Exception:  # of whatever kind: plain HTTP says what is wrong
             path.unlink(missing_ok=True)
             return False
+
+    def _fetch_by_xet(self, manifest: Manifest, file: RemoteFile, path: Path) -> bool:
+        from huggingface_hub import file_download, get_hf_file_metadata
+        from huggingface_hub.utils import disable_progress_bars
+
+        if not file_download.is_xet_available():
+            return False
+        found = get_hf_file_metadata(
+            self._url(manifest, file), headers=self._headers, endpoint=self._endpoint
+        )
+        if found.xet_file_data is None:
+            return False
+        disable_progress_bars()
+        file_download.xet_get(
+            incomplete_path=path,
+            xet_file_data=found.xet_file_data,
+            headers=self._headers,
+            expected_size=file.size,
+        )
         return True
 
     def _url(self, manifest: Manifest, file: RemoteFile) -> str:

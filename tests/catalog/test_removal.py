@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 from huggingface_hub import scan_cache_dir
-from huggingface_hub.utils._shared_blobs import publish_blob_to_shared_store
 from support.gguf.other_programs import snapshot
 
 from dslocal import catalog
@@ -93,27 +92,85 @@ def test_the_name_of_a_revision_of_which_nothing_is_left_goes(cache: Path) -> No
     assert scan_cache_dir(cache).warnings == []
 
 
-def test_the_store_that_all_repositories_share(cache: Path) -> None:
+XET_HASH = "f" * 64
+
+
+def share(cache: Path, *links: Path) -> Path:
+    """Move the content of ``links`` into the store of all repositories, as huggingface_hub does."""
+    stored = cache / "blobs" / XET_HASH[:2] / XET_HASH
+    stored.parent.mkdir(parents=True, exist_ok=True)
+    (cache / "blobs/.huggingface-shared-blobs").write_text("1\n")
+    for link in links:
+        blob = Path(os.path.normpath(link.parent / link.readlink()))
+        with stored.with_name(f"{XET_HASH}.refs").open("a") as references:
+            references.write(f"{blob.relative_to(cache)}\n")
+        blob.replace(stored)
+        blob.symlink_to(os.path.relpath(stored, blob.parent))
+    return stored
+
+
+@pytest.fixture
+def two(cache: Path) -> list[Path]:
+    """The same file in two repositories."""
+    owners = ("org", "other")
+    return [snapshot(cache, f"{owner}/r1", ONE, {"a.gguf": A})["a.gguf"] for owner in owners]
+
+
+def test_the_store_is_laid_out_as_huggingface_hub_does(cache: Path, two: list[Path]) -> None:
+    shared_blobs = pytest.importorskip("huggingface_hub.utils._shared_blobs")
+    stored = share(cache, *two)
+    blob = Path(os.path.normpath(two[0].parent / two[0].readlink()))
+    assert shared_blobs.is_shared_blobs_dir(cache / "blobs")
+    assert shared_blobs.shared_blob_target(blob, cache) == stored
+    assert not shared_blobs.unreferenced_shared_blobs(cache)
+
+
+def test_the_store_that_all_repositories_share(cache: Path, two: list[Path]) -> None:
     """A blob is a link into it; what nobody links to any more goes, and not before."""
-    both = {
-        owner: snapshot(cache, f"{owner}/r1", ONE, {"a.gguf": A})["a.gguf"]
-        for owner in ("org", "other")
-    }
-    for link in both.values():
-        blob = link.parent / link.readlink()
-        assert publish_blob_to_shared_store(
-            blob_path=os.path.normpath(blob),
-            xet_hash="f" * 64,
-            cache_dir=cache,
-            expected_size=len(A),
-        )
-    stored = cache / "blobs/ff" / ("f" * 64)
-    assert stored.read_bytes() == A
-    assert remove_model(kept(both["org"])).nbytes == 0
-    assert both["other"].read_bytes() == A
+    stored = share(cache, *two)
+    assert remove_model(kept(two[0])).nbytes == 0
+    assert two[1].read_bytes() == A
     assert not (cache / "models--org--r1").exists()
-    assert remove_model(kept(both["other"], name="other")).nbytes == len(A)
+    assert remove_model(kept(two[1], name="other")).nbytes == len(A)
     assert not stored.exists()
+
+
+@pytest.mark.parametrize(
+    ("manifest", "nbytes", "stays"),
+    [
+        ("models--org--r1/blobs/{etag}\n", len(A), False),
+        (
+            "models--gone--r1/blobs/{etag}\n\n../x/blobs/y\nmodels--org--r1/blobs/{etag}\n",
+            len(A),
+            False,
+        ),
+        ("models--gone--r1/blobs/{etag}\n", 0, False),
+        (None, 0, True),
+        ("\udc80", 0, True),
+    ],
+    ids=["listed", "with lines that lead nowhere", "not listed", "no list", "unreadable"],
+)
+def test_what_the_list_of_a_shared_file_says(
+    cache: Path, manifest: str | None, nbytes: int, stays: bool
+) -> None:
+    link = snapshot(cache, "org/r1", ONE, {"a.gguf": A})["a.gguf"]
+    stored = share(cache, link)
+    listed = stored.with_name(f"{XET_HASH}.refs")
+    if manifest is None:
+        listed.unlink()
+    else:
+        text = manifest.format(etag=link.readlink().name)
+        listed.write_bytes(text.encode("utf-8", "surrogateescape"))
+    assert remove_model(kept(link)).nbytes == nbytes
+    assert stored.exists() is stays
+
+
+def test_a_store_without_its_marker_is_left_alone(cache: Path) -> None:
+    link = snapshot(cache, "org/r1", ONE, {"a.gguf": A})["a.gguf"]
+    stored = share(cache, link)
+    (cache / "blobs/.huggingface-shared-blobs").unlink()
+    remove_model(kept(link))
+    assert stored.read_bytes() == A
 
 
 def test_a_cache_without_links(cache: Path) -> None:

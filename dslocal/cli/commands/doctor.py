@@ -211,13 +211,12 @@ def _hub(found: Callable[[Callable[[], Iterator[Finding]]], None]) -> dict[str, 
     def look() -> Iterator[Finding]:
         from dslocal.catalog.leftovers import find_leftovers
         from dslocal.hub import environment
-        from dslocal.hub.cache_delete import hub_cache_dir
 
         left = find_leftovers()
         fields.update(
             offline=environment.is_offline(),
             endpoint=environment.endpoint(),
-            downloads=str(hub_cache_dir()),
+            downloads=str(environment.hub_cache_dir()),
         )
         fields["leftovers"] = sum(one.nbytes for one in left)
         yield from doctor_checks.leftovers(left)
