@@ -45,7 +45,8 @@ EQUAL = [
     ("(-\\infty,1)\\cup(2,3)", "(2,3) \\cup (-\\infty, 1)"), ("x > 5", "5 < x"),
     ("1 < x \\leq 3", "3 \\ge x > 1"), ("\\varnothing", "\\emptyset"), ("\\{\\}", "∅"),
     ("2:3", "2 : 3"),
-    ("\\begin{pmatrix}1&2\\\\3&4\\end{pmatrix}", ("\\begin{bmatrix} 1 & \\frac{4}{2} \\\\ 3 & 4" " \\end{bmatrix}")),
+    ("\\begin{pmatrix}1&2\\\\3&4\\end{pmatrix}",
+     "\\begin{bmatrix} 1 & \\frac{4}{2} \\\\ 3 & 4 \\end{bmatrix}"),
     # symbols
     ("\\frac{\\sqrt2}{2}", "\\frac{1}{\\sqrt{2}}"), ("\\sqrt{12}", "2\\sqrt 3"),
     ("√2", "\\sqrt{2}"), ("\\sqrt[3]{16}", "2\\sqrt[3]{2}"), ("\\sqrt{-4}", "2i"),
