@@ -28,6 +28,7 @@ MANY_PARAMETERS: dict[str, str] = {
     "dslocal/api/model.py::load": "public, keyword-only: one a thing that a user decides",
     "dslocal/api/model.py::stream": "public, keyword-only: those of ask",
     "dslocal/api/planning.py::plan": "public, keyword-only: one a thing that a user decides",
+    "dslocal/engine/sampling/sampler.py::__init__": "each setting of sampling by its usual name",
 }
 
 # Words of the glossary in CONTRIBUTING.md that the code does not use. The vendors' own words and

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from support.engine.logit_kinds import KINDS, Floats, logits_of
 
 from dslocal.engine import Sampler
-from dslocal.engine.sampling.nucleus import FEW, Nucleus, Uncut
+from dslocal.engine.sampling.nucleus import MAX_CANDIDATES, Nucleus
 from dslocal.errors import EngineError
 
 SLACK = 1e-6  # of the whole probability: float32 weights, against float64 ones
@@ -93,12 +93,12 @@ def test_every_way_of_cutting_is_tried() -> None:
     few, flat = logits_of("peaked", 129280, 0), logits_of("flat", 129280, 0)
     assert (
         len(Sampler(0.6, 0.95, 0).candidates(few))
-        < FEW
+        < MAX_CANDIDATES
         < len(Sampler(0.6, 0.95, 0).candidates(flat))
     )
-    assert not isinstance(Nucleus(0.6, 0, 0.95, 0).cut(few, float(few.max())), Uncut)
-    assert isinstance(Nucleus(0.6, 0, 0.9999999, 0).cut(few, float(few.max())), Uncut)
-    assert isinstance(Nucleus(0.6, 0, 0.95, 0).cut(flat, float(flat.max())), Uncut)
+    assert Nucleus(0.6, 0, 0.95, 0).few_candidates(few, float(few.max())) is not None
+    assert Nucleus(0.6, 0, 0.9999999, 0).few_candidates(few, float(few.max())) is None
+    assert Nucleus(0.6, 0, 0.95, 0).few_candidates(flat, float(flat.max())) is None
 
 
 def test_a_sample_that_misleads_costs_time_and_no_token() -> None:
@@ -208,7 +208,8 @@ def test_the_seed_decides(n: int, more: dict[str, float]) -> None:
         return Sampler(**settings)  # type: ignore[arg-type]
 
     steps = [logits_of("normal", n, seed) for seed in range(12)]
-    first, again, other = sampler(7), sampler(7), sampler(8)
+    first, again = sampler(7), sampler(7)
+    other = sampler(8)
     drawn = [[s.sample(logits) for s in (first, other, again)] for logits in steps]
     assert [one for one, _, _ in drawn] == [same for _, _, same in drawn]
     assert [one for one, _, _ in drawn] != [different for _, different, _ in drawn]
@@ -267,9 +268,11 @@ def test_frequencies_of_many(top_p: float) -> None:
     kept = left(weights, 0, top_p, 0)
     share = np.zeros(20_000)
     share[order[:kept]] = weights[:kept] / weights[:kept].sum()
-    dice, cut = np.random.default_rng(1), Nucleus(0.6, 0, top_p, 0).cut(logits, float(logits.max()))
-    seen = np.bincount([cut.pick(at) for at in dice.random(n)], minlength=20_000)
-    assert isinstance(cut, Uncut)
+    dice = np.random.default_rng(1)
+    nucleus, top = Nucleus(0.6, 0, top_p, 0), float(logits.max())
+    assert nucleus.few_candidates(logits, top) is None
+    drawn = [nucleus.draw(logits, top, at) for at in dice.random(n)]
+    seen = np.bincount(drawn, minlength=20_000)
     assert not seen[share == 0].any()
     statistic, bound = chi_square(
         seen.reshape(50, -1).sum(axis=1), share.reshape(50, -1).sum(axis=1) * n

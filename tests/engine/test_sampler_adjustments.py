@@ -16,7 +16,7 @@ from support.engine.logit_kinds import KINDS, Floats, logits_of
 
 from dslocal.engine import Sampler
 from dslocal.engine.sampling.penalties import Penalties
-from dslocal.engine.sampling.sampler import Selective
+from dslocal.engine.sampling.sampler import SelectiveConstraint
 from dslocal.errors import EngineError
 
 Doubles = NDArray[np.float64]
@@ -106,8 +106,10 @@ def test_temperature_comes_after_the_penalties() -> None:
         sampler = Sampler(temperature, 1, 1, presence_penalty=float(np.log(2)))
         while sampler.sample(np.array([0, -np.inf], np.float32)) != 0:
             pass
-        kept = sampler._nucleus.cut(*_with_top(sampler, np.zeros(2, np.float32)))
-        assert np.isclose(kept.weights[0, 0] / kept.weights[0, 1], odds)  # type: ignore[union-attr]
+        nucleus = sampler._nucleus
+        nucleus.draw(*_with_top(sampler, np.zeros(2, np.float32)), 0.5)
+        weights = [nucleus._weights.weight_of(token) for token in range(2)]
+        assert np.isclose(weights[0] / weights[1], odds)
 
 
 def _with_top(sampler: Sampler, logits: Floats) -> tuple[Floats, float]:
@@ -149,7 +151,9 @@ class Only:
     """Allows some ids, and notes what it is told."""
 
     def __init__(self, ids: Sequence[int]) -> None:
-        self.ids, self.accepted, self.masks = list(ids), list[int](), 0
+        self.ids = list(ids)
+        self.accepted: list[int] = []
+        self.masks = 0
 
     def mask(self, logits: Floats) -> None:
         self.masks += 1
@@ -192,10 +196,12 @@ def test_a_constraint_comes_first(
         ids = dice.choice(n, (1, 10, n // 2, n - 1)[seed], replace=False).tolist()
         allowed = np.full(n, -np.inf, np.float32)
         allowed[ids] = logits[ids]
-        plain, masked, asked = (
-            Sampler(temperature, top_p, seed, top_k=top_k, min_p=min_p) for _ in range(3)
-        )
-        masked.constraint, asked.constraint = Only(ids), OnlyAsked(ids)
+        settings = {"top_k": top_k, "min_p": min_p}
+        plain = Sampler(temperature, top_p, seed, **settings)  # type: ignore[arg-type]
+        masked = Sampler(temperature, top_p, seed, **settings)  # type: ignore[arg-type]
+        asked = Sampler(temperature, top_p, seed, **settings)  # type: ignore[arg-type]
+        masked.constraint = Only(ids)
+        asked.constraint = OnlyAsked(ids)
         assert set(masked.candidates(logits).tolist()) == set(plain.candidates(allowed).tolist())
         drawn = [
             [sampler.sample(given) for _ in range(40)]
@@ -212,7 +218,7 @@ def test_a_constraint_that_can_be_asked_is_drawn_from_alike() -> None:
     logits = np.linspace(3, 0, 12, dtype=np.float32)
     sampler, n = Sampler(1, 0.9, 3), 10_000
     sampler.constraint = OnlyAsked([1, 2, 4, 5, 8])
-    assert isinstance(sampler.constraint, Selective)
+    assert isinstance(sampler.constraint, SelectiveConstraint)
     weights = np.exp(logits.astype(np.float64))[[1, 2, 4, 5]]
     assert weights[:3].sum() < 0.9 * np.exp(logits[[1, 2, 4, 5, 8]]).sum() <= weights.sum()
     seen = np.bincount([sampler.sample(logits) for _ in range(n)], minlength=12)
