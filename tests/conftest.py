@@ -22,9 +22,9 @@ from dslocal.catalog import resolve
 from dslocal.engine import LlamaContext, LlamaModel
 
 # the same examples in every run, and others, more of them, for test_properties.py
-UNHURRIED = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow], "database": None}
-settings.register_profile("same", derandomize=True, **UNHURRIED)
-settings.register_profile("random", max_examples=1000, **UNHURRIED)
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None)
+settings.register_profile("same", UNHURRIED, derandomize=True)
+settings.register_profile("random", UNHURRIED, max_examples=1000)
 
 UNWANTED = ("NO_COLOR", "COLUMNS", "LINES", "HF_TOKEN", "HF_ENDPOINT", "HF_HOME", "HF_HUB_CACHE")
 NewHome = Callable[[str], Path]

@@ -205,7 +205,7 @@ def test_interrupted(run: Run, form: str) -> None:
         while form != "plain" and b"incoherence\n" not in began[:-1]:
             began += watched.read(1)
         asked.send_signal(signal.SIGINT)
-        out, err = asked.communicate(timeout=20)
+        out, err = asked.communicate(timeout=60)
     out, err = (began + out, err) if form == "plain" else (out, began + err)
     assert asked.returncode == 130, err
     assert err.decode().splitlines()[0] == f"dslocal: {ADVICE}"
@@ -262,7 +262,7 @@ def test_interrupted_in_the_second_answer(run: Run) -> None:
         while b"seed 1\n" not in asked.stderr.readline():
             pass
         asked.send_signal(signal.SIGINT)
-        out, _ = asked.communicate(timeout=20)
+        out, _ = asked.communicate(timeout=60)
     assert asked.returncode == 130
     samples = json.loads(out)["samples"]
     assert 1 <= len(samples) < 9

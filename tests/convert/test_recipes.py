@@ -12,7 +12,7 @@ from support.gguf.reading import contents
 
 import dslocal.convert as converter
 from dslocal import catalog
-from dslocal.converter.verify import TensorClassRmse
+from dslocal.convert.verify import TensorClassRmse
 from dslocal.engine import LlamaContext, LlamaModel
 from dslocal.errors import UsageError
 from dslocal.gguf.header import read_header

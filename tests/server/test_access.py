@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import json
 import socket
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -196,10 +195,10 @@ def test_a_body_that_is_announced_and_not_sent(served: Serving) -> None:
     ).startswith(b"HTTP/1.1 413")
 
 
+@pytest.mark.slow  # the server's patience, 5 seconds
+@pytest.mark.timeout(120)
 def test_a_head_that_does_not_end_is_given_up(served: Serving) -> None:
-    began = time.monotonic()
-    assert served.raw(b"GET /v1/models HTTP/1.1\r\nHost: loc") == b""
-    assert time.monotonic() - began < 10
+    assert served.raw(b"GET /v1/models HTTP/1.1\r\nHost: loc", timeout=600) == b""
 
 
 def test_others_are_served_while_bodies_are_slow(served: Serving) -> None:

@@ -71,7 +71,7 @@ def streams(server: Serving, count: int) -> tuple[list[list[str]], list[threadin
         )
         threads[-1].start()
     for event in begun:
-        assert event.wait(30)
+        assert event.wait(60)
     return found, threads
 
 
@@ -89,7 +89,7 @@ def test_killed_in_the_midst_of_streams(home: Path, nano: Path) -> None:
         said, threads = streams(server, 3)
         server.kill()
         for thread in threads:
-            thread.join(20)
+            thread.join(60)
         assert all(lines[-1] != "ended" and "data: [DONE]" not in lines for lines in said), [
             lines[-1] for lines in said
         ]
@@ -113,7 +113,7 @@ def test_stopped_with_patience_streams_finish(home: Path, nano: Path) -> None:
     with serving(home, "--parallel", "2", "--ctx", "4096", "--grace", "60", "--quiet") as server:
         (lines,), (thread,) = streams(server, 1)
         assert server.stop() == 0
-        thread.join(20)
+        thread.join(60)
         assert lines[-2:] == ["data: [DONE]", "ended"]
 
 
@@ -121,7 +121,7 @@ def test_stopped_without_patience_streams_are_told(home: Path, nano: Path) -> No
     with serving(home, "--parallel", "2", "--ctx", "4096", "--grace", "0", "--quiet") as server:
         (lines,), (thread,) = streams(server, 1)
         assert server.stop() == 0
-        thread.join(20)
+        thread.join(60)
         assert json.loads(lines[-2].removeprefix("data: "))["error"]["code"] == "stopping"
         assert "data: [DONE]" not in lines
         assert server.port not in [found.port for found in discovery.running_servers()]

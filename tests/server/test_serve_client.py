@@ -158,7 +158,7 @@ def impostor(own: Run, nano: Path, *replies: bytes) -> Iterator[None]:
         with announced(note):
             assert note.port in {each.port for each in running_servers()}
             yield
-        thread.join(timeout=10)
+        thread.join(timeout=60)
         assert not thread.is_alive(), "it was not asked"
 
 

@@ -57,7 +57,7 @@ class Trials:
                 self.finished.append(question)
             self.kills[where] = self.kills.get(where, 0) + 1
             _kill(chat.process.pid, child_only=self.dice.random() < 0.5)
-            chat.process.wait(10)
+            chat.process.wait(60)
         new = {file.name for file in self.folder.glob("*.jsonl")} - before
         if self.saved is None and new:
             self.saved = _free(self.folder / new.pop())
@@ -94,7 +94,7 @@ def _free(file: Path) -> StoredConversation:
     """The conversation in ``file``, once the killed process has let go of it. Fails for a file that
     makes no sense.
     """
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while True:
         saved = load_conversation(file)
         if saved.lock():
@@ -123,7 +123,7 @@ class Undisturbed:
     def ask(self, number: int) -> None:
         question = f"What is {number} + 11?"
         self.chat.press(question + ENTER)
-        assert self.chat.comes(READY, 30)
+        assert self.chat.comes(READY, 90)
         self.asked.append(question)
 
     def check(self, folder: Path, other: str) -> None:
@@ -143,7 +143,7 @@ def run_trials(own: Run, times: int, seed: int) -> Trials:
     trials = Trials(own, random.Random(seed))
     with pytest.MonkeyPatch.context() as patch, Screen([str(BINARY), "chat"], own.env()) as other:
         patch.setenv("DSLOCAL_HOME", str(own.home))  # where this process looks for them
-        assert other.comes(READY, 30)
+        assert other.comes(READY, 90)
         beside = Undisturbed(other)
         for number in range(times):
             trials.once()

@@ -20,7 +20,7 @@ from dslocal.cli.main import main
 
 Done = subprocess.CompletedProcess[bytes]
 BINARY = Path(sysconfig.get_path("scripts")) / "dslocal"
-LIMIT_S = 60
+LIMIT_S = 120
 CHANGES_OUTPUT = ("NO_COLOR", "TERM", "PYTHONPATH", "COLUMNS", "LINES")
 
 
