@@ -1,5 +1,6 @@
-"""Proves that streamed Markdown is shown as the whole of it would be, once, in order and within the
-window, however it is cut.
+"""Proves that streamed Markdown is shown as the whole of it would be, however it is cut.
+
+It is shown once, in order and within the window.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from dslocal.terminal.chat.answer_view import AnswerView
 from dslocal.terminal.markdown.layout import MarkdownLayout
 from dslocal.terminal.markdown.pieces import BlockPiece, PieceKind
 from dslocal.terminal.markdown.stream import MarkdownStream
-from dslocal.terminal.wrapping import cells
+from dslocal.terminal.wrapping import Line, cells
 
 DOCUMENTS = {
     name: text
@@ -31,12 +32,13 @@ DOCUMENTS = {
         for part in (Path(__file__).parent / "documents.txt").read_text("utf-8").split("%% ")[1:]
     )
 }
-# where we decide otherwise than CommonMark, and say so in dslocal.terminal.markdown.stream: mathematics is no list
-# and no heading
+# Where dslocal.terminal.markdown.stream decides otherwise than CommonMark, and says so: mathematics
+# is neither a list nor a heading.
 OTHERWISE = {"display mathematics with signs at line starts"}
 
 
 def cut(text: str, dice: random.Random, longest: int) -> Iterator[str]:
+    """Yield ``text`` in parts of random lengths, at most ``longest`` characters."""
     while text:
         n = dice.randint(1, longest)
         yield text[:n]
@@ -44,13 +46,17 @@ def cut(text: str, dice: random.Random, longest: int) -> Iterator[str]:
 
 
 def lines_of(parts: Iterator[str] | list[str], width: int = 80) -> list[str]:
-    """What is committed, line by line, without styles."""
-    blocks, layout, lines = MarkdownStream(), MarkdownLayout(width), []
+    """Return what is committed, line by line, without styles."""
+    stream, layout = MarkdownStream(), MarkdownLayout(width)
+    lines: list[Line] = []
     for part in parts:
-        lines += layout.lay_out(blocks.feed(part))
-    return [
-        "".join(text for text, _ in line) for line in [*lines, *layout.lay_out(blocks.finish())]
-    ]
+        lines += layout.lay_out(stream.feed(part))
+    lines += layout.lay_out(stream.finish())
+    return texts_of(lines)
+
+
+def texts_of(lines: list[Line]) -> list[str]:
+    return ["".join(text for text, _ in line) for line in lines]
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
@@ -66,17 +72,19 @@ def test_what_is_committed_is_the_whole_however_it_is_cut(name: str) -> None:
 
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_drawing_the_open_end_changes_nothing(name: str) -> None:
-    document, blocks, layout, lines = DOCUMENTS[name], MarkdownStream(), MarkdownLayout(60), []
-    for part in cut(document, random.Random(name), 20):
-        lines += layout.lay_out(blocks.feed(part))
-        layout.fork().lay_out(blocks.preview(), max_rows=10)
-    lines += layout.lay_out(blocks.finish())
-    assert ["".join(text for text, _ in line) for line in lines] == lines_of([document], 60)
+    stream, layout = MarkdownStream(), MarkdownLayout(60)
+    lines: list[Line] = []
+    for part in cut(DOCUMENTS[name], random.Random(name), 20):
+        lines += layout.lay_out(stream.feed(part))
+        layout.fork().lay_out(stream.preview(), max_rows=10)
+    lines += layout.lay_out(stream.finish())
+    assert texts_of(lines) == lines_of([DOCUMENTS[name]], 60)
 
 
-def told(document: str) -> list[tuple[tuple[str, ...], str, str]]:
-    """Leaves as our parser tells them from feeds of one character: containers around, kind,
-    words.
+def emitted(document: str) -> list[tuple[tuple[str, ...], str, str]]:
+    """Return the leaves that our parser emits from feeds of one character.
+
+    Each has the markers of the containers around it, its kind and its words.
     """
     blocks = MarkdownStream()
     leaves: list[tuple[tuple[str, ...], str, str]] = []
@@ -105,8 +113,12 @@ def told(document: str) -> list[tuple[tuple[str, ...], str, str]]:
 
 
 def _enter_or_leave(token: Token, path: list[str], lists: list[tuple[str, int]]) -> None:
-    """Keeps ``path`` as the markers of the containers around, and ``lists`` as style and next
-    number of those open.
+    """Update the containers that are open.
+
+    Args:
+        token: What opens or closes one.
+        path: The markers of those that are open.
+        lists: The style and the next number of the lists that are open; -1 for bullets.
     """
     if token.type.endswith("list_open"):
         lists.append(
@@ -118,14 +130,17 @@ def _enter_or_leave(token: Token, path: list[str], lists: list[tuple[str, int]])
         path.append("")
     elif token.type == "list_item_open":
         style, number = lists[-1]
-        path.append(f"{number}{style}" if number >= 0 else style)
-        lists[-1] = (style, number + (number >= 0))
+        if number < 0:
+            path.append(style)
+        else:
+            path.append(f"{number}{style}")
+            lists[-1] = (style, number + 1)
     elif token.type in ("list_item_close", "blockquote_close"):
         path.pop()
 
 
 def parsed(document: str) -> list[tuple[tuple[str, ...], str, str]]:
-    """The same from markdown-it, given the whole document."""
+    """Return the same leaves from markdown-it, given the whole document."""
     kinds = {"fence": "CODE", "code_block": "CODE", "html_block": "HTML", "hr": "RULE"}
     leaves: list[tuple[tuple[str, ...], str, str]] = []
     path: list[str] = []
@@ -158,7 +173,7 @@ def parsed(document: str) -> list[tuple[tuple[str, ...], str, str]]:
 
 @pytest.mark.parametrize("name", [name for name in DOCUMENTS if name not in OTHERWISE])
 def test_blocks_are_those_of_markdown_it_given_the_whole(name: str) -> None:
-    assert told(DOCUMENTS[name]) == parsed(DOCUMENTS[name])
+    assert emitted(DOCUMENTS[name]) == parsed(DOCUMENTS[name])
 
 
 FRAGMENTS = (Path(__file__).parent / "fragments.txt").read_text("utf-8").split("%")
@@ -168,7 +183,7 @@ def test_blocks_are_those_of_markdown_it_for_any_text() -> None:
     for seed in range(400):
         dice = random.Random(seed)
         document = "x\n\n" + "".join(dice.choice(FRAGMENTS) for _ in range(dice.randint(1, 14)))
-        assert told(document) == parsed(document), document
+        assert emitted(document) == parsed(document), document
 
 
 @pytest.mark.parametrize(
@@ -211,7 +226,7 @@ def shown(parts: list[tuple[str, str]], width: int = 80) -> str:
         for kind, text in parts:
             if kind == "reasoning":
                 view.add_reasoning(text)
-            elif kind == "thought":
+            elif kind == "end of reasoning":
                 view.end_reasoning(12, 3.4)
             else:
                 view.add_answer(text)
@@ -226,8 +241,10 @@ def test_an_answer_is_shown_once_and_in_order() -> None:
     assert text.split() == words
 
 
-def test_a_thought_leaves_one_line() -> None:
-    text = shown([("reasoning", "SECRET " * 50), ("thought", ""), ("answer", "The answer.")])
+def test_reasoning_leaves_one_line() -> None:
+    text = shown(
+        [("reasoning", "SECRET " * 50), ("end of reasoning", ""), ("answer", "The answer.")]
+    )
     assert "SECRET" not in text
     assert text.split("\n")[:1] == ["thought for 3.4 s, 12 tokens"]
     assert text.rstrip().endswith("The answer.")
@@ -244,8 +261,9 @@ def test_what_came_before_an_interruption_stays() -> None:
 
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_a_narrow_window_and_an_old_encoding(name: str) -> None:
-    """Proves that 20 cells are kept to but for code and HTML, which the terminal breaks, and that
-    ASCII is enough.
+    """Proves that 20 cells and ASCII are enough, except for code and HTML.
+
+    The terminal breaks those.
     """
     raw = io.BytesIO()
     console = Console(

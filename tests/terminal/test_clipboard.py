@@ -23,10 +23,14 @@ class Terminal(io.StringIO):
 
 
 def program(folder: Path, name: str, code: int = 0) -> None:
-    """A command that keeps what it is given and how it was called."""
+    """Make a command that keeps what it is given and how it was called."""
     file = folder / name
     file.write_text(
-        f'#!/bin/sh\nprintf "%s " "$@" > "{folder}/{name}.args"\ncat > "{folder}/{name}.in"\nexit {code}\n'
+        f"""#!/bin/sh
+printf "%s " "$@" > "{folder}/{name}.args"
+cat > "{folder}/{name}.in"
+exit {code}
+"""
     )
     file.chmod(0o755)
 
@@ -131,7 +135,7 @@ HISTORY = [
 
 
 def test_markdown() -> None:
-    """Proves that mathematics stays raw, a thought stays in its fold, a cut is marked, and nothing
+    """Proves that mathematics stays raw, reasoning stays in its fold, a cut is marked, and nothing
     acts on a terminal.
     """
     text = to_markdown(HISTORY, "na\x1bno", "Be kind.", 0)

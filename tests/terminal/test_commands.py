@@ -171,7 +171,7 @@ def test_what_becomes_of_an_answer(loop: Loop, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_conversations(loop: Loop) -> None:
-    """Proves that they are left, listed, searched and gone on with."""
+    """Proves that they are left, listed, searched and resumed."""
     loop.said(QUESTION)
     session, first = loop.session, loop.conversation
     assert "is this conversation" in loop.said(f"/resume {first.id}")

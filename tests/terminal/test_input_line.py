@@ -97,7 +97,7 @@ def test_an_absurd_history_is_read_at_once(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_had(tmp_path: Path) -> None:
-    """Proves that the chat goes on without a history on disk."""
+    """Proves that the chat works without a history on disk."""
     (tmp_path / "file").touch()
     assert isinstance(open_history(tmp_path / "file"), InMemoryHistory)
 
@@ -261,8 +261,9 @@ PRESSED = [
 def test_keys_while_an_answer_streams(
     terminal: tuple[int, int], keys: str, typed: str, times: int
 ) -> None:
-    """Proves that the key to answer now is told, that the rest is kept, that nothing is shown, and
-    the terminal is as it was after.
+    """Proves that the key to answer now is noticed, and that the rest is kept.
+
+    Nothing is shown, and the terminal is as it was afterwards.
     """
     ours, theirs = terminal
     before = termios.tcgetattr(theirs)

@@ -17,7 +17,7 @@ from dslocal.errors import DslocalError
 from dslocal.terminal.sanitise import one_line, sanitise
 
 from . import commands, toolbar
-from .answer_stream import AnswerStream, Events, OnPrefill, last_paragraph
+from .answer_presenter import AnswerPresenter, Events, OnPrefill, last_paragraph
 from .completion import CommandCompleter
 from .input_line import InputLine, open_history
 from .keys import ANSWER_NOW_KEY_NAME, KeyReader
@@ -96,7 +96,7 @@ class ChatLoop:
         self.model = conversation.model
         self.set_model_name(name)
         self._input_line = self.make_input_line()
-        self._answers = AnswerStream(session, self.console, self.notify)
+        self._answers = AnswerPresenter(session, self.console, self.notify)
 
     def make_input_line(self) -> InputLine:
         """Return the line that questions and commands are typed into."""

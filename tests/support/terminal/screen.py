@@ -22,20 +22,24 @@ ROWS, COLUMNS = 30, 100
 ESCAPES = re.compile(
     r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)|[@-Z\\^_=>]|[()][A-Z0-9])"
 )
-READY = (
-    "⌨"  # in a screen's text: here the program began to read keys (it turned bracketed paste on)
-)
-# makes the terminal on stdin the controlling one, so that Ctrl-C is a signal, and becomes the
-# program
+# In a screen's text: here the program began to read keys (it turned bracketed paste on).
+READY = "⌨"
+# Makes the terminal on stdin the controlling one, so that Ctrl-C is a signal, and becomes the
+# program.
 SHIM = (
-    "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0);"
-    " os.execv(sys.argv[1], sys.argv[1:])"
+    "import fcntl, os, sys, termios;"
+    "fcntl.ioctl(0, termios.TIOCSCTTY, 0);"
+    "os.execv(sys.argv[1], sys.argv[1:])"
 )
 
 
 class Screen:
-    """Runs ``command`` on a terminal, but for the streams that are ``piped``. Use as a context
-    manager.
+    """Runs a command on a terminal. Use it as a context manager.
+
+    Args:
+        command: The program and its arguments.
+        env: Its environment, beside ``TERM``.
+        piped: The streams that are pipes instead of the terminal.
     """
 
     def __init__(
@@ -80,15 +84,17 @@ class Screen:
 
     @property
     def text(self) -> str:
-        """All that was written, without escape sequences, but for :data:`READY`."""
+        """All that was written, without escape sequences; :data:`READY` stands where it reads."""
         return ESCAPES.sub("", self.raw.replace("\x1b[?2004h", READY))
 
     def press(self, keys: str) -> None:
+        """Type keys."""
         os.write(self._ours, keys.encode())
 
     def wait_for(self, *texts: str) -> str:
-        """What was shown since the last call, up to and with the first of ``texts``. Fails when
-        none comes.
+        """Return what was shown since the last call, up to the end of the first of ``texts``.
+
+        Fails when none of them comes.
         """
         end = time.monotonic() + LIMIT_S
         while True:
@@ -103,9 +109,7 @@ class Screen:
             )
 
     def comes(self, text: str, seconds: float) -> bool:
-        """Whether ``text`` is shown within so many seconds, counted from the last look; looks up to
-        and with it if so.
-        """
+        """Return whether ``text`` is shown within so many seconds; the next look is after it."""
         end = time.monotonic() + seconds
         while (at := self.text.find(text, self._seen)) < 0:
             if time.monotonic() >= end or self.process.poll() is not None:
@@ -115,7 +119,7 @@ class Screen:
         return True
 
     def leave(self) -> int:
-        """The exit code, once the program has ended and all it wrote has been read."""
+        """Return the exit code, once the program has ended and all that it wrote was read."""
         end = time.monotonic() + LIMIT_S
         while self.process.poll() is None and time.monotonic() < end:
             self._read()

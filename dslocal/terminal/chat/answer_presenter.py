@@ -36,7 +36,7 @@ class _Progress:
         return time.monotonic() - self.started
 
 
-class AnswerStream:
+class AnswerPresenter:
     """Shows answers of a session.
 
     Args:
