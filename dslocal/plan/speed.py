@@ -20,7 +20,8 @@ from dslocal.plan.machine.bandwidth import (
     ram_bandwidth,
 )
 from dslocal.plan.machine.machine import Machine
-from dslocal.plan.memory.footprint import kv_bytes_per_token, placed_tensors
+from dslocal.plan.memory.footprint import kv_bytes_per_token
+from dslocal.plan.memory.placement import placed_tensors
 
 from .load_config import LoadConfig, MemoryUse
 

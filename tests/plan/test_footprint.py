@@ -4,6 +4,7 @@ whatever the header; known figures.
 
 from __future__ import annotations
 
+import ctypes
 import struct
 from dataclasses import replace
 from pathlib import Path
@@ -30,9 +31,10 @@ from dslocal.plan.memory.footprint import (
     kv_bytes_per_token,
     kv_cache,
     refusal_reason,
-    weights_by_class,
 )
 from dslocal.plan.memory.kv_per_token import Attention, saved_share
+from dslocal.plan.memory.llamacpp_mirror import LLAMA_CPP_COMMIT
+from dslocal.plan.memory.placement import weights_by_class
 from dslocal.plan.memory.shape import is_legacy_mla, moe_layers, shape_of
 
 MIB = 1 << 20
@@ -346,6 +348,13 @@ def test_nano_loaded_for_real(nano: Path, model: LlamaModel) -> None:
     ours = footprint(model.header, load_config)
     assert sum(buffer.context for buffer in buffers) == ours.kv.total
     assert sum(buffer.compute for buffer in buffers) == ours.compute.total
+
+
+def test_the_mirrored_commit_is_the_one_that_is_installed() -> None:
+    installed = libraries.symbol("ggml_commit", ctypes.c_char_p)().decode()
+    if installed == "unknown":
+        pytest.skip("this llama.cpp does not say of which commit it is")
+    assert LLAMA_CPP_COMMIT.startswith(installed.removesuffix("-dirty"))
 
 
 def first_bytes(path: Path) -> bytes:

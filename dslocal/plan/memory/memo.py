@@ -1,5 +1,6 @@
-"""Remembering what follows from a GGUF header for as long as the header is there: a large
-vocabulary's takes 20 MB and more.
+"""Remember what follows from a GGUF header for as long as the header is there.
+
+A header with a large vocabulary takes 20 MB and more, so nothing here may keep one alive.
 """
 
 from __future__ import annotations
@@ -18,16 +19,17 @@ T = TypeVar("T")
 def cached_by_header(
     function: Callable[Concatenate[GgufHeader, P], T],
 ) -> Callable[Concatenate[GgufHeader, P], T]:
-    """As functools.cache, by the header and whatever else is given by position; the result must not
-    hold the header.
+    """Cache results as ``functools.cache`` does, by the header and what else is given by position.
+
+    The result must not hold the header.
     """
-    known: WeakKeyDictionary[GgufHeader, dict[tuple[object, ...], T]] = WeakKeyDictionary()
+    results: WeakKeyDictionary[GgufHeader, dict[tuple[object, ...], T]] = WeakKeyDictionary()
 
     @functools.wraps(function)
-    def remembering(header: GgufHeader, /, *args: P.args, **named: P.kwargs) -> T:
-        of_header = known.setdefault(header, {})
+    def cached(header: GgufHeader, /, *args: P.args, **named: P.kwargs) -> T:
+        of_header = results.setdefault(header, {})
         if args not in of_header:
             of_header[args] = function(header, *args, **named)
         return of_header[args]
 
-    return remembering
+    return cached

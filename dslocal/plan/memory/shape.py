@@ -1,8 +1,7 @@
-"""A model's shape, read from a GGUF header: the numbers that memory depends on, named as llama.cpp
-reads them.
+"""A model's shape, read from a GGUF header: the numbers that memory depends on.
 
-Knows which attention a file has, and a legacy MLA file when it sees one. Knows nothing of bytes and
-devices.
+Attributes are named as llama.cpp names them. Knows which attention a file has, and a legacy MLA
+file when it sees one. Knows nothing of bytes and devices.
 """
 
 from __future__ import annotations
@@ -10,213 +9,293 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
 
 from dslocal.errors import GgufError, UnsupportedModelError
 from dslocal.gguf.header import GgufHeader
 
 from .memo import cached_by_header
-from .validate import validate_shape, validate_types
+from .validate import MAX_EXPERTS, validate_shape, validate_types
 
 ARCHITECTURES = ("deepseek2", "deepseek", "llama", "qwen2", "qwen3")
-MAX_LAYERS, MAX_EXPERTS, MOST = 1024, 1024, 1 << 31
+MAX_NUMBER = (1 << 31) - 1  # of any number: products are made of them
 _ROUTED = re.compile(r"blk\.(\d+)\.ffn_(?:up|down|gate|gate_up)_(?:ch|)exps")
+
+TensorShapes: TypeAlias = Mapping[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """``layers`` are those of the model proper, ``mtp_layers`` come after them. ``head_k`` and
-    ``head_v`` are a head's key and value as they are computed, ``cache_k`` and ``cache_v`` what a
-    layer keeps of a token; ``kv_rank`` is 0 without MLA.
+    """The numbers of a model that its memory depends on.
+
+    Names are those of ``llama_hparams`` (llama.cpp, src/llama-hparams.h). ``has_…`` say which
+    weights the file has.
+
+    Attributes:
+        architecture: the file's ``general.architecture``.
+        n_layer: layers of the model proper, without those for multi-token prediction (MTP).
+        n_layer_nextn: MTP layers, which come after them.
+        n_layer_dense_lead: leading layers without experts.
+        n_embd: width of the residual stream.
+        n_vocab: tokens of the vocabulary.
+        n_head: heads of queries.
+        n_head_kv: heads of keys and values.
+        n_embd_head_k: length of a head's key as it is computed.
+        n_embd_head_v: length of a head's value as it is computed.
+        n_rot: dimensions of a head that are rotated.
+        n_lora_q: width of the compressed queries, 0 where they are not compressed.
+        n_lora_kv: width of MLA's compressed keys and values, 0 without MLA.
+        is_mla: whether the compressed keys are cached and serve as values too.
+        n_embd_k_gqa: elements of the cache's keys a token and layer.
+        n_embd_v_gqa: elements of the cache's values a token and layer, 0 where keys serve as such.
+        n_ff: width of a dense layer's feed-forward part.
+        n_ff_exp: width of one routed expert.
+        n_ff_shexp: width of all shared experts together.
+        n_expert: routed experts of a layer.
+        n_expert_used: routed experts that a token uses.
+        n_expert_groups: groups of experts, of which the best are chosen first.
+        n_group_used: groups of experts that a token may use.
+        expert_weights_norm: whether the weights of the experts in use are made to sum to 1.
+        expert_weights_scale: the factor on these weights; 0 for none.
+        has_exp_probs_b: whether a bias is added for the choice of experts.
+        has_qkv_bias: whether queries, keys and values have a bias.
+        has_qk_norm: whether heads of queries and keys are normalised.
+        has_gate_up_exps: whether the experts' gate and up projections are one tensor.
     """
 
     architecture: str
-    layers: int
-    mtp_layers: int
-    dense_layers: int
-    width: int
-    vocabulary: int
-    heads: int
-    kv_heads: int
-    head_k: int
-    head_v: int
-    rope: int
-    q_rank: int
-    kv_rank: int
-    mla: bool  # the compressed keys are cached and serve as values too
-    cache_k: int
-    cache_v: int
-    ff: int
-    expert_ff: int
-    shared_ff: int
-    experts: int
-    experts_used: int
-    expert_groups: int
-    groups_used: int
-    expert_norm: bool
-    expert_scale: float
-    expert_bias: bool
-    qkv_bias: bool
-    qk_norm: bool
-    fused_gate_up: bool
+    n_layer: int
+    n_layer_nextn: int
+    n_layer_dense_lead: int
+    n_embd: int
+    n_vocab: int
+    n_head: int
+    n_head_kv: int
+    n_embd_head_k: int
+    n_embd_head_v: int
+    n_rot: int
+    n_lora_q: int
+    n_lora_kv: int
+    is_mla: bool
+    n_embd_k_gqa: int
+    n_embd_v_gqa: int
+    n_ff: int
+    n_ff_exp: int
+    n_ff_shexp: int
+    n_expert: int
+    n_expert_used: int
+    n_expert_groups: int
+    n_group_used: int
+    expert_weights_norm: bool
+    expert_weights_scale: float
+    has_exp_probs_b: bool
+    has_qkv_bias: bool
+    has_qk_norm: bool
+    has_gate_up_exps: bool
+
+    @property
+    def n_layer_all(self) -> int:
+        """Return the number of layers, those for multi-token prediction included."""
+        return self.n_layer + self.n_layer_nextn
 
     @property
     def kind(self) -> str:
-        """ "MLA", "MHA", "GQA" or "MQA"."""
-        if self.mla:
+        """Return the kind of attention: "MLA", "MHA", "GQA" or "MQA"."""
+        if self.is_mla:
             return "MLA"
-        return "MHA" if self.kv_heads == self.heads else "MQA" if self.kv_heads == 1 else "GQA"
+        if self.n_head_kv == self.n_head:
+            return "MHA"
+        return "MQA" if self.n_head_kv == 1 else "GQA"
+
+
+class _Range(NamedTuple):
+    """What a number is, in words, and the values that it may have."""
+
+    label: str
+    least: int = 0
+    most: int = MAX_NUMBER
+
+
+class _Dimensions(NamedTuple):
+    """The numbers that others are divided by or multiplied with."""
+
+    n_layer_nextn: int
+    n_layer: int
+    n_embd: int
+    n_head: int
+    n_head_kv: int
 
 
 @cached_by_header
 def shape_of(header: GgufHeader) -> Shape:
-    """Raises UnsupportedModelError for an architecture whose memory is not known, GgufError for
-    numbers that make no sense.
+    """Return the shape of the model that ``header`` describes.
+
+    Raises:
+        UnsupportedModelError: an architecture whose memory is not known.
+        GgufError: numbers that make no sense.
     """
-    arch = header.architecture
-    if arch not in ARCHITECTURES:
+    if header.architecture not in ARCHITECTURES:
         raise UnsupportedModelError(
-            f"architecture {arch[:40]!r}: its memory is not known",
+            f"architecture {header.architecture[:40]!r}: its memory is not known",
             hint=f"known: {', '.join(ARCHITECTURES)}",
         )
     validate_types(header)
     tensors = {tensor.name: tensor.shape for tensor in header.tensors}
-    mtp = header.of_arch("nextn_predict_layers")
-    layers, width, heads = (
-        header.of_arch("block_count") - mtp,
-        header.of_arch("embedding_length"),
-        header.of_arch("attention.head_count"),
-    )
-    kv_heads = header.of_arch("attention.head_count_kv", heads)
-    _bound(
-        arch,
-        {
-            "layers": (layers, MAX_LAYERS),
-            "width": (width, MOST),
-            "heads": (heads, MOST),
-            "kv heads": (kv_heads, MOST),
-        },
-    )
-    head_k = header.of_arch("attention.key_length", width // heads)
-    head_v = header.of_arch("attention.value_length", width // heads)
-    mla = bool(
-        header.of_arch("attention.key_length_mla") and header.of_arch("attention.value_length_mla")
-    )
-    shape = Shape(
-        architecture=arch,
-        layers=layers,
-        mtp_layers=mtp,
-        dense_layers=header.of_arch("leading_dense_block_count"),
-        width=width,
-        vocabulary=tensors.get("token_embd.weight", (0, 0))[-1],
-        heads=heads,
-        kv_heads=kv_heads,
-        head_k=header.of_arch("attention.key_length_mla") if mla else head_k,
-        head_v=header.of_arch("attention.value_length_mla") if mla else head_v,
-        rope=header.of_arch("rope.dimension_count", head_k),
-        q_rank=tensors.get("blk.0.attn_q_a.weight", (0, 0))[-1],
-        kv_rank=header.of_arch("attention.kv_lora_rank") if arch == "deepseek2" else 0,
-        mla=mla,
-        cache_k=head_k * kv_heads,
-        cache_v=0 if mla else head_v * kv_heads,
-        **_feed_forward(header, tensors),
-    )
-    limits = {"mtp_layers": MAX_LAYERS, "experts": MAX_EXPERTS, "experts_used": shape.experts}
-    numbers = {field.name: getattr(shape, field.name) for field in fields(shape)}
-    _bound(
-        arch,
-        {
-            name: (value, limits.get(name, MOST))
-            for name, value in numbers.items()
-            if isinstance(value, int)
-        },
-        least=0,
-    )
+    shape = _read_shape(header, tensors, _read_dimensions(header))
+    _check_ranges(shape)
     validate_shape(header, shape)
     return shape
 
 
+def _read_dimensions(header: GgufHeader) -> _Dimensions:
+    """Read the numbers that others are made of. Raises GgufError where one is out of range."""
+    n_layer_nextn = header.of_arch("nextn_predict_layers")
+    n_head = header.of_arch("attention.head_count")
+    found = _Dimensions(
+        n_layer_nextn=n_layer_nextn,
+        n_layer=header.of_arch("block_count") - n_layer_nextn,
+        n_embd=header.of_arch("embedding_length"),
+        n_head=n_head,
+        n_head_kv=header.of_arch("attention.head_count_kv", n_head),
+    )
+    arch = header.architecture
+    _check_range(arch, found.n_layer, _Range("layers", least=1))
+    _check_range(arch, found.n_embd, _Range("width", least=1))
+    _check_range(arch, found.n_head, _Range("heads", least=1))
+    _check_range(arch, found.n_head_kv, _Range("kv heads", least=1))
+    return found
+
+
+def _read_shape(header: GgufHeader, tensors: TensorShapes, dimensions: _Dimensions) -> Shape:
+    """Put together what the metadata and the shapes of the tensors say.
+
+    Source of the defaults: llama.cpp, src/llama-model.cpp, ``llama_model_base::load_hparams``.
+    """
+    arch, n_head_kv = header.architecture, dimensions.n_head_kv
+    per_head = dimensions.n_embd // dimensions.n_head
+    cached_head_k = header.of_arch("attention.key_length", per_head)
+    cached_head_v = header.of_arch("attention.value_length", per_head)
+    mla_head_k = header.of_arch("attention.key_length_mla")
+    mla_head_v = header.of_arch("attention.value_length_mla")
+    is_mla = bool(mla_head_k and mla_head_v)
+    scale = header.metadata.get(f"{arch}.expert_weights_scale")
+    return Shape(
+        architecture=arch,
+        n_layer=dimensions.n_layer,
+        n_layer_nextn=dimensions.n_layer_nextn,
+        n_layer_dense_lead=header.of_arch("leading_dense_block_count"),
+        n_embd=dimensions.n_embd,
+        n_vocab=_rows(tensors, "token_embd.weight"),
+        n_head=dimensions.n_head,
+        n_head_kv=n_head_kv,
+        n_embd_head_k=mla_head_k if is_mla else cached_head_k,
+        n_embd_head_v=mla_head_v if is_mla else cached_head_v,
+        n_rot=header.of_arch("rope.dimension_count", cached_head_k),
+        n_lora_q=_rows(tensors, "blk.0.attn_q_a.weight"),
+        n_lora_kv=header.of_arch("attention.kv_lora_rank") if arch == "deepseek2" else 0,
+        is_mla=is_mla,
+        n_embd_k_gqa=cached_head_k * n_head_kv,
+        n_embd_v_gqa=0 if is_mla else cached_head_v * n_head_kv,
+        n_ff=header.of_arch("feed_forward_length"),
+        n_ff_exp=header.of_arch("expert_feed_forward_length"),
+        n_ff_shexp=_most_rows(tensors, "ffn_up_shexp.weight"),
+        n_expert=header.of_arch("expert_count"),
+        n_expert_used=header.of_arch("expert_used_count"),
+        n_expert_groups=header.of_arch("expert_group_count"),
+        n_group_used=header.of_arch("expert_group_used_count"),
+        expert_weights_norm=header.metadata.get(f"{arch}.expert_weights_norm") is True,
+        expert_weights_scale=float(scale) if isinstance(scale, int | float) else 0.0,
+        has_exp_probs_b=any(name.endswith("exp_probs_b.bias") for name in tensors),
+        has_qkv_bias="blk.0.attn_q.bias" in tensors,
+        has_qk_norm="blk.0.attn_q_norm.weight" in tensors,
+        has_gate_up_exps=any(name.endswith("ffn_gate_up_exps.weight") for name in tensors),
+    )
+
+
+def _rows(tensors: TensorShapes, name: str) -> int:
+    """Return the number of rows of a tensor; 0 where the file lacks it."""
+    return tensors.get(name, (0, 0))[-1]
+
+
+def _most_rows(tensors: TensorShapes, suffix: str) -> int:
+    """Return the most rows that a tensor has whose name ends with ``suffix``."""
+    rows = (shape[-1] for name, shape in tensors.items() if name.endswith(suffix))
+    return max(rows, default=0)
+
+
+def _check_ranges(shape: Shape) -> None:
+    """Raise GgufError for the first number of ``shape`` that is out of range."""
+    ranges = (
+        (shape.n_layer_nextn, _Range("mtp layers")),
+        (shape.n_layer_dense_lead, _Range("dense layers")),
+        (shape.n_vocab, _Range("vocabulary")),
+        (shape.n_embd_head_k, _Range("head k")),
+        (shape.n_embd_head_v, _Range("head v")),
+        (shape.n_rot, _Range("rope")),
+        (shape.n_lora_q, _Range("q rank")),
+        (shape.n_lora_kv, _Range("kv rank")),
+        (shape.n_embd_k_gqa, _Range("cache k")),
+        (shape.n_embd_v_gqa, _Range("cache v")),
+        (shape.n_ff, _Range("ff")),
+        (shape.n_ff_exp, _Range("expert ff")),
+        (shape.n_ff_shexp, _Range("shared ff")),
+        (shape.n_expert, _Range("experts", most=MAX_EXPERTS)),
+        (shape.n_expert_used, _Range("experts used", most=shape.n_expert)),
+        (shape.n_expert_groups, _Range("expert groups")),
+        (shape.n_group_used, _Range("groups used")),
+    )
+    for value, allowed in ranges:
+        _check_range(shape.architecture, value, allowed)
+
+
+def _check_range(architecture: str, value: int, allowed: _Range) -> None:
+    """Raise GgufError where ``value`` is out of range."""
+    if not allowed.least <= value <= allowed.most:
+        raise GgufError(
+            f"metadata of {architecture}: no number of {allowed.label} that makes sense"
+        )
+
+
 def is_legacy_mla(header: GgufHeader) -> bool:
-    """Whether this is a DeepSeek-V2 or V3 file from before llama.cpp cached MLA compressed: it
-    takes full heads, 71 times more for V3.
+    """Return whether this is a DeepSeek-V2 or V3 file from before llama.cpp cached MLA compressed.
+
+    Such a file caches full heads: 71 times more for V3.
     """
     return (
         header.architecture == "deepseek2"
         and header.of_arch("attention.kv_lora_rank") > 0
-        and not shape_of(header).mla
+        and not shape_of(header).is_mla
     )
 
 
 def can_draft(header: GgufHeader) -> bool:
-    """Whether the file has an MTP layer that llama.cpp can use: exactly one, with MLA. Source:
-    src/models/deepseek2.cpp, ``graph_mtp``.
+    """Return whether the file has an MTP layer that llama.cpp can use: exactly one, with MLA.
 
     Some files say that there is one and leave it out; llama.cpp would abort the process over a
-    context for it.
+    context for it. Source: llama.cpp, src/models/deepseek2.cpp, ``graph_mtp``.
     """
     if header.architecture != "deepseek2" or header.of_arch("nextn_predict_layers") != 1:
         return False
-    shape, names = shape_of(header), {tensor.name for tensor in header.tensors}
-    return shape.mla and all(
-        f"blk.{shape.layers}.{part}.weight" in names
-        for part in ("nextn.eh_proj", "attn_q_a", "ffn_gate_inp")
-    )
+    shape = shape_of(header)
+    names = {tensor.name for tensor in header.tensors}
+    needed = ("nextn.eh_proj", "attn_q_a", "ffn_gate_inp")
+    return shape.is_mla and all(f"blk.{shape.n_layer}.{part}.weight" in names for part in needed)
 
 
 def moe_layers(header: GgufHeader) -> list[int]:
-    """The layers that have routed experts, first to last, the MTP layer's among them."""
+    """Return the layers that have routed experts, first to last, the MTP layer's among them."""
     return list(_moe_layers(header))
 
 
 @cached_by_header
 def _moe_layers(header: GgufHeader) -> tuple[int, ...]:
-    return tuple(
-        sorted(
-            {
-                layer
-                for tensor in header.tensors
-                if (layer := routed_layer_of(tensor.name)) is not None
-            }
-        )
-    )
+    layers = {routed_layer_of(tensor.name) for tensor in header.tensors}
+    return tuple(sorted(layer for layer in layers if layer is not None))
 
 
 @functools.lru_cache(maxsize=8192)
 def routed_layer_of(tensor: str) -> int | None:
-    """The layer whose routed experts ``tensor`` is a part of; None for any other tensor."""
+    """Return the layer whose routed experts ``tensor`` is a part of; None for any other tensor."""
     found = _ROUTED.match(tensor)
     return int(found[1]) if found else None
-
-
-def _bound(arch: str, numbers: Mapping[str, tuple[int, int]], least: int = 1) -> None:
-    """Raises GgufError when one of ``numbers`` is under ``least`` or over its limit: loops and
-    products are made of them.
-    """
-    for name, (value, most) in numbers.items():
-        if not least <= value <= most:
-            raise GgufError(
-                f"metadata of {arch}: no number of {name.replace('_', ' ')} that makes sense"
-            )
-
-
-def _feed_forward(header: GgufHeader, tensors: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
-    scale = header.metadata.get(f"{header.architecture}.expert_weights_scale")
-    return {
-        "ff": header.of_arch("feed_forward_length"),
-        "expert_ff": header.of_arch("expert_feed_forward_length"),
-        "shared_ff": max(
-            (s[-1] for name, s in tensors.items() if name.endswith("ffn_up_shexp.weight")),
-            default=0,
-        ),
-        "experts": header.of_arch("expert_count"),
-        "experts_used": header.of_arch("expert_used_count"),
-        "expert_groups": header.of_arch("expert_group_count"),
-        "groups_used": header.of_arch("expert_group_used_count"),
-        "expert_norm": header.metadata.get(f"{header.architecture}.expert_weights_norm") is True,
-        "expert_scale": float(scale) if isinstance(scale, int | float) else 0.0,
-        "expert_bias": any(name.endswith("exp_probs_b.bias") for name in tensors),
-        "qkv_bias": "blk.0.attn_q.bias" in tensors,
-        "qk_norm": "blk.0.attn_q_norm.weight" in tensors,
-        "fused_gate_up": any(name.endswith("ffn_gate_up_exps.weight") for name in tensors),
-    }

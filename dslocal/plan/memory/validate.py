@@ -1,9 +1,8 @@
-"""What no model can mean: numbers in a GGUF header over which llama.cpp would abort the process
-instead of refusing the file.
+"""Refuse numbers in a GGUF header over which llama.cpp would abort the process.
 
 Source of the rules: the assertions in llama.cpp's src/llama-model.cpp, src/llama-vocab.cpp,
-src/llama-graph.cpp and src/models. What it refuses in words of its own, as a tensor of the wrong
-shape, is left to it.
+src/llama-graph.cpp and src/models. What llama.cpp refuses with a message of its own, such as a
+tensor of the wrong shape, is left to it.
 """
 
 from __future__ import annotations
@@ -19,11 +18,12 @@ from dslocal.gguf.tensor_types import GgmlType
 if TYPE_CHECKING:
     from .shape import Shape
 
-MAX_LAYERS = 512  # LLAMA_MAX_LAYERS
-GATING = range(5)  # enum llama_expert_gating_func_type
-SCALING = ("none", "linear", "yarn", "longrope")
-EPSILONS = ("attention.layer_norm_rms_epsilon", "attention.layer_norm_epsilon")
-INTEGERS = (
+MAX_LAYERS = 512  # LLAMA_MAX_LAYERS, src/llama-hparams.h
+MAX_EXPERTS = 1024  # LLAMA_MAX_EXPERTS, src/llama-hparams.h
+GATING_FUNCTIONS = range(5)  # enum llama_expert_gating_func_type
+ROPE_SCALINGS = ("none", "linear", "yarn", "longrope")
+EPSILON_KEYS = ("attention.layer_norm_rms_epsilon", "attention.layer_norm_epsilon")
+INTEGER_KEYS = (
     "block_count",
     "nextn_predict_layers",
     "context_length",
@@ -47,20 +47,15 @@ INTEGERS = (
     "expert_shared_count",
     "expert_gating_func",
 )
-NO_WEIGHTS = (
-    GgmlType.I8,
-    GgmlType.I16,
-    GgmlType.I32,
-    GgmlType.I64,
-    GgmlType.F64,
-)  # vectors are F32, to which others are added
-BYTES = frozenset(f"<0x{byte:02X}>" for byte in range(256))
+# Types that no weight has. Vectors are F32, to which others are added.
+UNUSABLE_TYPES = (GgmlType.I8, GgmlType.I16, GgmlType.I32, GgmlType.I64, GgmlType.F64)
+BYTE_TOKENS = frozenset(f"<0x{byte:02X}>" for byte in range(256))
 _HINT = "fetch or convert it again"
 
 
 def validate_types(header: GgufHeader) -> None:
-    """Raises GgufError where the metadata has something else in the place of an integer."""
-    for key in INTEGERS:
+    """Raise GgufError where the metadata has something else in the place of an integer."""
+    for key in INTEGER_KEYS:
         value = header.metadata.get(f"{header.architecture}.{key}", 0)
         if not isinstance(value, int) or isinstance(value, bool):
             what = key.replace(".", " ").replace("_", " ")
@@ -71,20 +66,24 @@ def validate_types(header: GgufHeader) -> None:
 
 
 def validate_shape(header: GgufHeader, shape: Shape) -> None:
-    """Raises GgufError for the first thing in ``header``, whose shape is ``shape``, that makes no
-    sense.
+    """Raise GgufError for the first thing in ``header`` that makes no sense.
+
+    Args:
+        header: the header.
+        shape: what was read from it.
     """
-    for what in (
-        *_layers(header, shape),
-        *_attention(header, shape),
-        *_experts(header, shape),
-        *_others(header),
-    ):
-        raise GgufError(f"metadata of {shape.architecture} makes no sense: {what}", hint=_HINT)
+    checks = (
+        _check_layers(header, shape),
+        _check_attention(header, shape),
+        _check_experts(header, shape),
+        _check_floats(header),
+    )
+    for complaints in checks:
+        for what in complaints:
+            raise GgufError(f"metadata of {shape.architecture} makes no sense: {what}", hint=_HINT)
     for tensor in header.tensors:
-        if tensor.type in NO_WEIGHTS or (
-            len(tensor.shape) == 1 and tensor.type is not GgmlType.F32
-        ):
+        odd_vector = len(tensor.shape) == 1 and tensor.type is not GgmlType.F32
+        if tensor.type in UNUSABLE_TYPES or odd_vector:
             raise GgufError(
                 f"{tensor.name[:80]}: llama.cpp does not compute with {tensor.type.name} there",
                 hint=_HINT,
@@ -92,70 +91,84 @@ def validate_shape(header: GgufHeader, shape: Shape) -> None:
 
 
 def validate_vocabulary(header: GgufHeader) -> None:
-    """Raises GgufError for a vocabulary that llama.cpp would abort over, if there is one at all."""
-    kind, tokens = header.text("tokenizer.ggml.model"), header.tokens()
+    """Raise GgufError for a vocabulary over which llama.cpp would abort, if there is one at all."""
+    kind = header.text("tokenizer.ggml.model")
+    tokens = header.tokens()
     if kind in ("none", "no_vocab"):
         raise GgufError(f"its tokenizer is {kind!r}: it cannot read text", hint=_HINT)
     if "\0" in "".join(tokens):
         raise GgufError("its vocabulary has a token with a zero byte in it", hint=_HINT)
-    if kind == "llama" and tokens and not BYTES.issubset(tokens):
+    if kind == "llama" and tokens and not BYTE_TOKENS.issubset(tokens):
         raise GgufError(
             "its tokenizer is 'llama', and its vocabulary lacks that one's bytes, as <0x0A>",
             hint=_HINT,
         )
 
 
-def _layers(header: GgufHeader, shape: Shape) -> Iterator[str]:
-    if shape.layers + shape.mtp_layers > MAX_LAYERS:
-        yield f"{shape.layers + shape.mtp_layers:,} layers, of {MAX_LAYERS} at the most"
+def _check_layers(header: GgufHeader, shape: Shape) -> Iterator[str]:
+    if shape.n_layer_all > MAX_LAYERS:
+        yield f"{shape.n_layer_all:,} layers, of {MAX_LAYERS} at the most"
     if header.of_arch("context_length", 1) < 1:
         yield f"a context of {header.of_arch('context_length')}"
 
 
-def _attention(header: GgufHeader, shape: Shape) -> Iterator[str]:
-    joined = next(
-        (tensor.shape[0] for tensor in header.tensors if tensor.name == "blk.0.attn_output.weight"),
-        0,
-    )
-    if joined and joined != shape.heads * shape.head_v:
-        yield f"{shape.heads:,} heads of {shape.head_v:,}, where {joined:,} numbers come together"
-    if shape.heads % shape.kv_heads:
-        yield f"{shape.heads:,} heads on {shape.kv_heads:,} of keys and values"
-    if shape.rope % 2:
-        yield f"an odd number of rotated dimensions, {shape.rope:,}"
+def _check_attention(header: GgufHeader, shape: Shape) -> Iterator[str]:
+    n_head, n_head_kv, n_rot = shape.n_head, shape.n_head_kv, shape.n_rot
+    joined = _attention_output_width(header)
+    if joined and joined != n_head * shape.n_embd_head_v:
+        yield f"{n_head:,} heads of {shape.n_embd_head_v:,}, where {joined:,} numbers come together"
+    if n_head % n_head_kv:
+        yield f"{n_head:,} heads on {n_head_kv:,} of keys and values"
+    if n_rot % 2:
+        yield f"an odd number of rotated dimensions, {n_rot:,}"
     if shape.architecture == "deepseek2":
-        if shape.rope >= shape.head_k:
-            yield f"{shape.rope:,} rotated dimensions of {shape.head_k:,}"
-        if shape.mla and shape.kv_heads != 1:
-            yield f"{shape.kv_heads:,} heads of compressed keys"
-        if shape.mla and shape.cache_k != shape.kv_rank + shape.rope:
-            yield f"{shape.cache_k:,} numbers are kept of a token, where {shape.kv_rank:,} and {shape.rope:,} are made"
-    else:
-        if shape.head_k != shape.head_v:
-            yield f"heads of {shape.head_k:,} and {shape.head_v:,}"
-        if shape.rope > shape.head_k:
-            yield f"{shape.rope:,} rotated dimensions of {shape.head_k:,}"
+        yield from _check_mla(shape)
+        return
+    if shape.n_embd_head_k != shape.n_embd_head_v:
+        yield f"heads of {shape.n_embd_head_k:,} and {shape.n_embd_head_v:,}"
+    if n_rot > shape.n_embd_head_k:
+        yield f"{n_rot:,} rotated dimensions of {shape.n_embd_head_k:,}"
 
 
-def _experts(header: GgufHeader, shape: Shape) -> Iterator[str]:
-    groups = shape.expert_groups
-    if bool(shape.experts) != bool(shape.experts_used):
-        yield f"{shape.experts_used:,} of {shape.experts:,} experts are used"
-    if groups and groups >= shape.experts:
-        yield f"{shape.experts:,} experts in {groups:,} groups"
-    if groups > 1 and shape.experts % groups:
-        yield f"{shape.experts:,} experts in {groups:,} groups"
-    if groups > 1 and not 0 < shape.groups_used < groups:
-        yield f"{shape.groups_used:,} of {groups:,} groups of experts are used"
-    if header.of_arch("expert_gating_func") not in GATING:
+def _attention_output_width(header: GgufHeader) -> int:
+    """Return how many numbers the output projection of the first layer takes; 0 without one."""
+    for tensor in header.tensors:
+        if tensor.name == "blk.0.attn_output.weight":
+            return tensor.shape[0]
+    return 0
+
+
+def _check_mla(shape: Shape) -> Iterator[str]:
+    if shape.n_rot >= shape.n_embd_head_k:
+        yield f"{shape.n_rot:,} rotated dimensions of {shape.n_embd_head_k:,}"
+    if not shape.is_mla:
+        return
+    if shape.n_head_kv != 1:
+        yield f"{shape.n_head_kv:,} heads of compressed keys"
+    if shape.n_embd_k_gqa != shape.n_lora_kv + shape.n_rot:
+        kept, made = shape.n_embd_k_gqa, f"{shape.n_lora_kv:,} and {shape.n_rot:,}"
+        yield f"{kept:,} numbers are kept of a token, where {made} are made"
+
+
+def _check_experts(header: GgufHeader, shape: Shape) -> Iterator[str]:
+    groups = shape.n_expert_groups
+    if bool(shape.n_expert) != bool(shape.n_expert_used):
+        yield f"{shape.n_expert_used:,} of {shape.n_expert:,} experts are used"
+    if groups and groups >= shape.n_expert:
+        yield f"{shape.n_expert:,} experts in {groups:,} groups"
+    if groups > 1 and shape.n_expert % groups:
+        yield f"{shape.n_expert:,} experts in {groups:,} groups"
+    if groups > 1 and not 0 < shape.n_group_used < groups:
+        yield f"{shape.n_group_used:,} of {groups:,} groups of experts are used"
+    if header.of_arch("expert_gating_func") not in GATING_FUNCTIONS:
         yield f"gating function {header.of_arch('expert_gating_func')}"
 
 
-def _others(header: GgufHeader) -> Iterator[str]:
-    scaling = header.metadata.get(f"{header.architecture}.rope.scaling.type", SCALING[0])
-    if scaling not in SCALING:
+def _check_floats(header: GgufHeader) -> Iterator[str]:
+    scaling = header.metadata.get(f"{header.architecture}.rope.scaling.type", "none")
+    if scaling not in ROPE_SCALINGS:
         yield f"rope scaling {str(scaling)[:40]!r}"
-    for key in EPSILONS:
+    for key in EPSILON_KEYS:
         value = header.metadata.get(f"{header.architecture}.{key}", 0.0)
         if isinstance(value, float) and not 0 <= value < math.inf:
             yield f"{key} {value}"

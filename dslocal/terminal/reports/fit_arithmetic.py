@@ -9,8 +9,9 @@ from rich.text import Text
 from dslocal.files import binary_size
 from dslocal.plan.assessment import Assessment
 from dslocal.plan.machine.machine import Machine
-from dslocal.plan.memory.footprint import kv_bytes_per_token, weights_by_class
+from dslocal.plan.memory.footprint import kv_bytes_per_token
 from dslocal.plan.memory.kv_per_token import LLM_67B, PUBLISHED, V2, saved_share
+from dslocal.plan.memory.placement import weights_by_class
 from dslocal.plan.memory.shape import shape_of
 from dslocal.plan.speed import Rates, bytes_by_tier, traffic, weight_bytes_per_token
 
@@ -80,10 +81,10 @@ def _kv_cache_lines(found: Assessment) -> list[str]:
     header, load_config = found.model.header, found.plan.load_config
     shape = shape_of(header)
     per_token = kv_bytes_per_token(header, load_config.kv_type)
-    per_layer = f"{shape.cache_k:,}"
-    if shape.cache_v:
-        per_layer += f" + {shape.cache_v:,}"
-    values = f"{shape.layers} layers × {per_layer} values in {load_config.kv_type.name.lower()}"
+    per_layer = f"{shape.n_embd_k_gqa:,}"
+    if shape.n_embd_v_gqa:
+        per_layer += f" + {shape.n_embd_v_gqa:,}"
+    values = f"{shape.n_layer} layers × {per_layer} values in {load_config.kv_type.name.lower()}"
     total = binary_size(found.plan.memory.kv.total)
     return [
         f"KV cache ({shape.kind}): {values} = {per_token:,} bytes a token",

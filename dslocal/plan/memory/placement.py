@@ -1,0 +1,117 @@
+"""Where llama.cpp puts which weights, and how many bytes they take there.
+
+Embeddings are always in RAM, the last layers and the output come to the GPU first, routed experts
+stay in RAM when told so. Source: llama.cpp, src/llama-model.cpp, ``llama_model_base::load_tensors``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from dslocal.gguf.header import GgufHeader, GgufTensor
+from dslocal.gguf.tensor_names import layer_of, tensor_class
+from dslocal.gguf.tensor_types import GgmlType
+from dslocal.plan.load_config import DeviceShare, LoadConfig
+
+from .llamacpp_mirror.micro_batch import GPU_ALIGNMENT, HOST_ALIGNMENT
+from .memo import cached_by_header
+from .shape import Shape, moe_layers, routed_layer_of, shape_of
+
+EMBEDDINGS = "token_embd.weight"
+OUTPUT = "output.weight"
+
+# Types that llama.cpp repacks for some processor. Not each of them for every one, so that it may
+# take less than is said. Source: ggml/src/ggml-cpu/repack.cpp, ggml_repack_get_optimal_repack_type.
+REPACKED_TYPES = frozenset(
+    {
+        GgmlType.Q4_0,
+        GgmlType.Q2_K,
+        GgmlType.Q4_K,
+        GgmlType.Q5_K,
+        GgmlType.Q6_K,
+        GgmlType.Q8_0,
+        GgmlType.IQ4_NL,
+        GgmlType.MXFP4,
+    }
+)
+
+
+def is_on_gpu(layer: int, shape: Shape, load_config: LoadConfig) -> bool:
+    """Return whether a layer is on the GPU.
+
+    Args:
+        layer: its number; -1 stands for what is outside of layers, which goes there first.
+        shape: the model's shape.
+        load_config: how it is loaded.
+    """
+    first_on_gpu = shape.n_layer_all + 1 - load_config.n_gpu_layers
+    return (shape.n_layer_all if layer < 0 else layer) >= first_on_gpu
+
+
+def placed_tensors(
+    header: GgufHeader, load_config: LoadConfig
+) -> Iterator[tuple[GgufTensor, bool]]:
+    """Yield the tensors that are loaded, and whether each is on the GPU."""
+    shape = shape_of(header)
+    experts_in_ram = set(moe_layers(header)[: load_config.cpu_moe_layers])
+    for tensor in header.tensors:
+        layer = layer_of(tensor.name)
+        if layer >= shape.n_layer and not load_config.mtp:
+            continue  # load_mtp = False skips all of the layer's tensors
+        in_ram = tensor.name == EMBEDDINGS or routed_layer_of(tensor.name) in experts_in_ram
+        yield tensor, not in_ram and is_on_gpu(layer, shape, load_config)
+
+
+def weights(header: GgufHeader, shape: Shape, load_config: LoadConfig) -> DeviceShare:
+    """Return the bytes of all weights."""
+    placement_alone = replace(
+        load_config, n_ctx=0, kv_type=GgmlType.F16, n_ubatch=0, flash_attn=True, n_outputs=0
+    )
+    return _all_weights(header, shape, placement_alone)
+
+
+@cached_by_header
+def _all_weights(header: GgufHeader, shape: Shape, load_config: LoadConfig) -> DeviceShare:
+    total = DeviceShare(0, 0)
+    for share in weights_by_class(header, shape, load_config).values():
+        total += share
+    return total
+
+
+def weights_by_class(
+    header: GgufHeader, shape: Shape, load_config: LoadConfig
+) -> dict[str, DeviceShare]:
+    """Return the bytes of weights by what they are for, as :func:`tensor_class` names it.
+
+    Tied embeddings have a copy on the GPU, which is the output.
+    """
+    names = {tensor.name for tensor in header.tensors}
+    has_copy = load_config.n_gpu_layers > 0 and OUTPUT not in names
+    found: dict[str, DeviceShare] = {}
+    for tensor, on_gpu in placed_tensors(header, load_config):
+        share = _tensor_share(tensor, load_config, on_gpu=on_gpu)
+        if has_copy and tensor.name == EMBEDDINGS:
+            share += DeviceShare(padded(tensor.nbytes, GPU_ALIGNMENT), 0)
+        kind = tensor_class(tensor.name)
+        found[kind] = found.get(kind, DeviceShare(0, 0)) + share
+    return found
+
+
+def padded(size: int, alignment: int) -> int:
+    """Return ``size`` rounded up to a multiple of ``alignment``."""
+    return -(-size // alignment) * alignment
+
+
+def _tensor_share(tensor: GgufTensor, load_config: LoadConfig, *, on_gpu: bool) -> DeviceShare:
+    """Return the bytes of a tensor. One that is repacked from a mapped file counts twice."""
+    if on_gpu:
+        return DeviceShare(padded(tensor.nbytes, GPU_ALIGNMENT), 0)
+    is_repacked = (
+        load_config.repack
+        and load_config.load_mode == "mmap"
+        and tensor.type in REPACKED_TYPES
+        and len(tensor.shape) > 1
+    )
+    copies = 2 if is_repacked else 1
+    return DeviceShare(0, copies * padded(tensor.nbytes, HOST_ALIGNMENT))
