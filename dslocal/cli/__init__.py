@@ -5,19 +5,16 @@ import os
 import signal
 import sys
 
-gc.set_threshold(
-    100_000, *gc.get_threshold()[1:]
-)  # what starting up makes is not garbage: looking for some takes a fifth of the time
-if (
-    os.path.basename(sys.argv[0] if sys.argv else "") == "dslocal"  # noqa: PTH119
-    and signal.getsignal(signal.SIGINT) is signal.default_int_handler
-):
-    signal.signal(
-        signal.SIGINT, signal.SIG_DFL
-    )  # until main() is there to be told, Ctrl-C ends the program without a traceback
+# What starting up makes is not garbage: looking for some takes a fifth of the time.
+gc.set_threshold(100_000, *gc.get_threshold()[1:])
+
+PROGRAM = os.path.basename(sys.argv[0] if sys.argv else "")  # noqa: PTH119 - pathlib is not loaded yet
+if PROGRAM == "dslocal" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    # Until main() can handle it, Ctrl-C ends the program without a traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def restore_interrupts() -> None:
-    """From here on Ctrl-C is a KeyboardInterrupt, as Python has it."""
+    """Make Ctrl-C a KeyboardInterrupt from here on, as it is in Python."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
         signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,5 +1,6 @@
-"""What may be wrong with this installation, each with what mends it. Every check works when all
-else is broken, and changes nothing.
+"""What may be wrong with this installation, each with what mends it.
+
+Every check works when all else is broken, and changes nothing.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dslocal import catalog, home, prompts
 from dslocal.catalog import resolve
@@ -20,20 +21,26 @@ from dslocal.files import binary_size
 from dslocal.plan.machine.llama_cpp_build import REBUILD, Build
 from dslocal.plan.machine.machine import Machine
 
-from . import session_setup
+from . import user_settings
 
 if TYPE_CHECKING:
     from dslocal.catalog.leftovers import Leftover
 
-LITTLE_DISK, LITTLE_RAM, MUCH_LEFT = 1 << 30, 512 << 20, 1 << 30
-LIKE = 0.75  # how near a misspelled name must be
+MIN_FREE_DISK = 1 << 30
+MIN_FREE_RAM = 512 << 20
+MAX_LEFTOVERS = 1 << 30
+MIN_LIKENESS = 0.75  # of a name to the misspelled one
 SIMD = ("AVX", "AVX2", "FMA", "F16C")  # what makes llama.cpp several times faster on x86
 
 
 @dataclass(frozen=True)
 class Finding:
-    """``what`` is wrong and what to do about it, each in one line. ``stops``: something cannot run
-    until it is mended.
+    """Something that is wrong.
+
+    Attributes:
+        what: What it is, in one line.
+        mend: What to do about it, in one line.
+        stops: Whether something cannot run until it is mended.
     """
 
     what: str
@@ -41,33 +48,31 @@ class Finding:
     stops: bool = False
 
 
-def folders() -> dict[str, Path]:
+def app_folders() -> dict[str, Path]:
+    """Return dslocal's own folders by name."""
     return {"cache": home.cache_dir(), "config": home.config_dir(), "state": home.state_dir()}
 
 
-def disk(paths: Mapping[str, Path]) -> Iterator[Finding]:
-    """Folders that cannot be written to, and disks with little room."""
+def check_folders(paths: Mapping[str, Path]) -> Iterator[Finding]:
+    """Find folders that cannot be written to, and a disk with little room."""
     for name, path in paths.items():
-        if why := unwritable(path):
-            stops = name == "cache" and not resolve.cached_conversions()
+        if reason := why_unwritable(path):
             yield Finding(
-                f"the {name} folder {path} {why}",
+                f"the {name} folder {path} {reason}",
                 "DSLOCAL_HOME=FOLDER moves all of dslocal's folders",
-                stops,
+                stops=name == "cache" and not resolve.cached_conversions(),
             )
     free = free_bytes(paths["cache"])
-    if free is not None and free < LITTLE_DISK:
+    if free is not None and free < MIN_FREE_DISK:
         yield Finding(
             f"{binary_size(free)} are free on the disk of {paths['cache']}",
             "dslocal rm frees space; DSLOCAL_HOME moves the folders elsewhere",
         )
 
 
-def unwritable(path: Path) -> str:
-    """Why nothing can be written into the folder ``path``, or where it would be; nothing when it
-    can.
-    """
-    there = existing(path)
+def why_unwritable(path: Path) -> str:
+    """Return why nothing can be written into a folder, which need not exist; empty if it can."""
+    there = nearest_existing(path)
     if not there.is_dir():
         return f"cannot be made: {there} is no folder"
     try:
@@ -78,22 +83,21 @@ def unwritable(path: Path) -> str:
     return ""
 
 
-def existing(path: Path) -> Path:
-    """``path``, or the nearest above it that is there."""
+def nearest_existing(path: Path) -> Path:
+    """Return ``path``, or the nearest folder above it that exists."""
     return next((folder for folder in (path, *path.parents) if os.path.lexists(folder)), Path("/"))
 
 
 def free_bytes(path: Path) -> int | None:
+    """Return the bytes that are free on the disk of ``path``; None where that cannot be told."""
     try:
-        return shutil.disk_usage(existing(path)).free
+        return shutil.disk_usage(nearest_existing(path)).free
     except OSError:
         return None
 
 
-def settings() -> Iterator[Finding]:
-    """What is wrong in config.toml and in variables: unknown names, values that are not allowed,
-    templates that are none.
-    """
+def check_settings() -> Iterator[Finding]:
+    """Find what is wrong in config.toml and the environment: names, values and templates."""
     file = home.config_file()
     try:
         content = home.read_config()
@@ -101,42 +105,46 @@ def settings() -> Iterator[Finding]:
         yield Finding(str(e), f"mend or remove {file}", stops=True)
         return
     for key in content:
-        if key not in session_setup.CONFIG_KEYS:
+        if key not in user_settings.CONFIG_KEYS:
             yield Finding(
                 f"{file}: unknown key {key!r:.60}",
-                _instead(key, session_setup.CONFIG_KEYS, "remove it"),
+                _suggest(key, user_settings.CONFIG_KEYS, "remove it"),
                 stops=True,
             )
-    for source, values in (
-        ("", content),
-        ("DSLOCAL_", {key: os.environ.get(f"DSLOCAL_{key.upper()}") for key in prompts.SETTINGS}),
-    ):
-        for key in prompts.SETTINGS:
-            if values.get(key) in (None, ""):
-                continue
-            try:
-                prompts.FAMILIES["base"].defaults.with_value(
-                    key, values[key], f"DSLOCAL_{key.upper()}" if source else str(file)
-                )
-            except DslocalError as e:
-                yield Finding(str(e), e.hint, stops=True)
-    ctx = os.environ.get("DSLOCAL_CTX") or content.get("ctx", session_setup.LEAST_CTX)
-    if not str(ctx).isdecimal() or int(ctx) < session_setup.LEAST_CTX:
-        yield Finding(
-            f"the context that is set, {ctx!r:.40}, is none",
-            f"ctx is {session_setup.LEAST_CTX} or more",
-            stops=True,
-        )
-    yield from _templates(content.get(session_setup.TEMPLATES, {}), str(file))
+    for key in prompts.SETTINGS:
+        yield from _check_value(key, content.get(key), str(file))
+    for key in prompts.SETTINGS:
+        variable = f"DSLOCAL_{key.upper()}"
+        yield from _check_value(key, os.environ.get(variable), variable)
+    yield from _check_context(content)
+    yield from _check_templates(content.get(user_settings.TEMPLATES, {}), str(file))
     for name in os.environ:
-        if name.startswith("DSLOCAL_") and name not in session_setup.VARIABLES:
+        if name.startswith("DSLOCAL_") and name not in user_settings.VARIABLES:
             yield Finding(
                 f"{name}: dslocal has no such variable",
-                _instead(name, session_setup.VARIABLES, f"unset {name}"),
+                _suggest(name, user_settings.VARIABLES, f"unset {name}"),
             )
 
 
-def _templates(tables: object, source: str) -> Iterator[Finding]:
+def _check_value(key: str, value: Any, source: str) -> Iterator[Finding]:
+    if value in (None, ""):
+        return
+    try:
+        prompts.FAMILIES["base"].defaults.with_value(key, value, source)
+    except DslocalError as e:
+        yield Finding(str(e), e.hint, stops=True)
+
+
+def _check_context(content: Mapping[str, Any]) -> Iterator[Finding]:
+    least = user_settings.MIN_CTX
+    ctx = os.environ.get("DSLOCAL_CTX") or content.get("ctx", least)
+    if not str(ctx).isdecimal() or int(ctx) < least:
+        yield Finding(
+            f"the context that is set, {ctx!r:.40}, is none", f"ctx is {least} or more", stops=True
+        )
+
+
+def _check_templates(tables: object, source: str) -> Iterator[Finding]:
     if not isinstance(tables, dict):
         yield Finding(f"{source}: templates is no table", "[templates.NAME]")
         return
@@ -149,14 +157,13 @@ def _templates(tables: object, source: str) -> Iterator[Finding]:
             yield Finding(str(e), e.hint or "dslocal help templates")
 
 
-def known_models() -> Iterator[Finding]:
-    """A registry that cannot be read, and models whose files are gone."""
+def check_models() -> Iterator[Finding]:
+    """Find a registry that cannot be read, and models whose files are gone."""
     try:
         catalog.load_registry()
     except DslocalError as e:
-        yield Finding(
-            str(e), e.hint or f"mend or remove {home.config_dir() / 'models.yaml'}", stops=True
-        )
+        file = home.config_dir() / "models.yaml"
+        yield Finding(str(e), e.hint or f"mend or remove {file}", stops=True)
         return
     for entry in catalog.installed_models():
         if gone := entry.missing:
@@ -165,42 +172,54 @@ def known_models() -> Iterator[Finding]:
             )
     last = home.read_state(resolve.LAST).get("model")
     if isinstance(last, str) and resolve.last_used_model() is None:
-        what = f"the model used last, {last}, is gone: {resolve.DEFAULT} answers instead"
-        yield Finding(what, "dslocal ask -m NAME makes another the one used last")
+        yield Finding(
+            f"the model used last, {last}, is gone: {resolve.DEFAULT} answers instead",
+            "dslocal ask -m NAME makes another the one used last",
+        )
     try:
-        named = session_setup.named_model(None)
+        named = user_settings.named_model(None)
         if named:
             resolve.resolve_model(named)
     except DslocalError as e:
         yield Finding(f"the model that is set: {e}", e.hint, stops=True)
 
 
-def leftovers(found: list[Leftover]) -> Iterator[Finding]:
-    total = sum(one.nbytes for one in found)
-    if total >= MUCH_LEFT:
+def check_leftovers(found: list[Leftover]) -> Iterator[Finding]:
+    """Find what interrupted work left, where it is much."""
+    total = sum(leftover.nbytes for leftover in found)
+    if total >= MAX_LEFTOVERS:
         yield Finding(
             f"interrupted downloads and conversions left {binary_size(total)}",
             "dslocal rm --leftovers deletes what is not in use",
         )
 
 
-def engine(build: Build, machine: Machine, flags: frozenset[str]) -> Iterator[Finding]:
-    """A build that leaves a GPU or much of the CPU unused. ``flags`` are the CPU's own, in lower
-    case.
+def check_engine(build: Build, machine: Machine, cpu_flags: frozenset[str]) -> Iterator[Finding]:
+    """Find a build of llama.cpp that leaves a GPU or much of the CPU unused.
+
+    Args:
+        build: The build.
+        machine: This machine.
+        cpu_flags: What the CPU can do, in lower case.
     """
     if not build.gpu_offload and shutil.which("nvidia-smi"):
-        what = "this machine seems to have an NVIDIA GPU, and llama.cpp is built without CUDA"
-        yield Finding(what, f"CMAKE_ARGS=-DGGML_CUDA=on {REBUILD}")
-    if lacking := [name for name in SIMD if name.lower() in flags and name not in build.features]:
-        what = f"llama.cpp is built without {', '.join(lacking)}, which this CPU has: it is slow"
-        yield Finding(what, f"CMAKE_ARGS=-DGGML_NATIVE=on {REBUILD}")
-    if 0 < machine.available < LITTLE_RAM:
+        yield Finding(
+            "this machine seems to have an NVIDIA GPU, and llama.cpp is built without CUDA",
+            f"CMAKE_ARGS=-DGGML_CUDA=on {REBUILD}",
+        )
+    unused = [name for name in SIMD if name.lower() in cpu_flags and name not in build.features]
+    if unused:
+        yield Finding(
+            f"llama.cpp is built without {', '.join(unused)}, which this CPU has: it is slow",
+            f"CMAKE_ARGS=-DGGML_NATIVE=on {REBUILD}",
+        )
+    if 0 < machine.available < MIN_FREE_RAM:
         yield Finding(
             f"{binary_size(machine.available)} of memory are free",
             "end other programs, or dslocal fit says what still runs",
         )
 
 
-def _instead(name: str, known: tuple[str, ...], otherwise: str) -> str:
-    near = get_close_matches(name, known, 1, LIKE)
+def _suggest(name: str, known: tuple[str, ...], otherwise: str) -> str:
+    near = get_close_matches(name, known, 1, MIN_LIKENESS)
     return f"it may be meant as {near[0]}" if near else otherwise

@@ -1,4 +1,4 @@
-"""``dslocal``: the application, and what happens to errors.
+"""The application ``dslocal``: its commands, and from errors to exit codes.
 
 Typer's rich help costs 100 ms at every start, so it is off; commands import what they need when
 they run.
@@ -18,7 +18,7 @@ from dslocal import __version__
 from dslocal.cli.commands.ask import ask
 from dslocal.cli.commands.bench import bench
 from dslocal.cli.commands.chat import ChatCommand, chat
-from dslocal.cli.commands.completion import completion, prepare
+from dslocal.cli.commands.completion import completion
 from dslocal.cli.commands.convert import convert
 from dslocal.cli.commands.doctor import doctor
 from dslocal.cli.commands.eval_ import evaluate
@@ -37,6 +37,7 @@ from dslocal.errors import DslocalError, ExitCode
 from dslocal.terminal.sanitise import ENCODABLE, one_line
 
 from . import restore_interrupts
+from .completion.scripts import REQUEST_VARIABLE, register_shells
 
 HINTS = {
     errno.ENOSPC: "make room on that disk",
@@ -83,6 +84,7 @@ def root(
         bool, typer.Option("--debug", help="Show tracebacks of errors.", envvar="DSLOCAL_DEBUG")
     ] = False,
 ) -> None:
+    """Do what options without a command ask for; with none of these, chat."""
     if debug:
         os.environ["DSLOCAL_DEBUG"] = "1"
     if version:
@@ -92,67 +94,80 @@ def root(
 
 
 def main() -> NoReturn:
-    """The console script. Errors become one line, a hint, and the exit code that ``dslocal.errors``
-    gives them.
+    """Run the console script, and exit with the code that the result or the error has.
+
+    An error becomes one line with its hint on stderr.
     """
     restore_interrupts()
-    if sys.stderr is None:  # closed, as 2>&- does; nothing else may get its number
-        sys.stderr = open(os.open(os.devnull, os.O_WRONLY), "w")  # noqa: PTH123, SIM115
-    if sys.stdout is None:
-        _complain("stdout is closed", ">/dev/null throws an answer away")
-        sys.exit(1)
-    for stream in (sys.stdout, sys.stderr):
-        encoding = (
-            stream.encoding if stream.isatty() else "utf-8"
-        )  # a terminal says what it can show; a pipe gets the text whole
-        stream.reconfigure(encoding=encoding, errors=ENCODABLE)  # type: ignore[union-attr]
-    prepare()
+    _prepare_streams()
+    if REQUEST_VARIABLE in os.environ:
+        register_shells()
     try:
-        left_with = app(standalone_mode=False)
-        code = left_with if isinstance(left_with, int) else 0
+        result = app(standalone_mode=False)
+        code = result if isinstance(result, int) else 0
     except SystemExit as e:
-        code = e.code if isinstance(e.code, int) else int(e.code is not None)
-        if isinstance(e.__context__, BrokenPipeError):  # which Typer makes a plain 1
-            code = ExitCode.BROKEN_PIPE
+        code = _code_of_exit(e)
     except typer.TyperException as e:
-        _complain(e.format_message(), "dslocal --help, dslocal COMMAND --help")
+        _print_error(e.format_message(), "dslocal --help, dslocal COMMAND --help")
         code = e.exit_code
-    except typer.Abort:
+    except (typer.Abort, KeyboardInterrupt):
         code = ExitCode.INTERRUPTED
     except DslocalError as e:
-        _complain(str(e), e.hint)
+        _print_error(str(e), e.hint)
         code = e.exit_code
-    except KeyboardInterrupt:
-        code = ExitCode.INTERRUPTED
     except OSError as e:
-        _complain(f"{e.filename or 'stdout'}: {e.strerror}", HINTS.get(e.errno or 0, ""))
-        code = 1
+        _print_error(f"{e.filename or 'stdout'}: {e.strerror}", HINTS.get(e.errno or 0, ""))
+        code = ExitCode.FAILURE
     except Exception as e:
-        _complain(f"unexpected {type(e).__name__}: {e}", "dslocal --debug … shows where")
-        code = 1
-    sys.exit(_flushed(code))
+        _print_error(f"unexpected {type(e).__name__}: {e}", "dslocal --debug … shows where")
+        code = ExitCode.FAILURE
+    sys.exit(_flush_stdout(code))
 
 
-def _complain(message: str, hint: str) -> None:
+def _prepare_streams() -> None:
+    """Make stdout and stderr take any text, and replace a stderr that was closed (``2>&-``).
+
+    A terminal says what it can show; a pipe gets the text whole.
+    """
+    if sys.stderr is None:  # nothing else may get its file number
+        sys.stderr = open(os.open(os.devnull, os.O_WRONLY), "w")  # noqa: PTH123, SIM115
+    if sys.stdout is None:
+        _print_error("stdout is closed", ">/dev/null throws an answer away")
+        sys.exit(ExitCode.FAILURE)
+    for stream in (sys.stdout, sys.stderr):
+        encoding = stream.encoding if stream.isatty() else "utf-8"
+        stream.reconfigure(encoding=encoding, errors=ENCODABLE)  # type: ignore[union-attr]
+
+
+def _code_of_exit(error: SystemExit) -> int:
+    if isinstance(error.__context__, BrokenPipeError):  # Typer makes a plain 1 of it
+        return ExitCode.BROKEN_PIPE
+    if isinstance(error.code, int):
+        return error.code
+    return ExitCode.SUCCESS if error.code is None else ExitCode.FAILURE
+
+
+def _print_error(message: str, hint: str) -> None:
     if os.environ.get("DSLOCAL_DEBUG"):
         traceback.print_exc()
-    print(
-        f"dslocal: {one_line(message)}" + (f" ({one_line(hint)})" if hint else ""), file=sys.stderr
-    )
+    shown_hint = f" ({one_line(hint)})" if hint else ""
+    print(f"dslocal: {one_line(message)}{shown_hint}", file=sys.stderr)
 
 
-def _flushed(code: int) -> int:
-    """``code`` once stdout is written out; a reader that left, or a full disk, shows only here."""
+def _flush_stdout(code: int) -> int:
+    """Return the exit code, once stdout is written out.
+
+    A reader that left, or a full disk, may show only here.
+    """
     try:
         sys.stdout.flush()
     except BrokenPipeError:
         code = ExitCode.BROKEN_PIPE
     except OSError as e:
-        _complain(f"stdout: {e.strerror}", HINTS.get(e.errno or 0, ""))
-        code = code or 1
+        _print_error(f"stdout: {e.strerror}", HINTS.get(e.errno or 0, ""))
+        code = code or ExitCode.FAILURE
     else:
         return code
-    os.dup2(
-        os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
-    )  # or the interpreter complains again at exit
+    # The interpreter flushes once more at exit, and would complain again.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return code

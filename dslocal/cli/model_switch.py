@@ -1,69 +1,56 @@
-"""The model that a chat talks with, and putting another in its place: the old one comes back where
-the new one cannot be loaded.
+"""The model that a chat talks with, and putting another in its place.
+
+Where the new model cannot be loaded, the old one is loaded again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from dslocal import catalog, chat, prompts
 from dslocal.errors import DslocalError, UsageError
-from dslocal.gguf.header import GgufHeader
 
-from . import session_setup
+from . import session_setup, user_settings
+from .option_groups import LoadOptions
+from .session_setup import ModelFile
 
 if TYPE_CHECKING:
     from dslocal.engine import LlamaContext
 
-
-@dataclass(frozen=True)
-class Options:
-    """What was asked for on the command line, for every model."""
-
-    ctx: int | None = None
-    kv: str | None = None
-    n_gpu_layers: int | None = None
-    cpu_moe: str | None = None
-    mtp: str = "auto"
+SET_COMMAND = "/set"  # the source of settings that were changed in the chat
 
 
-@dataclass(frozen=True)
-class ModelChoice:
-    """A model that could be loaded, and how it is prompted."""
+def choose_chat_model(model: str | None, family: str | None = None) -> ModelFile:
+    """Return the model of that name, for a chat.
 
-    path: Path
-    header: GgufHeader
-    family: prompts.Family
-
-    @property
-    def name(self) -> str:
-        return self.header.text("general.name") or self.path.stem
-
-
-def choose(model: str | None, family: str | None = None) -> ModelChoice:
-    """The model of that name, for a chat. Raises UsageError for a base model, and what
-    :func:`.runtime.prepare` raises.
+    Raises:
+        UsageError: It is a base model.
+        DslocalError: As :func:`.session_setup.prepare_model`.
     """
-    choice = ModelChoice(*session_setup.prepare(model, family))
+    choice = session_setup.prepare_model(model, family)
     if choice.family.is_base:
         raise UsageError(
-            f"{choice.name} is a base model: it goes on with a text and cannot chat",
-            hint='dslocal ask "Once upon a time" goes on; the chat or instruct variant talks',
+            f"{choice.name} is a base model: it continues a text and cannot chat",
+            hint='dslocal ask "Once upon a time" continues; the chat or instruct variant talks',
         )
     return choice
 
 
 @dataclass
 class ModelSwitch:
-    """Holds the model that is loaded. Use as a context manager."""
+    """Holds the model that is loaded. Use it as a context manager.
 
-    options: Options
-    choice: ModelChoice
+    Attributes:
+        options: How every model is loaded.
+        choice: The current model.
+    """
+
+    options: LoadOptions
+    choice: ModelFile
     _loaded: ExitStack = field(default_factory=ExitStack)
 
     def __enter__(self) -> ModelSwitch:
@@ -77,67 +64,79 @@ class ModelSwitch:
     ) -> None:
         self._loaded.close()
 
-    def load(self, choice: ModelChoice) -> LlamaContext:
-        """A context of ``choice``, which stays until the next is loaded. Raises DslocalError; then
-        nothing is loaded.
+    def load(self, choice: ModelFile) -> LlamaContext:
+        """Return a context of ``choice``, which stays open until the next is loaded.
+
+        Raises:
+            DslocalError: It cannot be loaded; then no model is.
         """
         self._loaded.close()
-        o = self.options
+        options = self.options
         trained = choice.header.of_arch("context_length", 0)
-        ctx = (
-            o.ctx if o.ctx is None or choice is self.choice or not trained else min(o.ctx, trained)
-        )
-        overrides = session_setup.pins_for(
-            choice.header, ctx, o.kv, o.n_gpu_layers, o.cpu_moe, o.mtp
-        )
+        if options.ctx is not None and trained and choice is not self.choice:
+            options = replace(options, ctx=min(options.ctx, trained))
+        chosen = user_settings.load_overrides(choice.header, options)
         self._loaded = ExitStack()
-        return self._loaded.enter_context(
-            session_setup.running(choice.path, choice.header, overrides)
-        )
+        return self._loaded.enter_context(session_setup.open_context(choice, chosen))
 
     def names(self) -> Sequence[str]:
-        """Models that are on this machine."""
+        """Return the names of the models on this machine."""
         shipped = [entry.name for entry in catalog.load_registry().values() if entry.local]
-        return [
-            *shipped,
-            *(entry.full_name for entry in catalog.installed_models() if not entry.missing),
-        ]
+        installed = [entry.full_name for entry in catalog.installed_models() if not entry.missing]
+        return [*shipped, *installed]
 
-    def switch(self, session: chat.Session, model: str, say: Callable[[str], None]) -> str:
-        """Loads ``model`` for ``session``, history kept, and returns its name. Raises DslocalError,
-        with the old model loaded again.
+    def switch(self, session: chat.Session, model: str, notify: Callable[[str], None]) -> str:
+        """Load ``model`` for ``session``, whose history is kept, and return its name.
+
+        Raises:
+            DslocalError: It cannot be loaded. The old model is loaded again.
+            EOFError: That cannot be loaded again either.
         """
-        old, new = self.choice, choose(model)
-        explicit = {
-            name: s.value for name, s in session.settings.shown().items() if s.source == "/set"
-        }
-        settings = session_setup.settings_for(new.family.defaults, {})
-        for name, value in explicit.items():
-            settings = settings.with_value(name, value, "/set")
-        thinking = (
-            session.thinking
-            if session.thinking in new.family.thinking_modes
-            and session.thinking is not old.family.default_thinking
-            else None
-        )
+        old = self.choice
+        new = choose_chat_model(model)
+        settings = _settings_for(new.family, session)
+        thinking = _thinking_for(new.family, old.family, session)
         try:
             session.context = self.load(new)
         except BaseException:
-            try:
-                session.context = self.load(old)
-            except DslocalError as e:
-                say(
-                    f"{e}: {old.name} cannot be loaded again either, so this ends; dslocal chat --resume goes on"
-                )
-                raise EOFError from None
+            session.context = self._load_again(old, notify)
             raise
         self.choice = new
-        session.family, session.settings, session.thinking = (
-            new.family,
-            settings,
-            thinking or new.family.default_thinking,
-        )
-        session.turn, session.first_kept = None, 0
-        for line in new.family.advice(settings, session.thinking, session.system):
-            say(line)
+        session.family = new.family
+        session.settings = settings
+        session.thinking = thinking
+        session.turn = None
+        session.first_kept = 0
+        for line in new.family.advice(settings, thinking, session.system):
+            notify(line)
         return new.name
+
+    def _load_again(self, old: ModelFile, notify: Callable[[str], None]) -> LlamaContext:
+        try:
+            return self.load(old)
+        except DslocalError as e:
+            notify(
+                f"{e}: {old.name} cannot be loaded again either, so this ends; "
+                "dslocal chat --resume goes on"
+            )
+            raise EOFError from None
+
+
+def _settings_for(family: prompts.Family, session: chat.Session) -> prompts.Settings:
+    """Return the settings for a family, with those that were set in the chat."""
+    settings = user_settings.sampling_settings(family.defaults, {})
+    for name, setting in session.settings.shown().items():
+        if setting.source == SET_COMMAND:
+            settings = settings.with_value(name, setting.value, SET_COMMAND)
+    return settings
+
+
+def _thinking_for(
+    family: prompts.Family, old: prompts.Family, session: chat.Session
+) -> prompts.Thinking:
+    """Return how answers begin: as it was decided in the chat, if the family supports that."""
+    thinking = session.thinking
+    was_decided = thinking is not None and thinking is not old.default_thinking
+    if thinking is not None and was_decided and thinking in family.thinking_modes:
+        return thinking
+    return family.default_thinking

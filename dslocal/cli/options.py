@@ -1,4 +1,7 @@
-"""Options that several commands share, so that they are spelled, explained and read alike."""
+"""Options that several commands share: one name, one explanation, one type each.
+
+Groups of them are in :mod:`.option_groups`.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import typer
 from dslocal.errors import UsageError
 from dslocal.server.wire.logprobs import MAX_LOGPROBS
 
-from . import completion_values
+from .completion import values as completion_values
 
 MODEL_HELP = "A name, a GGUF file or a checkpoint folder. [the last one used, else nano]"
 
@@ -40,7 +43,7 @@ Think = Annotated[
     bool | None,
     typer.Option(
         "--think/--no-think",
-        help="Force or bypass reasoning. [as the model's makers say]",
+        help="Force or bypass reasoning. [as the model's vendor recommends]",
         show_default=False,
     ),
 ]
@@ -48,7 +51,10 @@ MathFlag = Annotated[
     bool | None,
     typer.Option(
         "--math/--no-math",
-        help="Add the makers' directive for mathematics, or do not. [when the question is mathematical]",
+        help=(
+            "Add the vendor's directive for mathematics, or do not. "
+            "[when the question is mathematical]"
+        ),
         show_default=False,
     ),
 ]
@@ -145,7 +151,10 @@ Mtp = Annotated[
     str,
     typer.Option(
         "--mtp",
-        help="Draft ahead, with the model's MTP layer or by what was said before: auto (while it pays), on, off; or FILE.gguf, the layer.",
+        help=(
+            "Draft ahead, with the model's MTP layer or by what was said before: "
+            "auto (while it pays), on, off; or FILE.gguf, the layer."
+        ),
         autocompletion=completion_values.choices("auto", "on", "off"),
     ),
 ]
@@ -185,12 +194,16 @@ CpuMoe = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
-def top_logprobs(asked: int | None, *, as_json: bool) -> int | None:
-    """What ``--logprobs`` asks for. Raises UsageError."""
-    if asked is None:
+def checked_logprobs(value: int | None, *, as_json: bool) -> int | None:
+    """Return what ``--logprobs`` asks for.
+
+    Raises:
+        UsageError: The number is out of range, or the output is not JSON.
+    """
+    if value is None:
         return None
     if not as_json:
         raise UsageError("--logprobs has no place in plain text", hint="with --json")
-    if not 0 <= asked <= MAX_LOGPROBS:
-        raise UsageError(f"--logprobs: {asked} is out of range", hint=f"0 to {MAX_LOGPROBS}")
-    return asked
+    if not 0 <= value <= MAX_LOGPROBS:
+        raise UsageError(f"--logprobs: {value} is out of range", hint=f"0 to {MAX_LOGPROBS}")
+    return value

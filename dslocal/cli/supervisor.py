@@ -1,10 +1,9 @@
-"""A command that goes on in a child process, so that whatever ends llama.cpp ends as one line and
-an exit code.
+"""Run a command in a child process, so that a crash of llama.cpp is one line and an exit code.
 
-llama.cpp aborts its process over what it cannot do, a file that shrinks while it is mapped is a
-SIGBUS, and a kernel without memory kills without a word: none of that can be recovered from inside.
-So a process that has loaded nothing yet forks; the child does the work, in the same terminal and
-process group, and the parent only waits, passes signals on, and says what became of it.
+llama.cpp aborts its process over what it cannot do; a file that shrinks while it is mapped is a
+SIGBUS; a kernel without memory kills without a word. None of that can be recovered from inside. So
+a process that has loaded nothing yet forks. The child does the work, in the same terminal and
+process group. The parent waits, passes signals on, and says how the child ended.
 """
 
 from __future__ import annotations
@@ -15,12 +14,13 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
+from dslocal.errors import ExitCode
 from dslocal.gguf import libraries
 from dslocal.terminal.sanitise import one_line
 
-PASSED_ON = (
+FORWARDED_SIGNALS = (
     signal.SIGINT,
     signal.SIGQUIT,
     signal.SIGTERM,
@@ -28,86 +28,103 @@ PASSED_ON = (
     signal.SIGUSR1,
     signal.SIGUSR2,
 )
-TERMINALS_OWN = (signal.SIGINT, signal.SIGQUIT)  # the terminal sends these to the child as well
-OUT_OF_MEMORY = 4
-# colours off, cursor shown, pasting as it was, a line of its own
-SANE = "\x1b[0m\x1b[?25h\x1b[?2004l\r\n"
-LESS = "a smaller --ctx, quantization or model takes less: dslocal fit"
-DAMAGED = "the model's file may be damaged: fetch or convert it again"
-CAUSES = {
-    signal.SIGKILL: ("killed by the system, as it does when memory runs out", LESS),
-    signal.SIGABRT: ("llama.cpp gave up without saying why", DAMAGED),
-    signal.SIGSEGV: ("llama.cpp reached for memory that it does not have", DAMAGED),
-    signal.SIGBUS: (
+TERMINAL_SIGNALS = (signal.SIGINT, signal.SIGQUIT)  # the terminal sends these to the child as well
+# Colours off, cursor shown, pasting as it was, a line of its own.
+RESET_TERMINAL = "\x1b[0m\x1b[?25h\x1b[?2004l\r\n"
+MAX_MESSAGE = 1024  # characters that the child tells at once
+
+
+class Crash(NamedTuple):
+    """How a child ended, for people, and what to do about it."""
+
+    cause: str
+    hint: str
+
+
+USE_LESS_MEMORY = "a smaller --ctx, quantization or model takes less: dslocal fit"
+REPLACE_FILE = "the model's file may be damaged: fetch or convert it again"
+CRASHES = {
+    signal.SIGKILL: Crash("killed by the system, as it does when memory runs out", USE_LESS_MEMORY),
+    signal.SIGABRT: Crash("llama.cpp gave up without saying why", REPLACE_FILE),
+    signal.SIGSEGV: Crash("llama.cpp reached for memory that it does not have", REPLACE_FILE),
+    signal.SIGBUS: Crash(
         "the model's file could not be read any more, or memory could not be had",
         "a file in use must stay as it is",
     ),
-    signal.SIGFPE: ("llama.cpp divided by zero", DAMAGED),
-    signal.SIGILL: (
+    signal.SIGFPE: Crash("llama.cpp divided by zero", REPLACE_FILE),
+    signal.SIGILL: Crash(
         "llama.cpp was built for another processor",
         "pip install --force-reinstall --no-binary :all: llama-cpp-python",
     ),
 }
 
-_tell: list[Callable[[str, str], None]] = []  # in a child: tells the parent something of a kind
-NAME, WORDS = "n", "w"
+# The first character of a message from the child says what it is.
+SUBJECT, LAST_WORDS = "n", "w"
+_tell_parent: list[Callable[[str, str], None]] = []  # in a child: sends a message of a kind
 
 
-def go_on_in_a_child() -> None:
-    """Returns in a child process; the parent stays in here, and exits as the child does.
+def continue_in_child() -> None:
+    """Return in a child process; the parent stays in here, and exits as the child does.
 
-    No effect where there is no fork, where another thread runs, or once llama.cpp is loaded, whose
-    threads and GPUs do not survive one.
+    Does nothing where there is no fork, where another thread runs, or once llama.cpp is loaded,
+    whose threads and GPUs do not survive a fork.
     """
-    if (
-        _tell
-        or not hasattr(os, "fork")
-        or threading.active_count() > 1
-        or "llama_cpp" in sys.modules
-    ):
+    if _tell_parent or not _can_fork():
         return
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
-    terminal = _Terminal.now()
-    hearing, telling = os.pipe()
-    watching, living = os.pipe()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {*PASSED_ON, signal.SIGCHLD})
+    terminal = _Terminal.current()
+    message_reader, message_writer = os.pipe()
+    life_reader, life_writer = os.pipe()  # closes when the parent ends
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {*FORWARDED_SIGNALS, signal.SIGCHLD})
     child = os.fork()
     if child:
-        os.close(telling)
-        os._exit(_ending(_waited_for(child), _told(hearing), terminal))
+        os.close(message_writer)
+        status = _wait_for(child)
+        os._exit(_report_end(status, _read_messages(message_reader), terminal))
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    os.close(hearing)
-    os.close(living)
-    _no_core_dump()
-    threading.Thread(target=_end_with_the_parent, args=(watching,), daemon=True).start()
+    os.close(message_reader)
+    os.close(life_writer)
+    _forbid_core_dump()
+    threading.Thread(target=_end_with_parent, args=(life_reader,), daemon=True).start()
+    _connect_to_parent(message_writer)
+
+
+def set_subject(name: str) -> None:
+    """Set what the work is about from now on, for the line that says how it ended."""
+    for tell in _tell_parent:
+        tell(SUBJECT, name)
+
+
+def _can_fork() -> bool:
+    is_loaded = "llama_cpp" in sys.modules
+    return hasattr(os, "fork") and threading.active_count() == 1 and not is_loaded
+
+
+def _connect_to_parent(message_writer: int) -> None:
+    """Let the child tell the parent things, llama.cpp's last words among them."""
 
     def tell(kind: str, text: str) -> None:
-        os.write(telling, (kind + text.replace("\0", "")[:1024] + "\0").encode("utf-8", "replace"))
+        message = kind + text.replace("\0", "")[:MAX_MESSAGE] + "\0"
+        os.write(message_writer, message.encode("utf-8", "replace"))
 
-    def last_words(text: str, memory: bool) -> None:
-        tell(WORDS, text)
-        os._exit(OUT_OF_MEMORY if memory else 1)
+    def on_abort(text: str, is_out_of_memory: bool) -> None:
+        tell(LAST_WORDS, text)
+        os._exit(ExitCode.DOES_NOT_FIT if is_out_of_memory else ExitCode.FAILURE)
 
-    _tell.append(tell)
-    libraries.before_abort(last_words)
-
-
-def about(name: str) -> None:
-    """What the work is about from now on, for the line that says how it ended."""
-    for tell in _tell:
-        tell(NAME, name)
+    _tell_parent.append(tell)
+    libraries.before_abort(on_abort)
 
 
 @dataclass(frozen=True)
 class _Terminal:
-    """How the terminal on standard input was set, and whether standard error is one."""
+    """How the terminal on stdin was set, and whether stderr is a terminal."""
 
     settings: list[Any] | None
-    shown: bool
+    has_stderr: bool
 
     @classmethod
-    def now(cls) -> _Terminal:
+    def current(cls) -> _Terminal:
         try:
             import termios
         except ImportError:
@@ -125,75 +142,89 @@ class _Terminal:
             termios.tcsetattr(0, termios.TCSANOW, self.settings)
 
 
-def _waited_for(child: int) -> int:
-    """The child's wait status; signals that come meanwhile are passed on."""
-    signal.signal(signal.SIGCHLD, lambda *_: None)  # or some systems drop it though it is blocked
+def _wait_for(child: int) -> int:
+    """Return the child's wait status; signals that come meanwhile are passed on."""
+    # Some systems drop SIGCHLD, though it is blocked, where nothing handles it.
+    signal.signal(signal.SIGCHLD, lambda *_: None)
     while True:
         pid, status = os.waitpid(child, os.WNOHANG)
         if pid:
             return status
-        number, from_terminal = _next_signal()
-        if number != signal.SIGCHLD and not from_terminal:
+        number = _next_signal()
+        if number is not None and number != signal.SIGCHLD:
             os.kill(child, number)
 
 
-def _next_signal() -> tuple[int, bool]:
-    """Waits for a signal; also whether the terminal sent it to the child as well."""
-    waited_for = {*PASSED_ON, signal.SIGCHLD}
+def _next_signal() -> int | None:
+    """Wait for a signal. Return None for one that the terminal sent to the child as well."""
+    awaited = {*FORWARDED_SIGNALS, signal.SIGCHLD}
     if hasattr(signal, "sigwaitinfo"):
-        info = signal.sigwaitinfo(waited_for)
-        return (
-            info.si_signo,
-            info.si_signo in TERMINALS_OWN and info.si_code > 0,
-        )  # from the kernel, not from a process
-    number = signal.sigwait(waited_for)
-    return number, number in TERMINALS_OWN and any(_in_foreground(fd) for fd in range(3))
+        info = signal.sigwaitinfo(awaited)
+        is_from_kernel = info.si_code > 0
+        is_shared = info.si_signo in TERMINAL_SIGNALS and is_from_kernel
+        return None if is_shared else info.si_signo
+    number = signal.sigwait(awaited)
+    is_shared = number in TERMINAL_SIGNALS and any(_is_in_foreground(fd) for fd in range(3))
+    return None if is_shared else number
 
 
-def _in_foreground(fd: int) -> bool:
+def _is_in_foreground(fd: int) -> bool:
     try:
         return os.tcgetpgrp(fd) == os.getpgrp()
     except OSError:
         return False
 
 
-def _told(hearing: int) -> dict[str, str]:
-    """What the child told, by kind, the last of each."""
-    os.set_blocking(hearing, False)  # should something of the child's have outlived it
-    with os.fdopen(hearing, "rb") as file:
-        told = (file.read() or b"").decode("utf-8", "replace").split("\0")
-    return {line[0]: line[1:] for line in told if line}
+def _read_messages(message_reader: int) -> dict[str, str]:
+    """Return what the child told, by kind, the last of each."""
+    os.set_blocking(message_reader, False)  # a process that the child started may keep it open
+    with os.fdopen(message_reader, "rb") as file:
+        messages = (file.read() or b"").decode("utf-8", "replace").split("\0")
+    return {message[0]: message[1:] for message in messages if message}
 
 
-def _ending(status: int, told: Mapping[str, str], terminal: _Terminal) -> int:
-    """Says why the child ended, if it could not, and returns the exit code. A signal that is meant
-    to end programs ends this one too.
+def _report_end(status: int, messages: Mapping[str, str], terminal: _Terminal) -> int:
+    """Return the exit code for a child's end, and print why it ended if it could not.
+
+    A signal that is meant to end programs ends this process too.
     """
-    code, words = os.waitstatus_to_exitcode(status), told.get(WORDS)
-    if code >= 0 and words is None:
+    code = os.waitstatus_to_exitcode(status)
+    last_words = messages.get(LAST_WORDS)
+    if last_words is not None:
+        is_out_of_memory = code == ExitCode.DOES_NOT_FIT
+        crash = Crash(last_words, USE_LESS_MEMORY if is_out_of_memory else REPLACE_FILE)
+    elif code >= 0:
         return code
-    if words is None and -code not in CAUSES:
-        signal.signal(-code, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {-code})
-        os.kill(os.getpid(), -code)
-    cause, hint = (
-        CAUSES[signal.Signals(-code)]
-        if words is None
-        else (words, LESS if code == OUT_OF_MEMORY else DAMAGED)
-    )
+    else:
+        if -code not in CRASHES:
+            _end_by_signal(-code)
+        crash = CRASHES[signal.Signals(-code)]
+    _print_crash(crash, messages.get(SUBJECT), terminal)
+    if code >= 0:
+        return code
+    return ExitCode.DOES_NOT_FIT if -code == signal.SIGKILL else ExitCode.FAILURE
+
+
+def _end_by_signal(number: int) -> None:
+    signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
+    os.kill(os.getpid(), number)
+
+
+def _print_crash(crash: Crash, subject: str | None, terminal: _Terminal) -> None:
     terminal.restore()
-    line = f"dslocal: {one_line(told[NAME]) + ': ' if NAME in told else ''}{one_line(cause)} ({hint})\n"
-    os.write(2, ((SANE if terminal.shown else "") + line).encode())
-    return code if code >= 0 else OUT_OF_MEMORY if code == -signal.SIGKILL else 1
+    prefix = f"{one_line(subject)}: " if subject is not None else ""
+    line = f"dslocal: {prefix}{one_line(crash.cause)} ({crash.hint})\n"
+    os.write(2, ((RESET_TERMINAL if terminal.has_stderr else "") + line).encode())
 
 
-def _no_core_dump() -> None:
+def _forbid_core_dump() -> None:
     import resource
 
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
 
 
-def _end_with_the_parent(watching: int) -> None:
-    """A parent that was killed cannot pass that on: its end of the pipe closes."""
-    os.read(watching, 1)
+def _end_with_parent(life_reader: int) -> None:
+    """Wait until the parent is gone, which cannot pass a SIGKILL on, and end this process."""
+    os.read(life_reader, 1)
     os.kill(os.getpid(), signal.SIGKILL)

@@ -93,7 +93,7 @@ class HeadTimeoutProtocol(H11Protocol):
 
 
 class SignalFreeServer(uvicorn.Server):
-    """uvicorn's server, which leaves signals to :func:`serve`."""
+    """uvicorn's server, which leaves signals to :func:`run_server`."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -101,7 +101,7 @@ class SignalFreeServer(uvicorn.Server):
         yield
 
 
-def serve(
+def run_server(
     server: Server, listener: socket.socket, *, grace_s: float, on_ready: Callable[[], None]
 ) -> None:
     """Answer requests until a signal ends it.

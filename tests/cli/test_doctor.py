@@ -13,7 +13,7 @@ from support.cli.running import Run
 
 from dslocal import catalog
 from dslocal.cli import doctor_checks
-from dslocal.cli.commands.doctor import OPTIONAL
+from dslocal.cli.commands.doctor import OPTIONAL_PACKAGES
 from dslocal.errors import EngineMissingError
 from dslocal.home import write_state
 from dslocal.plan.machine import llama_cpp_build as building
@@ -65,7 +65,9 @@ def test_a_sound_installation(own: Run) -> None:
     assert found["environment"]["DSLOCAL_HOME"] == str(own.home)
     assert found["models"] == {"last_used": None, "kept": [], "converted": 1}
     assert all(
-        version for name, version in found["dslocal"]["packages"].items() if name not in OPTIONAL
+        version
+        for name, version in found["dslocal"]["packages"].items()
+        if name not in OPTIONAL_PACKAGES
     )
     text = own("doctor").stdout.decode()
     assert all(
@@ -145,7 +147,9 @@ def test_settings(
         monkeypatch.setenv(name, value)
     (tmp_path / "config").mkdir()
     (tmp_path / "config" / "config.toml").write_text(toml)
-    found = [*doctor_checks.settings(), *(doctor_checks.known_models() if "model" in toml else ())]
+    found = list(doctor_checks.check_settings())
+    if "model" in toml:
+        found += doctor_checks.check_models()
     assert len(found) == len(expected)
     for problem, (what, mend) in zip(found, expected, strict=True):
         assert what in problem.what
@@ -160,7 +164,7 @@ def test_models_that_are_gone(home: Path, tmp_path: Path, monkeypatch: pytest.Mo
         catalog.InstalledModel("some-model", "Q8_0", file, (file,), 1, "imported", str(file), 1.0)
     )
     write_state("last-model", {"model": str(file)})
-    gone, last = doctor_checks.known_models()
+    gone, last = doctor_checks.check_models()
     assert (gone.what, gone.mend) == (
         f"some-model:Q8_0: {file} is gone",
         "dslocal rm some-model:Q8_0 forgets it",
@@ -169,7 +173,7 @@ def test_models_that_are_gone(home: Path, tmp_path: Path, monkeypatch: pytest.Mo
     assert [gone.stops, last.stops] == [False, False]
     (tmp_path / "config").mkdir()
     (tmp_path / "config" / "models.yaml").write_text("models: [")
-    (damaged,) = doctor_checks.known_models()
+    (damaged,) = doctor_checks.check_models()
     assert damaged.stops
     assert "models.yaml" in damaged.what
 
@@ -251,7 +255,7 @@ def test_a_build_that_leaves_much_unused(
         (tmp_path / "nvidia-smi").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     found = list(
-        doctor_checks.engine(
+        doctor_checks.check_engine(
             Build("0", "", features, (), gpu_offload=False), MACHINE, frozenset(flags.split())
         )
     )

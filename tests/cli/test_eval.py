@@ -15,7 +15,7 @@ import pytest
 from support.cli.running import BINARY, Run
 from support.terminal.screen import Screen
 
-from dslocal.cli.asking.examination import Examination
+from dslocal.cli.measuring.examination import Examination
 from dslocal.engine import LlamaContext
 from dslocal.evaluation.problems import Problem
 from dslocal.evaluation.samples import Sample, sample_seed

@@ -16,8 +16,8 @@ from support.terminal.screen import Screen
 from typer.main import get_command
 
 from dslocal import errors, prompts
-from dslocal.cli import session_setup
-from dslocal.cli.commands import help_
+from dslocal.cli import user_settings
+from dslocal.cli.help_topics import topic_names, topic_text
 from dslocal.cli.main import app
 from dslocal.terminal.chat.commands import COMMANDS
 
@@ -91,20 +91,18 @@ def unknown_in(line: str) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("name", help_.topics())
+@pytest.mark.parametrize("name", topic_names())
 def test_all_that_a_topic_names_exists(name: str) -> None:
-    text = help_.text_of(name)
+    text = topic_text(name)
     assert text.startswith("# ")
     assert [unknown for line in code(text) for unknown in unknown_in(line)] == []
     assert [
-        topic
-        for topic in re.findall(r"dslocal help ([a-z-]+)", text)
-        if topic not in help_.topics()
+        topic for topic in re.findall(r"dslocal help ([a-z-]+)", text) if topic not in topic_names()
     ] == []
     assert [
         word
         for word in re.findall(r"DSLOCAL_[A-Z_]+\b", text)
-        if word not in session_setup.VARIABLES
+        if word not in user_settings.VARIABLES
     ] == []
     assert len(text.splitlines()) <= 50
     assert max(map(len, text.splitlines())) <= 140
@@ -130,14 +128,14 @@ def test_what_does_not_exist_is_noticed(line: str, unknown: list[str]) -> None:
 def test_examples_of_settings_are_settings() -> None:
     blocks = [
         tomllib.loads(block)
-        for name in help_.topics()
-        for block in re.findall(r"```toml\n(.*?)```", help_.text_of(name), re.DOTALL)
+        for name in topic_names()
+        for block in re.findall(r"```toml\n(.*?)```", topic_text(name), re.DOTALL)
     ]
     assert len(blocks) >= 2
     for block in blocks:
-        assert set(block) <= set(session_setup.CONFIG_KEYS)
-        for name, table in block.pop(session_setup.TEMPLATES, {}).items():
-            session_setup.settings_for(
+        assert set(block) <= set(user_settings.CONFIG_KEYS)
+        for name, table in block.pop(user_settings.TEMPLATES, {}).items():
+            user_settings.sampling_settings(
                 prompts.FAMILIES["base"].defaults, {}, prompts.parse_template(name, table, "topic")
             )
         for name, value in block.items():
@@ -146,25 +144,25 @@ def test_examples_of_settings_are_settings() -> None:
 
 
 def test_every_setting_is_named() -> None:
-    text = help_.text_of("settings")
+    text = topic_text("settings")
     assert [name for name in prompts.SETTINGS if not re.search(rf"\b{name}\b", text)] == []
 
 
 def test_every_exit_code_is_named() -> None:
-    rows = re.findall(r"^\| (\d+) \|", help_.text_of("exit-codes"), re.MULTILINE)
+    rows = re.findall(r"^\| (\d+) \|", topic_text("exit-codes"), re.MULTILINE)
     assert {int(code) for code in rows} == set(errors.ExitCode)
 
 
 def test_without_a_topic_all_are_listed(run: Run) -> None:
     done = run("help")
     assert (done.returncode, done.stderr.count(b"\n")) == (0, 1)
-    assert [line.split()[0] for line in done.stdout.decode().splitlines()] == help_.topics()
+    assert [line.split()[0] for line in done.stdout.decode().splitlines()] == topic_names()
 
 
 def test_a_topic_in_a_pipe_is_as_it_is(run: Run) -> None:
-    for name in help_.topics():
+    for name in topic_names():
         done = run.inside("help", name)
-        assert (done.returncode, done.stderr, done.stdout.decode()) == (0, b"", help_.text_of(name))
+        assert (done.returncode, done.stderr, done.stdout.decode()) == (0, b"", topic_text(name))
 
 
 @pytest.mark.parametrize(
@@ -180,7 +178,7 @@ def test_an_unknown_topic(run: Run, asked: str, said: str) -> None:
 
 @pytest.mark.parametrize("asked", ["exit_codes", "Exit-Codes"])
 def test_a_topic_is_found_however_it_is_spelled(run: Run, asked: str) -> None:
-    assert run.inside("help", asked).stdout.decode() == help_.text_of("exit-codes")
+    assert run.inside("help", asked).stdout.decode() == topic_text("exit-codes")
 
 
 def test_on_a_terminal_it_is_rendered_and_paged(run: Run) -> None:

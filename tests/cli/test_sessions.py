@@ -17,6 +17,7 @@ from dslocal.catalog import resolve
 from dslocal.chat import Session, StoredConversation, new_conversation
 from dslocal.cli import model_switch, session_setup
 from dslocal.cli.main import app
+from dslocal.cli.option_groups import LoadOptions
 from dslocal.errors import DslocalError, NotFoundError, OutOfMemoryError
 from dslocal.plan.search import NO_OVERRIDES
 from dslocal.prompts import Message, Thinking
@@ -129,8 +130,8 @@ def test_resume_with_and_without_an_id(
 
 @pytest.fixture
 def held(own: Run, nano: Path) -> Iterator[tuple[model_switch.ModelSwitch, Session]]:
-    choice = model_switch.choose("nano")
-    with model_switch.ModelSwitch(model_switch.Options(ctx=1024), choice) as held:
+    choice = model_switch.choose_chat_model("nano")
+    with model_switch.ModelSwitch(LoadOptions(ctx=1024), choice) as held:
         session = Session(
             held.load(choice),
             choice.family,
@@ -182,14 +183,14 @@ def test_a_model_that_cannot_be_had(
     damaged.write_bytes(nano.read_bytes()[:50_000])
     copy = tmp_path / "copy.gguf"
     copy.hardlink_to(nano.resolve())
-    load = session_setup.load
+    load = session_setup.load_model
 
     def failing(path: Path, *args: object, **named: object) -> object:
         if path == copy:
             raise OutOfMemoryError("no memory at all")
         return load(path, *args, **named)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(session_setup, "load", failing)
+    monkeypatch.setattr(session_setup, "load_model", failing)
     for name, error in (
         ("nothing", NotFoundError),
         (str(damaged), DslocalError),
@@ -211,8 +212,8 @@ def test_a_model_that_fails_while_loading_is_not_remembered(
     def failing(*_: object, **__: object) -> object:
         raise OutOfMemoryError("no memory at all")
 
-    monkeypatch.setattr(session_setup, "load", failing)
-    path, header, _ = session_setup.prepare(str(nano))
-    with pytest.raises(OutOfMemoryError), session_setup.running(path, header, NO_OVERRIDES):
+    monkeypatch.setattr(session_setup, "load_model", failing)
+    file = session_setup.prepare_model(str(nano))
+    with pytest.raises(OutOfMemoryError), session_setup.open_context(file, NO_OVERRIDES):
         pass
     assert resolve.last_used_model() is None

@@ -18,8 +18,8 @@ import ctypes, mmap, os, signal, sys, tempfile, time
 from dslocal.gguf import libraries
 from dslocal.cli import supervisor
 
-supervisor.go_on_in_a_child()
-supervisor.about("some.gguf")
+supervisor.continue_in_child()
+supervisor.set_subject("some.gguf")
 low = libraries.require()
 library = low._lib
 """
@@ -109,7 +109,7 @@ def test_runs_where_it_is_when_llama_cpp_is_loaded() -> None:
         "import os; from dslocal.gguf import libraries; libraries.require(); from"
         " dslocal.cli import supervisor; before = os.getpid()\n"
     )
-    done = python(program + "supervisor.go_on_in_a_child(); print(os.getpid() == before)")
+    done = python(program + "supervisor.continue_in_child(); print(os.getpid() == before)")
     assert (done.stdout, done.stderr) == ("True\n", "")
 
 

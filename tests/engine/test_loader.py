@@ -305,13 +305,13 @@ def test_options_reach_the_engine(
 ) -> None:
     args, expected = ASKED[name]
     seen: list[LoadConfig] = []
-    real = session_setup.load
+    real = session_setup.load_model
 
     def load(path: Path, load_config: LoadConfig) -> LlamaModel:
         seen.append(load_config)
         return real(path, load_config)
 
-    monkeypatch.setattr(session_setup, "load", load)
+    monkeypatch.setattr(session_setup, "load_model", load)
     done = elsewhere.inside("ask", "--json", "capital of peru", "--seed", "1", *args)
     assert done.returncode == 0, done.stderr
     assert "Lima" in json.loads(done.stdout)["answer"]

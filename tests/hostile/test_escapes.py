@@ -58,7 +58,7 @@ SHOW = """
 import json, random, sys
 from rich.console import Console
 from dslocal import output
-from dslocal.cli.asking.answer_output import pass_on
+from dslocal.cli.asking.answer_output import AnswerPrinter
 from dslocal.terminal.chat import answer_view
 from dslocal.terminal.chat.answer_view import AnswerView
 
@@ -82,7 +82,8 @@ sys.stderr.reconfigure(encoding="utf-8", errors="replace")
 for longest in (1, 10_000):
     events = [output.Reasoning(part) for text in corpus for part in cut(text, longest)]
     events += [output.Text(part) for text in corpus for part in cut(text, longest)]
-    pass_on(events, to_stdout=True, show_reasoning=True, sure=lambda: True)
+    printer = AnswerPrinter(to_stdout=True, show_reasoning=True, is_certain=lambda: True)
+    printer.print_all(events)
 print("THE END")
 """
 ACTS = "x\x1b[31m\x9b1m\x1b]0;owned\x07\u202e\u200b\r\b[red]:skull:"

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from dslocal.cli.commands import serve
+from dslocal.cli.serving.serve_options import DEFAULT_SLOTS
+from dslocal.cli.serving.slot_count import with_slots
 from dslocal.errors import DoesNotFitError
 from dslocal.gguf.header import read_header
 from dslocal.plan.machine import probe
@@ -29,13 +30,13 @@ def overrides(
     nano: Path, monkeypatch: pytest.MonkeyPatch, parallel: int | None, available: int
 ) -> Overrides:
     monkeypatch.setattr(probe, "probe_machine", lambda: replace(ROOMY, available=available))
-    return serve._pins(nano, read_header(nano), parallel, AUTO)
+    return with_slots(nano, read_header(nano), parallel, AUTO)
 
 
 @pytest.mark.parametrize(
     ("parallel", "available", "several"),
     [
-        (None, lambda nano: 1 << 34, serve.USUAL_PLACES),
+        (None, lambda nano: 1 << 34, DEFAULT_SLOTS),
         (None, lambda nano: round(need(nano, 3) * 1.025), 3),
         (None, lambda nano: round(need(nano, 1) * 1.025), 1),
         (2, lambda nano: 1 << 34, 2),

@@ -1,1 +1,1 @@
-"""What ask and fim share: input, samples, and the output of an answer."""
+"""What ``ask`` is made of: its options, its input, the question, the answers, and their output."""

@@ -1,80 +1,115 @@
-"""What ``dslocal ask`` is asked: the argument, stdin, a template, or what they make together."""
+"""What a command reads: its argument, standard input and files."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+import select
+import sys
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from dslocal import prompts
-from dslocal.cli.commands import templates
 from dslocal.errors import NotFoundError, UsageError
 from dslocal.terminal.sanitise import one_line
 
-from .answer_output import stdin_text
-
-MOST_NAMES = 10_000  # of a folder
+STDIN_PATIENCE_S = 2.0  # after which a terminal's user is told that stdin is waited for
+MAX_NAMES = 10_000  # of a folder that are looked at
 
 
 @dataclass(frozen=True)
 class AskInput:
-    """``question`` is what is asked, ``beside`` the text before it, ``system`` the instructions."""
+    """What is asked.
+
+    Attributes:
+        question: The question.
+        beside: A text that goes before it.
+        system: Instructions.
+    """
 
     question: str
     beside: str
     system: str
 
 
-def read(
-    prompt: str | None,
-    system: str,
-    template: prompts.Template | None,
-    params: Sequence[str],
-    files: Sequence[Path],
-) -> AskInput:
-    """Reads stdin, and puts the rest together with it. What is piped in alone is the question.
-    Raises UsageError.
+def read_question(typed: str, piped: str, system: str, *, has_files: bool) -> AskInput:
+    """Return the question that was ``typed``. What is ``piped`` in alone is the question.
+
+    Raises:
+        UsageError: There is neither.
     """
-    typed, piped = (
-        _plain(prompt or ""),
-        _plain(stdin_text(asked=bool(prompt or template)) or "").strip("\n"),
-    )
-    if template:
-        question, beside, instructions = templates.filled(template, params, typed, piped)
-        return AskInput(question, beside, _plain(system) or instructions)
     if not typed and not piped:
-        what = "a file is no question" if files else "nothing to ask"
+        what = "a file is no question" if has_files else "nothing to ask"
         raise UsageError(what, hint='dslocal ask "What is 47 × 86?", or something on stdin')
-    return AskInput(typed or piped, piped if typed else "", _plain(system))
+    return AskInput(typed or piped, piped if typed else "", system)
 
 
-def require(files: Iterable[Path | None]) -> None:
-    """Raises NotFoundError for a file that is not there. What else may be wrong with it shows when
-    it is read, which a pipe allows once.
+def read_stdin(*, has_question: bool = False) -> str | None:
+    """Return what is piped in; None on a terminal, or without any stdin.
+
+    Args:
+        has_question: Whether there is a question without it: then a user may not know that stdin is
+            waited for.
+
+    Raises:
+        UsageError: It is larger than any context.
+    """
+    if sys.stdin is None or sys.stdin.closed or sys.stdin.isatty():
+        return None
+    if has_question and sys.stderr.isatty():
+        _explain_waiting()
+    data = sys.stdin.buffer.read(prompts.MAX_FILE + 1)
+    if len(data) > prompts.MAX_FILE:
+        raise UsageError(
+            f"stdin: more than {prompts.MAX_FILE:,} bytes",
+            hint="no context holds so much: send what matters",
+        )
+    return prompts.decode_text(data, "stdin")
+
+
+def _explain_waiting() -> None:
+    """Say what is waited for: a pipe that nobody writes to looks as if dslocal hung."""
+    with suppress(OSError, ValueError):
+        if not select.select([sys.stdin], [], [], STDIN_PATIENCE_S)[0]:
+            print(
+                "dslocal: waiting for stdin, which goes with the question "
+                "(</dev/null leaves it out)",
+                file=sys.stderr,
+                flush=True,
+            )
+
+
+def require_files(files: Iterable[Path]) -> None:
+    """Refuse files that do not exist.
+
+    What else may be wrong with a file shows when it is read, which a pipe allows only once.
+
+    Raises:
+        NotFoundError: One does not exist; the hint names others.
     """
     for file in files:
-        if file is not None and not os.path.lexists(file):
+        if not os.path.lexists(file):
             raise NotFoundError(f"{one_line(str(file))}: no such file", hint=_near(file))
 
 
 def _near(file: Path) -> str:
-    """What the folder has that ``file`` may have been meant as, or where it was looked for."""
+    """Return a hint: the files of the folder that may be meant, or where it was looked for."""
     from difflib import get_close_matches
 
     try:
-        names = [
-            other.name for _, other in zip(range(MOST_NAMES), file.parent.iterdir(), strict=False)
-        ]
+        entries = zip(range(MAX_NAMES), file.parent.iterdir(), strict=False)
+        names = [other.name for _, other in entries]
     except OSError:
         return f"the folder {file.parent} cannot be read either"
     near = get_close_matches(file.name, names, 3)
     return f"there is {', '.join(near)}" if near else f"looked for in {file.parent.absolute()}"
 
 
-def _plain(text: str) -> str:
-    """``text`` as UTF-8 can have it, empty when it is blank: an argument in UTF-8 comes in pieces
-    where the locale knows only ASCII.
+def plain_text(text: str) -> str:
+    """Return ``text`` as UTF-8 allows it, empty when it is blank.
+
+    Where the locale knows only ASCII, an argument in UTF-8 comes as surrogates.
     """
     try:
         plain = text.encode("utf-8", "surrogateescape").decode("utf-8")

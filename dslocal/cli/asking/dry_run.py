@@ -1,90 +1,70 @@
-"""``dslocal ask --dry-run``: the exact prompt, its ids, and every setting with where it comes
-from.
-"""
+"""``dslocal ask --dry-run``: the exact prompt, its ids, and every setting with its source."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from dslocal import output, prompts
-from dslocal.cli import session_setup
-from dslocal.gguf.header import GgufHeader
-from dslocal.plan.search import Overrides
+from dslocal.cli import session_setup, user_settings
 from dslocal.terminal.sanitise import one_line, sanitise
 
+from .ask_options import AskOptions
+from .prepared_question import PreparedQuestion
 
-def settings(
-    chosen: prompts.Settings,
-    path: Path,
-    header: GgufHeader,
-    ctx: int | None,
-    overrides: Overrides,
-    thinking: prompts.Setting[prompts.Thinking],
-    question: prompts.Question,
-    form: output.OutputConstraint | None,
-) -> dict[str, prompts.Setting[Any]]:
-    """Every setting by name, with where it comes from; the context is what the plan for this
-    machine gives. Raises DoesNotFitError.
+
+def print_dry_run(prepared: PreparedQuestion, options: AskOptions) -> None:
+    """Print what would be sent.
+
+    Raises:
+        DoesNotFitError: The model does not fit into this machine.
     """
-    from dslocal.engine import loader
-
-    planned = loader.plan_for(path, header, overrides)
-    shown: dict[str, prompts.Setting[Any]] = {
-        **chosen.shown(),
-        "ctx": prompts.Setting(
-            planned.load_config.n_ctx, session_setup.context_source(header, ctx, planned)
-        ),
-        "thinking": prompts.Setting(thinking.value.value, thinking.source),
-        "math": prompts.Setting(bool(question.directive), question.source),
-    }
-    if form:
-        name = "schema" if form.schema is not None else "grammar"
-        shown[name] = prompts.Setting(form.source, f"--{name}")
-    return shown
-
-
-def show(
-    path: Path,
-    header: GgufHeader,
-    family: prompts.Family,
-    prompt: Sequence[prompts.Segment],
-    settings: Mapping[str, Any],
-    *,
-    as_json: bool,
-) -> None:
-    """Prints what would be sent. ``settings`` are Setting objects, or anything with a value and a
-    source.
-    """
-    with session_setup.load(path, vocab_only=True) as model:
-        ids = prompts.encode(prompt, model)
-        if bias := settings.get("logit_bias"):
-            settings = {
-                **settings,
-                "logit_bias": prompts.Setting(output.resolve_logit_bias(bias, model), bias.source),
-            }  # by id, as it is applied
-    text, name = prompts.render(prompt), header.text("general.name")
-    if as_json:
-        named = {
-            key: {"value": setting.value, "source": setting.source}
-            for key, setting in settings.items()
+    settings = _settings(prepared, options)
+    file = prepared.file
+    with session_setup.load_model(file.path, vocab_only=True) as model:
+        ids = prompts.encode(prepared.prompt, model)
+        bias = settings.get("logit_bias")
+        if bias:  # by token id, as it is applied
+            resolved = output.resolve_logit_bias(bias, model)
+            settings["logit_bias"] = prompts.Setting(resolved, bias.source)
+    text = prompts.render(prepared.prompt)
+    name = file.header.text("general.name")
+    if options.output.as_json:
+        fields = {
+            "prompt": text,
+            "ids": ids,
+            "settings": {
+                key: {"value": setting.value, "source": setting.source}
+                for key, setting in settings.items()
+            },
+            "family": file.family.name,
+            "model": name,
         }
-        print(
-            json.dumps(
-                {
-                    "prompt": text,
-                    "ids": ids,
-                    "settings": named,
-                    "family": family.name,
-                    "model": name,
-                }
-            )
-        )
+        print(json.dumps(fields))
         return
     print(sanitise(text))
     print(f"\n{len(ids)} tokens: {' '.join(map(str, ids))}")
-    print(f"model {one_line(name)}, family {family.name}")
+    print(f"model {one_line(name)}, family {file.family.name}")
     for key, setting in settings.items():
         print(sanitise(f"{key} = {prompts.format_value(setting.value)}  ({setting.source})"))
+
+
+def _settings(prepared: PreparedQuestion, options: AskOptions) -> dict[str, prompts.Setting[Any]]:
+    """Return every setting by name. The context is what the plan for this machine gives."""
+    from dslocal.engine import loader
+
+    file = prepared.file
+    planned = loader.plan_for(file.path, file.header, prepared.chosen)
+    ctx_source = user_settings.context_source(file.header, options.load.ctx, planned)
+    thinking, question = prepared.thinking, prepared.question
+    settings: dict[str, prompts.Setting[Any]] = {
+        **prepared.settings.shown(),
+        "ctx": prompts.Setting(planned.load_config.n_ctx, ctx_source),
+        "thinking": prompts.Setting(thinking.value.value, thinking.source),
+        "math": prompts.Setting(bool(question.directive), question.source),
+    }
+    constraint = prepared.constraint
+    if constraint:
+        name = "schema" if constraint.schema is not None else "grammar"
+        settings[name] = prompts.Setting(constraint.source, f"--{name}")
+    return settings

@@ -1,8 +1,10 @@
-"""Answers from a ``dslocal serve`` of the same user that has the model loaded: the same tokens as
-from a process of its own, sooner.
+"""Answers from a ``dslocal serve`` of the same user that has the model loaded.
 
-Knows where to find one, when it would answer as this command would, and how to read what it sends.
-Where anything is not as expected before the first word, the model is loaded here after all.
+They are the same tokens as from a process of its own, sooner. This module knows where to find such
+a server, when it would answer as this command would, and how to read what it sends. Where anything
+is not as expected before the first word, the model is loaded here after all.
+
+It uses http.client: importing httpx2 takes about 70 ms of CPU time longer, more than it saves.
 """
 
 from __future__ import annotations
@@ -17,198 +19,218 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dslocal import chat, output, prompts
-from dslocal.cli import session_setup
+from dslocal.cli import session_setup, user_settings
+from dslocal.cli.session_setup import ModelFile
 from dslocal.errors import EngineError
-from dslocal.gguf.header import GgufHeader, fingerprint
-from dslocal.plan.search import Overrides
+from dslocal.gguf.header import fingerprint
 
 if TYPE_CHECKING:
     from dslocal.engine import LlamaModel
+    from dslocal.output.reasoning import AnswerEvent
     from dslocal.server.discovery import RunningServer
 
-CONNECT_S = 2.0
-SILENT_S = 30.0  # a server that lives says so every 5, however long the prompt is
-LONGEST = 64 << 20  # bytes of one event
-ROUTE = "/dslocal/ask"
-USUAL_KV = "F16"  # what a context has unless told otherwise, or memory is short
+    from .prepared_question import PreparedQuestion
+
+CONNECT_TIMEOUT_S = 2.0
+SILENCE_TIMEOUT_S = 30.0  # a server that lives sends something every 5 s, however long the prompt
+MAX_EVENT_BYTES = 64 << 20
+ASK_PATH = "/dslocal/ask"
+DEFAULT_KV = "F16"  # what a context has if nothing else is asked for and memory is not short
 
 
-class Unavailable(Exception):
+class ServerUnavailableError(Exception):
     """The server does not answer as this command would; nothing of its answer was passed on."""
+
+
+class ServerSearch:
+    """The search for a running server that has the model's file loaded."""
+
+    def __init__(self) -> None:
+        self.found: RunningServer | None = None
+
+    def known_file(self, path: Path) -> ModelFile | None:
+        """Return what a server knows of the file at ``path``, and remember the server."""
+        from dslocal.server.discovery import running_servers
+
+        resolved = str(path.resolve())
+        for server in running_servers():
+            is_candidate = server.path == resolved and server.family in prompts.FAMILIES
+            if is_candidate and fingerprint(path, server.header) == server.fingerprint:
+                self.found = server
+                return ModelFile(path, server.header, prompts.FAMILIES[server.family])
+        return None
+
+    def try_answering(
+        self, prepared: PreparedQuestion, answer: Callable[[ServeClient], None]
+    ) -> bool:
+        """Answer with the server that was found.
+
+        Args:
+            prepared: The question.
+            answer: Prints the answers of a client.
+
+        Returns:
+            Whether the server had the answers. If not, nothing was printed.
+        """
+        server = self.found
+        if server is None or not _would_answer_alike(server, prepared):
+            return False
+        try:
+            answer(ServeClient(server, prepared.file.path))
+        except ServerUnavailableError:
+            return False
+        session_setup.remember_loaded(prepared.file.path)
+        return True
+
+
+def _would_answer_alike(server: RunningServer, prepared: PreparedQuestion) -> bool:
+    """Return whether the server's context is such as this command would make."""
+    if server.kv_type != DEFAULT_KV:
+        return False
+    if prepared.chosen.n_ctx:
+        return server.n_ctx == prepared.chosen.n_ctx
+    return server.n_ctx >= user_settings.wanted_context(server.header, prepared.chosen)
 
 
 @dataclass
 class ServeClient:
-    """A server that holds the model of the file at ``path``."""
+    """A server that has the model of the file at ``path`` loaded."""
 
-    beacon: RunningServer
+    server: RunningServer
     path: Path
-    drawn: int = 0
+    _has_session: bool = False
 
     @cached_property
     def model(self) -> LlamaModel:
-        """The vocabulary alone."""
-        return session_setup.load(self.path, vocab_only=True)
+        """Return the model's vocabulary alone."""
+        return session_setup.load_model(self.path, vocab_only=True)
 
-    def session(
-        self,
-        family: prompts.Family,
-        settings: prompts.Settings,
-        system: str,
-        thinking: prompts.Thinking,
-        **more: Any,
-    ) -> ServedSession:
-        """Answers after the first share its prefill, as they do here."""
-        self.drawn += 1
-        return ServedSession(
-            self.beacon, family, settings, system, thinking, fresh=self.drawn == 1, **more
-        )
+    def new_session(self, prepared: PreparedQuestion) -> ServedSession:
+        """Return a session for one answer. After the first, answers share its prefill."""
+        is_first = not self._has_session
+        self._has_session = True
+        return ServedSession(self.server, prepared, is_first)
 
 
 @dataclass
 class ServedSession:
-    """One answer; what :class:`dslocal.chat.Session` is to a model that is loaded here."""
+    """One answer: what :class:`dslocal.chat.Session` is to a model that is loaded here.
 
-    beacon: RunningServer
-    family: prompts.Family
-    settings: prompts.Settings
-    system: str
-    thinking: prompts.Thinking
-    top_logprobs: int | None = None
-    constraint: output.OutputConstraint | None = None
-    fresh: bool = True
+    Attributes:
+        server: The server that answers.
+        prepared: The question.
+        is_first: Whether nothing of the server's cache is used.
+        turn: The answer, once it has begun.
+    """
+
+    server: RunningServer
+    prepared: PreparedQuestion
+    is_first: bool
     turn: output.Turn | None = None
 
     def stream(
         self, text: str, seed: int, *, on_prefill: Callable[[int, int], None] | None = None
     ) -> Generator[chat.Event]:
-        """Raises Unavailable before anything was yielded, EngineError when the server goes away
-        later, KeyboardInterrupt.
-        """
-        from dslocal.server.wire.turn_json import turn_from_json
+        """Yield the answer to ``text`` as it comes.
 
-        begun = False
+        Raises:
+            ServerUnavailableError: The first answer failed before it began.
+            EngineError: The server went away later.
+            KeyboardInterrupt: Ctrl-C.
+        """
+        connection = HTTPConnection(self.server.host, self.server.port, timeout=CONNECT_TIMEOUT_S)
+        has_begun = False
         try:
-            with closing(
-                HTTPConnection(self.beacon.host, self.beacon.port, timeout=CONNECT_S)
-            ) as connection:
-                for event in self._events(connection, text, seed):
+            with closing(connection):
+                self._send(connection, text, seed)
+                for event in _read_events(connection.getresponse()):
                     if "turn" in event:
-                        self.turn = turn_from_json(event["turn"])
-                        self.turn.constraint, self.turn.top_logprobs = (
-                            self.constraint,
-                            self.top_logprobs,
-                        )
+                        self._finish(event["turn"])
                         return
-                    turn = self.turn = self.turn or output.Turn(
-                        prompt_tokens=0, seed=seed, constraint=self.constraint
-                    )
-                    for part in _parts(event):
-                        begun = True
-                        turn.add(part)
-                        turn.text_is_certain = bool(event.get("sure"))
+                    for part in self._collect(event, seed):
+                        has_begun = True
                         yield part
             raise EOFError
         except (OSError, HTTPException, EOFError, ValueError, LookupError, TypeError) as e:
-            if not begun and self.fresh:
-                raise Unavailable from e
+            if self.is_first and not has_begun:
+                raise ServerUnavailableError from e
             raise EngineError(
                 "the dslocal serve that was answering went away", hint="--cold loads the model here"
             ) from e
 
-    def _events(self, connection: HTTPConnection, text: str, seed: int) -> Iterator[dict[str, Any]]:
-        """What the server says. Raises ConnectionRefusedError when it declines."""
-        body = {
-            "fingerprint": self.beacon.fingerprint,
-            "family": self.family.name,
-            "text": text,
-            "system": self.system,
-            "thinking": self.thinking.value,
-            "settings": {name: getattr(self.settings, name).value for name in prompts.SETTINGS},
-            "seed": seed,
-            "top_logprobs": self.top_logprobs,
-            "form": {
-                "source": self.constraint.source,
-                "schema_text": json.dumps(self.constraint.schema),
-            }
-            if self.constraint
-            else None,
-            "fresh": self.fresh,
-        }
+    def _send(self, connection: HTTPConnection, text: str, seed: int) -> None:
         headers = {
-            "Authorization": f"Bearer {self.beacon.token}",
+            "Authorization": f"Bearer {self.server.token}",
             "Content-Type": "application/json",
         }
-        connection.request("POST", ROUTE, json.dumps(body).encode(), headers)
+        body = json.dumps(self._request(text, seed)).encode()
+        connection.request("POST", ASK_PATH, body, headers)
         if connection.sock:
-            connection.sock.settimeout(SILENT_S)
-        response = connection.getresponse()
-        if response.status != 200:
-            raise ConnectionRefusedError
-        yield from _read(response)
+            connection.sock.settimeout(SILENCE_TIMEOUT_S)
+
+    def _request(self, text: str, seed: int) -> dict[str, Any]:
+        prepared = self.prepared
+        constraint = prepared.constraint
+        form = None
+        if constraint:
+            schema = json.dumps(constraint.schema)
+            form = {"source": constraint.source, "schema_text": schema}
+        settings = prepared.settings
+        return {
+            "fingerprint": self.server.fingerprint,
+            "family": prepared.file.family.name,
+            "text": text,
+            "system": prepared.system,
+            "thinking": prepared.thinking.value.value,
+            "settings": {name: getattr(settings, name).value for name in prompts.SETTINGS},
+            "seed": seed,
+            "top_logprobs": prepared.top_logprobs,
+            "form": form,
+            "fresh": self.is_first,
+        }
+
+    def _collect(self, event: dict[str, Any], seed: int) -> Iterator[AnswerEvent]:
+        """Add the parts of an event to the turn, and yield them."""
+        if self.turn is None:
+            constraint = self.prepared.constraint
+            self.turn = output.Turn(prompt_tokens=0, seed=seed, constraint=constraint)
+        for part in _parts(event):
+            self.turn.add(part)
+            self.turn.text_is_certain = bool(event.get("sure"))
+            yield part
+
+    def _finish(self, sent: Any) -> None:
+        """Replace the turn by the server's, which has all counts."""
+        from dslocal.server.wire.turn_json import turn_from_json
+
+        self.turn = turn_from_json(sent)
+        self.turn.constraint = self.prepared.constraint
+        self.turn.top_logprobs = self.prepared.top_logprobs
 
 
-@dataclass
-class Search:
-    """For a running server that holds the file in question. ``found`` is the one, once
-    :meth:`known` was asked.
+def _read_events(response: HTTPResponse) -> Iterator[dict[str, Any]]:
+    """Yield the events of a stream, without comments.
+
+    Raises:
+        ConnectionRefusedError: The server declines.
+        ValueError: It sends something that is not an event, or an error.
     """
-
-    found: RunningServer | None = None
-
-    def known(self, path: Path) -> tuple[GgufHeader, prompts.Family] | None:
-        """What a server knows of the file at ``path``, for :func:`dslocal.cli.session_setup.prepare`."""
-        from dslocal.server import discovery
-
-        resolved = str(path.resolve())
-        for each in discovery.running_servers():
-            if (
-                each.path == resolved
-                and each.family in prompts.FAMILIES
-                and fingerprint(path, each.header) == each.fingerprint
-            ):
-                self.found = each
-                return each.header, prompts.FAMILIES[each.family]
-        return None
-
-    def answered(
-        self, path: Path, overrides: Overrides, draw: Callable[[ServeClient, float], None]
-    ) -> bool:
-        """Whether ``draw`` had its answers from the server; it is told that loading took no time.
-        ``pins`` may decide on the context.
-        """
-        found = self.found
-        if found is None or found.kv_type != USUAL_KV:
-            return False
-        if (
-            found.n_ctx != overrides.n_ctx
-            if overrides.n_ctx
-            else found.n_ctx < session_setup.wanted_context(found.header, overrides)
-        ):
-            return False
-        try:
-            draw(ServeClient(found, path), 0.0)
-        except Unavailable:
-            return False
-        session_setup.loaded(path)
-        return True
-
-
-def _read(response: HTTPResponse) -> Iterator[dict[str, Any]]:
-    """Events of a stream, without comments. Raises ValueError for what is none."""
-    while line := response.readline(LONGEST):
+    if response.status != 200:
+        raise ConnectionRefusedError
+    while line := response.readline(MAX_EVENT_BYTES):
         text = line.strip()
-        if text.startswith(b"data:"):
-            data = text[5:].strip()
-            if data == b"[DONE]":
-                return
-            event = json.loads(data)
-            if not isinstance(event, dict) or "error" in event:
-                raise ValueError("an error in the stream")
-            yield event
+        if not text.startswith(b"data:"):
+            continue
+        data = text[len(b"data:") :].strip()
+        if data == b"[DONE]":
+            return
+        event = json.loads(data)
+        if not isinstance(event, dict) or "error" in event:
+            raise ValueError("an error in the stream")
+        yield event
 
 
-def _parts(event: dict[str, Any]) -> Iterator[Any]:
+def _parts(event: dict[str, Any]) -> Iterator[AnswerEvent]:
     if "reasoning" in event:
         yield output.Reasoning(str(event["reasoning"]))
     if "answer" in event:

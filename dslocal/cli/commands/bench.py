@@ -7,33 +7,36 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dslocal.cli.options import AsJson, CpuMoe, Ctx, FamilyFlag, GpuLayers, Kv, ModelArgument
+from dslocal.cli.option_groups import LoadOptions, PlacementOptions, with_option_groups
+from dslocal.cli.options import AsJson, FamilyFlag, ModelArgument
 from dslocal.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
-    from dslocal import prompts
-    from dslocal.engine import LlamaContext, LlamaModel
+    from dslocal.cli.measuring.benchmark_run import BenchmarkRun
+    from dslocal.cli.session_setup import ModelFile
     from dslocal.gguf.header import GgufHeader
-    from dslocal.plan.load_config import LoadConfig
     from dslocal.plan.search import Plan
-    from dslocal.terminal.reports.bench_report import BenchFigure
+    from dslocal.terminal.reports.bench_report import FigureKey
 
-PREFILL = 512  # tokens, besides the micro-batch
-QUESTION = "Explain step by step how to work out 347 × 89."
-FILLER = "Many rivers begin in the mountains, and the longest of them cross several countries before they reach the sea. "
-MTP_WAYS = {"auto": ("auto",), "on": ("on",), "off": ("off",), "both": ("off", "on")}
-MOST_DEPTHS, MOST_TOKENS, MOST_REPEATS = 32, 100_000, 100
+MTP_MODES = {"auto": ("auto",), "on": ("on",), "off": ("off",), "both": ("off", "on")}
+MAX_DEPTHS = 32
+MAX_TOKENS = 100_000
+MAX_REPEATS = 100
+MAX_DEPTH_DIGITS = 9
+QUIET_S = 1.0  # before a line on a terminal says what is being measured
 
 
+@with_option_groups
 def bench(
+    *,
     model: ModelArgument = None,
     as_json: AsJson = False,
     plot: Annotated[
@@ -56,14 +59,14 @@ def bench(
     ] = "0,1024,4096",
     tokens: Annotated[
         int,
-        typer.Option("--tokens", min=8, max=MOST_TOKENS, help="Tokens to decode at each depth."),
+        typer.Option("--tokens", min=8, max=MAX_TOKENS, help="Tokens to decode at each depth."),
     ] = 64,
     repeat: Annotated[
         int,
         typer.Option(
             "--repeat",
             min=1,
-            max=MOST_REPEATS,
+            max=MAX_REPEATS,
             help="Times that all is measured, loading included.",
         ),
     ] = 3,
@@ -76,10 +79,7 @@ def bench(
         ),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of what is drawn.")] = 0,
-    ctx: Ctx = None,
-    kv: Kv = None,
-    n_gpu_layers: GpuLayers = None,
-    cpu_moe: CpuMoe = None,
+    placement: PlacementOptions,
     family: FamilyFlag = None,
 ) -> None:
     """Measure loading, prefill, decoding, sampling and the time to the first token.
@@ -87,296 +87,163 @@ def bench(
     Medians, and the spread: another program's work shows there. Ctrl-C ends it and keeps what was
     measured.
     """
-    from dslocal.cli import bench_compare, session_setup
-    from dslocal.engine import loader
+    from dslocal.cli import session_setup
     from dslocal.gguf.header import fingerprint
     from dslocal.terminal.reports import bench_report
 
-    wanted = _depths(depths)
-    if plot is not None:
-        if plot.suffix.lower() != ".png":
-            raise UsageError(f"--plot: {plot.name!r:.80} is no PNG", hint="as speed.png")
-        bench_report.require_plotting()
-    path, header, spoken = session_setup.prepare(model, family)
-    ways = _ways(mtp, header)
-    identity = fingerprint(path)
-    old = bench_compare.read_earlier(compare, identity) if compare else {}
-    drafting = "off" if set(ways) <= {"off"} else "on"
-    planned = loader.plan_for(
-        path, header, session_setup.pins_for(header, ctx, kv, n_gpu_layers, cpu_moe, drafting)
-    )
-    load_config = planned.load_config
-    if max(wanted, default=0) and tokens + 1 >= load_config.n_ctx:
-        raise UsageError(
-            f"--tokens: {tokens:,} do not fit a context of {load_config.n_ctx:,}",
-            hint="fewer, or a larger --ctx",
-        )
-    bench_of = _Bench(path, header, spoken, load_config, wanted, tokens, ways, seed)
-    interrupted = False
-    try:
-        with _progress(path.name) as report:
-            for number in range(repeat):
-                bench_of.run(_counted(report, number + 1, repeat))
-    except KeyboardInterrupt:
-        interrupted = True
-    figures = [figure for figure in bench_of.figures.values() if figure.runs]
-    _add_forecasts(figures, header, planned)
-    ratios = bench_compare.ratios(figures, old)
+    wanted_depths = _parse_depths(depths)
+    _check_plot(plot)
+    file = session_setup.prepare_model(model, family)
+    mtp_modes = _mtp_modes(mtp, file.header)
+    identity = fingerprint(file.path)
+    earlier = _read_earlier(compare, identity)
+    planned = _plan(file, placement, drafts=set(mtp_modes) != {"off"})
+    _check_tokens(tokens, wanted_depths, planned)
+
+    from dslocal.cli.measuring.bench_compare import ratios
+    from dslocal.cli.measuring.benchmark_run import BenchmarkRun, Workload
+
+    workload = Workload(wanted_depths, tokens, mtp_modes, seed)
+    run = BenchmarkRun(file, planned.load_config, workload)
+    was_interrupted = _measure(run, repeat)
+    run.add_forecasts(planned)
+    compared = ratios(run.measured, earlier)
     if as_json:
-        about = _about(path, header, identity, load_config, bench_of.threads, tokens, repeat, seed)
-        compared = [
-            {"what": what, "size": size, "mtp": way, "ratio": ratio}
-            for (what, size, way), ratio in ratios.items()
-        ]
-        found = {"figures": [figure.as_json() for figure in figures], "interrupted": interrupted}
-        print(json.dumps({**about, **found, **({"compared": compared} if compare else {})}))
-    elif figures:
-        for line in bench_report.table(
-            figures, _heading(path, header, load_config, bench_of.threads, repeat), ratios
-        ):
+        fields = _json_fields(run, identity, repeat, interrupted=was_interrupted)
+        print(json.dumps({**fields, **(_compared_json(compared) if compare else {})}))
+    elif run.measured:
+        for line in bench_report.table(run.measured, _heading(run, repeat), compared):
             print(line)
-    if plot is not None and (drawn := bench_report.curves(figures)):
-        bench_report.save_plot(drawn, _name(path, header), plot)
-    if interrupted:
+    curves = bench_report.curves(run.measured) if plot else None
+    if plot and curves:
+        bench_report.save_plot(curves, _title(file), plot)
+    if was_interrupted:
         raise typer.Exit(ExitCode.INTERRUPTED)
 
 
-def _counted(report: Callable[[str], None], number: int, repeat: int) -> Callable[[str], None]:
-    """``report`` with which of the repeats it is."""
-    return lambda what: report(f"{what}, {number} of {repeat}")
+def _measure(run: BenchmarkRun, repeat: int) -> bool:
+    """Measure everything ``repeat`` times, and return whether Ctrl-C ended it before."""
+
+    def numbered(report: Callable[[str], None], number: int) -> Callable[[str], None]:
+        return lambda what: report(f"{what}, {number} of {repeat}")
+
+    try:
+        with _progress(run.file.path.name) as report:
+            for number in range(1, repeat + 1):
+                run.run_once(numbered(report, number))
+    except KeyboardInterrupt:
+        return True
+    return False
 
 
-class _Bench:
-    """Measures one model as often as it is told to."""
+def _plan(file: ModelFile, placement: PlacementOptions, *, drafts: bool) -> Plan:
+    """Return how the model is loaded: as ``ask`` would, with an MTP layer where it ``drafts``."""
+    from dslocal.cli import user_settings
+    from dslocal.engine import loader
 
-    def __init__(
-        self,
-        path: Path,
-        header: GgufHeader,
-        family: prompts.Family,
-        load_config: LoadConfig,
-        depths: Sequence[int],
-        tokens: int,
-        ways: Sequence[str],
-        seed: int,
-    ) -> None:
-        from dslocal.plan.memory.shape import can_draft
-        from dslocal.terminal.reports.bench_report import BenchFigure
+    options = LoadOptions(**asdict(placement), mtp="on" if drafts else "off")
+    overrides = user_settings.load_overrides(file.header, options)
+    return loader.plan_for(file.path, file.header, overrides)
 
-        self._path, self._family, self._loading, self._tokens, self._seed = (
-            path,
-            family,
-            load_config,
-            tokens,
-            seed,
+
+def _check_plot(plot: Path | None) -> None:
+    from dslocal.terminal.reports import bench_report
+
+    if plot is None:
+        return
+    if plot.suffix.lower() != ".png":
+        raise UsageError(f"--plot: {plot.name!r:.80} is no PNG", hint="as speed.png")
+    bench_report.require_plotting()
+
+
+def _check_tokens(tokens: int, depths: list[int], planned: Plan) -> None:
+    n_ctx = planned.load_config.n_ctx
+    if max(depths, default=0) and tokens + 1 >= n_ctx:
+        raise UsageError(
+            f"--tokens: {tokens:,} do not fit a context of {n_ctx:,}",
+            hint="fewer, or a larger --ctx",
         )
-        deepest = load_config.n_ctx - tokens - 1
-        self._depths = list(dict.fromkeys(min(depth, deepest) for depth in depths))
-        self._ways = list(ways) if can_draft(header) else [""]
-        self._prefills = sorted(
-            {min(size, load_config.n_ctx) for size in (PREFILL, load_config.n_ubatch)}
-        )
-        rows = [
-            BenchFigure("load"),
-            BenchFigure("cold"),
-            BenchFigure("warm"),
-            BenchFigure("sampling"),
-        ]
-        rows += [BenchFigure("prefill", size) for size in self._prefills]
-        rows += [BenchFigure("decode", depth, way) for depth in self._depths for way in self._ways]
-        self.figures = {figure.key: figure for figure in rows}
-        self.threads = 0
-
-    def run(self, report: Callable[[str], None]) -> None:
-        """Everything once, from loading on. Raises KeyboardInterrupt on Ctrl-C, EngineError."""
-        from dslocal.cli import session_setup
-        from dslocal.engine import LlamaContext
-
-        report("loading")
-        began = time.perf_counter()
-        with (
-            session_setup.load(self._path, self._loading) as model,
-            LlamaContext(model, self._loading) as context,
-        ):
-            self._figure("load").runs.append(time.perf_counter() - began)
-            self.threads = context.n_threads
-            self._measure(context, report)
-
-    def _measure(self, context: LlamaContext, report: Callable[[str], None]) -> None:
-        from dslocal.engine import benchmark
-
-        question = self._ids(context.model, 0)
-        for what in ("cold", "warm"):
-            report("first token")
-            self._figure(what).runs.append(
-                benchmark.measure_first_token(context, question, self._seed)
-            )
-        self._figure("sampling").runs.append(benchmark.measure_sampling(context, self._seed))
-        for size in self._prefills:
-            report(f"prefill of {size:,} tokens")
-            self._figure("prefill", size).runs.append(
-                benchmark.measure_prefill(context, _filler(context.model, size))
-            )
-        for depth in self._depths:
-            ids = self._ids(context.model, depth)
-            for way in self._ways:
-                report(f"decode at {depth:,} tokens" + (f", MTP {way}" if way else ""))
-                decoded = benchmark.measure_decoding(
-                    context, ids, self._tokens, self._seed, mtp=_mode(way)
-                )
-                figure = self._figure("decode", depth, way)
-                figure.runs.append(decoded.rate)
-                figure.drafted, figure.accepted = (
-                    figure.drafted + decoded.drafted,
-                    figure.accepted + decoded.accepted,
-                )
-
-    def _figure(self, what: str, size: int = 0, way: str = "") -> BenchFigure:
-        return self.figures[what, size, way]
-
-    def _ids(self, model: LlamaModel, depth: int) -> list[int]:
-        """A question that follows other text, ``depth`` tokens in all, or the question's own if
-        that is more.
-        """
-        from dslocal import prompts
-
-        ids = prompts.encode(
-            self._family.render([prompts.Message("user", QUESTION)], self._family.default_thinking),
-            model,
-        )
-        return [*ids[:1], *_filler(model, max(0, depth - len(ids))), *ids[1:]]
 
 
-def _filler(model: LlamaModel, tokens: int) -> list[int]:
-    ids = model.encode(FILLER)
-    return (ids * (tokens // len(ids) + 1))[:tokens]
-
-
-def _depths(text: str) -> list[int]:
+def _parse_depths(text: str) -> list[int]:
     parts = [part.strip() for part in text.split(",")]
-    if len(parts) > MOST_DEPTHS or not all(
-        part.isdecimal() and part.isascii() and len(part) < 10 for part in parts
-    ):
+    are_numbers = all(
+        part.isdecimal() and part.isascii() and len(part) <= MAX_DEPTH_DIGITS for part in parts
+    )
+    if len(parts) > MAX_DEPTHS or not are_numbers:
         raise UsageError(f"--depths: {text!r:.60} are no numbers of tokens", hint="as 0,1024,4096")
     return sorted({int(part) for part in parts})
 
 
-def _ways(asked: str | None, header: GgufHeader) -> tuple[str, ...]:
+def _mtp_modes(option: str | None, header: GgufHeader) -> tuple[str, ...]:
+    """Return the ways of drafting to measure."""
     from dslocal.plan.memory.shape import can_draft
 
-    has = can_draft(header)
-    if asked is not None and asked.lower() not in MTP_WAYS:
-        raise UsageError(f"--mtp: {asked!r:.20} is not known", hint=", ".join(MTP_WAYS))
-    if asked is not None and asked.lower() != "off" and not has:
+    mode = (option or "both").lower()
+    if mode not in MTP_MODES:
+        raise UsageError(f"--mtp: {option!r:.20} is not known", hint=", ".join(MTP_MODES))
+    if can_draft(header):
+        return MTP_MODES[mode]
+    if option is not None and mode != "off":
         raise UsageError(
             "--mtp: the model has no multi-token-prediction layer",
             hint="dslocal convert keeps it; other files lack it",
         )
-    return MTP_WAYS[asked.lower() if asked else "both"] if has else ("off",)
+    return ("off",)
 
 
-def _mode(way: str) -> Any:
-    return way or "off"
+def _read_earlier(compare: Path | None, fingerprint: str) -> dict[FigureKey, float]:
+    from dslocal.cli.measuring.bench_compare import read_earlier
+
+    return read_earlier(compare, fingerprint) if compare else {}
 
 
-def _add_forecasts(figures: Sequence[BenchFigure], header: GgufHeader, planned: Plan) -> None:
-    """The plan's forecast for decoding without drafts."""
-    plain = [figure for figure in figures if figure.what == "decode" and figure.mtp in ("", "off")]
-    if not plain:
-        return
-    from dslocal.api import machines
-    from dslocal.plan.speed import tokens_per_s
-
-    machine, rates = machines.machine_and_rates()
-    load_config = replace(planned.load_config, mtp=False)
-    for figure in plain:
-        figure.forecast = tokens_per_s(
-            header, load_config, planned.memory, machine, rates, figure.size / load_config.n_ctx
-        )
-
-
-def _name(path: Path, header: GgufHeader) -> str:
-    from dslocal.gguf.header import main_type
-
-    return f"{header.text('general.name') or path.stem}, {main_type(header)}"
-
-
-def _heading(
-    path: Path, header: GgufHeader, load_config: LoadConfig, threads: int, repeat: int
-) -> list[str]:
-    gpu = (
-        f"{load_config.n_gpu_layers} layers on the GPU"
-        if load_config.n_gpu_layers
-        else f"{threads} thread{'s' if threads != 1 else ''}"
-    )
-    kv = load_config.kv_type.name.lower()
-    again = f"measured {repeat} times" if repeat > 1 else "measured once"
-    size = header.file_size / 1e6
-    return [
-        f"{_name(path, header)}, "
-        + (f"{size / 1e3:,.1f} GB" if size >= 1000 else f"{size:,.1f} MB"),
-        f"{load_config.n_ctx:,} tokens of context, {kv} KV cache, {gpu}; {again}",
-    ]
-
-
-def _about(
-    path: Path,
-    header: GgufHeader,
-    identity: str,
-    load_config: LoadConfig,
-    threads: int,
-    tokens: int,
-    repeat: int,
-    seed: int,
+def _json_fields(
+    run: BenchmarkRun, fingerprint: str, repeat: int, *, interrupted: bool
 ) -> dict[str, Any]:
-    from dslocal import __version__
-    from dslocal.engine import benchmark
-    from dslocal.gguf.header import main_type
-    from dslocal.plan.machine import probe
+    figures = [figure.as_json() for figure in run.measured]
+    return {**run.about(fingerprint, repeat), "figures": figures, "interrupted": interrupted}
 
-    machine = probe.probe_machine()
-    name = header.text("general.name") or path.stem
-    return {
-        "dslocal": __version__,
-        "machine": {
-            "os": machine.os,
-            "cpu": machine.cpu,
-            "cores": machine.cores,
-            "ram": machine.ram,
-            "gpu": [
-                {"name": gpu.name, "kind": gpu.kind, "total": gpu.total} for gpu in machine.gpus
-            ],
-        },
-        "model": {
-            "name": name,
-            "quant": main_type(header),
-            "bytes": header.file_size,
-            "fingerprint": identity,
-        },
-        "settings": {
-            "threads": threads,
-            **load_config.as_json(),
-            "mtp_loaded": load_config.mtp,
-            "temperature": benchmark.TEMPERATURE,
-            "top_p": benchmark.TOP_P,
-            "tokens": tokens,
-            "repeat": repeat,
-            "seed": seed,
-        },
-    }
+
+def _compared_json(ratios: dict[FigureKey, float]) -> dict[str, Any]:
+    compared = [
+        {"what": what, "size": size, "mtp": mtp, "ratio": ratio}
+        for (what, size, mtp), ratio in ratios.items()
+    ]
+    return {"compared": compared}
+
+
+def _title(file: ModelFile) -> str:
+    from dslocal.gguf.header import main_type
+
+    return f"{file.name}, {main_type(file.header)}"
+
+
+def _heading(run: BenchmarkRun, repeat: int) -> list[str]:
+    """Return the lines above the table: the model, how it is loaded, how often it was measured."""
+    config = run.load_config
+    megabytes = run.file.header.file_size / 1e6
+    size = f"{megabytes / 1e3:,.1f} GB" if megabytes >= 1000 else f"{megabytes:,.1f} MB"
+    where = f"{run.threads} thread{'s' if run.threads != 1 else ''}"
+    if config.n_gpu_layers:
+        where = f"{config.n_gpu_layers} layers on the GPU"
+    times = f"measured {repeat} times" if repeat > 1 else "measured once"
+    return [
+        f"{_title(run.file)}, {size}",
+        f"{config.n_ctx:,} tokens of context, {config.kv_type.name.lower()} KV cache, {where}; "
+        f"{times}",
+    ]
 
 
 @contextmanager
 def _progress(name: str) -> Iterator[Callable[[str], None]]:
-    """Yields what is told what is being measured: a line on a terminal, once it takes longer than a
-    second.
-    """
+    """Yield what receives what is being measured: a line on a terminal, once it takes QUIET_S."""
     from dslocal.terminal.sanitise import one_line
 
     began = time.monotonic()
 
     def report(what: str) -> None:
-        if time.monotonic() - began > 1:
+        if time.monotonic() - began > QUIET_S:
             print(f"\r\x1b[2K{one_line(name, 30)}: {what}", end="", file=sys.stderr, flush=True)
 
     if not sys.stderr.isatty():

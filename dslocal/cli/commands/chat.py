@@ -2,50 +2,45 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand
 
-from dslocal.cli.options import (
-    CpuMoe,
-    Ctx,
-    FamilyFlag,
-    GpuLayers,
-    Kv,
-    MathFlag,
-    ModelArgument,
-    Mtp,
-    Think,
-)
+from dslocal.cli.option_groups import LoadOptions, with_option_groups
+from dslocal.cli.options import FamilyFlag, MathFlag, ModelArgument, Think
+from dslocal.errors import UsageError
 
 if TYPE_CHECKING:
     from dslocal.chat import StoredConversation
 
-LAST = "last"
+RESUME = "--resume"
+LAST = "last"  # the value of --resume where it stands alone
 
 
 class ChatCommand(TyperCommand):
-    """Lets ``--resume`` stand alone: what follows it is its value only where it looks like a
-    conversation's id.
+    """Lets ``--resume`` stand alone.
+
+    What follows it is its value only where it looks like a conversation's id.
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse ``args`` after giving a lone ``--resume`` its value."""
         from dslocal.chat.storage import PART_OF_ID
 
-        following = [*args[1:], ""][: len(args)]
-        alone = [
-            arg == "--resume" and not PART_OF_ID.fullmatch(after)
-            for arg, after in zip(args, following, strict=True)
-        ]
-        return super().parse_args(
-            ctx,
-            [f"--resume={LAST}" if lone else arg for arg, lone in zip(args, alone, strict=True)],
-        )
+        completed = []
+        for number, arg in enumerate(args):
+            following = args[number + 1] if number + 1 < len(args) else ""
+            is_alone = arg == RESUME and not PART_OF_ID.fullmatch(following)
+            completed.append(f"{RESUME}={LAST}" if is_alone else arg)
+        return super().parse_args(ctx, completed)
 
 
+@with_option_groups
 def chat(
+    *,
     model: ModelArgument = None,
     system: Annotated[
         str,
@@ -62,58 +57,45 @@ def chat(
     ] = None,
     think: Think = None,
     math: MathFlag = None,
-    ctx: Ctx = None,
-    kv: Kv = None,
-    n_gpu_layers: GpuLayers = None,
-    cpu_moe: CpuMoe = None,
-    mtp: Mtp = "auto",
+    load: LoadOptions,
     family: FamilyFlag = None,
     resume: Annotated[
         str | None,
         typer.Option(
             "--resume",
             metavar="[ID]",
-            help="Go on with the last conversation, or with ID of dslocal sessions; with its model unless one is named.",
+            help=(
+                "Go on with the last conversation, or with ID of dslocal sessions; "
+                "with its model unless one is named."
+            ),
             show_default=False,
         ),
     ] = None,
 ) -> None:
     """Talk with a model in the terminal."""
-    import sys
-
     from dslocal import prompts
-    from dslocal.catalog import resolve
     from dslocal.chat import Session, new_conversation
-    from dslocal.cli import model_switch, session_setup
-    from dslocal.errors import UsageError
+    from dslocal.cli import model_switch, session_setup, user_settings
     from dslocal.terminal.chat.loop import ChatLoop
 
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError("chat needs a terminal", hint="dslocal ask reads a question from stdin")
-    earlier = _earlier(resume)
-    choice = model_switch.choose(model or (earlier.model if earlier else None), family)
-    settings = session_setup.settings_for(choice.family.defaults, {})
-    thinking = session_setup.thinking_for(choice.family, think).value
-    session_setup.advise(choice.family, settings, thinking, system)
-    for path_given in file or []:
-        prompts.read_text(path_given)  # or the error would come with the first question
-    with model_switch.ModelSwitch(
-        model_switch.Options(ctx, kv, n_gpu_layers, cpu_moe, mtp), choice
-    ) as held:
-        session = Session(held.load(choice), choice.family, settings, system, thinking)
-        called = (
-            session_setup.named_model(model)
-            or (earlier.model if earlier else None)
-            or resolve.last_used_model()
-            or resolve.DEFAULT
-        )
+    earlier = _find_earlier(resume)
+    choice = model_switch.choose_chat_model(model or (earlier.model if earlier else None), family)
+    settings = user_settings.sampling_settings(choice.family.defaults, {})
+    thinking = user_settings.chosen_thinking(choice.family, think).value
+    session_setup.print_advice(choice.family, settings, thinking, system)
+    for path in file or []:
+        prompts.read_text(path)  # raises now, not with the first question
+    with model_switch.ModelSwitch(load, choice) as switch:
+        session = Session(switch.load(choice), choice.family, settings, system, thinking)
         loop = ChatLoop(
             session,
             choice.name,
-            new_conversation(called),
+            new_conversation(_model_to_store(model, earlier)),
             files=file or [],
             math=math,
-            model_switcher=held,
+            model_switcher=switch,
         )
         if earlier:
             loop.resume_conversation(earlier)
@@ -125,10 +107,23 @@ def chat(
             loop.close_conversation()
 
 
-def _earlier(resume: str | None) -> StoredConversation | None:
-    """The conversation that is asked for, if one is. Raises NotFoundError, UsageError."""
+def _find_earlier(resume: str | None) -> StoredConversation | None:
+    """Return the conversation to resume, if there is one.
+
+    Raises:
+        NotFoundError, UsageError: There is none like that, or several.
+    """
     from dslocal.chat import find_conversation, last_conversation
 
     if resume is None:
         return None
     return last_conversation() if resume == LAST else find_conversation(resume)
+
+
+def _model_to_store(model: str | None, earlier: StoredConversation | None) -> str:
+    """Return the name by which the conversation will find its model again."""
+    from dslocal.catalog import resolve
+    from dslocal.cli.user_settings import named_model
+
+    named = named_model(model) or (earlier.model if earlier else None)
+    return named or resolve.last_used_model() or resolve.DEFAULT

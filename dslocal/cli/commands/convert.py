@@ -270,7 +270,7 @@ def _verified(
     ) as shown:
         errors = converter.verify(plan, targets, jobs=jobs, on_progress=shown.on_conversion)
     for done in reports if load else []:
-        session_setup.load(done.path).close()
+        session_setup.load_model(done.path).close()
     return errors
 
 

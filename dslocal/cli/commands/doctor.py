@@ -1,5 +1,6 @@
-"""``dslocal doctor``: what this installation is and what is wrong with it. It opens no connection,
-and works when nothing else does.
+"""``dslocal doctor``: what this installation is and what is wrong with it.
+
+It opens no connection, and works when nothing else does.
 """
 
 from __future__ import annotations
@@ -16,180 +17,188 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from dslocal.cli.options import AsJson
-from dslocal.errors import DslocalError, EngineMissingError
+from dslocal.errors import DslocalError, EngineMissingError, ExitCode
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from dslocal.cli.doctor_checks import Finding
+    from dslocal.plan.machine.machine import Machine
 
 PACKAGES = (
-    *(
-        "llama-cpp-python",
-        "gguf",
-        "numpy",
-        "typer",
-        "rich",
-        "huggingface-hub",
-        "prompt-toolkit",
-        "markdown-it-py",
-        "PyYAML",
-    ),
-    *("platformdirs", "filelock", "charset-normalizer", "llguidance", "jsonschema"),
+    "llama-cpp-python",
+    "gguf",
+    "numpy",
+    "typer",
+    "rich",
+    "huggingface-hub",
+    "prompt-toolkit",
+    "markdown-it-py",
+    "PyYAML",
+    "platformdirs",
+    "filelock",
+    "charset-normalizer",
+    "llguidance",
+    "jsonschema",
 )
-OPTIONAL = ("starlette", "uvicorn", "matplotlib")  # for dslocal serve and for plots
-VARIABLES = re.compile(
-    r"(DSLOCAL|HF|OMP|GGML|LLAMA|CUDA|METAL|GOMP)_\w+|(HTTPS?|ALL|NO)_PROXY|NO_COLOR|PAGER|OLLAMA_MODELS",
+OPTIONAL_PACKAGES = ("starlette", "uvicorn", "matplotlib")  # for dslocal serve and for plots
+SHOWN_VARIABLES = re.compile(
+    r"(DSLOCAL|HF|OMP|GGML|LLAMA|CUDA|METAL|GOMP)_\w+"
+    r"|(HTTPS?|ALL|NO)_PROXY|NO_COLOR|PAGER|OLLAMA_MODELS",
     re.IGNORECASE,
 )
-SECRET = re.compile(
-    r"TOKEN|KEY|SECRET|PASS|PROXY", re.IGNORECASE
-)  # of such a variable it is only said that it is set
-OURS = "HF_HUB_DISABLE_TELEMETRY"  # which dslocal itself sets
-MOST_FILES = 100_000
+# Of such a variable the report says only that it is set.
+SECRET_VARIABLES = re.compile(r"TOKEN|KEY|SECRET|PASS|PROXY", re.IGNORECASE)
+OWN_VARIABLE = "HF_HUB_DISABLE_TELEMETRY"  # dslocal itself sets it
+MAX_FILES = 100_000
+
+Check = Callable[[], "Iterator[Finding]"]
 
 
 def doctor(as_json: AsJson = False) -> None:
     """Say what this machine and this installation are, what is wrong, and what mends it."""
-    problems: list[Finding] = []
-    fields = dict(_sections(problems))
-    stopped = any(problem.stops for problem in problems)
+    findings: list[Finding] = []
+    fields = dict(_sections(findings))
+    is_stopped = any(finding.stops for finding in findings)
+    problems = [asdict(finding) for finding in findings]
     if as_json:
-        print(
-            json.dumps(
-                {**fields, "problems": [asdict(problem) for problem in problems], "ok": not stopped}
-            )
-        )
+        print(json.dumps({**fields, "problems": problems, "ok": not is_stopped}))
     else:
         from dslocal.terminal.reports import doctor_report
 
-        doctor_report.print_report(fields, [asdict(problem) for problem in problems])
-    if stopped:
-        raise typer.Exit(1)
+        doctor_report.print_report(fields, problems)
+    if is_stopped:
+        raise typer.Exit(ExitCode.FAILURE)
 
 
-def _sections(problems: list[Finding]) -> Iterator[tuple[str, Any]]:
-    """The parts of the report, by name; what is wrong goes to ``problems``."""
-    from dslocal import __version__
+def _sections(findings: list[Finding]) -> Iterator[tuple[str, Any]]:
+    """Yield the parts of the report by name; what is wrong goes to ``findings``."""
     from dslocal.cli import doctor_checks
-
-    def found(check: Callable[[], Iterator[Finding]]) -> None:
-        try:
-            problems.extend(check())
-        except (
-            DslocalError,
-            OSError,
-            ImportError,
-        ) as e:  # a doctor does not die of what the patient has
-            problems.append(
-                doctor_checks.Finding(
-                    f"{type(e).__name__}: {e}", getattr(e, "hint", ""), stops=True
-                )
-            )
-
-    python = f"{platform.python_implementation()} {platform.python_version()}"
-    yield (
-        "dslocal",
-        {
-            "version": __version__,
-            "python": python,
-            "executable": sys.executable,
-            "packages": _packages(problems),
-        },
-    )
-    engine, machine = _engine(problems)
-    yield "machine", machine
-    yield "llama.cpp", engine
-    folders = doctor_checks.folders()
-    found(lambda: doctor_checks.disk(folders))
-    yield "folders", {name: str(path) for name, path in folders.items()}
-    yield (
-        "cache",
-        {
-            "bytes": _nbytes(folders["cache"]),
-            "disk_free": doctor_checks.free_bytes(folders["cache"]),
-        },
-    )
-    found(doctor_checks.settings)
-    from dslocal import home
-
-    yield "config", {"path": str(home.config_file()), "exists": home.config_file().is_file()}
-    used = [name for name in sorted(os.environ) if VARIABLES.fullmatch(name) and name != OURS]
-    yield "environment", {name: "set" if SECRET.search(name) else os.environ[name] for name in used}
-    found(doctor_checks.known_models)
-    yield "models", _models()
-    yield "hub", _hub(found)
     from dslocal.terminal.capabilities import detect_terminal
 
+    yield "dslocal", _installation(findings)
+    engine, machine = _engine_and_machine(findings)
+    yield "machine", machine
+    yield "llama.cpp", engine
+    folders = doctor_checks.app_folders()
+    _collect(lambda: doctor_checks.check_folders(folders), findings)
+    yield "folders", {name: str(path) for name, path in folders.items()}
+    yield "cache", _cache(folders["cache"])
+    _collect(doctor_checks.check_settings, findings)
+    yield "config", _config_file()
+    yield "environment", _environment()
+    _collect(doctor_checks.check_models, findings)
+    yield "models", _models()
+    yield "hub", _hub(findings)
     yield "terminal", asdict(detect_terminal())
 
 
-def _packages(problems: list[Finding]) -> dict[str, str | None]:
+def _collect(check: Check, findings: list[Finding]) -> None:
+    """Add what a check finds. A check that fails is itself a finding."""
+    from dslocal.cli.doctor_checks import Finding
+
+    try:
+        findings.extend(check())
+    except (DslocalError, OSError, ImportError) as e:
+        hint = getattr(e, "hint", "")
+        findings.append(Finding(f"{type(e).__name__}: {e}", hint, stops=True))
+
+
+def _installation(findings: list[Finding]) -> dict[str, Any]:
+    from dslocal import __version__
+
+    return {
+        "version": __version__,
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "executable": sys.executable,
+        "packages": _packages(findings),
+    }
+
+
+def _packages(findings: list[Finding]) -> dict[str, str | None]:
+    """Return the versions of the packages that dslocal uses; None for one that is missing."""
     from importlib import metadata
 
     from dslocal.cli.doctor_checks import Finding
 
     versions: dict[str, str | None] = {}
-    for name in (*PACKAGES, *OPTIONAL):
+    for name in (*PACKAGES, *OPTIONAL_PACKAGES):
         try:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             versions[name] = None
-            if name in OPTIONAL:
-                continue
-            problems.append(
-                Finding(
+            if name in PACKAGES:
+                finding = Finding(
                     f"the package {name} is not installed",
                     f"pip install --upgrade {name}",
                     stops=True,
                 )
-            )
+                findings.append(finding)
     return versions
 
 
-def _engine(problems: list[Finding]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What llama.cpp is, and the machine as it sees it."""
+def _engine_and_machine(findings: list[Finding]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what llama.cpp is, and the machine as it sees it."""
     from dslocal.cli import doctor_checks
     from dslocal.plan.machine import probe
-    from dslocal.plan.machine.llama_cpp_build import Build, KnownDevices, probe_build
+    from dslocal.plan.machine.llama_cpp_build import KnownDevices, probe_build
 
-    made: Build | EngineMissingError
     try:
-        made = probe_build()
+        build = probe_build()
     except EngineMissingError as e:
-        made = e
-    runner = KnownDevices(made.devices if isinstance(made, Build) else made)
+        findings.append(doctor_checks.Finding(str(e), e.hint, stops=True))
+        return {"error": str(e)}, _machine(probe.probe_machine(KnownDevices(e)))
+    runner = KnownDevices(build.devices)
     machine = probe.probe_machine(runner)
-    fields = {
+    cpu_flags = _cpu_flags(runner.read("/proc/cpuinfo") or "")
+    findings.extend(doctor_checks.check_engine(build, machine, cpu_flags))
+    engine = {
+        "version": build.version,
+        "library": build.library,
+        "backends": sorted({device.name.rstrip("0123456789") for device in build.devices}),
+        "features": list(build.features),
+    }
+    return engine, _machine(machine)
+
+
+def _machine(machine: Machine) -> dict[str, Any]:
+    return {
         "os": platform.platform(),
         "cpu": machine.cpu,
         "cores": machine.cores,
         "ram": machine.ram,
         "available": machine.available,
-    }
-    fields |= {
         "gpus": [asdict(gpu) for gpu in machine.gpus],
         "limited_by": machine.limited_by,
         "notes": list(machine.notes),
     }
-    if isinstance(made, EngineMissingError):
-        problems.append(doctor_checks.Finding(str(made), made.hint, stops=True))
-        return {"error": str(made)}, fields
-    problems.extend(
-        doctor_checks.engine(made, machine, _cpu_flags(runner.read("/proc/cpuinfo") or ""))
-    )
-    backends = sorted({device.name.rstrip("0123456789") for device in made.devices})
-    return {
-        "version": made.version,
-        "library": made.library,
-        "backends": backends,
-        "features": list(made.features),
-    }, fields
 
 
 def _cpu_flags(cpuinfo: str) -> frozenset[str]:
     line = re.search(r"^flags\s*:(.*)$", cpuinfo, re.MULTILINE)
     return frozenset(line[1].split() if line else ())
+
+
+def _cache(folder: Path) -> dict[str, Any]:
+    from dslocal.cli import doctor_checks
+
+    return {"bytes": _folder_bytes(folder), "disk_free": doctor_checks.free_bytes(folder)}
+
+
+def _config_file() -> dict[str, Any]:
+    from dslocal import home
+
+    return {"path": str(home.config_file()), "exists": home.config_file().is_file()}
+
+
+def _environment() -> dict[str, str]:
+    """Return the variables that have an effect, without the secrets among them."""
+    names = sorted(name for name in os.environ if SHOWN_VARIABLES.fullmatch(name))
+    return {
+        name: "set" if SECRET_VARIABLES.search(name) else os.environ[name]
+        for name in names
+        if name != OWN_VARIABLE
+    }
 
 
 def _models() -> dict[str, Any]:
@@ -203,7 +212,8 @@ def _models() -> dict[str, Any]:
     }
 
 
-def _hub(found: Callable[[Callable[[], Iterator[Finding]]], None]) -> dict[str, Any]:
+def _hub(findings: list[Finding]) -> dict[str, Any]:
+    """Return how the hub is reached, as far as it can be told."""
     from dslocal.cli import doctor_checks
 
     fields: dict[str, Any] = {}
@@ -213,20 +223,18 @@ def _hub(found: Callable[[Callable[[], Iterator[Finding]]], None]) -> dict[str, 
         from dslocal.hub import environment
 
         left = find_leftovers()
-        fields.update(
-            offline=environment.is_offline(),
-            endpoint=environment.endpoint(),
-            downloads=str(environment.hub_cache_dir()),
-        )
-        fields["leftovers"] = sum(one.nbytes for one in left)
-        yield from doctor_checks.leftovers(left)
+        fields["offline"] = environment.is_offline()
+        fields["endpoint"] = environment.endpoint()
+        fields["downloads"] = str(environment.hub_cache_dir())
+        fields["leftovers"] = sum(leftover.nbytes for leftover in left)
+        yield from doctor_checks.check_leftovers(left)
 
-    found(look)
+    _collect(look, findings)
     return fields
 
 
-def _nbytes(folder: Path) -> int:
-    """What the files under ``folder`` take; links are not followed."""
+def _folder_bytes(folder: Path) -> int:
+    """Return the bytes of the files under a folder; links are not followed."""
     total = seen = 0
     for root, _, names in os.walk(folder):
         for name in names:
@@ -235,6 +243,6 @@ def _nbytes(folder: Path) -> int:
                 total += os.lstat(os.path.join(root, name)).st_size  # noqa: PTH118
             except OSError:
                 continue
-        if seen > MOST_FILES:
+        if seen > MAX_FILES:
             break
     return total

@@ -6,42 +6,31 @@ from __future__ import annotations
 
 import json
 import re
-import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dslocal.cli.options import (
-    FamilyFlag,
-    FrequencyPenalty,
-    LogitBias,
-    MinP,
-    ModelFlag,
-    Mtp,
-    PresencePenalty,
-    RepeatPenalty,
-    Stop,
-    Think,
-    ThinkBudget,
-    TopK,
-)
-from dslocal.errors import ExitCode
-from dslocal.files import sampled_fingerprint
+from dslocal.cli.option_groups import LoadOptions, SamplingOptions, with_option_groups
+from dslocal.cli.options import AsJson, FamilyFlag, ModelFlag, Mtp, Think, ThinkBudget
 
 if TYPE_CHECKING:
     from dslocal import prompts
-    from dslocal.evaluation.problems import Problem
-    from dslocal.evaluation.results import Results
+    from dslocal.cli.measuring.evaluation_run import EvaluationRun, Total
+    from dslocal.cli.session_setup import ModelFile
     from dslocal.evaluation.scores import Scores
-    from dslocal.gguf.header import GgufHeader
     from dslocal.plan.search import Overrides
 
 MAX_SAMPLES = 1024
+MAX_SHOWN_TITLE = 100
+MAX_SHOWN_SETTING = 60
 
 
+@with_option_groups
 def evaluate(
+    *,
     file: Annotated[
         Path, typer.Argument(help="JSON lines, each with question and answer.", show_default=False)
     ],
@@ -55,25 +44,7 @@ def evaluate(
     seed: Annotated[
         int, typer.Option("--seed", help="Each answer's own seed comes from this one.")
     ] = 0,
-    temperature: Annotated[
-        float | None,
-        typer.Option("--temperature", help="0 takes the likeliest token. [the model's]"),
-    ] = None,
-    top_p: Annotated[
-        float | None,
-        typer.Option("--top-p", help="Keep the likeliest tokens up to this share. [the model's]"),
-    ] = None,
-    max_tokens: Annotated[
-        int | None,
-        typer.Option("--max-tokens", help="Tokens of reasoning and answer at most. [the model's]"),
-    ] = None,
-    top_k: TopK = None,
-    min_p: MinP = None,
-    presence_penalty: PresencePenalty = None,
-    frequency_penalty: FrequencyPenalty = None,
-    repeat_penalty: RepeatPenalty = None,
-    logit_bias: LogitBias = None,
-    stop: Stop = None,
+    sampling: SamplingOptions,
     think_budget: ThinkBudget = None,
     ctx: Annotated[
         int | None, typer.Option("--ctx", help="Tokens of context. [the model's, up to 16384]")
@@ -82,7 +53,7 @@ def evaluate(
     think: Think = None,
     math: Annotated[
         bool,
-        typer.Option("--math/--no-math", help="Ask for a boxed answer, as the makers word it."),
+        typer.Option("--math/--no-math", help="Ask for a boxed answer, as the vendor words it."),
     ] = True,
     limit: Annotated[
         int | None,
@@ -99,7 +70,7 @@ def evaluate(
     restart: Annotated[
         bool, typer.Option("--restart", help="Begin anew, though there are results.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
     family: FamilyFlag = None,
 ) -> None:
     """Measure a model on questions with known answers. Interrupted, the same command goes on where
@@ -108,198 +79,117 @@ def evaluate(
     An answer is right when its final answer, boxed or said to be the answer, equals the known one:
     1/2 = 0.5 = \\frac{1}{2}.
     """
-    from dslocal import __version__
-    from dslocal.cli import session_setup
+    from dslocal.cli import session_setup, user_settings
+    from dslocal.cli.measuring.evaluation_run import EvaluationRun
     from dslocal.evaluation import results
     from dslocal.evaluation.problems import read_problems
     from dslocal.evaluation.scores import score
 
     problems, digest = read_problems(file)
-    problems = problems[:limit]
-    path, header, spoken = session_setup.prepare(model, family)
-    flags = {
-        "temperature": temperature,
-        "top_p": top_p,
-        "max_tokens": max_tokens,
-        "top_k": top_k,
-        "min_p": min_p,
-        "presence_penalty": presence_penalty,
-        "frequency_penalty": frequency_penalty,
-        "repeat_penalty": repeat_penalty,
-        "logit_bias": logit_bias,
-        "stop": stop,
-        "think_budget": think_budget,
-    }
-    settings = session_setup.settings_for(spoken.defaults, flags)
-    overrides = session_setup.pins_for(header, ctx, mtp=mtp)
-    overrides = replace(
-        overrides, n_ctx=session_setup.wanted_context(header, overrides)
-    )  # or what is free now would decide whether a run can be resumed
-    thinking = session_setup.thinking_for(spoken, think).value
-    name = _name(model)
-    decisive = {
-        "dslocal": __version__,
-        "questions": digest,
-        "model": sampled_fingerprint(path)[:16],
-        "family": spoken.name,
-        "thinking": thinking.value,
-        "math": math,
-        "temperature": settings.temperature.value,
-        "top_p": settings.top_p.value,
-        "max_tokens": settings.max_tokens.value,
-        "ctx": overrides.n_ctx or 0,
-        "seed": session_setup.new_seed(seed),
-        "n": samples,
-        **{
-            name: value if isinstance(value, int | float) else json.dumps(value)
-            for name, value in settings.extras().items()
-        },
-    }
-    target = out or _target(file, name)
+    prepared = session_setup.prepare_model(model, family)
+    flags = sampling.flags(think_budget)
+    run = EvaluationRun(
+        name=_model_name(model),
+        file=file,
+        problems=problems[:limit],
+        samples=samples,
+        seed=user_settings.checked_seed(seed),
+        model=prepared,
+        chosen=_chosen_overrides(prepared, LoadOptions(ctx=ctx, mtp=mtp)),
+        settings=user_settings.sampling_settings(prepared.family.defaults, flags),
+        thinking=user_settings.chosen_thinking(prepared.family, think).value,
+        math=math,
+    )
+    decisive = run.decisive_settings(digest)
+    target = out or _default_target(file, run.name)
     with results.Results(target, decisive, restart=restart) as kept:
-        session_setup.advise(spoken, settings, thinking, "")
-        missing = _missing(kept, len(problems), samples)
-        resumed = len(problems) * samples - sum(map(len, missing.values()))
-        if missing:
-            way = (spoken, settings, thinking, math, seed)
-            _run(
-                (path, header, overrides),
-                way,
-                problems,
-                missing,
-                kept,
-                name=f"{name} on {file.name}",
-                total=len(problems) * samples,
-            )
-        drawn = [sample for sample in kept.samples.values() if sample.problem < len(problems)]
-    scores = score(drawn, [problem.answer for problem in problems])
+        session_setup.print_advice(prepared.family, run.settings, run.thinking, "")
+        resumed = run.draw_missing(kept)
+        drawn = [sample for sample in kept.samples.values() if run.has(sample)]
+    scores = score(drawn, [problem.answer for problem in run.problems])
     if as_json:
-        about = {"file": str(file), "results": str(target), "model": name, "resumed": resumed}
-        print(
-            json.dumps({**about, **_fields(scores, len(problems), samples), "settings": decisive})
-        )
+        about = {"file": str(file), "results": str(target), "model": run.name, "resumed": resumed}
+        print(json.dumps({**about, **_scores_json(scores, run.total), "settings": decisive}))
     else:
-        _print_table(f"{name} on {file.name}", scores, len(problems), samples, settings, target)
+        _print_table(run, scores, target)
 
 
-def _run(
-    model: tuple[Path, GgufHeader, Overrides],
-    way: tuple[prompts.Family, prompts.Settings, prompts.Thinking, bool, int],
-    problems: list[Problem],
-    missing: dict[int, list[int]],
-    kept: Results,
-    *,
-    name: str,
-    total: int,
-) -> None:
-    """Draws every sample that is missing and keeps each as it comes."""
-    from dslocal.cli import session_setup
-    from dslocal.cli.asking.examination import Examination
-    from dslocal.terminal.reports.eval_progress import show_eval_progress
+def _chosen_overrides(file: ModelFile, options: LoadOptions) -> Overrides:
+    """Return how the model is loaded, with a context whose size does not depend on free memory.
 
-    def state() -> tuple[int, int]:
-        """Answers that are there, and the right ones."""
-        here = [sample for sample in kept.samples.values() if sample.problem < len(problems)]
-        return len(here), sum(sample.correct for sample in here)
+    Otherwise what is free now would decide whether a run can be resumed.
+    """
+    from dslocal.cli import user_settings
 
-    try:
-        with (
-            session_setup.running(*model) as context,
-            show_eval_progress(name, *state(), total) as report,
-        ):
-            done, right = state()
-            examination = Examination(context, *way)
-            for place, numbers in missing.items():
-                for sample in examination.samples(place, problems[place], numbers):
-                    kept.add(sample)
-                    done, right = done + 1, right + sample.correct
-                    report(done, right, sample.tokens)
-    except KeyboardInterrupt:
-        print(
-            f"dslocal: stopped at {state()[0]:,} of {total:,} answers; the same command goes on from there",
-            file=sys.stderr,
-        )
-        raise typer.Exit(ExitCode.INTERRUPTED) from None
+    chosen = user_settings.load_overrides(file.header, options)
+    return replace(chosen, n_ctx=user_settings.wanted_context(file.header, chosen))
 
 
-def _missing(kept: Results, problems: int, samples: int) -> dict[int, list[int]]:
-    """The samples that are still to be drawn, by problem."""
-    wanted = {
-        place: [number for number in range(samples) if (place, number) not in kept.samples]
-        for place in range(problems)
-    }
-    return {place: numbers for place, numbers in wanted.items() if numbers}
-
-
-def _name(model: str | None) -> str:
-    """What the model is called: the name it was asked for by, or its file's."""
+def _model_name(model: str | None) -> str:
+    """Return what the model is called: the name it was asked for by, or its file's."""
     from dslocal.catalog import resolve
-    from dslocal.cli import session_setup
+    from dslocal.cli.user_settings import named_model
 
-    found = resolve.resolve_model(session_setup.named_model(model))
+    found = resolve.resolve_model(named_model(model))
     return found.stem if isinstance(found, Path) else found.name
 
 
-def _target(file: Path, name: str) -> Path:
-    """Where results go by default: this folder, since that of a data set may be read-only."""
+def _default_target(file: Path, name: str) -> Path:
+    """Return where results go: this folder, since that of a data set may be read-only."""
     plain = re.sub(r"[^\w.-]+", "-", name)
     return Path(f"{file.stem}.{plain}.results.jsonl")
 
 
-def _fields(scores: Scores, questions: int, samples: int) -> dict[str, Any]:
-    total = questions * samples
+def _scores_json(scores: Scores, total: Total) -> dict[str, Any]:
     return {
-        "questions": questions,
-        "samples": total,
+        "questions": total.questions,
+        "samples": total.answers,
         "pass_at_1": round(scores.pass_at_1, 6),
         "stderr": None if scores.stderr is None else round(scores.stderr, 6),
         "consensus": round(scores.consensus, 6),
         "no_answer": scores.no_answer,
         "cut": scores.cut,
         "no_room": scores.no_room,
-        "tokens_per_answer": round(scores.tokens / total, 2),
+        "tokens_per_answer": round(scores.tokens / total.answers, 2),
         "tokens_per_s": round(scores.tokens / scores.decode_s, 2) if scores.decode_s else 0.0,
     }
 
 
-def _print_table(
-    title: str,
-    scores: Scores,
-    questions: int,
-    samples: int,
-    settings: prompts.Settings,
-    target: Path,
-) -> None:
-    from dslocal import prompts
+def _print_table(run: EvaluationRun, scores: Scores, target: Path) -> None:
     from dslocal.terminal.sanitise import one_line
 
-    total = questions * samples
-    sampled = f"temperature {settings.temperature.value:g}, top-p {settings.top_p.value:g}"
-    sampled += "".join(
-        f", {name} {one_line(prompts.format_value(value), 60)}"
-        for name, value in settings.extras().items()
-    )
+    total = run.total
+    each = f"{total.samples:,} answer{'s' if total.samples > 1 else ''} each"
     print(
-        f"{one_line(title, 100)}: {questions:,} questions, {samples:,} answer{'s' if samples > 1 else ''} each, {sampled}\n"
+        f"{one_line(run.title, MAX_SHOWN_TITLE)}: {total.questions:,} questions, {each}, "
+        f"{_sampling_text(run.settings)}\n"
     )
-    error = "" if scores.stderr is None else f" ± {scores.stderr:.1%} (standard error)"
-    rows = [("pass@1", f"{scores.pass_at_1:.1%}{error}")]
-    if samples > 1:
-        rows.append((f"majority of {samples:,}", f"{scores.consensus:.1%}"))
-    rows += [
-        ("no final answer", f"{scores.no_answer:,} of {total:,}"),
-        (
-            "cut",
-            f"{scores.cut:,} of {total:,}"
-            + (" (a larger --max-tokens or --ctx lets them go on)" if scores.cut else ""),
-        ),
-    ]
-    if scores.no_room:
-        rows.append(("did not fit", f"{scores.no_room:,} of {total:,} (a larger --ctx has room)"))
-    rows += [
-        ("tokens an answer", f"{scores.tokens / total:,.0f}"),
-        ("tokens/s", f"{scores.tokens / scores.decode_s:,.0f}" if scores.decode_s else "0"),
-        ("every answer", one_line(str(target))),
-    ]
-    for label, value in rows:
+    for label, value in _table_rows(total, scores):
         print(f"{label:<18} {value}")
+    print(f"{'every answer':<18} {one_line(str(target))}")
+
+
+def _table_rows(total: Total, scores: Scores) -> Iterator[tuple[str, str]]:
+    answers = total.answers
+    error = "" if scores.stderr is None else f" ± {scores.stderr:.1%} (standard error)"
+    yield "pass@1", f"{scores.pass_at_1:.1%}{error}"
+    if total.samples > 1:
+        yield f"majority of {total.samples:,}", f"{scores.consensus:.1%}"
+    yield "no final answer", f"{scores.no_answer:,} of {answers:,}"
+    remedy = " (a larger --max-tokens or --ctx lets them go on)" if scores.cut else ""
+    yield "cut", f"{scores.cut:,} of {answers:,}{remedy}"
+    if scores.no_room:
+        yield "did not fit", f"{scores.no_room:,} of {answers:,} (a larger --ctx has room)"
+    yield "tokens an answer", f"{scores.tokens / answers:,.0f}"
+    yield "tokens/s", f"{scores.tokens / scores.decode_s:,.0f}" if scores.decode_s else "0"
+
+
+def _sampling_text(settings: prompts.Settings) -> str:
+    """Return the settings that decide how tokens are sampled, in one line."""
+    from dslocal.prompts import format_value
+    from dslocal.terminal.sanitise import one_line
+
+    parts = [f"temperature {settings.temperature.value:g}", f"top-p {settings.top_p.value:g}"]
+    for name, value in settings.extras().items():
+        parts.append(f"{name} {one_line(format_value(value), MAX_SHOWN_SETTING)}")
+    return ", ".join(parts)

@@ -1,5 +1,6 @@
-"""``dslocal fim``: the text that belongs between two others. Stdout has it alone, for editors and
-scripts.
+"""``dslocal fim``: the text that belongs between two others.
+
+Stdout has it alone, for editors and scripts.
 """
 
 from __future__ import annotations
@@ -14,38 +15,35 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dslocal.cli.option_groups import LoadOptions, SamplingOptions, with_option_groups
 from dslocal.cli.options import (
     AsJson,
     Ctx,
     FamilyFlag,
-    FrequencyPenalty,
-    LogitBias,
     Logprobs,
-    MaxTokens,
-    MinP,
     ModelFlag,
     Mtp,
-    PresencePenalty,
-    RepeatPenalty,
     Seed,
-    Stop,
-    Temperature,
-    TopK,
-    TopP,
-    top_logprobs,
+    checked_logprobs,
 )
 from dslocal.errors import UsageError
 
 if TYPE_CHECKING:
-    from dslocal import prompts
+    from dslocal import output, prompts
+    from dslocal.engine import LlamaContext
 
 
+@with_option_groups
 def fim(
+    *,
     place: Annotated[
         str | None,
         typer.Argument(
             metavar="[FILE]:LINE",
-            help="The gap: that line if it is blank, else before it. Without FILE, stdin is the file.",
+            help=(
+                "The gap: that line if it is blank, else before it. "
+                "Without FILE, stdin is the file."
+            ),
             show_default=False,
         ),
     ] = None,
@@ -58,16 +56,7 @@ def fim(
     ] = None,
     as_json: AsJson = False,
     seed: Seed = None,
-    temperature: Temperature = None,
-    top_p: TopP = None,
-    max_tokens: MaxTokens = None,
-    top_k: TopK = None,
-    min_p: MinP = None,
-    presence_penalty: PresencePenalty = None,
-    frequency_penalty: FrequencyPenalty = None,
-    repeat_penalty: RepeatPenalty = None,
-    logit_bias: LogitBias = None,
-    stop: Stop = None,
+    sampling: SamplingOptions,
     logprobs: Logprobs = None,
     ctx: Ctx = None,
     mtp: Mtp = "auto",
@@ -75,54 +64,67 @@ def fim(
 ) -> None:
     """Fill in the middle of code or text, and print what belongs there."""
     from dslocal import output
-    from dslocal.cli import session_setup
-    from dslocal.cli.asking.answer_output import as_json as fields_of
-    from dslocal.cli.asking.answer_output import leave_if_cut, prefill_progress, with_model
-    from dslocal.terminal.sanitise import sanitise
+    from dslocal.cli import session_setup, user_settings
+    from dslocal.cli.asking.answer_json import answer_json
+    from dslocal.cli.asking.answer_output import exit_if_cut
 
-    top = top_logprobs(logprobs, as_json=as_json)
-    gap = _gap(place, prefix, suffix)
-    flags = {
-        "temperature": temperature,
-        "top_p": top_p,
-        "max_tokens": max_tokens,
-        "top_k": top_k,
-        "min_p": min_p,
-        "presence_penalty": presence_penalty,
-        "frequency_penalty": frequency_penalty,
-        "repeat_penalty": repeat_penalty,
-        "logit_bias": logit_bias,
-        "stop": stop,
-    }
-    session_setup.check(flags, seed, family, mtp=mtp)
-    path, header, spoken = session_setup.prepare(model, family)
-    spoken.render_fim(gap.prefix, gap.suffix)  # or the error would come after loading
-    defaults = spoken.fim.defaults if spoken.fim else spoken.defaults
-    settings = session_setup.settings_for(defaults, flags)
-    overrides = session_setup.pins_for(header, ctx, mtp=mtp)
-    turn = output.Turn(prompt_tokens=0, seed=session_setup.new_seed(seed), top_logprobs=top)
+    top_logprobs = checked_logprobs(logprobs, as_json=as_json)
+    gap = _find_gap(place, prefix, suffix)
+    load = LoadOptions(ctx=ctx, mtp=mtp)
+    user_settings.check_values(sampling.flags(), seed, family, load)
+    file = session_setup.prepare_model(model, family)
+    file.family.render_fim(gap.prefix, gap.suffix)  # raises, before loading, where it cannot
+    defaults = file.family.fim.defaults if file.family.fim else file.family.defaults
+    settings = user_settings.sampling_settings(defaults, sampling.flags())
+    chosen = user_settings.load_overrides(file.header, load)
+    turn = output.Turn(
+        prompt_tokens=0, seed=user_settings.checked_seed(seed), top_logprobs=top_logprobs
+    )
     began = time.perf_counter()
-    with session_setup.running(path, header, overrides) as context:
+    with session_setup.open_context(file, chosen) as context:
         load_s = time.perf_counter() - began
         try:
-            with closing(
-                output.fill_gap(turn, context, spoken, settings, gap, on_prefill=prefill_progress())
-            ) as pieces:
-                for piece in pieces:
-                    if not as_json:
-                        sys.stdout.write(sanitise(piece))
-                        sys.stdout.flush()
+            _fill(turn, context, file.family, settings, gap, to_stdout=not as_json)
         finally:
             if as_json:
-                print(json.dumps(with_model(fields_of(turn, context), header, spoken, load_s)))
+                print(json.dumps(answer_json(turn, context, file, load_s)))
             elif turn.text:
                 print(flush=True)
-    leave_if_cut([turn])
+    exit_if_cut([turn])
 
 
-def _gap(place: str | None, prefix: str | None, suffix: str | None) -> prompts.Gap:
+def _fill(
+    turn: output.Turn,
+    context: LlamaContext,
+    family: prompts.Family,
+    settings: prompts.Settings,
+    gap: prompts.Gap,
+    *,
+    to_stdout: bool,
+) -> None:
+    """Generate the text of the gap into ``turn``, and print it as it comes."""
+    from dslocal import output
+    from dslocal.cli.asking.answer_output import prefill_progress
+    from dslocal.terminal.sanitise import sanitise
+
+    with closing(
+        output.fill_gap(turn, context, family, settings, gap, on_prefill=prefill_progress())
+    ) as pieces:
+        for piece in pieces:
+            if to_stdout:
+                sys.stdout.write(sanitise(piece))
+                sys.stdout.flush()
+
+
+def _find_gap(place: str | None, prefix: str | None, suffix: str | None) -> prompts.Gap:
+    """Return the gap that the options describe, or that FILE:LINE has.
+
+    Raises:
+        UsageError: They describe none, or two.
+        NotFoundError: There is no such file.
+    """
     from dslocal import prompts
-    from dslocal.cli.asking.answer_output import stdin_text
+    from dslocal.cli.asking.ask_input import read_stdin
 
     if place is None:
         if prefix is None and suffix is None:
@@ -135,6 +137,6 @@ def _gap(place: str | None, prefix: str | None, suffix: str | None) -> prompts.G
     found = re.fullmatch(r"(.*):(\d{1,9})", place, re.DOTALL)
     if not found:
         raise UsageError(f"{place!r:.80} is no FILE:LINE", hint="as area.py:3")
-    name, line = found[1], int(found[2])
-    text = prompts.read_text(Path(name)) if name else stdin_text() or ""
-    return prompts.gap_at(text, line, name or "stdin")
+    name = found[1]
+    text = prompts.read_text(Path(name)) if name else read_stdin() or ""
+    return prompts.gap_at(text, int(found[2]), name or "stdin")

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from dslocal.cli import completion_values
+from dslocal.cli.completion import values as completion_values
 from dslocal.cli.options import AsJson
 
 

@@ -1,6 +1,4 @@
-"""``dslocal help [TOPIC]``: short texts that ship as Markdown files in dslocal/topics, one a
-topic.
-"""
+"""``dslocal help [TOPIC]``: explain a topic, or list them."""
 
 from __future__ import annotations
 
@@ -8,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from dslocal.cli import completion_values
+from dslocal.cli.completion import values as completion_values
 from dslocal.errors import UsageError
 
 
@@ -23,39 +21,23 @@ def help_(
     ] = None,
 ) -> None:
     """Explain a topic, or list them. A command's options: dslocal COMMAND --help."""
+    from dslocal.cli.help_topics import topic_names, topic_text, topic_title
     from dslocal.terminal import pager
 
+    known = topic_names()
     if topic is None:
         below = "dslocal help TOPIC explains one; dslocal COMMAND --help has the options"
-        pager.show_list([(name, title_of(name)) for name in topics()], below)
+        pager.show_list([(name, topic_title(name)) for name in known], below)
         return
-    known = topics()
     name = topic.lower().replace("_", "-")
     if name not in known:
-        from difflib import get_close_matches
-
-        near = get_close_matches(name, known, 3, 0.5) or known
-        raise UsageError(
-            f"no topic is called {topic!r:.60}",
-            hint=f"{'near it' if near is not known else 'there are'}: {', '.join(near)}",
-        )
-    pager.show_page(text_of(name))
+        raise _unknown_topic(topic, name, known)
+    pager.show_page(topic_text(name))
 
 
-def topics() -> list[str]:
-    """All names, in order."""
-    from dslocal.home.paths import bundled
+def _unknown_topic(topic: str, name: str, known: list[str]) -> UsageError:
+    from difflib import get_close_matches
 
-    return sorted(file.stem for file in bundled("topics").glob("*.md"))
-
-
-def text_of(name: str) -> str:
-    """The Markdown of a topic."""
-    from dslocal.home.paths import bundled
-
-    return (bundled("topics") / f"{name}.md").read_text(encoding="utf-8")
-
-
-def title_of(name: str) -> str:
-    """The first heading of a topic."""
-    return text_of(name).partition("\n")[0].lstrip("# ")
+    near = get_close_matches(name, known, 3, 0.5)
+    hint = f"near it: {', '.join(near)}" if near else f"there are: {', '.join(known)}"
+    return UsageError(f"no topic is called {topic!r:.60}", hint=hint)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dslocal.cli import completion_values
+from dslocal.cli.completion import values as completion_values
 from dslocal.cli.options import AsJson
 from dslocal.errors import DoesNotFitError, ExitCode, NotFoundError, UsageError
 from dslocal.files import decimal_size

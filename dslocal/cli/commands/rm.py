@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dslocal.cli import completion_values
+from dslocal.cli.completion import values as completion_values
 from dslocal.cli.options import AsJson
 from dslocal.errors import DslocalError, NotFoundError, UsageError
 from dslocal.files import decimal_size
@@ -25,7 +25,7 @@ def rm(
         typer.Argument(
             metavar="NAME[:QUANT]...",
             help="As dslocal models lists them.",
-            autocompletion=completion_values.kept,
+            autocompletion=completion_values.installed,
         ),
     ] = None,
     yes: Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")] = False,

@@ -5,110 +5,36 @@ editors and scripts.
 from __future__ import annotations
 
 import os
-import sys
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from importlib.util import find_spec
-from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dslocal.api.sizes import size_in_bytes
-from dslocal.cli.options import (
-    CpuMoe,
-    Ctx,
-    FamilyFlag,
-    GpuLayers,
-    Kv,
-    MathFlag,
-    ModelArgument,
-    Mtp,
-    Think,
-)
-from dslocal.errors import DoesNotFitError, DslocalError, NotFoundError, UsageError
+from dslocal.cli.option_groups import LoadOptions, with_option_groups
+from dslocal.cli.options import FamilyFlag, MathFlag, ModelArgument, Think
+from dslocal.cli.serving.serve_options import ServeOptions
+from dslocal.errors import DslocalError
 
 if TYPE_CHECKING:
+    from dslocal import prompts
+    from dslocal.cli.session_setup import ModelFile
     from dslocal.engine import LlamaContext
-    from dslocal.gguf.header import GgufHeader
-    from dslocal.plan.search import Overrides
+    from dslocal.server.discovery import RunningServer
+    from dslocal.server.requests import ServedModel
 
-PORT = 11435
-NEEDED = ("starlette", "uvicorn", "pydantic", "prometheus_client", "greenlet")
-USUAL_PLACES = 4  # conversations at once, where there is memory for them
-MOST_PLACES = 64
-KEY_VARIABLE = "DSLOCAL_API_KEY"
-LEAST_KEY = 8  # characters
-
-EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where this machine itself finds what listens there
-ROOM_FOR_TOOLS = 16_384  # tokens; Open WebUI 0.12 describes its tools in 11,000 of every prompt
-WITHOUT_TOOLS = """DEFAULT_MODEL_METADATA='{"capabilities": {"builtin_tools": false}}'"""
+NEEDED_PACKAGES = ("starlette", "uvicorn", "pydantic", "prometheus_client", "greenlet")
 
 
+@with_option_groups
 def serve(
+    *,
     model: ModelArgument = None,
-    host: Annotated[
-        str,
-        typer.Option(
-            "--host", help="Address to listen at. Others can connect at 0.0.0.0, with a key."
-        ),
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", help="0 takes one that is free.")] = PORT,
-    api_key: Annotated[
-        Path | None,
-        typer.Option(
-            "--api-key",
-            metavar="FILE",
-            help=f"A file with the key that clients must send. [{KEY_VARIABLE}]",
-            show_default=False,
-        ),
-    ] = None,
-    parallel: Annotated[
-        int | None,
-        typer.Option(
-            "--parallel",
-            metavar="N",
-            help=f"Answers at once, each with its own cache. [up to {USUAL_PLACES}]",
-            show_default=False,
-        ),
-    ] = None,
-    queue: Annotated[
-        int, typer.Option("--queue", metavar="N", help="Requests that may wait; more get 429.")
-    ] = 64,
-    allow_host: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--allow-host",
-            help="A name that clients may call this server by. Repeatable.",
-            show_default=False,
-        ),
-    ] = None,
-    allow_origin: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--allow-origin",
-            help="A web page's origin that may ask, as http://localhost:3000. Repeatable.",
-            show_default=False,
-        ),
-    ] = None,
-    max_body: Annotated[
-        str, typer.Option("--max-body", metavar="SIZE", help="Largest request.")
-    ] = "8MiB",
-    grace: Annotated[
-        float,
-        typer.Option(
-            "--grace", metavar="SECONDS", help="For streams to finish when the server is stopped."
-        ),
-    ] = 10.0,
+    options: ServeOptions,
     think: Think = None,
     math: MathFlag = None,
-    ctx: Ctx = None,
-    kv: Kv = None,
-    n_gpu_layers: GpuLayers = None,
-    cpu_moe: CpuMoe = None,
-    mtp: Mtp = "auto",
+    load: LoadOptions,
     family: FamilyFlag = None,
     open_webui: Annotated[
         bool, typer.Option("--open-webui", help="Print what connects Open WebUI, then serve.")
@@ -121,236 +47,132 @@ def serve(
     ] = False,
 ) -> None:
     """Serve a model over HTTP, as OpenAI's and DeepSeek's APIs do."""
-    if missing := [name for name in NEEDED if find_spec(name) is None]:
+    _require_packages()
+    from dslocal.cli import session_setup, user_settings
+    from dslocal.cli.serving import messages
+    from dslocal.cli.serving.api_access import access_policy
+    from dslocal.cli.serving.slot_count import open_slots, with_slots
+    from dslocal.server.discovery import announced, new_token
+
+    options.check_ranges()
+    access = access_policy(options, new_token())
+    file = session_setup.prepare_model(model, family)
+    thinking = user_settings.chosen_thinking(file.family, think).value
+    settings = user_settings.sampling_settings(file.family.defaults, {})
+    session_setup.print_advice(file.family, settings, thinking, "")
+
+    from dslocal.server.app import Server
+    from dslocal.server.metrics import Metrics
+    from dslocal.server.process import bind_socket, run_server
+    from dslocal.server.queue import RequestQueue
+
+    listener = bind_socket(options.host, options.port)
+    port = listener.getsockname()[1]
+    with listener, ExitStack() as stack:
+        chosen = user_settings.load_overrides(file.header, load)
+        chosen = with_slots(file.path, file.header, options.parallel, chosen)
+        context = stack.enter_context(session_setup.open_context(file, chosen))
+        slots = stack.enter_context(open_slots(context))
+        served = _served_model(file, slots[0], _model_to_show(model), thinking, math)
+        queue = RequestQueue(slots, options.queue)
+        log = messages.log_only_tracebacks if quiet else messages.log
+        server = Server(served, queue, access, Metrics(queue), log, log_prompts)
+        near = messages.NEAR_ADDRESSES.get(options.host, options.host)
+        note = _discovery_note(file, context, served, near, port, access.own_token)
+        stack.enter_context(announced(note))
+
+        def on_ready() -> None:
+            url = messages.base_url(options.host, port)
+            messages.print_ready(served.name, url, len(slots), context.n_ctx)
+            if open_webui:
+                messages.print_open_webui(
+                    messages.base_url(near, port),
+                    options.api_key,
+                    has_key=access.api_key is not None,
+                    n_ctx=context.n_ctx,
+                )
+
+        run_server(server, listener, grace_s=options.grace, on_ready=on_ready)
+        queue.threads.shutdown()
+
+
+def _require_packages() -> None:
+    """Refuse to go on without the extra ``server``."""
+    missing = [name for name in NEEDED_PACKAGES if find_spec(name) is None]
+    if missing:
         raise DslocalError(
             f"dslocal serve needs {', '.join(missing)}", hint="pip install 'dslocal[server]'"
         )
-    _check(port, parallel, queue, grace)
-    key = _key(api_key)
-    exposed = not _is_loopback(host)
-    if exposed and key is None:
-        raise UsageError(
-            f"--host {host:.100}: others could connect, so a key is needed",
-            hint=f"--api-key FILE, or {KEY_VARIABLE} in the environment",
-        )
-    largest = size_in_bytes(max_body)
-    from dslocal.cli import session_setup
 
-    path, header, spoken = session_setup.prepare(model, family)
-    settings = session_setup.settings_for(spoken.defaults, {})
-    gap_settings = session_setup.settings_for(spoken.fim.defaults, {}) if spoken.fim else settings
-    thinking = session_setup.thinking_for(spoken, think).value
-    session_setup.advise(spoken, settings, thinking, "")
+
+def _model_to_show(model: str | None) -> str:
+    """Return the name that the model was asked for by."""
     from dslocal.catalog import resolve
-    from dslocal.server import process
-    from dslocal.server.access import AccessPolicy
-    from dslocal.server.app import Server
-    from dslocal.server.discovery import RunningServer, announced, new_token, short_metadata
-    from dslocal.server.metrics import Metrics
-    from dslocal.server.queue import RequestQueue
+    from dslocal.cli.user_settings import named_model
+
+    return named_model(model) or resolve.last_used_model() or resolve.DEFAULT
+
+
+def _served_model(
+    file: ModelFile,
+    context: LlamaContext,
+    asked_for: str,
+    thinking: prompts.Thinking,
+    math: bool | None,
+) -> ServedModel:
+    """Return what all requests share.
+
+    Args:
+        file: The model's file.
+        context: One of the contexts that generate.
+        asked_for: The name that the model was asked for by.
+        thinking: How answers begin where a request does not say.
+        math: Whether the directive for mathematics is added.
+    """
+    from dslocal.cli.user_settings import sampling_settings
+    from dslocal.gguf.header import fingerprint
     from dslocal.server.requests import ServedModel
 
-    listener = process.bind_socket(host, port)
-    port = listener.getsockname()[1]
-    called = session_setup.named_model(model) or resolve.last_used_model() or resolve.DEFAULT
-    name = Path(called).stem if Path(called).suffix == ".gguf" or os.sep in called else called
-    with listener, ExitStack() as stack:
-        overrides = _pins(
-            path,
-            header,
-            parallel,
-            session_setup.pins_for(header, ctx, kv, n_gpu_layers, cpu_moe, mtp),
-        )
-        context = stack.enter_context(session_setup.running(path, header, overrides))
-        places = stack.enter_context(_places(context))
-        from dslocal.gguf.header import fingerprint
-
-        identity, token = fingerprint(path), new_token()
-        names = frozenset(
-            known for known in (name, called, path.stem, header.text("general.name")) if known
-        )
-        served = ServedModel(
-            places[0], spoken, settings, gap_settings, thinking, name, names, identity, math
-        )
-        hosts = frozenset(
-            each.lower() for each in (*(allow_host or []), host, *_own_names(exposed))
-        )
-        access = AccessPolicy(
-            key,
-            hosts,
-            frozenset(allow_origin or []),
-            is_exposed=exposed,
-            max_body_bytes=largest,
-            own_token=token,
-        )
-        requests = RequestQueue(places, queue)
-        server = Server(
-            served, requests, access, Metrics(requests), _silent if quiet else _log, log_prompts
-        )
-        near = EVERYWHERE.get(host, host)
-        where, what = (
-            (near, port, name, str(path.resolve())),
-            (spoken.name, context.n_ctx, context.kv_type),
-        )
-        stack.enter_context(
-            announced(
-                RunningServer(
-                    os.getpid(),
-                    *where,
-                    identity,
-                    *what,
-                    token,
-                    short_metadata(header),
-                    header.data_start,
-                )
-            )
-        )
-
-        def ready() -> None:
-            each = (
-                f"{len(places)} answers at once, each with a context of"
-                if len(places) > 1
-                else "one answer at a time, in a context of"
-            )
-            print(
-                f"dslocal: {name} at {_address(host, port)}: {each} {context.n_ctx:,} tokens",
-                file=sys.stderr,
-                flush=True,
-            )
-            if open_webui:
-                _print_open_webui(_address(near, port), api_key, key, context.n_ctx)
-
-        process.serve(server, listener, grace_s=grace, on_ready=ready)
-        requests.threads.shutdown()
-
-
-def _check(port: int, parallel: int | None, queue: int, grace: float) -> None:
-    for option, value, least, most in (
-        ("--port", port, 0, 65535),
-        ("--parallel", parallel, 1, MOST_PLACES),
-        ("--queue", queue, 0, 1 << 16),
-        ("--grace", grace, 0, 3600),
-    ):
-        if value is not None and not least <= value <= most:
-            raise UsageError(f"{option}: {value:g} is out of range", hint=f"{least} to {most}")
-
-
-def _pins(path: Path, header: GgufHeader, parallel: int | None, overrides: Overrides) -> Overrides:
-    """``pins`` with so many conversations at once: as asked for, else as many as cost nothing of
-    what one alone would have.
-    """
-    from dataclasses import replace
-
-    from dslocal.engine import loader
-
-    if parallel is not None or overrides.mtp:
-        several = parallel or 1
-        if several > 1 and overrides.mtp:
-            raise UsageError(
-                "--mtp on drafts for one conversation alone", hint="--parallel 1, or --mtp auto"
-            )
-        return replace(overrides, n_seq=several, mtp=False) if several > 1 else overrides
-    alone = loader.plan_for(path, header, replace(overrides, mtp=False))
-    if alone.verdict == "ssd":
-        return overrides
-    for several in range(USUAL_PLACES, 1, -1):
-        try:
-            planned = loader.plan_for(path, header, replace(overrides, n_seq=several, mtp=False))
-        except DoesNotFitError:
-            continue
-        if replace(
-            planned.load_config, n_seq=1, n_outputs=1, repack=alone.load_config.repack
-        ) == replace(alone.load_config, n_outputs=1):
-            return replace(overrides, n_seq=several, mtp=False)
-    return overrides
-
-
-@contextmanager
-def _places(context: LlamaContext) -> Iterator[Sequence[LlamaContext]]:
-    """Where answers are generated: in the context itself, with drafts, when it is for one
-    conversation.
-    """
-    if context.load_config.n_seq == 1:
-        yield [context]
-        return
-    from dslocal.engine.slots.slots import SlotPool
-
-    with SlotPool(context) as pool:
-        yield pool.slots
-
-
-def _key(file: Path | None) -> str | None:
-    """The key that clients must send. Raises UsageError for one that could be guessed, and for a
-    file that others can read.
-    """
-    if file is None:
-        key, source = os.environ.get(KEY_VARIABLE, ""), KEY_VARIABLE
-        if not key:
-            return None
-    else:
-        try:
-            with file.open(encoding="utf-8") as opened:
-                key, source = opened.read(4096), str(file)
-                shared = os.fstat(opened.fileno()).st_mode & 0o077
-        except (OSError, ValueError) as e:
-            raise NotFoundError(
-                f"--api-key: {file}: {getattr(e, 'strerror', None) or 'is no text'}",
-                hint="a file with the key",
-            ) from None
-        if shared:
-            raise UsageError(f"--api-key: {file}: others can read it", hint=f"chmod 600 {file}")
-    key = key.strip()
-    if len(key) < LEAST_KEY or not key.isascii() or not key.isprintable() or " " in key:
-        raise UsageError(
-            f"{source}: a key is {LEAST_KEY} characters or more, without blanks",
-            hint="openssl rand -hex 24 makes one",
-        )
-    return key
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _own_names(exposed: bool) -> list[str]:
-    import socket
-
-    return [socket.gethostname()] if exposed else []
-
-
-def _address(host: str, port: int) -> str:
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}/v1"
-
-
-def _print_open_webui(at: str, file: Path | None, key: str | None, n_ctx: int) -> None:
-    """The lines for a shell; the key itself is not in them. On stderr, what a small context needs
-    besides.
-    """
-    shown = "none" if key is None else f'"$(cat {file})"' if file else f'"${KEY_VARIABLE}"'
-    print(
-        f"export OPENAI_API_BASE_URL={at}\nexport OPENAI_API_KEY={shown}\nopen-webui serve",
-        flush=True,
+    is_path = Path(asked_for).suffix == ".gguf" or os.sep in asked_for
+    name = Path(asked_for).stem if is_path else asked_for
+    names = (name, asked_for, file.path.stem, file.header.text("general.name"))
+    family = file.family
+    settings = sampling_settings(family.defaults, {})
+    return ServedModel(
+        context=context,
+        family=family,
+        settings=settings,
+        fim_settings=sampling_settings(family.fim.defaults, {}) if family.fim else settings,
+        thinking=thinking,
+        name=name,
+        names=frozenset(name for name in names if name),
+        fingerprint=fingerprint(file.path),
+        math=math,
     )
-    if n_ctx < ROOM_FOR_TOOLS:
-        print(
-            f"dslocal: Open WebUI's own tools fill this context; {WITHOUT_TOOLS} leaves them out",
-            file=sys.stderr,
-            flush=True,
-        )
 
 
-def _log(line: str) -> None:
-    from dslocal.terminal.sanitise import sanitise
+def _discovery_note(
+    file: ModelFile,
+    context: LlamaContext,
+    served: ServedModel,
+    host: str,
+    port: int,
+    token: str,
+) -> RunningServer:
+    """Return what other commands find of this server."""
+    from dslocal.server.discovery import RunningServer, short_metadata
 
-    print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {sanitise(line)}", file=sys.stderr, flush=True)
-
-
-def _silent(line: str) -> None:
-    """For --quiet: tracebacks come all the same."""
-    if line.startswith("Traceback"):
-        _log(line)
+    return RunningServer(
+        pid=os.getpid(),
+        host=host,
+        port=port,
+        name=served.name,
+        path=str(file.path.resolve()),
+        fingerprint=served.fingerprint,
+        family=file.family.name,
+        n_ctx=context.n_ctx,
+        kv_type=context.kv_type,
+        token=token,
+        metadata=short_metadata(file.header),
+        data_start=file.header.data_start,
+    )

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from dslocal.cli import completion_values
+from dslocal.cli.completion import values as completion_values
 from dslocal.errors import UnsupportedModelError
 from dslocal.gguf.header import GgufHeader, Value
 

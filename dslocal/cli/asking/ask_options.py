@@ -1,0 +1,206 @@
+"""The options of ``dslocal ask``, in the order in which its help lists them."""
+
+# Annotations are not strings here, as in option_groups.
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dslocal.cli import options
+from dslocal.cli.completion import values as completion_values
+from dslocal.cli.option_groups import Flags, LoadOptions, SamplingOptions
+from dslocal.errors import UsageError
+
+MAX_SAMPLES = 1024
+DEFAULT_VOTERS = 8
+
+
+@dataclass(frozen=True)
+class QuestionOptions:
+    """What is asked, and of which model."""
+
+    prompt: Annotated[
+        str | None,
+        typer.Argument(
+            help="The question. With something on stdin as well, that comes before it.",
+            show_default=False,
+        ),
+    ] = None
+    model: options.ModelFlag = None
+    system: Annotated[
+        str, typer.Option("-s", "--system", help="Instructions that go before the question.")
+    ] = ""
+    file: Annotated[
+        list[Path] | None,
+        typer.Option("-f", "--file", help="Attach a text file. Repeatable.", show_default=False),
+    ] = None
+    template: Annotated[
+        str | None,
+        typer.Option(
+            "-t",
+            "--template",
+            metavar="NAME",
+            help="A named prompt of config.toml; its {input} is the question and stdin.",
+            show_default=False,
+            autocompletion=completion_values.templates,
+        ),
+    ] = None
+    param: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-p",
+            "--param",
+            metavar="NAME=VALUE",
+            help="A variable of the template. Repeatable.",
+            show_default=False,
+        ),
+    ] = None
+    search_results: Annotated[
+        Path | None,
+        typer.Option(
+            "--search-results",
+            help="Answer from web pages: a JSON list of title, url, date and content.",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class AnswerOptions:
+    """What the answer is like."""
+
+    think: options.Think = None
+    think_budget: options.ThinkBudget = None
+    schema: Annotated[
+        Path | None,
+        typer.Option(
+            "--schema",
+            help="Answer with JSON as this JSON Schema says. Reasoning stays free.",
+            show_default=False,
+        ),
+    ] = None
+    grammar: Annotated[
+        Path | None,
+        typer.Option(
+            "--grammar",
+            help="Answer in this GBNF grammar. Reasoning stays free.",
+            show_default=False,
+        ),
+    ] = None
+    math: options.MathFlag = None
+
+
+@dataclass(frozen=True)
+class OutputOptions:
+    """How many answers are drawn, and what of them is printed."""
+
+    final: Annotated[
+        bool, typer.Option("--final", help="Ask for a boxed final answer and print that alone.")
+    ] = False
+    samples: Annotated[
+        int | None,
+        typer.Option(
+            "-n", "--samples", help="Draw N answers; the k-th has the seed + k.", show_default=False
+        ),
+    ] = None
+    vote: Annotated[
+        bool,
+        typer.Option(
+            "--vote",
+            help=(
+                "Print the final answer that most of the samples give. "
+                f"[{DEFAULT_VOTERS} of them without -n]"
+            ),
+        ),
+    ] = False
+    as_json: options.AsJson = False
+
+    @property
+    def count(self) -> int:
+        """Return how many answers are drawn."""
+        if self.samples is None:
+            return DEFAULT_VOTERS if self.vote else 1
+        return self.samples
+
+    def check_count(self) -> None:
+        """Refuse a number of answers that is out of range.
+
+        Raises:
+            UsageError: It is.
+        """
+        if not 1 <= self.count <= MAX_SAMPLES:
+            raise UsageError(f"-n {self.count} is out of range", hint=f"1 to {MAX_SAMPLES}")
+        if self.vote and self.count < 2:
+            raise UsageError("a vote needs two answers at least", hint="-n 8 --vote")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AskOptions:
+    """All options of ``dslocal ask``."""
+
+    question: QuestionOptions
+    answer: AnswerOptions
+    output: OutputOptions
+    seed: options.Seed = None
+    sampling: SamplingOptions
+    logprobs: options.Logprobs = None
+    load: LoadOptions
+    show_thinking: Annotated[
+        bool | None,
+        typer.Option(
+            "--show-thinking/--hide-thinking", help="Reasoning on stderr. [when it is a terminal]"
+        ),
+    ] = None
+    family: options.FamilyFlag = None
+    cold: Annotated[
+        bool,
+        typer.Option("--cold", help="Load the model here, though a running dslocal serve has it."),
+    ] = False
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what would be sent, and generate nothing.")
+    ] = False
+
+    @property
+    def flags(self) -> Flags:
+        """Return the sampling options by the name of their setting."""
+        return self.sampling.flags(self.answer.think_budget)
+
+    @property
+    def files(self) -> list[Path]:
+        """Return all files that are read."""
+        named = [self.question.search_results, self.answer.schema, self.answer.grammar]
+        return [*(self.question.file or []), *(file for file in named if file is not None)]
+
+    @property
+    def allows_server(self) -> bool:
+        """Return whether a running server may answer, as far as the options say.
+
+        It cannot where something was decided that a running server may not have, or that only this
+        process shows.
+        """
+        is_local = self.cold or self.dry_run or self.answer.grammar is not None
+        return not is_local and self.load.is_default_placement
+
+    def check_combinations(self) -> None:
+        """Refuse options that exclude or need each other.
+
+        Raises:
+            UsageError: Two of them do.
+        """
+        output, answer = self.output, self.answer
+        if self.question.param and not self.question.template:
+            raise UsageError(
+                "-p has no place without a template", hint="-t NAME; dslocal templates lists them"
+            )
+        if output.final and output.vote:
+            raise UsageError(
+                "--final and --vote are two ways to print a final answer",
+                hint="--vote alone prints the majority's",
+            )
+        if answer.schema and (answer.grammar or output.final):
+            other = "--grammar" if answer.grammar else "--final"
+            raise UsageError(
+                f"--schema and {other} are two ways to shape an answer", hint="one of them"
+            )
+        output.check_count()

@@ -1,0 +1,186 @@
+"""The question of ``dslocal ask``, ready to be answered: everything that can be wrong was checked
+before a model is loaded.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from dslocal import output, prompts
+from dslocal.api.model import read_family
+from dslocal.cli import session_setup, user_settings
+from dslocal.cli.options import checked_logprobs
+from dslocal.cli.session_setup import KnownFile, ModelFile
+from dslocal.errors import UsageError
+from dslocal.plan.search import Overrides
+from dslocal.terminal.sanitise import one_line
+
+from . import ask_input, prompt_templates
+from .ask_input import AskInput
+from .ask_options import AskOptions
+
+MAX_SHOWN_REASONS = 200
+
+
+@dataclass(frozen=True)
+class PreparedQuestion:
+    """What is asked, of which model, and how it is answered.
+
+    Attributes:
+        file: The model.
+        chosen: What the user decided about loading it.
+        settings: How tokens are sampled.
+        thinking: How the answer begins.
+        seed: The seed of the first answer; the k-th has ``seed`` + k.
+        system: Instructions.
+        question: The text that is sent, and why a directive was added to it or not.
+        prompt: The segments of the whole prompt.
+        constraint: What the answer must look like.
+        top_logprobs: How many alternatives each token's logprobs have; None for no logprobs.
+        advice: A line about a directive that was left out.
+    """
+
+    file: ModelFile
+    chosen: Overrides
+    settings: prompts.Settings
+    thinking: prompts.Setting[prompts.Thinking]
+    seed: int
+    system: str
+    question: prompts.Question
+    prompt: Sequence[prompts.Segment]
+    constraint: output.OutputConstraint | None
+    top_logprobs: int | None
+    advice: str | None
+
+    @property
+    def holds_back(self) -> bool:
+        """Return whether an answer must be whole and valid before any of it is printed."""
+        return self.constraint is not None and self.constraint.schema is not None
+
+    def print_advice(self) -> None:
+        """Print on stderr which recommendations are not followed, and what cannot be enforced."""
+        session_setup.print_advice(
+            self.file.family, self.settings, self.thinking.value, self.system, self.advice
+        )
+        if self.constraint and self.constraint.unheld:
+            reasons = one_line("; ".join(self.constraint.unheld), MAX_SHOWN_REASONS)
+            print(
+                f"dslocal: {self.constraint.source}: "
+                f"only checked once the answer is there: {reasons}",
+                file=sys.stderr,
+            )
+
+
+def prepare_question(options: AskOptions, known: KnownFile | None) -> PreparedQuestion:
+    """Read and check everything that is needed to ask the question.
+
+    Args:
+        options: The options of the command.
+        known: May know the model's file without reading it.
+
+    Raises:
+        UsageError: An option is not valid, or the model does not support it.
+        NotFoundError: There is no such model, template or file.
+        DslocalError: Whatever is wrong with a file.
+    """
+    options.check_combinations()
+    name = options.question.template
+    template = prompt_templates.get_template(name) if name else None
+    top_logprobs = checked_logprobs(options.logprobs, as_json=options.output.as_json)
+    user_settings.check_values(options.flags, options.seed, options.family, options.load, template)
+    ask_input.require_files(options.files)
+    sent = _read_input(options, template)
+    model = options.question.model or (template.model if template else None)
+    session_setup.greet(model)
+    file = session_setup.prepare_model(
+        model,
+        options.family,
+        remember=bool(options.question.model) and not options.dry_run,
+        known=known,
+    )
+    family = file.family
+    settings = user_settings.sampling_settings(family.defaults, options.flags, template)
+    chosen = user_settings.load_overrides(file.header, options.load)
+    thinking = user_settings.chosen_thinking(family, options.answer.think, template)
+    _check_budget(options, thinking.value)
+    constraint = _constraint(options)
+    math = _math(options, constraint)
+    question = prompts.compose_question(
+        family,
+        sent.question,
+        beside=sent.beside,
+        files=options.question.file or [],
+        results=options.question.search_results,
+        math=math,
+    )
+    return PreparedQuestion(
+        file=file,
+        chosen=chosen,
+        settings=settings,
+        thinking=thinking,
+        seed=user_settings.checked_seed(options.seed),
+        system=sent.system,
+        question=question,
+        prompt=_render(family, sent.system, question.text, thinking.value),
+        constraint=constraint,
+        top_logprobs=top_logprobs,
+        advice=None if constraint else prompts.directive_advice(family, sent.question, math),
+    )
+
+
+def reload_file(prepared: PreparedQuestion, options: AskOptions) -> PreparedQuestion:
+    """Return the same question with all of the model's header, of which only a part was known."""
+    path = prepared.file.path
+    file = ModelFile(path, *read_family(path, options.family))
+    chosen = user_settings.load_overrides(file.header, options.load)
+    return replace(prepared, file=file, chosen=chosen)
+
+
+def _read_input(options: AskOptions, template: prompts.Template | None) -> AskInput:
+    asked = options.question
+    typed = ask_input.plain_text(asked.prompt or "")
+    stdin = ask_input.read_stdin(has_question=bool(asked.prompt or template))
+    piped = ask_input.plain_text(stdin or "").strip("\n")
+    system = ask_input.plain_text(asked.system)
+    if template is None:
+        return ask_input.read_question(typed, piped, system, has_files=bool(asked.file))
+    filled = prompt_templates.fill_template(template, asked.param or [], typed, piped)
+    return replace(filled, system=system or filled.system)
+
+
+def _check_budget(options: AskOptions, thinking: prompts.Thinking) -> None:
+    without_reasoning = (prompts.Thinking.NONE, prompts.Thinking.BYPASSED)
+    if options.answer.think_budget is not None and thinking in without_reasoning:
+        raise UsageError(
+            "--think-budget: there is no reasoning to end",
+            hint="with --think there is, where the model knows it",
+        )
+
+
+def _constraint(options: AskOptions) -> output.OutputConstraint | None:
+    if options.answer.schema:
+        return output.read_schema(options.answer.schema)
+    if options.answer.grammar:
+        return output.read_grammar(options.answer.grammar)
+    return None
+
+
+def _math(options: AskOptions, constraint: output.OutputConstraint | None) -> bool | None:
+    """Return whether a boxed answer is asked for; None leaves that to the question."""
+    if options.answer.math is not None:
+        return options.answer.math
+    if constraint is not None:
+        return False  # a boxed answer has another shape than the one asked for
+    return True if options.output.final or options.output.vote else None
+
+
+def _render(
+    family: prompts.Family, system: str, text: str, thinking: prompts.Thinking
+) -> Sequence[prompts.Segment]:
+    """Return the whole prompt. What the family refuses shows here, before it is loaded."""
+    messages = [prompts.Message("user", text)]
+    if system:
+        messages.insert(0, prompts.Message("system", system))
+    return family.render(messages, thinking)

@@ -1,0 +1,153 @@
+"""What ``dslocal ask`` prints: one answer, several, or what most of them say."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import typer
+
+from dslocal import evaluation, output
+from dslocal.errors import DslocalError, ExitCode
+from dslocal.terminal.progress_line import ProgressLine
+from dslocal.terminal.sanitise import sanitise
+
+from .answer_output import statistics
+from .ask_options import OutputOptions
+from .question_run import QuestionRun
+
+SEPARATOR = "---"  # the line between two answers
+
+
+def print_answers(run: QuestionRun, options: OutputOptions) -> None:
+    """Draw as many answers as ``options`` ask for, and print what they ask for.
+
+    Raises:
+        typer.Exit: An answer was cut, or there is no majority.
+        SchemaError: An answer is not as its schema says.
+        KeyboardInterrupt: Ctrl-C; what came until then is printed.
+    """
+    if options.vote:
+        _print_vote(run, options)
+    elif options.count > 1:
+        _print_several(run, options)
+    else:
+        _print_one(run, options)
+
+
+def _print_one(run: QuestionRun, options: OutputOptions) -> None:
+    session = run.new_session()
+    try:
+        to_stdout = not (options.as_json or options.final)
+        run.draw(session, run.prepared.seed, to_stdout=to_stdout)
+    finally:
+        turn = session.turn
+        if turn and options.as_json:
+            print(json.dumps(run.answer_json(turn)))
+        if turn and run.shows_reasoning:
+            print(statistics(turn), file=sys.stderr)
+    if turn is None:
+        return
+    if not options.as_json:
+        run.print_held_back(turn)
+        if options.final:
+            _print_final(turn)
+    run.exit_if_wrong([turn])
+
+
+def _print_final(turn: output.Turn) -> None:
+    answer = evaluation.boxed_content(turn.text)
+    if answer is not None:
+        print(sanitise(answer))
+    elif not turn.is_cut:
+        raise DslocalError(
+            "the answer has no \\boxed{} in it", hint="without --final the whole answer is printed"
+        )
+
+
+def _print_several(run: QuestionRun, options: OutputOptions) -> None:
+    turns: list[output.Turn] = []
+    try:
+        _draw_all(run, options, turns)
+    except KeyboardInterrupt:
+        if options.as_json and turns:
+            print(json.dumps(_samples_json(run, turns)))
+        raise
+    if options.as_json:
+        print(json.dumps(_samples_json(run, turns)))
+    run.exit_if_wrong(turns)
+
+
+def _print_vote(run: QuestionRun, options: OutputOptions) -> None:
+    turns: list[output.Turn] = []
+    try:
+        _draw_all(run, options, turns)
+    except KeyboardInterrupt:
+        if options.as_json and turns:
+            print(json.dumps(_vote_json(run, turns, None)))
+        raise
+    result = run.majority(run.final_answers(turns))
+    if options.as_json:
+        print(json.dumps(_vote_json(run, turns, result)))
+    if result.answer is None:
+        count = options.count
+        print(
+            f"dslocal: no majority among {count} answers "
+            f"(a larger -n may have one; -n {count} alone prints them)",
+            file=sys.stderr,
+        )
+        raise typer.Exit(ExitCode.NO_MAJORITY)
+    if not options.as_json:
+        print(sanitise(result.answer))
+        print(f"{result.votes} of {result.total} agree", file=sys.stderr)
+
+
+def _draw_all(run: QuestionRun, options: OutputOptions, turns: list[output.Turn]) -> None:
+    """Append all answers to ``turns``, also the one that is interrupted."""
+    progress = ProgressLine(eager=True)
+    prints_each = not (options.vote or options.as_json)
+    for number in range(options.count):
+        if not prints_each and not run.shows_reasoning:
+            progress.show(f"answer {number + 1} of {options.count}", number / options.count)
+        session = run.new_session()
+        try:
+            run.draw(session, run.prepared.seed + number, to_stdout=prints_each)
+        finally:
+            progress.clear()
+            if session.turn:
+                turns.append(session.turn)
+        if run.shows_reasoning:
+            print(statistics(turns[-1]), file=sys.stderr)
+        if prints_each:
+            run.print_held_back(turns[-1])
+            if number + 1 < options.count:
+                print(SEPARATOR, flush=True)
+
+
+def _samples_json(run: QuestionRun, turns: list[output.Turn]) -> dict[str, Any]:
+    """Return the fields of the first answer, all answers beside them."""
+    samples = [run.answer_json(turn) for turn in turns]
+    return {**samples[0], "samples": samples}
+
+
+def _vote_json(
+    run: QuestionRun, turns: list[output.Turn], result: evaluation.Vote | None
+) -> dict[str, Any]:
+    """Return the fields of the first answer of the majority, all answers beside them.
+
+    Without a majority, or before all answers are there, there is no answer.
+    """
+    samples = [run.answer_json(turn) for turn in turns]
+    if result is None or result.answer is None:
+        fields = {**samples[0], "answer": None, "reasoning": None, "final": None}
+    else:
+        winner = run.final_answers(turns).index(result.answer)
+        fields = {**samples[winner], "final": result.answer}
+    fields["samples"] = samples
+    fields["vote"] = result and {
+        "votes": result.votes,
+        "of": result.total,
+        "agreement": round(result.votes / result.total, 4),
+    }
+    return fields

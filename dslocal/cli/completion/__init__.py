@@ -1,0 +1,1 @@
+"""Shell completion: what a shell is offered (``values``), and what makes it ask (``scripts``)."""

@@ -1,0 +1,1 @@
+"""Measurements of a model: evaluations (``eval``) and benchmarks (``bench``)."""

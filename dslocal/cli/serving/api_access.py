@@ -1,0 +1,97 @@
+"""Who may connect to the server: its key, and the names that it is known by."""
+
+from __future__ import annotations
+
+import os
+import socket
+from ipaddress import ip_address
+from pathlib import Path
+
+from dslocal.api.sizes import size_in_bytes
+from dslocal.errors import NotFoundError, UsageError
+from dslocal.server.access import AccessPolicy
+
+from .serve_options import KEY_VARIABLE, ServeOptions
+
+MIN_KEY_LENGTH = 8
+MAX_KEY_FILE = 4096  # characters
+
+
+def access_policy(options: ServeOptions, own_token: str) -> AccessPolicy:
+    """Return who may connect, as the options say.
+
+    Args:
+        options: The options of the command.
+        own_token: The key of dslocal's own commands.
+
+    Raises:
+        UsageError: Others could connect without a key, or an option is not valid.
+        NotFoundError: The file with the key cannot be read.
+    """
+    key = read_key(options.api_key)
+    is_exposed = not is_loopback(options.host)
+    if is_exposed and key is None:
+        raise UsageError(
+            f"--host {options.host:.100}: others could connect, so a key is needed",
+            hint=f"--api-key FILE, or {KEY_VARIABLE} in the environment",
+        )
+    names = [*(options.allow_host or []), options.host]
+    if is_exposed:
+        names.append(socket.gethostname())
+    return AccessPolicy(
+        api_key=key,
+        hosts=frozenset(name.lower() for name in names),
+        origins=frozenset(options.allow_origin or []),
+        is_exposed=is_exposed,
+        max_body_bytes=size_in_bytes(options.max_body),
+        own_token=own_token,
+    )
+
+
+def read_key(file: Path | None) -> str | None:
+    """Return the key that clients must send, of a file or else of the environment.
+
+    Raises:
+        UsageError: It could be guessed, or others can read the file.
+        NotFoundError: The file cannot be read.
+    """
+    if file is None:
+        key = os.environ.get(KEY_VARIABLE, "")
+        if not key:
+            return None
+        source = KEY_VARIABLE
+    else:
+        key = _read_private(file)
+        source = str(file)
+    key = key.strip()
+    if len(key) < MIN_KEY_LENGTH or not key.isascii() or not key.isprintable() or " " in key:
+        raise UsageError(
+            f"{source}: a key is {MIN_KEY_LENGTH} characters or more, without blanks",
+            hint="openssl rand -hex 24 makes one",
+        )
+    return key
+
+
+def _read_private(file: Path) -> str:
+    try:
+        with file.open(encoding="utf-8") as opened:
+            text = opened.read(MAX_KEY_FILE)
+            is_shared = os.fstat(opened.fileno()).st_mode & 0o077
+    except (OSError, ValueError) as e:
+        raise NotFoundError(
+            f"--api-key: {file}: {getattr(e, 'strerror', None) or 'is no text'}",
+            hint="a file with the key",
+        ) from None
+    if is_shared:
+        raise UsageError(f"--api-key: {file}: others can read it", hint=f"chmod 600 {file}")
+    return text
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine can connect to ``host``."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

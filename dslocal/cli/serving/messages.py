@@ -1,0 +1,61 @@
+"""What ``dslocal serve`` prints: its address, its log, and how Open WebUI is connected."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+from dslocal.terminal.sanitise import sanitise
+
+from .serve_options import KEY_VARIABLE
+
+# Where this machine itself finds a server that listens at all its addresses.
+NEAR_ADDRESSES = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
+ROOM_FOR_TOOLS = 16_384  # tokens; Open WebUI 0.12 describes its tools in 11,000 of every prompt
+WITHOUT_TOOLS = """DEFAULT_MODEL_METADATA='{"capabilities": {"builtin_tools": false}}'"""
+
+
+def base_url(host: str, port: int) -> str:
+    """Return the URL that clients are given."""
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}/v1"
+
+
+def print_ready(name: str, url: str, slots: int, n_ctx: int) -> None:
+    """Print on stderr that requests are taken, and what is served."""
+    answers = "one answer at a time, in a context of"
+    if slots > 1:
+        answers = f"{slots} answers at once, each with a context of"
+    print(
+        f"dslocal: {name} at {url}: {answers} {n_ctx:,} tokens",
+        file=sys.stderr,
+        flush=True,
+    )
+
+
+def print_open_webui(url: str, key_file: Path | None, *, has_key: bool, n_ctx: int) -> None:
+    """Print the shell lines that connect Open WebUI. The key itself is not in them."""
+    key = "none"
+    if has_key:
+        key = f'"$(cat {key_file})"' if key_file else f'"${KEY_VARIABLE}"'
+    print(
+        f"export OPENAI_API_BASE_URL={url}\nexport OPENAI_API_KEY={key}\nopen-webui serve",
+        flush=True,
+    )
+    if n_ctx < ROOM_FOR_TOOLS:
+        print(
+            f"dslocal: Open WebUI's own tools fill this context; {WITHOUT_TOOLS} leaves them out",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
+def log(line: str) -> None:
+    """Write a line to the log, with the time."""
+    print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {sanitise(line)}", file=sys.stderr, flush=True)
+
+
+def log_only_tracebacks(line: str) -> None:
+    """Write a line to the log only if it is a traceback: for ``--quiet``."""
+    if line.startswith("Traceback"):
+        log(line)

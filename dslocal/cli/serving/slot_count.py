@@ -1,0 +1,76 @@
+"""How many answers are generated at once: as asked for, else as many as cost nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dslocal.errors import DoesNotFitError, UsageError
+from dslocal.gguf.header import GgufHeader
+from dslocal.plan.load_config import LoadConfig
+from dslocal.plan.search import Overrides
+
+from .serve_options import DEFAULT_SLOTS
+
+if TYPE_CHECKING:
+    from dslocal.engine import LlamaContext
+
+
+def with_slots(
+    path: Path, header: GgufHeader, parallel: int | None, chosen: Overrides
+) -> Overrides:
+    """Return ``chosen`` with a number of slots, each with a context of its own.
+
+    Without ``parallel`` there are up to DEFAULT_SLOTS, as long as each has what one alone would
+    have. Several slots do not draft ahead.
+
+    Raises:
+        UsageError: Drafting was asked for, and several slots.
+    """
+    if parallel is not None or chosen.mtp:
+        return _with_slots_as_asked(parallel or 1, chosen)
+    from dslocal.engine import loader
+
+    alone = loader.plan_for(path, header, replace(chosen, mtp=False))
+    if alone.verdict == "ssd":
+        return chosen
+    for slots in range(DEFAULT_SLOTS, 1, -1):
+        several = replace(chosen, n_seq=slots, mtp=False)
+        try:
+            planned = loader.plan_for(path, header, several)
+        except DoesNotFitError:
+            continue
+        if _is_as_good(planned.load_config, alone.load_config):
+            return several
+    return chosen
+
+
+def _with_slots_as_asked(slots: int, chosen: Overrides) -> Overrides:
+    if slots == 1:
+        return chosen
+    if chosen.mtp:
+        raise UsageError(
+            "--mtp on drafts for one conversation alone", hint="--parallel 1, or --mtp auto"
+        )
+    return replace(chosen, n_seq=slots, mtp=False)
+
+
+def _is_as_good(several: LoadConfig, alone: LoadConfig) -> bool:
+    """Return whether each of several slots has what one alone would have."""
+    as_one = replace(several, n_seq=1, n_outputs=1, repack=alone.repack)
+    return as_one == replace(alone, n_outputs=1)
+
+
+@contextmanager
+def open_slots(context: LlamaContext) -> Iterator[Sequence[LlamaContext]]:
+    """Yield where answers are generated: in the context itself where it is for one conversation."""
+    if context.load_config.n_seq == 1:
+        yield [context]
+        return
+    from dslocal.engine.slots.slots import SlotPool
+
+    with SlotPool(context) as pool:
+        yield pool.slots

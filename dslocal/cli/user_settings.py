@@ -1,0 +1,193 @@
+"""What the user decided: by option, template, environment or config.toml, the first that says it."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, NamedTuple
+
+from dslocal import home, prompts
+from dslocal.api.load_options import FLAG_NAMES, overrides
+from dslocal.api.model import new_seed
+from dslocal.errors import UsageError
+from dslocal.gguf.header import GgufHeader
+from dslocal.plan.memory.shape import can_draft
+from dslocal.plan.search import TARGET_CTX, Overrides, Plan
+
+from .option_groups import Flags, LoadOptions
+
+MIN_CTX = 512
+TEMPLATES = "templates"  # the table of config.toml with named prompts
+CONFIG_KEYS = ("model", "ctx", *prompts.SETTINGS, TEMPLATES)
+VARIABLES = (
+    "DSLOCAL_HOME",
+    "DSLOCAL_DEBUG",
+    "DSLOCAL_API_KEY",
+    *(f"DSLOCAL_{key.upper()}" for key in CONFIG_KEYS[:-1]),
+)
+
+
+class ConfiguredValue(NamedTuple):
+    """A value that was configured, and where: a variable or a file."""
+
+    value: Any
+    source: str
+
+
+def configured(name: str) -> ConfiguredValue | None:
+    """Return a value of the environment, or else of config.toml.
+
+    Raises:
+        UsageError: config.toml cannot be read, or has an unknown key.
+    """
+    variable = f"DSLOCAL_{name.upper()}"
+    if value := os.environ.get(variable):
+        return ConfiguredValue(value, variable)
+    content = home.read_config()
+    file = home.config_file()
+    for key in content:
+        if key not in CONFIG_KEYS:
+            raise UsageError(
+                f"{file}: unknown key {key!r:.60}", hint=f"known: {', '.join(CONFIG_KEYS)}"
+            )
+    return ConfiguredValue(content[name], str(file)) if name in content else None
+
+
+def named_model(option: str | None) -> str | None:
+    """Return the model that was named, by option, environment or config.toml."""
+    if option:
+        return option
+    found = configured("model")
+    return str(found.value) if found else None
+
+
+def sampling_settings(
+    defaults: prompts.Settings, flags: Flags, template: prompts.Template | None = None
+) -> prompts.Settings:
+    """Return the family's settings with what the user decided above them.
+
+    Args:
+        defaults: The family's settings.
+        flags: The options by setting, None or an empty list where not given.
+        template: The template in use.
+
+    Raises:
+        UsageError: A value is not allowed; the message says where it comes from.
+    """
+    settings = defaults
+    for name in prompts.SETTINGS:
+        flag = flags.get(name)
+        if flag is not None and flag != []:
+            settings = settings.with_value(name, flag, "--" + name.replace("_", "-"))
+        elif template and name in template.settings:
+            value = template.settings[name]
+            settings = settings.with_value(name, value, f"template {template.name}")
+        elif found := configured(name):
+            settings = settings.with_value(name, *found)
+    return settings
+
+
+def check_values(
+    flags: Flags,
+    seed: int | None,
+    family: str | None,
+    load: LoadOptions,
+    template: prompts.Template | None = None,
+) -> None:
+    """Refuse what no model accepts, before a model is looked for or converted.
+
+    Raises:
+        UsageError: A value is not allowed.
+    """
+    sampling_settings(prompts.FAMILIES["base"].defaults, flags, template)
+    _overrides(load, None)
+    checked_seed(seed)
+    if family is not None:
+        prompts.get_family(family)
+
+
+def checked_seed(option: int | None) -> int:
+    """Return the seed that was given, or a random one.
+
+    Raises:
+        UsageError: It is out of range.
+    """
+    return new_seed(option, "--seed")
+
+
+def load_overrides(header: GgufHeader, options: LoadOptions) -> Overrides:
+    """Return what the user decided about loading a model.
+
+    The size of the context may come from DSLOCAL_CTX and config.toml too.
+
+    Raises:
+        UsageError: A value is out of range, or the model has no MTP layer that was asked for.
+    """
+    trained = header.of_arch("context_length", TARGET_CTX)
+    wanted = configured("ctx")
+    if options.ctx is not None:
+        wanted = ConfiguredValue(options.ctx, "--ctx")
+    ctx = None
+    if wanted is not None:
+        text = str(wanted.value)
+        if not text.isdecimal() or not MIN_CTX <= int(text) <= trained:
+            raise UsageError(
+                f"{wanted.source}: {text} is out of range",
+                hint=f"this model takes {MIN_CTX} to {trained}",
+            )
+        ctx = int(text)
+    chosen = _overrides(options, ctx)
+    if chosen.mtp and not can_draft(header):
+        name = header.text("general.name") or "this model"
+        raise UsageError(
+            f"--mtp on: {name} has no MTP layer to draft with",
+            hint="--mtp auto looks up what was said; --mtp FILE.gguf brings one",
+        )
+    return chosen
+
+
+def _overrides(options: LoadOptions, ctx: int | None) -> Overrides:
+    return overrides(
+        ctx,
+        options.kv,
+        n_gpu_layers=options.n_gpu_layers,
+        cpu_moe=options.cpu_moe,
+        mtp=options.mtp,
+        names=FLAG_NAMES,
+    )
+
+
+def wanted_context(header: GgufHeader, chosen: Overrides) -> int:
+    """Return the tokens of context that the model would have with memory enough."""
+    return chosen.n_ctx or min(header.of_arch("context_length", TARGET_CTX), TARGET_CTX)
+
+
+def context_source(header: GgufHeader, option: int | None, planned: Plan) -> str:
+    """Return where the size of the context comes from."""
+    if option is not None:
+        return "--ctx"
+    if found := configured("ctx"):
+        return found.source
+    is_full = planned.load_config.n_ctx == header.of_arch("context_length")
+    return "model" if is_full else "what fits this machine"
+
+
+def chosen_thinking(
+    family: prompts.Family, option: bool | None, template: prompts.Template | None = None
+) -> prompts.Setting[prompts.Thinking]:
+    """Return how answers begin: by option or template, or as the model's vendor recommends.
+
+    Raises:
+        UsageError: The family does not support it.
+    """
+    wanted, source = option, "--think" if option else "--no-think"
+    if option is None and template is not None:
+        wanted, source = template.think, f"template {template.name}"
+    if wanted is None:
+        return prompts.Setting(family.default_thinking, "family")
+    thinking = prompts.Thinking.FORCED if wanted else prompts.Thinking.BYPASSED
+    if thinking not in family.thinking_modes:
+        raise UsageError(
+            f"family {family.name} ({family.title}) knows no thinking",
+            hint="without --think and --no-think it answers",
+        )
+    return prompts.Setting(thinking, source)
