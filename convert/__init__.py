@@ -1,9 +1,13 @@
-"""dslocal.convert: a DeepSeek safetensors checkpoint to one quantized GGUF in a single pass.
+"""A DeepSeek safetensors checkpoint to quantized GGUF files, in a single pass.
 
 Headers first, the whole output laid out from them, then workers that read, dequantize, quantize and
-write one slab at a time: no torch, no intermediate file, memory that does not grow with the model.
-It knows safetensors and GGUF; it does not know chats, terminals or the network (it is handed a
-:class:`Source` that opens shards by name).
+write a few rows at a time: no torch, no intermediate file, memory that does not grow with the
+model. It knows safetensors and GGUF; it does not know chats, terminals or the network (it is handed
+a :class:`Source` that opens shards by name)::
+
+    checkpoint = open_checkpoint(FolderSource(folder))
+    plan = plan_conversion(checkpoint, [recipe_named("Q4_K_M")])
+    write_gguf(plan, [Path("model.gguf")])
 """
 
 from dslocal.gguf import libraries
@@ -11,9 +15,14 @@ from dslocal.gguf import libraries
 libraries.require()  # before numpy, see there
 
 from .checkpoint.checkpoint import Checkpoint, open_checkpoint  # noqa: E402
-from .checkpoint.source import FolderSource, Source  # noqa: E402
-from .conversion_plan import ConversionPlan, plan_conversion  # noqa: E402
-from .executor import ConversionProgress, ConversionReport, ProgressCallback, write_gguf  # noqa: E402
+from .checkpoint.source import FileRange, FolderSource, Source  # noqa: E402
+from .conversion_plan import ConversionPlan, PlannedOutput, plan_conversion  # noqa: E402
+from .executor import (  # noqa: E402
+    ConversionProgress,
+    ConversionReport,
+    ProgressCallback,
+    write_gguf,
+)
 from .outline import checkpoint_bytes, header_from_config  # noqa: E402
 from .output.layout import Split  # noqa: E402
 from .recipes.imatrix import Imatrix, load_imatrix  # noqa: E402
@@ -28,8 +37,10 @@ __all__ = [
     "ConversionPlan",
     "ConversionProgress",
     "ConversionReport",
+    "FileRange",
     "FolderSource",
     "Imatrix",
+    "PlannedOutput",
     "ProgressCallback",
     "Recipe",
     "SizedRecipe",

@@ -1,8 +1,7 @@
-"""The whole conversion, laid out from headers alone: every output's tensors and metadata, and the
-units of work.
+"""The whole conversion, laid out from headers alone: every output's tensors, metadata and work.
 
 One read of the source can feed several outputs (recipes), each of one or more files; a unit of work
-carries all the places that its rows go to.
+knows all the places that its rows go to.
 """
 
 from __future__ import annotations
@@ -13,66 +12,30 @@ import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
-from dslocal.convert.architectures.mapping import Architecture, MappedTensor, SourceRows, Transform
-from dslocal.convert.checkpoint.checkpoint import Checkpoint
-from dslocal.convert.checkpoint.config import Config
-from dslocal.convert.checkpoint.safetensors import TensorInfo
-from dslocal.convert.checkpoint.tokenizer import tokenizer_metadata
-from dslocal.convert.output.layout import FileLayout, Split, header_size, lay_out
-from dslocal.convert.output.metadata import general_metadata, imatrix_metadata, provenance
-from dslocal.convert.recipes.imatrix import Imatrix
-from dslocal.convert.recipes.named import ModelTraits, Recipe, needs_imatrix, tensor_order
-from dslocal.errors import UnsupportedModelError, UsageError
+from dslocal.errors import CheckpointError, UnsupportedModelError, UsageError
 from dslocal.gguf.tensor_types import GgmlType
 
-from .architectures import ARCHITECTURES
+from .architectures import find_architecture
+from .architectures.mapping import Architecture, MappedTensor
+from .checkpoint.checkpoint import FP8, SCALE_SUFFIX, Checkpoint
+from .checkpoint.config import Config
+from .checkpoint.safetensors import TensorInfo
+from .checkpoint.tokenizer import tokenizer_metadata
+from .output.layout import FileLayout, Split, header_size, lay_out
+from .output.metadata import (
+    general_metadata,
+    imatrix_metadata,
+    provenance_metadata,
+    sampling_metadata,
+)
 from .quantize import CONVERTIBLE
+from .recipes.imatrix import Imatrix
+from .recipes.named import ModelTraits, Recipe, needs_imatrix, tensor_order
+from .work_units import UNIT_WEIGHTS, Destination, UnitIndex, WorkUnit
 
-UNIT_WEIGHTS = (
-    1 << 20
-)  # weights in a unit of work: small enough for the cache, large enough that Python costs nothing
-
-
-class Destination(NamedTuple):
-    """Where rows go: ``file`` counts the layouts of all outputs, ``offset`` bytes from the start of
-    its data section.
-
-    ``rounded``: FP8 values are rounded to bf16 first, as when llama.cpp quantizes from a bf16 file.
-    """
-
-    file: int
-    kind: GgmlType
-    offset: int
-    rounded: bool
-
-
-class WorkUnit(NamedTuple):
-    """Rows of one source tensor that become consecutive rows of one GGUF tensor. ``slice`` counts
-    its experts or heads.
-    """
-
-    source: TensorInfo
-    start: int
-    stop: int
-    op: Transform
-    name: str
-    slice: int
-    targets: tuple[Destination, ...]
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes to read."""
-        return (self.stop - self.start) * self.row_bytes
-
-    @property
-    def row_bytes(self) -> int:
-        return self.source.nbytes // self.source.shape[0]
-
-    @property
-    def weights(self) -> int:
-        return (self.stop - self.start) * _columns(self.source)
+LAYERS_OF_70B = 80  # by which llama.cpp takes a model for a 70B
 
 
 @dataclass(frozen=True)
@@ -97,127 +60,80 @@ class ConversionPlan:
 
     @property
     def layouts(self) -> list[FileLayout]:
-        """All files of all outputs, as :class:`Destination` counts them."""
+        """Return all files of all outputs, as :class:`Destination` counts them."""
         return [layout for output in self.outputs for layout in output.files]
 
     @property
     def shards(self) -> tuple[str, ...]:
-        """The shards that are read, in order."""
-        return tuple(shard for shard in self.checkpoint.shards if shard in self._pieces)
+        """Return the shards that are read, in order."""
+        return tuple(shard for shard in self.checkpoint.shards if shard in self._index.shards)
 
-    @property
+    @functools.cached_property
     def source_bytes(self) -> int:
-        """Bytes to be read."""
+        """Return the bytes to be read."""
         sources = self.checkpoint.tensors
         return sum(
-            (piece.stop - piece.start)
-            * (sources[piece.source].nbytes // sources[piece.source].shape[0])
+            rows.rows * sources[rows.tensor].row_bytes
             for tensor in self.tensors
-            for piece in tensor.pieces
+            for rows in tensor.sources
         )
 
     @property
     def scales_elsewhere(self) -> list[TensorInfo]:
-        """Block scales that lie in another shard than their weight, once each."""
+        """Return the block scales that lie in another shard than their weight, once each."""
         sources = self.checkpoint.tensors
-        fp8 = {
-            piece.source
-            for tensor in self.tensors
-            for piece in tensor.pieces
-            if sources[piece.source].dtype == "F8_E4M3"
-        }
-        scales = {name: self.checkpoint.scale_of(sources[name]) for name in sorted(fp8)}
-        return [scale for name, scale in scales.items() if scale.file != sources[name].file]
+        names = {rows.tensor for tensor in self.tensors for rows in tensor.sources}
+        fp8 = [sources[name] for name in sorted(names) if sources[name].dtype == FP8]
+        scales = [(weight, self.checkpoint.scale_of(weight)) for weight in fp8]
+        return [scale for weight, scale in scales if scale.file != weight.file]
 
     def units(self, shard: str) -> Iterator[WorkUnit]:
-        """The work that reads ``shard``, in the order in which its bytes lie."""
-        for tensor, piece, index, before in self._pieces.get(shard, ()):
-            yield from self._slabs(tensor, piece, index, before)
+        """Yield the work that reads ``shard``, in the order in which its bytes lie."""
+        return self._index.units(shard)
 
     def count(self, shard: str) -> int:
-        """How many units read ``shard``."""
-        return sum(
-            -(-(piece.stop - piece.start) // self._step(piece))
-            for _, piece, _, _ in self._pieces.get(shard, ())
-        )
+        """Return how many units read ``shard``."""
+        return self._index.count(shard)
 
     def fingerprint(self) -> str:
-        """Changes when anything that the bytes of the outputs depend on does, the source's files
-        included.
+        """Return a hash of everything that the bytes of the outputs depend on.
+
+        That includes the identity of the source's files.
+
+        Returns:
+            A SHA-256, 64 hexadecimal digits.
         """
         seen = hashlib.sha256(f"{UNIT_WEIGHTS}".encode())
         for output in self.outputs:
-            seen.update(
-                repr(
-                    (
-                        output.metadata,
-                        [
-                            [(p.tensor.name, p.tensor.shape, p.kind, p.offset) for p in f.tensors]
-                            for f in output.files
-                        ],
-                    )
-                ).encode()
-            )
+            files = [
+                [(p.tensor.name, p.tensor.shape, p.kind, p.offset) for p in file.tensors]
+                for file in output.files
+            ]
+            seen.update(repr((output.metadata, files)).encode())
         for shard in self.checkpoint.shards:
             seen.update(f"\0{shard}\0{self.checkpoint.source.identity(shard)}".encode())
-        for name, values in sorted(self.imatrix.entries.items()) if self.imatrix else ():
-            seen.update(name.encode() + values.tobytes())
+        if self.imatrix:
+            for name, values in sorted(self.imatrix.entries.items()):
+                seen.update(name.encode() + values.tobytes())
         return seen.hexdigest()
 
     @functools.cached_property
-    def _pieces(self) -> Mapping[str, Sequence[tuple[MappedTensor, SourceRows, int, int]]]:
-        """By shard: GGUF tensor, piece, its number, and how many elements come before it."""
-        found: dict[str, list[tuple[MappedTensor, SourceRows, int, int]]] = defaultdict(list)
-        sources = self.checkpoint.tensors
-        for tensor in self.tensors:
-            before = 0
-            slices = len(tensor.pieces) if len(tensor.shape) > 2 else 1
-            for number, piece in enumerate(tensor.pieces):
-                source = sources[piece.source]
-                found[source.file].append((tensor, piece, number if slices > 1 else 0, before))
-                before += (piece.stop - piece.start) * _columns(source)
-        for pieces in found.values():
-            pieces.sort(
-                key=lambda p: (
-                    sources[p[1].source].start
-                    + p[1].start * (sources[p[1].source].nbytes // sources[p[1].source].shape[0])
-                )
-            )
-        return found
+    def _index(self) -> UnitIndex:
+        return UnitIndex(self.tensors, self.checkpoint.tensors, _destinations(self.outputs))
 
-    @functools.cached_property
-    def _targets(self) -> Mapping[str, Sequence[Destination]]:
-        """Where each GGUF tensor begins, in every output."""
-        found: dict[str, list[Destination]] = defaultdict(list)
-        numbers = itertools.count()
-        for output in self.outputs:
-            for number, layout in ((next(numbers), layout) for layout in output.files):
-                for placed in layout.tensors:
-                    rounded = output.recipe.quantizes or placed.kind.block > 1
-                    found[placed.tensor.name].append(
-                        Destination(number, placed.kind, placed.offset, rounded)
-                    )
-        return found
 
-    def _slabs(
-        self, tensor: MappedTensor, piece: SourceRows, index: int, before: int
-    ) -> Iterator[WorkUnit]:
-        source = self.checkpoint.tensors[piece.source]
-        columns, step = _columns(source), self._step(piece)
-        for start in range(piece.start, piece.stop, step):
-            stop = min(start + step, piece.stop)
-            targets = tuple(
-                t._replace(offset=t.offset + t.kind.nbytes(before))
-                for t in self._targets[tensor.name]
-            )
-            yield WorkUnit(source, start, stop, piece.op, tensor.name, index, targets)
-            before += (stop - start) * columns
-
-    def _step(self, piece: SourceRows) -> int:
-        """Rows in a unit of work."""
-        source = self.checkpoint.tensors[piece.source]
-        whole = piece.op is not Transform.COPY or len(source.shape) < 2
-        return piece.stop - piece.start if whole else max(1, UNIT_WEIGHTS // _columns(source))
+def _destinations(outputs: Iterable[PlannedOutput]) -> Mapping[str, Sequence[Destination]]:
+    """Return where each GGUF tensor begins in every output, by name."""
+    found: defaultdict[str, list[Destination]] = defaultdict(list)
+    numbers = itertools.count()
+    for output in outputs:
+        for layout in output.files:
+            number = next(numbers)
+            for placed in layout.tensors:
+                rounded = output.recipe.quantizes or placed.kind.block > 1
+                destination = Destination(number, placed.kind, placed.offset, rounded)
+                found[placed.tensor.name].append(destination)
+    return found
 
 
 def plan_conversion(
@@ -228,115 +144,148 @@ def plan_conversion(
     split: Split | None = None,
     imatrix: Imatrix | None = None,
 ) -> ConversionPlan:
-    """Lays out the GGUFs of ``checkpoint``. ``mtp`` keeps, drops or extracts the
-    multi-token-prediction layer.
+    """Lay out the GGUFs of a checkpoint, one for each recipe.
 
-    Raises UnsupportedModelError for an architecture that cannot be converted, CheckpointError for one that
-    is damaged, UsageError when a recipe needs an importance matrix that is not there.
+    Args:
+        checkpoint: The source.
+        recipes: What gives the tensors their types.
+        mtp: ``keep`` or ``drop`` the multi-token-prediction layer, or write it alone: ``only``.
+        split: How to cut each output into files.
+        imatrix: The importance matrix.
+
+    Raises:
+        UnsupportedModelError: The architecture cannot be converted.
+        CheckpointError: The checkpoint is damaged, or contradicts its config.json.
+        UsageError: A recipe does not fit the model, or needs an importance matrix that is missing.
     """
     config = checkpoint.config
-    architecture = architecture_of(config)
-    extra = architecture.extra_layers(config) if mtp != "drop" else 0
-    if mtp == "only" and not extra:
+    architecture = find_architecture(config)
+    mtp_layers = architecture.mtp_layers(config) if mtp != "drop" else 0
+    if mtp == "only" and not mtp_layers:
         raise UsageError(
             f"--mtp-only: {checkpoint.source.name} has no multi-token-prediction layer"
         )
-    n_main = config.integer("num_hidden_layers")
-    mapped = sorted(
-        architecture.tensors(checkpoint, mtp != "drop"), key=lambda t: tensor_order(t.name)
-    )
-    if mtp == "only":
-        mapped = [t for t in mapped if tensor_order(t.name)[0] not in range(n_main)]
-    for tensor in mapped:
-        for piece in tensor.pieces:
-            _check_dtype(checkpoint, checkpoint.tensor(piece.source))
-    own = [*architecture.metadata(config)]
-    facts = model_traits(own, mapped, n_main, extra, architecture.arch, imatrix)
-    architecture_keys = architecture_metadata(architecture.arch, own, n_main, extra)
-    tokenizer = [*tokenizer_metadata(checkpoint.source, config)]
+    tensors = _map_checkpoint(checkpoint, architecture, mtp)
+    model_keys = architecture_metadata(architecture, config, mtp_layers)
+    traits = model_traits(architecture.arch, model_keys, tensors, imatrix)
+    tokenizer = list(tokenizer_metadata(checkpoint.source, config))
+    sampling = list(sampling_metadata(checkpoint.source))
     outputs = []
     for recipe in recipes:
-        general, matrix = general_metadata(checkpoint, recipe, mapped), imatrix_metadata(imatrix)
         metadata = (
-            *general,
-            *architecture_keys,
+            *general_metadata(checkpoint.source.name, sampling, recipe, tensors),
+            *model_keys.items(),
             *tokenizer,
-            *matrix,
-            *provenance(checkpoint, recipe),
+            *imatrix_metadata(imatrix),
+            *provenance_metadata(checkpoint, recipe),
         )
-        types = recipe.assign(mapped, facts, header_size(architecture.arch, metadata, mapped))
-        _require_imatrix(recipe, mapped, types, imatrix)
-        outputs.append(PlannedOutput(recipe, metadata, lay_out(mapped, types, split or Split())))
-    return ConversionPlan(
-        checkpoint,
-        architecture,
-        tuple(mapped),
-        tuple(outputs),
-        imatrix,
-        tuple(architecture.warnings(config)),
-    )
+        types = recipe.assign(tensors, traits, header_size(architecture.arch, metadata, tensors))
+        _check_imatrix(recipe, tensors, types, imatrix)
+        outputs.append(PlannedOutput(recipe, metadata, lay_out(tensors, types, split or Split())))
+    warnings = tuple(architecture.warnings(config))
+    return ConversionPlan(checkpoint, architecture, tensors, tuple(outputs), imatrix, warnings)
 
 
-def architecture_of(config: Config) -> Architecture:
-    """Raises UnsupportedModelError for a model that cannot be converted."""
-    architecture = next(
-        (
-            architecture
-            for architecture in ARCHITECTURES
-            if config.architecture in architecture.accepts
-        ),
-        None,
-    )
-    if architecture is None:
-        known = "; ".join(f"{', '.join(f.accepts)} ({f.models})" for f in ARCHITECTURES)
-        raise UnsupportedModelError(
-            f"{config.architecture!r:.80} is not a family that dslocal converts",
-            file=config.file,
-            hint=f"known: {known}",
-        )
-    return architecture
+def _map_checkpoint(
+    checkpoint: Checkpoint, architecture: Architecture, mtp: str
+) -> tuple[MappedTensor, ...]:
+    """Return the GGUF tensors in file order. Raises as :func:`plan_conversion` does."""
+    keep_mtp = mtp != "drop"
+    mapped = architecture.tensors(checkpoint, keep_mtp)
+    _reject_unmapped(checkpoint, architecture, mapped, keep_mtp)
+    mapped.sort(key=lambda tensor: tensor_order(tensor.name))
+    if mtp == "only":
+        trunk = range(checkpoint.config.integer("num_hidden_layers"))
+        mapped = [tensor for tensor in mapped if tensor_order(tensor.name)[0] not in trunk]
+    for tensor in mapped:
+        for rows in tensor.sources:
+            _check_dtype(checkpoint, checkpoint.tensor(rows.tensor))
+    return tuple(mapped)
+
+
+def _reject_unmapped(
+    checkpoint: Checkpoint,
+    architecture: Architecture,
+    mapped: Iterable[MappedTensor],
+    keep_mtp: bool,
+) -> None:
+    """Raise CheckpointError for a source tensor that nothing reads and nothing leaves out."""
+    used = {rows.tensor for tensor in mapped for rows in tensor.sources}
+    used |= {name + SCALE_SUFFIX for name in used if checkpoint.tensor(name).dtype == FP8}
+    for name, tensor in checkpoint.tensors.items():
+        if name not in used and not architecture.is_ignored(checkpoint.config, keep_mtp, name):
+            raise CheckpointError(
+                "is not a tensor that this family has", file=tensor.file, tensor=name
+            )
 
 
 def architecture_metadata(
-    arch: str, own: Iterable[tuple[str, Any]], n_main: int, extra: int
-) -> list[tuple[str, Any]]:
-    """The keys that say what the model is; ``own`` are those that its architecture gives."""
-    layers = [
-        (f"{arch}.block_count", n_main + extra),
-        *([(f"{arch}.nextn_predict_layers", extra)] if extra else []),
-    ]
-    return [*layers, *((arch + key if key.startswith(".") else key, value) for key, value in own)]
+    architecture: Architecture, config: Config, mtp_layers: int
+) -> dict[str, Any]:
+    """Return the keys that say what the model is, in file order.
+
+    Args:
+        architecture: The model's.
+        config: Its configuration.
+        mtp_layers: How many MTP layers the file has.
+
+    Raises:
+        CheckpointError: The configuration makes no sense.
+    """
+    arch = architecture.arch
+    keys = {f"{arch}.block_count": config.integer("num_hidden_layers") + mtp_layers}
+    if mtp_layers:
+        keys[f"{arch}.nextn_predict_layers"] = mtp_layers
+    for key, value in architecture.metadata(config):
+        keys[arch + key if key.startswith(".") else key] = value
+    return keys
 
 
 def model_traits(
-    own: Sequence[tuple[str, Any]],
-    mapped: Sequence[MappedTensor],
-    n_main: int,
-    extra: int,
     arch: str,
+    keys: Mapping[str, Any],
+    tensors: Iterable[MappedTensor],
     imatrix: Imatrix | None,
 ) -> ModelTraits:
-    values = dict(own)
-    heads, kv_heads = values[".attention.head_count"], values[".attention.head_count_kv"]
+    """Return what recipes depend on besides the tensor.
+
+    Args:
+        arch: llama.cpp's name of the architecture.
+        keys: What :func:`architecture_metadata` gives.
+        tensors: The output's tensors.
+        imatrix: The importance matrix.
+    """
+    n_layer = keys[f"{arch}.block_count"]
+    main_layers = n_layer - keys.get(f"{arch}.nextn_predict_layers", 0)
+    heads = keys[f"{arch}.attention.head_count"]
+    kv_heads = keys[f"{arch}.attention.head_count_kv"]
+    # Source: llama.cpp, src/models/llama.cpp and qwen2.cpp (load_arch_hparams)
+    may_be_70b = arch == "qwen2" or (arch == "llama" and heads != kv_heads)
     return ModelTraits(
-        n_layer=n_main + extra,
-        main_layers=n_main,
+        n_layer=n_layer,
+        main_layers=main_layers,
         gqa=heads // kv_heads,
-        experts=values.get(".expert_count", 0),
-        is_70b=n_main == 80 and (arch == "qwen2" or (arch == "llama" and heads != kv_heads)),
-        tied=all(tensor.name != "output.weight" for tensor in mapped),
+        experts=keys.get(f"{arch}.expert_count", 0),
+        is_70b=may_be_70b and main_layers == LAYERS_OF_70B,
+        tied=all(tensor.name != "output.weight" for tensor in tensors),
         has_imatrix=imatrix is not None,
     )
 
 
 def _check_dtype(checkpoint: Checkpoint, tensor: TensorInfo) -> None:
+    """Check that a tensor's type can be converted, and that an FP8 one has its scales.
+
+    Raises:
+        UnsupportedModelError: The type cannot be converted.
+        CheckpointError: Scales are missing or of another shape.
+    """
     if tensor.dtype not in CONVERTIBLE:
         raise UnsupportedModelError(
             f"is {tensor.dtype}; weights in {', '.join(CONVERTIBLE)} can be converted",
             file=tensor.file,
             tensor=tensor.name,
         )
-    if tensor.dtype == "F8_E4M3":
+    if tensor.dtype == FP8:
         if len(tensor.shape) != 2:
             raise UnsupportedModelError(
                 "is FP8 and not a matrix", file=tensor.file, tensor=tensor.name
@@ -344,33 +293,38 @@ def _check_dtype(checkpoint: Checkpoint, tensor: TensorInfo) -> None:
         checkpoint.scale_of(tensor)
 
 
-def _require_imatrix(
+def _check_imatrix(
     recipe: Recipe,
-    tensors: Sequence[MappedTensor],
+    tensors: Iterable[MappedTensor],
     types: Mapping[str, GgmlType],
     imatrix: Imatrix | None,
 ) -> None:
+    """Check that every tensor that needs importance has it, and as much as it has columns.
+
+    Raises:
+        UsageError: One does not; it is named.
+    """
     for tensor in tensors:
-        known = imatrix is not None and tensor.name in imatrix.entries
-        if needs_imatrix(tensor.name, types[tensor.name], recipe.name) and not known:
-            why = (
-                "which the importance matrix does not know"
-                if imatrix
-                else "so it needs an importance matrix"
-            )
-            raise UsageError(
-                f"{recipe.name}: {tensor.name} becomes {types[tensor.name].name}, {why}",
-                hint="--imatrix FILE, or a larger recipe",
-            )
-        if known and imatrix is not None and types[tensor.name].block > 1:
-            slices = tensor.shape[0] if len(tensor.shape) > 2 else 1
-            have, need = len(imatrix.entries[tensor.name]), tensor.columns * slices
-            if have != need and tensor.name != "token_embd.weight":
+        kind = types[tensor.name]
+        entry = imatrix.entries.get(tensor.name) if imatrix else None
+        if entry is None:
+            if needs_imatrix(tensor.name, kind, recipe.name):
+                why = "which the importance matrix does not know"
+                if imatrix is None:
+                    why = "so it needs an importance matrix"
                 raise UsageError(
-                    f"{imatrix.file}: {tensor.name}: has {have:,} values, {need:,} are needed",
-                    hint="it was made for another model",
+                    f"{recipe.name}: {tensor.name} becomes {kind.name}, {why}",
+                    hint="--imatrix FILE, or a larger recipe",
                 )
+        elif imatrix and kind.block > 1:
+            _check_entry(imatrix, tensor, len(entry))
 
 
-def _columns(tensor: TensorInfo) -> int:
-    return tensor.shape[-1] if len(tensor.shape) > 1 else 1
+def _check_entry(imatrix: Imatrix, tensor: MappedTensor, have: int) -> None:
+    """Check that an entry of ``have`` values is that of a tensor. Raises UsageError."""
+    needed = tensor.columns * tensor.slices
+    if have != needed and tensor.name != "token_embd.weight":
+        raise UsageError(
+            f"{imatrix.file}: {tensor.name}: has {have:,} values, {needed:,} are needed",
+            hint="it was made for another model",
+        )

@@ -1,5 +1,6 @@
-"""Carrying out a plan: one pass over the shards, all cores, every unit written where it belongs;
-interrupted, it goes on later.
+"""Carrying out a plan: one pass over the shards on all cores, every unit written where it belongs.
+
+After an interruption the same call continues where it stopped.
 """
 
 from __future__ import annotations
@@ -12,24 +13,34 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
-from dslocal.convert.output.gguf_file import OutputFile, split_metadata
-from dslocal.convert.output.journal import FinishedUnits, Journal, JournalEntry
-from dslocal.convert.output.layout import file_names
 from dslocal.errors import CheckpointError, ConversionError
 from dslocal.files import gigabytes, sync_folder
 
-from .conversion_plan import ConversionPlan, WorkUnit
+from .checkpoint.source import FileRange
+from .conversion_plan import ConversionPlan
+from .output.gguf_file import OutputFile, split_metadata
+from .output.journal import FinishedUnits, Journal, JournalEntry
+from .output.layout import file_names
 from .quantize import init_quantization
+from .work_units import WorkUnit
 from .worker import Worker
 
 SAVE_EVERY_S = 2.0
+JOIN_S = 0.1  # how long Ctrl-C may go unnoticed
 
 
 @dataclass(frozen=True)
 class ConversionProgress:
-    """Bytes read of ``total``, weights done in this run, and the tensor that was finished last."""
+    """How far a conversion has come.
+
+    Attributes:
+        done: Bytes read, those of earlier runs included.
+        total: Bytes to be read.
+        weights: Weights converted in this run.
+        tensor: The GGUF tensor that was worked on last.
+    """
 
     done: int
     total: int
@@ -39,8 +50,17 @@ class ConversionProgress:
 
 @dataclass(frozen=True)
 class ConversionReport:
-    """A finished output. ``path`` is the file to open, ``nbytes`` the sum over its files;
-    ``resumed``: bytes that were done before.
+    """A finished output.
+
+    Attributes:
+        path: The file to open.
+        files: How many files there are.
+        nbytes: The bytes of all of them.
+        tensors: The number of tensors.
+        weights: The number of weights.
+        seconds: How long this run took.
+        recipe: The recipe's name.
+        resumed: Bytes of the source that an earlier run had converted.
     """
 
     path: Path
@@ -63,13 +83,24 @@ def write_gguf(
     jobs: int | None = None,
     on_progress: ProgressCallback | None = None,
 ) -> list[ConversionReport]:
-    """Converts ``plan`` into ``outs``, one path for each of its outputs, with ``jobs`` threads (all
-    cores by default).
+    """Convert a checkpoint as planned.
 
     Until everything is complete and on disk the files are called ``….part``, and a journal lies
-    beside them: after any interruption the same call goes on where it was, and the result is the
-    same. Raises ConversionError when the disk is too small, fills up, or another process writes the
-    same file, and CheckpointError when the source turns out damaged; then nothing is left.
+    beside them: after any interruption the same call continues where it was, and the result is the
+    same.
+
+    Args:
+        plan: What to do.
+        outs: One path for each of the plan's outputs.
+        jobs: How many threads work; as many as there are cores by default.
+        on_progress: Is called after every unit of work, from any thread, one call at a time.
+
+    Returns:
+        One report for each output.
+
+    Raises:
+        ConversionError: The disk is too small or fills up, or another process writes the same file.
+        CheckpointError: The source turns out to be damaged; then nothing is left behind.
     """
     began = time.perf_counter()
     for kind in {placed.kind for layout in plan.layouts for placed in layout.tensors}:
@@ -77,24 +108,8 @@ def write_gguf(
     names = [
         file_names(out, len(output.files)) for out, output in zip(outs, plan.outputs, strict=True)
     ]
-    journal = Journal(names[0][0])
     try:
-        with ExitStack() as claims:
-            files = [claims.enter_context(file) for file in _files(plan, names)]
-            try:
-                entry = _begin(plan, files, journal)
-                run = _Run(plan, files, journal, entry, on_progress)
-                run.all(jobs or os.cpu_count() or 1)
-            except CheckpointError:
-                for file in files:
-                    file.discard()
-                journal.remove()
-                raise
-            for file in reversed(files):  # the first of a split is the one that gets opened
-                file.finish()
-        journal.remove()
-        for folder in {out.parent for out in outs}:
-            sync_folder(folder)
+        resumed = _write_files(plan, names, jobs or os.cpu_count() or 1, on_progress)
     except OSError as e:
         raise ConversionError(
             f"{outs[0]}: cannot be written: {e.strerror}",
@@ -102,44 +117,91 @@ def write_gguf(
         ) from e
     weights = sum(tensor.elements for tensor in plan.tensors)
     seconds = time.perf_counter() - began
-    counts = [len(paths) for paths in names]
-    sizes = [sum(path.stat().st_size for path in paths) for paths in names]
     return [
         ConversionReport(
-            paths[0],
-            count,
-            size,
-            len(plan.tensors),
-            weights,
-            seconds,
-            output.recipe.name,
-            run.resumed,
+            path=paths[0],
+            files=len(paths),
+            nbytes=sum(path.stat().st_size for path in paths),
+            tensors=len(plan.tensors),
+            weights=weights,
+            seconds=seconds,
+            recipe=output.recipe.name,
+            resumed=resumed,
         )
-        for paths, count, size, output in zip(names, counts, sizes, plan.outputs, strict=True)
+        for paths, output in zip(names, plan.outputs, strict=True)
     ]
 
 
-def _files(plan: ConversionPlan, names: Sequence[Sequence[Path]]) -> Iterator[OutputFile]:
+def _write_files(
+    plan: ConversionPlan,
+    names: Sequence[Sequence[Path]],
+    jobs: int,
+    on_progress: ProgressCallback | None,
+) -> int:
+    """Write all files under their final names.
+
+    Args:
+        plan: What to do.
+        names: The names of each output's files.
+        jobs: How many threads work.
+        on_progress: As of :func:`write_gguf`.
+
+    Returns:
+        How many bytes of the source an earlier run had converted.
+
+    Raises:
+        CheckpointError: The source is damaged; nothing is left behind.
+        ConversionError: There is no room, or another process writes a file.
+        OSError: A file cannot be written.
+    """
+    journal = Journal(names[0][0])
+    with ExitStack() as claims:
+        files = [claims.enter_context(file) for file in _output_files(plan, names)]
+        try:
+            entry = _resume_or_begin(plan, files, journal)
+            executor = _Executor(plan, files, journal, entry, on_progress)
+            executor.run(jobs)
+        except CheckpointError:
+            for file in files:
+                file.discard()
+            journal.remove()
+            raise
+        for file in reversed(files):  # the first part of a split is the file that gets opened
+            file.finish()
+    journal.remove()
+    for folder in {paths[0].parent for paths in names}:
+        sync_folder(folder)
+    return executor.resumed
+
+
+def _output_files(plan: ConversionPlan, names: Sequence[Sequence[Path]]) -> Iterator[OutputFile]:
+    """Yield the files of all outputs, in the order in which destinations count them."""
+    arch = plan.architecture.arch
     for output, paths in zip(plan.outputs, names, strict=True):
         count = len(paths)
         for number, (path, layout) in enumerate(zip(paths, output.files, strict=True)):
-            tied = split_metadata(number, count, len(plan.tensors)) if count > 1 else []
-            yield OutputFile(
-                path,
-                layout,
-                plan.architecture.arch,
-                [*(output.metadata if number == 0 else ()), *tied],
-            )
+            metadata = list(output.metadata) if number == 0 else []
+            if count > 1:
+                metadata += split_metadata(number, count, len(plan.tensors))
+            yield OutputFile(path, layout, arch, metadata)
 
 
-def _begin(plan: ConversionPlan, files: Sequence[OutputFile], journal: Journal) -> JournalEntry:
-    """Goes on with what an earlier run of the same plan left, or starts anew. Raises
-    ConversionError when there is no room.
+def _resume_or_begin(
+    plan: ConversionPlan, files: Sequence[OutputFile], journal: Journal
+) -> JournalEntry:
+    """Take what an earlier run of the same plan left, or begin from the start.
+
+    Returns:
+        The state to continue from.
+
+    Raises:
+        ConversionError: There is no room.
+        OSError: A file cannot be written.
     """
     fingerprint, entry = plan.fingerprint(), journal.read()
     if entry and entry.fingerprint == fingerprint and len(entry.data_starts) == len(files):
-        left = [file.resume(start) for file, start in zip(files, entry.data_starts, strict=True)]
-        if all(left):
+        resumable = [file.resume(s) for file, s in zip(files, entry.data_starts, strict=True)]
+        if all(resumable):
             _require_room(files)
             return entry
     journal.remove()
@@ -159,6 +221,7 @@ def _begin(plan: ConversionPlan, files: Sequence[OutputFile], journal: Journal) 
 
 
 def _require_room(files: Sequence[OutputFile]) -> None:
+    """Raise ConversionError where a folder has no room for what its files still need."""
     for folder in {file.path.parent for file in files}:
         needed = sum(file.missing for file in files if file.path.parent == folder)
         free = shutil.disk_usage(folder).free
@@ -169,7 +232,14 @@ def _require_room(files: Sequence[OutputFile]) -> None:
             )
 
 
-class _Run:
+class _NumberedUnit(NamedTuple):
+    """A unit of work and its number over all shards, by which the journal counts."""
+
+    number: int
+    unit: WorkUnit
+
+
+class _Executor:
     """One run over the units that are not done yet."""
 
     def __init__(
@@ -180,58 +250,61 @@ class _Run:
         entry: JournalEntry,
         on_progress: ProgressCallback | None,
     ) -> None:
-        self._plan, self._files, self._journal, self._entry, self._on_progress = (
-            plan,
-            files,
-            journal,
-            entry,
-            on_progress,
-        )
+        self._plan = plan
+        self._files = files
+        self._journal = journal
+        self._entry = entry
+        self._on_progress = on_progress
+        self._worker = Worker(plan, files)
         self._finished = FinishedUnits(entry.done)
-        self._lock, self._stop = threading.Lock(), threading.Event()
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
         self._failures: list[BaseException] = []
-        self._done, self._weights, self._total = 0, 0, plan.source_bytes
-        self._saved = time.monotonic()
-        self._first: dict[str, int] = {}  # the number of each shard's first unit
+        self._bytes_done = 0
+        self._weights_done = 0
+        self._saved_at = time.monotonic()
+        self._first_unit: dict[str, int] = {}  # the number of each shard's first unit
         self.resumed = 0
 
-    def all(self, jobs: int) -> None:
-        """Every shard that an earlier run has not finished; each is let go once all that was made
-        of it is on disk.
+    def run(self, jobs: int) -> None:
+        """Convert every shard that an earlier run has not finished, on ``jobs`` threads.
+
+        Each is released once all that was made of it is on disk.
         """
-        worker = Worker(self._plan, self._files)
         source = self._plan.checkpoint.source
-        pieces = [(scale.file, scale.start, scale.nbytes) for scale in self._plan.scales_elsewhere]
+        pieces = [FileRange(s.file, s.start, s.nbytes) for s in self._plan.scales_elsewhere]
         try:
-            for name in source.begin(self._left(), pieces):
+            for name in source.begin(self._unfinished_shards(), pieces):
                 with source.open(name) as shard:
-                    self._convert(worker, name, shard, jobs)
+                    self._convert(name, shard, jobs)
                 self._save()
                 source.release(name)
         except BaseException:
-            with suppress(OSError):  # as of a full disk, which may be what stopped it
+            with suppress(OSError):  # such as of a full disk, which may be what stopped it
                 self._save()
             raise
         for file in self._files:
             file.sync()
 
-    def _left(self) -> list[str]:
-        """The shards with units that are not done. The others' are counted."""
-        left, numbers = [], 0
+    def _unfinished_shards(self) -> list[str]:
+        """Return the shards with units that are not done, and count what is done of the others."""
+        unfinished = []
+        number = 0
         for name in self._plan.shards:
-            self._first[name] = numbers
-            numbers += self._plan.count(name)
-            if numbers > self._entry.done:
-                left.append(name)
+            self._first_unit[name] = number
+            number += self._plan.count(name)
+            if number > self._entry.done:
+                unfinished.append(name)
             else:
                 self.resumed += sum(unit.nbytes for unit in self._plan.units(name))
-        self._done = self.resumed
-        return left
+        self._bytes_done = self.resumed
+        return unfinished
 
-    def _convert(self, worker: Worker, name: str, shard: BinaryIO, jobs: int) -> None:
-        units = self._undone(name)
+    def _convert(self, name: str, shard: BinaryIO, jobs: int) -> None:
+        """Convert one shard's units in threads. Raises what one of them raised."""
+        units = self._unfinished_units(name)
         threads = [
-            threading.Thread(target=self._work, args=(worker, units, shard), daemon=True)
+            threading.Thread(target=self._work, args=(units, shard), daemon=True)
             for _ in range(jobs)
         ]
         for thread in threads:
@@ -239,7 +312,7 @@ class _Run:
         try:
             for thread in threads:
                 while thread.is_alive():
-                    thread.join(0.1)
+                    thread.join(JOIN_S)
                     self._save_at_times()
         except BaseException:
             self._stop.set()
@@ -249,42 +322,50 @@ class _Run:
         if self._failures:
             raise self._failures[0]
 
-    def _undone(self, shard: str) -> Iterator[tuple[int, WorkUnit]]:
-        """Numbered units of ``shard``; those that an earlier run finished are only counted."""
-        for number, unit in enumerate(self._plan.units(shard), self._first.get(shard, 0)):
+    def _unfinished_units(self, shard: str) -> Iterator[_NumberedUnit]:
+        """Yield the units of a shard; those that an earlier run finished are only counted."""
+        first = self._first_unit.get(shard, 0)
+        for number, unit in enumerate(self._plan.units(shard), first):
             if number < self._entry.done:
                 self.resumed += unit.nbytes
-                self._done += unit.nbytes
+                self._bytes_done += unit.nbytes
             else:
-                yield number, unit
+                yield _NumberedUnit(number, unit)
 
-    def _work(self, worker: Worker, units: Iterator[tuple[int, WorkUnit]], shard: BinaryIO) -> None:
+    def _work(self, units: Iterator[_NumberedUnit], shard: BinaryIO) -> None:
+        """Convert units until there are none left, or another thread failed."""
         try:
             while not self._stop.is_set():
                 with self._lock:
-                    number, unit = next(units, (0, None))
-                if unit is None:
+                    following = next(units, None)
+                if following is None:
                     return
-                worker.convert(unit, shard)
+                self._worker.convert(following.unit, shard)
                 with self._lock:
-                    self._finished.mark(number)
-                    self._done += unit.nbytes
-                    self._weights += unit.weights
-                    if self._on_progress:
-                        self._on_progress(
-                            ConversionProgress(self._done, self._total, self._weights, unit.name)
-                        )
+                    self._note_finished(following)
         except BaseException as e:
             self._stop.set()
             self._failures.append(e)
 
+    def _note_finished(self, finished: _NumberedUnit) -> None:
+        """Count a unit and report progress. The lock must be held."""
+        unit = finished.unit
+        self._finished.mark(finished.number)
+        self._bytes_done += unit.nbytes
+        self._weights_done += unit.weights
+        if self._on_progress:
+            total = self._plan.source_bytes
+            self._on_progress(
+                ConversionProgress(self._bytes_done, total, self._weights_done, unit.name)
+            )
+
     def _save_at_times(self) -> None:
-        if time.monotonic() - self._saved >= SAVE_EVERY_S:
+        if time.monotonic() - self._saved_at >= SAVE_EVERY_S:
             self._save()
-            self._saved = time.monotonic()
+            self._saved_at = time.monotonic()
 
     def _save(self) -> None:
-        """Notes what is finished, once it is on disk."""
+        """Write to the journal what is finished, once it is on disk."""
         with self._lock:
             done = self._finished.without_gap
         for file in self._files:

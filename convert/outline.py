@@ -1,10 +1,9 @@
-"""The GGUF header that a conversion would give, and the size of the checkpoint that it would read,
-from config.json's keys alone.
+"""The GGUF header that a conversion would give, from config.json's keys alone.
 
-The family's own tables are expanded over a checkpoint that has whatever they ask for, so an outline
-is what :func:`plan_conversion` lays out, tensor by tensor, without a file. Left out is what only the
-files know: the tokenizer, and copies of the embeddings in the MTP layer that differ from the
-trunk's.
+The architecture's own table is expanded over a record of what it requires instead of a checkpoint,
+so the header is what :func:`plan_conversion` lays out, tensor by tensor, without a file. Left out
+is what only the files know: the tokenizer, and copies of the embeddings in the MTP layer that
+differ from the trunk's. The record also gives the size of the checkpoint that would be read.
 """
 
 from __future__ import annotations
@@ -12,194 +11,189 @@ from __future__ import annotations
 import functools
 import json
 import math
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
-from dslocal.convert.architectures.mapping import Architecture, MappedTensor
-from dslocal.convert.checkpoint.checkpoint import Checkpoint
-from dslocal.convert.checkpoint.config import Config
-from dslocal.convert.checkpoint.source import FileRange
-from dslocal.convert.output.layout import header_size, padded
-from dslocal.convert.output.metadata import general_metadata
-from dslocal.convert.recipes.named import ModelTraits, Recipe, recipe_named, tensor_order
-from dslocal.errors import CheckpointError
 from dslocal.gguf.header import GgufHeader, GgufTensor
 
-from .conversion_plan import architecture_metadata, architecture_of, model_traits
+from .architectures import find_architecture
+from .architectures.mapping import Architecture, MappedTensor
+from .checkpoint.config import Config
+from .conversion_plan import architecture_metadata, model_traits
+from .output.layout import header_size, padded
+from .output.metadata import general_metadata
+from .recipes.named import ModelTraits, Recipe, recipe_named, tensor_order
 
-FP8_PARTS = (
-    ".self_attn.",
-    ".mlp.",
-)  # what V3 publishes in FP8, as far as it is a matrix and not the router
+GGUF_VERSION = 3
+# V3 publishes in FP8 what has one of these in its name, if it is a matrix and not the router
+FP8_PARTS = (".self_attn.", ".mlp.")
 ROUTER = ".mlp.gate."
+FP8_BLOCK = 128  # rows and columns that share a float32 scale
 
 
-class RequiredTensors(NamedTuple):
-    """So ``many`` source tensors of one shape."""
+@dataclass(frozen=True)
+class RequiredTensors:
+    """Source tensors of one shape that a table requires, ``count`` of them.
+
+    ``name`` is a Hugging Face name, with ``{e}`` for the number where they are experts.
+    """
 
     name: str
     shape: tuple[int, ...]
-    many: int
+    count: int
+
+    def nbytes(self, dtype: str) -> int:
+        """Return the bytes of all of them in a published checkpoint, with their block scales.
+
+        Args:
+            dtype: What the weights are published in: bf16 or fp8.
+        """
+        weights = math.prod(self.shape)
+        if self.name.endswith("e_score_correction_bias"):
+            return self.count * 4 * weights
+        if dtype == "fp8" and self._is_fp8:
+            rows, columns = self.shape
+            scales = -(-rows // FP8_BLOCK) * -(-columns // FP8_BLOCK)
+            return self.count * (weights + 4 * scales)
+        return self.count * 2 * weights
+
+    @property
+    def _is_fp8(self) -> bool:
+        """Return whether an FP8 checkpoint has them in FP8."""
+        return (
+            len(self.shape) == 2
+            and any(part in self.name for part in FP8_PARTS)
+            and ROUTER not in self.name
+        )
 
 
-class _Mapping(NamedTuple):
-    """What a configuration makes of its family's tables."""
+@dataclass
+class RequirementRecorder:
+    """Stands in for a checkpoint when a table is expanded: notes every tensor that it requires.
 
-    family: Architecture
+    It is the second implementation of :class:`CheckpointTensors`, beside the checkpoint itself.
+    """
+
+    config: Config
+    names: Collection[str] = ()
+    required: list[RequiredTensors] = field(default_factory=list)
+
+    def require(self, name: str, shape: tuple[int, ...]) -> None:
+        """Note one tensor."""
+        self.required.append(RequiredTensors(name, shape, 1))
+
+    def require_each(self, pattern: str, count: int, shape: tuple[int, ...]) -> Iterator[str]:
+        """Note ``count`` tensors at once, and yield no names: nobody will read them."""
+        self.required.append(RequiredTensors(pattern, shape, count))
+        return iter(())
+
+    def have_same_data(self, one: str, other: str) -> bool:
+        """Return True: what the trunk has too is not written twice."""
+        return True
+
+
+class _ExpandedModel(NamedTuple):
+    """What a configuration makes of its architecture's table."""
+
+    architecture: Architecture
     config: Config
     tensors: tuple[MappedTensor, ...]
-    needs: tuple[RequiredTensors, ...]
-    metadata: tuple[tuple[str, Any], ...]
-    facts: ModelTraits
+    required: tuple[RequiredTensors, ...]
+    metadata: dict[str, Any]
+    traits: ModelTraits
 
 
 def header_from_config(
     config: Mapping[str, Any], recipe: Recipe, *, mtp: bool = True
 ) -> GgufHeader:
-    """The header of the file that a checkpoint with this ``config`` would become; ``mtp`` keeps its
-    MTP layer.
+    """Return the header of the file that a checkpoint with this configuration would become.
 
-    Equal arguments give the same object. Raises UnsupportedModelError, and CheckpointError for a
-    configuration that makes no sense.
+    Equal arguments give the same object.
+
+    Args:
+        config: The content of config.json.
+        recipe: What gives the tensors their types.
+        mtp: Whether the multi-token-prediction layer is kept.
+
+    Raises:
+        UnsupportedModelError: The architecture cannot be converted.
+        CheckpointError: The configuration makes no sense.
+        UsageError: The recipe does not fit the model.
     """
-    key = _key(config)
-    return (
-        _outline(key, recipe, mtp)
-        if isinstance(recipe, Hashable)
-        else _laid_out(_mapped(key, mtp), recipe)
-    )
+    key = _cache_key(config)
+    if isinstance(recipe, Hashable):
+        return _cached_header(key, recipe, mtp)
+    return _header(_expand(key, mtp), recipe)
 
 
 def checkpoint_bytes(config: Mapping[str, Any], dtype: str) -> int:
-    """Bytes of the tensors of a published checkpoint whose weights are in ``dtype``: bf16, or fp8
-    with block scales.
+    """Return the bytes of the tensors of a published checkpoint.
 
-    Raises as :func:`header_from_config` does.
+    Args:
+        config: The content of config.json.
+        dtype: What the weights are published in: bf16, or fp8 with block scales.
+
+    Raises:
+        UnsupportedModelError: The architecture cannot be converted.
+        CheckpointError: The configuration makes no sense.
     """
-    return _checkpoint_bytes(_key(config), dtype)
+    return _checkpoint_bytes(_cache_key(config), dtype)
+
+
+def _cache_key(config: Mapping[str, Any]) -> str:
+    """Return a configuration as text, the same for equal ones."""
+    return json.dumps(config, sort_keys=True, default=dict)
 
 
 @functools.lru_cache(maxsize=128)
 def _checkpoint_bytes(key: str, dtype: str) -> int:
-    found = _mapped(key, True)
-    extra = found.family.extra_layers(found.config)
-    vocab, embd = found.config.integer("vocab_size"), found.config.integer("hidden_size")
-    copies = (
-        2 * 2 * vocab * embd * extra
-    )  # the MTP layer's own embeddings and output, in bf16, which nobody converts
-    return copies + sum(need.many * _source_bytes(need, dtype) for need in found.needs)
-
-
-@dataclass(frozen=True)
-class _Imagined(Checkpoint):
-    """Has every tensor that it is asked for, and notes it."""
-
-    needs: list[RequiredTensors] = field(default_factory=list)
-
-    def require(self, name: str, shape: tuple[int, ...]) -> None:
-        self.needs.append(RequiredTensors(name, shape, 1))
-
-    def require_each(self, pattern: str, count: int, shape: tuple[int, ...]) -> Iterator[str]:
-        self.needs.append(RequiredTensors(pattern, shape, count))
-        return iter(())
-
-
-class _Nothing:
-    """A source without files."""
-
-    name = revision = ""
-
-    def sha256(self, file: str) -> str:
-        return ""
-
-    def identity(self, file: str) -> str:
-        return ""
-
-    def exists(self, file: str) -> bool:
-        return False
-
-    def size(self, file: str) -> int:
-        return 0
-
-    def open(self, file: str) -> BinaryIO:
-        raise CheckpointError("is not there: this is an outline", file=file)
-
-    def read(self, file: str, start: int, nbytes: int) -> bytes:
-        return b""
-
-    def same(self, one: FileRange, other: FileRange) -> bool:
-        return True
-
-    def expect(self, files: Iterable[str]) -> None:
-        """Nothing is read."""
-
-    def begin(self, shards: Sequence[str], pieces: Iterable[FileRange]) -> Sequence[str]:
-        return shards
-
-    def release(self, file: str) -> None:
-        """Nothing is held."""
-
-
-def _key(config: Mapping[str, Any]) -> str:
-    return json.dumps(config, sort_keys=True, default=dict)
+    model = _expand(key, True)
+    vocab, embd = model.config.integer("vocab_size"), model.config.integer("hidden_size")
+    # an MTP layer has embeddings and an output matrix of its own, in bf16, which no table requires
+    copies = model.architecture.mtp_layers(model.config) * 2 * (2 * vocab * embd)
+    return copies + sum(required.nbytes(dtype) for required in model.required)
 
 
 @functools.lru_cache(maxsize=64)
-def _mapped(key: str, mtp: bool) -> _Mapping:
+def _expand(key: str, mtp: bool) -> _ExpandedModel:
+    """Expand the table of a configuration's architecture. Raises as header_from_config does."""
     config = Config(json.loads(key), "config.json")
-    family = architecture_of(config)
-    imagined = _Imagined(_Nothing(), config, {}, ())
-    asked = (
-        MappedTensor(t.name, t.shape, (), t.values) for t in family.tensors(imagined, mtp)
-    )  # what is read where is of no use here
-    tensors = tuple(sorted(asked, key=lambda t: tensor_order(t.name)))
-    extra = family.extra_layers(config) if mtp else 0
-    own = tuple(family.metadata(config))
-    n_main = config.integer("num_hidden_layers")
-    metadata = (
-        *general_metadata(imagined, recipe_named("F32"), tensors),
-        *architecture_metadata(family.arch, own, n_main, extra),
-    )
-    facts = model_traits(own, tensors, n_main, extra, family.arch, None)
-    return _Mapping(family, config, tensors, tuple(imagined.needs), metadata, facts)
+    architecture = find_architecture(config)
+    recorder = RequirementRecorder(config)
+    # without their sources, which would be kept for nothing
+    mapped = [
+        MappedTensor(t.name, t.shape, (), t.values) for t in architecture.tensors(recorder, mtp)
+    ]
+    tensors = tuple(sorted(mapped, key=lambda tensor: tensor_order(tensor.name)))
+    mtp_layers = architecture.mtp_layers(config) if mtp else 0
+    keys = architecture_metadata(architecture, config, mtp_layers)
+    metadata = {**dict(general_metadata("", (), recipe_named("F32"), tensors)), **keys}
+    traits = model_traits(architecture.arch, keys, tensors, None)
+    required = tuple(recorder.required)
+    return _ExpandedModel(architecture, config, tensors, required, metadata, traits)
 
 
 @functools.lru_cache(maxsize=128)
-def _outline(key: str, recipe: Recipe, mtp: bool) -> GgufHeader:
-    return _laid_out(_mapped(key, mtp), recipe)
+def _cached_header(key: str, recipe: Recipe, mtp: bool) -> GgufHeader:
+    return _header(_expand(key, mtp), recipe)
 
 
-def _laid_out(found: _Mapping, recipe: Recipe) -> GgufHeader:
-    arch = found.family.arch
-    size = header_size(arch, found.metadata, found.tensors)
-    types = recipe.assign(found.tensors, found.facts, size)
+def _header(model: _ExpandedModel, recipe: Recipe) -> GgufHeader:
+    """Lay out a model's tensors in the types of a recipe. Raises UsageError."""
+    arch = model.architecture.arch
+    size = header_size(arch, model.metadata.items(), model.tensors)
+    types = recipe.assign(model.tensors, model.traits, size)
     tensors, end = [], 0
-    for tensor in found.tensors:
+    for tensor in model.tensors:
         kind = types[tensor.name]
         nbytes = kind.nbytes(tensor.elements)
         tensors.append(GgufTensor(tensor.name, tensor.shape[::-1], kind, end, nbytes))
         end += padded(nbytes)
-    vocabulary = {f"{arch}.vocab_size": found.config.integer("vocab_size")}
     metadata = {
         "general.architecture": arch,
-        **vocabulary,
-        **dict(found.metadata),
+        f"{arch}.vocab_size": model.config.integer("vocab_size"),
+        **model.metadata,
         "general.file_type": recipe.file_type,
     }
-    return GgufHeader(3, metadata, tuple(tensors), size)
-
-
-def _source_bytes(need: RequiredTensors, dtype: str) -> int:
-    """Bytes of one of its tensors."""
-    weights = math.prod(need.shape)
-    if need.name.endswith("e_score_correction_bias"):
-        return 4 * weights
-    if (
-        dtype == "fp8"
-        and len(need.shape) == 2
-        and any(part in need.name for part in FP8_PARTS)
-        and ROUTER not in need.name
-    ):
-        return weights + 4 * -(-need.shape[0] // 128) * -(-need.shape[1] // 128)
-    return 2 * weights
+    return GgufHeader(GGUF_VERSION, metadata, tuple(tensors), size)

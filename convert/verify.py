@@ -1,5 +1,4 @@
-"""Checking a finished conversion against its source: every weight read again, dequantized, and
-compared.
+"""Checking a finished conversion against its source: every weight read again and compared.
 
 The relative RMSE of each tensor class is set against what its types can do (RELATIVE_ERROR); one
 that is far above it is wrong.
@@ -11,25 +10,26 @@ import math
 import os
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from gguf import GGMLQuantizationType
 from gguf.quants import dequantize
 
-from dslocal.convert.output.layout import file_names
 from dslocal.errors import ConversionError
 from dslocal.gguf.header import read_header
 from dslocal.gguf.tensor_names import tensor_class
 from dslocal.gguf.tensor_types import GgmlType
 
-from .conversion_plan import ConversionPlan, Destination, WorkUnit
+from .conversion_plan import ConversionPlan
 from .executor import ConversionProgress, ProgressCallback
+from .output.layout import FileLayout, file_names
 from .quantize import RELATIVE_ERROR, Floats
+from .work_units import Destination, WorkUnit
 from .worker import Worker
 
 # times what the type does on Gaussian weights: real ones have outliers, nano's output matrix 1.6
@@ -40,7 +40,7 @@ EXACT = 1e-7
 
 @dataclass(frozen=True)
 class TensorClassRmse:
-    """One tensor class of one output: measured relative RMSE, and what its types can do."""
+    """The relative RMSE of one tensor class of one output: measured, and what its types can do."""
 
     recipe: str
     tensor_class: str
@@ -50,15 +50,29 @@ class TensorClassRmse:
 
     @property
     def is_within_tolerance(self) -> bool:
+        """Return whether the measured error is one that quantization explains."""
         return self.measured <= self.expected * TOLERANCE + EXACT
+
+
+class _ClassKey(NamedTuple):
+    """A tensor class of one output."""
+
+    recipe: str
+    tensor_class: str
 
 
 @dataclass
 class _Sums:
+    """Sums of squares over the weights of a class: of errors, and of the weights themselves."""
+
     weights: int = 0
     error: float = 0.0
     expected: float = 0.0
     energy: float = 0.0
+
+    def relative(self, error: float) -> float:
+        """Return the root of a sum of squared errors relative to the weights."""
+        return math.sqrt(error / self.energy) if self.energy else 0.0
 
 
 def verify(
@@ -68,100 +82,126 @@ def verify(
     jobs: int | None = None,
     on_progress: ProgressCallback | None = None,
 ) -> list[TensorClassRmse]:
-    """Compares ``outs`` with the source. Raises ConversionError when a file's own table is not the
-    plan's.
+    """Compare finished outputs with their source.
+
+    Args:
+        plan: What they were made by.
+        outs: One path for each of the plan's outputs.
+        jobs: How many threads work; as many as there are cores by default.
+        on_progress: Is called after every unit of work, from any thread, one call at a time.
+
+    Raises:
+        ConversionError: A file's own table is not the plan's.
+        GgufError: A file is damaged.
+        CheckpointError: The source has changed.
     """
-    sums: dict[tuple[str, str], _Sums] = defaultdict(_Sums)
-    lock = threading.Lock()
-    done = weights = 0
     with ExitStack() as stack:
-        files = [stack.enter_context(path.open("rb")) for path in _paths(plan, outs)]
-        starts = [_data_start(plan, number, Path(file.name)) for number, file in enumerate(files)]
-        owners = [output.recipe.name for output in plan.outputs for _ in output.files]
-        worker = Worker(plan, ())
-
-        def check(unit: WorkUnit, shard: BinaryIO) -> None:
-            nonlocal done, weights
-            values = worker.read(unit, shard)
-            energy = float(np.square(values, dtype=np.float64).sum())
-            found = [
-                (target, _squared_error(values, target, files[target.file], starts[target.file]))
-                for target in unit.targets
-            ]
-            with lock:
-                for target, error in found:
-                    total = sums[owners[target.file], tensor_class(unit.name)]
-                    total.weights += values.size
-                    total.error += error
-                    total.energy += energy
-                    total.expected += energy * RELATIVE_ERROR[target.kind] ** 2
-                done += unit.nbytes
-                weights += unit.weights
-                if on_progress:
-                    on_progress(ConversionProgress(done, plan.source_bytes, weights, unit.name))
-
+        paths = list(_paths(plan, outs))
+        files = [stack.enter_context(path.open("rb")) for path in paths]
+        starts = [
+            _data_start(path, layout) for path, layout in zip(paths, plan.layouts, strict=True)
+        ]
+        verifier = _Verifier(plan, files, starts, on_progress)
         for name in plan.shards:
             with plan.checkpoint.source.open(name) as shard:
-                _in_threads(plan.units(name), shard, check, jobs or os.cpu_count() or 1)
+                verifier.compare_shard(name, shard, jobs or os.cpu_count() or 1)
     return [
         TensorClassRmse(
-            recipe,
-            kind,
-            s.weights,
-            math.sqrt(s.error / s.energy) if s.energy else 0.0,
-            math.sqrt(s.expected / s.energy) if s.energy else 0.0,
+            recipe=key.recipe,
+            tensor_class=key.tensor_class,
+            weights=sums.weights,
+            measured=sums.relative(sums.error),
+            expected=sums.relative(sums.expected),
         )
-        for (recipe, kind), s in sums.items()
+        for key, sums in verifier.sums.items()
     ]
 
 
-def _squared_error(values: Floats, target: Destination, file: BinaryIO, data_start: int) -> float:
-    rows, columns = values.shape
-    nbytes = target.kind.nbytes(values.size)
-    blocks = np.frombuffer(os.pread(file.fileno(), nbytes, data_start + target.offset), np.uint8)
-    if target.kind is GgmlType.F32:
-        back = blocks.view(np.float32).reshape(rows, columns)
-    else:
-        back = dequantize(blocks.reshape(rows, -1), GGMLQuantizationType(int(target.kind))).reshape(
-            rows, columns
-        )
-    return float(np.square(back - values, dtype=np.float64).sum())
+class _Verifier:
+    """Sums up errors by tensor class."""
+
+    def __init__(
+        self,
+        plan: ConversionPlan,
+        files: Sequence[BinaryIO],
+        data_starts: Sequence[int],
+        on_progress: ProgressCallback | None,
+    ) -> None:
+        self.sums: defaultdict[_ClassKey, _Sums] = defaultdict(_Sums)
+        self._plan = plan
+        self._files = files
+        self._data_starts = data_starts
+        self._recipes = [output.recipe.name for output in plan.outputs for _ in output.files]
+        self._worker = Worker(plan, ())
+        self._on_progress = on_progress
+        self._lock = threading.Lock()
+        self._bytes_done = 0
+        self._weights_done = 0
+
+    def compare_shard(self, name: str, shard: BinaryIO, jobs: int) -> None:
+        """Compare all units of a shard, in threads. Raises what one of them raised."""
+        from concurrent.futures import ThreadPoolExecutor
+
+        units = self._plan.units(name)
+        with ThreadPoolExecutor(jobs) as pool:
+            for future in [pool.submit(self._work, units, shard) for _ in range(jobs)]:
+                future.result()
+
+    def _work(self, units: Iterator[WorkUnit], shard: BinaryIO) -> None:
+        while True:
+            with self._lock:
+                unit = next(units, None)
+            if unit is None:
+                return
+            self._compare(unit, shard)
+
+    def _compare(self, unit: WorkUnit, shard: BinaryIO) -> None:
+        values = self._worker.read(unit, shard)
+        energy = float(np.square(values, dtype=np.float64).sum())
+        errors = [self._squared_error(values, d) for d in unit.destinations]
+        with self._lock:
+            for destination, error in zip(unit.destinations, errors, strict=True):
+                key = _ClassKey(self._recipes[destination.file], tensor_class(unit.name))
+                sums = self.sums[key]
+                sums.weights += values.size
+                sums.error += error
+                sums.energy += energy
+                sums.expected += energy * RELATIVE_ERROR[destination.kind] ** 2
+            self._bytes_done += unit.nbytes
+            self._weights_done += unit.weights
+            if self._on_progress:
+                total = self._plan.source_bytes
+                self._on_progress(
+                    ConversionProgress(self._bytes_done, total, self._weights_done, unit.name)
+                )
+
+    def _squared_error(self, values: Floats, destination: Destination) -> float:
+        """Return the sum of squared differences of ``values`` ``[rows, columns]`` to the file."""
+        rows, columns = values.shape
+        kind = destination.kind
+        start = self._data_starts[destination.file] + destination.offset
+        raw = os.pread(self._files[destination.file].fileno(), kind.nbytes(values.size), start)
+        blocks = np.frombuffer(raw, np.uint8)
+        if kind is GgmlType.F32:
+            written = blocks.view(np.float32)
+        else:
+            written = dequantize(blocks.reshape(rows, -1), GGMLQuantizationType(int(kind)))
+        difference = written.reshape(rows, columns) - values
+        return float(np.square(difference, dtype=np.float64).sum())
 
 
 def _paths(plan: ConversionPlan, outs: Sequence[Path]) -> Iterator[Path]:
+    """Yield the files of all outputs, in the order in which destinations count them."""
     for out, output in zip(outs, plan.outputs, strict=True):
         yield from file_names(out, len(output.files))
 
 
-def _data_start(plan: ConversionPlan, number: int, path: Path) -> int:
+def _data_start(path: Path, layout: FileLayout) -> int:
+    """Return where a file's weights begin. Raises ConversionError where it is not as planned."""
     header = read_header(path)
     planned = [
-        (p.tensor.name, tuple(reversed(p.tensor.shape)), p.kind, p.offset)
-        for p in plan.layouts[number].tensors
+        (p.tensor.name, tuple(reversed(p.tensor.shape)), p.kind, p.offset) for p in layout.tensors
     ]
     if [(t.name, t.shape, t.type, t.offset) for t in header.tensors] != planned:
         raise ConversionError(f"{path}: holds other tensors than were planned")
     return header.data_start
-
-
-def _in_threads(
-    units: Iterator[WorkUnit],
-    shard: BinaryIO,
-    check: Callable[[WorkUnit, BinaryIO], None],
-    jobs: int,
-) -> None:
-    from concurrent.futures import ThreadPoolExecutor
-
-    with ThreadPoolExecutor(jobs) as pool:
-        lock = threading.Lock()
-
-        def work() -> None:
-            while True:
-                with lock:
-                    unit = next(units, None)
-                if unit is None:
-                    return
-                check(unit, shard)
-
-        for future in [pool.submit(work) for _ in range(jobs)]:
-            future.result()

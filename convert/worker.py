@@ -1,5 +1,6 @@
-"""One unit of work: rows read, made float32, and written in the type of every output. Threads share
-one worker.
+"""One unit of work: rows are read, made float32, and written in the type of every output.
+
+Threads share one worker.
 """
 
 from __future__ import annotations
@@ -11,114 +12,138 @@ from typing import BinaryIO
 
 import numpy as np
 
-from dslocal.convert.architectures.mapping import Transform
-from dslocal.convert.checkpoint.checkpoint import Checkpoint
-from dslocal.convert.checkpoint.safetensors import TensorInfo
-from dslocal.convert.output.gguf_file import OutputFile
 from dslocal.errors import CheckpointError, ConversionError
 
-from .conversion_plan import ConversionPlan, WorkUnit
+from .architectures.mapping import Transform
+from .checkpoint.checkpoint import FP8, Checkpoint
+from .checkpoint.safetensors import TensorInfo
+from .conversion_plan import ConversionPlan
+from .output.gguf_file import OutputFile
 from .quantize import Bytes, Floats, decode_rows, encode_rows, round_to_bf16
+from .work_units import WorkUnit
 
-HELD_SCALES = 64
+MAX_CACHED_SCALES = 64  # tensors
 
 
 class Worker:
-    """Reads, converts and writes units of ``plan`` into ``files``."""
+    """Reads, converts and writes units of one plan."""
 
     def __init__(self, plan: ConversionPlan, files: Sequence[OutputFile]) -> None:
-        self._checkpoint, self._imatrix, self._files = plan.checkpoint, plan.imatrix, files
+        """Take the plan's files, in the order in which destinations count them."""
+        self._checkpoint = plan.checkpoint
+        self._imatrix = plan.imatrix
+        self._files = files
         self._scales: dict[str, Floats] = {}
         self._lock = threading.Lock()
 
     def convert(self, unit: WorkUnit, shard: BinaryIO) -> None:
-        """Raises CheckpointError on data that makes no sense, ConversionError when it cannot be
-        read.
+        """Read a unit from its shard, and write it to all its destinations.
+
+        Raises:
+            CheckpointError: The data makes no sense.
+            ConversionError: It cannot be read.
+            OSError: It cannot be written.
         """
         values = self.read(unit, shard)
+        importance = None
+        if self._imatrix:
+            importance = self._imatrix.slice_of(unit.name, unit.slice, values.shape[1])
         rounded: Floats | None = None
-        for file, kind, offset, round_first in unit.targets:
+        for file, kind, offset, is_rounded in unit.destinations:
             source = values
-            if round_first and unit.source.dtype == "F8_E4M3":
+            if is_rounded and unit.source.dtype == FP8:
                 if rounded is None:
                     rounded = round_to_bf16(values)
                 source = rounded
-            importance = (
-                self._imatrix.slice_of(unit.name, unit.slice, source.shape[1])
-                if self._imatrix
-                else None
-            )
             self._files[file].write(offset, encode_rows(kind, source, importance).data)
 
     def read(self, unit: WorkUnit, shard: BinaryIO) -> Floats:
-        """float32 ``[rows, columns]`` as they go into the GGUF, not rounded."""
+        """Return a unit's rows as they go into the GGUF, not rounded: float32 ``[rows, columns]``.
+
+        Raises:
+            CheckpointError: The data makes no sense.
+            ConversionError: It cannot be read.
+        """
         tensor = unit.source
-        raw = read_bytes(shard, tensor, tensor.start + unit.start * unit.row_bytes, unit.nbytes)
+        raw = read_bytes(shard, tensor, unit.first_byte, unit.nbytes)
         if len(tensor.shape) < 2:
             tensor = tensor._replace(shape=(1, tensor.shape[0]))
-        values = decode_rows(
-            raw,
-            tensor,
-            unit.start,
-            self._scales_of(tensor, shard),
-            self._checkpoint.config.fp8_block,
-        )
-        if unit.op is Transform.TRANSPOSE:
+        scales = self._scales_of(tensor, shard)
+        block = self._checkpoint.config.fp8_block
+        values = decode_rows(raw, tensor, unit.start, scales, block)
+        if unit.transform is Transform.TRANSPOSE:
             return np.ascontiguousarray(values.T)
-        if unit.op is Transform.INTERLEAVE:
-            rows, columns = values.shape
-            return np.ascontiguousarray(
-                values.reshape(2, rows // 2, columns).swapaxes(0, 1)
-            ).reshape(rows, columns)
+        if unit.transform is Transform.INTERLEAVE:
+            return _interleaved(values)
         return values
 
     def _scales_of(self, tensor: TensorInfo, shard: BinaryIO) -> Floats | None:
-        """The whole tensor's block scales, or None when it is not FP8. They may lie in another
-        shard.
-        """
-        if tensor.dtype != "F8_E4M3":
+        """Return the whole tensor's block scales, or None where it is not FP8."""
+        if tensor.dtype != FP8:
             return None
         with self._lock:
-            held = self._scales.get(tensor.name)
-            if held is None:
-                if len(self._scales) >= HELD_SCALES:
+            scales = self._scales.get(tensor.name)
+            if scales is None:
+                if len(self._scales) >= MAX_CACHED_SCALES:
                     self._scales.clear()
-                held = self._scales[tensor.name] = self._read_scales(tensor, shard)
-        return held
+                scales = self._scales[tensor.name] = self._read_scales(tensor, shard)
+        return scales
 
     def _read_scales(self, tensor: TensorInfo, shard: BinaryIO) -> Floats:
+        """Read block scales, which may lie in another shard: float32, as their shape says."""
         scale = self._checkpoint.scale_of(tensor)
         if scale.file == tensor.file:
             raw = read_bytes(shard, scale, scale.start, scale.nbytes)
         else:
-            raw = np.frombuffer(scale_elsewhere(self._checkpoint, scale), np.uint8)
+            raw = np.frombuffer(_scale_elsewhere(self._checkpoint, scale), np.uint8)
         return raw.view("<f4").reshape(scale.shape)
 
 
-def scale_elsewhere(checkpoint: Checkpoint, scale: TensorInfo) -> bytes:
-    """The block scales of a weight that lies in another shard than they do."""
+def _interleaved(values: Floats) -> Floats:
+    """Return the rows of one head with its two halves interleaved: 0, n/2, 1, n/2 + 1, …"""
+    rows, columns = values.shape
+    halves = values.reshape(2, rows // 2, columns)
+    return np.ascontiguousarray(halves.swapaxes(0, 1)).reshape(rows, columns)
+
+
+def _scale_elsewhere(checkpoint: Checkpoint, scale: TensorInfo) -> bytes:
+    """Return the block scales of a weight that lies in another shard. Raises CheckpointError."""
     raw = checkpoint.source.read(scale.file, scale.start, scale.nbytes)
     if len(raw) < scale.nbytes:
-        raise CheckpointError(
-            "ended while it was read: the file has changed", file=scale.file, tensor=scale.name
-        )
+        raise _ended(scale)
     return raw
 
 
 def read_bytes(shard: BinaryIO, tensor: TensorInfo, start: int, nbytes: int) -> Bytes:
-    """``nbytes`` of ``shard`` from ``start``. Safe from several threads."""
+    """Return bytes of a shard. Safe from several threads.
+
+    Args:
+        shard: The open shard.
+        tensor: The tensor that they are of, for messages.
+        start: The first byte, counted from the beginning of the shard.
+        nbytes: How many.
+
+    Returns:
+        uint8 ``[nbytes]``.
+
+    Raises:
+        CheckpointError: The shard ends before.
+        ConversionError: It cannot be read.
+    """
     raw = np.empty(nbytes, np.uint8)
     view = raw.data
     try:
         while view:
-            got = os.preadv(shard.fileno(), [view], start)
-            if got == 0:
-                raise CheckpointError(
-                    "ended while it was read: the file has changed",
-                    file=tensor.file,
-                    tensor=tensor.name,
-                )
-            view, start = view[got:], start + got
+            count = os.preadv(shard.fileno(), [view], start)
+            if count == 0:
+                raise _ended(tensor)
+            view, start = view[count:], start + count
     except OSError as e:
         raise ConversionError(f"{tensor.file}: {tensor.name}: cannot be read: {e.strerror}") from e
     return raw
+
+
+def _ended(tensor: TensorInfo) -> CheckpointError:
+    return CheckpointError(
+        "ended while it was read: the file has changed", file=tensor.file, tensor=tensor.name
+    )

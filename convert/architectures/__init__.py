@@ -1,11 +1,41 @@
 """The architectures that can be converted, one table a file."""
 
+from dslocal.convert.checkpoint.config import Config
+from dslocal.errors import UnsupportedModelError
+
 from .deepseek import DEEPSEEK
 from .deepseek2 import DEEPSEEK2
 from .llama import LLAMA
-from .mapping import Architecture
+from .mapping import Architecture, CheckpointTensors, ExpertsMapping, MappedTensor, TensorMapping
 from .qwen import QWEN2, QWEN3
 
 ARCHITECTURES: tuple[Architecture, ...] = (DEEPSEEK2, DEEPSEEK, LLAMA, QWEN2, QWEN3)
 
-__all__ = ["FAMILIES"]
+
+def find_architecture(config: Config) -> Architecture:
+    """Return the architecture of a model.
+
+    Raises:
+        UnsupportedModelError: It is not one that dslocal converts.
+        CheckpointError: The configuration does not name one.
+    """
+    found = next((a for a in ARCHITECTURES if config.architecture in a.accepts), None)
+    if found is None:
+        known = "; ".join(f"{', '.join(a.accepts)} ({a.models})" for a in ARCHITECTURES)
+        raise UnsupportedModelError(
+            f"{config.architecture!r:.80} is not a family that dslocal converts",
+            file=config.file,
+            hint=f"known: {known}",
+        )
+    return found
+
+
+__all__ = [
+    "ARCHITECTURES",
+    "Architecture",
+    "CheckpointTensors",
+    "ExpertsMapping",
+    "MappedTensor",
+    "TensorMapping",
+    "find_architecture",
+]

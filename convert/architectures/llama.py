@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from dslocal.convert.checkpoint.checkpoint import Checkpoint
 from dslocal.convert.checkpoint.config import Config
 
 from .common import (
@@ -23,64 +22,65 @@ from .common import (
     NORMS,
     attention_dims,
     base_metadata,
+    has_tied_embeddings,
     head_dim,
-    is_unused,
+    is_ignored,
     rope_kind,
     rope_metadata,
 )
-from .mapping import Architecture, MappedTensor, map_tensors, reject_unmapped
+from .mapping import Architecture, CheckpointTensors, MappedTensor, map_tensors
 
 
-def tensors(checkpoint: Checkpoint, _: bool) -> list[MappedTensor]:
-    c = checkpoint.config
-    d, tied = attention_dims(c), c.flag("tie_word_embeddings", False)
-    mapped = list(map_tensors(checkpoint, EMBEDDING + (() if tied else HEAD), d))
+def map_checkpoint(source: CheckpointTensors, _mtp: bool) -> list[MappedTensor]:
+    """Return the GGUF tensors. Raises CheckpointError."""
+    c = source.config
+    dims = attention_dims(c)
+    head = () if has_tied_embeddings(c) else HEAD
+    mapped = list(map_tensors(source, EMBEDDING + head, dims))
+    table = NORMS + ATTENTION_INTERLEAVED + DENSE
     for layer in range(c.integer("num_hidden_layers")):
-        mapped += map_tensors(
-            checkpoint,
-            NORMS + ATTENTION_INTERLEAVED + DENSE,
-            d,
-            f"model.layers.{layer}.",
-            f"blk.{layer}.",
-        )
+        mapped += map_tensors(source, table, dims, f"model.layers.{layer}.", f"blk.{layer}.")
     if rope_kind(c) == "llama3":  # once the shapes have proved head_dim
         factors = tuple(rope_factors(c))
         mapped.append(MappedTensor("rope_freqs.weight", (len(factors),), (), factors))
-    reject_unmapped(
-        checkpoint, mapped, lambda name: is_unused(name) or (tied and name == "lm_head.weight")
-    )
     return mapped
 
 
 def rope_factors(c: Config) -> Iterator[float]:
-    """By how much each frequency is divided, float32 ``[head_dim / 2]`` (Llama 3.1's scaling,
-    transformers' modeling_rope_utils).
+    """Yield by how much each rope frequency is divided: float32 ``[head_dim / 2]``.
+
+    Source: Llama 3.1's scaling, transformers' modeling_rope_utils
+    (``_compute_llama3_parameters``).
+
+    Raises:
+        CheckpointError: The factors contradict each other.
     """
     rope, size = c.rope, head_dim(c)
-    factor, low, high = (
-        rope.number("factor", 8.0),
-        rope.number("low_freq_factor", 1.0),
-        rope.number("high_freq_factor", 4.0),
-    )
-    old = rope.integer("original_max_position_embeddings", 8192)
+    factor = rope.number("factor", 8.0)
+    low = rope.number("low_freq_factor", 1.0)
+    high = rope.number("high_freq_factor", 4.0)
+    old_context = rope.integer("original_max_position_embeddings", 8192)
     if factor <= 0 or low <= 0 or high <= low:
-        raise c.fail(
+        raise c.error(
             "rope_scaling",
-            f"factor {factor:g}, low_freq_factor {low:g} and high_freq_factor {high:g} do not go together",
+            f"factor {factor:g}, low_freq_factor {low:g} and high_freq_factor {high:g} "
+            "do not go together",
         )
     exponents = np.arange(0, size, 2, dtype=np.float32) / np.float32(size)
     for frequency in np.float32(1) / np.float32(c.rope_theta) ** exponents:
         wavelength = np.float32(2 * math.pi) / frequency
-        if wavelength < old / high:
+        if wavelength < old_context / high:
             yield 1.0
-        elif wavelength > old / low:
+        elif wavelength > old_context / low:
             yield factor
         else:
-            smooth = (np.float32(old) / wavelength - np.float32(low)) / np.float32(high - low)
+            periods = np.float32(old_context) / wavelength
+            smooth = (periods - np.float32(low)) / np.float32(high - low)
             yield float(1 / ((1 - smooth) / np.float32(factor) + smooth))
 
 
 def metadata(c: Config) -> Iterable[tuple[str, Any]]:
+    """Yield the GGUF keys in llama.cpp's order. Raises CheckpointError."""
     yield from base_metadata(c)
     if not c.has("head_dim"):
         yield ".attention.key_length", head_dim(c)
@@ -95,5 +95,6 @@ LLAMA = Architecture(
     accepts=("LlamaForCausalLM",),
     models="DeepSeek LLM 7B/67B, Coder 1.3B/6.7B/33B, Math 7B, R1-Distill-Llama 8B/70B",
     metadata=metadata,
-    tensors=tensors,
+    tensors=map_checkpoint,
+    is_ignored=is_ignored,
 )

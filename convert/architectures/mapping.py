@@ -1,68 +1,85 @@
-"""How a family's tensors become GGUF tensors: the vocabulary that the family tables are written in.
+"""How an architecture's tensors become GGUF tensors: the vocabulary that its table is written in.
 
-An architecture is a table: rows of (Hugging Face name, GGUF name, shape, operation), shapes written
-in the names of the model's dimensions. :func:`map_tensors` turns rows into the list of GGUF tensors with
-the exact source rows of each piece, and refuses a checkpoint whose tensors do not have the shapes
-that its config.json promises.
+An architecture is a table of rows (Hugging Face name, GGUF name, shape, transform), with shapes
+written in the names of the model's dimensions. :func:`map_tensors` turns rows into GGUF tensors,
+each with the source rows that it is made of, and rejects a checkpoint whose tensors do not have the
+shapes that its config.json promises.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
-from dslocal.convert.checkpoint.checkpoint import SCALE_SUFFIX, Checkpoint
 from dslocal.convert.checkpoint.config import Config
-from dslocal.errors import CheckpointError
 
 
 class Transform(Enum):
-    """What happens to a piece between reading and quantizing."""
+    """What happens to source rows between reading and quantizing."""
 
     COPY = "copy"
     TRANSPOSE = "transpose"
-    INTERLEAVE = "interleave"  # a head's two halves become neighbouring pairs
+    INTERLEAVE = "interleave"  # the two halves of a head become neighbouring pairs
 
 
 class SourceRows(NamedTuple):
-    """Rows ``start`` to ``stop`` of a source tensor, which become consecutive rows of a GGUF
-    tensor.
+    """Rows ``start`` to ``stop`` of a source tensor: they become consecutive rows of a GGUF tensor.
+
+    ``tensor`` is its Hugging Face name.
     """
 
-    source: str
+    tensor: str
     start: int
     stop: int
-    op: Transform = Transform.COPY
+    transform: Transform = Transform.COPY
+
+    @property
+    def rows(self) -> int:
+        """Return the number of rows."""
+        return self.stop - self.start
 
 
 @dataclass(frozen=True, slots=True)
 class MappedTensor:
-    """A GGUF tensor to be. ``shape`` is row-major (numpy's order): the last number is the row's
-    length.
+    """A GGUF tensor to be, and what it is made of.
 
-    ``values`` are float32 values that are computed instead of read; then there are no pieces.
+    ``shape`` is row-major (numpy's order): the last number is the length of a row. ``values`` are
+    float32 values that are computed instead of read; then there are no ``sources``.
     """
 
     name: str
     shape: tuple[int, ...]
-    pieces: tuple[SourceRows, ...]
+    sources: tuple[SourceRows, ...]
     values: tuple[float, ...] = ()
 
     @property
     def columns(self) -> int:
+        """Return the length of a row."""
         return self.shape[-1]
 
     @property
     def elements(self) -> int:
+        """Return the number of weights."""
         return math.prod(self.shape)
 
     @property
+    def slices(self) -> int:
+        """Return how many matrices are stacked: experts or heads; 1 for a matrix or a vector."""
+        return self.shape[0] if len(self.shape) > 2 else 1
+
+    @property
+    def is_routed_expert(self) -> bool:
+        """Return whether it stacks a projection of all routed experts."""
+        return self.name.endswith("_exps.weight")
+
+    @property
     def always_f32(self) -> bool:
-        """Vectors, norms, biases and the router are never quantized (llama.cpp's converter:
-        prepare_tensors).
+        """Return whether it is never quantized: vectors, norms, biases and the router.
+
+        Source: llama.cpp's convert_hf_to_gguf, ``ModelBase.prepare_tensors``.
         """
         return len(self.shape) < 2 or self.name.endswith(
             (".bias", "_norm.weight", "ffn_gate_inp.weight")
@@ -71,24 +88,29 @@ class MappedTensor:
 
 @dataclass(frozen=True)
 class TensorMapping:
-    """One line of a family's table: ``hf`` and ``gguf`` are names inside a block (or whole ones
-    outside of it).
+    """One row of an architecture's table.
 
-    ``shape`` is the source's, in names of dimensions. ``split`` yields (GGUF name, shape, pieces)
-    for a source that does not map one to one.
+    Attributes:
+        hf: The Hugging Face name inside a layer, or the whole name outside of layers.
+        gguf: The GGUF name, likewise; not used where ``split`` is given.
+        shape: The source's shape, in names of dimensions.
+        split: For a source that does not map one to one: takes its name and the dimensions, and
+            returns the GGUF tensors.
+        transform: What happens to each head's rows.
     """
 
     hf: str
     gguf: str
     shape: tuple[str, ...]
     split: Callable[[str, Mapping[str, int]], Iterable[MappedTensor]] | None = None
-    op: Transform = Transform.COPY
+    transform: Transform = Transform.COPY
 
 
 @dataclass(frozen=True)
 class ExpertsMapping:
-    """A projection of all routed experts: E tensors in, one stacked ``[E, out, in]`` tensor out.
-    ``{e}`` numbers the expert.
+    """One projection of all routed experts: E tensors in, one stacked ``[E, out, in]`` tensor out.
+
+    ``{e}`` in ``hf`` stands for the expert's number.
     """
 
     hf: str
@@ -96,70 +118,102 @@ class ExpertsMapping:
     shape: tuple[str, str]
 
 
+AnyMapping = TensorMapping | ExpertsMapping
+
+
+class CheckpointTensors(Protocol):
+    """What a table is expanded over: a checkpoint, or a record of what one would have to hold."""
+
+    @property
+    def config(self) -> Config:
+        """Return config.json."""
+
+    @property
+    def names(self) -> Collection[str]:
+        """Return the Hugging Face names of the tensors that are known to exist."""
+
+    def require(self, name: str, shape: tuple[int, ...]) -> None:
+        """Require a tensor of that name and shape. Raises CheckpointError."""
+
+    def require_each(self, pattern: str, count: int, shape: tuple[int, ...]) -> Iterator[str]:
+        """Require ``count`` tensors, and yield the name of each. Raises CheckpointError."""
+
+    def have_same_data(self, one: str, other: str) -> bool:
+        """Return whether two tensors, both in ``names``, hold the same bytes."""
+
+
+def _none_ignored(_config: Config, _mtp: bool, _name: str) -> bool:
+    return False
+
+
 @dataclass(frozen=True)
 class Architecture:
     """An architecture that can be converted.
 
-    ``accepts`` are the class names in config.json; ``metadata`` gives the GGUF keys (without the
-    architecture's prefix where they start with a dot); ``tensors`` the GGUF tensors, with the MTP
-    layer's when asked; ``extra_layers`` how many MTP layers follow the main ones; ``warnings`` what
-    the user should know before it starts.
+    Attributes:
+        arch: llama.cpp's name of it, such as ``deepseek2``.
+        accepts: The class names in config.json.
+        models: The models that it is for, in words for the user.
+        metadata: Takes the configuration, returns the GGUF keys in order; a key that starts with a
+            dot gets the architecture's name in front.
+        tensors: Takes the source and whether MTP layers are kept, returns the GGUF tensors.
+        is_ignored: Takes the configuration, whether MTP layers are kept, and a Hugging Face name;
+            returns whether that tensor is left out on purpose.
+        mtp_layers: Returns how many multi-token-prediction layers follow the main ones.
+        warnings: Returns what the user should know before the conversion starts.
     """
 
     arch: str
     accepts: tuple[str, ...]
     models: str
     metadata: Callable[[Config], Iterable[tuple[str, Any]]]
-    tensors: Callable[[Checkpoint, bool], list[MappedTensor]]
-    extra_layers: Callable[[Config], int] = lambda _: 0
+    tensors: Callable[[CheckpointTensors, bool], list[MappedTensor]]
+    is_ignored: Callable[[Config, bool, str], bool] = _none_ignored
+    mtp_layers: Callable[[Config], int] = lambda _: 0
     warnings: Callable[[Config], Iterable[str]] = lambda _: ()
 
 
 def map_tensors(
-    checkpoint: Checkpoint,
-    rows: Iterable[TensorMapping | ExpertsMapping],
+    source: CheckpointTensors,
+    mappings: Iterable[AnyMapping],
     dims: Mapping[str, int],
     hf: str = "",
     gguf: str = "",
 ) -> Iterator[MappedTensor]:
-    """The GGUF tensors of ``rows``, with ``hf`` and ``gguf`` put before their names. Raises
-    CheckpointError on a wrong shape.
+    """Yield the GGUF tensors of a table, or of one layer of it.
+
+    Args:
+        source: What must have the tensors.
+        mappings: The rows of the table.
+        dims: The model's dimensions, by the names that shapes are written in.
+        hf: What comes before each Hugging Face name.
+        gguf: What comes before each GGUF name.
+
+    Raises:
+        CheckpointError: A tensor is missing or of another shape.
     """
-    for row in rows:
-        shape = tuple(dims[d] for d in row.shape)
-        if isinstance(row, ExpertsMapping):
-            pieces = tuple(
-                SourceRows(name, 0, shape[0])
-                for name in checkpoint.require_each(hf + row.hf, dims["experts"], shape)
-            )
-            yield MappedTensor(gguf + row.gguf, (dims["experts"], *shape), pieces)
+    for mapping in mappings:
+        shape = tuple(dims[d] for d in mapping.shape)
+        if isinstance(mapping, ExpertsMapping):
+            experts = dims["experts"]
+            names = source.require_each(hf + mapping.hf, experts, shape)
+            rows = tuple(SourceRows(name, 0, shape[0]) for name in names)
+            yield MappedTensor(gguf + mapping.gguf, (experts, *shape), rows)
             continue
-        name = hf + row.hf
-        checkpoint.require(name, shape)
-        if row.split is not None:
-            for part in row.split(name, dims):
-                yield MappedTensor(gguf + part.name, part.shape, part.pieces)
+        name = hf + mapping.hf
+        source.require(name, shape)
+        if mapping.split is not None:
+            for part in mapping.split(name, dims):
+                yield MappedTensor(gguf + part.name, part.shape, part.sources)
         else:
-            step = dims["head"] if row.op is Transform.INTERLEAVE else shape[0]
-            yield MappedTensor(
-                gguf + row.gguf,
-                shape,
-                tuple(SourceRows(name, i, i + step, row.op) for i in range(0, shape[0], step)),
-            )
+            rows = tuple(_source_rows(name, shape[0], mapping.transform, dims))
+            yield MappedTensor(gguf + mapping.gguf, shape, rows)
 
 
-def reject_unmapped(
-    checkpoint: Checkpoint, mapped: Iterable[MappedTensor], ignored: Callable[[str], bool]
-) -> None:
-    """Raises CheckpointError for a source tensor that nothing reads and the family does not leave
-    out on purpose.
-    """
-    if not checkpoint.tensors:  # an outline, which has none but those that are asked for
-        return
-    used = {piece.source for tensor in mapped for piece in tensor.pieces}
-    used |= {name + SCALE_SUFFIX for name in used if checkpoint.tensor(name).dtype == "F8_E4M3"}
-    for name, tensor in checkpoint.tensors.items():
-        if name not in used and not ignored(name):
-            raise CheckpointError(
-                "is not a tensor that this family has", file=tensor.file, tensor=name
-            )
+def _source_rows(
+    name: str, rows: int, transform: Transform, dims: Mapping[str, int]
+) -> Iterator[SourceRows]:
+    """Yield a whole tensor's rows: all at once, or head by head where a head is transformed."""
+    step = dims["head"] if transform is Transform.INTERLEAVE else rows
+    for start in range(0, rows, step):
+        yield SourceRows(name, start, start + step, transform)

@@ -1,4 +1,7 @@
-"""DeepSeekMoE's layer: a router, stacked routed experts, shared experts."""
+"""DeepSeekMoE's layer: a router, stacked routed experts, shared experts.
+
+Source: DeepSeekMoE (arXiv:2401.06066); llama.cpp, conversion/deepseek.py.
+"""
 
 from __future__ import annotations
 
@@ -21,10 +24,11 @@ MOE = (
         "mlp.shared_experts.down_proj.weight", "ffn_down_shexp.weight", ("embd", "shared_ff")
     ),
 )
-GATING = {"softmax": 1, "sigmoid": 2}
+GATING = {"softmax": 1, "sigmoid": 2}  # enum llama_expert_gating_func_type
 
 
 def moe_dims(c: Config) -> dict[str, int]:
+    """Return the dimensions of a layer of experts, by name. Raises CheckpointError."""
     moe_ff = c.integer("moe_intermediate_size")
     return {
         "experts": c.integer("n_routed_experts"),
@@ -33,13 +37,18 @@ def moe_dims(c: Config) -> dict[str, int]:
     }
 
 
+def dense_layers(c: Config) -> int:
+    """Return how many layers come before the first one with experts."""
+    return c.integer("first_k_dense_replace", 0, minimum=0)
+
+
 def check_routing(c: Config) -> None:
-    """Refuses what llama.cpp's graphs do not do. Raises CheckpointError."""
+    """Reject a routing that llama.cpp's graphs do not do. Raises CheckpointError."""
     experts, used = c.integer("n_routed_experts"), c.integer("num_experts_per_tok")
     if used > experts:
-        raise c.fail("num_experts_per_tok", f"is {used}, of {experts} experts")
+        raise c.error("num_experts_per_tok", f"is {used}, of {experts} experts")
     if c.integer("moe_layer_freq", 1) != 1:
-        raise c.fail(
+        raise c.error(
             "moe_layer_freq",
             "is not 1; llama.cpp makes every layer after the dense ones a mixture of experts",
         )

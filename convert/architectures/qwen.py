@@ -1,7 +1,6 @@
-"""qwen2 and qwen3: the R1 distills of Qwen 2.5 (biases on q, k and v) and R1-0528-Qwen3-8B (norms
-on q and k).
+"""qwen2 and qwen3: the R1 distills of Qwen 2.5, and R1-0528-Qwen3-8B.
 
-Source: llama.cpp, conversion/qwen.py.
+Qwen 2 has biases on q, k and v; Qwen 3 has norms on q and k. Source: llama.cpp, conversion/qwen.py.
 """
 
 from __future__ import annotations
@@ -9,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from dslocal.convert.checkpoint.checkpoint import Checkpoint
 from dslocal.convert.checkpoint.config import Config
 
 from .common import (
@@ -20,10 +18,11 @@ from .common import (
     NORMS,
     attention_dims,
     base_metadata,
-    is_unused,
+    has_tied_embeddings,
+    is_ignored,
     rope_metadata,
 )
-from .mapping import Architecture, MappedTensor, TensorMapping, map_tensors, reject_unmapped
+from .mapping import Architecture, CheckpointTensors, MappedTensor, TensorMapping, map_tensors
 
 BIASES = (
     TensorMapping("self_attn.q_proj.bias", "attn_q.bias", ("q",)),
@@ -36,29 +35,26 @@ HEAD_NORMS = (
 )
 
 
-def _tensors(checkpoint: Checkpoint, own: tuple[TensorMapping, ...]) -> list[MappedTensor]:
-    c = checkpoint.config
+def _map_checkpoint(
+    source: CheckpointTensors, own: tuple[TensorMapping, ...]
+) -> list[MappedTensor]:
+    """Return the GGUF tensors; ``own`` are the rows of a layer that only this version has."""
+    c = source.config
     if c.flag("use_sliding_window", False):
-        raise c.fail(
+        raise c.error(
             "use_sliding_window", "is true; llama.cpp attends to everything in this architecture"
         )
-    d, tied = attention_dims(c), c.flag("tie_word_embeddings", False)
-    mapped = list(map_tensors(checkpoint, EMBEDDING + (() if tied else HEAD), d))
+    dims = attention_dims(c)
+    head = () if has_tied_embeddings(c) else HEAD
+    mapped = list(map_tensors(source, EMBEDDING + head, dims))
+    table = NORMS + ATTENTION + own + DENSE
     for layer in range(c.integer("num_hidden_layers")):
-        mapped += map_tensors(
-            checkpoint,
-            NORMS + ATTENTION + own + DENSE,
-            d,
-            f"model.layers.{layer}.",
-            f"blk.{layer}.",
-        )
-    reject_unmapped(
-        checkpoint, mapped, lambda name: is_unused(name) or (tied and name == "lm_head.weight")
-    )
+        mapped += map_tensors(source, table, dims, f"model.layers.{layer}.", f"blk.{layer}.")
     return mapped
 
 
 def metadata(c: Config) -> Iterable[tuple[str, Any]]:
+    """Yield the GGUF keys in llama.cpp's order. Raises CheckpointError."""
     yield from base_metadata(c)
     yield from rope_metadata(c, ("yarn",))
 
@@ -68,12 +64,14 @@ QWEN2 = Architecture(
     accepts=("Qwen2ForCausalLM",),
     models="R1-Distill-Qwen 1.5B/7B/14B/32B",
     metadata=metadata,
-    tensors=lambda checkpoint, _: _tensors(checkpoint, BIASES),
+    tensors=lambda source, _mtp: _map_checkpoint(source, BIASES),
+    is_ignored=is_ignored,
 )
 QWEN3 = Architecture(
     arch="qwen3",
     accepts=("Qwen3ForCausalLM",),
     models="R1-0528-Qwen3-8B",
     metadata=metadata,
-    tensors=lambda checkpoint, _: _tensors(checkpoint, HEAD_NORMS),
+    tensors=lambda source, _mtp: _map_checkpoint(source, HEAD_NORMS),
+    is_ignored=is_ignored,
 )

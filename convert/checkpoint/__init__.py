@@ -1,1 +1,1 @@
-"""Read a checkpoint: config.json, tokenizer files, safetensors headers, and where they come from."""
+"""Reading a checkpoint: config.json, tokenizer files, safetensors headers, and their source."""

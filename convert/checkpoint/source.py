@@ -1,25 +1,32 @@
-"""Where a checkpoint's files come from: anything that opens them by name, as a folder, or a stream
-that fetches them one by one.
+"""Where a checkpoint's files come from: anything that opens them by name.
 
-The converter never learns more than this, so it never touches the network.
+That is a folder, or a stream that fetches the files one by one. The converter never learns more
+than this, so it never touches the network.
 """
 
 from __future__ import annotations
 
-import itertools
 import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import BinaryIO, Protocol, TypeAlias
+from typing import BinaryIO, NamedTuple, Protocol
 
 from dslocal.errors import CheckpointError, NotFoundError
 
-_COMMIT, _SHA256 = re.compile("[0-9a-f]{40}"), re.compile("[0-9a-f]{64}")
-MAX_NOTE = 4096  # bytes
-CHUNK = 8 << 20
+MAX_NAME = 255  # characters
+MAX_METADATA_BYTES = 4096  # of the file that huggingface_hub keeps beside a download
+COMPARED_BYTES = 8 << 20  # at a time
+_COMMIT = re.compile("[0-9a-f]{40}")
+_SHA256 = re.compile("[0-9a-f]{64}")
 
-FileRange: TypeAlias = tuple[str, int, int]  # file, first byte, bytes
+
+class FileRange(NamedTuple):
+    """A piece of a file: ``nbytes`` from byte ``start``."""
+
+    file: str
+    start: int
+    nbytes: int
 
 
 class Source(Protocol):
@@ -27,136 +34,162 @@ class Source(Protocol):
 
     @property
     def name(self) -> str:
-        """What the checkpoint calls itself: becomes ``general.name``."""
+        """Return what the checkpoint calls itself; it becomes ``general.name``."""
 
     @property
     def revision(self) -> str:
-        """The commit that the files are of; empty when it is not known."""
+        """Return the commit that the files are of; empty where it is not known."""
 
     def sha256(self, file: str) -> str:
-        """The file's published hash in hexadecimal; empty when it is not known."""
+        """Return a file's published hash in hexadecimal; empty where it is not known."""
 
     def identity(self, file: str) -> str:
-        """Something that changes when the file's content does."""
+        """Return a text that changes when the file's content does."""
 
     def exists(self, file: str) -> bool:
-        """Whether there is a file of that name."""
+        """Return whether there is a file of that name."""
 
     def size(self, file: str) -> int:
-        """Bytes. Raises CheckpointError as :meth:`open` does."""
+        """Return a file's length in bytes. Raises CheckpointError as :meth:`open` does."""
 
     def open(self, file: str) -> BinaryIO:
-        """The file, open for reading, with a real ``fileno()``. Raises CheckpointError when it is
-        missing or not to be read.
+        """Open a file for reading, with a real ``fileno()``.
+
+        Raises:
+            CheckpointError: It is missing or cannot be read.
         """
 
     def read(self, file: str, start: int, nbytes: int) -> bytes:
-        """A small piece of a file that need not be opened for it; fewer bytes at its end."""
+        """Return a small piece of a file that need not be opened for it; less at the file's end."""
 
     def same(self, one: FileRange, other: FileRange) -> bool:
-        """Whether two pieces of one length are equal, however long."""
+        """Return whether two pieces of one length are equal, however long they are."""
 
     def expect(self, files: Iterable[str]) -> None:
-        """Says that the headers of ``files`` will be read next."""
+        """Announce that the headers of ``files`` will be read next."""
 
     def begin(self, shards: Sequence[str], pieces: Iterable[FileRange]) -> Sequence[str]:
-        """Told which shards are to be converted, in order, and which ``pieces`` of any shard will
-        be read meanwhile.
+        """Announce that the conversion begins.
 
-        Returns the shards to open from now on, in order: these, and after them others that the
-        source itself must see.
+        Args:
+            shards: The shards that will be converted, in order.
+            pieces: What will be read of any shard meanwhile.
+
+        Returns:
+            The shards to open from now on, in order: ``shards``, and after them others that the
+            source itself must see.
         """
 
     def release(self, file: str) -> None:
-        """Says that all that was made of ``file`` is on disk."""
+        """Announce that all that was made of ``file`` is on disk."""
 
 
 class FolderSource:
     """A checkpoint in a folder. No name and no symlink leads out of it."""
 
     def __init__(self, folder: Path) -> None:
+        """Take a folder. Raises NotFoundError where there is none."""
         if not folder.is_dir():
             raise NotFoundError(f"{folder}: no such checkpoint folder")
         self._folder = folder
-        self._root = _root(folder.resolve())
+        self._root = _root_of(folder.resolve())
 
     @property
     def name(self) -> str:
-        model = (
-            self._root.name.removeprefix("models--").rsplit("--", 1)[-1]
-            if self._in_cache
-            else self._root.name
-        )
-        return os.fsencode(model).decode("utf-8", "replace")  # a GGUF holds nothing but UTF-8
+        """Return the folder's name, or the model's in huggingface_hub's cache."""
+        name = self._root.name
+        if self._in_cache:
+            name = name.removeprefix("models--").rsplit("--", 1)[-1]
+        return os.fsencode(name).decode("utf-8", "replace")  # a GGUF holds UTF-8 alone
 
     @property
     def revision(self) -> str:
-        return self._folder.resolve().name if self._in_cache else self._downloaded("config.json")[0]
+        """Return the commit that huggingface_hub downloaded; empty where it is not known."""
+        if self._in_cache:
+            return self._folder.resolve().name
+        commit = self._download_metadata("config.json")[0]
+        return commit if _COMMIT.fullmatch(commit) else ""
 
     def sha256(self, file: str) -> str:
-        blob = (self._folder / file).resolve().name if self._in_cache else self._downloaded(file)[1]
-        return blob if _SHA256.fullmatch(blob) else ""
+        """Return the hash that huggingface_hub knows of a file; empty where there is none."""
+        if self._in_cache:
+            digest = (self._folder / file).resolve().name
+        else:
+            digest = self._download_metadata(file)[1]
+        return digest if _SHA256.fullmatch(digest) else ""
 
     def identity(self, file: str) -> str:
+        """Return a file's size and time."""
         with self.open(file) as opened:
-            stat_ = os.fstat(opened.fileno())
-        return f"{stat_.st_size} {stat_.st_mtime_ns}"
+            status = os.fstat(opened.fileno())
+        return f"{status.st_size} {status.st_mtime_ns}"
 
     def size(self, file: str) -> int:
+        """Return a file's length in bytes. Raises CheckpointError."""
         with self.open(file) as opened:
             return os.fstat(opened.fileno()).st_size
 
     def read(self, file: str, start: int, nbytes: int) -> bytes:
+        """Return a piece of a file. Raises CheckpointError."""
         with self.open(file) as opened:
             return os.pread(opened.fileno(), nbytes, start)
 
     def same(self, one: FileRange, other: FileRange) -> bool:
-        with self.open(one[0]) as left, self.open(other[0]) as right:
-            return all(
-                os.pread(left.fileno(), min(CHUNK, one[2] - done), one[1] + done)
-                == os.pread(right.fileno(), min(CHUNK, one[2] - done), other[1] + done)
-                for done in itertools.takewhile(
-                    lambda done: done < one[2], itertools.count(0, CHUNK)
-                )
-            )
+        """Return whether two pieces of one length are equal. Raises CheckpointError."""
+        with self.open(one.file) as left, self.open(other.file) as right:
+            for done in range(0, one.nbytes, COMPARED_BYTES):
+                nbytes = min(COMPARED_BYTES, one.nbytes - done)
+                a = os.pread(left.fileno(), nbytes, one.start + done)
+                b = os.pread(right.fileno(), nbytes, other.start + done)
+                if a != b:
+                    return False
+        return True
 
     def expect(self, files: Iterable[str]) -> None:
-        """Nothing: they are here."""
+        """Do nothing: the files are here."""
 
     def begin(self, shards: Sequence[str], pieces: Iterable[FileRange]) -> Sequence[str]:
+        """Return ``shards`` as they are: a folder needs to see no others."""
         return shards
 
     def release(self, file: str) -> None:
-        """Nothing: it stays."""
+        """Do nothing: the file stays."""
 
     @property
     def _in_cache(self) -> bool:
-        """Whether the folder is a snapshot in huggingface_hub's own cache."""
+        """Return whether the folder is a snapshot in huggingface_hub's own cache."""
         return self._root != self._folder.resolve()
 
-    def _downloaded(self, file: str) -> tuple[str, str]:
-        """Commit and hash that huggingface_hub noted when it downloaded ``file`` into a plain
-        folder; empty ones otherwise.
+    def _download_metadata(self, file: str) -> tuple[str, str]:
+        """Return the commit and ETag that huggingface_hub kept of a download into a folder.
+
+        An ETag is the SHA-256 of a large file. Both are empty where there is no such record.
         """
-        note = self._folder / ".cache" / "huggingface" / "download" / f"{file}.metadata"
+        record = self._folder / ".cache" / "huggingface" / "download" / f"{file}.metadata"
+        lines: list[str] = []
         try:
-            lines = (
-                note.read_text(encoding="utf-8").splitlines()
-                if note.is_file() and note.stat().st_size < MAX_NOTE
-                else []
-            )
+            if record.is_file() and record.stat().st_size < MAX_METADATA_BYTES:
+                lines = record.read_text(encoding="utf-8").splitlines()
         except (OSError, ValueError):
             lines = []
-        commit, etag = (*lines, "", "")[:2]
-        return (commit if _COMMIT.fullmatch(commit) else "", etag)
+        commit = lines[0] if lines else ""
+        etag = lines[1] if len(lines) > 1 else ""
+        return commit, etag
 
     def exists(self, file: str) -> bool:
+        """Return whether there is a file of that name."""
         try:
             return (self._folder / file).is_file()
-        except OSError:  # as of a name that is too long
+        except OSError:  # such as of a name that is too long
             return False
 
     def open(self, file: str) -> BinaryIO:
+        """Open a file for reading.
+
+        Raises:
+            CheckpointError: It is missing, cannot be read, is not a regular file, or lies outside
+                of the checkpoint.
+        """
         if not is_plain_name(file):
             raise CheckpointError("is not a plain file name inside the checkpoint", file=file)
         path = self._folder / file
@@ -166,7 +199,7 @@ class FolderSource:
                 raise CheckpointError(
                     f"leads out of the checkpoint, to {str(real)!r:.200}", file=file
                 )
-            if not real.is_file():  # asked first: opening a FIFO waits for somebody who writes
+            if not real.is_file():  # checked first: opening a FIFO waits for a writer
                 raise CheckpointError("is not a regular file", file=file)
             return real.open("rb")
         except FileNotFoundError:
@@ -180,23 +213,24 @@ class FolderSource:
 
 
 def is_plain_name(file: str) -> bool:
-    """Whether ``file`` is a bare file name: no folder, no drive, nothing that a terminal would act
-    on.
+    """Return whether it is a bare file name.
+
+    That is: no folder, no drive, and no character that a terminal would act on.
     """
     return (
-        bool(file)
-        and file not in (".", "..")
+        file not in ("", ".", "..")
         and not set(file) & set("/\\:\0")
         and file.isprintable()
-        and len(file) < 256
+        and len(file) <= MAX_NAME
     )
 
 
-def _root(folder: Path) -> Path:
-    """What a symlink in ``folder`` may point into: the folder, or the whole model in
-    huggingface_hub's own cache layout.
+def _root_of(folder: Path) -> Path:
+    """Return what a symlink in ``folder`` may point into.
+
+    That is the folder, or the whole model in huggingface_hub's own cache layout.
     """
     model = folder.parent.parent
-    return (
-        model if folder.parent.name == "snapshots" and model.name.startswith("models--") else folder
-    )
+    if folder.parent.name == "snapshots" and model.name.startswith("models--"):
+        return model
+    return folder

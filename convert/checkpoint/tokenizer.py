@@ -1,24 +1,31 @@
 """tokenizer.json to GGUF's tokenizer keys, for byte-level BPE.
 
-The pre-tokenizer's id comes from the regexes that tokenizer.json really holds, never from hashing
-tokenized text and never by running code from the checkpoint. Source of keys and token kinds:
-llama.cpp, conversion/base.py and gguf-py's SpecialVocab.
+Nothing of the checkpoint is run. Source of keys and token types: llama.cpp, conversion/base.py
+(``get_vocab_base``, ``does_token_look_special``) and gguf-py's ``SpecialVocab``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import IntEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from dslocal.errors import CheckpointError
 
 from .checkpoint import read_json
 from .config import Config, short_repr
+from .pre_tokenizer import R1_TOKEN, pipeline_steps, pre_tokenizer_name
 from .source import Source
 
-FILE, CONFIG_FILE = "tokenizer.json", "tokenizer_config.json"
+FILE = "tokenizer.json"
+CONFIG_FILE = "tokenizer_config.json"
 MAX_TEMPLATE = 1 << 20  # characters
+# what a BPE may have that llama.cpp's byte-level BPE does not do
+UNSUPPORTED = ("continuing_subword_prefix", "end_of_word_suffix", "byte_fallback", "dropout")
+# roles of special tokens by transformers' name, and by GGUF's
+ROLES = {"bos": "bos", "eos": "eos", "unk": "unknown", "pad": "padding"}
+FLAG_ROLES = ("bos", "eos", "sep")
+_BYTE_FOR_SPACE = "Ġ"  # how byte-level BPE writes the byte 0x20
 
 
 class TokenKind(IntEnum):
@@ -30,143 +37,74 @@ class TokenKind(IntEnum):
     UNUSED = 5
 
 
-# what each of llama.cpp's pre-tokenizers means (src/llama-vocab.cpp): the regexes of its Split
-# steps in order, and whether a
-# Digits step takes digits one by one. A step that ends in … is known by its beginning:
-# deepseek-llm's list of letters is long.
-_CJK = "[一-龥ࠀ-一가-\ud7ff]+"
-_WORDS = (
-    "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+"
-    "|[^\r\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+[\r\n]*|\\s*[\r\n]+|\\s+(?!\\S)|\\s+"
-)
-_GPT4 = (
-    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{{L}}\\p{{N}}]?\\p{{L}}+|{digits}"
-    "| ?[^\\s\\p{{L}}\\p{{N}}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
-)
-PRE_TOKENIZERS: dict[str, tuple[tuple[str, ...], bool]] = {
-    "deepseek-v3": (("\\p{N}{1,3}", "[一-龥\u3040-ゟ゠-ヿ]+", _WORDS), False),
-    "deepseek-llm": (
-        ("[\r\n]", "\\s?[A-Za-zµÀ-ÖØ-öø-ƺ…", "\\s?[!-/:-~！-／：-～‘-‟\u3000-。]+", "\\s+$", _CJK),
-        True,
-    ),
-    "deepseek-coder": (("[\r\n]", "\\s?\\p{L}+", "\\s?\\p{P}+", _CJK), True),
-    "llama-bpe": ((_GPT4.format(digits="\\p{N}{1,3}"),), False),
-    "qwen2": ((_GPT4.format(digits="\\p{N}"),), False),
-}
-# in the vocabularies of the R1 distills; llama.cpp has a name of its own for those of Qwen
-R1_MARK = "<｜User｜>"
+class AddedToken(NamedTuple):
+    """A token beside the BPE's own. ``special`` is what the file says of it."""
+
+    text: str
+    special: bool
+
+    @property
+    def is_control(self) -> bool:
+        """Return whether it is a control token, though the file may call it ordinary."""
+        return self.special or _looks_special(self.text)
+
+
+AddedTokens = dict[int, AddedToken]  # by id, in the file's order
 
 
 def tokenizer_metadata(source: Source, config: Config) -> Iterator[tuple[str, Any]]:
-    """The ``tokenizer.*`` keys, in order. Raises CheckpointError when the tokenizer is not one that
-    llama.cpp can run.
+    """Yield the ``tokenizer.*`` keys in order.
+
+    Raises:
+        CheckpointError: The tokenizer is damaged, or not one that llama.cpp can run.
     """
     tokenizer = read_json(source, FILE)
     settings = read_json(source, CONFIG_FILE) if source.exists(CONFIG_FILE) else {}
-    model = tokenizer.get("model")
-    if not isinstance(model, dict) or model.get("type") != "BPE":
-        raise CheckpointError("is not a BPE tokenizer", file=FILE)
-    if changed := [
-        key
-        for key in ("continuing_subword_prefix", "end_of_word_suffix", "byte_fallback", "dropout")
-        if model.get(key)
-    ]:
-        raise CheckpointError(
-            f"has a BPE with {', '.join(changed)}, which llama.cpp does not do for byte-level ones",
-            file=FILE,
-        )
+    model = _bpe(tokenizer)
     _check_normalizer(tokenizer.get("normalizer"))
-    added = _added(tokenizer)
+    added = _added_tokens(tokenizer)
     tokens, kinds = _vocabulary(model, added, config.integer("vocab_size"))
+    is_r1_distill = any(token.text == R1_TOKEN for token in added.values())
     yield "tokenizer.ggml.model", "gpt2"
-    yield "tokenizer.ggml.pre", _pre_tokenizer(tokenizer, added)
+    yield "tokenizer.ggml.pre", pre_tokenizer_name(tokenizer, is_r1_distill=is_r1_distill)
     yield "tokenizer.ggml.tokens", tokens
     yield "tokenizer.ggml.token_type", [int(kind) for kind in kinds]
     yield "tokenizer.ggml.merges", _merges(model)
-    for role in ("bos", "eos", "unk", "pad"):
-        if (token := _special(role, settings, added, config)) is not None:
-            yield f"tokenizer.ggml.{_ROLE_KEYS.get(role, role)}_token_id", token
-    yield from _add_flags(tokenizer, settings)
+    for role, key in ROLES.items():
+        token = _special_token(role, settings, added, config)
+        if token is not None:
+            yield f"tokenizer.ggml.{key}_token_id", token
+    flags = _add_flags(tokenizer, settings)
+    for role in FLAG_ROLES:
+        if role in flags:
+            yield f"tokenizer.ggml.add_{role}_token", flags[role]
     template = settings.get("chat_template")
     if isinstance(template, str) and len(template) <= MAX_TEMPLATE:
         yield "tokenizer.chat_template", template
 
 
-_ROLE_KEYS = {"unk": "unknown", "pad": "padding"}
-
-
-def _added(tokenizer: dict[str, Any]) -> dict[int, tuple[str, bool]]:
-    """Added tokens: id to (text, special)."""
-    entries = tokenizer.get("added_tokens", [])
-    added: dict[int, tuple[str, bool]] = {}
-    for entry in entries if isinstance(entries, list) else [None]:
-        match entry:
-            case {"id": int(i), "content": str(text), "special": bool(special)} if (
-                text and i not in added
-            ):
-                added[i] = (text, special)
-            case _:
-                raise CheckpointError(
-                    f"has an added token that makes no sense: {short_repr(entry, 80)}", file=FILE
-                )
-    return added
-
-
-def _vocabulary(
-    model: dict[str, Any], added: dict[int, tuple[str, bool]], size: int
-) -> tuple[list[str], list[TokenKind]]:
-    vocabulary = model.get("vocab")
-    if not isinstance(vocabulary, dict) or not all(
-        isinstance(i, int) and not isinstance(i, bool) for i in vocabulary.values()
-    ):
-        raise CheckpointError("has no vocabulary", file=FILE)
-    by_id: dict[int, str] = {}
-    for text, i in vocabulary.items():
-        if i in by_id:
-            raise CheckpointError(
-                f"gives the id {i} to two tokens, {by_id[i][:40]!r} and {text[:40]!r}", file=FILE
-            )
-        by_id[i] = text
-    highest = max([*by_id, *added], default=-1)
-    lowest = min([*by_id, *added], default=0)
-    if lowest < 0 or highest >= size:
+def _bpe(tokenizer: dict[str, Any]) -> dict[str, Any]:
+    """Return the BPE model. Raises CheckpointError where it is not one that llama.cpp can run."""
+    model = tokenizer.get("model")
+    if not isinstance(model, dict) or model.get("type") != "BPE":
+        raise CheckpointError("is not a BPE tokenizer", file=FILE)
+    unsupported = [key for key in UNSUPPORTED if model.get(key)]
+    if unsupported:
         raise CheckpointError(
-            f"has token id {short_repr(highest if highest >= size else lowest)}; config.json's vocab_size is {size}",
+            f"has a BPE with {', '.join(unsupported)}, "
+            "which llama.cpp does not do for byte-level ones",
             file=FILE,
         )
-    tokens, kinds = [], []
-    for i in range(size):
-        if i in added:
-            text, special = added[i]
-            control = special or _looks_special(text)
-            tokens.append(text if control else text.replace("\u2581", " "))
-            kinds.append(TokenKind.CONTROL if control else TokenKind.USER_DEFINED)
-        elif i in by_id:
-            tokens.append(by_id[i])
-            kinds.append(TokenKind.NORMAL)
-        else:
-            tokens.append(f"[PAD{i}]")
-            kinds.append(TokenKind.UNUSED)
-    _check_distinct(tokens)
-    return tokens, kinds
-
-
-def _check_distinct(tokens: list[str]) -> None:
-    """Raises CheckpointError when two tokens are the same to llama.cpp, which then aborts the
-    process as it loads the file.
-    """
-    seen: dict[str, int] = {}
-    for i, text in enumerate(tokens):
-        first = seen.setdefault(text.partition("\0")[0] or f"[EMPTY_{i}]", i)
-        if first != i:
-            raise CheckpointError(
-                f"spells two tokens alike, {first} and {i}: {text[:40]!r}", file=FILE
-            )
+    return model
 
 
 def _check_normalizer(normalizer: object) -> None:
-    """Raises CheckpointError for one that changes more than NFC does: GGUF has no place for it. NFC
-    is left to whoever encodes.
+    """Reject a normalizer that changes more than NFC does: GGUF has no place for it.
+
+    NFC is applied by the engine before it encodes.
+
+    Raises:
+        CheckpointError: It is another one.
     """
     match normalizer:
         case None | {"type": "NFC"}:
@@ -181,9 +119,105 @@ def _check_normalizer(normalizer: object) -> None:
             )
 
 
+def _added_tokens(tokenizer: dict[str, Any]) -> AddedTokens:
+    """Return the added tokens. Raises CheckpointError."""
+    entries = tokenizer.get("added_tokens", [])
+    if not isinstance(entries, list):
+        entries = [None]  # is reported as one that makes no sense
+    added: AddedTokens = {}
+    for entry in entries:
+        match entry:
+            case {"id": int(i), "content": str(text), "special": bool(special)} if (
+                text and i not in added
+            ):
+                added[i] = AddedToken(text, special)
+            case _:
+                raise CheckpointError(
+                    f"has an added token that makes no sense: {short_repr(entry, 80)}", file=FILE
+                )
+    return added
+
+
+def _vocabulary(
+    model: dict[str, Any], added: AddedTokens, size: int
+) -> tuple[list[str], list[TokenKind]]:
+    """Return the text and the kind of each of ``size`` tokens, by id.
+
+    Ids that no token has are filled up with ``[PADn]``.
+
+    Raises:
+        CheckpointError: Two tokens share an id or a text, or an id is out of range.
+    """
+    by_id = _text_by_id(model)
+    _check_ids([*by_id, *added], size)
+    tokens: list[str] = []
+    kinds: list[TokenKind] = []
+    for i in range(size):
+        if i in added:
+            token = added[i]
+            # outside of control tokens, ▁ stands for a space
+            tokens.append(token.text if token.is_control else token.text.replace("\u2581", " "))
+            kinds.append(TokenKind.CONTROL if token.is_control else TokenKind.USER_DEFINED)
+        elif i in by_id:
+            tokens.append(by_id[i])
+            kinds.append(TokenKind.NORMAL)
+        else:
+            tokens.append(f"[PAD{i}]")
+            kinds.append(TokenKind.UNUSED)
+    _check_distinct(tokens)
+    return tokens, kinds
+
+
+def _text_by_id(model: dict[str, Any]) -> dict[int, str]:
+    """Return the BPE's own tokens by id. Raises CheckpointError."""
+    vocabulary = model.get("vocab")
+    if not isinstance(vocabulary, dict) or not all(
+        isinstance(i, int) and not isinstance(i, bool) for i in vocabulary.values()
+    ):
+        raise CheckpointError("has no vocabulary", file=FILE)
+    by_id: dict[int, str] = {}
+    for text, i in vocabulary.items():
+        if i in by_id:
+            raise CheckpointError(
+                f"gives the id {i} to two tokens, {by_id[i][:40]!r} and {text[:40]!r}", file=FILE
+            )
+        by_id[i] = text
+    return by_id
+
+
+def _check_ids(ids: list[int], size: int) -> None:
+    """Check that ids are from 0 to below ``size``. Raises CheckpointError."""
+    highest = max(ids, default=-1)
+    lowest = min(ids, default=0)
+    if lowest < 0 or highest >= size:
+        wrong = highest if highest >= size else lowest
+        raise CheckpointError(
+            f"has token id {short_repr(wrong)}; config.json's vocab_size is {size}", file=FILE
+        )
+
+
+def _check_distinct(tokens: list[str]) -> None:
+    """Check that llama.cpp can tell all tokens apart; else it aborts as it loads the file.
+
+    It cuts a token at a NUL byte, and calls an empty one ``[EMPTY_n]`` (src/llama-vocab.cpp).
+
+    Raises:
+        CheckpointError: Two tokens are the same to it.
+    """
+    seen: dict[str, int] = {}
+    for i, text in enumerate(tokens):
+        first = seen.setdefault(text.partition("\0")[0] or f"[EMPTY_{i}]", i)
+        if first != i:
+            raise CheckpointError(
+                f"spells two tokens alike, {first} and {i}: {text[:40]!r}", file=FILE
+            )
+
+
 def _looks_special(text: str) -> bool:
-    """Tokens that DeepSeek's files mark as ordinary though they are control tokens, as
-    ``<｜User｜>``.
+    """Return whether it is a control token by its form, such as ``<｜User｜>``.
+
+    DeepSeek's files mark some of them as ordinary. Source: convert_hf_to_gguf,
+    ``does_token_look_special``.
     """
     return (
         text == "<pad>"
@@ -193,6 +227,11 @@ def _looks_special(text: str) -> bool:
 
 
 def _merges(model: dict[str, Any]) -> list[str]:
+    """Return the merges as GGUF writes them: two pieces with a space between them.
+
+    Raises:
+        CheckpointError: A piece, or what two make, is not in the vocabulary.
+    """
     merges, vocabulary = model.get("merges"), model["vocab"]
     if not isinstance(merges, list) or not merges:
         raise CheckpointError("has no merges", file=FILE)
@@ -202,8 +241,10 @@ def _merges(model: dict[str, Any]) -> list[str]:
             case [str(left), str(right)] if (
                 left in vocabulary and right in vocabulary and left + right in vocabulary
             ):
-                # as a pair, the form since transformers 4.45, a piece may hold a space
-                written.append(f"{left.replace(' ', chr(288))} {right.replace(' ', chr(288))}")
+                # in the form of a pair, used since transformers 4.45, a piece may hold a space
+                left = left.replace(" ", _BYTE_FOR_SPACE)
+                right = right.replace(" ", _BYTE_FOR_SPACE)
+                written.append(f"{left} {right}")
             case _:
                 raise CheckpointError(
                     f"has a merge that makes no sense: {short_repr(merge, 80)}", file=FILE
@@ -211,97 +252,50 @@ def _merges(model: dict[str, Any]) -> list[str]:
     return written
 
 
-def _pre_tokenizer(tokenizer: dict[str, Any], added: dict[int, tuple[str, bool]]) -> str:
-    patterns: list[str] = []
-    digits = byte_level = False
-    for step in _steps(tokenizer.get("pre_tokenizer"), "pretokenizers"):
-        match step:
-            case {"type": "Split", "pattern": {"Regex": str(pattern)}, "behavior": "Isolated"} if (
-                not digits and not byte_level
-            ):
-                patterns.append(pattern)
-            case {"type": "Digits", "individual_digits": True} if not digits and not byte_level:
-                digits = True
-            case {"type": "ByteLevel", "add_prefix_space": False, "use_regex": False} if (
-                not byte_level
-            ):
-                byte_level = True
-            case _:
-                raise CheckpointError(
-                    f"has a pre-tokenizer step that llama.cpp does not know: {short_repr(step, 120)}",
-                    file=FILE,
-                )
-    if not byte_level:
-        raise CheckpointError("is not byte-level", file=FILE)
-    for name, (known, known_digits) in PRE_TOKENIZERS.items():
-        if (
-            digits == known_digits
-            and len(patterns) == len(known)
-            and all(map(_is_step, patterns, known))
-        ):
-            return (
-                "deepseek-r1-qwen"
-                if name == "qwen2" and any(text == R1_MARK for text, _ in added.values())
-                else name
-            )
-    raise CheckpointError(
-        f"splits text with regexes that llama.cpp does not know: {short_repr(patterns, 200)}",
-        file=FILE,
-    )
-
-
-def _steps(node: object, key: str) -> list[object]:
-    """The steps of a part of the pipeline, which may be one step by itself."""
-    match node:
-        case None:
-            return []
-        case {"type": "Sequence", **rest} if isinstance(steps := rest.get(key), list):
-            return steps
-    return [node]
-
-
-def _is_step(pattern: str, known: str) -> bool:
-    return pattern.startswith(known[:-1]) if known.endswith("…") else pattern == known
-
-
-def _special(
-    role: str, settings: dict[str, Any], added: dict[int, tuple[str, bool]], config: Config
+def _special_token(
+    role: str, settings: dict[str, Any], added: AddedTokens, config: Config
 ) -> int | None:
-    text = _spelled(settings.get(f"{role}_token"))
-    for i, (content, _) in added.items():
-        if content == text:
+    """Return the id of the token of a role such as ``bos``, or None where there is none.
+
+    Raises:
+        CheckpointError: config.json gives an id that is out of range.
+    """
+    text = _token_text(settings.get(f"{role}_token"))
+    for i, token in added.items():
+        if token.text == text:
             return i
     key = f"{role}_token_id"
     if not config.has(key):
         return None
-    if (token := config.integer(key, least=0)) >= config.integer("vocab_size"):
-        raise config.fail(
-            key, f"is {token}; config.json's vocab_size is {config.integer('vocab_size')}"
-        )
-    return token
+    token_id = config.integer(key, minimum=0)
+    size = config.integer("vocab_size")
+    if token_id >= size:
+        raise config.error(key, f"is {token_id}; config.json's vocab_size is {size}")
+    return token_id
 
 
-def _spelled(token: object) -> object:
-    """A token's text: tokenizer_config.json writes it plainly or inside an object."""
+def _token_text(token: object) -> object:
+    """Return a token's text: tokenizer_config.json writes it plainly or inside an object."""
     return token.get("content") if isinstance(token, dict) else token
 
 
-def _add_flags(tokenizer: dict[str, Any], settings: dict[str, Any]) -> Iterator[tuple[str, bool]]:
-    """Whether bos and eos are added by default: tokenizer.json's post-processor decides,
-    tokenizer_config.json after it.
+def _add_flags(tokenizer: dict[str, Any], settings: dict[str, Any]) -> dict[str, bool]:
+    """Return, by role, whether that token is added by default.
+
+    tokenizer.json's post-processor decides, and tokenizer_config.json what it leaves open. Source:
+    gguf-py, ``SpecialVocab._try_load_from_tokenizer_json``.
     """
     flags: dict[str, bool] = {}
-    for step in _steps(tokenizer.get("post_processor"), "processors"):
+    for step in pipeline_steps(tokenizer.get("post_processor"), "processors"):
         match step:
             case {"type": "ByteLevel"}:
                 flags.setdefault("bos", False)
                 flags.setdefault("eos", False)
             case {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": first}}, *_]}:
-                flags["bos"] = first == _spelled(settings.get("bos_token"))
+                flags["bos"] = first == _token_text(settings.get("bos_token"))
                 flags["sep"] = False
-    for role in ("bos", "eos", "sep"):
+    for role in FLAG_ROLES:
         default = settings.get(f"add_{role}_token")
         if isinstance(default, bool):
             flags.setdefault(role, default)
-        if role in flags:
-            yield f"tokenizer.ggml.add_{role}_token", flags[role]
+    return flags

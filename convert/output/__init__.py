@@ -1,1 +1,1 @@
-"""Write GGUF files: layout, metadata, the files themselves, and the journal to resume from."""
+"""Writing GGUF files: layout, metadata, the files themselves, and the journal to resume from."""

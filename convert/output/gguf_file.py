@@ -1,5 +1,6 @@
-"""One GGUF file being written: claimed against other processes, header first, blocks at their
-offsets, its name at the end.
+"""One GGUF file being written: the header first, then blocks at their offsets, its name at the end.
+
+The file is claimed against other processes for as long as it is open.
 """
 
 from __future__ import annotations
@@ -24,21 +25,42 @@ SPLIT_TYPES = {
     "split.count": GGUFValueType.UINT16,
     "split.tensors.count": GGUFValueType.INT32,
 }
+# bool before int: a bool is an int
+_TYPES: dict[type, GGUFValueType] = {
+    bool: GGUFValueType.BOOL,
+    int: GGUFValueType.UINT32,
+    float: GGUFValueType.FLOAT32,
+    str: GGUFValueType.STRING,
+    list: GGUFValueType.ARRAY,
+}
 
 
 class OutputFile:
-    """``path`` with ``.part`` behind its name until :meth:`finish`. Use as a context manager:
-    leaving gives up the claim.
+    """A file that is called ``….part`` until :meth:`finish`.
+
+    Use it as a context manager: leaving gives up the claim. Every method raises OSError.
     """
 
     def __init__(
         self, path: Path, layout: FileLayout, arch: str, metadata: Sequence[tuple[str, Any]]
     ) -> None:
-        self.path, self.part = path, path.with_name(path.name + PART)
-        self._layout, self._arch, self._metadata = layout, arch, metadata
+        """Describe the file; nothing is opened yet.
+
+        Args:
+            path: Its final name.
+            layout: Its tensors.
+            arch: llama.cpp's name of the architecture.
+            metadata: Its keys, in order.
+        """
+        self.path = path
+        self.part = path.with_name(path.name + PART)
         self.data_start = 0
+        self._layout = layout
+        self._arch = arch
+        self._metadata = metadata
 
     def __enter__(self) -> OutputFile:
+        """Open and claim the file. Raises ConversionError where another process holds it."""
         if self.part.is_symlink():
             raise ConversionError(
                 f"{self.part}: is a link, which is not written through", hint="remove it"
@@ -58,22 +80,21 @@ class OutputFile:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        """Close the file and give up the claim."""
         self._file.close()
 
     @property
     def size(self) -> int:
-        """Bytes of the complete file."""
+        """Return the bytes of the complete file."""
         return self.data_start + self._layout.data_size
 
     @property
     def missing(self) -> int:
-        """Bytes of it that have no room on the disk yet."""
+        """Return how many of its bytes have no room on the disk yet."""
         return max(0, self.size - os.fstat(self._file.fileno()).st_blocks * 512)
 
     def begin(self) -> None:
-        """Writes everything before the weights, and those that are computed, over whatever was
-        there.
-        """
+        """Write everything before the weights, over whatever was there."""
         writer = GGUFWriter(self.part, self._arch)
         for key, value in self._metadata:
             writer.add_key_value(key, value, _value_type(key, value))
@@ -89,19 +110,19 @@ class OutputFile:
         self.data_start = padded(self.part.stat().st_size)
 
     def reserve(self) -> None:
-        """Gives the file its full length, and the tensors that are computed their values."""
+        """Give the file its full length, and the tensors that are computed their values."""
         self._file.truncate(self.size)
         for placed in self._layout.tensors:
             if placed.tensor.values:
                 self.write(placed.offset, np.array(placed.tensor.values, np.float32).data)
 
     def resume(self, data_start: int) -> bool:
-        """Takes the file as an earlier process left it; False when it is not that file."""
+        """Take the file as an earlier process left it, and return whether it can be that file."""
         self.data_start = data_start
         return os.fstat(self._file.fileno()).st_size == self.size
 
     def write(self, offset: int, blocks: memoryview) -> None:
-        """Puts ``blocks`` at ``offset`` of the data section. Threads may do so side by side."""
+        """Write ``blocks`` at ``offset`` of the data section. Threads may do so side by side."""
         view = blocks.cast("B")
         at = self.data_start + offset
         while view:
@@ -109,19 +130,28 @@ class OutputFile:
             view, at = view[written:], at + written
 
     def sync(self) -> None:
+        """Make what was written durable."""
         os.fsync(self._file.fileno())
 
     def finish(self) -> None:
-        """Gives the file its name."""
+        """Give the file its name."""
         self.part.replace(self.path)
 
     def discard(self) -> None:
-        """Leaves nothing behind."""
+        """Remove the file."""
         self.part.unlink(missing_ok=True)
 
 
 def split_metadata(number: int, count: int, tensors: int) -> list[tuple[str, Any]]:
-    """The keys that tie the files of a split GGUF together (llama.cpp, src/llama-arch.cpp)."""
+    """Return the keys that tie the files of a split GGUF together.
+
+    Source: llama.cpp, src/llama-arch.cpp (``LLM_KV_SPLIT_NO`` and the following).
+
+    Args:
+        number: The file's number from 0.
+        count: How many files there are.
+        tensors: How many tensors all of them hold.
+    """
     return [("split.no", number), ("split.count", count), ("split.tensors.count", tensors)]
 
 
@@ -132,13 +162,3 @@ def _value_type(key: str, value: Any) -> GGUFValueType:
         if isinstance(value, kind):
             return gguf_type
     raise TypeError(f"{key}: no GGUF type for {type(value).__name__}")
-
-
-# bool before int: a bool is one
-_TYPES: dict[type, GGUFValueType] = {
-    bool: GGUFValueType.BOOL,
-    int: GGUFValueType.UINT32,
-    float: GGUFValueType.FLOAT32,
-    str: GGUFValueType.STRING,
-    list: GGUFValueType.ARRAY,
-}

@@ -1,5 +1,6 @@
-"""How far a conversion has come, beside its output: written only after the weights that it vouches
-for are on disk.
+"""How far a conversion has come, in a file beside its output.
+
+It is written only after the weights that it vouches for are on disk.
 """
 
 from __future__ import annotations
@@ -15,8 +16,12 @@ SUFFIX = ".journal"
 
 @dataclass(frozen=True)
 class JournalEntry:
-    """``done``: units finished, counted from the first without a gap. ``data_starts``: where each
-    file's weights begin.
+    """A state to resume from.
+
+    Attributes:
+        fingerprint: The plan's.
+        data_starts: Where each file's weights begin, in bytes.
+        done: Units of work finished, counted from the first without a gap.
     """
 
     fingerprint: str
@@ -28,10 +33,11 @@ class Journal:
     """A small JSON file, replaced as a whole."""
 
     def __init__(self, out: Path) -> None:
+        """Take the name of the output's first file."""
         self._path = out.with_name(out.name + SUFFIX)
 
     def read(self) -> JournalEntry | None:
-        """What was written last, or None when there is nothing that makes sense."""
+        """Return what was written last, or None where nothing is there that makes sense."""
         try:
             match json.loads(self._path.read_bytes()):
                 case {"fingerprint": str(fingerprint), "data_starts": [*starts], "done": int(done)}:
@@ -41,6 +47,7 @@ class Journal:
         return None
 
     def write(self, entry: JournalEntry) -> None:
+        """Replace the file, durably. Raises OSError."""
         content = {
             "fingerprint": entry.fingerprint,
             "data_starts": entry.data_starts,
@@ -49,17 +56,20 @@ class Journal:
         write_atomic(self._path, json.dumps(content))
 
     def remove(self) -> None:
+        """Remove the file, if it is there. Raises OSError."""
         self._path.unlink(missing_ok=True)
 
 
 class FinishedUnits:
-    """Counts units that finish out of order. ``mark`` is called under the caller's lock."""
+    """Counts units that finish out of order. :meth:`mark` is called under the caller's lock."""
 
     def __init__(self, done: int) -> None:
+        """Begin after the first ``done`` units."""
         self.without_gap = done
         self._ahead: set[int] = set()
 
     def mark(self, number: int) -> None:
+        """Note that a unit is finished, by its number from 0."""
         self._ahead.add(number)
         while self.without_gap in self._ahead:
             self._ahead.remove(self.without_gap)

@@ -1,6 +1,4 @@
-"""Where every tensor lies in which output file: types, offsets, and the splitting of one GGUF over
-several files.
-"""
+"""Where every tensor lies in which output file: types, offsets, and the splitting of a GGUF."""
 
 from __future__ import annotations
 
@@ -11,15 +9,25 @@ from typing import Any
 
 from dslocal.convert.architectures.mapping import MappedTensor
 from dslocal.errors import UsageError
+from dslocal.gguf.header import DEFAULT_ALIGNMENT
+from dslocal.gguf.parts import PartName
 from dslocal.gguf.tensor_types import GgmlType
 
-ALIGNMENT = 32
+# bytes of GGUF's fields (ggml/docs/gguf.md)
+_MAGIC_AND_COUNTS = 24
+_LENGTH = 8  # of a string
+_TYPE = 4
+_ARRAY_HEAD = 12  # type and length
+_DIMENSION = 8
+_N_DIMENSIONS = 4
+_OFFSET = 8
 
 
 @dataclass(frozen=True, slots=True)
 class PlacedTensor:
-    """A GGUF tensor with its type and its place: ``offset`` counts bytes from the start of the data
-    section.
+    """A GGUF tensor with its type and its place.
+
+    ``offset`` counts bytes from the start of the data section.
     """
 
     tensor: MappedTensor
@@ -28,12 +36,13 @@ class PlacedTensor:
 
     @property
     def nbytes(self) -> int:
+        """Return the bytes that it takes, without padding."""
         return self.kind.nbytes(self.tensor.elements)
 
 
 @dataclass(frozen=True)
 class FileLayout:
-    """One file. ``data_size`` includes the padding behind each tensor."""
+    """One file. ``data_size`` is in bytes and includes the padding behind each tensor."""
 
     tensors: tuple[PlacedTensor, ...]
     data_size: int
@@ -41,8 +50,10 @@ class FileLayout:
 
 @dataclass(frozen=True)
 class Split:
-    """How to cut an output: routed ``experts`` into files of their own, and no file over ``size``
-    bytes of weights (0: no limit).
+    """How to cut an output into files.
+
+    ``experts`` puts routed experts into files of their own; ``size`` is the most bytes of weights
+    in a file (0: no limit).
     """
 
     experts: bool = False
@@ -52,56 +63,64 @@ class Split:
 def lay_out(
     tensors: Iterable[MappedTensor], types: Mapping[str, GgmlType], split: Split
 ) -> tuple[FileLayout, ...]:
-    """The files of one output, ``tensors`` in their order. Raises UsageError when a tensor alone is
-    over the size limit.
+    """Return the files of one output, with ``tensors`` in their order.
+
+    Args:
+        tensors: All tensors of the output.
+        types: Their types by GGUF name.
+        split: How to cut it.
+
+    Raises:
+        UsageError: A tensor alone is over the size limit.
     """
     tensors = list(tensors)
     groups = [tensors]
     if split.experts:
-        groups = [[t for t in tensors if not _routed(t)], [t for t in tensors if _routed(t)]]
-    cut = [part for group in groups if group for part in _cut(group, types, split.size)]
-    return tuple(_layout(part, types) for part in cut)
+        groups = [
+            [t for t in tensors if not t.is_routed_expert],
+            [t for t in tensors if t.is_routed_expert],
+        ]
+    parts = [part for group in groups for part in _cut(group, types, split.size)]
+    return tuple(_layout(part, types) for part in parts)
 
 
 def file_names(out: Path, count: int) -> list[Path]:
-    """The names of an output of ``count`` files, in llama.cpp's convention: the one to open is the
-    first.
-    """
+    """Return the names of an output's files in llama.cpp's convention; the first is opened."""
     if count == 1:
         return [out]
-    stem = out.name.removesuffix(".gguf")
-    return [out.with_name(f"{stem}-{i:05d}-of-{count:05d}.gguf") for i in range(1, count + 1)]
+    names = PartName(out.name.removesuffix(".gguf"), 1, count).all_parts()
+    return [out.with_name(name) for name in names]
 
 
 def header_size(
     arch: str, metadata: Iterable[tuple[str, Any]], tensors: Iterable[MappedTensor]
 ) -> int:
-    """Bytes of an unsplit file before its weights: magic, counts, key-values and tensor table,
-    padded.
+    """Return the bytes of an unsplit file before its weights, with padding.
+
+    That is: magic, counts, metadata and tensor table.
     """
     entries = [("general.architecture", arch), *metadata]
-    keys = sum(8 + len(key.encode()) + 4 + _value_size(value) for key, value in entries)
-    table = sum(8 + len(t.name.encode()) + 4 + 8 * len(t.shape) + 4 + 8 for t in tensors)
-    return padded(24 + keys + table)
+    keys = sum(_LENGTH + len(key.encode()) + _TYPE + _value_size(value) for key, value in entries)
+    table = sum(
+        _LENGTH + len(t.name.encode()) + _N_DIMENSIONS + _DIMENSION * len(t.shape) + _TYPE + _OFFSET
+        for t in tensors
+    )
+    return padded(_MAGIC_AND_COUNTS + keys + table)
 
 
 def _value_size(value: Any) -> int:
+    """Return the bytes of a metadata value, as :mod:`.gguf_file` writes it."""
     if isinstance(value, str):
-        return 8 + len(value.encode())
+        return _LENGTH + len(value.encode())
     if isinstance(value, list):
-        return 12 + (
-            sum(8 + len(v.encode()) for v in value)
-            if value and isinstance(value[0], str)
-            else 4 * len(value)
-        )
+        if value and isinstance(value[0], str):
+            return _ARRAY_HEAD + sum(_LENGTH + len(v.encode()) for v in value)
+        return _ARRAY_HEAD + 4 * len(value)
     return 1 if isinstance(value, bool) else 4
 
 
-def _routed(tensor: MappedTensor) -> bool:
-    return tensor.name.endswith("_exps.weight")
-
-
 def _layout(tensors: list[MappedTensor], types: Mapping[str, GgmlType]) -> FileLayout:
+    """Place tensors one after another."""
     placed, end = [], 0
     for tensor in tensors:
         placed.append(PlacedTensor(tensor, types[tensor.name], end))
@@ -112,6 +131,7 @@ def _layout(tensors: list[MappedTensor], types: Mapping[str, GgmlType]) -> FileL
 def _cut(
     tensors: list[MappedTensor], types: Mapping[str, GgmlType], size: int
 ) -> Iterator[list[MappedTensor]]:
+    """Yield the tensors of each file of at most ``size`` bytes. Raises UsageError."""
     part: list[MappedTensor] = []
     total = 0
     for tensor in tensors:
@@ -130,4 +150,5 @@ def _cut(
 
 
 def padded(nbytes: int) -> int:
-    return -(-nbytes // ALIGNMENT) * ALIGNMENT
+    """Return a number of bytes rounded up to GGUF's alignment."""
+    return -(-nbytes // DEFAULT_ALIGNMENT) * DEFAULT_ALIGNMENT

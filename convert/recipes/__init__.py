@@ -1,1 +1,1 @@
-"""Choose the type of every tensor: named recipes, recipe files, a size to stay under, importance matrices."""
+"""The type of every tensor: named recipes, recipe files, a size to stay under, importance."""

@@ -1,9 +1,10 @@
-"""The named recipes: which type each tensor gets, equal to llama-quantize's choice tensor by
-tensor.
+"""The named recipes: the type of each tensor, equal to llama-quantize's choice.
 
 A recipe has a base type; tensors depart from it by their role and layer. Source of the rules:
-llama.cpp, src/llama-quant.cpp (``llama_tensor_get_type_impl``, ``tensor_type_fallback``,
-``tensor_requires_imatrix``); ``n_layer`` counts the MTP block there.
+llama.cpp, src/llama-quant.cpp (``llama_tensor_get_type_impl``, ``tensor_allows_quantization``,
+``tensor_type_fallback``, ``tensor_requires_imatrix``). ``n_layer`` counts the MTP block there. Left
+out are the rules for models of exactly 8 experts, for tensors that DeepSeek's models do not have,
+and for other architectures.
 """
 
 from __future__ import annotations
@@ -22,10 +23,16 @@ from dslocal.gguf.tensor_types import GgmlType as T
 
 @dataclass(frozen=True)
 class ModelTraits:
-    """What the rules ask of a model. ``gqa`` is query heads per key-value head; ``tied`` says that
-    there is no output tensor.
+    """What the rules depend on besides the tensor.
 
-    ``n_layer`` counts the MTP block, ``main_layers`` does not.
+    Attributes:
+        n_layer: Layers, the MTP block included.
+        main_layers: Layers without it.
+        gqa: Query heads for each key-value head.
+        experts: Routed experts; 0 in a dense model.
+        is_70b: Whether llama.cpp takes the model for a 70B.
+        tied: Whether the output matrix is that of the embeddings.
+        has_imatrix: Whether an importance matrix is used.
     """
 
     n_layer: int
@@ -42,27 +49,34 @@ class Recipe(Protocol):
 
     @property
     def name(self) -> str:
-        """What it is called in file names and metadata."""
+        """Return what it is called in file names and metadata."""
 
     @property
     def file_type(self) -> int:
-        """Its number in ``enum llama_ftype``."""
+        """Return its number in ``enum llama_ftype``."""
 
     @property
     def quantizes(self) -> bool:
-        """Whether llama.cpp gets there by quantizing a bf16 file."""
+        """Return whether llama.cpp gets there by quantizing a bf16 file."""
 
     def assign(
-        self, tensors: Iterable[MappedTensor], facts: ModelTraits, overhead: int
+        self, tensors: Iterable[MappedTensor], traits: ModelTraits, overhead: int
     ) -> dict[str, T]:
-        """The type of every tensor, by GGUF name. ``overhead`` is what the file takes besides
-        tensors, in bytes.
+        """Return the type of every tensor, by GGUF name.
+
+        Args:
+            tensors: All tensors of the output.
+            traits: The model's.
+            overhead: Bytes of the file besides tensors.
+
+        Raises:
+            UsageError: The recipe does not fit the model.
         """
 
 
 @dataclass(frozen=True)
 class NamedRecipe:
-    """One of llama.cpp's recipes. ``base`` is what a tensor gets that no rule covers."""
+    """One of llama.cpp's recipes. ``base`` is the type of a tensor that no rule covers."""
 
     name: str
     file_type: int
@@ -70,11 +84,13 @@ class NamedRecipe:
 
     @property
     def quantizes(self) -> bool:
+        """Return whether llama.cpp gets there by quantizing a bf16 file."""
         return self.base.block > 1
 
     def assign(
-        self, tensors: Iterable[MappedTensor], facts: ModelTraits, overhead: int
+        self, tensors: Iterable[MappedTensor], traits: ModelTraits, overhead: int
     ) -> dict[str, T]:
+        """Return the type of every tensor, by GGUF name; ``overhead`` plays no role."""
         seen: Counter[str] = Counter()
         types = {}
         for tensor in sorted(tensors, key=lambda t: tensor_order(t.name)):
@@ -82,64 +98,74 @@ class NamedRecipe:
                 types[tensor.name] = T.F32
                 continue
             role = _role(tensor.name)
-            types[tensor.name] = fitting_type(
-                _choose(self, role, tensor, facts, seen[role]), tensor.columns
-            )
+            kind = _choose(self, role, tensor, traits, seen[role])
+            types[tensor.name] = fitting_type(kind, tensor.columns)
             seen[role] += 1
         return types
 
 
-RECIPES = {
-    name: NamedRecipe(name, number, base)
-    for name, number, base in (
-        *(
-            ("F32", 0, T.F32),
-            ("F16", 1, T.F16),
-            ("BF16", 32, T.BF16),
-            ("Q8_0", 7, T.Q8_0),
-            ("Q6_K", 18, T.Q6_K),
-        ),
-        *(("Q5_K_M", 17, T.Q5_K), ("Q5_K_S", 16, T.Q5_K), ("Q5_1", 9, T.Q5_1), ("Q5_0", 8, T.Q5_0)),
-        *(("Q4_K_M", 15, T.Q4_K), ("Q4_K_S", 14, T.Q4_K), ("Q4_1", 3, T.Q4_1), ("Q4_0", 2, T.Q4_0)),
-        *(("IQ4_NL", 25, T.IQ4_NL), ("IQ4_XS", 30, T.IQ4_XS), ("MXFP4_MOE", 38, T.MXFP4)),
-        *(("Q3_K_L", 13, T.Q3_K), ("Q3_K_M", 12, T.Q3_K), ("Q3_K_S", 11, T.Q3_K)),
-        *(
-            ("IQ3_M", 27, T.IQ3_S),
-            ("IQ3_S", 26, T.IQ3_S),
-            ("IQ3_XS", 22, T.IQ3_S),
-            ("IQ3_XXS", 23, T.IQ3_XXS),
-        ),
-        *(("Q2_K", 10, T.Q2_K), ("Q2_K_S", 21, T.Q2_K)),
-        *(
-            ("IQ2_M", 29, T.IQ2_S),
-            ("IQ2_S", 28, T.IQ2_XS),
-            ("IQ2_XS", 20, T.IQ2_XS),
-            ("IQ2_XXS", 19, T.IQ2_XXS),
-        ),
-        *(
-            ("IQ1_M", 31, T.IQ1_M),
-            ("IQ1_S", 24, T.IQ1_S),
-            ("TQ2_0", 37, T.TQ2_0),
-            ("TQ1_0", 36, T.TQ1_0),
-        ),
-    )
-}
+# by the numbers of enum llama_ftype (include/llama.h), from the largest to the smallest
+_RECIPES = (
+    NamedRecipe("F32", 0, T.F32),
+    NamedRecipe("F16", 1, T.F16),
+    NamedRecipe("BF16", 32, T.BF16),
+    NamedRecipe("Q8_0", 7, T.Q8_0),
+    NamedRecipe("Q6_K", 18, T.Q6_K),
+    NamedRecipe("Q5_K_M", 17, T.Q5_K),
+    NamedRecipe("Q5_K_S", 16, T.Q5_K),
+    NamedRecipe("Q5_1", 9, T.Q5_1),
+    NamedRecipe("Q5_0", 8, T.Q5_0),
+    NamedRecipe("Q4_K_M", 15, T.Q4_K),
+    NamedRecipe("Q4_K_S", 14, T.Q4_K),
+    NamedRecipe("Q4_1", 3, T.Q4_1),
+    NamedRecipe("Q4_0", 2, T.Q4_0),
+    NamedRecipe("IQ4_NL", 25, T.IQ4_NL),
+    NamedRecipe("IQ4_XS", 30, T.IQ4_XS),
+    NamedRecipe("MXFP4_MOE", 38, T.MXFP4),
+    NamedRecipe("Q3_K_L", 13, T.Q3_K),
+    NamedRecipe("Q3_K_M", 12, T.Q3_K),
+    NamedRecipe("Q3_K_S", 11, T.Q3_K),
+    NamedRecipe("IQ3_M", 27, T.IQ3_S),
+    NamedRecipe("IQ3_S", 26, T.IQ3_S),
+    NamedRecipe("IQ3_XS", 22, T.IQ3_S),
+    NamedRecipe("IQ3_XXS", 23, T.IQ3_XXS),
+    NamedRecipe("Q2_K", 10, T.Q2_K),
+    NamedRecipe("Q2_K_S", 21, T.Q2_K),
+    NamedRecipe("IQ2_M", 29, T.IQ2_S),
+    NamedRecipe("IQ2_S", 28, T.IQ2_XS),
+    NamedRecipe("IQ2_XS", 20, T.IQ2_XS),
+    NamedRecipe("IQ2_XXS", 19, T.IQ2_XXS),
+    NamedRecipe("IQ1_M", 31, T.IQ1_M),
+    NamedRecipe("IQ1_S", 24, T.IQ1_S),
+    NamedRecipe("TQ2_0", 37, T.TQ2_0),
+    NamedRecipe("TQ1_0", 36, T.TQ1_0),
+)
+RECIPES = {recipe.name: recipe for recipe in _RECIPES}
 ALIASES = {"Q5_K": "Q5_K_M", "Q4_K": "Q4_K_M", "Q3_K": "Q3_K_M", "MXFP4": "MXFP4_MOE"}
 
 IMATRIX_TYPES = frozenset({T.IQ1_S, T.IQ1_M, T.IQ2_XXS, T.IQ2_XS, T.IQ2_S, T.IQ3_XXS})
-# rows that are no multiple of 256 cannot hold these types
+# what takes the place of types of 256-blocks in rows that are not a multiple of 256
 _FALLBACK = {
-    **dict.fromkeys(
-        (T.IQ1_S, T.IQ1_M, T.IQ2_XXS, T.IQ2_XS, T.IQ2_S, T.IQ3_XXS, T.IQ3_S, T.IQ4_XS), T.IQ4_NL
-    ),
-    **dict.fromkeys((T.Q2_K, T.Q3_K, T.TQ1_0, T.TQ2_0), T.Q4_0),
-    **{T.Q4_K: T.Q5_0, T.Q5_K: T.Q5_1, T.Q6_K: T.Q8_0},
+    T.IQ1_S: T.IQ4_NL,
+    T.IQ1_M: T.IQ4_NL,
+    T.IQ2_XXS: T.IQ4_NL,
+    T.IQ2_XS: T.IQ4_NL,
+    T.IQ2_S: T.IQ4_NL,
+    T.IQ3_XXS: T.IQ4_NL,
+    T.IQ3_S: T.IQ4_NL,
+    T.IQ4_XS: T.IQ4_NL,
+    T.Q2_K: T.Q4_0,
+    T.Q3_K: T.Q4_0,
+    T.TQ1_0: T.Q4_0,
+    T.TQ2_0: T.Q4_0,
+    T.Q4_K: T.Q5_0,
+    T.Q5_K: T.Q5_1,
+    T.Q6_K: T.Q8_0,
 }
-_LOW = {"IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ2_M", "IQ1_S", "IQ1_M"}
 
 
 def recipe_named(name: str) -> NamedRecipe:
-    """The recipe called ``name`` in any case. Raises UsageError."""
+    """Return the recipe called ``name``, in any case. Raises UsageError where there is none."""
     found = RECIPES.get(ALIASES.get(name.upper(), name.upper()))
     if found is None:
         raise UsageError(f"unknown quantization {name!r:.40}", hint=f"known: {', '.join(RECIPES)}")
@@ -147,169 +173,206 @@ def recipe_named(name: str) -> NamedRecipe:
 
 
 def file_type_of(kind: T) -> int:
-    """The ``enum llama_ftype`` of the recipe that is mostly ``kind``: what a mixture of our own
-    calls itself.
+    """Return the ``enum llama_ftype`` of the recipe that is mostly ``kind``.
+
+    It is what a mixture of our own calls itself.
     """
-    return next(recipe.file_type for recipe in RECIPES.values() if recipe.base is kind)
+    return next(recipe.file_type for recipe in _RECIPES if recipe.base is kind)
 
 
 def needs_imatrix(name: str, kind: T, recipe: str) -> bool:
-    """Whether tensor ``name`` as ``kind`` would be garbage without an importance matrix."""
+    """Return whether a tensor of that type would be garbage without an importance matrix."""
     if name in ("token_embd.weight", "output.weight"):
         return False
     return kind in IMATRIX_TYPES or (kind is T.Q2_K and recipe == "Q2_K_S")
 
 
 def is_quantizable(tensor: MappedTensor) -> bool:
-    ranks = [n for n in tensor.shape[:-1] if n > 1]  # ggml does not see dimensions of one
-    return bool(ranks) and not tensor.always_f32 and tensor.name.endswith("weight")
+    """Return whether a recipe may give the tensor another type than F32."""
+    lengths = [n for n in tensor.shape[:-1] if n > 1]  # ggml does not see dimensions of one
+    return bool(lengths) and not tensor.always_f32 and tensor.name.endswith("weight")
 
 
 def fitting_type(kind: T, columns: int) -> T:
-    """``kind``, or what takes its place in rows of ``columns``."""
+    """Return ``kind``, or what takes its place in rows of ``columns``."""
     if columns % kind.block:
         kind = _FALLBACK.get(kind, kind)
     return T.F16 if columns % kind.block else kind
 
 
 def tensor_order(name: str) -> tuple[int, str]:
-    """llama-quantize's order of tensors in a file: by layer, then by name."""
+    """Return the key of llama-quantize's order of tensors in a file: by layer, then by name."""
     return layer_of(name), name
 
 
+# roles of tensors, by their name inside a layer
 _ROLES = {
-    **{"output.weight": "output", "token_embd.weight": "embedding"},
-    **{"attn_v.weight": "v", "attn_k.weight": "k", "attn_q.weight": "q", "attn_output.weight": "o"},
+    "output.weight": "output",
+    "token_embd.weight": "token_embd",
+    "attn_v.weight": "attn_v",
+    "attn_k.weight": "attn_k",
+    "attn_q.weight": "attn_q",
+    "attn_output.weight": "attn_output",
 }
+_FEED_FORWARD = ("ffn_up", "ffn_gate", "ffn_down")
 
 
 @functools.lru_cache(maxsize=1 << 14)
 def _role(name: str) -> str:
-    part = name_in_layer(name)
-    if part in _ROLES:
-        return _ROLES[part]
-    return next(
-        (role for role in ("ffn_up", "ffn_gate", "ffn_down") if part.startswith(role)), "other"
-    )
+    """Return the part of a tensor in the rules, or "other". Source: ``tensor_get_category``."""
+    name = name_in_layer(name)
+    if name in _ROLES:
+        return _ROLES[name]
+    return next((role for role in _FEED_FORWARD if name.startswith(role)), "other")
+
+
+_LOW_BIT = frozenset({"IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ2_M", "IQ1_S", "IQ1_M"})
 
 
 def _choose(
-    recipe: NamedRecipe, role: str, tensor: MappedTensor, facts: ModelTraits, index: int
+    recipe: NamedRecipe, role: str, tensor: MappedTensor, traits: ModelTraits, index: int
 ) -> T:
-    """``index`` counts the tensors of this role that came before."""
+    """Return the type that the rules give a tensor, before its rows are looked at.
+
+    Args:
+        recipe: The recipe.
+        role: The tensor's role.
+        tensor: The tensor.
+        traits: The model's.
+        index: How many tensors of this role came before.
+    """
     name, base = recipe.name, recipe.base
     if base.block == 1:
         return base
-    if role == "output" or (facts.tied and role == "embedding"):
+    if role == "output" or (traits.tied and role == "token_embd"):
         return _output(name, base, tensor.columns)
     if name == "MXFP4_MOE":
-        return base if len(tensor.shape) > 2 and tensor.shape[0] > 1 else T.Q8_0
-    if role == "embedding":
-        return _EMBEDDING.get(name, base)
-    if name in _LOW:
-        return _low(name, base, role, facts, index)
-    if role == "v":
-        return _value(name, base, facts, index)
-    if role.startswith("ffn_"):
-        layer = layer_of(tensor.name) if facts.experts > 1 else index
-        return (
-            _down(name, base, layer, facts)
-            if role == "ffn_down"
-            else _up_or_gate(name, base, layer, facts.n_layer)
-        )
-    return _ATTENTION.get((name, role), base)
+        return base if tensor.slices > 1 else T.Q8_0
+    if role == "token_embd":
+        return _TOKEN_EMBD.get(name, base)
+    if name in _LOW_BIT:
+        return _low_bit(name, base, role, traits, index)
+    if role == "attn_v":
+        return _attn_v(name, base, traits, index)
+    if role in ("attn_q", "attn_k"):
+        return _ATTN_Q_K.get(name, base)
+    if role == "attn_output":
+        return _ATTN_OUTPUT.get(name, base)
+    # a model of experts has several feed-forward tensors in a layer: its number counts instead
+    layer = layer_of(tensor.name) if traits.experts > 1 else index
+    if role == "ffn_down":
+        return _ffn_down(name, base, layer, traits)
+    if role in ("ffn_up", "ffn_gate"):
+        return _ffn_up_or_gate(name, base, layer, traits.n_layer)
+    return base
 
 
-_EMBEDDING = {
-    **dict.fromkeys(("IQ2_XXS", "IQ2_XS", "IQ1_S", "IQ1_M"), T.Q2_K),
-    **dict.fromkeys(("IQ2_S", "IQ2_M", "IQ3_XXS"), T.IQ3_S),
-    **dict.fromkeys(("TQ1_0", "TQ2_0"), T.Q4_K),
+_TOKEN_EMBD = {
+    "IQ2_XXS": T.Q2_K,
+    "IQ2_XS": T.Q2_K,
+    "IQ1_S": T.Q2_K,
+    "IQ1_M": T.Q2_K,
+    "IQ2_S": T.IQ3_S,
+    "IQ2_M": T.IQ3_S,
+    "IQ3_XXS": T.IQ3_S,
+    "TQ1_0": T.Q4_K,
+    "TQ2_0": T.Q4_K,
 }
-_ATTENTION = {
-    **{("IQ3_XS", role): T.IQ3_XXS for role in ("q", "k")},
-    **{("IQ3_XXS", role): T.IQ2_S for role in ("q", "k")},
-    **{
-        ("Q2_K", "o"): T.Q3_K,
-        ("IQ3_XXS", "o"): T.IQ3_S,
-        ("Q3_K_M", "o"): T.Q4_K,
-        ("Q3_K_L", "o"): T.Q5_K,
-        ("IQ3_M", "o"): T.Q4_K,
-    },
+_ATTN_Q_K = {"IQ3_XS": T.IQ3_XXS, "IQ3_XXS": T.IQ2_S}
+_ATTN_OUTPUT = {
+    "Q2_K": T.Q3_K,
+    "IQ3_XXS": T.IQ3_S,
+    "Q3_K_M": T.Q4_K,
+    "Q3_K_L": T.Q5_K,
+    "IQ3_M": T.Q4_K,
 }
 
 
 def _output(name: str, base: T, columns: int) -> T:
     if name == "MXFP4_MOE" or columns % base.block or base is T.Q8_0:
         return T.Q8_0
-    return T.Q5_K if name in _LOW or name == "IQ3_XXS" else T.Q6_K
+    return T.Q5_K if name in _LOW_BIT or name == "IQ3_XXS" else T.Q6_K
 
 
-def _low(name: str, base: T, role: str, facts: ModelTraits, index: int) -> T:
-    better = T.IQ3_S if name in ("IQ2_S", "IQ2_M") else T.Q2_K
-    if role == "v":
-        return T.Q4_K if facts.gqa >= 4 or facts.experts >= 4 else better
-    if role == "ffn_down":
-        return better if index < facts.n_layer // 8 else base
-    if role == "o":
-        return {"IQ1_S": T.IQ2_XXS, "IQ1_M": T.IQ2_XXS, "IQ2_S": T.IQ3_S, "IQ2_M": T.IQ3_S}.get(
-            name, base
-        )
-    return base
-
-
-def _value(name: str, base: T, facts: ModelTraits, index: int) -> T:
-    shared = facts.gqa >= 4
-    kind = base
-    if name == "Q2_K":
-        kind = T.Q4_K if shared else T.Q3_K
-    elif name in ("Q2_K_S", "IQ3_XS", "IQ3_S"):
-        kind = T.Q4_K if shared else base
-    elif name == "IQ3_XXS":
-        kind = T.Q4_K if shared else base if facts.has_imatrix else T.IQ3_S
-    elif name == "IQ3_M":
-        kind = T.Q4_K
-    elif name == "Q3_K_M":
-        kind = T.Q5_K if index < 2 else T.Q4_K
-    elif name == "Q3_K_L":
-        kind = T.Q5_K
-    elif name in ("IQ4_NL", "IQ4_XS"):
-        kind = T.Q5_K if shared else base
-    elif name in ("Q4_K_M", "Q5_K_M"):
-        kind = T.Q6_K if _deserves_more(index, facts.n_layer) else base
-    elif name == "Q4_K_S":
-        kind = T.Q5_K if index < 4 else base
-    return T.Q5_K if facts.is_70b and kind in (T.Q3_K, T.Q4_K) else kind
-
-
-def _down(name: str, base: T, layer: int, facts: ModelTraits) -> T:
-    n = facts.n_layer
-    early = layer < n // 8
-    kind = {"Q2_K": T.Q3_K, "Q3_K_M": T.Q5_K if layer < n // 16 else T.Q4_K, "Q3_K_L": T.Q5_K}.get(
-        name, base
-    )
-    if name in ("Q4_K_M", "Q5_K_M"):
-        kind = T.Q6_K if _deserves_more(layer, n) else base
-    elif name == "IQ3_XXS" and not facts.has_imatrix:
-        kind = T.Q4_K if early else T.Q3_K
-    elif name in ("Q4_0", "Q5_0") and facts.has_imatrix and early:
-        kind = {"Q4_0": T.Q4_1, "Q5_0": T.Q5_1}[name]
-    elif early and (name not in ("IQ4_NL", "IQ4_XS") or not facts.has_imatrix):
-        kind = _EARLY_DOWN.get(name, kind)
-    return kind
-
-
-_EARLY_DOWN = {
-    "Q2_K_S": T.Q4_K,
-    "IQ3_M": T.Q4_K,
-    "IQ4_NL": T.Q5_K,
-    "IQ4_XS": T.Q5_K,
-    "Q4_K_S": T.Q5_K,
+_LOW_BIT_ATTN_OUTPUT = {
+    "IQ1_S": T.IQ2_XXS,
+    "IQ1_M": T.IQ2_XXS,
+    "IQ2_S": T.IQ3_S,
+    "IQ2_M": T.IQ3_S,
 }
 
 
-def _up_or_gate(name: str, base: T, layer: int, n: int) -> T:
-    return T.IQ3_XXS if name == "IQ3_XS" and n // 8 <= layer < 7 * n // 8 else base
+def _low_bit(name: str, base: T, role: str, traits: ModelTraits, index: int) -> T:
+    """Return the type in recipes of 1 and 2 bits."""
+    better = T.IQ3_S if name in ("IQ2_S", "IQ2_M") else T.Q2_K
+    if role == "attn_v":
+        return T.Q4_K if traits.gqa >= 4 or traits.experts >= 4 else better
+    if role == "ffn_down":
+        return better if index < traits.n_layer // 8 else base
+    if role == "attn_output":
+        return _LOW_BIT_ATTN_OUTPUT.get(name, base)
+    return base
 
 
-def _deserves_more(i: int, n: int) -> bool:
-    return i < n // 8 or i >= 7 * n // 8 or (i - n // 8) % 3 == 2
+# where at least four query heads share a value head, its matrix is small: more bits cost little
+_SHARED_ATTN_V = {
+    "Q2_K": T.Q4_K,
+    "Q2_K_S": T.Q4_K,
+    "IQ3_XXS": T.Q4_K,
+    "IQ3_XS": T.Q4_K,
+    "IQ3_S": T.Q4_K,
+    "IQ4_NL": T.Q5_K,
+    "IQ4_XS": T.Q5_K,
+}
+_ATTN_V = {"Q2_K": T.Q3_K, "IQ3_M": T.Q4_K, "Q3_K_L": T.Q5_K}
+
+
+def _attn_v(name: str, base: T, traits: ModelTraits, index: int) -> T:
+    kind = _ATTN_V.get(name, base)
+    if traits.gqa >= 4 and name in _SHARED_ATTN_V:
+        kind = _SHARED_ATTN_V[name]
+    elif name == "IQ3_XXS" and not traits.has_imatrix:
+        kind = T.IQ3_S
+    elif name == "Q3_K_M":
+        kind = T.Q5_K if index < 2 else T.Q4_K
+    elif name == "Q4_K_S" and index < 4:
+        kind = T.Q5_K
+    elif name in ("Q4_K_M", "Q5_K_M") and _use_more_bits(index, traits.n_layer):
+        kind = T.Q6_K
+    if traits.is_70b and kind in (T.Q3_K, T.Q4_K):
+        return T.Q5_K
+    return kind
+
+
+_EARLY_FFN_DOWN = {"Q2_K_S": T.Q4_K, "IQ3_M": T.Q4_K, "Q4_K_S": T.Q5_K}
+_EARLY_FFN_DOWN_IMATRIX = {"Q4_0": T.Q4_1, "Q5_0": T.Q5_1}
+_EARLY_FFN_DOWN_NO_IMATRIX = {"IQ3_XXS": T.Q4_K, "IQ4_NL": T.Q5_K, "IQ4_XS": T.Q5_K}
+_FFN_DOWN = {"Q2_K": T.Q3_K, "Q3_K_M": T.Q4_K, "Q3_K_L": T.Q5_K}
+
+
+def _ffn_down(name: str, base: T, layer: int, traits: ModelTraits) -> T:
+    n_layer = traits.n_layer
+    if layer < n_layer // 8:
+        early = _EARLY_FFN_DOWN_IMATRIX if traits.has_imatrix else _EARLY_FFN_DOWN_NO_IMATRIX
+        if name in early:
+            return early[name]
+        if name in _EARLY_FFN_DOWN:
+            return _EARLY_FFN_DOWN[name]
+    if name == "Q3_K_M" and layer < n_layer // 16:
+        return T.Q5_K
+    if name == "IQ3_XXS" and not traits.has_imatrix:
+        return T.Q3_K
+    if name in ("Q4_K_M", "Q5_K_M") and _use_more_bits(layer, n_layer):
+        return T.Q6_K
+    return _FFN_DOWN.get(name, base)
+
+
+def _ffn_up_or_gate(name: str, base: T, layer: int, n_layer: int) -> T:
+    is_middle = n_layer // 8 <= layer < 7 * n_layer // 8
+    return T.IQ3_XXS if name == "IQ3_XS" and is_middle else base
+
+
+def _use_more_bits(layer: int, n_layer: int) -> bool:
+    """Return whether a layer is among the first and last eighth, or a third of the others."""
+    eighth = n_layer // 8
+    return layer < eighth or layer >= 7 * n_layer // 8 or (layer - eighth) % 3 == 2

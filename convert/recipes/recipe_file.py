@@ -4,9 +4,9 @@
     'ffn_(up|gate)_exps': IQ3_S
     '.*': Q6_K
 
-Patterns are searched in the GGUF tensor's name. What is never quantized (vectors, norms, the
-router) is not asked for. A tensor whose rows do not fit a type gets what llama-quantize would give
-it instead (Q5_0 for Q4_K, as MLA's attn_k_b with rows of 128).
+Patterns are searched in the GGUF tensor's name. Tensors that are never quantized (vectors, norms,
+the router) are not looked up. A tensor whose rows do not fit a type gets what llama-quantize would
+give it instead, such as Q5_0 for Q4_K in MLA's attn_k_b with rows of 128.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from dslocal.convert.architectures.mapping import MappedTensor
 from dslocal.convert.quantize import QUANTIZABLE
@@ -45,10 +46,12 @@ class FileRecipe:
     file_type: int = 0
 
     def assign(
-        self, tensors: Iterable[MappedTensor], facts: ModelTraits, overhead: int
+        self, tensors: Iterable[MappedTensor], traits: ModelTraits, overhead: int
     ) -> dict[str, GgmlType]:
-        """Raises UsageError for a tensor that no rule matches, and for a rule that matches
-        nothing.
+        """Return the type of every tensor, by GGUF name.
+
+        Raises:
+            UsageError: A tensor is matched by no rule, or a rule matches nothing that is left.
         """
         types = {}
         unused = dict.fromkeys(self.rules)
@@ -66,13 +69,19 @@ class FileRecipe:
             types[tensor.name] = fitting_type(rule.kind, tensor.columns)
         for rule in unused:
             raise UsageError(
-                f"{self.name}: line {rule.line}: {rule.pattern.pattern!r:.80} matches no tensor that is left"
+                f"{self.name}: line {rule.line}: {rule.pattern.pattern!r:.80} "
+                "matches no tensor that is left"
             )
         return types
 
 
 def load_recipe(path: Path) -> FileRecipe:
-    """Reads a recipe file. Raises NotFoundError or UsageError naming file and line."""
+    """Read a recipe file.
+
+    Raises:
+        NotFoundError: There is no such file.
+        UsageError: It cannot be read, or a line of it makes no sense; the line is named.
+    """
     import yaml
 
     try:
@@ -86,22 +95,30 @@ def load_recipe(path: Path) -> FileRecipe:
         raise UsageError(f"{path}: is no mapping of patterns to types")
     rules: list[Rule] = []
     for key, value in node.value:
-        line = key.start_mark.line + 1
-        if not isinstance(key, yaml.ScalarNode) or not isinstance(value, yaml.ScalarNode):
-            raise UsageError(f"{path}: line {line}: PATTERN: TYPE is needed")
-        kind = GgmlType.__members__.get(value.value.upper())
-        if kind is None or kind not in QUANTIZABLE:
-            known = ", ".join(k.name for k in QUANTIZABLE)
-            raise UsageError(
-                f"{path}: line {line}: unknown type {value.value!r:.40}", hint=f"known: {known}"
-            )
-        try:
-            pattern = re.compile(key.value)
-        except re.error as e:
-            raise UsageError(
-                f"{path}: line {line}: {key.value!r:.80} is no regular expression: {e}"
-            ) from None
-        if any(rule.pattern == pattern for rule in rules):
-            raise UsageError(f"{path}: line {line}: {key.value!r:.80} occurs twice")
-        rules.append(Rule(line, pattern, kind))
+        rule = _rule(path, key, value)
+        if any(other.pattern == rule.pattern for other in rules):
+            raise UsageError(f"{path}: line {rule.line}: {rule.pattern.pattern!r:.80} occurs twice")
+        rules.append(rule)
     return FileRecipe(path.stem, tuple(rules), file_type=file_type_of(rules[-1].kind))
+
+
+def _rule(path: Path, key: Any, value: Any) -> Rule:
+    """Check one entry of the file, given as YAML nodes. Raises UsageError."""
+    import yaml
+
+    line = key.start_mark.line + 1
+    if not isinstance(key, yaml.ScalarNode) or not isinstance(value, yaml.ScalarNode):
+        raise UsageError(f"{path}: line {line}: PATTERN: TYPE is needed")
+    kind = GgmlType.__members__.get(value.value.upper())
+    if kind is None or kind not in QUANTIZABLE:
+        known = ", ".join(k.name for k in QUANTIZABLE)
+        raise UsageError(
+            f"{path}: line {line}: unknown type {value.value!r:.40}", hint=f"known: {known}"
+        )
+    try:
+        pattern = re.compile(key.value)
+    except re.error as e:
+        raise UsageError(
+            f"{path}: line {line}: {key.value!r:.80} is no regular expression: {e}"
+        ) from None
+    return Rule(line, pattern, kind)

@@ -12,19 +12,21 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from dslocal.convert.architectures.mapping import MappedTensor
 from dslocal.convert.output.layout import padded
 from dslocal.convert.quantize import RELATIVE_ERROR
 from dslocal.errors import UsageError
 from dslocal.files import gigabytes
-from dslocal.gguf.tensor_names import layer_of
+from dslocal.gguf.tensor_names import layer_of, name_in_layer
 from dslocal.gguf.tensor_types import GgmlType as T
 
 from .named import ModelTraits, file_type_of, fitting_type, is_quantizable
 
-LADDER = (T.Q2_K, T.Q3_K, T.IQ4_XS, T.Q4_K, T.Q5_K, T.Q6_K, T.Q8_0)
-LADDER_IMATRIX = (
+# the types to choose from, by rising size
+TYPES = (T.Q2_K, T.Q3_K, T.IQ4_XS, T.Q4_K, T.Q5_K, T.Q6_K, T.Q8_0)
+TYPES_WITH_IMATRIX = (
     T.IQ1_S,
     T.IQ1_M,
     T.IQ2_XXS,
@@ -39,36 +41,40 @@ LADDER_IMATRIX = (
     T.Q6_K,
     T.Q8_0,
 )
-FLOORS = (T.Q6_K, T.Q4_K)  # for what every token reads: the first that leaves room for the experts
+# the least type of what every token reads: the first of these that leaves room for the experts
+MIN_TYPES = (T.Q6_K, T.Q4_K)
 # KL divergence per squared relative error when only that role is disturbed, over all layers
-# together, times 1000: measured on
-# nano (MLA, experts, shared experts, embeddings, output), for plain attention taken over from the
-# parts of MLA
+# together, times 1000: measured on nano (MLA, experts, shared experts, embeddings, output); for
+# plain attention taken over from the parts of MLA
 HARM = {
-    **{
-        "output": 60.0,
-        "token_embd": 10.0,
-        "ffn_down_shexp": 4.0,
-        "ffn_gate_shexp": 2.0,
-        "ffn_up_shexp": 2.0,
-    },
-    **{
-        "ffn_down": 11.0,
-        "ffn_gate": 7.0,
-        "ffn_up": 2.5,
-        "attn_output": 2.5,
-        "attn_kv_a_mqa": 2.0,
-        "attn_q_a": 0.5,
-        "attn_q_b": 3.0,
-    },
-    **{"attn_k_b": 0.2, "attn_v_b": 0.8, "attn_q": 3.0, "attn_k": 2.0, "attn_v": 4.0},
+    "output": 60.0,
+    "token_embd": 10.0,
+    "ffn_down_shexp": 4.0,
+    "ffn_gate_shexp": 2.0,
+    "ffn_up_shexp": 2.0,
+    "ffn_down": 11.0,
+    "ffn_gate": 7.0,
+    "ffn_up": 2.5,
+    "attn_output": 2.5,
+    "attn_kv_a_mqa": 2.0,
+    "attn_q_a": 0.5,
+    "attn_q_b": 3.0,
+    "attn_k_b": 0.2,
+    "attn_v_b": 0.8,
+    "attn_q": 3.0,
+    "attn_k": 2.0,
+    "attn_v": 4.0,
 }
-MTP_HARM = 0.01  # of the trunk's: the draft layer changes no answer, only how many drafts are taken
+OTHER_HARM = 1.0
+MTP_HARM = 0.01  # of the trunk's: a draft changes no answer, only how many drafts are accepted
 
 
 @dataclass(frozen=True)
 class SizedRecipe:
-    """Spends at most ``budget`` bytes, header included."""
+    """Spends at most ``budget`` bytes, header included. ``name`` is the size as the user wrote it.
+
+    The types are chosen by us, so the file calls itself a Q4_K mixture.
+    """
 
     name: str
     budget: int
@@ -76,109 +82,154 @@ class SizedRecipe:
     file_type: int = file_type_of(T.Q4_K)
 
     def assign(
-        self, tensors: Iterable[MappedTensor], facts: ModelTraits, overhead: int
+        self, tensors: Iterable[MappedTensor], traits: ModelTraits, overhead: int
     ) -> dict[str, T]:
-        """Raises UsageError when even the smallest types are too large."""
+        """Return the type of every tensor, by GGUF name.
+
+        Args:
+            tensors: All tensors of the output.
+            traits: The model's.
+            overhead: Bytes of the file besides tensors.
+
+        Raises:
+            UsageError: Even the smallest types are too large.
+        """
         tensors = list(tensors)
         fixed = [t for t in tensors if not is_quantizable(t)]
+        quantizable = [t for t in tensors if is_quantizable(t)]
         free = self.budget - overhead - sum(padded(T.F32.nbytes(t.elements)) for t in fixed)
-        ladder = LADDER_IMATRIX if facts.has_imatrix else LADDER
-        open_ = [t for t in tensors if is_quantizable(t)]
-        chosen: dict[str, T] | None = None
-        for floor in (*FLOORS, ladder[0]) if facts.experts else (ladder[0],):
-            choices = [_Choice(t, _rungs(t, ladder, floor, facts), _harm(t, facts)) for t in open_]
-            if sum(choice.size(0) for choice in choices) <= free:
-                chosen = _spend(choices, free)
-                break
-        if chosen is None:
-            least = self.budget - free + sum(choice.size(0) for choice in choices)
-            raise UsageError(
-                f"--size {self.name}: {gigabytes(least, 3)} is the least that this model can be brought to",
-                hint=_smaller(facts),
-            )
-        return {**{t.name: T.F32 for t in fixed}, **chosen}
+        types = TYPES_WITH_IMATRIX if traits.has_imatrix else TYPES
+        smallest = 0
+        for floor in (*MIN_TYPES, types[0]) if traits.experts else (types[0],):
+            options = [TensorOptions.of(t, types, floor, traits) for t in quantizable]
+            smallest = sum(option.nbytes(0) for option in options)
+            if smallest <= free:
+                chosen = _spend(options, free - smallest)
+                return dict.fromkeys((t.name for t in fixed), T.F32) | chosen
+        least = self.budget - free + smallest
+        raise UsageError(
+            f"--size {self.name}: {gigabytes(least, 3)} is the least that this model "
+            "can be brought to",
+            hint=_larger(traits),
+        )
+
+
+def _larger(traits: ModelTraits) -> str:
+    """Return what would help where a size is too small."""
+    if traits.has_imatrix:
+        return "a larger --size"
+    return "a larger --size, or --imatrix, which allows smaller types"
 
 
 @dataclass(frozen=True)
-class _Choice:
-    """A tensor and what it may become, in rising size."""
+class TensorOptions:
+    """A tensor and the types that it may get, by rising size; a level is an index into them."""
 
     tensor: MappedTensor
-    rungs: Sequence[T]
+    types: Sequence[T]
     harm: float
 
-    def size(self, rung: int) -> int:
-        return padded(self.rungs[rung].nbytes(self.tensor.elements))
+    @classmethod
+    def of(
+        cls, tensor: MappedTensor, types: Sequence[T], floor: T, traits: ModelTraits
+    ) -> TensorOptions:
+        """Return a tensor's options.
 
-    def loss(self, rung: int) -> float:
-        return self.harm * RELATIVE_ERROR[self.rungs[rung]] ** 2
+        Args:
+            tensor: The tensor.
+            types: All types to choose from, by rising size.
+            floor: The least type, unless the tensor may get all: experts and the MTP layer may.
+            traits: The model's.
+        """
+        may_get_all = tensor.is_routed_expert or layer_of(tensor.name) >= traits.main_layers
+        allowed = types if may_get_all else types[types.index(floor) :]
+        return cls(tensor, _rising(allowed, tensor.columns), _harm(tensor, traits))
 
+    def nbytes(self, level: int) -> int:
+        """Return the bytes of the tensor, with padding."""
+        return padded(self.types[level].nbytes(self.tensor.elements))
 
-def _spend(choices: Sequence[_Choice], free: int) -> dict[str, T]:
-    """Buys upgrades, the best value first, until none fits any more."""
-    at = [0] * len(choices)
-    left = free - sum(choice.size(0) for choice in choices)
-    offers = [offer for i in range(len(choices)) if (offer := _best_offer(choices[i], i, 0))]
-    heapq.heapify(offers)
-    while offers:
-        _, i, rung = heapq.heappop(offers)
-        price = choices[i].size(rung) - choices[i].size(at[i])
-        if price > left:
-            if rung > at[i] + 1:  # the best step is too large: the next one up may fit
-                offer = _offer(choices[i], i, at[i], at[i] + 1)
-                heapq.heappush(offers, offer)
-            continue
-        left -= price
-        at[i] = rung
-        if offer := _best_offer(choices[i], i, rung):
-            heapq.heappush(offers, offer)
-    return {
-        choice.tensor.name: choice.rungs[rung] for choice, rung in zip(choices, at, strict=True)
-    }
+    def loss(self, level: int) -> float:
+        """Return the harm that is done."""
+        return self.harm * RELATIVE_ERROR[self.types[level]] ** 2
 
 
-def _best_offer(choice: _Choice, i: int, rung: int) -> tuple[float, int, int] | None:
-    return min(
-        (_offer(choice, i, rung, up) for up in range(rung + 1, len(choice.rungs))), default=None
-    )
-
-
-def _offer(choice: _Choice, i: int, rung: int, up: int) -> tuple[float, int, int]:
-    gain = choice.loss(rung) - choice.loss(up)
-    return -gain / max(choice.size(up) - choice.size(rung), 1), i, up
-
-
-def _rungs(tensor: MappedTensor, ladder: Sequence[T], floor: T, facts: ModelTraits) -> list[T]:
-    """The types that make sense for ``tensor``: each larger than the one before, and better."""
-    cheap = tensor.name.endswith("_exps.weight") or layer_of(tensor.name) >= facts.main_layers
-    rungs: list[T] = []
-    for kind in (
-        fitting_type(kind, tensor.columns) for kind in ladder[0 if cheap else ladder.index(floor) :]
-    ):
-        if not rungs or (
-            _bits(kind) > _bits(rungs[-1]) and RELATIVE_ERROR[kind] < RELATIVE_ERROR[rungs[-1]]
+def _rising(types: Sequence[T], columns: int) -> list[T]:
+    """Return the types that fit rows of ``columns``: each larger than the last, and better."""
+    found: list[T] = []
+    for kind in (fitting_type(kind, columns) for kind in types):
+        if not found or (
+            _bits(kind) > _bits(found[-1]) and RELATIVE_ERROR[kind] < RELATIVE_ERROR[found[-1]]
         ):
-            rungs.append(kind)
-    return rungs
+            found.append(kind)
+    return found
 
 
 def _bits(kind: T) -> float:
+    """Return the bits of a weight."""
     return kind.nbytes(kind.block) * 8 / kind.block
 
 
-def _harm(tensor: MappedTensor, facts: ModelTraits) -> float:
+def _harm(tensor: MappedTensor, traits: ModelTraits) -> float:
+    """Return how much harm the tensor's squared relative error does."""
+    role = name_in_layer(tensor.name).removesuffix(".weight")
     layer = layer_of(tensor.name)
     if layer < 0:
-        return HARM.get(tensor.name.removesuffix(".weight"), 1.0)
-    part = tensor.name.split(".", 2)[2].removesuffix(".weight").removesuffix("_exps")
-    return (
-        HARM.get(part, 1.0) / facts.main_layers * (MTP_HARM if layer >= facts.main_layers else 1.0)
-    )
+        return HARM.get(role, OTHER_HARM)
+    harm = HARM.get(role.removesuffix("_exps"), OTHER_HARM) / traits.main_layers
+    return harm * MTP_HARM if layer >= traits.main_layers else harm
 
 
-def _smaller(facts: ModelTraits) -> str:
-    return (
-        "a larger --size"
-        if facts.has_imatrix
-        else "a larger --size, or --imatrix, which allows smaller types"
-    )
+class Upgrade(NamedTuple):
+    """A larger type for a tensor. Upgrades sort by value, the best first.
+
+    ``cost`` is minus the loss that it saves for each byte, ``position`` the tensor's number, and
+    ``level`` what it becomes.
+    """
+
+    cost: float
+    position: int
+    level: int
+
+
+def _spend(options: Sequence[TensorOptions], left: int) -> dict[str, T]:
+    """Buy upgrades, the best value first, until none fits any more.
+
+    Args:
+        options: The tensors' options; each begins at level 0.
+        left: The bytes to spend.
+
+    Returns:
+        The types by GGUF name.
+    """
+    levels = [0] * len(options)
+    heap: list[Upgrade] = []
+    for position, option in enumerate(options):
+        _offer_best(heap, option, position, 0)
+    while heap:
+        upgrade = heapq.heappop(heap)
+        option, level = options[upgrade.position], levels[upgrade.position]
+        price = option.nbytes(upgrade.level) - option.nbytes(level)
+        if price <= left:
+            left -= price
+            levels[upgrade.position] = upgrade.level
+            _offer_best(heap, option, upgrade.position, upgrade.level)
+        elif upgrade.level > level + 1:  # too large a step: the next type up may fit
+            heapq.heappush(heap, _upgrade(option, upgrade.position, level, level + 1))
+    return {
+        option.tensor.name: option.types[level]
+        for option, level in zip(options, levels, strict=True)
+    }
+
+
+def _offer_best(heap: list[Upgrade], option: TensorOptions, position: int, level: int) -> None:
+    """Push a tensor's best upgrade from ``level``, if there is any."""
+    higher = range(level + 1, len(option.types))
+    if higher:
+        heapq.heappush(heap, min(_upgrade(option, position, level, to) for to in higher))
+
+
+def _upgrade(option: TensorOptions, position: int, level: int, to: int) -> Upgrade:
+    saved = option.loss(level) - option.loss(to)
+    nbytes = option.nbytes(to) - option.nbytes(level)
+    return Upgrade(-saved / max(nbytes, 1), position, to)

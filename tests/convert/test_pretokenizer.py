@@ -17,15 +17,15 @@ from support.checkpoints.tiny_checkpoints import TOKENIZERS, write_checkpoint
 
 from dslocal import catalog
 from dslocal.convert import FolderSource, open_checkpoint
-from dslocal.convert.checkpoint.tokenizer import PRE_TOKENIZERS, tokenizer_metadata
+from dslocal.convert.checkpoint.pre_tokenizer import PRE_TOKENIZERS
+from dslocal.convert.checkpoint.tokenizer import tokenizer_metadata
 from dslocal.errors import CheckpointError
 
 FAMILIES = ("deepseek-v3", "deepseek-llm", "deepseek-coder", "qwen2", "llama-bpe")
 USER = {"id": 319, "content": "<｜User｜>", "special": False}
-V3, QWEN, LLAMA, LLM = (
-    TOKENIZERS[name]["pre_tokenizer"]["pretokenizers"]
-    for name in ("deepseek-v3", "qwen2", "llama-bpe", "deepseek-llm")
-)
+STEPS = {name: TOKENIZERS[name]["pre_tokenizer"]["pretokenizers"] for name in FAMILIES}
+V3, QWEN = STEPS["deepseek-v3"], STEPS["qwen2"]
+LLAMA, LLM = STEPS["llama-bpe"], STEPS["deepseek-llm"]
 BYTE_LEVEL = {
     "type": "ByteLevel",
     "add_prefix_space": False,

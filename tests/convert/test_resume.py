@@ -1,4 +1,4 @@
-"""Interrupted conversions go on and end with the same bytes: kill -9 at any moment, Ctrl-C, a full
+"""Interrupted conversions continue and end with the same bytes: kill -9 at any moment, Ctrl-C, a full
 disk, a damaged source.
 """
 
@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.checkpoints.tiny_checkpoints import write_checkpoint
@@ -20,7 +21,7 @@ import dslocal.convert as converter
 from dslocal.convert.output import gguf_file
 from dslocal.errors import CheckpointError, ConversionError
 
-ARGUMENTS = {
+ARGUMENTS: dict[str, Any] = {
     "kind": "deepseek-v3",
     "dtype": "fp8",
     "shards": 4,
@@ -36,7 +37,8 @@ import dslocal.convert as converter
 from dslocal.convert import executor
 executor.SAVE_EVERY_S = 0.02
 source, recipes, *outs = sys.argv[1:]
-plan = converter.plan_conversion(converter.open_checkpoint(converter.FolderSource(Path(source))), [converter.recipe_named(r) for r in recipes.split(",")])
+checkpoint = converter.open_checkpoint(converter.FolderSource(Path(source)))
+plan = converter.plan_conversion(checkpoint, map(converter.recipe_named, recipes.split(",")))
 print("planned", flush=True)
 print(converter.write_gguf(plan, [Path(out) for out in outs])[0].resumed)
 """
@@ -44,7 +46,8 @@ print(converter.write_gguf(plan, [Path(out) for out in outs])[0].resumed)
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_checkpoint(tmp_path_factory.mktemp("source") / "checkpoint", **ARGUMENTS)  # type: ignore[arg-type]
+    folder = tmp_path_factory.mktemp("source") / "checkpoint"
+    return write_checkpoint(folder, **ARGUMENTS)
 
 
 @pytest.fixture(scope="module")
@@ -95,10 +98,10 @@ def test_kill_at_random_moments(checkpoint: Path, undisturbed: list[bytes], tmp_
         resumed += int(output_text.split()[-1])
         assert [out.read_bytes() for out in outs_in(folder)] == undisturbed
         assert sorted(p.name for p in folder.iterdir()) == sorted(p.name for p in outs_in(folder))
-    assert resumed > 0  # at least once there was something to go on with
+    assert resumed > 0  # at least once there was something to resume
 
 
-def test_ctrl_c_says_how_to_go_on(checkpoint: Path, tmp_path: Path) -> None:
+def test_ctrl_c_says_how_to_continue(checkpoint: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.gguf"
     command = [
         sys.executable,
@@ -129,7 +132,7 @@ def test_ctrl_c_says_how_to_go_on(checkpoint: Path, tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out.gguf"]
 
 
-def test_another_plan_starts_anew(
+def test_another_plan_starts_from_the_beginning(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "out.gguf"
@@ -158,7 +161,7 @@ def test_a_disk_that_fills_up(
 
 
 def test_a_source_that_is_damaged_leaves_nothing(checkpoint: Path, tmp_path: Path) -> None:
-    damaged = write_checkpoint(tmp_path / "damaged", **{**ARGUMENTS, "shards": 1})  # type: ignore[arg-type]
+    damaged = write_checkpoint(tmp_path / "damaged", **{**ARGUMENTS, "shards": 1})
     tensor = converter.open_checkpoint(converter.FolderSource(damaged)).tensors[
         "model.layers.3.mlp.experts.7.up_proj.weight"
     ]

@@ -31,7 +31,10 @@ FAMILIES = {
 }
 FAMILIES |= {"qwen2": "deepseek-r1-qwen", "llama-bpe": "llama-bpe"}  # the name in llama.cpp
 BY_RANGES = ("deepseek-llm", "deepseek-coder")
-LATE_SPACES = "\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
+LATE_SPACES = (
+    "\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
+    "\u2028\u2029\u202f\u205f\u3000"
+)
 
 
 @dataclass(frozen=True)

@@ -115,7 +115,7 @@ def _checkpoint(folder: Path) -> dict[str, Any]:
     weights = 0
     seen: set[str] = set()
     for mapped in plan.tensors:
-        for source in {piece.source for piece in mapped.pieces} - seen:
+        for source in {rows.tensor for rows in mapped.sources} - seen:
             seen.add(source)
             tensor = checkpoint.tensors[source]
             classes[tensor_class(mapped.name)] += tensor.nbytes
