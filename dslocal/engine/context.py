@@ -205,17 +205,16 @@ class LlamaContext:
         Raises:
             EngineError: if there are no logits at ``index``.
         """
-        pointer = ctypes.cast(
-            self._low.llama_get_logits_ith(self._handle, index), ctypes.c_void_p
-        ).value
-        if pointer is None:
+        pointer = self._low.llama_get_logits_ith(self._handle, index)
+        if not pointer:
             raise EngineError("llama.cpp has no logits there")
-        view = self._views.get(pointer)
+        address = ctypes.addressof(pointer.contents)
+        view = self._views.get(address)
         if view is None:  # making one takes longer than finding the likeliest token in it
             view = np.ctypeslib.as_array(
-                (ctypes.c_float * self.model.n_vocab).from_address(pointer)
+                (ctypes.c_float * self.model.n_vocab).from_address(address)
             )
-            self._views[pointer] = view
+            self._views[address] = view
         return view
 
 
