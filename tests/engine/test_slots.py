@@ -14,9 +14,9 @@ from support.engine.speculation import generate, prompt_ids
 
 from dslocal.engine import Generation, LlamaContext, LlamaModel, Sampler
 from dslocal.engine.sizing import no_alloc
-from dslocal.engine.slots import slots as engine_lanes
+from dslocal.engine.slots import step_times
 from dslocal.engine.slots.slot_choice import choose_slot
-from dslocal.engine.slots.slots import SlotPool
+from dslocal.engine.slots.slots import Slot, SlotPool
 from dslocal.errors import EngineError
 from dslocal.gguf.header import read_header
 from dslocal.plan.load_config import LoadConfig
@@ -35,9 +35,9 @@ def pool(model: LlamaModel) -> Iterator[SlotPool]:
 
 @pytest.fixture(autouse=True)
 def empty(pool: SlotPool) -> None:
-    for lane in pool.slots:
-        lane.clear()
-        lane.abort.clear()
+    for slot in pool.slots:
+        slot.clear()
+        slot.abort.clear()
 
 
 def at_once(*calls: Callable[[], object]) -> None:
@@ -59,11 +59,11 @@ def test_each_says_what_it_says_alone(
     found: dict[int, list[int]] = {}
 
     def ask(number: int) -> None:
-        lane = pool.slots[number]
+        slot = pool.slots[number]
         found[number] = generate(
-            lane, prompt_ids(model, QUESTIONS[number]), temperature=0.6, seed=3
+            slot, prompt_ids(model, QUESTIONS[number]), temperature=0.6, seed=3
         ).ids
-        lane.mark_idle()
+        slot.mark_idle()
 
     before = pool.steps
     at_once(*(lambda number=number: ask(number) for number in range(4)))
@@ -85,7 +85,7 @@ def test_a_copy_goes_on_as_its_original(pool: SlotPool, model: LlamaModel) -> No
 def test_a_long_prompt_does_not_hold_up_a_stream(
     pool: SlotPool, model: LlamaModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine_lanes, "STALL", 0.02)
+    monkeypatch.setattr(step_times, "MAX_STALL_S", 0.02)
     one, other = pool.slots[0], pool.slots[1]
     long = prompt_ids(model, "word " * 700)
     came: list[float] = []
@@ -147,23 +147,49 @@ def test_a_prompt_is_given_up(pool: SlotPool, model: LlamaModel) -> None:
 
 @pytest.mark.timed
 def test_a_prompt_is_given_up_at_once(pool: SlotPool, model: LlamaModel) -> None:
-    lane = pool.slots[3]
+    slot = pool.slots[3]
     ended: list[float] = []
 
     def read() -> None:
         with pytest.raises(KeyboardInterrupt):
-            lane.prefill(prompt_ids(model, "word " * 900))
+            slot.prefill(prompt_ids(model, "word " * 900))
         ended.append(time.perf_counter())
 
     thread = threading.Thread(target=read)
     thread.start()
     time.sleep(0.05)
     left = time.perf_counter()
-    lane.abort.set()
+    slot.abort.set()
     thread.join(60)
     assert ended[0] - left < 2
-    lane.abort.clear()
-    assert generate(lane, prompt_ids(model), max_tokens=5).ids
+    slot.abort.clear()
+    assert generate(slot, prompt_ids(model), max_tokens=5).ids
+
+
+def test_closing_ends_what_waits(model: LlamaModel) -> None:
+    """A long prompt in a thread, an answer in the scheduler's, and what comes too late."""
+    prompt = prompt_ids(model, "word " * 900)
+    ended: list[str] = []
+    with LlamaContext(model, SEVERAL) as host, SlotPool(host) as pool:
+        read, spoken = pool.slots[:2]
+        late = pool.slots[2]
+
+        def prefill(slot: Slot, *, name: str) -> None:
+            with pytest.raises(KeyboardInterrupt):
+                slot.prefill(prompt)
+            ended.append(name)
+
+        thread = threading.Thread(target=prefill, args=(read,), kwargs={"name": "thread"})
+        thread.start()
+        spoken.run(lambda: prefill(spoken, name="scheduler"))
+        while not read.ids:
+            time.sleep(0.001)
+        pool.close()
+        thread.join(60)
+        assert sorted(ended) == ["scheduler", "thread"]
+        for refused in (lambda: late.prefill(prompt), lambda: late.copy(read, 1)):
+            with pytest.raises(KeyboardInterrupt):
+                refused()
 
 
 def test_what_does_not_fit_is_refused(pool: SlotPool) -> None:
@@ -172,7 +198,7 @@ def test_what_does_not_fit_is_refused(pool: SlotPool) -> None:
 
 
 class Held:
-    """What a lane holds: a prompt, and an answer after it."""
+    """What a slot holds: a prompt, and an answer after it."""
 
     def __init__(self, *ids: int) -> None:
         self.ids, self.prompt_length = [*ids, *range(20000, 20500 if ids else 20000)], len(ids)

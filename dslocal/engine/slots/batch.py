@@ -1,61 +1,78 @@
-"""llama.cpp's batch of tokens of several sequences, kept and filled anew: made of arrays, so that
-filling it costs little.
+"""llama.cpp's batch of tokens of several sequences, made once and filled for each step.
+
+It consists of numpy arrays, so that filling it costs little.
 """
 
 from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dslocal.gguf import libraries
 
 
+class BatchPart(NamedTuple):
+    """Ids of one sequence, and the position of the first of them."""
+
+    seq_id: int
+    start: int
+    ids: Sequence[int]
+
+
 class TokenBatch:
-    """llama.cpp's batch for up to ``size`` tokens, each of one sequence, filled anew every time."""
+    """A ``llama_batch`` (llama.h) for up to ``size`` tokens, each of one sequence.
+
+    Attributes:
+        struct: The ``llama_batch``; valid as long as this object lives.
+    """
 
     def __init__(self, size: int) -> None:
         low = libraries.require()
-        self._tokens, self._places = np.zeros(size, np.int32), np.zeros(size, np.int32)
-        self._counts, self._sequence, self._wanted = (
-            np.ones(size, np.int32),
-            np.zeros(size, np.int32),
-            np.zeros(size, np.int8),
+        self._tokens = np.zeros(size, np.int32)
+        self._positions = np.zeros(size, np.int32)
+        self._seq_counts = np.ones(size, np.int32)
+        self._seq_ids = np.zeros(size, np.int32)
+        self._has_logits = np.zeros(size, np.int8)
+        self._seq_id_pointers = _pointers_to_items(self._seq_ids)
+        self.struct: Any = low.llama_batch(
+            token=_pointer(self._tokens, ctypes.c_int32),
+            pos=_pointer(self._positions, ctypes.c_int32),
+            n_seq_id=_pointer(self._seq_counts, ctypes.c_int32),
+            seq_id=self._seq_id_pointers,
+            logits=_pointer(self._has_logits, ctypes.c_int8),
         )
-        start, width = self._sequence.ctypes.data, self._sequence.itemsize
-        self._sequences = (ctypes.POINTER(ctypes.c_int32) * size)(
-            *(ctypes.cast(start + i * width, ctypes.POINTER(ctypes.c_int32)) for i in range(size))
-        )
-        arrays: dict[str, Any] = {
-            "token": self._tokens,
-            "pos": self._places,
-            "n_seq_id": self._counts,
-            "logits": self._wanted,
-        }
-        pointers = {
-            name: array.ctypes.data_as(ctypes.POINTER(_KINDS[array.dtype.itemsize]))
-            for name, array in arrays.items()
-        }
-        self.struct: Any = low.llama_batch(seq_id=self._sequences, **pointers)
 
-    def fill(self, stretches: Iterable[tuple[int, int, Sequence[int]]]) -> list[int]:
-        """Puts stretches in: each a sequence, the position of its first id, and ids. Returns where
-        their last ids are, which get logits.
+    def fill(self, parts: Iterable[BatchPart]) -> list[int]:
+        """Replace what is in the batch.
+
+        Returns:
+            For each part, the index of its last id, which gets logits.
         """
-        at, last = 0, []
-        for sequence, start, ids in stretches:
-            end = at + len(ids)
-            self._tokens[at:end] = ids
-            self._places[at:end] = range(start, start + len(ids))
-            self._sequence[at:end] = sequence
-            self._wanted[at:end] = 0
-            self._wanted[end - 1] = 1
-            last.append(end - 1)
-            at = end
-        self.struct.n_tokens = at
-        return last
+        start, last_rows = 0, []
+        for part in parts:
+            end = start + len(part.ids)
+            self._tokens[start:end] = part.ids
+            self._positions[start:end] = range(part.start, part.start + len(part.ids))
+            self._seq_ids[start:end] = part.seq_id
+            self._has_logits[start:end] = 0
+            self._has_logits[end - 1] = 1
+            last_rows.append(end - 1)
+            start = end
+        self.struct.n_tokens = start
+        return last_rows
 
 
-_KINDS: dict[int, Any] = {1: ctypes.c_int8, 4: ctypes.c_int32}
+def _pointer(array: NDArray[Any], kind: Any) -> Any:
+    return array.ctypes.data_as(ctypes.POINTER(kind))
+
+
+def _pointers_to_items(array: NDArray[np.int32]) -> Any:
+    """Return a C array of pointers to each item, since a token may be of several sequences."""
+    pointer = ctypes.POINTER(ctypes.c_int32)
+    first, width = array.ctypes.data, array.itemsize
+    addresses = range(first, first + len(array) * width, width)
+    return (pointer * len(array))(*(ctypes.cast(address, pointer) for address in addresses))

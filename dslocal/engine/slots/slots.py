@@ -1,23 +1,31 @@
-"""Several conversations at once in one llama.cpp context: each has a sequence with a cache of its
-own, and what all of them wait for is evaluated together.
+"""Several conversations at once in one llama.cpp context.
 
-A :class:`Slot` is a :class:`.LlamaContext` to whoever generates in it. One thread does all evaluation:
-what waits goes into one batch, single tokens first and of long prompts as much as leaves the others
-flowing. A sequence alone in a batch is computed as it would be in a context for one, to the bit.
+Each conversation has a slot: a sequence with a KV cache of its own, which is a
+:class:`.LlamaContext` for the code that generates in it. One thread, the scheduler, does all
+evaluation. Its steps evaluate what all slots wait for in one batch: single tokens first, and of
+long prompts as much as lets the other answers flow. A sequence alone in a batch is computed to the
+bit as it would be in a context for one.
 
-Who generates may do so in a thread of its own, or be run by the evaluating thread, each in a
-greenlet that makes way where it waits: with many conversations of a small model, handing every
-token from thread to thread would cost as much as making it.
+The code that generates may run in a thread of its own. Or the scheduler's thread runs it, as a
+greenlet that gives way where it waits: with many conversations of a small model, handing each token
+from thread to thread would cost as much as making it.
 
-Knows nothing of requests, and not which conversation belongs in which lane: see :mod:`.placing`.
+A slot's life, in the words of :class:`SlotState`::
+
+    IDLE or EXPECTED ─► WAITING ─► EVALUATING ─► READY ─► IDLE      run by a greenlet
+                          ▲             │   └───────────► EXPECTED  run by a thread
+                          └─────────────┘ part of a prompt, or interrupted for another slot
+
+Knows nothing of requests, nor which conversation belongs in which slot (:mod:`.slot_choice`).
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
+from enum import Enum
+from typing import NamedTuple
 
 import numpy as np
 from greenlet import getcurrent, greenlet
@@ -28,152 +36,216 @@ from dslocal.engine.interrupt import AbortFlag
 from dslocal.errors import EngineError
 from dslocal.gguf import libraries
 
-from .batch import TokenBatch
+from .batch import BatchPart, TokenBatch
+from .step_times import StepTimes
 
-# seconds that a stretch of a prompt may hold up other conversations' tokens, unless a token alone
-# takes longer
-STALL = 0.25
-LEAST_STRETCH = 16  # tokens of a prompt that are evaluated in any case
-# tokens from which ggml's products on a CPU are a quarter faster each: nano, 1,600 and 2,100 tokens
-# a second
-BLOCK = 64
-# of a step's time that is waited for who just got a token, so that they come along in the next
+# Share of a step's time that the next step waits for the threads that just got a token, so that
+# theirs come along.
 PATIENCE = 0.25
 
 
-class _Leaving(AbortFlag):
-    """Ends what one lane does, not the others."""
+class SlotState(Enum):
+    """What the scheduler has to do for a slot."""
 
-    def __init__(self, told: Callable[[], None]) -> None:
+    IDLE = "idle"  # nothing
+    EXPECTED = "expected"  # nothing yet, but its thread just got a token and will want the next
+    WAITING = "waiting"  # evaluate its pending ids
+    EVALUATING = "evaluating"  # finish the step that some of its pending ids are in
+    READY = "ready"  # let its greenlet continue
+
+
+class _SlotAbortFlag(AbortFlag):
+    """Ends what one slot waits for, not what others do."""
+
+    def __init__(self, on_set: Callable[[], None]) -> None:
         super().__init__()
-        self._told = told
+        self._on_set = on_set
 
     def set(self) -> None:
         super().set()
-        self._told()
+        self._on_set()
 
 
 class Slot(LlamaContext):
-    """One conversation's place. For one thread at a time; ``abort`` may be set from any, and ends
-    what waits here, at once if nobody else is evaluated with it."""
+    """One conversation's part of a context. For one thread at a time.
 
-    def __init__(self, pool: SlotPool, number: int) -> None:
+    ``abort`` may be set from any thread. It ends what waits here: at once if the step at work is
+    for no other slot, otherwise after that step.
+
+    Attributes:
+        seq_id: llama.cpp's number of its sequence.
+        prompt_length: How many of ``ids`` were a prompt, as the code that generates here says.
+    """
+
+    def __init__(self, pool: SlotPool, seq_id: int) -> None:
+        """Make a slot of ``pool``. It shares the pool's context, so it makes none of its own."""
         host = pool.host
-        self.model, self.load_config, self.n_ctx, self.batch_tokens = (
-            host.model,
-            host.load_config,
-            host.load_config.n_ctx,
-            host.load_config.n_batch,
-        )
-        self.kv_type, self.flash_attn, self.n_threads = (
-            host.kv_type,
-            host.flash_attn,
-            host.n_threads,
-        )
-        self.number = number
+        self.model = host.model
+        self.load_config = host.load_config
+        self.n_ctx = host.load_config.n_ctx
+        self.batch_tokens = host.load_config.n_batch
+        self.n_threads = host.n_threads
+        self.kv_type = host.kv_type
+        self.flash_attn = host.flash_attn
         self.ids: list[int] = []
-        self.prompt_length = 0  # of its ids, as whoever generates here says
         self.observer = None
-        self.abort = _Leaving(pool.look)
-        self._low, self._handle, self._pool = libraries.require(), host.handle, pool
+        self.abort = _SlotAbortFlag(pool.react_to_abort)
+        self.seq_id = seq_id
+        self.prompt_length = 0
+        self._pool = pool
+        self._low = libraries.require()
+        self._handle = host.handle
+        self._memory = self._low.llama_get_memory(self._handle)
         self._logits = np.zeros(self.model.n_vocab, np.float32)
-        self._done = threading.Lock()
+        self._cached = 0  # positions in llama.cpp's cache; trimmed ones go before more come
+        self._init_request()
+
+    def _init_request(self) -> None:
+        """Set up what belongs to the scheduler."""
+        self.state = SlotState.IDLE
+        self.arrival = 0  # of its ids, to serve slots in turn
+        self.pending: list[int] = []
+        self.greenlet: greenlet | None = None  # what waits, if the scheduler's thread runs it
+        self._error: BaseException | None = None
+        self._done = threading.Lock()  # what waits in a thread of its own acquires it
         self._done.acquire()
-        self.todo: list[int] = []
-        self.error: BaseException | None = None
-        self.waiter: greenlet | None = None  # who is run by the evaluating thread, and waits
-        self.held = 0  # positions that llama.cpp has; what was trimmed goes when more comes
 
     def close(self) -> None:
-        """The context is closed with all its lanes."""
+        """Do nothing: the context is closed with all its slots."""
 
     def trim(self, length: int) -> None:
-        """Removes what is behind the first ``length`` positions."""
+        """Remove what is behind the first ``length`` positions."""
         del self.ids[length:]
 
     def evaluate(self, ids: Sequence[int], *, all_logits: bool = False) -> None:
-        """Appends ids and waits for it. Raises KeyboardInterrupt when aborted, EngineError when
-        llama.cpp fails.
+        """Append ``ids`` to the cache, and wait until they are evaluated.
+
+        Args:
+            ids: As many as the cache has room for.
+            all_logits: Not supported: a slot has logits after the last id alone.
+
+        Raises:
+            KeyboardInterrupt: if aborted, or if the pool is closed.
+            EngineError: if llama.cpp fails or the ids do not fit.
         """
         if len(self.ids) + len(ids) > self.n_ctx:
             raise EngineError(f"{len(self.ids) + len(ids):,} tokens in a context of {self.n_ctx:,}")
         if all_logits:
-            raise EngineError("a lane has logits after the last id alone")
-        self.todo = list(ids)
-        self._pool.wait(self)
-        error, self.error = self.error, None
+            raise EngineError("a slot has logits after the last id alone")
+        self.pending = list(ids)
+        self._pool.evaluate_pending(self)
+        error, self._error = self._error, None
         if error is not None:
             raise error
 
     def logits(self, index: int = -1) -> NDArray[np.float32]:
-        """float32 ``[n_vocab]`` after the last id; valid until the next evaluation here."""
+        """Return the logits after the last id: float32 ``[n_vocab]``.
+
+        Valid until the next evaluation in this slot.
+        """
         return self._logits
 
     def mark_idle(self) -> None:
-        """Nothing more is to be expected here for now: nobody needs to wait for it."""
+        """Tell the scheduler that nothing more is to be expected here for now."""
         self._pool.mark_idle(self)
 
     def copy(self, other: Slot, length: int) -> None:
-        """Takes over the first ``length`` positions of ``other``, which may be at work."""
-        self._pool.between(lambda: self._copy(other, length))
+        """Take over the first ``length`` positions of ``other``, which may be at work.
+
+        Raises:
+            KeyboardInterrupt: if the pool is closed.
+        """
+        self._pool.call_between_steps(lambda: self._copy_now(other, length))
 
     def run(self, job: Callable[[], None]) -> None:
-        """Has the evaluating thread run ``job``, which generates here and raises nothing. Raises
-        KeyboardInterrupt when closing.
+        """Have the scheduler's thread run ``job``, which generates here and raises nothing.
+
+        Raises:
+            KeyboardInterrupt: if the pool is closed.
         """
         self._pool.run(job)
 
-    def _copy(self, other: Slot, length: int) -> None:
-        memory = self._low.llama_get_memory(self._handle)
-        self._low.llama_memory_seq_rm(memory, self.number, -1, -1)
-        self._low.llama_memory_seq_cp(
-            memory, other.number, self.number, -1, -1
-        )  # caches of their own can be copied whole alone
-        self.ids, self.held = other.ids[:length], other.held
+    def _copy_now(self, other: Slot, length: int) -> None:
+        self._low.llama_memory_seq_rm(self._memory, self.seq_id, -1, -1)
+        # sequences with caches of their own can only be copied whole
+        self._low.llama_memory_seq_cp(self._memory, other.seq_id, self.seq_id, -1, -1)
+        self.ids = other.ids[:length]
+        self._cached = other._cached
 
-    def finished(
+    # The following are for the scheduler's thread.
+
+    def drop_trimmed(self) -> None:
+        """Remove positions from llama.cpp's cache that are not in ``ids``."""
+        if self._cached > len(self.ids):
+            self.drop_partial()
+
+    def drop_partial(self) -> None:
+        """Remove what a step that failed may have left in llama.cpp's cache."""
+        self._low.llama_memory_seq_rm(self._memory, self.seq_id, len(self.ids), -1)
+        self._cached = len(self.ids)
+
+    def append_evaluated(self, ids: Sequence[int]) -> None:
+        """Take note that the first pending ids, which are ``ids``, are in the cache."""
+        self.ids += ids
+        self._cached = len(self.ids)
+        del self.pending[: len(ids)]
+
+    def finish(
         self, error: BaseException | None = None, logits: NDArray[np.float32] | None = None
     ) -> None:
-        """For the evaluating thread: what was posted is done, or failed."""
+        """End :meth:`evaluate`: with ``logits`` after the last id, or with an error."""
         if logits is not None:
             np.copyto(self._logits, logits)
-        self.todo, self.error = [], error
-        if self.waiter is None:
+        self.pending = []
+        self._error = error
+        if self.greenlet is not None:
+            self.state = SlotState.READY
+        else:
             self._done.release()
 
+    def resume(self) -> None:
+        """Let the greenlet continue until it waits again, or ends."""
+        waiting, self.greenlet = self.greenlet, None
+        self.state = SlotState.IDLE
+        if waiting is not None:
+            waiting.switch()
+
     def sleep(self) -> None:
-        """Waits in a thread of its own."""
+        """Wait for :meth:`finish`, in a thread other than the scheduler's."""
         self._done.acquire()
 
 
+class _Call(NamedTuple):
+    """Something to do between two steps, and the event that tells that it is done."""
+
+    function: Callable[[], None]
+    done: threading.Event
+
+
 class SlotPool:
-    """All lanes of ``host``, a context made for several sequences, and the thread that evaluates
-    for them. Close it before the context.
+    """All slots of a context, and the thread that evaluates for them. Close it before the context.
+
+    Attributes:
+        host: A context that was made for several sequences.
+        slots: One for each sequence.
+        steps: How often the pool has evaluated.
     """
 
     def __init__(self, host: LlamaContext) -> None:
+        """Start the scheduler for ``host``, which nothing else may use meanwhile."""
         self.host = host
-        self.slots = [Slot(self, number) for number in range(host.load_config.n_seq)]
+        self.slots = [Slot(self, seq_id) for seq_id in range(host.load_config.n_seq)]
         self.steps = 0
-        self._changed = threading.Condition()
-        self._waiting: list[Slot] = []
-        self._expected: set[Slot] = set()
-        self._inflight: list[Slot] = []
-        self._calls: list[tuple[Callable[[], None], threading.Event]] = []
-        self._jobs: list[Callable[[], None]] = []
-        self._ready: deque[Slot] = deque()  # whose waiters may go on
-        self._hub: greenlet | None = None
-        self._closing = False
-        self._decode_s, self._token_s = (
-            0.0,
-            0.0,
-        )  # what a step of single tokens takes, and a token of a prompt
+        self._times = StepTimes()
         self._batch = TokenBatch(max(host.load_config.n_batch, len(self.slots)))
-        self._low, self._memory = (
-            libraries.require(),
-            libraries.require().llama_get_memory(host.handle),
-        )
-        self._thread = threading.Thread(target=self._run, name="lanes", daemon=True)
+        # guards the slots' states and what follows; notified when there may be something to do
+        self._changed = threading.Condition()
+        self._arrivals = 0
+        self._calls: list[_Call] = []
+        self._jobs: list[Callable[[], None]] = []
+        self._closing = False
+        self._scheduler: greenlet | None = None
+        self._thread = threading.Thread(target=self._schedule, name="slots", daemon=True)
         self._thread.start()
 
     def __enter__(self) -> SlotPool:
@@ -183,7 +255,7 @@ class SlotPool:
         self.close()
 
     def close(self) -> None:
-        """Ends the thread; what still waits raises KeyboardInterrupt."""
+        """End the thread. What still waits raises KeyboardInterrupt."""
         with self._changed:
             self._closing = True
             self.host.abort.set()
@@ -191,173 +263,190 @@ class SlotPool:
         self._thread.join()
 
     def run(self, job: Callable[[], None]) -> None:
+        """See :meth:`Slot.run`."""
         with self._changed:
-            if self._closing:
-                raise KeyboardInterrupt
+            self._refuse_if_closing()
             self._jobs.append(job)
             self._changed.notify()
 
-    def wait(self, lane: Slot) -> None:
-        """Returns when what ``lane`` has to do is done."""
-        hub = self._hub if threading.current_thread() is self._thread else None
-        lane.waiter = getcurrent() if hub else None
+    def evaluate_pending(self, slot: Slot) -> None:
+        """Wait until the pending ids of ``slot`` are evaluated."""
+        scheduler = self._scheduler if threading.current_thread() is self._thread else None
+        slot.greenlet = getcurrent() if scheduler else None
         with self._changed:
-            self._expected.discard(lane)
             if self._closing:
-                self._finish(lane, KeyboardInterrupt())
+                slot.finish(KeyboardInterrupt())
             else:
-                self._waiting.append(lane)
+                self._arrivals += 1
+                slot.arrival = self._arrivals
+                slot.state = SlotState.WAITING
                 self._changed.notify()
-        if hub:
-            hub.switch()
+        if scheduler:
+            scheduler.switch()
         else:
-            lane.sleep()
+            slot.sleep()
 
-    def _finish(
-        self,
-        lane: Slot,
-        error: BaseException | None = None,
-        logits: NDArray[np.float32] | None = None,
-    ) -> None:
-        lane.finished(error, logits)
-        if lane.waiter is not None:
-            self._ready.append(lane)
-
-    def mark_idle(self, lane: Slot) -> None:
+    def mark_idle(self, slot: Slot) -> None:
+        """See :meth:`Slot.mark_idle`."""
         with self._changed:
-            self._expected.discard(lane)
+            if slot.state is SlotState.EXPECTED:
+                slot.state = SlotState.IDLE
             self._changed.notify()
 
-    def look(self) -> None:
-        """A lane's abort was set: what is evaluated for nobody else ends now."""
+    def react_to_abort(self) -> None:
+        """End the step at work if all slots that it is for are aborted."""
         with self._changed:
-            if self._inflight and all(lane.abort.is_set() for lane in self._inflight):
+            evaluating = self._in_state(SlotState.EVALUATING)
+            if evaluating and all(slot.abort.is_set() for slot in evaluating):
                 self.host.abort.set()
             self._changed.notify()
 
-    def between(self, call: Callable[[], None]) -> None:
-        """Calls ``call`` where nothing is evaluated, and waits for it. Raises KeyboardInterrupt
-        when closing.
+    def call_between_steps(self, function: Callable[[], None]) -> None:
+        """Call ``function`` while nothing is evaluated, and wait for it.
+
+        Raises:
+            KeyboardInterrupt: if the pool is closed.
         """
         if threading.current_thread() is self._thread:
-            call()
+            function()
             return
-        done = threading.Event()
+        call = _Call(function, threading.Event())
         with self._changed:
-            if self._closing:
-                raise KeyboardInterrupt
-            self._calls.append((call, done))
+            self._refuse_if_closing()
+            self._calls.append(call)
             self._changed.notify()
-        done.wait()
+        call.done.wait()
 
-    def _run(self) -> None:
-        self._hub = getcurrent()
+    def _refuse_if_closing(self) -> None:
+        if self._closing:
+            raise KeyboardInterrupt
+
+    def _in_state(self, state: SlotState) -> list[Slot]:
+        return [slot for slot in self.slots if slot.state is state]
+
+    # All that follows runs in the scheduler's thread.
+
+    def _schedule(self) -> None:
+        """Do what there is to do, until the pool is closed."""
+        self._scheduler = getcurrent()
         while True:
             with self._changed:
-                self._gather()
+                self._wait_for_work()
                 calls, self._calls = self._calls, []
                 jobs, self._jobs = self._jobs, []
-                gone = [lane for lane in self._waiting if lane.abort.is_set() or self._closing]
-                self._waiting = [lane for lane in self._waiting if lane not in gone]
-                self._inflight = [] if self._closing else list(self._waiting)
-            for lane in gone:
-                self._finish(lane, KeyboardInterrupt())
-            for call, done in calls:
-                call()
-                done.set()
-            if self._inflight:
-                self._step()
+                self._interrupt_aborted()
+                evaluating = self._begin_evaluating()
+            for call in calls:
+                call.function()
+                call.done.set()
+            if evaluating:
+                self._step(evaluating)
             for job in jobs:
                 greenlet(job).switch()
-            while self._ready:
-                lane = self._ready.popleft()
-                waiter, lane.waiter = lane.waiter, None
-                if waiter is not None:
-                    waiter.switch()
-            if self._closing and not self._jobs:
-                return
+            while ready := self._in_state(SlotState.READY):
+                for slot in ready:
+                    slot.resume()
+            with self._changed:
+                left = self._jobs or self._calls or self._in_state(SlotState.WAITING)
+                if self._closing and not left:
+                    return
 
-    def _gather(self) -> None:
-        """Waits for something to do, and a little for those that just got a token."""
-        while not (self._waiting or self._calls or self._jobs or self._closing):
+    def _wait_for_work(self) -> None:
+        """Wait for something to do, and a little for the threads that just got a token."""
+        while not (self._has_other_work() or self._in_state(SlotState.WAITING)):
             self._changed.wait()
-        until = time.monotonic() + PATIENCE * self._decode_s
-        while self._expected and not (self._calls or self._jobs or self._closing):
-            left = until - time.monotonic()
+        deadline = time.monotonic() + PATIENCE * self._times.decode_s
+        while not self._has_other_work() and self._in_state(SlotState.EXPECTED):
+            left = deadline - time.monotonic()
             if left <= 0 or not self._changed.wait(left):
-                self._expected.clear()
+                for slot in self._in_state(SlotState.EXPECTED):
+                    slot.state = SlotState.IDLE
 
-    def _step(self) -> None:
-        """Evaluates once for those that wait."""
-        stretches = self._stretches(self._inflight)
-        tokens = sum(len(ids) for _, ids in stretches)
-        for lane, _ in stretches:
-            if lane.held > len(lane.ids):
-                self._drop(lane)
-        places = self._batch.fill((lane.number, len(lane.ids), ids) for lane, ids in stretches)
+    def _has_other_work(self) -> bool:
+        """Return whether there is something to do that is not evaluation."""
+        return bool(self._calls or self._jobs or self._closing)
+
+    def _interrupt_aborted(self) -> None:
+        for slot in self._in_state(SlotState.WAITING):
+            if slot.abort.is_set() or self._closing:
+                slot.state = SlotState.IDLE
+                slot.finish(KeyboardInterrupt())
+
+    def _begin_evaluating(self) -> list[Slot]:
+        """Return the slots whose ids go into the next step, in the order of their arrival."""
+        evaluating = sorted(self._in_state(SlotState.WAITING), key=lambda slot: slot.arrival)
+        for slot in evaluating:
+            slot.state = SlotState.EVALUATING
+        return evaluating
+
+    def _step(self, evaluating: Sequence[Slot]) -> None:
+        """Evaluate one batch for the slots that wait."""
+        shares = self._share_batch(evaluating)
+        for slot in evaluating:
+            slot.drop_trimmed()
+        parts = [BatchPart(slot.seq_id, len(slot.ids), ids) for slot, ids in shares]
+        logit_rows = self._batch.fill(parts)
         began = time.perf_counter()
         try:
             decode(self.host.handle, self._batch.struct, self.host.abort)
-        except (KeyboardInterrupt, EngineError) as e:
-            self._fail([lane for lane, _ in stretches], e)
+        except KeyboardInterrupt:
+            self._retry(evaluating)
             return
-        self._learn(time.perf_counter() - began, tokens, single=tokens == len(stretches))
+        except EngineError as e:
+            self._fail(evaluating, e)
+            return
+        tokens = sum(len(ids) for _, ids in shares)
+        self._times.record(time.perf_counter() - began, tokens, len(shares))
         self.steps += 1
-        done = []
-        for (lane, ids), place in zip(stretches, places, strict=True):
-            lane.ids += ids
-            lane.held = len(lane.ids)
-            del lane.todo[: len(ids)]
-            if not lane.todo:
-                done.append((lane, place))
         with self._changed:
-            self._inflight = []
-            self._waiting = [lane for lane in self._waiting if lane.todo]
-            self._expected.update(lane for lane, _ in done if lane.waiter is None)
-        for lane, place in done:
-            self._finish(lane, logits=self.host.logits(place))
+            for slot, ids in shares:
+                slot.append_evaluated(ids)
+                slot.state = _state_after_step(slot)
+        for (slot, _), row in zip(shares, logit_rows, strict=True):
+            if not slot.pending:
+                slot.finish(logits=self.host.logits(row))
 
-    def _stretches(self, waiting: Sequence[Slot]) -> list[tuple[Slot, list[int]]]:
-        """What of each lane's ids goes into the next batch, by the lanes' numbers: a token of each,
-        since llama.cpp evaluates neighbouring sequences at once and a gap parts them, and of
-        prompts as much as there is room for, first come, first served."""
-        room = self.host.load_config.n_batch - len(waiting)
-        if any(len(lane.todo) == 1 for lane in waiting):
-            seconds = max(STALL, self._decode_s)
-            room = max(
-                LEAST_STRETCH, min(room, int(seconds / self._token_s) if self._token_s else BLOCK)
-            )
-            room = max(min(room, LEAST_STRETCH), room // BLOCK * BLOCK)
-        found = []
-        for lane in waiting:
-            more = min(len(lane.todo) - 1, room)
-            room -= more
-            found.append((lane, lane.todo[: 1 + more]))
-        return sorted(found, key=lambda pair: pair[0].number)
+    def _share_batch(self, evaluating: Sequence[Slot]) -> list[tuple[Slot, list[int]]]:
+        """Return the ids of each slot that go into the next batch, ordered by sequence.
 
-    def _learn(self, seconds: float, tokens: int, *, single: bool) -> None:
-        if single:
-            self._decode_s += (seconds - self._decode_s) * (0.1 if self._decode_s else 1)
-        elif tokens >= LEAST_STRETCH:
-            each = seconds / tokens
-            self._token_s += (each - self._token_s) * (0.3 if self._token_s else 1)
-
-    def _drop(self, lane: Slot) -> None:
-        self._low.llama_memory_seq_rm(self._memory, lane.number, len(lane.ids), -1)
-        lane.held = len(lane.ids)
-
-    def _fail(self, lanes: Sequence[Slot], error: BaseException) -> None:
-        """Nothing was evaluated. Where it was stopped, who left is told by the next round, and who
-        did not is evaluated again.
+        One token of each slot is in it, in the order of the sequences: llama.cpp evaluates
+        neighbouring sequences together, and a gap would part them. Prompts get the rest of the
+        room, first come, first served.
         """
-        for lane in lanes:
-            self._drop(lane)
+        room = self.host.load_config.n_batch - len(evaluating)
+        if any(len(slot.pending) == 1 for slot in evaluating):
+            room = self._times.prompt_room(room)
+        shares = []
+        for slot in evaluating:
+            more = min(len(slot.pending) - 1, room)
+            room -= more
+            shares.append((slot, slot.pending[: 1 + more]))
+        return sorted(shares, key=lambda share: share[0].seq_id)
+
+    def _retry(self, evaluating: Sequence[Slot]) -> None:
+        """Undo a step that was interrupted.
+
+        In the next round, aborted slots are told, and the others evaluated again.
+        """
+        for slot in evaluating:
+            slot.drop_partial()
         with self._changed:
-            self._inflight = []
-            if isinstance(error, KeyboardInterrupt):
-                if not self._closing:
-                    self.host.abort.clear()
-                return
-            self._waiting = [lane for lane in self._waiting if lane not in lanes]
-        for lane in lanes:
-            self._finish(lane, error)
+            for slot in evaluating:
+                slot.state = SlotState.WAITING
+            if not self._closing:
+                self.host.abort.clear()
+
+    def _fail(self, evaluating: Sequence[Slot], error: EngineError) -> None:
+        """Undo a step that llama.cpp failed in, and tell all slots that it was for."""
+        with self._changed:
+            for slot in evaluating:
+                slot.drop_partial()
+                slot.state = SlotState.IDLE
+        for slot in evaluating:
+            slot.finish(error)
+
+
+def _state_after_step(slot: Slot) -> SlotState:
+    if slot.pending:
+        return SlotState.WAITING
+    return SlotState.IDLE if slot.greenlet is not None else SlotState.EXPECTED
