@@ -246,7 +246,7 @@ def test_interrupted_in_the_second_answer(run: Run) -> None:
         "--think",
         "--json",
         "-n",
-        "9",
+        "30",
         "--show-thinking",
         "--max-tokens",
         "40",
@@ -265,7 +265,7 @@ def test_interrupted_in_the_second_answer(run: Run) -> None:
         out, _ = asked.communicate(timeout=60)
     assert asked.returncode == 130
     samples = json.loads(out)["samples"]
-    assert 1 <= len(samples) < 9
+    assert 1 <= len(samples) < 30
     assert samples[0]["finish_reason"] == "length"
 
 
