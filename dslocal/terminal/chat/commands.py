@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from dslocal.errors import UsageError
 
 from . import session_commands, setting_commands, toolbar, turn_commands
-from .completion import Suggestions
 from .keys import ANSWER_NOW_KEY_NAME
 
 if TYPE_CHECKING:
+    from .completion import Suggestions
     from .loop import ChatLoop
 
 

@@ -14,10 +14,10 @@ from dslocal import chat
 from dslocal.errors import UsageError
 from dslocal.terminal.sanitise import one_line
 
-from .completion import Suggestions
 from .export import to_markdown, write_new
 
 if TYPE_CHECKING:
+    from .completion import Suggestions
     from .loop import ChatLoop
 
 MAX_LISTED = 20  # conversations

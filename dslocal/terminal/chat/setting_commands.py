@@ -11,10 +11,10 @@ from dslocal import prompts
 from dslocal.errors import UsageError
 from dslocal.terminal.sanitise import one_line
 
-from .completion import Suggestions
 from .session_commands import typed_paths
 
 if TYPE_CHECKING:
+    from .completion import Suggestions
     from .loop import ChatLoop
 
 MATH_CHOICES = {"auto": None, "on": True, "off": False}

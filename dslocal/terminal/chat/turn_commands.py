@@ -9,10 +9,10 @@ from dslocal.errors import UsageError
 from dslocal.terminal import clipboard
 from dslocal.terminal.sanitise import one_line, sanitise
 
-from .completion import Suggestions
 from .export import last_code
 
 if TYPE_CHECKING:
+    from .completion import Suggestions
     from .loop import ChatLoop
 
 MAX_QUESTION = 60  # characters of a question in a message
