@@ -30,6 +30,7 @@ BREACHES = [  # a package, an import in it, and what import-linter says is impor
 HEAVY = (
     "llama_cpp",
     "numpy",
+    "psutil",
     "huggingface_hub",
     "httpx2",
     "gguf",

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from dslocal import home
 from dslocal.errors import DslocalError
 from dslocal.plan.load_config import LoadConfig
-from dslocal.plan.machine.bandwidth import SSD, ram_bandwidth
+from dslocal.plan.machine.bandwidth import SSD_BANDWIDTH, ram_bandwidth
 from dslocal.plan.machine.machine import Machine
 from dslocal.plan.speed import SMALL_READ, Rates, weight_bytes_per_token
 
@@ -60,7 +60,9 @@ def measured_rates(machine: Machine, reference_model: Callable[[], Path]) -> Rat
     if isinstance(entry, dict) and all(_is_rate(entry.get(tier)) for tier in ("ram", "ssd")):
         return Rates(0.0, float(entry["ram"]), float(entry["ssd"]))
     try:
-        rates = Rates(0.0, _measure_ram_rate(machine, reference_model()), SSD * SMALL_READ)
+        rates = Rates(
+            0.0, _measure_ram_rate(machine, reference_model()), SSD_BANDWIDTH * SMALL_READ
+        )
     except (DslocalError, OSError):
         return None
     entry = {"ram": rates.ram, "ssd": rates.ssd, "one_core": rates.ram / machine.cores}

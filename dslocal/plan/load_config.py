@@ -1,29 +1,41 @@
-"""The ways in which a model can be loaded, and the memory that each part of it takes then."""
+"""How a model is loaded, and the memory that each part of it takes then."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from dslocal.gguf.tensor_types import GgmlType
 
+GpuKind: TypeAlias = Literal["cuda", "metal", "other"]
+"""Which kernels run on a GPU."""
+
 N_BATCH = 512  # tokens evaluated at a time, unless the micro-batch is larger
-# tokens drafted at a time, which with the token before them are the rows of logits that a context
-# has room for (n_outputs)
+# Tokens drafted at a time, which with the token before them are the rows of logits that a context
+# has room for (n_outputs).
 MAX_MTP_DRAFTS = 3  # one MTP layer, asked again and again, soon loses the thread
 MAX_NGRAM_DRAFTS = 7
 
 
 @dataclass(frozen=True, slots=True)
 class LoadConfig:
-    """Settings that memory depends on. ``n_gpu_layers`` counts from the last layer, the output
-    being one more, as llama.cpp does.
+    """Settings that memory depends on.
 
-    ``cpu_moe_layers`` layers, counted from the first that has experts, keep their routed experts in
-    RAM though the rest of them is on the GPU. ``load_mode`` "mmap" maps the file, "none" reads it
-    into memory. ``repack`` lets llama.cpp lay weights out anew for the CPU, a copy that is not
-    shared with the file. ``mtp`` loads the multi-token-prediction layer as well. ``n_seq``
-    conversations are kept side by side, each with a cache of ``n_ctx`` of its own.
+    Attributes:
+        n_ctx: tokens of context, of each conversation.
+        kv_type: type of the KV cache.
+        n_ubatch: tokens of a micro-batch.
+        flash_attn: whether attention is computed with flash attention.
+        n_gpu_layers: layers on the GPU, counted from the last; as llama.cpp counts, the output is
+            one more.
+        cpu_moe_layers: layers, counted from the first that has experts, that keep their routed
+            experts in RAM though the rest of them is on the GPU.
+        n_outputs: rows of logits that one batch may give.
+        load_mode: "mmap" maps the file, "none" reads it into memory.
+        repack: whether llama.cpp may rearrange weights for the CPU, in a copy that is not shared
+            with the file.
+        mtp: whether the multi-token-prediction layer is loaded as well.
+        n_seq: conversations that are kept side by side, each with a cache of its own.
     """
 
     n_ctx: int
@@ -39,7 +51,7 @@ class LoadConfig:
     n_seq: int = 1
 
     def as_json(self) -> dict[str, int | str | bool]:
-        """What ``--json`` says of it."""
+        """Return the fields that ``--json`` prints."""
         return {
             "n_ctx": self.n_ctx,
             "kv_type": self.kv_type.name.lower(),
@@ -52,7 +64,7 @@ class LoadConfig:
 
     @property
     def n_batch(self) -> int:
-        """Tokens that are evaluated at a time: between two reports of progress."""
+        """Return the tokens that are evaluated at a time: between two reports of progress."""
         return min(max(N_BATCH, self.n_ubatch), self.n_ctx)
 
 
@@ -65,15 +77,25 @@ class DeviceShare:
 
     @property
     def total(self) -> int:
+        """Return the bytes on both."""
         return self.gpu + self.host
 
     def __add__(self, other: DeviceShare) -> DeviceShare:
+        """Return the sum on each device."""
         return DeviceShare(self.gpu + other.gpu, self.host + other.host)
 
 
 @dataclass(frozen=True, slots=True)
 class MemoryUse:
-    """Bytes by part. ``overhead`` is what the process and the drivers take besides."""
+    """The memory that a model takes, by part.
+
+    Attributes:
+        weights: the weights.
+        kv: the KV cache.
+        compute: buffers for intermediate results.
+        output: logits as they come out.
+        overhead: what the process and the drivers take besides.
+    """
 
     weights: DeviceShare
     kv: DeviceShare
@@ -83,4 +105,5 @@ class MemoryUse:
 
     @property
     def all(self) -> DeviceShare:
+        """Return the sum of all parts."""
         return self.weights + self.kv + self.compute + self.output + self.overhead

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from dslocal.gguf.header import GgufHeader, GgufTensor
 from dslocal.gguf.tensor_names import tensor_class
 from dslocal.plan.machine.bandwidth import (
-    SSD,
+    SSD_BANDWIDTH,
     assumed_bandwidth,
     gpu_bandwidth,
     ram_bandwidth,
@@ -77,7 +77,9 @@ def rates_for(machine: Machine, measured: Rates | None = None) -> Rates:
     if measured:
         return Rates(measured.gpu or gpu, measured.ram, measured.ssd)
     return Rates(
-        gpu, (ram_bandwidth(machine) or assumed_bandwidth(machine) or OTHER_RAM) * ETA, SSD
+        gpu,
+        (ram_bandwidth(machine) or assumed_bandwidth(machine) or OTHER_RAM) * ETA,
+        SSD_BANDWIDTH,
     )
 
 

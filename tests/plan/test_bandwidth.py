@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 
 from dslocal.plan.machine.bandwidth import (
-    OTHER_GPU,
+    UNKNOWN_GPU_BANDWIDTH,
     gpu_bandwidth,
     known_gpu_bandwidth,
     ram_bandwidth,
@@ -99,4 +99,4 @@ def test_the_slowest_gpu_counts() -> None:
     machine = Machine("linux", "x", 8, 64 * GIB, 60 * GIB, gpus)
     assert gpu_bandwidth(machine) == 936 * GB
     assert gpu_bandwidth(describe_machine(64 * GIB)) == 0
-    assert gpu_bandwidth(describe_machine(64 * GIB, vram=24 * GIB)) == OTHER_GPU["cuda"]
+    assert gpu_bandwidth(describe_machine(64 * GIB, vram=24 * GIB)) == UNKNOWN_GPU_BANDWIDTH["cuda"]

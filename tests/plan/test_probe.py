@@ -8,7 +8,9 @@ import dataclasses
 import os
 import subprocess
 import sys
+from pathlib import Path
 
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,6 +22,7 @@ from support.machines.recorded_machines import (
     Recorded,
     linux,
     macos,
+    ram_of,
     text,
 )
 
@@ -339,6 +342,30 @@ def test_in_a_real_cgroup() -> None:
     assert int(ram) == GIB
     assert GIB * 3 // 4 < int(available) < GIB
     assert limited_by == "a cgroup's limit of 1.0 GiB"
+
+
+MEMINFO = sorted({text(case["files"].get("/proc/meminfo", ())) for case in LINUX.values()})
+
+
+@pytest.mark.parametrize("meminfo", [text for text in MEMINFO if "MemAvailable" in text])
+def test_the_ram_of_a_recorded_linux(
+    meminfo: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "meminfo").write_text(meminfo)
+    monkeypatch.setattr(psutil, "PROCFS_PATH", str(tmp_path), raising=False)
+    assert LocalSystem().memory() == ram_of(meminfo)
+
+
+@pytest.mark.parametrize("meminfo", [None, "", "MemTotal: max kB\n", "MemTotal:", "\0", *MEMINFO])
+def test_hostile_meminfo_never_fails(
+    meminfo: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if meminfo is not None:
+        (tmp_path / "meminfo").write_text(meminfo)
+    monkeypatch.setattr(psutil, "PROCFS_PATH", str(tmp_path), raising=False)
+    ram = LocalSystem().memory()
+    assert ram is None or 0 <= ram.available <= ram.total
+    sane(probe_machine(Recorded(ram=ram)))
 
 
 def test_local_never_fails() -> None:

@@ -28,7 +28,7 @@ from dslocal.gguf.header import GgufHeader, read_header
 from dslocal.gguf.tensor_names import tensor_class
 from dslocal.gguf.tensor_types import GgmlType
 from dslocal.plan.load_config import LoadConfig
-from dslocal.plan.machine.bandwidth import SSD
+from dslocal.plan.machine.bandwidth import SSD_BANDWIDTH
 from dslocal.plan.machine.machine import Gpu, Machine
 from dslocal.plan.machine.probe import describe_machine
 from dslocal.plan.memory.footprint import footprint, kv_bytes_per_token
@@ -184,7 +184,7 @@ def test_a_described_mac_is_what_comes_with_that_much_ram(
     ram: int, rate: float, words: str
 ) -> None:
     machine = mac_of(ram)
-    assert rates_for(machine) == Rates(rate * 1e9 * ETA, rate * 1e9 * ETA, SSD)
+    assert rates_for(machine) == Rates(rate * 1e9 * ETA, rate * 1e9 * ETA, SSD_BANDWIDTH)
     assert any(note.startswith(f"{words}") and f"{rate} GB/s" in note for note in machine.notes)
 
 
@@ -194,7 +194,7 @@ def test_a_described_mac_is_about_as_fast_as_a_real_one() -> None:
 
 
 def test_rates() -> None:
-    assert rates_for(describe_machine(64 * GIB)) == Rates(0, OTHER_RAM * ETA, SSD)
+    assert rates_for(describe_machine(64 * GIB)) == Rates(0, OTHER_RAM * ETA, SSD_BANDWIDTH)
     measured = Rates(0, 2e10, 5e9)
     assert rates_for(gpu_of(64, 24), measured) == Rates(250e9 * ETA, 2e10, 5e9)
     assert rates_for(gpu_of(64, 24), Rates(7e11, 2e10, 5e9)).gpu == 7e11
@@ -251,7 +251,7 @@ def test_from_the_ssd_is_slow() -> None:
         speed_on(gpu_of(64, 24), V3).middle > found.middle
     )  # what every token reads is on the GPU
     dense = speed_on(describe_machine(16 * GIB), LLM)
-    assert dense.middle < SSD / weight_bytes_per_token(header(LLM), LoadConfig(4096))
+    assert dense.middle < SSD_BANDWIDTH / weight_bytes_per_token(header(LLM), LoadConfig(4096))
 
 
 @given(st.sampled_from([QWEN_32B, LITE, V2, V3, LLM]), st.integers(1, 600), st.integers(0, 200))

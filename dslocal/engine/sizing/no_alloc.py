@@ -20,9 +20,8 @@ from typing import Any
 
 from dslocal.errors import EngineError, GgufError
 from dslocal.gguf.header import GgufHeader, read_header
-from dslocal.plan.load_config import DeviceShare, LoadConfig, MemoryUse
+from dslocal.plan.load_config import DeviceShare, GpuKind, LoadConfig, MemoryUse
 from dslocal.plan.memory.footprint import overhead
-from dslocal.plan.memory.llamacpp_mirror.micro_batch import GpuKind
 from dslocal.plan.memory.shape import Shape, shape_of
 
 TIMEOUT_S = 30.0

@@ -1,27 +1,49 @@
-"""How fast memory can be read, by the name of the chip: what bounds the speed of generation. Data
-sheets' numbers, not what is reached.
+"""How fast memory can be read, by the name of the chip: what bounds the speed of generation.
+
+Numbers of data sheets, not what is reached.
 """
 
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
+
+from dslocal.plan.load_config import GpuKind
 
 from .machine import Gpu, Machine
 
 GB = 10**9
-SSD = (
-    3 * GB
-)  # bytes/s assumed of an SSD, in one go: NVMe ones read 3 to 7 GB/s, a SATA one 0.5. Not probed
+
+# Bytes a second that are assumed of an SSD, in one go: NVMe ones read 3 to 7 GB/s, a SATA one 0.5.
+SSD_BANDWIDTH = 3 * GB
 SSD_NOTE = "an SSD that reads 3 GB/s is assumed"
-OTHER_GPU = {
+
+# Bytes a second of a GPU that the tables do not have: what the slower ones in use give.
+UNKNOWN_GPU_BANDWIDTH: dict[GpuKind, int] = {
     "metal": 100 * GB,
     "cuda": 250 * GB,
     "other": 100 * GB,
-}  # what the slower ones in use give
+}
+
+
+class _AssumedMac(NamedTuple):
+    """A Mac whose chip is not known: what comes with that much RAM, at the least."""
+
+    ram_gib: int
+    chip: str
+    gb_per_s: int
+
+
+ASSUMED_MACS = (
+    _AssumedMac(192, "an Ultra", 800),
+    _AssumedMac(64, "a Max", 400),
+    _AssumedMac(24, "a Pro", 200),
+    _AssumedMac(0, "a plain M chip", 100),
+)
 
 # Apple's technical specifications (support.apple.com) and press releases, GB/s. Where a chip comes
-# in two, the lower number is that
-# of the one with 10 performance cores (14-core CPU), the higher of the one with 12 (16-core CPU)
+# in two, the lower number is that of the one with 10 performance cores (14-core CPU), the higher
+# that of the one with 12 (16-core CPU).
 APPLE: dict[str, tuple[float, float]] = {
     "M1": (68.25, 68.25),
     "M1 Pro": (200, 200),
@@ -40,17 +62,10 @@ APPLE: dict[str, tuple[float, float]] = {
     "M4 Max": (410, 546),
     "M5": (153, 153),
 }
-HIGHER_BIN = 12  # performance cores
-# a Mac whose chip is not known: what comes with that much RAM, at the least. GiB, GB/s
-BY_RAM = (
-    (192, "an Ultra", 800),
-    (64, "a Max", 400),
-    (24, "a Pro", 200),
-    (0, "a plain M chip", 100),
-)
+HIGHER_BIN_CORES = 12
 
-# NVIDIA's data sheets and product pages, GB/s, by words of the name that the driver gives; the
-# longest name that matches counts
+# NVIDIA's data sheets and product pages, GB/s, by words of the name that the driver gives. The
+# longest name that matches counts.
 NVIDIA: dict[str, float] = {
     # data centre
     "t4": 320,
@@ -128,60 +143,80 @@ NVIDIA: dict[str, float] = {
     "rtx 5080 laptop": 896,
     "rtx 5090 laptop": 896,
 }
-# the same name, with less memory: (name, bytes it has at most, GB/s)
-SMALLER = (("rtx 3050", 7 << 30, 168), ("rtx 3060", 9 << 30, 240))
-MARKS = {
-    "laptop",
-    "ti",
-    "super",
-}  # words that make another chip of it, so that a name without them is no match
+
+
+class _SmallerCard(NamedTuple):
+    """A card of the same name with less memory, which is slower."""
+
+    name: str
+    max_bytes: int
+    gb_per_s: int
+
+
+SMALLER_CARDS = (
+    _SmallerCard("rtx 3050", 7 << 30, 168),
+    _SmallerCard("rtx 3060", 9 << 30, 240),
+)
+# Words that make another chip of it, so that a name without them does not match.
+VARIANT_WORDS = {"laptop", "ti", "super"}
 
 
 def ram_bandwidth(machine: Machine) -> float | None:
-    """Bytes per second, where the CPU's name says it: with Apple's chips alone. Elsewhere it has to
-    be measured.
+    """Return the bytes per second of the RAM, where the CPU's name says it.
+
+    That is so with Apple's chips alone; elsewhere it has to be measured.
     """
     chip = re.match(r"Apple (M\d+(?: (?:Pro|Max|Ultra))?)(?:\W|$)", machine.cpu)
     if not chip or chip[1] not in APPLE:
         return None
-    return APPLE[chip[1]][machine.cores >= HIGHER_BIN] * GB
+    lower, higher = APPLE[chip[1]]
+    return (higher if machine.cores >= HIGHER_BIN_CORES else lower) * GB
 
 
 def assumed_bandwidth(machine: Machine) -> float | None:
-    """Bytes per second of a Mac whose chip is not named, by what Apple sells with that much RAM;
-    None for all others.
-    """
-    return assumed_apple_chip(machine.ram)[1] if machine.os == "macos" and machine.unified else None
+    """Return the bytes per second of a Mac whose chip is not named; None for all others."""
+    if machine.os != "macos" or not machine.unified:
+        return None
+    return assumed_apple_chip(machine.ram)[1]
 
 
 def assumed_apple_chip(ram: int) -> tuple[str, float]:
-    """A kind of chip, in words, and the bytes per second that its memory gives."""
-    return next((words, rate * GB) for least, words, rate in BY_RAM if ram >= least << 30)
+    """Return what Apple sells with that much RAM: the chip, in words, and its bytes per second.
+
+    Args:
+        ram: bytes.
+    """
+    mac = next(mac for mac in ASSUMED_MACS if ram >= mac.ram_gib << 30)
+    return mac.chip, mac.gb_per_s * GB
 
 
 def gpu_bandwidth(machine: Machine) -> float:
-    """Bytes per second of the slowest of the machine's GPUs, on which a token waits the longest; a
-    guess for those not in the tables.
+    """Return the bytes per second of the slowest GPU, on which a token waits the longest.
+
+    A guess for those that are not in the tables; 0 without a GPU.
     """
     shared = ram_bandwidth(machine) or assumed_bandwidth(machine)
-    return min(
-        (known_gpu_bandwidth(gpu) or shared or OTHER_GPU[gpu.kind] for gpu in machine.gpus),
-        default=0.0,
-    )
+    rates = [
+        known_gpu_bandwidth(gpu) or shared or UNKNOWN_GPU_BANDWIDTH[gpu.kind]
+        for gpu in machine.gpus
+    ]
+    return min(rates, default=0.0)
 
 
 def known_gpu_bandwidth(gpu: Gpu) -> float | None:
-    """Bytes per second of a GPU with memory of its own, by its name; None when the tables do not
-    have it.
-    """
+    """Return the bytes per second of a GPU with memory of its own; None for an unknown name."""
     words = set(re.findall("[a-z0-9]+", gpu.name.lower()))
-    fitting = [
-        name
-        for name in NVIDIA
-        if set(name.split()) <= words and set(name.split()) & MARKS == words & MARKS
-    ]
-    if not fitting:
+    matches = [name for name in NVIDIA if _is_named(name, words)]
+    if not matches:
         return None
-    best = max(fitting, key=len)
-    rates = [rate for name, most, rate in SMALLER if name == best and gpu.total <= most]
-    return (rates[0] if rates else NVIDIA[best]) * GB
+    best = max(matches, key=len)
+    for card in SMALLER_CARDS:
+        if card.name == best and gpu.total <= card.max_bytes:
+            return card.gb_per_s * GB
+    return NVIDIA[best] * GB
+
+
+def _is_named(name: str, words: set[str]) -> bool:
+    """Return whether a chip called ``name`` may give itself a name of these ``words``."""
+    own = set(name.split())
+    return own <= words and own & VARIANT_WORDS == words & VARIANT_WORDS

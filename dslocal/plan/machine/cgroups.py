@@ -9,27 +9,33 @@ read as well; what of them could be dropped, the limit does not hold.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from .host import parse_number
 from .system import System
 
-UNLIMITED = (
-    1 << 60
-)  # v1 has no word for it, but the largest multiple of the page size: 9223372036854771712 for 4 KiB
-DEEPEST = 64  # levels
+# Limits from here on are none. v1 has no word for that, but the largest multiple of the page size:
+# 9223372036854771712 for 4 KiB.
+UNLIMITED = 1 << 60
+MAX_DEPTH = 64  # levels
 DEFAULT_MOUNT = "/sys/fs/cgroup"
 MOUNT = re.compile(
     r"^\d+ \d+ \S+ (?P<root>\S+) (?P<point>\S+) .*? - (?P<type>cgroup2?) \S+ (?P<options>\S+)$",
     re.MULTILINE,
 )
+BLIND_NOTE = "the cgroup does not say what it uses; half of its limit is assumed"
 
 
 @dataclass(frozen=True, slots=True)
 class CgroupMemory:
-    """Bytes, None where nothing limits: the lowest limit, what the tightest leaves, and what may be
-    taken before being slowed down.
+    """What all memory controllers leave to this process, in bytes; None where nothing limits.
+
+    Attributes:
+        limit: the lowest limit.
+        room: what the tightest limit leaves.
+        throttle: what may be taken before being slowed down.
+        notes: for the user.
     """
 
     limit: int | None = None
@@ -40,8 +46,12 @@ class CgroupMemory:
 
 @dataclass(frozen=True, slots=True)
 class _Names:
-    """The files of a memory controller, and the counters of its ``memory.stat`` for files that can
-    be dropped.
+    """Names of a memory controller's files.
+
+    Attributes:
+        limit: the file with the limit.
+        used: the file with what is used.
+        droppable: counters of ``memory.stat`` for cached files, which can be dropped.
     """
 
     limit: str
@@ -55,120 +65,133 @@ V1 = _Names(
 )
 
 
-def memory_limits(runner: System) -> CgroupMemory:
-    """What all memory controllers leave to this process."""
-    limits, rooms, throttles = [], [], []
-    blind = False
-    for folder, names in _all(runner, "memory"):
-        stat = _counters(runner.read(f"{folder}/memory.stat"))
-        limit = _least(
-            _limit(runner.read(f"{folder}/{names.limit}")), stat.get("hierarchical_memory_limit")
-        )
-        high = _limit(runner.read(f"{folder}/memory.high")) if names is V2 else None
-        if limit is None and high is None:
-            continue
-        used = parse_number(runner.read(f"{folder}/{names.used}"))
-        held = (
-            None
-            if used is None
-            else max(0, used - sum(stat.get(name, 0) for name in names.droppable))
-        )
-        if limit is not None:
-            blind = blind or held is None
-            limits.append(limit)
-            rooms.append(limit // 2 if held is None else max(0, limit - held))
-        if high is not None and held is not None:
-            throttles.append(max(0, high - held))
-    notes = ("the cgroup does not say what it uses; half of its limit is assumed",) if blind else ()
-    return CgroupMemory(_least(*limits), _least(*rooms), _least(*throttles), notes)
+def memory_limits(system: System) -> CgroupMemory:
+    """Return what all memory controllers leave to this process."""
+    levels = [_level(system, folder, names) for folder, names in _folders(system, "memory")]
+    return CgroupMemory(
+        limit=_least(level.limit for level in levels),
+        room=_least(level.room for level in levels),
+        throttle=_least(level.throttle for level in levels),
+        notes=(BLIND_NOTE,) if any(level.notes for level in levels) else (),
+    )
 
 
-def cpu_quota(runner: System) -> float | None:
-    """CPUs' worth of time that the tightest quota pays for."""
-    found = []
-    for folder, names in _all(runner, "cpu"):
+def _level(system: System, folder: str, names: _Names) -> CgroupMemory:
+    """Return the limits of one folder of a memory controller."""
+    stat = _counters(system.read(f"{folder}/memory.stat"))
+    own_limit = parse_number(system.read(f"{folder}/{names.limit}"), UNLIMITED)
+    limit = _least((own_limit, stat.get("hierarchical_memory_limit")))
+    high = None
+    if names is V2:
+        high = parse_number(system.read(f"{folder}/memory.high"), UNLIMITED)
+    used = parse_number(system.read(f"{folder}/{names.used}"))
+    if used is None:
+        if limit is None:
+            return CgroupMemory()
+        return CgroupMemory(limit, limit // 2, notes=(BLIND_NOTE,))
+    held = max(0, used - sum(stat.get(name, 0) for name in names.droppable))
+    return CgroupMemory(
+        limit=limit,
+        room=None if limit is None else max(0, limit - held),
+        throttle=None if high is None else max(0, high - held),
+    )
+
+
+def cpu_quota(system: System) -> float | None:
+    """Return the CPUs' worth of time that the tightest quota pays for; None without a quota."""
+    quotas = []
+    for folder, names in _folders(system, "cpu"):
         if names is V2:
-            quota, _, period = (runner.read(f"{folder}/cpu.max") or "").strip().partition(" ")
+            quota, period = _before_and_after_space(system.read(f"{folder}/cpu.max"))
         else:
-            quota, period = (
-                runner.read(f"{folder}/cpu.cfs_{what}_us") or "" for what in ("quota", "period")
-            )
-        if (time := parse_number(quota)) and (of := parse_number(period)):
-            found.append(time / of)
-    return min(found, default=None)
+            quota = system.read(f"{folder}/cpu.cfs_quota_us") or ""
+            period = system.read(f"{folder}/cpu.cfs_period_us") or ""
+        quota_us, period_us = parse_number(quota), parse_number(period)
+        if quota_us and period_us:
+            quotas.append(quota_us / period_us)
+    return min(quotas, default=None)
 
 
-def _all(runner: System, controller: str) -> Iterator[tuple[str, _Names]]:
-    """Every folder that could hold a limit, from the process's own cgroup up, in each hierarchy
-    that has ``controller`` or is v2's.
+def _folders(system: System, controller: str) -> Iterator[tuple[str, _Names]]:
+    """Yield every folder that could hold a limit.
+
+    From the process's own cgroup up, in each hierarchy that has ``controller`` or is v2's.
     """
-    paths = _paths(runner.read("/proc/self/cgroup") or "")
-    mounts = list(MOUNT.finditer(runner.read("/proc/self/mountinfo") or ""))
+    paths = _paths(system.read("/proc/self/cgroup") or "")
+    mounts = list(MOUNT.finditer(system.read("/proc/self/mountinfo") or ""))
     for mount in mounts:
-        v2 = mount["type"] == "cgroup2"
-        if v2 or controller in mount["options"].split(","):
-            path = paths.get("" if v2 else controller, "/")
-            yield from (
-                (folder, V2 if v2 else V1)
-                for folder in _upward(_plain(mount["point"]), path, _plain(mount["root"]))
-            )
+        is_v2 = mount["type"] == "cgroup2"
+        if not is_v2 and controller not in mount["options"].split(","):
+            continue
+        path = paths.get("" if is_v2 else controller, "/")
+        names = V2 if is_v2 else V1
+        for folder in _upward(_unescaped(mount["point"]), path, _unescaped(mount["root"])):
+            yield folder, names
     if not mounts:
-        yield from ((folder, V2) for folder in _upward(DEFAULT_MOUNT, paths.get("", "/"), "/"))
-        yield from (
-            (folder, V1)
-            for folder in _upward(f"{DEFAULT_MOUNT}/{controller}", paths.get(controller, "/"), "/")
-        )
+        for folder in _upward(DEFAULT_MOUNT, paths.get("", "/"), "/"):
+            yield folder, V2
+        for folder in _upward(f"{DEFAULT_MOUNT}/{controller}", paths.get(controller, "/"), "/"):
+            yield folder, V1
 
 
 def _paths(text: str) -> dict[str, str]:
-    """Where this process is, by controller, "" being v2, from lines such as
-    ``4:memory:/user.slice`` and ``0::/user.slice``.
+    """Return the cgroups of this process by controller, "" being v2.
+
+    The lines are such as ``4:memory:/user.slice`` and ``0::/user.slice``.
     """
-    fields = [line.split(":", 2) for line in text.splitlines()]
-    return {
-        controller: path
-        for _, names, path in (f for f in fields if len(f) == 3)
-        for controller in names.split(",")
-    }
+    found = {}
+    for line in text.splitlines():
+        fields = line.split(":", 2)
+        if len(fields) == 3:
+            found.update(dict.fromkeys(fields[1].split(","), fields[2]))
+    return found
 
 
 def _upward(point: str, path: str, root: str) -> Sequence[str]:
-    """Folders from that of ``path`` up to the mount point, which shows the cgroup ``root``.
+    """Return the folders from that of ``path`` up to the mount point.
 
     In a container ``path`` may be the host's and begin with ``root``, or lead out of what is
     mounted: then the mount point is all.
+
+    Args:
+        point: where the hierarchy is mounted.
+        path: the process's cgroup.
+        root: the cgroup that the mount point shows.
     """
-    inside = (
-        path
-        if root == "/"
-        else path.removeprefix(root)
-        if path == root or path.startswith(f"{root}/")
-        else "/"
-    )
+    if root == "/":
+        inside = path
+    elif path == root or path.startswith(f"{root}/"):
+        inside = path.removeprefix(root)
+    else:
+        inside = "/"
     parts = [part for part in inside.split("/") if part]
     if ".." in parts:
         parts = []
-    parts = parts[:DEEPEST]
+    parts = parts[:MAX_DEPTH]
     return ["/".join((point.rstrip("/"), *parts[:depth])) for depth in range(len(parts), -1, -1)]
 
 
-def _plain(path: str) -> str:
-    r"""mountinfo writes spaces and the like as ``\040``."""
+def _unescaped(path: str) -> str:
+    r"""Return a path as it is: mountinfo writes spaces and the like as ``\040``."""
     return re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), path)
 
 
-def _limit(text: str | None) -> int | None:
-    """A limit in bytes; None for ``max``, for v1's huge number, and for what is no number."""
-    return parse_number(text, UNLIMITED)
-
-
 def _counters(text: str | None) -> dict[str, int]:
-    found = {
-        name: parse_number(value, UNLIMITED)
-        for name, _, value in (line.partition(" ") for line in (text or "").splitlines())
-    }
-    return {name: value for name, value in found.items() if value is not None}
+    """Return the counters of a ``memory.stat``."""
+    found = {}
+    for line in (text or "").splitlines():
+        name, value = _before_and_after_space(line)
+        count = parse_number(value, UNLIMITED)
+        if count is not None:
+            found[name] = count
+    return found
 
 
-def _least(*values: int | None) -> int | None:
+def _before_and_after_space(text: str | None) -> tuple[str, str]:
+    parts = (text or "").strip().partition(" ")
+    return parts[0], parts[2]
+
+
+def _least(values: Iterable[int | None]) -> int | None:
+    """Return the least of ``values`` that are there; None where none is."""
     return min((value for value in values if value is not None), default=None)

@@ -1,6 +1,4 @@
-"""What a probe of an OS finds out, and what all of them share: careful numbers, and names that are
-fit to be printed.
-"""
+"""What the probe of an OS finds out, and what all probes share: careful numbers, clean names."""
 
 from __future__ import annotations
 
@@ -10,14 +8,25 @@ from dataclasses import dataclass
 from .machine import Gpu, Os
 from .system import Ram, System
 
-MAX_NAME = 80
-MAX_RAM = 1 << 56  # bytes; what claims to be more is no size
+MAX_NAME = 80  # characters
+MAX_RAM = 1 << 56  # bytes; what claims to be more is not a size
+NO_SIZE_NOTE = "this machine does not say how much memory it has; --ram says it"
 
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """A machine without what ggml knows of it. ``gpu`` is the one that this OS gives every process,
-    as far as can be told unasked.
+    """A machine without what ggml knows of it.
+
+    Attributes:
+        os: its operating system.
+        cpu: the name of its CPU.
+        cores: CPUs to compute with.
+        ram: bytes that are installed or allowed.
+        available: bytes that can be had now without swapping.
+        unified: whether GPU and CPU share the RAM.
+        gpu: the GPU that this OS gives every process, as far as can be told without asking ggml.
+        limited_by: what holds ``available`` down.
+        notes: for the user.
     """
 
     os: Os
@@ -31,18 +40,16 @@ class Host:
     notes: tuple[str, ...] = ()
 
 
-def ram_of_os_call(runner: System) -> tuple[Ram, tuple[str, ...]]:
-    """RAM by the OS's own call, for when nothing better can be read; nothing at all when that fails
-    as well.
-    """
-    ram = runner.memory()
+def checked_ram(system: System) -> tuple[Ram, tuple[str, ...]]:
+    """Return the RAM that the system says it has, and a note when that makes no sense."""
+    ram = system.memory()
     if not ram or not 0 < ram.total < MAX_RAM:
-        return Ram(0, 0), ("this machine does not say how much memory it has; --ram says it",)
+        return Ram(0, 0), (NO_SIZE_NOTE,)
     return Ram(ram.total, max(0, min(ram.available, ram.total))), ()
 
 
 def parse_number(text: str | None, most: int = MAX_RAM) -> int | None:
-    """The integer that ``text`` is, if it is one from 0 up to ``most``."""
+    """Return the integer that ``text`` is, if it is one from 0 up to ``most``."""
     text = (text or "").strip()
     if not re.fullmatch("[0-9]{1,20}", text) or int(text) > most:
         return None
@@ -50,8 +57,6 @@ def parse_number(text: str | None, most: int = MAX_RAM) -> int | None:
 
 
 def clean_name(name: str) -> str:
-    """A name on one line, without control characters, and not long."""
-    return (
-        " ".join("".join(c if c.isprintable() else " " for c in name).split())[:MAX_NAME]
-        or "unknown"
-    )
+    """Return a name on one line, without control characters, and not long."""
+    printable = "".join(c if c.isprintable() else " " for c in name)
+    return " ".join(printable.split())[:MAX_NAME] or "unknown"

@@ -1,5 +1,6 @@
-"""What llama.cpp was built with, asked in a process of its own: one that does not load, or ends its
-process, is an answer too.
+"""What llama.cpp was built with, asked in a process of its own.
+
+A library that does not load, or that ends its process, is an answer too.
 """
 
 from __future__ import annotations
@@ -27,8 +28,14 @@ REBUILD = "pip install --force-reinstall --no-cache-dir llama-cpp-python=={}".fo
 
 @dataclass(frozen=True)
 class Build:
-    """``version`` is llama-cpp-python's, ``library`` where it lies, ``features`` what it uses of
-    the CPU and its options, as ``AVX2``.
+    """A build of llama.cpp.
+
+    Attributes:
+        version: llama-cpp-python's version.
+        library: where it lies.
+        features: what it uses of the CPU, and its options, such as "AVX2".
+        devices: ggml's devices.
+        gpu_offload: whether it can compute on a GPU.
     """
 
     version: str
@@ -42,51 +49,60 @@ class KnownDevices(LocalSystem):
     """This machine, whose GPUs have been asked for already."""
 
     def __init__(self, devices: Sequence[Device] | EngineMissingError) -> None:
+        """Remember ggml's devices, or why they are not known."""
         self._devices = devices
 
     def devices(self) -> Sequence[Device]:
+        """Return the devices. Raises EngineMissingError when they are not known."""
         if isinstance(self._devices, EngineMissingError):
             raise self._devices
         return self._devices
 
 
 def probe_build() -> Build:
-    """Raises EngineMissingError when it cannot be loaded, with what would help."""
+    """Return what llama.cpp was built with.
+
+    Raises:
+        EngineMissingError: it cannot be loaded; the hint says what would help.
+    """
     try:
-        done = subprocess.run(  # noqa: S603
+        done = subprocess.run(  # noqa: S603 - this interpreter and a function of this module
             [sys.executable, "-P", "-c", PROGRAM],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=TIMEOUT_S,
             check=False,
         )
-        said = json.loads(done.stdout) if done.returncode == 0 else None
+        answer = json.loads(done.stdout) if done.returncode == 0 else None
     except (OSError, ValueError, subprocess.SubprocessError) as e:
         raise EngineMissingError(
             f"llama.cpp cannot be asked: {clean_name(str(e))}", hint=REBUILD
         ) from e
-    if said is None:
-        how = (
-            f"ended by signal {-done.returncode}"
-            if done.returncode < 0
-            else f"ended with {done.returncode}"
-        )
+    if answer is None:
+        how = f"ended with {done.returncode}"
+        if done.returncode < 0:
+            how = f"ended by signal {-done.returncode}"
         raise EngineMissingError(f"llama.cpp does not load: its process {how}", hint=REBUILD)
-    if "error" in said:
-        raise EngineMissingError(said["error"], hint=said["hint"])
-    devices = tuple(Device(*device) for device in said.pop("devices"))
-    return Build(devices=devices, features=tuple(said.pop("features")), **said)
+    if "error" in answer:
+        raise EngineMissingError(answer["error"], hint=answer["hint"])
+    return Build(
+        version=answer["version"],
+        library=answer["library"],
+        features=tuple(answer["features"]),
+        devices=tuple(Device(*device) for device in answer["devices"]),
+        gpu_offload=answer["gpu_offload"],
+    )
 
 
 def print_build() -> None:
-    """Prints what :func:`probe_build` reads."""
+    """Print, as one line of JSON, what :func:`probe_build` reads."""
     try:
-        print(json.dumps(_told()))
+        print(json.dumps(_build_fields()))
     except EngineMissingError as e:
         print(json.dumps({"error": str(e), "hint": e.hint}))
 
 
-def _told() -> dict[str, Any]:
+def _build_fields() -> dict[str, Any]:
     low = libraries.require()
     info = low.llama_print_system_info().decode("utf-8", "replace")
     entries = [entry.strip().rpartition(":")[2].partition("=") for entry in info.split("|")]

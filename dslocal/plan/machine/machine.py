@@ -1,35 +1,47 @@
-"""The machine that a model is to run on, described. Probing it is for :mod:`.probe`; here it is
-only data.
-"""
+"""The machine that a model is to run on, as data. Probing it is for :mod:`.probe`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
 
+from dslocal.plan.load_config import GpuKind
+
 Os = Literal["linux", "macos", "windows"]
 
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """One device of ggml's. Bytes; ``free`` is what a process may still take, for Metal its
-    recommended working set.
+    """One device of ggml's.
+
+    Attributes:
+        name: its name, fit to be printed.
+        kind: which kernels run on it.
+        total: bytes of its memory; for Metal its recommended working set.
+        free: bytes that a process may still take.
     """
 
     name: str
-    kind: Literal["cuda", "metal", "other"]
+    kind: GpuKind
     total: int
     free: int
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """``ram`` is what is installed or allowed, ``available`` what can be had now without swapping,
-    both in bytes.
+    """A machine.
 
-    ``unified``: GPU and CPU share the RAM (Apple Silicon), so that ``gpus[0].free`` is a part of
-    ``available``, not more of it. ``limited_by`` names what holds ``available`` down, as a cgroup;
-    ``notes`` are for the user, as memory pressure.
+    Attributes:
+        os: its operating system.
+        cpu: the name of its CPU.
+        cores: CPUs to compute with.
+        ram: bytes that are installed or allowed.
+        available: bytes that can be had now without swapping.
+        gpus: its GPUs.
+        unified: whether GPU and CPU share the RAM (Apple Silicon), so that ``gpus[0].free`` is a
+            part of ``available``, not more of it.
+        limited_by: what holds ``available`` down, such as a cgroup.
+        notes: for the user, such as memory pressure.
     """
 
     os: Os
@@ -44,5 +56,5 @@ class Machine:
 
     @property
     def vram(self) -> int:
-        """Bytes that a model may take on the GPUs."""
+        """Return the bytes that a model may take on the GPUs."""
         return sum(gpu.free for gpu in self.gpus)

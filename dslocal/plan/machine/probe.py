@@ -1,53 +1,54 @@
-"""This machine, or another that is only described, as a :class:`Machine`: RAM, cores, and GPUs as
-ggml sees them.
+"""This machine, or another that is only described, as a :class:`Machine`.
 
-What each OS says of itself is for ``probe_linux`` and ``probe_macos``; here it is put together.
-Whatever cannot be read becomes a note and a number on the careful side, never an error.
+What each OS says of itself is for ``probe_linux`` and ``probe_macos``; here it is put together with
+the GPUs that ggml sees. Whatever cannot be read becomes a note and a number on the careful side,
+never an error.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Literal
 
 from dslocal.errors import EngineMissingError
 from dslocal.files import binary_size
 from dslocal.gguf.libraries import GPU, INTEGRATED_GPU, Device
+from dslocal.plan.load_config import GpuKind
 
 from . import probe_linux, probe_macos
 from .bandwidth import assumed_apple_chip
-from .host import Host, clean_name, ram_of_os_call
+from .host import Host, checked_ram, clean_name
 from .machine import Gpu, Machine, Os
 from .system import LocalSystem, System
 
-CUDA, METAL = (
-    re.compile("CUDA"),
-    re.compile("MTL|Metal", re.IGNORECASE),
-)  # how ggml names their devices
-OF_THE_SYSTEM: dict[Os, int] = {
-    "linux": 1 << 30,
-    "macos": 3 << 30,
-    "windows": 4 << 30,
-}  # bytes that an idle system keeps
+# How ggml names devices.
+CUDA = re.compile("CUDA")
+METAL = re.compile("MTL|Metal", re.IGNORECASE)
+
+# Bytes that an idle system keeps.
+SYSTEM_RAM: dict[Os, int] = {"linux": 1 << 30, "macos": 3 << 30, "windows": 4 << 30}
+DESCRIBED_CORES = 8
 
 
-def probe_machine(runner: System | None = None) -> Machine:
-    """The machine that this process runs on, with the limits that it runs under."""
-    runner = runner or LocalSystem()
-    host = _host(runner)
-    gpus, unified, notes = _gpus(runner, host)
-    return Machine(
-        os=host.os,
-        cpu=host.cpu,
-        cores=host.cores,
-        ram=host.ram,
-        available=host.available,
-        gpus=gpus,
-        unified=unified,
-        limited_by=host.limited_by,
-        notes=(*host.notes, *notes),
-    )
+def probe_machine(system: System | None = None) -> Machine:
+    """Return the machine that this process runs on, with the limits that it runs under.
+
+    Args:
+        system: a machine to ask instead of this one.
+    """
+    system = system or LocalSystem()
+    host = _probe_host(system)
+    try:
+        devices = system.devices()
+    except EngineMissingError as e:
+        return _machine(host, *_gpu_without_ggml(host, e))
+    used, notes = _used_devices(devices)
+    if host.gpu and not used and not notes:
+        notes.append("llama-cpp-python is built without Metal: CPU only")
+    gpus = tuple(_gpu(device) for device in used)
+    notes += [f"{gpu.name}: no memory is free" for gpu in gpus if not gpu.free]
+    is_integrated = any(device.kind == INTEGRATED_GPU for device in used)
+    return _machine(host, gpus, notes, unified=host.unified or is_integrated)
 
 
 def usable_cores() -> int:
@@ -62,32 +63,34 @@ def usable_cores() -> int:
 def describe_machine(
     ram: int, *, vram: int | None = None, os: Os = "linux", cores: int | None = None
 ) -> Machine:
-    """A machine that is not here, with nothing else running on it.
+    """Return a machine that is not here, with nothing else running on it.
 
-    ``vram`` is what a GPU has, on macOS what it may take of the RAM; None is macOS's own share,
-    elsewhere no GPU.
+    Args:
+        ram: bytes of RAM.
+        vram: bytes of a GPU's memory, on macOS what it may take of the RAM. None is macOS's own
+            share, elsewhere no GPU.
+        os: its operating system.
+        cores: its CPU cores.
     """
-    available = ram - min(OF_THE_SYSTEM[os], ram // 4)
-    notes = [f"described, not probed: {binary_size(ram - available)} of RAM are left to the system"]
+    available = ram - min(SYSTEM_RAM[os], ram // 4)
+    kept = binary_size(ram - available)
+    notes = [f"described, not probed: {kept} of RAM are left to the system"]
     if os == "macos":
         chip, rate = assumed_apple_chip(ram)
         notes.append(f"{chip} is assumed, whose memory gives {rate / 1e9:.0f} GB/s")
         budget = probe_macos.metal_budget(ram) if vram is None else min(vram, ram)
         if vram is None:
             notes.append(probe_macos.RULE_NOTE)
+        gpu = Gpu("Metal", "metal", budget, budget)
     else:
         budget = vram or 0
         if vram is None:
             notes.append("no GPU is assumed")
-    gpu = (
-        Gpu("Metal", "metal", budget, budget)
-        if os == "macos"
-        else Gpu("GPU", "cuda", budget, budget)
-    )
+        gpu = Gpu("GPU", "cuda", budget, budget)
     return Machine(
         os=os,
         cpu="described",
-        cores=cores or 8,
+        cores=cores or DESCRIBED_CORES,
         ram=ram,
         available=available,
         gpus=(gpu,) if budget else (),
@@ -96,83 +99,90 @@ def describe_machine(
     )
 
 
-def _host(runner: System) -> Host:
-    if runner.platform == "darwin":
-        return probe_macos.probe_host(runner)
-    if runner.platform == "win32":
-        return _windows(runner)
-    return probe_linux.probe_host(runner)
+def _probe_host(system: System) -> Host:
+    if system.platform == "darwin":
+        return probe_macos.probe_host(system)
+    if system.platform == "win32":
+        return _probe_windows(system)
+    return probe_linux.probe_host(system)
 
 
-def _windows(runner: System) -> Host:
-    ram, notes = ram_of_os_call(runner)
+def _probe_windows(system: System) -> Host:
+    ram, notes = checked_ram(system)
     return Host(
-        "windows",
-        clean_name(runner.processor),
-        runner.cores() or 1,
-        ram.total,
-        ram.available,
+        os="windows",
+        cpu=clean_name(system.processor),
+        cores=system.cores() or 1,
+        ram=ram.total,
+        available=ram.available,
         notes=notes,
     )
 
 
-def _gpus(runner: System, host: Host) -> tuple[tuple[Gpu, ...], bool, list[str]]:
-    """The GPUs that llama.cpp would use, whether they share the RAM, and what is to be said of
-    them.
+def _machine(
+    host: Host, gpus: Sequence[Gpu], notes: Sequence[str], unified: bool | None = None
+) -> Machine:
+    return Machine(
+        os=host.os,
+        cpu=host.cpu,
+        cores=host.cores,
+        ram=host.ram,
+        available=host.available,
+        gpus=tuple(gpus),
+        unified=host.unified if unified is None else unified,
+        limited_by=host.limited_by,
+        notes=(*host.notes, *notes),
+    )
+
+
+def _gpu_without_ggml(host: Host, error: EngineMissingError) -> tuple[list[Gpu], list[str]]:
+    """Return the GPU that the OS gives every process, and what is to be said of it."""
+    notes = [f"GPUs are not known: {error}"]
+    if not host.gpu:
+        return [], notes
+    return [host.gpu], [*notes, probe_macos.RULE_NOTE]
+
+
+def _used_devices(devices: Sequence[Device]) -> tuple[list[Device], list[str]]:
+    """Return the GPUs that llama.cpp would use, and a note for each that is left out.
+
+    Those that are integrated are used where there are no others.
     """
-    try:
-        found = runner.devices()
-    except EngineMissingError as e:
-        notes = [f"GPUs are not known: {e}"]
-        return (
-            ((host.gpu,), host.unified, [*notes, probe_macos.RULE_NOTE])
-            if host.gpu
-            else ((), host.unified, notes)
-        )
-    known, notes = _with_memory(
-        [device for device in found if device.kind in (GPU, INTEGRATED_GPU)]
-    )
-    used = _once([device for device in known if device.kind == GPU] or known)
-    if host.gpu and not used and not notes:
-        notes.append("llama-cpp-python is built without Metal: CPU only")
-    gpus = tuple(
-        Gpu(
-            clean_name(device.description or device.name),
-            _kind(device),
-            device.total,
-            _free(device),
-        )
-        for device in used
-    )
-    notes += [f"{gpu.name}: no memory is free" for gpu in gpus if not gpu.free]
-    return gpus, host.unified or any(device.kind == INTEGRATED_GPU for device in used), notes
-
-
-def _with_memory(devices: Sequence[Device]) -> tuple[list[Device], list[str]]:
-    """Devices that say what memory they have, and a note for each that does not."""
-    silent = [device for device in devices if device.total <= 0]
+    gpus = [device for device in devices if device.kind in (GPU, INTEGRATED_GPU)]
     notes = [
         f"{clean_name(device.description or device.name)}: reports no memory and is left out"
-        for device in silent
+        for device in gpus
+        if device.total <= 0
     ]
-    return [device for device in devices if device.total > 0], notes
+    with_memory = [device for device in gpus if device.total > 0]
+    discrete = [device for device in with_memory if device.kind == GPU]
+    return _listed_once(discrete or with_memory), notes
 
 
-def _once(devices: Sequence[Device]) -> list[Device]:
-    """Without a GPU's second appearance, through another backend: a build with CUDA and Vulkan
-    lists each twice.
+def _listed_once(devices: Sequence[Device]) -> list[Device]:
+    """Leave out a GPU's second appearance, through another backend.
+
+    A build with CUDA and Vulkan lists each twice.
     """
-    backend: dict[str, str] = {}
-    return [
-        device
-        for device in devices
-        if backend.setdefault(device.description, device.name.rstrip("0123456789")) in device.name
-    ]
+    backends: dict[str, str] = {}
+    listed = []
+    for device in devices:
+        backend = backends.setdefault(device.description, device.name.rstrip("0123456789"))
+        if backend in device.name:
+            listed.append(device)
+    return listed
 
 
-def _kind(device: Device) -> Literal["cuda", "metal", "other"]:
-    return "cuda" if CUDA.match(device.name) else "metal" if METAL.match(device.name) else "other"
+def _gpu(device: Device) -> Gpu:
+    return Gpu(
+        name=clean_name(device.description or device.name),
+        kind=_kind(device),
+        total=device.total,
+        free=max(0, min(device.free, device.total)),
+    )
 
 
-def _free(device: Device) -> int:
-    return max(0, min(device.free, device.total))
+def _kind(device: Device) -> GpuKind:
+    if CUDA.match(device.name):
+        return "cuda"
+    return "metal" if METAL.match(device.name) else "other"

@@ -1,17 +1,16 @@
-"""How a probe asks a machine: files, commands, the OS's own calls and ggml's devices, each of which
-may have no answer.
+"""What a probe may ask a machine: files, commands, its RAM and ggml's devices.
 
-:class:`LocalSystem` asks this machine; tests put recorded answers in its place. Nothing here knows what
-the answers mean.
+Each of these may have no answer. :class:`LocalSystem` asks this machine; tests put recorded answers
+in its place. Nothing here knows what the answers mean.
 """
 
 from __future__ import annotations
 
-import ctypes
 import os
 import platform
 import subprocess
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -20,53 +19,50 @@ from dslocal.gguf import libraries
 from dslocal.gguf.libraries import Device
 
 TIMEOUT_S = 5.0
-MAX_TEXT = (
-    1 << 20
-)  # bytes read of a file: none that a probe reads is longer on a machine of 1,000 cores
+MAX_TEXT = 1 << 20  # bytes read of a file: none is longer on a machine of 1,000 cores
 
 
 class Ram(NamedTuple):
-    """Bytes."""
+    """Bytes of RAM: installed, and to be had without swapping."""
 
     total: int
     available: int
 
 
 class System(Protocol):
-    """What a probe may ask. None, or an exception of ``devices``, is an answer too: the probe makes
-    do without.
-    """
+    """A machine that can be asked. None, or an exception of ``devices``, is an answer too."""
 
     @property
     def platform(self) -> str:
-        """As ``sys.platform`` has it."""
+        """Return what ``sys.platform`` says there."""
         ...
 
     @property
     def processor(self) -> str:
-        """The CPU as Python knows it, which is often only its architecture."""
+        """Return the CPU as Python knows it, which is often only its architecture."""
         ...
 
     def read(self, path: str) -> str | None:
-        """A text file, up to a limit; None when there is none, or it may not be read."""
+        """Return a text file, up to a limit; None when there is none, or it may not be read."""
         ...
 
     def run(self, command: Sequence[str]) -> str | None:
-        """What a command prints, whatever its exit status: sysctl fails when one of many names is
-        unknown. None without a command.
+        """Return what a command prints, whatever its exit status; None without such a command.
+
+        sysctl fails when one of many names is unknown.
         """
         ...
 
     def cores(self) -> int | None:
-        """CPUs that this process may run on."""
+        """Return the number of CPUs that this process may run on."""
         ...
 
     def memory(self) -> Ram | None:
-        """What the OS's own call says, where there is one."""
+        """Return the RAM, without the limits of cgroups; None where the OS does not say."""
         ...
 
     def devices(self) -> Sequence[Device]:
-        """ggml's devices. Raises EngineMissingError."""
+        """Return ggml's devices. Raises EngineMissingError."""
         ...
 
 
@@ -77,9 +73,11 @@ class LocalSystem:
 
     @property
     def processor(self) -> str:
+        """Return the CPU as Python knows it, which is often only its architecture."""
         return platform.processor() or platform.machine()
 
     def read(self, path: str) -> str | None:
+        """Return a text file, up to ``MAX_TEXT`` bytes; None when it cannot be read."""
         try:
             with Path(path).open("rb") as file:
                 return file.read(MAX_TEXT).decode("utf-8", "replace")
@@ -87,8 +85,9 @@ class LocalSystem:
             return None
 
     def run(self, command: Sequence[str]) -> str | None:
+        """Return what a command prints, up to ``MAX_TEXT`` bytes; None when it cannot be run."""
         try:
-            done = subprocess.run(  # noqa: S603
+            done = subprocess.run(  # noqa: S603 - commands of the probes' own
                 command,
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
@@ -100,47 +99,23 @@ class LocalSystem:
         return done.stdout[:MAX_TEXT].decode("utf-8", "replace")
 
     def cores(self) -> int | None:
+        """Return the number of CPUs that this process may run on."""
         if hasattr(os, "sched_getaffinity"):
             return len(os.sched_getaffinity(0))
         return os.cpu_count()
 
     def memory(self) -> Ram | None:
-        return _windows_memory() if self.platform == "win32" else _posix_memory()
+        """Return the RAM as psutil reads it; None where it cannot."""
+        import psutil
+
+        try:
+            with warnings.catch_warnings():  # of counters that are not needed here
+                warnings.simplefilter("ignore", RuntimeWarning)
+                found = psutil.virtual_memory()
+        except (OSError, RuntimeError, ValueError, LookupError, psutil.Error):
+            return None
+        return Ram(int(found.total), int(found.available))
 
     def devices(self) -> Sequence[Device]:
+        """Return ggml's devices. Raises EngineMissingError."""
         return libraries.devices()
-
-
-def _posix_memory() -> Ram | None:
-    """Free pages only: what caches hold could be had as well, but this call does not tell."""
-    try:
-        page = os.sysconf("SC_PAGE_SIZE")
-        return Ram(page * os.sysconf("SC_PHYS_PAGES"), page * os.sysconf("SC_AVPHYS_PAGES"))
-    except (ValueError, OSError):
-        return None
-
-
-class _MemoryStatus(ctypes.Structure):
-    """``MEMORYSTATUSEX`` of the Windows API."""
-
-    _fields_ = (
-        ("length", ctypes.c_uint32),
-        ("load", ctypes.c_uint32),
-        ("total", ctypes.c_uint64),
-        ("available", ctypes.c_uint64),
-        ("total_page_file", ctypes.c_uint64),
-        ("available_page_file", ctypes.c_uint64),
-        ("total_virtual", ctypes.c_uint64),
-        ("available_virtual", ctypes.c_uint64),
-        ("available_extended_virtual", ctypes.c_uint64),
-    )
-
-
-def _windows_memory() -> Ram | None:
-    """``GlobalMemoryStatusEx``. Written from its documentation; never run on Windows."""
-    status = _MemoryStatus(length=ctypes.sizeof(_MemoryStatus))
-    try:
-        done = ctypes.CDLL("kernel32").GlobalMemoryStatusEx(ctypes.byref(status))
-    except (OSError, AttributeError):
-        return None
-    return Ram(status.total, status.available) if done else None

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dslocal.errors import UsageError
 from dslocal.gguf.header import GgufHeader
 from dslocal.gguf.tensor_types import GgmlType
-from dslocal.plan.load_config import DeviceShare, LoadConfig, MemoryUse
+from dslocal.plan.load_config import DeviceShare, GpuKind, LoadConfig, MemoryUse
 
 from .llamacpp_mirror.compute_buffers import (
     cpu_buffer_size,
@@ -23,7 +23,6 @@ from .llamacpp_mirror.compute_buffers import (
 from .llamacpp_mirror.micro_batch import (
     GPU_ALIGNMENT,
     MIN_OFFLOAD_BATCH,
-    GpuKind,
     HostResident,
     MicroBatch,
 )

@@ -113,7 +113,8 @@ def _check_layers(header: GgufHeader, shape: Shape) -> Iterator[str]:
 
 
 def _check_attention(header: GgufHeader, shape: Shape) -> Iterator[str]:
-    n_head, n_head_kv, n_rot = shape.n_head, shape.n_head_kv, shape.n_rot
+    n_head, n_head_kv = shape.n_head, shape.n_head_kv
+    n_rot = shape.n_rot
     joined = _attention_output_width(header)
     if joined and joined != n_head * shape.n_embd_head_v:
         yield f"{n_head:,} heads of {shape.n_embd_head_v:,}, where {joined:,} numbers come together"

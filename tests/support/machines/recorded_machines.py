@@ -1,10 +1,12 @@
-"""Machines that give recorded answers: what a probe reads of Linux and macOS, kept in
-``fit/recorded``.
+"""Machines that give recorded answers: what a probe reads of Linux and macOS.
+
+The recordings are in ``tests/plan/recorded``.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,10 +69,19 @@ def text(lines: Sequence[str]) -> str:
 
 
 def linux(name: str) -> Recorded:
+    """Return a recorded Linux; one without /proc/meminfo answers ``OWN_CALL``."""
     case = LINUX[name]
-    return Recorded(
-        files={path: text(lines) for path, lines in case["files"].items()}, usable=case["cores"]
-    )
+    files = {path: text(lines) for path, lines in case["files"].items()}
+    ram = ram_of(files["/proc/meminfo"]) if "/proc/meminfo" in files else OWN_CALL
+    return Recorded(files=files, usable=case["cores"], ram=ram)
+
+
+def ram_of(meminfo: str) -> Ram:
+    """Return the RAM that a /proc/meminfo tells of, of a kernel before 3.14 as well."""
+    rows = dict(re.findall(r"^([\w()]+):\s+([0-9]+) kB$", meminfo, re.MULTILINE))
+    kib = {name: int(value) for name, value in rows.items()}
+    available = kib.get("MemAvailable", kib["MemFree"] + kib["Inactive(file)"])
+    return Ram(kib["MemTotal"] << 10, available << 10)
 
 
 def macos(

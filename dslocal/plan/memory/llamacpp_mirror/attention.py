@@ -33,8 +33,10 @@ def _build_mla(ctx: GraphContext, cur: Node) -> Node:
     ``llama_model_deepseek2::graph``, the branch of ``is_mla``, and ``build_attn`` with
     ``llm_graph_input_attn_k``.
     """
-    graph, shape, n_tokens = ctx.graph, ctx.shape, ctx.batch.n_tokens
-    n_lora_kv, n_rot, n_head = shape.n_lora_kv, shape.n_rot, shape.n_head
+    graph, shape = ctx.graph, ctx.shape
+    n_tokens = ctx.batch.n_tokens
+    n_lora_kv, n_rot = shape.n_lora_kv, shape.n_rot
+    n_head = shape.n_head
     q = graph.view(_build_query(ctx, cur))
     kv_cmpr_pe = ctx.build_lora_mm("attn_kv_a_mqa", (n_lora_kv + n_rot, n_tokens), cur)
     k_pe = graph.op((n_rot, 1, n_tokens), graph.view(kv_cmpr_pe), ctx.inp_pos, inplace=True)
@@ -56,7 +58,8 @@ def _build_mla_values(ctx: GraphContext, q: Node) -> Node:
 
     Source: src/llama-graph.cpp, ``build_attn_mha`` with ``v_mla``.
     """
-    graph, shape, n_tokens = ctx.graph, ctx.shape, ctx.batch.n_tokens
+    graph, shape = ctx.graph, ctx.shape
+    n_tokens = ctx.batch.n_tokens
     n_embd_head_v, n_head = shape.n_embd_head_v, shape.n_head
     per_head = (n_embd_head_v, n_tokens, n_head)
     if ctx.batch.flash_attn:
@@ -77,8 +80,10 @@ def _build_legacy_mla(ctx: GraphContext, cur: Node) -> Node:
     Source: src/models/deepseek2.cpp, ``llama_model_deepseek2::graph``, the branch without
     ``is_mla``.
     """
-    graph, shape, n_tokens = ctx.graph, ctx.shape, ctx.batch.n_tokens
-    n_lora_kv, n_rot, n_head = shape.n_lora_kv, shape.n_rot, shape.n_head
+    graph, shape = ctx.graph, ctx.shape
+    n_tokens = ctx.batch.n_tokens
+    n_lora_kv, n_rot = shape.n_lora_kv, shape.n_rot
+    n_head = shape.n_head
     n_embd_head_k, n_embd_head_v = shape.n_embd_head_k, shape.n_embd_head_v
     q = graph.view(_build_query(ctx, cur))
     kv_cmpr_pe = ctx.build_lora_mm("attn_kv_a_mqa", (n_lora_kv + n_rot, n_tokens), cur)
@@ -112,8 +117,10 @@ def _build_heads(ctx: GraphContext, cur: Node) -> Node:
 
     Source: src/llama-graph.cpp, ``build_qkv``; src/models/llama.cpp, qwen2.cpp and qwen3.cpp.
     """
-    graph, shape, n_tokens = ctx.graph, ctx.shape, ctx.batch.n_tokens
-    n_head, n_head_kv, n_embd_head_k = shape.n_head, shape.n_head_kv, shape.n_embd_head_k
+    graph, shape = ctx.graph, ctx.shape
+    n_tokens = ctx.batch.n_tokens
+    n_head, n_head_kv = shape.n_head, shape.n_head_kv
+    n_embd_head_k = shape.n_embd_head_k
     sizes = {
         "attn_q": n_head * n_embd_head_k,
         "attn_k": n_head_kv * n_embd_head_k,
@@ -141,8 +148,10 @@ def _build_attn(ctx: GraphContext, q_cur: Node, k_cur: Node, v_cur: Node) -> Nod
     Source: src/llama-graph.cpp, ``build_attn`` with ``llm_graph_input_attn_kv``;
     src/llama-kv-cache.cpp, ``cpy_k`` and ``cpy_v``.
     """
-    graph, shape, n_tokens = ctx.graph, ctx.shape, ctx.batch.n_tokens
-    n_head, n_head_kv, n_embd_head_v = shape.n_head, shape.n_head_kv, shape.n_embd_head_v
+    graph, shape = ctx.graph, ctx.shape
+    n_tokens = ctx.batch.n_tokens
+    n_head, n_head_kv = shape.n_head, shape.n_head_kv
+    n_embd_head_v = shape.n_embd_head_v
     if ctx.k_rot:
         q_cur = _build_rotation(ctx, q_cur, ctx.k_rot, n_head * shape.n_embd_head_k)
         k_cur = _build_rotation(ctx, k_cur, ctx.k_rot, n_head_kv * shape.n_embd_head_k)
@@ -187,7 +196,8 @@ def _build_flash_attn(ctx: GraphContext, q: Node, n_embd_head_v: int) -> Node:
     ``ggml_cuda_flash_attn_ext_get_alloc_size``; ggml-metal.cpp,
     ``ggml_backend_metal_buffer_type_get_alloc_size``.
     """
-    graph, shape, batch = ctx.graph, ctx.shape, ctx.batch
+    graph, shape = ctx.graph, ctx.shape
+    batch = ctx.batch
     sources = (graph.view(graph.view(q)), *_flash_attn_cache_copies(ctx), ctx.kq_mask)
     result = 4 * n_embd_head_v * shape.n_head * batch.n_tokens
     kv_f16 = 2 * batch.n_kv * (shape.n_embd_k_gqa + shape.n_embd_v_gqa)

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import functools
 
-from dslocal.plan.load_config import DeviceShare
+from dslocal.plan.load_config import DeviceShare, GpuKind
 from dslocal.plan.memory.shape import Shape
 
 from .graph import reserve_graph, reserve_inputs, reserve_mtp_graph
-from .micro_batch import MIN_OFFLOAD_BATCH, NOTHING_IN_RAM, GpuKind, HostResident, MicroBatch
+from .micro_batch import MIN_OFFLOAD_BATCH, NOTHING_IN_RAM, HostResident, MicroBatch
 
 MIN_CUDA_POOL = 10 << 20  # bytes, on an H200 (tests/benchmarks/gpu_offload.py)
 

@@ -64,7 +64,8 @@ def _mask_other_groups(ctx: GraphContext, scores: Node, n_rows: int) -> Node:
 
 def _build_weights(ctx: GraphContext, probs: Node, selected: Node, n_rows: int) -> Node:
     """Return the weights of the experts in use, normalised and scaled as the model wants them."""
-    graph, shape, n_used = ctx.graph, ctx.shape, ctx.shape.n_expert_used
+    graph, shape = ctx.graph, ctx.shape
+    n_used = ctx.shape.n_expert_used
     weights = graph.op((1, n_used, n_rows), graph.view(probs), selected)
     if shape.expert_weights_norm:
         flat = graph.view(weights)
@@ -77,7 +78,8 @@ def _build_weights(ctx: GraphContext, probs: Node, selected: Node, n_rows: int) 
 
 def _build_experts(ctx: GraphContext, cur: Node, selected: Node, n_rows: int) -> Node:
     """Return what each expert in use gives for each token."""
-    graph, shape, n_used = ctx.graph, ctx.shape, ctx.shape.n_expert_used
+    graph, shape = ctx.graph, ctx.shape
+    n_used = ctx.shape.n_expert_used
     cur = graph.view(cur)
     if shape.has_gate_up_exps:
         both = (2 * shape.n_ff_exp, n_used, n_rows)
@@ -93,7 +95,8 @@ def _build_experts(ctx: GraphContext, cur: Node, selected: Node, n_rows: int) ->
 
 def _build_weighted_sum(ctx: GraphContext, down: Node, weights: Node, n_rows: int) -> Node:
     """Return the weighted sum of what the experts give."""
-    graph, n_embd, n_used = ctx.graph, ctx.shape.n_embd, ctx.shape.n_expert_used
+    graph, n_embd = ctx.graph, ctx.shape.n_embd
+    n_used = ctx.shape.n_expert_used
     weighted = graph.op((n_embd, n_used, n_rows), down, weights, inplace=True)
     graph.build_forward_expand(weighted)
     parts = [graph.view(weighted) for _ in range(n_used)]

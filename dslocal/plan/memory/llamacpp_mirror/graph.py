@@ -7,6 +7,7 @@ a few of each stand for all.
 
 from __future__ import annotations
 
+from dslocal.plan.load_config import GpuKind
 from dslocal.plan.memory.shape import Shape
 
 from .allocator import Node
@@ -16,7 +17,6 @@ from .graph_context import GraphContext
 from .micro_batch import (
     MIN_OFFLOAD_BATCH,
     NOTHING_IN_RAM,
-    GpuKind,
     HostResident,
     LayerKind,
     MicroBatch,
@@ -64,7 +64,8 @@ def reserve_mtp_graph(shape: Shape, batch: MicroBatch) -> int:
     an output. Source: src/models/deepseek2.cpp, ``graph_mtp``.
     """
     ctx = GraphContext(shape, batch)
-    graph, n_embd, n_tokens = ctx.graph, shape.n_embd, batch.n_tokens
+    graph, n_embd = ctx.graph, shape.n_embd
+    n_tokens = batch.n_tokens
     rows = (n_embd, n_tokens)
     tok_embd = graph.op(rows, graph.input(n_tokens))
     e_norm = ctx.build_norm(tok_embd, rows)
@@ -113,7 +114,8 @@ def _build_layer(ctx: GraphContext, inp: Node, *, is_last: bool) -> Node:
 
     Source: the loop over layers in each file of src/models.
     """
-    graph, shape, n_rows = ctx.graph, ctx.shape, ctx.batch.n_tokens
+    graph, shape = ctx.graph, ctx.shape
+    n_rows = ctx.batch.n_tokens
     n_embd = shape.n_embd
     cur = ctx.build_norm(inp, (n_embd, n_rows), "attn_norm")
     heads = build_self_attention(ctx, cur)

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from dslocal.plan.load_config import GpuKind
 from dslocal.plan.memory.shape import Shape
 
 from .allocator import Graph, Node
 from .micro_batch import (
     GPU_ALIGNMENT,
     HOST_ALIGNMENT,
-    GpuKind,
     HostResident,
     LayerKind,
     MicroBatch,

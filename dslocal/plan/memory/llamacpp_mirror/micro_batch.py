@@ -5,11 +5,8 @@ computes what.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from dslocal.gguf.tensor_types import GgmlType
-
-GpuKind = Literal["cuda", "metal", "other"]
 
 # Bytes to a multiple of which a tensor is rounded up in a buffer. Source:
 # ggml_backend_cpu_buffer_type_get_alignment (ggml-backend.cpp), and for GPUs
@@ -17,8 +14,8 @@ GpuKind = Literal["cuda", "metal", "other"]
 HOST_ALIGNMENT = 32
 GPU_ALIGNMENT = 128
 
-# Tokens from which a product with weights in RAM is done on the GPU. Source: op_offload_min_batch_size
-# (ggml-cuda.cu, ggml-metal-device.m).
+# Tokens from which a product with weights in RAM is done on the GPU. Source:
+# op_offload_min_batch_size (ggml-cuda.cu, ggml-metal-device.m).
 MIN_OFFLOAD_BATCH = 32
 
 
