@@ -11,8 +11,8 @@ from .inventory import (
     installed_models,
     remove_installed,
 )
-from .published import DEFAULT_QUANTS, ReadyMade
-from .registry import ModelEntry, load_registry
+from .model_entry import DEFAULT_QUANTS, ModelEntry, ReadyMade
+from .registry import load_registry
 
 __all__ = [
     "CHECKPOINT",

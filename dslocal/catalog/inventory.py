@@ -23,6 +23,8 @@ from dslocal.files import is_file, sync_folder, write_atomic
 from dslocal.gguf.parts import MAX_PARTS
 from dslocal.home.paths import state_dir
 
+from .quant_names import is_quant_label
+
 How = Literal["converted", "downloaded", "imported"]
 HOW: tuple[How, ...] = ("converted", "downloaded", "imported")
 FORMAT = 1
@@ -33,7 +35,6 @@ MAX_ENTRIES, MAX_ENTRY, MAX_TEXT = 10_000, 1 << 20, 4096
 MAX_BYTES, MAX_TIME = 1 << 50, 1e11
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,95}")
-_QUANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")
 
 
 @dataclass(frozen=True)
@@ -233,7 +234,7 @@ def _entry(content: Any) -> InstalledModel | None:
     files = [first, *rest]
     if not (
         _NAME.fullmatch(name)
-        and _QUANT.fullmatch(quant)
+        and is_quant_label(quant)
         and len(files) <= MAX_PARTS
         and all(isinstance(file, str) and _is_plain_path(file) for file in files)
         and not isinstance(nbytes, bool)

@@ -11,8 +11,8 @@ from pathlib import Path
 from dslocal.errors import UsageError
 from dslocal.hub.repository import DEFAULT_REVISION, HubRepository, Repository, parse_repository
 
-from .published import DEFAULT_FILES
-from .registry import ModelEntry, load_registry
+from .model_entry import DEFAULT_FILES, ModelEntry
+from .registry import load_registry
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ converting overlap, so that a conversion takes as long as the slower.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -24,6 +23,7 @@ from dslocal.plan.assessment import Assessment, PlannedModel
 from dslocal.plan.memory.shape import is_legacy_mla
 
 from .locations import PublishedLocation
+from .quant_names import quant_in_file_name
 
 Way = Literal["ready-made", "converted"]
 Assess = Callable[[PlannedModel], Assessment]
@@ -52,9 +52,6 @@ RATES = {
     **{"Q4_0": 60e6, "Q4_1": 60e6, "Q5_0": 40e6, "Q5_1": 40e6, "IQ4_XS": 4e6, "IQ4_NL": 4e6},
 }
 SLOWEST = 1e6
-_QUANT = re.compile(
-    r"(?<![A-Za-z0-9])((?:I?Q\d_[A-Z0-9_]+?)|BF16|F16|F32)(?=[.\-]|-\d{5}-of|$)", re.ASCII
-)
 
 
 @dataclass(frozen=True)
@@ -238,11 +235,11 @@ def _of_files(
     remote: Repository, manifest: Manifest, ggufs: Sequence[RemoteFile], quant: str | None
 ) -> Iterator[Offer]:
     """Ready-made files of one repository, the largest first."""
-    named = [(quant_in_name(file.name), file) for file in ggufs]
+    named = [(quant_in_file_name(file.name), file) for file in ggufs]
     if quant:
         named = [(name, file) for name, file in named if name.upper() == quant.upper()]
         if not named:
-            have = ", ".join(sorted({quant_in_name(file.name) for file in ggufs}))
+            have = ", ".join(sorted({quant_in_file_name(file.name) for file in ggufs}))
             raise UsageError(f"--quant {quant}: {manifest.origin} has none", hint=f"it has {have}")
     elif any(name in catalog.DEFAULT_QUANTS for name, _ in named):
         named = [(name, file) for name, file in named if name in catalog.DEFAULT_QUANTS]
@@ -323,12 +320,6 @@ def _ready(
         mtp,
         nbytes,
     )
-
-
-def quant_in_name(file: str) -> str:
-    """The quantization that a GGUF file's name tells; empty where it tells none."""
-    found = _QUANT.findall(file.rsplit("/", 1)[-1].removesuffix(".gguf").upper())
-    return found[-1] if found else ""
 
 
 def _shard(checkpoint: int) -> int:

@@ -1,29 +1,29 @@
-"""A small, strict YAML: files that people edit, every value with its line, and nothing that a
-typing error could hide behind.
+"""A strict subset of YAML for files that people edit: every value knows its line.
 
-Mappings, lists, text, numbers, true, false and null; no tags, anchors, aliases, second documents or
-keys that occur twice. The file is read event by event with a limit to its depth: PyYAML's composer
-crashes the process on a few thousand open brackets.
+Mappings, lists, text, numbers, true, false and null. No tags, anchors, aliases, second documents or
+keys that occur twice: nothing that a typing error could hide behind. PyYAML parses the file. What
+its composer and constructor would do is done here, event by event with a limit to the depth: they
+crash the process on a few thousand open brackets, and lose the lines.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 from dslocal.errors import DslocalError
 
-if TYPE_CHECKING:
-    import yaml
-
 MAX_FILE = 1 << 20  # bytes
 MAX_DEPTH = 8
-LARGEST = 1 << 53
+MAX_TEXT = 200  # characters
+MAX_NUMBER = 1 << 53
 
 Data: TypeAlias = "bool | int | float | str | list[YamlValue] | dict[str, YamlValue] | None"
+Rule: TypeAlias = Callable[["Section", str], Any]
+
 _WORDS: dict[str, bool | None] = {"": None, "~": None, "null": None, "true": True, "false": False}
 _INTEGER = re.compile(r"[-+]?\d{1,18}")
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d{1,3})?")
@@ -31,96 +31,161 @@ _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d{1,3})?")
 
 @dataclass(frozen=True, slots=True)
 class YamlValue:
-    """What stands in the file, and its line; in a mapping the line of its key."""
+    """A value of the file and its line; in a mapping the line of its key."""
 
     line: int
     data: Data
 
 
 class Section:
-    """A mapping of the file, asked for its keys one by one. ``where`` is what it is called in
-    messages, as ``r1: config``.
+    """A mapping of the file, whose values are read key by key, each by its rule.
+
+    Attributes:
+        file: The file, for messages.
+        where: The keys that lead here, for messages: ``r1: config``.
+        line: The line of the key that holds it.
+        values: What it holds.
     """
 
-    def __init__(self, file: Path, where: str, line: int, values: dict[str, YamlValue]) -> None:
-        self.file, self.where, self.line, self.values = file, where, line, values
+    def __init__(self, file: Path, where: str, line: int, values: Mapping[str, YamlValue]) -> None:
+        self.file = file
+        self.where = where
+        self.line = line
+        self.values = values
 
-    def fail(self, key: str, why: str, hint: str = "") -> DslocalError:
-        """An error that names file, line, section and key."""
-        line = self.values[key].line if key in self.values else self.line
-        return DslocalError(
-            f"{self.file}:{line}: {': '.join(part for part in (self.where, key) if part)}: {why}",
-            hint=hint,
-        )
+    def fail(self, key: str, why: str, *, line: int | None = None, hint: str = "") -> DslocalError:
+        """Return an error that names file, line, section and key.
 
-    def only(self, known: Iterable[str]) -> None:
-        """Raises DslocalError for a key that is not ``known``."""
-        known = frozenset(known)
+        Args:
+            key: The key at fault, which need not be there.
+            why: What is wrong with it.
+            line: The line at fault; that of the key, or else of the section, unless given.
+            hint: What would help.
+        """
+        if line is None:
+            line = self.values[key].line if key in self.values else self.line
+        where = ": ".join(part for part in (self.where, key) if part)
+        return DslocalError(f"{self.file}:{line}: {where}: {why}", hint=hint)
+
+    def read(self, rules: Mapping[str, Rule]) -> dict[str, Any]:
+        """Return the values that are there, in the file's order, each as its rule returns it.
+
+        Raises:
+            DslocalError: A key has no rule, or a value breaks its rule.
+        """
         for key in self.values:
-            if key not in known:
-                raise self.fail(
-                    key[:80], f"unknown key {key!r:.80}", hint=f"known: {', '.join(sorted(known))}"
-                )
+            if key not in rules:
+                known = ", ".join(sorted(rules))
+                raise self.fail(key[:80], f"unknown key {key!r:.80}", hint=f"known: {known}")
+        return {key: rules[key](self, key) for key in self.values}
+
+    def require(self, keys: Iterable[str], found: Mapping[str, Any]) -> None:
+        """Raise DslocalError for the first of ``keys`` that is not ``found``."""
+        for key in keys:
+            if key not in found:
+                raise self.fail(key, "is missing")
 
     def section(self, key: str) -> Section:
-        """The mapping under ``key``; an empty one when the key is not there."""
+        """Return the mapping under ``key``; an empty one when the key is not there."""
         found = self.values.get(key, YamlValue(self.line, {}))
         if not isinstance(found.data, dict):
             raise self.fail(key, "is not a mapping")
-        return Section(
-            self.file, f"{self.where}: {key}" if self.where else key, found.line, found.data
-        )
+        where = f"{self.where}: {key}" if self.where else key
+        return Section(self.file, where, found.line, found.data)
 
     def text(self, key: str) -> str:
-        value = self._needed(key).data
-        if not isinstance(value, str) or not value or not value.isprintable() or len(value) > 200:
+        """Return one line of printable text."""
+        value = self._value(key)
+        if not isinstance(value, str) or not value:
+            raise self.fail(key, "is not one line of text")
+        if not value.isprintable() or len(value) > MAX_TEXT:
             raise self.fail(key, "is not one line of text")
         return value
 
     def flag(self, key: str) -> bool:
-        value = self._needed(key).data
+        """Return true or false."""
+        value = self._value(key)
         if not isinstance(value, bool):
             raise self.fail(key, "is not true or false")
         return value
 
-    def integer(self, key: str, least: int = 1) -> int:
-        value = self._needed(key).data
-        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= LARGEST:
-            raise self.fail(key, f"is not an integer of {least} or more")
-        return value
+    def integer(self, key: str) -> int:
+        """Return an integer of 1 or more."""
+        return self._integer(key, least=1)
+
+    def integer_or_zero(self, key: str) -> int:
+        """Return an integer of 0 or more."""
+        return self._integer(key, least=0)
 
     def number(self, key: str) -> int | float:
-        """A number above 0."""
-        value = self._needed(key).data
+        """Return a number above 0."""
+        value = self._value(key)
         if (
-            isinstance(value, bool)
-            or not isinstance(value, int | float)
-            or not 0 < value <= LARGEST
+            isinstance(value, int | float)
+            and not isinstance(value, bool)
+            and 0 < value <= MAX_NUMBER
         ):
-            raise self.fail(key, "is not a number above 0")
-        return value
+            return value
+        raise self.fail(key, "is not a number above 0")
 
-    def _needed(self, key: str) -> YamlValue:
+    def texts(self, key: str, check: Callable[[str], str | None]) -> tuple[str, ...]:
+        """Return a list of texts, one or more and none of them twice.
+
+        Args:
+            key: The key of the list.
+            check: Returns what is wrong with a text, or None.
+        """
+        found: list[str] = []
+        for item in self._items(key):
+            if not isinstance(item.data, str):
+                raise self.fail(key, "is not a list of texts", line=item.line)
+            why = check(item.data)
+            if why is None and item.data in found:
+                why = f"{item.data!r:.80} occurs twice"
+            if why is not None:
+                raise self.fail(key, why, line=item.line)
+            found.append(item.data)
+        return tuple(found)
+
+    def sections(self, key: str) -> list[Section]:
+        """Return a list of mappings, one or more."""
+        found = []
+        for item in self._items(key):
+            if not isinstance(item.data, dict):
+                raise self.fail(key, "is not a list of mappings", line=item.line)
+            found.append(Section(self.file, f"{self.where}: {key}", item.line, item.data))
+        return found
+
+    def _items(self, key: str) -> list[YamlValue]:
+        data = self._value(key)
+        if not isinstance(data, list) or not data:
+            raise self.fail(key, "is not a list of one or more")
+        return data
+
+    def _integer(self, key: str, least: int) -> int:
+        value = self._value(key)
+        if isinstance(value, int) and not isinstance(value, bool) and least <= value <= MAX_NUMBER:
+            return value
+        raise self.fail(key, f"is not an integer of {least} or more")
+
+    def _value(self, key: str) -> Any:
         if key not in self.values:
             raise self.fail(key, "is missing")
-        return self.values[key]
+        return self.values[key].data
 
 
 def read_yaml(file: Path) -> Section:
-    """The file as one mapping. Raises DslocalError naming file and line."""
+    """Read a file as one mapping.
+
+    Raises:
+        DslocalError: It cannot be read, or is not in this subset; the message names file and line.
+    """
     import yaml
 
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    loader = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
     try:
-        with file.open("rb") as opened:
-            content = opened.read(MAX_FILE + 1)
-        if len(content) > MAX_FILE:
-            raise DslocalError(f"{file}: is over {MAX_FILE:,} bytes long")
-        value = _Builder(file, yaml.parse(content.decode("utf-8"), Loader=loader)).document()
-    except OSError as e:
-        raise DslocalError(f"{file}: cannot be read: {e.strerror}") from e
-    except UnicodeDecodeError as e:
-        raise DslocalError(f"{file}: cannot be read: byte {e.start} is not UTF-8") from None
+        text = _read_text(file)
+        value = _Composer(file, yaml.parse(text, Loader=loader)).document()
     except yaml.MarkedYAMLError as e:
         line = e.problem_mark.line + 1 if e.problem_mark else 1
         raise DslocalError(f"{file}:{line}: cannot be read: {e.problem or 'not YAML'}") from None
@@ -131,70 +196,95 @@ def read_yaml(file: Path) -> Section:
     return Section(file, "", value.line, value.data)
 
 
-class _Builder:
-    """Makes values of a stream of PyYAML's events."""
+def _read_text(file: Path) -> str:
+    try:
+        with file.open("rb") as opened:
+            content = opened.read(MAX_FILE + 1)
+        if len(content) > MAX_FILE:
+            raise DslocalError(f"{file}: is over {MAX_FILE:,} bytes long")
+        return content.decode("utf-8")
+    except OSError as e:
+        raise DslocalError(f"{file}: cannot be read: {e.strerror}") from e
+    except UnicodeDecodeError as e:
+        raise DslocalError(f"{file}: cannot be read: byte {e.start} is not UTF-8") from None
 
-    def __init__(self, file: Path, events: Iterator[yaml.Event]) -> None:
-        self.file, self.events = file, events
+
+class _Composer:
+    """Makes values of the events of PyYAML's parser.
+
+    PyYAML's own composer recurses in C without a limit, and drops the lines of keys.
+    """
+
+    def __init__(self, file: Path, events: Iterator[Any]) -> None:
+        self._file = file
+        self._events = events
 
     def document(self) -> YamlValue:
-        """The only document; null where the file has none."""
+        """Return the only document; null where the file has none."""
         value: YamlValue | None = None
-        for event in self.events:
-            name = type(event).__name__
-            if name == "DocumentStartEvent":
+        for event in self._events:
+            if type(event).__name__ == "DocumentStartEvent":
                 if value is not None:
                     raise self._fail(event, "a second document")
-                value = self._value(next(self.events), MAX_DEPTH)
+                value = self._node(next(self._events), MAX_DEPTH)
         return value or YamlValue(1, None)
 
-    def _value(self, event: Any, depth: int) -> YamlValue:
-        name, line = type(event).__name__, event.start_mark.line + 1
-        if name == "AliasEvent" or event.anchor is not None:
+    def _node(self, event: Any, depth: int) -> YamlValue:
+        """Return the value that ``event`` begins; ``depth`` more levels may lie in it."""
+        name = type(event).__name__
+        if event.anchor is not None:  # an alias has one too
             raise self._fail(event, "anchors and aliases are not read here")
         if event.tag is not None:
             raise self._fail(event, "tags are not read here")
+        line = event.start_mark.line + 1
         if name == "ScalarEvent":
-            return YamlValue(line, _scalar(event.value) if event.implicit[0] else event.value)
+            is_plain = event.implicit[0]  # neither quoted nor a block
+            return YamlValue(line, _plain_scalar(event.value) if is_plain else event.value)
         if not depth:
             raise self._fail(event, "nested too deep")
         if name == "SequenceStartEvent":
-            return YamlValue(
-                line, [self._value(e, depth - 1) for e in self._until("SequenceEndEvent")]
-            )
-        return YamlValue(line, self._mapping(depth))
+            return YamlValue(line, self._sequence(depth - 1))
+        return YamlValue(line, self._mapping(depth - 1))
+
+    def _sequence(self, depth: int) -> list[YamlValue]:
+        found = []
+        for event in self._until("SequenceEndEvent"):
+            found.append(self._node(event, depth))
+        return found
 
     def _mapping(self, depth: int) -> dict[str, YamlValue]:
         found: dict[str, YamlValue] = {}
         for event in self._until("MappingEndEvent"):
-            key = (
-                self._value(event, 0)
-                if type(event).__name__ in ("ScalarEvent", "AliasEvent")
-                else YamlValue(0, None)
-            )
-            if not isinstance(key.data, str | int | float) or not event.value.isprintable():
-                raise self._fail(event, "a key must be text")
-            if event.value in found:
-                raise self._fail(
-                    event,
-                    f"{event.value!r:.80} occurs twice, first in line {found[event.value].line}",
-                )
-            found[event.value] = YamlValue(key.line, self._value(next(self.events), depth - 1).data)
+            key = self._key(event)
+            if key in found:
+                why = f"{key!r:.80} occurs twice, first in line {found[key].line}"
+                raise self._fail(event, why)
+            value = self._node(next(self._events), depth)
+            found[key] = YamlValue(event.start_mark.line + 1, value.data)
         return found
 
+    def _key(self, event: Any) -> str:
+        if type(event).__name__ in ("SequenceStartEvent", "MappingStartEvent"):
+            raise self._fail(event, "a key must be text")
+        if self._node(event, 0).data is None or not event.value.isprintable():
+            raise self._fail(event, "a key must be text")
+        key: str = event.value
+        return key
+
     def _until(self, end: str) -> Iterator[Any]:
-        for event in self.events:
+        for event in self._events:
             if type(event).__name__ == end:
                 return
             yield event
 
     def _fail(self, event: Any, why: str) -> DslocalError:
-        return DslocalError(f"{self.file}:{event.start_mark.line + 1}: {why}")
+        return DslocalError(f"{self._file}:{event.start_mark.line + 1}: {why}")
 
 
-def _scalar(text: str) -> bool | int | float | str | None:
-    """What a plain word stands for. Narrower than YAML 1.1: ``yes``, ``1_000``, ``0x10`` and
-    ``12:30`` are text.
+def _plain_scalar(text: str) -> bool | int | float | str | None:
+    """Return what a word without quotes stands for.
+
+    Narrower than in YAML 1.1: ``yes``, ``1_000``, ``0x10`` and ``12:30`` are text.
     """
     if text in _WORDS:
         return _WORDS[text]

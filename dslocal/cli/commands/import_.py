@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 GUESSED = 1024  # a bit of general.file_type
 OLD = "made before llama.cpp kept MLA's cache compressed: its context takes many times the memory; convert or fetch it anew"
 
-_QUANT = r"(?:ud[-._]?)?(?:i?q\d\w*|tq\d_\d|bf16|fp?16|f32|mxfp4\w*)"
-
 
 @dataclass(frozen=True)
 class Found:
@@ -180,9 +178,9 @@ def _derived(called: str, path: Path) -> str:
     beside it.
     """
     from dslocal.catalog.inventory import model_slug
+    from dslocal.catalog.quant_names import without_quant
 
-    plain = re.sub(rf"[-._ ]{_QUANT}$", "", called, flags=re.IGNORECASE)
-    name = re.sub("-gguf$", "", model_slug(plain))
+    name = model_slug(without_quant(called)).removesuffix("-gguf")
     if not name:
         raise UsageError(f"{path}: nothing in it says what to call it", hint="--name does")
     return _free(name)

@@ -1,0 +1,111 @@
+"""What models.yaml says of one model, checked.
+
+Does not know how that is written: see :mod:`dslocal.catalog.registry_schema`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from dslocal.errors import DslocalError, NotFoundError
+
+Dtype = Literal["bf16", "fp8"]
+DTYPES: tuple[Dtype, ...] = ("bf16", "fp8")
+Weights = Literal["safetensors", "pytorch"]
+WEIGHTS: tuple[Weights, ...] = ("safetensors", "pytorch")
+
+DEFAULT_REVISION = "main"
+DEFAULT_FILES = ("*.json", "*.safetensors")
+DEFAULT_QUANTS = ("Q8_0", "Q4_K_M", "Q2_K")  # best first
+
+
+@dataclass(frozen=True)
+class ReadyMade:
+    """A repository that has a model as GGUF files known to be good.
+
+    Attributes:
+        repository: OWNER/NAME on the hub.
+        files: For each quantization its path in there; of a split file that of its first part.
+        mtp: Whether the files hold the layer for multi-token prediction.
+    """
+
+    repository: str
+    files: Mapping[str, str]
+    mtp: bool = False
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """One model by name.
+
+    Attributes:
+        name: Its repository's name in lower case.
+        title: What it is called in tables.
+        licence: The licence of its weights.
+        family: How it is prompted, a name of :data:`dslocal.prompts.FAMILIES`.
+        quant: The quantization that it is converted to by default.
+        context: Tokens that it handles, by its model card.
+        parameters: Billions of weights, as published.
+        active: Billions of weights that a token uses, as published.
+        dtype: What most of its weights are published in.
+        repository: OWNER/NAME on the hub; empty where the checkpoint is in this package.
+        local: The folder of a checkpoint in this package.
+        stated: The keys of config.json that models.yaml states of a checkpoint elsewhere.
+        revision: What is downloaded: a branch, a tag, ``refs/pr/N`` or a commit.
+        weights: What they are stored in. ``pytorch`` is pickled files, which are never opened.
+        files: Shell patterns of the names of the files that belong to the checkpoint.
+        quants: The recommended quantizations, best first, ``quant`` among them.
+        gguf: Who has the model as GGUF files, best first.
+    """
+
+    name: str
+    title: str
+    licence: str
+    family: str
+    quant: str
+    context: int
+    parameters: float
+    active: float
+    dtype: Dtype
+    repository: str = ""
+    local: Path | None = None
+    stated: Mapping[str, Any] = field(default_factory=dict)
+    revision: str = DEFAULT_REVISION
+    weights: Weights = "safetensors"
+    files: tuple[str, ...] = DEFAULT_FILES
+    quants: tuple[str, ...] = DEFAULT_QUANTS
+    gguf: tuple[ReadyMade, ...] = ()
+
+    @property
+    def folder(self) -> Path:
+        """Its checkpoint. Raises NotFoundError when it is not in this package."""
+        if self.local is None:
+            raise NotFoundError(
+                f"{self.name} is not on this machine",
+                hint=(
+                    f"dslocal pull {self.name} downloads it;"
+                    f" dslocal fit {self.name} says what it needs"
+                ),
+            )
+        return self.local
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The keys of its config.json that sizes follow from.
+
+        Raises DslocalError when a checkpoint in this package is damaged.
+        """
+        if self.local is None:
+            return self.stated
+        file = self.local / "config.json"
+        try:
+            content = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as e:
+            raise DslocalError(f"{file}: cannot be read: {e}") from e
+        if not isinstance(content, dict):
+            raise DslocalError(f"{file}: is not a JSON object")
+        return content

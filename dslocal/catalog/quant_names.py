@@ -1,0 +1,39 @@
+"""Names of quantizations, where they are written: in models.yaml, in the inventory, in file names.
+
+Which of them the converter knows is for :mod:`dslocal.convert` to say.
+"""
+
+from __future__ import annotations
+
+import re
+
+# A key of models.yaml: "Q4_K_M".
+NAME = "[A-Z][A-Z0-9_]{1,31}"
+# What an installed model is called after the colon, whatever program made the file: "UD-Q4_K_XL".
+LABEL = "[A-Za-z0-9][A-Za-z0-9._-]{0,31}"
+# A part of the name of a published file, in upper case: "DEEPSEEK-R1-Q4_K_M-00001-OF-00009".
+IN_FILE_NAME = r"(?<![A-Z0-9])(I?Q\d_[A-Z0-9_]+?|BF16|F16|F32)(?=[.\-]|$)"
+# The end of what other programs call a model: "deepseek-r1:7b-q4_K_M", "R1-fp16".
+AT_END = r"[-._ ](?:ud[-._]?)?(?:i?q\d\w*|tq\d_\d|bf16|fp?16|f32|mxfp4\w*)$"
+
+
+def is_quant_name(text: str) -> bool:
+    """Return whether ``text`` may be a quantization in models.yaml."""
+    return re.fullmatch(NAME, text) is not None
+
+
+def is_quant_label(text: str) -> bool:
+    """Return whether ``text`` may be the quantization of an installed model."""
+    return re.fullmatch(LABEL, text) is not None
+
+
+def quant_in_file_name(path: str) -> str:
+    """Return the quantization that a GGUF file's name tells; empty where it tells none."""
+    name = path.rsplit("/", 1)[-1].removesuffix(".gguf").upper()
+    found = re.findall(IN_FILE_NAME, name, re.ASCII)
+    return found[-1] if found else ""
+
+
+def without_quant(name: str) -> str:
+    """Return a model's name in another program without the quantization at its end."""
+    return re.sub(AT_END, "", name, flags=re.IGNORECASE)

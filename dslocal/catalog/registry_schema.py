@@ -1,0 +1,377 @@
+"""The schema of models.yaml: which keys it may have, and the rule that each value keeps.
+
+A rule reads one key of a section, and raises an error that names file, line, model and key.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dslocal.errors import DslocalError
+from dslocal.home.paths import bundled
+
+from .model_entry import (
+    DEFAULT_QUANTS,
+    DTYPES,
+    WEIGHTS,
+    ModelEntry,
+    ReadyMade,
+)
+from .quant_names import is_quant_name
+from .strict_yaml import MAX_NUMBER, Rule, Section
+
+BUNDLED = "bundled:"
+MAX_REVISION = 100  # characters
+
+_MODEL_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,95}")
+_FOLDER = re.compile(r"[a-z0-9][a-z0-9_-]*")
+_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
+_REVISION = re.compile(r"(?!refs/(?!pr/[1-9]\d*$))\w[\w.-]*(/\w[\w.-]*)*", re.ASCII)
+_FILE_PATTERN = re.compile(r"(?!\.+$)[\w.*?!\[\]-]{1,100}", re.ASCII)
+_GGUF = re.compile(r"(\w[\w.+-]*/)*\w[\w.+-]*\.gguf", re.ASCII)
+_PART = re.compile(r"-\d+-of-\d+\.gguf$", re.ASCII)
+_FIRST_PART = re.compile(r"-00001-of-(?!00000)\d{5}\.gguf$", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What several models have in common: sizes, keys of config.json, and quantizations."""
+
+    sizes: Mapping[str, Any]
+    config: Mapping[str, Any]
+    quants: tuple[str, ...] = DEFAULT_QUANTS
+
+
+Shapes = Mapping[str, Shape]
+
+
+def one_of(*choices: str) -> Rule:
+    """Return a rule for one of a few words."""
+
+    def rule(section: Section, key: str) -> str:
+        found = section.text(key)
+        if found not in choices:
+            raise section.fail(key, f"is not {' or '.join(choices)}")
+        return found
+
+    return rule
+
+
+def nullable(rule: Rule) -> Rule:
+    """Return ``rule`` for a value that may also be null."""
+
+    def null_or_rule(section: Section, key: str) -> Any:
+        return None if section.values[key].data is None else rule(section, key)
+
+    return null_or_rule
+
+
+def _one_name(section: Section, key: str) -> list[str]:
+    data = section.values[key].data
+    names = [item.data for item in data] if isinstance(data, list) else []
+    if len(names) != 1 or not isinstance(names[0], str):
+        raise section.fail(key, "is not a list of one name")
+    return [names[0]]
+
+
+def _rope_scaling(section: Section, key: str) -> dict[str, Any]:
+    return section.section(key).read(ROPE_SCALING)
+
+
+def _config(section: Section, key: str) -> dict[str, Any]:
+    return section.section(key).read(CONFIG)
+
+
+def _bundled_folder(section: Section, key: str) -> Path:
+    """Return the folder of a checkpoint inside this package."""
+    if "repository" in section.values:
+        raise section.fail(key, "is given, and so is repository: one of them")
+    source = section.text(key)
+    folder = source.removeprefix(BUNDLED)
+    if not source.startswith(BUNDLED) or not _FOLDER.fullmatch(folder):
+        raise section.fail(key, f"{source!r:.80} is not {BUNDLED}FOLDER")
+    return bundled(folder)
+
+
+def _repository(section: Section, key: str) -> str:
+    found = section.text(key)
+    if not _REPOSITORY.fullmatch(found) or ".." in found:
+        raise section.fail(key, f"{found!r:.80} is not OWNER/NAME")
+    return found
+
+
+def _revision(section: Section, key: str) -> str:
+    name = section.text(key)
+    if (
+        len(name) > MAX_REVISION
+        or not _REVISION.fullmatch(name)
+        or ".." in name
+        or name.endswith((".", ".lock"))
+    ):
+        why = f"{name!r:.80} is not a branch, a tag, refs/pr/N or a commit"
+        raise section.fail(key, why)
+    return name
+
+
+def _file_patterns(section: Section, key: str) -> tuple[str, ...]:
+    return section.texts(key, _wrong_pattern)
+
+
+def _wrong_pattern(pattern: str) -> str | None:
+    if _FILE_PATTERN.fullmatch(pattern):
+        return None
+    return f"{pattern!r:.80} is not a pattern of file names, such as *.json"
+
+
+def _quants(section: Section, key: str) -> tuple[str, ...]:
+    return section.texts(key, _wrong_quant)
+
+
+def _wrong_quant(name: str) -> str | None:
+    return None if is_quant_name(name) else f"{name!r:.40} is not a name such as Q4_K_M"
+
+
+def _ready_made(section: Section, key: str) -> tuple[ReadyMade, ...]:
+    found = []
+    for item in section.sections(key):
+        values = item.read(READY_MADE)
+        item.require(("repository", "files"), values)
+        found.append(ReadyMade(**values))
+    return tuple(found)
+
+
+def _gguf_files(section: Section, key: str) -> dict[str, str]:
+    files = section.section(key)
+    if not files.values:
+        raise section.fail(key, "is empty")
+    found = {}
+    for quant in files.values:
+        why = _wrong_quant(quant)
+        if why is not None:
+            raise files.fail(quant[:40], why)
+        found[quant] = _gguf_path(files, quant)
+    return found
+
+
+def _gguf_path(files: Section, quant: str) -> str:
+    path = files.text(quant)
+    if not _GGUF.fullmatch(path) or ".." in path:
+        why = f"{path!r:.80} is not the path of a .gguf file inside the repository"
+        raise files.fail(quant, why)
+    if _PART.search(path) and not _FIRST_PART.search(path):
+        why = f"{path!r:.80} is not the first part of a split file, which ends in"
+        raise files.fail(quant, f"{why} -00001-of-NNNNN.gguf")
+    return path
+
+
+ROPE_SCALING: dict[str, Rule] = {
+    "type": Section.text,
+    "rope_type": Section.text,
+    "factor": Section.number,
+    "original_max_position_embeddings": Section.integer,
+    "attn_factor": Section.number,
+    "attention_factor": Section.number,
+    "beta_fast": Section.number,
+    "beta_slow": Section.number,
+    "mscale": Section.number,
+    "mscale_all_dim": Section.number,
+    "low_freq_factor": Section.number,
+    "high_freq_factor": Section.number,
+}
+# Keys of config.json, under its own names.
+CONFIG: dict[str, Rule] = {
+    "architectures": _one_name,
+    "model_type": Section.text,
+    "vocab_size": Section.integer,
+    "hidden_size": Section.integer,
+    "intermediate_size": Section.integer,
+    "num_hidden_layers": Section.integer,
+    "max_position_embeddings": Section.integer,
+    "num_attention_heads": Section.integer,
+    "num_key_value_heads": Section.integer,
+    "head_dim": Section.integer,
+    "q_lora_rank": nullable(Section.integer),
+    "kv_lora_rank": Section.integer,
+    "qk_nope_head_dim": Section.integer,
+    "qk_rope_head_dim": Section.integer,
+    "v_head_dim": Section.integer,
+    "n_routed_experts": Section.integer,
+    "n_shared_experts": Section.integer,
+    "num_experts_per_tok": Section.integer,
+    "moe_intermediate_size": Section.integer,
+    "moe_layer_freq": Section.integer,
+    "first_k_dense_replace": Section.integer_or_zero,
+    "n_group": Section.integer,
+    "topk_group": Section.integer,
+    "topk_method": Section.text,
+    "scoring_func": Section.text,
+    "norm_topk_prob": Section.flag,
+    "routed_scaling_factor": Section.number,
+    "num_nextn_predict_layers": Section.integer_or_zero,
+    "rms_norm_eps": Section.number,
+    "rope_theta": Section.number,
+    "rope_scaling": nullable(_rope_scaling),
+    "tie_word_embeddings": Section.flag,
+}
+REQUIRED_CONFIG = (
+    "architectures",
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "vocab_size",
+    "max_position_embeddings",
+)
+SIZES: dict[str, Rule] = {
+    "context": Section.integer,
+    "parameters": Section.number,
+    "active": Section.number,
+    "dtype": one_of(*DTYPES),
+}
+REQUIRED_SIZES = ("context", "parameters", "dtype")
+SHAPE: dict[str, Rule] = {**SIZES, "config": _config, "quants": _quants}
+READY_MADE: dict[str, Rule] = {
+    "repository": _repository,
+    "files": _gguf_files,
+    "mtp": Section.flag,
+}
+# Keys of a model that is not in this package.
+PUBLISHED: dict[str, Rule] = {
+    "revision": _revision,
+    "weights": one_of(*WEIGHTS),
+    "files": _file_patterns,
+    "gguf": _ready_made,
+}
+TEXTS = ("title", "licence", "family", "quant")  # every model has these
+FILE: dict[str, Rule] = {"models": Section.section, "shapes": Section.section}
+MODEL: dict[str, Rule] = {
+    "title": Section.text,
+    "licence": Section.text,
+    "family": Section.text,
+    "quant": Section.text,
+    "source": _bundled_folder,
+    "repository": _repository,
+    "shape": Section.text,
+    **SHAPE,
+    **PUBLISHED,
+}
+
+
+def read_file(root: Section, known: Shapes) -> tuple[dict[str, ModelEntry], dict[str, Shape]]:
+    """Read a whole models.yaml.
+
+    Args:
+        root: The file.
+        known: Shapes of another file, which the entries of this one may use.
+
+    Returns:
+        The models and the shapes of this file, by name.
+
+    Raises:
+        DslocalError: It breaks a rule; the message names file, line, model and key.
+    """
+    sections = root.read(FILE)
+    if "models" not in sections:
+        raise DslocalError(f"{root.file}:{root.line}: has no 'models'")
+    shapes = {}
+    if "shapes" in sections:
+        written: Section = sections["shapes"]
+        shapes = {name: _read_shape(written.section(name)) for name in written.values}
+    return _read_models(sections["models"], {**known, **shapes}), shapes
+
+
+def _read_models(section: Section, shapes: Shapes) -> dict[str, ModelEntry]:
+    found = {}
+    for name in section.values:
+        if not _MODEL_NAME.fullmatch(name):
+            hint = "lower case letters, digits, '.', '_' and '-'"
+            raise section.fail(name[:96], "is no name for a model", hint=hint)
+        entry = section.section(name)
+        found[name] = _read_model(Section(entry.file, name, entry.line, entry.values), shapes)
+    return found
+
+
+def _read_shape(section: Section) -> Shape:
+    values = section.read(SHAPE)
+    config = values.get("config", {})
+    _require_config(section, config)
+    sizes = {key: value for key, value in values.items() if key in SIZES}
+    return Shape(sizes, config, values.get("quants", DEFAULT_QUANTS))
+
+
+def _read_model(section: Section, shapes: Shapes) -> ModelEntry:
+    values = section.read(MODEL)
+    section.require(TEXTS, values)
+    shape = _shape_of(section, values.get("shape"), shapes)
+    config = _config_of(section, values, shape)
+    sizes = {**shape.sizes, **{key: values[key] for key in SIZES if key in values}}
+    section.require(REQUIRED_SIZES, sizes)
+    if sizes["context"] > config.get("max_position_embeddings", MAX_NUMBER):
+        why = f"is {sizes['context']}, more than its max_position_embeddings"
+        raise section.fail("context", why)
+    return ModelEntry(
+        name=section.where,
+        **{key: values[key] for key in TEXTS},
+        **{"active": sizes["parameters"], **sizes},
+        repository=values.get("repository", ""),
+        local=values.get("source"),
+        stated=config,
+        quants=_quants_of(section, values, shape),
+        **{key: values[key] for key in PUBLISHED if key in values},
+    )
+
+
+def _shape_of(section: Section, name: str | None, shapes: Shapes) -> Shape:
+    if name is None:
+        return Shape({}, {})
+    if name not in shapes:
+        hint = f"known: {', '.join(shapes) or 'none'}"
+        raise section.fail("shape", f"there is none called {name!r:.80}", hint=hint)
+    return shapes[name]
+
+
+def _config_of(section: Section, values: Mapping[str, Any], shape: Shape) -> Mapping[str, Any]:
+    """Return what is stated of config.json; nothing of a checkpoint in this package, which has it.
+
+    Raises:
+        DslocalError: Too little is stated, or what a checkpoint in this package has anyway.
+    """
+    if "source" in values:
+        for key in ("config", "shape", *PUBLISHED):
+            if key in values:
+                raise section.fail(key, "is not needed: the checkpoint is here")
+        return {}
+    if "repository" not in values:
+        raise section.fail("repository", f"is missing (or source: {BUNDLED}FOLDER)")
+    config = {**shape.config, **values.get("config", {})}
+    _require_config(section, config)
+    return config
+
+
+def _require_config(section: Section, config: Mapping[str, Any]) -> None:
+    for key in REQUIRED_CONFIG:
+        if key not in config:
+            raise section.fail("config", f"{key} is missing")
+
+
+def _quants_of(section: Section, values: Mapping[str, Any], shape: Shape) -> tuple[str, ...]:
+    """Return the recommended quantizations, best first, the model's own among them."""
+    quant: str = values["quant"]
+    own: tuple[str, ...] | None = values.get("quants")
+    if own is not None:
+        if quant.upper() not in own:
+            raise section.fail("quants", f"lacks {quant!r:.40}, the quant of the model")
+        return own
+    if quant.upper() in shape.quants:
+        return shape.quants
+    return tuple(sorted((*shape.quants, quant), key=_bits, reverse=True))
+
+
+def _bits(quant: str) -> int:
+    """Return about how many bits a weight takes, by the name; 0 where that says nothing."""
+    digits = re.search(r"\d+", quant)
+    return int(digits[0]) if digits else 0
