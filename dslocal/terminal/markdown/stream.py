@@ -20,10 +20,10 @@ One rule is not CommonMark's: mathematics that opens on a line of its own (``\\[
 ``\\begin{…}``) continues to its end or to a blank line, whatever its lines begin with, ``- b`` and
 ``= c`` included.
 
-Why markdown-it-py does not do this: it parses whole texts, so the block that is open would be parsed
-again for each frame. At the end of a list of 2,000 lines that takes 29 ms (a table 27, a nested
-list 34, a quote 9, code 1), before anything is laid out; here it is 0.03 ms whatever the length, of
-a frame's 0.3 ms (``tests/benchmarks/render.py``).
+Why markdown-it-py does not do this: it parses whole texts, so the block that is open would be
+parsed again for each frame. At the end of a list of 2,000 lines that takes 29 ms (a table 27, a
+nested list 34, a quote 9, code 1), before anything is laid out; here it is 0.03 ms whatever the
+length, of a frame's 0.3 ms (``tests/benchmarks/render.py``).
 
 Does not know inline markup, widths or terminals.
 """
