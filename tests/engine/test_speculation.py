@@ -200,9 +200,9 @@ class Failing(Scripted):
         if call == self.call and length > len(self.known) - 20:
             raise EngineError("out of memory")
 
-    def propose(self, ids: Sequence[int], token: int, most: int) -> list[int]:
+    def propose(self, ids: Sequence[int], token: int, max_drafts: int) -> list[int]:
         self.fail("propose", len(ids))
-        return super().propose(ids, token, most)
+        return super().propose(ids, token, max_drafts)
 
     def evaluated(self, start: int, ids: Sequence[int]) -> None:
         self.fail("evaluated", start)
@@ -255,4 +255,4 @@ def test_auto_drafts_nothing_on_a_small_model_until_it_has_been_measured(
     speculation = enable_speculation(drafting, "auto")
     assert isinstance(speculation, Speculation)
     assert generate(drafting, prompt_ids(model)).drafted == 0
-    assert not speculation.pace.active
+    assert not speculation.draft_length.active

@@ -9,13 +9,18 @@ from collections.abc import Sequence
 
 import pytest
 
-from dslocal.engine.speculation.draft_length import AGAIN, FIRST, LATER, DraftLength
+from dslocal.engine.speculation.draft_length import (
+    FIRST_PAUSE,
+    MAX_PAUSE,
+    TRIAL_INTERVAL,
+    DraftLength,
+)
 
 PLAIN = 10.0  # milliseconds of a token without drafts
 
 
 def play(
-    pace: DraftLength,
+    drafting: DraftLength,
     costs: Sequence[float],
     right: Sequence[float],
     tokens: int,
@@ -27,15 +32,18 @@ def play(
     by place in a draft.
     """
     dice = random.Random(seed)
-    spent, made, drafted = 0.0, 0, 0
+    spent = 0.0
+    made = drafted = 0
     while made < tokens:
-        length = pace.length()
+        length = drafting.length()
         accepted = 0
         while accepted < length and dice.random() < right[accepted]:
             accepted += 1
         seconds = costs[length] * (1 + noise * dice.random())
-        pace.record(length, length, accepted, seconds / 1000)
-        spent, made, drafted = spent + seconds, made + accepted + 1, drafted + length
+        drafting.record(length, length, accepted, seconds / 1000)
+        spent += seconds
+        made += accepted + 1
+        drafted += length
     return spent, drafted
 
 
@@ -56,9 +64,9 @@ def test_the_best_length_is_found_within_a_few_dozen_tokens(
 ) -> None:
     found = []
     for seed in range(20):
-        pace = DraftLength((1, 2, 3))
-        play(pace, costs, right, 60, seed=seed, noise=noise)
-        found.append(pace.best)
+        drafting = DraftLength((1, 2, 3))
+        play(drafting, costs, right, 60, seed=seed, noise=noise)
+        found.append(drafting.best)
     assert found.count(best) >= 14  # of what is nearly as good, luck may pick the other
 
 
@@ -86,66 +94,67 @@ def test_where_it_does_not_pay_a_run_loses_almost_nothing() -> None:
     """Proves it for what a small model is like: not expected to gain, tried rarely, and ever more
     so.
     """
-    pace = DraftLength((1, 2, 3), expect=False)
+    drafting = DraftLength((1, 2, 3), expect=False)
     costs, right = WORLDS["it costs what it brings and more"][:2]
-    assert not pace.active
-    spent, drafted = play(pace, costs, right, FIRST - 1)
-    assert spent == pytest.approx(PLAIN * (FIRST - 1))
+    assert not drafting.active
+    spent, drafted = play(drafting, costs, right, FIRST_PAUSE - 1)
+    assert spent == pytest.approx(PLAIN * (FIRST_PAUSE - 1))
     assert drafted == 0
-    spent, drafted = play(pace, costs, right, 8 * FIRST)
+    spent, drafted = play(drafting, costs, right, 8 * FIRST_PAUSE)
     assert 0 < drafted < 20
-    assert spent < 1.02 * PLAIN * 8 * FIRST
-    spent, drafted = play(pace, costs, right, 10 * LATER)
+    assert spent < 1.02 * PLAIN * 8 * FIRST_PAUSE
+    spent, drafted = play(drafting, costs, right, 10 * MAX_PAUSE)
     assert drafted < 60
 
 
 def test_a_small_model_that_gains_is_noticed() -> None:
-    pace = DraftLength((1, 2, 3), expect=False)
-    play(pace, *WORLDS["the second guess is poor"][:2], 2 * FIRST)
-    assert pace.best == 1
-    assert pace.active
+    drafting = DraftLength((1, 2, 3), expect=False)
+    play(drafting, *WORLDS["the second guess is poor"][:2], 2 * FIRST_PAUSE)
+    assert drafting.best == 1
+    assert drafting.active
 
 
 def test_a_change_is_noticed() -> None:
     """Proves that drafts are given up when they no longer pay, and taken up again when they do."""
-    pace = DraftLength((1, 2, 3))
+    drafting = DraftLength((1, 2, 3))
     gain, loss = (
         WORLDS["the second guess is poor"][:2],
         WORLDS["it costs what it brings and more"][:2],
     )
-    play(pace, *gain, 300)
-    assert pace.best == 1
-    play(pace, *loss, 2 * AGAIN)
-    assert pace.best == 0
-    play(pace, *gain, 4 * FIRST)
-    assert pace.best == 1
+    play(drafting, *gain, 300)
+    assert drafting.best == 1
+    play(drafting, *loss, 2 * TRIAL_INTERVAL)
+    assert drafting.best == 0
+    play(drafting, *gain, 4 * FIRST_PAUSE)
+    assert drafting.best == 1
 
 
 def test_one_hiccup_decides_nothing() -> None:
-    pace = DraftLength((1, 2, 3))
+    drafting = DraftLength((1, 2, 3))
     for number in range(40):
-        length = pace.length()
-        pace.record(
-            length, length, min(length, 1), 1.0 if number % 5 == 2 else 0.011 if length else 0.010
-        )
-    assert pace.best >= 1
+        length = drafting.length()
+        seconds = 0.011 if length else 0.010
+        if number % 5 == 2:
+            seconds = 1.0
+        drafting.record(length, length, min(length, 1), seconds)
+    assert drafting.best >= 1
 
 
 def test_forced_it_always_drafts() -> None:
-    pace = DraftLength((1, 2, 3), optional=False)
+    drafting = DraftLength((1, 2, 3), optional=False)
     costs, right = WORLDS["never right"][:2]
-    assert play(pace, costs, right, 500)[1] >= 500
-    assert pace.active
+    assert play(drafting, costs, right, 500)[1] >= 500
+    assert drafting.active
 
 
 def test_cycles_without_a_proposal_count_as_plain_ones() -> None:
     """Proves that a drafter with no idea costs no trial: it waits until there is one."""
-    pace = DraftLength((2, 4))
+    drafting = DraftLength((2, 4))
     for _ in range(50):
-        pace.record(pace.length(), 0, 0, 0.01)
-    assert pace.active
-    assert pace.rate(0) == pytest.approx(100)
+        drafting.record(drafting.length(), 0, 0, 0.01)
+    assert drafting.active
+    assert drafting.rate(0) == pytest.approx(100)
     for _ in range(20):
-        length = pace.length()
-        pace.record(length, length, length, 0.012)
-    assert pace.best == 4
+        length = drafting.length()
+        drafting.record(length, length, length, 0.012)
+    assert drafting.best == 4

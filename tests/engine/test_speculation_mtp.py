@@ -118,7 +118,7 @@ def test_what_it_did_not_hear_costs_drafts_but_no_tokens(
 def test_the_second_context_is_made_when_it_is_needed(model: LlamaModel) -> None:
     with LlamaContext(model, LOADING) as context:
         drafter = MtpDrafter(context)
-        assert not drafter.listening
+        assert not drafter.is_listening
         drafter.close()  # nothing there, nothing wrong
         speculation = one_at_a_time(context)
         generate(context, prompt_ids(model), max_tokens=5)

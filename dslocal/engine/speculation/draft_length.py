@@ -1,10 +1,10 @@
-"""How many tokens to draft at a time, none included: by what it costs and what comes of it,
-measured as it goes.
+"""Choose how many tokens to draft at a time, by what drafting costs and brings.
 
-Knows seconds and counts, nothing of models. For each length that may be drafted it keeps what a
-cycle took lately, and for each place in a draft how often it was right when all before it were.
-From the two follows how fast each length is. The best is used, the others are tried again now and
-then, none at all among them; where none is best, less and less often.
+Knows seconds and counts, nothing of models. A cycle evaluates one token and the drafts after it.
+For each length that may be drafted, what a cycle took lately is kept, and for each position in a
+draft, how often it was right when all before it were. The two give the tokens per second of each
+length. The fastest is used. From time to time its neighbours are tried again, not drafting among
+them; where not drafting is fastest, less and less often.
 """
 
 from __future__ import annotations
@@ -13,87 +13,123 @@ from collections import deque
 from collections.abc import Sequence
 from statistics import median_low
 
-TRIAL = 4  # cycles of one length before it is judged
-RECENT = 9  # cycles of each length that its cost is taken from
-FORGET = 0.97  # of what is known of a place, each time that something is learnt of it
-AGAIN = 256  # tokens between two trials while drafts are used
-LATER = 16_384  # tokens between two trials at the most, where they do not pay
-FIRST = 512  # tokens before the first trial, where they are not expected to pay
+# Cycles of each length in a trial. Their lower median is the second fastest, so that one or two
+# cycles that something else slowed down decide nothing.
+TRIAL_CYCLES = 4
+# The cost of a length is the median of its last so many cycles: enough for a steady one, and few
+# enough that a change of text or machine shows within two trials.
+COST_CYCLES = 9
+# By what the knowledge of a position shrinks with each new observation; after 23 it weighs half.
+DECAY = 0.97
+# Tokens between two trials while drafting is fastest. A trial of three neighbours takes 12 cycles,
+# and the neighbours are nearly as fast.
+TRIAL_INTERVAL = 256
+# Tokens before the next trial while not drafting is fastest, doubled after each trial that does not
+# change that. Such a trial takes 4 cycles, so a model that never gains loses less than 1 %.
+FIRST_PAUSE = 512
+MAX_PAUSE = 16_384
+MIN_SECONDS = 1e-9  # of a cycle, against division by 0
 
 
 class DraftLength:
-    """Says how many to draft next. ``lengths`` are those to choose from; with ``optional`` none may
-    turn out best.
+    """Says how many tokens to draft next.
 
-    Unless ``expect``, nothing is drafted at first, since a trial has its cost too.
+    Attributes:
+        best: The length that was fastest when it was last judged; 0 for not drafting.
     """
 
     def __init__(
         self, lengths: Sequence[int], *, optional: bool = True, expect: bool = True
     ) -> None:
-        self._lengths = tuple(sorted({*lengths, *([0] if optional else [])}))
-        self._costs: dict[int, deque[float]] = {
-            n: deque(maxlen=RECENT) for n in range(max(self._lengths) + 1)
-        }
-        self._right, self._tried = [0.0] * max(self._lengths), [0.0] * max(self._lengths)
-        self._pause = self._back_off = FIRST
-        self._trials: deque[int] = deque()
-        self._rivals: set[int] = set()
+        """Start without any knowledge.
+
+        Args:
+            lengths: How many tokens may be drafted at a time.
+            optional: Whether not drafting may turn out to be fastest.
+            expect: Whether drafting is expected to pay. Otherwise nothing is drafted at first,
+                since a trial has its cost too.
+        """
+        self._drafting_lengths = sorted(set(lengths))
+        self._lengths = [0, *self._drafting_lengths] if optional else self._drafting_lengths
+        longest = max(self._lengths)
+        # seconds of recent cycles, by the number of tokens that were drafted
+        self._costs: list[deque[float]] = [deque(maxlen=COST_CYCLES) for _ in range(longest + 1)]
+        # how often a position was right, and how often it was reached
+        self._right = [0.0] * longest
+        self._reached = [0.0] * longest
+        self._pause = self._next_pause = FIRST_PAUSE
+        self._trial: deque[int] = deque()  # the lengths of the next cycles
+        self._rivals: set[int] = set()  # the lengths that are judged after the trial
         self.best = 0
         if expect or not optional:
-            self.best = min(n for n in self._lengths if n)
-            self._try(sorted(self._lengths, key=lambda n: (n != self.best, n)))
+            self.best = self._drafting_lengths[0]
+            others = [n for n in self._lengths if n != self.best]
+            self._start_trial([self.best, *others])
 
     @property
     def active(self) -> bool:
         """Whether anything will be drafted in the near future."""
-        return self.best > 0 or bool(self._trials)
+        return self.best > 0 or bool(self._trial)
 
     def length(self) -> int:
-        """How many to draft next."""
-        return self._trials[0] if self._trials else self.best
+        """Return how many tokens to draft next."""
+        return self._trial[0] if self._trial else self.best
 
     def record(self, wanted: int, proposed: int, right: int, seconds: float) -> None:
-        """A cycle took ``seconds``: ``wanted`` were asked for, ``proposed`` were drafted, the first
-        ``right`` of them rightly.
+        """Take in what a cycle brought.
+
+        Args:
+            wanted: How many tokens were to be drafted.
+            proposed: How many the drafter had.
+            right: How many of those, from the first on, were right.
+            seconds: What the cycle took.
         """
         self._costs[proposed].append(seconds)
-        for place in range(min(right + 1, proposed)):
-            self._tried[place] = self._tried[place] * FORGET + 1
-            self._right[place] = self._right[place] * FORGET + (place < right)
-        if self._trials:
+        for position in range(min(right + 1, proposed)):
+            is_right = 1.0 if position < right else 0.0
+            self._right[position] = self._right[position] * DECAY + is_right
+            self._reached[position] = self._reached[position] * DECAY + 1
+        if self._trial:
+            # a drafter without an idea is asked again
             if proposed or not wanted:
-                self._trials.popleft()
-            if not self._trials:
+                self._trial.popleft()
+            if not self._trial:
                 self._judge()
             return
         self._pause -= right + 1
         if self._pause <= 0:
-            drafted = [n for n in self._lengths if n]
-            at = self._lengths.index(self.best)
-            self._try(self._lengths[max(0, at - 1) : at + 2] if self.best else drafted[:1])
+            self._start_trial(self._neighbours())
 
     def rate(self, length: int) -> float:
-        """Tokens a second when ``length`` are drafted at a time; 0 when that was never tried."""
+        """Return the tokens per second of a length; 0 if it was never tried."""
         costs = self._costs[length]
         if not costs:
             return 0.0
-        expected, likely = 1.0, 1.0
-        for place in range(length):
-            likely *= self._right[place] / self._tried[place] if self._tried[place] else 0.0
-            expected += likely
-        return expected / max(median_low(costs), 1e-9)
+        expected_tokens = 1.0
+        all_right = 1.0
+        for right, reached in zip(self._right[:length], self._reached[:length], strict=True):
+            all_right *= right / reached if reached else 0.0
+            expected_tokens += all_right
+        return expected_tokens / max(median_low(costs), MIN_SECONDS)
 
-    def _try(self, lengths: Sequence[int]) -> None:
+    def _neighbours(self) -> Sequence[int]:
+        """Return the lengths to try: those next to the best, or the shortest if that is none."""
+        if not self.best:
+            return self._drafting_lengths[:1]
+        at = self._lengths.index(self.best)
+        return self._lengths[max(0, at - 1) : at + 2]
+
+    def _start_trial(self, lengths: Sequence[int]) -> None:
         for n in lengths:
             if n != self.best:
                 self._costs[n].clear()
+            self._trial.extend([n] * TRIAL_CYCLES)
         self._rivals = {*lengths, self.best}
-        self._trials.extend(n for n in lengths for _ in range(TRIAL))
 
     def _judge(self) -> None:
         self.best = max(self._rivals, key=self.rate)
         if self.best:
-            self._pause, self._back_off = AGAIN, FIRST
+            self._pause, self._next_pause = TRIAL_INTERVAL, FIRST_PAUSE
         else:
-            self._pause, self._back_off = self._back_off, min(2 * self._back_off, LATER)
+            self._pause = self._next_pause
+            self._next_pause = min(2 * self._next_pause, MAX_PAUSE)

@@ -1,10 +1,9 @@
-"""Speculative decoding: a drafter guesses what comes next, the target evaluates all guesses in one
-batch, and its own sampler decides.
+"""Speculative decoding: a drafter guesses, the target evaluates all guesses in one batch.
 
-Every token is drawn from the target's logits at its own position by the ordinary sampler; a draft
+Each token is drawn from the target's logits at its own position by the ordinary sampler. A draft
 that equals it only means that the next logits are there already. So what is drawn is distributed
-exactly as without drafts, whatever the drafter says. Whether it pays depends on the machine, the
-model and the text, and is measured: see :mod:`.pace`.
+exactly as without drafts, whatever the drafter proposes. Whether it pays depends on the machine,
+the model and the text, and is measured (:mod:`.draft_length`).
 """
 
 from __future__ import annotations
@@ -22,82 +21,102 @@ DraftMode = Literal["auto", "on", "off"]
 
 
 class Drafter(Protocol):
-    """Guesses what follows in a context, which tells it of all that it evaluates. Errors are
-    EngineErrors.
+    """Guesses what follows in a context, and is notified of all that the context evaluates.
+
+    All methods may raise EngineError.
     """
 
     @property
     def lengths(self) -> tuple[int, ...]:
-        """How many to draft at a time is worth trying."""
+        """How many tokens at a time are worth trying."""
 
     @property
-    def listening(self) -> bool:
-        """Whether it follows what the context evaluates."""
+    def is_listening(self) -> bool:
+        """Whether it takes in what the context evaluates."""
 
-    def listen(self, on: bool) -> None: ...
+    def set_listening(self, on: bool) -> None:
+        """Take in what the context evaluates from now on, or cease to."""
 
-    def propose(self, ids: Sequence[int], token: int, most: int) -> list[int]:
-        """Up to ``most`` ids, 1 at the least, to follow ``token``, which comes after ``ids``; none
-        without an idea.
+    def propose(self, ids: Sequence[int], token: int, max_drafts: int) -> list[int]:
+        """Return the ids that probably follow.
+
+        Args:
+            ids: What the context holds.
+            token: Comes next.
+            max_drafts: The most ids to return, at least 1.
+
+        Returns:
+            Guesses of what follows ``token``; none without an idea.
         """
 
-    def evaluated(self, start: int, ids: Sequence[int]) -> None: ...
+    def evaluated(self, start: int, ids: Sequence[int]) -> None:
+        """See :class:`.CacheObserver`."""
 
-    def trimmed(self, length: int) -> None: ...
+    def trimmed(self, length: int) -> None:
+        """See :class:`.CacheObserver`."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Release what it holds. May be called again."""
 
 
 class Speculation:
-    """Drafts for one context, of which it is the observer. A drafter that fails is given up, and
-    what is left is plain decoding.
+    """Drafts for one context, whose observer it is.
+
+    A drafter that fails is dropped, and plain decoding is left.
+
+    Attributes:
+        context: The target.
+        drafter: None once it failed or is closed.
+        draft_length: Chooses how many tokens are drafted.
+        error: Why the drafter was dropped; None if it was not.
     """
 
-    def __init__(self, context: LlamaContext, drafter: Drafter, pace: DraftLength) -> None:
-        self.context, self.pace = context, pace
-        self.error: EngineError | None = None
+    def __init__(self, context: LlamaContext, drafter: Drafter, draft_length: DraftLength) -> None:
+        """Become the observer of ``context``."""
+        self.context = context
         self.drafter: Drafter | None = drafter
-        self._wanted = self._proposed = 0
-        self._warming = False
+        self.draft_length = draft_length
+        self.error: EngineError | None = None
+        self._wanted = 0
+        self._proposed = 0
+        self._is_warm_up = False  # of this cycle: the drafter just began to listen
         context.observer = self
 
     def begin(self) -> None:
-        """Before a prompt is evaluated: it is followed when drafts are to be expected."""
-        self._listen(self.pace.active)
+        """Prepare for a prompt: the drafter listens to it if drafts are to be expected."""
+        self._set_listening(self.draft_length.active)
 
-    def propose(self, token: int, most: int) -> list[int]:
-        """Ids to evaluate together with ``token``, which comes next, ``most`` at the most."""
-        self._wanted = self.pace.length() if self.drafter else 0
-        self._warming, drafts = False, list[int]()
-        if not self.pace.active:
-            self._listen(False)
-        elif self.drafter and not self.drafter.listening:
-            self._listen(True)
-            self._warming = True  # it has to hear of a token before it can say anything
-        elif self.drafter and min(self._wanted, most) > 0:
-            try:
-                drafts = self.drafter.propose(self.context.ids, token, min(self._wanted, most))
-            except EngineError as e:
-                self._give_up(e)
-        ends = self.context.model.is_end_token
-        drafts = drafts[
-            : next((i for i, draft in enumerate(drafts) if ends(draft)), len(drafts))
-        ]  # nothing follows the end
+    def propose(self, token: int, max_drafts: int) -> list[int]:
+        """Return at most ``max_drafts`` ids to evaluate together with ``token``, which is next."""
+        self._wanted = self.draft_length.length() if self.drafter else 0
+        self._is_warm_up = False
+        drafts: list[int] = []
+        if not self.draft_length.active:
+            self._set_listening(False)
+        elif self.drafter and not self.drafter.is_listening:
+            self._set_listening(True)
+            self._is_warm_up = True  # it has to hear a token before it can draft
+        else:
+            drafts = self._drafts(token, min(self._wanted, max_drafts))
         self._proposed = len(drafts)
         return drafts
 
     def accepted(self, count: int, seconds: float) -> None:
-        """What became of the last proposal: so many were right, and all took ``seconds``, proposing
-        and sampling included.
+        """Take note of what the last proposal brought.
+
+        Args:
+            count: How many drafts, from the first on, were right.
+            seconds: What the cycle took, proposing and sampling included.
         """
-        if not self._warming:
-            self.pace.record(self._wanted, self._proposed, count, seconds)
+        if not self._is_warm_up:
+            self.draft_length.record(self._wanted, self._proposed, count, seconds)
 
     def failed(self, error: EngineError) -> None:
-        """The target could not evaluate drafts: there will be none any more."""
+        """Cease to draft: the target could not evaluate drafts."""
         self._give_up(error)
 
     def evaluated(self, start: int, ids: Sequence[int]) -> None:
+        """See :class:`.CacheObserver`."""
         if self.drafter:
             try:
                 self.drafter.evaluated(start, ids)
@@ -105,18 +124,34 @@ class Speculation:
                 self._give_up(e)
 
     def trimmed(self, length: int) -> None:
+        """See :class:`.CacheObserver`."""
         if self.drafter:
             self.drafter.trimmed(length)
 
     def close(self) -> None:
+        """Close the drafter; nothing is drafted any more."""
         if self.drafter:
             self.drafter.close()
         self.drafter = None
 
-    def _listen(self, on: bool) -> None:
-        if self.drafter and self.drafter.listening != on:
+    def _drafts(self, token: int, max_drafts: int) -> list[int]:
+        """Return the drafter's guesses up to one that would end the answer: nothing follows it."""
+        if self.drafter is None or max_drafts <= 0:
+            return []
+        try:
+            drafts = self.drafter.propose(self.context.ids, token, max_drafts)
+        except EngineError as e:
+            self._give_up(e)
+            return []
+        for index, draft in enumerate(drafts):
+            if self.context.model.is_end_token(draft):
+                return drafts[:index]
+        return drafts
+
+    def _set_listening(self, on: bool) -> None:
+        if self.drafter and self.drafter.is_listening != on:
             try:
-                self.drafter.listen(on)
+                self.drafter.set_listening(on)
             except EngineError as e:
                 self._give_up(e)
 
@@ -126,26 +161,29 @@ class Speculation:
 
 
 def enable_speculation(
-    context: LlamaContext, mode: DraftMode, layer: LlamaModel | None = None
+    context: LlamaContext, mode: DraftMode, mtp_layer: LlamaModel | None = None
 ) -> Speculation | None:
-    """Makes ``context`` draft: with its model's MTP layer when that is loaded, else from what was
-    said before. None when ``mode`` is off. ``layer`` is the MTP layer where it has a file of its
-    own.
+    """Let ``context`` draft: with its model's MTP layer if that is loaded, otherwise by n-grams.
 
-    Its loading's ``n_outputs`` says how many tokens can be verified at a time. With "auto", it is
-    measured whether drafts pay; a small model is taken not to gain by them until measured
-    otherwise. With "on", there are always some.
+    Args:
+        context: The target. The ``n_outputs`` of its load config say how many tokens can be
+            verified at a time.
+        mode: "auto" drafts while that is measured to pay; a small model is not expected to gain
+            until measured otherwise. "on" always drafts. "off" never does.
+        mtp_layer: The MTP layer, if it has a file of its own.
+
+    Returns:
+        The observer that ``context`` now has; None if nothing is drafted.
     """
     from .mtp_draft import MtpDrafter
     from .ngram_draft import NgramDrafter
 
-    if mode == "off" or context.load_config.n_outputs < 2:
+    n_outputs = context.load_config.n_outputs
+    if mode == "off" or n_outputs < 2:
         return None
-    drafter: Drafter = (
-        MtpDrafter(context, layer) if context.load_config.mtp else NgramDrafter(context)
-    )
-    lengths = [length for length in drafter.lengths if length < context.load_config.n_outputs]
-    small = context.model.header.file_size < SMALL_MODEL_BYTES
-    return Speculation(
-        context, drafter, DraftLength(lengths, optional=mode == "auto", expect=not small)
-    )
+    has_layer = context.load_config.mtp
+    drafter: Drafter = MtpDrafter(context, mtp_layer) if has_layer else NgramDrafter(context)
+    lengths = [length for length in drafter.lengths if length < n_outputs]
+    is_small = context.model.header.file_size < SMALL_MODEL_BYTES
+    draft_length = DraftLength(lengths, optional=mode == "auto", expect=not is_small)
+    return Speculation(context, drafter, draft_length)

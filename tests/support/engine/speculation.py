@@ -14,7 +14,7 @@ QUESTION = "What is 47 × 86?"
 
 
 def prompt_ids(model: LlamaModel, question: str = QUESTION) -> list[int]:
-    """A question with the thought opened."""
+    """Return the ids of a question, and of the tag that opens the reasoning."""
     parts = "<｜begin▁of▁sentence｜>", "<｜User｜>", question, "<｜Assistant｜>", "<think>", "\n"
     ids: list[int] = []
     for part in parts:
@@ -47,7 +47,7 @@ class Scripted:
     """
 
     lengths = (1, 2, 3)
-    listening = True
+    is_listening = True
 
     def __init__(self, known: Sequence[int], *, right: int, most: int = 3) -> None:
         self.known = list(known)
@@ -56,12 +56,12 @@ class Scripted:
         self.heard: list[int] = []
         self.closed = False
 
-    def listen(self, on: bool) -> None:
+    def set_listening(self, on: bool) -> None:
         """It knows already."""
 
-    def propose(self, ids: Sequence[int], token: int, most: int) -> list[int]:
+    def propose(self, ids: Sequence[int], token: int, max_drafts: int) -> list[int]:
         at = len(ids) + 1
-        count = min(self.most, most)
+        count = min(self.most, max_drafts)
         return [
             id if n < self.right else id + 1 for n, id in enumerate(self.known[at : at + count])
         ]
