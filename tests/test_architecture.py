@@ -1,5 +1,5 @@
-"""Proves that the code keeps to its own plan: who imports whom, what a cold start loads, what errors
-exit with.
+"""Proves that the code keeps to its own plan: who imports whom, what a cold start loads, what
+errors exit with.
 """
 
 from __future__ import annotations
@@ -121,7 +121,8 @@ def test_llama_cpp_is_loaded_before_numpy(package: str) -> None:
     # sys.modules is in the order in which imports ended; the library itself is loaded by
     # llama_cpp.llama_cpp
     done = python(
-        f"import sys, {package}; print(*(name for name in sys.modules if name in ('llama_cpp.llama_cpp', 'numpy')))"
+        f"import sys, {package}; print(*(name for name in sys.modules if name in"
+        f" ('llama_cpp.llama_cpp', 'numpy')))"
     )
     assert done.stdout.split() == ["llama_cpp.llama_cpp", "numpy"], done.stderr
 

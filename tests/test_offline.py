@@ -21,12 +21,16 @@ from support.waiting import wait_until
 GUARD = """
 import os, sys
 
+LOOKUPS = (
+    "socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr", "socket.getnameinfo"
+)
+
 def watch(event, arguments):
     if event in ("socket.connect", "socket.sendto", "socket.sendmsg"):
         address = arguments[1]
         if not isinstance(address, tuple) or address[0] in ("127.0.0.1", "::1"):
             return
-    elif event not in ("socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr", "socket.getnameinfo"):
+    elif event not in LOOKUPS:
         return
     elif event == "socket.getaddrinfo" and arguments[0] in (None, "127.0.0.1", "::1", "localhost"):
         return

@@ -168,8 +168,14 @@ def test_what_cannot_be_kept_is_refused(fresh: Path, change: dict[str, Any]) -> 
 
 
 GOOD = {
-    **{"format": 1, "name": "r1", "quant": "Q4_K_M", "files": ["/models/r1.gguf"]},
-    **{"bytes": 10, "how": "imported", "origin": "ollama:r1:latest", "added": 1.0},
+    "format": 1,
+    "name": "r1",
+    "quant": "Q4_K_M",
+    "files": ["/models/r1.gguf"],
+    "bytes": 10,
+    "how": "imported",
+    "origin": "ollama:r1:latest",
+    "added": 1.0,
 }
 HOSTILE: list[tuple[str, Any]] = [
     *((f"without {key}", {k: v for k, v in GOOD.items() if k != key}) for key in GOOD),

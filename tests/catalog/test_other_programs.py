@@ -171,18 +171,16 @@ def test_so_many_folders_and_no_more(
 def test_lm_studio(tmp_path: Path) -> None:
     root = tmp_path / "models"
     for name in (
-        *(
-            "org/R1-GGUF/R1-Q4_K_M.gguf",
-            "org/R1-GGUF/R1-Q8_0-00001-of-00002.gguf",
-            "org/R1-GGUF/R1-Q8_0-00002-of-00002.gguf",
-        ),
-        *(
-            "org/R1-GGUF/mmproj-F16.gguf",
-            "org/R1-GGUF/README.md",
-            "org/R1-GGUF/.hidden.gguf",
-            "org/R1-GGUF/deep/Q2.gguf",
-        ),
-        *("loose.gguf", "org/R1-GGUF/deep/too/deep.gguf", ".git/x/y.gguf"),
+        "org/R1-GGUF/R1-Q4_K_M.gguf",
+        "org/R1-GGUF/R1-Q8_0-00001-of-00002.gguf",
+        "org/R1-GGUF/R1-Q8_0-00002-of-00002.gguf",
+        "org/R1-GGUF/mmproj-F16.gguf",
+        "org/R1-GGUF/README.md",
+        "org/R1-GGUF/.hidden.gguf",
+        "org/R1-GGUF/deep/Q2.gguf",
+        "loose.gguf",
+        "org/R1-GGUF/deep/too/deep.gguf",
+        ".git/x/y.gguf",
     ):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).touch()

@@ -17,12 +17,16 @@ from dslocal.home.paths import registry_file
 
 SHIPPED = catalog.load_registry(registry_file())
 CONFIG = (
-    "{architectures: [LlamaForCausalLM], hidden_size: 64, intermediate_size: 128, num_hidden_layers: 2, num_attention_heads: 4, "
+    "{architectures: [LlamaForCausalLM], hidden_size: 64, intermediate_size: 128,"
+    " num_hidden_layers: 2, num_attention_heads: 4, "
     "vocab_size: 320, max_position_embeddings: 4096}"
 )
 SIZES = "context: 4096, parameters: 1, dtype: bf16"
 SHAPE = f"shapes:\n  s: {{{SIZES}, config: {CONFIG}%s}}\n"
-BASE = "models:\n  m:\n    title: T\n    licence: MIT\n    family: r1\n    repository: some/Model\n    shape: s\n    quant: %s\n"
+BASE = (
+    "models:\n  m:\n    title: T\n    licence: MIT\n    family: r1\n    repository:"
+    " some/Model\n    shape: s\n    quant: %s\n"
+)
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -48,8 +52,10 @@ def test_what_is_said(tmp_path: Path) -> None:
     found = read(
         tmp_path,
         model(
-            f"revision: {COMMIT}\nweights: pytorch\nfiles: ['*.json', 'model-*.safetensors', '[a-c]?.txt']\nquants: [BF16, Q8_0]\n"
-            "gguf:\n  - repository: a/B-GGUF\n    files: {Q8_0: B-Q8_0.gguf, IQ4_XS: x/y.z/B+1-00001-of-00012.gguf}\n    mtp: true\n"
+            f"revision: {COMMIT}\nweights: pytorch\nfiles: ['*.json', 'model-*.safetensors',"
+            f" '[a-c]?.txt']\nquants: [BF16, Q8_0]\n"
+            "gguf:\n  - repository: a/B-GGUF\n    files: {Q8_0: B-Q8_0.gguf, IQ4_XS:"
+            " x/y.z/B+1-00001-of-00012.gguf}\n    mtp: true\n"
             "  - {repository: c/D, files: {Q2_K: D.i1-Q2_K.gguf}}"
         ),
     )
@@ -119,40 +125,46 @@ def ready(files: str = "{Q8_0: a.gguf}", repository: str = "a/b") -> str:
     return f"gguf: [{{repository: {repository}, files: {files}}}]"
 
 
-BUNDLED = "models:\n  m:\n    title: T\n    licence: MIT\n    family: r1\n    source: bundled:nano\n    quant: Q8_0\n"
+BUNDLED = (
+    "models:\n  m:\n    title: T\n    licence: MIT\n    family: r1\n    source:"
+    " bundled:nano\n    quant: Q8_0\n"
+)
 REVISIONS = (
-    *(
-        "../main",
-        "a/../b",
-        "/main",
-        "main/",
-        "a//b",
-        ".main",
-        "-main",
-        "main.lock",
-        "main.",
-        "a..b",
-        "a b",
-        "a@{1}",
-        "a~1",
-        "x" * 101,
-    ),
-    *("refs/heads/main", "refs/pr/0", "refs/pr/x", "refs/pr/1/x", "'a\\b'"),
+    "../main",
+    "a/../b",
+    "/main",
+    "main/",
+    "a//b",
+    ".main",
+    "-main",
+    "main.lock",
+    "main.",
+    "a..b",
+    "a b",
+    "a@{1}",
+    "a~1",
+    "x" * 101,
+    "refs/heads/main",
+    "refs/pr/0",
+    "refs/pr/x",
+    "refs/pr/1/x",
+    "'a\\b'",
 )
 PATTERNS = ("'a/*'", "'..'", "'.'", "''", "'a\\b'", "'a b'", "'é'", "'" + "a" * 101 + "'")
 PLACES = (
-    *(
-        "/a.gguf",
-        "../a.gguf",
-        "a/../b.gguf",
-        "a//b.gguf",
-        "./a.gguf",
-        "'a\\b.gguf'",
-        "C:/a.gguf",
-        "a.bin",
-        ".gguf",
-    ),
-    *("https://a.b/c.gguf", "'a b.gguf'", "a.gguf/b", "a..gguf"),
+    "/a.gguf",
+    "../a.gguf",
+    "a/../b.gguf",
+    "a//b.gguf",
+    "./a.gguf",
+    "'a\\b.gguf'",
+    "C:/a.gguf",
+    "a.bin",
+    ".gguf",
+    "https://a.b/c.gguf",
+    "'a b.gguf'",
+    "a.gguf/b",
+    "a..gguf",
 )
 PARTS = ("00002-of-00009", "00001-of-9", "1-of-9", "00001-of-00000", "000001-of-000009")
 BAD = [
@@ -309,11 +321,9 @@ def test_what_can_be_had_in_no_way() -> None:
 
 
 MADE_FOR_MLA = {  # published after llama.cpp began to keep MLA's cache compressed, in April 2025
-    *(
-        "unsloth/DeepSeek-R1-0528-GGUF",
-        "bartowski/deepseek-ai_DeepSeek-R1-0528-GGUF",
-        "unsloth/DeepSeek-V3.1-GGUF",
-    ),
+    "unsloth/DeepSeek-R1-0528-GGUF",
+    "bartowski/deepseek-ai_DeepSeek-R1-0528-GGUF",
+    "unsloth/DeepSeek-V3.1-GGUF",
 }
 
 

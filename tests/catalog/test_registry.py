@@ -21,13 +21,13 @@ from dslocal.prompts.families import FAMILIES
 LIMIT_S = 0.02
 
 SMALL: dict[str, object] = {
-    **{
-        "architectures": ["LlamaForCausalLM"],
-        "hidden_size": 64,
-        "intermediate_size": 128,
-        "num_hidden_layers": 2,
-    },
-    **{"num_attention_heads": 4, "vocab_size": 320, "max_position_embeddings": 4096},
+    "architectures": ["LlamaForCausalLM"],
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "vocab_size": 320,
+    "max_position_embeddings": 4096,
 }
 SIZES: dict[str, object] = {"context": 4096, "parameters": 1.5, "active": 0.5, "dtype": "bf16"}
 TEXTS: dict[str, object] = {"title": "T", "licence": "MIT", "family": "r1", "quant": "Q8_0"}
@@ -98,9 +98,8 @@ def test_every_entry_that_ships(model: catalog.ModelEntry) -> None:
             NotFoundError, match=f"{re.escape(model.name)} is not on this machine"
         ) as caught:
             _ = model.folder
-        assert (
-            caught.value.hint
-            == f"dslocal pull {model.name} downloads it; dslocal fit {model.name} says what it needs"
+        assert caught.value.hint == (
+            f"dslocal pull {model.name} downloads it; dslocal fit {model.name} says what it needs"
         )
 
 
@@ -143,20 +142,16 @@ def test_what_an_entry_says_goes_before_its_shape(tmp_path: Path) -> None:
 def test_every_key_of_config_json_is_read_as_it_is(tmp_path: Path) -> None:
     file = tmp_path / "models.yaml"
     more: dict[str, object] = {
-        **{
-            "tie_word_embeddings": "true",
-            "rms_norm_eps": "1e-05",
-            "rope_theta": 1e6,
-            "first_k_dense_replace": 0,
-            "q_lora_rank": "~",
-        },
-        **{
-            "topk_method": "noaux_tc",
-            "rope_scaling": {
-                "type": "yarn",
-                "factor": 40,
-                "original_max_position_embeddings": 4096,
-            },
+        "tie_word_embeddings": "true",
+        "rms_norm_eps": "1e-05",
+        "rope_theta": 1e6,
+        "first_k_dense_replace": 0,
+        "q_lora_rank": "~",
+        "topk_method": "noaux_tc",
+        "rope_scaling": {
+            "type": "yarn",
+            "factor": 40,
+            "original_max_position_embeddings": 4096,
         },
     }
     file.write_text(config(**more))
@@ -167,8 +162,10 @@ def test_every_key_of_config_json_is_read_as_it_is(tmp_path: Path) -> None:
 def test_own_entries_win_and_may_use_the_shapes_that_ship(own: Path) -> None:
     shipped = catalog.load_registry()
     own.write_text(
-        "models:\n  mine: {title: Mine, repository: me/Mine, licence: MIT, family: r1, quant: Q2_K, shape: v3}\n"
-        "  deepseek-r1: {title: My R1, repository: me/R1, licence: MIT, family: r1, quant: Q2_K, shape: small}\n"
+        "models:\n  mine: {title: Mine, repository: me/Mine, licence: MIT, family: r1, quant:"
+        " Q2_K, shape: v3}\n"
+        "  deepseek-r1: {title: My R1, repository: me/R1, licence: MIT, family: r1, quant: Q2_K,"
+        " shape: small}\n"
         f"shapes: {flow({'small': {**SIZES, 'config': SMALL}})}\n"
     )
     registry = catalog.load_registry()
@@ -457,5 +454,8 @@ def test_without_it_they_are_the_platform_s(
 
 
 def test_asking_for_folders_loads_nothing() -> None:
-    program = "import sys, dslocal.home as home; home.cache_dir(); print(*{'yaml', 'platformdirs', 'huggingface_hub'} & set(sys.modules))"
+    program = (
+        "import sys, dslocal.home as home; home.cache_dir(); print(*{'yaml',"
+        " 'platformdirs', 'huggingface_hub'} & set(sys.modules))"
+    )
     assert python(program, env={"DSLOCAL_HOME": "/tmp/x"}).stdout == "\n"

@@ -19,7 +19,10 @@ from dslocal.engine import LlamaContext, LlamaModel
 from dslocal.prompts import FAMILIES, Family, Message, encode, recognise_family
 
 FIRST = "What is 987654 × 321?"
-ANSWER = "It is 317036934, if I have not made a mistake on the way, which with numbers of this size may well be."
+ANSWER = (
+    "It is 317036934, if I have not made a mistake on the way, which with numbers of this"
+    " size may well be."
+)
 NEXT = "And now?"
 
 
@@ -85,7 +88,9 @@ def with_long_answer(session: Session) -> list[int]:
 
 def test_stopped_and_continued(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     """Proves that what was evaluated until then is used."""
-    context, prefill, half = session.context, session.context.prefill, 512
+    context = session.context
+    prefill = session.context.prefill
+    half = 512
     certain = with_long_answer(session)
 
     def until_stopped(ids: Sequence[int]) -> int:

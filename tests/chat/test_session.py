@@ -182,7 +182,8 @@ def test_progress_of_the_prompt_is_told(context: LlamaContext) -> None:
 
 
 KNOWN = (
-    "known: frequency_penalty, logit_bias, max_tokens, min_p, presence_penalty, repeat_penalty, stop, temperature, think_budget, "
+    "known: frequency_penalty, logit_bias, max_tokens, min_p, presence_penalty, repeat_penalty,"
+    " stop, temperature, think_budget, "
     "top_k, top_p"
 )
 SETTINGS = [

@@ -1,5 +1,5 @@
-"""Interrupted conversions continue and end with the same bytes: kill -9 at any moment, Ctrl-C, a full
-disk, a damaged source.
+"""Interrupted conversions continue and end with the same bytes: kill -9 at any moment, Ctrl-C, a
+full disk, a damaged source.
 """
 
 from __future__ import annotations

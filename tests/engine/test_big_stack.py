@@ -19,7 +19,9 @@ from pathlib import Path
 from dslocal.engine import LlamaModel
 model = LlamaModel(Path(sys.argv[1]), vocab_only=True)
 found = []
-thread = threading.Thread(target=lambda: found.extend(len(model.encode(sign * 100_000)) for sign in ("a", "!", "中")))
+def encode():
+    found.extend(len(model.encode(sign * 100_000)) for sign in ("a", "!", "中"))
+thread = threading.Thread(target=encode)
 thread.start()
 thread.join()
 print(*found)

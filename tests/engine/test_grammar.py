@@ -21,8 +21,14 @@ from dslocal.gguf import libraries
 
 EOS = 1
 GRAMMARS = {
-    "sums": 'root ::= (expr "=" term "\\n")+\nexpr ::= term ([-+*/] term)*\nterm ::= [0-9]+ | "(" expr ")" # parentheses',
-    "json": 'root ::= v\nv ::= "{" (p ("," p)*)? "}" | "[" (v ("," v)*)? "]" | s | [0-9]{1,3}\np ::= s ":" v\ns ::= "\\"" [a-z ]* "\\""',
+    "sums": (
+        'root ::= (expr "=" term "\\n")+\nexpr ::= term ([-+*/] term)*\nterm ::= [0-9]+ | "("'
+        ' expr ")" # parentheses'
+    ),
+    "json": (
+        'root ::= v\nv ::= "{" (p ("," p)*)? "}" | "[" (v ("," v)*)? "]" | s | [0-9]{1,3}\np'
+        ' ::= s ":" v\ns ::= "\\"" [a-z ]* "\\""'
+    ),
     "longest match": 'root ::= [a-z]+ "ing"',
     "literals that share a beginning": 'root ::= "a" "b" | "ab" "c"',
     "ambiguous": 'root ::= ("a" | "ab")* "b"',
@@ -80,7 +86,9 @@ def test_gbnf_means_what_it_means_to_llama_cpp(model: LlamaModel, name: str) -> 
     """
     compiled = gbnf_to_grammar(GRAMMARS[name])
     for seed in range(2):
-        dice, grammar, tokens = random.Random(seed), Grammar(model, compiled), list[int]()
+        dice = random.Random(seed)
+        grammar = Grammar(model, compiled)
+        tokens = list[int]()
         for _ in range(12):
             mine, other = (
                 whole(model, ours(model, grammar)),

@@ -99,7 +99,7 @@ def changed(header: GgufHeader, **values: object) -> GgufHeader:
         header,
         metadata={
             **header.metadata,
-            **{key.replace("__", "."): value for key, value in values.items()},  # type: ignore[misc]
+            **{key.replace("__", "."): v for key, v in values.items()},  # type: ignore[misc]
         },
     )
 

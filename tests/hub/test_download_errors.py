@@ -33,7 +33,9 @@ class Failure(NamedTuple):
     url: str = ""
 
 
-API, ANY, FILES = f"/api/models/{REPO}*", "/*", "*.safetensors"
+API = f"/api/models/{REPO}*"
+ANY = "/*"
+FILES = "*.safetensors"
 PAGE = {"pattern": API, "kind": "body", "body": b"<html>"}
 DATE = "Wed, 21 Oct 2099 07:28:00 GMT"
 TOKEN = "set HF_TOKEN to a token that may read it, or run hf auth login)"

@@ -152,7 +152,10 @@ def test_a_token_stays_at_the_hub(hub: LocalHub, fetch: Fetch) -> None:
 
 
 def test_the_environment_of_a_process(hub: LocalHub, tmp_path: Path) -> None:
-    program = f"import huggingface_hub as h; print(h.hf_hub_download('{REPO}', 'config.json', token=False))"
+    program = (
+        f"import huggingface_hub as h; print(h.hf_hub_download('{REPO}', 'config.json',"
+        f" token=False))"
+    )
     done = python(
         program,
         env={
@@ -250,18 +253,15 @@ def test_a_big_file_is_not_read(hub: LocalHub, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("header", "status", "start", "stop"),
     [
-        *[
-            ("bytes=0-0", 206, 0, 1),
-            ("bytes=10-19", 206, 10, 20),
-            ("bytes=255990-", 206, 255990, 256000),
-            ("bytes=-5", 206, 255995, 256000),
-        ],
-        *[
-            ("bytes=100-999999999", 206, 100, 256000),
-            ("bytes=1-2,5-6", 200, 0, 256000),
-            ("lines=1-2", 200, 0, 256000),
-        ],
-        *[("bytes=256000-", 416, 0, 0), ("bytes=5-2", 416, 0, 0)],
+        ("bytes=0-0", 206, 0, 1),
+        ("bytes=10-19", 206, 10, 20),
+        ("bytes=255990-", 206, 255990, 256000),
+        ("bytes=-5", 206, 255995, 256000),
+        ("bytes=100-999999999", 206, 100, 256000),
+        ("bytes=1-2,5-6", 200, 0, 256000),
+        ("lines=1-2", 200, 0, 256000),
+        ("bytes=256000-", 416, 0, 0),
+        ("bytes=5-2", 416, 0, 0),
     ],
 )
 def test_ranges(hub: LocalHub, header: str, status: int, start: int, stop: int) -> None:

@@ -111,11 +111,9 @@ def test_a_range_that_is_ignored(
 @pytest.mark.parametrize(
     ("parameters", "waits"),
     [
-        *[
-            ({"status": 429, "retry_after": 7}, [8.0]),
-            ({"status": 429, "ratelimit": 55}, [56.0]),
-            ({"status": 429}, [1.0]),
-        ],
+        ({"status": 429, "retry_after": 7}, [8.0]),
+        ({"status": 429, "ratelimit": 55}, [56.0]),
+        ({"status": 429}, [1.0]),
         *[({"status": status}, [1.0]) for status in (500, 502, 503)],
     ],
 )

@@ -59,7 +59,9 @@ def read(
     """The events, and at each special token whether the parser is thinking and whether it is
     unsure.
     """
-    characters, parts, states = Utf8Stream(), list[AnswerEvent](), list[tuple[bool, bool]]()
+    characters = Utf8Stream()
+    parts = list[AnswerEvent]()
+    states = list[tuple[bool, bool]]()
     for id, data in tokens:
         parts += parser.feed(id, characters.feed(data))
         if id != WORD:

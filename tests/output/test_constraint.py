@@ -329,7 +329,9 @@ HOSTILE: dict[str, Any] = {
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_schema_is_answered_cut_or_refused(context: LlamaContext, name: str) -> None:
     """Nothing crashes or takes long; what comes to an end validates."""
-    form, turn, refused = None, None, ""
+    form = None
+    turn = None
+    refused = ""
     try:
         form = constraint_from_schema(HOSTILE[name], "test")
         turn = asked(context, form, thinking=Thinking.BYPASSED, max_tokens=60)

@@ -17,7 +17,9 @@ from dslocal.prompts import FAMILIES, Message, Segment, Thinking
 OPEN, CLOSE = Tag(7, "<think>"), Tag(8, "</think>")
 WORD = 9  # the id of any token that is no tag
 Token = str | Tag
-FORCED, FREE, BYPASSED = "forced", "free", "bypassed"
+FORCED = "forced"
+FREE = "free"
+BYPASSED = "bypassed"
 
 # how the prompt begins the answer, what comes, the reasoning and the answer in it
 CASES: dict[str, tuple[str, list[Token], str, str]] = {

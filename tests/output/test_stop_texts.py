@@ -140,7 +140,10 @@ def test_a_stop_text_of_white_space_does_not_wait_for_more(context: LlamaContext
     session = Session(context, R1, settings, top_logprobs=0)
     list(
         session.stream(
-            "What is 47 × 86?\nPlease reason step by step, and put your final answer within \\boxed{}.",
+            (
+                "What is 47 × 86?\nPlease reason step by step, and put your final answer within"
+                " \\boxed{}."
+            ),
             1,
         )
     )

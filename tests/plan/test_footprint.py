@@ -116,13 +116,13 @@ def test_published_figures() -> None:
 @pytest.mark.parametrize(
     ("name", "kind", "per_token"),
     [
-        *(
-            ("v3", "MLA", 70_272),
-            ("coder-v2", "MLA", 69_120),
-            ("v2-lite", "MLA", 31_104),
-            ("moe-16b", "MHA", 229_376),
-        ),
-        *(("qwen-7b", "GQA", 57_344), ("llama-70b", "GQA", 327_680), ("llm-67b", "GQA", 389_120)),
+        ("v3", "MLA", 70_272),
+        ("coder-v2", "MLA", 69_120),
+        ("v2-lite", "MLA", 31_104),
+        ("moe-16b", "MHA", 229_376),
+        ("qwen-7b", "GQA", 57_344),
+        ("llama-70b", "GQA", 327_680),
+        ("llm-67b", "GQA", 389_120),
     ],
 )
 def test_kind_of_attention(headers: dict[str, Path], name: str, kind: str, per_token: int) -> None:
@@ -301,18 +301,14 @@ def test_hostile_headers_end_as_one_line(v3: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        *(
-            ("attention.head_count", 0),
-            ("attention.head_count", [1, 2]),
-            ("block_count", 1 << 31),
-            ("block_count", "61"),
-        ),
-        *(
-            ("expert_used_count", 1 << 31),
-            ("expert_count", -1),
-            ("attention.kv_lora_rank", -8),
-            ("nextn_predict_layers", -4000),
-        ),
+        ("attention.head_count", 0),
+        ("attention.head_count", [1, 2]),
+        ("block_count", 1 << 31),
+        ("block_count", "61"),
+        ("expert_used_count", 1 << 31),
+        ("expert_count", -1),
+        ("attention.kv_lora_rank", -8),
+        ("nextn_predict_layers", -4000),
     ],
 )
 def test_numbers_that_make_no_sense(v3: Path, key: str, value: Value) -> None:

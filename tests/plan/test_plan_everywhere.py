@@ -34,7 +34,9 @@ from dslocal.plan.machine.machine import Gpu, Machine
 from dslocal.plan.machine.probe import probe_machine
 from dslocal.plan.search import MIN_AUTO_CTX, UBATCH_SIZES, Overrides, make_plan
 
-F16, Q8, Q4 = GgmlType.F16, GgmlType.Q8_0, GgmlType.Q4_0
+F16 = GgmlType.F16
+Q8 = GgmlType.Q8_0
+Q4 = GgmlType.Q4_0
 RANK = ("no", "ssd", "cpu", "offload", "gpu")
 
 # what FIT promises for Macs, on recordings: (model, quantization): plan as it is, and with the

@@ -329,7 +329,10 @@ def test_ggml_lists_this_machine_quietly(capfd: pytest.CaptureFixture[str]) -> N
 
 
 def test_in_a_real_cgroup() -> None:
-    program = "from dslocal.plan.machine.probe import probe_machine; m = probe_machine(); print(m.ram, m.available, m.limited_by)"
+    program = (
+        "from dslocal.plan.machine.probe import probe_machine; m = probe_machine();"
+        " print(m.ram, m.available, m.limited_by)"
+    )
     with confined(GIB) as command:
         done = subprocess.run(
             [*command, sys.executable, "-P", "-c", program],

@@ -37,7 +37,9 @@ from dslocal.plan.memory.footprint import footprint
 from dslocal.plan.refusal import nearest_fit, require_fit
 from dslocal.plan.search import HEADROOM, NO_OVERRIDES, TARGET_CTX, Overrides, Plan, make_plan
 
-F16, Q8, Q4 = GgmlType.F16, GgmlType.Q8_0, GgmlType.Q4_0
+F16 = GgmlType.F16
+Q8 = GgmlType.Q8_0
+Q4 = GgmlType.Q4_0
 
 
 def about(layers: int) -> Any:

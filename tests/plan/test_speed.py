@@ -177,9 +177,18 @@ def test_known_points() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ram", "rate", "words"), [(8, 100, "a plain M chip"), (16, 100, "a plain"), (24, 200, "a Pro"), (36, 200, "a Pro"),
-                               (64, 400, "a Max"), (128, 400, "a Max"), (192, 800, "an Ultra"), (512, 800, "an Ultra")]
-)  # fmt: skip
+    ("ram", "rate", "words"),
+    [
+        (8, 100, "a plain M chip"),
+        (16, 100, "a plain"),
+        (24, 200, "a Pro"),
+        (36, 200, "a Pro"),
+        (64, 400, "a Max"),
+        (128, 400, "a Max"),
+        (192, 800, "an Ultra"),
+        (512, 800, "an Ultra"),
+    ],
+)
 def test_a_described_mac_is_what_comes_with_that_much_ram(
     ram: int, rate: float, words: str
 ) -> None:
@@ -203,7 +212,9 @@ def test_rates() -> None:
 
 
 def test_forecast_is_bytes_over_rates() -> None:
-    h, load_config, rates = header(QWEN_7B), LoadConfig(8192), Rates(0, 1e10, 1e9)
+    h = header(QWEN_7B)
+    load_config = LoadConfig(8192)
+    rates = Rates(0, 1e10, 1e9)
     memory = footprint(h, load_config)
     found = forecast(h, load_config, memory, ROOMY, rates)
     empty, full = read(h, load_config, filled=0).total, read(h, load_config, filled=1).total
@@ -229,11 +240,9 @@ def test_dense_weights_miss_whole_when_they_do_not_fit() -> None:
 
 def test_experts_miss_as_far_as_they_do_not_fit() -> None:
     h, load_config = header(V3), LoadConfig(4096)
-    memory, routed, always = (
-        footprint(h, load_config),
-        weights_of(h, "routed experts"),
-        weights_of(h, *ALWAYS),
-    )
+    memory = footprint(h, load_config)
+    routed = weights_of(h, "routed experts")
+    always = weights_of(h, *ALWAYS)
     rest = memory.all.host - memory.weights.host
     half = read(h, load_config, with_available(round(rest + always + routed / 2)))
     assert half.ssd == pytest.approx(routed * 8 / 256 / 2, rel=1e-6)
