@@ -1,8 +1,8 @@
-"""Which GGUF models are on this machine, besides what ships: one small file for each, so that no
-process loses another's entry.
+"""The inventory: which models are on this machine, besides the one that ships.
 
-An entry is written whole or not at all. It is hostile until checked: one that is damaged, or says
-what cannot be, is passed over and never deleted.
+There is one small JSON file for each model and quantization, so that no process loses another's
+entry. An entry is written whole or not at all. It is hostile until checked: one that is damaged, or
+says what cannot be, is passed over and never deleted.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -19,32 +19,39 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dslocal.errors import DslocalError, UsageError
-from dslocal.files import is_file, sync_folder, write_atomic
+from dslocal.files import is_file, parse_json_object, sync_folder, write_atomic
 from dslocal.gguf.parts import MAX_PARTS
 from dslocal.home.paths import state_dir
 
 from .quant_names import is_quant_label
 
-How = Literal["converted", "downloaded", "imported"]
-HOW: tuple[How, ...] = ("converted", "downloaded", "imported")
+Provenance = Literal["converted", "downloaded", "imported"]
+PROVENANCES: tuple[Provenance, ...] = ("converted", "downloaded", "imported")
 FORMAT = 1
-CHECKPOINT = (
-    "checkpoint"  # the "quantization" of one that was downloaded whole, and is not a GGUF file
-)
-MAX_ENTRIES, MAX_ENTRY, MAX_TEXT = 10_000, 1 << 20, 4096
-MAX_BYTES, MAX_TIME = 1 << 50, 1e11
+CHECKPOINT = "checkpoint"  # the "quantization" of a whole safetensors checkpoint
+MAX_ENTRIES = 10_000
+MAX_ENTRY = 1 << 20  # bytes of an entry's file
+MAX_TEXT = 4096  # characters of a path or an origin
+MAX_BYTES = 1 << 50  # of a model
+MAX_TIME = 1e11  # Unix time
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,95}")
 
 
 @dataclass(frozen=True)
 class InstalledModel:
-    """One model in one quantization. ``path`` is the file to open, the first of ``files`` where it
-    is split; a checkpoint's config.json.
+    """One model in one quantization.
 
-    ``how`` it came here decides whether its files are dslocal's to delete. ``origin`` is where it
-    came from: ``hf:OWNER/NAME@COMMIT``, a URL, ``ollama:deepseek-r1:7b`` or a path. ``added`` is
-    Unix time.
+    Attributes:
+        name: Lower case letters, digits, '.', '_' and '-'.
+        quant: Its quantization, or :data:`CHECKPOINT`.
+        path: The file to open: the first of ``files``; of a checkpoint its config.json.
+        files: All of its files.
+        nbytes: Their size.
+        how: How it came here, which decides whether its files are dslocal's to delete.
+        origin: Where it came from: ``hf:OWNER/NAME@COMMIT``, a URL, ``ollama:deepseek-r1:7b`` or
+            a path.
+        added: When, in Unix time.
     """
 
     name: str
@@ -52,13 +59,13 @@ class InstalledModel:
     path: Path
     files: tuple[Path, ...]
     nbytes: int
-    how: How
+    how: Provenance
     origin: str
     added: float
 
     @property
     def full_name(self) -> str:
-        """What names this one and no other."""
+        """What names this model and no other: ``NAME:QUANT``."""
         return f"{self.name}:{self.quant}"
 
     @property
@@ -68,100 +75,114 @@ class InstalledModel:
 
 
 def add_installed(entry: InstalledModel, *, replacing: bool = True) -> None:
-    """Makes ``entry`` known by its name and quantization, in place of what was.
+    """Make ``entry`` known by its name and quantization.
 
-    Raises UsageError for a name or a number that cannot be kept, and, unless ``replacing``, where
-    other files are known by that name already; DslocalError where it cannot be written.
+    Args:
+        entry: Relative paths in it become absolute.
+        replacing: Replace an entry of that name that has other files, too.
+
+    Raises:
+        UsageError: A name or a number cannot be kept, or other files are known by that name.
+        DslocalError: It cannot be written.
     """
-    files = tuple(map(absolute_path, entry.files))
+    files = tuple(absolute_path(file) for file in entry.files)
     entry = replace(entry, path=absolute_path(entry.path), files=files)
-    fields = {
-        **{
-            "format": FORMAT,
-            "name": entry.name,
-            "quant": entry.quant,
-            "files": [str(file) for file in files],
-        },
-        **{"bytes": entry.nbytes, "how": entry.how, "origin": entry.origin, "added": entry.added},
+    content = {
+        "format": FORMAT,
+        "name": entry.name,
+        "quant": entry.quant,
+        "files": [str(file) for file in files],
+        "bytes": entry.nbytes,
+        "how": entry.how,
+        "origin": entry.origin,
+        "added": entry.added,
     }
-    if _entry(fields) != entry:
+    if _entry_of(content) != entry:
         raise UsageError(
             f"{entry.name!r:.100} in {entry.quant!r:.40} cannot be kept",
             hint="a name is lower case letters, digits, '.', '_' and '-'",
         )
     with locked_inventory() as folder:
-        known = _read(folder / _file_name(entry.name, entry.quant))
+        file = folder / _file_name(entry)
+        known = _read(file)
         if known and not replacing and known.files != files:
             raise UsageError(
                 f"{entry.full_name} is {known.path} already", hint="--name gives it another name"
             )
-        write_atomic(
-            folder / _file_name(entry.name, entry.quant),
-            json.dumps(fields),
-            beside=folder / ".new",
-        )
+        write_atomic(file, json.dumps(content), beside=folder / ".new")
 
 
 def installed_models() -> list[InstalledModel]:
-    """All of them, by name, then by quantization."""
+    """Return all of them, by name, then by quantization."""
     folder = _folder()
     try:
         with os.scandir(folder) as entries:
-            names = [
-                entry.name for entry in islice(entries, MAX_ENTRIES) if entry.name.endswith(".json")
-            ]
+            listed = list(islice(entries, MAX_ENTRIES))
     except OSError:
         return []
-    found = [entry for name in names if (entry := _read(folder / name))]
+    found = []
+    for file in listed:
+        entry = _read(Path(file.path)) if file.name.endswith(".json") else None
+        if entry is not None:
+            found.append(entry)
     return sorted(found, key=lambda entry: (entry.name, entry.quant.lower()))
 
 
 def find_installed(name: str, quant: str | None = None) -> InstalledModel | None:
-    """The model called ``name``, which may be ``NAME:QUANT``, in any case; without a quantization
-    the one added last.
+    """Return the model called ``name``, in upper or lower case.
 
-    A checkpoint comes after everything that can be run as it is.
+    Args:
+        name: ``NAME``, or ``NAME:QUANT`` where ``quant`` is not given.
+        quant: Its quantization. Without one it is the model that was added last, and a checkpoint
+            only where there is nothing that can be run as it is.
     """
     if quant is None:
         name, colon, quant = name.partition(":")
         if colon and not quant:
             return None
-    same = [
-        entry
-        for entry in installed_models()
-        if entry.name == name.lower() and quant.lower() in ("", entry.quant.lower())
-    ]
-    return max(
-        same, key=lambda entry: (entry.quant != CHECKPOINT, entry.added, entry.quant), default=None
-    )
+    found = []
+    for entry in installed_models():
+        if entry.name == name.lower() and quant.lower() in ("", entry.quant.lower()):
+            found.append(entry)
+    return max(found, key=_preference, default=None)
+
+
+def _preference(entry: InstalledModel) -> tuple[bool, float, str]:
+    return entry.quant != CHECKPOINT, entry.added, entry.quant
 
 
 def remove_installed(entry: InstalledModel) -> bool:
-    """Forgets ``entry``, and touches none of its files; False when it is not what is known by that
-    name, or nothing is.
+    """Forget ``entry``, and touch none of its files.
+
+    Returns:
+        Whether it was known; False when something else is known by that name, or nothing.
     """
-    with locked_removal(entry) as known:
-        return known
+    with locked_removal(entry) as is_known:
+        return is_known
 
 
 @contextmanager
 def locked_removal(entry: InstalledModel) -> Iterator[bool]:
-    """Holds the lock, says whether ``entry`` is still what is known by its name, and forgets it at
-    the end if so.
+    """Hold the inventory's lock, and forget ``entry`` at the end unless an error is raised inside.
+
+    Yields:
+        Whether ``entry`` is still what is known by its name.
     """
     with locked_inventory() as folder:
-        file = folder / _file_name(entry.name, entry.quant)
-        known = _read(file) == entry
-        yield known
-        if known:
+        file = folder / _file_name(entry)
+        is_known = _read(file) == entry
+        yield is_known
+        if is_known:
             file.unlink(missing_ok=True)
             sync_folder(folder)
 
 
 @contextmanager
 def locked_inventory() -> Iterator[Path]:
-    """Yields the folder of the entries while no other process changes them. What cannot be written
-    there is a DslocalError.
+    """Yield the folder of the entries while no other process changes them.
+
+    Raises:
+        DslocalError: Something there cannot be written.
     """
     from filelock import FileLock
 
@@ -183,15 +204,16 @@ def locked_inventory() -> Iterator[Path]:
 
 
 def model_slug(text: str) -> str:
-    """``text`` as a name: ``DeepSeek R1 (7B)`` becomes ``deepseek-r1-7b``. Empty when nothing is
-    left.
+    """Return ``text`` as a model's name: ``DeepSeek R1 (7B)`` becomes ``deepseek-r1-7b``.
+
+    Empty when nothing of it may stand in a name.
     """
     plain = re.sub(r"[^a-z0-9._]+", "-", text.lower())
     return re.sub(r"([._-])[._-]+", r"\1", plain).lstrip("._-")[:96].rstrip("._-")
 
 
 def absolute_path(path: Path) -> Path:
-    """``path`` from the root on, without ``.`` and ``..``; links in it stay."""
+    """Return ``path`` from the root on, without ``.`` and ``..``; links in it stay."""
     return Path(os.path.normpath(path.absolute()))
 
 
@@ -199,63 +221,84 @@ def _folder() -> Path:
     return state_dir() / "models"
 
 
-def _file_name(name: str, quant: str) -> str:
-    return f"{name}@{quant.lower()}.json"
+def _file_name(entry: InstalledModel) -> str:
+    return f"{entry.name}@{entry.quant.lower()}.json"
 
 
 def _read(file: Path) -> InstalledModel | None:
-    """The entry in ``file``, unless it is none."""
+    """Return the entry in ``file``, unless it is a link, too long, damaged or misnamed."""
     try:
         fd = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         with os.fdopen(fd, "rb") as opened:
             status = os.fstat(fd)
             if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_ENTRY:
                 return None
-            entry = _entry(json.loads(opened.read(MAX_ENTRY)))
-    except (OSError, ValueError, RecursionError):
+            entry = _entry_of(parse_json_object(opened.read(MAX_ENTRY)))
+    except (OSError, ValueError):
         return None
-    return entry if entry and file.name == _file_name(entry.name, entry.quant) else None
+    return entry if entry and file.name == _file_name(entry) else None
 
 
-def _entry(content: Any) -> InstalledModel | None:
-    """What an entry says, if all of it can be."""
-    match content:
-        case {
-            "format": 1,
-            "name": str(name),
-            "quant": str(quant),
-            "files": [str(first), *rest],
-            "bytes": int(nbytes),
-            **more,
-        }:
-            how, origin, added = (more.get(key) for key in ("how", "origin", "added"))
-        case _:
+def _entry_of(content: dict[str, Any]) -> InstalledModel | None:
+    """Return what an entry's JSON says, if each of its values can be."""
+    if content.get("format") != FORMAT:
+        return None
+    for key, can_be in _CHECKS.items():
+        if not can_be(content.get(key)):
             return None
-    files = [first, *rest]
-    if not (
-        _NAME.fullmatch(name)
-        and is_quant_label(quant)
-        and len(files) <= MAX_PARTS
-        and all(isinstance(file, str) and _is_plain_path(file) for file in files)
-        and not isinstance(nbytes, bool)
-        and 0 <= nbytes <= MAX_BYTES
-        and how in HOW
-        and isinstance(origin, str)
-        and len(origin) <= MAX_TEXT
-        and isinstance(added, int | float)
-        and not isinstance(added, bool)
-        and 0 <= added <= MAX_TIME
-    ):
-        return None
+    files = tuple(Path(file) for file in content["files"])
     return InstalledModel(
-        name, quant, Path(first), tuple(map(Path, files)), nbytes, how, origin, float(added)
+        name=content["name"],
+        quant=content["quant"],
+        path=files[0],
+        files=files,
+        nbytes=content["bytes"],
+        how=content["how"],
+        origin=content["origin"],
+        added=float(content["added"]),
     )
 
 
-def _is_plain_path(text: str) -> bool:
-    return (
-        len(text) <= MAX_TEXT
-        and "\0" not in text
-        and Path(text).is_absolute()
-        and os.path.normpath(text) == text
-    )
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and _NAME.fullmatch(value) is not None
+
+
+def _is_quant(value: object) -> bool:
+    return isinstance(value, str) and is_quant_label(value)
+
+
+def _are_files(value: object) -> bool:
+    return isinstance(value, list) and 0 < len(value) <= MAX_PARTS and all(map(_is_path, value))
+
+
+def _is_path(value: object) -> bool:
+    if not isinstance(value, str) or len(value) > MAX_TEXT or "\0" in value:
+        return False
+    return Path(value).is_absolute() and os.path.normpath(value) == value
+
+
+def _is_size(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_BYTES
+
+
+def _is_provenance(value: object) -> bool:
+    return value in PROVENANCES
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and len(value) <= MAX_TEXT
+
+
+def _is_time(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= MAX_TIME
+
+
+_CHECKS: dict[str, Callable[[object], bool]] = {
+    "name": _is_name,
+    "quant": _is_quant,
+    "files": _are_files,
+    "bytes": _is_size,
+    "how": _is_provenance,
+    "origin": _is_text,
+    "added": _is_time,
+}

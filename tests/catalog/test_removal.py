@@ -14,7 +14,7 @@ from huggingface_hub import scan_cache_dir
 from support.gguf.other_programs import snapshot
 
 from dslocal import catalog
-from dslocal.catalog.inventory import How
+from dslocal.catalog.inventory import Provenance
 from dslocal.catalog.leftovers import delete_leftover, find_leftovers, is_in_use
 from dslocal.catalog.removal import plan_removal, remove_model
 from dslocal.errors import DslocalError
@@ -35,7 +35,7 @@ def cache(tmp_path: Path) -> Path:
     return tmp_path / "hub"
 
 
-def kept(*files: Path, how: How = "downloaded", name: str = "r1") -> catalog.InstalledModel:
+def kept(*files: Path, how: Provenance = "downloaded", name: str = "r1") -> catalog.InstalledModel:
     entry = catalog.InstalledModel(
         name, "Q4_K_M", files[0], files, 10, how, f"hf:org/r1@{ONE}", 1.0
     )
@@ -236,7 +236,7 @@ def test_a_download_outside_any_cache_stays(cache: Path, path: str) -> None:
     assert catalog.installed_models() == []
 
 
-OWN: list[tuple[How, str, bytes, bool]] = [
+OWN: list[tuple[Provenance, str, bytes, bool]] = [
     ("converted", "r1.gguf", A, True),
     ("converted", "thesis.odt", A, False),
     ("converted", "thesis.gguf", b"PK..", False),
@@ -247,7 +247,9 @@ OWN: list[tuple[How, str, bytes, bool]] = [
 
 
 @pytest.mark.parametrize(("how", "name", "content", "goes"), OWN)
-def test_whose_files_go(tmp_path: Path, how: How, name: str, content: bytes, goes: bool) -> None:
+def test_whose_files_go(
+    tmp_path: Path, how: Provenance, name: str, content: bytes, goes: bool
+) -> None:
     file = tmp_path / name
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(content)

@@ -17,7 +17,7 @@ from support.terminal.screen import Screen
 
 from dslocal import catalog
 from dslocal.catalog import resolve
-from dslocal.catalog.inventory import How
+from dslocal.catalog.inventory import Provenance
 
 ONE = "0123456789abcdef" * 2 + "01234567"
 LONG = "a-name-of-a-model-that-is-as-long-as-a-name-may-be-" + "x" * 45
@@ -34,7 +34,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 def kept(
     path: Path,
-    how: How,
+    how: Provenance,
     name: str = "r1",
     quant: str = "Q4_K_M",
     origin: str = "",
