@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dslocal.errors import CheckpointError, UnsupportedModelError, UsageError
+from dslocal.gguf.tensor_names import layer_of
 from dslocal.gguf.tensor_types import GgmlType
 
 from .architectures import find_architecture
@@ -196,7 +197,7 @@ def _map_checkpoint(
     mapped.sort(key=lambda tensor: tensor_order(tensor.name))
     if mtp == "only":
         trunk = range(checkpoint.config.integer("num_hidden_layers"))
-        mapped = [tensor for tensor in mapped if tensor_order(tensor.name)[0] not in trunk]
+        mapped = [tensor for tensor in mapped if layer_of(tensor.name) not in trunk]
     for tensor in mapped:
         for rows in tensor.sources:
             _check_dtype(checkpoint, checkpoint.tensor(rows.tensor))

@@ -141,7 +141,8 @@ class UnitIndex:
 
     def _cut(self, placed: _PlacedRows) -> Iterator[WorkUnit]:
         """Yield the units of some rows."""
-        source, rows, before = placed.source, placed.rows, placed.elements_before
+        source, rows = placed.source, placed.rows
+        before = placed.elements_before
         for start in range(rows.start, rows.stop, placed.rows_per_unit):
             stop = min(start + placed.rows_per_unit, rows.stop)
             destinations = tuple(
