@@ -5,7 +5,6 @@ few megabytes for it.
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -151,7 +150,7 @@ def test_refused(run: Run, hub: LocalHub, name: str, code: int, said: str) -> No
 
 
 def test_names_that_are_here_ask_nobody(run: Run, hub: LocalHub, tmp_path: Path) -> None:
-    shutil.copy(write_header(tmp_path, "qwen-7b"), tmp_path / "test")
+    write_header(tmp_path, "qwen-7b").rename(tmp_path / "test")
     for name in ("nano", "deepseek-r1", "deepseek-ai/DeepSeek-R1", str(tmp_path / "test")):
         assert run.inside("fit", name, "--json").returncode == 0
     assert hub.requests == []

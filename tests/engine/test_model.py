@@ -4,6 +4,9 @@ instead.
 
 from __future__ import annotations
 
+import contextlib
+import resource
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -42,6 +45,26 @@ def test_a_file_that_is_cut_off(nano: Path, tmp_path: Path, keep: int) -> None:
         LlamaModel(path)
 
 
+@contextlib.contextmanager
+def memory_left(nbytes: int) -> Iterator[None]:
+    """Let this process have so much more memory, where the system can hold it to that."""
+    used = Path("/proc/self/statm")
+    if not used.exists():
+        yield
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    limit = int(used.read_text().split()[0]) * resource.getpagesize() + nbytes
+    resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
 def test_a_context_that_no_memory_holds(nano: Path) -> None:
-    with LlamaModel(nano) as model, pytest.raises(EngineError, match="no context of"):
+    with (
+        LlamaModel(nano) as model,
+        memory_left(1 << 30),
+        pytest.raises(EngineError, match="no context of"),
+    ):
         LlamaContext(model, 1 << 31)
