@@ -1,5 +1,5 @@
-"""Proves the contract of ``dslocal ask`` that scripts rely on, case by case, through the real
-binary: what goes in, what comes out where.
+"""Proves the contract of ``dslocal ask`` that scripts rely on, case by case: what goes in, what
+comes out where. The slow tests prove it of the real binary for every case.
 
 Whatever is not named in a case is nothing: stdout is compared byte for byte, and stderr is empty
 unless the case says what is in it.
@@ -11,11 +11,11 @@ import functools
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import pytest
+from _pytest.mark.structures import ParameterSet
 from support.cli.running import BINARY, Done, Run
 from support.terminal.screen import Screen
 
@@ -339,16 +339,29 @@ SCRIPTS: dict[str, tuple[str, int, bytes, str]] = {
 }
 
 
-def in_process(run: Run, case: tuple[list[str], bytes, int, bytes, str]) -> Done:
-    return run("ask", *case[0], stdin=case[1])
+# what the default run tries of them as processes; the others are slow
+FEW_CASES = ("argument alone", "neither", "a sum on stdin", "too much on stdin", "unknown model")
+FEW_SCRIPTS = (
+    "no stdout at all",
+    "a reader that leaves",
+    "a full disk",
+    "an empty home",
+    "a home that cannot be",
+    "a locale without Unicode",
+)
 
 
-def in_bash(run: Run, folder: Path, case: tuple[str, int, bytes, str]) -> Done:
-    folder.mkdir()
+def selected(names: Iterable[str], few: Collection[str]) -> list[ParameterSet]:
+    """Parameters of which all but ``few`` are slow."""
+    return [
+        pytest.param(name, id=name, marks=[] if name in few else pytest.mark.slow) for name in names
+    ]
+
+
+def in_bash(run: Run, folder: Path, script: str) -> Done:
     env = run.env({"PATH": f"{BINARY.parent}{os.pathsep}{os.environ['PATH']}"})
-    script = case[0].replace("$full", full_home()[0])
     return subprocess.run(
-        ["bash", "-c", script],
+        ["bash", "-c", script.replace("$full", full_home()[0])],
         env=env,
         cwd=folder,
         stdin=subprocess.DEVNULL,
@@ -378,21 +391,6 @@ def full_home() -> tuple[str, str]:
     return "bash -c 'ulimit -f 64; exec \"$@\"' bash", "File too large"
 
 
-@pytest.fixture(scope="module")
-def outcomes(run: Run, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Done]:
-    """What became of every case, as many at a time as there are cores."""
-    root = tmp_path_factory.mktemp("scripts")
-    work: dict[str, Callable[[], Done]] = {
-        name: functools.partial(in_process, run, case) for name, case in CASES.items()
-    }
-    work |= {
-        name: functools.partial(in_bash, run, root / str(n), case)
-        for n, (name, case) in enumerate(SCRIPTS.items())
-    }
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return dict(zip(work, pool.map(lambda call: call(), work.values()), strict=True))
-
-
 def judge(done: Done, code: int, stdout: bytes, stderr: str) -> None:
     said = done.stderr.decode()
     assert (done.returncode, done.stdout) == (code, stdout), said
@@ -402,26 +400,34 @@ def judge(done: Done, code: int, stdout: bytes, stderr: str) -> None:
     assert "Traceback" not in said
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_ask(outcomes: dict[str, Done], name: str) -> None:
+def judge_case(done: Done, name: str) -> None:
     """An error is one line, which names the program and says what would help."""
     _, _, code, stdout, stderr = CASES[name]
-    judge(outcomes[name], code, stdout, stderr)
-    said = outcomes[name].stderr.decode()
+    judge(done, code, stdout, stderr)
+    said = done.stderr.decode()
     assert said.count("\n") == bool(stderr)
     assert said.endswith(")\n") or code not in (1, 2, 3, 4)
     assert said.startswith("dslocal: ") == (bool(stderr) and stderr != "4 of 4 agree")
 
 
-@pytest.mark.parametrize("name", SCRIPTS)
-def test_ask_in_a_shell(outcomes: dict[str, Done], name: str) -> None:
-    _, code, stdout, stderr = SCRIPTS[name]
-    judge(
-        outcomes[name],
-        code,
-        stdout,
-        stderr.format(full=full_home()[1]) if stderr == "{full}" else stderr,
-    )
+@pytest.mark.parametrize("name", CASES)
+def test_ask(run: Run, name: str) -> None:
+    arguments, stdin, *_ = CASES[name]
+    judge_case(run.inside("ask", *arguments, stdin=stdin), name)
+
+
+@pytest.mark.parametrize("name", selected(CASES, FEW_CASES))
+def test_ask_as_a_process(run: Run, name: str) -> None:
+    arguments, stdin, *_ = CASES[name]
+    judge_case(run("ask", *arguments, stdin=stdin), name)
+
+
+@pytest.mark.parametrize("name", selected(SCRIPTS, FEW_SCRIPTS))
+def test_ask_in_a_shell(run: Run, tmp_path: Path, name: str) -> None:
+    script, code, stdout, stderr = SCRIPTS[name]
+    if stderr == "{full}":
+        stderr = full_home()[1]
+    judge(in_bash(run, tmp_path, script), code, stdout, stderr)
 
 
 # what is piped, arguments, exit code, what the screen shows in this order, what it does not

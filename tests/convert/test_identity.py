@@ -49,31 +49,44 @@ def converted(
     return outs
 
 
+def compare(case: Case, recipes: tuple[str, ...], folder: Path, kind: str = "plain") -> None:
+    """Convert to ``recipes`` and compare every tensor with llama.cpp's."""
+    checkpoint = write_checkpoint(folder / "checkpoint", **case.arguments)
+    imatrix = write_imatrix(folder / "imatrix.gguf", checkpoint) if kind == "imatrix" else None
+    for recipe, out in converted(checkpoint, recipes, folder, imatrix).items():
+        _, tensors = contents(out)
+        assert digest(tensors) == STORED[kind][case.name][recipe], recipe
+        if ORACLE:
+            _, theirs = contents(two_steps(case, checkpoint, folder, recipe, imatrix))
+            assert digest(tensors) == digest(theirs, without=COPIES), recipe
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_every_checkpoint_in_a_few_recipes(case: Case, tmp_path: Path) -> None:
+    compare(case, ("BF16", "Q8_0", "Q4_K_M"), tmp_path)
+
+
+def test_one_checkpoint_in_all_plain_recipes(tmp_path: Path) -> None:
+    (case,) = (case for case in CASES if case.kind == "llama3")
+    compare(case, PLAIN, tmp_path)
+
+
+def test_one_checkpoint_with_an_importance_matrix(tmp_path: Path) -> None:
+    (case,) = (case for case in IMATRIX_CASES if case.kind == "llama")
+    compare(case, ("Q2_K_S", "Q4_0"), tmp_path, "imatrix")
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_all_plain_recipes(case: Case, tmp_path: Path) -> None:
-    checkpoint = write_checkpoint(tmp_path / "checkpoint", **case.arguments)
-    outs = converted(checkpoint, PLAIN, tmp_path)
-    for recipe, out in outs.items():
-        _, tensors = contents(out)
-        assert digest(tensors) == STORED["plain"][case.name][recipe], recipe
-        if ORACLE:
-            _, theirs = contents(two_steps(case, checkpoint, tmp_path, recipe))
-            assert digest(tensors) == digest(theirs, without=COPIES), recipe
+    compare(case, PLAIN, tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", IMATRIX_CASES, ids=lambda case: case.name)
 def test_recipes_with_an_importance_matrix(case: Case, tmp_path: Path) -> None:
-    checkpoint = write_checkpoint(tmp_path / "checkpoint", **case.arguments)
-    imatrix = write_imatrix(tmp_path / "imatrix.gguf", checkpoint)
-    recipes = (
-        WITH_IMATRIX if ORACLE else ("IQ3_XXS", "IQ2_XXS", "IQ1_S", "Q2_K_S", "Q4_0")
-    )  # the others are slow
-    for recipe, out in converted(checkpoint, recipes, tmp_path, imatrix).items():
-        _, tensors = contents(out)
-        assert digest(tensors) == STORED["imatrix"][case.name][recipe], recipe
-        if ORACLE:
-            _, theirs = contents(two_steps(case, checkpoint, tmp_path, recipe, imatrix))
-            assert digest(tensors) == digest(theirs, without=COPIES), recipe
+    some = ("IQ3_XXS", "IQ2_XXS", "IQ1_S", "Q2_K_S", "Q4_0")  # the others take minutes
+    compare(case, WITH_IMATRIX if ORACLE else some, tmp_path, "imatrix")
 
 
 def test_legacy_importance_matrix_says_the_same(tmp_path: Path) -> None:
