@@ -21,6 +21,7 @@ from dslocal.plan import mtp_file
 from dslocal.plan.load_config import DeviceShare, LoadConfig, MemoryUse
 from dslocal.plan.machine import probe
 from dslocal.plan.machine.machine import Machine
+from dslocal.plan.memory.footprint import footprint
 from dslocal.plan.refusal import nearest_fit, require_fit
 from dslocal.plan.search import NO_OVERRIDES, Overrides, Plan, make_plan
 
@@ -56,9 +57,9 @@ def plan_for(path: Path, header: GgufHeader, overrides: Overrides = NO_OVERRIDES
     joined = _with_mtp_file(path, header, overrides)
     machine = apply_memory_limit(probe.probe_machine(), path)
     planned = make_plan(joined.header, machine, overrides)
-    # llama.cpp sizes one file; it cannot be asked about a layer in another
-    if _is_tight(planned, machine) and joined.mtp_file is None:
-        planned = verify_plan(path, joined.header, planned, machine, overrides)
+    if _is_tight(planned, machine):
+        own_header = header if joined.mtp_file else None
+        planned = verify_plan(path, joined.header, planned, machine, overrides, own_header)
     if planned.verdict == "no":
         require_fit(planned, path.name, machine, nearest_fit(joined.header, machine, overrides))
     return planned
@@ -161,7 +162,12 @@ def _open_mtp_layer(
 
 
 def verify_plan(
-    path: Path, header: GgufHeader, planned: Plan, machine: Machine, overrides: Overrides
+    path: Path,
+    header: GgufHeader,
+    planned: Plan,
+    machine: Machine,
+    overrides: Overrides,
+    own_header: GgufHeader | None = None,
 ) -> Plan:
     """Return ``planned`` with llama.cpp's own sizes, or another plan if they are larger.
 
@@ -170,26 +176,32 @@ def verify_plan(
 
     Args:
         path: The GGUF file.
-        header: Its header.
+        header: The header that was planned by.
         planned: A plan for ``machine``; one that does not fit is returned as it is.
         machine: The machine that was planned for.
         overrides: The settings that the user has chosen.
+        own_header: The file's own header, if an MTP layer's file was joined to it for the plan.
     """
     from .sizing import no_alloc
 
     if planned.verdict == "no":
         return planned
     kind = machine.gpus[0].kind if machine.gpus else "cuda"
+    asked, expected = planned.load_config, planned.memory
+    if own_header is not None:
+        # llama.cpp sizes one file: it is asked about the model without the layer in the other
+        asked = replace(asked, mtp=False)
+        expected = footprint(own_header, asked, kind)
     try:
-        exact = no_alloc.exact_memory_use(path, planned.load_config, gpu=kind)
+        exact = no_alloc.exact_memory_use(path, asked, gpu=kind)
     except EngineError:
         return planned
     if planned.load_config.repack:
         # llama.cpp counts the repacked copy, not the mapped file that it is made from
-        exact = replace(exact, weights=planned.memory.weights)
-    missing = _missing(exact, planned.memory)
+        exact = replace(exact, weights=expected.weights)
+    missing = _missing(exact, expected)
     if missing.gpu == 0 and missing.host == 0:
-        return replace(planned, memory=exact)
+        return planned if own_header else replace(planned, memory=exact)
     gpus = tuple(replace(gpu, free=max(0, gpu.free - missing.gpu)) for gpu in machine.gpus)
     smaller = replace(machine, available=max(0, machine.available - missing.host), gpus=gpus)
     return make_plan(header, smaller, overrides)

@@ -16,7 +16,8 @@ from typing import Any
 
 from dslocal.errors import EngineError, GgufError, OutOfMemoryError
 from dslocal.gguf import libraries
-from dslocal.gguf.header import GgufHeader, read_header
+from dslocal.gguf.header import GgufHeader
+from dslocal.gguf.parts import read_parts
 from dslocal.plan.load_config import LoadConfig
 
 from . import llama_log
@@ -56,7 +57,7 @@ class LlamaModel:
         """Load the model at ``path``.
 
         Args:
-            path: A GGUF file.
+            path: A GGUF file, or the first part of one that is split.
             load_config: Where the weights go; None for the CPU.
             vocab_only: Load no weights.
             on_progress: Receives the share that is loaded.
@@ -68,7 +69,7 @@ class LlamaModel:
             KeyboardInterrupt: on Ctrl-C.
         """
         self.path = path
-        self.header: GgufHeader = read_header(path)
+        self.header: GgufHeader = read_parts(path)[1]
         _refuse_duplicate_tokens(self.header, path)
         self._low: ModuleType = libraries.require()
         llama_log.capture()

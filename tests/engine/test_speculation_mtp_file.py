@@ -17,11 +17,16 @@ from support.gguf.published_shapes import write_header
 import dslocal.convert as converter
 from dslocal import catalog
 from dslocal.engine import LlamaContext, LlamaModel, loader
-from dslocal.errors import GgufError
+from dslocal.engine.sizing import no_alloc
+from dslocal.errors import DoesNotFitError, GgufError
 from dslocal.gguf.header import GgufHeader, read_header
 from dslocal.plan import mtp_file
+from dslocal.plan.load_config import DeviceShare, LoadConfig, MemoryUse
+from dslocal.plan.machine import probe
+from dslocal.plan.machine.probe import describe_machine
 from dslocal.plan.memory.footprint import footprint
-from dslocal.plan.search import Overrides, Plan
+from dslocal.plan.memory.shape import moe_layers
+from dslocal.plan.search import Overrides, Plan, make_plan
 
 
 def written(folder: Path, name: str, mtp: Literal["drop", "only"]) -> Path:
@@ -92,6 +97,48 @@ def test_it_is_found_beside_the_model(
     assert mtp_file.find_sidecar(nano, read_header(nano)) is None
     (tmp_path / "theirs-mtp.gguf").write_bytes(b"GGUF")
     assert mtp_file.find_sidecar(path, header) is None
+
+
+@pytest.mark.parametrize("more", [0, 1 << 30])
+def test_llama_cpp_sizes_the_model_that_it_drafts_for(
+    lacking: Path, layer: Path, monkeypatch: pytest.MonkeyPatch, more: int
+) -> None:
+    """Proves that a tight plan is checked without the layer, which is in a file of its own."""
+    header = read_header(lacking)
+    overrides = Overrides(mtp=True, sidecar=layer)
+    joined = mtp_file.join_header(header, read_header(layer), layer.name)
+    need = make_plan(joined, describe_machine(64 << 30), overrides).memory.all.host
+    tight = replace(describe_machine(64 << 30), available=round(need * 1.1))
+    asked: list[LoadConfig] = []
+
+    def size(_: Path, load_config: LoadConfig, **__: object) -> MemoryUse:
+        asked.append(load_config)
+        memory = footprint(header, load_config)
+        return replace(memory, output=memory.output + DeviceShare(0, more))
+
+    monkeypatch.setattr(no_alloc, "exact_memory_use", size)
+    monkeypatch.setattr(probe, "probe_machine", lambda: tight)
+    if more:
+        with pytest.raises(DoesNotFitError):
+            loader.plan_for(lacking, header, overrides)
+    else:
+        planned = loader.plan_for(lacking, header, overrides)
+        assert planned == make_plan(joined, tight, overrides)
+    assert [load_config.mtp for load_config in asked] == [False]
+
+
+def test_a_split_model_has_the_tensors_of_all_its_files(tmp_path: Path) -> None:
+    """Proves that experts in files of their own are known where layers are placed."""
+    checkpoint = converter.open_checkpoint(
+        converter.FolderSource(catalog.load_registry()["nano"].folder)
+    )
+    split = converter.Split(experts=True)
+    plan = converter.plan_conversion(checkpoint, [converter.recipe_named("Q8_0")], split=split)
+    converter.write_gguf(plan, [tmp_path / "nano.gguf"])
+    first = min(tmp_path.glob("*.gguf"))
+    with LlamaModel(first) as model:
+        assert moe_layers(model.header) == [1, 2, 3, 4]
+    assert moe_layers(read_header(first)) == []
 
 
 def changed(header: GgufHeader, **values: object) -> GgufHeader:

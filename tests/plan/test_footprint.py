@@ -10,11 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support.gguf.published_shapes import SHAPES, write_header
+from support.gguf.published_shapes import SHAPES, write_header, write_sparse_copy
 
 from dslocal.engine import LlamaModel
 from dslocal.engine.llama_params import context_params, model_params
-from dslocal.engine.sizing.no_alloc import exact_memory_use, exact_memory_uses, write_sparse_copy
+from dslocal.engine.sizing.no_alloc import exact_memory_use, exact_memory_uses
 from dslocal.errors import (
     DslocalError,
     EngineError,
@@ -24,6 +24,7 @@ from dslocal.errors import (
 )
 from dslocal.gguf import libraries
 from dslocal.gguf.header import Value, read_header
+from dslocal.gguf.parts import read_parts
 from dslocal.gguf.tensor_types import GgmlType
 from dslocal.plan.load_config import LoadConfig
 from dslocal.plan.memory.footprint import (
@@ -77,6 +78,17 @@ def test_mtp_layer_counts_only_when_loaded(tmp_path: Path, mtp: bool) -> None:
     ours, theirs = footprint(read_header(path), load_config), exact_memory_use(path, load_config)
     assert ours == theirs
     assert (ours.kv.total == 62 * 8192 * 576 * 2) is mtp
+
+
+def test_a_split_model_is_sized_as_a_whole(tmp_path: Path, headers: dict[str, Path]) -> None:
+    first = write_header(tmp_path, "v2-lite", tensors_per_file=100)
+    assert first.name.endswith("-00001-of-00005.gguf")
+    assert len(read_header(first).tensors) == 100
+    header, load_config = read_parts(first)[1], LoadConfig(8192)
+    assert moe_layers(header) == list(range(1, 27))
+    assert footprint(header, load_config) == exact_memory_use(first, load_config)
+    whole = footprint(read_header(headers["v2-lite"]), load_config)
+    assert footprint(header, load_config) == whole
 
 
 def test_legacy_mla_is_named_and_sized(tmp_path: Path, v3: Path) -> None:

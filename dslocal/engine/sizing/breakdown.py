@@ -1,8 +1,8 @@
-"""llama.cpp's own account of a context's memory, by buffer type: ``llama_get_memory_breakdown``.
+"""llama.cpp's own account of a context's memory, by buffer type.
 
-The call is C++ (src/llama-ext.h) and returns a ``std::map`` by value, which has no binding. The map
-is read as the two common standard libraries lay it out. A wrong guess would crash the process, so
-this is for child processes alone.
+It comes from ``llama_get_memory_breakdown`` (llama.cpp, src/llama-ext.h), which is C++ and returns
+a ``std::map`` by value. There is no binding for that; the map is read as the two common standard
+libraries lay it out. A wrong guess would crash the process, so this is for child processes alone.
 """
 
 from __future__ import annotations
@@ -11,37 +11,43 @@ import ctypes
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from dslocal.gguf import libraries
 
 _CALL = "_Z26llama_get_memory_breakdownPK13llama_context"
-_CPU_DEVICE = 0  # enum ggml_backend_dev_type of ggml-backend.h
-_WORD = ctypes.sizeof(ctypes.c_void_p)
-# In which word a map keeps its root, and a node its children: libc++ on macOS, libstdc++ elsewhere.
-_IS_LIBCXX = sys.platform == "darwin"
-_ROOT = 1 if _IS_LIBCXX else 2
-_LEFT = 0 if _IS_LIBCXX else 2
-_RIGHT = 1 if _IS_LIBCXX else 3
-_KEY = 4  # a node's key, in both; three sizes follow it
+_CPU_DEVICE = 0  # enum ggml_backend_dev_type
+_POINTER = ctypes.sizeof(ctypes.c_void_p)
+
+
+class _MapLayout(NamedTuple):
+    """Which word of a map is its root, and which words of a node its children."""
+
+    root: int
+    left: int
+    right: int
+
+
+_LAYOUT = _MapLayout(1, 0, 1) if sys.platform == "darwin" else _MapLayout(2, 2, 3)
+_VALUE = 4  # the word of a node with which its key and value begin, in both libraries
 
 
 class _Map(ctypes.Structure):
-    """A std::map: 24 bytes in libc++, 48 in libstdc++; this has room for either."""
+    """std::map: 48 bytes in libstdc++, 24 in libc++; large enough for either."""
 
     _fields_ = (("words", ctypes.c_void_p * 6),)
 
 
 @dataclass(frozen=True, slots=True)
 class BufferSizes:
-    """Bytes in the buffers of one type.
+    """Bytes in buffers of one type.
 
     Attributes:
-        name: The buffer type, such as ``CPU``.
-        on_gpu: Whether they take a GPU's memory.
-        model: Weights.
-        context: KV cache.
-        compute: What a graph needs while it is computed.
+        name: the type's name.
+        on_gpu: whether they are on a GPU.
+        model: bytes of weights.
+        context: bytes of the KV cache.
+        compute: bytes for intermediate results.
     """
 
     name: str
@@ -52,38 +58,38 @@ class BufferSizes:
 
 
 def memory_breakdown(context: Any) -> list[BufferSizes]:
-    """Return the sizes of a llama.cpp context and its model, without the output buffer."""
+    """Return the buffers of a context and its model. The output buffer is not among them."""
     call = libraries.symbol(_CALL, _Map, ctypes.c_void_p)
     found = call(context)
-    return [_buffer_sizes(node) for node in _nodes(found.words[_ROOT])]
+    return [_buffer_sizes(node) for node in _nodes(found.words[_LAYOUT.root])]
 
 
 def _nodes(node: int | None) -> Iterator[int]:
-    """Yield the addresses of a tree's nodes in the order of their keys."""
+    """Yield the addresses of the nodes of a subtree, in order."""
     if node:
-        yield from _nodes(_word(node, _LEFT))
+        yield from _nodes(_word(node, _LAYOUT.left))
         yield node
-        yield from _nodes(_word(node, _RIGHT))
+        yield from _nodes(_word(node, _LAYOUT.right))
 
 
 def _word(node: int, index: int) -> int:
-    return ctypes.c_size_t.from_address(node + index * _WORD).value
+    return ctypes.c_size_t.from_address(node + index * _POINTER).value
 
 
 def _buffer_sizes(node: int) -> BufferSizes:
-    buffer_type = _word(node, _KEY)
+    buffer_type = _word(node, _VALUE)
     get_name = libraries.symbol("ggml_backend_buft_name", ctypes.c_char_p, ctypes.c_void_p)
     return BufferSizes(
         name=get_name(buffer_type).decode("utf-8", "replace"),
         on_gpu=not _is_in_ram(buffer_type),
-        model=_word(node, _KEY + 1),
-        context=_word(node, _KEY + 2),
-        compute=_word(node, _KEY + 3),
+        model=_word(node, _VALUE + 1),
+        context=_word(node, _VALUE + 2),
+        compute=_word(node, _VALUE + 3),
     )
 
 
 def _is_in_ram(buffer_type: int) -> bool:
-    """Return whether buffers of a type take RAM; a GPU's driver may have pinned it."""
+    """Return whether buffers of a type are in RAM, pinned for transfers by a driver or not."""
     is_host = libraries.symbol("ggml_backend_buft_is_host", ctypes.c_bool, ctypes.c_void_p)
     if is_host(buffer_type):
         return True
@@ -91,5 +97,5 @@ def _is_in_ram(buffer_type: int) -> bool:
     device = get_device(buffer_type)
     if not device:
         return True
-    get_kind = libraries.symbol("ggml_backend_dev_type", ctypes.c_int, ctypes.c_void_p)
-    return bool(get_kind(device) == _CPU_DEVICE)
+    get_type = libraries.symbol("ggml_backend_dev_type", ctypes.c_int, ctypes.c_void_p)
+    return bool(get_type(device) == _CPU_DEVICE)

@@ -1,8 +1,8 @@
 """The child process of :mod:`.no_alloc`.
 
-Reads a question on standard input and writes one line of JSON for each load config. Nothing is
-allocated (``no_alloc``, which needs the load mode "none"), so the answers come in milliseconds
-whatever the model's size.
+It reads a question on standard input and prints one line of JSON for each way to load the file.
+Nothing is allocated (``no_alloc``, which needs ``load_mode`` NONE), so the answers come in
+milliseconds whatever the model's size.
 """
 
 from __future__ import annotations
@@ -18,32 +18,34 @@ from typing import Any
 from dslocal.engine.llama_log import ERROR
 from dslocal.engine.llama_params import MTP_CONTEXT, context_params, model_params
 from dslocal.gguf import libraries
-from dslocal.gguf.header import GgufHeader, read_header
+from dslocal.gguf.header import GgufHeader
+from dslocal.gguf.parts import read_parts
 from dslocal.gguf.tensor_types import GgmlType
 from dslocal.plan.load_config import LoadConfig
 from dslocal.plan.memory.footprint import output_bytes
 
 from .breakdown import memory_breakdown
 
-MAX_DATA = 8 << 30  # bytes; a hostile header may promise a vocabulary of any size
+DATA_LIMIT = 8 << 30  # bytes; a hostile header may promise a vocabulary of any size
 
 
 class SizingRefused(Exception):
-    """llama.cpp does not accept a model or a load config."""
+    """llama.cpp does not load the model, or makes no context of it."""
 
 
-class _ErrorLog:
-    """Keeps the first error that llama.cpp logs in ``first``. Warnings do not matter here."""
+class _FirstError:
+    """The first error that llama.cpp logs; its warnings are of no interest here."""
 
     def __init__(self) -> None:
+        """Listen to llama.cpp's log from here on."""
         low = libraries.require()
-        self.first = ""
+        self.text = ""
 
         def on_log(level: int, text: bytes, _: Any) -> None:
-            if level == ERROR and not self.first:
-                self.first = text.decode("utf-8", "replace").strip()
+            if level == ERROR and not self.text:
+                self.text = text.decode("utf-8", "replace").strip()
 
-        self._callback = low.llama_log_callback(on_log)
+        self._callback = low.llama_log_callback(on_log)  # kept alive: llama.cpp calls it
         low.llama_log_set(self._callback, ctypes.c_void_p(0))
 
 
@@ -51,30 +53,25 @@ def main() -> None:
     """Answer the question on standard input."""
     question = json.load(sys.stdin)
     _limit_memory()
-    log = _ErrorLog()
+    error = _FirstError()
     libraries.require().llama_backend_init()
     path = Path(question["path"])
-    header = read_header(path)
+    header = read_parts(path)[1]
     for fields in question["load_configs"]:
-        fields["kv_type"] = GgmlType(fields["kv_type"])
-        log.first = ""
+        load_config = LoadConfig(**{**fields, "kv_type": GgmlType(fields["kv_type"])})
+        error.text = ""
         try:
-            answer = size_config(path, header, LoadConfig(**fields))
+            answer = size_config(path, header, load_config)
         except SizingRefused:
-            answer = {"error": log.first or "no reason given"}
+            answer = {"error": error.text or "no reason given"}
         print(json.dumps(answer), flush=True)
 
 
 def size_config(path: Path, header: GgufHeader, load_config: LoadConfig) -> dict[str, Any]:
-    """Return the sizes of the buffers of a model and of its context; of two contexts if it drafts.
-
-    Returns:
-        ``buffers``, a list of :class:`.BufferSizes` as dictionaries, and ``output``, the bytes of
-        the output buffer. That starts with one row and grows when more are asked for, so it is
-        computed.
+    """Return the buffers of the model and of its context, or contexts when it drafts.
 
     Raises:
-        SizingRefused: if llama.cpp does not accept the model or the config.
+        SizingRefused: llama.cpp does not load the file that way.
     """
     low = libraries.require()
     params = model_params(header, replace(load_config, load_mode="none"))
@@ -83,23 +80,22 @@ def size_config(path: Path, header: GgufHeader, load_config: LoadConfig) -> dict
     if not model:
         raise SizingRefused
     settings = context_params(load_config)
-    context = _make_context(model, settings)
+    context = _new_context(model, settings)
     buffers = [asdict(buffer) for buffer in memory_breakdown(context)]
-    n_vocab = low.llama_vocab_n_tokens(low.llama_model_get_vocab(model))
-    output = output_bytes(n_vocab, low.llama_model_n_embd_out(model), load_config)
     if load_config.mtp:
         settings.ctx_type, settings.ctx_other = MTP_CONTEXT, context
-        draft_context = _make_context(model, settings)
-        # the model's buffers are counted already
-        drafting = [replace(buffer, model=0) for buffer in memory_breakdown(draft_context)]
-        buffers += [asdict(buffer) for buffer in drafting]
-        low.llama_free(draft_context)
+        draft = _new_context(model, settings)
+        buffers += [{**asdict(buffer), "model": 0} for buffer in memory_breakdown(draft)]
+        low.llama_free(draft)
+    # llama.cpp begins with one row of output and takes more when more are asked for
+    n_vocab = low.llama_vocab_n_tokens(low.llama_model_get_vocab(model))
+    output = output_bytes(n_vocab, low.llama_model_n_embd_out(model), load_config)
     low.llama_free(context)
     low.llama_model_free(model)
     return {"buffers": buffers, "output": output}
 
 
-def _make_context(model: Any, settings: Any) -> Any:
+def _new_context(model: Any, settings: Any) -> Any:
     context = libraries.require().llama_init_from_model(model, settings)
     if not context:
         raise SizingRefused
@@ -107,11 +103,11 @@ def _make_context(model: Any, settings: Any) -> Any:
 
 
 def _limit_memory() -> None:
-    """Let the process die rather than take more memory than any header needs, where that works."""
+    """Let no header make this process take more than ``DATA_LIMIT``."""
     with contextlib.suppress(ImportError, ValueError, OSError):
         import resource
 
-        resource.setrlimit(resource.RLIMIT_DATA, (MAX_DATA, MAX_DATA))
+        resource.setrlimit(resource.RLIMIT_DATA, (DATA_LIMIT, DATA_LIMIT))
 
 
 if __name__ == "__main__":

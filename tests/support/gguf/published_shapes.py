@@ -16,6 +16,8 @@ from typing import Any
 
 from dslocal.convert.architectures.mapping import MappedTensor
 from dslocal.convert.recipes.named import ModelTraits, recipe_named
+from dslocal.errors import GgufError
+from dslocal.gguf.header import GgufHeader
 
 Numbers = dict[str, int]
 Rows = Iterator[tuple[str, tuple[int, ...]]]
@@ -105,8 +107,9 @@ def write_header(
     mtp: bool = False,
     legacy: bool = False,
     words: bool = False,
+    tensors_per_file: int = 0,
 ) -> Path:
-    """The sparse file of one of :data:`SHAPES`."""
+    """Return the sparse file of one of :data:`SHAPES`, or the first of several if it is split."""
     import numpy as np
     from gguf import GGMLQuantizationType, GGUFWriter
 
@@ -125,7 +128,7 @@ def write_header(
     )
     types = recipe_named(recipe).assign(tensors, facts, 0)
     path = folder / f"{name}{'-mtp' * mtp}{'-legacy' * legacy}{'-words' * words}-{recipe}.gguf"
-    writer = GGUFWriter(path, arch)
+    writer = GGUFWriter(path, arch, split_max_tensors=tensors_per_file)
     for key, value in _metadata(n, mtp, legacy):
         if isinstance(value, float):
             writer.add_float32(f"{arch}.{key}", value)
@@ -141,11 +144,9 @@ def write_header(
         writer.add_array(
             "tokenizer.ggml.merges", [f"left{i} right{i}" for i in range(n["vocab"] - 1000)]
         )
-    size = 0
     for tensor in tensors:
         kind = types[tensor.name]
         nbytes = kind.nbytes(math.prod(tensor.shape))
-        size += -(-nbytes // ALIGNMENT) * ALIGNMENT
         writer.add_tensor_info(
             tensor.name, tensor.shape, np.dtype(np.float32), nbytes, GGMLQuantizationType(int(kind))
         )
@@ -153,10 +154,32 @@ def write_header(
     writer.write_kv_data_to_file()
     writer.write_ti_data_to_file()
     writer.close()
-    start = -(-path.stat().st_size // ALIGNMENT) * ALIGNMENT
-    with path.open("r+b") as file:
-        file.truncate(start + size)
-    return path
+    files = writer.format_shard_names(path)
+    for part, infos in zip(files, writer.tensors, strict=True):
+        weights = sum(_aligned(info.nbytes) for info in infos.values())
+        with part.open("r+b") as file:
+            file.truncate(_aligned(part.stat().st_size) + weights)
+    return files[0]
+
+
+def write_sparse_copy(header: GgufHeader, first_bytes: bytes, target: Path) -> Path:
+    """Return a file that has ``header``, and a hole instead of weights.
+
+    Args:
+        header: the header of a file.
+        first_bytes: the first bytes of that file, as many as the header takes at least.
+        target: where to write the copy.
+    """
+    if len(first_bytes) < header.data_start:
+        raise GgufError(f"{len(first_bytes):,} bytes do not hold the header")
+    with target.open("wb") as file:
+        file.write(first_bytes[: header.data_start])
+        file.truncate(header.file_size)
+    return target
+
+
+def _aligned(size: int) -> int:
+    return -(-size // ALIGNMENT) * ALIGNMENT
 
 
 def _metadata(n: Numbers, mtp: bool, legacy: bool) -> Iterator[tuple[str, Any]]:
