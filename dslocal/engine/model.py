@@ -30,6 +30,7 @@ NFC_PRE_TOKENIZERS = ("qwen2", "deepseek-r1-qwen")
 # enum llama_token_type of llama.h
 NORMAL = 1
 USER_DEFINED = 4  # an added token, which llama.cpp finds in any text
+TYPES_WITHOUT_TEXT = (2, 3, 5)  # unknown, control and unused
 TAG = re.compile(r"<\S+>")  # an added token that is markup, such as <think>
 PIECE_BYTES = 64  # room for most tokens
 SPARE_TOKENS = 8  # room in a tokenizer's buffer besides one token a byte
@@ -164,20 +165,21 @@ class LlamaModel:
             size = -length  # what it takes
 
     @functools.cached_property
-    def _token_types(self) -> list[int]:
+    def token_types(self) -> list[int]:
+        """The types of the tokens by id, see llama.h; empty if the GGUF does not say."""
         types: Any = self.header.metadata.get("tokenizer.ggml.token_type")
         return types if isinstance(types, list) else []
 
     @functools.cached_property
     def _specials(self) -> dict[str, int]:
         """All tokens that are not ordinary text, and their ids."""
-        tokens = zip(self.header.tokens(), self._token_types, strict=False)
+        tokens = zip(self.header.tokens(), self.token_types, strict=False)
         return {token: id for id, (token, kind) in enumerate(tokens) if kind != NORMAL}
 
     @functools.cached_property
     def _markup(self) -> re.Pattern[str] | None:
         """Matches the user-defined tokens that are markup; None if there are none."""
-        tokens = zip(self.header.tokens(), self._token_types, strict=False)
+        tokens = zip(self.header.tokens(), self.token_types, strict=False)
         tags = [token for token, kind in tokens if kind == USER_DEFINED and TAG.fullmatch(token)]
         return re.compile("|".join(re.escape(tag) for tag in tags)) if tags else None
 

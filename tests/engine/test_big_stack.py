@@ -19,8 +19,11 @@ from pathlib import Path
 from dslocal.engine import LlamaModel
 model = LlamaModel(Path(sys.argv[1]), vocab_only=True)
 found = []
+
 def encode():
-    found.extend(len(model.encode(sign * 100_000)) for sign in ("a", "!", "中"))
+    for sign in ("a", "!", "中"):
+        found.append(len(model.encode(sign * 100_000)))
+
 thread = threading.Thread(target=encode)
 thread.start()
 thread.join()

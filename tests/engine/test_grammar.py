@@ -22,12 +22,15 @@ from dslocal.gguf import libraries
 EOS = 1
 GRAMMARS = {
     "sums": (
-        'root ::= (expr "=" term "\\n")+\nexpr ::= term ([-+*/] term)*\nterm ::= [0-9]+ | "("'
-        ' expr ")" # parentheses'
+        'root ::= (expr "=" term "\\n")+\n'
+        "expr ::= term ([-+*/] term)*\n"
+        'term ::= [0-9]+ | "(" expr ")" # parentheses'
     ),
     "json": (
-        'root ::= v\nv ::= "{" (p ("," p)*)? "}" | "[" (v ("," v)*)? "]" | s | [0-9]{1,3}\np'
-        ' ::= s ":" v\ns ::= "\\"" [a-z ]* "\\""'
+        "root ::= v\n"
+        'v ::= "{" (p ("," p)*)? "}" | "[" (v ("," v)*)? "]" | s | [0-9]{1,3}\n'
+        'p ::= s ":" v\n'
+        's ::= "\\"" [a-z ]* "\\""'
     ),
     "longest match": 'root ::= [a-z]+ "ing"',
     "literals that share a beginning": 'root ::= "a" "b" | "ab" "c"',
@@ -86,14 +89,11 @@ def test_gbnf_means_what_it_means_to_llama_cpp(model: LlamaModel, name: str) -> 
     """
     compiled = gbnf_to_grammar(GRAMMARS[name])
     for seed in range(2):
-        dice = random.Random(seed)
-        grammar = Grammar(model, compiled)
-        tokens = list[int]()
+        dice, grammar = random.Random(seed), Grammar(model, compiled)
+        tokens: list[int] = []
         for _ in range(12):
-            mine, other = (
-                whole(model, ours(model, grammar)),
-                whole(model, theirs(model, GRAMMARS[name], tokens) or set()),
-            )
+            mine = whole(model, ours(model, grammar))
+            other = whole(model, theirs(model, GRAMMARS[name], tokens) or set())
             assert mine <= other
             assert mine
             assert mine == other or all(

@@ -70,10 +70,8 @@ def test_a_refusal_names_the_nearest_that_fits(
     here(describe_machine(2 * GIB, vram=8 * GIB))
     with pytest.raises(
         DoesNotFitError,
-        match=(
-            r"needs .* GiB of GPU memory and .* with 131,072 tokens of context; there"
-            r" are 8.0 GiB"
-        ),
+        match=r"needs .* GiB of GPU memory and .* with 131,072 tokens of context; "
+        r"there are 8.0 GiB",
     ) as e:
         loader.plan_for(
             file, read_header(file), Overrides(n_ctx=131072, kv_type=GgmlType.F16, n_gpu_layers=99)

@@ -44,10 +44,8 @@ NUMBERS: list[tuple[str, float | str | list[int] | None, str]] = [
         "block_count",
         7,
         REFUSED
-        + (
-            "llama_model_load: error loading model: check_tensor_dims: tensor"
-            " 'blk.5.attn_norm.weight' not found"
-        ),
+        + "llama_model_load: error loading model: check_tensor_dims: "
+        + "tensor 'blk.5.attn_norm.weight' not found",
     ),
     ("context_length", 0, NO_SENSE + "a context of 0"),
     ("context_length", -1, NO_SENSE + "a context of -1"),

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 from support.engine.speculation import generate, prompt_ids
@@ -142,13 +142,10 @@ def test_a_split_model_has_the_tensors_of_all_its_files(tmp_path: Path) -> None:
 
 
 def changed(header: GgufHeader, **values: object) -> GgufHeader:
-    return replace(
-        header,
-        metadata={
-            **header.metadata,
-            **{key.replace("__", "."): v for key, v in values.items()},  # type: ignore[misc]
-        },
-    )
+    metadata: dict[str, Any] = dict(header.metadata)
+    for key, value in values.items():
+        metadata[key.replace("__", ".")] = value
+    return replace(header, metadata=metadata)
 
 
 WRONG: dict[str, tuple[Callable[[GgufHeader], GgufHeader], str]] = {

@@ -1,19 +1,19 @@
-"""A grammar over the bytes of a vocabulary: which tokens may come next. Knows nothing of schemas as
-files, thoughts or roles.
+"""A grammar over the bytes of a vocabulary: decides which tokens may come next.
 
-llguidance does the work (Earley over a lexer of derivatives, 0.03 to 0.5 ms a token with 128,000
-tokens; llama.cpp's own engine walks every candidate, recurses without a bound and prints to
-stderr). It is given ordinary text tokens alone: control tokens and added ones such as ``<think>``
-have no bytes there, so that no grammar, whatever it spells, ever allows one. The tokens that end an
-answer are allowed where the grammar is complete and nowhere else. Text that only one continuation
-is possible for is tokenized as the model's own tokenizer would.
+llguidance does the work: Earley parsing over a lexer of derivatives, 0.03 to 0.5 ms a token with a
+vocabulary of 128,000. (llama.cpp's own engine walks through every candidate, recurses without a
+bound and prints to stderr.) It is given ordinary text tokens alone. Control tokens and added ones
+such as ``<think>`` have no bytes there, so no grammar ever allows one, whatever it spells. The
+tokens that end an answer are allowed where the grammar is complete and nowhere else. Text that only
+one continuation is possible for is tokenized as the model's own tokenizer would.
+
+Knows nothing of files, reasoning or roles.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import re
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -21,6 +21,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
+from dslocal.engine.model import NORMAL, TAG, TYPES_WITHOUT_TEXT, USER_DEFINED
 from dslocal.errors import EngineError, UsageError
 
 from .gbnf import gbnf_to_lark
@@ -30,198 +31,245 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float32]
 
-# white space between two tokens of JSON: a space, or a line's end with its indent
-BLANKS = r"[ \t]|\n[ \t]{0,32}"
-NO_TEXT = (2, 3, 5)  # token types unknown, control and unused
-ADDED = 4  # user-defined
-MOST_STATES = 100_000
-SLICE = 2000  # characters that are tokenized at a time
+# White space between two tokens of JSON: a space, a tab, or a line's end with its indent.
+JSON_WHITESPACE = r"[ \t]|\n[ \t]{0,32}"
+MAX_MULTIPLE_OF = 100_000  # states of an automaton that divides
+TOKENIZED_CHARACTERS = 2000  # at a time: llama.cpp recurses over a long word
+MAX_REASON = 300  # characters of llguidance's explanation
 
 _tokenizers: WeakKeyDictionary[LlamaModel, Any] = WeakKeyDictionary()
 
 
 def schema_to_grammar(schema: dict[str, Any]) -> tuple[str, list[str]]:
-    """A grammar for the JSON Schema ``schema``, for :class:`Grammar`, and what of the schema it
-    does not hold the answer to.
+    """Return a grammar for a JSON Schema, for :class:`Grammar`.
 
     Object properties come in the schema's order. References are looked up in ``schema`` alone.
-    Raises UsageError for a schema that is wrong, that nothing satisfies, or that is too large.
+
+    Returns:
+        The grammar, and a line for each part of the schema that it does not enforce.
+
+    Raises:
+        UsageError: if the schema is wrong, if nothing satisfies it, or if it is too large.
     """
     from llguidance import LLMatcher
 
     _refuse_large_multiples(schema)
-    for options in ({}, {"lenient": True}):
+    messages: list[str] = []
+    for is_lenient in (False, True):
+        overrides: dict[str, Any] = {"whitespace_pattern": JSON_WHITESPACE}
+        if is_lenient:
+            overrides["lenient"] = True
         try:
-            grammar = LLMatcher.grammar_from_json_schema(
-                json.dumps(schema), overrides={"whitespace_pattern": BLANKS, **options}
-            )
+            grammar = LLMatcher.grammar_from_json_schema(json.dumps(schema), overrides=overrides)
         except ValueError as e:  # what serde_json does not read: NaN, lone surrogates, 128 levels
             raise UsageError(_reason(str(e))) from None
-        wrong, said = LLMatcher.validate_grammar_with_warnings(grammar, None, limits=_limits())
-        if not wrong:
-            return grammar, [_reason(line) for line in said]
-    raise UsageError(_reason(said[0]))
+        is_wrong, messages = LLMatcher.validate_grammar_with_warnings(
+            grammar, None, limits=_limits()
+        )
+        if not is_wrong:
+            return grammar, [_reason(warning) for warning in messages]
+    raise UsageError(_reason(messages[0]))
 
 
 def gbnf_to_grammar(text: str) -> str:
-    """A grammar for llama.cpp's notation, for :class:`Grammar`. Raises UsageError that names the
-    line.
+    """Return a grammar for ``text`` in llama.cpp's notation, for :class:`Grammar`.
+
+    Raises:
+        UsageError: that names the line.
     """
     from llguidance import LLMatcher
 
     grammar = str(LLMatcher.grammar_from_lark(gbnf_to_lark(text)))
-    wrong, said = LLMatcher.validate_grammar_with_warnings(grammar, None, limits=_limits())
-    if wrong:
-        raise UsageError(_reason(said[0]))
+    is_wrong, errors = LLMatcher.validate_grammar_with_warnings(grammar, None, limits=_limits())
+    if is_wrong:
+        raise UsageError(_reason(errors[0]))
     return grammar
 
 
 class Grammar:
-    """Where an answer stands in a grammar: a constraint for :class:`.Sampler`. ``ends`` may come
-    once it is complete.
+    """The state of an answer in a grammar: a constraint for :class:`.Sampler`.
+
+    Attributes:
+        end_tokens: The tokens that end an answer; they may come once the grammar is complete.
     """
 
     def __init__(self, model: LlamaModel, grammar: str) -> None:
-        """``grammar`` as :func:`schema_to_grammar` and :func:`gbnf_to_grammar` give it. Raises UsageError when it
-        allows no text at all.
+        """Start an answer.
+
+        Args:
+            model: Its vocabulary is used.
+            grammar: What :func:`schema_to_grammar` or :func:`gbnf_to_grammar` returned.
+
+        Raises:
+            UsageError: if the grammar allows no text at all.
+            EngineError: if no token of the vocabulary ends an answer.
         """
         from llguidance import LLMatcher
 
         self._matcher = LLMatcher(_tokenizer(model), grammar, log_level=0, limits=_limits())
         self._n_vocab = model.n_vocab
-        self._bits = np.zeros((model.n_vocab + 31) // 32 * 4, np.uint8)
-        self._known = False
-        self.end_tokens = _ends(model)
-        self._matcher.unsafe_compute_mask_ptr(self._bits.ctypes.data, self._bits.nbytes)
+        self._bits = np.zeros((model.n_vocab + 31) // 32 * 4, np.uint8)  # one bit a token
+        self._is_current = False  # whether the bits are those of the next token
+        self.end_tokens = _end_tokens(model)
+        self._compute_bits()
         if self._matcher.is_error() or not self._bits.any():
-            raise UsageError(
-                f"nothing can be written in this grammar: {_reason(self._matcher.get_error())}".removesuffix(
-                    ": "
-                )
-            )
+            reason = _reason(self._matcher.get_error())
+            message = f"nothing can be written in this grammar: {reason}"
+            raise UsageError(message.removesuffix(": "))
 
     def mask(self, logits: Floats) -> None:
-        """Sets the logits of tokens that may not come next to -inf, in place: float32
-        ``[n_vocab]``. Raises EngineError.
+        """Set the logits of tokens that may not come next to -inf.
+
+        Args:
+            logits: float32 ``[n_vocab]``, changed in place.
+
+        Raises:
+            EngineError: if llguidance fails.
         """
-        logits[~self._allowed()] = -np.inf
+        self._update()
+        allowed = np.unpackbits(self._bits, count=self._n_vocab, bitorder="little").view(np.bool_)
+        logits[~allowed] = -np.inf
 
     def allowed(self, ids: NDArray[np.intp]) -> NDArray[np.bool_]:
-        """Which of ``ids`` may come next. Raises EngineError."""
-        self._compute()
+        """Return which of ``ids`` may come next: bool ``[ids]``.
+
+        Raises:
+            EngineError: if llguidance fails.
+        """
+        self._update()
         found: NDArray[np.bool_] = (self._bits[ids >> 3] >> (ids & 7)) & 1 != 0
         return found
 
     def accept(self, token: int) -> None:
-        """Goes on past ``token``. Raises EngineError when it may not come."""
-        self._known = False
+        """Continue after ``token``.
+
+        Raises:
+            EngineError: if it may not come.
+        """
+        self._is_current = False
         if not self._matcher.consume_token(token):
-            raise EngineError(f"the grammar does not go on: {_reason(self._matcher.get_error())}")
+            reason = _reason(self._matcher.get_error())
+            raise EngineError(f"the grammar does not go on: {reason}")
 
     @property
     def is_complete(self) -> bool:
-        """Whether what came so far is whole."""
+        """Whether the answer may end here."""
         return bool(self._matcher.is_accepting())
 
-    def _allowed(self) -> NDArray[np.bool_]:
-        self._compute()
-        return np.unpackbits(self._bits, count=self._n_vocab, bitorder="little").view(np.bool_)
-
-    def _compute(self) -> None:
-        if self._known:
+    def _update(self) -> None:
+        """Compute which tokens may come next, unless that is known."""
+        if self._is_current:
             return
-        self._matcher.unsafe_compute_mask_ptr(self._bits.ctypes.data, self._bits.nbytes)
+        self._compute_bits()
         if self._matcher.is_error():
-            raise EngineError(
-                f"the grammar cannot be followed: {_reason(self._matcher.get_error())}"
-            )
-        self._known = True
+            reason = _reason(self._matcher.get_error())
+            raise EngineError(f"the grammar cannot be followed: {reason}")
+        self._is_current = True
+
+    def _compute_bits(self) -> None:
+        self._matcher.unsafe_compute_mask_ptr(self._bits.ctypes.data, self._bits.nbytes)
 
 
 def _limits() -> Any:
-    """llguidance's own bounds on size and work, with errors that do not quote the whole grammar."""
+    """Return llguidance's own limits, with errors that do not quote the whole grammar."""
     from llguidance import LLParserLimits
 
     return LLParserLimits(verbose_errors=False)
 
 
 def _tokenizer(model: LlamaModel) -> Any:
-    """The vocabulary as llguidance wants it: made once a model, in about a second for 128,000
-    tokens. Raises EngineError.
+    """Return the vocabulary as llguidance wants it.
+
+    It is made once for each model, in about a second for 128,000 tokens.
+
+    Raises:
+        EngineError: if no token ends an answer.
     """
     from llguidance import LLTokenizer, TokenizerWrapper
 
     if model not in _tokenizers:
         _tokenizers[model] = LLTokenizer(
-            TokenizerWrapper(_Vocabulary(model)), n_vocab=model.n_vocab, eos_token=_ends(model)
+            TokenizerWrapper(_Vocabulary(model)),
+            n_vocab=model.n_vocab,
+            eos_token=_end_tokens(model),
         )
     return _tokenizers[model]
 
 
-def _ends(model: LlamaModel) -> list[int]:
-    """The tokens that end an answer, the GGUF's own first."""
+def _end_tokens(model: LlamaModel) -> list[int]:
+    """Return the tokens that end an answer, the GGUF's own first."""
     own = model.header.metadata.get("tokenizer.ggml.eos_token_id")
-    found = [id for id, kind in enumerate(_kinds(model)) if kind != 1 and model.is_end_token(id)]
+    found = [
+        id
+        for id, token_type in enumerate(_token_types(model))
+        if token_type != NORMAL and model.is_end_token(id)
+    ]
     if not found:
         raise EngineError(
-            f"{model.path.name}: its vocabulary has no token that ends an answer, which a grammar needs"
+            f"{model.path.name}: its vocabulary has no token that ends an answer, "
+            "which a grammar needs"
         )
     return sorted(found, key=lambda id: id != own)
 
 
-def _kinds(model: LlamaModel) -> list[int]:
-    kinds: Any = model.header.metadata.get("tokenizer.ggml.token_type")
-    return kinds if isinstance(kinds, list) and len(kinds) == model.n_vocab else [1] * model.n_vocab
+def _token_types(model: LlamaModel) -> list[int]:
+    """Return the type of each token; where the GGUF does not say, all are ordinary text."""
+    types = model.token_types
+    return types if len(types) == model.n_vocab else [NORMAL] * model.n_vocab
 
 
 class _Vocabulary:
-    """What llguidance asks a tokenizer for."""
+    """What llguidance's TokenizerWrapper asks a tokenizer for; the names are its."""
+
+    bos_token_id = None
 
     def __init__(self, model: LlamaModel) -> None:
-        self.eos_token_id, self.bos_token_id, self.special_token_ids = (
-            _ends(model)[0],
-            None,
-            list[int](),
-        )
+        self.eos_token_id = _end_tokens(model)[0]
+        self.special_token_ids: list[int] = []
         self._encode = model.encode
         spellings = model.header.tokens()
-        self.tokens = [
-            b""
-            if kind in NO_TEXT or (kind == ADDED and re.fullmatch(r"<\S+>", spellings[id]))
-            else model.piece(id)
-            for id, kind in enumerate(_kinds(model))
-        ]
+        self.tokens: list[bytes] = []
+        for id, token_type in enumerate(_token_types(model)):
+            is_tag = token_type == USER_DEFINED and TAG.fullmatch(spellings[id])
+            has_text = token_type not in TYPES_WITHOUT_TEXT and not is_tag
+            self.tokens.append(model.piece(id) if has_text else b"")
 
     def __call__(self, text: bytes | str) -> list[int]:
-        text = text if isinstance(text, str) else text.decode("utf-8", "replace")
-        slices = (
-            text[start : start + SLICE] for start in range(0, len(text), SLICE)
-        )  # llama.cpp recurses over a long word
-        return [id for part in slices for id in self._encode(part)]
+        """Return the ids of ``text``."""
+        if isinstance(text, bytes):
+            text = text.decode("utf-8", "replace")
+        ids: list[int] = []
+        for start in range(0, len(text), TOKENIZED_CHARACTERS):
+            ids += self._encode(text[start : start + TOKENIZED_CHARACTERS])
+        return ids
 
 
 def _refuse_large_multiples(node: object) -> None:
-    """Raises UsageError: an automaton that divides has a state for every remainder, and llguidance
-    does not bound that.
+    """Raise UsageError for a large ``multipleOf`` anywhere in a schema.
+
+    An automaton that divides has a state for each remainder, and llguidance does not limit them.
     """
     if isinstance(node, list):
         for item in node:
             _refuse_large_multiples(item)
     elif isinstance(node, dict):
         of = node.get("multipleOf")
-        if isinstance(of, int | float) and math.isfinite(of) and _significant(of) > MOST_STATES:
+        if isinstance(of, int | float) and _significant_digits(of) > MAX_MULTIPLE_OF:
             raise UsageError(f"multipleOf {of} is too large")
         for item in node.values():
             _refuse_large_multiples(item)
 
 
-def _significant(number: float) -> int:
-    """Its digits as a whole number, zeros at the end left out."""
-    return int("".join(map(str, Decimal(str(number)).normalize().as_tuple().digits)))
+def _significant_digits(number: float) -> int:
+    """Return the digits of a number as an integer, without zeros at the end; 0 for NaN."""
+    if not math.isfinite(number):
+        return 0
+    digits = Decimal(str(number)).normalize().as_tuple().digits
+    return int("".join(str(digit) for digit in digits))
 
 
-def _reason(said: str) -> str:
-    """What llguidance says, on one line, without its own innards."""
-    said = said.split("<backtrace>", maxsplit=1)[0].replace("<non-verbose/>", "")
-    lines = [line.strip() for line in said.splitlines() if line.strip(" ^\t")]
-    return " ".join(lines)[:300]
+def _reason(message: str) -> str:
+    """Return what llguidance says on one line, without its internals."""
+    message = message.split("<backtrace>", maxsplit=1)[0].replace("<non-verbose/>", "")
+    lines = [line.strip() for line in message.splitlines() if line.strip(" ^\t")]
+    return " ".join(lines)[:MAX_REASON]

@@ -116,7 +116,7 @@ class VocabularyWeights:
 
 
 def _draw(weights: Floats, share: float) -> Draw:
-    """Find a draw's row by the sums of the rows, then its column: ``weights`` are in rows of BLOCK."""
+    """Draw from rows of BLOCK weights: find the row by the rows' sums, then the column."""
     mass = np.cumsum(_block_sums(weights), dtype=np.float64)
     total = float(mass[-1])
     at = share * mass[-1]
