@@ -86,7 +86,7 @@ def test_the_tolerance_on_logits_means_something(model: LlamaModel) -> None:
     )
 
 
-def test_an_answer_goes_on_where_the_last_one_ended(
+def test_an_answer_continues_where_the_last_one_ended(
     model: LlamaModel, context: LlamaContext
 ) -> None:
     ids = ids_of(model)

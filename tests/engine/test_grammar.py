@@ -155,7 +155,7 @@ ENDLESS = [
 
 @pytest.mark.parametrize("text", ENDLESS, ids=lambda text: text[:30])
 def test_a_grammar_that_is_too_much_is_an_error(model: LlamaModel, text: str) -> None:
-    """Found as it is read, before the first token, or as the answer goes on; never a crash, never
+    """Found as it is read, before the first token, or as the answer continues; never a crash, never
     long.
     """
 

@@ -14,9 +14,8 @@ import pytest
 from support.cli.running import Run
 from support.gguf.published_shapes import write_header
 
-from dslocal.catalog import resolve
 from dslocal.cli import session_setup
-from dslocal.engine import LlamaModel, calibrate, loader
+from dslocal.engine import LlamaModel, loader
 from dslocal.errors import DoesNotFitError, EngineError, OutOfMemoryError
 from dslocal.gguf.header import GgufHeader, read_header
 from dslocal.gguf.tensor_types import GgmlType
@@ -34,14 +33,6 @@ Become = Callable[[Machine], None]
 @pytest.fixture
 def header(nano: Path) -> GgufHeader:
     return read_header(nano)
-
-
-@pytest.fixture
-def elsewhere(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """A home of its own with nano converted, for this process as well."""
-    (tmp_path / "cache").symlink_to(run.home / "cache")
-    monkeypatch.setenv("DSLOCAL_HOME", str(tmp_path))
-    return Run(tmp_path)
 
 
 @pytest.fixture
@@ -319,75 +310,9 @@ def test_options_reach_the_engine(
     assert {key: getattr(seen[0], key) for key in expected} == expected
 
 
-def test_a_pinned_gpu_that_is_not_here_is_refused(elsewhere: Run, here: Become) -> None:
+def test_a_chosen_gpu_that_is_not_here_is_refused(elsewhere: Run, here: Become) -> None:
     here(describe_machine(8 * GIB))
     done = elsewhere.inside("ask", "hi", "--n-gpu-layers", "3")
     assert (done.returncode, done.stdout) == (4, b"")
     assert b"of GPU memory" in done.stderr
     assert b"--n-gpu-layers 0" in done.stderr
-
-
-MACHINE = Machine("linux", "some CPU", 2, 8 * GIB, 8 * GIB)
-
-
-def shipped_nano() -> Path:
-    return resolve.ensure_gguf(resolve.DEFAULT)
-
-
-def test_rates_are_measured_once_and_remembered(
-    elsewhere: Run, monkeypatch: pytest.MonkeyPatch, nano: Path
-) -> None:
-    first = calibrate.measured_rates(MACHINE, lambda: nano)
-    assert first is not None
-    assert 1e8 < first.ram < 1e12
-    monkeypatch.setattr(calibrate, "_measure_ram_rate", lambda *_: 1 / 0)
-    assert calibrate.measured_rates(MACHINE, lambda: nano) == first
-    monkeypatch.setattr(calibrate, "_measure_ram_rate", lambda *_: 7e9)
-    other = calibrate.measured_rates(dataclasses.replace(MACHINE, cores=3), lambda: nano)
-    assert other is not None
-    assert other.ram == 7e9  # another machine is measured anew
-    assert calibrate.measured_rates(MACHINE, lambda: nano) == first
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        "",
-        "[]",
-        "{",
-        '{"KEY": 1}',
-        '{"KEY": {"ram": "x", "ssd": 1}}',
-        '{"KEY": {"ram": NaN, "ssd": 3e9}}',
-        '{"KEY": {"ram": 0, "ssd": 3e9}}',
-        '{"KEY": {"ram": Infinity, "ssd": 3e9}}',
-    ],
-)
-def test_damaged_rates_are_measured_anew(
-    elsewhere: Run, monkeypatch: pytest.MonkeyPatch, nano: Path, content: str
-) -> None:
-    (elsewhere.home / "state").mkdir()
-    (elsewhere.home / "state" / "rates.json").write_text(content.replace("KEY", "some CPU × 2"))
-    monkeypatch.setattr(calibrate, "_measure_ram_rate", lambda *_: 7e9)
-    found = calibrate.measured_rates(MACHINE, lambda: nano)
-    assert found is not None
-    assert found.ram == 7e9
-
-
-def test_rates_without_a_home_to_write_to(
-    elsewhere: Run, monkeypatch: pytest.MonkeyPatch, nano: Path
-) -> None:
-    (elsewhere.home / "state").write_text("in the way")
-    monkeypatch.setattr(calibrate, "_measure_ram_rate", lambda *_: 7e9)
-    assert calibrate.measured_rates(MACHINE, lambda: nano) is not None
-    monkeypatch.undo()
-    monkeypatch.setenv("DSLOCAL_HOME", "/proc/nowhere")
-    assert calibrate.measured_rates(MACHINE, shipped_nano) is None  # no place for nano
-
-
-def test_the_rate_of_an_ssd(tmp_path: Path) -> None:
-    file = tmp_path / "large"
-    file.write_bytes(bytes(8 * MIB))
-    assert calibrate.measure_ssd_rate(file, 2) > 0
-    assert calibrate.measure_ssd_rate(tmp_path / "absent", 2) == 0
-    (tmp_path / "empty").touch()
-    assert calibrate.measure_ssd_rate(tmp_path / "empty", 2) == 0

@@ -148,7 +148,7 @@ def test_logprobs_are_kept_only_when_asked_for() -> None:
 
 
 class Only:
-    """Allows some ids, and notes what it is told."""
+    """Allows some ids, and notes what was accepted."""
 
     def __init__(self, ids: Sequence[int]) -> None:
         self.ids = list(ids)

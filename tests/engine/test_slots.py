@@ -71,7 +71,7 @@ def test_each_says_what_it_says_alone(
     assert pool.steps - before < 0.7 * sum(map(len, alone)), "they are evaluated together"
 
 
-def test_a_copy_goes_on_as_its_original(pool: SlotPool, model: LlamaModel) -> None:
+def test_a_copy_continues_as_its_original(pool: SlotPool, model: LlamaModel) -> None:
     one, other = pool.slots[0], pool.slots[2]
     prompt = prompt_ids(model)
     generate(one, prompt, max_tokens=30)
@@ -220,7 +220,7 @@ TALK, OTHER = range(100), range(1000, 1100)
     ],
     ids=[
         "empty",
-        "goes on",
+        "continues",
         "an empty one first",
         "the longest rested",
         "a beginning is copied",

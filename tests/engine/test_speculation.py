@@ -217,7 +217,7 @@ def test_a_failure_of_the_drafter_never_costs_the_answer(
     call: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Proves that plain decoding goes on, and that the drafter is closed."""
+    """Proves that plain decoding continues, and that the drafter is closed."""
     prompt = prompt_ids(model)
     known = generate(plain, prompt, max_tokens=40)
     drafter = Failing([*prompt, *known.ids], call)

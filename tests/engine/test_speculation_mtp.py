@@ -77,7 +77,7 @@ def test_it_follows_over_turns(model: LlamaModel, context: LlamaContext) -> None
     assert share(context, prompt_ids(model, "What is 61 * 29?")) > 0.85
 
 
-def test_a_draft_goes_on_from_the_last_token_heard_of(model: LlamaModel) -> None:
+def test_a_draft_continues_from_the_last_token_heard_of(model: LlamaModel) -> None:
     """Proves that second and third drafts are the same whether what came before was heard of in one
     batch or token by token.
     """

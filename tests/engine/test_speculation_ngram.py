@@ -101,7 +101,7 @@ def test_saying_the_same_again_is_nearly_free(model: LlamaModel) -> None:
         assert again.accepted > 0.75 * len(again.ids)
 
 
-def test_without_an_mtp_layer_auto_looks_up(model: LlamaModel) -> None:
+def test_without_an_mtp_layer_auto_drafts_by_ngrams(model: LlamaModel) -> None:
     with LlamaContext(model, LOADING) as context:
         speculation = enable_speculation(context, "auto")
         assert speculation is not None

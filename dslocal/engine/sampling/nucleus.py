@@ -177,8 +177,8 @@ class Nucleus:
     def _top_p_cut(self, logits: Floats, top: float) -> _Cut:
         """Return where top-p cuts. The weights are filled.
 
-        The cut is searched where a sample puts it. If the sample misled, the search goes on above
-        or below.
+        The cut is searched where a sample puts it. If the sample misled, it is searched above or
+        below.
         """
         total = self._weights.total()
         target = self.filters.top_p * total

@@ -426,7 +426,7 @@ class SlotPool:
     def _retry(self, evaluating: Sequence[Slot]) -> None:
         """Undo a step that was interrupted.
 
-        In the next round, aborted slots are told, and the others evaluated again.
+        In the next round, aborted slots are interrupted, and the others evaluated again.
         """
         for slot in evaluating:
             slot.drop_partial()
@@ -437,7 +437,7 @@ class SlotPool:
                 self.host.abort.clear()
 
     def _fail(self, evaluating: Sequence[Slot], error: EngineError) -> None:
-        """Undo a step that llama.cpp failed in, and tell all slots that it was for."""
+        """Undo a step that llama.cpp failed in, and pass the error to all slots that it was for."""
         with self._changed:
             for slot in evaluating:
                 slot.drop_partial()

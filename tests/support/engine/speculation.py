@@ -1,6 +1,4 @@
-"""What the tests of speculation share: prompts as nano knows them, and a drafter that says what it
-is told to.
-"""
+"""What the tests of speculation share: prompts as nano knows them, and a drafter by script."""
 
 from __future__ import annotations
 
@@ -67,7 +65,7 @@ class Scripted:
         ]
 
     def evaluated(self, start: int, ids: Sequence[int]) -> None:
-        assert start == len(self.heard), "told of something that is not next"
+        assert start == len(self.heard), "notified of something that is not next"
         self.heard += ids
 
     def trimmed(self, length: int) -> None:
