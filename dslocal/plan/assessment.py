@@ -12,18 +12,25 @@ from dslocal.gguf.tensor_types import GgmlType
 from dslocal.plan.machine.machine import Machine
 from dslocal.plan.memory.footprint import refusal_reason
 
+from .load_config import MemoryUse
 from .search import NO_OVERRIDES, Overrides, Plan, make_plan
 from .speed import Rates, Speed, forecast
 
 VERDICT_LABELS = {"gpu": "GPU", "offload": "GPU+CPU", "cpu": "CPU", "ssd": "from SSD", "no": "no"}
+MEMORY_PARTS = ("weights", "kv", "compute", "output", "overhead")
 
 
 @dataclass(frozen=True)
 class PlannedModel:
-    """``download`` is the checkpoint's bytes, 0 when it is here; ``output`` those of the file that
-    it is converted to, 0 for a GGUF.
+    """A model to plan for.
 
-    ``file`` is the GGUF itself, when that is here.
+    Attributes:
+        name: what it is called.
+        quant: its quantization.
+        header: its GGUF header, or the one that a conversion would give.
+        download: bytes of the checkpoint to fetch, 0 when it is here.
+        output: bytes of the file that it is converted to, 0 for a GGUF.
+        file: the GGUF itself, when that is here.
     """
 
     name: str
@@ -36,7 +43,13 @@ class PlannedModel:
 
 @dataclass(frozen=True)
 class Assessment:
-    """What :func:`assess` finds."""
+    """What :func:`assess` finds.
+
+    Attributes:
+        model: the model.
+        plan: how it runs.
+        speed: tokens a second; 0 for a plan that cannot be run.
+    """
 
     model: PlannedModel
     plan: Plan
@@ -44,7 +57,7 @@ class Assessment:
 
     @property
     def disk(self) -> int:
-        """Bytes of disk that getting and converting it takes: the checkpoint beside the output."""
+        """Return the bytes of disk that getting and converting it takes: both files at once."""
         return self.model.download + self.model.output
 
 
@@ -55,41 +68,45 @@ def assess(
     overrides: Overrides = NO_OVERRIDES,
     planned: Plan | None = None,
 ) -> Assessment:
-    """``planned`` is a plan made already. Raises UsageError when what is pinned cannot be had."""
+    """Return how a model runs on a machine, and how fast.
+
+    Args:
+        model: the model.
+        machine: the machine.
+        rates: what it reads a second.
+        overrides: what the user decided.
+        planned: a plan that has been made already.
+
+    Raises:
+        UsageError: what the user decided cannot be had.
+    """
     planned = planned or make_plan(model.header, machine, overrides)
-    speed = (
-        forecast(model.header, planned.load_config, planned.memory, machine, rates)
-        if planned.verdict != "no"
-        else Speed(0.0, 0.0)
-    )
+    if planned.verdict == "no":
+        return Assessment(model, planned, Speed(0.0, 0.0))
+    speed = forecast(model.header, planned.load_config, planned.memory, machine, rates)
     return Assessment(model, planned, speed)
 
 
 def alternatives(
     found: Assessment, machine: Machine, rates: Rates, overrides: Overrides
 ) -> list[tuple[str, Assessment]]:
-    """What would be with more RAM and with a q8_0 KV cache, where that changes anything."""
-    changed = []
+    """Return what would be with more RAM and with a q8_0 KV cache, where that changes anything.
+
+    Returns:
+        What is different, in words, and the assessment.
+    """
     bigger = replace(machine, ram=machine.ram * 2, available=machine.available + machine.ram)
-    changed.append(
-        (f"{binary_size(bigger.ram)} of RAM", assess(found.model, bigger, rates, overrides))
-    )
+    others = [(f"{binary_size(bigger.ram)} of RAM", assess(found.model, bigger, rates, overrides))]
     q8_0 = replace(found.plan.load_config, kv_type=GgmlType.Q8_0)
-    if (
-        found.plan.load_config.kv_type is GgmlType.F16
-        and overrides.kv_type is None
-        and refusal_reason(found.model.header, q8_0) is None
-    ):
-        changed.append(
-            (
-                "a q8_0 KV cache",
-                assess(found.model, machine, rates, replace(overrides, kv_type=GgmlType.Q8_0)),
-            )
-        )
-    return [(what, other) for what, other in changed if _says(other) != _says(found)]
+    is_f16 = found.plan.load_config.kv_type is GgmlType.F16
+    if is_f16 and overrides.kv_type is None and not refusal_reason(found.model.header, q8_0):
+        with_q8_0 = replace(overrides, kv_type=GgmlType.Q8_0)
+        others.append(("a q8_0 KV cache", assess(found.model, machine, rates, with_q8_0)))
+    return [(what, other) for what, other in others if _gist(other) != _gist(found)]
 
 
-def _says(found: Assessment) -> tuple[Any, ...]:
+def _gist(found: Assessment) -> tuple[Any, ...]:
+    """Return what a user would call different of two assessments; memory in MiB."""
     load_config = found.plan.load_config
     return (
         found.plan.verdict,
@@ -102,43 +119,53 @@ def _says(found: Assessment) -> tuple[Any, ...]:
 
 
 def as_json(found: Assessment, machine: Machine, bandwidth: float) -> dict[str, Any]:
-    """The object that ``dslocal fit --json`` prints. Sizes in bytes."""
-    load_config, memory = found.plan.load_config, found.plan.memory
+    """Return the object that ``dslocal fit --json`` prints, sizes in bytes.
+
+    Args:
+        found: the assessment.
+        machine: the machine that it is of.
+        bandwidth: bytes a second of its RAM.
+    """
+    plan = found.plan
     return {
         "model": found.model.name,
         "quant": found.model.quant,
-        "machine": {
-            "os": machine.os,
-            "cpu": machine.cpu,
-            "cores": machine.cores,
-            "ram": machine.ram,
-            "ram_available": machine.available,
-            "gpu": [
-                {"name": gpu.name, "kind": gpu.kind, "total": gpu.total, "free": gpu.free}
-                for gpu in machine.gpus
-            ],
-            "unified": machine.unified,
-            "bandwidth": round(bandwidth),
-            "limited_by": machine.limited_by,
-            "notes": list(machine.notes),
-        },
-        "plan": {
-            **load_config.as_json(),
-            "repack": load_config.repack,
-        },
-        "memory": {
-            **{
-                part: getattr(memory, part).total
-                for part in ("weights", "kv", "compute", "output", "overhead")
-            },
-            "total": memory.all.total,
-            "gpu": memory.all.gpu,
-            "host": memory.all.host,
-        },
-        "verdict": found.plan.verdict,
-        "lacking": found.plan.lacking,
+        "machine": _machine_as_json(machine, bandwidth),
+        "plan": {**plan.load_config.as_json(), "repack": plan.load_config.repack},
+        "memory": _memory_as_json(plan.memory),
+        "verdict": plan.verdict,
+        "lacking": plan.lacking,
         "tokens_per_s": {"low": round(found.speed.low, 2), "high": round(found.speed.high, 2)},
-        "gave_up": [{"what": step.what, "saved": step.saved} for step in found.plan.gave_up],
+        "gave_up": [{"what": step.what, "saved": step.saved} for step in plan.gave_up],
         "download": found.model.download,
         "disk_to_convert": found.disk,
+    }
+
+
+def _machine_as_json(machine: Machine, bandwidth: float) -> dict[str, Any]:
+    gpus = [
+        {"name": gpu.name, "kind": gpu.kind, "total": gpu.total, "free": gpu.free}
+        for gpu in machine.gpus
+    ]
+    return {
+        "os": machine.os,
+        "cpu": machine.cpu,
+        "cores": machine.cores,
+        "ram": machine.ram,
+        "ram_available": machine.available,
+        "gpu": gpus,
+        "unified": machine.unified,
+        "bandwidth": round(bandwidth),
+        "limited_by": machine.limited_by,
+        "notes": list(machine.notes),
+    }
+
+
+def _memory_as_json(memory: MemoryUse) -> dict[str, int]:
+    sizes = {part: getattr(memory, part).total for part in MEMORY_PARTS}
+    return {
+        **sizes,
+        "total": memory.all.total,
+        "gpu": memory.all.gpu,
+        "host": memory.all.host,
     }

@@ -1,9 +1,8 @@
-"""An MTP layer in a file of its own, beside a GGUF of the same model that lacks it: whether the two
-belong together, and as one header.
+"""An MTP layer in a file of its own, beside a GGUF of the same model that lacks it.
 
-Knows headers alone. What is planned for the joined header holds for the two files: the layer is
-loaded as a model of its own, with its own copies of the embeddings and the output where the file
-has them.
+Says whether the two belong together, and gives them one header. Knows headers alone. What is
+planned for the joined header holds for the two files: the layer is loaded as a model of its own,
+with its own copies of the embeddings and the output where the file has them.
 """
 
 from __future__ import annotations
@@ -15,8 +14,8 @@ from dslocal.errors import GgufError
 from dslocal.gguf.header import GgufHeader, read_header
 from dslocal.plan.memory.shape import can_draft
 
-SUFFIX = "-mtp.gguf"  # of a sidecar that is found by itself
-SAME = (  # what the layer and the model must agree on
+SUFFIX = "-mtp.gguf"  # of a sidecar that is found without being named
+SHARED_KEYS = (  # what the layer and the model must agree on
     "embedding_length",
     "attention.head_count",
     "attention.kv_lora_rank",
@@ -24,16 +23,15 @@ SAME = (  # what the layer and the model must agree on
     "attention.value_length",
     "rope.dimension_count",
 )
-OWN = (
-    "token_embd.weight",
-    "output.weight",
-    "output_norm.weight",
-)  # without them it cannot be a model of its own
+# What the layer's file must have besides the layer, to be a model of its own.
+OWN_TENSORS = ("token_embd.weight", "output.weight", "output_norm.weight")
+_HINT = "the same model's: dslocal convert CHECKPOINT --mtp-only"
 
 
 def find_sidecar(path: Path, header: GgufHeader) -> Path | None:
-    """The sidecar of the model at ``path``, by its name, when the model has no such layer and the
-    file can be used.
+    """Return the usable sidecar beside the model at ``path``, by its name.
+
+    None where the model has such a layer of its own, or there is no such file.
     """
     found = path.with_name(path.stem + SUFFIX)
     if can_draft(header) or not found.is_file():
@@ -46,53 +44,68 @@ def find_sidecar(path: Path, header: GgufHeader) -> Path | None:
 
 
 def join_header(header: GgufHeader, layer: GgufHeader, name: str) -> GgufHeader:
-    """``header`` with the MTP layer of the file called ``name``, as if it were in the same file.
-    Raises GgufError where they do not fit.
+    """Return ``header`` with the MTP layer of another file, as if it were in the same file.
+
+    Args:
+        header: the model's header.
+        layer: the header of the layer's file.
+        name: what that file is called in messages.
+
+    Raises:
+        GgufError: the two do not belong together.
     """
-    hint = "the same model's: dslocal convert CHECKPOINT --mtp-only"
     if can_draft(header):
         raise GgufError(
             f"{name}: the model has an MTP layer of its own",
             hint="without the file it drafts as well",
         )
+    n_layer = header.of_arch("block_count") - header.of_arch("nextn_predict_layers")
+    _check_match(header, layer, n_layer, name)
     arch = layer.architecture
-    layers = header.of_arch("block_count") - header.of_arch("nextn_predict_layers")
-    if (
-        arch != header.architecture
-        or arch != "deepseek2"
-        or layer.of_arch("nextn_predict_layers") != 1
-    ):
-        raise GgufError(
-            f"{name}: no MTP layer for a model of architecture {header.architecture!r:.40}",
-            hint=hint,
-        )
-    if layer.of_arch("block_count") != layers + 1:
-        raise GgufError(
-            f"{name}: the layer after {layer.of_arch('block_count') - 1} layers, and the model has {layers}",
-            hint=hint,
-        )
-    for key in SAME:
-        if layer.of_arch(key) != header.of_arch(key):
-            raise GgufError(
-                f"{name}: {key} is {layer.of_arch(key):,}, and the model's {header.of_arch(key):,}",
-                hint=hint,
-            )
-    if layer.tokens() != header.tokens():
-        raise GgufError(f"{name}: its vocabulary is not the model's", hint=hint)
-    names = {tensor.name for tensor in layer.tensors}
-    if missing := [tensor for tensor in OWN if tensor not in names]:
-        raise GgufError(f"{name}: {missing[0]} is missing", hint=hint)
     metadata = {
         **header.metadata,
-        f"{arch}.block_count": layers + 1,
+        f"{arch}.block_count": n_layer + 1,
         f"{arch}.nextn_predict_layers": 1,
     }
-    theirs = (
+    of_layer = (
         replace(tensor, offset=0)
         for tensor in layer.tensors
-        if tensor.name in OWN or tensor.name.startswith(f"blk.{layers}.")
+        if tensor.name in OWN_TENSORS or tensor.name.startswith(f"blk.{n_layer}.")
     )
-    found = replace(header, metadata=metadata, tensors=(*header.tensors, *theirs))
-    if not can_draft(found):
-        raise GgufError(f"{name}: its layer is not one that llama.cpp could draft with", hint=hint)
-    return found
+    joined = replace(header, metadata=metadata, tensors=(*header.tensors, *of_layer))
+    if not can_draft(joined):
+        raise GgufError(f"{name}: its layer is not one that llama.cpp could draft with", hint=_HINT)
+    return joined
+
+
+def _check_match(header: GgufHeader, layer: GgufHeader, n_layer: int, name: str) -> None:
+    """Raise GgufError where the layer's file belongs to another model.
+
+    Args:
+        header: the model's header.
+        layer: the header of the layer's file.
+        n_layer: layers of the model.
+        name: what the layer's file is called in messages.
+    """
+    arch = layer.architecture
+    is_mtp_file = arch == "deepseek2" and layer.of_arch("nextn_predict_layers") == 1
+    if arch != header.architecture or not is_mtp_file:
+        raise GgufError(
+            f"{name}: no MTP layer for a model of architecture {header.architecture!r:.40}",
+            hint=_HINT,
+        )
+    before = layer.of_arch("block_count") - 1
+    if before != n_layer:
+        raise GgufError(
+            f"{name}: the layer after {before} layers, and the model has {n_layer}", hint=_HINT
+        )
+    for key in SHARED_KEYS:
+        theirs, ours = layer.of_arch(key), header.of_arch(key)
+        if theirs != ours:
+            raise GgufError(f"{name}: {key} is {theirs:,}, and the model's {ours:,}", hint=_HINT)
+    if layer.tokens() != header.tokens():
+        raise GgufError(f"{name}: its vocabulary is not the model's", hint=_HINT)
+    names = {tensor.name for tensor in layer.tensors}
+    for tensor in OWN_TENSORS:
+        if tensor not in names:
+            raise GgufError(f"{name}: {tensor} is missing", hint=_HINT)

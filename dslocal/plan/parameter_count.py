@@ -1,5 +1,6 @@
-"""How many weights a model has, and how many of them a token uses: what "671B, 37B active" stands
-for, counted in a GGUF header.
+"""How many weights a model has, and how many of them a token uses.
+
+That is what "671B, 37B active" stands for, counted in a GGUF header.
 """
 
 from __future__ import annotations
@@ -12,16 +13,21 @@ from dslocal.gguf.tensor_names import layer_of
 EMBEDDING = "token_embd.weight"
 OUTPUT = "output.weight"
 COMPUTED = "rope_freqs.weight"  # written by the converter, in no checkpoint
+ROUTED_SUFFIX = "_exps.weight"
 
 
 class ParameterCount(NamedTuple):
-    """Weights. ``total`` leaves out the multi-token-prediction layer, which is ``mtp``, as
-    published counts do.
+    """Numbers of weights.
 
-    ``active`` is what is multiplied for one token: attention, dense layers, router, shared experts,
-    the routed experts in use and the output. ``embedding`` is a table of which a token reads one
-    row; it is part of ``total``, and of ``active`` only where it is the output as well. (V2's and
-    V3's published counts leave it out, DeepSeekMoE's 2.8B has it.)
+    Attributes:
+        total: all of the model proper. As published counts do, it leaves out the layer for
+            multi-token prediction.
+        active: what is multiplied for one token: attention, dense layers, router, shared experts,
+            the routed experts in use, and the output.
+        embedding: the table of embeddings, of which a token reads one row. It is part of
+            ``total``, and of ``active`` only where it is the output as well. (V2's and V3's
+            published active counts leave it out, DeepSeekMoE's 2.8B has it.)
+        mtp: the layer for multi-token prediction.
     """
 
     total: int
@@ -31,9 +37,9 @@ class ParameterCount(NamedTuple):
 
 
 def count_parameters(header: GgufHeader) -> ParameterCount:
-    """Counts the weights of ``header``."""
+    """Return the numbers of weights that ``header`` lists."""
     main_layers = header.of_arch("block_count") - header.of_arch("nextn_predict_layers")
-    tied = all(tensor.name != OUTPUT for tensor in header.tensors)
+    is_tied = all(tensor.name != OUTPUT for tensor in header.tensors)
     total = active = embedding = mtp = 0
     for tensor in header.tensors:
         if tensor.name == COMPUTED:
@@ -44,17 +50,15 @@ def count_parameters(header: GgufHeader) -> ParameterCount:
         total += tensor.elements
         if tensor.name == EMBEDDING:
             embedding = tensor.elements
-        if tensor.name != EMBEDDING or tied:
-            active += _used(header, tensor)
+        if tensor.name != EMBEDDING or is_tied:
+            active += _active_elements(header, tensor)
     return ParameterCount(total, active, embedding, mtp)
 
 
-def _used(header: GgufHeader, tensor: GgufTensor) -> int:
-    """The weights of ``tensor`` that one token goes through."""
-    if not tensor.name.endswith("_exps.weight"):
+def _active_elements(header: GgufHeader, tensor: GgufTensor) -> int:
+    """Return the weights of a tensor that one token goes through."""
+    if not tensor.name.endswith(ROUTED_SUFFIX):
         return tensor.elements
-    return (
-        tensor.elements
-        // tensor.shape[-1]
-        * min(header.of_arch("expert_used_count"), tensor.shape[-1])
-    )
+    n_expert = tensor.shape[-1]
+    n_used = min(header.of_arch("expert_used_count"), n_expert)
+    return tensor.elements // n_expert * n_used

@@ -12,44 +12,43 @@ from .search import NO_OVERRIDES, Overrides, Plan, make_plan
 
 
 def nearest_fit(header: GgufHeader, machine: Machine, overrides: Overrides) -> Plan | None:
-    """The plan without what is pinned, when that would fit: what to suggest to someone whose choice
-    does not.
+    """Return the plan without what the user decided, if that would run from memory.
+
+    It is what to suggest to someone whose choice does not fit; None without any choice.
     """
     free = make_plan(header, machine)
     return free if overrides != NO_OVERRIDES and free.verdict not in ("no", "ssd") else None
 
 
 def require_fit(planned: Plan, name: str, machine: Machine, suggestion: Plan | None) -> None:
-    """Raises DoesNotFitError, with the numbers and the nearest that fits, for a plan that cannot be
-    run.
+    """Raise DoesNotFitError for a plan that cannot be run.
+
+    Args:
+        planned: the plan.
+        name: what the model is called in the message.
+        machine: the machine that was planned for.
+        suggestion: the nearest plan that fits, for the hint.
     """
     if planned.verdict != "no":
         return
-    need, load_config = planned.memory.all, planned.load_config
-    where = (
-        f"{binary_size(need.gpu)} of GPU memory and {binary_size(need.host)} of RAM"
-        if need.gpu
-        else f"{binary_size(need.host)} of RAM"
-    )
-    have = (
-        f"{binary_size(machine.vram)} and {binary_size(machine.available)}"
-        if need.gpu
-        else binary_size(machine.available)
-    )
+    need = planned.memory.all
+    needed, there = f"{binary_size(need.host)} of RAM", binary_size(machine.available)
+    if need.gpu:
+        needed = f"{binary_size(need.gpu)} of GPU memory and {needed}"
+        there = f"{binary_size(machine.vram)} and {there}"
     hint = "a smaller quantization or model does: dslocal fit"
     if suggestion:
-        hint = f"{_options(suggestion.load_config, load_config)} fits in {binary_size(suggestion.memory.all.total)}"
-    raise DoesNotFitError(
-        f"{name} needs {where} with {load_config.n_ctx:,} tokens of context; there are {have}",
-        hint=hint,
-    )
+        options = _options(suggestion.load_config, planned.load_config)
+        hint = f"{options} fits in {binary_size(suggestion.memory.all.total)}"
+    context = f"{planned.load_config.n_ctx:,} tokens of context"
+    raise DoesNotFitError(f"{name} needs {needed} with {context}; there are {there}", hint=hint)
 
 
-def _options(wanted: LoadConfig, refused: LoadConfig) -> str:
-    """What to ask for instead of ``refused``."""
-    options = {"--ctx": wanted.n_ctx, "--kv": wanted.kv_type.name.lower()}
-    if wanted.n_gpu_layers != refused.n_gpu_layers:
-        options["--n-gpu-layers"] = wanted.n_gpu_layers
-    if wanted.cpu_moe_layers != refused.cpu_moe_layers:
-        options["--cpu-moe"] = wanted.cpu_moe_layers
-    return " ".join(f"{name} {value}" for name, value in options.items())
+def _options(suggested: LoadConfig, refused: LoadConfig) -> str:
+    """Return the command line's options that ask for ``suggested`` instead of ``refused``."""
+    options = [f"--ctx {suggested.n_ctx}", f"--kv {suggested.kv_type.name.lower()}"]
+    if suggested.n_gpu_layers != refused.n_gpu_layers:
+        options.append(f"--n-gpu-layers {suggested.n_gpu_layers}")
+    if suggested.cpu_moe_layers != refused.cpu_moe_layers:
+        options.append(f"--cpu-moe {suggested.cpu_moe_layers}")
+    return " ".join(options)

@@ -1,7 +1,7 @@
 """How fast a plan will be: the bytes that a token reads from each tier, over what that tier gives.
 
 A decoded token reads all dense, attention and shared weights, the experts that it is routed to, and
-the KV cache. Rates are measured once on this machine (``engine.calibrate``); for another
+the KV cache. Rates are measured once on this machine (:mod:`dslocal.engine.calibrate`); for another
 machine, or a GPU, they are the memory's bandwidth times the share of it that llama.cpp reaches.
 """
 
@@ -21,12 +21,12 @@ from dslocal.plan.machine.bandwidth import (
 )
 from dslocal.plan.machine.machine import Machine
 from dslocal.plan.memory.footprint import kv_bytes_per_token
-from dslocal.plan.memory.placement import placed_tensors
+from dslocal.plan.memory.placement import EMBEDDINGS, OUTPUT, placed_tensors
 
 from .load_config import LoadConfig, MemoryUse
 
-# of the bandwidth that decoding reaches: Coder-V2 236B Q4 on an M2 Ultra, 12.9 GB a token at 25
-# tokens/s of 800 GB/s
+# The share of the bandwidth that decoding reaches: Coder-V2 236B Q4 on an M2 Ultra, 12.9 GB a token
+# at 25 tokens/s of 800 GB/s.
 ETA = 0.40
 OTHER_RAM = 40e9  # bytes a second, where nothing is known: two channels of DDR4
 SPREAD = 0.35  # forecasts are given as a range this far to either side
@@ -35,8 +35,12 @@ SMALL_READ = 0.7  # of its sequential speed that an SSD reaches on an expert's f
 
 @dataclass(frozen=True)
 class Rates:
-    """Bytes a second that decoding reads from each tier, all losses included. ``gpu`` is 0 without
-    one.
+    """Bytes a second that decoding reads from each tier, all losses included.
+
+    Attributes:
+        gpu: from the GPU's memory; 0 without one.
+        ram: from RAM.
+        ssd: from the SSD.
     """
 
     gpu: float
@@ -46,13 +50,14 @@ class Rates:
 
 @dataclass(frozen=True)
 class Speed:
-    """Tokens a second."""
+    """A range of tokens a second."""
 
     low: float
     high: float
 
     @property
     def middle(self) -> float:
+        """Return the geometric mean of both ends."""
         return math.sqrt(self.low * self.high)
 
 
@@ -66,21 +71,22 @@ class Traffic:
 
     @property
     def total(self) -> int:
+        """Return the bytes that it reads from all tiers."""
         return self.gpu + self.ram + self.ssd
 
 
 def rates_for(machine: Machine, measured: Rates | None = None) -> Rates:
-    """The rates of ``machine``: measured ones where there are any, else from what its parts are
-    known to give.
+    """Return the rates of a machine.
+
+    Args:
+        machine: the machine.
+        measured: what was measured on it, which comes before what its parts are known to give.
     """
     gpu = gpu_bandwidth(machine) * ETA if machine.gpus else 0.0
     if measured:
         return Rates(measured.gpu or gpu, measured.ram, measured.ssd)
-    return Rates(
-        gpu,
-        (ram_bandwidth(machine) or assumed_bandwidth(machine) or OTHER_RAM) * ETA,
-        SSD_BANDWIDTH,
-    )
+    ram = ram_bandwidth(machine) or assumed_bandwidth(machine) or OTHER_RAM
+    return Rates(gpu, ram * ETA, SSD_BANDWIDTH)
 
 
 def traffic(
@@ -91,35 +97,43 @@ def traffic(
     *,
     filled: float = 0.5,
 ) -> Traffic:
-    """What a token reads with the context ``filled`` to that share. What does not stay in RAM comes
-    from the SSD.
+    """Return what a token reads. What does not stay in RAM comes from the SSD.
+
+    Args:
+        header: the model's header.
+        load_config: how it is loaded.
+        memory: what it takes.
+        machine: where it runs.
+        filled: the share of the context that is filled.
     """
-    share = _used(header)
+    share = _used_share_of_experts(header)
     gpu = ram = routed = 0.0
     for tensor, on_gpu in _read_tensors(header, load_config):
         is_routed = tensor_class(tensor.name) == "routed experts"
         nbytes = tensor.nbytes * (share if is_routed else 1.0)
         if on_gpu:
             gpu += nbytes
-        else:
-            ram += nbytes
-            routed += tensor.nbytes if is_routed else 0.0
+            continue
+        ram += nbytes
+        if is_routed:
+            routed += tensor.nbytes
     ssd = _missed(ram, routed, share, memory, machine)
     kv = kv_bytes_per_token(header, load_config.kv_type) * load_config.n_ctx * filled
-    kv_gpu = kv * memory.kv.gpu / memory.kv.total if memory.kv.total else 0.0
-    return Traffic(round(gpu + kv_gpu), round(ram - ssd + kv - kv_gpu), round(ssd))
+    kv_on_gpu = kv * memory.kv.gpu / memory.kv.total if memory.kv.total else 0.0
+    return Traffic(
+        gpu=round(gpu + kv_on_gpu), ram=round(ram - ssd + kv - kv_on_gpu), ssd=round(ssd)
+    )
 
 
 def forecast(
     header: GgufHeader, load_config: LoadConfig, memory: MemoryUse, machine: Machine, rates: Rates
 ) -> Speed:
-    """Tokens a second while decoding: low with the context full, high with it empty, each with the
-    spread of such forecasts.
-    """
+    """Return the tokens a second while decoding, with the spread of such forecasts.
 
-    empty, full = (
-        tokens_per_s(header, load_config, memory, machine, rates, filled) for filled in (0.0, 1.0)
-    )
+    The low end is that of a full context, the high end that of an empty one.
+    """
+    empty = tokens_per_s(header, load_config, memory, machine, rates, 0.0)
+    full = tokens_per_s(header, load_config, memory, machine, rates, 1.0)
     return Speed(full * (1 - SPREAD), empty * (1 + SPREAD))
 
 
@@ -131,23 +145,52 @@ def tokens_per_s(
     rates: Rates,
     filled: float,
 ) -> float:
-    """The middle of such a forecast, with the context ``filled`` to that share; 0 when nothing is
-    read.
+    """Return the middle of such a forecast; 0 when nothing is read.
+
+    Args:
+        header: the model's header.
+        load_config: how it is loaded.
+        memory: what it takes.
+        machine: where it runs.
+        rates: what that reads a second.
+        filled: the share of the context that is filled.
     """
     read = traffic(header, load_config, memory, machine, filled=filled)
-    seconds = (
-        read.ram / rates.ram + read.ssd / rates.ssd + (read.gpu / rates.gpu if rates.gpu else 0.0)
-    )
+    seconds = read.ram / rates.ram + read.ssd / rates.ssd
+    if rates.gpu:
+        seconds += read.gpu / rates.gpu
     return 1 / seconds if seconds else 0.0
 
 
-def _missed(ram: float, routed: float, share: float, memory: MemoryUse, machine: Machine) -> float:
-    """Bytes a token, of ``ram`` bytes of weights, that are not in the page cache any more when they
-    are read.
+def weight_bytes_per_token(header: GgufHeader, load_config: LoadConfig) -> int:
+    """Return the bytes of weights that one token reads, wherever they are."""
+    share = _used_share_of_experts(header)
+    total = 0.0
+    for tensor, _ in _read_tensors(header, load_config):
+        is_routed = tensor_class(tensor.name) == "routed experts"
+        total += tensor.nbytes * (share if is_routed else 1.0)
+    return round(total)
 
-    What every token reads stays (the kernel keeps what is used often) as far as it fits; of the
+
+def bytes_by_tier(read: Traffic) -> Mapping[str, int]:
+    """Return the tiers that are read at all, with the bytes a token."""
+    tiers = {"GPU": read.gpu, "RAM": read.ram, "SSD": read.ssd}
+    return {name: nbytes for name, nbytes in tiers.items() if nbytes}
+
+
+def _missed(ram: float, routed: float, share: float, memory: MemoryUse, machine: Machine) -> float:
+    """Return the bytes a token that are not in the page cache any more when they are read.
+
+    What every token reads stays, as far as it fits: the kernel keeps what is used often. Of the
     experts, as large a share misses as does not fit, since which are read next is as good as
-    random. Dense weights read round and round miss whole when they do not fit.
+    random. Dense weights that are read round and round miss whole when they do not fit.
+
+    Args:
+        ram: bytes of weights in RAM that a token reads.
+        routed: bytes of routed experts there.
+        share: the share of them that a token uses.
+        memory: what the model takes.
+        machine: where it runs.
     """
     cache = machine.available - (memory.all.host - memory.weights.host)
     if memory.weights.host <= cache:
@@ -158,39 +201,21 @@ def _missed(ram: float, routed: float, share: float, memory: MemoryUse, machine:
     return routed * share * max(0.0, 1 - (cache - always) / routed)
 
 
-def weight_bytes_per_token(header: GgufHeader, load_config: LoadConfig) -> int:
-    """Bytes of weights that one token reads, wherever they are."""
-    share = _used(header)
-    tensors = (tensor for tensor, _ in _read_tensors(header, load_config))
-    return round(
-        sum(
-            t.nbytes * (share if tensor_class(t.name) == "routed experts" else 1.0) for t in tensors
-        )
-    )
-
-
-def _used(header: GgufHeader) -> float:
-    """The share of the routed experts that a token uses."""
+def _used_share_of_experts(header: GgufHeader) -> float:
+    """Return the share of the routed experts that a token uses."""
     experts = header.of_arch("expert_count")
     return header.of_arch("expert_used_count") / experts if experts else 1.0
 
 
 def _read_tensors(header: GgufHeader, load_config: LoadConfig) -> Iterator[tuple[GgufTensor, bool]]:
-    """The tensors that are loaded, and whether they are read on the GPU; of embeddings only one row
-    is, unless they are the output.
+    """Yield the tensors that a token reads whole, and whether they are read on the GPU.
+
+    Of embeddings only one row is read, unless they are the output too: then the output's own copy
+    of them is.
     """
-    looked_up = any(tensor.name == "output.weight" for tensor in header.tensors)
+    has_output = any(tensor.name == OUTPUT for tensor in header.tensors)
     for tensor, on_gpu in placed_tensors(header, load_config):
-        if tensor.name != "token_embd.weight":
+        if tensor.name != EMBEDDINGS:
             yield tensor, on_gpu
-        elif not looked_up:
-            yield tensor, load_config.n_gpu_layers > 0  # the output's own copy of it
-
-
-def bytes_by_tier(read: Traffic) -> Mapping[str, int]:
-    """Tiers that are read at all, with bytes a token."""
-    return {
-        name: nbytes
-        for name, nbytes in (("GPU", read.gpu), ("RAM", read.ram), ("SSD", read.ssd))
-        if nbytes
-    }
+        elif not has_output:
+            yield tensor, load_config.n_gpu_layers > 0

@@ -1,23 +1,31 @@
-"""What a token costs in the KV cache under each kind of attention, from plain numbers: the
-arithmetic behind ``--explain``.
+"""What a token costs in the KV cache under each kind of attention, from plain numbers.
 
-Published figures that it gives: GPT-3 (96 layers of 96 heads of 128, fp16) takes 4.7 MB a token.
-DeepSeek-V2 takes 93.3 % less than DeepSeek 67B: 60 layers of 512 + 64 elements at 6 bits, as V2 is
-deployed with its cache quantized to 6 bits on average (arXiv:2405.04434, 3.2.3), against 95 layers
-of 2 x 8 x 128 at 16: 25,920 bytes against 389,120. At equal precision it is 82.2 %.
+The arithmetic behind ``--explain``. Published figures that it gives: GPT-3 (96 layers of 96 heads
+of 128, fp16) takes 4.7 MB a token. DeepSeek-V2 takes 93.3 % less than DeepSeek 67B: 60 layers of
+512 + 64 elements at 6 bits, as V2 is deployed with its cache quantized to 6 bits on average
+(arXiv:2405.04434, 3.2.3), against 95 layers of 2 x 8 x 128 at 16: 25,920 bytes against 389,120. At
+equal precision it is 82.2 %.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 FP16_BITS = 16.0
 
 
 @dataclass(frozen=True, slots=True)
 class Attention:
-    """Numbers of one model; ``kv_rank`` and ``rope`` are MLA's compressed part and its keys'
-    positional part.
+    """The numbers of one model's attention.
+
+    Attributes:
+        layers: its layers.
+        heads: heads of queries.
+        head: length of a head.
+        kv_heads: heads of keys and values.
+        kv_rank: width of MLA's compressed part; 0 without MLA.
+        rope: width of the positional part of MLA's keys.
     """
 
     layers: int
@@ -28,8 +36,12 @@ class Attention:
     rope: int = 0
 
     def per_token(self, bits: float = FP16_BITS) -> dict[str, float]:
-        """Bytes a token by kind, were the model built that way: MHA, GQA, MQA, and MLA if its
-        numbers are given.
+        """Return the bytes a token by kind, were the model built that way.
+
+        The kinds are MHA, GQA, MQA, and MLA if its numbers are given.
+
+        Args:
+            bits: bits an element.
         """
         elements = {
             "MHA": 2 * self.heads * self.head,
@@ -41,8 +53,16 @@ class Attention:
         return {kind: self.layers * count * bits / 8 for kind, count in elements.items()}
 
 
+class PublishedAttention(NamedTuple):
+    """A published model: its name, the kind that it is built with, and its numbers."""
+
+    name: str
+    kind: str
+    attention: Attention
+
+
 def saved_share(smaller: float, larger: float) -> float:
-    """The share of ``larger`` that is saved, from 0 to 1."""
+    """Return the share of ``larger`` that is saved, from 0 to 1."""
     return 1 - smaller / larger
 
 
@@ -51,9 +71,8 @@ LLM_67B = Attention(layers=95, heads=64, head=128, kv_heads=8)
 V2 = Attention(layers=60, heads=128, head=128, kv_heads=128, kv_rank=512, rope=64)
 V3 = Attention(layers=61, heads=128, head=128, kv_heads=128, kv_rank=512, rope=64)
 PUBLISHED = (
-    ("GPT-3 175B", "MHA", GPT_3),
-    ("DeepSeek LLM 67B", "GQA", LLM_67B),
-    ("DeepSeek-V2", "MLA", V2),
-    ("DeepSeek-V3", "MLA", V3),
+    PublishedAttention("GPT-3 175B", "MHA", GPT_3),
+    PublishedAttention("DeepSeek LLM 67B", "GQA", LLM_67B),
+    PublishedAttention("DeepSeek-V2", "MLA", V2),
+    PublishedAttention("DeepSeek-V3", "MLA", V3),
 )
-"""Name, the kind that it is built with, and its numbers."""
