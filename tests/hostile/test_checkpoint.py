@@ -273,8 +273,10 @@ def test_refused(case: Case, refused: Callable[[Case], None]) -> None:
 
 def test_links_within_the_folder_are_fine(copy: Callable[[str], Path], tmp_path: Path) -> None:
     folder = copy("llama")
+    convert_to(folder, tmp_path / "plain.gguf")
     several(moved(SINGLE, "weights"), link(SINGLE, "weights"))(folder)
     convert_to(folder, tmp_path / "x.gguf")
+    assert (tmp_path / "x.gguf").read_bytes() == (tmp_path / "plain.gguf").read_bytes()
 
 
 def test_a_folder_whose_name_is_no_text(copy: Callable[[str], Path], tmp_path: Path) -> None:

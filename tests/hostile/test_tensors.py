@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 from support.checkpoints.damage import (
     FIRST,
@@ -28,6 +29,7 @@ from support.checkpoints.damage import (
     with_tensor,
     without,
 )
+from support.gguf.reading import contents
 
 LAYER, MTP = "model.layers.1.", "model.layers.2."
 Q_B, SCALE = (
@@ -296,30 +298,59 @@ def test_refused(case: Case, refused: Callable[[Case], None]) -> None:
     refused(case)
 
 
-FINE = {
-    "largest and smallest FP8": several(
-        poked(Q_B, 0, b"\x7e"),
-        poked(Q_B, 1, b"\xfe"),
-        poked(Q_B, 2, b"\x80"),
-        poked(Q_B, 3, b"\x01"),
+Q_B_OUT, EMBED_OUT, NORM_OUT = "blk.1.attn_q_b.weight", "token_embd.weight", "output_norm.weight"
+# what is done, and the first weights that come of it
+FINE: dict[str, tuple[Damage, str, list[float]]] = {
+    "largest and smallest FP8": (
+        several(
+            poked(SCALE, 0, struct.pack("<f", 1.0)),
+            poked(Q_B, 0, b"\x7e"),
+            poked(Q_B, 1, b"\xfe"),
+            poked(Q_B, 2, b"\x80"),
+            poked(Q_B, 3, b"\x01"),
+        ),
+        Q_B_OUT,
+        [448, -448, -0.0, 2**-9],
     ),
-    "a scale of zero": poked(SCALE, 0, bytes(4)),
-    "a negative scale": poked(SCALE, 0, struct.pack("<f", -0.5)),
-    "a denormal scale": poked(SCALE, 0, struct.pack("<f", 1e-40)),
-    "denormal weights": lone(EMBED, b"\x01\0"),
-    "large weights": lone(EMBED, b"\x7f\x47"),  # 65,280
-    "no weights at all": lone("model.norm.weight", b"\0\0"),
+    "a scale of zero": (poked(SCALE, 0, bytes(4)), Q_B_OUT, [0, 0, 0, 0]),
+    "a negative scale": (
+        poked(SCALE, 0, struct.pack("<f", -0.5)),
+        Q_B_OUT,
+        [-60, 36, 60, 120, -112, -9],
+    ),
+    "a denormal scale": (
+        poked(SCALE, 0, struct.pack("<f", 1e-40)),
+        Q_B_OUT,
+        [120 * 9.99995e-41, -72 * 9.99995e-41],
+    ),
+    "denormal weights": (lone(EMBED, b"\x01\0"), EMBED_OUT, [2**-133] * 32),
+    "large weights": (lone(EMBED, b"\x7f\x47"), EMBED_OUT, [65280] * 32),
+    "no weights at all": (lone("model.norm.weight", b"\0\0"), NORM_OUT, [0] * 32),
 }
 
 
-@pytest.mark.parametrize("damage", FINE.values(), ids=FINE)
+@pytest.mark.parametrize(("damage", "tensor", "expected"), FINE.values(), ids=FINE)
 def test_what_is_only_unusual_is_converted(
-    damage: Damage, copy: Callable[[str], Path], tmp_path: Path
+    damage: Damage,
+    tensor: str,
+    expected: list[float],
+    copy: Callable[[str], Path],
+    tmp_path: Path,
 ) -> None:
+    """Proves that the weights are what the checkpoint says, that nothing else changes, and that
+    they can be quantized.
+    """
     folder = copy("v3")
+    convert_to(folder, tmp_path / "plain.gguf", "F32")
     damage(folder)
+    convert_to(folder, tmp_path / "x.gguf", "F32")
+    found, plain = (contents(tmp_path / name)[1] for name in ("x.gguf", "plain.gguf"))
+    weights = np.frombuffer(found[tensor][2], np.float32)
+    assert weights[: len(expected)] == pytest.approx(expected, rel=1e-5, abs=0)
+    assert [name for name in plain if found[name] != plain[name]] == [tensor]
     for recipe in ("Q8_0", "IQ3_S"):
         convert_to(folder, tmp_path / f"{recipe}.gguf", recipe)
+        assert list(contents(tmp_path / f"{recipe}.gguf")[1]) == list(found)
 
 
 def test_where_scales_lie_makes_no_difference(bases: Callable[[str], Path], tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from support.checkpoints.damage import (
     removed,
     several,
 )
+from support.gguf.reading import contents, metadata_changes
 
 from dslocal.gguf.header import read_header
 
@@ -247,27 +248,54 @@ def strange_settings(settings: Json) -> None:
     )
 
 
-FINE: dict[str, Damage] = {
-    "no added tokens": at("added_tokens", []),
-    "no list of added tokens": at("added_tokens", ...),
-    "a token of no letters": at("model", "vocab", "", 310),
-    "settings of strange types": in_json(SETTINGS, strange_settings),
-    "no settings": removed(SETTINGS),
-    "a post-processor of strange type": at("post_processor", {"type": "Sequence", "processors": 1}),
-    "a post-processor of strange steps": at(
-        "post_processor", {"type": "Sequence", "processors": [1, {"type": "TemplateProcessing"}]}
+TOKENS, KINDS = "tokenizer.ggml.tokens", "tokenizer.ggml.token_type"
+NORMAL, UNUSED = 1, 5  # llama.cpp's types of tokens
+ADDED = range(276, 289)  # the special tokens, besides the first three of the vocabulary itself
+WITHOUT_ADDED = {
+    TOKENS: {place: f"[PAD{place}]" for place in ADDED},
+    KINDS: dict.fromkeys(range(3), NORMAL) | dict.fromkeys(ADDED, UNUSED),
+}
+# what is done, and what the GGUF's metadata says otherwise than without it
+FINE: dict[str, tuple[Damage, dict[str, Any]]] = {
+    "no added tokens": (at("added_tokens", []), WITHOUT_ADDED),
+    "no list of added tokens": (at("added_tokens", ...), WITHOUT_ADDED),
+    "a token of no letters": (
+        at("model", "vocab", "", 310),
+        {TOKENS: {310: ""}, KINDS: {310: NORMAL}},
     ),
-    "NFC": at("normalizer", {"type": "Sequence", "normalizers": [{"type": "NFC"}]}),
+    "settings of strange types": (
+        in_json(SETTINGS, strange_settings),
+        {"tokenizer.chat_template": None},
+    ),
+    "no settings": (removed(SETTINGS), {"tokenizer.chat_template": None}),
+    "a post-processor of strange type": (
+        at("post_processor", {"type": "Sequence", "processors": 1}),
+        {"tokenizer.ggml.add_bos_token": True},
+    ),
+    "a post-processor of strange steps": (
+        at(
+            "post_processor",
+            {"type": "Sequence", "processors": [1, {"type": "TemplateProcessing"}]},
+        ),
+        {"tokenizer.ggml.add_bos_token": True},
+    ),
+    "NFC": (at("normalizer", {"type": "Sequence", "normalizers": [{"type": "NFC"}]}), {}),
 }
 
 
-@pytest.mark.parametrize("damage", FINE.values(), ids=FINE)
+@pytest.mark.parametrize(("damage", "changes"), FINE.values(), ids=FINE)
 def test_what_is_only_unusual_is_converted(
-    damage: Damage, copy: Callable[[str], Path], tmp_path: Path
+    damage: Damage, changes: dict[str, Any], copy: Callable[[str], Path], tmp_path: Path
 ) -> None:
+    """Proves that the weights are as without it, and what the vocabulary says."""
     folder = copy("v3")
+    convert_to(folder, tmp_path / "plain.gguf")
     damage(folder)
     convert_to(folder, tmp_path / "x.gguf")
+    header, tensors = contents(tmp_path / "x.gguf")
+    plain, weights = contents(tmp_path / "plain.gguf")
+    assert tensors == weights
+    assert metadata_changes(plain, header) == changes
 
 
 def test_holes_are_filled(copy: Callable[[str], Path], tmp_path: Path) -> None:

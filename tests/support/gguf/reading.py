@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 from dslocal.gguf.header import GgufHeader, read_header
 
@@ -18,6 +19,25 @@ def contents(path: Path) -> tuple[GgufHeader, Contents]:
         start = header.data_start + tensor.offset
         found[tensor.name] = (tensor.shape, tensor.type.name, data[start : start + tensor.nbytes])
     return header, found
+
+
+def metadata_changes(header: GgufHeader, other: GgufHeader) -> dict[str, Any]:
+    """Return what ``other`` says that ``header`` does not, by key.
+
+    None stands for a key that is gone. Of two lists as long as each other, the places that differ
+    are keys of a dictionary.
+    """
+    changes: dict[str, Any] = {}
+    for key in header.metadata | other.metadata:
+        before, after = header.metadata.get(key), other.metadata.get(key)
+        if before == after:
+            continue
+        changes[key] = after
+        if isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
+            changes[key] = {
+                place: value for place, value in enumerate(after) if value != before[place]
+            }
+    return changes
 
 
 def digest(tensors: Contents, *, without: tuple[str, ...] = ()) -> str:
