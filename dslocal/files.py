@@ -18,6 +18,7 @@ __all__ = [
     "decimal_size",
     "gigabytes",
     "is_file",
+    "is_folder",
     "parse_json_object",
     "read_json_object",
     "sampled_fingerprint",
@@ -34,6 +35,14 @@ def is_file(path: Path) -> bool:
     """Return whether a file is at ``path`` and may be looked at; False whatever is in the way."""
     try:
         return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def is_folder(path: Path) -> bool:
+    """Return whether a folder is at ``path`` and may be looked at; False whatever is in the way."""
+    try:
+        return path.is_dir()
     except (OSError, ValueError):
         return False
 

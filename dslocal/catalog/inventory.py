@@ -136,13 +136,14 @@ def find_installed(name: str, quant: str | None = None) -> InstalledModel | None
         quant: Its quantization. Without one it is the model that was added last, and a checkpoint
             only where there is nothing that can be run as it is.
     """
-    if quant is None:
-        name, colon, quant = name.partition(":")
-        if colon and not quant:
+    if quant is None and ":" in name:
+        name, quant = name.split(":", 1)
+        if not quant:
             return None
     found = []
     for entry in installed_models():
-        if entry.name == name.lower() and quant.lower() in ("", entry.quant.lower()):
+        is_quant = not quant or quant.lower() == entry.quant.lower()
+        if is_quant and entry.name == name.lower():
             found.append(entry)
     return max(found, key=_preference, default=None)
 

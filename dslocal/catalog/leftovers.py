@@ -1,9 +1,9 @@
 """What interrupted downloads and conversions left behind, and whether a process is still at it.
 
-Who writes such a file holds a lock (flock) on it, on its sibling ``NAME.part`` or
-``NAME.stream/lock``, on the lock file of ``NAME``, which is called ``.NAME.lock`` or ``NAME.lock``,
-or on a file ``.lock`` in its folder; for a folder, on any file in it. Who downloads into a cache
-holds the lock of that place.
+A process that writes such a file holds a lock (flock) on one of these: the file itself, its sibling
+``NAME.part`` or ``NAME.stream/lock``, the lock file of ``NAME``, which is called ``.NAME.lock`` or
+``NAME.lock``, or a file ``.lock`` in its folder; for a folder, any file in it. A process that
+downloads into a cache holds the lock of the repository or URL.
 """
 
 from __future__ import annotations
@@ -24,12 +24,13 @@ from dslocal.errors import DslocalError
 from dslocal.home.paths import cache_dir
 from dslocal.hub.environment import hub_cache_dir
 
-DOWNLOADS = (".partial", ".quick", ".damaged")
+DOWNLOADS = (".partial", ".quick", ".damaged")  # of dslocal.hub.fetch
 FILES = (*DOWNLOADS, ".part", ".journal", ".journal.new")
 FOLDERS = (".stream",)
-MAX_DEPTH, MAX_SEEN = 6, 100_000
+MAX_DEPTH = 6  # of folders in the cache
+MAX_LISTED = 100_000  # entries of a folder
 
-_URL = re.compile("[0-9a-f]{12}")  # what the folder of a URL's files is called
+_URL_FOLDER = re.compile("[0-9a-f]{12}")  # what the folder of a URL's files is called
 
 
 @dataclass(frozen=True)
@@ -41,29 +42,34 @@ class Leftover:
 
     @property
     def base(self) -> str:
-        """The name of what it was to become."""
-        return next(
-            self.path.name.removesuffix(suffix)
-            for suffix in (*FILES[::-1], *FOLDERS)
-            if self.path.name.endswith(suffix)
-        )
+        """The name of the file that it was to become."""
+        name = self.path.name
+        for suffix in (*FILES[::-1], *FOLDERS):  # ".journal.new" before ".journal"
+            if name.endswith(suffix):
+                return name.removesuffix(suffix)
+        raise ValueError(f"{self.path}: not a leftover")
 
 
 def find_leftovers() -> list[Leftover]:
-    """All in dslocal's cache, and those of its downloads in Hugging Face's, by path."""
-    found = [*_under(cache_dir(), MAX_DEPTH)]
+    """Return all in dslocal's cache, and those of its downloads in Hugging Face's, by path."""
+    found = list(_leftovers_in(cache_dir(), MAX_DEPTH))
     for repository in _listed(hub_cache_dir()):
         if repository.name.startswith("models--"):
-            found += _under(Path(repository.path, "blobs"), 1)
+            found += _leftovers_in(Path(repository.path, "blobs"), 1)
     return sorted(found, key=lambda leftover: leftover.path)
 
 
 def delete_leftover(leftover: Leftover) -> bool:
-    """Deletes ``leftover``, or returns False because a process uses it. Raises DslocalError where
-    it cannot be deleted.
+    """Delete ``leftover``.
+
+    Returns:
+        False where a process uses it, and nothing was deleted.
+
+    Raises:
+        DslocalError: It cannot be deleted.
     """
     with ExitStack() as locks:
-        if not all(_claim(file, locks) for file in _claimable(leftover)):
+        if not _lock_all(leftover, locks):
             return False
         try:
             if leftover.path.is_dir():
@@ -76,41 +82,40 @@ def delete_leftover(leftover: Leftover) -> bool:
 
 
 def is_in_use(leftover: Leftover) -> bool:
-    """Whether a process is still writing it."""
+    """Return whether a process is still writing it."""
     with ExitStack() as locks:
-        return not all(_claim(file, locks) for file in _claimable(leftover))
+        return not _lock_all(leftover, locks)
 
 
-def _under(folder: Path, depth: int) -> Iterator[Leftover]:
-    """Links are not followed, and are no leftovers."""
+def _leftovers_in(folder: Path, depth: int) -> Iterator[Leftover]:
+    """Yield the leftovers in ``folder`` and in the folders below it; links are not followed."""
     for entry in _listed(folder):
         path = folder / entry.name
         if entry.is_dir(follow_symlinks=False):
             if entry.name.endswith(FOLDERS):
-                yield Leftover(
-                    path,
-                    sum(
-                        _disk(Path(above, name))
-                        for above, _, names in os.walk(path)
-                        for name in names
-                    ),
-                )
+                yield Leftover(path, sum(_disk_usage(file) for file in _files_below(path)))
             elif depth > 1:
-                yield from _under(path, depth - 1)
+                yield from _leftovers_in(path, depth - 1)
         elif entry.is_file(follow_symlinks=False) and entry.name.endswith(FILES):
-            yield Leftover(path, _disk(path))
+            yield Leftover(path, _disk_usage(path))
 
 
 def _listed(folder: Path) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
-            return list(islice(entries, MAX_SEEN))
+            return list(islice(entries, MAX_LISTED))
     except OSError:
         return []
 
 
-def _disk(path: Path) -> int:
-    """Bytes on the disk: a file that is being written has its full length long before."""
+def _files_below(folder: Path) -> Iterator[Path]:
+    for above, _, names in os.walk(folder):
+        for name in names:
+            yield Path(above, name)
+
+
+def _disk_usage(path: Path) -> int:
+    """Return bytes on the disk: a partial file has its full length long before."""
     try:
         status = path.lstat()
     except OSError:
@@ -118,50 +123,42 @@ def _disk(path: Path) -> int:
     return min(status.st_size, status.st_blocks * 512)
 
 
-def _claimable(leftover: Leftover) -> list[Path]:
-    """The files of which one is locked while ``leftover`` is written."""
+def _lock_all(leftover: Leftover, locks: ExitStack) -> bool:
+    """Lock every file that a process writing ``leftover`` may hold; False where one is held."""
+    files = dict.fromkeys(_lock_files(leftover))  # each once: a second lock on it would fail
+    return all(_try_lock(file, locks) for file in files)
+
+
+def _lock_files(leftover: Leftover) -> Iterator[Path]:
+    """Yield the files one of which is locked while ``leftover`` is written."""
     path, base = leftover.path, leftover.base
-    beside = [
-        path.parent / name
-        for name in (
-            f"{base}.part",
-            f"{base}.stream/lock",
-            f".{base}.lock",
-            f"{base}.lock",
-            ".lock",
-        )
-    ]
-    own = (
-        [Path(above, name) for above, _, names in os.walk(path) for name in names]
-        if path.is_dir()
-        else [path]
-    )
-    return [
-        *dict.fromkeys(
-            [*own, *beside, *(_locks_of_places(path) if path.name.endswith(DOWNLOADS) else ())]
-        )
-    ]
+    if path.is_dir():
+        yield from _files_below(path)
+    else:
+        yield path
+    for name in (f"{base}.part", f"{base}.stream/lock", f".{base}.lock", f"{base}.lock", ".lock"):
+        yield path.parent / name
+    if path.name.endswith(DOWNLOADS):
+        yield from _download_locks(path)
 
 
-def _locks_of_places(path: Path) -> Iterator[Path]:
-    """The locks of the places that a file in a cache may come from: of every revision of a
-    repository, or of the one URL.
-    """
-    folder = cache_dir() / "locks"
-    owners = [
-        part.removeprefix("models--").replace("--", "/")
-        for part in path.parts
-        if part.startswith("models--")
-    ]
-    for lock in _listed(folder):
-        if any(lock.name.startswith(quote(f"hf:{owner}", safe="")) for owner in owners) or any(
-            lock.name.endswith(f"-{part}.lock") for part in path.parts if _URL.fullmatch(part)
-        ):
+def _download_locks(path: Path) -> Iterator[Path]:
+    """Yield the locks of the repositories and URLs that a file in a cache may come from."""
+    repositories = []
+    urls = []
+    for part in path.parts:
+        if part.startswith("models--"):
+            name = part.removeprefix("models--").replace("--", "/")
+            repositories.append(quote(f"hf:{name}", safe=""))  # of every revision
+        if _URL_FOLDER.fullmatch(part):
+            urls.append(f"-{part}.lock")
+    for lock in _listed(cache_dir() / "locks"):
+        if lock.name.startswith(tuple(repositories)) or lock.name.endswith(tuple(urls)):
             yield Path(lock.path)
 
 
-def _claim(file: Path, locks: ExitStack) -> bool:
-    """Locks ``file``, if it is there and a plain file; False when another has it."""
+def _try_lock(file: Path, locks: ExitStack) -> bool:
+    """Lock ``file`` if it is there and a plain file; False when another process has the lock."""
     with suppress(FileNotFoundError):
         try:
             if not stat.S_ISREG(file.lstat().st_mode):

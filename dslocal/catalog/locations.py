@@ -1,10 +1,12 @@
-"""Where a model that is not on this machine is published: by its name in models.yaml, its name on
-the hub, or a URL.
+"""Where a model that is not on this machine is published.
+
+It is named by its name in models.yaml, its name on the hub, or a URL.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +19,14 @@ from .registry import load_registry
 
 @dataclass(frozen=True)
 class PublishedLocation:
-    """``patterns`` are the files of the checkpoint, ``file`` is the one that was named, if any,
-    ``entry`` what models.yaml knows of it.
+    """Where a model is published.
+
+    Attributes:
+        name: What it is called here.
+        remote: The repository or folder.
+        patterns: Shell patterns of the files of its checkpoint.
+        file: The one file that was named, if any.
+        entry: What models.yaml knows of it.
     """
 
     name: str
@@ -29,16 +37,19 @@ class PublishedLocation:
 
 
 def find_published(text: str, *, revision: str | None = None) -> PublishedLocation | None:
-    """What ``text`` means, None when it means nothing that is published, or something that is here
-    under this very name.
+    """Return where the model that ``text`` names is published.
 
-    ``revision`` goes before what models.yaml says. Raises UsageError for a name that is spelled
-    wrong.
+    Args:
+        text: A name of models.yaml, ``hf:OWNER/NAME``, ``OWNER/NAME`` or a URL.
+        revision: A branch, tag or commit, instead of what models.yaml says.
+
+    Returns:
+        None when ``text`` names nothing that is published, or something here has this very name.
+
+    Raises:
+        UsageError: The name or the revision is malformed, or both give a revision.
     """
-    if revision is not None and (
-        not re.fullmatch(r"[\w./-]{1,200}", revision, re.ASCII)
-        or {"", ".", ".."} & {*revision.split("/")}
-    ):
+    if revision is not None and not _is_revision(revision):
         raise UsageError(f"--revision {revision!r:.100}: is no branch, tag or commit")
     registry = load_registry()
     entry = registry.get(text.lower())
@@ -49,36 +60,44 @@ def find_published(text: str, *, revision: str | None = None) -> PublishedLocati
     named = parse_repository(text)
     if named is None:
         return None
-    remote, file = named
-    if isinstance(remote, HubRepository):
-        entry = next(
-            (
-                entry
-                for entry in registry.values()
-                if entry.repository.lower() == remote.repository.lower()
-            ),
-            None,
-        )
-        if revision and remote.revision != DEFAULT_REVISION:
-            raise UsageError(f"--revision {revision}: and {text} names another one")
-        if entry is not None and not file and remote.revision == DEFAULT_REVISION:
-            return _of_entry(entry, revision)
-        remote = HubRepository(remote.repository, revision or remote.revision)
-        return PublishedLocation(
-            remote.repository.split("/")[1].lower(), remote, file=file, entry=entry
-        )
+    if isinstance(named.repository, HubRepository):
+        return _on_hub(text, named.repository, named.file, revision, registry.values())
     if revision:
-        raise UsageError(f"--revision: {remote.origin} has none")
-    return PublishedLocation(remote.origin.rsplit("/", 1)[-1].lower() or "model", remote)
+        raise UsageError(f"--revision: {named.repository.origin} has none")
+    name = named.repository.origin.rsplit("/", 1)[-1].lower() or "model"
+    return PublishedLocation(name, named.repository)
+
+
+def _on_hub(
+    text: str,
+    remote: HubRepository,
+    file: str,
+    revision: str | None,
+    entries: Iterable[ModelEntry],
+) -> PublishedLocation:
+    entry = None
+    for candidate in entries:
+        if candidate.repository.lower() == remote.repository.lower():
+            entry = candidate
+            break
+    if revision and remote.revision != DEFAULT_REVISION:
+        raise UsageError(f"--revision {revision}: and {text} names another one")
+    if entry is not None and not file and remote.revision == DEFAULT_REVISION:
+        return _of_entry(entry, revision)
+    remote = HubRepository(remote.repository, revision or remote.revision)
+    name = remote.repository.split("/")[1].lower()
+    return PublishedLocation(name, remote, file=file, entry=entry)
 
 
 def _of_entry(entry: ModelEntry, revision: str | None) -> PublishedLocation:
-    return PublishedLocation(
-        entry.name,
-        HubRepository(entry.repository, revision or entry.revision),
-        entry.files,
-        entry=entry,
-    )
+    remote = HubRepository(entry.repository, revision or entry.revision)
+    return PublishedLocation(entry.name, remote, entry.files, entry=entry)
+
+
+def _is_revision(text: str) -> bool:
+    if not re.fullmatch(r"[\w./-]{1,200}", text, re.ASCII):
+        return False
+    return not {"", ".", ".."} & set(text.split("/"))
 
 
 def _exists(text: str) -> bool:

@@ -1,20 +1,20 @@
-"""What can be had of a published model: ready-made GGUF files, or a conversion of its checkpoint,
-and which of them is the better way.
+"""What can be had of a published model, and which of it is best here.
 
-For every quantization, best first, it is asked whether it runs here. Of the two ways to get the
-first that does, the one that needs less time is taken, if the disk has room for it: fetching and
-converting overlap, so that a conversion takes as long as the slower.
+A quantization is offered as ready-made GGUF files, as a conversion of the checkpoint, or both. The
+quantizations are tried from the best down to the first that runs on this machine. Of its offers the
+one that needs less time is taken, if the disk has room for it. Fetching and converting overlap, so
+that a conversion takes as long as the slower of the two.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from dslocal import catalog
-from dslocal.errors import DownloadError, NotFoundError, UsageError
-from dslocal.files import gigabytes
+from dslocal.errors import DownloadError, DslocalError, NotFoundError, UsageError
+from dslocal.files import gigabytes, parse_json_object
 from dslocal.gguf.header import GgufHeader, main_type
 from dslocal.hub.manifest import Manifest, RemoteFile
 from dslocal.hub.remote_header import published_models, read_remote_header
@@ -25,45 +25,53 @@ from dslocal.plan.memory.shape import is_legacy_mla
 from .locations import PublishedLocation
 from .quant_names import quant_in_file_name
 
-Way = Literal["ready-made", "converted"]
+DownloadMethod = Literal["ready-made", "converted"]
 Assess = Callable[[PlannedModel], Assessment]
 
-ASSUMED_BANDWIDTH = (
-    12.5e6  # bytes a second: 100 Mbit/s, for weighing a download against a conversion
-)
-RUNS_WELL = ("gpu", "offload", "cpu")
-MAX_CONFIG = 4 << 20
-MAX_HEADERS = 4  # of one repository's files that are read to find the best that runs
+# Bytes a second, 100 Mbit/s: for weighing a download against a conversion.
+ASSUMED_BANDWIDTH = 12.5e6
+RUNS_WELL = ("gpu", "offload", "cpu")  # verdicts of a plan
+MAX_CONFIG = 4 << 20  # bytes of a config.json
+MAX_HEADERS = 4  # files of a repository whose headers are read to find the best that runs
 
-# weights a second of one core: ggml_quantize_chunk's lower measured rates
-# (tests/benchmarks/convert_speed.py gives the sum of them)
+# Weights a second that one core quantizes: ggml_quantize_chunk's lower measured rates
+# (tests/benchmarks/convert_speed.py gives the sum of them).
 RATES = {
-    **{
-        "F32": 400e6,
-        "F16": 400e6,
-        "BF16": 400e6,
-        "Q8_0": 170e6,
-        "Q6_K": 25e6,
-        "Q5_K": 17e6,
-        "Q4_K": 13e6,
-        "Q3_K": 67e6,
-        "Q2_K": 16e6,
-    },
-    **{"Q4_0": 60e6, "Q4_1": 60e6, "Q5_0": 40e6, "Q5_1": 40e6, "IQ4_XS": 4e6, "IQ4_NL": 4e6},
+    "F32": 400e6,
+    "F16": 400e6,
+    "BF16": 400e6,
+    "Q8_0": 170e6,
+    "Q6_K": 25e6,
+    "Q5_K": 17e6,
+    "Q4_K": 13e6,
+    "Q3_K": 67e6,
+    "Q2_K": 16e6,
+    "Q4_0": 60e6,
+    "Q4_1": 60e6,
+    "Q5_0": 40e6,
+    "Q5_1": 40e6,
+    "IQ4_XS": 4e6,
+    "IQ4_NL": 4e6,
 }
-SLOWEST = 1e6
+SLOWEST_RATE = 1e6  # of every other type
 
 
 @dataclass(frozen=True)
 class Offer:
-    """One way to one quantization. ``files`` are the GGUF's own where it is ready-made; ``disk`` is
-    the most that it ever takes.
+    """One method to get one quantization.
 
-    ``listed`` is the path of a ready-made file that models.yaml names, and nobody has looked at
-    yet.
+    Attributes:
+        method: Fetch GGUF files, or fetch the checkpoint and convert it.
+        model: What it becomes, for planning.
+        remote: Where it is published.
+        manifest: What that holds; None until somebody has asked.
+        files: The GGUF's own files where it is ready-made.
+        mtp: Whether it has the layer for multi-token prediction.
+        disk: The most bytes of disk that it ever takes.
+        listed: The path of a ready-made file that models.yaml names and that is not checked yet.
     """
 
-    way: Way
+    method: DownloadMethod
     model: PlannedModel
     remote: Repository
     manifest: Manifest | None = None
@@ -73,25 +81,23 @@ class Offer:
     listed: str = ""
 
     def seconds(self, cores: int) -> float:
-        """How long it takes, with :data:`ASSUMED_BANDWIDTH`."""
+        """Return how long it takes, with :data:`ASSUMED_BANDWIDTH`."""
         fetching = self.model.download / ASSUMED_BANDWIDTH
-        return (
-            fetching
-            if self.way == "ready-made"
-            else max(fetching, conversion_seconds(self.model.header, cores))
-        )
-
-
-def conversion_seconds(header: GgufHeader, cores: int) -> float:
-    """How long quantizing into this file takes."""
-    return sum(
-        tensor.elements / RATES.get(tensor.type.name, SLOWEST) for tensor in header.tensors
-    ) / max(cores, 1)
+        if self.method == "ready-made":
+            return fetching
+        return max(fetching, conversion_seconds(self.model.header, cores))
 
 
 @dataclass(frozen=True)
 class DownloadChoice:
-    """``offer`` was taken, for the reason ``why``; ``others`` would have given the same."""
+    """The offer that was taken.
+
+    Attributes:
+        offer: What was taken.
+        assessment: How it runs on this machine.
+        why: The reason, in a few words.
+        others: What would have given the same quantization.
+    """
 
     offer: Offer
     assessment: Assessment
@@ -99,39 +105,67 @@ class DownloadChoice:
     others: tuple[Offer, ...] = ()
 
 
+class _Assessed(NamedTuple):
+    """The offers of one quantization, and how it runs here."""
+
+    offers: Sequence[Offer]
+    assessment: Assessment
+
+
+def conversion_seconds(header: GgufHeader, cores: int) -> float:
+    """Return how long quantizing into a file with this header takes."""
+    seconds = 0.0
+    for tensor in header.tensors:
+        seconds += tensor.elements / RATES.get(tensor.type.name, SLOWEST_RATE)
+    return seconds / max(cores, 1)
+
+
 def choose_download(
-    place: PublishedLocation,
+    location: PublishedLocation,
     quant: str | None,
-    way: Way | None,
+    method: DownloadMethod | None,
     assess: Assess,
     cores: int,
     free: int,
 ) -> DownloadChoice:
-    """The best way to the best quantization that runs here; to ``quant`` and by ``way`` where they
-    are given.
+    """Return the best offer of the best quantization that runs here.
 
-    ``free`` are the bytes of disk. Raises NotFoundError where nothing is to be had, UsageError for
-    a quantization that is not, DownloadError where no way has room.
+    Args:
+        location: Where the model is published.
+        quant: The only quantization to consider, if given.
+        method: The only method to consider, if given.
+        assess: Says how a model runs on this machine.
+        cores: How many cores would convert.
+        free: Bytes of disk that are free.
+
+    Raises:
+        NotFoundError: Nothing is to be had.
+        UsageError: ``quant`` is not.
+        DownloadError: The disk has no room for any offer.
     """
-    tried: list[tuple[list[Offer], Assessment]] = []
-    for offers in _by_quant(place, quant, way):
-        found = assess(offers[0].model)
-        tried.append((offers, found))
-        if found.plan.verdict in RUNS_WELL or (len(tried) >= MAX_HEADERS and place.entry is None):
+    tried: list[_Assessed] = []
+    for offers in _offers_by_quant(location, quant, method):
+        found = _Assessed(offers, assess(offers[0].model))
+        tried.append(found)
+        if _runs_well(found) or (len(tried) >= MAX_HEADERS and location.entry is None):
             break
     if not tried:
-        raise _nothing(place, quant, way)
-    offers, found = next(
-        (one for one in tried if one[1].plan.verdict in RUNS_WELL),
-        min(tried, key=lambda one: one[1].plan.lacking),
-    )
-    return _better(offers, assess, cores, free, place.name)
+        raise _nothing_offered(location, quant, method)
+    best = next(filter(_runs_well, tried), None)
+    if best is None:
+        best = min(tried, key=lambda one: one.assessment.plan.lacking)
+    return _choose_of_quant(best.offers, assess, cores, free, location.name)
 
 
-def _better(
+def _runs_well(found: _Assessed) -> bool:
+    return found.assessment.plan.verdict in RUNS_WELL
+
+
+def _choose_of_quant(
     offers: Sequence[Offer], assess: Assess, cores: int, free: int, name: str
 ) -> DownloadChoice:
-    checked = [looked_at for offer in offers if (looked_at := _looked_at(offer)) is not None]
+    """Return the quickest of one quantization's offers for which the disk has room."""
+    checked = [found for found in map(_checked, offers) if found is not None]
     if not checked:
         raise NotFoundError(
             f"{name}: no ready-made file that models.yaml names is there any more",
@@ -150,13 +184,11 @@ def _better(
 
 
 def _why(best: Offer, others: Sequence[Offer], free: int, cores: int) -> str:
-    """In a few words, why not one of the others."""
+    """Return in a few words why ``best`` and not one of the others."""
     if not others:
-        return (
-            "there is no ready-made file that is known to be good"
-            if best.way == "converted"
-            else "the best of its files that runs here"
-        )
+        if best.method == "converted":
+            return "there is no ready-made file that is known to be good"
+        return "the best of its files that runs here"
     other = min(others, key=lambda offer: offer.seconds(cores))
     if other.disk > free:
         return f"the disk has no room for the other way, which takes {gigabytes(other.disk)}"
@@ -165,10 +197,8 @@ def _why(best: Offer, others: Sequence[Offer], free: int, cores: int) -> str:
     return f"about {minutes:,.0f} min at 100 Mbit/s, the other way {longer:,.0f}{kept}"
 
 
-def _looked_at(offer: Offer) -> Offer | None:
-    """``offer`` with what is really there; None for a ready-made file that is not what it should
-    be.
-    """
+def _checked(offer: Offer) -> Offer | None:
+    """Return ``offer`` with what is really there; None for a file that is not what it should be."""
     if not offer.listed:
         return offer
     try:
@@ -176,65 +206,73 @@ def _looked_at(offer: Offer) -> Offer | None:
         header, files = read_remote_header(offer.remote, manifest, manifest.file(offer.listed))
     except NotFoundError:
         return None
-    return (
-        None
-        if is_legacy_mla(header)
-        else _ready(offer.remote, manifest, files, header, offer.model.quant, offer.mtp)
-    )
+    if is_legacy_mla(header):
+        return None
+    return _ready_made(offer.remote, manifest, files, header, offer.model.quant, mtp=offer.mtp)
 
 
-def _by_quant(
-    place: PublishedLocation, quant: str | None, way: Way | None
+def _offers_by_quant(
+    location: PublishedLocation, quant: str | None, method: DownloadMethod | None
 ) -> Iterator[list[Offer]]:
-    """The offers, those of one quantization together; the best quantization first."""
-    if place.entry is not None and not place.file:
-        for name in [quant] if quant else place.entry.quants:
+    """Yield the offers of one quantization together, the best quantization first."""
+    if location.entry is not None and not location.file:
+        for name in [quant] if quant else location.entry.quants:
             offers = [
-                offer for offer in _of_entry(place, place.entry, name) if way in (None, offer.way)
+                offer
+                for offer in _offers_of_entry(location, location.entry, name)
+                if method in (None, offer.method)
             ]
             if offers:
                 yield offers
         return
-    manifest = place.remote.manifest()
-    ggufs = (
-        published_models(manifest.files.values()) if not place.file else [manifest.file(place.file)]
-    )
-    if ggufs and way != "converted":
-        yield from ([offer] for offer in _of_files(place.remote, manifest, ggufs, quant))
-    elif not place.file and way != "ready-made":
-        yield from ([offer] for offer in _of_checkpoint(place, manifest, quant))
+    manifest = location.remote.manifest()
+    if location.file:
+        ggufs = [manifest.file(location.file)]
+    else:
+        ggufs = published_models(manifest.files.values())
+    if ggufs and method != "converted":
+        for offer in _offers_of_files(location.remote, manifest, ggufs, quant):
+            yield [offer]
+    elif not location.file and method != "ready-made":
+        for offer in _offers_of_checkpoint(location, manifest, quant):
+            yield [offer]
 
 
-def _of_entry(place: PublishedLocation, entry: catalog.ModelEntry, quant: str) -> Iterator[Offer]:
-    """Conversion first: its header is known without asking anybody. A ready-made file's is read
-    when it comes to that.
+def _offers_of_entry(
+    location: PublishedLocation, entry: catalog.ModelEntry, quant: str
+) -> Iterator[Offer]:
+    """Yield what models.yaml knows of one quantization.
+
+    The conversion comes first: its header is known without a request. That of a ready-made file is
+    read once it may be taken.
     """
     import dslocal.convert as converter
 
     header = converter.header_from_config(entry.config, converter.recipe_named(quant))
-    mtp = bool(header.of_arch("nextn_predict_layers"))
     download = converter.checkpoint_bytes(entry.config, entry.dtype)
     if entry.weights == "safetensors":
-        model = PlannedModel(entry.name, quant, header, download, header.file_size)
         yield Offer(
-            "converted", model, place.remote, mtp=mtp, disk=header.file_size + 2 * _shard(download)
+            "converted",
+            PlannedModel(entry.name, quant, header, download, header.file_size),
+            location.remote,
+            mtp=_has_mtp(header),
+            disk=header.file_size + 2 * _largest_shard(download),
         )
     for ready in entry.gguf:
         if quant in ready.files:
-            model = PlannedModel(entry.name, quant, header, header.file_size)
             yield Offer(
                 "ready-made",
-                model,
+                PlannedModel(entry.name, quant, header, header.file_size),
                 HubRepository(ready.repository),
                 mtp=ready.mtp,
                 listed=ready.files[quant],
             )
 
 
-def _of_files(
+def _offers_of_files(
     remote: Repository, manifest: Manifest, ggufs: Sequence[RemoteFile], quant: str | None
 ) -> Iterator[Offer]:
-    """Ready-made files of one repository, the largest first."""
+    """Yield the ready-made files of one repository, the largest first."""
     named = [(quant_in_file_name(file.name), file) for file in ggufs]
     if quant:
         named = [(name, file) for name, file in named if name.upper() == quant.upper()]
@@ -245,46 +283,36 @@ def _of_files(
         named = [(name, file) for name, file in named if name in catalog.DEFAULT_QUANTS]
     for name, file in sorted(named, key=lambda one: -one[1].size):
         header, files = read_remote_header(remote, manifest, file)
-        yield _ready(
-            remote, manifest, files, header, name, bool(header.of_arch("nextn_predict_layers"))
-        )
+        yield _ready_made(remote, manifest, files, header, name, mtp=_has_mtp(header))
 
 
-def _of_checkpoint(
-    place: PublishedLocation, manifest: Manifest, quant: str | None
+def _offers_of_checkpoint(
+    location: PublishedLocation, manifest: Manifest, quant: str | None
 ) -> Iterator[Offer]:
+    """Yield conversions of a checkpoint that models.yaml does not know."""
     import dslocal.convert as converter
 
-    sizes = [
-        file.size
-        for file in manifest.matching(place.patterns)
-        if file.name.endswith(".safetensors")
-    ]
+    files = manifest.matching(location.patterns)
+    sizes = sorted(file.size for file in files if file.name.endswith(".safetensors"))
     if not sizes or "config.json" not in manifest.files:
         raise NotFoundError(
-            f"{place.remote.origin}: has neither GGUF files nor a config.json with safetensors"
+            f"{location.remote.origin}: has neither GGUF files nor a config.json with safetensors"
         )
-    config = _config(place.remote, manifest)
+    config = _read_config(location.remote, manifest)
     for name in [quant] if quant else catalog.DEFAULT_QUANTS:
         header = converter.header_from_config(config, converter.recipe_named(name))
-        model = PlannedModel(place.name, name, header, sum(sizes), header.file_size)
-        disk = header.file_size + sum(sorted(sizes)[-2:])
         yield Offer(
             "converted",
-            model,
-            place.remote,
+            PlannedModel(location.name, name, header, sum(sizes), header.file_size),
+            location.remote,
             manifest,
-            mtp=bool(header.of_arch("nextn_predict_layers")),
-            disk=disk,
+            mtp=_has_mtp(header),
+            disk=header.file_size + sum(sizes[-2:]),
         )
 
 
-def _config(remote: Repository, manifest: Manifest) -> dict[str, object]:
-    """The config.json of a published checkpoint, read over the network. Raises NotFoundError,
-    DownloadError.
-    """
-    import json
-
+def _read_config(remote: Repository, manifest: Manifest) -> dict[str, object]:
+    """Read the config.json of a published checkpoint over the network."""
     from dslocal.hub import http
 
     file = manifest.file("config.json")
@@ -293,53 +321,53 @@ def _config(remote: Repository, manifest: Manifest) -> dict[str, object]:
     what = f"{manifest.origin}: config.json"
     data = http.with_retries(lambda: b"".join(remote.part(manifest, file, 0, file.size)), what)
     try:
-        config = json.loads(data)
-    except (ValueError, RecursionError):
-        raise DownloadError(f"{what}: is no JSON") from None
-    if not isinstance(config, dict):
-        raise DownloadError(f"{what}: is not a JSON object")
-    return config
+        return parse_json_object(data)
+    except ValueError:
+        raise DownloadError(f"{what}: is not a JSON object") from None
 
 
-def _ready(
+def _ready_made(
     remote: Repository,
     manifest: Manifest,
     files: Sequence[RemoteFile],
     header: GgufHeader,
     quant: str,
+    *,
     mtp: bool,
 ) -> Offer:
     nbytes = sum(file.size for file in files)
     name = header.text("general.name") or files[0].name.rsplit("/", 1)[-1].removesuffix(".gguf")
-    return Offer(
-        "ready-made",
-        PlannedModel(name, quant or main_type(header), header, nbytes),
-        remote,
-        manifest,
-        tuple(files),
-        mtp,
-        nbytes,
-    )
+    model = PlannedModel(name, quant or main_type(header), header, nbytes)
+    return Offer("ready-made", model, remote, manifest, tuple(files), mtp, nbytes)
 
 
-def _shard(checkpoint: int) -> int:
-    """Bytes of the largest shard that a checkpoint of so many is published in: 8.7 GB for the
-    small, 4.3 GB for V3.
+def _has_mtp(header: GgufHeader) -> bool:
+    return bool(header.of_arch("nextn_predict_layers"))
+
+
+def _largest_shard(checkpoint: int) -> int:
+    """Return the bytes of the largest shard in which a checkpoint of so many bytes is published.
+
+    It is 8.7 GB for the small models, 4.3 GB for V3.
     """
     return min(checkpoint, 9 * 10**9)
 
 
-def _nothing(place: PublishedLocation, quant: str | None, way: Way | None) -> Exception:
+def _nothing_offered(
+    location: PublishedLocation, quant: str | None, method: DownloadMethod | None
+) -> DslocalError:
     wanted = quant or "file"
-    if place.entry is not None and place.entry.weights == "pytorch" and way != "ready-made":
-        pickled = f"{place.entry.repository} has only pickled weights, which are never opened, and no ready-made {wanted} is known"
+    entry = location.entry
+    if entry is not None and entry.weights == "pytorch" and method != "ready-made":
+        why = f"{entry.repository} has only pickled weights, which are never opened"
         return NotFoundError(
-            pickled, hint="a --revision with safetensors, or a GGUF repository by its own name"
+            f"{why}, and no ready-made {wanted} is known",
+            hint="a --revision with safetensors, or a GGUF repository by its own name",
         )
-    known = ", ".join(
-        sorted(
-            {name for ready in (place.entry.gguf if place.entry else ()) for name in ready.files}
-        )
+    known: set[str] = set()
+    if entry is not None:
+        known.update(*(ready.files for ready in entry.gguf))
+    return NotFoundError(
+        f"{location.name}: no ready-made {wanted} is known to be good",
+        hint=f"ready-made: {', '.join(sorted(known)) or 'none'}; or convert it",
     )
-    hint = f"ready-made: {known or 'none'}; or convert it"
-    return NotFoundError(f"{place.name}: no ready-made {wanted} is known to be good", hint=hint)

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from urllib.parse import quote, urlsplit
 
 from dslocal.errors import DownloadError, UsageError
@@ -237,37 +237,43 @@ class PlainFolder:
         return self.url.rstrip("/")
 
 
-def parse_repository(text: str, *, endpoint: str | None = None) -> tuple[Repository, str] | None:
-    """The place that ``text`` spells, and the file in it, empty where none is named; None where it
-    spells none.
+class NamedRepository(NamedTuple):
+    """What a text names: a repository, and the file in it, empty where none is named."""
 
-    Raises UsageError for one that is spelled wrong.
+    repository: Repository
+    file: str
+
+
+def parse_repository(text: str, *, endpoint: str | None = None) -> NamedRepository | None:
+    """Return the repository that ``text`` names; None where it names none.
+
+    Args:
+        text: ``hf:OWNER/NAME@REVISION/FILE``, of which only OWNER/NAME is needed, or a URL.
+        endpoint: A mirror's URL, instead of HF_ENDPOINT's.
+
+    Raises:
+        UsageError: It is meant as a name or a URL, and malformed.
     """
     if re.match(r"(https?|s3)://", text):
         split = urlsplit(text)
-        if (
-            not split.hostname
-            or split.query
-            or split.fragment
-            or split.username
-            or not text.isprintable()
-        ):
+        is_plain = split.hostname and not (split.query or split.fragment or split.username)
+        if not is_plain or not text.isprintable():
             raise UsageError(
                 f"{text!r:.100} is not the URL of a folder",
                 hint=f"as https://HOST/PATH, with a {SUMS} in it",
             )
-        return PlainFolder(text.rstrip("/")), ""
+        return NamedRepository(PlainFolder(text.rstrip("/")), "")
     match = _HUB_ID.fullmatch(text.removeprefix("hf:"))
-    if match is None or ".." in text or "" in (match["revision"] or DEFAULT_REVISION).split("/"):
+    revision = (match["revision"] if match else "") or DEFAULT_REVISION
+    if match is None or ".." in text or "" in revision.split("/"):
         if text.startswith("hf:"):
             raise UsageError(
                 f"{text!r:.100} is no name on the hub",
                 hint="as hf:OWNER/NAME, hf:OWNER/NAME@REVISION or hf:OWNER/NAME/FILE",
             )
         return None
-    return HubRepository(
-        match["repository"], match["revision"] or DEFAULT_REVISION, endpoint
-    ), match["file"] or ""
+    repository = HubRepository(match["repository"], revision, endpoint)
+    return NamedRepository(repository, match["file"] or "")
 
 
 def _unmoved(first: httpx2.Response, manifest: Manifest, file: RemoteFile) -> None:

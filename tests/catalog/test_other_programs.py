@@ -58,7 +58,7 @@ def test_roots_follow_the_environment(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("OLLAMA_MODELS", str(tmp_path / ".ollama" / "models"))
     assert len(
         [root for root in other_programs.model_folders() if root.app == "Ollama"]
-    ) == 1 + len(other_programs.SYSTEM)
+    ) == 1 + len(other_programs.OLLAMA_SYSTEM_FOLDERS)
 
 
 NAMES = [

@@ -304,7 +304,7 @@ def test_a_kept_name_is_remembered_as_a_name(fresh: Path, name: str) -> None:
 
 
 def test_the_hint_has_room_for_so_many_names(fresh: Path) -> None:
-    for i in range(resolve.MAX_HERE + 5):
+    for i in range(resolve.MAX_LISTED + 5):
         kept(Path("some.gguf"), f"model-{i:02}")
     with pytest.raises(NotFoundError) as caught:
         resolve.resolve_model("nothing")

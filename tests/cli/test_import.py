@@ -30,7 +30,7 @@ def here(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """dslocal with a home of its own, and no other program's models but those that a test makes."""
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.delenv("OLLAMA_MODELS", raising=False)
-    monkeypatch.setattr(other_programs, "SYSTEM", ())
+    monkeypatch.setattr(other_programs, "OLLAMA_SYSTEM_FOLDERS", ())
     (tmp_path / "ds").mkdir()
     return Run(tmp_path / "ds")
 

@@ -20,6 +20,7 @@ from support.hub.in_process_hub import hub_for_dslocal
 from support.hub.local_hub import LocalHub
 
 from dslocal.catalog import resolve
+from dslocal.catalog.registry_schema import CONFIG
 from dslocal.plan.machine import probe
 from dslocal.plan.machine.machine import Machine
 
@@ -78,9 +79,7 @@ def checkpoint(tmp_path: Path) -> Path:
 def listed(run: Run, checkpoint: Path, *, more: str = "", parameters: float = 0.01) -> None:
     """An entry of the user's own for what is on the hub."""
     config = json.loads((checkpoint / "config.json").read_text())
-    from dslocal.catalog.registry import CONFIG_KEYS
-
-    kept = {key: value for key, value in config.items() if key in CONFIG_KEYS and value is not None}
+    kept = {key: value for key, value in config.items() if key in CONFIG and value is not None}
     folder = run.home / "config"
     folder.mkdir(exist_ok=True)
     (folder / "models.yaml").write_text(

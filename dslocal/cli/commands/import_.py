@@ -90,12 +90,12 @@ def _meant(source: str) -> list[Found]:
     UsageError.
     """
     from dslocal.catalog import other_programs
-    from dslocal.files import is_file
+    from dslocal.files import is_file, is_folder
 
     path = Path(source)
     with suppress(RuntimeError):  # the home of nobody
         path = path.expanduser()
-    if source and other_programs.is_folder(path):
+    if source and is_folder(path):
         if found := other_programs.gguf_models_in(path):
             return [_file(file) for file in found]
         checkpoint = (path / "config.json").is_file()
@@ -223,6 +223,7 @@ def _list(as_json: bool) -> None:
     """What of other programs could be imported."""
     from dslocal import catalog
     from dslocal.catalog import other_programs
+    from dslocal.files import is_folder
 
     where = other_programs.model_folders()
     known = {entry.path: entry.full_name for entry in catalog.installed_models()}
@@ -244,8 +245,7 @@ def _list(as_json: bool) -> None:
                 }
             )
     looked = [
-        {"app": root.app, "path": str(root.path), "there": other_programs.is_folder(root.path)}
-        for root in where
+        {"app": root.app, "path": str(root.path), "there": is_folder(root.path)} for root in where
     ]
     if as_json:
         print(json.dumps({"found": usable, "refused": refused, "looked_in": looked}))

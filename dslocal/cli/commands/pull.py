@@ -22,7 +22,7 @@ from dslocal.terminal import progress
 if TYPE_CHECKING:
     from dslocal.catalog import InstalledModel
     from dslocal.catalog.locations import PublishedLocation
-    from dslocal.catalog.offers import DownloadChoice, Way
+    from dslocal.catalog.offers import DownloadChoice, DownloadMethod
     from dslocal.plan.assessment import Assessment, PlannedModel
     from dslocal.terminal.progress import ProgressDisplay
 
@@ -85,7 +85,7 @@ def pull(
     if gguf and convert:
         raise UsageError("--gguf and --convert exclude each other")
     place = find_published(model, revision=revision)
-    way: Way | None = "ready-made" if gguf else "converted" if convert else None
+    way: DownloadMethod | None = "ready-made" if gguf else "converted" if convert else None
     if place is None:
         if revision is not None:
             raise UsageError(f"--revision: {model!r:.100} is not a model on the hub")
@@ -130,7 +130,9 @@ def _already_here(model: str, *, as_json: bool) -> None:
     print(json.dumps({"path": str(path)}) if as_json else f"{model} is here already: {path}")
 
 
-def _choose(place: PublishedLocation, quant: str | None, way: Way | None) -> DownloadChoice:
+def _choose(
+    place: PublishedLocation, quant: str | None, way: DownloadMethod | None
+) -> DownloadChoice:
     from dslocal import home
     from dslocal.api import machines
     from dslocal.catalog import offers
@@ -207,12 +209,12 @@ def _bring(
         if (
             (kept := catalog.find_installed(f"{place.name}:{quant}"))
             and not kept.missing
-            and kept.how in HOW[choice.offer.way]
+            and kept.how in HOW[choice.offer.method]
         ):
             return kept
         kept = (
             _downloaded(place, choice, shown)
-            if choice.offer.way == "ready-made"
+            if choice.offer.method == "ready-made"
             else _converted(place, choice, shown)
         )
         catalog.add_installed(kept)
@@ -301,7 +303,7 @@ def _print_choice(
             fields = {
                 "model": place.name,
                 "quant": offer.model.quant,
-                "way": offer.way,
+                "way": offer.method,
                 "from": source,
                 "why": choice.why,
             }
@@ -319,7 +321,7 @@ def _print_choice(
         if plan.verdict != "no"
         else "does not run here"
     )
-    what = "ready-made" if offer.way == "ready-made" else "converted"
+    what = "ready-made" if offer.method == "ready-made" else "converted"
     lines = [
         f"{place.name} {offer.model.quant}, {what}, from {source}: {choice.why}",
         f"{decimal_size(offer.model.download)} to fetch, {decimal_size(offer.disk)} of disk at most; {runs}",
