@@ -1,8 +1,9 @@
-"""Final answers: found in a text, compared by rule, voted on, and scored over a file of
-questions.
+"""Extract final answers from texts, compare them by rule, vote on them, and count the right ones.
+
+Does not know engines.
 """
 
 from .equivalence import Vote, is_equivalent, vote
-from .final_answer import boxed_content, final_answer
+from .extraction import boxed_content, final_answer
 
 __all__ = ["Vote", "boxed_content", "final_answer", "is_equivalent", "vote"]

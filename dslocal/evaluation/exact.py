@@ -1,15 +1,14 @@
-"""Exact arithmetic on what final answers are made of, with a bound on the work that an answer can
-cause.
+"""Calculate exactly with what final answers are made of, and bound the work of an answer.
 
-A :class:`ExactValue` is a quotient of two sums of products: a rational coefficient times powers of
-generators. Generators are primes under a root, π, e, i, variables, and whatever else is kept as it
-is (a sine, a nested root) under its canonical spelling. Roots of primes are linearly independent
-over the rationals, so two values whose cross products are the same sum are equal, and √2/2 meets
-1/√2 without any floating point. What is said to be equal is equal; an identity that is not known
+An :class:`ExactValue` is a quotient of two sums of products: a rational coefficient times powers of
+generators. Generators are primes under a root, π, e, i, variables, and what is kept as it is (a
+sine, a nested root) under its canonical spelling. Roots of primes are linearly independent over the
+rationals, so two values whose cross products are the same sum are equal, and √2/2 meets 1/√2
+without any floating point. What is said to be equal is equal; an identity that is not known
 (sin² + cos² = 1) is missed.
 
 Nothing here evaluates text. Every number is bounded in bits and every operation in steps; beyond
-that, :class:`TooHard`.
+that, :class:`TooHard` is raised.
 """
 
 from __future__ import annotations
@@ -18,177 +17,206 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import NamedTuple
 
-STEPS = 20_000  # products of two terms, about; a quarter of a second at the worst
-BITS = 8192  # of a numerator or denominator
+MAX_STEPS = 20_000  # products of two terms, about; a quarter of a second at the worst
+MAX_BITS = 8192  # of a numerator or denominator
 MAX_POWER = 64  # of a sum
 MAX_ROOT = 12
 MAX_FACTORIAL = 500
-TRIAL = 10_000  # primes above this are not looked for
+MAX_TRIAL = 10_000  # primes above this are not looked for
 
-Monomial = tuple[tuple[str, Fraction], ...]
-Terms = dict[Monomial, Fraction]
+Monomial = tuple[tuple[str, Fraction], ...]  # generators with their exponents, sorted
+Terms = dict[Monomial, Fraction]  # coefficients by monomial
 ONE: Terms = {(): Fraction(1)}
 POSITIVE = frozenset({"π", "e"})  # generators that are known to be positive, besides the primes
 
 
 class TooHard(Exception):
-    """More work than an answer is worth, or no value at all, as 1/0."""
+    """More work than an answer is worth, or no value at all, such as 1/0."""
+
+
+class Term(NamedTuple):
+    """A monomial and its coefficient."""
+
+    monomial: Monomial
+    coefficient: Fraction
+
+    @property
+    def has_known_sign(self) -> bool:
+        """Return whether all generators are positive, so that the coefficient has the sign."""
+        return all(_is_positive(name) for name, _ in self.monomial)
 
 
 @dataclass(frozen=True, slots=True)
 class ExactValue:
-    """``top`` over ``bottom``, which is one or has several terms: a single term is divided by at
-    once.
+    """A quotient of two sums.
+
+    The denominator is one or has several terms; a single term is divided by at once.
     """
 
-    top: Terms
-    bottom: Terms
+    numerator: Terms
+    denominator: Terms
 
     @property
     def rational(self) -> Fraction | None:
-        """The number that this is, when it is one."""
-        if self.bottom != ONE or len(self.top) > 1:
+        """Return the rational number that this is, if it is one."""
+        if self.denominator != ONE or len(self.numerator) > 1:
             return None
-        return self.top.get((), None if self.top else Fraction(0))
+        return self.numerator.get((), None if self.numerator else Fraction(0))
 
     @property
-    def term(self) -> tuple[Monomial, Fraction] | None:
-        """Monomial and coefficient, when there is but one."""
-        return next(iter(self.top.items())) if self.bottom == ONE and len(self.top) == 1 else None
+    def term(self) -> Term | None:
+        """Return the only term, if there is but one."""
+        if self.denominator != ONE or len(self.numerator) != 1:
+            return None
+        return Term(*next(iter(self.numerator.items())))
 
     @property
     def spelling(self) -> str:
-        """The same for the same terms, whatever order they came in."""
-        return (
-            _spell(self.top)
-            if self.bottom == ONE
-            else f"({_spell(self.top)})/({_spell(self.bottom)})"
-        )
+        """Return the same text for the same terms, whatever order they came in."""
+        if self.denominator == ONE:
+            return _spell(self.numerator)
+        return f"({_spell(self.numerator)})/({_spell(self.denominator)})"
 
 
 def number(value: Fraction | int) -> ExactValue:
+    """Return a rational number."""
     return ExactValue({(): _bounded(Fraction(value))} if value else {}, ONE)
 
 
 def symbol(name: str) -> ExactValue:
-    """A generator: ``π``, ``e``, ``i``, a variable, or anything that is to be kept as it is."""
+    """Return a generator: ``π``, ``e``, ``i``, a variable, or what is to be kept as it is."""
     return ExactValue({((name, Fraction(1)),): Fraction(1)}, ONE)
 
 
 class Arithmetic:
-    """Operations on values that may take ``steps`` steps together. Each raises TooHard rather than
-    work on.
+    """Operations on values that may take so many steps together.
+
+    Each raises TooHard when they are spent.
     """
 
-    def __init__(self, steps: int = STEPS) -> None:
+    def __init__(self, steps: int = MAX_STEPS) -> None:
+        """Allow ``steps`` steps."""
         self._steps = steps
 
     def spend(self, steps: int) -> None:
+        """Count ``steps`` steps.
+
+        Raises:
+            TooHard: If there are no more.
+        """
         self._steps -= steps
         if self._steps < 0:
             raise TooHard
 
     def add(self, a: ExactValue, b: ExactValue) -> ExactValue:
-        if a.bottom == b.bottom:
-            return self._quotient(self._sum(a.top, b.top), a.bottom)
-        return self._quotient(
-            self._sum(self._product(a.top, b.bottom), self._product(b.top, a.bottom)),
-            self._product(a.bottom, b.bottom),
-        )
+        """Return a + b."""
+        if a.denominator == b.denominator:
+            return self._quotient(self._sum(a.numerator, b.numerator), a.denominator)
+        left = self._product(a.numerator, b.denominator)
+        right = self._product(b.numerator, a.denominator)
+        return self._quotient(self._sum(left, right), self._product(a.denominator, b.denominator))
 
     def negate(self, a: ExactValue) -> ExactValue:
-        return ExactValue({monomial: -c for monomial, c in a.top.items()}, a.bottom)
+        """Return -a."""
+        terms = {monomial: -coefficient for monomial, coefficient in a.numerator.items()}
+        return ExactValue(terms, a.denominator)
 
     def multiply(self, a: ExactValue, b: ExactValue) -> ExactValue:
-        return self._quotient(self._product(a.top, b.top), self._product(a.bottom, b.bottom))
+        """Return a · b."""
+        return self._quotient(
+            self._product(a.numerator, b.numerator), self._product(a.denominator, b.denominator)
+        )
 
     def divide(self, a: ExactValue, b: ExactValue) -> ExactValue:
-        return self._quotient(self._product(a.top, b.bottom), self._product(a.bottom, b.top))
+        """Return a / b."""
+        return self._quotient(
+            self._product(a.numerator, b.denominator), self._product(a.denominator, b.numerator)
+        )
 
-    def same(self, a: ExactValue, b: ExactValue) -> bool:
-        return self._product(a.top, b.bottom) == self._product(b.top, a.bottom)
+    def is_same(self, a: ExactValue, b: ExactValue) -> bool:
+        """Return whether a = b."""
+        left = self._product(a.numerator, b.denominator)
+        right = self._product(b.numerator, a.denominator)
+        return left == right
 
-    def proportional(self, a: ExactValue, b: ExactValue) -> bool:
-        """Whether one is the other times a rational number other than 0: what makes a = 0 and b = 0
-        the same equation.
+    def is_proportional(self, a: ExactValue, b: ExactValue) -> bool:
+        """Return whether one is the other times a rational number other than 0.
+
+        Then a = 0 and b = 0 are the same equation.
         """
-        left, right = self._product(a.top, b.bottom), self._product(b.top, a.bottom)
+        left = self._product(a.numerator, b.denominator)
+        right = self._product(b.numerator, a.denominator)
         if left.keys() != right.keys():
             return False
         return len({left[monomial] / right[monomial] for monomial in left}) <= 1
 
     def power(self, base: ExactValue, exponent: ExactValue) -> ExactValue:
-        """Positive bases take any exponent apart (2^(n+1) = 2 · 2^n); others only whole numbers and
-        roots.
+        """Return base ^ exponent.
+
+        A single term takes a sum as exponent apart (2^(n+1) = 2 · 2^n); other bases only take whole
+        numbers and roots.
         """
         rational = exponent.rational
         if rational is not None:
             if rational.denominator == 1:
                 return self._whole_power(base, int(rational))
             return self._whole_power(self.root(base, rational.denominator), rational.numerator)
-        term = base.term
-        if term is None or exponent.bottom != ONE:
+        if base.term is None or exponent.denominator != ONE:
             return symbol(f"({base.spelling})^({exponent.spelling})")
         result = number(1)
-        for monomial, coefficient in exponent.top.items():
-            constant = number(coefficient)
-            result = self.multiply(
-                result,
-                self._symbolic_power(term, monomial, coefficient)
-                if monomial
-                else self.power(base, constant),
-            )
+        for monomial, coefficient in exponent.numerator.items():
+            if monomial:
+                factor = self._symbolic_power(base.term, Term(monomial, coefficient))
+            else:
+                factor = self.power(base, number(coefficient))
+            result = self.multiply(result, factor)
         return result
 
     def root(self, value: ExactValue, degree: int) -> ExactValue:
-        """The ``degree``-th root: real where there is one, i√a for the square root of a negative
-        number.
-        """
+        """Return the root: real where there is one, i√a for the square root of a negative."""
         if not 2 <= degree <= MAX_ROOT:
             raise TooHard
-        if not value.top:
+        if not value.numerator:
             return value
-        if value.bottom != ONE:
+        if value.denominator != ONE:
             return symbol(f"root{degree}({value.spelling})")
-        content = _content(value.top.values())
-        if (term := value.term) and term[1] < 0:
+        content = _content(value.numerator.values())
+        term = value.term
+        if term and term.coefficient < 0:
+            if degree == 2 and term.has_known_sign:
+                return self.multiply(symbol("i"), self.root(self.negate(value), 2))
             if degree % 2:
                 content = -content
-            elif degree == 2 and all(_is_positive(name) for name, _ in term[0]):
-                return self.multiply(symbol("i"), self.root(self.negate(value), 2))
         outside = self._rational_root(abs(content), degree)
-        rest = {monomial: c / content for monomial, c in value.top.items()}
         if content < 0:
             outside = self.negate(outside)
+        rest = {monomial: c / content for monomial, c in value.numerator.items()}
         return self.multiply(outside, self._primitive_root(rest, degree))
 
     def logarithm(self, value: ExactValue) -> ExactValue:
-        """The natural one, taken apart where the parts are positive: ln 8 = 3 ln 2."""
+        """Return the natural logarithm, taken apart where the parts are positive: ln 8 = 3 ln 2."""
         term = value.term
-        if not term or term[1] <= 0 or not all(_is_positive(name) for name, _ in term[0]):
+        if term is None or term.coefficient <= 0 or not term.has_known_sign:
             return symbol(f"ln({value.spelling})")
         result = number(0)
-        powers = [
-            *self._factors(term[1].numerator),
-            *((p, -n) for p, n in self._factors(term[1].denominator)),
-        ]
-        for name, exponent in [*((str(p), Fraction(n)) for p, n in powers), *term[0]]:
+        for name, exponent in [*self._prime_powers(term.coefficient), *term.monomial]:
             part = number(1) if name == "e" else symbol(f"ln({name})")
             result = self.add(result, self.multiply(number(exponent), part))
         return result
 
     def absolute(self, value: ExactValue) -> ExactValue:
+        """Return |value|."""
         term = value.term
-        if not value.top or (
-            term and term[1] > 0 and all(_is_positive(name) for name, _ in term[0])
-        ):
+        if not value.numerator:
             return value
-        if term and all(_is_positive(name) for name, _ in term[0]):
-            return self.negate(value)
+        if term and term.has_known_sign:
+            return value if term.coefficient > 0 else self.negate(value)
         return symbol(f"|{min(value.spelling, self.negate(value).spelling)}|")
 
     def factorial(self, value: ExactValue) -> ExactValue:
+        """Return value!."""
         n = value.rational
         if n is None:
             return symbol(f"({value.spelling})!")
@@ -197,7 +225,9 @@ class Arithmetic:
         return number(math.factorial(int(n)))
 
     def binomial(self, above: ExactValue, below: ExactValue) -> ExactValue:
-        n, k = above.rational, below.rational
+        """Return the binomial coefficient of ``above`` over ``below``."""
+        n = above.rational
+        k = below.rational
         if n is None or k is None:
             return symbol(f"binom({above.spelling},{below.spelling})")
         if n.denominator != 1 or k.denominator != 1 or not (0 <= n <= MAX_FACTORIAL and k >= 0):
@@ -217,59 +247,34 @@ class Arithmetic:
         if a == ONE:
             return b
         total: Terms = {}
-        for m, c in a.items():
-            for n, d in b.items():
-                self.spend(
-                    1
-                    + len(m)
-                    + len(n)
-                    + (
-                        c.numerator.bit_length()
-                        + d.numerator.bit_length()
-                        + c.denominator.bit_length()
-                    )
-                    // 256
-                )
-                factor, monomial = _join(m, n)
-                total[monomial] = _bounded(
-                    total.get(monomial, Fraction(0)) + _bounded(c * d) * factor
-                )
+        for one, c in a.items():
+            for other, d in b.items():
+                bits = c.numerator.bit_length() + c.denominator.bit_length()
+                bits += d.numerator.bit_length()
+                self.spend(1 + len(one) + len(other) + bits // 256)
+                factor, monomial = _join(one, other)
+                coefficient = _bounded(c * d) * factor
+                total[monomial] = _bounded(total.get(monomial, Fraction(0)) + coefficient)
         return {monomial: c for monomial, c in total.items() if c}
 
-    def _quotient(self, top: Terms, bottom: Terms) -> ExactValue:
-        if not bottom:
+    def _quotient(self, numerator: Terms, denominator: Terms) -> ExactValue:
+        if not denominator:
             raise TooHard
-        if not top:
+        if not numerator:
             return ExactValue({}, ONE)
-        if len(bottom) > 1:
-            return ExactValue(top, bottom)
-        ((monomial, c),) = bottom.items()
+        if len(denominator) > 1:
+            return ExactValue(numerator, denominator)
+        ((monomial, c),) = denominator.items()
         factor, inverse = _join(tuple((name, -e) for name, e in monomial), ())
-        return ExactValue(self._product(top, {inverse: factor / c}), ONE)
+        return ExactValue(self._product(numerator, {inverse: factor / c}), ONE)
 
     def _whole_power(self, base: ExactValue, exponent: int) -> ExactValue:
         if exponent < 0:
             return self.divide(number(1), self._whole_power(base, -exponent))
-        if not base.top and not exponent:
+        if not base.numerator and not exponent:
             raise TooHard
-        if term := base.term:
-            monomial, c = term
-            if (
-                max(c.numerator.bit_length(), c.denominator.bit_length(), 1) * exponent > BITS
-                and abs(c) != 1
-            ):
-                raise TooHard
-            self.spend(1 + exponent.bit_length())
-            sign = -1 if c < 0 and exponent % 2 else 1
-            factor, raised = _join(tuple((name, e * exponent) for name, e in monomial), ())
-            return ExactValue(
-                {
-                    raised: _bounded(
-                        (abs(c) ** exponent if abs(c) != 1 else Fraction(1)) * sign * factor
-                    )
-                },
-                ONE,
-            )
+        if base.term:
+            return self._power_of_term(base.term, exponent)
         if exponent > MAX_POWER:
             raise TooHard
         result = number(1)
@@ -277,79 +282,99 @@ class Arithmetic:
             result = self.multiply(result, base)
         return result
 
-    def _symbolic_power(
-        self, base: tuple[Monomial, Fraction], monomial: Monomial, coefficient: Fraction
-    ) -> ExactValue:
-        """A single term to the power of ``coefficient`` times ``monomial``, in which there is a
-        generator.
-        """
-        inside, c = base
-        name = _spell({monomial: Fraction(1)})
-        if c > 0 and all(_is_positive(g) for g, _ in inside):
-            powers = [
-                *self._factors(c.numerator),
-                *((p, -n) for p, n in self._factors(c.denominator)),
-            ]
-            parts = [*((str(p), Fraction(n)) for p, n in powers), *inside]
-        elif c == 1 and len(inside) == 1 and inside[0][1] == 1:
-            parts = [*inside]
+    def _power_of_term(self, term: Term, exponent: int) -> ExactValue:
+        c = term.coefficient
+        bits = max(c.numerator.bit_length(), c.denominator.bit_length(), 1)
+        if bits * exponent > MAX_BITS and abs(c) != 1:
+            raise TooHard
+        self.spend(1 + exponent.bit_length())
+        power = abs(c) ** exponent if abs(c) != 1 else Fraction(1)
+        if c < 0 and exponent % 2:
+            power = -power
+        factor, raised = _join(tuple((name, e * exponent) for name, e in term.monomial), ())
+        return ExactValue({raised: _bounded(power * factor)}, ONE)
+
+    def _symbolic_power(self, base: Term, exponent: Term) -> ExactValue:
+        """Return a single term to a power in which there is a generator."""
+        name = _spell({exponent.monomial: Fraction(1)})
+        generators = base.monomial
+        if base.coefficient > 0 and base.has_known_sign:
+            parts = [*self._prime_powers(base.coefficient), *generators]
+        elif base.coefficient == 1 and len(generators) == 1 and generators[0][1] == 1:
+            parts = [*generators]
         else:
-            return symbol(f"({_spell({inside: c})})^({_spell({monomial: coefficient})})")
-        return ExactValue(
-            {tuple(sorted((f"{g}^({name})", e * coefficient) for g, e in parts)): Fraction(1)}, ONE
-        )
+            inside = _spell({base.monomial: base.coefficient})
+            return symbol(f"({inside})^({_spell({exponent.monomial: exponent.coefficient})})")
+        powers = [(f"{g}^({name})", e * exponent.coefficient) for g, e in parts]
+        return ExactValue({tuple(sorted(powers)): Fraction(1)}, ONE)
 
     def _rational_root(self, value: Fraction, degree: int) -> ExactValue:
-        powers = [
-            *self._factors(value.numerator),
-            *((p, -n) for p, n in self._factors(value.denominator)),
-        ]
-        factor, monomial = _join(tuple((str(p), Fraction(n, degree)) for p, n in powers), ())
+        powers = tuple((name, e / degree) for name, e in self._prime_powers(value))
+        factor, monomial = _join(powers, ())
         return ExactValue({monomial: factor}, ONE)
 
     def _primitive_root(self, terms: Terms, degree: int) -> ExactValue:
-        """The root of a sum without rational factor: π and e leave it, one variable alone is a
-        power, the rest stays.
+        """Return the root of a sum without rational factor.
+
+        π and e leave the root, one variable alone becomes a power, and the rest stays under it.
         """
         if len(terms) > 1:
             return symbol(f"root{degree}({_spell(terms)})")
         ((monomial, c),) = terms.items()
         outside = [(name, e / degree) for name, e in monomial if _is_positive(name)]
         inside = tuple((name, e) for name, e in monomial if not _is_positive(name))
-        if len(inside) == 1 and inside[0][1] == 1 and c == 1 and inside[0][0] != "i":
+        if c == 1 and len(inside) == 1 and inside[0][1] == 1 and inside[0][0] != "i":
             outside.append((inside[0][0], Fraction(1, degree)))
         elif inside or c != 1:
             outside.append((f"root{degree}({_spell({inside: c})})", Fraction(1)))
         factor, joined = _join(tuple(outside), ())
         return ExactValue({joined: factor}, ONE)
 
+    def _prime_powers(self, value: Fraction) -> list[tuple[str, Fraction]]:
+        """Return the primes of a positive number with their exponents, negative below the line."""
+        above = [(str(p), Fraction(n)) for p, n in self._factors(value.numerator)]
+        below = [(str(p), Fraction(-n)) for p, n in self._factors(value.denominator)]
+        return above + below
+
     def _factors(self, n: int) -> list[tuple[int, int]]:
-        """Primes and exponents; what has no prime factor below :data:`TRIAL` is taken for one,
-        unless it is a square or cube.
+        """Return primes with their exponents.
+
+        What is left without a prime factor below :data:`MAX_TRIAL` is taken for a prime, unless it
+        is a square or a cube.
         """
         if n.bit_length() > 256:
             raise TooHard
         self.spend(min(300, 1 + math.isqrt(n) // 32))
         found = []
         p = 2
-        while p < TRIAL and p * p <= n:
-            k = 0
+        while p < MAX_TRIAL and p * p <= n:
+            exponent = 0
             while n % p == 0:
                 n //= p
-                k += 1
-            if k:
-                found.append((p, k))
+                exponent += 1
+            if exponent:
+                found.append((p, exponent))
             p += 1 if p == 2 else 2
         if n > 1:
-            square, cube = math.isqrt(n), round(n ** (1 / 3))
-            found.append(
-                (square, 2) if square * square == n else (cube, 3) if cube**3 == n else (n, 1)
-            )
+            found.append(_as_power(n))
         return found
 
 
+def _as_power(n: int) -> tuple[int, int]:
+    """Return base and exponent of a square or a cube; others are their own base."""
+    square = math.isqrt(n)
+    if square * square == n:
+        return square, 2
+    cube = round(n ** (1 / 3))
+    return (cube, 3) if cube**3 == n else (n, 1)
+
+
 def _join(a: Monomial, b: Monomial) -> tuple[Fraction, Monomial]:
-    """The product of two monomials: a rational factor (√2 · √2 = 2, i · i = -1) and a monomial."""
+    """Return the product of two monomials.
+
+    Returns:
+        A rational factor (√2 · √2 = 2, i · i = -1) and a monomial.
+    """
     exponents = dict(a)
     for name, e in b:
         exponents[name] = exponents.get(name, Fraction(0)) + e
@@ -357,7 +382,7 @@ def _join(a: Monomial, b: Monomial) -> tuple[Fraction, Monomial]:
     for name, e in exponents.items():
         if name.isdigit():
             whole = math.floor(e)
-            if abs(whole) * int(name).bit_length() > BITS:
+            if abs(whole) * int(name).bit_length() > MAX_BITS:
                 raise TooHard
             factor *= Fraction(int(name)) ** whole
             exponents[name] = e - whole
@@ -368,13 +393,18 @@ def _join(a: Monomial, b: Monomial) -> tuple[Fraction, Monomial]:
 
 
 def _bounded(value: Fraction) -> Fraction:
-    if value.numerator.bit_length() > BITS or value.denominator.bit_length() > BITS:
+    """Return ``value``.
+
+    Raises:
+        TooHard: If it is too long.
+    """
+    if value.numerator.bit_length() > MAX_BITS or value.denominator.bit_length() > MAX_BITS:
         raise TooHard
     return value
 
 
 def _content(coefficients: Iterable[Fraction]) -> Fraction:
-    """The positive rational that leaves whole coefficients without a common factor."""
+    """Return the positive rational that leaves whole coefficients without a common factor."""
     numbers = list(coefficients)
     return Fraction(
         math.gcd(*(c.numerator for c in numbers)), math.lcm(*(c.denominator for c in numbers))
@@ -386,10 +416,11 @@ def _is_positive(name: str) -> bool:
 
 
 def _spell(terms: Terms) -> str:
-    spelled = "+".join(
-        f"{c}·{'·'.join(f'{name}^{e}' for name, e in monomial)}"
-        for monomial, c in sorted(terms.items())
-    )
-    if len(spelled) > BITS:
+    parts = []
+    for monomial, c in sorted(terms.items()):
+        powers = "·".join(f"{name}^{e}" for name, e in monomial)
+        parts.append(f"{c}·{powers}")
+    spelled = "+".join(parts)
+    if len(spelled) > MAX_BITS:
         raise TooHard
     return spelled

@@ -1,35 +1,54 @@
-"""The grammar of one formula, in LaTeX or typed: text to an exact value, without evaluating
-anything but arithmetic.
+r"""Read one formula, in LaTeX or typed, as an exact value.
 
-Understood: numbers (decimals, 1.2e3, 0.\\overline{3}), + - × ÷ /, powers, roots, fractions, mixed
-numbers (1\\frac{1}{2}, 1 1/2), percent (50% is 0.5), factorials, binomials, |x|, π, e, i, ∞,
-variables with subscripts, and functions by name. ``\\log`` without a base has base 10. A run of
-more than three letters is a word and no product.
+Understood are numbers (decimals, 1.2e3, 0.\overline{3}), + - × ÷ /, powers, roots, fractions, mixed
+numbers (1\frac{1}{2}, 1 1/2), percent (50% is 0.5), factorials, binomials, |x|, π, e, i, ∞,
+variables with subscripts, and functions by name. ``\log`` without a base has base 10. A run of more
+than three letters is a word and not a product. Nothing but arithmetic is evaluated.
 """
 
 from __future__ import annotations
 
 import re
 from fractions import Fraction
+from typing import NamedTuple
 
 from .exact import Arithmetic, ExactValue, TooHard, number, symbol
 
 MAX_DEPTH = 40
 MAX_DIGITS = 1000
+MAX_LETTERS = 3  # of a product of variables written without signs
 
 _TOKEN = re.compile(
-    r"(?P<space>\s*)(?:"
-    r"(?P<number>\d+\.\d*[eE][+-]?\d{1,4}(?!\d)|\d+[eE]\d{1,4}(?!\d)|\d+[eE][+-]\d{2,4}(?!\d)|\d+\.?\d*|\.\d+)"
-    r"|(?P<command>\\[A-Za-z]+)|(?P<brace>\\[{}|])|(?P<letters>[A-Za-z]+)|(?P<greek>[α-ωΑ-Ω])|(?P<sign>[-+*/^_!%()\[\]{}|'∞])"
-    r")"
-)
-_FUNCTIONS = frozenset(
-    re.findall(
-        r"\w+",
-        "sin cos tan cot sec csc sinh cosh tanh arcsin arccos arctan ln log lg exp sqrt gcd lcm min max",
+    r"""
+    (?P<space>\s*)
+    (?:
+      (?P<number>
+          \d+\.\d*[eE][+-]?\d{1,4}(?!\d)
+        | \d+[eE]\d{1,4}(?!\d)
+        | \d+[eE][+-]\d{2,4}(?!\d)      # 2e-3 with one digit is a sum
+        | \d+\.?\d*
+        | \.\d+
+      )
+    | (?P<command>\\[A-Za-z]+)
+    | (?P<brace>\\[{}|])
+    | (?P<letters>[A-Za-z]+)
+    | (?P<greek>[α-ωΑ-Ω])
+    | (?P<sign>[-+*/^_!%()\[\]{}|'∞])
     )
+    """,
+    re.VERBOSE,
 )
-_TIMES, _OVER = frozenset({"*", "\\times", "\\cdot", "\\ast"}), frozenset({"/", "\\div"})
+# two plain numbers behind \frac: {1}{2}, 12, {1}2, 1{2}
+_PLAIN_FRACTION = re.compile(
+    r"\{(\d+)\}\{(\d+)\}|(\d)(\d)(?!\d)|\{(\d+)\}(\d)|(\d)\{(\d+)\}", re.ASCII
+)
+_FUNCTION_NAMES = (
+    "sin cos tan cot sec csc sinh cosh tanh arcsin arccos arctan ln log lg exp sqrt gcd lcm min max"
+)
+_FUNCTIONS = frozenset(_FUNCTION_NAMES.split())
+_OPERANDS = _FUNCTIONS | {"frac", "sqrt", "binom"}  # commands that stand for a value
+_TIMES = frozenset({"*", "\\times", "\\cdot", "\\ast"})
+_OVER = frozenset({"/", "\\div"})
 _CONSTANTS = {
     "\\pi": "π",
     "π": "π",
@@ -39,50 +58,67 @@ _CONSTANTS = {
     "\\varphi": "\\phi",
     "\\varepsilon": "\\epsilon",
 }
-_GREEK_NAMES = "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi rho sigma tau upsilon phi chi psi omega"
+_GREEK_NAMES = (
+    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi "
+    "rho sigma tau upsilon phi chi psi omega"
+)
 _GREEK = frozenset(
-    f"\\{spelled}" for name in _GREEK_NAMES.split(" ") for spelled in (name, name.capitalize())
+    f"\\{name}" for lower in _GREEK_NAMES.split() for name in (lower, lower.capitalize())
 )
 _CLOSING = {"(": ")", "[": "]", "{": "}", "|": "|"}
-_END = ("end", "", False)
 
 
-class NoFormula(Exception):
-    """The text is no formula, as far as this grammar knows."""
+class NotAFormula(Exception):
+    """The text is not a formula, as far as this grammar knows."""
+
+
+class _Token(NamedTuple):
+    """A piece of a formula, its kind, and whether there was space before it."""
+
+    kind: str
+    text: str
+    spaced: bool
+
+
+_END = _Token("end", "", False)
 
 
 def value_of(text: str, arithmetic: Arithmetic) -> ExactValue:
-    """The value that ``text`` spells. Raises NoFormula, or TooHard when it would take too much
-    work.
+    """Return the value that ``text`` spells.
+
+    Raises:
+        NotAFormula: If it is not a formula.
+        TooHard: If it takes too much work.
     """
     reader = _FormulaReader(text, arithmetic)
     value = reader.sum()
-    if reader.kind != "end":
-        raise NoFormula
+    if reader.next.kind != "end":
+        raise NotAFormula
     return value
 
 
 class _FormulaReader:
+    """A recursive descent: sums of products of signed powers of operands."""
+
     def __init__(self, text: str, arithmetic: Arithmetic) -> None:
         self._arithmetic = arithmetic
         self._tokens = _tokens(text)
-        self._at = self._depth = 0
-        self._bars = 0  # open |
+        self._at = 0
+        self._depth = 0
+        self._open_bars = 0
 
     @property
-    def kind(self) -> str:
-        return self._tokens[self._at][0]
-
-    @property
-    def ahead(self) -> str:
-        return self._tokens[self._at][1]
+    def next(self) -> _Token:
+        """Return the token that comes next."""
+        return self._tokens[self._at]
 
     def sum(self) -> ExactValue:
+        """Read terms with + and - between them."""
         total = self._product()
-        while self.ahead in ("+", "-"):
-            minus = self._take() == "-"
+        while self.next.text in ("+", "-"):
+            is_minus = self._take() == "-"
             term = self._product()
-            total = self._arithmetic.add(total, self._arithmetic.negate(term) if minus else term)
+            total = self._arithmetic.add(total, self._arithmetic.negate(term) if is_minus else term)
         return total
 
     def _deeper(self) -> None:
@@ -91,25 +127,33 @@ class _FormulaReader:
             raise TooHard
 
     def _take(self) -> str:
-        token = self.ahead
+        """Move past the next token, and return its text."""
+        text = self.next.text
         self._at += 1
         if self._at >= len(self._tokens):
-            raise NoFormula
+            raise NotAFormula
         self._arithmetic.spend(1)
-        return token
+        return text
 
-    def _expect(self, token: str) -> None:
-        if self.ahead != token:
-            raise NoFormula
+    def _took(self, text: str) -> bool:
+        """Move past the next token if it is ``text``, and return whether it is."""
+        if self.next.text != text:
+            return False
         self._take()
+        return True
+
+    def _expect(self, text: str) -> None:
+        if not self._took(text):
+            raise NotAFormula
 
     def _product(self) -> ExactValue:
+        """Read factors with signs between them or without."""
         result = self._signed()
         while True:
-            if self.ahead in _TIMES:
+            if self.next.text in _TIMES:
                 self._take()
                 result = self._arithmetic.multiply(result, self._signed())
-            elif self.ahead in _OVER:
+            elif self.next.text in _OVER:
                 self._take()
                 result = self._arithmetic.divide(result, self._signed())
             elif self._begins_factor():
@@ -118,59 +162,51 @@ class _FormulaReader:
                 return result
 
     def _begins_factor(self) -> bool:
-        """Whether a product goes on without a sign. With a number it does not: that belongs to
-        something else.
-        """
-        if self.ahead == "|":
-            return not self._bars
-        return (
-            self.kind in ("letters", "greek")
-            or self.ahead in ("(", "{", "[")
-            or (self.kind == "command" and self._is_operand())
-        )
+        """Return whether a product continues without a sign.
 
-    def _is_operand(self) -> bool:
-        if self.ahead in _TIMES | _OVER:
-            return False
-        return (
-            self.ahead in _CONSTANTS
-            or self.ahead in _GREEK
-            or self.ahead[1:] in _FUNCTIONS | {"frac", "sqrt", "binom"}
-        )
+        With a number it does not: that belongs to something else.
+        """
+        kind = self.next.kind
+        text = self.next.text
+        if text == "|":
+            return not self._open_bars
+        if kind == "command":
+            return text in _CONSTANTS or text in _GREEK or text[1:] in _OPERANDS
+        return kind in ("letters", "greek") or text in ("(", "{", "[")
 
     def _signed(self) -> ExactValue:
-        minus = False
-        while self.ahead in ("+", "-"):
-            minus ^= self._take() == "-"
+        """Read signs and a power."""
+        is_minus = False
+        while self.next.text in ("+", "-"):
+            if self._take() == "-":
+                is_minus = not is_minus
         value = self._power()
-        return self._arithmetic.negate(value) if minus else value
+        return self._arithmetic.negate(value) if is_minus else value
 
     def _power(self) -> ExactValue:
+        """Read an operand, and its exponent if it has one."""
         base = self._postfix(self._primary())
-        if self.ahead != "^":
+        if not self._took("^"):
             return base
-        self._take()
         return self._postfix(self._arithmetic.power(base, self._exponent()))
 
     def _exponent(self) -> ExactValue:
-        """A group, or one sign, number, letter or command; 2^3^2 is 2^(3^2)."""
+        """Read a group, or one sign, number, letter or command; 2^3^2 is 2^(3^2)."""
         self._deeper()
-        minus = self.ahead == "-" and bool(self._take())
+        is_minus = self._took("-")
         value = self._primary()
-        if self.ahead == "^":
-            self._take()
+        if self._took("^"):
             value = self._arithmetic.power(value, self._exponent())
         self._depth -= 1
-        return self._arithmetic.negate(value) if minus else value
+        return self._arithmetic.negate(value) if is_minus else value
 
     def _postfix(self, value: ExactValue) -> ExactValue:
-        while self.ahead in ("!", "%"):
-            sign = self._take()
-            value = (
-                self._arithmetic.factorial(value)
-                if sign == "!"
-                else self._arithmetic.divide(value, number(100))
-            )
+        """Read ! and % behind ``value``."""
+        while self.next.text in ("!", "%"):
+            if self._take() == "!":
+                value = self._arithmetic.factorial(value)
+            else:
+                value = self._arithmetic.divide(value, number(100))
         return value
 
     def _primary(self) -> ExactValue:
@@ -180,103 +216,109 @@ class _FormulaReader:
         return value
 
     def _operand(self) -> ExactValue:
-        if self.kind == "number":
+        """Read a number, a group, |x|, a function, a variable or a command."""
+        kind = self.next.kind
+        text = self.next.text
+        if kind == "number":
             return self._number()
-        if self.ahead in ("(", "[", "{"):
-            return self._group(self._take())
-        if self.ahead == "|":
-            self._take()
-            self._bars += 1
-            value = self._group("|")
-            self._bars -= 1
+        if text in ("(", "[", "{"):
+            return self._group()
+        if text == "|":
+            self._open_bars += 1
+            value = self._group()
+            self._open_bars -= 1
             return self._arithmetic.absolute(value)
-        if self.kind == "letters" and self.ahead in _FUNCTIONS:
+        if kind == "letters" and text in _FUNCTIONS:
             return self._function(self._take())
-        if self.kind in ("letters", "greek"):
+        if kind in ("letters", "greek"):
             return self._variable(self._letter())
-        if self.kind == "command":
+        if kind == "command":
             return self._command(self._take())
-        raise NoFormula
+        raise NotAFormula
 
-    def _group(self, opening: str) -> ExactValue:
+    def _group(self) -> ExactValue:
+        """Read a sum in brackets."""
+        opening = self._take()
         value = self.sum()
         self._expect(_CLOSING[opening])
         return value
 
     def _number(self) -> ExactValue:
+        """Read a number, a recurring decimal or a mixed number."""
         digits = self._take()
-        if self.ahead in ("\\overline", "\\bar", "\\dot") and "." in digits:
+        if "." in digits and self.next.text in ("\\overline", "\\bar", "\\dot"):
             return number(self._recurring(digits))
         whole = number(_literal(digits))
         if not digits.isdigit():
             return whole
-        if self.ahead == "\\frac":
-            return self._mixed(whole, self._tokens[self._at + 1 : self._at + 7])
-        (kind, above, spaced), *rest = self._tokens[self._at : self._at + 3]
-        if (
-            kind == "number"
-            and spaced
-            and rest[0][1] == "/"
-            and above.isdigit()
-            and rest[1][1].isdigit()
-            and int(above) < int(rest[1][1])
-        ):
-            for _ in range(3):
-                self._take()
-            return self._arithmetic.add(whole, number(Fraction(int(above), int(rest[1][1]))))
-        return whole
+        if self.next.text == "\\frac":
+            return self._mixed(whole)
+        fraction = self._typed_fraction()
+        return whole if fraction is None else self._arithmetic.add(whole, number(fraction))
 
-    def _mixed(self, whole: ExactValue, following: list[tuple[str, str, bool]]) -> ExactValue:
-        """``whole``, plus the proper fraction of two plain numbers that follows, if that is what
-        follows.
-        """
-        spelled = "".join(token for _, token, _ in following)
-        match = re.match(
-            r"(?a:\{(\d+)\}\{(\d+)\}|(\d)(\d)(?!\d)|\{(\d+)\}(\d)|(\d)\{(\d+)\})", spelled
-        )
+    def _mixed(self, whole: ExactValue) -> ExactValue:
+        """Return ``whole``, plus the proper fraction of two plain numbers if one follows."""
+        following = self._tokens[self._at + 1 : self._at + 7]
+        match = _PLAIN_FRACTION.match("".join(token.text for token in following))
         if not match:
             return whole
         above, below = (int(part) for part in match.groups() if part)
-        if not above < below:
+        if above >= below:
             return whole
         return self._arithmetic.add(whole, self._primary())
 
+    def _typed_fraction(self) -> Fraction | None:
+        """Read a proper fraction such as 1/2 behind a whole number and a space, if it is there."""
+        if self._at + 3 > len(self._tokens):
+            return None
+        above = self._tokens[self._at]
+        below = self._tokens[self._at + 2]
+        if above.kind != "number" or not above.spaced or self._tokens[self._at + 1].text != "/":
+            return None
+        if not above.text.isdigit() or not below.text.isdigit():
+            return None
+        if int(above.text) >= int(below.text):
+            return None
+        for _ in range(3):
+            self._take()
+        return Fraction(int(above.text), int(below.text))
+
     def _recurring(self, digits: str) -> Fraction:
+        r"""Read the period of a decimal such as 0.1\overline{6}."""
         self._take()
-        braced = self.ahead == "{" and bool(self._take())
+        is_braced = self._took("{")
         period = self._take()
-        if braced:
+        if is_braced:
             self._expect("}")
         if not period.isdigit() or len(period) + len(digits) > MAX_DIGITS:
-            raise NoFormula
-        behind = len(digits.partition(".")[2])
-        return _literal(digits) + Fraction(int(period), (10 ** len(period) - 1) * 10**behind)
+            raise NotAFormula
+        decimals = len(digits.partition(".")[2])
+        return _literal(digits) + Fraction(int(period), (10 ** len(period) - 1) * 10**decimals)
 
     def _letter(self) -> str:
-        """The first letter of a run, whose rest is left for the next factor."""
-        kind, letters, spaced = self._tokens[self._at]
-        if len(letters) > 3:
-            raise NoFormula
-        if len(letters) == 1:
+        """Read the first letter of a run, whose rest is left for the next factor."""
+        run = self.next
+        if len(run.text) > MAX_LETTERS:
+            raise NotAFormula
+        if len(run.text) == 1:
             return self._take()
-        self._tokens[self._at] = (kind, letters[1:], spaced)
-        return letters[0]
+        self._tokens[self._at] = _Token(run.kind, run.text[1:], run.spaced)
+        return run.text[0]
 
     def _variable(self, name: str) -> ExactValue:
+        """Read what belongs to the variable ``name``: a subscript, primes."""
         name = _CONSTANTS.get(name, name)
-        if self.ahead == "_":
-            self._take()
+        if self._took("_"):
             name += f"_{self._subscript()}"
-        while self.ahead == "'":
+        while self.next.text == "'":
             name += self._take()
         return symbol(name)
 
     def _subscript(self) -> str:
-        if self.ahead != "{":
+        if not self._took("{"):
             return self._take()
-        self._take()
         parts = []
-        while self.ahead != "}":
+        while self.next.text != "}":
             parts.append(self._take())
         self._take()
         return "".join(parts)
@@ -292,81 +334,88 @@ class _FormulaReader:
             return self._variable(name)
         if name[1:] in _FUNCTIONS:
             return self._function(name[1:])
-        raise NoFormula
+        raise NotAFormula
 
     def _argument(self) -> ExactValue:
-        """A group, or a single character as TeX takes it: \\frac12."""
-        if self.ahead == "{":
-            return self._group(self._take())
-        kind, token, _ = self._tokens[self._at]
-        if kind == "number" and token.isdigit() and len(token) > 1:
-            self._tokens[self._at] = (kind, token[1:], False)
-            return number(int(token[0]))
+        r"""Read a group, or a single character as TeX takes it: \frac12."""
+        kind = self.next.kind
+        text = self.next.text
+        if text == "{":
+            return self._group()
+        if kind == "number" and text.isdigit() and len(text) > 1:
+            self._tokens[self._at] = _Token(kind, text[1:], False)
+            return number(int(text[0]))
         if kind == "number":
             return number(_literal(self._take()))
         return self._primary()
 
     def _function(self, name: str) -> ExactValue:
-        arithmetic = self._arithmetic
+        """Read what belongs to the function ``name``: a base, a power, its argument."""
         if name == "sqrt":
-            degree = Fraction(2)
-            if self.ahead == "[":
-                degree = self._group(self._take()).rational or Fraction(0)
-            if degree.denominator != 1:
-                raise NoFormula
-            return arithmetic.root(self._argument(), int(degree))
+            return self._root()
         base = power = None
-        while self.ahead in ("_", "^"):
+        while self.next.text in ("_", "^"):
             if self._take() == "_":
                 base = self._argument()
             else:
                 power = self._exponent()
-        argument = (
-            self._group(self._take()) if self.ahead in ("(", "{", "[") else self._bare_argument()
-        )
-        value = self._call(name, argument, base)
-        return arithmetic.power(value, power) if power else value
+        is_group = self.next.text in ("(", "{", "[")
+        argument = self._group() if is_group else self._bare_argument()
+        value = self._apply(name, argument, base)
+        return self._arithmetic.power(value, power) if power else value
 
-    def _call(self, name: str, argument: ExactValue, base: ExactValue | None) -> ExactValue:
+    def _root(self) -> ExactValue:
+        """Read the degree of a root, if it has one, and what is under it."""
+        degree = Fraction(2)
+        if self.next.text == "[":
+            degree = self._group().rational or Fraction(0)
+        if degree.denominator != 1:
+            raise NotAFormula
+        return self._arithmetic.root(self._argument(), int(degree))
+
+    def _apply(self, name: str, argument: ExactValue, base: ExactValue | None) -> ExactValue:
         arithmetic = self._arithmetic
         if name == "exp":
             return arithmetic.power(symbol("e"), argument)
         if name == "ln":
             return arithmetic.logarithm(argument)
         if name in ("log", "lg"):
-            return arithmetic.divide(
-                arithmetic.logarithm(argument), arithmetic.logarithm(base or number(10))
-            )
+            above = arithmetic.logarithm(argument)
+            return arithmetic.divide(above, arithmetic.logarithm(base or number(10)))
         return symbol(f"{name}({argument.spelling})")
 
     def _bare_argument(self) -> ExactValue:
-        """What a function without brackets takes: the factors up to the next sign or function."""
+        """Read what a function without brackets takes: factors up to a sign or a function."""
         value = self._power()
-        while (
-            self._begins_factor()
-            and self.ahead.removeprefix("\\") not in _FUNCTIONS - {"sqrt"}
-            and self.ahead not in ("(", "[")
-        ):
+        while self._begins_factor():
+            text = self.next.text
+            is_function = text.removeprefix("\\") in _FUNCTIONS - {"sqrt"}
+            if is_function or text in ("(", "["):
+                break
             value = self._arithmetic.multiply(value, self._power())
         return value
 
 
-def _tokens(text: str) -> list[tuple[str, str, bool]]:
-    """Kind, text and whether there was space before."""
-    tokens, at, text = [], 0, text.strip()
+def _tokens(text: str) -> list[_Token]:
+    """Return the tokens of ``text``, the last of which is the end."""
+    text = text.strip()
+    tokens = []
+    at = 0
     while at < len(text):
         match = _TOKEN.match(text, at)
         if not match or not match.lastgroup:
-            raise NoFormula
-        tokens.append((match.lastgroup, match[match.lastgroup], bool(match["space"])))
+            raise NotAFormula
+        tokens.append(_Token(match.lastgroup, match[match.lastgroup], bool(match["space"])))
         at = match.end()
     return [*tokens, _END]
 
 
 def _literal(digits: str) -> Fraction:
+    """Return the value of a number as it is written."""
     if len(digits) > MAX_DIGITS:
         raise TooHard
-    mantissa, _, exponent = digits.lower().partition("e")
-    if abs(int(exponent or 0)) > MAX_DIGITS:
+    parts = digits.lower().split("e")
+    exponent = int(parts[1]) if len(parts) > 1 else 0
+    if abs(exponent) > MAX_DIGITS:
         raise TooHard
-    return Fraction(mantissa.rstrip(".")) * Fraction(10) ** int(exponent or 0)
+    return Fraction(parts[0].rstrip(".")) * Fraction(10) ** exponent

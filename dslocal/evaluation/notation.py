@@ -1,5 +1,4 @@
-"""One spelling for what is written in many ways: full-width digits, LaTeX wrappers and spacing,
-thousands separators, units.
+"""Write in one way what is written in many: full-width digits, LaTeX, thousands, units.
 
 Knows text only; what it means is for others.
 """
@@ -9,74 +8,63 @@ from __future__ import annotations
 import re
 import unicodedata
 
-MAX_LENGTH = 1000  # of an answer that is looked into; a longer one is compared as it is
+MAX_LENGTH = 1000  # characters of an answer that is looked into; a longer one is compared as it is
 
-_CHARACTERS = str.maketrans(
-    {
-        **{
-            "−": "-",
-            "–": "-",
-            "×": "\\times ",
-            "÷": "/",
-            "·": "\\cdot ",
-            "⋅": "\\cdot ",
-            "∗": "*",
-            "⁄": "/",
-            "√": "\\sqrt ",
-        },
-        **{
-            "≤": "\\le ",
-            "≥": "\\ge ",
-            "≠": "\\ne ",
-            "∈": "\\in ",
-            "∪": "\\cup ",
-            "∅": "\\emptyset ",
-            "±": "\\pm ",
-            "≈": "\\approx ",
-        },
-        **{
-            "°": "^\\circ ",
-            "。": ".",
-            "、": ",",
-            "“": '"',
-            "”": '"',
-            "‘": "'",
-            "’": "'",
-            "⟨": "(",
-            "⟩": ")",
-            "【": "[",
-            "】": "]",
-        },
-        **{"\xa0": " ", "\u3000": " ", "¥": "¥"},
-    }
-)
-_SUPERSCRIPTS = {
-    "⁰": "0",
-    "¹": "1",
-    "²": "2",
-    "³": "3",
-    "⁴": "4",
-    "⁵": "5",
-    "⁶": "6",
-    "⁷": "7",
-    "⁸": "8",
-    "⁹": "9",
-    "⁻": "-",
-    "ⁿ": "n",
+_SIGNS = {
+    "−": "-",
+    "–": "-",
+    "×": "\\times ",
+    "÷": "/",
+    "·": "\\cdot ",
+    "⋅": "\\cdot ",
+    "∗": "*",
+    "⁄": "/",
+    "√": "\\sqrt ",
+    "≤": "\\le ",
+    "≥": "\\ge ",
+    "≠": "\\ne ",
+    "∈": "\\in ",
+    "∪": "\\cup ",
+    "∅": "\\emptyset ",
+    "±": "\\pm ",
+    "≈": "\\approx ",
+    "°": "^\\circ ",
 }
+_PUNCTUATION = {
+    "。": ".",
+    "、": ",",
+    "“": '"',
+    "”": '"',
+    "‘": "'",
+    "’": "'",
+    "⟨": "(",
+    "⟩": ")",
+    "【": "[",
+    "】": "]",
+    "\xa0": " ",
+    "\u3000": " ",
+    "¥": "¥",
+}
+_CHARACTERS = str.maketrans(_SIGNS | _PUNCTUATION)
+_SUPERSCRIPTS = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁻ⁿ", "0123456789-n", strict=True))
 _SUPERSCRIPT = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻ⁿ]+")
-_VULGAR = re.compile("[¼-¾⅐-⅞]")
+_VULGAR_FRACTION = re.compile("[¼-¾⅐-⅞]")
+_LATEX_THOUSANDS = re.compile(r"(?<=\d)(?:\{,\}|,?\\[,!;: ])\s*(?=\d{3}(?!\d))")
 _THOUSANDS = (
-    re.compile(r"(?<=\d)(?:\{,\}|,?\\[,!;: ])\s*(?=\d{3}(?!\d))"),
     re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])"),
     re.compile(r"(?<![\d.,\s])\d{1,3}(?: \d{3})+(?![\d/])(?! \d)"),
 )
-_OPENING, _CLOSING = ("(", "[", "\\{"), (")", "]", "\\}")
-_NAMED = r"(?:text|textbf|textit|textrm|textnormal|mathrm|mathbf|mathbb|mathcal|mathit|bf|rm|mbox|boldsymbol|operatorname\*?)"
-_WRAPPED = re.compile(rf"\\{_NAMED}\s*\{{([^{{}}\\]*)\}}")
-_DROPPED = re.compile(
-    r"\\(?:displaystyle|textstyle|limits|left|right|middle|[bB]igg?[lrm]?|quad|qquad|hfill|bf|rm|it)(?![A-Za-z])\.?"
+_OPENING = ("(", "[", "\\{")
+_CLOSING = (")", "]", "\\}")
+_TEXT_COMMANDS = (
+    "text|textbf|textit|textrm|textnormal|mathrm|mathbf|mathbb|mathcal|mathit|bf|rm|mbox|boldsymbol"
+    r"|operatorname\*?"
 )
+_WRAPPED = re.compile(rf"\\(?:{_TEXT_COMMANDS})\s*\{{([^{{}}\\]*)\}}")
+_LAYOUT_COMMANDS = (
+    "displaystyle|textstyle|limits|left|right|middle|[bB]igg?[lrm]?|quad|qquad|hfill|bf|rm|it"
+)
+_DROPPED = re.compile(rf"\\(?:{_LAYOUT_COMMANDS})(?![A-Za-z])\.?")
 _SAME = (
     (re.compile(r"\\[dtc]frac(?![A-Za-z])"), r"\\frac"),
     (re.compile(r"\\(?:[dt])binom(?![A-Za-z])"), r"\\binom"),
@@ -99,54 +87,43 @@ _SAME = (
     (re.compile(r"\s+"), " "),
 )
 
+# the names of units by the spelling that is kept
 _UNITS = {
-    **{
-        "mm": "millimeter millimetre 毫米",
-        "cm": "centimeter centimetre 厘米 公分",
-        "m": "meter metre 米",
-    },
-    **{
-        "km": "kilometer kilometre 千米 公里",
-        "in": "inch inches",
-        "ft": "foot feet",
-        "yd": "yard",
-        "mi": "mile",
-        "mph": "",
-    },
-    **{
-        "g": "gram gramme 克",
-        "kg": "kilogram 千克 公斤",
-        "lb": "pound",
-        "oz": "ounce",
-        "mol": "",
-        "K": "kelvin",
-    },
-    **{
-        "mL": "ml milliliter millilitre 毫升",
-        "L": "l liter litre 升",
-        "N": "newton",
-        "J": "joule",
-        "W": "watt",
-        "Hz": "hertz",
-    },
-    **{
-        "s": "sec second 秒",
-        "min": "minute 分钟",
-        "h": "hr hour 小时",
-        "day": "天 日",
-        "week": "周",
-        "month": "月",
-        "year": "yr 年 岁",
-    },
-    **{
-        "dollar": "usd",
-        "cent": "¢",
-        "yuan": "元 rmb",
-        "euro": "eur 欧元",
-        "degree": "deg 度",
-        "rad": "radian",
-        "unit": "",
-    },
+    "mm": "millimeter millimetre 毫米",
+    "cm": "centimeter centimetre 厘米 公分",
+    "m": "meter metre 米",
+    "km": "kilometer kilometre 千米 公里",
+    "in": "inch inches",
+    "ft": "foot feet",
+    "yd": "yard",
+    "mi": "mile",
+    "mph": "",
+    "g": "gram gramme 克",
+    "kg": "kilogram 千克 公斤",
+    "lb": "pound",
+    "oz": "ounce",
+    "mol": "",
+    "K": "kelvin",
+    "mL": "ml milliliter millilitre 毫升",
+    "L": "l liter litre 升",
+    "N": "newton",
+    "J": "joule",
+    "W": "watt",
+    "Hz": "hertz",
+    "s": "sec second 秒",
+    "min": "minute 分钟",
+    "h": "hr hour 小时",
+    "day": "天 日",
+    "week": "周",
+    "month": "月",
+    "year": "yr 年 岁",
+    "dollar": "usd",
+    "cent": "¢",
+    "yuan": "元 rmb",
+    "euro": "eur 欧元",
+    "degree": "deg 度",
+    "rad": "radian",
+    "unit": "",
 }
 _CANONICAL = {
     spelling: unit
@@ -164,33 +141,52 @@ _CURRENCIES = {
     "¥": "yuan",
 }
 _CURRENCY = re.compile(r"([-+]?)\s*(US\\?\$|\\?\$|USD|€|£|¥)\s*(?=[-+\d.\\])")
+_CURRENCY_BEHIND = re.compile(r"(.*\d)\s*(?:\\?\$|€|£|¥)")
 _DEGREES = re.compile(r"(.*\S)\s*\^\s*(?:\\circ|\{\s*\\circ\s*\})\s*([CF]?)")
-_TAIL = re.compile(
-    r"(?P<value>.*?(?:[\d)}\]!]\s*|\s))(?P<power>square |cubic |sq\.? )?(?P<name>[A-Za-z]{1,12}|[一-鿿]{1,4})"
-    r"(?P<rate>\s*(?:/|per )\s*[A-Za-z]{1,12})?(?:\s*\^\s*\{?(?P<exponent>-?\d)\}?)?"
+# 5 km, 5 square feet, 5 km/h, 5 m^2
+_UNIT = re.compile(
+    r"""
+    (?P<value>.*?(?:[\d)}\]!]\s*|\s))
+    (?P<power>square[ ]|cubic[ ]|sq\.?[ ])?
+    (?P<name>[A-Za-z]{1,12}|[一-鿿]{1,4})
+    (?P<rate>\s*(?:/|per[ ])\s*[A-Za-z]{1,12})?
+    (?:\s*\^\s*\{?(?P<exponent>-?\d)\}?)?
+    """,
+    re.VERBOSE,
 )
-_COUNTED = re.compile(  # 5 apples, \frac34 cups, 5个
-    r"(?P<value>.*[\d)}\]])(?:\s+(?!(?:sin|cos|tan|cot|sec|csc|log|exp|sqrt|gcd|lcm|max|arc[a-z]+)\b)"
-    r"(?P<name>[A-Za-z]{3,20}(?: [A-Za-z]{2,20}){0,2})|\s*(?P<count>[一-鿿]{1,4}))"
+# 5 apples, \frac34 cups, 5个
+_COUNTED = re.compile(
+    r"""
+    (?P<value>.*[\d)}\]])
+    (?:
+      \s+(?!(?:sin|cos|tan|cot|sec|csc|log|exp|sqrt|gcd|lcm|max|arc[a-z]+)\b)
+      (?P<name>[A-Za-z]{3,20}(?:[ ][A-Za-z]{2,20}){0,2})
+    | \s*(?P<count>[一-鿿]{1,4})
+    )
+    """,
+    re.VERBOSE,
 )
 _BASE = re.compile(r"(\d+)_\s*(?:(\d{1,2})|\{\s*(\d{1,2})\s*\})")
+_POWERS = {"s": "2", "c": "3"}  # square, cubic
 
 
 def normalize(text: str) -> str:
-    """``text`` in its simplest spelling, without what only changes how it looks. Long text is only
-    stripped.
+    """Return ``text`` in its plainest spelling, without what only changes how it looks.
+
+    Long text is only stripped.
     """
     text = text.strip()
     if len(text) > MAX_LENGTH:
         return text
     text = _SUPERSCRIPT.sub(lambda m: "^{" + "".join(_SUPERSCRIPTS[c] for c in m[0]) + "}", text)
-    text = _VULGAR.sub(lambda m: " " + unicodedata.normalize("NFKC", m[0]), text)
+    text = _VULGAR_FRACTION.sub(lambda m: " " + unicodedata.normalize("NFKC", m[0]), text)
     text = unicodedata.normalize("NFKC", text.translate(_CHARACTERS)).translate(_CHARACTERS)
     if len(text) > MAX_LENGTH:
         return text
-    text = _THOUSANDS[0].sub("", _without_dollars(text))
-    for _ in range(4):
-        before, text = text, _WRAPPED.sub(r" \1 ", text)
+    text = _LATEX_THOUSANDS.sub("", _without_dollars(text))
+    for _ in range(4):  # as deep as commands are found in each other
+        before = text
+        text = _WRAPPED.sub(r" \1 ", text)
         if text == before:
             break
     text = _DROPPED.sub(" ", text)
@@ -200,68 +196,75 @@ def normalize(text: str) -> str:
 
 
 def without_thousands(text: str) -> str:
-    """``text`` with 1,000 and 1 000 as 1000, but for what is in brackets or in a set: there a comma
-    parts items.
+    """Return ``text`` with 1,000 and 1 000 as 1000.
+
+    In brackets and in sets it stays as it is: there a comma separates items.
     """
 
     def joined(m: re.Match[str]) -> str:
         before = text[: m.start()]
-        inside = sum(map(before.count, _OPENING)) > sum(map(before.count, _CLOSING))
-        return m[0] if inside else re.sub(r"[ ,]", "", m[0])
+        is_inside = sum(map(before.count, _OPENING)) > sum(map(before.count, _CLOSING))
+        return m[0] if is_inside else re.sub(r"[ ,]", "", m[0])
 
-    for pattern in _THOUSANDS[1:]:
+    for pattern in _THOUSANDS:
         text = pattern.sub(joined, text)
     return text
 
 
 def split_unit(text: str) -> tuple[str, str]:
-    """The value and the unit behind it, or before it if that is a currency; no unit is an empty
-    one.
+    """Return the value and its unit, which is empty where there is none.
+
+    A unit stands behind the value, a currency also before it.
     """
     if m := _CURRENCY.match(text):
         return m[1] + text[m.end() :], _CURRENCIES[m[2].replace("\\", "")]
-    if m := re.fullmatch(r"(.*\d)\s*(?:\\?\$|€|£|¥)", text):
+    if m := _CURRENCY_BEHIND.fullmatch(text):
         return m[1], _CURRENCIES[text[-1]]
     if m := _BASE.fullmatch(text):
         base = m[2] or m[3]
         return m[1], "" if base == "10" else f"base {base}"
     if m := _DEGREES.fullmatch(text):
         return m[1], f"degree {m[2]}".strip()
-    if (m := _TAIL.fullmatch(text)) and (unit := _unit(m)) and m["value"].strip():
-        return m["value"].strip(), unit
+    m = _UNIT.fullmatch(text)
+    if m and m["value"].strip():
+        unit = _unit(m)
+        if unit:
+            return m["value"].strip(), unit
     if m := _COUNTED.fullmatch(text):
         return m["value"], (m["name"] or m["count"]).casefold().rstrip("s")
     return text, ""
 
 
 def _unit(match: re.Match[str]) -> str:
-    name, space = match["name"], match["value"][-1:].isspace()
-    if len(name) == 1 and not space and name.isascii():
+    """Return the unit in its kept spelling, such as ``km/h`` or ``m^2``; empty for none."""
+    name = match["name"]
+    if len(name) == 1 and name.isascii() and not match["value"][-1:].isspace():
         return ""  # 5m is a product, 5 m a length
     unit = _CANONICAL.get(name) or _CANONICAL.get(name.casefold() if len(name) > 2 else name)
     if not unit:
         return ""
-    power = {"s": "2", "c": "3"}[match["power"][0]] if match["power"] else match["exponent"]
-    rate = re.sub(r"\s*(?:/|per )\s*", "", match["rate"] or "")
-    return (
-        unit + (f"/{_CANONICAL.get(rate, rate)}" if rate else "") + (f"^{power}" if power else "")
-    )
+    power = _POWERS[match["power"][0]] if match["power"] else match["exponent"]
+    if match["rate"]:
+        rate = re.sub(r"\s*(?:/|per )\s*", "", match["rate"])
+        unit += f"/{_CANONICAL.get(rate, rate)}"
+    return f"{unit}^{power}" if power else unit
 
 
 def _without_dollars(text: str) -> str:
-    """Without the dollar signs that delimit formulas: those in pairs, and not \\$."""
-    bare = [m.start() for m in re.finditer(r"(?<!\\)\$", text)]
-    if len(bare) % 2:
-        return text if len(bare) == 1 else text.replace("$$", "")
+    r"""Return ``text`` without the dollar signs that delimit formulas: those in pairs, not \$."""
+    dollars = len(re.findall(r"(?<!\\)\$", text))
+    if dollars == 1:
+        return text
+    if dollars % 2:
+        return text.replace("$$", "")
     return re.sub(r"(?<!\\)\$", "", text)
 
 
 def _without_punctuation(text: str) -> str:
+    """Return ``text`` without formula delimiters around it and punctuation at its end."""
     text = text.strip(' "`')
     for opening, closing in (("\\(", "\\)"), ("\\[", "\\]")):
         if text.startswith(opening) and text.endswith(closing):
             text = text[2:-2]
-    text = re.sub(
-        r"(?<=[^\W\d_]{2})!$", "", text.rstrip()
-    )  # yes! is a word, 5! and n! are factorials
+    text = re.sub(r"(?<=[^\W\d_]{2})!$", "", text.rstrip())  # yes!, but not 5! and n!
     return re.sub(r"(?<!\\)[.,;:?\s]+$", "", text).strip()

@@ -1,19 +1,19 @@
-"""What kind of thing a final answer is: a number with a unit, a group of answers, a relation, a
-choice, words.
+r"""Read what kind of thing a final answer is.
 
-The structure is found by splitting at signs outside of brackets, to a bounded depth; what is in no
-known form is kept as words.
+It is a number with a unit, a group of answers, a relation, a choice, or words. The structure is
+found by splitting at signs outside of brackets, to a bounded depth; what is in no known form is
+kept as words.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from .exact import Arithmetic, ExactValue, TooHard
-from .final_answer import boxed_content
-from .formulas import NoFormula, value_of
+from .extraction import boxed_content
+from .formulas import NotAFormula, value_of
 from .notation import MAX_LENGTH, normalize, split_unit, without_thousands
 
 MAX_DEPTH = 8
@@ -30,6 +30,8 @@ class Number:
 
 @dataclass(frozen=True)
 class Words:
+    """Text that is in no known form."""
+
     text: str
 
 
@@ -43,8 +45,13 @@ class ChoiceLetter:
 
 @dataclass(frozen=True)
 class Group:
-    """``kind``: ``{}`` set, ``,`` list without brackets, ``()`` and its like, ``∪``, ``:`` ratio,
-    ``r`` quotient and remainder, ``matrix`` and ``row``."""
+    """Several answers.
+
+    Attributes:
+        kind: ``{}`` a set, ``,`` a list without brackets, ``()`` or other brackets, ``∪``, ``:`` a
+            ratio, ``r`` quotient and remainder, ``matrix``, ``row``.
+        items: The answers.
+    """
 
     kind: str
     items: tuple[Answer, ...]
@@ -52,8 +59,11 @@ class Group:
 
 @dataclass(frozen=True)
 class Relation:
-    """``sides`` with a sign between each two of them: ``=``, ``<``, ``\\le``, ``\\ne``, ``\\in``.
-    Greater is turned into less.
+    r"""Answers with signs between them.
+
+    Attributes:
+        signs: ``=``, ``<``, ``\le``, ``\ne`` or ``\in``; greater is turned into less.
+        sides: One more than signs.
     """
 
     signs: tuple[str, ...]
@@ -68,206 +78,215 @@ _CHOICE = re.compile(
 )
 _CHOICE_AND_MORE = re.compile(r"(?:\(([A-J])\)|([A-J])[).:])\s+(\S.*)", re.ASCII)
 _REMAINDER = re.compile(
-    r"(\S+?)\s*(?:,?\s*(?:with )?(?:a )?remainder(?: of)?|\s[Rr]\.?|[Rr](?=\s?\d)|余数?|\.{3,6})\s*(\S+)"
+    r"""
+    (\S+?)
+    \s*
+    (?: ,?\s*(?:with[ ])?(?:a[ ])?remainder(?:[ ]of)? | \s[Rr]\.? | [Rr](?=\s?\d) | 余数? | \.{3,6} )
+    \s*
+    (\S+)
+    """,
+    re.VERBOSE,
 )
 _MATRIX = re.compile(r"\\begin\{([pbB]?matrix|array)\}(.*)\\end\{\1\}")
-_OPENING, _CLOSING = {"(": ")", "[": "]", "\\{": "\\}"}, {")", "]", "\\}"}
-_LISTS = ((",", ";", "，"), (" or ", " and ", "或", "和"))
-_SIGNS = (
-    "\\le ",
-    "\\ge ",
-    "\\ne ",
-    "\\in ",
-    "\\approx ",
-    "<=",
-    ">=",
-    "<",
-    ">",
-    "=",
-    "\\le",
-    "\\ge",
-    "\\ne",
-    "\\in",
-    "\\approx",
-)
-_MEANT = {"<=": "\\le", ">=": "\\ge", "\\approx": "="}
+_COLUMNS = re.compile(r"^\s*\{[lcr|\s]*\}|\\hline")
+_ROW_END = re.compile(r"\\\\(?:\[\w*\])?")
+_LEADING_ZERO = re.compile(r"\s*0\d+\s*")
+_BRACKETS = {"(": ")", "[": "]", "\\{": "\\}"}
+_CLOSING = frozenset(_BRACKETS.values())
+_COMMAS = (",", ";", "，")
+_CONJUNCTIONS = (" or ", " and ", "或", "和")
+_COMMAND_SIGNS = ("\\le", "\\ge", "\\ne", "\\in", "\\approx")
+_SIGNS = (*(f"{sign} " for sign in _COMMAND_SIGNS), "<=", ">=", "<", ">", "=", *_COMMAND_SIGNS)
+_MEANING = {"<=": "\\le", ">=": "\\ge", "\\approx": "="}
 _TURNED = {">": "<", "\\ge": "\\le"}
 _PIECE = re.compile(r"\\[A-Za-z]+ ?|\\.|.", re.DOTALL)
 
 
 def parse_answer(text: str) -> Answer:
-    """What ``text`` means. Never raises, and takes a bounded time."""
+    """Return what ``text`` means. It never raises, and takes a bounded time."""
     text = plain_spelling(text)
     if len(text) > MAX_LENGTH:
         return Words(text)
-    return _read(text, Arithmetic(), 0)
+    return _Reader(Arithmetic()).read(text, depth=0)
 
 
 def plain_spelling(text: str) -> str:
-    """The plain spelling, without a \\boxed{} around it."""
+    r"""Return the plainest spelling of ``text``, without a \boxed{} around it."""
     if len(text) > MAX_LENGTH:
         return text.strip()
     inside = boxed_content(text)
     return normalize(text if inside is None else inside)
 
 
-def _read(text: str, arithmetic: Arithmetic, depth: int) -> Answer:
-    text = text.strip()
-    if not text or depth > MAX_DEPTH:
-        return _words(text)
-    if m := _CHOICE.fullmatch(text):
-        return ChoiceLetter((m[1] or m[2] or m[3]).upper())
-    if m := _CHOICE_AND_MORE.fullmatch(text):
-        return ChoiceLetter(m[1] or m[2], _read(m[3], arithmetic, depth + 1))
-    if m := _REMAINDER.fullmatch(text):
-        return _group("r", m.groups(), arithmetic, depth)
-    if m := _MATRIX.fullmatch(text):
-        return _matrix(m[2], arithmetic, depth)
-    return _structure(without_thousands(text) if not depth else text, arithmetic, depth)
+class _Reader:
+    """Reads one answer, with a bound on the arithmetic in it."""
 
+    def __init__(self, arithmetic: Arithmetic) -> None:
+        self._arithmetic = arithmetic
 
-def _structure(text: str, arithmetic: Arithmetic, depth: int) -> Answer:
-    for separators in _LISTS:
-        parts, _ = _split(text, separators)
-        if len(parts) > 1:
-            items = [_read(part, arithmetic, depth + 1) for part in parts if part.strip()]
-            return Group(",", tuple(_flat(items))) if _plausible(items) else _words(text)
-    if "\\pm" in text:
-        return _both_signs(text, arithmetic, depth)
-    sides, signs = _split(text, _SIGNS)
-    if len(sides) > 1:
-        return _relation(sides, signs, arithmetic, depth)
-    for separator, kind in (("\\cup ", "∪"), ("\\cup", "∪"), (":", ":")):
-        parts, _ = _split(text, (separator,))
-        if len(parts) > 1:
-            return _group(kind, parts, arithmetic, depth)
-    return _bracketed(text, arithmetic, depth) or _number(text, arithmetic)
-
-
-def _number(text: str, arithmetic: Arithmetic) -> Answer:
-    value, unit = split_unit(text)
-    try:
-        if (
-            text.replace(" ", "").isalpha() and max(map(len, text.split())) > 1
-        ):  # no is a word, not n times o
+    def read(self, text: str, depth: int) -> Answer:
+        """Return what ``text`` means; ``depth`` is how many groups and relations it is in."""
+        text = text.strip()
+        if not text or depth > MAX_DEPTH:
             return _words(text)
-        return Number(value_of(value, arithmetic), unit)
-    except (NoFormula, TooHard):
-        return _words(text)
+        if m := _CHOICE.fullmatch(text):
+            return ChoiceLetter((m[1] or m[2] or m[3]).upper())
+        if m := _CHOICE_AND_MORE.fullmatch(text):
+            return ChoiceLetter(m[1] or m[2], self.read(m[3], depth + 1))
+        if m := _REMAINDER.fullmatch(text):
+            return self._group("r", m.groups(), depth)
+        if m := _MATRIX.fullmatch(text):
+            return self._matrix(m[2], depth)
+        return self._structure(text if depth else without_thousands(text), depth)
+
+    def _structure(self, text: str, depth: int) -> Answer:
+        """Split ``text`` where it can be: lists first, then relations, unions and ratios."""
+        for separators in (_COMMAS, _CONJUNCTIONS):
+            parts, _ = _split(text, separators)
+            if len(parts) > 1:
+                return self._list(text, parts, depth)
+        if "\\pm" in text:
+            return self._both_signs(text, depth)
+        sides, signs = _split(text, _SIGNS)
+        if len(sides) > 1:
+            return self._relation(sides, signs, depth)
+        for separator, kind in (("\\cup ", "∪"), ("\\cup", "∪"), (":", ":")):
+            parts, _ = _split(text, (separator,))
+            if len(parts) > 1:
+                return self._group(kind, parts, depth)
+        return self._bracketed(text, depth) or self._number(text)
+
+    def _number(self, text: str) -> Answer:
+        if text.replace(" ", "").isalpha() and max(map(len, text.split())) > 1:
+            return _words(text)  # no is a word, and not n times o
+        value, unit = split_unit(text)
+        try:
+            return Number(value_of(value, self._arithmetic), unit)
+        except (NotAFormula, TooHard):
+            return _words(text)
+
+    def _list(self, text: str, parts: Sequence[str], depth: int) -> Answer:
+        """Return a list without brackets, if it is one of answers: a sentence has commas too."""
+        items = [self.read(part, depth + 1) for part in parts if part.strip()]
+        is_sentence = any(isinstance(i, Words) and i.text.count(" ") > 2 for i in items)
+        if not 0 < len(items) <= MAX_ITEMS or is_sentence:
+            return _words(text)
+        return Group(",", tuple(_flat(items)))
+
+    def _bracketed(self, text: str, depth: int) -> Answer | None:
+        """Return a set, a tuple or an interval, if brackets are around all of ``text``.
+
+        One item in braces is a set too; in other brackets it is only that item.
+        """
+        pieces = _PIECE.findall(text)
+        opening = pieces[0]
+        closing = pieces[-1]
+        if opening not in _BRACKETS or closing not in _CLOSING:
+            return None
+        is_set = opening == "\\{"
+        if is_set != (closing == "\\}") or not _encloses(pieces):
+            return None
+        parts, _ = _split("".join(pieces[1:-1]), (",", ";"))
+        if len(parts) == 1 and not is_set:
+            return None
+        if any(_LEADING_ZERO.fullmatch(part) for part in parts):  # (1,000) is not a pair
+            return None
+        return self._group("{}" if is_set else opening + closing, parts, depth)
+
+    def _group(self, kind: str, parts: Sequence[str], depth: int) -> Answer:
+        if len(parts) > MAX_ITEMS:
+            return _words(kind.join(parts))
+        return Group(kind, tuple(self.read(part, depth + 1) for part in parts))
+
+    def _matrix(self, body: str, depth: int) -> Answer:
+        body = _COLUMNS.sub("", body)
+        rows = [row for row in _ROW_END.split(body) if row.strip()]
+        if len(rows) > MAX_ITEMS:
+            return _words(body)
+        return Group("matrix", tuple(self._group("row", row.split("&"), depth) for row in rows))
+
+    def _relation(self, sides: Sequence[str], signs: Sequence[str], depth: int) -> Answer:
+        if not sides[0].strip():  # "= 5", "\approx 5"
+            return self.read(sides[-1], depth + 1) if len(sides) == 2 else _words("=".join(sides))
+        meanings = [_MEANING.get(sign.strip(), sign.strip()) for sign in signs]
+        answers = [self.read(side, depth + 1) for side in sides]
+        can_be_turned = all(sign in _TURNED or sign == "=" for sign in meanings)
+        if can_be_turned and any(sign in _TURNED for sign in meanings):
+            meanings = [_TURNED.get(sign, sign) for sign in reversed(meanings)]
+            answers = answers[::-1]
+        return Relation(tuple(meanings), tuple(answers))
+
+    def _both_signs(self, text: str, depth: int) -> Answer:
+        r"""Return a list of ``x = 1 \pm 2`` with each sign."""
+        label = text[: text.rfind("=") + 1]
+        value = text[len(label) :]
+        if value.count("\\pm") != 1 or "\\pm" in label:
+            return _words(text)
+        readings = [label + re.sub(r"\\pm ?", sign, value) for sign in "+-"]
+        return Group(",", tuple(self.read(reading, depth + 1) for reading in readings))
 
 
-def _bracketed(text: str, arithmetic: Arithmetic, depth: int) -> Answer | None:
-    """A set, tuple or interval, if brackets around all of ``text`` hold several items; one item in
-    braces is a set too.
-    """
-    pieces = _PIECE.findall(text)
-    opening, closing = pieces[0], pieces[-1]
-    if (
-        opening not in _OPENING
-        or closing not in _CLOSING
-        or (opening == "\\{") != (closing == "\\}")
-    ):
-        return None
+def _encloses(pieces: Sequence[str]) -> bool:
+    """Return whether the bracket of the first piece closes with the last."""
     level = 0
     for piece in pieces[:-1]:
-        level += (piece in _OPENING) - (piece in _CLOSING)
+        if piece in _BRACKETS:
+            level += 1
+        elif piece in _CLOSING:
+            level -= 1
         if not level:
-            return None
-    inside = "".join(pieces[1:-1])
-    parts, _ = _split(inside, (",", ";"))
-    if len(parts) == 1 and opening != "\\{":
-        return None
-    if any(re.fullmatch(r"\s*0\d+\s*", part) for part in parts):  # (1,000) is no pair
-        return None
-    return _group("{}" if opening == "\\{" else opening + closing, parts, arithmetic, depth)
-
-
-def _group(kind: str, parts: Sequence[str], arithmetic: Arithmetic, depth: int) -> Answer:
-    if len(parts) > MAX_ITEMS:
-        return _words(kind.join(parts))
-    return Group(kind, tuple(_read(part, arithmetic, depth + 1) for part in parts))
-
-
-def _matrix(body: str, arithmetic: Arithmetic, depth: int) -> Answer:
-    body = re.sub(r"^\s*\{[lcr|\s]*\}|\\hline", "", body)
-    rows = [row for row in re.split(r"\\\\(?:\[\w*\])?", body) if row.strip()]
-    if len(rows) > MAX_ITEMS:
-        return _words(body)
-    return Group("matrix", tuple(_group("row", row.split("&"), arithmetic, depth) for row in rows))
-
-
-def _relation(
-    sides: Sequence[str], signs: Sequence[str], arithmetic: Arithmetic, depth: int
-) -> Answer:
-    meant = [_MEANT.get(sign.strip(), sign.strip()) for sign in signs]
-    if not sides[0].strip():  # "= 5", "\approx 5"
-        return (
-            _read(sides[-1], arithmetic, depth + 1) if len(sides) == 2 else _words("=".join(sides))
-        )
-    answers = [_read(side, arithmetic, depth + 1) for side in sides]
-    if all(sign in _TURNED or sign == "=" for sign in meant) and any(
-        sign in _TURNED for sign in meant
-    ):
-        meant, answers = [_TURNED.get(sign, sign) for sign in reversed(meant)], answers[::-1]
-    return Relation(tuple(meant), tuple(answers))
-
-
-def _both_signs(text: str, arithmetic: Arithmetic, depth: int) -> Answer:
-    """``x = 1 \\pm 2``: with each sign once."""
-    label, equals, rest = text.rpartition("=")
-    if rest.count("\\pm") != 1 or "\\pm" in label:
-        return _words(text)
-    return Group(
-        ",",
-        tuple(
-            _read(label + equals + re.sub(r"\\pm ?", sign, rest), arithmetic, depth + 1)
-            for sign in "+-"
-        ),
-    )
+            return False
+    return True
 
 
 def _split(text: str, separators: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The parts of ``text`` between separators outside of brackets, and those separators."""
-    parts, found, begin, at, level = [], [], 0, 0, 0
+    """Return the parts of ``text`` between separators outside of brackets, and the separators."""
+    parts = []
+    found = []
+    begin = at = level = 0
     while at < len(text):
-        separator = (
-            next((s for s in separators if text.startswith(s, at)), None) if level <= 0 else None
-        )
-        if separator and not (
-            separator.startswith("\\")
-            and text[at + len(separator) : at + len(separator) + 1].isalpha()
-            and separator[-1] != " "
-        ):
+        separator = _separator_at(text, at, separators) if level <= 0 else None
+        if separator:
             parts.append(text[begin:at])
             found.append(separator)
-            at = begin = at + len(separator)
+            at += len(separator)
+            begin = at
             continue
-        if text[at] == "\\":
-            if text.startswith(("\\begin", "\\end"), at):
-                level += 1 if text.startswith("\\begin", at) else -1
-            elif text[at + 1 : at + 2] in ("{", "}"):
-                level += 1 if text[at + 1] == "{" else -1
-            at += 1
-        else:
-            level += (text[at] in "([{") - (text[at] in ")]}")
-        at += 1
+        level += _change_of_level(text, at)
+        at += 2 if text[at] == "\\" else 1
     return [*parts, text[begin:]], found
 
 
-def _flat(items: Sequence[Answer]) -> list[Answer]:
-    """Items without lists inside of the list: x = \\pm 1, 3."""
-    return [
-        one
-        for item in items
-        for one in (item.items if isinstance(item, Group) and item.kind == "," else (item,))
-    ]
+def _separator_at(text: str, at: int, separators: Sequence[str]) -> str | None:
+    r"""Return the separator at a place of ``text``; \in is not one in \infty."""
+    separator = next((s for s in separators if text.startswith(s, at)), None)
+    if separator is None:
+        return None
+    following = text[at + len(separator) : at + len(separator) + 1]
+    is_command = separator.startswith("\\") and separator[-1] != " "
+    return None if is_command and following.isalpha() else separator
 
 
-def _plausible(items: Sequence[Answer]) -> bool:
-    """Whether a list without brackets is one: of answers, and not a sentence with a comma."""
-    return 0 < len(items) <= MAX_ITEMS and not any(
-        isinstance(item, Words) and item.text.count(" ") > 2 for item in items
-    )
+def _change_of_level(text: str, at: int) -> int:
+    """Return 1 where a bracket opens, -1 where one closes, and 0 elsewhere."""
+    if text.startswith(("\\begin", "\\{"), at):
+        return 1
+    if text.startswith(("\\end", "\\}"), at):
+        return -1
+    if text[at] in "([{":
+        return 1
+    return -1 if text[at] in ")]}" else 0
+
+
+def _flat(items: Iterable[Answer]) -> list[Answer]:
+    r"""Return items without lists inside of the list: x = \pm 1, 3."""
+    flat: list[Answer] = []
+    for item in items:
+        if isinstance(item, Group) and item.kind == ",":
+            flat += item.items
+        else:
+            flat.append(item)
+    return flat
 
 
 def _words(text: str) -> Words:

@@ -135,7 +135,7 @@ class Results:
         )
         raise UsageError(
             f"{self.path}: is of other settings: {differences}",
-            hint="--restart begins anew, --out FILE keeps both",
+            hint="--restart starts over, --out FILE keeps both",
         )
 
     def _sample(self, number: int, line: bytes) -> Sample:
@@ -149,7 +149,7 @@ class Results:
         return sample
 
     def _damaged(self, line: int) -> DslocalError:
-        return DslocalError(f"{self.path}: line {line} is damaged", hint="--restart begins anew")
+        return DslocalError(f"{self.path}: line {line} is damaged", hint="--restart starts over")
 
     def _flush(self) -> None:
         self._file.flush()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from dslocal.output.answer import Turn
 
 from .equivalence import is_equivalent
-from .final_answer import final_answer
+from .extraction import final_answer
 
 NO_ROOM = "no room"  # the finish reason of a sample whose prompt does not fit
 

@@ -206,7 +206,7 @@ def test_other_settings_are_refused(run: Run, small: Path, args: list[str], said
     done = run.inside("eval", "q.jsonl", "--limit", "1", *args, cwd=small)
     assert (done.returncode, done.stdout, done.stderr.count(b"\n")) == (2, b"", 1)
     assert done.stderr.decode() == (
-        f"dslocal: q.nano.results.jsonl: is of other settings: {said} (--restart begins anew,"
+        f"dslocal: q.nano.results.jsonl: is of other settings: {said} (--restart starts over,"
         f" --out FILE keeps both)\n"
     )
     assert out.read_bytes() == before
@@ -229,7 +229,7 @@ def test_other_questions_and_damage_are_refused(run: Run, small: Path) -> None:
         out.write_bytes(damaged)
         done = run.inside("eval", "q.jsonl", "--limit", "2", cwd=small)
         assert (done.returncode, done.stderr.count(b"\n")) == (1, 1)
-        assert "is damaged (--restart begins anew)" in done.stderr.decode()
+        assert "is damaged (--restart starts over)" in done.stderr.decode()
         assert out.read_bytes() == damaged
     out.write_bytes(good)
     (small / "q.jsonl").write_text(json.dumps(PROBLEMS[0]))

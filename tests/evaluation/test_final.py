@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 from support.timing import at_most
 
-from dslocal.evaluation.final_answer import boxed_content, final_answer
+from dslocal.evaluation.extraction import boxed_content, final_answer
 
 CASES = [
     ("The answer is \\boxed{4042}.", "4042"),
