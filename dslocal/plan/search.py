@@ -15,6 +15,7 @@ from __future__ import annotations
 import bisect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -346,42 +347,48 @@ def _shorter_contexts(problem: _Problem) -> list[int]:
 def _offloads(problem: _Problem) -> list[Change]:
     """Return what can be moved from the GPU to the CPU: experts, then layers, then everything.
 
-    Of experts and layers as few go as it takes to fit the GPU. Everything is a choice of its own
-    where the GPU shares the RAM: what it needs besides the weights is part of the RAM there, so the
-    whole may fit without it although a part of it on the GPU does not.
+    Everything is a choice of its own where the GPU shares the RAM: what it needs besides the
+    weights is part of the RAM there, so the whole may fit without it although a part of it on the
+    GPU does not.
     """
-    wanted = _wanted(problem)
-    if not wanted.n_gpu_layers:
+    if not _wanted(problem).n_gpu_layers:
         return []
-
-    def experts_to_cpu(config: LoadConfig) -> LoadConfig:
-        def shortage(n_layers: int) -> int:
-            return problem.gpu_shortage(problem.placed(config, cpu_moe_layers=n_layers))
-
-        return problem.placed(config, cpu_moe_layers=_fewest(problem.moe_layers, shortage))
-
-    def layers_to_cpu(config: LoadConfig) -> LoadConfig:
-        top = config.n_gpu_layers
-
-        def shortage(n_layers: int) -> int:
-            return problem.gpu_shortage(problem.placed(config, n_gpu_layers=top - n_layers))
-
-        n_layers = _fewest(top, shortage)
-        if n_layers == top:
-            return everything_to_cpu(config)
-        return problem.placed(config, n_gpu_layers=top - n_layers)
-
-    def everything_to_cpu(config: LoadConfig) -> LoadConfig:
-        return problem.placed(config, n_gpu_layers=0, cpu_moe_layers=wanted.cpu_moe_layers)
-
     changes: list[Change] = []
     if problem.moe_layers and problem.overrides.cpu_moe_layers is None:
-        changes.append(experts_to_cpu)
+        changes.append(partial(_experts_to_cpu, problem))
     if problem.overrides.n_gpu_layers is None:
-        changes.append(layers_to_cpu)
+        changes.append(partial(_layers_to_cpu, problem))
         if problem.machine.unified:
-            changes.append(everything_to_cpu)
+            changes.append(partial(_everything_to_cpu, problem))
     return changes
+
+
+def _experts_to_cpu(problem: _Problem, config: LoadConfig) -> LoadConfig:
+    """Return ``config`` with the experts of as few layers in RAM as it takes to fit the GPU."""
+
+    def shortage(n_layers: int) -> int:
+        return problem.gpu_shortage(problem.placed(config, cpu_moe_layers=n_layers))
+
+    return problem.placed(config, cpu_moe_layers=_fewest(problem.moe_layers, shortage))
+
+
+def _layers_to_cpu(problem: _Problem, config: LoadConfig) -> LoadConfig:
+    """Return ``config`` with as few layers on the CPU as it takes to fit the GPU."""
+    top = config.n_gpu_layers
+
+    def shortage(n_layers: int) -> int:
+        return problem.gpu_shortage(problem.placed(config, n_gpu_layers=top - n_layers))
+
+    n_layers = _fewest(top, shortage)
+    if n_layers == top:
+        return _everything_to_cpu(problem, config)
+    return problem.placed(config, n_gpu_layers=top - n_layers)
+
+
+def _everything_to_cpu(problem: _Problem, config: LoadConfig) -> LoadConfig:
+    """Return ``config`` without the GPU."""
+    cpu_moe_layers = _wanted(problem).cpu_moe_layers
+    return problem.placed(config, n_gpu_layers=0, cpu_moe_layers=cpu_moe_layers)
 
 
 def _least_offload(problem: _Problem, config: LoadConfig) -> LoadConfig:

@@ -1,5 +1,5 @@
 """Proves what ``dslocal fit`` prints, for people in 80 columns and as JSON, for every kind of
-model, machine, pin and mistake.
+model, machine, override and mistake.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def test_the_quantizations_are_those_that_the_model_recommends(run: Run) -> None
         assert re.findall(r"\bQ\w+(?=: )", text(run, name)) == ["Q8_0", "Q2_K"]  # beside Q4_K_M
 
 
-def test_table_with_pins(run: Run) -> None:
+def test_table_with_overrides(run: Run) -> None:
     rows = table(run, "--ctx", "8192", "--kv", "q4_0")
     assert {row["plan"]["kv_type"] for row in rows.values()} == {"q4_0"}
     assert rows[V3]["plan"]["n_ctx"] == 8192
@@ -254,7 +254,7 @@ def test_explain(run: Run) -> None:
     assert "models" in json.loads(run.inside("fit", "--explain", "--json").stdout)
 
 
-PINS: dict[str, tuple[list[str], dict[str, Any]]] = {
+OVERRIDES: dict[str, tuple[list[str], dict[str, Any]]] = {
     "context": (["--ctx", "5000"], {"n_ctx": 5000}),
     "cache": (["--kv", "Q8_0"], {"kv_type": "q8_0"}),
     "micro-batch": (["--ubatch", "2048"], {"n_ubatch": 2048}),
@@ -283,10 +283,10 @@ PINS: dict[str, tuple[list[str], dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("name", PINS)
+@pytest.mark.parametrize("name", OVERRIDES)
 @pytest.mark.parametrize("vram", ["24GB", "2GB"])
-def test_pins(run: Run, name: str, vram: str) -> None:
-    args, expected = PINS[name]
+def test_overrides(run: Run, name: str, vram: str) -> None:
+    args, expected = OVERRIDES[name]
     found = one(run, "deepseek-v2-lite", "--ram", "64GB", "--vram", vram, *args)
     if "AUTO" not in args or vram == "24GB":
         assert {key: found["plan"][key] for key in expected} == expected

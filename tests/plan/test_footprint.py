@@ -39,7 +39,7 @@ from dslocal.plan.memory.placement import weights_by_class
 from dslocal.plan.memory.shape import is_legacy_mla, moe_layers, shape_of
 
 MIB = 1 << 20
-LOADINGS = [
+LOAD_CONFIGS = [
     LoadConfig(4096),
     LoadConfig(16384, kv_type=GgmlType.Q8_0, n_ubatch=64),
     LoadConfig(32768, flash_attn=False),
@@ -65,7 +65,7 @@ def v3(headers: dict[str, Path]) -> Path:
 def test_footprint_is_llama_cpps_own(headers: dict[str, Path], name: str) -> None:
     header = read_header(headers[name])
     for load_config, theirs in zip(
-        LOADINGS, exact_memory_uses(headers[name], LOADINGS), strict=True
+        LOAD_CONFIGS, exact_memory_uses(headers[name], LOAD_CONFIGS), strict=True
     ):
         ours = footprint(header, load_config)
         assert ours == theirs  # to the byte, compute buffers included

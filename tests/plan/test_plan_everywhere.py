@@ -22,17 +22,20 @@ from support.machines.planning import (
     RUNS,
     V2,
     V3,
+    assert_overrides_kept,
+    assert_sound,
     header,
-    kept,
-    sound,
 )
 from support.machines.recorded_machines import MACOS, macos
 
 from dslocal.errors import UsageError
+from dslocal.gguf.header import GgufHeader
 from dslocal.gguf.tensor_types import GgmlType
+from dslocal.plan.load_config import LoadConfig
 from dslocal.plan.machine.machine import Gpu, Machine
 from dslocal.plan.machine.probe import probe_machine
-from dslocal.plan.search import MIN_AUTO_CTX, UBATCH_SIZES, Overrides, make_plan
+from dslocal.plan.memory.footprint import footprint
+from dslocal.plan.search import HEADROOM, MIN_AUTO_CTX, UBATCH_SIZES, Overrides, make_plan
 
 F16 = GgmlType.F16
 Q8 = GgmlType.Q8_0
@@ -91,7 +94,7 @@ def test_recorded_macs(name: str, raised: bool) -> None:
             0 if found.verdict == SSD else header(model, quant).of_arch("block_count") + 1
         )
         assert found.load_config.load_mode == "mmap"
-        sound(found, machine, header(model, quant))
+        assert_sound(found, machine, header(model, quant))
 
 
 HEADERS = st.sampled_from(
@@ -121,7 +124,7 @@ def machines(draw: st.DrawFn) -> Machine:
     )
 
 
-PINS = st.builds(
+OVERRIDES = st.builds(
     Overrides,
     n_ctx=st.none() | st.sampled_from([512, 4096]),
     kv_type=st.none() | st.sampled_from([F16, Q8, Q4]),
@@ -135,7 +138,7 @@ PINS = st.builds(
 @given(machines(), HEADERS)
 def test_every_plan_is_sound(machine: Machine, model: tuple[str, str]) -> None:
     found = make_plan(header(*model), machine)
-    sound(found, machine, header(*model))
+    assert_sound(found, machine, header(*model))
     assert make_plan(header(*model), machine) == found
     load_config = found.load_config
     assert MIN_AUTO_CTX <= load_config.n_ctx <= 32768
@@ -151,7 +154,7 @@ BUSY_MAC = dataclasses.replace(
 )
 
 
-@given(machines(), HEADERS, PINS)
+@given(machines(), HEADERS, OVERRIDES)
 @example(
     SMALL_MAC, (LITE, "Q8_0"), Overrides(n_ubatch=2048, flash_attn=False, cpu_moe_layers=1)
 )  # ended on the CPU, not mapped
@@ -161,14 +164,50 @@ BUSY_MAC = dataclasses.replace(
 @example(
     BUSY_MAC, (LITE, "Q8_0"), Overrides(n_gpu_layers=28)
 )  # short of RAM with all on the GPU: mapped, though nothing fits
-def test_every_pin_is_kept(machine: Machine, model: tuple[str, str], overrides: Overrides) -> None:
+def test_every_override_is_kept(
+    machine: Machine, model: tuple[str, str], overrides: Overrides
+) -> None:
     try:
         found = make_plan(header(*model), machine, overrides)
     except UsageError:
         assert (overrides.flash_attn, overrides.kv_type in (Q8, Q4)) == (False, True)
         return
-    kept(found, overrides, header(*model))
-    sound(found, machine, header(*model))
+    assert_overrides_kept(found, overrides, header(*model))
+    assert_sound(found, machine, header(*model))
+
+
+@given(machines(), HEADERS, OVERRIDES)
+@example(MAC_16, (LITE, "Q8_0"), Overrides(n_ctx=512, n_ubatch=64))
+def test_the_ssd_is_the_last_resort(
+    machine: Machine, model: tuple[str, str], overrides: Overrides
+) -> None:
+    """What does not run from memory could not, with the least that the overrides allow."""
+    h = header(*model)
+    try:
+        found = make_plan(h, machine, overrides)
+    except UsageError:
+        return
+    if found.verdict in RUNS:
+        return
+    smallest = dataclasses.replace(
+        found.load_config,
+        n_ctx=overrides.n_ctx or min(MIN_AUTO_CTX, h.of_arch("context_length")),
+        kv_type=overrides.kv_type or (F16 if overrides.flash_attn is False else Q4),
+        n_ubatch=overrides.n_ubatch or UBATCH_SIZES[-1],
+        n_gpu_layers=overrides.n_gpu_layers or 0,
+    )
+    assert not fits(h, machine, smallest)
+    if machine.gpus and overrides.n_gpu_layers is None:
+        all_layers = h.of_arch("block_count") + 1
+        assert not fits(h, machine, dataclasses.replace(smallest, n_gpu_layers=all_layers))
+
+
+def fits(h: GgufHeader, machine: Machine, load_config: LoadConfig) -> bool:
+    kind = machine.gpus[0].kind if machine.gpus else "cuda"
+    need = footprint(h, load_config, kind).all
+    in_ram = need.total if machine.unified else need.host
+    ram, vram = machine.available * (1 - HEADROOM), machine.vram * (1 - HEADROOM)
+    return in_ram <= ram - 1 and need.gpu <= vram - 1
 
 
 @given(machines(), HEADERS, st.integers(0, 256), st.integers(0, 256))

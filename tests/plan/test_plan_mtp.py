@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from support.gguf.published_shapes import write_header
-from support.machines.planning import sound
+from support.machines.planning import assert_sound
 
 from dslocal.gguf.header import GgufHeader, read_header
 from dslocal.gguf.tensor_types import GgmlType
@@ -38,7 +38,7 @@ def test_it_is_loaded_as_asked(
 ) -> None:
     found = make_plan(v3, MUCH, Overrides(mtp=mtp))
     assert (found.load_config.mtp, found.load_config.n_outputs) == (loaded, outputs)
-    sound(found, MUCH, v3)
+    assert_sound(found, MUCH, v3)
     assert make_plan(v3, MUCH).load_config.mtp is False
 
 
@@ -66,7 +66,7 @@ def test_it_is_left_out_where_it_does_not_fit(v3: GgufHeader) -> None:
             GgmlType.F16,
             512,
         )
-        sound(found, machine, v3)
+        assert_sound(found, machine, v3)
     forced = make_plan(
         v3,
         dataclasses.replace(MUCH, available=round((need + more // 2) / 0.98)),

@@ -1,5 +1,5 @@
 """Proves what is given up for which machine, in which order, and that no plan takes more than there
-is or changes what is pinned.
+is or changes what the user decided.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from support.machines.planning import (
     QWEN_32B,
     V2,
     V3,
+    assert_overrides_kept,
+    assert_sound,
     gpu_of,
     header,
-    kept,
     mac_of,
-    sound,
 )
 
 from dslocal.errors import DoesNotFitError, UsageError
@@ -163,7 +163,7 @@ CASES: dict[str, tuple[Machine, str, str, tuple[Any, ...]]] = {
 def test_plans(machine: Machine, name: str, quant: str, expected: tuple[Any, ...]) -> None:
     found = make_plan(header(name, quant), machine)
     assert summary(found) == expected
-    sound(found, machine, header(name, quant))
+    assert_sound(found, machine, header(name, quant))
 
 
 GIVEN_UP: dict[str, list[str]] = {
@@ -255,7 +255,7 @@ def test_tied_embeddings_count_twice_on_a_gpu_alone() -> None:
     assert footprint(tied, on_gpu, "metal").weights.total > enough
     found = make_plan(tied, mac, asked)
     assert summary(found) == ("cpu", 512, F16, 64, 0, 0, "mmap")
-    sound(found, mac, tied)
+    assert_sound(found, mac, tied)
 
 
 def test_repacking_only_where_its_copy_fits() -> None:
@@ -273,7 +273,7 @@ def test_no_more_context_than_the_model_has() -> None:
         make_plan(header(LLM), describe_machine(256 * GIB), Overrides(n_ctx=4097))
 
 
-PINNED = [
+OVERRIDES = [
     Overrides(n_ctx=131072),
     Overrides(n_ctx=512),
     Overrides(kv_type=F16),
@@ -300,12 +300,12 @@ MACHINES = {
 }
 
 
-@pytest.mark.parametrize("overrides", PINNED, ids=str)
+@pytest.mark.parametrize("overrides", OVERRIDES, ids=str)
 @pytest.mark.parametrize("machine", MACHINES.values(), ids=MACHINES)
-def test_what_is_pinned_stays(machine: Machine, overrides: Overrides) -> None:
+def test_what_the_user_decided_stays(machine: Machine, overrides: Overrides) -> None:
     found = make_plan(header(LITE), machine, overrides)
-    kept(found, overrides, header(LITE))
-    sound(found, machine, header(LITE))
+    assert_overrides_kept(found, overrides, header(LITE))
+    assert_sound(found, machine, header(LITE))
 
 
 IMPOSSIBLE = [
@@ -342,7 +342,7 @@ def test_a_refusal_names_the_numbers_and_the_nearest_that_fits() -> None:
     )
     require_fit(suggested, "file.gguf", machine, None)
     assert nearest_fit(header(V3), machine, overrides) is None  # nothing of it fits
-    assert nearest_fit(header(QWEN_7B), machine, NO_OVERRIDES) is None  # nothing is pinned
+    assert nearest_fit(header(QWEN_7B), machine, NO_OVERRIDES) is None  # nothing is decided
 
 
 def test_a_suggestion_names_what_was_pinned_otherwise() -> None:

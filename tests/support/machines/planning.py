@@ -1,6 +1,4 @@
-"""What tests of plans share: headers of models by name, machines by size, and what must hold of
-every plan.
-"""
+"""What tests of plans share: headers by name, machines by size, what must hold of every plan."""
 
 from __future__ import annotations
 
@@ -29,39 +27,39 @@ RUNS = ("gpu", "offload", "cpu")
 
 @functools.cache
 def header(name: str, quant: str = "Q4_K_M") -> GgufHeader:
+    """Return the header that a model of models.yaml would be converted to."""
     return converter.header_from_config(REGISTRY[name].config, converter.recipe_named(quant))
 
 
 def gpu_of(ram: float, vram: float) -> Machine:
+    """Return a described machine with a GPU; both in GiB."""
     return describe_machine(round(ram * GIB), vram=round(vram * GIB))
 
 
 def mac_of(ram: float, vram: float | None = None) -> Machine:
+    """Return a described Mac; ``vram`` is what its GPU may take of the RAM, both in GiB."""
     return describe_machine(
         round(ram * GIB), vram=None if vram is None else round(vram * GIB), os="macos"
     )
 
 
-def kept(found: Plan, overrides: Overrides, h: GgufHeader) -> None:
-    most = {
-        "n_gpu_layers": h.of_arch("block_count") + 1,
-        "cpu_moe_layers": h.of_arch("block_count") - h.of_arch("leading_dense_block_count"),
-    }
-    most["cpu_moe_layers"] -= h.of_arch("nextn_predict_layers")
+def assert_overrides_kept(found: Plan, overrides: Overrides, h: GgufHeader) -> None:
+    """What was decided is in the plan, as far as the model has as many layers."""
+    block_count = h.of_arch("block_count")
+    moe_layers = 0
+    if h.of_arch("expert_count"):
+        moe_layers = block_count - h.of_arch("leading_dense_block_count")
+        moe_layers -= h.of_arch("nextn_predict_layers")
+    most = {"n_gpu_layers": block_count + 1, "cpu_moe_layers": moe_layers}
     for field in dataclasses.fields(Overrides):
         wanted = getattr(overrides, field.name)
         if wanted is not None:
-            wanted = (
-                min(wanted, most[field.name] if h.of_arch("expert_count") else 0)
-                if field.name == "cpu_moe_layers"
-                else wanted
-            )
-            wanted = min(wanted, most[field.name]) if field.name == "n_gpu_layers" else wanted
+            wanted = min(wanted, most.get(field.name, wanted))
             assert getattr(found.load_config, field.name) == wanted, field.name
 
 
-def sound(found: Plan, machine: Machine, h: GgufHeader) -> None:
-    """What must hold of every plan."""
+def assert_sound(found: Plan, machine: Machine, h: GgufHeader) -> None:
+    """The plan takes what its config takes, and no more than there is."""
     load_config, need = found.load_config, found.memory.all
     kind = machine.gpus[0].kind if machine.gpus else "cuda"
     assert found.memory == footprint(h, load_config, kind if load_config.n_gpu_layers else "cuda")
