@@ -33,9 +33,9 @@ from dslocal.plan.memory.footprint import (
     kv_cache,
     refusal_reason,
 )
-from dslocal.plan.memory.kv_per_token import Attention, saved_share
 from dslocal.plan.memory.llamacpp_mirror import LLAMA_CPP_COMMIT
 from dslocal.plan.memory.placement import weights_by_class
+from dslocal.plan.memory.published_attention import Attention, saved_share
 from dslocal.plan.memory.shape import is_legacy_mla, moe_layers, shape_of
 
 MIB = 1 << 20

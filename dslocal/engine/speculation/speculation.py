@@ -3,7 +3,8 @@
 Each token is drawn from the target's logits at its own position by the ordinary sampler. A draft
 that equals it only means that the next logits are there already. So what is drawn is distributed
 exactly as without drafts, whatever the drafter proposes. Whether it pays depends on the machine,
-the model and the text, and is measured (:mod:`.draft_length`).
+the model and the text, and is measured (:mod:`.draft_length`). Here drafts are proposed and
+counted; the comparison with what was drawn is in ``dslocal.engine.generate``.
 """
 
 from __future__ import annotations

@@ -1,5 +1,8 @@
 """One answer of a chat: its events shown as they come, and a word on how it ended.
 
+Handles Ctrl-C while the answer streams: what came is kept, and can be continued. llama.cpp itself
+is stopped by ``dslocal.engine.interrupt``.
+
 Does not know conversations on disk or the input line.
 """
 

@@ -2,7 +2,7 @@
 
 One key ends the reasoning; the others are kept for the next line. The terminal echoes none of them
 meanwhile and is left as it was otherwise: Ctrl-C still is a signal. Where there is no terminal that
-can be set so, no keys are read.
+can be set so, no keys are read. Ctrl-C is handled in :mod:`.answer_presenter`.
 """
 
 from __future__ import annotations

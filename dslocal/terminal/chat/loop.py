@@ -1,4 +1,7 @@
-"""The chat loop: a line is typed, a command run or an answer shown, until the user leaves."""
+"""The chat loop: a line is typed, a command run or an answer shown, until the user leaves.
+
+Handles Ctrl-C at the input line. While an answer streams, :mod:`.answer_presenter` does.
+"""
 
 from __future__ import annotations
 

@@ -10,8 +10,8 @@ from dslocal.files import binary_size
 from dslocal.plan.assessment import Assessment
 from dslocal.plan.machine.machine import Machine
 from dslocal.plan.memory.footprint import kv_bytes_per_token
-from dslocal.plan.memory.kv_per_token import LLM_67B, PUBLISHED, V2, saved_share
 from dslocal.plan.memory.placement import weights_by_class
+from dslocal.plan.memory.published_attention import LLM_67B, PUBLISHED, V2, saved_share
 from dslocal.plan.memory.shape import shape_of
 from dslocal.plan.speed import Rates, bytes_by_tier, traffic, weight_bytes_per_token
 

@@ -1,10 +1,10 @@
-"""What a token costs in the KV cache under each kind of attention, from plain numbers.
+"""Published figures of attention: what a token costs in the KV cache under each kind.
 
-The arithmetic behind ``--explain``. Published figures that it gives: GPT-3 (96 layers of 96 heads
-of 128, fp16) takes 4.7 MB a token. DeepSeek-V2 takes 93.3 % less than DeepSeek 67B: 60 layers of
-512 + 64 elements at 6 bits, as V2 is deployed with its cache quantized to 6 bits on average
-(arXiv:2405.04434, 3.2.3), against 95 layers of 2 x 8 x 128 at 16: 25,920 bytes against 389,120. At
-equal precision it is 82.2 %.
+The arithmetic behind ``--explain``; what a file really takes is in :mod:`.footprint`. Published
+figures that it gives: GPT-3 (96 layers of 96 heads of 128, fp16) takes 4.7 MB a token. DeepSeek-V2
+takes 93.3 % less than DeepSeek 67B: 60 layers of 512 + 64 elements at 6 bits, as V2 is deployed
+with its cache quantized to 6 bits on average (arXiv:2405.04434, 3.2.3), against 95 layers of 2 x 8
+x 128 at 16: 25,920 bytes against 389,120. At equal precision it is 82.2 %.
 """
 
 from __future__ import annotations
