@@ -1,4 +1,4 @@
-"""What the user decided: by option, template, environment or config.toml, the first that says it."""
+"""What the user decided: by option, template, environment or config.toml, in this order."""
 
 from __future__ import annotations
 

@@ -185,6 +185,6 @@ def header_values(headers: Headers, name: bytes) -> list[str]:
 def bearer_key(headers: Headers) -> str | None:
     """Return the key of the first Authorization header, or None where it is not a bearer key."""
     for value in header_values(headers, b"authorization"):
-        scheme, _, key = value.partition(" ")
-        return key.strip() if scheme.lower() == "bearer" else None
+        scheme = value.split(" ", 1)[0]
+        return value[len(scheme) :].strip() if scheme.lower() == "bearer" else None
     return None

@@ -121,7 +121,7 @@ def running_servers() -> list[RunningServer]:
 
 
 def _read(file: Path) -> RunningServer | None:
-    """Return the server of a discovery file, or None if it is dead or the file not to be trusted."""
+    """Return the server of a discovery file; None if it is dead, or the file not trustworthy."""
     try:
         with file.open("rb") as opened:
             status = os.fstat(opened.fileno())

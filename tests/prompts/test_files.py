@@ -39,7 +39,10 @@ CONTENTS = [
 @pytest.mark.parametrize(("data", "content"), CONTENTS)
 def test_one_file(tmp_path: Path, data: bytes, content: str) -> None:
     """The template is file_template in DeepSeek-R1's README, "Official Prompts"."""
-    template = "[file name]: {file_name}\n[file content begin]\n{file_content}\n[file content end]\n{question}"
+    template = (
+        "[file name]: {file_name}\n[file content begin]\n{file_content}\n[file content "
+        "end]\n{question}"
+    )
     file = tmp_path / "my settings.ini"
     file.write_bytes(data)
     assert attach_files([file], "What is the port?") == template.format(
@@ -51,7 +54,8 @@ def test_several_files_in_order(tmp_path: Path) -> None:
     for name in "ba":
         (tmp_path / name).write_text(name.upper())
     assert attach_files([tmp_path / "b", tmp_path / "a"], "q") == (
-        "[file name]: b\n[file content begin]\nB\n[file content end]\n[file name]: a\n[file content begin]\nA\n[file content end]\nq"
+        "[file name]: b\n[file content begin]\nB\n[file content end]\n[file name]: "
+        "a\n[file content begin]\nA\n[file content end]\nq"
     )
 
 
@@ -94,10 +98,16 @@ JAPANESE = (
 KOREAN = "오늘은 날씨가 좋아서 공원에 산책하러 갑시다. 설정 파일은 이 폴더에 있습니다."
 RUSSIAN = "Сегодня хорошая погода, пойдём гулять в парк. Файл настроек находится в этой папке."
 GREEK = "Σήμερα ο καιρός είναι πολύ καλός, πάμε μια βόλτα στο πάρκο."
-FRENCH = "Aujourd’hui il fait très beau, allons où tu préfères. À côté de la forêt, c'est sûr, ça te plaît\xa0?"
+FRENCH = (
+    "Aujourd’hui il fait très beau, allons où tu préfères. À côté de la forêt, c'est sûr, ça "
+    "te plaît\xa0?"
+)
 GERMAN = "[server]\nname = Müller\nort = Köln\n# größer"
 SPANISH = "¿Qué pasó? El año próximo habrá más información, señor."
-POLISH = "Dzisiaj jest ładna pogoda, chodźmy na spacer. Jeśli wystąpi błąd, sprawdź dziennik i zgłoś się."
+POLISH = (
+    "Dzisiaj jest ładna pogoda, chodźmy na spacer. Jeśli wystąpi błąd, sprawdź dziennik i "
+    "zgłoś się."
+)
 
 ENCODED = [
     (CHINESE, "gb18030"),

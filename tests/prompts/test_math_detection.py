@@ -74,7 +74,8 @@ If a shirt costs $20 and is discounted by 15%, what is the price?
 How many apples are left if you have ten and eat three?
 Tom is twice as old as Ben. In 5 years Tom will be 25. How old is Ben?
 A rectangle has length 8 cm and width 3 cm. What is its area?
-Natalia sold clips to 48 of her friends in April, and then she sold half as many clips in May. How many clips did she sell altogether?
+Natalia sold clips to 48 of her friends in April, and then she sold half \
+as many clips in May. How many clips did she sell altogether?
 3加5等于多少？
 计算 12*7
 请计算12 + 34

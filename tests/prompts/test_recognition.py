@@ -22,7 +22,9 @@ from dslocal.prompts.recognition import recognise_family
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 HEADERS = VECTORS / "headers"
-NAME, TEMPLATE, CARE = "its name", "its chat template", "the most careful reading"
+NAME = "its name"
+TEMPLATE = "its chat template"
+CARE = "the most careful reading"
 LARGEST = 60_000  # bytes of a stored header
 PATIENCE_S = 2.0
 
@@ -94,20 +96,16 @@ REFUSED = {
     ),
     "v4-flash": "their architectures are deepseek, deepseek2, llama, qwen2, qwen3",
 }
-R1, V3, V2, LLM, CODER = (
-    "bare-r1-vocabulary",
-    "bare-v3-vocabulary",
-    "bare-v2-vocabulary",
-    "bare-llm-vocabulary",
-    "ollama-coder",
-)
-QWEN, QWEN3, LLAMA, MOE, PROVER = (
-    "ollama-r1-7b",
-    "lmstudio-r1-0528-qwen3-8b",
-    "ollama-r1-70b",
-    "moe-16b-base",
-    "prover-v2-7b",
-)
+R1 = "bare-r1-vocabulary"
+V3 = "bare-v3-vocabulary"
+V2 = "bare-v2-vocabulary"
+LLM = "bare-llm-vocabulary"
+CODER = "ollama-coder"
+QWEN = "ollama-r1-7b"
+QWEN3 = "lmstudio-r1-0528-qwen3-8b"
+LLAMA = "ollama-r1-70b"
+MOE = "moe-16b-base"
+PROVER = "prover-v2-7b"
 NAMED = (
     (QWEN, "DeepSeek-R1-Distill-Qwen-7B-abliterated", "r1"),
     (QWEN, "DeepSeek-R1-Distill-Qwen-7B-Math-v2", "r1"),
@@ -179,7 +177,8 @@ def altered(file: str, **general: Value) -> GgufHeader:
     return replace(
         header,
         metadata={
-            **{"general.architecture": header.architecture, **kept},
+            "general.architecture": header.architecture,
+            **kept,
             **{f"general.{key.replace('__', '.')}": value for key, value in general.items()},
         },
     )

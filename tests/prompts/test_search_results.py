@@ -60,11 +60,11 @@ def test_the_templates_are_deepseeks(template: str, digest: str) -> None:
 def test_english(tmp_path: Path) -> None:
     prompt = with_results(written(tmp_path, [PAGE, {"snippet": "Alone."}]), "What is Rust?", TODAY)
     assert prompt.startswith(
-        "# The following contents are the search results related to the user's message:\n[webpage 1 begin]\nRust\n"
+        "# The following contents are the search results related to the user's "
+        "message:\n[webpage 1 begin]\nRust\n"
     )
-    assert (
-        pages_of(prompt)
-        == f"[webpage 1 begin]\n{SHOWN}\n[webpage 1 end]\n[webpage 2 begin]\nAlone.\n[webpage 2 end]"
+    assert pages_of(prompt) == (
+        f"[webpage 1 begin]\n{SHOWN}\n[webpage 1 end]\n[webpage 2 begin]\nAlone.\n[webpage 2 end]"
     )
     assert "\n- Today is 2025-02-03.\n" in prompt
     assert prompt.endswith("\n\n# The user's message is:\nWhat is Rust?")

@@ -73,7 +73,8 @@ def fill_template(
 def _variables(params: Sequence[str]) -> dict[str, str]:
     values: dict[str, str] = {}
     for param in params:
-        name, value = param.partition("=")[::2]
+        name = param.split("=", 1)[0]
+        value = param[len(name) + 1 :]
         if "=" not in param or not name:
             raise UsageError(f"-p {param!r:.60} is no NAME=VALUE", hint="as -p language=French")
         if name in values:

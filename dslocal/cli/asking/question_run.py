@@ -100,7 +100,7 @@ class QuestionRun:
         return [evaluation.final_answer(turn.text) for turn in turns]
 
     def majority(self, finals: list[str | None]) -> evaluation.Vote:
-        """Return what most answers say: compared by meaning, or as text where a constraint holds."""
+        """Return what most answers say, by meaning, or as text where a constraint holds."""
         if not self.prepared.constraint:
             return evaluation.vote(finals)
         counted = Counter(final for final in finals if final is not None).most_common(2)

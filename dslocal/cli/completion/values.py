@@ -99,18 +99,19 @@ def _matching_files(incomplete: str, ending: str) -> list[str]:
 
     They are spelled as the user began to; folders end in a slash.
     """
-    folder, slash, start = incomplete.rpartition("/")
+    folder = incomplete[: incomplete.rfind("/") + 1]
+    start = incomplete[len(folder) :]
     found: list[str] = []
     with (
         suppress(OSError, RuntimeError, ValueError),
-        os.scandir(Path(folder + slash or ".").expanduser()) as entries,
+        os.scandir(Path(folder or ".").expanduser()) as entries,
     ):
         for _, entry in zip(range(MAX_FILES), entries, strict=False):
             is_hidden = entry.name.startswith(".") and not start
             if is_hidden or not entry.name.startswith(start) or not entry.name.isprintable():
                 continue
             if entry.is_dir():
-                found.append(f"{folder}{slash}{entry.name}/")
+                found.append(f"{folder}{entry.name}/")
             elif entry.name.endswith(ending):
-                found.append(f"{folder}{slash}{entry.name}")
+                found.append(f"{folder}{entry.name}")
     return sorted(found)

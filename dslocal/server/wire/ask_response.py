@@ -1,9 +1,9 @@
-"""The response to ``dslocal ask``: the parts of the answer as they come, and the whole turn at last.
+"""The response to ``dslocal ask``: the parts of the answer as they come, then the whole turn.
 
 Each event of the stream is one of ``{"reasoning": text}``, ``{"answer": text}``,
 ``{"reclassified": true}`` (what came as answer was reasoning), ``{"call": [index, name]}`` and
-``{"arguments": [index, text]}``, with ``sure``, which says whether what came as answer so far can no
-longer turn out to be reasoning. The last event is ``{"turn": …}``.
+``{"arguments": [index, text]}``, with ``sure``, which says whether what came as answer so far can
+no longer turn out to be reasoning. The last event is ``{"turn": …}``.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Proves that defaults are the model card's own, that leaving them is told in one line each, and that
-other ways of thinking are refused.
+"""Proves that defaults are the model card's own, that leaving them is told in one line each, and
+that other ways of thinking are refused.
 """
 
 from __future__ import annotations
@@ -9,8 +9,12 @@ import pytest
 from dslocal.errors import UsageError
 from dslocal.prompts import FAMILIES, Family, Thinking
 
-R1, R1_0528, LLM = FAMILIES["r1"], FAMILIES["r1-0528"], FAMILIES["llm"]
-FREE, FORCED, BYPASSED = Thinking.FREE, Thinking.FORCED, Thinking.BYPASSED
+R1 = FAMILIES["r1"]
+R1_0528 = FAMILIES["r1-0528"]
+LLM = FAMILIES["llm"]
+FREE = Thinking.FREE
+FORCED = Thinking.FORCED
+BYPASSED = Thinking.BYPASSED
 
 # family, temperature, top-p, thinking, system prompt, how the lines begin
 ADVICE: list[tuple[Family, float, float, Thinking | None, str, list[str]]] = [

@@ -19,7 +19,9 @@ from support.prompts.dialogues import (
 from dslocal.errors import UsageError
 from dslocal.prompts import FAMILIES, Special, render
 
-B, U, A = "<｜begin▁of▁sentence｜>", "<｜User｜>", "<｜Assistant｜>"
+B = "<｜begin▁of▁sentence｜>"
+U = "<｜User｜>"
+A = "<｜Assistant｜>"
 # the example of V2.5's model card, "Function calling"
 FUNCTION = """{
     "name": "get_current_weather",
@@ -44,16 +46,22 @@ FUNCTION = """{
         ]
     }
 }"""
-V2_5 = f"## Tools\n\n### Function\n\nYou have the following functions available:\n\n- `get_current_weather`:\n```json\n{FUNCTION}\n```\n"
+V2_5 = (
+    "## Tools\n\n### Function\n\nYou have the following functions available:\n\n"
+    f"- `get_current_weather`:\n```json\n{FUNCTION}\n```\n"
+)
 HELPFUL = "You are a helpful Assistant."
 # V3.1's model card, "ToolCall"
 V3_1_TOOL = "### {name}\nDescription: {description}\n\nParameters: {parameters}\n\n"
 V3_1 = (
-    "## Tools\nYou have access to the following tools:\n\n{tools}IMPORTANT: ALWAYS adhere to this exact format for tool use:\n"
-    "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>tool_call_name<｜tool▁sep｜>tool_call_arguments<｜tool▁call▁end｜>"
+    "## Tools\nYou have access to the following tools:\n\n{tools}"
+    "IMPORTANT: ALWAYS adhere to this exact format for tool use:\n"
+    "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>tool_call_name<｜tool▁sep｜>"
+    "tool_call_arguments<｜tool▁call▁end｜>"
     "{{additional_tool_calls}}<｜tool▁calls▁end｜>\n\nWhere:\n"
     "- `tool_call_name` must be an exact match to one of the available tools\n"
-    "- `tool_call_arguments` must be valid JSON that strictly follows the tool's Parameters Schema\n"
+    "- `tool_call_arguments` must be valid JSON that strictly follows the tool's "
+    "Parameters Schema\n"
     "- For multiple tool calls, chain them directly without separators or spaces"
 )
 WEATHER_3_1 = V3_1_TOOL.format(
@@ -112,8 +120,8 @@ def test_two_tools_and_no_ascii() -> None:
     )
     declared = render(FAMILIES["v3"].render(ASKED, tools=[WEATHER, SEARCH]))
     assert (
-        '```\n\n- `search`:\n```json\n{\n    "name": "search",\n    "description": "Sucht im Netz: 搜索",\n'
-        in declared
+        '```\n\n- `search`:\n```json\n{\n    "name": "search",\n'
+        '    "description": "Sucht im Netz: 搜索",\n' in declared
     )
 
 

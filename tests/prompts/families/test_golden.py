@@ -22,7 +22,10 @@ from support.prompts.vendor_templates import rendered
 from dslocal.prompts import FAMILIES, Message, Thinking, render
 
 ALL = TURNS | SYSTEM | TOOLS | PREFIX | PREFIX_TOOLS
-B, E, U, A = "<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>", "<｜User｜>", "<｜Assistant｜>"
+B = "<｜begin▁of▁sentence｜>"
+E = "<｜end▁of▁sentence｜>"
+U = "<｜User｜>"
+A = "<｜Assistant｜>"
 CALLS, CALLS_END, CALL, CALL_END, SEP = (
     f"<｜tool▁{what}｜>" for what in ("calls▁begin", "calls▁end", "call▁begin", "call▁end", "sep")
 )
@@ -128,7 +131,10 @@ def rows(reason: str, *texts: tuple[Sequence[str], str, str, str]) -> list[Diffe
 
 DIFFERENCES = [
     *rows(
-        "R1's model card: no system prompt, all instructions within the user prompt. Its template has it before the first turn",
+        (
+            "R1's model card: no system prompt, all instructions within the user prompt. Its "
+            "template has it before the first turn"
+        ),
         (R1S, "instructions", f"{B}{U}Be brief.\n\na{A}{BEGIN}", f"{B}Be brief.{U}a{A}{BEGIN}"),
         (
             R1S,
@@ -144,7 +150,10 @@ DIFFERENCES = [
         ),
     ),
     *rows(
-        "the templates of V2.5 and of R1's distills forget all instructions but the last; V2.5's prints eight spaces for each",
+        (
+            "the templates of V2.5 and of R1's distills forget all instructions but the last; "
+            "V2.5's prints eight spaces for each"
+        ),
         (
             ("distill", "distill free"),
             "instructions twice",
@@ -156,7 +165,10 @@ DIFFERENCES = [
         (("v2.5",), "empty instructions", f"{B}{U}a{A}", f"{' ' * 8}{B}{U}a{A}"),
     ),
     *rows(
-        "an answer is told whole, even where it spells the closing tag: its thought is not in its text but in Message.reasoning",
+        (
+            "an answer is told whole, even where it spells the closing tag: its thought is not "
+            "in its text but in Message.reasoning"
+        ),
         (
             (*R1S, "r1-0528"),
             "a closing tag in an answer",
@@ -171,7 +183,10 @@ DIFFERENCES = [
         ),
     ),
     *rows(
-        "the thought of an answer that goes on is part of it; the templates know only finished answers, and cut it off",
+        (
+            "the thought of an answer that goes on is part of it; the templates know only "
+            "finished answers, and cut it off"
+        ),
         (
             (*R1S, "r1-0528"),
             "goes on after a thought",
@@ -197,7 +212,10 @@ DIFFERENCES = [
         (("v3.1 thinking",), "goes on from nothing", f"{B}{U}a{A}<think>", f"{B}{U}a{A}</think>"),
     ),
     *rows(
-        "every answer begins with <｜Assistant｜>, and no question does; the templates tie that token to the question before it",
+        (
+            "every answer begins with <｜Assistant｜>, and no question does; the templates tie "
+            "that token to the question before it"
+        ),
         (SPRING, "questions running", f"{B}{U}a{U}b{A}", f"{B}{U}a{A}{U}b{A}"),
         (SPRING, "answers running", f"{B}{U}a{A}b{E}{A}c{E}{U}d{A}", f"{B}{U}a{A}b{E}c{E}{U}d{A}"),
         (SPRING, "an answer first", f"{B}{A}a{E}{U}b{A}", f"{B}a{E}{U}b{A}"),
@@ -212,7 +230,10 @@ DIFFERENCES = [
         (V3_1, "instructions alone", f"{B}x{A}{BEGIN}", f"{B}x"),
     ),
     *rows(
-        "calls always end; these templates end them only after a second call, and again after every further one",
+        (
+            "calls always end; these templates end them only after a second call, and again "
+            "after every further one"
+        ),
         (
             OLD,
             "one call",
@@ -229,11 +250,17 @@ DIFFERENCES = [
             OLD,
             "three calls",
             f"{B}{U}a{A}{CALLS}{T}\n{P}\n{OSLO}{CALLS_END}{E}{OUTS}{O10}\n{O20}\n{O30}{OUTS_END}",
-            f"{B}{U}a{A}{CALLS}{T}\n{P}{CALLS_END}{E}\n{OSLO}{CALLS_END}{E}{OUTS}{O10}\n{O20}\n{O30}{OUTS_END}",
+            (
+                f"{B}{U}a{A}{CALLS}{T}\n{P}{CALLS_END}{E}\n{OSLO}{CALLS_END}{E}{OUTS}{O10}\n"
+                f"{O20}\n{O30}{OUTS_END}"
+            ),
         ),
     ),
     *rows(
-        "outputs stand side by side after R1's calls, as its own template has them; its distills' template parts them by a line",
+        (
+            "outputs stand side by side after R1's calls, as its own template has them; its "
+            "distills' template parts them by a line"
+        ),
         (
             ("distill", "distill free"),
             "two calls",
@@ -257,30 +284,57 @@ DIFFERENCES = [
         ),
     ),
     *rows(
-        "a second round is written as the first; these templates never forget that a call, and an output, came before",
+        (
+            "a second round is written as the first; these templates never forget that a call, "
+            "and an output, came before"
+        ),
         (
             ("r1", "r1 free", "nano"),
             "two rounds",
-            f"{B}{U}a{A}{CALLS}{T}{CALLS_END}{E}{OUTS}{O10}{OUTS_END}{CALLS}{P}{CALLS_END}{E}{OUTS}{O20}{OUTS_END}b{E}{U}c{A}{BEGIN}",
-            f"{B}{U}a{A}{CALLS}{T}{CALLS_END}{E}{OUTS}{O10}\n{P}{CALLS_END}{E}{O20}{OUTS_END}b{E}{U}c{A}{BEGIN}",
+            (
+                f"{B}{U}a{A}{CALLS}{T}{CALLS_END}{E}{OUTS}{O10}{OUTS_END}{CALLS}{P}{CALLS_END}"
+                f"{E}{OUTS}{O20}{OUTS_END}b{E}{U}c{A}{BEGIN}"
+            ),
+            (
+                f"{B}{U}a{A}{CALLS}{T}{CALLS_END}{E}{OUTS}{O10}\n{P}{CALLS_END}{E}{O20}"
+                f"{OUTS_END}b{E}{U}c{A}{BEGIN}"
+            ),
         ),
         (
             (*OLD, "distill", "distill free"),
             "two rounds",
-            f"{B}{U}a{A}{CALLS}{T}{CALLS_END}{E}{OUTS}{O10}{OUTS_END}{CALLS}{P}{CALLS_END}{E}{OUTS}{O20}{OUTS_END}b{E}{U}c{A}{BEGIN}",
-            f"{B}{U}a{A}{CALLS}{T}{OUTS}{O10}\n{P}{CALLS_END}{E}\n{O20}{OUTS_END}b{E}{U}c{A}{BEGIN}",
+            (
+                f"{B}{U}a{A}{CALLS}{T}{CALLS_END}{E}{OUTS}{O10}{OUTS_END}{CALLS}{P}{CALLS_END}"
+                f"{E}{OUTS}{O20}{OUTS_END}b{E}{U}c{A}{BEGIN}"
+            ),
+            (
+                f"{B}{U}a{A}{CALLS}{T}{OUTS}{O10}\n{P}{CALLS_END}{E}\n{O20}{OUTS_END}b{E}{U}c"
+                f"{A}{BEGIN}"
+            ),
         ),
         (
             ("r1", "r1 free", "nano"),
             "a round in each turn",
-            f"{B}{U}a{A}{CALLS}{T}{CALLS_END}{E}{OUTS}{O10}{OUTS_END}b{E}{U}c{A}{CALLS}{P}{CALLS_END}{E}{OUTS}{O20}{OUTS_END}",
-            f"{B}{U}a{A}{CALLS}{T}{CALLS_END}{E}{OUTS}{O10}{OUTS_END}b{E}{U}c\n{P}{CALLS_END}{E}{O20}{OUTS_END}",
+            (
+                f"{B}{U}a{A}{CALLS}{T}{CALLS_END}{E}{OUTS}{O10}{OUTS_END}b{E}{U}c{A}{CALLS}{P}"
+                f"{CALLS_END}{E}{OUTS}{O20}{OUTS_END}"
+            ),
+            (
+                f"{B}{U}a{A}{CALLS}{T}{CALLS_END}{E}{OUTS}{O10}{OUTS_END}b{E}{U}c\n{P}"
+                f"{CALLS_END}{E}{O20}{OUTS_END}"
+            ),
         ),
         (
             (*OLD, "distill", "distill free"),
             "a round in each turn",
-            f"{B}{U}a{A}{CALLS}{T}{CALLS_END}{E}{OUTS}{O10}{OUTS_END}b{E}{U}c{A}{CALLS}{P}{CALLS_END}{E}{OUTS}{O20}{OUTS_END}",
-            f"{B}{U}a{A}{CALLS}{T}{OUTS}{O10}{OUTS_END}b{E}{U}c\n{P}{CALLS_END}{E}\n{O20}{OUTS_END}",
+            (
+                f"{B}{U}a{A}{CALLS}{T}{CALLS_END}{E}{OUTS}{O10}{OUTS_END}b{E}{U}c{A}{CALLS}{P}"
+                f"{CALLS_END}{E}{OUTS}{O20}{OUTS_END}"
+            ),
+            (
+                f"{B}{U}a{A}{CALLS}{T}{OUTS}{O10}{OUTS_END}b{E}{U}c\n{P}{CALLS_END}{E}\n{O20}"
+                f"{OUTS_END}"
+            ),
         ),
     ),
     *rows(
@@ -299,18 +353,27 @@ DIFFERENCES = [
         ),
     ),
     *rows(
-        "the thought before calls is left out as before any other answer; these templates cut it off only where no call follows",
+        (
+            "the thought before calls is left out as before any other answer; these templates "
+            "cut it off only where no call follows"
+        ),
         (
             ("r1", "r1 free", "nano"),
             "a thought before calls",
             f"{B}{U}a{A}{CALLS}{T}\n{P}{CALLS_END}{E}{OUTS}{O10}{O20}{OUTS_END}b{E}{U}c{A}{BEGIN}",
-            f"{B}{U}a{A}<think>\nhm\n</think>{CALLS}{T}\n{P}{CALLS_END}{E}{OUTS}{O10}{O20}{OUTS_END}b{E}{U}c{A}{BEGIN}",
+            (
+                f"{B}{U}a{A}<think>\nhm\n</think>{CALLS}{T}\n{P}{CALLS_END}{E}{OUTS}{O10}{O20}"
+                f"{OUTS_END}b{E}{U}c{A}{BEGIN}"
+            ),
         ),
         (
             V3_1,
             "a thought before calls",
             f"{B}{U}a{A}</think>{CALLS}{CT}{CP}{CALLS_END}{E}{O10}{O20}b{E}{U}c{A}{BEGIN}",
-            f"{B}{U}a{A}</think><think>\nhm\n</think>{CALLS}{CT}{CP}{CALLS_END}{E}{O10}{O20}b{E}{U}c{A}{BEGIN}",
+            (
+                f"{B}{U}a{A}</think><think>\nhm\n</think>{CALLS}{CT}{CP}{CALLS_END}{E}{O10}"
+                f"{O20}b{E}{U}c{A}{BEGIN}"
+            ),
         ),
     ),
 ]

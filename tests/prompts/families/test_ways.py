@@ -10,7 +10,10 @@ from support.prompts.vendor_templates import rendered
 
 from dslocal.prompts import FAMILIES, Family, Thinking, render
 
-B, E, U, A = "<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>", "<｜User｜>", "<｜Assistant｜>"
+B = "<｜begin▁of▁sentence｜>"
+E = "<｜end▁of▁sentence｜>"
+U = "<｜User｜>"
+A = "<｜Assistant｜>"
 BEGINNINGS = {
     "r1": {
         Thinking.FORCED: "<think>\n",
