@@ -285,7 +285,7 @@ def test_it_asks_before_much(
     hub.add("me/big-GGUF", {"big-Q2_K.gguf": big}, sha256={"big-Q2_K.gguf": HASH})
     nobody = run.inside("pull", "me/big-GGUF", "--quant", "Q2_K")
     assert (nobody.returncode, b"--yes" in nobody.stderr) == (2, True)
-    monkeypatch.setattr("dslocal.cli.commands.pull._somebody_is_there", lambda: True)
+    monkeypatch.setattr("dslocal.cli.commands.pull._has_user", lambda: True)
     done = run.inside("pull", "me/big-GGUF", "--quant", "Q2_K", stdin=answer.encode())
     assert done.returncode == code
     assert hub.sent("big-Q2_K.gguf") < 20e6

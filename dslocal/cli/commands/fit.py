@@ -5,12 +5,18 @@ downloaded.
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dslocal.cli.completion import values as completion_values
-from dslocal.cli.options import AsJson
+from dslocal.cli.options import AsJson, Ctx, GpuLayers, Kv
+
+if TYPE_CHECKING:
+    from dslocal.api.planning import Assessed
+    from dslocal.plan.machine.machine import Machine
+    from dslocal.plan.search import Overrides
+    from dslocal.plan.speed import Rates
 
 
 def fit(
@@ -22,18 +28,8 @@ def fit(
             autocompletion=completion_values.models,
         ),
     ] = None,
-    ctx: Annotated[
-        int | None,
-        typer.Option(
-            "--ctx", help="Tokens of context. [what fits, up to 32768]", show_default=False
-        ),
-    ] = None,
-    kv: Annotated[
-        str | None,
-        typer.Option(
-            "--kv", help="KV cache: f16, q8_0 or q4_0. [the best that fits]", show_default=False
-        ),
-    ] = None,
+    ctx: Ctx = None,
+    kv: Kv = None,
     ubatch: Annotated[
         int | None,
         typer.Option("--ubatch", help="Tokens of a micro-batch. [up to 512]", show_default=False),
@@ -41,12 +37,7 @@ def fit(
     flash_attn: Annotated[
         bool | None, typer.Option("--flash-attn/--no-flash-attn", help="[on]", show_default=False)
     ] = None,
-    n_gpu_layers: Annotated[
-        int | None,
-        typer.Option(
-            "--n-gpu-layers", help="Layers on the GPU. [all that fit]", show_default=False
-        ),
-    ] = None,
+    n_gpu_layers: GpuLayers = None,
     cpu_moe: Annotated[
         str | None,
         typer.Option(
@@ -83,31 +74,57 @@ def fit(
     """Say what runs here, with which settings, how much memory it takes and how fast it will be."""
     from dslocal.api import machines, planning
     from dslocal.api.load_options import FLAG_NAMES, overrides
-    from dslocal.plan.assessment import alternatives, assess
-    from dslocal.plan.assessment import as_json as fields_of
-    from dslocal.terminal.reports import fit_arithmetic, fit_report
+    from dslocal.plan.assessment import as_json as assessment_json
 
     chosen = overrides(ctx, kv, ubatch, flash_attn, n_gpu_layers, cpu_moe, names=FLAG_NAMES)
     machine, rates = machines.machine_and_rates(ram, vram, os)
     if model is None:
-        if explain and not as_json:
-            fit_arithmetic.print_attention_kinds()
-            return
-        rows = planning.assess_registry(machine, rates, chosen, quant)
-        if as_json:
-            print(json.dumps({"models": [fields_of(row, machine, rates.ram) for row in rows]}))
-        else:
-            fit_report.print_table(rows, machine)
+        _print_all(machine, rates, chosen, quant, explain=explain, as_json=as_json)
         return
     described = any(option is not None for option in (ram, vram, os))
     assessed = planning.assess_named(model, quant, machine, rates, chosen, described=described)
+    if as_json:
+        fields = assessment_json(assessed.assessment, assessed.machine, assessed.rates.ram)
+        print(json.dumps(fields))
+    else:
+        _print_one(model, assessed, chosen, explain=explain)
+
+
+def _print_all(
+    machine: Machine,
+    rates: Rates,
+    chosen: Overrides,
+    quant: str | None,
+    *,
+    explain: bool,
+    as_json: bool,
+) -> None:
+    """Print every model of models.yaml, or what their kinds of attention are."""
+    from dslocal.api.planning import assess_registry
+    from dslocal.plan.assessment import as_json as assessment_json
+    from dslocal.terminal.reports import fit_arithmetic, fit_report
+
+    if explain and not as_json:
+        fit_arithmetic.print_attention_kinds()
+        return
+    rows = assess_registry(machine, rates, chosen, quant)
+    if as_json:
+        print(json.dumps({"models": [assessment_json(row, machine, rates.ram) for row in rows]}))
+    else:
+        fit_report.print_table(rows, machine)
+
+
+def _print_one(model: str, assessed: Assessed, chosen: Overrides, *, explain: bool) -> None:
+    """Print the plan of one model, and what else could be done with it."""
+    from dslocal.api.planning import other_quants
+    from dslocal.plan.assessment import alternatives, assess
+    from dslocal.terminal.reports import fit_arithmetic, fit_report
+
     found = assessed.assessment
     machine, rates = assessed.machine, assessed.rates
-    if as_json:
-        print(json.dumps(fields_of(found, machine, rates.ram)))
-        return
-    quants = [] if assessed.published else planning.other_quants(model, found.model)
+    quants = [] if assessed.published else other_quants(model, found.model)
     others = [(name, assess(other, machine, rates, chosen)) for name, other in quants]
-    fit_report.print_plan(found, machine, [*others, *alternatives(found, machine, rates, chosen)])
+    others += alternatives(found, machine, rates, chosen)
+    fit_report.print_plan(found, machine, others)
     if explain:
         fit_arithmetic.print_arithmetic(found, rates, machine)

@@ -1,5 +1,5 @@
-"""``dslocal import``: GGUF files that are here already, Ollama's and LM Studio's among them, used
-where they are.
+"""``dslocal import``: GGUF files that are here already, those of Ollama and LM Studio among them,
+used where they are.
 """
 
 from __future__ import annotations
@@ -8,10 +8,10 @@ import json
 import re
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -23,19 +23,38 @@ if TYPE_CHECKING:
     from dslocal.catalog.other_programs import ForeignModel
     from dslocal.gguf.header import GgufHeader
 
-GUESSED = 1024  # a bit of general.file_type
-OLD = "made before llama.cpp kept MLA's cache compressed: its context takes many times the memory; convert or fetch it anew"
+GUESSED_BIT = 1024  # of general.file_type: llama.cpp guessed it
+OLLAMA_BLOB = re.compile(r"sha256[-:][0-9a-fA-F]{64}")
+LEGACY_MLA = (
+    "made before llama.cpp kept MLA's cache compressed: its context takes many times the memory; "
+    "convert or fetch it again"
+)
 
 
-@dataclass(frozen=True)
-class Found:
-    """A GGUF file that may become a model, what it is called where it comes from, and that place.
-    ``called`` may be empty.
+class FoundFile(NamedTuple):
+    """A GGUF file that may become a model.
+
+    Attributes:
+        path: The file.
+        name: What it is called where it comes from; may be empty.
+        origin: Where it comes from.
     """
 
     path: Path
-    called: str
+    name: str
     origin: str
+
+
+class CheckedFile(NamedTuple):
+    """A GGUF file that can be used.
+
+    Attributes:
+        entry: What is kept of it.
+        is_legacy_mla: Whether it is from before llama.cpp kept MLA's cache compressed.
+    """
+
+    entry: InstalledModel
+    is_legacy_mla: bool
 
 
 def import_(
@@ -59,89 +78,96 @@ def import_(
     deleted.
     """
     if source is None:
-        _list(as_json)
+        _print_importable(as_json=as_json)
         return
     from dslocal import catalog
 
-    from .models import kept_fields
+    from .models import installed_json
 
-    checked = [_checked(found, name) for found in _meant(source)]
-    _require_distinct([entry for entry, _ in checked])
-    for entry, old in checked:
-        catalog.add_installed(entry, replacing=False)
-        if old:
-            print(f"dslocal: {entry.name}: {OLD}", file=sys.stderr)
+    checked = [_check(found, name) for found in find_files(source)]
+    _require_distinct([file.entry for file in checked])
+    for file in checked:
+        catalog.add_installed(file.entry, replacing=False)
+        if file.is_legacy_mla:
+            print(f"dslocal: {file.entry.name}: {LEGACY_MLA}", file=sys.stderr)
     if as_json:
-        print(
-            json.dumps(
-                {"imported": [{**kept_fields(entry), "old_file": old} for entry, old in checked]}
-            )
-        )
-        return
-    from dslocal.terminal.reports import model_list
-
-    for entry, _ in checked:
-        alone = sum(other.name == entry.name for other in catalog.installed_models()) == 1
-        model_list.print_imported(entry, entry.name if alone else entry.full_name)
+        imported = [
+            {**installed_json(file.entry), "old_file": file.is_legacy_mla} for file in checked
+        ]
+        print(json.dumps({"imported": imported}))
+    else:
+        _print_imported([file.entry for file in checked])
 
 
-def _meant(source: str) -> list[Found]:
-    """The files that ``source`` means: one, or all models in a folder. Raises NotFoundError,
-    UsageError.
+def find_files(source: str) -> list[FoundFile]:
+    """Return the files that ``source`` means: one, or all models in a folder.
+
+    Raises:
+        NotFoundError: There is none.
     """
     from dslocal.catalog import other_programs
     from dslocal.files import is_file, is_folder
 
     path = Path(source)
-    with suppress(RuntimeError):  # the home of nobody
+    with suppress(RuntimeError):  # ~NAME of a user who does not exist
         path = path.expanduser()
     if source and is_folder(path):
-        if found := other_programs.gguf_models_in(path):
-            return [_file(file) for file in found]
-        checkpoint = (path / "config.json").is_file()
-        hint = (
-            f"a checkpoint is used by its folder: dslocal ask -m {path}"
-            if checkpoint
-            else "dslocal import lists what it finds"
-        )
-        raise NotFoundError(f"{path}: no GGUF model in this folder", hint=hint)
+        return _files_in(path)
     if is_file(path):
-        return [_file(path)]
-    where = other_programs.model_folders()
-    if models := other_programs.match_models(source, where):
-        return [_foreign(model) for model in models]
-    raise NotFoundError(
-        f"no file and no model of Ollama's or LM Studio's is called {source!r:.200}",
-        hint="dslocal import lists them",
-    )
+        return [_found_file(path)]
+    models = other_programs.match_models(source, other_programs.model_folders())
+    if not models:
+        raise NotFoundError(
+            f"no file and no model of Ollama's or LM Studio's is called {source!r:.200}",
+            hint="dslocal import lists them",
+        )
+    return [_foreign_file(model) for model in models]
 
 
-def _file(path: Path) -> Found:
+def _files_in(folder: Path) -> list[FoundFile]:
+    from dslocal.catalog import other_programs
+
+    files = other_programs.gguf_models_in(folder)
+    if not files:
+        hint = "dslocal import lists what it finds"
+        if (folder / "config.json").is_file():
+            hint = f"a checkpoint is used by its folder: dslocal ask -m {folder}"
+        raise NotFoundError(f"{folder}: no GGUF model in this folder", hint=hint)
+    return [_found_file(file) for file in files]
+
+
+def _found_file(path: Path) -> FoundFile:
     from dslocal.catalog import other_programs
     from dslocal.gguf.parts import model_stem
 
-    if owner := other_programs.ollama_model_of(path.absolute()):
-        return _foreign(owner)
-    blob = re.fullmatch(r"sha256[-:][0-9a-fA-F]{64}", path.name)
-    return Found(path, "" if blob else model_stem(path.name), str(path.absolute()))
+    model = other_programs.ollama_model_of(path.absolute())
+    if model:
+        return _foreign_file(model)
+    is_blob = OLLAMA_BLOB.fullmatch(path.name)
+    return FoundFile(path, "" if is_blob else model_stem(path.name), str(path.absolute()))
 
 
-def _foreign(model: ForeignModel) -> Found:
+def _foreign_file(model: ForeignModel) -> FoundFile:
     from dslocal.gguf.parts import model_stem
 
     last = model.name.rsplit("/", 1)[-1]
-    return Found(
-        model.path,
-        last.removesuffix(":latest").replace(":", "-")
-        if model.app == "Ollama"
-        else model_stem(last),
-        model.origin,
-    )
+    if model.app == "Ollama":
+        name = last.removesuffix(":latest").replace(":", "-")
+    else:
+        name = model_stem(last)
+    return FoundFile(model.path, name, model.origin)
 
 
-def _checked(found: Found, name: str | None) -> tuple[InstalledModel, bool]:
-    """What would be kept of ``found``, and whether it is from before MLA's cache was compressed.
-    Raises what is wrong with it.
+def _check(found: FoundFile, name: str | None) -> CheckedFile:
+    """Return what is kept of a file.
+
+    Args:
+        found: The file.
+        name: What to call it; None for a name like the file's.
+
+    Raises:
+        UsageError: The name cannot be used.
+        DslocalError: Whatever is wrong with the file.
     """
     from dslocal import prompts
     from dslocal.catalog import InstalledModel
@@ -151,18 +177,24 @@ def _checked(found: Found, name: str | None) -> tuple[InstalledModel, bool]:
 
     files, header = read_parts(absolute_path(found.path))
     prompts.recognise_family(header)
-    nbytes = sum(file.stat().st_size for file in files)
-    called = (
-        _given(name)
-        if name is not None
-        else _derived(found.called or header.text("general.name"), found.path)
+    if name is None:
+        name = _derive_name(found.name or header.text("general.name"), found.path)
+    else:
+        name = _check_name(name)
+    entry = InstalledModel(
+        name=name,
+        quant=_quant(header),
+        path=files[0],
+        files=files,
+        nbytes=sum(file.stat().st_size for file in files),
+        how="imported",
+        origin=found.origin,
+        added=time.time(),
     )
-    return InstalledModel(
-        called, _quant(header), files[0], files, nbytes, "imported", found.origin, time.time()
-    ), is_legacy_mla(header)
+    return CheckedFile(entry, is_legacy_mla(header))
 
 
-def _given(name: str) -> str:
+def _check_name(name: str) -> str:
     from dslocal.catalog.inventory import model_slug
 
     if not name or model_slug(name) != name.lower() or name.lower().endswith(".gguf"):
@@ -170,26 +202,25 @@ def _given(name: str) -> str:
             f"--name: {name!r:.100} is no name for a model",
             hint="lower case letters, digits, '.', '_' and '-'",
         )
-    return _free(name.lower())
+    return _require_free(name.lower())
 
 
-def _derived(called: str, path: Path) -> str:
-    """A name out of what something is called elsewhere, without its quantization, which is kept
-    beside it.
-    """
+def _derive_name(name: str, path: Path) -> str:
+    """Return a model's name, without the quantization, which is kept beside it."""
     from dslocal.catalog.inventory import model_slug
     from dslocal.catalog.quant_names import without_quant
 
-    name = model_slug(without_quant(called)).removesuffix("-gguf")
-    if not name:
+    derived = model_slug(without_quant(name)).removesuffix("-gguf")
+    if not derived:
         raise UsageError(f"{path}: nothing in it says what to call it", hint="--name does")
-    return _free(name)
+    return _require_free(derived)
 
 
-def _free(name: str) -> str:
+def _require_free(name: str) -> str:
     from dslocal import catalog
 
-    if (entry := catalog.load_registry().get(name)) and entry.local:
+    entry = catalog.load_registry().get(name)
+    if entry and entry.local:
         raise UsageError(
             f"{name} is the model that ships with dslocal",
             hint="--name gives this one another name",
@@ -198,58 +229,73 @@ def _free(name: str) -> str:
 
 
 def _quant(header: GgufHeader) -> str:
-    """What the file says its quantization is, else the type of most weights."""
+    """Return what the file says its quantization is, else the type of most weights."""
     import dslocal.convert as converter
     from dslocal.gguf.header import main_type
 
-    number = header.integer("general.file_type", -1) & ~GUESSED
+    number = header.integer("general.file_type", -1) & ~GUESSED_BIT
     names = {recipe.file_type: recipe.name for recipe in converter.RECIPES.values()}
     return names.get(number) or main_type(header) or "unknown"
 
 
-def _require_distinct(entries: list[InstalledModel]) -> None:
+def _require_distinct(entries: Sequence[InstalledModel]) -> None:
     seen: dict[str, InstalledModel] = {}
     for entry in entries:
-        if other := seen.get(entry.full_name):
-            hint = "import them one by one, with --name"
+        other = seen.setdefault(entry.full_name, entry)
+        if other is not entry:
             raise UsageError(
                 f"{other.path.name} and {entry.path.name} would both be {entry.full_name}",
-                hint=hint,
+                hint="import them one by one, with --name",
             )
-        seen[entry.full_name] = entry
 
 
-def _list(as_json: bool) -> None:
-    """What of other programs could be imported."""
+def _print_imported(entries: Sequence[InstalledModel]) -> None:
+    from dslocal import catalog
+    from dslocal.terminal.reports import model_list
+
+    names = [installed.name for installed in catalog.installed_models()]
+    for entry in entries:
+        is_only_one = names.count(entry.name) == 1
+        model_list.print_imported(entry, entry.name if is_only_one else entry.full_name)
+
+
+def _print_importable(*, as_json: bool) -> None:
+    """Print what of other programs can be imported, and what cannot, with the reason."""
     from dslocal import catalog
     from dslocal.catalog import other_programs
     from dslocal.files import is_folder
+    from dslocal.terminal.reports import model_list
 
-    where = other_programs.model_folders()
+    folders = other_programs.model_folders()
     known = {entry.path: entry.full_name for entry in catalog.installed_models()}
     usable: list[dict[str, Any]] = []
     refused: list[dict[str, Any]] = []
-    for model in other_programs.find_models(where):
-        fields = {"app": model.app, "name": model.name, "path": str(model.path)}
+    for model in other_programs.find_models(folders):
+        fields: dict[str, Any] = {
+            "app": model.app,
+            "name": model.name,
+            "path": str(model.path),
+        }
         try:
-            entry, _ = _checked(_foreign(model), "any")
+            entry = _check(_foreign_file(model), "any").entry
         except DslocalError as e:
             refused.append({**fields, "why": str(e)})
-        else:
-            usable.append(
-                {
-                    **fields,
-                    "quant": entry.quant,
-                    "bytes": entry.nbytes,
-                    "imported_as": known.get(entry.path),
-                }
-            )
-    looked = [
-        {"app": root.app, "path": str(root.path), "there": is_folder(root.path)} for root in where
+            continue
+        fields |= {
+            "quant": entry.quant,
+            "bytes": entry.nbytes,
+            "imported_as": known.get(entry.path),
+        }
+        usable.append(fields)
+    searched = [
+        {
+            "app": folder.app,
+            "path": str(folder.path),
+            "there": is_folder(folder.path),
+        }
+        for folder in folders
     ]
     if as_json:
-        print(json.dumps({"found": usable, "refused": refused, "looked_in": looked}))
-        return
-    from dslocal.terminal.reports import model_list
-
-    model_list.print_found(usable, refused, looked)
+        print(json.dumps({"found": usable, "refused": refused, "looked_in": searched}))
+    else:
+        model_list.print_found(usable, refused, searched)

@@ -4,44 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dslocal.cli.options import AsJson
 
 if TYPE_CHECKING:
-    from dslocal.catalog import InstalledModel
+    from dslocal.catalog import InstalledModel, ModelEntry
     from dslocal.catalog.resolve import CachedConversion
 
 
 def models(as_json: AsJson = False) -> None:
     """List the models on this machine, where they came from, and the disk that they take."""
-    from dslocal import catalog
-    from dslocal.catalog import resolve as found_by_name
-    from dslocal.catalog.leftovers import find_leftovers
-
-    registry = catalog.load_registry()
-    kept, conversions, left = (
-        catalog.installed_models(),
-        found_by_name.cached_conversions(),
-        find_leftovers(),
-    )
-    shipped = [entry for entry in registry.values() if entry.local]
-    here = {entry.name for entry in shipped} | {entry.name for entry in kept}
-    fields: dict[str, Any] = {
-        "models": [
-            *(_shipped(entry.name, entry.quant, entry.folder, conversions) for entry in shipped),
-            *map(kept_fields, kept),
-        ],
-        "cached": [
-            _cached(conversion)
-            for conversion in conversions
-            if conversion.name not in {entry.name for entry in shipped}
-        ],
-        "leftovers": [{"path": str(one.path), "bytes": one.nbytes} for one in left],
-        "disk": _disk(kept, conversions),
-        "known": sum(name not in here for name in registry),
-    }
+    fields = _fields()
     if as_json:
         print(json.dumps(fields))
         return
@@ -50,41 +24,56 @@ def models(as_json: AsJson = False) -> None:
     model_list.print_models(fields)
 
 
-def kept_fields(entry: InstalledModel) -> dict[str, Any]:
-    """A kept model as ``--json`` says it."""
+def installed_json(entry: InstalledModel) -> dict[str, Any]:
+    """Return a model that was pulled or imported as ``--json`` prints it."""
     return {
-        **{
-            "name": entry.name,
-            "quant": entry.quant,
-            "bytes": entry.nbytes,
-            "how": entry.how,
-            "from": entry.origin,
-        },
-        **{
-            "path": str(entry.path),
-            "files": [str(file) for file in entry.files],
-            "added": entry.added,
-        },
+        "name": entry.name,
+        "quant": entry.quant,
+        "bytes": entry.nbytes,
+        "how": entry.how,
+        "from": entry.origin,
+        "path": str(entry.path),
+        "files": [str(file) for file in entry.files],
+        "added": entry.added,
         "missing": str(entry.missing) if entry.missing else None,
     }
 
 
-def _shipped(
-    name: str, quant: str, folder: Path, conversions: Iterable[CachedConversion]
-) -> dict[str, Any]:
+def _fields() -> dict[str, Any]:
+    from dslocal import catalog
+    from dslocal.catalog.leftovers import find_leftovers
+    from dslocal.catalog.resolve import cached_conversions
+
+    registry = catalog.load_registry()
+    installed = catalog.installed_models()
+    conversions = cached_conversions()
+    shipped = [entry for entry in registry.values() if entry.local]
+    shipped_names = {entry.name for entry in shipped}
+    names_here = shipped_names | {entry.name for entry in installed}
     return {
-        **{
-            "name": name,
-            "quant": quant,
-            "bytes": sum(file.stat().st_size for file in folder.iterdir()),
-            "how": "ships",
-            "from": str(folder),
-        },
-        "converted": [_cached(conversion) for conversion in conversions if conversion.name == name],
+        "models": [
+            *(_shipped_json(entry, conversions) for entry in shipped),
+            *(installed_json(entry) for entry in installed),
+        ],
+        "cached": [_conversion_json(c) for c in conversions if c.name not in shipped_names],
+        "leftovers": [{"path": str(one.path), "bytes": one.nbytes} for one in find_leftovers()],
+        "disk": _disk_use(installed, conversions),
+        "known": sum(name not in names_here for name in registry),
     }
 
 
-def _cached(conversion: CachedConversion) -> dict[str, Any]:
+def _shipped_json(entry: ModelEntry, conversions: Iterable[CachedConversion]) -> dict[str, Any]:
+    return {
+        "name": entry.name,
+        "quant": entry.quant,
+        "bytes": sum(file.stat().st_size for file in entry.folder.iterdir()),
+        "how": "ships",
+        "from": str(entry.folder),
+        "converted": [_conversion_json(c) for c in conversions if c.name == entry.name],
+    }
+
+
+def _conversion_json(conversion: CachedConversion) -> dict[str, Any]:
     return {
         "name": conversion.name,
         "quant": conversion.quant,
@@ -93,16 +82,16 @@ def _cached(conversion: CachedConversion) -> dict[str, Any]:
     }
 
 
-def _disk(
-    kept: Iterable[InstalledModel], conversions: Iterable[CachedConversion]
+def _disk_use(
+    installed: Iterable[InstalledModel], conversions: Iterable[CachedConversion]
 ) -> dict[str, int]:
-    """Bytes by how they came to be; a file with two names counts once."""
-    sizes = {
+    """Return bytes by how they came to be; a file with two names counts once."""
+    sizes: dict[str, dict[str, int]] = {
         "converted": {str(conversion.path): conversion.nbytes for conversion in conversions},
         "downloaded": {},
         "imported": {},
     }
-    for entry in kept:
+    for entry in installed:
         if not entry.missing:
             sizes[entry.how].update({str(file): file.stat().st_size for file in entry.files})
     return {how: sum(files.values()) for how, files in sizes.items()}

@@ -1,17 +1,19 @@
-"""``dslocal rm``: forgets models, and deletes those of their files that dslocal made."""
+"""``dslocal rm``: forget models, and delete those of their files that dslocal made."""
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dslocal.cli.completion import values as completion_values
 from dslocal.cli.options import AsJson
-from dslocal.errors import DslocalError, NotFoundError, UsageError
-from dslocal.files import decimal_size
+from dslocal.errors import DslocalError, ExitCode, NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from dslocal.catalog import InstalledModel
@@ -39,172 +41,213 @@ def rm(
     """Forget models and delete what dslocal converted or downloaded for them; imported files
     stay.
     """
-    from dslocal.catalog.leftovers import find_leftovers as found
+    from dslocal.files import decimal_size
+    from dslocal.terminal.reports import model_list
 
     if not names and not leftovers:
         raise UsageError(
             "no model is named",
             hint="dslocal models lists them; --leftovers deletes what interrupted work left",
         )
-    from dslocal.catalog.leftovers import is_in_use
-    from dslocal.terminal.reports import model_list
-
-    models, conversions = _named(names or [])
+    targets = find_targets(names or [])
     if not (yes or dry_run or sys.stdin.isatty()):
         raise UsageError(
             "nobody is there to say yes",
             hint="--yes deletes without asking, --dry-run says what would go",
         )
-    left = [(one, is_in_use(one)) for one in found()] if leftovers else []
-    idle = [one for one, used in left if not used]
-    plan = [
-        *_planned(models),
-        *map(_conversion, conversions),
-        *(_leftover(one, used) for one, used in left),
-    ]
-    freed = sum(step["bytes"] for step in plan)
+    if leftovers:
+        targets.add_leftovers()
+    steps = list(_steps(targets))
+    freed = sum(step["bytes"] for step in steps)
     if not as_json:
-        model_list.print_removal(plan)
-    something = bool(models or conversions or idle)
-    if something and not dry_run:
+        model_list.print_removal(steps)
+    if not targets.is_empty and not dry_run:
         if not yes:
             _ask(freed, as_json=as_json)
-        freed = _remove(models, conversions, idle)
+        freed = _remove(targets)
     if as_json:
-        print(json.dumps({"removed": plan, "freed": freed, "dry_run": dry_run}))
-    elif something:
+        print(json.dumps({"removed": steps, "freed": freed, "dry_run": dry_run}))
+    elif not targets.is_empty:
         print(f"{'would free' if dry_run else 'freed'} {decimal_size(freed)}")
 
 
-def _named(names: list[str]) -> tuple[list[InstalledModel], list[CachedConversion]]:
-    """What ``names`` mean, before anything is touched. Raises NotFoundError, and UsageError where
-    one name means several.
+@dataclass(frozen=True)
+class ModelName:
+    """A model as the user named it.
+
+    Attributes:
+        text: What was given.
+        name: The model's name, in lower case.
+        quant: The quantization, in lower case; empty where all are meant.
+    """
+
+    text: str
+    name: str
+    quant: str
+
+    def matches(self, name: str, quant: str) -> bool:
+        """Return whether a model of this name and quantization is meant."""
+        return self.name == name.lower() and self.quant in ("", quant.lower())
+
+
+def parse_name(text: str) -> ModelName:
+    """Return the name and the quantization of ``NAME`` or ``NAME:QUANT``."""
+    quant = text.rpartition(":")[2]
+    if not quant or quant == text:
+        return ModelName(text, text.lower(), "")
+    return ModelName(text, text[: -len(quant) - 1].lower(), quant.lower())
+
+
+@dataclass
+class RemovalTargets:
+    """What is removed.
+
+    Attributes:
+        models: Models that were pulled or imported, by full name.
+        conversions: GGUF files in the cache, by path.
+        leftovers: What interrupted work left.
+        in_use: Those of them that another process is writing, which stay.
+    """
+
+    models: dict[str, InstalledModel] = field(default_factory=dict)
+    conversions: dict[Path, CachedConversion] = field(default_factory=dict)
+    leftovers: list[Leftover] = field(default_factory=list)
+    in_use: list[Leftover] = field(default_factory=list)
+
+    @property
+    def is_empty(self) -> bool:
+        """Return whether there is nothing to remove."""
+        return not (self.models or self.conversions or self.idle_leftovers)
+
+    @property
+    def idle_leftovers(self) -> list[Leftover]:
+        """Return the leftovers that are deleted."""
+        return [leftover for leftover in self.leftovers if leftover not in self.in_use]
+
+    def add_leftovers(self) -> None:
+        """Add what interrupted downloads and conversions left."""
+        from dslocal.catalog.leftovers import find_leftovers, is_in_use
+
+        self.leftovers = find_leftovers()
+        self.in_use = [leftover for leftover in self.leftovers if is_in_use(leftover)]
+
+
+def find_targets(names: Sequence[str]) -> RemovalTargets:
+    """Return what ``names`` mean, before anything is touched.
+
+    Raises:
+        NotFoundError: There is no such model here.
+        UsageError: A name means several.
     """
     from dslocal import catalog
-    from dslocal.catalog import resolve as by_name
+    from dslocal.catalog import resolve
 
-    kept: dict[str, InstalledModel] = {}
-    conversions: dict[str, CachedConversion] = {}
-    registry, all_kept, cached = (
-        catalog.load_registry(),
-        catalog.installed_models(),
-        by_name.cached_conversions(),
-    )
-    for name in names:
-        plain, colon, quant = name.rpartition(":") if ":" in name else (name, "", "")
-        if colon and not quant:
-            plain = name  # which is none
-        made = [
-            one
-            for one in cached
-            if plain.lower() == one.name.lower() and quant.lower() in ("", one.quant.lower())
-        ]
-        same = [
-            one
-            for one in all_kept
-            if plain.lower() == one.name and quant.lower() in ("", one.quant.lower())
-        ]
-        shipped = (entry := registry.get(plain.lower())) is not None and entry.local is not None
-        if not colon and len(same) > 1 and not shipped:
-            raise UsageError(
-                f"{plain} is here in {len(same)} quantizations",
-                hint="one of " + ", ".join(one.full_name for one in same),
-            )
-        if same and (colon or not shipped):
-            kept[same[0].full_name] = same[0]
-        elif made:
-            conversions |= {str(one.path): one for one in made}
-        elif not shipped:
-            raise NotFoundError(
-                f"no model called {name!r:.200} is on this machine",
-                hint=f"here: {by_name.installed_names()}",
-            )
-        else:
+    registry = catalog.load_registry()
+    all_installed = catalog.installed_models()
+    all_conversions = resolve.cached_conversions()
+    targets = RemovalTargets()
+    for name in map(parse_name, names):
+        installed = [model for model in all_installed if name.matches(model.name, model.quant)]
+        conversions = [file for file in all_conversions if name.matches(file.name, file.quant)]
+        entry = registry.get(name.name)
+        ships = entry is not None and entry.local is not None
+        if installed and (name.quant or not ships):
+            model = _only_one(name, installed)
+            targets.models[model.full_name] = model
+        elif conversions:
+            targets.conversions.update({file.path: file for file in conversions})
+        elif ships:
             print(
-                f"dslocal: {plain} ships with dslocal, and nothing of it is converted",
+                f"dslocal: {name.text.partition(':')[0]} ships with dslocal, "
+                "and nothing of it is converted",
                 file=sys.stderr,
             )
-    return list(kept.values()), list(conversions.values())
+        else:
+            raise NotFoundError(
+                f"no model called {name.text!r:.200} is on this machine",
+                hint=f"here: {resolve.installed_names()}",
+            )
+    return targets
 
 
-def _planned(models: list[InstalledModel]) -> list[dict[str, Any]]:
+def _only_one(name: ModelName, installed: list[InstalledModel]) -> InstalledModel:
+    if len(installed) > 1:
+        raise UsageError(
+            f"{name.text} is here in {len(installed)} quantizations",
+            hint="one of " + ", ".join(model.full_name for model in installed),
+        )
+    return installed[0]
+
+
+def _steps(targets: RemovalTargets) -> Iterator[dict[str, Any]]:
+    """Yield what is done to each target, as ``--json`` prints it."""
     from dslocal.catalog.removal import plan_removal
 
-    return [
-        {
-            **{
-                "name": removal.entry.name,
-                "quant": removal.entry.quant,
-                "bytes": removal.nbytes,
-                "why": removal.why,
-            },
-            **{
-                "deleted": [str(file) for file in removal.goes],
-                "stays": [str(file) for file in removal.stays],
-            },
+    for model in targets.models.values():
+        removal = plan_removal(model)
+        yield {
+            "name": removal.entry.name,
+            "quant": removal.entry.quant,
+            "bytes": removal.nbytes,
+            "why": removal.why,
+            "deleted": [str(file) for file in removal.goes],
+            "stays": [str(file) for file in removal.stays],
         }
-        for removal in map(plan_removal, models)
-    ]
-
-
-def _conversion(one: CachedConversion) -> dict[str, Any]:
-    return {
-        **{
-            "name": one.name,
-            "quant": one.quant,
-            "bytes": one.nbytes,
+    for conversion in targets.conversions.values():
+        yield {
+            "name": conversion.name,
+            "quant": conversion.quant,
+            "bytes": conversion.nbytes,
             "why": "it is converted again when it is used",
-        },
-        **{"deleted": [str(one.path)], "stays": []},
-    }
-
-
-def _leftover(one: Leftover, used: bool) -> dict[str, Any]:
-    files = {"deleted": [] if used else [str(one.path)], "stays": [str(one.path)] if used else []}
-    return {
-        "name": None,
-        "quant": None,
-        "bytes": 0 if used else one.nbytes,
-        "why": "a process is writing it" if used else "",
-        **files,
-    }
+            "deleted": [str(conversion.path)],
+            "stays": [],
+        }
+    for leftover in targets.leftovers:
+        stays = leftover in targets.in_use
+        yield {
+            "name": None,
+            "quant": None,
+            "bytes": 0 if stays else leftover.nbytes,
+            "why": "a process is writing it" if stays else "",
+            "deleted": [] if stays else [str(leftover.path)],
+            "stays": [str(leftover.path)] if stays else [],
+        }
 
 
 def _ask(freed: int, *, as_json: bool) -> None:
-    """Raises Exit unless the answer is yes."""
+    """Ask whether to go on.
 
-    print(
-        f"free {decimal_size(freed)}? [y/N] ",
-        end="",
-        file=sys.stderr if as_json else sys.stdout,
-        flush=True,
-    )
+    Raises:
+        typer.Exit: The answer is not yes.
+    """
+    from dslocal.files import decimal_size
+
+    where = sys.stderr if as_json else sys.stdout
+    print(f"free {decimal_size(freed)}? [y/N] ", end="", file=where, flush=True)
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         print("dslocal: nothing was removed", file=sys.stderr)
-        raise typer.Exit(1)
+        raise typer.Exit(ExitCode.FAILURE)
 
 
-def _remove(
-    models: list[InstalledModel], conversions: list[CachedConversion], idle: list[Leftover]
-) -> int:
-    """Does it, and returns the bytes that were freed."""
+def _remove(targets: RemovalTargets) -> int:
+    """Remove everything, and return the bytes that were freed."""
     from dslocal.catalog.leftovers import delete_leftover
     from dslocal.catalog.removal import remove_model
     from dslocal.terminal.sanitise import one_line
 
-    freed = sum(remove_model(model).nbytes for model in models)
-    for conversion in conversions:
+    freed = sum(remove_model(model).nbytes for model in targets.models.values())
+    for conversion in targets.conversions.values():
         try:
             conversion.path.unlink(missing_ok=True)
-            freed += conversion.nbytes
         except OSError as e:
             raise DslocalError(f"{conversion.path}: cannot be deleted: {e.strerror}") from e
-    for one in idle:
-        if delete_leftover(one):
-            freed += one.nbytes
+        freed += conversion.nbytes
+    for leftover in targets.idle_leftovers:
+        if delete_leftover(leftover):
+            freed += leftover.nbytes
         else:
             print(
-                f"dslocal: {one_line(str(one.path))} stays: a process is writing it",
+                f"dslocal: {one_line(str(leftover.path))} stays: a process is writing it",
                 file=sys.stderr,
             )
     return freed

@@ -7,49 +7,44 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dslocal.cli.completion import values as completion_values
+from dslocal.cli.options import ModelArgument
 from dslocal.errors import UnsupportedModelError
-from dslocal.gguf.header import GgufHeader, Value
 
-LONG = 64  # items of a metadata array that --json prints
+if TYPE_CHECKING:
+    from dslocal.gguf.header import GgufHeader, Value
+
+MAX_ITEMS = 64  # of a metadata array that --json prints
+SHOWN_APART = ("classes", "metadata")
 
 
 def show(
-    model: Annotated[
-        str | None,
-        typer.Argument(
-            help="A name, a GGUF file or a checkpoint folder. [the last one used, else nano]",
-            show_default=False,
-            autocompletion=completion_values.models,
-        ),
-    ] = None,
+    model: ModelArgument = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object, all metadata included.")
     ] = False,
 ) -> None:
     """Show what a model is: header, family, sizes by tensor class."""
     from dslocal.catalog import resolve
+    from dslocal.terminal.sanitise import one_line
 
     found = resolve.resolve_model(model)
-    fields = _gguf(found) if isinstance(found, Path) else _checkpoint(found.folder)
+    fields = _gguf_fields(found) if isinstance(found, Path) else _checkpoint_fields(found.folder)
     if as_json:
         print(json.dumps(fields))
         return
-    from dslocal.terminal.sanitise import one_line
-
     for name, value in fields.items():
-        if name not in ("classes", "metadata") and value is not None:
+        if name not in SHOWN_APART and value is not None:
             print(f"{name.replace('_', ' '):<16} {one_line(str(value))}")
     print()
     for name, nbytes in fields["classes"].items():
         print(f"{name:<20} {nbytes / 1e6:12,.1f} MB")
 
 
-def _gguf(path: Path) -> dict[str, Any]:
+def _gguf_fields(path: Path) -> dict[str, Any]:
     from dslocal.gguf.parts import read_parts
     from dslocal.gguf.tensor_names import tensor_class
 
@@ -64,7 +59,7 @@ def _gguf(path: Path) -> dict[str, Any]:
         "file": str(path),
         "name": header.text("general.name"),
         "architecture": header.architecture,
-        **_family(header),
+        **_family_fields(header),
         "layers": header.of_arch("block_count"),
         "mtp_layers": header.of_arch("nextn_predict_layers"),
         "context": header.of_arch("context_length"),
@@ -78,8 +73,8 @@ def _gguf(path: Path) -> dict[str, Any]:
     }
 
 
-def _family(header: GgufHeader) -> dict[str, str | None]:
-    """The family that a GGUF is of, and why."""
+def _family_fields(header: GgufHeader) -> dict[str, str | None]:
+    """Return the family that a GGUF file is of, and why."""
     from dslocal import prompts
 
     try:
@@ -98,14 +93,17 @@ def _family(header: GgufHeader) -> dict[str, str | None]:
 
 
 def _json_value(value: Value) -> object:
-    """``value`` as JSON can say it: long arrays by their length, NaN and infinity as null."""
+    """Return ``value`` as JSON allows it: long arrays by their length, NaN and infinity as null."""
     if isinstance(value, list):
-        return f"{len(value)} items" if len(value) > LONG else [_json_value(v) for v in value]
+        if len(value) > MAX_ITEMS:
+            return f"{len(value)} items"
+        return [_json_value(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _checkpoint(folder: Path) -> dict[str, Any]:
+def _checkpoint_fields(folder: Path) -> dict[str, Any]:
     import dslocal.convert as converter
+    from dslocal.gguf.header import GgufHeader
     from dslocal.gguf.tensor_names import tensor_class
 
     checkpoint = converter.open_checkpoint(converter.FolderSource(folder))
@@ -127,7 +125,7 @@ def _checkpoint(folder: Path) -> dict[str, Any]:
         "name": checkpoint.source.name,
         "architecture": checkpoint.config.architecture,
         "converts_as": plan.architecture.arch,
-        **_family(GgufHeader(3, metadata, (), 0)),
+        **_family_fields(GgufHeader(3, metadata, (), 0)),
         "shards": len(checkpoint.shards),
         "weights": weights,
         "bytes": sum(tensor.nbytes for tensor in checkpoint.tensors.values()),

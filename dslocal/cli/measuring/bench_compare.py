@@ -5,13 +5,13 @@ The file may be anybody's: nothing in it is used before it is checked.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from dslocal.errors import DslocalError, NotFoundError
+from dslocal.files import read_json_object
 from dslocal.terminal.reports.bench_report import BenchFigure, FigureKey
 
 MAX_BYTES = 4 << 20
@@ -62,19 +62,13 @@ def ratios(
 def _read_json(path: Path) -> dict[str, Any]:
     """Return the object in a file; an empty one where the file has something else."""
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
+        return read_json_object(path, max_bytes=MAX_BYTES)
     except FileNotFoundError as e:
         raise NotFoundError(f"{path}: no such file", hint=HINT) from e
     except OSError as e:
         raise DslocalError(f"{path}: cannot be read: {e.strerror}") from e
-    if len(data) > MAX_BYTES:
+    except ValueError:
         return {}
-    try:
-        content = json.loads(data)
-    except (ValueError, RecursionError):
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 def _read_figure(entry: Any, path: Path) -> tuple[FigureKey, float]:

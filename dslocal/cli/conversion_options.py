@@ -1,0 +1,87 @@
+"""The options of ``dslocal convert``: what is read, what is written, and how."""
+
+# Annotations are not strings here, as in option_groups.
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+@dataclass(frozen=True)
+class OutputFileOptions:
+    """What is written."""
+
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--out",
+            help="The file to write, or a folder; {quant} in it is replaced. [NAME-QUANT.gguf]",
+            show_default=False,
+        ),
+    ] = None
+    quant: Annotated[
+        str | None,
+        typer.Option(
+            "--quant", help="Q8_0, Q4_K_M, … or several with commas, from one read. [Q4_K_M]"
+        ),
+    ] = None
+    recipe: Annotated[
+        Path | None,
+        typer.Option(
+            "--recipe", help="A YAML file of regex: type, first match wins.", show_default=False
+        ),
+    ] = None
+    size: Annotated[
+        str | None,
+        typer.Option("--size", help="The best that fits in this, as 180GB.", show_default=False),
+    ] = None
+    imatrix: Annotated[
+        Path | None,
+        typer.Option(
+            "--imatrix", help="llama.cpp's importance matrix, GGUF or legacy.", show_default=False
+        ),
+    ] = None
+    mtp: Annotated[
+        bool,
+        typer.Option(
+            "--mtp/--no-mtp", help="Keep the multi-token-prediction layer where there is one."
+        ),
+    ] = True
+    mtp_only: Annotated[
+        bool,
+        typer.Option("--mtp-only", help="Write that layer alone, beside a GGUF that lacks it."),
+    ] = False
+    split_experts: Annotated[
+        bool, typer.Option("--split-experts", help="Routed experts in files of their own.")
+    ] = False
+    split_size: Annotated[
+        str | None,
+        typer.Option("--split-size", help="No file larger than this, as 40GB.", show_default=False),
+    ] = None
+
+
+@dataclass(frozen=True)
+class CheckpointOptions:
+    """How the checkpoint is read."""
+
+    stream: Annotated[
+        bool,
+        typer.Option(
+            "--stream",
+            help=(
+                "Fetch, convert and delete shard by shard: "
+                "disk for the output and two shards is enough."
+            ),
+        ),
+    ] = False
+    revision: Annotated[
+        str | None,
+        typer.Option(
+            "--revision",
+            help="Branch, tag or commit on the hub. [the model's, else main]",
+            show_default=False,
+        ),
+    ] = None
