@@ -337,7 +337,7 @@ def test_two_processes_pull_at_once(run: Run, tmp_path: Path) -> None:
     ready = models_of(run)
     with hub_for_dslocal(tmp_path / "unused") as hub:
         hub.add("me/nano-GGUF", {"nano-Q8_0.gguf": ready})
-        hub.fault("nano-Q8_0.gguf", "slow", None, rate=40e6)
+        hub.fault("nano-Q8_0.gguf", "slow", None, rate=10e6)
         env = run.env(
             {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "hf"), "NO_PROXY": "127.0.0.1"}
         )
