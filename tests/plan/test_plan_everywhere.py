@@ -31,11 +31,12 @@ from support.machines.recorded_machines import MACOS, macos
 from dslocal.errors import UsageError
 from dslocal.gguf.header import GgufHeader
 from dslocal.gguf.tensor_types import GgmlType
+from dslocal.plan.budget import HEADROOM
 from dslocal.plan.load_config import LoadConfig
 from dslocal.plan.machine.machine import Gpu, Machine
 from dslocal.plan.machine.probe import probe_machine
 from dslocal.plan.memory.footprint import footprint
-from dslocal.plan.search import HEADROOM, MIN_AUTO_CTX, UBATCH_SIZES, Overrides, make_plan
+from dslocal.plan.search import MIN_AUTO_CTX, UBATCH_SIZES, Overrides, make_plan
 
 F16 = GgmlType.F16
 Q8 = GgmlType.Q8_0

@@ -30,12 +30,13 @@ from support.machines.planning import (
 from dslocal.errors import DoesNotFitError, UsageError
 from dslocal.gguf.header import read_header
 from dslocal.gguf.tensor_types import GgmlType
+from dslocal.plan.budget import HEADROOM
 from dslocal.plan.load_config import LoadConfig
 from dslocal.plan.machine.machine import Machine
 from dslocal.plan.machine.probe import describe_machine
 from dslocal.plan.memory.footprint import footprint
 from dslocal.plan.refusal import nearest_fit, require_fit
-from dslocal.plan.search import HEADROOM, NO_OVERRIDES, TARGET_CTX, Overrides, Plan, make_plan
+from dslocal.plan.search import NO_OVERRIDES, TARGET_CTX, Overrides, Plan, make_plan
 
 F16 = GgmlType.F16
 Q8 = GgmlType.Q8_0

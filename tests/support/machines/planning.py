@@ -9,10 +9,11 @@ import dslocal.convert as converter
 from dslocal import catalog
 from dslocal.gguf.header import GgufHeader
 from dslocal.home.paths import registry_file
+from dslocal.plan.budget import HEADROOM
 from dslocal.plan.machine.machine import Machine
 from dslocal.plan.machine.probe import describe_machine
 from dslocal.plan.memory.footprint import footprint
-from dslocal.plan.search import HEADROOM, Overrides, Plan
+from dslocal.plan.search import Overrides, Plan
 
 GIB = 1 << 30
 REGISTRY = catalog.load_registry(registry_file())
