@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import re
 import stat
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -148,7 +147,7 @@ def left(own: Run, *args: str, question: str) -> tuple[str, int, int]:
         say(chat, "/stats")
         shown = chat.wait_for(" cached)")
         chat.wait_for(READY)
-        time.sleep(0.5)  # for what it does while the user thinks
+        chat.wait_for_idleness()  # it repairs its cache while the user thinks
         chat.press(CTRL_D)
         assert chat.leave() == 0
         prompt, cached = re.findall(r"prompt ([\d,]+) tokens \(([\d,]+) cached", shown)[-1]

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from support.chat.killed_chats import run_trials
 from support.cli.running import Run
 
 
-def test_finished_turns_survive(run: Run, tmp_path: Path) -> None:
-    """Proves it for a few kills: turns in order, files for their owner alone, no damaged line."""
+@pytest.mark.parametrize("kills", [2, pytest.param(12, marks=pytest.mark.slow)])
+def test_finished_turns_survive(run: Run, tmp_path: Path, kills: int) -> None:
+    """Proves that turns are in order, files for their owner alone, and no line is damaged."""
     (tmp_path / "cache").symlink_to(run.home / "cache")
-    trials = run_trials(Run(tmp_path), 3, seed=5)
+    trials = run_trials(Run(tmp_path), kills, seed=5)
     assert trials.finished
-    assert sum(trials.kills.values()) == 3
+    assert sum(trials.kills.values()) == kills

@@ -257,7 +257,7 @@ def test_frequencies(temperature: float, top_k: int, top_p: float, min_p: float)
     assert statistic < bound
 
 
-@pytest.mark.parametrize("top_p", [0.95, 0.7])
+@pytest.mark.parametrize("top_p", [0.95, pytest.param(0.7, marks=pytest.mark.slow)])
 def test_frequencies_of_many(top_p: float) -> None:
     """50,000 draws over 20,000 tokens, counted in 50 groups of ids; a twentieth of them, and a
     third, need the exact cut.

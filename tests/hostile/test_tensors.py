@@ -298,7 +298,9 @@ def test_refused(case: Case, refused: Callable[[Case], None]) -> None:
     refused(case)
 
 
-Q_B_OUT, EMBED_OUT, NORM_OUT = "blk.1.attn_q_b.weight", "token_embd.weight", "output_norm.weight"
+Q_B_OUT = "blk.1.attn_q_b.weight"
+EMBED_OUT = "token_embd.weight"
+NORM_OUT = "output_norm.weight"
 # what is done, and the first weights that come of it
 FINE: dict[str, tuple[Damage, str, list[float]]] = {
     "largest and smallest FP8": (

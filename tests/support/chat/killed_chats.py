@@ -22,7 +22,8 @@ from dslocal.chat import StoredConversation, load_conversation
 from dslocal.prompts import Message
 
 ENTER = "\r"
-LONGEST = 2.5  # seconds that a chat lives once it has begun to ask
+MAX_TURNS = 2  # that are finished in a chat before it is killed
+ANSWER_S = 0.5  # within which a kill hits an answer, if the machine is quiet
 
 
 @dataclass
@@ -46,15 +47,13 @@ class Trials:
         before = {file.name for file in self.folder.glob("*.jsonl")}
         with Screen([str(BINARY), "chat", *args], self.own.env()) as chat:
             chat.wait_for(READY)
-            end = time.monotonic() + self.dice.uniform(0.05, LONGEST)
-            where = "asking"
-            while (left := end - time.monotonic()) > 0:
-                question = f"What is {self.dice.randint(10, 99)} + {self.dice.randint(10, 99)}?"
-                chat.press(question + ENTER)
-                if not chat.comes(READY, left):
-                    where = "answering"
-                    break
-                self.finished.append(question)
+            for _ in range(self.dice.randint(0, MAX_TURNS)):
+                self.finished.append(self._ask(chat))
+                chat.wait_for(READY)
+            where = self.dice.choice(["asking", "answering", "answering"])
+            if where == "answering":
+                self._ask(chat)
+                time.sleep(self.dice.uniform(0, ANSWER_S))
             self.kills[where] = self.kills.get(where, 0) + 1
             _kill(chat.process.pid, child_only=self.dice.random() < 0.5)
             chat.process.wait(60)
@@ -62,6 +61,11 @@ class Trials:
         if self.saved is None and new:
             self.saved = _free(self.folder / new.pop())
         self.check()
+
+    def _ask(self, chat: Screen) -> str:
+        question = f"What is {self.dice.randint(10, 99)} + {self.dice.randint(10, 99)}?"
+        chat.press(question + ENTER)
+        return question
 
     def check(self) -> None:
         if self.saved is None:

@@ -14,11 +14,13 @@ import sys
 import termios
 import time
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 LIMIT_S = 90
 ROWS, COLUMNS = 30, 100
+IDLE_LOOKS = 5
 ESCAPES = re.compile(
     r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)|[@-Z\\^_=>]|[()][A-Z0-9])"
 )
@@ -31,6 +33,17 @@ SHIM = (
     "fcntl.ioctl(0, termios.TIOCSCTTY, 0);"
     "os.execv(sys.argv[1], sys.argv[1:])"
 )
+
+
+def _is_busy(process: int) -> bool:
+    """Return whether a thread of ``process``, or of one of its children, runs or could run."""
+    for thread in Path(f"/proc/{process}/task").glob("*"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            if (thread / "stat").read_text().rpartition(")")[2].split()[0] == "R":
+                return True
+            if any(_is_busy(int(child)) for child in (thread / "children").read_text().split()):
+                return True
+    return False
 
 
 class Screen:
@@ -117,6 +130,17 @@ class Screen:
             self._read(min(0.1, max(0.0, end - time.monotonic())))
         self._seen = at + len(text)
         return True
+
+    def wait_for_idleness(self) -> None:
+        """Wait until every thread of the program and of its children sleeps, as far as can be seen:
+        on Linux.
+        """
+        end = time.monotonic() + LIMIT_S
+        seen = 0
+        while seen < IDLE_LOOKS:
+            assert time.monotonic() < end, "it is never idle"
+            self._read(0.02)
+            seen = 0 if _is_busy(self.process.pid) else seen + 1
 
     def leave(self) -> int:
         """Return the exit code, once the program has ended and all that it wrote was read."""
