@@ -21,7 +21,7 @@ from dslocal.errors import EngineError
 from dslocal.gguf.parts import read_parts
 from dslocal.plan.load_config import DeviceShare, GpuKind, LoadConfig, MemoryUse
 from dslocal.plan.memory.footprint import overhead
-from dslocal.plan.memory.shape import Shape, shape_of
+from dslocal.plan.memory.shape import ModelShape, shape_of
 
 TIMEOUT_S = 30.0
 MAX_CAUSE = 300  # characters of what the child said
@@ -100,7 +100,7 @@ def _cause(done: subprocess.CompletedProcess[bytes]) -> str:
 
 
 def _memory_use(
-    shape: Shape, load_config: LoadConfig, answer: dict[str, Any], gpu: GpuKind
+    shape: ModelShape, load_config: LoadConfig, answer: dict[str, Any], gpu: GpuKind
 ) -> MemoryUse:
     buffers = answer["buffers"]
     return MemoryUse(

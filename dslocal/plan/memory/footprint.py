@@ -27,7 +27,7 @@ from .llamacpp_mirror.micro_batch import (
     MicroBatch,
 )
 from .placement import is_on_gpu, padded, placed_tensors, weights
-from .shape import Shape, is_legacy_mla, moe_layers, shape_of
+from .shape import ModelShape, is_legacy_mla, moe_layers, shape_of
 
 MIB = 1 << 20
 CTX_MULTIPLE = 256  # llama.cpp rounds a context up to it (src/llama-context.cpp, constructor)
@@ -116,7 +116,7 @@ def kv_cells(load_config: LoadConfig) -> int:
     return padded(load_config.n_ctx, CTX_MULTIPLE)
 
 
-def kv_cache(shape: Shape, load_config: LoadConfig) -> DeviceShare:
+def kv_cache(shape: ModelShape, load_config: LoadConfig) -> DeviceShare:
     """Return the bytes of the cache of all layers.
 
     The MTP layer's, if it is loaded, belongs to a context of its own. Source: llama.cpp,
@@ -130,7 +130,7 @@ def kv_cache(shape: Shape, load_config: LoadConfig) -> DeviceShare:
 
 
 def compute_buffers(
-    header: GgufHeader, shape: Shape, load_config: LoadConfig, gpu: GpuKind = "cuda"
+    header: GgufHeader, shape: ModelShape, load_config: LoadConfig, gpu: GpuKind = "cuda"
 ) -> DeviceShare:
     """Return the bytes of the buffers for intermediate results."""
     batch = _micro_batch(load_config)
@@ -155,7 +155,7 @@ def output_bytes(n_vocab: int, n_embd: int, load_config: LoadConfig) -> int:
     return 4 * elements
 
 
-def overhead(shape: Shape, load_config: LoadConfig, gpu: GpuKind = "cuda") -> DeviceShare:
+def overhead(shape: ModelShape, load_config: LoadConfig, gpu: GpuKind = "cuda") -> DeviceShare:
     """Return the bytes that the process takes besides.
 
     In RAM the interpreter and libraries, the vocabulary, the cache's book-keeping, and what the
@@ -172,7 +172,7 @@ def overhead(shape: Shape, load_config: LoadConfig, gpu: GpuKind = "cuda") -> De
     return DeviceShare(_gpu_overhead(shape, load_config, gpu), host)
 
 
-def _gpu_overhead(shape: Shape, load_config: LoadConfig, gpu: GpuKind) -> int:
+def _gpu_overhead(shape: ModelShape, load_config: LoadConfig, gpu: GpuKind) -> int:
     """Return the bytes that the GPU's driver and kernels take there."""
     if not load_config.n_gpu_layers:
         return 0
@@ -196,7 +196,7 @@ def _micro_batch(load_config: LoadConfig) -> MicroBatch:
     )
 
 
-def _host_resident(header: GgufHeader, shape: Shape, load_config: LoadConfig) -> HostResident:
+def _host_resident(header: GgufHeader, shape: ModelShape, load_config: LoadConfig) -> HostResident:
     """Return what of the model is in RAM when layers are on the GPU."""
     last_ffn = f"blk.{shape.n_layer - 1}.ffn"
     # Few rows of the last layer go on: too few to copy its weights for them.
@@ -218,6 +218,6 @@ def _host_resident(header: GgufHeader, shape: Shape, load_config: LoadConfig) ->
     )
 
 
-def _kv_row_bytes(shape: Shape, kv_type: GgmlType) -> int:
+def _kv_row_bytes(shape: ModelShape, kv_type: GgmlType) -> int:
     """Return the bytes of one token in one layer of the cache."""
     return kv_type.nbytes(shape.n_embd_k_gqa) + kv_type.nbytes(shape.n_embd_v_gqa)

@@ -17,7 +17,7 @@ from dslocal.plan.load_config import DeviceShare, LoadConfig
 
 from .llamacpp_mirror.micro_batch import GPU_ALIGNMENT, HOST_ALIGNMENT
 from .memo import cached_by_header
-from .shape import Shape, moe_layers, routed_layer_of, shape_of
+from .shape import ModelShape, moe_layers, routed_layer_of, shape_of
 
 EMBEDDINGS = "token_embd.weight"
 OUTPUT = "output.weight"
@@ -38,7 +38,7 @@ REPACKED_TYPES = frozenset(
 )
 
 
-def is_on_gpu(layer: int, shape: Shape, load_config: LoadConfig) -> bool:
+def is_on_gpu(layer: int, shape: ModelShape, load_config: LoadConfig) -> bool:
     """Return whether a layer is on the GPU.
 
     Args:
@@ -64,7 +64,7 @@ def placed_tensors(
         yield tensor, not in_ram and is_on_gpu(layer, shape, load_config)
 
 
-def weights(header: GgufHeader, shape: Shape, load_config: LoadConfig) -> DeviceShare:
+def weights(header: GgufHeader, shape: ModelShape, load_config: LoadConfig) -> DeviceShare:
     """Return the bytes of all weights."""
     placement_alone = replace(
         load_config, n_ctx=0, kv_type=GgmlType.F16, n_ubatch=0, flash_attn=True, n_outputs=0
@@ -73,7 +73,7 @@ def weights(header: GgufHeader, shape: Shape, load_config: LoadConfig) -> Device
 
 
 @cached_by_header
-def _all_weights(header: GgufHeader, shape: Shape, load_config: LoadConfig) -> DeviceShare:
+def _all_weights(header: GgufHeader, shape: ModelShape, load_config: LoadConfig) -> DeviceShare:
     total = DeviceShare(0, 0)
     for share in weights_by_class(header, shape, load_config).values():
         total += share
@@ -81,7 +81,7 @@ def _all_weights(header: GgufHeader, shape: Shape, load_config: LoadConfig) -> D
 
 
 def weights_by_class(
-    header: GgufHeader, shape: Shape, load_config: LoadConfig
+    header: GgufHeader, shape: ModelShape, load_config: LoadConfig
 ) -> dict[str, DeviceShare]:
     """Return the bytes of weights by what they are for, as :func:`tensor_class` names it.
 

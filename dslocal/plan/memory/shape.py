@@ -26,7 +26,7 @@ TensorShapes: TypeAlias = Mapping[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class ModelShape:
     """The numbers of a model that its memory depends on.
 
     Names are those of ``llama_hparams`` (llama.cpp, src/llama-hparams.h). ``has_…`` say which
@@ -128,7 +128,7 @@ class _Dimensions(NamedTuple):
 
 
 @cached_by_header
-def shape_of(header: GgufHeader) -> Shape:
+def shape_of(header: GgufHeader) -> ModelShape:
     """Return the shape of the model that ``header`` describes.
 
     Raises:
@@ -167,7 +167,7 @@ def _read_dimensions(header: GgufHeader) -> _Dimensions:
     return found
 
 
-def _read_shape(header: GgufHeader, tensors: TensorShapes, dimensions: _Dimensions) -> Shape:
+def _read_shape(header: GgufHeader, tensors: TensorShapes, dimensions: _Dimensions) -> ModelShape:
     """Put together what the metadata and the shapes of the tensors say.
 
     Source of the defaults: llama.cpp, src/llama-model.cpp, ``llama_model_base::load_hparams``.
@@ -180,7 +180,7 @@ def _read_shape(header: GgufHeader, tensors: TensorShapes, dimensions: _Dimensio
     mla_head_v = header.of_arch("attention.value_length_mla")
     is_mla = bool(mla_head_k and mla_head_v)
     scale = header.metadata.get(f"{arch}.expert_weights_scale")
-    return Shape(
+    return ModelShape(
         architecture=arch,
         n_layer=dimensions.n_layer,
         n_layer_nextn=dimensions.n_layer_nextn,
@@ -224,7 +224,7 @@ def _most_rows(tensors: TensorShapes, suffix: str) -> int:
     return max(rows, default=0)
 
 
-def _check_ranges(shape: Shape) -> None:
+def _check_ranges(shape: ModelShape) -> None:
     """Raise GgufError for the first number of ``shape`` that is out of range."""
     ranges = (
         (shape.n_layer_nextn, _Range("mtp layers")),

@@ -16,7 +16,7 @@ from dslocal.gguf.header import GgufHeader
 from dslocal.gguf.tensor_types import GgmlType
 
 if TYPE_CHECKING:
-    from .shape import Shape
+    from .shape import ModelShape
 
 MAX_LAYERS = 512  # LLAMA_MAX_LAYERS, src/llama-hparams.h
 MAX_EXPERTS = 1024  # LLAMA_MAX_EXPERTS, src/llama-hparams.h
@@ -65,7 +65,7 @@ def validate_types(header: GgufHeader) -> None:
             )
 
 
-def validate_shape(header: GgufHeader, shape: Shape) -> None:
+def validate_shape(header: GgufHeader, shape: ModelShape) -> None:
     """Raise GgufError for the first thing in ``header`` that makes no sense.
 
     Args:
@@ -105,14 +105,14 @@ def validate_vocabulary(header: GgufHeader) -> None:
         )
 
 
-def _check_layers(header: GgufHeader, shape: Shape) -> Iterator[str]:
+def _check_layers(header: GgufHeader, shape: ModelShape) -> Iterator[str]:
     if shape.n_layer_all > MAX_LAYERS:
         yield f"{shape.n_layer_all:,} layers, of {MAX_LAYERS} at the most"
     if header.of_arch("context_length", 1) < 1:
         yield f"a context of {header.of_arch('context_length')}"
 
 
-def _check_attention(header: GgufHeader, shape: Shape) -> Iterator[str]:
+def _check_attention(header: GgufHeader, shape: ModelShape) -> Iterator[str]:
     n_head, n_head_kv = shape.n_head, shape.n_head_kv
     n_rot = shape.n_rot
     joined = _attention_output_width(header)
@@ -139,7 +139,7 @@ def _attention_output_width(header: GgufHeader) -> int:
     return 0
 
 
-def _check_mla(shape: Shape) -> Iterator[str]:
+def _check_mla(shape: ModelShape) -> Iterator[str]:
     if shape.n_rot >= shape.n_embd_head_k:
         yield f"{shape.n_rot:,} rotated dimensions of {shape.n_embd_head_k:,}"
     if not shape.is_mla:
@@ -151,7 +151,7 @@ def _check_mla(shape: Shape) -> Iterator[str]:
         yield f"{kept:,} numbers are kept of a token, where {made} are made"
 
 
-def _check_experts(header: GgufHeader, shape: Shape) -> Iterator[str]:
+def _check_experts(header: GgufHeader, shape: ModelShape) -> Iterator[str]:
     groups = shape.n_expert_groups
     if bool(shape.n_expert) != bool(shape.n_expert_used):
         yield f"{shape.n_expert_used:,} of {shape.n_expert:,} experts are used"

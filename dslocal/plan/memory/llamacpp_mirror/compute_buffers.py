@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 
 from dslocal.plan.load_config import DeviceShare, GpuKind
-from dslocal.plan.memory.shape import Shape
+from dslocal.plan.memory.shape import ModelShape
 
 from .graph import reserve_graph, reserve_inputs, reserve_mtp_graph
 from .micro_batch import MIN_OFFLOAD_BATCH, NOTHING_IN_RAM, HostResident, MicroBatch
@@ -22,20 +22,20 @@ Q8_1_BYTES, Q8_1_ELEMENTS = 36, 32
 
 
 @functools.lru_cache(maxsize=4096)
-def cpu_buffer_size(shape: Shape, batch: MicroBatch) -> int:
+def cpu_buffer_size(shape: ModelShape, batch: MicroBatch) -> int:
     """Return the bytes of the buffer for all intermediate results of one micro-batch."""
     return reserve_graph(shape, batch)
 
 
 @functools.lru_cache(maxsize=1024)
-def mtp_buffer_size(shape: Shape, batch: MicroBatch) -> int:
+def mtp_buffer_size(shape: ModelShape, batch: MicroBatch) -> int:
     """Return the same for the context that drafts with the MTP layer."""
     return reserve_mtp_graph(shape, batch)
 
 
 @functools.lru_cache(maxsize=4096)
 def gpu_buffer_sizes(
-    shape: Shape, batch: MicroBatch, gpu: GpuKind, host: HostResident
+    shape: ModelShape, batch: MicroBatch, gpu: GpuKind, host: HostResident
 ) -> DeviceShare:
     """Return the bytes of both buffers when at least some layers are on the GPU.
 
@@ -51,7 +51,7 @@ def gpu_buffer_sizes(
     return DeviceShare(reserve_graph(shape, batch, gpu), cpu_buffer_size(shape, batch))
 
 
-def cpu_work_size(shape: Shape, batch: MicroBatch, *, experts_only: bool = False) -> int:
+def cpu_work_size(shape: ModelShape, batch: MicroBatch, *, experts_only: bool = False) -> int:
     """Return the bytes that the CPU backend takes on top while it computes.
 
     They hold the largest operand converted for a product, and the lists of the experts' rows.
@@ -77,7 +77,7 @@ def cpu_work_size(shape: Shape, batch: MicroBatch, *, experts_only: bool = False
     return needed
 
 
-def cuda_pool_size(shape: Shape, batch: MicroBatch) -> int:
+def cuda_pool_size(shape: ModelShape, batch: MicroBatch) -> int:
     """Return the bytes that CUDA's kernels take on top while they compute.
 
     They hold the largest operand as Q8_1, each expert's rows by themselves, or the weights of
@@ -93,7 +93,7 @@ def cuda_pool_size(shape: Shape, batch: MicroBatch) -> int:
     return max(pool, MIN_CUDA_POOL + _attention_weights_f16(shape, batch))
 
 
-def _attention_weights_f16(shape: Shape, batch: MicroBatch) -> int:
+def _attention_weights_f16(shape: ModelShape, batch: MicroBatch) -> int:
     """Return the bytes of the weights of attention as f16, to be multiplied with values."""
     return 2 * batch.n_tokens * shape.n_head * batch.n_kv
 

@@ -8,7 +8,7 @@ a few of each stand for all.
 from __future__ import annotations
 
 from dslocal.plan.load_config import GpuKind
-from dslocal.plan.memory.shape import Shape
+from dslocal.plan.memory.shape import ModelShape
 
 from .allocator import Node
 from .attention import build_self_attention
@@ -28,7 +28,7 @@ REPEATS = 3
 
 
 def reserve_graph(
-    shape: Shape,
+    shape: ModelShape,
     batch: MicroBatch,
     gpu: GpuKind | None = None,
     host: HostResident = NOTHING_IN_RAM,
@@ -57,7 +57,7 @@ def reserve_graph(
     return _buffer_size_with_logits(ctx, result_norm)
 
 
-def reserve_mtp_graph(shape: Shape, batch: MicroBatch) -> int:
+def reserve_mtp_graph(shape: ModelShape, batch: MicroBatch) -> int:
     """Return the bytes of the buffer of the context that drafts with the MTP layer.
 
     The layer joins the last token's embedding to the state before it; the states of all rows are
@@ -80,7 +80,7 @@ def reserve_mtp_graph(shape: Shape, batch: MicroBatch) -> int:
     )
 
 
-def reserve_inputs(shape: Shape, batch: MicroBatch) -> int:
+def reserve_inputs(shape: ModelShape, batch: MicroBatch) -> int:
     """Return the bytes of the buffer in RAM when a GPU computes: inputs and the embeddings' rows.
 
     Source: ggml/src/ggml-backend.cpp, ``ggml_backend_sched_split_graph``: the split of the CPU.
@@ -135,7 +135,7 @@ def _build_layer(ctx: GraphContext, inp: Node, *, is_last: bool) -> Node:
     return graph.op((n_embd, n_rows), cur, ffn_inp, inplace=True)
 
 
-def _layer_kinds(shape: Shape, host: HostResident) -> list[LayerKind]:
+def _layer_kinds(shape: ModelShape, host: HostResident) -> list[LayerKind]:
     """Return the layers to build, in order: a few of each kind in a row, and the last."""
     first_moe = shape.n_layer_dense_lead if shape.n_expert else shape.n_layer
     kinds: list[LayerKind] = []

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from dslocal.plan.load_config import GpuKind
-from dslocal.plan.memory.shape import Shape
+from dslocal.plan.memory.shape import ModelShape
 
 from .allocator import Graph, Node
 from .micro_batch import (
@@ -35,7 +35,7 @@ class GraphContext:
         layer: the kind of the layer that is being built.
     """
 
-    def __init__(self, shape: Shape, batch: MicroBatch, gpu: GpuKind | None = None) -> None:
+    def __init__(self, shape: ModelShape, batch: MicroBatch, gpu: GpuKind | None = None) -> None:
         """Start a graph with its inputs.
 
         Source: src/llama-graph.cpp, ``build_inp_pos``, ``build_inp_out_ids``,
