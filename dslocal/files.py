@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 __all__ = [
     "binary_size",
@@ -143,6 +143,15 @@ def parse_json_object(data: str | bytes) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ValueError("not a JSON object")
     return content
+
+
+def refuse_json_constant(name: str) -> NoReturn:
+    """Refuse NaN and Infinity, which JSON does not have: the ``parse_constant`` of json.loads.
+
+    Raises:
+        ValueError: Always.
+    """
+    raise ValueError(f"{name} is no number")
 
 
 def gigabytes(nbytes: float, decimals: int = 1) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from dslocal.errors import SchemaError, UsageError
+from dslocal.files import refuse_json_constant
 from dslocal.prompts.files import read_text
 
 MAX_BYTES = 1 << 20
@@ -49,7 +50,7 @@ class OutputConstraint:
         if self.schema is None:
             return None
         try:
-            value = json.loads(answer, parse_constant=_no_constant)
+            value = json.loads(answer, parse_constant=refuse_json_constant)
             _validate(self.schema, json.loads(answer, parse_float=Decimal), held=not self.unheld)
         except ValueError as e:
             message = f"the answer is not JSON: {e}" if answer else "there is no answer"
@@ -99,7 +100,7 @@ def read_schema(path: Path) -> OutputConstraint:
         UsageError: If it is not a schema, or beyond the limits.
     """
     try:
-        schema = json.loads(_read(path), parse_constant=_no_constant)
+        schema = json.loads(_read(path), parse_constant=refuse_json_constant)
     except ValueError as e:
         raise UsageError(f"{path}: not JSON: {e}") from None
     except RecursionError:

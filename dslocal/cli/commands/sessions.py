@@ -38,11 +38,11 @@ def list_(
     from dslocal import chat
     from dslocal.terminal.chat.session_commands import matching_line
 
-    found = [
-        (saved, line)
-        for saved in chat.list_conversations()
-        if saved.questions and (line := matching_line(saved, search)) is not None
-    ]
+    found = []
+    for saved in chat.list_conversations():
+        line = matching_line(saved, search) if saved.questions else None
+        if line is not None:
+            found.append((saved, line))
     if as_json:
         print(json.dumps([_fields(saved, line) for saved, line in found]))
         return
@@ -67,11 +67,15 @@ def rm(
 
 
 def _fields(saved: StoredConversation, line: str) -> dict[str, Any]:
+    """Return a conversation as JSON; with ``line``, if it is not empty, as the match."""
     fields = {
         "id": saved.id,
         "model": saved.model,
         "began": saved.began,
         "last": saved.last,
         "turns": len(saved.questions),
+        "question": saved.questions[0],
     }
-    return {**fields, "question": saved.questions[0], **({"match": line} if line else {})}
+    if line:
+        fields["match"] = line
+    return fields

@@ -40,9 +40,8 @@ def list_(context: typer.Context, as_json: AsJson = False) -> None:
         return
     width = max((len(template.name) for template in found), default=0)
     for template in found:
-        print(
-            f"{template.name:<{width}}  {one_line(template.about or template.prompt, MAX_SHOWN_ABOUT)}"
-        )
+        about = one_line(template.about or template.prompt, MAX_SHOWN_ABOUT)
+        print(f"{template.name:<{width}}  {about}")
     if not found:
         file = one_line(str(home.config_file()))
         print(f"no templates; {file} holds them, as:\n{EXAMPLE}", file=sys.stderr)

@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from dslocal.files import refuse_json_constant
+
 from .errors import ApiError
 from .logprobs import MAX_LOGPROBS
 
@@ -211,7 +213,7 @@ def parse_request(schema: type[S], body: bytes) -> S:
         ApiError: 400 for what is not a JSON object, 422 for fields that do not match ``schema``.
     """
     try:
-        found = json.loads(body.decode("utf-8"), parse_constant=_refuse_constant)
+        found = json.loads(body.decode("utf-8"), parse_constant=refuse_json_constant)
     except UnicodeDecodeError:
         raise ApiError(400, "the body is not UTF-8") from None
     except RecursionError:
@@ -228,7 +230,3 @@ def parse_request(schema: type[S], body: bytes) -> S:
         raise ApiError(422, f"{field}: {first['msg']}"[:300], param=field) from None
     except RecursionError:
         raise ApiError(400, "the body is nested too deeply") from None
-
-
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no number")
