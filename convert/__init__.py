@@ -11,11 +11,12 @@ a :class:`Source` that opens shards by name)::
 """
 
 from dslocal.gguf import libraries
+from dslocal.types import FileRange
 
 libraries.require()  # before numpy, see there
 
 from .checkpoint.checkpoint import Checkpoint, open_checkpoint  # noqa: E402
-from .checkpoint.source import FileRange, FolderSource, Source  # noqa: E402
+from .checkpoint.source import FolderSource, Source  # noqa: E402
 from .conversion_plan import ConversionPlan, PlannedOutput, plan_conversion  # noqa: E402
 from .executor import (  # noqa: E402
     ConversionProgress,

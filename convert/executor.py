@@ -17,8 +17,8 @@ from typing import BinaryIO, NamedTuple
 
 from dslocal.errors import CheckpointError, ConversionError
 from dslocal.files import gigabytes, sync_folder
+from dslocal.types import FileRange
 
-from .checkpoint.source import FileRange
 from .conversion_plan import ConversionPlan
 from .output.gguf_file import OutputFile, split_metadata
 from .output.journal import FinishedUnits, Journal, JournalEntry

@@ -1,9 +1,18 @@
-"""Results of a generation, which engine, chat and server share. Imports nothing heavy."""
+"""Small types of packages that do not know each other. Imports nothing heavy."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
+
+
+class FileRange(NamedTuple):
+    """A piece of a file: ``nbytes`` from byte ``start``."""
+
+    file: str
+    start: int
+    nbytes: int
 
 
 class FinishReason(Enum):

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from dslocal.errors import CheckpointError
+from dslocal.types import FileRange
 
 from .config import Config, short_repr
 from .safetensors import MAX_NAME, TensorInfo, read_shard_header
-from .source import FileRange, Source, is_plain_name
+from .source import Source, is_plain_name
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"

@@ -10,23 +10,16 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, Protocol
+from typing import BinaryIO, Protocol
 
 from dslocal.errors import CheckpointError, NotFoundError
+from dslocal.types import FileRange
 
 MAX_NAME = 255  # characters
 MAX_METADATA_BYTES = 4096  # of the file that huggingface_hub keeps beside a download
 COMPARED_BYTES = 8 << 20  # at a time
 _COMMIT = re.compile("[0-9a-f]{40}")
 _SHA256 = re.compile("[0-9a-f]{64}")
-
-
-class FileRange(NamedTuple):
-    """A piece of a file: ``nbytes`` from byte ``start``."""
-
-    file: str
-    start: int
-    nbytes: int
 
 
 class Source(Protocol):

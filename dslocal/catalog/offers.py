@@ -319,7 +319,9 @@ def _read_config(remote: Repository, manifest: Manifest) -> dict[str, object]:
     if file.size > MAX_CONFIG:
         raise DownloadError(f"{manifest.origin}: config.json: {file.size:,} bytes cannot be right")
     what = f"{manifest.origin}: config.json"
-    data = http.with_retries(lambda: b"".join(remote.part(manifest, file, 0, file.size)), what)
+    data = http.with_retries(
+        lambda: b"".join(remote.read_range(manifest, file, 0, file.size)), what
+    )
     try:
         return parse_json_object(data)
     except ValueError:

@@ -1,8 +1,7 @@
-"""Bytes over HTTP through huggingface_hub's own session: ranges, limits, and every failure
-explained or tried again.
+"""Bytes over HTTP through huggingface_hub's own session.
 
-The session brings proxies, certificates and HF_HUB_OFFLINE. Nothing here trusts a length, a
-redirect or a hash that a server sends.
+Ranges, limits, and every failure explained or tried again. The session brings proxies, certificates
+and HF_HUB_OFFLINE. Nothing here trusts a length, a redirect or a hash that a server sends.
 """
 
 from __future__ import annotations
@@ -19,71 +18,63 @@ from dslocal.errors import DownloadError, DslocalError, NotFoundError
 if TYPE_CHECKING:
     import httpx2
 
-CHUNK = 1 << 20
-FIRST_PATIENCE = 2
-PATIENCE = 7  # tries in a row that bring nothing, 0.5 s to 16 s apart
-LONGEST_WAIT_S = 120.0
+CHUNK = 1 << 20  # bytes
+MAX_TRIES = 7  # in a row that bring nothing, 0.5 s to 16 s apart
+MAX_FIRST_TRIES = 2  # where there is no connection from the start
+MAX_BACKOFF_S = 16.0
+MAX_WAIT_S = 120.0  # that a server may ask for
 TIMEOUT_S = 10.0  # without a byte
-TOKEN = "set HF_TOKEN to a token that may read it, or run hf auth login"  # noqa: S105
-AGAIN = "the same command goes on from there"
-BUSY = (408, 425, 429, 500, 502, 503, 504)
+TOKEN_HINT = "set HF_TOKEN to a token that may read it, or run hf auth login"  # noqa: S105
+RESUME_HINT = "the same command continues from there"
+RETRIED_STATUS = (408, 425, 429, 500, 502, 503, 504)
 
 _T = TypeVar("_T")
 Check = Callable[["httpx2.Response"], None]
 
 
 class _NonsenseError(Exception):
-    """An answer that makes no sense, and would make none the next time."""
+    """A response that makes no sense, and would make none the next time."""
 
 
 def session() -> httpx2.Client:
-    """huggingface_hub's client, without its warnings."""
+    """Return huggingface_hub's client, without its warnings."""
     from huggingface_hub.utils import get_session, logging
 
     logging.set_verbosity(logging.ERROR)
     return get_session()
 
 
-@contextmanager
-def _response(
-    url: str, headers: Mapping[str, str], check: Check | None
-) -> Iterator[httpx2.Response]:
-    """A GET whose first answer, before any redirect, passed ``check``."""
-    with session().stream(
-        "GET", url, headers={**headers, "Accept-Encoding": "identity"}, timeout=_timeout()
-    ) as response:
-        _refuse_errors(response)
-        if check is not None:
-            check(response.history[0] if response.history else response)
-        if response.status_code not in (200, 206):  # as a redirect to nowhere
-            raise _NonsenseError(f"{response.url.host} answers {response.status_code} and no file")
-        yield response
-
-
-def get_small(url: str, headers: Mapping[str, str], most: int) -> bytes:
-    """A whole body of at most ``most`` bytes."""
+def get_small(url: str, headers: Mapping[str, str], max_bytes: int) -> bytes:
+    """Return a whole body of at most ``max_bytes`` bytes."""
     with _response(url, headers, None) as response:
         body = bytearray()
         for chunk in response.iter_bytes(CHUNK):
             body += chunk
-            if len(body) > most:
-                raise _NonsenseError(f"goes on after {most:,} bytes; that cannot be right")
+            if len(body) > max_bytes:
+                raise _NonsenseError(f"goes on after {max_bytes:,} bytes; that cannot be right")
     return bytes(body)
 
 
 def get_range(
     url: str, headers: Mapping[str, str], start: int, stop: int, check: Check | None
 ) -> Iterator[bytes]:
-    """The bytes from ``start`` to ``stop``, in pieces; never more, whatever the server sends. Fewer
-    where it stops early.
+    """Yield the bytes from ``start`` to ``stop`` as they come.
+
+    Never more, whatever the server sends; fewer where it stops early.
+
+    Args:
+        url: The file.
+        headers: Further headers of the request.
+        start: The first byte.
+        stop: The byte after the last.
+        check: Raises where the first response, before any redirect, is not acceptable.
     """
     if start >= stop:
         return
     with _response(url, {**headers, "Range": f"bytes={start}-{stop - 1}"}, check) as response:
-        skip, left = _skipped(response, start), stop - start
-        for chunk in (
-            response.iter_bytes()
-        ):  # as they come: what is gathered first is lost when the connection breaks
+        skip, left = _bytes_before(response, start), stop - start
+        # chunks of a fixed size would be lost when the connection breaks
+        for chunk in response.iter_bytes():
             piece = chunk[skip:] if skip else chunk
             skip = max(0, skip - len(chunk))
             if piece:
@@ -93,8 +84,39 @@ def get_range(
                 return
 
 
-def _skipped(response: httpx2.Response, start: int) -> int:
-    """Bytes of the body before ``start``: a server may ignore a range and send everything."""
+def content_length(url: str, headers: Mapping[str, str]) -> int | None:
+    """Return a file's size as a HEAD request tells it; None where it does not."""
+    response = session().head(
+        url,
+        headers={**headers, "Accept-Encoding": "identity"},
+        timeout=_timeout(),
+        follow_redirects=True,
+    )
+    _raise_for_status(response)
+    text = response.headers.get("Content-Length", "")
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 20 else None
+
+
+@contextmanager
+def _response(
+    url: str, headers: Mapping[str, str], check: Check | None
+) -> Iterator[httpx2.Response]:
+    """Yield the response to a GET whose first response, before any redirect, passed ``check``."""
+    headers = {**headers, "Accept-Encoding": "identity"}
+    with session().stream("GET", url, headers=headers, timeout=_timeout()) as response:
+        _raise_for_status(response)
+        if check is not None:
+            check(response.history[0] if response.history else response)
+        if response.status_code not in (200, 206):  # such as a redirect to nowhere
+            raise _NonsenseError(f"{response.url.host} answers {response.status_code} and no file")
+        yield response
+
+
+def _bytes_before(response: httpx2.Response, start: int) -> int:
+    """Return how many bytes of the body come before ``start``.
+
+    A server may ignore a range and send everything.
+    """
     if response.status_code != 206:
         return start
     given = response.headers.get("Content-Range", "")
@@ -105,35 +127,23 @@ def _skipped(response: httpx2.Response, start: int) -> int:
     return 0
 
 
-def _refuse_errors(response: httpx2.Response) -> None:
-    """Raises HfHubHTTPError by status and headers. The body is left alone: it may be of any
-    length.
+def _raise_for_status(response: httpx2.Response) -> None:
+    """Raise HfHubHTTPError by status and headers.
+
+    The body is left alone: it may be of any length.
     """
     import httpx2
     from huggingface_hub.utils import hf_raise_for_status
 
-    if response.status_code >= 400:
-        told = {
-            name: value
-            for name, value in response.headers.items()
-            if name.lower() not in ("content-length", "content-encoding")
-        }
-        hf_raise_for_status(
-            httpx2.Response(response.status_code, headers=told, request=response.request)
-        )
-
-
-def content_length(url: str, headers: Mapping[str, str]) -> int | None:
-    """What a HEAD says of a file's size."""
-    response = session().head(
-        url,
-        headers={**headers, "Accept-Encoding": "identity"},
-        timeout=_timeout(),
-        follow_redirects=True,
+    if response.status_code < 400:
+        return
+    headers = {}
+    for name, value in response.headers.items():
+        if name.lower() not in ("content-length", "content-encoding"):
+            headers[name] = value
+    hf_raise_for_status(
+        httpx2.Response(response.status_code, headers=headers, request=response.request)
     )
-    _refuse_errors(response)
-    said = response.headers.get("Content-Length", "")
-    return int(said) if said.isascii() and said.isdecimal() and len(said) < 20 else None
 
 
 def with_retries(
@@ -144,67 +154,68 @@ def with_retries(
     first: bool = False,
     stop: threading.Event | None = None,
 ) -> _T:
-    """``action()``, tried again after failures that pass; one that brought bytes, by ``gained``,
-    costs no patience.
+    """Return what ``action`` returns, tried again after failures that pass.
 
-    ``first`` is for what comes before all else: where there is no connection, it is soon given up.
-    Raises the failure explained: NotFoundError, DownloadError; soon, once ``stop`` is set.
+    Args:
+        action: A request.
+        what: What it is for, for messages.
+        gained: How many bytes have come. A try that brought some counts as the first.
+        first: Whether nothing was requested before: without a connection it is soon given up.
+        stop: Once it is set, waiting ends.
+
+    Raises:
+        DslocalError: The failure explained, or it was stopped.
     """
     import httpx2
 
-    tries, before = 0, gained()
+    failures, before = 0, gained()
     while True:
         try:
             return action()
         except DslocalError:
             raise
         except Exception as e:
-            wait = _worth_waiting(e, tries)
-            tries, before = (1, gained()) if gained() > before else (tries + 1, before)
-            if wait is None or tries >= (
-                FIRST_PATIENCE if first and isinstance(e, httpx2.ConnectError) else PATIENCE
-            ):
+            wait = _wait_before_retry(e, failures)
+            now = gained()
+            failures = 1 if now > before else failures + 1
+            before = max(before, now)
+            is_unconnected = first and isinstance(e, httpx2.ConnectError)
+            if wait is None or failures >= (MAX_FIRST_TRIES if is_unconnected else MAX_TRIES):
                 raise explain_error(e, what) from e
             pause(wait, stop)
 
 
 def pause(seconds: float, stop: threading.Event | None) -> None:
-    """Waits. Raises DownloadError when ``stop`` is set."""
+    """Wait. Raises DownloadError when ``stop`` is set."""
     if stop is None:
         time.sleep(seconds)
     elif stop.wait(seconds):
         raise stopped_error()
 
 
-def stopped_error() -> DownloadError:
-    return DownloadError("stopped", hint=AGAIN)
-
-
-def _worth_waiting(error: Exception, tries: int) -> float | None:
-    """Seconds until it makes sense to try again, None where it does not."""
+def _wait_before_retry(error: Exception, failures: int) -> float | None:
+    """Return the seconds after which it makes sense to try again; None where it does not."""
     import httpx2
     from huggingface_hub.errors import HfHubHTTPError
 
-    pause = min(16.0, 0.5 * 2**tries) * random.uniform(0.5, 1.0)  # noqa: S311
+    backoff = min(MAX_BACKOFF_S, 0.5 * 2**failures) * random.uniform(0.5, 1.0)  # noqa: S311
     if isinstance(error, HfHubHTTPError):
-        if error.response is None or error.response.status_code not in BUSY:
+        if error.response is None or error.response.status_code not in RETRIED_STATUS:
             return None
-        asked = _retry_after(error.response)
-        return None if asked > LONGEST_WAIT_S else max(asked, pause)
-    return (
-        pause
-        if isinstance(error, httpx2.TransportError)
-        and not isinstance(error, httpx2.UnsupportedProtocol)
-        else None
-    )
+        demanded = _retry_after(error.response)
+        return None if demanded > MAX_WAIT_S else max(demanded, backoff)
+    if isinstance(error, httpx2.UnsupportedProtocol):
+        return None
+    return backoff if isinstance(error, httpx2.TransportError) else None
 
 
 def _retry_after(response: httpx2.Response) -> float:
+    """Return the seconds that the server asks to wait; 0 where it does not say."""
     from huggingface_hub.utils import parse_ratelimit_headers
 
-    said = response.headers.get("Retry-After", "")
-    if said.isascii() and said.isdecimal():
-        return float(said[:9])
+    text = response.headers.get("Retry-After", "")
+    if text.isascii() and text.isdecimal():
+        return float(text[:9])
     try:
         limits = parse_ratelimit_headers(response.headers)
     except ValueError:
@@ -212,15 +223,27 @@ def _retry_after(response: httpx2.Response) -> float:
     return float(limits.reset_in_seconds) if limits and limits.remaining == 0 else 0.0
 
 
+def stopped_error() -> DownloadError:
+    """Return the error of a download that was told to stop."""
+    return DownloadError("stopped", hint=RESUME_HINT)
+
+
+def truncated_error() -> Exception:
+    """Return the error of a body that ended too early, which is worth another try."""
+    import httpx2
+
+    return httpx2.RemoteProtocolError("the server stopped early")
+
+
 def explain_error(error: Exception, what: str) -> DslocalError:
-    """What went wrong with ``what``, in one line, and what would help."""
+    """Return what went wrong with ``what``, in one line, and what would help."""
     import httpx2
     from huggingface_hub import errors
 
     if isinstance(error, _NonsenseError):
         return DownloadError(f"{what}: {error}")
     if isinstance(error, errors.HfHubHTTPError) and error.response is not None:
-        return _refused(error, error.response, what)
+        return _explain_status(error, error.response, what)
     if isinstance(error, errors.OfflineModeIsEnabled):
         return DownloadError(
             f"{what}: is not on this machine",
@@ -229,64 +252,42 @@ def explain_error(error: Exception, what: str) -> DslocalError:
     if isinstance(error, httpx2.TooManyRedirects):
         return DownloadError(f"{what}: is redirected in a circle")
     if isinstance(error, httpx2.TimeoutException):
-        return DownloadError(f"{what}: nothing arrived for {_timeout():.0f} s", hint=AGAIN)
+        return DownloadError(f"{what}: nothing arrived for {_timeout():.0f} s", hint=RESUME_HINT)
     if isinstance(error, httpx2.ConnectError):
         return DownloadError(
             f"{what}: no connection: {error}",
             hint="is there a network? what is here works without (dslocal models)",
         )
     if isinstance(error, OSError) and error.strerror:
-        return DownloadError(
-            f"{what}: {error.filename or 'cannot be written'}: {error.strerror}", hint=AGAIN
-        )
-    return DownloadError(f"{what}: {type(error).__name__}: {error}", hint=AGAIN)
+        where = error.filename or "cannot be written"
+        return DownloadError(f"{what}: {where}: {error.strerror}", hint=RESUME_HINT)
+    return DownloadError(f"{what}: {type(error).__name__}: {error}", hint=RESUME_HINT)
 
 
-def _refused(error: Exception, response: httpx2.Response, what: str) -> DslocalError:
+def _explain_status(error: Exception, response: httpx2.Response, what: str) -> DslocalError:
+    """Return what the hub's refusal means: by huggingface_hub's class for it, else by status."""
     from huggingface_hub import errors
 
-    kinds: list[tuple[type[Exception], DslocalError]] = [
-        (
-            errors.GatedRepoError,
-            DownloadError(
-                f"{what}: its owner asks for consent first",
-                hint=f"accept that on its page, then {TOKEN}",
-            ),
-        ),
-        (
-            errors.RevisionNotFoundError,
-            NotFoundError(f"{what}: has no such revision, or has it no longer"),
-        ),
-        (
-            errors.RepositoryNotFoundError,
-            NotFoundError(
-                f"{what}: no such repository, or a private one", hint=f"if it is private, {TOKEN}"
-            ),
-        ),
-        (errors.EntryNotFoundError, NotFoundError(f"{what}: no such file")),
-    ]
-    for kind, meaning in kinds:
-        if isinstance(error, kind):
-            return meaning
-    match response.status_code:
-        case 401 | 403 as status:
-            return DownloadError(f"{what}: not allowed ({status})", hint=TOKEN)
-        case 404:
-            return NotFoundError(f"{what}: not found")
-        case 429:
-            wait = _retry_after(response)
-            return DownloadError(
-                f"{what}: too many requests",
-                hint=f"wait {wait:,.0f} s; {AGAIN}" if wait else f"wait; {AGAIN}",
-            )
-    return DownloadError(f"{what}: {response.url.host} answers {response.status_code}", hint=AGAIN)
-
-
-def truncated_error() -> Exception:
-    """A body that ended before its time, which is worth another try."""
-    import httpx2
-
-    return httpx2.RemoteProtocolError("the server stopped early")
+    if isinstance(error, errors.GatedRepoError):
+        hint = f"accept that on its page, then {TOKEN_HINT}"
+        return DownloadError(f"{what}: its owner asks for consent first", hint=hint)
+    if isinstance(error, errors.RevisionNotFoundError):
+        return NotFoundError(f"{what}: has no such revision, or has it no longer")
+    if isinstance(error, errors.RepositoryNotFoundError):
+        hint = f"if it is private, {TOKEN_HINT}"
+        return NotFoundError(f"{what}: no such repository, or a private one", hint=hint)
+    if isinstance(error, errors.EntryNotFoundError):
+        return NotFoundError(f"{what}: no such file")
+    status = response.status_code
+    if status in (401, 403):
+        return DownloadError(f"{what}: not allowed ({status})", hint=TOKEN_HINT)
+    if status == 404:
+        return NotFoundError(f"{what}: not found")
+    if status == 429:
+        seconds = _retry_after(response)
+        wait = f"wait {seconds:,.0f} s" if seconds else "wait"
+        return DownloadError(f"{what}: too many requests", hint=f"{wait}; {RESUME_HINT}")
+    return DownloadError(f"{what}: {response.url.host} answers {status}", hint=RESUME_HINT)
 
 
 def _timeout() -> float:

@@ -1,5 +1,6 @@
-"""What a repository says it holds: names, sizes and hashes at one commit. All of it is hostile
-until checked here.
+"""What a repository says it holds: names, sizes and hashes at one commit.
+
+All of it is hostile until checked here.
 """
 
 from __future__ import annotations
@@ -15,18 +16,22 @@ from dslocal.errors import DownloadError, NotFoundError
 
 MAX_FILES = 20_000
 MAX_SIZE = 1 << 48  # bytes of one file
-MAX_NAME, MAX_PART = (
-    500,
-    240,
-)  # characters; bytes between slashes: file systems take 255, and something is put behind them
+MAX_NAME = 500  # characters
+# Bytes between slashes: file systems take 255, and a suffix is put behind them.
+MAX_NAME_PART = 240
 
 SHA256, SHA1 = re.compile("[0-9a-f]{64}"), re.compile("[0-9a-f]{40}")
 
 
 @dataclass(frozen=True, slots=True)
 class RemoteFile:
-    """``sha256`` of its content, or, for the small files of a git repository, ``blob``: git's SHA-1
-    of it.
+    """One file of a repository.
+
+    Attributes:
+        name: Its path in the repository.
+        size: Its length in bytes.
+        sha256: The SHA-256 of its content in hexadecimal.
+        blob: For small files of a git repository, which have no SHA-256: git's SHA-1.
     """
 
     name: str
@@ -36,14 +41,20 @@ class RemoteFile:
 
     @property
     def hash(self) -> str:
-        """In hexadecimal; what a cache calls it."""
+        """The hash in hexadecimal, which is also its name in a cache."""
         return self.sha256 or self.blob
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """``origin`` names the place in messages; ``commit`` is the state of it that all files are of:
-    git's where there is ``git``.
+    """What a repository holds.
+
+    Attributes:
+        origin: The repository, as messages name it.
+        name: What the model is called there.
+        commit: The state that all files are of: git's commit where there is ``git``.
+        files: The files by name.
+        git: Whether it is a git repository.
     """
 
     origin: str
@@ -53,28 +64,35 @@ class Manifest:
     git: bool = True
 
     def file(self, name: str) -> RemoteFile:
-        """Raises NotFoundError."""
+        """Return the file called ``name``. Raises NotFoundError."""
         found = self.files.get(name)
         if found is None:
             raise NotFoundError(f"{self.origin}: has no {name!r:.200}")
         return found
 
     def matching(self, patterns: Iterable[str]) -> list[RemoteFile]:
-        """The files of its top folder whose names match any of the shell ``patterns``, by name."""
-        wanted = tuple(patterns)
-        return [
-            self.files[name]
-            for name in sorted(self.files)
-            if "/" not in name and any(fnmatchcase(name, pattern) for pattern in wanted)
-        ]
+        """Return the files of the top folder that match any of the shell ``patterns``, by name."""
+        patterns = tuple(patterns)
+        found = []
+        for name in sorted(self.files):
+            if "/" not in name and any(fnmatchcase(name, pattern) for pattern in patterns):
+                found.append(self.files[name])
+        return found
 
 
-def parse_manifest(origin: str, name: str, answer: object) -> Manifest:
-    """What the hub's API says of a revision, checked. Raises DownloadError naming what cannot be
-    right.
+def parse_manifest(origin: str, name: str, response: object) -> Manifest:
+    """Return what the hub's API says of a revision, checked.
+
+    Args:
+        origin: The repository, for messages.
+        name: What the model is called.
+        response: The parsed JSON of ``/api/models/OWNER/NAME/revision/REVISION?blobs=true``.
+
+    Raises:
+        DownloadError: It says what cannot be right.
     """
-    commit = answer.get("sha") if isinstance(answer, dict) else None
-    siblings = answer.get("siblings") if isinstance(answer, dict) else None
+    commit = response.get("sha") if isinstance(response, dict) else None
+    siblings = response.get("siblings") if isinstance(response, dict) else None
     if not isinstance(commit, str) or not SHA1.fullmatch(commit) or not isinstance(siblings, list):
         raise DownloadError(
             f"{origin}: what the hub says of it makes no sense", hint="is HF_ENDPOINT a hub?"
@@ -83,12 +101,12 @@ def parse_manifest(origin: str, name: str, answer: object) -> Manifest:
         raise DownloadError(
             f"{origin}: lists {len(siblings):,} files; more than {MAX_FILES:,} cannot be right"
         )
-    files = [_file(origin, sibling) for sibling in siblings]
+    files = [_parse_file(origin, sibling) for sibling in siblings]
     return Manifest(origin, name, commit, index_by_name(origin, files))
 
 
 def index_by_name(origin: str, files: Iterable[RemoteFile]) -> dict[str, RemoteFile]:
-    """Raises DownloadError for a name that occurs twice."""
+    """Return ``files`` by name. Raises DownloadError for a name that occurs twice."""
     found: dict[str, RemoteFile] = {}
     for file in files:
         if file.name in found:
@@ -98,8 +116,10 @@ def index_by_name(origin: str, files: Iterable[RemoteFile]) -> dict[str, RemoteF
 
 
 def checked_name(origin: str, name: object) -> str:
-    """``name`` if it is a relative path without anything that leads elsewhere or that a terminal
-    acts on. Raises DownloadError.
+    """Return ``name`` if it is a relative path that is safe to write to and to print.
+
+    Raises:
+        DownloadError: It leads out of the repository, is too long, or has control characters.
     """
     if (
         not isinstance(name, str)
@@ -112,7 +132,7 @@ def checked_name(origin: str, name: object) -> str:
             hint="nothing was written",
         )
     path = PurePosixPath(name)
-    if max(len(part.encode()) for part in (*path.parts, "")) > MAX_PART:
+    if any(len(part.encode()) > MAX_NAME_PART for part in path.parts):
         raise DownloadError(
             f"{origin}: lists a file with a name that is too long, {name!r:.200}",
             hint="nothing was written",
@@ -125,22 +145,27 @@ def checked_name(origin: str, name: object) -> str:
     return name
 
 
-def _file(origin: str, sibling: object) -> RemoteFile:
+def _parse_file(origin: str, sibling: object) -> RemoteFile:
     if not isinstance(sibling, dict):
         raise DownloadError(f"{origin}: what the hub says of its files makes no sense")
     name = checked_name(origin, sibling.get("rfilename"))
-    lfs: Any = sibling.get("lfs")
-    size: Any = sibling.get("size")
-    sha256: Any = ""
-    blob: Any = sibling.get("blobId")
-    if lfs is not None:
-        size, sha256 = (
-            (lfs.get("size"), lfs.get("sha256")) if isinstance(lfs, dict) else (None, None)
-        )
+    lfs = sibling.get("lfs")
+    if lfs is None:
+        size = _checked_size(origin, name, sibling.get("size"))
+        blob: Any = sibling.get("blobId")
+        if not isinstance(blob, str) or not SHA1.fullmatch(blob):
+            raise DownloadError(f"{origin}: {name}: the hub gives {blob!r:.80} for its hash")
+        return RemoteFile(name, size, blob=blob)
+    if not isinstance(lfs, dict):
+        lfs = {}
+    size = _checked_size(origin, name, lfs.get("size"))
+    sha256: Any = lfs.get("sha256")
+    if not isinstance(sha256, str) or not SHA256.fullmatch(sha256):
+        raise DownloadError(f"{origin}: {name}: the hub gives {sha256!r:.80} for its SHA-256")
+    return RemoteFile(name, size, sha256=sha256)
+
+
+def _checked_size(origin: str, name: str, size: object) -> int:
     if isinstance(size, bool) or not isinstance(size, int) or not 0 <= size <= MAX_SIZE:
         raise DownloadError(f"{origin}: {name}: the hub says that it has {size!r:.40} bytes")
-    if lfs is not None and not (isinstance(sha256, str) and SHA256.fullmatch(sha256)):
-        raise DownloadError(f"{origin}: {name}: the hub gives {sha256!r:.80} for its SHA-256")
-    if lfs is None and not (isinstance(blob, str) and SHA1.fullmatch(blob)):
-        raise DownloadError(f"{origin}: {name}: the hub gives {blob!r:.80} for its hash")
-    return RemoteFile(name, size, sha256, "" if sha256 else blob)
+    return size

@@ -1,12 +1,13 @@
-"""The header of a GGUF file that is not here, by range request: a few megabytes at its start,
-however large the file is.
+"""The header of a GGUF file that is not here, by range requests.
+
+It is a few megabytes at the start of the file, however large that is.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import BinaryIO, cast
+from typing import BinaryIO, NamedTuple, cast
 
 from dslocal.errors import DownloadError, NotFoundError
 from dslocal.gguf.header import GgufHeader, join_headers, parse_header
@@ -16,35 +17,44 @@ from . import http
 from .manifest import Manifest, RemoteFile
 from .repository import Repository
 
-FIRST, STEP = (
-    1 << 20,
-    2 << 20,
-)  # bytes of a request: V3's header takes 8 MB, one of a small vocabulary 1
+# Bytes of a request: V3's header takes 8 MB, that of a small vocabulary 1 MB.
+FIRST_REQUEST = 1 << 20
+NEXT_REQUEST = 2 << 20
 MAX_HEADER = 64 << 20
 
+_NOT_A_MODEL = re.compile(r"(^|/)(mmproj|imatrix|lora)|[-_.]imatrix|[-_.]lora", re.IGNORECASE)
 
-def read_remote_header(
-    remote: Repository, manifest: Manifest, first: RemoteFile
-) -> tuple[GgufHeader, list[RemoteFile]]:
-    """The header of the model whose only or first part is ``first``, and all its files. Nothing is
-    written.
 
-    Raises NotFoundError for a part that is not there, GgufError for what is no GGUF header,
-    DownloadError.
+class RemoteModel(NamedTuple):
+    """A published GGUF model: its header, that of its parts joined, and all its files."""
+
+    header: GgufHeader
+    files: list[RemoteFile]
+
+
+def read_remote_header(remote: Repository, manifest: Manifest, first: RemoteFile) -> RemoteModel:
+    """Read the header of the model whose only or first part is ``first``. Nothing is written.
+
+    Raises:
+        NotFoundError: A part is not there.
+        GgufError: It is no GGUF header.
+        DownloadError: It cannot be read, or promises more than the file has.
     """
     files = parts_of_model(manifest, first)
-    headers = [_header(remote, manifest, file) for file in files]
+    headers = [_read_header(remote, manifest, file) for file in files]
     for file, header in zip(files, headers, strict=True):
         if header.tensors and header.file_size > file.size:
-            raise DownloadError(
-                f"{manifest.origin}: {file.name}: its header promises {header.file_size:,} bytes, it has {file.size:,}"
-            )
-    return (join_headers(headers) if len(headers) > 1 else headers[0]), files
+            promised = f"its header promises {header.file_size:,} bytes"
+            raise DownloadError(f"{manifest.origin}: {file.name}: {promised}, it has {file.size:,}")
+    return RemoteModel(join_headers(headers) if len(headers) > 1 else headers[0], files)
 
 
 def parts_of_model(manifest: Manifest, first: RemoteFile) -> list[RemoteFile]:
-    """All files of the model that ``first`` is, or is a part of. Raises NotFoundError for one that
-    is not there.
+    """Return all files of the model whose only or first part is ``first``.
+
+    Raises:
+        NotFoundError: A part is not there.
+        DownloadError: There are too many.
     """
     part = parse_part_name(first.name)
     if part is None:
@@ -57,51 +67,61 @@ def parts_of_model(manifest: Manifest, first: RemoteFile) -> list[RemoteFile]:
 
 
 def published_models(files: Iterable[RemoteFile]) -> list[RemoteFile]:
-    """The GGUF models among ``files``, each by its only or first file; no projectors, importance
-    matrices or adapters.
+    """Return the GGUF models among ``files``, each by its only or first file.
+
+    Image projectors, importance matrices and adapters are left out.
     """
-    named = [file for file in files if file.name.endswith(".gguf")]
-    whole = [file for file in named if is_first_part(file.name)]
-    return [
-        file
-        for file in whole
-        if not re.search(
-            r"(^|/)(mmproj|imatrix|lora)|[-_.]imatrix|[-_.]lora", file.name, re.IGNORECASE
-        )
-    ]
+    found = []
+    for file in files:
+        is_gguf = file.name.endswith(".gguf") and is_first_part(file.name)
+        if is_gguf and not _NOT_A_MODEL.search(file.name):
+            found.append(file)
+    return found
 
 
-def _header(remote: Repository, manifest: Manifest, file: RemoteFile) -> GgufHeader:
+def _read_header(remote: Repository, manifest: Manifest, file: RemoteFile) -> GgufHeader:
     if not file.size:
         raise NotFoundError(f"{manifest.origin}: {file.name}: is empty")
-    reader = cast(BinaryIO, _Ahead(remote, manifest, file))
+    reader = cast(BinaryIO, _ReadAhead(remote, manifest, file))
     return parse_header(reader, min(file.size, MAX_HEADER), name=file.name.rsplit("/", 1)[-1])
 
 
-class _Ahead:
-    """Reads a remote file from its beginning, a good piece at a time."""
+class _ReadAhead:
+    """Reads a remote file from its beginning, a megabyte or more at a time."""
 
     def __init__(self, remote: Repository, manifest: Manifest, file: RemoteFile) -> None:
-        self._remote, self._manifest, self._file = remote, manifest, file
-        self._held, self._at, self._come = b"", 0, 0
+        self._remote = remote
+        self._manifest = manifest
+        self._file = file
+        self._buffer = b""
+        self._position = 0  # in the buffer
+        self._fetched = 0  # bytes of the file
 
     def read(self, n: int) -> bytes:
-        while len(self._held) - self._at < n and self._come < self._file.size:
-            self._fetch(max(STEP if self._come else FIRST, n - (len(self._held) - self._at)))
-        data = self._held[self._at : self._at + n]
-        self._at += len(data)
+        """Return the next ``n`` bytes; fewer at the end of the file."""
+        while self._available < n and self._fetched < self._file.size:
+            least = NEXT_REQUEST if self._fetched else FIRST_REQUEST
+            self._fetch(max(least, n - self._available))
+        data = self._buffer[self._position : self._position + n]
+        self._position += len(data)
         return data
 
-    def _fetch(self, nbytes: int) -> None:
-        stop = min(self._file.size, self._come + nbytes)
+    @property
+    def _available(self) -> int:
+        return len(self._buffer) - self._position
 
-        def ask() -> bytes:
-            data = b"".join(self._remote.part(self._manifest, self._file, self._come, stop))
-            if len(data) < stop - self._come:
+    def _fetch(self, nbytes: int) -> None:
+        stop = min(self._file.size, self._fetched + nbytes)
+
+        def request() -> bytes:
+            data = b"".join(
+                self._remote.read_range(self._manifest, self._file, self._fetched, stop)
+            )
+            if len(data) < stop - self._fetched:
                 raise http.truncated_error()
             return data
 
-        self._held = self._held[self._at :] + http.with_retries(
-            ask, f"{self._manifest.origin}: {self._file.name}"
-        )
-        self._at, self._come = 0, stop
+        data = http.with_retries(request, f"{self._manifest.origin}: {self._file.name}")
+        self._buffer = self._buffer[self._position :] + data
+        self._position = 0
+        self._fetched = stop

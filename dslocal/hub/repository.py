@@ -1,20 +1,20 @@
 """Where models are published: Hugging Face's hub, a mirror of it, or a plain folder behind a URL.
-One protocol for all.
 
-``hf:OWNER/NAME`` (or only ``OWNER/NAME``, with ``@REVISION`` behind it), ``https://…`` and
-``s3://BUCKET/…``. A plain folder has a ``SHA256SUMS``, as sha256sum writes it: what is not listed
-there with its hash does not exist.
+They are named ``hf:OWNER/NAME`` (or only ``OWNER/NAME``, with ``@REVISION`` behind it),
+``https://…`` and ``s3://BUCKET/…``. A plain folder has a ``SHA256SUMS``, as sha256sum writes it:
+what is not listed there with its hash does not exist.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 from urllib.parse import quote, urlsplit
 
 from dslocal.errors import DownloadError, UsageError
@@ -33,17 +33,16 @@ from .manifest import (
 if TYPE_CHECKING:
     import httpx2
 
-MAX_LISTING = (
-    8 << 20
-    # bytes of JSON about one revision: the largest repositories take 2 MB, and hostile JSON 30 times
-    # its size of memory
-)
+# Bytes of JSON about one revision: the largest repositories take 2 MB, and hostile JSON takes 30
+# times its size of memory.
+MAX_LISTING = 8 << 20
 SUMS = "SHA256SUMS"
 MODEL_FILES = (".json", ".safetensors", ".gguf")
 DEFAULT_REVISION = "main"
 
 _HUB_ID = re.compile(
-    r"(?P<repository>[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95})(?:@(?P<revision>[\w./-]{1,200}?))?(?:/(?P<file>[^@]+))?",
+    r"(?P<repository>[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95})"
+    r"(?:@(?P<revision>[\w./-]{1,200}?))?(?:/(?P<file>[^@]+))?",
     re.ASCII,
 )
 
@@ -54,29 +53,30 @@ class Repository(Protocol):
     @property
     def origin(self) -> str:
         """What it is called in messages, and typed as."""
-        ...
 
     def manifest(self) -> Manifest:
-        """What it holds now. Raises NotFoundError, DownloadError."""
-        ...
+        """Return what it holds now. Raises NotFoundError, DownloadError."""
 
-    def part(self, manifest: Manifest, file: RemoteFile, start: int, stop: int) -> Iterator[bytes]:
-        """Bytes ``start`` to ``stop`` of ``file`` at the manifest's commit. Raises what the
-        transport raises, and DownloadError.
-        """
-        ...
+    def read_range(
+        self, manifest: Manifest, file: RemoteFile, start: int, stop: int
+    ) -> Iterator[bytes]:
+        """Yield bytes ``start`` to ``stop`` of ``file`` at the manifest's commit.
 
-    def whole(self, manifest: Manifest, file: RemoteFile, path: Path) -> bool:
-        """Writes ``file`` to ``path`` by a quicker way than ranges, where there is one; False where
-        not.
+        Raises what the transport raises, and DownloadError.
         """
-        ...
+
+    def fetch_quickly(self, manifest: Manifest, file: RemoteFile, path: Path) -> bool:
+        """Write ``file`` to ``path`` by a quicker way than ranges; return False where none is."""
 
 
 @dataclass(frozen=True)
 class HubRepository:
-    """A model on Hugging Face's hub. ``endpoint`` is a mirror's URL; none is HF_ENDPOINT's, else
-    the hub's own.
+    """A model on Hugging Face's hub.
+
+    Attributes:
+        repository: OWNER/NAME.
+        revision: A branch, a tag, ``refs/pr/N`` or a commit.
+        endpoint: A mirror's URL; without one it is HF_ENDPOINT's, else the hub's own.
     """
 
     repository: str
@@ -85,38 +85,39 @@ class HubRepository:
 
     @property
     def origin(self) -> str:
-        return f"hf:{self.repository}" + (
-            f"@{self.revision}" if self.revision != DEFAULT_REVISION else ""
-        )
+        """``hf:OWNER/NAME``, with the revision where it is not the default."""
+        suffix = f"@{self.revision}" if self.revision != DEFAULT_REVISION else ""
+        return f"hf:{self.repository}{suffix}"
 
     def manifest(self) -> Manifest:
-        import json
-
+        """Return what it holds now. Raises NotFoundError, DownloadError."""
         revision = quote(self.revision, safe="")
         url = f"{self._endpoint}/api/models/{self.repository}/revision/{revision}?blobs=true"
 
-        def ask() -> Manifest:
+        def request() -> Manifest:
             body = http.get_small(url, self._headers, MAX_LISTING)
             try:
-                return parse_manifest(self.origin, self.repository.split("/")[1], json.loads(body))
+                listing = json.loads(body)
             except (ValueError, RecursionError):
                 raise DownloadError(
                     f"{self.origin}: what the hub says of it is no JSON",
                     hint="is HF_ENDPOINT a hub?",
                 ) from None
+            return parse_manifest(self.origin, self.repository.split("/")[1], listing)
 
-        return http.with_retries(ask, self.origin, first=True)
+        return http.with_retries(request, self.origin, first=True)
 
-    def part(self, manifest: Manifest, file: RemoteFile, start: int, stop: int) -> Iterator[bytes]:
-        return http.get_range(
-            self._url(manifest, file),
-            self._headers,
-            start,
-            stop,
-            lambda first: _unmoved(first, manifest, file),
-        )
+    def read_range(
+        self, manifest: Manifest, file: RemoteFile, start: int, stop: int
+    ) -> Iterator[bytes]:
+        """Yield bytes ``start`` to ``stop`` of ``file`` at the manifest's commit."""
 
-    def whole(self, manifest: Manifest, file: RemoteFile, path: Path) -> bool:
+        def check(first: httpx2.Response) -> None:
+            _require_unchanged(first, manifest, file)
+
+        return http.get_range(self._url(manifest, file), self._headers, start, stop, check)
+
+    def fetch_quickly(self, manifest: Manifest, file: RemoteFile, path: Path) -> bool:
         """Download by Xet, where the hub has the file there and hf_xet is installed."""
         if not file.sha256:
             return False
@@ -157,7 +158,7 @@ class HubRepository:
 
     @cached_property
     def _headers(self) -> dict[str, str]:
-        """With the token, if there is one; a redirect to another host goes without it."""
+        """Headers with the token, if there is one; a redirect to another host goes without it."""
         from huggingface_hub.utils import build_hf_headers
 
         http.session()
@@ -173,48 +174,42 @@ class PlainFolder:
 
     @property
     def origin(self) -> str:
+        """The URL."""
         return self.url
 
     def manifest(self) -> Manifest:
-        text = http.with_retries(
+        """Return what SHA256SUMS lists. Raises NotFoundError, DownloadError."""
+        listing = http.with_retries(
             lambda: http.get_small(f"{self._base}/{SUMS}", {}, MAX_LISTING),
             f"{self.url}: {SUMS}",
             first=True,
         )
-        lines = text.decode("utf-8", "replace").splitlines()
+        lines = listing.decode("utf-8", "replace").splitlines()
         if len(lines) > MAX_FILES:
-            raise DownloadError(
-                f"{self.url}: {SUMS} lists {len(lines):,} files; more than {MAX_FILES:,} cannot be right"
-            )
-        listed = [
-            self._listed(number, line)
-            for number, line in enumerate(lines, 1)
-            if line.strip() and not line.startswith("#")
-        ]
-        files = [
-            RemoteFile(name, self._size(name), sha256)
-            for name, sha256 in listed
-            if name.endswith(MODEL_FILES)
-        ]
-        state = hashlib.sha1(text, usedforsecurity=False).hexdigest()
-        return Manifest(
-            self.url,
-            self._base.rsplit("/", 1)[-1],
-            state,
-            index_by_name(self.url, files),
-            git=False,
-        )
+            listed = f"{SUMS} lists {len(lines):,} files"
+            raise DownloadError(f"{self.url}: {listed}; more than {MAX_FILES:,} cannot be right")
+        files = []
+        for number, line in enumerate(lines, 1):
+            if not line.strip() or line.startswith("#"):
+                continue
+            sha256, name = self._parse_line(number, line)
+            if name.endswith(MODEL_FILES):
+                files.append(RemoteFile(name, self._size(name), sha256))
+        state = hashlib.sha1(listing, usedforsecurity=False).hexdigest()
+        name = self._base.rsplit("/", 1)[-1]
+        return Manifest(self.url, name, state, index_by_name(self.url, files), git=False)
 
-    def _listed(self, number: int, line: str) -> tuple[str, str]:
-        sha256, _, name = line.strip().partition(" ")
-        if not SHA256.fullmatch(sha256.lower()):
+    def _parse_line(self, number: int, line: str) -> tuple[str, str]:
+        """Return hash and name of a line."""
+        parts = line.strip().split(" ", 1)
+        sha256 = parts[0].lower()
+        if not SHA256.fullmatch(sha256):
             raise DownloadError(
                 f"{self.url}: {SUMS}: line {number}: no SHA-256 and name",
                 hint="as sha256sum writes it",
             )
-        return checked_name(
-            self.url, name.strip().removeprefix("*").removeprefix("./")
-        ), sha256.lower()
+        name = parts[1].strip() if len(parts) > 1 else ""
+        return sha256, checked_name(self.url, name.removeprefix("*").removeprefix("./"))
 
     def _size(self, name: str) -> int:
         url = f"{self._base}/{quote(name)}"
@@ -223,10 +218,14 @@ class PlainFolder:
             raise DownloadError(f"{self.url}: {name}: the server does not say how long it is")
         return size
 
-    def part(self, manifest: Manifest, file: RemoteFile, start: int, stop: int) -> Iterator[bytes]:
+    def read_range(
+        self, manifest: Manifest, file: RemoteFile, start: int, stop: int
+    ) -> Iterator[bytes]:
+        """Yield bytes ``start`` to ``stop`` of ``file``."""
         return http.get_range(f"{self._base}/{quote(file.name)}", {}, start, stop, None)
 
-    def whole(self, manifest: Manifest, file: RemoteFile, path: Path) -> bool:
+    def fetch_quickly(self, manifest: Manifest, file: RemoteFile, path: Path) -> bool:
+        """Return False: ranges are the only way."""
         return False
 
     @cached_property
@@ -276,20 +275,18 @@ def parse_repository(text: str, *, endpoint: str | None = None) -> NamedReposito
     return NamedRepository(repository, match["file"] or "")
 
 
-def _unmoved(first: httpx2.Response, manifest: Manifest, file: RemoteFile) -> None:
-    """Raises DownloadError when the hub answers for another commit, or with another file, than it
-    listed.
-    """
-    told: Any = first.headers
-    commit = told.get("X-Repo-Commit", manifest.commit)
+def _require_unchanged(first: httpx2.Response, manifest: Manifest, file: RemoteFile) -> None:
+    """Raise DownloadError when the hub gives another commit, or another file, than it listed."""
+    where = f"{manifest.origin}: {file.name}"
+    commit: str = first.headers.get("X-Repo-Commit", manifest.commit)
     if commit != manifest.commit:
         raise DownloadError(
-            f"{manifest.origin}: {file.name}: comes from commit {commit[:12]!r}, {manifest.commit[:12]} was asked for",
+            f"{where}: comes from commit {commit[:12]!r}, {manifest.commit[:12]} was asked for",
             hint="the repository has changed: nothing of it was mixed in",
         )
-    etag = (told.get("X-Linked-Etag") or "").removeprefix("W/").strip('"')
+    etag = (first.headers.get("X-Linked-Etag") or "").removeprefix("W/").strip('"')
     if file.sha256 and etag and etag != file.sha256:
         raise DownloadError(
-            f"{manifest.origin}: {file.name}: the hub now gives another hash for it than it listed",
+            f"{where}: the hub now gives another hash for it than it listed",
             hint="try again later",
         )

@@ -1,5 +1,6 @@
-"""What a stream's folder says of the run that began it, so that another one can go on: the commit
-above all.
+"""What a stream's folder says of the run that started it, so that another one can continue.
+
+Above all that is the commit: shards of two commits are never mixed.
 """
 
 from __future__ import annotations
@@ -7,82 +8,103 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dslocal.errors import DownloadError, NotFoundError
+from dslocal.files import read_json_object
 
 from .manifest import Manifest
 from .repository import HubRepository, Repository
 
 LOCK = "lock"
-_BEGUN = "begun.json"
+MAX_STATE = 1 << 16  # bytes
+_STATE = "begun.json"
 
 Notify = Callable[[str], None]
 
 
-def has_resume_state(folder: Path) -> bool:
-    return (folder / _BEGUN).exists()
+@dataclass(frozen=True)
+class ResumeState:
+    """What a run works on.
 
-
-def begun(remote: Repository, folder: Path, notify: Notify) -> tuple[Manifest, str]:
-    """What ``remote`` holds, at the commit at which an earlier run began, and what tells that
-    beginning from others.
-
-    Raises DownloadError, and NotFoundError when that commit is no more.
+    Attributes:
+        manifest: What the repository holds, at the commit of the run that started it.
+        run_id: What tells that start from others.
     """
-    commit, begin_id = _noted(remote, folder / _BEGUN)
-    if not commit:
-        return _begin(remote, folder)
-    anew = f"to begin anew: rm -r {folder}"
-    if isinstance(remote, HubRepository):
-        try:
-            manifest = replace(remote, revision=commit).manifest()
-        except NotFoundError as e:
-            raise NotFoundError(
-                f"{remote.origin}: commit {commit[:12]}, which was begun, is there no longer",
-                hint=anew,
-            ) from e
-        now = remote.manifest().commit
-        if now != commit:
-            notify(
-                f"{remote.origin} has moved to commit {now[:12]}; going on with {commit[:12]}, which was begun ({anew})"
-            )
-        return replace(manifest, origin=remote.origin), begin_id
-    manifest = remote.manifest()
-    if manifest.commit != commit:
-        raise DownloadError(f"{remote.origin}: has changed since this was begun", hint=anew)
-    return manifest, begin_id
+
+    manifest: Manifest
+    run_id: str
+
+
+def has_resume_state(folder: Path) -> bool:
+    """Return whether an earlier run has started in ``folder``."""
+    return (folder / _STATE).exists()
+
+
+def resume_or_start(remote: Repository, folder: Path, notify: Notify) -> ResumeState:
+    """Return the state of an earlier run in ``folder``, or of a new one.
+
+    Args:
+        remote: The repository.
+        folder: Where the stream keeps its files; what is there is deleted by a new run.
+        notify: Receives what the user should know.
+
+    Raises:
+        DownloadError: The repository cannot be read, or has changed and has no commits.
+        NotFoundError: The commit of the earlier run is gone.
+    """
+    known = _read_state(remote, folder / _STATE)
+    if known is None:
+        return _start(remote, folder)
+    commit, run_id = known["commit"], known["id"]
+    hint = f"to start over: rm -r {folder}"
+    if not isinstance(remote, HubRepository):
+        manifest = remote.manifest()
+        if manifest.commit != commit:
+            raise DownloadError(f"{remote.origin}: has changed since this was started", hint=hint)
+        return ResumeState(manifest, run_id)
+    try:
+        manifest = replace(remote, revision=commit).manifest()
+    except NotFoundError as e:
+        raise NotFoundError(
+            f"{remote.origin}: commit {commit[:12]}, which was started, is there no longer",
+            hint=hint,
+        ) from e
+    now = remote.manifest().commit
+    if now != commit:
+        moved = f"{remote.origin} has moved to commit {now[:12]}"
+        notify(f"{moved}; continuing with {commit[:12]}, which was started ({hint})")
+    return ResumeState(replace(manifest, origin=remote.origin), run_id)
 
 
 def remove_links(folder: Path) -> None:
-    """None is ours, and what is written through one lands elsewhere."""
+    """Delete symbolic links: dslocal makes none here, and writing through one lands elsewhere."""
     for path in folder.iterdir():
         if path.is_symlink():
             path.unlink()
 
 
-def _begin(remote: Repository, folder: Path) -> tuple[Manifest, str]:
-    manifest, begin_id = remote.manifest(), os.urandom(8).hex()
+def _start(remote: Repository, folder: Path) -> ResumeState:
+    manifest = remote.manifest()
+    run_id = os.urandom(8).hex()
     for path in folder.iterdir():
         if path.name != LOCK:
             path.unlink()
-    new = folder / f"{_BEGUN}.new"
-    new.write_text(
-        json.dumps({"origin": remote.origin, "commit": manifest.commit, "id": begin_id}),
-        encoding="utf-8",
-    )
-    new.replace(folder / _BEGUN)
-    return manifest, begin_id
+    state = {"origin": remote.origin, "commit": manifest.commit, "id": run_id}
+    new = folder / f"{_STATE}.new"
+    new.write_text(json.dumps(state), encoding="utf-8")
+    new.replace(folder / _STATE)
+    return ResumeState(manifest, run_id)
 
 
-def _noted(remote: Repository, note: Path) -> tuple[str, str]:
+def _read_state(remote: Repository, file: Path) -> dict[str, str] | None:
+    """Return what an earlier run of ``remote`` has written, if it can be read."""
     try:
-        known = json.loads(note.read_bytes())
-        return (
-            (str(known["commit"]), str(known["id"]))
-            if known["origin"] == remote.origin
-            else ("", "")
-        )
-    except (OSError, ValueError, LookupError, TypeError):
-        return "", ""
+        known = read_json_object(file, max_bytes=MAX_STATE)
+    except (OSError, ValueError):
+        return None
+    for key in ("origin", "commit", "id"):
+        if not isinstance(known.get(key), str):
+            return None
+    return known if known["origin"] == remote.origin else None

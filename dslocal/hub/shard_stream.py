@@ -1,15 +1,14 @@
-"""A checkpoint that is never here as a whole: shards come when they are needed, verified, and go
-when they are done with.
+"""A checkpoint that is never here as a whole.
 
-At most two of them are on the disk: the one in use and the next, which is fetched meanwhile. Small
-pieces of a shard that is not here (its header, a scale) are read by range; what they were is noted
-beside the output, and compared once the verified shard is here, in this run or a later one. It
-satisfies ``dslocal.convert``'s Source without knowing it.
+Shards come when they are needed, verified, and are deleted when they are done with. At most two of
+them are on the disk: the one in use and the next, which is fetched meanwhile. Small pieces of a
+shard that is not here (its header, a scale) are read by range. What they were is noted beside the
+output, and compared once the verified shard is here, in this run or a later one. The class has the
+methods of ``dslocal.convert``'s Source, which this package does not know.
 """
 
 from __future__ import annotations
 
-import functools
 import os
 import shutil
 import threading
@@ -20,35 +19,59 @@ from types import TracebackType
 from typing import BinaryIO
 
 from dslocal.errors import CheckpointError, ConversionError
+from dslocal.types import FileRange
 
 from . import http
-from .fetch import DAMAGED, DownloadCallback, FileCallback, ProgressSum, fetch, ignore_progress
-from .manifest import Manifest, RemoteFile
+from .fetch import (
+    DAMAGED,
+    DownloadCallback,
+    FileCallback,
+    ProgressSum,
+    fetch_file,
+    ignore_progress,
+)
+from .manifest import RemoteFile
 from .parallel import map_in_threads
 from .repository import Repository
-from .resume_state import LOCK, Notify, begun, has_resume_state, remove_links
-from .used_ranges import ByteRange, UsedRanges
+from .resume_state import LOCK, Notify, ResumeState, has_resume_state, remove_links, resume_or_start
+from .used_ranges import UsedRanges
 
 SUFFIX = ".stream"
-AT_ONCE = 2  # shards on the disk
-SAMPLES, SAMPLE = 16, 64 << 10
-HEAD = 128 << 10  # bytes that a shard's header mostly fits into
-AT_A_TIME = 8  # requests
-ASKED_AT_MOST = 4  # times for a piece that has no hash
+MAX_SHARDS = 2  # on the disk
+MAX_REQUESTS = 8  # at a time
+MAX_RESPONSES = 4  # to a request for a piece that has no hash
+SAMPLE_COUNT, SAMPLE_BYTES = 16, 64 << 10  # of two long pieces that are compared
+HEAD_BYTES = 128 << 10  # most headers of shards are shorter
+POLL_S = 0.2  # how soon Ctrl-C is noticed
+JOIN_S = 2  # how long the fetching thread is waited for at the end
 
 _PIECES = "pieces.jsonl"
+_SHARDS = "*.safetensors*"
 
 
 @contextmanager
 def stream_checkpoint(
-    remote: Repository, out: Path, *, on_progress: DownloadCallback | None = None, notify: Notify
+    remote: Repository,
+    out: Path,
+    *,
+    on_progress: DownloadCallback | None = None,
+    notify: Notify,
 ) -> Iterator[StreamSource]:
-    """The checkpoint at ``remote`` as a source for a conversion into ``out``, in a folder beside it
-    that goes when all went well.
+    """Yield the checkpoint at ``remote`` as a source for a conversion into ``out``.
 
-    A run that goes on with an interrupted one stays with the commit that was begun. ``notify`` is told
-    what the user should know, ``on_progress`` how far the download has come. Raises DownloadError,
-    NotFoundError, ConversionError when another process is at it.
+    Its files are in a folder beside ``out``, which is deleted when all went well. A run that
+    continues an interrupted one stays with that one's commit.
+
+    Args:
+        remote: Where the checkpoint is published.
+        out: The file that the conversion writes.
+        on_progress: Receives how far the download has come.
+        notify: Receives what the user should know.
+
+    Raises:
+        DownloadError: It cannot be fetched.
+        NotFoundError: It is not there.
+        ConversionError: Another process streams into this folder, or it is a link.
     """
     from filelock import FileLock, Timeout
 
@@ -61,17 +84,17 @@ def stream_checkpoint(
     try:
         remove_links(folder)
         with FileLock(folder / LOCK, timeout=0):
-            fresh, source = not has_resume_state(folder), None
+            is_new = not has_resume_state(folder)
+            source = None
             try:
-                manifest, begin_id = begun(remote, folder, notify)
-                with StreamSource(
-                    remote, manifest, folder, begin_id, on_progress=on_progress, notify=notify
-                ) as source:
+                state = resume_or_start(remote, folder, notify)
+                source = StreamSource(remote, state, folder, on_progress=on_progress, notify=notify)
+                with source:
                     yield source
             except BaseException as e:
-                # of a damaged checkpoint the converter keeps nothing either, and of one that it
-                # never began there is nothing to keep
-                if isinstance(e, CheckpointError) or (fresh and not (source and source.begun)):
+                has_begun = source is not None and source.has_begun
+                # the converter keeps nothing of a damaged checkpoint either
+                if isinstance(e, CheckpointError) or (is_new and not has_begun):
                     shutil.rmtree(folder, ignore_errors=True)
                 raise
             shutil.rmtree(folder)
@@ -80,177 +103,180 @@ def stream_checkpoint(
 
 
 class StreamSource:
-    """The files of ``manifest``, held in ``folder`` while they are needed."""
+    """The files of a checkpoint, each in a folder for as long as it is needed."""
 
     def __init__(
         self,
         remote: Repository,
-        manifest: Manifest,
+        state: ResumeState,
         folder: Path,
-        begin_id: str,
         *,
         on_progress: DownloadCallback | None,
         notify: Notify,
     ) -> None:
-        self._remote, self._manifest, self._folder, self._on_progress, self._notify = (
-            remote,
-            manifest,
-            folder,
-            on_progress,
-            notify,
-        )
-        self._begin_id = begin_id
+        """Take a repository and a folder, whose lock the caller holds.
+
+        Args:
+            remote: The repository.
+            state: What it holds, at the commit that this stream stays with.
+            folder: Where files are kept while they are needed.
+            on_progress: Receives how far the download has come.
+            notify: Receives what the user should know.
+        """
+        self._remote = remote
+        self._manifest = state.manifest
+        self._run_id = state.run_id
+        self._folder = folder
+        self._on_progress = on_progress
+        self._notify = notify
         self._pieces = UsedRanges(folder / _PIECES)
         self._tick: FileCallback = ignore_progress
-        self._heads: dict[str, bytes] = {}
-        self._order: tuple[str, ...] | None = None
-        self._gone: set[str] = set()
-        self._held: set[str] = set()
-        self._ready: set[str] = set()
-        self._failed: dict[str, BaseException] = {}
+        self._heads: dict[str, bytes] = {}  # first bytes of files, read ahead
+        self._order: tuple[str, ...] | None = None  # of shards, once the conversion has begun
+        # the shards by what became of them; one lock for all four
         self._changed = threading.Condition()
-        self._fetching: threading.Thread | None = None
+        self._held: set[str] = set()  # on the disk, or waited for
+        self._verified: set[str] = set()  # may be opened
+        self._released: set[str] = set()  # deleted for good
+        self._errors: dict[str, BaseException] = {}
+        self._fetcher: threading.Thread | None = None
         self._stop = threading.Event()
 
     @property
-    def begun(self) -> bool:
-        """Whether a conversion is at it."""
+    def has_begun(self) -> bool:
+        """Whether a conversion has begun."""
         return self._order is not None
 
     @property
     def name(self) -> str:
+        """What the model is called."""
         return self._manifest.name
 
     @property
     def revision(self) -> str:
+        """The commit, where the repository has commits."""
         return self._manifest.commit if self._manifest.git else ""
 
     def sha256(self, file: str) -> str:
+        """Return a file's published hash; empty where there is none."""
         return self._manifest.file(file).sha256
 
     def identity(self, file: str) -> str:
-        """With the beginning: the notes of an earlier one are gone, so that nothing made then can
-        be vouched for.
+        """Return what changes when a file does, or when the stream is started over.
+
+        What was made of a stream whose notes are gone cannot be vouched for.
         """
-        return f"{self._manifest.file(file).hash} {self._begin_id}"
+        return f"{self._manifest.file(file).hash} {self._run_id}"
 
     def exists(self, file: str) -> bool:
+        """Return whether the repository has the file."""
         return file in self._manifest.files
 
     def size(self, file: str) -> int:
-        return self._file(file).size
+        """Return a file's length in bytes. Raises CheckpointError where there is none."""
+        return self._remote_file(file).size
 
     def open(self, file: str) -> BinaryIO:
-        """The verified file; waits until it has come. Shards come in the order that :meth:`begin`
-        was given.
+        """Open a verified file, once it has come.
+
+        Shards come in the order that :meth:`begin` returned.
+
+        Raises:
+            CheckpointError: There is no such file, or its content is not what was used of it.
+            DownloadError: It cannot be fetched.
         """
         if file not in (self._order or ()):
             path = self._folder / file
             if not path.exists():
-                self._fetch(self._file(file))
+                self._fetch(self._remote_file(file))
             return path.open("rb")
         with self._changed:
             self._held.add(file)
             self._changed.notify_all()
-            while file not in self._ready and file not in self._failed:
-                self._changed.wait(0.2)  # so that Ctrl-C is noticed
-            if file in self._failed:
-                raise self._failed[file]
+            while file not in self._verified and file not in self._errors:
+                self._changed.wait(POLL_S)
+            if file in self._errors:
+                raise self._errors[file]
         return (self._folder / file).open("rb")
 
     def read(self, file: str, start: int, nbytes: int) -> bytes:
-        """A small piece, from the file if it is here, else by range. Raises CheckpointError when it
-        is not what it once was.
+        """Return a small piece of a file, from the disk if that is here, else by range.
+
+        Raises:
+            CheckpointError: It is not what it was before.
         """
-        with (
-            suppress(FileNotFoundError),
-            (self._folder / file).open("rb") as opened,
-        ):  # it has its name only when it is verified
-            return os.pread(opened.fileno(), nbytes, start)
-        piece = file, start, nbytes
-        if (
-            self._order is not None
-            and (file not in self._order or file in self._gone)
-            and piece not in self._pieces
-        ):
+        with suppress(FileNotFoundError), (self._folder / file).open("rb") as opened:
+            return os.pread(opened.fileno(), nbytes, start)  # verified: it has its name
+        piece = FileRange(file, start, nbytes)
+        if self._is_past(file) and piece not in self._pieces:
             raise CheckpointError(
                 "is gone, and this piece of it was never asked for",
                 file=file,
                 hint="convert it without --stream",
             )
         data = self._heads.get(file, b"")[start : start + nbytes]
-        data = data if len(data) == nbytes else self._ranged(piece)
-        self._pieces.settle(piece, data)
+        if len(data) != nbytes:
+            data = self._request_agreed(piece)
+        self._pieces.record(piece, data)
         return data
 
     def expect(self, files: Iterable[str]) -> None:
-        """Reads the first bytes of ``files`` at once: their headers will be asked for, one by
-        one.
-        """
+        """Read the first bytes of ``files`` ahead: their headers will be read, one by one."""
         absent = [file for file in files if not (self._folder / file).exists()]
-        heads = map_in_threads(
-            lambda name: self._ranged((name, 0, min(HEAD, self.size(name)))),
-            absent,
-            AT_A_TIME,
-            self._stop,
-        )
+        heads = map_in_threads(self._request_head, absent, MAX_REQUESTS, self._stop)
         self._heads = dict(zip(absent, heads, strict=True))
 
-    def begin(self, shards: Sequence[str], pieces: Iterable[ByteRange]) -> Sequence[str]:
-        """The shards to open, in order, which are fetched from now on; all others have been done
-        with.
+    def begin(self, shards: Sequence[str], pieces: Iterable[tuple[str, int, int]]) -> Sequence[str]:
+        """Begin to fetch shards.
 
-        Added are those that have to be seen because of a piece that was read of them, and were not
-        seen yet.
+        Args:
+            shards: Those that will be opened, in order. All others have been done with.
+            pieces: What will be read of any shard meanwhile: file, first byte, bytes.
+
+        Returns:
+            The shards to open, in order: ``shards``, and after them those that have to be seen
+            because a piece of them was used and never compared.
         """
-        unknown = [piece for piece in pieces if piece not in self._pieces]
-        map_in_threads(
-            lambda piece: self._pieces.settle(piece, self.read(*piece)),
-            unknown,
-            AT_A_TIME,
-            self._stop,
-        )
+        ranges = [FileRange(*piece) for piece in pieces]
+        unknown = [piece for piece in ranges if piece not in self._pieces]
+        map_in_threads(self._read_ahead, unknown, MAX_REQUESTS, self._stop)
         self._heads = {}
-        also = (
-            {file for file, _, _ in (*pieces, *self._pieces.compared)}
-            - self._pieces.seen
-            - set(shards)
-        )
-        self._order = (*shards, *sorted(also))
-        for path in self._folder.glob("*.safetensors*"):  # of a run that was killed
-            if path.name in self._order:
-                self._pieces.check(path)
-                self._ready.add(path.name)
-                self._held.add(path.name)
-            elif path.name.endswith(DAMAGED) or not path.name.startswith(self._order):
-                path.unlink()
+        used = {piece.file for piece in (*ranges, *self._pieces.equal_pieces)}
+        unseen = used - self._pieces.compared_files - set(shards)
+        self._order = (*shards, *sorted(unseen))
+        self._take_up(self._order)
         self._pieces.sync()
-        self._tick = ProgressSum([self._file(name) for name in self._order], self._on_progress)
-        for name in self._ready:
-            self._tick(self._file(name), self.size(name))
-        self._fetching = threading.Thread(target=self._fetch_in_order, daemon=True)
-        self._fetching.start()
+        files = [self._remote_file(name) for name in self._order]
+        self._tick = ProgressSum(files, self._on_progress)
+        for name in self._verified:
+            self._tick(self._remote_file(name), self.size(name))
+        self._fetcher = threading.Thread(target=self._fetch_in_order, daemon=True)
+        self._fetcher.start()
         return self._order
 
     def release(self, file: str) -> None:
-        """``file`` is done with, for good, and goes."""
+        """Delete a file that is done with."""
         (self._folder / file).unlink(missing_ok=True)
         with self._changed:
-            self._gone.add(file)
+            self._released.add(file)
             self._held.discard(file)
-            self._ready.discard(file)
+            self._verified.discard(file)
             self._changed.notify_all()
 
-    def same(self, one: ByteRange, other: ByteRange) -> bool:
-        """Whether two long pieces are equal: by samples now, and by the whole of them once their
-        shards have come.
+    def same(self, one: tuple[str, int, int], other: tuple[str, int, int]) -> bool:
+        """Return whether two long pieces of one length are equal.
+
+        Samples of them are compared now, the whole of them once their shards have come.
         """
-        nbytes = one[2]
-        length, gaps = min(SAMPLE, nbytes), min(SAMPLES, -(-nbytes // SAMPLE)) - 1
-        for at in ((nbytes - length) * i // max(gaps, 1) for i in range(gaps + 1)):
-            if self.read(one[0], one[1] + at, length) != self.read(other[0], other[1] + at, length):
+        left, right = FileRange(*one), FileRange(*other)
+        length = min(SAMPLE_BYTES, left.nbytes)
+        gaps = min(SAMPLE_COUNT, -(-left.nbytes // SAMPLE_BYTES)) - 1
+        for number in range(gaps + 1):
+            at = (left.nbytes - length) * number // max(gaps, 1)
+            sample = self.read(left.file, left.start + at, length)
+            if sample != self.read(right.file, right.start + at, length):
                 return False
-        self._pieces.expect_equal(one, other)
+        self._pieces.expect_equal(left, right)
         return True
 
     def __enter__(self) -> StreamSource:
@@ -265,101 +291,121 @@ class StreamSource:
         with self._changed:
             self._stop.set()
             self._changed.notify_all()
-        if self._fetching:
-            self._fetching.join(2)
+        if self._fetcher:
+            self._fetcher.join(JOIN_S)
         self._pieces.close()
 
-    def _file(self, name: str) -> RemoteFile:
+    def _remote_file(self, name: str) -> RemoteFile:
         found = self._manifest.files.get(name)
         if found is None:
             raise CheckpointError(f"is missing from {self._manifest.origin}", file=name)
         return found
 
-    def _ranged(self, piece: ByteRange) -> bytes:
-        """The piece as two answers agree on, or one with what is known of it: there is no hash of
-        it to check.
+    def _is_past(self, file: str) -> bool:
+        """Return whether ``file`` has been done with, so that nothing new of it can be compared."""
+        if self._order is None:
+            return False
+        return file not in self._order or file in self._released
+
+    def _take_up(self, order: Sequence[str]) -> None:
+        """Keep the shards of a run that was killed, as far as they are needed; delete the rest."""
+        for path in self._folder.glob(_SHARDS):
+            if path.name in order:
+                self._pieces.verify(path)
+                self._verified.add(path.name)
+                self._held.add(path.name)
+            elif path.name.endswith(DAMAGED) or not path.name.startswith(tuple(order)):
+                path.unlink()
+
+    def _request_head(self, file: str) -> bytes:
+        return self._request_agreed(FileRange(file, 0, min(HEAD_BYTES, self.size(file))))
+
+    def _read_ahead(self, piece: FileRange) -> None:
+        self._pieces.record(piece, self.read(*piece))
+
+    def _request_agreed(self, piece: FileRange) -> bytes:
+        """Return a piece as two responses agree on, or one with what is known of it.
+
+        There is no hash of it to check.
         """
-        answers: list[bytes] = []
-        while len(answers) < ASKED_AT_MOST:
-            data = self._asked(piece)
-            if data in answers or self._pieces.agrees(piece, data):
+        responses: list[bytes] = []
+        while len(responses) < MAX_RESPONSES:
+            data = self._request(piece)
+            if data in responses or self._pieces.matches(piece, data):
                 return data
-            answers.append(data)
+            responses.append(data)
+        where = f"the {piece.nbytes:,} bytes at {piece.start:,}"
         raise CheckpointError(
-            f"the {piece[2]:,} bytes at {piece[1]:,} are others each time that they are asked for",
-            file=piece[0],
+            f"{where} are others each time that they are asked for", file=piece.file
         )
 
-    def _asked(self, piece: ByteRange) -> bytes:
-        name, start, nbytes = piece
-        file = self._file(name)
-        if start + nbytes > file.size:
+    def _request(self, piece: FileRange) -> bytes:
+        file = self._remote_file(piece.file)
+        stop = piece.start + piece.nbytes
+        if stop > file.size:
             raise CheckpointError(
-                f"has {file.size:,} bytes, too few for what its header says", file=name
+                f"has {file.size:,} bytes, too few for what its header says", file=piece.file
             )
-        what = f"{self._manifest.origin}: {name}"
-
         data = bytearray()
 
-        def ask() -> None:
-            for arrived in self._remote.part(
-                self._manifest, file, start + len(data), start + nbytes
-            ):
+        def request() -> None:
+            start = piece.start + len(data)
+            for arrived in self._remote.read_range(self._manifest, file, start, stop):
                 data.extend(arrived)
-            if len(data) < nbytes:
+            if len(data) < piece.nbytes:
                 raise http.truncated_error()
 
-        http.with_retries(ask, what, gained=lambda: len(data), stop=self._stop)
+        what = f"{self._manifest.origin}: {piece.file}"
+        http.with_retries(request, what, gained=lambda: len(data), stop=self._stop)
         return bytes(data)
 
     def _fetch_in_order(self) -> None:
+        """Fetch the shards one after the other, as room allows: a thread's work."""
         for name in self._order or ():
             with self._changed:
-                if name in self._gone or name in self._ready:
+                if name in self._released or name in self._verified:
                     continue
-                while (
-                    not self._stop.is_set()
-                    and name not in self._held
-                    and len(self._held) >= AT_ONCE
-                ):
+                while not self._may_fetch(name):
                     self._changed.wait()
                 if self._stop.is_set():
                     return
                 self._held.add(name)
             try:
-                self._fetch(self._file(name))
+                self._fetch(self._remote_file(name))
             except BaseException as e:
                 with self._changed:
-                    self._failed[name] = e
+                    self._errors[name] = e
                     self._changed.notify_all()
                 return
             with self._changed:
-                self._ready.add(name)
+                self._verified.add(name)
                 self._changed.notify_all()
+
+    def _may_fetch(self, name: str) -> bool:
+        """Return whether there is room for a shard, or somebody waits for it, or all is over."""
+        return self._stop.is_set() or name in self._held or len(self._held) < MAX_SHARDS
 
     def _fetch(self, file: RemoteFile) -> None:
         path = self._folder / file.name
-
-        again = functools.partial(self._alone, file.name)
-        remark = fetch(
+        remark = fetch_file(
             self._remote,
             self._manifest,
             file,
             path,
             tick=self._tick,
-            before_again=again,
+            before_retry=lambda: self._wait_until_alone(file.name),
             stop=self._stop,
         )
         if remark:
             self._notify(remark)
         try:
-            self._pieces.check(path)
+            self._pieces.verify(path)
         except CheckpointError:
             path.unlink(missing_ok=True)
             raise
 
-    def _alone(self, name: str) -> None:
-        """Waits until no other shard is on the disk: a damaged one and its second copy are two."""
+    def _wait_until_alone(self, name: str) -> None:
+        """Wait until no other shard is on the disk: a damaged one and its second copy are two."""
         with self._changed:
             while not self._stop.is_set() and self._held - {name}:
                 self._changed.wait()

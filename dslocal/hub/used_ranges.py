@@ -1,7 +1,7 @@
-"""What pieces of files were when they were used before their files were verified, kept on disk
-until each can be compared.
+"""What pieces of files were when they were used, before their files were verified.
 
-One JSON object a line: a piece with its SHA-256, two pieces that were taken to be equal, or a file
+The notes stay on disk until each piece can be compared with its verified file. They are JSON
+objects, one a line: a piece with its SHA-256, two pieces that were taken to be equal, or a file
 that was compared.
 """
 
@@ -12,120 +12,145 @@ import json
 import os
 import threading
 from pathlib import Path
-from typing import TypeAlias
 
 from dslocal.errors import CheckpointError, ConversionError
+from dslocal.types import FileRange
 
-ByteRange: TypeAlias = tuple[str, int, int]  # file, first byte, bytes
-BLOCK = 1 << 20
+READ_BYTES = 1 << 20  # at a time
 
 
 class UsedRanges:
-    """The notes in ``path``. Threads may share them."""
+    """The notes in a file. Threads may share them.
+
+    Attributes:
+        compared_files: The files that were compared with their notes.
+    """
 
     def __init__(self, path: Path) -> None:
-        self._known: dict[ByteRange, str] = {}
-        self._equal: set[tuple[ByteRange, ByteRange]] = set()
-        self.seen: set[str] = set()  # files that were compared
+        """Read the notes of earlier runs. Raises ConversionError where they are damaged."""
+        self.compared_files: set[str] = set()
+        self._hashes: dict[FileRange, str] = {}
+        self._equal: set[tuple[FileRange, FileRange]] = set()
         self._lock = threading.Lock()
         try:
-            whole = self._read(path.read_bytes()) if path.exists() else 0
-        except ValueError:
+            nbytes = self._read_notes(path.read_bytes()) if path.exists() else 0
+        except (ValueError, TypeError, LookupError):
             raise ConversionError(
-                f"{path}: is damaged", hint=f"to begin anew: rm -r {path.parent}"
+                f"{path}: is damaged", hint=f"to start over: rm -r {path.parent}"
             ) from None
         self._file = path.open("ab", buffering=0)
-        self._file.truncate(whole)
+        self._file.truncate(nbytes)
 
     def close(self) -> None:
+        """Close the file of the notes."""
         self._file.close()
 
-    def __contains__(self, piece: ByteRange) -> bool:
-        return piece in self._known
+    def __contains__(self, piece: FileRange) -> bool:
+        return piece in self._hashes
 
     @property
-    def compared(self) -> list[ByteRange]:
+    def equal_pieces(self) -> list[FileRange]:
         """The pieces that were taken to be equal to another."""
         return [piece for pair in self._equal for piece in pair]
 
-    def settle(self, piece: ByteRange, data: bytes) -> None:
-        """Notes that ``piece`` is ``data``. Raises CheckpointError when it was something else
-        before.
-        """
-        self._settle(piece, hashlib.sha256(data).hexdigest())
+    def record(self, piece: FileRange, data: bytes) -> None:
+        """Note that ``piece`` is ``data``. Raises CheckpointError when it was something else."""
+        self._record(piece, hashlib.sha256(data).hexdigest())
 
-    def agrees(self, piece: ByteRange, data: bytes) -> bool:
-        """Whether ``piece`` is known to be ``data``."""
-        return self._known.get(piece) == hashlib.sha256(data).hexdigest()
+    def matches(self, piece: FileRange, data: bytes) -> bool:
+        """Return whether ``piece`` is known to be ``data``."""
+        return self._hashes.get(piece) == hashlib.sha256(data).hexdigest()
 
-    def expect_equal(self, one: ByteRange, other: ByteRange) -> None:
-        """Notes that the two are taken to be equal."""
+    def expect_equal(self, one: FileRange, other: FileRange) -> None:
+        """Note that the two are taken to be equal."""
         with self._lock:
             if (one, other) not in self._equal:
                 self._equal.add((one, other))
                 self._append({"equal": [one, other]})
 
     def sync(self) -> None:
-        """Makes the notes durable: before anything is, that was made of these pieces."""
+        """Make the notes durable: before anything is that was made of these pieces."""
         os.fsync(self._file.fileno())
 
-    def check(self, path: Path) -> None:
-        """Compares everything that was noted of the file, which is verified, with what it is.
-        Raises CheckpointError.
+    def verify(self, path: Path) -> None:
+        """Compare all that was noted of a file, which is verified itself, with what it is.
+
+        Raises:
+            CheckpointError: A piece differs from what was used.
         """
-        for piece in [piece for piece in self._known if piece[0] == path.name]:
-            self._settle(piece, _digest(path, piece))
-        for pair in sorted(self._equal):
-            for piece in pair:
-                if piece[0] == path.name:
-                    self._settle(piece, _digest(path, piece))
-            one, other = (self._known.get(piece) for piece in pair)
-            if one and other and one != other:
-                why = f"differs from its copy in {pair[0][0]}, though samples of them are equal"
-                raise CheckpointError(why, file=pair[1][0], hint="convert it without --stream")
-        if path.name not in self.seen:
-            self.seen.add(path.name)
+        for piece in list(self._hashes):
+            if piece.file == path.name:
+                self._record(piece, _hash_of(path, piece))
+        for one, other in sorted(self._equal):
+            for piece in (one, other):
+                if piece.file == path.name:
+                    self._record(piece, _hash_of(path, piece))
+            self._require_equal(one, other)
+        if path.name not in self.compared_files:
+            self.compared_files.add(path.name)
             self._append({"seen": path.name})
         self.sync()
 
-    def _settle(self, piece: ByteRange, found: str) -> None:
-        with self._lock:
-            known = self._known.get(piece)
-            if known is None:
-                self._known[piece] = found
-                self._append({"piece": piece, "sha256": found})
-        if known not in (None, found):
+    def _require_equal(self, one: FileRange, other: FileRange) -> None:
+        """Raise CheckpointError where both pieces are known, and differ."""
+        if one not in self._hashes or other not in self._hashes:
+            return
+        if self._hashes[one] != self._hashes[other]:
             raise CheckpointError(
-                f"the {piece[2]:,} bytes at {piece[1]:,} are not what was read of them before",
-                file=piece[0],
+                f"differs from its copy in {one.file}, though samples of them are equal",
+                file=other.file,
+                hint="convert it without --stream",
+            )
+
+    def _record(self, piece: FileRange, found: str) -> None:
+        with self._lock:
+            if piece not in self._hashes:
+                self._hashes[piece] = found
+                self._append({"piece": piece, "sha256": found})
+            known = self._hashes[piece]
+        if known != found:
+            where = f"the {piece.nbytes:,} bytes at {piece.start:,}"
+            raise CheckpointError(
+                f"{where} are not what was read of them before",
+                file=piece.file,
                 hint="what the hub sent was damaged: nothing was kept, run it again",
             )
 
     def _append(self, note: dict[str, object]) -> None:
         self._file.write(json.dumps(note).encode() + b"\n")
 
-    def _read(self, content: bytes) -> int:
-        """Takes up the notes of earlier runs; returns how many bytes of them are whole lines."""
+    def _read_notes(self, content: bytes) -> int:
+        """Take up the notes of earlier runs; return how many bytes of them are whole lines."""
         whole = content.rfind(b"\n") + 1
         for line in content[:whole].splitlines():
-            match json.loads(line):
-                case {"piece": [str(file), int(start), int(nbytes)], "sha256": str(found)}:
-                    self._known[file, start, nbytes] = found
-                case {"seen": str(file)}:
-                    self.seen.add(file)
-                case {"equal": [[str(a), int(b), int(c)], [str(d), int(e), int(f)]]}:
-                    self._equal.add(((a, b, c), (d, e, f)))
+            note = json.loads(line)
+            if "piece" in note:
+                self._hashes[_range_of(note["piece"])] = str(note["sha256"])
+            elif "equal" in note:
+                one, other = note["equal"]
+                self._equal.add((_range_of(one), _range_of(other)))
+            elif "seen" in note:
+                self.compared_files.add(str(note["seen"]))
         return whole
 
 
-def _digest(path: Path, piece: ByteRange) -> str:
+def _range_of(value: object) -> FileRange:
+    """Return a piece as it stands in a note. Raises ValueError."""
+    match value:
+        case [str(file), int(start), int(nbytes)]:
+            return FileRange(file, start, nbytes)
+    raise ValueError("not a piece of a file")
+
+
+def _hash_of(path: Path, piece: FileRange) -> str:
+    """Return the SHA-256 of a piece in hexadecimal; of one past the end what matches nothing."""
     seen = hashlib.sha256()
     with path.open("rb") as opened:
-        _, start, left = piece
+        at, left = piece.start, piece.nbytes
         while left:
-            block = os.pread(opened.fileno(), min(left, BLOCK), start)
+            block = os.pread(opened.fileno(), min(left, READ_BYTES), at)
             if not block:
                 return "cut off"
             seen.update(block)
-            start, left = start + len(block), left - len(block)
+            at, left = at + len(block), left - len(block)
     return seen.hexdigest()

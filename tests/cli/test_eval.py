@@ -179,7 +179,7 @@ def test_interrupted_it_says_so_and_goes_on(run: Run, small: Path) -> None:
     assert 2 <= done < 10
     assert (
         stderr.decode().splitlines()[-1]
-        == f"dslocal: stopped at {done} of 10 answers; the same command goes on from there"
+        == f"dslocal: stopped at {done} of 10 answers; the same command continues from there"
     )
     assert b"Traceback" not in stderr
     resumed = run("eval", "q.jsonl", *BABBLE, "--json", cwd=small)

@@ -152,20 +152,20 @@ def test_an_endless_file_ends_where_it_was_listed_to(liar: Rig, small: Path) -> 
     liar.hub.fault(SHARD, "chunked", times=None, extra=10**9)
     for start, stop in ((0, file.size), (5, 6), (file.size - 1, file.size), (7, 7)):
         assert (
-            b"".join(remote.part(manifest, file, start, stop))
+            b"".join(remote.read_range(manifest, file, start, stop))
             == (small / SHARD).read_bytes()[start:stop]
         )
     liar.hub.forget()
     liar.hub.fault(SHARD, "no_range", times=None)
     for start, stop in ((0, 10), (100_000, 100_003), (file.size - 1, file.size)):
         assert (
-            b"".join(remote.part(manifest, file, start, stop))
+            b"".join(remote.read_range(manifest, file, start, stop))
             == (small / SHARD).read_bytes()[start:stop]
         )
     liar.hub.forget()
     liar.hub.fault(SHARD, "headers", headers={"Content-Range": "bytes 1-2/3"})
     with pytest.raises(Exception, match="where byte 5 was asked for"):
-        list(remote.part(manifest, file, 5, 6))
+        list(remote.read_range(manifest, file, 5, 6))
 
 
 def link(path: Path, target: Path) -> None:

@@ -233,7 +233,7 @@ def test_what_is_here_is_used_when_the_hub_is_gone(calm: Rig) -> None:
     good(calm.inside(*CONVERT))
     calm.hub.forget()
     calm.hub.fault("/*", "status", times=None, status=500)
-    assert f"hf:{REPO}: 127.0.0.1 answers 500; going on with the copy that is here" in good(
+    assert f"hf:{REPO}: 127.0.0.1 answers 500; using the copy that is here" in good(
         calm.inside(*CONVERT)
     )
 

@@ -182,7 +182,7 @@ def test_a_listing_that_changes_before_a_stream_goes_on(
     done = calm.inside("convert", url, "--stream")
     assert (done.returncode, done.stderr.count(b"\n")) == (1, 1)
     assert (
-        f"{url}: has changed since this was begun (to begin anew: rm -r {OUT}.stream)"
+        f"{url}: has changed since this was started (to start over: rm -r {OUT}.stream)"
         in done.stderr.decode()
     )
     shutil.rmtree(calm.out / f"{OUT}.stream")

@@ -111,7 +111,7 @@ def test_interrupted_it_goes_on(middling: Path, expected: str, busy: Rig) -> Non
     assert (second.returncode, second.stdout, second.stderr.count(b"\n")) == (1, b"", 1)
     assert b"another process is writing there" in second.stderr
     assert process.returncode == 130
-    assert "the same command goes on from there" in complaint.splitlines()[-1]
+    assert "the same command continues from there" in complaint.splitlines()[-1]
     assert "Traceback" not in complaint
     done, before = (
         [shard for shard, times in trial.fetched.items() if times],
@@ -139,7 +139,8 @@ def test_ctrl_c_when_the_hub_is_silent(calm: Rig, pattern: str, more: tuple[str,
         _, complaint = process.communicate(timeout=8)
     assert (process.returncode, calm.left()) == (130, [])
     assert (
-        complaint.splitlines()[-1] == "dslocal: stopped at 0%; the same command goes on from there"
+        complaint.splitlines()[-1]
+        == "dslocal: stopped at 0%; the same command continues from there"
     )
     assert "Traceback" not in complaint
 
@@ -167,7 +168,7 @@ def test_main_moves_meanwhile(calm: Rig, small: Path, small_expected: str) -> No
     moved = calm.hub.commit(REPO, {"config.json": b"{}", shards_of(small)[1]: b"other weights"})
     done = calm.inside(*STREAM)
     assert done.returncode == 0, done.stderr
-    assert f"hf:{REPO} has moved to commit {moved[:12]}; going on with " in done.stderr.decode()
+    assert f"hf:{REPO} has moved to commit {moved[:12]}; continuing with " in done.stderr.decode()
     assert (sha256(calm.out / OUT), calm.left()) == (small_expected, [OUT])
 
 
@@ -181,11 +182,11 @@ def test_the_begun_commit_is_gone(calm: Rig, small: Path, small_expected: str) -
     complaint = done.stderr.decode()
     assert (done.returncode, complaint.count("\n"), calm.left()) == (3, 1, left)
     assert (
-        f"commit {begun[:12]}, which was begun, is there no longer (to begin anew: rm -r "
+        f"commit {begun[:12]}, which was started, is there no longer (to start over: rm -r "
         in complaint
     )
     subprocess.run(
-        complaint.rsplit("begin anew: ", 1)[1].rstrip(")\n").split(), cwd=calm.out, check=True
+        complaint.rsplit("start over: ", 1)[1].rstrip(")\n").split(), cwd=calm.out, check=True
     )
     again = calm.inside(*STREAM)
     assert again.returncode == 0, again.stderr

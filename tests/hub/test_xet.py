@@ -20,7 +20,7 @@ from support.hub.in_process_hub import hub_for_dslocal
 from support.hub.local_hub import LocalHub
 
 from dslocal.errors import DownloadError
-from dslocal.hub.fetch import fetch
+from dslocal.hub.fetch import fetch_file
 from dslocal.hub.repository import HubRepository
 
 NAME = "model.safetensors"
@@ -54,7 +54,7 @@ def failing(*, incomplete_path: Path, **_: Any) -> None:
 def fetched(tmp_path: Path) -> bytes:
     remote, path = HubRepository(REPO), tmp_path / NAME
     manifest = remote.manifest()
-    fetch(remote, manifest, manifest.file(NAME), path)
+    fetch_file(remote, manifest, manifest.file(NAME), path)
     assert [file.name for file in tmp_path.iterdir() if file.name.startswith(NAME)] == [NAME]
     return path.read_bytes()
 

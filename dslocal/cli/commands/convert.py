@@ -168,7 +168,9 @@ def _write(
                 plan, job.targets, jobs=job.jobs, on_progress=progress.on_conversion
             )
     except KeyboardInterrupt:
-        shown.log(f"dslocal: stopped at {progress.share:.0%}; the same command goes on from there")
+        shown.log(
+            f"dslocal: stopped at {progress.share:.0%}; the same command continues from there"
+        )
         raise typer.Exit(ExitCode.INTERRUPTED) from None
     return plan, list(reports)
 

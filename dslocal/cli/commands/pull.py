@@ -113,7 +113,7 @@ def _pull(location: PublishedLocation, choice: DownloadChoice, *, as_json: bool)
         with show_progress(location.name, as_json=as_json) as shown:
             return pull_model(location, choice, shown)
     except KeyboardInterrupt:
-        print("dslocal: stopped; the same command goes on from there", file=sys.stderr)
+        print("dslocal: stopped; the same command continues from there", file=sys.stderr)
         raise typer.Exit(ExitCode.INTERRUPTED) from None
 
 

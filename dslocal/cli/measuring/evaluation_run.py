@@ -134,7 +134,7 @@ class EvaluationRun:
             done = sum(self.has(sample) for sample in kept.samples.values())
             print(
                 f"dslocal: stopped at {done:,} of {self.total.answers:,} answers; "
-                "the same command goes on from there",
+                "the same command continues from there",
                 file=sys.stderr,
             )
             raise typer.Exit(ExitCode.INTERRUPTED) from None
