@@ -1,4 +1,4 @@
-"""dslocal's own folders, config.toml, and the small things that it remembers between runs.
+"""Own folders, config.toml, and the small things that dslocal remembers between runs.
 
 Does not know what a model is.
 """

@@ -1,5 +1,6 @@
-"""config.toml, as the user wrote it: read once for as long as it stays the same. What its keys mean
-is for others to say.
+"""config.toml, as the user wrote it: read once for as long as it stays the same.
+
+Does not know what its keys mean.
 """
 
 from __future__ import annotations
@@ -17,28 +18,29 @@ MAX_BYTES = 1 << 20
 
 
 def config_file() -> Path:
-    """Where it is, if there is one."""
+    """Return where config.toml is, if there is one."""
     return config_dir() / "config.toml"
 
 
 def read_config() -> Mapping[str, Any]:
-    """All that is in it, empty when there is none. Raises UsageError, which names the file, when it
-    cannot be read.
+    """Return all that is in config.toml; empty where there is none.
+
+    Raises:
+        UsageError: It cannot be read, or is not TOML; the message names the file.
     """
     file = config_file()
     try:
-        stat = file.stat()
+        status = file.stat()
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except OSError as e:
-        raise UsageError(
-            f"{file}: cannot be read: {e.strerror}", hint="dslocal doctor looks at all of it"
-        ) from e
-    return _unchanged(file, (stat.st_mtime_ns, stat.st_size))
+        raise _unreadable(file, e) from e
+    return _read_unchanged(file, (status.st_mtime_ns, status.st_size))
 
 
 @functools.lru_cache(maxsize=4)
-def _unchanged(file: Path, _: object) -> Mapping[str, Any]:
+def _read_unchanged(file: Path, _: object) -> Mapping[str, Any]:
+    """Read the file once for each stamp of time and size."""
     import tomllib
 
     try:
@@ -51,10 +53,14 @@ def _unchanged(file: Path, _: object) -> Mapping[str, Any]:
             )
         return tomllib.loads(data.decode("utf-8"))
     except OSError as e:
-        raise UsageError(
-            f"{file}: cannot be read: {e.strerror}", hint="dslocal doctor looks at all of it"
-        ) from e
+        raise _unreadable(file, e) from e
     except (ValueError, RecursionError) as e:
         raise UsageError(
             f"{file}: {e}", hint="dslocal help settings shows what may stand there"
         ) from e
+
+
+def _unreadable(file: Path, error: OSError) -> UsageError:
+    return UsageError(
+        f"{file}: cannot be read: {error.strerror}", hint="dslocal doctor looks at all of it"
+    )

@@ -1,5 +1,6 @@
-"""Small things that dslocal remembers between runs, each a JSON object in a file of its own. Never
-worth failing for.
+"""Small things that dslocal remembers between runs, each a JSON object in a file of its own.
+
+None of them is worth failing for.
 """
 
 from __future__ import annotations
@@ -7,27 +8,29 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
+
+from dslocal.files import read_json_object
 
 from .paths import state_dir
 
+MAX_BYTES = 64 << 20
+
 
 def read_state(name: str) -> dict[str, Any]:
-    """What was remembered as ``name``; empty when nothing was, or it is damaged."""
+    """Return what was remembered as ``name``; empty when nothing was, or it is damaged."""
     try:
-        content = json.loads((state_dir() / f"{name}.json").read_text(encoding="utf-8"))
+        return read_json_object(state_dir() / f"{name}.json", max_bytes=MAX_BYTES)
     except (OSError, ValueError):
         return {}
-    return content if isinstance(content, dict) else {}
 
 
 def write_state(name: str, content: Mapping[str, Any]) -> None:
-    """Remembers ``content`` as ``name``. A home that cannot be written to is no reason to fail."""
-    try:
+    """Remember ``content`` as ``name``, where the home can be written to."""
+    with suppress(OSError):
         folder = state_dir()
         folder.mkdir(parents=True, exist_ok=True)
         beside = folder / f"{name}.{os.getpid()}"
         beside.write_text(json.dumps(content), encoding="utf-8")
         beside.replace(folder / f"{name}.json")
-    except OSError:
-        return

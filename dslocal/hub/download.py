@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,7 @@ from .fetch import (
     PARTIAL,
     DownloadCallback,
     FileCallback,
+    Notify,
     ProgressSum,
     content_hash,
     fetch_file,
@@ -42,8 +43,6 @@ MAX_NAMED = 5  # missing files in a message
 INDEX = "model.safetensors.index.json"
 
 _COMMIT = re.compile("[0-9a-f]{40}")
-
-Notify = Callable[[str], None]
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ DAMAGED = ".damaged"
 READ_BYTES = 1 << 20  # at a time
 
 FileCallback = Callable[[RemoteFile, int], None]  # a file, and how many bytes of it are here
+Notify = Callable[[str], None]  # what the user should know
 
 
 class DownloadProgress(NamedTuple):

@@ -7,21 +7,19 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dslocal.errors import DownloadError, NotFoundError
 from dslocal.files import read_json_object
 
+from .fetch import Notify
 from .manifest import Manifest
 from .repository import HubRepository, Repository
 
 LOCK = "lock"
 MAX_STATE = 1 << 16  # bytes
 _STATE = "begun.json"
-
-Notify = Callable[[str], None]
 
 
 @dataclass(frozen=True)

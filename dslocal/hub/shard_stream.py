@@ -26,6 +26,7 @@ from .fetch import (
     DAMAGED,
     DownloadCallback,
     FileCallback,
+    Notify,
     ProgressSum,
     fetch_file,
     ignore_progress,
@@ -33,7 +34,7 @@ from .fetch import (
 from .manifest import RemoteFile
 from .parallel import map_in_threads
 from .repository import Repository
-from .resume_state import LOCK, Notify, ResumeState, has_resume_state, remove_links, resume_or_start
+from .resume_state import LOCK, ResumeState, has_resume_state, remove_links, resume_or_start
 from .used_ranges import UsedRanges
 
 SUFFIX = ".stream"
