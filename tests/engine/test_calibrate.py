@@ -1,5 +1,5 @@
-"""Proves that this machine's rates are measured once and remembered, and that what is remembered may
-be damaged.
+"""Proves that this machine's rates are measured once and remembered, and that damage to what is
+remembered is harmless.
 """
 
 from __future__ import annotations
