@@ -83,6 +83,16 @@ def test_a_breach_is_noticed(tmp_path: Path) -> None:
     assert "dslocal.misplaced" in done.stdout
 
 
+def test_ci_runs_the_readmes_second_command() -> None:
+    commands = [
+        line
+        for line in (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+        if line.startswith("python3 -m venv")
+    ]
+    assert commands[1].endswith("&& pytest")
+    assert commands[1] in (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
+
+
 def test_convert_lives_at_the_root() -> None:
     link = ROOT / "dslocal" / "convert"
     assert link.is_symlink(), "a checkout must be importable as it is"
@@ -105,12 +115,16 @@ print("loaded", *(name for name in {HEAVY} if name in sys.modules))
 
 
 def test_no_command_loads_llama_cpp_as_it_is_imported() -> None:
-    """Once llama.cpp is loaded, the supervisor cannot fork any more."""
+    """Once llama.cpp is loaded, the supervisor cannot fork any more. What a command imports when
+    it runs may load it: it has forked by then.
+    """
     program = """
 import importlib, pkgutil, sys
 import dslocal.cli
-for module in pkgutil.walk_packages(dslocal.cli.__path__, "dslocal.cli."):
-    importlib.import_module(module.name)
+from dslocal.cli import commands
+for package in (dslocal.cli, commands):
+    for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
+        importlib.import_module(module.name)
 print(len(sys.modules) > 100, "llama_cpp" in sys.modules)
 """
     assert python(program).stdout == "True False\n"

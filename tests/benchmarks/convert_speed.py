@@ -50,18 +50,8 @@ def timed(command: list[str]) -> tuple[float, int, float]:
     seconds = time.perf_counter() - began
     if process.returncode:
         raise SystemExit(f"{command[0]} failed:\n{report[-2000:]}")
-    peak = (
-        int(
-            re.search(
-                (
-                    r"Maximum resident set size"
-                    r" \(kbytes\): (\d+)"
-                ),
-                report,
-            )[1]
-        )
-        / 1000
-    )  # type: ignore[index]
+    (kilobytes,) = re.findall(r"Maximum resident set size \(kbytes\): (\d+)", report)
+    peak = int(kilobytes) / 1000
     return seconds, (resource.getrusage(resource.RUSAGE_CHILDREN).ru_oublock - before) * 512, peak
 
 

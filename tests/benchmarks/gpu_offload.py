@@ -254,7 +254,7 @@ def in_child() -> None:
 
 def planned_for(path: Path, header: GgufHeader, cap: int) -> tuple[LoadConfig, int]:
     machine = probe.describe_machine(probe.probe_machine().ram, vram=cap)
-    probe.probe_machine = lambda runner=None: machine
+    probe.probe_machine = lambda system=None: machine
     planned = loader.plan_for(path, header)
     return planned.load_config, planned.memory.all.gpu
 

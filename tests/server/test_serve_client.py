@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from support.cli.running import Run
 from support.server.serving import Serving, serving
+from support.waiting import wait_until
 
 from dslocal import output
 from dslocal.gguf.header import fingerprint, read_header
@@ -47,6 +48,11 @@ def server(own: Run) -> Iterator[Serving]:
 
 def uses(server: Serving) -> int:
     return server.log.count(ROUTE)
+
+
+def wait_for_use(server: Serving, before: int) -> None:
+    """Wait until more than ``before`` answers are in the log, where they are after they are sent."""
+    wait_until(lambda: uses(server) > before)
 
 
 def without(said: Any, *names: str) -> Any:
@@ -85,6 +91,7 @@ def without(said: Any, *names: str) -> Any:
 def test_the_same_in_json(own: Run, server: Serving, options: list[str], answers: int) -> None:
     before = uses(server)
     warm, cold = own("ask", "--json", *options), own("ask", "--json", "--cold", *options)
+    wait_for_use(server, before + answers - 1)
     assert uses(server) - before == answers
     assert (warm.returncode, warm.stderr) == (cold.returncode, cold.stderr)
     found = json.loads(warm.stdout)
@@ -103,7 +110,7 @@ def test_the_same_on_stdout_and_stderr(own: Run, server: Serving) -> None:
             own("ask", *options, "--seed", "4", *more, "What is 31 + 57?")
             for more in ([], ["--cold"])
         )
-        assert uses(server) > before
+        wait_for_use(server, before)
         assert warm.stdout == cold.stdout != b""
         assert (
             warm.stderr.splitlines()[:-1] == cold.stderr.splitlines()[:-1]

@@ -154,7 +154,7 @@ def write_header(
     writer.write_kv_data_to_file()
     writer.write_ti_data_to_file()
     writer.close()
-    files = writer.format_shard_names(path)
+    files: list[Path] = writer.format_shard_names(path)
     for part, infos in zip(files, writer.tensors, strict=True):
         weights = sum(_aligned(info.nbytes) for info in infos.values())
         with part.open("r+b") as file:
