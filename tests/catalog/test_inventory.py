@@ -1,6 +1,4 @@
-"""Proves that what is kept is found again by any of its names, by many processes at once, and that
-no entry file can do harm.
-"""
+"""Find installed models by any of their names, from many processes, whatever an entry holds."""
 
 from __future__ import annotations
 
@@ -34,6 +32,7 @@ def entry(
     path: Path = Path("/models/r1.gguf"),
     **more: Any,
 ) -> catalog.InstalledModel:
+    """Return an installed model."""
     fields: dict[str, Any] = {
         "files": (path,),
         "nbytes": 10,
@@ -45,6 +44,7 @@ def entry(
 
 
 def entries(fresh: Path) -> Path:
+    """The folder of the inventory's entries."""
     return fresh / "state" / "models"
 
 

@@ -1,6 +1,4 @@
-"""Proves what is found in Ollama's and LM Studio's folders, and that nothing in them leads
-elsewhere, hangs or fails.
-"""
+"""Find the models of Ollama and LM Studio; nothing in their folders leads elsewhere or hangs."""
 
 from __future__ import annotations
 
@@ -31,10 +29,12 @@ def gguf(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def ollama(tmp_path: Path) -> Path:
+    """Where Ollama's models are; the folder is not there yet."""
     return tmp_path / "ollama"
 
 
 def names(root: Path) -> list[str]:
+    """Return the names of Ollama's models in a folder."""
     return [model.name for model in find_models([ModelFolder("Ollama", root)])]
 
 

@@ -1,6 +1,4 @@
-"""Proves that where a model is to be downloaded is held to its word too: revision, weights, files,
-quantizations and ready-made GGUF.
-"""
+"""Check what models.yaml says of downloads: revision, weights, files, quants, ready-made GGUF."""
 
 from __future__ import annotations
 
@@ -36,6 +34,7 @@ def model(more: str = "", quant: str = "Q8_0", shape: str = "") -> str:
 
 
 def read(tmp_path: Path, content: str) -> catalog.ModelEntry:
+    """Return the model ``m`` of a models.yaml with this content."""
     file = tmp_path / "models.yaml"
     file.write_text(content, encoding="utf-8")
     return catalog.load_registry(file)["m"]

@@ -1,6 +1,4 @@
-"""Proves that models.yaml is held to its word, and that dslocal's folders are where they should
-be.
-"""
+"""Check models.yaml strictly, and find dslocal's folders where they should be."""
 
 from __future__ import annotations
 
@@ -62,6 +60,7 @@ def shaped(**changes: object) -> str:
 
 
 def config(**changes: object) -> str:
+    """A file of one model, whose config is in line 12 and has these changes."""
     fields = {**SMALL, **changes}
     return entry(config={key: value for key, value in fields.items() if value is not ...})
 

@@ -1,6 +1,4 @@
-"""Proves which files go with a model and which stay: never another's, never outside the folder that
-a download lies in.
-"""
+"""Delete a model's own files: never another's, never outside the folder of a download."""
 
 from __future__ import annotations
 
@@ -25,6 +23,7 @@ A, B = b"GGUF" + b"a" * 100, b"GGUF" + b"b" * 1000
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where dslocal keeps its own files."""
     monkeypatch.setenv("DSLOCAL_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
     return tmp_path / "home"
@@ -32,10 +31,12 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def cache(tmp_path: Path) -> Path:
+    """Where Hugging Face's cache is."""
     return tmp_path / "hub"
 
 
 def kept(*files: Path, how: Provenance = "downloaded", name: str = "r1") -> catalog.InstalledModel:
+    """Add a model with these files to the inventory, and return it."""
     entry = catalog.InstalledModel(
         name, "Q4_K_M", files[0], files, 10, how, f"hf:org/r1@{ONE}", 1.0
     )
@@ -302,6 +303,7 @@ def test_what_another_process_has_kept_anew_stays(tmp_path: Path) -> None:
 
 
 def leave(folder: Path, *names: str, nbytes: int = 4096) -> list[Path]:
+    """Write files that a run may have left behind, and return them."""
     files = [folder / name for name in names]
     for file in files:
         file.parent.mkdir(parents=True, exist_ok=True)

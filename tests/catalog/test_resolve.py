@@ -1,6 +1,4 @@
-"""Proves what a model's name may mean, that a checkpoint is converted once whoever asks, and that
-the last model is remembered.
-"""
+"""Resolve a model's name, convert a checkpoint once, and remember the model used last."""
 
 from __future__ import annotations
 
@@ -37,6 +35,7 @@ def checkpoint(tmp_path: Path) -> Path:
 
 
 def refuse(*_: object) -> None:
+    """Fail: a callback that must not be called."""
     pytest.fail("nothing was to be converted")
 
 

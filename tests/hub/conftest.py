@@ -18,8 +18,6 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def calm(small: Path, tmp_path: Path) -> Iterator[Rig]:
-    """A hub with the small checkpoint, and folders of its own for everything that a run may
-    write.
-    """
+    """A hub with the small checkpoint, and empty folders for all that a run may write."""
     with rig(tmp_path / "rig", small) as it:
         yield it

@@ -1,5 +1,6 @@
-"""Proves that a whole download is the real client's own, that no wrong byte gets through, and that
-what is here is not fetched again.
+"""Download whole checkpoints into the real client's cache, and let no wrong byte through.
+
+What is here already is not fetched again.
 """
 
 from __future__ import annotations
@@ -61,6 +62,7 @@ def in_cache(it: Rig, file: str) -> Path | None:
 
 
 def blob_of(it: Rig, file: str) -> Path:
+    """Return the entry of Hugging Face's cache that holds a file's content."""
     found = in_cache(it, file)
     assert found is not None
     return found.resolve()

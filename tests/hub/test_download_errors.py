@@ -1,6 +1,4 @@
-"""Proves that every way in which a hub fails ends in one line that says what it was and what would
-help, and soon.
-"""
+"""End every failure of a hub in one line that says what happened and what would help."""
 
 from __future__ import annotations
 
@@ -18,8 +16,9 @@ AT_A_TIME = 8  # requests, each with patience of its own
 
 
 class Failure(NamedTuple):
-    """What is done to the hub, who asks, and what comes of it. ``waits``: how often it is tried
-    again.
+    """What is done to the hub, who asks, and what comes of it.
+
+    ``waits`` is how often it is tried again.
     """
 
     code: int
@@ -43,6 +42,7 @@ AGAIN = "the same command continues from there)"
 
 
 def status(code: int, pattern: str = ANY, **more: Any) -> Mapping[str, Any]:
+    """Return a fault of the hub: requests about ``pattern`` get this status code."""
     return {"pattern": pattern, "kind": "status", "status": code, **more}
 
 
@@ -175,6 +175,7 @@ def test_a_failure(
 
 
 def free_port() -> int:
+    """Return a port that nobody listens on."""
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return int(one.getsockname()[1])

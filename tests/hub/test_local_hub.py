@@ -1,6 +1,4 @@
-"""Proves that the local hub is one to the real client of the Hugging Face Hub, that it serves plain
-folders, and that it counts.
-"""
+"""Show that the real client takes the local hub for Hugging Face's, and that it counts."""
 
 from __future__ import annotations
 
@@ -46,12 +44,14 @@ from support.hub.local_hub import MEMBER, STRANGER, LocalHub
 
 @pytest.fixture
 def hub() -> Iterator[LocalHub]:
+    """A hub for the real client."""
     with hub_for_the_real_client() as running:
         yield running
 
 
 @pytest.fixture
 def fetch(hub: LocalHub, tmp_path: Path) -> Fetch:
+    """Download a file with the real client, and return its content."""
     return Fetch(hub, tmp_path / "cache")
 
 

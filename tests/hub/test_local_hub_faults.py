@@ -1,6 +1,4 @@
-"""Proves that a local hub's faults are what they say, to plain requests and to the real client, and
-how the client takes them.
-"""
+"""Show that the local hub's faults are what they say, and how the real client takes them."""
 
 from __future__ import annotations
 
@@ -32,12 +30,14 @@ from support.hub.local_hub import LocalHub
 
 @pytest.fixture
 def hub() -> Iterator[LocalHub]:
+    """A hub for the real client."""
     with hub_for_the_real_client() as running:
         yield running
 
 
 @pytest.fixture
 def fetch(hub: LocalHub, tmp_path: Path) -> Fetch:
+    """Download a file with the real client, and return its content."""
     return Fetch(hub, tmp_path / "cache")
 
 

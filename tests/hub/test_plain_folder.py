@@ -1,6 +1,4 @@
-"""Proves that a plain folder behind a URL is as good a source as the hub, and that only what its
-SHA256SUMS vouches for counts.
-"""
+"""Use a plain folder behind a URL as a source, and only what its SHA256SUMS vouches for."""
 
 from __future__ import annotations
 
@@ -31,8 +29,9 @@ def plain(small: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def same(out: Path, plain: Path, *, streamed: bool = False) -> bool:
-    """Whether ``out`` is ``plain``, but for the hashes of its source, which a stream knows and a
-    folder does not.
+    """Return whether ``out`` is ``plain``, but for the hashes of its source.
+
+    A stream knows those, and a folder does not.
     """
     metadata, expected = dict(read_header(out).metadata), read_header(plain).metadata
     known = [metadata.pop(key, None) for key in ("dslocal.source.files", "dslocal.source.sha256")]
@@ -40,6 +39,7 @@ def same(out: Path, plain: Path, *, streamed: bool = False) -> bool:
 
 
 def sums_of(folder: Path) -> str:
+    """Return a folder's SHA256SUMS."""
     return "".join(
         f"{sha256(path)}  {path.name}\n"
         for path in sorted(folder.iterdir())
@@ -85,6 +85,8 @@ def test_as_sha256sum_writes_it(
 
 
 def replace_sums(make: Callable[[str], str | None]) -> Callable[[Path], None]:
+    """Return a change of a folder that puts a changed SHA256SUMS into it."""
+
     def do(folder: Path) -> None:
         text = make(sums_of(folder))
         if text is not None:
@@ -94,12 +96,14 @@ def replace_sums(make: Callable[[str], str | None]) -> Callable[[Path], None]:
 
 
 def without(name: str) -> Callable[[str], str]:
+    """Return a change of SHA256SUMS that leaves a file out."""
     return lambda text: "".join(
         line for line in text.splitlines(True) if not line.endswith(f"  {name}\n")
     )
 
 
 def with_hash(name: str, found: str) -> Callable[[str], str]:
+    """Return a change of SHA256SUMS that gives a file another hash."""
     return lambda text: without(name)(text) + f"{found}  {name}\n"
 
 

@@ -1,6 +1,4 @@
-"""Proves that a checkpoint streamed from a hub becomes what the downloaded one would, on little
-disk, whatever interrupts it.
-"""
+"""Stream a checkpoint on little disk, whatever interrupts it, with the result of a download."""
 
 from __future__ import annotations
 
@@ -50,17 +48,20 @@ OTHER_COMMIT = "f" * 40
 
 @pytest.fixture(scope="module")
 def middling(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of seven shards of 1 MB each."""
     return middling_checkpoint(tmp_path_factory.mktemp("middling"))
 
 
 @pytest.fixture(scope="module")
 def expected(middling: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The hash of the middling checkpoint's conversion from a folder."""
     folder = tmp_path_factory.mktemp("expected")
     return sha256(converted(downloaded(middling, folder), folder / OUT))
 
 
 @pytest.fixture(scope="module")
 def small_expected(small: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The hash of the small checkpoint's conversion from a folder."""
     folder = tmp_path_factory.mktemp("expected")
     return sha256(converted(downloaded(small, folder), folder / OUT))
 
@@ -146,8 +147,9 @@ def test_ctrl_c_when_the_hub_is_silent(calm: Rig, pattern: str, more: tuple[str,
 
 
 def begin(it: Rig, small: Path, what: str = "weight") -> None:
-    """A stream that ends in the middle because the third shard is damaged on the hub, by default
-    not where it is read ahead.
+    """Run a stream that ends in the middle, because the third shard is damaged on the hub.
+
+    By default the damage is not where the shard is read ahead.
     """
     shard = shards_of(small)[2]
     tensors = converter.open_checkpoint(converter.FolderSource(small)).tensors

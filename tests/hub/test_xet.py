@@ -1,5 +1,4 @@
-"""Proves that a file which the hub has in its Xet store comes that way, verified like any other,
-and over HTTP when that fails.
+"""Fetch a file by Xet where the hub has it there, verified, and over HTTP when that fails.
 
 The store itself is imitated: its protocol is hf_xet's own, in native code, and was not run against
 a real one.
@@ -28,6 +27,7 @@ NAME = "model.safetensors"
 
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalHub]:
+    """A hub for dslocal, which takes every file for one of the Xet store."""
     monkeypatch.setattr(file_download, "is_xet_available", lambda: True)
     monkeypatch.setattr(
         huggingface_hub,
@@ -39,6 +39,8 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalHub]:
 
 
 def giving(data: bytes) -> Callable[..., None]:
+    """Return an imitation of xet_get that writes ``data``."""
+
     def xet_get(*, incomplete_path: Path, expected_size: int, **_: Any) -> None:
         assert expected_size == len(WEIGHTS)
         incomplete_path.write_bytes(data)
@@ -47,11 +49,13 @@ def giving(data: bytes) -> Callable[..., None]:
 
 
 def failing(*, incomplete_path: Path, **_: Any) -> None:
+    """Imitate an xet_get that fails in the middle of a file."""
     incomplete_path.write_bytes(WEIGHTS[:1000])
     raise RuntimeError("the store is down")
 
 
 def fetched(tmp_path: Path) -> bytes:
+    """Fetch the weights, and return them."""
     remote, path = HubRepository(REPO), tmp_path / NAME
     manifest = remote.manifest()
     fetch_file(remote, manifest, manifest.file(NAME), path)

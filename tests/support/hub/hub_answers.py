@@ -1,5 +1,4 @@
-"""What a local hub answers with, and how it goes out: files and ranges of them, JSON, connections
-and the record of what was sent.
+"""What a local hub answers with: files, ranges, JSON, and the record of what was sent.
 
 Knows nothing of repositories, routes and kinds of faults.
 """
@@ -30,8 +29,9 @@ Ending = Literal["keep", "close", "reset", "stall"]
 
 
 class Blob:
-    """A file's content, in memory or on disk, where it is read as it is sent and may be sparse. A
-    digest given is believed.
+    """A file's content, in memory or on disk.
+
+    On disk it is read as it is sent, and may be sparse. A digest that is given is believed.
     """
 
     def __init__(self, name: str, source: bytes | Path, sha256: str | None = None) -> None:
@@ -43,6 +43,7 @@ class Blob:
 
     @cached_property
     def sha256(self) -> str:
+        """Return the SHA-256 of the content."""
         return self._digest(hashlib.sha256())
 
     @cached_property
@@ -54,6 +55,7 @@ class Blob:
 
     @property
     def pointer(self) -> bytes:
+        """Return the LFS pointer that stands for the file in git."""
         return (
             f"version https://git-lfs.github.com/spec/v1\noid sha256:{self.sha256}\nsize"
             f" {self.size}\n"
@@ -61,6 +63,7 @@ class Blob:
 
     @property
     def etag(self) -> str:
+        """Return the ETag that the hub gives."""
         return f'"{self.sha256 if self.lfs else self.blob_id}"'
 
     @property
@@ -74,6 +77,7 @@ class Blob:
         return f'"{since:x}-{self.size:x}"'
 
     def pieces(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        """Yield the content from ``start`` to ``stop``."""
         stop = self.size if stop is None else stop
         if isinstance(self.source, bytes):
             for at in range(start, stop, PIECE):
@@ -93,8 +97,9 @@ class Blob:
 
 @dataclass(frozen=True)
 class Answer:
-    """What goes out: ``length`` is what Content-Length says (None: the body is chunked), whatever
-    ``body`` really holds.
+    """What goes out.
+
+    ``length`` is what Content-Length says, whatever ``body`` really holds; None for a chunked body.
     """
 
     method: str
@@ -116,6 +121,8 @@ class Answer:
 
 
 class Refusal(Exception):
+    """A request that the hub refuses, with a status and headers."""
+
     def __init__(self, status: int, code: str, message: str, **headers: str) -> None:
         super().__init__(message)
         self.status = status
@@ -126,6 +133,7 @@ class Refusal(Exception):
 
 
 def json_answer(method: str, value: Any, headers: Mapping[str, str] | None = None) -> Answer:
+    """Return an answer with ``value`` as JSON."""
     text = json.dumps(value).encode()
     return Answer(
         method,
@@ -140,8 +148,9 @@ def json_answer(method: str, value: Any, headers: Mapping[str, str] | None = Non
 def redirect(
     method: str, status: int, location: str, headers: Mapping[str, str] | None = None
 ) -> Answer:
-    """With a few words in the body, as the hub has them: its Content-Length is not that of the
-    file.
+    """Return a redirect with a few words in the body, as the hub has them.
+
+    Its Content-Length is not that of the file.
     """
     text = f"Redirecting to {location}".encode()
     return Answer(
@@ -173,8 +182,9 @@ def file_answer(
 def tree_entries(
     files: Mapping[str, Blob], folder: str, *, recursive: bool
 ) -> Iterator[dict[str, Any]]:
-    """A folder's entries as the tree shows them: folders too, also where what is in them is
-    listed.
+    """Return a folder's entries as the tree shows them.
+
+    Folders are among them, also where what is in them is listed.
     """
     prefix, folders = f"{folder}/" if folder else "", set[str]()
     for name, blob in sorted(files.items()):
@@ -202,8 +212,9 @@ def tree_entries(
 
 @dataclass
 class Exchange:
-    """A request and what became of it. ``sent`` grows as the body goes out, by pieces that may
-    still be in the system's buffers.
+    """A request and what became of it.
+
+    ``sent`` grows as the body goes out, by pieces that may still be in the system's buffers.
     """
 
     method: str
@@ -262,12 +273,14 @@ class Listener(ThreadingHTTPServer):
         self._changed = threading.Condition()
 
     def get_request(self) -> tuple[socket.socket, Any]:
+        """Accept a connection, and remember it."""
         connection, address = super().get_request()
         with self._changed:
             self._open.add(connection)
         return connection, address
 
     def shutdown_request(self, request: Any) -> None:
+        """Close a connection, and forget it."""
         lingers, _ = struct.unpack("ii", request.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, 8))
         if not lingers:  # else closing it is what resets it
             with contextlib.suppress(OSError):
@@ -278,11 +291,13 @@ class Listener(ThreadingHTTPServer):
             self._changed.notify_all()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
+        """Keep errors for the test, other than those of clients that leave."""
         error = sys.exception()
         if error is not None and not isinstance(error, ConnectionError):
             self.hub.errors.append(error)
 
     def stop(self) -> None:
+        """Stop listening, and close all connections."""
         self.shutdown()
         self.server_close()
         with self._changed:
@@ -293,11 +308,14 @@ class Listener(ThreadingHTTPServer):
 
 
 class Handler(BaseHTTPRequestHandler):
+    """Handles the requests of one connection."""
+
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     server: Listener
 
     def do_GET(self) -> None:
+        """Answer a request, and record what became of it."""
         hub = self.server.hub
         headers = {name.lower(): value for name, value in self.headers.items()}
         answer, exchange = hub.answer(self.server.origin, self.command, self.path, headers)
@@ -352,4 +370,5 @@ class Handler(BaseHTTPRequestHandler):
             raise
 
     def log_message(self, format: str, *args: object) -> None:
+        """Print nothing."""
         pass

@@ -1,6 +1,4 @@
-"""What tests of a local hub's clients share: a small model on it, the real client kept to loopback,
-and requests without cleverness.
-"""
+"""What tests of a local hub's clients share: a small model, the real client, plain requests."""
 
 from __future__ import annotations
 
@@ -33,8 +31,9 @@ CONFIG_ID = hashlib.sha1(b"blob %d\0" % len(CONFIG) + CONFIG).hexdigest()
 
 @contextlib.contextmanager
 def hub_for_the_real_client() -> Iterator[LocalHub]:
-    """A hub with ``FILES``, and a client that asks no other host and leaves no connection
-    behind.
+    """Yield a hub with ``FILES``, for a client that asks no other host.
+
+    The client leaves no connection behind.
     """
     with pytest.MonkeyPatch.context() as patch, LocalHub() as hub:
         patch.setenv("NO_PROXY", "127.0.0.1")
@@ -68,14 +67,17 @@ class Fetch:
 
 
 def api(hub: LocalHub, token: str | bool = False) -> HfApi:
+    """Return the real client of the hub's API."""
     return HfApi(endpoint=hub.url, token=token)
 
 
 def resolve(hub: LocalHub, file: str, revision: str = "main") -> str:
+    """Return the URL of a file."""
     return hf_hub_url(REPO, file, revision=revision, endpoint=hub.url)
 
 
 def cdn(hub: LocalHub, file: str = "model.safetensors", sha: str = SHA) -> str:
+    """Return the URL of a file's content at the second origin."""
     return f"{hub.cdn_url}/lfs/{REPO}/{sha}/{file}"
 
 

@@ -1,9 +1,9 @@
-"""Every way in which a local hub's answer goes wrong. Knows nothing of repositories, routes and
-sockets.
+"""Every way in which a local hub's answer goes wrong.
 
-A kind of fault is a function that takes the right answer and gives the wrong one, or None when it
-is about something that this answer does not have (a cut after 10 bytes waits for an answer with a
-body). Its keywords are the parameters of ``hub.fault``.
+Knows nothing of repositories, routes and sockets. A kind of fault is a function that takes the
+right answer and returns the wrong one, or None when it is about something that this answer does not
+have: a cut after 10 bytes waits for an answer with a body. Its keywords are the parameters of
+``hub.fault``.
 """
 
 from __future__ import annotations
@@ -52,8 +52,9 @@ def _status(
     retry_after: int | str | None = None,
     ratelimit: int | None = None,
 ) -> Answer:
-    """``ratelimit``: in how many seconds the hub's own rate limit headers say that there is
-    more.
+    """Answer with a status.
+
+    ``ratelimit`` is in how many seconds the hub's own rate limit headers say that there is more.
     """
     said = dict(headers or {})
     if retry_after is not None:
@@ -87,8 +88,9 @@ def _flipped(body: Iterable[bytes], at: int) -> Iterator[bytes]:
 
 
 def _short(answer: Answer, /, *, by: int, honest: bool = False) -> Answer | None:
-    """The last ``by`` bytes never come; Content-Length counts them all the same, unless it is
-    ``honest``.
+    """Never send the last ``by`` bytes.
+
+    Content-Length counts them all the same, unless it is ``honest``.
     """
     if not answer.carries or answer.length is None:
         return None
@@ -186,8 +188,9 @@ def _huge(answer: Answer, /, *, megabytes: int, chunked: bool = True) -> Answer 
 
 
 def _listing(answer: Answer, /, *, entries: Iterable[Any]) -> Answer | None:
-    """The API lists ``entries``, whatever they are, as siblings or as the tree. They are encoded as
-    they are sent.
+    """List ``entries``, whatever they are, as siblings or as the tree.
+
+    They are encoded as they are sent.
     """
     if not answer.carries or not isinstance(answer.value, dict | list):
         return None
@@ -245,8 +248,9 @@ class Fault:
         inspect.signature(KINDS[self.kind]).bind(None, **self.parameters)
 
     def strike(self, answer: Answer, origin: str, path: str, file: str) -> Answer | None:
-        """The wrong answer, or None when this one is to stay as it is. A pattern of file names
-        leaves the hub's inner redirects alone.
+        """Return the wrong answer, or None when this one is to stay as it is.
+
+        A pattern of file names leaves the hub's inner redirects alone.
         """
         by_path = self.pattern.startswith("/")
         about = path if by_path else file

@@ -1,6 +1,4 @@
-"""What tests of a lying hub share: a run that must be refused, and a look at everything around the
-folders that are the run's own.
-"""
+"""What tests of a lying hub share: a refused run, and a look at everything around its folders."""
 
 from __future__ import annotations
 
@@ -26,13 +24,12 @@ def around(folder: Path) -> dict[str, bytes | None]:
 
 
 def convert(it: Rig, *more: str) -> Done:
+    """Convert the checkpoint of the rig's hub."""
     return it.inside("convert", REPO, *more)
 
 
 def refuse(it: Rig, more: Iterable[str], words: str, codes: Iterable[int] = (1, 3)) -> None:
-    """That it ends in one line that says ``words``, and that nothing is left that could be taken
-    for a model.
-    """
+    """Require that a run ends in one line with ``words``, and leaves nothing like a model."""
     done = convert(it, *more)
     said = done.stderr.decode()
     lines = [line for line in said.splitlines() if line.startswith("dslocal: ")]

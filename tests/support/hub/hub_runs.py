@@ -1,5 +1,4 @@
-"""Runs of dslocal against a local hub: its environment, as processes or inside this one, and what
-they leave on the disk.
+"""Run dslocal against a local hub, as a process or inside this one, and see what it leaves.
 
 Everything that a run may write to lies below ``Rig.root``, so that one look tells what was written,
 and one sum how much.
@@ -41,9 +40,7 @@ _CONTEXTS, _COMMANDS = (
 
 @dataclass
 class Rig:
-    """A hub, and folders of its own for dslocal (``home``), huggingface_hub (``hf``) and the
-    outputs (``out``).
-    """
+    """A hub, and folders for dslocal (``home``), huggingface_hub (``hf``) and outputs (``out``)."""
 
     hub: LocalHub
     root: Path
@@ -57,14 +54,17 @@ class Rig:
 
     @property
     def home(self) -> Path:
+        """Return DSLOCAL_HOME."""
         return self.root / "home"
 
     @property
     def hf(self) -> Path:
+        """Return Hugging Face's home."""
         return self.root / "hf"
 
     @property
     def out(self) -> Path:
+        """Return the folder of outputs, in which runs start."""
         return self.root / "out"
 
     @property
@@ -73,6 +73,7 @@ class Rig:
         return self.hf / "hub" / f"models--{REPO.replace('/', '--')}"
 
     def env(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
+        """Return the environment of a run."""
         mine = {
             "HF_ENDPOINT": self.hub.url,
             "HF_HOME": str(self.hf),
@@ -101,6 +102,7 @@ class Rig:
     def run(
         self, *args: str | Path, env: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
+        """Run dslocal as a process."""
         with self.start(*args, env=env) as process:
             out, err = process.communicate(timeout=LIMIT_S)
         return subprocess.CompletedProcess(list(map(str, args)), process.returncode, out, err)
@@ -173,8 +175,9 @@ def real_download(
 
 
 def downloaded(checkpoint: Path, folder: Path, *, plainly: bool = False) -> Path:
-    """What the real client makes of a hub with ``checkpoint``: a snapshot in its cache, or a plain
-    folder.
+    """Download ``checkpoint`` from a hub with the real client.
+
+    Returns a snapshot in its cache, or a plain folder.
     """
     with LocalHub() as hub:
         hub.add(REPO, checkpoint)
@@ -212,16 +215,19 @@ def listing(folder: Path) -> list[str]:
 
 
 def shards_of(checkpoint: Path) -> list[str]:
+    """Return the names of a checkpoint's shards, in order."""
     return sorted(path.name for path in checkpoint.glob("*.safetensors"))
 
 
 def sha256(path: Path) -> str:
+    """Return a file's SHA-256 in hexadecimal."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 class DiskWatch:
-    """Adds up, every few milliseconds, what everything below ``root`` takes on the disk. ``peak``:
-    the most, in bytes.
+    """Adds up, every few milliseconds, what everything below ``root`` takes on the disk.
+
+    ``peak`` is the most, in bytes.
     """
 
     def __init__(self, root: Path) -> None:

@@ -1,5 +1,6 @@
-"""A local hub that ``dslocal`` itself talks to, inside this process: its endpoint and cache are
-where the test wants them.
+"""A local hub that dslocal itself talks to, inside this process.
+
+Its endpoint and cache are where the test wants them.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from support.hub.local_hub import LocalHub
 
 @contextlib.contextmanager
 def hub_for_dslocal(cache: Path) -> Iterator[LocalHub]:
-    """With Hugging Face's cache at ``cache``, no token, and waits between tries that take no
-    time.
+    """Yield a hub, with Hugging Face's cache at ``cache`` and no token.
+
+    Waits between tries take no time.
     """
     with hub_for_the_real_client() as hub, pytest.MonkeyPatch.context() as patch:
         patch.setattr(constants, "ENDPOINT", hub.url)

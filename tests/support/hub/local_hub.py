@@ -1,5 +1,4 @@
-"""A hub on loopback that speaks the Hugging Face Hub's HTTP protocol, with faults on demand and a
-record of every request.
+"""A hub on loopback that speaks the Hugging Face Hub's HTTP protocol, with faults on demand.
 
     with LocalHub() as hub:
         commit = hub.add("test/v3-like", folder)
@@ -51,6 +50,8 @@ Files = Mapping[str, bytes | Path | None]
 
 @dataclass
 class Repository:
+    """A repository of the hub, with its commits."""
+
     private: bool
     gated: bool
     commits: dict[str, dict[str, Blob]] = field(default_factory=dict)
@@ -59,6 +60,8 @@ class Repository:
 
 
 class Route(NamedTuple):
+    """What a path of the hub means."""
+
     kind: str
     repo: str = ""
     revision: str = ""
@@ -66,8 +69,10 @@ class Route(NamedTuple):
 
 
 class LocalHub:
-    """``resolve_cache``: small files are redirected within the hub, as today's does. ``page``:
-    entries of a tree in one answer.
+    """A hub on loopback.
+
+    ``resolve_cache``: small files are redirected within the hub, as the real hub does now.
+    ``page``: entries of a tree in one answer.
     """
 
     def __init__(self, port: int = 0, *, resolve_cache: bool = True, page: int = 1000) -> None:
@@ -105,8 +110,9 @@ class LocalHub:
         gated: bool = False,
         sha256: Mapping[str, str] | None = None,
     ) -> str:
-        """A new repository with one commit, on main. Files on disk are sent as they then are;
-        ``sha256`` spares reading big ones.
+        """Add a repository with one commit, on main.
+
+        Files on disk are sent as they are at that time; ``sha256`` spares reading big ones.
         """
         with self._lock:
             self._repos[repo] = Repository(private, gated)
@@ -146,8 +152,9 @@ class LocalHub:
             del self._repos[repo].commits[commit]
 
     def serve_folder(self, prefix: str, folder: Path) -> str:
-        """Serves the files that ``folder`` has now as plain ones, with a SHA256SUMS; returns their
-        base URL.
+        """Serve the files that ``folder`` has now as plain ones, with a SHA256SUMS.
+
+        Returns their base URL.
         """
         blobs = {name: Blob(name, path) for name, path in _files(folder).items()}
         with self._lock:
@@ -165,8 +172,10 @@ class LocalHub:
         origin: str = "",
         **parameters: Any,
     ) -> None:
-        """Answers go wrong: the first ``times`` (None: all) that are about ``pattern``, after
-        ``skip`` good ones.
+        """Make answers go wrong.
+
+        These are the first ``times`` (None: all) that are about ``pattern``, after ``skip`` good
+        ones.
 
         A pattern that begins with a slash is of paths, else of file names, wherever they are asked
         for. Kinds and their parameters: hub_faults. An answer has one fault, the one given first of
@@ -188,6 +197,7 @@ class LocalHub:
 
     @property
     def requests(self) -> list[Exchange]:
+        """Return all requests, in order."""
         with self._lock:
             return list(self._requests)
 
@@ -198,8 +208,10 @@ class LocalHub:
             self._faults.clear()
 
     def sent(self, file: str | None = None) -> int:
-        """Bytes of bodies that went out: all, or those that came as a file (not the few words of a
-        redirect or an error).
+        """Return how many bytes of bodies went out.
+
+        Of all requests, or of those that came as a file: not the few words of a redirect or an
+        error.
         """
         return sum(
             one.sent
@@ -208,8 +220,9 @@ class LocalHub:
         )
 
     def complete_fetches(self, file: str) -> int:
-        """How often the file's least sent byte was sent: ranges that make up the file count once
-        together, in whatever order.
+        """Return how often the file's least sent byte was sent.
+
+        Ranges that make up the file count once together, in whatever order.
 
         Contents are counted apart (two commits, two repositories) and added up. Bytes count that
         went out, right or flipped; what went out compressed does not count.
@@ -446,6 +459,7 @@ def _info(name: str, repo: Repository, commit: str, *, blobs: bool) -> dict[str,
 
 
 def main() -> None:
+    """Serve a folder until Ctrl-C."""
     parser = argparse.ArgumentParser(description="Serve a folder as a model on a local hub.")
     parser.add_argument("folder", type=Path)
     parser.add_argument("repository", nargs="?", default="test/model")

@@ -1,6 +1,4 @@
-"""A stream under fire: one conversion of a published checkpoint, over as many runs as kills make of
-it, and what became of it.
-"""
+"""One conversion of a published checkpoint, over as many runs as kills make of it."""
 
 from __future__ import annotations
 
@@ -79,13 +77,16 @@ class Trial:
 
     @property
     def arguments(self) -> list[str]:
+        """Return the command line of the conversion."""
         return ["convert", REPO, "--stream", "--quant", "Q4_K_M"]
 
     @property
     def out(self) -> Path:
+        """Return the file that it writes."""
         return self.rig.out / OUT
 
     def start(self) -> subprocess.Popen[str]:
+        """Start a run."""
         if not self.impatient:
             return self.rig.start(*self.arguments)
         command = [sys.executable, "-P", "-c", RETRY_AT_ONCE, *self.arguments]
@@ -128,6 +129,7 @@ class Trial:
 
     @property
     def shard_sizes(self) -> list[int]:
+        """Return the sizes of the shards, the smallest first."""
         return sorted(
             (self.checkpoint / shard).stat().st_size for shard in shards_of(self.checkpoint)
         )
@@ -139,8 +141,9 @@ class Trial:
 
     @property
     def fetched(self) -> dict[str, int]:
-        """How often each shard was fetched: how often the least fetched of its bytes was asked for
-        and came.
+        """Return how often each shard was fetched.
+
+        That is how often the least fetched of its bytes was asked for and came.
         """
         asked = {
             shard: [_as_asked(one) for one in self._about(shard)]
@@ -150,8 +153,9 @@ class Trial:
 
     @property
     def owed(self) -> dict[str, int]:
-        """How often each had to be: once, and once more for every copy that came with a wrong
-        byte.
+        """Return how often each shard had to be fetched.
+
+        That is once, and once more for every copy that came with a wrong byte.
         """
         return {
             shard: 1
@@ -171,9 +175,7 @@ class Trial:
         ]
 
     def require_good(self, expected: str) -> None:
-        """That nothing of all this is to be seen in the result, on the disk or in what was
-        fetched.
-        """
+        """Require that the result, the disk and the requests show nothing of all this."""
         assert self.code == 0, self.stderr
         assert self.rig.left() == [OUT]
         assert sha256(self.out) == expected
@@ -192,8 +194,9 @@ def _asked(exchange: Exchange) -> tuple[int, int]:
 
 
 def _as_asked(exchange: Exchange) -> Exchange:
-    """Without what came around the bytes that were asked for: who ignores a range sends more than
-    anybody takes.
+    """Return an exchange without what came around the bytes that were asked for.
+
+    A server that ignores a range sends more than anybody takes.
     """
     start, stop = _asked(exchange)
     first, last = max(start, exchange.start), min(stop, exchange.start + exchange.sent)
@@ -201,11 +204,13 @@ def _as_asked(exchange: Exchange) -> Exchange:
 
 
 def when_a_shard_is_done(trial: Trial, process: subprocess.Popen[str]) -> None:
+    """Wait until one more unit of the conversion is done."""
     before = trial.units_done()
     wait_until(lambda: trial.units_done() > before, process)
 
 
 def after(seconds: float) -> Kill:
+    """Return a kill after so many seconds."""
     return lambda trial, process: time.sleep(seconds)
 
 
