@@ -23,7 +23,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from support.checkpoints.mutations import Failed, Fuzzer, bases
+from support.checkpoints.fuzzer import Failed, Fuzzer, bases
 
 from dslocal.engine import LlamaModel
 from dslocal.errors import DslocalError

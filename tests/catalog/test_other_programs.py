@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.gguf.other_programs import blob, layers, manifest
+from support.catalog.other_programs import blob, layers, manifest
 
 from dslocal.catalog import other_programs
 from dslocal.catalog.other_programs import (

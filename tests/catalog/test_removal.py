@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from huggingface_hub import scan_cache_dir
-from support.gguf.other_programs import snapshot
+from support.catalog.other_programs import snapshot
 
 from dslocal import catalog
 from dslocal.catalog.inventory import Provenance

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.catalog.other_programs import FILE_TYPE, blob, changed, layers, manifest
 from support.cli.running import Done, Run
-from support.gguf.other_programs import FILE_TYPE, blob, changed, layers, manifest
 
 import dslocal.convert as converter
 from dslocal import catalog

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.catalog.other_programs import snapshot
 from support.cli.running import BINARY, Done, Run
-from support.gguf.other_programs import snapshot
 from support.terminal.screen import Screen
 
 from dslocal import catalog

@@ -16,7 +16,7 @@ import pytest
 from support.checkpoints.tiny_checkpoints import write_checkpoint
 from support.cli.running import BINARY, Run
 from support.gguf.published_shapes import write_header
-from support.hub.in_process_hub import hub_for_dslocal
+from support.hub.hub_clients import hub_for_dslocal
 from support.hub.local_hub import LocalHub
 
 from dslocal.catalog import resolve

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.checkpoints.mutations import Fuzzer, bases
+from support.checkpoints.fuzzer import Fuzzer, bases
 
 CASES = 60
 

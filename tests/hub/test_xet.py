@@ -14,8 +14,7 @@ from typing import Any
 import huggingface_hub
 import pytest
 from huggingface_hub import file_download
-from support.hub.hub_clients import REPO, WEIGHTS
-from support.hub.in_process_hub import hub_for_dslocal
+from support.hub.hub_clients import REPO, WEIGHTS, hub_for_dslocal
 from support.hub.local_hub import LocalHub
 
 from dslocal.errors import DownloadError

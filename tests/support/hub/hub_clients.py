@@ -1,4 +1,6 @@
-"""What tests of a local hub's clients share: a small model, the real client, plain requests."""
+"""What tests of a local hub's clients share: a small model, the real client, dslocal as a client,
+and plain requests.
+"""
 
 from __future__ import annotations
 
@@ -49,6 +51,21 @@ def hub_for_the_real_client() -> Iterator[LocalHub]:
             yield hub
         finally:
             close_session()
+
+
+@contextlib.contextmanager
+def hub_for_dslocal(cache: Path) -> Iterator[LocalHub]:
+    """Yield a hub, with Hugging Face's cache at ``cache`` and no token.
+
+    Waits between tries take no time.
+    """
+    with hub_for_the_real_client() as hub, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(constants, "ENDPOINT", hub.url)
+        patch.setattr(constants, "HF_HUB_CACHE", str(cache))
+        patch.setenv("HF_TOKEN", "")
+        patch.setenv("HF_HUB_DISABLE_IMPLICIT_TOKEN", "1")
+        patch.setattr("dslocal.hub.http.time.sleep", lambda seconds: None)
+        yield hub
 
 
 @dataclass(frozen=True)
