@@ -44,7 +44,7 @@ def say(chat: Screen, text: str) -> None:
 def ask(chat: Screen, question: str) -> str:
     """What was shown for ``question``, from the line that is left of the thought."""
     say(chat, question)
-    chat.wait_for("thought for ")
+    chat.wait_for("reasoned for ")
     return chat.wait_for(READY)
 
 
@@ -233,7 +233,7 @@ def test_answer_now_and_typing_ahead(chat: Screen) -> None:
     while len(chat.text) < begun + 200:
         chat.wait_for("\n")
     chat.press("/se\x0ets")  # the key among others
-    chat.wait_for("thought for ")
+    chat.wait_for("reasoned for ")
     chat.wait_for(READY)
     chat.wait_for("/sets")
     chat.press("\x7f" + ENTER)

@@ -51,7 +51,7 @@ def uses(server: Serving) -> int:
 
 
 def wait_for_use(server: Serving, before: int) -> None:
-    """Wait until more than ``before`` answers are in the log, where they are after they are sent."""
+    """Wait until more than ``before`` answers are in the log, which is after they are sent."""
     wait_until(lambda: uses(server) > before)
 
 

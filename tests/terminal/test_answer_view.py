@@ -246,7 +246,7 @@ def test_reasoning_leaves_one_line() -> None:
         [("reasoning", "SECRET " * 50), ("end of reasoning", ""), ("answer", "The answer.")]
     )
     assert "SECRET" not in text
-    assert text.split("\n")[:1] == ["thought for 3.4 s, 12 tokens"]
+    assert text.split("\n")[:1] == ["reasoned for 3.4 s, 12 tokens"]
     assert text.rstrip().endswith("The answer.")
 
 

@@ -23,7 +23,7 @@ SAID = [
     ("/s", "/s: no such command (perhaps /system or /save or /sessions or /set or /stats)"),
     ("/und", "/undo: there is no turn to take back"),
     ("/help", "Ctrl-R searches what was typed"),
-    ("/think", "no thought to show"),
+    ("/think", "no reasoning to show"),
     ("/think maybe", "/think maybe: on, off, or nothing"),
     ("/think off", "thinking bypassed: its model card recommends"),
     ("/think on", "thinking on"),
@@ -164,10 +164,10 @@ def test_what_becomes_of_an_answer(loop: Loop, monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(clipboard, "copy", copy)
     assert "the last answer copied" in loop.said("/copy")
-    assert "its thought copied" in loop.said("/copy thought")
+    assert "its reasoning copied" in loop.said("/copy reasoning")
     assert copied == [session.history[-1].content, session.history[-1].reasoning]
     assert "the last answer has no code" in loop.said("/copy code")
-    assert "/copy all: code, thought, or nothing" in loop.said("/copy all")
+    assert "/copy all: code, reasoning, or nothing" in loop.said("/copy all")
 
 
 def test_conversations(loop: Loop) -> None:

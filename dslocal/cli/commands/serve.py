@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from dslocal import prompts
     from dslocal.cli.session_setup import ModelFile
     from dslocal.engine import LlamaContext
+    from dslocal.server.access import AccessPolicy
     from dslocal.server.discovery import RunningServer
     from dslocal.server.requests import ServedModel
 
@@ -58,8 +59,7 @@ def serve(
     access = access_policy(options, new_token())
     file = session_setup.prepare_model(model, family)
     thinking = user_settings.chosen_thinking(file.family, think).value
-    settings = user_settings.sampling_settings(file.family.defaults, {})
-    session_setup.print_advice(file.family, settings, thinking, "")
+    _print_advice(file, thinking)
 
     from dslocal.server.app import Server
     from dslocal.server.metrics import Metrics
@@ -77,23 +77,39 @@ def serve(
         queue = RequestQueue(slots, options.queue)
         log = messages.log_only_tracebacks if quiet else messages.log
         server = Server(served, queue, access, Metrics(queue), log, log_prompts)
-        near = messages.NEAR_ADDRESSES.get(options.host, options.host)
-        note = _discovery_note(file, context, served, near, port, access.own_token)
+        note = _discovery_note(file, context, served, options.host, port, access.own_token)
         stack.enter_context(announced(note))
 
         def on_ready() -> None:
             url = messages.base_url(options.host, port)
             messages.print_ready(served.name, url, len(slots), context.n_ctx)
             if open_webui:
-                messages.print_open_webui(
-                    messages.base_url(near, port),
-                    options.api_key,
-                    has_key=access.api_key is not None,
-                    n_ctx=context.n_ctx,
-                )
+                _print_open_webui(options, port, access, context)
 
         run_server(server, listener, grace_s=options.grace, on_ready=on_ready)
         queue.threads.shutdown()
+
+
+def _print_open_webui(
+    options: ServeOptions, port: int, access: AccessPolicy, context: LlamaContext
+) -> None:
+    """Print how Open WebUI on this machine is connected to this server."""
+    from dslocal.cli.serving import messages
+
+    messages.print_open_webui(
+        messages.base_url(messages.near_address(options.host), port),
+        options.api_key,
+        has_key=access.api_key is not None,
+        n_ctx=context.n_ctx,
+    )
+
+
+def _print_advice(file: ModelFile, thinking: prompts.Thinking) -> None:
+    """Print which of the vendor's recommendations the server's defaults break."""
+    from dslocal.cli import session_setup, user_settings
+
+    settings = user_settings.sampling_settings(file.family.defaults, {})
+    session_setup.print_advice(file.family, settings, thinking, "")
 
 
 def _require_packages() -> None:
@@ -159,12 +175,13 @@ def _discovery_note(
     port: int,
     token: str,
 ) -> RunningServer:
-    """Return what other commands find of this server."""
+    """Return what other commands find of this server, which listens at ``host``."""
+    from dslocal.cli.serving.messages import near_address
     from dslocal.server.discovery import RunningServer, short_metadata
 
     return RunningServer(
         pid=os.getpid(),
-        host=host,
+        host=near_address(host),
         port=port,
         name=served.name,
         path=str(file.path.resolve()),

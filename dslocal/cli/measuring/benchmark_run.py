@@ -5,18 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dslocal import __version__, prompts
 from dslocal.cli import session_setup
 from dslocal.cli.session_setup import ModelFile
-from dslocal.engine import LlamaContext, LlamaModel, benchmark
 from dslocal.gguf.header import main_type
 from dslocal.plan.load_config import LoadConfig
 from dslocal.plan.machine import probe
 from dslocal.plan.memory.shape import can_draft
 from dslocal.plan.search import Plan
 from dslocal.terminal.reports.bench_report import BenchFigure, FigureKey
+
+if TYPE_CHECKING:
+    from dslocal.engine import LlamaContext, LlamaModel
 
 PREFILL_TOKENS = 512  # besides the micro-batch
 QUESTION = "Explain step by step how to work out 347 × 89."
@@ -93,6 +95,8 @@ class BenchmarkRun:
             KeyboardInterrupt: Ctrl-C; what was measured stays.
             EngineError: llama.cpp failed.
         """
+        from dslocal.engine import LlamaContext
+
         report("loading")
         began = time.perf_counter()
         with (
@@ -127,6 +131,8 @@ class BenchmarkRun:
 
     def about(self, fingerprint: str, repeat: int) -> dict[str, Any]:
         """Return what was measured, where and how, as JSON."""
+        from dslocal.engine import benchmark
+
         machine = probe.probe_machine()
         header = self.file.header
         gpus = [{"name": gpu.name, "kind": gpu.kind, "total": gpu.total} for gpu in machine.gpus]
@@ -161,6 +167,8 @@ class BenchmarkRun:
         return self.figures[what, size, mtp]
 
     def _measure_first_token(self, context: LlamaContext, report: Report) -> None:
+        from dslocal.engine import benchmark
+
         question = self._question(context.model, 0)
         seed = self.workload.seed
         for what in ("cold", "warm"):
@@ -170,12 +178,16 @@ class BenchmarkRun:
         self._figure("sampling").runs.append(benchmark.measure_sampling(context, seed))
 
     def _measure_prefill(self, context: LlamaContext, report: Report) -> None:
+        from dslocal.engine import benchmark
+
         for size in self._prefills:
             report(f"prefill of {size:,} tokens")
             rate = benchmark.measure_prefill(context, _filler(context.model, size))
             self._figure("prefill", size).runs.append(rate)
 
     def _measure_decoding(self, context: LlamaContext, report: Report) -> None:
+        from dslocal.engine import benchmark
+
         workload = self.workload
         for depth in self._depths:
             ids = self._question(context.model, depth)

@@ -16,6 +16,11 @@ ROOM_FOR_TOOLS = 16_384  # tokens; Open WebUI 0.12 describes its tools in 11,000
 WITHOUT_TOOLS = """DEFAULT_MODEL_METADATA='{"capabilities": {"builtin_tools": false}}'"""
 
 
+def near_address(host: str) -> str:
+    """Return the address at which this machine finds a server that listens at ``host``."""
+    return NEAR_ADDRESSES.get(host, host)
+
+
 def base_url(host: str, port: int) -> str:
     """Return the URL that clients are given."""
     return f"http://{f'[{host}]' if ':' in host else host}:{port}/v1"

@@ -76,7 +76,7 @@ def set_thinking(loop: ChatLoop, text: str) -> None:
     """/think: switch thinking, or show the last answer's reasoning."""
     if not text:
         last = loop.last_answer()
-        loop.notify(last.reasoning if last and last.reasoning else "no thought to show")
+        loop.notify(last.reasoning if last and last.reasoning else "no reasoning to show")
         return
     if text not in THINKING_CHOICES:
         raise UsageError(f"/think {text:.40}: on, off, or nothing to see the last reasoning")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .loop import ChatLoop
 
 MAX_QUESTION = 60  # characters of a question in a message
-COPY_CHOICES = {"code": "its last block of code", "thought": "its thought"}
+COPY_CHOICES = {"code": "its last block of code", "reasoning": "its reasoning"}
 
 
 def retry(loop: ChatLoop, _: str) -> None:
@@ -62,7 +62,7 @@ def copy(loop: ChatLoop, choice: str) -> None:
             what, text = "the last answer", answer.content
         case "code":
             what, text = COPY_CHOICES[choice], last_code(answer.content) or ""
-        case "thought":
+        case "reasoning":
             what, text = COPY_CHOICES[choice], answer.reasoning
         case _:
             choices = ", ".join(COPY_CHOICES)
