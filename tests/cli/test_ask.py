@@ -271,13 +271,12 @@ def test_interrupted_in_the_second_answer(run: Run) -> None:
 
 def test_a_stdin_that_says_nothing_is_not_waited_for_in_silence(run: Run) -> None:
     """On a terminal only: a script's log needs no such line."""
-    with Screen(
-        ["/bin/sh", "-c", f"sleep 3 | {shlex.quote(str(BINARY))} ask {shlex.quote(PERU)}"],
-        run.env(),
-    ) as screen:
+    with Screen([str(BINARY), "ask", PERU], run.env(), piped=("stdin",)) as screen:
         screen.wait_for(
             "waiting for stdin, which goes with the question (</dev/null leaves it out)"
         )
+        assert screen.process.stdin is not None
+        screen.process.stdin.close()
         screen.wait_for(LIMA.decode().strip())
         assert screen.leave() == 0
 

@@ -26,12 +26,11 @@ ESCAPES = re.compile(
 )
 # In a screen's text: here the program began to read keys (it turned bracketed paste on).
 READY = "⌨"
-# Makes the terminal on stdin the controlling one, so that Ctrl-C is a signal, and becomes the
+# Makes the terminal the controlling one, so that Ctrl-C is a signal, and becomes the
 # program.
 SHIM = (
-    "import fcntl, os, sys, termios;"
-    "fcntl.ioctl(0, termios.TIOCSCTTY, 0);"
-    "os.execv(sys.argv[1], sys.argv[1:])"
+    "import fcntl, os, sys, termios; terminal = next(fd for fd in range(3) if os.isatty(fd)); "
+    "fcntl.ioctl(terminal, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
 )
 
 
