@@ -151,7 +151,7 @@ def refuse_json_constant(name: str) -> NoReturn:
     Raises:
         ValueError: Always.
     """
-    raise ValueError(f"{name} is no number")
+    raise ValueError(f"{name} is not a number")
 
 
 def gigabytes(nbytes: float, decimals: int = 1) -> str:

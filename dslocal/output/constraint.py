@@ -145,10 +145,6 @@ def _children(node: Any) -> list[Any]:
     return node if isinstance(node, list) else []
 
 
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not a number")
-
-
 def _check_schema(schema: dict[str, Any]) -> None:
     """Check that answers can be validated against ``schema``.
 
