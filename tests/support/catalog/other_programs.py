@@ -1,5 +1,5 @@
-"""Folders as Ollama, LM Studio and huggingface_hub lay them out, and GGUF files with a header that
-was changed.
+"""Folders laid out as by Ollama, LM Studio and huggingface_hub, and GGUF files with a changed
+header.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ FILE_TYPE = b"general.file_type" + struct.pack("<II", 4, 7)  # of a Q8_0
 
 
 def changed(source: Path, target: Path, *changes: tuple[bytes, bytes]) -> Path:
-    """A copy of ``source`` with bytes replaced by as many others."""
+    """Copy ``source``, with bytes replaced by as many others."""
     data = source.read_bytes()
     for old, new in changes:
         assert len(old) == len(new)
@@ -27,7 +27,7 @@ def changed(source: Path, target: Path, *changes: tuple[bytes, bytes]) -> Path:
 
 
 def blob(root: Path, source: Path) -> str:
-    """Puts ``source`` among Ollama's blobs, as a link, and returns its digest."""
+    """Link ``source`` into Ollama's blobs and return its digest."""
     digest = hashlib.sha256(str(source).encode()).hexdigest()
     (root / "blobs").mkdir(parents=True, exist_ok=True)
     file = root / "blobs" / f"sha256-{digest}"
@@ -37,7 +37,9 @@ def blob(root: Path, source: Path) -> str:
 
 
 def manifest(root: Path, name: str, content: Any, folder: str = "manifests") -> Path:
-    """``name`` is REGISTRY/NAMESPACE/MODEL/TAG; ``content`` becomes JSON unless it is text."""
+    """Write a manifest; ``name`` is REGISTRY/NAMESPACE/MODEL/TAG, ``content`` becomes JSON unless
+    it is text.
+    """
     path = root / folder / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
@@ -45,7 +47,7 @@ def manifest(root: Path, name: str, content: Any, folder: str = "manifests") -> 
 
 
 def layers(*digests: object) -> dict[str, Any]:
-    """A manifest as Ollama writes it, with these digests of models."""
+    """Return a manifest as Ollama writes it, with the digests of models."""
     small = {
         "mediaType": "application/vnd.ollama.image.license",
         "digest": "sha256:" + "0" * 64,
@@ -60,8 +62,8 @@ def layers(*digests: object) -> dict[str, Any]:
 
 
 def snapshot(cache: Path, repository: str, commit: str, files: dict[str, bytes]) -> dict[str, Path]:
-    """A revision in Hugging Face's cache: the links by file name. Files that are equal share a
-    blob.
+    """Write a revision into Hugging Face's cache and return the links by file name. Equal files
+    share a blob.
     """
     root = cache / f"models--{repository.replace('/', '--')}"
     links = {}

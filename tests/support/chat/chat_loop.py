@@ -1,6 +1,4 @@
-"""A chat loop on the real nano, whose words go into a text instead of a terminal. Knows nothing of
-what is tried on it.
-"""
+"""A chat loop on the real nano that writes into a text instead of a terminal."""
 
 from __future__ import annotations
 
@@ -21,7 +19,7 @@ from dslocal.terminal.chat.loop import ChatLoop
 
 
 class TwoModels:
-    """Puts nano in nano's place, and nothing in anything else's."""
+    """Knows the models nano and other; switching to either leaves nano loaded."""
 
     def names(self) -> Sequence[str]:
         return ["nano", "other"]
@@ -34,7 +32,7 @@ class TwoModels:
 
 
 class Loop(ChatLoop):
-    """With what was said since the last look at it."""
+    """A chat loop that remembers what it wrote since it was last asked."""
 
     def __init__(self, context: LlamaContext, folder: Path) -> None:
         session = Session(context, NANO, NANO.defaults.with_value("temperature", 0, "test"))
@@ -58,7 +56,7 @@ class Loop(ChatLoop):
         )
 
     def said(self, line: str = "") -> str:
-        """What is said to ``line``, white space made single."""
+        """Return what is written in reply to ``line``, with single spaces."""
         self.words.seek(0)
         self.words.truncate()
         if line:

@@ -1,5 +1,5 @@
-"""Answers without end in a process of its own, until Ctrl-C, and one more in the same context. Run
-as a program, it is that process.
+"""A process that answers without end until Ctrl-C, and then answers once more. Run as a program,
+this module is that process.
 """
 
 from __future__ import annotations

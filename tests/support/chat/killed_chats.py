@@ -1,5 +1,5 @@
-"""A chat that is killed at random moments, again and again, beside one that is not: what must be on
-disk after each time.
+"""A chat that is killed at random moments, next to one that is left alone: what must be on disk
+after each kill.
 """
 
 from __future__ import annotations
@@ -28,8 +28,12 @@ ANSWER_S = 0.5  # within which a kill hits an answer, if the machine is quiet
 
 @dataclass
 class Trials:
-    """One conversation, killed and resumed. ``finished`` are the questions whose answers were seen
-    to end, ``kills`` where they hit.
+    """One conversation that is killed and resumed.
+
+    Attributes:
+        finished: The questions whose answers were seen to end.
+        torn: How often the last line of the file was incomplete.
+        kills: How many kills hit which state.
     """
 
     own: Run
@@ -40,8 +44,10 @@ class Trials:
     kills: dict[str, int] = field(default_factory=dict)
 
     def once(self) -> None:
-        """A chat that is killed. Raises AssertionError when anything that was finished is lost, or
-        the file is damaged.
+        """Start a chat and kill it.
+
+        Raises:
+            AssertionError: Something that was finished is lost, or the file is damaged.
         """
         args = ["--resume", self.saved.id] if self.saved else []
         before = {file.name for file in self.folder.glob("*.jsonl")}
@@ -86,7 +92,7 @@ class Trials:
 
 
 def _answered(history: list[Message]) -> list[str]:
-    """The questions that have an answer."""
+    """Return the questions that have an answer."""
     return [
         message.typed or message.content
         for message, after in itertools.pairwise(history)
@@ -95,9 +101,7 @@ def _answered(history: list[Message]) -> list[str]:
 
 
 def _free(file: Path) -> StoredConversation:
-    """The conversation in ``file``, once the killed process has let go of it. Fails for a file that
-    makes no sense.
-    """
+    """Wait until the killed process has let go of ``file``, and return the conversation in it."""
     end = time.monotonic() + 60
     while True:
         saved = load_conversation(file)
@@ -109,9 +113,7 @@ def _free(file: Path) -> StoredConversation:
 
 
 def _kill(process: int, *, child_only: bool) -> None:
-    """kill -9: the process that does the work, or the one that waits for it, which the other does
-    not outlive.
-    """
+    """Kill the process that does the work, or the one that waits for it and takes it along."""
     children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
     with suppress(ProcessLookupError):
         os.kill(int(children[0]) if child_only and children else process, signal.SIGKILL)
@@ -119,7 +121,7 @@ def _kill(process: int, *, child_only: bool) -> None:
 
 @dataclass
 class Undisturbed:
-    """A chat in the same home that goes on all the time."""
+    """A chat in the same home that is never killed."""
 
     chat: Screen
     asked: list[str] = field(default_factory=list)
@@ -131,7 +133,7 @@ class Undisturbed:
         self.asked.append(question)
 
     def check(self, folder: Path, other: str) -> None:
-        """Leaves it, and looks whether all of it is there."""
+        """Leave the chat and check that all of it is on disk."""
         self.chat.press("/exit" + ENTER)
         assert self.chat.leave() == 0
         (mine,) = (
@@ -143,7 +145,11 @@ class Undisturbed:
 
 
 def run_trials(own: Run, times: int, seed: int) -> Trials:
-    """So many kills, with another chat beside them. Raises AssertionError when anything is lost."""
+    """Kill a chat ``times`` times, with another chat beside it.
+
+    Raises:
+        AssertionError: Something is lost.
+    """
     trials = Trials(own, random.Random(seed))
     with pytest.MonkeyPatch.context() as patch, Screen([str(BINARY), "chat"], own.env()) as other:
         patch.setenv("DSLOCAL_HOME", str(own.home))  # where this process looks for them

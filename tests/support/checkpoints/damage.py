@@ -58,8 +58,8 @@ PATIENCE_S = 30
 
 @dataclass(frozen=True)
 class Case:
-    """One damaged checkpoint. ``words`` must be in the message, as must ``file`` and ``tensor``
-    where there are any.
+    """One damaged checkpoint. The message must contain ``words``, and ``file`` and ``tensor`` where
+    they are given.
     """
 
     id: str
@@ -76,9 +76,7 @@ def make_base(folder: Path, name: str, **changes: Any) -> Path:
 
 
 def check(case: Case, folder: Path, out: Path) -> None:
-    """That the checkpoint in ``folder``, damaged as ``case`` says, is refused with the right
-    words.
-    """
+    """Check that the checkpoint in ``folder``, damaged as ``case`` says, is refused with its words."""
     case.damage(folder)
     error = refusal(folder, out)
     assert (error.file, error.tensor) == (case.file, case.tensor)
@@ -87,7 +85,7 @@ def check(case: Case, folder: Path, out: Path) -> None:
 
 
 def refusal(folder: Path, out: Path) -> CheckpointError:
-    """The error that converting ``folder`` into the empty folder ``out`` ends with."""
+    """Convert ``folder`` into the empty folder ``out`` and return the error that it ends with."""
     tracemalloc.start()
     try:
         with impatience(), pytest.raises(CheckpointError) as caught:
@@ -112,7 +110,7 @@ def convert_to(folder: Path, out: Path, recipe: str = "Q8_0") -> None:
 
 @contextmanager
 def impatience(seconds: int = PATIENCE_S) -> Iterator[None]:
-    """Ends whatever hangs with a TimeoutError. For the main thread alone."""
+    """End whatever hangs with a TimeoutError. For the main thread only."""
 
     def give_up(_: int, __: FrameType | None) -> None:
         raise TimeoutError
@@ -127,7 +125,7 @@ def impatience(seconds: int = PATIENCE_S) -> Iterator[None]:
 
 
 def each(*values: Any) -> tuple[Any, ...]:
-    """``values`` of any types, for a loop over things that do not belong together."""
+    """Return ``values`` of any types, for a loop over unrelated things."""
     return values
 
 
@@ -140,7 +138,7 @@ def several(*damages: Damage) -> Damage:
 
 
 def content(file: str, new: bytes | Callable[[bytes], bytes]) -> Damage:
-    """``file`` holds ``new``, or what ``new`` makes of what it holds."""
+    """Replace what ``file`` holds by ``new``, or by what ``new`` makes of it."""
 
     def do(folder: Path) -> None:
         path = folder / file
@@ -154,13 +152,13 @@ def removed(file: str) -> Damage:
 
 
 def fifo(file: str) -> Damage:
-    """A FIFO in the place of ``file``: whoever opens it waits."""
+    """Put a FIFO in the place of ``file``; opening it blocks."""
     return several(removed(file), lambda folder: os.mkfifo(folder / file))
 
 
 def put(*path: Json) -> Callable[[Json], None]:
-    """For :func:`in_json` and :func:`header`: ``path`` is keys and a value to put there; ``...``
-    takes it out.
+    """Return a change for :func:`in_json` and :func:`header` that sets the value at ``path``;
+    ``...`` removes it.
     """
     *keys, last, value = path
 
@@ -176,7 +174,7 @@ def put(*path: Json) -> Callable[[Json], None]:
 
 
 def in_json(file: str, change: Callable[[Json], Json]) -> Damage:
-    """``change`` gets the parsed file; it changes it in place, or returns what takes its place."""
+    """Parse the file and pass it to ``change``, which changes it in place or returns a replacement."""
 
     def do(folder: Path) -> None:
         value = json.loads((folder / file).read_bytes())
@@ -189,7 +187,7 @@ def in_json(file: str, change: Callable[[Json], Json]) -> Damage:
 
 
 def config(**changes: Json) -> Damage:
-    """Other values in config.json; ``...`` takes a key out."""
+    """Set values in config.json; ``...`` removes a key."""
 
     def change(value: Json) -> Json:
         return {key: new for key, new in {**value, **changes}.items() if new is not ...}
@@ -198,7 +196,7 @@ def config(**changes: Json) -> Damage:
 
 
 def header(shard: str, change: Callable[[Json], Json]) -> Damage:
-    """Another JSON header in front of the same data."""
+    """Replace the JSON header; the data stays."""
 
     def rewrite(old: bytes) -> bytes:
         value, data = split_shard(old)
@@ -209,14 +207,12 @@ def header(shard: str, change: Callable[[Json], Json]) -> Damage:
 
 
 def header_bytes(shard: str, text: bytes, *, length: int | None = None) -> Damage:
-    """``text`` in place of the header, announced as ``length`` bytes (by default as many as it
-    has).
-    """
+    """Replace the header by ``text``, announced as ``length`` bytes (its own length by default)."""
     return content(shard, lambda old: join_shard(text, split_shard(old)[1], length))
 
 
 def entry(shard: str, tensor: str, **changes: Json) -> Damage:
-    """Other values in one tensor's entry; ``...`` takes a key out."""
+    """Set values in one tensor's entry; ``...`` removes a key."""
 
     def change(value: Json) -> None:
         value[tensor] = {
@@ -227,7 +223,7 @@ def entry(shard: str, tensor: str, **changes: Json) -> Damage:
 
 
 def poked(tensor: str, number: int, data: bytes) -> Damage:
-    """``data`` in place of element ``number`` (of ``len(data)`` bytes) of ``tensor``, in whichever
+    """Write ``data`` over element ``number`` (of ``len(data)`` bytes) of ``tensor``, in whichever
     shard it is.
     """
 
@@ -251,7 +247,7 @@ def shard_of(folder: Path, tensor: str) -> Path:
 
 
 def without(*tensors: str) -> Damage:
-    """The checkpoint without some tensors: index, headers and data."""
+    """Remove tensors from the index, the headers and the data."""
 
     def do(folder: Path) -> None:
         for path in sorted(folder.glob("*.safetensors")):
@@ -272,9 +268,7 @@ def without(*tensors: str) -> Damage:
 
 
 def with_tensor(shard: str, name: str, dtype: str, shape: list[int], data: bytes) -> Damage:
-    """The checkpoint with one more tensor at the end of ``shard``, or another one in its place; the
-    index says so too.
-    """
+    """Add a tensor at the end of ``shard``, or replace one there, and list it in the index."""
 
     def do(folder: Path) -> None:
         value, old = split_shard((folder / shard).read_bytes())
@@ -298,7 +292,7 @@ def join_shard(text: bytes, data: bytes, length: int | None = None) -> bytes:
 
 
 def packed(tensors: dict[str, tuple[Json, bytes]]) -> bytes:
-    """A shard of these tensors, one behind the other."""
+    """Return a shard of these tensors, one after the other."""
     value, end = {}, 0
     for name, (info, data) in tensors.items():
         value[name] = {**info, "data_offsets": [end, end + len(data)]}

@@ -116,12 +116,12 @@ WEIGHTS = {"config.json": 3, "index.json": 2, ".safetensors": 3, "tokenizer.json
 
 
 class Failed(Exception):
-    """A case that went wrong, with what its seed did."""
+    """A case that went wrong, and what its seed did."""
 
 
 class Fuzzer:
-    """Cases of one kind of checkpoint. ``folder`` is for it, ``out`` an empty one where results
-    go.
+    """Cases of one kind of checkpoint. ``folder`` is for it alone; results go to ``out``, which is
+    empty.
     """
 
     def __init__(self, base: str, work: Path) -> None:
@@ -138,8 +138,8 @@ class Fuzzer:
         ]
 
     def attempt(self, seed: int, after: Callable[[Path], None] = lambda _: None) -> str:
-        """Runs one case and returns how it ended: the error's message, or nothing. ``after`` may
-        look at the GGUF.
+        """Run one case and return the error's message, or nothing where there was none. ``after``
+        may look at the GGUF.
         """
         dice = random.Random(seed)
         changed: dict[str, bytes] = {}
@@ -174,7 +174,7 @@ class Fuzzer:
 
 
 def mutated(name: str, data: bytes, dice: random.Random) -> bytes:
-    """``data`` of the file ``name``, changed in one place."""
+    """Return ``data`` of the file ``name``, changed in one place."""
     if dice.random() < 0.15:
         return _bytes(data, dice)
     if not name.endswith(".safetensors"):
@@ -244,7 +244,7 @@ def _tree(data: bytes, dice: random.Random) -> bytes:
 
 
 def _somewhere(tree: Json, dice: random.Random) -> tuple[Json, Json]:
-    """A container and one of its keys, at any depth; nothing when ``tree`` has none."""
+    """Return a container and one of its keys, at any depth, or None where ``tree`` has none."""
     place, key = None, None
     while isinstance(tree, dict | list) and tree and (place is None or dice.random() < 0.6):
         place = tree
@@ -287,7 +287,7 @@ def _change(place: Json, key: Json, dice: random.Random) -> None:
 
 
 def _other(value: Json, dice: random.Random) -> Json:
-    """Another value, more often than not of the same type."""
+    """Return another value, usually of the same type."""
     if dice.random() < 0.5:
         return dice.choice(dice.choice((HARD, ODDITIES)))
     if isinstance(value, bool):

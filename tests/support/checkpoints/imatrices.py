@@ -1,6 +1,4 @@
-"""Importance matrices for tests, made up but fit for a checkpoint, in both of llama.cpp's
-formats.
-"""
+"""Invented importance matrices that fit a checkpoint, in both of llama.cpp's formats."""
 
 from __future__ import annotations
 
@@ -14,8 +12,8 @@ import dslocal.convert as converter
 
 
 def entries(checkpoint: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """By GGUF tensor name: sums ``[slices, columns]`` and counts ``[slices]``, for every matrix in
-    a block.
+    """Return, by GGUF tensor name, sums ``[slices, columns]`` and counts ``[slices]`` for every
+    matrix of a block.
     """
     plan = converter.plan_conversion(
         converter.open_checkpoint(converter.FolderSource(checkpoint)),
@@ -39,7 +37,7 @@ def entries(checkpoint: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 
 def write_imatrix(path: Path, checkpoint: Path) -> Path:
-    """llama.cpp's GGUF format."""
+    """Write the matrices in llama.cpp's GGUF format."""
     writer = GGUFWriter(path, "")
     writer.add_type("imatrix")
     writer.add_array("imatrix.datasets", ["made-up.txt"])
@@ -56,8 +54,8 @@ def write_imatrix(path: Path, checkpoint: Path) -> Path:
 
 
 def write_legacy_imatrix(path: Path, checkpoint: Path) -> Path:
-    """The format before GGUF: every expert's sums divided by its count and multiplied by the number
-    of calls.
+    """Write them in the format before GGUF: every expert's sums divided by its count and multiplied
+    by the number of calls.
     """
     calls = 5
     data = bytearray()

@@ -60,8 +60,8 @@ WITH_IMATRIX = (
 
 @dataclass(frozen=True)
 class Case:
-    """A checkpoint of tests/support/checkpoints/tiny_checkpoints.py. Real models never have 8
-    experts, for which llama-quantize has rules of its own.
+    """A checkpoint of tiny_checkpoints.py. No real model has 8 experts, for which llama-quantize
+    has special rules.
     """
 
     kind: str
@@ -76,7 +76,7 @@ class Case:
 
     @property
     def mtp(self) -> bool:
-        """Whether the checkpoint has an MTP layer."""
+        """Return whether the checkpoint has an MTP layer."""
         return self.kind == "deepseek-v3" and self.changes.get("num_nextn_predict_layers") != 0
 
     @property
@@ -151,7 +151,7 @@ runpy.run_path(src + "/convert_hf_to_gguf.py", run_name="__main__")
 
 
 def convert(checkpoint: Path, out: Path, dtype: str, *, mtp: bool) -> Path:
-    """llama.cpp's converter."""
+    """Run llama.cpp's converter."""
     source = f"{ORACLE}/src"
     command = [
         f"{ORACLE}/venv/bin/python",
@@ -171,8 +171,8 @@ def convert(checkpoint: Path, out: Path, dtype: str, *, mtp: bool) -> Path:
 def two_steps(
     case: Case, checkpoint: Path, folder: Path, recipe: str, imatrix: Path | None = None
 ) -> Path:
-    """The converter to bf16 (f16 and f32 sources: their own type), then llama-quantize; the
-    converter alone for F32, F16, BF16.
+    """Run the converter to bf16 (f16 and f32 sources keep their type), then llama-quantize; only
+    the converter for F32, F16 and BF16.
     """
     mtp, out = case.mtp, folder / f"oracle-{recipe}.gguf"
     if recipe in ("F32", "F16", "BF16"):

@@ -72,7 +72,7 @@ CHAT_TEMPLATE = (
 
 @dataclass(frozen=True)
 class Kind:
-    """A family: what its config.json says, and whose tokenizer it has. The tensors follow from the
+    """A family: its config.json and whose tokenizer it has. The tensors follow from the
     configuration.
     """
 
@@ -320,7 +320,7 @@ def write_checkpoint(
 
 @dataclass(frozen=True)
 class Stored:
-    """A tensor as a safetensors file holds it."""
+    """A tensor as a safetensors file stores it."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -328,7 +328,7 @@ class Stored:
 
 
 def write_safetensors(path: Path, tensors: Mapping[str, Stored]) -> None:
-    """The safetensors format: 8 bytes of header length, a JSON header padded with spaces to a
+    """Write the safetensors format: 8 bytes of header length, a JSON header padded with spaces to a
     multiple of 8, the data.
     """
     header: Config = {"__metadata__": {"format": "pt"}}
@@ -350,8 +350,8 @@ def write_safetensors(path: Path, tensors: Mapping[str, Stored]) -> None:
 
 
 def tensor_shapes(c: Config) -> Shapes:
-    """Every tensor that a model of this configuration has, row-major, in file order; the MTP layer
-    included.
+    """Return every tensor of a model with this configuration, row-major, in file order, with the
+    MTP layer.
     """
     embd = c["hidden_size"]
     n_layer = c["num_hidden_layers"]
@@ -449,8 +449,8 @@ def _stored(c: Config, dtype: str, seed: int) -> Iterator[tuple[str, Stored]]:
 
 
 def _values(name: str, shape: tuple[int, ...], seed: int) -> Floats:
-    """Bell-shaped values by name and seed alone: matrices of variance 1 / columns, norms about 1,
-    biases small.
+    """Return normally distributed values that depend on seed and name only: matrices of variance 1
+    / columns, norms about 1, small biases.
     """
     copied = {
         "embed_tokens.weight": "model.embed_tokens.weight",
@@ -478,7 +478,7 @@ def _encode(values: Floats, dtype: str) -> Stored:
 
 
 def e4m3_values() -> Floats:
-    """The 127 finite values from 0 to 448 that codes 0 to 126 stand for."""
+    """Return the 127 finite values from 0 to 448 of the codes 0 to 126."""
     exponent, mantissa = np.divmod(np.arange(127, dtype=np.float32), np.float32(8))
     return np.where(
         exponent == 0, mantissa * 2.0**-9, (1 + mantissa / 8) * 2.0 ** (exponent - 7)
@@ -486,8 +486,8 @@ def e4m3_values() -> Floats:
 
 
 def quantize_fp8(values: Floats) -> tuple[NDArray[np.uint8], Floats]:
-    """e4m3 codes of ``values`` and the float32 scale of each 128x128 block, the largest of which
-    becomes 448.
+    """Return e4m3 codes of ``values`` and the float32 scale of each 128x128 block, whose largest
+    value becomes 448.
     """
     rows, columns = (-(-n // FP8_BLOCK) for n in values.shape)
     padded = np.zeros((rows * FP8_BLOCK, columns * FP8_BLOCK), np.float32)
@@ -510,8 +510,8 @@ def quantize_fp8(values: Floats) -> tuple[NDArray[np.uint8], Floats]:
 
 
 def _tokenizer(family: Config) -> Config:
-    """tokenizer.json: the byte alphabet, a few merges and the family's special tokens, and what it
-    really says around them.
+    """Return a tokenizer.json: the byte alphabet, a few merges, the family's special tokens and its
+    real settings.
     """
     shown = [
         *range(33, 127),

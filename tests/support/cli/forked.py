@@ -1,5 +1,5 @@
-"""``dslocal`` again and again without starting Python each time: a process that has loaded
-llama.cpp forks for every run.
+"""``dslocal`` many times without starting Python each time: a process that has loaded llama.cpp
+forks for every run.
 
 For long tables of files that may end a process. A run ends with its exit status, negative for a
 signal.
@@ -45,7 +45,7 @@ for line in sys.stdin:
 
 
 class Forked:
-    """Use as a context manager. ``env`` is the whole environment."""
+    """The process that forks. Use it as a context manager; ``env`` is its whole environment."""
 
     def __init__(self, env: Mapping[str, str], cwd: Path) -> None:
         command = [sys.executable, "-P", "-c", PROGRAM]
@@ -70,7 +70,7 @@ class Forked:
         self._process.communicate()
 
     def __call__(self, *args: str | Path) -> tuple[int, str]:
-        """The exit status and all that was written."""
+        """Run ``dslocal`` and return the exit status and all that was written."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps([str(arg) for arg in args]) + "\n")

@@ -1,6 +1,4 @@
-"""Running the real ``dslocal``, as a process of its own or inside this one, and small Python
-programs. Knows nothing of what they do.
-"""
+"""Run the real ``dslocal``, as a process or inside this one, and small Python programs."""
 
 from __future__ import annotations
 
@@ -26,9 +24,7 @@ CHANGES_OUTPUT = ("NO_COLOR", "TERM", "PYTHONPATH", "COLUMNS", "LINES")
 
 @dataclass(frozen=True)
 class Run:
-    """Calls ``dslocal`` with a home of its own and an environment that says nothing else; bytes in
-    and out.
-    """
+    """Calls ``dslocal`` with its own home and a clean environment; bytes in and out."""
 
     home: Path
 
@@ -57,8 +53,8 @@ class Run:
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
     ) -> Done:
-        """The same without a process: for tables that are too long for one each. It is the console
-        script's own function that runs.
+        """Call the console script's function in this process, which is quicker than a process of
+        its own.
         """
         out, err = io.BytesIO(), io.BytesIO()
         with pytest.MonkeyPatch.context() as patch, contextlib.chdir(cwd or self.home):
@@ -83,9 +79,7 @@ class Run:
 
 
 def clean_environment() -> dict[str, str]:
-    """This process's environment without anything that changes what dslocal does or how it
-    looks.
-    """
+    """Return this process's environment without what changes what dslocal does or how it looks."""
     return {
         name: value
         for name, value in os.environ.items()
@@ -96,7 +90,7 @@ def clean_environment() -> dict[str, str]:
 def python(
     program: str, *args: str, env: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Runs ``program`` in a fresh interpreter of this environment."""
+    """Run ``program`` in a fresh interpreter of this environment."""
     command = [
         sys.executable,
         "-P",

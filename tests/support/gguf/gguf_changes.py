@@ -35,15 +35,15 @@ class Tensor:
 
 @dataclass
 class Parts:
-    """``metadata``: type and bytes of the value, by key. Tensors by name, in the order of their
-    data.
+    """What a GGUF file consists of. ``metadata`` has type and bytes of each value; tensors are in
+    the order of their data.
     """
 
     metadata: dict[str, tuple[int, bytes]]
     tensors: dict[str, Tensor]
 
     def write(self, path: Path) -> Path:
-        """A file whose table fits its data."""
+        """Write a file whose tensor table fits its data."""
         head = b"GGUF" + struct.pack("<IQQ", 3, len(self.tensors), len(self.metadata))
         for key, (kind, value) in self.metadata.items():
             head += text(key) + struct.pack("<I", kind) + value
@@ -65,7 +65,7 @@ Change = Callable[[Parts], None]
 
 
 def parts_of(path: Path) -> Parts:
-    """What the GGUF file at ``path`` consists of."""
+    """Take apart the GGUF file at ``path``."""
     header, data = read_header(path), path.read_bytes()
     metadata, at = {}, 24
     for key in header.metadata:
@@ -84,7 +84,7 @@ def parts_of(path: Path) -> Parts:
 
 
 def text(value: str | bytes) -> bytes:
-    """A string as GGUF has it."""
+    """Return a string in GGUF's encoding."""
     data = value.encode() if isinstance(value, str) else value
     return struct.pack("<Q", len(data)) + data
 
@@ -92,7 +92,7 @@ def text(value: str | bytes) -> bytes:
 def put(
     key: str, value: float | bool | str | Sequence[int] | None, kind: int | None = None
 ) -> Change:
-    """Other metadata; None takes the key out. A whole number is a U32, or an I32 when it is
+    """Set metadata; None removes the key. A whole number becomes a U32, or an I32 when it is
     negative.
     """
 
@@ -121,7 +121,7 @@ def put(
 
 
 def tokens(change: Callable[[list[bytes]], list[bytes]]) -> Change:
-    """Another vocabulary."""
+    """Replace the vocabulary."""
 
     def do(parts: Parts) -> None:
         data = parts.metadata["tokenizer.ggml.tokens"][1]
@@ -141,7 +141,7 @@ def tokens(change: Callable[[list[bytes]], list[bytes]]) -> Change:
 
 
 def without(name: str) -> Change:
-    """The file without one tensor."""
+    """Remove one tensor."""
 
     def do(parts: Parts) -> None:
         del parts.tensors[name]
@@ -150,7 +150,7 @@ def without(name: str) -> Change:
 
 
 def reshaped(name: str, *shape: int) -> Change:
-    """One tensor with another shape, and as many bytes as that takes."""
+    """Give one tensor another shape, with as many bytes as that takes."""
 
     def do(parts: Parts) -> None:
         tensor = parts.tensors[name]
@@ -161,7 +161,7 @@ def reshaped(name: str, *shape: int) -> Change:
 
 
 def retyped(name: str, kind: GgmlType) -> Change:
-    """One tensor of another type, with as many bytes as that takes."""
+    """Give one tensor another type, with as many bytes as that takes."""
 
     def do(parts: Parts) -> None:
         tensor = parts.tensors[name]
@@ -172,7 +172,7 @@ def retyped(name: str, kind: GgmlType) -> Change:
 
 
 def filled(pattern: bytes, name: str = "") -> Change:
-    """``pattern`` for the data of one tensor, or of all."""
+    """Fill the data of one tensor, or of all, with ``pattern``."""
 
     def do(parts: Parts) -> None:
         for tensor in [parts.tensors[name]] if name else parts.tensors.values():
@@ -190,7 +190,7 @@ def _resize(tensor: Tensor) -> None:
 
 
 def _end(data: bytes, at: int, kind: int) -> int:
-    """Where a value that begins ``at`` ends."""
+    """Return where a value that begins ``at`` ends."""
     if kind == STRING:
         return at + 8 + int(struct.unpack_from("<Q", data, at)[0])
     if kind != ARRAY:

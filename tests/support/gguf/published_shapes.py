@@ -227,7 +227,7 @@ def _mla_metadata(n: Numbers, legacy: bool) -> Iterator[tuple[str, Any]]:
 
 
 def _tensors(arch: str, n: Numbers, mtp: bool, legacy: bool) -> Rows:
-    """Names and shapes in GGUF's order, row length first."""
+    """Return names and shapes in GGUF's order, row length first."""
     width, vocab = n["width"], n["vocab"]
     yield "token_embd.weight", (width, vocab)
     yield "output_norm.weight", (width,)

@@ -1,4 +1,4 @@
-"""Reading GGUF files in tests: every tensor's shape, type and bytes."""
+"""Read GGUF files in tests: every tensor's shape, type and bytes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Contents = dict[str, tuple[tuple[int, ...], str, bytes]]
 
 
 def contents(path: Path) -> tuple[GgufHeader, Contents]:
-    """The header, and by tensor name: shape, type and bytes."""
+    """Return the header, and each tensor's shape, type and bytes by its name."""
     header, data = read_header(path), path.read_bytes()
     found = {}
     for tensor in header.tensors:
@@ -41,8 +41,8 @@ def metadata_changes(header: GgufHeader, other: GgufHeader) -> dict[str, Any]:
 
 
 def digest(tensors: Contents, *, without: tuple[str, ...] = ()) -> str:
-    """One hash over names, shapes, types and bytes of all tensors, but those whose name holds one
-    of ``without``.
+    """Return one hash over names, shapes, types and bytes of all tensors whose name holds none of
+    ``without``.
     """
     seen = hashlib.sha256()
     for name, (shape, kind, data) in sorted(tensors.items()):

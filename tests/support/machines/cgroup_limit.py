@@ -1,6 +1,4 @@
-"""A cgroup with a limit on memory, for processes that are to run short of it. Knows nothing of what
-runs there.
-"""
+"""A cgroup that limits the memory of the processes in it."""
 
 from __future__ import annotations
 
@@ -18,10 +16,11 @@ ENTER = 'echo $$ > "$0/cgroup.procs" && exec "$@"'
 
 @contextlib.contextmanager
 def confined(nbytes: int) -> Iterator[list[str]]:
-    """The beginning of a command that runs what follows with ``nbytes`` of RAM and no swap. Skips
-    the test where that cannot be had.
+    """Yield the beginning of a command that runs the rest with ``nbytes`` of RAM and no swap. Skips
+    the test where that is not possible.
 
-    The files that it reads are charged to the cgroup, too, so they cost it page cache, not failure.
+    The files that the command reads are charged to the cgroup too; they cost it page cache, not
+    failure.
     """
     folder, limits = (
         (V1, ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes"))
@@ -47,7 +46,7 @@ def confined(nbytes: int) -> Iterator[list[str]]:
 
 
 def kills(command: list[str]) -> int:
-    """Processes that the kernel has killed in the cgroup of ``command`` so far."""
+    """Return how many processes in the cgroup of ``command`` the kernel has killed so far."""
     box = Path(command[-1])
     report = next(
         file for file in (box / "memory.events", box / "memory.oom_control") if file.exists()
@@ -56,7 +55,7 @@ def kills(command: list[str]) -> int:
 
 
 def _remove(box: Path) -> None:
-    """A process that has just ended keeps its cgroup busy for a moment."""
+    """Remove the cgroup, which a process that has just ended keeps busy for a moment."""
     for _ in range(50):
         with contextlib.suppress(OSError):
             return box.rmdir()

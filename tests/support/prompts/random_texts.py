@@ -149,8 +149,8 @@ def _run(dice: random.Random) -> str:
 
 
 def shortest(text: str, bad: Callable[[str], bool]) -> str:
-    """The smallest part of ``text`` that is still ``bad``, by leaving out characters one by one and
-    in runs.
+    """Return the smallest part of ``text`` that is still ``bad``, by leaving out characters one by
+    one and in runs.
     """
     step = max(1, len(text) // 2)
     while True:

@@ -43,8 +43,8 @@ DIGITS_ALONE = (
 
 
 def of_pairs(family: str) -> Json:
-    """A tokenizer.json of ``family`` that merges any two bytes which meet in UTF-8, in random
-    order: every cut shows in the ids.
+    """Return a tokenizer.json of ``family`` that merges any two bytes that meet in UTF-8, in random
+    order, so that every cut shows in the ids.
     """
     digits = set(range(48, 58)) if family in DIGITS_ALONE else set()
     met = [
@@ -64,8 +64,8 @@ def of_pairs(family: str) -> Json:
 
 
 def of_gguf(path: Path, family: str) -> Json:
-    """The tokenizer.json that the vocabulary of a GGUF came from, pre-tokenizer and normalizer
-    those of ``family``.
+    """Return the tokenizer.json that a GGUF's vocabulary came from, with the pre-tokenizer and
+    normalizer of ``family``.
     """
     data = path.read_bytes()
     keys = parse_header(io.BytesIO(data), len(data), name=path.name).metadata
@@ -105,8 +105,8 @@ def _content(
 
 
 def reference(content: Json) -> Tokenizer:
-    """The tokenizers library's idea of ``content``. Markup keeps its ids, which the library counts,
-    under names in no text.
+    """Load ``content`` with the tokenizers library. Markup keeps its ids, which the library counts,
+    under names that are in no text.
     """
     added = [
         {**token, "content": NOWHERE + str(token["id"])}
@@ -118,7 +118,7 @@ def reference(content: Json) -> Tokenizer:
 
 
 def ours(content: Json, folder: Path) -> LlamaModel:
-    """``content`` inside the smallest checkpoint there is, converted and opened."""
+    """Convert and open the smallest checkpoint that has ``content`` as its tokenizer."""
     size = 1 + max(
         *content["model"]["vocab"].values(), *(token["id"] for token in content["added_tokens"])
     )

@@ -1,6 +1,4 @@
-"""``dslocal serve`` as a process for tests: started on nano, asked over HTTP or by raw bytes, and
-ended.
-"""
+"""``dslocal serve`` as a process: started on nano, asked over HTTP or with raw bytes, and ended."""
 
 from __future__ import annotations
 
@@ -73,7 +71,7 @@ class Serving:
         wait_until(lambda: text in self.log)
 
     def note(self) -> RunningServer:
-        """What it left in its home for others to find it by."""
+        """Return the note in its home by which others find it."""
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("DSLOCAL_HOME", str(self.home))
             (found,) = (each for each in discovery.running_servers() if each.port == self.port)
@@ -83,7 +81,7 @@ class Serving:
         return self.http.post(path, json=body, **more)
 
     def chat(self, text: str = SUM, **more: Any) -> dict[str, Any]:
-        """The reply to one question at temperature 0."""
+        """Return the reply to one question at temperature 0."""
         body = {
             "model": MODEL,
             "messages": [{"role": "user", "content": text}],
@@ -96,7 +94,7 @@ class Serving:
         return found
 
     def stream(self, path: str, body: Any) -> list[dict[str, Any]]:
-        """The events of a stream, which must end as streams do."""
+        """Return the events of a stream, which must end properly."""
         answer = self.post(path, {**body, "stream": True})
         assert answer.status_code == 200, answer.text
         lines = [line for line in answer.text.split("\n\n") if line and not line.startswith(":")]
@@ -104,7 +102,7 @@ class Serving:
         return [json.loads(line.removeprefix("data: ")) for line in lines[:-1]]
 
     def raw(self, data: bytes, *, timeout: float = 20) -> bytes:
-        """What comes back for ``data`` until the server closes the connection or is silent."""
+        """Send ``data`` and return what comes until the server closes the connection or is silent."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=timeout) as connection:
             connection.sendall(data)
             found = b""
@@ -115,7 +113,7 @@ class Serving:
 
     @property
     def worker(self) -> int:
-        """The process that does the work, where the first only waits."""
+        """Return the process that does the work; the first only waits for it."""
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
         if children.exists():
             return int(children.read_text().split()[0])
@@ -129,7 +127,7 @@ class Serving:
         self.process.wait(timeout=60)
 
     def stop(self) -> int:
-        """Its exit code after SIGTERM."""
+        """Send SIGTERM and return the exit code."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(timeout=60)
 
