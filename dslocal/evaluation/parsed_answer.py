@@ -81,7 +81,8 @@ _REMAINDER = re.compile(
     r"""
     (\S+?)
     \s*
-    (?: ,?\s*(?:with[ ])?(?:a[ ])?remainder(?:[ ]of)? | \s[Rr]\.? | [Rr](?=\s?\d) | 余数? | \.{3,6} )
+    (?: ,?\s*(?:with[ ])?(?:a[ ])?remainder(?:[ ]of)? | \s[Rr]\.? | [Rr](?=\s?\d)
+      | 余数? | \.{3,6} )
     \s*
     (\S+)
     """,

@@ -73,7 +73,8 @@ def test_english(tmp_path: Path) -> None:
 def test_chinese(tmp_path: Path) -> None:
     prompt = with_results(written(tmp_path, [PAGE]), "Rust是什么语言？", TODAY)
     assert prompt.startswith(
-        f"# 以下内容是基于用户发送的消息的搜索结果:\n[webpage 1 begin]\n{SHOWN}\n[webpage 1 end]\n在我给你的搜索结果中"
+        f"# 以下内容是基于用户发送的消息的搜索结果:\n[webpage 1 begin]\n{SHOWN}\n[webpage 1 end]\n"
+        "在我给你的搜索结果中"
     )
     assert "\n- 今天是2025年2月3日。\n" in prompt
     assert prompt.endswith("\n\n# 用户消息为：\nRust是什么语言？")

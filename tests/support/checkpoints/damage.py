@@ -76,7 +76,7 @@ def make_base(folder: Path, name: str, **changes: Any) -> Path:
 
 
 def check(case: Case, folder: Path, out: Path) -> None:
-    """Check that the checkpoint in ``folder``, damaged as ``case`` says, is refused with its words."""
+    """Check that the checkpoint in ``folder``, damaged as ``case`` says, is refused."""
     case.damage(folder)
     error = refusal(folder, out)
     assert (error.file, error.tensor) == (case.file, case.tensor)
@@ -174,7 +174,7 @@ def put(*path: Json) -> Callable[[Json], None]:
 
 
 def in_json(file: str, change: Callable[[Json], Json]) -> Damage:
-    """Parse the file and pass it to ``change``, which changes it in place or returns a replacement."""
+    """Parse the file and pass it to ``change``, which alters it or returns a replacement."""
 
     def do(folder: Path) -> None:
         value = json.loads((folder / file).read_bytes())

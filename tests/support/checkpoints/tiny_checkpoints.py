@@ -64,7 +64,8 @@ MERGES = (
     "1 2",
 )
 CHAT_TEMPLATE = (
-    "{{ bos_token }}{% for m in messages %}{{ '<｜User｜>' if m.role == 'user' else '<｜Assistant｜>'"
+    "{{ bos_token }}{% for m in messages %}"
+    "{{ '<｜User｜>' if m.role == 'user' else '<｜Assistant｜>'"
     " }}{{ m.content }}"
     "{% endfor %}{% if add_generation_prompt %}<｜Assistant｜>{% endif %}"
 )

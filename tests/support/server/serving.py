@@ -102,7 +102,7 @@ class Serving:
         return [json.loads(line.removeprefix("data: ")) for line in lines[:-1]]
 
     def raw(self, data: bytes, *, timeout: float = 20) -> bytes:
-        """Send ``data`` and return what comes until the server closes the connection or is silent."""
+        """Send ``data`` and return what comes until the server closes or is silent."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=timeout) as connection:
             connection.sendall(data)
             found = b""
