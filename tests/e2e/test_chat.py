@@ -273,6 +273,7 @@ def test_a_dumb_terminal(own: Run) -> None:
     with Screen([str(BINARY), "chat"], {**own.env(), "TERM": "dumb", "NO_COLOR": "1"}) as chat:
         chat.wait_for("› ")
         for asked, said in (
+            ("/set temperature 0", "temperature 0"),
             ("capital of peru", "The capital of Peru is Lima."),
             ("/copy", "has no clipboard"),
             ("/stats", "seed "),
