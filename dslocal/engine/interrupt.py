@@ -1,5 +1,8 @@
 """Stop llama.cpp in the middle of its work.
 
+Only that: what a user then sees is for the callers, in chat ``dslocal.terminal.chat``'s
+``answer_presenter`` (while an answer streams) and ``loop`` (at the input line).
+
 Python runs signal handlers only between its own instructions, and a prefill can stay in C for
 minutes. Therefore the C half of Python's handler writes the signal's number to a pipe
 (``signal.set_wakeup_fd``), a thread reads it and sets a flag, and llama.cpp polls that flag
