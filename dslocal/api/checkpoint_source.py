@@ -23,8 +23,11 @@ STREAMED_AT_ONCE = 2  # shards on the disk
 def find(
     text: str, revision: str | None, *, stream: bool
 ) -> resolve.LocalCheckpoint | PublishedLocation:
-    """What ``text`` means. Raises NotFoundError, and UsageError for what is no checkpoint or cannot
-    be streamed.
+    """Return the checkpoint that ``text`` means, here or published.
+
+    Raises:
+        NotFoundError: there is no such checkpoint.
+        UsageError: it is not a checkpoint, or cannot be streamed.
     """
     from dslocal.catalog.locations import find_published
 
