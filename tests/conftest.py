@@ -37,10 +37,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(scope="session")
-def whole_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for what is made once a run and never changed, whichever worker makes it."""
+def whole_run(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for what is made once a run and never changed, whichever worker makes it.
+
+    The configuration says whether this process is a worker. The environment does not: a pytest
+    that a test starts inherits it, and would take the parent's folder for its own.
+    """
     base = tmp_path_factory.getbasetemp()
-    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    return base.parent if hasattr(pytestconfig, "workerinput") else base
 
 
 @pytest.fixture(scope="session")
@@ -101,7 +105,9 @@ def run(home: Path) -> Run:
 @pytest.fixture(scope="session")
 def model(first_home: Path) -> Iterator[LlamaModel]:
     """nano, loaded."""
-    (file,) = (first_home / "cache" / "converted").glob("nano-*.gguf")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DSLOCAL_HOME", str(first_home))
+        file = resolve.ensure_gguf("nano")
     with LlamaModel(file) as loaded:
         yield loaded
 
