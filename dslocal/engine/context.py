@@ -16,18 +16,23 @@ from dslocal.errors import EngineError, OutOfMemoryError
 from dslocal.gguf import libraries
 from dslocal.plan.load_config import LoadConfig
 from dslocal.plan.machine.probe import usable_cores
+from dslocal.plan.memory.checkpoints import checkpoints_per_sequence, needs_checkpoints
 from dslocal.prefix import common_prefix_length
 
 from . import llama_log
 from .interrupt import AbortFlag
 from .llama_params import context_params
 from .model import LlamaModel
+from .sequence_memory import SequenceMemory
 
 # Tokens evaluated at a time on the CPU. That is no slower than 512, and Ctrl-C, which waits for one
 # node of the graph, is four times as quick.
 CPU_BATCH_TOKENS = 128
 SMALL_MODEL_BYTES = 64 << 20  # bytes of weights up to which one thread is best
 DECODE_ABORTED = 2  # what llama_decode returns, see llama.h
+# Tokens at the end of a prompt that the next prompt may have others in place of: those that open
+# the answer and its reasoning.
+PROMPT_END_TOKENS = 4
 
 
 class CacheObserver(Protocol):
@@ -60,6 +65,7 @@ class LlamaContext:
         ids: The tokens that the cache holds, position by position.
         observer: Is notified of changes of the cache; None for nobody.
         abort: Ends an evaluation from another thread.
+        memory: The cache, which knows whether it can be cut anywhere.
     """
 
     def __init__(
@@ -91,7 +97,9 @@ class LlamaContext:
         self.abort = AbortFlag()
         self._low = libraries.require()
         self._handle: Any = self._make_handle()
-        self._memory = self._low.llama_get_memory(self._handle)
+        self.memory = SequenceMemory(
+            self._handle, max_checkpoints=max_checkpoints(model, load_config)
+        )
         self._views: dict[int, NDArray[np.float32]] = {}  # by address; llama.cpp uses a few
 
     def _make_handle(self) -> Any:
@@ -130,14 +138,24 @@ class LlamaContext:
 
     def clear(self) -> None:
         """Empty the KV cache."""
-        self.trim(0)
+        self._forget_behind(self.memory.clear())
 
-    def trim(self, length: int) -> None:
-        """Remove what is behind the first ``length`` positions."""
-        self._low.llama_memory_seq_rm(self._memory, 0, length, -1)
+    def trim(self, length: int) -> int:
+        """Remove what is behind the first ``length`` positions.
+
+        Returns:
+            How many positions are left: fewer than ``length`` where the memory cannot be cut there.
+        """
+        if length < len(self.ids):
+            length = self.memory.shorten(length)
+        return self._forget_behind(min(length, len(self.ids)))
+
+    def _forget_behind(self, length: int) -> int:
+        """Take note that the memory holds ``length`` positions, and return that."""
         del self.ids[length:]
         if self.observer:
             self.observer.trimmed(length)
+        return length
 
     def prefill(
         self, ids: Sequence[int], on_progress: Callable[[int, int], None] | None = None
@@ -157,13 +175,24 @@ class LlamaContext:
             KeyboardInterrupt: if aborted.
             EngineError: if llama.cpp fails, or the ids do not fit.
         """
-        cached = common_prefix_length(self.ids, ids[:-1])
-        self.trim(cached)
-        for start in range(cached, len(ids), self.batch_tokens):
-            self.evaluate(ids[start : start + self.batch_tokens])
+        cached = self.trim(common_prefix_length(self.ids, ids[:-1]))
+        self.save_checkpoint()
+        checkpoint = len(ids) - PROMPT_END_TOKENS if self.memory.max_checkpoints else 0
+        while len(self.ids) < len(ids):
+            start = len(self.ids)
+            end = min(start + self.batch_tokens, len(ids))
+            if start < checkpoint < end:
+                end = checkpoint
+            self.evaluate(ids[start:end])
+            if end == checkpoint:
+                self.save_checkpoint()
             if on_progress:
-                on_progress(len(self.ids) - cached, len(ids) - cached)
+                on_progress(end - cached, len(ids) - cached)
         return cached
+
+    def save_checkpoint(self) -> None:
+        """Make it possible to take the sequence back to where it ends now."""
+        self.memory.save_checkpoint(len(self.ids))
 
     def evaluate(self, ids: Sequence[int], *, all_logits: bool = False) -> None:
         """Append ``ids`` to the cache.
@@ -174,8 +203,8 @@ class LlamaContext:
                 load config's ``n_outputs`` must have room for them.
 
         Raises:
-            KeyboardInterrupt: if aborted; the cache is as before.
-            EngineError: if llama.cpp fails or the ids do not fit; the cache is as before.
+            KeyboardInterrupt: if aborted. The cache is as before, or shorter if it cannot be cut.
+            EngineError: if llama.cpp fails or the ids do not fit. The cache is as when aborted.
         """
         start = len(self.ids)
         if start + len(ids) > self.n_ctx:
@@ -188,9 +217,13 @@ class LlamaContext:
         try:
             decode(self._handle, batch, self.abort)
         except BaseException:
-            self._low.llama_memory_seq_rm(self._memory, 0, start, -1)
+            left = self.memory.undo_failed(start)
+            if left < start:
+                self._forget_behind(left)
             raise
         self.ids += ids
+        if self.memory.is_checkpoint_due(len(self.ids)):
+            self.save_checkpoint()
         if self.observer:
             self.observer.evaluated(start, ids)
 
@@ -239,6 +272,13 @@ def decode(handle: Any, batch: Any, abort: AbortFlag) -> None:
     if status:
         reason = llama_log.first_complaint("no reason given")
         raise EngineError(f"llama.cpp failed to evaluate ({status}): {reason}")
+
+
+def max_checkpoints(model: LlamaModel, load_config: LoadConfig) -> int:
+    """Return how many checkpoints a sequence of ``model`` keeps; 0 if its cache can be cut."""
+    if not needs_checkpoints(model.header):
+        return 0
+    return checkpoints_per_sequence(load_config.n_seq)
 
 
 def _threads_for(model: LlamaModel) -> int:

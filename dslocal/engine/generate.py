@@ -128,6 +128,7 @@ class Generation:
     def _evaluate(self, token: int) -> list[int]:
         """Evaluate ``token`` together with drafts, and return the drafts."""
         context, speculation = self._context, self._speculation
+        self._evaluate_missing()
         room = min(self._max_tokens - len(self.ids), context.n_ctx - len(context.ids)) - 1
         drafts = speculation.propose(token, room) if speculation else []
         if speculation and drafts:
@@ -135,11 +136,21 @@ class Generation:
                 context.evaluate((token, *drafts), all_logits=True)
             except EngineError as e:
                 speculation.failed(e)
+                self._evaluate_missing()
             else:
                 self.drafted += len(drafts)
                 return drafts
         context.evaluate((token,))
         return []
+
+    def _evaluate_missing(self) -> None:
+        """Evaluate what had to go with wrong drafts, in a cache that cannot be cut anywhere.
+
+        The context then holds the prompt and the answer up to its last token.
+        """
+        length = len(self._prompt) + len(self.ids) - 1
+        if len(self._context.ids) < length:
+            self._context.prefill([*self._prompt, *self.ids[:-1]])
 
     def _drop_drafts(self, unevaluated: int = 0) -> None:
         """Remove wrong drafts from the context.

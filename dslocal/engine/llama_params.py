@@ -78,6 +78,8 @@ def context_params(load_config: LoadConfig) -> Any:
     params.type_k = params.type_v = int(load_config.kv_type)
     params.flash_attn_type = FLASH_ATTN[load_config.flash_attn]
     params.n_outputs_max = load_config.n_outputs
+    if load_config.n_seq == 1:
+        params.n_rs_seq = load_config.n_outputs - 1  # drafts that may be taken back in one go
     params.swa_full = False
     params.no_perf = True
     return params

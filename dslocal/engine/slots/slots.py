@@ -31,8 +31,9 @@ import numpy as np
 from greenlet import getcurrent, greenlet
 from numpy.typing import NDArray
 
-from dslocal.engine.context import LlamaContext, decode
+from dslocal.engine.context import LlamaContext, decode, max_checkpoints
 from dslocal.engine.interrupt import AbortFlag
+from dslocal.engine.sequence_memory import SequenceMemory
 from dslocal.errors import EngineError
 from dslocal.gguf import libraries
 
@@ -95,7 +96,9 @@ class Slot(LlamaContext):
         self._pool = pool
         self._low = libraries.require()
         self._handle = host.handle
-        self._memory = self._low.llama_get_memory(self._handle)
+        self.memory = SequenceMemory(
+            self._handle, seq_id, max_checkpoints=max_checkpoints(self.model, self.load_config)
+        )
         self._logits = np.zeros(self.model.n_vocab, np.float32)
         self._cached = 0  # positions in llama.cpp's cache; trimmed ones go before more come
         self._init_request()
@@ -113,9 +116,30 @@ class Slot(LlamaContext):
     def close(self) -> None:
         """Do nothing: the context is closed with all its slots."""
 
-    def trim(self, length: int) -> None:
-        """Remove what is behind the first ``length`` positions."""
-        del self.ids[length:]
+    def clear(self) -> None:
+        """Empty the KV cache."""
+        self.trim(0)
+
+    def trim(self, length: int) -> int:
+        """See :meth:`.LlamaContext.trim`.
+
+        Raises:
+            KeyboardInterrupt: if the pool is closed.
+        """
+        if self.memory.max_checkpoints:
+            self._pool.call_between_steps(lambda: self._trim_now(length))
+        else:  # from the cache before more comes
+            del self.ids[length:]
+        return len(self.ids)
+
+    def save_checkpoint(self) -> None:
+        """See :meth:`.LlamaContext.save_checkpoint`.
+
+        Raises:
+            KeyboardInterrupt: if the pool is closed.
+        """
+        if self.memory.max_checkpoints:
+            self._pool.call_between_steps(lambda: self.memory.save_checkpoint(len(self.ids)))
 
     def evaluate(self, ids: Sequence[int], *, all_logits: bool = False) -> None:
         """Append ``ids`` to the cache, and wait until they are evaluated.
@@ -166,23 +190,39 @@ class Slot(LlamaContext):
         self._pool.run(job)
 
     def _copy_now(self, other: Slot, length: int) -> None:
-        self._low.llama_memory_seq_rm(self._memory, self.seq_id, -1, -1)
-        # sequences with caches of their own can only be copied whole
-        self._low.llama_memory_seq_cp(self._memory, other.seq_id, self.seq_id, -1, -1)
-        self.ids = other.ids[:length]
+        self.memory.copy(other.memory)
         self._cached = other._cached
+        if self.memory.max_checkpoints:
+            self.ids = list(other.ids)
+            self._trim_now(length)
+        else:
+            self.ids = other.ids[:length]
+
+    def _trim_now(self, length: int) -> None:
+        if length < len(self.ids):
+            self._cached = self.memory.shorten(length)
+            del self.ids[self._cached :]
 
     # The following are for the scheduler's thread.
 
     def drop_trimmed(self) -> None:
         """Remove positions from llama.cpp's cache that are not in ``ids``."""
         if self._cached > len(self.ids):
-            self.drop_partial()
+            self._cached = self.memory.shorten(len(self.ids))
 
     def drop_partial(self) -> None:
-        """Remove what a step that failed may have left in llama.cpp's cache."""
-        self._low.llama_memory_seq_rm(self._memory, self.seq_id, len(self.ids), -1)
-        self._cached = len(self.ids)
+        """Remove what a step that failed may have left in llama.cpp's cache.
+
+        Ids that have to go with it are pending again.
+        """
+        self._cached = self.memory.undo_failed(len(self.ids))
+        self.pending[:0] = self.ids[self._cached :]
+        del self.ids[self._cached :]
+
+    def save_due_checkpoint(self) -> None:
+        """Keep a checkpoint if the last one is far behind."""
+        if self.memory.is_checkpoint_due(len(self.ids)):
+            self.memory.save_checkpoint(len(self.ids))
 
     def append_evaluated(self, ids: Sequence[int]) -> None:
         """Take note that the first pending ids, which are ``ids``, are in the cache."""
@@ -402,6 +442,8 @@ class SlotPool:
             for slot, ids in shares:
                 slot.append_evaluated(ids)
                 slot.state = _state_after_step(slot)
+        for slot, _ in shares:
+            slot.save_due_checkpoint()
         for (slot, _), row in zip(shares, logit_rows, strict=True):
             if not slot.pending:
                 slot.finish(logits=self.host.logits(row))

@@ -100,7 +100,7 @@ class MtpDrafter:
             row, position = 0, position + 1
             drafts.append(self._likeliest(row))
         if position > self._cached:  # made of guesses
-            self._low.llama_memory_seq_rm(self._memory, 0, self._cached, -1)
+            self._shorten(self._cached)
         return drafts
 
     def evaluated(self, start: int, ids: Sequence[int]) -> None:
@@ -130,9 +130,7 @@ class MtpDrafter:
             left = length - self._cached
             self._set_pending(self._pending[:left], self._hidden[: left + 1])
         elif self._handle:
-            self._low.llama_memory_seq_rm(self._memory, 0, length, -1)
-            self._cached = length
-            self._set_pending([], self._unknown_state())
+            self._shorten(length)
 
     def close(self) -> None:
         """Release the layer's context; must come before the target is closed."""
@@ -178,6 +176,13 @@ class MtpDrafter:
             self._cached += n
             self._set_pending(self._pending[n:], self._hidden[n:])
 
+    def _shorten(self, length: int) -> None:
+        """Remove what is behind position ``length``, or all where the cache cannot be cut there."""
+        if not self._low.llama_memory_seq_rm(self._memory, 0, length, -1):
+            self._restart(length)
+        self._cached = length
+        self._set_pending([], self._unknown_state())
+
     def _restart(self, position: int) -> None:
         """Empty the layer's cache; it begins at ``position``."""
         self._low.llama_memory_seq_rm(self._memory, 0, 0, -1)
@@ -208,7 +213,8 @@ class MtpDrafter:
         try:
             decode(self._handle, batch, self._target.abort)
         except BaseException:
-            self._low.llama_memory_seq_rm(self._memory, 0, start, -1)
+            if not self._low.llama_memory_seq_rm(self._memory, 0, start, -1):
+                self._restart(start)
             raise
 
     def _likeliest(self, row: int) -> int:

@@ -1,0 +1,187 @@
+"""Proves that a conversation with DeepSeek-V4, whose cache cannot be cut, can be taken back all the
+same: whatever came before, the logits are those of a fresh evaluation of the same ids.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.engine.speculation import Scripted, generate
+from support.gguf.tiny_v4 import N_VOCAB, write_tiny_v4
+
+from dslocal.engine import LlamaContext, LlamaModel
+from dslocal.engine.kv_state import restore_state, save_state
+from dslocal.engine.slots.slots import SlotPool
+from dslocal.engine.speculation.draft_length import DraftLength
+from dslocal.engine.speculation.speculation import Speculation
+from dslocal.gguf.tensor_types import GgmlType
+from dslocal.plan.load_config import LoadConfig
+from dslocal.plan.memory.checkpoints import CHECKPOINT_SPACING, MAX_CHECKPOINTS
+
+# Exact sums: with a cache in F16 a sum's last bit, which depends on the batch, becomes 1e-3.
+EXACT = LoadConfig(4096, kv_type=GgmlType.F32, flash_attn=False)
+DRAFTING = LoadConfig(4096, kv_type=GgmlType.F32, flash_attn=False, n_outputs=4)
+SEVERAL = LoadConfig(1024, kv_type=GgmlType.F32, flash_attn=False, n_seq=8, n_outputs=8)
+CLOSE = 1e-4  # logits have a standard deviation of 1
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LlamaModel]:
+    """A tiny V4."""
+    with LlamaModel(write_tiny_v4(tmp_path_factory.mktemp("v4") / "v4.gguf")) as loaded:
+        yield loaded
+
+
+@pytest.fixture
+def context(model: LlamaModel) -> Iterator[LlamaContext]:
+    with LlamaContext(model, EXACT) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def fresh(model: LlamaModel) -> Iterator[LlamaContext]:
+    """Evaluates each prompt from the start."""
+    with LlamaContext(model, EXACT) as made:
+        yield made
+
+
+def random_ids(count: int, seed: int = 1) -> list[int]:
+    drawn = random.Random(seed)
+    return [drawn.randrange(N_VOCAB) for _ in range(count)]
+
+
+def assert_like_fresh(context: LlamaContext, fresh: LlamaContext) -> None:
+    """The logits after what ``context`` holds are those of a fresh evaluation."""
+    fresh.clear()
+    fresh.prefill(context.ids)
+    assert np.abs(context.logits() - fresh.logits()).max() <= CLOSE
+
+
+def test_a_prompt_that_leaves_the_last_one_anywhere(
+    context: LlamaContext, fresh: LlamaContext
+) -> None:
+    drawn = random.Random(3)
+    ids = random_ids(1200)
+    context.prefill(ids)
+    for turn in range(10):
+        kept = ids[: drawn.randrange(1, len(ids))]
+        ids = kept + random_ids(drawn.randrange(1, 300), turn)
+        assert context.prefill(ids) <= len(kept)
+        assert context.ids == ids
+        assert_like_fresh(context, fresh)
+
+
+@pytest.mark.parametrize(
+    ("changed_at", "cached"),
+    [
+        pytest.param(-2, -4, id="the tags that open the answer"),
+        pytest.param(700, 500, id="the last question"),
+        pytest.param(300, 0, id="a question without a checkpoint before it"),
+    ],
+)
+def test_what_is_evaluated_again(context: LlamaContext, changed_at: int, cached: int) -> None:
+    """Proves that both ends of each prompt can be returned to, here of 500 and of 800 tokens."""
+    ids = random_ids(800)
+    context.prefill(ids[:500])
+    context.prefill(ids)
+    ids[changed_at] = (ids[changed_at] + 1) % N_VOCAB
+    assert context.prefill(ids) == cached % len(ids)
+
+
+def test_a_turn_without_its_reasoning_is_evaluated_from_the_question(
+    context: LlamaContext, fresh: LlamaContext
+) -> None:
+    """Ten turns as a chat makes them: each next prompt lacks the reasoning of the last answer."""
+    history: list[int] = []
+    evaluated = 0
+    for turn in range(10):
+        prompt = history + random_ids(60, turn) + [1]
+        cached = context.prefill([*prompt, 2])
+        evaluated += len(prompt) + 1 - cached
+        answer = generate(context, [*prompt, 2], temperature=1.0, seed=turn, max_tokens=40).ids
+        assert_like_fresh(context, fresh)
+        history = [*prompt, 3, *answer[-20:]]
+    assert evaluated < 10 * (60 + 20 + 2 + 4), "the history is not evaluated again"
+
+
+def test_checkpoints_stay_few_and_apart(context: LlamaContext) -> None:
+    for start in range(0, 3 * CHECKPOINT_SPACING, 64):
+        context.evaluate(random_ids(64, start))
+    lengths = context.memory.checkpoint_lengths
+    assert lengths == [CHECKPOINT_SPACING * n for n in (1, 2, 3)]
+    for length in range(100, 3000, 100):
+        context.prefill(context.ids[:length])
+    assert len(context.memory.checkpoint_lengths) <= MAX_CHECKPOINTS
+
+
+def test_an_aborted_evaluation_leaves_no_trace(context: LlamaContext, fresh: LlamaContext) -> None:
+    ids = random_ids(700)
+    context.prefill(ids)
+    context.abort.set()
+    with pytest.raises(KeyboardInterrupt):
+        context.evaluate(random_ids(5, seed=2))
+    context.abort.clear()
+    assert context.ids == ids[: len(context.ids)]
+    context.prefill(random_ids(5, seed=3) if not context.ids else [*ids, 7])
+    assert_like_fresh(context, fresh)
+
+
+@pytest.mark.parametrize("right", [0, 1, 2, 3])
+def test_drafts_change_nothing(model: LlamaModel, right: int) -> None:
+    prompt = random_ids(300)
+    with LlamaContext(model, DRAFTING) as plain:
+        expected = generate(plain, prompt, max_tokens=60).ids
+    with LlamaContext(model, DRAFTING) as drafting:
+        known = [*prompt, *expected]
+        Speculation(drafting, Scripted(known, right=right), DraftLength([3], optional=False))
+        found = generate(drafting, prompt, max_tokens=60)
+        assert found.ids == expected
+        assert found.drafted > 0
+        assert drafting.ids in (known, known[:-1])
+
+
+def test_a_state_file_is_restored_and_continued(
+    model: LlamaModel, context: LlamaContext, fresh: LlamaContext, tmp_path: Path
+) -> None:
+    context.prefill(random_ids(700))
+    save_state(context, tmp_path / "state")
+    with LlamaContext(model, EXACT) as later:
+        assert restore_state(later, tmp_path / "state") == 700
+        assert later.prefill([*later.ids, 5, 6]) == 700
+        assert_like_fresh(later, fresh)
+        assert later.prefill([*later.ids[:700], 9]) == 700
+        assert_like_fresh(later, fresh)
+
+
+def test_eight_slots_answer_as_each_alone(model: LlamaModel) -> None:
+    """Each asks twice, and leaves out the end of its first answer the second time."""
+    prompts = [random_ids(150 + 20 * number, number) for number in range(8)]
+
+    def converse(slot: LlamaContext, prompt: list[int]) -> list[int]:
+        first = generate(slot, prompt, max_tokens=20).ids
+        second = generate(slot, [*prompt[:-2], 4, *first[:5], 6, 7], max_tokens=20).ids
+        return first + second
+
+    with LlamaContext(model, EXACT) as alone:
+        expected = [converse(alone, prompt) for prompt in prompts]
+    found: dict[int, list[int]] = {}
+    with LlamaContext(model, SEVERAL) as host, SlotPool(host) as pool:
+
+        def work(number: int) -> None:
+            found[number] = converse(pool.slots[number], prompts[number])
+            pool.slots[number].mark_idle()
+
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        assert [found[number] for number in range(8)] == expected
+        copy = pool.slots[0]
+        copy.copy(pool.slots[5], len(prompts[5]) - 1)
+        assert generate(copy, prompts[5], max_tokens=20).ids == expected[5][:20]
