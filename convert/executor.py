@@ -20,10 +20,10 @@ from dslocal.files import gigabytes, sync_folder
 from dslocal.types import FileRange
 
 from .conversion_plan import ConversionPlan
+from .kernels import init_quantization
 from .output.gguf_file import OutputFile, split_metadata
 from .output.journal import FinishedUnits, Journal, JournalEntry
 from .output.layout import file_names
-from .quantize import init_quantization
 from .work_units import WorkUnit
 from .worker import Worker
 

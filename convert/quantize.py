@@ -8,21 +8,14 @@ the exact float32 product, as llama.cpp's converter does.
 
 from __future__ import annotations
 
-import ctypes
-import functools
 import math
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dslocal.convert.checkpoint.safetensors import TensorInfo
-from dslocal.errors import CheckpointError, ConversionError
-from dslocal.gguf import libraries
+from dslocal.convert.kernels import Bytes, Floats, best_kernels, quantize_with_ggml
+from dslocal.errors import CheckpointError
 from dslocal.gguf.tensor_types import GgmlType
-
-Floats = NDArray[np.float32]
-Bytes = NDArray[np.uint8]
 
 CONVERTIBLE = ("F8_E4M3", "BF16", "F16", "F32")
 
@@ -78,7 +71,6 @@ def _e4m3_value(byte: int) -> float:
 
 
 E4M3: Floats = np.array([_e4m3_value(byte) for byte in range(256)], np.float32)
-_FLOAT_POINTER = ctypes.POINTER(ctypes.c_float)
 
 
 def decode_rows(
@@ -150,39 +142,13 @@ def round_to_bf16(values: Floats) -> Floats:
     return rounded.view(np.float32)
 
 
-@functools.cache
-def _quantize_chunk() -> Any:
-    return libraries.symbol(
-        "ggml_quantize_chunk",
-        ctypes.c_size_t,
-        ctypes.c_int,  # type
-        _FLOAT_POINTER,  # src
-        ctypes.c_void_p,  # dst
-        ctypes.c_int64,  # start
-        ctypes.c_int64,  # nrows
-        ctypes.c_int64,  # n_per_row
-        _FLOAT_POINTER,  # imatrix
-    )
-
-
-@functools.cache
-def init_quantization(kind: GgmlType) -> None:
-    """Build ggml's tables for a type; must have happened before threads quantize to it.
-
-    Raises:
-        EngineMissingError: llama-cpp-python is absent or does not fit.
-    """
-    libraries.symbol("ggml_quantize_init", None, ctypes.c_int)(int(kind))
-    _quantize_chunk()
-
-
 def encode_rows(kind: GgmlType, values: Floats, importance: Floats | None = None) -> Bytes:
-    """Return rows in blocks of a type, as bytes.
+    """Return rows in blocks of a type, as bytes: by a kernel where there is one, else by ggml.
 
-    ctypes releases the GIL, so threads run side by side.
+    The GIL is released meanwhile, so threads run side by side.
 
     Args:
-        kind: The type to quantize to.
+        kind: The type to quantize to. Its ``init_quantization`` must have happened.
         values: float32 ``[rows, columns]``; columns must be a multiple of the type's block.
         importance: The importance of each column, float32 ``[columns]``.
 
@@ -192,17 +158,9 @@ def encode_rows(kind: GgmlType, values: Floats, importance: Floats | None = None
     Raises:
         ConversionError: ggml wrote another number of bytes than the type takes.
     """
-    rows, columns = values.shape
-    values = np.ascontiguousarray(values)
     if kind is GgmlType.F32:
-        return values.reshape(-1).view(np.uint8)
-    out = np.empty(kind.nbytes(rows * columns), np.uint8)
-    weights = None if importance is None else importance.ctypes.data_as(_FLOAT_POINTER)
-    written = _quantize_chunk()(
-        int(kind), values.ctypes.data_as(_FLOAT_POINTER), out.ctypes.data, 0, rows, columns, weights
-    )
-    if written != out.nbytes:
-        raise ConversionError(
-            f"ggml wrote {written} bytes of {kind.name} where {out.nbytes} were laid out"
-        )
-    return out
+        return np.ascontiguousarray(values).reshape(-1).view(np.uint8)
+    kernels = best_kernels()
+    if kernels is not None and kernels.supports(kind):
+        return kernels.quantize(kind, values, importance)
+    return quantize_with_ggml(kind, values, importance)

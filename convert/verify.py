@@ -27,8 +27,9 @@ from dslocal.gguf.tensor_types import GgmlType
 
 from .conversion_plan import ConversionPlan
 from .executor import ConversionProgress, ProgressCallback
+from .kernels import Floats
 from .output.layout import FileLayout, file_names
-from .quantize import RELATIVE_ERROR, Floats
+from .quantize import RELATIVE_ERROR
 from .work_units import Destination, WorkUnit
 from .worker import Worker
 

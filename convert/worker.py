@@ -18,8 +18,9 @@ from .architectures.mapping import Transform
 from .checkpoint.checkpoint import FP8, Checkpoint
 from .checkpoint.safetensors import TensorInfo
 from .conversion_plan import ConversionPlan
+from .kernels import Bytes, Floats
 from .output.gguf_file import OutputFile
-from .quantize import Bytes, Floats, decode_rows, encode_rows, round_to_bf16
+from .quantize import decode_rows, encode_rows, round_to_bf16
 from .work_units import WorkUnit
 
 MAX_CACHED_SCALES = 64  # tensors

@@ -28,7 +28,7 @@ from support.checkpoints.oracle import _CONVERT, ORACLE
 from v3_shape import write_v3_shape
 
 import dslocal.convert as converter
-from dslocal.convert.quantize import encode_rows, init_quantization
+from dslocal.convert.kernels import init_quantization, quantize_with_ggml
 from dslocal.gguf.header import read_header
 from dslocal.gguf.tensor_types import GgmlType
 
@@ -83,7 +83,7 @@ def quantize_alone(path: Path) -> float:
             if item is None:
                 return
             kind, columns, rows = item
-            encode_rows(GgmlType(kind), values[columns][:rows])
+            quantize_with_ggml(GgmlType(kind), values[columns][:rows])
 
     began = time.perf_counter()
     threads = [threading.Thread(target=run) for _ in range(THREADS)]

@@ -1,0 +1,92 @@
+/* The entry points that Python calls, and the table of all quantizers.
+ *
+ * This and the other files are compiled once for each level of the processor (see setup.py), into a
+ * shared object each. The compiler's own target_clones is no way to do it: it leaves the vector
+ * helpers compiled for the baseline, and not inlined.
+ */
+#include "tile.h"
+
+#define EXPORT __attribute__((visibility("default")))
+
+vi quantize_q4_k(const struct tile *tile, uint8_t *out);
+
+static const struct kernel KERNELS[] = {
+    /* type, weights, bytes, quantize */
+    {12, 256, 144, quantize_q4_k},
+};
+#define KERNEL_COUNT ((int)(sizeof KERNELS / sizeof *KERNELS))
+
+static const struct kernel *find_kernel(int type) {
+    for (int i = 0; i < KERNEL_COUNT; i++)
+        if (KERNELS[i].type == type) return &KERNELS[i];
+    return 0;
+}
+
+/* Which of the levels this processor can run: 4 and 3 are x86-64-v4 and -v3, 1 is the baseline. */
+EXPORT int kernels_processor_level(void) {
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    if (!(__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")
+          && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2")))
+        return 1;
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")
+        && __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq")
+        && __builtin_cpu_supports("avx512vl"))
+        return 4;
+    return 3;
+#else
+    return 1;
+#endif
+}
+
+EXPORT int kernels_support(int type) { return find_kernel(type) != 0; }
+
+/* ggml_quantize_chunk: type, source, destination, first weight, rows, weights of a row, matrix. */
+typedef size_t (*quantize_chunk)(int, const float *, void *, int64_t, int64_t, int64_t,
+                                 const float *);
+
+/* Side by side: tile[i][lane] = rows[lane][i]. */
+static void fill(vf *tile, const float *const *rows, int n) {
+    for (int lane = 0; lane < LANES; lane++)
+        for (int i = 0; i < n; i++) tile[i][lane] = rows[lane][i];
+}
+
+/* Quantize float32 weights [rows, columns] as ggml_quantize_chunk does, to the same bytes.
+ *
+ * columns must be a multiple of the type's block. importance is [columns], or NULL. Blocks that the
+ * type's kernel leaves are given to ggml. Returns how many these were; -1 for a type without kernel.
+ */
+EXPORT int64_t kernels_quantize(int type, const float *x, const float *importance, int64_t rows,
+                                int64_t columns, uint8_t *out, quantize_chunk ggml) {
+    const struct kernel *kernel = find_kernel(type);
+    if (!kernel) return -1;
+    const int n = kernel->weights, bytes = kernel->bytes;
+    const int64_t blocks = rows * columns / n, blocks_of_row = columns / n;
+    struct tile tile;
+    uint8_t written[LANES * MAX_BLOCK];
+    int64_t left_to_ggml = 0;
+
+    tile.has_importance = importance != 0;
+    for (int64_t first = 0; first < blocks; first += LANES) {
+        const int64_t rest = blocks - first;
+        const int used = rest < LANES ? (int)rest : LANES;
+        const float *weights[LANES], *matrix[LANES];
+        for (int lane = 0; lane < LANES; lane++) {
+            /* lanes without a block of their own repeat the first */
+            const int64_t block = first + (lane < used ? lane : 0);
+            weights[lane] = x + block * n;
+            matrix[lane] = importance ? importance + block % blocks_of_row * n : 0;
+        }
+        fill(tile.x, weights, n);
+        if (importance) fill(tile.importance, matrix, n);
+        vi undone = kernel->quantize(&tile, written);
+        memcpy(out + first * bytes, written, (size_t)used * bytes);
+        if (!any(undone)) continue;
+        for (int lane = 0; lane < used; lane++)
+            if (undone[lane]) {
+                ggml(type, weights[lane], out + (first + lane) * bytes, 0, 1, n, matrix[lane]);
+                left_to_ggml++;
+            }
+    }
+    return left_to_ggml;
+}

@@ -1,0 +1,57 @@
+"""Compile the quantization kernels. Everything else of the package is in pyproject.toml.
+
+The same C is compiled once for each level of the processor, into a plain shared object each, which
+dslocal.convert.kernels loads by ctypes. A level that does not compile, and all of them where there
+is no compiler, is left out: ggml's own quantizers do its work then.
+"""
+
+from __future__ import annotations
+
+import sysconfig
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+PACKAGE = "dslocal.convert.kernels"
+FOLDER = Path("dslocal/convert/kernels")
+FLAGS = [
+    "-std=gnu11",
+    "-O3",
+    "-fno-fast-math",
+    "-ffp-contract=off",  # a fused multiply-add rounds once where ggml rounds twice
+    "-fvisibility=hidden",
+    "-Wno-psabi",
+]
+X86_64 = ("x86-64", "x86-64-v3", "x86-64-v4")  # named as -march does
+
+
+def levels() -> dict[str, list[str]]:
+    """Return the shared objects to build on this platform, each with its own compiler flags."""
+    if sysconfig.get_platform().endswith(("x86_64", "amd64")):
+        return {level: [f"-march={level}"] for level in X86_64}
+    return {"baseline": []}
+
+
+class BuildKernels(build_ext):
+    """Names a shared object after its level alone: it is no Python module."""
+
+    def get_ext_filename(self, fullname: str) -> str:
+        """Return the file of an extension: a path below the folder that it is built into."""
+        *folders, level = fullname.split(".")
+        return str(Path(*folders, f"{level}.so"))
+
+
+setup(
+    cmdclass={"build_ext": BuildKernels},
+    ext_modules=[
+        Extension(
+            f"{PACKAGE}.{level}",
+            sources=sorted(map(str, FOLDER.glob("*.c"))),
+            depends=["setup.py", *sorted(map(str, FOLDER.glob("*.h")))],
+            extra_compile_args=[*FLAGS, *flags],
+            optional=True,
+        )
+        for level, flags in levels().items()
+    ],
+)
