@@ -46,6 +46,14 @@ def machine_and_rates(
     return machine, rates_for(machine)
 
 
+def this_machine() -> tuple[Machine, Rates]:
+    """Return this machine and its rates, as measured before; measures nothing."""
+    from dslocal.engine import calibrate
+
+    machine = probe.probe_machine()
+    return machine, rates_for(machine, calibrate.remembered_rates(machine))
+
+
 def _memory(text: str, option: str, *, least: int) -> int:
     """Memory is sold in binary units, whatever they are called: 16GB is 16 GiB. Raises UsageError
     naming ``option``.

@@ -7,7 +7,7 @@ settings (``plan``). Reads headers only.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -84,7 +84,8 @@ def plan(
 
     Args:
         model: a name, a GGUF file, a checkpoint folder, or OWNER/NAME on the hub.
-        quant: the quantization, such as "Q4_K_M". Without it, the model's own choice.
+        quant: the quantization, such as "Q4_K_M". Without it, the one to take on that machine: the
+            best that answers fast enough.
         n_ctx: tokens of context.
         kv_type: "f16", "q8_0" or "q4_0" for the KV cache.
         n_gpu_layers: layers on the GPU.
@@ -125,6 +126,7 @@ def assess_named(
     chosen: Overrides,
     *,
     described: bool,
+    fast_enough: float | None = None,
 ) -> Assessed:
     """Assess the model that ``name`` means.
 
@@ -137,6 +139,7 @@ def assess_named(
         rates: what it reads a second.
         chosen: what the user decided.
         described: whether the machine is another one than this.
+        fast_enough: tokens a second that a quantization should give to be chosen.
 
     Raises:
         NotFoundError: there is no such model.
@@ -144,17 +147,23 @@ def assess_named(
     """
     from dslocal.engine import loader
     from dslocal.plan.assessment import assess
+    from dslocal.plan.choice import MIN_TOKENS_PER_S, choose_quant
 
     def assess_here(other: PlannedModel) -> Assessment:
         return assess(other, machine, rates, chosen)
 
+    def choose(found: Iterable[Assessment]) -> Assessment:
+        return choose_quant(found, MIN_TOKENS_PER_S if fast_enough is None else fast_enough)
+
     wanted = _installed(name, quant)
     published = False
     if wanted is None:
-        wanted = _on_hub(name, quant, assess_here, machine.cores)
+        wanted = _on_hub(name, quant, assess_here, choose, machine.cores)
         published = wanted is not None
+    if wanted is None and quant is None and _registered(name):
+        wanted = choose(map(assess_here, _quantizations(name, machine.cores))).model
     if wanted is None:
-        wanted = planned_model(name, quant)
+        wanted = planned_model(name, quant, machine.cores)
     file = None if described else wanted.file
     if file:
         machine = loader.apply_memory_limit(machine, file)
@@ -169,48 +178,71 @@ def assess_named(
 
 
 def assess_registry(
-    machine: Machine, rates: Rates, chosen: Overrides, quant: str | None
+    machine: Machine,
+    rates: Rates,
+    chosen: Overrides,
+    quant: str | None,
+    fast_enough: float | None = None,
 ) -> list[Assessment]:
     """Assess every model of models.yaml, smallest first.
 
-    Each comes in the best of its quantizations that runs without the SSD, or the smallest if none
-    does; in ``quant`` where that is given.
+    Each comes in the quantization to take on this machine, or in ``quant`` where that is given.
     """
     from dslocal import catalog
+
+    entries = catalog.load_registry().values()
+    by_size = sorted(entries, key=lambda entry: (entry.parameters, entry.name))
+    return list(assess_entries(by_size, machine, rates, chosen, quant, fast_enough))
+
+
+def assess_entries(
+    entries: Iterable[ModelEntry],
+    machine: Machine,
+    rates: Rates,
+    chosen: Overrides,
+    quant: str | None = None,
+    fast_enough: float | None = None,
+) -> Iterator[Assessment]:
+    """Yield models of models.yaml one by one, as :func:`assess_registry` returns them."""
     from dslocal.plan.assessment import assess
+    from dslocal.plan.choice import MIN_TOKENS_PER_S, choose_quant
 
-    entries = sorted(
-        catalog.load_registry().values(), key=lambda entry: (entry.parameters, entry.name)
-    )
-    seen: dict[tuple[int, int], Assessment] = {}
-    rows: list[Assessment] = []
+    enough = MIN_TOKENS_PER_S if fast_enough is None else fast_enough
+    seen: dict[int, Assessment] = {}
+
+    def assessed(candidate: PlannedModel) -> Assessment:
+        """Plan a model once for all that have its header."""
+        key = id(candidate.header)
+        if key not in seen:
+            seen[key] = assess(candidate, machine, rates, _capped(chosen, candidate))
+        return replace(seen[key], model=candidate)
+
     for entry in entries:
-        best: Assessment | None = None
-        for name in [quant] if quant else entry.quants:
-            candidate = _of_entry(entry, name)
-            key = (id(candidate.header), candidate.download)
-            if key not in seen:
-                seen[key] = assess(candidate, machine, rates, _capped(chosen, candidate))
-            best = replace(seen[key], model=candidate)
-            if best.plan.verdict in ("gpu", "offload", "cpu"):
-                break
-        if best:
-            rows.append(best)
-    return rows
+        quants = [quant] if quant else entry.quants
+        candidates = [_of_entry(entry, name, machine.cores) for name in quants]
+        available = [candidate for candidate in candidates if candidate.method] or candidates
+        yield choose_quant(map(assessed, available), enough)
 
 
-def other_quants(name: str, model: PlannedModel) -> list[tuple[str, PlannedModel]]:
-    """Return the model's other quantizations by name, for what can still be converted."""
+def other_quants(name: str, model: PlannedModel, cores: int) -> list[tuple[str, PlannedModel]]:
+    """Return the model's other quantizations by name, for what is not here as a file."""
+    if not model.method:
+        return []
+    return [
+        (other.quant, other) for other in _quantizations(name, cores) if other.quant != model.quant
+    ]
+
+
+def _quantizations(name: str, cores: int) -> Iterator[PlannedModel]:
+    """Yield the quantizations of a model that can be converted or pulled, best first."""
     from dslocal import catalog
 
-    if not model.output:
-        return []
     entry = _registered(name)
     quants = entry.quants if entry else catalog.DEFAULT_QUANTS
-    return [(quant, planned_model(name, quant)) for quant in quants if quant != model.quant]
+    return (planned_model(name, quant, cores) for quant in quants)
 
 
-def planned_model(name: str, quant: str | None) -> PlannedModel:
+def planned_model(name: str, quant: str | None, cores: int) -> PlannedModel:
     """Return what a name of models.yaml, a GGUF file or a checkpoint folder stands for.
 
     Raises:
@@ -222,7 +254,7 @@ def planned_model(name: str, quant: str | None) -> PlannedModel:
 
     entry = _registered(name)
     if entry is not None:
-        return _of_entry(entry, quant or entry.quant)
+        return _of_entry(entry, quant or entry.quant, cores)
     found = resolve.resolve_model(name)
     if isinstance(found, Path):
         if quant:
@@ -246,7 +278,11 @@ def _installed(name: str, quant: str | None) -> PlannedModel | None:
 
 
 def _on_hub(
-    name: str, quant: str | None, assess: Callable[[PlannedModel], Assessment], cores: int
+    name: str,
+    quant: str | None,
+    assess: Callable[[PlannedModel], Assessment],
+    choose: Callable[[Iterable[Assessment]], Assessment],
+    cores: int,
 ) -> PlannedModel | None:
     """Return what ``name`` stands for on the hub or behind a URL, by headers alone.
 
@@ -258,7 +294,8 @@ def _on_hub(
     place = find_published(name)
     if place is None or (place.entry is not None and not place.file):
         return None
-    return offers.choose_download(place, quant, None, assess, cores, sys.maxsize).offer.model
+    choice = offers.choose_download(place, quant, None, assess, choose, cores, sys.maxsize)
+    return choice.offer.model
 
 
 def _registered(name: str) -> ModelEntry | None:
@@ -280,20 +317,29 @@ def _of_file(path: Path) -> PlannedModel:
     return PlannedModel(title, main_type(header), header, file=path)
 
 
-def _of_entry(entry: ModelEntry, quant: str) -> PlannedModel:
-    return _outlined(entry.name, entry.config, quant, None if entry.local else entry.dtype)
+def _of_entry(entry: ModelEntry, quant: str, cores: int) -> PlannedModel:
+    """Return a model of models.yaml as it would be had."""
+    import dslocal.convert as converter
+    from dslocal.catalog import offers
+    from dslocal.plan.assessment import PlannedModel
+
+    if entry.local:
+        return _outlined(entry.name, entry.config, quant)
+    offer = offers.expected_offer(entry, quant, cores)
+    if offer is not None:
+        return offer.model
+    header = converter.header_from_config(entry.config, converter.recipe_named(quant))
+    download = converter.checkpoint_bytes(entry.config, entry.dtype)
+    return PlannedModel(entry.name, quant, header, download, download)
 
 
-def _outlined(
-    name: str, config: Mapping[str, Any], quant: str, dtype: str | None = None
-) -> PlannedModel:
-    """Return the model that a checkpoint becomes; ``dtype`` is that of one to be downloaded."""
+def _outlined(name: str, config: Mapping[str, Any], quant: str) -> PlannedModel:
+    """Return the model that a checkpoint that is here becomes."""
     import dslocal.convert as converter
     from dslocal.plan.assessment import PlannedModel
 
     header = converter.header_from_config(config, converter.recipe_named(quant))
-    download = converter.checkpoint_bytes(config, dtype) if dtype else 0
-    return PlannedModel(name, quant, header, download, header.file_size)
+    return PlannedModel(name, quant, header, disk=header.file_size, method="converted")
 
 
 def _capped(chosen: Overrides, model: PlannedModel) -> Overrides:

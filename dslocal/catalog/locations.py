@@ -54,7 +54,7 @@ def find_published(text: str, *, revision: str | None = None) -> PublishedLocati
     registry = load_registry()
     entry = registry.get(text.lower())
     if entry is not None:
-        return None if entry.local else _of_entry(entry, revision)
+        return None if entry.local else published_location(entry, revision)
     if not text.startswith("hf:") and "://" not in text and _exists(text):
         return None
     named = parse_repository(text)
@@ -83,13 +83,19 @@ def _on_hub(
     if revision and remote.revision != DEFAULT_REVISION:
         raise UsageError(f"--revision {revision}: and {text} names another one")
     if entry is not None and not file and remote.revision == DEFAULT_REVISION:
-        return _of_entry(entry, revision)
+        return published_location(entry, revision)
     remote = HubRepository(remote.repository, revision or remote.revision)
     name = remote.repository.split("/")[1].lower()
     return PublishedLocation(name, remote, file=file, entry=entry)
 
 
-def _of_entry(entry: ModelEntry, revision: str | None) -> PublishedLocation:
+def published_location(entry: ModelEntry, revision: str | None = None) -> PublishedLocation:
+    """Return where a model of models.yaml is published.
+
+    Args:
+        entry: The model.
+        revision: A branch, tag or commit, instead of what models.yaml says.
+    """
     remote = HubRepository(entry.repository, revision or entry.revision)
     return PublishedLocation(entry.name, remote, entry.files, entry=entry)
 

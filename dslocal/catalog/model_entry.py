@@ -17,6 +17,8 @@ Dtype = Literal["bf16", "fp8"]
 DTYPES: tuple[Dtype, ...] = ("bf16", "fp8")
 Weights = Literal["safetensors", "pytorch"]
 WEIGHTS: tuple[Weights, ...] = ("safetensors", "pytorch")
+Purpose = Literal["chat", "code", "math", "proof", "base"]
+PURPOSES: tuple[Purpose, ...] = ("chat", "code", "math", "proof", "base")
 
 DEFAULT_REVISION = "main"
 DEFAULT_FILES = ("*.json", "*.safetensors")
@@ -60,6 +62,9 @@ class ModelEntry:
         files: Shell patterns of the names of the files that belong to the checkpoint.
         quants: The recommended quantizations, best first, ``quant`` among them.
         gguf: Who has the model as GGUF files, best first.
+        purpose: What it is for; "base" models continue text and do not answer.
+        replaced_by: The later model that its vendor offers in its place; empty without one.
+        recommended: Its place, from 1 on, among the models to recommend; 0 for none.
     """
 
     name: str
@@ -79,6 +84,15 @@ class ModelEntry:
     files: tuple[str, ...] = DEFAULT_FILES
     quants: tuple[str, ...] = DEFAULT_QUANTS
     gguf: tuple[ReadyMade, ...] = ()
+    purpose: Purpose = "chat"
+    replaced_by: str = ""
+    recommended: int = 0
+
+    @property
+    def is_usual(self) -> bool:
+        """Return whether somebody who wants a chat or a coding assistant would want this one."""
+        answers = self.purpose in ("chat", "code")
+        return answers and not self.replaced_by and self.local is None
 
     @property
     def folder(self) -> Path:

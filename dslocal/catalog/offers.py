@@ -1,16 +1,17 @@
 """What can be had of a published model, and which of it is best here.
 
-A quantization is offered as ready-made GGUF files, as a conversion of the checkpoint, or both. The
-quantizations are tried from the best down to the first that runs on this machine. Of its offers the
-one that needs less time is taken, if the disk has room for it. Fetching and converting overlap, so
+A quantization is offered as ready-made GGUF files, as a conversion of the checkpoint, or both.
+Which quantization it is, :mod:`dslocal.plan.choice` says. Of its offers the one that needs less
+time is taken, if the disk has room for it. Fetching and converting overlap, so
 that a conversion takes as long as the slower of the two.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from itertools import chain
+from typing import Literal
 
 from dslocal import catalog
 from dslocal.errors import DownloadError, DslocalError, NotFoundError, UsageError
@@ -22,15 +23,15 @@ from dslocal.hub.repository import HubRepository, Repository
 from dslocal.plan.assessment import Assessment, PlannedModel
 from dslocal.plan.memory.shape import is_legacy_mla
 
-from .locations import PublishedLocation
+from .locations import PublishedLocation, published_location
 from .quant_names import quant_in_file_name
 
 DownloadMethod = Literal["ready-made", "converted"]
 Assess = Callable[[PlannedModel], Assessment]
+Choose = Callable[[Iterable[Assessment]], Assessment]
 
 # Bytes a second, 100 Mbit/s: for weighing a download against a conversion.
 ASSUMED_BANDWIDTH = 12.5e6
-RUNS_WELL = ("gpu", "offload", "cpu")  # verdicts of a plan
 MAX_CONFIG = 4 << 20  # bytes of a config.json
 MAX_HEADERS = 4  # files of a repository whose headers are read to find the best that runs
 
@@ -61,24 +62,30 @@ class Offer:
     """One method to get one quantization.
 
     Attributes:
-        method: Fetch GGUF files, or fetch the checkpoint and convert it.
-        model: What it becomes, for planning.
+        model: What it becomes, for planning, and what it takes to get it.
         remote: Where it is published.
         manifest: What that holds; None until somebody has asked.
         files: The GGUF's own files where it is ready-made.
         mtp: Whether it has the layer for multi-token prediction.
-        disk: The most bytes of disk that it ever takes.
         listed: The path of a ready-made file that models.yaml names and that is not checked yet.
     """
 
-    method: DownloadMethod
     model: PlannedModel
     remote: Repository
     manifest: Manifest | None = None
     files: tuple[RemoteFile, ...] = ()
     mtp: bool = False
-    disk: int = 0
     listed: str = ""
+
+    @property
+    def method(self) -> DownloadMethod:
+        """Return whether GGUF files are fetched, or the checkpoint, which is then converted."""
+        return "converted" if self.model.method == "converted" else "ready-made"
+
+    @property
+    def disk(self) -> int:
+        """Return the most bytes of disk that it ever takes."""
+        return self.model.disk
 
     def seconds(self, cores: int) -> float:
         """Return how long it takes, with :data:`ASSUMED_BANDWIDTH`."""
@@ -105,13 +112,6 @@ class DownloadChoice:
     others: tuple[Offer, ...] = ()
 
 
-class _Assessed(NamedTuple):
-    """The offers of one quantization, and how it runs here."""
-
-    offers: Sequence[Offer]
-    assessment: Assessment
-
-
 def conversion_seconds(header: GgufHeader, cores: int) -> float:
     """Return how long quantizing into a file with this header takes."""
     seconds = 0.0
@@ -125,16 +125,18 @@ def choose_download(
     quant: str | None,
     method: DownloadMethod | None,
     assess: Assess,
+    choose: Choose,
     cores: int,
     free: int,
 ) -> DownloadChoice:
-    """Return the best offer of the best quantization that runs here.
+    """Return the best offer of the quantization to take here.
 
     Args:
         location: Where the model is published.
         quant: The only quantization to consider, if given.
         method: The only method to consider, if given.
         assess: Says how a model runs on this machine.
+        choose: Chooses among the quantizations, which come best first.
         cores: How many cores would convert.
         free: Bytes of disk that are free.
 
@@ -143,26 +145,46 @@ def choose_download(
         UsageError: ``quant`` is not.
         DownloadError: The disk has no room for any offer.
     """
-    tried: list[_Assessed] = []
-    for offers in _offers_by_quant(location, quant, method):
-        found = _Assessed(offers, assess(offers[0].model))
-        tried.append(found)
-        if _runs_well(found) or (len(tried) >= MAX_HEADERS and location.entry is None):
-            break
-    if not tried:
+    by_model: dict[int, Sequence[Offer]] = {}
+
+    def assessed() -> Iterator[Assessment]:
+        for offers in _offers_by_quant(location, quant, method):
+            found = assess(offers[0].model)
+            by_model[id(found.model)] = offers
+            yield found
+            if len(by_model) >= MAX_HEADERS and location.entry is None:
+                return
+
+    found = assessed()
+    first = next(found, None)
+    if first is None:
         raise _nothing_offered(location, quant, method)
-    best = next(filter(_runs_well, tried), None)
-    if best is None:
-        best = min(tried, key=lambda one: one.assessment.plan.lacking)
-    return _choose_of_quant(best.offers, assess, cores, free, location.name)
+    best = choose(chain([first], found))
+    return _choose_of_quant(by_model[id(best.model)], method, assess, cores, free, location.name)
 
 
-def _runs_well(found: _Assessed) -> bool:
-    return found.assessment.plan.verdict in RUNS_WELL
+def expected_offer(entry: catalog.ModelEntry, quant: str, cores: int) -> Offer | None:
+    """Return the offer that would be taken of what models.yaml knows, without asking the network.
+
+    Args:
+        entry: A model that is published.
+        quant: The quantization.
+        cores: How many cores would convert.
+
+    Returns:
+        None where there is none: pickled weights, and no ready-made file.
+    """
+    offers = list(_offers_of_entry(published_location(entry), entry, quant))
+    return min(offers, key=lambda offer: offer.seconds(cores), default=None)
 
 
 def _choose_of_quant(
-    offers: Sequence[Offer], assess: Assess, cores: int, free: int, name: str
+    offers: Sequence[Offer],
+    method: DownloadMethod | None,
+    assess: Assess,
+    cores: int,
+    free: int,
+    name: str,
 ) -> DownloadChoice:
     """Return the quickest of one quantization's offers for which the disk has room."""
     checked = [found for found in map(_checked, offers) if found is not None]
@@ -180,7 +202,8 @@ def _choose_of_quant(
         )
     best = min(fitting, key=lambda offer: offer.seconds(cores))
     others = tuple(offer for offer in checked if offer is not best)
-    return DownloadChoice(best, assess(best.model), _why(best, others, free, cores), others)
+    why = _why(best, others, free, cores) if others or method is None else "as you asked"
+    return DownloadChoice(best, assess(best.model), why, others)
 
 
 def _why(best: Offer, others: Sequence[Offer], free: int, cores: int) -> str:
@@ -251,18 +274,17 @@ def _offers_of_entry(
     header = converter.header_from_config(entry.config, converter.recipe_named(quant))
     download = converter.checkpoint_bytes(entry.config, entry.dtype)
     if entry.weights == "safetensors":
+        disk = header.file_size + 2 * _largest_shard(download)
         yield Offer(
-            "converted",
-            PlannedModel(entry.name, quant, header, download, header.file_size),
+            PlannedModel(entry.name, quant, header, download, disk, method="converted"),
             location.remote,
             mtp=_has_mtp(header),
-            disk=header.file_size + 2 * _largest_shard(download),
         )
     for ready in entry.gguf:
         if quant in ready.files:
+            size = header.file_size
             yield Offer(
-                "ready-made",
-                PlannedModel(entry.name, quant, header, header.file_size),
+                PlannedModel(entry.name, quant, header, size, size, method="ready-made"),
                 HubRepository(ready.repository),
                 mtp=ready.mtp,
                 listed=ready.files[quant],
@@ -301,13 +323,12 @@ def _offers_of_checkpoint(
     config = _read_config(location.remote, manifest)
     for name in [quant] if quant else catalog.DEFAULT_QUANTS:
         header = converter.header_from_config(config, converter.recipe_named(name))
+        disk = header.file_size + sum(sizes[-2:])
         yield Offer(
-            "converted",
-            PlannedModel(location.name, name, header, sum(sizes), header.file_size),
+            PlannedModel(location.name, name, header, sum(sizes), disk, method="converted"),
             location.remote,
             manifest,
             mtp=_has_mtp(header),
-            disk=header.file_size + sum(sizes[-2:]),
         )
 
 
@@ -339,8 +360,9 @@ def _ready_made(
 ) -> Offer:
     nbytes = sum(file.size for file in files)
     name = header.text("general.name") or files[0].name.rsplit("/", 1)[-1].removesuffix(".gguf")
-    model = PlannedModel(name, quant or main_type(header), header, nbytes)
-    return Offer("ready-made", model, remote, manifest, tuple(files), mtp, nbytes)
+    quant = quant or main_type(header)
+    model = PlannedModel(name, quant, header, nbytes, nbytes, method="ready-made")
+    return Offer(model, remote, manifest, tuple(files), mtp)
 
 
 def _has_mtp(header: GgufHeader) -> bool:

@@ -17,6 +17,7 @@ from dslocal.home.paths import bundled
 from .model_entry import (
     DEFAULT_QUANTS,
     DTYPES,
+    PURPOSES,
     WEIGHTS,
     ModelEntry,
     ReadyMade,
@@ -95,6 +96,13 @@ def _bundled_folder(section: Section, key: str) -> Path:
     if not source.startswith(BUNDLED) or not _FOLDER.fullmatch(folder):
         raise section.fail(key, f"{source!r:.80} is not {BUNDLED}FOLDER")
     return bundled(folder)
+
+
+def _name_of_model(section: Section, key: str) -> str:
+    found = section.text(key)
+    if not _MODEL_NAME.fullmatch(found):
+        raise section.fail(key, f"{found!r:.80} is not the name of a model")
+    return found
 
 
 def _repository(section: Section, key: str) -> str:
@@ -246,6 +254,12 @@ PUBLISHED: dict[str, Rule] = {
     "files": _file_patterns,
     "gguf": _ready_made,
 }
+# Keys that say whom a model is for.
+AUDIENCE: dict[str, Rule] = {
+    "purpose": one_of(*PURPOSES),
+    "replaced_by": _name_of_model,
+    "recommended": Section.integer,
+}
 TEXTS = ("title", "licence", "family", "quant")  # every model has these
 FILE: dict[str, Rule] = {"models": Section.section, "shapes": Section.section}
 MODEL: dict[str, Rule] = {
@@ -256,6 +270,7 @@ MODEL: dict[str, Rule] = {
     "source": _bundled_folder,
     "repository": _repository,
     "shape": Section.text,
+    **AUDIENCE,
     **SHAPE,
     **PUBLISHED,
 }
@@ -321,7 +336,7 @@ def _read_model(section: Section, shapes: Shapes) -> ModelEntry:
         local=values.get("source"),
         stated=config,
         quants=_quants_of(section, values, shape),
-        **{key: values[key] for key in PUBLISHED if key in values},
+        **{key: values[key] for key in (*AUDIENCE, *PUBLISHED) if key in values},
     )
 
 

@@ -54,11 +54,8 @@ def measured_rates(machine: Machine, reference_model: Callable[[], Path]) -> Rat
         The rates, or None when they cannot be measured, for example when the reference model
         cannot be written.
     """
-    known = home.read_state(STATE)
-    identity = f"{machine.cpu} × {machine.cores}"
-    entry = known.get(identity)
-    if isinstance(entry, dict) and all(_is_rate(entry.get(tier)) for tier in ("ram", "ssd")):
-        return Rates(0.0, float(entry["ram"]), float(entry["ssd"]))
+    if remembered := remembered_rates(machine):
+        return remembered
     try:
         rates = Rates(
             0.0, _measure_ram_rate(machine, reference_model()), SSD_BANDWIDTH * SMALL_READ
@@ -66,8 +63,21 @@ def measured_rates(machine: Machine, reference_model: Callable[[], Path]) -> Rat
     except (DslocalError, OSError):
         return None
     entry = {"ram": rates.ram, "ssd": rates.ssd, "one_core": rates.ram / machine.cores}
-    home.write_state(STATE, {**known, identity: entry})
+    home.write_state(STATE, {**home.read_state(STATE), _identity(machine): entry})
     return rates
+
+
+def remembered_rates(machine: Machine) -> Rates | None:
+    """Return the rates that were measured on this machine before; None where none were."""
+    entry = home.read_state(STATE).get(_identity(machine))
+    if isinstance(entry, dict) and all(_is_rate(entry.get(tier)) for tier in ("ram", "ssd")):
+        return Rates(0.0, float(entry["ram"]), float(entry["ssd"]))
+    return None
+
+
+def _identity(machine: Machine) -> str:
+    """Return the name under which the rates of a machine are remembered."""
+    return f"{machine.cpu} × {machine.cores}"
 
 
 def _is_rate(value: object) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from dslocal.files import binary_size
 from dslocal.gguf.header import GgufHeader
@@ -28,17 +28,20 @@ class PlannedModel:
         name: what it is called.
         quant: its quantization.
         header: its GGUF header, or the one that a conversion would give.
-        download: bytes of the checkpoint to fetch, 0 when it is here.
-        output: bytes of the file that it is converted to, 0 for a GGUF.
+        download: bytes to fetch, 0 when it is here.
+        disk: the most bytes of disk that getting it ever takes, 0 for a GGUF that is here.
         file: the GGUF itself, when that is here.
+        method: how it comes here: as a "ready-made" file, or "converted" from a checkpoint; empty
+            for a GGUF that is here.
     """
 
     name: str
     quant: str
     header: GgufHeader
     download: int = 0
-    output: int = 0
+    disk: int = 0
     file: Path | None = None
+    method: Literal["ready-made", "converted", ""] = ""
 
 
 @dataclass(frozen=True)
@@ -54,11 +57,6 @@ class Assessment:
     model: PlannedModel
     plan: Plan
     speed: Speed
-
-    @property
-    def disk(self) -> int:
-        """Return the bytes of disk that getting and converting it takes: both files at once."""
-        return self.model.download + self.model.output
 
 
 def assess(
@@ -138,7 +136,8 @@ def as_json(found: Assessment, machine: Machine, bandwidth: float) -> dict[str, 
         "tokens_per_s": {"low": round(found.speed.low, 2), "high": round(found.speed.high, 2)},
         "gave_up": [{"what": step.what, "saved": step.saved} for step in plan.gave_up],
         "download": found.model.download,
-        "disk_to_convert": found.disk,
+        "disk_to_convert": found.model.disk,
+        "method": found.model.method,
     }
 
 

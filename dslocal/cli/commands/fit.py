@@ -122,7 +122,7 @@ def _print_one(model: str, assessed: Assessed, chosen: Overrides, *, explain: bo
 
     found = assessed.assessment
     machine, rates = assessed.machine, assessed.rates
-    quants = [] if assessed.published else other_quants(model, found.model)
+    quants = [] if assessed.published else other_quants(model, found.model, machine.cores)
     others = [(name, assess(other, machine, rates, chosen)) for name, other in quants]
     others += alternatives(found, machine, rates, chosen)
     fit_report.print_plan(found, machine, others)

@@ -142,6 +142,7 @@ def _choose(
     from dslocal.api import machines
     from dslocal.catalog import offers
     from dslocal.plan.assessment import assess
+    from dslocal.plan.choice import choose_quant
 
     machine, rates = machines.machine_and_rates()
 
@@ -153,7 +154,9 @@ def _choose(
         folder = folder.parent
     free = shutil.disk_usage(folder).free
     name = quant.strip() if quant else None
-    return offers.choose_download(location, name, method, assess_here, machine.cores, free)
+    return offers.choose_download(
+        location, name, method, assess_here, choose_quant, machine.cores, free
+    )
 
 
 def _require_fit(

@@ -82,7 +82,7 @@ def _table_cells(found: Assessment) -> list[str]:
         _context(plan.load_config.n_ctx) if runs else "",
         _number(found.speed.middle) if runs else "",
         _number(model.download / 1e9) if model.download else "here",
-        _number(found.disk / 1e9),
+        _number(model.disk / 1e9),
     ]
 
 
@@ -138,8 +138,7 @@ def _plan_rows(
         yield "faster", f"{faster.model.quant}, {_speed_range(faster.speed)} tokens/s"
     if found.model.download:
         download = decimal_size(found.model.download, mb_decimals=0)
-        disk = decimal_size(found.disk, mb_decimals=0)
-        yield "download", f"{download}; {disk} of disk with the file it becomes"
+        yield "download", f"{download}, {_method(found)}"
     yield from _titled(
         "gave up", [f"{step.what}: saved {binary_size(step.saved)}" for step in plan.gave_up]
     )
@@ -150,6 +149,18 @@ def _plan_rows(
     if plan.verdict == "ssd" and not found.model.file:
         notes.append(SSD_NOTE)
     yield from _titled("note", notes)
+
+
+def _method(found: Assessment) -> str:
+    """Return in words how a model that is to be fetched comes here."""
+    disk = decimal_size(found.model.disk, mb_decimals=0)
+    match found.model.method:
+        case "ready-made":
+            return "a ready-made file"
+        case "converted":
+            return f"the checkpoint, which is converted; {disk} of disk at most"
+        case "":
+            return "the checkpoint, whose pickled weights are never opened: it cannot be had"
 
 
 def _titled(title: str, texts: Sequence[str]) -> Iterator[Row]:

@@ -1,0 +1,122 @@
+"""The best real model for a machine: what to tell somebody who knows none.
+
+Asks neither the network nor, for the first screen of a chat, anything that takes long.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dslocal.plan.choice import FROM_MEMORY, MIN_TOKENS_PER_S, is_fast_enough
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from dslocal.plan.assessment import Assessment
+    from dslocal.plan.machine.machine import Machine
+    from dslocal.plan.speed import Rates
+
+
+@dataclass(frozen=True)
+class RecommendedModel:
+    """A model to take on a machine, in the quantization that ``dslocal pull`` would take.
+
+    Attributes:
+        name: its name in models.yaml.
+        quant: its quantization.
+        download: bytes to fetch.
+        disk: the most bytes of disk that getting it ever takes.
+        tokens_per_s: the middle of the forecast.
+        runs: where it runs: "gpu", "offload" (GPU and CPU) or "cpu".
+        is_fast: whether it answers as fast as was asked for.
+    """
+
+    name: str
+    quant: str
+    download: int
+    disk: int
+    tokens_per_s: float
+    runs: str
+    is_fast: bool
+
+    @property
+    def command(self) -> str:
+        """Return the command that gets it."""
+        return f"dslocal pull {self.name}"
+
+
+def recommend(
+    rows: Iterable[Assessment], fast_enough: float = MIN_TOKENS_PER_S
+) -> RecommendedModel | None:
+    """Return the model to take: the first that is fast enough, or else the fastest that runs.
+
+    Args:
+        rows: the recommended models on one machine, in their order, each in the quantization to
+            take there. What comes after the first that is fast enough is not looked at.
+        fast_enough: tokens a second that are.
+
+    Returns:
+        None where none of them runs from memory.
+    """
+    running: list[Assessment] = []
+    for row in rows:
+        if is_fast_enough(row, fast_enough):
+            return _recommendation(row, is_fast=True)
+        if row.plan.verdict in FROM_MEMORY:
+            running.append(row)
+    if not running:
+        return None
+    return _recommendation(max(running, key=lambda row: row.speed.middle), is_fast=False)
+
+
+def recommended_of(rows: Iterable[Assessment]) -> list[Assessment]:
+    """Return those of ``rows`` that models.yaml recommends, in its order."""
+    from dslocal import catalog
+
+    places = {entry.name: entry.recommended for entry in catalog.load_registry().values()}
+    chosen = [row for row in rows if places.get(row.model.name)]
+    return sorted(chosen, key=lambda row: places[row.model.name])
+
+
+def best_model(
+    machine: Machine, rates: Rates, fast_enough: float = MIN_TOKENS_PER_S
+) -> RecommendedModel | None:
+    """Return the model to take on a machine; None where none that is recommended runs there.
+
+    Args:
+        machine: the machine.
+        rates: what it reads a second.
+        fast_enough: tokens a second that are fast enough.
+    """
+    from dslocal import catalog
+    from dslocal.plan.search import NO_OVERRIDES
+
+    from .planning import assess_entries
+
+    entries = [entry for entry in catalog.load_registry().values() if entry.recommended]
+    entries.sort(key=lambda entry: entry.recommended)
+    rows = assess_entries(entries, machine, rates, NO_OVERRIDES, fast_enough=fast_enough)
+    return recommend(rows, fast_enough)
+
+
+def best_model_here(fast_enough: float = MIN_TOKENS_PER_S) -> RecommendedModel | None:
+    """Return the model to take on this machine.
+
+    Takes less than a tenth of a second: what has not been measured yet is assumed.
+    """
+    from .machines import this_machine
+
+    return best_model(*this_machine(), fast_enough)
+
+
+def _recommendation(row: Assessment, *, is_fast: bool) -> RecommendedModel:
+    return RecommendedModel(
+        name=row.model.name,
+        quant=row.model.quant,
+        download=row.model.download,
+        disk=row.model.disk,
+        tokens_per_s=row.speed.middle,
+        runs=row.plan.verdict,
+        is_fast=is_fast,
+    )
