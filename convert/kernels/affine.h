@@ -178,14 +178,13 @@ INLINE vf fit_scales(const vf *x, const vf *weights, vi *codes, int n, float top
     return vselect(~is_zero & (sum_l2 > 0), sum_lx / sum_l2, splat(0));
 }
 
-/* The same without an importance matrix: the largest becomes the code `top`. ggml keeps a code in a
- * byte, which a negative scale wraps around in, before it limits it. */
+/* The same without an importance matrix: the largest becomes the code `top`. A negative scale gives a
+ * negative code. */
 INLINE vf scale_by_largest(const vf *x, vi *codes, int n, float top) {
     vf max = splat(0);
     for (int i = 0; i < n; i++) max = vmax(x[i], max);
     vf inverse = vselect(max > 0, top / max, splat(0));
-    for (int i = 0; i < n; i++)
-        codes[i] = imin(nearest_int(inverse * x[i]) & 0xff, isplat((int)top));
+    for (int i = 0; i < n; i++) codes[i] = nearest_int(inverse * x[i]);
     return max / top;
 }
 

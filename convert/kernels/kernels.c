@@ -8,11 +8,19 @@
 
 #define EXPORT __attribute__((visibility("default")))
 
+vi quantize_q2_k(const struct tile *tile, uint8_t *out);
+vi quantize_q3_k(const struct tile *tile, uint8_t *out);
 vi quantize_q4_k(const struct tile *tile, uint8_t *out);
+vi quantize_q5_k(const struct tile *tile, uint8_t *out);
+vi quantize_q6_k(const struct tile *tile, uint8_t *out);
 
 static const struct kernel KERNELS[] = {
     /* type, weights, bytes, quantize */
+    {10, 256, 84, quantize_q2_k},
+    {11, 256, 110, quantize_q3_k},
     {12, 256, 144, quantize_q4_k},
+    {13, 256, 176, quantize_q5_k},
+    {14, 256, 210, quantize_q6_k},
 };
 #define KERNEL_COUNT ((int)(sizeof KERNELS / sizeof *KERNELS))
 

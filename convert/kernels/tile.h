@@ -23,6 +23,22 @@ struct kernel {
     vi (*quantize)(const struct tile *tile, uint8_t *out);
 };
 
+INLINE vf sum_of_squares(const vf *x, int n) {
+    vf sum = splat(0);
+    for (int i = 0; i < n; i++) sum += x[i] * x[i];
+    return sum;
+}
+
+/* The weights of the errors with an importance matrix, as all types have them. Returns their sum. */
+INLINE vf weigh(const vf *x, const vf *importance, vf sigma2, int n, vf *weights) {
+    vf sum = splat(0);
+    for (int i = 0; i < n; i++) {
+        weights[i] = importance[i] * vsqrt(sigma2 + x[i] * x[i]);
+        sum += weights[i];
+    }
+    return sum;
+}
+
 /* Store words of 4 bytes, which every lane has `count` of, at `offset` of its block. Little-endian. */
 INLINE void store_words(uint8_t *out, int bytes, int offset, const vi *words, int count) {
     for (int lane = 0; lane < LANES; lane++)
@@ -30,6 +46,21 @@ INLINE void store_words(uint8_t *out, int bytes, int offset, const vi *words, in
             int32_t word = words[i][lane];
             memcpy(out + lane * bytes + offset + 4 * i, &word, 4);
         }
+}
+
+/* Store codes of 2 bits, as Q2_K and Q3_K pack them: the weights i, i + 32, i + 64 and i + 96 of each
+ * half of the block share a byte. */
+INLINE void store_two_bits(const vi *codes, uint8_t *out, int bytes, int offset) {
+    vi words[MAX_BLOCK / 16];
+    for (int half = 0; half < 2; half++)
+        for (int i = 0; i < 32; i += 4) {
+            vi word = isplat(0);
+            for (int k = 0; k < 4; k++)
+                for (int part = 0; part < 4; part++)
+                    word |= (codes[128 * half + 32 * part + i + k] & 3) << (8 * k + 2 * part);
+            words[8 * half + i / 4] = word;
+        }
+    store_words(out, bytes, offset, words, MAX_BLOCK / 16);
 }
 
 /* Store a half (the low 16 bits of each lane) at `offset` of the lane's block. */

@@ -16,7 +16,13 @@ from dslocal.convert.kernels import (
 from dslocal.gguf.tensor_types import GgmlType
 
 # IQ1 and the ternary types have no kernel; the others need one, or ggml's own is used unnoticed
-KERNEL_TYPES = (GgmlType.Q4_K,)
+KERNEL_TYPES = (
+    GgmlType.Q4_K,
+    GgmlType.Q6_K,
+    GgmlType.Q5_K,
+    GgmlType.Q3_K,
+    GgmlType.Q2_K,
+)
 # without a matrix ggml aborts the process
 NEEDS_MATRIX = (GgmlType.IQ2_XXS, GgmlType.IQ2_XS)
 
