@@ -8,6 +8,7 @@ size and depth, and its references lead into the schema itself and nowhere else.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from fractions import Fraction
@@ -16,10 +17,14 @@ from typing import Any
 
 from dslocal.errors import SchemaError, UsageError
 from dslocal.files import refuse_json_constant
+from dslocal.prompts.families.tools import FENCE, SEPARATOR, ToolFormat
 from dslocal.prompts.files import read_text
+from dslocal.prompts.messages import Tool, Vocabulary, encode
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 100  # levels of lists and objects within each other
+MAX_NODES = 20_000  # values of a schema, at every level
+MAX_PATTERN = 1 << 16  # characters of a regular expression or a grammar
 MAX_DIGITS = 400  # digits of a number that are calculated with
 ANY_OBJECT = {"type": "object"}
 
@@ -72,13 +77,7 @@ def constraint_from_schema(schema: Any, source: str) -> OutputConstraint:
     """
     from dslocal.engine.grammar import grammar
 
-    schema = {} if schema is True else schema
-    if not isinstance(schema, dict):
-        raise UsageError(f"{source}: a JSON Schema is an object, not {json.dumps(schema)[:40]}")
-    if _depth(schema) > MAX_DEPTH:
-        raise UsageError(f"{source}: more than {MAX_DEPTH} levels within each other")
-    # llguidance's own options are not the user's to set
-    schema = {key: value for key, value in schema.items() if key != "x-guidance"}
+    schema = _checked_schema({} if schema is True else schema, source)
     try:
         text, unheld = grammar.schema_to_grammar(schema)
         if unheld:
@@ -90,6 +89,83 @@ def constraint_from_schema(schema: Any, source: str) -> OutputConstraint:
     return OutputConstraint(
         source, text, json.loads(json.dumps(schema), parse_float=Decimal), tuple(unheld)
     )
+
+
+def constraint_from_regex(pattern: str, source: str) -> OutputConstraint:
+    """Return the constraint of a regular expression that the whole answer matches.
+
+    Raises:
+        UsageError: If it is not one, or beyond the limits.
+    """
+    from dslocal.engine.grammar import grammar
+
+    _refuse_large(pattern, source)
+    try:
+        return OutputConstraint(source, grammar.regex_to_grammar(pattern))
+    except UsageError as e:
+        raise UsageError(
+            f"{source}: {e}", hint="a regular expression without look-around and back references"
+        ) from None
+
+
+def constraint_from_choices(choices: Sequence[str], source: str) -> OutputConstraint:
+    """Return the constraint of an answer that is one of ``choices``.
+
+    Raises:
+        UsageError: If there are none, or too many.
+    """
+    from dslocal.engine.grammar import grammar
+
+    if not any(choices):
+        raise UsageError(f"{source}: at least one text is needed to choose from")
+    _refuse_large("".join(choices), source)
+    return OutputConstraint(source, grammar.choices_to_grammar(choices))
+
+
+def constraint_from_gbnf(text: str, source: str) -> OutputConstraint:
+    """Return the constraint of a GBNF grammar.
+
+    Raises:
+        UsageError: If it is not a grammar, or beyond the limits.
+    """
+    from dslocal.engine.grammar import grammar
+
+    _refuse_large(text, source)
+    try:
+        return OutputConstraint(source, grammar.gbnf_to_grammar(text))
+    except UsageError as e:
+        raise UsageError(f"{source}: {e}", hint=e.hint) from None
+
+
+def constraint_from_calls(
+    tools: Sequence[Tool], call_format: ToolFormat, vocabulary: Vocabulary
+) -> OutputConstraint:
+    """Return the constraint of an answer that is the name and the arguments of one tool's call.
+
+    Args:
+        tools: The tools of which one is called.
+        call_format: How the family writes a call.
+        vocabulary: Has the token that stands between name and arguments, where that is one.
+
+    Raises:
+        UsageError: If the parameters of a tool are not a schema, or beyond the limits.
+        UnsupportedModelError: If the vocabulary lacks that token.
+    """
+    from dslocal.engine.grammar import grammar
+
+    between: str | int = f"\n{FENCE}"
+    if not call_format.typed:
+        (between,) = encode([SEPARATOR], vocabulary)
+    calls = []
+    for tool in tools:
+        schema = _checked_schema(
+            dict(tool.parameters) or ANY_OBJECT, f"the parameters of {tool.name}"
+        )
+        calls.append(grammar.CallGrammar(tool.name, between, schema))
+    try:
+        return OutputConstraint("tool_choice", grammar.calls_to_grammar(calls))
+    except UsageError as e:
+        raise UsageError(f"tools: {e}", hint=e.hint) from None
 
 
 def read_schema(path: Path) -> OutputConstraint:
@@ -129,14 +205,31 @@ def _read(path: Path) -> str:
     return read_text(path)
 
 
-def _depth(node: Any) -> int:
-    """Return how many levels of lists and objects there are, without recursion."""
-    depth = 0
-    level = _children(node)
+def _refuse_large(text: str, source: str) -> None:
+    if len(text) > MAX_PATTERN:
+        raise UsageError(f"{source}: more than {MAX_PATTERN:,} characters")
+
+
+def _checked_schema(schema: Any, source: str) -> dict[str, Any]:
+    """Return a schema that is within the limits, without what is not the user's to set.
+
+    Raises:
+        UsageError: If it is not an object, too deep or too large.
+    """
+    if not isinstance(schema, dict):
+        raise UsageError(f"{source}: a JSON Schema is an object, not {json.dumps(schema)[:40]}")
+    nodes = depth = 0
+    level = _children(schema)
     while level:
         depth += 1
+        nodes += len(level)
+        if depth > MAX_DEPTH:
+            raise UsageError(f"{source}: more than {MAX_DEPTH} levels within each other")
+        if nodes > MAX_NODES:
+            raise UsageError(f"{source}: more than {MAX_NODES:,} values")
         level = [child for item in level for child in _children(item)]
-    return depth
+    # llguidance's own options
+    return {key: value for key, value in schema.items() if key != "x-guidance"}
 
 
 def _children(node: Any) -> list[Any]:

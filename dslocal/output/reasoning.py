@@ -13,6 +13,7 @@ from enum import Enum, auto
 from typing import NamedTuple
 
 from dslocal.prompts.families import Family
+from dslocal.prompts.families.tools import CALL_BEGIN, CALL_END
 from dslocal.prompts.messages import Segment, Special, Vocabulary
 
 from .tool_calls import TOKENS, CallEvent, ToolCallParser
@@ -69,6 +70,7 @@ class ReasoningParser:
         calls: ToolCallParser | None = None,
         verbatim: bool = False,
         mid_part: bool = False,
+        begun: Sequence[CallEvent] | None = None,
     ) -> None:
         """Start where the prompt ends.
 
@@ -79,17 +81,21 @@ class ReasoningParser:
             calls: Reads tool calls, which follow the text.
             verbatim: Whether white space around the text is kept, for text that is completed.
             mid_part: Whether the prompt ends within a part, so that white space belongs to it.
+            begun: Events of the call within which the prompt ends; None where it does not.
         """
         self.verbatim = verbatim
         self._opening = tags[0] if tags else None
         self._closing = tags[1] if tags else None
-        if inside:
+        self._begun = list(begun or ())  # yielded with the first token
+        if begun is not None:
+            self._state = _ReasoningState.CALLS
+        elif inside:
             self._state = _ReasoningState.REASONING
         elif bypassed or tags is None:
             self._state = _ReasoningState.TEXT
         else:
             self._state = _ReasoningState.START
-        self._closed = bypassed
+        self._closed = bypassed or begun is not None
         self._calls = calls
         self._held = ""  # white space that may belong to the current part
         self._has_shown = mid_part  # whether the part has shown anything but white space
@@ -117,6 +123,7 @@ class ReasoningParser:
             token: The token's id.
             text: What it adds in whole characters; ignored for tags.
         """
+        yield from self._take_begun()
         if self._calls and self._belongs_to_calls(self._calls, token):
             yield from self._feed_calls(self._calls, token, text)
         elif self._is_tag(self._opening, token) and self._state is _ReasoningState.START:
@@ -155,9 +162,14 @@ class ReasoningParser:
 
     def finish(self, text: str = "") -> Iterator[AnswerEvent]:
         """Yield the events of the last ``text``, and of a call that no token ended."""
+        yield from self._take_begun()
         yield from self.text(text)
         if self._state is _ReasoningState.CALLS and self._calls:
             yield from self._calls.flush()
+
+    def _take_begun(self) -> list[CallEvent]:
+        begun, self._begun = self._begun, []
+        return begun
 
     def _is_tag(self, tag: Tag | None, token: int) -> bool:
         return tag is not None and token == tag.id
@@ -207,13 +219,36 @@ def make_parser(
     last, text = _end_of_prompt(prompt)
     inside = last == opening
     mid_part = bool(text.strip())
+    begun = _begun_call(prompt, calls, vocabulary) if calls else None
     return ReasoningParser(
         (_tag(opening, vocabulary), _tag(closing, vocabulary)),
         inside=inside,
         bypassed=last == closing or (mid_part and not inside),
         calls=calls,
         mid_part=mid_part,
+        begun=begun,
     )
+
+
+def _begun_call(
+    prompt: Sequence[Segment], calls: ToolCallParser, vocabulary: Vocabulary
+) -> list[CallEvent] | None:
+    """Have ``calls`` read the call within which the prompt ends, and return its events.
+
+    Returns:
+        None where the prompt does not end within a call.
+    """
+    specials = [place for place, segment in enumerate(prompt) if segment in (CALL_BEGIN, CALL_END)]
+    if not specials or prompt[specials[-1]] == CALL_END:
+        return None
+    events: list[CallEvent] = []
+    for segment in prompt[specials[-1] :]:
+        if isinstance(segment, Special):
+            id = vocabulary.special_id(segment.token)
+            events += calls.feed(-1 if id is None else id, "")
+        else:
+            events += calls.text(segment.text)
+    return events
 
 
 def _make_call_parser(family: Family, vocabulary: Vocabulary) -> ToolCallParser | None:

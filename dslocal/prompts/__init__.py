@@ -4,7 +4,7 @@ Does not know logits or terminals.
 """
 
 from .compose import Question, compose_question, directive_advice
-from .families import FAMILIES, Family
+from .families import FAMILIES, Family, Fim
 from .files import MAX_FILE, attach_files, decode_text, read_text
 from .fim import Gap, gap_at
 from .messages import (
@@ -18,6 +18,7 @@ from .messages import (
     encode,
     render,
 )
+from .reasoning_text import split_reasoning
 from .recognition import Recognition, get_family, recognise_family
 from .settings import SETTINGS, Setting, Settings, format_value
 from .templates import INPUT, Template, parse_template
@@ -28,6 +29,7 @@ __all__ = [
     "MAX_FILE",
     "SETTINGS",
     "Family",
+    "Fim",
     "Gap",
     "Message",
     "PlainText",
@@ -53,4 +55,5 @@ __all__ = [
     "read_text",
     "recognise_family",
     "render",
+    "split_reasoning",
 ]

@@ -11,7 +11,7 @@ from dslocal.errors import UsageError
 
 T = TypeVar("T")
 OFF = "off"  # the source of a setting that nobody has set and that changes nothing
-MAX_STOPS = 16
+MAX_STOPS = 64
 MAX_STOP_LENGTH = 1000  # characters
 MAX_BIASES = 1024
 BIAS_HINT = (

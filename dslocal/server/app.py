@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from starlette.requests import Request
@@ -15,15 +16,26 @@ from starlette.routing import Route, Router
 from dslocal import output
 
 from .access import AccessPolicy, App
-from .chat_requests import prepare_chat
+from .ignored_fields import IgnoredFieldLog, ignored_header
 from .metrics import CONTENT_TYPE, Metrics
-from .middleware import AccessControl, CrossOriginHeaders, ErrorResponses, Log, RequestLog
+from .middleware import (
+    AccessControl,
+    CrossOriginHeaders,
+    ErrorResponses,
+    Log,
+    PathNormaliser,
+    RequestLog,
+)
+from .preparation.ask_requests import prepare_ask
+from .preparation.chat_requests import prepare_chat
+from .preparation.completion_requests import prepare_completions
+from .preparation.requests import PreparedRequest, ServedModel
 from .queue import RequestQueue
 from .request_run import RequestRun
-from .requests import PreparedRequest, ServedModel, prepare_ask, prepare_completion
-from .sse import EventStreamResponse, WholeResponse
+from .sse import EventStreamResponse, WholeResponse, until_disconnect
 from .wire.ask_response import AskResponse
 from .wire.openapi import openapi_document
+from .wire.request_parsing import ParsedRequest, parse_request
 from .wire.responses import ChatResponse, CompletionResponse, OpenAiResponse, ResponseHead
 from .wire.schemas import (
     AskRequest,
@@ -31,11 +43,11 @@ from .wire.schemas import (
     CompletionRequest,
     RequestSchema,
     SamplingFields,
-    parse_request,
 )
 
 BASE_PATHS = ("", "/v1", "/beta")
 ASK_PATH = "/dslocal/ask"
+PREPARING_THREADS = 2
 S = TypeVar("S", bound=RequestSchema)
 
 
@@ -50,6 +62,8 @@ class Server:
         metrics: What is counted.
         log: Writes a line to the log.
         log_prompts: Whether prompts and answers are logged too.
+        preparing: The threads in which requests are read. Who leaves while waiting for one of them
+            costs nothing.
     """
 
     model: ServedModel
@@ -58,6 +72,12 @@ class Server:
     metrics: Metrics
     log: Log
     log_prompts: bool = False
+    preparing: ThreadPoolExecutor = field(
+        default_factory=lambda: ThreadPoolExecutor(PREPARING_THREADS, thread_name_prefix="prepare")
+    )
+
+    def __post_init__(self) -> None:
+        self._ignored = IgnoredFieldLog(self.log)
 
     def build_app(self) -> App:
         """Return the ASGI application: the routes behind the middleware."""
@@ -77,7 +97,7 @@ class Server:
         app = AccessControl(app, self.access)
         app = ErrorResponses(app, self.log)
         app = CrossOriginHeaders(app, self.access)
-        return RequestLog(app, self.log, self.metrics)
+        return PathNormaliser(RequestLog(app, self.log, self.metrics))
 
     async def health(self, request: Request) -> Response:
         """Say whether the server takes requests, and how busy it is."""
@@ -99,25 +119,26 @@ class Server:
         return JSONResponse(openapi_document(BASE_PATHS))
 
     async def list_models(self, request: Request) -> Response:
-        """List the model that is served."""
-        return JSONResponse({"object": "list", "data": [self._model_json()]})
+        """List the model that is served, under each of its names that are to be listed."""
+        names = (self.model.name, *self.model.aliases)
+        return JSONResponse({"object": "list", "data": [self._model_json(name) for name in names]})
 
     async def show_model(self, request: Request) -> Response:
         """Describe the model of that name."""
-        self.model.require_name(request.path_params["name"])
-        return JSONResponse(self._model_json())
+        name = request.path_params["name"]
+        self.model.require_name(name)
+        listed = name if name in self.model.aliases else self.model.name
+        return JSONResponse(self._model_json(listed))
 
     async def chat(self, request: Request) -> Any:
         """Answer a conversation."""
-        sent, prepared = await self._read(request, ChatRequest, prepare_chat)
-        return self._respond(sent, prepared, ChatResponse(prepared, self._head()))
+        parsed, prepared = await self._read(request, ChatRequest, prepare_chat)
+        return self._respond(parsed, prepared, ChatResponse(prepared, self._head()))
 
     async def complete(self, request: Request) -> Any:
-        """Continue a text, or fill the gap before a suffix."""
-        sent, prepared = await self._read(request, CompletionRequest, prepare_completion)
-        response = CompletionResponse(prepared, self._head())
-        response.echo = sent.prompt if sent.echo else ""
-        return self._respond(sent, prepared, response)
+        """Continue texts, or fill the gaps before a suffix."""
+        parsed, prepared = await self._read(request, CompletionRequest, prepare_completions)
+        return self._respond(parsed, prepared, CompletionResponse(prepared, self._head()))
 
     async def ask(self, request: Request) -> Any:
         """Answer ``dslocal ask`` as a process of its own would."""
@@ -130,28 +151,45 @@ class Server:
         self,
         request: Request,
         schema: type[S],
-        prepare: Callable[[ServedModel, S], PreparedRequest],
-    ) -> tuple[S, PreparedRequest]:
-        """Read, check and prepare a request, in a thread: a long prompt takes a while."""
+        prepare: Callable[[ServedModel, S], list[PreparedRequest]],
+    ) -> tuple[ParsedRequest[S], list[PreparedRequest]]:
+        """Read, check and prepare a request, in a thread: a long prompt takes a while.
+
+        Raises:
+            ApiError: The request cannot be answered.
+            ConnectionError: The client has left.
+        """
         body = await self.access.read_body(request.receive)
         if self.log_prompts:
             self.log(f"asked: {body.decode('utf-8', 'replace')}")
 
-        def parse_and_prepare() -> tuple[S, PreparedRequest]:
-            sent = parse_request(schema, body)
-            return sent, prepare(self.model, sent)
+        def parse_and_prepare() -> tuple[ParsedRequest[S], list[PreparedRequest]]:
+            parsed = parse_request(schema, body)
+            return parsed, prepare(self.model, parsed.sent)
 
-        return await asyncio.to_thread(parse_and_prepare)
+        async def in_thread() -> tuple[ParsedRequest[S], list[PreparedRequest]]:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self.preparing, parse_and_prepare)
+
+        return await until_disconnect(request.receive, in_thread())
 
     def _respond(
-        self, sent: SamplingFields, prepared: PreparedRequest, response: OpenAiResponse
+        self,
+        parsed: ParsedRequest[Any],
+        prepared: Sequence[PreparedRequest],
+        response: OpenAiResponse,
     ) -> WholeResponse | EventStreamResponse:
+        sent: SamplingFields = parsed.sent
+        ignored = [*parsed.ignored, *(each for one in prepared for each in one.ignored)]
+        self._ignored.note(ignored)
+        headers = ignored_header(ignored)
         count = self._count_and_log if self.log_prompts else self.metrics.count
         run = RequestRun(self.queue, prepared, count)
         if not sent.stream:
-            return WholeResponse(run, response)
+            return WholeResponse(run, response, headers)
         wants_usage = sent.stream_options is not None and bool(sent.stream_options.include_usage)
-        return EventStreamResponse(run, response, response.usage_chunk if wants_usage else None)
+        last_chunk = response.usage_chunk if wants_usage else None
+        return EventStreamResponse(run, response, last_chunk, headers)
 
     def _count_and_log(self, turn: output.Turn, was_cut: bool) -> None:
         self.metrics.count(turn, was_cut)
@@ -165,9 +203,9 @@ class Server:
             fingerprint=f"dslocal-{self.model.fingerprint[:12]}",
         )
 
-    def _model_json(self) -> dict[str, Any]:
+    def _model_json(self, name: str) -> dict[str, Any]:
         return {
-            "id": self.model.name,
+            "id": name,
             "object": "model",
             "created": 0,
             "owned_by": "dslocal",

@@ -1,12 +1,14 @@
 """What stands between a connection and the routes: one ASGI middleware for each subject.
 
-From the outside in: :class:`RequestLog`, :class:`CrossOriginHeaders`, :class:`ErrorResponses`,
-:class:`AccessControl`. They are plain ASGI classes, since Starlette's BaseHTTPMiddleware puts a
-queue between a stream and its client, and hides when the client leaves.
+From the outside in: :class:`PathNormaliser`, :class:`RequestLog`, :class:`CrossOriginHeaders`,
+:class:`ErrorResponses`, :class:`AccessControl`. They are plain ASGI classes, since
+Starlette's BaseHTTPMiddleware puts a queue between a stream and its client, and hides when the
+client leaves.
 """
 
 from __future__ import annotations
 
+import re
 import time
 import traceback
 from collections.abc import Callable
@@ -15,6 +17,7 @@ from dataclasses import dataclass
 from starlette.exceptions import HTTPException
 
 from .access import AccessPolicy, App, Headers, Message, Receive, Scope, Send, drain, header_values
+from .ignored_fields import HEADER
 from .metrics import Metrics
 from .queue import RETRY_AFTER_S
 from .sse import StreamFailed
@@ -27,6 +30,16 @@ CLIENT_LEFT = 499  # the status that nginx logs when a client closes the connect
 UNLOGGED_PATHS = ("/health", "/ready", "/metrics")
 MAX_SHOWN_PATH = 200
 MAX_SHOWN_METHOD = 20
+USUAL_HEADERS = b"Authorization, Content-Type"
+EXPOSED_HEADERS = b"retry-after, " + HEADER
+HEADER_NAMES = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+(?: *, *[!#$%&'*+.^_`|~0-9A-Za-z-]+)*")
+MAX_HEADER_NAMES = 4096  # bytes of Access-Control-Request-Headers
+PREFLIGHT_LIFE_S = 600  # for which a browser remembers the answer
+WHAT_IS_HERE = (
+    "the base URL of OpenAI's API here ends in /v1: "
+    "/v1/chat/completions, /v1/completions and /v1/models"
+)
+SLASHES = re.compile("/{2,}")
 
 
 def shown_path(scope: Scope) -> str:
@@ -76,6 +89,22 @@ class RequestLog:
 
 
 @dataclass
+class PathNormaliser:
+    """Read doubled slashes as one, and leave out slashes at the end.
+
+    A base URL that ends in a slash makes clients ask for ``/v1//chat/completions``.
+    """
+
+    app: App
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            path = SLASHES.sub("/", scope["path"])
+            scope["path"] = path.rstrip("/") or "/"
+        await self.app(scope, receive, send)
+
+
+@dataclass
 class CrossOriginHeaders:
     """Let a browser show responses to pages of the allowed origins."""
 
@@ -104,10 +133,31 @@ class CrossOriginHeaders:
             origin.decode("latin-1"), host.decode("latin-1")
         ):
             return []
-        headers = [(b"access-control-allow-origin", origin), (b"vary", b"Origin")]
+        headers = [
+            (b"access-control-allow-origin", origin),
+            (b"vary", b"Origin"),
+            (b"access-control-expose-headers", EXPOSED_HEADERS),
+        ]
         if scope["method"] == "OPTIONS":
-            headers.append((b"access-control-allow-methods", b"GET, POST"))
-            headers.append((b"access-control-allow-headers", b"Authorization, Content-Type"))
+            headers += self._preflight(request)
+        return headers
+
+    def _preflight(self, request: dict[bytes, bytes]) -> Headers:
+        """Return what a preflight request is answered, whose origin is allowed.
+
+        Which headers a client sends is its own affair (OpenAI's SDK has a dozen x-stainless-*):
+        those that it asks for are allowed. A page of the public web needs a permission of its own
+        to reach a private network (Private Network Access); an allowed origin has it.
+        """
+        asked = request.get(b"access-control-request-headers", b"")
+        is_list = bool(HEADER_NAMES.fullmatch(asked)) and len(asked) <= MAX_HEADER_NAMES
+        headers = [
+            (b"access-control-allow-methods", b"GET, POST"),
+            (b"access-control-allow-headers", asked if is_list else USUAL_HEADERS),
+            (b"access-control-max-age", b"%d" % PREFLIGHT_LIFE_S),
+        ]
+        if request.get(b"access-control-request-private-network") == b"true":
+            headers.append((b"access-control-allow-private-network", b"true"))
         return headers
 
 
@@ -189,7 +239,7 @@ async def send_error(error: ApiError, send: Send) -> None:
 def _routing_error(error: HTTPException, scope: Scope) -> ApiError:
     """Return the API error for a route or a method that does not exist."""
     messages = {
-        404: f"there is nothing at {shown_path(scope)}",
+        404: f"there is nothing at {shown_path(scope)}; {WHAT_IS_HERE}",
         405: f"{scope['method'][:MAX_SHOWN_METHOD]} is not for {shown_path(scope)}",
     }
     return ApiError(error.status_code, messages.get(error.status_code, "no"))

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from .requests import PreparedRequest
+from .preparation.requests import PreparedRequest
 from .wire.errors import ApiError
 
 if TYPE_CHECKING:
@@ -60,10 +60,14 @@ class RequestQueue:
         """Return how many requests wait for a slot."""
         return len(self._waiting)
 
-    async def acquire(self, request: PreparedRequest) -> list[SlotAssignment]:
-        """Wait for a slot, and take one for each answer of ``request`` as far as others are free.
+    async def acquire(self, request: PreparedRequest, answers: int) -> list[SlotAssignment]:
+        """Wait for a slot, and take one for each answer as far as others are free.
 
         Every slot must be handed back with :meth:`release`.
+
+        Args:
+            request: What the first answer is to.
+            answers: How many answers there are to generate.
 
         Raises:
             ApiError: 429 when too many requests wait, 503 when the server is stopping.
@@ -74,9 +78,7 @@ class RequestQueue:
             await self._wait()
         first = self._assign_first(request)
         assignments = [first]
-        while (
-            len(assignments) < request.n and len(self._idle) > self._reserved and not self._waiting
-        ):
+        while len(assignments) < answers and len(self._idle) > self._reserved and not self._waiting:
             assignments.append(SlotAssignment(self._idle.popleft(), first.context))
         return assignments
 

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 from dslocal import output
 
 from .events import AnswerEnd, AnswerPart, RunEvent
+from .preparation.requests import PreparedRequest
 from .queue import RequestQueue, SlotAssignment
-from .requests import PreparedRequest
 from .wire.errors import ApiError, to_api_error
 
 if TYPE_CHECKING:
@@ -74,25 +74,32 @@ class EventChannel:
 
 
 class RequestRun:
-    """One request from the queue to its last event."""
+    """One request from the queue to its last event.
 
-    def __init__(self, queue: RequestQueue, request: PreparedRequest, on_end: OnEnd) -> None:
-        """Prepare to answer ``request``.
+    It may have several prompts, each with several answers. Choices count all answers: first those
+    of the first prompt.
+    """
+
+    def __init__(
+        self, queue: RequestQueue, requests: Sequence[PreparedRequest], on_end: OnEnd
+    ) -> None:
+        """Prepare to answer ``requests``.
 
         Args:
             queue: Where the slots come from.
-            request: What is generated.
+            requests: What is generated, one for each prompt.
             on_end: Called in a thread with every answer when it has ended, and whether it was cut
                 short because the client left or the server stopped.
         """
         self._queue = queue
-        self._request = request
+        self._requests = requests
         self._on_end = on_end
         self._is_cancelled = False
         self._contexts: list[LlamaContext] = []  # slots that this request holds
         self._not_started: list[SlotAssignment] = []
         self._running = 0  # threads that have started and not reported FINISHED
-        self._choices = deque(range(request.n))  # answers that no thread has taken yet
+        # answers that no thread has taken yet
+        self._choices = deque(range(sum(request.n for request in requests)))
 
     def cancel(self) -> None:
         """End it, at once where a token is being evaluated. For the event loop's thread."""
@@ -108,7 +115,7 @@ class RequestRun:
         Raises:
             ApiError: The request was refused by the queue, or generating failed.
         """
-        self._not_started = await self._queue.acquire(self._request)
+        self._not_started = await self._queue.acquire(self._requests[0], len(self._choices))
         self._queue.runs.add(self)
         self._contexts = [assignment.context for assignment in self._not_started]
         for context in self._contexts:
@@ -192,13 +199,11 @@ class RequestRun:
         from dslocal.prefix import common_prefix_length
 
         context, other = assignment
-        ids: Sequence[int] = self._request.ids
-        if self._request.ignores_cache:
+        request = self._requests[0]
+        if request.ignores_cache:
             context.clear()
         elif isinstance(context, Slot) and isinstance(other, Slot):
-            context.copy(other, common_prefix_length(other.ids, ids))
-        if isinstance(context, Slot):
-            context.prompt_length = len(ids)
+            context.copy(other, common_prefix_length(other.ids, request.ids))
 
     def _take_choice(self) -> int | None:
         """Return the number of an answer that no other thread generates; None if all are taken."""
@@ -207,12 +212,24 @@ class RequestRun:
         except IndexError:
             return None
 
+    def _request_of(self, choice: int) -> tuple[PreparedRequest, int]:
+        """Return the prompt that an answer is for, and which of its answers it is."""
+        for request in self._requests:
+            if choice < request.n:
+                return request, choice
+            choice -= request.n
+        raise IndexError(choice)
+
     def _answer(self, context: LlamaContext, choice: int, channel: EventChannel) -> None:
         """Generate one answer."""
-        request = self._request
+        from dslocal.engine.slots.slots import Slot
+
+        request, number = self._request_of(choice)
+        if isinstance(context, Slot):
+            context.prompt_length = len(request.ids)
         turn = output.Turn(
             0,
-            seed=request.seed + choice,
+            seed=request.seed + number,
             top_logprobs=request.top_logprobs,
             constraint=request.constraint,
         )

@@ -9,15 +9,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
 
-from .access import Receive, Scope, Send
+from .access import Headers, Receive, Scope, Send
 from .events import RunEvent
 from .request_run import RequestRun
 from .wire.encoding import DONE, KEEP_ALIVE, json_bytes, sse_event
 from .wire.errors import ApiError, to_api_error
 
+T = TypeVar("T")
 KEEP_ALIVE_S = 5.0  # of silence, after which a comment says that the connection lives
 STREAM_HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -53,10 +54,17 @@ class StreamFailed(Exception):
 
 @dataclass
 class WholeResponse:
-    """Sends the answers as one JSON object when they are complete. An ASGI application."""
+    """Sends the answers as one JSON object when they are complete. An ASGI application.
+
+    Attributes:
+        run: The request at work.
+        format: Collects its events.
+        headers: What the response has besides the usual headers.
+    """
 
     run: RequestRun
     format: WholeFormat
+    headers: Headers = field(default_factory=list)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await until_disconnect(receive, self._respond(send))
@@ -67,6 +75,7 @@ class WholeResponse:
                 self.format.collect(some)
         body = json_bytes(self.format.body())
         headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+        headers += self.headers
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
@@ -79,17 +88,19 @@ class EventStreamResponse:
         run: The request at work.
         format: Turns its events into bytes.
         last_chunk: Makes a chunk that comes after the last event.
+        headers: What the response has besides the usual headers.
     """
 
     run: RequestRun
     format: StreamFormat
     last_chunk: Callable[[], bytes] | None = None
+    headers: Headers = field(default_factory=list)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await until_disconnect(receive, self._respond(send))
 
     async def _respond(self, send: Send) -> None:
-        stream = EventStream(send)
+        stream = EventStream(send, [*STREAM_HEADERS, *self.headers])
         keeping_alive = asyncio.create_task(stream.keep_alive())
         try:
             async with aclosing(self.run.events()) as events:
@@ -115,7 +126,8 @@ class EventStreamResponse:
 class EventStream:
     """A stream of server-sent events to one client."""
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, headers: Headers) -> None:
+        self._headers = headers
         self.has_started = False
         self._send = send
         self._loop = asyncio.get_running_loop()
@@ -125,7 +137,7 @@ class EventStream:
         """Send ``data``, and the status and headers before it if it is the first."""
         if not self.has_started:
             self.has_started = True
-            start = {"type": "http.response.start", "status": 200, "headers": STREAM_HEADERS}
+            start = {"type": "http.response.start", "status": 200, "headers": self._headers}
             await self._send(start)
         self._last_sent = self._loop.time()
         await self._send({"type": "http.response.body", "body": data, "more_body": not is_last})
@@ -138,8 +150,8 @@ class EventStream:
                 await self.send(KEEP_ALIVE)
 
 
-async def until_disconnect(receive: Receive, work: Coroutine[Any, Any, None]) -> None:
-    """Do ``work``, and cancel it when the client leaves.
+async def until_disconnect(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
+    """Return what ``work`` returns, and cancel it when the client leaves.
 
     Raises:
         ConnectionError: The client has left before the work was done.
@@ -150,7 +162,7 @@ async def until_disconnect(receive: Receive, work: Coroutine[Any, Any, None]) ->
         await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
         if not working.done():
             raise ConnectionError("the client has left")
-        working.result()
+        return working.result()
     finally:
         working.cancel()
         leaving.cancel()

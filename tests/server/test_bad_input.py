@@ -58,8 +58,8 @@ def error_of(answer: Any) -> dict[str, Any]:
         ({"messages": [{"role": "king", "content": "x"}]}, 422, "messages.0.role"),
         (
             {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]},
-            422,
-            None,
+            400,
+            "messages.0.content.0",
         ),
         ({"messages": [{"role": "user", "content": 5}]}, 422, None),
         (
@@ -77,10 +77,10 @@ def error_of(answer: Any) -> dict[str, Any]:
         ({"max_tokens": -5}, 422, "max_tokens"),
         ({"max_tokens": 1 << 40}, 422, "max_tokens"),
         ({"max_tokens": 1.5}, 422, "max_tokens"),
-        ({"max_completion_tokens": -1}, 422, "max_completion_tokens"),
+        ({"max_completion_tokens": -3}, 422, "max_completion_tokens"),
         ({"n": 0}, 422, "n"),
         ({"n": 100_000}, 422, "n"),
-        ({"seed": -1}, 422, "seed"),
+        ({"seed": -(1 << 64)}, 422, "seed"),
         ({"seed": 1 << 64}, 422, "seed"),
         ({"stop": ["x"] * 100}, 422, "stop"),
         ({"stop": [""]}, 422, "stop"),
@@ -91,7 +91,7 @@ def error_of(answer: Any) -> dict[str, Any]:
         ({"logit_bias": {"": 1}}, 422, "logit_bias"),
         ({"top_logprobs": 50, "logprobs": True}, 422, "top_logprobs"),
         ({"thinking": {"type": "sometimes"}}, 422, "thinking.type"),
-        ({"thinking": {"type": "enabled", "budget_tokens": -1}}, 422, "thinking.budget_tokens"),
+        ({"thinking": {"type": "enabled", "budget_tokens": -2}}, 422, "thinking.budget_tokens"),
         (
             {"tools": [{"type": "function", "function": {"name": "a b"}}]},
             422,
@@ -187,7 +187,7 @@ def test_bodies_that_are_no_request(served: Serving, path: str, body: bytes) -> 
         ("GET", CHAT, 405),
         ("POST", "/v1/models", 405),
         ("GET", "/v1/models/other", 404),
-        ("GET", "/v1/models/", 404),
+        ("GET", "/v1/v1/models", 404),
     ],
 )
 def test_where_nothing_is(served: Serving, method: str, path: str, status: int) -> None:

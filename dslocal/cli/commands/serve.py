@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from dslocal.engine import LlamaContext
     from dslocal.server.access import AccessPolicy
     from dslocal.server.discovery import RunningServer
-    from dslocal.server.requests import ServedModel
+    from dslocal.server.preparation.requests import ServedModel
 
 NEEDED_PACKAGES = ("starlette", "uvicorn", "pydantic", "prometheus_client", "greenlet")
 
@@ -66,14 +66,14 @@ def serve(
     from dslocal.server.process import bind_socket, run_server
     from dslocal.server.queue import RequestQueue
 
-    listener = bind_socket(options.host, options.port)
-    port = listener.getsockname()[1]
-    with listener, ExitStack() as stack:
+    with bind_socket(options.host, options.port) as listener, ExitStack() as stack:
+        port = listener.getsockname()[1]
         chosen = user_settings.load_overrides(file.header, load)
         chosen = with_slots(file.path, file.header, options.parallel, chosen)
         context = stack.enter_context(session_setup.open_context(file, chosen))
         slots = stack.enter_context(open_slots(context))
         served = _served_model(file, slots[0], _model_to_show(model), thinking, math)
+        served = options.name_model(served)
         queue = RequestQueue(slots, options.queue)
         log = messages.log_only_tracebacks if quiet else messages.log
         server = Server(served, queue, access, Metrics(queue), log, log_prompts)
@@ -147,7 +147,7 @@ def _served_model(
     """
     from dslocal.cli.user_settings import sampling_settings
     from dslocal.gguf.header import fingerprint
-    from dslocal.server.requests import ServedModel
+    from dslocal.server.preparation.requests import ServedModel
 
     is_path = Path(asked_for).suffix == ".gguf" or os.sep in asked_for
     name = Path(asked_for).stem if is_path else asked_for

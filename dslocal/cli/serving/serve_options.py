@@ -2,18 +2,22 @@
 
 # Annotations are not strings here, as in option_groups.
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dslocal.errors import UsageError
 
+if TYPE_CHECKING:
+    from dslocal.server.preparation.requests import ServedModel
+
 DEFAULT_PORT = 11435
 DEFAULT_SLOTS = 4  # conversations at once, where there is memory for them
 MAX_SLOTS = 64
 MAX_PORT = 65535
+MAX_ALIAS = 200  # characters
 MAX_WAITING = 1 << 16
 MAX_GRACE_S = 3600
 KEY_VARIABLE = "DSLOCAL_API_KEY"
@@ -67,6 +71,18 @@ class ServeOptions:
             show_default=False,
         ),
     ] = None
+    alias: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--alias",
+            metavar="NAME",
+            help="A further name that requests may give the model, as gpt-4o. Repeatable.",
+            show_default=False,
+        ),
+    ] = None
+    any_name: Annotated[
+        bool, typer.Option("--any-name", help="Answer whatever model a request names.")
+    ] = False
     max_body: Annotated[
         str, typer.Option("--max-body", metavar="SIZE", help="Largest request.")
     ] = "8MiB"
@@ -77,12 +93,23 @@ class ServeOptions:
         ),
     ] = 10.0
 
+    def name_model(self, served: "ServedModel") -> "ServedModel":
+        """Return ``served`` with the names that requests may give it."""
+        aliases = tuple(alias for alias in dict.fromkeys(self.alias or []) if alias != served.name)
+        return replace(served, aliases=aliases, has_any_name=self.any_name)
+
     def check_ranges(self) -> None:
-        """Refuse numbers that are out of range.
+        """Refuse numbers that are out of range, and names that are none.
 
         Raises:
             UsageError: One is.
         """
+        for name in self.alias or []:
+            if not 0 < len(name) <= MAX_ALIAS or not name.isprintable() or " " in name:
+                raise UsageError(
+                    f"--alias: {name!r:.40} is not a name",
+                    hint=f"1 to {MAX_ALIAS} characters, without blanks",
+                )
         _check_range("--port", self.port, 0, MAX_PORT)
         if self.parallel is not None:
             _check_range("--parallel", self.parallel, 1, MAX_SLOTS)

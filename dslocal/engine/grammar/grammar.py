@@ -14,6 +14,9 @@ from __future__ import annotations
 
 import json
 import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -79,11 +82,79 @@ def gbnf_to_grammar(text: str) -> str:
     """
     from llguidance import LLMatcher
 
-    grammar = str(LLMatcher.grammar_from_lark(gbnf_to_lark(text)))
+    return _validated(str(LLMatcher.grammar_from_lark(gbnf_to_lark(text))))
+
+
+def _validated(grammar: str) -> str:
+    """Return ``grammar`` if llguidance can use it.
+
+    Raises:
+        UsageError: if it cannot.
+    """
+    from llguidance import LLMatcher
+
     is_wrong, errors = LLMatcher.validate_grammar_with_warnings(grammar, None, limits=_limits())
     if is_wrong:
         raise UsageError(_reason(errors[0]))
     return grammar
+
+
+def _escaped(text: str) -> str:
+    """Return a regular expression for ``text``, in the syntax of Rust's regex."""
+    return re.sub(r"[\\.+*?()|\[\]{}^$#&~-]", r"\\\g<0>", text)
+
+
+def regex_to_grammar(pattern: str) -> str:
+    """Return a grammar for text that matches ``pattern`` as a whole, for :class:`Grammar`.
+
+    Raises:
+        UsageError: if it is not a regular expression, or too large.
+    """
+    from llguidance import LLMatcher
+
+    return _validated(str(LLMatcher.grammar_from_regex(pattern)))
+
+
+def choices_to_grammar(choices: Sequence[str]) -> str:
+    """Return a grammar for text that is one of ``choices``, for :class:`Grammar`.
+
+    Raises:
+        UsageError: if they are too large.
+    """
+    return regex_to_grammar("|".join(_escaped(choice) for choice in choices))
+
+
+@dataclass(frozen=True)
+class CallGrammar:
+    """What one tool's call looks like.
+
+    Attributes:
+        name: The tool's name.
+        between: What stands between name and arguments: a text, or one token by its id.
+        schema: The JSON Schema of the arguments.
+    """
+
+    name: str
+    between: str | int
+    schema: dict[str, Any]
+
+
+def calls_to_grammar(calls: Sequence[CallGrammar]) -> str:
+    """Return a grammar for one of ``calls``, for :class:`Grammar`.
+
+    Raises:
+        UsageError: if a schema is wrong, or all together are too large.
+    """
+    grammars: list[dict[str, Any]] = []
+    heads = []
+    for number, call in enumerate(calls):
+        (arguments,) = json.loads(schema_to_grammar(call.schema)[0])["grammars"]
+        grammars.append({**arguments, "name": f"arguments{number}"})
+        between = f"<[{call.between}]>" if isinstance(call.between, int) else ""
+        text = call.name if between else f"{call.name}{call.between}"
+        heads.append(f"{json.dumps(text)} {between} @arguments{number}")
+    lark = {"name": "calls", "lark_grammar": f"start: {' | '.join(heads)}"}
+    return _validated(json.dumps({"grammars": [lark, *grammars]}))
 
 
 class Grammar:

@@ -58,12 +58,19 @@ class ToolFormat:
             segments += (CALL_BEGIN, PlainText(kind), SEPARATOR, PlainText(content), CALL_END)
         return [*segments, CALLS_END]
 
-    def begin(self, name: str) -> list[Segment]:
-        """Return how an answer begins that calls ``name`` first, up to the arguments."""
+    def begin(self, name: str | None = None) -> list[Segment]:
+        """Return how an answer begins that calls ``name`` first, up to the arguments.
+
+        Without a name it goes up to where the name is written.
+        """
+        begin: list[Segment] = [CALLS_BEGIN, CALL_BEGIN]
         if self.typed:
-            head = PlainText(f"{name}\n{FENCE}")
-            return [CALLS_BEGIN, CALL_BEGIN, PlainText("function"), SEPARATOR, head]
-        return [CALLS_BEGIN, CALL_BEGIN, PlainText(name), SEPARATOR]
+            begin += (PlainText("function"), SEPARATOR)
+        if name is None:
+            return begin
+        if self.typed:
+            return [*begin, PlainText(f"{name}\n{FENCE}")]
+        return [*begin, PlainText(name), SEPARATOR]
 
     def outputs(self, contents: Sequence[str]) -> list[Segment]:
         """Return the results of the calls of one answer."""

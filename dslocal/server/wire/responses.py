@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from dslocal import output, prompts
+from dslocal import output
 from dslocal.server.events import AnswerEnd, AnswerPart, RunEvent
 
 from .encoding import sse_event
@@ -21,23 +21,29 @@ from .logprobs import chat_logprobs, completion_logprobs
 if TYPE_CHECKING:
     from dslocal.engine import LlamaModel
     from dslocal.output.reasoning import AnswerEvent
-    from dslocal.server.requests import PreparedRequest
+    from dslocal.server.preparation.requests import PreparedRequest
 
 Json = dict[str, Any]
 
 
-def usage_of(turns: Sequence[output.Turn]) -> Json:
-    """Return the token counts of all answers to one prompt, which is counted once."""
-    first = turns[0]
+def usage_of(turns: Sequence[output.Turn], firsts: Sequence[output.Turn]) -> Json:
+    """Return the token counts of all answers.
+
+    Args:
+        turns: The answers.
+        firsts: The first answer to each prompt; a prompt is counted once.
+    """
+    prompt = sum(turn.prompt_tokens for turn in firsts)
+    cached = sum(turn.cached_tokens for turn in firsts)
     completion = sum(turn.completion_tokens for turn in turns)
     reasoning = sum(turn.reasoning_tokens for turn in turns)
     return {
-        "prompt_tokens": first.prompt_tokens,
+        "prompt_tokens": prompt,
         "completion_tokens": completion,
-        "total_tokens": first.prompt_tokens + completion,
-        "prompt_cache_hit_tokens": first.cached_tokens,
-        "prompt_cache_miss_tokens": first.prompt_tokens - first.cached_tokens,
-        "prompt_tokens_details": {"cached_tokens": first.cached_tokens},
+        "total_tokens": prompt + completion,
+        "prompt_cache_hit_tokens": cached,
+        "prompt_cache_miss_tokens": prompt - cached,
+        "prompt_tokens_details": {"cached_tokens": cached},
         "completion_tokens_details": {"reasoning_tokens": reasoning},
     }
 
@@ -67,9 +73,11 @@ class OpenAiResponse(ABC):
     object_name: str
     chunk_object_name: str
 
-    def __init__(self, request: PreparedRequest, head: ResponseHead) -> None:
-        self.request = request
+    def __init__(self, requests: Sequence[PreparedRequest], head: ResponseHead) -> None:
+        self.request = requests[0]
         self.head = head
+        # the request of every answer
+        self._asked = [request for request in requests for _ in range(request.n)]
         self.id = f"{self.id_prefix}-{secrets.token_hex(12)}"
         self.created = int(time.time())
         self.turns: dict[int, output.Turn] = {}
@@ -83,7 +91,7 @@ class OpenAiResponse(ABC):
                 continue
             if chunk.choice not in self._opened:
                 self._opened.add(chunk.choice)
-                for opening in self._opening_deltas():
+                for opening in self._opening_deltas(chunk.choice):
                     yield self._chunk_bytes(Chunk(chunk.choice, opening))
             yield self._chunk_bytes(chunk)
 
@@ -126,7 +134,13 @@ class OpenAiResponse(ABC):
         return Chunk(event.choice, delta, None, self._part_logprobs(event))
 
     def _usage(self) -> Json:
-        return usage_of([turn for _, turn in sorted(self.turns.items())])
+        turns = [turn for _, turn in sorted(self.turns.items())]
+        firsts = [
+            self.turns[choice]
+            for choice, request in enumerate(self._asked)
+            if choice == 0 or request is not self._asked[choice - 1]
+        ]
+        return usage_of(turns, firsts)
 
     def _finish_reason(self, turn: output.Turn) -> str:
         return turn.finish_reason.value if turn.finish_reason else "stop"
@@ -141,7 +155,7 @@ class OpenAiResponse(ABC):
         }
 
     @abstractmethod
-    def _opening_deltas(self) -> list[Json]:
+    def _opening_deltas(self, choice: int) -> list[Json]:
         """Return what the first chunks of an answer have."""
 
     @abstractmethod
@@ -172,8 +186,8 @@ class ChatResponse(OpenAiResponse):
     object_name = "chat.completion"
     chunk_object_name = "chat.completion.chunk"
 
-    def __init__(self, request: PreparedRequest, head: ResponseHead) -> None:
-        super().__init__(request, head)
+    def __init__(self, requests: Sequence[PreparedRequest], head: ResponseHead) -> None:
+        super().__init__(requests, head)
         self._logprobs: dict[int, dict[str, list[Any]]] = {}
 
     @property
@@ -182,29 +196,31 @@ class ChatResponse(OpenAiResponse):
 
     def _finish_reason(self, turn: output.Turn) -> str:
         reason = super()._finish_reason(turn)
-        has_calls = bool(turn.calls or self.request.forced_tool)
-        return "tool_calls" if reason == "stop" and has_calls else reason
+        if reason != "stop" or not turn.calls:
+            return reason
+        return "function_call" if self.request.uses_functions else "tool_calls"
 
-    def _opening_deltas(self) -> list[Json]:
-        content = None if self._has_reasoning else ""
-        deltas: list[Json] = [{"role": "assistant", "content": content}]
-        if self.request.forced_tool:
-            deltas.append({"tool_calls": [_tool_call(0, self.request.forced_tool)]})
-        return deltas
+    def _opening_deltas(self, choice: int) -> list[Json]:
+        return [{"role": "assistant", "content": None if self._has_reasoning else ""}]
 
     def _delta(self, part: AnswerEvent) -> Json | None:
         match part:
             case output.Reasoning(text):
-                return {"reasoning_content": text}
-            case output.Text(text) if self.request.forced_tool:
-                return _arguments_delta(0, text)
+                return None if self.request.hides_reasoning else {"reasoning_content": text}
             case output.Text(text):
                 return {"content": text}
             case output.ToolCallStarted(index, name):
-                return {"tool_calls": [_tool_call(index, name)]}
+                return self._call_delta(index, name)
+            case output.ToolCallArguments(index, text) if self.request.uses_functions:
+                return {"function_call": {"arguments": text}} if index == 0 else None
             case output.ToolCallArguments(index, text):
-                return _arguments_delta(index, text)
+                return {"tool_calls": [{"index": index, "function": {"arguments": text}}]}
         return None  # Reclassified: what was sent as content cannot be taken back
+
+    def _call_delta(self, index: int, name: str) -> Json | None:
+        if not self.request.uses_functions:
+            return {"tool_calls": [_tool_call(index, name)]}
+        return {"function_call": {"name": name, "arguments": ""}} if index == 0 else None
 
     def _part_logprobs(self, event: AnswerPart) -> Json | None:
         if self.request.top_logprobs is None:
@@ -243,27 +259,31 @@ class ChatResponse(OpenAiResponse):
     def _message(self, turn: output.Turn) -> Json:
         message: Json = {"role": "assistant", "content": turn.text}
         if self._has_reasoning:
-            message["reasoning_content"] = turn.reasoning or None
-        calls = turn.calls
-        if self.request.forced_tool:
-            calls = [prompts.ToolCall(self.request.forced_tool, turn.text)]
-        if calls:
+            shown = None if self.request.hides_reasoning else turn.reasoning
+            message["reasoning_content"] = shown or None
+        if not turn.calls:
+            return message
+        message["content"] = turn.text or None
+        if self.request.uses_functions:
+            call = turn.calls[0]
+            message["function_call"] = {"name": call.name, "arguments": call.arguments}
+        else:
             message["tool_calls"] = [
-                _tool_call(index, call.name, call.arguments) for index, call in enumerate(calls)
+                _tool_call(index, call.name, call.arguments)
+                for index, call in enumerate(turn.calls)
             ]
-            message["content"] = None if self.request.forced_tool else turn.text or None
         return message
 
 
 class CompletionResponse(OpenAiResponse):
-    """The response to a completion request. ``echo`` is a prompt that stands before every text."""
+    """The response to a completion request."""
 
     id_prefix = "cmpl"
     object_name = chunk_object_name = "text_completion"
-    echo: str = ""
 
-    def _opening_deltas(self) -> list[Json]:
-        return [{"text": self.echo}] if self.echo else []
+    def _opening_deltas(self, choice: int) -> list[Json]:
+        echo = self._asked[choice].echo
+        return [{"text": echo}] if echo else []
 
     def _delta(self, part: AnswerEvent) -> Json | None:
         return {"text": part.text} if isinstance(part, output.Text) else None
@@ -287,11 +307,12 @@ class CompletionResponse(OpenAiResponse):
 
     def _choice_json(self, number: int, turn: output.Turn) -> Json:
         logprobs = None
+        echo = self._asked[number].echo
         if self.request.top_logprobs is not None:
-            logprobs = completion_logprobs(turn.logprobs, self.head.model, len(self.echo))
+            logprobs = completion_logprobs(turn.logprobs, self.head.model, len(echo))
         return {
             "index": number,
-            "text": self.echo + turn.text,
+            "text": echo + turn.text,
             "logprobs": logprobs,
             "finish_reason": self._finish_reason(turn),
         }
@@ -304,7 +325,3 @@ def _tool_call(index: int, name: str, arguments: str = "") -> Json:
         "type": "function",
         "function": {"name": name, "arguments": arguments},
     }
-
-
-def _arguments_delta(index: int, text: str) -> Json:
-    return {"tool_calls": [{"index": index, "function": {"arguments": text}}]}

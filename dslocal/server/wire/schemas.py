@@ -1,18 +1,15 @@
-"""Request schemas: the fields of OpenAI and DeepSeek, typed strictly. Unknown fields are ignored.
+"""Request schemas: the fields that are obeyed, typed strictly.
 
+Fields that are not obeyed are kept as extra ones: :mod:`.request_parsing` refuses or names them.
 Does not know the ranges of sampling settings: :mod:`dslocal.prompts.settings` checks them.
 """
 
 from __future__ import annotations
 
-import json
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from dslocal.files import refuse_json_constant
-
-from .errors import ApiError
 from .logprobs import MAX_LOGPROBS
 
 MAX_CHOICES = 16
@@ -20,20 +17,52 @@ MAX_MESSAGES = 4096
 MAX_TOOLS = 128  # as DeepSeek has it
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
-Seed = Annotated[int, Field(ge=0, lt=1 << 63)]
+MAX_PROMPTS = 128  # of one completion request
+MIN_SEED = -(1 << 63)
+MAX_SEED = (1 << 63) - 1
+
+
+def _none_if(*values: int) -> BeforeValidator:
+    """Return a validator that reads numbers that mean "none" as if the field were absent."""
+
+    def validate(value: Any) -> Any:
+        return None if type(value) is int and value in values else value
+
+    return BeforeValidator(validate)
+
+
+def _as_biases(value: Any) -> Any:
+    """Read llama-server's list of pairs, and its ``false``, as OpenAI's object."""
+    if value is False or value == []:
+        return None
+    is_pairs = isinstance(value, list) and all(
+        isinstance(pair, list) and len(pair) == 2 for pair in value
+    )
+    if not is_pairs:
+        return value
+    return {str(token): -100 if bias is False else bias for token, bias in value}
+
+
+RequestSeed = Annotated[int | None, Field(ge=MIN_SEED, le=MAX_SEED), _none_if(-1)]
+Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
+TopK = Annotated[int | None, _none_if(-1)]
+RepeatPenalty = Annotated[Number | None, _none_if(-1)]
+Biases = Annotated[dict[str, Number] | None, BeforeValidator(_as_biases)]
+TokenIds = Annotated[list[int], Field(min_length=1)]
 
 
 class RequestSchema(BaseModel):
-    """The base of all schemas: strict types, unknown fields ignored."""
+    """The base of all schemas: strict types. Fields that are not known are kept, to be named."""
 
-    model_config = ConfigDict(strict=True, extra="ignore")
+    model_config = ConfigDict(strict=True, extra="allow", protected_namespaces=())
 
 
-class TextPart(RequestSchema):
-    """A part of a message."""
+class ContentPart(RequestSchema):
+    """A part of a message. Only text can be read; what else there is has other fields."""
 
-    type: Literal["text"]
-    text: str
+    type: str
+    text: str | None = None
+    refusal: str | None = None
 
 
 class FunctionCall(RequestSchema):
@@ -55,21 +84,18 @@ class ChatMessage(RequestSchema):
     """A message of the conversation.
 
     ``prefix`` on the last message, which must be the assistant's, has the model continue it, after
-    the reasoning in ``reasoning_content`` if there is any.
+    the reasoning in ``reasoning_content`` (or ``reasoning``) if there is any. ``function_call`` and
+    the role ``function`` are OpenAI's format of 2023.
     """
 
-    role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: str | list[TextPart] | None = None
+    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
+    content: str | list[ContentPart | str] | None = None
     reasoning_content: str | None = None
+    reasoning: str | None = None
     tool_calls: Annotated[list[ToolCallParam], Field(max_length=MAX_TOOLS)] | None = None
     tool_call_id: str | None = None
+    function_call: FunctionCall | None = None
     prefix: bool | None = None
-
-    @property
-    def text(self) -> str:
-        if isinstance(self.content, list):
-            return "\n\n".join(part.text for part in self.content)
-        return self.content or ""
 
 
 class Function(RequestSchema):
@@ -81,10 +107,10 @@ class Function(RequestSchema):
 
 
 class ToolParam(RequestSchema):
-    """A tool that the model may call."""
+    """A tool that the model may call; only functions can be."""
 
-    type: Literal["function"]
-    function: Function
+    type: str
+    function: Function | None = None
 
 
 class NamedFunction(RequestSchema):
@@ -100,27 +126,68 @@ class NamedTool(RequestSchema):
     function: NamedFunction
 
 
+class AllowedToolNames(RequestSchema):
+    """The tools of which the model may call one, or must."""
+
+    mode: Literal["auto", "required"]
+    tools: Annotated[list[NamedTool], Field(max_length=MAX_TOOLS)]
+
+
+class AllowedTools(RequestSchema):
+    """A choice of some of the tools."""
+
+    type: Literal["allowed_tools"]
+    allowed_tools: AllowedToolNames
+
+
 class JsonSchema(RequestSchema):
     """The schema of an answer."""
 
-    model_config = ConfigDict(strict=True, extra="ignore", populate_by_name=True)
     name: str = "answer"
     content: dict[str, Any] = Field(alias="schema", default_factory=dict)
     strict: bool | None = None
+    description: str | None = None
 
 
 class ResponseFormat(RequestSchema):
-    """What the answer must look like."""
+    """What the answer must look like.
 
-    type: Literal["text", "json_object", "json_schema"]
+    The schema is in ``json_schema`` as OpenAI has it, in ``schema`` (llama-server, Together,
+    Fireworks) or in ``value`` (TGI).
+    """
+
+    type: Literal["text", "json_object", "json_schema", "json", "grammar"]
     json_schema: JsonSchema | None = None
+    plain_schema: dict[str, Any] | None = Field(alias="schema", default=None)
+    value: dict[str, Any] | None = None
+    grammar: str | None = None
+
+
+class StructuredOutputs(RequestSchema):
+    """What the answer must look like, as vLLM has it: one of these."""
+
+    json_value: dict[str, Any] | str | None = Field(alias="json", default=None)
+    regex: str | None = None
+    choice: list[str] | None = None
+    grammar: str | None = None
+    json_object: bool | None = None
 
 
 class ThinkingParam(RequestSchema):
     """Whether the model reasons. ``budget_tokens`` ends the reasoning after so many tokens."""
 
-    type: Literal["enabled", "disabled"]
-    budget_tokens: int | None = None
+    type: Literal["enabled", "disabled", "auto", "adaptive"]
+    budget_tokens: Annotated[int | None, _none_if(-1)] = None
+    reasoning_effort: str | None = None
+
+
+class ReasoningParam(RequestSchema):
+    """Whether the model reasons, as OpenRouter has it."""
+
+    effort: str | None = None
+    enabled: bool | None = None
+    max_tokens: int | None = None
+    exclude: bool | None = None
 
 
 class StreamOptions(RequestSchema):
@@ -138,17 +205,26 @@ class SamplingFields(RequestSchema):
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     n: Annotated[int, Field(ge=1, le=MAX_CHOICES)] | None = None
-    seed: Seed | None = None
+    seed: RequestSeed = None
     stop: str | list[str] | None = None
     max_tokens: int | None = None
     temperature: Number | None = None
     top_p: Number | None = None
     presence_penalty: Number | None = None
     frequency_penalty: Number | None = None
-    logit_bias: dict[str, Number] | None = None
-    top_k: int | None = None
+    logit_bias: Biases = None
+    top_k: TopK = None
     min_p: Number | None = None
-    repeat_penalty: Number | None = None
+    repeat_penalty: RepeatPenalty = None
+    json_schema: dict[str, Any] | str | None = None
+    guided_json: dict[str, Any] | str | None = None
+    guided_regex: str | None = None
+    guided_choice: list[str] | None = None
+    guided_grammar: str | None = None
+    grammar: str | None = None
+    regex: str | None = None
+    ebnf: str | None = None
+    structured_outputs: StructuredOutputs | None = None
 
 
 class ChatRequest(SamplingFields):
@@ -159,18 +235,41 @@ class ChatRequest(SamplingFields):
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=MAX_LOGPROBS)] | None = None
     tools: Annotated[list[ToolParam], Field(max_length=MAX_TOOLS)] | None = None
-    tool_choice: Literal["none", "auto", "required"] | NamedTool | None = None
+    tool_choice: Literal["none", "auto", "required", "any"] | NamedTool | AllowedTools | None = None
+    parallel_tool_calls: bool | None = None
+    functions: Annotated[list[Function], Field(max_length=MAX_TOOLS)] | None = None
+    function_call: Literal["none", "auto"] | NamedFunction | None = None
     response_format: ResponseFormat | None = None
     thinking: ThinkingParam | None = None
+    reasoning_effort: str | None = None
+    reasoning: ReasoningParam | None = None
+    enable_thinking: bool | None = None
+    think: bool | str | None = None
+    thinking_budget: Annotated[int | None, _none_if(-1)] = None
+    include_reasoning: bool | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
 
 
 class CompletionRequest(SamplingFields):
-    """A text to continue; with ``suffix``, even an empty one, a gap to fill."""
+    """Texts to continue; with ``suffix``, even an empty one, a gap to fill."""
 
-    prompt: str
+    prompt: (
+        str
+        | Annotated[list[str], Field(min_length=1, max_length=MAX_PROMPTS)]
+        | TokenIds
+        | Annotated[list[TokenIds], Field(min_length=1, max_length=MAX_PROMPTS)]
+    )
     suffix: str | None = None
     echo: bool | None = None
+    best_of: Annotated[int, Field(ge=1, le=MAX_CHOICES)] | None = None
     logprobs: Annotated[int, Field(ge=0, le=MAX_LOGPROBS)] | None = None
+
+    @property
+    def prompts(self) -> list[str | list[int]]:
+        """Return the prompts, each a text or token ids."""
+        if isinstance(self.prompt, str) or isinstance(self.prompt[0], int):
+            return [self.prompt]
+        return list(self.prompt)
 
 
 class AskConstraint(RequestSchema):
@@ -201,32 +300,3 @@ class AskRequest(RequestSchema):
     top_logprobs: Annotated[int, Field(ge=0, le=MAX_LOGPROBS)] | None = None
     form: AskConstraint | None = None
     fresh: bool = True
-
-
-S = TypeVar("S", bound=RequestSchema)
-
-
-def parse_request(schema: type[S], body: bytes) -> S:
-    """Parse the body of a request.
-
-    Raises:
-        ApiError: 400 for what is not a JSON object, 422 for fields that do not match ``schema``.
-    """
-    try:
-        found = json.loads(body.decode("utf-8"), parse_constant=refuse_json_constant)
-    except UnicodeDecodeError:
-        raise ApiError(400, "the body is not UTF-8") from None
-    except RecursionError:
-        raise ApiError(400, "the body is nested too deeply") from None
-    except ValueError as e:
-        raise ApiError(400, f"the body is no JSON: {str(e)[:200]}") from None
-    if not isinstance(found, dict):
-        raise ApiError(400, "the body must be a JSON object")
-    try:
-        return schema.model_validate(found)
-    except ValidationError as e:
-        first = e.errors(include_url=False, include_input=False, include_context=False)[0]
-        field = ".".join(str(part) for part in first["loc"])[:200]
-        raise ApiError(422, f"{field}: {first['msg']}"[:300], param=field) from None
-    except RecursionError:
-        raise ApiError(400, "the body is nested too deeply") from None

@@ -1,12 +1,7 @@
-"""From a request to what is generated: its prompt, settings and constraint.
-
-The rules are those of ``ask`` and ``chat``. What is special to chat requests is in
-:mod:`.chat_requests`.
-"""
+"""What is generated for one request, and the rules that all kinds of requests share."""
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,16 +11,15 @@ from typing import TYPE_CHECKING, Any
 from dslocal import output, prompts
 from dslocal.errors import ContextOverflowError, UsageError
 from dslocal.output.answer import overflow_error, reserved_tokens
-from dslocal.prompts.families.base import BOS
-from dslocal.prompts.families.plain import Completion
-
-from .wire.errors import ApiError
-from .wire.schemas import AskRequest, CompletionRequest, SamplingFields
+from dslocal.server.wire.client_fields import IgnoredField
+from dslocal.server.wire.errors import ApiError
+from dslocal.server.wire.schemas import MAX_SEED, SamplingFields
 
 if TYPE_CHECKING:
     from dslocal.engine import LlamaContext
 
 MAX_SHOWN_NAME = 100
+NO_LIMIT = (-1, -2)  # llama-server's and LM Studio's words for as many tokens as there is room
 
 
 @dataclass(frozen=True)
@@ -41,6 +35,8 @@ class ServedModel:
         name: The name that it is listed by.
         names: All names that requests may give it.
         fingerprint: The fingerprint of its file.
+        aliases: Names besides, which are listed too.
+        has_any_name: Whether it answers to every name.
         math: Whether the directive for mathematics is added; None decides by the question.
     """
 
@@ -52,6 +48,8 @@ class ServedModel:
     name: str
     names: frozenset[str]
     fingerprint: str
+    aliases: tuple[str, ...] = ()
+    has_any_name: bool = False
     math: bool | None = None
 
     @cached_property
@@ -66,10 +64,13 @@ class ServedModel:
         Raises:
             ApiError: 404.
         """
-        if name is not None and name not in self.names:
+        if name is None or self.has_any_name:
+            return
+        if name not in self.names and name not in self.aliases:
             raise ApiError(
                 404,
-                f"there is no model {name[:MAX_SHOWN_NAME]!r} here, only {self.name!r}",
+                f"there is no model {name[:MAX_SHOWN_NAME]!r} here, only {self.name!r} "
+                "(serve --alias NAME adds a name, --any-name takes every name)",
                 code="model_not_found",
                 param="model",
             )
@@ -87,9 +88,13 @@ class PreparedRequest:
         n: The number of answers.
         top_logprobs: How many alternatives each token's logprobs have; None for no logprobs.
         constraint: What the answer must look like.
-        forced_tool: The tool whose arguments the answer is.
         ignores_cache: Whether nothing of the KV cache is used.
-        ids: The prompt's token ids, filled in by :func:`validated`.
+        ids: The prompt's token ids, filled in by :func:`validated` where they were not sent.
+        echo: What stands before every text of the response.
+        has_prompt_logprobs: Whether the prompt's tokens have logprobs too.
+        uses_functions: Whether calls are answered as ``function_call``, OpenAI's format of 2023.
+        hides_reasoning: Whether the reasoning is left out of the response.
+        ignored: What the client sent and the answer does not obey.
     """
 
     family: prompts.Family
@@ -99,82 +104,13 @@ class PreparedRequest:
     n: int = 1
     top_logprobs: int | None = None
     constraint: output.OutputConstraint | None = None
-    forced_tool: str | None = None
     ignores_cache: bool = False
     ids: Sequence[int] = ()
-
-
-def prepare_completion(served: ServedModel, request: CompletionRequest) -> PreparedRequest:
-    """Return what is generated to continue a text, or to fill the gap before a suffix.
-
-    Raises:
-        ApiError: A field cannot be used.
-        DslocalError: The family cannot fill gaps, or the prompt does not fit the context.
-    """
-    served.require_name(request.model)
-    family = served.family
-    prompt: Sequence[prompts.Segment]
-    if request.suffix is not None:
-        prompt = family.render_fim(request.prompt, request.suffix)
-        settings = served.fim_settings
-    else:
-        if not family.is_base:
-            family = replace(family, format=Completion(), is_base=True)
-        prompt = [BOS, prompts.PlainText(request.prompt)]
-        settings = served.settings
-    prepared = PreparedRequest(
-        family=family,
-        prompt=prompt,
-        settings=with_request_settings(settings, request),
-        seed=seed_of(request),
-        n=request.n or 1,
-        top_logprobs=request.logprobs,
-    )
-    return validated(served, prepared)
-
-
-def prepare_ask(served: ServedModel, request: AskRequest) -> PreparedRequest:
-    """Return what ``dslocal ask`` would generate in a process of its own.
-
-    Raises:
-        ApiError: 404 where this server has another model.
-        DslocalError: As in that process.
-    """
-    if request.fingerprint != served.fingerprint or request.family not in prompts.FAMILIES:
-        raise ApiError(
-            404, "another model is served here", code="model_not_found", param="fingerprint"
-        )
-    family = prompts.FAMILIES[request.family]
-    settings = family.defaults
-    for name, value in request.settings.items():
-        if value is not None:
-            settings = with_setting(settings, name, value, name)
-    messages = [prompts.Message("user", request.text)]
-    if request.system:
-        messages.insert(0, prompts.Message("system", request.system))
-    prepared = PreparedRequest(
-        family=family,
-        prompt=family.render(messages, prompts.Thinking(request.thinking)),
-        settings=settings,
-        seed=request.seed,
-        top_logprobs=request.top_logprobs,
-        constraint=_ask_constraint(request),
-        ignores_cache=request.fresh,
-    )
-    return validated(served, prepared)
-
-
-def _ask_constraint(request: AskRequest) -> output.OutputConstraint | None:
-    form = request.form
-    if form is None:
-        return None
-    if form.schema_text is not None:
-        return output.constraint_from_schema(json.loads(form.schema_text), form.source)
-    if form.grammar_text is not None:
-        from dslocal.engine.grammar import grammar
-
-        return output.OutputConstraint(form.source, grammar.gbnf_to_grammar(form.grammar_text))
-    return None
+    echo: str = ""
+    has_prompt_logprobs: bool = False
+    uses_functions: bool = False
+    hides_reasoning: bool = False
+    ignored: tuple[IgnoredField, ...] = ()
 
 
 def validated(served: ServedModel, prepared: PreparedRequest) -> PreparedRequest:
@@ -197,7 +133,7 @@ def validated(served: ServedModel, prepared: PreparedRequest) -> PreparedRequest
             f"the prompt has {length:,} characters; "
             f"the context holds {context.n_ctx:,} tokens, which are fewer"
         )
-    ids = prompts.encode(prepared.prompt, context.model)
+    ids = prepared.ids or prompts.encode(prepared.prompt, context.model)
     if len(ids) + reserved_tokens(prepared.settings, context.n_ctx) > context.n_ctx:
         raise overflow_error(context, prepared.settings, len(ids))
     try:
@@ -209,8 +145,12 @@ def validated(served: ServedModel, prepared: PreparedRequest) -> PreparedRequest
     return replace(prepared, ids=ids)
 
 
-def with_request_settings(settings: prompts.Settings, request: SamplingFields) -> prompts.Settings:
+def with_request_settings(
+    served: ServedModel, settings: prompts.Settings, request: SamplingFields
+) -> prompts.Settings:
     """Return ``settings`` with the sampling fields of a request above them.
+
+    A limit of -1 tokens means none: the context ends the answer.
 
     Raises:
         ApiError: 422 for a value that is out of range.
@@ -219,6 +159,8 @@ def with_request_settings(settings: prompts.Settings, request: SamplingFields) -
         value: Any = getattr(request, name, None)
         if value is None:
             continue
+        if name == "max_tokens" and value in NO_LIMIT:
+            value = served.context.n_ctx
         if name == "logit_bias":
             value = [f"{token}={bias}" for token, bias in value.items()]
         if name == "stop" and isinstance(value, str):
@@ -240,5 +182,7 @@ def with_setting(settings: prompts.Settings, name: str, value: Any, param: str) 
 
 
 def seed_of(request: SamplingFields) -> int:
-    """Return the seed of a request, or a random one."""
-    return int.from_bytes(os.urandom(4), "little") if request.seed is None else request.seed
+    """Return the seed of a request, without its sign, or a random one."""
+    if request.seed is None:
+        return int.from_bytes(os.urandom(4), "little")
+    return request.seed & MAX_SEED

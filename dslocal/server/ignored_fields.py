@@ -1,0 +1,37 @@
+"""Tell clients and the log which fields of a request are not obeyed.
+
+The response names them in a header. The log says each once, with the reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from .access import Headers
+from .wire.client_fields import IgnoredField
+
+HEADER = b"x-dslocal-ignored"
+MAX_LOGGED = 256  # names; clients choose them
+MAX_HEADER = 1000  # characters
+
+
+class IgnoredFieldLog:
+    """Says once for each field that it is not obeyed."""
+
+    def __init__(self, log: Callable[[str], None]) -> None:
+        self._log = log
+        self._logged: set[str] = set()
+
+    def note(self, ignored: Sequence[IgnoredField]) -> None:
+        """Log those of ``ignored`` that were not logged yet."""
+        for field in ignored:
+            if field.name not in self._logged and len(self._logged) < MAX_LOGGED:
+                self._logged.add(field.name)
+                self._log(f"ignored: {field.name}: {field.reason}")
+
+
+def ignored_header(ignored: Sequence[IgnoredField]) -> Headers:
+    """Return the header that names ``ignored``; none where there is nothing to name."""
+    names = dict.fromkeys(field.name for field in ignored)
+    shown = ", ".join(name for name in names if name.isascii() and name.isprintable())
+    return [(HEADER, shown[:MAX_HEADER].encode("ascii"))] if shown else []

@@ -1,0 +1,301 @@
+"""Fields that clients send and that are not obeyed, and what is done about each.
+
+The list was read from the sources of the clients: openai, langchain-openai, langchain-deepseek,
+litellm, instructor, pydantic-ai, lm-evaluation-harness, Continue, llama.vim, SillyTavern, Open
+WebUI, and of the servers that they are also made for: llama-server, vLLM, SGLang, TGI, text
+generation web UI. ``tests/server/client_fields.tsv`` names a client for every field.
+
+A field is refused where obeying it would change the answer, unless its value is the one that
+changes nothing. It is named as ignored where the answer is the same without it, or where the model
+cannot take it into account and clients send it to every model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Any
+
+# The names that other servers have for a field.
+SYNONYMS = {
+    "max_new_tokens": "max_tokens",
+    "n_predict": "max_tokens",
+    "repetition_penalty": "repeat_penalty",
+    "rep_pen": "repeat_penalty",
+    "sampler_seed": "seed",
+    "stopping_strings": "stop",
+    "stop_sequences": "stop",
+    "n_cmpl": "n",
+    "grammar_string": "grammar",
+    "reasoning_budget": "thinking_budget",
+    "reasoning_budget_tokens": "thinking_budget",
+    "thinking_budget_tokens": "thinking_budget",
+}
+
+
+class FieldAnswer(Enum):
+    """What is done about a field."""
+
+    REFUSED = auto()  # 400, unless its value changes nothing
+    IGNORED = auto()  # named in the response's header, and once in the log
+    PART_OF_ANOTHER = auto()  # says something only together with a field that is decided itself
+
+
+@dataclass(frozen=True)
+class IgnoredField:
+    """A field that was sent and is not obeyed, and why that is harmless."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class FieldRule:
+    """What is done about one field.
+
+    Attributes:
+        answer: What is done.
+        reason: Why, for the client.
+        neutral: Values that change nothing.
+    """
+
+    answer: FieldAnswer
+    reason: str
+    neutral: tuple[Any, ...] = ()
+
+    def says_nothing(self, value: Any) -> bool:
+        """Return whether ``value`` changes nothing: a neutral one, or an empty list or object."""
+        if isinstance(value, list | dict | str) and not value:
+            return True
+        return any(
+            value == each and isinstance(value, bool) is isinstance(each, bool)
+            for each in self.neutral
+        )
+
+
+UNKNOWN_FIELD = FieldRule(FieldAnswer.IGNORED, "no such field is known here")
+UNSUPPORTED_SAMPLER = "this sampler is not supported; temperature, top_p, top_k and min_p are"
+SAME_ANSWER = "the answer is the same without it"
+FOR_OPENAI = "it is for OpenAI's own servers; the answer is the same without it"
+FOR_LLAMA_SERVER = "it is for llama-server; the answer is the same without it"
+FOR_ROUTERS = "it is for a service that chooses between providers"
+TEXT_ONLY = "the model writes text alone"
+NO_SEARCH = "nothing here searches the web"
+HINT = "a hint that DeepSeek's models are not told"
+OLLAMA = "it is Ollama's; send the settings themselves, as temperature or max_tokens"
+
+
+def _refused(reason: str, **fields: tuple[Any, ...]) -> Iterator[tuple[str, FieldRule]]:
+    """Yield a rule for each field, with the values that change nothing."""
+    for name, neutral in fields.items():
+        yield name, FieldRule(FieldAnswer.REFUSED, reason, neutral)
+
+
+def _named(answer: FieldAnswer, reason: str, *names: str) -> Iterator[tuple[str, FieldRule]]:
+    for name in names:
+        yield name, FieldRule(answer, reason)
+
+
+CLIENT_FIELDS: dict[str, FieldRule] = dict(
+    [
+        *_refused(
+            UNSUPPORTED_SAMPLER,
+            adaptive_target=(-1,),
+            do_sample=(True,),
+            dry_multiplier=(0,),
+            dynamic_temperature=(False,),
+            dynatemp_range=(0,),
+            early_stopping=(False,),
+            encoder_repetition_penalty=(1,),
+            epsilon_cutoff=(0,),
+            eta_cutoff=(0,),
+            guidance_scale=(1,),
+            mirostat=(0,),
+            mirostat_mode=(0,),
+            no_repeat_ngram_size=(0,),
+            nsigma=(0, -1),
+            num_beams=(1,),
+            penalty_alpha=(0,),
+            smoothing_factor=(0,),
+            temperature_last=(False,),
+            tfs=(1,),
+            tfs_z=(1,),
+            top_a=(0,),
+            top_n_sigma=(-1, 0),
+            typical=(0, 1),
+            typical_p=(0, 1),
+            use_beam_search=(False,),
+            xtc_probability=(0,),
+        ),
+        *_named(
+            FieldAnswer.PART_OF_ANOTHER,
+            SAME_ANSWER,
+            "adaptive_decay",
+            "dry_allowed_length",
+            "dry_base",
+            "dry_penalty_last_n",
+            "dry_sequence_breakers",
+            "dynatemp_exponent",
+            "dynatemp_high",
+            "dynatemp_low",
+            "length_penalty",
+            "mirostat_eta",
+            "mirostat_tau",
+            "negative_prompt",
+            "smoothing_curve",
+            "xtc_threshold",
+        ),
+        *_refused(
+            "it would end the answer elsewhere; max_tokens and stop are supported",
+            ban_eos_token=(False,),
+            ignore_eos=(False,),
+            include_stop_str_in_output=(False,),
+            min_length=(0,),
+            min_tokens=(0,),
+            stop_regex=(),
+            stop_token_ids=(),
+        ),
+        *_refused(
+            "single tokens are weighted with logit_bias",
+            allowed_token_ids=(),
+            bad_words=(),
+            custom_token_bans=(),
+            logits_processors=(),
+        ),
+        *_refused(
+            "the prompt is written as the model's vendor does",
+            add_generation_prompt=(True,),
+            chat_template=(),
+            continue_final_message=(False,),
+            documents=(),
+            truncate_prompt_tokens=(-1,),
+        ),
+        *_refused("logprobs and top_logprobs are supported", n_probs=(0,), prompt_logprobs=(0,)),
+        *_refused(TEXT_ONLY, audio=(), modalities=(["text"],)),
+        *_refused(NO_SEARCH, web_search_options=(), web_search=(False,), search_parameters=()),
+        *_refused("no adapter is loaded", lora=(), lora_request=()),
+        *_refused("its content belongs at the top level of the request", extra_body=()),
+        *_refused(OLLAMA, options=(), format=("json",)),
+        *_refused(
+            "reasoning comes in reasoning_content",
+            reasoning_format=("auto", "deepseek", "deepseek-legacy", "parsed"),
+            separate_reasoning=(True,),
+        ),
+        *_refused("tools and response_format shape an answer", structural_tag=(), grammar_lazy=()),
+        *_refused(
+            "a prompt that is text begins as the model's vendor has it", add_bos_token=(True,)
+        ),
+        *_named(
+            FieldAnswer.IGNORED,
+            FOR_OPENAI,
+            "metadata",
+            "moderation",
+            "prediction",
+            "prompt_cache_key",
+            "prompt_cache_options",
+            "prompt_cache_retention",
+            "safety_identifier",
+            "service_tier",
+            "store",
+            "user",
+        ),
+        *_named(FieldAnswer.IGNORED, HINT, "verbosity", "priority"),
+        *_named(
+            FieldAnswer.IGNORED,
+            FOR_LLAMA_SERVER,
+            "backend_sampling",
+            "cache_prompt",
+            "chat_format",
+            "id_slot",
+            "n_cache_reuse",
+            "n_discard",
+            "n_keep",
+            "parse_tool_calls",
+            "post_sampling_probs",
+            "reasoning_control",
+            "response_fields",
+            "return_progress",
+            "return_tokens",
+            "sse_ping_interval",
+            "t_max_predict_ms",
+            "t_max_prompt_ms",
+            "timings_per_token",
+            "verbose",
+        ),
+        *_named(
+            FieldAnswer.IGNORED,
+            "the order is temperature, top_k, top_p, min_p",
+            "sampler_order",
+            "sampler_priority",
+            "samplers",
+        ),
+        *_named(
+            FieldAnswer.IGNORED,
+            "penalties count all tokens of prompt and answer",
+            "penalty_range",
+            "rep_pen_range",
+            "repeat_last_n",
+            "repetition_penalty_range",
+        ),
+        *_named(
+            FieldAnswer.IGNORED,
+            FOR_ROUTERS,
+            "models",
+            "plugins",
+            "provider",
+            "route",
+            "transforms",
+            "usage",
+        ),
+        *_named(
+            FieldAnswer.IGNORED,
+            SAME_ANSWER,
+            "add_special_tokens",
+            "api_server",
+            "api_type",
+            "cache_salt",
+            "continuous_usage_stats",
+            "guided_decoding_backend",
+            "guided_whitespace_pattern",
+            "keep_alive",
+            "kv_transfer_params",
+            "legacy_api",
+            "min_keep",
+            "mm_processor_kwargs",
+            "request_id",
+            "return_token_ids",
+            "skip_special_tokens",
+            "spaces_between_special_tokens",
+            "truncation_length",
+            "vllm_xargs",
+        ),
+        *_named(
+            FieldAnswer.IGNORED,
+            "the family has no names of speakers",
+            "messages[].name",
+        ),
+        *_named(
+            FieldAnswer.IGNORED,
+            SAME_ANSWER,
+            "messages[].annotations",
+            "messages[].cache_control",
+            "messages[].content[].cache_control",
+            "messages[].id",
+            "messages[].reasoning_details",
+            "messages[].refusal",
+            "messages[].tool_calls[].index",
+            "stream_options.chunk_include_usage",
+            "stream_options.continuous_usage_stats",
+            "stream_options.include_obfuscation",
+            "thinking.display",
+            "tools[].cache_control",
+        ),
+        *_named(
+            FieldAnswer.IGNORED,
+            "the model writes the arguments freely unless tool_choice forces the call",
+            "functions[].strict",
+            "tools[].function.strict",
+        ),
+    ]
+)
