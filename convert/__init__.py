@@ -16,8 +16,14 @@ from dslocal.types import FileRange
 libraries.require()  # before numpy, see there
 
 from .checkpoint.checkpoint import Checkpoint, open_checkpoint  # noqa: E402
+from .checkpoint.refusals import config_error, other_form_error  # noqa: E402
 from .checkpoint.source import FolderSource, Source  # noqa: E402
-from .conversion_plan import ConversionPlan, PlannedOutput, plan_conversion  # noqa: E402
+from .conversion_plan import (  # noqa: E402
+    ConversionPlan,
+    PlannedOutput,
+    has_mtp_layer,
+    plan_conversion,
+)
 from .executor import (  # noqa: E402
     ConversionProgress,
     ConversionReport,
@@ -49,10 +55,13 @@ __all__ = [
     "Split",
     "TensorClassRmse",
     "checkpoint_bytes",
+    "config_error",
+    "has_mtp_layer",
     "header_from_config",
     "load_imatrix",
     "load_recipe",
     "open_checkpoint",
+    "other_form_error",
     "plan_conversion",
     "recipe_named",
     "verify",

@@ -166,10 +166,22 @@ def plan_conversion(
         raise UsageError(
             f"--mtp-only: {checkpoint.source.name} has no multi-token-prediction layer"
         )
+    notices = [*checkpoint.notices]
+    if mtp_layers and not has_mtp_layer(checkpoint):
+        if mtp == "only":
+            raise UsageError(
+                f"--mtp-only: {checkpoint.source.name} has no tensors of the multi-token-prediction"
+                " layer that its config.json announces"
+            )
+        notices.append(
+            "config.json announces a multi-token-prediction (MTP) layer whose tensors are not in "
+            "the checkpoint: converted without it"
+        )
+        mtp, mtp_layers = "drop", 0
     tensors = _map_checkpoint(checkpoint, architecture, mtp)
     model_keys = architecture_metadata(architecture, config, mtp_layers)
     traits = model_traits(architecture.arch, model_keys, tensors, imatrix)
-    tokenizer = list(tokenizer_metadata(checkpoint.source, config))
+    tokenizer = list(tokenizer_metadata(checkpoint.source, config, notices.append))
     sampling = list(sampling_metadata(checkpoint.source))
     outputs = []
     for recipe in recipes:
@@ -183,8 +195,22 @@ def plan_conversion(
         types = recipe.assign(tensors, traits, header_size(architecture.arch, metadata, tensors))
         _check_imatrix(recipe, tensors, types, imatrix)
         outputs.append(PlannedOutput(recipe, metadata, lay_out(tensors, types, split or Split())))
-    warnings = tuple(architecture.warnings(config))
+    warnings = (*notices, *architecture.warnings(config))
     return ConversionPlan(checkpoint, architecture, tensors, tuple(outputs), imatrix, warnings)
+
+
+def has_mtp_layer(checkpoint: Checkpoint) -> bool:
+    """Return whether a checkpoint has the multi-token-prediction layer, or a part of it.
+
+    transformers drops the layer's tensors when it saves a model again, and leaves the key of
+    config.json that announces it.
+    """
+    config = checkpoint.config
+    architecture = find_architecture(config)
+    if not architecture.mtp_layers(config):
+        return False
+    dropped = (name for name in checkpoint.tensors if architecture.is_ignored(config, False, name))
+    return any(not architecture.is_ignored(config, True, name) for name in dropped)
 
 
 def _map_checkpoint(

@@ -20,6 +20,7 @@ from dslocal.gguf.header import GgufHeader, GgufTensor
 from .architectures import find_architecture
 from .architectures.mapping import Architecture, MappedTensor
 from .checkpoint.config import Config
+from .checkpoint.prequantized import require_original
 from .conversion_plan import architecture_metadata, model_traits
 from .output.layout import header_size, padded
 from .output.metadata import general_metadata
@@ -105,7 +106,7 @@ class _ExpandedModel(NamedTuple):
 
 
 def header_from_config(
-    config: Mapping[str, Any], recipe: Recipe, *, mtp: bool = True
+    config: Mapping[str, Any], recipe: Recipe, *, mtp: bool = True, name: str = ""
 ) -> GgufHeader:
     """Return the header of the file that a checkpoint with this configuration would become.
 
@@ -115,12 +116,14 @@ def header_from_config(
         config: The content of config.json.
         recipe: What gives the tensors their types.
         mtp: Whether the multi-token-prediction layer is kept.
+        name: What the checkpoint is called, for messages.
 
     Raises:
-        UnsupportedModelError: The architecture cannot be converted.
+        UnsupportedModelError: The architecture cannot be converted, or it is quantized already.
         CheckpointError: The configuration makes no sense.
         UsageError: The recipe does not fit the model.
     """
+    require_original(Config(dict(config), "config.json"), name=name)
     key = _cache_key(config)
     if isinstance(recipe, Hashable):
         return _cached_header(key, recipe, mtp)

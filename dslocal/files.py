@@ -5,6 +5,7 @@ Does not know models.
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import json
 import os
@@ -24,11 +25,18 @@ __all__ = [
     "sampled_fingerprint",
     "stat_fingerprint",
     "sync_folder",
+    "utf8_text",
     "write_atomic",
 ]
 
 SAMPLE_COUNT = 16
 SAMPLE_BYTES = 64 << 10
+_WIDE_MARKS = (
+    (codecs.BOM_UTF32_LE, "UTF-32"),  # before UTF-16, whose mark it begins with
+    (codecs.BOM_UTF32_BE, "UTF-32"),
+    (codecs.BOM_UTF16_LE, "UTF-16"),
+    (codecs.BOM_UTF16_BE, "UTF-16"),
+)
 
 
 def is_file(path: Path) -> bool:
@@ -134,10 +142,30 @@ def read_json_object(path: Path, *, max_bytes: int) -> dict[str, Any]:
     return parse_json_object(data)
 
 
+def utf8_text(data: bytes) -> str:
+    """Return the text of a file that people edit: settings, JSON, YAML, templates.
+
+    A byte order mark of UTF-8, which Windows editors put first, is left out.
+
+    Raises:
+        ValueError: It is not UTF-8. UTF-16 and UTF-32, which such editors write too, are named.
+    """
+    wide = next((name for mark, name in _WIDE_MARKS if data.startswith(mark)), "")
+    if not wide and b"\0" in data[:4]:
+        wide = "UTF-16"  # without a mark: every other byte of ASCII text is 0
+    if wide:
+        raise ValueError(f"it is {wide} text: save it as UTF-8")
+    return data.removeprefix(codecs.BOM_UTF8).decode("utf-8")
+
+
 def parse_json_object(data: str | bytes) -> dict[str, Any]:
-    """Parse text that is one JSON object. Raises ValueError, also where it is nested too deep."""
+    """Parse text that is one JSON object, UTF-8 where it is bytes.
+
+    Raises:
+        ValueError: It is not, or is nested too deep.
+    """
     try:
-        content = json.loads(data)
+        content = json.loads(utf8_text(data) if isinstance(data, bytes) else data)
     except RecursionError:
         raise ValueError("nested too deep") from None
     if not isinstance(content, dict):

@@ -6,23 +6,22 @@ No weights are read.
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from dslocal.convert.architectures import find_architecture
 from dslocal.errors import CheckpointError
 from dslocal.types import FileRange
 
 from .config import Config, short_repr
+from .json_file import read_json
+from .prequantized import require_original, require_original_tensors
+from .refusals import CONFIG, config_error, require_tokenizer
 from .safetensors import MAX_NAME, TensorInfo, read_shard_header
+from .shards import find_shards, index_file
 from .source import Source, is_plain_name
 
-INDEX = "model.safetensors.index.json"
-SINGLE = "model.safetensors"
-MAX_SHARDS = 10_000
-MAX_JSON_BYTES = 4 << 20
-MAX_JSON_BYTES_OF = {INDEX: 64 << 20, "tokenizer.json": 64 << 20}
 SCALE_SUFFIX = "_scale_inv"
 FP8 = "F8_E4M3"
 
@@ -31,13 +30,15 @@ FP8 = "F8_E4M3"
 class Checkpoint:
     """A checkpoint whose headers have been read and agree.
 
-    ``tensors`` are those of all shards, by Hugging Face name; ``shards`` are in order.
+    ``tensors`` are those of all shards, by Hugging Face name; ``shards`` are in order; ``notices``
+    are for the user.
     """
 
     source: Source
     config: Config
     tensors: dict[str, TensorInfo]
     shards: tuple[str, ...]
+    notices: tuple[str, ...] = ()
 
     @property
     def names(self) -> Collection[str]:
@@ -115,29 +116,29 @@ class Checkpoint:
 def open_checkpoint(source: Source) -> Checkpoint:
     """Read every header of a checkpoint, and check them against each other.
 
+    What makes the whole checkpoint unusable is said before anything else is read: that it is an
+    adapter, quantized already, of another family, or without a tokenizer.
+
     Raises:
         CheckpointError: A file is missing, damaged or hostile, or two contradict each other.
+        UnsupportedModelError: It is of a kind that cannot be converted.
     """
-    config = Config(read_json(source, "config.json"), "config.json")
-    shard_of: dict[str, str] = {}
-    if source.exists(INDEX):
-        shard_of = _weight_map(read_json(source, INDEX))
-        shards = tuple(dict.fromkeys(shard_of.values()))
-    else:
-        shards = (SINGLE,)
-    if len(shards) > MAX_SHARDS:
-        raise CheckpointError(
-            f"lists {len(shards):,} shards; more than {MAX_SHARDS:,} cannot be right", file=INDEX
-        )
-    for shard in shards:
-        if not source.exists(shard):
-            source.open(shard).close()  # raises the error that says why
-    source.expect(shards)
-    tensors = _read_headers(source, shards)
-    for name, shard in shard_of.items():
+    if CONFIG not in source.files():
+        raise config_error(source)
+    config = Config(read_json(source, CONFIG), CONFIG)
+    require_original(config, source=source)
+    find_architecture(config)
+    require_tokenizer(source)
+    index = index_file(source)
+    shard_of = _weight_map(read_json(source, index), index) if index else {}
+    shards = find_shards(source, index, shard_of)
+    source.expect(shards.names)
+    tensors = _read_headers(source, shards.names)
+    for name, shard in shards.shard_of.items():
         if name not in tensors or tensors[name].file != shard:
-            raise CheckpointError(f"is not there, though {INDEX} says so", file=shard, tensor=name)
-    return Checkpoint(source, config, tensors, shards)
+            raise CheckpointError(f"is not there, though {index} says so", file=shard, tensor=name)
+    require_original_tensors(tensors, config, source)
+    return Checkpoint(source, config, tensors, shards.names, shards.notices)
 
 
 def _read_headers(source: Source, shards: tuple[str, ...]) -> dict[str, TensorInfo]:
@@ -152,44 +153,18 @@ def _read_headers(source: Source, shards: tuple[str, ...]) -> dict[str, TensorIn
     return tensors
 
 
-def read_json(source: Source, file: str) -> dict[str, Any]:
-    """Read a small file of the checkpoint that is one JSON object.
-
-    Raises:
-        CheckpointError: It is missing, too large, or not a JSON object that can be written again.
-    """
-    limit = MAX_JSON_BYTES_OF.get(file, MAX_JSON_BYTES)
-    size = source.size(file)
-    if size > limit:  # before it is opened, which may be to fetch it
-        raise CheckpointError(
-            f"is {size:,} bytes long; more than {limit:,} cannot be right", file=file
-        )
-    with source.open(file) as opened:
-        try:
-            data = opened.read(size)
-            value = json.loads(data.decode())
-            if b"\\ud" in data or b"\\uD" in data:
-                # half a surrogate pair is not text: encoding it raises a ValueError
-                json.dumps(value, ensure_ascii=False).encode()
-        except (ValueError, RecursionError) as e:
-            raise CheckpointError(f"is not valid JSON ({e})", file=file) from None
-    if not isinstance(value, dict):
-        raise CheckpointError("is not a JSON object", file=file)
-    return value
-
-
-def _weight_map(index: dict[str, Any]) -> dict[str, str]:
+def _weight_map(index: dict[str, Any], file: str) -> dict[str, str]:
     """Return the index's map of tensor names to shards. Raises CheckpointError."""
     shard_of = index.get("weight_map")
     if not isinstance(shard_of, dict) or not shard_of:
-        raise CheckpointError("has no weight_map", file=INDEX)
+        raise CheckpointError("has no weight_map", file=file)
     for name, shard in shard_of.items():
         if not name.isprintable() or len(name) > MAX_NAME:
-            raise CheckpointError(f"has a tensor with an unusable name {name[:80]!r}", file=INDEX)
+            raise CheckpointError(f"has a tensor with an unusable name {name[:80]!r}", file=file)
         if not isinstance(shard, str) or not _is_shard_name(shard):
             raise CheckpointError(
                 f"points to {short_repr(shard)}, which is not a shard of this checkpoint",
-                file=INDEX,
+                file=file,
                 tensor=name,
             )
     return shard_of

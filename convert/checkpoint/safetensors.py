@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple, TypeGuard
 
 from dslocal.errors import CheckpointError
+from dslocal.file_kinds import HEAD_BYTES, content_kind
 
 from .config import short_repr
 
@@ -83,28 +84,42 @@ def read_shard_header(
         CheckpointError: The shard is cut off, its header is not a safetensors header, or its
             tensors do not cover the rest of the file exactly.
     """
-    start = read(0, min(_LENGTH_BYTES, size))
-    if len(start) < _LENGTH_BYTES:
-        raise CheckpointError(
-            f"is cut off or empty ({size:,} bytes)", file=file, hint="download the shard again"
-        )
-    length = int(struct.unpack("<Q", start)[0])
-    if length > MAX_HEADER:
-        raise CheckpointError(
-            f"claims a header of {length:,} bytes; safetensors allows {MAX_HEADER:,}", file=file
-        )
-    if length > size - _LENGTH_BYTES:
-        raise CheckpointError(
-            f"claims a header of {length:,} bytes in a file of {size:,}",
-            file=file,
-            hint="download the shard again",
-        )
+    length = _header_length(read, size, file)
     header = _parse(read(_LENGTH_BYTES, length), file)
     header.pop("__metadata__", None)
     data_start = _LENGTH_BYTES + length
     tensors = {name: _tensor(name, entry, file, data_start) for name, entry in header.items()}
     _check_cover(tensors.values(), data_start, size, file)
     return tensors
+
+
+def _header_length(read: Callable[[int, int], bytes], size: int, file: str) -> int:
+    """Return how long the header is; name the file for what it is where that cannot be."""
+    start = read(0, min(_LENGTH_BYTES, size))
+    length = int(struct.unpack("<Q", start)[0]) if len(start) == _LENGTH_BYTES else -1
+    is_possible = 0 <= length <= min(MAX_HEADER, size - _LENGTH_BYTES)
+    if is_possible and length:
+        return length
+    kind = content_kind(read(0, min(HEAD_BYTES, size)), size) if start else None
+    if kind is not None:
+        raise CheckpointError(
+            f"is not a safetensors file, but {kind.what}", file=file, hint=kind.hint
+        )
+    if is_possible:
+        return length
+    if length < 0:
+        raise CheckpointError(
+            f"is cut off or empty ({size:,} bytes)", file=file, hint="download the shard again"
+        )
+    if length > MAX_HEADER:
+        raise CheckpointError(
+            f"claims a header of {length:,} bytes; safetensors allows {MAX_HEADER:,}", file=file
+        )
+    raise CheckpointError(
+        f"claims a header of {length:,} bytes in a file of {size:,}",
+        file=file,
+        hint="download the shard again",
+    )
 
 
 def _parse(data: bytes, file: str) -> dict[str, object]:

@@ -6,6 +6,7 @@ than this, so it never touches the network.
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from collections.abc import Iterable, Sequence
@@ -16,6 +17,8 @@ from dslocal.errors import CheckpointError, NotFoundError
 from dslocal.types import FileRange
 
 MAX_NAME = 255  # characters
+MAX_PARTS = 2  # of a file's path in the checkpoint: a folder and a name
+MAX_LISTED = 20_000  # names of a folder
 MAX_METADATA_BYTES = 4096  # of the file that huggingface_hub keeps beside a download
 COMPARED_BYTES = 8 << 20  # at a time
 _COMMIT = re.compile("[0-9a-f]{40}")
@@ -41,6 +44,9 @@ class Source(Protocol):
 
     def exists(self, file: str) -> bool:
         """Return whether there is a file of that name."""
+
+    def files(self, folder: str = "") -> Sequence[str]:
+        """Return the names of the files in the checkpoint, or in a folder of it, sorted."""
 
     def size(self, file: str) -> int:
         """Return a file's length in bytes. Raises CheckpointError as :meth:`open` does."""
@@ -78,7 +84,13 @@ class Source(Protocol):
 
 
 class FolderSource:
-    """A checkpoint in a folder. No name and no symlink leads out of it."""
+    """A checkpoint in a folder.
+
+    No name leads out of it. A symlink may, to a regular file with the same suffix or into Hugging
+    Face's cache: people keep one copy of the shards on a large disk, and link to it. So a link that
+    somebody has planted in a checkpoint reaches weights or JSON that is checked like any other, and
+    neither a device nor a private key.
+    """
 
     def __init__(self, folder: Path) -> None:
         """Take a folder. Raises NotFoundError where there is none."""
@@ -116,6 +128,15 @@ class FolderSource:
         with self.open(file) as opened:
             status = os.fstat(opened.fileno())
         return f"{status.st_size} {status.st_mtime_ns}"
+
+    def files(self, folder: str = "") -> Sequence[str]:
+        """Return the names in the folder, or in a folder of it, sorted."""
+        try:
+            with os.scandir(self._folder / folder) as entries:
+                listed = itertools.islice(entries, MAX_LISTED)
+                return sorted(entry.name for entry in listed if is_plain_name(entry.name))
+        except OSError:
+            return []
 
     def size(self, file: str) -> int:
         """Return a file's length in bytes. Raises CheckpointError."""
@@ -183,14 +204,17 @@ class FolderSource:
             CheckpointError: It is missing, cannot be read, is not a regular file, or lies outside
                 of the checkpoint.
         """
-        if not is_plain_name(file):
+        parts = file.split("/")
+        if len(parts) > MAX_PARTS or not all(map(is_plain_name, parts)):
             raise CheckpointError("is not a plain file name inside the checkpoint", file=file)
         path = self._folder / file
         try:
             real = path.resolve(strict=True)
-            if not real.is_relative_to(self._root):
+            if not real.is_relative_to(self._root) and not _may_link_to(real, path.suffix):
                 raise CheckpointError(
-                    f"leads out of the checkpoint, to {str(real)!r:.200}", file=file
+                    f"leads out of the checkpoint, to {str(real)!r:.200}",
+                    file=file,
+                    hint=f"a link may lead to a file that ends in {path.suffix}, too",
                 )
             if not real.is_file():  # checked first: opening a FIFO waits for a writer
                 raise CheckpointError("is not a regular file", file=file)
@@ -216,6 +240,15 @@ def is_plain_name(file: str) -> bool:
         and file.isprintable()
         and len(file) <= MAX_NAME
     )
+
+
+def _may_link_to(real: Path, suffix: str) -> bool:
+    """Return whether a link that ends in ``suffix`` may lead out of the checkpoint to ``real``."""
+    if suffix and real.suffix == suffix:
+        return True
+    # Hugging Face's cache: models--OWNER--NAME/blobs/HASH
+    in_cache = real.parent.name == "blobs" and real.parent.parent.name.startswith("models--")
+    return in_cache and (_COMMIT.fullmatch(real.name) or _SHA256.fullmatch(real.name)) is not None
 
 
 def _root_of(folder: Path) -> Path:

@@ -6,20 +6,21 @@ Nothing of the checkpoint is run. Source of keys and token types: llama.cpp, con
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from enum import IntEnum
 from typing import Any, NamedTuple
 
 from dslocal.errors import CheckpointError
 
-from .checkpoint import read_json
+from .chat_template import chat_template_metadata
 from .config import Config, short_repr
+from .json_file import read_json
 from .pre_tokenizer import R1_TOKEN, pipeline_steps, pre_tokenizer_name
 from .source import Source
 
 FILE = "tokenizer.json"
 CONFIG_FILE = "tokenizer_config.json"
-MAX_TEMPLATE = 1 << 20  # characters
 # what a BPE may have that llama.cpp's byte-level BPE does not do
 UNSUPPORTED = ("continuing_subword_prefix", "end_of_word_suffix", "byte_fallback", "dropout")
 # roles of special tokens by transformers' name, and by GGUF's
@@ -52,8 +53,19 @@ class AddedToken(NamedTuple):
 AddedTokens = dict[int, AddedToken]  # by id, in the file's order
 
 
-def tokenizer_metadata(source: Source, config: Config) -> Iterator[tuple[str, Any]]:
+def _ignore(_notice: str) -> None:
+    """Drop what the user might want to know."""
+
+
+def tokenizer_metadata(
+    source: Source, config: Config, notice: Callable[[str], None] = _ignore
+) -> Iterator[tuple[str, Any]]:
     """Yield the ``tokenizer.*`` keys in order.
+
+    Args:
+        source: The files of the checkpoint.
+        config: Its config.json.
+        notice: Receives what the user should know.
 
     Raises:
         CheckpointError: The tokenizer is damaged, or not one that llama.cpp can run.
@@ -71,16 +83,14 @@ def tokenizer_metadata(source: Source, config: Config) -> Iterator[tuple[str, An
     yield "tokenizer.ggml.token_type", [int(kind) for kind in kinds]
     yield "tokenizer.ggml.merges", _merges(model)
     for role, key in ROLES.items():
-        token = _special_token(role, settings, added, config)
+        token = _special_token(role, settings, added, config, notice)
         if token is not None:
             yield f"tokenizer.ggml.{key}_token_id", token
     flags = _add_flags(tokenizer, settings)
     for role in FLAG_ROLES:
         if role in flags:
             yield f"tokenizer.ggml.add_{role}_token", flags[role]
-    template = settings.get("chat_template")
-    if isinstance(template, str) and len(template) <= MAX_TEMPLATE:
-        yield "tokenizer.chat_template", template
+    yield from chat_template_metadata(source, settings, notice)
 
 
 def _bpe(tokenizer: dict[str, Any]) -> dict[str, Any]:
@@ -253,25 +263,51 @@ def _merges(model: dict[str, Any]) -> list[str]:
 
 
 def _special_token(
-    role: str, settings: dict[str, Any], added: AddedTokens, config: Config
+    role: str,
+    settings: dict[str, Any],
+    added: AddedTokens,
+    config: Config,
+    notice: Callable[[str], None],
 ) -> int | None:
     """Return the id of the token of a role such as ``bos``, or None where there is none.
 
     Raises:
-        CheckpointError: config.json gives an id that is out of range.
+        CheckpointError: config.json gives something that cannot be an id.
     """
-    text = _token_text(settings.get(f"{role}_token"))
-    for i, token in added.items():
-        if token.text == text:
-            return i
+    found = _added_token_id(_token_text(settings.get(f"{role}_token")), added)
+    if found is not None:
+        return found
     key = f"{role}_token_id"
-    if not config.has(key):
+    value = config.values.get(key)
+    if isinstance(value, list):  # Llama 3 lists all ids that end a text, the main one first
+        value = value[0] if value else None
+    token_id = _as_token_id(value, added)
+    if token_id is None and value not in (None, "", "none", "None", "null"):
+        raise config.error(key, f"is {short_repr(value)}; the id of a token is needed")
+    if token_id is None or token_id < 0:  # -1 is how older configurations say none
         return None
-    token_id = config.integer(key, minimum=0)
     size = config.integer("vocab_size")
     if token_id >= size:
-        raise config.error(key, f"is {token_id}; config.json's vocab_size is {size}")
+        notice(f"config.json: {key} {short_repr(token_id)} is left out: there are {size:,} tokens")
+        return None
     return token_id
+
+
+def _as_token_id(value: object, added: AddedTokens) -> int | None:
+    """Return an id as JSON may spell it: a number, digits, or the text of an added token."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        return value
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else None
+    if isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,9}", value):
+        return int(value)
+    return _added_token_id(value, added)
+
+
+def _added_token_id(text: object, added: AddedTokens) -> int | None:
+    return next((i for i, token in added.items() if token.text == text), None)
 
 
 def _token_text(token: object) -> object:

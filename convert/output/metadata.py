@@ -13,8 +13,9 @@ from gguf.utility import size_label
 
 from dslocal import __version__
 from dslocal.convert.architectures.mapping import MappedTensor
-from dslocal.convert.checkpoint.checkpoint import Checkpoint, read_json
+from dslocal.convert.checkpoint.checkpoint import Checkpoint
 from dslocal.convert.checkpoint.config import Config
+from dslocal.convert.checkpoint.json_file import read_json
 from dslocal.convert.checkpoint.source import Source
 from dslocal.convert.recipes.imatrix import Imatrix
 from dslocal.convert.recipes.named import Recipe

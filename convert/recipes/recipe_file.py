@@ -20,6 +20,7 @@ from typing import Any
 from dslocal.convert.architectures.mapping import MappedTensor
 from dslocal.convert.quantize import QUANTIZABLE
 from dslocal.errors import NotFoundError, UsageError
+from dslocal.files import utf8_text
 from dslocal.gguf.tensor_types import GgmlType
 
 from .named import ModelTraits, file_type_of, fitting_type, is_quantizable
@@ -86,10 +87,10 @@ def load_recipe(path: Path) -> FileRecipe:
 
     try:
         text = path.read_bytes()[: MAX_FILE + 1]
-        node = yaml.compose(text.decode("utf-8"), Loader=yaml.SafeLoader)
+        node = yaml.compose(utf8_text(text), Loader=yaml.SafeLoader)
     except FileNotFoundError:
         raise NotFoundError(f"{path}: no such recipe") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as e:
+    except (OSError, ValueError, yaml.YAMLError) as e:
         raise UsageError(f"{path}: cannot be read: {e}") from e
     if len(text) > MAX_FILE or not isinstance(node, yaml.MappingNode) or not node.value:
         raise UsageError(f"{path}: is no mapping of patterns to types")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dslocal.catalog import resolve
-from dslocal.errors import NotFoundError, UsageError
+from dslocal.errors import GgufError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from dslocal.catalog.locations import PublishedLocation
@@ -50,13 +50,36 @@ def find(
         raise UsageError(f"--revision: {text!r:.100} is not a model on the hub")
     found = resolve.resolve_model(text)
     if isinstance(found, Path):
-        raise UsageError(f"{found}: is a file; a checkpoint folder is needed")
+        raise _not_a_folder(found)
     if stream:
         raise UsageError(
             f"--stream: {found.name} is on this machine already",
             hint="without --stream it is read where it is",
         )
     return found
+
+
+def _not_a_folder(file: Path) -> UsageError:
+    """Return the error for a file in place of a checkpoint folder, by what it is."""
+    from dslocal.gguf.header import read_header
+
+    if file.suffix in (".safetensors", ".json", ".bin"):
+        return UsageError(
+            f"{file}: is a file; a checkpoint folder is needed",
+            hint=f"dslocal convert {file.parent}",
+        )
+    try:
+        read_header(file)
+    except GgufError as e:
+        return UsageError(
+            f"{file}: is a file; a checkpoint folder is needed",
+            hint="; ".join(filter(None, (str(e), e.hint))),
+        )
+    return UsageError(
+        f"{file}: is a GGUF file; a checkpoint folder is needed",
+        hint=f"it is used as it is: dslocal ask -m {file}; another quantization is made of the"
+        " original checkpoint",
+    )
 
 
 @contextmanager

@@ -251,6 +251,7 @@ def planned_model(name: str, quant: str | None, cores: int) -> PlannedModel:
     """
     import dslocal.convert as converter
     from dslocal.catalog import resolve
+    from dslocal.plan.assessment import PlannedModel
 
     entry = _registered(name)
     if entry is not None:
@@ -263,8 +264,12 @@ def planned_model(name: str, quant: str | None, cores: int) -> PlannedModel:
                 hint="a checkpoint or a name can be converted",
             )
         return _of_file(found)
-    config = converter.open_checkpoint(converter.FolderSource(found.folder)).config.values
-    return _outlined(found.name, config, quant or found.quant)
+    checkpoint = converter.open_checkpoint(converter.FolderSource(found.folder))
+    recipe = converter.recipe_named(quant or found.quant)
+    header = converter.header_from_config(
+        checkpoint.config.values, recipe, mtp=converter.has_mtp_layer(checkpoint)
+    )
+    return PlannedModel(found.name, quant or found.quant, header, 0, header.file_size)
 
 
 def _installed(name: str, quant: str | None) -> PlannedModel | None:

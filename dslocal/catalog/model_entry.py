@@ -5,13 +5,13 @@ Does not know how that is written: see :mod:`dslocal.catalog.registry_schema`.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from dslocal.errors import DslocalError, NotFoundError
+from dslocal.files import read_json_object
 
 Dtype = Literal["bf16", "fp8"]
 DTYPES: tuple[Dtype, ...] = ("bf16", "fp8")
@@ -20,8 +20,9 @@ WEIGHTS: tuple[Weights, ...] = ("safetensors", "pytorch")
 Purpose = Literal["chat", "code", "math", "proof", "base"]
 PURPOSES: tuple[Purpose, ...] = ("chat", "code", "math", "proof", "base")
 
+MAX_CONFIG = 4 << 20  # bytes of a config.json
 DEFAULT_REVISION = "main"
-DEFAULT_FILES = ("*.json", "*.safetensors")
+DEFAULT_FILES = ("*.json", "*.safetensors", "*.jinja")
 DEFAULT_QUANTS = ("Q8_0", "Q4_K_M", "Q2_K")  # best first
 
 
@@ -117,9 +118,6 @@ class ModelEntry:
             return self.stated
         file = self.local / "config.json"
         try:
-            content = json.loads(file.read_text(encoding="utf-8"))
+            return read_json_object(file, max_bytes=MAX_CONFIG)
         except (OSError, ValueError) as e:
             raise DslocalError(f"{file}: cannot be read: {e}") from e
-        if not isinstance(content, dict):
-            raise DslocalError(f"{file}: is not a JSON object")
-        return content

@@ -24,6 +24,7 @@ from dslocal.plan.assessment import Assessment, PlannedModel
 from dslocal.plan.memory.shape import is_legacy_mla
 
 from .locations import PublishedLocation, published_location
+from .model_entry import MAX_CONFIG
 from .quant_names import quant_in_file_name
 
 DownloadMethod = Literal["ready-made", "converted"]
@@ -32,7 +33,6 @@ Choose = Callable[[Iterable[Assessment]], Assessment]
 
 # Bytes a second, 100 Mbit/s: for weighing a download against a conversion.
 ASSUMED_BANDWIDTH = 12.5e6
-MAX_CONFIG = 4 << 20  # bytes of a config.json
 MAX_HEADERS = 4  # files of a repository whose headers are read to find the best that runs
 
 # Weights a second that one core quantizes: ggml_quantize_chunk's lower measured rates
@@ -317,12 +317,17 @@ def _offers_of_checkpoint(
     files = manifest.matching(location.patterns)
     sizes = sorted(file.size for file in files if file.name.endswith(".safetensors"))
     if not sizes or "config.json" not in manifest.files:
+        reason = converter.other_form_error(manifest.files)
+        if reason is not None:
+            raise NotFoundError(f"{location.remote.origin}: {reason}", hint=reason.hint)
         raise NotFoundError(
             f"{location.remote.origin}: has neither GGUF files nor a config.json with safetensors"
         )
     config = _read_config(location.remote, manifest)
     for name in [quant] if quant else catalog.DEFAULT_QUANTS:
-        header = converter.header_from_config(config, converter.recipe_named(name))
+        header = converter.header_from_config(
+            config, converter.recipe_named(name), name=manifest.name
+        )
         disk = header.file_size + sum(sizes[-2:])
         yield Offer(
             PlannedModel(location.name, name, header, sum(sizes), disk, method="converted"),

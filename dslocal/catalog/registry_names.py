@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from dslocal.files import utf8_text
 from dslocal.home.paths import config_dir, registry_file
 
 _COMMENT_LINE = re.compile(r"^\s*#.*\n?", re.MULTILINE)
@@ -20,7 +21,7 @@ def quick_model_names() -> Iterator[str]:
     seen = set()
     for file in (registry_file(), config_dir() / "models.yaml"):
         try:
-            text = _COMMENT_LINE.sub("", file.read_text(encoding="utf-8"))
+            text = _COMMENT_LINE.sub("", utf8_text(file.read_bytes()))
         except (OSError, ValueError):
             continue
         section = _MODELS.search(text)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from dslocal import catalog, home
 from dslocal.errors import DslocalError, NotFoundError
 from dslocal.files import stat_fingerprint
+from dslocal.gguf.parts import first_part
 
 if TYPE_CHECKING:
     from dslocal.convert import ProgressCallback
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 DEFAULT = "nano"  # the model that ships
 LAST = "last-model"  # the state in which the model used last is remembered
 FOLDER_QUANT = "Q4_K_M"  # what a checkpoint folder is converted to
-FORMAT = 1  # raised when the converter's output changes, so that older cached files are made again
+CONFIG = "config.json"
+FORMAT = 2  # raised when the converter's output changes, so that older cached files are made again
 MAX_LISTED = 12  # names in a message
 FINGERPRINT_DIGITS = 12
 
@@ -73,7 +75,7 @@ def resolve_model(model: str | None) -> Path | LocalCheckpoint:
         return _resolve_installed(installed)
     path = _existing_path(name)
     if path is not None:
-        return _resolve_folder(path) if path.is_dir() else path
+        return _resolve_folder(path) if path.is_dir() else first_part(path)
     known = catalog.load_registry().get(name.lower())
     if known is not None and not known.local:
         # its folder raises NotFoundError, which says how to get it
@@ -99,14 +101,33 @@ def _resolve_installed(entry: catalog.InstalledModel) -> Path | LocalCheckpoint:
 
 
 def _resolve_folder(path: Path) -> LocalCheckpoint:
-    if not (path / "config.json").is_file():
-        raise NotFoundError(
-            f"{path}: a folder without config.json is no checkpoint",
-            hint=(
-                "one has config.json, tokenizer.json and *.safetensors; a GGUF file is named itself"
-            ),
-        )
+    if not (path / CONFIG).is_file():
+        raise _not_a_checkpoint(path)
     return LocalCheckpoint(path.resolve().name, path, FOLDER_QUANT)
+
+
+def _not_a_checkpoint(folder: Path) -> DslocalError:
+    """Return the error for a folder without config.json, by what is in it instead."""
+    import dslocal.convert as converter
+
+    inside = next(iter(sorted(folder.glob(f"*/{CONFIG}")) + _snapshots(folder)), None)
+    if inside is not None:
+        return NotFoundError(
+            f"{folder}: no config.json is in it; a checkpoint is in a folder of it",
+            hint=f"name that: {inside.parent}",
+        )
+    error = converter.config_error(converter.FolderSource(folder))
+    if error.file != CONFIG:
+        return error
+    return NotFoundError(
+        f"{folder}: a folder without config.json is not a checkpoint",
+        hint="one has config.json, tokenizer.json and *.safetensors; a GGUF file is named itself",
+    )
+
+
+def _snapshots(folder: Path) -> list[Path]:
+    """Return the config.json of each snapshot, where ``folder`` is a model in the hub's cache."""
+    return sorted(folder.glob(f"snapshots/*/{CONFIG}"))
 
 
 def _existing_path(name: str) -> Path | None:
@@ -226,5 +247,5 @@ def _convert(checkpoint: LocalCheckpoint, on_progress: ProgressCallback | None) 
 def _fingerprint(checkpoint: LocalCheckpoint) -> str:
     """Return what changes when any file of the checkpoint does; no weight is read."""
     files = sorted(checkpoint.folder.iterdir())
-    parts = [file for file in files if file.suffix in (".json", ".safetensors")]
+    parts = [file for file in files if file.suffix in (".json", ".safetensors", ".jinja")]
     return stat_fingerprint(parts, f"{FORMAT}\0{checkpoint.quant}")[:FINGERPRINT_DIGITS]

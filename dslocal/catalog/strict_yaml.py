@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from dslocal.errors import DslocalError
+from dslocal.files import utf8_text
 
 MAX_FILE = 1 << 20  # bytes
 MAX_DEPTH = 8
@@ -202,11 +203,13 @@ def _read_text(file: Path) -> str:
             content = opened.read(MAX_FILE + 1)
         if len(content) > MAX_FILE:
             raise DslocalError(f"{file}: is over {MAX_FILE:,} bytes long")
-        return content.decode("utf-8")
+        return utf8_text(content)
     except OSError as e:
         raise DslocalError(f"{file}: cannot be read: {e.strerror}") from e
     except UnicodeDecodeError as e:
         raise DslocalError(f"{file}: cannot be read: byte {e.start} is not UTF-8") from None
+    except ValueError as e:
+        raise DslocalError(f"{file}: cannot be read: {e}") from None
 
 
 class _Composer:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from dslocal.errors import NotFoundError, UsageError
+from dslocal.files import utf8_text
 
 MAX_LINE = 1 << 20  # bytes
 GSM8K = "####"  # in an answer of that data set, the answer proper stands behind it
@@ -84,7 +85,7 @@ def _parse(path: Path, number: int, line: bytes) -> Any:
     """Return what a line of JSON spells, its numbers as they are written."""
     try:
         return json.loads(
-            line.decode("utf-8-sig"),
+            utf8_text(line),
             parse_int=_Numeral,
             parse_float=_Numeral,
             parse_constant=_Numeral,

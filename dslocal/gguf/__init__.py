@@ -18,6 +18,7 @@ from .header import (
 from .parts import (
     MAX_PARTS,
     PartName,
+    first_part,
     is_first_part,
     model_stem,
     parse_part_name,
@@ -35,6 +36,7 @@ __all__ = [
     "PartName",
     "Value",
     "fingerprint",
+    "first_part",
     "is_first_part",
     "join_headers",
     "layer_of",

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
 from dslocal.errors import GgufError
+from dslocal.file_kinds import HEAD_BYTES, content_kind, name_kind, unfinished_download
 
 from .tensor_types import GgmlType
 
@@ -124,14 +125,29 @@ def read_header(path: Path) -> GgufHeader:
     """Read the header of a GGUF file.
 
     Raises:
-        GgufError: The file cannot be read, is damaged, is cut off, or makes no sense.
+        GgufError: The file cannot be read, is damaged, is cut off, or makes no sense. Where its
+            name says why, such as that of an unfinished download, so does the message.
     """
+    try:
+        return _read_whole_file(path)
+    except GgufError as e:
+        kind = name_kind(path.name)
+        if kind is None:
+            raise
+        raise GgufError(f"{path.name}: is {kind.what}", hint=kind.hint) from e
+
+
+def _read_whole_file(path: Path) -> GgufHeader:
+    """Read a header, and check that the file is as long as it says. Raises GgufError."""
     try:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             header = parse_header(file, size, name=path.name)
     except OSError as e:
         raise GgufError(f"{path}: cannot be read: {e.strerror}") from e
+    unfinished = unfinished_download(path)
+    if unfinished is not None:
+        raise GgufError(f"{path.name}: is {unfinished.what}", hint=unfinished.hint)
     if header.tensors and size < header.file_size:  # a vocabulary alone need not be padded
         raise GgufError(
             f"{path.name}: cut off: its header promises {header.file_size:,} bytes, "
@@ -153,13 +169,9 @@ def parse_header(file: BinaryIO, size: int, *, name: str) -> GgufHeader:
         GgufError: It is not a header that makes sense, or it continues past ``size``.
     """
     reader = _HeaderReader(file, size, name)
-    if reader.take(4) != b"GGUF":
-        raise GgufError(
-            f"{name}: not a GGUF file", hint="dslocal convert makes one of a checkpoint"
-        )
+    reader.require_magic()
     version = reader.number("I")
-    if version not in (2, 3):
-        raise GgufError(f"{name}: GGUF version {version} is not one that dslocal reads (2 and 3)")
+    _check_version(version, name)
     n_tensors, n_kv = reader.number("Q"), reader.number("Q")
     reader.require_room(n_kv, _MIN_METADATA_BYTES, "metadata entries")
     reader.require_room(n_tensors, _MIN_TENSOR_BYTES, "tensors")
@@ -226,6 +238,21 @@ def main_type(header: GgufHeader) -> str:
     return max(sizes, key=lambda kind: sizes[kind], default="")
 
 
+def _check_version(version: int, name: str) -> None:
+    """Raise GgufError unless it is a version that dslocal reads, in little endian."""
+    if version in (2, 3):
+        return
+    if version and not version & 0xFFFF:  # as llama.cpp's gguf_init_from_file knows it
+        raise GgufError(
+            f"{name}: is a big-endian GGUF file, for machines such as IBM Z",
+            hint="take the little-endian one, or convert the checkpoint here",
+        )
+    hint = "fetch a newer file of the model" if version == 1 else "update dslocal"
+    raise GgufError(
+        f"{name}: GGUF version {version} is not one that dslocal reads (2 and 3)", hint=hint
+    )
+
+
 def _alignment(metadata: dict[str, Value], name: str) -> int:
     """Return the alignment of the weights in bytes. Raises GgufError."""
     value = metadata.get("general.alignment", DEFAULT_ALIGNMENT)
@@ -284,6 +311,26 @@ class _HeaderReader:
         self.name = name
         self.position = 0
 
+    def require_magic(self) -> None:
+        """Read the first four bytes; name the file for what it is where they are another's."""
+        magic = self._file.read(min(4, self._size))
+        self.position = len(magic)
+        if magic == b"GGUF":
+            return
+        head = magic + self._file.read(max(min(self._size, HEAD_BYTES) - len(magic), 0))
+        kind = content_kind(head, self._size)
+        if kind is None:
+            raise GgufError(
+                f"{self.name}: not a GGUF file", hint="dslocal convert makes one of a checkpoint"
+            )
+        raise GgufError(f"{self.name}: not a GGUF file, but {kind.what}", hint=kind.hint)
+
+    def _cut_off(self, position: int) -> GgufError:
+        return GgufError(
+            f"{self.name}: cut off inside the header, after {position:,} bytes",
+            hint="fetch or convert it again",
+        )
+
     def require_room(self, count: int, min_bytes: int, what: str) -> None:
         """Reject ``count`` items of at least ``min_bytes`` where the file has no room for them."""
         if count * min_bytes > self._size - self.position:
@@ -292,14 +339,10 @@ class _HeaderReader:
     def take(self, n: int) -> bytes:
         """Read exactly ``n`` bytes."""
         if n > self._size - self.position:
-            raise GgufError(
-                f"{self.name}: cut off inside the header, after {self.position:,} bytes"
-            )
+            raise self._cut_off(self.position)
         data = self._file.read(n)
         if len(data) != n:
-            raise GgufError(
-                f"{self.name}: cut off inside the header, after {self.position + len(data):,} bytes"
-            )
+            raise self._cut_off(self.position + len(data))
         self.position += n
         return data
 

@@ -70,11 +70,12 @@ def read_parts(path: Path) -> tuple[tuple[Path, ...], GgufHeader]:
 
     Raises:
         NotFoundError: A file is missing.
-        GgufError: A file is damaged, or the files do not belong together.
+        GgufError: A file is damaged, the files do not belong together, or they are no model.
     """
     if not is_file(path):
         raise NotFoundError(f"{path}: no such file")
     header = read_header(path)
+    _require_model(header, path.name)
     count = header.integer("split.count", 1)
     if count <= 1:
         return (path,), header
@@ -93,6 +94,52 @@ def read_parts(path: Path) -> tuple[tuple[Path, ...], GgufHeader]:
             hint="fetch them again",
         )
     return files, joined
+
+
+def first_part(path: Path) -> Path:
+    """Return the file to open for a model, whichever of its parts ``path`` is.
+
+    A file that only has such a name, and the last part where the first is missing, stay as they
+    are: :func:`read_parts` says what is wrong.
+    """
+    part = parse_part_name(path.name)
+    if part is None or part.number == 1:
+        return path
+    first = path.with_name(part.all_parts()[0])
+    return first if is_file(first) else path
+
+
+def _require_model(header: GgufHeader, name: str) -> None:
+    """Raise GgufError for a GGUF file that is something else than a model's weights.
+
+    Source of the types: gguf-py, ``GGUFType``; llama.cpp, tools/mtmd, cvector-generator, imatrix.
+    """
+    kind = header.text("general.type")
+    arch = header.architecture
+    if kind == "adapter" or "adapter.type" in header.metadata:
+        base = header.text("general.base_model.0.name") or "its base model"
+        raise GgufError(
+            f"{name}: is a LoRA adapter, and no model by itself",
+            hint=f"merge it into {base} first, as llama.cpp's llama-export-lora does",
+        )
+    if kind == "imatrix" or "imatrix.datasets" in header.metadata:
+        raise GgufError(
+            f"{name}: is an importance matrix, and no model",
+            hint="dslocal convert --imatrix takes it",
+        )
+    if kind == "mmproj" or arch == "clip":
+        raise GgufError(
+            f"{name}: is an image projector (mmproj), and no model by itself",
+            hint="name the language model's file; dslocal reads text alone",
+        )
+    if arch == "controlvector":
+        raise GgufError(f"{name}: is a control vector, and no model", hint="name the model's file")
+    is_part = header.integer("split.count", 1) > 1
+    if not header.tensors and not is_part:
+        raise GgufError(
+            f"{name}: holds no weights, at most a vocabulary",
+            hint="fetch the model's file, or convert its checkpoint",
+        )
 
 
 def _read_part(file: Path, number: int, count: int) -> GgufHeader:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dslocal.errors import UsageError
+from dslocal.files import utf8_text
 
 from .paths import config_dir
 
@@ -51,7 +52,7 @@ def _read_unchanged(file: Path, _: object) -> Mapping[str, Any]:
                 f"{file}: more than {MAX_BYTES:,} bytes",
                 hint="it holds settings and templates, not texts",
             )
-        return tomllib.loads(data.decode("utf-8"))
+        return tomllib.loads(utf8_text(data))
     except OSError as e:
         raise _unreadable(file, e) from e
     except (ValueError, RecursionError) as e:

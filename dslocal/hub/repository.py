@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 # times its size of memory.
 MAX_LISTING = 8 << 20
 SUMS = "SHA256SUMS"
-MODEL_FILES = (".json", ".safetensors", ".gguf")
+MODEL_FILES = (".json", ".safetensors", ".gguf", ".jinja")
 DEFAULT_REVISION = "main"
 
 _HUB_ID = re.compile(
@@ -184,7 +184,7 @@ class PlainFolder:
             f"{self.url}: {SUMS}",
             first=True,
         )
-        lines = listing.decode("utf-8", "replace").splitlines()
+        lines = listing.decode("utf-8", "replace").removeprefix("\ufeff").splitlines()
         if len(lines) > MAX_FILES:
             listed = f"{SUMS} lists {len(lines):,} files"
             raise DownloadError(f"{self.url}: {listed}; more than {MAX_FILES:,} cannot be right")

@@ -173,6 +173,14 @@ class StreamSource:
         """Return whether the repository has the file."""
         return file in self._manifest.files
 
+    def files(self, folder: str = "") -> Sequence[str]:
+        """Return the names of the files in the repository, or in a folder of it, sorted."""
+        start = f"{folder}/" if folder else ""
+        names = [
+            name.removeprefix(start) for name in self._manifest.files if name.startswith(start)
+        ]
+        return sorted(name for name in names if "/" not in name)
+
     def size(self, file: str) -> int:
         """Return a file's length in bytes. Raises CheckpointError where there is none."""
         return self._remote_file(file).size
@@ -388,6 +396,7 @@ class StreamSource:
 
     def _fetch(self, file: RemoteFile) -> None:
         path = self._folder / file.name
+        path.parent.mkdir(exist_ok=True)
         remark = fetch_file(
             self._remote,
             self._manifest,

@@ -43,7 +43,8 @@ def read(tmp_path: Path, content: str) -> catalog.ModelEntry:
 def test_what_is_left_out(tmp_path: Path) -> None:
     found = read(tmp_path, model())
     assert (found.revision, found.weights, found.gguf) == ("main", "safetensors", ())
-    assert (found.files, found.quants) == (("*.json", "*.safetensors"), ("Q8_0", "Q4_K_M", "Q2_K"))
+    assert found.files == ("*.json", "*.safetensors", "*.jinja")
+    assert found.quants == ("Q8_0", "Q4_K_M", "Q2_K")
     assert found.quants == catalog.DEFAULT_QUANTS
 
 

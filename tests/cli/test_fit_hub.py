@@ -135,7 +135,7 @@ def test_a_checkpoint_is_planned_by_its_config(run: Run, hub: LocalHub, tmp_path
         ("hf:test/v3-like/none.gguf", 3, "has no 'none.gguf'"),
         ("hf:test/v3-like@nothing", 3, "no such revision"),
         ("hf:test/v3-like/model.safetensors", 1, "not a GGUF file"),
-        ("hf:test/v3-like/sub/notes.txt", 1, "cut off inside the header"),
+        ("hf:test/v3-like/sub/notes.txt", 1, "but plain text that begins 'ab'"),
         ("hf:test/v3-like/empty.txt", 3, "is empty"),
         ("hf:nothing", 2, "no name on the hub"),
         ("hf:a/../b", 2, "no name on the hub"),

@@ -179,7 +179,7 @@ def test_an_old_mla_file_is_taken_with_a_warning(here: Run, nano: Path, tmp_path
 
 
 REFUSED: list[tuple[str, bytes, int, str]] = [
-    ("empty.gguf", b"", 1, "cut off"),
+    ("empty.gguf", b"", 1, "but empty, 0 bytes"),
     ("text.gguf", b"hello", 1, "not a GGUF file"),
     (
         "huge.gguf",
@@ -187,7 +187,7 @@ REFUSED: list[tuple[str, bytes, int, str]] = [
         1,
         "more than the file can hold",
     ),
-    ("nothing.gguf", b"GGUF" + struct.pack("<IQQ", 3, 0, 0), 1, "is no DeepSeek model"),
+    ("nothing.gguf", b"GGUF" + struct.pack("<IQQ", 3, 0, 0), 1, "holds no weights"),
     ("version.gguf", b"GGUF" + struct.pack("<IQQ", 9, 0, 0), 1, "version 9"),
 ]
 
@@ -359,7 +359,7 @@ def test_what_could_be_imported(here: Run, nano: Path, tmp_path: Path) -> None:
         ("LM Studio", f"org/{studio.parent.name}/Mini-Q8_0.gguf", "Q8_0", None),
         ("Ollama", "deepseek-r1:7b", "Q8_0", None),
     ]
-    assert [(one["name"], "no DeepSeek model" in one["why"]) for one in found["refused"]] == [
+    assert [(one["name"], "holds no weights" in one["why"]) for one in found["refused"]] == [
         ("llama3:8b", True)
     ]
     assert {"app": "Ollama", "path": str(root), "there": True} in found["looked_in"]

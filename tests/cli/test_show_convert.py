@@ -88,7 +88,9 @@ def test_names_in_a_file_cannot_act_on_the_terminal(run: Run, small: Path) -> No
     entries = [
         text("general.name") + struct.pack("<I", 8) + text("\x1b]0;owned\x07a\x9b31m\u202eb\nc")
     ]
-    path.write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 0, len(entries)) + b"".join(entries))
+    tensor = text("a") + struct.pack("<IQIQ", 1, 32, 0, 0)
+    head = b"GGUF" + struct.pack("<IQQ", 3, 1, len(entries)) + b"".join(entries) + tensor
+    path.write_bytes(head + bytes(256))
     done = run.inside("show", path)
     assert done.returncode == 0
     assert "name             ]0;owneda31mb c\n" in done.stdout.decode()

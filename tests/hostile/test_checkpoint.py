@@ -172,7 +172,7 @@ def _shards() -> Iterator[Case]:
         SECOND, OF_FIRST, "BF16", [320, 32], bytes(20480)
     )  # the index lists the second shard first then
     yield Case("a tensor in both", twice, f"is also in {SECOND}", file=FIRST, tensor=OF_FIRST)
-    yield Case("no index and no single file", removed(INDEX), "is missing from", file=SINGLE)
+    yield Second("no index, and a gap", several(removed(INDEX), removed(SECOND)), "1 of 2 shards")
     yield Case("no shard at all", removed(SINGLE), "is missing from", file=SINGLE, base="llama")
     yield Case(
         "blobs beside a folder that is not the hub's",

@@ -58,7 +58,7 @@ def _files() -> Iterator[Case]:
         content(SINGLE, b"\x10\0\0\0\0\0\0\0"),
         "claims a header of 16 bytes in a file of 8",
     )
-    yield Row("zeros", content(SINGLE, bytes(4096)), "its header is not valid JSON")
+    yield Row("zeros", content(SINGLE, bytes(4096)), "zeros at its beginning")
     yield Row("an empty header", header_bytes(SINGLE, b""), "its header is not valid JSON")
     yield Row(
         "no tensors",
@@ -70,7 +70,7 @@ def _files() -> Iterator[Case]:
     yield Row(
         "a pickle",
         content(SINGLE, lambda old: b"\x80\x02}q\0(X\x05\0\0\0" + old),
-        "claims a header of",
+        "is not a safetensors file, but a pickle",
     )
     yield Row("cut in its header", content(SINGLE, lambda old: old[:500]), "claims a header of")
     yield Row(

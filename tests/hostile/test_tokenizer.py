@@ -218,7 +218,7 @@ def _pipeline() -> Iterator[Case]:
 def _specials() -> Iterator[Case]:
     for role in ("bos", "eos", "pad", "unk"):
         key = f"{role}_token_id"
-        for value in each(320, -1, 1 << 40, "1", 1.0, [1], True):
+        for value in each(True, 1.5, "x", {}, [{}], [[1]], "1" * 5000):
             damage = several(config(**{key: value}), in_json(SETTINGS, put(f"{role}_token", ...)))
             yield Case(f"{key} {value!r}", damage, f"{key} is ", file="config.json")
 

@@ -1,0 +1,159 @@
+"""Which files hold a checkpoint's weights: by its index, or by the names of the files themselves.
+
+An index names the shard of every tensor. Copies, merge scripts and partial downloads lose it; then
+the shards that are there are read, if their numbering has no gap.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from dslocal.errors import CheckpointError, UnsupportedModelError
+
+from .refusals import weights_error
+from .source import Source, is_plain_name
+
+INDEX = "model.safetensors.index.json"
+INDEX_SUFFIX = ".safetensors.index.json"
+SINGLE = "model.safetensors"
+SUFFIX = ".safetensors"
+MAX_SHARDS = 10_000
+MAX_NAMED = 3  # files that a message names one by one
+# other things than the model's weights, or a second copy of them in another layout
+_BESIDE = re.compile(r"(adapter_|consolidated|optimizer|scheduler|training_|imatrix|rng_).*")
+_NUMBERED = re.compile(r"(?P<stem>.+)-(?P<number>\d{1,6})-of-(?P<count>\d{1,6})\.safetensors")
+# as DeepSeek's own inference/convert.py names the parts for each GPU
+_MODEL_PARALLEL = re.compile(r"model\d+-mp\d+\.safetensors")
+
+
+class Shards(NamedTuple):
+    """The files to read.
+
+    Attributes:
+        names: In order.
+        shard_of: The shard of each tensor by the index; empty without one.
+        notices: What the user should know, such as files that are not read.
+    """
+
+    names: tuple[str, ...]
+    shard_of: Mapping[str, str] = {}
+    notices: tuple[str, ...] = ()
+
+
+def index_file(source: Source) -> str:
+    """Return the name of the index; empty where there is none, or several."""
+    if source.exists(INDEX):
+        return INDEX
+    others = [file for file in source.files() if file.endswith(INDEX_SUFFIX)]
+    return others[0] if len(others) == 1 else ""
+
+
+def find_shards(source: Source, index: str, shard_of: Mapping[str, str]) -> Shards:
+    """Return the files that hold the weights.
+
+    Args:
+        source: The files of the checkpoint.
+        index: The index's name; empty where there is none.
+        shard_of: What it says.
+
+    Raises:
+        CheckpointError: One is missing, or what is there is something else than safetensors.
+    """
+    there = [file for file in source.files() if file.endswith(SUFFIX) and is_plain_name(file)]
+    listed = tuple(dict.fromkeys(shard_of.values()))
+    if len(listed) > MAX_SHARDS:
+        raise CheckpointError(
+            f"lists {len(listed):,} shards; more than {MAX_SHARDS:,} cannot be right", file=index
+        )
+    missing = [shard for shard in listed if not source.exists(shard)]
+    notices: list[str] = []
+    if listed and not missing:
+        shards = Shards(listed, shard_of)
+    else:
+        others = [file for file in there if not _BESIDE.fullmatch(file)]
+        if listed and (len(missing) < len(listed) or not others):
+            raise _missing_shards(source, missing, len(listed))
+        if listed:
+            notices.append(f"{index} names other files than those that are here: it is not used")
+        shards = Shards(_unlisted_shards(source, there))
+    for shard in shards.names:
+        _require_finished(source, shard)
+    unread = [file for file in there if file not in set(shards.names)]
+    unread = [file for file in unread if not file.startswith("consolidated")]
+    if unread:
+        notices.append(f"{_few(unread)}: not among the checkpoint's shards, and not read")
+    return shards._replace(notices=tuple(notices))
+
+
+def _unlisted_shards(source: Source, there: Sequence[str]) -> tuple[str, ...]:
+    """Return the shards of a checkpoint without a usable index. Raises CheckpointError."""
+    parallel = next((file for file in there if _MODEL_PARALLEL.fullmatch(file)), None)
+    if parallel:
+        raise UnsupportedModelError(
+            "is one GPU's part, as DeepSeek's inference/convert.py cuts a checkpoint",
+            file=parallel,
+            hint="take the original checkpoint",
+        )
+    weights = [file for file in there if not _BESIDE.fullmatch(file)]
+    weights = weights or [file for file in there if file.startswith("consolidated")]
+    if SINGLE in weights:
+        return (SINGLE,)
+    numbered = [(file, _NUMBERED.fullmatch(file)) for file in weights]
+    of_model = [file for file, match in numbered if match and match["stem"] == "model"]
+    names = of_model or weights
+    if not names:
+        raise weights_error(source)
+    _require_all_numbers(names)
+    return tuple(sorted(names))
+
+
+def _require_all_numbers(names: Iterable[str]) -> None:
+    """Check that numbered shards are there from the first to the last. Raises CheckpointError."""
+    found: dict[tuple[str, int], dict[int, str]] = {}
+    for name in names:
+        match = _NUMBERED.fullmatch(name)
+        if match:
+            shards = found.setdefault((match["stem"], int(match["count"])), {})
+            shards[int(match["number"])] = name
+    for (stem, count), shards in found.items():
+        first = 0 if 0 in shards else 1  # some scripts count from 0
+        absent = [n for n in range(first, first + min(count, MAX_SHARDS)) if n not in shards]
+        if absent:
+            width = len(f"{count}") if count > 99_999 else 5
+            name = f"{stem}-{absent[0]:0{width}}-of-{count:0{width}}{SUFFIX}"
+            raise CheckpointError(
+                f"is missing: {len(absent)} of {count} shards are, by the names of the others",
+                file=name,
+                hint="download the rest of the checkpoint",
+            )
+
+
+def _missing_shards(source: Source, missing: Sequence[str], count: int) -> CheckpointError:
+    """Return the error for shards that an index names and that are not there."""
+    first = missing[0]
+    try:
+        source.open(first).close()
+    except CheckpointError as e:
+        if len(missing) == count:
+            return weights_error(source, absent=e)
+        hint = e.hint if len(missing) == 1 else f"{len(missing)} of {count} shards are missing"
+        why = str(e).removeprefix(f"{first}: ")
+        return CheckpointError(why, file=first, hint=hint)
+    return CheckpointError("is missing", file=first)  # it has come meanwhile
+
+
+def _require_finished(source: Source, shard: str) -> None:
+    """Raise CheckpointError for a shard that aria2 is still fetching; its length is right."""
+    if source.exists(f"{shard}.aria2"):
+        raise CheckpointError(
+            "is an unfinished download of aria2",
+            file=shard,
+            hint=f"aria2c -c fetches the rest; {shard}.aria2 goes when it is whole",
+        )
+
+
+def _few(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+    return ", ".join(names[:MAX_NAMED]) + more
