@@ -368,7 +368,7 @@ def test_what_could_be_imported(here: Run, nano: Path, tmp_path: Path) -> None:
     assert max(map(len, shown.splitlines())) <= 80
     assert "imported as deepseek-r1-7b:Q8_0" in shown
     assert studio.parent.name in shown.replace("\n", "")
-    assert "1 other cannot be imported: llama3:8b: 'unnamed'" in " ".join(shown.split())
+    assert "1 other cannot be imported: llama3:8b: sha256-" in " ".join(shown.split())
 
 
 def test_nothing_to_import(here: Run, tmp_path: Path) -> None:

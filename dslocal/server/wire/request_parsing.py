@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from dslocal.files import refuse_json_constant
+from dslocal.files import refuse_json_constant, utf8_text
 
 from .client_fields import CLIENT_FIELDS, SYNONYMS, UNKNOWN_FIELD, FieldAnswer, IgnoredField
 from .errors import ApiError
@@ -54,7 +54,7 @@ def parse_request(schema: type[S], body: bytes) -> ParsedRequest[S]:
 
 def _json_object(body: bytes) -> dict[str, Any]:
     try:
-        found = json.loads(body.decode("utf-8"), parse_constant=refuse_json_constant)
+        found = json.loads(utf8_text(body), parse_constant=refuse_json_constant)
     except UnicodeDecodeError:
         raise ApiError(400, "the body is not UTF-8") from None
     except RecursionError:
