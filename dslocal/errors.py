@@ -11,7 +11,8 @@
     ├── CheckpointError                 1  a damaged or hostile safetensors checkpoint
     │   └── UnsupportedModelError       1  a model family that dslocal does not know
     ├── ConversionError                 1  writing the GGUF file failed
-    ├── DownloadError                   1  a hub is unreachable, refuses, or sends wrong data
+    ├── DownloadError                   1  a hub refuses, or sends wrong data
+    │   └── UnreachableError            1  a hub cannot be reached: no network, a proxy
     ├── GgufError                       1  a damaged or hostile GGUF file
     └── EngineError                     1  llama.cpp refused or failed
         ├── OutOfMemoryError            4  llama.cpp did not get the memory that was planned for it
@@ -41,6 +42,7 @@ __all__ = [
     "NotFoundError",
     "OutOfMemoryError",
     "SchemaError",
+    "UnreachableError",
     "UnsupportedModelError",
     "UsageError",
 ]
@@ -131,6 +133,10 @@ class ConversionError(DslocalError):
 
 class DownloadError(DslocalError):
     """A hub that cannot be reached, refuses, or sends something else than it promised."""
+
+
+class UnreachableError(DownloadError):
+    """A hub that cannot be reached from here, so that nothing is known of what it has."""
 
 
 class GgufError(DslocalError):

@@ -1,9 +1,21 @@
-"""The hub as the environment sets it: offline or not, which endpoint, and where the cache is."""
+"""The hub as the environment sets it: offline or not, which endpoint, and where the cache is.
+
+Also what of the environment is at fault when the hub cannot be reached.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+from urllib.request import proxy_bypass
+
+CERTIFICATE_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+PROXY_SCHEMES = ("http", "https")
+SOCKS_SCHEMES = ("socks5", "socks5h")
+UNSET = "unset it, or name what is there"
 
 
 def is_offline() -> bool:
@@ -31,3 +43,95 @@ def hub_cache_dir() -> Path:
         return Path(os.path.expandvars(explicit)).expanduser()
     home = env.get("HF_HOME") or f"{env.get('XDG_CACHE_HOME') or '~/.cache'}/huggingface"
     return Path(os.path.expandvars(home)).expanduser() / "hub"
+
+
+class EnvironmentFault(NamedTuple):
+    """What of the environment keeps the hub from being reached, and what would help."""
+
+    reason: str
+    hint: str
+
+
+def explain_environment(error: Exception) -> EnvironmentFault | None:
+    """Return what of the environment made a request fail with ``error``, if anything did.
+
+    Looked at are the proxies, as httpx reads them, the certificates, and ``HF_ENDPOINT``.
+    """
+    import httpx2
+
+    for variable in CERTIFICATE_VARIABLES:
+        file = os.environ.get(variable)
+        if file and isinstance(error, OSError) and not Path(file).exists():
+            return EnvironmentFault(f"{variable} is {file!r:.100}, which is not there", UNSET)
+    if isinstance(error, httpx2.UnsupportedProtocol) and not endpoint().startswith("http"):
+        return EnvironmentFault(
+            f"HF_ENDPOINT is {endpoint()!r:.100}, which is no URL", "as https://hf-mirror.com"
+        )
+    if isinstance(error, httpx2.ConnectError) and "CERTIFICATE" in str(error).upper():
+        return EnvironmentFault(
+            f"the certificate of the server is not trusted: {error}",
+            "behind a proxy that reads along, SSL_CERT_FILE names its certificate",
+        )
+    proxy = _proxy_at_fault(error)
+    return _explain_proxy(error, *proxy) if proxy else None
+
+
+def _proxy_at_fault(error: Exception) -> tuple[str, str] | None:
+    """Return the variable and the value of the proxy that ``error`` comes from, if one does."""
+    import httpx2
+
+    if isinstance(error, httpx2.ProxyError | httpx2.ConnectError | httpx2.ConnectTimeout):
+        split = urlsplit(endpoint())
+        if proxy_bypass(split.hostname or ""):
+            return None
+        return _proxy_variable(split.scheme) or _proxy_variable("all")
+    if isinstance(error, ImportError | ValueError | httpx2.InvalidURL):
+        for scheme in ("https", "http", "all"):
+            found = _proxy_variable(scheme)
+            if found and not _is_usable_proxy(found[1]):
+                return found
+    return None
+
+
+def _proxy_variable(scheme: str) -> tuple[str, str] | None:
+    for name in (f"{scheme}_proxy", f"{scheme}_proxy".upper()):
+        if value := os.environ.get(name):
+            return name, value
+    return None
+
+
+def _is_usable_proxy(value: str) -> bool:
+    """Return whether httpx takes a proxy without a further package."""
+    split = urlsplit(value if "://" in value else f"http://{value}")
+    try:
+        return split.scheme in PROXY_SCHEMES and bool(split.hostname) and split.port != 0
+    except ValueError:  # a port that is no number
+        return False
+
+
+def _explain_proxy(error: Exception, variable: str, value: str) -> EnvironmentFault:
+    import httpx2
+
+    shown = re.sub(r"//[^/@]*@", "//…@", value)  # without a password
+    scheme = value.partition("://")[0].lower()
+    if isinstance(error, ImportError):
+        return EnvironmentFault(
+            f"{variable} is a SOCKS proxy, {shown!r:.100}, and the package socksio is missing",
+            f"pip install socksio, or an HTTP proxy, or unset {variable}",
+        )
+    if isinstance(error, httpx2.ProxyError):
+        return EnvironmentFault(
+            f"the proxy of {variable}, {shown!r:.100}, refuses: {error}",
+            "a user and a password go before it: http://USER:PASSWORD@HOST:PORT",
+        )
+    if isinstance(error, httpx2.TransportError):
+        return EnvironmentFault(
+            f"no connection to the proxy of {variable}, {shown!r:.100}: {error}",
+            f"is it running? NO_PROXY names hosts that need none, or unset {variable}",
+        )
+    known = "http://HOST:PORT or socks5://HOST:PORT"
+    if "://" in value and scheme not in (*PROXY_SCHEMES, *SOCKS_SCHEMES):
+        return EnvironmentFault(
+            f"{variable} is {shown!r:.100}: {scheme or 'no scheme'} is not supported", f"as {known}"
+        )
+    return EnvironmentFault(f"{variable} is {shown!r:.100}, which is no proxy", f"as {known}")

@@ -13,7 +13,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
-from dslocal.errors import DownloadError, DslocalError, NotFoundError
+from dslocal.errors import DownloadError, DslocalError, NotFoundError, UnreachableError
+
+from .environment import explain_environment
 
 if TYPE_CHECKING:
     import httpx2
@@ -25,6 +27,7 @@ MAX_BACKOFF_S = 16.0
 MAX_WAIT_S = 120.0  # that a server may ask for
 TIMEOUT_S = 10.0  # without a byte
 TOKEN_HINT = "set HF_TOKEN to a token that may read it, or run hf auth login"  # noqa: S105
+NETWORK_HINT = "is there a network? what is here works without (dslocal models)"
 RESUME_HINT = "the same command continues from there"
 RETRIED_STATUS = (408, 425, 429, 500, 502, 503, 504)
 
@@ -245,19 +248,23 @@ def explain_error(error: Exception, what: str) -> DslocalError:
     if isinstance(error, errors.HfHubHTTPError) and error.response is not None:
         return _explain_status(error, error.response, what)
     if isinstance(error, errors.OfflineModeIsEnabled):
-        return DownloadError(
+        return UnreachableError(
             f"{what}: is not on this machine",
             hint="HF_HUB_OFFLINE is set: unset it, or use what is here (dslocal models)",
         )
     if isinstance(error, httpx2.TooManyRedirects):
         return DownloadError(f"{what}: is redirected in a circle")
+    fault = explain_environment(error)
+    if fault is not None:
+        return UnreachableError(f"{what}: {fault.reason}", hint=fault.hint)
+    if isinstance(error, httpx2.ConnectTimeout):
+        return UnreachableError(
+            f"{what}: no connection within {_timeout():.0f} s", hint=NETWORK_HINT
+        )
     if isinstance(error, httpx2.TimeoutException):
         return DownloadError(f"{what}: nothing arrived for {_timeout():.0f} s", hint=RESUME_HINT)
     if isinstance(error, httpx2.ConnectError):
-        return DownloadError(
-            f"{what}: no connection: {error}",
-            hint="is there a network? what is here works without (dslocal models)",
-        )
+        return UnreachableError(f"{what}: no connection: {error}", hint=NETWORK_HINT)
     if isinstance(error, OSError) and error.strerror:
         where = error.filename or "cannot be written"
         return DownloadError(f"{what}: {where}: {error.strerror}", hint=RESUME_HINT)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from dslocal.errors import DownloadError, UsageError
 
@@ -162,7 +162,11 @@ class HubRepository:
         from huggingface_hub.utils import build_hf_headers
 
         http.session()
-        headers: dict[str, str] = build_hf_headers(library_name="dslocal")
+        # A mirror that only the name mentions is not given the token: nobody chose to trust it.
+        is_trusted = self.endpoint is None
+        headers: dict[str, str] = build_hf_headers(
+            library_name="dslocal", token=None if is_trusted else False
+        )
         return headers
 
 
@@ -247,7 +251,8 @@ def parse_repository(text: str, *, endpoint: str | None = None) -> NamedReposito
     """Return the repository that ``text`` names; None where it names none.
 
     Args:
-        text: ``hf:OWNER/NAME@REVISION/FILE``, of which only OWNER/NAME is needed, or a URL.
+        text: ``hf:OWNER/NAME@REVISION/FILE``, of which only OWNER/NAME is needed, or the URL of a
+            folder or of a GGUF file in one.
         endpoint: A mirror's URL, instead of HF_ENDPOINT's.
 
     Raises:
@@ -261,7 +266,11 @@ def parse_repository(text: str, *, endpoint: str | None = None) -> NamedReposito
                 f"{text!r:.100} is not the URL of a folder",
                 hint=f"as https://HOST/PATH, with a {SUMS} in it",
             )
-        return NamedRepository(PlainFolder(text.rstrip("/")), "")
+        folder = text.rstrip("/")
+        if not folder.endswith(".gguf"):
+            return NamedRepository(PlainFolder(folder), "")
+        file = folder.rpartition("/")[2]
+        return NamedRepository(PlainFolder(folder.removesuffix(f"/{file}")), unquote(file))
     match = _HUB_ID.fullmatch(text.removeprefix("hf:"))
     revision = (match["revision"] if match else "") or DEFAULT_REVISION
     if match is None or ".." in text or "" in revision.split("/"):

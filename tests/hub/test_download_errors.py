@@ -123,7 +123,7 @@ FAILURES = {
         1, (f"hf:{REPO}: no connection: ", "is there a network?"), 1, url="http://hub.invalid"
     ),
     "no such protocol": Failure(
-        1, (f"hf:{REPO}: UnsupportedProtocol: ",), url="gopher://hub.invalid"
+        1, (f"hf:{REPO}: HF_ENDPOINT is 'gopher://hub.invalid'",), url="gopher://hub.invalid"
     ),
     "no hub": Failure(
         1,
