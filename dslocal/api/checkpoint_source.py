@@ -38,6 +38,11 @@ def find(
                 f"{text!r:.200}: is one file; a checkpoint is needed",
                 hint="without the file's name; GGUFs are pulled",
             )
+        if place.quant:
+            raise UsageError(
+                f"{text!r:.200}: a checkpoint has no {place.quant}",
+                hint=f"--quant {place.quant} makes it; without it behind the name",
+            )
         if place.entry and place.entry.weights == "pytorch":
             raise NotFoundError(
                 f"{place.entry.repository} has no safetensors, only pickled weights,"

@@ -160,7 +160,8 @@ def assess_named(
     if wanted is None:
         wanted = _on_hub(name, quant, assess_here, choose, machine.cores)
         published = wanted is not None
-    if wanted is None and quant is None and _registered(name):
+    registered = _registered(name)
+    if wanted is None and quant is None and registered is not None and not registered.quant:
         wanted = choose(map(assess_here, _quantizations(name, machine.cores))).model
     if wanted is None:
         wanted = planned_model(name, quant, machine.cores)
@@ -237,9 +238,10 @@ def _quantizations(name: str, cores: int) -> Iterator[PlannedModel]:
     """Yield the quantizations of a model that can be converted or pulled, best first."""
     from dslocal import catalog
 
-    entry = _registered(name)
-    quants = entry.quants if entry else catalog.DEFAULT_QUANTS
-    return (planned_model(name, quant, cores) for quant in quants)
+    found = _registered(name)
+    quants = found.entry.quants if found else catalog.DEFAULT_QUANTS
+    base = found.entry.name if found else name
+    return (planned_model(base, quant, cores) for quant in quants)
 
 
 def planned_model(name: str, quant: str | None, cores: int) -> PlannedModel:
@@ -253,9 +255,14 @@ def planned_model(name: str, quant: str | None, cores: int) -> PlannedModel:
     from dslocal.catalog import resolve
     from dslocal.plan.assessment import PlannedModel
 
-    entry = _registered(name)
-    if entry is not None:
-        return _of_entry(entry, quant or entry.quant, cores)
+    registered = _registered(name)
+    if registered is not None:
+        entry = registered.entry
+        if quant and registered.quant and quant.upper() != registered.quant.upper():
+            raise UsageError(
+                f"--quant {quant}: and {name:.200} names {registered.quant}", hint="one of them"
+            )
+        return _of_entry(entry, quant or registered.quant or entry.quant, cores)
     found = resolve.resolve_model(name)
     if isinstance(found, Path):
         if quant:
@@ -275,8 +282,12 @@ def planned_model(name: str, quant: str | None, cores: int) -> PlannedModel:
 def _installed(name: str, quant: str | None) -> PlannedModel | None:
     """Return the GGUF file that ``name`` means, if it has been pulled or imported."""
     from dslocal import catalog
+    from dslocal.catalog import resolve
 
-    found = catalog.find_installed(name, quant) if quant else catalog.find_installed(name)
+    wanted = f"{name}:{quant}" if quant else name
+    found = catalog.find_installed(wanted)
+    if found is None and not Path(name).exists():
+        found = resolve.find_spelled(wanted)
     if found is None or found.quant == catalog.CHECKPOINT or found.missing:
         return None
     return _of_file(found.path)
@@ -299,17 +310,28 @@ def _on_hub(
     place = find_published(name)
     if place is None or (place.entry is not None and not place.file):
         return None
-    choice = offers.choose_download(place, quant, None, assess, choose, cores, sys.maxsize)
+    wanted = quant or place.quant or None
+    choice = offers.choose_download(place, wanted, None, assess, choose, cores, sys.maxsize)
     return choice.offer.model
 
 
-def _registered(name: str) -> ModelEntry | None:
+class _Registered(NamedTuple):
+    """A model of models.yaml, and the quantization that was written behind its name, if any."""
+
+    entry: ModelEntry
+    quant: str
+
+
+def _registered(name: str) -> _Registered | None:
     """Return the model of models.yaml that ``name`` means, by its own name or its repository's."""
     from dslocal import catalog
     from dslocal.catalog.locations import find_published
 
     place = find_published(name)
-    return place.entry if place else catalog.load_registry().get(name.lower())
+    if place is not None:
+        return _Registered(place.entry, place.quant) if place.entry else None
+    entry = catalog.load_registry().get(name.lower())
+    return _Registered(entry, "") if entry else None
 
 
 def _of_file(path: Path) -> PlannedModel:

@@ -12,7 +12,7 @@ from .inventory import (
     remove_installed,
 )
 from .model_entry import DEFAULT_QUANTS, ModelEntry, ReadyMade
-from .registry import load_registry
+from .registry import find_entry, known_names, load_registry
 
 __all__ = [
     "CHECKPOINT",
@@ -21,8 +21,10 @@ __all__ = [
     "ModelEntry",
     "ReadyMade",
     "add_installed",
+    "find_entry",
     "find_installed",
     "installed_models",
+    "known_names",
     "load_registry",
     "remove_installed",
 ]

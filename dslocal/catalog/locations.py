@@ -6,15 +6,17 @@ It is named by its name in models.yaml, its name on the hub, or a URL.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dslocal.errors import UsageError
 from dslocal.hub.repository import DEFAULT_REVISION, HubRepository, Repository, parse_repository
 
 from .model_entry import DEFAULT_FILES, ModelEntry
-from .registry import load_registry
+from .names import Spelling, read_spelling
+from .registry import find_entry, load_registry
+
+NAME_HINT = "as hf:OWNER/NAME, hf:OWNER/NAME@REVISION or hf:OWNER/NAME/FILE"
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class PublishedLocation:
         patterns: Shell patterns of the files of its checkpoint.
         file: The one file that was named, if any.
         entry: What models.yaml knows of it.
+        quant: The quantization that was written behind the name, if any.
     """
 
     name: str
@@ -34,13 +37,15 @@ class PublishedLocation:
     patterns: tuple[str, ...] = DEFAULT_FILES
     file: str = ""
     entry: ModelEntry | None = None
+    quant: str = ""
 
 
 def find_published(text: str, *, revision: str | None = None) -> PublishedLocation | None:
     """Return where the model that ``text`` names is published.
 
     Args:
-        text: A name of models.yaml, ``hf:OWNER/NAME``, ``OWNER/NAME`` or a URL.
+        text: A name of models.yaml, ``hf:OWNER/NAME``, ``OWNER/NAME``, a page of the hub or a URL,
+            in any spelling that :mod:`dslocal.catalog.names` knows.
         revision: A branch, tag or commit, instead of what models.yaml says.
 
     Returns:
@@ -51,42 +56,54 @@ def find_published(text: str, *, revision: str | None = None) -> PublishedLocati
     """
     if revision is not None and not _is_revision(revision):
         raise UsageError(f"--revision {revision!r:.100}: is no branch, tag or commit")
-    registry = load_registry()
-    entry = registry.get(text.lower())
-    if entry is not None:
-        return None if entry.local else published_location(entry, revision)
-    if not text.startswith("hf:") and "://" not in text and _exists(text):
+    spelling = read_spelling(text)
+    is_plain_name = not text.startswith("hf:") and "://" not in text
+    if is_plain_name and text.lower() not in load_registry() and _exists(text):
         return None
+    if spelling is None:
+        return _behind_url(text, revision)
+    if spelling.repository:
+        return _on_hub(text, spelling, revision)
+    entry = find_entry(spelling.name)
+    if entry is None or entry.local:
+        return None
+    return replace(published_location(entry, revision), quant=spelling.quant)
+
+
+def _behind_url(text: str, revision: str | None) -> PublishedLocation | None:
+    """Return a folder behind a URL that is none of the hub's."""
     named = parse_repository(text)
     if named is None:
         return None
-    if isinstance(named.repository, HubRepository):
-        return _on_hub(text, named.repository, named.file, revision, registry.values())
     if revision:
         raise UsageError(f"--revision: {named.repository.origin} has none")
     name = named.repository.origin.rsplit("/", 1)[-1].lower() or "model"
-    return PublishedLocation(name, named.repository)
+    return PublishedLocation(name, named.repository, file=named.file)
 
 
-def _on_hub(
-    text: str,
-    remote: HubRepository,
-    file: str,
-    revision: str | None,
-    entries: Iterable[ModelEntry],
-) -> PublishedLocation:
-    entry = None
-    for candidate in entries:
-        if candidate.repository.lower() == remote.repository.lower():
-            entry = candidate
-            break
-    if revision and remote.revision != DEFAULT_REVISION:
+def _on_hub(text: str, spelling: Spelling, revision: str | None) -> PublishedLocation:
+    written = spelling.revision or DEFAULT_REVISION
+    if not _is_revision(written) or ".." in spelling.file.split("/"):
+        raise UsageError(f"{text!r:.100} is no name on the hub", hint=NAME_HINT)
+    remote = HubRepository(spelling.repository, written, spelling.endpoint)
+    file = spelling.file
+    entry = entry_of_repository(remote.repository)
+    if revision and remote.revision not in (DEFAULT_REVISION, revision):
         raise UsageError(f"--revision {revision}: and {text} names another one")
-    if entry is not None and not file and remote.revision == DEFAULT_REVISION:
-        return published_location(entry, revision)
-    remote = HubRepository(remote.repository, revision or remote.revision)
+    is_default = remote.revision == DEFAULT_REVISION and remote.endpoint is None
+    if entry is not None and not file and is_default:
+        return replace(published_location(entry, revision), quant=spelling.quant)
+    remote = replace(remote, revision=revision or remote.revision)
     name = remote.repository.split("/")[1].lower()
-    return PublishedLocation(name, remote, file=file, entry=entry)
+    return PublishedLocation(name, remote, file=file, entry=entry, quant=spelling.quant)
+
+
+def entry_of_repository(repository: str) -> ModelEntry | None:
+    """Return the model of models.yaml whose repository on the hub is ``repository``."""
+    for entry in load_registry().values():
+        if entry.repository.lower() == repository.lower():
+            return entry
+    return None
 
 
 def published_location(entry: ModelEntry, revision: str | None = None) -> PublishedLocation:

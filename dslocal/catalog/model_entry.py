@@ -66,6 +66,7 @@ class ModelEntry:
         purpose: What it is for; "base" models continue text and do not answer.
         replaced_by: The later model that its vendor offers in its place; empty without one.
         recommended: Its place, from 1 on, among the models to recommend; 0 for none.
+        aliases: What other programs call it.
     """
 
     name: str
@@ -88,6 +89,7 @@ class ModelEntry:
     purpose: Purpose = "chat"
     replaced_by: str = ""
     recommended: int = 0
+    aliases: tuple[str, ...] = ()
 
     @property
     def is_usual(self) -> bool:

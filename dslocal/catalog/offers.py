@@ -25,7 +25,7 @@ from dslocal.plan.memory.shape import is_legacy_mla
 
 from .locations import PublishedLocation, published_location
 from .model_entry import MAX_CONFIG
-from .quant_names import quant_in_file_name
+from .quant_names import is_quant_of_file, quant_in_file_name
 
 DownloadMethod = Literal["ready-made", "converted"]
 Assess = Callable[[PlannedModel], Assessment]
@@ -33,6 +33,7 @@ Choose = Callable[[Iterable[Assessment]], Assessment]
 
 # Bytes a second, 100 Mbit/s: for weighing a download against a conversion.
 ASSUMED_BANDWIDTH = 12.5e6
+MAX_LISTED = 12  # names in a message
 MAX_HEADERS = 4  # files of a repository whose headers are read to find the best that runs
 
 # Weights a second that one core quantizes: ggml_quantize_chunk's lower measured rates
@@ -128,6 +129,8 @@ def choose_download(
     choose: Choose,
     cores: int,
     free: int,
+    *,
+    check: bool = True,
 ) -> DownloadChoice:
     """Return the best offer of the quantization to take here.
 
@@ -139,6 +142,8 @@ def choose_download(
         choose: Chooses among the quantizations, which come best first.
         cores: How many cores would convert.
         free: Bytes of disk that are free.
+        check: Ask the hub whether a ready-made file is there. Without it, a model of models.yaml
+            needs no network, and what models.yaml says is taken as it is.
 
     Raises:
         NotFoundError: Nothing is to be had.
@@ -160,7 +165,10 @@ def choose_download(
     if first is None:
         raise _nothing_offered(location, quant, method)
     best = choose(chain([first], found))
-    return _choose_of_quant(by_model[id(best.model)], method, assess, cores, free, location.name)
+    there = list(by_model[id(best.model)])
+    if check:
+        there = [offer for offer in map(_checked, there) if offer is not None]
+    return _choose_of_quant(there, method, assess, cores, free, location.name)
 
 
 def expected_offer(entry: catalog.ModelEntry, quant: str, cores: int) -> Offer | None:
@@ -179,7 +187,7 @@ def expected_offer(entry: catalog.ModelEntry, quant: str, cores: int) -> Offer |
 
 
 def _choose_of_quant(
-    offers: Sequence[Offer],
+    checked: Sequence[Offer],
     method: DownloadMethod | None,
     assess: Assess,
     cores: int,
@@ -187,7 +195,6 @@ def _choose_of_quant(
     name: str,
 ) -> DownloadChoice:
     """Return the quickest of one quantization's offers for which the disk has room."""
-    checked = [found for found in map(_checked, offers) if found is not None]
     if not checked:
         raise NotFoundError(
             f"{name}: no ready-made file that models.yaml names is there any more",
@@ -297,10 +304,15 @@ def _offers_of_files(
     """Yield the ready-made files of one repository, the largest first."""
     named = [(quant_in_file_name(file.name), file) for file in ggufs]
     if quant:
-        named = [(name, file) for name, file in named if name.upper() == quant.upper()]
+        exact = [(name, file) for name, file in named if name.upper() == quant.upper()]
+        as_label = [(quant, file) for file in ggufs if is_quant_of_file(quant, file.name)]
+        named = exact if exact else as_label
         if not named:
-            have = ", ".join(sorted({quant_in_file_name(file.name) for file in ggufs}))
-            raise UsageError(f"--quant {quant}: {manifest.origin} has none", hint=f"it has {have}")
+            have = sorted({quant_in_file_name(file.name) for file in ggufs} - {""})
+            listed = ", ".join(have) or ", ".join(file.name for file in ggufs[:MAX_LISTED])
+            raise UsageError(
+                f"--quant {quant}: {manifest.origin} has none", hint=f"it has {listed}"
+            )
     elif any(name in catalog.DEFAULT_QUANTS for name, _ in named):
         named = [(name, file) for name, file in named if name in catalog.DEFAULT_QUANTS]
     for name, file in sorted(named, key=lambda one: -one[1].size):
@@ -320,8 +332,10 @@ def _offers_of_checkpoint(
         reason = converter.other_form_error(manifest.files)
         if reason is not None:
             raise NotFoundError(f"{location.remote.origin}: {reason}", hint=reason.hint)
+        listed = ", ".join(sorted(manifest.files)[:MAX_LISTED])
         raise NotFoundError(
-            f"{location.remote.origin}: has neither GGUF files nor a config.json with safetensors"
+            f"{location.remote.origin}: has neither GGUF files nor a config.json with safetensors",
+            hint=f"it has {listed}" if listed else "it is empty",
         )
     config = _read_config(location.remote, manifest)
     for name in [quant] if quant else catalog.DEFAULT_QUANTS:

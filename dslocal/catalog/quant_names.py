@@ -14,7 +14,9 @@ LABEL = "[A-Za-z0-9][A-Za-z0-9._-]{0,31}"
 # A part of the name of a published file, in upper case: "DEEPSEEK-R1-Q4_K_M-00001-OF-00009".
 IN_FILE_NAME = r"(?<![A-Z0-9])(I?Q\d_[A-Z0-9_]+?|BF16|F16|F32)(?=[.\-]|$)"
 # The end of what other programs call a model: "deepseek-r1:7b-q4_K_M", "R1-fp16".
-AT_END = r"[-._ ](?:ud[-._]?)?(?:i?q\d\w*|tq\d_\d|bf16|fp?16|f32|mxfp4\w*)$"
+IN_NAME = r"(?:(?:ud|i1)[-._]?)?(?:i?q\d\w*|tq\d_\d|bf16|fp?16|f32|mxfp4\w*)"
+AT_END = rf"[-._ ]{IN_NAME}$"
+OTHER_WORDS = {"FP16": "F16", "LATEST": ""}  # other programs' words for a quantization, or for any
 
 
 def is_quant_name(text: str) -> bool:
@@ -37,3 +39,25 @@ def quant_in_file_name(path: str) -> str:
 def without_quant(name: str) -> str:
     """Return a model's name in another program without the quantization at its end."""
     return re.sub(AT_END, "", name, flags=re.IGNORECASE)
+
+
+def is_quant_spelling(text: str) -> bool:
+    """Return whether ``text`` is a quantization as other programs spell it: "q4_K_M", "fp16"."""
+    return re.fullmatch(IN_NAME, text, re.IGNORECASE) is not None
+
+
+def normal_quant(text: str) -> str:
+    """Return a quantization in our spelling: "q4_K_M" becomes "Q4_K_M"; "latest" means any."""
+    upper = text.upper()
+    if upper in OTHER_WORDS:
+        return OTHER_WORDS[upper]
+    return upper if is_quant_spelling(text) else text
+
+
+def is_quant_of_file(quant: str, path: str) -> bool:
+    """Return whether a GGUF file's name says that it is in ``quant``, such as "UD-Q4_K_XL"."""
+    wanted = quant.upper()
+    if quant_in_file_name(path) == wanted:
+        return True
+    words = re.escape(wanted).replace("_", "[_-]")
+    return re.search(rf"(?<![A-Z0-9]){words}(?![A-Z0-9_])", path.upper()) is not None

@@ -7,6 +7,8 @@ then the user's own from the configuration folder, whose entries win.
 from __future__ import annotations
 
 import functools
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +18,8 @@ from dslocal.home.paths import config_dir, registry_file
 from .model_entry import ModelEntry
 from .registry_schema import Shape, read_file
 from .strict_yaml import read_yaml
+
+PREFIX = "deepseek-"  # of nearly every name; it may be left out
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,45 @@ def load_registry(file: Path | None = None) -> dict[str, ModelEntry]:
         raise DslocalError(f"{own}: cannot be read: {e.strerror}") from e
     mine = _unchanged(own, (status.st_mtime_ns, status.st_size), registry_file())
     return {**shipped.models, **mine.models}
+
+
+def find_entry(name: str) -> ModelEntry | None:
+    """Return the model that ``name`` or one of its aliases means, however it is spelled.
+
+    Upper and lower case, '_' and '-' are the same, and "deepseek-" may be left out.
+    """
+    registry = load_registry()
+    found = registry.get(name.lower())
+    if found is not None:
+        return found
+    wanted = _key(name)
+    for entry in registry.values():
+        if wanted in _keys(entry):
+            return entry
+    without_tag = name.removesuffix(":latest")
+    return find_entry(without_tag) if without_tag != name else None
+
+
+def known_names() -> dict[str, str]:
+    """Return all names and aliases, each with the name of its model."""
+    names: dict[str, str] = {}
+    for entry in load_registry().values():
+        names.update(dict.fromkeys((entry.name, *entry.aliases), entry.name))
+    return names
+
+
+def _keys(entry: ModelEntry) -> Iterator[str]:
+    for name in (entry.name, *entry.aliases):
+        key = _key(name)
+        yield key
+        if key.startswith(PREFIX):
+            yield key.removeprefix(PREFIX)
+
+
+def _key(name: str) -> str:
+    """Return a name in the one spelling in which names are compared."""
+    plain = re.sub(r"[\s_:-]+", "-", name.lower()).strip("-")
+    return plain.removeprefix("deepseek-ai-")
 
 
 @functools.lru_cache(maxsize=4)

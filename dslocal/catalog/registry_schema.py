@@ -29,6 +29,7 @@ BUNDLED = "bundled:"
 MAX_REVISION = 100  # characters
 
 _MODEL_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,95}")
+_ALIAS = re.compile(r"[a-z0-9][a-z0-9._:-]{0,95}")
 _FOLDER = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
 _REVISION = re.compile(r"(?!refs/(?!pr/[1-9]\d*$))\w[\w.-]*(/\w[\w.-]*)*", re.ASCII)
@@ -143,6 +144,16 @@ def _wrong_quant(name: str) -> str | None:
     return None if is_quant_name(name) else f"{name!r:.40} is not a name such as Q4_K_M"
 
 
+def _aliases(section: Section, key: str) -> tuple[str, ...]:
+    return section.texts(key, _wrong_alias)
+
+
+def _wrong_alias(name: str) -> str | None:
+    if _ALIAS.fullmatch(name):
+        return None
+    return f"{name!r:.80} is not a name: lower case letters, digits, '.', '_', '-' and ':'"
+
+
 def _ready_made(section: Section, key: str) -> tuple[ReadyMade, ...]:
     found = []
     for item in section.sections(key):
@@ -253,6 +264,7 @@ PUBLISHED: dict[str, Rule] = {
     "weights": one_of(*WEIGHTS),
     "files": _file_patterns,
     "gguf": _ready_made,
+    "aliases": _aliases,
 }
 # Keys that say whom a model is for.
 AUDIENCE: dict[str, Rule] = {

@@ -18,6 +18,10 @@ from dslocal.errors import DslocalError, NotFoundError
 from dslocal.files import stat_fingerprint
 from dslocal.gguf.parts import first_part
 
+from . import other_programs
+from .locations import entry_of_repository
+from .names import Spelling, nearest_names, read_spelling
+
 if TYPE_CHECKING:
     from dslocal.convert import ProgressCallback
 
@@ -57,8 +61,8 @@ def resolve_model(model: str | None) -> Path | LocalCheckpoint:
     """Return what ``model`` means: a GGUF file or a checkpoint.
 
     In this order: a name whose checkpoint ships, ``NAME`` or ``NAME:QUANT`` of
-    :mod:`dslocal.catalog.inventory`, a file or folder, and a name that models.yaml knows, which is
-    not here. An installed model whose file is gone is an error, not something else of that name.
+    :mod:`dslocal.catalog.inventory`, a file or folder, and a name in another program's spelling.
+    An installed model whose file is gone is an error, not something else of that name.
 
     Args:
         model: None means the one used last, else nano.
@@ -76,14 +80,108 @@ def resolve_model(model: str | None) -> Path | LocalCheckpoint:
     path = _existing_path(name)
     if path is not None:
         return _resolve_folder(path) if path.is_dir() else first_part(path)
-    known = catalog.load_registry().get(name.lower())
-    if known is not None and not known.local:
-        # its folder raises NotFoundError, which says how to get it
-        return LocalCheckpoint(known.name, known.folder, known.quant)
-    raise NotFoundError(
+    return _resolve_spelling(name)
+
+
+def find_spelled(name: str) -> catalog.InstalledModel | None:
+    """Return the model on this machine that ``name`` means in another program's spelling.
+
+    Raises:
+        UsageError: It is a page that shows no model.
+    """
+    origin = f"ollama:{name.removeprefix('ollama:')}".lower()
+    for installed in catalog.installed_models():
+        if installed.origin.lower().removesuffix(":latest") == origin.removesuffix(":latest"):
+            return installed
+    spelling = read_spelling(name)
+    if spelling is None:
+        return None
+    if spelling.repository:
+        return _installed_from_hub(spelling)
+    if name.lower().endswith(".gguf"):
+        return None  # a file that is not there is not another one
+    entry = catalog.find_entry(spelling.name)
+    own_name = entry.name if entry is not None else spelling.name
+    return catalog.find_installed(own_name, spelling.quant or None)
+
+
+def _installed_from_hub(spelling: Spelling) -> catalog.InstalledModel | None:
+    """Return what was downloaded from a repository, as its quantization or file, last."""
+    found = []
+    for installed in catalog.installed_models():
+        repository = installed.origin.removeprefix("hf:").partition("@")[0]
+        is_quant = spelling.quant.lower() in ("", installed.quant.lower())
+        file = spelling.file.rpartition("/")[2]
+        is_file = not file or file in [path.name for path in installed.files]
+        if repository.lower() == spelling.repository.lower() and is_quant and is_file:
+            found.append(installed)
+    return max(found, key=lambda one: (one.quant != catalog.CHECKPOINT, one.added), default=None)
+
+
+def _resolve_spelling(name: str) -> Path | LocalCheckpoint:
+    """Return what a name in another program's spelling means on this machine.
+
+    Raises:
+        NotFoundError: Nothing here; the hint says how to get it, or what is near it.
+    """
+    installed = find_spelled(name)
+    if installed is not None:
+        return _resolve_installed(installed)
+    spelling = read_spelling(name)
+    entry = None
+    if spelling is not None and spelling.repository:
+        entry = entry_of_repository(spelling.repository)
+        if entry is None or spelling.file:
+            pulled = name if spelling.file or spelling.quant else f"hf:{spelling.repository}"
+            raise NotFoundError(
+                f"{spelling.hub_name} is not on this machine",
+                hint=f"dslocal pull {pulled:.200} downloads it",
+            )
+    elif spelling is not None and not _is_installed_otherwise(spelling.name):
+        entry = catalog.find_entry(spelling.name)
+    if entry is None or spelling is None or name.lower().endswith(".gguf"):
+        raise unknown_model(name)
+    if entry.local is not None and spelling.quant.lower() in ("", entry.quant.lower()):
+        return LocalCheckpoint(entry.name, entry.folder, entry.quant)
+    raise _not_here(name, entry, spelling.quant)
+
+
+def _is_installed_otherwise(name: str) -> bool:
+    """Return whether a model of this name is here, so that another quantization was asked for."""
+    return catalog.find_installed(name) is not None
+
+
+def _not_here(name: str, entry: catalog.ModelEntry, quant: str) -> NotFoundError:
+    """Return the error for a model that is known, and not on this machine."""
+    full_name = f"{entry.name}:{quant}" if quant else entry.name
+    if entry.local is not None:
+        return NotFoundError(
+            f"{full_name} is not on this machine: {entry.name} ships as {entry.quant}",
+            hint=f"dslocal convert {entry.name} -o FILE.gguf --quant {quant} makes it",
+        )
+    foreign = other_programs.match_models(name, other_programs.model_folders())
+    if foreign:
+        hint = f"{foreign[0].app} has it: dslocal import {name} uses that"
+    else:
+        hint = f"dslocal pull {full_name} downloads it; dslocal fit {entry.name} says what it needs"
+    return NotFoundError(f"{full_name} is not on this machine", hint=hint)
+
+
+def unknown_model(name: str) -> NotFoundError:
+    """Return the error for a name that nothing has, with the names that it may be meant as."""
+    foreign = other_programs.match_models(name, other_programs.model_folders())
+    if foreign:
+        hint = f"{foreign[0].app} has it: dslocal import {name:.200} uses that"
+        return NotFoundError(f"{name!r:.200} is not imported yet", hint=hint)
+    known = catalog.known_names()
+    for installed in catalog.installed_models():
+        known.setdefault(installed.name, installed.name)
+    near = nearest_names(name, known)
+    suggested = f"near it: {', '.join(near)}; " if near else ""
+    return NotFoundError(
         f"no model or file called {name!r:.200}",
         hint=(
-            f"here: {installed_names()}; or a GGUF file, or a checkpoint folder;"
+            f"{suggested}here: {installed_names()}; or a GGUF file, or a checkpoint folder;"
             " dslocal fit lists the models that can be downloaded"
         ),
     )

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from dslocal.errors import UsageError
+
 from . import options
 
 Flags = Mapping[str, float | list[str] | None]
@@ -36,6 +38,45 @@ class SamplingOptions:
     def flags(self, think_budget: int | None = None) -> Flags:
         """Return the values by the name of their setting."""
         return {**self.__dict__, "think_budget": think_budget}
+
+
+@dataclass(frozen=True)
+class NamedModel:
+    """The model of a command: as its argument, or as ``-m``, as every command takes it."""
+
+    model: options.ModelArgument = None
+    model_option: options.ModelFlag = None
+
+    @property
+    def name(self) -> str | None:
+        """Return the name that was given, if any.
+
+        Raises:
+            UsageError: Two were given.
+        """
+        if self.model and self.model_option:
+            raise UsageError(
+                f"{self.model!r:.80} and -m {self.model_option!r:.80} are two models",
+                hint="one of them",
+            )
+        return self.model or self.model_option
+
+    def required(self, what: str, *, hint: str) -> str:
+        """Return the name that was given.
+
+        Raises:
+            UsageError: None was, or two.
+        """
+        if self.name is None:
+            raise UsageError(what, hint=hint)
+        return self.name
+
+
+@dataclass(frozen=True)
+class PublishedModel(NamedModel):
+    """A model that is to be fetched."""
+
+    model: options.PublishedArgument = None
 
 
 @dataclass(frozen=True)

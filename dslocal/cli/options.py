@@ -30,6 +30,17 @@ ModelFlag = Annotated[
         autocompletion=completion_values.models,
     ),
 ]
+PublishedArgument = Annotated[
+    str | None,
+    typer.Argument(
+        help=(
+            "A name that dslocal fit lists, with :QUANT or without; OWNER/NAME[:QUANT] or a page "
+            "on the hub; Ollama's NAME:TAG; or a URL."
+        ),
+        show_default=False,
+        autocompletion=completion_values.published,
+    ),
+]
 FamilyFlag = Annotated[
     str | None,
     typer.Option(

@@ -206,7 +206,7 @@ def test_own_entries_that_are_a_folder(own: Path) -> None:
 
 TREE = "models: " + "{a: " * 20 + "1" + "}" * 20
 BAD = [
-    ("unknown key", entry(licens="MIT"), 13, ["m", "'licens'", "known: active, config, context"]),
+    ("unknown key", entry(licens="MIT"), 13, ["m", "'licens'", "known: active, aliases, config"]),
     *(
         (f"no {key}", entry(**{key: ...}), 2, ["m", key, "missing"])
         for key in (*TEXTS, "repository", "context", "parameters", "dtype")

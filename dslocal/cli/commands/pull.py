@@ -8,14 +8,16 @@ import json
 import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dslocal.cli.completion import values as completion_values
+from dslocal.cli.option_groups import PublishedModel, with_option_groups
 from dslocal.cli.options import AsJson
-from dslocal.errors import DoesNotFitError, ExitCode, UsageError
+from dslocal.errors import DoesNotFitError, ExitCode, UnreachableError, UsageError
 from dslocal.files import decimal_size
+from dslocal.terminal.sanitise import one_line
 
 if TYPE_CHECKING:
     from dslocal.catalog import InstalledModel
@@ -27,17 +29,10 @@ if TYPE_CHECKING:
 ASK_ABOVE = 20 * 10**9  # bytes to fetch
 
 
+@with_option_groups
 def pull(
-    model: Annotated[
-        str,
-        typer.Argument(
-            help=(
-                "A name that dslocal fit lists, OWNER/NAME or hf:OWNER/NAME/FILE on the hub, "
-                "or a URL."
-            ),
-            autocompletion=completion_values.published,
-        ),
-    ],
+    *,
+    model: PublishedModel,
     quant: Annotated[
         str | None,
         typer.Option(
@@ -72,21 +67,28 @@ def pull(
     was.
     """
     from dslocal.catalog.locations import find_published
-    from dslocal.cli.pull_model import find_equivalent
+    from dslocal.cli.pulling.pull_model import find_equivalent
 
+    source = model.required("which model?", hint="dslocal fit lists those that run here")
     method = _chosen_method(gguf=gguf, convert=convert)
-    location = find_published(model, revision=revision)
+    location = find_published(source, revision=revision)
     if location is None:
         if revision is not None:
-            raise UsageError(f"--revision: {model!r:.100} is not a model on the hub")
-        _print_local(model, as_json=as_json)
+            raise UsageError(f"--revision: {source!r:.100} is not a model on the hub")
+        _print_local(source, quant, method, as_json=as_json)
         return
+    quant = _chosen_quant(source, quant, location.quant)
     name = f"{location.name}:{quant}" if quant else location.name
     installed = find_equivalent(name, method)
     if installed and not dry_run:
         _print_installed(installed, "is here already", as_json=as_json)
         return
-    choice = _choose(location, quant, method)
+    try:
+        choice = _choose(location, quant, method)
+    except UnreachableError as e:
+        if not _print_offline(location, quant, method, e, dry_run=dry_run, as_json=as_json):
+            raise
+        return
     _print_choice(location, choice, dry_run=dry_run, as_json=as_json)
     if dry_run:
         return
@@ -95,6 +97,17 @@ def pull(
         _ask(choice)
     installed = _pull(location, choice, as_json=as_json)
     _print_installed(installed, "is here", as_json=as_json)
+
+
+def _chosen_quant(text: str, option: str | None, written: str) -> str | None:
+    """Return the quantization that the option or the name asks for.
+
+    Raises:
+        UsageError: They ask for two.
+    """
+    if option and written and option.strip().upper() != written.upper():
+        raise UsageError(f"--quant {option}: and {text:.200} names {written}", hint="one of them")
+    return option.strip() if option else written or None
 
 
 def _chosen_method(*, gguf: bool, convert: bool) -> DownloadMethod | None:
@@ -106,7 +119,7 @@ def _chosen_method(*, gguf: bool, convert: bool) -> DownloadMethod | None:
 
 
 def _pull(location: PublishedLocation, choice: DownloadChoice, *, as_json: bool) -> InstalledModel:
-    from dslocal.cli.pull_model import pull_model
+    from dslocal.cli.pulling.pull_model import pull_model
     from dslocal.terminal.progress import show_progress
 
     try:
@@ -117,25 +130,74 @@ def _pull(location: PublishedLocation, choice: DownloadChoice, *, as_json: bool)
         raise typer.Exit(ExitCode.INTERRUPTED) from None
 
 
-def _print_local(model: str, *, as_json: bool) -> None:
+def _print_local(
+    model: str, quant: str | None, method: DownloadMethod | None, *, as_json: bool
+) -> None:
     """Print where a model is that is on this machine.
 
     Raises:
         NotFoundError: It is nowhere.
+        UsageError: It is here, and not as the options ask for.
     """
     from dslocal import catalog
     from dslocal.catalog import resolve
 
-    if installed := catalog.find_installed(model):
+    named = f"{model}:{quant}" if quant and not Path(model).exists() else model
+    installed = catalog.find_installed(named) or resolve.find_spelled(named)
+    if installed:
         _print_installed(installed, "is here already", as_json=as_json)
         return
-    found = resolve.resolve_model(model)
+    found = resolve.resolve_model(named)
     path = found if isinstance(found, Path) else found.folder
+    if method is not None or (named == model and quant):
+        raise UsageError(
+            f"{model} is on this machine, and nothing of it is fetched",
+            hint=f"dslocal convert {model} -o FILE.gguf makes another file of it",
+        )
     print(json.dumps({"path": str(path)}) if as_json else f"{model} is here already: {path}")
 
 
+def _print_offline(
+    location: PublishedLocation,
+    quant: str | None,
+    method: DownloadMethod | None,
+    error: UnreachableError,
+    *,
+    dry_run: bool,
+    as_json: bool,
+) -> bool:
+    """Print what would be fetched, as far as it is known without a network.
+
+    Returns:
+        Whether that is all that was asked for.
+    """
+    from dslocal.cli.pulling import offline
+    from dslocal.hub.environment import endpoint
+
+    entry = location.entry
+    if entry is None or location.file:
+        address = location.remote.origin.replace("hf:", f"{endpoint()}/")
+        where = f"from {address}: which files, and how large, only the hub says"
+        print(f"dslocal: {one_line(where)}; {offline.bring_line()}", file=sys.stderr)
+        return False
+    choice = _choose(location, quant, method, check=False)
+    if dry_run and as_json:
+        fields = _choice_fields(location, choice)
+        print(json.dumps({**fields, "files": offline.addresses(choice), "checked": False}))
+    else:
+        for line in offline.plan_lines(location, choice):
+            print(line, file=sys.stdout if dry_run else sys.stderr)
+    if dry_run:
+        print(f"dslocal: not checked: {one_line(str(error))}", file=sys.stderr)
+    return dry_run
+
+
 def _choose(
-    location: PublishedLocation, quant: str | None, method: DownloadMethod | None
+    location: PublishedLocation,
+    quant: str | None,
+    method: DownloadMethod | None,
+    *,
+    check: bool = True,
 ) -> DownloadChoice:
     """Return the best way to the best quantization that runs on this machine."""
     from dslocal import home
@@ -153,9 +215,8 @@ def _choose(
     while not folder.exists():
         folder = folder.parent
     free = shutil.disk_usage(folder).free
-    name = quant.strip() if quant else None
     return offers.choose_download(
-        location, name, method, assess_here, choose_quant, machine.cores, free
+        location, quant, method, assess_here, choose_quant, machine.cores, free, check=check
     )
 
 
@@ -178,9 +239,22 @@ def _require_fit(
     if not was_asked_for:
         raise DoesNotFitError(
             message,
-            hint=f"--quant {quant} fetches it all the same; dslocal fit says what would run",
+            hint=(
+                f"--quant {quant} fetches it all the same; dslocal fit says what would run"
+                f"{_smaller_namesake(location.name)}"
+            ),
         )
     print(f"dslocal: {message}", file=sys.stderr)
+
+
+def _smaller_namesake(name: str) -> str:
+    """Return what to say where Ollama calls another model by this name."""
+    from dslocal import catalog
+
+    other = catalog.find_entry(f"{name}:latest")
+    if other is None or other.name == name:
+        return ""
+    return f"; what Ollama calls {name} is {other.name}"
 
 
 def _ask(choice: DownloadChoice) -> None:
@@ -208,19 +282,8 @@ def _print_choice(
     """Print which way it is, why, and how it will run."""
     offer, plan = choice.offer, choice.assessment.plan
     if as_json:
-        fields = {
-            "model": location.name,
-            "quant": offer.model.quant,
-            "way": offer.method,
-            "from": offer.remote.origin,
-            "why": choice.why,
-            "download": offer.model.download,
-            "disk": offer.disk,
-            "verdict": plan.verdict,
-            "n_ctx": plan.load_config.n_ctx,
-        }
         if dry_run:
-            print(json.dumps(fields))
+            print(json.dumps(_choice_fields(location, choice)))
         return
     where = sys.stdout if dry_run else sys.stderr
     print(
@@ -233,6 +296,22 @@ def _print_choice(
         f"{decimal_size(offer.disk)} of disk at most; {_how_it_runs(plan)}",
         file=where,
     )
+
+
+def _choice_fields(location: PublishedLocation, choice: DownloadChoice) -> dict[str, Any]:
+    """Return a choice as ``--json`` prints it."""
+    offer, plan = choice.offer, choice.assessment.plan
+    return {
+        "model": location.name,
+        "quant": offer.model.quant,
+        "way": offer.method,
+        "from": offer.remote.origin,
+        "why": choice.why,
+        "download": offer.model.download,
+        "disk": offer.disk,
+        "verdict": plan.verdict,
+        "n_ctx": plan.load_config.n_ctx,
+    }
 
 
 def _how_it_runs(plan: Plan) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -162,12 +163,37 @@ def find_targets(names: Sequence[str]) -> RemovalTargets:
                 "and nothing of it is converted",
                 file=sys.stderr,
             )
+        elif found := _found_otherwise(name.text, all_installed):
+            targets.models[found.full_name] = found
         else:
-            raise NotFoundError(
-                f"no model called {name.text!r:.200} is on this machine",
-                hint=f"here: {resolve.installed_names()}",
-            )
+            raise _nothing_to_remove(name.text)
     return targets
+
+
+def _found_otherwise(text: str, installed: Sequence[InstalledModel]) -> InstalledModel | None:
+    """Return the model that is named by one of its files, or in another program's spelling."""
+    from dslocal.catalog import resolve
+
+    path = Path(os.path.normpath(Path(text).expanduser().absolute()))
+    for model in installed:
+        if path in model.files:
+            return model
+    return None if not text or path.exists() else resolve.find_spelled(text)
+
+
+def _nothing_to_remove(text: str) -> DslocalError:
+    """Return the error for a name of which nothing is here to remove."""
+    from dslocal.catalog import resolve
+    from dslocal.files import is_file, is_folder
+
+    path = Path(text).expanduser()
+    if text and (is_file(path) or is_folder(path)):
+        return UsageError(
+            f"{text:.200} is a file or folder of yours, and no model that dslocal keeps",
+            hint=f"delete it as any other: rm {'-r ' if is_folder(path) else ''}{text:.200}",
+        )
+    error = resolve.unknown_model(text)
+    return NotFoundError(f"no model called {text!r:.200} is on this machine", hint=error.hint)
 
 
 def _only_one(name: ModelName, installed: list[InstalledModel]) -> InstalledModel:
