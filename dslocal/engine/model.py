@@ -8,7 +8,7 @@ import re
 import sys
 import unicodedata
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
@@ -33,6 +33,8 @@ USER_DEFINED = 4  # an added token, which llama.cpp finds in any text
 TYPES_WITHOUT_TEXT = (2, 3, 5)  # unknown, control and unused
 TAG = re.compile(r"<\S+>")  # an added token that is markup, such as <think>
 PIECE_BYTES = 64  # room for most tokens
+MAX_REMEMBERED = 64  # bytes of a piece of text whose ids are remembered within one text
+MAX_REMEMBERED_PIECES = 1024
 SPARE_TOKENS = 8  # room in a tokenizer's buffer besides one token a byte
 
 
@@ -135,10 +137,16 @@ class LlamaModel:
         if self.header.text("tokenizer.ggml.pre") in NFC_PRE_TOKENIZERS:
             text = unicodedata.normalize("NFC", text)
         cuts = [match.end() - 1 for match in self._markup.finditer(text)] if self._markup else []
-        ids: list[int] = []
-        for start, end in pairwise([0, *cuts, len(text)]):
-            ids += self._tokenize(text[start:end])
-        return ids
+        pieces = [text[start:end] for start, end in pairwise([0, *cuts, len(text)])]
+        return self._tokenize(pieces)
+
+    def least_tokens(self, text: str) -> int:
+        """Return a number of tokens that ``text`` has at least, without tokenizing it.
+
+        Each token is at most as long as the longest one, and none reaches over the end of a tag.
+        """
+        pieces = sum(1 for _ in self._markup.finditer(text)) if self._markup else 0
+        return max(len(text) // self._longest_token, pieces)
 
     def special_id(self, token: str) -> int | None:
         """Return the id of the special token ``token``, or None if the vocabulary lacks it."""
@@ -171,6 +179,11 @@ class LlamaModel:
         return types if isinstance(types, list) else []
 
     @functools.cached_property
+    def _longest_token(self) -> int:
+        """The characters of the longest token, with all bytes of what is not one."""
+        return max(len(token.encode()) for token in self.header.tokens())
+
+    @functools.cached_property
     def _specials(self) -> dict[str, int]:
         """All tokens that are not ordinary text, and their ids."""
         tokens = zip(self.header.tokens(), self.token_types, strict=False)
@@ -183,18 +196,34 @@ class LlamaModel:
         tags = [token for token, kind in tokens if kind == USER_DEFINED and TAG.fullmatch(token)]
         return re.compile("|".join(re.escape(tag) for tag in tags)) if tags else None
 
-    def _tokenize(self, text: str) -> list[int]:
-        data = text.encode("utf-8", "replace")
-        return call_with_big_stack(len(data), lambda: self._tokenize_bytes(data))
+    def _tokenize(self, texts: Sequence[str]) -> list[int]:
+        """Return the ids of all ``texts``, each tokenized by itself."""
+        pieces = [text.encode("utf-8", "replace") for text in texts]
+        longest = max(map(len, pieces))
+        # one buffer for all: ctypes makes a class for each length of an array, and keeps it
+        buffer = (self._low.llama_token * (longest + SPARE_TOKENS))()
+        return call_with_big_stack(longest, lambda: self._tokenize_pieces(pieces, buffer))
 
-    def _tokenize_bytes(self, data: bytes) -> list[int]:
-        size = len(data) + SPARE_TOKENS
+    def _tokenize_pieces(self, pieces: Sequence[bytes], buffer: Any) -> list[int]:
+        ids: list[int] = []
+        known: dict[bytes, list[int]] = {}  # short pieces that come again and again
+        for piece in pieces:
+            found = known.get(piece)
+            if found is None:
+                found = self._tokenize_bytes(piece, buffer)
+            if len(piece) <= MAX_REMEMBERED and len(known) < MAX_REMEMBERED_PIECES:
+                known[piece] = found
+            ids += found
+        return ids
+
+    def _tokenize_bytes(self, data: bytes, buffer: Any) -> list[int]:
         while True:
-            buffer = (self._low.llama_token * size)()
-            n = self._low.llama_tokenize(self._vocab, data, len(data), buffer, size, False, False)
+            n = self._low.llama_tokenize(
+                self._vocab, data, len(data), buffer, len(buffer), False, False
+            )
             if n >= 0:
                 return list(buffer[:n])
-            size = -n  # what it takes
+            buffer = (self._low.llama_token * -n)()  # what it takes
 
 
 def _return_memory_to_system() -> None:

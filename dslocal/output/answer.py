@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         Timings,
         TokenLogprobs,
     )
+    from dslocal.engine.grammar.grammar import Grammar
 
 MIN_ANSWER_TOKENS = 256  # tokens of the context that a prompt must leave free
 
@@ -59,6 +60,7 @@ class Turn:
             for none.
         logprobs: The logprobs that were asked for, one entry a new token.
         constraint: What the text must look like.
+        grammar: The constraint's grammar where it is compiled already. It is copied.
         loop: The endless repetition that ended the answer, or only its reasoning.
         steering: What closes the reasoning and holds the answer to its grammar.
         ids: The token ids of the answer.
@@ -82,6 +84,7 @@ class Turn:
     top_logprobs: int | None = None
     logprobs: list[TokenLogprobs] = field(default_factory=list)
     constraint: OutputConstraint | None = None
+    grammar: Grammar | None = None
     loop: Loop | None = None
     steering: Steering | None = None
     ids: list[int] = field(default_factory=list)
@@ -277,7 +280,9 @@ def stream_answer(
         on_prefill=on_prefill,
     )
     reader = AnswerReader(turn, family, settings, prompt, model)
-    grammar = Grammar(model, turn.constraint.grammar) if turn.constraint else None
+    grammar = turn.grammar.copy() if turn.grammar else None
+    if grammar is None and turn.constraint:
+        grammar = Grammar(model, turn.constraint.grammar)
     turn.steering = make_steering(
         family, reader.parser, model, settings.think_budget.value, grammar, stop_ids
     )

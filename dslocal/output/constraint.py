@@ -23,7 +23,7 @@ from dslocal.prompts.messages import Tool, Vocabulary, encode
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 100  # levels of lists and objects within each other
-MAX_NODES = 20_000  # values of a schema, at every level
+MAX_NODES = 10_000  # values of a schema, at every level
 MAX_PATTERN = 1 << 16  # characters of a regular expression or a grammar
 MAX_DIGITS = 400  # digits of a number that are calculated with
 ANY_OBJECT = {"type": "object"}

@@ -232,6 +232,7 @@ class RequestRun:
             seed=request.seed + number,
             top_logprobs=request.top_logprobs,
             constraint=request.constraint,
+            grammar=request.grammar,
         )
 
         def on_prefill(done: int, total: int) -> None:

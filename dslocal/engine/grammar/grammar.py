@@ -38,6 +38,11 @@ Floats = NDArray[np.float32]
 JSON_WHITESPACE = r"[ \t]|\n[ \t]{0,32}"
 MAX_MULTIPLE_OF = 100_000  # states of an automaton that divides
 TOKENIZED_CHARACTERS = 2000  # at a time: llama.cpp recurses over a long word
+MAX_ROW_ITEMS = 20_000  # of the parser at one place; a thousand optional fields have 4,000
+# What the lexer of a grammar may cost before the first token: with llguidance's own limit a hostile
+# pattern takes 160 MiB and seconds, with this one a fifth.
+INITIAL_LEXER_FUEL = 200_000
+TOO_COMPLEX = "fewer optional fields, smaller repetitions or a plainer pattern"
 MAX_REASON = 300  # characters of llguidance's explanation
 
 _tokenizers: WeakKeyDictionary[LlamaModel, Any] = WeakKeyDictionary()
@@ -188,6 +193,14 @@ class Grammar:
             message = f"nothing can be written in this grammar: {reason}"
             raise UsageError(message.removesuffix(": "))
 
+    def copy(self) -> Grammar:
+        """Return a grammar that continues where this one stands. It takes next to no time."""
+        copied = object.__new__(Grammar)
+        copied.__dict__.update(self.__dict__)
+        copied._matcher = self._matcher.deep_copy()
+        copied._bits = self._bits.copy()
+        return copied
+
     def mask(self, logits: Floats) -> None:
         """Set the logits of tokens that may not come next to -inf.
 
@@ -195,7 +208,7 @@ class Grammar:
             logits: float32 ``[n_vocab]``, changed in place.
 
         Raises:
-            EngineError: if llguidance fails.
+            UsageError: if the grammar turns out to be too complex to be followed.
         """
         self._update()
         allowed = np.unpackbits(self._bits, count=self._n_vocab, bitorder="little").view(np.bool_)
@@ -205,7 +218,7 @@ class Grammar:
         """Return which of ``ids`` may come next: bool ``[ids]``.
 
         Raises:
-            EngineError: if llguidance fails.
+            UsageError: if the grammar turns out to be too complex to be followed.
         """
         self._update()
         found: NDArray[np.bool_] = (self._bits[ids >> 3] >> (ids & 7)) & 1 != 0
@@ -216,10 +229,14 @@ class Grammar:
 
         Raises:
             EngineError: if it may not come.
+            UsageError: if the grammar turns out to be too complex to be followed.
         """
+        was_allowed = self._is_current and bool(self._bits[token >> 3] >> (token & 7) & 1)
         self._is_current = False
         if not self._matcher.consume_token(token):
             reason = _reason(self._matcher.get_error())
+            if was_allowed:
+                raise UsageError(f"the grammar is too complex: {reason}", hint=TOO_COMPLEX)
             raise EngineError(f"the grammar does not go on: {reason}")
 
     @property
@@ -234,7 +251,7 @@ class Grammar:
         self._compute_bits()
         if self._matcher.is_error():
             reason = _reason(self._matcher.get_error())
-            raise EngineError(f"the grammar cannot be followed: {reason}")
+            raise UsageError(f"the grammar is too complex: {reason}", hint=TOO_COMPLEX)
         self._is_current = True
 
     def _compute_bits(self) -> None:
@@ -242,10 +259,14 @@ class Grammar:
 
 
 def _limits() -> Any:
-    """Return llguidance's own limits, with errors that do not quote the whole grammar."""
+    """Return limits for hostile grammars, with errors that do not quote the whole grammar."""
     from llguidance import LLParserLimits
 
-    return LLParserLimits(verbose_errors=False)
+    return LLParserLimits(
+        verbose_errors=False,
+        max_items_in_row=MAX_ROW_ITEMS,
+        initial_lexer_fuel=INITIAL_LEXER_FUEL,
+    )
 
 
 def _tokenizer(model: LlamaModel) -> Any:

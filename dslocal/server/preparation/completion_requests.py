@@ -17,6 +17,7 @@ from dslocal.server.wire.client_fields import IgnoredField
 from dslocal.server.wire.errors import ApiError
 from dslocal.server.wire.schemas import CompletionRequest
 
+from .output_constraints import read_constraint
 from .requests import PreparedRequest, ServedModel, seed_of, validated, with_request_settings
 
 SPELLED_TURNS = ("<｜User｜>", "<｜Assistant｜>", "<｜end▁of▁sentence｜>")
@@ -60,6 +61,7 @@ def _prepared(
         seed=seed,
         n=request.n or 1,
         top_logprobs=request.logprobs,
+        constraint=read_constraint(request),
         ids=ids,
         echo=_echo(served, request, prompt),
         has_prompt_logprobs=bool(request.echo) and request.logprobs is not None,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from dslocal import output, prompts
@@ -17,6 +16,7 @@ from dslocal.server.wire.schemas import MAX_SEED, SamplingFields
 
 if TYPE_CHECKING:
     from dslocal.engine import LlamaContext
+    from dslocal.engine.grammar.grammar import Grammar
 
 MAX_SHOWN_NAME = 100
 NO_LIMIT = (-1, -2)  # llama-server's and LM Studio's words for as many tokens as there is room
@@ -52,12 +52,6 @@ class ServedModel:
     has_any_name: bool = False
     math: bool | None = None
 
-    @cached_property
-    def max_characters(self) -> int:
-        """Return a number of characters beyond which no text fits the context."""
-        longest = max(len(token.encode()) for token in self.context.model.header.tokens())
-        return self.context.n_ctx * longest
-
     def require_name(self, name: str | None) -> None:
         """Refuse a request for another model.
 
@@ -88,6 +82,7 @@ class PreparedRequest:
         n: The number of answers.
         top_logprobs: How many alternatives each token's logprobs have; None for no logprobs.
         constraint: What the answer must look like.
+        grammar: The constraint's grammar, filled in by :func:`validated`.
         ignores_cache: Whether nothing of the KV cache is used.
         ids: The prompt's token ids, filled in by :func:`validated` where they were not sent.
         echo: What stands before every text of the response.
@@ -104,6 +99,7 @@ class PreparedRequest:
     n: int = 1
     top_logprobs: int | None = None
     constraint: output.OutputConstraint | None = None
+    grammar: Grammar | None = None
     ignores_cache: bool = False
     ids: Sequence[int] = ()
     echo: str = ""
@@ -127,11 +123,11 @@ def validated(served: ServedModel, prepared: PreparedRequest) -> PreparedRequest
 
     context = served.context
     texts = [part.text for part in prepared.prompt if isinstance(part, prompts.PlainText)]
-    length = sum(len(text) for text in texts)
-    if length > served.max_characters:
+    least = sum(context.model.least_tokens(text) for text in texts)
+    if least > context.n_ctx:
         raise ContextOverflowError(
-            f"the prompt has {length:,} characters; "
-            f"the context holds {context.n_ctx:,} tokens, which are fewer"
+            f"the prompt has {sum(map(len, texts)):,} characters, which are {least:,} tokens or "
+            f"more; the context holds {context.n_ctx:,}"
         )
     ids = prepared.ids or prompts.encode(prepared.prompt, context.model)
     if len(ids) + reserved_tokens(prepared.settings, context.n_ctx) > context.n_ctx:
@@ -140,9 +136,10 @@ def validated(served: ServedModel, prepared: PreparedRequest) -> PreparedRequest
         output.resolve_logit_bias(prepared.settings.logit_bias, context.model)
     except UsageError as e:
         raise ApiError(422, str(e), param="logit_bias") from None
+    grammar = None
     if prepared.constraint:
-        Grammar(context.model, prepared.constraint.grammar)
-    return replace(prepared, ids=ids)
+        grammar = Grammar(context.model, prepared.constraint.grammar)
+    return replace(prepared, ids=ids, grammar=grammar)
 
 
 def with_request_settings(
