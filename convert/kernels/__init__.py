@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -21,6 +22,7 @@ import numpy as np
 from dslocal.gguf.tensor_types import GgmlType
 
 from .ggml import Bytes, Floats, init_quantization, quantize_chunk, quantize_with_ggml
+from .grids import GRID_TYPES, grid_levels
 
 __all__ = [
     "Bytes",
@@ -60,6 +62,10 @@ class Kernels:
             ctypes.c_void_p,  # out
             ctypes.c_void_p,  # ggml_quantize_chunk
         ]
+        self._set_grid = self._library.kernels_set_grid
+        self._set_grid.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_int]
+        self._grids: set[GgmlType] = set()
+        self._lock = threading.Lock()
 
     @property
     def processor_level(self) -> int:
@@ -84,6 +90,8 @@ class Kernels:
         Returns:
             uint8 ``[bytes]``, the rows one after another.
         """
+        if kind in GRID_TYPES:
+            self._build_grid(kind)
         rows, columns = values.shape
         values = np.ascontiguousarray(values)
         out = np.empty(kind.nbytes(values.size), np.uint8)
@@ -98,6 +106,21 @@ class Kernels:
             ctypes.cast(quantize_chunk(), ctypes.c_void_p),
         )
         return out
+
+    def _build_grid(self, kind: GgmlType) -> None:
+        """Build the tables of a type's grid, once."""
+        with self._lock:
+            if kind in self._grids:
+                return
+            levels = grid_levels(kind)
+            if (
+                self._library.kernels_set_grid(
+                    int(kind), levels.ctypes.data_as(ctypes.c_void_p), len(levels)
+                )
+                != 1
+            ):
+                raise MemoryError(f"no memory for the grid of {kind.name}")
+            self._grids.add(kind)
 
 
 def compiled_levels() -> Mapping[str, Path]:

@@ -13,6 +13,11 @@ vi quantize_q3_k(const struct tile *tile, uint8_t *out);
 vi quantize_q4_k(const struct tile *tile, uint8_t *out);
 vi quantize_q5_k(const struct tile *tile, uint8_t *out);
 vi quantize_q6_k(const struct tile *tile, uint8_t *out);
+vi quantize_iq2_xxs(const struct tile *tile, uint8_t *out);
+vi quantize_iq2_xs(const struct tile *tile, uint8_t *out);
+vi quantize_iq2_s(const struct tile *tile, uint8_t *out);
+vi quantize_iq3_xxs(const struct tile *tile, uint8_t *out);
+vi quantize_iq3_s(const struct tile *tile, uint8_t *out);
 
 static const struct kernel KERNELS[] = {
     /* type, weights, bytes, quantize */
@@ -21,6 +26,11 @@ static const struct kernel KERNELS[] = {
     {12, 256, 144, quantize_q4_k},
     {13, 256, 176, quantize_q5_k},
     {14, 256, 210, quantize_q6_k},
+    {16, 256, 66, quantize_iq2_xxs},
+    {17, 256, 74, quantize_iq2_xs},
+    {18, 256, 98, quantize_iq3_xxs},
+    {21, 256, 110, quantize_iq3_s},
+    {22, 256, 82, quantize_iq2_s},
 };
 #define KERNEL_COUNT ((int)(sizeof KERNELS / sizeof *KERNELS))
 
