@@ -92,10 +92,12 @@ INLINE vi combination_in(vi code, const struct shape shape) {
 }
 
 /* The values of the levels, 2*level + 1, in each place of a vector of terms. */
+static const float VALUES_OF_3[16] = {1, 3, 5, 0, 1, 3, 5, 0, 1, 3, 5, 0, 1, 3, 5, 0};
+static const float VALUES_OF_8[16] = {1, 3, 5, 7, 9, 11, 13, 15, 1, 3, 5, 7, 9, 11, 13, 15};
+
 INLINE nf level_values(const struct shape shape) {
     nf values;
-    for (int place = 0; place < NEAR; place++)
-        values[place] = (float)(2 * (place % places(shape)) + 1);
+    memcpy(&values, shape.levels == 3 ? VALUES_OF_3 : VALUES_OF_8, sizeof values);
     return values;
 }
 

@@ -16,6 +16,8 @@ vi quantize_q6_k(const struct tile *tile, uint8_t *out);
 vi quantize_iq2_xxs(const struct tile *tile, uint8_t *out);
 vi quantize_iq2_xs(const struct tile *tile, uint8_t *out);
 vi quantize_iq2_s(const struct tile *tile, uint8_t *out);
+vi quantize_iq4_nl(const struct tile *tile, uint8_t *out);
+vi quantize_iq4_xs(const struct tile *tile, uint8_t *out);
 vi quantize_iq3_xxs(const struct tile *tile, uint8_t *out);
 vi quantize_iq3_s(const struct tile *tile, uint8_t *out);
 
@@ -29,8 +31,10 @@ static const struct kernel KERNELS[] = {
     {16, 256, 66, quantize_iq2_xxs},
     {17, 256, 74, quantize_iq2_xs},
     {18, 256, 98, quantize_iq3_xxs},
+    {20, 32, 18, quantize_iq4_nl},
     {21, 256, 110, quantize_iq3_s},
     {22, 256, 82, quantize_iq2_s},
+    {23, 256, 136, quantize_iq4_xs},
 };
 #define KERNEL_COUNT ((int)(sizeof KERNELS / sizeof *KERNELS))
 

@@ -28,6 +28,8 @@ KERNEL_TYPES = (
     GgmlType.Q5_K,
     GgmlType.Q3_K,
     GgmlType.Q2_K,
+    GgmlType.IQ4_NL,
+    GgmlType.IQ4_XS,
     *GRIDS,
 )
 
