@@ -11,7 +11,7 @@
 struct search {
     int weights;       /* of a sub-block */
     float top;         /* the largest code */
-    float first, step; /* the first trial divides the range into top + first, each next into step more */
+    float first, step; /* trial t divides the range into top + first + step * t parts */
     int last;          /* the number of the last trial, counted from 0 */
     int is_absolute;   /* whether absolute differences are summed up, rather than squared ones */
 };
@@ -178,8 +178,8 @@ INLINE vf fit_scales(const vf *x, const vf *weights, vi *codes, int n, float top
     return vselect(~is_zero & (sum_l2 > 0), sum_lx / sum_l2, splat(0));
 }
 
-/* The same without an importance matrix: the largest becomes the code `top`. A negative scale gives a
- * negative code. */
+/* The same without an importance matrix: the largest becomes the code `top`. A negative scale
+ * gives a negative code. */
 INLINE vf scale_by_largest(const vf *x, vi *codes, int n, float top) {
     vf max = splat(0);
     for (int i = 0; i < n; i++) max = vmax(x[i], max);
@@ -199,8 +199,10 @@ INLINE void final_codes(const vf *x, const struct fit *fit, vf d, vf m, int n, f
     for (int i = 0; i < n; i++)
         codes[i] = to_int(nearest_limited((x[i] + m) / divisor, 0, top));
     if (any(is_zero))
-        for (int i = 0; i < n; i++)
-            codes[i] = iselect(is_zero, to_int(code_of(x[i], fit->iscale, fit->base, top)), codes[i]);
+        for (int i = 0; i < n; i++) {
+            vf searched = code_of(x[i], fit->iscale, fit->base, top);
+            codes[i] = iselect(is_zero, to_int(searched), codes[i]);
+        }
 }
 
 #endif

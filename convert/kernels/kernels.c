@@ -69,14 +69,17 @@ typedef size_t (*quantize_chunk)(int, const float *, void *, int64_t, int64_t, i
 
 /* Side by side: tile[i][lane] = rows[lane][i]. */
 static void fill(vf *tile, const float *const *rows, int n) {
-    for (int lane = 0; lane < LANES; lane++)
-        for (int i = 0; i < n; i++) tile[i][lane] = rows[lane][i];
+    for (int i = 0; i < n; i += 4) {
+        for (int k = 0; k < 4; k++) tile[i + k] = join_quads(rows + k, i);
+        transpose_quads(tile + i);
+    }
 }
 
 /* Quantize float32 weights [rows, columns] as ggml_quantize_chunk does, to the same bytes.
  *
- * columns must be a multiple of the type's block. importance is [columns], or NULL. Blocks that the
- * type's kernel leaves are given to ggml. Returns how many these were; -1 for a type without kernel.
+ * columns must be a multiple of the type's block. importance is [columns], or NULL. Blocks that
+ * the type's kernel leaves are given to ggml. Returns how many these were; -1 for a type without
+ * kernel.
  */
 EXPORT int64_t kernels_quantize(int type, const float *x, const float *importance, int64_t rows,
                                 int64_t columns, uint8_t *out, quantize_chunk ggml) {

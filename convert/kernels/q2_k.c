@@ -1,7 +1,7 @@
 /* Q2_K: 16 sub-blocks of 16 weights, weight = d * scale * code - dmin * minimum.
  *
- * Source: quantize_row_q2_K_ref and quantize_row_q2_K_impl. A block is 16 bytes, each of a scale (the
- * low 4 bits) and a minimum, 256 codes of 2 bits, and d and dmin (halves).
+ * Source: quantize_row_q2_K_ref and quantize_row_q2_K_impl. A block is 16 bytes, each of a scale
+ * (the low 4 bits) and a minimum, 256 codes of 2 bits, and d and dmin (halves).
  */
 #include "affine.h"
 

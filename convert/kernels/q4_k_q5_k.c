@@ -1,7 +1,8 @@
 /* Q4_K and Q5_K: 8 sub-blocks of 32 weights, weight = d * scale * code - dmin * minimum.
  *
- * Source: quantize_row_q4_K_ref, quantize_row_q4_K_impl, and the same of q5_K. A block is d and dmin
- * (halves), 12 bytes that hold 8 scales and 8 minima of 6 bits each, and 256 codes of 4 or 5 bits.
+ * Source: quantize_row_q4_K_ref, quantize_row_q4_K_impl, and the same of q5_K. A block is d and
+ * dmin (halves), 12 bytes that hold 8 scales and 8 minima of 6 bits each, and 256 codes of 4 or 5
+ * bits.
  */
 #include "affine.h"
 
@@ -17,9 +18,9 @@ static const struct search q4_k_weighted = {SIZE, 15, -0.9f, 0.05f, 36, 0};
 static const struct search q5_k = {SIZE, 31, -0.5f, 0.1f, 15, 0};
 static const struct search q5_k_weighted = {SIZE, 31, -0.9f, 0.05f, 36, 0};
 
-/* The bytes that ggml's get_scale_min_k4 reads, as three words: the low 6 bits of byte j are scale j,
- * those of byte 4 + j minimum j; the other four of each have their low 4 bits in the last word, and
- * their high 2 bits above those of the first four. */
+/* The bytes that ggml's get_scale_min_k4 reads, as three words: the low 6 bits of byte j are scale
+ * j, those of byte 4 + j minimum j; the other four of each have their low 4 bits in the last word,
+ * and their high 2 bits above those of the first four. */
 INLINE void pack_scales(const vi *scales, const vi *minima, vi *words) {
     words[0] = words[1] = words[2] = isplat(0);
     for (int j = 0; j < 4; j++) {

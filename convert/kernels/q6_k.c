@@ -1,7 +1,8 @@
 /* Q6_K: 16 sub-blocks of 16 weights, weight = d * scale * (code - 32).
  *
- * Source: quantize_row_q6_K_ref and quantize_row_q6_K_impl. A block is the low 4 bits of 256 codes,
- * their high 2 bits, 16 scales of 8 bits, and d (a half). An importance matrix is the weight itself.
+ * Source: quantize_row_q6_K_ref and quantize_row_q6_K_impl. A block is the low 4 bits of 256
+ * codes, their high 2 bits, 16 scales of 8 bits, and d (a half). An importance matrix is the
+ * weight itself.
  */
 #include "symmetric.h"
 
@@ -10,8 +11,8 @@
 #define TOP 32
 #define BYTES 210
 
-/* Of each half of the block, the low bits of weight i and i + 64 share a byte; so do the high bits of
- * i, i + 32, i + 64 and i + 96. */
+/* Of each half of the block, the low bits of weight i and i + 64 share a byte; so do the high bits
+ * of i, i + 32, i + 64 and i + 96. */
 INLINE void store_codes(const vi *codes, uint8_t *out) {
     vi low[32], high[16];
     for (int half = 0; half < 2; half++)

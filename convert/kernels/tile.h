@@ -18,8 +18,8 @@ struct kernel {
     int type;     /* its number in enum ggml_type */
     int weights;  /* weights of a block: 32 or 256 */
     int bytes;    /* bytes of a block */
-    /* Write LANES blocks to out, one after another. Returns a mask of the lanes whose blocks must be
-       left to ggml; what was written for those does not matter. */
+    /* Write LANES blocks to out, one after another. Returns a mask of the lanes whose blocks must
+     * be left to ggml; what was written for those does not matter. */
     vi (*quantize)(const struct tile *tile, uint8_t *out);
 };
 
@@ -29,7 +29,7 @@ INLINE vf sum_of_squares(const vf *x, int n) {
     return sum;
 }
 
-/* The weights of the errors with an importance matrix, as all types have them. Returns their sum. */
+/* The weights of the errors with an importance matrix. Returns their sum. */
 INLINE vf weigh(const vf *x, const vf *importance, vf sigma2, int n, vf *weights) {
     vf sum = splat(0);
     for (int i = 0; i < n; i++) {
@@ -39,17 +39,25 @@ INLINE vf weigh(const vf *x, const vf *importance, vf sigma2, int n, vf *weights
     return sum;
 }
 
-/* Store words of 4 bytes, which every lane has `count` of, at `offset` of its block. Little-endian. */
+/* Store words of 4 bytes, which every lane has `count` of, at `offset` of its block. Little-
+ * endian. */
 INLINE void store_words(uint8_t *out, int bytes, int offset, const vi *words, int count) {
-    for (int lane = 0; lane < LANES; lane++)
-        for (int i = 0; i < count; i++) {
+    const int in_fours = count / 4 * 4;
+    for (int i = 0; i < in_fours; i += 4) {
+        vf four[4] = {(vf)words[i], (vf)words[i + 1], (vf)words[i + 2], (vf)words[i + 3]};
+        transpose_quads(four);
+        for (int k = 0; k < 4; k++)
+            split_quads(four[k], out + k * bytes + offset + 4 * i, 4 * bytes);
+    }
+    for (int i = in_fours; i < count; i++)
+        for (int lane = 0; lane < LANES; lane++) {
             int32_t word = words[i][lane];
             memcpy(out + lane * bytes + offset + 4 * i, &word, 4);
         }
 }
 
-/* Store codes of 2 bits, as Q2_K and Q3_K pack them: the weights i, i + 32, i + 64 and i + 96 of each
- * half of the block share a byte. */
+/* Store codes of 2 bits, as Q2_K and Q3_K pack them: the weights i, i + 32, i + 64 and i + 96 of
+ * each half of the block share a byte. */
 INLINE void store_two_bits(const vi *codes, uint8_t *out, int bytes, int offset) {
     vi words[MAX_BLOCK / 16];
     for (int half = 0; half < 2; half++)

@@ -50,6 +50,7 @@ def all_rows(seed: int, rows: int, columns: int) -> Iterator[NamedRows]:
         ("largest that a conversion takes", np.clip(gaussian * 2e4, -65280, 65280)),
         ("scales below float16", gaussian * 1e-6),
         ("scales that are zero in float16", gaussian * 1e-9),
+        ("third powers that are denormal", gaussian * 1e-13),
         ("at ggml's limit of zero", gaussian * 1e-15),
         ("denormal", gaussian * np.float32(1e-40)),
     ):
