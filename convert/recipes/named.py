@@ -20,6 +20,8 @@ from dslocal.errors import UsageError
 from dslocal.gguf.tensor_names import layer_of, name_in_layer
 from dslocal.gguf.tensor_types import GgmlType as T
 
+MAX_SUGGESTED = 3  # recipes that a wrong name may have meant
+
 
 @dataclass(frozen=True)
 class ModelTraits:
@@ -168,8 +170,23 @@ def recipe_named(name: str) -> NamedRecipe:
     """Return the recipe called ``name``, in any case. Raises UsageError where there is none."""
     found = RECIPES.get(ALIASES.get(name.upper(), name.upper()))
     if found is None:
-        raise UsageError(f"unknown quantization {name!r:.40}", hint=f"known: {', '.join(RECIPES)}")
+        raise UsageError(f"unknown quantization {name!r:.40}", hint=_nearest(name.upper()))
     return found
+
+
+def _nearest(name: str) -> str:
+    """Return a hint: what may be meant by a name such as Q4 or Q4-KM, and all that there is."""
+    from difflib import get_close_matches
+
+    known = f"known: {', '.join(RECIPES)}"
+    plain = name.replace("-", "_").replace(" ", "_")
+    longer = [recipe for recipe in RECIPES if plain and recipe.startswith(plain)]
+    # of several that begin so the K mixtures come first, and of those the medium one
+    longer.sort(key=lambda recipe: (not recipe.endswith("_K_M"), "_K" not in recipe))
+    near = longer or get_close_matches(plain, RECIPES, MAX_SUGGESTED)
+    if not near:
+        return known
+    return f"is {' or '.join(near[:MAX_SUGGESTED])} meant? {known}"
 
 
 def file_type_of(kind: T) -> int:

@@ -18,7 +18,6 @@ from dslocal.convert.architectures.mapping import MappedTensor
 from dslocal.convert.output.layout import padded
 from dslocal.convert.quantize import RELATIVE_ERROR
 from dslocal.errors import UsageError
-from dslocal.files import gigabytes
 from dslocal.gguf.tensor_names import layer_of, name_in_layer
 from dslocal.gguf.tensor_types import GgmlType as T
 
@@ -108,10 +107,17 @@ class SizedRecipe:
                 return dict.fromkeys((t.name for t in fixed), T.F32) | chosen
         least = self.budget - free + smallest
         raise UsageError(
-            f"--size {self.name}: {gigabytes(least, 3)} is the least that this model "
+            f"--size {self.name}: {_rounded_up(least)} is the least that this model "
             "can be brought to",
             hint=_larger(traits),
         )
+
+
+def _rounded_up(nbytes: int) -> str:
+    """Return a size as --size takes it, not less than ``nbytes``: in MB below a gigabyte."""
+    unit, name = (10**9, "GB") if nbytes >= 10**9 else (10**6, "MB")
+    tenths = -(-nbytes * 10 // unit)
+    return f"{tenths / 10:.1f}{name}"
 
 
 def _larger(traits: ModelTraits) -> str:

@@ -6,12 +6,14 @@ The work itself is ``dslocal.convert``'s; here a name becomes a source, and wish
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from dslocal.errors import NotFoundError, UsageError
+from dslocal.errors import ConversionError, NotFoundError, UsageError
 
 from .progress import ProgressCallbacks, WorkProgress
 from .sizes import size_in_bytes
@@ -74,7 +76,8 @@ def convert(
 
     Args:
         source: a checkpoint folder, a name of models.yaml, or OWNER/NAME on the hub.
-        output: the file to write, or a folder; ``{quant}`` in it is replaced.
+        output: the file to write, or a folder, which ends in a slash if it is new; ``{quant}`` in
+            it is replaced.
         quant: a quantization such as "Q4_K_M", or several that are written from one read.
             "Q4_K_M" where neither this nor ``recipe`` nor ``size`` is given.
         recipe: a YAML file of regex: type, first match wins.
@@ -110,14 +113,19 @@ def convert(
     progress = ProgressCallbacks(on_fetched, on_progress, notice)
     recipes = choose_recipes(quant, Path(recipe) if recipe else None, size)
     found = checkpoint_source.find(str(source), revision, stream=stream)
-    targets = choose_outputs(Path(output), found.name, recipes, overwrite=overwrite)
+    targets = choose_outputs(output, found.name, recipes, overwrite=overwrite)
+    if name_notice(targets):
+        notice(name_notice(targets))
     request = ConversionRequest(
         recipes,
         mtp,
         converter.Split(split_experts, size_in_bytes(split_size) if split_size else 0),
         converter.load_imatrix(Path(imatrix)) if imatrix else None,
     )
-    with checkpoint_source.opened(found, targets[0], progress, stream=stream) as files:
+    with (
+        output_folder(targets),
+        checkpoint_source.opened(found, targets[0], progress, stream=stream) as files,
+    ):
         planned = plan_conversion(files, request, progress)
         if stream:
             checkpoint_source.require_disk_space(planned, targets)
@@ -151,35 +159,72 @@ def choose_recipes(
 
 
 def choose_outputs(
-    output: Path | None, name: str, recipes: Sequence[Recipe], *, overwrite: bool
+    output: str | Path | None, name: str, recipes: Sequence[Recipe], *, overwrite: bool
 ) -> list[Path]:
     """Return where each recipe's output goes.
+
+    Args:
+        output: A file, or a folder; one that is not there yet ends in a slash, and is made by
+            :func:`output_folder`.
+        name: What the checkpoint is called.
+        recipes: One for each output.
+        overwrite: Whether files that are there may be replaced.
 
     Raises:
         UsageError: a file is there already, or one file is named for several quantizations.
         NotFoundError: the folder does not exist.
     """
     default = f"{name}-{{quant}}.gguf"
+    is_new_folder = output is not None and str(output).endswith(("/", os.sep))
     if output is None:
         pattern = default
-    elif output.is_dir():
-        pattern = str(output / default)
+    elif is_new_folder or Path(output).is_dir():
+        pattern = str(Path(output) / default)
     else:
         pattern = str(output)
     targets = [Path(pattern.replace("{quant}", recipe.name)) for recipe in recipes]
     if len(set(targets)) < len(targets):
         raise UsageError(
             f"{output}: one file for {len(recipes)} quantizations",
-            hint="a folder, or {quant} in the name",
+            hint="a folder, which ends in a slash if it is new, or {quant} in the name",
         )
     for target in targets:
-        if not target.parent.is_dir():
-            raise NotFoundError(f"{target.parent}: no such folder")
+        folder = target.parent.parent if is_new_folder else target.parent
+        if not folder.is_dir():
+            raise NotFoundError(f"{folder}: no such folder")
+        if is_new_folder and target.parent.exists() and not target.parent.is_dir():
+            raise UsageError(f"{target.parent}: is a file, and a folder is needed")
         if target.is_dir():
             raise UsageError(f"{target}: is a folder")
         if target.exists() and not overwrite:
             raise UsageError(f"{target}: is already there", hint="--force replaces it")
     return targets
+
+
+@contextmanager
+def output_folder(targets: Sequence[Path]) -> Iterator[None]:
+    """Make the folder of the outputs where it is new; take it away again if nothing came of it."""
+    folder = targets[0].parent
+    is_new = not folder.exists()
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as e:
+        raise ConversionError(f"{folder}: cannot be made: {e.strerror}") from e
+    try:
+        yield
+    except BaseException:
+        if is_new:
+            with suppress(OSError):  # an interrupted conversion lies in it, to be continued
+                folder.rmdir()
+        raise
+
+
+def name_notice(targets: Sequence[Path]) -> str:
+    """Return what to say of outputs that are not called as GGUF files are; empty otherwise."""
+    other = next((target for target in targets if target.suffix.lower() != ".gguf"), None)
+    if other is None:
+        return ""
+    return f"{other.name} does not end in .gguf: programs find GGUF files by that ending"
 
 
 def plan_conversion(

@@ -94,7 +94,9 @@ def load(
     from dslocal.catalog import resolve
 
     chosen = overrides(n_ctx, kv_type, n_gpu_layers=n_gpu_layers, cpu_moe=cpu_moe, mtp=str(mtp))
-    path = resolve.ensure_gguf(str(model) if model is not None else None)
+    path = resolve.ensure_gguf(
+        str(model) if model is not None else None, on_notice=on_notice or _log
+    )
     header, spoken = read_family(path, family)
     stack = ExitStack()
     try:

@@ -20,12 +20,17 @@ from itertools import islice
 from pathlib import Path
 from urllib.parse import quote
 
-from dslocal.errors import DslocalError
+from dslocal.errors import DslocalError, GgufError
+from dslocal.files import read_json_object
+from dslocal.gguf.header import parse_header
 from dslocal.home.paths import cache_dir
 from dslocal.hub.environment import hub_cache_dir
 
 DOWNLOADS = (".partial", ".quick", ".damaged")  # of dslocal.hub.fetch
-FILES = (*DOWNLOADS, ".part", ".journal", ".journal.new")
+JOURNAL = ".journal"  # of dslocal.convert
+JOURNAL_KEYS = {"fingerprint", "data_starts", "done"}
+MAX_JOURNAL = 1 << 20  # bytes
+FILES = (*DOWNLOADS, ".part", JOURNAL, ".journal.new")
 FOLDERS = (".stream",)
 MAX_DEPTH = 6  # of folders in the cache
 MAX_LISTED = 100_000  # entries of a folder
@@ -51,8 +56,13 @@ class Leftover:
 
 
 def find_leftovers() -> list[Leftover]:
-    """Return all in dslocal's cache, and those of its downloads in Hugging Face's, by path."""
+    """Return all in dslocal's cache, those of its downloads in Hugging Face's, and those of
+    conversions in the current folder, by path.
+    """
     found = list(_leftovers_in(cache_dir(), MAX_DEPTH))
+    here = Path.cwd()
+    if not here.is_relative_to(cache_dir()):
+        found += _conversions_in(here)
     for repository in _listed(hub_cache_dir()):
         if repository.name.startswith("models--"):
             found += _leftovers_in(Path(repository.path, "blobs"), 1)
@@ -98,6 +108,36 @@ def _leftovers_in(folder: Path, depth: int) -> Iterator[Leftover]:
                 yield from _leftovers_in(path, depth - 1)
         elif entry.is_file(follow_symlinks=False) and entry.name.endswith(FILES):
             yield Leftover(path, _disk_usage(path))
+
+
+def _conversions_in(folder: Path) -> Iterator[Leftover]:
+    """Yield what conversions left in a folder that is the user's, and nothing of anybody else's.
+
+    A journal is known by its content. Beside one, a part is known by its header, into which dslocal
+    writes its version, or which says that it is a later part of a split file.
+    """
+    names = {entry.name for entry in _listed(folder) if entry.is_file(follow_symlinks=False)}
+    journals = {name for name in names if name.endswith(JOURNAL) and _is_journal(folder / name)}
+    for name in sorted(names if journals else ()):
+        path = folder / name
+        if name in journals or (name.endswith(".part") and _is_own_part(path)):
+            yield Leftover(path, _disk_usage(path))
+
+
+def _is_journal(path: Path) -> bool:
+    try:
+        return set(read_json_object(path, max_bytes=MAX_JOURNAL)) == JOURNAL_KEYS
+    except (OSError, ValueError):
+        return False
+
+
+def _is_own_part(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            header = parse_header(file, path.stat().st_size, name=path.name)
+    except (OSError, GgufError):
+        return False
+    return "dslocal.version" in header.metadata or header.integer("split.no") > 0
 
 
 def _listed(folder: Path) -> list[os.DirEntry[str]]:

@@ -9,6 +9,7 @@ time wait for each other.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -250,18 +251,24 @@ def installed_names() -> str:
     return listed
 
 
-def ensure_gguf(model: str | None, *, on_progress: ProgressCallback | None = None) -> Path:
+def ensure_gguf(
+    model: str | None,
+    *,
+    on_progress: ProgressCallback | None = None,
+    on_notice: Callable[[str], None] | None = None,
+) -> Path:
     """Return the GGUF file of ``model``, converted first when that has not been done yet.
 
     Args:
         model: See :func:`resolve_model`.
         on_progress: Receives how far the conversion has come.
+        on_notice: Receives what the user should know of the conversion.
 
     Raises:
         DslocalError: There is no such model, or it cannot be converted.
     """
     found = resolve_model(model)
-    return found if isinstance(found, Path) else _convert(found, on_progress)
+    return found if isinstance(found, Path) else _convert(found, on_progress, on_notice)
 
 
 def cached_conversions() -> list[CachedConversion]:
@@ -318,7 +325,11 @@ def _cache() -> Path:
     return home.cache_dir() / "converted"
 
 
-def _convert(checkpoint: LocalCheckpoint, on_progress: ProgressCallback | None) -> Path:
+def _convert(
+    checkpoint: LocalCheckpoint,
+    on_progress: ProgressCallback | None,
+    on_notice: Callable[[str], None] | None,
+) -> Path:
     folder = _cache()
     out = folder / f"{checkpoint.name}-{checkpoint.quant}-{_fingerprint(checkpoint)}.gguf"
     if out.exists():
@@ -338,6 +349,9 @@ def _convert(checkpoint: LocalCheckpoint, on_progress: ProgressCallback | None) 
             source = converter.FolderSource(checkpoint.folder)
             recipe = converter.recipe_named(checkpoint.quant)
             plan = converter.plan_conversion(converter.open_checkpoint(source), [recipe])
+            if on_notice is not None:
+                for warning in plan.warnings:
+                    on_notice(warning)
             converter.write_gguf(plan, [out], on_progress=on_progress)
     return out
 

@@ -14,11 +14,11 @@ class OutputFileOptions:
     """What is written."""
 
     out: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "-o",
             "--out",
-            help="The file to write, or a folder; {quant} in it is replaced. [NAME-QUANT.gguf]",
+            help="The file to write, or FOLDER/; {quant} in it is replaced. [NAME-QUANT.gguf]",
             show_default=False,
         ),
     ] = None

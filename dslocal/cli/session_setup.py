@@ -72,7 +72,11 @@ def prepare_model(
     supervisor.continue_in_child()
     name = named_model(model)
     with progress.show_progress(name or resolve.last_used_model() or resolve.DEFAULT) as shown:
-        path = resolve.ensure_gguf(name, on_progress=shown.on_conversion)
+        path = resolve.ensure_gguf(
+            name,
+            on_progress=shown.on_conversion,
+            on_notice=lambda line: shown.log(f"dslocal: {line}"),
+        )
     supervisor.set_subject(path.name)
     if model and remember:
         _to_remember[path] = model

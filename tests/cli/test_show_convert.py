@@ -104,7 +104,7 @@ REFUSED = [
     (["show", "/bin/sh"], 1, "sh: not a GGUF file"),
     (["convert", "nothing"], 3, "no model or file called 'nothing'"),
     (["convert", "/no/such/folder"], 3, "'/no/such/folder'"),
-    (["convert", "nano", "--quant", "Q4_9"], 2, "'Q4_9' (known: "),
+    (["convert", "nano", "--quant", "Q4_9"], 2, "'Q4_9' (is Q4_"),
     (["convert", "nano", "-o", "no/such/folder/x.gguf"], 3, "no/such/folder: no such folder"),
     (
         ["convert", "nano", "-o", "there.gguf"],

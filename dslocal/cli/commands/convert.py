@@ -157,8 +157,14 @@ def _write(
     from dslocal.api import checkpoint_source, conversion
 
     progress = _RememberedProgress(shown)
+    notice = conversion.name_notice(job.targets)
+    if notice:
+        shown.log(f"dslocal: {notice}")
     try:
-        with checkpoint_source.opened(job.found, job.targets[0], shown, stream=job.stream) as files:
+        with (
+            conversion.output_folder(job.targets),
+            checkpoint_source.opened(job.found, job.targets[0], shown, stream=job.stream) as files,
+        ):
             plan = conversion.plan_conversion(files, job.request, shown)
             if job.stream:
                 checkpoint_source.require_disk_space(plan, job.targets)
@@ -230,11 +236,16 @@ def _print_reports(reports: Sequence[ConversionReport], errors: Sequence[TensorC
             f"{report.path}: {report.nbytes / 1e6:,.1f} MB{files}, {report.tensors} tensors, "
             f"{bits:.2f} bits/weight, {report.seconds:.1f} s"
         )
-    for error in errors:
-        verdict = "" if error.is_within_tolerance else "  WRONG"
+    if errors:
         print(
-            f"{error.recipe:<10} {error.tensor_class:<20} relative RMSE {error.measured:.5f}, "
-            f"expected {error.expected:.5f}{verdict}"
+            "relative RMSE by tensor class, beside what its types lose on random weights; "
+            "up to twice that is ok:"
+        )
+    for error in errors:
+        verdict = "ok" if error.is_within_tolerance else "WRONG"
+        print(
+            f"{error.recipe:<10} {error.tensor_class:<20} RMSE {error.measured:.5f}, "
+            f"expected {error.expected:.5f}  {verdict}"
         )
 
 

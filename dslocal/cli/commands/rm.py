@@ -35,7 +35,10 @@ def rm(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
     leftovers: Annotated[
         bool,
-        typer.Option("--leftovers", help="Delete what interrupted downloads and conversions left."),
+        typer.Option(
+            "--leftovers",
+            help="Delete what interrupted downloads and conversions left, here and in the caches.",
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
