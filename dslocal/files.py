@@ -6,9 +6,13 @@ Does not know models.
 from __future__ import annotations
 
 import codecs
+import errno
 import hashlib
 import json
 import os
+import select
+import stat
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -17,11 +21,13 @@ from typing import Any, NoReturn
 __all__ = [
     "binary_size",
     "decimal_size",
+    "drain_pipe",
     "gigabytes",
     "is_file",
     "is_folder",
     "parse_json_object",
     "read_json_object",
+    "read_limited",
     "sampled_fingerprint",
     "stat_fingerprint",
     "sync_folder",
@@ -31,6 +37,7 @@ __all__ = [
 
 SAMPLE_COUNT = 16
 SAMPLE_BYTES = 64 << 10
+PIPE_PATIENCE_S = 2.0  # that a pipe may take until somebody opens it for writing
 _WIDE_MARKS = (
     (codecs.BOM_UTF32_LE, "UTF-32"),  # before UTF-16, whose mark it begins with
     (codecs.BOM_UTF32_BE, "UTF-32"),
@@ -128,6 +135,62 @@ def stat_fingerprint(files: Iterable[Path], salt: str = "") -> str:
     return seen.hexdigest()
 
 
+def read_limited(path: Path, *, max_bytes: int) -> bytes:
+    """Read a file that a user named, or as much of it as shows that it has more than ``max_bytes``.
+
+    A pipe is read to its end, as in ``<(command)``; one that nobody writes to is not waited for.
+
+    Raises:
+        OSError: It cannot be read, or is a device, a socket or a folder.
+    """
+    opened = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    try:
+        mode = os.fstat(opened).st_mode
+        if stat.S_ISFIFO(mode):
+            data = drain_pipe(opened, max_bytes)
+            if data is None:
+                raise OSError(errno.EINVAL, "it is a pipe that nobody writes to", str(path))
+            return data
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        if not stat.S_ISREG(mode):
+            raise OSError(errno.EINVAL, "it is a device, not a file", str(path))
+        with os.fdopen(opened, "rb", closefd=False) as file:
+            return file.read(max_bytes + 1)
+    finally:
+        os.close(opened)
+
+
+def drain_pipe(pipe: int, max_bytes: int) -> bytes | None:
+    """Return all that is written to a pipe, however slowly, until it is over ``max_bytes``.
+
+    Args:
+        pipe: A descriptor that was opened with ``O_NONBLOCK``.
+        max_bytes: More is not waited for.
+
+    Returns:
+        None where nobody opens it for writing within PIPE_PATIENCE_S.
+    """
+    data = bytearray()
+    has_writer = False
+    deadline = time.monotonic() + PIPE_PATIENCE_S
+    while len(data) <= max_bytes:
+        try:
+            piece = os.read(pipe, 1 << 16)
+        except BlockingIOError:  # open for writing, and nothing there yet
+            has_writer = True
+            select.select([pipe], [], [])
+            continue
+        data += piece
+        if not piece and (data or has_writer):
+            break
+        if not piece:
+            if time.monotonic() > deadline:
+                return None
+            time.sleep(0.01)
+    return bytes(data)
+
+
 def read_json_object(path: Path, *, max_bytes: int) -> dict[str, Any]:
     """Read a small file that is one JSON object.
 
@@ -135,8 +198,7 @@ def read_json_object(path: Path, *, max_bytes: int) -> dict[str, Any]:
         OSError: The file cannot be read.
         ValueError: It is larger than ``max_bytes``, or not a JSON object.
     """
-    with path.open("rb") as file:
-        data = file.read(max_bytes + 1)
+    data = read_limited(path, max_bytes=max_bytes)
     if len(data) > max_bytes:
         raise ValueError(f"more than {max_bytes:,} bytes")
     return parse_json_object(data)

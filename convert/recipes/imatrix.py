@@ -65,6 +65,8 @@ def load_imatrix(path: Path) -> Imatrix:
         GgufError: It is a damaged GGUF file.
         UsageError: It is not an importance matrix, or an entry makes no sense; it is named.
     """
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise UsageError(f"{path}: is not a file")
     try:
         with path.open("rb") as file:
             magic = file.read(4)

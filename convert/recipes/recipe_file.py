@@ -20,7 +20,7 @@ from typing import Any
 from dslocal.convert.architectures.mapping import MappedTensor
 from dslocal.convert.quantize import QUANTIZABLE
 from dslocal.errors import NotFoundError, UsageError
-from dslocal.files import utf8_text
+from dslocal.files import read_limited, utf8_text
 from dslocal.gguf.tensor_types import GgmlType
 
 from .named import ModelTraits, file_type_of, fitting_type, is_quantizable
@@ -86,12 +86,13 @@ def load_recipe(path: Path) -> FileRecipe:
     import yaml
 
     try:
-        text = path.read_bytes()[: MAX_FILE + 1]
+        text = read_limited(path, max_bytes=MAX_FILE)
         node = yaml.compose(utf8_text(text), Loader=yaml.SafeLoader)
     except FileNotFoundError:
         raise NotFoundError(f"{path}: no such recipe") from None
     except (OSError, ValueError, yaml.YAMLError) as e:
-        raise UsageError(f"{path}: cannot be read: {e}") from e
+        reason = getattr(e, "strerror", None) or e
+        raise UsageError(f"{path}: cannot be read: {reason}") from e
     if len(text) > MAX_FILE or not isinstance(node, yaml.MappingNode) or not node.value:
         raise UsageError(f"{path}: is no mapping of patterns to types")
     rules: list[Rule] = []

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from dslocal.errors import DslocalError
-from dslocal.files import utf8_text
+from dslocal.files import read_limited, utf8_text
 
 MAX_FILE = 1 << 20  # bytes
 MAX_DEPTH = 8
@@ -199,8 +199,7 @@ def read_yaml(file: Path) -> Section:
 
 def _read_text(file: Path) -> str:
     try:
-        with file.open("rb") as opened:
-            content = opened.read(MAX_FILE + 1)
+        content = read_limited(file, max_bytes=MAX_FILE)
         if len(content) > MAX_FILE:
             raise DslocalError(f"{file}: is over {MAX_FILE:,} bytes long")
         return utf8_text(content)

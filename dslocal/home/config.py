@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dslocal.errors import UsageError
-from dslocal.files import utf8_text
+from dslocal.files import read_limited, utf8_text
 
 from .paths import config_dir
 
@@ -45,8 +45,7 @@ def _read_unchanged(file: Path, _: object) -> Mapping[str, Any]:
     import tomllib
 
     try:
-        with file.open("rb") as opened:
-            data = opened.read(MAX_BYTES + 1)
+        data = read_limited(file, max_bytes=MAX_BYTES)
         if len(data) > MAX_BYTES:
             raise UsageError(
                 f"{file}: more than {MAX_BYTES:,} bytes",

@@ -193,10 +193,11 @@ def read_grammar(path: Path) -> OutputConstraint:
     """
     from dslocal.engine.grammar import grammar
 
+    text = _read(path)
     try:
-        return OutputConstraint(str(path), grammar.gbnf_to_grammar(_read(path)))
+        return OutputConstraint(str(path), grammar.gbnf_to_grammar(text))
     except UsageError as e:
-        raise UsageError(f"{path}: {e}".removeprefix(f"{path}: {path}"), hint=e.hint) from None
+        raise UsageError(f"{path}: {e}", hint=e.hint) from None
 
 
 def _read(path: Path) -> str:

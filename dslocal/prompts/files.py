@@ -8,19 +8,17 @@ writes to, and never reads a device.
 from __future__ import annotations
 
 import os
-import select
 import stat
-import time
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
 from dslocal.errors import NotFoundError, UsageError
+from dslocal.files import drain_pipe
 
 from . import charset
 
 MAX_FILE = 8 << 20  # bytes; far above any context
-PATIENCE = 2.0  # seconds that a pipe may take until somebody opens it for writing
 
 _KINDS = (  # what it is, where its mark is, the mark
     ("a PDF", 0, b"%PDF-"),
@@ -174,7 +172,10 @@ def _content(opened: int, path: Path) -> bytes:
     """
     status = os.fstat(opened)
     if stat.S_ISFIFO(status.st_mode):
-        return _drain(opened, path)
+        data = drain_pipe(opened, MAX_FILE)
+        if data is None:
+            raise UsageError(f"{path}: is a pipe that nobody writes to")
+        return data
     if stat.S_ISDIR(status.st_mode):
         raise UsageError(f"{path}: is a directory", hint="attach the files in it")
     if not stat.S_ISREG(status.st_mode):
@@ -183,25 +184,3 @@ def _content(opened: int, path: Path) -> bytes:
         raise UsageError(f"{path}: has {status.st_size:,} bytes, and {MAX_FILE:,} can be attached")
     with os.fdopen(opened, "rb", closefd=False) as file:
         return file.read(MAX_FILE + 1)
-
-
-def _drain(pipe: int, path: Path) -> bytes:
-    """Return all that is written to ``pipe``, however slowly; give up if nobody opens it."""
-    data = bytearray()
-    written = False
-    deadline = time.monotonic() + PATIENCE
-    while len(data) <= MAX_FILE:
-        try:
-            piece = os.read(pipe, 1 << 16)
-        except BlockingIOError:  # open for writing, and nothing there yet
-            written = True
-            select.select([pipe], [], [])
-            continue
-        data += piece
-        if not piece and (data or written):
-            break
-        if not piece:
-            if time.monotonic() > deadline:
-                raise UsageError(f"{path}: is a pipe that nobody writes to")
-            time.sleep(0.01)
-    return bytes(data)

@@ -25,6 +25,9 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 
 PUBLIC_PATHS = ("/health", "/ready")  # need no key: a connection tells as much
+# RFC 9112, 6.1: where two lengths are sent, what follows may be another client's request, so the
+# connection is closed.
+AMBIGUOUS_LENGTH = "ambiguous_length"
 MAX_LENGTH_DIGITS = 18  # of Content-Length
 # An error is often sent before the body has been read. Clients that send all of it first read the
 # response only then, so the rest of the body is read and thrown away, within these limits.
@@ -59,7 +62,7 @@ class AccessPolicy:
         """Refuse a request that may not be answered, before its body is read.
 
         Raises:
-            ApiError: 401, 403 or 413.
+            ApiError: 400, 401, 403 or 413.
         """
         headers = scope["headers"]
         host = self._checked_host(headers)
@@ -72,6 +75,14 @@ class AccessPolicy:
                 )
         if scope["path"] not in PUBLIC_PATHS and scope["method"] != "OPTIONS":
             self._check_key(headers)
+        if len(header_values(headers, b"transfer-encoding")) and any(
+            header_values(headers, b"content-length")
+        ):
+            raise ApiError(
+                400,
+                "Content-Length and Transfer-Encoding exclude each other",
+                code=AMBIGUOUS_LENGTH,
+            )
         for length in header_values(headers, b"content-length"):
             is_number = length.isdecimal() and len(length) <= MAX_LENGTH_DIGITS
             if not is_number or int(length) > self.max_body_bytes:

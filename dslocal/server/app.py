@@ -16,6 +16,7 @@ from starlette.routing import Route, Router
 from dslocal import output
 
 from .access import AccessPolicy, App
+from .front_page import PAGE_HEADERS, front_page
 from .ignored_fields import IgnoredFieldLog, ignored_header
 from .metrics import CONTENT_TYPE, Metrics
 from .middleware import (
@@ -61,6 +62,7 @@ class Server:
         access: Who may send requests.
         metrics: What is counted.
         log: Writes a line to the log.
+        logs_requests: Whether every request is a line of the log.
         log_prompts: Whether prompts and answers are logged too.
         preparing: The threads in which requests are read. Who leaves while waiting for one of them
             costs nothing.
@@ -72,6 +74,7 @@ class Server:
     metrics: Metrics
     log: Log
     log_prompts: bool = False
+    logs_requests: bool = True
     preparing: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(PREPARING_THREADS, thread_name_prefix="prepare")
     )
@@ -82,6 +85,9 @@ class Server:
     def build_app(self) -> App:
         """Return the ASGI application: the routes behind the middleware."""
         routes = [
+            Route("/", self.front_page),
+            Route("/v1", self.front_page),
+            Route("/beta", self.front_page),
             Route("/health", self.health),
             Route("/ready", self.health),
             Route("/metrics", self.metrics_text),
@@ -97,7 +103,22 @@ class Server:
         app = AccessControl(app, self.access)
         app = ErrorResponses(app, self.log)
         app = CrossOriginHeaders(app, self.access)
-        return PathNormaliser(RequestLog(app, self.log, self.metrics))
+        return PathNormaliser(
+            RequestLog(app, self.log if self.logs_requests else None, self.metrics)
+        )
+
+    async def front_page(self, request: Request) -> Response:
+        """Say what this is, to a browser as a page and to programs as JSON."""
+        facts = {
+            "this is": "dslocal, a local server of OpenAI's and DeepSeek's API",
+            "model": self.model.name,
+            "base_url": f"http://{request.headers.get('host', '')}/v1",
+            "routes": ["/v1/chat/completions", "/v1/completions", "/v1/models", "/health"],
+            "description": "/openapi.json",
+        }
+        if "text/html" not in request.headers.get("accept", ""):
+            return JSONResponse(facts)
+        return Response(front_page(facts), headers=PAGE_HEADERS)
 
     async def health(self, request: Request) -> Response:
         """Say whether the server takes requests, and how busy it is."""

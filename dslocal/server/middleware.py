@@ -16,7 +16,18 @@ from dataclasses import dataclass
 
 from starlette.exceptions import HTTPException
 
-from .access import AccessPolicy, App, Headers, Message, Receive, Scope, Send, drain, header_values
+from .access import (
+    AMBIGUOUS_LENGTH,
+    AccessPolicy,
+    App,
+    Headers,
+    Message,
+    Receive,
+    Scope,
+    Send,
+    drain,
+    header_values,
+)
 from .ignored_fields import HEADER
 from .metrics import Metrics
 from .queue import RETRY_AFTER_S
@@ -39,6 +50,19 @@ WHAT_IS_HERE = (
     "the base URL of OpenAI's API here ends in /v1: "
     "/v1/chat/completions, /v1/completions and /v1/models"
 )
+# What clients ask for that is not here, by the beginning of its path.
+OTHER_APIS = {
+    "/api": "Ollama's API is not spoken here",
+    "/v1/embeddings": "DeepSeek's models make text, no embeddings",
+    "/embeddings": "DeepSeek's models make text, no embeddings",
+    "/v1/rerank": "DeepSeek's models make text, no rankings",
+    "/v1/moderations": "DeepSeek's models make text, no moderation",
+    "/v1/audio": "DeepSeek's models read and write text alone",
+    "/v1/images": "DeepSeek's models read and write text alone",
+    "/v1/responses": "OpenAI's Responses API is not spoken here",
+    "/v1/messages": "Anthropic's API is not spoken here",
+    "/anthropic": "Anthropic's API is not spoken here",
+}
 SLASHES = re.compile("/{2,}")
 
 
@@ -49,13 +73,13 @@ def shown_path(scope: Scope) -> str:
 
 @dataclass
 class RequestLog:
-    """Write a line for every request and count it, by route and status.
+    """Count every request by route and status, and write a line for it unless ``log`` is None.
 
     Exceptions that leave nobody to respond to end here.
     """
 
     app: App
-    log: Log
+    log: Log | None
     metrics: Metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -82,7 +106,7 @@ class RequestLog:
     def _record(self, scope: Scope, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "other")
         self.metrics.requests.labels(route, str(status)).inc()
-        if scope["path"] in UNLOGGED_PATHS:
+        if self.log is None or scope["path"] in UNLOGGED_PATHS:
             return
         client = scope["client"][0] if scope.get("client") else "-"
         self.log(f"{client} {scope['method']} {shown_path(scope)} {status} {seconds:.3f} s")
@@ -228,6 +252,8 @@ async def send_error(error: ApiError, send: Send) -> None:
     """Send an error object as the response."""
     body = json_bytes(error.body)
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    if error.code == AMBIGUOUS_LENGTH:
+        headers.append((b"connection", b"close"))
     if error.status == 429:
         headers.append((b"retry-after", b"%d" % RETRY_AFTER_S))
     if error.status == 401:
@@ -238,6 +264,11 @@ async def send_error(error: ApiError, send: Send) -> None:
 
 def _routing_error(error: HTTPException, scope: Scope) -> ApiError:
     """Return the API error for a route or a method that does not exist."""
+    path = scope["path"]
+    if error.status_code == 404:
+        for beginning, message in OTHER_APIS.items():
+            if f"{path}/".startswith(f"{beginning}/"):
+                return ApiError(501, f"{message}; {WHAT_IS_HERE}", code="not_implemented")
     messages = {
         404: f"there is nothing at {shown_path(scope)}; {WHAT_IS_HERE}",
         405: f"{scope['method'][:MAX_SHOWN_METHOD]} is not for {shown_path(scope)}",

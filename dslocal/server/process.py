@@ -7,6 +7,8 @@ within a time, and are then sent an error and cut. The second signal cuts them a
 from __future__ import annotations
 
 import asyncio
+import errno
+import math
 import signal
 import socket
 import sys
@@ -20,6 +22,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from dslocal.errors import DslocalError
 
 from .app import Server
+from .middleware import Log
 from .queue import RequestQueue
 
 HEAD_TIMEOUT_S = 5.0  # in which the head of a request must arrive
@@ -29,6 +32,8 @@ START_POLL_S = 0.005
 # After so long a computing thread lets another run. Python's 5 ms would delay every token, which
 # passes through several threads.
 SWITCH_INTERVAL_S = 0.0005
+OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+SAY_AGAIN_S = 60.0
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -92,6 +97,30 @@ class HeadTimeoutProtocol(H11Protocol):
         self._deadline = None
 
 
+class DescriptorWatch:
+    """Says once a minute that no more connections can be accepted, where asyncio says it always.
+
+    asyncio tries as often as the backlog is long, each time with a traceback, and again after a
+    second. The connections that wait are accepted when others have ended.
+    """
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._last_said = -math.inf
+
+    def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if not isinstance(error, OSError) or error.errno not in OUT_OF_RESOURCES:
+            loop.default_exception_handler(context)
+            return
+        if loop.time() - self._last_said >= SAY_AGAIN_S:
+            self._last_said = loop.time()
+            self._log(
+                f"connections wait: {error.strerror} (ulimit -n raises the number of files that a "
+                "process may open)"
+            )
+
+
 class SignalFreeServer(uvicorn.Server):
     """uvicorn's server, which leaves signals to :func:`run_server`."""
 
@@ -126,7 +155,8 @@ def run_server(
         backlog=256,
     )
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    asyncio.run(_serve(SignalFreeServer(config), server.queue, listener, grace_s, on_ready))
+    http = SignalFreeServer(config)
+    asyncio.run(_serve(http, server.queue, listener, grace_s, on_ready, server.log))
 
 
 async def _serve(
@@ -135,15 +165,19 @@ async def _serve(
     listener: socket.socket,
     grace_s: float,
     on_ready: Callable[[], None],
+    log: Log,
 ) -> None:
     stop_requested = asyncio.Event()
 
     def on_signal() -> None:
         if stop_requested.is_set():
             queue.cancel_running()
+        elif queue.busy:
+            log(f"stopping: {queue.busy} answers may finish within {grace_s:g} s")
         stop_requested.set()
 
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(DescriptorWatch(log))
     for number in STOP_SIGNALS:
         loop.add_signal_handler(number, on_signal)
     serving = asyncio.create_task(http.serve(sockets=[listener]))

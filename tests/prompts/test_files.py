@@ -299,7 +299,7 @@ def test_a_loop_of_links_and_a_socket(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_a_pipe_that_nobody_writes_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dslocal.prompts.files.PATIENCE", 0.05)
+    monkeypatch.setattr("dslocal.files.PIPE_PATIENCE_S", 0.05)
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     with pytest.raises(UsageError, match="pipe: is a pipe that nobody writes to"):

@@ -75,8 +75,7 @@ def serve(
         served = _served_model(file, slots[0], _model_to_show(model), thinking, math)
         served = options.name_model(served)
         queue = RequestQueue(slots, options.queue)
-        log = messages.log_only_tracebacks if quiet else messages.log
-        server = Server(served, queue, access, Metrics(queue), log, log_prompts)
+        server = Server(served, queue, access, Metrics(queue), messages.log, log_prompts, not quiet)
         note = _discovery_note(file, context, served, options.host, port, access.own_token)
         stack.enter_context(announced(note))
 
@@ -88,6 +87,7 @@ def serve(
 
         run_server(server, listener, grace_s=options.grace, on_ready=on_ready)
         queue.threads.shutdown()
+    messages.print_stopped()
 
 
 def _print_open_webui(

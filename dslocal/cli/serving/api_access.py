@@ -9,12 +9,13 @@ from pathlib import Path
 
 from dslocal.api.sizes import size_in_bytes
 from dslocal.errors import NotFoundError, UsageError
+from dslocal.files import read_limited, utf8_text
 from dslocal.server.access import AccessPolicy
 
 from .serve_options import KEY_VARIABLE, ServeOptions
 
 MIN_KEY_LENGTH = 8
-MAX_KEY_FILE = 4096  # characters
+MAX_KEY_FILE = 4096  # bytes
 
 
 def access_policy(options: ServeOptions, own_token: str) -> AccessPolicy:
@@ -74,9 +75,8 @@ def read_key(file: Path | None) -> str | None:
 
 def _read_private(file: Path) -> str:
     try:
-        with file.open(encoding="utf-8") as opened:
-            text = opened.read(MAX_KEY_FILE)
-            is_shared = os.fstat(opened.fileno()).st_mode & 0o077
+        is_shared = file.stat().st_mode & 0o077
+        text = utf8_text(read_limited(file, max_bytes=MAX_KEY_FILE))
     except (OSError, ValueError) as e:
         raise NotFoundError(
             f"--api-key: {file}: {getattr(e, 'strerror', None) or 'is no text'}",

@@ -60,7 +60,6 @@ def log(line: str) -> None:
     print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {sanitise(line)}", file=sys.stderr, flush=True)
 
 
-def log_only_tracebacks(line: str) -> None:
-    """Write a line to the log only if it is a traceback: for ``--quiet``."""
-    if line.startswith("Traceback"):
-        log(line)
+def print_stopped() -> None:
+    """Print on stderr that the server has ended."""
+    print("dslocal: the server has stopped", file=sys.stderr, flush=True)
