@@ -19,7 +19,8 @@
         └── EngineMissingError          1  llama-cpp-python is absent or of an unsupported version
 
 An error is raised where the fact is known, with the name of the file and tensor in its message.
-``dslocal.cli`` prints it once, as one line with its hint, and exits with its code. Two exit codes
+``dslocal.cli`` prints it once, as one line with its hint, and exits with its code.
+:class:`Terminated` is no error but the end that a signal asks for. Two exit codes
 belong to no error: :attr:`ExitCode.NO_MAJORITY` is a result, and the codes above 128 are a shell's
 for a process that a signal ended.
 """
@@ -42,6 +43,7 @@ __all__ = [
     "NotFoundError",
     "OutOfMemoryError",
     "SchemaError",
+    "Terminated",
     "UnreachableError",
     "UnsupportedModelError",
     "UsageError",
@@ -155,3 +157,18 @@ class OutOfMemoryError(EngineError):
 
 class EngineMissingError(EngineError):
     """llama-cpp-python is absent, or not of the version that dslocal uses."""
+
+
+class Terminated(KeyboardInterrupt):
+    """A signal asked the process to end: SIGTERM, SIGHUP or SIGQUIT.
+
+    What catches KeyboardInterrupt to keep what an interrupted command made keeps it here too, and
+    lets this pass.
+
+    Attributes:
+        number: The signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"signal {number}")
+        self.number = number

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
 import traceback
 from typing import Annotated, NoReturn
@@ -34,10 +35,11 @@ from dslocal.cli.commands.sessions import sessions
 from dslocal.cli.commands.show import show
 from dslocal.cli.commands.templates import templates
 from dslocal.errors import DslocalError, ExitCode
-from dslocal.terminal.sanitise import ENCODABLE, one_line
+from dslocal.terminal.sanitise import one_line
 
-from . import restore_interrupts
+from . import PROGRAM, leave_at_once, restore_interrupts
 from .completion.scripts import REQUEST_VARIABLE, register_shells
+from .process import environment, signals, streams
 
 HINTS = {
     errno.ENOSPC: "make room on that disk",
@@ -81,12 +83,12 @@ def root(
         bool, typer.Option("--version", help="Print the version and leave.")
     ] = False,
     debug: Annotated[
-        bool, typer.Option("--debug", help="Show tracebacks of errors.", envvar="DSLOCAL_DEBUG")
+        bool, typer.Option("--debug", help="Show tracebacks of errors. [env: DSLOCAL_DEBUG=1]")
     ] = False,
 ) -> None:
     """Do what options without a command ask for; with none of these, chat."""
     if debug:
-        os.environ["DSLOCAL_DEBUG"] = "1"
+        os.environ[environment.DEBUG] = "1"
     if version:
         print(__version__)
     elif context.invoked_subcommand is None:
@@ -96,47 +98,52 @@ def root(
 def main() -> NoReturn:
     """Run the console script, and exit with the code that the result or the error has.
 
-    An error becomes one line with its hint on stderr.
+    An error becomes one line with its hint on stderr. A signal that ended the work ends the
+    process as well, once everything is in order.
     """
-    restore_interrupts()
-    _prepare_streams()
-    if REQUEST_VARIABLE in os.environ:
-        register_shells()
+    ending = signals.EndingSignals()
     try:
-        result = app(standalone_mode=False)
-        code = result if isinstance(result, int) else 0
-    except SystemExit as e:
-        code = _code_of_exit(e)
-    except typer.TyperException as e:
-        _print_error(e.format_message(), "dslocal --help, dslocal COMMAND --help")
-        code = e.exit_code
-    except (typer.Abort, KeyboardInterrupt):
+        restore_interrupts()
+        streams.prepare_stderr()
+        with ending:
+            code = _run()
+    except KeyboardInterrupt:
         code = ExitCode.INTERRUPTED
-    except DslocalError as e:
-        _print_error(str(e), e.hint)
-        code = e.exit_code
-    except OSError as e:
-        _print_error(f"{e.filename or 'stdout'}: {e.strerror}", HINTS.get(e.errno or 0, ""))
-        code = ExitCode.FAILURE
-    except Exception as e:
-        _print_error(f"unexpected {type(e).__name__}: {e}", "dslocal --debug … shows where")
-        code = ExitCode.FAILURE
+    if ending.received:
+        _flush_stdout(code)
+        signals.die_of(ending.received)
+    if PROGRAM == "dslocal":  # nothing is left to interrupt but the interpreter's own end
+        signal.signal(signal.SIGINT, leave_at_once)
     sys.exit(_flush_stdout(code))
 
 
-def _prepare_streams() -> None:
-    """Make stdout and stderr take any text, and replace a stderr that was closed (``2>&-``).
-
-    A terminal says what it can show; a pipe gets the text whole.
-    """
-    if sys.stderr is None:  # nothing else may get its file number
-        sys.stderr = open(os.open(os.devnull, os.O_WRONLY), "w")  # noqa: PTH123, SIM115
-    if sys.stdout is None:
+def _run() -> int:
+    """Run the command line and return the exit code; an error is printed."""
+    if not streams.prepare_stdout():
         _print_error("stdout is closed", ">/dev/null throws an answer away")
-        sys.exit(ExitCode.FAILURE)
-    for stream in (sys.stdout, sys.stderr):
-        encoding = stream.encoding if stream.isatty() else "utf-8"
-        stream.reconfigure(encoding=encoding, errors=ENCODABLE)  # type: ignore[union-attr]
+        return ExitCode.FAILURE
+    try:
+        environment.prepare()
+        if REQUEST_VARIABLE in os.environ:
+            register_shells()
+        result = app(standalone_mode=False)
+        return result if isinstance(result, int) else ExitCode.SUCCESS
+    except SystemExit as e:
+        return _code_of_exit(e)
+    except typer.TyperException as e:
+        _print_error(e.format_message(), "dslocal --help, dslocal COMMAND --help")
+        return e.exit_code
+    except typer.Abort:
+        return ExitCode.INTERRUPTED
+    except DslocalError as e:
+        _print_error(str(e), e.hint)
+        return e.exit_code
+    except OSError as e:
+        _print_error(f"{e.filename or 'stdout'}: {e.strerror}", HINTS.get(e.errno or 0, ""))
+        return ExitCode.FAILURE
+    except Exception as e:
+        _print_error(f"unexpected {type(e).__name__}: {e}", "dslocal --debug … shows where")
+        return ExitCode.FAILURE
 
 
 def _code_of_exit(error: SystemExit) -> int:
@@ -148,7 +155,7 @@ def _code_of_exit(error: SystemExit) -> int:
 
 
 def _print_error(message: str, hint: str) -> None:
-    if os.environ.get("DSLOCAL_DEBUG"):
+    if environment.debugs():
         traceback.print_exc()
     shown_hint = f" ({one_line(hint)})" if hint else ""
     print(f"dslocal: {one_line(message)}{shown_hint}", file=sys.stderr)
@@ -159,6 +166,8 @@ def _flush_stdout(code: int) -> int:
 
     A reader that left, or a full disk, may show only here.
     """
+    if sys.stdout is None:
+        return code
     try:
         sys.stdout.flush()
     except BrokenPipeError:

@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -20,17 +21,22 @@ from dslocal.errors import ExitCode
 from dslocal.gguf import libraries
 from dslocal.terminal.sanitise import one_line
 
+from .process.signals import die_of
+
 FORWARDED_SIGNALS = (
     signal.SIGINT,
     signal.SIGQUIT,
     signal.SIGTERM,
     signal.SIGHUP,
+    signal.SIGTSTP,
+    signal.SIGCONT,
     signal.SIGUSR1,
     signal.SIGUSR2,
 )
-TERMINAL_SIGNALS = (signal.SIGINT, signal.SIGQUIT)  # the terminal sends these to the child as well
-# Colours off, cursor shown, pasting as it was, a line of its own.
-RESET_TERMINAL = "\x1b[0m\x1b[?25h\x1b[?2004l\r\n"
+# The terminal sends these to the child as well.
+TERMINAL_SIGNALS = (signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP)
+# Colours off, cursor shown, lines wrapped, pasting as it was.
+RESET_TERMINAL = "\x1b[0m\x1b[?25h\x1b[?7h\x1b[?2004l"
 MAX_MESSAGE = 1024  # characters that the child tells at once
 
 
@@ -134,12 +140,16 @@ class _Terminal:
         except (OSError, termios.error):
             return cls(None, os.isatty(2))
 
-    def restore(self) -> None:
+    def reset(self) -> None:
         if self.settings:
             import termios
 
             signal.signal(signal.SIGTTOU, signal.SIG_IGN)
-            termios.tcsetattr(0, termios.TCSANOW, self.settings)
+            with suppress(OSError, termios.error):  # the terminal is gone
+                termios.tcsetattr(0, termios.TCSANOW, self.settings)
+        if self.has_stderr:
+            with suppress(OSError):
+                os.write(2, RESET_TERMINAL.encode())
 
 
 def _wait_for(child: int) -> int:
@@ -150,22 +160,39 @@ def _wait_for(child: int) -> int:
         pid, status = os.waitpid(child, os.WNOHANG)
         if pid:
             return status
-        number = _next_signal()
-        if number is not None and number != signal.SIGCHLD:
-            os.kill(child, number)
+        received = _next_signal(child)
+        if received.number == signal.SIGCHLD:
+            continue
+        if not received.is_shared:
+            os.kill(child, received.number)
+        if received.number == signal.SIGTSTP:
+            _stop()
 
 
-def _next_signal() -> int | None:
-    """Wait for a signal. Return None for one that the terminal sent to the child as well."""
+class _Received(NamedTuple):
+    """A signal, and whether the terminal sent it to the child as well."""
+
+    number: int
+    is_shared: bool
+
+
+def _next_signal(child: int) -> _Received:
+    """Wait for a signal. What the child sends to its group it gets itself."""
     awaited = {*FORWARDED_SIGNALS, signal.SIGCHLD}
     if hasattr(signal, "sigwaitinfo"):
         info = signal.sigwaitinfo(awaited)
-        is_from_kernel = info.si_code > 0
-        is_shared = info.si_signo in TERMINAL_SIGNALS and is_from_kernel
-        return None if is_shared else info.si_signo
+        is_from_terminal = info.si_signo in TERMINAL_SIGNALS and info.si_code > 0
+        return _Received(info.si_signo, is_from_terminal or info.si_pid == child)
     number = signal.sigwait(awaited)
     is_shared = number in TERMINAL_SIGNALS and any(_is_in_foreground(fd) for fd in range(3))
-    return None if is_shared else number
+    return _Received(number, is_shared)
+
+
+def _stop() -> None:
+    """Stop this process as Ctrl-Z does; return when it continues."""
+    os.kill(os.getpid(), signal.SIGTSTP)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTSTP})  # here it stops
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTSTP})
 
 
 def _is_in_foreground(fd: int) -> bool:
@@ -197,7 +224,8 @@ def _report_end(status: int, messages: Mapping[str, str], terminal: _Terminal) -
         return code
     else:
         if -code not in CRASHES:
-            _end_by_signal(-code)
+            terminal.reset()
+            die_of(-code)
         crash = CRASHES[signal.Signals(-code)]
     _print_crash(crash, messages.get(SUBJECT), terminal)
     if code >= 0:
@@ -205,17 +233,12 @@ def _report_end(status: int, messages: Mapping[str, str], terminal: _Terminal) -
     return ExitCode.DOES_NOT_FIT if -code == signal.SIGKILL else ExitCode.FAILURE
 
 
-def _end_by_signal(number: int) -> None:
-    signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
-    os.kill(os.getpid(), number)
-
-
 def _print_crash(crash: Crash, subject: str | None, terminal: _Terminal) -> None:
-    terminal.restore()
+    terminal.reset()
     prefix = f"{one_line(subject)}: " if subject is not None else ""
     line = f"dslocal: {prefix}{one_line(crash.cause)} ({crash.hint})\n"
-    os.write(2, ((RESET_TERMINAL if terminal.has_stderr else "") + line).encode())
+    with suppress(OSError):
+        os.write(2, (("\r\n" if terminal.has_stderr else "") + line).encode())
 
 
 def _forbid_core_dump() -> None:

@@ -16,7 +16,7 @@ from dslocal.errors import EngineError
 
 from .context import LlamaContext
 from .generate import Generation
-from .interrupt import abort_on_ctrl_c
+from .interrupt import abort_on_signal
 from .sampling.sampler import Sampler
 from .speculation.speculation import DraftMode, Speculation, enable_speculation
 
@@ -43,7 +43,7 @@ def measure_prefill(context: LlamaContext, ids: Sequence[int]) -> float:
         KeyboardInterrupt: on Ctrl-C.
     """
     context.clear()
-    with abort_on_ctrl_c(context.abort):
+    with abort_on_signal(context.abort):
         began = time.perf_counter()
         context.prefill(ids)
         context.logits()

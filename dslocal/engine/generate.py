@@ -12,7 +12,7 @@ from dslocal.errors import EngineError
 from dslocal.types import FinishReason, Timings
 
 from .context import LlamaContext
-from .interrupt import abort_on_ctrl_c
+from .interrupt import abort_on_signal
 from .sampling.sampler import Sampler
 from .speculation.speculation import Speculation
 
@@ -73,7 +73,7 @@ class Generation:
             EngineError: if llama.cpp fails.
         """
         context, began = self._context, time.perf_counter()
-        with abort_on_ctrl_c(context.abort):
+        with abort_on_signal(context.abort):
             if self._speculation:
                 self._speculation.begin()
             self.cached = context.prefill(self._prompt, self._on_prefill)

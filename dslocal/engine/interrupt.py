@@ -12,6 +12,8 @@ from C, at no cost in Python.
 
 Meanwhile Python's own handler must not raise: llama.cpp calls back to log, and an exception in
 such a callback would be printed and lost.
+
+What holds for Ctrl-C holds for the signals that ask a process to end, where somebody handles them.
 """
 
 from __future__ import annotations
@@ -20,13 +22,14 @@ import ctypes
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
 from dslocal.gguf import libraries
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 SIGNAL_BYTES = 64  # read from the pipe at a time
 
 
@@ -66,38 +69,59 @@ class AbortFlag:
 
 
 @contextmanager
-def abort_on_ctrl_c(flag: AbortFlag) -> Iterator[None]:
-    """Set ``flag`` as soon as SIGINT arrives, while inside.
+def abort_on_signal(flag: AbortFlag) -> Iterator[None]:
+    """Set ``flag`` as soon as SIGINT arrives, while inside, or another signal of :data:`SIGNALS`.
 
-    KeyboardInterrupt is raised too unless the flag is busy; then the flag's user raises it. Has no
-    effect outside of the main thread, or where SIGINT is ignored. The flag is cleared at the end.
+    What the signal's handler raises is raised too, KeyboardInterrupt for SIGINT, unless the flag is
+    busy: then the flag's user raises KeyboardInterrupt, which becomes what the handler raises. Has
+    no effect outside of the main thread, or for signals that nobody handles. The flag is cleared at
+    the end.
     """
-    handler = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or not callable(handler):
+    handlers: dict[int, Any] = {number: signal.getsignal(number) for number in SIGNALS}
+    handlers = {number: handler for number, handler in handlers.items() if callable(handler)}
+    if threading.current_thread() is not threading.main_thread() or not handlers:
         yield
         return
+    deferred: list[int] = []
 
-    def on_sigint(number: int, frame: FrameType | None) -> None:
+    def on_signal(number: int, frame: FrameType | None) -> None:
         flag.set()
-        if not flag.busy:
-            handler(number, frame)
+        if flag.busy:
+            deferred.append(number)
+        else:
+            handlers[number](number, frame)
 
+    with _watch_signals(flag, handlers):
+        for number in handlers:
+            signal.signal(number, on_signal)
+        try:
+            yield
+        except KeyboardInterrupt:
+            for number in deferred:
+                handlers[number](number, None)
+            raise
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+
+
+@contextmanager
+def _watch_signals(flag: AbortFlag, numbers: Collection[int]) -> Iterator[None]:
+    """Set ``flag`` from another thread when one of these signals arrives, while inside."""
     read_end, write_end = os.pipe()
     os.set_blocking(write_end, False)
 
     def watch() -> None:
         while signals := os.read(read_end, SIGNAL_BYTES):
-            if signal.SIGINT in signals:
+            if not set(numbers).isdisjoint(signals):
                 flag.set()
 
     watcher = threading.Thread(target=watch, daemon=True)
     previous_fd = signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
-    signal.signal(signal.SIGINT, on_sigint)
     watcher.start()
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, handler)
         signal.set_wakeup_fd(previous_fd)
         os.close(write_end)
         watcher.join()

@@ -22,7 +22,7 @@ from dslocal.plan.load_config import LoadConfig
 
 from . import llama_log
 from .big_stack import call_with_big_stack
-from .interrupt import AbortFlag, abort_on_ctrl_c
+from .interrupt import AbortFlag, abort_on_signal
 from .llama_params import model_params
 
 # pre-tokenizers of models whose tokenizer.json has an NFC normalizer
@@ -96,7 +96,7 @@ class LlamaModel:
             return not stopped.is_set()
 
         self._params.progress_callback = self._low.llama_progress_callback(report)
-        with abort_on_ctrl_c(stopped):
+        with abort_on_signal(stopped):
             stopped.busy = True
             handle = self._low.llama_model_load_from_file(str(self.path).encode(), self._params)
             stopped.busy = False

@@ -6,6 +6,7 @@ Does not know what its keys mean.
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,14 @@ from dslocal.files import read_limited, utf8_text
 from .paths import config_dir
 
 MAX_BYTES = 1 << 20
+MAX_KEY_PARTS = 16  # of a dotted key: tomllib takes quadratic time for them
+# Comments and texts, in which dots have no meaning; a text that is left open reaches to its end.
+_TEXTS = re.compile(
+    r'''"""(?:\\.|[^\\])*?(?:"""|\Z)|'{3}.*?(?:'{3}|\Z)'''
+    r"""|"(?:\\.|[^"\\\n])*"?|'[^'\n]*'?|\#[^\n]*""",
+    re.DOTALL,
+)
+_BETWEEN_KEYS = re.compile(r"[^\w\-. \t]+")
 
 
 def config_file() -> Path:
@@ -51,13 +60,25 @@ def _read_unchanged(file: Path, _: object) -> Mapping[str, Any]:
                 f"{file}: more than {MAX_BYTES:,} bytes",
                 hint="it holds settings and templates, not texts",
             )
-        return tomllib.loads(utf8_text(data))
+        text = utf8_text(data)
+        if _most_key_parts(text) > MAX_KEY_PARTS:
+            raise UsageError(
+                f"{file}: a key has more than {MAX_KEY_PARTS} parts",
+                hint="dslocal help settings shows what may stand there",
+            )
+        return tomllib.loads(text)
     except OSError as e:
         raise _unreadable(file, e) from e
     except (ValueError, RecursionError) as e:
         raise UsageError(
             f"{file}: {e}", hint="dslocal help settings shows what may stand there"
         ) from e
+
+
+def _most_key_parts(toml: str) -> int:
+    """Return how many parts the longest dotted key has, or more."""
+    pieces = _BETWEEN_KEYS.split(_TEXTS.sub("_", toml))
+    return 1 + max(piece.count(".") for piece in pieces)
 
 
 def _unreadable(file: Path, error: OSError) -> UsageError:

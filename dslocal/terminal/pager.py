@@ -14,6 +14,8 @@ import subprocess
 import sys
 from collections.abc import Iterable
 
+from dslocal.errors import Terminated
+
 from .sanitise import sanitise
 
 MAX_WIDTH = 100  # cells: longer lines are hard to read
@@ -77,6 +79,9 @@ def _page(text: str) -> bool:
         ) as pager:
             try:
                 pager.communicate(text)
+            except Terminated:
+                pager.terminate()
+                raise
             except KeyboardInterrupt:  # it is the pager's
                 pager.wait()
             except BrokenPipeError:

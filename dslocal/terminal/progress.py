@@ -12,11 +12,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from dslocal.files import decimal_size
 
 from .sanitise import one_line
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 BAR_INTERVAL_S = 0.1
 LOG_INTERVAL_S = 30.0
@@ -107,6 +110,20 @@ def show_progress(
         lines.summarise()
 
 
+def bar_console() -> Console:
+    """Return a console on stderr for bars.
+
+    It does not hide the cursor, which would stay hidden after Ctrl-Z or a SIGKILL.
+    """
+    from rich.console import Console
+
+    class BarConsole(Console):
+        def show_cursor(self, show: bool = True) -> bool:
+            return False
+
+    return BarConsole(stderr=True)
+
+
 @dataclass(frozen=True)
 class _Labels:
     name: str
@@ -188,7 +205,6 @@ class _Bars:
     """Shows progress to people."""
 
     def __init__(self, labels: _Labels) -> None:
-        from rich.console import Console
         from rich.progress import (
             BarColumn,
             DownloadColumn,
@@ -205,7 +221,7 @@ class _Bars:
             DownloadColumn(),
             TextColumn("{task.fields[rate]}", markup=False),
             TimeRemainingColumn(),
-            console=Console(stderr=True),
+            console=bar_console(),
             transient=True,
         )
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from rich.console import Console
 
 from dslocal import chat, output
+from dslocal.errors import Terminated
 from dslocal.terminal.sanitise import sanitise
 
 from .answer_view import AnswerView, reasoning_summary
@@ -70,10 +71,13 @@ class AnswerPresenter:
                 AnswerView(self._console, HINT if keys.is_reading else "") as view,
                 closing(start(view.show_prefill)) as events,
             ):
+                keys.on_resume = view.redraw_below
                 if repeated:
                     view.add_answer(sanitise(repeated))
                 for event in events:
                     self._show_event(event, view, progress)
+        except Terminated:
+            raise
         except KeyboardInterrupt:
             self._report_interrupt(progress)
         else:

@@ -75,6 +75,10 @@ class AnswerView:
         finally:
             self._tail.__exit__()
 
+    def redraw_below(self) -> None:
+        """Draw the next frame where the cursor is: after Ctrl-Z the shell has written there."""
+        self._tail.forget()
+
     def show_prefill(self, done: int, total: int) -> None:
         """Show how many tokens of the prompt are evaluated, once that takes long."""
         if time.monotonic() - self._started > SLOW_PREFILL_S:

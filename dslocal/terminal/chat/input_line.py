@@ -17,6 +17,8 @@ from prompt_toolkit.application import create_app_session
 from prompt_toolkit.completion import Completer
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+from prompt_toolkit.keys import Keys
+from prompt_toolkit.layout.processors import Processor, Transformation, TransformationInput
 from prompt_toolkit.output.plain_text import PlainTextOutput
 from prompt_toolkit.utils import is_dumb_terminal
 
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 MAX_HISTORY_BYTES = 1 << 20  # that are read, the newest
 MAX_ENTRY_CHARACTERS = 64 << 10  # longer entries are not kept
 MARK = "› "
+UNSAFE_MARK = "\N{REPLACEMENT CHARACTER}"  # for what would reorder or hide text
 
 
 class PromptHistory(FileHistory):
@@ -114,19 +117,15 @@ class InputLine:
         input: Input | None = None,
         output: Output | None = None,
     ) -> None:
-        keys = KeyBindings()
-
-        @keys.add("escape", "enter")
-        def _(event: KeyPressEvent) -> None:
-            event.current_buffer.insert_text("\n")
-
         with _session_of_terminal():
             self._session: PromptSession[str] = PromptSession(
                 history=history,
                 completer=completer,
                 complete_while_typing=True,
-                key_bindings=keys,
+                key_bindings=_key_bindings(),
+                input_processors=[_HarmlessText()],
                 enable_open_in_editor=True,
+                enable_suspend=True,
                 bottom_toolbar=lambda: toolbar(self._session.app.output.get_size().columns),
                 prompt_continuation=lambda width, *_: " " * width,
                 input=input,
@@ -149,6 +148,39 @@ class InputLine:
     def interrupted_text(self) -> str:
         """What stood in the line when Ctrl-C was pressed."""
         return self._session.default_buffer.text
+
+
+class _HarmlessText(Processor):
+    """Shows what a terminal would act on as a mark; prompt-toolkit itself marks control characters.
+
+    The text that was typed or pasted stays as it is.
+    """
+
+    def apply_transformation(self, transformation_input: TransformationInput) -> Transformation:
+        """Return a line as it is shown, in as many characters: prompt-toolkit calls this."""
+        return Transformation(
+            [(part[0], _marked(part[1])) for part in transformation_input.fragments]
+        )
+
+
+def _marked(text: str) -> str:
+    if text.isascii() or sanitise(text) == text:
+        return text
+    return "".join(c if sanitise(c) == c or c < "\xa0" else UNSAFE_MARK for c in text)
+
+
+def _key_bindings() -> KeyBindings:
+    keys = KeyBindings()
+
+    @keys.add("escape", "enter")
+    def _(event: KeyPressEvent) -> None:
+        event.current_buffer.insert_text("\n")
+
+    @keys.add(Keys.Vt100MouseEvent)
+    def _(event: KeyPressEvent) -> None:
+        """Drop what only looks like a mouse: the end of a colour that was pasted."""
+
+    return keys
 
 
 def _session_of_terminal() -> AbstractContextManager[object]:

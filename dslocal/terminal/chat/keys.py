@@ -2,7 +2,8 @@
 
 One key ends the reasoning; the others are kept for the next line. The terminal echoes none of them
 meanwhile and is left as it was otherwise: Ctrl-C still is a signal. Where there is no terminal that
-can be set so, no keys are read. Ctrl-C is handled in :mod:`.answer_presenter`.
+can be set so, no keys are read. Ctrl-C is handled in :mod:`.answer_presenter`. Ctrl-Z is a key
+here: the terminal must be as it was before the process stops, also while llama.cpp is at work.
 """
 
 from __future__ import annotations
@@ -14,16 +15,20 @@ import select
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
 ANSWER_NOW_KEY = "\x0e"
 ANSWER_NOW_KEY_NAME = "Ctrl-N"
+SUSPEND_KEY = "\x1a"
 ERASE_CHARACTER_KEYS = "\x7f\b"
 ERASE_WORD_KEY = "\x17"
 ERASE_LINE_KEY = "\x15"
 MAX_TYPED = 1 << 20  # characters that are kept
+STOP_S = 0.1  # until a signal has stopped every thread of the process
 _LAST_WORD = re.compile(r"\S+\s*$")
 _KEY_SEQUENCES = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|O.|[^\[O])")  # arrows and the like
 
@@ -34,13 +39,18 @@ class KeyReader:
     Args:
         end_reasoning: Called from the other thread, each time its key is pressed.
         fd: The terminal; stdin unless given.
+
+    Attributes:
+        on_resume: Called from the other thread when the process continues after Ctrl-Z.
     """
 
     def __init__(self, end_reasoning: Callable[[], None], fd: int | None = None) -> None:
         self._end_reasoning = end_reasoning
+        self.on_resume: Callable[[], None] = lambda: None
         self._fd = fd
         self._typed: list[str] = []
         self._settings: list[Any] | None = None  # of the terminal, as they were
+        self._own_settings: list[Any] = []  # of the terminal while keys are read
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._thread: threading.Thread | None = None
         self._sigcont_handler: Any = None  # as it was
@@ -74,7 +84,8 @@ class KeyReader:
         os.close(self._wake_writer)
         self._thread.join()
         os.close(self._wake_reader)
-        termios.tcsetattr(self._fd, termios.TCSANOW, self._settings or [])
+        with suppress(OSError, termios.error):  # the terminal is gone
+            termios.tcsetattr(self._fd, termios.TCSANOW, self._settings or [])
 
     @property
     def is_reading(self) -> bool:
@@ -108,12 +119,31 @@ class KeyReader:
         control_characters = settings[6]
         control_characters[termios.VMIN] = 1
         control_characters[termios.VTIME] = 0
+        control_characters[termios.VSUSP] = os.fpathconf(fd, "PC_VDISABLE").to_bytes(1, "little")
+        self._own_settings = settings
         termios.tcsetattr(fd, termios.TCSANOW, settings)
         if threading.current_thread() is threading.main_thread():
-            # After Ctrl-Z the shell has set the terminal its own way.
+            # Stopped by another process, and continued: the shell has set the terminal its own way.
             self._sigcont_handler = signal.signal(
-                signal.SIGCONT, lambda *_: termios.tcsetattr(fd, termios.TCSANOW, settings)
+                signal.SIGCONT, lambda *_: self._take_terminal_back(fd)
             )
+
+    def _take_terminal_back(self, fd: int) -> None:
+        import termios
+
+        with suppress(OSError, termios.error):
+            termios.tcsetattr(fd, termios.TCSANOW, self._own_settings)
+        self.on_resume()
+
+    def _suspend(self, fd: int) -> None:
+        """Stop the process group with the terminal as it was; return when it continues."""
+        import termios
+
+        with suppress(OSError, termios.error):
+            termios.tcsetattr(fd, termios.TCSANOW, self._settings or [])
+        os.kill(0, signal.SIGTSTP)
+        time.sleep(STOP_S)
+        self._take_terminal_back(fd)
 
     def _read(self, fd: int) -> None:
         """Read keys until :meth:`__exit__` closes the pipe that wakes this up."""
@@ -130,5 +160,7 @@ class KeyReader:
             text = self._decoder.decode(data)
             for _ in range(text.count(ANSWER_NOW_KEY)):
                 self._end_reasoning()
+            if SUSPEND_KEY in text:
+                self._suspend(fd)
             if sum(map(len, self._typed)) < MAX_TYPED:
                 self._typed.append(text.replace(ANSWER_NOW_KEY, ""))

@@ -43,6 +43,7 @@ class LiveTail(RenderHook):
         cuts_lines_off = "XTERM_VERSION" in os.environ or "STY" in os.environ
         self._reflows = not cuts_lines_off or "TMUX" in os.environ
         self._width = console.width  # of the window when the tail was drawn
+        self._is_lost = False
 
     @property
     def is_shown(self) -> bool:
@@ -87,6 +88,13 @@ class LiveTail(RenderHook):
         self._drawn_widths = [sum(cells(text) for text, _ in row) for row in rows]
         self._width = console.width
 
+    def forget(self) -> None:
+        """Leave the tail where it is: something else, such as a shell, has written below it.
+
+        May be called from any thread.
+        """
+        self._is_lost = True
+
     def _last_rows(self, tail: Sequence[Line]) -> list[Line]:
         """Return the last rows of ``tail``, with lines that are too wide folded."""
         width = self._console.width
@@ -100,6 +108,8 @@ class LiveTail(RenderHook):
 
         It erases row by row: tmux keeps in its history what an erased screen held.
         """
+        if self._is_lost:
+            self._is_lost, self._drawn_widths = False, []
         if not self._drawn_widths:
             return []
         rows = sum(self._rows_taken(width) for width in self._drawn_widths)

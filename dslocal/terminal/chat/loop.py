@@ -16,7 +16,7 @@ from rich.text import Text
 
 from dslocal import chat, home, prompts
 from dslocal.chat.resume import resume_session, save_session_cache
-from dslocal.errors import DslocalError
+from dslocal.errors import DslocalError, Terminated
 from dslocal.terminal.sanitise import one_line, sanitise
 
 from . import commands, toolbar
@@ -147,6 +147,8 @@ class ChatLoop:
                     self.handle_line(line)
             except EOFError:
                 return
+            except Terminated:
+                raise
             except KeyboardInterrupt:
                 if self._input_line.interrupted_text.strip():
                     is_leaving = False  # Ctrl-C cleared the line

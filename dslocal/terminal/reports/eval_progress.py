@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from dslocal.terminal.progress import bar_console
 from dslocal.terminal.sanitise import one_line
 
 MAX_NAME = 40  # characters
@@ -30,7 +31,6 @@ def show_eval_progress(name: str, done: int, right: int, total: int) -> Iterator
     if not sys.stderr.isatty():
         yield lambda *_: None
         return
-    from rich.console import Console
     from rich.progress import (
         BarColumn,
         Progress,
@@ -45,7 +45,7 @@ def show_eval_progress(name: str, done: int, right: int, total: int) -> Iterator
         TextColumn("{task.fields[state]}", markup=False),
         TimeElapsedColumn(),
         TimeRemainingColumn(elapsed_when_finished=False),
-        console=Console(stderr=True),
+        console=bar_console(),
         transient=True,
     ) as bars:
         title = one_line(name, MAX_NAME)

@@ -74,6 +74,7 @@ class Screen:
         os.close(theirs)
         self._data = b""
         self._seen = 0
+        self._is_closed = False
 
     def __enter__(self) -> Screen:
         return self
@@ -87,7 +88,18 @@ class Screen:
         if self.process.poll() is None:
             self.process.kill()
         self.process.communicate()
-        os.close(self._ours)
+        self.close_terminal()
+
+    @property
+    def terminal(self) -> int:
+        """The terminal's own side, whose settings are those of the program's."""
+        return self._ours
+
+    def close_terminal(self) -> None:
+        """Close the terminal, as a window is closed."""
+        if not self._is_closed:
+            self._is_closed = True
+            os.close(self._ours)
 
     @property
     def raw(self) -> str:

@@ -1,0 +1,1 @@
+"""The process as a whole: its environment, its standard streams, and the signals that end it."""
