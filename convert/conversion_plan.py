@@ -218,7 +218,12 @@ def _map_checkpoint(
 ) -> tuple[MappedTensor, ...]:
     """Return the GGUF tensors in file order. Raises as :func:`plan_conversion` does."""
     keep_mtp = mtp != "drop"
-    mapped = architecture.tensors(checkpoint, keep_mtp)
+    try:
+        mapped = architecture.tensors(checkpoint, keep_mtp)
+    except CheckpointError as e:
+        if keep_mtp and e.tensor and architecture.is_ignored(checkpoint.config, False, e.tensor):
+            e.hint = "it is of the MTP layer, which dslocal convert --no-mtp leaves out"
+        raise
     _reject_unmapped(checkpoint, architecture, mapped, keep_mtp)
     mapped.sort(key=lambda tensor: tensor_order(tensor.name))
     if mtp == "only":

@@ -143,7 +143,7 @@ def require_original_tensors(names: Iterable[str], config: Config, source: Sourc
     for name in names:
         for suffix, method in _TENSORS.items():
             if name.endswith(suffix):
-                raise _refusal(method, config, name[:200], source.name, source)
+                raise _refusal(method, config, "", source.name, source, tensor=name)
 
 
 def _configured_method(config: Config) -> str:
@@ -160,7 +160,7 @@ def _configured_method(config: Config) -> str:
             if isinstance(holder.get(key), dict) and holder[key]:
                 return method
         if isinstance(holder.get("quantize"), str):
-            return f"{holder['quantize'][:20]!r} (Ascend)"
+            return f"Ascend's {holder['quantize'][:20]!r}"
     return ""
 
 
@@ -180,13 +180,18 @@ def _method_of(settings: dict[str, Any]) -> str:
 
 
 def _refusal(
-    method: str, config: Config, file: str, name: str, source: Source | None
+    method: str, config: Config, file: str, name: str, source: Source | None, *, tensor: str = ""
 ) -> UnsupportedModelError:
     original = _original(config, name, source)
     take = "take the original checkpoint"
     if original:
         take += f": {original}" if "/" in original else f", {original}"
-    return UnsupportedModelError(f"already quantized with {method}", file=file, hint=take)
+    return UnsupportedModelError(
+        f"already quantized with {method}",
+        file=file,
+        tensor=tensor,
+        hint=take,
+    )
 
 
 def _original(config: Config, name: str, source: Source | None) -> str:

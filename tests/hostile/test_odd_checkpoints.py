@@ -1,0 +1,636 @@
+"""Prove that odd but real checkpoints convert to the bytes of plain ones, or are refused with the
+true reason before anything else is read.
+
+Odd is what people really have: quantized already, shards without an index, links to another disk,
+chat templates in files of their own, ids of -1, byte order marks, pickles, adapters, pointers.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import struct
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.checkpoints.damage import (
+    FIRST,
+    INDEX,
+    SECOND,
+    SINGLE,
+    Case,
+    Damage,
+    config,
+    content,
+    convert_to,
+    fifo,
+    in_json,
+    put,
+    refusal,
+    removed,
+    several,
+    with_tensor,
+    without,
+)
+from support.gguf.reading import contents, metadata_changes
+
+import dslocal.convert as converter
+
+SETTINGS = "tokenizer_config.json"
+MARK = b"\xef\xbb\xbf"
+LFS = (
+    b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"ab" * 32 + b"\nsize 3554214621\n"
+)
+Config = partial(Case, file="config.json")
+
+
+def new(file: str, data: bytes | str) -> Damage:
+    """Write another file, in a folder of the checkpoint perhaps."""
+
+    def do(folder: Path) -> None:
+        (folder / file).parent.mkdir(exist_ok=True)
+        (folder / file).write_bytes(data.encode() if isinstance(data, str) else data)
+
+    return do
+
+
+def renamed(old: str, to: str) -> Damage:
+    return lambda folder: (folder / old).rename(folder / to) and None
+
+
+def copied(old: str, to: str) -> Damage:
+    return lambda folder: shutil.copy(folder / old, folder / to) and None
+
+
+def no_weights(*names: str) -> Damage:
+    """Put empty files of these names in the place of all weights."""
+
+    def do(folder: Path) -> None:
+        for path in [*folder.glob("*.safetensors"), *folder.glob("*.index.json")]:
+            path.unlink()
+        for name in names:
+            (folder / name).write_bytes(b"PK")
+
+    return do
+
+
+# quantization_config, and the words that name it
+QUANTIZERS: list[tuple[dict[str, Any], str]] = [
+    ({"quant_method": "awq", "bits": 4, "version": "gemm"}, "AWQ"),
+    ({"quant_method": "gptq", "bits": 4, "desc_act": True}, "GPTQ"),
+    ({"bits": 4, "group_size": 128, "desc_act": False}, "GPTQ"),
+    ({"w_bit": 4, "q_group_size": 128, "zero_point": True}, "AWQ"),
+    ({"quant_method": "bitsandbytes", "load_in_4bit": True}, "bitsandbytes"),
+    ({"load_in_8bit": True, "llm_int8_threshold": 6.0}, "bitsandbytes"),
+    ({"quant_method": "compressed-tensors", "format": "pack-quantized"}, "compressed-tensors"),
+    ({"config_groups": {}, "format": "float-quantized"}, "compressed-tensors"),
+    ({"quant_method": "torchao", "quant_type": "int4_weight_only"}, "torchao"),
+    ({"quant_method": "hqq"}, "HQQ"),
+    ({"quant_method": "fp_quant"}, "FP-Quant"),
+    ({"quant_method": "exl2", "bits": 4.25}, "EXL2"),
+    ({"quant_method": "exl3"}, "EXL3"),
+    ({"quant_method": "aqlm"}, "AQLM"),
+    ({"quant_method": "quanto"}, "Quanto"),
+    ({"quant_method": "vptq"}, "VPTQ"),
+    ({"quant_method": "spqr"}, "SpQR"),
+    ({"quant_method": "eetq"}, "EETQ"),
+    ({"quant_method": "higgs"}, "HIGGS"),
+    ({"quant_method": "modelopt", "quant_algo": "NVFP4"}, "NVIDIA ModelOpt (NVFP4)"),
+    ({"quant_method": "intel/auto-round"}, "AutoRound"),
+    ({"quant_method": "fbgemm_fp8"}, "FBGEMM FP8"),
+    ({"quant_method": "GPTQ-Marlin"}, "GPTQ"),
+    ({"quant_method": "next-year"}, "'next-year'"),
+    ({"quant_method": 7}, "7"),
+    ({"group_size": 64, "bits": 4}, "MLX"),
+]
+
+
+def rows() -> Iterator[Case]:
+    yield from _quantized()
+    yield from _shards()
+    yield from _other_weights()
+    yield from _other_files()
+    yield from _tokenizers()
+
+
+def _quantized() -> Iterator[Case]:
+    for settings, name in QUANTIZERS:
+        damage = several(config(quantization_config=settings), removed(FIRST))  # is not looked for
+        yield Config(f"config {settings}", damage, f"already quantized with {name}")
+    for key, value, name in [
+        ("quantization", {"group_size": 64, "bits": 4}, "MLX"),
+        ("compression_config", {"format": "x"}, "compressed-tensors"),
+        ("quantize", "w8a8", "Ascend's 'w8a8'"),
+        ("text_config", {"quantization_config": {"quant_method": "awq"}}, "AWQ"),
+    ]:
+        yield Config(f"{key} {name}", config(**{key: value}), f"already quantized with {name}")
+    for file, name in [
+        ("quantize_config.json", "GPTQ"),
+        ("quant_config.json", "AWQ"),
+        ("hf_quant_config.json", "NVIDIA ModelOpt"),
+    ]:
+        yield Case(file, new(file, "{}"), f"already quantized with {name}", file=file)
+    for suffix, name in [
+        (".qweight", "GPTQ or AWQ"),
+        (".weight.absmax", "bitsandbytes"),
+        (".weight_packed", "compressed-tensors"),
+        (".weight_scale", "one FP8 scale"),
+        (".trellis", "EXL3"),
+    ]:
+        tensor = f"model.layers.0.mlp.up_proj{suffix}"
+        damage = with_tensor(SECOND, tensor, "U8", [4], bytes(4))
+        yield Case(f"tensor {suffix}", damage, f"already quantized with {name}", tensor=tensor)
+
+
+def _shards() -> Iterator[Case]:
+    yield Case(
+        "a gap in the numbers",
+        several(
+            removed(INDEX),
+            renamed(SECOND, "model-00003-of-00003.safetensors"),
+            renamed(FIRST, "model-00001-of-00003.safetensors"),
+        ),
+        "is missing: 1 of 3 shards",
+        file="model-00002-of-00003.safetensors",
+    )
+    yield Case(
+        "the last is missing",
+        several(removed(INDEX), removed(SECOND)),
+        "is missing: 1 of 2 shards",
+        file=SECOND,
+    )
+    yield Case(
+        "an index alone", several(removed(FIRST), removed(SECOND)), "is missing from", file=FIRST
+    )
+    yield Case(
+        "a shard of an unfinished aria2",
+        new(f"{FIRST}.aria2", b"\0\1"),
+        "unfinished download of aria2",
+        file=FIRST,
+    )
+    yield Case(
+        "a tensor in two shards without an index",
+        several(removed(INDEX), with_tensor(SECOND, "model.embed_tokens.weight", "U8", [1], b"x")),
+        f"is also in {FIRST}",
+        file=SECOND,
+        tensor="model.embed_tokens.weight",
+    )
+    yield Case(
+        "shards for several GPUs",
+        several(
+            removed(INDEX),
+            renamed(FIRST, "model0-mp2.safetensors"),
+            renamed(SECOND, "model1-mp2.safetensors"),
+        ),
+        "inference/convert.py",
+        file="model0-mp2.safetensors",
+    )
+
+
+def _other_weights() -> Iterator[Case]:
+    for name, words in {
+        "pytorch_model.bin": "holds pickled weights, which are never opened",
+        "pytorch_model-00001-of-00002.bin": "holds pickled weights",
+        "consolidated.00.pth": "holds pickled weights",
+        "model.ckpt": "holds pickled weights",
+        "weights.npz": "MLX or NumPy archive",
+        "model.onnx": "an ONNX model",
+        "tf_model.h5": "TensorFlow",
+        "flax_model.msgpack": "Flax",
+        "model.safetensors.incomplete": "an unfinished file of Hugging Face's tools",
+        "model.safetensors.crdownload": "an unfinished file of Chrome",
+        "model.safetensors.part1of2": "piece 1 of 2 of a file that was cut by size",
+        "R1-Q4_K_M.gguf": "is a GGUF file, which is used as it is",
+        "adapter_model.safetensors": "is a LoRA adapter, not a whole model",
+        "weights.tar": "an archive that is not unpacked",
+    }.items():
+        yield Case(f"only {name}", no_weights(name), words, file=name)
+    adapter = {"base_model_name_or_path": "deepseek-ai/X", "peft_type": "IA3"}
+    yield Case(
+        "an adapter of another kind",
+        several(no_weights(), new("adapter_config.json", json.dumps(adapter))),
+        "is a IA3 adapter",
+        file="adapter_config.json",
+    )
+    damaged_adapter = several(no_weights(), new("adapter_config.json", b"\xff{"))
+    yield Case("an adapter, damaged", damaged_adapter, "LoRA adapter", file="adapter_config.json")
+    yield Case("nothing at all", no_weights(), "is missing from", file=SINGLE)
+    for name, data, words in [
+        ("git-lfs", LFS, "a git-lfs pointer to 3.6 GB"),
+        ("a web page", b"<!DOCTYPE html>\n<html>", "a web page (HTML)"),
+        ("an error of the hub", b"Access to model X is restricted.", "plain text that begins"),
+        ("an error in JSON", b'{"error": "Repository not found"}', "JSON text that begins"),
+        ("XML", b"<?xml version='1.0'?><Error/>", "an XML text"),
+        ("gzip", b"\x1f\x8b\x08" + bytes(99), "compressed by gzip"),
+        ("7z", b"7z\xbc\xaf\x27\x1c" + bytes(99), "a 7-Zip archive"),
+        ("tar", bytes(257) + b"ustar" + bytes(250), "a tar archive"),
+        ("a pickle in a zip", torch_zip("archive/data.pkl"), "pickled PyTorch weights"),
+        ("a NumPy archive", torch_zip("model.embed.npy"), "a NumPy archive"),
+        ("a GGUF file", b"GGUF" + struct.pack("<IQQ", 3, 0, 0), "a GGUF file"),
+        ("zeros", bytes(9999), "zeros at its beginning"),
+        ("an old pickle", b"\x80\x02\x8a\x0al\xfc\x9c", "a pickle"),
+    ]:
+        yield Case(
+            f"in place of a shard: {name}",
+            content(FIRST, data),
+            f"is not a safetensors file, but {words}",
+            file=FIRST,
+        )
+
+
+def torch_zip(first: str) -> bytes:
+    """The beginning of a ZIP archive with one file."""
+    return b"PK\3\4" + bytes(22) + struct.pack("<HH", len(first), 0) + first.encode() + bytes(64)
+
+
+def _other_files() -> Iterator[Case]:
+    for file in ("config.json", "tokenizer.json", INDEX):
+        for name, data, words in [
+            ("git-lfs", LFS, "but a git-lfs pointer"),
+            ("a web page", b"<html><body>", "but a web page"),
+            ("UTF-16", '{"a": 1}'.encode("utf-16"), "UTF-16 text: save it as UTF-8"),
+            ("UTF-16 without a mark", '{"a": 1}'.encode("utf-16-le"), "UTF-16 text"),
+            ("UTF-32", '{"a": 1}'.encode("utf-32"), "UTF-32 text"),
+            ("two marks", MARK * 2 + b"{}", "is not valid JSON"),
+        ]:
+            yield Case(f"{file}: {name}", content(file, data), words, file=file)
+    for family in ("MistralForCausalLM", "Qwen3NextForCausalLM", "BertModel"):
+        damage = several(no_weights(), config(architectures=[family]))
+        yield Config(
+            f"{family}, config.json alone", damage, "is not a family that dslocal converts"
+        )
+    for file, words in {
+        "params.json": "Meta's or Mistral's own layout",
+        "model_index.json": "a pipeline of diffusers",
+    }.items():
+        damage = several(removed("config.json"), no_weights(), new(file, "{}"))
+        yield Case(f"{file} for config.json", damage, words, file=file)
+    damage = several(removed("config.json"), no_weights("adapter_model.bin"))
+    yield Case("an adapter without config.json", damage, "LoRA", file="adapter_model.bin")
+    yield Case(
+        "chat_template.jinja in UTF-16",
+        new("chat_template.jinja", "{{x}}".encode("utf-16")),
+        "UTF-16",
+        file="chat_template.jinja",
+    )
+    yield Case(
+        "a chat_template.jinja too long",
+        new("chat_template.jinja", "x" * ((1 << 20) + 1)),
+        "bytes long",
+        file="chat_template.jinja",
+    )
+
+
+def _tokenizers() -> Iterator[Case]:
+    gone = removed("tokenizer.json")
+    Tokenizer = partial(Case, file="tokenizer.json")
+    parted = several(gone, new("vocab.json", "{}"), new("merges.txt", ""))
+    yield Tokenizer("vocab.json and merges.txt", parted, "vocab.json and merges.txt are here")
+    sentences = several(gone, new("tokenizer.model", b"\x0a"))
+    yield Tokenizer("tokenizer.model", sentences, "SentencePiece")
+    yield Tokenizer("tokenizer_config.json alone", gone, "tokenizer_config.json alone is here")
+    nothing = several(gone, removed(SETTINGS))
+    yield Tokenizer("no tokenizer at all", nothing, "is missing from")
+    yield Tokenizer(
+        "no tokenizer, and no shard", several(gone, no_weights()), "tokenizer_config.json alone"
+    )
+    yield Tokenizer("a FIFO", fifo("tokenizer.json"), "is not a regular file")
+
+
+@pytest.mark.parametrize("case", list(rows()), ids=lambda case: f"{case.id:.60}")
+def test_refused_for_the_true_reason(case: Case, refused: Callable[[Case], None]) -> None:
+    refused(case)
+
+
+ORIGINALS: dict[str, tuple[str, Damage, str]] = {
+    "by the folder's name": (
+        "DeepSeek-R1-Distill-Qwen-7B-AWQ",
+        lambda _: None,
+        "deepseek-ai/DeepSeek-R1-Distill-Qwen-7B",
+    ),
+    "by a name with several marks": (
+        "DeepSeek-V2-Lite-Chat-4bit-mlx-g64",
+        lambda _: None,
+        "deepseek-ai/DeepSeek-V2-Lite-Chat",
+    ),
+    "by config.json": (
+        "x",
+        config(_name_or_path="deepseek-ai/DeepSeek-V3"),
+        "deepseek-ai/DeepSeek-V3",
+    ),
+    "by a path in config.json": (
+        "x",
+        config(_name_or_path="/data/DeepSeek-V3"),
+        "deepseek-ai/DeepSeek-V3",
+    ),
+    "by the model card": (
+        "x",
+        new("README.md", "---\nlicense: mit\nbase_model: org/Fine-Tune\ntags: []\n---\n# X"),
+        "org/Fine-Tune",
+    ),
+    "by a list in the model card": (
+        "x",
+        new("README.md", MARK + b"---\r\nbase_model:\r\n- org/Fine-Tune\r\n---\r\n"),
+        "org/Fine-Tune",
+    ),
+    "not by a quantized one": (
+        "Tune-GPTQ",
+        config(_name_or_path="someone/Tune-GPTQ-Int4"),
+        "take the original checkpoint, Tune",
+    ),
+    "by nothing": ("x", lambda _: None, "take the original checkpoint"),
+}
+
+
+@pytest.mark.parametrize(("name", "damage", "words"), ORIGINALS.values(), ids=ORIGINALS)
+def test_the_original_is_named(
+    name: str, damage: Damage, words: str, copy: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder = copy("qwen2").rename(tmp_path / name)
+    several(config(quantization_config={"quant_method": "awq"}), damage)(folder)
+    (tmp_path / "out").mkdir()
+    assert words in refusal(folder, tmp_path / "out").hint
+
+
+def no_index() -> Damage:
+    return removed(INDEX)
+
+
+def linked_elsewhere(folder: Path) -> None:
+    """Move the shards to another disk, and leave links."""
+    other = folder.parent / "bigdisk"
+    other.mkdir()
+    for shard in folder.glob("*.safetensors"):
+        target = shard.rename(other / shard.name)
+        shard.symlink_to(target)
+
+
+def linked_to_the_cache(folder: Path) -> None:
+    """What huggingface-cli --local-dir left before 0.23: links to blobs that have no suffix."""
+    blobs = folder.parent / "models--deepseek-ai--X" / "blobs"
+    blobs.mkdir(parents=True)
+    for number, file in enumerate((SECOND, "tokenizer.json")):
+        blob = blobs / f"{number:064x}"
+        (folder / file).rename(blob)
+        (folder / file).symlink_to(blob)
+
+
+def marked(*files: str) -> Damage:
+    return several(*(content(file, lambda old: MARK + old) for file in files))
+
+
+# what is odd, of which base, and what the GGUF's metadata says otherwise than without it
+FINE: dict[str, tuple[Damage, str, dict[str, Any]]] = {
+    "no index": (no_index(), "v3", {}),
+    "an index of another name": (renamed(INDEX, "x.safetensors.index.json"), "v3", {}),
+    "one shard of any name": (renamed(SINGLE, "pytorch_weights.safetensors"), "llama", {}),
+    "numbered otherwise": (
+        several(
+            no_index(),
+            renamed(FIRST, "weights-1-of-2.safetensors"),
+            renamed(SECOND, "weights-2-of-2.safetensors"),
+        ),
+        "v3",
+        {},
+    ),
+    "numbered from 0": (
+        several(
+            no_index(),
+            renamed(FIRST, "model-00000-of-00002.safetensors"),
+            renamed(SECOND, "model-00001-of-00002.safetensors"),
+        ),
+        "v3",
+        {},
+    ),
+    "names without numbers": (
+        several(no_index(), renamed(FIRST, "a.safetensors"), renamed(SECOND, "b.safetensors")),
+        "v3",
+        {},
+    ),
+    "a consolidated copy beside them": (copied(SINGLE, "consolidated.safetensors"), "llama", {}),
+    "only a consolidated one": (renamed(SINGLE, "consolidated.safetensors"), "llama", {}),
+    "an adapter beside them": (copied(SINGLE, "adapter_model.safetensors"), "llama", {}),
+    "a folder original/": (new("original/consolidated.00.pth", b"x"), "llama", {}),
+    "pickles beside them": (new("pytorch_model.bin", b"PK"), "llama", {}),
+    "an index of other shards": (
+        new(INDEX, '{"weight_map": {"a": "model-00001-of-00009.safetensors"}}'),
+        "llama",
+        {},
+    ),
+    "shards on another disk": (linked_elsewhere, "v3", {}),
+    "links to the hub's cache": (linked_to_the_cache, "v3", {}),
+    "byte order marks": (
+        marked("config.json", "tokenizer.json", SETTINGS, INDEX, "generation_config.json"),
+        "v3",
+        {},
+    ),
+    "quantization_config null": (config(quantization_config=None), "llama", {}),
+    "quantization_config empty": (config(quantization_config={}), "llama", {}),
+    "quantization null": (config(quantization=None), "llama", {}),
+    "FP8 without its method": (
+        config(quantization_config={"weight_block_size": [128, 128], "fmt": "e4m3"}),
+        "v3",
+        {},
+    ),
+    "Windows' line ends": (
+        content("config.json", lambda old: old.replace(b"\n", b"\r\n")),
+        "v3",
+        {},
+    ),
+}
+
+
+@pytest.mark.parametrize(("damage", "base", "changes"), FINE.values(), ids=FINE)
+def test_converts_to_the_same_weights(
+    damage: Damage,
+    base: str,
+    changes: dict[str, Any],
+    copy: Callable[[str], Path],
+    tmp_path: Path,
+) -> None:
+    folder = copy(base)
+    convert_to(folder, tmp_path / "plain.gguf")
+    damage(folder)
+    convert_to(folder, tmp_path / "x.gguf")
+    plain, weights = contents(tmp_path / "plain.gguf")
+    header, tensors = contents(tmp_path / "x.gguf")
+    assert tensors == weights
+    assert metadata_changes(plain, header) == changes
+
+
+TEXT = "{{ messages }}"
+TEMPLATE = "tokenizer.chat_template"
+NAMED = [{"name": "default", "template": TEXT}, {"name": "tool_use", "template": "{{ tools }}"}]
+TWO = {TEMPLATE: TEXT, f"{TEMPLATE}.tool_use": "{{ tools }}", f"{TEMPLATE}s": ["tool_use"]}
+TEMPLATES: dict[str, tuple[Damage, dict[str, Any]]] = {
+    "in tokenizer_config.json": (in_json(SETTINGS, put("chat_template", TEXT)), {TEMPLATE: TEXT}),
+    "in a file": (new("chat_template.jinja", TEXT), {TEMPLATE: TEXT}),
+    "in a file with a mark": (new("chat_template.jinja", MARK + TEXT.encode()), {TEMPLATE: TEXT}),
+    "in JSON": (new("chat_template.json", json.dumps({"chat_template": TEXT})), {TEMPLATE: TEXT}),
+    "null, and in a file": (
+        several(in_json(SETTINGS, put("chat_template", None)), new("chat_template.jinja", TEXT)),
+        {TEMPLATE: TEXT},
+    ),
+    "a list": (in_json(SETTINGS, put("chat_template", NAMED)), TWO),
+    "a list in JSON": (new("chat_template.json", json.dumps({"chat_template": NAMED})), TWO),
+    "an object": (
+        in_json(SETTINGS, put("chat_template", {"default": TEXT, "tool_use": "{{ tools }}"})),
+        TWO,
+    ),
+    "others in a folder": (
+        several(
+            new("chat_template.jinja", TEXT),
+            new("additional_chat_templates/tool_use.jinja", "{{ tools }}"),
+            new("additional_chat_templates/README.md", "x"),
+        ),
+        TWO,
+    ),
+    "none of a list is the default": (
+        in_json(SETTINGS, put("chat_template", NAMED[1:])),
+        {f"{TEMPLATE}.tool_use": "{{ tools }}", f"{TEMPLATE}s": ["tool_use"]},
+    ),
+    "a list of nothing": (in_json(SETTINGS, put("chat_template", [1, {}, {"name": "x"}])), {}),
+    "a name with other letters": (
+        in_json(SETTINGS, put("chat_template", [{"name": "a-b.c", "template": TEXT}])),
+        {f"{TEMPLATE}.a_b_c": TEXT, f"{TEMPLATE}s": ["a_b_c"]},
+    ),
+    "too long": (in_json(SETTINGS, put("chat_template", "x" * ((1 << 20) + 1))), {}),
+}
+
+
+@pytest.mark.parametrize(("damage", "keys"), TEMPLATES.values(), ids=TEMPLATES)
+def test_chat_templates_are_found_wherever_they_are(
+    damage: Damage, keys: dict[str, Any], copy: Callable[[str], Path]
+) -> None:
+    folder = copy("llama")
+    several(in_json(SETTINGS, put("chat_template", ...)), damage)(folder)
+    plan = planned(folder)
+    metadata = dict(plan.outputs[0].metadata)
+    assert {key: value for key, value in metadata.items() if "chat_template" in key} == keys
+    is_remarkable = len(keys) > 1 or "x" * 99 in str(json.loads((folder / SETTINGS).read_text()))
+    assert any("chat template" in warning for warning in plan.warnings) == is_remarkable
+
+
+def planned(folder: Path) -> converter.ConversionPlan:
+    checkpoint = converter.open_checkpoint(converter.FolderSource(folder))
+    return converter.plan_conversion(checkpoint, [converter.recipe_named("Q8_0")])
+
+
+def test_two_templates_that_differ_are_told(copy: Callable[[str], Path]) -> None:
+    folder = copy("llama")
+    several(in_json(SETTINGS, put("chat_template", "{{ a }}")), new("chat_template.jinja", TEXT))(
+        folder
+    )
+    plan = planned(folder)
+    assert dict(plan.outputs[0].metadata)[TEMPLATE] == "{{ a }}"
+    assert any("different chat templates" in warning for warning in plan.warnings)
+
+
+# an id in config.json, the id in the GGUF, and whether the user is told
+IDS: list[tuple[Any, int | None, bool]] = [
+    (5, 5, False),
+    (-1, None, False),
+    (-100, None, False),
+    (None, None, False),
+    ([5, 6, 7], 5, False),
+    ([], None, False),
+    ([-1], None, False),
+    (320, None, True),
+    ([1 << 40], None, True),
+    (5.0, 5, False),
+    ("5", 5, False),
+    ("-1", None, False),
+    ("", None, False),
+    ("none", None, False),
+]
+
+
+@pytest.mark.parametrize("role", ["bos", "eos", "pad", "unk"])
+@pytest.mark.parametrize(("value", "token", "is_told"), IDS, ids=lambda value: f"{value!r:.20}")
+def test_ids_that_mean_none_are_left_out(
+    role: str, value: Any, token: int | None, is_told: bool, copy: Callable[[str], Path]
+) -> None:
+    folder = copy("llama")
+    several(config(**{f"{role}_token_id": value}), in_json(SETTINGS, put(f"{role}_token", ...)))(
+        folder
+    )
+    plan = planned(folder)
+    name = {"pad": "padding", "unk": "unknown"}.get(role, role)
+    assert dict(plan.outputs[0].metadata).get(f"tokenizer.ggml.{name}_token_id") == token
+    assert any(f"{role}_token_id" in warning for warning in plan.warnings) == is_told
+
+
+def mtp_tensors(folder: Path) -> list[str]:
+    names = json.loads((folder / INDEX).read_text())["weight_map"]
+    return [name for name in names if name.startswith("model.layers.2.")]
+
+
+@pytest.mark.parametrize("beside", ["", "embed_tokens.weight"], ids=["all gone", "but a copy"])
+def test_an_mtp_layer_that_is_announced_and_not_there(
+    beside: str, copy: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder = copy("v3")
+    tensors = [name for name in mtp_tensors(folder) if not beside or not name.endswith(beside)]
+    convert_to(folder, tmp_path / "whole.gguf")
+    without(*tensors)(folder)
+    plan = planned(folder)
+    assert any("MTP" in warning for warning in plan.warnings)
+    converter.write_gguf(plan, [tmp_path / "x.gguf"], jobs=1)
+    header, weights = contents(tmp_path / "x.gguf")
+    assert header.of_arch("block_count") == 2
+    assert "deepseek2.nextn_predict_layers" not in header.metadata
+    assert set(weights) < set(contents(tmp_path / "whole.gguf")[1])
+
+
+def test_an_mtp_layer_with_a_part_missing_is_refused_by_the_tensor(
+    copy: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder = copy("v3")
+    lost = next(name for name in mtp_tensors(folder) if name.endswith("eh_proj.weight"))
+    without(lost)(folder)
+    (tmp_path / "out").mkdir()
+    error = refusal(folder, tmp_path / "out")
+    assert error.tensor == lost
+    assert "--no-mtp" in error.hint
+
+
+# a link in place of a shard or config.json that leads out of the folder, and the words about it
+LINKS: dict[str, tuple[str, str, str]] = {
+    "to a private key": ("tokenizer.json", "id_rsa", "leads out of the checkpoint"),
+    "to a file of another kind": (SINGLE, "notes.txt", "leads out of the checkpoint"),
+    "to a device": (SINGLE, "/dev/zero", "leads out of the checkpoint"),
+    "to a FIFO": (SINGLE, "pipe.safetensors", "is not a regular file"),
+    "to a folder": (SINGLE, "folder.safetensors", "is not a regular file"),
+    "to nowhere": (SINGLE, "nothing.safetensors", "is missing from"),
+    "around": (SINGLE, "loop.safetensors", "cannot be read"),
+    "to a blob that is not the cache's": (SINGLE, "blobs/" + "0" * 64, "leads out"),
+}
+
+
+@pytest.mark.parametrize(("file", "target", "words"), LINKS.values(), ids=LINKS)
+def test_links_that_stay_forbidden(
+    file: str, target: str, words: str, copy: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder = copy("llama")
+    outside = tmp_path / "outside"
+    (outside / "blobs").mkdir(parents=True)
+    (outside / "folder.safetensors").mkdir()
+    os.mkfifo(outside / "pipe.safetensors")
+    (outside / "loop.safetensors").symlink_to(outside / "loop.safetensors")
+    for name in ("id_rsa", "notes.txt", "blobs/" + "0" * 64):
+        shutil.copy(folder / file, outside / name)
+    (folder / file).unlink()
+    (folder / file).symlink_to(outside / target)
+    (tmp_path / "out").mkdir()
+    assert words in str(refusal(folder, tmp_path / "out"))
+
+
+def test_files_that_are_not_read_are_told(copy: Callable[[str], Path]) -> None:
+    folder = copy("llama")
+    several(copied(SINGLE, "mtp.safetensors"), copied(SINGLE, "consolidated.safetensors"))(folder)
+    (warning,) = planned(folder).warnings
+    assert warning.startswith("mtp.safetensors: ")
