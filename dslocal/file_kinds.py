@@ -8,7 +8,6 @@ their names; nothing is parsed. Does not know how models are read.
 from __future__ import annotations
 
 import re
-import string
 from pathlib import Path
 from typing import NamedTuple
 
@@ -53,7 +52,7 @@ _DOWNLOADS = {
 _NUMBERED_PIECE = re.compile(r"(?P<whole>.+)\.part(?P<number>\d{1,3})of(?P<count>\d{1,3})", re.I)
 _PIECE = re.compile(
     r"(?P<whole>.+\.(?:gguf|safetensors|bin))"
-    r"(?P<mark>[.-](?:split|part)[-._]?(?:[a-z]{1,2}|\d{1,3})|\.\d{2,3}|\.[a-z]{2})",
+    r"(?:(?P<mark>[.-](?:split|part)[-._]?)(?:[a-z]{1,2}|\d{1,3})|\.\d{2,3}|\.a[a-z])",
     re.I,
 )
 
@@ -104,13 +103,10 @@ def name_kind(name: str) -> FileKind | None:
         return _numbered_piece(numbered["whole"], int(numbered["number"]), int(numbered["count"]))
     piece = _PIECE.fullmatch(name)
     if piece:
-        whole = piece["whole"]
-        common = piece["mark"].rstrip(string.ascii_lowercase + string.digits)
-        if not common.strip(".-"):  # the mark is one word, such as "-splita"
-            common = re.sub(r"(split|part).*", r"\1", piece["mark"], flags=re.I)
+        whole, mark = piece["whole"], piece["mark"] or "."
         return FileKind(
             "one piece of a file that was cut by size",
-            f"put the pieces together, in order: cat {whole}{common or '.'}* > {whole}",
+            f"put the pieces together, in order: cat {whole}{mark}* > {whole}",
         )
     for suffix, program in _DOWNLOADS.items():
         if name.lower().endswith(suffix):

@@ -129,11 +129,22 @@ def _files_in(folder: Path) -> list[FoundFile]:
 
     files = other_programs.gguf_models_in(folder)
     if not files:
-        hint = "dslocal import lists what it finds"
-        if (folder / "config.json").is_file():
-            hint = f"a checkpoint is used by its folder: dslocal ask -m {folder}"
-        raise NotFoundError(f"{folder}: no GGUF model in this folder", hint=hint)
+        raise _no_models(folder)
     return [_found_file(file) for file in files]
+
+
+def _no_models(folder: Path) -> NotFoundError:
+    """Return the error for a folder without GGUF models, by what is in it instead."""
+    import dslocal.convert as converter
+
+    message = f"{folder}: no GGUF model in this folder"
+    if (folder / "config.json").is_file():
+        hint = f"a checkpoint is used by its folder: dslocal ask -m {folder}"
+        return NotFoundError(message, hint=hint)
+    reason = converter.other_form_error(converter.FolderSource(folder).files())
+    if reason is not None:
+        return NotFoundError(f"{message}; {reason}", hint=reason.hint)
+    return NotFoundError(message, hint="dslocal import lists what it finds")
 
 
 def _found_file(path: Path) -> FoundFile:
