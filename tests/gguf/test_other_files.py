@@ -15,7 +15,8 @@ from dslocal.errors import DslocalError, GgufError, NotFoundError
 from dslocal.file_kinds import HEAD_BYTES, content_kind, name_kind
 from dslocal.gguf import first_part, read_parts
 
-STRING, U16, U32 = 8, 2, 4
+STRING = 8
+U32 = 4
 
 
 def gguf(metadata: dict[str, str | int], *, tensors: int = 1, version: int = 3) -> bytes:
