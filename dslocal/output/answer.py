@@ -59,6 +59,7 @@ class Turn:
         top_logprobs: Ask for the logprobs of every token and of so many likeliest ones; None asks
             for none.
         logprobs: The logprobs that were asked for, one entry a new token.
+        prompt_logprobs: Those of the prompt's tokens after the first, where they were asked for.
         constraint: What the text must look like.
         grammar: The constraint's grammar where it is compiled already. It is copied.
         loop: The endless repetition that ended the answer, or only its reasoning.
@@ -83,6 +84,7 @@ class Turn:
     text_is_certain: bool = False
     top_logprobs: int | None = None
     logprobs: list[TokenLogprobs] = field(default_factory=list)
+    prompt_logprobs: list[TokenLogprobs] = field(default_factory=list)
     constraint: OutputConstraint | None = None
     grammar: Grammar | None = None
     loop: Loop | None = None

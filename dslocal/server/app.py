@@ -30,11 +30,14 @@ from .middleware import (
 from .preparation.ask_requests import prepare_ask
 from .preparation.chat_requests import prepare_chat
 from .preparation.completion_requests import prepare_completions
+from .preparation.infill_requests import prepare_infill
 from .preparation.requests import PreparedRequest, ServedModel
 from .queue import RequestQueue
 from .request_run import RequestRun
 from .sse import EventStreamResponse, WholeResponse, until_disconnect
 from .wire.ask_response import AskResponse
+from .wire.errors import ApiError
+from .wire.infill_response import InfillResponse
 from .wire.openapi import openapi_document
 from .wire.request_parsing import ParsedRequest, parse_request
 from .wire.responses import ChatResponse, CompletionResponse, OpenAiResponse, ResponseHead
@@ -42,6 +45,7 @@ from .wire.schemas import (
     AskRequest,
     ChatRequest,
     CompletionRequest,
+    InfillRequest,
     RequestSchema,
     SamplingFields,
 )
@@ -93,6 +97,7 @@ class Server:
             Route("/metrics", self.metrics_text),
             Route("/openapi.json", self.openapi),
             Route(ASK_PATH, self.ask, methods=["POST"]),
+            Route("/infill", self.infill, methods=["POST"]),
         ]
         for base in BASE_PATHS:
             routes.append(Route(f"{base}/models", self.list_models))
@@ -160,6 +165,16 @@ class Server:
         """Continue texts, or fill the gaps before a suffix."""
         parsed, prepared = await self._read(request, CompletionRequest, prepare_completions)
         return self._respond(parsed, prepared, CompletionResponse(prepared, self._head()))
+
+    async def infill(self, request: Request) -> Any:
+        """Fill a gap, in llama-server's format."""
+        parsed, prepared = await self._read(request, InfillRequest, prepare_infill)
+        if parsed.sent.stream:
+            raise ApiError(400, "/infill answers whole, without stream", param="stream")
+        response = InfillResponse(self.model.name, parsed.sent.response_fields)
+        self._ignored.note(parsed.ignored)
+        run = RequestRun(self.queue, prepared, self.metrics.count)
+        return WholeResponse(run, response, ignored_header(parsed.ignored))
 
     async def ask(self, request: Request) -> Any:
         """Answer ``dslocal ask`` as a process of its own would."""

@@ -15,6 +15,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from dslocal import output
+from dslocal.types import FinishReason
 
 from .events import AnswerEnd, AnswerPart, RunEvent
 from .preparation.requests import PreparedRequest
@@ -183,15 +184,19 @@ class RequestRun:
     def _generate(self, assignment: SlotAssignment, channel: EventChannel) -> None:
         """Generate answers in a slot until none is left to take."""
         try:
-            if self._is_cancelled:
-                raise KeyboardInterrupt
+            self._raise_if_cancelled()
             self._prepare_cache(assignment)
             while (choice := self._take_choice()) is not None:
+                self._raise_if_cancelled()
                 self._answer(assignment.context, choice, channel)
         except BaseException as e:
             error = to_api_error(e)
             error.__cause__ = e
             channel.send(error)
+
+    def _raise_if_cancelled(self) -> None:
+        if self._is_cancelled:
+            raise KeyboardInterrupt
 
     def _prepare_cache(self, assignment: SlotAssignment) -> None:
         """Make the slot's cache begin as the other slot's does, or empty it."""
@@ -222,6 +227,7 @@ class RequestRun:
 
     def _answer(self, context: LlamaContext, choice: int, channel: EventChannel) -> None:
         """Generate one answer."""
+        from dslocal.engine.sampling.prompt_logprobs import prompt_logprobs
         from dslocal.engine.slots.slots import Slot
 
         request, number = self._request_of(choice)
@@ -234,6 +240,15 @@ class RequestRun:
             constraint=request.constraint,
             grammar=request.grammar,
         )
+
+        if request.has_prompt_logprobs:
+            turn.prompt_logprobs = prompt_logprobs(context, request.ids, request.top_logprobs or 0)
+        if not request.has_answer:
+            turn.prompt_tokens = len(request.ids)
+            turn.finish_reason = FinishReason.LENGTH
+            channel.send(Signal.PROMPT_READ)
+            channel.send(AnswerEnd(choice, turn))
+            return
 
         def on_prefill(done: int, total: int) -> None:
             if done >= total and choice == 0:

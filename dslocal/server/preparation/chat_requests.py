@@ -64,6 +64,8 @@ def prepare_chat(served: ServedModel, request: ChatRequest) -> list[PreparedRequ
 def _settings(
     served: ServedModel, request: ChatRequest, reasoning: ReasoningChoice
 ) -> prompts.Settings:
+    if request.max_tokens == 0:
+        raise ApiError(422, "max_tokens: 0 is out of range", param="max_tokens")
     settings = with_request_settings(served, served.settings, request)
     limit = request.max_completion_tokens
     if limit is not None:

@@ -33,6 +33,10 @@ def prepare_completions(served: ServedModel, request: CompletionRequest) -> list
     served.require_name(request.model)
     if request.best_of not in (None, request.n or 1):
         raise ApiError(400, "best_of: send n answers and choose among them", param="best_of")
+    if request.max_tokens == 0 and not request.echo:
+        raise ApiError(422, "max_tokens: 0 goes with echo alone", param="max_tokens")
+    if request.echo and request.logprobs is not None and request.stream:
+        raise ApiError(400, "logprobs of an echoed prompt come without stream", param="stream")
     seed = seed_of(request)
     prepared = [_prepared(served, request, prompt, seed) for prompt in request.prompts]
     return [validated(served, one) for one in prepared]
@@ -65,6 +69,7 @@ def _prepared(
         ids=ids,
         echo=_echo(served, request, prompt),
         has_prompt_logprobs=bool(request.echo) and request.logprobs is not None,
+        has_answer=request.max_tokens != 0,
         ignored=_ignored(prompt) if gap is None else (),
     )
 

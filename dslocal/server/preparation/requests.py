@@ -87,6 +87,7 @@ class PreparedRequest:
         ids: The prompt's token ids, filled in by :func:`validated` where they were not sent.
         echo: What stands before every text of the response.
         has_prompt_logprobs: Whether the prompt's tokens have logprobs too.
+        has_answer: Whether anything is generated.
         uses_functions: Whether calls are answered as ``function_call``, OpenAI's format of 2023.
         hides_reasoning: Whether the reasoning is left out of the response.
         ignored: What the client sent and the answer does not obey.
@@ -104,6 +105,7 @@ class PreparedRequest:
     ids: Sequence[int] = ()
     echo: str = ""
     has_prompt_logprobs: bool = False
+    has_answer: bool = True
     uses_functions: bool = False
     hides_reasoning: bool = False
     ignored: tuple[IgnoredField, ...] = ()
@@ -156,6 +158,8 @@ def with_request_settings(
         value: Any = getattr(request, name, None)
         if value is None:
             continue
+        if name == "max_tokens" and value == 0:
+            continue  # a prompt that is echoed alone
         if name == "max_tokens" and value in NO_LIMIT:
             value = served.context.n_ctx
         if name == "logit_bias":

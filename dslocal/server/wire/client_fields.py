@@ -218,10 +218,14 @@ CLIENT_FIELDS: dict[str, FieldRule] = dict(
             "return_progress",
             "return_tokens",
             "sse_ping_interval",
-            "t_max_predict_ms",
-            "t_max_prompt_ms",
             "timings_per_token",
             "verbose",
+        ),
+        *_named(
+            FieldAnswer.IGNORED,
+            "an answer ends after so many tokens, not so much time",
+            "t_max_predict_ms",
+            "t_max_prompt_ms",
         ),
         *_named(
             FieldAnswer.IGNORED,

@@ -39,7 +39,7 @@ def chat_logprobs(
 
 
 def completion_logprobs(
-    entries: Sequence[TokenLogprobs], model: LlamaModel, offset: int
+    entries: Sequence[TokenLogprobs], model: LlamaModel, offset: int, *, first: int | None = None
 ) -> dict[str, list[Any]]:
     """Return positions as OpenAI's completions have them: a list for each field.
 
@@ -47,15 +47,22 @@ def completion_logprobs(
         entries: The positions, one a token.
         model: Has the text of the tokens.
         offset: The characters before the first token, for ``text_offset``.
+        first: A token before all others, which has no logprobs.
     """
     texts = [token_text(entry.id, model) for entry in entries]
+    logprobs: list[float | None] = [round(entry.logprob, DECIMALS) for entry in entries]
+    top: list[dict[str, float] | None] = [
+        {token_text(id, model): round(logprob, DECIMALS) for id, logprob in entry.top}
+        for entry in entries
+    ]
+    if first is not None:
+        texts.insert(0, token_text(first, model))
+        logprobs.insert(0, None)
+        top.insert(0, None)
     return {
         "tokens": texts,
-        "token_logprobs": [round(entry.logprob, DECIMALS) for entry in entries],
-        "top_logprobs": [
-            {token_text(id, model): round(logprob, DECIMALS) for id, logprob in entry.top}
-            for entry in entries
-        ],
+        "token_logprobs": logprobs,
+        "top_logprobs": top,
         "text_offset": list(_offsets(texts, offset)),
     }
 

@@ -309,13 +309,25 @@ class CompletionResponse(OpenAiResponse):
         logprobs = None
         echo = self._asked[number].echo
         if self.request.top_logprobs is not None:
-            logprobs = completion_logprobs(turn.logprobs, self.head.model, len(echo))
+            logprobs = self._logprobs(self._asked[number], turn)
         return {
             "index": number,
             "text": echo + turn.text,
             "logprobs": logprobs,
             "finish_reason": self._finish_reason(turn),
         }
+
+    def _logprobs(self, request: PreparedRequest, turn: output.Turn) -> Json:
+        """Return the logprobs of an answer, after those of its prompt where they are asked for.
+
+        The first token of a prompt has none. That of a text is the one that begins every prompt,
+        which is not listed.
+        """
+        if not request.has_prompt_logprobs:
+            return completion_logprobs(turn.logprobs, self.head.model, len(request.echo))
+        entries = [*turn.prompt_logprobs, *turn.logprobs]
+        first = request.ids[0] if not request.prompt else None
+        return completion_logprobs(entries, self.head.model, 0, first=first)
 
 
 def _tool_call(index: int, name: str, arguments: str = "") -> Json:

@@ -18,6 +18,7 @@ MAX_TOOLS = 128  # as DeepSeek has it
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
 MAX_PROMPTS = 128  # of one completion request
+MAX_EXTRAS = 256  # pieces of other files around a gap
 MIN_SEED = -(1 << 63)
 MAX_SEED = (1 << 63) - 1
 
@@ -270,6 +271,28 @@ class CompletionRequest(SamplingFields):
         if isinstance(self.prompt, str) or isinstance(self.prompt[0], int):
             return [self.prompt]
         return list(self.prompt)
+
+
+class InfillExtra(RequestSchema):
+    """A piece of another file."""
+
+    text: str
+    filename: str | None = None
+    time: float | list[int] | None = None
+
+
+class InfillRequest(SamplingFields):
+    """A gap to fill, as llama.vim sends it. ``prompt`` is the beginning of what fills it.
+
+    ``n_indent`` is the indentation of the line, which the prompt shows already.
+    """
+
+    input_prefix: str = ""
+    input_suffix: str = ""
+    input_extra: Annotated[list[InfillExtra], Field(max_length=MAX_EXTRAS)] = []
+    prompt: str = ""
+    n_indent: int | None = None
+    response_fields: list[str] = []
 
 
 class AskConstraint(RequestSchema):
