@@ -39,6 +39,7 @@ from dslocal.terminal.sanitise import one_line
 
 from . import PROGRAM, leave_at_once, restore_interrupts
 from .completion.scripts import REQUEST_VARIABLE, register_shells
+from .parsing import OneValueCommand, RootGroup
 from .process import environment, signals, streams
 
 HINTS = {
@@ -50,29 +51,30 @@ HINTS = {
 
 app = typer.Typer(
     name="dslocal",
+    cls=RootGroup,
     help="Run DeepSeek models on this machine. Without a command: chat.",
     rich_markup_mode=None,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(ask)
-app.command()(bench)
+app.command(cls=OneValueCommand)(ask)
+app.command(cls=OneValueCommand)(bench)
 app.command(cls=ChatCommand)(chat)
-app.command()(completion)
-app.command()(convert)
-app.command()(doctor)
-app.command("eval")(evaluate)
-app.command()(fim)
-app.command()(fit)
-app.command("help")(help_)
-app.command("import")(import_)
-app.command()(models)
-app.command()(pull)
-app.command()(rm)
-app.command()(serve)
+app.command(cls=OneValueCommand)(completion)
+app.command(cls=OneValueCommand)(convert)
+app.command(cls=OneValueCommand)(doctor)
+app.command("eval", cls=OneValueCommand)(evaluate)
+app.command(cls=OneValueCommand)(fim)
+app.command(cls=OneValueCommand)(fit)
+app.command("help", cls=OneValueCommand)(help_)
+app.command("import", cls=OneValueCommand)(import_)
+app.command(cls=OneValueCommand)(models)
+app.command(cls=OneValueCommand)(pull)
+app.command(cls=OneValueCommand)(rm)
+app.command(cls=OneValueCommand)(serve)
 app.add_typer(sessions)
-app.command()(show)
+app.command(cls=OneValueCommand)(show)
 app.add_typer(templates)
 
 
@@ -91,7 +93,8 @@ def root(
         os.environ[environment.DEBUG] = "1"
     if version:
         print(__version__)
-    elif context.invoked_subcommand is None:
+        raise typer.Exit
+    if context.invoked_subcommand is None:
         chat()
 
 

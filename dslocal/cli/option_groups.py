@@ -80,6 +80,13 @@ class PublishedModel(NamedModel):
 
 
 @dataclass(frozen=True)
+class ConvertedModel(NamedModel):
+    """A checkpoint that is to be converted."""
+
+    model: options.CheckpointArgument = None
+
+
+@dataclass(frozen=True)
 class PlacementOptions:
     """How much context a model has, and where its parts are placed."""
 

@@ -41,6 +41,14 @@ PublishedArgument = Annotated[
         autocompletion=completion_values.published,
     ),
 ]
+CheckpointArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="SOURCE",
+        help="A checkpoint folder, a name, OWNER/NAME on the hub, or a URL with a SHA256SUMS.",
+        show_default=False,
+    ),
+]
 FamilyFlag = Annotated[
     str | None,
     typer.Option(

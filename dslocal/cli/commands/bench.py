@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dslocal.cli.option_groups import LoadOptions, PlacementOptions, with_option_groups
-from dslocal.cli.options import AsJson, FamilyFlag, ModelArgument
+from dslocal.cli.option_groups import LoadOptions, NamedModel, PlacementOptions, with_option_groups
+from dslocal.cli.options import AsJson, FamilyFlag
 from dslocal.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ QUIET_S = 1.0  # before a line on a terminal says what is being measured
 @with_option_groups
 def bench(
     *,
-    model: ModelArgument = None,
+    model: NamedModel,
     as_json: AsJson = False,
     plot: Annotated[
         Path | None,
@@ -93,7 +93,7 @@ def bench(
 
     wanted_depths = _parse_depths(depths)
     _check_plot(plot)
-    file = session_setup.prepare_model(model, family)
+    file = session_setup.prepare_model(model.name, family)
     mtp_modes = _mtp_modes(mtp, file.header)
     identity = fingerprint(file.path)
     earlier = _read_earlier(compare, identity)

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperCommand
 
-from dslocal.cli.option_groups import LoadOptions, with_option_groups
-from dslocal.cli.options import FamilyFlag, MathFlag, ModelArgument, Think
+from dslocal.cli.option_groups import LoadOptions, NamedModel, with_option_groups
+from dslocal.cli.options import FamilyFlag, MathFlag, Think
+from dslocal.cli.parsing import OneValueCommand
 from dslocal.errors import UsageError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ RESUME = "--resume"
 LAST = "last"  # the value of --resume where it stands alone
 
 
-class ChatCommand(TyperCommand):
+class ChatCommand(OneValueCommand):
     """Lets ``--resume`` stand alone.
 
     What follows it is its value only where it looks like a conversation's id.
@@ -41,7 +41,7 @@ class ChatCommand(TyperCommand):
 @with_option_groups
 def chat(
     *,
-    model: ModelArgument = None,
+    model: NamedModel,
     system: Annotated[
         str,
         typer.Option("-s", "--system", help="Instructions that hold for the whole conversation."),
@@ -81,7 +81,9 @@ def chat(
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError("chat needs a terminal", hint="dslocal ask reads a question from stdin")
     earlier = _find_earlier(resume)
-    choice = model_switch.choose_chat_model(model or (earlier.model if earlier else None), family)
+    choice = model_switch.choose_chat_model(
+        model.name or (earlier.model if earlier else None), family
+    )
     settings = user_settings.sampling_settings(choice.family.defaults, {})
     thinking = user_settings.chosen_thinking(choice.family, think).value
     session_setup.print_advice(choice.family, settings, thinking, system)
@@ -92,7 +94,7 @@ def chat(
         loop = ChatLoop(
             session,
             choice.name,
-            new_conversation(_model_to_store(model, earlier)),
+            new_conversation(_model_to_store(model.name, earlier)),
             files=file or [],
             math=math,
             model_switcher=switch,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dslocal.cli.conversion_options import CheckpointOptions, OutputFileOptions
-from dslocal.cli.option_groups import with_option_groups
+from dslocal.cli.option_groups import ConvertedModel, with_option_groups
 from dslocal.errors import ConversionError, ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -32,12 +32,7 @@ if TYPE_CHECKING:
 @with_option_groups
 def convert(
     *,
-    source: Annotated[
-        str,
-        typer.Argument(
-            help="A checkpoint folder, a name, OWNER/NAME on the hub, or a URL with a SHA256SUMS."
-        ),
-    ],
+    source: ConvertedModel,
     output: OutputFileOptions,
     checkpoint: CheckpointOptions,
     jobs: Annotated[
@@ -67,7 +62,8 @@ def convert(
             "--verify reads the checkpoint once more, and --stream does not keep it",
             hint="one of them",
         )
-    job = _conversion_job(source, output, checkpoint, jobs, overwrite=force)
+    named = source.required("which checkpoint?", hint="dslocal convert FOLDER, or a model's name")
+    job = _conversion_job(named, output, checkpoint, jobs, overwrite=force)
     shows_bits = output.size is not None and not as_json
     with show_progress(job.found.name, as_json=as_json) as shown:
         if dry_run:

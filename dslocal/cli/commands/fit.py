@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dslocal.cli.completion import values as completion_values
-from dslocal.cli.options import AsJson, Ctx, GpuLayers, Kv
+from dslocal.cli.option_groups import NamedModel
+from dslocal.cli.options import AsJson, Ctx, GpuLayers, Kv, ModelFlag
 
 if TYPE_CHECKING:
     from dslocal.api.planning import Assessed
@@ -28,6 +29,7 @@ def fit(
             autocompletion=completion_values.models,
         ),
     ] = None,
+    model_option: ModelFlag = None,
     ctx: Ctx = None,
     kv: Kv = None,
     ubatch: Annotated[
@@ -78,6 +80,7 @@ def fit(
 
     chosen = overrides(ctx, kv, ubatch, flash_attn, n_gpu_layers, cpu_moe, names=FLAG_NAMES)
     machine, rates = machines.machine_and_rates(ram, vram, os)
+    model = NamedModel(model, model_option).name
     if model is None:
         _print_all(machine, rates, chosen, quant, explain=explain, as_json=as_json)
         return

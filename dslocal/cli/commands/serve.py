@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dslocal.cli.option_groups import LoadOptions, with_option_groups
-from dslocal.cli.options import FamilyFlag, MathFlag, ModelArgument, Think
+from dslocal.cli.option_groups import LoadOptions, NamedModel, with_option_groups
+from dslocal.cli.options import FamilyFlag, MathFlag, Think
 from dslocal.cli.serving.serve_options import ServeOptions
 from dslocal.errors import DslocalError
 
@@ -31,7 +31,7 @@ NEEDED_PACKAGES = ("starlette", "uvicorn", "pydantic", "prometheus_client", "gre
 @with_option_groups
 def serve(
     *,
-    model: ModelArgument = None,
+    model: NamedModel,
     options: ServeOptions,
     think: Think = None,
     math: MathFlag = None,
@@ -57,7 +57,7 @@ def serve(
 
     options.check_ranges()
     access = access_policy(options, new_token())
-    file = session_setup.prepare_model(model, family)
+    file = session_setup.prepare_model(model.name, family)
     thinking = user_settings.chosen_thinking(file.family, think).value
     _print_advice(file, thinking)
 
@@ -72,7 +72,7 @@ def serve(
         chosen = with_slots(file.path, file.header, options.parallel, chosen)
         context = stack.enter_context(session_setup.open_context(file, chosen))
         slots = stack.enter_context(open_slots(context))
-        served = _served_model(file, slots[0], _model_to_show(model), thinking, math)
+        served = _served_model(file, slots[0], _model_to_show(model.name), thinking, math)
         served = options.name_model(served)
         queue = RequestQueue(slots, options.queue)
         server = Server(served, queue, access, Metrics(queue), messages.log, log_prompts, not quiet)

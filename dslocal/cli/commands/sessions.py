@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dslocal.cli.options import AsJson
+from dslocal.cli.parsing import OneValueCommand, SessionsGroup, refuse_options
 
 if TYPE_CHECKING:
     from dslocal.chat import StoredConversation
 
 sessions = typer.Typer(
-    name="sessions", help="List the chats on this machine, and search them.", rich_markup_mode=None
+    name="sessions",
+    cls=SessionsGroup,
+    help="List the chats on this machine, and search them.",
+    rich_markup_mode=None,
 )
 
 
@@ -34,6 +38,7 @@ def list_(
     one.
     """
     if context.invoked_subcommand is not None:
+        refuse_options(context, search=search, json=as_json)
         return
     from dslocal import chat
     from dslocal.terminal.chat.session_commands import matching_line
@@ -51,7 +56,7 @@ def list_(
     session_list.print_sessions(found, search)
 
 
-@sessions.command()
+@sessions.command(cls=OneValueCommand)
 def rm(
     ids: Annotated[
         list[str],

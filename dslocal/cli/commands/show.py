@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dslocal.cli.options import ModelArgument
+from dslocal.cli.option_groups import NamedModel, with_option_groups
 from dslocal.errors import UnsupportedModelError
 
 if TYPE_CHECKING:
@@ -21,17 +21,20 @@ MAX_ITEMS = 64  # of a metadata array that --json prints
 SHOWN_APART = ("classes", "metadata")
 
 
+@with_option_groups
 def show(
-    model: ModelArgument = None,
+    *,
+    model: NamedModel,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object, all metadata included.")
     ] = False,
 ) -> None:
     """Show what a model is: header, family, sizes by tensor class."""
     from dslocal.catalog import resolve
+    from dslocal.cli.user_settings import named_model
     from dslocal.terminal.sanitise import one_line
 
-    found = resolve.resolve_model(model)
+    found = resolve.resolve_model(named_model(model.name))
     fields = _gguf_fields(found) if isinstance(found, Path) else _checkpoint_fields(found.folder)
     if as_json:
         print(json.dumps(fields))

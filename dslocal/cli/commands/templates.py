@@ -10,6 +10,7 @@ import typer
 
 from dslocal.cli.completion import values as completion_values
 from dslocal.cli.options import AsJson
+from dslocal.cli.parsing import OneValueCommand, TemplatesGroup, refuse_options
 
 if TYPE_CHECKING:
     from dslocal import prompts
@@ -21,7 +22,11 @@ SHOWN_APART = ("name", "prompt", "variables", "defaults")
 EXAMPLE = '[templates.commit]\nprompt = "Write a commit message for:\\n{input}"'
 
 templates = typer.Typer(
-    name="templates", add_completion=False, rich_markup_mode=None, invoke_without_command=True
+    name="templates",
+    cls=TemplatesGroup,
+    add_completion=False,
+    rich_markup_mode=None,
+    invoke_without_command=True,
 )
 
 
@@ -29,6 +34,7 @@ templates = typer.Typer(
 def list_(context: typer.Context, as_json: AsJson = False) -> None:
     """List the named prompts of config.toml, or show one."""
     if context.invoked_subcommand is not None:
+        refuse_options(context, json=as_json)
         return
     from dslocal import home
     from dslocal.cli.asking.prompt_templates import get_template, template_tables
@@ -47,7 +53,7 @@ def list_(context: typer.Context, as_json: AsJson = False) -> None:
         print(f"no templates; {file} holds them, as:\n{EXAMPLE}", file=sys.stderr)
 
 
-@templates.command()
+@templates.command(cls=OneValueCommand)
 def show(
     name: Annotated[
         str,

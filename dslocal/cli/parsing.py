@@ -1,0 +1,255 @@
+"""How the command line is read beyond what Typer does.
+
+An option that takes one value is refused where it is given twice: only the last would count. A
+command that other programs have, and dslocal has not, is answered with the one that does the same.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, ClassVar
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from dslocal.errors import UsageError
+
+END_OF_OPTIONS = "--"
+MAX_SHOWN = 60  # characters of a word
+
+# What other programs call a command, and what does the same here; {model} is the word behind it.
+_CHAT = "dslocal chat {model} talks with it, dslocal ask -m {model} answers one question"
+_MODELS = "dslocal models lists what is on this machine"
+_PULL = "dslocal pull {model} downloads it"
+_RM = "dslocal rm {model} removes it"
+_ASK = 'dslocal ask -m {model} "…" answers one question'
+_LOADED = "only dslocal serve keeps a model loaded, and Ctrl-C ends it"
+_SHOW = "dslocal show {model} says what it is"
+_CONVERT = "dslocal convert {model} makes GGUF files of it"
+_SERVE = "dslocal serve {model} serves it over HTTP"
+_FIT = "dslocal fit says what runs here"
+_LOGIN = "hf auth login, or HF_LOGIN, gives access to models that ask for it"
+_UPDATE = "pip install --upgrade dslocal"
+_CLEAN = (
+    "dslocal rm --leftovers deletes what interrupted work left; dslocal rm NAME removes a model"
+)
+_SETTINGS = "dslocal help settings says where settings are kept"
+OTHER_COMMANDS: Mapping[str, str] = {
+    **dict.fromkeys(("run", "start", "launch", "load", "talk", "repl", "interactive"), _CHAT),
+    **dict.fromkeys(("list", "ls", "model", "tags", "installed"), _MODELS),
+    **dict.fromkeys(("download", "get", "fetch", "install", "add"), _PULL),
+    **dict.fromkeys(("remove", "delete", "del", "erase"), _RM),
+    **dict.fromkeys(("generate", "complete", "prompt", "infer", "query", "answer"), _ASK),
+    **dict.fromkeys(("ps", "stop", "unload", "kill", "down", "eject"), _LOADED),
+    **dict.fromkeys(("info", "inspect", "describe", "cat"), _SHOW),
+    **dict.fromkeys(("create", "quantize", "quantise", "export"), _CONVERT),
+    **dict.fromkeys(("server", "api", "daemon", "up", "host", "web"), _SERVE),
+    **dict.fromkeys(("search", "find", "recommend", "plan", "available", "library"), _FIT),
+    **dict.fromkeys(("login", "signin", "auth", "whoami", "logout", "signout"), _LOGIN),
+    **dict.fromkeys(("update", "upgrade", "self-update"), _UPDATE),
+    **dict.fromkeys(("clean", "prune", "gc", "cache"), _CLEAN),
+    **dict.fromkeys(("config", "settings", "set", "env"), _SETTINGS),
+    **dict.fromkeys(("benchmark", "perf", "speed"), "dslocal bench measures speed"),
+    **dict.fromkeys(("evaluate", "test"), "dslocal eval measures a model on questions"),
+    **dict.fromkeys(("status", "check", "diagnose"), "dslocal doctor looks at this installation"),
+    **dict.fromkeys(("history", "conversations"), "dslocal sessions lists earlier chats"),
+    **dict.fromkeys(("resume", "continue"), "dslocal chat --resume continues the last chat"),
+    **dict.fromkeys(("infill", "fill"), "dslocal fim fills in the middle"),
+    **dict.fromkeys(("version", "v"), "dslocal --version"),
+    "uninstall": "dslocal rm {model} removes a model; dslocal help files says what else is kept",
+    "cp": "dslocal import FILE --name NAME gives a file another name",
+    "copy": "dslocal import FILE --name NAME gives a file another name",
+    "push": "dslocal publishes nothing; hf upload does",
+}
+
+
+class _StrictParser:
+    """Refuses an option given twice, and explains text that looks like an option."""
+
+    def make_parser(self, ctx: Any) -> Any:
+        """Return the parser, which refuses what would silently not count."""
+        inherited: Any = super()
+        parser = inherited.make_parser(ctx)
+        parse = parser.parse_args
+
+        def parse_and_check(args: list[str]) -> Any:
+            given = list(args)
+            try:
+                parsed = parse(args)
+            except typer.TyperException as e:
+                raise _explained(e, given) from e
+            if not ctx.resilient_parsing:
+                _require_single(parsed[2], given)
+            return parsed
+
+        parser.parse_args = parse_and_check
+        return parser
+
+
+class OneValueCommand(_StrictParser, TyperCommand):
+    """A command that refuses options of which only one would count."""
+
+
+class SuggestingGroup(_StrictParser, TyperGroup):
+    """A group that answers a command that it has not with the one that does the same."""
+
+    others: ClassVar[Mapping[str, str]] = OTHER_COMMANDS
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Return the command that ``args`` begin with.
+
+        Raises:
+            UsageError: There is none of that name; the hint says what is meant.
+        """
+        if args and not ctx.resilient_parsing and self.get_command(ctx, args[0]) is None:
+            raise UsageError(
+                f"{ctx.command_path} has no command {args[0]!r:.{MAX_SHOWN}}",
+                hint=self.suggest(args) or f"{ctx.command_path} --help lists them",
+            )
+        return super().resolve_command(ctx, args)
+
+    def suggest(self, args: Sequence[str]) -> str:
+        """Return what ``args`` are meant as; empty where nothing is near."""
+        word = args[0]
+        behind = next((arg for arg in args[1:] if not arg.startswith("-")), "")
+        other = self.others.get(word.lower())
+        if other is not None:
+            name = _model_name(behind)
+            first = f"{_PULL}, then ".format(model=name) if _is_elsewhere(name, other) else ""
+            return first + other.format(model=name or "NAME")
+        near = get_close_matches(word.lower(), list(self.commands), 3)
+        return f"near it: {', '.join(near)}" if near else ""
+
+
+class RootGroup(SuggestingGroup):
+    """``dslocal`` itself, whose first word may also be a model or a question."""
+
+    def suggest(self, args: Sequence[str]) -> str:
+        """Return what ``args`` are meant as: a command, a model, or a question."""
+        word = args[0]
+        found = super().suggest(args)
+        if found and not found.startswith("near"):
+            return found
+        if len(word.split()) > 1 or word.endswith("?"):
+            return 'dslocal ask "…" answers a question'
+        name = _model_name(word)
+        if _is_here(name):
+            return _CHAT.format(model=name)
+        if name != word:
+            return f"{_PULL}, then {_CHAT}".format(model=name)
+        return found
+
+
+class SessionsGroup(SuggestingGroup):
+    """``dslocal sessions``, which lists without a command."""
+
+    others: ClassVar[Mapping[str, str]] = {
+        **dict.fromkeys(("list", "ls", "show"), "dslocal sessions alone lists them"),
+        **dict.fromkeys(("search", "find", "grep"), "dslocal sessions --search TEXT"),
+        **dict.fromkeys(("delete", "remove", "del"), "dslocal sessions rm ID"),
+        **dict.fromkeys(("resume", "open", "continue"), "dslocal chat --resume ID"),
+    }
+
+    def suggest(self, args: Sequence[str]) -> str:
+        """Return what ``args`` are meant as, by default a text to search for."""
+        return super().suggest(args) or "dslocal sessions --search TEXT searches them"
+
+
+class TemplatesGroup(SuggestingGroup):
+    """``dslocal templates``, which lists without a command."""
+
+    others: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        ("list", "ls"), "dslocal templates alone lists them"
+    )
+
+
+def refuse_options(context: typer.Context, **given: object) -> None:
+    """Refuse options before a command that has no use for them there.
+
+    Args:
+        context: That of the group.
+        given: The values by option, without the dashes.
+
+    Raises:
+        UsageError: One is given.
+    """
+    for name, value in given.items():
+        if value:
+            raise UsageError(
+                f"--{name} before {context.invoked_subcommand} would not count",
+                hint=f"{context.command_path} {context.invoked_subcommand} --help",
+            )
+
+
+def _model_name(text: str) -> str:
+    """Return what dslocal calls the model that ``text`` may mean; ``text`` where it knows none."""
+    from dslocal import catalog
+    from dslocal.catalog.names import read_spelling
+    from dslocal.errors import DslocalError
+
+    if not text:
+        return ""
+    try:
+        spelling = read_spelling(text)
+        entry = catalog.find_entry(spelling.name) if spelling and spelling.name else None
+    except DslocalError:
+        return text
+    if entry is None or spelling is None or Path(text).exists():
+        return text
+    return f"{entry.name}:{spelling.quant}" if spelling.quant else entry.name
+
+
+def _is_here(name: str) -> bool:
+    """Return whether ``name`` is a model on this machine."""
+    from dslocal.catalog import resolve
+    from dslocal.errors import DslocalError
+
+    try:
+        return bool(name) and bool(resolve.resolve_model(name))
+    except DslocalError:
+        return False
+
+
+def _is_elsewhere(name: str, suggested: str) -> bool:
+    """Return whether the model must be fetched before ``suggested`` can be done."""
+    from dslocal import catalog
+
+    if suggested not in (_CHAT, _ASK, _SERVE) or not name or _is_here(name):
+        return False
+    return "/" in name or catalog.find_entry(name.partition(":")[0]) is not None
+
+
+def _require_single(order: Sequence[Any], args: Sequence[str]) -> None:
+    """Refuse an option of one value that was given more than once, and a switch both ways.
+
+    Raises:
+        UsageError: One was.
+    """
+    options = args[: args.index(END_OF_OPTIONS)] if END_OF_OPTIONS in args else args
+    for param, count in Counter(order).items():
+        if count < 2 or param.param_type_name != "option" or param.multiple:
+            continue
+        name = max(param.opts, key=len)
+        if not param.is_flag:
+            raise UsageError(
+                f"{name} is given {count} times, and only one would count", hint="once"
+            )
+        opposite = [option for option in options if option in param.secondary_opts]
+        if opposite and any(option in param.opts for option in options):
+            raise UsageError(f"{name} and {opposite[0]} exclude each other", hint="one of them")
+
+
+def _explained(error: typer.TyperException, args: Sequence[str]) -> Exception:
+    """Return ``error``, or one that says how text is written that looks like an option."""
+    name = getattr(error, "option_name", "")
+    for arg in args:
+        is_text = " " in arg or arg[1:2].isdecimal()
+        if name and is_text and arg.startswith("-") and arg.startswith(name[:2]):
+            return UsageError(
+                f"{arg!r:.{MAX_SHOWN}} looks like an option",
+                hint=f"{END_OF_OPTIONS} goes before text that begins with '-'",
+            )
+    return error

@@ -1,0 +1,131 @@
+"""Read the command line: options given twice, -m everywhere, and commands of other programs."""
+
+from __future__ import annotations
+
+import pytest
+from support.cli.running import Run
+
+REPEATED = [
+    (["ask", "--seed", "1", "--seed", "1", "x"], "--seed is given 2 times"),
+    (["ask", "-m", "nano", "--model", "nano", "x"], "--model is given 2 times"),
+    (["ask", "--schema", "a", "--schema", "b", "x"], "--schema is given 2 times"),
+    (["ask", "--temperature=0", "--temperature=1", "x"], "--temperature is given 2 times"),
+    (["ask", "-s", "a", "-s", "b", "x"], "--system is given 2 times"),
+    (["ask", "--think", "--no-think", "x"], "--think and --no-think exclude each other"),
+    (["ask", "--no-math", "--math", "x"], "--math and --no-math exclude each other"),
+    (["ask", "--show-thinking", "--hide-thinking", "x"], "exclude each other"),
+    (["chat", "--ctx", "512", "--ctx", "1024"], "--ctx is given 2 times"),
+    (["fim", "--prefix", "a", "--prefix", "b"], "--prefix is given 2 times"),
+    (["fit", "--ctx", "512", "--ctx", "1024"], "--ctx is given 2 times"),
+    (["fit", "--flash-attn", "--no-flash-attn"], "exclude each other"),
+    (["serve", "--port", "1", "--port", "2"], "--port is given 2 times"),
+    (["bench", "--repeat", "1", "--repeat", "2"], "--repeat is given 2 times"),
+    (["convert", "nano", "--quant", "Q8_0", "--quant", "Q4_0"], "--quant is given 2 times"),
+    (["convert", "nano", "--mtp", "--no-mtp"], "--mtp and --no-mtp exclude each other"),
+    (["pull", "r1", "--quant", "Q8_0", "--quant", "Q4_0"], "--quant is given 2 times"),
+    (["import", "x", "--name", "a", "--name", "b"], "--name is given 2 times"),
+    (["eval", "x", "--limit", "1", "--limit", "2"], "--limit is given 2 times"),
+    (["sessions", "--search", "a", "--search", "b"], "--search is given 2 times"),
+    (["sessions", "--search", "a", "rm", "x"], "--search before rm would not count"),
+    (["sessions", "--json", "rm", "x"], "--json before rm would not count"),
+    (["templates", "--json", "show", "x"], "--json before show would not count"),
+    (["show", "nano", "-m", "other"], "'nano' and -m 'other' are two models"),
+    (["fit", "nano", "-m", "other"], "are two models"),
+    (["pull", "r1", "-m", "v3"], "are two models"),
+    (["serve", "nano", "-m", "other"], "are two models"),
+    (["convert", "nano", "-m", "other"], "are two models"),
+    (["bench", "nano", "-m", "other"], "are two models"),
+]
+
+
+@pytest.mark.parametrize(("args", "said"), REPEATED, ids=[" ".join(args) for args, _ in REPEATED])
+def test_what_would_silently_not_count_is_refused(run: Run, args: list[str], said: str) -> None:
+    done = run.inside(*args)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert said in done.stderr.decode()
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["ask", "--json", "--json", "--dry-run", "x"],
+        ["ask", "--stop", "a", "--stop", "b", "--dry-run", "x"],
+        ["ask", "--dry-run", "--", "--seed --seed"],
+    ],
+)
+def test_what_may_be_repeated(run: Run, args: list[str]) -> None:
+    done = run.inside(*args)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("text", ["-5 + 3", "-5+3", "-x is what?"])
+def test_text_that_looks_like_an_option(run: Run, text: str) -> None:
+    done = run.inside("ask", text)
+    assert done.returncode == 2
+    assert b"looks like an option (-- goes before" in done.stderr
+
+
+OTHERS = [
+    (["run", "deepseek-r1:7b"], "dslocal pull deepseek-r1-distill-qwen-7b downloads it, then"),
+    (["run", "nano"], "(dslocal chat nano "),
+    (["list"], "dslocal models"),
+    (["ls"], "dslocal models"),
+    (["ps"], "dslocal serve"),
+    (["stop", "nano"], "dslocal serve"),
+    (["download", "hf.co/o/n"], "dslocal pull hf.co/o/n"),
+    (["remove", "nano"], "dslocal rm nano"),
+    (["generate", "nano"], 'dslocal ask -m nano "…"'),
+    (["create", "x"], "dslocal convert x"),
+    (["info", "nano"], "dslocal show nano"),
+    (["search", "coder"], "dslocal fit"),
+    (["server"], "dslocal serve"),
+    (["login"], "hf auth login"),
+    (["upgrade"], "pip install --upgrade"),
+    (["version"], "dslocal --version"),
+    (["config"], "dslocal help settings"),
+    (["shwo"], "near it: show"),
+    (["nano"], "dslocal chat nano"),
+    (["deepseek-r1:7b"], "dslocal pull deepseek-r1-distill-qwen-7b"),
+    (["What is 2 + 2?"], 'dslocal ask "…"'),
+    (["sessions", "list"], "dslocal sessions alone lists them"),
+    (["sessions", "Paris"], "dslocal sessions --search TEXT"),
+    (["templates", "ls"], "dslocal templates alone lists them"),
+    (["help", "run"], "dslocal chat NAME"),
+    (["help", "modles"], "near it: models"),
+]
+
+
+@pytest.mark.parametrize(("args", "said"), OTHERS, ids=[" ".join(args) for args, _ in OTHERS])
+def test_commands_of_other_programs_are_answered(run: Run, args: list[str], said: str) -> None:
+    done = run.inside(*args)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert said in done.stderr.decode()
+
+
+COMMANDS = (
+    "ask",
+    "bench",
+    "convert",
+    "eval",
+    "fim",
+    "fit",
+    "import",
+    "pull",
+    "rm",
+    "serve",
+    "show",
+)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_explains_every_command(run: Run, command: str) -> None:
+    done = run.inside("help", command)
+    assert done.returncode == 0
+    assert done.stdout.startswith(f"Usage: dslocal {command} ".encode())
+
+
+@pytest.mark.parametrize("args", [["show", "-m", "nano"], ["fit", "-m", "nano"]])
+def test_the_model_may_be_an_option(run: Run, args: list[str]) -> None:
+    done = run.inside(*args)
+    assert done.returncode == 0, done.stderr
+    assert b"nano" in done.stdout
