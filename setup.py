@@ -50,6 +50,7 @@ setup(
             sources=sorted(map(str, FOLDER.glob("*.c"))),
             depends=["setup.py", *sorted(map(str, FOLDER.glob("*.h")))],
             extra_compile_args=[*FLAGS, *flags],
+            libraries=["m"],
             optional=True,
         )
         for level, flags in levels().items()

@@ -1,4 +1,4 @@
-/* The searches that Q2_K, Q4_K and Q5_K share: weight = scale * code - minimum.
+/* The searches that Q2_K, Q4_K, Q5_K, Q4_1 and Q5_1 share: weight = scale * code - minimum.
  *
  * Source: ggml-quants.c of llama.cpp, make_qkx2_quants, make_qkx3_quants and make_qp_quants.
  */

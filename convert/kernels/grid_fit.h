@@ -229,11 +229,4 @@ INLINE vf code_scales(const vf *scales, int n, vi *codes, vi *undone) {
     return d;
 }
 
-/* The sum of squares of a block, from which the weights are made. */
-INLINE vf sum_squares(const vf *x) {
-    vf sum = splat(0);
-    for (int i = 0; i < MAX_BLOCK; i++) sum += x[i] * x[i];
-    return sum;
-}
-
 #endif

@@ -80,7 +80,7 @@ INLINE vf first_scale(const vf *x, const vf *weights, vf max) {
 
 vi quantize_iq2_xxs(const struct tile *tile, uint8_t *out) {
     const struct grid *grid = grid_of(16);
-    vf sum_x2 = sum_squares(tile->x), scales[8];
+    vf sum_x2 = sum_of_squares(tile->x, MAX_BLOCK), scales[8];
     vf sigma2 = sum_x2 / MAX_BLOCK;
     vi undone = ~is_finite(sum_x2), codes[8], words[16];
     for (int j = 0; j < 8; j++) {
@@ -122,7 +122,7 @@ INLINE void pack_16_scales(const vi *codes, vi *words) {
 
 vi quantize_iq2_xs(const struct tile *tile, uint8_t *out) {
     const struct grid *grid = grid_of(17);
-    vf sum_x2 = sum_squares(tile->x), scales[16];
+    vf sum_x2 = sum_of_squares(tile->x, MAX_BLOCK), scales[16];
     vf sigma2 = sum_x2 / MAX_BLOCK;
     vi undone = ~is_finite(sum_x2), codes[16], words[18];
     for (int j = 0; j < 16; j++) {
@@ -150,7 +150,7 @@ vi quantize_iq2_xs(const struct tile *tile, uint8_t *out) {
 
 vi quantize_iq2_s(const struct tile *tile, uint8_t *out) {
     const struct grid *grid = grid_of(22);
-    vf sum_x2 = sum_squares(tile->x), scales[16];
+    vf sum_x2 = sum_of_squares(tile->x, MAX_BLOCK), scales[16];
     vf sigma2 = 2 * sum_x2 / MAX_BLOCK;
     vi undone = ~is_finite(sum_x2), codes[16], words[20];
     for (int i = 0; i < 18; i++) words[i] = isplat(0);

@@ -30,7 +30,7 @@ INLINE vi fit_sub_block(const struct tile *tile, int j, vf sigma2, const struct 
 
 vi quantize_iq3_xxs(const struct tile *tile, uint8_t *out) {
     const struct grid *grid = grid_of(18);
-    vf sum_x2 = sum_squares(tile->x), scales[8];
+    vf sum_x2 = sum_of_squares(tile->x, MAX_BLOCK), scales[8];
     vf sigma2 = 2 * sum_x2 / MAX_BLOCK;
     vi undone = ~is_finite(sum_x2), codes[8], words[24];
     for (int j = 0; j < 8; j++) {
@@ -75,7 +75,7 @@ static void store_sub_blocks(uint8_t *out, const vi *indices, const vi *signs, c
 
 vi quantize_iq3_s(const struct tile *tile, uint8_t *out) {
     const struct grid *grid = grid_of(21);
-    vf sum_x2 = sum_squares(tile->x), scales[8];
+    vf sum_x2 = sum_of_squares(tile->x, MAX_BLOCK), scales[8];
     vf sigma2 = 2 * sum_x2 / MAX_BLOCK;
     vi undone = ~is_finite(sum_x2), codes[8];
     vi indices[16], high_bits[2] = {isplat(0), isplat(0)}, signs[8], is_zero[8];

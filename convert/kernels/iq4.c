@@ -118,23 +118,17 @@ INLINE vf inverse_of(vf d, vi *undone) {
     return inverse;
 }
 
-/* The codes of 32 weights: byte i holds those of weights i and 16 + i. */
 INLINE void code_weights(const vf *x, vf iscale, vi *words) {
-    for (int i = 0; i < 4; i++) {
-        words[i] = isplat(0);
-        for (int k = 0; k < 4; k++) {
-            const int j = 4 * i + k;
-            words[i] |= (code_of(iscale * x[j]) | code_of(iscale * x[16 + j]) << 4) << 8 * k;
-        }
-    }
+    vi codes[SIZE];
+    for (int i = 0; i < SIZE; i++) codes[i] = code_of(iscale * x[i]);
+    pack_nibbles(codes, words);
 }
 
 vi quantize_iq4_nl(const struct tile *tile, uint8_t *out) {
     vi undone = isplat(0), words[4];
-    vf sum_x2 = splat(0);
-    for (int i = 0; i < SIZE; i++) sum_x2 += tile->x[i] * tile->x[i];
+    vf sigma2 = sum_of_squares(tile->x, SIZE) * (2.f / SIZE);
     vf scale = fit_sub_block(tile->x, tile->has_importance ? tile->importance : 0,
-                             sum_x2 * (2.f / SIZE), &undone);
+                             sigma2, &undone);
     code_weights(tile->x, inverse_of(scale, &undone), words);
     store_half(out, 18, 0, half_bits(scale));
     store_words(out, 18, 2, words, 4);
@@ -143,12 +137,12 @@ vi quantize_iq4_nl(const struct tile *tile, uint8_t *out) {
 
 vi quantize_iq4_xs(const struct tile *tile, uint8_t *out) {
     vi undone = isplat(0), words[2 + MAX_BLOCK / 8];
-    vf scales[8], sum_x2 = splat(0), extreme = splat(0), largest = splat(0);
-    for (int i = 0; i < MAX_BLOCK; i++) sum_x2 += tile->x[i] * tile->x[i];
+    vf scales[8], extreme = splat(0), largest = splat(0);
+    vf sigma2 = sum_of_squares(tile->x, MAX_BLOCK) * (2.f / MAX_BLOCK);
     for (int j = 0; j < 8; j++) {
         scales[j] = fit_sub_block(tile->x + SIZE * j,
                                   tile->has_importance ? tile->importance + SIZE * j : 0,
-                                  sum_x2 * (2.f / MAX_BLOCK), &undone);
+                                  sigma2, &undone);
         vf magnitude = vabs(scales[j]);
         extreme = vselect(magnitude > largest, scales[j], extreme);
         largest = vmax(magnitude, largest);

@@ -8,6 +8,11 @@
 
 #define EXPORT __attribute__((visibility("default")))
 
+vi quantize_q4_0(const struct tile *tile, uint8_t *out);
+vi quantize_q4_1(const struct tile *tile, uint8_t *out);
+vi quantize_q5_0(const struct tile *tile, uint8_t *out);
+vi quantize_q5_1(const struct tile *tile, uint8_t *out);
+vi quantize_q8_0(const struct tile *tile, uint8_t *out);
 vi quantize_q2_k(const struct tile *tile, uint8_t *out);
 vi quantize_q3_k(const struct tile *tile, uint8_t *out);
 vi quantize_q4_k(const struct tile *tile, uint8_t *out);
@@ -15,26 +20,33 @@ vi quantize_q5_k(const struct tile *tile, uint8_t *out);
 vi quantize_q6_k(const struct tile *tile, uint8_t *out);
 vi quantize_iq2_xxs(const struct tile *tile, uint8_t *out);
 vi quantize_iq2_xs(const struct tile *tile, uint8_t *out);
-vi quantize_iq2_s(const struct tile *tile, uint8_t *out);
-vi quantize_iq4_nl(const struct tile *tile, uint8_t *out);
-vi quantize_iq4_xs(const struct tile *tile, uint8_t *out);
 vi quantize_iq3_xxs(const struct tile *tile, uint8_t *out);
+vi quantize_iq4_nl(const struct tile *tile, uint8_t *out);
 vi quantize_iq3_s(const struct tile *tile, uint8_t *out);
+vi quantize_iq2_s(const struct tile *tile, uint8_t *out);
+vi quantize_iq4_xs(const struct tile *tile, uint8_t *out);
+vi quantize_mxfp4(const struct tile *tile, uint8_t *out);
 
 static const struct kernel KERNELS[] = {
-    /* type, weights, bytes, quantize */
-    {10, 256, 84, quantize_q2_k},
-    {11, 256, 110, quantize_q3_k},
-    {12, 256, 144, quantize_q4_k},
-    {13, 256, 176, quantize_q5_k},
-    {14, 256, 210, quantize_q6_k},
-    {16, 256, 66, quantize_iq2_xxs},
-    {17, 256, 74, quantize_iq2_xs},
-    {18, 256, 98, quantize_iq3_xxs},
-    {20, 32, 18, quantize_iq4_nl},
-    {21, 256, 110, quantize_iq3_s},
-    {22, 256, 82, quantize_iq2_s},
-    {23, 256, 136, quantize_iq4_xs},
+    /* type, weights, bytes, quantize, matrix */
+    {2, 32, 18, quantize_q4_0, USES_ROWS},
+    {3, 32, 20, quantize_q4_1, USES_ROWS},
+    {6, 32, 22, quantize_q5_0, USES_ROWS},
+    {7, 32, 24, quantize_q5_1, USES_ROWS},
+    {8, 32, 34, quantize_q8_0, IGNORES},
+    {10, 256, 84, quantize_q2_k, USES},
+    {11, 256, 110, quantize_q3_k, USES},
+    {12, 256, 144, quantize_q4_k, USES},
+    {13, 256, 176, quantize_q5_k, USES},
+    {14, 256, 210, quantize_q6_k, USES},
+    {16, 256, 66, quantize_iq2_xxs, USES},
+    {17, 256, 74, quantize_iq2_xs, USES},
+    {18, 256, 98, quantize_iq3_xxs, USES},
+    {20, 32, 18, quantize_iq4_nl, USES},
+    {21, 256, 110, quantize_iq3_s, USES},
+    {22, 256, 82, quantize_iq2_s, USES},
+    {23, 256, 136, quantize_iq4_xs, USES},
+    {39, 32, 17, quantize_mxfp4, IGNORES},
 };
 #define KERNEL_COUNT ((int)(sizeof KERNELS / sizeof *KERNELS))
 
@@ -75,6 +87,33 @@ static void fill(vf *tile, const float *const *rows, int n) {
     }
 }
 
+/* The means of the squares of AT_ONCE rows from `first` on. */
+#define AT_ONCE 8
+struct row_means {
+    const float *x;
+    int64_t rows, columns;
+    int64_t first;  /* -AT_ONCE before any were computed */
+    float means[AT_ONCE];
+};
+
+/* Rows must be asked for in their order. Each sum runs in ggml's order; those of several rows do not
+ * wait for each other. */
+static float mean_square_of(struct row_means *known, int64_t row) {
+    if (row >= known->first + AT_ONCE) {
+        const float *rows[AT_ONCE];
+        float sums[AT_ONCE] = {0};
+        for (int i = 0; i < AT_ONCE; i++) {
+            const int64_t r = row + i < known->rows ? row + i : row;
+            rows[i] = known->x + r * known->columns;
+        }
+        for (int64_t j = 0; j < known->columns; j++)
+            for (int i = 0; i < AT_ONCE; i++) sums[i] += rows[i][j] * rows[i][j];
+        for (int i = 0; i < AT_ONCE; i++) known->means[i] = sums[i] / known->columns;
+        known->first = row;
+    }
+    return known->means[row - known->first];
+}
+
 /* Quantize float32 weights [rows, columns] as ggml_quantize_chunk does, to the same bytes.
  *
  * columns must be a multiple of the type's block. importance is [columns], or NULL. Blocks that
@@ -90,6 +129,9 @@ EXPORT int64_t kernels_quantize(int type, const float *x, const float *importanc
     struct tile tile;
     uint8_t written[LANES * MAX_BLOCK];
     int64_t left_to_ggml = 0;
+    if (kernel->matrix == IGNORES) importance = 0;
+    const int weighs_rows = importance && kernel->matrix == USES_ROWS;
+    struct row_means means = {x, rows, columns, -AT_ONCE, {0}};
 
     tile.has_importance = importance != 0;
     for (int64_t first = 0; first < blocks; first += LANES) {
@@ -101,6 +143,9 @@ EXPORT int64_t kernels_quantize(int type, const float *x, const float *importanc
             const int64_t block = first + (lane < used ? lane : 0);
             weights[lane] = x + block * n;
             matrix[lane] = importance ? importance + block % blocks_of_row * n : 0;
+            if (weighs_rows)
+                tile.row_mean_square[lane] =
+                    lane < used ? mean_square_of(&means, block / blocks_of_row) : 0;
         }
         fill(tile.x, weights, n);
         if (importance) fill(tile.importance, matrix, n);
@@ -109,7 +154,12 @@ EXPORT int64_t kernels_quantize(int type, const float *x, const float *importanc
         if (!any(undone)) continue;
         for (int lane = 0; lane < used; lane++)
             if (undone[lane]) {
-                ggml(type, weights[lane], out + (first + lane) * bytes, 0, 1, n, matrix[lane]);
+                const int64_t block = first + lane, row = block / blocks_of_row;
+                if (weighs_rows)  /* the row as a whole: its other blocks get the same bytes again */
+                    ggml(type, x + row * columns, out + row * blocks_of_row * bytes, 0, 1, columns,
+                         importance);
+                else
+                    ggml(type, weights[lane], out + block * bytes, 0, 1, n, matrix[lane]);
                 left_to_ggml++;
             }
     }

@@ -1,4 +1,4 @@
-/* The searches that Q3_K and Q6_K share: weight = scale * code, codes from -top to top - 1.
+/* The searches that Q3_K, Q6_K, Q4_0 and Q5_0 share: weight = scale * code, codes from -top to top - 1.
  *
  * Source: ggml-quants.c of llama.cpp, make_qx_quants with rmse_type 1.
  */
@@ -38,7 +38,7 @@ INLINE vf extreme_of(const vf *x, int n, vf *largest) {
  * which leaves the smallest error. Codes need no check: |iscale * x| is at most top + 1. */
 INLINE struct fit fit_sub_block(const vf *x, const vf *weights, int n, float top) {
     struct fit fit;
-    vf wx[16];
+    vf wx[32];
     vf max = extreme_of(x, n, &fit.largest);
     fit.is_zero = fit.largest < GROUP_MAX_EPS;
     max = vselect(fit.is_zero, splat(1), max);

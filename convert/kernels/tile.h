@@ -11,7 +11,11 @@ struct tile {
     vf x[MAX_BLOCK];
     vf importance[MAX_BLOCK];
     int has_importance;
+    vf row_mean_square;  /* of all weights of the block's row; only for USES_ROWS */
 };
+
+/* What a quantizer makes of an importance matrix. */
+enum matrix_use { IGNORES, USES, USES_ROWS };
 
 /* One tensor type. The table of all is in kernels.c. */
 struct kernel {
@@ -21,6 +25,7 @@ struct kernel {
     /* Write LANES blocks to out, one after another. Returns a mask of the lanes whose blocks must
      * be left to ggml; what was written for those does not matter. */
     vi (*quantize)(const struct tile *tile, uint8_t *out);
+    enum matrix_use matrix;
 };
 
 INLINE vf sum_of_squares(const vf *x, int n) {
@@ -37,6 +42,26 @@ INLINE vf weigh(const vf *x, const vf *importance, vf sigma2, int n, vf *weights
         sum += weights[i];
     }
     return sum;
+}
+
+/* The low byte of a float without its fraction, as x86 converts it: NaN and what is no int give 0.
+ * Infinity must not get here. */
+INLINE vi byte_of(vf v) { return to_int(v) & 255; }
+
+/* The low 4 bits of 32 codes: byte i holds those of the codes i and 16 + i. */
+INLINE void pack_nibbles(const vi *codes, vi *words) {
+    for (int i = 0; i < 4; i++) {
+        words[i] = isplat(0);
+        for (int k = 0; k < 4; k++)
+            words[i] |= ((codes[4 * i + k] & 15) | (codes[16 + 4 * i + k] & 15) << 4) << 8 * k;
+    }
+}
+
+/* One bit of each of 32 codes. */
+INLINE vi pack_bits(const vi *codes, int bit) {
+    vi word = isplat(0);
+    for (int i = 0; i < 32; i++) word |= (codes[i] >> bit & 1) << i;
+    return word;
 }
 
 /* Store words of 4 bytes, which every lane has `count` of, at `offset` of its block. Little-
