@@ -81,8 +81,8 @@ static int append_list(struct grid *grid, uint32_t vectors, const uint16_t *list
     grid->codes = all;
     for (int place = 0; place < NEAR; place++)
         for (int v = 0; v < added; v++) {
-            const int n = place * added + v;
-            all[NEAR * (size_t)(vectors + v) + place] = (int32_t)codes[list[n < count ? n : count - 1]];
+            const int n = place * added + v, point = list[n < count ? n : count - 1];
+            all[NEAR * (size_t)(vectors + v) + place] = (int32_t)codes[point];
         }
     return added;
 }

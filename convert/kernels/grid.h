@@ -3,10 +3,10 @@
  * Source: ggml-quants.c of llama.cpp, iq2xs_init_impl, iq3xs_init_impl, iq2_find_best_neighbour and
  * iq3_find_best_neighbour.
  *
- * A group is 8 magnitudes with 3 levels each (IQ2) or 4 magnitudes with 8 levels each (IQ3); level l
- * stands for scale * (2*l + 1). Only some of the 6561 (4096) combinations are points of the grid.
- * Where rounding gives another one, ggml walks a list of the points nearest to it, and takes the
- * first with the least weighted error
+ * A group is 8 magnitudes with 3 levels each (IQ2) or 4 magnitudes with 8 levels each (IQ3); level
+ * l stands for scale * (2*l + 1). Only some of the 6561 (4096) combinations are points of the
+ * grid. Where rounding gives another one, ggml walks a list of the points nearest to it, and takes
+ * the first with the least weighted error
  *
  *     ((w0*d0*d0 + w1*d1*d1) + w2*d2*d2) + ...,   d = scale * (2*level + 1) - magnitude.
  *
@@ -19,8 +19,8 @@
  *     vector. A permutation of the vector then fetches the terms of one magnitude for NEAR points.
  *   - The terms are added in ggml's order.
  *   - A list fills its vectors so that its first points stand in place 0, the next ones in place 1,
- *     and so on. Within a place, and then from place to place, a later point replaces an earlier one
- *     only where its error is less: in a tie the first of the list wins, as in ggml.
+ *     and so on. Within a place, and then from place to place, a later point replaces an earlier
+ *     one only where its error is less: in a tie the first of the list wins, as in ggml.
  * A combination that is a point has a list of its own, with itself alone. So no lane branches.
  *
  * Without permutations (LANES is 4 then) a walk fetches the terms from memory, point by point.
@@ -162,8 +162,8 @@ INLINE struct walk walk_list(const struct grid *grid, int combination, const nf 
     return best;
 }
 
-/* Of two walks, keep the better of the places 0 and 1, of 2 and 3, and so on; or, for PAIRS_OF_4, of
- * the places 0 to 3 and 4 to 7. What is left of b follows what is left of a. */
+/* Of two walks, keep the better of the places 0 and 1, of 2 and 3, and so on; or, for PAIRS_OF_4,
+ * of the places 0 to 3 and 4 to 7. What is left of b follows what is left of a. */
 #define MERGE(a, b, PAIRS) keep_better( \
         (struct walk){__builtin_shufflevector((a).error, (b).error, PAIRS(0)), \
                       __builtin_shufflevector((a).code, (b).code, PAIRS(0))}, \
@@ -181,9 +181,12 @@ INLINE struct walk walk_list(const struct grid *grid, int combination, const nf 
 
 /* The code of the best place of each lane's walk. */
 INLINE vi best_codes(struct walk *walks) {
-    for (int i = 0; i < LANES / 2; i++) walks[i] = MERGE(walks[2 * i], walks[2 * i + 1], PAIRS_OF_1);
-    for (int i = 0; i < LANES / 4; i++) walks[i] = MERGE(walks[2 * i], walks[2 * i + 1], PAIRS_OF_1);
-    for (int i = 0; i < LANES / 8; i++) walks[i] = MERGE(walks[2 * i], walks[2 * i + 1], PAIRS_OF_4);
+    for (int i = 0; i < LANES / 2; i++)
+        walks[i] = MERGE(walks[2 * i], walks[2 * i + 1], PAIRS_OF_1);
+    for (int i = 0; i < LANES / 4; i++)
+        walks[i] = MERGE(walks[2 * i], walks[2 * i + 1], PAIRS_OF_1);
+    for (int i = 0; i < LANES / 8; i++)
+        walks[i] = MERGE(walks[2 * i], walks[2 * i + 1], PAIRS_OF_4);
 #if NEAR == 16
     walks[0] = MERGE(walks[0], walks[1], PAIRS_OF_4);
 #endif

@@ -179,9 +179,9 @@ INLINE void choose_again(struct scale_search *search, const struct grid_type typ
 
 /* Fit a sub-block.
  *
- * max is what the largest level stands for in the middle trial. scale, the lowest levels, and whether
- * they count as points are what holds if no trial wins. Lanes of `is_zero` get the scale and the indices 0. Where the scale becomes
- * negative, all signs are changed instead.
+ * max is what the largest level stands for in the middle trial. scale, the lowest levels, and
+ * whether they count as points are what holds if no trial wins. Lanes of `is_zero` get the scale
+ * and the indices 0. Where the scale becomes negative, all signs are changed instead.
  */
 INLINE struct grid_fit fit_to_grid(const struct grid *grid, struct magnitudes *magnitudes,
                                    const vf *weights, vi is_zero, vf max, vf scale, int are_points,

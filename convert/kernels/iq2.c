@@ -1,7 +1,7 @@
 /* IQ2_XXS, IQ2_XS and IQ2_S: groups of 8 weights are points of a grid with 3 levels.
  *
- * Source: quantize_row_iq2_xxs_impl, quantize_row_iq2_xs_impl and quantize_row_iq2_s_impl. After the
- * half d, a block of
+ * Source: quantize_row_iq2_xxs_impl, quantize_row_iq2_xs_impl and quantize_row_iq2_s_impl. After
+ * the half d, a block of
  *   - IQ2_XXS has for each of 8 sub-blocks of 32 weights two words: 4 indices of 8 bits; 4 times 7
  *     signs and a scale of 4 bits.
  *   - IQ2_XS has for each group 16 bits, an index of 9 and 7 signs, and then 16 scales of 4 bits.
@@ -15,8 +15,8 @@ static const struct grid_type S = {{8, 3}, 2, 9, 0.1f, 1e-8f, 0, NO_POINTS};
 
 /* make_qp_quants(32, 4, ...): the scale for IQ2_XXS to begin with.
  *
- * The magnitudes are quantized to 0 ... 4. ggml keeps the codes in bytes, where -3 of a weight whose
- * sign was flipped becomes 253; kept holds what a byte would.
+ * The magnitudes are quantized to 0 ... 4. ggml keeps the codes in bytes, where -3 of a weight
+ * whose sign was flipped becomes 253; kept holds what a byte would.
  */
 #define TOP 4
 INLINE vi nearest_to_top(vf v) { return imin(nearest_int(v), isplat(TOP)); }

@@ -53,9 +53,9 @@ vi quantize_iq3_xxs(const struct tile *tile, uint8_t *out) {
 
 /* Store the low bytes of the indices and the signs.
  *
- * ggml moves on in these only after a sub-block that is not zero: those that follow one that is zero
- * stand one sub-block too early (llama.cpp reads them at their right place, so that their weights
- * come out wrong). The bytes decide: so it is here.
+ * ggml moves on in these only after a sub-block that is not zero: those that follow one that is
+ * zero stand one sub-block too early (llama.cpp reads them at their right place, so that their
+ * weights come out wrong). The bytes decide: so it is here.
  */
 static void store_sub_blocks(uint8_t *out, const vi *indices, const vi *signs, const vi *is_zero) {
     for (int lane = 0; lane < LANES; lane++) {

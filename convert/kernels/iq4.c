@@ -1,7 +1,7 @@
 /* IQ4_NL and IQ4_XS: weight = scale * one of 16 values that lie closer together near zero.
  *
- * Source: quantize_row_iq4_nl_impl. A block of IQ4_NL is a half and 32 codes of 4 bits. One of IQ4_XS
- * is a half d, 8 scales of 6 bits (first the 16 high bits), and 8 times 32 codes.
+ * Source: quantize_row_iq4_nl_impl. A block of IQ4_NL is a half and 32 codes of 4 bits. One of
+ * IQ4_XS is a half d, 8 scales of 6 bits (first the 16 high bits), and 8 times 32 codes.
  */
 #include "tile.h"
 

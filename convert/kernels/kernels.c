@@ -96,8 +96,8 @@ struct row_means {
     float means[AT_ONCE];
 };
 
-/* Rows must be asked for in their order. Each sum runs in ggml's order; those of several rows do not
- * wait for each other. */
+/* Rows must be asked for in their order. Each sum runs in ggml's order; those of several rows do
+ * not wait for each other. */
 static float mean_square_of(struct row_means *known, int64_t row) {
     if (row >= known->first + AT_ONCE) {
         const float *rows[AT_ONCE];
@@ -155,7 +155,7 @@ EXPORT int64_t kernels_quantize(int type, const float *x, const float *importanc
         for (int lane = 0; lane < used; lane++)
             if (undone[lane]) {
                 const int64_t block = first + lane, row = block / blocks_of_row;
-                if (weighs_rows)  /* the row as a whole: its other blocks get the same bytes again */
+                if (weighs_rows)  /* the whole row: its other blocks get the same bytes again */
                     ggml(type, x + row * columns, out + row * blocks_of_row * bytes, 0, 1, columns,
                          importance);
                 else

@@ -1,7 +1,7 @@
 /* MXFP4: weight = 2^(e - 127) * one of 0, 0.5, 1, 1.5, 2, 3, 4, 6 and a sign.
  *
- * Source: quantize_row_mxfp4_ref and best_index_mxfp4. A block is the byte e and 32 codes of 4 bits.
- * An importance matrix changes nothing.
+ * Source: quantize_row_mxfp4_ref and best_index_mxfp4. A block is the byte e and 32 codes of 4
+ * bits. An importance matrix changes nothing.
  */
 #include <math.h>
 

@@ -1,7 +1,7 @@
 /* Q4_0 and Q5_0: weight = d * (code - top), codes of 4 and 5 bits.
  *
- * Source: quantize_row_q4_0_ref, quantize_row_q4_0_impl, and the same of Q5_0. A block is the half d,
- * for Q5_0 the 32 high bits of the codes, and their low 4 bits.
+ * Source: quantize_row_q4_0_ref, quantize_row_q4_0_impl, and the same of Q5_0. A block is the half
+ * d, for Q5_0 the 32 high bits of the codes, and their low 4 bits.
  */
 #include "symmetric.h"
 

@@ -1,7 +1,7 @@
 /* Q4_1 and Q5_1: weight = d * code + m, codes of 4 and 5 bits.
  *
- * Source: quantize_row_q4_1_ref, quantize_row_q4_1_impl, and the same of Q5_1. A block is the halves
- * d and m, for Q5_1 the 32 high bits of the codes, and their low 4 bits.
+ * Source: quantize_row_q4_1_ref, quantize_row_q4_1_impl, and the same of Q5_1. A block is the
+ * halves d and m, for Q5_1 the 32 high bits of the codes, and their low 4 bits.
  */
 #include <float.h>
 

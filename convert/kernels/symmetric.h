@@ -1,4 +1,5 @@
-/* The searches that Q3_K, Q6_K, Q4_0 and Q5_0 share: weight = scale * code, codes from -top to top - 1.
+/* The searches that Q3_K, Q6_K, Q4_0 and Q5_0 share: weight = scale * code, with codes from -top
+ * to top - 1.
  *
  * Source: ggml-quants.c of llama.cpp, make_qx_quants with rmse_type 1.
  */
