@@ -31,7 +31,8 @@ NFC_PRE_TOKENIZERS = ("qwen2", "deepseek-r1-qwen")
 NORMAL = 1
 USER_DEFINED = 4  # an added token, which llama.cpp finds in any text
 TYPES_WITHOUT_TEXT = (2, 3, 5)  # unknown, control and unused
-TAG = re.compile(r"<\S+>")  # an added token that is markup, such as <think>
+# an added token that is markup, such as <think> or ｜DSML｜
+TAG = re.compile(r"<\S+>|｜\S+｜")
 PIECE_BYTES = 64  # room for most tokens
 MAX_REMEMBERED = 64  # bytes of a piece of text whose ids are remembered within one text
 MAX_REMEMBERED_PIECES = 1024

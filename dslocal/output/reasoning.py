@@ -13,9 +13,11 @@ from enum import Enum, auto
 from typing import NamedTuple
 
 from dslocal.prompts.families import Family
-from dslocal.prompts.families.tools import CALL_BEGIN, CALL_END
+from dslocal.prompts.families.dsml import DSML, DsmlToolFormat
+from dslocal.prompts.families.tools import CALL_BEGIN, CALL_END, ToolFormat
 from dslocal.prompts.messages import Segment, Special, Vocabulary
 
+from .dsml_calls import DsmlCallParser
 from .tool_calls import TOKENS, CallEvent, ToolCallParser
 
 
@@ -67,7 +69,7 @@ class ReasoningParser:
         *,
         inside: bool = False,
         bypassed: bool = False,
-        calls: ToolCallParser | None = None,
+        calls: ToolCallParser | DsmlCallParser | None = None,
         verbatim: bool = False,
         mid_part: bool = False,
         begun: Sequence[CallEvent] | None = None,
@@ -96,8 +98,9 @@ class ReasoningParser:
         else:
             self._state = _ReasoningState.START
         self._closed = bypassed or begun is not None
-        self._calls = calls
-        self._held = ""  # white space that may belong to the current part
+        self._calls = calls if isinstance(calls, ToolCallParser) else None
+        self._dsml = calls if isinstance(calls, DsmlCallParser) else None
+        self._held = ""  # white space that may belong to the current part, or the calls' beginning
         self._has_shown = mid_part  # whether the part has shown anything but white space
         self._before_calls: str | None = None  # white space between text and the calls after it
 
@@ -134,22 +137,40 @@ class ReasoningParser:
             self._closed = True
             self._enter(_ReasoningState.TEXT)
         else:
-            yield from self.text(self._spelling(token, text))
+            text = self._spelling(token, text)
+            yield from self.text(self._dsml.marked(token, text) if self._dsml else text)
 
     def text(self, text: str) -> Iterator[AnswerEvent]:
         """Yield the events of more text of the current part."""
         if self._state is _ReasoningState.CALLS and self._calls:
             yield from self._calls.text(text)
             return
+        if self._state is _ReasoningState.CALLS and self._dsml:
+            yield from self._dsml_text(self._dsml, text)
+            return
         if self.verbatim:
             if text:
                 yield Text(text)
             return
         text = self._held + text
+        if self._dsml is None or self.is_reasoning:
+            yield from self._show(text, "")
+            return
+        found = self._dsml.split(text)
+        yield from self._show(found.text, found.rest)
+        if found.begins_calls:
+            if self._state is _ReasoningState.TEXT and self._has_shown:
+                # the blank line between text and calls belongs to the calls
+                self._before_calls = self._held.removesuffix(found.rest).removesuffix("\n\n")
+            self._enter(_ReasoningState.CALLS)
+            yield from self._dsml_text(self._dsml, found.rest)
+
+    def _show(self, text: str, uncertain: str) -> Iterator[AnswerEvent]:
+        """Yield ``text`` but for white space at its end, which is held with what is uncertain."""
         if not self._has_shown and self._before_calls is None:
             text = text.lstrip()
         shown = text.rstrip()
-        self._held = text[len(shown) :]
+        self._held = text[len(shown) :] + uncertain
         if not shown:
             return
         if self._before_calls is not None:
@@ -164,8 +185,22 @@ class ReasoningParser:
         """Yield the events of the last ``text``, and of a call that no token ended."""
         yield from self._take_begun()
         yield from self.text(text)
-        if self._state is _ReasoningState.CALLS and self._calls:
-            yield from self._calls.flush()
+        if self._state is _ReasoningState.CALLS:
+            parser = self._calls or self._dsml
+            if parser:
+                yield from parser.flush()
+        elif self._held.strip():  # what could have been the beginning of calls
+            held, self._dsml = self._held, None
+            self._held = ""
+            yield from self.text(held)
+
+    def _dsml_text(self, dsml: DsmlCallParser, text: str) -> Iterator[AnswerEvent]:
+        """Yield the events of more text of the calls, and of the text after them."""
+        yield from dsml.text(text)
+        rest = dsml.take_rest()
+        if not dsml.is_open and rest is not None:
+            self._enter(_ReasoningState.TEXT)
+            yield from self.text(rest)
 
     def _take_begun(self) -> list[CallEvent]:
         begun, self._begun = self._begun, []
@@ -211,6 +246,7 @@ def make_parser(
     family: Family, prompt: Sequence[Segment], vocabulary: Vocabulary
 ) -> ReasoningParser:
     """Return the parser of the answer to ``prompt``, whose last segments say where it starts."""
+    dsml = _make_dsml_parser(family, vocabulary)
     calls = _make_call_parser(family, vocabulary)
     fills_gap = family.fim is not None and family.fim.end in prompt
     if family.format.think is None or fills_gap:
@@ -224,7 +260,7 @@ def make_parser(
         (_tag(opening, vocabulary), _tag(closing, vocabulary)),
         inside=inside,
         bypassed=last == closing or (mid_part and not inside),
-        calls=calls,
+        calls=dsml or calls,
         mid_part=mid_part,
         begun=begun,
     )
@@ -252,11 +288,18 @@ def _begun_call(
 
 
 def _make_call_parser(family: Family, vocabulary: Vocabulary) -> ToolCallParser | None:
-    if family.format.tools is None:
+    if not isinstance(family.format.tools, ToolFormat):
         return None
     found = {spelling: vocabulary.special_id(spelling) for spelling in TOKENS}
     ids = {spelling: id for spelling, id in found.items() if id is not None}
     return ToolCallParser(ids, typed=family.format.tools.typed)
+
+
+def _make_dsml_parser(family: Family, vocabulary: Vocabulary) -> DsmlCallParser | None:
+    tools = family.format.tools
+    if not isinstance(tools, DsmlToolFormat):
+        return None
+    return DsmlCallParser(tools, vocabulary.special_id(DSML.token))
 
 
 def _end_of_prompt(prompt: Sequence[Segment]) -> tuple[Special | None, str]:

@@ -23,7 +23,7 @@ from dslocal.prompts.families.tools import (
 TOKENS = tuple(
     special.token for special in (CALLS_BEGIN, CALLS_END, CALL_BEGIN, CALL_END, SEPARATOR)
 )
-_MAX_NAME = 256  # characters; a longer name is cut there
+MAX_NAME = 256  # characters; a longer name is cut there
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +136,7 @@ class ToolCallParser:
         self._state = _CallState.ARGUMENTS
         self._held = ""
         self._past_fence = not self._typed
-        return ToolCallStarted(self._index, name.strip()[:_MAX_NAME])
+        return ToolCallStarted(self._index, name.strip()[:MAX_NAME])
 
     def _arguments(self, *, last: bool) -> Iterator[CallEvent]:
         """Yield what certainly belongs to the arguments; the rest stays held back."""

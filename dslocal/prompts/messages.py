@@ -37,29 +37,39 @@ class Message:
 
     Attributes:
         role: Who says it. ``tool`` is the result of a call, in the order of the calls.
+            ``developer`` and ``latest_reminder`` are roles of V3.2 and V4; elsewhere they are
+            ``system``.
         content: What is said, without reasoning.
-        reasoning: The reasoning of an answer. It is never sent back to the model, except as part of
-            a last message with ``prefix``.
+        reasoning: The reasoning of an answer. It is sent back to the model only as part of a last
+            message with ``prefix``, and by families that keep it while there are tools.
         calls: The tool calls of an answer.
         prefix: Whether a last message is the beginning of an answer, to be continued.
         typed: What the user typed of a question, where more was sent.
         cut: Why an answer was cut: ``interrupted`` or ``length``; empty where it is whole.
+        task: The quick-instruction task that a question of V4's is for, such as ``title``.
     """
 
-    role: Literal["system", "user", "assistant", "tool"]
+    role: Literal["system", "developer", "user", "latest_reminder", "assistant", "tool"]
     content: str
     reasoning: str = ""
     calls: tuple[ToolCall, ...] = ()
     prefix: bool = False
     typed: str = ""
     cut: str = ""
+    task: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Special:
-    """A special token by its spelling, such as ``<｜User｜>``."""
+    """A special token by its spelling, such as ``<｜User｜>``.
+
+    Attributes:
+        token: The spelling.
+        or_text: Whether the spelling is written as text where the vocabulary has no such token.
+    """
 
     token: str
+    or_text: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +112,8 @@ def encode(segments: Iterable[Segment], vocabulary: Vocabulary) -> list[int]:
         UnsupportedModelError: If the vocabulary lacks a special token of the prompt.
     """
     ids: list[int] = []
-    for is_text, run in groupby(segments, key=lambda segment: isinstance(segment, PlainText)):
+    known = [_known(segment, vocabulary) for segment in segments]
+    for is_text, run in groupby(known, key=lambda segment: isinstance(segment, PlainText)):
         if is_text:  # texts in a row are one text: a token may reach from one into the next
             ids += vocabulary.encode(render(run))
             continue
@@ -112,6 +123,14 @@ def encode(segments: Iterable[Segment], vocabulary: Vocabulary) -> list[int]:
                 raise UnsupportedModelError(f"its vocabulary has no {render([special])}")
             ids.append(token)
     return ids
+
+
+def _known(segment: Segment, vocabulary: Vocabulary) -> Segment:
+    """Return ``segment``, as text if it may be that and the vocabulary lacks its token."""
+    if not isinstance(segment, Special) or not segment.or_text:
+        return segment
+    has_token = vocabulary.special_id(segment.token) is not None
+    return segment if has_token else PlainText(segment.token)
 
 
 def render(segments: Iterable[Segment]) -> str:

@@ -10,6 +10,7 @@ import random
 from pathlib import Path
 
 import pytest
+from support.gguf.gguf_changes import parts_of, tokens
 from tokenizers import Tokenizer
 
 from dslocal import catalog
@@ -179,3 +180,27 @@ def test_broken_bytes(parts: list[bytes], fed: str, flushed: str) -> None:
     stream = Utf8Stream()
     assert "".join(stream.feed(part) for part in parts) == fed
     assert stream.flush() == flushed
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "｜DSML｜",
+        "<｜DSML｜invoke>",
+        "a｜DSML｜b",
+        "｜DSML｜｜DSML｜",
+        "</think>｜DSML｜ ｜DSML｜>",
+        "｜DSML",
+        "DSML｜",
+    ],
+)
+def test_a_text_never_becomes_v4s_mark_of_calls(nano: Path, tmp_path: Path, text: str) -> None:
+    """Takes a vocabulary with V4's token, which is user-defined: llama.cpp finds such in texts."""
+    parts = parts_of(nano)
+    tokens(lambda words: ["｜DSML｜".encode() if w == b"<think>" else w for w in words])(parts)
+    with LlamaModel(parts.write(tmp_path / "v4.gguf"), vocab_only=True) as model:
+        mark = model.special_id("｜DSML｜")
+        assert mark is not None
+        ids = model.encode(text)
+        assert mark not in ids
+        assert b"".join(model.piece(id) for id in ids).decode() == text

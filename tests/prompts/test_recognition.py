@@ -88,13 +88,23 @@ STORED = (
     Taken("llama.cpp-moe-16b-chat", "moe"),
     Taken("llama.cpp-coder-33b-instruct", "coder"),
     Taken("llama.cpp-finetune-of-r1-8b", "r1", "what it was made from"),
+    Taken("v4-flash", "v4-0731"),
+    Taken("v4-flash-preview", "v4"),
+    Taken("v4-pro-0813", "v4-0731"),
+    Taken("v4-flash-vision", "v4-0731"),
+    Taken("v4-flash-base", "base-fim"),
+    Taken("v4-nameless-0731", "v4-0731", TEMPLATE),
+    Taken("v4-nameless-preview", "v4", TEMPLATE),
+    Taken("v4-bare", "v4-0731", CARE, ("v4", "base-fim")),
+    Taken("v4.1-flash", "v4.1"),
+    Taken("v3.2", "v3.2"),
+    Taken("v3.2-speciale", "v3.2-speciale"),
 )
 REFUSED = {
     **dict.fromkeys(
         ("kimi-k2", "glm-4.7-flash", "gigachat-20b", "llama-3", "qwen2.5"),
         "its vocabulary is none of DeepSeek's",
     ),
-    "v4-flash": "their architectures are deepseek, deepseek2, llama, qwen2, qwen3",
 }
 R1 = "bare-r1-vocabulary"
 V3 = "bare-v3-vocabulary"

@@ -51,6 +51,20 @@ VOCABULARIES: dict[str, tuple[str, Tokens]] = {  # the pre-tokenizer's name, and
     ),
     "r1": ("deepseek-v3", (*V3_BEGIN, *THINK, *V3_END)),
     "r1-unsloth": ("deepseek-v3", (*V3_BEGIN, *THINK, *V3_END, ("<｜PAD▁TOKEN｜>", CONTROL))),
+    "v4": (
+        "joyai-llm",
+        (*V3_BEGIN, *V3_END, *THINK, *_typed(USER_DEFINED, "｜DSML｜")),
+    ),
+    "v4.1": (
+        "joyai-llm",
+        (
+            *V3_BEGIN,
+            *V3_END,
+            *THINK,
+            *_typed(USER_DEFINED, "｜DSML｜"),
+            *_typed(CONTROL, "<｜System｜>"),
+        ),
+    ),
     "v2": (
         "deepseek-llm",
         (
@@ -158,6 +172,24 @@ SHAPES: dict[str, tuple[str, dict[str, Key]]] = {  # the architecture, and its k
             "block_count": 43,
             "context_length": 1048576,
             "embedding_length": 4096,
+            "expert_count": 256,
+        },
+    ),
+    "v4.1": (
+        "deepseek41",
+        {
+            "block_count": 40,
+            "context_length": 1048576,
+            "embedding_length": 5120,
+            "expert_count": 384,
+        },
+    ),
+    "v3.2": (
+        "deepseek32",
+        {
+            "block_count": 62,
+            "context_length": 163840,
+            "embedding_length": 7168,
             "expert_count": 256,
         },
     ),
@@ -596,9 +628,56 @@ ROWS = (
     Row(
         "v4-flash",
         "v4",
-        "r1",
+        "v4",
         "noonghunna/club-3090#1106",
         _named("DeepSeek V4 Flash 0731", size_label="256x8.4B"),
+    ),
+    *(
+        Row(
+            file,
+            shape,
+            shape,
+            "no log found; named as llama.cpp's converter names the repository",
+            name,
+        )
+        for file, shape, name in (
+            ("v4-flash-preview", "v4", _named("DeepSeek V4 Flash", basename="DeepSeek-V4-Flash")),
+            ("v4-pro-0813", "v4", _named("DeepSeek V4 Pro 0813", basename="DeepSeek-V4-Pro-0813")),
+            ("v4-flash-vision", "v4", _named("DeepSeek V4 Flash Vision Exp")),
+            ("v4-flash-base", "v4", _named("DeepSeek V4 Flash Base", finetune="Base")),
+            ("v4.1-flash", "v4.1", _named("DeepSeek V4.1 Flash", basename="DeepSeek-V4.1-Flash")),
+        )
+    ),
+    Row(
+        "v4-nameless-0731",
+        "v4",
+        "v4",
+        "made up: a file without a name, and llama.cpp's template",
+        {},
+        "llama-cpp-deepseek-v4-flash-0731",
+    ),
+    Row(
+        "v4-nameless-preview",
+        "v4",
+        "v4",
+        "made up: a file without a name, and llama.cpp's template",
+        {},
+        "llama-cpp-deepseek-v4",
+    ),
+    Row("v4-bare", "v4", "v4", "made up: a file that says nothing", {}),
+    Row(
+        "v3.2",
+        "v3.2",
+        "r1",
+        "no log found; named as llama.cpp's converter names the repository",
+        _named("DeepSeek V3.2", basename="DeepSeek-V3.2"),
+    ),
+    Row(
+        "v3.2-speciale",
+        "v3.2",
+        "r1",
+        "no log found; named as llama.cpp's converter names the repository",
+        _named("DeepSeek V3.2 Speciale", basename="DeepSeek-V3.2-Speciale"),
     ),
     Row(
         "llama-3",

@@ -18,6 +18,9 @@ from .v2_5 import V2_5
 from .v3 import V3
 from .v3_0324 import V3_0324
 from .v3_1 import V3_1
+from .v3_2 import V3_2, V3_2_SPECIALE
+from .v4 import V4, V4_0731
+from .v4_1 import V4_1
 
 # a name stands before the name that is part of it
 ORDER = (
@@ -28,6 +31,11 @@ ORDER = (
     PROVER,
     R1_0528,
     R1,
+    V4_1,
+    V4_0731,
+    V4,
+    V3_2_SPECIALE,
+    V3_2,
     V3_1,
     V3_0324,
     V3,
@@ -43,6 +51,22 @@ ORDER = (
 FAMILIES = {family.name: family for family in ORDER}
 # A GGUF that fits several families, and does not say which, is taken for the first of these. R1 is
 # first because reasoning that is forced costs time, and reasoning that is skipped costs the answer.
-CAREFUL = (R1, R1_0528, V3_1, V3, V2, V2_5, CODER, MOE, LLM, BASE_FIM, BASE)
+CAREFUL = (
+    R1,
+    R1_0528,
+    V4_1,
+    V4_0731,
+    V4,
+    V3_2,
+    V3_1,
+    V3,
+    V2,
+    V2_5,
+    CODER,
+    MOE,
+    LLM,
+    BASE_FIM,
+    BASE,
+)
 
 __all__ = ["CAREFUL", "DIRECTIVE", "FAMILIES", "Directive", "Family", "Fim", "Recommendation"]

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from dslocal.errors import UsageError
 from dslocal.prompts.messages import Message, PlainText, Segment, Special, Thinking, Tool
 from dslocal.prompts.settings import Setting, Settings
 
-from .tools import ToolFormat
+from .tools import CallFormat
 
 BOS = Special("<｜begin▁of▁sentence｜>")
 EOS = Special("<｜end▁of▁sentence｜>")
+# what clients call an effort, and what DeepSeek's API takes it for
+EFFORT_NAMES = {
+    "minimal": "low",
+    "low": "low",
+    "medium": "high",
+    "high": "high",
+    "xhigh": "high",
+    "max": "max",
+    "ultra": "max",
+}
 FIM_HINT = "DeepSeek Coder, Coder-V2 and V2-Lite models do"
 
 
@@ -25,7 +35,7 @@ class Format(Protocol):
         """Return the tags that open and close the reasoning; None where there is none."""
 
     @property
-    def tools(self) -> ToolFormat | None:
+    def tools(self) -> CallFormat | None:
         """Return how tool calls are written; None where there are none."""
 
     @property
@@ -36,6 +46,14 @@ class Format(Protocol):
         self, messages: Sequence[Message], thinking: Thinking, tools: Sequence[Tool]
     ) -> list[Segment]:
         """Return the prompt for the answer that follows ``messages``."""
+
+
+@runtime_checkable
+class AdjustableFormat(Format, Protocol):
+    """A format that has words for an effort and for a schema, and roles of its own."""
+
+    def prepared(self, effort: str, schema: Any) -> Format:
+        """Return the format for an answer with this ``effort``, which ``schema`` shapes."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +131,9 @@ class Family:
         fim: How a gap is written; None where the family cannot fill gaps.
         is_base: Whether it completes a text and knows no turns.
         against_system: Why the model card advises against a system prompt, where it does.
+        efforts: What is said about each effort of reasoning, the least first; empty where the
+            family knows none.
+        default_effort: The effort that is taken if nobody says otherwise.
     """
 
     name: str
@@ -126,6 +147,8 @@ class Family:
     fim: Fim | None = None
     is_base: bool = False
     against_system: str = ""
+    efforts: Mapping[str, str] = field(default_factory=dict)
+    default_effort: str = ""
 
     @property
     def default_thinking(self) -> Thinking:
@@ -137,6 +160,9 @@ class Family:
         messages: Sequence[Message],
         thinking: Thinking | None = None,
         tools: Sequence[Tool] = (),
+        *,
+        effort: str | None = None,
+        schema: Any = None,
     ) -> list[Segment]:
         """Return the prompt for the answer that follows ``messages``.
 
@@ -144,6 +170,10 @@ class Family:
             messages: The conversation.
             thinking: How the answer begins; None for the family's default.
             tools: The tools that the model may call.
+            effort: How thoroughly it reasons, one of :data:`EFFORT_NAMES`; None for the family's
+                default.
+            schema: The JSON Schema that the answer is held to. Families that have no words for it
+                leave it out of the prompt.
 
         Raises:
             UsageError: If the family cannot do what is asked.
@@ -163,7 +193,35 @@ class Family:
                 f"family {self.name} is a base model: it completes a text and knows no turns",
                 hint="dslocal ask completes",
             )
-        return self.format.render(messages, thinking, tools)
+        if isinstance(self.format, AdjustableFormat):
+            words = self.efforts.get(self.effort_named(effort), "")
+            return self.format.prepared(words, schema).render(messages, thinking, tools)
+        if effort is not None:
+            self.effort_named(effort)
+        return self.format.render([_as_known_elsewhere(m) for m in messages], thinking, tools)
+
+    def effort_named(self, name: str | None) -> str:
+        """Return the family's effort that ``name`` means; the default for None.
+
+        Source of the names: DeepSeek's API, guide "Thinking Mode". An effort that the family lacks
+        is the next higher one.
+
+        Raises:
+            UsageError: If there is no such effort, or the family knows none.
+        """
+        if name is None or name == "none":
+            return self.default_effort
+        if name not in EFFORT_NAMES:
+            raise UsageError(
+                f"no effort is called {name!r:.40}", hint=f"known: none, {', '.join(EFFORT_NAMES)}"
+            )
+        if not self.efforts:
+            raise UsageError(
+                f"family {self.name} knows no effort of reasoning",
+                hint="--think and --no-think say whether it reasons",
+            )
+        wanted = EFFORT_NAMES[name]
+        return wanted if wanted in self.efforts else next(iter(self.efforts))
 
     def render_fim(self, prefix: str, suffix: str) -> list[Segment]:
         """Return the prompt for the text between ``prefix`` and ``suffix``.
@@ -202,3 +260,10 @@ class Family:
         if system and self.against_system:
             lines.append(f"system prompt: {self.against_system}")
         return lines
+
+
+def _as_known_elsewhere(message: Message) -> Message:
+    """Return ``message`` with a role that all families know."""
+    if message.role in ("developer", "latest_reminder"):
+        return replace(message, role="system")
+    return message

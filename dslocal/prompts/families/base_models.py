@@ -19,11 +19,11 @@ GREEDY = Settings(
 )
 FIM = Fim(Special("<｜fim▁begin｜>"), Special("<｜fim▁hole｜>"), Special("<｜fim▁end｜>"), GREEDY)
 FIM_TOKENS = frozenset(s.token for s in (FIM.begin, FIM.hole, FIM.end))
-ALL = frozenset({"deepseek2", "deepseek", "llama"})
+ALL = frozenset({"deepseek4", "deepseek32", "deepseek2", "deepseek", "llama"})
 
 BASE_FIM = Family(
     name="base-fim",
-    title="a base model that fills in the middle: DeepSeek Coder, Coder-V2, V2 and V3",
+    title="a base model that fills in the middle: DeepSeek Coder, Coder-V2, V2, V3 and V4",
     signs=Signs(
         architectures=ALL,
         tokens=frozenset((BOS.token, EOS.token)) | FIM_TOKENS,

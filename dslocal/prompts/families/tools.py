@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from dslocal.prompts.messages import PlainText, Segment, Special, Tool, ToolCall
 
@@ -25,6 +25,22 @@ FENCE = "```json\n"
 FENCE_END = "\n```"
 
 
+class CallFormat(Protocol):
+    """How tools and calls are written."""
+
+    def declare(self, tools: Sequence[Tool]) -> list[Segment]:
+        """Return what says which tools there are."""
+
+    def calls(self, calls: Sequence[ToolCall]) -> list[Segment]:
+        """Return the calls of one answer."""
+
+    def begin(self, name: str | None = None) -> list[Segment]:
+        """Return how an answer begins that calls ``name`` first, up to the arguments.
+
+        Without a name it goes up to where the name is written.
+        """
+
+
 @dataclass(frozen=True)
 class ToolFormat:
     """How one family writes tools, calls and results.
@@ -33,15 +49,19 @@ class ToolFormat:
         typed: Whether a call is ``function SEP name`` with its arguments in a fence of JSON, one
             call a line, and results stand in an enclosing pair of tokens. Otherwise a call is
             ``name SEP arguments``, with nothing between two calls.
-        declare: Writes what tools there are, after the system prompt.
+        declaration: Writes what tools there are, after the system prompt.
         system: The system prompt where there is no other.
         output_end: What stands between two results.
     """
 
     typed: bool
-    declare: Callable[[Sequence[Tool]], list[Segment]]
+    declaration: Callable[[Sequence[Tool]], list[Segment]]
     system: str = ""
     output_end: str = "\n"
+
+    def declare(self, tools: Sequence[Tool]) -> list[Segment]:
+        """Return what says which tools there are."""
+        return self.declaration(tools)
 
     def calls(self, calls: Sequence[ToolCall]) -> list[Segment]:
         """Return the calls of one answer."""
@@ -137,6 +157,6 @@ def _json(value: Any, indent: int | None = None) -> str:
 
 
 HELPFUL = "You are a helpful Assistant."  # V2.5's card has it where no other system prompt stands
-V3_TOOLS = ToolFormat(typed=True, declare=as_v2_5, system=HELPFUL)
-R1_TOOLS = ToolFormat(typed=True, declare=as_v2_5, system=HELPFUL, output_end="")
-V3_1_TOOLS = ToolFormat(typed=False, declare=as_v3_1, output_end="")
+V3_TOOLS = ToolFormat(typed=True, declaration=as_v2_5, system=HELPFUL)
+R1_TOOLS = ToolFormat(typed=True, declaration=as_v2_5, system=HELPFUL, output_end="")
+V3_1_TOOLS = ToolFormat(typed=False, declaration=as_v3_1, output_end="")

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from dslocal import output, prompts
 from dslocal.prompts.families.marked import Marked
-from dslocal.prompts.families.tools import CALL_END
+from dslocal.prompts.families.tools import CALL_END, ToolFormat
 from dslocal.server.wire.errors import ApiError
 from dslocal.server.wire.schemas import AllowedTools, ChatRequest, NamedTool, ToolParam
 
@@ -63,10 +63,20 @@ def forced_tools(request: ChatRequest, tools: Sequence[prompts.Tool]) -> list[pr
 def with_forced_call(
     served: ServedModel, prepared: PreparedRequest, tools: Sequence[prompts.Tool]
 ) -> PreparedRequest:
-    """Return ``prepared`` with an answer that is a call to one of ``tools``."""
+    """Return ``prepared`` with an answer that is a call to one of ``tools``.
+
+    Raises:
+        ApiError: 400 for families whose calls are not JSON, which no grammar holds yet.
+    """
     call_format = prepared.family.format.tools
     if call_format is None:
         return prepared
+    if not isinstance(call_format, ToolFormat):
+        raise ApiError(
+            400,
+            f"tool_choice: a call of {served.name} cannot be forced; leave it to the model",
+            param="tool_choice",
+        )
     prompt = list(prepared.prompt)
     if len(tools) == 1:
         prompt += call_format.begin(tools[0].name)

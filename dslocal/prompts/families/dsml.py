@@ -1,0 +1,391 @@
+"""Turns and tool calls of DeepSeek-V3.2, V4 and V4.1: ``<｜DSML｜invoke name="…">``.
+
+The rules are those of the vendor's own encoders, ``encoding/encoding_dsv32.py`` and
+``encoding/encoding_dsv4.py`` beside the weights, to the character. V4's ``｜DSML｜``
+is one token, which text never becomes, so no question and no result of a tool can forge a call.
+:mod:`dslocal.output.dsml_calls` reads the calls back.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from dslocal.errors import UsageError
+from dslocal.prompts.messages import Message, PlainText, Segment, Special, Thinking, Tool, ToolCall
+
+from .base import BOS, EOS
+from .marked import ASSISTANT, CLOSE, OPEN, USER
+
+DSML = Special("｜DSML｜", or_text=True)  # V3.2's vocabulary may lack it
+SYSTEM = Special("<｜System｜>")
+REMINDER = Special("<｜latest_reminder｜>")
+TASKS = ("action", "query", "authority", "domain", "title", "read_url")
+BY_SPELLING = {special.token: special for special in (DSML, OPEN, CLOSE)}
+OUR_TOKENS = re.compile("|".join(BY_SPELLING))  # in the vendor's own texts
+ASKING = ("user", "developer")  # roles that an answer follows
+RESPONSE_FORMAT = (
+    "## Response Format:\n\nYou MUST strictly adhere to the following schema to reply:\n"
+)
+
+V3_2_DECLARATION = """## Tools
+
+You have access to a set of tools you can use to answer the user's question.
+You can invoke functions by writing a "<｜DSML｜function_calls>" block like the following as part \
+of your reply to the user:
+<｜DSML｜function_calls>
+<｜DSML｜invoke name="$FUNCTION_NAME">
+<｜DSML｜parameter name="$PARAMETER_NAME" string="true|false">$PARAMETER_VALUE</｜DSML｜parameter>
+...
+</｜DSML｜invoke>
+<｜DSML｜invoke name="$FUNCTION_NAME2">
+...
+</｜DSML｜invoke>
+</｜DSML｜function_calls>
+
+String and scalar parameters should be specified as is without any escaping or quotes, while \
+lists and objects should use JSON format. The "string" attribute should be set to "true" for \
+string type parameters and "false" for other types (numbers, booleans, arrays, objects).
+
+If the thinking_mode is enabled, then after function results you should strongly consider \
+outputting a thinking block. Here is an example:
+
+<｜DSML｜function_calls>
+...
+</｜DSML｜function_calls>
+
+<function_results>
+...
+</function_results>
+
+<think>...thinking about results</think>
+
+Here are the functions available in JSONSchema format:
+<functions>
+$SCHEMAS
+</functions>
+"""
+V4_DECLARATION = """## Tools
+
+You have access to a set of tools to help answer the user's question. You can invoke tools by \
+writing a "<｜DSML｜tool_calls>" block like the following:
+
+<｜DSML｜tool_calls>
+<｜DSML｜invoke name="$TOOL_NAME">
+<｜DSML｜parameter name="$PARAMETER_NAME" string="true|false">$PARAMETER_VALUE</｜DSML｜parameter>
+...
+</｜DSML｜invoke>
+<｜DSML｜invoke name="$TOOL_NAME2">
+...
+</｜DSML｜invoke>
+</｜DSML｜tool_calls>
+
+String parameters should be specified as is and set `string="true"`. For all other types \
+(numbers, booleans, arrays, objects), pass the value in JSON format and set `string="false"`.
+
+If thinking_mode is enabled (triggered by <think>), you MUST output your complete reasoning \
+inside <think>...</think> BEFORE any tool calls or final response.
+
+Otherwise, output directly after </think> with tool calls or final response.
+
+### Available Tool Schemas
+
+$SCHEMAS
+
+You MUST strictly follow the above defined tool name and parameter schemas to invoke tool calls.
+"""
+
+
+@dataclass(frozen=True)
+class DsmlToolFormat:
+    """How one family writes tools, calls and results.
+
+    Attributes:
+        declaration: What is said about the tools; ``$SCHEMAS`` stands for their schemas.
+        block: The name of the tag around all calls.
+        invoke: The name of the tag around one call.
+        parameter: The name of the tag around one argument.
+    """
+
+    declaration: str
+    block: str = "tool_calls"
+    invoke: str = "invoke"
+    parameter: str = "parameter"
+
+    def declare(self, tools: Sequence[Tool]) -> list[Segment]:
+        """Return what says which tools there are."""
+        before, after = self.declaration.split("$SCHEMAS")
+        schemas = "\n".join(_json(_function(tool)) for tool in tools)
+        return [*_own_text(before), PlainText(schemas), *_own_text(after)]
+
+    def calls(self, calls: Sequence[ToolCall]) -> list[Segment]:
+        """Return the calls of one answer, with the blank line before them."""
+        segments: list[Segment] = [PlainText("\n\n"), *self._tag(self.block)]
+        for call in calls:
+            segments += (PlainText("\n"), *self._tag(f'{self.invoke} name="{call.name}"'))
+            segments.append(PlainText("\n"))
+            segments += self._arguments(call)
+            segments += (PlainText("\n"), *self._tag(self.invoke, closes=True))
+        return [*segments, PlainText("\n"), *self._tag(self.block, closes=True)]
+
+    def begin(self, name: str | None = None) -> list[Segment]:
+        """Return how an answer begins that calls ``name`` first, up to the arguments.
+
+        Without a name it goes up to where the name is written.
+        """
+        begin: list[Segment] = [PlainText("\n\n"), *self._tag(self.block), PlainText("\n")]
+        if name is None:
+            return [*begin, PlainText("<"), DSML, PlainText(f'{self.invoke} name="')]
+        return [*begin, *self._tag(f'{self.invoke} name="{name}"'), PlainText("\n")]
+
+    def _arguments(self, call: ToolCall) -> list[Segment]:
+        segments: list[Segment] = []
+        for key, value in _arguments_of(call).items():
+            is_text = isinstance(value, str)
+            if segments:
+                segments.append(PlainText("\n"))
+            kind = "true" if is_text else "false"
+            segments += self._tag(f'{self.parameter} name="{key}" string="{kind}"')
+            segments.append(PlainText(value if is_text else _json(value)))
+            segments += self._tag(self.parameter, closes=True)
+        return segments
+
+    def _tag(self, text: str, *, closes: bool = False) -> list[Segment]:
+        return [PlainText("</" if closes else "<"), DSML, PlainText(f"{text}>")]
+
+
+@dataclass(frozen=True)
+class Dsml:
+    """Turns of V3.2 and what came after it.
+
+    Attributes:
+        tools: How tool calls are written; None where the family has none.
+        results: ``turn``: results of calls are a turn of the user's. ``continued``: the answer goes
+            on after them.
+        keeps_reasoning: Whether all reasoning stays in the prompt when there are tools.
+        system: What stands before the system prompt, and before the effort.
+        effort: What is said about the effort at the very beginning.
+        schema: What the answer must look like; None where that is left open.
+        think: The tags around the reasoning.
+        stop: Tokens that end an answer, besides the GGUF's own.
+    """
+
+    tools: DsmlToolFormat | None
+    results: Literal["turn", "continued"] = "turn"
+    keeps_reasoning: bool = True
+    system: tuple[Segment, ...] = ()
+    effort: str = ""
+    schema: Any = None
+    think: tuple[Special, Special] = (OPEN, CLOSE)
+    stop: tuple[Special, ...] = (USER,)
+
+    def prepared(self, effort: str, schema: Any) -> Dsml:
+        """Return the format for an answer with this ``effort``, which ``schema`` shapes."""
+        return replace(self, effort=effort, schema=schema)
+
+    def render(
+        self, messages: Sequence[Message], thinking: Thinking, tools: Sequence[Tool]
+    ) -> list[Segment]:
+        """Return the prompt for the answer that follows ``messages``."""
+        turns = _merged_turns(messages) if self.results == "turn" else list(messages)
+        needs_system = (tools or self.schema is not None) and (
+            not turns or turns[0].role not in ("system", "developer")
+        )
+        if needs_system:
+            turns.insert(0, Message("system", ""))
+        return _DsmlWriter(self, turns, thinking, tools).write()
+
+
+class _DsmlWriter:
+    """Writes the turns of one prompt."""
+
+    def __init__(
+        self, form: Dsml, turns: Sequence[Message], thinking: Thinking, tools: Sequence[Tool]
+    ) -> None:
+        self._form = form
+        self._thinks = thinking is Thinking.FORCED
+        self._tools = tools if form.tools else ()
+        self._keeps_all = bool(form.keeps_reasoning and self._tools)
+        drops = self._thinks and not self._keeps_all
+        self._turns = _without_past_developers(turns) if drops else list(turns)
+        numbered = enumerate(self._turns)
+        asked = [number for number, turn in numbered if self._is_question(number, turn)]
+        self._last_question = asked[-1] if asked else -1
+        self._segments: list[Segment] = [BOS]
+
+    def write(self) -> list[Segment]:
+        """Return the prompt."""
+        effort = self._form.effort if self._thinks and self._turns else ""
+        starts_with_system = bool(self._turns) and self._turns[0].role == "system"
+        if effort or starts_with_system:
+            self._segments += self._form.system
+        self._add_text(effort)
+        for number, turn in enumerate(self._turns):
+            self._write_turn(number, turn)
+            if self._is_followed_by_answer(number):
+                self._begin_answer(number, turn)
+        if not self._turns or not self._ends_open():
+            self._segments += (ASSISTANT, OPEN if self._thinks else CLOSE)
+        return self._segments
+
+    def _write_turn(self, number: int, turn: Message) -> None:
+        match turn.role:
+            case "system":
+                if number:
+                    self._segments += self._form.system
+                self._add_text(turn.content)
+                self._add_declarations(number)
+            case "developer":
+                self._write_developer(number, turn)
+            case "user":
+                self._segments.append(USER)
+                self._add_text(turn.content)
+            case "latest_reminder":
+                self._segments.append(REMINDER)
+                self._add_text(turn.content)
+            case "tool":
+                self._write_result(number, turn)
+            case "assistant":
+                self._write_answer(number, turn)
+
+    def _write_developer(self, number: int, turn: Message) -> None:
+        """Write a developer's message, which is a user's with declarations."""
+        self._segments.append(USER)
+        if self._form.results == "turn":
+            self._add_text(turn.content)
+            self._add_declarations(number)
+        else:
+            self._add_declarations(number)
+            self._add_text(f"\n\n# The user's message is: {turn.content}")
+
+    def _add_declarations(self, number: int) -> None:
+        """Write tools and response format, which belong to the first message."""
+        if number:
+            return
+        if self._tools and self._form.tools:
+            self._segments += (PlainText("\n\n"), *self._form.tools.declare(self._tools))
+        if self._form.schema is not None:
+            self._add_text(f"\n\n{RESPONSE_FORMAT}{_json(self._form.schema)}")
+
+    def _write_result(self, number: int, turn: Message) -> None:
+        """Write one result of V3.2's calls, after which the same answer goes on."""
+        if not number or self._turns[number - 1].role != "tool":
+            self._add_text("\n\n<function_results>")
+        self._add_text(f"\n<result>{turn.content}</result>")
+        if number + 1 < len(self._turns) and self._turns[number + 1].role == "tool":
+            return
+        thinks = self._thinks and number >= self._last_question
+        self._segments += (
+            PlainText("\n</function_results>\n\n"),
+            OPEN if thinks else CLOSE,
+        )
+
+    def _write_answer(self, number: int, turn: Message) -> None:
+        is_task = number > 0 and bool(self._turns[number - 1].task)
+        is_current = self._keeps_all or number > self._last_question
+        is_open = turn.prefix and number == len(self._turns) - 1
+        if self._thinks and not is_task and is_current:
+            self._add_text(turn.reasoning)
+            if is_open and not turn.content and not turn.calls:
+                return
+            self._segments.append(CLOSE)
+        self._add_text(turn.content)
+        if turn.calls and self._form.tools:
+            self._segments += self._form.tools.calls(turn.calls)
+        if not is_open:
+            self._segments.append(EOS)
+
+    def _begin_answer(self, number: int, turn: Message) -> None:
+        """Write how the answer to ``turn`` begins, unless a task says what is to be written."""
+        if turn.task and turn.task != "action":
+            self._segments.append(Special(f"<｜{turn.task}｜>"))
+            return
+        thinks = self._thinks and (self._keeps_all or number >= self._last_question)
+        self._segments += (ASSISTANT, OPEN if thinks else CLOSE)
+        if turn.task:
+            self._segments.append(Special("<｜action｜>"))
+
+    def _is_question(self, number: int, turn: Message) -> bool:
+        is_later_system = bool(self._form.system) and turn.role == "system" and number > 0
+        return turn.role in ASKING or is_later_system
+
+    def _is_followed_by_answer(self, number: int) -> bool:
+        """Return whether an answer comes after this turn, an earlier one or the one asked for."""
+        if not self._is_question(number, self._turns[number]):
+            return False
+        if number + 1 == len(self._turns) or self._form.results == "continued":
+            return True
+        return self._turns[number + 1].role in ("assistant", "latest_reminder")
+
+    def _ends_open(self) -> bool:
+        """Return whether the prompt ends where the model is to write."""
+        last = self._turns[-1]
+        if last.role == "assistant":
+            return last.prefix
+        return last.role == "tool" or self._is_followed_by_answer(len(self._turns) - 1)
+
+    def _add_text(self, text: str) -> None:
+        if text:
+            self._segments.append(PlainText(text))
+
+
+def _merged_turns(messages: Sequence[Message]) -> list[Message]:
+    """Return ``messages`` with results of calls as the user's, and the user's in a row as one."""
+    turns: list[Message] = []
+    for message in messages:
+        turn = message
+        if message.role == "tool":
+            turn = Message("user", f"<tool_result>{message.content}</tool_result>")
+        previous = turns[-1] if turns else None
+        if previous and turn.role == previous.role == "user" and not previous.task:
+            content = f"{previous.content}\n\n{turn.content}"
+            turns[-1] = replace(previous, content=content, task=turn.task)
+        else:
+            turns.append(turn)
+    return turns
+
+
+def _without_past_developers(turns: Sequence[Message]) -> list[Message]:
+    """Return ``turns`` without developers' messages before the last question.
+
+    The vendor drops them together with the reasoning of that time.
+    """
+    asked = [number for number, turn in enumerate(turns) if turn.role in ASKING]
+    last = asked[-1] if asked else 0
+    return [turn for number, turn in enumerate(turns) if number >= last or turn.role != "developer"]
+
+
+def check_task(task: str) -> None:
+    """Raise UsageError if there is no quick-instruction task called ``task``."""
+    if task and task not in TASKS:
+        raise UsageError(f"no task is called {task!r:.40}", hint=f"known: {', '.join(TASKS)}")
+
+
+def _own_text(text: str) -> list[Segment]:
+    """Return a text of the vendor's, in which the spelling of a token stands for the token."""
+    segments: list[Segment] = []
+    start = 0
+    for match in OUR_TOKENS.finditer(text):
+        segments += (PlainText(text[start : match.start()]), BY_SPELLING[match[0]])
+        start = match.end()
+    return [*segments, PlainText(text[start:])]
+
+
+def _arguments_of(call: ToolCall) -> Mapping[str, Any]:
+    """Return the arguments of a call by name; text that is not an object is one argument."""
+    try:
+        arguments = json.loads(call.arguments)
+    except (ValueError, RecursionError):
+        arguments = None
+    return arguments if isinstance(arguments, dict) else {"arguments": call.arguments}
+
+
+def _function(tool: Tool) -> dict[str, Any]:
+    return {"name": tool.name, "description": tool.description, "parameters": dict(tool.parameters)}
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
