@@ -10,7 +10,7 @@ import functools
 import hashlib
 import itertools
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,9 +20,9 @@ from dslocal.gguf.tensor_types import GgmlType
 
 from .architectures import find_architecture
 from .architectures.mapping import Architecture, MappedTensor
-from .checkpoint.checkpoint import FP8, SCALE_SUFFIX, Checkpoint
+from .checkpoint.checkpoint import Checkpoint
 from .checkpoint.config import Config
-from .checkpoint.safetensors import TensorInfo
+from .checkpoint.safetensors import FP4, INTEGERS, SCALED, TensorInfo
 from .checkpoint.tokenizer import tokenizer_metadata
 from .output.layout import FileLayout, Split, header_size, lay_out
 from .output.metadata import (
@@ -33,17 +33,23 @@ from .output.metadata import (
 )
 from .quantize import CONVERTIBLE
 from .recipes.imatrix import Imatrix
-from .recipes.named import ModelTraits, Recipe, needs_imatrix, tensor_order
+from .recipes.named import ModelTraits, Recipe, needs_imatrix, recipe_named, tensor_order
 from .work_units import UNIT_WEIGHTS, Destination, UnitIndex, WorkUnit
 
 LAYERS_OF_70B = 80  # by which llama.cpp takes a model for a 70B
+NEXTN = ".nextn_predict_layers"
+# how a drafter with a file of its own is written beside the model: in the types of the checkpoint
+DRAFTER_RECIPE = "MXFP4"
+HASH_TABLE = ".tid2eid"  # V4's, of the experts that each token id is routed to
 
 
 @dataclass(frozen=True)
 class PlannedOutput:
-    """One recipe's GGUF: ``metadata`` in file order, ``files`` in the order of their numbers."""
+    """One GGUF: ``tensors`` and ``metadata`` in file order, ``files`` in that of their numbers."""
 
+    architecture: Architecture
     recipe: Recipe
+    tensors: tuple[MappedTensor, ...]
     metadata: tuple[tuple[str, Any], ...]
     files: tuple[FileLayout, ...]
 
@@ -53,11 +59,19 @@ class ConversionPlan:
     """What a conversion will do. ``warnings`` are for the user, before it starts."""
 
     checkpoint: Checkpoint
-    architecture: Architecture
-    tensors: tuple[MappedTensor, ...]
     outputs: tuple[PlannedOutput, ...]
     imatrix: Imatrix | None
     warnings: tuple[str, ...]
+
+    @property
+    def architecture(self) -> Architecture:
+        """Return the architecture of the first output."""
+        return self.outputs[0].architecture
+
+    @functools.cached_property
+    def tensors(self) -> tuple[MappedTensor, ...]:
+        """Return the tensors of all outputs, each once."""
+        return tuple(dict.fromkeys(t for output in self.outputs for t in output.tensors))
 
     @property
     def layouts(self) -> list[FileLayout]:
@@ -84,8 +98,8 @@ class ConversionPlan:
         """Return the block scales that lie in another shard than their weight, once each."""
         sources = self.checkpoint.tensors
         names = {rows.tensor for tensor in self.tensors for rows in tensor.sources}
-        fp8 = [sources[name] for name in sorted(names) if sources[name].dtype == FP8]
-        scales = [(weight, self.checkpoint.scale_of(weight)) for weight in fp8]
+        scaled = [sources[name] for name in sorted(names) if sources[name].dtype in SCALED]
+        scales = [(weight, self.checkpoint.scale_of(weight)) for weight in scaled]
         return [scale for weight, scale in scales if scale.file != weight.file]
 
     def units(self, shard: str) -> Iterator[WorkUnit]:
@@ -123,18 +137,31 @@ class ConversionPlan:
         return UnitIndex(self.tensors, self.checkpoint.tensors, _destinations(self.outputs))
 
 
-def _destinations(outputs: Iterable[PlannedOutput]) -> Mapping[str, Sequence[Destination]]:
-    """Return where each GGUF tensor begins in every output, by name."""
-    found: defaultdict[str, list[Destination]] = defaultdict(list)
+def _destinations(
+    outputs: Iterable[PlannedOutput],
+) -> Mapping[MappedTensor, Sequence[Destination]]:
+    """Return where each GGUF tensor begins in every output that has it."""
+    found: defaultdict[MappedTensor, list[Destination]] = defaultdict(list)
     numbers = itertools.count()
     for output in outputs:
         for layout in output.files:
             number = next(numbers)
             for placed in layout.tensors:
-                rounded = output.recipe.quantizes or placed.kind.block > 1
-                destination = Destination(number, placed.kind, placed.offset, rounded)
-                found[placed.tensor.name].append(destination)
+                via = _type_between(output.recipe, placed.tensor, placed.kind)
+                destination = Destination(number, placed.kind, placed.offset, via)
+                found[placed.tensor].append(destination)
     return found
+
+
+def _type_between(recipe: Recipe, tensor: MappedTensor, kind: GgmlType) -> GgmlType | None:
+    """Return the type that llama.cpp's converter gives FP8 weights before they are quantized.
+
+    That is bf16, and for V4 Q8_0. Recipes of our own quantize V4's from the source's values.
+    """
+    if tensor.native is None:
+        return GgmlType.BF16 if recipe.quantizes or kind.block > 1 else None
+    is_requantized = recipe.quantizes and tensor.native is GgmlType.Q8_0 is not kind
+    return GgmlType.Q8_0 if is_requantized else None
 
 
 def plan_conversion(
@@ -150,53 +177,176 @@ def plan_conversion(
     Args:
         checkpoint: The source.
         recipes: What gives the tensors their types.
-        mtp: ``keep`` or ``drop`` the multi-token-prediction layer, or write it alone: ``only``.
+        mtp: ``keep`` or ``drop`` the multi-token-prediction layer, or write it alone: ``only``. V4
+            cannot keep its drafter in the model's file: ``beside`` writes that as the last output,
+            ``only`` and ``dspark-only`` write it alone.
         split: How to cut each output into files.
         imatrix: The importance matrix.
 
     Raises:
         UnsupportedModelError: The architecture cannot be converted.
         CheckpointError: The checkpoint is damaged, or contradicts its config.json.
-        UsageError: A recipe does not fit the model, or needs an importance matrix that is missing.
+        UsageError: A recipe does not fit the model, needs an importance matrix that is missing, or
+            the checkpoint has no such drafter.
     """
     config = checkpoint.config
     architecture = find_architecture(config)
-    mtp_layers = architecture.mtp_layers(config) if mtp != "drop" else 0
-    if mtp == "only" and not mtp_layers:
-        raise UsageError(
-            f"--mtp-only: {checkpoint.source.name} has no multi-token-prediction layer"
-        )
+    drafter = architecture.drafter(config)
+    _check_drafter(checkpoint, architecture, drafter, mtp)
     notices = [*checkpoint.notices]
-    if mtp_layers and not has_mtp_layer(checkpoint):
-        if mtp == "only":
-            raise UsageError(
-                f"--mtp-only: {checkpoint.source.name} has no tensors of the multi-token-prediction"
-                " layer that its config.json announces"
-            )
+    if mtp != "drop" and architecture.mtp_layers(config) and not has_mtp_layer(checkpoint):
+        mtp = "drop"
         notices.append(
             "config.json announces a multi-token-prediction (MTP) layer whose tensors are not in "
             "the checkpoint: converted without it"
         )
-        mtp, mtp_layers = "drop", 0
-    tensors = _map_checkpoint(checkpoint, architecture, mtp)
-    model_keys = architecture_metadata(architecture, config, mtp_layers)
-    traits = model_traits(architecture.arch, model_keys, tensors, imatrix)
-    tokenizer = list(tokenizer_metadata(checkpoint.source, config, notices.append))
-    sampling = list(sampling_metadata(checkpoint.source))
-    outputs = []
-    for recipe in recipes:
+    jobs = [(architecture, recipe) for recipe in recipes]
+    if drafter and mtp in ALONE:
+        jobs = [(drafter, recipe) for recipe in recipes]
+    elif drafter and mtp == "beside":
+        jobs.append((drafter, recipe_named(DRAFTER_RECIPE)))
+    planner = _OutputPlanner(checkpoint, mtp, split or Split(), imatrix)
+    outputs = tuple(planner.output(made, recipe) for made, recipe in jobs)
+    notices += planner.notices
+    if mtp not in ALONE:
+        notices += architecture.warnings(config)
+    if drafter and mtp == "keep" and _has_drafter(checkpoint, drafter):
+        notices.append(
+            f"{drafter.models} is left out: the model's file has no place for it; "
+            "--with-drafter writes it to a file of its own"
+        )
+    for output in outputs:
+        notices += _needless_bits(output)
+    return ConversionPlan(checkpoint, outputs, imatrix, tuple(notices))
+
+
+def _has_drafter(checkpoint: Checkpoint, drafter: Architecture) -> bool:
+    """Return whether the checkpoint has tensors of its drafter."""
+    return any(not drafter.is_ignored(checkpoint.config, True, name) for name in checkpoint.names)
+
+
+ALONE = ("only", "dspark-only")  # modes that write the drafter and not the model
+
+
+def _check_drafter(
+    checkpoint: Checkpoint, architecture: Architecture, drafter: Architecture | None, mtp: str
+) -> None:
+    """Check that the checkpoint has the drafter that is asked for. Raises UsageError."""
+    name = checkpoint.source.name
+    has_dspark = drafter is not None and drafter.mtp_layers(checkpoint.config) == 0
+    if mtp == "dspark-only" and not has_dspark:
+        raise UsageError(
+            f"--dspark-only: {name} has no DSpark drafter",
+            hint="--mtp-only, where it has a multi-token-prediction layer",
+        )
+    if mtp == "only" and has_dspark:
+        raise UsageError(
+            f"--mtp-only: {name} has DSpark's stages in place of a multi-token-prediction layer",
+            hint="--dspark-only",
+        )
+    if mtp == "only" and not drafter:
+        if not architecture.mtp_layers(checkpoint.config):
+            raise UsageError(f"--mtp-only: {name} has no multi-token-prediction layer")
+        if not has_mtp_layer(checkpoint):
+            raise UsageError(
+                f"--mtp-only: {name} has no tensors of the multi-token-prediction layer that its "
+                "config.json announces"
+            )
+    if mtp == "beside" and not drafter:
+        raise UsageError(
+            f"--with-drafter: {name} has no drafter that needs a file of its own",
+            hint="V3's multi-token-prediction layer is in the model's file: leave the option out",
+        )
+
+
+def _needless_bits(output: PlannedOutput) -> Iterator[str]:
+    """Yield that experts become larger than the four bits that they have in the checkpoint."""
+    fp4 = _bits(GgmlType.MXFP4)
+    kinds = {
+        placed.kind
+        for layout in output.files
+        for placed in layout.tensors
+        if placed.tensor.is_fp4 and _bits(placed.kind) > fp4
+    }
+    if kinds and output.recipe.name not in ("F32", "F16", "BF16"):
+        names = ", ".join(sorted(kind.name for kind in kinds))
+        yield (
+            f"{output.recipe.name} writes experts as {names}, larger than the {fp4:g} bits that "
+            "they have in the checkpoint; --quant MXFP4 keeps them without loss"
+        )
+
+
+def _bits(kind: GgmlType) -> float:
+    """Return the bits of a weight."""
+    return kind.nbytes(kind.block) * 8 / kind.block
+
+
+class _OutputPlanner:
+    """Lays out outputs of one checkpoint: what several of them share is read once."""
+
+    def __init__(
+        self, checkpoint: Checkpoint, mtp: str, split: Split, imatrix: Imatrix | None
+    ) -> None:
+        self._checkpoint = checkpoint
+        self._mtp = mtp
+        self._split = split
+        self._imatrix = imatrix
+        self.notices: list[str] = []
+        self._mapped: dict[str, tuple[MappedTensor, ...]] = {}
+
+    @functools.cached_property
+    def _tokenizer(self) -> list[tuple[str, Any]]:
+        checkpoint = self._checkpoint
+        return list(tokenizer_metadata(checkpoint.source, checkpoint.config, self.notices.append))
+
+    @functools.cached_property
+    def _sampling(self) -> list[tuple[str, Any]]:
+        return list(sampling_metadata(self._checkpoint.source))
+
+    def output(self, architecture: Architecture, recipe: Recipe) -> PlannedOutput:
+        """Return one output. Raises as :func:`plan_conversion` does."""
+        checkpoint, config = self._checkpoint, self._checkpoint.config
+        tensors = self._mapped.get(architecture.models)
+        if tensors is None:
+            tensors = _map_checkpoint(checkpoint, architecture, self._mtp)
+            self._mapped[architecture.models] = tensors
+        mtp_layers = architecture.mtp_layers(config) if self._mtp != "drop" else 0
+        model_keys = architecture_metadata(architecture, config, mtp_layers)
+        traits = model_traits(architecture.arch, model_keys, tensors, self._imatrix)
         metadata = (
-            *general_metadata(checkpoint.source.name, sampling, recipe, tensors),
+            *general_metadata(checkpoint.source.name, self._sampling, recipe, tensors),
             *model_keys.items(),
-            *tokenizer,
-            *imatrix_metadata(imatrix),
+            *self._tokenizer,
+            *imatrix_metadata(self._imatrix),
             *provenance_metadata(checkpoint, recipe),
         )
         types = recipe.assign(tensors, traits, header_size(architecture.arch, metadata, tensors))
-        _check_imatrix(recipe, tensors, types, imatrix)
-        outputs.append(PlannedOutput(recipe, metadata, lay_out(tensors, types, split or Split())))
-    warnings = (*notices, *architecture.warnings(config))
-    return ConversionPlan(checkpoint, architecture, tensors, tuple(outputs), imatrix, warnings)
+        _check_imatrix(recipe, tensors, types, self._imatrix)
+        if architecture.converter_order and not recipe.quantizes:
+            tensors = _in_converter_order(checkpoint, architecture.converter_order, tensors)
+        files = lay_out(tensors, types, self._split)
+        return PlannedOutput(architecture, recipe, tensors, metadata, files)
+
+
+def _in_converter_order(
+    checkpoint: Checkpoint,
+    order: Callable[[str], tuple[int, ...]],
+    tensors: Iterable[MappedTensor],
+) -> tuple[MappedTensor, ...]:
+    """Return tensors as llama.cpp's converter writes them.
+
+    It goes over the shards, and in each over the tensors, by name; what is made of several is
+    written when the last was read.
+    """
+    infos = checkpoint.tensors
+    names = sorted(infos, key=lambda name: (infos[name].file, name))
+    places = {name: place for place, name in enumerate(names)}
+
+    def key(tensor: MappedTensor) -> tuple[tuple[int, ...], int, str]:
+        last = max((places[rows.tensor] for rows in tensor.sources), default=0)
+        return order(tensor.name), last, tensor.name
+
+    return tuple(sorted(tensors, key=key))
 
 
 def has_mtp_layer(checkpoint: Checkpoint) -> bool:
@@ -226,12 +376,11 @@ def _map_checkpoint(
         raise
     _reject_unmapped(checkpoint, architecture, mapped, keep_mtp)
     mapped.sort(key=lambda tensor: tensor_order(tensor.name))
-    if mtp == "only":
+    if mtp == "only" and architecture.accepts:
         trunk = range(checkpoint.config.integer("num_hidden_layers"))
         mapped = [tensor for tensor in mapped if layer_of(tensor.name) not in trunk]
-    for tensor in mapped:
-        for rows in tensor.sources:
-            _check_dtype(checkpoint, checkpoint.tensor(rows.tensor))
+    for name in dict.fromkeys(rows.tensor for tensor in mapped for rows in tensor.sources):
+        _check_dtype(checkpoint, checkpoint.tensor(name))
     return tuple(mapped)
 
 
@@ -243,7 +392,8 @@ def _reject_unmapped(
 ) -> None:
     """Raise CheckpointError for a source tensor that nothing reads and nothing leaves out."""
     used = {rows.tensor for tensor in mapped for rows in tensor.sources}
-    used |= {name + SCALE_SUFFIX for name in used if checkpoint.tensor(name).dtype == FP8}
+    weights = [checkpoint.tensor(name) for name in used]
+    used |= {checkpoint.scale_name(weight) for weight in weights if weight.dtype in SCALED}
     for name, tensor in checkpoint.tensors.items():
         if name not in used and not architecture.is_ignored(checkpoint.config, keep_mtp, name):
             raise CheckpointError(
@@ -265,10 +415,14 @@ def architecture_metadata(
         CheckpointError: The configuration makes no sense.
     """
     arch = architecture.arch
-    keys = {f"{arch}.block_count": config.integer("num_hidden_layers") + mtp_layers}
+    keys = {f"{arch}.block_count": architecture.layers(config) + mtp_layers}
+    model_keys = dict(architecture.metadata(config))
     if mtp_layers:
-        keys[f"{arch}.nextn_predict_layers"] = mtp_layers
-    for key, value in architecture.metadata(config):
+        # deepseek2's come first; others have a place of their own for it
+        model_keys = {NEXTN: mtp_layers, **model_keys} if NEXTN not in model_keys else model_keys
+    else:
+        model_keys.pop(NEXTN, None)
+    for key, value in model_keys.items():
         keys[arch + key if key.startswith(".") else key] = value
     return keys
 
@@ -311,13 +465,14 @@ def _check_dtype(checkpoint: Checkpoint, tensor: TensorInfo) -> None:
         UnsupportedModelError: The type cannot be converted.
         CheckpointError: Scales are missing or of another shape.
     """
-    if tensor.dtype not in CONVERTIBLE:
+    is_table = tensor.dtype in INTEGERS and tensor.name.endswith(HASH_TABLE)
+    if tensor.dtype not in (*CONVERTIBLE, FP4) and not is_table:
         raise UnsupportedModelError(
             f"is {tensor.dtype}; weights in {', '.join(CONVERTIBLE)} can be converted",
             file=tensor.file,
             tensor=tensor.name,
         )
-    if tensor.dtype == FP8:
+    if tensor.dtype in SCALED:
         if len(tensor.shape) != 2:
             raise UnsupportedModelError(
                 "is FP8 and not a matrix", file=tensor.file, tensor=tensor.name

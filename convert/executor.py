@@ -115,15 +115,14 @@ def write_gguf(
             f"{outs[0]}: cannot be written: {e.strerror}",
             hint="mend that and run it again: it goes on where it was",
         ) from e
-    weights = sum(tensor.elements for tensor in plan.tensors)
     seconds = time.perf_counter() - began
     return [
         ConversionReport(
             path=paths[0],
             files=len(paths),
             nbytes=sum(path.stat().st_size for path in paths),
-            tensors=len(plan.tensors),
-            weights=weights,
+            tensors=len(output.tensors),
+            weights=sum(tensor.elements for tensor in output.tensors),
             seconds=seconds,
             recipe=output.recipe.name,
             resumed=resumed,
@@ -176,14 +175,13 @@ def _write_files(
 
 def _output_files(plan: ConversionPlan, names: Sequence[Sequence[Path]]) -> Iterator[OutputFile]:
     """Yield the files of all outputs, in the order in which destinations count them."""
-    arch = plan.architecture.arch
     for output, paths in zip(plan.outputs, names, strict=True):
         count = len(paths)
         for number, (path, layout) in enumerate(zip(paths, output.files, strict=True)):
             metadata = list(output.metadata) if number == 0 else []
             if count > 1:
-                metadata += split_metadata(number, count, len(plan.tensors))
-            yield OutputFile(path, layout, arch, metadata)
+                metadata += split_metadata(number, count, len(output.tensors))
+            yield OutputFile(path, layout, output.architecture.arch, metadata)
 
 
 def _resume_or_begin(

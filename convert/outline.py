@@ -21,6 +21,7 @@ from .architectures import find_architecture
 from .architectures.mapping import Architecture, MappedTensor
 from .checkpoint.config import Config
 from .checkpoint.prequantized import require_original
+from .checkpoint.safetensors import DTYPE_BYTES, FP4, FP4_BLOCK, FP8, SCALED
 from .conversion_plan import architecture_metadata, model_traits
 from .output.layout import header_size, padded
 from .output.metadata import general_metadata
@@ -29,7 +30,8 @@ from .recipes.named import ModelTraits, Recipe, recipe_named, tensor_order
 GGUF_VERSION = 3
 # V3 publishes in FP8 what has one of these in its name, if it is a matrix and not the router
 FP8_PARTS = (".self_attn.", ".mlp.")
-ROUTER = ".mlp.gate."
+NOT_FP8 = (".mlp.gate.", ".indexer.weights_proj.")
+EXPERTS = ".experts."  # whose FP8 scales are float32 in V4's Base checkpoints, others E8M0
 FP8_BLOCK = 128  # rows and columns that share a float32 scale
 
 
@@ -37,12 +39,14 @@ FP8_BLOCK = 128  # rows and columns that share a float32 scale
 class RequiredTensors:
     """Source tensors of one shape that a table requires, ``count`` of them.
 
-    ``name`` is a Hugging Face name, with ``{e}`` for the number where they are experts.
+    ``name`` is a Hugging Face name, with ``{e}`` for the number where they are experts;
+    ``stored`` is their type, empty where it follows from the name.
     """
 
     name: str
     shape: tuple[int, ...]
     count: int
+    stored: str = ""
 
     def nbytes(self, dtype: str) -> int:
         """Return the bytes of all of them in a published checkpoint, with their block scales.
@@ -51,6 +55,8 @@ class RequiredTensors:
             dtype: What the weights are published in: bf16 or fp8.
         """
         weights = math.prod(self.shape)
+        if self.stored:
+            return self.count * self._stored_bytes(weights)
         if self.name.endswith("e_score_correction_bias"):
             return self.count * 4 * weights
         if dtype == "fp8" and self._is_fp8:
@@ -59,13 +65,23 @@ class RequiredTensors:
             return self.count * (weights + 4 * scales)
         return self.count * 2 * weights
 
+    def _stored_bytes(self, weights: int) -> int:
+        """Return the bytes of one whose type is known, with its scales."""
+        if self.stored == FP4:
+            return weights // 2 + weights // FP4_BLOCK
+        if self.stored == FP8:
+            rows, columns = self.shape
+            scales = -(-rows // FP8_BLOCK) * -(-columns // FP8_BLOCK)
+            return weights + scales * (4 if EXPERTS in self.name else 1)
+        return weights * DTYPE_BYTES[self.stored]
+
     @property
     def _is_fp8(self) -> bool:
         """Return whether an FP8 checkpoint has them in FP8."""
         return (
             len(self.shape) == 2
             and any(part in self.name for part in FP8_PARTS)
-            and ROUTER not in self.name
+            and not any(part in self.name for part in NOT_FP8)
         )
 
 
@@ -80,14 +96,28 @@ class RequirementRecorder:
     names: Collection[str] = ()
     required: list[RequiredTensors] = field(default_factory=list)
 
-    def require(self, name: str, shape: tuple[int, ...]) -> None:
+    def require(self, name: str, shape: tuple[int, ...], published: str = "") -> None:
         """Note one tensor."""
-        self.required.append(RequiredTensors(name, shape, 1))
+        self.required.append(RequiredTensors(name, shape, 1, self.dtype_of(name, published)))
 
-    def require_each(self, pattern: str, count: int, shape: tuple[int, ...]) -> Iterator[str]:
+    def require_each(
+        self, pattern: str, count: int, shape: tuple[int, ...], published: str = ""
+    ) -> Iterator[str]:
         """Note ``count`` tensors at once, and yield no names: nobody will read them."""
-        self.required.append(RequiredTensors(pattern, shape, count))
+        stored = self.dtype_of(pattern, published)
+        self.required.append(RequiredTensors(pattern, shape, count, stored))
         return iter(())
+
+    def dtype_of(self, name: str, published: str) -> str:
+        """Return the type that a tensor has where config.json is the vendor's, or a copy's.
+
+        Base checkpoints have FP8 in place of FP4, copies that are not quantized bf16.
+        """
+        if published in SCALED and not self.config.has("quantization_config"):
+            return "BF16"
+        if published == FP4 and self.config.text("expert_dtype", "fp4") == "fp8":
+            return FP8
+        return published
 
     def have_same_data(self, one: str, other: str) -> bool:
         """Return True: what the trunk has too is not written twice."""
@@ -155,7 +185,13 @@ def _checkpoint_bytes(key: str, dtype: str) -> int:
     vocab, embd = model.config.integer("vocab_size"), model.config.integer("hidden_size")
     # an MTP layer has embeddings and an output matrix of its own, in bf16, which no table requires
     copies = model.architecture.mtp_layers(model.config) * 2 * (2 * vocab * embd)
-    return copies + sum(required.nbytes(dtype) for required in model.required)
+    required = {tensors.name: tensors for tensors in model.required}
+    drafter = model.architecture.drafter(model.config)
+    if drafter:
+        recorder = RequirementRecorder(model.config)
+        drafter.tensors(recorder, True)
+        required |= {tensors.name: tensors for tensors in recorder.required}
+    return copies + sum(tensors.nbytes(dtype) for tensors in required.values())
 
 
 @functools.lru_cache(maxsize=64)
@@ -166,7 +202,8 @@ def _expand(key: str, mtp: bool) -> _ExpandedModel:
     recorder = RequirementRecorder(config)
     # without their sources, which would be kept for nothing
     mapped = [
-        MappedTensor(t.name, t.shape, (), t.values) for t in architecture.tensors(recorder, mtp)
+        MappedTensor(t.name, t.shape, (), t.values, t.native)
+        for t in architecture.tensors(recorder, mtp)
     ]
     tensors = tuple(sorted(mapped, key=lambda tensor: tensor_order(tensor.name)))
     mtp_layers = architecture.mtp_layers(config) if mtp else 0

@@ -3,7 +3,7 @@
 It works on a few rows at a time. FP8: an e4m3 byte becomes float32 through a 256-entry table and is
 multiplied by its block's ``weight_scale_inv``; then it is rounded to bf16, so that the bytes equal
 those of llama.cpp's two steps (without that 8.6 % of bytes differ). F32, F16 and BF16 output keeps
-the exact float32 product, as llama.cpp's converter does.
+the exact float32 product, as llama.cpp's converter does. V4's FP8 goes through Q8_0, not bf16.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import math
 
 import numpy as np
 
+from dslocal.convert import fp4
 from dslocal.convert.checkpoint.safetensors import TensorInfo
 from dslocal.convert.kernels import Bytes, Floats, best_kernels, quantize_with_ggml
 from dslocal.errors import CheckpointError
@@ -70,11 +71,16 @@ def _e4m3_value(byte: int) -> float:
     return math.copysign(magnitude, -1 if byte & 0x80 else 1)
 
 
+_Q8_0 = np.dtype([("scale", "<f2"), ("codes", "i1", 32)])
 E4M3: Floats = np.array([_e4m3_value(byte) for byte in range(256)], np.float32)
 
 
 def decode_rows(
-    raw: Bytes, tensor: TensorInfo, first_row: int, scales: Floats | None, block: tuple[int, int]
+    raw: Bytes,
+    tensor: TensorInfo,
+    first_row: int,
+    scales: Floats | Bytes | None,
+    block: tuple[int, int],
 ) -> Floats:
     """Return consecutive rows of a source tensor as float32 ``[rows, columns]``.
 
@@ -82,8 +88,8 @@ def decode_rows(
         raw: The rows as they are stored, uint8 ``[rows * bytes of a row]``.
         tensor: The tensor that they are of.
         first_row: The number of the first of them.
-        scales: The whole tensor's block scales where it is FP8: float32 ``[ceil(all rows /
-            block[0]), ceil(columns / block[1])]``.
+        scales: The whole tensor's scales. FP8: float32 ``[ceil(all rows / block[0]), ceil(columns /
+            block[1])]``; FP4: E8M0 codes, uint8 ``[all rows, columns / 32]``.
         block: How many rows and columns share one scale.
 
     Raises:
@@ -94,7 +100,11 @@ def decode_rows(
         if tensor.dtype == "F8_E4M3":
             values = np.take(E4M3, raw, mode="clip").reshape(-1, columns)
             if scales is not None:
-                _multiply_blocks(values, first_row, scales, block)
+                _multiply_blocks(values, first_row, scales.view(np.float32), block)
+        elif tensor.dtype == "FP4" and scales is not None:
+            rows = len(raw) * 2 // columns
+            codes = scales[first_row : first_row + rows].view(np.uint8)
+            values = fp4.decode(raw, codes, columns)
         elif tensor.dtype == "BF16":
             values = (raw.view("<u2").astype(np.uint32) << 16).view(np.float32).reshape(-1, columns)
         elif tensor.dtype == "F16":
@@ -140,6 +150,16 @@ def round_to_bf16(values: Floats) -> Floats:
     rounded += bits
     rounded &= np.uint32(0xFFFF0000)
     return rounded.view(np.float32)
+
+
+def through(kind: GgmlType, values: Floats) -> Floats:
+    """Return a float32 copy of ``values`` as they are after a conversion to bf16 or Q8_0."""
+    if kind is GgmlType.BF16:
+        return round_to_bf16(values)
+    blocks = encode_rows(GgmlType.Q8_0, values).reshape(-1, _Q8_0.itemsize).view(_Q8_0)
+    decoded = blocks["codes"][:, 0].astype(np.float32)
+    decoded *= blocks["scale"].astype(np.float32)
+    return decoded.reshape(values.shape)
 
 
 def encode_rows(kind: GgmlType, values: Floats, importance: Floats | None = None) -> Bytes:

@@ -25,6 +25,7 @@ from dslocal.gguf.header import read_header
 from dslocal.gguf.tensor_names import tensor_class
 from dslocal.gguf.tensor_types import GgmlType
 
+from .checkpoint.safetensors import FP4, FP8
 from .conversion_plan import ConversionPlan
 from .executor import ConversionProgress, ProgressCallback
 from .kernels import Floats
@@ -167,7 +168,7 @@ class _Verifier:
                 sums.weights += values.size
                 sums.error += error
                 sums.energy += energy
-                sums.expected += energy * RELATIVE_ERROR[destination.kind] ** 2
+                sums.expected += energy * _expected_error(unit, destination) ** 2
             self._bytes_done += unit.nbytes
             self._weights_done += unit.weights
             if self._on_progress:
@@ -185,10 +186,21 @@ class _Verifier:
         blocks = np.frombuffer(raw, np.uint8)
         if kind is GgmlType.F32:
             written = blocks.view(np.float32)
+        elif kind is GgmlType.I32:
+            written = blocks.view("<i4").astype(np.float32)
         else:
             written = dequantize(blocks.reshape(rows, -1), GGMLQuantizationType(int(kind)))
         difference = written.reshape(rows, columns) - values
         return float(np.square(difference, dtype=np.float64).sum())
+
+
+def _expected_error(unit: WorkUnit, destination: Destination) -> float:
+    """Return the relative error that a destination's types make of a unit's weights."""
+    kind, via = destination.kind, destination.via
+    if kind is GgmlType.I32 or (unit.source.dtype == FP4 and kind is GgmlType.MXFP4):
+        return 0.0
+    before = RELATIVE_ERROR[via] if via is not None and unit.source.dtype == FP8 else 0.0
+    return math.hypot(RELATIVE_ERROR[kind], before)
 
 
 def _paths(plan: ConversionPlan, outs: Sequence[Path]) -> Iterator[Path]:

@@ -25,14 +25,14 @@ class Destination(NamedTuple):
         file: The number of the file, counted over all outputs.
         kind: The type that they are written in.
         offset: Bytes from the start of the file's data section.
-        rounded: Whether FP8 values are rounded to bf16 first, as they are when llama.cpp quantizes
-            from a bf16 file.
+        via: The type that FP8 values go through first, as they do when llama.cpp quantizes what
+            its converter wrote; None where they do not.
     """
 
     file: int
     kind: GgmlType
     offset: int
-    rounded: bool
+    via: GgmlType | None
 
 
 class WorkUnit(NamedTuple):
@@ -45,6 +45,7 @@ class WorkUnit(NamedTuple):
         transform: What happens to them.
         name: The GGUF tensor.
         slice: Which of its experts or heads they are of; 0 where it has none.
+        column: The GGUF tensor's column that they begin at.
         destinations: Where they go, in every output.
     """
 
@@ -54,6 +55,7 @@ class WorkUnit(NamedTuple):
     transform: Transform
     name: str
     slice: int
+    column: int
     destinations: tuple[Destination, ...]
 
     @property
@@ -81,7 +83,7 @@ class _PlacedRows(NamedTuple):
 
     source: TensorInfo
     rows: SourceRows
-    tensor: str
+    tensor: MappedTensor
     slice: int
     elements_before: int
 
@@ -105,14 +107,14 @@ class UnitIndex:
         self,
         tensors: Iterable[MappedTensor],
         sources: Mapping[str, TensorInfo],
-        destinations: Mapping[str, Sequence[Destination]],
+        destinations: Mapping[MappedTensor, Sequence[Destination]],
     ) -> None:
         """Sort the rows of all tensors by where they lie.
 
         Args:
             tensors: The GGUF tensors.
             sources: The source tensors, by Hugging Face name.
-            destinations: Where each GGUF tensor begins, by name.
+            destinations: Where each GGUF tensor begins.
         """
         self._destinations = destinations
         by_shard: defaultdict[str, list[_PlacedRows]] = defaultdict(list)
@@ -143,15 +145,16 @@ class UnitIndex:
         """Yield the units of some rows."""
         source, rows = placed.source, placed.rows
         before = placed.elements_before
+        starts = self._destinations[placed.tensor]
+        # rows that are shorter than the GGUF tensor's stand side by side in it
+        column = before % placed.tensor.columns if len(source.shape) > 1 else 0
         for start in range(rows.start, rows.stop, placed.rows_per_unit):
             stop = min(start + placed.rows_per_unit, rows.stop)
             destinations = tuple(
-                d._replace(offset=d.offset + d.kind.nbytes(before))
-                for d in self._destinations[placed.tensor]
+                d._replace(offset=d.offset + d.kind.nbytes(before)) for d in starts
             )
-            yield WorkUnit(
-                source, start, stop, rows.transform, placed.tensor, placed.slice, destinations
-            )
+            name, slice_ = placed.tensor.name, placed.slice
+            yield WorkUnit(source, start, stop, rows.transform, name, slice_, column, destinations)
             before += (stop - start) * source.columns
 
 
@@ -161,5 +164,5 @@ def _place(tensor: MappedTensor, sources: Mapping[str, TensorInfo]) -> Iterator[
     for number, rows in enumerate(tensor.sources):
         source = sources[rows.tensor]
         slice_ = number if tensor.slices > 1 else 0
-        yield _PlacedRows(source, rows, tensor.name, slice_, before)
+        yield _PlacedRows(source, rows, tensor, slice_, before)
         before += rows.rows * source.columns

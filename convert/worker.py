@@ -5,25 +5,30 @@ Threads share one worker.
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
 from collections.abc import Sequence
 from typing import BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dslocal.errors import CheckpointError, ConversionError
+from dslocal.gguf.tensor_types import GgmlType
 
 from .architectures.mapping import Transform
-from .checkpoint.checkpoint import FP8, Checkpoint
-from .checkpoint.safetensors import TensorInfo
+from .checkpoint.checkpoint import Checkpoint
+from .checkpoint.safetensors import FP4, FP8, INTEGERS, SCALED, TensorInfo
 from .conversion_plan import ConversionPlan
+from .fp4 import e8m0_values, repack
 from .kernels import Bytes, Floats
 from .output.gguf_file import OutputFile
-from .quantize import decode_rows, encode_rows, round_to_bf16
+from .quantize import decode_rows, encode_rows, through
 from .work_units import WorkUnit
 
 MAX_CACHED_SCALES = 64  # tensors
+MAX_E8M0 = 140  # the scale with which 6, the largest FP4 weight, is below quantize.MAX_WEIGHT
 
 
 class Worker:
@@ -34,7 +39,7 @@ class Worker:
         self._checkpoint = plan.checkpoint
         self._imatrix = plan.imatrix
         self._files = files
-        self._scales: dict[str, Floats] = {}
+        self._scales: dict[str, Floats | Bytes] = {}
         self._lock = threading.Lock()
 
     def convert(self, unit: WorkUnit, shard: BinaryIO) -> None:
@@ -45,18 +50,27 @@ class Worker:
             ConversionError: It cannot be read.
             OSError: It cannot be written.
         """
-        values = self.read(unit, shard)
-        importance = None
-        if self._imatrix:
-            importance = self._imatrix.slice_of(unit.name, unit.slice, values.shape[1])
-        rounded: Floats | None = None
-        for file, kind, offset, is_rounded in unit.destinations:
-            source = values
-            if is_rounded and unit.source.dtype == FP8:
-                if rounded is None:
-                    rounded = round_to_bf16(values)
-                source = rounded
-            self._files[file].write(offset, encode_rows(kind, source, importance).data)
+        tensor, raw = unit.source, self._read(unit, shard)
+        if tensor.dtype in INTEGERS:
+            blocks = self._expert_ids(tensor, raw).astype("<i4").view(np.uint8)
+            for destination in unit.destinations:
+                self._files[destination.file].write(destination.offset, blocks.data)
+            return
+        scales = self._scales_of(tensor, shard)
+
+        @functools.cache
+        def values(via: GgmlType | None) -> Floats:
+            if via is not None:
+                return through(via, values(None))
+            return self._decode(unit, raw, scales)
+
+        for file, kind, offset, via in unit.destinations:
+            if tensor.dtype == FP4 and kind is GgmlType.MXFP4 and scales is not None:
+                blocks = self._repack(unit, raw, scales)
+            else:
+                rows = values(via if tensor.dtype == FP8 else None)
+                blocks = encode_rows(kind, rows, self._importance(unit, rows.shape[1]))
+            self._files[file].write(offset, blocks.data)
 
     def read(self, unit: WorkUnit, shard: BinaryIO) -> Floats:
         """Return a unit's rows as they go into the GGUF, not rounded: float32 ``[rows, columns]``.
@@ -65,22 +79,66 @@ class Worker:
             CheckpointError: The data makes no sense.
             ConversionError: It cannot be read.
         """
+        raw = self._read(unit, shard)
+        if unit.source.dtype in INTEGERS:
+            return self._expert_ids(unit.source, raw).astype(np.float32)
+        return self._decode(unit, raw, self._scales_of(unit.source, shard))
+
+    def _read(self, unit: WorkUnit, shard: BinaryIO) -> Bytes:
+        """Return a unit's bytes. Raises as :func:`read_bytes` does."""
+        return read_bytes(shard, unit.source, unit.first_byte, unit.nbytes)
+
+    def _importance(self, unit: WorkUnit, columns: int) -> Floats | None:
+        """Return the importance of a unit's columns, or None where it is not known."""
+        if self._imatrix is None:
+            return None
+        entry = self._imatrix.entries.get(unit.name)
+        if entry is None:
+            return None
+        start = unit.slice * columns + unit.column
+        return entry[start : start + columns]
+
+    def _decode(self, unit: WorkUnit, raw: Bytes, scales: Floats | Bytes | None) -> Floats:
+        """Return a unit's rows, transformed: float32 ``[rows, columns]``.
+
+        Raises:
+            CheckpointError: A value makes no sense.
+        """
         tensor = unit.source
-        raw = read_bytes(shard, tensor, unit.first_byte, unit.nbytes)
         if len(tensor.shape) < 2:
             tensor = tensor._replace(shape=(1, tensor.shape[0]))
-        scales = self._scales_of(tensor, shard)
-        block = self._checkpoint.config.fp8_block
-        values = decode_rows(raw, tensor, unit.start, scales, block)
+        values = decode_rows(raw, tensor, unit.start, scales, self._checkpoint.config.fp8_block)
         if unit.transform is Transform.TRANSPOSE:
             return np.ascontiguousarray(values.T)
         if unit.transform is Transform.INTERLEAVE:
             return _interleaved(values)
         return values
 
-    def _scales_of(self, tensor: TensorInfo, shard: BinaryIO) -> Floats | None:
-        """Return the whole tensor's block scales, or None where it is not FP8."""
-        if tensor.dtype != FP8:
+    def _repack(self, unit: WorkUnit, raw: Bytes, scales: Floats | Bytes) -> Bytes:
+        """Return FP4 rows as MXFP4. Raises CheckpointError for what no weight can be."""
+        codes = scales[unit.start : unit.stop].view(np.uint8)
+        if codes.max(initial=0) > MAX_E8M0:
+            self._decode(unit, raw, scales)  # raises the error that says where
+        return repack(raw, codes)
+
+    def _expert_ids(self, tensor: TensorInfo, raw: Bytes) -> NDArray[np.int64]:
+        """Return rows of V4's table of experts by token id: int64 ``[rows, experts used]``.
+
+        Raises:
+            CheckpointError: An id is not that of an expert.
+        """
+        ids = raw.view("<i8" if tensor.dtype == "I64" else "<i4").astype(np.int64)
+        experts = self._checkpoint.config.integer("n_routed_experts")
+        wrong = ids[(ids < 0) | (ids >= experts)]
+        if wrong.size:
+            raise CheckpointError(
+                f"has expert {wrong[0]}, of {experts}", file=tensor.file, tensor=tensor.name
+            )
+        return ids.reshape(-1, tensor.columns)
+
+    def _scales_of(self, tensor: TensorInfo, shard: BinaryIO) -> Floats | Bytes | None:
+        """Return the whole tensor's scales, or None where it is neither FP8 nor FP4."""
+        if tensor.dtype not in SCALED:
             return None
         with self._lock:
             scales = self._scales.get(tensor.name)
@@ -90,14 +148,17 @@ class Worker:
                 scales = self._scales[tensor.name] = self._read_scales(tensor, shard)
         return scales
 
-    def _read_scales(self, tensor: TensorInfo, shard: BinaryIO) -> Floats:
-        """Read block scales, which may lie in another shard: float32, as their shape says."""
+    def _read_scales(self, tensor: TensorInfo, shard: BinaryIO) -> Floats | Bytes:
+        """Read scales, which may lie in another shard: float32, or uint8 codes of FP4's."""
         scale = self._checkpoint.scale_of(tensor)
         if scale.file == tensor.file:
             raw = read_bytes(shard, scale, scale.start, scale.nbytes)
         else:
             raw = np.frombuffer(_scale_elsewhere(self._checkpoint, scale), np.uint8)
-        return raw.view("<f4").reshape(scale.shape)
+        if scale.dtype == "F32":
+            return raw.view("<f4").reshape(scale.shape)
+        codes = raw.reshape(scale.shape)
+        return codes if tensor.dtype == FP4 else e8m0_values(codes)
 
 
 def _interleaved(values: Floats) -> Floats:

@@ -224,7 +224,7 @@ def metadata(c: Config) -> Iterable[tuple[str, Any]]:
 
 def _gating(c: Config) -> int:
     """Return the number of the router's gating function. Raises CheckpointError."""
-    default = "sigmoid" if c.architecture == "DeepseekV3ForCausalLM" else "softmax"
+    default = "softmax" if c.architecture == "DeepseekV2ForCausalLM" else "sigmoid"
     name = c.text("scoring_func", default)
     if name not in GATING:
         raise c.error("scoring_func", f"is {name!r:.40}; {' or '.join(GATING)} is needed")

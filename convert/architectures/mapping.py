@@ -15,6 +15,7 @@ from enum import Enum
 from typing import Any, NamedTuple, Protocol
 
 from dslocal.convert.checkpoint.config import Config
+from dslocal.gguf.tensor_types import GgmlType
 
 
 class Transform(Enum):
@@ -47,13 +48,16 @@ class MappedTensor:
     """A GGUF tensor to be, and what it is made of.
 
     ``shape`` is row-major (numpy's order): the last number is the length of a row. ``values`` are
-    float32 values that are computed instead of read; then there are no ``sources``.
+    float32 values that are computed instead of read; then there are no ``sources``. ``native`` is
+    the type that llama.cpp's converter gives the tensor whatever output is asked of it, as it does
+    for V4; None where it has none.
     """
 
     name: str
     shape: tuple[int, ...]
     sources: tuple[SourceRows, ...]
     values: tuple[float, ...] = ()
+    native: GgmlType | None = None
 
     @property
     def columns(self) -> int:
@@ -79,11 +83,18 @@ class MappedTensor:
     def always_f32(self) -> bool:
         """Return whether it is never quantized: vectors, norms, biases and the router.
 
-        Source: llama.cpp's convert_hf_to_gguf, ``ModelBase.prepare_tensors``.
+        V4's table of the experts that a token id is routed to is not quantized either. Source:
+        llama.cpp's convert_hf_to_gguf, ``ModelBase.prepare_tensors``, and src/llama-quant.cpp,
+        ``tensor_allows_quantization``.
         """
         return len(self.shape) < 2 or self.name.endswith(
-            (".bias", "_norm.weight", "ffn_gate_inp.weight")
+            (".bias", "_norm.weight", "ffn_gate_inp.weight", "ffn_gate_tid2eid.weight")
         )
+
+    @property
+    def is_fp4(self) -> bool:
+        """Return whether the source has it in four bits: MXFP4 keeps every value of it."""
+        return self.native is GgmlType.MXFP4
 
 
 @dataclass(frozen=True)
@@ -97,6 +108,8 @@ class TensorMapping:
         split: For a source that does not map one to one: takes its name and the dimensions, and
             returns the GGUF tensors.
         transform: What happens to each head's rows.
+        published: The type that the vendor publishes it in, in safetensors' words; empty where
+            that follows from the name.
     """
 
     hf: str
@@ -104,18 +117,21 @@ class TensorMapping:
     shape: tuple[str, ...]
     split: Callable[[str, Mapping[str, int]], Iterable[MappedTensor]] | None = None
     transform: Transform = Transform.COPY
+    published: str = ""
 
 
 @dataclass(frozen=True)
 class ExpertsMapping:
     """One projection of all routed experts: E tensors in, one stacked ``[E, out, in]`` tensor out.
 
-    ``{e}`` in ``hf`` stands for the expert's number.
+    ``{e}`` in ``hf`` stands for the expert's number; ``published`` is as in
+    :class:`TensorMapping`.
     """
 
     hf: str
     gguf: str
     shape: tuple[str, str]
+    published: str = ""
 
 
 AnyMapping = TensorMapping | ExpertsMapping
@@ -132,11 +148,19 @@ class CheckpointTensors(Protocol):
     def names(self) -> Collection[str]:
         """Return the Hugging Face names of the tensors that are known to exist."""
 
-    def require(self, name: str, shape: tuple[int, ...]) -> None:
-        """Require a tensor of that name and shape. Raises CheckpointError."""
+    def require(self, name: str, shape: tuple[int, ...], published: str = "") -> None:
+        """Require a tensor of that name and shape, whatever its type. Raises CheckpointError.
 
-    def require_each(self, pattern: str, count: int, shape: tuple[int, ...]) -> Iterator[str]:
+        ``published`` is the type that the vendor's checkpoint has it in.
+        """
+
+    def require_each(
+        self, pattern: str, count: int, shape: tuple[int, ...], published: str = ""
+    ) -> Iterator[str]:
         """Require ``count`` tensors, and yield the name of each. Raises CheckpointError."""
+
+    def dtype_of(self, name: str, published: str) -> str:
+        """Return a tensor's type in safetensors' words; ``published`` where there is no file."""
 
     def have_same_data(self, one: str, other: str) -> bool:
         """Return whether two tensors, both in ``names``, hold the same bytes."""
@@ -144,6 +168,10 @@ class CheckpointTensors(Protocol):
 
 def _none_ignored(_config: Config, _mtp: bool, _name: str) -> bool:
     return False
+
+
+def _main_layers(config: Config) -> int:
+    return config.integer("num_hidden_layers")
 
 
 @dataclass(frozen=True)
@@ -161,6 +189,12 @@ class Architecture:
             returns whether that tensor is left out on purpose.
         mtp_layers: Returns how many multi-token-prediction layers follow the main ones.
         warnings: Returns what the user should know before the conversion starts.
+        layers: Returns how many layers come before the MTP layers.
+        drafter: Returns the architecture of the draft model that the checkpoint carries and that
+            needs a file of its own, or None.
+        converter_order: Where llama.cpp's converter puts a tensor, by GGUF name: tensors with a
+            smaller key come first, those with the same key follow the checkpoint's order. None
+            where its files are laid out in llama-quantize's order.
     """
 
     arch: str
@@ -171,6 +205,9 @@ class Architecture:
     is_ignored: Callable[[Config, bool, str], bool] = _none_ignored
     mtp_layers: Callable[[Config], int] = lambda _: 0
     warnings: Callable[[Config], Iterable[str]] = lambda _: ()
+    layers: Callable[[Config], int] = _main_layers
+    drafter: Callable[[Config], Architecture | None] = lambda _: None
+    converter_order: Callable[[str], tuple[int, ...]] | None = None
 
 
 def map_tensors(
@@ -196,12 +233,12 @@ def map_tensors(
         shape = tuple(dims[d] for d in mapping.shape)
         if isinstance(mapping, ExpertsMapping):
             experts = dims["experts"]
-            names = source.require_each(hf + mapping.hf, experts, shape)
+            names = source.require_each(hf + mapping.hf, experts, shape, mapping.published)
             rows = tuple(SourceRows(name, 0, shape[0]) for name in names)
             yield MappedTensor(gguf + mapping.gguf, (experts, *shape), rows)
             continue
         name = hf + mapping.hf
-        source.require(name, shape)
+        source.require(name, shape, mapping.published)
         if mapping.split is not None:
             for part in mapping.split(name, dims):
                 yield MappedTensor(gguf + part.name, part.shape, part.sources)

@@ -18,12 +18,20 @@ from .config import Config, short_repr
 from .json_file import read_json
 from .prequantized import require_original, require_original_tensors
 from .refusals import CONFIG, config_error, require_tokenizer
-from .safetensors import MAX_NAME, TensorInfo, read_shard_header
+from .safetensors import (
+    E8M0,
+    FP4,
+    FP4_BLOCK,
+    FP8,
+    MAX_NAME,
+    TensorInfo,
+    read_shard_header,
+)
 from .shards import find_shards, index_file
 from .source import Source, is_plain_name
 
-SCALE_SUFFIX = "_scale_inv"
-FP8 = "F8_E4M3"
+V3_SCALE = "_scale_inv"
+SCALE_TYPES = {FP8: ("F32", E8M0), FP4: (E8M0,)}
 
 
 @dataclass(frozen=True)
@@ -52,8 +60,11 @@ class Checkpoint:
             raise CheckpointError("is missing from the checkpoint", tensor=name)
         return found
 
-    def require(self, name: str, shape: tuple[int, ...]) -> None:
-        """Raise CheckpointError unless there is a tensor of that name and shape."""
+    def require(self, name: str, shape: tuple[int, ...], published: str = "") -> None:
+        """Raise CheckpointError unless there is a tensor of that name and shape.
+
+        ``published`` plays no role: copies of a checkpoint have other types.
+        """
         tensor = self.tensor(name)
         if tensor.shape != shape:
             raise CheckpointError(
@@ -62,7 +73,9 @@ class Checkpoint:
                 tensor=name,
             )
 
-    def require_each(self, pattern: str, count: int, shape: tuple[int, ...]) -> Iterator[str]:
+    def require_each(
+        self, pattern: str, count: int, shape: tuple[int, ...], published: str = ""
+    ) -> Iterator[str]:
         """Yield the names of experts, each required before the next.
 
         One by one, since config.json may claim any number.
@@ -71,14 +84,19 @@ class Checkpoint:
             pattern: The name, with ``{e}`` for the number.
             count: How many there must be.
             shape: The shape of each.
+            published: As in :meth:`require`.
 
         Raises:
             CheckpointError: One is missing or of another shape.
         """
         for e in range(count):
             name = pattern.format(e=e)
-            self.require(name, shape)
+            self.require(name, shape, published)
             yield name
+
+    def dtype_of(self, name: str, published: str) -> str:
+        """Return a tensor's type; ``published`` plays no role. Raises CheckpointError."""
+        return self.tensor(name).dtype
 
     def have_same_data(self, one: str, other: str) -> bool:
         """Return whether two tensors have the same type, shape and bytes."""
@@ -89,24 +107,45 @@ class Checkpoint:
             FileRange(a.file, a.start, a.nbytes), FileRange(b.file, b.start, b.nbytes)
         )
 
+    def scale_name(self, tensor: TensorInfo) -> str:
+        """Return the name that the scales of an FP8 or FP4 weight have, or should have.
+
+        V3 calls those of ``x.weight`` ``x.weight_scale_inv``, V4 ``x.scale``.
+        """
+        name = tensor.name.removesuffix("weight") + "scale"
+        v3_name = tensor.name + V3_SCALE
+        is_v3 = v3_name in self.tensors or (tensor.dtype == FP8 and name not in self.tensors)
+        return v3_name if is_v3 else name
+
     def scale_of(self, tensor: TensorInfo) -> TensorInfo:
-        """Return the block scales of an FP8 weight: float32 ``[ceil(rows/128), ceil(cols/128)]``.
+        """Return the scales of an FP8 or FP4 weight.
+
+        FP8: float32 or E8M0 ``[ceil(rows/128), ceil(cols/128)]``. FP4: E8M0 ``[rows, cols/32]``.
 
         Raises:
             CheckpointError: They are missing, or of another type or shape.
         """
-        rows, cols = self.config.fp8_block
-        name = tensor.name + SCALE_SUFFIX
+        rows, cols = (1, FP4_BLOCK) if tensor.dtype == FP4 else self.config.fp8_block
+        name = self.scale_name(tensor)
+        kind = "FP4" if tensor.dtype == FP4 else "FP8"
         scale = self.tensors.get(name)
         if scale is None:
+            suffix = V3_SCALE if name.endswith(V3_SCALE) else ".scale"
             raise CheckpointError(
-                f"is FP8 and its {SCALE_SUFFIX} is missing", file=tensor.file, tensor=tensor.name
+                f"is {kind} and its {suffix} is missing", file=tensor.file, tensor=tensor.name
+            )
+        if tensor.dtype == FP4 and tensor.shape[1] % FP4_BLOCK:
+            raise CheckpointError(
+                f"is FP4 with {tensor.shape[1]} columns; a multiple of {FP4_BLOCK} is needed",
+                file=tensor.file,
+                tensor=tensor.name,
             )
         expected = (-(-tensor.shape[0] // rows), -(-tensor.shape[1] // cols))
-        if scale.shape != expected or scale.dtype != "F32":
+        types = ("F32",) if name.endswith(V3_SCALE) else SCALE_TYPES[tensor.dtype]
+        if scale.shape != expected or scale.dtype not in types:
             raise CheckpointError(
                 f"is {scale.dtype} {list(scale.shape)}; "
-                f"F32 {list(expected)} is needed for {list(tensor.shape)}",
+                f"{' or '.join(types)} {list(expected)} is needed for {list(tensor.shape)}",
                 file=scale.file,
                 tensor=name,
             )
@@ -149,8 +188,17 @@ def _read_headers(source: Source, shards: tuple[str, ...]) -> dict[str, TensorIn
         for name, tensor in found.items():
             if name in tensors:
                 raise CheckpointError(f"is also in {tensors[name].file}", file=shard, tensor=name)
-            tensors[name] = tensor
+            tensors[name] = _unpacked(tensor)
     return tensors
+
+
+def _unpacked(tensor: TensorInfo) -> TensorInfo:
+    """Return an expert that is stored as two FP4 weights a byte with the shape of its weights."""
+    is_fp4 = tensor.dtype == "I8" and len(tensor.shape) == 2 and ".experts." in tensor.name
+    if not is_fp4:
+        return tensor
+    rows, columns = tensor.shape
+    return tensor._replace(dtype=FP4, shape=(rows, 2 * columns))
 
 
 def _weight_map(index: dict[str, Any], file: str) -> dict[str, str]:

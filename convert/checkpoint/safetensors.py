@@ -22,6 +22,12 @@ from .config import short_repr
 MAX_HEADER = 100_000_000  # bytes; safetensors' own limit
 MAX_DIMS = 8
 MAX_NAME = 512  # characters
+FP8 = "F8_E4M3"
+FP4 = "FP4"  # our name of it: the files call two weights a byte I8
+FP4_BLOCK = 32  # weights that share a scale
+E8M0 = "F8_E8M0"  # a power of two in a byte
+SCALED = (FP8, FP4)  # types whose weights have scales beside them
+INTEGERS = ("I64", "I32")
 DTYPE_BYTES = {
     "F64": 8,
     "I64": 8,

@@ -26,6 +26,10 @@ UNSUPPORTED = ("continuing_subword_prefix", "end_of_word_suffix", "byte_fallback
 # roles of special tokens by transformers' name, and by GGUF's
 ROLES = {"bos": "bos", "eos": "eos", "unk": "unknown", "pad": "padding"}
 FLAG_ROLES = ("bos", "eos", "sep")
+# V3's splits have another name where V3.2's or V4's tokenizer adds no BOS: llama.cpp's converter
+# tells vocabularies apart by the hash of an encoded text
+NO_BOS_ARCHITECTURES = ("DeepseekV32ForCausalLM", "DeepseekV4ForCausalLM")
+PRE_WITHOUT_BOS = {"deepseek-v3": "joyai-llm"}
 _BYTE_FOR_SPACE = "Ġ"  # how byte-level BPE writes the byte 0x20
 
 
@@ -78,7 +82,10 @@ def tokenizer_metadata(
     tokens, kinds = _vocabulary(model, added, config.integer("vocab_size"))
     is_r1_distill = any(token.text == R1_TOKEN for token in added.values())
     yield "tokenizer.ggml.model", "gpt2"
-    yield "tokenizer.ggml.pre", pre_tokenizer_name(tokenizer, is_r1_distill=is_r1_distill)
+    flags = _add_flags(tokenizer, settings)
+    pre = pre_tokenizer_name(tokenizer, is_r1_distill=is_r1_distill)
+    is_new = config.architecture in NO_BOS_ARCHITECTURES and not flags.get("bos", True)
+    yield "tokenizer.ggml.pre", PRE_WITHOUT_BOS.get(pre, pre) if is_new else pre
     yield "tokenizer.ggml.tokens", tokens
     yield "tokenizer.ggml.token_type", [int(kind) for kind in kinds]
     yield "tokenizer.ggml.merges", _merges(model)
@@ -86,7 +93,6 @@ def tokenizer_metadata(
         token = _special_token(role, settings, added, config, notice)
         if token is not None:
             yield f"tokenizer.ggml.{key}_token_id", token
-    flags = _add_flags(tokenizer, settings)
     for role in FLAG_ROLES:
         if role in flags:
             yield f"tokenizer.ggml.add_{role}_token", flags[role]

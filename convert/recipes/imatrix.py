@@ -42,20 +42,6 @@ class Imatrix:
     chunks: int
     entries: Mapping[str, Floats]
 
-    def slice_of(self, name: str, index: int, columns: int) -> Floats | None:
-        """Return the importance of one slice's columns, or None where the tensor is not known.
-
-        Args:
-            name: The tensor's GGUF name.
-            index: The slice's number.
-            columns: The length of a row.
-
-        Returns:
-            float32 ``[columns]``.
-        """
-        values = self.entries.get(name)
-        return None if values is None else values[index * columns : (index + 1) * columns]
-
 
 def load_imatrix(path: Path) -> Imatrix:
     """Read an importance matrix of either format.

@@ -17,7 +17,7 @@ from typing import Protocol
 
 from dslocal.convert.architectures.mapping import MappedTensor
 from dslocal.errors import UsageError
-from dslocal.gguf.tensor_names import layer_of, name_in_layer
+from dslocal.gguf.tensor_names import layer_of
 from dslocal.gguf.tensor_types import GgmlType as T
 
 MAX_SUGGESTED = 3  # recipes that a wrong name may have meant
@@ -59,7 +59,7 @@ class Recipe(Protocol):
 
     @property
     def quantizes(self) -> bool:
-        """Return whether llama.cpp gets there by quantizing a bf16 file."""
+        """Return whether llama.cpp gets there by quantizing what its converter wrote."""
 
     def assign(
         self, tensors: Iterable[MappedTensor], traits: ModelTraits, overhead: int
@@ -86,8 +86,8 @@ class NamedRecipe:
 
     @property
     def quantizes(self) -> bool:
-        """Return whether llama.cpp gets there by quantizing a bf16 file."""
-        return self.base.block > 1
+        """Return whether llama.cpp gets there by quantizing what its converter wrote."""
+        return self.base.block > 1 and self.name != "MXFP4"
 
     def assign(
         self, tensors: Iterable[MappedTensor], traits: ModelTraits, overhead: int
@@ -97,13 +97,20 @@ class NamedRecipe:
         types = {}
         for tensor in sorted(tensors, key=lambda t: tensor_order(t.name)):
             if not is_quantizable(tensor):
-                types[tensor.name] = T.F32
+                types[tensor.name] = self._unquantized(tensor)
+                continue
+            if self.name == "MXFP4" and tensor.native is not None:
+                types[tensor.name] = T.MXFP4 if tensor.is_routed_expert else tensor.native
                 continue
             role = _role(tensor.name)
             kind = _choose(self, role, tensor, traits, seen[role])
             types[tensor.name] = fitting_type(kind, tensor.columns)
             seen[role] += 1
         return types
+
+    def _unquantized(self, tensor: MappedTensor) -> T:
+        """Return the type of a tensor that no recipe quantizes."""
+        return T.F32 if self.base is T.F32 and tensor.native is not T.I32 else kept_type(tensor)
 
 
 # by the numbers of enum llama_ftype (include/llama.h), from the largest to the smallest
@@ -124,6 +131,7 @@ _RECIPES = (
     NamedRecipe("IQ4_NL", 25, T.IQ4_NL),
     NamedRecipe("IQ4_XS", 30, T.IQ4_XS),
     NamedRecipe("MXFP4_MOE", 38, T.MXFP4),
+    NamedRecipe("MXFP4", 38, T.MXFP4),
     NamedRecipe("Q3_K_L", 13, T.Q3_K),
     NamedRecipe("Q3_K_M", 12, T.Q3_K),
     NamedRecipe("Q3_K_S", 11, T.Q3_K),
@@ -143,7 +151,7 @@ _RECIPES = (
     NamedRecipe("TQ1_0", 36, T.TQ1_0),
 )
 RECIPES = {recipe.name: recipe for recipe in _RECIPES}
-ALIASES = {"Q5_K": "Q5_K_M", "Q4_K": "Q4_K_M", "Q3_K": "Q3_K_M", "MXFP4": "MXFP4_MOE"}
+ALIASES = {"Q5_K": "Q5_K_M", "Q4_K": "Q4_K_M", "Q3_K": "Q3_K_M"}
 
 IMATRIX_TYPES = frozenset({T.IQ1_S, T.IQ1_M, T.IQ2_XXS, T.IQ2_XS, T.IQ2_S, T.IQ3_XXS})
 # what takes the place of types of 256-blocks in rows that are not a multiple of 256
@@ -210,6 +218,11 @@ def is_quantizable(tensor: MappedTensor) -> bool:
     return bool(lengths) and not tensor.always_f32 and tensor.name.endswith("weight")
 
 
+def kept_type(tensor: MappedTensor) -> T:
+    """Return the type of a tensor that is not quantized: float32, or what V4's converter writes."""
+    return T.F32 if tensor.native is None else tensor.native
+
+
 def fitting_type(kind: T, columns: int) -> T:
     """Return ``kind``, or what takes its place in rows of ``columns``."""
     if columns % kind.block:
@@ -222,10 +235,9 @@ def tensor_order(name: str) -> tuple[int, str]:
     return layer_of(name), name
 
 
-# roles of tensors, by their name inside a layer
-_ROLES = {
-    "output.weight": "output",
-    "token_embd.weight": "token_embd",
+_OUTSIDE_LAYERS = {"output.weight": "output", "token_embd.weight": "token_embd"}
+# roles of tensors, by a part of their name: V3.2's indexer.attn_k counts as an attn_k
+_ATTENTION_ROLES = {
     "attn_v.weight": "attn_v",
     "attn_k.weight": "attn_k",
     "attn_q.weight": "attn_q",
@@ -237,10 +249,23 @@ _FEED_FORWARD = ("ffn_up", "ffn_gate", "ffn_down")
 @functools.lru_cache(maxsize=1 << 14)
 def _role(name: str) -> str:
     """Return the part of a tensor in the rules, or "other". Source: ``tensor_get_category``."""
-    name = name_in_layer(name)
-    if name in _ROLES:
-        return _ROLES[name]
-    return next((role for role in _FEED_FORWARD if name.startswith(role)), "other")
+    if name in _OUTSIDE_LAYERS:
+        return _OUTSIDE_LAYERS[name]
+    attention = next((role for part, role in _ATTENTION_ROLES.items() if part in name), None)
+    if attention:
+        return attention
+    return next((role for role in _FEED_FORWARD if role in name), "other")
+
+
+_MXFP4 = ("MXFP4_MOE", "MXFP4")
+
+
+def _is_f32_before_quantizing(tensor: MappedTensor) -> bool:
+    """Return whether llama.cpp's converter keeps a tensor in F32 that llama-quantize quantizes.
+
+    It is V3.2's indexer's. Source: ``ModelBase.prepare_tensors``.
+    """
+    return tensor.native is None and tensor.name.endswith("indexer.proj.weight")
 
 
 _LOW_BIT = frozenset({"IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ2_M", "IQ1_S", "IQ1_M"})
@@ -260,10 +285,10 @@ def _choose(
     """
     name, base = recipe.name, recipe.base
     if base.block == 1:
-        return base
+        return T.F32 if _is_f32_before_quantizing(tensor) else base
     if role == "output" or (traits.tied and role == "token_embd"):
         return _output(name, base, tensor.columns)
-    if name == "MXFP4_MOE":
+    if name in _MXFP4:
         return base if tensor.slices > 1 else T.Q8_0
     if role == "token_embd":
         return _TOKEN_EMBD.get(name, base)
@@ -306,7 +331,7 @@ _ATTN_OUTPUT = {
 
 
 def _output(name: str, base: T, columns: int) -> T:
-    if name == "MXFP4_MOE" or columns % base.block or base is T.Q8_0:
+    if name in _MXFP4 or columns % base.block or base is T.Q8_0:
         return T.Q8_0
     return T.Q5_K if name in _LOW_BIT or name == "IQ3_XXS" else T.Q6_K
 

@@ -23,7 +23,7 @@ from dslocal.errors import NotFoundError, UsageError
 from dslocal.files import read_limited, utf8_text
 from dslocal.gguf.tensor_types import GgmlType
 
-from .named import ModelTraits, file_type_of, fitting_type, is_quantizable
+from .named import ModelTraits, file_type_of, fitting_type, is_quantizable, kept_type
 
 MAX_FILE = 1 << 20  # bytes
 
@@ -58,7 +58,7 @@ class FileRecipe:
         unused = dict.fromkeys(self.rules)
         for tensor in tensors:
             if not is_quantizable(tensor):
-                types[tensor.name] = GgmlType.F32
+                types[tensor.name] = kept_type(tensor)
                 continue
             rule = next((rule for rule in self.rules if rule.pattern.search(tensor.name)), None)
             if rule is None:

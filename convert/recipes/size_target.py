@@ -21,7 +21,7 @@ from dslocal.errors import UsageError
 from dslocal.gguf.tensor_names import layer_of, name_in_layer
 from dslocal.gguf.tensor_types import GgmlType as T
 
-from .named import ModelTraits, file_type_of, fitting_type, is_quantizable
+from .named import ModelTraits, file_type_of, fitting_type, is_quantizable, kept_type
 
 # the types to choose from, by rising size
 TYPES = (T.Q2_K, T.Q3_K, T.IQ4_XS, T.Q4_K, T.Q5_K, T.Q6_K, T.Q8_0)
@@ -77,7 +77,7 @@ class SizedRecipe:
 
     name: str
     budget: int
-    quantizes: bool = True
+    quantizes: bool = False
     file_type: int = file_type_of(T.Q4_K)
 
     def assign(
@@ -96,7 +96,7 @@ class SizedRecipe:
         tensors = list(tensors)
         fixed = [t for t in tensors if not is_quantizable(t)]
         quantizable = [t for t in tensors if is_quantizable(t)]
-        free = self.budget - overhead - sum(padded(T.F32.nbytes(t.elements)) for t in fixed)
+        free = self.budget - overhead - sum(padded(kept_type(t).nbytes(t.elements)) for t in fixed)
         types = TYPES_WITH_IMATRIX if traits.has_imatrix else TYPES
         smallest = 0
         for floor in (*MIN_TYPES, types[0]) if traits.experts else (types[0],):
@@ -104,7 +104,7 @@ class SizedRecipe:
             smallest = sum(option.nbytes(0) for option in options)
             if smallest <= free:
                 chosen = _spend(options, free - smallest)
-                return dict.fromkeys((t.name for t in fixed), T.F32) | chosen
+                return {t.name: kept_type(t) for t in fixed} | chosen
         least = self.budget - free + smallest
         raise UsageError(
             f"--size {self.name}: {_rounded_up(least)} is the least that this model "

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from dslocal.hub.fetch import DownloadProgress
 
 DEFAULT_QUANT = "Q4_K_M"
-Mtp = Literal["keep", "drop", "only"]
+Mtp = Literal["keep", "drop", "only", "beside", "dspark-only"]
 
 
 @dataclass(frozen=True)

@@ -37,10 +37,15 @@ def test_tensors_are_those_of_the_plan(tmp_path: Path, kind: str, dtype: str, mt
     for output in plan.outputs:
         found = header_from_config(config, output.recipe, mtp=mtp)
         (layout,) = output.files
-        assert [(t.name, t.shape, t.type, t.offset, t.nbytes) for t in found.tensors] == [
+        outlined = [(t.name, t.shape, t.type, t.offset, t.nbytes) for t in found.tensors]
+        planned = [
             (p.tensor.name, p.tensor.shape[::-1], p.kind, p.offset, p.nbytes)
             for p in layout.tensors
         ]
+        if plan.architecture.converter_order and not output.recipe.quantizes:
+            # only the shards tell in which order these lie
+            outlined, planned = ([(*t[:3], t[4]) for t in sorted(ts)] for ts in (outlined, planned))
+        assert outlined == planned
         assert -(-(found.file_size - found.data_start) // 32) * 32 == layout.data_size
         arch = plan.architecture.arch
         assert found.architecture == arch

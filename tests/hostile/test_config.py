@@ -156,8 +156,6 @@ def _families() -> Iterator[Case]:
         yield Config(f"architectures {value!r}", config(architectures=value), "architectures is")
     for name in (
         "GPT2LMHeadModel",
-        "DeepseekV32ForCausalLM",
-        "DeepseekV4ForCausalLM",
         "",
         "\x1b[2J",
         "x" * 10_000,

@@ -16,7 +16,6 @@ stay true for them. Knows nothing of dslocal and GGUF.
 from __future__ import annotations
 
 import json
-import math
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -24,12 +23,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+
+from . import tiny_v4
+from .stored_tensors import (
+    FP8_BLOCK,
+    Floats,
+    Stored,
+    encode,
+    normal_values,
+    quantize_fp8,
+    write_safetensors,
+)
 
 Config = dict[str, Any]
 Shapes = dict[str, tuple[int, ...]]
-Floats = NDArray[np.float32]
-FP8_BLOCK = 128
 FP8_KEEPS = (
     "embed_tokens",
     "lm_head",
@@ -37,6 +44,7 @@ FP8_KEEPS = (
     "mlp.gate.",
     "eh_proj",
     "shared_head",
+    "indexer.weights_proj",
 )  # parts that V3 leaves in bf16
 BOS = "<｜begin▁of▁sentence｜>"
 EOS = "<｜end▁of▁sentence｜>"
@@ -179,19 +187,28 @@ _V3 = {
     "scoring_func": "sigmoid",
     "norm_topk_prob": True,
 }
+_V3_MTP = {
+    **_V3,
+    "topk_method": "noaux_tc",
+    "routed_scaling_factor": 2.5,
+    "n_shared_experts": 1,
+    "num_nextn_predict_layers": 1,
+    "num_hidden_layers": 3,
+    "rope_scaling": {**_YARN, "mscale": 1.0, "mscale_all_dim": 1.0},
+}
+_V32 = {
+    **_V3_MTP,
+    "architectures": ["DeepseekV32ForCausalLM"],
+    "model_type": "deepseek_v32",
+    "index_head_dim": 128,
+    "index_n_heads": 8,
+    "index_topk": 64,
+}
 KINDS = {
-    "deepseek-v3": Kind(
-        "deepseek-v3",
-        {
-            **_V3,
-            "topk_method": "noaux_tc",
-            "routed_scaling_factor": 2.5,
-            "n_shared_experts": 1,
-            "num_nextn_predict_layers": 1,
-            "num_hidden_layers": 3,
-            "rope_scaling": {**_YARN, "mscale": 1.0, "mscale_all_dim": 1.0},
-        },
-    ),
+    "deepseek-v3": Kind("deepseek-v3", _V3_MTP),
+    "deepseek-v32": Kind("deepseek-v3", _V32),
+    "deepseek-v4": Kind("deepseek-v3", tiny_v4.V4),
+    "deepseek-v4-dspark": Kind("deepseek-v3", {**tiny_v4.V4, **tiny_v4.DSPARK}),
     "deepseek-v2-lite": Kind(  # 27 layers: llama.cpp takes fewer for a model with q_lora_rank
         "deepseek-llm",
         {
@@ -256,21 +273,23 @@ def write_checkpoint(
 ) -> Path:
     """Writes a checkpoint of ``kind`` into ``folder`` (made if need be) and returns it.
 
-    ``dtype``: bf16, f16, f32, or fp8 with V3's 128x128 block scales. ``shards``: tensors go round
+    ``dtype``: bf16, f16, f32, or fp8 with V3's 128x128 block scales; for V4, fp4 is what the vendor
+    publishes and fp8 a Base checkpoint. ``shards``: tensors go round
     them one by one, so that a layer's experts, and a weight and its scale, lie in different files.
     ``changes``: other values for config.json; ``...`` takes a key out.
     """
     family = KINDS[kind]
-    names = {"bf16": "bfloat16", "f16": "float16", "f32": "float32", "fp8": "bfloat16"}
+    names = {"f16": "float16", "f32": "float32"}
     words = _tokenizer(TOKENIZERS[family.tokenizer])
     ids = {token["content"]: token["id"] for token in words["added_tokens"]}
     config: Config = {
         **family.config,
         "bos_token_id": ids[BOS],
         "eos_token_id": ids[EOS],
-        "torch_dtype": names[dtype],
+        "torch_dtype": names.get(dtype, "bfloat16"),
     }
-    if dtype == "fp8":
+    is_v4 = family.config["model_type"] == "deepseek_v4"
+    if dtype in ("fp8", "fp4"):
         blocks = {"weight_block_size": [FP8_BLOCK, FP8_BLOCK]}
         config["quantization_config"] = {
             "activation_scheme": "dynamic",
@@ -278,6 +297,9 @@ def write_checkpoint(
             "quant_method": "fp8",
             **blocks,
         }
+        if is_v4:
+            config["expert_dtype"] = dtype
+            config["quantization_config"]["scale_fmt"] = "ue8m0"
     config = {key: value for key, value in {**config, **changes}.items() if value is not ...}
     settings = {
         "add_bos_token": True,
@@ -286,6 +308,10 @@ def write_checkpoint(
         "eos_token": EOS,
         "chat_template": CHAT_TEMPLATE,
     }
+    if is_v4:  # its tokenizer adds no BOS, and the vendor publishes no template
+        settings = {**settings, "add_bos_token": False}
+        del settings["chat_template"]
+        words["post_processor"] = None
     sampling = {"do_sample": True, "temperature": 0.6, "top_p": 0.95}
     folder.mkdir(parents=True, exist_ok=True)
     _write_json(folder / "config.json", config)
@@ -298,7 +324,7 @@ def write_checkpoint(
         folder / "generation_config.json",
         {"bos_token_id": ids[BOS], "eos_token_id": ids[EOS], **sampling},
     )
-    stored = dict(_stored(config, dtype, seed))
+    stored = dict((tiny_v4.stored_tensors if is_v4 else _stored)(config, dtype, seed))
     if shards == 1:
         write_safetensors(folder / "model.safetensors", stored)
         return folder
@@ -317,37 +343,6 @@ def write_checkpoint(
         {"metadata": {"total_size": total}, "weight_map": where},
     )
     return folder
-
-
-@dataclass(frozen=True)
-class Stored:
-    """A tensor as a safetensors file stores it."""
-
-    dtype: str
-    shape: tuple[int, ...]
-    data: bytes
-
-
-def write_safetensors(path: Path, tensors: Mapping[str, Stored]) -> None:
-    """Write the safetensors format: 8 bytes of header length, a JSON header padded with spaces to a
-    multiple of 8, the data.
-    """
-    header: Config = {"__metadata__": {"format": "pt"}}
-    end = 0
-    for name, tensor in tensors.items():
-        header[name] = {
-            "dtype": tensor.dtype,
-            "shape": tensor.shape,
-            "data_offsets": [end, end + len(tensor.data)],
-        }
-        end += len(tensor.data)
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    path.write_bytes(
-        len(text).to_bytes(8, "little")
-        + text
-        + b"".join(tensor.data for tensor in tensors.values())
-    )
 
 
 def tensor_shapes(c: Config) -> Shapes:
@@ -433,6 +428,22 @@ def _mla(c: Config) -> Shapes:
         **found,
         "kv_b_proj.weight": (heads * (nope + v), rank),
         "o_proj.weight": (embd, heads * v),
+        **_indexer(c),
+    }
+
+
+def _indexer(c: Config) -> Shapes:
+    """Return what V3.2's sparse attention adds to a layer."""
+    if "index_n_heads" not in c:
+        return {}
+    embd = c["hidden_size"]
+    heads, size = c["index_n_heads"], c["index_head_dim"]
+    return {
+        "indexer.wq_b.weight": (heads * size, c["q_lora_rank"]),
+        "indexer.wk.weight": (size, embd),
+        "indexer.k_norm.weight": (size,),
+        "indexer.k_norm.bias": (size,),
+        "indexer.weights_proj.weight": (heads, embd),
     }
 
 
@@ -440,13 +451,13 @@ def _stored(c: Config, dtype: str, seed: int) -> Iterator[tuple[str, Stored]]:
     for name, shape in tensor_shapes(c).items():
         values = _values(name, shape, seed)
         if name.endswith("e_score_correction_bias"):  # V3 keeps it in F32
-            yield name, _encode(values, "f32")
+            yield name, encode(values, "f32")
         elif dtype == "fp8" and len(shape) == 2 and not any(part in name for part in FP8_KEEPS):
             codes, scale = quantize_fp8(values)
             yield name, Stored("F8_E4M3", shape, codes.tobytes())
-            yield f"{name}_scale_inv", _encode(scale, "f32")
+            yield f"{name}_scale_inv", encode(scale, "f32")
         else:
-            yield name, _encode(values, "bf16" if dtype == "fp8" else dtype)
+            yield name, encode(values, "bf16" if dtype == "fp8" else dtype)
 
 
 def _values(name: str, shape: tuple[int, ...], seed: int) -> Floats:
@@ -458,56 +469,9 @@ def _values(name: str, shape: tuple[int, ...], seed: int) -> Floats:
         "shared_head.head.weight": "lm_head.weight",
     }
     origin = next((trunk for copy, trunk in copied.items() if name.endswith(copy)), name)
-    bits = np.random.PCG64([seed, zlib.crc32(origin.encode())]).random_raw(math.prod(shape))
-    sums = (
-        bits.view(np.uint16).reshape(-1, 4).sum(1, dtype=np.int64) - 2 * 65535
-    )  # four uniform numbers: nearly normal
     scale = 0.1 if len(shape) == 1 else shape[-1] ** -0.5
-    values: Floats = (sums * (scale * math.sqrt(3) / 65536)).astype(np.float32).reshape(shape)
+    values = normal_values([seed, zlib.crc32(origin.encode())], shape, scale)
     return values + np.float32(1) if len(shape) == 1 and not name.endswith("bias") else values
-
-
-def _encode(values: Floats, dtype: str) -> Stored:
-    if dtype == "f32":
-        return Stored("F32", values.shape, values.astype("<f4").tobytes())
-    if dtype == "f16":
-        return Stored("F16", values.shape, values.astype("<f2").tobytes())
-    bits = values.view(np.uint32)
-    return Stored(
-        "BF16", values.shape, ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype("<u2").tobytes()
-    )
-
-
-def e4m3_values() -> Floats:
-    """Return the 127 finite values from 0 to 448 of the codes 0 to 126."""
-    exponent, mantissa = np.divmod(np.arange(127, dtype=np.float32), np.float32(8))
-    return np.where(
-        exponent == 0, mantissa * 2.0**-9, (1 + mantissa / 8) * 2.0 ** (exponent - 7)
-    ).astype(np.float32)
-
-
-def quantize_fp8(values: Floats) -> tuple[NDArray[np.uint8], Floats]:
-    """Return e4m3 codes of ``values`` and the float32 scale of each 128x128 block, whose largest
-    value becomes 448.
-    """
-    rows, columns = (-(-n // FP8_BLOCK) for n in values.shape)
-    padded = np.zeros((rows * FP8_BLOCK, columns * FP8_BLOCK), np.float32)
-    padded[: values.shape[0], : values.shape[1]] = values
-    blocks = padded.reshape(rows, FP8_BLOCK, columns, FP8_BLOCK)
-    scale = (np.abs(blocks).max((1, 3)) / np.float32(448)).astype(np.float32)
-    scaled = (blocks / scale[:, None, :, None]).reshape(padded.shape)[
-        : values.shape[0], : values.shape[1]
-    ]
-    table = e4m3_values()
-    middles = (table[:-1] + table[1:]) / 2
-    low, high = (
-        np.searchsorted(middles, np.abs(scaled), "left"),
-        np.searchsorted(middles, np.abs(scaled), "right"),
-    )
-    codes = np.where(
-        low % 2 == 0, low, high
-    )  # they differ on a tie only, which goes to the even code
-    return (codes + 128 * np.signbit(scaled)).astype(np.uint8), scale
 
 
 def _tokenizer(family: Config) -> Config:
