@@ -6,13 +6,25 @@ from __future__ import annotations
 
 import re
 import sys
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
 from dslocal.errors import UsageError
 from dslocal.files import binary_size
 from dslocal.plan.machine import probe
+from dslocal.plan.machine.described import (
+    MAX_GPUS,
+    NO_PARTS,
+    Parts,
+    describe_machine,
+    described_gpus,
+    named_chip,
+    named_cpu,
+    named_gpus,
+)
+from dslocal.plan.machine.hardware import GB, Chip
 from dslocal.plan.machine.machine import Gpu, Machine, Os
 from dslocal.plan.speed import Rates, rates_for
 
@@ -21,28 +33,70 @@ from .sizes import size_in_bytes
 OSES = ("linux", "macos", "windows")
 LEAST_RAM = 64 << 20
 PLATFORMS = {"darwin": "macos", "win32": "windows"}
+MAX_BANDWIDTH = 100_000 * GB
+_BANDWIDTH = re.compile(r"(\d{1,6}(?:\.\d{1,3})?)\s*(?:([GT])B?(?:/s)?)?", re.IGNORECASE)
 
 
-def machine_and_rates(
-    ram: str | None = None, vram: str | None = None, os: str | None = None
-) -> tuple[Machine, Rates]:
-    """Raises UsageError for options that make no machine."""
-    gpu_memory = None if vram is None else _memory(vram, "--vram", least=0)
-    if ram is None and os is None:
-        from dslocal.catalog import resolve
-        from dslocal.engine import calibrate
+@dataclass(frozen=True)
+class MachineOptions:
+    """What is said of a machine that is not here, as it was written.
 
-        machine = probe.probe_machine()
-        rates = calibrate.measured_rates(machine, lambda: resolve.ensure_gguf(resolve.DEFAULT))
-        machine = machine if gpu_memory is None else _with_vram(machine, gpu_memory)
-        return machine, rates_for(machine, rates)
-    if os is not None and os.lower() not in OSES:
-        raise UsageError(f"--os: {os!r:.20} is not known", hint=", ".join(OSES))
-    system = cast(Os, (os or PLATFORMS.get(sys.platform, "linux")).lower())
-    installed = (
-        _memory(ram, "--ram", least=LEAST_RAM) if ram is not None else probe.probe_machine().ram
+    Attributes:
+        ram: its RAM, such as "128GiB".
+        vram: the memory of its GPUs: each text one size, or several with commas between.
+        os: "linux", "macos" or "windows".
+        gpu: its GPUs by name, such as "RTX 4090".
+        cpu: its CPU by name, such as "EPYC 9554".
+        chip: a chip whose CPU and GPU share the RAM, such as "M4 Max".
+        bandwidth: GB/s of the GPUs' memory, or of the RAM where there is no such GPU.
+    """
+
+    ram: str | None = None
+    vram: Sequence[str] = ()
+    os: str | None = None
+    gpu: Sequence[str] = ()
+    cpu: str | None = None
+    chip: str | None = None
+    bandwidth: str | None = None
+
+    @property
+    def is_other(self) -> bool:
+        """Return whether another machine than this one is described, or this one changed."""
+        return self != THIS_MACHINE
+
+
+THIS_MACHINE = MachineOptions()
+
+
+def machine_and_rates(options: MachineOptions = THIS_MACHINE) -> tuple[Machine, Rates]:
+    """Return the machine that options describe, and its rates.
+
+    Options that say nothing of RAM, CPU or OS change this machine's GPUs alone.
+
+    Raises:
+        UsageError: the options make no machine.
+    """
+    os = None if options.os is None else options.os.lower()
+    if os is not None and os not in OSES:
+        raise UsageError(f"--os: {options.os!r:.20} is not known", hint=", ".join(OSES))
+    sizes = _gpu_sizes(options.vram)
+    ram = None if options.ram is None else _memory(options.ram, "--ram", least=LEAST_RAM)
+    chip = None if options.chip is None else named_chip(options.chip, ram or 0)
+    parts = Parts(
+        gpus=tuple(card for text in options.gpu for card in named_gpus(text)),
+        cpu=None if options.cpu is None else named_cpu(options.cpu),
+        chip=chip,
+        bandwidth=None if options.bandwidth is None else _bandwidth(options.bandwidth),
     )
-    machine = probe.describe_machine(installed, vram=gpu_memory, os=system)
+    says_more = ram is not None or os is not None or parts.cpu is not None or chip is not None
+    if not says_more and (parts.gpus or sizes or parts == NO_PARTS):
+        return _with_gpus_here(sizes, parts)
+    system = cast(Os, os or PLATFORMS.get(sys.platform, "linux"))
+    if chip is not None:
+        system = _os_of(chip, os, system)
+    if ram is None:
+        ram = _ram_of(chip) if chip else probe.probe_machine().ram
+    machine = describe_machine(ram, vram=sizes, os=system, parts=parts)
     return machine, rates_for(machine)
 
 
@@ -52,6 +106,93 @@ def this_machine() -> tuple[Machine, Rates]:
 
     machine = probe.probe_machine()
     return machine, rates_for(machine, calibrate.remembered_rates(machine))
+
+
+def with_ssd_of(file: Path, machine: Machine, rates: Rates) -> Rates:
+    """Return ``rates`` with what the disk gives that ``file`` is on, measured on the file."""
+    from dslocal.engine import calibrate
+
+    return replace(rates, ssd=calibrate.measure_ssd_rate(file, machine.cores) or rates.ssd)
+
+
+def _with_gpus_here(sizes: Sequence[int] | None, parts: Parts) -> tuple[Machine, Rates]:
+    """Return this machine, with other GPUs where some are described."""
+    from dslocal.catalog import resolve
+    from dslocal.engine import calibrate
+
+    machine = probe.probe_machine()
+    measured = calibrate.measured_rates(machine, lambda: resolve.ensure_gguf(resolve.DEFAULT))
+    if sizes is not None or parts.gpus:
+        machine = _with_gpus(machine, sizes, parts)
+    return machine, rates_for(machine, measured)
+
+
+def _with_gpus(machine: Machine, sizes: Sequence[int] | None, parts: Parts) -> Machine:
+    """Return ``machine`` with other GPUs, or with more or less memory on those that it has."""
+    if parts.gpus or parts.bandwidth or (not machine.gpus and sizes):
+        if machine.unified:
+            raise UsageError("--gpu: the GPU of this machine shares its RAM; --ram makes another")
+        gpus, notes = described_gpus(sizes, parts)
+        return replace(machine, gpus=tuple(gpus), notes=(*machine.notes, *notes))
+    sizes = [min(size, machine.ram) if machine.unified else size for size in sizes or ()]
+    taken = [
+        _of_size(machine.gpus[min(number, len(machine.gpus) - 1)], size)
+        for number, size in enumerate(sizes)
+        if size
+    ]
+    planned = " and ".join(map(binary_size, sizes))
+    note = f"--vram: {planned} of GPU memory are planned with"
+    return replace(machine, gpus=tuple(taken), notes=(*machine.notes, note))
+
+
+def _of_size(gpu: Gpu, size: int) -> Gpu:
+    return replace(gpu, total=max(gpu.total, size), free=size)
+
+
+def _os_of(chip: Chip, os: str | None, default: Os) -> Os:
+    """Return the operating system of a machine with a chip. Raises UsageError for another one."""
+    is_mac = chip.kind == "metal"
+    if os is not None and (os == "macos") != is_mac:
+        raise UsageError(f"--os {os}: {chip.name} is not a chip of such a machine")
+    if is_mac:
+        return "macos"
+    return default if default != "macos" else "linux"
+
+
+def _ram_of(chip: Chip) -> int:
+    """Return the RAM of a chip that is sold with one size. Raises UsageError for any other."""
+    if len(chip.memory) > 1:
+        sold = ", ".join(map(str, chip.memory))
+        raise UsageError(f"--chip: {chip.name} is sold with {sold} GiB of memory", hint="--ram")
+    return chip.memory[0] << 30
+
+
+def _gpu_sizes(texts: Sequence[str]) -> list[int] | None:
+    """Return the memory of each GPU; None where nothing is said of it.
+
+    "24GiB,24GiB" and "2x24GiB" are two of one size.
+    """
+    if not texts:
+        return None
+    sizes: list[int] = []
+    for text in ",".join(texts).split(","):
+        many = re.fullmatch(r"\s*(\d{1,3})\s*[x×]\s*(\S.*)", text)
+        count = int(many[1]) if many else 1
+        sizes += [_memory(many[2] if many else text, "--vram", least=0)] * count
+    if len(sizes) > MAX_GPUS:
+        raise UsageError(f"--vram: {len(sizes)} GPUs; {MAX_GPUS} at the most")
+    return sizes
+
+
+def _bandwidth(text: str) -> float:
+    """Return bytes a second of a text such as "936", "936GB/s" or "1.8TB/s". Raises UsageError."""
+    found = _BANDWIDTH.fullmatch(text.strip())
+    rate = float(found[1]) * GB if found else 0.0
+    if found and (found[2] or "").upper() == "T":
+        rate *= 1000
+    if not GB <= rate <= MAX_BANDWIDTH:
+        raise UsageError(f"--bandwidth: {text!r:.40} is no bandwidth", hint="as 936, in GB/s")
+    return rate
 
 
 def _memory(text: str, option: str, *, least: int) -> int:
@@ -67,22 +208,3 @@ def _memory(text: str, option: str, *, least: int) -> int:
             else "as 8GB, which is 8 GiB here; 0 for none"
         )
         raise UsageError(f"{option}: {text!r:.40} is no size of memory", hint=hint) from e
-
-
-def _with_vram(machine: Machine, vram: int) -> Machine:
-    """``machine`` with one GPU that a model may take ``vram`` of, or none."""
-    vram = min(vram, machine.ram) if machine.unified else vram
-    first = machine.gpus[0] if machine.gpus else Gpu("GPU", "cuda", vram, vram)
-    gpus = (replace(first, total=max(first.total, vram), free=vram),) if vram else ()
-    return replace(
-        machine,
-        gpus=gpus,
-        notes=(*machine.notes, f"--vram: {binary_size(vram)} of GPU memory are planned with"),
-    )
-
-
-def with_ssd_of(file: Path, machine: Machine, rates: Rates) -> Rates:
-    """``rates`` with what the disk gives that ``file`` is on, measured on the file itself."""
-    from dslocal.engine import calibrate
-
-    return replace(rates, ssd=calibrate.measure_ssd_rate(file, machine.cores) or rates.ssd)

@@ -7,7 +7,7 @@ settings (``plan``). Reads headers only.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from dslocal.errors import UsageError
 
 from .load_options import overrides
-from .machines import machine_and_rates, with_ssd_of
+from .machines import MachineOptions, machine_and_rates, with_ssd_of
 
 if TYPE_CHECKING:
     from dslocal.catalog import ModelEntry
@@ -77,8 +77,12 @@ def plan(
     n_gpu_layers: int | None = None,
     cpu_moe: int | str | None = None,
     ram: str | None = None,
-    vram: str | None = None,
+    vram: str | Sequence[str] = (),
     os: str | None = None,
+    gpu: str | Sequence[str] = (),
+    cpu: str | None = None,
+    chip: str | None = None,
+    bandwidth: str | None = None,
 ) -> ModelPlan:
     """Plan how a model runs on this machine, or on one that is described.
 
@@ -91,8 +95,12 @@ def plan(
         n_gpu_layers: layers on the GPU.
         cpu_moe: layers whose experts stay in RAM: a number, "all" or "auto".
         ram: the memory of another machine, such as "128GiB".
-        vram: the memory of its GPU; "0" for none.
+        vram: the memory of its GPU, or of each of them; "0" for none.
         os: "linux", "macos" or "windows".
+        gpu: its GPU by name, such as "RTX 4090", or each of them.
+        cpu: its CPU by name, such as "EPYC 9554".
+        chip: its chip, where CPU and GPU share the RAM, such as "M4 Max".
+        bandwidth: GB/s of the GPU's memory, or of the RAM where there is no such GPU.
 
     Returns:
         The plan. One that does not fit is an answer too: see ``fits``.
@@ -102,8 +110,9 @@ def plan(
         UsageError: an argument is out of range, or what is decided cannot be had on any machine.
     """
     chosen = overrides(n_ctx, kv_type, n_gpu_layers=n_gpu_layers, cpu_moe=cpu_moe)
-    machine, rates = machine_and_rates(ram, vram, os)
-    described = any(value is not None for value in (ram, vram, os))
+    options = MachineOptions(ram, _texts(vram), os, _texts(gpu), cpu, chip, bandwidth)
+    machine, rates = machine_and_rates(options)
+    described = options.is_other
     found = assess_named(str(model), quant, machine, rates, chosen, described=described).assessment
     return ModelPlan(
         model=found.model.name,
@@ -116,6 +125,10 @@ def plan(
         lacking=found.plan.lacking,
         download=found.model.download,
     )
+
+
+def _texts(given: str | Sequence[str]) -> tuple[str, ...]:
+    return (given,) if isinstance(given, str) else tuple(given)
 
 
 def assess_named(
@@ -276,7 +289,10 @@ def planned_model(name: str, quant: str | None, cores: int) -> PlannedModel:
     header = converter.header_from_config(
         checkpoint.config.values, recipe, mtp=converter.has_mtp_layer(checkpoint)
     )
-    return PlannedModel(found.name, quant or found.quant, header, 0, header.file_size)
+    name = found.name
+    return PlannedModel(
+        name, quant or found.quant, header, disk=header.file_size, method="converted"
+    )
 
 
 def _installed(name: str, quant: str | None) -> PlannedModel | None:

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from dslocal.errors import DslocalError
 from dslocal.home.paths import config_dir, registry_file
+from dslocal.strict_yaml import read_yaml
 
 from .model_entry import ModelEntry
 from .registry_schema import Shape, read_file
-from .strict_yaml import read_yaml
 
 PREFIX = "deepseek-"  # of nearly every name; it may be left out
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from dslocal.errors import DslocalError
 from dslocal.home.paths import bundled
+from dslocal.strict_yaml import MAX_NUMBER, Rule, Section
 
 from .model_entry import (
     DEFAULT_QUANTS,
@@ -23,7 +24,6 @@ from .model_entry import (
     ReadyMade,
 )
 from .quant_names import is_quant_name
-from .strict_yaml import MAX_NUMBER, Rule, Section
 
 BUNDLED = "bundled:"
 MAX_REVISION = 100  # characters

@@ -86,6 +86,15 @@ ThinkBudget = Annotated[
         show_default=False,
     ),
 ]
+MinSpeed = Annotated[
+    float | None,
+    typer.Option(
+        "--min-speed",
+        metavar="N",
+        help="Tokens a second that are fast enough when a quantization is chosen. [8]",
+        show_default=False,
+    ),
+]
 Seed = Annotated[
     int | None, typer.Option("--seed", help="Same seed, same answer. [random]", show_default=False)
 ]

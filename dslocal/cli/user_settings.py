@@ -10,6 +10,7 @@ from dslocal.api.load_options import FLAG_NAMES, overrides
 from dslocal.api.model import new_seed
 from dslocal.errors import UsageError
 from dslocal.gguf.header import GgufHeader
+from dslocal.plan.choice import MIN_TOKENS_PER_S
 from dslocal.plan.memory.shape import can_draft
 from dslocal.plan.search import TARGET_CTX, Overrides, Plan
 
@@ -17,7 +18,8 @@ from .option_groups import Flags, LoadOptions
 
 MIN_CTX = 512
 TEMPLATES = "templates"  # the table of config.toml with named prompts
-CONFIG_KEYS = ("model", "ctx", *prompts.SETTINGS, TEMPLATES)
+MAX_SPEED = 10_000.0  # tokens a second
+CONFIG_KEYS = ("model", "ctx", "min_speed", *prompts.SETTINGS, TEMPLATES)
 VARIABLES = (
     "DSLOCAL_HOME",
     "DSLOCAL_DEBUG",
@@ -58,6 +60,31 @@ def named_model(option: str | None) -> str | None:
         return option
     found = configured("model")
     return str(found.value) if found else None
+
+
+def fast_enough(option: float | None = None) -> float:
+    """Return the tokens a second that are fast enough when a quantization is chosen.
+
+    Args:
+        option: What ``--min-speed`` says, which goes before the environment and config.toml.
+
+    Raises:
+        UsageError: It is not a speed.
+    """
+    wanted = configured("min_speed")
+    if option is not None:
+        wanted = ConfiguredValue(option, "--min-speed")
+    if wanted is None:
+        return MIN_TOKENS_PER_S
+    try:
+        speed = float(wanted.value)
+    except (TypeError, ValueError):
+        speed = -1.0
+    if isinstance(wanted.value, bool) or not 0 <= speed <= MAX_SPEED:
+        raise UsageError(
+            f"{wanted.source}: {wanted.value!r:.40} is not a speed", hint="in tokens a second, as 8"
+        )
+    return speed
 
 
 def sampling_settings(

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from dslocal.files import binary_size
 from dslocal.gguf.header import GgufHeader
 from dslocal.gguf.tensor_types import GgmlType
+from dslocal.plan.machine.bandwidth import one_gpu_bandwidth
 from dslocal.plan.machine.machine import Machine
 from dslocal.plan.memory.footprint import refusal_reason
 
@@ -143,7 +144,13 @@ def as_json(found: Assessment, machine: Machine, bandwidth: float) -> dict[str, 
 
 def _machine_as_json(machine: Machine, bandwidth: float) -> dict[str, Any]:
     gpus = [
-        {"name": gpu.name, "kind": gpu.kind, "total": gpu.total, "free": gpu.free}
+        {
+            "name": gpu.name,
+            "kind": gpu.kind,
+            "total": gpu.total,
+            "free": gpu.free,
+            "bandwidth": round(one_gpu_bandwidth(gpu, machine)),
+        }
         for gpu in machine.gpus
     ]
     return {

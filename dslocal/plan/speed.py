@@ -2,7 +2,9 @@
 
 A decoded token reads all dense, attention and shared weights, the experts that it is routed to, and
 the KV cache. Rates are measured once on this machine (:mod:`dslocal.engine.calibrate`); for another
-machine, or a GPU, they are the memory's bandwidth times the share of it that llama.cpp reaches.
+machine, or a GPU, they are the memory's bandwidth times the share of it that llama.cpp reaches, and
+a layer takes a little time besides, which counts where the memory is fast. How far that is from
+published measurements, tests/benchmarks/published_speeds.py says.
 """
 
 from __future__ import annotations
@@ -21,31 +23,72 @@ from dslocal.plan.machine.bandwidth import (
 )
 from dslocal.plan.machine.machine import Machine
 from dslocal.plan.memory.footprint import kv_bytes_per_token
-from dslocal.plan.memory.placement import EMBEDDINGS, OUTPUT, placed_tensors
+from dslocal.plan.memory.placement import EMBEDDINGS, OUTPUT, is_on_gpu, placed_tensors
+from dslocal.plan.memory.shape import moe_layers, shape_of
 
-from .load_config import LoadConfig, MemoryUse
+from .load_config import GpuKind, LoadConfig, MemoryUse
 
-# The share of the bandwidth that decoding reaches: Coder-V2 236B Q4 on an M2 Ultra, 12.9 GB a token
-# at 25 tokens/s of 800 GB/s.
-ETA = 0.40
-OTHER_RAM = 40e9  # bytes a second, where nothing is known: two channels of DDR4
-SPREAD = 0.35  # forecasts are given as a range this far to either side
+OTHER_RAM = 51.2e9  # bytes a second, where nothing is known: two channels of DDR4
+CORE_RATE = 10e9  # bytes a second that one core reads while decoding (engine/calibrate.py)
+SPREAD = 0.30  # forecasts are given as a range this far to either side
 SMALL_READ = 0.7  # of its sequential speed that an SSD reaches on an expert's few megabytes
+
+
+@dataclass(frozen=True, slots=True)
+class LayerTime:
+    """Seconds that a layer takes besides reading its weights, for one token.
+
+    Attributes:
+        dense: any layer.
+        routed: a layer with routed experts, in addition.
+    """
+
+    dense: float = 0.0
+    routed: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Efficiency:
+    """What decoding reaches with some kernels.
+
+    Attributes:
+        share: the share of the memory's bandwidth at which weights are read.
+        layer: what a layer takes besides.
+    """
+
+    share: float
+    layer: LayerTime
+
+
+# Fitted to the published measurements in tests/benchmarks/published_speeds.yaml, two numbers for
+# all chips of a kind: on Apple's a straight line fits M1 to M4, base to Ultra, 4 to 16 bits.
+GPU_EFFICIENCY: dict[GpuKind, Efficiency] = {
+    "metal": Efficiency(0.89, LayerTime(150e-6, 200e-6)),
+    "cuda": Efficiency(0.80, LayerTime(30e-6, 40e-6)),
+    "other": Efficiency(0.78, LayerTime(50e-6, 100e-6)),
+}
+CPU_EFFICIENCY = Efficiency(0.65, LayerTime(50e-6, 500e-6))
+NO_LAYER_TIME = LayerTime()
 
 
 @dataclass(frozen=True)
 class Rates:
-    """Bytes a second that decoding reads from each tier, all losses included.
+    """Bytes a second that decoding reads from each tier, and what its layers take besides.
 
     Attributes:
         gpu: from the GPU's memory; 0 without one.
         ram: from RAM.
         ssd: from the SSD.
+        gpu_layer: what a layer on the GPU takes besides.
+        ram_layer: what a layer on the CPU takes besides; nothing where ``ram`` was measured, which
+            includes it.
     """
 
     gpu: float
     ram: float
     ssd: float
+    gpu_layer: LayerTime = NO_LAYER_TIME
+    ram_layer: LayerTime = NO_LAYER_TIME
 
 
 @dataclass(frozen=True)
@@ -82,11 +125,17 @@ def rates_for(machine: Machine, measured: Rates | None = None) -> Rates:
         machine: the machine.
         measured: what was measured on it, which comes before what its parts are known to give.
     """
-    gpu = gpu_bandwidth(machine) * ETA if machine.gpus else 0.0
+    gpu, gpu_layer = 0.0, NO_LAYER_TIME
+    if machine.gpus:
+        kernels = GPU_EFFICIENCY[machine.gpus[0].kind]
+        gpu, gpu_layer = gpu_bandwidth(machine) * kernels.share, kernels.layer
     if measured:
-        return Rates(measured.gpu or gpu, measured.ram, measured.ssd)
-    ram = ram_bandwidth(machine) or assumed_bandwidth(machine) or OTHER_RAM
-    return Rates(gpu, ram * ETA, SSD_BANDWIDTH)
+        if measured.gpu:
+            gpu, gpu_layer = measured.gpu, measured.gpu_layer
+        return Rates(gpu, measured.ram, measured.ssd, gpu_layer, measured.ram_layer)
+    bandwidth = ram_bandwidth(machine) or assumed_bandwidth(machine) or OTHER_RAM
+    ram = min(bandwidth * CPU_EFFICIENCY.share, machine.cores * CORE_RATE)
+    return Rates(gpu, ram, SSD_BANDWIDTH, gpu_layer, CPU_EFFICIENCY.layer)
 
 
 def traffic(
@@ -159,7 +208,23 @@ def tokens_per_s(
     seconds = read.ram / rates.ram + read.ssd / rates.ssd
     if rates.gpu:
         seconds += read.gpu / rates.gpu
+    seconds += layer_seconds(header, load_config, rates)
     return 1 / seconds if seconds else 0.0
+
+
+def layer_seconds(header: GgufHeader, load_config: LoadConfig, rates: Rates) -> float:
+    """Return the seconds that the layers take for one token besides reading."""
+    shape = shape_of(header)
+    routed = [layer for layer in moe_layers(header) if layer < shape.n_layer]
+    in_ram = set(routed[: load_config.cpu_moe_layers])
+    seconds = 0.0
+    for layer in range(shape.n_layer):
+        on_gpu = is_on_gpu(layer, shape, load_config)
+        seconds += (rates.gpu_layer if on_gpu else rates.ram_layer).dense
+    for layer in routed:
+        on_gpu = is_on_gpu(layer, shape, load_config) and layer not in in_ram
+        seconds += (rates.gpu_layer if on_gpu else rates.ram_layer).routed
+    return seconds
 
 
 def weight_bytes_per_token(header: GgufHeader, load_config: LoadConfig) -> int:

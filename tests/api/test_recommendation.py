@@ -7,8 +7,8 @@ from support.machines.planning import GIB, REGISTRY
 
 from dslocal.api import recommendation
 from dslocal.plan.machine import probe
+from dslocal.plan.machine.described import describe_machine
 from dslocal.plan.machine.machine import Machine
-from dslocal.plan.machine.probe import describe_machine
 from dslocal.plan.speed import Rates, rates_for
 
 SLOW, FAST = Rates(0, 8e9, 1e9), Rates(1e12, 5e10, 3e9)

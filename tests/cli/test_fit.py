@@ -65,31 +65,99 @@ MACHINES = [
 ]
 
 
+GROUPS = {
+    "cannot run here": ("–", ["no"]),
+    "from the SSD": ("SSD", ["ssd"]),
+    "slow: less than 8 tokens a second": (None, ["gpu", "offload", "cpu"]),
+    "runs well here": (None, ["gpu", "offload", "cpu"]),
+}
+PLACES = {"gpu": "GPU", "offload": "GPU+CPU", "cpu": "CPU", "ssd": "SSD", "no": "–"}
+
+
+def middle(row: dict[str, Any]) -> float:
+    speed = row["tokens_per_s"]
+    return float((speed["low"] * speed["high"]) ** 0.5)
+
+
 @pytest.mark.parametrize("args", MACHINES, ids=" ".join)
 def test_table(run: Run, args: list[str]) -> None:
-    shown, rows = text(run, *args), table(run, *args)
+    shown, rows = text(run, *args, "--all"), table(run, *args)
     assert list(rows) == [
         entry.name
         for entry in sorted(REGISTRY.values(), key=lambda entry: (entry.parameters, entry.name))
     ]
-    lines = {
-        line.split()[0]: line.split()
-        for line in shown.splitlines()
-        if line.split() and line.split()[0] in rows
-    }
-    assert list(lines) == list(rows)  # every model, its name whole
-    words = {
-        "gpu": ["GPU"],
-        "offload": ["GPU+CPU"],
-        "cpu": ["CPU"],
-        "ssd": ["from", "SSD"],
-        "no": ["no"],
-    }
+    group = ""
+    seen: set[str] = set()
+    titles: list[str] = []
+    for line in shown.splitlines():
+        words = line.removeprefix("→").split()
+        if line in GROUPS:
+            group = line
+            titles.append(line)
+        elif words and words[0] in rows and not line.startswith("Take"):
+            row = rows[words[0]]
+            seen.add(words[0])  # every model, its name whole
+            assert row["verdict"] in GROUPS[group][1]
+            assert words[1:3] == [row["quant"], PLACES[row["verdict"]]]
+            if row["verdict"] in ("gpu", "offload", "cpu"):
+                assert (middle(row) >= 7.99) == (group == "runs well here")
+            assert "…" not in line
+    assert seen == set(rows)
+    assert titles == [title for title in GROUPS if title in titles]  # what runs well stands last
+
+
+@pytest.mark.parametrize("args", MACHINES, ids=" ".join)
+def test_what_few_people_want_is_shown_with_all_alone(run: Run, args: list[str]) -> None:
+    shown, rows = text(run, *args), table(run, *args)
+    names = {line.removeprefix("→").split()[0] for line in shown.splitlines() if line.strip()}
     for name, row in rows.items():
-        runs = words[row["verdict"]]
-        assert lines[name][1 : 2 + len(runs)] == [row["quant"], *runs]
-        assert "…" not in " ".join(lines[name])
-    assert "RAM+GPU  ctx   t/s fetch  disk" in shown
+        assert (name in names) == (REGISTRY[name].is_usual and row["verdict"] != "no"), name
+    assert "more: --all" in shown
+    # on a small terminal the end is what one sees: what runs well, and what to take
+    last = shown.splitlines()[-23:]
+    if any(
+        rows[name]["verdict"] in PLACES and middle(rows[name]) >= 8 for name in names & set(rows)
+    ):
+        assert "runs well here" in last
+
+
+RECOMMENDED = [
+    (["--ram", "64GB", "--vram", "24GB"], "deepseek-r1-distill-qwen-32b"),
+    (
+        ["--ram", "32GB", "--gpu", "RTX 3060", "--cpu", "Ryzen 5 5600X"],
+        "deepseek-r1-distill-qwen-14b",
+    ),
+    (["--ram", "512GB", "--os", "macos", "--chip", "M3 Ultra"], "deepseek-r1-0528"),
+    (["--ram", "16GB", "--os", "macos", "--chip", "M2"], "deepseek-r1-0528-qwen3-8b"),
+]
+
+
+@pytest.mark.parametrize(("args", "name"), RECOMMENDED)
+def test_one_model_is_recommended_with_its_command(run: Run, args: list[str], name: str) -> None:
+    shown = text(run, *args).splitlines()
+    found = json.loads(run.inside("fit", "--json", *args).stdout)
+    quant = next(row["quant"] for row in found["models"] if row["model"] == name)
+    assert found["recommended"] == name
+    assert shown[-2].startswith(f"Take this one: {name} {quant}, ")
+    assert shown[-1] == f"  dslocal pull {name}"
+    assert any(line.startswith(f"→ {name}") for line in shown)
+
+
+def test_what_is_fast_enough_can_be_said(run: Run) -> None:
+    assert one(run, QWEN, "--ram", "64GB", "--min-speed", "1")["quant"] == "Q8_0"
+    assert one(run, QWEN, "--ram", "64GB")["quant"] == "Q4_K_M"
+    config = run.home / "config"
+    config.mkdir(exist_ok=True)
+    (config / "config.toml").write_text("min_speed = 1\n")
+    try:
+        assert one(run, QWEN, "--ram", "64GB")["quant"] == "Q8_0"
+        assert one(run, QWEN, "--ram", "64GB", "--min-speed", "20")["quant"] == "Q4_K_M"
+        assert "slow: less than 1 token" not in text(run, "--ram", "64GB")
+    finally:
+        (config / "config.toml").unlink()
+    done = run.inside("fit", "--min-speed", "-1")
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert b"--min-speed" in done.stderr
 
 
 def test_table_takes_the_quantization_to_take_here(run: Run) -> None:
@@ -180,7 +248,9 @@ def check(row: dict[str, Any]) -> None:
         for step in row["gave_up"]
     )
     assert row["plan"]["kv_type"] in ("f16", "q8_0", "q4_0")
-    assert all(list(gpu) == ["name", "kind", "total", "free"] for gpu in row["machine"]["gpu"])
+    assert all(
+        list(gpu) == ["name", "kind", "total", "free", "bandwidth"] for gpu in row["machine"]["gpu"]
+    )
 
 
 @pytest.mark.parametrize("args", MACHINES, ids=" ".join)
@@ -358,7 +428,7 @@ def test_machines_that_are_described(run: Run) -> None:
     assert machine("--ram", "64GB", "--vram", "24GB", "--os", "linux")["gpu"][0]["free"] == 24 * GIB
     apple = machine("--ram", "64GB", "--os", "macos")
     assert (apple["unified"], apple["gpu"][0]["free"]) == (True, 48 * GIB)
-    assert apple["bandwidth"] == 160e9
+    assert apple["gpu"][0]["bandwidth"] == 400e9
     assert machine("--ram", "64GB", "--vram", "56GB", "--os", "MacOS")["gpu"][0]["free"] == 56 * GIB
     assert machine("--os", "windows")["ram"] == 16 * GIB  # this one's
     assert machine("--os", "windows")["ram_available"] == 12 * GIB
@@ -366,7 +436,7 @@ def test_machines_that_are_described(run: Run) -> None:
 
 
 def test_vram_alone_keeps_this_machine(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = one(run, QWEN, "--vram", "8GB")
+    found = one(run, QWEN, "--quant", "Q4_K_M", "--vram", "8GB")
     assert (found["machine"]["cpu"], found["machine"]["ram_available"], found["verdict"]) == (
         "some CPU",
         12 * GIB,
@@ -377,7 +447,13 @@ def test_vram_alone_keeps_this_machine(run: Run, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(probe, "probe_machine", lambda: cards)
     capped = one(run, "deepseek-v2-lite", "--quant", "Q8_0", "--vram", "8GB")
     assert capped["machine"]["gpu"] == [
-        {"name": "NVIDIA H200", "kind": "cuda", "total": 140 * GIB, "free": 8 * GIB}
+        {
+            "name": "NVIDIA H200",
+            "kind": "cuda",
+            "total": 140 * GIB,
+            "free": 8 * GIB,
+            "bandwidth": 4800 * 10**9,
+        }
     ]
     assert (capped["verdict"], capped["memory"]["gpu"] <= 8 * GIB) == ("offload", True)
     none = one(run, QWEN, "--vram", "0")

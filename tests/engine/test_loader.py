@@ -21,8 +21,8 @@ from dslocal.gguf.header import GgufHeader, read_header
 from dslocal.gguf.tensor_types import GgmlType
 from dslocal.plan.load_config import LoadConfig
 from dslocal.plan.machine import probe
+from dslocal.plan.machine.described import describe_machine
 from dslocal.plan.machine.machine import Machine
-from dslocal.plan.machine.probe import describe_machine
 from dslocal.plan.memory.footprint import footprint
 from dslocal.plan.search import NO_OVERRIDES, Overrides, Plan, make_plan
 

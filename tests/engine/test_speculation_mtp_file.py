@@ -23,7 +23,7 @@ from dslocal.gguf.header import GgufHeader, read_header
 from dslocal.plan import mtp_file
 from dslocal.plan.load_config import DeviceShare, LoadConfig, MemoryUse
 from dslocal.plan.machine import probe
-from dslocal.plan.machine.probe import describe_machine
+from dslocal.plan.machine.described import describe_machine
 from dslocal.plan.memory.footprint import footprint
 from dslocal.plan.memory.shape import moe_layers
 from dslocal.plan.search import Overrides, Plan, make_plan

@@ -13,7 +13,6 @@ from dslocal.plan.machine.bandwidth import (
     ram_bandwidth,
 )
 from dslocal.plan.machine.machine import Gpu, Machine
-from dslocal.plan.machine.probe import describe_machine
 
 GB, GIB = 10**9, 1 << 30
 
@@ -83,7 +82,7 @@ def test_ram(cpu: str, cores: int, rate: float | None) -> None:
         ("NVIDIA GeForce RTX 3090 SUPER", 24, None),
         ("NVIDIA GeForce RTX 3090 Laptop GPU", 24, None),
         ("NVIDIA GeForce RTX 40900", 24, None),
-        ("AMD Radeon RX 7900 XTX", 24, None),
+        ("AMD Radeon RX 7900 XTX", 24, 960),
         ("", 1, None),
     ],
 )
@@ -91,12 +90,15 @@ def test_gpu(name: str, gib: int, rate: float | None) -> None:
     assert known_gpu_bandwidth(Gpu(name, "cuda", gib * GIB, gib * GIB)) == (rate and rate * GB)
 
 
-def test_the_slowest_gpu_counts() -> None:
-    gpus = tuple(
-        Gpu(name, "cuda", 24 * GIB, 24 * GIB)
-        for name in ("NVIDIA GeForce RTX 4090", "NVIDIA GeForce RTX 3090")
-    )
-    machine = Machine("linux", "x", 8, 64 * GIB, 60 * GIB, gpus)
-    assert gpu_bandwidth(machine) == 936 * GB
-    assert gpu_bandwidth(describe_machine(64 * GIB)) == 0
-    assert gpu_bandwidth(describe_machine(64 * GIB, vram=24 * GIB)) == UNKNOWN_GPU_BANDWIDTH["cuda"]
+def test_several_gpus_are_read_one_after_the_other() -> None:
+    def machine(*gpus: tuple[str, int]) -> Machine:
+        cards = tuple(Gpu(name, "cuda", gib * GIB, gib * GIB) for name, gib in gpus)
+        return Machine("linux", "x", 8, 64 * GIB, 60 * GIB, cards)
+
+    equal = machine(("NVIDIA GeForce RTX 3090", 24), ("NVIDIA GeForce RTX 3090", 24))
+    assert gpu_bandwidth(equal) == 936 * GB
+    mixed = machine(("NVIDIA GeForce RTX 4090", 24), ("NVIDIA GeForce RTX 3060", 12))
+    seconds = (24 / 1008 + 12 / 360) / 36  # each holds a part of the layers
+    assert gpu_bandwidth(mixed) == pytest.approx(GB / seconds)
+    assert gpu_bandwidth(machine(("unheard of", 8))) == UNKNOWN_GPU_BANDWIDTH["cuda"]
+    assert gpu_bandwidth(machine()) == 0

@@ -10,7 +10,7 @@ from support.machines.planning import GIB, header
 
 from dslocal.plan.assessment import Assessment, PlannedModel, assess
 from dslocal.plan.choice import choose_quant, is_q4_k_m_or_better
-from dslocal.plan.machine.probe import describe_machine
+from dslocal.plan.machine.described import describe_machine
 from dslocal.plan.search import Verdict
 from dslocal.plan.speed import Speed, rates_for
 

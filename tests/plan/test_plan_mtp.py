@@ -14,7 +14,7 @@ from support.machines.planning import assert_sound
 from dslocal.gguf.header import GgufHeader, read_header
 from dslocal.gguf.tensor_types import GgmlType
 from dslocal.plan.load_config import MAX_MTP_DRAFTS, MAX_NGRAM_DRAFTS, LoadConfig
-from dslocal.plan.machine.probe import describe_machine
+from dslocal.plan.machine.described import describe_machine
 from dslocal.plan.memory.footprint import footprint
 from dslocal.plan.memory.shape import can_draft
 from dslocal.plan.search import Overrides, make_plan

@@ -30,8 +30,9 @@ from support.machines.recorded_machines import (
 from dslocal.gguf import libraries
 from dslocal.gguf.libraries import Device
 from dslocal.plan.machine import cgroups, system
+from dslocal.plan.machine.described import describe_machine
 from dslocal.plan.machine.machine import Gpu, Machine
-from dslocal.plan.machine.probe import describe_machine, probe_machine
+from dslocal.plan.machine.probe import probe_machine
 from dslocal.plan.machine.probe_macos import NAMES, SYSCTL, VM_STAT, metal_budget
 from dslocal.plan.machine.system import LocalSystem, Ram
 

@@ -32,8 +32,8 @@ from dslocal.gguf.header import read_header
 from dslocal.gguf.tensor_types import GgmlType
 from dslocal.plan.budget import HEADROOM
 from dslocal.plan.load_config import LoadConfig
+from dslocal.plan.machine.described import describe_machine
 from dslocal.plan.machine.machine import Machine
-from dslocal.plan.machine.probe import describe_machine
 from dslocal.plan.memory.footprint import footprint
 from dslocal.plan.refusal import nearest_fit, require_fit
 from dslocal.plan.search import NO_OVERRIDES, TARGET_CTX, Overrides, Plan, make_plan

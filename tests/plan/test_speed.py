@@ -29,20 +29,24 @@ from dslocal.gguf.tensor_names import tensor_class
 from dslocal.gguf.tensor_types import GgmlType
 from dslocal.plan.load_config import LoadConfig
 from dslocal.plan.machine.bandwidth import SSD_BANDWIDTH
+from dslocal.plan.machine.described import describe_machine
 from dslocal.plan.machine.machine import Gpu, Machine
-from dslocal.plan.machine.probe import describe_machine
 from dslocal.plan.memory.footprint import footprint, kv_bytes_per_token
 from dslocal.plan.parameter_count import count_parameters
 from dslocal.plan.search import make_plan
 from dslocal.plan.speed import (
-    ETA,
+    CORE_RATE,
+    CPU_EFFICIENCY,
+    GPU_EFFICIENCY,
     OTHER_RAM,
     SPREAD,
+    LayerTime,
     Rates,
     Speed,
     Traffic,
     bytes_by_tier,
     forecast,
+    layer_seconds,
     rates_for,
     traffic,
     weight_bytes_per_token,
@@ -167,7 +171,9 @@ def test_known_points() -> None:
         h
     ) == pytest.approx(12.9e9, rel=0.005)
     ultra = mac("Apple M2 Ultra", 16, 192)
-    assert rates_for(ultra).gpu == pytest.approx(0.4 * 800e9)
+    metal = GPU_EFFICIENCY["metal"]
+    assert rates_for(ultra).gpu == pytest.approx(metal.share * 800e9)
+    assert rates_for(ultra).gpu_layer == metal.layer
     found = speed_on(ultra, CODER)
     assert found.low < 25 < found.high
     assert found.middle == pytest.approx(25, rel=0.35)
@@ -193,7 +199,10 @@ def test_a_described_mac_is_what_comes_with_that_much_ram(
     ram: int, rate: float, words: str
 ) -> None:
     machine = mac_of(ram)
-    assert rates_for(machine) == Rates(rate * 1e9 * ETA, rate * 1e9 * ETA, SSD_BANDWIDTH)
+    found = rates_for(machine)
+    assert found.gpu == pytest.approx(rate * 1e9 * GPU_EFFICIENCY["metal"].share)
+    assert found.ram == min(rate * 1e9 * CPU_EFFICIENCY.share, machine.cores * CORE_RATE)
+    assert found.ssd == SSD_BANDWIDTH
     assert any(note.startswith(f"{words}") and f"{rate} GB/s" in note for note in machine.notes)
 
 
@@ -203,12 +212,17 @@ def test_a_described_mac_is_about_as_fast_as_a_real_one() -> None:
 
 
 def test_rates() -> None:
-    assert rates_for(describe_machine(64 * GIB)) == Rates(0, OTHER_RAM * ETA, SSD_BANDWIDTH)
-    measured = Rates(0, 2e10, 5e9)
-    assert rates_for(gpu_of(64, 24), measured) == Rates(250e9 * ETA, 2e10, 5e9)
+    plain = rates_for(describe_machine(64 * GIB))  # two channels of DDR5
+    assert (plain.gpu, plain.ram) == (0, pytest.approx(89.6e9 * CPU_EFFICIENCY.share))
+    assert (plain.ram_layer, plain.ssd) == (CPU_EFFICIENCY.layer, SSD_BANDWIDTH)
+    measured, cuda = Rates(0, 2e10, 5e9), GPU_EFFICIENCY["cuda"]
+    card = rates_for(gpu_of(64, 24), measured)  # as an RTX 3090
+    assert card == Rates(pytest.approx(936e9 * cuda.share), 2e10, 5e9, cuda.layer)
     assert rates_for(gpu_of(64, 24), Rates(7e11, 2e10, 5e9)).gpu == 7e11
     intel = Machine("macos", "Intel(R) Core(TM) i7", 6, 64 * GIB, 60 * GIB)
-    assert rates_for(intel).ram == OTHER_RAM * ETA
+    assert rates_for(intel).ram == pytest.approx(OTHER_RAM * CPU_EFFICIENCY.share)
+    few = dataclasses.replace(describe_machine(512 * GIB), cores=4)
+    assert rates_for(few).ram == 4 * CORE_RATE  # four cores do not read 460 GB/s
 
 
 def test_forecast_is_bytes_over_rates() -> None:
@@ -222,6 +236,23 @@ def test_forecast_is_bytes_over_rates() -> None:
         (1e10 / full * (1 - SPREAD), 1e10 / empty * (1 + SPREAD))
     )
     assert found.low < found.middle < found.high
+
+
+def test_layers_take_time_besides_reading() -> None:
+    h, load_config = header(LITE), LoadConfig(8192, n_gpu_layers=99)
+    routed = 26  # of 27 layers
+    rates = Rates(1e12, 1e10, 1e9, LayerTime(1e-4, 1e-3), LayerTime(1e-2, 1e-1))
+    assert layer_seconds(h, load_config, rates) == pytest.approx(27e-4 + routed * 1e-3)
+    some = dataclasses.replace(load_config, cpu_moe_layers=6)
+    assert layer_seconds(h, some, rates) == pytest.approx(27e-4 + 20e-3 + 0.6)
+    none = dataclasses.replace(load_config, n_gpu_layers=0)
+    assert layer_seconds(h, none, rates) == pytest.approx(0.27 + routed * 0.1)
+    memory = footprint(h, load_config)
+    free = dataclasses.replace(rates, gpu_layer=LayerTime(), ram_layer=LayerTime())
+    with_layers, without = (
+        forecast(h, load_config, memory, ROOMY, one).middle for one in (rates, free)
+    )
+    assert with_layers < without
 
 
 def with_available(nbytes: int) -> Machine:

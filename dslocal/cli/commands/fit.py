@@ -11,10 +11,13 @@ import typer
 
 from dslocal.cli.completion import values as completion_values
 from dslocal.cli.option_groups import NamedModel
-from dslocal.cli.options import AsJson, Ctx, GpuLayers, Kv, ModelFlag
+from dslocal.cli.options import AsJson, Ctx, GpuLayers, Kv, MinSpeed, ModelFlag
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from dslocal.api.planning import Assessed
+    from dslocal.plan.assessment import Assessment
     from dslocal.plan.machine.machine import Machine
     from dslocal.plan.search import Overrides
     from dslocal.plan.speed import Rates
@@ -52,7 +55,7 @@ def fit(
         str | None,
         typer.Option(
             "--quant",
-            help="As Q4_K_M. [the model's; in the table the best that fits]",
+            help="As Q4_K_M. [the best that is fast enough here]",
             autocompletion=completion_values.quants,
         ),
     ] = None,
@@ -63,68 +66,129 @@ def fit(
         ),
     ] = None,
     vram: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--vram",
+            help="With this much GPU memory; 24GB,24GB or twice the option for two; 0 for none.",
+            show_default=False,
+        ),
+    ] = None,
+    gpu: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--gpu",
+            help="With this GPU, such as 'RTX 4090' or '2x RTX 3090'.",
+            show_default=False,
+            autocompletion=completion_values.gpus,
+        ),
+    ] = None,
+    cpu: Annotated[
         str | None,
-        typer.Option("--vram", help="With this much GPU memory; 0 for none.", show_default=False),
+        typer.Option(
+            "--cpu",
+            help="With this CPU, such as 'EPYC 9554', or '8-channel DDR5'.",
+            show_default=False,
+            autocompletion=completion_values.cpus,
+        ),
+    ] = None,
+    chip: Annotated[
+        str | None,
+        typer.Option(
+            "--chip",
+            help="With this chip, whose GPU shares the RAM, such as 'M4 Max' or 'Strix Halo'.",
+            show_default=False,
+            autocompletion=completion_values.chips,
+        ),
+    ] = None,
+    bandwidth: Annotated[
+        str | None,
+        typer.Option(
+            "--bandwidth",
+            help="GB/s of the GPU's memory, or of the RAM without a GPU of its own.",
+            show_default=False,
+        ),
     ] = None,
     os: Annotated[
         str | None,
         typer.Option("--os", help="linux, macos or windows. [this one's]", show_default=False),
     ] = None,
+    min_speed: MinSpeed = None,
+    show_all: Annotated[
+        bool,
+        typer.Option(
+            "--all", help="List every model: base models, provers, older ones, what cannot run."
+        ),
+    ] = False,
     explain: Annotated[bool, typer.Option("--explain", help="Show the arithmetic.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Say what runs here, with which settings, how much memory it takes and how fast it will be."""
     from dslocal.api import machines, planning
     from dslocal.api.load_options import FLAG_NAMES, overrides
-    from dslocal.plan.assessment import as_json as assessment_json
+    from dslocal.cli.user_settings import fast_enough
+    from dslocal.terminal.reports import fit_arithmetic
 
     chosen = overrides(ctx, kv, ubatch, flash_attn, n_gpu_layers, cpu_moe, names=FLAG_NAMES)
-    machine, rates = machines.machine_and_rates(ram, vram, os)
+    enough = fast_enough(min_speed)
+    options = machines.MachineOptions(ram, vram or (), os, gpu or (), cpu, chip, bandwidth)
+    machine, rates = machines.machine_and_rates(options)
     model = NamedModel(model, model_option).name
-    if model is None:
-        _print_all(machine, rates, chosen, quant, explain=explain, as_json=as_json)
-        return
-    described = any(option is not None for option in (ram, vram, os))
-    assessed = planning.assess_named(model, quant, machine, rates, chosen, described=described)
-    if as_json:
-        fields = assessment_json(assessed.assessment, assessed.machine, assessed.rates.ram)
-        print(json.dumps(fields))
+    if model is not None:
+        other = options.is_other
+        assessed = planning.assess_named(
+            model, quant, machine, rates, chosen, described=other, fast_enough=enough
+        )
+        _print_one(model, assessed, chosen, explain=explain, as_json=as_json)
+    elif explain and not as_json:
+        fit_arithmetic.print_attention_kinds()
     else:
-        _print_one(model, assessed, chosen, explain=explain)
+        rows = planning.assess_registry(machine, rates, chosen, quant, enough)
+        _print_all(rows, machine, rates, enough, show_all=show_all, as_json=as_json)
 
 
 def _print_all(
+    rows: Sequence[Assessment],
     machine: Machine,
     rates: Rates,
-    chosen: Overrides,
-    quant: str | None,
+    enough: float,
     *,
-    explain: bool,
+    show_all: bool,
     as_json: bool,
 ) -> None:
-    """Print every model of models.yaml, or what their kinds of attention are."""
-    from dslocal.api.planning import assess_registry
+    """Print every model of models.yaml, or those that most people want."""
+    from dslocal import catalog
+    from dslocal.api.recommendation import recommend, recommended_of
     from dslocal.plan.assessment import as_json as assessment_json
-    from dslocal.terminal.reports import fit_arithmetic, fit_report
+    from dslocal.terminal.reports import fit_table
 
-    if explain and not as_json:
-        fit_arithmetic.print_attention_kinds()
-        return
-    rows = assess_registry(machine, rates, chosen, quant)
+    best = recommend(recommended_of(rows), enough)
     if as_json:
-        print(json.dumps({"models": [assessment_json(row, machine, rates.ram) for row in rows]}))
-    else:
-        fit_report.print_table(rows, machine)
+        models = [assessment_json(row, machine, rates.ram) for row in rows]
+        print(json.dumps({"models": models, "recommended": best.name if best else None}))
+        return
+    registry = catalog.load_registry()
+    shown = [
+        row
+        for row in rows
+        if show_all or (registry[row.model.name].is_usual and row.plan.verdict != "no")
+    ]
+    fit_table.print_table(shown, machine, best, enough, hidden=len(rows) - len(shown))
 
 
-def _print_one(model: str, assessed: Assessed, chosen: Overrides, *, explain: bool) -> None:
+def _print_one(
+    model: str, assessed: Assessed, chosen: Overrides, *, explain: bool, as_json: bool
+) -> None:
     """Print the plan of one model, and what else could be done with it."""
     from dslocal.api.planning import other_quants
     from dslocal.plan.assessment import alternatives, assess
+    from dslocal.plan.assessment import as_json as assessment_json
     from dslocal.terminal.reports import fit_arithmetic, fit_report
 
     found = assessed.assessment
     machine, rates = assessed.machine, assessed.rates
+    if as_json:
+        print(json.dumps(assessment_json(found, machine, rates.ram)))
+        return
     quants = [] if assessed.published else other_quants(model, found.model, machine.cores)
     others = [(name, assess(other, machine, rates, chosen)) for name, other in quants]
     others += alternatives(found, machine, rates, chosen)

@@ -14,12 +14,14 @@ import typer
 
 from dslocal.cli.completion import values as completion_values
 from dslocal.cli.option_groups import PublishedModel, with_option_groups
-from dslocal.cli.options import AsJson
+from dslocal.cli.options import AsJson, MinSpeed
 from dslocal.errors import DoesNotFitError, ExitCode, UnreachableError, UsageError
 from dslocal.files import decimal_size
 from dslocal.terminal.sanitise import one_line
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from dslocal.catalog import InstalledModel
     from dslocal.catalog.locations import PublishedLocation
     from dslocal.catalog.offers import DownloadChoice, DownloadMethod
@@ -57,6 +59,7 @@ def pull(
             show_default=False,
         ),
     ] = None,
+    min_speed: MinSpeed = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask, however large it is.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")
@@ -68,6 +71,7 @@ def pull(
     """
     from dslocal.catalog.locations import find_published
     from dslocal.cli.pulling.pull_model import find_equivalent
+    from dslocal.cli.user_settings import fast_enough
 
     source = model.required("which model?", hint="dslocal fit lists those that run here")
     method = _chosen_method(gguf=gguf, convert=convert)
@@ -83,10 +87,11 @@ def pull(
     if installed and not dry_run:
         _print_installed(installed, "is here already", as_json=as_json)
         return
+    enough = fast_enough(min_speed)
     try:
-        choice = _choose(location, quant, method)
+        choice = _choose(location, quant, method, enough)
     except UnreachableError as e:
-        if not _print_offline(location, quant, method, e, dry_run=dry_run, as_json=as_json):
+        if not _print_offline(location, quant, method, enough, e, dry_run=dry_run, as_json=as_json):
             raise
         return
     _print_choice(location, choice, dry_run=dry_run, as_json=as_json)
@@ -161,6 +166,7 @@ def _print_offline(
     location: PublishedLocation,
     quant: str | None,
     method: DownloadMethod | None,
+    enough: float,
     error: UnreachableError,
     *,
     dry_run: bool,
@@ -180,7 +186,7 @@ def _print_offline(
         where = f"from {address}: which files, and how large, only the hub says"
         print(f"dslocal: {one_line(where)}; {offline.bring_line()}", file=sys.stderr)
         return False
-    choice = _choose(location, quant, method, check=False)
+    choice = _choose(location, quant, method, enough, check=False)
     if dry_run and as_json:
         fields = _choice_fields(location, choice)
         print(json.dumps({**fields, "files": offline.addresses(choice), "checked": False}))
@@ -196,6 +202,7 @@ def _choose(
     location: PublishedLocation,
     quant: str | None,
     method: DownloadMethod | None,
+    enough: float,
     *,
     check: bool = True,
 ) -> DownloadChoice:
@@ -211,12 +218,15 @@ def _choose(
     def assess_here(model: PlannedModel) -> Assessment:
         return assess(model, machine, rates)
 
+    def choose(found: Iterable[Assessment]) -> Assessment:
+        return choose_quant(found, enough)
+
     folder = home.cache_dir()
     while not folder.exists():
         folder = folder.parent
     free = shutil.disk_usage(folder).free
     return offers.choose_download(
-        location, quant, method, assess_here, choose_quant, machine.cores, free, check=check
+        location, quant, method, assess_here, choose, machine.cores, free, check=check
     )
 
 

@@ -53,6 +53,29 @@ def templates(incomplete: str) -> list[str]:
     return _matching(incomplete, names)
 
 
+def gpus(incomplete: str) -> list[str]:
+    """Offer GPUs of the table of hardware."""
+    from dslocal.plan.machine.hardware import load_hardware
+
+    return _matching(incomplete, lambda: sorted({card.name for card in load_hardware().gpus}))
+
+
+def cpus(incomplete: str) -> list[str]:
+    """Offer CPUs of the table of hardware."""
+    from dslocal.plan.machine.hardware import load_hardware
+
+    names = sorted({cpu.name.rstrip("*") for cpu in load_hardware().cpus})
+    return _matching(incomplete, lambda: names)
+
+
+def chips(incomplete: str) -> list[str]:
+    """Offer chips of the table of hardware, Apple's without their vendor."""
+    from dslocal.plan.machine.hardware import load_hardware
+
+    names = {chip.name.removeprefix("Apple ") for chip in load_hardware().chips}
+    return _matching(incomplete, lambda: sorted(names))
+
+
 def topics(incomplete: str) -> list[str]:
     """Offer names of help topics."""
     from dslocal.cli.help_topics import topic_names

@@ -19,12 +19,15 @@ class Gpu:
         kind: which kernels run on it.
         total: bytes of its memory; for Metal its recommended working set.
         free: bytes that a process may still take.
+        bandwidth: bytes a second of its memory, where it was described; None leaves that to its
+            name.
     """
 
     name: str
     kind: GpuKind
     total: int
     free: int
+    bandwidth: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,8 @@ class Machine:
         gpus: its GPUs.
         unified: whether GPU and CPU share the RAM (Apple Silicon), so that ``gpus[0].free`` is a
             part of ``available``, not more of it.
+        bandwidth: bytes a second of the RAM, where it was described; None leaves that to the name
+            of the CPU, or to a measurement.
         limited_by: what holds ``available`` down, such as a cgroup.
         notes: for the user, such as memory pressure.
     """
@@ -53,6 +58,7 @@ class Machine:
     unified: bool = False
     limited_by: str = ""
     notes: tuple[str, ...] = ()
+    bandwidth: float | None = None
 
     @property
     def vram(self) -> int:

@@ -1,4 +1,4 @@
-"""This machine, or another that is only described, as a :class:`Machine`.
+"""This machine as a :class:`Machine`; :mod:`.described` makes one of another.
 
 What each OS says of itself is for ``probe_linux`` and ``probe_macos``; here it is put together with
 the GPUs that ggml sees. Whatever cannot be read becomes a note and a number on the careful side,
@@ -11,23 +11,17 @@ import re
 from collections.abc import Sequence
 
 from dslocal.errors import EngineMissingError
-from dslocal.files import binary_size
 from dslocal.gguf.libraries import GPU, INTEGRATED_GPU, Device
 from dslocal.plan.load_config import GpuKind
 
 from . import probe_linux, probe_macos
-from .bandwidth import assumed_apple_chip
 from .host import Host, checked_ram, clean_name
-from .machine import Gpu, Machine, Os
+from .machine import Gpu, Machine
 from .system import LocalSystem, System
 
 # How ggml names devices.
 CUDA = re.compile("CUDA")
 METAL = re.compile("MTL|Metal", re.IGNORECASE)
-
-# Bytes that an idle system keeps.
-SYSTEM_RAM: dict[Os, int] = {"linux": 1 << 30, "macos": 3 << 30, "windows": 4 << 30}
-DESCRIBED_CORES = 8
 
 
 def probe_machine(system: System | None = None) -> Machine:
@@ -58,45 +52,6 @@ def usable_cores() -> int:
     """
     here = LocalSystem()
     return probe_linux.usable_cores(here) if here.platform == "linux" else here.cores() or 1
-
-
-def describe_machine(
-    ram: int, *, vram: int | None = None, os: Os = "linux", cores: int | None = None
-) -> Machine:
-    """Return a machine that is not here, with nothing else running on it.
-
-    Args:
-        ram: bytes of RAM.
-        vram: bytes of a GPU's memory, on macOS what it may take of the RAM. None is macOS's own
-            share, elsewhere no GPU.
-        os: its operating system.
-        cores: its CPU cores.
-    """
-    available = ram - min(SYSTEM_RAM[os], ram // 4)
-    kept = binary_size(ram - available)
-    notes = [f"described, not probed: {kept} of RAM are left to the system"]
-    if os == "macos":
-        chip, rate = assumed_apple_chip(ram)
-        notes.append(f"{chip} is assumed, whose memory gives {rate / 1e9:.0f} GB/s")
-        budget = probe_macos.metal_budget(ram) if vram is None else min(vram, ram)
-        if vram is None:
-            notes.append(probe_macos.RULE_NOTE)
-        gpu = Gpu("Metal", "metal", budget, budget)
-    else:
-        budget = vram or 0
-        if vram is None:
-            notes.append("no GPU is assumed")
-        gpu = Gpu("GPU", "cuda", budget, budget)
-    return Machine(
-        os=os,
-        cpu="described",
-        cores=cores or DESCRIBED_CORES,
-        ram=ram,
-        available=available,
-        gpus=(gpu,) if budget else (),
-        unified=os == "macos",
-        notes=tuple(notes),
-    )
 
 
 def _probe_host(system: System) -> Host:

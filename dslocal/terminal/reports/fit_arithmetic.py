@@ -13,7 +13,13 @@ from dslocal.plan.memory.footprint import kv_bytes_per_token
 from dslocal.plan.memory.placement import weights_by_class
 from dslocal.plan.memory.published_attention import LLM_67B, PUBLISHED, V2, saved_share
 from dslocal.plan.memory.shape import shape_of
-from dslocal.plan.speed import Rates, bytes_by_tier, traffic, weight_bytes_per_token
+from dslocal.plan.speed import (
+    Rates,
+    bytes_by_tier,
+    layer_seconds,
+    traffic,
+    weight_bytes_per_token,
+)
 
 from .plain_console import plain_console
 
@@ -104,4 +110,6 @@ def _traffic_lines(found: Assessment, rates: Rates, machine: Machine) -> list[st
         lines.append(
             f"  {tier}: {nbytes / 1e6:,.0f} MB at {rate / 1e9:,.1f} GB/s = {milliseconds:,.1f} ms"
         )
+    if layers := layer_seconds(header, plan.load_config, rates):
+        lines.append(f"  and its layers take {layers * 1e3:,.1f} ms besides")
     return lines

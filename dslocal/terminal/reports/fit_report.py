@@ -1,15 +1,14 @@
-"""What ``dslocal fit`` shows people: the table of all models, and one model's plan."""
+"""What ``dslocal fit MODEL`` shows people: one model's plan on a machine."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from rich import box
 from rich.table import Table
 from rich.text import Text
 
 from dslocal.files import binary_size, decimal_size
-from dslocal.plan.assessment import VERDICT_LABELS, Assessment
+from dslocal.plan.assessment import Assessment
 from dslocal.plan.machine.bandwidth import SSD_NOTE
 from dslocal.plan.machine.machine import Machine
 from dslocal.plan.memory.footprint import kv_bytes_per_token, modern_kv_bytes_per_token
@@ -19,13 +18,6 @@ from dslocal.terminal.sanitise import one_line
 
 from .plain_console import plain_console
 
-VERDICT_STYLES = {
-    "gpu": "green",
-    "offload": "green",
-    "cpu": "green",
-    "ssd": "yellow",
-    "no": "dim",
-}
 SHORT_VERDICTS = {
     "gpu": "on the GPU",
     "offload": "experts or layers in RAM",
@@ -44,58 +36,7 @@ MAX_MODEL = 60  # characters of a model's name
 MAX_CPU = 50
 MAX_GPU = 40
 MIN_USABLE_SPEED = 1.0  # tokens a second
-LEGEND = (
-    "RAM+GPU in GiB; t/s: tokens a second, a forecast; fetch: the checkpoint in GB;"
-    " disk: that and the file it becomes, in GB.\n"
-    "Each model in the best of its quantizations that runs from memory."
-    " dslocal fit MODEL shows its plan; --quant, --ctx, --ram …"
-)
 Row = tuple[str, str]
-
-
-# The table of all models
-
-
-def print_table(rows: Sequence[Assessment], machine: Machine) -> None:
-    """Print the machine and a line a model, in 80 columns."""
-    console = plain_console()
-    console.print(Text(_machine_line(machine)))
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=0)
-    for name, width in (("model", 31), ("quant", 6), ("runs on", 8)):
-        table.add_column(name, no_wrap=True, overflow="ellipsis", min_width=width, max_width=width)
-    for name, width in (("RAM+GPU", 7), ("ctx", 4), ("t/s", 5), ("fetch", 5), ("disk", 5)):
-        table.add_column(name, justify="right", no_wrap=True, min_width=width, max_width=width)
-    for row in rows:
-        table.add_row(*_table_cells(row), style=VERDICT_STYLES[row.plan.verdict])
-    console.print(table)
-    console.print(Text(LEGEND, style="dim"))
-
-
-def _table_cells(found: Assessment) -> list[str]:
-    plan, model = found.plan, found.model
-    runs = plan.verdict != "no"
-    return [
-        one_line(model.name, MAX_MODEL),
-        model.quant,
-        VERDICT_LABELS[plan.verdict],
-        _number(plan.memory.all.total / 2**30),
-        _context(plan.load_config.n_ctx) if runs else "",
-        _number(found.speed.middle) if runs else "",
-        _number(model.download / 1e9) if model.download else "here",
-        _number(model.disk / 1e9),
-    ]
-
-
-def _number(value: float) -> str:
-    """Return a number in at most five characters, up to a million."""
-    if value >= 9999.5:
-        return f"{value / 1000:,.0f}k"
-    if value >= 9.95:
-        return f"{value:,.0f}"
-    return f"{value:.1f}" if value >= 0.05 else f"{value:.2f}"
-
-
-# One model's plan
 
 
 def print_plan(
@@ -111,7 +52,7 @@ def print_plan(
     console = plain_console()
     name = one_line(found.model.name, MAX_MODEL)
     console.print(Text(f"{name}, {found.model.quant}", style="bold"))
-    console.print(Text(_machine_line(machine)))
+    console.print(Text(machine_line(machine)))
     rows = list(_plan_rows(found, machine, others))
     grid = Table.grid(padding=(0, 0))
     grid.add_column(width=max(len(title) for title, _ in rows) + 2)
@@ -169,7 +110,8 @@ def _titled(title: str, texts: Sequence[str]) -> Iterator[Row]:
         yield "" if number else title, text
 
 
-def _machine_line(machine: Machine) -> str:
+def machine_line(machine: Machine) -> str:
+    """Return what a machine has, in a line."""
     gpus = [
         f"{one_line(gpu.name, MAX_GPU)} with {binary_size(gpu.free)} free" for gpu in machine.gpus
     ]
@@ -261,14 +203,15 @@ def _short_plan(found: Assessment) -> str:
         return f"not here, {binary_size(plan.lacking)} are missing"
     parts = [
         SHORT_VERDICTS[plan.verdict],
-        f"{_context(plan.load_config.n_ctx)} context",
+        f"{context_size(plan.load_config.n_ctx)} context",
         binary_size(plan.memory.all.total),
         f"{_speed_range(found.speed)} tokens/s",
     ]
     return ", ".join(parts)
 
 
-def _context(n_ctx: int) -> str:
+def context_size(n_ctx: int) -> str:
+    """Return the size of a context in four characters."""
     return f"{n_ctx // 1024}k" if n_ctx >= 1024 else str(n_ctx)
 
 

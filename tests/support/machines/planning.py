@@ -10,8 +10,8 @@ from dslocal import catalog
 from dslocal.gguf.header import GgufHeader
 from dslocal.home.paths import registry_file
 from dslocal.plan.budget import HEADROOM
+from dslocal.plan.machine.described import describe_machine
 from dslocal.plan.machine.machine import Machine
-from dslocal.plan.machine.probe import describe_machine
 from dslocal.plan.memory.footprint import footprint
 from dslocal.plan.search import Overrides, Plan
 

@@ -148,6 +148,17 @@ class Section:
             found.append(item.data)
         return tuple(found)
 
+    def integers(self, key: str) -> list[int]:
+        """Return a list of integers of 1 or more, one or more and each larger than the last."""
+        found: list[int] = []
+        for item in self._items(key):
+            data = item.data
+            least = found[-1] + 1 if found else 1
+            if not isinstance(data, int) or isinstance(data, bool) or data < least:
+                raise self.fail(key, "is not a list of growing integers", line=item.line)
+            found.append(data)
+        return found
+
     def sections(self, key: str) -> list[Section]:
         """Return a list of mappings, one or more."""
         found = []

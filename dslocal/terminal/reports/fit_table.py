@@ -1,0 +1,125 @@
+"""The table of models that ``dslocal fit`` shows, and the one that it recommends.
+
+What runs well stands last: on a small terminal, that is what stays on the screen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from dslocal.files import decimal_size
+from dslocal.plan.assessment import Assessment
+from dslocal.plan.choice import FROM_MEMORY, is_fast_enough
+from dslocal.plan.machine.machine import Machine
+from dslocal.terminal.sanitise import one_line
+
+from .fit_report import context_size, machine_line
+from .plain_console import plain_console
+
+if TYPE_CHECKING:
+    from dslocal.api.recommendation import RecommendedModel
+
+MAX_NAME = 31  # characters
+ROW = "{:<2}{:<31} {:<6} {:<7} {:>6} {:>4} {:>5} {:>7} {:>5}"
+HEADER = ROW.format("", "model", "quant", "runs on", "memory", "ctx", "t/s", "fetch", "disk")
+RUNS_ON = {"gpu": "GPU", "offload": "GPU+CPU", "cpu": "CPU", "ssd": "SSD", "no": "–"}
+CONVERTED = " c"
+LEGEND = (
+    "memory in GiB, fetch and disk in GB; t/s: tokens a second, a forecast"
+    f"\n{CONVERTED.strip()}: a checkpoint, converted here. dslocal fit MODEL shows the plan of one"
+)
+
+
+def print_table(
+    rows: Sequence[Assessment],
+    machine: Machine,
+    best: RecommendedModel | None,
+    enough: float,
+    *,
+    hidden: int = 0,
+) -> None:
+    """Print the machine, the models in groups, and which of them to take.
+
+    Args:
+        rows: the models.
+        machine: the machine.
+        best: the model to take.
+        enough: tokens a second that are fast enough.
+        hidden: how many models are not among the rows.
+    """
+    console = plain_console()
+    console.print(Text(machine_line(machine)))
+    for note in machine.notes:
+        console.print(Text(f"note: {note}", style="dim"))
+    console.print(Text(HEADER, style="bold"))
+    name = best.name if best else ""
+    for title, style, group in _groups(rows, enough):
+        console.print(Text(title, style=f"bold {style}"))
+        for row in group:
+            console.print(Text(_line(row, marked=row.model.name == name), style=style))
+    more = f"; {hidden} more: --all" if hidden else ""
+    console.print(Text(LEGEND + more, style="dim"))
+    for line in _recommendation(best, enough):
+        console.print(Text(line))
+
+
+def _groups(
+    rows: Sequence[Assessment], enough: float
+) -> Iterator[tuple[str, str, list[Assessment]]]:
+    """Yield the title, the style and the rows of each group that has any."""
+    well = [row for row in rows if is_fast_enough(row, enough)]
+    slow = [row for row in rows if row.plan.verdict in FROM_MEMORY and row not in well]
+    groups = (
+        ("cannot run here", "dim", [row for row in rows if row.plan.verdict == "no"]),
+        ("from the SSD", "yellow", [row for row in rows if row.plan.verdict == "ssd"]),
+        (f"slow: less than {enough:g} tokens a second", "yellow", slow),
+        ("runs well here", "green", well),
+    )
+    return ((title, style, group) for title, style, group in groups if group)
+
+
+def _line(found: Assessment, *, marked: bool) -> str:
+    plan, model = found.plan, found.model
+    runs = plan.verdict != "no"
+    is_here = not model.download
+    converted = CONVERTED if model.method == "converted" and not is_here else ""
+    return ROW.format(
+        "→" if marked else "",
+        one_line(model.name, MAX_NAME),
+        model.quant,
+        RUNS_ON[plan.verdict],
+        _number(plan.memory.all.total / 2**30),
+        context_size(plan.load_config.n_ctx) if runs else "",
+        _number(found.speed.middle) if runs else "",
+        "here" if is_here else _fetch(model.download, model.method) + converted,
+        _number(model.disk / 1e9),
+    ).rstrip()
+
+
+def _fetch(nbytes: int, method: str) -> str:
+    """Return the GB to fetch; a dash for what cannot be had."""
+    return _number(nbytes / 1e9) if method else "–"
+
+
+def _recommendation(best: RecommendedModel | None, enough: float) -> Iterator[str]:
+    """Yield the lines that say which model to take."""
+    if best is None:
+        yield "None of the models that dslocal recommends fits here; nano, which ships, does."
+        return
+    size, speed = decimal_size(best.download, mb_decimals=0), _number(best.tokens_per_s)
+    yield f"Take this one: {best.name} {best.quant}, {speed} t/s, {size} to fetch"
+    if not best.is_fast:
+        yield f"None gives {enough:g} tokens a second here; this is the fastest of them."
+    yield f"  {best.command}"
+
+
+def _number(value: float) -> str:
+    """Return a number in at most five characters, up to a million."""
+    if value >= 9999.5:
+        return f"{value / 1000:,.0f}k"
+    if value >= 9.95:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if value >= 0.05 else f"{value:.2f}"
