@@ -10,8 +10,10 @@ import errno
 import hashlib
 import json
 import os
+import re
 import select
 import stat
+import sys
 import time
 from collections.abc import Iterable
 from contextlib import suppress
@@ -37,6 +39,8 @@ __all__ = [
 
 SAMPLE_COUNT = 16
 SAMPLE_BYTES = 64 << 10
+STDIN_NAMES = ("-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0")
+_INHERITED = re.compile(r"/(?:dev|proc/self)/fd/(\d{1,9})")
 PIPE_PATIENCE_S = 2.0  # that a pipe may take until somebody opens it for writing
 _WIDE_MARKS = (
     (codecs.BOM_UTF32_LE, "UTF-32"),  # before UTF-16, whose mark it begins with
@@ -143,7 +147,9 @@ def read_limited(path: Path, *, max_bytes: int) -> bytes:
     Raises:
         OSError: It cannot be read, or is a device, a socket or a folder.
     """
-    opened = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    if names_stdin(path):
+        return read_stdin(max_bytes=max_bytes)
+    opened = open_to_read(path)
     try:
         mode = os.fstat(opened).st_mode
         if stat.S_ISFIFO(mode):
@@ -161,18 +167,50 @@ def read_limited(path: Path, *, max_bytes: int) -> bytes:
         os.close(opened)
 
 
+def names_stdin(path: Path) -> bool:
+    """Return whether a path that a user named is standard input: ``-``, ``/dev/stdin``."""
+    return str(path) in STDIN_NAMES
+
+
+def read_stdin(*, max_bytes: int) -> bytes:
+    """Read standard input to its end, or as much of it as shows that it has more.
+
+    Raises:
+        OSError: It is closed, or cannot be read.
+    """
+    if sys.stdin is None or sys.stdin.closed:
+        raise OSError(errno.EBADF, "it is closed", "stdin")
+    return sys.stdin.buffer.read(max_bytes + 1)
+
+
+def open_to_read(path: Path) -> int:
+    """Open a file that a user named, without waiting, and return its descriptor.
+
+    A pipe of this process, which is what ``<(command)`` gives, is not opened once more: its writer
+    may have left already.
+
+    Raises:
+        OSError, ValueError: It cannot be opened.
+    """
+    if inherited := _INHERITED.fullmatch(str(path)):
+        own = int(inherited[1])
+        if stat.S_ISFIFO(os.fstat(own).st_mode):
+            return os.dup(own)
+    return os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+
+
 def drain_pipe(pipe: int, max_bytes: int) -> bytes | None:
     """Return all that is written to a pipe, however slowly, until it is over ``max_bytes``.
 
     Args:
-        pipe: A descriptor that was opened with ``O_NONBLOCK``.
+        pipe: A descriptor of :func:`open_to_read`.
         max_bytes: More is not waited for.
 
     Returns:
         None where nobody opens it for writing within PIPE_PATIENCE_S.
     """
     data = bytearray()
-    has_writer = False
+    has_writer = os.get_blocking(pipe)  # this process got it open
     deadline = time.monotonic() + PIPE_PATIENCE_S
     while len(data) <= max_bytes:
         try:

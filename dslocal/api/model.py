@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import warnings
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -414,9 +415,12 @@ class Model:
 
         if math is None and constraint is not None:
             math = False  # a boxed answer has another shape than the one asked for
-        return compose_question(
+        question = compose_question(
             self._family, text, files=[Path(file) for file in files], math=math
-        ).text
+        )
+        for note in question.notes:
+            warnings.warn(note, stacklevel=4)
+        return question.text
 
     def _settings(self, settings: SamplingSettings) -> Settings:
         chosen = self._family.defaults

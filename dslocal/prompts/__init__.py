@@ -5,7 +5,7 @@ Does not know logits or terminals.
 
 from .compose import Question, compose_question, directive_advice
 from .families import FAMILIES, Family, Fim
-from .files import MAX_FILE, attach_files, decode_text, read_text
+from .files import MAX_FILE, FileText, attach_files, decode_file, decode_text, read_file, read_text
 from .fim import Gap, gap_at
 from .messages import (
     Message,
@@ -29,6 +29,7 @@ __all__ = [
     "MAX_FILE",
     "SETTINGS",
     "Family",
+    "FileText",
     "Fim",
     "Gap",
     "Message",
@@ -45,6 +46,7 @@ __all__ = [
     "ToolCall",
     "attach_files",
     "compose_question",
+    "decode_file",
     "decode_text",
     "directive_advice",
     "encode",
@@ -52,6 +54,7 @@ __all__ = [
     "gap_at",
     "get_family",
     "parse_template",
+    "read_file",
     "read_text",
     "recognise_family",
     "render",

@@ -76,7 +76,7 @@ def has_controls(data: bytes) -> bool:
 def damaged_utf8(data: bytes) -> int | None:
     """Return where the first bad byte is in what is mostly UTF-8; None if it is something else."""
     text = data.decode("utf-8", "replace")
-    bad = text.count("\ufffd")
+    bad = text.count("\ufffd") - data.count("\ufffd".encode())
     good = sum(not character.isascii() for character in text) - bad
     if bad > good:
         return None
@@ -85,6 +85,16 @@ def damaged_utf8(data: bytes) -> int | None:
     except UnicodeDecodeError as e:
         return e.start
     return None
+
+
+def count_strays(data: bytes) -> int:
+    """Return how many bytes are not UTF-8."""
+    return len(data) - len(data.decode("utf-8", "ignore").encode("utf-8"))
+
+
+def with_replacements(data: bytes) -> str:
+    """Return ``data`` as UTF-8, with replacement characters for what is not."""
+    return data.decode("utf-8", "replace")
 
 
 def _read(data: bytes, encoding: str) -> str | None:

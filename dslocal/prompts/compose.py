@@ -12,7 +12,7 @@ from datetime import date
 from pathlib import Path
 
 from .families import DIRECTIVE, Family
-from .files import attach_files
+from .files import FileText, attach_files, read_file
 from .language import is_chinese
 from .search_results import with_results
 
@@ -25,11 +25,13 @@ class Question:
         text: What is sent.
         directive: The directive that was added; empty for none.
         source: Why it was added or was not.
+        notes: What a user should know about the files that were read.
     """
 
     text: str
     directive: str
     source: str
+    notes: tuple[str, ...] = ()
 
 
 def compose_question(
@@ -37,7 +39,7 @@ def compose_question(
     asked: str,
     *,
     beside: str = "",
-    files: Sequence[Path] = (),
+    files: Sequence[Path | FileText] = (),
     results: Path | None = None,
     math: bool | None = None,
     today: date | None = None,
@@ -58,15 +60,17 @@ def compose_question(
         NotFoundError: If a file does not exist.
         UsageError: If a file cannot be used.
     """
-    text = attach_files(files, "\n\n".join(part for part in (beside, asked) if part.strip()))
+    read = [read_file(file) if isinstance(file, Path) else file for file in files]
+    notes = tuple(file.note for file in read if file.note)
+    text = attach_files(read, "\n\n".join(part for part in (beside, asked) if part.strip()))
     if results is not None:
         text = with_results(results, text, today or date.today())
     is_wanted, source = _is_directed(family, asked, math)
     if not is_wanted:
-        return Question(text, "", source)
+        return Question(text, "", source, notes)
     directive = family.directive or DIRECTIVE
     added = directive.chinese if is_chinese(asked) else directive.english
-    return Question(f"{text}\n{added}", added, source)
+    return Question(f"{text}\n{added}", added, source, notes)
 
 
 def directive_advice(family: Family, asked: str, math: bool | None) -> str | None:

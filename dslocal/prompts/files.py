@@ -1,8 +1,9 @@
 """Attach files to a question, in the template of DeepSeek-R1's README, "Official Prompts".
 
 A file is read as text whatever it is encoded in (:mod:`.charset`), with lines that end in ``\\n``.
-What is not text is refused, and named as what it is. Reading never waits for a pipe that nobody
-writes to, and never reads a device.
+What is not text is refused, and named as what it is. A few bytes that are no text, such as a name
+in Latin-1 within a diff, are read as replacement characters, with a note that counts them. Reading
+never waits for a pipe that nobody writes to, and never reads a device.
 """
 
 from __future__ import annotations
@@ -12,13 +13,15 @@ import stat
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from dslocal.errors import NotFoundError, UsageError
-from dslocal.files import drain_pipe
+from dslocal.files import drain_pipe, names_stdin, open_to_read, read_stdin
 
 from . import charset
 
 MAX_FILE = 8 << 20  # bytes; far above any context
+MAX_STRAY_SHARE = 0.05  # of bytes that are no text, where nothing else says that it is UTF-8
 
 _KINDS = (  # what it is, where its mark is, the mark
     ("a PDF", 0, b"%PDF-"),
@@ -60,7 +63,21 @@ _TO_TEXT = {
 }
 
 
-def attach_files(files: Sequence[Path], question: str) -> str:
+class FileText(NamedTuple):
+    """A file that was read.
+
+    Attributes:
+        name: What it is called.
+        text: Its content, with lines that end in a line feed.
+        note: What a user should know about it, in one line; empty for nothing.
+    """
+
+    name: str
+    text: str
+    note: str
+
+
+def attach_files(files: Sequence[Path | FileText], question: str) -> str:
     """Return ``question`` with the content of ``files`` before it.
 
     A name is made one line, so that no name can end the template early. Content stays as it is,
@@ -71,17 +88,51 @@ def attach_files(files: Sequence[Path], question: str) -> str:
         NotFoundError: If a file does not exist.
         UsageError: If a file cannot be read, or is not text.
     """
-    return "".join(map(_block, files)) + question
+    read = [read_file(file) if isinstance(file, Path) else file for file in files]
+    return "".join(map(_block, read)) + question
+
+
+def read_file(path: Path) -> FileText:
+    """Return the file at ``path``, or standard input for ``-`` and ``/dev/stdin``.
+
+    Raises:
+        NotFoundError: If it does not exist.
+        UsageError: If it cannot be read, or is not text.
+    """
+    if names_stdin(path):
+        return decode_file(_read(path), "stdin")
+    return decode_file(_read(path), str(path))._replace(name=path.name)
 
 
 def read_text(path: Path) -> str:
-    """Return the text of the file at ``path``, with lines that end in ``\\n``.
+    """Return the text of the file at ``path``, of which every byte must be text.
 
     Raises:
         NotFoundError: If it does not exist.
         UsageError: If it cannot be read, or is not text.
     """
     return decode_text(_read(path), str(path))
+
+
+def decode_file(data: bytes, name: str) -> FileText:
+    """Return ``data`` as text; a few bytes that are no text become replacement characters.
+
+    Args:
+        data: The content of a file.
+        name: What it is called in messages.
+
+    Raises:
+        UsageError: If it is too much, not text, or in an uncertain encoding.
+    """
+    try:
+        return FileText(name, decode_text(data, name), "")
+    except _StrayBytesError as e:
+        count = charset.count_strays(data)
+        if not e.is_utf8 and count > MAX_STRAY_SHARE * len(data):
+            raise
+        bytes_are = "byte that is not UTF-8 is" if count == 1 else "bytes that are not UTF-8 are"
+        note = f"{name}: {count:,} {bytes_are} read as \N{REPLACEMENT CHARACTER} ({e.hint})"
+        return FileText(name, charset.with_replacements(data).replace("\r\n", "\n"), note)
 
 
 def decode_text(data: bytes, name: str) -> str:
@@ -107,9 +158,17 @@ def decode_text(data: bytes, name: str) -> str:
     return text.replace("\r\n", "\n")
 
 
-def _block(file: Path) -> str:
+class _StrayBytesError(UsageError):
+    """Bytes that are no text. ``is_utf8`` says whether the rest is certainly UTF-8."""
+
+    def __init__(self, message: str, *, hint: str, is_utf8: bool) -> None:
+        super().__init__(message, hint=hint)
+        self.is_utf8 = is_utf8
+
+
+def _block(file: FileText) -> str:
     name = _one_line(file.name)
-    content = read_text(file).removesuffix("\n")
+    content = file.text.removesuffix("\n")
     return f"[file name]: {name}\n[file content begin]\n{content}\n[file content end]\n"
 
 
@@ -134,9 +193,10 @@ def _refuse_binary(data: bytes, name: str) -> None:
         raise UsageError(f"{name}: is binary, not text", hint="only text can be attached")
     damaged = charset.damaged_utf8(data)
     if damaged is not None:
-        raise UsageError(
+        raise _StrayBytesError(
             f"{name}: is damaged UTF-8: byte {damaged:,} fits nowhere",
             hint="iconv -c -f UTF-8 -t UTF-8 leaves such bytes out",
+            is_utf8=True,
         )
 
 
@@ -146,15 +206,18 @@ def _unsure(name: str, guess: str) -> UsageError:
             f"{name}: is not text in any known encoding", hint="convert it to UTF-8 first"
         )
     codec = guess.upper().replace("_", "-")
-    return UsageError(
+    return _StrayBytesError(
         f"{name}: is not UTF-8, and may be {codec} or something else",
-        hint=f"if it is: iconv -f {codec} -t UTF-8 FILE > NEW",
+        hint=f"if it is {codec}: iconv -f {codec} -t UTF-8 FILE > NEW",
+        is_utf8=False,
     )
 
 
 def _read(path: Path) -> bytes:
     try:
-        opened = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        if names_stdin(path):
+            return read_stdin(max_bytes=MAX_FILE)
+        opened = open_to_read(path)
         try:
             return _content(opened, path)
         finally:
@@ -162,7 +225,8 @@ def _read(path: Path) -> bytes:
     except FileNotFoundError:
         raise NotFoundError(f"{path}: no such file") from None
     except (OSError, ValueError) as e:  # ValueError: a NUL in the name
-        raise UsageError(f"{path}: cannot be read: {getattr(e, 'strerror', None) or e}") from e
+        name = "stdin" if names_stdin(path) else path
+        raise UsageError(f"{name}: cannot be read: {getattr(e, 'strerror', None) or e}") from e
 
 
 def _content(opened: int, path: Path) -> bytes:

@@ -85,13 +85,6 @@ CASES: dict[str, tuple[list[str], bytes, int, bytes, str]] = {
     ),
     "no sample": ([PERU, "-n", "0"], b"", 2, b"", "-n 0 is out of range (1 to 1024)"),
     "a vote of one": ([PERU, "-n", "1", "--vote"], b"", 2, b"", "a vote needs two answers"),
-    "final and vote": (
-        [PERU, "--final", "--vote"],
-        b"",
-        2,
-        b"",
-        "two ways to print a final answer",
-    ),
     "search results that are none": (
         [PERU, "--search-results", str(BINARY)],
         b"",

@@ -19,7 +19,14 @@ from pathlib import Path
 import pytest
 
 from dslocal.errors import DslocalError, NotFoundError, UsageError
-from dslocal.prompts.files import MAX_FILE, attach_files, decode_text, read_text
+from dslocal.prompts.files import (
+    MAX_FILE,
+    attach_files,
+    decode_file,
+    decode_text,
+    read_file,
+    read_text,
+)
 
 CONTENTS = [
     (b"port = 8080", "port = 8080"),
@@ -220,6 +227,64 @@ def test_a_guess_says_how_to_convert() -> None:
     with pytest.raises(UsageError, match="may be") as caught:
         decode_text("très".encode("latin-1"), "stdin")
     assert "iconv -f " in caught.value.hint
+
+
+STRAYS: list[tuple[str, bytes, str, str]] = [
+    (
+        "one in UTF-8",
+        "Größe 東京\n".encode() + b"Stra\xdfe\r\n",
+        "Größe 東京\nStra\N{REPLACEMENT CHARACTER}e\n",
+        "1 byte that is not UTF-8 is read as",
+    ),
+    (
+        "two in ASCII",
+        b"-// \xdf\n+// \xfe\n" + b"int main(void) { return 0; }\n" * 3,
+        "-// \N{REPLACEMENT CHARACTER}\n+// \N{REPLACEMENT CHARACTER}\n"
+        + "int main(void) { return 0; }\n" * 3,
+        "2 bytes that are not UTF-8 are read as",
+    ),
+    (
+        "a cut character",
+        CHINESE.encode()[:-1],
+        CHINESE[:-1] + "\N{REPLACEMENT CHARACTER}",
+        "2 bytes that are not UTF-8 are read as",
+    ),
+    (
+        "one that was there before",
+        "é \N{REPLACEMENT CHARACTER}".encode() + b"\xff",
+        "é \N{REPLACEMENT CHARACTER}\N{REPLACEMENT CHARACTER}",
+        "1 byte that is not UTF-8 is read as",
+    ),
+    ("none", "très".encode(), "très", ""),
+    ("CRLF in UTF-16", codecs.BOM_UTF16_LE + "a\r\nb".encode("utf-16-le"), "a\nb", ""),
+    ("a long line", b"x" * 1_000_000, "x" * 1_000_000, ""),
+]
+
+
+@pytest.mark.parametrize(
+    ("data", "text", "note"), [row[1:] for row in STRAYS], ids=[row[0] for row in STRAYS]
+)
+def test_stray_bytes_are_marked_and_counted(
+    tmp_path: Path, data: bytes, text: str, note: str
+) -> None:
+    read = decode_file(data, "stdin")
+    assert read.text == text
+    assert read.note.startswith(f"stdin: {note}" if note else "")
+    assert bool(read.note) == bool(note)
+    file = tmp_path / "a.diff"
+    file.write_bytes(data)
+    assert read_file(file)._replace(note="") == ("a.diff", text, "")
+
+
+@pytest.mark.parametrize("data", [row[1] for row in REFUSED_BYTES if "UTF-8" not in row[2]])
+def test_more_than_strays_is_refused(data: bytes) -> None:
+    with pytest.raises(UsageError):
+        decode_file(data, "stdin")
+
+
+def test_more_strays_than_a_few_are_refused() -> None:
+    with pytest.raises(UsageError, match="may be "):
+        decode_file("très".encode("latin-1"), "stdin")
 
 
 REFUSED: list[tuple[str, bytes | None, type[DslocalError], str]] = [

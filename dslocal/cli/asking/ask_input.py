@@ -12,6 +12,7 @@ from pathlib import Path
 
 from dslocal import prompts
 from dslocal.errors import NotFoundError, UsageError
+from dslocal.files import names_stdin
 from dslocal.terminal.sanitise import one_line
 
 STDIN_PATIENCE_S = 2.0  # after which a terminal's user is told that stdin is waited for
@@ -45,7 +46,7 @@ def read_question(typed: str, piped: str, system: str, *, has_files: bool) -> As
     return AskInput(typed or piped, piped if typed else "", system)
 
 
-def read_stdin(*, has_question: bool = False) -> str | None:
+def read_stdin(*, has_question: bool = False) -> prompts.FileText | None:
     """Return what is piped in; None on a terminal, or without any stdin.
 
     Args:
@@ -65,7 +66,7 @@ def read_stdin(*, has_question: bool = False) -> str | None:
             f"stdin: more than {prompts.MAX_FILE:,} bytes",
             hint="no context holds so much: send what matters",
         )
-    return prompts.decode_text(data, "stdin")
+    return prompts.decode_file(data, "stdin")
 
 
 def _explain_waiting() -> None:
@@ -81,15 +82,19 @@ def _explain_waiting() -> None:
 
 
 def require_files(files: Iterable[Path]) -> None:
-    """Refuse files that do not exist.
+    """Refuse files that do not exist, and standard input for more than one of them.
 
     What else may be wrong with a file shows when it is read, which a pipe allows only once.
 
     Raises:
         NotFoundError: One does not exist; the hint names others.
+        UsageError: Two of them are standard input.
     """
+    files = list(files)
+    if sum(map(names_stdin, files)) > 1:
+        raise UsageError("stdin can be read once only", hint="write it into a file first")
     for file in files:
-        if not os.path.lexists(file):
+        if not names_stdin(file) and not os.path.lexists(file):
             raise NotFoundError(f"{one_line(str(file))}: no such file", hint=_near(file))
 
 

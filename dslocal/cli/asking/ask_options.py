@@ -193,11 +193,6 @@ class AskOptions:
             raise UsageError(
                 "-p has no place without a template", hint="-t NAME; dslocal templates lists them"
             )
-        if output.final and output.vote:
-            raise UsageError(
-                "--final and --vote are two ways to print a final answer",
-                hint="--vote alone prints the majority's",
-            )
         if answer.schema and (answer.grammar or output.final):
             other = "--grammar" if answer.grammar else "--final"
             raise UsageError(

@@ -5,7 +5,7 @@ before a model is loaded.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from dslocal import output, prompts
@@ -14,6 +14,7 @@ from dslocal.cli import session_setup, user_settings
 from dslocal.cli.options import checked_logprobs
 from dslocal.cli.session_setup import KnownFile, ModelFile
 from dslocal.errors import UsageError
+from dslocal.files import names_stdin
 from dslocal.plan.search import Overrides
 from dslocal.terminal.sanitise import one_line
 
@@ -115,6 +116,7 @@ def prepare_question(options: AskOptions, known: KnownFile | None) -> PreparedQu
         results=options.question.search_results,
         math=math,
     )
+    _print_notes(question.notes)
     return PreparedQuestion(
         file=file,
         chosen=chosen,
@@ -141,13 +143,22 @@ def reload_file(prepared: PreparedQuestion, options: AskOptions) -> PreparedQues
 def _read_input(options: AskOptions, template: prompts.Template | None) -> AskInput:
     asked = options.question
     typed = ask_input.plain_text(asked.prompt or "")
-    stdin = ask_input.read_stdin(has_question=bool(asked.prompt or template))
-    piped = ask_input.plain_text(stdin or "").strip("\n")
+    stdin = None
+    if not any(map(names_stdin, options.files)):  # else it is that file
+        stdin = ask_input.read_stdin(has_question=bool(asked.prompt or template))
+    if stdin:
+        _print_notes([stdin.note])
+    piped = ask_input.plain_text(stdin.text if stdin else "").strip("\n")
     system = ask_input.plain_text(asked.system)
     if template is None:
         return ask_input.read_question(typed, piped, system, has_files=bool(asked.file))
     filled = prompt_templates.fill_template(template, asked.param or [], typed, piped)
     return replace(filled, system=system or filled.system)
+
+
+def _print_notes(notes: Iterable[str]) -> None:
+    for note in filter(None, notes):
+        print(f"dslocal: {one_line(note)}", file=sys.stderr)
 
 
 def _check_budget(options: AskOptions, thinking: prompts.Thinking) -> None:

@@ -87,15 +87,14 @@ def chat(
     settings = user_settings.sampling_settings(choice.family.defaults, {})
     thinking = user_settings.chosen_thinking(choice.family, think).value
     session_setup.print_advice(choice.family, settings, thinking, system)
-    for path in file or []:
-        prompts.read_text(path)  # raises now, not with the first question
+    files = [prompts.read_file(path) for path in file or []]
     with model_switch.ModelSwitch(load, choice) as switch:
         session = Session(switch.load(choice), choice.family, settings, system, thinking)
         loop = ChatLoop(
             session,
             choice.name,
             new_conversation(_model_to_store(model.name, earlier)),
-            files=file or [],
+            files=files,
             math=math,
             model_switcher=switch,
         )

@@ -125,6 +125,7 @@ def _find_gap(place: str | None, prefix: str | None, suffix: str | None) -> prom
     """
     from dslocal import prompts
     from dslocal.cli.asking.ask_input import read_stdin
+    from dslocal.terminal.sanitise import one_line
 
     if place is None:
         if prefix is None and suffix is None:
@@ -138,5 +139,7 @@ def _find_gap(place: str | None, prefix: str | None, suffix: str | None) -> prom
     if not found:
         raise UsageError(f"{place!r:.80} is no FILE:LINE", hint="as area.py:3")
     name = found[1]
-    text = prompts.read_text(Path(name)) if name else read_stdin() or ""
-    return prompts.gap_at(text, int(found[2]), name or "stdin")
+    file = prompts.read_file(Path(name)) if name else read_stdin()
+    if file and file.note:
+        print(f"dslocal: {one_line(file.note)}", file=sys.stderr)
+    return prompts.gap_at(file.text if file else "", int(found[2]), name or "stdin")

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Protocol
 
 from rich.console import Console
@@ -82,7 +81,7 @@ class ChatLoop:
         name: str,
         conversation: chat.StoredConversation,
         *,
-        files: Sequence[Path] = (),
+        files: Sequence[prompts.FileText] = (),
         math: bool | None = None,
         model_switcher: ModelSwitcher | None = None,
         console: Console | None = None,
@@ -207,6 +206,8 @@ class ChatLoop:
         )
         edited, self.editing = self.editing, None
         self.files.clear()
+        for note in question.notes:
+            self.notify(note)
         if question.directive:
             self.notify("asked for a boxed answer, step by step (/set math off leaves that out)")
         if advice := prompts.directive_advice(self.session.family, text, self.math):

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .completion import Suggestions
     from .loop import ChatLoop
 
+MAX_NAME = 60  # characters of a file's name
 MATH_CHOICES = {"auto": None, "on": True, "off": False}
 THINKING_CHOICES = {"on": prompts.Thinking.FORCED, "off": prompts.Thinking.BYPASSED}
 EXAMPLE_VALUES = {
@@ -64,10 +65,8 @@ def attach_files(loop: ChatLoop, text: str) -> None:
     paths = typed_paths(text, "/file")
     if not paths and not loop.files:
         raise UsageError("/file: which file?")
-    for path in paths:
-        prompts.read_text(path)  # or the error would come with the next question
-    loop.files += paths
-    names = ", ".join(path.name for path in loop.files)
+    loop.files += [prompts.read_file(path) for path in paths]
+    names = ", ".join(one_line(file.name, MAX_NAME) for file in loop.files)
     goes = "goes" if len(loop.files) == 1 else "go"
     loop.notify(f"{names} {goes} with the next question (/file none takes back)")
 
