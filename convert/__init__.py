@@ -32,8 +32,9 @@ from .executor import (  # noqa: E402
 )
 from .outline import checkpoint_bytes, header_from_config  # noqa: E402
 from .output.layout import Split  # noqa: E402
+from .recipes.by_name import RECIPES, recipe_named  # noqa: E402
 from .recipes.imatrix import Imatrix, load_imatrix  # noqa: E402
-from .recipes.named import RECIPES, Recipe, recipe_named  # noqa: E402
+from .recipes.named import Recipe  # noqa: E402
 from .recipes.recipe_file import load_recipe  # noqa: E402
 from .recipes.size_target import SizedRecipe  # noqa: E402
 from .verify import TensorClassRmse, verify  # noqa: E402

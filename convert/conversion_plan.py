@@ -32,8 +32,9 @@ from .output.metadata import (
     sampling_metadata,
 )
 from .quantize import CONVERTIBLE
+from .recipes.by_name import recipe_named
 from .recipes.imatrix import Imatrix
-from .recipes.named import ModelTraits, Recipe, needs_imatrix, recipe_named, tensor_order
+from .recipes.named import ModelTraits, Recipe, needs_imatrix, tensor_order
 from .work_units import UNIT_WEIGHTS, Destination, UnitIndex, WorkUnit
 
 LAYERS_OF_70B = 80  # by which llama.cpp takes a model for a 70B

@@ -25,7 +25,8 @@ from .checkpoint.safetensors import DTYPE_BYTES, FP4, FP4_BLOCK, FP8, SCALED
 from .conversion_plan import architecture_metadata, model_traits
 from .output.layout import header_size, padded
 from .output.metadata import general_metadata
-from .recipes.named import ModelTraits, Recipe, recipe_named, tensor_order
+from .recipes.by_name import recipe_named
+from .recipes.named import ModelTraits, Recipe, tensor_order
 
 GGUF_VERSION = 3
 # V3 publishes in FP8 what has one of these in its name, if it is a matrix and not the router
@@ -113,7 +114,8 @@ class RequirementRecorder:
 
         Base checkpoints have FP8 in place of FP4, copies that are not quantized bf16.
         """
-        if published in SCALED and not self.config.has("quantization_config"):
+        is_quantized = self.config.has("quantization_config") or self.config.has("expert_dtype")
+        if published in SCALED and not is_quantized:
             return "BF16"
         if published == FP4 and self.config.text("expert_dtype", "fp4") == "fp8":
             return FP8

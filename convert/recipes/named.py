@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from dslocal.convert.architectures.mapping import MappedTensor
-from dslocal.errors import UsageError
 from dslocal.gguf.tensor_names import layer_of
 from dslocal.gguf.tensor_types import GgmlType as T
 
@@ -114,7 +113,7 @@ class NamedRecipe:
 
 
 # by the numbers of enum llama_ftype (include/llama.h), from the largest to the smallest
-_RECIPES = (
+STOCK_RECIPES = (
     NamedRecipe("F32", 0, T.F32),
     NamedRecipe("F16", 1, T.F16),
     NamedRecipe("BF16", 32, T.BF16),
@@ -150,7 +149,6 @@ _RECIPES = (
     NamedRecipe("TQ2_0", 37, T.TQ2_0),
     NamedRecipe("TQ1_0", 36, T.TQ1_0),
 )
-RECIPES = {recipe.name: recipe for recipe in _RECIPES}
 ALIASES = {"Q5_K": "Q5_K_M", "Q4_K": "Q4_K_M", "Q3_K": "Q3_K_M"}
 
 IMATRIX_TYPES = frozenset({T.IQ1_S, T.IQ1_M, T.IQ2_XXS, T.IQ2_XS, T.IQ2_S, T.IQ3_XXS})
@@ -174,35 +172,12 @@ _FALLBACK = {
 }
 
 
-def recipe_named(name: str) -> NamedRecipe:
-    """Return the recipe called ``name``, in any case. Raises UsageError where there is none."""
-    found = RECIPES.get(ALIASES.get(name.upper(), name.upper()))
-    if found is None:
-        raise UsageError(f"unknown quantization {name!r:.40}", hint=_nearest(name.upper()))
-    return found
-
-
-def _nearest(name: str) -> str:
-    """Return a hint: what may be meant by a name such as Q4 or Q4-KM, and all that there is."""
-    from difflib import get_close_matches
-
-    known = f"known: {', '.join(RECIPES)}"
-    plain = name.replace("-", "_").replace(" ", "_")
-    longer = [recipe for recipe in RECIPES if plain and recipe.startswith(plain)]
-    # of several that begin so the K mixtures come first, and of those the medium one
-    longer.sort(key=lambda recipe: (not recipe.endswith("_K_M"), "_K" not in recipe))
-    near = longer or get_close_matches(plain, RECIPES, MAX_SUGGESTED)
-    if not near:
-        return known
-    return f"is {' or '.join(near[:MAX_SUGGESTED])} meant? {known}"
-
-
 def file_type_of(kind: T) -> int:
     """Return the ``enum llama_ftype`` of the recipe that is mostly ``kind``.
 
     It is what a mixture of our own calls itself.
     """
-    return next(recipe.file_type for recipe in _RECIPES if recipe.base is kind)
+    return next(recipe.file_type for recipe in STOCK_RECIPES if recipe.base is kind)
 
 
 def needs_imatrix(name: str, kind: T, recipe: str) -> bool:

@@ -21,7 +21,8 @@ from dslocal.errors import UsageError
 from dslocal.gguf.tensor_names import layer_of, name_in_layer
 from dslocal.gguf.tensor_types import GgmlType as T
 
-from .named import ModelTraits, file_type_of, fitting_type, is_quantizable, kept_type
+from .deepseek4 import is_v4, pinned_type
+from .named import ModelTraits, file_type_of, fitting_type, is_quantizable
 
 # the types to choose from, by rising size
 TYPES = (T.Q2_K, T.Q3_K, T.IQ4_XS, T.Q4_K, T.Q5_K, T.Q6_K, T.Q8_0)
@@ -94,9 +95,13 @@ class SizedRecipe:
             UsageError: Even the smallest types are too large.
         """
         tensors = list(tensors)
-        fixed = [t for t in tensors if not is_quantizable(t)]
         quantizable = [t for t in tensors if is_quantizable(t)]
-        free = self.budget - overhead - sum(padded(kept_type(t).nbytes(t.elements)) for t in fixed)
+        if is_v4(tensors):  # everything but the experts is small, and stays as it is
+            quantizable = [t for t in tensors if t.is_routed_expert]
+        chosen_by_size = {t.name for t in quantizable}
+        fixed = {t.name: pinned_type(t) for t in tensors if t.name not in chosen_by_size}
+        free = self.budget - overhead
+        free -= sum(padded(fixed[t.name].nbytes(t.elements)) for t in tensors if t.name in fixed)
         types = TYPES_WITH_IMATRIX if traits.has_imatrix else TYPES
         smallest = 0
         for floor in (*MIN_TYPES, types[0]) if traits.experts else (types[0],):
@@ -104,7 +109,7 @@ class SizedRecipe:
             smallest = sum(option.nbytes(0) for option in options)
             if smallest <= free:
                 chosen = _spend(options, free - smallest)
-                return {t.name: kept_type(t) for t in fixed} | chosen
+                return fixed | chosen
         least = self.budget - free + smallest
         raise UsageError(
             f"--size {self.name}: {_rounded_up(least)} is the least that this model "
@@ -149,6 +154,8 @@ class TensorOptions:
         """
         may_get_all = tensor.is_routed_expert or layer_of(tensor.name) >= traits.main_layers
         allowed = types if may_get_all else types[types.index(floor) :]
+        if tensor.is_fp4:  # more bits than it has would add nothing
+            allowed = [kind for kind in types if _bits(kind) < _bits(T.MXFP4)] + [T.MXFP4]
         return cls(tensor, _rising(allowed, tensor.columns), _harm(tensor, traits))
 
     def nbytes(self, level: int) -> int:
@@ -157,7 +164,9 @@ class TensorOptions:
 
     def loss(self, level: int) -> float:
         """Return the harm that is done."""
-        return self.harm * RELATIVE_ERROR[self.types[level]] ** 2
+        kind = self.types[level]
+        is_lossless = self.tensor.is_fp4 and kind is T.MXFP4
+        return 0.0 if is_lossless else self.harm * RELATIVE_ERROR[kind] ** 2
 
 
 def _rising(types: Sequence[T], columns: int) -> list[T]:

@@ -245,7 +245,7 @@ def _quant(header: GgufHeader) -> str:
     from dslocal.gguf.header import main_type
 
     number = header.integer("general.file_type", -1) & ~GUESSED_BIT
-    names = {recipe.file_type: recipe.name for recipe in converter.RECIPES.values()}
+    names = {recipe.file_type: recipe.name for recipe in reversed(list(converter.RECIPES.values()))}
     return names.get(number) or main_type(header) or "unknown"
 
 

@@ -10,6 +10,8 @@ from gguf import GGUFWriter
 
 import dslocal.convert as converter
 
+NOT_COUNTED = ("token_embd.weight", "output.weight")
+
 
 def entries(checkpoint: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Return, by GGUF tensor name, sums ``[slices, columns]`` and counts ``[slices]`` for every
@@ -21,7 +23,7 @@ def entries(checkpoint: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     )
     found: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     for tensor in plan.tensors:
-        if tensor.name.startswith("blk.") and not tensor.always_f32:
+        if tensor.name not in NOT_COUNTED and not tensor.always_f32:
             r = np.random.default_rng(len(found))
             slices = tensor.shape[0] if len(tensor.shape) > 2 else 1
             counts = (

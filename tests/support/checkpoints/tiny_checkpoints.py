@@ -274,8 +274,9 @@ def write_checkpoint(
     """Writes a checkpoint of ``kind`` into ``folder`` (made if need be) and returns it.
 
     ``dtype``: bf16, f16, f32, or fp8 with V3's 128x128 block scales; for V4, fp4 is what the vendor
-    publishes and fp8 a Base checkpoint. ``shards``: tensors go round
-    them one by one, so that a layer's experts, and a weight and its scale, lie in different files.
+    publishes, fp8 a Base checkpoint, and dequantized what fp4 stands for, in float32. ``shards``:
+    tensors go round them one by one, so that a layer's experts, and a weight and its scale, lie in
+    different files.
     ``changes``: other values for config.json; ``...`` takes a key out.
     """
     family = KINDS[kind]

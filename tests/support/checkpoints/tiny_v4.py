@@ -222,8 +222,12 @@ def _compressor(prefix: str, ratio: int, width: int, size: int, embd: int) -> Sh
 def stored_tensors(c: Config, dtype: str, seed: int) -> Iterator[tuple[str, Stored]]:
     """Yield the tensors as a file stores them.
 
-    ``dtype``: fp4 (as published), fp8 (a Base checkpoint), bf16 or f32 (copies: all in one type).
+    ``dtype``: fp4 (as published), fp8 (a Base checkpoint), bf16 or f32 (copies: all in one type),
+    or dequantized (what fp4 stands for, in float32).
     """
+    if dtype == "dequantized":
+        yield from dequantized(dict(stored_tensors(c, "fp4", seed))).items()
+        return
     for name, shape in tensor_shapes(c).items():
         if name.endswith("tid2eid"):
             yield name, _hash_table(name, shape, c["n_routed_experts"], seed)
