@@ -94,11 +94,18 @@ def load(
     """
     from dslocal.catalog import resolve
 
+    from .file_faults import new_faults
+
     chosen = overrides(n_ctx, kv_type, n_gpu_layers=n_gpu_layers, cpu_moe=cpu_moe, mtp=str(mtp))
+    gone = resolve.gone_last_model() if model is None else None
+    if gone is not None:
+        (on_notice or _log)(f"the model used last, {gone}, is gone: {resolve.DEFAULT} is used")
     path = resolve.ensure_gguf(
         str(model) if model is not None else None, on_notice=on_notice or _log
     )
     header, spoken = read_family(path, family)
+    for fault in new_faults(path, header, None if family else spoken):
+        (on_notice or _log)(f"{path.name}: {fault}")
     stack = ExitStack()
     try:
         from dslocal.engine import LlamaModel, loader
@@ -127,7 +134,7 @@ def read_family(path: Path, family: str | None = None) -> tuple[GgufHeader, Fami
 
     Raises:
         GgufError: llama.cpp would abort the process over this file.
-        UnsupportedModelError: no family fits.
+        UnsupportedModelError: no family fits, or no prompt can be written for it.
         UsageError: ``family`` is not one.
     """
     from dslocal.errors import GgufError
@@ -136,6 +143,8 @@ def read_family(path: Path, family: str | None = None) -> tuple[GgufHeader, Fami
     from dslocal.plan.memory.validate import validate_vocabulary
     from dslocal.prompts import recognise_family
 
+    from .file_faults import require_promptable
+
     header = read_parts(path)[1]
     recognised = recognise_family(header, family)
     try:
@@ -143,6 +152,7 @@ def read_family(path: Path, family: str | None = None) -> tuple[GgufHeader, Fami
         validate_vocabulary(header)
     except GgufError as e:
         raise GgufError(f"{path.name}: {e}", hint=e.hint) from e
+    require_promptable(path.name, header, recognised.family)
     return header, recognised.family
 
 

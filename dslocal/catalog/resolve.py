@@ -20,6 +20,7 @@ from dslocal.files import stat_fingerprint
 from dslocal.gguf.parts import first_part
 
 from . import other_programs
+from .inventory import absolute_path
 from .locations import entry_of_repository
 from .names import Spelling, nearest_names, read_spelling
 
@@ -284,10 +285,18 @@ def cached_conversions() -> list[CachedConversion]:
 
 def remember_last_used(model: str) -> None:
     """Make ``model`` the one to use when none is named, where the state can be written."""
+    home.write_state(LAST, {"model": lasting_name(model)})
+
+
+def lasting_name(model: str) -> str:
+    """Return what means the same model in every folder: a name as it is, a path from the root on.
+
+    Links stay: the parts of a split model are told by their names, which a cache's blobs lack.
+    """
     path = Path(model).expanduser()
-    if not _is_known_name(model) and path.exists():
-        model = str(path.resolve())
-    home.write_state(LAST, {"model": model})
+    if _is_known_name(model) or not path.exists():
+        return model
+    return str(absolute_path(path))
 
 
 def last_used_model() -> str | None:
@@ -299,6 +308,18 @@ def last_used_model() -> str | None:
         return name if _is_known_name(name) or Path(name).exists() else None
     except (OSError, ValueError):  # a name too long, or with a NUL in it
         return None
+
+
+def gone_last_model() -> str | None:
+    """Return the model used last if it is gone, so that another one takes its place."""
+    name = home.read_state(LAST).get("model")
+    return name if isinstance(name, str) and last_used_model() is None else None
+
+
+def restore_last_used(model: str | None) -> None:
+    """Make ``model`` the one used last again, after another one failed; None for no model."""
+    if home.read_state(LAST).get("model") != model:
+        home.write_state(LAST, {"model": model} if model else {})
 
 
 def _is_known_name(name: str) -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dslocal import __version__, home, prompts
+from dslocal.api.file_faults import new_faults
 from dslocal.api.model import read_family
 from dslocal.catalog import resolve
 from dslocal.gguf.header import GgufHeader
@@ -17,6 +18,7 @@ from dslocal.plan.load_config import LoadConfig
 from dslocal.plan.search import Overrides
 from dslocal.terminal import progress
 from dslocal.terminal.progress_line import ProgressLine, can_redraw
+from dslocal.terminal.sanitise import one_line
 
 from . import supervisor
 from .user_settings import named_model
@@ -69,8 +71,11 @@ def prepare_model(
         NotFoundError: There is no such model.
         DslocalError: The file is damaged, or of no known family.
     """
-    supervisor.continue_in_child()
+    before = home.read_state(resolve.LAST).get("model")
+    supervisor.continue_in_child(on_crash=lambda: resolve.restore_last_used(before))
     name = named_model(model)
+    if name is None:
+        say_if_gone()
     with progress.show_progress(name or resolve.last_used_model() or resolve.DEFAULT) as shown:
         path = resolve.ensure_gguf(
             name,
@@ -82,8 +87,22 @@ def prepare_model(
         _to_remember[path] = model
     found = known(path) if known else None
     if found is None:
-        return ModelFile(path, *read_family(path, family))
+        header, recognised = read_family(path, family)
+        for fault in new_faults(path, header, None if family else recognised):
+            print(f"dslocal: {one_line(path.name)}: {one_line(fault)}", file=sys.stderr)
+        return ModelFile(path, header, recognised)
     return ModelFile(path, found.header, prompts.get_family(family) if family else found.family)
+
+
+def say_if_gone() -> None:
+    """Say on stderr that the model used last is gone, and which one takes its place."""
+    gone = resolve.gone_last_model()
+    if gone is not None:
+        print(
+            f"dslocal: the model used last, {one_line(gone)}, is gone: {resolve.DEFAULT} is used "
+            "(-m NAME takes another)",
+            file=sys.stderr,
+        )
 
 
 def greet(model: str | None) -> None:

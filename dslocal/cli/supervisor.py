@@ -69,11 +69,14 @@ SUBJECT, LAST_WORDS = "n", "w"
 _tell_parent: list[Callable[[str, str], None]] = []  # in a child: sends a message of a kind
 
 
-def continue_in_child() -> None:
+def continue_in_child(on_crash: Callable[[], None] = lambda: None) -> None:
     """Return in a child process; the parent stays in here, and exits as the child does.
 
     Does nothing where there is no fork, where another thread runs, or once llama.cpp is loaded,
     whose threads and GPUs do not survive a fork.
+
+    Args:
+        on_crash: Is called in the parent where the child did not end by itself.
     """
     if _tell_parent or not _can_fork():
         return
@@ -87,7 +90,10 @@ def continue_in_child() -> None:
     if child:
         os.close(message_writer)
         status = _wait_for(child)
-        os._exit(_report_end(status, _read_messages(message_reader), terminal))
+        messages = _read_messages(message_reader)
+        if _is_crash(status, messages):
+            on_crash()
+        os._exit(_report_end(status, messages, terminal))
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
     os.close(message_reader)
     os.close(life_writer)
@@ -208,6 +214,11 @@ def _read_messages(message_reader: int) -> dict[str, str]:
     with os.fdopen(message_reader, "rb") as file:
         messages = (file.read() or b"").decode("utf-8", "replace").split("\0")
     return {message[0]: message[1:] for message in messages if message}
+
+
+def _is_crash(status: int, messages: Mapping[str, str]) -> bool:
+    """Return whether the work itself ended a child, and no signal that is meant to end it."""
+    return LAST_WORDS in messages or -os.waitstatus_to_exitcode(status) in CRASHES
 
 
 def _report_end(status: int, messages: Mapping[str, str], terminal: _Terminal) -> int:

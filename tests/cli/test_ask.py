@@ -32,6 +32,8 @@ UNBOXED = (
     "--no-math: its model card recommends to ask a mathematical question with: Please"
     " reason step by step"
 )
+# the same with reasoning
+REASONING_BABBLE = tuple(arg for arg in BABBLE if arg != "--no-think")
 ADVICE = (
     "temperature 5: R1's model card recommends 0.5 to 0.7 (0.6), against endless repetition"
     " and incoherence"
@@ -193,8 +195,8 @@ def test_interrupted(run: Run, form: str) -> None:
     """At a moment when the answer, or the thought, has begun."""
     args = {
         "plain": BABBLE,
-        "json": (*BABBLE, "--json", "--think"),
-        "thinking": (*BABBLE, "--think"),
+        "json": (*REASONING_BABBLE, "--json", "--think"),
+        "thinking": (*REASONING_BABBLE, "--think"),
     }[form]
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen(
@@ -242,7 +244,7 @@ def test_interrupted_in_the_second_answer(run: Run) -> None:
     command = [
         str(BINARY),
         "ask",
-        *BABBLE,
+        *(arg for arg in REASONING_BABBLE if arg not in ("--max-tokens", "3000")),
         "--think",
         "--json",
         "-n",

@@ -143,7 +143,13 @@ CASES: dict[str, tuple[list[str], bytes, int, bytes, str]] = {
         b"",
         "is a program (ELF), not text",
     ),
-    "unknown model": (["-m", "deepsek-r1", PERU], b"", 3, b"", "'deepsek-r1' (here: nano"),
+    "unknown model": (
+        ["-m", "deepsek-r1", PERU],
+        b"",
+        3,
+        b"",
+        "'deepsek-r1' (near it: deepseek-r1",
+    ),
     "a known model that is not here": (
         ["-m", "deepseek-r1", PERU],
         b"",

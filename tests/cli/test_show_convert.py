@@ -170,4 +170,4 @@ def test_a_model_is_remembered_when_it_was_named(run: Run, nano: Path, tmp_path:
         other.inside("show", "--json").stdout
     )  # nothing was asked yet: still the bundled checkpoint
     other.inside("ask", "-m", str(copy), "hello")
-    assert json.loads(other.inside("show", "--json").stdout)["file"] == str(nano.resolve())
+    assert json.loads(other.inside("show", "--json").stdout)["file"] == str(copy)

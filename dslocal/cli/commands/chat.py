@@ -127,4 +127,6 @@ def _model_to_store(model: str | None, earlier: StoredConversation | None) -> st
     from dslocal.cli.user_settings import named_model
 
     named = named_model(model) or (earlier.model if earlier else None)
-    return named or resolve.last_used_model() or resolve.DEFAULT
+    if named:
+        return resolve.lasting_name(named)
+    return resolve.last_used_model() or resolve.DEFAULT

@@ -138,6 +138,7 @@ def fit(
         assessed = planning.assess_named(
             model, quant, machine, rates, chosen, described=other, fast_enough=enough
         )
+        _print_faults(assessed)
         _print_one(model, assessed, chosen, explain=explain, as_json=as_json)
     elif explain and not as_json:
         fit_arithmetic.print_attention_kinds()
@@ -173,6 +174,18 @@ def _print_all(
         if show_all or (registry[row.model.name].is_usual and row.plan.verdict != "no")
     ]
     fit_table.print_table(shown, machine, best, enough, hidden=len(rows) - len(shown))
+
+
+def _print_faults(assessed: Assessed) -> None:
+    """Print on stderr what is wrong with a file that is here."""
+    import sys
+
+    from dslocal.api.file_faults import faults_of
+    from dslocal.terminal.sanitise import one_line
+
+    model = assessed.assessment.model
+    for fault in faults_of(model.header) if model.file else ():
+        print(f"dslocal: {one_line(fault)}", file=sys.stderr)
 
 
 def _print_one(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from dslocal.gguf.header import GgufHeader, Value
 
 MAX_ITEMS = 64  # of a metadata array that --json prints
-SHOWN_APART = ("classes", "metadata")
+SHOWN_APART = ("classes", "metadata", "faults")
 
 
 @with_option_groups
@@ -31,10 +31,14 @@ def show(
 ) -> None:
     """Show what a model is: header, family, sizes by tensor class."""
     from dslocal.catalog import resolve
+    from dslocal.cli import session_setup
     from dslocal.cli.user_settings import named_model
     from dslocal.terminal.sanitise import one_line
 
-    found = resolve.resolve_model(named_model(model.name))
+    named = named_model(model.name)
+    if named is None:
+        session_setup.say_if_gone()
+    found = resolve.resolve_model(named)
     fields = _gguf_fields(found) if isinstance(found, Path) else _checkpoint_fields(found.folder)
     if as_json:
         print(json.dumps(fields))
@@ -42,12 +46,15 @@ def show(
     for name, value in fields.items():
         if name not in SHOWN_APART and value is not None:
             print(f"{name.replace('_', ' '):<16} {one_line(str(value))}")
+    for fault in fields.get("faults", ()):
+        print(f"{'fault':<16} {one_line(fault)}")
     print()
     for name, nbytes in fields["classes"].items():
         print(f"{name:<20} {nbytes / 1e6:12,.1f} MB")
 
 
 def _gguf_fields(path: Path) -> dict[str, Any]:
+    from dslocal.api.file_faults import faults_of
     from dslocal.gguf.parts import read_parts
     from dslocal.gguf.tensor_names import tensor_class
 
@@ -71,6 +78,7 @@ def _gguf_fields(path: Path) -> dict[str, Any]:
         "bits_per_weight": round(header.file_size * 8 / max(weights, 1), 2),
         "bytes": header.file_size,
         "types": ", ".join(f"{name} × {n}" for name, n in kinds.most_common()),
+        "faults": faults_of(header),
         "classes": _largest_first(classes),
         "metadata": {key: _json_value(value) for key, value in header.metadata.items()},
     }
