@@ -19,12 +19,12 @@ from dslocal.gguf.tensor_types import GgmlType
 
 from .architectures.mapping import Transform
 from .checkpoint.checkpoint import Checkpoint
-from .checkpoint.safetensors import FP4, FP8, INTEGERS, SCALED, TensorInfo
+from .checkpoint.safetensors import FP4, FP4_BLOCK, FP8, INTEGERS, SCALED, TensorInfo
 from .conversion_plan import ConversionPlan
 from .fp4 import e8m0_values, repack
-from .kernels import Bytes, Floats
+from .kernels import Bytes, Floats, StoredRows, best_kernels
 from .output.gguf_file import OutputFile
-from .quantize import decode_rows, encode_rows, through
+from .quantize import MAX_WEIGHT, decode_rows, encode_rows, through
 from .work_units import WorkUnit
 
 MAX_CACHED_SCALES = 64  # tensors
@@ -52,9 +52,9 @@ class Worker:
         """
         tensor, raw = unit.source, self._read(unit, shard)
         if tensor.dtype in INTEGERS:
-            blocks = self._expert_ids(tensor, raw).astype("<i4").view(np.uint8)
+            ids = self._expert_ids(tensor, raw).astype("<i4").view(np.uint8)
             for destination in unit.destinations:
-                self._files[destination.file].write(destination.offset, blocks.data)
+                self._files[destination.file].write(destination.offset, ids.data)
             return
         scales = self._scales_of(tensor, shard)
 
@@ -65,10 +65,13 @@ class Worker:
             return self._decode(unit, raw, scales)
 
         for file, kind, offset, via in unit.destinations:
+            rounding = via if tensor.dtype == FP8 else None
             if tensor.dtype == FP4 and kind is GgmlType.MXFP4 and scales is not None:
-                blocks = self._repack(unit, raw, scales)
+                blocks: Bytes | None = self._repack(unit, raw, scales)
             else:
-                rows = values(via if tensor.dtype == FP8 else None)
+                blocks = self._convert_stored(unit, raw, scales, kind, rounding)
+            if blocks is None:
+                rows = values(rounding)
                 blocks = encode_rows(kind, rows, self._importance(unit, rows.shape[1]))
             self._files[file].write(offset, blocks.data)
 
@@ -97,6 +100,35 @@ class Worker:
             return None
         start = unit.slice * columns + unit.column
         return entry[start : start + columns]
+
+    def _convert_stored(
+        self,
+        unit: WorkUnit,
+        raw: Bytes,
+        scales: Floats | Bytes | None,
+        kind: GgmlType,
+        rounding: GgmlType | None,
+    ) -> Bytes | None:
+        """Return a unit's blocks where a kernel can make them from the stored bytes, else None.
+
+        It is None too where a weight is out of range: decoding with numpy says where.
+        """
+        kernels = best_kernels()
+        if kernels is None or not kernels.supports(kind):
+            return None
+        stored = StoredRows(
+            raw=raw,
+            dtype=unit.source.dtype,
+            first_row=unit.start,
+            rows=unit.stop - unit.start,
+            columns=unit.source.columns,
+            scales=scales,
+            block=self._checkpoint.config.fp8_block if unit.source.dtype == FP8 else (1, FP4_BLOCK),
+            transform=unit.transform,
+            rounding=rounding,
+            limit=MAX_WEIGHT,
+        )
+        return kernels.convert(kind, stored, self._importance(unit, stored.result_shape[1]))
 
     def _decode(self, unit: WorkUnit, raw: Bytes, scales: Floats | Bytes | None) -> Floats:
         """Return a unit's rows, transformed: float32 ``[rows, columns]``.

@@ -16,6 +16,7 @@ import functools
 import threading
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -23,11 +24,13 @@ from dslocal.gguf.tensor_types import GgmlType
 
 from .ggml import Bytes, Floats, init_quantization, quantize_chunk, quantize_with_ggml
 from .grids import GRID_TYPES, grid_levels
+from .stored_rows import SourceStruct, StoredRows, source_of
 
 __all__ = [
     "Bytes",
     "Floats",
     "Kernels",
+    "StoredRows",
     "best_kernels",
     "compiled_levels",
     "init_quantization",
@@ -36,6 +39,16 @@ __all__ = [
 
 # What kernels_processor_level() must return at least, by the name of the shared object. Best first.
 _LEVELS = {"x86-64-v4": 4, "x86-64-v3": 3, "x86-64": 1, "baseline": 1}
+
+_INTERFACE = 2  # as kernels_interface returns it
+_OUT_OF_RANGE, _NO_MEMORY = -2, -3  # as kernels_quantize returns them
+
+
+class _Done(NamedTuple):
+    """What kernels_quantize wrote, and the number that it returned."""
+
+    blocks: Bytes
+    status: int
 
 
 class Kernels:
@@ -47,18 +60,19 @@ class Kernels:
     """
 
     def __init__(self, path: Path) -> None:
-        """Load a shared object. Raises OSError."""
+        """Load a shared object. Raises OSError where it is of another platform or version."""
         self.level = path.stem
         self.needed_level = _LEVELS[path.stem]
         self._library = ctypes.CDLL(str(path))
+        interface = getattr(self._library, "kernels_interface", None)
+        if interface is None or interface() != _INTERFACE:
+            raise OSError(f"{path}: compiled from another version: pip install dslocal again")
         self._quantize = self._library.kernels_quantize
         self._quantize.restype = ctypes.c_int64
         self._quantize.argtypes = [
             ctypes.c_int,  # type
-            ctypes.c_void_p,  # weights
+            ctypes.POINTER(SourceStruct),
             ctypes.c_void_p,  # importance
-            ctypes.c_int64,  # rows
-            ctypes.c_int64,  # columns
             ctypes.c_void_p,  # out
             ctypes.c_void_p,  # ggml_quantize_chunk
         ]
@@ -90,22 +104,46 @@ class Kernels:
         Returns:
             uint8 ``[bytes]``, the rows one after another.
         """
+        values = np.ascontiguousarray(values)
+        rows, columns = values.shape
+        raw = values.reshape(-1).view(np.uint8)
+        return self._run(kind, StoredRows(raw, "F32", 0, rows, columns), importance).blocks
+
+    def convert(
+        self, kind: GgmlType, stored: StoredRows, importance: Floats | None = None
+    ) -> Bytes | None:
+        """Return stored rows in blocks of a type: decoded, checked, rounded and quantized.
+
+        The GIL is released meanwhile.
+
+        Args:
+            kind: A type that :meth:`supports` knows. Its :func:`init_quantization` must have
+                happened.
+            stored: The rows; the columns of the result must be a multiple of the type's block.
+            importance: The importance of each column of the result, float32 ``[columns]``.
+
+        Returns:
+            uint8 ``[bytes]``, the rows one after another; None where a weight is out of range.
+        """
+        done = self._run(kind, stored, importance)
+        return None if done.status == _OUT_OF_RANGE else done.blocks
+
+    def _run(self, kind: GgmlType, stored: StoredRows, importance: Floats | None) -> _Done:
         if kind in GRID_TYPES:
             self._build_grid(kind)
-        rows, columns = values.shape
-        values = np.ascontiguousarray(values)
-        out = np.empty(kind.nbytes(values.size), np.uint8)
+        rows, columns = stored.result_shape
+        out = np.empty(kind.nbytes(rows * columns), np.uint8)
         weights = None if importance is None else np.ascontiguousarray(importance)
-        self._quantize(
+        status = self._quantize(
             int(kind),
-            values.ctypes.data,
+            source_of(stored),
             None if weights is None else weights.ctypes.data,
-            rows,
-            columns,
             out.ctypes.data,
             ctypes.cast(quantize_chunk(), ctypes.c_void_p),
         )
-        return out
+        if status == _NO_MEMORY:
+            raise MemoryError(f"no memory to quantize to {kind.name}")
+        return _Done(out, status)
 
     def _build_grid(self, kind: GgmlType) -> None:
         """Build the tables of a type's grid, once."""

@@ -4,6 +4,9 @@
  * shared object each. The compiler's own target_clones is no way to do it: it leaves the vector
  * helpers compiled for the baseline, and not inlined.
  */
+#include <stdlib.h>
+
+#include "source.h"
 #include "tile.h"
 
 #define EXPORT __attribute__((visibility("default")))
@@ -48,6 +51,9 @@ static const struct kernel KERNELS[] = {
     {23, 256, 136, quantize_iq4_xs, USES},
     {39, 32, 17, quantize_mxfp4, IGNORES},
 };
+/* What kernels_quantize returns instead of a count; Python has the same numbers. */
+enum { ERROR_NO_KERNEL = -1, ERROR_RANGE = -2, ERROR_MEMORY = -3 };
+
 #define KERNEL_COUNT ((int)(sizeof KERNELS / sizeof *KERNELS))
 
 static const struct kernel *find_kernel(int type) {
@@ -73,6 +79,9 @@ EXPORT int kernels_processor_level(void) {
 #endif
 }
 
+/* The version of this interface, which Python's must equal. */
+EXPORT int kernels_interface(void) { return 2; }
+
 EXPORT int kernels_support(int type) { return find_kernel(type) != 0; }
 
 /* ggml_quantize_chunk: type, source, destination, first weight, rows, weights of a row, matrix. */
@@ -90,78 +99,109 @@ static void fill(vf *tile, const float *const *rows, int n) {
 /* The means of the squares of AT_ONCE rows from `first` on. */
 #define AT_ONCE 8
 struct row_means {
-    const float *x;
-    int64_t rows, columns;
+    const struct source *source;
     int64_t first;  /* -AT_ONCE before any were computed */
     float means[AT_ONCE];
 };
 
 /* Rows must be asked for in their order. Each sum runs in ggml's order; those of several rows do
  * not wait for each other. */
-static float mean_square_of(struct row_means *known, int64_t row) {
+static float mean_square_of(struct row_means *known, int64_t row, int *is_usable) {
     if (row >= known->first + AT_ONCE) {
-        const float *rows[AT_ONCE];
-        float sums[AT_ONCE] = {0};
-        for (int i = 0; i < AT_ONCE; i++) {
-            const int64_t r = row + i < known->rows ? row + i : row;
-            rows[i] = known->x + r * known->columns;
+        const int64_t columns = result_columns(known->source);
+        const int64_t last = result_rows(known->source) - 1;
+        float decoded[AT_ONCE][32], sums[AT_ONCE] = {0};
+        for (int64_t column = 0; column < columns; column += 32) {
+            const float *x[AT_ONCE];
+            for (int i = 0; i < AT_ONCE; i++)
+                x[i] = weights_of(known->source, row + i < last ? row + i : last, column, 32,
+                                  decoded[i], is_usable);
+            if (!*is_usable) return 0;
+            for (int j = 0; j < 32; j++)
+                for (int i = 0; i < AT_ONCE; i++) sums[i] += x[i][j] * x[i][j];
         }
-        for (int64_t j = 0; j < known->columns; j++)
-            for (int i = 0; i < AT_ONCE; i++) sums[i] += rows[i][j] * rows[i][j];
-        for (int i = 0; i < AT_ONCE; i++) known->means[i] = sums[i] / known->columns;
+        for (int i = 0; i < AT_ONCE; i++) known->means[i] = sums[i] / columns;
         known->first = row;
     }
     return known->means[row - known->first];
 }
 
-/* Quantize float32 weights [rows, columns] as ggml_quantize_chunk does, to the same bytes.
+/* Let ggml quantize a whole row. Returns whether there was memory for it. */
+static int leave_row(int type, const struct source *source, int64_t row, const float *importance,
+                     uint8_t *out, quantize_chunk ggml) {
+    const int64_t columns = result_columns(source);
+    int is_usable = 1;
+    float *x = malloc((size_t)columns * sizeof *x);
+    if (!x) return 0;
+    for (int64_t column = 0; column < columns; column += 32) {
+        float decoded[32];
+        memcpy(x + column, weights_of(source, row, column, 32, decoded, &is_usable),
+               sizeof decoded);
+    }
+    ggml(type, x, out, 0, 1, columns, importance);
+    free(x);
+    return 1;
+}
+
+/* Quantize the weights of a source as ggml_quantize_chunk does, to the same bytes.
  *
- * columns must be a multiple of the type's block. importance is [columns], or NULL. Blocks that
- * the type's kernel leaves are given to ggml. Returns how many these were; -1 for a type without
- * kernel.
+ * Each weight is decoded, checked, rounded and quantized while its tile is in the first cache. The
+ * result's columns must be a multiple of the type's block; importance has one for each, or is NULL.
+ * Blocks that the type's kernel leaves are given to ggml.
+ *
+ * Returns how many these were, or an ERROR.
  */
-EXPORT int64_t kernels_quantize(int type, const float *x, const float *importance, int64_t rows,
-                                int64_t columns, uint8_t *out, quantize_chunk ggml) {
+EXPORT int64_t kernels_quantize(int type, const struct source *source, const float *importance,
+                                uint8_t *out, quantize_chunk ggml) {
     const struct kernel *kernel = find_kernel(type);
-    if (!kernel) return -1;
+    if (!kernel) return ERROR_NO_KERNEL;
     const int n = kernel->weights, bytes = kernel->bytes;
-    const int64_t blocks = rows * columns / n, blocks_of_row = columns / n;
+    const int64_t blocks_of_row = result_columns(source) / n;
+    const int64_t blocks = result_rows(source) * blocks_of_row;
     struct tile tile;
+    float decoded[LANES][MAX_BLOCK];
     uint8_t written[LANES * MAX_BLOCK];
     int64_t left_to_ggml = 0;
+    int is_usable = 1;
     if (kernel->matrix == IGNORES) importance = 0;
     const int weighs_rows = importance && kernel->matrix == USES_ROWS;
-    struct row_means means = {x, rows, columns, -AT_ONCE, {0}};
+    struct row_means means = {source, -AT_ONCE, {0}};
 
     tile.has_importance = importance != 0;
+    tile.row_mean_square = splat(0);
     for (int64_t first = 0; first < blocks; first += LANES) {
         const int64_t rest = blocks - first;
         const int used = rest < LANES ? (int)rest : LANES;
         const float *weights[LANES], *matrix[LANES];
-        for (int lane = 0; lane < LANES; lane++) {
-            /* lanes without a block of their own repeat the first */
-            const int64_t block = first + (lane < used ? lane : 0);
-            weights[lane] = x + block * n;
-            matrix[lane] = importance ? importance + block % blocks_of_row * n : 0;
+        for (int lane = 0; lane < used; lane++) {
+            const int64_t row = (first + lane) / blocks_of_row;
+            const int64_t column = (first + lane) % blocks_of_row * n;
+            weights[lane] = weights_of(source, row, column, n, decoded[lane], &is_usable);
+            matrix[lane] = importance ? importance + column : 0;
             if (weighs_rows)
-                tile.row_mean_square[lane] =
-                    lane < used ? mean_square_of(&means, block / blocks_of_row) : 0;
+                tile.row_mean_square[lane] = mean_square_of(&means, row, &is_usable);
+            if (!is_usable) return ERROR_RANGE;
+        }
+        for (int lane = used; lane < LANES; lane++) {  /* without a block of its own */
+            weights[lane] = weights[0];
+            matrix[lane] = matrix[0];
         }
         fill(tile.x, weights, n);
         if (importance) fill(tile.importance, matrix, n);
         vi undone = kernel->quantize(&tile, written);
         memcpy(out + first * bytes, written, (size_t)used * bytes);
         if (!any(undone)) continue;
-        for (int lane = 0; lane < used; lane++)
-            if (undone[lane]) {
-                const int64_t block = first + lane, row = block / blocks_of_row;
-                if (weighs_rows)  /* the whole row: its other blocks get the same bytes again */
-                    ggml(type, x + row * columns, out + row * blocks_of_row * bytes, 0, 1, columns,
-                         importance);
-                else
-                    ggml(type, weights[lane], out + block * bytes, 0, 1, n, matrix[lane]);
-                left_to_ggml++;
-            }
+        for (int lane = 0; lane < used; lane++) {
+            if (!undone[lane]) continue;
+            const int64_t block = first + lane, row = block / blocks_of_row;
+            left_to_ggml++;
+            if (!weighs_rows)
+                ggml(type, weights[lane], out + block * bytes, 0, 1, n, matrix[lane]);
+            /* The row's other blocks get the same bytes again. */
+            else if (!leave_row(type, source, row, importance, out + row * blocks_of_row * bytes,
+                                ggml))
+                return ERROR_MEMORY;
+        }
     }
     return left_to_ggml;
 }
