@@ -30,6 +30,7 @@ _LFS = b"version https://git-lfs.github.com/spec/v1"
 _LFS_SIZE = re.compile(rb"^size (\d{1,18})$", re.MULTILINE)
 _TORCH_ZIP = re.compile(rb"^[^/\0]{0,100}/(?:data\.pkl|\.format_version|byteorder|version)")
 # protobuf: the version of the format, then the program's name; source: onnx.proto, ModelProto
+_IMATRIX = re.compile(rb"[\x01-\x7f]\0\0\0[\w.]{3,120}\.weight")
 _ONNX = re.compile(rb"\x08[\x03-\x20]\x12[\x01-\x40][\x20-\x7e]{2}")
 # what programs that download call a file until it is whole
 _DOWNLOADS = {
@@ -80,6 +81,10 @@ def content_kind(head: bytes, size: int) -> FileKind | None:
     for magic, at, kind in _MAGICS:
         if head.startswith(magic, at):
             return kind
+    if _IMATRIX.match(head, 4):
+        return FileKind(
+            "an importance matrix of llama.cpp's old format", "dslocal convert --imatrix takes it"
+        )
     if _ONNX.match(head):
         return FileKind("an ONNX model", _OLD_HINT)
     if head[:1] == b"\x80" and len(head) > 1 and 2 <= head[1] <= 5:
@@ -216,6 +221,7 @@ _MAGICS: tuple[tuple[bytes, int, FileKind], ...] = (
     (b"MZ", 0, FileKind("a program, such as a llamafile", "take the GGUF file by itself")),
     (b"\x7fELF", 0, FileKind("a program, such as a llamafile", "take the GGUF file by itself")),
     (b"\xcf\xfa\xed\xfe", 0, FileKind("a program of macOS", "take the GGUF file by itself")),
+    (b"\0\x05\x16\x07", 0, FileKind("a note of macOS beside a file", "name that, without ._")),
     (b"%PDF-", 0, FileKind("a PDF document", AGAIN)),
     (b"\x89PNG", 0, FileKind("a picture", AGAIN)),
     (b"\xff\xd8\xff", 0, FileKind("a picture", AGAIN)),

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from dslocal.convert.architectures import find_architecture
+from dslocal.convert.architectures import Architecture, find_architecture
 from dslocal.errors import CheckpointError
 from dslocal.types import FileRange
 
@@ -57,8 +57,18 @@ class Checkpoint:
         """Return where a tensor lies. Raises CheckpointError where there is none."""
         found = self.tensors.get(name)
         if found is None:
-            raise CheckpointError("is missing from the checkpoint", tensor=name)
+            raise self._missing(name)
         return found
+
+    def _missing(self, name: str) -> CheckpointError:
+        """Return the error for a tensor that is not there, with what may be it."""
+        similar = next((other for other in self.tensors if other.endswith(f".{name}")), None)
+        hint = ""
+        if similar is not None:  # torch.compile, DDP and PEFT put a prefix before every name
+            hint = f"{similar} is there: save the model without what wraps it"
+        elif name == "lm_head.weight":
+            hint = "of a model that ties its embeddings config.json says tie_word_embeddings true"
+        return CheckpointError("is missing from the checkpoint", tensor=name, hint=hint)
 
     def require(self, name: str, shape: tuple[int, ...], published: str = "") -> None:
         """Raise CheckpointError unless there is a tensor of that name and shape.
@@ -162,11 +172,11 @@ def open_checkpoint(source: Source) -> Checkpoint:
         CheckpointError: A file is missing, damaged or hostile, or two contradict each other.
         UnsupportedModelError: It is of a kind that cannot be converted.
     """
-    if CONFIG not in source.files():
+    if not source.exists(CONFIG) and CONFIG not in source.files():
         raise config_error(source)
     config = Config(read_json(source, CONFIG), CONFIG)
     require_original(config, source=source)
-    find_architecture(config)
+    architecture = find_architecture(config)
     require_tokenizer(source)
     index = index_file(source)
     shard_of = _weight_map(read_json(source, index), index) if index else {}
@@ -174,10 +184,21 @@ def open_checkpoint(source: Source) -> Checkpoint:
     source.expect(shards.names)
     tensors = _read_headers(source, shards.names)
     for name, shard in shards.shard_of.items():
+        if name not in tensors and _may_be_absent(name, config, architecture):
+            continue
         if name not in tensors or tensors[name].file != shard:
             raise CheckpointError(f"is not there, though {index} says so", file=shard, tensor=name)
     require_original_tensors(tensors, config, source)
     return Checkpoint(source, config, tensors, shards.names, shards.notices)
+
+
+def _may_be_absent(name: str, config: Config, architecture: Architecture) -> bool:
+    """Return whether a tensor that an index lists need not be there.
+
+    That is what can be left out, such as the MTP layer that transformers does not save again, and
+    block scales, which a script that makes bf16 of FP8 may leave in the index.
+    """
+    return name.endswith(SCALE_SUFFIX) or architecture.is_ignored(config, False, name)
 
 
 def _read_headers(source: Source, shards: tuple[str, ...]) -> dict[str, TensorInfo]:

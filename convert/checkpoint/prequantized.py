@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from dslocal.errors import UnsupportedModelError
+from dslocal.errors import CheckpointError, UnsupportedModelError
 from dslocal.files import utf8_text
 
 from .config import Config, short_repr
@@ -170,7 +170,11 @@ def _method_of(settings: dict[str, Any]) -> str:
     if named is None:
         return next((who for key, who in _TELLING_KEYS.items() if key in settings), "")
     if named == NATIVE:
-        return ""
+        has_blocks = (
+            "weight_block_size" not in settings or settings["weight_block_size"] is not None
+        )
+        is_dynamic = settings.get("activation_scheme", "dynamic") == "dynamic"
+        return "" if has_blocks and is_dynamic else "FP8 without blocks (vLLM, llm-compressor)"
     if not isinstance(named, str):
         return short_repr(named)
     plain = named.rpartition("/")[2].lower().replace("-", "_").replace(" ", "_")
@@ -217,11 +221,11 @@ def _base_models(config: Config) -> list[str]:
 
 def _readme_base(source: Source | None) -> list[str]:
     """Return the base model that the front matter of a model card names, if there is one."""
-    if source is None or not source.exists(README) or source.size(README) > MAX_README:
+    if source is None or not source.exists(README):
         return []
     try:
-        text = utf8_text(source.read(README, 0, source.size(README)))
-    except ValueError:
+        text = utf8_text(source.read(README, 0, min(source.size(README), MAX_README)))
+    except (CheckpointError, ValueError):  # a link to elsewhere, or no text
         return []
     matter = _FRONT_MATTER.match(text)
     found = _BASE_MODEL.search(matter[1]) if matter else None

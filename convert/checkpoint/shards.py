@@ -61,7 +61,7 @@ def find_shards(source: Source, index: str, shard_of: Mapping[str, str]) -> Shar
     Raises:
         CheckpointError: One is missing, or what is there is something else than safetensors.
     """
-    there = [file for file in source.files() if file.endswith(SUFFIX) and is_plain_name(file)]
+    there = [file for file in source.files() if _is_shard_name(file)]
     listed = tuple(dict.fromkeys(shard_of.values()))
     if len(listed) > MAX_SHARDS:
         raise CheckpointError(
@@ -87,6 +87,11 @@ def find_shards(source: Source, index: str, shard_of: Mapping[str, str]) -> Shar
     return shards._replace(notices=tuple(notices))
 
 
+def _is_shard_name(file: str) -> bool:
+    """Return whether it is the name of a shard; macOS leaves ._NAME beside files on other disks."""
+    return file.endswith(SUFFIX) and is_plain_name(file) and not file.startswith(".")
+
+
 def _unlisted_shards(source: Source, there: Sequence[str]) -> tuple[str, ...]:
     """Return the shards of a checkpoint without a usable index. Raises CheckpointError."""
     parallel = next((file for file in there if _MODEL_PARALLEL.fullmatch(file)), None)
@@ -100,34 +105,54 @@ def _unlisted_shards(source: Source, there: Sequence[str]) -> tuple[str, ...]:
     weights = weights or [file for file in there if file.startswith("consolidated")]
     if SINGLE in weights:
         return (SINGLE,)
-    numbered = [(file, _NUMBERED.fullmatch(file)) for file in weights]
-    of_model = [file for file, match in numbered if match and match["stem"] == "model"]
-    names = of_model or weights
-    if not names:
+    if not weights:
         raise weights_error(source)
-    _require_all_numbers(names)
-    return tuple(sorted(names))
+    series = _series(weights)
+    of_model = [one for one in series if one.stem == "model"]
+    whole = [one for one in of_model if not one.absent]
+    chosen = whole if len(whole) == 1 else of_model
+    for one in chosen or series:
+        _require_whole(one)
+    names = [name for one in chosen for name in one.names]
+    return tuple(sorted(names or weights))
 
 
-def _require_all_numbers(names: Iterable[str]) -> None:
-    """Check that numbered shards are there from the first to the last. Raises CheckpointError."""
+class _NumberedShards(NamedTuple):
+    """The shards of one stem and count that are there, and the numbers that are not."""
+
+    stem: str
+    total: int
+    names: list[str]
+    absent: list[int]
+
+
+def _series(names: Iterable[str]) -> list[_NumberedShards]:
+    """Return the numbered ones of ``names`` by stem and count."""
     found: dict[tuple[str, int], dict[int, str]] = {}
     for name in names:
         match = _NUMBERED.fullmatch(name)
         if match:
             shards = found.setdefault((match["stem"], int(match["count"])), {})
             shards[int(match["number"])] = name
+    series = []
     for (stem, count), shards in found.items():
         first = 0 if 0 in shards else 1  # some scripts count from 0
         absent = [n for n in range(first, first + min(count, MAX_SHARDS)) if n not in shards]
-        if absent:
-            width = len(f"{count}") if count > 99_999 else 5
-            name = f"{stem}-{absent[0]:0{width}}-of-{count:0{width}}{SUFFIX}"
-            raise CheckpointError(
-                f"is missing: {len(absent)} of {count} shards are, by the names of the others",
-                file=name,
-                hint="download the rest of the checkpoint",
-            )
+        series.append(_NumberedShards(stem, count, list(shards.values()), absent))
+    return series
+
+
+def _require_whole(series: _NumberedShards) -> None:
+    """Raise CheckpointError where a number between the first and the last is not there."""
+    if not series.absent:
+        return
+    count, absent = series.total, series.absent
+    width = max(5, len(f"{count}"))
+    raise CheckpointError(
+        f"is missing: {len(absent)} of {count} shards are, by the names of the others",
+        file=f"{series.stem}-{absent[0]:0{width}}-of-{count:0{width}}{SUFFIX}",
+        hint="download the rest of the checkpoint",
+    )
 
 
 def _missing_shards(source: Source, missing: Sequence[str], count: int) -> CheckpointError:

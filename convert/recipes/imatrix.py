@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dslocal.errors import NotFoundError, UsageError
+from dslocal.file_kinds import HEAD_BYTES, content_kind
 from dslocal.gguf.header import GgufHeader, read_header
 from dslocal.gguf.tensor_types import GgmlType
 
@@ -117,6 +118,14 @@ def _datasets(header: GgufHeader) -> tuple[str, ...]:
     return tuple(v for v in value if isinstance(v, str)) if isinstance(value, list) else ()
 
 
+def _not_an_imatrix(name: str, content: bytes) -> UsageError:
+    """Return the error for a file of another kind, named for what it is where that can be told."""
+    kind = content_kind(content[:HEAD_BYTES], len(content))
+    if kind is None:
+        return UsageError(f"{name}: is not an importance matrix, or cut off")
+    return UsageError(f"{name}: is not an importance matrix, but {kind.what}", hint=kind.hint)
+
+
 def _read_legacy(path: Path) -> Imatrix:
     """Read the legacy format: little-endian int32 counts, names and float32 sums of means."""
     size = path.stat().st_size
@@ -128,7 +137,7 @@ def _read_legacy(path: Path) -> Imatrix:
         raw = data.read(4)
         value = struct.unpack("<i", raw)[0] if len(raw) == 4 else -1
         if not 0 <= value <= maximum:
-            raise UsageError(f"{path.name}: is no importance matrix, or cut off")
+            raise _not_an_imatrix(path.name, data.getvalue())
         return int(value)
 
     entries = {}

@@ -131,13 +131,13 @@ def _keep(place: PublishedLocation, folder: Path, revision: str) -> None:
 
     from dslocal import catalog
 
-    files = tuple(
-        sorted(
-            file
-            for file in folder.iterdir()
-            if file.is_file() and any(file.match(pattern) for pattern in place.patterns)
-        )
-    )
+    matching = [
+        file
+        for file in folder.iterdir()
+        if file.is_file() and any(file.match(pattern) for pattern in place.patterns)
+    ]
+    # the inventory opens the first file: config.json, though others sort before it
+    files = tuple(sorted(matching, key=lambda file: (file.name != "config.json", file.name)))
     origin = (
         f"{place.remote.origin.partition('@')[0]}@{revision}" if revision else place.remote.origin
     )

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from dslocal import catalog, home
 from dslocal.errors import DslocalError, NotFoundError
-from dslocal.files import stat_fingerprint
+from dslocal.files import is_file, stat_fingerprint
 from dslocal.gguf.parts import first_part
 
 from . import other_programs
@@ -380,5 +380,6 @@ def _convert(
 def _fingerprint(checkpoint: LocalCheckpoint) -> str:
     """Return what changes when any file of the checkpoint does; no weight is read."""
     files = sorted(checkpoint.folder.iterdir())
-    parts = [file for file in files if file.suffix in (".json", ".safetensors", ".jinja")]
+    suffixes = (".json", ".safetensors", ".jinja")
+    parts = [file for file in files if file.suffix in suffixes and is_file(file)]
     return stat_fingerprint(parts, f"{FORMAT}\0{checkpoint.quant}")[:FINGERPRINT_DIGITS]

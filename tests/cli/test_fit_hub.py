@@ -155,3 +155,57 @@ def test_names_that_are_here_ask_nobody(run: Run, hub: LocalHub, tmp_path: Path)
     for name in ("nano", "deepseek-r1", "deepseek-ai/DeepSeek-R1", str(tmp_path / "test")):
         assert run.inside("fit", name, "--json").returncode == 0
     assert hub.requests == []
+
+
+def with_files(tmp_path: Path, files: dict[str, str]) -> dict[str, Path]:
+    """Files of a repository, which hold these texts."""
+    for name, text in files.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    return {name: tmp_path / name for name in files}
+
+
+AWQ = '{"architectures": ["LlamaForCausalLM"], "quantization_config": {"quant_method": "awq"}}'
+ODD: dict[str, tuple[dict[str, str], int, str]] = {
+    "quantized already": (
+        {"config.json": AWQ, "model.safetensors": "x"},
+        1,
+        "already quantized with AWQ (take the original checkpoint: deepseek-ai/DeepSeek-X)",
+    ),
+    "an adapter": ({"adapter_config.json": "{}", "adapter_model.safetensors": "x"}, 3, "adapter"),
+    "pickles": ({"config.json": "{}", "pytorch_model.bin": "x"}, 3, "holds pickled weights"),
+    "ONNX": ({"config.json": "{}", "model.onnx": "x"}, 3, "an ONNX model"),
+    "nothing": ({"README.md": "x"}, 3, "has neither GGUF files nor"),
+}
+
+
+@pytest.mark.parametrize("command", [("fit",), ("pull", "--dry-run")], ids=["fit", "pull"])
+@pytest.mark.parametrize(("files", "code", "words"), ODD.values(), ids=ODD)
+def test_a_repository_of_another_kind_is_named(
+    run: Run,
+    hub: LocalHub,
+    tmp_path: Path,
+    files: dict[str, str],
+    code: int,
+    words: str,
+    command: tuple[str, ...],
+) -> None:
+    hub.add("me/DeepSeek-X-AWQ", with_files(tmp_path, files))
+    done = run.inside(*command, "hf:me/DeepSeek-X-AWQ")
+    assert (done.returncode, done.stdout) == (code, b"")
+    assert words in done.stderr.decode()
+
+
+@pytest.mark.parametrize("how", [(), ("--stream",)], ids=["whole", "streamed"])
+def test_a_chat_template_in_a_file_is_fetched(
+    run: Run, hub: LocalHub, tmp_path: Path, how: tuple[str, ...]
+) -> None:
+    folder = write_checkpoint(tmp_path / "c", "llama")
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    settings.pop("chat_template", None)
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    (folder / "chat_template.jinja").write_text("{{ mine }}")
+    hub.add("me/template", folder)
+    out = tmp_path / "x.gguf"
+    done = run.inside("convert", "me/template", "-o", out, "--quant", "Q8_0", *how)
+    assert done.returncode == 0, done.stderr
+    assert read_header(out).text("tokenizer.chat_template") == "{{ mine }}"

@@ -75,6 +75,12 @@ CONTENTS: dict[str, tuple[bytes, str, str]] = {
     "ONNX": (ONNX + bytes(200), "an ONNX model", "GGUF"),
     "TensorFlow Lite": (b"\x1c\0\0\0TFL3" + bytes(200), "TensorFlow Lite", "GGUF"),
     "a llamafile": (b"MZqFpD='\n" + bytes(200), "a llamafile", "GGUF"),
+    "an old imatrix": (
+        struct.pack("<II", 7, 21) + b"blk.0.ffn_down.weight" + bytes(200),
+        "an importance matrix",
+        "--imatrix takes it",
+    ),
+    "a note of macOS": (b"\0\x05\x16\x07" + bytes(200), "a note of macOS", "without ._"),
     "PDF": (b"%PDF-1.7" + bytes(200), "a PDF", "download"),
     "noise": (bytes(range(128, 256)) * 9, "not a GGUF file", "dslocal convert makes one"),
     "big endian": (gguf({"a": 1}, version=3 << 24), "is a big-endian GGUF file", "little-endian"),

@@ -28,6 +28,7 @@ from support.checkpoints.damage import (
     content,
     convert_to,
     fifo,
+    header,
     in_json,
     put,
     refusal,
@@ -78,8 +79,25 @@ def no_weights(*names: str) -> Damage:
     return do
 
 
+def every_name(change: Callable[[str], str]) -> Damage:
+    """Give the tensors of a single shard other names."""
+
+    def changed(value: dict[str, Any]) -> dict[str, Any]:
+        value.pop("__metadata__", None)
+        return {change(name): entry for name, entry in value.items()}
+
+    return header(SINGLE, changed)
+
+
+def listed(*names: str) -> Damage:
+    """Name tensors in the index that are in no shard."""
+    return several(*(in_json(INDEX, put("weight_map", name, FIRST)) for name in names))
+
+
 # quantization_config, and the words that name it
 QUANTIZERS: list[tuple[dict[str, Any], str]] = [
+    ({"quant_method": "fp8", "activation_scheme": "static"}, "FP8 without blocks"),
+    ({"quant_method": "fp8", "weight_block_size": None}, "FP8 without blocks"),
     ({"quant_method": "awq", "bits": 4, "version": "gemm"}, "AWQ"),
     ({"quant_method": "gptq", "bits": 4, "desc_act": True}, "GPTQ"),
     ({"bits": 4, "group_size": 128, "desc_act": False}, "GPTQ"),
@@ -147,6 +165,34 @@ def _quantized() -> Iterator[Case]:
 
 
 def _shards() -> Iterator[Case]:
+    yield Case(
+        "two series, neither whole",
+        several(removed(INDEX), removed(SECOND), copied(FIRST, "model-00001-of-00003.safetensors")),
+        "is missing: 1 of 2 shards",
+        file=SECOND,
+    )
+    yield Case(
+        "a blob that the cache has lost",
+        lambda folder: (
+            linked_to_the_cache(folder) or shutil.rmtree(folder.parent / "models--deepseek-ai--X")
+        ),
+        "is missing from",
+        file="tokenizer.json",
+    )
+    yield Case(
+        "names with torch.compile's prefix",
+        every_name(lambda name: f"_orig_mod.{name}"),
+        "is missing from the checkpoint",
+        tensor="model.embed_tokens.weight",
+        base="llama",
+    )
+    yield Case(
+        "no lm_head",
+        without("lm_head.weight"),
+        "is missing from the checkpoint",
+        tensor="lm_head.weight",
+        base="llama",
+    )
     yield Case(
         "a gap in the numbers",
         several(
@@ -343,6 +389,11 @@ ORIGINALS: dict[str, tuple[str, Damage, str]] = {
         "take the original checkpoint, Tune",
     ),
     "by nothing": ("x", lambda _: None, "take the original checkpoint"),
+    "by nothing, with a card that leads elsewhere": (
+        "x",
+        lambda folder: (folder / "README.md").symlink_to("/etc/passwd"),
+        "take the original checkpoint",
+    ),
 }
 
 
@@ -385,6 +436,45 @@ def marked(*files: str) -> Damage:
 
 # what is odd, of which base, and what the GGUF's metadata says otherwise than without it
 FINE: dict[str, tuple[Damage, str, dict[str, Any]]] = {
+    "block scales that only the index has": (
+        listed("model.embed_tokens.weight_scale_inv"),
+        "v3",
+        {},
+    ),
+    "notes of macOS beside the files": (
+        several(
+            no_index(),
+            new(f"._{FIRST}", b"\0\x05\x16\x07"),
+            new("._config.json", b"\0\x05\x16\x07"),
+        ),
+        "v3",
+        {},
+    ),
+    "a copy by Windows": (
+        several(no_index(), copied(FIRST, "model-00001-of-00002 (1).safetensors")),
+        "v3",
+        {},
+    ),
+    "a whole series and a part of another": (
+        several(no_index(), copied(FIRST, "model-00001-of-00003.safetensors")),
+        "v3",
+        {},
+    ),
+    "a single file, and shards of before": (
+        copied(SINGLE, "model-00001-of-00002.safetensors"),
+        "llama",
+        {},
+    ),
+    "an unreadable model card": (
+        lambda folder: (folder / "README.md").symlink_to("/etc/passwd"),
+        "llama",
+        {},
+    ),
+    "a link to nothing beside the files": (
+        lambda folder: (folder / "notes.json").symlink_to("nowhere"),
+        "llama",
+        {},
+    ),
     "no index": (no_index(), "v3", {}),
     "an index of another name": (renamed(INDEX, "x.safetensors.index.json"), "v3", {}),
     "one shard of any name": (renamed(SINGLE, "pytorch_weights.safetensors"), "llama", {}),
@@ -457,9 +547,9 @@ def test_converts_to_the_same_weights(
     damage(folder)
     convert_to(folder, tmp_path / "x.gguf")
     plain, weights = contents(tmp_path / "plain.gguf")
-    header, tensors = contents(tmp_path / "x.gguf")
+    found, tensors = contents(tmp_path / "x.gguf")
     assert tensors == weights
-    assert metadata_changes(plain, header) == changes
+    assert metadata_changes(plain, found) == changes
 
 
 TEXT = "{{ messages }}"
@@ -569,20 +659,23 @@ def mtp_tensors(folder: Path) -> list[str]:
     return [name for name in names if name.startswith("model.layers.2.")]
 
 
+@pytest.mark.parametrize("is_listed", [False, True], ids=["", "in the index still"])
 @pytest.mark.parametrize("beside", ["", "embed_tokens.weight"], ids=["all gone", "but a copy"])
 def test_an_mtp_layer_that_is_announced_and_not_there(
-    beside: str, copy: Callable[[str], Path], tmp_path: Path
+    beside: str, is_listed: bool, copy: Callable[[str], Path], tmp_path: Path
 ) -> None:
     folder = copy("v3")
     tensors = [name for name in mtp_tensors(folder) if not beside or not name.endswith(beside)]
     convert_to(folder, tmp_path / "whole.gguf")
     without(*tensors)(folder)
+    if is_listed:
+        listed(*tensors)(folder)
     plan = planned(folder)
     assert any("MTP" in warning for warning in plan.warnings)
     converter.write_gguf(plan, [tmp_path / "x.gguf"], jobs=1)
-    header, weights = contents(tmp_path / "x.gguf")
-    assert header.of_arch("block_count") == 2
-    assert "deepseek2.nextn_predict_layers" not in header.metadata
+    found, weights = contents(tmp_path / "x.gguf")
+    assert found.of_arch("block_count") == 2
+    assert "deepseek2.nextn_predict_layers" not in found.metadata
     assert set(weights) < set(contents(tmp_path / "whole.gguf")[1])
 
 
