@@ -198,7 +198,7 @@ def _may_be_absent(name: str, config: Config, architecture: Architecture) -> boo
     That is what can be left out, such as the MTP layer that transformers does not save again, and
     block scales, which a script that makes bf16 of FP8 may leave in the index.
     """
-    return name.endswith(SCALE_SUFFIX) or architecture.is_ignored(config, False, name)
+    return name.endswith(V3_SCALE) or architecture.is_ignored(config, False, name)
 
 
 def _read_headers(source: Source, shards: tuple[str, ...]) -> dict[str, TensorInfo]:
