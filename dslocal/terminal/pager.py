@@ -41,7 +41,7 @@ def show_page(markdown: str) -> None:
     shown = text
     if os.environ.get("TERM") != "dumb":
         shown = _render(text, min(size.columns, MAX_WIDTH))
-    if shown.count("\n") < size.lines or not _page(shown):
+    if shown.count("\n") < size.lines or not page(shown):
         sys.stdout.write(shown)
 
 
@@ -67,7 +67,7 @@ def _render(markdown: str, width: int) -> str:
     return rendered.getvalue()
 
 
-def _page(text: str) -> bool:
+def page(text: str) -> bool:
     """Give ``text`` to a pager; return whether one took it."""
     try:
         command = _pager_command()

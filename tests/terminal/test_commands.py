@@ -12,8 +12,10 @@ from support.chat.chat_loop import Loop
 from dslocal.chat import load_conversation, new_conversation
 from dslocal.prompts import Message, Thinking
 from dslocal.terminal import clipboard
-from dslocal.terminal.chat.commands import COMMANDS, suggestions_for
+from dslocal.terminal.chat.answer_presenter import shortened
+from dslocal.terminal.chat.commands import COMMANDS, bare_command, shell_hint, suggestions_for
 
+ROWS_FOR_HELP = 20  # on a screen of 24, with what was typed, the next line and the toolbar
 QUESTION, ANSWER = "What is 47 × 86?", "4042"
 
 # what is typed where nothing has been asked, what is said
@@ -22,7 +24,7 @@ SAID = [
     ("/", "/: no such command (/help lists them)"),
     ("/s", "/s: no such command (perhaps /system or /save or /sessions or /set or /stats)"),
     ("/und", "/undo: there is no turn to take back"),
-    ("/help", "Ctrl-R searches what was typed"),
+    ("/help", "Ctrl-R: search"),
     ("/think", "no reasoning to show"),
     ("/think maybe", "/think maybe: on, off, or nothing"),
     ("/think off", "thinking bypassed: its model card recommends"),
@@ -45,9 +47,27 @@ SAID = [
         "no conversation called '20010101-000000-abcd' (dslocal sessions lists them)",
     ),
     ("/resume ../../x", "no conversation called '../../x'"),
-    ("/set", "temperature 0, top_p 0.95, max_tokens 32768, math auto"),
+    (
+        "/set",
+        "temperature 0, top_p 0.95,"
+        " max_tokens 32768 (the context ends an answer before: 2,048), math auto",
+    ),
     ("/set top-p 2", "/set: 2 is out of range (top_p is above 0, at most 1)"),
     ("/set colour blue", "/set: unknown setting 'colour'"),
+    ("/set temprature 1", "/set: unknown setting 'temprature' (perhaps temperature; known: "),
+    ("/set maths", "'maths' (perhaps math; known: "),
+    ("/set x", "top_k, top_p, math)"),
+    ("help", "/model [NAME]"),
+    ("?", "/model [NAME]"),
+    ("/?", "/model [NAME]"),
+    ("/sesions", "/sesions: no such command (perhaps /sessions)"),
+    ("/new", "history cleared"),
+    ("/list", "here: nano, other"),
+    ("pull deepseek-r1:7b", "leave with /exit, then: dslocal pull deepseek-r1:7b"),
+    ("/pull x", "leave with /exit, then: dslocal pull x"),
+    ("dslocal fit", "leave with /exit, then: dslocal fit"),
+    ("dslocal", "leave with /exit, then: dslocal"),
+    ("run deepseek-r1:7b", "leave with /exit, then: dslocal chat deepseek-r1:7b"),
     ("/set colour", "/set: unknown setting 'colour'"),
     ("/set top_k 40", "top_k 40"),
     ("/set math maybe", "/set math maybe: auto, on, off"),
@@ -80,6 +100,64 @@ def test_what_is_said(loop: Loop, typed: str, said: str) -> None:
     assert not list(Path().glob("*.md"))
 
 
+@pytest.mark.parametrize("typed", ["exit", "quit", "Quit", ":q", "/quit", "/bye", "/q", "/exit"])
+def test_words_that_leave(loop: Loop, typed: str) -> None:
+    with pytest.raises(EOFError):
+        loop.handle_line(typed)
+
+
+@pytest.mark.parametrize(
+    "question", ["pull yourself together", "show me the way", "exit the house?", "run it", "bye"]
+)
+def test_questions_stay_questions(question: str) -> None:
+    assert bare_command(question) is None
+    assert shell_hint(question) is None
+
+
+def test_the_directive_is_said_once(loop: Loop) -> None:
+    assert "asked for a boxed answer" in loop.said(QUESTION)
+    assert "asked for a boxed answer" not in loop.said(QUESTION)
+
+
+def test_saved_files_are_fenced_and_the_directive_is_left_out(loop: Loop, tmp_path: Path) -> None:
+    (tmp_path / "a.md").write_text("```\n# not a title\n```\n")
+    loop.said("/file a.md")
+    loop.said(QUESTION)
+    loop.said("/save saved.md")
+    saved = (tmp_path / "saved.md").read_text("utf-8")
+    assert f"File a.md:\n\n````\n```\n# not a title\n```\n````\n\n{QUESTION}\n" in saved
+    assert "\\boxed{}" not in saved
+    assert "file content" not in saved
+
+
+def test_the_last_exchange_is_shown_when_resumed(loop: Loop) -> None:
+    loop.said(QUESTION)
+    first = loop.conversation
+    loop.said("/clear")
+    shown = loop.said(f"/resume {first.id}")
+    assert f"› {QUESTION}" in shown
+    assert ANSWER in shown
+
+
+LONG = "\n".join(f"line {number}" for number in range(100))
+
+
+@pytest.mark.parametrize(
+    ("text", "begins", "ends"),
+    [
+        ("short", "short", "short"),
+        (LONG, "…\n\nline 84", "line 99"),
+        (f"```py\n{LONG}\n```", "```\nline 85", "```"),
+        ("x" * 5000, "…\n\nxxx", "xxx"),
+    ],
+)
+def test_a_long_answer_is_shortened(text: str, begins: str, ends: str) -> None:
+    shown = shortened(text)
+    assert shown.startswith(begins)
+    assert shown.endswith(ends)
+    assert len(shown) <= 1510
+
+
 def test_all_commands_are_in_the_help(loop: Loop) -> None:
     """Proves that what CHAT.md promises is there, each with a line of help that fits."""
     promised = {
@@ -100,6 +178,9 @@ def test_all_commands_are_in_the_help(loop: Loop) -> None:
     shown = loop.said("/help")
     assert promised <= set(COMMANDS)
     assert all(f"{command.usage} {command.help}" in shown for command in COMMANDS.values())
+    lines = loop.words.getvalue().splitlines()
+    assert len(lines) <= ROWS_FOR_HELP
+    assert all(len(line) <= 80 for line in lines)
     assert all(len(command.help) < 80 and len(command.usage) <= 24 for command in COMMANDS.values())
 
 

@@ -116,7 +116,7 @@ def test_completion(loop: Loop, tmp_path: Path) -> None:
     """
     assert (
         "/set",
-        "temperature, top_p, max_tokens, top_k, min_p, stop, …; math (on, off, auto)",
+        "temperature, top_p, max_tokens, …; math (on, off, auto)",
     ) in completed(loop, "/se")
     assert completed(loop, "hello /se") == completed(loop, "//se") == []
     assert [text for text, _ in completed(loop, "/set temp")] == ["/set temperature"]
@@ -181,7 +181,7 @@ def test_the_toolbar_says_what_there_is(loop: Loop) -> None:
     turn = loop.session.turn
     assert turn is not None
     turn.drafted_tokens, turn.accepted_tokens = 20, 15
-    text = " ".join(part for _, part in toolbar_parts(loop.session, "nano", 2))
+    text = " ".join(part for _, part in toolbar_parts(loop.session, "nano", 2, used=0))
     for word in (
         "nano",
         "context ",

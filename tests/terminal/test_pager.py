@@ -18,4 +18,4 @@ class Terminal:
 def test_without_a_pager_nothing_is_taken(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PAGER", command)
     monkeypatch.setattr(sys, "stdin", Terminal())
-    assert pager._page("a page") is False
+    assert pager.page("a page") is False

@@ -11,12 +11,14 @@ import typer
 from dslocal.cli.option_groups import LoadOptions, NamedModel, with_option_groups
 from dslocal.cli.options import FamilyFlag, MathFlag, Think
 from dslocal.cli.parsing import OneValueCommand
-from dslocal.errors import UsageError
+from dslocal.errors import DslocalError, UsageError
 
 if TYPE_CHECKING:
     from dslocal.chat import StoredConversation
+    from dslocal.cli.session_setup import ModelFile
 
 RESUME = "--resume"
+NANO = "nano"  # the name in its header
 LAST = "last"  # the value of --resume where it stands alone
 
 
@@ -98,6 +100,7 @@ def chat(
             math=math,
             model_switcher=switch,
         )
+        loop.introduction = _introduction(choice)
         if earlier:
             loop.resume_conversation(earlier)
             session.system = system or session.system
@@ -106,6 +109,29 @@ def chat(
             loop.run()
         finally:
             loop.close_conversation()
+
+
+def _introduction(file: ModelFile) -> list[str]:
+    """Return what a newcomer should know of nano, and the command that gets a real model."""
+    from dslocal.api.recommendation import best_model_here
+    from dslocal.files import gigabytes
+
+    if file.header.text("general.name") != NANO:
+        return []
+    lines = [
+        "nano is a toy of 27 MB that shows dslocal without a download: sums, capitals, small files."
+    ]
+    try:
+        best = best_model_here()
+    except DslocalError:  # a models.yaml of the user's that cannot be read
+        best = None
+    if best is None:
+        return [*lines, "dslocal fit, in the shell, says which real models run here."]
+    return [
+        *lines,
+        f"A real model: {best.command}, in the shell ({best.quant}, {gigabytes(best.download)},"
+        f" about {best.tokens_per_s:.0f} tokens/s here). dslocal fit lists others.",
+    ]
 
 
 def _find_earlier(resume: str | None) -> StoredConversation | None:

@@ -23,6 +23,7 @@ from .answer_view import AnswerView, reasoning_summary
 from .keys import ANSWER_NOW_KEY_NAME, KeyReader
 
 HINT = f"{ANSWER_NOW_KEY_NAME} answers now, Ctrl-C stops"
+MAX_REPEATED_LINES, MAX_REPEATED = 16, 1500  # of an earlier answer: lines, characters
 Events = Generator[chat.Event]
 OnPrefill = Callable[[int, int], None]  # tokens of the prompt that are evaluated, and all of them
 Notify = Callable[[str], None]
@@ -121,6 +122,16 @@ class AnswerPresenter:
 
     def _reasoning_tokens(self) -> int:
         return self._session.turn.reasoning_tokens if self._session.turn else 0
+
+
+def shortened(text: str) -> str:
+    """Return the end of ``text`` that fits on a screen, from the beginning of a line on."""
+    lines = text.rstrip().split("\n")
+    if len(lines) <= MAX_REPEATED_LINES and len(text) <= MAX_REPEATED:
+        return text
+    kept = "\n".join(lines[-MAX_REPEATED_LINES:])[-MAX_REPEATED:]
+    is_in_code = text[: len(text.rstrip()) - len(kept)].count("```") % 2
+    return ("```\n" if is_in_code else "…\n\n") + kept
 
 
 def last_paragraph(text: str) -> str:

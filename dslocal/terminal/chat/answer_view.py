@@ -35,7 +35,7 @@ MAX_WINDOW_CHARACTERS = 8192  # of reasoning, which the window is cut from
 
 def reasoning_summary(tokens: int, seconds: float) -> str:
     """Return the one line that stays of the reasoning."""
-    return f"reasoned for {seconds:.1f} s, {tokens:,} tokens"
+    return f"reasoned for {max(seconds, 0.1):.1f} s, {tokens:,} tokens"
 
 
 class AnswerView:

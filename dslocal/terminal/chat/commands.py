@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from dslocal.errors import UsageError
@@ -42,14 +44,13 @@ class Command:
 
 
 def show_help(loop: ChatLoop, _: str) -> None:
-    """/help: list the commands and the keys."""
-    for command in COMMANDS.values():
-        loop.notify(f"{command.usage:<24} {command.help}")
-    loop.notify(
-        "Alt-Enter begins a new line, Ctrl-R searches what was typed,"
-        " Ctrl-X Ctrl-E opens an editor, // begins a question with a slash"
-    )
-    loop.notify(f"Ctrl-C stops an answer, {ANSWER_NOW_KEY_NAME} ends its thinking, Ctrl-D leaves")
+    """/help: list the commands and the keys, page by page where the screen is small."""
+    lines = [f"{command.usage:<{USAGE_WIDTH}} {command.help}" for command in COMMANDS.values()]
+    lines += [
+        "Alt-Enter: new line, Ctrl-R: search, Ctrl-X Ctrl-E: editor, //: a question with /",
+        f"Ctrl-C: stop, {ANSWER_NOW_KEY_NAME}: end the thinking, Ctrl-Z: suspend, Ctrl-D: leave",
+    ]
+    loop.show_page(lines)
 
 
 def show_stats(loop: ChatLoop, _: str) -> None:
@@ -81,6 +82,8 @@ def leave(loop: ChatLoop, _: str) -> None:
     raise EOFError
 
 
+MAX_NEAR = 2  # commands that are named for one that is misspelled
+USAGE_WIDTH = 22  # characters of a command with its argument, in the list
 COMMANDS = {
     "help": Command("/help", "this list", show_help),
     "model": Command(
@@ -138,13 +141,47 @@ COMMANDS = {
     ),
     "set": Command(
         "/set [NAME VALUE]",
-        "temperature, top_p, max_tokens, top_k, min_p, stop, …; math (on, off, auto)",
+        "temperature, top_p, max_tokens, …; math (on, off, auto)",
         setting_commands.change_setting,
         setting_commands.suggest_settings,
     ),
     "stats": Command("/stats", "tokens, speed and memory of the last answer", show_stats),
     "exit": Command("/exit", "leave", leave),
 }
+
+
+# What other programs call a command.
+OTHER_NAMES = {
+    **dict.fromkeys(("quit", "bye", "q", "leave", "stop"), "exit"),
+    **dict.fromkeys(("?", "h", "commands"), "help"),
+    **dict.fromkeys(("new", "reset"), "clear"),
+    **dict.fromkeys(("regenerate", "regen", "again"), "retry"),
+    **dict.fromkeys(("load", "models", "list"), "model"),
+    **dict.fromkeys(("history", "chats"), "sessions"),
+    **dict.fromkeys(("attach", "add"), "file"),
+}
+# Lines that are a command although no slash is before them.
+BARE_WORDS = {"exit": "exit", "quit": "exit", ":q": "exit", "help": "help", "?": "help"}
+# What is typed here but belongs to the shell: "dslocal …", or the beginning of it.
+_SHELL_LINE = re.compile(
+    r"/?dslocal(?: .*)?|/(?:pull|fit|serve|convert|rm|doctor)(?: .*)?"
+    r"|(?:pull|run|rm|serve|show) [\w.:/-]*[-.:/\d][\w.:/-]*"
+)
+
+
+def bare_command(line: str) -> str | None:
+    """Return the command that a line without a slash is; None for a question."""
+    name = BARE_WORDS.get(line.lower())
+    return f"/{name}" if name else None
+
+
+def shell_hint(line: str) -> str | None:
+    """Return what to do with a line that was meant for the shell; None for any other."""
+    if not _SHELL_LINE.fullmatch(line):
+        return None
+    command = line.removeprefix("/").removeprefix("dslocal").strip()
+    command = "chat " + command.removeprefix("run ") if command.startswith("run ") else command
+    return f"that is for the shell: leave with /exit, then: dslocal {command}".strip()
 
 
 def run(loop: ChatLoop, line: str) -> None:
@@ -156,10 +193,11 @@ def run(loop: ChatLoop, line: str) -> None:
     """
     name = line[1:].partition(" ")[0]
     rest = line[1 + len(name) :]
-    command = COMMANDS.get(name)
+    command = COMMANDS.get(OTHER_NAMES.get(name.lower(), name))
     if command is None:
         near = [known for known in COMMANDS if name and known.startswith(name)]
         if len(near) != 1:
+            near = near or get_close_matches(name, COMMANDS, MAX_NEAR)
             perhaps = " or ".join(f"/{known}" for known in near)
             raise UsageError(
                 f"/{name:.40}: no such command",

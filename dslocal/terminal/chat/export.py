@@ -17,6 +17,10 @@ from dslocal.terminal.sanitise import one_line, sanitise
 
 MAX_NAME = 100  # characters of the name of a model or a tool
 CUT_REMARKS = {"interrupted": "*(interrupted)*", "length": "*(cut: no tokens were left)*"}
+_ATTACHED = re.compile(  # prompts.attach_files writes it
+    r"\[file name\]: (?P<name>.*)\n\[file content begin\]\n(?P<content>[\s\S]*?)"
+    r"\n\[file content end\]\n"
+)
 _FOLD_TAG = re.compile(r"<(?=/?details|/?summary)", re.IGNORECASE)
 
 
@@ -35,7 +39,7 @@ def to_markdown(history: Sequence[prompts.Message], model: str, system: str, beg
         lines += _section("Instructions", system)
     for message in history:
         if message.role == "user":
-            lines += _section("Question", message.content)
+            lines += _question_lines(message)
         elif message.role == "assistant":
             lines += _answer_lines(message)
         else:
@@ -45,6 +49,23 @@ def to_markdown(history: Sequence[prompts.Message], model: str, system: str, beg
 
 def _section(title: str, text: str) -> list[str]:
     return [f"## {title}", "", sanitise(text), ""]
+
+
+def _question_lines(question: prompts.Message) -> list[str]:
+    """Return what was typed, with the files that went with it fenced before it.
+
+    The vendor's directive, which was added to it, is left out.
+    """
+    if not question.typed:
+        return _section("Question", question.content)
+    before = question.content[: max(question.content.rfind(question.typed), 0)]
+    lines = ["## Question", ""]
+    for file in _ATTACHED.finditer(before):
+        content = sanitise(file["content"])
+        fence = "`" * max(3, 1 + max(map(len, re.findall("`+", content)), default=0))
+        lines += [f"File {one_line(file['name'])}:", "", fence, content, fence, ""]
+    beside = sanitise(_ATTACHED.sub("", before)).strip()
+    return [*lines, *([beside, ""] if beside else []), sanitise(question.typed), ""]
 
 
 def _answer_lines(answer: prompts.Message) -> list[str]:

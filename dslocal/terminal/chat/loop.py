@@ -16,12 +16,14 @@ from rich.text import Text
 from dslocal import chat, home, prompts
 from dslocal.chat.resume import resume_session, save_session_cache
 from dslocal.errors import DslocalError, Terminated
+from dslocal.terminal import pager
 from dslocal.terminal.sanitise import one_line, sanitise
 
 from . import commands, toolbar
-from .answer_presenter import AnswerPresenter, Events, OnPrefill, last_paragraph
+from .answer_presenter import AnswerPresenter, Events, OnPrefill, last_paragraph, shortened
+from .answer_view import AnswerView
 from .completion import CommandCompleter
-from .input_line import InputLine, open_history
+from .input_line import MARK, InputLine, open_history
 from .keys import ANSWER_NOW_KEY_NAME, KeyReader
 
 FIRST_USE = (
@@ -30,8 +32,10 @@ FIRST_USE = (
     " / has the rest.",
     "Nothing leaves this machine. Chats are kept on it: dslocal sessions lists them.",
 )
+ROWS_OF_INPUT = 2  # the input line, and the one below it
 MAX_NAME = 40  # characters of a model's name
 MAX_QUESTION = 60  # characters of a question in a message
+MAX_REPEATED_QUESTION = 400  # characters of a question that is shown once more
 
 
 class ModelSwitcher(Protocol):
@@ -73,6 +77,7 @@ class ChatLoop:
         unanswered: A question without an answer, because of an error or a kill.
         editing: The question that the next line replaces.
         draft: What stands in the next input line already.
+        introduction: Lines on the model that are shown first.
     """
 
     def __init__(
@@ -94,6 +99,9 @@ class ChatLoop:
         self.unanswered: prompts.Message | None = None
         self.editing: prompts.Message | None = None
         self.draft = ""
+        self.introduction: Sequence[str] = ()
+        self._has_told_directive = False
+        self._next_ids = 0  # tokens that the next prompt begins with
         self.console = console or Console(highlight=False)
         self.model = conversation.model
         self.set_model_name(name)
@@ -124,13 +132,25 @@ class ChatLoop:
     def toolbar(self, width: int) -> str:
         """Return what stands below the input, in at most ``width`` cells."""
         parts = toolbar.toolbar_parts(
-            self.session, self.name, len(self.files), is_editing=self.editing is not None
+            self.session,
+            self.name,
+            len(self.files),
+            is_editing=self.editing is not None,
+            used=max(len(self.session.context.ids), self._next_ids),
         )
         return toolbar.fit_parts(parts, width)
 
     def notify(self, text: str) -> None:
         """Show a line of the chat's own, dim."""
         self.console.print(Text(sanitise(text), style="dim"))
+
+    def show_page(self, lines: Sequence[str]) -> None:
+        """Show lines of the chat's own, in the user's pager where they are more than a screen."""
+        rows = sum(-(-max(len(line), 1) // max(self.console.width, 1)) for line in lines)
+        text = "".join(f"{sanitise(line)}\n" for line in lines)
+        if rows < self.console.height - ROWS_OF_INPUT or not pager.page(text):
+            for line in lines:
+                self.notify(line)
 
     # Lines
 
@@ -144,6 +164,8 @@ class ChatLoop:
                 is_leaving = False
                 if line:
                     self.handle_line(line)
+                else:
+                    self._stop_editing()
             except EOFError:
                 return
             except Terminated:
@@ -151,14 +173,23 @@ class ChatLoop:
             except KeyboardInterrupt:
                 if self._input_line.interrupted_text.strip():
                     is_leaving = False  # Ctrl-C cleared the line
+                    self._stop_editing()
                 elif is_leaving:
                     return
                 else:
                     is_leaving = True
                     self.notify("Ctrl-C again leaves")
 
+    def _stop_editing(self) -> None:
+        """Leave the last question as it is, if it was being edited."""
+        if self.editing is not None:
+            self.editing = None
+            self.notify("left as it is")
+
     def _greet(self) -> None:
         self.notify(f"{self.model_title()}. /help lists commands.")
+        for line in self.introduction:
+            self.notify(line)
         if not home.read_state("chat"):
             for line in FIRST_USE:
                 self.notify(line)
@@ -168,7 +199,9 @@ class ChatLoop:
 
     def _read_line(self) -> str:
         """Return the next line; meanwhile the KV cache is made ready for it."""
-        repair = chat.Repair(self.session.context, self.session.certain_ids())
+        certain_ids = self.session.certain_ids()
+        self._next_ids = len(certain_ids)
+        repair = chat.Repair(self.session.context, certain_ids)
         draft, self.draft = self.draft, ""
         repair.start()
         try:
@@ -184,8 +217,11 @@ class ChatLoop:
         Raises:
             EOFError: The user leaves.
         """
+        line = commands.bare_command(line) or line
         try:
-            if line.startswith("/") and not line.startswith("//"):
+            if hint := commands.shell_hint(line):
+                self.notify(hint)
+            elif line.startswith("/") and not line.startswith("//"):
                 self.editing = None
                 commands.run(self, line)
             else:
@@ -208,7 +244,8 @@ class ChatLoop:
         self.files.clear()
         for note in question.notes:
             self.notify(note)
-        if question.directive:
+        if question.directive and not self._has_told_directive:
+            self._has_told_directive = True
             self.notify("asked for a boxed answer, step by step (/set math off leaves that out)")
         if advice := prompts.directive_advice(self.session.family, text, self.math):
             self.notify(advice)
@@ -312,11 +349,25 @@ class ChatLoop:
             f"going on with the conversation of {began}:"
             f" {questions} question{'' if questions == 1 else 's'}"
         )
+        self._show_last_exchange()
         if self.unanswered:
             asked = one_line(self.unanswered.typed or self.unanswered.content, MAX_QUESTION)
             self.notify(f"the last question has no answer: {asked} (/retry asks it)")
         elif session.is_unfinished:
             self.notify("the last answer was cut (/continue goes on with it)")
+
+    def _show_last_exchange(self) -> None:
+        """Show the last question that was answered, and the end of its answer."""
+        answer = self.last_answer()
+        if answer is None:
+            return
+        before = self.session.history[: self.session.history.index(answer)]
+        asked = [message for message in before if message.role == "user"]
+        if asked:
+            question = asked[-1].typed or asked[-1].content
+            self.console.print(Text(f"{MARK}{one_line(question, MAX_REPEATED_QUESTION)}"))
+        with AnswerView(self.console) as view:
+            view.add_answer(sanitise(shortened(answer.content)))
 
     def save(self) -> None:
         """Put the conversation on disk as it is."""

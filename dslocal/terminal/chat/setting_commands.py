@@ -5,6 +5,7 @@ A setting that goes against the vendor's advice is set all the same; the advice 
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from dslocal import prompts
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 MAX_NAME = 60  # characters of a file's name
 MATH_CHOICES = {"auto": None, "on": True, "off": False}
 THINKING_CHOICES = {"on": prompts.Thinking.FORCED, "off": prompts.Thinking.BYPASSED}
+SETTABLE = (*sorted(prompts.SETTINGS), "math")
 EXAMPLE_VALUES = {
     "temperature": ("0", "0.6", "1"),
     "top_p": ("0.95", "1"),
@@ -97,9 +99,14 @@ def change_setting(loop: ChatLoop, text: str) -> None:
     """/set: change a setting of sampling or the directive for mathematics, or show all."""
     typed_name = text.partition(" ")[0]
     name, value = typed_name.replace("-", "_"), text[len(typed_name) :].strip()
+    if name and name not in SETTABLE:
+        near = get_close_matches(name, SETTABLE, 1)
+        perhaps = f"perhaps {near[0]}; " if near else ""
+        raise UsageError(
+            f"/set: unknown setting {one_line(typed_name, MAX_NAME)!r}",
+            hint=f"{perhaps}known: {', '.join(SETTABLE)}",
+        )
     if not value:
-        if name and name not in (*prompts.SETTINGS, "math"):
-            loop.session.settings.with_value(name, "", "/set")  # raises, and says what there is
         loop.notify(_settings_line(loop))
     elif name == "math":
         if value not in MATH_CHOICES:
@@ -132,11 +139,18 @@ def _settings_line(loop: ChatLoop) -> str:
     parts = [
         f"temperature {settings.temperature.value:g}",
         f"top_p {settings.top_p.value:g}",
-        f"max_tokens {settings.max_tokens.value}",
+        _answer_limit(loop),
         f"math {math}",
     ]
     parts += [f"{name} {prompts.format_value(value)}" for name, value in settings.extras().items()]
     return ", ".join(parts)
+
+
+def _answer_limit(loop: ChatLoop) -> str:
+    """Return the most tokens of an answer, and whether the context holds fewer."""
+    limit, n_ctx = loop.session.settings.max_tokens.value, loop.session.context.n_ctx
+    lower = f" (the context ends an answer before: {n_ctx:,})" if limit > n_ctx else ""
+    return f"max_tokens {limit}{lower}"
 
 
 def _advice(loop: ChatLoop) -> list[str]:

@@ -27,7 +27,7 @@ class ToolbarPart(NamedTuple):
 
 
 def toolbar_parts(
-    session: chat.Session, name: str, files: int, *, is_editing: bool = False
+    session: chat.Session, name: str, files: int, *, used: int, is_editing: bool = False
 ) -> list[ToolbarPart]:
     """Return what can be shown, in order.
 
@@ -35,10 +35,11 @@ def toolbar_parts(
         session: The conversation.
         name: What the model is called, on one line.
         files: How many files go with the next question.
+        used: How many tokens of the context the conversation takes.
         is_editing: Whether the last question is being edited.
     """
     turn = session.turn
-    used, size = len(session.context.ids), session.context.n_ctx
+    size = session.context.n_ctx
     parts = [ToolbarPart(0, name), ToolbarPart(1, f"context {used:,} of {size:,}")]
     if is_editing:
         parts.append(ToolbarPart(2, "editing the last question"))
