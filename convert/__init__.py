@@ -15,7 +15,11 @@ from dslocal.types import FileRange
 
 libraries.require()  # before numpy, see there
 
-from .checkpoint.checkpoint import Checkpoint, open_checkpoint  # noqa: E402
+from .checkpoint.checkpoint import (  # noqa: E402
+    Checkpoint,
+    open_checkpoint,
+    require_convertible,
+)
 from .checkpoint.refusals import config_error, other_form_error  # noqa: E402
 from .checkpoint.source import FolderSource, Source  # noqa: E402
 from .conversion_plan import (  # noqa: E402
@@ -65,6 +69,7 @@ __all__ = [
     "other_form_error",
     "plan_conversion",
     "recipe_named",
+    "require_convertible",
     "verify",
     "write_gguf",
 ]

@@ -138,7 +138,7 @@ class _ExpandedModel(NamedTuple):
 
 
 def header_from_config(
-    config: Mapping[str, Any], recipe: Recipe, *, mtp: bool = True, name: str = ""
+    config: Mapping[str, Any], recipe: Recipe, *, mtp: bool = True
 ) -> GgufHeader:
     """Return the header of the file that a checkpoint with this configuration would become.
 
@@ -148,14 +148,13 @@ def header_from_config(
         config: The content of config.json.
         recipe: What gives the tensors their types.
         mtp: Whether the multi-token-prediction layer is kept.
-        name: What the checkpoint is called, for messages.
 
     Raises:
         UnsupportedModelError: The architecture cannot be converted, or it is quantized already.
         CheckpointError: The configuration makes no sense.
         UsageError: The recipe does not fit the model.
     """
-    require_original(Config(dict(config), "config.json"), name=name)
+    require_original(Config(dict(config), "config.json"))
     key = _cache_key(config)
     if isinstance(recipe, Hashable):
         return _cached_header(key, recipe, mtp)

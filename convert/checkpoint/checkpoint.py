@@ -6,7 +6,7 @@ No weights are read.
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from dslocal.types import FileRange
 from .config import Config, short_repr
 from .json_file import read_json
 from .prequantized import require_original, require_original_tensors
-from .refusals import CONFIG, config_error, require_tokenizer
+from .refusals import CONFIG, config_error, require_tokenizer, require_tokenizer_name
 from .safetensors import (
     E8M0,
     FP4,
@@ -175,7 +175,7 @@ def open_checkpoint(source: Source) -> Checkpoint:
     if not source.exists(CONFIG) and CONFIG not in source.files():
         raise config_error(source)
     config = Config(read_json(source, CONFIG), CONFIG)
-    require_original(config, source=source)
+    require_original(config, files=source.files(), source=source)
     architecture = find_architecture(config)
     require_tokenizer(source)
     index = index_file(source)
@@ -190,6 +190,24 @@ def open_checkpoint(source: Source) -> Checkpoint:
             raise CheckpointError(f"is not there, though {index} says so", file=shard, tensor=name)
     require_original_tensors(tensors, config, source)
     return Checkpoint(source, config, tensors, shards.names, shards.notices)
+
+
+def require_convertible(config: Mapping[str, Any], files: Collection[str], name: str) -> None:
+    """Refuse a published checkpoint that :func:`open_checkpoint` would, before it is fetched.
+
+    Args:
+        config: The content of its config.json.
+        files: The names of its files.
+        name: What it is called.
+
+    Raises:
+        CheckpointError: It has no tokenizer that can be read.
+        UnsupportedModelError: It is of a kind that cannot be converted.
+    """
+    checked = Config(dict(config), CONFIG)
+    require_original(checked, files=files, name=name)
+    find_architecture(checked)
+    require_tokenizer_name(files)
 
 
 def _may_be_absent(name: str, config: Config, architecture: Architecture) -> bool:

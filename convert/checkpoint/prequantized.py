@@ -9,7 +9,7 @@ vendor publishes.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from dslocal.errors import CheckpointError, UnsupportedModelError
@@ -118,21 +118,28 @@ _MARK = re.compile(
 )
 
 
-def require_original(config: Config, *, name: str = "", source: Source | None = None) -> None:
+def require_original(
+    config: Config,
+    *,
+    files: Collection[str] = (),
+    name: str = "",
+    source: Source | None = None,
+) -> None:
     """Refuse a checkpoint whose configuration says that it is quantized already.
 
     Args:
         config: Its config.json.
+        files: The names of its files.
         name: What the checkpoint is called, by which its original may be known.
-        source: Its files, where they can be looked at.
+        source: Its files, where a model card may be looked at.
 
     Raises:
         UnsupportedModelError: It is quantized; the hint names the original where that is known.
     """
     method = _configured_method(config)
     file = config.file
-    if not method and source is not None:
-        file = next((file for file in _FILES if source.exists(file)), "")
+    if not method:
+        file = next((file for file in _FILES if file in files), "")
         method = _FILES.get(file, "")
     if method:
         raise _refusal(method, config, file, name or (source.name if source else ""), source)

@@ -6,7 +6,7 @@ program's format, a piece of a file, no tokenizer.json.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence, Set
 from typing import Any
 
 from dslocal.errors import CheckpointError, UnsupportedModelError
@@ -88,9 +88,21 @@ def require_tokenizer(source: Source) -> None:
     """Raise CheckpointError unless there is a tokenizer.json; older forms of it are named."""
     if source.exists(TOKENIZER):
         return
-    files = set(source.files())
+    files = source.files()
     if TOKENIZER in files:
         source.open(TOKENIZER).close()  # raises the error that says why
+    raise _older_tokenizer_error(set(files)) or _missing(source, TOKENIZER)
+
+
+def require_tokenizer_name(files: Collection[str]) -> None:
+    """Raise CheckpointError unless a published checkpoint has a tokenizer.json."""
+    if TOKENIZER not in files:
+        missing = CheckpointError("is not in the repository", file=TOKENIZER)
+        raise _older_tokenizer_error(set(files)) or missing
+
+
+def _older_tokenizer_error(files: Set[str]) -> CheckpointError | None:
+    """Return the error for a tokenizer in an older form alone, if there is one."""
     older = ""
     if {"vocab.json", "merges.txt"} <= files:
         older = "vocab.json and merges.txt are here"
@@ -99,8 +111,8 @@ def require_tokenizer(source: Source) -> None:
     elif "tokenizer_config.json" in files:
         older = "tokenizer_config.json alone is here"
     if not older:
-        raise _missing(source, TOKENIZER)
-    raise CheckpointError(
+        return None
+    return CheckpointError(
         f"is missing from the checkpoint, and only it is read; {older}",
         file=TOKENIZER,
         hint="transformers writes it: AutoTokenizer.from_pretrained(F).save_pretrained(F) for the"

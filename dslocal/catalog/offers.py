@@ -338,10 +338,9 @@ def _offers_of_checkpoint(
             hint=f"it has {listed}" if listed else "it is empty",
         )
     config = _read_config(location.remote, manifest)
+    converter.require_convertible(config, manifest.files.keys(), manifest.name)
     for name in [quant] if quant else catalog.DEFAULT_QUANTS:
-        header = converter.header_from_config(
-            config, converter.recipe_named(name), name=manifest.name
-        )
+        header = converter.header_from_config(config, converter.recipe_named(name))
         disk = header.file_size + sum(sizes[-2:])
         yield Offer(
             PlannedModel(location.name, name, header, sum(sizes), disk, method="converted"),

@@ -164,6 +164,7 @@ def with_files(tmp_path: Path, files: dict[str, str]) -> dict[str, Path]:
     return {name: tmp_path / name for name in files}
 
 
+LLAMA = '{"architectures": ["LlamaForCausalLM"]}'
 AWQ = '{"architectures": ["LlamaForCausalLM"], "quantization_config": {"quant_method": "awq"}}'
 ODD: dict[str, tuple[dict[str, str], int, str]] = {
     "quantized already": (
@@ -174,6 +175,26 @@ ODD: dict[str, tuple[dict[str, str], int, str]] = {
     "an adapter": ({"adapter_config.json": "{}", "adapter_model.safetensors": "x"}, 3, "adapter"),
     "pickles": ({"config.json": "{}", "pytorch_model.bin": "x"}, 3, "holds pickled weights"),
     "ONNX": ({"config.json": "{}", "model.onnx": "x"}, 3, "an ONNX model"),
+    "quantized already, by another file": (
+        {"config.json": LLAMA, "model.safetensors": "x", "quantize_config.json": "{}"},
+        1,
+        "already quantized with GPTQ (take the original checkpoint: deepseek-ai/DeepSeek-X)",
+    ),
+    "an older tokenizer": (
+        {"config.json": LLAMA, "model.safetensors": "x", "vocab.json": "", "merges.txt": ""},
+        1,
+        "tokenizer.json: is missing from the checkpoint, and only it is read; vocab.json and",
+    ),
+    "no tokenizer": (
+        {"config.json": LLAMA, "model.safetensors": "x"},
+        1,
+        "tokenizer.json: is not in the repository",
+    ),
+    "another family": (
+        {"config.json": '{"architectures": ["MistralForCausalLM"]}', "model.safetensors": "x"},
+        1,
+        "is not a family that dslocal converts",
+    ),
     "nothing": ({"README.md": "x"}, 3, "has neither GGUF files nor"),
 }
 
