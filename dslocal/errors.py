@@ -58,7 +58,7 @@ class ExitCode(IntEnum):
     USAGE = 2
     NOT_FOUND = 3
     DOES_NOT_FIT = 4
-    CONTEXT_OVERFLOW = 5  # also of an answer that the limit on tokens cut
+    CONTEXT_OVERFLOW = 5  # also of an answer that was cut or is empty
     NO_MAJORITY = 6  # of a vote
     SCHEMA = 7
     INTERRUPTED = 130  # 128 + SIGINT

@@ -56,6 +56,7 @@ class Answer:
         timings: seconds.
         seed: the seed that gives the same answer again.
         constraint: the schema or grammar that it was held to, if any.
+        no_answer: why the text is empty although the answer is whole; None where it is not.
     """
 
     text: str
@@ -66,6 +67,7 @@ class Answer:
     timings: Timings
     seed: int
     constraint: OutputConstraint | None = None
+    no_answer: str | None = None
 
     def __str__(self) -> str:
         return self.text
@@ -122,6 +124,7 @@ def answer_of(turn: Turn) -> Answer:
         timings=turn.timings or Timings(),
         seed=turn.seed,
         constraint=turn.constraint,
+        no_answer=turn.no_answer,
     )
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from dslocal import catalog, home, prompts
 from dslocal.catalog import resolve
-from dslocal.errors import DslocalError
+from dslocal.errors import DslocalError, UsageError
 from dslocal.files import binary_size
 from dslocal.plan.machine.llama_cpp_build import REBUILD, Build
 from dslocal.plan.machine.machine import Machine
@@ -118,12 +118,9 @@ def check_settings() -> Iterator[Finding]:
         yield from _check_value(key, os.environ.get(variable), variable)
     yield from _check_context(content)
     yield from _check_templates(content.get(user_settings.TEMPLATES, {}), str(file))
-    for name in os.environ:
-        if name.startswith("DSLOCAL_") and name not in user_settings.VARIABLES:
-            yield Finding(
-                f"{name}: dslocal has no such variable",
-                _suggest(name, user_settings.VARIABLES, f"unset {name}"),
-            )
+    for name, meant in user_settings.unknown_variables().items():
+        near = f"it may be meant as {meant}" if meant else f"unset {name}"
+        yield Finding(f"{name}: dslocal has no such variable", near)
 
 
 def _check_value(key: str, value: Any, source: str) -> Iterator[Finding]:
@@ -180,6 +177,8 @@ def check_models() -> Iterator[Finding]:
         named = user_settings.named_model(None)
         if named:
             resolve.resolve_model(named)
+    except UsageError:
+        return  # config.toml itself, which check_settings() has found
     except DslocalError as e:
         yield Finding(f"the model that is set: {e}", e.hint, stops=True)
 

@@ -21,7 +21,7 @@ from dslocal.terminal.progress_line import ProgressLine, can_redraw
 from dslocal.terminal.sanitise import one_line
 
 from . import supervisor
-from .user_settings import named_model
+from .user_settings import named_model, unknown_variables
 
 if TYPE_CHECKING:
     from dslocal.engine import LlamaContext, LlamaModel
@@ -73,6 +73,9 @@ def prepare_model(
     """
     before = home.read_state(resolve.LAST).get("model")
     supervisor.continue_in_child(on_crash=lambda: resolve.restore_last_used(before))
+    for variable, meant in unknown_variables().items():
+        near = f"it may be meant as {meant}" if meant else "it has no effect"
+        print(f"dslocal: {variable}: there is no such variable ({near})", file=sys.stderr)
     name = named_model(model)
     if name is None:
         say_if_gone()

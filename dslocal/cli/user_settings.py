@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from difflib import get_close_matches
 from typing import Any, NamedTuple
 
 from dslocal import home, prompts
@@ -17,6 +18,8 @@ from dslocal.plan.search import TARGET_CTX, Overrides, Plan
 from .option_groups import Flags, LoadOptions
 
 MIN_CTX = 512
+PREFIX = "DSLOCAL_"  # of environment variables
+WITHOUT_EFFECT_AT_ZERO = ("top_p", "top_k", "min_p")  # which choose among likely tokens
 TEMPLATES = "templates"  # the table of config.toml with named prompts
 MAX_SPEED = 10_000.0  # tokens a second
 CONFIG_KEYS = ("model", "ctx", "min_speed", *prompts.SETTINGS, TEMPLATES)
@@ -172,6 +175,21 @@ def load_overrides(header: GgufHeader, options: LoadOptions) -> Overrides:
     return chosen
 
 
+def configured_context(option: int | None) -> int | None:
+    """Return the tokens of context that an option, DSLOCAL_CTX or config.toml asks for.
+
+    Raises:
+        UsageError: It is not a number.
+    """
+    found = configured("ctx") if option is None else None
+    if found is None:
+        return option
+    text = str(found.value)
+    if not text.isdecimal():
+        raise UsageError(f"{found.source}: {text:.40} is not a number of tokens")
+    return int(text)
+
+
 def _overrides(options: LoadOptions, ctx: int | None) -> Overrides:
     return overrides(
         ctx,
@@ -186,6 +204,48 @@ def _overrides(options: LoadOptions, ctx: int | None) -> Overrides:
 def wanted_context(header: GgufHeader, chosen: Overrides) -> int:
     """Return the tokens of context that the model would have with memory enough."""
     return chosen.n_ctx or min(header.of_arch("context_length", TARGET_CTX), TARGET_CTX)
+
+
+def check_budget(budget: int | None, thinking: prompts.Thinking) -> None:
+    """Refuse a budget for reasoning where there is none.
+
+    Raises:
+        UsageError: There is none.
+    """
+    without_reasoning = (prompts.Thinking.NONE, prompts.Thinking.BYPASSED)
+    if budget is not None and thinking in without_reasoning:
+        raise UsageError(
+            "--think-budget: there is no reasoning to end",
+            hint="with --think there is, where the model knows it",
+        )
+
+
+def ineffective(settings: prompts.Settings, flags: Flags, *, answers: int = 1) -> list[str]:
+    """Return what was given and has no effect, one sentence each.
+
+    Args:
+        settings: The settings that hold.
+        flags: The options by setting.
+        answers: How many answers are drawn.
+    """
+    if settings.temperature.value != 0:
+        return []
+    given = [name for name in WITHOUT_EFFECT_AT_ZERO if flags.get(name) is not None]
+    lines = [f"--{name.replace('_', '-')} has no effect at temperature 0" for name in given]
+    if answers > 1:
+        lines.append("at temperature 0 all answers are the same")
+    return lines
+
+
+def unknown_variables() -> dict[str, str]:
+    """Return the variables that dslocal does not know, each with the one that may be meant."""
+    unknown = [name for name in os.environ if name.startswith(PREFIX) and name not in VARIABLES]
+    known = {name.removeprefix(PREFIX): name for name in VARIABLES}
+    found = {}
+    for name in sorted(unknown):
+        near = get_close_matches(name.removeprefix(PREFIX), known, 1)
+        found[name] = known[near[0]] if near else ""
+    return found
 
 
 def context_source(header: GgufHeader, option: int | None, planned: Plan) -> str:

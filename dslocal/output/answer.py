@@ -105,6 +105,15 @@ class Turn:
         return self.finish_reason is not None and self.finish_reason.value == "length"
 
     @property
+    def no_answer(self) -> str | None:
+        """Return why a whole answer is empty, in a few words; None where it is not, or was cut."""
+        if self.finish_reason is None or self.is_cut or self.text.strip() or self.calls:
+            return None
+        if self.reasoning.strip():
+            return "the model stopped in the midst of its reasoning, or after it"
+        return "the model stopped without a word"
+
+    @property
     def message(self) -> Message:
         """Return the answer as a message of the conversation."""
         reason = self.finish_reason.value if self.finish_reason else "interrupted"

@@ -153,7 +153,7 @@ REFUSED: list[tuple[list[str], bytes, int]] = [
     (["--schema", "any.json", "--final"], b"two ways to shape an answer", 2),
     (["--think-budget", "-1"], b"out of range", 2),
     (["--think-budget", "x"], b"--think-budget", 2),
-    (["--think-budget", "9", "--no-think"], b"there is no reasoning to end", 2),
+    (["--think-budget", "9", "--no-think"], b"--think-budget and --no-think exclude each other", 2),
 ]
 
 

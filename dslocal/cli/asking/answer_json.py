@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from dslocal import evaluation, output
 from dslocal.cli.session_setup import ModelFile
+from dslocal.gguf.header import main_type
 from dslocal.server.wire.logprobs import chat_logprobs
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def answer_json(
         "final": evaluation.boxed_content(turn.text),
         "seed": turn.seed,
         "finish_reason": turn.finish_reason.value if turn.finish_reason else None,
+        "no_answer": turn.no_answer,
         "usage": _usage(turn),
         "timings": _timings(turn, load_s),
     }
@@ -46,6 +48,8 @@ def answer_json(
         model = context.model
         fields["logprobs"] = [chat_logprobs(entry, model, with_ids=True) for entry in turn.logprobs]
     fields["model"] = file.header.text("general.name")
+    fields["file"] = str(file.path)
+    fields["quant"] = main_type(file.header) or None
     fields["family"] = file.family.name
     return fields
 

@@ -115,8 +115,8 @@ def statistics(turn: output.Turn) -> str:
     )
 
 
-def exit_if_cut(turns: Sequence[output.Turn]) -> None:
-    """Exit with 5 when an answer was cut by its limit or the context; say so on stderr.
+def exit_if_incomplete(turns: Sequence[output.Turn]) -> None:
+    """Exit with 5 when an answer was cut by its limit or the context, or is empty; say so.
 
     Raises:
         typer.Exit: One was.
@@ -129,13 +129,26 @@ def exit_if_cut(turns: Sequence[output.Turn]) -> None:
                 f"dslocal: the model repeats itself: {loop}{ended} (a higher temperature helps)",
                 file=sys.stderr,
             )
+    empty = print_empty(turns)
     cut = [turn for turn in turns if turn.is_cut]
-    if not cut:
+    if not cut and not empty:
         return
-    if not cut[0].loop:
+    if cut and not cut[0].loop:
         after = f"cut after {cut[0].completion_tokens:,} tokens"
         print(f"dslocal: {after} (a larger --max-tokens or --ctx lets it go on)", file=sys.stderr)
     raise typer.Exit(ExitCode.CONTEXT_OVERFLOW)
+
+
+def print_empty(turns: Sequence[output.Turn]) -> int:
+    """Say on stderr which answers are empty because the model stopped, and return how many."""
+    empty = [turn for turn in turns if turn.no_answer]
+    if empty:
+        of_several = f"{len(empty)} of {len(turns)} answers are empty: " if len(turns) > 1 else ""
+        print(
+            f"dslocal: no answer: {of_several}{empty[0].no_answer} (another --seed may go on)",
+            file=sys.stderr,
+        )
+    return len(empty)
 
 
 def has_no_colour() -> bool:

@@ -193,9 +193,18 @@ class AskOptions:
             raise UsageError(
                 "-p has no place without a template", hint="-t NAME; dslocal templates lists them"
             )
-        if answer.schema and (answer.grammar or output.final):
-            other = "--grammar" if answer.grammar else "--final"
+        shapes = {"--schema": answer.schema, "--grammar": answer.grammar, "--final": output.final}
+        given = [name for name, value in shapes.items() if value]
+        if len(given) > 1:
             raise UsageError(
-                f"--schema and {other} are two ways to shape an answer", hint="one of them"
+                f"{given[0]} and {given[1]} are two ways to shape an answer", hint="one of them"
             )
+        if answer.math is False and (output.final or output.vote):
+            asked = "--vote" if output.vote else "--final"
+            if not (answer.schema or answer.grammar):
+                raise UsageError(
+                    f"{asked} asks for a boxed answer, and --no-math for none", hint="one of them"
+                )
+        if answer.think_budget is not None and answer.think is False:
+            raise UsageError("--think-budget and --no-think exclude each other", hint="one of them")
         output.check_count()

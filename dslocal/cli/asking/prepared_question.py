@@ -13,7 +13,6 @@ from dslocal.api.model import read_family
 from dslocal.cli import session_setup, user_settings
 from dslocal.cli.options import checked_logprobs
 from dslocal.cli.session_setup import KnownFile, ModelFile
-from dslocal.errors import UsageError
 from dslocal.files import names_stdin
 from dslocal.plan.search import Overrides
 from dslocal.terminal.sanitise import one_line
@@ -105,7 +104,9 @@ def prepare_question(options: AskOptions, known: KnownFile | None) -> PreparedQu
     settings = user_settings.sampling_settings(family.defaults, options.flags, template)
     chosen = user_settings.load_overrides(file.header, options.load)
     thinking = user_settings.chosen_thinking(family, options.answer.think, template)
-    _check_budget(options, thinking.value)
+    user_settings.check_budget(options.answer.think_budget, thinking.value)
+    for line in user_settings.ineffective(settings, options.flags, answers=options.output.count):
+        print(f"dslocal: {line}", file=sys.stderr)
     constraint = _constraint(options)
     math = _math(options, constraint)
     question = prompts.compose_question(
@@ -159,15 +160,6 @@ def _read_input(options: AskOptions, template: prompts.Template | None) -> AskIn
 def _print_notes(notes: Iterable[str]) -> None:
     for note in filter(None, notes):
         print(f"dslocal: {one_line(note)}", file=sys.stderr)
-
-
-def _check_budget(options: AskOptions, thinking: prompts.Thinking) -> None:
-    without_reasoning = (prompts.Thinking.NONE, prompts.Thinking.BYPASSED)
-    if options.answer.think_budget is not None and thinking in without_reasoning:
-        raise UsageError(
-            "--think-budget: there is no reasoning to end",
-            hint="with --think there is, where the model knows it",
-        )
 
 
 def _constraint(options: AskOptions) -> output.OutputConstraint | None:

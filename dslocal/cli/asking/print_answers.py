@@ -13,7 +13,7 @@ from dslocal.errors import DslocalError, ExitCode
 from dslocal.terminal.progress_line import ProgressLine
 from dslocal.terminal.sanitise import sanitise
 
-from .answer_output import statistics
+from .answer_output import print_empty, statistics
 from .ask_options import OutputOptions
 from .question_run import QuestionRun
 
@@ -60,7 +60,7 @@ def _print_final(turn: output.Turn) -> None:
     answer = evaluation.boxed_content(turn.text)
     if answer is not None:
         print(sanitise(answer))
-    elif not turn.is_cut:
+    elif not turn.is_cut and not turn.no_answer:
         raise DslocalError(
             "the answer has no \\boxed{} in it", hint="without --final the whole answer is printed"
         )
@@ -90,6 +90,7 @@ def _print_vote(run: QuestionRun, options: OutputOptions) -> None:
     result = run.majority(run.final_answers(turns))
     if options.as_json:
         print(json.dumps(_vote_json(run, turns, result)))
+    print_empty(turns)
     if result.answer is None:
         count = options.count
         print(
@@ -112,7 +113,9 @@ def _draw_all(run: QuestionRun, options: OutputOptions, turns: list[output.Turn]
             progress.show(f"answer {number + 1} of {options.count}", number / options.count)
         session = run.new_session()
         try:
-            run.draw(session, run.prepared.seed + number, to_stdout=prints_each)
+            run.draw(
+                session, run.prepared.seed + number, to_stdout=prints_each and not options.final
+            )
         finally:
             progress.clear()
             if session.turn:
@@ -121,6 +124,8 @@ def _draw_all(run: QuestionRun, options: OutputOptions, turns: list[output.Turn]
             print(statistics(turns[-1]), file=sys.stderr)
         if prints_each:
             run.print_held_back(turns[-1])
+            if options.final:
+                _print_final(turns[-1])
             if number + 1 < options.count:
                 print(SEPARATOR, flush=True)
 

@@ -13,7 +13,7 @@ from dslocal.errors import SchemaError
 from dslocal.terminal.sanitise import sanitise
 
 from .answer_json import answer_json
-from .answer_output import AnswerPrinter, exit_if_cut, prefill_progress
+from .answer_output import AnswerPrinter, exit_if_incomplete, prefill_progress
 from .prepared_question import PreparedQuestion
 from .serve_client import ServeClient, ServedSession
 
@@ -82,12 +82,12 @@ class QuestionRun:
             print(sanitise(turn.text), flush=True)
 
     def exit_if_wrong(self, turns: list[output.Turn]) -> None:
-        """Exit with 5 when an answer was cut.
+        """Exit with 5 when an answer was cut or is empty.
 
         Raises:
             SchemaError: An answer is not as its schema says.
         """
-        exit_if_cut(turns)
+        exit_if_incomplete(turns)
         for turn in turns:
             error = self._parse(turn)[1]
             if error:

@@ -137,6 +137,8 @@ def _conversion_job(
 
 def _mtp_mode(output: OutputFileOptions) -> Mtp:
     if output.mtp_only:
+        if not output.mtp:
+            raise UsageError("--mtp-only and --no-mtp exclude each other", hint="one of them")
         return "only"
     return "keep" if output.mtp else "drop"
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -100,6 +101,9 @@ def evaluate(
         thinking=user_settings.chosen_thinking(prepared.family, think).value,
         math=math,
     )
+    user_settings.check_budget(think_budget, run.thinking)
+    for line in user_settings.ineffective(run.settings, flags, answers=samples):
+        print(f"dslocal: {line}", file=sys.stderr)
     decisive = run.decisive_settings(digest)
     target = out or _default_target(file, run.name)
     with results.Results(target, decisive, restart=restart) as kept:

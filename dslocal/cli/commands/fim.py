@@ -66,7 +66,7 @@ def fim(
     from dslocal import output
     from dslocal.cli import session_setup, user_settings
     from dslocal.cli.asking.answer_json import answer_json
-    from dslocal.cli.asking.answer_output import exit_if_cut
+    from dslocal.cli.asking.answer_output import exit_if_incomplete
 
     top_logprobs = checked_logprobs(logprobs, as_json=as_json)
     gap = _find_gap(place, prefix, suffix)
@@ -76,6 +76,8 @@ def fim(
     file.family.render_fim(gap.prefix, gap.suffix)  # raises, before loading, where it cannot
     defaults = file.family.fim.defaults if file.family.fim else file.family.defaults
     settings = user_settings.sampling_settings(defaults, sampling.flags())
+    for line in user_settings.ineffective(settings, sampling.flags()):
+        print(f"dslocal: {line}", file=sys.stderr)
     chosen = user_settings.load_overrides(file.header, load)
     turn = output.Turn(
         prompt_tokens=0, seed=user_settings.checked_seed(seed), top_logprobs=top_logprobs
@@ -90,7 +92,7 @@ def fim(
                 print(json.dumps(answer_json(turn, context, file, load_s)))
             elif turn.text:
                 print(flush=True)
-    exit_if_cut([turn])
+    exit_if_incomplete([turn])
 
 
 def _fill(

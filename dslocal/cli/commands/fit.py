@@ -125,10 +125,12 @@ def fit(
     """Say what runs here, with which settings, how much memory it takes and how fast it will be."""
     from dslocal.api import machines, planning
     from dslocal.api.load_options import FLAG_NAMES, overrides
-    from dslocal.cli.user_settings import fast_enough
+    from dslocal.cli.user_settings import configured_context, fast_enough
     from dslocal.terminal.reports import fit_arithmetic
 
-    chosen = overrides(ctx, kv, ubatch, flash_attn, n_gpu_layers, cpu_moe, names=FLAG_NAMES)
+    chosen = overrides(
+        configured_context(ctx), kv, ubatch, flash_attn, n_gpu_layers, cpu_moe, names=FLAG_NAMES
+    )
     enough = fast_enough(min_speed)
     options = machines.MachineOptions(ram, vram or (), os, gpu or (), cpu, chip, bandwidth)
     machine, rates = machines.machine_and_rates(options)

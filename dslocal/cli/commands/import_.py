@@ -78,6 +78,8 @@ def import_(
     deleted.
     """
     if source is None:
+        if name is not None:
+            raise UsageError("--name has nothing to name", hint="dslocal import FILE --name NAME")
         _print_importable(as_json=as_json)
         return
     from dslocal import catalog

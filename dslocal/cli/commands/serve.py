@@ -15,7 +15,7 @@ import typer
 from dslocal.cli.option_groups import LoadOptions, NamedModel, with_option_groups
 from dslocal.cli.options import FamilyFlag, MathFlag, Think
 from dslocal.cli.serving.serve_options import ServeOptions
-from dslocal.errors import DslocalError
+from dslocal.errors import DslocalError, UsageError
 
 if TYPE_CHECKING:
     from dslocal import prompts
@@ -55,7 +55,7 @@ def serve(
     from dslocal.cli.serving.slot_count import open_slots, with_slots
     from dslocal.server.discovery import announced, new_token
 
-    options.check_ranges()
+    _check_options(options, quiet=quiet, log_prompts=log_prompts)
     access = access_policy(options, new_token())
     file = session_setup.prepare_model(model.name, family)
     thinking = user_settings.chosen_thinking(file.family, think).value
@@ -110,6 +110,13 @@ def _print_advice(file: ModelFile, thinking: prompts.Thinking) -> None:
 
     settings = user_settings.sampling_settings(file.family.defaults, {})
     session_setup.print_advice(file.family, settings, thinking, "")
+
+
+def _check_options(options: ServeOptions, *, quiet: bool, log_prompts: bool) -> None:
+    """Refuse what is out of range, and to write prompts into a log that is not written."""
+    options.check_ranges()
+    if quiet and log_prompts:
+        raise UsageError("--quiet and --log-prompts exclude each other", hint="one of them")
 
 
 def _require_packages() -> None:

@@ -165,11 +165,15 @@ def _chat_choice() -> dict[str, Any]:
         tool_calls=_array(call),
     )
     return _object(
-        {"index": INTEGER, "message": message, "finish_reason": FINISH_REASON}, logprobs=LOGPROBS
+        {"index": INTEGER, "message": message, "finish_reason": FINISH_REASON},
+        logprobs=LOGPROBS,
+        no_answer=TEXT,
     )
 
 
 def _completion_choice() -> dict[str, Any]:
     return _object(
-        {"index": INTEGER, "text": TEXT, "finish_reason": FINISH_REASON}, logprobs=LOGPROBS
+        {"index": INTEGER, "text": TEXT, "finish_reason": FINISH_REASON},
+        logprobs=LOGPROBS,
+        no_answer=TEXT,
     )

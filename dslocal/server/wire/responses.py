@@ -64,6 +64,12 @@ class Chunk(NamedTuple):
     delta: Json
     finish_reason: str | None = None
     logprobs: Json | None = None
+    no_answer: str | None = None
+
+
+def _no_answer_json(reason: str | None) -> Json:
+    """Return the field that says why an answer is empty; nothing where it is not."""
+    return {"no_answer": reason} if reason else {}
 
 
 class OpenAiResponse(ABC):
@@ -127,7 +133,8 @@ class OpenAiResponse(ABC):
     def _chunk_for(self, event: RunEvent) -> Chunk | None:
         if isinstance(event, AnswerEnd):
             self.turns[event.choice] = event.turn
-            return Chunk(event.choice, {}, self._finish_reason(event.turn))
+            reason = self._finish_reason(event.turn)
+            return Chunk(event.choice, {}, reason, no_answer=event.turn.no_answer)
         delta = self._delta(event.part)
         if delta is None:
             return None
@@ -241,6 +248,7 @@ class ChatResponse(OpenAiResponse):
             "delta": chunk.delta,
             "logprobs": chunk.logprobs,
             "finish_reason": chunk.finish_reason,
+            **_no_answer_json(chunk.no_answer),
         }
         head = self._head_json(self.chunk_object_name)
         return sse_event({**head, "choices": [choice], "usage": None})
@@ -254,6 +262,7 @@ class ChatResponse(OpenAiResponse):
             "message": self._message(turn),
             "logprobs": logprobs,
             "finish_reason": self._finish_reason(turn),
+            **_no_answer_json(turn.no_answer),
         }
 
     def _message(self, turn: output.Turn) -> Json:
@@ -302,6 +311,7 @@ class CompletionResponse(OpenAiResponse):
             "text": chunk.delta.get("text", ""),
             "logprobs": chunk.logprobs,
             "finish_reason": chunk.finish_reason,
+            **_no_answer_json(chunk.no_answer),
         }
         return sse_event({**self._head_json(self.chunk_object_name), "choices": [choice]})
 
@@ -315,6 +325,7 @@ class CompletionResponse(OpenAiResponse):
             "text": echo + turn.text,
             "logprobs": logprobs,
             "finish_reason": self._finish_reason(turn),
+            **_no_answer_json(turn.no_answer),
         }
 
     def _logprobs(self, request: PreparedRequest, turn: output.Turn) -> Json:
