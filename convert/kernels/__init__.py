@@ -151,12 +151,7 @@ class Kernels:
             if kind in self._grids:
                 return
             levels = grid_levels(kind)
-            if (
-                self._library.kernels_set_grid(
-                    int(kind), levels.ctypes.data_as(ctypes.c_void_p), len(levels)
-                )
-                != 1
-            ):
+            if self._set_grid(int(kind), levels.ctypes.data, len(levels)) != 1:
                 raise MemoryError(f"no memory for the grid of {kind.name}")
             self._grids.add(kind)
 

@@ -112,6 +112,7 @@ static int build_lists(struct grid *grid, const uint8_t *levels, const struct gr
 EXPORT int kernels_set_grid(int type, const uint8_t *levels, int points) {
     const int k = find_kind(type);
     if (k < 0 || points != KINDS[k].points) return -1;
+    if (grids[k].first) return 1;
     const struct grid_kind *kind = &KINDS[k];
     const int size = kind->shape.size, combinations = combination_count(kind->shape);
     for (int i = 0; i < points * size; i++)

@@ -15,7 +15,7 @@ INLINE vf code_by_extreme(const vf *x, float top, vi *codes, vi *undone) {
     vf id = vselect(is_zero, splat(0), 1 / d);
     *undone |= ~is_finite(id);
     for (int i = 0; i < SIZE; i++)
-        codes[i] = imin(byte_of(x[i] * id + (top + 0.5f)), isplat(2 * (int)top - 1));
+        codes[i] = imin(truncate_float(x[i] * id + (top + 0.5f)) & 255, isplat(2 * (int)top - 1));
     return d;
 }
 

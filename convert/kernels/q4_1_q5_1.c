@@ -21,7 +21,7 @@ INLINE void code_by_range(const vf *x, float top, vi *codes, vf *d, vf *m, vi *u
     vf id = vselect(*d == 0, splat(0), 1 / *d);
     *undone |= ~is_finite(id);
     for (int i = 0; i < SIZE; i++)
-        codes[i] = imin(byte_of((x[i] - low) * id + 0.5f), isplat((int)top));
+        codes[i] = imin(truncate_float((x[i] - low) * id + 0.5f) & 255, isplat((int)top));
 }
 
 /* With a matrix: the best of several scales and minima. */

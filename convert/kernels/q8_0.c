@@ -10,7 +10,7 @@
 #define BELOW_HALF 0x1.fffffep-2f
 
 INLINE vi round_away(vf v) {
-    return to_int(v + (vf)((vi)splat(BELOW_HALF) | ((vi)v & INT32_MIN)));
+    return truncate_float(v + (vf)((vi)splat(BELOW_HALF) | ((vi)v & INT32_MIN)));
 }
 
 vi quantize_q8_0(const struct tile *tile, uint8_t *out) {

@@ -44,9 +44,15 @@ INLINE vf weigh(const vf *x, const vf *importance, vf sigma2, int n, vf *weights
     return sum;
 }
 
-/* The low byte of a float without its fraction, as x86 converts it: NaN and what is no int give 0.
- * Infinity must not get here. */
-INLINE vi byte_of(vf v) { return to_int(v) & 255; }
+/* A float without its fraction, converted as x86 does it: NaN and what is too large for an int give
+ * the lowest int, of which ggml keeps a byte of 0. */
+INLINE vi truncate_float(vf v) {
+#if defined(__SSE2__)
+    return to_int(v);
+#else
+    return iselect(vabs(v) < 0x1p31f, to_int(v), isplat(INT32_MIN));
+#endif
+}
 
 /* The low 4 bits of 32 codes: byte i holds those of the codes i and 16 + i. */
 INLINE void pack_nibbles(const vi *codes, vi *words) {

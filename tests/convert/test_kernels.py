@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.quantization.rows import all_rows, importance_matrices, wild_rows
+from support.quantization.kernel_cases import GRIDS, KERNEL_TYPES, cases_of
 
 from dslocal.convert.kernels import (
     Kernels,
@@ -17,28 +17,6 @@ from dslocal.convert.kernels import (
 )
 from dslocal.gguf.tensor_types import GgmlType
 
-# without a matrix ggml aborts the process
-NEEDS_MATRIX = (GgmlType.IQ2_XXS, GgmlType.IQ2_XS)
-# ggml aborts the process at a NaN, and where a sum overflows
-GRIDS = (*NEEDS_MATRIX, GgmlType.IQ2_S, GgmlType.IQ3_XXS, GgmlType.IQ3_S)
-# IQ1 and the ternary types have no kernel; the others need one, or ggml's own is used unnoticed
-KERNEL_TYPES = (
-    GgmlType.Q4_K,
-    GgmlType.Q6_K,
-    GgmlType.Q5_K,
-    GgmlType.Q3_K,
-    GgmlType.Q2_K,
-    GgmlType.Q8_0,
-    GgmlType.Q4_0,
-    GgmlType.Q4_1,
-    GgmlType.Q5_0,
-    GgmlType.Q5_1,
-    GgmlType.MXFP4,
-    GgmlType.IQ4_NL,
-    GgmlType.IQ4_XS,
-    *GRIDS,
-)
-
 pytestmark = pytest.mark.skipif(not compiled_levels(), reason="no kernels were compiled")
 
 
@@ -48,23 +26,16 @@ def usable_kernels() -> list[Kernels]:
     return [k for k in kernels if k.needed_level <= k.processor_level]
 
 
-def assert_same_bytes(seed: int, rows: int, columns: int, kinds: tuple[GgmlType, ...]) -> None:
+def assert_same_bytes(seed: int, rows: int, columns: int, kind: GgmlType) -> None:
     """Quantize rows of every kind with every matrix, by all kernels and by ggml."""
-    matrices = importance_matrices(seed, columns)
-    for kind in kinds:
-        init_quantization(kind)
-        tables = list(all_rows(seed, rows, columns))
-        if kind not in GRIDS:
-            tables += wild_rows(seed, rows, columns)
-        for matrix, importance in matrices.items():
-            if importance is None and kind in NEEDS_MATRIX:
-                continue
-            for name, values in tables:
-                expected = quantize_with_ggml(kind, values, importance)
-                for kernels in usable_kernels():
-                    written = kernels.quantize(kind, values, importance)
-                    same = np.array_equal(written, expected)
-                    assert same, (kind.name, kernels.level, matrix, name)
+    init_quantization(kind)
+    for case in cases_of(kind, seed, rows, columns):
+        if case.is_wild and kind in GRIDS:
+            continue
+        expected = quantize_with_ggml(kind, case.values, case.importance)
+        for kernels in usable_kernels():
+            written = kernels.quantize(kind, case.values, case.importance)
+            assert np.array_equal(written, expected), (kernels.level, case.name)
 
 
 def parameters() -> list[Any]:
@@ -78,7 +49,7 @@ def parameters() -> list[Any]:
 
 @pytest.mark.parametrize("kind", parameters())
 def test_kernels_write_the_bytes_of_ggml(kind: GgmlType) -> None:
-    assert_same_bytes(1, rows=3, columns=1280, kinds=(kind,))  # 15 blocks: no multiple of the lanes
+    assert_same_bytes(1, rows=3, columns=1280, kind=kind)  # 15 blocks: no multiple of the lanes
 
 
 def test_the_best_level_of_the_processor_is_loaded() -> None:
