@@ -12,7 +12,7 @@ from typing import Any
 from dslocal.gguf import libraries
 from dslocal.gguf.header import GgufHeader
 from dslocal.plan.load_config import LoadConfig
-from dslocal.plan.memory.footprint import kv_cells
+from dslocal.plan.memory.kv_cache import kv_cells, n_snapshots
 from dslocal.plan.memory.shape import moe_layers
 
 LOAD_MODES = {"none": 0, "mmap": 1}  # enum llama_load_mode of llama.h
@@ -78,8 +78,7 @@ def context_params(load_config: LoadConfig) -> Any:
     params.type_k = params.type_v = int(load_config.kv_type)
     params.flash_attn_type = FLASH_ATTN[load_config.flash_attn]
     params.n_outputs_max = load_config.n_outputs
-    if load_config.n_seq == 1:
-        params.n_rs_seq = load_config.n_outputs - 1  # drafts that may be taken back in one go
+    params.n_rs_seq = n_snapshots(load_config)  # drafts that may be taken back in one go
     params.swa_full = False
     params.no_perf = True
     return params

@@ -20,7 +20,7 @@ PARTIAL_ONLY = 1  # LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY of llama.h
 N_PROTECTED = 4  # of the newest checkpoints, which are never given up for older ones
 
 
-class _Checkpoint(NamedTuple):
+class StateCheckpoint(NamedTuple):
     """The state at the end of a sequence of ``length`` tokens."""
 
     length: int
@@ -32,6 +32,7 @@ class SequenceMemory:
 
     Attributes:
         max_checkpoints: How many checkpoints are kept; 0 for a memory that can be cut anywhere.
+        checkpoints: The checkpoints, in order of length.
     """
 
     def __init__(self, handle: Any, seq_id: int = 0, *, max_checkpoints: int = 0) -> None:
@@ -41,16 +42,16 @@ class SequenceMemory:
         self._memory = self._low.llama_get_memory(handle)
         self._seq_id = seq_id
         self.max_checkpoints = max_checkpoints
-        self._checkpoints: list[_Checkpoint] = []  # by length
+        self.checkpoints: list[StateCheckpoint] = []
 
     @property
     def checkpoint_lengths(self) -> list[int]:
         """Return the lengths that the sequence can be taken back to, in ascending order."""
-        return [checkpoint.length for checkpoint in self._checkpoints]
+        return [checkpoint.length for checkpoint in self.checkpoints]
 
     def is_checkpoint_due(self, length: int) -> bool:
         """Return whether the last checkpoint is so far behind ``length`` that one is due."""
-        newest = self._checkpoints[-1].length if self._checkpoints else 0
+        newest = self.checkpoints[-1].length if self.checkpoints else 0
         return self.max_checkpoints > 0 and length - newest >= CHECKPOINT_SPACING
 
     def save_checkpoint(self, length: int) -> None:
@@ -65,9 +66,9 @@ class SequenceMemory:
         size = low.llama_state_seq_get_size_ext(self._handle, seq_id, PARTIAL_ONLY)
         state = (ctypes.c_uint8 * size)()
         if low.llama_state_seq_get_data_ext(self._handle, state, size, seq_id, PARTIAL_ONLY):
-            self._checkpoints.append(_Checkpoint(length, state))
-        if len(self._checkpoints) > self.max_checkpoints:
-            del self._checkpoints[self._least_useful()]
+            self.checkpoints.append(StateCheckpoint(length, state))
+        if len(self.checkpoints) > self.max_checkpoints:
+            del self.checkpoints[self._least_useful()]
 
     def shorten(self, length: int) -> int:
         """Remove what is behind the first ``length`` positions, and more where that is impossible.
@@ -95,7 +96,7 @@ class SequenceMemory:
 
     def clear(self) -> int:
         """Empty the sequence, and return that nothing is left."""
-        self._checkpoints.clear()
+        self.checkpoints.clear()
         self._low.llama_memory_seq_rm(self._memory, self._seq_id, -1, -1)
         return 0
 
@@ -104,7 +105,7 @@ class SequenceMemory:
         self.clear()
         # sequences with caches of their own can only be copied whole
         self._low.llama_memory_seq_cp(self._memory, other._seq_id, self._seq_id, -1, -1)
-        self._checkpoints = list(other._checkpoints)
+        self.checkpoints = list(other.checkpoints)
 
     def _cut(self, length: int) -> bool:
         return bool(self._low.llama_memory_seq_rm(self._memory, self._seq_id, length, -1))
@@ -112,8 +113,8 @@ class SequenceMemory:
     def _take_back(self, length: int) -> int:
         """Return to the last checkpoint at or before ``length``, or to an empty sequence."""
         self._drop_checkpoints(length)
-        while self._checkpoints:
-            checkpoint = self._checkpoints[-1]
+        while self.checkpoints:
+            checkpoint = self.checkpoints[-1]
             read = self._low.llama_state_seq_set_data_ext(
                 self._handle,
                 checkpoint.state,
@@ -123,17 +124,17 @@ class SequenceMemory:
             )
             if read and self._cut(checkpoint.length):
                 return checkpoint.length
-            self._checkpoints.pop()
+            self.checkpoints.pop()
         return self.clear()
 
     def _drop_checkpoints(self, length: int) -> None:
         """Give up the checkpoints behind ``length``."""
-        while self._checkpoints and self._checkpoints[-1].length > length:
-            self._checkpoints.pop()
+        while self.checkpoints and self.checkpoints[-1].length > length:
+            self.checkpoints.pop()
 
     def _least_useful(self) -> int:
         """Return the index of the checkpoint without which the smallest gap arises."""
         lengths = [0, *self.checkpoint_lengths]
-        candidates = len(self._checkpoints) - min(N_PROTECTED, self.max_checkpoints - 1)
+        candidates = len(self.checkpoints) - min(N_PROTECTED, self.max_checkpoints - 1)
         gaps = [after - before for before, after in pairwise(lengths)]
         return min(range(candidates), key=lambda index: gaps[index] + gaps[index + 1])

@@ -13,6 +13,8 @@ from dslocal.gguf.header import GgufHeader
 from dslocal.gguf.tensor_types import GgmlType
 from dslocal.plan.load_config import DeviceShare, GpuKind, LoadConfig, MemoryUse
 
+from .checkpoints import checkpoints_per_sequence
+from .kv_cache import bytes_per_token, checkpoint_bytes, kv_cache, kv_cells, n_snapshots
 from .llamacpp_mirror.compute_buffers import (
     cpu_buffer_size,
     cpu_work_size,
@@ -30,7 +32,6 @@ from .placement import is_on_gpu, padded, placed_tensors, weights
 from .shape import ModelShape, is_legacy_mla, moe_layers, shape_of
 
 MIB = 1 << 20
-CTX_MULTIPLE = 256  # llama.cpp rounds a context up to it (src/llama-context.cpp, constructor)
 
 # What a process takes besides buffers, measured while it generates
 # (tests/benchmarks/footprint_real.py).
@@ -99,8 +100,7 @@ def refusal_reason(header: GgufHeader, load_config: LoadConfig) -> str | None:
 
 def kv_bytes_per_token(header: GgufHeader, kv_type: GgmlType = GgmlType.F16) -> int:
     """Return the bytes that one more token takes in the cache, over all layers."""
-    shape = shape_of(header)
-    return shape.n_layer * _kv_row_bytes(shape, kv_type)
+    return bytes_per_token(shape_of(header), kv_type)
 
 
 def modern_kv_bytes_per_token(header: GgufHeader, kv_type: GgmlType = GgmlType.F16) -> int:
@@ -109,24 +109,6 @@ def modern_kv_bytes_per_token(header: GgufHeader, kv_type: GgmlType = GgmlType.F
         return kv_bytes_per_token(header, kv_type)
     shape = shape_of(header)
     return shape.n_layer * kv_type.nbytes(shape.n_lora_kv + shape.n_rot)
-
-
-def kv_cells(load_config: LoadConfig) -> int:
-    """Return the tokens that the cache of one conversation has room for."""
-    return padded(load_config.n_ctx, CTX_MULTIPLE)
-
-
-def kv_cache(shape: ModelShape, load_config: LoadConfig) -> DeviceShare:
-    """Return the bytes of the cache of all layers.
-
-    The MTP layer's, if it is loaded, belongs to a context of its own. Source: llama.cpp,
-    src/llama-kv-cache.cpp, constructor of ``llama_kv_cache``.
-    """
-    row = _kv_row_bytes(shape, load_config.kv_type)
-    per_layer = load_config.n_seq * kv_cells(load_config) * row
-    n_layer = shape.n_layer_all if load_config.mtp else shape.n_layer
-    on_gpu = sum(is_on_gpu(layer, shape, load_config) for layer in range(n_layer))
-    return DeviceShare(per_layer * on_gpu, per_layer * (n_layer - on_gpu))
 
 
 def compute_buffers(
@@ -164,12 +146,21 @@ def overhead(shape: ModelShape, load_config: LoadConfig, gpu: GpuKind = "cuda") 
     host = PROCESS_BYTES
     host += BYTES_PER_VOCABULARY_TOKEN * shape.n_vocab
     host += BYTES_PER_KV_CELL * load_config.n_seq * kv_cells(load_config)
+    host += _checkpoints(shape, load_config)
     batch = _micro_batch(load_config)
     if load_config.n_gpu_layers <= shape.n_layer_all:
         host += cpu_work_size(shape, batch)
     elif load_config.cpu_moe_layers:
         host += cpu_work_size(shape, batch, experts_only=True)
     return DeviceShare(_gpu_overhead(shape, load_config, gpu), host)
+
+
+def _checkpoints(shape: ModelShape, load_config: LoadConfig) -> int:
+    """Return the bytes of all checkpoints, if conversations are taken back by such."""
+    if not shape.compress_ratios:
+        return 0
+    each = checkpoints_per_sequence(load_config.n_seq) * checkpoint_bytes(shape, load_config)
+    return load_config.n_seq * each
 
 
 def _gpu_overhead(shape: ModelShape, load_config: LoadConfig, gpu: GpuKind) -> int:
@@ -193,6 +184,9 @@ def _micro_batch(load_config: LoadConfig) -> MicroBatch:
         n_outputs=min(load_config.n_outputs, n_tokens),
         kv_type=load_config.kv_type,
         flash_attn=load_config.flash_attn,
+        n_seq=load_config.n_seq,
+        n_ubatch=min(load_config.n_ubatch, load_config.n_ctx),
+        n_snapshots=n_snapshots(load_config),
     )
 
 
@@ -216,8 +210,3 @@ def _host_resident(header: GgufHeader, shape: ModelShape, load_config: LoadConfi
         n_moe_layer=min(load_config.cpu_moe_layers, n_moe_layer),
         weight_sizes=tuple(sorted(sizes.items())),
     )
-
-
-def _kv_row_bytes(shape: ModelShape, kv_type: GgmlType) -> int:
-    """Return the bytes of one token in one layer of the cache."""
-    return kv_type.nbytes(shape.n_embd_k_gqa) + kv_type.nbytes(shape.n_embd_v_gqa)

@@ -58,10 +58,18 @@ def placed_tensors(
     experts_in_ram = set(moe_layers(header)[: load_config.cpu_moe_layers])
     for tensor in header.tensors:
         layer = layer_of(tensor.name)
-        if layer >= shape.n_layer and not load_config.mtp:
-            continue  # load_mtp = False skips all of the layer's tensors
+        if layer >= shape.n_layer and not load_config.mtp and not _is_always_loaded(tensor, shape):
+            continue  # load_mtp = False skips the layer's tensors
         in_ram = tensor.name == EMBEDDINGS or routed_layer_of(tensor.name) in experts_in_ram
         yield tensor, not in_ram and is_on_gpu(layer, shape, load_config)
+
+
+def _is_always_loaded(tensor: GgufTensor, shape: ModelShape) -> bool:
+    """Return whether a tensor of the MTP layer is loaded even without that layer.
+
+    Source: src/models/deepseek32.cpp, ``load_arch_tensors``: the flag to skip is left out for one.
+    """
+    return shape.architecture == "deepseek32" and tensor.name.endswith("exp_probs_b.bias")
 
 
 def weights(header: GgufHeader, shape: ModelShape, load_config: LoadConfig) -> DeviceShare:

@@ -18,7 +18,9 @@ from dslocal.gguf.header import GgufHeader
 from .memo import cached_by_header
 from .validate import MAX_EXPERTS, validate_shape, validate_types
 
-ARCHITECTURES = ("deepseek2", "deepseek", "llama", "qwen2", "qwen3")
+ARCHITECTURES = ("deepseek4", "deepseek32", "deepseek2", "deepseek", "llama", "qwen2", "qwen3")
+MLA_ARCHITECTURES = ("deepseek32", "deepseek2")
+COMPRESS_RATIOS = (0, 4, 128)
 MAX_NUMBER = (1 << 31) - 1  # of any number: products are made of them
 _ROUTED = re.compile(r"blk\.(\d+)\.ffn_(?:up|down|gate|gate_up)_(?:ch|)exps")
 
@@ -62,6 +64,16 @@ class ModelShape:
         has_qkv_bias: whether queries, keys and values have a bias.
         has_qk_norm: whether heads of queries and keys are normalised.
         has_gate_up_exps: whether the experts' gate and up projections are one tensor.
+        n_indexer_head: heads of the indexer that chooses what is attended to; 0 without one.
+        indexer_head_size: length of the indexer's keys, which have a cache of their own.
+        indexer_top_k: keys that the indexer chooses.
+        n_swa: tokens of the window that V4 attends to one by one.
+        compress_ratios: tokens that V4 makes one key of, by layer; 0 for a layer that attends to
+            the window alone. Empty elsewhere.
+        n_hc: streams of V4's hyper-connections; 1 elsewhere.
+        n_hash_layer: leading layers whose experts V4 chooses by token id.
+        n_groups_o: groups of heads that V4's output projection takes apart; 0 elsewhere.
+        n_lora_o: width of what each group gives.
     """
 
     architecture: str
@@ -93,6 +105,15 @@ class ModelShape:
     has_qkv_bias: bool
     has_qk_norm: bool
     has_gate_up_exps: bool
+    n_indexer_head: int = 0
+    indexer_head_size: int = 0
+    indexer_top_k: int = 0
+    n_swa: int = 0
+    compress_ratios: tuple[int, ...] = ()
+    n_hc: int = 1
+    n_hash_layer: int = 0
+    n_groups_o: int = 0
+    n_lora_o: int = 0
 
     @property
     def n_layer_all(self) -> int:
@@ -101,7 +122,12 @@ class ModelShape:
 
     @property
     def kind(self) -> str:
-        """Return the kind of attention: "MLA", "MHA", "GQA" or "MQA"."""
+        """Return the kind of attention: "CSA", "MLA", "MHA", "GQA" or "MQA".
+
+        CSA is V4's compressed sparse attention.
+        """
+        if self.compress_ratios:
+            return "CSA"
         if self.is_mla:
             return "MLA"
         if self.n_head_kv == self.n_head:
@@ -180,6 +206,7 @@ def _read_shape(header: GgufHeader, tensors: TensorShapes, dimensions: _Dimensio
     mla_head_v = header.of_arch("attention.value_length_mla")
     is_mla = bool(mla_head_k and mla_head_v)
     scale = header.metadata.get(f"{arch}.expert_weights_scale")
+    ratios = _compress_ratios(header, dimensions.n_layer)
     return ModelShape(
         architecture=arch,
         n_layer=dimensions.n_layer,
@@ -193,10 +220,10 @@ def _read_shape(header: GgufHeader, tensors: TensorShapes, dimensions: _Dimensio
         n_embd_head_v=mla_head_v if is_mla else cached_head_v,
         n_rot=header.of_arch("rope.dimension_count", cached_head_k),
         n_lora_q=_rows(tensors, "blk.0.attn_q_a.weight"),
-        n_lora_kv=header.of_arch("attention.kv_lora_rank") if arch == "deepseek2" else 0,
+        n_lora_kv=header.of_arch("attention.kv_lora_rank") if arch in MLA_ARCHITECTURES else 0,
         is_mla=is_mla,
         n_embd_k_gqa=cached_head_k * n_head_kv,
-        n_embd_v_gqa=0 if is_mla else cached_head_v * n_head_kv,
+        n_embd_v_gqa=0 if is_mla or ratios else cached_head_v * n_head_kv,
         n_ff=header.of_arch("feed_forward_length"),
         n_ff_exp=header.of_arch("expert_feed_forward_length"),
         n_ff_shexp=_most_rows(tensors, "ffn_up_shexp.weight"),
@@ -210,7 +237,35 @@ def _read_shape(header: GgufHeader, tensors: TensorShapes, dimensions: _Dimensio
         has_qkv_bias="blk.0.attn_q.bias" in tensors,
         has_qk_norm="blk.0.attn_q_norm.weight" in tensors,
         has_gate_up_exps=any(name.endswith("ffn_gate_up_exps.weight") for name in tensors),
+        n_indexer_head=header.of_arch("attention.indexer.head_count"),
+        indexer_head_size=header.of_arch("attention.indexer.key_length"),
+        indexer_top_k=header.of_arch("attention.indexer.top_k"),
+        n_swa=header.of_arch("attention.sliding_window") if ratios else 0,
+        compress_ratios=ratios,
+        n_hc=header.of_arch("hyper_connection.count", 1),
+        n_hash_layer=header.of_arch("hash_layer_count"),
+        n_groups_o=header.of_arch("attention.output_group_count"),
+        n_lora_o=header.of_arch("attention.output_lora_rank"),
     )
+
+
+def _compress_ratios(header: GgufHeader, n_layer: int) -> tuple[int, ...]:
+    """Return the ratios of V4's layers, without those of the layers that draft.
+
+    Raises:
+        GgufError: a ratio that llama.cpp does not know, or too few of them.
+    """
+    if header.architecture != "deepseek4":
+        return ()
+    ratios = header.metadata.get("deepseek4.attention.compress_ratios")
+    if not isinstance(ratios, list) or len(ratios) < n_layer:
+        raise GgufError(f"metadata of deepseek4: no compress_ratios for {n_layer:,} layers")
+    if unknown := [ratio for ratio in ratios[:n_layer] if ratio not in COMPRESS_RATIOS]:
+        raise GgufError(
+            f"metadata of deepseek4: a compress_ratio of {str(unknown[0])[:40]}",
+            hint=f"llama.cpp knows {', '.join(map(str, COMPRESS_RATIOS))}",
+        )
+    return tuple(int(ratio) for ratio in ratios[:n_layer] if isinstance(ratio, int))
 
 
 def _rows(tensors: TensorShapes, name: str) -> int:
@@ -244,6 +299,14 @@ def _check_ranges(shape: ModelShape) -> None:
         (shape.n_expert_used, _Range("experts used", most=shape.n_expert)),
         (shape.n_expert_groups, _Range("expert groups")),
         (shape.n_group_used, _Range("groups used")),
+        (shape.n_indexer_head, _Range("indexer heads")),
+        (shape.indexer_head_size, _Range("indexer head")),
+        (shape.indexer_top_k, _Range("indexer top k")),
+        (shape.n_swa, _Range("window")),
+        (shape.n_hc, _Range("hyper-connections", least=1)),
+        (shape.n_hash_layer, _Range("hash layers")),
+        (shape.n_groups_o, _Range("output groups")),
+        (shape.n_lora_o, _Range("output rank")),
     )
     for value, allowed in ranges:
         _check_range(shape.architecture, value, allowed)

@@ -46,9 +46,15 @@ INTEGER_KEYS = (
     "expert_feed_forward_length",
     "expert_shared_count",
     "expert_gating_func",
+    "attention.sliding_window",
+    "attention.indexer.head_count",
+    "attention.indexer.key_length",
+    "attention.indexer.top_k",
+    "hyper_connection.count",
 )
 # Types that no weight has. Vectors are F32, to which others are added.
 UNUSABLE_TYPES = (GgmlType.I8, GgmlType.I16, GgmlType.I32, GgmlType.I64, GgmlType.F64)
+HASH_TABLE = "ffn_gate_tid2eid.weight"  # V4 chooses experts by it: token ids to their numbers
 BYTE_TOKENS = frozenset(f"<0x{byte:02X}>" for byte in range(256))
 _HINT = "fetch or convert it again"
 
@@ -82,6 +88,8 @@ def validate_shape(header: GgufHeader, shape: ModelShape) -> None:
         for what in complaints:
             raise GgufError(f"metadata of {shape.architecture} makes no sense: {what}", hint=_HINT)
     for tensor in header.tensors:
+        if tensor.type is GgmlType.I32 and tensor.name.endswith(HASH_TABLE):
+            continue
         odd_vector = len(tensor.shape) == 1 and tensor.type is not GgmlType.F32
         if tensor.type in UNUSABLE_TYPES or odd_vector:
             raise GgufError(
@@ -122,7 +130,7 @@ def _check_attention(header: GgufHeader, shape: ModelShape) -> Iterator[str]:
         yield f"{n_head:,} heads on {n_head_kv:,} of keys and values"
     if n_rot % 2:
         yield f"an odd number of rotated dimensions, {n_rot:,}"
-    if shape.architecture == "deepseek2":
+    if shape.architecture in ("deepseek2", "deepseek32"):
         yield from _check_mla(shape)
         return
     if shape.n_embd_head_k != shape.n_embd_head_v:

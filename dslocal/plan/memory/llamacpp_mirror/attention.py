@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from .allocator import Node
 from .graph_context import GraphContext
+from .indexer import build_chosen_mask, build_top_k
 
 # Sizes that Metal's kernels work with. Source: ggml-metal-impl.h, OP_FLASH_ATTN_EXT_NQPSG and
 # OP_FLASH_ATTN_EXT_NCPSG; nwg and ne01_max in ggml_metal_op_flash_attn_ext_extra_tmp.
@@ -19,15 +20,30 @@ METAL_MAX_ROWS = 32
 
 def build_self_attention(ctx: GraphContext, cur: Node) -> Node:
     """Return what the heads of a layer give, before its output projection."""
+    if ctx.shape.n_indexer_head:
+        return _build_sparse_mla(ctx, cur)
     if ctx.shape.is_mla:
-        return _build_mla(ctx, cur)
+        return _build_mla(ctx, _build_query(ctx, cur), cur)
     if ctx.shape.n_lora_kv:
         return _build_legacy_mla(ctx, cur)
     return _build_heads(ctx, cur)
 
 
-def _build_mla(ctx: GraphContext, cur: Node) -> Node:
-    """Return attention on the compressed cache.
+def _build_sparse_mla(ctx: GraphContext, cur: Node) -> Node:
+    """Return attention on what the indexer chooses of the compressed cache.
+
+    Source: src/models/deepseek32.cpp, ``graph``.
+    """
+    shape, n_tokens = ctx.shape, ctx.batch.n_tokens
+    qr = ctx.build_lora_mm("attn_q_a", (shape.n_lora_q, n_tokens), cur)
+    qr = ctx.build_norm(qr, (shape.n_lora_q, n_tokens), "attn_q_a_norm")
+    top_k = build_top_k(ctx, qr, cur)
+    q = ctx.build_lora_mm("attn_q_b", (shape.n_head * shape.n_embd_head_k, n_tokens), qr)
+    return _build_mla(ctx, q, cur, top_k)
+
+
+def _build_mla(ctx: GraphContext, q: Node, cur: Node, top_k: Node | None = None) -> Node:
+    """Return attention on the compressed cache, or on what ``top_k`` chooses of it.
 
     All heads share one key, and its first part is the value. Source: src/models/deepseek2.cpp,
     ``llama_model_deepseek2::graph``, the branch of ``is_mla``, and ``build_attn`` with
@@ -37,7 +53,7 @@ def _build_mla(ctx: GraphContext, cur: Node) -> Node:
     n_tokens = ctx.batch.n_tokens
     n_lora_kv, n_rot = shape.n_lora_kv, shape.n_rot
     n_head = shape.n_head
-    q = graph.view(_build_query(ctx, cur))
+    q = graph.view(q)
     kv_cmpr_pe = ctx.build_lora_mm("attn_kv_a_mqa", (n_lora_kv + n_rot, n_tokens), cur)
     k_pe = graph.op((n_rot, 1, n_tokens), graph.view(kv_cmpr_pe), ctx.inp_pos, inplace=True)
     kv_cmpr = ctx.build_norm(graph.view(kv_cmpr_pe), (n_lora_kv, n_tokens), "attn_kv_a_norm")
@@ -48,12 +64,13 @@ def _build_mla(ctx: GraphContext, cur: Node) -> Node:
     v_cur = graph.view(kv_cmpr)
     k_cur = graph.op((n_lora_kv + n_rot, 1, n_tokens), v_cur, k_pe)
     graph.build_forward_expand(q_cur, v_cur, k_cur, graph.store(graph.view(k_cur), ctx.k_idxs))
-    out = _build_mla_values(ctx, q_cur)
+    mask = build_chosen_mask(ctx, top_k) if top_k else ctx.kq_mask
+    out = _build_mla_values(ctx, q_cur, mask)
     graph.build_forward_expand(out)
     return out
 
 
-def _build_mla_values(ctx: GraphContext, q: Node) -> Node:
+def _build_mla_values(ctx: GraphContext, q: Node, mask: Node) -> Node:
     """Return MLA's attention, decompressed to one value a head.
 
     Source: src/llama-graph.cpp, ``build_attn_mha`` with ``v_mla``.
@@ -63,10 +80,10 @@ def _build_mla_values(ctx: GraphContext, q: Node) -> Node:
     n_embd_head_v, n_head = shape.n_embd_head_v, shape.n_head
     per_head = (n_embd_head_v, n_tokens, n_head)
     if ctx.batch.flash_attn:
-        cur = _build_flash_attn(ctx, q, shape.n_lora_kv)
+        cur = _build_flash_attn(ctx, q, shape.n_lora_kv, mask)
         cur = graph.view(ctx.build_lora_mm("attn_v_b", per_head, graph.view(cur)))
         return graph.view(graph.op((n_embd_head_v, n_head, n_tokens), cur))
-    kq = _build_kq_soft_max(ctx, q)
+    kq = _build_kq_soft_max(ctx, q, mask)
     cached = _cache_copy(ctx, shape.n_embd_k_gqa)
     v_cont = graph.op((ctx.batch.n_kv, shape.n_lora_kv), *cached, width=2)
     kqv = graph.op((shape.n_lora_kv, n_tokens, n_head), v_cont, kq)
@@ -162,9 +179,9 @@ def _build_attn(ctx: GraphContext, q_cur: Node, k_cur: Node, v_cur: Node) -> Nod
     graph.build_forward_expand(graph.store(graph.view(k_cur), ctx.k_idxs))
     graph.build_forward_expand(graph.store(v_rows, ctx.v_idxs))
     if ctx.batch.flash_attn:
-        out = graph.view(_build_flash_attn(ctx, q_cur, n_embd_head_v))
+        out = graph.view(_build_flash_attn(ctx, q_cur, n_embd_head_v, ctx.kq_mask))
     else:
-        kq = _build_kq_soft_max(ctx, q_cur)
+        kq = _build_kq_soft_max(ctx, q_cur, ctx.kq_mask)
         cached = _cache_copy(ctx, shape.n_embd_v_gqa)
         kqv = graph.op((n_embd_head_v, n_tokens, n_head), kq, *cached)
         out = graph.op((n_embd_head_v * n_head, n_tokens), graph.view(kqv))
@@ -174,13 +191,13 @@ def _build_attn(ctx: GraphContext, q_cur: Node, k_cur: Node, v_cur: Node) -> Nod
     return out
 
 
-def _build_kq_soft_max(ctx: GraphContext, q: Node) -> Node:
+def _build_kq_soft_max(ctx: GraphContext, q: Node, mask: Node) -> Node:
     """Return the weights of attention. Source: src/llama-graph.cpp, ``build_attn_mha``."""
     graph = ctx.graph
     shape = (ctx.batch.n_kv, ctx.batch.n_tokens, ctx.shape.n_head)
     cached = _cache_copy(ctx, ctx.shape.n_embd_k_gqa)
     kq = graph.op(shape, graph.view(graph.view(q)), *cached)
-    return graph.op(shape, kq, ctx.kq_mask, inplace=True)
+    return graph.op(shape, kq, mask, inplace=True)
 
 
 def _build_rotation(ctx: GraphContext, cur: Node, rotation: Node, size: int) -> Node:
@@ -189,7 +206,7 @@ def _build_rotation(ctx: GraphContext, cur: Node, rotation: Node, size: int) -> 
     return ctx.graph.view(rotated)
 
 
-def _build_flash_attn(ctx: GraphContext, q: Node, n_embd_head_v: int) -> Node:
+def _build_flash_attn(ctx: GraphContext, q: Node, n_embd_head_v: int, mask: Node) -> Node:
     """Return the result of flash attention; a GPU's kernels want room behind it.
 
     Source: src/llama-graph.cpp, ``build_attn_mha``; ggml-cuda/fattn.cu,
@@ -198,7 +215,7 @@ def _build_flash_attn(ctx: GraphContext, q: Node, n_embd_head_v: int) -> Node:
     """
     graph, shape = ctx.graph, ctx.shape
     batch = ctx.batch
-    sources = (graph.view(graph.view(q)), *_flash_attn_cache_copies(ctx), ctx.kq_mask)
+    sources = (graph.view(graph.view(q)), *_flash_attn_cache_copies(ctx), mask)
     result = 4 * n_embd_head_v * shape.n_head * batch.n_tokens
     kv_f16 = 2 * batch.n_kv * (shape.n_embd_k_gqa + shape.n_embd_v_gqa)
     if ctx.gpu == "cuda" and batch.kv_type.block > 1:

@@ -13,18 +13,20 @@ from .graph_context import GraphContext
 MAX_FUSED_EXPERTS = 15
 
 
-def build_moe_ffn(ctx: GraphContext, cur: Node, n_rows: int) -> Node:
+def build_moe_ffn(ctx: GraphContext, cur: Node, n_rows: int, selected: Node | None = None) -> Node:
     """Return what the routed and the shared experts of a layer give.
 
     Args:
         ctx: the graph.
         cur: what goes in.
         n_rows: tokens that go through them.
+        selected: the experts in use, if something else than the router chooses them.
     """
     graph, shape = ctx.graph, ctx.shape
     logits = ctx.build_lora_mm("ffn_gate_inp", (shape.n_expert, n_rows), cur)
     probs = graph.op((shape.n_expert, n_rows), logits, inplace=True)
-    selected = _select_experts(ctx, probs, n_rows)
+    if selected is None:
+        selected = _select_experts(ctx, probs, n_rows)
     weights = _build_weights(ctx, probs, selected, n_rows)
     graph.build_forward_expand(weights)
     down = _build_experts(ctx, cur, selected, n_rows)

@@ -12,6 +12,7 @@ from dslocal.plan.memory.shape import ModelShape
 
 from .allocator import Node
 from .attention import build_self_attention
+from .compressed_attention import build_graph as build_compressed
 from .experts import build_moe_ffn
 from .graph_context import GraphContext
 from .micro_batch import (
@@ -46,6 +47,10 @@ def reserve_graph(
     ctx = GraphContext(shape, batch, gpu)
     # With a GPU the embeddings are looked up in RAM and copied.
     cur = ctx.graph.input(shape.n_embd, batch.n_tokens) if gpu else ctx.build_inp_embd()
+    if shape.compress_ratios:
+        result_norm = build_compressed(ctx, cur, host)
+        result_norm.is_output = True
+        return _buffer_size_with_logits(ctx, result_norm)
     kinds = _layer_kinds(shape, host)
     for layer in kinds[:-1]:
         ctx.enter_layer(layer, host)

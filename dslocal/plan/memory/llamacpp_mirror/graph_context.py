@@ -50,10 +50,15 @@ class GraphContext:
         n_tokens = batch.n_tokens
         # Without flash attention values are stored transposed, element by element.
         value_rows = n_tokens if batch.flash_attn else n_tokens * shape.n_embd_v_gqa
+        self.inp_tokens = self.graph.input(n_tokens)
         self.inp_pos = self.graph.input(n_tokens)
         self.inp_out_ids = self.graph.input(batch.n_outputs)
         self.kq_mask = self.graph.input(batch.n_kv, n_tokens, width=2 if batch.flash_attn else 4)
         self.k_idxs = self.graph.input(n_tokens, width=8)
+        # of V3.2's indexer, whose scores are computed in one operation, with a mask in F16
+        self.indexer_k_idxs = self.graph.input(n_tokens, width=8)
+        self.indexer_mask = self.graph.input(batch.n_kv, n_tokens, width=2)
+        self.indexer_rotation = self.graph.input(two_power(shape.indexer_head_size) ** 2)
         self.v_idxs = self.graph.input(value_rows, width=8)
         self.k_rot = self._build_input_k_rot()
         self.v_rot = self._build_input_v_rot()
@@ -82,7 +87,7 @@ class GraphContext:
         Source: src/llama-graph.cpp, ``build_inp_embd``.
         """
         n_embd, n_tokens = self.shape.n_embd, self.batch.n_tokens
-        embeddings = self.graph.op((n_embd, n_tokens), self.graph.input(n_tokens))
+        embeddings = self.graph.op((n_embd, n_tokens), self.inp_tokens)
         self.graph.build_forward_expand(embeddings, self.graph.input(n_embd, n_tokens))
         return embeddings
 
@@ -133,8 +138,7 @@ class GraphContext:
         n_embd_head_k = self.shape.n_embd_head_k
         if not self._rotates(n_embd_head_k):
             return None
-        n_rot = n_embd_head_k & -n_embd_head_k
-        return self.graph.input(n_rot * n_rot)
+        return self.graph.input(two_power(n_embd_head_k) ** 2)
 
     def _build_input_v_rot(self) -> Node | None:
         """Return the matrix that values are rotated with before they are quantized, if they are.
@@ -148,3 +152,8 @@ class GraphContext:
     def _rotates(self, n_embd_head: int) -> bool:
         is_quantized = self.batch.kv_type.block > 1
         return is_quantized and not self.shape.is_mla and n_embd_head % ROTATION == 0
+
+
+def two_power(number: int) -> int:
+    """Return the largest power of two that divides ``number``."""
+    return number & -number

@@ -29,6 +29,9 @@ class MicroBatch:
         n_outputs: tokens whose logits are computed.
         kv_type: type of the KV cache.
         flash_attn: whether attention is computed with flash attention.
+        n_seq: conversations that its tokens belong to.
+        n_ubatch: tokens of the largest micro-batch.
+        n_snapshots: earlier states that V4 keeps for drafts.
     """
 
     n_tokens: int
@@ -36,6 +39,9 @@ class MicroBatch:
     n_outputs: int
     kv_type: GgmlType
     flash_attn: bool
+    n_seq: int = 1
+    n_ubatch: int = 0
+    n_snapshots: int = 0
 
 
 @dataclass(frozen=True, slots=True)
