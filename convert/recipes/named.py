@@ -19,8 +19,6 @@ from dslocal.convert.architectures.mapping import MappedTensor
 from dslocal.gguf.tensor_names import layer_of
 from dslocal.gguf.tensor_types import GgmlType as T
 
-MAX_SUGGESTED = 3  # recipes that a wrong name may have meant
-
 
 @dataclass(frozen=True)
 class ModelTraits:

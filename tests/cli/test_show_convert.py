@@ -5,6 +5,7 @@ asked for or leaves no trace.
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import struct
 from pathlib import Path
@@ -171,3 +172,67 @@ def test_a_model_is_remembered_when_it_was_named(run: Run, nano: Path, tmp_path:
     )  # nothing was asked yet: still the bundled checkpoint
     other.inside("ask", "-m", str(copy), "hello")
     assert json.loads(other.inside("show", "--json").stdout)["file"] == str(copy)
+
+
+def test_a_new_folder_ends_in_a_slash(run: Run, tmp_path: Path) -> None:
+    both = ("--quant", "Q4_0,Q8_0")
+    planned = run.inside("convert", "nano", "-o", "out/", *both, "--dry-run", cwd=tmp_path)
+    assert (planned.returncode, list(tmp_path.iterdir())) == (0, [])
+    done = run.inside("convert", "nano", "-o", "out/", *both, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    files = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert files == ["nano-Q4_0.gguf", "nano-Q8_0.gguf"]
+    without = run.inside("convert", "nano", "-o", "new", *both, cwd=tmp_path)
+    assert (without.returncode, b"ends in a slash" in without.stderr) == (2, True)
+    above = run.inside("convert", "nano", "-o", "no/such/", cwd=tmp_path)
+    assert (above.returncode, b"no: no such folder" in above.stderr) == (3, True)
+
+
+def test_a_new_folder_goes_again_when_nothing_comes_of_it(run: Run, tmp_path: Path) -> None:
+    done = run.inside("convert", "nano", "-o", "out/", "--size", "1MB", cwd=tmp_path)
+    assert (done.returncode, list(tmp_path.iterdir())) == (2, [])
+
+
+@pytest.mark.parametrize(
+    ("name", "first"),
+    [("Q4", "Q4_K_M"), ("q5", "Q5_K_M"), ("Q4-KM", "Q4_K_M"), ("Q8", "Q8_0"), ("iq4", "IQ4_")],
+)
+def test_a_wrong_quantization_names_the_nearest(run: Run, name: str, first: str) -> None:
+    done = run.inside("convert", "nano", "-o", "x.gguf", "--quant", name)
+    assert (done.returncode, f"(is {first}" in done.stderr.decode()) == (2, True)
+
+
+def test_a_size_is_answered_in_its_own_unit(run: Run, tmp_path: Path) -> None:
+    done = run.inside("convert", "nano", "-o", tmp_path / "x.gguf", "--size", "5MB")
+    assert done.returncode == 2
+    least = re.search(rb"([0-9.]+MB) is the least", done.stderr)
+    assert least is not None
+    fits = run.inside("convert", "nano", "--dry-run", "--size", least[1].decode())
+    assert fits.returncode == 0, fits.stderr
+
+
+def test_a_check_says_what_it_means_and_another_ending_is_remarked_on(
+    run: Run, tmp_path: Path
+) -> None:
+    out = tmp_path / "y.bin"
+    done = run.inside("convert", "nano", "-o", out, "--quant", "Q4_0", "--verify")
+    assert done.returncode == 0, done.stderr
+    assert b"y.bin does not end in .gguf" in done.stderr
+    rows = [line for line in done.stdout.decode().splitlines() if " RMSE 0" in line]
+    assert rows
+    assert all(row.endswith("  ok") for row in rows)
+
+
+def test_leftovers_of_a_killed_conversion_in_this_folder(run: Run, tmp_path: Path) -> None:
+    whole = tmp_path / "x.gguf"
+    assert run.inside("convert", "nano", "-o", whole, "--quant", "Q4_0").returncode == 0
+    whole.rename(tmp_path / "x.gguf.part")
+    (tmp_path / "mine.part").write_text("precious")
+    (tmp_path / "mine.journal").write_text("{}")
+    found = run.inside("rm", "--leftovers", "--dry-run", "--json", cwd=tmp_path)
+    assert json.loads(found.stdout)["removed"] == []  # without a journal it may be anybody's
+    journal = {"fingerprint": "0" * 64, "data_starts": [32], "done": 1}
+    (tmp_path / "x.gguf.journal").write_text(json.dumps(journal))
+    done = run.inside("rm", "--leftovers", "--yes", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.journal", "mine.part"]
