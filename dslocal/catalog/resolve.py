@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING
 from dslocal import catalog, home
 from dslocal.errors import DslocalError, NotFoundError
 from dslocal.files import is_file, stat_fingerprint
-from dslocal.gguf.parts import first_part
+from dslocal.gguf.parts import first_part, model_stem
 
 from . import other_programs
 from .inventory import absolute_path
@@ -283,6 +284,34 @@ def cached_conversions() -> list[CachedConversion]:
     return found
 
 
+def display_name(path: Path) -> str:
+    """Return what the model in a file is called: its name here, else that of its file.
+
+    The name in its header may be that of many files, each in another quantization.
+    """
+    if path.parent == _cache():
+        match = _CONVERTED.fullmatch(path.name)
+        if match is not None:
+            return match["name"]
+    for installed in catalog.installed_models():
+        if installed.path == path:
+            return installed.full_name
+    return model_stem(path.name)
+
+
+def _remove_outdated(checkpoint: LocalCheckpoint, current: Path) -> None:
+    """Delete what other versions of a checkpoint that ships were converted to.
+
+    This installation cannot use it: its name tells the state of the checkpoint it was made from.
+    """
+    for other in cached_conversions():
+        is_same_model = (other.name, other.quant) == (checkpoint.name, checkpoint.quant)
+        if is_same_model and other.path != current:
+            with suppress(OSError):
+                other.path.unlink()
+                other.path.with_name(f".{other.path.name}.lock").unlink(missing_ok=True)
+
+
 def remember_last_used(model: str) -> None:
     """Make ``model`` the one to use when none is named, where the state can be written."""
     home.write_state(LAST, {"model": lasting_name(model)})
@@ -374,6 +403,9 @@ def _convert(
                 for warning in plan.warnings:
                     on_notice(warning)
             converter.write_gguf(plan, [out], on_progress=on_progress)
+            shipped = _shipped(checkpoint.name)
+            if shipped is not None and shipped.local == checkpoint.folder:
+                _remove_outdated(checkpoint, out)
     return out
 
 

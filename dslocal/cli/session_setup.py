@@ -40,8 +40,8 @@ class ModelFile:
 
     @property
     def name(self) -> str:
-        """Return the model's own name, else its file's."""
-        return self.header.text("general.name") or self.path.stem
+        """Return what it is called here: several files may have one name in their headers."""
+        return resolve.display_name(self.path)
 
 
 KnownFile = Callable[[Path], ModelFile | None]

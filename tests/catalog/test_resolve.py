@@ -335,3 +335,23 @@ def test_remembering_leaves_one_file(fresh: Path) -> None:
         resolve.remember_last_used("nano")
     assert [path.name for path in (fresh / "state").iterdir()] == ["last-model.json"]
     assert (fresh / "state" / "last-model.json").stat().st_mtime >= began
+
+
+def test_a_file_is_called_by_its_own_name(fresh: Path, home: Path, nano: Path) -> None:
+    """The name in its header is that of every file made from the same model."""
+    copy = Path("mine-Q4_0.gguf").absolute()
+    copy.symlink_to(nano)
+    assert resolve.display_name(copy) == "mine-Q4_0"
+    entry = kept(Path("other.gguf"))
+    assert resolve.display_name(entry.path) == "r1:Q4_K_M"
+    assert resolve.display_name(Path("m-00001-of-00003.gguf")) == "m"
+
+
+def test_conversions_that_cannot_be_used_any_more_are_removed(fresh: Path) -> None:
+    folder = fresh / "cache" / "converted"
+    folder.mkdir(parents=True)
+    kept_names = {"nano-Q4_K_M-0123456789ab.gguf", "other-Q8_0-0123456789ab.gguf", "mine.gguf"}
+    for name in ("nano-Q8_0-0123456789ab.gguf", "nano-Q8_0-ba9876543210.gguf", *kept_names):
+        (folder / name).touch()
+    made = resolve.ensure_gguf("nano")
+    assert {file.name for file in folder.glob("*.gguf")} == {made.name, *kept_names}

@@ -9,12 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.cli.running import Run
+from support.cli.running import BINARY, Run
+from support.terminal.screen import Screen
 from typer.main import get_command
 
 from dslocal import home
 from dslocal.catalog import resolve
-from dslocal.chat import Session, StoredConversation, new_conversation
+from dslocal.chat import Session, StoredConversation, list_conversations, new_conversation
 from dslocal.cli import model_switch, session_setup
 from dslocal.cli.main import app
 from dslocal.cli.option_groups import LoadOptions
@@ -217,3 +218,15 @@ def test_a_model_that_fails_while_loading_is_not_remembered(
     with pytest.raises(OutOfMemoryError), session_setup.open_context(file, NO_OVERRIDES):
         pass
     assert resolve.last_used_model() is None
+
+
+@pytest.mark.parametrize(("answer", "is_deleted"), [("n", False), ("y", True)])
+def test_rm_asks_on_a_terminal(own: Run, answer: str, is_deleted: bool) -> None:
+    saved = new_conversation("nano")
+    saved.save([Message("user", "a question"), Message("assistant", "an answer")])
+    saved.close()
+    with Screen([str(BINARY), "sessions", "rm", saved.id], own.env()) as screen:
+        screen.wait_for("Delete this chat?")
+        screen.press(f"{answer}\r")
+        screen.wait_for(f"{saved.id} deleted" if is_deleted else "nothing was deleted")
+    assert bool(list_conversations()) is not is_deleted

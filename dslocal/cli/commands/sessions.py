@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dslocal.cli.options import AsJson
 from dslocal.cli.parsing import OneValueCommand, SessionsGroup, refuse_options
+from dslocal.errors import ExitCode
 
 if TYPE_CHECKING:
     from dslocal.chat import StoredConversation
+
+MAX_SHOWN = 80  # characters of a question
 
 sessions = typer.Typer(
     name="sessions",
@@ -62,13 +67,34 @@ def rm(
         list[str],
         typer.Argument(metavar="ID...", help="As dslocal sessions lists them, or the end of one."),
     ],
+    yes: Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Delete chats, and what is kept to go on with them."""
+    """Delete chats, and what is kept to go on with them. On a terminal it asks first."""
     from dslocal import chat
 
-    for saved in [chat.find_conversation(one) for one in ids]:
+    found = [chat.find_conversation(one) for one in ids]
+    if sys.stdin.isatty() and not yes:
+        _ask(found)
+    for saved in found:
         saved.remove()
         print(f"{saved.id} deleted")
+
+
+def _ask(found: Sequence[StoredConversation]) -> None:
+    """Ask whether to delete what was named.
+
+    Raises:
+        typer.Exit: The answer is not yes.
+    """
+    from dslocal.terminal.sanitise import one_line
+
+    for saved in found:
+        first = one_line(saved.questions[0], MAX_SHOWN) if saved.questions else ""
+        print(f"{saved.id}  {first}")
+    chats = "this chat" if len(found) == 1 else f"these {len(found)} chats"
+    if not typer.confirm(f"Delete {chats}?"):
+        print("dslocal: nothing was deleted", file=sys.stderr)
+        raise typer.Exit(ExitCode.FAILURE)
 
 
 def _fields(saved: StoredConversation, line: str) -> dict[str, Any]:
