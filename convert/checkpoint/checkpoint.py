@@ -245,16 +245,19 @@ def _weight_map(index: dict[str, Any], file: str) -> dict[str, str]:
     shard_of = index.get("weight_map")
     if not isinstance(shard_of, dict) or not shard_of:
         raise CheckpointError("has no weight_map", file=file)
+    found: dict[str, str] = {}
     for name, shard in shard_of.items():
         if not name.isprintable() or len(name) > MAX_NAME:
             raise CheckpointError(f"has a tensor with an unusable name {name[:80]!r}", file=file)
-        if not isinstance(shard, str) or not _is_shard_name(shard):
+        plain = shard.removeprefix("./") if isinstance(shard, str) else ""
+        if not _is_shard_name(plain):
             raise CheckpointError(
                 f"points to {short_repr(shard)}, which is not a shard of this checkpoint",
                 file=file,
                 tensor=name,
             )
-    return shard_of
+        found[name] = plain
+    return found
 
 
 def _is_shard_name(file: str) -> bool:

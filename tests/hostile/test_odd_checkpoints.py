@@ -441,6 +441,16 @@ FINE: dict[str, tuple[Damage, str, dict[str, Any]]] = {
         "v3",
         {},
     ),
+    "an index with paths": (
+        in_json(
+            INDEX,
+            lambda index: {
+                "weight_map": {name: f"./{shard}" for name, shard in index["weight_map"].items()}
+            },
+        ),
+        "v3",
+        {},
+    ),
     "notes of macOS beside the files": (
         several(
             no_index(),
