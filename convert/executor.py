@@ -28,6 +28,7 @@ from .work_units import WorkUnit
 from .worker import Worker
 
 SAVE_EVERY_S = 2.0
+OVERLAPPING_THREADS = 2  # that read the next units and write the last while others compute
 JOIN_S = 0.1  # how long Ctrl-C may go unnoticed
 
 
@@ -92,7 +93,7 @@ def write_gguf(
     Args:
         plan: What to do.
         outs: One path for each of the plan's outputs.
-        jobs: How many threads work; as many as there are cores by default.
+        jobs: How many threads compute; as many as there are cores by default.
         on_progress: Is called after every unit of work, from any thread, one call at a time.
 
     Returns:
@@ -142,7 +143,7 @@ def _write_files(
     Args:
         plan: What to do.
         names: The names of each output's files.
-        jobs: How many threads work.
+        jobs: How many threads compute.
         on_progress: As of :func:`write_gguf`.
 
     Returns:
@@ -158,8 +159,8 @@ def _write_files(
         files = [claims.enter_context(file) for file in _output_files(plan, names)]
         try:
             entry = _resume_or_begin(plan, files, journal)
-            executor = _Executor(plan, files, journal, entry, on_progress)
-            executor.run(jobs)
+            executor = _Executor(plan, files, journal, entry, jobs, on_progress)
+            executor.run()
         except CheckpointError:
             for file in files:
                 file.discard()
@@ -246,6 +247,7 @@ class _Executor:
         files: Sequence[OutputFile],
         journal: Journal,
         entry: JournalEntry,
+        jobs: int,
         on_progress: ProgressCallback | None,
     ) -> None:
         self._plan = plan
@@ -253,7 +255,8 @@ class _Executor:
         self._journal = journal
         self._entry = entry
         self._on_progress = on_progress
-        self._worker = Worker(plan, files)
+        self._worker = Worker(plan, files, jobs)
+        self._threads = jobs + OVERLAPPING_THREADS
         self._finished = FinishedUnits(entry.done)
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -264,8 +267,8 @@ class _Executor:
         self._first_unit: dict[str, int] = {}  # the number of each shard's first unit
         self.resumed = 0
 
-    def run(self, jobs: int) -> None:
-        """Convert every shard that an earlier run has not finished, on ``jobs`` threads.
+    def run(self) -> None:
+        """Convert every shard that an earlier run has not finished, in threads.
 
         Each is released once all that was made of it is on disk.
         """
@@ -274,7 +277,7 @@ class _Executor:
         try:
             for name in source.begin(self._unfinished_shards(), pieces):
                 with source.open(name) as shard:
-                    self._convert(name, shard, jobs)
+                    self._convert(name, shard)
                 self._save()
                 source.release(name)
         except BaseException:
@@ -298,12 +301,12 @@ class _Executor:
         self._bytes_done = self.resumed
         return unfinished
 
-    def _convert(self, name: str, shard: BinaryIO, jobs: int) -> None:
+    def _convert(self, name: str, shard: BinaryIO) -> None:
         """Convert one shard's units in threads. Raises what one of them raised."""
         units = self._unfinished_units(name)
         threads = [
             threading.Thread(target=self._work, args=(units, shard), daemon=True)
-            for _ in range(jobs)
+            for _ in range(self._threads)
         ]
         for thread in threads:
             thread.start()

@@ -9,6 +9,7 @@ import functools
 import os
 import threading
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import BinaryIO
 
 import numpy as np
@@ -34,13 +35,25 @@ MAX_E8M0 = 140  # the scale with which 6, the largest FP4 weight, is below quant
 class Worker:
     """Reads, converts and writes units of one plan."""
 
-    def __init__(self, plan: ConversionPlan, files: Sequence[OutputFile]) -> None:
-        """Take the plan's files, in the order in which destinations count them."""
+    def __init__(
+        self, plan: ConversionPlan, files: Sequence[OutputFile], jobs: int | None = None
+    ) -> None:
+        """Take a plan.
+
+        Args:
+            plan: The plan.
+            files: Its files, in the order in which destinations count them.
+            jobs: How many threads may compute at a time, while others read and write; as many as
+                call by default.
+        """
         self._checkpoint = plan.checkpoint
         self._imatrix = plan.imatrix
         self._files = files
         self._scales: dict[str, Floats | Bytes] = {}
         self._lock = threading.Lock()
+        self._computing: AbstractContextManager[object] = nullcontext()
+        if jobs:
+            self._computing = threading.Semaphore(jobs)
 
     def convert(self, unit: WorkUnit, shard: BinaryIO) -> None:
         """Read a unit from its shard, and write it to all its destinations.
@@ -66,13 +79,14 @@ class Worker:
 
         for file, kind, offset, via in unit.destinations:
             rounding = via if tensor.dtype == FP8 else None
-            if tensor.dtype == FP4 and kind is GgmlType.MXFP4 and scales is not None:
-                blocks: Bytes | None = self._repack(unit, raw, scales)
-            else:
-                blocks = self._convert_stored(unit, raw, scales, kind, rounding)
-            if blocks is None:
-                rows = values(rounding)
-                blocks = encode_rows(kind, rows, self._importance(unit, rows.shape[1]))
+            with self._computing:
+                if tensor.dtype == FP4 and kind is GgmlType.MXFP4 and scales is not None:
+                    blocks: Bytes | None = self._repack(unit, raw, scales)
+                else:
+                    blocks = self._convert_stored(unit, raw, scales, kind, rounding)
+                if blocks is None:
+                    rows = values(rounding)
+                    blocks = encode_rows(kind, rows, self._importance(unit, rows.shape[1]))
             self._files[file].write(offset, blocks.data)
 
     def read(self, unit: WorkUnit, shard: BinaryIO) -> Floats:
