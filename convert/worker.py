@@ -5,7 +5,6 @@ Threads share one worker.
 
 from __future__ import annotations
 
-import functools
 import os
 import threading
 from collections.abc import Sequence
@@ -70,13 +69,7 @@ class Worker:
                 self._files[destination.file].write(destination.offset, ids.data)
             return
         scales = self._scales_of(tensor, shard)
-
-        @functools.cache
-        def values(via: GgmlType | None) -> Floats:
-            if via is not None:
-                return through(via, values(None))
-            return self._decode(unit, raw, scales)
-
+        decoded: dict[GgmlType | None, Floats] = {}
         for file, kind, offset, via in unit.destinations:
             rounding = via if tensor.dtype == FP8 else None
             with self._computing:
@@ -85,7 +78,11 @@ class Worker:
                 else:
                     blocks = self._convert_stored(unit, raw, scales, kind, rounding)
                 if blocks is None:
-                    rows = values(rounding)
+                    if None not in decoded:
+                        decoded[None] = self._decode(unit, raw, scales)
+                    if rounding is not None and rounding not in decoded:
+                        decoded[rounding] = through(rounding, decoded[None])
+                    rows = decoded[rounding]
                     blocks = encode_rows(kind, rows, self._importance(unit, rows.shape[1]))
             self._files[file].write(offset, blocks.data)
 
