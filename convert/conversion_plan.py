@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import itertools
+import platform
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,8 +25,10 @@ from .checkpoint.checkpoint import Checkpoint
 from .checkpoint.config import Config
 from .checkpoint.safetensors import FP4, INTEGERS, SCALED, TensorInfo
 from .checkpoint.tokenizer import tokenizer_metadata
+from .kernels import X86_64, arithmetic_of
 from .output.layout import FileLayout, Split, header_size, lay_out
 from .output.metadata import (
+    arithmetic_metadata,
     general_metadata,
     imatrix_metadata,
     provenance_metadata,
@@ -321,7 +324,9 @@ class _OutputPlanner:
             *imatrix_metadata(self._imatrix),
             *provenance_metadata(checkpoint, recipe),
         )
-        types = recipe.assign(tensors, traits, header_size(architecture.arch, metadata, tensors))
+        longest = (*metadata, *arithmetic_metadata(max(X86_64, platform.machine(), key=len)))
+        types = recipe.assign(tensors, traits, header_size(architecture.arch, longest, tensors))
+        metadata = (*metadata, *arithmetic_metadata(arithmetic_of(types.values())))
         _check_imatrix(recipe, tensors, types, self._imatrix)
         if architecture.converter_order and not recipe.quantizes:
             tensors = _in_converter_order(checkpoint, architecture.converter_order, tensors)

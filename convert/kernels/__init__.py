@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import platform
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,10 +28,12 @@ from .grids import GRID_TYPES, grid_levels
 from .stored_rows import SourceStruct, StoredRows, source_of
 
 __all__ = [
+    "X86_64",
     "Bytes",
     "Floats",
     "Kernels",
     "StoredRows",
+    "arithmetic_of",
     "best_kernels",
     "compiled_levels",
     "init_quantization",
@@ -40,6 +43,7 @@ __all__ = [
 # What kernels_processor_level() must return at least, by the name of the shared object. Best first.
 _LEVELS = {"x86-64-v4": 4, "x86-64-v3": 3, "x86-64": 1, "baseline": 1}
 
+X86_64 = "x86-64"
 _INTERFACE = 2  # as kernels_interface returns it
 _OUT_OF_RANGE, _NO_MEMORY = -2, -3  # as kernels_quantize returns them
 
@@ -173,3 +177,19 @@ def best_kernels() -> Kernels | None:
     except OSError:  # such as for shared objects of another platform
         pass
     return None
+
+
+def arithmetic_of(kinds: Iterable[GgmlType]) -> str:
+    """Return whose arithmetic blocks of these types have: a processor's name.
+
+    Kernels round as ggml does on x86-64, wherever they run. ggml itself is compiled for other
+    processors with fused multiply-adds, which round once instead of twice: its blocks differ there.
+    """
+    machine = platform.machine()
+    if machine in ("x86_64", "AMD64"):
+        return X86_64
+    kernels = best_kernels()
+    is_portable = kernels is not None and all(
+        kind.block == 1 or kernels.supports(kind) for kind in kinds
+    )
+    return X86_64 if is_portable else machine

@@ -88,6 +88,17 @@ def provenance_metadata(checkpoint: Checkpoint, recipe: Recipe) -> Iterator[tupl
         yield "dslocal.source.sha256", hashes
 
 
+def arithmetic_metadata(processor: str) -> Iterator[tuple[str, Any]]:
+    """Yield whose arithmetic the quantized weights have.
+
+    Files made with the same one from the same source are equal, whatever machine made them.
+
+    Args:
+        processor: Its name, as :func:`dslocal.convert.kernels.arithmetic_of` gives it.
+    """
+    yield "dslocal.arithmetic", processor
+
+
 def _size_label(tensors: Iterable[MappedTensor]) -> str:
     """Return the model's size such as ``16x7.8M``.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -67,6 +67,28 @@ def check_folders(paths: Mapping[str, Path]) -> Iterator[Finding]:
         yield Finding(
             f"{binary_size(free)} are free on the disk of {paths['cache']}",
             "dslocal rm frees space; DSLOCAL_HOME moves the folders elsewhere",
+        )
+
+
+def check_kernels(level: str | None, compiled: Collection[str]) -> Iterator[Finding]:
+    """Find quantization kernels that were not compiled when dslocal was installed.
+
+    Args:
+        level: The level of the processor that is used; None where ggml's own quantizers are.
+        compiled: The levels that the installation has.
+    """
+    mend = (
+        "install gcc 11 or clang 12 or newer, then: pip install --force-reinstall --no-deps dslocal"
+    )
+    if level is None:
+        yield Finding(
+            "the quantization kernels were not compiled: convert uses llama.cpp's own quantizers,"
+            " whose bytes are the same and which take 5 to 15 times as long",
+            mend,
+        )
+    elif level == "x86-64" and len(compiled) < 2:
+        yield Finding(
+            "the quantization kernels were compiled without AVX2: convert takes twice as long", mend
         )
 
 

@@ -48,6 +48,7 @@ def test_a_sound_installation(own: Run) -> None:
         "dslocal",
         "machine",
         "llama.cpp",
+        "kernels",
         "folders",
         "cache",
         "config",
@@ -263,6 +264,25 @@ def test_a_build_that_leaves_much_unused(
     assert all(
         "llama-cpp-python==0.3.36" in problem.mend and not problem.stops for problem in found
     )
+
+
+@pytest.mark.parametrize(
+    ("level", "compiled", "said"),
+    [
+        ("x86-64-v3", ["x86-64-v4", "x86-64-v3", "x86-64"], ""),
+        ("x86-64", ["x86-64-v4", "x86-64-v3", "x86-64"], ""),  # an old processor
+        ("baseline", ["baseline"], ""),  # arm64
+        ("x86-64", ["x86-64"], "without AVX2"),
+        (None, [], "were not compiled"),
+    ],
+)
+def test_kernels_that_were_not_compiled(level: str | None, compiled: list[str], said: str) -> None:
+    found = list(doctor_checks.check_kernels(level, compiled))
+    assert len(found) == bool(said)
+    for problem in found:
+        assert said in problem.what
+        assert "gcc" in problem.mend
+        assert not problem.stops
 
 
 @pytest.mark.parametrize(

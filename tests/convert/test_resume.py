@@ -10,6 +10,7 @@ import random
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from support.checkpoints.tiny_checkpoints import write_checkpoint
 from support.waiting import wait_until
 
 import dslocal.convert as converter
+from dslocal.convert import kernels
 from dslocal.convert.output import gguf_file
 from dslocal.convert.output.journal import Journal
 from dslocal.errors import CheckpointError, ConversionError
@@ -210,6 +212,40 @@ def test_a_planted_link_is_not_written_through(checkpoint: Path, tmp_path: Path)
     with pytest.raises(ConversionError, match="is a link"):
         converter.write_gguf(plan_of(checkpoint), outs)
     assert precious.read_bytes() == b"precious"
+
+
+@pytest.fixture
+def kernels_are_compiled(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[bool], None]]:
+    """Return a function that says whether the kernels are there from now on."""
+    compiled = kernels.compiled_levels()
+
+    def pretend(there: bool) -> None:
+        monkeypatch.setattr(kernels, "compiled_levels", lambda: compiled if there else {})
+        kernels.best_kernels.cache_clear()
+
+    yield pretend
+    pretend(True)
+
+
+@pytest.mark.parametrize("is_first", [True, False], ids=["first", "last"])
+@pytest.mark.skipif(not kernels.compiled_levels(), reason="no kernels were compiled")
+def test_machines_with_and_without_kernels_continue_each_others_work(
+    checkpoint: Path,
+    undisturbed: list[bytes],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kernels_are_compiled: Callable[[bool], None],
+    is_first: bool,
+) -> None:
+    kernels_are_compiled(is_first)
+    with monkeypatch.context() as patch:
+        _fail_after(patch, 100)
+        with pytest.raises(ConversionError, match="No space left"):
+            converter.write_gguf(plan_of(checkpoint), outs_in(tmp_path))
+    kernels_are_compiled(not is_first)
+    report = converter.write_gguf(plan_of(checkpoint), outs_in(tmp_path))[0]
+    assert report.resumed > 0
+    assert [out.read_bytes() for out in outs_in(tmp_path)] == undisturbed
 
 
 def _fail_after(monkeypatch: pytest.MonkeyPatch, writes: int) -> None:

@@ -80,6 +80,7 @@ def _sections(findings: list[Finding]) -> Iterator[tuple[str, Any]]:
     engine, machine = _engine_and_machine(findings)
     yield "machine", machine
     yield "llama.cpp", engine
+    yield "kernels", _kernels(findings) if "error" not in engine else None
     folders = doctor_checks.app_folders()
     _collect(lambda: doctor_checks.check_folders(folders), findings)
     yield "folders", {name: str(path) for name, path in folders.items()}
@@ -159,6 +160,17 @@ def _engine_and_machine(findings: list[Finding]) -> tuple[dict[str, Any], dict[s
         "features": list(build.features),
     }
     return engine, _machine(machine)
+
+
+def _kernels(findings: list[Finding]) -> dict[str, Any]:
+    """Return which of the converter's quantization kernels are used."""
+    from dslocal.cli import doctor_checks
+    from dslocal.convert.kernels import best_kernels, compiled_levels
+
+    kernels, compiled = best_kernels(), list(compiled_levels())
+    level = kernels.level if kernels else None
+    findings.extend(doctor_checks.check_kernels(level, compiled))
+    return {"level": level, "compiled": compiled}
 
 
 def _machine(machine: Machine) -> dict[str, Any]:

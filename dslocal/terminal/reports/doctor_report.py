@@ -49,6 +49,8 @@ def _rows(found: Fields) -> Rows:
     yield from _program_rows(found["dslocal"])
     yield from _machine_rows(found["machine"])
     yield "llama.cpp", _engine(found["llama.cpp"])
+    if kernels := found["kernels"]:
+        yield "kernels", kernels["level"] or "none: convert quantizes with llama.cpp's own code"
     yield from found["folders"].items()
     yield "disk", _disk(found["cache"])
     config = found["config"]
