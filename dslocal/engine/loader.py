@@ -196,9 +196,6 @@ def verify_plan(
         exact = no_alloc.exact_memory_use(path, asked, gpu=kind)
     except EngineError:
         return planned
-    if planned.load_config.repack:
-        # llama.cpp counts the repacked copy, not the mapped file that it is made from
-        exact = replace(exact, weights=expected.weights)
     missing = _missing(exact, expected)
     if missing.gpu == 0 and missing.host == 0:
         return planned if own_header else replace(planned, memory=exact)

@@ -10,9 +10,11 @@ from dataclasses import dataclass, field, replace
 from dslocal.gguf.header import GgufHeader
 from dslocal.plan.machine.machine import Machine
 from dslocal.plan.memory.footprint import footprint
+from dslocal.plan.memory.repack import MIN_SHARE, repack_growth, repacked_share
 
-from .load_config import LoadConfig, MemoryUse
+from .load_config import DeviceShare, LoadConfig, MemoryUse
 
+REPACK_ROOM = 0.9  # the share of the RAM that a model may take which is not mapped
 HEADROOM = 0.02  # the share of a budget that stays free, for what is not foreseen
 
 
@@ -53,8 +55,26 @@ class Budget:
         """
         if config not in self._memory:
             kind = self.machine.gpus[0].kind if self.machine.gpus else "cuda"
-            self._memory[config] = footprint(self.header, config, kind)
+            use = footprint(self.header, config, kind)
+            if config.repack:
+                growth = repack_growth(self.header, config, self.machine.repacked)
+                use = replace(use, weights=use.weights + DeviceShare(0, growth))
+            self._memory[config] = use
         return self._memory[config]
+
+    def repacked(self, config: LoadConfig) -> LoadConfig | None:
+        """Return ``config`` with weights rearranged for the CPU, where that is worth it and fits.
+
+        The model is read into memory then, of which nothing can be dropped when memory runs short:
+        more of it has to stay free than for a mapped file.
+        """
+        if config.n_gpu_layers or self.machine.gpus:
+            return None
+        if repacked_share(self.header, config, self.machine.repacked) < MIN_SHARE:
+            return None
+        candidate = replace(config, repack=True, load_mode="none")
+        needed = self.memory(candidate).all.host
+        return candidate if needed <= REPACK_ROOM * self.machine.available else None
 
     def gpu_shortage(self, config: LoadConfig) -> int:
         """Return the bytes that are missing on the GPU; 0 or less when it fits."""

@@ -32,8 +32,8 @@ class LoadConfig:
             experts in RAM though the rest of them is on the GPU.
         n_outputs: rows of logits that one batch may give.
         load_mode: "mmap" maps the file, "none" reads it into memory.
-        repack: whether llama.cpp may rearrange weights for the CPU, in a copy that is not shared
-            with the file.
+        repack: whether llama.cpp may rearrange weights for the CPU, which it does in memory of
+            its own: the file is read then, not mapped.
         mtp: whether the multi-token-prediction layer is loaded as well.
         n_seq: conversations that are kept side by side, each with a cache of its own.
     """

@@ -345,10 +345,7 @@ def _kv_size(config: LoadConfig) -> int:
 
 def _with_extras(problem: _Problem, config: LoadConfig) -> LoadConfig:
     """Add what costs memory and is not asked for, where it fits: repacked weights, then MTP."""
-    if not config.n_gpu_layers and not problem.budget.machine.gpus:
-        repacked = replace(config, repack=True)
-        if problem.budget.fits(repacked):
-            config = repacked
+    config = problem.budget.repacked(config) or config
     if problem.overrides.mtp is None and can_draft(problem.budget.header):
         drafting = replace(config, mtp=True)
         if problem.budget.fits(drafting):

@@ -117,7 +117,7 @@ CASES: dict[str, tuple[Machine, str, str, tuple[Any, ...]]] = {
         describe_machine(64 * GIB),
         QWEN_7B,
         "Q4_K_M",
-        ("cpu", 32768, F16, 512, 0, 0, "mmap"),
+        ("cpu", 32768, F16, 512, 0, 0, "none"),
     ),
     "from the SSD": (
         describe_machine(64 * GIB),
@@ -259,12 +259,21 @@ def test_tied_embeddings_count_twice_on_a_gpu_alone() -> None:
     assert_sound(found, mac, tied)
 
 
-def test_repacking_only_where_its_copy_fits() -> None:
-    assert make_plan(header(LITE), describe_machine(64 * GIB)).load_config.repack
-    tight = make_plan(header(LITE), describe_machine(13 * GIB))
-    assert (tight.verdict, tight.load_config.repack) == ("cpu", False)
+def test_what_is_rearranged_for_the_cpu_is_read_and_not_there_twice() -> None:
+    roomy = make_plan(header(LITE), describe_machine(64 * GIB))
+    assert (roomy.load_config.repack, roomy.load_config.load_mode) == (True, "none")
+    mapped = dataclasses.replace(roomy.load_config, repack=False, load_mode="mmap")
+    assert roomy.memory == footprint(header(LITE), mapped)  # as much as a mapped file
+    need = roomy.memory.all.host
+    for share, repack in ((0.89, True), (0.95, False)):  # what cannot be dropped leaves more room
+        machine = dataclasses.replace(describe_machine(64 * GIB), available=round(need / share))
+        found = make_plan(header(LITE), machine)
+        assert (found.verdict, found.load_config.repack) == ("cpu", repack)
+        assert found.load_config.load_mode == ("none" if repack else "mmap")
     assert not make_plan(header(LITE), gpu_of(64, 24)).load_config.repack
     assert not make_plan(header(V3), describe_machine(64 * GIB)).load_config.repack
+    nothing = dataclasses.replace(describe_machine(64 * GIB), repacked=())
+    assert not make_plan(header(LITE), nothing).load_config.repack
 
 
 def test_no_more_context_than_the_model_has() -> None:

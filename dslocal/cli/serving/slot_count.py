@@ -60,7 +60,7 @@ def _with_slots_as_asked(slots: int, chosen: Overrides) -> Overrides:
 
 def _is_as_good(several: LoadConfig, alone: LoadConfig) -> bool:
     """Return whether each of several slots has what one alone would have."""
-    as_one = replace(several, n_seq=1, n_outputs=1, repack=alone.repack)
+    as_one = replace(several, n_seq=1, n_outputs=1, repack=alone.repack, load_mode=alone.load_mode)
     return as_one == replace(alone, n_outputs=1)
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from dslocal.errors import UsageError
 from dslocal.files import binary_size
+from dslocal.plan.memory.repack import ARM, X86
 
 from . import probe_macos
 from .hardware import (
@@ -31,6 +32,7 @@ from .machine import Gpu, Machine, Os
 SYSTEM_RAM: dict[Os, int] = {"linux": 1 << 30, "macos": 3 << 30, "windows": 4 << 30}
 DESCRIBED_CORES = 8
 MAX_GPUS = 64
+ARM_SOURCES = ("ampere", "qualcomm", "raspberry")  # of CPUs in the table
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,7 @@ def describe_machine(
         gpus=tuple(draft.gpus),
         notes=tuple(draft.notes),
         bandwidth=bandwidth,
+        repacked=ARM if cpu and cpu.source in ARM_SOURCES else X86,
     )
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from dslocal.errors import EngineMissingError
 from dslocal.gguf import libraries
+from dslocal.gguf.cpu_repack import RepackedType
 from dslocal.gguf.libraries import Device
 
 from .host import clean_name
@@ -57,6 +58,10 @@ class KnownDevices(LocalSystem):
         if isinstance(self._devices, EngineMissingError):
             raise self._devices
         return self._devices
+
+    def repacked(self) -> tuple[RepackedType, ...]:
+        """Return nothing: to ask would load a library that may end this process."""
+        return ()
 
 
 def probe_build() -> Build:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from dslocal.gguf.cpu_repack import RepackedType
 from dslocal.plan.load_config import GpuKind
 
 Os = Literal["linux", "macos", "windows"]
@@ -45,6 +46,7 @@ class Machine:
             part of ``available``, not more of it.
         bandwidth: bytes a second of the RAM, where it was described; None leaves that to the name
             of the CPU, or to a measurement.
+        repacked: the types whose weights llama.cpp rearranges for the CPU.
         limited_by: what holds ``available`` down, such as a cgroup.
         notes: for the user, such as memory pressure.
     """
@@ -59,6 +61,7 @@ class Machine:
     limited_by: str = ""
     notes: tuple[str, ...] = ()
     bandwidth: float | None = None
+    repacked: tuple[RepackedType, ...] = ()
 
     @property
     def vram(self) -> int:

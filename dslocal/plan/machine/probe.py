@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from dslocal.errors import EngineMissingError
 from dslocal.gguf.libraries import GPU, INTEGRATED_GPU, Device
@@ -42,7 +43,8 @@ def probe_machine(system: System | None = None) -> Machine:
     gpus = tuple(_gpu(device) for device in used)
     notes += [f"{gpu.name}: no memory is free" for gpu in gpus if not gpu.free]
     is_integrated = any(device.kind == INTEGRATED_GPU for device in used)
-    return _machine(host, gpus, notes, unified=host.unified or is_integrated)
+    machine = _machine(host, gpus, notes, unified=host.unified or is_integrated)
+    return machine if gpus else replace(machine, repacked=system.repacked())
 
 
 def usable_cores() -> int:

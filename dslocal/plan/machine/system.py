@@ -16,7 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from dslocal.gguf import libraries
+from dslocal.gguf import cpu_repack, libraries
+from dslocal.gguf.cpu_repack import RepackedType
 from dslocal.gguf.libraries import Device
 
 TIMEOUT_S = 5.0
@@ -66,6 +67,10 @@ class System(Protocol):
 
     def devices(self) -> Sequence[Device]:
         """Return ggml's devices. Raises EngineMissingError."""
+        ...
+
+    def repacked(self) -> tuple[RepackedType, ...]:
+        """Return the types that ggml rearranges for the CPU. Raises EngineMissingError."""
         ...
 
 
@@ -134,3 +139,7 @@ class LocalSystem:
     def devices(self) -> Sequence[Device]:
         """Return ggml's devices. Raises EngineMissingError."""
         return libraries.devices()
+
+    def repacked(self) -> tuple[RepackedType, ...]:
+        """Return the types that ggml rearranges for the CPU. Raises EngineMissingError."""
+        return cpu_repack.repacked_types()

@@ -22,21 +22,6 @@ from .shape import ModelShape, moe_layers, routed_layer_of, shape_of
 EMBEDDINGS = "token_embd.weight"
 OUTPUT = "output.weight"
 
-# Types that llama.cpp repacks for some processor. Not each of them for every one, so that it may
-# take less than is said. Source: ggml/src/ggml-cpu/repack.cpp, ggml_repack_get_optimal_repack_type.
-REPACKED_TYPES = frozenset(
-    {
-        GgmlType.Q4_0,
-        GgmlType.Q2_K,
-        GgmlType.Q4_K,
-        GgmlType.Q5_K,
-        GgmlType.Q6_K,
-        GgmlType.Q8_0,
-        GgmlType.IQ4_NL,
-        GgmlType.MXFP4,
-    }
-)
-
 
 def is_on_gpu(layer: int, shape: ModelShape, load_config: LoadConfig) -> bool:
     """Return whether a layer is on the GPU.
@@ -99,7 +84,7 @@ def weights_by_class(
     has_copy = load_config.n_gpu_layers > 0 and OUTPUT not in names
     found: dict[str, DeviceShare] = {}
     for tensor, on_gpu in placed_tensors(header, load_config):
-        share = _tensor_share(tensor, load_config, on_gpu=on_gpu)
+        share = _tensor_share(tensor, on_gpu=on_gpu)
         if has_copy and tensor.name == EMBEDDINGS:
             share += DeviceShare(padded(tensor.nbytes, GPU_ALIGNMENT), 0)
         kind = tensor_class(tensor.name)
@@ -112,15 +97,8 @@ def padded(size: int, alignment: int) -> int:
     return -(-size // alignment) * alignment
 
 
-def _tensor_share(tensor: GgufTensor, load_config: LoadConfig, *, on_gpu: bool) -> DeviceShare:
-    """Return the bytes of a tensor. One that is repacked from a mapped file counts twice."""
+def _tensor_share(tensor: GgufTensor, *, on_gpu: bool) -> DeviceShare:
+    """Return the bytes of a tensor."""
     if on_gpu:
         return DeviceShare(padded(tensor.nbytes, GPU_ALIGNMENT), 0)
-    is_repacked = (
-        load_config.repack
-        and load_config.load_mode == "mmap"
-        and tensor.type in REPACKED_TYPES
-        and len(tensor.shape) > 1
-    )
-    copies = 2 if is_repacked else 1
-    return DeviceShare(0, copies * padded(tensor.nbytes, HOST_ALIGNMENT))
+    return DeviceShare(0, padded(tensor.nbytes, HOST_ALIGNMENT))

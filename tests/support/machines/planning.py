@@ -84,5 +84,5 @@ def assert_sound(found: Plan, machine: Machine, h: GgufHeader) -> None:
     assert (found.verdict == "cpu") <= (load_config.n_gpu_layers == 0)
     partly = load_config.cpu_moe_layers or load_config.n_gpu_layers <= h.of_arch("block_count")
     assert (load_config.load_mode == "none") == bool(
-        machine.unified and load_config.n_gpu_layers and partly
+        load_config.repack or (machine.unified and load_config.n_gpu_layers and partly)
     )

@@ -14,6 +14,7 @@ from typing import Any
 
 from dslocal.errors import EngineMissingError
 from dslocal.gguf import libraries
+from dslocal.gguf.cpu_repack import RepackedType
 from dslocal.gguf.libraries import Device
 from dslocal.plan.machine.probe_macos import SYSCTL, VM_STAT
 from dslocal.plan.machine.system import Ram
@@ -57,6 +58,9 @@ class Recorded:
 
     def memory(self) -> Ram | None:
         return self.ram
+
+    def repacked(self) -> tuple[RepackedType, ...]:
+        return ()
 
     def devices(self) -> Sequence[Device]:
         if self.listed is None:
