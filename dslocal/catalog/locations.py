@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dslocal.errors import UsageError
+from dslocal.gguf.parts import parse_part_name
 from dslocal.hub.repository import DEFAULT_REVISION, HubRepository, Repository, parse_repository
 
 from .model_entry import DEFAULT_FILES, ModelEntry
@@ -86,7 +87,7 @@ def _on_hub(text: str, spelling: Spelling, revision: str | None) -> PublishedLoc
     if not _is_revision(written) or ".." in spelling.file.split("/"):
         raise UsageError(f"{text!r:.100} is no name on the hub", hint=NAME_HINT)
     remote = HubRepository(spelling.repository, written, spelling.endpoint)
-    file = spelling.file
+    file = _first_file(spelling.file)
     entry = entry_of_repository(remote.repository)
     if revision and remote.revision not in (DEFAULT_REVISION, revision):
         raise UsageError(f"--revision {revision}: and {text} names another one")
@@ -96,6 +97,15 @@ def _on_hub(text: str, spelling: Spelling, revision: str | None) -> PublishedLoc
     remote = replace(remote, revision=revision or remote.revision)
     name = remote.repository.split("/")[1].lower()
     return PublishedLocation(name, remote, file=file, entry=entry, quant=spelling.quant)
+
+
+def _first_file(name: str) -> str:
+    """Return the file to open for a model, whichever of its parts ``name`` is."""
+    folder, last = name.rpartition("/")[0], name.rpartition("/")[2]
+    part = parse_part_name(last)
+    if part is None:
+        return name
+    return f"{folder}/{part.all_parts()[0]}" if folder else part.all_parts()[0]
 
 
 def entry_of_repository(repository: str) -> ModelEntry | None:

@@ -67,6 +67,31 @@ ON_THE_HUB = [
     ("ollama:hf.co/owner/name-GGUF:Q8_0", REPO, "", "Q8_0"),
     ("https://huggingface.co/owner/name-GGUF/tree/main/Q4_K_M", REPO, "", "Q4_K_M"),
 ]
+ON_THE_HUB += [
+    ("<https://huggingface.co/owner/name-GGUF>", REPO, "", ""),
+    ('"hf.co/owner/name-GGUF"', REPO, "", ""),
+    ("//huggingface.co/owner/name-GGUF", REPO, "", ""),
+    ("https://huggingface.co:443/owner/name-GGUF", REPO, "", ""),
+    ("HTTPS://HUGGINGFACE.CO/owner/name-GGUF", REPO, "", ""),
+    ("hf download owner/name-GGUF", REPO, "", ""),
+    ("llama-server -hf owner/name-GGUF:Q4_K_M", REPO, "", "Q4_K_M"),
+    ("hf:owner/name-GGUF@refs/pr/2", f"{REPO}@refs/pr/2", "", ""),
+    ("hf:owner/name-GGUF@refs/pr/2/a.gguf", f"{REPO}@refs/pr/2", "a.gguf", ""),
+    ("https://huggingface.co/owner/name-GGUF/blob/main/README.md", REPO, "", ""),
+    ("https://huggingface.co/owner/name-GGUF/raw/main/config.json", REPO, "", ""),
+    (
+        "https://huggingface.co/owner/name-GGUF/tree/main/DeepSeek-R1-UD-IQ1_S",
+        REPO,
+        "",
+        "UD-IQ1_S",
+    ),
+    (
+        "hf:owner/name-GGUF/x/a-00003-of-00009.gguf",
+        REPO,
+        "x/a-00001-of-00009.gguf",
+        "",
+    ),
+]
 # Other programs' names, and the model of models.yaml and the quantization that they mean.
 NAMES = [
     ("deepseek-r1:7b", "deepseek-r1-distill-qwen-7b", ""),
@@ -108,6 +133,10 @@ NAMES = [
         "deepseek-r1-0528-qwen3-8b",
         "",
     ),
+    ("https://ollama.com/library/deepseek-r1/tags", "deepseek-r1-0528-qwen3-8b", ""),
+    ("https://ollama.com/library/deepseek-r1:7b/blobs/ab", "deepseek-r1-distill-qwen-7b", ""),
+    ("ollama run deepseek-r1:7b", "deepseek-r1-distill-qwen-7b", ""),
+    ("lms get deepseek-r1-distill-qwen-7b@q8_0", "deepseek-r1-distill-qwen-7b", "Q8_0"),
     ("deepseek-ai/DeepSeek-R1", "deepseek-r1", ""),
     ("hf.co/deepseek-ai/DeepSeek-R1:Q2_K", "deepseek-r1", "Q2_K"),
     ("https://huggingface.co/deepseek-ai/DeepSeek-V3-0324", "deepseek-v3-0324", ""),
@@ -158,6 +187,9 @@ def test_what_ships(text: str) -> None:
         ("hf://o", "names an owner and no model"),
         ("https://huggingface.co/o/n/tree/main/onnx", "is a folder of the repository"),
         ("https://huggingface.co/-/..", "no name on the hub"),
+        ("https://modelscope.cn/models/deepseek-ai/DeepSeek-R1", "a page of ModelScope"),
+        ("https://github.com/deepseek-ai/DeepSeek-R1", "a page of GitHub"),
+        ("https://ollama.com/someone/deepseek-r1:7b", "a name at Ollama alone"),
     ],
 )
 def test_pages_that_show_no_model(text: str, said: str) -> None:

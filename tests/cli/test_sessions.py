@@ -157,7 +157,7 @@ def test_another_model(
     copy = tmp_path / "other.gguf"
     copy.hardlink_to(nano.resolve())
     old, said = session.context, list[str]()
-    assert holder.switch(session, str(copy), said.append) == "nano"
+    assert holder.switch(session, str(copy), said.append) == "other"
     assert session.context is not old
     assert session.context.model.path == copy
     assert session.context.n_ctx == 1024

@@ -25,11 +25,29 @@ LIBRARY = "library"  # Ollama's namespace of the models that it publishes itself
 LM_STUDIO_PUBLISHER = "deepseek"  # the owner that LM Studio and OpenRouter give these models
 NOT_MODELS = ("datasets", "spaces", "collections", "papers", "docs", "blog")  # parts of the hub
 VIEWS = ("resolve", "blob", "raw", "tree", "commit", "commits", "blame", "edit", "delete")
+# Pages of models that are fetched from elsewhere.
+OTHER_HOSTS = {
+    "modelscope.cn": "ModelScope",
+    "www.modelscope.cn": "ModelScope",
+    "github.com": "GitHub",
+    "www.github.com": "GitHub",
+    "gitee.com": "Gitee",
+    "docker.io": "Docker",
+    "hub.docker.com": "Docker",
+    "www.kaggle.com": "Kaggle",
+}
+ABOUT = (".md", ".json", ".txt", ".jinja", ".gitattributes", "LICENSE")  # pages about a model
 VARIANTS = ("free", "thinking", "extended", "nitro", "floor", "online")  # tags of OpenRouter's
 GGUF = ".gguf"
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
 _SCHEME = re.compile(r"(https?|hf|hf-?hub|huggingface)://", re.IGNORECASE)
+_COMMAND = re.compile(
+    r"(?:ollama (?:run|pull)|lms get|hf download|huggingface-cli download|git clone"
+    r"|llama-(?:cli|server) -hf|-hf|dslocal \w+)\s+",
+    re.IGNORECASE,
+)
+_PORT = re.compile(r":(?:80|443)$")
 _GIT = re.compile(r"(?:git@|ssh://git@)(hf\.co|huggingface\.co)[:/]", re.IGNORECASE)
 
 
@@ -67,7 +85,9 @@ def read_spelling(text: str) -> Spelling | None:
     Raises:
         UsageError: It is a page of the hub, of Ollama's or of LM Studio's that shows no model.
     """
-    plain = text.strip()
+    plain = _COMMAND.sub("", text.strip(" \t<>\"'`"), count=1)
+    if plain.startswith("//"):
+        plain = f"https:{plain}"
     if not plain or not plain.isprintable() or plain.endswith((":", "@")):
         return None
     if re.match(r"ollama:", plain, re.IGNORECASE):
@@ -92,7 +112,7 @@ def _page_of(text: str) -> Spelling | None:
     if scheme and not scheme[1].lower().startswith("http"):
         return _hub_path(rest, "", None, text)
     written, path = _halves(rest, "/")
-    host = written.lower().rpartition("@")[2]
+    host = _PORT.sub("", written.lower().rpartition("@")[2])
     if not path:
         return None
     endpoint = _endpoint(host)
@@ -100,6 +120,12 @@ def _page_of(text: str) -> Spelling | None:
         split = urlsplit(f"//{host}/{path}")
         return _hub_path(split.path, split.query, endpoint, text)
     bare = path.partition("?")[0].partition("#")[0].strip("/")
+    if host in OTHER_HOSTS:
+        repository = "/".join(bare.removeprefix("models/").split("/")[:2])
+        raise UsageError(
+            f"{text!r:.200} is a page of {OTHER_HOSTS[host]}, and models come from Hugging Face",
+            hint=f"perhaps dslocal pull {repository:.100}",
+        )
     if host in OLLAMA_HOSTS:
         return _ollama_name(bare)
     if host in LM_STUDIO_HOSTS:
@@ -156,15 +182,18 @@ def _at_revision(found: Spelling, view: str, rest: list[str], text: str) -> Spel
     revision, file = "/".join(rest[:count]), "/".join(rest[count:])
     if revision == "main":
         revision = ""
+    if file.endswith(ABOUT):
+        file = ""
     if view != "tree" or not file:
         return replace(found, revision=revision, file=file)
     folder = rest[-1]
-    if not is_quant_spelling(folder):
+    quant = folder[len(without_quant(folder)) :].lstrip("-._ ")
+    if not quant and not is_quant_spelling(folder):
         raise UsageError(
             f"{text!r:.200} is a folder of the repository",
             hint=f"name a file in it, or {found.repository} and --quant",
         )
-    return replace(found, revision=revision, quant=normal_quant(folder))
+    return replace(found, revision=revision, quant=normal_quant(quant or folder))
 
 
 def _owned(text: str, *, has_prefix: bool) -> Spelling | None:
@@ -176,7 +205,7 @@ def _owned(text: str, *, has_prefix: bool) -> Spelling | None:
     """
     owner, rest = _halves(text, "/")
     if owner.lower() == LIBRARY and not has_prefix:
-        return _ollama_name(rest)
+        return _ollama_name(text)
     if owner.lower() == LM_STUDIO_PUBLISHER and "/" not in rest and not has_prefix:
         return _named(
             rest.removesuffix(f":{rest.rpartition(':')[2]}") if _is_variant(rest) else rest
@@ -184,6 +213,8 @@ def _owned(text: str, *, has_prefix: bool) -> Spelling | None:
     base, tag = _halves(text, ":")
     name, behind = _halves(base, "@")
     revision, file = _halves(behind, "/")
+    if revision == "refs":  # refs/pr/N
+        revision, file = "/".join(behind.split("/")[:3]), "/".join(behind.split("/")[3:])
     parts = name.split("/")
     repository = "/".join(parts[:2])
     if len(parts) > 2:
@@ -216,10 +247,17 @@ def _is_variant(name: str) -> bool:
 
 def _ollama_name(text: str) -> Spelling | None:
     """Return what a name of Ollama's names; without a tag it is that of the tag "latest"."""
-    name = text.strip("/").removeprefix(f"{LIBRARY}/")
+    name = text.strip("/")
     if name.startswith(("hf.co/", "huggingface.co/")):
         return _page_of(name)
-    return _named(name if ":" in name or "/" in name else f"{name}:latest") if name else None
+    if name.startswith(f"{LIBRARY}/"):
+        name = name.split("/")[1]  # without …/tags, …/blobs
+    if "/" in name:
+        raise UsageError(
+            f"{text!r:.200} is a name at Ollama alone",
+            hint=f"ollama pull {name:.100}, then dslocal import {name:.100}",
+        )
+    return _named(name if ":" in name else f"{name}:latest") if name else None
 
 
 def _named(name: str) -> Spelling | None:
