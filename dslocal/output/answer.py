@@ -16,6 +16,7 @@ from dslocal.prompts.messages import Message, Segment, ToolCall, encode
 from dslocal.prompts.settings import Settings
 
 from .constraint import OutputConstraint
+from .growing import GrowingCalls, GrowingText, grow
 from .loops import Loop, LoopDetector
 from .reasoning import AnswerEvent, Reasoning, Reclassified, Text, make_parser
 from .sampler_settings import make_sampler
@@ -75,9 +76,9 @@ class Turn:
     reasoning_tokens: int = 0
     drafted_tokens: int = 0
     accepted_tokens: int = 0
-    reasoning: str = ""
-    text: str = ""
-    calls: list[ToolCall] = field(default_factory=list)
+    reasoning: GrowingText = GrowingText()  # noqa: RUF009 - a descriptor, as dataclasses allow
+    text: GrowingText = GrowingText()  # noqa: RUF009
+    calls: GrowingCalls = GrowingCalls()  # noqa: RUF009
     seed: int = 0
     finish_reason: FinishReason | None = None
     timings: Timings | None = None
@@ -124,16 +125,15 @@ class Turn:
         """Add what ``event`` brings to the answer."""
         match event:
             case Reasoning(text):
-                self.reasoning += text
+                grow(self, "reasoning", text)
             case Text(text):
-                self.text += text
+                grow(self, "text", text)
             case Reclassified():
                 self.reasoning, self.text = self.text, ""
             case ToolCallStarted(_, name):
                 self.calls.append(ToolCall(name, ""))
             case ToolCallArguments(_, text):
-                call = self.calls[-1]
-                self.calls[-1] = ToolCall(call.name, call.arguments + text)
+                grow(self, "calls", text)
 
 
 class AnswerReader:

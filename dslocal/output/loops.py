@@ -63,7 +63,11 @@ class LoopDetector:
             self._needed = WORD_TOKENS
         if place + 1 >= SEED:
             self._look_for_period(place)
-        if self._alike >= self._needed and self._alike >= (MIN_TIMES - 1) * self._period:
+        if (
+            self.found is None
+            and self._alike >= self._needed
+            and self._alike >= (MIN_TIMES - 1) * self._period
+        ):
             self._needed = SIGN_TOKENS
             if self._alike >= SIGN_TOKENS or self._has_letters():
                 self.found = self._loop()

@@ -43,6 +43,11 @@ class Reclassified:
 AnswerEvent = Reasoning | Text | Reclassified | CallEvent
 
 
+# Characters of white space that are held back: beyond them it is part of the text. So the work for
+# a token does not grow with the answer.
+MAX_HELD_SPACE = 4096
+
+
 class Tag(NamedTuple):
     """A tag around the reasoning: its token id, -1 where the vocabulary lacks it, and spelling."""
 
@@ -170,6 +175,8 @@ class ReasoningParser:
         if not self._has_shown and self._before_calls is None:
             text = text.lstrip()
         shown = text.rstrip()
+        if len(text) - len(shown) > MAX_HELD_SPACE:
+            shown = text
         self._held = text[len(shown) :] + uncertain
         if not shown:
             return

@@ -24,6 +24,7 @@ TOKENS = tuple(
     special.token for special in (CALLS_BEGIN, CALLS_END, CALL_BEGIN, CALL_END, SEPARATOR)
 )
 MAX_NAME = 256  # characters; a longer name is cut there
+MAX_HELD = 4096  # characters that are held back, so that a token's work does not grow
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +113,9 @@ class ToolCallParser:
         """Yield the events of more text of the current part of a call."""
         if self._state is _CallState.BETWEEN:
             return
+        is_head = self._state is not _CallState.ARGUMENTS
+        if is_head and len(self._held) > MAX_HELD and "\n" not in text:
+            return  # the name is cut long before
         self._held += text
         if self._state is _CallState.NAME and "\n" in self._held:
             name, arguments = self._held.split("\n", 1)
@@ -147,6 +151,8 @@ class ToolCallParser:
             self._past_fence = True
             self._held = text.removeprefix(FENCE)
         certain = _before_fence(self._held) if self._typed else self._held
+        if len(self._held) - len(certain) > MAX_HELD:  # more than what stands before a fence
+            certain = self._held
         self._held = "" if last else self._held[len(certain) :]
         if certain:
             yield ToolCallArguments(self._index, certain)

@@ -46,7 +46,7 @@ BAD = [
     ("stop", "[1]", "1 is not allowed"),
     ("stop", True, "True is not allowed"),
     ("stop", "a" * 1001, "is not allowed"),
-    ("stop", ["a"] * 17, "17 entries are too many"),
+    ("stop", ["a"] * 65, "65 entries are too many"),
     ("logit_bias", "a", "'a' is not allowed"),
     ("logit_bias", "=1", "'=1' is not allowed"),
     ("logit_bias", "a=hot", "'a=hot' is not allowed"),
