@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from support.checkpoints.damage import convert_to
 from support.checkpoints.tiny_checkpoints import write_checkpoint
+from support.cli.running import Run
 from support.gguf.tiny_v4 import V4_FLASH, V4_PRO, write_tiny_v4, write_v4_header
 
 from dslocal.engine import LlamaContext, LlamaModel
@@ -125,3 +126,16 @@ def test_ratios_that_llama_cpp_does_not_know(
 
 def _fields(header: GgufHeader) -> dict[str, object]:
     return {name: getattr(header, name) for name in header.__dataclass_fields__}
+
+
+def test_explain_shows_the_arithmetic_of_the_compressed_cache(run: Run, tmp_path: Path) -> None:
+    path = write_v4_header(tmp_path / "flash.gguf", V4_FLASH)
+    done = run.inside("fit", path, "--os", "macos", "--ram", "128GiB", "--explain")
+    shown = " ".join(done.stdout.decode().split())
+    assert (
+        "KV cache (CSA): 21 layers × (512 + 128) values / 4 tokens + 20 layers × 512 values / 128"
+        " tokens in f16 = 6,880 bytes a token"
+    ) in shown
+    assert "GPT-3 175B 4,718,592" in shown
+    assert "DeepSeek-V3 3,997,696 3,997,696 31,232 70,272" in shown
+    assert "DeepSeek-V4-Flash 5,636,096 88,064 88,064 6,880" in shown

@@ -10,9 +10,10 @@ from dslocal.files import binary_size
 from dslocal.plan.assessment import Assessment
 from dslocal.plan.machine.machine import Machine
 from dslocal.plan.memory.footprint import kv_bytes_per_token
+from dslocal.plan.memory.kv_cache import OVERLAPPING_RATIO
 from dslocal.plan.memory.placement import weights_by_class
 from dslocal.plan.memory.published_attention import LLM_67B, PUBLISHED, V2, saved_share
-from dslocal.plan.memory.shape import shape_of
+from dslocal.plan.memory.shape import ModelShape, shape_of
 from dslocal.plan.speed import (
     Rates,
     bytes_by_tier,
@@ -23,7 +24,7 @@ from dslocal.plan.speed import (
 
 from .plain_console import plain_console
 
-ATTENTION_KINDS = ("MHA", "GQA", "MQA", "MLA")
+ATTENTION_KINDS = ("MHA", "GQA", "MQA", "MLA", "CSA")
 DEPLOYED_BITS = 6  # of a value in V2's KV cache, by its paper
 
 
@@ -60,7 +61,8 @@ def print_attention_kinds() -> None:
     console.print(
         Text(
             "bold: how it is built. MHA: layers × 2 × heads × head; GQA and MQA with fewer"
-            " key-value heads; MLA: layers × (kv_lora + rope).\n"
+            " key-value heads; MLA: layers × (kv_lora + rope); CSA: 21 layers × (512 + 128) of 4"
+            " tokens, and 20 × 512 of 128 tokens.\n"
             f"V2's cache at {DEPLOYED_BITS} bits, as it is deployed, is {compressed:,.0f} bytes a"
             f" token: {saved_share(compressed, dense):.1%} less than the 67B's {dense:,.0f}."
         )
@@ -87,15 +89,34 @@ def _kv_cache_lines(found: Assessment) -> list[str]:
     header, load_config = found.model.header, found.plan.load_config
     shape = shape_of(header)
     per_token = kv_bytes_per_token(header, load_config.kv_type)
-    per_layer = f"{shape.n_embd_k_gqa:,}"
-    if shape.n_embd_v_gqa:
-        per_layer += f" + {shape.n_embd_v_gqa:,}"
-    values = f"{shape.n_layer} layers × {per_layer} values in {load_config.kv_type.name.lower()}"
-    total = binary_size(found.plan.memory.kv.total)
+    name = load_config.kv_type.name.lower()
+    total = found.plan.memory.kv.total
+    if shape.compress_ratios:
+        values = _compressed_values(shape)
+    else:
+        parts = (shape.n_embd_k_gqa, shape.n_embd_v_gqa, shape.indexer_head_size)
+        row = " + ".join(f"{part:,}" for part in parts if part)
+        values = f"{shape.n_layer} layers × {row} values"
+    lines = [f"KV cache ({shape.kind}): {values} in {name} = {per_token:,} bytes a token"]
+    if not shape.compress_ratios:
+        return [*lines, f"  × {load_config.n_ctx:,} tokens = {binary_size(total)}"]
+    growing = per_token * load_config.n_ctx
     return [
-        f"KV cache ({shape.kind}): {values} = {per_token:,} bytes a token",
-        f"  × {load_config.n_ctx:,} tokens = {total}",
+        *lines,
+        f"  × {load_config.n_ctx:,} tokens = {binary_size(growing)}, and a window and running"
+        f" sums that do not grow: {binary_size(max(total - growing, 0))}",
     ]
+
+
+def _compressed_values(shape: ModelShape) -> str:
+    """Return what V4's layers keep of groups of tokens, such as "20 layers × 512 / 128"."""
+    parts = []
+    for ratio in sorted(set(shape.compress_ratios) - {0}):
+        count = shape.compress_ratios.count(ratio)
+        indexer = f" + {shape.indexer_head_size:,}" if ratio == OVERLAPPING_RATIO else ""
+        values = f"({shape.n_embd_k_gqa:,}{indexer})" if indexer else f"{shape.n_embd_k_gqa:,}"
+        parts.append(f"{count} layers × {values} values / {ratio} tokens")
+    return " + ".join(parts)
 
 
 def _traffic_lines(found: Assessment, rates: Rates, machine: Machine) -> list[str]:
