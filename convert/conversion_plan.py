@@ -337,20 +337,27 @@ class _OutputPlanner:
 def _in_converter_order(
     checkpoint: Checkpoint,
     order: Callable[[str], tuple[int, ...]],
-    tensors: Iterable[MappedTensor],
+    tensors: Sequence[MappedTensor],
 ) -> tuple[MappedTensor, ...]:
     """Return tensors as llama.cpp's converter writes them.
 
-    It goes over the shards, and in each over the tensors, by name; what is made of several is
-    written when the last was read.
+    It goes over the shards, and in each over the tensors, by name; a layer's stacks of experts are
+    written when the last of its experts was read.
     """
     infos = checkpoint.tensors
     names = sorted(infos, key=lambda name: (infos[name].file, name))
     places = {name: place for place, name in enumerate(names)}
+    last = {t.name: max((places[rows.tensor] for rows in t.sources), default=0) for t in tensors}
+    last_expert: defaultdict[int, int] = defaultdict(int)
+    for tensor in tensors:
+        if tensor.is_routed_expert:
+            layer = layer_of(tensor.name)
+            last_expert[layer] = max(last_expert[layer], last[tensor.name])
 
     def key(tensor: MappedTensor) -> tuple[tuple[int, ...], int, str]:
-        last = max((places[rows.tensor] for rows in tensor.sources), default=0)
-        return order(tensor.name), last, tensor.name
+        is_expert = tensor.is_routed_expert
+        place = last_expert[layer_of(tensor.name)] if is_expert else last[tensor.name]
+        return order(tensor.name), place, tensor.name
 
     return tuple(sorted(tensors, key=key))
 
@@ -471,10 +478,11 @@ def _check_dtype(checkpoint: Checkpoint, tensor: TensorInfo) -> None:
         UnsupportedModelError: The type cannot be converted.
         CheckpointError: Scales are missing or of another shape.
     """
-    is_table = tensor.dtype in INTEGERS and tensor.name.endswith(HASH_TABLE)
-    if tensor.dtype not in (*CONVERTIBLE, FP4) and not is_table:
+    convertible = INTEGERS if tensor.name.endswith(HASH_TABLE) else (*CONVERTIBLE, FP4)
+    if tensor.dtype not in convertible:
+        known = [dtype for dtype in convertible if dtype != FP4]
         raise UnsupportedModelError(
-            f"is {tensor.dtype}; weights in {', '.join(CONVERTIBLE)} can be converted",
+            f"is {tensor.dtype}; weights in {', '.join(known)} can be converted",
             file=tensor.file,
             tensor=tensor.name,
         )

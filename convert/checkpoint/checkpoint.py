@@ -122,10 +122,8 @@ class Checkpoint:
 
         V3 calls those of ``x.weight`` ``x.weight_scale_inv``, V4 ``x.scale``.
         """
-        name = tensor.name.removesuffix("weight") + "scale"
-        v3_name = tensor.name + V3_SCALE
-        is_v3 = v3_name in self.tensors or (tensor.dtype == FP8 and name not in self.tensors)
-        return v3_name if is_v3 else name
+        is_v3 = tensor.name.startswith(("model.", "lm_head."))
+        return tensor.name + V3_SCALE if is_v3 else tensor.name.removesuffix("weight") + "scale"
 
     def scale_of(self, tensor: TensorInfo) -> TensorInfo:
         """Return the scales of an FP8 or FP4 weight.

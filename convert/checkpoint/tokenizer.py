@@ -18,6 +18,7 @@ from .config import Config, short_repr
 from .json_file import read_json
 from .pre_tokenizer import R1_TOKEN, pipeline_steps, pre_tokenizer_name
 from .source import Source
+from .v4_template import v4_template
 
 FILE = "tokenizer.json"
 CONFIG_FILE = "tokenizer_config.json"
@@ -96,7 +97,12 @@ def tokenizer_metadata(
     for role in FLAG_ROLES:
         if role in flags:
             yield f"tokenizer.ggml.add_{role}_token", flags[role]
-    yield from chat_template_metadata(source, settings, notice)
+    templates = dict(chat_template_metadata(source, settings, notice))
+    yield from templates.items()
+    if not templates:
+        template = v4_template(source, config, notice)
+        if template is not None:
+            yield "tokenizer.chat_template", template
 
 
 def _bpe(tokenizer: dict[str, Any]) -> dict[str, Any]:

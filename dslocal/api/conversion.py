@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from dslocal.hub.fetch import DownloadProgress
 
 DEFAULT_QUANT = "Q4_K_M"
+DRAFTER_SUFFIX = "-mtp.gguf"  # as a draft model is found beside its model
 Mtp = Literal["keep", "drop", "only", "beside", "dspark-only"]
 
 
@@ -40,7 +41,8 @@ class ConversionRequest:
 
     Attributes:
         recipes: one for each output.
-        mtp: whether the multi-token-prediction layer is kept, dropped, or written alone.
+        mtp: whether the multi-token-prediction layer is kept, dropped, or written alone; V4's
+            draft model can be written alone, or beside the model.
         split: how an output is spread over files.
         imatrix: the importance matrix, if any.
     """
@@ -84,7 +86,8 @@ def convert(
         size: the best quantization that fits in this, such as "180GB".
         imatrix: an importance matrix of llama.cpp, GGUF or legacy.
         mtp: "keep" the multi-token-prediction layer where there is one, "drop" it, or write
-            "only" that layer.
+            "only" that layer. V4 has it, or DSpark, in a file of its own: "beside" writes that
+            too, as ``…-mtp.gguf``, and "dspark-only" writes DSpark alone.
         split_experts: write the routed experts into files of their own.
         split_size: no file is larger than this, such as "40GB".
         stream: fetch, convert and delete a published checkpoint shard by shard.
@@ -113,7 +116,9 @@ def convert(
     progress = ProgressCallbacks(on_fetched, on_progress, notice)
     recipes = choose_recipes(quant, Path(recipe) if recipe else None, size)
     found = checkpoint_source.find(str(source), revision, stream=stream)
-    targets = choose_outputs(output, found.name, recipes, overwrite=overwrite)
+    targets = choose_outputs(
+        output, found.name, recipes, overwrite=overwrite, has_drafter=mtp == "beside"
+    )
     if name_notice(targets):
         notice(name_notice(targets))
     request = ConversionRequest(
@@ -159,9 +164,14 @@ def choose_recipes(
 
 
 def choose_outputs(
-    output: str | Path | None, name: str, recipes: Sequence[Recipe], *, overwrite: bool
+    output: str | Path | None,
+    name: str,
+    recipes: Sequence[Recipe],
+    *,
+    overwrite: bool,
+    has_drafter: bool = False,
 ) -> list[Path]:
-    """Return where each recipe's output goes.
+    """Return where each recipe's output goes, and after them the draft model.
 
     Args:
         output: A file, or a folder; one that is not there yet ends in a slash, and is made by
@@ -169,6 +179,7 @@ def choose_outputs(
         name: What the checkpoint is called.
         recipes: One for each output.
         overwrite: Whether files that are there may be replaced.
+        has_drafter: Whether V4's draft model is written, too.
 
     Raises:
         UsageError: a file is there already, or one file is named for several quantizations.
@@ -188,6 +199,10 @@ def choose_outputs(
             f"{output}: one file for {len(recipes)} quantizations",
             hint="a folder, which ends in a slash if it is new, or {quant} in the name",
         )
+    if has_drafter and len(targets) > 1:
+        targets.append(Path(pattern.replace("{quant}", "mtp")))
+    elif has_drafter:
+        targets.append(targets[0].with_name(targets[0].stem + DRAFTER_SUFFIX))
     for target in targets:
         folder = target.parent.parent if is_new_folder else target.parent
         if not folder.is_dir():

@@ -54,6 +54,16 @@ class OutputFileOptions:
         bool,
         typer.Option("--mtp-only", help="Write that layer alone, beside a GGUF that lacks it."),
     ] = False
+    dspark_only: Annotated[
+        bool, typer.Option("--dspark-only", help="Write V4's DSpark draft model alone.")
+    ] = False
+    with_drafter: Annotated[
+        bool,
+        typer.Option(
+            "--with-drafter",
+            help="Write V4's draft model, too, from the same read: MODEL-mtp.gguf beside it.",
+        ),
+    ] = False
     split_experts: Annotated[
         bool, typer.Option("--split-experts", help="Routed experts in files of their own.")
     ] = False

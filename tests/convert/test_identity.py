@@ -17,12 +17,17 @@ from support.checkpoints.oracle import (
     IMATRIX_CASES,
     ORACLE,
     PLAIN,
+    V4_CASES,
+    V4_DRAFTERS,
+    V4_PLAIN,
+    V4_WITH_IMATRIX,
     WITH_IMATRIX,
     Case,
+    convert,
     two_steps,
 )
 from support.checkpoints.tiny_checkpoints import write_checkpoint
-from support.gguf.reading import contents, digest
+from support.gguf.reading import contents, digest, layout_digest
 
 import dslocal.convert as converter
 
@@ -64,6 +69,49 @@ def compare(case: Case, recipes: tuple[str, ...], folder: Path, kind: str = "pla
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_every_checkpoint_in_a_few_recipes(case: Case, tmp_path: Path) -> None:
     compare(case, ("BF16", "Q8_0", "Q4_K_M"), tmp_path)
+
+
+@pytest.mark.parametrize("case", V4_CASES, ids=lambda case: case.name)
+def test_every_v4_checkpoint(case: Case, tmp_path: Path) -> None:
+    compare(case, V4_PLAIN, tmp_path)
+
+
+def test_v4_with_an_importance_matrix(tmp_path: Path) -> None:
+    compare(V4_CASES[0], V4_WITH_IMATRIX, tmp_path, "imatrix")
+
+
+@pytest.mark.parametrize("case", V4_CASES, ids=lambda case: case.name)
+def test_v4s_draft_models(case: Case, tmp_path: Path) -> None:
+    checkpoint = write_checkpoint(tmp_path / "checkpoint", **case.arguments)
+    flag = V4_DRAFTERS[case.kind]
+    plan = converter.plan_conversion(
+        converter.open_checkpoint(converter.FolderSource(checkpoint)),
+        [converter.recipe_named("MXFP4")],
+        mtp="only" if flag == "--mtp" else "dspark-only",
+    )
+    converter.write_gguf(plan, [tmp_path / "ours.gguf"])
+    header, tensors = contents(tmp_path / "ours.gguf")
+    assert digest(tensors) + layout_digest(header) == STORED["drafters"][case.name]
+    if ORACLE:
+        theirs = contents(convert(checkpoint, tmp_path / "o.gguf", "bf16", drafter=flag))
+        assert digest(tensors) + layout_digest(header) == digest(theirs[1]) + layout_digest(
+            theirs[0]
+        )
+
+
+@pytest.mark.parametrize(
+    "case",
+    [*V4_CASES, *(case for case in CASES if case.kind == "deepseek-v32")],
+    ids=lambda case: case.name,
+)
+def test_tensors_and_keys_are_in_the_converters_order(case: Case, tmp_path: Path) -> None:
+    checkpoint = write_checkpoint(tmp_path / "checkpoint", **case.arguments)
+    recipe = "MXFP4" if case in V4_CASES else "BF16"
+    header, _ = contents(converted(checkpoint, (recipe,), tmp_path)[recipe])
+    assert layout_digest(header, without=COPIES) == STORED["layouts"][case.name]
+    if ORACLE:
+        theirs, _ = contents(two_steps(case, checkpoint, tmp_path, recipe))
+        assert layout_digest(header, without=COPIES) == layout_digest(theirs, without=COPIES)
 
 
 def test_one_checkpoint_in_all_plain_recipes(tmp_path: Path) -> None:

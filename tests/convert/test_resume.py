@@ -119,6 +119,21 @@ def test_kill_at_random_moments(checkpoint: Path, undisturbed: list[bytes], tmp_
         assert [out.read_bytes() for out in outs_in(folder)] == undisturbed
 
 
+@pytest.mark.slow
+def test_kill_at_random_moments_of_v4(tmp_path: Path) -> None:
+    arguments = {"kind": "deepseek-v4", "dtype": "fp4", "shards": 4, "n_routed_experts": 24}
+    checkpoint = write_checkpoint(tmp_path / "checkpoint", **arguments)
+    (tmp_path / "undisturbed").mkdir()
+    expected = outs_in(tmp_path / "undisturbed")
+    converter.write_gguf(plan_of(checkpoint), expected)
+    r = random.Random(2)
+    for attempt in range(10):
+        folder = tmp_path / str(attempt)
+        folder.mkdir()
+        assert resumed_after_kill(checkpoint, folder, r.uniform(0.01, 0.7)) > 0
+        assert [out.read_bytes() for out in outs_in(folder)] == [o.read_bytes() for o in expected]
+
+
 def test_ctrl_c_says_how_to_continue(checkpoint: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.gguf"
     command = [

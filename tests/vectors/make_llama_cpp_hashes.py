@@ -19,12 +19,17 @@ from support.checkpoints.oracle import (
     CASES,
     IMATRIX_CASES,
     PLAIN,
+    V4_CASES,
+    V4_DRAFTERS,
+    V4_PLAIN,
+    V4_WITH_IMATRIX,
     WITH_IMATRIX,
     Case,
+    convert,
     two_steps,
 )
 from support.checkpoints.tiny_checkpoints import write_checkpoint
-from support.gguf.reading import contents, digest
+from support.gguf.reading import contents, digest, layout_digest
 
 OUT = Path(__file__).with_name("llama_cpp_hashes.json")
 ORIGIN = (
@@ -47,6 +52,26 @@ def hashes(case: Case, recipes: tuple[str, ...], *, imatrix: bool) -> dict[str, 
     return found
 
 
+def drafter_hash(case: Case) -> str:
+    """Return the hash of V4's draft model."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        checkpoint = write_checkpoint(folder / "checkpoint", **case.arguments)
+        out = convert(checkpoint, folder / "o.gguf", "bf16", drafter=V4_DRAFTERS[case.kind])
+        header, tensors = contents(out)
+        return digest(tensors) + layout_digest(header)
+
+
+def layout_hash(case: Case) -> str:
+    """Return the hash of the order in which the converter writes tensors and keys."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        checkpoint = write_checkpoint(folder / "checkpoint", **case.arguments)
+        return layout_digest(
+            contents(convert(checkpoint, folder / "o.gguf", "bf16"))[0], without=COPIES
+        )
+
+
 def main() -> None:
     known = (
         json.loads(OUT.read_text(encoding="utf-8"))
@@ -61,8 +86,24 @@ def main() -> None:
         case.name: known["imatrix"].get(case.name) or hashes(case, WITH_IMATRIX, imatrix=True)
         for case in IMATRIX_CASES
     }
+    for case in V4_CASES:
+        plain[case.name] = known["plain"].get(case.name) or hashes(case, V4_PLAIN, imatrix=False)
+    for case in V4_CASES[:1]:
+        with_imatrix[case.name] = known["imatrix"].get(case.name) or hashes(
+            case, V4_WITH_IMATRIX, imatrix=True
+        )
+    drafters = {case.name: drafter_hash(case) for case in V4_CASES}
+    ordered = [case for case in CASES if case.kind == "deepseek-v32"]
+    layouts = {case.name: layout_hash(case) for case in (*V4_CASES, *ordered)}
+    found = {
+        "origin": ORIGIN,
+        "plain": plain,
+        "imatrix": with_imatrix,
+        "drafters": drafters,
+        "layouts": layouts,
+    }
     OUT.write_text(
-        json.dumps({"origin": ORIGIN, "plain": plain, "imatrix": with_imatrix}, indent=1) + "\n",
+        json.dumps(found, indent=1) + "\n",
         encoding="utf-8",
     )
 

@@ -73,8 +73,7 @@ def convert(
     errors: list[TensorClassRmse] = []
     if verify:
         errors = _verify(job, plan, as_json=as_json)
-        if not output.mtp_only:
-            _load_each(reports)
+        _load_each(job, reports)
     if as_json:
         fields: dict[str, Any] = {"outputs": [_report_json(report) for report in reports]}
         if verify:
@@ -124,11 +123,14 @@ def _conversion_job(
 
     recipes = conversion.choose_recipes(output.quant, output.recipe, output.size)
     found = checkpoint_source.find(source, checkpoint.revision, stream=checkpoint.stream)
-    targets = conversion.choose_outputs(output.out, found.name, recipes, overwrite=overwrite)
+    mtp = _mtp_mode(output)
+    targets = conversion.choose_outputs(
+        output.out, found.name, recipes, overwrite=overwrite, has_drafter=mtp == "beside"
+    )
     max_bytes = size_in_bytes(output.split_size) if output.split_size else 0
     request = conversion.ConversionRequest(
         recipes,
-        _mtp_mode(output),
+        mtp,
         converter.Split(output.split_experts, max_bytes),
         converter.load_imatrix(output.imatrix) if output.imatrix else None,
     )
@@ -136,11 +138,19 @@ def _conversion_job(
 
 
 def _mtp_mode(output: OutputFileOptions) -> Mtp:
-    if output.mtp_only:
-        if not output.mtp:
-            raise UsageError("--mtp-only and --no-mtp exclude each other", hint="one of them")
-        return "only"
-    return "keep" if output.mtp else "drop"
+    asked: dict[Mtp, bool] = {
+        "only": output.mtp_only,
+        "dspark-only": output.dspark_only,
+        "beside": output.with_drafter,
+        "drop": not output.mtp,
+    }
+    modes = [mode for mode, is_asked in asked.items() if is_asked]
+    if len(modes) > 1:
+        raise UsageError(
+            "--mtp-only, --dspark-only, --with-drafter and --no-mtp exclude each other",
+            hint="one of them",
+        )
+    return modes[0] if modes else "keep"
 
 
 def _write(
@@ -277,15 +287,17 @@ def _verify(job: ConversionJob, plan: ConversionPlan, *, as_json: bool) -> list[
         return converter.verify(plan, job.targets, jobs=job.jobs, on_progress=shown.on_conversion)
 
 
-def _load_each(reports: Sequence[ConversionReport]) -> None:
-    """Load every output once.
+def _load_each(job: ConversionJob, reports: Sequence[ConversionReport]) -> None:
+    """Load every output once, but for draft models, which need the model.
 
     Raises:
         EngineError: llama.cpp refuses one.
     """
     from dslocal.cli.session_setup import load_model
 
-    for report in reports:
+    if job.request.mtp in ("only", "dspark-only"):
+        return
+    for report in reports[: len(job.request.recipes)]:
         load_model(report.path).close()
 
 

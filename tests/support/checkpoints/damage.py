@@ -48,6 +48,9 @@ MLA = {
 BASES: dict[str, dict[str, Any]] = {
     "v3": {"kind": "deepseek-v3", "dtype": "fp8", "shards": 2, **MLA},
     "moe": {"kind": "deepseek-moe", **TINY, "n_routed_experts": 4},
+    "v4": {"kind": "deepseek-v4", "dtype": "fp4"},
+    "v4-odd": {"kind": "deepseek-v4", "dtype": "fp4", "moe_intermediate_size": 240},
+    "dspark": {"kind": "deepseek-v4-dspark", "dtype": "fp4"},
     "llama": {"kind": "llama", **TINY},
     "llama3": {"kind": "llama3", **TINY},
     "qwen2": {"kind": "qwen2", **TINY},

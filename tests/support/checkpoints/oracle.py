@@ -85,6 +85,7 @@ class Case:
 
 
 FEW_EXPERTS = {"n_routed_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 256}
+V32_CHANGES = {"n_routed_experts": 12, "moe_intermediate_size": 256}
 CASES = (
     Case("deepseek-v3", "fp8", changes={"n_routed_experts": 16}),
     Case(
@@ -98,6 +99,7 @@ CASES = (
         "fp8",
         changes={**FEW_EXPERTS, "n_group": 2, "topk_group": 1, "num_hidden_layers": 8},
     ),
+    Case("deepseek-v32", "fp8", 3, V32_CHANGES),
     Case("deepseek-v2-lite"),
     Case("deepseek-v2", changes={"n_routed_experts": 16}),
     Case("deepseek-moe", changes={**FEW_EXPERTS, "num_hidden_layers": 9}),
@@ -110,11 +112,31 @@ CASES = (
     Case("qwen2-tied"),
     Case("qwen3"),
 )
+# V4's converter writes one file, whatever type is asked of it: recipe MXFP4
+V4_CASES = (
+    Case("deepseek-v4", "fp4"),
+    Case("deepseek-v4", "fp4", 3, {"vision_n_layers": 2}),
+    Case("deepseek-v4-dspark", "fp4"),
+    Case(  # as V4-Pro: no layer without compression, twice the groups
+        "deepseek-v4",
+        "fp4",
+        changes={
+            "compress_ratios": [128, 128, 4, 128, 4, 0],
+            "num_attention_heads": 16,
+            "o_groups": 16,
+            "routed_scaling_factor": 2.5,
+        },
+    ),
+)
+V4_PLAIN = ("MXFP4", "MXFP4_MOE", "Q8_0", "Q4_K_M", "Q2_K")
+V4_WITH_IMATRIX = ("IQ2_XXS", "IQ3_XXS", "Q4_K_M")
+V4_DRAFTERS = {"deepseek-v4": "--mtp", "deepseek-v4-dspark": "--dspark"}
 # the converter, kept from dropping the MTP layer, also keeps its copy of the embeddings, which no
 # importance matrix knows
 IMATRIX_CASES = (
     Case("deepseek-v3", "fp8", changes={**CASES[2].changes, "num_nextn_predict_layers": 0}),
     Case("llama", changes={"num_hidden_layers": 10}),
+    Case("deepseek-v32", "fp8", changes={**V32_CHANGES, "num_nextn_predict_layers": 0}),
 )
 
 _CONVERT = """
@@ -129,10 +151,12 @@ def pre(self, tokenizer):
     except NotImplementedError:
         return "deepseek-v3"
 base.TextModel.get_vocab_base_pre = pre
+import conversion.deepseek as deepseek
+# V3.2's asks transformers for a BOS that the published tokenizer does not add
+deepseek.DeepseekV32Model.set_vocab = lambda self: self._set_vocab_gpt2()
 if "--with-mtp" in rest:
     rest.remove("--with-mtp")
     import gguf
-    import conversion.deepseek as deepseek
     V2 = deepseek.DeepseekV2Model
     V2.skip_mtp = False
     init, parameters = V2.__init__, V2.set_gguf_parameters
@@ -150,8 +174,10 @@ runpy.run_path(src + "/convert_hf_to_gguf.py", run_name="__main__")
 """
 
 
-def convert(checkpoint: Path, out: Path, dtype: str, *, mtp: bool) -> Path:
-    """Run llama.cpp's converter."""
+def convert(
+    checkpoint: Path, out: Path, dtype: str, *, mtp: bool = False, drafter: str = ""
+) -> Path:
+    """Run llama.cpp's converter. ``drafter``: --mtp or --dspark writes V4's draft model."""
     source = f"{ORACLE}/src"
     command = [
         f"{ORACLE}/venv/bin/python",
@@ -164,7 +190,9 @@ def convert(checkpoint: Path, out: Path, dtype: str, *, mtp: bool) -> Path:
         "--outfile",
         str(out),
     ]
-    _run([*command, *(["--with-mtp"] if mtp else [])])
+    if drafter == "--dspark":
+        command += ["--target-model-dir", str(checkpoint)]
+    _run([*command, *(["--with-mtp"] if mtp else []), *([drafter] if drafter else [])])
     return out
 
 
@@ -179,10 +207,14 @@ def two_steps(
         return convert(checkpoint, out, recipe.lower(), mtp=mtp)
     first = folder / "oracle.gguf"
     if not first.exists():
-        convert(checkpoint, first, "bf16" if case.dtype == "fp8" else case.dtype, mtp=mtp)
+        dtype = "bf16" if case.dtype in ("fp8", "fp4") else case.dtype
+        convert(checkpoint, first, dtype, mtp=mtp)
+    if recipe == "MXFP4" and case.dtype == "fp4":
+        return first
     _run(
         [
             f"{ORACLE}/bin/llama-quantize",
+            *(["--allow-requantize"] if case.dtype == "fp4" else []),
             *(["--imatrix", str(imatrix)] if imatrix else []),
             str(first),
             str(out),

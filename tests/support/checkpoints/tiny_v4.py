@@ -294,14 +294,16 @@ def _fp8(
 def quantize_fp4(values: Floats) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Return e2m1 codes ``[rows, columns]`` and the E8M0 code of each 32's scale."""
     rows, columns = values.shape
-    blocks = values.reshape(rows, columns // FP4_BLOCK, FP4_BLOCK)
+    padded = np.zeros((rows, -(-columns // FP4_BLOCK) * FP4_BLOCK), np.float32)
+    padded[:, :columns] = values
+    blocks = padded.reshape(rows, -1, FP4_BLOCK)
     largest = np.abs(blocks).max(2)
     exponents = np.frexp(largest)[1] - 3  # 4 to 8, of which 6 is the largest code
     scaled = np.ldexp(blocks, -exponents[..., None])
     middles = (E2M1[:-1] + E2M1[1:]) / 2
     codes = np.searchsorted(middles, np.abs(scaled)).astype(np.uint8)
     codes |= np.signbit(scaled).astype(np.uint8) << 3
-    return codes.reshape(rows, columns), (exponents + E8M0_ONE).astype(np.uint8)
+    return codes.reshape(rows, -1)[:, :columns], (exponents + E8M0_ONE).astype(np.uint8)
 
 
 def dequantized(stored: dict[str, Stored]) -> dict[str, Stored]:

@@ -40,6 +40,14 @@ def metadata_changes(header: GgufHeader, other: GgufHeader) -> dict[str, Any]:
     return changes
 
 
+def layout_digest(header: GgufHeader, *, without: tuple[str, ...] = ()) -> str:
+    """Return one hash over the order of tensors, and over the architecture's keys in theirs."""
+    names = [t.name for t in header.tensors if not any(part in t.name for part in without)]
+    prefix = f"{header.architecture}."
+    keys = [(key, value) for key, value in header.metadata.items() if key.startswith(prefix)]
+    return hashlib.sha256(repr((header.architecture, names, keys)).encode()).hexdigest()
+
+
 def digest(tensors: Contents, *, without: tuple[str, ...] = ()) -> str:
     """Return one hash over names, shapes, types and bytes of all tensors whose name holds none of
     ``without``.
