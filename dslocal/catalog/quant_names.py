@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import re
 
+from dslocal.gguf.header import GgufHeader, main_type
+
+GUESSED_BIT = 1024  # of general.file_type: llama.cpp guessed it
 # A key of models.yaml: "Q4_K_M".
 NAME = "[A-Z][A-Z0-9_]{1,31}"
 # What an installed model is called after the colon, whatever program made the file: "UD-Q4_K_XL".
@@ -61,3 +64,12 @@ def is_quant_of_file(quant: str, path: str) -> bool:
         return True
     words = re.escape(wanted).replace("_", "[_-]")
     return re.search(rf"(?<![A-Z0-9]){words}(?![A-Z0-9_])", path.upper()) is not None
+
+
+def quant_of_header(header: GgufHeader) -> str:
+    """Return what a GGUF file says its quantization is, else the type of most weights."""
+    import dslocal.convert as converter
+
+    number = header.integer("general.file_type", -1) & ~GUESSED_BIT
+    names = {recipe.file_type: recipe.name for recipe in reversed(list(converter.RECIPES.values()))}
+    return names.get(number) or main_type(header) or "unknown"

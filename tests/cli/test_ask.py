@@ -72,6 +72,8 @@ def test_json(run: Run) -> None:
     timings, usage = result.pop("timings"), result.pop("usage")
     assert "I need to multiply 47 by 86." in result.pop("reasoning")
     rest = {"final": "4042", "model": "nano", "family": "nano", "seed": 7, "finish_reason": "stop"}
+    assert "nano-Q8_0" in result.pop("file")
+    assert result.pop("quant") == "Q8_0"
     assert result.pop("answer").endswith("\\boxed{4042}.")
     assert result == rest
     assert set(usage) == {
@@ -113,7 +115,12 @@ def test_json_of_other_ends(
 def test_json_of_a_vote_has_every_sample_and_one_prefill(run: Run) -> None:
     result = json.loads(run("ask", "--json", "--vote", "-n", "3", SUM, "--seed", "1").stdout)
     assert (result["final"], result["answer"]) == ("4042", BOXED.decode().strip())
-    assert result["vote"] == {"votes": 3, "of": 3, "agreement": 1.0}
+    assert result["vote"] == {
+        "votes": 3,
+        "of": 3,
+        "agreement": 1.0,
+        "plurality": "4042",
+    }
     assert [sample["seed"] for sample in result["samples"]] == [1, 2, 3]
     first, *others = (sample["usage"] for sample in result["samples"])
     assert first["cached_tokens"] == 0

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from dslocal import evaluation, output
+from dslocal.catalog.quant_names import quant_of_header
 from dslocal.cli.session_setup import ModelFile
-from dslocal.gguf.header import main_type
 from dslocal.server.wire.logprobs import chat_logprobs
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def answer_json(
         fields["logprobs"] = [chat_logprobs(entry, model, with_ids=True) for entry in turn.logprobs]
     fields["model"] = file.header.text("general.name")
     fields["file"] = str(file.path)
-    fields["quant"] = main_type(file.header) or None
+    fields["quant"] = quant_of_header(file.header)
     fields["family"] = file.family.name
     return fields
 

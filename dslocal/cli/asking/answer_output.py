@@ -12,9 +12,11 @@ from dslocal import chat, output
 from dslocal.errors import ExitCode
 from dslocal.terminal.progress_line import ProgressLine, can_redraw
 from dslocal.terminal.sanitise import one_line, sanitise
+from dslocal.terminal.word_wrap import WordWrapper, terminal_width
 
 DIM, PLAIN = "\x1b[2m", "\x1b[0m"
 MAX_SHOWN_LOOP = 100
+RUNAWAY_TOKENS = 256  # of an answer to a schema, from which on it is taken for one without an end
 
 
 class AnswerPrinter:
@@ -38,6 +40,8 @@ class AnswerPrinter:
         self._is_certain = is_certain
         self._is_dim = sys.stderr.isatty() and not has_no_colour()
         self._held = ""
+        self._answer_words = WordWrapper(terminal_width(sys.stdout))
+        self._reasoning_words = WordWrapper(terminal_width(sys.stderr))
         self._reasoning_is_open = False
         self._has_printed = False
 
@@ -61,13 +65,17 @@ class AnswerPrinter:
     def _print_reasoning(self, text: str) -> None:
         if not self._show_reasoning or not text:
             return
-        shown = sanitise(text)
-        sys.stderr.write(f"{DIM}{shown}{PLAIN}" if self._is_dim else shown)
-        sys.stderr.flush()
+        self._write_reasoning(self._reasoning_words.feed(sanitise(text)))
         self._reasoning_is_open = True
+
+    def _write_reasoning(self, shown: str) -> None:
+        if shown:
+            sys.stderr.write(f"{DIM}{shown}{PLAIN}" if self._is_dim else shown)
+            sys.stderr.flush()
 
     def _print_held(self) -> None:
         if self._reasoning_is_open:
+            self._write_reasoning(self._reasoning_words.finish())
             sys.stderr.write("\n\n")
             sys.stderr.flush()
             self._reasoning_is_open = False
@@ -77,15 +85,16 @@ class AnswerPrinter:
 
     def _write(self, text: str) -> None:
         self._has_printed = True
-        sys.stdout.write(sanitise(text))
+        sys.stdout.write(self._answer_words.feed(sanitise(text)))
 
     def _finish(self) -> None:
         if self._reasoning_is_open:
+            self._write_reasoning(self._reasoning_words.finish())
             print(file=sys.stderr)
         if self._held:
             self._write(self._held)
         if self._has_printed:
-            print(flush=True)
+            print(self._answer_words.finish(), flush=True)
 
 
 def prefill_progress() -> Callable[[int, int], None] | None:
@@ -115,8 +124,12 @@ def statistics(turn: output.Turn) -> str:
     )
 
 
-def exit_if_incomplete(turns: Sequence[output.Turn]) -> None:
+def exit_if_incomplete(turns: Sequence[output.Turn], *, has_schema: bool = False) -> None:
     """Exit with 5 when an answer was cut by its limit or the context, or is empty; say so.
+
+    Args:
+        turns: The answers.
+        has_schema: Whether they had to follow a JSON Schema.
 
     Raises:
         typer.Exit: One was.
@@ -135,7 +148,7 @@ def exit_if_incomplete(turns: Sequence[output.Turn]) -> None:
         return
     if cut and not cut[0].loop:
         after = f"cut after {cut[0].completion_tokens:,} tokens"
-        print(f"dslocal: {after} (a larger --max-tokens or --ctx lets it go on)", file=sys.stderr)
+        print(f"dslocal: {after} ({_remedy(cut[0], has_schema)})", file=sys.stderr)
     raise typer.Exit(ExitCode.CONTEXT_OVERFLOW)
 
 
@@ -149,6 +162,16 @@ def print_empty(turns: Sequence[output.Turn]) -> int:
             file=sys.stderr,
         )
     return len(empty)
+
+
+def _remedy(cut: output.Turn, has_schema: bool) -> str:
+    """Return what helps against a cut."""
+    if has_schema and cut.completion_tokens - cut.reasoning_tokens > RUNAWAY_TOKENS:
+        return (
+            "a text or list of the schema did not end: maxLength or maxItems in it bounds that,"
+            " and the question may say how long"
+        )
+    return "a larger --max-tokens or --ctx lets it go on"
 
 
 def has_no_colour() -> bool:

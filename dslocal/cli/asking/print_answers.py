@@ -11,7 +11,7 @@ import typer
 from dslocal import evaluation, output
 from dslocal.errors import DslocalError, ExitCode
 from dslocal.terminal.progress_line import ProgressLine
-from dslocal.terminal.sanitise import sanitise
+from dslocal.terminal.sanitise import one_line, sanitise
 
 from .answer_output import print_empty, statistics
 from .ask_options import OutputOptions
@@ -91,17 +91,26 @@ def _print_vote(run: QuestionRun, options: OutputOptions) -> None:
     if options.as_json:
         print(json.dumps(_vote_json(run, turns, result)))
     print_empty(turns)
-    if result.answer is None:
-        count = options.count
-        print(
-            f"dslocal: no majority among {count} answers "
-            f"(a larger -n may have one; -n {count} alone prints them)",
-            file=sys.stderr,
-        )
+    if not _is_majority(result):
+        print(f"dslocal: {_no_majority(result)}", file=sys.stderr)
         raise typer.Exit(ExitCode.NO_MAJORITY)
-    if not options.as_json:
+    if not options.as_json and result.answer is not None:
         print(sanitise(result.answer))
         print(f"{result.votes} of {result.total} agree", file=sys.stderr)
+
+
+def _is_majority(vote: evaluation.Vote) -> bool:
+    """Return whether more than half of all answers agree."""
+    return vote.answer is not None and 2 * vote.votes > vote.total
+
+
+def _no_majority(vote: evaluation.Vote) -> str:
+    """Return the line for a vote in which no answer was given by more than half."""
+    most = f" (a plurality of {vote.votes} say {vote.answer})" if vote.answer else ""
+    return one_line(
+        f"no majority among {vote.total} answers: no final answer was given by more than half"
+        f"{most}; a larger -n may have one, -n {vote.total} alone prints them"
+    )
 
 
 def _draw_all(run: QuestionRun, options: OutputOptions, turns: list[output.Turn]) -> None:
@@ -141,10 +150,11 @@ def _vote_json(
 ) -> dict[str, Any]:
     """Return the fields of the first answer of the majority, all answers beside them.
 
-    Without a majority, or before all answers are there, there is no answer.
+    Without a majority, or before all answers are there, there is no answer; the most frequent one
+    is named as the plurality.
     """
     samples = [run.answer_json(turn) for turn in turns]
-    if result is None or result.answer is None:
+    if result is None or not _is_majority(result):
         fields = {**samples[0], "answer": None, "reasoning": None, "final": None}
     else:
         winner = run.final_answers(turns).index(result.answer)
@@ -154,5 +164,6 @@ def _vote_json(
         "votes": result.votes,
         "of": result.total,
         "agreement": round(result.votes / result.total, 4),
+        "plurality": result.answer,
     }
     return fields

@@ -87,7 +87,7 @@ class QuestionRun:
         Raises:
             SchemaError: An answer is not as its schema says.
         """
-        exit_if_incomplete(turns)
+        exit_if_incomplete(turns, has_schema=self.prepared.holds_back)
         for turn in turns:
             error = self._parse(turn)[1]
             if error:

@@ -26,11 +26,14 @@ from dslocal.cli.options import (
     Seed,
     checked_logprobs,
 )
-from dslocal.errors import UsageError
+from dslocal.errors import EngineError, UsageError
+from dslocal.terminal.sanitise import one_line, sanitise
 
 if TYPE_CHECKING:
     from dslocal import output, prompts
     from dslocal.engine import LlamaContext
+
+REASONING_TAG = re.compile(r"</?think>")
 
 
 @with_option_groups
@@ -86,12 +89,18 @@ def fim(
     with session_setup.open_context(file, chosen) as context:
         load_s = time.perf_counter() - began
         try:
-            _fill(turn, context, file.family, settings, gap, to_stdout=not as_json)
+            _fill(turn, context, file.family, settings, gap)
         finally:
+            is_code = not REASONING_TAG.search(turn.text)
             if as_json:
                 print(json.dumps(answer_json(turn, context, file, load_s)))
-            elif turn.text:
-                print(flush=True)
+            elif turn.text and is_code:
+                print(sanitise(turn.text), flush=True)
+    if not is_code:
+        raise EngineError(
+            f"{file.name} reasoned instead of filling the gap",
+            hint="another --seed, or a model of code: dslocal fit --all lists them",
+        )
     exit_if_incomplete([turn])
 
 
@@ -101,21 +110,19 @@ def _fill(
     family: prompts.Family,
     settings: prompts.Settings,
     gap: prompts.Gap,
-    *,
-    to_stdout: bool,
 ) -> None:
-    """Generate the text of the gap into ``turn``, and print it as it comes."""
+    """Generate the text of the gap into ``turn``.
+
+    It is printed when all of it is there: only its end shows that a model reasoned.
+    """
     from dslocal import output
     from dslocal.cli.asking.answer_output import prefill_progress
-    from dslocal.terminal.sanitise import sanitise
 
     with closing(
         output.fill_gap(turn, context, family, settings, gap, on_prefill=prefill_progress())
     ) as pieces:
-        for piece in pieces:
-            if to_stdout:
-                sys.stdout.write(sanitise(piece))
-                sys.stdout.flush()
+        for _ in pieces:
+            pass
 
 
 def _find_gap(place: str | None, prefix: str | None, suffix: str | None) -> prompts.Gap:
@@ -127,7 +134,6 @@ def _find_gap(place: str | None, prefix: str | None, suffix: str | None) -> prom
     """
     from dslocal import prompts
     from dslocal.cli.asking.ask_input import read_stdin
-    from dslocal.terminal.sanitise import one_line
 
     if place is None:
         if prefix is None and suffix is None:

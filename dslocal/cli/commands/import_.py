@@ -15,15 +15,14 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
+from dslocal.catalog.quant_names import quant_of_header
 from dslocal.cli.options import AsJson
 from dslocal.errors import DslocalError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from dslocal.catalog import InstalledModel
     from dslocal.catalog.other_programs import ForeignModel
-    from dslocal.gguf.header import GgufHeader
 
-GUESSED_BIT = 1024  # of general.file_type: llama.cpp guessed it
 OLLAMA_BLOB = re.compile(r"sha256[-:][0-9a-fA-F]{64}")
 LEGACY_MLA = (
     "made before llama.cpp kept MLA's cache compressed: its context takes many times the memory; "
@@ -196,7 +195,7 @@ def _check(found: FoundFile, name: str | None) -> CheckedFile:
         name = _check_name(name)
     entry = InstalledModel(
         name=name,
-        quant=_quant(header),
+        quant=quant_of_header(header),
         path=files[0],
         files=files,
         nbytes=sum(file.stat().st_size for file in files),
@@ -239,16 +238,6 @@ def _require_free(name: str) -> str:
             hint="--name gives this one another name",
         )
     return name
-
-
-def _quant(header: GgufHeader) -> str:
-    """Return what the file says its quantization is, else the type of most weights."""
-    import dslocal.convert as converter
-    from dslocal.gguf.header import main_type
-
-    number = header.integer("general.file_type", -1) & ~GUESSED_BIT
-    names = {recipe.file_type: recipe.name for recipe in reversed(list(converter.RECIPES.values()))}
-    return names.get(number) or main_type(header) or "unknown"
 
 
 def _require_distinct(entries: Sequence[InstalledModel]) -> None:

@@ -13,14 +13,25 @@ from contextlib import suppress
 
 from dslocal.terminal.sanitise import ENCODABLE
 
+MIN_WIDTH = 20  # characters: a shorter text is no line that has to be broken
+CONTROLS = frozenset("\x1b\r")  # a line that is drawn again, or in colours
+
 
 class _Messages(io.TextIOWrapper):
-    """Standard error; what cannot be written to it is dropped."""
+    """Standard error; what cannot be written to it is dropped.
+
+    A message that is wider than the terminal is broken between its words.
+    """
 
     def write(self, text: str, /) -> int:
         """Write ``text``, if that is possible."""
+        shown = text
+        if len(text) > MIN_WIDTH and not CONTROLS.intersection(text) and self.isatty():
+            from dslocal.terminal.word_wrap import terminal_width, wrap_words
+
+            shown = wrap_words(text, terminal_width(self))
         with suppress(OSError):
-            super().write(text)
+            super().write(shown)
         return len(text)
 
     def flush(self) -> None:

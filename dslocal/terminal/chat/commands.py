@@ -47,7 +47,7 @@ def show_help(loop: ChatLoop, _: str) -> None:
     """/help: list the commands and the keys, page by page where the screen is small."""
     lines = [f"{command.usage:<{USAGE_WIDTH}} {command.help}" for command in COMMANDS.values()]
     lines += [
-        "Alt-Enter: new line, Ctrl-R: search, Ctrl-X Ctrl-E: editor, //: a question with /",
+        "Alt-Enter: new line, Ctrl-R: search, Ctrl-X Ctrl-E: editor, // for a first /",
         f"Ctrl-C: stop, {ANSWER_NOW_KEY_NAME}: end the thinking, Ctrl-Z: suspend, Ctrl-D: leave",
     ]
     loop.show_page(lines)

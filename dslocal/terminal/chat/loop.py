@@ -18,6 +18,7 @@ from dslocal.chat.resume import resume_session, save_session_cache
 from dslocal.errors import DslocalError, Terminated
 from dslocal.terminal import pager
 from dslocal.terminal.sanitise import one_line, sanitise
+from dslocal.terminal.word_wrap import wrap_words
 
 from . import commands, toolbar
 from .answer_presenter import AnswerPresenter, Events, OnPrefill, last_paragraph, shortened
@@ -148,7 +149,8 @@ class ChatLoop:
         """Show lines of the chat's own, in the user's pager where they are more than a screen."""
         rows = sum(-(-max(len(line), 1) // max(self.console.width, 1)) for line in lines)
         text = "".join(f"{sanitise(line)}\n" for line in lines)
-        if rows < self.console.height - ROWS_OF_INPUT or not pager.page(text):
+        wrapped = wrap_words(text, self.console.width)
+        if rows < self.console.height - ROWS_OF_INPUT or not pager.page(wrapped):
             for line in lines:
                 self.notify(line)
 

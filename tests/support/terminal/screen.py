@@ -95,6 +95,10 @@ class Screen:
         """The terminal's own side, whose settings are those of the program's."""
         return self._ours
 
+    def resize(self, rows: int, columns: int) -> None:
+        """Change the size of the terminal, as when a window is dragged."""
+        fcntl.ioctl(self._ours, termios.TIOCSWINSZ, struct.pack("4H", rows, columns, 0, 0))
+
     def close_terminal(self) -> None:
         """Close the terminal, as a window is closed."""
         if not self._is_closed:
