@@ -103,9 +103,11 @@ def find_spelled(name: str) -> catalog.InstalledModel | None:
         return _installed_from_hub(spelling)
     if name.lower().endswith(".gguf"):
         return None  # a file that is not there is not another one
+    found = catalog.find_installed(spelling.name, spelling.quant or None)
     entry = catalog.find_entry(spelling.name)
-    own_name = entry.name if entry is not None else spelling.name
-    return catalog.find_installed(own_name, spelling.quant or None)
+    if found is not None or entry is None or _is_installed_otherwise(spelling.name):
+        return found
+    return catalog.find_installed(entry.name, spelling.quant or None)
 
 
 def _installed_from_hub(spelling: Spelling) -> catalog.InstalledModel | None:
@@ -322,10 +324,17 @@ def lasting_name(model: str) -> str:
 
     Links stay: the parts of a split model are told by their names, which a cache's blobs lack.
     """
-    path = Path(model).expanduser()
-    if _is_known_name(model) or not path.exists():
+    if _is_known_name(model):
         return model
-    return str(absolute_path(path))
+    path = Path(model).expanduser()
+    if path.exists():
+        return str(absolute_path(path))
+    installed = find_spelled(model)
+    if installed is not None:
+        return installed.full_name
+    spelling = read_spelling(model)
+    entry = catalog.find_entry(spelling.name) if spelling and spelling.name else None
+    return entry.name if entry is not None and entry.local is not None else model
 
 
 def last_used_model() -> str | None:

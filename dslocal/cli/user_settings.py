@@ -228,6 +228,10 @@ def ineffective(settings: prompts.Settings, flags: Flags, *, answers: int = 1) -
         flags: The options by setting.
         answers: How many answers are drawn.
     """
+    budget = flags.get("think_budget")
+    most = settings.max_tokens.value
+    if isinstance(budget, int) and most is not None and budget >= most:
+        return [f"--think-budget {budget} has no effect: --max-tokens ends the answer at {most}"]
     if settings.temperature.value != 0:
         return []
     given = [name for name in WITHOUT_EFFECT_AT_ZERO if flags.get(name) is not None]

@@ -185,6 +185,27 @@ def test_a_name_is_remembered(fresh: Path, name: str) -> None:
     assert isinstance(resolve.resolve_model(None), resolve.LocalCheckpoint)
 
 
+@pytest.mark.parametrize(
+    ("spelled", "kept_as"),
+    [
+        ("nano@q8_0", "nano"),
+        ("nano:latest", "nano"),
+        ("ollama:nano", "nano"),
+        ("R1", "R1"),
+        ("r1@q4_k_m", "r1:Q4_K_M"),
+        ("r1:q4_k_m", "r1:q4_k_m"),
+    ],
+)
+def test_another_spelling_is_remembered_as_our_name(
+    fresh: Path, spelled: str, kept_as: str
+) -> None:
+    kept(Path("r1.gguf"))
+    expected = resolve.resolve_model(spelled)
+    resolve.remember_last_used(spelled)
+    assert resolve.last_used_model() == kept_as
+    assert resolve.resolve_model(None) == expected
+
+
 def test_a_path_is_remembered_wherever_one_is(fresh: Path, nano: Path) -> None:
     copy = Path("my.gguf")
     copy.symlink_to(nano)

@@ -50,6 +50,7 @@ INEFFECTIVE = [
     (["--temperature", "0", "--top-p", "0.5"], "--top-p has no effect at temperature 0"),
     (["--temperature", "0", "--top-k", "5"], "--top-k has no effect at temperature 0"),
     (["--temperature", "0", "--min-p", "0.1"], "--min-p has no effect at temperature 0"),
+    (["--think", "--think-budget", "9", "--max-tokens", "5"], "--think-budget 9 has no effect"),
     (["--temperature", "0", "-n", "2"], "at temperature 0 all answers are the same"),
 ]
 

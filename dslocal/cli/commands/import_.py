@@ -120,9 +120,20 @@ def find_files(source: str) -> list[FoundFile]:
     if not models:
         raise NotFoundError(
             f"no file and no model of Ollama's or LM Studio's is called {source!r:.200}",
-            hint="dslocal import lists them",
+            hint=f"{_published_hint(source)}dslocal import lists them",
         )
     return [_foreign_file(model) for model in models]
+
+
+def _published_hint(source: str) -> str:
+    """Return how to get what ``source`` names where it is published; empty where it is nowhere."""
+    from dslocal.catalog.locations import find_published
+
+    found = find_published(source)
+    if found is None:
+        return ""
+    name = found.entry.name if found.entry and not found.file else source
+    return f"dslocal pull {name:.200} downloads it; "
 
 
 def _files_in(folder: Path) -> list[FoundFile]:
