@@ -157,6 +157,7 @@ def constraint_from_calls(
     if not call_format.typed:
         (between,) = encode([SEPARATOR], vocabulary)
     calls = []
+    _checked_schema({tool.name: dict(tool.parameters) for tool in tools}, "tools")  # all together
     for tool in tools:
         schema = _checked_schema(
             dict(tool.parameters) or ANY_OBJECT, f"the parameters of {tool.name}"

@@ -40,6 +40,7 @@ def tool(name: str, **properties: Any) -> dict[str, Any]:
     return {"type": "function", "function": {"name": name, "parameters": parameters}}
 
 
+REQUIRED = {"tool_choice": "required"}
 NUMBER = {"type": "integer", "minimum": 0, "maximum": 99}
 TOOLS = [tool("add", x=NUMBER), tool("add_two", y=NUMBER), tool("sub", z=NUMBER)]
 
@@ -428,6 +429,7 @@ def test_reasoning_is_switched(served: Serving, more: dict[str, Any], reasons: b
             "chat_template_kwargs.enable_thinking",
         ),
         ({"chat_template_kwargs": {"tool_mode": "x"}}, 400, "chat_template_kwargs"),
+        ({"chat_template_kwargs": {"thinking": "yes"}}, 400, "chat_template_kwargs"),
         ({"reasoning_effort": "lots"}, 422, "reasoning_effort"),
         (
             {"thinking_budget": 5, "thinking": {"type": "enabled", "budget_tokens": 6}},
@@ -608,6 +610,7 @@ def test_functions_of_2023_are_called_as_then(served: Serving) -> None:
         ({"tools": [{"type": "web_search"}]}, "tools.0.type"),
         ({"tools": [{"type": "custom", "custom": {"name": "x"}}]}, "tools.0.type"),
         ({"tools": TOOLS, "tool_choice": "any", "guided_regex": "a"}, "tool_choice"),
+        ({"tools": [tool(f"t{n}", x={"enum": [0] * 999}) for n in range(99)], **REQUIRED}, None),
         ({"functions": [], "function_call": {"name": "x"}}, "tool_choice"),
     ],
 )

@@ -117,10 +117,10 @@ def _template_switch(name: str, value: Any) -> Iterator[Switch]:
     elif name == TEMPLATE_LEVEL and isinstance(value, str):
         yield from _level(field, value)
     else:
-        known = ", ".join((*TEMPLATE_SWITCHES, TEMPLATE_LEVEL))
         raise ApiError(
             400,
-            f"chat_template_kwargs: {name[:40]!r} cannot be used; what can: {known}",
+            f"chat_template_kwargs: {name[:40]!r} with {value!r:.40} cannot be used; what can: "
+            f"{' and '.join(TEMPLATE_SWITCHES)} (true or false), {TEMPLATE_LEVEL} (text)",
             param="chat_template_kwargs",
         )
 
