@@ -160,21 +160,24 @@ INLINE vf fit_scales(const vf *x, const vf *weights, vi *codes, int n, float top
             vf rest_lx = sum_lx - w * x[i] * code[i];
             vf rest_l2 = sum_l2 - w * code[i] * code[i];
             vi is_usable = (rest_lx > 0) & (rest_l2 > 0) & ~is_zero;
-            vf wanted = x[i] * rest_l2 / rest_lx;
-            *undone |= is_usable & ~is_roundable(wanted);
-            vf changed = nearest_limited(wanted, 0, top);
+            vi wanted = imin(nearest_int(x[i] * rest_l2 / rest_lx), isplat((int)top));
+            vf changed = to_float(wanted);
             rest_lx += w * x[i] * changed;
             rest_l2 += w * changed * changed;
             vi wins = is_usable & (changed != code[i])
                 & (rest_lx * rest_lx * sum_l2 > sum_lx * sum_lx * rest_l2);
-            code[i] = vselect(wins, changed, code[i]);
+            /* ggml keeps it in a byte */
+            code[i] = vselect(wins, to_float(wanted & 0xff), code[i]);
             sum_lx = vselect(wins, rest_lx, sum_lx);
             sum_l2 = vselect(wins, rest_l2, sum_l2);
             has_changed |= wins;
         }
         if (!any(has_changed)) break;
     }
-    for (int i = 0; i < n; i++) codes[i] = to_int(vselect(is_zero, splat(0), code[i]));
+    for (int i = 0; i < n; i++) {
+        codes[i] = to_int(vselect(is_zero, splat(0), code[i]));
+        *undone |= code[i] > top;
+    }
     return vselect(~is_zero & (sum_l2 > 0), sum_lx / sum_l2, splat(0));
 }
 
