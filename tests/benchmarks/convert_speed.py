@@ -1,12 +1,13 @@
-"""How fast is one pass? Wall time against llama.cpp's two steps and against ggml_quantize_chunk
-alone, in one run, two threads.
+"""How fast is one pass? Against llama.cpp's two steps and against ggml_quantize_chunk alone, in one
+run, two threads: wall time, and processor time, which a busy machine distorts less.
 
     DSLOCAL_ORACLE=FOLDER python tests/benchmarks/convert_speed.py [GIGABYTES] [RECIPE]
 
 FOLDER as tests/support/checkpoints/oracle.py says. A random V3-shaped checkpoint (FP8 with block
 scales, MLA, experts, the MTP layer left out by both) of GIGABYTES (2.5 by default) is written to a
 temporary folder; each contender converts it to RECIPE (Q4_K_M). Bytes written are the process's own
-account (/proc/PID/io), peak memory is the largest resident set.
+account (/proc/PID/io), peak memory is the largest resident set. The last table says what a pass
+spends its processor time on.
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
@@ -28,16 +32,34 @@ from support.checkpoints.oracle import _CONVERT, ORACLE
 from v3_shape import write_v3_shape
 
 import dslocal.convert as converter
-from dslocal.convert.kernels import init_quantization, quantize_with_ggml
+from dslocal.convert.checkpoint.safetensors import FP8
+from dslocal.convert.kernels import best_kernels, init_quantization, quantize_with_ggml
+from dslocal.convert.quantize import through
+from dslocal.convert.worker import Worker
 from dslocal.gguf.header import read_header
 from dslocal.gguf.tensor_types import GgmlType
 
 THREADS = 2
 
 
-def timed(command: list[str]) -> tuple[float, int, float]:
-    """Wall seconds, bytes written and peak resident megabytes of a process."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_oublock
+class Measured(NamedTuple):
+    """What a process took: wall and processor seconds, bytes written, peak resident megabytes."""
+
+    wall: float
+    cpu: float
+    written: int
+    peak: float
+
+    def row(self, name: str) -> str:
+        return (
+            f"| {name} | {self.wall:.1f} | {self.cpu:.1f} | {self.written / 1e9:.2f} |"
+            f" {self.peak:,.0f} |"
+        )
+
+
+def timed(command: list[str]) -> Measured:
+    """Run a process and measure it."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     began = time.perf_counter()
     process = subprocess.Popen(
         ["/usr/bin/time", "-v", *command],
@@ -51,12 +73,54 @@ def timed(command: list[str]) -> tuple[float, int, float]:
     if process.returncode:
         raise SystemExit(f"{command[0]} failed:\n{report[-2000:]}")
     (kilobytes,) = re.findall(r"Maximum resident set size \(kbytes\): (\d+)", report)
-    peak = int(kilobytes) / 1000
-    return seconds, (resource.getrusage(resource.RUSAGE_CHILDREN).ru_oublock - before) * 512, peak
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    written = (after.ru_oublock - before.ru_oublock) * 512
+    return Measured(seconds, cpu, written, int(kilobytes) / 1000)
 
 
-def quantize_alone(path: Path) -> float:
-    """Seconds that ggml_quantize_chunk needs on two threads for as many weights of the same types
+def shares(source: Path, recipe: str) -> None:
+    """Print what the processor time of a pass over one shard is spent on, on one thread."""
+    plan = converter.plan_conversion(
+        converter.open_checkpoint(converter.FolderSource(source)), [converter.recipe_named(recipe)]
+    )
+    worker = Worker(plan, ())
+    kernels = best_kernels()
+    spent: Counter[str] = Counter()
+    target = source / "written"
+
+    def count(stage: str, work: Callable[[], Any]) -> Any:
+        began = time.process_time()
+        result = work()
+        spent[stage] += time.process_time() - began
+        return result
+
+    shard = plan.shards[1]
+    with plan.checkpoint.source.open(shard) as file, target.open("wb", buffering=0) as out:
+        for unit in plan.units(shard):
+            kind, via = unit.destinations[0].kind, unit.destinations[0].via
+            if kernels is None or kind.block == 1:
+                continue
+            init_quantization(kind)
+            tensor = unit.source
+            raw = count("reading", lambda u=unit: worker._read(u, file))
+            scales = worker._scales_of(tensor, file)
+            values = worker._decode(unit, raw, scales)
+            rounding = via if tensor.dtype == FP8 else None
+            rows = values if rounding is None else through(rounding, values)
+            arguments = (unit, raw, scales, kind, rounding)
+            blocks = count("both", lambda a=arguments: worker._convert_stored(*a))
+            count("quantizing", lambda k=kind, r=rows: kernels.quantize(k, r))
+            count("writing", lambda b=blocks: out.write(b))
+    spent["decoding"] = spent.pop("both") - spent["quantizing"]
+    total = sum(spent.values())
+    print("\n| reading | decoding | quantizing | writing |\n|---|---|---|---|")
+    stages = ("reading", "decoding", "quantizing", "writing")
+    print("| " + " | ".join(f"{spent[stage] / total:.0%}" for stage in stages) + " |")
+
+
+def quantize_alone(path: Path) -> Measured:
+    """What ggml_quantize_chunk needs on two threads for as many weights of the same types
     as the file at ``path`` has.
     """
     r = np.random.default_rng(0)
@@ -85,13 +149,13 @@ def quantize_alone(path: Path) -> float:
             kind, columns, rows = item
             quantize_with_ggml(GgmlType(kind), values[columns][:rows])
 
-    began = time.perf_counter()
+    began, cpu = time.perf_counter(), time.process_time()
     threads = [threading.Thread(target=run) for _ in range(THREADS)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    return time.perf_counter() - began
+    return Measured(time.perf_counter() - began, time.process_time() - cpu, 0, 0)
 
 
 def main(gigabytes: float = 2.5, recipe: str = "Q4_K_M") -> None:
@@ -102,8 +166,8 @@ def main(gigabytes: float = 2.5, recipe: str = "Q4_K_M") -> None:
         print(
             (
                 f"source: {size / 1e9:.2f} GB of FP8; {THREADS} threads\n\n| | wall s |"
-                f" written GB |"
-                f" peak MB |\n|---|---|---|---|"
+                f" processor s | written GB |"
+                f" peak MB |\n|---|---|---|---|---|"
             ),
             flush=True,
         )
@@ -124,15 +188,9 @@ def main(gigabytes: float = 2.5, recipe: str = "Q4_K_M") -> None:
             "--no-mtp",
         ]
         one_pass = timed(command)
-        print(
-            (
-                f"| dslocal, one pass | {one_pass[0]:.1f} | {one_pass[1] / 1e9:.2f} |"
-                f" {one_pass[2]:,.0f} |"
-            ),
-            flush=True,
-        )
-        floor = quantize_alone(ours)
-        print(f"| ggml_quantize_chunk alone | {floor:.1f} | | |", flush=True)
+        print(one_pass.row("dslocal, one pass"), flush=True)
+        alone = quantize_alone(ours)
+        print(alone.row("ggml_quantize_chunk alone"), flush=True)
         steps = [
             [
                 f"{ORACLE}/venv/bin/python",
@@ -154,18 +212,20 @@ def main(gigabytes: float = 2.5, recipe: str = "Q4_K_M") -> None:
             ],
         ]
         two = [timed(step) for step in steps]
-        for name, (seconds, written, peak) in zip(
-            ("convert to bf16", "llama-quantize"), two, strict=True
+        for name, measured in zip(("convert to bf16", "llama-quantize"), two, strict=True):
+            print(measured.row(name), flush=True)
+        for what, taken, both, single in (
+            ("wall", one_pass.wall, sum(step.wall for step in two), alone.wall),
+            ("processor", one_pass.cpu, sum(step.cpu for step in two), alone.cpu),
         ):
-            print(f"| {name} | {seconds:.1f} | {written / 1e9:.2f} | {peak:,.0f} |")
-        both = sum(seconds for seconds, _, _ in two)
-        print(
-            f"\none pass / two steps: {one_pass[0] / both:.2f}; one pass / quantize alone:"
-            f" {one_pass[0] / floor:.2f}"
-        )
-        print(f"output {ours.stat().st_size:,} bytes, written by us {one_pass[1]:,}")
+            print(
+                f"\n{what} time: one pass / two steps {taken / both:.2f};"
+                f" one pass / quantize alone {taken / single:.2f}"
+            )
+        print(f"output {ours.stat().st_size:,} bytes, written by us {one_pass.written:,}")
         same = convert_digest(ours) == convert_digest(folder / "theirs.gguf")
         print("tensors identical" if same else "TENSORS DIFFER")
+        shares(source, recipe)
 
 
 def convert_digest(path: Path) -> dict[str, int]:
