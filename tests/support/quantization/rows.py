@@ -72,7 +72,7 @@ def wild_rows(seed: int, rows: int, columns: int) -> Iterator[NamedRows]:
 
 
 def importance_matrices(seed: int, columns: int) -> dict[str, Floats | None]:
-    """Return matrices of every kind: none, ordinary, with zeros, of very different sizes.
+    """Return matrices of every kind: none, ordinary, with zeros, of very different sizes, zero.
 
     Args:
         seed: Other seeds give other numbers.
@@ -85,6 +85,8 @@ def importance_matrices(seed: int, columns: int) -> dict[str, Floats | None]:
         "uniform": uniform * 3,
         "half zero": np.where(r.random(columns) < 0.5, 0, uniform**8).astype(np.float32),
         "of many sizes": np.exp2(r.uniform(-30, 10, columns)).astype(np.float32),
+        "denormal to huge": np.exp2(r.uniform(-149, 60, columns)).astype(np.float32),
+        "zero": np.zeros(columns, np.float32),
     }
 
 
