@@ -80,8 +80,8 @@ def find_shards(source: Source, index: str, shard_of: Mapping[str, str]) -> Shar
         shards = Shards(_unlisted_shards(source, there))
     for shard in shards.names:
         _require_finished(source, shard)
-    unread = [file for file in there if file not in set(shards.names)]
-    unread = [file for file in unread if not file.startswith("consolidated")]
+    read = set(shards.names)
+    unread = [file for file in there if file not in read and not file.startswith("consolidated")]
     if unread:
         notices.append(f"{_few(unread)}: not among the checkpoint's shards, and not read")
     return shards._replace(notices=tuple(notices))
