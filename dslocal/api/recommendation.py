@@ -120,3 +120,13 @@ def _recommendation(row: Assessment, *, is_fast: bool) -> RecommendedModel:
         runs=row.plan.verdict,
         is_fast=is_fast,
     )
+
+
+def unused_gpu_here() -> str:
+    """Return what is to be said of a GPU here that llama.cpp was not built for; empty for none.
+
+    Takes some milliseconds.
+    """
+    from dslocal.plan.machine.probe import probe_machine
+
+    return probe_machine().unused_gpu

@@ -18,8 +18,9 @@ from dslocal import catalog, home, prompts
 from dslocal.catalog import resolve
 from dslocal.errors import DslocalError, UsageError
 from dslocal.files import binary_size
-from dslocal.plan.machine.llama_cpp_build import REBUILD, Build
+from dslocal.plan.machine.llama_cpp_build import Build
 from dslocal.plan.machine.machine import Machine
+from dslocal.plan.machine.unused_gpu import REBUILD
 
 from . import user_settings
 

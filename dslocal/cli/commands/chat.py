@@ -113,7 +113,7 @@ def chat(
 
 def _introduction(file: ModelFile) -> list[str]:
     """Return what a newcomer should know of nano, and the command that gets a real model."""
-    from dslocal.api.recommendation import best_model_here
+    from dslocal.api.recommendation import best_model_here, unused_gpu_here
     from dslocal.files import gigabytes
 
     if file.header.text("general.name") != NANO:
@@ -121,6 +121,8 @@ def _introduction(file: ModelFile) -> list[str]:
     lines = [
         "nano is a toy of 27 MB that shows dslocal without a download: sums, capitals, small files."
     ]
+    if unused := unused_gpu_here():
+        lines.append(unused)
     try:
         best = best_model_here()
     except DslocalError:  # a models.yaml of the user's that cannot be read

@@ -19,12 +19,10 @@ from dslocal.gguf.libraries import Device
 
 from .host import clean_name
 from .system import LocalSystem
+from .unused_gpu import REBUILD
 
 TIMEOUT_S = 60.0
 PROGRAM = f"from {__name__} import print_build; print_build()"
-REBUILD = "pip install --force-reinstall --no-cache-dir llama-cpp-python=={}".format(
-    ".".join(map(str, libraries.REQUIRED_VERSION))
-)
 
 
 @dataclass(frozen=True)

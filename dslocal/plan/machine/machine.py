@@ -47,6 +47,8 @@ class Machine:
         bandwidth: bytes a second of the RAM, where it was described; None leaves that to the name
             of the CPU, or to a measurement.
         repacked: the types whose weights llama.cpp rearranges for the CPU.
+        unused_gpu: what is to be said of a GPU that llama.cpp was not built for, with the command
+            that changes it; one of ``notes``.
         limited_by: what holds ``available`` down, such as a cgroup.
         notes: for the user, such as memory pressure.
     """
@@ -62,6 +64,7 @@ class Machine:
     notes: tuple[str, ...] = ()
     bandwidth: float | None = None
     repacked: tuple[RepackedType, ...] = ()
+    unused_gpu: str = ""
 
     @property
     def vram(self) -> int:

@@ -19,6 +19,7 @@ from . import probe_linux, probe_macos
 from .host import Host, checked_ram, clean_name
 from .machine import Gpu, Machine
 from .system import LocalSystem, System
+from .unused_gpu import unused_gpu_note
 
 # How ggml names devices.
 CUDA = re.compile("CUDA")
@@ -38,13 +39,17 @@ def probe_machine(system: System | None = None) -> Machine:
     except EngineMissingError as e:
         return _machine(host, *_gpu_without_ggml(host, e))
     used, notes = _used_devices(devices)
-    if host.gpu and not used and not notes:
-        notes.append("llama-cpp-python is built without Metal: CPU only")
+    unused = ""
+    if not used and not notes:
+        unused = unused_gpu_note(system, is_apple=host.gpu is not None)
+        notes += [unused] if unused else []
     gpus = tuple(_gpu(device) for device in used)
     notes += [f"{gpu.name}: no memory is free" for gpu in gpus if not gpu.free]
     is_integrated = any(device.kind == INTEGRATED_GPU for device in used)
     machine = _machine(host, gpus, notes, unified=host.unified or is_integrated)
-    return machine if gpus else replace(machine, repacked=system.repacked())
+    if gpus:
+        return machine
+    return replace(machine, repacked=system.repacked(), unused_gpu=unused)
 
 
 def usable_cores() -> int:
