@@ -74,6 +74,7 @@ def test_json(run: Run) -> None:
     rest = {"final": "4042", "model": "nano", "family": "nano", "seed": 7, "finish_reason": "stop"}
     assert "nano-Q8_0" in result.pop("file")
     assert result.pop("quant") == "Q8_0"
+    assert result.pop("no_answer") is None
     assert result.pop("answer").endswith("\\boxed{4042}.")
     assert result == rest
     assert set(usage) == {

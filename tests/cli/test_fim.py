@@ -5,10 +5,13 @@ cannot where it cannot.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from support.cli.running import Run
+
+from dslocal.output import Turn
 
 AREA = '''def area(width, height):
     """Return the product of width and height."""
@@ -92,3 +95,16 @@ def test_errors(run: Run, name: str) -> None:
     assert done.returncode == code, done.stderr
     assert said in done.stderr.decode()
     assert done.stderr.count(b"\n") == 1
+
+
+def test_reasoning_is_no_code(run: Run, area: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that answers in place of filling the gap writes nothing into the code."""
+
+    def reason(turn: Turn, *_: object, **__: object) -> Iterator[str]:
+        turn.text = "    if so I should say so.\n</think>\n\nThat is beyond me."
+        yield turn.text
+
+    monkeypatch.setattr("dslocal.output.fill_gap", reason)
+    done = run.inside("fim", f"{area}:3")
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert b"reasoned instead of filling the gap" in done.stderr
