@@ -12,18 +12,18 @@
 #define MAX_POINTS 1024
 
 struct grid_kind {
-    int type;       /* its number in enum ggml_type */
+    int type;
     int points;
     int distances;  /* ggml's nwant: a list has the points at so many different distances */
     struct shape shape;
 };
 
 static const struct grid_kind KINDS[] = {
-    {16, 256, 2, {8, 3}},   /* IQ2_XXS */
-    {17, 512, 2, {8, 3}},   /* IQ2_XS */
-    {22, 1024, 1, {8, 3}},  /* IQ2_S */
-    {18, 256, 2, {4, 8}},   /* IQ3_XXS */
-    {21, 512, 3, {4, 8}},   /* IQ3_S */
+    {IQ2_XXS, 256, 2, {8, 3}},
+    {IQ2_XS, 512, 2, {8, 3}},
+    {IQ2_S, 1024, 1, {8, 3}},
+    {IQ3_XXS, 256, 2, {4, 8}},
+    {IQ3_S, 512, 3, {4, 8}},
 };
 #define KIND_COUNT ((int)(sizeof KINDS / sizeof *KINDS))
 static struct grid grids[KIND_COUNT];

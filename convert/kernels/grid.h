@@ -52,8 +52,6 @@ struct shape {
     int size;    /* magnitudes: 8 or 4 */
     int levels;  /* of each: 3 or 8 */
 };
-static const struct shape IQ2_SHAPE = {8, 3};
-static const struct shape IQ3_SHAPE = {4, 8};
 
 /* A combination's number is the sum of its levels times levels^0, levels^1, ... */
 struct grid {
@@ -62,7 +60,10 @@ struct grid {
     int32_t *codes;   /* [vectors][NEAR] */
 };
 
-/* The grid of a type. Its tables are empty until kernels_set_grid was called. */
+/* The types that have a grid, by their number in enum ggml_type. */
+enum { IQ2_XXS = 16, IQ2_XS = 17, IQ3_XXS = 18, IQ3_S = 21, IQ2_S = 22 };
+
+/* The grid of one of them. Its tables are empty until kernels_set_grid was called. */
 const struct grid *grid_of(int type);
 
 INLINE int places(const struct shape shape) { return shape.levels == 3 ? 4 : 8; }

@@ -79,7 +79,7 @@ INLINE vf first_scale(const vf *x, const vf *weights, vf max) {
 #undef TOP
 
 vi quantize_iq2_xxs(const struct tile *tile, uint8_t *out) {
-    const struct grid *grid = grid_of(16);
+    const struct grid *grid = grid_of(IQ2_XXS);
     vf sum_x2 = sum_of_squares(tile->x, MAX_BLOCK), scales[8];
     vf sigma2 = sum_x2 / MAX_BLOCK;
     vi undone = ~is_finite(sum_x2), codes[8], words[16];
@@ -87,8 +87,7 @@ vi quantize_iq2_xxs(const struct tile *tile, uint8_t *out) {
         const vf *x = tile->x + 32 * j;
         vf weights[32];
         struct magnitudes magnitudes;
-        for (int i = 0; i < 32; i++)
-            weights[i] = tile->importance[32 * j + i] * vsqrt(sigma2 + x[i] * x[i]);
+        weigh(x, tile->importance + 32 * j, sigma2, 32, weights);
         split_signs(x, weights, &magnitudes, XXS);
         vi is_zero = magnitudes.max < XXS.least;
         vf scale = first_scale(magnitudes.x, weights,
@@ -121,7 +120,7 @@ INLINE void pack_16_scales(const vi *codes, vi *words) {
 }
 
 vi quantize_iq2_xs(const struct tile *tile, uint8_t *out) {
-    const struct grid *grid = grid_of(17);
+    const struct grid *grid = grid_of(IQ2_XS);
     vf sum_x2 = sum_of_squares(tile->x, MAX_BLOCK), scales[16];
     vf sigma2 = sum_x2 / MAX_BLOCK;
     vi undone = ~is_finite(sum_x2), codes[16], words[18];
@@ -129,8 +128,7 @@ vi quantize_iq2_xs(const struct tile *tile, uint8_t *out) {
         const vf *x = tile->x + 16 * j;
         vf weights[16];
         struct magnitudes magnitudes;
-        for (int i = 0; i < 16; i++)
-            weights[i] = tile->importance[16 * j + i] * vsqrt(sigma2 + x[i] * x[i]);
+        weigh(x, tile->importance + 16 * j, sigma2, 16, weights);
         split_signs(x, weights, &magnitudes, XS);
         vi is_zero = magnitudes.max < XS.least;
         struct grid_fit fit = fit_to_grid(grid, &magnitudes, weights, is_zero, magnitudes.max,
@@ -149,7 +147,7 @@ vi quantize_iq2_xs(const struct tile *tile, uint8_t *out) {
 }
 
 vi quantize_iq2_s(const struct tile *tile, uint8_t *out) {
-    const struct grid *grid = grid_of(22);
+    const struct grid *grid = grid_of(IQ2_S);
     vf sum_x2 = sum_of_squares(tile->x, MAX_BLOCK), scales[16];
     vf sigma2 = 2 * sum_x2 / MAX_BLOCK;
     vi undone = ~is_finite(sum_x2), codes[16], words[20];
@@ -158,10 +156,10 @@ vi quantize_iq2_s(const struct tile *tile, uint8_t *out) {
         const vf *x = tile->x + 16 * j;
         vf weights[16];
         struct magnitudes magnitudes;
-        for (int i = 0; i < 16; i++)
-            weights[i] = tile->has_importance
-                ? tile->importance[16 * j + i] * vsqrt(sigma2 + x[i] * x[i])
-                : 0.25f * sigma2 + x[i] * x[i];
+        if (tile->has_importance)
+            weigh(x, tile->importance + 16 * j, sigma2, 16, weights);
+        else
+            for (int i = 0; i < 16; i++) weights[i] = 0.25f * sigma2 + x[i] * x[i];
         split_signs(x, weights, &magnitudes, S);
         vi is_zero = magnitudes.max < S.least;
         struct grid_fit fit = fit_to_grid(grid, &magnitudes, weights, is_zero, magnitudes.max,

@@ -17,10 +17,10 @@ INLINE vi fit_sub_block(const struct tile *tile, int j, vf sigma2, const struct 
                         const struct grid_type type) {
     const vf *x = tile->x + 32 * j;
     vf weights[32];
-    for (int i = 0; i < 32; i++)
-        weights[i] = tile->has_importance
-            ? tile->importance[32 * j + i] * vsqrt(sigma2 + x[i] * x[i])
-            : x[i] * x[i];
+    if (tile->has_importance)
+        weigh(x, tile->importance + 32 * j, sigma2, 32, weights);
+    else
+        for (int i = 0; i < 32; i++) weights[i] = x[i] * x[i];
     split_signs(x, weights, magnitudes, type);
     vi is_zero = magnitudes->max < type.least;
     *fit = fit_to_grid(grid, magnitudes, weights, is_zero, magnitudes->max, magnitudes->max / 15,
@@ -29,7 +29,7 @@ INLINE vi fit_sub_block(const struct tile *tile, int j, vf sigma2, const struct 
 }
 
 vi quantize_iq3_xxs(const struct tile *tile, uint8_t *out) {
-    const struct grid *grid = grid_of(18);
+    const struct grid *grid = grid_of(IQ3_XXS);
     vf sum_x2 = sum_of_squares(tile->x, MAX_BLOCK), scales[8];
     vf sigma2 = 2 * sum_x2 / MAX_BLOCK;
     vi undone = ~is_finite(sum_x2), codes[8], words[24];
@@ -74,7 +74,7 @@ static void store_sub_blocks(uint8_t *out, const vi *indices, const vi *signs, c
 }
 
 vi quantize_iq3_s(const struct tile *tile, uint8_t *out) {
-    const struct grid *grid = grid_of(21);
+    const struct grid *grid = grid_of(IQ3_S);
     vf sum_x2 = sum_of_squares(tile->x, MAX_BLOCK), scales[8];
     vf sigma2 = 2 * sum_x2 / MAX_BLOCK;
     vi undone = ~is_finite(sum_x2), codes[8];

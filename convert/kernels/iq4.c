@@ -87,8 +87,11 @@ INLINE struct sums sums_of(const vf *x, const vf *weights, vf iscale) {
  * first with 127, the one that leaves the smallest error once it is fitted by least squares. */
 INLINE vf fit_sub_block(const vf *x, const vf *importance, vf sigma2, vi *undone) {
     vf weights[SIZE], max = splat(0), largest = splat(0);
+    if (importance)
+        weigh(x, importance, sigma2, SIZE, weights);
+    else
+        for (int i = 0; i < SIZE; i++) weights[i] = x[i] * x[i];
     for (int i = 0; i < SIZE; i++) {
-        weights[i] = importance ? importance[i] * vsqrt(sigma2 + x[i] * x[i]) : x[i] * x[i];
         vf magnitude = vabs(x[i]);
         max = vselect(magnitude > largest, x[i], max);
         largest = vmax(magnitude, largest);
