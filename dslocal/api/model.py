@@ -237,6 +237,7 @@ class Model:
         system: str = "",
         files: Sequence[str | Path] = (),
         thinking: bool | None = None,
+        effort: str | None = None,
         math: bool | None = None,
         schema: Mapping[str, Any] | str | Path | None = None,
         grammar: str | Path | None = None,
@@ -252,6 +253,7 @@ class Model:
             system: instructions before it.
             files: text files that go with it, in the vendor's own template.
             thinking: True reasons first, False does not, None is as the vendor recommends.
+            effort: how thoroughly V4 reasons, such as "high" or "max"; "none" is without reasoning.
             math: whether the vendor's directive on mathematics is added; None leaves that to the
                 question, for models whose vendor asks for it.
             schema: a JSON Schema, or a file with one, that the answer must follow.
@@ -274,6 +276,7 @@ class Model:
             system=system,
             files=files,
             thinking=thinking,
+            effort=effort,
             math=math,
             schema=schema,
             grammar=grammar,
@@ -293,6 +296,7 @@ class Model:
         system: str = "",
         files: Sequence[str | Path] = (),
         thinking: bool | None = None,
+        effort: str | None = None,
         math: bool | None = None,
         schema: Mapping[str, Any] | str | Path | None = None,
         grammar: str | Path | None = None,
@@ -306,7 +310,7 @@ class Model:
         The arguments are those of :meth:`ask`. Nothing is generated before the first event is
         asked for.
         """
-        session = self._session(system, thinking, tools, settings)
+        session = self._session(system, self._reasoning(thinking, effort), tools, settings)
         session.constraint = _constraint(schema, grammar)
         question = self._composed(text, files, math, session.constraint)
         return self._stream(session, question, new_seed(seed), on_prefill)
@@ -316,6 +320,7 @@ class Model:
         *,
         system: str = "",
         thinking: bool | None = None,
+        effort: str | None = None,
         tools: Sequence[Tool] = (),
         resume: str | Path | None = None,
         **settings: Unpack[SamplingSettings],
@@ -325,6 +330,7 @@ class Model:
         Args:
             system: instructions for the whole conversation.
             thinking: as for :meth:`ask`.
+            effort: as for :meth:`ask`.
             tools: functions that the model may call.
             resume: a file that :meth:`Chat.save` wrote; ``system`` then replaces its own only
                 where it is given.
@@ -335,7 +341,7 @@ class Model:
         """
         from .conversation import Chat, read_saved
 
-        session = self._session(system, thinking, tools, settings)
+        session = self._session(system, self._reasoning(thinking, effort), tools, settings)
         if resume is not None:
             saved = read_saved(Path(resume))
             session.system = system or saved.system
@@ -381,11 +387,18 @@ class Model:
         )
         return AnswerStream(events, lambda: turn, self._busy).answer
 
-    def render(self, messages: Sequence[Message], *, thinking: bool | None = None) -> str:
+    def render(
+        self,
+        messages: Sequence[Message],
+        *,
+        thinking: bool | None = None,
+        effort: str | None = None,
+    ) -> str:
         """Return the exact prompt that ``messages`` become, special tokens as text."""
         from dslocal.prompts.messages import render
 
-        return render(self._family.render(list(messages), self._thinking(thinking)))
+        family, way = self._reasoning(thinking, effort)
+        return render(family.render(list(messages), way))
 
     def tokenize(self, text: str) -> list[int]:
         """Return the ids of ``text``, none of which is a special token."""
@@ -402,17 +415,17 @@ class Model:
     def _session(
         self,
         system: str,
-        thinking: bool | None,
+        reasoning: tuple[Family, Thinking],
         tools: Sequence[Tool],
         settings: SamplingSettings,
     ) -> Session:
         from dslocal.chat.session import Session
 
-        way = self._thinking(thinking)
+        family, way = reasoning
         chosen = self._settings(settings)
         for line in self._family.advice(chosen, way, system):
             self._on_notice(line)
-        return Session(self._context, self._family, chosen, system, way, tools)
+        return Session(self._context, family, chosen, system, way, tools)
 
     def _composed(
         self,
@@ -439,18 +452,20 @@ class Model:
                 chosen = chosen.with_value(name, value, name)
         return chosen
 
-    def _thinking(self, thinking: bool | None) -> Thinking:
-        from dslocal.prompts import Thinking
+    def _reasoning(self, thinking: bool | None, effort: str | None) -> tuple[Family, Thinking]:
+        """Return the family with its effort, and how answers begin."""
+        from dslocal.prompts import Thinking, choose_effort
 
+        family, thinking = choose_effort(self._family, effort, thinking)
         if thinking is None:
-            return self._family.default_thinking
+            return family, family.default_thinking
         way = Thinking.FORCED if thinking else Thinking.BYPASSED
         if way not in self._family.thinking_modes:
             raise UsageError(
                 f"family {self._family.name} ({self._family.title}) knows no thinking",
                 hint="thinking=None lets it answer its own way",
             )
-        return way
+        return family, way
 
     def _require_open(self) -> None:
         if self._closed:

@@ -31,6 +31,8 @@ def resume_session(session: Session, saved: StoredConversation) -> Message | Non
     session.turn = None
     modes = {mode.value: mode for mode in session.family.thinking_modes}
     session.thinking = modes.get(saved.thinking, session.thinking)
+    if saved.effort in session.family.efforts:
+        session.family = session.family.with_effort(saved.effort)
     if saved.partial and saved.partial.thinking in (None, *modes.values()):
         session.partial = saved.partial
     with suppress(OSError):

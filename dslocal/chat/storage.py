@@ -33,7 +33,7 @@ MAX_TOKENS = 1 << 20
 KEPT_CACHES = 3  # conversations whose KV cache is kept
 ROLES = ("system", "user", "assistant", "tool")
 CUTS = ("", "interrupted", "length")
-TEXTS = ("model", "system", "thinking")
+TEXTS = ("model", "system", "thinking", "effort")
 
 _ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")
 # a day, a time, all of it, or its end
@@ -49,6 +49,7 @@ class StoredConversation:
         model: What it was opened with: a name or a path.
         system: The system prompt.
         thinking: How answers begin, a value of Thinking; empty for the family's default.
+        effort: How thoroughly the model reasons; empty where its family knows no efforts.
         history: The messages; the last may be a question that was never answered.
         began: When it began, as Unix time.
         partial: The tokens of the last answer, if it was cut.
@@ -59,6 +60,7 @@ class StoredConversation:
     model: str
     system: str = ""
     thinking: str = ""
+    effort: str = ""
     history: list[Message] = field(default_factory=list)
     began: float = field(default_factory=time.time)
     partial: PartialAnswer | None = None
@@ -117,6 +119,7 @@ class StoredConversation:
         new = new_conversation(self.model)
         new.system = self.system
         new.thinking = self.thinking
+        new.effort = self.effort
         new.partial = self.partial
         return new
 

@@ -66,6 +66,16 @@ Think = Annotated[
         show_default=False,
     ),
 ]
+Effort = Annotated[
+    str | None,
+    typer.Option(
+        "--effort",
+        metavar="LEVEL",
+        help="How thoroughly V4 reasons: none, low, high or max. [as the checkpoint's vendor says]",
+        show_default=False,
+        autocompletion=completion_values.efforts,
+    ),
+]
 MathFlag = Annotated[
     bool | None,
     typer.Option(

@@ -5,6 +5,7 @@ Does not know logits or terminals.
 
 from .compose import Question, compose_question, directive_advice
 from .families import FAMILIES, Family, Fim
+from .families.effort import EffortChoice, choose_effort
 from .files import MAX_FILE, FileText, attach_files, decode_file, decode_text, read_file, read_text
 from .fim import Gap, gap_at
 from .messages import (
@@ -28,6 +29,7 @@ __all__ = [
     "INPUT",
     "MAX_FILE",
     "SETTINGS",
+    "EffortChoice",
     "Family",
     "FileText",
     "Fim",
@@ -45,6 +47,7 @@ __all__ = [
     "Tool",
     "ToolCall",
     "attach_files",
+    "choose_effort",
     "compose_question",
     "decode_file",
     "decode_text",

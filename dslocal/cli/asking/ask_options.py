@@ -71,6 +71,7 @@ class AnswerOptions:
     """What the answer is like."""
 
     think: options.Think = None
+    effort: options.Effort = None
     think_budget: options.ThinkBudget = None
     schema: Annotated[
         Path | None,

@@ -100,10 +100,11 @@ def prepare_question(options: AskOptions, known: KnownFile | None) -> PreparedQu
         remember=bool(options.question.model) and not options.dry_run,
         known=known,
     )
-    family = file.family
+    family, think = prompts.choose_effort(file.family, options.answer.effort, options.answer.think)
+    file = replace(file, family=family)
     settings = user_settings.sampling_settings(family.defaults, options.flags, template)
     chosen = user_settings.load_overrides(file.header, options.load)
-    thinking = user_settings.chosen_thinking(family, options.answer.think, template)
+    thinking = user_settings.chosen_thinking(family, think, template)
     user_settings.check_budget(options.answer.think_budget, thinking.value)
     for line in user_settings.ineffective(settings, options.flags, answers=options.output.count):
         print(f"dslocal: {line}", file=sys.stderr)

@@ -182,6 +182,7 @@ class ServedSession:
             "text": text,
             "system": prepared.system,
             "thinking": prepared.thinking.value.value,
+            "effort": prepared.file.family.default_effort,
             "settings": {name: getattr(settings, name).value for name in prompts.SETTINGS},
             "seed": seed,
             "top_logprobs": prepared.top_logprobs,

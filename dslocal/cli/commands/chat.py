@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dslocal.cli.option_groups import LoadOptions, NamedModel, with_option_groups
-from dslocal.cli.options import FamilyFlag, MathFlag, Think
+from dslocal.cli.options import Effort, FamilyFlag, MathFlag, Think
 from dslocal.cli.parsing import OneValueCommand
 from dslocal.errors import DslocalError, UsageError
 
@@ -58,6 +58,7 @@ def chat(
         ),
     ] = None,
     think: Think = None,
+    effort: Effort = None,
     math: MathFlag = None,
     load: LoadOptions,
     family: FamilyFlag = None,
@@ -87,11 +88,12 @@ def chat(
         model.name or (earlier.model if earlier else None), family
     )
     settings = user_settings.sampling_settings(choice.family.defaults, {})
+    chosen, think = prompts.choose_effort(choice.family, effort, think)
     thinking = user_settings.chosen_thinking(choice.family, think).value
     session_setup.print_advice(choice.family, settings, thinking, system)
     files = [prompts.read_file(path) for path in file or []]
     with model_switch.ModelSwitch(load, choice) as switch:
-        session = Session(switch.load(choice), choice.family, settings, system, thinking)
+        session = Session(switch.load(choice), chosen, settings, system, thinking)
         loop = ChatLoop(
             session,
             choice.name,
@@ -105,6 +107,7 @@ def chat(
             loop.resume_conversation(earlier)
             session.system = system or session.system
             session.thinking = session.thinking if think is None else thinking
+            session.family = session.family if effort is None else chosen
         try:
             loop.run()
         finally:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dslocal.cli.option_groups import LoadOptions, SamplingOptions, with_option_groups
-from dslocal.cli.options import AsJson, FamilyFlag, ModelFlag, Mtp, Think, ThinkBudget
+from dslocal.cli.options import AsJson, Effort, FamilyFlag, ModelFlag, Mtp, Think, ThinkBudget
 
 if TYPE_CHECKING:
     from dslocal import prompts
@@ -52,6 +52,7 @@ def evaluate(
     ] = None,
     mtp: Mtp = "auto",
     think: Think = None,
+    effort: Effort = None,
     math: Annotated[
         bool,
         typer.Option("--math/--no-math", help="Ask for a boxed answer, as the vendor words it."),
@@ -80,6 +81,7 @@ def evaluate(
     An answer is right when its final answer, boxed or said to be the answer, equals the known one:
     1/2 = 0.5 = \\frac{1}{2}.
     """
+    from dslocal import prompts
     from dslocal.cli import session_setup, user_settings
     from dslocal.cli.measuring.evaluation_run import EvaluationRun
     from dslocal.evaluation import results
@@ -88,6 +90,8 @@ def evaluate(
 
     problems, digest = read_problems(file)
     prepared = session_setup.prepare_model(model, family)
+    chosen, think = prompts.choose_effort(prepared.family, effort, think)
+    prepared = replace(prepared, family=chosen)
     flags = sampling.flags(think_budget)
     run = EvaluationRun(
         name=_model_name(model),

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dslocal.cli.option_groups import LoadOptions, NamedModel, with_option_groups
-from dslocal.cli.options import FamilyFlag, MathFlag, Think
+from dslocal.cli.options import Effort, FamilyFlag, MathFlag, Think
 from dslocal.cli.serving.serve_options import ServeOptions
 from dslocal.errors import DslocalError, UsageError
 
@@ -34,6 +35,7 @@ def serve(
     model: NamedModel,
     options: ServeOptions,
     think: Think = None,
+    effort: Effort = None,
     math: MathFlag = None,
     load: LoadOptions,
     family: FamilyFlag = None,
@@ -57,7 +59,7 @@ def serve(
 
     _check_options(options, quiet=quiet, log_prompts=log_prompts)
     access = access_policy(options, new_token())
-    file = session_setup.prepare_model(model.name, family)
+    file, think = _with_effort(session_setup.prepare_model(model.name, family), effort, think)
     thinking = user_settings.chosen_thinking(file.family, think).value
     _print_advice(file, thinking)
 
@@ -88,6 +90,16 @@ def serve(
         run_server(server, listener, grace_s=options.grace, on_ready=on_ready)
         queue.threads.shutdown()
     messages.print_stopped()
+
+
+def _with_effort(
+    file: ModelFile, effort: str | None, think: bool | None
+) -> tuple[ModelFile, bool | None]:
+    """Return ``file`` with the effort of requests that name none, and whether they reason."""
+    from dslocal import prompts
+
+    choice = prompts.choose_effort(file.family, effort, think)
+    return replace(file, family=choice.family), choice.think
 
 
 def _print_open_webui(

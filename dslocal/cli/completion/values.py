@@ -40,6 +40,11 @@ def families(incomplete: str) -> list[str]:
     return _matching(incomplete, lambda: prompts.FAMILIES)
 
 
+def efforts(incomplete: str) -> list[str]:
+    """Offer efforts of reasoning."""
+    return _matching(incomplete, lambda: ("none", "low", "high", "max"))
+
+
 def templates(incomplete: str) -> list[str]:
     """Offer names of templates in config.toml."""
     from dslocal import home

@@ -200,6 +200,14 @@ class Family:
             self.effort_named(effort)
         return self.format.render([_as_known_elsewhere(m) for m in messages], thinking, tools)
 
+    def with_effort(self, name: str | None) -> Family:
+        """Return the family with another default effort; itself for None.
+
+        Raises:
+            UsageError: If there is no such effort, or the family knows none.
+        """
+        return self if name is None else replace(self, default_effort=self.effort_named(name))
+
     def effort_named(self, name: str | None) -> str:
         """Return the family's effort that ``name`` means; the default for None.
 

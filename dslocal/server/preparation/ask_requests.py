@@ -22,7 +22,7 @@ def prepare_ask(served: ServedModel, request: AskRequest) -> list[PreparedReques
         raise ApiError(
             404, "another model is served here", code="model_not_found", param="fingerprint"
         )
-    family = prompts.FAMILIES[request.family]
+    family = prompts.FAMILIES[request.family].with_effort(request.effort or None)
     settings = family.defaults
     for name, value in request.settings.items():
         if value is not None:

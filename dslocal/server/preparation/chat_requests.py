@@ -46,7 +46,13 @@ def prepare_chat(served: ServedModel, request: ChatRequest) -> list[PreparedRequ
         family = with_one_call(family)
     prepared = PreparedRequest(
         family=family,
-        prompt=family.render(messages, reasoning.thinking, tools),
+        prompt=family.render(
+            messages,
+            reasoning.thinking,
+            tools,
+            effort=reasoning.effort,
+            schema=constraint.schema if constraint else None,
+        ),
         settings=_settings(served, request, reasoning),
         seed=seed_of(request),
         n=request.n or 1,

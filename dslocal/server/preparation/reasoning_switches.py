@@ -30,12 +30,12 @@ class Switch:
     Attributes:
         field: The field's name.
         is_on: Whether the answer begins with reasoning.
-        is_level: Whether it says how much, which DeepSeek's models are not told.
+        level: How much, where it says that; only some of DeepSeek's models are told.
     """
 
     field: str
     is_on: bool
-    is_level: bool = False
+    level: str = ""
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,7 @@ class ReasoningChoice:
         budget: Tokens of reasoning at most; None for no limit.
         budget_field: The field that has the budget.
         is_hidden: Whether the reasoning is left out of the response.
+        effort: How thoroughly the model reasons; None for the family's default.
         ignored: What was not obeyed.
     """
 
@@ -54,6 +55,7 @@ class ReasoningChoice:
     budget: int | None
     budget_field: str
     is_hidden: bool
+    effort: str | None = None
     ignored: tuple[IgnoredField, ...] = ()
 
 
@@ -78,13 +80,13 @@ def read_reasoning(
     elif switches:
         _refuse_switch(served, switches)
         thinking = without
-    ignored = [
-        IgnoredField(switch.field, _level_note(served))
-        for switch in switches
-        if switch.is_level and switch.is_on
-    ]
+    levels = [switch for switch in switches if switch.level and switch.is_on]
+    _refuse_two_levels(levels)
+    effort = levels[0].level if levels and served.family.efforts else None
+    untold = [] if served.family.efforts else levels
+    ignored = tuple(IgnoredField(switch.field, _level_note(served)) for switch in untold)
     field, budget = _budget(request)
-    return ReasoningChoice(thinking, budget, field, _is_hidden(request), tuple(ignored))
+    return ReasoningChoice(thinking, budget, field, _is_hidden(request), effort, ignored)
 
 
 def _switches(request: ChatRequest) -> Iterator[Switch]:
@@ -131,7 +133,7 @@ def _level(field: str, level: str | None) -> Iterator[Switch]:
     if level in WITHOUT:
         yield Switch(field, is_on=False)
     elif level in LEVELS:
-        yield Switch(field, is_on=True, is_level=True)
+        yield Switch(field, is_on=True, level=level)
     else:
         known = ", ".join((WITHOUT[0], *LEVELS))
         raise ApiError(422, f"{field}: {level[:40]!r} is not one of {known}", param=field)
@@ -147,10 +149,20 @@ def _refuse_contradiction(switches: list[Switch]) -> None:
             )
 
 
+def _refuse_two_levels(levels: list[Switch]) -> None:
+    for switch in levels[1:]:
+        if switch.level != levels[0].level:
+            raise ApiError(
+                400,
+                f"{levels[0].field} and {switch.field} contradict each other: send one of them",
+                param=switch.field,
+            )
+
+
 def _refuse_switch(served: ServedModel, switches: list[Switch]) -> None:
     """Refuse to enable reasoning that the family does not have; a level alone is only noted."""
     for switch in switches:
-        if not switch.is_level:
+        if not switch.level:
             raise ApiError(
                 400, f"{served.name} has no reasoning that could be enabled", param=switch.field
             )

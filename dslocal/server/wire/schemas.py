@@ -318,6 +318,7 @@ class AskRequest(RequestSchema):
     text: str
     system: str = ""
     thinking: Literal["forced", "free", "bypassed", "none"]
+    effort: str = ""
     settings: dict[str, Any]
     seed: Seed
     top_logprobs: Annotated[int, Field(ge=0, le=MAX_LOGPROBS)] | None = None

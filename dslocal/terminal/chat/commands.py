@@ -139,6 +139,12 @@ COMMANDS = {
         setting_commands.set_thinking,
         setting_commands.suggest_thinking,
     ),
+    "effort": Command(
+        "/effort [LEVEL]",
+        "how thoroughly V4 reasons: none, low, high, max",
+        setting_commands.set_effort,
+        setting_commands.suggest_efforts,
+    ),
     "set": Command(
         "/set [NAME VALUE]",
         "temperature, top_p, max_tokens, …; math (on, off, auto)",

@@ -382,6 +382,7 @@ class ChatLoop:
         session, conversation = self.session, self.conversation
         conversation.system = session.system
         conversation.thinking = session.thinking.value if session.thinking else ""
+        conversation.effort = session.family.default_effort
         if not history and not conversation.history:
             return
         try:

@@ -95,6 +95,29 @@ def suggest_thinking(loop: ChatLoop, typed: str) -> Suggestions:
     return [] if " " in typed else [(choice, "") for choice in THINKING_CHOICES]
 
 
+def set_effort(loop: ChatLoop, text: str) -> None:
+    """/effort: say how thoroughly the model reasons, or show it."""
+    session = loop.session
+    efforts = session.family.efforts
+    if not efforts:
+        raise UsageError(f"/effort: {session.family.title} knows no effort of reasoning")
+    if not text:
+        loop.notify(f"effort {session.family.default_effort}, of {', '.join(efforts)}")
+        return
+    if text == "none":
+        session.thinking = prompts.Thinking.BYPASSED
+        loop.notify("thinking off")
+        return
+    session.family = session.family.with_effort(text)
+    session.thinking = prompts.Thinking.FORCED
+    loop.notify(f"effort {session.family.default_effort}")
+
+
+def suggest_efforts(loop: ChatLoop, typed: str) -> Suggestions:
+    """Return the efforts of the model's family."""
+    return [] if " " in typed else [(name, "") for name in ("none", *loop.session.family.efforts)]
+
+
 def change_setting(loop: ChatLoop, text: str) -> None:
     """/set: change a setting of sampling or the directive for mathematics, or show all."""
     typed_name = text.partition(" ")[0]

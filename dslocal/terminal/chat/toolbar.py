@@ -55,6 +55,8 @@ def toolbar_parts(
         parts.append(ToolbarPart(2, f"{files} file{'s' if files > 1 else ''} attached"))
     if session.thinking and session.thinking is not session.family.default_thinking:
         parts.append(ToolbarPart(4, f"thinking {session.thinking.value}"))
+    elif session.family.efforts:
+        parts.append(ToolbarPart(4, f"effort {session.family.default_effort}"))
     return parts
 
 
