@@ -10,14 +10,14 @@ import re
 from dslocal.gguf.header import GgufHeader, main_type
 
 GUESSED_BIT = 1024  # of general.file_type: llama.cpp guessed it
-# A key of models.yaml: "Q4_K_M".
-NAME = "[A-Z][A-Z0-9_]{1,31}"
+# A key of models.yaml: "Q4_K_M", "V4-IQ2".
+NAME = "[A-Z][A-Z0-9_-]{1,31}"
 # What an installed model is called after the colon, whatever program made the file: "UD-Q4_K_XL".
 LABEL = "[A-Za-z0-9][A-Za-z0-9._-]{0,31}"
 # A part of the name of a published file, in upper case: "DEEPSEEK-R1-Q4_K_M-00001-OF-00009".
 IN_FILE_NAME = r"(?<![A-Z0-9])(I?Q\d_[A-Z0-9_]+?|BF16|F16|F32)(?=[.\-]|$)"
 # The end of what other programs call a model: "deepseek-r1:7b-q4_K_M", "R1-fp16".
-IN_NAME = r"(?:(?:ud|i1)[-._]?)?(?:i?q\d\w*|tq\d_\d|bf16|fp?16|f32|mxfp4\w*)"
+IN_NAME = r"(?:v4-i?q[23]|(?:(?:ud|i1)[-._]?)?(?:i?q\d\w*|tq\d_\d|bf16|fp?16|f32|mxfp4\w*))"
 AT_END = rf"[-._ ]{IN_NAME}$"
 OTHER_WORDS = {"FP16": "F16", "LATEST": ""}  # other programs' words for a quantization, or for any
 

@@ -80,6 +80,15 @@ def _one_name(section: Section, key: str) -> list[str]:
     return [names[0]]
 
 
+def _integers(section: Section, key: str) -> list[int]:
+    data = section.values[key].data
+    items = [item.data for item in data] if isinstance(data, list) else []
+    numbers = [n for n in items if isinstance(n, int) and not isinstance(n, bool)]
+    if not items or len(numbers) < len(items) or not 0 <= min(numbers) <= max(numbers) < 1 << 24:
+        raise section.fail(key, "is not a list of whole numbers")
+    return numbers
+
+
 def _rope_scaling(section: Section, key: str) -> dict[str, Any]:
     return section.section(key).read(ROPE_SCALING)
 
@@ -231,6 +240,24 @@ CONFIG: dict[str, Rule] = {
     "norm_topk_prob": Section.flag,
     "routed_scaling_factor": Section.number,
     "num_nextn_predict_layers": Section.integer_or_zero,
+    "index_n_heads": Section.integer,
+    "index_head_dim": Section.integer,
+    "index_topk": Section.integer,
+    "o_groups": Section.integer,
+    "o_lora_rank": Section.integer,
+    "sliding_window": Section.integer,
+    "compress_ratios": _integers,
+    "compress_rope_theta": Section.number,
+    "hc_mult": Section.integer,
+    "hc_sinkhorn_iters": Section.integer,
+    "hc_eps": Section.number,
+    "num_hash_layers": Section.integer_or_zero,
+    "swiglu_limit": Section.number,
+    "expert_dtype": Section.text,
+    "dspark_block_size": Section.integer,
+    "dspark_markov_rank": Section.integer,
+    "dspark_noise_token_id": Section.integer_or_zero,
+    "dspark_target_layer_ids": _integers,
     "rms_norm_eps": Section.number,
     "rope_theta": Section.number,
     "rope_scaling": nullable(_rope_scaling),
@@ -239,7 +266,6 @@ CONFIG: dict[str, Rule] = {
 REQUIRED_CONFIG = (
     "architectures",
     "hidden_size",
-    "intermediate_size",
     "num_hidden_layers",
     "num_attention_heads",
     "vocab_size",
@@ -380,7 +406,9 @@ def _config_of(section: Section, values: Mapping[str, Any], shape: Shape) -> Map
 
 
 def _require_config(section: Section, config: Mapping[str, Any]) -> None:
-    for key in REQUIRED_CONFIG:
+    # of V4 all feed-forward parts are experts
+    width = "moe_intermediate_size" if "compress_ratios" in config else "intermediate_size"
+    for key in (*REQUIRED_CONFIG, width):
         if key not in config:
             raise section.fail("config", f"{key} is missing")
 

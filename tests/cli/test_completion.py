@@ -72,7 +72,7 @@ OFFERED: dict[str, tuple[str, list[str]]] = {
     "topics": ("dslocal help exit", ["exit-codes"]),
     "types of cache": ("dslocal ask --kv q", ["q8_0", "q4_0"]),
     "types of cache, with =": ("dslocal ask --kv=q8", ["q8_0"]),
-    "families": ("dslocal ask --family v3", ["v3.1", "v3-0324", "v3"]),
+    "families": ("dslocal ask --family v3", ["v3.2-speciale", "v3.2", "v3.1", "v3-0324", "v3"]),
     "shells": ("dslocal completion ", ["bash", "fish", "zsh"]),
     "nothing for a question": ("dslocal ask wha", [""]),
     "nothing that is unknown": ("dslocal ask -m zzz", [""]),

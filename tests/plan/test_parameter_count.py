@@ -68,6 +68,10 @@ PUBLISHED = (
 )
 BYTES = (
     ("deepseek-v3", 688.6e9, "the hub's size of its safetensors files"),
+    ("deepseek-v3.2", 690e9, "the hub's size of its safetensors files"),
+    ("deepseek-v4-flash", 159_609_485_896, "total_size in its index"),
+    ("deepseek-v4-flash-0731", 166_878_536_440, "total_size in its index"),
+    ("deepseek-v4-pro-0813", 892_727_580_904, "total_size in its index"),
     ("deepseek-v2-lite", 31.4e9, "the hub's size of its safetensors files"),
     ("deepseek-r1-distill-qwen-7b", 15.2e9, "the hub's size of its safetensors files"),
     ("deepseek-llm-67b-chat", 134.8e9, "the hub's size of its files"),
@@ -111,7 +115,7 @@ def test_figures_of_three_digits_are_met_within_the_tolerance_alone() -> None:
 def test_models_yaml_says_the_same(name: str) -> None:
     entry, found = REGISTRY[name], counted(name)
     lookup = (
-        0 if "kv_lora_rank" in entry.config else found.embedding
+        0 if {"kv_lora_rank", "hc_mult"} & set(entry.config) else found.embedding
     )  # counted with the active ones up to DeepSeekMoE
     assert found.total / BILLION == pytest.approx(entry.parameters, rel=TOLERANCE)
     assert close(found.active + lookup, str(entry.active))
