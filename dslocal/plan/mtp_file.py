@@ -12,7 +12,7 @@ from pathlib import Path
 
 from dslocal.errors import GgufError
 from dslocal.gguf.header import GgufHeader, read_header
-from dslocal.plan.memory.shape import can_draft
+from dslocal.plan.memory.shape import MTP_ARCHITECTURES, can_draft
 
 SUFFIX = "-mtp.gguf"  # of a sidecar that is found without being named
 SHARED_KEYS = (  # what the layer and the model must agree on
@@ -88,7 +88,7 @@ def _check_match(header: GgufHeader, layer: GgufHeader, n_layer: int, name: str)
         name: what the layer's file is called in messages.
     """
     arch = layer.architecture
-    is_mtp_file = arch == "deepseek2" and layer.of_arch("nextn_predict_layers") == 1
+    is_mtp_file = arch in MTP_ARCHITECTURES and layer.of_arch("nextn_predict_layers") == 1
     if arch != header.architecture or not is_mtp_file:
         raise GgufError(
             f"{name}: no MTP layer for a model of architecture {header.architecture!r:.40}",

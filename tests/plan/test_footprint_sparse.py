@@ -13,8 +13,10 @@ import pytest
 from support.checkpoints.damage import convert_to
 from support.checkpoints.tiny_checkpoints import write_checkpoint
 from support.cli.running import Run
+from support.gguf.gguf_changes import parts_of
 from support.gguf.tiny_v4 import V4_FLASH, V4_PRO, write_tiny_v4, write_v4_header
 
+from dslocal.api.conversion import convert
 from dslocal.engine import LlamaContext, LlamaModel
 from dslocal.engine.sizing.no_alloc import exact_memory_uses
 from dslocal.errors import GgufError
@@ -55,9 +57,36 @@ def tiny_v3_2(path: Path) -> Path:
     return path
 
 
+MTP_CONFIGS = (
+    LoadConfig(4096),
+    LoadConfig(4096, n_outputs=4, mtp=True),
+    LoadConfig(32768, n_ubatch=128, n_outputs=4, mtp=True),
+    LoadConfig(4096, flash_attn=False, n_outputs=4, mtp=True),
+)
+
+
+def tiny_v4_with_mtp(path: Path) -> Path:
+    """A V4 with its MTP layer in the same file, as other converters may write it."""
+    folder = path.parent / "v4"
+    write_checkpoint(folder, "deepseek-v4")
+    main, layer = path.parent / "main.gguf", path.parent / "layer.gguf"
+    convert(folder, main, quant="Q8_0")
+    convert(folder, layer, quant="Q8_0", mtp="only")
+    joined, drafter = parts_of(main), parts_of(layer)
+    joined.tensors |= {
+        name: tensor for name, tensor in drafter.tensors.items() if name.startswith("blk.5.")
+    }
+    joined.metadata |= {
+        key: value for key, value in drafter.metadata.items() if key.startswith("deepseek4.")
+    }
+    return joined.write(path)
+
+
 MODELS: dict[str, tuple[Callable[[Path], Path], tuple[LoadConfig, ...]]] = {
     "tiny V3.2": (tiny_v3_2, CONFIGS),
+    "tiny V3.2, drafting": (tiny_v3_2, MTP_CONFIGS),
     "tiny V4": (write_tiny_v4, V4_CONFIGS),
+    "tiny V4, drafting": (tiny_v4_with_mtp, MTP_CONFIGS),
 }
 PUBLISHED = {
     "V4-Flash": (lambda path: write_v4_header(path, V4_FLASH), V4_CONFIGS),

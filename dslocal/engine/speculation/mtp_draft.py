@@ -159,8 +159,9 @@ class MtpDrafter:
             reason = llama_log.first_complaint("out of memory")
             raise EngineError(f"{self._layer.path.name}: no context for its MTP layer: {reason}")
         # States of all tokens: told to keep those of tokens with logits, llama.cpp keeps the first
-        # of the batch instead.
-        self._ext.llama_set_embeddings_nextn(handle, True, False)
+        # of the batch instead. V4's layer only gives those of tokens with logits.
+        only_outputs = self._layer.header.architecture == "deepseek4"
+        self._ext.llama_set_embeddings_nextn(handle, True, only_outputs)
         return handle
 
     def _set_pending(self, tokens: list[int], hidden: Rows) -> None:

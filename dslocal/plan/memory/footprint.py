@@ -72,7 +72,7 @@ def footprint(header: GgufHeader, load_config: LoadConfig, gpu: GpuKind = "cuda"
         weights=weights(header, shape, load_config),
         kv=kv_cache(shape, load_config),
         compute=compute_buffers(header, shape, load_config, gpu),
-        output=DeviceShare(0, output_bytes(shape.n_vocab, shape.n_embd, load_config)),
+        output=DeviceShare(0, output_bytes(shape.n_vocab, shape.n_embd * shape.n_hc, load_config)),
         overhead=overhead(shape, load_config, gpu),
     )
 

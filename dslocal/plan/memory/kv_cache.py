@@ -31,7 +31,8 @@ def kv_cache(shape: ModelShape, load_config: LoadConfig) -> DeviceShare:
     The MTP layer's, if it is loaded, belongs to a context of its own. Source: llama.cpp,
     src/llama-kv-cache.cpp, constructor of ``llama_kv_cache``.
     """
-    n_layer = shape.n_layer_all if load_config.mtp else shape.n_layer
+    has_mtp_layer = load_config.mtp or shape.compress_ratios
+    n_layer = shape.n_layer_all if has_mtp_layer else shape.n_layer
     on_gpu = in_ram = 0
     for layer in range(n_layer):
         nbytes = load_config.n_seq * _layer_bytes(shape, load_config, layer)
@@ -74,7 +75,9 @@ def _layer_bytes(shape: ModelShape, load_config: LoadConfig, layer: int) -> int:
         return cells * row
     n_ubatch = min(load_config.n_ubatch, load_config.n_ctx)
     nbytes = window_rows(shape, cells, n_ubatch) * load_config.kv_type.nbytes(shape.n_embd_k_gqa)
-    ratio = shape.compress_ratios[layer] if layer < shape.n_layer else 0
+    if layer >= shape.n_layer:  # unused rows, and keys and values of the context that drafts
+        return nbytes * (3 if load_config.mtp else 1)
+    ratio = shape.compress_ratios[layer]
     if not ratio:
         return nbytes
     rows = compressed_rows(cells, ratio)

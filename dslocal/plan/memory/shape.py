@@ -20,6 +20,7 @@ from .validate import MAX_EXPERTS, validate_shape, validate_types
 
 ARCHITECTURES = ("deepseek4", "deepseek32", "deepseek2", "deepseek", "llama", "qwen2", "qwen3")
 MLA_ARCHITECTURES = ("deepseek32", "deepseek2")
+MTP_ARCHITECTURES = ("deepseek4", "deepseek32", "deepseek2")
 COMPRESS_RATIOS = (0, 4, 128)
 MAX_NUMBER = (1 << 31) - 1  # of any number: products are made of them
 _ROUTED = re.compile(r"blk\.(\d+)\.ffn_(?:up|down|gate|gate_up)_(?:ch|)exps")
@@ -333,17 +334,20 @@ def is_legacy_mla(header: GgufHeader) -> bool:
 
 
 def can_draft(header: GgufHeader) -> bool:
-    """Return whether the file has an MTP layer that llama.cpp can use: exactly one, with MLA.
+    """Return whether the file has an MTP layer that llama.cpp can use: exactly one.
 
     Some files say that there is one and leave it out; llama.cpp would abort the process over a
-    context for it. Source: llama.cpp, src/models/deepseek2.cpp, ``graph_mtp``.
+    context for it. Source: llama.cpp, src/models/deepseek2.cpp, deepseek32.cpp and deepseek4.cpp,
+    ``graph_mtp``.
     """
-    if header.architecture != "deepseek2" or header.of_arch("nextn_predict_layers") != 1:
+    if header.architecture not in MTP_ARCHITECTURES or header.of_arch("nextn_predict_layers") != 1:
         return False
     shape = shape_of(header)
+    if not shape.is_mla and not shape.compress_ratios:
+        return False
     names = {tensor.name for tensor in header.tensors}
     needed = ("nextn.eh_proj", "attn_q_a", "ffn_gate_inp")
-    return shape.is_mla and all(f"blk.{shape.n_layer}.{part}.weight" in names for part in needed)
+    return all(f"blk.{shape.n_layer}.{part}.weight" in names for part in needed)
 
 
 def moe_layers(header: GgufHeader) -> list[int]:

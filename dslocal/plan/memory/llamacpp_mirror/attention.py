@@ -20,7 +20,7 @@ METAL_MAX_ROWS = 32
 
 def build_self_attention(ctx: GraphContext, cur: Node) -> Node:
     """Return what the heads of a layer give, before its output projection."""
-    if ctx.shape.n_indexer_head:
+    if ctx.shape.n_indexer_head and not ctx.layer.is_mtp:
         return _build_sparse_mla(ctx, cur)
     if ctx.shape.is_mla:
         return _build_mla(ctx, _build_query(ctx, cur), cur)

@@ -131,12 +131,25 @@ class CompressedAttention:
         cur = build_moe_ffn(ctx, cur, n_tokens, selected)
         return self._hc_post(cur, inp, hc)
 
-    def build_head(self, inp: Node) -> Node:
+    def build_mtp_layer(self, inp: Node) -> Node:
+        """Return what the layer gives that drafts. Source: ``graph_mtp``."""
+        ctx, shape = self.ctx, self.ctx.shape
+        rows = (shape.n_embd, ctx.batch.n_tokens)
+        hc = self._hc_pre(inp)
+        cur = ctx.build_norm(hc.stream, rows, "attn_norm")
+        inp = self._hc_post(self._attention(cur, 0), inp, hc)
+        hc = self._hc_pre(inp)
+        cur = ctx.build_norm(hc.stream, rows, "ffn_norm")
+        cur = build_moe_ffn(ctx, cur, ctx.batch.n_tokens)
+        return self._hc_post(cur, inp, hc)
+
+    def build_head(self, inp: Node, *, is_mtp: bool = False) -> Node:
         """Return the rows whose logits are wanted, of all streams joined and normalised."""
         graph, shape = self.graph, self.ctx.shape
         n_outputs = self.ctx.batch.n_outputs
         wide = (shape.n_embd * shape.n_hc, n_outputs)
         flat = graph.op(wide, graph.view(inp), self.ctx.inp_out_ids)
+        flat.is_output = is_mtp  # the state that the next draft continues from
         normalised = graph.op(wide, graph.view(graph.view(flat)), inplace=True)
         weights = graph.op((shape.n_hc, n_outputs), normalised)
         for _ in range(4):  # times scale, plus base, sigmoid, plus epsilon
@@ -377,6 +390,23 @@ class CompressedAttention:
     def _rotate(self, cur: Node, rotation: Node, shape: tuple[int, ...]) -> Node:
         """Source: src/llama-impl.h, ``llama_mul_mat_hadamard``."""
         return self.graph.view(self.graph.op(shape, rotation, self.graph.view(cur)))
+
+
+def build_mtp_graph(ctx: GraphContext) -> Node:
+    """Return the same for the context that drafts with the MTP layer."""
+    graph, shape = ctx.graph, ctx.shape
+    n_tokens = ctx.batch.n_tokens
+    attention = CompressedAttention(ctx)
+    ctx.enter_layer(LayerKind(is_moe=True, is_mtp=True), NOTHING_IN_RAM)
+    streams = (shape.n_embd, shape.n_hc, n_tokens)
+    states = graph.input(shape.n_embd * shape.n_hc, n_tokens)
+    h_norm = ctx.build_norm(graph.view(states), streams)
+    embeddings = graph.op((shape.n_embd, n_tokens), ctx.inp_tokens)
+    e_norm = graph.view(ctx.build_norm(embeddings, (shape.n_embd, n_tokens)))
+    joined = (2 * shape.n_embd, shape.n_hc, n_tokens)
+    concat = graph.op(joined, graph.op(streams, e_norm), h_norm)
+    cur = attention.build_mtp_layer(graph.op(streams, concat))
+    return attention.build_head(cur, is_mtp=True)
 
 
 def build_graph(ctx: GraphContext, inp: Node, host: HostResident = NOTHING_IN_RAM) -> Node:

@@ -13,6 +13,7 @@ from dslocal.plan.memory.shape import ModelShape
 from .allocator import Node
 from .attention import build_self_attention
 from .compressed_attention import build_graph as build_compressed
+from .compressed_attention import build_mtp_graph as build_compressed_mtp
 from .experts import build_moe_ffn
 from .graph_context import GraphContext
 from .micro_batch import (
@@ -69,6 +70,10 @@ def reserve_mtp_graph(shape: ModelShape, batch: MicroBatch) -> int:
     an output. Source: src/models/deepseek2.cpp, ``graph_mtp``.
     """
     ctx = GraphContext(shape, batch)
+    if shape.compress_ratios:
+        result_norm = build_compressed_mtp(ctx)
+        result_norm.is_output = True
+        return _buffer_size_with_logits(ctx, result_norm)
     graph, n_embd = ctx.graph, shape.n_embd
     n_tokens = batch.n_tokens
     rows = (n_embd, n_tokens)
@@ -76,7 +81,7 @@ def reserve_mtp_graph(shape: ModelShape, batch: MicroBatch) -> int:
     e_norm = ctx.build_norm(tok_embd, rows)
     h_norm = ctx.build_norm(graph.input(n_embd, n_tokens), rows)
     concat = graph.op((2 * n_embd, n_tokens), e_norm, h_norm)
-    ctx.enter_layer(LayerKind(is_moe=True), NOTHING_IN_RAM)
+    ctx.enter_layer(LayerKind(is_moe=True, is_mtp=True), NOTHING_IN_RAM)
     cur = _build_layer(ctx, graph.op(rows, concat), is_last=False)
     h_nextn = ctx.build_norm(cur, rows)
     h_nextn.is_output = True

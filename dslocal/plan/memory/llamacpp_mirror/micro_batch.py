@@ -70,8 +70,10 @@ class LayerKind:
         is_moe: whether it has experts.
         in_ram: whether it is in RAM though it is computed on the GPU.
         experts_in_ram: whether its experts are.
+        is_mtp: whether it is an MTP layer, which V3.2 gives no indexer.
     """
 
     is_moe: bool
     in_ram: bool = False
     experts_in_ram: bool = False
+    is_mtp: bool = False
