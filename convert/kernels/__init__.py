@@ -184,6 +184,7 @@ def arithmetic_of(kinds: Iterable[GgmlType]) -> str:
 
     Kernels round as ggml does on x86-64, wherever they run. ggml itself is compiled for other
     processors with fused multiply-adds, which round once instead of twice: its blocks differ there.
+    That holds for the few blocks too that a kernel leaves to it, such as of denormal weights.
     """
     machine = platform.machine()
     if machine in ("x86_64", "AMD64"):
