@@ -43,6 +43,7 @@ _MODULES = {
         "NotFoundError",
         "OutOfMemoryError",
         "SchemaError",
+        "UnreachableError",
         "UnsupportedModelError",
         "UsageError",
     ),
@@ -78,6 +79,7 @@ __all__ = [
     "Timings",
     "Tool",
     "ToolCall",
+    "UnreachableError",
     "UnsupportedModelError",
     "Usage",
     "UsageError",
@@ -106,6 +108,7 @@ if TYPE_CHECKING:
         NotFoundError,
         OutOfMemoryError,
         SchemaError,
+        UnreachableError,
         UnsupportedModelError,
         UsageError,
     )

@@ -162,7 +162,7 @@ def test_errors_are_as_documented() -> None:
         for name, value in vars(errors).items()
         if isinstance(value, type) and issubclass(value, errors.DslocalError)
     }
-    assert {*classes, "ExitCode"} == set(errors.__all__)
+    assert {*classes, "ExitCode", "Terminated"} == set(errors.__all__)
     documented = documented_errors()
     assert set(documented) == set(classes)
     for name, (code, parent) in documented.items():

@@ -146,6 +146,7 @@ def open_context(file: ModelFile, chosen: Overrides) -> Iterator[LlamaContext]:
         notify,
     ) as context:
         remember_loaded(file.path)
+        context.model.on_first_evaluation(supervisor.confirm_work)
         yield context
 
 

@@ -65,7 +65,9 @@ CRASHES = {
 }
 
 # The first character of a message from the child says what it is.
-SUBJECT, LAST_WORDS = "n", "w"
+SUBJECT = "n"
+LAST_WORDS = "w"
+WORKS = "k"
 _tell_parent: list[Callable[[str, str], None]] = []  # in a child: sends a message of a kind
 
 
@@ -76,7 +78,8 @@ def continue_in_child(on_crash: Callable[[], None] = lambda: None) -> None:
     whose threads and GPUs do not survive a fork.
 
     Args:
-        on_crash: Is called in the parent where the child did not end by itself.
+        on_crash: Is called in the parent where the child did not end by itself, unless it had
+            called :func:`confirm_work` before.
     """
     if _tell_parent or not _can_fork():
         return
@@ -91,7 +94,7 @@ def continue_in_child(on_crash: Callable[[], None] = lambda: None) -> None:
         os.close(message_writer)
         status = _wait_for(child)
         messages = _read_messages(message_reader)
-        if _is_crash(status, messages):
+        if _is_crash(status, messages) and WORKS not in messages:
             on_crash()
         os._exit(_report_end(status, messages, terminal))
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
@@ -106,6 +109,12 @@ def set_subject(name: str) -> None:
     """Set what the work is about from now on, for the line that says how it ended."""
     for tell in _tell_parent:
         tell(SUBJECT, name)
+
+
+def confirm_work() -> None:
+    """Tell the parent that the model works: a later crash undoes nothing."""
+    for tell in _tell_parent:
+        tell(WORKS, "")
 
 
 def _can_fork() -> bool:

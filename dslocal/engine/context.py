@@ -221,6 +221,7 @@ class LlamaContext:
             if left < start:
                 self._forget_behind(left)
             raise
+        self.model.report_evaluated()
         self.ids += ids
         if self.memory.is_checkpoint_due(len(self.ids)):
             self.save_checkpoint()

@@ -85,6 +85,17 @@ class LlamaModel:
         self.n_vocab: int = self._low.llama_vocab_n_tokens(self._vocab)
         self.n_ctx_train: int = self._low.llama_model_n_ctx_train(self.handle)
         self._pieces: dict[int, bytes] = {}
+        self._on_evaluated: Callable[[], None] | None = None
+
+    def on_first_evaluation(self, call: Callable[[], None]) -> None:
+        """Have ``call`` called once, when a context of the model has evaluated something."""
+        self._on_evaluated = call
+
+    def report_evaluated(self) -> None:
+        """Take note that a context has evaluated something. For contexts."""
+        if self._on_evaluated is not None:
+            call, self._on_evaluated = self._on_evaluated, None
+            call()
 
     def _load(self, on_progress: Callable[[float], None] | None) -> Any:
         llama_log.clear()

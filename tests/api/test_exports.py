@@ -32,6 +32,7 @@ PUBLIC = [
     "Timings",
     "Tool",
     "ToolCall",
+    "UnreachableError",
     "UnsupportedModelError",
     "Usage",
     "UsageError",

@@ -226,7 +226,7 @@ def test_a_gguf_file_behind_a_url() -> None:
         ("r1-qwen-7b", "deepseek-r1-distill-qwen-7b"),
         ("deepseek-r1:9b", "deepseek-r1-distill-qwen-7b"),
         ("coder-v2-lite-instrct", "deepseek-coder-v2-lite-instruct"),
-        ("deepseek-v3.2", "deepseek-v3.1"),
+        ("deepseek-v3.3", "deepseek-v3.2"),
         ("nanno", "nano"),
         ("DeepSeek-R1-Distill-Qwen-7B.gguf", "deepseek-r1-distill-qwen-7b"),
     ],

@@ -91,7 +91,9 @@ def test_show_says_it(run: Run, nano: Path, tmp_path: Path, name: str) -> None:
 def test_fit_and_the_first_use_say_it_once(own: Run, nano: Path, tmp_path: Path, name: str) -> None:
     change, said = USABLE[name]
     file = changed(nano, tmp_path, change)
-    assert said in own.inside("fit", file).stderr.decode()
+    planned = own.inside("fit", file).stderr.decode()
+    assert said in planned
+    assert planned.startswith(f"dslocal: {file.name}: ")
     first, second = (own.inside("ask", "-m", file, "hello") for _ in range(2))
     assert (first.returncode, second.returncode) == (0, 0), first.stderr
     assert said in first.stderr.decode()

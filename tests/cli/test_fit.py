@@ -292,7 +292,7 @@ def test_a_gguf_file(run: Run, nano: Path, tmp_path: Path) -> None:
         0,
     )
     assert "download" not in text(run, tmp_path / "my model.gguf")
-    large = write_header(tmp_path, "v3")
+    large = write_header(tmp_path, "v3", words=True)
     assert one(run, large)["verdict"] == "ssd"
     assert one(run, large, "--ram", "512GB")["quant"] == "Q4_K"
 
@@ -308,13 +308,14 @@ def test_a_checkpoint_folder(run: Run) -> None:
 
 def test_a_legacy_mla_file_is_named_with_both_sizes(run: Run, tmp_path: Path) -> None:
     args = ("--ram", "1024GB", "--ctx", "32768", "--kv", "f16")
-    shown = " ".join(text(run, write_header(tmp_path, "v3", legacy=True), *args).split())
+    old = write_header(tmp_path, "v3", legacy=True, words=True)
+    shown = " ".join(text(run, old, *args).split())
     assert (
         "old file made before llama.cpp kept MLA's cache compressed: 152.5 GiB for 32,768 tokens"
         in shown
     )
     assert "a file made today takes 2.1 GiB" in shown
-    assert "old file" not in text(run, write_header(tmp_path, "v3"), *args)
+    assert "old file" not in text(run, write_header(tmp_path, "v3", words=True), *args)
 
 
 def test_explain(run: Run) -> None:

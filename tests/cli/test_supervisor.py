@@ -104,6 +104,22 @@ def test_exits_as_the_child_does(program: str, code: int) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (code, "begun ended\n", "")
 
 
+@pytest.mark.parametrize(
+    ("program", "is_undone"),
+    [
+        ("os.kill(os.getpid(), signal.SIGKILL)", True),
+        ("os.abort()", True),
+        ("supervisor.confirm_work(); os.kill(os.getpid(), signal.SIGKILL)", False),
+        ("os.kill(os.getpid(), signal.SIGTERM)", False),
+        ("sys.exit(1)", False),
+    ],
+)
+def test_a_crash_is_undone_unless_the_work_was_confirmed(program: str, is_undone: bool) -> None:
+    start = "import os, signal, sys\nfrom dslocal.cli import supervisor\n"
+    undo = "supervisor.continue_in_child(on_crash=lambda: os.write(1, b'undone'))\n"
+    assert python(start + undo + program).stdout == ("undone" if is_undone else "")
+
+
 def test_runs_where_it_is_when_llama_cpp_is_loaded() -> None:
     program = (
         "import os; from dslocal.gguf import libraries; libraries.require(); from"

@@ -186,8 +186,10 @@ def _print_faults(assessed: Assessed) -> None:
     from dslocal.terminal.sanitise import one_line
 
     model = assessed.assessment.model
-    for fault in faults_of(model.header) if model.file else ():
-        print(f"dslocal: {one_line(fault)}", file=sys.stderr)
+    if model.file is None:
+        return
+    for fault in faults_of(model.header):
+        print(f"dslocal: {one_line(model.file.name)}: {one_line(fault)}", file=sys.stderr)
 
 
 def _print_one(

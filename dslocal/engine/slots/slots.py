@@ -435,6 +435,7 @@ class SlotPool:
         except EngineError as e:
             self._fail(evaluating, e)
             return
+        self.host.model.report_evaluated()
         tokens = sum(len(ids) for _, ids in shares)
         self._times.record(time.perf_counter() - began, tokens, len(shares))
         self.steps += 1
