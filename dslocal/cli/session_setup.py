@@ -59,7 +59,7 @@ def prepare_model(
 ) -> ModelFile:
     """Find a model's file, convert it when need be, and recognise its family.
 
-    From here on the command runs in a child process: see :mod:`.supervisor`.
+    From here on the command runs in a child process: see :func:`continue_in_child`.
 
     Args:
         model: The option that names the model.
@@ -71,8 +71,7 @@ def prepare_model(
         NotFoundError: There is no such model.
         DslocalError: The file is damaged, or of no known family.
     """
-    before = home.read_state(resolve.LAST).get("model")
-    supervisor.continue_in_child(on_crash=lambda: resolve.restore_last_used(before))
+    continue_in_child()
     for variable, meant in unknown_variables().items():
         near = f"it may be meant as {meant}" if meant else "it has no effect"
         print(f"dslocal: {variable}: there is no such variable ({near})", file=sys.stderr)
@@ -95,6 +94,15 @@ def prepare_model(
             print(f"dslocal: {one_line(path.name)}: {one_line(fault)}", file=sys.stderr)
         return ModelFile(path, header, recognised)
     return ModelFile(path, found.header, prompts.get_family(family) if family else found.family)
+
+
+def continue_in_child() -> None:
+    """Run the command in a child process from here on: see :mod:`.supervisor`.
+
+    Where it crashes, the model used last is the one that it was before.
+    """
+    before = home.read_state(resolve.LAST).get("model")
+    supervisor.continue_in_child(on_crash=lambda: resolve.restore_last_used(before))
 
 
 def say_if_gone() -> None:

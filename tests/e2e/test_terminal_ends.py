@@ -140,6 +140,36 @@ def test_ctrl_z_and_fg(own: Run, answering: bool) -> None:
 
 
 @pytest.mark.slow
+def test_ctrl_z_while_the_model_loads(tmp_path: Path) -> None:
+    own = Run(tmp_path)  # nano is still to be converted
+    with Screen(["/bin/dash", "-i"], own.env({"PS1": "$ ", "BIN": str(BINARY)})) as screen:
+        screen.wait_for("$ ")
+        screen.press('"$BIN" chat nano\r')
+        screen.wait_for("converting")
+        screen.press(CTRL_Z)
+        screen.wait_for("Stopped")
+        screen.wait_for("$ ")
+        assert has_line_mode(screen)
+        assert "^Z" not in screen.text
+        screen.press("fg\r")
+        screen.wait_for(READY)
+        screen.press("/exit\r")
+        screen.wait_for("$ ")
+        screen.press("exit\r")
+        screen.leave()
+
+
+@pytest.mark.slow
+def test_what_is_typed_while_the_model_loads_is_in_the_first_line(tmp_path: Path) -> None:
+    with Screen([str(BINARY), "chat", "nano"], Run(tmp_path).env()) as screen:
+        screen.wait_for("converting")
+        assert not has_line_mode(screen)  # nothing is echoed into the progress
+        screen.press("What is the capital of Pez\x7fru?\r/exit\r")
+        screen.wait_for("Lima")
+        assert screen.leave() == 0
+
+
+@pytest.mark.slow
 def test_stopped_and_continued_by_another_process(own: Run) -> None:
     """SIGTSTP and SIGCONT to the process that was started reach the one that works."""
     counting = (

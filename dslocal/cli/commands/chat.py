@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -76,42 +77,53 @@ def chat(
     ] = None,
 ) -> None:
     """Talk with a model in the terminal."""
-    from dslocal import prompts
-    from dslocal.chat import Session, new_conversation
-    from dslocal.cli import model_switch, session_setup, user_settings
-    from dslocal.terminal.chat.loop import ChatLoop
+    from dslocal.terminal.chat.keys import KeyReader
+
+    _take_terminal()
+    with ExitStack() as opened:
+        with KeyReader() as keys:
+            from dslocal import prompts
+            from dslocal.chat import Session, new_conversation
+            from dslocal.cli import model_switch, session_setup, user_settings
+            from dslocal.terminal.chat.loop import ChatLoop
+
+            earlier = _find_earlier(resume)
+            choice = model_switch.choose_chat_model(
+                model.name or (earlier.model if earlier else None), family
+            )
+            settings = user_settings.sampling_settings(choice.family.defaults, {})
+            chosen, think = prompts.choose_effort(choice.family, effort, think)
+            thinking = user_settings.chosen_thinking(choice.family, think).value
+            session_setup.print_advice(choice.family, settings, thinking, system)
+            files = [prompts.read_file(path) for path in file or []]
+            switch = opened.enter_context(model_switch.ModelSwitch(load, choice))
+            session = Session(switch.load(choice), chosen, settings, system, thinking)
+            conversation = new_conversation(_model_to_store(model.name, earlier))
+            loop = ChatLoop(
+                session, choice.name, conversation, files=files, math=math, model_switcher=switch
+            )
+            opened.callback(loop.close_conversation)
+            loop.introduction = _introduction(choice)
+            if earlier:
+                loop.resume_conversation(earlier)
+                session.system = system or session.system
+                session.thinking = session.thinking if think is None else thinking
+                session.family = session.family if effort is None else chosen
+        loop.press(keys.typed_keys)
+        loop.run()
+
+
+def _take_terminal() -> None:
+    """Continue in a child process, which is there before :class:`KeyReader` starts a thread.
+
+    Raises:
+        UsageError: There is no terminal.
+    """
+    from dslocal.cli import session_setup
 
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError("chat needs a terminal", hint="dslocal ask reads a question from stdin")
-    earlier = _find_earlier(resume)
-    choice = model_switch.choose_chat_model(
-        model.name or (earlier.model if earlier else None), family
-    )
-    settings = user_settings.sampling_settings(choice.family.defaults, {})
-    chosen, think = prompts.choose_effort(choice.family, effort, think)
-    thinking = user_settings.chosen_thinking(choice.family, think).value
-    session_setup.print_advice(choice.family, settings, thinking, system)
-    files = [prompts.read_file(path) for path in file or []]
-    with model_switch.ModelSwitch(load, choice) as switch:
-        session = Session(switch.load(choice), chosen, settings, system, thinking)
-        loop = ChatLoop(
-            session,
-            choice.name,
-            new_conversation(_model_to_store(model.name, earlier)),
-            files=files,
-            math=math,
-            model_switcher=switch,
-        )
-        loop.introduction = _introduction(choice)
-        if earlier:
-            loop.resume_conversation(earlier)
-            session.system = system or session.system
-            session.thinking = session.thinking if think is None else thinking
-            session.family = session.family if effort is None else chosen
-        try:
-            loop.run()
-        finally:
-            loop.close_conversation()
+    session_setup.continue_in_child()
 
 
 def _introduction(file: ModelFile) -> list[str]:

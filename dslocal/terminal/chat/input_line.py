@@ -16,7 +16,10 @@ from prompt_toolkit import PromptSession
 from prompt_toolkit.application import create_app_session
 from prompt_toolkit.completion import Completer
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
+from prompt_toolkit.input.typeahead import store_typeahead
+from prompt_toolkit.input.vt100_parser import Vt100Parser
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+from prompt_toolkit.key_binding.key_processor import KeyPress
 from prompt_toolkit.keys import Keys
 from prompt_toolkit.layout.processors import Processor, Transformation, TransformationInput
 from prompt_toolkit.output.plain_text import PlainTextOutput
@@ -143,6 +146,13 @@ class InputLine:
             KeyboardInterrupt: Ctrl-C was pressed.
         """
         return self._session.prompt(MARK, default=default)
+
+    def press(self, keys: str) -> None:
+        """Read ``keys`` next, as if they were pressed once the line is there."""
+        pressed: list[KeyPress] = []
+        parser = Vt100Parser(pressed.append)
+        parser.feed_and_flush(keys)
+        store_typeahead(self._session.app.input, pressed)
 
     @property
     def interrupted_text(self) -> str:

@@ -1,4 +1,4 @@
-"""Keys that are pressed while an answer streams.
+"""Keys that are pressed while a model loads or an answer streams.
 
 One key ends the reasoning; the others are kept for the next line. The terminal echoes none of them
 meanwhile and is left as it was otherwise: Ctrl-C still is a signal. Where there is no terminal that
@@ -34,17 +34,20 @@ _KEY_SEQUENCES = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|O.|[^\[O])")  # arrows an
 
 
 class KeyReader:
-    """Reads keys in a thread of its own. Use it as a context manager around the streaming.
+    """Reads keys in a thread of its own. Use it as a context manager around what takes long.
 
     Args:
-        end_reasoning: Called from the other thread, each time its key is pressed.
+        end_reasoning: Called from the other thread, each time its key is pressed. Without one, as
+            while a model loads, that key means nothing.
         fd: The terminal; stdin unless given.
 
     Attributes:
         on_resume: Called from the other thread when the process continues after Ctrl-Z.
     """
 
-    def __init__(self, end_reasoning: Callable[[], None], fd: int | None = None) -> None:
+    def __init__(
+        self, end_reasoning: Callable[[], None] = lambda: None, fd: int | None = None
+    ) -> None:
         self._end_reasoning = end_reasoning
         self.on_resume: Callable[[], None] = lambda: None
         self._fd = fd
@@ -91,6 +94,11 @@ class KeyReader:
     def is_reading(self) -> bool:
         """Whether there is a terminal whose keys are read."""
         return self._thread is not None
+
+    @property
+    def typed_keys(self) -> str:
+        """The keys that were pressed, for a line that is read later; Ctrl-Z has had its effect."""
+        return "".join(self._typed).replace(SUSPEND_KEY, "").replace("\n", "\r")
 
     @property
     def typed_text(self) -> str:

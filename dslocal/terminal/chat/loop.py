@@ -156,6 +156,10 @@ class ChatLoop:
 
     # Lines
 
+    def press(self, keys: str) -> None:
+        """Read ``keys``, which were pressed before the chat began, into its first lines."""
+        self._input_line.press(keys)
+
     def run(self) -> None:
         """Chat until the user leaves: Ctrl-D, /exit, or Ctrl-C twice on an empty line."""
         self._greet()
