@@ -50,9 +50,19 @@ WHAT_IS_HERE = (
     "the base URL of OpenAI's API here ends in /v1: "
     "/v1/chat/completions, /v1/completions and /v1/models"
 )
+NOT_LLAMA_SERVER = "llama-server's own API is not spoken here, but for /infill and /health"
 # What clients ask for that is not here, by the beginning of its path.
 OTHER_APIS = {
+    "/api/v0": "LM Studio's own API is not spoken here",
+    "/api/v1": "LM Studio's own API is not spoken here",
     "/api": "Ollama's API is not spoken here",
+    "/openai": "Azure's addresses of deployments are not spoken here",
+    "/completion": NOT_LLAMA_SERVER,
+    "/tokenize": NOT_LLAMA_SERVER,
+    "/detokenize": NOT_LLAMA_SERVER,
+    "/apply-template": NOT_LLAMA_SERVER,
+    "/props": NOT_LLAMA_SERVER,
+    "/slots": NOT_LLAMA_SERVER,
     "/v1/embeddings": "DeepSeek's models make text, no embeddings",
     "/embeddings": "DeepSeek's models make text, no embeddings",
     "/v1/rerank": "DeepSeek's models make text, no rankings",

@@ -4,6 +4,7 @@ reasoning switches, messages, tools and schemas, as their sources have them.
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -118,9 +119,11 @@ def test_usage_counts_every_prompt_once(served: Serving) -> None:
 @pytest.mark.parametrize(
     ("body", "status", "param"),
     [
-        ({"prompt": []}, 422, None),
-        ({"prompt": [[]]}, 422, None),
-        ({"prompt": ["a", 5]}, 422, None),
+        ({"prompt": []}, 422, "prompt"),
+        ({"prompt": [[]]}, 422, "prompt"),
+        ({"prompt": ["a", 5]}, 422, "prompt"),
+        ({"prompt": None}, 422, "prompt"),
+        ({}, 422, "prompt"),
         ({"prompt": [1 << 40]}, 422, "prompt"),
         ({"prompt": [-1]}, 422, "prompt"),
         ({"prompt": ["a"] * 129}, 422, None),
@@ -228,6 +231,14 @@ def test_llama_vim_gets_its_infill(served: Serving) -> None:
     assert whole["tokens_predicted"] <= 8
 
 
+def test_llama_vim_prepares_a_gap_without_an_answer(served: Serving) -> None:
+    """It sends the files around with ``n_predict`` 0, to have them ready."""
+    sent = {"input_prefix": CODE[0], "input_suffix": CODE[1], "n_predict": 0}
+    body = served.post("/infill", sent).json()
+    assert body["content"] == ""
+    assert body["tokens_predicted"] == 0
+
+
 # Numbers that mean none, and lists that are long.
 
 
@@ -246,6 +257,12 @@ def test_llama_vim_gets_its_infill(served: Serving) -> None:
         {"logit_bias": [[5, -1.5], [6, False]]},
         {"stop": [f"<{number}>" for number in range(64)]},
         {"stop": []},
+        {"stop": ""},
+        {"stop": [""]},
+        {"stop": ["", "<end>"]},
+        {"seed": 1.0, "n": 1.0, "top_k": -1.0},
+        {"max_completion_tokens": 2.0},
+        {"top_logprobs": 0},
         {"tools": []},
         {"tools": None, "tool_choice": None, "stop": None, "user": None},
     ],
@@ -305,6 +322,11 @@ def test_slashes_and_missing_prefixes(served: Serving, method: str, path: str) -
         ("/v1/audio/speech", 501),
         ("/v1/v1/chat/completions", 404),
         ("/apis", 404),
+        ("/api/v0/models", 501),
+        ("/openai/deployments/nano/chat/completions", 501),
+        ("/completion", 501),
+        ("/tokenize", 501),
+        ("/props", 501),
     ],
 )
 def test_what_is_not_here_says_what_is(served: Serving, path: str, status: int) -> None:
@@ -492,8 +514,32 @@ CALL = {"id": "c", "type": "function", "function": {"name": "add", "arguments": 
 
 
 @pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b"", "the body is empty"),
+        (b" \n", "the body is empty"),
+        (gzip.compress(b"{}"), "compressed by gzip"),
+        ("{}".encode("utf-16"), "UTF-16"),
+    ],
+)
+def test_a_body_that_is_not_json_is_named(served: Serving, body: bytes, reason: str) -> None:
+    response = served.http.post(CHAT, content=body)
+    assert response.status_code == 400
+    assert reason in response.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
     "messages",
     [
+        [
+            {"role": "user", "content": "What is 2 + 2?"},
+            {
+                "role": "assistant",
+                "content": "",
+                "tool_calls": [{"function": {"name": "sum", "arguments": {"a": 2, "b": 2}}}],
+            },
+            {"role": "tool", "content": "4"},
+        ],
         [{"role": "developer", "content": "Be brief."}, {"role": "user", "content": "hi"}],
         [{"role": "user", "content": [{"type": "text", "text": "hi"}], "name": "anna"}],
         [{"role": "user", "content": [{"type": "input_text", "text": "hi"}]}],

@@ -29,6 +29,8 @@ def prepare_chat(served: ServedModel, request: ChatRequest) -> list[PreparedRequ
         DslocalError: The prompt does not fit the context, or no text satisfies the schema.
     """
     served.require_name(request.model)
+    if request.top_logprobs and not request.logprobs:
+        raise ApiError(400, "top_logprobs goes with logprobs: true", param="top_logprobs")
     tools = offered_tools(request)
     forced = forced_tools(request, tools)
     reasoning = read_reasoning(served, request, has_forced_tool=bool(forced))

@@ -30,7 +30,11 @@ def prepare_infill(served: ServedModel, request: InfillRequest) -> list[Prepared
     if request.prompt:
         prompt.append(prompts.PlainText(request.prompt))
     prepared = PreparedRequest(
-        family=served.family, prompt=prompt, settings=settings, seed=seed_of(request)
+        family=served.family,
+        prompt=prompt,
+        settings=settings,
+        seed=seed_of(request),
+        has_answer=request.max_tokens != 0,
     )
     return [validated(served, prepared)]
 

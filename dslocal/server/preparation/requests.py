@@ -164,8 +164,8 @@ def with_request_settings(
             value = served.context.n_ctx
         if name == "logit_bias":
             value = [f"{token}={bias}" for token, bias in value.items()]
-        if name == "stop" and isinstance(value, str):
-            value = [value]
+        if name == "stop":  # a form's empty field is sent as "", and ends nothing
+            value = [text for text in ([value] if isinstance(value, str) else value) if text]
         settings = with_setting(settings, name, value, name)
     return settings
 

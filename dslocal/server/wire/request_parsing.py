@@ -22,6 +22,9 @@ from .schemas import RequestSchema
 S = TypeVar("S", bound=RequestSchema)
 MAX_IGNORED = 64  # fields of one request that are named
 MAX_FIELD_NAME = 64
+GZIP = b"\x1f\x8b"
+PROMPT = "prompt"
+PROMPT_FORMS = "a text, token ids, or a list of up to 128 of either is needed"
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,8 @@ def parse_request(schema: type[S], body: bytes) -> ParsedRequest[S]:
     except ValidationError as e:
         first = e.errors(include_url=False, include_input=False, include_context=False)[0]
         field = ".".join(str(part) for part in first["loc"])[:200]
+        if first["loc"][0] == PROMPT:  # which has four forms: one of them would mislead
+            field, first["msg"] = PROMPT, PROMPT_FORMS
         raise ApiError(422, f"{field}: {first['msg']}"[:300], param=field) from None
     except RecursionError:
         raise ApiError(400, "the body is nested too deeply") from None
@@ -53,6 +58,10 @@ def parse_request(schema: type[S], body: bytes) -> ParsedRequest[S]:
 
 
 def _json_object(body: bytes) -> dict[str, Any]:
+    if not body.strip():
+        raise ApiError(400, "the body is empty, and must be a JSON object")
+    if body.startswith(GZIP):
+        raise ApiError(400, "the body is compressed by gzip, which is not read here: send it as is")
     try:
         found = json.loads(utf8_text(body), parse_constant=refuse_json_constant)
     except UnicodeDecodeError:

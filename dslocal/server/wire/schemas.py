@@ -6,6 +6,7 @@ Does not know the ranges of sampling settings: :mod:`dslocal.prompts.settings` c
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -32,6 +33,16 @@ def _none_if(*values: int) -> BeforeValidator:
     return BeforeValidator(validate)
 
 
+def _whole_number(value: Any) -> Any:
+    """Read 4.0 as 4: JSON has one kind of number, and some languages write every one so."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _as_json_text(value: Any) -> Any:
+    """Read arguments that are an object, as Ollama's clients send them, as OpenAI's text."""
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else value
+
+
 def _as_biases(value: Any) -> Any:
     """Read llama-server's list of pairs, and its ``false``, as OpenAI's object."""
     if value is False or value == []:
@@ -44,9 +55,12 @@ def _as_biases(value: Any) -> Any:
     return {str(token): -100 if bias is False else bias for token, bias in value}
 
 
-RequestSeed = Annotated[int | None, Field(ge=MIN_SEED, le=MAX_SEED), _none_if(-1)]
+WholeNumber = Annotated[int, BeforeValidator(_whole_number)]
+RequestSeed = Annotated[
+    int | None, Field(ge=MIN_SEED, le=MAX_SEED), _none_if(-1), BeforeValidator(_whole_number)
+]
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
-TopK = Annotated[int | None, _none_if(-1)]
+TopK = Annotated[int | None, _none_if(-1), BeforeValidator(_whole_number)]
 RepeatPenalty = Annotated[Number | None, _none_if(-1)]
 Biases = Annotated[dict[str, Number] | None, BeforeValidator(_as_biases)]
 TokenIds = Annotated[list[int], Field(min_length=1)]
@@ -70,7 +84,7 @@ class FunctionCall(RequestSchema):
     """The function that a tool call calls."""
 
     name: Annotated[str, Field(min_length=1, max_length=256)]
-    arguments: str = ""
+    arguments: Annotated[str, BeforeValidator(_as_json_text)] = ""
 
 
 class ToolCallParam(RequestSchema):
@@ -205,10 +219,10 @@ class SamplingFields(RequestSchema):
     model: str | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
-    n: Annotated[int, Field(ge=1, le=MAX_CHOICES)] | None = None
+    n: Annotated[WholeNumber, Field(ge=1, le=MAX_CHOICES)] | None = None
     seed: RequestSeed = None
     stop: str | list[str] | None = None
-    max_tokens: int | None = None
+    max_tokens: WholeNumber | None = None
     temperature: Number | None = None
     top_p: Number | None = None
     presence_penalty: Number | None = None
@@ -232,7 +246,7 @@ class ChatRequest(SamplingFields):
     """A conversation to answer."""
 
     messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=MAX_MESSAGES)]
-    max_completion_tokens: int | None = None
+    max_completion_tokens: WholeNumber | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=MAX_LOGPROBS)] | None = None
     tools: Annotated[list[ToolParam], Field(max_length=MAX_TOOLS)] | None = None
