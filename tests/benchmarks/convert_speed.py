@@ -20,8 +20,9 @@ import sys
 import tempfile
 import threading
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -86,7 +87,7 @@ def shares(source: Path, recipe: str) -> None:
     )
     worker = Worker(plan, ())
     kernels = best_kernels()
-    spent: Counter[str] = Counter()
+    spent: defaultdict[str, float] = defaultdict(float)  # seconds
     target = source / "written"
 
     def count(stage: str, work: Callable[[], Any]) -> Any:
@@ -103,15 +104,15 @@ def shares(source: Path, recipe: str) -> None:
                 continue
             init_quantization(kind)
             tensor = unit.source
-            raw = count("reading", lambda u=unit: worker._read(u, file))
+            raw = count("reading", partial(worker._read, unit, file))
             scales = worker._scales_of(tensor, file)
             values = worker._decode(unit, raw, scales)
             rounding = via if tensor.dtype == FP8 else None
             rows = values if rounding is None else through(rounding, values)
             arguments = (unit, raw, scales, kind, rounding)
-            blocks = count("both", lambda a=arguments: worker._convert_stored(*a))
-            count("quantizing", lambda k=kind, r=rows: kernels.quantize(k, r))
-            count("writing", lambda b=blocks: out.write(b))
+            blocks = count("both", partial(worker._convert_stored, *arguments))
+            count("quantizing", partial(kernels.quantize, kind, rows))
+            count("writing", partial(out.write, blocks))
     spent["decoding"] = spent.pop("both") - spent["quantizing"]
     total = sum(spent.values())
     print("\n| reading | decoding | quantizing | writing |\n|---|---|---|---|")

@@ -33,6 +33,7 @@ from dslocal.gguf.header import GgufHeader, read_header
 from dslocal.gguf.tensor_types import GgmlType
 from dslocal.plan.load_config import LoadConfig, MemoryUse
 from dslocal.plan.machine import probe
+from dslocal.plan.machine.described import describe_machine
 from dslocal.plan.memory.footprint import footprint
 from dslocal.plan.memory.shape import moe_layers
 
@@ -253,7 +254,7 @@ def in_child() -> None:
 
 
 def planned_for(path: Path, header: GgufHeader, cap: int) -> tuple[LoadConfig, int]:
-    machine = probe.describe_machine(probe.probe_machine().ram, vram=cap)
+    machine = describe_machine(probe.probe_machine().ram, vram=cap)
     probe.probe_machine = lambda system=None: machine
     planned = loader.plan_for(path, header)
     return planned.load_config, planned.memory.all.gpu

@@ -51,7 +51,7 @@ def nano_cases(kind: GgmlType) -> Iterator[Case]:
                 each = each.reshape(scales["shape"]).repeat(block, 0).repeat(block, 1)
                 values = E4M3[raw].reshape(tensor["shape"])
                 values = round_to_bf16(values * each[: values.shape[0], : values.shape[1]])
-            matrix = r.random(values.shape[1], np.float32)
+            matrix = r.random((values.shape[1],), np.float32)
             if kind not in NEEDS_MATRIX:
                 yield Case(name, values, None, False)
             yield Case(f"{name} with a matrix", values, matrix, False)
@@ -74,7 +74,7 @@ def compare(kind: GgmlType, least: int, levels: list[Kernels]) -> int:
         expected = quantize_with_ggml(kind, case.values, case.importance)
         for kernels in levels:
             written = kernels.quantize(kind, case.values, case.importance)
-            count = np.count_nonzero(written != expected)
+            count = int(np.count_nonzero(written != expected))
             if count:
                 print(f"{kind.name}, {kernels.level}, {case.name}: {count} bytes", flush=True)
             differing += count

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
@@ -53,11 +54,8 @@ def main() -> None:
         for matrix in (None, importance):
             if matrix is None and kind in NEEDS_MATRIX:
                 continue
-            ggml = seconds(lambda k=kind, m=matrix: quantize_with_ggml(k, values, m))
-            ratios = [
-                ggml / seconds(lambda c=c, k=kind, m=matrix: c.quantize(k, values, m))
-                for c in levels
-            ]
+            ggml = seconds(partial(quantize_with_ggml, kind, values, matrix))
+            ratios = [ggml / seconds(partial(c.quantize, kind, values, matrix)) for c in levels]
             cells = [
                 kind.name,
                 "no" if matrix is None else "yes",

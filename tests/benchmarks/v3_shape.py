@@ -13,7 +13,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from typing import Any
 
 import numpy as np
-from support.checkpoints.tiny_checkpoints import Stored, write_checkpoint, write_safetensors
+from support.checkpoints.stored_tensors import Stored, quantize_fp8, write_safetensors
+from support.checkpoints.tiny_checkpoints import write_checkpoint
 
 HIDDEN = 1792
 FF = 1024
@@ -137,8 +138,6 @@ def _fp8(name: str, rows: int, columns: int, r: np.random.Generator) -> Any:
 
 
 def _gaussian_codes() -> np.ndarray:
-    from support.checkpoints.tiny_checkpoints import quantize_fp8
-
     codes, _ = quantize_fp8(np.random.default_rng(1).standard_normal((128, 128), np.float32))
     return codes.reshape(-1)
 

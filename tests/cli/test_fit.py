@@ -276,8 +276,8 @@ def test_a_name(run: Run) -> None:
     assert "runs      on the CPU" in shown
     assert "32,768 tokens of context, f16 KV cache, micro-batches of 512" in shown
     assert "download  4.7 GB, a ready-made file" in shown
-    converted = " ".join(text(run, "deepseek-v2-lite-chat", "--quant", "Q4_K_M").split())
-    assert "31.4 GB, the checkpoint, which is converted; 28.4 GB of disk at most" in converted
+    planned = " ".join(text(run, "deepseek-v2-lite-chat", "--quant", "Q4_K_M").split())
+    assert "31.4 GB, the checkpoint, which is converted; 28.4 GB of disk at most" in planned
     assert "with      Q8_0: on the CPU" in shown
 
 

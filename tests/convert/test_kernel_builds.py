@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 from support.quantization import kernel_cases
 from support.quantization.kernel_cases import GRIDS, KERNEL_TYPES, Case, cases_of
 
-import dslocal.convert.kernels
+from dslocal.convert import kernels
 from dslocal.convert.kernels import Bytes, init_quantization, quantize_with_ggml
 from dslocal.convert.kernels.grids import GRID_TYPES, grid_levels
 from dslocal.gguf.tensor_types import GgmlType
 
-SOURCES = Path(dslocal.convert.kernels.__file__).parent
+SOURCES = Path(kernels.__file__).parent
 RUNNER = Path(kernel_cases.__file__).with_name("kernel_runner.c")
 FLAGS = ("-std=gnu11", "-ffp-contract=off", "-Wno-psabi")  # as in setup.py
 SANITIZED = ("-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")

@@ -9,6 +9,7 @@ import importlib
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.checkpoints.tiny_checkpoints import KINDS, write_checkpoint
@@ -37,14 +38,17 @@ def test_tensors_are_those_of_the_plan(tmp_path: Path, kind: str, dtype: str, mt
     for output in plan.outputs:
         found = header_from_config(config, output.recipe, mtp=mtp)
         (layout,) = output.files
-        outlined = [(t.name, t.shape, t.type, t.offset, t.nbytes) for t in found.tensors]
-        planned = [
+        outlined: list[tuple[Any, ...]] = [
+            (t.name, t.shape, t.type, t.offset, t.nbytes) for t in found.tensors
+        ]
+        planned: list[tuple[Any, ...]] = [
             (p.tensor.name, p.tensor.shape[::-1], p.kind, p.offset, p.nbytes)
             for p in layout.tensors
         ]
         if plan.architecture.converter_order and not output.recipe.quantizes:
             # only the shards tell in which order these lie
-            outlined, planned = ([(*t[:3], t[4]) for t in sorted(ts)] for ts in (outlined, planned))
+            outlined = [(*t[:3], t[4]) for t in sorted(outlined)]
+            planned = [(*t[:3], t[4]) for t in sorted(planned)]
         assert outlined == planned
         assert -(-(found.file_size - found.data_start) // 32) * 32 == layout.data_size
         arch = plan.architecture.arch

@@ -122,7 +122,12 @@ def test_kill_at_random_moments(checkpoint: Path, undisturbed: list[bytes], tmp_
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_kill_at_random_moments_of_v4(tmp_path: Path) -> None:
-    arguments = {"kind": "deepseek-v4", "dtype": "fp4", "shards": 4, "n_routed_experts": 24}
+    arguments: dict[str, Any] = {
+        "kind": "deepseek-v4",
+        "dtype": "fp4",
+        "shards": 4,
+        "n_routed_experts": 24,
+    }
     checkpoint = write_checkpoint(tmp_path / "checkpoint", **arguments)
     (tmp_path / "undisturbed").mkdir()
     expected = outs_in(tmp_path / "undisturbed")

@@ -60,11 +60,32 @@ def new(file: str, data: bytes | str) -> Damage:
 
 
 def renamed(old: str, to: str) -> Damage:
-    return lambda folder: (folder / old).rename(folder / to) and None
+    def do(folder: Path) -> None:
+        (folder / old).rename(folder / to)
+
+    return do
 
 
 def copied(old: str, to: str) -> Damage:
-    return lambda folder: shutil.copy(folder / old, folder / to) and None
+    def do(folder: Path) -> None:
+        shutil.copy(folder / old, folder / to)
+
+    return do
+
+
+def linked_to_a_lost_cache(folder: Path) -> None:
+    linked_to_the_cache(folder)
+    shutil.rmtree(folder.parent / "models--deepseek-ai--X")
+
+
+def linked_to_the_cache(folder: Path) -> None:
+    """What huggingface-cli --local-dir left before 0.23: links to blobs that have no suffix."""
+    blobs = folder.parent / "models--deepseek-ai--X" / "blobs"
+    blobs.mkdir(parents=True)
+    for number, file in enumerate((SECOND, "tokenizer.json")):
+        blob = blobs / f"{number:064x}"
+        (folder / file).rename(blob)
+        (folder / file).symlink_to(blob)
 
 
 def no_weights(*names: str) -> Damage:
@@ -173,9 +194,7 @@ def _shards() -> Iterator[Case]:
     )
     yield Case(
         "a blob that the cache has lost",
-        lambda folder: (
-            linked_to_the_cache(folder) or shutil.rmtree(folder.parent / "models--deepseek-ai--X")
-        ),
+        linked_to_a_lost_cache,
         "is missing from",
         file="tokenizer.json",
     )
@@ -418,16 +437,6 @@ def linked_elsewhere(folder: Path) -> None:
     for shard in folder.glob("*.safetensors"):
         target = shard.rename(other / shard.name)
         shard.symlink_to(target)
-
-
-def linked_to_the_cache(folder: Path) -> None:
-    """What huggingface-cli --local-dir left before 0.23: links to blobs that have no suffix."""
-    blobs = folder.parent / "models--deepseek-ai--X" / "blobs"
-    blobs.mkdir(parents=True)
-    for number, file in enumerate((SECOND, "tokenizer.json")):
-        blob = blobs / f"{number:064x}"
-        (folder / file).rename(blob)
-        (folder / file).symlink_to(blob)
 
 
 def marked(*files: str) -> Damage:

@@ -30,9 +30,9 @@ from dslocal.plan.load_config import LoadConfig
 from dslocal.plan.memory.footprint import (
     footprint,
     kv_bytes_per_token,
-    kv_cache,
     refusal_reason,
 )
+from dslocal.plan.memory.kv_cache import kv_cache
 from dslocal.plan.memory.llamacpp_mirror import LLAMA_CPP_COMMIT
 from dslocal.plan.memory.placement import weights_by_class
 from dslocal.plan.memory.published_attention import Attention, saved_share

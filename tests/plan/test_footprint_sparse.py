@@ -7,6 +7,7 @@ dimensions.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from dslocal.api.conversion import convert
 from dslocal.engine import LlamaContext, LlamaModel
 from dslocal.engine.sizing.no_alloc import exact_memory_uses
 from dslocal.errors import GgufError
-from dslocal.gguf.header import GgufHeader, read_header
+from dslocal.gguf.header import Value, read_header
 from dslocal.gguf.tensor_types import GgmlType
 from dslocal.plan.load_config import LoadConfig
 from dslocal.plan.memory.footprint import footprint, kv_bytes_per_token
@@ -88,7 +89,7 @@ MODELS: dict[str, tuple[Callable[[Path], Path], tuple[LoadConfig, ...]]] = {
     "tiny V4": (write_tiny_v4, V4_CONFIGS),
     "tiny V4, drafting": (tiny_v4_with_mtp, MTP_CONFIGS),
 }
-PUBLISHED = {
+PUBLISHED: dict[str, tuple[Callable[[Path], Path], tuple[LoadConfig, ...]]] = {
     "V4-Flash": (lambda path: write_v4_header(path, V4_FLASH), V4_CONFIGS),
     "V4-Pro": (lambda path: write_v4_header(path, V4_PRO), V4_CONFIGS),
 }
@@ -144,17 +145,16 @@ def test_a_checkpoint_takes_what_is_planned(tmp_path: Path) -> None:
     ],
 )
 def test_ratios_that_llama_cpp_does_not_know(
-    tmp_path: Path, ratios: list[int] | None, message: str
+    tmp_path: Path, ratios: list[Value] | None, message: str
 ) -> None:
     header = read_header(write_tiny_v4(tmp_path / "v4.gguf"))
-    metadata = {**header.metadata, "deepseek4.attention.compress_ratios": ratios or []}
-    changed = GgufHeader(**{**_fields(header), "metadata": metadata})
+    metadata: dict[str, Value] = {
+        **header.metadata,
+        "deepseek4.attention.compress_ratios": ratios or [],
+    }
+    changed = replace(header, metadata=metadata)
     with pytest.raises(GgufError, match=message):
         shape_of(changed)
-
-
-def _fields(header: GgufHeader) -> dict[str, object]:
-    return {name: getattr(header, name) for name in header.__dataclass_fields__}
 
 
 def test_explain_shows_the_arithmetic_of_the_compressed_cache(run: Run, tmp_path: Path) -> None:

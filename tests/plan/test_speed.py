@@ -213,11 +213,13 @@ def test_a_described_mac_is_about_as_fast_as_a_real_one() -> None:
 
 def test_rates() -> None:
     plain = rates_for(describe_machine(64 * GIB))  # two channels of DDR5
-    assert (plain.gpu, plain.ram) == (0, pytest.approx(89.6e9 * CPU_EFFICIENCY.share))
+    assert plain.gpu == 0
+    assert plain.ram == pytest.approx(89.6e9 * CPU_EFFICIENCY.share)
     assert (plain.ram_layer, plain.ssd) == (CPU_EFFICIENCY.layer, SSD_BANDWIDTH)
     measured, cuda = Rates(0, 2e10, 5e9), GPU_EFFICIENCY["cuda"]
     card = rates_for(gpu_of(64, 24), measured)  # as an RTX 3090
-    assert card == Rates(pytest.approx(936e9 * cuda.share), 2e10, 5e9, cuda.layer)
+    assert card.gpu == pytest.approx(936e9 * cuda.share)
+    assert dataclasses.replace(card, gpu=0) == Rates(0, 2e10, 5e9, cuda.layer)
     assert rates_for(gpu_of(64, 24), Rates(7e11, 2e10, 5e9)).gpu == 7e11
     intel = Machine("macos", "Intel(R) Core(TM) i7", 6, 64 * GIB, 60 * GIB)
     assert rates_for(intel).ram == pytest.approx(OTHER_RAM * CPU_EFFICIENCY.share)

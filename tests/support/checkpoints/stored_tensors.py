@@ -96,11 +96,9 @@ def fp8_codes(scaled: Floats) -> NDArray[np.uint8]:
     """Return the e4m3 codes that are nearest to values of at most 448."""
     table = e4m3_values()
     middles = (table[:-1] + table[1:]) / 2
-    low, high = (
-        np.searchsorted(middles, np.abs(scaled), "left"),
-        np.searchsorted(middles, np.abs(scaled), "right"),
-    )
-    codes = np.where(
-        low % 2 == 0, low, high
-    )  # they differ on a tie only, which goes to the even code
-    return (codes + 128 * np.signbit(scaled)).astype(np.uint8)
+    low = np.searchsorted(middles, np.abs(scaled), "left")
+    high = np.searchsorted(middles, np.abs(scaled), "right")
+    # they differ on a tie only, which goes to the even code
+    codes = np.where(low % 2 == 0, low, high)
+    signed: NDArray[np.uint8] = (codes + 128 * np.signbit(scaled)).astype(np.uint8)
+    return signed
