@@ -208,7 +208,7 @@ def test_where_a_setting_comes_from(
 
 
 BAD = [
-    ("temprature = 0.7", {}, 2, "unknown key 'temprature' (known: model, ctx, temperature"),
+    ("temprature = 0.7", {}, 2, "unknown key 'temprature' (known: model, ctx, min_speed, "),
     ("temperature = ", {}, 2, "config.toml: "),
     ("\udcff", {}, 2, "config.toml: "),
     ("temperature = 9", {}, 2, "config.toml: 9 is out of range"),

@@ -29,7 +29,10 @@ PAIRS = [
     (["pull", "nano", "--revision", "v2"], "--revision: 'nano' is not a model on the hub"),
     (["pull", "nano", "--convert"], "is on this machine, and nothing of it is fetched"),
     (["fit", "r1:Q4_K_M", "--quant", "Q8_0"], "--quant Q8_0: and r1:Q4_K_M names Q4_K_M"),
-    (["convert", "nano", "--mtp-only", "--no-mtp"], "--mtp-only and --no-mtp"),
+    (
+        ["convert", "nano", "--mtp-only", "--no-mtp"],
+        "--mtp-only, --dspark-only, --with-drafter and --no-mtp exclude each other",
+    ),
     (["convert", "nano", "--quant", "Q8_0", "--size", "5MB"], "exclude each other"),
     (["convert", "nano", "--verify", "--stream"], "--verify reads the checkpoint once more"),
     (["convert", "nano", "--stream"], "--stream: nano is on this machine already"),

@@ -31,8 +31,8 @@ def without(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return target
 
 
-def asked(run: Run, *options: str) -> dict[str, Any]:
-    done = run.inside("ask", "--json", "-m", "nano", "--seed", "1", *options, QUESTION)
+def asked(run: Run, *options: str, model: str = "nano") -> dict[str, Any]:
+    done = run.inside("ask", "--json", "-m", model, "--seed", "1", *options, QUESTION)
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     return found
@@ -83,7 +83,7 @@ def test_what_cannot_be_is_refused(
 
 
 def test_a_model_without_the_layer_answers(run: Run, without: Path) -> None:
-    assert "4042" in asked(run, "-m", str(without))["answer"]
+    assert "4042" in asked(run, model=str(without))["answer"]
 
 
 @pytest.mark.parametrize("command", ["fim", "eval"])
