@@ -26,6 +26,7 @@ from dslocal.cli.commands.eval_ import evaluate
 from dslocal.cli.commands.fim import fim
 from dslocal.cli.commands.fit import fit
 from dslocal.cli.commands.help_ import help_
+from dslocal.cli.commands.imatrix import imatrix
 from dslocal.cli.commands.import_ import import_
 from dslocal.cli.commands.models import models
 from dslocal.cli.commands.pull import pull
@@ -68,6 +69,7 @@ app.command("eval", cls=OneValueCommand)(evaluate)
 app.command(cls=OneValueCommand)(fim)
 app.command(cls=OneValueCommand)(fit)
 app.command("help", cls=OneValueCommand)(help_)
+app.command(cls=OneValueCommand)(imatrix)
 app.command("import", cls=OneValueCommand)(import_)
 app.command(cls=OneValueCommand)(models)
 app.command(cls=OneValueCommand)(pull)

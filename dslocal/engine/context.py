@@ -69,7 +69,12 @@ class LlamaContext:
     """
 
     def __init__(
-        self, model: LlamaModel, load_config: LoadConfig | int, *, n_threads: int | None = None
+        self,
+        model: LlamaModel,
+        load_config: LoadConfig | int,
+        *,
+        n_threads: int | None = None,
+        eval_callback: Any = None,
     ) -> None:
         """Make a context of ``model``.
 
@@ -77,6 +82,7 @@ class LlamaContext:
             model: A loaded model, which must outlive the context.
             load_config: The load config, or positions of context for the default one.
             n_threads: Threads that evaluate; None chooses.
+            eval_callback: llama.cpp's ``cb_eval``, which sees each node of a graph; None for none.
 
         Raises:
             OutOfMemoryError: if llama.cpp does not get the memory.
@@ -96,6 +102,7 @@ class LlamaContext:
         self.observer: CacheObserver | None = None
         self.abort = AbortFlag()
         self._low = libraries.require()
+        self._eval_callback = eval_callback
         self._handle: Any = self._make_handle()
         self.memory = SequenceMemory(
             self._handle, max_checkpoints=max_checkpoints(model, load_config)
@@ -108,6 +115,8 @@ class LlamaContext:
         params.n_threads = params.n_threads_batch = self.n_threads
         params.abort_callback = self.abort.callback
         params.abort_callback_data = self.abort.data
+        if self._eval_callback is not None:
+            params.cb_eval = self._eval_callback
         handle = self._low.llama_init_from_model(self.model.handle, params)
         if not handle:
             reason = llama_log.first_complaint("out of memory")

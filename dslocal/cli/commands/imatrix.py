@@ -1,0 +1,144 @@
+"""``dslocal imatrix``: an importance matrix of a model, for the smallest quantizations."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dslocal.cli.option_groups import NamedModel, with_option_groups
+from dslocal.cli.options import AsJson, FamilyFlag
+from dslocal.errors import NotFoundError, UsageError
+
+if TYPE_CHECKING:
+    from dslocal.api.importance import ImatrixReport
+
+SUFFIX = ".imatrix.gguf"
+MAX_SHOWN_EXPERTS = 12
+
+
+@with_option_groups
+def imatrix(
+    *,
+    model: NamedModel,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--out", help="The file to write. [NAME.imatrix.gguf]", show_default=False
+        ),
+    ] = None,
+    text: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--text",
+            help="Evaluate this file as plain text; may be repeated. [conversations that ship]",
+            show_default=False,
+        ),
+    ] = None,
+    tokens: Annotated[
+        int | None,
+        typer.Option(
+            "--tokens", min=1, help="Evaluate at most so many tokens. [all]", show_default=False
+        ),
+    ] = None,
+    merge: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--merge",
+            help="Add the sums of this earlier matrix; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue a run that was interrupted.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace a file that is already there.")
+    ] = False,
+    family: FamilyFlag = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure which weights matter: dslocal convert --imatrix then quantizes those with more care.
+
+    The model evaluates a text, and the mean squares of what each of its matrices is multiplied
+    with are kept, by input channel and by expert. Measure a good quantization, such as Q8_0.
+    """
+    from dslocal.cli import session_setup
+
+    file = session_setup.prepare_model(model.name, family, remember=False)
+    out = _checked_output(output or Path(f"{file.path.stem}{SUFFIX}"), overwrite=force)
+    from dslocal.api.importance import ImatrixJob, make_imatrix
+    from dslocal.terminal.progress_line import ProgressLine
+
+    texts, merged = tuple(text or ()), tuple(merge or ())
+    job = ImatrixJob(file.path, file.header, file.family, out, texts, tokens, merged, resume)
+    line = ProgressLine()
+    try:
+        report = make_imatrix(
+            job,
+            session_setup.load_model,
+            lambda done, of: line.show(f"evaluating: chunk {done} of {of}", done / of),
+        )
+    except KeyboardInterrupt:
+        if job.part.exists():
+            print("dslocal: --resume continues this run", file=sys.stderr)
+        raise
+    finally:
+        line.clear()
+    if as_json:
+        print(json.dumps(_fields(report)))
+    else:
+        _print_report(report)
+
+
+def _checked_output(out: Path, *, overwrite: bool) -> Path:
+    if not out.parent.is_dir():
+        raise NotFoundError(f"{out.parent}: no such folder")
+    if out.is_dir():
+        raise UsageError(f"{out}: is a folder")
+    if out.exists() and not overwrite:
+        raise UsageError(f"{out}: is already there", hint="--force replaces it")
+    return out
+
+
+def _fields(report: ImatrixReport) -> dict[str, Any]:
+    return {
+        "path": str(report.path),
+        "chunks": report.chunks,
+        "chunk_tokens": report.chunk_tokens,
+        "tokens": report.chunks * report.chunk_tokens,
+        "resumed_chunks": report.resumed_chunks,
+        "tensors": report.tensors,
+        "unseen_experts": {str(layer): ids for layer, ids in report.unseen_experts.items()},
+        "unmeasured": report.unmeasured,
+    }
+
+
+def _print_report(report: ImatrixReport) -> None:
+    tokens = report.chunks * report.chunk_tokens
+    resumed = f", {report.resumed_chunks} of them earlier" if report.resumed_chunks else ""
+    print(
+        f"{report.path}: {report.tensors} matrices, {tokens:,} tokens in {report.chunks} chunks"
+        f"{resumed}"
+    )
+    for layer, experts in report.unseen_experts.items():
+        shown = ", ".join(map(str, experts[:MAX_SHOWN_EXPERTS]))
+        more = len(experts) - MAX_SHOWN_EXPERTS
+        rest = f" and {more} more" if more > 0 else ""
+        plural = "s" if len(experts) > 1 else ""
+        print(f"layer {layer}: expert{plural} {shown}{rest} saw no token", file=sys.stderr)
+    if report.unseen_experts:
+        print(
+            "experts that saw no token are quantized as if all their weights mattered equally; "
+            "more text, by --text and --merge, reaches more of them",
+            file=sys.stderr,
+        )
+    if report.unmeasured:
+        print(
+            f"{len(report.unmeasured)} matrices took no part, such as {report.unmeasured[0]}: "
+            "they are quantized without a matrix",
+            file=sys.stderr,
+        )

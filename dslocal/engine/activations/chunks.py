@@ -1,0 +1,72 @@
+"""Evaluate a long text in chunks of equal length, each by itself.
+
+As llama.cpp's tools cut a text that they measure a model with: the end that fills no chunk is left
+out, and where the vocabulary wants one, the first token of every chunk becomes BOS. Source:
+llama.cpp, tools/imatrix/imatrix.cpp (``compute_imatrix``), tools/perplexity/perplexity.cpp.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from dslocal.engine.context import LlamaContext
+from dslocal.engine.interrupt import abort_on_signal
+from dslocal.engine.model import LlamaModel
+from dslocal.errors import UsageError
+from dslocal.gguf import libraries
+
+
+def bos_token(model: LlamaModel) -> int | None:
+    """Return the token that every chunk begins with; None where the vocabulary wants none."""
+    low: Any = libraries.require()
+    vocabulary = low.llama_model_get_vocab(model.handle)
+    if not low.llama_vocab_get_add_bos(vocabulary):
+        return None
+    return int(low.llama_vocab_bos(vocabulary))
+
+
+def cut_into_chunks(
+    ids: Sequence[int], chunk_size: int, *, bos: int | None, max_tokens: int | None = None
+) -> list[list[int]]:
+    """Return the chunks of ``ids``.
+
+    Args:
+        ids: The text.
+        chunk_size: The tokens of each chunk.
+        bos: What replaces the first token of each; None leaves it.
+        max_tokens: No more than these are evaluated, rounded up to a chunk; None for all.
+
+    Raises:
+        UsageError: The text does not fill one chunk.
+    """
+    count = len(ids) // chunk_size
+    if count == 0:
+        raise UsageError(
+            f"the text has {len(ids):,} tokens, and a chunk takes {chunk_size:,}",
+            hint="a longer text",
+        )
+    if max_tokens is not None:
+        count = min(count, -(-max_tokens // chunk_size))
+    chunks = [list(ids[n * chunk_size : (n + 1) * chunk_size]) for n in range(count)]
+    if bos is not None:
+        for chunk in chunks:
+            chunk[0] = bos
+    return chunks
+
+
+def evaluate_chunk(context: LlamaContext, chunk: Sequence[int]) -> None:
+    """Evaluate one chunk in an empty cache, with the logits of every token.
+
+    The load config of ``context`` must have ``n_outputs`` for a chunk, or for a batch if that is
+    smaller.
+
+    Raises:
+        KeyboardInterrupt: if aborted.
+        EngineError: if llama.cpp fails.
+    """
+    context.clear()
+    with abort_on_signal(context.abort):
+        for start in range(0, len(chunk), context.load_config.n_batch):
+            end = start + context.load_config.n_batch
+            context.evaluate(chunk[start:end], all_logits=True)
