@@ -97,6 +97,9 @@ class Config:
     def architecture(self) -> str:
         """Return the class that the checkpoint was saved from, such as DeepseekV3ForCausalLM."""
         value = self._values.get("architectures")
+        message = self._values.get("error")
+        if value is None and isinstance(message, str):
+            raise self.error("error", f"is {short_repr(message)}: a server's message")
         if not isinstance(value, list) or len(value) != 1 or not isinstance(value[0], str):
             raise self.error("architectures", f"is {short_repr(value)}; one name is needed")
         return value[0]

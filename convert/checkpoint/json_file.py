@@ -45,6 +45,6 @@ def read_json(source: Source, file: str) -> dict[str, Any]:
 def _not_json(data: bytes, file: str, error: Exception) -> CheckpointError:
     """Return the error for a file that is not JSON, by what it is where that can be told."""
     kind = content_kind(data[:HEAD_BYTES], len(data))
-    if kind is None or kind.what.startswith(("JSON", "plain text")):
+    if kind is None or kind.what.startswith("JSON"):
         return CheckpointError(f"is not valid JSON ({error})", file=file)
     return CheckpointError(f"is not valid JSON, but {kind.what}", file=file, hint=kind.hint)

@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 from dslocal import catalog, home
 from dslocal.errors import DslocalError, NotFoundError
@@ -23,7 +24,7 @@ from dslocal.gguf.parts import first_part, model_stem
 from . import other_programs
 from .inventory import absolute_path
 from .locations import entry_of_repository
-from .names import Spelling, nearest_names, read_spelling
+from .names import Spelling, nearest_names, read_spelling, why_not
 
 if TYPE_CHECKING:
     from dslocal.convert import ProgressCallback
@@ -178,6 +179,11 @@ def unknown_model(name: str) -> NotFoundError:
     if foreign:
         hint = f"{foreign[0].app} has it: dslocal import {name:.200} uses that"
         return NotFoundError(f"{name!r:.200} is not imported yet", hint=hint)
+    if reason := why_not(name):
+        return NotFoundError(
+            f"no model called {name!r:.200} is here: {reason}",
+            hint="dslocal fit lists the models that can be downloaded",
+        )
     known = catalog.known_names()
     for installed in catalog.installed_models():
         known.setdefault(installed.name, installed.name)
@@ -239,10 +245,18 @@ def _existing_path(name: str) -> Path | None:
     Raises NotFoundError where the system refuses to say.
     """
     try:
-        path = Path(name).expanduser()
+        path = Path(_path_of_url(name)).expanduser()
         return path if path.is_dir() or path.is_file() else None
     except (OSError, RuntimeError) as e:  # a name too long, no permission, the home of nobody
         raise NotFoundError(f"{name:.80}: {getattr(e, 'strerror', None) or e}") from e
+
+
+def _path_of_url(name: str) -> str:
+    """Return the path in a ``file://`` URL, as file managers copy it; any other name as it is."""
+    begin = "file://"
+    if not name.lower().startswith(begin):
+        return name
+    return unquote(name[len(begin) :].removeprefix("localhost"))
 
 
 def installed_names() -> str:

@@ -101,7 +101,10 @@ def read_file(path: Path) -> FileText:
     """
     if names_stdin(path):
         return decode_file(_read(path), "stdin")
-    return decode_file(_read(path), str(path))._replace(name=path.name)
+    found = decode_file(_read(path), str(path))._replace(name=path.name)
+    if not found.text.strip():
+        found = found._replace(note=f"{path}: nothing is in it")
+    return found
 
 
 def read_text(path: Path) -> str:

@@ -74,6 +74,9 @@ ON_THE_HUB += [
     ("https://huggingface.co:443/owner/name-GGUF", REPO, "", ""),
     ("HTTPS://HUGGINGFACE.CO/owner/name-GGUF", REPO, "", ""),
     ("hf download owner/name-GGUF", REPO, "", ""),
+    ("models--owner--name-GGUF", REPO, "", ""),
+    ("owner/name-GGUF:Q8_0\r", REPO, "", "Q8_0"),
+    ("\u201cowner/name\u2011GGUF\u201d", REPO, "", ""),
     ("llama-server -hf owner/name-GGUF:Q4_K_M", REPO, "", "Q4_K_M"),
     ("hf:owner/name-GGUF@refs/pr/2", f"{REPO}@refs/pr/2", "", ""),
     ("hf:owner/name-GGUF@refs/pr/2/a.gguf", f"{REPO}@refs/pr/2", "a.gguf", ""),
@@ -96,6 +99,12 @@ ON_THE_HUB += [
 NAMES = [
     ("deepseek-r1:7b", "deepseek-r1-distill-qwen-7b", ""),
     ("DeepSeek-R1:7B", "deepseek-r1-distill-qwen-7b", ""),
+    ("deepseek-r1:7b\r", "deepseek-r1-distill-qwen-7b", ""),
+    ("deepseek\u2013r1:7b", "deepseek-r1-distill-qwen-7b", ""),
+    ("\u201cdeepseek-r1:7b\u201d", "deepseek-r1-distill-qwen-7b", ""),
+    ("deepseek-r1:\uff17b", "deepseek-r1-distill-qwen-7b", ""),
+    ("deepseek-r1:7b\u200b", "deepseek-r1-distill-qwen-7b", ""),
+    ("models--deepseek-ai--DeepSeek-R1", "deepseek-r1", ""),
     ("r1:7b", "deepseek-r1-distill-qwen-7b", ""),
     ("deepseek-r1-7b", "deepseek-r1-distill-qwen-7b", ""),
     ("deepseek r1 7b", "deepseek-r1-distill-qwen-7b", ""),
@@ -235,6 +244,30 @@ def test_what_is_not_understood_gets_the_nearest(text: str, near: str) -> None:
     with pytest.raises(NotFoundError) as caught:
         resolve_model(text)
     assert near in caught.value.hint.partition(";")[0].split(": ")[1].split(", ")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("deepseek-chat", "hosted API"),
+        ("deepseek/deepseek-reasoner", "hosted API"),
+        ("deepseek-vl2", "reads images"),
+        ("deepseek-ocr:3b", "reads images"),
+        ("janus-pro-7b", "makes images"),
+        ("llama3:8b", "DeepSeek's models"),
+        ("qwen2.5-coder:7b", "DeepSeek's models"),
+    ],
+)
+def test_what_cannot_be_had_says_why(text: str, reason: str) -> None:
+    with pytest.raises(NotFoundError, match=reason):
+        resolve_model(text)
+
+
+@pytest.mark.parametrize("host", ["", "localhost"])
+def test_a_path_as_file_managers_copy_it(tmp_path: Path, host: str) -> None:
+    file = tmp_path / "a b.gguf"
+    file.write_bytes(b"GGUF")
+    assert resolve_model(f"file://{host}{tmp_path}/a%20b.gguf") == file
 
 
 INSTALLED = [

@@ -135,6 +135,7 @@ CASES: dict[str, tuple[list[str], bytes, int, bytes, str]] = {
     "too much on stdin": ([], TOO_MUCH, 2, b"", "stdin: more than 8,388,608 bytes"),
     "too much for the context": ([], b"47 " * 2000, 5, b"", "the context holds 4,096"),
     "far too much for the context": (["Who jumps?"], HUGE, 5, b"", "the context holds 4,096"),
+    "an address": (["-f", "https://a.b/c", "x"], b"", 3, b"", "an address is not fetched"),
     "missing file": (["-f", "/no/file", "x"], b"", 3, b"", "/no/file: no such file"),
     "binary file": (
         ["-f", str(BINARY.with_name("python")), "x"],

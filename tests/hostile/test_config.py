@@ -138,6 +138,8 @@ def _files() -> Iterator[Case]:
         "a number": b"1",
     }.items():
         yield Config(name, content(CONFIG, text), "is not a JSON object")
+    refusal = b'{"error": "Access to model X is restricted"}'
+    yield Config("a server's message", content(CONFIG, refusal), "Access to model X")
     yield Config("an empty object", content(CONFIG, b"{}"), "architectures is None")
 
 

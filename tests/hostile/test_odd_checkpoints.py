@@ -317,6 +317,7 @@ def _other_files() -> Iterator[Case]:
         for name, data, words in [
             ("git-lfs", LFS, "but a git-lfs pointer"),
             ("a web page", b"<html><body>", "but a web page"),
+            ("a refusal", b"Invalid username or password.", "but plain text that begins 'Invalid"),
             ("UTF-16", '{"a": 1}'.encode("utf-16"), "UTF-16 text: save it as UTF-8"),
             ("UTF-16 without a mark", '{"a": 1}'.encode("utf-16-le"), "UTF-16 text"),
             ("UTF-32", '{"a": 1}'.encode("utf-32"), "UTF-32 text"),

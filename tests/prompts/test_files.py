@@ -261,6 +261,14 @@ STRAYS: list[tuple[str, bytes, str, str]] = [
 ]
 
 
+@pytest.mark.parametrize("data", [b"", b" \n", b"\xef\xbb\xbf"])
+def test_an_empty_file_is_said_to_be(tmp_path: Path, data: bytes) -> None:
+    file = tmp_path / "empty.txt"
+    file.write_bytes(data)
+    assert read_file(file).note == f"{file}: nothing is in it"
+    assert not decode_file(data, "stdin").note
+
+
 @pytest.mark.parametrize(
     ("data", "text", "note"), [row[1:] for row in STRAYS], ids=[row[0] for row in STRAYS]
 )

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from dataclasses import dataclass, replace
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -46,6 +47,16 @@ _COMMAND = re.compile(
     r"(?:ollama (?:run|pull)|lms get|hf download|huggingface-cli download|git clone"
     r"|llama-(?:cli|server) -hf|-hf|dslocal \w+)\s+",
     re.IGNORECASE,
+)
+_CACHE_FOLDER = re.compile(r"^models--([^-].*?)--(.+)$")  # in huggingface_hub's cache
+_TYPOGRAPHY = str.maketrans(
+    {
+        **dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2212", "-"),
+        **dict.fromkeys("\u2018\u2019\u201a\u2039\u203a", "'"),
+        **dict.fromkeys("\u201c\u201d\u201e\u00ab\u00bb", '"'),
+        "\u200b": "",  # a space without width
+        "\ufeff": "",
+    }
 )
 _PORT = re.compile(r":(?:80|443)$")
 _GIT = re.compile(r"(?:git@|ssh://git@)(hf\.co|huggingface\.co)[:/]", re.IGNORECASE)
@@ -85,7 +96,8 @@ def read_spelling(text: str) -> Spelling | None:
     Raises:
         UsageError: It is a page of the hub, of Ollama's or of LM Studio's that shows no model.
     """
-    plain = _COMMAND.sub("", text.strip(" \t<>\"'`"), count=1)
+    plain = _COMMAND.sub("", _as_typed(text).strip(" \t\r\n<>\"'`"), count=1)
+    plain = _CACHE_FOLDER.sub(r"\1/\2", plain)
     if plain.startswith("//"):
         plain = f"https:{plain}"
     if not plain or not plain.isprintable() or plain.endswith((":", "@")):
@@ -102,6 +114,11 @@ def read_spelling(text: str) -> Spelling | None:
     if "/" not in name:
         return None if is_hub_name else _named(name)
     return _owned(name, has_prefix=is_hub_name)
+
+
+def _as_typed(text: str) -> str:
+    """Return ``text`` as a keyboard writes it: word processors change dashes, quotes and widths."""
+    return unicodedata.normalize("NFKC", text).translate(_TYPOGRAPHY)
 
 
 def _page_of(text: str) -> Spelling | None:

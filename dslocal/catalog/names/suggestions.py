@@ -11,6 +11,31 @@ MAX_SUGGESTED = 3
 MIN_LIKENESS = 0.6
 WORD_BONUS = 0.1  # for each word of the text that a name has as well
 
+# What people ask for that cannot be fetched by this name, by the plain name's beginning.
+KNOWN_ELSEWHERE = {
+    "chat": "it is a name of DeepSeek's hosted API, which always means its newest model",
+    "reasoner": "it is a name of DeepSeek's hosted API, which always means its newest model",
+    "vl": "it reads images, which dslocal does not; the models that it runs read text",
+    "ocr": "it reads images, which dslocal does not; the models that it runs read text",
+    "janus": "it makes images, which dslocal does not; the models that it runs write text",
+}
+FOREIGN = re.compile(r"(llama|codellama|qwen|qwq|mistral|mixtral|gemma|phi|gpt|kimi|glm|granite)")
+OF_OTHERS = "dslocal runs DeepSeek's models; for others, Ollama or llama.cpp"
+
+
+def why_not(text: str) -> str:
+    """Return why a well-known name is none of a model here; empty for other names."""
+    if text.lower().endswith(".gguf") or text.startswith((".", "/", "~")):
+        return ""  # a file
+    plain = _plain(text)
+    is_deepseek = "deepseek" in text.lower() or plain.startswith("janus")
+    if not is_deepseek:
+        return OF_OTHERS if FOREIGN.match(plain) else ""
+    for beginning, reason in KNOWN_ELSEWHERE.items():
+        if re.match(rf"{beginning}(\d|-|$)", plain):
+            return reason
+    return ""
+
 
 def nearest_names(text: str, known: Mapping[str, str]) -> list[str]:
     """Return up to three models that ``text`` may be meant as, the nearest first.

@@ -100,6 +100,8 @@ def require_files(files: Iterable[Path]) -> None:
 
 def _near(file: Path) -> str:
     """Return a hint: the files of the folder that may be meant, or where it was looked for."""
+    if file.parts[:1] in (("http:",), ("https:",)):
+        return "an address is not fetched: save the page, or curl ADDRESS | dslocal ask …"
     from difflib import get_close_matches
 
     try:

@@ -19,6 +19,14 @@ if TYPE_CHECKING:
     from .loop import ChatLoop
 
 MAX_NAME = 60  # characters of a file's name
+# What Ollama's /set has besides, and the command that does it here.
+COMMANDS_ELSEWHERE = {
+    "system": "/system TEXT",
+    "parameter": "/set NAME VALUE",
+    "think": "/think on",
+    "nothink": "/think off",
+    "model": "/model NAME",
+}
 MATH_CHOICES = {"auto": None, "on": True, "off": False}
 THINKING_CHOICES = {"on": prompts.Thinking.FORCED, "off": prompts.Thinking.BYPASSED}
 SETTABLE = (*sorted(prompts.SETTINGS), "math")
@@ -123,6 +131,8 @@ def change_setting(loop: ChatLoop, text: str) -> None:
     typed_name = text.partition(" ")[0]
     name, value = typed_name.replace("-", "_"), text[len(typed_name) :].strip()
     if name and name not in SETTABLE:
+        if name in COMMANDS_ELSEWHERE:
+            raise UsageError(f"/set: {typed_name} is set by {COMMANDS_ELSEWHERE[name]}")
         near = get_close_matches(name, SETTABLE, 1)
         perhaps = f"perhaps {near[0]}; " if near else ""
         raise UsageError(
