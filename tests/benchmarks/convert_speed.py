@@ -1,11 +1,12 @@
 """How fast is one pass? Against llama.cpp's two steps and against ggml_quantize_chunk alone, in one
 run, two threads: wall time, and processor time, which a busy machine distorts less.
 
-    DSLOCAL_ORACLE=FOLDER python tests/benchmarks/convert_speed.py [GIGABYTES] [RECIPE]
+    DSLOCAL_ORACLE=FOLDER python tests/benchmarks/convert_speed.py [GIGABYTES] [RECIPE] [matrix]
 
 FOLDER as tests/support/checkpoints/oracle.py says. A random V3-shaped checkpoint (FP8 with block
 scales, MLA, experts, the MTP layer left out by both) of GIGABYTES (2.5 by default) is written to a
-temporary folder; each contender converts it to RECIPE (Q4_K_M). Bytes written are the process's own
+temporary folder; each contender converts it to RECIPE (Q4_K_M), with an invented importance matrix
+if the word "matrix" is given. Bytes written are the process's own
 account (/proc/PID/io), peak memory is the largest resident set. The last table says what a pass
 spends its processor time on.
 """
@@ -29,6 +30,7 @@ from typing import Any, NamedTuple
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import numpy as np
+from support.checkpoints.imatrices import write_imatrix
 from support.checkpoints.oracle import _CONVERT, ORACLE
 from v3_shape import write_v3_shape
 
@@ -120,7 +122,7 @@ def shares(source: Path, recipe: str) -> None:
     print("| " + " | ".join(f"{spent[stage] / total:.0%}" for stage in stages) + " |")
 
 
-def quantize_alone(path: Path) -> Measured:
+def quantize_alone(path: Path, *, matrix: bool) -> Measured:
     """What ggml_quantize_chunk needs on two threads for as many weights of the same types
     as the file at ``path`` has.
     """
@@ -148,7 +150,8 @@ def quantize_alone(path: Path) -> Measured:
             if item is None:
                 return
             kind, columns, rows = item
-            quantize_with_ggml(GgmlType(kind), values[columns][:rows])
+            importance = values[columns][0] ** 2 if matrix else None
+            quantize_with_ggml(GgmlType(kind), values[columns][:rows], importance)
 
     began, cpu = time.perf_counter(), time.process_time()
     threads = [threading.Thread(target=run) for _ in range(THREADS)]
@@ -159,7 +162,7 @@ def quantize_alone(path: Path) -> Measured:
     return Measured(time.perf_counter() - began, time.process_time() - cpu, 0, 0)
 
 
-def main(gigabytes: float = 2.5, recipe: str = "Q4_K_M") -> None:
+def main(gigabytes: float = 2.5, recipe: str = "Q4_K_M", matrix: str = "") -> None:
     with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR", "/var/tmp")) as temporary:
         folder = Path(temporary)
         source = write_v3_shape(folder / "source", gigabytes)
@@ -173,6 +176,7 @@ def main(gigabytes: float = 2.5, recipe: str = "Q4_K_M") -> None:
             flush=True,
         )
         ours = folder / "ours.gguf"
+        given = ["--imatrix", str(write_imatrix(folder / "imatrix.gguf", source))] if matrix else []
         command = [
             sys.executable,
             "-P",
@@ -187,10 +191,11 @@ def main(gigabytes: float = 2.5, recipe: str = "Q4_K_M") -> None:
             "--jobs",
             str(THREADS),
             "--no-mtp",
+            *given,
         ]
         one_pass = timed(command)
         print(one_pass.row("dslocal, one pass"), flush=True)
-        alone = quantize_alone(ours)
+        alone = quantize_alone(ours, matrix=bool(matrix))
         print(alone.row("ggml_quantize_chunk alone"), flush=True)
         steps = [
             [
@@ -206,6 +211,7 @@ def main(gigabytes: float = 2.5, recipe: str = "Q4_K_M") -> None:
             ],
             [
                 f"{ORACLE}/bin/llama-quantize",
+                *given,
                 str(folder / "bf16.gguf"),
                 str(folder / "theirs.gguf"),
                 recipe,
@@ -243,4 +249,4 @@ def convert_digest(path: Path) -> dict[str, int]:
 
 if __name__ == "__main__":
     assert converter.RECIPES
-    main(*(cast(value) for cast, value in zip((float, str), sys.argv[1:], strict=False)))
+    main(*(cast(value) for cast, value in zip((float, str, str), sys.argv[1:], strict=False)))
