@@ -28,6 +28,8 @@ from support.gguf.gguf_changes import (
     without,
 )
 
+from dslocal.api.file_faults import faults_of
+from dslocal.gguf.header import read_header
 from dslocal.gguf.tensor_types import GgmlType
 
 ARCH = "deepseek2"
@@ -115,7 +117,7 @@ OTHERS: list[tuple[str, Change, str]] = [
     (
         "fewer kinds of tokens",
         put("tokenizer.ggml.token_type", [1] * 10, 5),
-        "Index out of array bounds",
+        "its vocabulary has no special token",
     ),
 ]
 ROWS = [
@@ -146,19 +148,16 @@ def test_one_line_and_no_signal(
 ) -> None:
     damaged = copy.deepcopy(whole)
     change(damaged)
-    status, written = forked(
-        "ask",
-        "-m",
-        damaged.write(tmp_path / "bad.gguf"),
-        "What is 2 + 2?",
-        "--max-tokens",
-        "3",
-        "--seed",
-        "1",
-    )
-    assert (status, written.count("\n")) == (1, 1), written
-    assert written.startswith("dslocal: ")
-    assert words in written
+    file = damaged.write(tmp_path / "bad.gguf")
+    options = ("--max-tokens", "3", "--seed", "1")
+    status, written = forked("ask", "-m", file, "What is 2 + 2?", *options)
+    *warnings, error = written.splitlines()
+    assert (status, written.count("\n")) == (1, len(warnings) + 1), written
+    assert error.startswith("dslocal: ")
+    assert words in error
+    # before it is loaded, what is odd about the file is said, each in a line
+    odd = faults_of(read_header(file)) if warnings else []
+    assert warnings == [f"dslocal: {file.name}: {fault}" for fault in odd]
 
 
 @pytest.mark.parametrize(
