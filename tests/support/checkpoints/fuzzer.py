@@ -17,6 +17,7 @@ from typing import Any
 
 from support.checkpoints.damage import (
     BASES,
+    REFUSED_BASES,
     convert_to,
     impatience,
     join_shard,
@@ -313,4 +314,5 @@ def _other(value: Json, dice: random.Random) -> Json:
 
 
 def bases() -> tuple[str, ...]:
-    return tuple(BASES)
+    """Return the checkpoints that are converted as long as they are whole."""
+    return tuple(base for base in BASES if base not in REFUSED_BASES)
