@@ -189,7 +189,7 @@ REFUSED_BYTES: list[tuple[str, bytes, str]] = [
     ("jpeg", b"\xff\xd8\xff\xe0\0\x10JFIF", "is a JPEG picture, not text"),
     ("gif", b"GIF89a\1\0\1\0\x80\0\0", "is a GIF picture, not text"),
     ("mp4", b"\0\0\0\x18ftypmp42\0\0\0\0", "is a video or a picture, not text"),
-    ("gzip", gzip.compress(b"text"), "is a gzip archive, not text"),
+    ("gzip", gzip.compress(b"text", mtime=0), "is a gzip archive, not text"),
     ("elf", b"\x7fELF\2\1\1\0", r"is a program \(ELF\), not text"),
     ("sqlite", b"SQLite format 3\0\x10\0", "is an SQLite database, not text"),
     ("gguf", b"GGUF\3\0\0\0", r"is a model \(GGUF\), not text"),

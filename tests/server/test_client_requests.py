@@ -518,7 +518,7 @@ CALL = {"id": "c", "type": "function", "function": {"name": "add", "arguments": 
     [
         (b"", "the body is empty"),
         (b" \n", "the body is empty"),
-        (gzip.compress(b"{}"), "compressed by gzip"),
+        (gzip.compress(b"{}", mtime=0), "compressed by gzip"),
         ("{}".encode("utf-16"), "UTF-16"),
     ],
 )
