@@ -515,7 +515,7 @@ def _check_imatrix(
                     why = "so it needs an importance matrix"
                 raise UsageError(
                     f"{recipe.name}: {tensor.name} becomes {kind.name}, {why}",
-                    hint="--imatrix FILE, or a larger recipe",
+                    hint="--imatrix FILE, which dslocal imatrix makes, or a larger recipe",
                 )
         elif imatrix and kind.block > 1:
             _check_entry(imatrix, tensor, len(entry))
