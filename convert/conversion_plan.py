@@ -12,7 +12,7 @@ import itertools
 import platform
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dslocal.errors import CheckpointError, UnsupportedModelError, UsageError
@@ -38,6 +38,8 @@ from .quantize import CONVERTIBLE
 from .recipes.by_name import recipe_named
 from .recipes.imatrix import Imatrix
 from .recipes.named import ModelTraits, Recipe, needs_imatrix, tensor_order
+from .recipes.size_target import SizedRecipe
+from .sampled_errors import SampledErrors
 from .work_units import UNIT_WEIGHTS, Destination, UnitIndex, WorkUnit
 
 LAYERS_OF_70B = 80  # by which llama.cpp takes a model for a 70B
@@ -324,6 +326,8 @@ class _OutputPlanner:
             *imatrix_metadata(self._imatrix),
             *provenance_metadata(checkpoint, recipe),
         )
+        if isinstance(recipe, SizedRecipe):
+            recipe = self._measured(recipe, tensors)
         longest = (*metadata, *arithmetic_metadata(max(X86_64, platform.machine(), key=len)))
         types = recipe.assign(tensors, traits, header_size(architecture.arch, longest, tensors))
         metadata = (*metadata, *arithmetic_metadata(arithmetic_of(types.values())))
@@ -332,6 +336,20 @@ class _OutputPlanner:
             tensors = _in_converter_order(checkpoint, architecture.converter_order, tensors)
         files = lay_out(tensors, types, self._split)
         return PlannedOutput(architecture, recipe, tensors, metadata, files)
+
+    def _measured(self, recipe: SizedRecipe, tensors: Sequence[MappedTensor]) -> SizedRecipe:
+        """Return a recipe that measures errors on the checkpoint's own weights, if they are here.
+
+        Where they are not, the user is told.
+        """
+        if self._checkpoint.source.is_local:
+            errors = SampledErrors(self._checkpoint, tensors, self._imatrix)
+            return replace(recipe, errors=errors)
+        self.notices.append(
+            f"--size {recipe.name}: the weights are not on this machine yet, so the harm of each "
+            "type is estimated by the tensor's class instead of measured"
+        )
+        return recipe
 
 
 def _in_converter_order(

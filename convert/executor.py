@@ -255,7 +255,7 @@ class _Executor:
         self._journal = journal
         self._entry = entry
         self._on_progress = on_progress
-        self._worker = Worker(plan, files, jobs)
+        self._worker = Worker(plan.checkpoint, files, plan.imatrix, jobs)
         self._threads = jobs + OVERLAPPING_THREADS
         self._finished = FinishedUnits(entry.done)
         self._lock = threading.Lock()

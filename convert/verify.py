@@ -134,7 +134,7 @@ class _Verifier:
         self._files = files
         self._data_starts = data_starts
         self._recipes = [output.recipe.name for output in plan.outputs for _ in output.files]
-        self._worker = Worker(plan, ())
+        self._worker = Worker(plan.checkpoint, ())
         self._on_progress = on_progress
         self._lock = threading.Lock()
         self._bytes_done = 0

@@ -20,11 +20,11 @@ from dslocal.gguf.tensor_types import GgmlType
 from .architectures.mapping import Transform
 from .checkpoint.checkpoint import Checkpoint
 from .checkpoint.safetensors import FP4, FP4_BLOCK, FP8, INTEGERS, SCALED, TensorInfo
-from .conversion_plan import ConversionPlan
 from .fp4 import e8m0_values, repack
 from .kernels import Bytes, Floats, StoredRows, best_kernels
 from .output.gguf_file import OutputFile
 from .quantize import MAX_WEIGHT, decode_rows, encode_rows, through
+from .recipes.imatrix import Imatrix
 from .work_units import WorkUnit
 
 MAX_CACHED_SCALES = 64  # tensors
@@ -32,21 +32,26 @@ MAX_E8M0 = 140  # the scale with which 6, the largest FP4 weight, is below quant
 
 
 class Worker:
-    """Reads, converts and writes units of one plan."""
+    """Reads, converts and writes units of one checkpoint."""
 
     def __init__(
-        self, plan: ConversionPlan, files: Sequence[OutputFile], jobs: int | None = None
+        self,
+        checkpoint: Checkpoint,
+        files: Sequence[OutputFile],
+        imatrix: Imatrix | None = None,
+        jobs: int | None = None,
     ) -> None:
-        """Take a plan.
+        """Take a checkpoint.
 
         Args:
-            plan: The plan.
-            files: Its files, in the order in which destinations count them.
+            checkpoint: What is read.
+            files: The files that are written, in the order in which destinations count them.
+            imatrix: The importance matrix, if there is one.
             jobs: How many threads may compute at a time, while others read and write; as many as
                 call by default.
         """
-        self._checkpoint = plan.checkpoint
-        self._imatrix = plan.imatrix
+        self._checkpoint = checkpoint
+        self._imatrix = imatrix
         self._files = files
         self._scales: dict[str, Floats | Bytes] = {}
         self._lock = threading.Lock()

@@ -36,6 +36,10 @@ class Source(Protocol):
     def revision(self) -> str:
         """Return the commit that the files are of; empty where it is not known."""
 
+    @property
+    def is_local(self) -> bool:
+        """Return whether any file can be opened at once, without fetching it first."""
+
     def sha256(self, file: str) -> str:
         """Return a file's published hash in hexadecimal; empty where it is not known."""
 
@@ -114,6 +118,11 @@ class FolderSource:
             return self._folder.resolve().name
         commit = self._download_metadata("config.json")[0]
         return commit if _COMMIT.fullmatch(commit) else ""
+
+    @property
+    def is_local(self) -> bool:
+        """Return that any file can be opened at once."""
+        return True
 
     def sha256(self, file: str) -> str:
         """Return the hash that huggingface_hub knows of a file; empty where there is none."""

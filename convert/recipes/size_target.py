@@ -3,26 +3,28 @@
 The relative error of a matrix product is that of its matrix, whatever its size, so small tensors
 that every token reads (attention, shared experts, dense layers, embeddings, output) get 6 to 8
 bits, and the routed experts take what is left. From the least possible size on, the upgrade that
-removes most harm per byte is bought until nothing more fits. Harm is the squared relative error of
-the type times HARM of the tensor's role; a layer has its share of it.
+removes most harm per byte is bought until nothing more fits. Harm is the squared relative error
+that the type makes of the tensor's own weights, times how far an error in its class reaches; a
+layer has its share of that.
 """
 
 from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from dslocal.convert.architectures.mapping import MappedTensor
 from dslocal.convert.output.layout import padded
-from dslocal.convert.quantize import RELATIVE_ERROR
 from dslocal.errors import UsageError
-from dslocal.gguf.tensor_names import layer_of, name_in_layer
+from dslocal.gguf.tensor_names import layer_of
 from dslocal.gguf.tensor_types import GgmlType as T
 
 from .deepseek4 import is_v4, pinned_type
 from .named import ModelTraits, file_type_of, fitting_type, is_quantizable
+from .quantization_errors import ErrorsByType, EstimatedErrors, QuantizationErrors
+from .tensor_classes import class_of
 
 # the types to choose from, by rising size
 TYPES = (T.Q2_K, T.Q3_K, T.IQ4_XS, T.Q4_K, T.Q5_K, T.Q6_K, T.Q8_0)
@@ -43,43 +45,27 @@ TYPES_WITH_IMATRIX = (
 )
 # the least type of what every token reads: the first of these that leaves room for the experts
 MIN_TYPES = (T.Q6_K, T.Q4_K)
-# KL divergence per squared relative error when only that role is disturbed, over all layers
-# together, times 1000: measured on nano (MLA, experts, shared experts, embeddings, output); for
-# plain attention taken over from the parts of MLA
-HARM = {
-    "output": 60.0,
-    "token_embd": 10.0,
-    "ffn_down_shexp": 4.0,
-    "ffn_gate_shexp": 2.0,
-    "ffn_up_shexp": 2.0,
-    "ffn_down": 11.0,
-    "ffn_gate": 7.0,
-    "ffn_up": 2.5,
-    "attn_output": 2.5,
-    "attn_kv_a_mqa": 2.0,
-    "attn_q_a": 0.5,
-    "attn_q_b": 3.0,
-    "attn_k_b": 0.2,
-    "attn_v_b": 0.8,
-    "attn_q": 3.0,
-    "attn_k": 2.0,
-    "attn_v": 4.0,
-}
-OTHER_HARM = 1.0
-MTP_HARM = 0.01  # of the trunk's: a draft changes no answer, only how many drafts are accepted
+MTP_REACH = 0.01  # of the trunk's: a draft changes no answer, only how many drafts are accepted
 
 
 @dataclass(frozen=True)
 class SizedRecipe:
-    """Spends at most ``budget`` bytes, header included. ``name`` is the size as the user wrote it.
+    """Spends at most ``budget`` bytes, header included.
 
     The types are chosen by us, so the file calls itself a Q4_K mixture.
+
+    Attributes:
+        name: The size as the user wrote it.
+        budget: The most bytes.
+        errors: What says how large errors are. :func:`plan_conversion` measures them on weights
+            that are on this machine.
     """
 
     name: str
     budget: int
     quantizes: bool = False
     file_type: int = file_type_of(T.Q4_K)
+    errors: QuantizationErrors = field(default_factory=EstimatedErrors)
 
     def assign(
         self, tensors: Iterable[MappedTensor], traits: ModelTraits, overhead: int
@@ -93,6 +79,7 @@ class SizedRecipe:
 
         Raises:
             UsageError: Even the smallest types are too large.
+            CheckpointError: Weights that are measured make no sense.
         """
         tensors = list(tensors)
         quantizable = [t for t in tensors if is_quantizable(t)]
@@ -103,9 +90,13 @@ class SizedRecipe:
         free = self.budget - overhead
         free -= sum(padded(fixed[t.name].nbytes(t.elements)) for t in tensors if t.name in fixed)
         types = TYPES_WITH_IMATRIX if traits.has_imatrix else TYPES
+        errors = self.errors.of(quantizable, types)
         smallest = 0
         for floor in (*MIN_TYPES, types[0]) if traits.experts else (types[0],):
-            options = [TensorOptions.of(t, types, floor, traits) for t in quantizable]
+            options = [
+                TensorOptions.of(t, _types_from(t, types, floor, traits), errors[t.name], traits)
+                for t in quantizable
+            ]
             smallest = sum(option.nbytes(0) for option in options)
             if smallest <= free:
                 chosen = _spend(options, free - smallest)
@@ -132,52 +123,56 @@ def _larger(traits: ModelTraits) -> str:
     return "a larger --size, or --imatrix, which allows smaller types"
 
 
+def _types_from(
+    tensor: MappedTensor, types: Sequence[T], floor: T, traits: ModelTraits
+) -> Sequence[T]:
+    """Return the types that a tensor may get, by rising size.
+
+    Args:
+        tensor: The tensor.
+        types: All types to choose from, by rising size.
+        floor: The least type, unless the tensor may get all: experts and the MTP layer may.
+        traits: The model's.
+    """
+    if tensor.is_fp4:  # more bits than it has would add nothing
+        return [kind for kind in types if _bits(kind) < _bits(T.MXFP4)] + [T.MXFP4]
+    may_get_all = tensor.is_routed_expert or layer_of(tensor.name) >= traits.main_layers
+    return types if may_get_all else types[types.index(floor) :]
+
+
 @dataclass(frozen=True)
 class TensorOptions:
-    """A tensor and the types that it may get, by rising size; a level is an index into them."""
+    """A tensor and the types that it may get, by rising size; a level is an index into them.
+
+    ``losses`` are the harm that each of them does.
+    """
 
     tensor: MappedTensor
     types: Sequence[T]
-    harm: float
+    losses: Sequence[float]
 
     @classmethod
     def of(
-        cls, tensor: MappedTensor, types: Sequence[T], floor: T, traits: ModelTraits
+        cls, tensor: MappedTensor, types: Sequence[T], errors: ErrorsByType, traits: ModelTraits
     ) -> TensorOptions:
-        """Return a tensor's options.
+        """Return a tensor's options: each is larger than the last, and better.
 
         Args:
             tensor: The tensor.
-            types: All types to choose from, by rising size.
-            floor: The least type, unless the tensor may get all: experts and the MTP layer may.
+            types: The types that it may get, by rising size.
+            errors: The squared relative error of each.
             traits: The model's.
         """
-        may_get_all = tensor.is_routed_expert or layer_of(tensor.name) >= traits.main_layers
-        allowed = types if may_get_all else types[types.index(floor) :]
-        if tensor.is_fp4:  # more bits than it has would add nothing
-            allowed = [kind for kind in types if _bits(kind) < _bits(T.MXFP4)] + [T.MXFP4]
-        return cls(tensor, _rising(allowed, tensor.columns), _harm(tensor, traits))
+        found: list[T] = []
+        for kind in (fitting_type(kind, tensor.columns) for kind in types):
+            if not found or (_bits(kind) > _bits(found[-1]) and errors[kind] < errors[found[-1]]):
+                found.append(kind)
+        reach = _reach(tensor, traits)
+        return cls(tensor, found, [reach * errors[kind] for kind in found])
 
     def nbytes(self, level: int) -> int:
         """Return the bytes of the tensor, with padding."""
         return padded(self.types[level].nbytes(self.tensor.elements))
-
-    def loss(self, level: int) -> float:
-        """Return the harm that is done."""
-        kind = self.types[level]
-        is_lossless = self.tensor.is_fp4 and kind is T.MXFP4
-        return 0.0 if is_lossless else self.harm * RELATIVE_ERROR[kind] ** 2
-
-
-def _rising(types: Sequence[T], columns: int) -> list[T]:
-    """Return the types that fit rows of ``columns``: each larger than the last, and better."""
-    found: list[T] = []
-    for kind in (fitting_type(kind, columns) for kind in types):
-        if not found or (
-            _bits(kind) > _bits(found[-1]) and RELATIVE_ERROR[kind] < RELATIVE_ERROR[found[-1]]
-        ):
-            found.append(kind)
-    return found
 
 
 def _bits(kind: T) -> float:
@@ -185,14 +180,15 @@ def _bits(kind: T) -> float:
     return kind.nbytes(kind.block) * 8 / kind.block
 
 
-def _harm(tensor: MappedTensor, traits: ModelTraits) -> float:
+def _reach(tensor: MappedTensor, traits: ModelTraits) -> float:
     """Return how much harm the tensor's squared relative error does."""
-    role = name_in_layer(tensor.name).removesuffix(".weight")
+    is_output = traits.tied and tensor.name == "token_embd.weight"
+    reach = class_of("output.weight" if is_output else tensor.name).reach
     layer = layer_of(tensor.name)
     if layer < 0:
-        return HARM.get(role, OTHER_HARM)
-    harm = HARM.get(role.removesuffix("_exps"), OTHER_HARM) / traits.main_layers
-    return harm * MTP_HARM if layer >= traits.main_layers else harm
+        return reach
+    reach /= traits.main_layers
+    return reach * MTP_REACH if layer >= traits.main_layers else reach
 
 
 class Upgrade(NamedTuple):
@@ -245,6 +241,6 @@ def _offer_best(heap: list[Upgrade], option: TensorOptions, position: int, level
 
 
 def _upgrade(option: TensorOptions, position: int, level: int, to: int) -> Upgrade:
-    saved = option.loss(level) - option.loss(to)
+    saved = option.losses[level] - option.losses[to]
     nbytes = option.nbytes(to) - option.nbytes(level)
     return Upgrade(-saved / max(nbytes, 1), position, to)

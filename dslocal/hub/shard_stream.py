@@ -158,6 +158,11 @@ class StreamSource:
         """The commit, where the repository has commits."""
         return self._manifest.commit if self._manifest.git else ""
 
+    @property
+    def is_local(self) -> bool:
+        """Whether any file can be opened at once: none can, they are fetched one by one."""
+        return False
+
     def sha256(self, file: str) -> str:
         """Return a file's published hash; empty where there is none."""
         return self._manifest.file(file).sha256

@@ -87,7 +87,7 @@ def shares(source: Path, recipe: str) -> None:
     plan = converter.plan_conversion(
         converter.open_checkpoint(converter.FolderSource(source)), [converter.recipe_named(recipe)]
     )
-    worker = Worker(plan, ())
+    worker = Worker(plan.checkpoint, ())
     kernels = best_kernels()
     spent: defaultdict[str, float] = defaultdict(float)  # seconds
     target = source / "written"
