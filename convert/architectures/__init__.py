@@ -39,11 +39,11 @@ def find_architecture(config: Config) -> Architecture:
         )
     found = next((a for a in ARCHITECTURES if config.architecture in a.accepts), None)
     if found is None:
-        known = "; ".join(f"{', '.join(a.accepts)} ({a.models})" for a in ARCHITECTURES)
+        known = ", ".join(name for a in ARCHITECTURES for name in a.accepts)
         raise UnsupportedModelError(
-            f"{config.architecture!r:.80} is not a family that dslocal converts",
+            f"{config.architecture!r:.80} is not an architecture that dslocal converts",
             file=config.file,
-            hint=f"known: {known}",
+            hint=f"it converts DeepSeek's models alone: {known}",
         )
     return found
 

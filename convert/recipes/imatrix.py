@@ -68,7 +68,7 @@ def load_imatrix(path: Path) -> Imatrix:
         if values.min() < 0 or values.max() > MAX_IMPORTANCE:  # ggml would abort the process
             raise UsageError(
                 f"{path.name}: {name}: holds {values.min():g} to {values.max():g}, "
-                "which are no mean squares"
+                "which are not mean squares"
             )
     if not imatrix.entries:
         raise UsageError(f"{path.name}: holds no entries")

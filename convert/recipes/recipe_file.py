@@ -94,7 +94,7 @@ def load_recipe(path: Path) -> FileRecipe:
         reason = getattr(e, "strerror", None) or e
         raise UsageError(f"{path}: cannot be read: {reason}") from e
     if len(text) > MAX_FILE or not isinstance(node, yaml.MappingNode) or not node.value:
-        raise UsageError(f"{path}: is no mapping of patterns to types")
+        raise UsageError(f"{path}: is not a mapping of patterns to types")
     rules: list[Rule] = []
     for key, value in node.value:
         rule = _rule(path, key, value)
@@ -121,6 +121,6 @@ def _rule(path: Path, key: Any, value: Any) -> Rule:
         pattern = re.compile(key.value)
     except re.error as e:
         raise UsageError(
-            f"{path}: line {line}: {key.value!r:.80} is no regular expression: {e}"
+            f"{path}: line {line}: {key.value!r:.80} is not a regular expression: {e}"
         ) from None
     return Rule(line, pattern, kind)

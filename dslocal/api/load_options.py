@@ -92,6 +92,6 @@ def _moe_layers(value: int | str | None, name: str) -> int | None:
         return ALL_LAYERS
     if not text.isdecimal() or int(text) > ALL_LAYERS:
         raise UsageError(
-            f"{name}: {value!r:.20} is no number of layers", hint="a number, all or auto"
+            f"{name}: {value!r:.20} is not a number of layers", hint="a number, all or auto"
         )
     return int(text)

@@ -191,7 +191,7 @@ def _bandwidth(text: str) -> float:
     if found and (found[2] or "").upper() == "T":
         rate *= 1000
     if not GB <= rate <= MAX_BANDWIDTH:
-        raise UsageError(f"--bandwidth: {text!r:.40} is no bandwidth", hint="as 936, in GB/s")
+        raise UsageError(f"--bandwidth: {text!r:.40} is not a bandwidth", hint="as 936, in GB/s")
     return rate
 
 
@@ -207,4 +207,4 @@ def _memory(text: str, option: str, *, least: int) -> int:
             if least
             else "as 8GB, which is 8 GiB here; 0 for none"
         )
-        raise UsageError(f"{option}: {text!r:.40} is no size of memory", hint=hint) from e
+        raise UsageError(f"{option}: {text!r:.40} is not a size of memory", hint=hint) from e

@@ -56,7 +56,7 @@ def find_published(text: str, *, revision: str | None = None) -> PublishedLocati
         UsageError: The name or the revision is malformed, or both give a revision.
     """
     if revision is not None and not _is_revision(revision):
-        raise UsageError(f"--revision {revision!r:.100}: is no branch, tag or commit")
+        raise UsageError(f"--revision {revision!r:.100}: is not a branch, tag or commit")
     spelling = read_spelling(text)
     is_plain_name = not text.startswith("hf:") and "://" not in text
     if is_plain_name and text.lower() not in load_registry() and _exists(text):
@@ -85,7 +85,7 @@ def _behind_url(text: str, revision: str | None) -> PublishedLocation | None:
 def _on_hub(text: str, spelling: Spelling, revision: str | None) -> PublishedLocation:
     written = spelling.revision or DEFAULT_REVISION
     if not _is_revision(written) or ".." in spelling.file.split("/"):
-        raise UsageError(f"{text!r:.100} is no name on the hub", hint=NAME_HINT)
+        raise UsageError(f"{text!r:.100} is not a name on the hub", hint=NAME_HINT)
     remote = HubRepository(spelling.repository, written, spelling.endpoint)
     file = _first_file(spelling.file)
     entry = entry_of_repository(remote.repository)

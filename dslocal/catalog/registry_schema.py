@@ -342,7 +342,7 @@ def _read_models(section: Section, shapes: Shapes) -> dict[str, ModelEntry]:
     for name in section.values:
         if not _MODEL_NAME.fullmatch(name):
             hint = "lower case letters, digits, '.', '_' and '-'"
-            raise section.fail(name[:96], "is no name for a model", hint=hint)
+            raise section.fail(name[:96], "is not a name for a model", hint=hint)
         entry = section.section(name)
         found[name] = _read_model(Section(entry.file, name, entry.line, entry.values), shapes)
     return found

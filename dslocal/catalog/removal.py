@@ -91,7 +91,7 @@ def _own_files(entry: InstalledModel, files: Sequence[Path]) -> Removal:
     for file in files:
         is_own = _is_gguf(file) or _is_downloaded_checkpoint(file, entry)
         (goes if is_own else stays).append(file)
-    why = "it is no GGUF file that dslocal wrote" if stays else ""
+    why = "it is not a GGUF file that dslocal wrote" if stays else ""
     nbytes = sum(file.stat().st_size for file in goes)
     return Removal(entry, tuple(goes), tuple(stays), why, nbytes)
 

@@ -97,7 +97,7 @@ def why_unwritable(path: Path) -> str:
     """Return why nothing can be written into a folder, which need not exist; empty if it can."""
     there = nearest_existing(path)
     if not there.is_dir():
-        return f"cannot be made: {there} is no folder"
+        return f"cannot be made: {there} is not a folder"
     try:
         with tempfile.TemporaryFile(dir=there) as file:
             file.write(b"\0" * 4096)
@@ -166,7 +166,7 @@ def _check_context(content: Mapping[str, Any]) -> Iterator[Finding]:
 
 def _check_templates(tables: object, source: str) -> Iterator[Finding]:
     if not isinstance(tables, dict):
-        yield Finding(f"{source}: templates is no table", "[templates.NAME]")
+        yield Finding(f"{source}: templates is not a table", "[templates.NAME]")
         return
     for name, table in tables.items():
         try:

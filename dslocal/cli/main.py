@@ -136,7 +136,7 @@ def _run() -> int:
     except SystemExit as e:
         return _code_of_exit(e)
     except typer.TyperException as e:
-        _print_error(e.format_message(), "dslocal --help, dslocal COMMAND --help")
+        _print_error(e.format_message(), f"{_command_of(e)} --help has the options")
         return e.exit_code
     except typer.Abort:
         return ExitCode.INTERRUPTED
@@ -157,6 +157,12 @@ def _code_of_exit(error: SystemExit) -> int:
     if isinstance(error.code, int):
         return error.code
     return ExitCode.SUCCESS if error.code is None else ExitCode.FAILURE
+
+
+def _command_of(error: typer.TyperException) -> str:
+    """Return the command whose options ``error`` is about."""
+    context = getattr(error, "ctx", None)
+    return context.command_path if context else "dslocal"
 
 
 def _print_error(message: str, hint: str) -> None:

@@ -165,6 +165,10 @@ class TemplatesGroup(SuggestingGroup):
         ("list", "ls"), "dslocal templates alone lists them"
     )
 
+    def suggest(self, args: Sequence[str]) -> str:
+        """Return what ``args`` are meant as, by default a template to show."""
+        return super().suggest(args) or "dslocal templates show NAME shows one"
+
 
 def refuse_options(context: typer.Context, **given: object) -> None:
     """Refuse options before a command that has no use for them there.

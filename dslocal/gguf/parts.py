@@ -119,21 +119,21 @@ def _require_model(header: GgufHeader, name: str) -> None:
     if kind == "adapter" or "adapter.type" in header.metadata:
         base = header.text("general.base_model.0.name") or "its base model"
         raise GgufError(
-            f"{name}: is a LoRA adapter, and no model by itself",
+            f"{name}: is a LoRA adapter, not a model by itself",
             hint=f"merge it into {base} first, as llama.cpp's llama-export-lora does",
         )
     if kind == "imatrix" or "imatrix.datasets" in header.metadata:
         raise GgufError(
-            f"{name}: is an importance matrix, and no model",
+            f"{name}: is an importance matrix, not a model",
             hint="dslocal convert --imatrix takes it",
         )
     if kind == "mmproj" or arch == "clip":
         raise GgufError(
-            f"{name}: is an image projector (mmproj), and no model by itself",
+            f"{name}: is an image projector (mmproj), not a model by itself",
             hint="name the language model's file; dslocal reads text alone",
         )
     if arch == "controlvector":
-        raise GgufError(f"{name}: is a control vector, and no model", hint="name the model's file")
+        raise GgufError(f"{name}: is a control vector, not a model", hint="name the model's file")
     is_part = header.integer("split.count", 1) > 1
     if not header.tensors and not is_part:
         raise GgufError(

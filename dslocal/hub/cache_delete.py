@@ -106,7 +106,9 @@ def _require_real_folders(repository: Path, files: Iterable[Path]) -> None:
         except FileNotFoundError:
             continue
         if not is_folder:
-            raise DslocalError(f"{folder}: is no folder of Hugging Face's cache, and is left alone")
+            raise DslocalError(
+                f"{folder}: is not a folder of Hugging Face's cache, and is left alone"
+            )
 
 
 def _unused_blobs(repository: Path, removed: Sequence[Path]) -> list[Path]:

@@ -160,7 +160,7 @@ def download_checkpoint(
         return folder
     files = manifest.matching(patterns)
     if not any(file.name == "config.json" for file in files):
-        raise NotFoundError(f"{remote.origin}: has no config.json: it is no checkpoint")
+        raise NotFoundError(f"{remote.origin}: has no config.json: it is not a checkpoint")
     return download(remote, manifest, files, on_progress=on_progress, notify=notify)
 
 

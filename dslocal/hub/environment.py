@@ -65,7 +65,7 @@ def explain_environment(error: Exception) -> EnvironmentFault | None:
             return EnvironmentFault(f"{variable} is {file!r:.100}, which is not there", UNSET)
     if isinstance(error, httpx2.UnsupportedProtocol) and not endpoint().startswith("http"):
         return EnvironmentFault(
-            f"HF_ENDPOINT is {endpoint()!r:.100}, which is no URL", "as https://hf-mirror.com"
+            f"HF_ENDPOINT is {endpoint()!r:.100}, which is not a URL", "as https://hf-mirror.com"
         )
     if isinstance(error, httpx2.ConnectError) and "CERTIFICATE" in str(error).upper():
         return EnvironmentFault(
@@ -134,4 +134,4 @@ def _explain_proxy(error: Exception, variable: str, value: str) -> EnvironmentFa
         return EnvironmentFault(
             f"{variable} is {shown!r:.100}: {scheme or 'no scheme'} is not supported", f"as {known}"
         )
-    return EnvironmentFault(f"{variable} is {shown!r:.100}, which is no proxy", f"as {known}")
+    return EnvironmentFault(f"{variable} is {shown!r:.100}, which is not a proxy", f"as {known}")

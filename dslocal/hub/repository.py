@@ -100,7 +100,7 @@ class HubRepository:
                 listing = json.loads(body)
             except (ValueError, RecursionError):
                 raise DownloadError(
-                    f"{self.origin}: what the hub says of it is no JSON",
+                    f"{self.origin}: what the hub says of it is not JSON",
                     hint="is HF_ENDPOINT a hub?",
                 ) from None
             return parse_manifest(self.origin, self.repository.split("/")[1], listing)
@@ -276,7 +276,7 @@ def parse_repository(text: str, *, endpoint: str | None = None) -> NamedReposito
     if match is None or ".." in text or "" in revision.split("/"):
         if text.startswith("hf:"):
             raise UsageError(
-                f"{text!r:.100} is no name on the hub",
+                f"{text!r:.100} is not a name on the hub",
                 hint="as hf:OWNER/NAME, hf:OWNER/NAME@REVISION or hf:OWNER/NAME/FILE",
             )
         return None

@@ -176,6 +176,6 @@ def _unsupported(header: GgufHeader, tokens: set[str]) -> UnsupportedModelError:
     else:
         lacking = "its special tokens fit no family"
     return UnsupportedModelError(
-        f"{name!r} ({architecture}) is no DeepSeek model that dslocal knows: {lacking}",
+        f"{name!r} ({architecture}) is not a DeepSeek model that dslocal knows: {lacking}",
         hint=f"--family prompts it as one all the same: {', '.join(FAMILIES)}",
     )

@@ -48,7 +48,7 @@ WRONG: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "quant": ({"quant": "Q9_9"}, dslocal.UsageError, "Q9_9"),
     "twice": ({"quant": ["Q8_0", "Q8_0"]}, dslocal.UsageError, "the same twice"),
     "two ways": ({"quant": "Q8_0", "size": "1GB"}, dslocal.UsageError, "exclude each other"),
-    "size": ({"size": "large"}, dslocal.UsageError, "is no size"),
+    "size": ({"size": "large"}, dslocal.UsageError, "is not a size"),
     "folder": ({"output": "/nowhere/x.gguf"}, dslocal.NotFoundError, "no such folder"),
 }
 

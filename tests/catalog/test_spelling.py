@@ -192,10 +192,10 @@ def test_what_ships(text: str) -> None:
     [
         ("https://huggingface.co/datasets/o/n", "datasets"),
         ("https://huggingface.co/spaces/o/n", "spaces"),
-        ("https://huggingface.co/deepseek-ai", "names an owner and no model"),
-        ("hf://o", "names an owner and no model"),
+        ("https://huggingface.co/deepseek-ai", "names an owner but no model"),
+        ("hf://o", "names an owner but no model"),
         ("https://huggingface.co/o/n/tree/main/onnx", "is a folder of the repository"),
-        ("https://huggingface.co/-/..", "no name on the hub"),
+        ("https://huggingface.co/-/..", "not a name on the hub"),
         ("https://modelscope.cn/models/deepseek-ai/DeepSeek-R1", "a page of ModelScope"),
         ("https://github.com/deepseek-ai/DeepSeek-R1", "a page of GitHub"),
         ("https://ollama.com/someone/deepseek-r1:7b", "a name at Ollama alone"),

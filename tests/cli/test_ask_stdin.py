@@ -71,7 +71,7 @@ def test_stdin_is_read_once(run: Run, args: list[str], said: str) -> None:
 def test_a_file_alone_is_no_question(run: Run) -> None:
     done = run.inside("ask", "-f", "-", stdin=CONTENT)
     assert done.returncode == 2
-    assert b"a file is no question" in done.stderr
+    assert b"a file is not a question" in done.stderr
 
 
 def test_closed_stdin(run: Run) -> None:

@@ -150,18 +150,18 @@ HOSTILE: list[tuple[str, Callable[[Json], Any], str]] = [
         lambda content: content["model"].update(fingerprint="0" * 64, name="x" * 500),
         "is of another model, 'xxx",
     ),
-    ("no model", without("model"), "is no result of dslocal bench"),
-    ("no figures", without("figures"), "is no result of dslocal bench"),
-    ("a list", lambda _: [1, 2], "is no result of dslocal bench"),
+    ("no model", without("model"), "is not a result of dslocal bench"),
+    ("no figures", without("figures"), "is not a result of dslocal bench"),
+    ("a list", lambda _: [1, 2], "is not a result of dslocal bench"),
     (
         "figures in an object",
         lambda content: {**content, "figures": {}},
-        "is no result of dslocal bench",
+        "is not a result of dslocal bench",
     ),
     (
         "a fingerprint that is none",
         lambda content: {**content, "model": {"fingerprint": 7}},
-        "is no result of dslocal bench",
+        "is not a result of dslocal bench",
     ),
     ("a median of nothing", with_figure(median=None), "has a figure that is none"),
     ("a median of 0", with_figure(median=0), "has a figure that is none"),
@@ -208,7 +208,7 @@ def test_what_is_no_json_is_refused(run: Run, tmp_path: Path, data: bytes) -> No
     assert (
         done.returncode,
         done.stderr.count(b"\n"),
-        b"is no result of dslocal bench" in done.stderr,
+        b"is not a result of dslocal bench" in done.stderr,
     ) == (1, 1, True)
 
 
@@ -216,11 +216,11 @@ def test_what_is_no_json_is_refused(run: Run, tmp_path: Path, data: bytes) -> No
     ("args", "code", "words"),
     [
         (("--compare", "missing.json"), 3, "missing.json: no such file"),
-        (("--depths", "1,x"), 2, "--depths: '1,x' are no numbers of tokens"),
-        (("--depths", ""), 2, "--depths: '' are no numbers of tokens"),
-        (("--depths", "-1"), 2, "--depths: '-1' are no numbers of tokens"),
+        (("--depths", "1,x"), 2, "--depths: '1,x' are not numbers of tokens"),
+        (("--depths", ""), 2, "--depths: '' are not numbers of tokens"),
+        (("--depths", "-1"), 2, "--depths: '-1' are not numbers of tokens"),
         (("--mtp", "often"), 2, "--mtp: 'often' is not known (auto, on, off, both)"),
-        (("--plot", "speed.pdf"), 2, "--plot: 'speed.pdf' is no PNG"),
+        (("--plot", "speed.pdf"), 2, "--plot: 'speed.pdf' is not a PNG"),
         (("--ctx", "512", "--tokens", "600"), 2, "--tokens: 600 do not fit a context of 512"),
         (("--repeat", "0"), 2, "Invalid value for '--repeat'"),
     ],

@@ -39,7 +39,7 @@ CASES: dict[str, tuple[list[str], bytes, int, bytes, str]] = {
     "neither": ([], b"", 2, b"", 'nothing to ask (dslocal ask "'),
     "blank argument, blank stdin": ([" "], b" \n\n", 2, b"", "nothing to ask"),
     "blank argument, a question on stdin": ([""], b"capital of peru\n", 0, LIMA, ""),
-    "a file without a question": (["-f", str(BINARY)], b"", 2, b"", "a file is no question"),
+    "a file without a question": (["-f", str(BINARY)], b"", 2, b"", "a file is not a question"),
     "stdin with a byte order mark": ([], b"\xef\xbb\xbfcapital of peru", 0, LIMA, ""),
     "stdin with Windows' line ends": ([], b"capital of peru\r\n", 0, LIMA, ""),
     "stdin in UTF-16": ([], "capital of peru".encode("utf-16"), 0, LIMA, ""),

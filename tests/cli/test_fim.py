@@ -68,7 +68,7 @@ def test_prefix_and_suffix(run: Run) -> None:
 ERRORS = {
     "no place": ([], 2, "which gap? (dslocal fim FILE:LINE, or --prefix and --suffix)"),
     "both": (["x.py:1", "--prefix", "a"], 2, "two ways to say where"),
-    "no line": (["x.py"], 2, "'x.py' is no FILE:LINE (as area.py:3)"),
+    "no line": (["x.py"], 2, "'x.py' is not FILE:LINE (such as area.py:3)"),
     "no such file": (["/no/file:1"], 3, "/no/file: no such file"),
     "a line beyond the end": ([":9"], 2, "stdin:9: there is 1 line (stdin:1 to stdin:2)"),
     "line 0": ([":0"], 2, "stdin:0: there is 1 line"),

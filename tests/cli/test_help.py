@@ -91,6 +91,12 @@ def unknown_in(line: str) -> list[str]:
     return found
 
 
+def test_every_command_is_summarised_in_whole_on_80_columns(run: Run) -> None:
+    shown = run("--help", env={"COLUMNS": "80", "TERMINAL_WIDTH": "80"}).stdout.decode()
+    assert "..." not in shown.partition("Commands:")[2]
+    assert all(f"\n  {name} " in shown for name in ROOT.commands)
+
+
 @pytest.mark.parametrize("name", topic_names())
 def test_all_that_a_topic_names_exists(name: str) -> None:
     text = topic_text(name)
@@ -167,7 +173,11 @@ def test_a_topic_in_a_pipe_is_as_it_is(run: Run) -> None:
 
 @pytest.mark.parametrize(
     ("asked", "said"),
-    [("exitcodes", "near it: exit-codes"), ("zzz", "there are: "), ("\x1b[31m", "there are: ")],
+    [
+        ("exitcodes", "near it: exit-codes"),
+        ("zzz", "thinking, ask, bench, convert"),
+        ("\x1b[31m", "there are: "),
+    ],
 )
 def test_an_unknown_topic(run: Run, asked: str, said: str) -> None:
     done = run.inside("help", asked)

@@ -250,12 +250,11 @@ def test_rm_dry_run(here: Run, tmp_path: Path) -> None:
 WRONG: list[tuple[list[str], int, list[str]]] = [
     ([], 2, ["no model is named"]),
     (["r1"], 2, ["--yes"]),
-    (["--leftovers"], 2, ["--yes"]),
     (["v3", "--yes"], 2, ["2 quantizations", "v3:IQ1_S, v3:Q8_0"]),
     (
         ["nothing", "--yes"],
         3,
-        ["'nothing' is on this machine", "nano, r1:Q4_K_M, v3:IQ1_S, v3:Q8_0"],
+        ["'nothing' is on this machine (here: nano, r1:Q4_K_M, v3:IQ1_S, v3:Q8_0)"],
     ),
     (["nothing"], 3, ["nothing"]),
     (["r1", "nothing", "--yes"], 3, ["nothing"]),
@@ -315,6 +314,8 @@ def test_rm_leftovers(here: Run) -> None:
     idle, busy = folder / "idle.gguf.part", folder / "busy.gguf.part"
     for file in (idle, busy):
         file.write_bytes(b"x" * 4096)
+    refused = here.inside("rm", "--leftovers")
+    assert (refused.returncode, b"--yes" in refused.stderr, idle.exists()) == (2, True, True)
     with busy.open() as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         found = as_json(here, "rm", "--leftovers", "--yes")
@@ -326,4 +327,4 @@ def test_rm_leftovers(here: Run) -> None:
         assert found["freed"] == 4096
     assert here.inside("rm", "--leftovers", "--yes").returncode == 0
     assert not busy.exists()
-    assert here.inside("rm", "--leftovers", "--yes").stdout == b"nothing to remove\n"
+    assert here.inside("rm", "--leftovers").stdout == b"nothing to remove\n"

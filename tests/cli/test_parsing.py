@@ -129,3 +129,18 @@ def test_the_model_may_be_an_option(run: Run, args: list[str]) -> None:
     done = run.inside(*args)
     assert done.returncode == 0, done.stderr
     assert b"nano" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["ask", "--temperature", "x", "hi"], "(dslocal ask --help has the options)"),
+        (["templates", "show"], "(dslocal templates show --help has the options)"),
+        (["--nope"], "(dslocal --help has the options)"),
+    ],
+)
+def test_a_wrong_argument_points_to_the_help_of_its_command(
+    run: Run, args: list[str], said: str
+) -> None:
+    done = run.inside(*args)
+    assert (done.returncode, said in done.stderr.decode()) == (2, True), done.stderr

@@ -47,7 +47,7 @@ def test_sizes(text: str, size: int) -> None:
     ],
 )
 def test_no_sizes(text: str) -> None:
-    with pytest.raises(UsageError, match="is no size"):
+    with pytest.raises(UsageError, match="is not a size"):
         size_in_bytes(text)
 
 

@@ -173,7 +173,7 @@ REFUSED: dict[str, tuple[list[str], int, str]] = {
         2,
         "template 'two' has no variable 'third' (it has: first, second)",
     ),
-    "no value": (["ask", "-t", "two", "-p", "first"], 2, "-p 'first' is no NAME=VALUE"),
+    "no value": (["ask", "-t", "two", "-p", "first"], 2, "-p 'first' is not NAME=VALUE"),
     "twice": (
         ["ask", "-t", "two", "-p", "first=a", "-p", "first=b"],
         2,
@@ -195,6 +195,11 @@ REFUSED: dict[str, tuple[list[str], int, str]] = {
         "template hot: 9 is out of range",
     ),
     "an unknown key": (["ask", "-t", "wrong", "x"], 2, "templates.wrong: unknown key 'promt'"),
+    "a name without show": (
+        ["templates", "commit"],
+        2,
+        "has no command 'commit' (dslocal templates show NAME shows one)",
+    ),
     "an unknown key, shown": (
         ["templates", "show", "wrong"],
         2,

@@ -218,6 +218,10 @@ def test_first_use(own: Run) -> None:
             chat.wait_for(READY)
             chat.press(CTRL_D)
             assert chat.leave() == 0
+    with Screen([str(BINARY), "chat", "--resume", "zzzz"], own.env()) as chat:
+        chat.wait_for("no model or file called 'zzzz'")
+        chat.wait_for("dslocal sessions")
+        assert chat.leave() == 3
 
 
 def test_answer_now_and_typing_ahead(chat: Screen) -> None:

@@ -65,7 +65,7 @@ NUMBERS: list[tuple[str, float | str | list[int] | None, str]] = [
     ("rope.dimension_count", 63, "an odd number of rotated dimensions, 63"),
     ("rope.dimension_count", 1000, "1,000 rotated dimensions of 192"),
     ("rope.scaling.type", "sideways", "rope scaling 'sideways'"),
-    ("rope.freq_base", NAN, "the model's logits are no numbers"),
+    ("rope.freq_base", NAN, "the model's logits are not numbers"),
     ("expert_count", 7, "7 experts in 4 groups"),
     ("expert_used_count", 0, "0 of 16 experts are used"),
     ("expert_used_count", 17, NO_NUMBER + "experts used"),
@@ -95,7 +95,7 @@ OTHERS: list[tuple[str, Change, str]] = [
     (
         "scales that are no numbers",
         filled(struct.pack("<e", NAN), UP),
-        "the model's logits are no numbers (their maximum is nan)",
+        "the model's logits are not numbers (their maximum is nan)",
     ),
     ("a vocabulary that is short", tokens(lambda words: words[:2000]), "has wrong shape"),
     (

@@ -166,7 +166,7 @@ def _families() -> Iterator[Case]:
         yield Config(
             f"family {name!r:.30}",
             config(architectures=[name]),
-            "is not a family that dslocal converts",
+            "is not an architecture that dslocal converts",
         )
 
 

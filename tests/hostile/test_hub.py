@@ -170,7 +170,7 @@ def body(value: object) -> tuple[str, Entry]:
 
 
 NONSENSE = "what the hub says of it makes no sense"
-NO_JSON = "what the hub says of it is no JSON"
+NO_JSON = "what the hub says of it is not JSON"
 ENDLESS = "goes on after 8,388,608 bytes"
 ANSWERS: dict[str, tuple[tuple[str, Entry], str]] = {
     "nothing": (body(b""), NO_JSON),

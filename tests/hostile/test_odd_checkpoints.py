@@ -327,7 +327,7 @@ def _other_files() -> Iterator[Case]:
     for family in ("MistralForCausalLM", "Qwen3NextForCausalLM", "BertModel"):
         damage = several(no_weights(), config(architectures=[family]))
         yield Config(
-            f"{family}, config.json alone", damage, "is not a family that dslocal converts"
+            f"{family}, config.json alone", damage, "is not an architecture that dslocal converts"
         )
     for file, words in {
         "params.json": "Meta's or Mistral's own layout",

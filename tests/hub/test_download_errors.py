@@ -127,7 +127,7 @@ FAILURES = {
     ),
     "no hub": Failure(
         1,
-        (f"hf:{REPO}: what the hub says of it is no JSON (is HF_ENDPOINT a hub?)",),
+        (f"hf:{REPO}: what the hub says of it is not JSON (is HF_ENDPOINT a hub?)",),
         0,
         {"pattern": API, "kind": "body", "body": b"<html>"},
     ),

@@ -15,7 +15,7 @@ FAULTS = [
     ({"ALL_PROXY": f"socks4://{CLOSED}"}, "socks4 is not supported", "socks5://HOST:PORT"),
     ({"ALL_PROXY": f"socks://{CLOSED}"}, "socks is not supported", "socks5://HOST:PORT"),
     ({"HTTPS_PROXY": f"ftp://{CLOSED}"}, "ftp is not supported", "http://HOST:PORT"),
-    ({"HTTP_PROXY": "http://127.0.0.1:abc"}, "HTTP_PROXY is", "is no proxy"),
+    ({"HTTP_PROXY": "http://127.0.0.1:abc"}, "HTTP_PROXY is", "is not a proxy"),
     ({"HTTP_PROXY": "://"}, "HTTP_PROXY is", "http://HOST:PORT"),
     ({"HTTP_PROXY": HUB}, "no connection to the proxy of HTTP_PROXY", "NO_PROXY"),
     ({"http_proxy": CLOSED}, "no connection to the proxy of http_proxy", "NO_PROXY"),

@@ -140,9 +140,10 @@ def test_nothing_secret_is_logged_and_open_webui_is_told_how(guarded: Serving, h
         (["--host", "box.example"], 2, "a key is needed"),
         (["--api-key", "/nowhere/key"], 3, "/nowhere/key"),
         (["--port", "70000"], 2, "--port: 70000 is out of range"),
+        (["--port", "12345678"], 2, "--port: 12345678 is out of range"),
         (["--parallel", "0"], 2, "--parallel: 0 is out of range"),
         (["--parallel", "2", "--mtp", "on"], 2, "--mtp on drafts for one conversation alone"),
-        (["--host", "127.0.0.1", "--max-body", "nonsense"], 2, "is no size"),
+        (["--host", "127.0.0.1", "--max-body", "nonsense"], 2, "is not a size"),
     ],
 )
 def test_what_is_refused(run: Run, options: list[str], code: int, said: str) -> None:

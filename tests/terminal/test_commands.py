@@ -84,7 +84,7 @@ SAID = [
     ("/file /", "/: is a directory (attach the files in it)"),
     ("/system Be brief.", "instructions set"),
     ("/system", "no instructions"),
-    ("/model", "here: nano, other"),
+    ("/model", "here: nano, other; dslocal pull gets others"),
     ("/model nothing", "no model or file called 'nothing' (here: nano, other)"),
     ("/model other", "loaded now other, nano, in DeepSeek-R1's format: 2,048"),
     ("/clear", "history cleared"),

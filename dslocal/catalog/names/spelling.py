@@ -176,12 +176,12 @@ def _hub_path(path: str, query: str, endpoint: str | None, text: str) -> Spellin
         )
     if len(parts) < 2:
         raise UsageError(
-            f"{text!r:.200} names an owner and no model",
+            f"{text!r:.200} names an owner but no model",
             hint="a model's page is https://huggingface.co/OWNER/NAME",
         )
     found = _owned("/".join(parts[:2]).removesuffix(".git"), has_prefix=True)
     if found is None:
-        raise UsageError(f"{text!r:.200} is no name on the hub", hint="as hf:OWNER/NAME")
+        raise UsageError(f"{text!r:.200} is not a name on the hub", hint="as hf:OWNER/NAME")
     found = replace(found, endpoint=endpoint)
     shown = parse_qs(query).get("show_file_info", [""])[0]
     if shown:

@@ -41,7 +41,7 @@ def read_question(typed: str, piped: str, system: str, *, has_files: bool) -> As
         UsageError: There is neither.
     """
     if not typed and not piped:
-        what = "a file is no question" if has_files else "nothing to ask"
+        what = "a file is not a question" if has_files else "nothing to ask"
         raise UsageError(what, hint='dslocal ask "What is 47 × 86?", or something on stdin')
     return AskInput(typed or piped, piped if typed else "", system)
 

@@ -23,7 +23,9 @@ def template_tables() -> Mapping[str, Any]:
     """
     found = home.read_config().get(TEMPLATES, {})
     if not isinstance(found, dict):
-        raise UsageError(f"{home.config_file()}: {TEMPLATES} is no table", hint="[templates.NAME]")
+        raise UsageError(
+            f"{home.config_file()}: {TEMPLATES} is not a table", hint="[templates.NAME]"
+        )
     return found
 
 
@@ -76,7 +78,7 @@ def _variables(params: Sequence[str]) -> dict[str, str]:
         name = param.split("=", 1)[0]
         value = param[len(name) + 1 :]
         if "=" not in param or not name:
-            raise UsageError(f"-p {param!r:.60} is no NAME=VALUE", hint="as -p language=French")
+            raise UsageError(f"-p {param!r:.60} is not NAME=VALUE", hint="as -p language=French")
         if name in values:
             raise UsageError(f"-p {name!r:.60} is given twice", hint="once is enough")
         if name == prompts.INPUT:

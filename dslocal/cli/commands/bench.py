@@ -82,7 +82,7 @@ def bench(
     placement: PlacementOptions,
     family: FamilyFlag = None,
 ) -> None:
-    """Measure loading, prefill, decoding, sampling and the time to the first token.
+    """Measure how fast a model loads, reads prompts and answers.
 
     Medians, and the spread: another program's work shows there. Ctrl-C ends it and keeps what was
     measured.
@@ -152,7 +152,7 @@ def _check_plot(plot: Path | None) -> None:
     if plot is None:
         return
     if plot.suffix.lower() != ".png":
-        raise UsageError(f"--plot: {plot.name!r:.80} is no PNG", hint="as speed.png")
+        raise UsageError(f"--plot: {plot.name!r:.80} is not a PNG", hint="as speed.png")
     bench_report.require_plotting()
 
 
@@ -171,7 +171,7 @@ def _parse_depths(text: str) -> list[int]:
         part.isdecimal() and part.isascii() and len(part) <= MAX_DEPTH_DIGITS for part in parts
     )
     if len(parts) > MAX_DEPTHS or not are_numbers:
-        raise UsageError(f"--depths: {text!r:.60} are no numbers of tokens", hint="as 0,1024,4096")
+        raise UsageError(f"--depths: {text!r:.60} are not numbers of tokens", hint="as 0,1024,4096")
     return sorted({int(part) for part in parts})
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +13,7 @@ import typer
 from dslocal.cli.option_groups import LoadOptions, NamedModel, with_option_groups
 from dslocal.cli.options import Effort, FamilyFlag, MathFlag, Think
 from dslocal.cli.parsing import OneValueCommand
-from dslocal.errors import DslocalError, UsageError
+from dslocal.errors import DslocalError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from dslocal.chat import StoredConversation
@@ -88,9 +89,10 @@ def chat(
             from dslocal.terminal.chat.loop import ChatLoop
 
             earlier = _find_earlier(resume)
-            choice = model_switch.choose_chat_model(
-                model.name or (earlier.model if earlier else None), family
-            )
+            with _hint_at_conversations(resume == LAST and model.name is not None):
+                choice = model_switch.choose_chat_model(
+                    model.name or (earlier.model if earlier else None), family
+                )
             settings = user_settings.sampling_settings(choice.family.defaults, {})
             chosen, think = prompts.choose_effort(choice.family, effort, think)
             thinking = user_settings.chosen_thinking(choice.family, think).value
@@ -162,6 +164,18 @@ def _find_earlier(resume: str | None) -> StoredConversation | None:
     if resume is None:
         return None
     return last_conversation() if resume == LAST else find_conversation(resume)
+
+
+@contextmanager
+def _hint_at_conversations(may_mean_one: bool) -> Iterator[None]:
+    """Add to the hint of a model that is not found, where its name may be a mistyped id."""
+    try:
+        yield
+    except NotFoundError as e:
+        if not may_mean_one:
+            raise
+        hint = f"{e.hint}; dslocal sessions lists the conversations that --resume takes"
+        raise NotFoundError(str(e), hint=hint) from e
 
 
 def _model_to_store(model: str | None, earlier: StoredConversation | None) -> str:

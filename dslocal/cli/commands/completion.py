@@ -19,11 +19,11 @@ def completion(
         ),
     ] = None,
 ) -> None:
-    """Print what makes a shell complete dslocal's commands, options and names."""
+    """Print what makes Tab complete commands, options and names."""
     from dslocal.cli.completion.scripts import INSTALL, SCRIPTS
 
     name = shell or os.path.basename(os.environ.get("SHELL", ""))  # noqa: PTH119
     if name not in SCRIPTS:
-        what = f"{name!r:.40} is no shell that can be completed in" if name else "which shell?"
+        what = f"{name!r:.40} is not a shell that dslocal completes in" if name else "which shell?"
         raise UsageError(what, hint=f"dslocal completion {'|'.join(SHELLS)}")
     print(f"# {INSTALL[name]}{SCRIPTS[name]}", end="")

@@ -70,7 +70,7 @@ def evaluate(
         ),
     ] = None,
     restart: Annotated[
-        bool, typer.Option("--restart", help="Begin anew, though there are results.")
+        bool, typer.Option("--restart", help="Begin again, although there are results.")
     ] = False,
     as_json: AsJson = False,
     family: FamilyFlag = None,
@@ -168,8 +168,9 @@ def _print_table(run: EvaluationRun, scores: Scores, target: Path) -> None:
 
     total = run.total
     each = f"{total.samples:,} answer{'s' if total.samples > 1 else ''} each"
+    questions = f"{total.questions:,} question{'s' if total.questions > 1 else ''}"
     print(
-        f"{one_line(run.title, MAX_SHOWN_TITLE)}: {total.questions:,} questions, {each}, "
+        f"{one_line(run.title, MAX_SHOWN_TITLE)}: {questions}, {each}, "
         f"{_sampling_text(run.settings)}\n"
     )
     for label, value in _table_rows(total, scores):

@@ -65,7 +65,7 @@ def fim(
     mtp: Mtp = "auto",
     family: FamilyFlag = None,
 ) -> None:
-    """Fill in the middle of code or text, and print what belongs there."""
+    """Print what belongs into a gap in code or text."""
     from dslocal import output
     from dslocal.cli import session_setup, user_settings
     from dslocal.cli.asking.answer_json import answer_json
@@ -145,7 +145,7 @@ def _find_gap(place: str | None, prefix: str | None, suffix: str | None) -> prom
         )
     found = re.fullmatch(r"(.*):(\d{1,9})", place, re.DOTALL)
     if not found:
-        raise UsageError(f"{place!r:.80} is no FILE:LINE", hint="as area.py:3")
+        raise UsageError(f"{place!r:.80} is not FILE:LINE", hint="such as area.py:3")
     name = found[1]
     file = prompts.read_file(Path(name)) if name else read_stdin()
     if file and file.note:

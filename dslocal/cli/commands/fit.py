@@ -122,7 +122,7 @@ def fit(
     explain: Annotated[bool, typer.Option("--explain", help="Show the arithmetic.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Say what runs here, with which settings, how much memory it takes and how fast it will be."""
+    """Say what runs here, in how much memory, and how fast."""
     from dslocal.api import machines, planning
     from dslocal.api.load_options import FLAG_NAMES, overrides
     from dslocal.cli.user_settings import configured_context, fast_enough

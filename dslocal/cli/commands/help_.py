@@ -41,7 +41,7 @@ def help_(
         return
     page = _command_help(context, topic)
     if page is None:
-        raise _unknown_topic(context, topic, [*known, *_commands(context)])
+        raise _unknown_topic(context, topic, list(dict.fromkeys((*known, *_commands(context)))))
     print(page)
 
 

@@ -222,7 +222,7 @@ def _check_name(name: str) -> str:
 
     if not name or model_slug(name) != name.lower() or name.lower().endswith(".gguf"):
         raise UsageError(
-            f"--name: {name!r:.100} is no name for a model",
+            f"--name: {name!r:.100} is not a name for a model",
             hint="lower case letters, digits, '.', '_' and '-'",
         )
     return _require_free(name.lower())

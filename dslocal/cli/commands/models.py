@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def models(as_json: AsJson = False) -> None:
-    """List the models on this machine, where they came from, and the disk that they take."""
+    """List the models on this machine, and the disk they take."""
     fields = _fields()
     if as_json:
         print(json.dumps(fields))

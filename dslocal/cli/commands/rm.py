@@ -42,9 +42,7 @@ def rm(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Forget models and delete what dslocal converted or downloaded for them; imported files
-    stay.
-    """
+    """Forget models and delete what dslocal fetched or converted. Imported files stay."""
     from dslocal.files import decimal_size
     from dslocal.terminal.reports import model_list
 
@@ -54,13 +52,13 @@ def rm(
             hint="dslocal models lists them; --leftovers deletes what interrupted work left",
         )
     targets = find_targets(names or [])
-    if not (yes or dry_run or sys.stdin.isatty()):
+    if leftovers:
+        targets.add_leftovers()
+    if not (yes or dry_run or targets.is_empty or sys.stdin.isatty()):
         raise UsageError(
             "nobody is there to say yes",
             hint="--yes deletes without asking, --dry-run says what would go",
         )
-    if leftovers:
-        targets.add_leftovers()
     steps = list(_steps(targets))
     freed = sum(step["bytes"] for step in steps)
     if not as_json:
@@ -186,17 +184,22 @@ def _found_otherwise(text: str, installed: Sequence[InstalledModel]) -> Installe
 
 def _nothing_to_remove(text: str) -> DslocalError:
     """Return the error for a name of which nothing is here to remove."""
-    from dslocal.catalog import resolve
+    from dslocal.catalog import installed_models, resolve
+    from dslocal.catalog.names.suggestions import nearest_names
     from dslocal.files import is_file, is_folder
 
     path = Path(text).expanduser()
     if text and (is_file(path) or is_folder(path)):
         return UsageError(
-            f"{text:.200} is a file or folder of yours, and no model that dslocal keeps",
+            f"{text:.200} is a file or folder of yours, not a model that dslocal keeps",
             hint=f"delete it as any other: rm {'-r ' if is_folder(path) else ''}{text:.200}",
         )
-    error = resolve.unknown_model(text)
-    return NotFoundError(f"no model called {text!r:.200} is on this machine", hint=error.hint)
+    near = nearest_names(text, {model.name: model.name for model in installed_models()})
+    suggested = f"near it: {', '.join(near)}; " if near else ""
+    return NotFoundError(
+        f"no model called {text!r:.200} is on this machine",
+        hint=f"{suggested}here: {resolve.installed_names()}",
+    )
 
 
 def _only_one(name: ModelName, installed: list[InstalledModel]) -> InstalledModel:

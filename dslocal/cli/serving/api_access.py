@@ -79,7 +79,7 @@ def _read_private(file: Path) -> str:
         text = utf8_text(read_limited(file, max_bytes=MAX_KEY_FILE))
     except (OSError, ValueError) as e:
         raise NotFoundError(
-            f"--api-key: {file}: {getattr(e, 'strerror', None) or 'is no text'}",
+            f"--api-key: {file}: {getattr(e, 'strerror', None) or 'is not text'}",
             hint="a file with the key",
         ) from None
     if is_shared:

@@ -119,4 +119,4 @@ class ServeOptions:
 
 def _check_range(option: str, value: float, least: int, most: int) -> None:
     if not least <= value <= most:
-        raise UsageError(f"{option}: {value:g} is out of range", hint=f"{least} to {most}")
+        raise UsageError(f"{option}: {value} is out of range", hint=f"{least} to {most}")

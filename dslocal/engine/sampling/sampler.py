@@ -201,7 +201,7 @@ class Sampler:
             if self._constraint is not None and logits[best] < 0:
                 raise EngineError("the constraint allows no token")
             raise EngineError(
-                f"the model's logits are no numbers (their maximum is {logits[best]})",
+                f"the model's logits are not numbers (their maximum is {logits[best]})",
                 hint="the file may be damaged",
             )
         return logits, best

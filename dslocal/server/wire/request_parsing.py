@@ -69,7 +69,7 @@ def _json_object(body: bytes) -> dict[str, Any]:
     except RecursionError:
         raise ApiError(400, "the body is nested too deeply") from None
     except ValueError as e:
-        raise ApiError(400, f"the body is no JSON: {str(e)[:200]}") from None
+        raise ApiError(400, f"the body is not JSON: {str(e)[:200]}") from None
     if not isinstance(found, dict):
         raise ApiError(400, "the body must be a JSON object")
     return found

@@ -42,7 +42,7 @@ def switch_model(loop: ChatLoop, name: str) -> None:
     """/model: load another model for this conversation, or list those that are here."""
     if loop.model_switcher is None or not name:
         here = ", ".join(loop.model_switcher.names()) if loop.model_switcher else loop.model
-        loop.notify(f"{loop.model_title()}; here: {one_line(here)}")
+        loop.notify(f"{loop.model_title()}; here: {one_line(here)}; dslocal pull gets others")
         return
     loop.editing = None
     loop.set_model_name(loop.model_switcher.switch(loop.session, name, loop.notify))
