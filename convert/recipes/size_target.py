@@ -182,8 +182,7 @@ def _bits(kind: T) -> float:
 
 def _reach(tensor: MappedTensor, traits: ModelTraits) -> float:
     """Return how much harm the tensor's squared relative error does."""
-    is_output = traits.tied and tensor.name == "token_embd.weight"
-    reach = class_of("output.weight" if is_output else tensor.name).reach
+    reach = class_of(tensor.name).reach  # tied embeddings reach as far as others
     layer = layer_of(tensor.name)
     if layer < 0:
         return reach
