@@ -137,8 +137,8 @@ def test_a_checkpoint_is_planned_by_its_config(run: Run, hub: LocalHub, tmp_path
         ("hf:test/v3-like/model.safetensors", 1, "not a GGUF file"),
         ("hf:test/v3-like/sub/notes.txt", 1, "but plain text that begins 'ab'"),
         ("hf:test/v3-like/empty.txt", 3, "is empty"),
-        ("hf:nothing", 2, "no name on the hub"),
-        ("hf:a/../b", 2, "no name on the hub"),
+        ("hf:nothing", 2, "not a name on the hub"),
+        ("hf:a/../b", 2, "not a name on the hub"),
         ("hf:test/v3-like", 3, "has neither GGUF files nor a config.json with safetensors"),
     ],
 )
@@ -193,7 +193,7 @@ ODD: dict[str, tuple[dict[str, str], int, str]] = {
     "another family": (
         {"config.json": '{"architectures": ["MistralForCausalLM"]}', "model.safetensors": "x"},
         1,
-        "is not a family that dslocal converts",
+        "is not an architecture that dslocal converts",
     ),
     "nothing": ({"README.md": "x"}, 3, "has neither GGUF files nor"),
 }

@@ -208,7 +208,7 @@ def test_other_models_and_cut_files(here: Run, nano: Path, tmp_path: Path) -> No
         ("<｜end▁of▁sentence｜>".encode(), "<｜end▁of▁sentencX｜>".encode()),
         ALIEN,
     )
-    refused(here.inside("import", other), 1, "is no DeepSeek model")
+    refused(here.inside("import", other), 1, "is not a DeepSeek model")
     os.truncate(other, 20_000_000)
     refused(here.inside("import", other), 1, "cut off")
 

@@ -68,7 +68,7 @@ KINDS: dict[str, tuple[Callable[[Path], Path], str, tuple[str, ...]]] = {
     "a piece": (piece, "cat x.gguf.part1of2 x.gguf.part2of2 > x.gguf", ()),
     "an adapter": (adapter, "is a LoRA adapter, not a whole model (merge it into", ()),
     "quantized already": (awq, "already quantized with AWQ (take the original", ("import",)),
-    "another family": (mistral, "is not a family that dslocal converts", ("import",)),
+    "another family": (mistral, "is not an architecture that dslocal converts", ("import",)),
 }
 
 

@@ -315,7 +315,7 @@ def test_what_cannot_run_is_refused_unless_asked_for(
         (("test/v3-like", "--quant", "Q99"), 2, "Q99"),
         (("nano", "--revision", "x"), 2, "--revision"),
         (("deepseek-llm-67b-base",), 3, "pickled"),
-        (("hf:a/b/../c",), 2, "no name on the hub"),
+        (("hf:a/b/../c",), 2, "not a name on the hub"),
     ],
 )
 def test_refused(

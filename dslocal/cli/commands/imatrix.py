@@ -61,10 +61,11 @@ def imatrix(
     family: FamilyFlag = None,
     as_json: AsJson = False,
 ) -> None:
-    """Measure which weights matter: dslocal convert --imatrix then quantizes those with more care.
+    """Measure which weights matter, for the smallest quantizations.
 
-    The model evaluates a text, and the mean squares of what each of its matrices is multiplied
-    with are kept, by input channel and by expert. Measure a good quantization, such as Q8_0.
+    dslocal convert --imatrix quantizes those weights with more care. The model evaluates a text,
+    and the mean squares of what each of its matrices is multiplied with are kept, by input
+    channel and by expert. Measure a good quantization, such as Q8_0.
     """
     from dslocal.cli import session_setup
 
