@@ -20,6 +20,8 @@ from dslocal.gguf.tensor_types import GgmlType
 
 KINDS = (GgmlType.Q3_K, GgmlType.Q4_K, GgmlType.Q6_K)
 
+Weights = Mapping[str, np.ndarray]
+
 
 @pytest.fixture(scope="module")
 def nano() -> converter.Checkpoint:
@@ -39,7 +41,7 @@ def measured(
 
 
 @pytest.fixture(scope="module")
-def weights(nano: converter.Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Mapping:
+def weights(nano: converter.Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Weights:
     out = tmp_path_factory.mktemp("f32") / "out.gguf"
     converter.write_gguf(plan_of(nano), [out])
     return {tensor.name: np.array(tensor.data) for tensor in GGUFReader(out).tensors}
@@ -74,7 +76,7 @@ def error_of_all(
     ],
 )
 def test_a_sample_says_what_the_whole_tensor_says(
-    nano: converter.Checkpoint, weights: Mapping, name: str
+    nano: converter.Checkpoint, weights: Weights, name: str
 ) -> None:
     values = weights[name].reshape(-1, weights[name].shape[-1])
     for kind, error in measured(nano, name).items():
@@ -83,7 +85,7 @@ def test_a_sample_says_what_the_whole_tensor_says(
 
 
 def test_columns_count_by_the_gains_of_the_norm_before(
-    nano: converter.Checkpoint, weights: Mapping
+    nano: converter.Checkpoint, weights: Weights
 ) -> None:
     name = "blk.1.attn_q_a.weight"
     importance = np.abs(weights["blk.1.attn_norm.weight"]) ** 3.0
@@ -92,7 +94,7 @@ def test_columns_count_by_the_gains_of_the_norm_before(
 
 
 def test_heads_that_are_transposed_are_measured_in_their_new_rows(
-    nano: converter.Checkpoint, weights: Mapping
+    nano: converter.Checkpoint, weights: Weights
 ) -> None:
     name = "blk.0.attn_k_b.weight"
     values = weights[name].reshape(-1, weights[name].shape[-1])
@@ -103,7 +105,7 @@ def test_heads_that_are_transposed_are_measured_in_their_new_rows(
 
 
 def test_an_importance_matrix_says_which_columns_count(
-    nano: converter.Checkpoint, weights: Mapping
+    nano: converter.Checkpoint, weights: Weights
 ) -> None:
     name = "blk.0.attn_output.weight"
     entry = np.random.default_rng(1).random(weights[name].shape[1], np.float32) ** 8
