@@ -108,7 +108,7 @@ def test_an_importance_matrix_says_which_columns_count(
     nano: converter.Checkpoint, weights: Weights
 ) -> None:
     name = "blk.0.attn_output.weight"
-    entry = np.random.default_rng(1).random(weights[name].shape[1], np.float32) ** 8
+    entry = np.power(np.random.default_rng(1).random(weights[name].shape[1], np.float32), 8)
     errors = measured(nano, name, converter.Imatrix("x", (), 1, {name: entry}))
     for kind, error in errors.items():
         whole = error_of_all(weights[name], kind, entry, entry)
