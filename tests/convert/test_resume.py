@@ -34,7 +34,7 @@ ARGUMENTS: dict[str, Any] = {
 }
 RECIPES = ["IQ4_XS", "Q4_K_M"]
 PROGRAM = """
-import sys
+import sys, time
 from pathlib import Path
 import dslocal.convert as converter
 from dslocal.convert import executor
@@ -43,7 +43,9 @@ source, recipes, *outs = sys.argv[1:]
 checkpoint = converter.open_checkpoint(converter.FolderSource(Path(source)))
 plan = converter.plan_conversion(checkpoint, map(converter.recipe_named, recipes.split(",")))
 print("planned", flush=True)
-print(converter.write_gguf(plan, [Path(out) for out in outs])[0].resumed)
+slow = lambda progress: time.sleep(0.01)  # slow enough to be killed in the middle
+reports = converter.write_gguf(plan, [Path(out) for out in outs], on_progress=slow)
+print(reports[0].resumed)
 """
 
 
