@@ -51,6 +51,15 @@ HEAVY = (
 )
 
 
+# What --help needs of the packages below the command line: messages, and no models.
+LIGHT = (
+    "dslocal.errors",
+    "dslocal.files",
+    "dslocal.terminal.sanitise",
+    "dslocal.server.wire.logprobs",
+)
+
+
 def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
     """Check the contracts of pyproject.toml on the package in ``folder``."""
     return subprocess.run(
@@ -112,6 +121,21 @@ print("loaded", *(name for name in {HEAVY} if name in sys.modules))
     done = python(program)
     assert done.stdout.splitlines()[0].startswith("Usage:"), done.stderr
     assert done.stdout.splitlines()[-1] == "loaded"
+
+
+def test_help_loads_no_package_below_the_command_line() -> None:
+    program = """
+import sys
+from dslocal.cli.main import app
+app(["--help"], standalone_mode=False)
+print("loaded", *(name for name in sys.modules if name.startswith("dslocal.")))
+"""
+    done = python(program)
+    loaded = done.stdout.splitlines()[-1].split()
+    own = [name for name in loaded if not name.startswith("dslocal.cli")]
+    packages = {name.rpartition(".")[0] for name in LIGHT} | {"dslocal.server"}
+    assert loaded[0] == "loaded", done.stderr
+    assert set(own[1:]) <= {*LIGHT, *packages}
 
 
 def test_no_command_loads_llama_cpp_as_it_is_imported() -> None:

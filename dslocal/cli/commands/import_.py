@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from dslocal.catalog.quant_names import quant_of_header
 from dslocal.cli.options import AsJson
 from dslocal.errors import DslocalError, NotFoundError, UsageError
 
@@ -195,6 +194,7 @@ def _check(found: FoundFile, name: str | None) -> CheckedFile:
     from dslocal import prompts
     from dslocal.catalog import InstalledModel
     from dslocal.catalog.inventory import absolute_path
+    from dslocal.catalog.quant_names import quant_of_header
     from dslocal.gguf.parts import read_parts
     from dslocal.plan.memory.shape import is_legacy_mla
 
