@@ -22,12 +22,8 @@ from .checkpoint.checkpoint import (  # noqa: E402
 )
 from .checkpoint.refusals import config_error, other_form_error  # noqa: E402
 from .checkpoint.source import FolderSource, Source  # noqa: E402
-from .conversion_plan import (  # noqa: E402
-    ConversionPlan,
-    PlannedOutput,
-    has_mtp_layer,
-    plan_conversion,
-)
+from .checkpoint_mapping import has_mtp_layer  # noqa: E402
+from .conversion_plan import ConversionPlan, PlannedOutput  # noqa: E402
 from .executor import (  # noqa: E402
     ConversionProgress,
     ConversionReport,
@@ -36,6 +32,7 @@ from .executor import (  # noqa: E402
 )
 from .outline import checkpoint_bytes, header_from_config  # noqa: E402
 from .output.layout import Split  # noqa: E402
+from .plan_conversion import plan_conversion  # noqa: E402
 from .recipes.by_name import RECIPES, recipe_named  # noqa: E402
 from .recipes.imatrix import Imatrix, load_imatrix  # noqa: E402
 from .recipes.named import Recipe  # noqa: E402

@@ -22,7 +22,7 @@ from .architectures.mapping import Architecture, MappedTensor
 from .checkpoint.config import Config
 from .checkpoint.prequantized import require_original
 from .checkpoint.safetensors import DTYPE_BYTES, FP4, FP4_BLOCK, FP8, SCALED
-from .conversion_plan import architecture_metadata, model_traits
+from .model_keys import architecture_metadata, model_traits
 from .output.layout import header_size, padded
 from .output.metadata import general_metadata
 from .recipes.by_name import recipe_named

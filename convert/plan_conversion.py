@@ -1,0 +1,254 @@
+"""Lays out a conversion from headers alone: which outputs there are, and what each one holds."""
+
+from __future__ import annotations
+
+import functools
+import platform
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from dslocal.errors import UsageError
+from dslocal.gguf.tensor_types import GgmlType
+
+from .architectures import find_architecture
+from .architectures.mapping import Architecture, MappedTensor
+from .checkpoint.checkpoint import Checkpoint
+from .checkpoint.tokenizer import tokenizer_metadata
+from .checkpoint_mapping import has_mtp_layer, in_converter_order, map_checkpoint
+from .conversion_plan import ConversionPlan, PlannedOutput
+from .kernels import X86_64, arithmetic_of
+from .model_keys import architecture_metadata, model_traits
+from .output.layout import Split, header_size, lay_out
+from .output.metadata import (
+    arithmetic_metadata,
+    general_metadata,
+    imatrix_metadata,
+    provenance_metadata,
+    sampling_metadata,
+)
+from .recipes.by_name import recipe_named
+from .recipes.imatrix import Imatrix
+from .recipes.named import Recipe, needs_imatrix
+from .recipes.size_target import SizedRecipe
+from .sampled_errors import SampledErrors
+
+# how a drafter with a file of its own is written beside the model: in the types of the checkpoint
+DRAFTER_RECIPE = "MXFP4"
+ALONE = ("only", "dspark-only")  # modes that write the drafter and not the model
+
+
+def plan_conversion(
+    checkpoint: Checkpoint,
+    recipes: Sequence[Recipe],
+    *,
+    mtp: str = "keep",
+    split: Split | None = None,
+    imatrix: Imatrix | None = None,
+) -> ConversionPlan:
+    """Lay out the GGUFs of a checkpoint, one for each recipe.
+
+    Args:
+        checkpoint: The source.
+        recipes: What gives the tensors their types.
+        mtp: ``keep`` or ``drop`` the multi-token-prediction layer, or write it alone: ``only``. V4
+            cannot keep its drafter in the model's file: ``beside`` writes that as the last output,
+            ``only`` and ``dspark-only`` write it alone.
+        split: How to cut each output into files.
+        imatrix: The importance matrix.
+
+    Raises:
+        UnsupportedModelError: The architecture cannot be converted.
+        CheckpointError: The checkpoint is damaged, or contradicts its config.json.
+        UsageError: A recipe does not fit the model, needs an importance matrix that is missing, or
+            the checkpoint has no such drafter.
+    """
+    config = checkpoint.config
+    architecture = find_architecture(config)
+    drafter = architecture.drafter(config)
+    _check_drafter(checkpoint, architecture, drafter, mtp)
+    notices = [*checkpoint.notices]
+    if mtp != "drop" and architecture.mtp_layers(config) and not has_mtp_layer(checkpoint):
+        mtp = "drop"
+        notices.append(
+            "config.json announces a multi-token-prediction (MTP) layer whose tensors are not in "
+            "the checkpoint: converted without it"
+        )
+    jobs = [(architecture, recipe) for recipe in recipes]
+    if drafter and mtp in ALONE:
+        jobs = [(drafter, recipe) for recipe in recipes]
+    elif drafter and mtp == "beside":
+        jobs.append((drafter, recipe_named(DRAFTER_RECIPE)))
+    planner = _OutputPlanner(checkpoint, mtp, split or Split(), imatrix)
+    outputs = tuple(planner.output(made, recipe) for made, recipe in jobs)
+    notices += planner.notices
+    if mtp not in ALONE:
+        notices += architecture.warnings(config)
+    if drafter and mtp == "keep" and _has_drafter(checkpoint, drafter):
+        notices.append(
+            f"{drafter.models} is left out: the model's file has no place for it; "
+            "--with-drafter writes it to a file of its own"
+        )
+    for output in outputs:
+        notices += _needless_bits(output)
+    return ConversionPlan(checkpoint, outputs, imatrix, tuple(notices))
+
+
+def _has_drafter(checkpoint: Checkpoint, drafter: Architecture) -> bool:
+    """Return whether the checkpoint has tensors of its drafter."""
+    return any(not drafter.is_ignored(checkpoint.config, True, name) for name in checkpoint.names)
+
+
+def _check_drafter(
+    checkpoint: Checkpoint, architecture: Architecture, drafter: Architecture | None, mtp: str
+) -> None:
+    """Check that the checkpoint has the drafter that is asked for. Raises UsageError."""
+    name = checkpoint.source.name
+    has_dspark = drafter is not None and drafter.mtp_layers(checkpoint.config) == 0
+    if mtp == "dspark-only" and not has_dspark:
+        raise UsageError(
+            f"--dspark-only: {name} has no DSpark drafter",
+            hint="--mtp-only, where it has a multi-token-prediction layer",
+        )
+    if mtp == "only" and has_dspark:
+        raise UsageError(
+            f"--mtp-only: {name} has DSpark's stages in place of a multi-token-prediction layer",
+            hint="--dspark-only",
+        )
+    if mtp == "only" and not drafter:
+        if not architecture.mtp_layers(checkpoint.config):
+            raise UsageError(f"--mtp-only: {name} has no multi-token-prediction layer")
+        if not has_mtp_layer(checkpoint):
+            raise UsageError(
+                f"--mtp-only: {name} has no tensors of the multi-token-prediction layer that its "
+                "config.json announces"
+            )
+    if mtp == "beside" and not drafter:
+        raise UsageError(
+            f"--with-drafter: {name} has no drafter that needs a file of its own",
+            hint="V3's multi-token-prediction layer is in the model's file: leave the option out",
+        )
+
+
+def _needless_bits(output: PlannedOutput) -> Iterator[str]:
+    """Yield that experts become larger than the four bits that they have in the checkpoint."""
+    fp4 = _bits(GgmlType.MXFP4)
+    kinds = {
+        placed.kind
+        for layout in output.files
+        for placed in layout.tensors
+        if placed.tensor.is_fp4 and _bits(placed.kind) > fp4
+    }
+    if kinds and output.recipe.name not in ("F32", "F16", "BF16"):
+        names = ", ".join(sorted(kind.name for kind in kinds))
+        yield (
+            f"{output.recipe.name} writes experts as {names}, larger than the {fp4:g} bits that "
+            "they have in the checkpoint; --quant MXFP4 keeps them without loss"
+        )
+
+
+def _bits(kind: GgmlType) -> float:
+    """Return the bits of a weight."""
+    return kind.nbytes(kind.block) * 8 / kind.block
+
+
+class _OutputPlanner:
+    """Lays out outputs of one checkpoint: what several of them share is read once."""
+
+    def __init__(
+        self, checkpoint: Checkpoint, mtp: str, split: Split, imatrix: Imatrix | None
+    ) -> None:
+        self._checkpoint = checkpoint
+        self._mtp = mtp
+        self._split = split
+        self._imatrix = imatrix
+        self.notices: list[str] = []
+        self._mapped: dict[str, tuple[MappedTensor, ...]] = {}
+
+    @functools.cached_property
+    def _tokenizer(self) -> list[tuple[str, Any]]:
+        checkpoint = self._checkpoint
+        return list(tokenizer_metadata(checkpoint.source, checkpoint.config, self.notices.append))
+
+    @functools.cached_property
+    def _sampling(self) -> list[tuple[str, Any]]:
+        return list(sampling_metadata(self._checkpoint.source))
+
+    def output(self, architecture: Architecture, recipe: Recipe) -> PlannedOutput:
+        """Return one output. Raises as :func:`plan_conversion` does."""
+        checkpoint, config = self._checkpoint, self._checkpoint.config
+        tensors = self._mapped.get(architecture.models)
+        if tensors is None:
+            tensors = map_checkpoint(checkpoint, architecture, self._mtp)
+            self._mapped[architecture.models] = tensors
+        mtp_layers = architecture.mtp_layers(config) if self._mtp != "drop" else 0
+        model_keys = architecture_metadata(architecture, config, mtp_layers)
+        traits = model_traits(architecture.arch, model_keys, tensors, self._imatrix)
+        metadata = (
+            *general_metadata(checkpoint.source.name, self._sampling, recipe, tensors),
+            *model_keys.items(),
+            *self._tokenizer,
+            *imatrix_metadata(self._imatrix),
+            *provenance_metadata(checkpoint, recipe),
+        )
+        if isinstance(recipe, SizedRecipe):
+            recipe = self._measured(recipe, tensors)
+        longest = (*metadata, *arithmetic_metadata(max(X86_64, platform.machine(), key=len)))
+        types = recipe.assign(tensors, traits, header_size(architecture.arch, longest, tensors))
+        metadata = (*metadata, *arithmetic_metadata(arithmetic_of(types.values())))
+        _check_imatrix(recipe, tensors, types, self._imatrix)
+        if architecture.converter_order and not recipe.quantizes:
+            tensors = in_converter_order(checkpoint, architecture.converter_order, tensors)
+        files = lay_out(tensors, types, self._split)
+        return PlannedOutput(architecture, recipe, tensors, metadata, files)
+
+    def _measured(self, recipe: SizedRecipe, tensors: Sequence[MappedTensor]) -> SizedRecipe:
+        """Return a recipe that measures errors on the checkpoint's own weights, if they are here.
+
+        Where they are not, the user is told.
+        """
+        if self._checkpoint.source.is_local:
+            errors = SampledErrors(self._checkpoint, tensors, self._imatrix)
+            return replace(recipe, errors=errors)
+        self.notices.append(
+            f"--size {recipe.name}: the weights are not on this machine yet, so the harm of each "
+            "type is estimated by the tensor's class instead of measured"
+        )
+        return recipe
+
+
+def _check_imatrix(
+    recipe: Recipe,
+    tensors: Iterable[MappedTensor],
+    types: Mapping[str, GgmlType],
+    imatrix: Imatrix | None,
+) -> None:
+    """Check that every tensor that needs importance has it, and as much as it has columns.
+
+    Raises:
+        UsageError: One does not; it is named.
+    """
+    for tensor in tensors:
+        kind = types[tensor.name]
+        entry = imatrix.entries.get(tensor.name) if imatrix else None
+        if entry is None:
+            if needs_imatrix(tensor.name, kind, recipe.name):
+                why = "which the importance matrix does not know"
+                if imatrix is None:
+                    why = "so it needs an importance matrix"
+                raise UsageError(
+                    f"{recipe.name}: {tensor.name} becomes {kind.name}, {why}",
+                    hint="--imatrix FILE, which dslocal imatrix makes, or a larger recipe",
+                )
+        elif imatrix and kind.block > 1:
+            _check_entry(imatrix, tensor, len(entry))
+
+
+def _check_entry(imatrix: Imatrix, tensor: MappedTensor, have: int) -> None:
+    """Check that an entry of ``have`` values is that of a tensor. Raises UsageError."""
+    needed = tensor.columns * tensor.slices
+    if have != needed and tensor.name != "token_embd.weight":
+        raise UsageError(
+            f"{imatrix.file}: {tensor.name}: has {have:,} values, {needed:,} are needed",
+            hint="it was made for another model",
+        )
