@@ -132,12 +132,12 @@ def _check_drafter(
 
 def _needless_bits(output: PlannedOutput) -> Iterator[str]:
     """Yield that experts become larger than the four bits that they have in the checkpoint."""
-    fp4 = _bits(GgmlType.MXFP4)
+    fp4 = GgmlType.MXFP4.bits_per_weight
     kinds = {
         placed.kind
         for layout in output.files
         for placed in layout.tensors
-        if placed.tensor.is_fp4 and _bits(placed.kind) > fp4
+        if placed.tensor.is_fp4 and placed.kind.bits_per_weight > fp4
     }
     if kinds and output.recipe.name not in ("F32", "F16", "BF16"):
         names = ", ".join(sorted(kind.name for kind in kinds))
@@ -145,11 +145,6 @@ def _needless_bits(output: PlannedOutput) -> Iterator[str]:
             f"{output.recipe.name} writes experts as {names}, larger than the {fp4:g} bits that "
             "they have in the checkpoint; --quant MXFP4 keeps them without loss"
         )
-
-
-def _bits(kind: GgmlType) -> float:
-    """Return the bits of a weight."""
-    return kind.nbytes(kind.block) * 8 / kind.block
 
 
 class _OutputPlanner:

@@ -135,7 +135,8 @@ def _types_from(
         traits: The model's.
     """
     if tensor.is_fp4:  # more bits than it has would add nothing
-        return [kind for kind in types if _bits(kind) < _bits(T.MXFP4)] + [T.MXFP4]
+        smaller = [t for t in types if t.bits_per_weight < T.MXFP4.bits_per_weight]
+        return [*smaller, T.MXFP4]
     may_get_all = tensor.is_routed_expert or layer_of(tensor.name) >= traits.main_layers
     return types if may_get_all else types[types.index(floor) :]
 
@@ -165,7 +166,10 @@ class TensorOptions:
         """
         found: list[T] = []
         for kind in (fitting_type(kind, tensor.columns) for kind in types):
-            if not found or (_bits(kind) > _bits(found[-1]) and errors[kind] < errors[found[-1]]):
+            if not found or (
+                kind.bits_per_weight > found[-1].bits_per_weight
+                and errors[kind] < errors[found[-1]]
+            ):
                 found.append(kind)
         reach = _reach(tensor, traits)
         return cls(tensor, found, [reach * errors[kind] for kind in found])
@@ -173,11 +177,6 @@ class TensorOptions:
     def nbytes(self, level: int) -> int:
         """Return the bytes of the tensor, with padding."""
         return padded(self.types[level].nbytes(self.tensor.elements))
-
-
-def _bits(kind: T) -> float:
-    """Return the bits of a weight."""
-    return kind.nbytes(kind.block) * 8 / kind.block
 
 
 def _reach(tensor: MappedTensor, traits: ModelTraits) -> float:

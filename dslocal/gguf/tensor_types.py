@@ -48,6 +48,11 @@ class GgmlType(IntEnum):
         """Return the elements in a block. A row's length must be a multiple of it."""
         return _LAYOUT[self].elements
 
+    @property
+    def bits_per_weight(self) -> float:
+        """Return the bits that a weight takes, its share of the block's scales included."""
+        return 8 * _LAYOUT[self].nbytes / _LAYOUT[self].elements
+
     def nbytes(self, elements: int) -> int:
         """Return the bytes that ``elements`` take. They must be a multiple of :attr:`block`."""
         return elements // _LAYOUT[self].elements * _LAYOUT[self].nbytes
