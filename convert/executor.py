@@ -151,7 +151,7 @@ def _write_files(
 
     Raises:
         CheckpointError: The source is damaged; nothing is left behind.
-        ConversionError: There is no room, or another process writes a file.
+        ConversionError: The files do not fit on the disk, or another process writes one of them.
         OSError: A file cannot be written.
     """
     journal = Journal(names[0][0])
@@ -194,7 +194,7 @@ def _resume_or_begin(
         The state to continue from.
 
     Raises:
-        ConversionError: There is no room.
+        ConversionError: The files do not fit on the disk.
         OSError: A file cannot be written.
     """
     fingerprint, entry = plan.fingerprint(), journal.read()

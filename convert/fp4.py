@@ -32,7 +32,7 @@ _PAIRS: Floats = np.stack([_E2M1[np.arange(256) & 15], _E2M1[np.arange(256) >> 4
 
 
 def e8m0_values(codes: Bytes) -> Floats:
-    """Return the powers of two that E8M0 codes stand for; NaN for 255, which is none."""
+    """Return the powers of two that E8M0 codes stand for; NaN for 255, which stands for none."""
     exponents = codes.astype(np.int32) - 127
     return np.where(codes == E8M0_NAN, np.nan, np.ldexp(np.float32(1), exponents)).astype(
         np.float32

@@ -200,7 +200,7 @@ class _OutputPlanner:
     def _measured(self, recipe: SizedRecipe, tensors: Sequence[MappedTensor]) -> SizedRecipe:
         """Return a recipe that measures errors on the checkpoint's own weights, if they are here.
 
-        Where they are not, the user is told.
+        If they are not, a notice says so.
         """
         if self._checkpoint.source.is_local:
             errors = SampledErrors(self._checkpoint, tensors, self._imatrix)

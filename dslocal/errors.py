@@ -20,7 +20,7 @@
 
 An error is raised where the fact is known, with the name of the file and tensor in its message.
 ``dslocal.cli`` prints it once, as one line with its hint, and exits with its code.
-:class:`Terminated` is no error but the end that a signal asks for. Two exit codes
+:class:`Terminated` is not an error but the end that a signal asks for. Two exit codes
 belong to no error: :attr:`ExitCode.NO_MAJORITY` is a result, and the codes above 128 are a shell's
 for a process that a signal ended.
 """

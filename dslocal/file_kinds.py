@@ -162,7 +162,7 @@ def _numbered_piece(whole: str, number: int, count: int) -> FileKind:
 
 
 def _text_kind(head: bytes) -> FileKind | None:
-    """Return what a text is: a page, a message of a server, or any other; None for what is none."""
+    """Return what a text is: a page, a message of a server, or any other; None if not a text."""
     try:
         text = utf8_text(_whole_characters(head)).strip()
     except ValueError:

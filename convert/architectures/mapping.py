@@ -108,7 +108,7 @@ class TensorMapping:
         split: For a source that does not map one to one: takes its name and the dimensions, and
             returns the GGUF tensors.
         transform: What happens to each head's rows.
-        published: The type that the vendor publishes it in, in safetensors' words; empty where
+        published: The type that the vendor publishes it in, as safetensors names it; empty where
             that follows from the name.
     """
 
@@ -160,7 +160,7 @@ class CheckpointTensors(Protocol):
         """Require ``count`` tensors, and yield the name of each. Raises CheckpointError."""
 
     def dtype_of(self, name: str, published: str) -> str:
-        """Return a tensor's type in safetensors' words; ``published`` where there is no file."""
+        """Return a tensor's type as safetensors names it; ``published`` without a file."""
 
     def have_same_data(self, one: str, other: str) -> bool:
         """Return whether two tensors, both in ``names``, hold the same bytes."""

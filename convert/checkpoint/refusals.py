@@ -173,7 +173,8 @@ def _other_weights_error(files: Iterable[str]) -> CheckpointError | None:
     if pickles:
         more = f" and {len(pickles) - 1} more" if len(pickles) > 1 else ""
         return UnsupportedModelError(
-            f"holds pickled weights{more}, which are never opened; there are no safetensors",
+            f"holds pickled weights{more}, which are never opened; "
+            "the checkpoint has no safetensors",
             file=pickles[0],
             hint="a revision or repository that has safetensors; or, on a machine you trust,"
             " transformers: from_pretrained(F).save_pretrained(G)",
@@ -182,6 +183,8 @@ def _other_weights_error(files: Iterable[str]) -> CheckpointError | None:
         for suffix, what in _FORMATS.items():
             if file.endswith(suffix):
                 return UnsupportedModelError(
-                    f"is {what}; there are no safetensors", file=file, hint=_ORIGINAL
+                    f"is {what}; the checkpoint has no safetensors",
+                    file=file,
+                    hint=_ORIGINAL,
                 )
     return None

@@ -186,7 +186,7 @@ class FolderSource:
     def _download_metadata(self, file: str) -> tuple[str, str]:
         """Return the commit and ETag that huggingface_hub kept of a download into a folder.
 
-        An ETag is the SHA-256 of a large file. Both are empty where there is no such record.
+        An ETag is the SHA-256 of a large file. Both are empty if the record does not exist.
         """
         record = self._folder / ".cache" / "huggingface" / "download" / f"{file}.metadata"
         lines: list[str] = []

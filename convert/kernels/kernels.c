@@ -1,7 +1,7 @@
 /* The entry points that Python calls, and the table of all quantizers.
  *
  * This and the other files are compiled once for each level of the processor (see setup.py), into a
- * shared object each. The compiler's own target_clones is no way to do it: it leaves the vector
+ * shared object each. The compiler's own target_clones does not work here: it leaves the vector
  * helpers compiled for the baseline, and not inlined.
  */
 #include <stdlib.h>

@@ -18,7 +18,7 @@ INLINE uint32_t as_bits(float value) {
     return bits;
 }
 
-/* e4m3fn: 1 sign, 4 exponent (bias 7), 3 mantissa bits; 0x7f is NaN, there is no infinity. Source:
+/* e4m3fn: 1 sign, 4 exponent (bias 7), 3 mantissa bits; 0x7f is NaN, no code is infinity. Source:
  * "FP8 Formats for Deep Learning" (arXiv:2209.05433), table 1. Below 8 it is denormal: a multiple
  * of 2^-9. Above, the same bits at their place in a float32 have an exponent that is 120 too
  * small. */

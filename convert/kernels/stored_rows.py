@@ -35,7 +35,7 @@ class StoredRows(NamedTuple):
         block: How many rows and columns share a scale.
         transform: What happens to the rows.
         rounding: What their values are rounded to before they are quantized.
-        limit: The greatest magnitude that is no error.
+        limit: The greatest magnitude that is accepted.
     """
 
     raw: Bytes

@@ -48,7 +48,7 @@ def load_imatrix(path: Path) -> Imatrix:
     """Read an importance matrix of either format.
 
     Raises:
-        NotFoundError: There is no such file.
+        NotFoundError: The file does not exist.
         GgufError: It is a damaged GGUF file.
         UsageError: It is not an importance matrix, or an entry makes no sense; it is named.
     """

@@ -121,7 +121,7 @@ def read_sums(path: Path) -> ImatrixSums:
     """Read an importance matrix of the GGUF format with its sums and counts.
 
     Raises:
-        NotFoundError: There is no such file.
+        NotFoundError: The file does not exist.
         GgufError: It is damaged.
         UsageError: It is not an importance matrix, or its sums make no sense.
     """

@@ -80,7 +80,7 @@ def load_recipe(path: Path) -> FileRecipe:
     """Read a recipe file.
 
     Raises:
-        NotFoundError: There is no such file.
+        NotFoundError: The file does not exist.
         UsageError: It cannot be read, or a line of it makes no sense; the line is named.
     """
     import yaml

@@ -26,7 +26,7 @@ def find(
     """Return the checkpoint that ``text`` means, here or published.
 
     Raises:
-        NotFoundError: there is no such checkpoint.
+        NotFoundError: the checkpoint does not exist.
         UsageError: it is not a checkpoint, or cannot be streamed.
     """
     from dslocal.catalog.locations import find_published

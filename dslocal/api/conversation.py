@@ -142,7 +142,7 @@ def read_saved(path: Path) -> SavedChat:
     """Read a file of :meth:`Chat.save`.
 
     Raises:
-        NotFoundError: there is no such file.
+        NotFoundError: the file does not exist.
         DslocalError: it cannot be read, or is not such a file.
     """
     try:

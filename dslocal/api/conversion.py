@@ -104,7 +104,7 @@ def convert(
 
     Raises:
         UsageError: arguments exclude each other, or a file is there already.
-        NotFoundError: there is no such checkpoint or folder.
+        NotFoundError: the checkpoint or the output's folder does not exist.
         CheckpointError: the checkpoint is damaged, or of a kind that cannot be converted.
         ConversionError: a file cannot be written.
     """

@@ -48,7 +48,7 @@ class MachineOptions:
         gpu: its GPUs by name, such as "RTX 4090".
         cpu: its CPU by name, such as "EPYC 9554".
         chip: a chip whose CPU and GPU share the RAM, such as "M4 Max".
-        bandwidth: GB/s of the GPUs' memory, or of the RAM where there is no such GPU.
+        bandwidth: GB/s of the GPUs' memory, or of the RAM without a GPU that has its own.
     """
 
     ram: str | None = None

@@ -87,7 +87,7 @@ def load(
         The model. Close it, or use it in a ``with`` block.
 
     Raises:
-        NotFoundError: there is no such model or file.
+        NotFoundError: the model or file does not exist.
         DoesNotFitError: it does not fit into this machine; the message says what would.
         UsageError: an argument is out of range.
         DslocalError: the file is damaged, or llama.cpp refuses it.

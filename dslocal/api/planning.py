@@ -100,13 +100,13 @@ def plan(
         gpu: its GPU by name, such as "RTX 4090", or each of them.
         cpu: its CPU by name, such as "EPYC 9554".
         chip: its chip, where CPU and GPU share the RAM, such as "M4 Max".
-        bandwidth: GB/s of the GPU's memory, or of the RAM where there is no such GPU.
+        bandwidth: GB/s of the GPU's memory, or of the RAM without a GPU that has its own.
 
     Returns:
         The plan. One that does not fit is an answer too: see ``fits``.
 
     Raises:
-        NotFoundError: there is no such model.
+        NotFoundError: the model does not exist.
         UsageError: an argument is out of range, or what is decided cannot be had on any machine.
     """
     chosen = overrides(n_ctx, kv_type, n_gpu_layers=n_gpu_layers, cpu_moe=cpu_moe)
@@ -155,7 +155,7 @@ def assess_named(
         fast_enough: tokens a second that a quantization should give to be chosen.
 
     Raises:
-        NotFoundError: there is no such model.
+        NotFoundError: the model does not exist.
         UsageError: what is decided cannot be had.
     """
     from dslocal.engine import loader
@@ -261,7 +261,7 @@ def planned_model(name: str, quant: str | None, cores: int) -> PlannedModel:
     """Return what a name of models.yaml, a GGUF file or a checkpoint folder stands for.
 
     Raises:
-        NotFoundError: there is no such model.
+        NotFoundError: the model does not exist.
         UsageError: ``quant`` is given for a GGUF file.
     """
     import dslocal.convert as converter

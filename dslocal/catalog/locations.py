@@ -72,7 +72,7 @@ def find_published(text: str, *, revision: str | None = None) -> PublishedLocati
 
 
 def _behind_url(text: str, revision: str | None) -> PublishedLocation | None:
-    """Return a folder behind a URL that is none of the hub's."""
+    """Return a folder behind a URL that does not belong to the hub."""
     named = parse_repository(text)
     if named is None:
         return None

@@ -217,7 +217,7 @@ def _why(best: Offer, others: Sequence[Offer], free: int, cores: int) -> str:
     """Return in a few words why ``best`` and not one of the others."""
     if not others:
         if best.method == "converted":
-            return "there is no ready-made file that is known to be good"
+            return "no ready-made file is known to be good"
         return "the best of its files that runs here"
     other = min(others, key=lambda offer: offer.seconds(cores))
     if other.disk > free:

@@ -19,7 +19,8 @@ IN_FILE_NAME = r"(?<![A-Z0-9])(I?Q\d_[A-Z0-9_]+?|BF16|F16|F32)(?=[.\-]|$)"
 # The end of what other programs call a model: "deepseek-r1:7b-q4_K_M", "R1-fp16".
 IN_NAME = r"(?:v4-i?q[23]|(?:(?:ud|i1)[-._]?)?(?:i?q\d\w*|tq\d_\d|bf16|fp?16|f32|mxfp4\w*))"
 AT_END = rf"[-._ ]{IN_NAME}$"
-OTHER_WORDS = {"FP16": "F16", "LATEST": ""}  # other programs' words for a quantization, or for any
+# Names that other programs use for a quantization, or for any of them.
+OTHER_NAMES = {"FP16": "F16", "LATEST": ""}
 
 
 def is_quant_name(text: str) -> bool:
@@ -33,7 +34,7 @@ def is_quant_label(text: str) -> bool:
 
 
 def quant_in_file_name(path: str) -> str:
-    """Return the quantization that a GGUF file's name tells; empty where it tells none."""
+    """Return the quantization that a GGUF file's name contains; empty where it has none."""
     name = path.rsplit("/", 1)[-1].removesuffix(".gguf").upper()
     found = re.findall(IN_FILE_NAME, name, re.ASCII)
     return found[-1] if found else ""
@@ -52,8 +53,8 @@ def is_quant_spelling(text: str) -> bool:
 def normal_quant(text: str) -> str:
     """Return a quantization in our spelling: "q4_K_M" becomes "Q4_K_M"; "latest" means any."""
     upper = text.upper()
-    if upper in OTHER_WORDS:
-        return OTHER_WORDS[upper]
+    if upper in OTHER_NAMES:
+        return OTHER_NAMES[upper]
     return upper if is_quant_spelling(text) else text
 
 

@@ -383,7 +383,7 @@ def _shape_of(section: Section, name: str | None, shapes: Shapes) -> Shape:
         return Shape({}, {})
     if name not in shapes:
         hint = f"known: {', '.join(shapes) or 'none'}"
-        raise section.fail("shape", f"there is none called {name!r:.80}", hint=hint)
+        raise section.fail("shape", f"no shape is called {name!r:.80}", hint=hint)
     return shapes[name]
 
 

@@ -72,7 +72,7 @@ def resolve_model(model: str | None) -> Path | LocalCheckpoint:
         model: None means the one used last, else nano.
 
     Raises:
-        NotFoundError: There is no such model on this machine.
+        NotFoundError: The model is not on this machine.
     """
     name = model or last_used_model() or DEFAULT
     entry = _shipped(name)
@@ -283,7 +283,7 @@ def ensure_gguf(
         on_notice: Receives what the user should know of the conversion.
 
     Raises:
-        DslocalError: There is no such model, or it cannot be converted.
+        DslocalError: The model does not exist, or it cannot be converted.
     """
     found = resolve_model(model)
     return found if isinstance(found, Path) else _convert(found, on_progress, on_notice)

@@ -58,7 +58,7 @@ class RepeatedQuestion:
         """Return the answer that is sampled with ``seed``.
 
         Raises:
-            ContextOverflowError: If there is no room for an answer.
+            ContextOverflowError: If the prompt leaves no room for an answer.
             KeyboardInterrupt: On Ctrl-C.
         """
         session = self._session()

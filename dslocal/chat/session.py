@@ -139,7 +139,8 @@ class Session:
             on_prefill: Called with the tokens of the prompt that are evaluated, and their number.
 
         Raises:
-            ContextOverflowError: Before anything is evaluated, if there is no room for an answer.
+            ContextOverflowError: Before anything is evaluated, if the prompt leaves no room for an
+                answer.
             KeyboardInterrupt: On Ctrl-C. What came until then is in ``turn``, and in the history
                 once there is any.
         """
@@ -176,7 +177,7 @@ class Session:
 
         Raises:
             UsageError: If there is nothing to continue, or a tool call of another model.
-            ContextOverflowError: Before anything is evaluated, if there is no room.
+            ContextOverflowError: Before anything is evaluated, if the context is full.
             KeyboardInterrupt: On Ctrl-C, as in :meth:`stream`.
         """
         if not self.is_unfinished:

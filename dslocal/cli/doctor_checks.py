@@ -160,7 +160,9 @@ def _check_context(content: Mapping[str, Any]) -> Iterator[Finding]:
     ctx = os.environ.get("DSLOCAL_CTX") or content.get("ctx", least)
     if not str(ctx).isdecimal() or int(ctx) < least:
         yield Finding(
-            f"the context that is set, {ctx!r:.40}, is none", f"ctx is {least} or more", stops=True
+            f"the context that is set, {ctx!r:.40}, is not valid",
+            f"ctx is {least} or more",
+            stops=True,
         )
 
 

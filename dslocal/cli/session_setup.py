@@ -68,13 +68,13 @@ def prepare_model(
         known: May know a file, as far as it matters, without reading it.
 
     Raises:
-        NotFoundError: There is no such model.
+        NotFoundError: The model does not exist.
         DslocalError: The file is damaged, or of no known family.
     """
     continue_in_child()
     for variable, meant in unknown_variables().items():
         near = f"it may be meant as {meant}" if meant else "it has no effect"
-        print(f"dslocal: {variable}: there is no such variable ({near})", file=sys.stderr)
+        print(f"dslocal: {variable}: unknown variable ({near})", file=sys.stderr)
     name = named_model(model)
     if name is None:
         say_if_gone()

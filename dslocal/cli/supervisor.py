@@ -74,8 +74,8 @@ _tell_parent: list[Callable[[str, str], None]] = []  # in a child: sends a messa
 def continue_in_child(on_crash: Callable[[], None] = lambda: None) -> None:
     """Return in a child process; the parent stays in here, and exits as the child does.
 
-    Does nothing where there is no fork, where another thread runs, or once llama.cpp is loaded,
-    whose threads and GPUs do not survive a fork.
+    Does nothing where the system cannot fork, where another thread runs, or once llama.cpp is
+    loaded, whose threads and GPUs do not survive a fork.
 
     Args:
         on_crash: Is called in the parent where the child did not end by itself, unless it had

@@ -207,16 +207,16 @@ def wanted_context(header: GgufHeader, chosen: Overrides) -> int:
 
 
 def check_budget(budget: int | None, thinking: prompts.Thinking) -> None:
-    """Refuse a budget for reasoning where there is none.
+    """Refuse a budget for the reasoning of an answer that has none.
 
     Raises:
-        UsageError: There is none.
+        UsageError: The answer has no reasoning.
     """
     without_reasoning = (prompts.Thinking.NONE, prompts.Thinking.BYPASSED)
     if budget is not None and thinking in without_reasoning:
         raise UsageError(
-            "--think-budget: there is no reasoning to end",
-            hint="with --think there is, where the model knows it",
+            "--think-budget: the answer has no reasoning to end",
+            hint="--think turns it on, where the model supports it",
         )
 
 

@@ -246,7 +246,7 @@ class LlamaContext:
             index: After an evaluation with ``all_logits``, which of its ids, counted from 0.
 
         Raises:
-            EngineError: if there are no logits at ``index``.
+            EngineError: if llama.cpp has no logits at ``index``.
         """
         pointer = self._low.llama_get_logits_ith(self._handle, index)
         if not pointer:

@@ -137,7 +137,7 @@ class LlamaModel:
     def encode(self, text: str) -> list[int]:
         """Return the ids of ``text`` as plain text: no special token comes out, whatever it says.
 
-        llama.cpp leaves control tokens alone when told not to parse them, but always finds
+        llama.cpp can leave control tokens unparsed (``parse_special``), but always finds
         user-defined tokens, ``<think>`` among them. Therefore text that contains such a token is
         cut before the token's last character, where the pre-tokenizer would cut between letters
         and ``>`` anyway. Qwen's tokenizers normalize text first, which GGUF cannot express and

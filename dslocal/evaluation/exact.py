@@ -104,7 +104,7 @@ class Arithmetic:
         """Count ``steps`` steps.
 
         Raises:
-            TooHard: If there are no more.
+            TooHard: If fewer are left.
         """
         self._steps -= steps
         if self._steps < 0:

@@ -34,7 +34,7 @@ def read_problems(path: Path) -> tuple[list[Problem], str]:
     """Return the problems of a JSON-lines file, and the SHA-256 of its content.
 
     Raises:
-        NotFoundError: If there is no such file.
+        NotFoundError: If the file does not exist.
         UsageError: If it is not as it must be; it names the line.
     """
     if not path.exists():

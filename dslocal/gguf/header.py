@@ -231,7 +231,7 @@ def fingerprint(path: Path, header: GgufHeader | None = None) -> str:
 
 
 def main_type(header: GgufHeader) -> str:
-    """Return the name of the type that takes most bytes; empty where there are no weights."""
+    """Return the name of the type that takes most bytes; empty for a file without weights."""
     sizes: dict[str, int] = {}
     for tensor in header.tensors:
         sizes[tensor.type.name] = sizes.get(tensor.type.name, 0) + tensor.nbytes

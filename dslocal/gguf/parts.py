@@ -70,7 +70,7 @@ def read_parts(path: Path) -> tuple[tuple[Path, ...], GgufHeader]:
 
     Raises:
         NotFoundError: A file is missing.
-        GgufError: A file is damaged, the files do not belong together, or they are no model.
+        GgufError: A file is damaged, the files do not belong together, or they are not a model.
     """
     if not is_file(path):
         raise NotFoundError(f"{path}: no such file")

@@ -105,7 +105,7 @@ def _is_usable_proxy(value: str) -> bool:
     split = urlsplit(value if "://" in value else f"http://{value}")
     try:
         return split.scheme in PROXY_SCHEMES and bool(split.hostname) and split.port != 0
-    except ValueError:  # a port that is no number
+    except ValueError:  # a port that is not a number
         return False
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 CHUNK = 1 << 20  # bytes
 MAX_TRIES = 7  # in a row that bring nothing, 0.5 s to 16 s apart
-MAX_FIRST_TRIES = 2  # where there is no connection from the start
+MAX_FIRST_TRIES = 2  # if not even the first connection succeeds
 MAX_BACKOFF_S = 16.0
 MAX_WAIT_S = 120.0  # that a server may ask for
 TIMEOUT_S = 10.0  # without a byte
@@ -227,7 +227,7 @@ def _retry_after(response: httpx2.Response) -> float:
 
 
 def stopped_error() -> DownloadError:
-    """Return the error of a download that was told to stop."""
+    """Return the error of a download that was stopped."""
     return DownloadError("stopped", hint=RESUME_HINT)
 
 

@@ -11,7 +11,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 POLL_S = 0.1  # how soon Ctrl-C is noticed
-GRACE_S = 1.0  # how long threads are waited for that were told to stop
+GRACE_S = 1.0  # how long threads may take to end once they are stopped
 
 
 def map_in_threads(

@@ -196,7 +196,7 @@ class StreamSource:
         Shards come in the order that :meth:`begin` returned.
 
         Raises:
-            CheckpointError: There is no such file, or its content is not what was used of it.
+            CheckpointError: The file does not exist, or its content is not what was used of it.
             DownloadError: It cannot be fetched.
         """
         if file not in (self._order or ()):
@@ -340,7 +340,7 @@ class StreamSource:
     def _request_agreed(self, piece: FileRange) -> bytes:
         """Return a piece as two responses agree on, or one with what is known of it.
 
-        There is no hash of it to check.
+        It has no published hash to check.
         """
         responses: list[bytes] = []
         while len(responses) < MAX_RESPONSES:

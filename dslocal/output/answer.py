@@ -227,7 +227,7 @@ def overflow_error(
     """Return the error for a prompt that does not fit.
 
     Args:
-        context: Says how many tokens there is room for.
+        context: Says how many tokens fit.
         settings: Say how many tokens are reserved for the answer.
         prompt_tokens: Tokens of the prompt.
         needed: Tokens that the answer needs, if not those that are reserved.
@@ -265,7 +265,8 @@ def stream_answer(
         on_prefill: Called with the tokens of the prompt that are evaluated, and their number.
 
     Raises:
-        ContextOverflowError: Before anything is evaluated, if there is no room for an answer.
+        ContextOverflowError: Before anything is evaluated, if the prompt leaves no room for an
+            answer.
         KeyboardInterrupt: On Ctrl-C. What came until then is in ``turn``.
     """
     from dslocal.engine import Generation

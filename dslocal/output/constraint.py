@@ -58,7 +58,7 @@ class OutputConstraint:
             value = json.loads(answer, parse_constant=refuse_json_constant)
             _validate(self.schema, json.loads(answer, parse_float=Decimal), held=not self.unheld)
         except ValueError as e:
-            message = f"the answer is not JSON: {e}" if answer else "there is no answer"
+            message = f"the answer is not JSON: {e}" if answer else "the answer is empty"
             raise SchemaError(message) from None
         except RecursionError:
             raise SchemaError("the answer is nested too deeply to be validated") from None
@@ -112,7 +112,7 @@ def constraint_from_choices(choices: Sequence[str], source: str) -> OutputConstr
     """Return the constraint of an answer that is one of ``choices``.
 
     Raises:
-        UsageError: If there are none, or too many.
+        UsageError: If ``choices`` has no text, or too many.
     """
     from dslocal.engine.grammar import grammar
 
@@ -173,7 +173,7 @@ def read_schema(path: Path) -> OutputConstraint:
     """Return the constraint of the JSON Schema at ``path``.
 
     Raises:
-        NotFoundError: If there is no such file.
+        NotFoundError: If the file does not exist.
         UsageError: If it is not a schema, or beyond the limits.
     """
     try:
@@ -189,7 +189,7 @@ def read_grammar(path: Path) -> OutputConstraint:
     """Return the constraint of the GBNF grammar at ``path``.
 
     Raises:
-        NotFoundError: If there is no such file.
+        NotFoundError: If the file does not exist.
         UsageError: If it is not a grammar, or beyond the limits.
     """
     from dslocal.engine.grammar import grammar

@@ -20,7 +20,7 @@ from .tool_calls import MAX_NAME, CallEvent, ToolCallArguments, ToolCallStarted
 MARK = "\ufdd0"  # stands for ｜DSML｜ here: a code point that no text has
 REPLACEMENT = "\ufffd"
 OPENING_TAGS = (f"<{MARK}", f"</{MARK}")
-MAX_TAG = 1024  # characters; a longer one is no tag
+MAX_TAG = 1024  # characters; a longer one is not a tag
 # The parts of <｜DSML｜parameter name="…" string="true"> after the mark. A name may hold a >.
 _NAMED = re.compile(r'\s*\S+ name="')
 _END = re.compile('">')

@@ -37,7 +37,7 @@ def fill_gap(
 
     Raises:
         UsageError: If the family cannot fill gaps.
-        ContextOverflowError: If there is no room for an answer.
+        ContextOverflowError: If the prompt leaves no room for an answer.
         KeyboardInterrupt: On Ctrl-C. What came until then is in ``turn``.
     """
     prompt = family.render_fim(gap.prefix, gap.suffix)

@@ -79,7 +79,7 @@ def _token_id(token: str, vocabulary: Sized, source: str) -> int:
     if re.fullmatch(r"[0-9]+", token):
         if len(token) > 9 or int(token) >= vocabulary.n_vocab:
             raise UsageError(
-                f"{source}: there is no token {token:.20}",
+                f"{source}: token {token:.20} does not exist",
                 hint=f"ids are 0 to {vocabulary.n_vocab - 1}",
             )
         return int(token)

@@ -3,8 +3,8 @@
 The steering is a constraint of the sampler, so that everything happens in one pass over one KV
 cache. It closes the reasoning by leaving the sampler no choice: the family's closing tag, with the
 line breaks of the vendor's template around it, comes token by token and counts like any other. It
-follows the sampled tokens itself and does not have to be told where the text begins, so drafted
-positions may be sampled ahead.
+follows the sampled tokens and finds by itself where the text begins, so drafted positions may be
+sampled ahead.
 """
 
 from __future__ import annotations
@@ -172,7 +172,7 @@ class Steering:
                 self.grammar.accept(token)
 
     def _next_forced(self) -> int | None:
-        """Return the only token that may come, where there is no choice."""
+        """Return the only token that may come; None where the sampler has a choice."""
         spent = self.budget is not None and self._reasoning_tokens >= self.budget
         must_close = self._asked_to_close or spent
         if self.tags and self.is_reasoning and must_close and not self._forced:

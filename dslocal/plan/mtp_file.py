@@ -31,7 +31,7 @@ _HINT = "the same model's: dslocal convert CHECKPOINT --mtp-only"
 def find_sidecar(path: Path, header: GgufHeader) -> Path | None:
     """Return the usable sidecar beside the model at ``path``, by its name.
 
-    None where the model has such a layer of its own, or there is no such file.
+    None where the model has such a layer of its own, or the file does not exist.
     """
     found = path.with_name(path.stem + SUFFIX)
     if can_draft(header) or not found.is_file():

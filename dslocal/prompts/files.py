@@ -1,7 +1,7 @@
 """Attach files to a question, in the template of DeepSeek-R1's README, "Official Prompts".
 
 A file is read as text whatever it is encoded in (:mod:`.charset`), with lines that end in ``\\n``.
-What is not text is refused, and named as what it is. A few bytes that are no text, such as a name
+What is not text is refused, and named as what it is. A few bytes that are not text, such as a name
 in Latin-1 within a diff, are read as replacement characters, with a note that counts them. Reading
 never waits for a pipe that nobody writes to, and never reads a device.
 """
@@ -21,7 +21,7 @@ from dslocal.files import drain_pipe, names_stdin, open_to_read, read_stdin
 from . import charset
 
 MAX_FILE = 8 << 20  # bytes; far above any context
-MAX_STRAY_SHARE = 0.05  # of bytes that are no text, where nothing else says that it is UTF-8
+MAX_STRAY_SHARE = 0.05  # of bytes that are not text, where nothing else says that it is UTF-8
 
 _KINDS = (  # what it is, where its mark is, the mark
     ("a PDF", 0, b"%PDF-"),
@@ -118,7 +118,7 @@ def read_text(path: Path) -> str:
 
 
 def decode_file(data: bytes, name: str) -> FileText:
-    """Return ``data`` as text; a few bytes that are no text become replacement characters.
+    """Return ``data`` as text; a few bytes that are not text become replacement characters.
 
     Args:
         data: The content of a file.
@@ -162,7 +162,7 @@ def decode_text(data: bytes, name: str) -> str:
 
 
 class _StrayBytesError(UsageError):
-    """Bytes that are no text. ``is_utf8`` says whether the rest is certainly UTF-8."""
+    """Bytes that are not text. ``is_utf8`` says whether the rest is certainly UTF-8."""
 
     def __init__(self, message: str, *, hint: str, is_utf8: bool) -> None:
         super().__init__(message, hint=hint)

@@ -30,7 +30,7 @@ def gap_at(text: str, line: int, name: str) -> Gap:
         name: The file's name, for messages.
 
     Raises:
-        UsageError: If there is no such line.
+        UsageError: If the text has fewer lines.
     """
     lines = text.splitlines(keepends=True)
     if not 1 <= line <= len(lines) + 1:

@@ -172,7 +172,7 @@ def _unsupported(header: GgufHeader, tokens: set[str]) -> UnsupportedModelError:
     if header.architecture not in known:
         lacking = f"their architectures are {', '.join(known)}"
     elif EOS.token not in tokens:
-        lacking = "its vocabulary is none of DeepSeek's"
+        lacking = "its vocabulary is not one of DeepSeek's"
     else:
         lacking = "its special tokens fit no family"
     return UnsupportedModelError(

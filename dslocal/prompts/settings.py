@@ -75,7 +75,7 @@ class Settings:
             source: Where the value comes from, for people.
 
         Raises:
-            UsageError: If there is no such setting, or the value is not allowed.
+            UsageError: If the setting does not exist, or the value is not allowed.
         """
         if name not in SETTINGS:
             raise UsageError(

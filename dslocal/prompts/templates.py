@@ -123,7 +123,7 @@ def parse_template(name: str, table: Any, source: str) -> Template:
     )
     strange = [name for name in template.variables if name not in template.wanted]
     if strange:
-        raise UsageError(f"{where}.variables: there is no {{{strange[0]}}} in it")
+        raise UsageError(f"{where}.variables: the template does not use {{{strange[0]}}}")
     return template
 
 

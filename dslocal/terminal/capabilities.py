@@ -10,8 +10,7 @@ import shutil
 import sys
 from dataclasses import dataclass
 
-# Terminals that take OSC 52 (a program sets the clipboard) unless they are told otherwise, and
-# those that do not.
+# Terminals that take OSC 52 (a program sets the clipboard) by default, and those that do not.
 TAKES_OSC52 = (
     "kitty",
     "alacritty",

@@ -35,7 +35,7 @@ def copy(text: str, out: TextIO, env: Mapping[str, str] = os.environ) -> str:
         By what it was copied, for a message.
 
     Raises:
-        DslocalError: There is no clipboard, or it does not take so much.
+        DslocalError: No clipboard was found, or it does not take so much.
     """
     text = sanitise(text)
     for command in _clipboard_commands(env):

@@ -1,6 +1,6 @@
 """A page of Markdown to read.
 
-It is printed as it is where stdout is no terminal, rendered on one, and paged where it is longer
+It is printed as it is where stdout is not a terminal, rendered on one, and paged where it is longer
 than the screen.
 """
 

@@ -1,6 +1,6 @@
 """One line on a terminal's stderr: how far long work is, and how long it will take.
 
-For short work, and where stderr is no terminal, nothing is shown.
+For short work, and where stderr is not a terminal, nothing is shown.
 """
 
 from __future__ import annotations

@@ -122,9 +122,7 @@ def with_others(measure: Callable[[], float]) -> tuple[float, float]:
 
 
 def all_busy() -> float:
-    """Seconds that all processors together have worked since the machine started; 0 where that is
-    not told.
-    """
+    """Seconds that all processors together have worked since the machine started; 0 if unknown."""
     stat = Path("/proc/stat")
     if not stat.exists():
         return 0.0

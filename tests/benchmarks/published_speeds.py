@@ -37,7 +37,7 @@ class PublishedSpeed:
 
     @property
     def options(self) -> MachineOptions:
-        """Return what ``dslocal fit`` is told of the machine."""
+        """Return the options of ``dslocal fit`` that describe the machine."""
         given: dict[str, Any] = {"os": None if "chip" in self.machine else "linux", **self.machine}
         if "gpu" in given:
             given["gpu"] = (given["gpu"],)

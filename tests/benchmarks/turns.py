@@ -4,7 +4,7 @@ tests/benchmarks/turns.py [ROUNDS]``, 12 rounds by default.
 nano; 800 tokens of reasoning in the cache, as if the model had said them. Then the next question,
 of three tokens, after two seconds of typing, and without a pause. For comparison the same question
 as the first of a new conversation, after two seconds as well (a processor that has slept is slower
-at first), and three tokens that are no conversation. All in turn, every round; medians. Fails
+at first), and three tokens that are not a conversation. All in turn, every round; medians. Fails
 unless what is evaluated is the question and at most 8 tokens after a pause, the stripped answer as
 well without one, and unless the first token after a pause comes within 1.3 times the time that the
 question takes in a new conversation.

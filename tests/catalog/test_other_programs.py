@@ -122,7 +122,7 @@ HOSTILE: list[tuple[str, Any]] = [
     ("a number", layers(7)),
     ("none", layers()),
     ("two models", layers(f"sha256:{HEX}", f"sha256:{HEX}")),
-    ("layers are no list", {"layers": {"0": 1}}),
+    ("layers are not a list", {"layers": {"0": 1}}),
     ("layers of other things", {"layers": [1, None, "x", [], {}]}),
     ("a list in a list", {"manifests": [{"manifests": [layers(f"sha256:{HEX}")]}]}),
     ("itself", {"manifests": [{"digest": "sha256:" + "9" * 64}]}),

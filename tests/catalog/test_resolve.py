@@ -212,7 +212,7 @@ def test_a_path_is_remembered_wherever_one_is(fresh: Path, nano: Path) -> None:
     path = copy.absolute()
     resolve.remember_last_used("my.gguf")
     os.chdir("/")
-    assert resolve.resolve_model(None) == path  # the link: a part is told by its name
+    assert resolve.resolve_model(None) == path  # the link: its name says that it is a part
 
 
 def test_what_is_gone_is_forgotten(fresh: Path, nano: Path) -> None:

@@ -85,7 +85,7 @@ CASES: dict[str, tuple[list[str], bytes, int, bytes, str]] = {
     ),
     "no sample": ([PERU, "-n", "0"], b"", 2, b"", "-n 0 is out of range (1 to 1024)"),
     "a vote of one": ([PERU, "-n", "1", "--vote"], b"", 2, b"", "a vote needs two answers"),
-    "search results that are none": (
+    "not search results": (
         [PERU, "--search-results", str(BINARY)],
         b"",
         2,
@@ -165,8 +165,8 @@ CASES: dict[str, tuple[list[str], bytes, int, bytes, str]] = {
         b"",
         "no model or file called",
     ),
-    "folder that is no checkpoint": (["-m", "/", PERU], b"", 3, b"", "config.json"),
-    "file that is no GGUF": (["-m", str(BINARY), PERU], b"", 1, b"", "not a GGUF file"),
+    "not a checkpoint folder": (["-m", "/", PERU], b"", 3, b"", "config.json"),
+    "not a GGUF file": (["-m", str(BINARY), PERU], b"", 1, b"", "not a GGUF file"),
     "temperature too high": (
         ["--temperature", "9", PERU],
         b"",
@@ -174,7 +174,7 @@ CASES: dict[str, tuple[list[str], bytes, int, bytes, str]] = {
         b"",
         "--temperature: 9.0 is out of range (temperature is 0 to 5)",
     ),
-    "temperature is no number": (
+    "temperature is not a number": (
         ["--temperature", "nan", PERU],
         b"",
         2,
@@ -238,7 +238,7 @@ CASES: dict[str, tuple[list[str], bytes, int, bytes, str]] = {
 COPY = "cp -r $DSLOCAL_HOME own"
 OWN = f"DSLOCAL_HOME=$PWD/own dslocal ask '{PERU}'"
 AT_HOME = f"dslocal ask '{PERU}'"
-# what bash is told, exit code, stdout, what stderr has (nothing, unless named). ``$full`` begins a
+# what bash runs, exit code, stdout, what stderr has (nothing, unless named). ``$full`` begins a
 # command whose home has no room
 SCRIPTS: dict[str, tuple[str, int, bytes, str]] = {
     "no stdin at all": (f"{AT_HOME} <&-", 0, LIMA, ""),
@@ -300,7 +300,7 @@ SCRIPTS: dict[str, tuple[str, int, bytes, str]] = {
         LIMA,
         "converted nano in ",
     ),
-    "a config.toml that is none": (
+    "not a config.toml": (
         f"mkdir -p own/config; echo 'temprature = 1' > own/config/config.toml; {OWN}",
         2,
         b"",
@@ -492,7 +492,7 @@ def test_ask_on_a_terminal(run: Run, name: str) -> None:
 
 
 def test_first_use_explains_itself_on_a_terminal_once(run: Run, tmp_path: Path) -> None:
-    """In three lines at the most; a script is told nothing of it."""
+    """In three lines at the most; a script sees nothing of it."""
     (tmp_path / "cache").symlink_to(run.home / "cache")
     new = Run(tmp_path)
     for first in (True, False):

@@ -112,7 +112,7 @@ CONFIGS: dict[str, tuple[str, dict[str, str], int, list[tuple[str, str]]]] = {
         1,
         [("no model or file called 'nothing'", "here: nano")],
     ),
-    "a template that is none": (
+    "not a template": (
         "[templates.a]\nprompt = 1",
         {},
         0,

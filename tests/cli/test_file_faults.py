@@ -1,4 +1,4 @@
-"""Say what is wrong with a GGUF file in show, fit and on first use; what fails is no default."""
+"""Say what is wrong with a GGUF file in show, fit and on first use; never make it the default."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ SAID_BY_SHOW = {
     **USABLE,
     **UNUSABLE,
     "fewer types": (put(TYPES, [1, 3, 3], I32), "3 entries in tokenizer.ggml.token_type"),
-    "an end that is no token": (put("tokenizer.ggml.eos_token_id", 999_999), "eos_token_id is"),
-    "a begin that is no token": (put("tokenizer.ggml.bos_token_id", 999_999), "bos_token_id is"),
+    "an end that is not a token": (put("tokenizer.ggml.eos_token_id", 999_999), "eos_token_id is"),
+    "a begin that is not a token": (put("tokenizer.ggml.bos_token_id", 999_999), "bos_token_id is"),
     "another size": (put("deepseek2.vocab_size", 7), "and says 7 (vocab_size)"),
 }
 

@@ -374,7 +374,7 @@ def test_overrides(run: Run, name: str, vram: str) -> None:
 WRONG: dict[str, tuple[list[str], int, str]] = {
     "context too small": (["--ctx", "100"], 2, "--ctx: 100 is out of range"),
     "context too large": ([QWEN, "--ctx", "999999"], 2, "--ctx: 999999 is out of range"),
-    "context is no number": (["--ctx", "many"], 2, "--ctx"),
+    "context is not a number": (["--ctx", "many"], 2, "--ctx"),
     "cache": (["--kv", "q5_0"], 2, "--kv: 'q5_0' is not known (f16, q8_0, q4_0)"),
     "cache without flash attention": (
         [QWEN, "--kv", "q8_0", "--no-flash-attn"],

@@ -77,7 +77,7 @@ def test_a_variable_that_is_not_known_is_said(run: Run, name: str, said: str) ->
     done = run.inside("ask", "--dry-run", "hello", env={name: "1"})
     assert done.returncode == 0
     line = done.stderr.decode()
-    assert f"{name}: there is no such variable" in line
+    assert f"{name}: unknown variable" in line
     assert said in line
 
 

@@ -223,7 +223,7 @@ BAD: list[tuple[str, Any, str]] = [
     ("a", {"prompt": ["x"]}, "templates.a.prompt: is not text"),
     ("a", {"prompt": "x", "think": "yes"}, "think: is true or false"),
     ("a", {"prompt": "x", "variables": {"b": 1}}, "is not a table of texts"),
-    ("a", {"prompt": "x", "variables": {"b": "c"}}, "there is no {b} in it"),
+    ("a", {"prompt": "x", "variables": {"b": "c"}}, "the template does not use {b}"),
 ]
 
 

@@ -93,7 +93,7 @@ OTHERS: list[tuple[str, Change, str]] = [
         "blk.1.attn_norm.weight: llama.cpp does not compute with Q8_0 there",
     ),
     (
-        "scales that are no numbers",
+        "scales that are not numbers",
         filled(struct.pack("<e", NAN), UP),
         "the model's logits are not numbers (their maximum is nan)",
     ),

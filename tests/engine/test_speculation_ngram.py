@@ -31,7 +31,7 @@ CASES = {
     "a repetition": ([5, 6, 5, 6, 5], 6, 2, [5]),
     "at the very start": ([], 1, 3, []),
     "after one token": ([1], 2, 3, []),
-    "what only now ends is no precedent": ([1, 2, 3], 4, 3, []),
+    "what only now ends does not count": ([1, 2, 3], 4, 3, []),
 }
 
 

@@ -1,7 +1,7 @@
 """Proves that a checkpoint whose files do not fit together is refused, and that none of them leads
 out of its folder.
 
-The index and what it points to, links, things that are no files; then the same through the real
+The index and what it points to, links, things that are not files; then the same through the real
 binary: exit code 1, one line.
 """
 

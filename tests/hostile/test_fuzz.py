@@ -1,8 +1,8 @@
 """Proves that a few hundred checkpoints with random damage end in a GGUF or a DslocalError, and in
 no file that is left.
 
-The same cases every time; tests/benchmarks/fuzz_headers.py goes on from here for as long as it is
-told to.
+The same cases every time; tests/benchmarks/fuzz_headers.py continues from here for as long as one
+likes.
 """
 
 from __future__ import annotations

@@ -181,7 +181,7 @@ ANSWERS: dict[str, tuple[tuple[str, Entry], str]] = {
     "null": (body(None), NONSENSE),
     "an empty object": (body({}), NONSENSE),
     "no files": (body({"sha": SHA1}), NONSENSE),
-    "files that are none": (body({"sha": SHA1, "siblings": {"config.json": 5}}), NONSENSE),
+    "files that are not a list": (body({"sha": SHA1, "siblings": {"config.json": 5}}), NONSENSE),
     "a commit that leads out": (body({"sha": "../" * 13 + "x", "siblings": []}), NONSENSE),
     "a commit that is a number": (body({"sha": 5, "siblings": []}), NONSENSE),
     "files without names": (

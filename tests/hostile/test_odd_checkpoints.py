@@ -640,7 +640,7 @@ def test_two_templates_that_differ_are_told(copy: Callable[[str], Path]) -> None
     assert any("different chat templates" in warning for warning in plan.warnings)
 
 
-# an id in config.json, the id in the GGUF, and whether the user is told
+# an id in config.json, the id in the GGUF, and whether a warning says so
 IDS: list[tuple[Any, int | None, bool]] = [
     (5, 5, False),
     (-1, None, False),

@@ -66,7 +66,7 @@ def rows() -> Iterator[Case]:
         "layers.1.attn.wkv.weight",
     )
     yield tensor(
-        "FP4 with columns that are no blocks",
+        "FP4 with columns that are not whole blocks",
         lambda _folder: None,
         "is FP4 with 240 columns",
         "layers.0.ffn.experts.0.w2.weight",

@@ -196,7 +196,7 @@ def test_no_access(
         with pytest.raises(error) as caught:
             hf_hub_download(repo, file, endpoint=hub.url, cache_dir=tmp_path, token=token)
         assert (type(caught.value), caught.value.response.status_code) == (error, status)
-    if repo == "test/gated":  # what is in it is no secret
+    if repo == "test/gated":  # which files it has is not secret
         assert api(hub, token).model_info(repo).gated == "manual"
     else:
         with pytest.raises(error):

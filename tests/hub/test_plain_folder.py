@@ -115,7 +115,7 @@ LISTINGS = {
         1,
         "config.json: is damaged: its hash is ",
     ),
-    "a hash that is none": (
+    "an invalid hash": (
         with_hash(SHARD, "x" * 64),
         1,
         "SHA256SUMS: line 8: no SHA-256 and name (as sha256sum writes it)",

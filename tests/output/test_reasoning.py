@@ -15,7 +15,7 @@ from dslocal.output.reasoning import AnswerEvent, ReasoningParser, Tag, make_par
 from dslocal.prompts import FAMILIES, Message, Segment, Thinking
 
 OPEN, CLOSE = Tag(7, "<think>"), Tag(8, "</think>")
-WORD = 9  # the id of any token that is no tag
+WORD = 9  # the id of any token that is not a tag
 Token = str | Tag
 FORCED = "forced"
 FREE = "free"

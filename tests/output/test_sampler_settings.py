@@ -1,5 +1,5 @@
-"""Proves what values the sampling settings take, which token a bias is for, and that a sampler is
-told all of it.
+"""Proves what values the sampling settings take, which token a bias is for, and that a sampler
+receives all of it.
 """
 
 from __future__ import annotations
@@ -92,8 +92,8 @@ def test_which_token_a_bias_is_for(model: LlamaModel) -> None:
 @pytest.mark.parametrize(
     ("entry", "said"),
     [
-        ("4096=1", "--logit-bias: there is no token 4096"),
-        ("9" * 5000 + "=1", "--logit-bias: there is no token 9999"),
+        ("4096=1", "--logit-bias: token 4096 does not exist"),
+        ("9" * 5000 + "=1", "--logit-bias: token 9999"),
         ("a b c=1", "--logit-bias: 'a b c' is 3 tokens, not one"),
         ('""=1', "--logit-bias: '' is 0 tokens, not one"),
     ],

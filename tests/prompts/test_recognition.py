@@ -1,5 +1,5 @@
 """Proves which family a GGUF is taken for, and why: headers of many makers (tests/vectors/headers),
-names as people write them, vocabularies that are none of DeepSeek's, and metadata made to upset the
+names as people write them, vocabularies that are not DeepSeek's, and metadata made to upset the
 reader.
 """
 
@@ -103,7 +103,7 @@ STORED = (
 REFUSED = {
     **dict.fromkeys(
         ("kimi-k2", "glm-4.7-flash", "gigachat-20b", "llama-3", "qwen2.5"),
-        "its vocabulary is none of DeepSeek's",
+        "its vocabulary is not one of DeepSeek's",
     ),
 }
 R1 = "bare-r1-vocabulary"

@@ -181,7 +181,7 @@ REPLIES: dict[
     "no events": (HEAD + b"data: 7\n\n", True),
     "an error": (HEAD + b'data: {"error": {"message": "no"}}\n\n', True),
     "no turn": (HEAD + b"data: [DONE]\n\n", True),
-    "a turn that is none": (HEAD + b'data: {"turn": {"seed": "x"}}\n\n', True),
+    "an invalid turn": (HEAD + b'data: {"turn": {"seed": "x"}}\n\n', True),
     "the end in mid-answer": (HEAD + PART, False),
 }
 

@@ -1,5 +1,5 @@
 """Proves what a client gets while nothing happens, and what ends when it leaves: with a run that
-does what it is told.
+follows a script.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dslocal.server.wire.errors import ApiError
 Step = float | Exception | str
 
 
-class Told:
+class ScriptedRun:
     """A run whose events are ``steps``: seconds of silence, texts, errors. ``closed`` says that it
     was ended.
     """
@@ -56,7 +56,7 @@ def usage() -> bytes:
 
 
 def sent(
-    run: Told, *, stream: bool = True, leaves_after: float = 60
+    run: ScriptedRun, *, stream: bool = True, leaves_after: float = 60
 ) -> list[MutableMapping[str, Any]]:
     """The messages of one response to a client that leaves after so many seconds."""
     found: list[MutableMapping[str, Any]] = []
@@ -91,31 +91,31 @@ def short_silence(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_silence_is_commented_on() -> None:
-    said = body(sent(Told(0.18, "a;", "b;")))
+    said = body(sent(ScriptedRun(0.18, "a;", "b;")))
     assert said.count(b": keep-alive\n\n") in (2, 3)
     assert said.endswith(b"a;b;usage;data: [DONE]\n\n")
 
 
 def test_no_comment_without_silence() -> None:
-    assert body(sent(Told("a;", "b;"))) == b"a;b;usage;data: [DONE]\n\n"
+    assert body(sent(ScriptedRun("a;", "b;"))) == b"a;b;usage;data: [DONE]\n\n"
 
 
 def test_an_error_before_anything_has_a_status_of_its_own() -> None:
     with pytest.raises(ApiError):
-        sent(Told(ApiError(400, "no")))
+        sent(ScriptedRun(ApiError(400, "no")))
 
 
 def test_an_error_later_is_told_in_the_stream() -> None:
     with pytest.raises(StreamFailed, match="no"):
-        sent(Told("a;", ApiError(503, "no", code="stopping")))
+        sent(ScriptedRun("a;", ApiError(503, "no", code="stopping")))
 
 
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("before", [(), ("a;",)])
 def test_who_leaves_ends_the_run(stream: bool, before: tuple[str, ...]) -> None:
     with pytest.raises(ConnectionError):
-        sent(Told(*before, 30.0), stream=stream, leaves_after=0.02)
+        sent(ScriptedRun(*before, 30.0), stream=stream, leaves_after=0.02)
 
 
 def test_who_leaves_after_the_end_ends_nothing() -> None:
-    assert body(sent(Told("a"), stream=False, leaves_after=0)) == b'{"said":["a"]}'
+    assert body(sent(ScriptedRun("a"), stream=False, leaves_after=0)) == b'{"said":["a"]}'

@@ -278,7 +278,7 @@ def test_keys_while_an_answer_streams(
 
 
 def test_the_terminal_is_restored_after_an_error(terminal: tuple[int, int]) -> None:
-    """Proves it for Ctrl-C and for Ctrl-Z, and that where there is no terminal nothing is read."""
+    """Proves it for Ctrl-C and for Ctrl-Z, and that nothing is read without a terminal."""
     _, theirs = terminal
     before = termios.tcgetattr(theirs)
     with pytest.raises(KeyboardInterrupt), KeyReader(lambda: None, theirs):

@@ -5,8 +5,8 @@ The tests run without torch, so the reference is computed once, here, by an impl
 shares no code with llama.cpp or with our converter. FP8 weights become float32 by the definition
 (e4m3 value times the scale of its 128x128 block, nothing rounded to bf16), the model runs in
 float32 with eager attention, and the logits of the last positions of three prompts are kept. The
-multi-token-prediction layer is no part of transformers' model and is skipped; every other key must
-match.
+multi-token-prediction layer is not part of transformers' model and is skipped; every other key
+must match.
 
     python tests/vectors/make_nano_logits.py [CHECKPOINT]
 

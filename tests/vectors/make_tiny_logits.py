@@ -9,20 +9,18 @@ check it before it blames a converter), ``KEY.logits``; and once ``ids`` and ``o
 
     python tests/vectors/make_tiny_logits.py
 
-needs torch, transformers, tokenizers and safetensors. Where transformers is no witness:
+needs torch, transformers, tokenizers and safetensors. Where transformers differs:
 
 * ``deepseek-v2``, group-limited routing: transformers ranks groups by their best expert, as
-DeepSeek does, llama.cpp by the sum
-  of the best two; so the case here has one group, which tests everything else of V2.
+  DeepSeek does, llama.cpp by the sum of the best two; so the case here has one group, which tests
+  everything else of V2.
 * ``deepseek-moe`` is not in transformers; the weights are run through Qwen2Moe, which is the same
-arithmetic when its shared
-  expert's gate is zero (a factor of 1/2) and the shared down projection doubled, both of which are
-  exact.
+  arithmetic when its shared expert's gate is zero (a factor of 1/2) and the shared down projection
+  doubled, both of which are exact.
 * ``qwen3``: transformers does not know the ``attn_factor`` of R1-0528-Qwen3-8B's rope_scaling and
-warns that it ignores it.
-  YaRN's own code multiplies by it, which cancels the usual 1 + 0.1 ln(factor) to 1.0;
-  ``qwen3-attention-factor`` says that in the words that transformers does know. The two differ by
-  28 % of the largest logit.
+  warns that it ignores it. YaRN's own code multiplies by it, which cancels the usual
+  1 + 0.1 ln(factor) to 1.0; ``qwen3-attention-factor`` sets it by a key that transformers knows.
+  The two differ by 28 % of the largest logit.
 """
 
 from __future__ import annotations

@@ -91,7 +91,7 @@ class Spelling:
 
 
 def read_spelling(text: str) -> Spelling | None:
-    """Return what ``text`` names; None where it is no name, but a path or another URL.
+    """Return what ``text`` names; None where it is not a name, but a path or another URL.
 
     Raises:
         UsageError: It is a page of the hub, of Ollama's or of LM Studio's that shows no model.
@@ -122,7 +122,7 @@ def _as_typed(text: str) -> str:
 
 
 def _page_of(text: str) -> Spelling | None:
-    """Return what the address of a page names; None where ``text`` is no page that is known."""
+    """Return what the address of a page names; None where ``text`` is not a known page."""
     text = _GIT.sub(r"https://\1/", text)
     scheme = _SCHEME.match(text)
     rest = text[scheme.end() :] if scheme else text
@@ -162,7 +162,7 @@ def _hub_path(path: str, query: str, endpoint: str | None, text: str) -> Spellin
     """Return what a path on the hub names.
 
     Raises:
-        UsageError: It is no model's.
+        UsageError: It does not belong to a model.
     """
     parts = [unquote(part) for part in path.strip("/").split("/") if part]
     if parts[:2] == ["api", "models"]:

@@ -24,7 +24,7 @@ OF_OTHERS = "dslocal runs DeepSeek's models; for others, Ollama or llama.cpp"
 
 
 def why_not(text: str) -> str:
-    """Return why a well-known name is none of a model here; empty for other names."""
+    """Return why a well-known name does not name a model here; empty for other names."""
     if text.lower().endswith(".gguf") or text.startswith((".", "/", "~")):
         return ""  # a file
     plain = _plain(text)

@@ -15,7 +15,7 @@ from dslocal.errors import NotFoundError, UsageError
 from dslocal.files import names_stdin
 from dslocal.terminal.sanitise import one_line
 
-STDIN_PATIENCE_S = 2.0  # after which a terminal's user is told that stdin is waited for
+STDIN_PATIENCE_S = 2.0  # after which a terminal's user sees that dslocal waits for stdin
 MAX_NAMES = 10_000  # of a folder that are looked at
 
 

@@ -82,7 +82,7 @@ def prepare_question(options: AskOptions, known: KnownFile | None) -> PreparedQu
 
     Raises:
         UsageError: An option is not valid, or the model does not support it.
-        NotFoundError: There is no such model, template or file.
+        NotFoundError: The model, template or file does not exist.
         DslocalError: Whatever is wrong with a file.
     """
     options.check_combinations()

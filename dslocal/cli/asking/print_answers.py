@@ -24,7 +24,7 @@ def print_answers(run: QuestionRun, options: OutputOptions) -> None:
     """Draw as many answers as ``options`` ask for, and print what they ask for.
 
     Raises:
-        typer.Exit: An answer was cut, or there is no majority.
+        typer.Exit: An answer was cut, or the vote has no majority.
         SchemaError: An answer is not as its schema says.
         KeyboardInterrupt: Ctrl-C; what came until then is printed.
     """
@@ -150,8 +150,8 @@ def _vote_json(
 ) -> dict[str, Any]:
     """Return the fields of the first answer of the majority, all answers beside them.
 
-    Without a majority, or before all answers are there, there is no answer; the most frequent one
-    is named as the plurality.
+    Without a majority, or before all answers are there, the fields hold no answer; the most
+    frequent one is named as the plurality.
     """
     samples = [run.answer_json(turn) for turn in turns]
     if result is None or not _is_majority(result):

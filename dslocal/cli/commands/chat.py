@@ -119,7 +119,7 @@ def _take_terminal() -> None:
     """Continue in a child process, which is there before :class:`KeyReader` starts a thread.
 
     Raises:
-        UsageError: There is no terminal.
+        UsageError: stdin or stdout is not a terminal.
     """
     from dslocal.cli import session_setup
 

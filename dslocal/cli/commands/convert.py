@@ -115,7 +115,7 @@ def _conversion_job(
 
     Raises:
         UsageError: They exclude each other, or a file is there already.
-        NotFoundError: There is no such checkpoint or folder.
+        NotFoundError: The checkpoint or the output's folder does not exist.
     """
     import dslocal.convert as converter
     from dslocal.api import checkpoint_source, conversion

@@ -130,7 +130,7 @@ def _find_gap(place: str | None, prefix: str | None, suffix: str | None) -> prom
 
     Raises:
         UsageError: They describe none, or two.
-        NotFoundError: There is no such file.
+        NotFoundError: The file does not exist.
     """
     from dslocal import prompts
     from dslocal.cli.asking.ask_input import read_stdin

@@ -52,7 +52,7 @@ def _commands(context: typer.Context) -> list[str]:
 
 
 def _command_help(context: typer.Context, words: Sequence[str]) -> str | None:
-    """Return what ``dslocal COMMAND… --help`` prints; None where there is no such command."""
+    """Return what ``dslocal COMMAND… --help`` prints; None if the command does not exist."""
     found = context.find_root()
     for word in words:
         command: Any = found.command

@@ -271,12 +271,15 @@ def _ask(choice: DownloadChoice) -> None:
     """Ask whether to fetch so much.
 
     Raises:
-        UsageError: There is nobody to ask.
+        UsageError: stdin is not a terminal.
         typer.Exit: The answer is no.
     """
     size = decimal_size(choice.offer.model.download)
     if not _has_user():
-        raise UsageError(f"{size} are to be fetched, and there is nobody to ask", hint="--yes")
+        raise UsageError(
+            f"{size} would be downloaded, and stdin is not a terminal to confirm it on",
+            hint="--yes",
+        )
     if not typer.confirm(f"Fetch {size}?", err=True):
         print("dslocal: nothing was fetched", file=sys.stderr)
         raise typer.Exit(ExitCode.FAILURE)

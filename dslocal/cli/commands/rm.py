@@ -56,7 +56,7 @@ def rm(
         targets.add_leftovers()
     if not (yes or dry_run or targets.is_empty or sys.stdin.isatty()):
         raise UsageError(
-            "nobody is there to say yes",
+            "deleting needs a confirmation, and stdin is not a terminal",
             hint="--yes deletes without asking, --dry-run says what would go",
         )
     steps = list(_steps(targets))
@@ -138,7 +138,7 @@ def find_targets(names: Sequence[str]) -> RemovalTargets:
     """Return what ``names`` mean, before anything is touched.
 
     Raises:
-        NotFoundError: There is no such model here.
+        NotFoundError: The model is not on this machine.
         UsageError: A name means several.
     """
     from dslocal import catalog

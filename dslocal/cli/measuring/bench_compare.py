@@ -27,7 +27,7 @@ def read_earlier(path: Path, model: str) -> dict[FigureKey, float]:
         model: The fingerprint of the model that is measured now.
 
     Raises:
-        NotFoundError: There is no such file.
+        NotFoundError: The file does not exist.
         DslocalError: It is damaged, or of another model.
     """
     content = _read_json(path)
@@ -80,4 +80,4 @@ def _read_figure(entry: Any, path: Path) -> tuple[FigureKey, float]:
             mtp = entry.get("mtp", "")
             if isinstance(mtp, str) and isinstance(size, int) and not isinstance(size, bool):
                 return (what, size, mtp), float(value)
-    raise DslocalError(f"{path.name} has a figure that is none", hint=HINT)
+    raise DslocalError(f"{path.name} has an entry that is not a measurement", hint=HINT)

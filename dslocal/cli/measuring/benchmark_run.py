@@ -1,4 +1,4 @@
-"""What ``dslocal bench`` measures of one model, as often as it is told to."""
+"""What ``dslocal bench`` measures of one model, as often as ``--repeat`` says."""
 
 from __future__ import annotations
 

@@ -20,8 +20,8 @@ def prepare() -> None:
 
     A size that no terminal has (``COLUMNS=0`` in some editors and CI systems) is forgotten, so that
     the terminal is asked or the usual size taken. Without ``TERM`` a terminal is taken for one that
-    cannot move its cursor. Warnings of libraries are for developers: they are shown if Python was
-    told to (``-W``, ``PYTHONWARNINGS``), or for debugging.
+    cannot move its cursor. Warnings of libraries are for developers: they are shown if Python's own
+    settings (``-W``, ``PYTHONWARNINGS``) ask for them, or for debugging.
 
     Raises:
         UsageError: ``DSLOCAL_DEBUG`` is neither on nor off.

@@ -13,7 +13,7 @@ from contextlib import suppress
 
 from dslocal.terminal.sanitise import ENCODABLE
 
-MIN_WIDTH = 20  # characters: a shorter text is no line that has to be broken
+MIN_WIDTH = 20  # characters: a shorter line does not have to be broken
 CONTROLS = frozenset("\x1b\r")  # a line that is drawn again, or in colours
 
 

@@ -83,7 +83,7 @@ def _download(
     offer = choice.offer
     manifest = offer.manifest
     if manifest is None:
-        raise NotFoundError(f"{location.name}: nobody has looked at its files")
+        raise NotFoundError(f"{location.name}: its files have not been listed")
     folder = download(
         offer.remote,
         manifest,

@@ -99,7 +99,7 @@ class ServeOptions:
         return replace(served, aliases=aliases, has_any_name=self.any_name)
 
     def check_ranges(self) -> None:
-        """Refuse numbers that are out of range, and names that are none.
+        """Refuse numbers that are out of range, and texts that are not names.
 
         Raises:
             UsageError: One is.

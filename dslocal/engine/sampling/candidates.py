@@ -2,7 +2,7 @@
 
 The candidates are sorted outright, which is exact and quick for some thousands. They need not be
 the whole vocabulary: what the other tokens can weigh is bounded, and where that bound could change
-what is kept, there is no result and the whole vocabulary has to be weighed (:mod:`.nucleus`).
+what is kept, the result is None and the whole vocabulary has to be weighed (:mod:`.nucleus`).
 """
 
 from __future__ import annotations

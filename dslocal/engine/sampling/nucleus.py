@@ -108,7 +108,7 @@ class Nucleus:
         return np.flatnonzero(self._kept(logits, top))
 
     def few_candidates(self, logits: Floats, top: float) -> Candidates | None:
-        """Return the cut of a short list of candidates; None if there is no list that decides."""
+        """Return the cut of a short list of candidates; None if no short list decides it."""
         window = self.window(logits, top)
         if window is not None:
             found = cut_candidates(self.filters, window.ids, logits[window.ids], window.unseen)

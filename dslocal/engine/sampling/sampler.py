@@ -138,7 +138,7 @@ class Sampler:
             logits: float32 ``[n_vocab]``; they stay as they are.
 
         Raises:
-            EngineError: if logits are no numbers, or the constraint allows nothing.
+            EngineError: if logits are not numbers, or the constraint allows nothing.
         """
         with np.errstate(over="ignore"):  # the exponent of what is far below the likeliest
             token = self._draw(logits)

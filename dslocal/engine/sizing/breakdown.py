@@ -1,7 +1,7 @@
 """llama.cpp's own account of a context's memory, by buffer type.
 
 It comes from ``llama_get_memory_breakdown`` (llama.cpp, src/llama-ext.h), which is C++ and returns
-a ``std::map`` by value. There is no binding for that; the map is read as the two common standard
+a ``std::map`` by value. ctypes cannot bind that; the map is read as the two common standard
 libraries lay it out. A wrong guess would crash the process, so this is for child processes alone.
 """
 

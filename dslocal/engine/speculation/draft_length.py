@@ -113,7 +113,7 @@ class DraftLength:
         return expected_tokens / max(median_low(costs), MIN_SECONDS)
 
     def _neighbours(self) -> Sequence[int]:
-        """Return the lengths to try: those next to the best, or the shortest if that is none."""
+        """Return the lengths to try: those next to the best, or the shortest if the best is 0."""
         if not self.best:
             return self._drafting_lengths[:1]
         at = self._lengths.index(self.best)

@@ -71,7 +71,7 @@ class MtpDrafter:
         """Have the target hand over its hidden states, from its next evaluation on, or cease to.
 
         Raises:
-            EngineError: if there is no memory for the layer's context, or no layer.
+            EngineError: if the layer's context does not fit in memory, or the model has no layer.
         """
         if on and not self._handle:
             self._handle = self._open()
@@ -158,8 +158,8 @@ class MtpDrafter:
         if not handle:
             reason = llama_log.first_complaint("out of memory")
             raise EngineError(f"{self._layer.path.name}: no context for its MTP layer: {reason}")
-        # States of all tokens: told to keep those of tokens with logits, llama.cpp keeps the first
-        # of the batch instead. V4's layer only gives those of tokens with logits.
+        # States of all tokens: asked for those of tokens with logits only, llama.cpp keeps the
+        # first of the batch instead. V4's layer only gives those of tokens with logits.
         only_outputs = self._layer.header.architecture == "deepseek4"
         self._ext.llama_set_embeddings_nextn(handle, True, only_outputs)
         return handle

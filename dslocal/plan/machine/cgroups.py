@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from .host import parse_number
 from .system import System
 
-# Limits from here on are none. v1 has no word for that, but the largest multiple of the page size:
+# A limit of this size or more means unlimited: v1 writes the largest multiple of the page size,
 # 9223372036854771712 for 4 KiB.
 UNLIMITED = 1 << 60
 MAX_DEPTH = 64  # levels

@@ -44,7 +44,7 @@ class Parts:
         cpu: its CPU.
         chip: a chip whose CPU and GPU share the RAM.
         bandwidth: bytes a second of the memory that is read the most: the GPUs', or the RAM's
-            where there is no GPU with memory of its own.
+            without a GPU that has memory of its own.
     """
 
     gpus: Sequence[Card] = ()

@@ -108,7 +108,7 @@ def _gpu_without_ggml(host: Host, error: EngineMissingError) -> tuple[list[Gpu],
 def _used_devices(devices: Sequence[Device]) -> tuple[list[Device], list[str]]:
     """Return the GPUs that llama.cpp would use, and a note for each that is left out.
 
-    Those that are integrated are used where there are no others.
+    Those that are integrated are used if no other has memory.
     """
     gpus = [device for device in devices if device.kind in (GPU, INTEGRATED_GPU)]
     notes = [

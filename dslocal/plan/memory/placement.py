@@ -1,7 +1,7 @@
 """Where llama.cpp puts which weights, and how many bytes they take there.
 
 Embeddings are always in RAM, the last layers and the output come to the GPU first, routed experts
-stay in RAM when told so. Source: llama.cpp, src/llama-model.cpp,
+stay in RAM with ``--cpu-moe``. Source: llama.cpp, src/llama-model.cpp,
 ``llama_model_base::load_tensors``.
 """
 

@@ -204,7 +204,7 @@ class Family:
         """Return the family with another default effort; itself for None.
 
         Raises:
-            UsageError: If there is no such effort, or the family knows none.
+            UsageError: If the effort does not exist, or the family does not support efforts.
         """
         return self if name is None else replace(self, default_effort=self.effort_named(name))
 
@@ -215,7 +215,7 @@ class Family:
         is the next higher one.
 
         Raises:
-            UsageError: If there is no such effort, or the family knows none.
+            UsageError: If the effort does not exist, or the family does not support efforts.
         """
         if name is None or name == "none":
             return self.default_effort

@@ -359,7 +359,7 @@ def _without_past_developers(turns: Sequence[Message]) -> list[Message]:
 
 
 def check_task(task: str) -> None:
-    """Raise UsageError if there is no quick-instruction task called ``task``."""
+    """Raise UsageError if the quick-instruction task ``task`` does not exist."""
     if task and task not in TASKS:
         raise UsageError(f"no task is called {task!r:.40}", hint=f"known: {', '.join(TASKS)}")
 

@@ -29,8 +29,8 @@ class Plain:
         user_end: What stands after it.
         assistant: What stands before an answer.
         begin: What asks for an answer.
-        think: None, for there is no reasoning.
-        tools: None, for there are no tool calls.
+        think: None, because the family does not reason.
+        tools: None, because the family has no tool calls.
         stop: Tokens that end an answer, besides the GGUF's own.
     """
 
@@ -64,9 +64,9 @@ class Instruction:
     """``### Instruction:`` and ``### Response:``, an answer ended by ``<|EOT|>``.
 
     Attributes:
-        system: The system text where there is no other.
-        think: None, for there is no reasoning.
-        tools: None, for there are no tool calls.
+        system: The system text unless a conversation has its own.
+        think: None, because the family does not reason.
+        tools: None, because the family has no tool calls.
         stop: Tokens that end an answer, besides the GGUF's own.
     """
 

@@ -50,7 +50,7 @@ class ToolFormat:
             call a line, and results stand in an enclosing pair of tokens. Otherwise a call is
             ``name SEP arguments``, with nothing between two calls.
         declaration: Writes what tools there are, after the system prompt.
-        system: The system prompt where there is no other.
+        system: The system prompt unless a conversation has its own.
         output_end: What stands between two results.
     """
 

@@ -30,7 +30,7 @@ class Switch:
     Attributes:
         field: The field's name.
         is_on: Whether the answer begins with reasoning.
-        level: How much, where it says that; only some of DeepSeek's models are told.
+        level: How much, where it says that; only some of DeepSeek's models support it.
     """
 
     field: str

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from dslocal.engine.grammar.grammar import Grammar
 
 MAX_SHOWN_NAME = 100
-NO_LIMIT = (-1, -2)  # llama-server's and LM Studio's words for as many tokens as there is room
+NO_LIMIT = (-1, -2)  # llama-server's and LM Studio's numbers for as many tokens as fit
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class ServedModel:
         if name not in self.names and name not in self.aliases:
             raise ApiError(
                 404,
-                f"there is no model {name[:MAX_SHOWN_NAME]!r} here, only {self.name!r} "
+                f"model {name[:MAX_SHOWN_NAME]!r} is not served here, only {self.name!r} "
                 "(serve --alias NAME adds a name, --any-name takes every name)",
                 code="model_not_found",
                 param="model",

@@ -17,7 +17,7 @@ MUST_CALL = ("required", "any")  # OpenAI's word and Mistral's
 
 
 def offered_tools(request: ChatRequest) -> list[prompts.Tool]:
-    """Return the tools that the model is told of.
+    """Return the tools that the model may call.
 
     Raises:
         ApiError: 400 for tools that only a vendor's own servers have.

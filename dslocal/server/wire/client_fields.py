@@ -82,7 +82,7 @@ FOR_LLAMA_SERVER = "it is for llama-server; the answer is the same without it"
 FOR_ROUTERS = "it is for a service that chooses between providers"
 TEXT_ONLY = "the model writes text alone"
 NO_SEARCH = "nothing here searches the web"
-HINT = "a hint that DeepSeek's models are not told"
+HINT = "a hint that DeepSeek's models do not support"
 OLLAMA = "it is Ollama's; send the settings themselves, as temperature or max_tokens"
 
 

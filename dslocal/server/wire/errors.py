@@ -57,7 +57,8 @@ class ApiError(Exception):
 def to_api_error(error: BaseException) -> ApiError:
     """Return the API error that a client is sent for ``error``.
 
-    What the client can mend is a 400. All else is the server's failure, told without internals.
+    What the client can mend is a 400. All else is the server's failure, whose message shows no
+    internals.
     """
     match error:
         case ApiError():

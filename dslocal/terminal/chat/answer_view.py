@@ -1,7 +1,7 @@
 """An answer while it streams: reasoning in a small dim window, then the answer as Markdown.
 
 When the reasoning ends, its window collapses to one line. The answer goes into the terminal's own
-scrollback; there is no full-screen mode. Lines that nothing can change any more are printed once
+scrollback, without a full-screen mode. Lines that nothing can change any more are printed once
 (:mod:`dslocal.terminal.markdown.stream` says which), and only the open end is drawn again, so a
 frame costs the same however long the answer or its last block is. All text passes through
 :func:`dslocal.terminal.sanitise.sanitise`.

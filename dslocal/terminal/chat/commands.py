@@ -194,7 +194,7 @@ def run(loop: ChatLoop, line: str) -> None:
     """Run a line that begins with a slash; a name may be shortened where it stays clear.
 
     Raises:
-        UsageError: There is no such command, or it does not take what follows.
+        UsageError: The command does not exist, or it does not take what follows.
         EOFError: The user leaves.
     """
     name = line[1:].partition(" ")[0]

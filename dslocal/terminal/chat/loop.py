@@ -264,8 +264,8 @@ class ChatLoop:
         """Send a question as it is, and show the answer; Ctrl-C ends it and keeps what came.
 
         Raises:
-            DslocalError: There is no answer. The last turn is as it was, and a new question is kept
-                as ``unanswered``.
+            DslocalError: No answer came. The last turn is as it was, and a new question is kept as
+                ``unanswered``.
         """
         session = self.session
         seed = int.from_bytes(os.urandom(4), "little")

@@ -46,7 +46,7 @@ def undo(loop: ChatLoop, _: str) -> None:
     """/undo: take back the last question and its answer."""
     question = loop.unanswered or loop.session.remove_last_turn()
     if question is None:
-        raise UsageError("/undo: there is no turn to take back")
+        raise UsageError("/undo: the conversation has no turn to take back")
     loop.unanswered = None
     loop.save()
     loop.notify(f"taken back: {one_line(question.typed or question.content, MAX_QUESTION)}")
@@ -56,7 +56,7 @@ def copy(loop: ChatLoop, choice: str) -> None:
     """/copy: put the last answer, its code or its reasoning into the clipboard."""
     answer = loop.last_answer()
     if answer is None:
-        raise UsageError("/copy: there is no answer yet")
+        raise UsageError("/copy: the conversation has no answer yet")
     match choice:
         case "":
             what, text = "the last answer", answer.content

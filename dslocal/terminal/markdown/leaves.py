@@ -138,7 +138,7 @@ def _forced_portion_length(text: str, end: int) -> int:
 
 
 def _is_settled(text: str) -> bool:
-    """Return whether no inline markup is open at the end, and the last line is no table row."""
+    """Return whether no inline markup is open at the end, and the last line is not a table row."""
     if any(text.count(mark) % 2 for mark in ("`", "$", "*", "~~")):
         return False
     if len(_WORD_EDGE_UNDERSCORE.findall(text)) % 2:

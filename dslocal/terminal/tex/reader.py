@@ -85,7 +85,7 @@ class TexReader:
 
     Args:
         source: The expression, without the dollars around it.
-        commands: What commands do that are no symbols, by name.
+        commands: What commands do that are not symbols, by name.
         stacked: Whether rows may be drawn above each other.
     """
 
@@ -274,7 +274,7 @@ class TexReader:
 
     def _symbol(self, name: str) -> MathAtom:
         """Return the symbol of a name; an unknown name stays as it is written."""
-        # A sign that is a symbol by itself is none behind a backslash, unless it is escaped so.
+        # A sign that is a symbol by itself is not one after a backslash, unless it is escaped so.
         is_name = len(name) > 1 or not name.isascii() or name.isalpha() or name in "{}%$#&_"
         for table, kind in _SYMBOL_TABLES:
             if is_name and name in table:

@@ -98,7 +98,7 @@ def join_atoms(atoms: Sequence[MathAtom]) -> MathBox:
 
 
 def _fix_kinds(atoms: Sequence[MathAtom]) -> list[MathAtom]:
-    """Return the atoms with signs told from operators, and bars that open from those that close."""
+    """Return the atoms, with signs and operators, and opening and closing bars distinguished."""
     fixed: list[MathAtom] = []
     bars = 0
     for atom in atoms:

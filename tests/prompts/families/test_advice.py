@@ -1,4 +1,4 @@
-"""Proves that defaults are the model card's own, that leaving them is told in one line each, and
+"""Proves that defaults are the model card's own, that leaving them is named in one line each, and
 that other ways of thinking are refused.
 """
 

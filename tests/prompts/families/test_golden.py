@@ -167,7 +167,7 @@ DIFFERENCES = [
     ),
     *rows(
         (
-            "an answer is told whole, even where it spells the closing tag: its thought is not "
+            "an answer is rendered whole, even where it spells the closing tag: its thought is not "
             "in its text but in Message.reasoning"
         ),
         (

@@ -2,8 +2,8 @@
 them; and the cases they are asked.
 
 The folder holds ``src`` (llama.cpp's source), ``bin`` (its tools) and ``venv`` (a Python with torch
-and transformers). The converter is run on vocabularies that it does not know, so it is told to take
-them as deepseek-v3, and to keep V3's MTP block.
+and transformers). The converter is run on vocabularies that it does not know, so it is set to
+take them as deepseek-v3, and to keep V3's MTP block.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ READ_AHEAD = 16 << 20  # bytes that may be on their way when somebody hangs up
 
 
 def around(folder: Path) -> dict[str, bytes | None]:
-    """Every file in ``folder`` that is none of ``rig``'s, and what is in it."""
+    """Every file in ``folder`` that does not belong to ``rig``, and its content."""
     names = [name for name in listing(folder) if not name.startswith("rig/")]
     return {
         name: (folder / name).read_bytes() if (folder / name).is_file() else None for name in names

@@ -216,7 +216,7 @@ RECORDED = (
         (ToolCall(WEATHER, TOKYO),),
     ),
     Recorded(
-        "a call in a thought is no call",
+        "a call in the reasoning is not a call",
         "r1",
         FORCED,
         f"Maybe ⟦calls⟧{typed('f', '{}')}⟦/calls⟧ or not.\n⟦/think⟧\n\nNo.",

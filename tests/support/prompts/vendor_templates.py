@@ -25,8 +25,8 @@ def rendered(
 
     A thought stands in the text of its answer, between tags, as a program that knows no
     ``Message.reasoning`` would have it; where the template of a model knows no thought, it is left
-    out. V3.1's takes the text of a message with ``prefix`` for a thought that goes on, so it is
-    told of ``prefix`` where only a thought is given.
+    out. V3.1's takes the text of a message with ``prefix`` for a thought that goes on, so it
+    gets ``prefix`` only where a thought alone is given.
     """
     goes_on = bool(messages) and messages[-1].prefix
     text = _template(name).render(

@@ -81,7 +81,7 @@ def cuda_pool_size(shape: ModelShape, batch: MicroBatch) -> int:
     """Return the bytes that CUDA's kernels take on top while they compute.
 
     They hold the largest operand as Q8_1, each expert's rows by themselves, or the weights of
-    attention as f16 where there is no flash attention. Within a few MiB of what an H200 showed
+    attention as f16 without flash attention. Within a few MiB of what an H200 showed
     (tests/benchmarks/gpu_offload.py). Source: what ``ggml_cuda_mul_mat_q``
     (ggml-cuda/mmq.cu) and ``ggml_cuda_mul_mat_cublas`` (ggml-cuda/ggml-cuda.cu) take of the pool.
     """
