@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,9 @@ MAX_CALLS = 1 << 30
 MAX_NAME = 512  # bytes
 # times the square of the largest weight, this is still far from where float32 ends
 MAX_IMPORTANCE = 1e20
+SUMS, COUNTS = ".in_sum2", ".counts"
+CHUNK_COUNT = "imatrix.chunk_count"
+DATASETS = "imatrix.datasets"
 
 
 @dataclass(frozen=True)
@@ -76,30 +80,66 @@ def load_imatrix(path: Path) -> Imatrix:
 
 
 def _read_gguf(path: Path) -> Imatrix:
-    """Read the GGUF format: a sum of squares and a count for each entry. Raises UsageError."""
+    """Read the means of the GGUF format. Raises UsageError."""
+    header = read_imatrix_header(path)
+    entries = {
+        stored.name: _means(stored.sums, stored.counts) for stored in stored_sums(path, header)
+    }
+    return Imatrix(path.name, datasets_of(header), header.integer(CHUNK_COUNT), entries)
+
+
+def read_imatrix_header(path: Path) -> GgufHeader:
+    """Read the header of an importance matrix of the GGUF format.
+
+    Raises:
+        NotFoundError: There is no such file.
+        GgufError: It is a damaged GGUF file.
+        UsageError: It is a GGUF file of another kind.
+    """
     header = read_header(path)
     if header.text("general.type") != "imatrix":
         raise UsageError(f"{path.name}: is a GGUF file, but no importance matrix")
-    sums = _read_tensors(path, header, ".in_sum2")
-    counts = _read_tensors(path, header, ".counts")
-    entries = {}
-    for name, total in sums.items():
-        count = counts.get(name)
-        if count is None or len(total) % len(count):
+    return header
+
+
+class StoredSums(NamedTuple):
+    """What a GGUF file holds for one tensor: sums ``[slices * columns]`` and counts ``[slices]``.
+
+    ``name`` is the GGUF name of the tensor.
+    """
+
+    name: str
+    sums: Floats
+    counts: Floats
+
+
+def stored_sums(path: Path, header: GgufHeader) -> Iterator[StoredSums]:
+    """Yield the sums and counts of every tensor.
+
+    Raises:
+        UsageError: A tensor has sums, but no counts that they can be divided by.
+    """
+    values = {
+        tensor.name: np.fromfile(
+            path, np.float32, tensor.elements, offset=header.data_start + tensor.offset
+        )
+        for tensor in header.tensors
+        if tensor.type is GgmlType.F32
+    }
+    for tensor_name, sums in values.items():
+        if not tensor_name.endswith(SUMS):
+            continue
+        name = tensor_name.removesuffix(SUMS)
+        counts = values.get(name + COUNTS)
+        if counts is None or not len(counts) or len(sums) % len(counts):
             raise UsageError(f"{path.name}: {name}: its counts are missing or do not fit")
-        entries[name] = _means(total, count)
-    return Imatrix(path.name, _datasets(header), header.integer("imatrix.chunk_count"), entries)
+        yield StoredSums(name, sums, counts)
 
 
-def _read_tensors(path: Path, header: GgufHeader, suffix: str) -> dict[str, Floats]:
-    """Return the float32 tensors whose names end in ``suffix``, by the name before it."""
-    found: dict[str, Floats] = {}
-    for tensor in header.tensors:
-        if tensor.name.endswith(suffix) and tensor.type is GgmlType.F32:
-            start = header.data_start + tensor.offset
-            values = np.fromfile(path, np.float32, tensor.elements, offset=start)
-            found[tensor.name.removesuffix(suffix)] = values
-    return found
+def datasets_of(header: GgufHeader) -> tuple[str, ...]:
+    """Return the texts that a matrix was made with, as it names them."""
+    value = header.metadata.get(DATASETS)
+    return tuple(v for v in value if isinstance(v, str)) if isinstance(value, list) else ()
 
 
 def _means(total: Floats, count: Floats) -> Floats:
@@ -111,11 +151,6 @@ def _means(total: Floats, count: Floats) -> Floats:
     count = np.round(count)[:, None]
     means = np.where(count > 0, rows / np.where(count > 0, count, 1), np.float32(1))
     return means.astype(np.float32).reshape(-1)
-
-
-def _datasets(header: GgufHeader) -> tuple[str, ...]:
-    value = header.metadata.get("imatrix.datasets")
-    return tuple(v for v in value if isinstance(v, str)) if isinstance(value, list) else ()
 
 
 def _not_an_imatrix(name: str, content: bytes) -> UsageError:

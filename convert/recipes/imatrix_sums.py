@@ -8,7 +8,7 @@ merged. The file is llama.cpp's GGUF format. Source: llama.cpp, tools/imatrix/im
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,12 +18,17 @@ from numpy.typing import NDArray
 
 from dslocal.errors import EngineError, UsageError
 from dslocal.files import sync_folder
-from dslocal.gguf.header import GgufHeader, read_header
-from dslocal.gguf.tensor_types import GgmlType
 
-SUMS, COUNTS = ".in_sum2", ".counts"
-DATASETS = "imatrix.datasets"
-CHUNK_COUNT = "imatrix.chunk_count"
+from .imatrix import (
+    CHUNK_COUNT,
+    COUNTS,
+    DATASETS,
+    SUMS,
+    datasets_of,
+    read_imatrix_header,
+    stored_sums,
+)
+
 CHUNK_SIZE = "imatrix.chunk_size"
 IDENTITY = "dslocal.imatrix.identity"
 CHUNKS_DONE = "dslocal.imatrix.chunks_done"
@@ -125,27 +130,20 @@ def read_sums(path: Path) -> ImatrixSums:
         GgufError: It is damaged.
         UsageError: It is not an importance matrix, or its sums make no sense.
     """
-    header = read_header(path)
-    if header.text("general.type") != "imatrix":
-        raise UsageError(f"{path.name}: is a GGUF file, but not an importance matrix")
-    tensors = dict(_tensors(path, header))
+    header = read_imatrix_header(path)
     entries = {}
-    for tensor, sums in tensors.items():
-        if not tensor.endswith(SUMS):
-            continue
-        name = tensor.removesuffix(SUMS)
-        counts = tensors.get(name + COUNTS)
-        is_sound = counts is not None and len(counts) and len(sums) % len(counts) == 0
-        if counts is None or not is_sound or not _are_sums(sums) or not _are_sums(counts):
-            raise UsageError(f"{path.name}: {name}: its sums and counts do not fit")
-        entries[name] = ChannelSums(sums.reshape(len(counts), -1), np.rint(counts).astype(np.int64))
+    for stored in stored_sums(path, header):
+        if not _are_sums(stored.sums) or not _are_sums(stored.counts):
+            raise UsageError(f"{path.name}: {stored.name}: its sums and counts make no sense")
+        counts = np.rint(stored.counts).astype(np.int64)
+        entries[stored.name] = ChannelSums(stored.sums.reshape(len(counts), -1), counts)
     chunk_size = header.integer(CHUNK_SIZE)
     if not entries or chunk_size <= 0:
         raise UsageError(f"{path.name}: holds no sums")
     return ImatrixSums(
         chunk_size,
         entries,
-        _texts(header.metadata),
+        datasets_of(header),
         header.text(IDENTITY) or "",
         header.integer(CHUNKS_DONE) if CHUNKS_DONE in header.metadata else 0,
     )
@@ -191,17 +189,5 @@ def _write(path: Path, matrix: ImatrixSums) -> None:
     writer.close()
 
 
-def _tensors(path: Path, header: GgufHeader) -> Iterator[tuple[str, NDArray[np.float32]]]:
-    for tensor in header.tensors:
-        if tensor.type is GgmlType.F32:
-            start = header.data_start + tensor.offset
-            yield tensor.name, np.fromfile(path, np.float32, tensor.elements, offset=start)
-
-
 def _are_sums(values: NDArray[np.float32]) -> bool:
     return bool(np.isfinite(values).all() and values.min() >= 0)
-
-
-def _texts(metadata: Mapping[str, object]) -> tuple[str, ...]:
-    value = metadata.get(DATASETS)
-    return tuple(v for v in value if isinstance(v, str)) if isinstance(value, list) else ()
