@@ -19,7 +19,7 @@ from .repository import HubRepository, Repository
 
 LOCK = "lock"
 MAX_STATE = 1 << 16  # bytes
-_STATE = "begun.json"
+_STATE = "begun.json"  # the name on users' disks
 
 
 @dataclass(frozen=True)

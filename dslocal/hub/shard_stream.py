@@ -93,9 +93,9 @@ def stream_checkpoint(
                 with source:
                     yield source
             except BaseException as e:
-                has_begun = source is not None and source.has_begun
+                has_started = source is not None and source.has_started
                 # the converter keeps nothing of a damaged checkpoint either
-                if isinstance(e, CheckpointError) or (is_new and not has_begun):
+                if isinstance(e, CheckpointError) or (is_new and not has_started):
                     shutil.rmtree(folder, ignore_errors=True)
                 raise
             shutil.rmtree(folder)
@@ -133,7 +133,7 @@ class StreamSource:
         self._pieces = UsedRanges(folder / _PIECES)
         self._tick: FileCallback = ignore_progress
         self._heads: dict[str, bytes] = {}  # first bytes of files, read ahead
-        self._order: tuple[str, ...] | None = None  # of shards, once the conversion has begun
+        self._order: tuple[str, ...] | None = None  # of shards, once the conversion has started
         # the shards by what became of them; one lock for all four
         self._changed = threading.Condition()
         self._held: set[str] = set()  # on the disk, or waited for
@@ -144,8 +144,8 @@ class StreamSource:
         self._stop = threading.Event()
 
     @property
-    def has_begun(self) -> bool:
-        """Whether a conversion has begun."""
+    def has_started(self) -> bool:
+        """Whether a conversion has started."""
         return self._order is not None
 
     @property

@@ -48,7 +48,7 @@ class DsmlCallParser:
     """Read an answer's text from the opening of the calls to their end.
 
     Attributes:
-        is_open: Whether the calls have begun and not ended.
+        is_open: Whether the calls have started and not ended.
     """
 
     def __init__(self, form: DsmlToolFormat, token: int | None) -> None:

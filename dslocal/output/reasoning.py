@@ -77,7 +77,7 @@ class ReasoningParser:
         calls: ToolCallParser | DsmlCallParser | None = None,
         verbatim: bool = False,
         mid_part: bool = False,
-        begun: Sequence[CallEvent] | None = None,
+        partial_call: Sequence[CallEvent] | None = None,
     ) -> None:
         """Start where the prompt ends.
 
@@ -88,13 +88,13 @@ class ReasoningParser:
             calls: Reads tool calls, which follow the text.
             verbatim: Whether white space around the text is kept, for text that is completed.
             mid_part: Whether the prompt ends within a part, so that white space belongs to it.
-            begun: Events of the call within which the prompt ends; None where it does not.
+            partial_call: Events of the call within which the prompt ends; None where it does not.
         """
         self.verbatim = verbatim
         self._opening = tags[0] if tags else None
         self._closing = tags[1] if tags else None
-        self._begun = list(begun or ())  # yielded with the first token
-        if begun is not None:
+        self._partial_call = list(partial_call or ())  # yielded with the first token
+        if partial_call is not None:
             self._state = _ReasoningState.CALLS
         elif inside:
             self._state = _ReasoningState.REASONING
@@ -102,7 +102,7 @@ class ReasoningParser:
             self._state = _ReasoningState.TEXT
         else:
             self._state = _ReasoningState.START
-        self._closed = bypassed or begun is not None
+        self._closed = bypassed or partial_call is not None
         self._calls = calls if isinstance(calls, ToolCallParser) else None
         self._dsml = calls if isinstance(calls, DsmlCallParser) else None
         self._held = ""  # white space that may belong to the current part, or the calls' beginning
@@ -131,7 +131,7 @@ class ReasoningParser:
             token: The token's id.
             text: What it adds in whole characters; ignored for tags.
         """
-        yield from self._take_begun()
+        yield from self._take_partial_call()
         if self._calls and self._belongs_to_calls(self._calls, token):
             yield from self._feed_calls(self._calls, token, text)
         elif self._is_tag(self._opening, token) and self._state is _ReasoningState.START:
@@ -190,7 +190,7 @@ class ReasoningParser:
 
     def finish(self, text: str = "") -> Iterator[AnswerEvent]:
         """Yield the events of the last ``text``, and of a call that no token ended."""
-        yield from self._take_begun()
+        yield from self._take_partial_call()
         yield from self.text(text)
         if self._state is _ReasoningState.CALLS:
             parser = self._calls or self._dsml
@@ -209,9 +209,9 @@ class ReasoningParser:
             self._enter(_ReasoningState.TEXT)
             yield from self.text(rest)
 
-    def _take_begun(self) -> list[CallEvent]:
-        begun, self._begun = self._begun, []
-        return begun
+    def _take_partial_call(self) -> list[CallEvent]:
+        partial_call, self._partial_call = self._partial_call, []
+        return partial_call
 
     def _is_tag(self, tag: Tag | None, token: int) -> bool:
         return tag is not None and token == tag.id
@@ -262,18 +262,18 @@ def make_parser(
     last, text = _end_of_prompt(prompt)
     inside = last == opening
     mid_part = bool(text.strip())
-    begun = _begun_call(prompt, calls, vocabulary) if calls else None
+    partial_call = _partial_call_events(prompt, calls, vocabulary) if calls else None
     return ReasoningParser(
         (_tag(opening, vocabulary), _tag(closing, vocabulary)),
         inside=inside,
         bypassed=last == closing or (mid_part and not inside),
         calls=dsml or calls,
         mid_part=mid_part,
-        begun=begun,
+        partial_call=partial_call,
     )
 
 
-def _begun_call(
+def _partial_call_events(
     prompt: Sequence[Segment], calls: ToolCallParser, vocabulary: Vocabulary
 ) -> list[CallEvent] | None:
     """Have ``calls`` read the call within which the prompt ends, and return its events.

@@ -57,7 +57,7 @@ class ToolCallParser:
     """Read the tokens from the opening of the calls to their end.
 
     Attributes:
-        is_open: Whether the calls have begun and not ended.
+        is_open: Whether the calls have started and not ended.
     """
 
     def __init__(self, tokens: Mapping[str, int], *, typed: bool) -> None:

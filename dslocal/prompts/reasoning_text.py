@@ -23,9 +23,9 @@ def split_reasoning(family: Family, text: str) -> tuple[str, str]:
     if family.format.think is None:
         return "", text
     opening, closing = (tag.token for tag in family.format.think)
-    begun = text.lstrip()
-    if begun.startswith(opening):
-        parts = begun.removeprefix(opening).split(closing, 1)
+    stripped = text.lstrip()
+    if stripped.startswith(opening):
+        parts = stripped.removeprefix(opening).split(closing, 1)
         return parts[0].strip(), parts[-1].lstrip() if len(parts) > 1 else ""
     parts = text.split(closing, 1)
     if len(parts) < 2 or opening in parts[0]:

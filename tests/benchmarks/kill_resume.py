@@ -36,9 +36,9 @@ def main(times: int = 20, seed: int = 1) -> None:
             moe_intermediate_size=256,
             num_hidden_layers=4,
         )
-        begun = time.monotonic()
+        started = time.monotonic()
         subprocess.run(command(source, folder / "whole"), check=True, capture_output=True)
-        length = time.monotonic() - begun
+        length = time.monotonic() - started
         expected = result(folder / "whole")
         good = killed = 0
         for attempt in range(times):

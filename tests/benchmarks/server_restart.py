@@ -2,8 +2,8 @@
 
     python tests/benchmarks/server_restart.py [--times 10] [--home DSLOCAL_HOME]
 
-Each time three streams are begun, the working process gets SIGKILL, and a new server is started:
-seconds until its first whole answer.
+Each time three streams start, the working process gets SIGKILL, and a new server starts: seconds
+until its first whole answer.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from support.server.serving import Serving
 MOST_S = 2.0
 
 
-def read(server: Serving, begun: threading.Event) -> None:
+def read(server: Serving, started: threading.Event) -> None:
     body = {"messages": [{"role": "user", "content": "What is 347 × 892?"}], "stream": True}
     try:
         with httpx2.stream(
             "POST", f"http://127.0.0.1:{server.port}/v1/chat/completions", json=body, timeout=30
         ) as answer:
             for _ in answer.iter_lines():
-                begun.set()
+                started.set()
     except httpx2.HTTPError:
         return
 
@@ -46,11 +46,11 @@ def main() -> None:
         home = args.home or Path(fresh)
         server = Serving(home, "--quiet")
         for _ in range(args.times):
-            begun = [threading.Event() for _ in range(3)]
-            threads = [threading.Thread(target=read, args=(server, event)) for event in begun]
+            started = [threading.Event() for _ in range(3)]
+            threads = [threading.Thread(target=read, args=(server, event)) for event in started]
             for thread in threads:
                 thread.start()
-            for event in begun:
+            for event in started:
                 event.wait(30)
             server.kill()
             for thread in threads:

@@ -67,7 +67,7 @@ SOLVERS: Mapping[str, Solver] = {"estimated": EstimatedSize, "measured": SizedRe
 
 
 def log_probabilities(path: Path, texts: list[list[int]]) -> list[np.ndarray]:
-    """Return float32 ``[tokens, vocabulary]`` for each of ``texts``, each begun afresh."""
+    """Return float32 ``[tokens, vocabulary]`` for each of ``texts``, each evaluated alone."""
     found = []
     with (
         LlamaModel(path) as model,

@@ -37,9 +37,9 @@ def main(rounds: int = 3, seed: int = 1) -> None:
         checkpoint = big_checkpoint(folder)
         with rig(folder / "quiet", checkpoint) as quiet:
             quiet.hub.fault("*.safetensors", "slow", times=None, rate=RATE)
-            begun = time.monotonic()
+            started = time.monotonic()
             undisturbed = Trial(quiet, checkpoint).go()
-            length = time.monotonic() - begun
+            length = time.monotonic() - started
             expected = sha256(undisturbed.out)
         print(
             "round  bytes      faults  kills  stops  fetched         owed           "
@@ -52,7 +52,7 @@ def main(rounds: int = 3, seed: int = 1) -> None:
                 for pattern, kind, parameters in random_faults(r, checkpoint, FAULTS):
                     it.hub.fault(pattern, kind, **parameters)
                 it.hub.fault("*.safetensors", "slow", times=None, rate=RATE)
-                trial, begun = Trial(it, checkpoint), time.monotonic()
+                trial, started = Trial(it, checkpoint), time.monotonic()
                 trial.go([after(r.uniform(0.1, 0.35) * length) for _ in range(KILLS)])
                 struck = Counter(kind for kind, _ in it.hub.faults_done if kind != "slow")
                 same = trial.code == 0 and sha256(trial.out) == expected
@@ -69,7 +69,7 @@ def main(rounds: int = 3, seed: int = 1) -> None:
                 kinds = ", ".join(f"{kind} {n}" for kind, n in sorted(struck.items()))
                 print(
                     (
-                        f"{number:>5}  {verdict:<9}  {numbers} {time.monotonic() - begun:6.1f}"
+                        f"{number:>5}  {verdict:<9}  {numbers} {time.monotonic() - started:6.1f}"
                         f"   {kinds}"
                     ),
                     flush=True,

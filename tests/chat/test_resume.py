@@ -158,8 +158,8 @@ def model_end(context: LlamaContext) -> int:
 def test_interrupted_before_anything_new_came(context: LlamaContext) -> None:
     """Proves that going on and stopping at once loses nothing, by tokens and by text."""
     cut = cut_after(context, CALM, 30)
-    for begun in (cut.partial, None):
-        talk = Session(context, R1, CALM, history=list(cut.history), partial=begun)
+    for partial in (cut.partial, None):
+        talk = Session(context, R1, CALM, history=list(cut.history), partial=partial)
         with closing(talk.continue_answer()) as events:
             next(events)
         assert talk.history[-1].reasoning.startswith(cut.history[-1].reasoning)

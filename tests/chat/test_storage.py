@@ -38,7 +38,7 @@ HISTORY = [
     Message("user", "[file name]: a\nWhy?", typed="Why?"),
     Message("assistant", "", "Bec", cut="interrupted"),
 ]
-BEGUN = PartialAnswer((1, 2, 3), 7, Thinking.FORCED)
+PARTIAL = PartialAnswer((1, 2, 3), 7, Thinking.FORCED)
 
 
 @pytest.fixture(autouse=True)
@@ -51,7 +51,7 @@ def written(model: str = "nano", *, closed: bool = True, **changes: Any) -> Stor
     """A conversation on disk; ``changes`` are of its first line."""
     saved = new_conversation(model)
     saved.system = "Be kind."
-    saved.save(HISTORY, BEGUN)
+    saved.save(HISTORY, PARTIAL)
     if closed:
         saved.close()
     if changes:
@@ -65,7 +65,7 @@ def test_it_comes_back(fresh: Path) -> None:
     """
     saved = written()
     assert load_conversation(saved.file) == last_conversation() == saved
-    assert (saved.history, saved.partial) == (HISTORY, BEGUN)
+    assert (saved.history, saved.partial) == (HISTORY, PARTIAL)
     assert saved.questions[1] == "Why?"
     assert stat.S_IMODE(saved.file.stat().st_mode) == 0o600
     assert stat.S_IMODE(saved.file.parent.stat().st_mode) == 0o700

@@ -200,7 +200,7 @@ def test_colour_only_on_a_terminal_that_wants_it(run: Run, no_colour: dict[str, 
 
 @pytest.mark.parametrize("form", ["plain", "json", "thinking"])
 def test_interrupted(run: Run, form: str) -> None:
-    """At a moment when the answer, or the thought, has begun."""
+    """At a moment when the answer, or the thought, has started."""
     args = {
         "plain": BABBLE,
         "json": (*REASONING_BABBLE, "--json", "--think"),

@@ -122,11 +122,11 @@ def test_warnings_are_for_developers() -> None:
 @pytest.mark.slow
 def test_interrupted_while_python_imports(run: Run) -> None:
     """From the first import of dslocal on; before that only Python itself could handle it."""
-    begun = "import sys; sys.argv = ['dslocal', 'fit']; import dslocal.cli; print(flush=True); "
-    begun += "from dslocal.cli.main import main; main()"
+    program = "import sys; sys.argv = ['dslocal', 'fit']; import dslocal.cli; print(flush=True); "
+    program += "from dslocal.cli.main import main; main()"
     for delay_s in (0, 0.01, 0.03, 0.06, 0.1, 0.2, 0.3):
         with subprocess.Popen(
-            [sys.executable, "-P", "-c", begun],
+            [sys.executable, "-P", "-c", program],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=run.env(),

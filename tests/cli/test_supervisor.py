@@ -99,9 +99,9 @@ def test_one_line_and_an_exit_code(program: str, code: int, line: str, tmp_path:
 )
 def test_exits_as_the_child_does(program: str, code: int) -> None:
     done = python(
-        f"{START}\nprint('begun', end=' ')\nprint('ended')\nsys.stdout.flush()\n{program}"
+        f"{START}\nprint('started', end=' ')\nprint('ended')\nsys.stdout.flush()\n{program}"
     )
-    assert (done.returncode, done.stdout, done.stderr) == (code, "begun ended\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (code, "started ended\n", "")
 
 
 @pytest.mark.parametrize(

@@ -82,8 +82,8 @@ def interrupt(chat: Screen) -> bool:
     answer.
     """
     say(chat, "What is 987654 × 321?")
-    begun = len(chat.text)
-    while len(chat.text) < begun + 300:
+    start = len(chat.text)
+    while len(chat.text) < start + 300:
         if chat.wait_for("\n", READY).endswith(READY):
             return False  # it was a short answer
     chat.press(CTRL_C)
@@ -237,8 +237,8 @@ def test_answer_now_and_typing_ahead(chat: Screen) -> None:
     chat.wait_for(READY)
     say(chat, "What is 987654 × 321?")
     chat.wait_for("Ctrl-N answers now, Ctrl-C stops")
-    begun = len(chat.text)
-    while len(chat.text) < begun + 200:
+    start = len(chat.text)
+    while len(chat.text) < start + 200:
         chat.wait_for("\n")
     chat.press("/se\x0ets")  # the key among others
     chat.wait_for("reasoned for ")

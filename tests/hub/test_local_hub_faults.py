@@ -187,9 +187,9 @@ def test_lengths(hub: LocalHub, fetch: Fetch) -> None:
 
 def test_slow(hub: LocalHub) -> None:
     hub.fault("model.safetensors", "slow", rate=100_000)
-    begun = time.monotonic()
+    started = time.monotonic()
     assert ask(cdn(hub), Range="bytes=0-19999").body == WEIGHTS[:20_000]
-    assert time.monotonic() - begun > 0.15
+    assert time.monotonic() - started > 0.15
 
 
 def test_headers(hub: LocalHub, fetch: Fetch) -> None:

@@ -174,17 +174,17 @@ def test_main_moves_meanwhile(calm: Rig, small: Path, small_expected: str) -> No
     assert (sha256(calm.out / OUT), calm.left()) == (small_expected, [OUT])
 
 
-def test_the_begun_commit_is_gone(calm: Rig, small: Path, small_expected: str) -> None:
+def test_the_commit_of_the_start_is_gone(calm: Rig, small: Path, small_expected: str) -> None:
     begin(calm, small)
-    begun = json.loads((calm.out / f"{OUT}.stream" / "begun.json").read_bytes())["commit"]
+    commit = json.loads((calm.out / f"{OUT}.stream" / "begun.json").read_bytes())["commit"]
     calm.hub.commit(REPO, {"README.md": b"new"})
-    calm.hub.drop_commit(REPO, begun)
+    calm.hub.drop_commit(REPO, commit)
     left = calm.left()
     done = calm.inside(*STREAM)
     complaint = done.stderr.decode()
     assert (done.returncode, complaint.count("\n"), calm.left()) == (3, 1, left)
     assert (
-        f"commit {begun[:12]}, which was started, is there no longer (to start over: rm -r "
+        f"commit {commit[:12]}, which was started, is there no longer (to start over: rm -r "
         in complaint
     )
     subprocess.run(

@@ -112,8 +112,10 @@ def test_what_is_in_it(recorded: Recorded) -> None:
     turn.finish_reason = FinishReason.STOP
     assert turn.message == Message("assistant", recorded.answer, recorded.reasoning, recorded.calls)
     assert parser.is_reasoning is recorded.open
-    begun = [part for part in parts if isinstance(part, ToolCallStarted)]
-    assert begun == [ToolCallStarted(index, call.name) for index, call in enumerate(recorded.calls)]
+    started = [part for part in parts if isinstance(part, ToolCallStarted)]
+    assert started == [
+        ToolCallStarted(index, call.name) for index, call in enumerate(recorded.calls)
+    ]
     assert sum(isinstance(part, Reclassified) for part in parts) <= 1
 
 

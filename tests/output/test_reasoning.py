@@ -87,8 +87,8 @@ CASES: dict[str, tuple[str, list[Token], str, str]] = {
 }
 
 
-def parts_of(begun: str, tokens: Sequence[Token]) -> Iterator[AnswerEvent]:
-    parser = ReasoningParser((OPEN, CLOSE), inside=begun == FORCED, bypassed=begun == BYPASSED)
+def parts_of(opening: str, tokens: Sequence[Token]) -> Iterator[AnswerEvent]:
+    parser = ReasoningParser((OPEN, CLOSE), inside=opening == FORCED, bypassed=opening == BYPASSED)
     for token in tokens:
         yield from (
             parser.feed(WORD, token) if isinstance(token, str) else parser.feed(token.id, "")
@@ -128,31 +128,31 @@ def cut(tokens: Sequence[Token], dice: random.Random | None) -> list[Token]:
     return result
 
 
-@pytest.mark.parametrize(("begun", "tokens", "reasoning", "answer"), CASES.values(), ids=CASES)
-def test_cases(begun: str, tokens: list[Token], reasoning: str, answer: str) -> None:
-    assert joined(parts_of(begun, tokens)) == (reasoning, answer)
+@pytest.mark.parametrize(("opening", "tokens", "reasoning", "answer"), CASES.values(), ids=CASES)
+def test_cases(opening: str, tokens: list[Token], reasoning: str, answer: str) -> None:
+    assert joined(parts_of(opening, tokens)) == (reasoning, answer)
 
 
-@pytest.mark.parametrize(("begun", "tokens", "reasoning", "answer"), CASES.values(), ids=CASES)
+@pytest.mark.parametrize(("opening", "tokens", "reasoning", "answer"), CASES.values(), ids=CASES)
 def test_any_cut_gives_the_same(
-    begun: str, tokens: list[Token], reasoning: str, answer: str
+    opening: str, tokens: list[Token], reasoning: str, answer: str
 ) -> None:
     dice = random.Random(3)
     for again in [cut(tokens, None), *(cut(tokens, dice) for _ in range(30))]:
-        assert joined(parts_of(begun, again)) == (reasoning, answer)
+        assert joined(parts_of(opening, again)) == (reasoning, answer)
 
 
 def test_random_streams_in_any_cut() -> None:
     dice = random.Random(4)
     pieces: list[Token] = [OPEN, CLOSE, " ", "\n", "a", "b c", "  d\n\n", "\n e", "好"]
-    for begun in (FORCED, FREE, BYPASSED) * 100:
+    for opening in (FORCED, FREE, BYPASSED) * 100:
         tokens = dice.choices(pieces, k=dice.randint(0, 12))
-        expected = joined(parts_of(begun, tokens))
+        expected = joined(parts_of(opening, tokens))
         assert all(text == text.strip() for text in expected)
         assert (
-            joined(parts_of(begun, cut(tokens, dice)))
+            joined(parts_of(opening, cut(tokens, dice)))
             == expected
-            == joined(parts_of(begun, cut(tokens, None)))
+            == joined(parts_of(opening, cut(tokens, None)))
         )
 
 
@@ -189,9 +189,9 @@ STATES: dict[str, tuple[str, list[Token], bool, bool]] = {
 }
 
 
-@pytest.mark.parametrize(("begun", "tokens", "thinking", "unsure"), STATES.values(), ids=STATES)
-def test_states(begun: str, tokens: list[Token], thinking: bool, unsure: bool) -> None:
-    parser = ReasoningParser((OPEN, CLOSE), inside=begun == FORCED, bypassed=begun == BYPASSED)
+@pytest.mark.parametrize(("opening", "tokens", "thinking", "unsure"), STATES.values(), ids=STATES)
+def test_states(opening: str, tokens: list[Token], thinking: bool, unsure: bool) -> None:
+    parser = ReasoningParser((OPEN, CLOSE), inside=opening == FORCED, bypassed=opening == BYPASSED)
     for token in tokens:
         list(parser.feed(WORD, token) if isinstance(token, str) else parser.feed(token.id, ""))
     assert (parser.is_reasoning, parser.is_uncertain) == (thinking, unsure)

@@ -39,7 +39,7 @@ def told(parser: ToolCallParser, tokens: Sequence[str]) -> list[list[object]]:
     return [list(parser.feed(IDS[t], "") if t in IDS else parser.feed(WORD, t)) for t in tokens]
 
 
-def begun(index: int, name: str) -> ToolCallStarted:
+def started(index: int, name: str) -> ToolCallStarted:
     return ToolCallStarted(index, name)
 
 
@@ -57,7 +57,7 @@ TYPED: dict[str, list[tuple[str, list[object]]]] = {
         (SEP, []),
         ("get_", []),
         ("time", []),
-        ("\n", [begun(0, "get_time")]),
+        ("\n", [started(0, "get_time")]),
         ("```", []),
         ("json", []),
         ("\n", []),
@@ -73,13 +73,13 @@ TYPED: dict[str, list[tuple[str, list[object]]]] = {
         (CALL, []),
         ("function", []),
         (SEP, []),
-        ("f\n```json\n[1]\n```", [begun(0, "f"), args(0, "[1]")]),
+        ("f\n```json\n[1]\n```", [started(0, "f"), args(0, "[1]")]),
         (CALL_END, []),
     ],
     "what looked like the fence's end": [
         (CALL, []),
         (SEP, []),
-        ("f\n```json\n", [begun(0, "f")]),
+        ("f\n```json\n", [started(0, "f")]),
         ("a\n```", [args(0, "a")]),
         ("b ``", [args(0, "\n```b")]),
         ("`c", [args(0, " ```c")]),
@@ -89,7 +89,7 @@ TYPED: dict[str, list[tuple[str, list[object]]]] = {
     "no fence": [
         (CALL, []),
         (SEP, []),
-        ("f\n", [begun(0, "f")]),
+        ("f\n", [started(0, "f")]),
         ("``", []),
         ("{}", [args(0, "``{}")]),
         (CALL_END, []),
@@ -98,17 +98,17 @@ TYPED: dict[str, list[tuple[str, list[object]]]] = {
         (CALL, []),
         (SEP, []),
         ("f", []),
-        (CALL, [begun(0, "f")]),
+        (CALL, [started(0, "f")]),
         (SEP, []),
         ("g", []),
-        (CALLS_END, [begun(1, "g")]),
+        (CALLS_END, [started(1, "g")]),
     ],
     "text around": [("a", []), (CALL, []), (CALL_END, []), ("b", []), (CALLS_END, []), ("c", [])],
     "a name without end": [
         (CALL, []),
         (SEP, []),
         (" " + "x" * 999, []),
-        ("\n", [begun(0, "x" * 256)]),
+        ("\n", [started(0, "x" * 256)]),
     ],
 }
 BARE: dict[str, list[tuple[str, list[object]]]] = {
@@ -117,21 +117,21 @@ BARE: dict[str, list[tuple[str, list[object]]]] = {
         (CALL, []),
         ("get_", []),
         ("time", []),
-        (SEP, [begun(0, "get_time")]),
+        (SEP, [started(0, "get_time")]),
         ('{"a"', [args(0, '{"a"')]),
         (":\n", [args(0, ":\n")]),
         ("```", [args(0, "```")]),
         (CALL_END, []),
         (CALL, []),
         ("f", []),
-        (SEP, [begun(1, "f")]),
+        (SEP, [started(1, "f")]),
         (CALL_END, []),
         (CALLS_END, []),
     ],
     "a second separator is nothing": [
         (CALL, []),
         ("f", []),
-        (SEP, [begun(0, "f")]),
+        (SEP, [started(0, "f")]),
         (SEP, []),
         ("1", [args(0, "1")]),
     ],

@@ -122,14 +122,16 @@ def test_a_thought_has_a_budget(served: Serving) -> None:
 
 
 def test_a_prefix_is_gone_on_with(served: Serving) -> None:
-    begun: dict[str, Any] = {"role": "assistant", "content": "The capital of", "prefix": True}
-    messages = [{"role": "user", "content": "capital of peru"}, begun]
+    prefilled: dict[str, Any] = {"role": "assistant", "content": "The capital of", "prefix": True}
+    messages = [{"role": "user", "content": "capital of peru"}, prefilled]
     body = {"messages": messages, "temperature": 0, "thinking": {"type": "disabled"}}
     assert (
         message(served.post("/beta/chat/completions", body).json())["content"].strip()
         == "Peru is Lima."
     )
-    begun["reasoning_content"] = "The user asks for the capital of Peru. I recall that it is Lima."
+    prefilled["reasoning_content"] = (
+        "The user asks for the capital of Peru. I recall that it is Lima."
+    )
     assert (
         message(served.post("/beta/chat/completions", {**body, "thinking": None}).json())[
             "content"

@@ -38,7 +38,7 @@ def read_slowly(
     server: Serving,
     body: dict[str, Any],
     found: list[str],
-    begun: threading.Event,
+    started: threading.Event,
     path: str = "/v1/completions",
 ) -> None:
     """Reads a stream into ``found``, which ends with why it ended."""
@@ -50,27 +50,27 @@ def read_slowly(
             for line in answer.iter_lines():
                 if line:
                     found.append(line)
-                    begun.set()
+                    started.set()
         found.append("ended")
     except httpx2.HTTPError as e:
         found.append(type(e).__name__)
-    begun.set()
+    started.set()
 
 
 def streams(server: Serving, count: int) -> tuple[list[list[str]], list[threading.Thread]]:
-    """So many endless streams, all of them begun."""
+    """So many endless streams, all of them started."""
     body = endless(server)
     found = []
     threads = []
-    begun = []
+    started = []
     for _ in range(count):
         found.append(list[str]())
-        begun.append(threading.Event())
+        started.append(threading.Event())
         threads.append(
-            threading.Thread(target=read_slowly, args=(server, body, found[-1], begun[-1]))
+            threading.Thread(target=read_slowly, args=(server, body, found[-1], started[-1]))
         )
         threads[-1].start()
-    for event in begun:
+    for event in started:
         assert event.wait(60)
     return found, threads
 

@@ -120,7 +120,7 @@ class ServedSession:
         server: The server that answers.
         prepared: The question.
         is_first: Whether nothing of the server's cache is used.
-        turn: The answer, once it has begun.
+        turn: The answer, once it has started.
     """
 
     server: RunningServer
@@ -139,7 +139,7 @@ class ServedSession:
             KeyboardInterrupt: Ctrl-C.
         """
         connection = HTTPConnection(self.server.host, self.server.port, timeout=CONNECT_TIMEOUT_S)
-        has_begun = False
+        has_started = False
         try:
             with closing(connection):
                 self._send(connection, text, seed)
@@ -148,11 +148,11 @@ class ServedSession:
                         self._finish(event["turn"])
                         return
                     for part in self._collect(event, seed):
-                        has_begun = True
+                        has_started = True
                         yield part
             raise EOFError
         except (OSError, HTTPException, EOFError, ValueError, LookupError, TypeError) as e:
-            if self.is_first and not has_begun:
+            if self.is_first and not has_started:
                 raise ServerUnavailableError from e
             raise EngineError(
                 "the dslocal serve that was answering went away", hint="--cold loads the model here"

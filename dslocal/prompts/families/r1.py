@@ -2,7 +2,7 @@
 
 Prompt: the chat_template in R1's tokenizer_config.json. Settings and rules: the model card's "Usage
 Recommendations": temperature 0.5-0.7 (0.6), no system prompt, the directive on mathematics, every
-output begun with ``<think>\\n``. A system prompt, where there is one, goes in front of the first
+output started with ``<think>\\n``. A system prompt, where there is one, goes in front of the first
 user message.
 """
 

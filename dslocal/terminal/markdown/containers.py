@@ -30,7 +30,7 @@ class OpenContainer:
         container: What the pieces inside of it name; None for a list, which only its items know.
         is_emitted: Whether a piece inside of it has been given out.
         indent: Columns before an item's content.
-        is_empty: Whether nothing has begun inside of it.
+        is_empty: Whether nothing has started inside of it.
         has_gap: Whether a blank line was before it.
         style: A list's bullet, or what ends its numbers.
         number: A list's next number.

@@ -24,9 +24,9 @@ from support.prompts.dialogues import (
     TURNS,
     WEATHER,
     assistant,
-    begun,
     calling,
     output,
+    prefilled,
     system,
     user,
 )
@@ -181,7 +181,7 @@ PROMPTS = {
     "the title task": (
         "v4-0731",
         FORCED,
-        [Message("user", "c", task="title"), begun("T")],
+        [Message("user", "c", task="title"), prefilled("T")],
         f"{B}{U}c<｜title｜>T",
     ),
     "results beside a question": (
@@ -193,13 +193,13 @@ PROMPTS = {
     "an answer goes on in its reasoning": (
         "v4",
         FORCED,
-        [user("a"), begun("", "First,")],
+        [user("a"), prefilled("", "First,")],
         f"{B}{U}a{A}<think>First,",
     ),
     "an answer goes on after its reasoning": (
         "v4",
         FORCED,
-        [user("a"), begun("b", "First,")],
+        [user("a"), prefilled("b", "First,")],
         f"{B}{U}a{A}<think>First,</think>b",
     ),
     "V3.2's results": (

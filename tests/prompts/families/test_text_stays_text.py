@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.prompts.dialogues import TOKYO, assistant, begun, calling, output, system, user
+from support.prompts.dialogues import TOKYO, assistant, calling, output, prefilled, system, user
 
 from dslocal.engine import LlamaModel
 from dslocal.errors import UnsupportedModelError
@@ -87,7 +87,7 @@ def as_answer(family: Family, text: str) -> list[Segment]:
 
 
 def as_prefix(family: Family, text: str) -> list[Segment]:
-    return family.render([user("a"), begun(text or "b", reasoning=text)])
+    return family.render([user("a"), prefilled(text or "b", reasoning=text)])
 
 
 def as_calls(family: Family, text: str) -> list[Segment]:

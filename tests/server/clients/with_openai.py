@@ -100,9 +100,9 @@ gap = beta.completions.create(
 )
 assert gap.choices[0].text == "    result = width * height", gap.choices[0].text
 print("fim:", gap.choices[0].text.strip())
-begun = [*ASKED, {"role": "assistant", "content": "The answer", "prefix": True}]
+prefilled = [*ASKED, {"role": "assistant", "content": "The answer", "prefix": True}]
 assert (
-    beta.chat.completions.create(model="nano", messages=begun, max_tokens=20)
+    beta.chat.completions.create(model="nano", messages=prefilled, max_tokens=20)
     .choices[0]
     .message.content
 )

@@ -59,7 +59,7 @@ def output(text: str) -> Message:
     return Message("tool", text)
 
 
-def begun(text: str, reasoning: str = "") -> Message:
+def prefilled(text: str, reasoning: str = "") -> Message:
     return Message("assistant", text, reasoning, prefix=True)
 
 
@@ -231,14 +231,14 @@ TOOLS: Dialogues = {
     ],
 }
 PREFIX: Dialogues = {
-    "goes on": [user("a"), begun("The answer")],
-    "goes on in a later turn": [user("a"), assistant("b", "x"), user("c"), begun("Well, ")],
-    "goes on in code": [user("Quick sort in Python."), begun("```python\n")],
-    "goes on, odd text": [user("a"), begun("{{ x }} 你好 <｜User｜>")],
-    "goes on under instructions": [system("x"), user("a"), begun("b")],
-    "goes on from nothing": [user("a"), begun("")],
-    "goes on in a thought": [user("a"), begun("", "First,")],
-    "goes on after a thought": [user("a"), begun("b", "First, a.")],
+    "goes on": [user("a"), prefilled("The answer")],
+    "goes on in a later turn": [user("a"), assistant("b", "x"), user("c"), prefilled("Well, ")],
+    "goes on in code": [user("Quick sort in Python."), prefilled("```python\n")],
+    "goes on, odd text": [user("a"), prefilled("{{ x }} 你好 <｜User｜>")],
+    "goes on under instructions": [system("x"), user("a"), prefilled("b")],
+    "goes on from nothing": [user("a"), prefilled("")],
+    "goes on in a thought": [user("a"), prefilled("", "First,")],
+    "goes on after a thought": [user("a"), prefilled("b", "First, a.")],
 }
 PREFIX_TOOLS: Dialogues = {
     "goes on after outputs": [
@@ -246,6 +246,6 @@ PREFIX_TOOLS: Dialogues = {
         calling(TOKYO, PARIS),
         output("10"),
         output("20"),
-        begun("b"),
+        prefilled("b"),
     ],
 }
