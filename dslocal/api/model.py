@@ -111,7 +111,8 @@ def load(
         from dslocal.engine import LlamaModel, loader
 
         def open_model(planned: Plan) -> LlamaModel:
-            return LlamaModel(path, planned.load_config, on_progress=on_progress)
+            config = planned.load_config
+            return LlamaModel(path, config, header=header, on_progress=on_progress)
 
         context = stack.enter_context(
             loader.open_context(path, header, chosen, open_model, on_notice or _log)

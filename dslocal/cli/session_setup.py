@@ -150,7 +150,7 @@ def open_context(file: ModelFile, chosen: Overrides) -> Iterator[LlamaContext]:
         file.path,
         file.header,
         chosen,
-        lambda planned: load_model(file.path, planned.load_config),
+        lambda planned: load_model(file.path, planned.load_config, header=file.header),
         notify,
     ) as context:
         remember_loaded(file.path)
@@ -165,13 +165,22 @@ def remember_loaded(path: Path) -> None:
 
 
 def load_model(
-    path: Path, load_config: LoadConfig | None = None, *, vocab_only: bool = False
+    path: Path,
+    load_config: LoadConfig | None = None,
+    *,
+    header: GgufHeader | None = None,
+    vocab_only: bool = False,
 ) -> LlamaModel:
-    """Load the model at ``path``, with a line on a terminal's stderr while a large one loads."""
+    """Load the model at ``path``, with a line on a terminal's stderr while a large one loads.
+
+    Arguments and errors are those of :class:`.LlamaModel`.
+    """
     from dslocal.engine import LlamaModel
 
     with _loading_progress(path.name) as report:
-        return LlamaModel(path, load_config, vocab_only=vocab_only, on_progress=report)
+        return LlamaModel(
+            path, load_config, header=header, vocab_only=vocab_only, on_progress=report
+        )
 
 
 @contextmanager

@@ -55,6 +55,7 @@ class LlamaModel:
         path: Path,
         load_config: LoadConfig | None = None,
         *,
+        header: GgufHeader | None = None,
         vocab_only: bool = False,
         on_progress: Callable[[float], None] | None = None,
     ) -> None:
@@ -63,6 +64,8 @@ class LlamaModel:
         Args:
             path: A GGUF file, or the first part of one that is split.
             load_config: Where the weights go; None for the CPU.
+            header: The model's header, with the tensors of all parts, where it has been read
+                already.
             vocab_only: Load no weights.
             on_progress: Receives the share that is loaded.
 
@@ -73,7 +76,7 @@ class LlamaModel:
             KeyboardInterrupt: on Ctrl-C.
         """
         self.path = path
-        self.header: GgufHeader = read_parts(path)[1]
+        self.header: GgufHeader = header or read_parts(path)[1]
         _refuse_duplicate_tokens(self.header, path)
         self._low: ModuleType = libraries.require()
         llama_log.capture()

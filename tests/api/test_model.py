@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import dslocal
+from dslocal.gguf import header
 
 SUM = "What is 47 × 86?"
 SCHEMA = {
@@ -48,6 +49,20 @@ def test_an_answer(loaded: dslocal.Model) -> None:
     assert 0 < usage.reasoning_tokens < usage.completion_tokens
     assert 0 <= usage.cached_tokens < usage.prompt_tokens
     assert answer.timings.decode > 0
+
+
+def test_a_header_is_parsed_once(nano: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed = []
+
+    def parse_and_note(*args: Any, **options: Any) -> header.GgufHeader:
+        parsed.append(args)
+        return parse(*args, **options)
+
+    parse = header.parse_header
+    monkeypatch.setattr(header, "parse_header", parse_and_note)
+    with dslocal.load(nano, n_ctx=512) as model:
+        assert model.ask(SUM, seed=1, max_tokens=1).text == ""
+    assert len(parsed) == 1
 
 
 def test_a_seed_replays(loaded: dslocal.Model) -> None:

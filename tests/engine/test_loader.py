@@ -299,9 +299,9 @@ def test_options_reach_the_engine(
     seen: list[LoadConfig] = []
     real = session_setup.load_model
 
-    def load(path: Path, load_config: LoadConfig) -> LlamaModel:
+    def load(path: Path, load_config: LoadConfig, **named: Any) -> LlamaModel:
         seen.append(load_config)
-        return real(path, load_config)
+        return real(path, load_config, **named)
 
     monkeypatch.setattr(session_setup, "load_model", load)
     done = elsewhere.inside("ask", "--json", "capital of peru", "--seed", "1", *args)

@@ -21,7 +21,7 @@ def print_dry_run(prepared: PreparedQuestion, options: AskOptions) -> None:
     """
     settings = _settings(prepared, options)
     file = prepared.file
-    with session_setup.load_model(file.path, vocab_only=True) as model:
+    with session_setup.load_model(file.path, header=file.header, vocab_only=True) as model:
         ids = prompts.encode(prepared.prompt, model)
         bias = settings.get("logit_bias")
         if bias:  # by token id, as it is applied

@@ -100,7 +100,9 @@ class BenchmarkRun:
         report("loading")
         began = time.perf_counter()
         with (
-            session_setup.load_model(self.file.path, self.load_config) as model,
+            session_setup.load_model(
+                self.file.path, self.load_config, header=self.file.header
+            ) as model,
             LlamaContext(model, self.load_config) as context,
         ):
             self._figure("load").runs.append(time.perf_counter() - began)
