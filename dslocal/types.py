@@ -16,7 +16,7 @@ class FileRange(NamedTuple):
 
 
 class FinishReason(Enum):
-    """Why a generation ended, in the words of OpenAI's API, and ``interrupted`` for Ctrl-C."""
+    """Why a generation ended, as OpenAI's API names it, and ``interrupted`` for Ctrl-C."""
 
     STOP = "stop"
     LENGTH = "length"

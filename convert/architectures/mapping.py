@@ -181,7 +181,7 @@ class Architecture:
     Attributes:
         arch: llama.cpp's name of it, such as ``deepseek2``.
         accepts: The class names in config.json.
-        models: The models that it is for, in words for the user.
+        models: The models that it is for, as the user reads them.
         metadata: Takes the configuration, returns the GGUF keys in order; a key that starts with a
             dot gets the architecture's name in front.
         tensors: Takes the source and whether MTP layers are kept, returns the GGUF tensors.

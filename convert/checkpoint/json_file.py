@@ -43,7 +43,7 @@ def read_json(source: Source, file: str) -> dict[str, Any]:
 
 
 def _not_json(data: bytes, file: str, error: Exception) -> CheckpointError:
-    """Return the error for a file that is not JSON, by what it is where that can be told."""
+    """Return the error for a file that is not JSON, by what it is if that can be recognised."""
     kind = content_kind(data[:HEAD_BYTES], len(data))
     if kind is None or kind.what.startswith("JSON"):
         return CheckpointError(f"is not valid JSON ({error})", file=file)

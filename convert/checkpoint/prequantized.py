@@ -206,7 +206,7 @@ def _refusal(
 
 
 def _original(config: Config, name: str, source: Source | None) -> str:
-    """Return the repository, or else the name, of what was quantized; empty where nothing tells."""
+    """Return the repository, or else the name, of what was quantized; empty if nothing names it."""
     for text in (*_base_models(config), *_readme_base(source)):
         if _REPOSITORY.fullmatch(text) and not _MARK.search(text):
             return text

@@ -318,7 +318,7 @@ def display_name(path: Path) -> str:
 def _remove_outdated(checkpoint: LocalCheckpoint, current: Path) -> None:
     """Delete what other versions of a checkpoint that ships were converted to.
 
-    This installation cannot use it: its name tells the state of the checkpoint it was made from.
+    This installation cannot use it: its name holds the state of the checkpoint it was made from.
     """
     for other in cached_conversions():
         is_same_model = (other.name, other.quant) == (checkpoint.name, checkpoint.quant)
@@ -336,7 +336,7 @@ def remember_last_used(model: str) -> None:
 def lasting_name(model: str) -> str:
     """Return what means the same model in every folder: a name as it is, a path from the root on.
 
-    Links stay: the parts of a split model are told by their names, which a cache's blobs lack.
+    Links stay: the parts of a split model are found by their names, which a cache's blobs lack.
     """
     if _is_known_name(model):
         return model

@@ -104,7 +104,7 @@ class Session:
 
     @property
     def is_unfinished(self) -> bool:
-        """Return whether the last answer was cut, so that :meth:`continue_answer` can go on."""
+        """Return whether the last answer was cut, so that :meth:`continue_answer` works."""
         return bool(self.history) and bool(self.history[-1].cut)
 
     def prompt(self, text: str) -> list[Segment]:

@@ -112,7 +112,7 @@ def nearest_existing(path: Path) -> Path:
 
 
 def free_bytes(path: Path) -> int | None:
-    """Return the bytes that are free on the disk of ``path``; None where that cannot be told."""
+    """Return the bytes that are free on the disk of ``path``; None if that is unknown."""
     try:
         return shutil.disk_usage(nearest_existing(path)).free
     except OSError:

@@ -117,7 +117,7 @@ class ModelSwitch:
         except DslocalError as e:
             notify(
                 f"{e}: {old.name} cannot be loaded again either, so this ends; "
-                "dslocal chat --resume goes on"
+                "dslocal chat --resume continues"
             )
             raise EOFError from None
 

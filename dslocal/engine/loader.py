@@ -119,7 +119,7 @@ def _load_or_retry(
         if smaller is None:
             raise
         step = smaller.gave_up[-1].what if smaller.gave_up else "less"
-        notify(f"{e}; going on with {step}")
+        notify(f"{e}; continuing with {step}")
     return _load(smaller, load)
 
 

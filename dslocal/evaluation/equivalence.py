@@ -35,8 +35,7 @@ class Vote:
     """What most of several samples answered.
 
     Attributes:
-        answer: The answer of the majority, in the words of the first sample that gave it; None
-            without a majority.
+        answer: The answer of the majority, as the first sample wrote it; None without a majority.
         votes: How many samples gave the answer that most gave.
         total: How many samples there were, with an answer or without.
     """

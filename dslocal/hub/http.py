@@ -88,7 +88,7 @@ def get_range(
 
 
 def content_length(url: str, headers: Mapping[str, str]) -> int | None:
-    """Return a file's size as a HEAD request tells it; None where it does not."""
+    """Return a file's size from the response to a HEAD request; None if it is not there."""
     response = session().head(
         url,
         headers={**headers, "Accept-Encoding": "identity"},

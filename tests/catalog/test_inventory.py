@@ -244,7 +244,7 @@ def test_the_good_entry_of_the_table_is_read(fresh: Path) -> None:
         assert catalog.installed_models() == [entry()]
 
 
-def test_what_is_no_file_is_no_entry(fresh: Path, tmp_path: Path) -> None:
+def test_what_is_not_a_file_is_not_an_entry(fresh: Path, tmp_path: Path) -> None:
     catalog.add_installed(entry())
     real = entries(fresh) / "r1@q4_k_m.json"
     real.rename(tmp_path / "real.json")

@@ -82,13 +82,13 @@ def test_what_is_unknown_is_refused_with_what_is_known(fresh: Path, name: str) -
 @pytest.mark.parametrize(
     ("name", "complaint"), [("a" * 5000, "too long"), ("~nobody-at-all/x", "home directory")]
 )
-def test_what_is_no_path_is_not_found_either(fresh: Path, name: str, complaint: str) -> None:
+def test_what_is_not_a_path_is_not_found_either(fresh: Path, name: str, complaint: str) -> None:
     with pytest.raises(NotFoundError, match=complaint) as caught:
         resolve.resolve_model(name)
     assert len(str(caught.value)) < 200
 
 
-def test_a_folder_that_is_no_checkpoint(fresh: Path, tmp_path: Path) -> None:
+def test_a_folder_that_is_not_a_checkpoint(fresh: Path, tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match=r"config\.json"):
         resolve.resolve_model(str(tmp_path))
 
@@ -229,7 +229,7 @@ def test_what_is_gone_is_forgotten(fresh: Path, nano: Path) -> None:
     "content",
     ["", "{", "[]", "{}", '{"model": 3}', '{"model": null}', '{"model": "gone"}', "\udcff"],
 )
-def test_a_damaged_memory_is_no_memory(fresh: Path, content: str) -> None:
+def test_a_damaged_memory_counts_as_empty(fresh: Path, content: str) -> None:
     (fresh / "state").mkdir(parents=True)
     (fresh / "state" / "last-model.json").write_text(
         content, encoding="utf-8", errors="surrogateescape"

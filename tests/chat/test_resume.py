@@ -1,5 +1,5 @@
-"""Proves on the real nano that an answer that was cut, anywhere, is gone on with as if it had not
-been, and what cannot be is named.
+"""Proves on the real nano that an answer that was cut, anywhere, continues as if it had not been
+cut, and that what cannot continue is named.
 """
 
 from __future__ import annotations
@@ -130,8 +130,8 @@ def test_after_a_restart(model: LlamaModel) -> None:
 
 
 def test_by_its_text_where_the_tokens_are_of_no_use(context: LlamaContext) -> None:
-    """Proves that tokens which do not spell the answer are not believed, and its text is gone on
-    with, in thought and answer.
+    """Proves that tokens which do not spell the answer are ignored, and that its text continues, in
+    thought and answer.
     """
     complete = whole(context, CALM)
     assert complete.turn is not None
@@ -204,7 +204,7 @@ def test_a_full_context_lets_old_turns_go_first(model: LlamaModel) -> None:
 
 
 def test_the_way_it_began_is_kept(context: LlamaContext) -> None:
-    """Proves that switching thinking between does not change the answer that is gone on with."""
+    """Proves that switching thinking between does not change the answer that continues."""
     complete = whole(context, CALM)
     talk = cut_after(context, CALM, 20)
     talk.thinking = Thinking.BYPASSED

@@ -135,7 +135,7 @@ def test_a_small_max_tokens_needs_little_room(model: LlamaModel) -> None:
         assert (talk.turn.completion_tokens, talk.turn.finish_reason) == (4, FinishReason.LENGTH)
 
 
-def test_an_answer_cut_short_is_told_again_and_a_thought_alone_is_not(
+def test_an_answer_cut_short_is_rendered_again_and_reasoning_alone_is_not(
     context: LlamaContext,
 ) -> None:
     talk = session(context)
@@ -172,7 +172,7 @@ def test_the_seed_replays_an_answer(model: LlamaModel) -> None:
     assert len({thought(seed) for seed in range(5)}) == 5
 
 
-def test_progress_of_the_prompt_is_told(context: LlamaContext) -> None:
+def test_progress_of_the_prompt_is_reported(context: LlamaContext) -> None:
     reports: list[tuple[int, int]] = []
     talk = session(context, CALM.with_value("max_tokens", 1, "test"))
     list(talk.stream("47 " * 400, 1, on_prefill=lambda done, total: reports.append((done, total))))

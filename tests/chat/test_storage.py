@@ -103,8 +103,8 @@ def test_what_changes_is_appended(fresh: Path) -> None:
     assert load_conversation(saved.file).model == "other"
 
 
-def test_a_torn_last_line_is_no_line() -> None:
-    """Proves that a file cut anywhere gives the lines that are whole, and that going on with it
+def test_a_torn_last_line_is_ignored() -> None:
+    """Proves that a file cut anywhere gives the lines that are whole, and that continuing it
     leaves no torn line behind.
     """
     saved = written(closed=False)
@@ -246,7 +246,7 @@ CONTENTS = [
 
 
 @pytest.mark.parametrize("content", CONTENTS, ids=lambda content: repr(content)[:20])
-def test_what_is_no_conversation_is_named(content: bytes) -> None:
+def test_what_is_not_a_conversation_is_named(content: bytes) -> None:
     """Proves the same of files that are something else."""
     saved = written()
     saved.file.write_bytes(content)

@@ -68,7 +68,7 @@ def test_stdin_is_read_once(run: Run, args: list[str], said: str) -> None:
     assert said in done.stderr.decode()
 
 
-def test_a_file_alone_is_no_question(run: Run) -> None:
+def test_a_file_alone_is_not_a_question(run: Run) -> None:
     done = run.inside("ask", "-f", "-", stdin=CONTENT)
     assert done.returncode == 2
     assert b"a file is not a question" in done.stderr

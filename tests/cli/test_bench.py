@@ -210,7 +210,7 @@ def test_what_cannot_be_compared_with_is_refused_before_measuring(
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"\xff\xfe", b"[" * 200_000, b" " * (5 << 20)])
-def test_what_is_no_json_is_refused(run: Run, tmp_path: Path, data: bytes) -> None:
+def test_what_is_not_json_is_refused(run: Run, tmp_path: Path, data: bytes) -> None:
     (tmp_path / "old.json").write_bytes(data)
     done = run.inside(*QUICK, "--compare", tmp_path / "old.json")
     assert (

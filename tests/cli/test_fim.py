@@ -97,7 +97,7 @@ def test_errors(run: Run, name: str) -> None:
     assert done.stderr.count(b"\n") == 1
 
 
-def test_reasoning_is_no_code(run: Run, area: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reasoning_is_not_code(run: Run, area: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A model that answers in place of filling the gap writes nothing into the code."""
 
     def reason(turn: Turn, *_: object, **__: object) -> Iterator[str]:

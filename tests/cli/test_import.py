@@ -193,7 +193,7 @@ REFUSED: list[tuple[str, bytes, int, str]] = [
 
 
 @pytest.mark.parametrize(("name", "content", "code", "words"), REFUSED)
-def test_what_is_no_model_of_deepseeks(
+def test_what_is_not_a_model_of_deepseeks(
     here: Run, tmp_path: Path, name: str, content: bytes, code: int, words: str
 ) -> None:
     (tmp_path / name).write_bytes(content)

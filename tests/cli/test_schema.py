@@ -86,7 +86,7 @@ def samples_of(run: Run, schema: Path) -> list[dict[str, dict[str, int]]]:
     return found
 
 
-def test_a_cut_answer_is_none(run: Run, schema: Path) -> None:
+def test_a_cut_answer_is_not_valid(run: Run, schema: Path) -> None:
     done = run.inside("ask", "--schema", schema, "--no-think", "--max-tokens", "3", QUESTION)
     assert (done.returncode, done.stdout) == (5, b"")
     assert b"cut after 3 tokens" in done.stderr

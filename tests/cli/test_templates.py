@@ -228,7 +228,7 @@ BAD: list[tuple[str, Any, str]] = [
 
 
 @pytest.mark.parametrize(("name", "table", "said"), BAD, ids=lambda value: ascii(value)[:30])
-def test_a_table_that_is_no_template(name: str, table: Any, said: str) -> None:
+def test_a_table_that_is_not_a_template(name: str, table: Any, said: str) -> None:
     with pytest.raises(UsageError) as raised:
         prompts.parse_template(name, table, "config.toml")
     assert said in str(raised.value)

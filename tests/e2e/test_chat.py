@@ -163,7 +163,7 @@ def test_a_conversation_is_gone_on_with(own: Run) -> None:
     states = list((own.home / "state" / "sessions").glob("*.kv"))
     assert [stat.S_IMODE(file.stat().st_mode) for file in states] == [0o600]
     shown, prompt, cached = left(own, "--resume", question="Now add 5 to that.")
-    assert "going on with the conversation of" in shown
+    assert "continuing the conversation of" in shown
     assert "4047" in shown
     assert prompt - cached < 40  # the new question
     states[0].write_bytes(b"damaged")
@@ -201,7 +201,7 @@ def test_first_use(own: Run) -> None:
         (saved,) = (own.home / "state" / "sessions").glob("*.jsonl")
         assert stat.S_IMODE(saved.stat().st_mode) == 0o600
         with Screen([str(BINARY), "chat", "--resume"], own.env()) as other:  # two at once
-            other.wait_for("is open in another terminal: this goes on with a copy")
+            other.wait_for("is open in another terminal: this chat continues with a copy")
             assert FIRST_USE[0] not in other.wait_for(READY)
             ask(other, "capital of france")
             say(other, "/exit")
@@ -216,7 +216,7 @@ def test_first_use(own: Run) -> None:
         [f"--resume={saved.stem}"],
     ):
         with Screen([str(BINARY), "chat", *args], own.env()) as chat:
-            chat.wait_for("going on with the conversation of")
+            chat.wait_for("continuing the conversation of")
             chat.wait_for("2 questions")
             chat.wait_for(READY)
             chat.press(CTRL_D)
@@ -256,8 +256,8 @@ def test_answer_now_and_typing_ahead(chat: Screen) -> None:
 
 
 def test_a_cut_answer_goes_on_after_a_restart(own: Run) -> None:
-    """Proves that an answer cut in its thought is there after a restart, marked, and is gone on
-    with to the right end.
+    """Proves that an answer cut in its thought is there after a restart, marked, and continues to
+    the right end.
     """
     with Screen([str(BINARY), "chat"], own.env()) as chat:
         for line in ("/set temperature 0", "/set max_tokens 60"):
@@ -268,7 +268,7 @@ def test_a_cut_answer_goes_on_after_a_restart(own: Run) -> None:
         chat.wait_for(READY)
         chat.process.kill()
     with Screen([str(BINARY), "chat", "--resume"], own.env()) as chat:
-        chat.wait_for("the last answer was cut (/continue goes on with it)")
+        chat.wait_for("the last answer was cut (/continue resumes it)")
         chat.wait_for(READY)
         say(chat, "/set temperature 0")
         chat.wait_for(READY)

@@ -170,7 +170,7 @@ def test_leaving_a_generation_early_leaves_the_context_sound(
     assert answer(context, ids_of(model))[0].endswith("4042.")
 
 
-def test_in_a_thread_there_is_no_ctrl_c_but_all_else_works(
+def test_a_thread_gets_no_ctrl_c_but_all_else_works(
     model: LlamaModel, context: LlamaContext
 ) -> None:
     came: list[str] = []

@@ -234,7 +234,7 @@ def test_model_and_context_are_closed(elsewhere: Run, nano: Path, header: GgufHe
 
 
 @pytest.mark.parametrize("error", [OutOfMemoryError, EngineError, KeyboardInterrupt])
-def test_the_model_is_closed_when_there_is_no_context(
+def test_the_model_is_closed_if_its_context_fails(
     elsewhere: Run,
     here: Become,
     monkeypatch: pytest.MonkeyPatch,

@@ -181,7 +181,7 @@ def test_logits_are_left_as_they_are() -> None:
 
 @pytest.mark.parametrize("logits", [[np.nan, 1.0], [1.0, np.inf], [-np.inf, -np.inf]], ids=str)
 @pytest.mark.parametrize("temperature", [0, 1])
-def test_logits_that_are_no_numbers(logits: list[float], temperature: float) -> None:
+def test_logits_that_are_not_numbers(logits: list[float], temperature: float) -> None:
     with pytest.raises(EngineError, match="the model's logits are not numbers"):
         Sampler(temperature, 0.95, 1).sample(np.array(logits, np.float32))
 

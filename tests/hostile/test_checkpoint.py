@@ -279,7 +279,7 @@ def test_links_within_the_folder_are_fine(copy: Callable[[str], Path], tmp_path:
     assert (tmp_path / "x.gguf").read_bytes() == (tmp_path / "plain.gguf").read_bytes()
 
 
-def test_a_folder_whose_name_is_no_text(copy: Callable[[str], Path], tmp_path: Path) -> None:
+def test_a_folder_whose_name_is_not_text(copy: Callable[[str], Path], tmp_path: Path) -> None:
     folder = copy("llama").rename(tmp_path / "a\udcffb")  # the byte 0xff
     convert_to(folder, tmp_path / "x.gguf")
     assert read_header(tmp_path / "x.gguf").text("general.name") == "a\ufffdb"

@@ -49,7 +49,7 @@ def test_refused_in_time(run: Run, toml: str, said: str) -> None:
     assert time.process_time() - began < 10
 
 
-def test_dots_in_texts_are_no_key(run: Run) -> None:
+def test_dots_in_texts_are_not_keys(run: Run) -> None:
     file = run.home / "config" / "config.toml"
     file.parent.mkdir(exist_ok=True)
     dots = ".".join("a" * 100)

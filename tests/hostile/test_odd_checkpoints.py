@@ -660,9 +660,9 @@ IDS: list[tuple[Any, int | None, bool]] = [
 
 
 @pytest.mark.parametrize("role", ["bos", "eos", "pad", "unk"])
-@pytest.mark.parametrize(("value", "token", "is_told"), IDS, ids=lambda value: f"{value!r:.20}")
+@pytest.mark.parametrize(("value", "token", "warns"), IDS, ids=lambda value: f"{value!r:.20}")
 def test_ids_that_mean_none_are_left_out(
-    role: str, value: Any, token: int | None, is_told: bool, copy: Callable[[str], Path]
+    role: str, value: Any, token: int | None, warns: bool, copy: Callable[[str], Path]
 ) -> None:
     folder = copy("llama")
     several(config(**{f"{role}_token_id": value}), in_json(SETTINGS, put(f"{role}_token", ...)))(
@@ -671,7 +671,7 @@ def test_ids_that_mean_none_are_left_out(
     plan = planned(folder)
     name = {"pad": "padding", "unk": "unknown"}.get(role, role)
     assert dict(plan.outputs[0].metadata).get(f"tokenizer.ggml.{name}_token_id") == token
-    assert any(f"{role}_token_id" in warning for warning in plan.warnings) == is_told
+    assert any(f"{role}_token_id" in warning for warning in plan.warnings) == warns
 
 
 def mtp_tensors(folder: Path) -> list[str]:

@@ -219,7 +219,7 @@ def test_redirects_without_end(hub: LocalHub) -> None:
 
 
 @pytest.mark.parametrize("body", [b"<html>", b'["a"]', b"null", b"\xff\xfe", b'{"siblings": [1]}'])
-def test_an_api_that_is_none(hub: LocalHub, body: bytes) -> None:
+def test_an_api_that_makes_no_sense(hub: LocalHub, body: bytes) -> None:
     hub.fault("/api/models/*", "body", body=body)
     assert ask(f"{hub.url}/api/models/{REPO}").body == body
     hub.fault("/api/models/*", "body", body=body)

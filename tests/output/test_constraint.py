@@ -269,7 +269,7 @@ FILES: list[tuple[bytes, str]] = [
 
 
 @pytest.mark.parametrize(("data", "why"), FILES, ids=lambda value: str(value[:40]))
-def test_a_file_that_is_no_schema(tmp_path: Path, data: bytes, why: str) -> None:
+def test_a_file_that_is_not_a_schema(tmp_path: Path, data: bytes, why: str) -> None:
     file = tmp_path / "schema.json"
     file.write_bytes(data)
     with pytest.raises(UsageError, match=why) as caught:

@@ -151,7 +151,7 @@ def test_mere_text_calls_nothing(said: str, text: str) -> None:
         assert (turn.text, turn.calls) == (text, [])
 
 
-def test_a_call_that_is_cut_off_is_told_as_far_as_it_came() -> None:
+def test_a_call_that_is_cut_off_is_reported_as_far_as_it_came() -> None:
     answer = answer_of("v4", "t", CALLS[:1])
     turn = read("v4", answer[: answer.index(PlainText("Rome")) + 1], None)
     assert turn.calls == [ToolCall("get_weather", '{"city": "Rome')]

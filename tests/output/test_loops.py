@@ -76,7 +76,7 @@ LEGITIMATE = {
 
 
 @pytest.mark.parametrize("name", LEGITIMATE)
-def test_what_repeats_on_purpose_is_none(name: str) -> None:
+def test_what_repeats_on_purpose_is_not_a_loop(name: str) -> None:
     detector, _ = fed(LEGITIMATE[name])
     assert detector.found is None
 

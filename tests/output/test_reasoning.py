@@ -166,7 +166,7 @@ def test_nothing_is_held_back_but_white_space() -> None:
     assert list(parser.feed(WORD, "c")) == [Text("c")]
 
 
-def test_a_missing_opening_tag_is_told_once() -> None:
+def test_a_missing_opening_tag_is_reported_once() -> None:
     parts = list(parts_of(FREE, ["a", CLOSE, "b", CLOSE, "c"]))
     assert [part for part in parts if isinstance(part, Reclassified)] == [Reclassified()]
     assert parts.index(Reclassified()) == 1

@@ -119,7 +119,7 @@ SEEN: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("values", SEEN.values(), ids=SEEN)
-def test_the_sampler_is_told(model: LlamaModel, values: dict[str, Any]) -> None:
+def test_the_sampler_receives_all(model: LlamaModel, values: dict[str, Any]) -> None:
     """Every setting changes what is drawn from logits that hardly prefer any token, of which the
     prompt has the likeliest.
     """

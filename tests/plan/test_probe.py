@@ -87,7 +87,7 @@ def test_macos_never_has_more_than_it_has() -> None:
     assert (probe_machine(boasting).ram, probe_machine(boasting).available) == (2 * GIB, 2 * GIB)
 
 
-def test_no_limit_is_no_size() -> None:
+def test_no_limit_is_not_a_size() -> None:
     runner = linux("v1 without limits")
     blind = dataclasses.replace(
         runner, files={k: v for k, v in runner.files.items() if k != "/proc/meminfo"}, ram=None

@@ -335,7 +335,7 @@ def test_refused(
         ("/dev/null/x", "cannot be read: Not a directory"),
     ],
 )
-def test_what_is_no_file(path: str, complaint: str) -> None:
+def test_what_is_not_a_file(path: str, complaint: str) -> None:
     with pytest.raises(UsageError, match=complaint):
         attach_files([Path(path)], "q")
 

@@ -249,7 +249,7 @@ def test_a_name_that_says_nothing_leaves_its_parts_and_its_origin(
         )
 
 
-def test_what_is_made_from_a_base_model_is_none() -> None:
+def test_what_is_made_from_a_base_model_is_not_one() -> None:
     taken = recognise_family(altered(R1, name="Tuned", base_model__0__name="DeepSeek V3.1 Base"))
     assert (taken.family.name, taken.why[: len(CARE)]) == ("r1", CARE)
 

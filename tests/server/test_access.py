@@ -116,7 +116,7 @@ def test_an_allowed_page_may_ask_beforehand(guarded: Serving) -> None:
     )
 
 
-def test_nothing_secret_is_logged_and_open_webui_is_told_how(guarded: Serving, home: Path) -> None:
+def test_nothing_secret_is_logged_and_open_webui_is_explained(guarded: Serving, home: Path) -> None:
     guarded.http.post(
         "/v1/chat/completions", json=ASKED, headers={"Authorization": f"Bearer {KEY}"}
     )
@@ -155,8 +155,9 @@ def test_what_is_refused(run: Run, options: list[str], code: int, said: str) -> 
 @pytest.mark.parametrize(
     ("mode", "content", "said"),
     [(0o644, KEY, "others can read it"), (0o600, "short", "8 characters or more")],
+    ids=["readable by others", "too few characters"],
 )
-def test_a_key_that_is_none(run: Run, tmp_path: Path, mode: int, content: str, said: str) -> None:
+def test_an_invalid_key(run: Run, tmp_path: Path, mode: int, content: str, said: str) -> None:
     file = tmp_path / "key"
     file.write_text(content)
     file.chmod(mode)
@@ -226,7 +227,7 @@ def test_others_are_served_while_bodies_are_slow(served: Serving) -> None:
     ],
     ids=range(7),
 )
-def test_what_is_no_http(served: Serving, data: bytes) -> None:
+def test_what_is_not_http(served: Serving, data: bytes) -> None:
     assert served.raw(data, timeout=3)[9:12] in (b"400", b"403", b"431", b"")
     assert served.http.get("/health").status_code == 200
 

@@ -177,7 +177,7 @@ def test_a_prompt_that_does_not_fit_says_the_numbers(served: Serving) -> None:
     ids=range(12),
 )
 @pytest.mark.parametrize("path", [CHAT, TEXT])
-def test_bodies_that_are_no_request(served: Serving, path: str, body: bytes) -> None:
+def test_bodies_that_are_not_requests(served: Serving, path: str, body: bytes) -> None:
     answer = served.http.post(path, content=body)
     assert answer.status_code in (400, 422), answer.text
     error_of(answer)

@@ -399,7 +399,7 @@ def test_a_preflight_of_another_origin_is_refused(named: Serving) -> None:
     assert not [name for name in response.headers if name.startswith("access-control-")]
 
 
-def test_headers_that_are_no_list_of_names_are_not_repeated(named: Serving) -> None:
+def test_headers_that_are_not_lists_of_names_are_not_repeated(named: Serving) -> None:
     asked_for = {"Origin": ORIGIN, "Access-Control-Request-Headers": "a b<script>, c"}
     response = named.http.options(CHAT, headers=asked_for)
     assert "script" not in response.headers["access-control-allow-headers"]

@@ -105,7 +105,7 @@ def test_an_error_before_anything_has_a_status_of_its_own() -> None:
         sent(ScriptedRun(ApiError(400, "no")))
 
 
-def test_an_error_later_is_told_in_the_stream() -> None:
+def test_an_error_later_is_sent_in_the_stream() -> None:
     with pytest.raises(StreamFailed, match="no"):
         sent(ScriptedRun("a;", ApiError(503, "no", code="stopping")))
 

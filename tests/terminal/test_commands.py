@@ -265,7 +265,7 @@ def test_conversations(loop: Loop) -> None:
     assert first.id in loop.said("/sessions")
     assert loop.conversation.id in loop.said("/sessions LIMA")
     assert first.id not in loop.said("/sessions LIMA")
-    assert "going on with the conversation of" in loop.said(f"/resume {first.id[-4:]}")
+    assert "continuing the conversation of" in loop.said(f"/resume {first.id[-4:]}")
     assert (loop.conversation.id, session.history) == (
         first.id,
         load_conversation(first.file).history,
@@ -290,7 +290,7 @@ def test_a_cut_answer(loop: Loop) -> None:
     assert len(saved.partial.ids) == 40
 
     loop.said("/clear")
-    assert "the last answer was cut (/continue goes on with it)" in loop.said(f"/resume {saved.id}")
+    assert "the last answer was cut (/continue resumes it)" in loop.said(f"/resume {saved.id}")
     loop.said("/set max_tokens 1000")
     assert ANSWER in loop.said("/continue")
     assert loop.session.history[-1] == whole
@@ -319,7 +319,7 @@ def test_a_conversation_that_is_open_elsewhere_is_copied(loop: Loop) -> None:
     other = new_conversation("\x1b[31mother")
     other.save([Message("user", "a \x1b[2J"), Message("assistant", "b")])
     shown = loop.said(f"/resume {other.id}")
-    assert "is open in another terminal: this goes on with a copy" in shown
+    assert "is open in another terminal: this chat continues with a copy" in shown
     assert "it was with [31mother; /model switches" in shown
     assert loop.conversation.id != other.id
     assert load_conversation(loop.conversation.file).history == other.history

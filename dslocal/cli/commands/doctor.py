@@ -225,7 +225,7 @@ def _models() -> dict[str, Any]:
 
 
 def _hub(findings: list[Finding]) -> dict[str, Any]:
-    """Return how the hub is reached, as far as it can be told."""
+    """Return how the hub is reached, as far as that is known."""
     from dslocal.cli import doctor_checks
 
     fields: dict[str, Any] = {}

@@ -247,7 +247,7 @@ def _steps(targets: RemovalTargets) -> Iterator[dict[str, Any]]:
 
 
 def _ask(freed: int, *, as_json: bool) -> None:
-    """Ask whether to go on.
+    """Ask whether to delete.
 
     Raises:
         typer.Exit: The answer is not yes.

@@ -132,7 +132,7 @@ def _check_options(options: ServeOptions, *, quiet: bool, log_prompts: bool) -> 
 
 
 def _require_packages() -> None:
-    """Refuse to go on without the extra ``server``."""
+    """Refuse to start without the extra ``server``."""
     missing = [name for name in NEEDED_PACKAGES if find_spec(name) is None]
     if missing:
         raise DslocalError(

@@ -39,9 +39,7 @@ def list_(
     ] = "",
     as_json: AsJson = False,
 ) -> None:
-    """List the chats on this machine, the last one first; dslocal chat --resume ID goes on with
-    one.
-    """
+    """List the chats on this machine, the last one first; dslocal chat --resume ID opens one."""
     if context.invoked_subcommand is not None:
         refuse_options(context, search=search, json=as_json)
         return
@@ -69,7 +67,7 @@ def rm(
     ],
     yes: Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Delete chats, and what is kept to go on with them. On a terminal it asks first."""
+    """Delete chats, and what is kept to continue them. On a terminal it asks first."""
     from dslocal import chat
 
     found = [chat.find_conversation(one) for one in ids]

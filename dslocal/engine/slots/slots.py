@@ -10,7 +10,7 @@ The code that generates may run in a thread of its own. Or the scheduler's threa
 greenlet that gives way where it waits: with many conversations of a small model, handing each token
 from thread to thread would cost as much as making it.
 
-A slot's life, in the words of :class:`SlotState`::
+A slot's life, as states of :class:`SlotState`::
 
     IDLE or EXPECTED ─► WAITING ─► EVALUATING ─► READY ─► IDLE      run by a greenlet
                           ▲             │   └───────────► EXPECTED  run by a thread

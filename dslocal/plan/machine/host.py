@@ -24,7 +24,7 @@ class Host:
         ram: bytes that are installed or allowed.
         available: bytes that can be had now without swapping.
         unified: whether GPU and CPU share the RAM.
-        gpu: the GPU that this OS gives every process, as far as can be told without asking ggml.
+        gpu: the GPU that this OS gives every process, as far as it is known without asking ggml.
         limited_by: what holds ``available`` down.
         notes: for the user.
     """

@@ -50,7 +50,7 @@ class Format(Protocol):
 
 @runtime_checkable
 class AdjustableFormat(Format, Protocol):
-    """A format that has words for an effort and for a schema, and roles of its own."""
+    """A format that can write an effort and a schema into a prompt, and has roles of its own."""
 
     def prepared(self, effort: str, schema: Any) -> Format:
         """Return the format for an answer with this ``effort``, which ``schema`` shapes."""
@@ -172,7 +172,7 @@ class Family:
             tools: The tools that the model may call.
             effort: How thoroughly it reasons, one of :data:`EFFORT_NAMES`; None for the family's
                 default.
-            schema: The JSON Schema that the answer is held to. Families that have no words for it
+            schema: The JSON Schema that the answer is held to. Families that have no place for it
                 leave it out of the prompt.
 
         Raises:

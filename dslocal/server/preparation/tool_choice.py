@@ -13,7 +13,7 @@ from dslocal.server.wire.schemas import AllowedTools, ChatRequest, NamedTool, To
 
 from .requests import PreparedRequest, ServedModel
 
-MUST_CALL = ("required", "any")  # OpenAI's word and Mistral's
+MUST_CALL = ("required", "any")  # OpenAI's value and Mistral's
 
 
 def offered_tools(request: ChatRequest) -> list[prompts.Tool]:

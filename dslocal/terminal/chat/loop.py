@@ -337,7 +337,7 @@ class ChatLoop:
         if stored.lock():
             self.conversation = stored
             return
-        self.notify(f"{stored.id} is open in another terminal: this goes on with a copy")
+        self.notify(f"{stored.id} is open in another terminal: this chat continues with a copy")
         self.conversation = stored.copy()
         self._save(stored.history, stored.partial)
 
@@ -352,7 +352,7 @@ class ChatLoop:
         questions = sum(message.role == "user" for message in session.history)
         began = time.strftime("%d %B, %H:%M", time.localtime(self.conversation.began))
         self.notify(
-            f"going on with the conversation of {began}:"
+            f"continuing the conversation of {began}:"
             f" {questions} question{'' if questions == 1 else 's'}"
         )
         self._show_last_exchange()
@@ -360,7 +360,7 @@ class ChatLoop:
             asked = one_line(self.unanswered.typed or self.unanswered.content, MAX_QUESTION)
             self.notify(f"the last question has no answer: {asked} (/retry asks it)")
         elif session.is_unfinished:
-            self.notify("the last answer was cut (/continue goes on with it)")
+            self.notify("the last answer was cut (/continue resumes it)")
 
     def _show_last_exchange(self) -> None:
         """Show the last question that was answered, and the end of its answer."""

@@ -94,7 +94,7 @@ def suggest_conversations(loop: ChatLoop, typed: str) -> Suggestions:
 def conversation_row(stored: chat.StoredConversation, width: int) -> str:
     """Return a conversation on one line of at most ``width`` cells.
 
-    Where that is little, time and model are left out: the id tells the time as well.
+    Where that is little, time and model are left out: the id shows the time as well.
     """
     about = ""
     if width >= MIN_FULL_WIDTH:

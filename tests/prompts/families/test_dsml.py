@@ -268,7 +268,7 @@ def test_v4_1_writes_a_space_before_the_names_of_tags() -> None:
     assert "｜DSML｜t" not in prompt
 
 
-def test_a_schema_is_told() -> None:
+def test_a_schema_is_in_the_prompt() -> None:
     prompt = render(FAMILIES["v4"].render([system("s"), user("a")], schema={"type": "object"}))
     assert prompt == (
         f"{B}s\n\n## Response Format:\n\nYou MUST strictly adhere to the following schema to "

@@ -20,7 +20,7 @@ ENDS = (EOS, "\n<|EOT|>\n")
 def rendered(
     name: str, messages: Sequence[Message], variables: dict[str, Any] | None = None
 ) -> str:
-    """The prompt that the template ``name`` makes. An answer to go on with is rendered as if done,
+    """The prompt that the template ``name`` makes. An answer to continue is rendered as if done,
     and its end cut off.
 
     A thought stands in the text of its answer, between tags, as a program that knows no
