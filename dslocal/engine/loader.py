@@ -38,11 +38,18 @@ Notify = Callable[[str], None]
 LoadModel = Callable[[Plan], "LlamaModel"]
 
 
+class _MtpFile(NamedTuple):
+    """The file of an MTP layer, and its own header."""
+
+    path: Path
+    header: GgufHeader
+
+
 class _PlannedFiles(NamedTuple):
     """What is planned for: a header, and the file of an MTP layer that is joined to it, or None."""
 
     header: GgufHeader
-    mtp_file: Path | None
+    mtp_file: _MtpFile | None
 
 
 def plan_for(path: Path, header: GgufHeader, overrides: Overrides = NO_OVERRIDES) -> Plan:
@@ -54,7 +61,13 @@ def plan_for(path: Path, header: GgufHeader, overrides: Overrides = NO_OVERRIDES
         DoesNotFitError: with the numbers, and with what would fit.
         GgufError: if the MTP layer's file belongs to another model.
     """
-    joined = _with_mtp_file(path, header, overrides)
+    return _plan_files(path, header, _with_mtp_file(path, header, overrides), overrides)
+
+
+def _plan_files(
+    path: Path, header: GgufHeader, joined: _PlannedFiles, overrides: Overrides
+) -> Plan:
+    """Return the plan to run the model at ``path``. Raises DoesNotFitError."""
     machine = apply_memory_limit(probe.probe_machine(), path)
     planned = make_plan(joined.header, machine, overrides)
     if _is_tight(planned, machine):
@@ -84,16 +97,17 @@ def open_context(
         GgufError: if the MTP layer's file belongs to another model.
         EngineError: and whatever else ``load`` raises.
     """
-    planned = plan_for(path, header, overrides)
+    files = _with_mtp_file(path, header, overrides)
+    planned = _plan_files(path, header, files, overrides)
     if planned.verdict == "ssd":
         notify(
             f"{path.name} is {binary_size(planned.lacking)} too large for the RAM that is free: "
             "weights are read from the SSD as they are needed (dslocal fit says how fast)"
         )
     with ExitStack() as open_models:
-        context = _load_or_retry(path, header, planned, overrides, load, notify)
+        context = _load_or_retry(path, files.header, planned, overrides, load, notify)
         open_models.enter_context(context.model)
-        mtp_layer = _open_mtp_layer(path, header, overrides, context.load_config)
+        mtp_layer = _open_mtp_layer(files.mtp_file, context.load_config)
         if mtp_layer is not None:
             open_models.enter_context(mtp_layer)
         with context:
@@ -111,7 +125,10 @@ def _load_or_retry(
     load: LoadModel,
     notify: Notify,
 ) -> LlamaContext:
-    """Return a context loaded by ``planned``, or by a smaller plan if memory runs out."""
+    """Return a context loaded by ``planned``, or by a smaller plan if memory runs out.
+
+    ``header`` is that which was planned by.
+    """
     try:
         return _load(planned, load)
     except OutOfMemoryError as e:
@@ -144,21 +161,17 @@ def _with_mtp_file(path: Path, header: GgufHeader, overrides: Overrides) -> _Pla
         file = mtp_file.find_sidecar(path, header)
     if file is None:
         return _PlannedFiles(header, None)
-    return _PlannedFiles(mtp_file.join_header(header, read_header(file), file.name), file)
+    layer = _MtpFile(file, read_header(file))
+    return _PlannedFiles(mtp_file.join_header(header, layer.header, file.name), layer)
 
 
-def _open_mtp_layer(
-    path: Path, header: GgufHeader, overrides: Overrides, load_config: LoadConfig
-) -> LlamaModel | None:
+def _open_mtp_layer(file: _MtpFile | None, load_config: LoadConfig) -> LlamaModel | None:
     """Return the MTP layer as a model of its own, placed as the model is; None without a file."""
-    if not load_config.mtp:
-        return None
-    file = _with_mtp_file(path, header, overrides).mtp_file
-    if file is None:
+    if file is None or not load_config.mtp:
         return None
     from . import LlamaModel
 
-    return LlamaModel(file, replace(load_config, cpu_moe_layers=0))
+    return LlamaModel(file.path, replace(load_config, cpu_moe_layers=0), header=file.header)
 
 
 def verify_plan(
@@ -242,8 +255,7 @@ def _plan_with_less(
     if need.gpu and machine.vram:
         used_shares.append(need.gpu / machine.vram)
     share = RETRY_SHARE * min(1.0, max(used_shares, default=1.0))
-    joined = _with_mtp_file(path, header, overrides).header
-    smaller = make_plan(joined, _with_share_of_memory(machine, share), overrides)
+    smaller = make_plan(header, _with_share_of_memory(machine, share), overrides)
     if smaller.verdict == "no" or smaller.load_config == failed.load_config:
         return None
     home.write_state(STATE, {**home.read_state(STATE), _state_key(path): share})
