@@ -185,15 +185,13 @@ def _evaluate(
     from dslocal.engine import LlamaContext
     from dslocal.engine.activations import ActivationCollector
     from dslocal.engine.activations.chunks import evaluate_chunk
+    from dslocal.engine.graph import EvalCallback
 
-    collector = ActivationCollector(matrix)
+    callback = EvalCallback(ActivationCollector(matrix))
     saved = time.monotonic()
-    with LlamaContext(model, config, eval_callback=collector.callback) as context:
+    with LlamaContext(model, config, eval_callback=callback) as context:
         for chunk in chunks[matrix.chunks_done :]:
-            try:
-                evaluate_chunk(context, chunk)
-            finally:
-                collector.raise_failure()
+            evaluate_chunk(context, chunk)
             matrix.chunks_done += 1
             on_progress(matrix.chunks_done, len(chunks))
             if time.monotonic() - saved > SAVE_S:

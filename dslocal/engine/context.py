@@ -20,6 +20,7 @@ from dslocal.plan.memory.checkpoints import checkpoints_per_sequence, needs_chec
 from dslocal.prefix import common_prefix_length
 
 from . import llama_log
+from .graph import EvalCallback
 from .interrupt import AbortFlag
 from .llama_params import context_params
 from .model import LlamaModel
@@ -62,6 +63,7 @@ class LlamaContext:
         n_threads: The threads that evaluate.
         kv_type: The type of the cache's values, such as ``F16``.
         flash_attn: Whether flash attention is used.
+        eval_callback: Sees the nodes of its graphs; None for nothing.
         ids: The tokens that the cache holds, position by position.
         observer: Is notified of changes of the cache; None for nobody.
         abort: Ends an evaluation from another thread.
@@ -74,7 +76,7 @@ class LlamaContext:
         load_config: LoadConfig | int,
         *,
         n_threads: int | None = None,
-        eval_callback: Any = None,
+        eval_callback: EvalCallback | None = None,
     ) -> None:
         """Make a context of ``model``.
 
@@ -82,7 +84,7 @@ class LlamaContext:
             model: A loaded model, which must outlive the context.
             load_config: The load config, or positions of context for the default one.
             n_threads: Threads that evaluate; None chooses.
-            eval_callback: llama.cpp's ``cb_eval``, which sees each node of a graph; None for none.
+            eval_callback: Sees each node of a graph; None for none.
 
         Raises:
             OutOfMemoryError: if llama.cpp does not get the memory.
@@ -102,7 +104,7 @@ class LlamaContext:
         self.observer: CacheObserver | None = None
         self.abort = AbortFlag()
         self._low = libraries.require()
-        self._eval_callback = eval_callback
+        self.eval_callback = eval_callback
         self._handle: Any = self._make_handle()
         self.memory = SequenceMemory(
             self._handle, max_checkpoints=max_checkpoints(model, load_config)
@@ -115,8 +117,9 @@ class LlamaContext:
         params.n_threads = params.n_threads_batch = self.n_threads
         params.abort_callback = self.abort.callback
         params.abort_callback_data = self.abort.data
-        if self._eval_callback is not None:
-            params.cb_eval = self._eval_callback
+        if self.eval_callback is not None:
+            self.eval_callback.attach(self.abort)
+            params.cb_eval = self.eval_callback.function
         handle = self._low.llama_init_from_model(self.model.handle, params)
         if not handle:
             reason = llama_log.first_complaint("out of memory")
@@ -224,7 +227,7 @@ class LlamaContext:
         if all_logits:
             batch.logits = (ctypes.c_int8 * len(ids))(*(1 for _ in ids))
         try:
-            decode(self._handle, batch, self.abort)
+            decode(self._handle, batch, self.abort, self.eval_callback)
         except BaseException:
             left = self.memory.undo_failed(start)
             if left < start:
@@ -261,22 +264,26 @@ class LlamaContext:
         return view
 
 
-def decode(handle: Any, batch: Any, abort: AbortFlag) -> None:
+def decode(handle: Any, batch: Any, abort: AbortFlag, callback: EvalCallback | None = None) -> None:
     """Call ``llama_decode`` for one batch.
 
     Args:
         handle: llama.cpp's context.
         batch: A ``llama_batch``.
         abort: The flag that the context polls.
+        callback: What sees the nodes of the context's graphs, if anything does.
 
     Raises:
         KeyboardInterrupt: if aborted; part of the batch may be in the cache.
         EngineError: if llama.cpp fails; part of the batch may be in the cache.
+        DslocalError: as the callback raised it; part of the batch may be in the cache.
     """
     llama_log.clear()
     abort.busy = True
     status = libraries.require().llama_decode(handle, batch)
     abort.busy = False
+    if callback is not None:
+        callback.raise_failure()
     if status == DECODE_ABORTED or abort.is_set():
         raise KeyboardInterrupt
     if status:

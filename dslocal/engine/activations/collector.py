@@ -1,41 +1,39 @@
 """Sum the squares of what every weight matrix is multiplied with, while llama.cpp evaluates.
 
-llama.cpp's scheduler asks a callback about each node of a graph, and calls it again with the
-computed node. Which nodes count, and how, follows llama.cpp, tools/imatrix/imatrix.cpp
+Which nodes of the graph count, and how, follows llama.cpp, tools/imatrix/imatrix.cpp
 (``collect_imatrix``). Sums are float32 and grow row by row, as there: over many tokens that is
 less exact than it could be, by about 1e-4, but the two programs' matrices can be compared.
 """
 
 from __future__ import annotations
 
-import ctypes
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from dslocal.convert.recipes.imatrix_sums import ChannelSums, ImatrixSums
+from dslocal.engine.graph import GraphObserver, NodeValues
+from dslocal.engine.graph.graph_tensor import (
+    GraphTensor,
+    operation,
+    operation_of,
+    tensor_at,
+    weight_name,
+)
 from dslocal.errors import EngineError
-from dslocal.gguf import libraries
 from dslocal.gguf.tensor_types import GgmlType
 
-from .graph_tensor import GraphTensor, operation, require_layout, tensor_at
-
 MIN_ROWS = 16  # of activations that a plain multiplication must have to be counted
-OP_OFFSET = GraphTensor.op.offset
 BLOCK = "blk."
 BLOCK_ELEMENTS = 1 << 14  # of activations that are squared at a time
 
 Floats = NDArray[np.float32]
 
 
-class ActivationCollector:
-    """Collects the sums; ``callback`` is llama.cpp's ``cb_eval``.
+class ActivationCollector(GraphObserver):
+    """Collects the sums of what it sees.
 
     Attributes:
         matrix: The sums so far.
-        callback: To be set in ``llama_context_params``; must live as long as the context.
-        failure: What went wrong in the callback, which ended the evaluation; None for nothing.
     """
 
     def __init__(self, matrix: ImatrixSums) -> None:
@@ -44,84 +42,35 @@ class ActivationCollector:
         Raises:
             EngineMissingError: The loaded library is not the one that dslocal knows.
         """
-        require_layout()
         self.matrix = matrix
-        self.failure: BaseException | None = None
         self._plain, self._by_expert = operation("MUL_MAT"), operation("MUL_MAT_ID")
-        self._is_host = libraries.symbol(
-            "ggml_backend_buffer_is_host", ctypes.c_bool, ctypes.c_void_p
-        )
-        self._get = libraries.symbol(
-            "ggml_backend_tensor_get",
-            None,
-            ctypes.c_void_p,
-            ctypes.c_void_p,
-            ctypes.c_size_t,
-            ctypes.c_size_t,
-        )
-        self._nbytes = libraries.symbol("ggml_nbytes", ctypes.c_size_t, ctypes.c_void_p)
-        self.callback: Any = libraries.require().ggml_backend_sched_eval_callback(self._on_node)
+        self._values = NodeValues()
 
-    def raise_failure(self) -> None:
-        """Raise what went wrong in the callback, if anything did."""
-        if self.failure is not None:
-            failure, self.failure = self.failure, None
-            raise failure
+    def wants(self, address: int) -> bool:
+        """Return whether a node is a multiplication that counts."""
+        op = operation_of(address)
+        return op == self._by_expert or (op == self._plain and _counts(tensor_at(address)))
 
-    def _on_node(self, address: int, asks: bool, _: Any) -> bool:
-        """Say whether a node is wanted, or take it; False then ends the evaluation."""
-        try:
-            op = ctypes.c_int.from_address(address + OP_OFFSET).value
-            if op not in (self._plain, self._by_expert):
-                return False
-            node = tensor_at(address)
-            if asks:
-                return op == self._by_expert or _counts(node)
-            self._take(node, op)
-        except BaseException as e:  # ctypes would print it and go on
-            self.failure = e
-            return asks
-        return True
-
-    def _take(self, node: GraphTensor, op: int) -> None:
-        weight, inputs = tensor_at(node.src[0]), tensor_at(node.src[1])
-        name = _weight_name(weight.name)
-        values = self._values(inputs, node.src[1])
+    def take(self, address: int) -> None:
+        """Add the activations that a weight was multiplied with."""
+        node = tensor_at(address)
+        weight = tensor_at(node.src[0])
+        name = weight_name(weight.name)
+        if tensor_at(node.src[1]).type != GgmlType.F32:
+            raise EngineError(f"activations of {name} are not float32, and are not summed")
+        values = self._values.view(node.src[1])
         n_slices = weight.ne[2] * weight.ne[3]
+        by_expert = node.op == self._by_expert
         entry = self.matrix.entries.get(name)
         if entry is None:
-            n_counts = n_slices if op == self._by_expert else 1
-            entry = self.matrix.entries[name] = ChannelSums.zeros(n_slices, inputs.ne[0], n_counts)
-        if op == self._by_expert:
-            _add_by_expert(entry, values, self._expert_ids(node.src[2]))
+            n_counts = n_slices if by_expert else 1
+            entry = self.matrix.entries[name] = ChannelSums.zeros(
+                n_slices, values.shape[-1], n_counts
+            )
+        if by_expert:
+            _add_by_expert(entry, values, self._values.copy(node.src[2])[0, 0])
         else:
             _add_plain(entry, values, n_slices)
-
-    def _values(self, tensor: GraphTensor, address: int) -> Floats:
-        """Return a float32 tensor as ``[ne3, ne2, ne1, ne0]``, a view where it is in RAM."""
-        if tensor.type != GgmlType.F32:
-            raise EngineError(f"activations of ggml's type {tensor.type} are not summed")
-        shape, strides = tuple(reversed(tensor.ne)), tuple(reversed(tensor.nb))
-        return np.ndarray(shape, np.float32, self._memory(tensor, address), strides=strides)
-
-    def _expert_ids(self, address: int) -> NDArray[np.int32]:
-        """Return the experts of each token: ``[tokens, used]``."""
-        tensor = tensor_at(address)
-        memory = self._copied(address)
-        shape, strides = (tensor.ne[1], tensor.ne[0]), (tensor.nb[1], tensor.nb[0])
-        return np.ndarray(shape, np.int32, memory, strides=strides)
-
-    def _memory(self, tensor: GraphTensor, address: int) -> Any:
-        if self._is_host(tensor.buffer):
-            return (ctypes.c_char * self._nbytes(address)).from_address(tensor.data)
-        return self._copied(address)
-
-    def _copied(self, address: int) -> Any:
-        """Return a copy of a tensor's bytes, which may be in the memory of a GPU."""
-        size = self._nbytes(address)
-        memory = np.empty(size, np.uint8)
-        self._get(address, memory.ctypes.data, 0, size)
-        return memory
 
 
 def _counts(node: GraphTensor) -> bool:
@@ -129,13 +78,7 @@ def _counts(node: GraphTensor) -> bool:
     inputs = tensor_at(node.src[1])
     if inputs.ne[1] < MIN_ROWS or inputs.type != GgmlType.F32:
         return False
-    return _weight_name(tensor_at(node.src[0]).name).startswith(BLOCK)
-
-
-def _weight_name(name: bytes) -> str:
-    """Return a weight's name without what the scheduler adds: ``CUDA0#blk.0.attn_k.weight#0``."""
-    parts = name.split(b"#", 2)
-    return (parts[1] if len(parts) > 1 else name).decode("utf-8", "replace")
+    return weight_name(tensor_at(node.src[0]).name).startswith(BLOCK)
 
 
 def _add_plain(entry: ChannelSums, values: Floats, n_slices: int) -> None:

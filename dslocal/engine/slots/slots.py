@@ -90,6 +90,7 @@ class Slot(LlamaContext):
         self.flash_attn = host.flash_attn
         self.ids: list[int] = []
         self.observer = None
+        self.eval_callback = None  # that of the host sees all slots
         self.abort = _SlotAbortFlag(pool.react_to_abort)
         self.seq_id = seq_id
         self.prompt_length = 0
@@ -428,7 +429,7 @@ class SlotPool:
         logit_rows = self._batch.fill(parts)
         began = time.perf_counter()
         try:
-            decode(self.host.handle, self._batch.struct, self.host.abort)
+            decode(self.host.handle, self._batch.struct, self.host.abort, self.host.eval_callback)
         except KeyboardInterrupt:
             self._retry(evaluating)
             return

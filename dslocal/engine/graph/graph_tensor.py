@@ -43,6 +43,10 @@ class GraphTensor(ctypes.Structure):
     )
 
 
+OP_OFFSET = GraphTensor.op.offset
+NAME_OFFSET = GraphTensor.name.offset
+
+
 class _ProbeContextParams(ctypes.Structure):
     """ggml.h's ``ggml_init_params``."""
 
@@ -115,6 +119,17 @@ def require_layout() -> None:
 def tensor_at(address: int) -> GraphTensor:
     """Return the tensor at ``address``, a view that is valid as long as its graph."""
     return GraphTensor.from_address(address)
+
+
+def operation_of(address: int) -> int:
+    """Return the number of the operation of the node at ``address``, without reading the rest."""
+    return ctypes.c_int.from_address(address + OP_OFFSET).value
+
+
+def weight_name(name: bytes) -> str:
+    """Return a weight's name without what the scheduler adds: ``CUDA0#blk.0.attn_k.weight#0``."""
+    parts = name.split(b"#", 2)
+    return (parts[1] if len(parts) > 1 else name).decode("utf-8", "replace")
 
 
 def _other_layout() -> EngineMissingError:
