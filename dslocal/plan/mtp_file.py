@@ -1,17 +1,19 @@
-"""An MTP layer in a file of its own, beside a GGUF of the same model that lacks it.
+"""A draft model in a file of its own, beside a GGUF of the same model: an MTP layer, or DSpark.
 
 Says whether the two belong together, and gives them one header. Knows headers alone. What is
-planned for the joined header holds for the two files: the layer is loaded as a model of its own,
-with its own copies of the embeddings and the output where the file has them.
+planned for the joined header holds for the two files: the draft model is loaded as a model of its
+own, with its own copies of the embeddings and the output where the file has them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from dslocal.errors import GgufError
 from dslocal.gguf.header import GgufHeader, read_header
+from dslocal.plan.memory import dspark
 from dslocal.plan.memory.shape import MTP_ARCHITECTURES, can_draft
 
 SUFFIX = "-mtp.gguf"  # of a sidecar that is found without being named
@@ -23,9 +25,25 @@ SHARED_KEYS = (  # what the layer and the model must agree on
     "attention.value_length",
     "rope.dimension_count",
 )
+# what DSpark and the model must agree on
+DSPARK_KEYS = (
+    "embedding_length",
+    "attention.head_count",
+    "attention.key_length",
+    "attention.q_lora_rank",
+    "attention.output_group_count",
+    "attention.output_lora_rank",
+    "attention.sliding_window",
+    "rope.dimension_count",
+    "hyper_connection.count",
+    "expert_count",
+    "expert_used_count",
+    "expert_feed_forward_length",
+)
 # What the layer's file must have besides the layer, to be a model of its own.
 OWN_TENSORS = ("token_embd.weight", "output.weight", "output_norm.weight")
 _HINT = "the same model's: dslocal convert CHECKPOINT --mtp-only"
+_DSPARK_HINT = "the same model's: dslocal convert CHECKPOINT --dspark-only"
 
 
 def find_sidecar(path: Path, header: GgufHeader) -> Path | None:
@@ -44,11 +62,11 @@ def find_sidecar(path: Path, header: GgufHeader) -> Path | None:
 
 
 def join_header(header: GgufHeader, layer: GgufHeader, name: str) -> GgufHeader:
-    """Return ``header`` with the MTP layer of another file, as if it were in the same file.
+    """Return ``header`` with the draft model of another file, as if it were in the same file.
 
     Args:
         header: the model's header.
-        layer: the header of the layer's file.
+        layer: the header of the draft model's file: of an MTP layer, or of DSpark.
         name: what that file is called in messages.
 
     Raises:
@@ -59,6 +77,8 @@ def join_header(header: GgufHeader, layer: GgufHeader, name: str) -> GgufHeader:
             f"{name}: the model has an MTP layer of its own",
             hint="without the file it drafts as well",
         )
+    if layer.architecture == dspark.ARCHITECTURE:
+        return _join_dspark(header, layer, name)
     n_layer = header.of_arch("block_count") - header.of_arch("nextn_predict_layers")
     _check_match(header, layer, n_layer, name)
     arch = layer.architecture
@@ -76,6 +96,35 @@ def join_header(header: GgufHeader, layer: GgufHeader, name: str) -> GgufHeader:
     if not can_draft(joined):
         raise GgufError(f"{name}: its layer is not one that llama.cpp could draft with", hint=_HINT)
     return joined
+
+
+def _join_dspark(header: GgufHeader, drafter: GgufHeader, name: str) -> GgufHeader:
+    """Return ``header`` with DSpark of another file. Raises GgufError as :func:`join_header`."""
+    if not dspark.is_dspark(drafter):
+        raise GgufError(
+            f"{name}: a dflash draft model that is not DeepSeek-V4's DSpark",
+            hint="dslocal drafts with DSpark alone",
+        )
+    if header.architecture != dspark.TARGET_ARCHITECTURE:
+        raise GgufError(
+            f"{name}: DSpark drafts for DeepSeek-V4, not for architecture "
+            f"{header.architecture!r:.40}",
+            hint="--mtp auto drafts without it",
+        )
+    _check_numbers(header, drafter, DSPARK_KEYS, name, _DSPARK_HINT)
+    if drafter.tokens() != header.tokens():
+        raise GgufError(f"{name}: its vocabulary is not the model's", hint=_DSPARK_HINT)
+    return dspark.joined(header, drafter, name)
+
+
+def _check_numbers(
+    header: GgufHeader, other: GgufHeader, keys: Sequence[str], name: str, hint: str
+) -> None:
+    """Raise GgufError for the first of ``keys`` that the two headers disagree on."""
+    for key in keys:
+        theirs, ours = other.of_arch(key), header.of_arch(key)
+        if theirs != ours:
+            raise GgufError(f"{name}: {key} is {theirs:,}, and the model's {ours:,}", hint=hint)
 
 
 def _check_match(header: GgufHeader, layer: GgufHeader, n_layer: int, name: str) -> None:
@@ -99,10 +148,7 @@ def _check_match(header: GgufHeader, layer: GgufHeader, n_layer: int, name: str)
         raise GgufError(
             f"{name}: the layer after {before} layers, and the model has {n_layer}", hint=_HINT
         )
-    for key in SHARED_KEYS:
-        theirs, ours = layer.of_arch(key), header.of_arch(key)
-        if theirs != ours:
-            raise GgufError(f"{name}: {key} is {theirs:,}, and the model's {ours:,}", hint=_HINT)
+    _check_numbers(header, layer, SHARED_KEYS, name, _HINT)
     if layer.tokens() != header.tokens():
         raise GgufError(f"{name}: its vocabulary is not the model's", hint=_HINT)
     names = {tensor.name for tensor in layer.tensors}

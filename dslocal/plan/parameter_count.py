@@ -10,6 +10,8 @@ from typing import NamedTuple
 from dslocal.gguf.header import GgufHeader, GgufTensor
 from dslocal.gguf.tensor_names import layer_of
 
+from .memory import dspark
+
 EMBEDDING = "token_embd.weight"
 OUTPUT = "output.weight"
 COMPUTED = "rope_freqs.weight"  # written by the converter, in no checkpoint
@@ -27,7 +29,7 @@ class ParameterCount(NamedTuple):
         embedding: the table of embeddings, of which a token reads one row. It is part of
             ``total``, and of ``active`` only where it is the output as well. (V2's and V3's
             published active counts leave it out, DeepSeekMoE's 2.8B has it.)
-        mtp: the layer for multi-token prediction.
+        mtp: the layer for multi-token prediction, or the draft model.
     """
 
     total: int
@@ -44,7 +46,7 @@ def count_parameters(header: GgufHeader) -> ParameterCount:
     for tensor in header.tensors:
         if tensor.name == COMPUTED:
             continue
-        if layer_of(tensor.name) >= main_layers:
+        if layer_of(tensor.name) >= main_layers or tensor.name.startswith(dspark.PREFIX):
             mtp += tensor.elements
             continue
         total += tensor.elements

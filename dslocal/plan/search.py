@@ -24,10 +24,10 @@ from dslocal.gguf.header import GgufHeader
 from dslocal.gguf.tensor_types import GgmlType
 from dslocal.plan.machine.machine import Machine
 from dslocal.plan.memory.footprint import refusal_reason
-from dslocal.plan.memory.shape import can_draft
+from dslocal.plan.memory.shape import can_draft, max_model_drafts
 
 from .budget import Budget
-from .load_config import MAX_MTP_DRAFTS, MAX_NGRAM_DRAFTS, LoadConfig, MemoryUse
+from .load_config import MAX_NGRAM_DRAFTS, LoadConfig, MemoryUse
 
 Verdict = Literal["gpu", "offload", "cpu", "ssd", "no"]
 TARGET_CTX = 32768  # tokens: what R1's model card allows an answer
@@ -193,7 +193,8 @@ def _n_outputs(problem: _Problem) -> int:
     """Return the rows of logits of one batch: one a conversation, or a token with its drafts."""
     if problem.overrides.mtp is False:
         return problem.overrides.n_seq
-    return 1 + (MAX_MTP_DRAFTS if can_draft(problem.budget.header) else MAX_NGRAM_DRAFTS)
+    header = problem.budget.header
+    return 1 + (max_model_drafts(header) if can_draft(header) else MAX_NGRAM_DRAFTS)
 
 
 def _reduced(config: LoadConfig, changes: Iterable[Change], is_enough: Test) -> LoadConfig:

@@ -22,6 +22,7 @@ from dslocal.plan.machine.bandwidth import (
     ram_bandwidth,
 )
 from dslocal.plan.machine.machine import Machine
+from dslocal.plan.memory import dspark
 from dslocal.plan.memory.footprint import kv_bytes_per_token
 from dslocal.plan.memory.placement import EMBEDDINGS, OUTPUT, is_on_gpu, placed_tensors
 from dslocal.plan.memory.shape import moe_layers, shape_of
@@ -276,10 +277,12 @@ def _read_tensors(header: GgufHeader, load_config: LoadConfig) -> Iterator[tuple
     """Yield the tensors that a token reads whole, and whether they are read on the GPU.
 
     Of embeddings only one row is read, unless they are the output too: then the output's own copy
-    of them is.
+    of them is. A token that is not drafted reads nothing of a draft model.
     """
     has_output = any(tensor.name == OUTPUT for tensor in header.tensors)
     for tensor, on_gpu in placed_tensors(header, load_config):
+        if tensor.name.startswith(dspark.PREFIX):
+            continue
         if tensor.name != EMBEDDINGS:
             yield tensor, on_gpu
         elif not has_output:

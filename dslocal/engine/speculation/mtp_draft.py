@@ -10,25 +10,21 @@ are those of llama.cpp's common/speculative.cpp (``draft-mtp``).
 
 from __future__ import annotations
 
-import ctypes
-import functools
 from collections.abc import Sequence
-from types import ModuleType
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from dslocal.engine import llama_log
-from dslocal.engine.context import LlamaContext, decode
-from dslocal.engine.llama_params import MTP_CONTEXT, context_params
+from dslocal.engine.context import LlamaContext
+from dslocal.engine.llama_params import MTP_CONTEXT
 from dslocal.engine.model import LlamaModel
 from dslocal.errors import EngineError
 from dslocal.gguf import libraries
 from dslocal.plan.load_config import MAX_MTP_DRAFTS
 from dslocal.plan.memory.shape import can_draft
 
-Rows = NDArray[np.float32]
+from .draft_context import DraftBatch, DraftContext, Rows
+from .hidden_states import mtp_calls
 
 LENGTHS = tuple(range(1, MAX_MTP_DRAFTS + 1))
 
@@ -48,11 +44,11 @@ class MtpDrafter:
         """Draft with ``layer``, a model of its own, or with the layer in the target's model."""
         self._target = target
         self._layer = layer or target.model
-        self._low = libraries.require()
-        self._ext = _extension()
-        self._handle: Any = None
+        self._calls = mtp_calls()
+        self._context: DraftContext | None = None
         self._is_listening = False
-        self._width = int(self._low.llama_model_n_embd_out(target.model.handle))
+        low = libraries.require()
+        self._width = int(low.llama_model_n_embd_out(target.model.handle))
         self._cached = 0
         self._pending: list[int] = []
         self._hidden: Rows = self._unknown_state()
@@ -60,7 +56,7 @@ class MtpDrafter:
     @property
     def handle(self) -> Any:
         """llama.cpp's context of the layer; None before it is needed, and when closed."""
-        return self._handle
+        return self._context.handle if self._context else None
 
     @property
     def is_listening(self) -> bool:
@@ -73,12 +69,10 @@ class MtpDrafter:
         Raises:
             EngineError: if the layer's context does not fit in memory, or the model has no layer.
         """
-        if on and not self._handle:
-            self._handle = self._open()
-            self._memory = self._low.llama_get_memory(self._handle)
-        if on:  # the states of what was evaluated meanwhile are lost
-            self._restart(len(self._target.ids))
-        self._ext.llama_set_embeddings_nextn(self._target.handle, on, False)
+        if on:
+            self._context = self._context or self._open()
+            self._restart(len(self._target.ids))  # what was evaluated meanwhile is lost
+        self._calls.llama_set_embeddings_nextn(self._target.handle, on, False)
         self._is_listening = on
 
     def propose(self, ids: Sequence[int], token: int, max_drafts: int) -> list[int]:
@@ -88,19 +82,21 @@ class MtpDrafter:
             EngineError: if llama.cpp fails.
             KeyboardInterrupt: if aborted.
         """
+        context = self._opened()
         self._catch_up(self._target.batch_tokens - 1)
         tokens = [*self._pending, token]
-        self._evaluate(tokens, self._cached, self._hidden, output=True)
+        context.evaluate(DraftBatch(self._cached, tokens, self._hidden, "last"))
         self._cached += len(tokens)
         self._set_pending([], self._unknown_state())
         row, position = len(tokens) - 1, self._cached
-        drafts = [self._likeliest(row)]
+        drafts = [context.likeliest(row)]
         while len(drafts) < max_drafts and not self._target.model.is_end_token(drafts[-1]):
-            self._evaluate(drafts[-1:], position, self._own_state(row), output=True)
+            state = self._own_state(context, row)
+            context.evaluate(DraftBatch(position, drafts[-1:], state, "last"))
             row, position = 0, position + 1
-            drafts.append(self._likeliest(row))
+            drafts.append(context.likeliest(row))
         if position > self._cached:  # made of guesses
-            self._shorten(self._cached)
+            context.shorten(self._cached)
         return drafts
 
     def evaluated(self, start: int, ids: Sequence[int]) -> None:
@@ -113,7 +109,7 @@ class MtpDrafter:
         if not self._is_listening:
             return
         states = np.ctypeslib.as_array(
-            self._ext.llama_get_embeddings_nextn(self._target.handle), (len(ids), self._width)
+            self._calls.llama_get_embeddings_nextn(self._target.handle), (len(ids), self._width)
         )
         if not self._pending and self._cached == start + 1:
             # the layer evaluated the first of them to propose what follows it
@@ -129,40 +125,38 @@ class MtpDrafter:
         if length >= self._cached:
             left = length - self._cached
             self._set_pending(self._pending[:left], self._hidden[: left + 1])
-        elif self._handle:
-            self._shorten(length)
+        elif self._context:
+            self._context.shorten(length)
+            self._cached = length
+            self._set_pending([], self._unknown_state())
 
     def close(self) -> None:
         """Release the layer's context; must come before the target is closed."""
-        if self._handle:
+        if self._context:
             if self._is_listening:
-                self._ext.llama_set_embeddings_nextn(self._target.handle, False, False)
-            self._low.llama_free(self._handle)
-        self._handle = None
+                self._calls.llama_set_embeddings_nextn(self._target.handle, False, False)
+            self._context.close()
+        self._context = None
         self._is_listening = False
 
-    def _open(self) -> Any:
+    def _open(self) -> DraftContext:
         """Return a new llama.cpp context of the layer."""
-        target = self._target
-        if self._layer is target.model and not can_draft(target.model.header):
+        target, layer = self._target, self._layer
+        if layer is target.model and not can_draft(target.model.header):
             name = target.model.path.name
             raise EngineError(f"{name} has no MTP layer that llama.cpp could draft with")
-        llama_log.clear()
-        params = context_params(target.load_config)
-        params.ctx_type = MTP_CONTEXT
-        params.ctx_other = target.handle
-        params.n_threads = params.n_threads_batch = target.n_threads
-        params.abort_callback = target.abort.callback
-        params.abort_callback_data = target.abort.data
-        handle = self._low.llama_init_from_model(self._layer.handle, params)
-        if not handle:
-            reason = llama_log.first_complaint("out of memory")
-            raise EngineError(f"{self._layer.path.name}: no context for its MTP layer: {reason}")
+        context = DraftContext(target, layer, MTP_CONTEXT, what="MTP layer")
         # States of all tokens: asked for those of tokens with logits only, llama.cpp keeps the
         # first of the batch instead. V4's layer only gives those of tokens with logits.
-        only_outputs = self._layer.header.architecture == "deepseek4"
-        self._ext.llama_set_embeddings_nextn(handle, True, only_outputs)
-        return handle
+        only_outputs = layer.header.architecture == "deepseek4"
+        self._calls.llama_set_embeddings_nextn(context.handle, True, only_outputs)
+        return context
+
+    def _opened(self) -> DraftContext:
+        """Return the layer's context, which listening made."""
+        if self._context is None:
+            raise EngineError("the MTP layer does not listen")
+        return self._context
 
     def _set_pending(self, tokens: list[int], hidden: Rows) -> None:
         self._pending = tokens
@@ -173,79 +167,21 @@ class MtpDrafter:
         while len(self._pending) > max_pending:
             tokens = self._pending[: self._target.batch_tokens]
             n = len(tokens)
-            self._evaluate(tokens, self._cached, self._hidden[:n], output=False)
+            self._opened().evaluate(DraftBatch(self._cached, tokens, self._hidden[:n], "none"))
             self._cached += n
             self._set_pending(self._pending[n:], self._hidden[n:])
 
-    def _shorten(self, length: int) -> None:
-        """Remove what is behind position ``length``, or all where the cache cannot be cut there."""
-        if not self._low.llama_memory_seq_rm(self._memory, 0, length, -1):
-            self._restart(length)
-        self._cached = length
-        self._set_pending([], self._unknown_state())
-
     def _restart(self, position: int) -> None:
         """Empty the layer's cache; it begins at ``position``."""
-        self._low.llama_memory_seq_rm(self._memory, 0, 0, -1)
+        self._opened().clear()
         self._cached = position
         self._set_pending([], self._unknown_state())
 
-    def _evaluate(self, tokens: Sequence[int], start: int, hidden: Rows, *, output: bool) -> None:
-        """Evaluate one batch in the layer.
-
-        Args:
-            tokens: At the positions from ``start`` on.
-            start: The first position.
-            hidden: The states of the positions before them: float32 ``[tokens, width]``.
-            output: Whether there are logits after the last token.
-        """
-        n, low = len(tokens), self._low
-        states = np.ascontiguousarray(hidden, np.float32)
-        sequence = (low.llama_seq_id * 1)(0)
-        batch = low.llama_batch(
-            n_tokens=n,
-            token=(low.llama_token * n)(*tokens),
-            embd=states.ctypes.data_as(ctypes.POINTER(ctypes.c_float)),
-            pos=(low.llama_pos * n)(*range(start, start + n)),
-            n_seq_id=(ctypes.c_int32 * n)(*([1] * n)),
-            seq_id=(ctypes.POINTER(low.llama_seq_id) * n)(*([sequence] * n)),
-            logits=(ctypes.c_int8 * n)(*([0] * (n - 1)), int(output)),
-        )
-        try:
-            decode(self._handle, batch, self._target.abort)
-        except BaseException:
-            if not self._low.llama_memory_seq_rm(self._memory, 0, start, -1):
-                self._restart(start)
-            raise
-
-    def _likeliest(self, row: int) -> int:
-        """Return the likeliest token by the layer's logits in ``row`` of its last batch."""
-        pointer = self._low.llama_get_logits_ith(self._handle, row)
-        logits = np.ctypeslib.as_array(
-            ctypes.cast(pointer, ctypes.POINTER(ctypes.c_float)), (self._target.model.n_vocab,)
-        )
-        return int(logits.argmax())
-
-    def _own_state(self, row: int) -> Rows:
+    def _own_state(self, context: DraftContext, row: int) -> Rows:
         """Return the layer's own hidden state in ``row`` of its last batch: ``[1, width]``."""
-        pointer = self._ext.llama_get_embeddings_nextn_ith(self._handle, row)
+        pointer = self._calls.llama_get_embeddings_nextn_ith(context.handle, row)
         return np.ctypeslib.as_array(pointer, (1, self._width)).copy()
 
     def _unknown_state(self) -> Rows:
         """Return zeros for the state of a position that is not known: float32 ``[1, width]``."""
         return np.zeros((1, self._width), np.float32)
-
-
-@functools.cache
-def _extension() -> ModuleType:
-    """Return the bindings of llama.cpp's calls for MTP, which are not among its stable ones.
-
-    Raises:
-        EngineError: if this build has none.
-    """
-    try:
-        from llama_cpp import llama_cpp_ext
-    except (ImportError, AttributeError) as e:
-        raise EngineError(f"this llama.cpp knows no multi-token prediction: {e}") from e
-    found: ModuleType = llama_cpp_ext
-    return found

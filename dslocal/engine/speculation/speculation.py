@@ -15,6 +15,7 @@ from typing import Literal, Protocol
 from dslocal.engine.context import SMALL_MODEL_BYTES, LlamaContext
 from dslocal.engine.model import LlamaModel
 from dslocal.errors import EngineError
+from dslocal.plan.memory.dspark import is_dspark
 
 from .draft_length import DraftLength
 
@@ -162,29 +163,38 @@ class Speculation:
 
 
 def enable_speculation(
-    context: LlamaContext, mode: DraftMode, mtp_layer: LlamaModel | None = None
+    context: LlamaContext, mode: DraftMode, draft_model: LlamaModel | None = None
 ) -> Speculation | None:
-    """Let ``context`` draft: with its model's MTP layer if that is loaded, otherwise by n-grams.
+    """Let ``context`` draft: with a draft model or MTP layer if it is loaded, otherwise by n-grams.
 
     Args:
         context: The target. The ``n_outputs`` of its load config say how many tokens can be
             verified at a time.
         mode: "auto" drafts while that is measured to pay; a small model is not expected to gain
             until measured otherwise. "on" always drafts. "off" never does.
-        mtp_layer: The MTP layer, if it has a file of its own.
+        draft_model: The MTP layer or DSpark, if it has a file of its own.
 
     Returns:
         The observer that ``context`` now has; None if nothing is drafted.
     """
-    from .mtp_draft import MtpDrafter
-    from .ngram_draft import NgramDrafter
-
     n_outputs = context.load_config.n_outputs
     if mode == "off" or n_outputs < 2:
         return None
-    has_layer = context.load_config.mtp
-    drafter: Drafter = MtpDrafter(context, mtp_layer) if has_layer else NgramDrafter(context)
+    drafter = _drafter_for(context, draft_model)
     lengths = [length for length in drafter.lengths if length < n_outputs]
     is_small = context.model.header.file_size < SMALL_MODEL_BYTES
     draft_length = DraftLength(lengths, optional=mode == "auto", expect=not is_small)
     return Speculation(context, drafter, draft_length)
+
+
+def _drafter_for(context: LlamaContext, draft_model: LlamaModel | None) -> Drafter:
+    """Return what drafts for ``context``."""
+    from .dspark_draft import DsparkDrafter
+    from .mtp_draft import MtpDrafter
+    from .ngram_draft import NgramDrafter
+
+    if not context.load_config.mtp:
+        return NgramDrafter(context)
+    if draft_model is not None and is_dspark(draft_model.header):
+        return DsparkDrafter(context, draft_model)
+    return MtpDrafter(context, draft_model)

@@ -8,17 +8,21 @@ anything fits is not its question.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from dslocal.errors import UsageError
 from dslocal.gguf.header import GgufHeader
 from dslocal.gguf.tensor_types import GgmlType
 from dslocal.plan.load_config import DeviceShare, GpuKind, LoadConfig, MemoryUse
 
 from .checkpoints import checkpoints_per_sequence
+from .dspark import MAX_ROWS
 from .kv_cache import bytes_per_token, checkpoint_bytes, kv_cache, kv_cells, n_snapshots
 from .llamacpp_mirror.compute_buffers import (
     cpu_buffer_size,
     cpu_work_size,
     cuda_pool_size,
+    dspark_buffer_size,
     gpu_buffer_sizes,
     mtp_buffer_size,
 )
@@ -72,7 +76,7 @@ def footprint(header: GgufHeader, load_config: LoadConfig, gpu: GpuKind = "cuda"
         weights=weights(header, shape, load_config),
         kv=kv_cache(shape, load_config),
         compute=compute_buffers(header, shape, load_config, gpu),
-        output=DeviceShare(0, output_bytes(shape.n_vocab, shape.n_embd * shape.n_hc, load_config)),
+        output=_output(shape, load_config),
         overhead=overhead(shape, load_config, gpu),
     )
 
@@ -115,13 +119,29 @@ def compute_buffers(
     header: GgufHeader, shape: ModelShape, load_config: LoadConfig, gpu: GpuKind = "cuda"
 ) -> DeviceShare:
     """Return the bytes of the buffers for intermediate results."""
-    batch = _micro_batch(load_config)
-    drafts = load_config.mtp and shape.n_layer_nextn
-    mtp_buffer = mtp_buffer_size(shape, batch) if drafts else 0
+    batch = replace(_micro_batch(load_config), layer_inputs=_handed_over(shape, load_config))
+    draft_buffer = _draft_buffer_size(shape, load_config)
     if not load_config.n_gpu_layers:
-        return DeviceShare(0, mtp_buffer + cpu_buffer_size(shape, batch))
+        return DeviceShare(0, draft_buffer + cpu_buffer_size(shape, batch))
     host = _host_resident(header, shape, load_config)
-    return DeviceShare(mtp_buffer, 0) + gpu_buffer_sizes(shape, batch, gpu, host)
+    return DeviceShare(draft_buffer, 0) + gpu_buffer_sizes(shape, batch, gpu, host)
+
+
+def _handed_over(shape: ModelShape, load_config: LoadConfig) -> tuple[int, ...]:
+    """Return the layers whose input DSpark reads, if it drafts."""
+    return shape.dspark_targets if load_config.mtp else ()
+
+
+def _draft_buffer_size(shape: ModelShape, load_config: LoadConfig) -> int:
+    """Return the bytes of the buffer of the context that drafts; 0 where none does."""
+    if not load_config.mtp:
+        return 0
+    batch = _micro_batch(load_config)
+    if shape.dspark_layers:
+        n_tokens = min(MAX_ROWS, batch.n_tokens)
+        rows = replace(batch, n_tokens=n_tokens, n_ubatch=n_tokens, n_outputs=n_tokens)
+        return dspark_buffer_size(shape, rows)
+    return mtp_buffer_size(shape, batch) if shape.n_layer_nextn else 0
 
 
 def output_bytes(n_vocab: int, n_embd: int, load_config: LoadConfig) -> int:
@@ -135,6 +155,15 @@ def output_bytes(n_vocab: int, n_embd: int, load_config: LoadConfig) -> int:
     if load_config.mtp:
         elements += n_vocab + 4 * n_embd * load_config.n_batch
     return 4 * elements
+
+
+def _output(shape: ModelShape, load_config: LoadConfig) -> DeviceShare:
+    """Return the same, where the states that DSpark reads are those of a few layers."""
+    if not load_config.mtp or not shape.dspark_layers:
+        return DeviceShare(0, output_bytes(shape.n_vocab, shape.n_embd * shape.n_hc, load_config))
+    width = shape.n_embd * len(shape.dspark_targets)
+    more_logits = 4 * shape.n_vocab * (shape.dspark_block - 1)
+    return DeviceShare(0, output_bytes(shape.n_vocab, width, load_config) + more_logits)
 
 
 def overhead(shape: ModelShape, load_config: LoadConfig, gpu: GpuKind = "cuda") -> DeviceShare:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dslocal.gguf.tensor_types import GgmlType
 from dslocal.plan.load_config import DeviceShare, LoadConfig
 
+from .dspark import MAX_ROWS
 from .placement import is_on_gpu, padded
 from .shape import ModelShape
 
@@ -28,8 +29,8 @@ def kv_cells(load_config: LoadConfig) -> int:
 def kv_cache(shape: ModelShape, load_config: LoadConfig) -> DeviceShare:
     """Return the bytes of the cache of all layers.
 
-    The MTP layer's, if it is loaded, belongs to a context of its own. Source: llama.cpp,
-    src/llama-kv-cache.cpp, constructor of ``llama_kv_cache``.
+    That of the MTP layer or DSpark, if it is loaded, belongs to a context of its own. Source:
+    llama.cpp, src/llama-kv-cache.cpp, constructor of ``llama_kv_cache``.
     """
     has_mtp_layer = load_config.mtp or shape.compress_ratios
     n_layer = shape.n_layer_all if has_mtp_layer else shape.n_layer
@@ -40,7 +41,18 @@ def kv_cache(shape: ModelShape, load_config: LoadConfig) -> DeviceShare:
             on_gpu += nbytes
         else:
             in_ram += nbytes
-    return DeviceShare(on_gpu, in_ram)
+    kept = DeviceShare(on_gpu, in_ram)
+    return kept + _dspark_cache(shape, load_config) if load_config.mtp else kept
+
+
+def _dspark_cache(shape: ModelShape, load_config: LoadConfig) -> DeviceShare:
+    """Return the bytes of the windows of DSpark's layers: keys, and values that are not used."""
+    n_ubatch = min(MAX_ROWS, load_config.n_ubatch, load_config.n_ctx)
+    rows = window_rows(shape, kv_cells(load_config), n_ubatch)
+    layer_bytes = 2 * rows * load_config.kv_type.nbytes(shape.n_embd_k_gqa)
+    n_layer = shape.dspark_layers
+    n_on_gpu = min(max(0, load_config.n_gpu_layers - 1), n_layer)
+    return DeviceShare(n_on_gpu * layer_bytes, (n_layer - n_on_gpu) * layer_bytes)
 
 
 def bytes_per_token(shape: ModelShape, kv_type: GgmlType) -> int:

@@ -15,6 +15,7 @@ from dslocal.gguf.tensor_names import layer_of, tensor_class
 from dslocal.gguf.tensor_types import GgmlType
 from dslocal.plan.load_config import DeviceShare, LoadConfig
 
+from . import dspark
 from .llamacpp_mirror.micro_batch import GPU_ALIGNMENT, HOST_ALIGNMENT
 from .memo import cached_by_header
 from .shape import ModelShape, moe_layers, routed_layer_of, shape_of
@@ -42,11 +43,25 @@ def placed_tensors(
     shape = shape_of(header)
     experts_in_ram = set(moe_layers(header)[: load_config.cpu_moe_layers])
     for tensor in header.tensors:
+        if tensor.name.startswith(dspark.PREFIX):
+            if load_config.mtp:
+                yield tensor, _is_dspark_on_gpu(tensor, shape, load_config)
+            continue
         layer = layer_of(tensor.name)
         if layer >= shape.n_layer and not load_config.mtp and not _is_always_loaded(tensor, shape):
             continue  # load_mtp = False skips the layer's tensors
         in_ram = tensor.name == EMBEDDINGS or routed_layer_of(tensor.name) in experts_in_ram
         yield tensor, not in_ram and is_on_gpu(layer, shape, load_config)
+
+
+def _is_dspark_on_gpu(tensor: GgufTensor, shape: ModelShape, load_config: LoadConfig) -> bool:
+    """Return whether a tensor of DSpark is on the GPU: it is placed as if it were the whole model.
+
+    Its experts are kept with the rest of it.
+    """
+    layer = layer_of(tensor.name.removeprefix(dspark.PREFIX))
+    first_on_gpu = shape.dspark_layers + 1 - load_config.n_gpu_layers
+    return (shape.dspark_layers if layer < 0 else layer) >= first_on_gpu
 
 
 def _is_always_loaded(tensor: GgufTensor, shape: ModelShape) -> bool:
@@ -87,7 +102,7 @@ def weights_by_class(
         share = _tensor_share(tensor, on_gpu=on_gpu)
         if has_copy and tensor.name == EMBEDDINGS:
             share += DeviceShare(padded(tensor.nbytes, GPU_ALIGNMENT), 0)
-        kind = tensor_class(tensor.name)
+        kind = tensor_class(tensor.name.removeprefix(dspark.PREFIX))
         found[kind] = found.get(kind, DeviceShare(0, 0)) + share
     return found
 

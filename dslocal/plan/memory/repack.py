@@ -15,6 +15,7 @@ from dslocal.gguf.header import GgufHeader, GgufTensor
 from dslocal.gguf.tensor_types import GgmlType
 from dslocal.plan.load_config import LoadConfig
 
+from . import dspark
 from .placement import EMBEDDINGS, OUTPUT, placed_tensors
 from .shape import routed_layer_of
 
@@ -69,6 +70,11 @@ def repack_growth(
     return round(extra)
 
 
+def _is_routed(tensor: GgufTensor) -> bool:
+    """Return whether a tensor is a stack of routed experts, DSpark's among them."""
+    return routed_layer_of(tensor.name.removeprefix(dspark.PREFIX)) is not None
+
+
 def _repacked(
     header: GgufHeader, load_config: LoadConfig, types: Iterable[RepackedType]
 ) -> Iterator[tuple[GgufTensor, RepackedType]]:
@@ -81,6 +87,6 @@ def _repacked(
             continue
         if tensor.name == EMBEDDINGS and has_output:
             continue
-        if len(tensor.shape) > 2 and (not how.experts or routed_layer_of(tensor.name) is None):
+        if len(tensor.shape) > 2 and (not how.experts or not _is_routed(tensor)):
             continue
         yield tensor, how

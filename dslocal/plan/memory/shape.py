@@ -14,7 +14,9 @@ from typing import NamedTuple, TypeAlias
 
 from dslocal.errors import GgufError, UnsupportedModelError
 from dslocal.gguf.header import GgufHeader
+from dslocal.plan.load_config import MAX_MTP_DRAFTS
 
+from . import dspark
 from .memo import cached_by_header
 from .validate import MAX_EXPERTS, validate_shape, validate_types
 
@@ -22,6 +24,7 @@ ARCHITECTURES = ("deepseek4", "deepseek32", "deepseek2", "deepseek", "llama", "q
 MLA_ARCHITECTURES = ("deepseek32", "deepseek2")
 MTP_ARCHITECTURES = ("deepseek4", "deepseek32", "deepseek2")
 COMPRESS_RATIOS = (0, 4, 128)
+MAX_DSPARK_LAYERS = 64
 MAX_NUMBER = (1 << 31) - 1  # of any number: products are made of them
 _ROUTED = re.compile(r"blk\.(\d+)\.ffn_(?:up|down|gate|gate_up)_(?:ch|)exps")
 
@@ -75,6 +78,11 @@ class ModelShape:
         n_hash_layer: leading layers whose experts V4 chooses by token id.
         n_groups_o: groups of heads that V4's output projection takes apart; 0 elsewhere.
         n_lora_o: width of what each group gives.
+        dspark_layers: blocks like V4's layers that DSpark, V4's draft model, consists of; 0 where
+            it was not joined to the header.
+        dspark_targets: the layers whose input it reads; the number of layers stands for what
+            leaves the last one.
+        dspark_block: tokens that it drafts at a time.
     """
 
     architecture: str
@@ -115,6 +123,9 @@ class ModelShape:
     n_hash_layer: int = 0
     n_groups_o: int = 0
     n_lora_o: int = 0
+    dspark_layers: int = 0
+    dspark_targets: tuple[int, ...] = ()
+    dspark_block: int = 0
 
     @property
     def n_layer_all(self) -> int:
@@ -247,6 +258,9 @@ def _read_shape(header: GgufHeader, tensors: TensorShapes, dimensions: _Dimensio
         n_hash_layer=header.of_arch("hash_layer_count"),
         n_groups_o=header.of_arch("attention.output_group_count"),
         n_lora_o=header.of_arch("attention.output_lora_rank"),
+        dspark_layers=dspark.stages(header),
+        dspark_targets=dspark.target_layers(header),
+        dspark_block=dspark.block_size(header),
     )
 
 
@@ -308,6 +322,7 @@ def _check_ranges(shape: ModelShape) -> None:
         (shape.n_hash_layer, _Range("hash layers")),
         (shape.n_groups_o, _Range("output groups")),
         (shape.n_lora_o, _Range("output rank")),
+        (shape.dspark_layers, _Range("layers of DSpark", most=MAX_DSPARK_LAYERS)),
     )
     for value, allowed in ranges:
         _check_range(shape.architecture, value, allowed)
@@ -334,12 +349,14 @@ def is_legacy_mla(header: GgufHeader) -> bool:
 
 
 def can_draft(header: GgufHeader) -> bool:
-    """Return whether the file has an MTP layer that llama.cpp can use: exactly one.
+    """Return whether a model has what llama.cpp can draft with: exactly one MTP layer, or DSpark.
 
     Some files say that there is one and leave it out; llama.cpp would abort the process over a
     context for it. Source: llama.cpp, src/models/deepseek2.cpp, deepseek32.cpp and deepseek4.cpp,
     ``graph_mtp``.
     """
+    if dspark.has_dspark(header):
+        return True
     if header.architecture not in MTP_ARCHITECTURES or header.of_arch("nextn_predict_layers") != 1:
         return False
     shape = shape_of(header)
@@ -348,6 +365,11 @@ def can_draft(header: GgufHeader) -> bool:
     names = {tensor.name for tensor in header.tensors}
     needed = ("nextn.eh_proj", "attn_q_a", "ffn_gate_inp")
     return all(f"blk.{shape.n_layer}.{part}.weight" in names for part in needed)
+
+
+def max_model_drafts(header: GgufHeader) -> int:
+    """Return how many tokens a model that :func:`can_draft` drafts at a time."""
+    return dspark.block_size(header) or MAX_MTP_DRAFTS
 
 
 def moe_layers(header: GgufHeader) -> list[int]:

@@ -145,21 +145,37 @@ class CompressedAttention:
 
     def build_head(self, inp: Node, *, is_mtp: bool = False) -> Node:
         """Return the rows whose logits are wanted, of all streams joined and normalised."""
-        graph, shape = self.graph, self.ctx.shape
-        n_outputs = self.ctx.batch.n_outputs
+        shape, n_outputs = self.ctx.shape, self.ctx.batch.n_outputs
         wide = (shape.n_embd * shape.n_hc, n_outputs)
-        flat = graph.op(wide, graph.view(inp), self.ctx.inp_out_ids)
+        flat = self.graph.op(wide, self.graph.view(inp), self.ctx.inp_out_ids)
         flat.is_output = is_mtp  # the state that the next draft continues from
+        return self.ctx.build_norm(self.mix_streams(flat, n_outputs), (shape.n_embd, n_outputs))
+
+    def mix_streams(self, flat: Node, n_rows: int) -> Node:
+        """Return one stream made of all. Source: ``build_hc_head``."""
+        graph, shape = self.graph, self.ctx.shape
+        wide = (shape.n_embd * shape.n_hc, n_rows)
         normalised = graph.op(wide, graph.view(graph.view(flat)), inplace=True)
-        weights = graph.op((shape.n_hc, n_outputs), normalised)
+        weights = graph.op((shape.n_hc, n_rows), normalised)
         for _ in range(4):  # times scale, plus base, sigmoid, plus epsilon
-            weights = graph.op((shape.n_hc, n_outputs), weights, inplace=True)
-        rows = (shape.n_embd, n_outputs)
+            weights = graph.op((shape.n_hc, n_rows), weights, inplace=True)
+        rows = (shape.n_embd, n_rows)
         total = graph.op(rows, graph.view(flat), graph.view(weights), inplace=True)
         for _ in range(shape.n_hc - 1):
             part = graph.op(rows, graph.view(flat), graph.view(weights), inplace=True)
             total = graph.op(rows, total, part, inplace=True)
-        return self.ctx.build_norm(total, rows)
+        return total
+
+    def build_layer_input(self, inp: Node) -> None:
+        """Hand over the mean of all streams of ``inp``. Source: ``build_hc_mean``."""
+        graph, shape = self.graph, self.ctx.shape
+        rows = (shape.n_embd, self.ctx.batch.n_tokens)
+        total = graph.view(inp)
+        for _ in range(shape.n_hc - 1):
+            total = graph.op(rows, total, graph.view(inp), inplace=True)
+        mean = graph.op(rows, total, inplace=True)
+        mean.is_output = True
+        graph.build_forward_expand(mean)
 
     def _hc_pre(self, inp: Node) -> HyperConnection:
         """Source: ``build_hc_pre``."""
@@ -409,6 +425,24 @@ def build_mtp_graph(ctx: GraphContext) -> Node:
     return attention.build_head(cur, is_mtp=True)
 
 
+def build_dspark_graph(ctx: GraphContext) -> Node:
+    """Return the rows whose logits are wanted, which are all, of the context that drafts by DSpark.
+
+    Source: src/models/dflash.cpp, ``graph_dsv4``, for a batch that is too large for a block.
+    """
+    graph, shape = ctx.graph, ctx.shape
+    n_tokens = ctx.batch.n_tokens
+    attention = CompressedAttention(ctx)
+    ctx.enter_layer(LayerKind(is_moe=True), NOTHING_IN_RAM)
+    embeddings = graph.op((shape.n_embd, n_tokens), ctx.inp_tokens)
+    cur = graph.op((shape.n_embd, shape.n_hc, n_tokens), graph.view(embeddings))
+    for _ in range(shape.dspark_layers):
+        cur = attention.build_mtp_layer(cur)
+    mixed = attention.mix_streams(cur, n_tokens)
+    mixed.is_output = True
+    return ctx.build_norm(mixed, (shape.n_embd, n_tokens))
+
+
 def build_graph(ctx: GraphContext, inp: Node, host: HostResident = NOTHING_IN_RAM) -> Node:
     """Return the rows whose logits are wanted, before the product with the output weights."""
     shape, batch = ctx.shape, ctx.batch
@@ -416,6 +450,10 @@ def build_graph(ctx: GraphContext, inp: Node, host: HostResident = NOTHING_IN_RA
     ctx.graph.build_forward_expand(attention.raw_mask)
     cur = ctx.graph.op((shape.n_embd, shape.n_hc, batch.n_tokens), ctx.graph.view(inp))
     for layer, ratio in enumerate(shape.compress_ratios):
+        if layer in batch.layer_inputs:
+            attention.build_layer_input(cur)
         ctx.enter_layer(LayerKind(is_moe=True, in_ram=layer < host.n_layer), host)
         cur = attention.build_layer(cur, ratio, is_hashed=layer < shape.n_hash_layer)
+    if shape.n_layer in batch.layer_inputs:
+        attention.build_layer_input(cur)
     return attention.build_head(cur)

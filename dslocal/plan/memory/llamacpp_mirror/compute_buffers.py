@@ -11,7 +11,7 @@ import functools
 from dslocal.plan.load_config import DeviceShare, GpuKind
 from dslocal.plan.memory.shape import ModelShape
 
-from .graph import reserve_graph, reserve_inputs, reserve_mtp_graph
+from .graph import reserve_dspark_graph, reserve_graph, reserve_inputs, reserve_mtp_graph
 from .micro_batch import MIN_OFFLOAD_BATCH, NOTHING_IN_RAM, HostResident, MicroBatch
 
 MIN_CUDA_POOL = 10 << 20  # bytes, on an H200 (tests/benchmarks/gpu_offload.py)
@@ -31,6 +31,12 @@ def cpu_buffer_size(shape: ModelShape, batch: MicroBatch) -> int:
 def mtp_buffer_size(shape: ModelShape, batch: MicroBatch) -> int:
     """Return the same for the context that drafts with the MTP layer."""
     return reserve_mtp_graph(shape, batch)
+
+
+@functools.lru_cache(maxsize=1024)
+def dspark_buffer_size(shape: ModelShape, batch: MicroBatch) -> int:
+    """Return the same for the context that drafts with DSpark, all rows of which give logits."""
+    return reserve_dspark_graph(shape, batch)
 
 
 @functools.lru_cache(maxsize=4096)

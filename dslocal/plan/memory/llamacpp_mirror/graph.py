@@ -12,6 +12,7 @@ from dslocal.plan.memory.shape import ModelShape
 
 from .allocator import Node
 from .attention import build_self_attention
+from .compressed_attention import build_dspark_graph
 from .compressed_attention import build_graph as build_compressed
 from .compressed_attention import build_mtp_graph as build_compressed_mtp
 from .experts import build_moe_ffn
@@ -88,6 +89,12 @@ def reserve_mtp_graph(shape: ModelShape, batch: MicroBatch) -> int:
     return _buffer_size_with_logits(
         ctx, graph.op((n_embd, batch.n_outputs), h_nextn, ctx.inp_out_ids)
     )
+
+
+def reserve_dspark_graph(shape: ModelShape, batch: MicroBatch) -> int:
+    """Return the bytes of the buffer of the context that drafts with DSpark."""
+    ctx = GraphContext(shape, batch)
+    return _buffer_size_with_logits(ctx, build_dspark_graph(ctx))
 
 
 def reserve_inputs(shape: ModelShape, batch: MicroBatch) -> int:

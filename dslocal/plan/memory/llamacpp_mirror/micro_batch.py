@@ -32,6 +32,7 @@ class MicroBatch:
         n_seq: conversations that its tokens belong to.
         n_ubatch: tokens of the largest micro-batch.
         n_snapshots: earlier states that V4 keeps for drafts.
+        layer_inputs: layers whose input is handed over to a draft model.
     """
 
     n_tokens: int
@@ -42,6 +43,7 @@ class MicroBatch:
     n_seq: int = 1
     n_ubatch: int = 0
     n_snapshots: int = 0
+    layer_inputs: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
