@@ -75,7 +75,7 @@ class ModelSwitch:
         trained = choice.header.of_arch("context_length", 0)
         if options.ctx is not None and trained and choice is not self.choice:
             options = replace(options, ctx=min(options.ctx, trained))
-        chosen = user_settings.load_overrides(choice.header, options)
+        chosen = user_settings.load_overrides(choice, options)
         self._loaded = ExitStack()
         return self._loaded.enter_context(session_setup.open_context(choice, chosen))
 

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import os
 from difflib import get_close_matches
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dslocal import home, prompts
 from dslocal.api.load_options import FLAG_NAMES, overrides
 from dslocal.api.model import new_seed
 from dslocal.errors import UsageError
-from dslocal.gguf.header import GgufHeader
+from dslocal.gguf.header import GgufHeader, read_header
+from dslocal.plan import mtp_file
 from dslocal.plan.choice import MIN_TOKENS_PER_S
 from dslocal.plan.memory.shape import can_draft
 from dslocal.plan.search import TARGET_CTX, Overrides, Plan
 
 from .option_groups import Flags, LoadOptions
+
+if TYPE_CHECKING:
+    from .session_setup import ModelFile
 
 MIN_CTX = 512
 PREFIX = "DSLOCAL_"  # of environment variables
@@ -144,14 +148,16 @@ def checked_seed(option: int | None) -> int:
     return new_seed(option, "--seed")
 
 
-def load_overrides(header: GgufHeader, options: LoadOptions) -> Overrides:
+def load_overrides(file: ModelFile, options: LoadOptions) -> Overrides:
     """Return what the user decided about loading a model.
 
     The size of the context may come from DSLOCAL_CTX and config.toml too.
 
     Raises:
         UsageError: A value is out of range, or the model has no MTP layer that was asked for.
+        GgufError: The draft model beside it belongs to another model.
     """
+    header = file.header
     trained = header.of_arch("context_length", TARGET_CTX)
     wanted = configured("ctx")
     if options.ctx is not None:
@@ -166,13 +172,22 @@ def load_overrides(header: GgufHeader, options: LoadOptions) -> Overrides:
             )
         ctx = int(text)
     chosen = _overrides(options, ctx)
-    if chosen.mtp and not can_draft(header):
+    if chosen.mtp and not can_draft(header) and not _has_sidecar(file):
         name = header.text("general.name") or "this model"
         raise UsageError(
             f"--mtp on: {name} has no MTP layer to draft with",
             hint="--mtp auto looks up what was said; --mtp FILE.gguf brings one",
         )
     return chosen
+
+
+def _has_sidecar(file: ModelFile) -> bool:
+    """Return whether a draft model is beside the model. Raises GgufError if it is another's."""
+    sidecar = mtp_file.sidecar_path(file.path)
+    if not sidecar.is_file():
+        return False
+    mtp_file.join_header(file.header, read_header(sidecar), sidecar.name)
+    return True
 
 
 def configured_context(option: int | None) -> int | None:

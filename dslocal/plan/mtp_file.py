@@ -46,12 +46,17 @@ _HINT = "the same model's: dslocal convert CHECKPOINT --mtp-only"
 _DSPARK_HINT = "the same model's: dslocal convert CHECKPOINT --dspark-only"
 
 
+def sidecar_path(path: Path) -> Path:
+    """Return where the draft model of the model at ``path`` is looked for."""
+    return path.with_name(path.stem + SUFFIX)
+
+
 def find_sidecar(path: Path, header: GgufHeader) -> Path | None:
     """Return the usable sidecar beside the model at ``path``, by its name.
 
     None where the model has such a layer of its own, or the file does not exist.
     """
-    found = path.with_name(path.stem + SUFFIX)
+    found = sidecar_path(path)
     if can_draft(header) or not found.is_file():
         return None
     try:

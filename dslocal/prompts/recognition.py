@@ -21,6 +21,7 @@ from dataclasses import dataclass
 
 from dslocal.errors import UnsupportedModelError, UsageError
 from dslocal.gguf.header import GgufHeader
+from dslocal.plan.memory.dspark import is_dspark
 
 from .families import CAREFUL, FAMILIES, Family
 from .families.base import EOS
@@ -168,6 +169,11 @@ def _unsupported(header: GgufHeader, tokens: set[str]) -> UnsupportedModelError:
     """Return the error for a file that fits no family."""
     name = header.text("general.name", "unnamed")[:60]
     architecture = repr(header.architecture[:40]) if header.architecture else "no architecture"
+    if is_dspark(header):
+        return UnsupportedModelError(
+            f"{name!r} ({architecture}) is DSpark, a draft model, which answers nothing by itself",
+            hint="--mtp FILE.gguf drafts with it for its DeepSeek-V4",
+        )
     known = sorted({arch for family in FAMILIES.values() for arch in family.signs.architectures})
     if header.architecture not in known:
         lacking = f"their architectures are {', '.join(known)}"

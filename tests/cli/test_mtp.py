@@ -5,14 +5,17 @@ the layer refused by name.
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.checkpoints.tiny_checkpoints import write_checkpoint
 from support.cli.running import Run
 
 import dslocal.convert as converter
 from dslocal import catalog
+from dslocal.api.conversion import convert
 
 QUESTION = "What is 47 × 86?"
 
@@ -111,3 +114,52 @@ def test_other_commands_take_it_too(run: Run, tmp_path: Path, command: str) -> N
     same = [line for line in off.stdout.splitlines() if b"tokens/s" not in line]
     assert [line for line in on.stdout.splitlines() if b"tokens/s" not in line] == same
     assert same
+
+
+@pytest.fixture(scope="module")
+def dspark(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny V4 with its DSpark beside it, under the name that is looked for."""
+    folder = tmp_path_factory.mktemp("dspark")
+    write_checkpoint(folder / "DeepSeek-V4-Flash-0731", "deepseek-v4-dspark")
+    model = folder / "v4.gguf"
+    convert(folder / "DeepSeek-V4-Flash-0731", model, quant="F32", mtp="beside")
+    return model
+
+
+def drafted_by_dspark(run: Run, model: Path, *mtp: str) -> dict[str, Any]:
+    options = ("--json", "--temperature", "0", "--max-tokens", "40", *mtp)
+    found: dict[str, Any] = json.loads(run.inside("ask", "-m", model, *options, QUESTION).stdout)
+    return found
+
+
+def test_dspark_beside_the_model_changes_no_answer(run: Run, dspark: Path) -> None:
+    """Proves it found by its name and brought by its own, and its drafts counted."""
+    elsewhere = dspark.with_name("elsewhere.gguf")
+    shutil.copy(dspark.with_name("v4-mtp.gguf"), elsewhere)
+    off, on, brought = (
+        drafted_by_dspark(run, dspark, "--mtp", mode) for mode in ("off", "on", str(elsewhere))
+    )
+    assert off["answer"] == on["answer"] == brought["answer"]
+    assert off["usage"]["drafted"] == 0
+    assert on["usage"]["drafted"] > 10
+
+
+def test_another_model_s_sidecar_is_refused_with_the_reason(
+    run: Run, without: Path, dspark: Path, tmp_path: Path
+) -> None:
+    model = Path(shutil.copy(without, tmp_path / "nano.gguf"))
+    shutil.copy(dspark.with_name("v4-mtp.gguf"), tmp_path / "nano-mtp.gguf")
+    done = run.inside("ask", "-m", model, "--mtp", "on", QUESTION)
+    assert done.returncode == 1
+    assert done.stderr.decode().startswith("dslocal: nano-mtp.gguf: DSpark drafts for DeepSeek-V4")
+
+
+def test_dspark_is_named_and_answers_nothing(run: Run, dspark: Path) -> None:
+    sidecar = dspark.with_name("v4-mtp.gguf")
+    shown = json.loads(run.inside("show", sidecar, "--json").stdout)
+    assert shown["draft_model"] == (
+        "DSpark for DeepSeek-V4: up to 5 tokens at a time, by what enters layers 3, 4, 5"
+    )
+    done = run.inside("ask", "-m", sidecar, QUESTION)
+    assert done.returncode != 0
+    assert b"is DSpark, a draft model, which answers nothing by itself" in done.stderr

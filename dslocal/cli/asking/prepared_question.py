@@ -103,7 +103,7 @@ def prepare_question(options: AskOptions, known: KnownFile | None) -> PreparedQu
     family, think = prompts.choose_effort(file.family, options.answer.effort, options.answer.think)
     file = replace(file, family=family)
     settings = user_settings.sampling_settings(family.defaults, options.flags, template)
-    chosen = user_settings.load_overrides(file.header, options.load)
+    chosen = user_settings.load_overrides(file, options.load)
     thinking = user_settings.chosen_thinking(family, think, template)
     user_settings.check_budget(options.answer.think_budget, thinking.value)
     for line in user_settings.ineffective(settings, options.flags, answers=options.output.count):
@@ -138,7 +138,7 @@ def reload_file(prepared: PreparedQuestion, options: AskOptions) -> PreparedQues
     """Return the same question with all of the model's header, of which only a part was known."""
     path = prepared.file.path
     file = ModelFile(path, *read_family(path, options.family))
-    chosen = user_settings.load_overrides(file.header, options.load)
+    chosen = user_settings.load_overrides(file, options.load)
     return replace(prepared, file=file, chosen=chosen)
 
 

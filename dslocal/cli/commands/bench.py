@@ -142,7 +142,7 @@ def _plan(file: ModelFile, placement: PlacementOptions, *, drafts: bool) -> Plan
     from dslocal.engine import loader
 
     options = LoadOptions(**asdict(placement), mtp="on" if drafts else "off")
-    overrides = user_settings.load_overrides(file.header, options)
+    overrides = user_settings.load_overrides(file, options)
     return loader.plan_for(file.path, file.header, overrides)
 
 

@@ -129,7 +129,7 @@ def _chosen_overrides(file: ModelFile, options: LoadOptions) -> Overrides:
     """
     from dslocal.cli import user_settings
 
-    chosen = user_settings.load_overrides(file.header, options)
+    chosen = user_settings.load_overrides(file, options)
     return replace(chosen, n_ctx=user_settings.wanted_context(file.header, chosen))
 
 

@@ -81,7 +81,7 @@ def fim(
     settings = user_settings.sampling_settings(defaults, sampling.flags())
     for line in user_settings.ineffective(settings, sampling.flags()):
         print(f"dslocal: {line}", file=sys.stderr)
-    chosen = user_settings.load_overrides(file.header, load)
+    chosen = user_settings.load_overrides(file, load)
     turn = output.Turn(
         prompt_tokens=0, seed=user_settings.checked_seed(seed), top_logprobs=top_logprobs
     )

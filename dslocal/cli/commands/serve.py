@@ -70,7 +70,7 @@ def serve(
 
     with bind_socket(options.host, options.port) as listener, ExitStack() as stack:
         port = listener.getsockname()[1]
-        chosen = user_settings.load_overrides(file.header, load)
+        chosen = user_settings.load_overrides(file, load)
         chosen = with_slots(file.path, file.header, options.parallel, chosen)
         context = stack.enter_context(session_setup.open_context(file, chosen))
         slots = stack.enter_context(open_slots(context))

@@ -72,6 +72,7 @@ def _gguf_fields(path: Path) -> dict[str, Any]:
         **_family_fields(header),
         "layers": header.of_arch("block_count"),
         "mtp_layers": header.of_arch("nextn_predict_layers"),
+        "draft_model": _draft_model(header),
         "context": header.of_arch("context_length"),
         "vocabulary": len(header.tokens()),
         "weights": weights,
@@ -82,6 +83,19 @@ def _gguf_fields(path: Path) -> dict[str, Any]:
         "classes": _largest_first(classes),
         "metadata": {key: _json_value(value) for key, value in header.metadata.items()},
     }
+
+
+def _draft_model(header: GgufHeader) -> str | None:
+    """Return what a file drafts, if it is a draft model that answers nothing by itself."""
+    from dslocal.plan.memory import dspark
+
+    if not dspark.is_dspark(header):
+        return None
+    layers = ", ".join(str(layer) for layer in dspark.target_layers(header))
+    return (
+        f"DSpark for DeepSeek-V4: up to {dspark.block_size(header)} tokens at a time, by what "
+        f"enters layers {layers}"
+    )
 
 
 def _family_fields(header: GgufHeader) -> dict[str, str | None]:

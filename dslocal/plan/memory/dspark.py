@@ -92,13 +92,7 @@ def joined(header: GgufHeader, drafter: GgufHeader, name: str) -> GgufHeader:
     if not 0 <= drafter.integer(NOISE_TOKEN, -1) < vocabulary:
         raise GgufError(f"{name}: {NOISE_TOKEN} is not a token of the model")
     own: dict[str, Value] = {
-        key: value
-        for key, value in drafter.metadata.items()
-        if key.startswith(f"{ARCHITECTURE}.")
+        key: value for key, value in drafter.metadata.items() if key.startswith(f"{ARCHITECTURE}.")
     }
-    tensors = (
-        replace(tensor, name=PREFIX + tensor.name, offset=0) for tensor in drafter.tensors
-    )
-    return replace(
-        header, metadata={**header.metadata, **own}, tensors=(*header.tensors, *tensors)
-    )
+    tensors = (replace(tensor, name=PREFIX + tensor.name, offset=0) for tensor in drafter.tensors)
+    return replace(header, metadata={**header.metadata, **own}, tensors=(*header.tensors, *tensors))

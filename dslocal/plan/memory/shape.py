@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeAlias
 
 from dslocal.errors import GgufError, UnsupportedModelError
@@ -180,7 +180,12 @@ def shape_of(header: GgufHeader) -> ModelShape:
         )
     validate_types(header)
     tensors = {tensor.name: tensor.shape for tensor in header.tensors}
-    shape = _read_shape(header, tensors, _read_dimensions(header))
+    shape = replace(
+        _read_shape(header, tensors, _read_dimensions(header)),
+        dspark_layers=dspark.stages(header),
+        dspark_targets=dspark.target_layers(header),
+        dspark_block=dspark.block_size(header),
+    )
     _check_ranges(shape)
     validate_shape(header, shape)
     return shape
@@ -258,9 +263,6 @@ def _read_shape(header: GgufHeader, tensors: TensorShapes, dimensions: _Dimensio
         n_hash_layer=header.of_arch("hash_layer_count"),
         n_groups_o=header.of_arch("attention.output_group_count"),
         n_lora_o=header.of_arch("attention.output_lora_rank"),
-        dspark_layers=dspark.stages(header),
-        dspark_targets=dspark.target_layers(header),
-        dspark_block=dspark.block_size(header),
     )
 
 
