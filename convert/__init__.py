@@ -31,13 +31,15 @@ from .executor import (  # noqa: E402
     write_gguf,
 )
 from .outline import checkpoint_bytes, header_from_config  # noqa: E402
-from .output.layout import Split  # noqa: E402
+from .output.layout import Split, file_names  # noqa: E402
 from .plan_conversion import plan_conversion  # noqa: E402
 from .recipes.by_name import RECIPES, recipe_named  # noqa: E402
 from .recipes.imatrix import Imatrix, load_imatrix  # noqa: E402
 from .recipes.named import Recipe  # noqa: E402
 from .recipes.recipe_file import load_recipe  # noqa: E402
 from .recipes.size_target import SizedRecipe  # noqa: E402
+from .requantization.gguf_model import GgufModel, open_gguf  # noqa: E402
+from .requantization.planning import plan_requantization  # noqa: E402
 from .verify import TensorClassRmse, verify  # noqa: E402
 
 __all__ = [
@@ -48,6 +50,7 @@ __all__ = [
     "ConversionReport",
     "FileRange",
     "FolderSource",
+    "GgufModel",
     "Imatrix",
     "PlannedOutput",
     "ProgressCallback",
@@ -58,13 +61,16 @@ __all__ = [
     "TensorClassRmse",
     "checkpoint_bytes",
     "config_error",
+    "file_names",
     "has_mtp_layer",
     "header_from_config",
     "load_imatrix",
     "load_recipe",
     "open_checkpoint",
+    "open_gguf",
     "other_form_error",
     "plan_conversion",
+    "plan_requantization",
     "recipe_named",
     "require_convertible",
     "verify",

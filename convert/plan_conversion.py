@@ -186,33 +186,38 @@ class _OutputPlanner:
             *imatrix_metadata(self._imatrix),
             *provenance_metadata(checkpoint, recipe),
         )
-        if isinstance(recipe, SizedRecipe):
-            recipe = self._measured(recipe, tensors)
+        recipe = measured_recipe(recipe, checkpoint, tensors, self._imatrix)
+        if isinstance(recipe, SizedRecipe) and not checkpoint.source.is_local:
+            self.notices.append(
+                f"--size {recipe.name}: the weights are not on this machine yet, so the harm of "
+                "each type is estimated by the tensor's class instead of measured"
+            )
         longest = (*metadata, *arithmetic_metadata(max(X86_64, platform.machine(), key=len)))
         types = recipe.assign(tensors, traits, header_size(architecture.arch, longest, tensors))
         metadata = (*metadata, *arithmetic_metadata(arithmetic_of(types.values())))
-        _check_imatrix(recipe, tensors, types, self._imatrix)
+        check_imatrix(recipe, tensors, types, self._imatrix)
         if architecture.converter_order and not recipe.quantizes:
             tensors = in_converter_order(checkpoint, architecture.converter_order, tensors)
         files = lay_out(tensors, types, self._split)
         return PlannedOutput(architecture, recipe, tensors, metadata, files)
 
-    def _measured(self, recipe: SizedRecipe, tensors: Sequence[MappedTensor]) -> SizedRecipe:
-        """Return a recipe that measures errors on the checkpoint's own weights, if they are here.
 
-        If they are not, a notice says so.
-        """
-        if self._checkpoint.source.is_local:
-            errors = SampledErrors(self._checkpoint, tensors, self._imatrix)
-            return replace(recipe, errors=errors)
-        self.notices.append(
-            f"--size {recipe.name}: the weights are not on this machine yet, so the harm of each "
-            "type is estimated by the tensor's class instead of measured"
-        )
-        return recipe
+def measured_recipe(
+    recipe: Recipe,
+    checkpoint: Checkpoint,
+    tensors: Sequence[MappedTensor],
+    imatrix: Imatrix | None,
+) -> Recipe:
+    """Return a recipe that measures errors on the source's own weights, where it needs errors.
+
+    Where the weights are not on this machine, the recipe stays as it is.
+    """
+    if isinstance(recipe, SizedRecipe) and checkpoint.source.is_local:
+        return replace(recipe, errors=SampledErrors(checkpoint, tensors, imatrix))
+    return recipe
 
 
-def _check_imatrix(
+def check_imatrix(
     recipe: Recipe,
     tensors: Iterable[MappedTensor],
     types: Mapping[str, GgmlType],

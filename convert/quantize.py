@@ -14,7 +14,13 @@ import numpy as np
 
 from dslocal.convert import fp4
 from dslocal.convert.checkpoint.safetensors import TensorInfo
-from dslocal.convert.kernels import Bytes, Floats, best_kernels, quantize_with_ggml
+from dslocal.convert.kernels import (
+    Bytes,
+    Floats,
+    best_kernels,
+    dequantize_with_ggml,
+    quantize_with_ggml,
+)
 from dslocal.errors import CheckpointError
 from dslocal.gguf.tensor_types import GgmlType
 
@@ -54,6 +60,7 @@ RELATIVE_ERROR = {
     GgmlType.TQ1_0: 0.8084,
 }
 QUANTIZABLE = tuple(RELATIVE_ERROR)
+DECODED_BY_GGML = frozenset(kind.name for kind in QUANTIZABLE if kind.block > 1)  # of GGUF sources
 
 
 def _e4m3_value(byte: int) -> float:
@@ -109,6 +116,10 @@ def decode_rows(
             values = (raw.view("<u2").astype(np.uint32) << 16).view(np.float32).reshape(-1, columns)
         elif tensor.dtype == "F16":
             values = raw.view("<f2").astype(np.float32).reshape(-1, columns)
+        elif tensor.dtype in DECODED_BY_GGML:
+            kind = GgmlType[tensor.dtype]
+            weights = raw.nbytes // kind.nbytes(kind.block) * kind.block
+            values = dequantize_with_ggml(kind, raw, weights).reshape(-1, columns)
         else:
             values = raw.view("<f4").reshape(-1, columns)
         is_sane = values.max() <= MAX_WEIGHT and values.min() >= -MAX_WEIGHT  # not with a NaN

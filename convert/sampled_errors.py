@@ -81,7 +81,7 @@ class SampledErrors:
         """Return the errors of one tensor."""
         errors = estimated_errors(tensor, kinds)
         energy = 0.0
-        sums = dict.fromkeys(errors, 0.0)
+        sums = {kind: 0.0 for kind in errors if kind is not tensor.lossless}
         gains = self._squared_gains(reader, tensor)
         for slice_, rows in reader.samples(tensor):
             weights = self._importance(tensor, slice_)
@@ -94,8 +94,8 @@ class SampledErrors:
         if not energy:
             return errors
         measured = {kind: total / energy for kind, total in sums.items()}
-        if tensor.is_fp4:
-            measured[GgmlType.MXFP4] = 0.0
+        if tensor.lossless is not None:
+            measured[tensor.lossless] = 0.0
         return measured
 
     def _importance(self, tensor: MappedTensor, slice_: int) -> Floats | None:

@@ -23,7 +23,7 @@ from .checkpoint.safetensors import FP4, FP4_BLOCK, FP8, INTEGERS, SCALED, Tenso
 from .fp4 import e8m0_values, repack
 from .kernels import Bytes, Floats, StoredRows, best_kernels
 from .output.gguf_file import OutputFile
-from .quantize import MAX_WEIGHT, decode_rows, encode_rows, through
+from .quantize import DECODED_BY_GGML, MAX_WEIGHT, decode_rows, encode_rows, through
 from .recipes.imatrix import Imatrix
 from .work_units import WorkUnit
 
@@ -85,6 +85,9 @@ class Worker:
                 if blocks is None:
                     if None not in decoded:
                         decoded[None] = self._decode(unit, raw, scales)
+                    if tensor.dtype == kind.name and kind.block > 1:
+                        blocks = raw  # of a GGUF, and sane: it was decoded
+                if blocks is None:
                     if rounding is not None and rounding not in decoded:
                         decoded[rounding] = through(rounding, decoded[None])
                     rows = decoded[rounding]
@@ -130,7 +133,8 @@ class Worker:
         It is None too where a weight is out of range: decoding with numpy says where.
         """
         kernels = best_kernels()
-        if kernels is None or not kernels.supports(kind):
+        is_stored_otherwise = unit.source.dtype in DECODED_BY_GGML
+        if kernels is None or is_stored_otherwise or not kernels.supports(kind):
             return None
         stored = StoredRows(
             raw=raw,

@@ -30,6 +30,7 @@ _MODULES = {
     "dslocal.api.conversion": ("convert",),
     "dslocal.api.model": ("Model", "load"),
     "dslocal.api.planning": ("ModelPlan", "plan"),
+    "dslocal.api.quantization.quantize": ("quantize",),
     "dslocal.errors": (
         "CheckpointError",
         "ContextOverflowError",
@@ -87,6 +88,7 @@ __all__ = [
     "convert",
     "load",
     "plan",
+    "quantize",
 ]
 
 if TYPE_CHECKING:
@@ -95,6 +97,7 @@ if TYPE_CHECKING:
     from dslocal.api.conversion import convert
     from dslocal.api.model import Model, load
     from dslocal.api.planning import ModelPlan, plan
+    from dslocal.api.quantization.quantize import quantize
     from dslocal.errors import (
         CheckpointError,
         ContextOverflowError,

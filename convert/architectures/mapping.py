@@ -50,7 +50,8 @@ class MappedTensor:
     ``shape`` is row-major (numpy's order): the last number is the length of a row. ``values`` are
     float32 values that are computed instead of read; then there are no ``sources``. ``native`` is
     the type that llama.cpp's converter gives the tensor whatever output is asked of it, as it does
-    for V4; None where it has none.
+    for V4; None where it has none. ``stored`` is the type that it has in the GGUF file that it is
+    read from; None for a checkpoint's.
     """
 
     name: str
@@ -58,6 +59,7 @@ class MappedTensor:
     sources: tuple[SourceRows, ...]
     values: tuple[float, ...] = ()
     native: GgmlType | None = None
+    stored: GgmlType | None = None
 
     @property
     def columns(self) -> int:
@@ -95,6 +97,13 @@ class MappedTensor:
     def is_fp4(self) -> bool:
         """Return whether the source has it in four bits: MXFP4 keeps every value of it."""
         return self.native is GgmlType.MXFP4
+
+    @property
+    def lossless(self) -> GgmlType | None:
+        """Return the quantized type that keeps every value of the source; None where none does."""
+        if self.stored is not None and self.stored.block > 1:
+            return self.stored
+        return GgmlType.MXFP4 if self.is_fp4 else None
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,14 @@ import numpy as np
 
 from dslocal.gguf.tensor_types import GgmlType
 
-from .ggml import Bytes, Floats, init_quantization, quantize_chunk, quantize_with_ggml
+from .ggml import (
+    Bytes,
+    Floats,
+    dequantize_with_ggml,
+    init_quantization,
+    quantize_chunk,
+    quantize_with_ggml,
+)
 from .grids import GRID_TYPES, grid_levels
 from .stored_rows import SourceStruct, StoredRows, source_of
 
@@ -36,6 +43,7 @@ __all__ = [
     "arithmetic_of",
     "best_kernels",
     "compiled_levels",
+    "dequantize_with_ggml",
     "init_quantization",
     "quantize_with_ggml",
 ]

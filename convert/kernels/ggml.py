@@ -1,4 +1,4 @@
-"""ggml's own quantizers: for the types that have no kernel, and where none were compiled."""
+"""ggml's own quantizers, for types without a kernel and where none were compiled; its decoders."""
 
 from __future__ import annotations
 
@@ -17,6 +17,20 @@ Floats = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
 
 _FLOAT_POINTER = ctypes.POINTER(ctypes.c_float)
+_TO_FLOAT = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)
+
+
+class _TypeTraits(ctypes.Structure):
+    """The beginning of ggml.h's ``ggml_type_traits``."""
+
+    _fields_ = (
+        ("type_name", ctypes.c_char_p),
+        ("blck_size", ctypes.c_int64),
+        ("blck_size_interleave", ctypes.c_int64),
+        ("type_size", ctypes.c_size_t),
+        ("is_quantized", ctypes.c_bool),
+        ("to_float", ctypes.c_void_p),
+    )
 
 
 @functools.cache
@@ -44,6 +58,30 @@ def init_quantization(kind: GgmlType) -> None:
     """
     libraries.symbol("ggml_quantize_init", None, ctypes.c_int)(int(kind))
     quantize_chunk()
+
+
+@functools.cache
+def _to_float(kind: GgmlType) -> Any:
+    """Return ggml's decoder of a type: ``to_float`` of its ``ggml_type_traits``.
+
+    Raises:
+        EngineMissingError: llama-cpp-python is absent or does not fit.
+    """
+    traits = libraries.symbol("ggml_get_type_traits", ctypes.POINTER(_TypeTraits), ctypes.c_int)
+    return _TO_FLOAT(traits(int(kind)).contents.to_float)
+
+
+def dequantize_with_ggml(kind: GgmlType, raw: Bytes, elements: int) -> Floats:
+    """Return blocks of a quantized type as float32 ``[elements]``, as llama.cpp decodes them.
+
+    ctypes releases the GIL, so threads run side by side.
+    """
+    raw = np.ascontiguousarray(raw)
+    if raw.nbytes != kind.nbytes(elements):
+        raise ValueError(f"{raw.nbytes} bytes are not {elements} weights of {kind.name}")
+    values = np.empty(elements, np.float32)
+    _to_float(kind)(raw.ctypes.data, values.ctypes.data, elements)
+    return values
 
 
 def quantize_with_ggml(kind: GgmlType, values: Floats, importance: Floats | None = None) -> Bytes:

@@ -17,7 +17,7 @@ from gguf import GGMLQuantizationType, GGUFValueType, GGUFWriter
 
 from dslocal.errors import ConversionError
 
-from .layout import FileLayout, padded
+from .layout import FileLayout, RawValue, padded
 
 PART = ".part"
 SPLIT_TYPES = {
@@ -33,6 +33,16 @@ _TYPES: dict[type, GGUFValueType] = {
     str: GGUFValueType.STRING,
     list: GGUFValueType.ARRAY,
 }
+
+
+class _HeaderWriter(GGUFWriter):  # type: ignore[misc]  # gguf has no annotations
+    """Writes values of any GGUF, such as arrays of nothing, and strings that are not UTF-8."""
+
+    def _pack_val(self, val: Any, *args: Any, **options: Any) -> bytes:
+        if isinstance(val, RawValue):
+            return val.data
+        packed: bytes = super()._pack_val(val, *args, **options)
+        return packed
 
 
 class OutputFile:
@@ -95,7 +105,7 @@ class OutputFile:
 
     def begin(self) -> None:
         """Write everything before the weights, over whatever was there."""
-        writer = GGUFWriter(self.part, self._arch)
+        writer = _HeaderWriter(self.part, self._arch)
         for key, value in self._metadata:
             writer.add_key_value(key, value, _value_type(key, value))
         for placed in self._layout.tensors:
@@ -155,7 +165,9 @@ def split_metadata(number: int, count: int, tensors: int) -> list[tuple[str, Any
     return [("split.no", number), ("split.count", count), ("split.tensors.count", tensors)]
 
 
-def _value_type(key: str, value: Any) -> GGUFValueType:
+def _value_type(key: str, value: Any) -> GGUFValueType | None:
+    if isinstance(value, RawValue):
+        return None  # which its own bytes say
     if key in SPLIT_TYPES:
         return SPLIT_TYPES[key]
     for kind, gguf_type in _TYPES.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from dslocal.convert.architectures.mapping import MappedTensor
 from dslocal.errors import UsageError
@@ -21,6 +21,12 @@ _ARRAY_HEAD = 12  # type and length
 _DIMENSION = 8
 _N_DIMENSIONS = 4
 _OFFSET = 8
+
+
+class RawValue(NamedTuple):
+    """A metadata value as the bytes of another GGUF file: its type, and what follows that."""
+
+    data: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +106,7 @@ def header_size(
     That is: magic, counts, metadata and tensor table.
     """
     entries = [("general.architecture", arch), *metadata]
-    keys = sum(_LENGTH + len(key.encode()) + _TYPE + _value_size(value) for key, value in entries)
+    keys = sum(_LENGTH + len(key.encode()) + _value_size(value) for key, value in entries)
     table = sum(
         _LENGTH + len(t.name.encode()) + _N_DIMENSIONS + _DIMENSION * len(t.shape) + _TYPE + _OFFSET
         for t in tensors
@@ -109,14 +115,16 @@ def header_size(
 
 
 def _value_size(value: Any) -> int:
-    """Return the bytes of a metadata value, as :mod:`.gguf_file` writes it."""
+    """Return the bytes of a metadata value and its type, as :mod:`.gguf_file` writes them."""
+    if isinstance(value, RawValue):
+        return len(value.data)
     if isinstance(value, str):
-        return _LENGTH + len(value.encode())
+        return _TYPE + _LENGTH + len(value.encode())
     if isinstance(value, list):
         if value and isinstance(value[0], str):
-            return _ARRAY_HEAD + sum(_LENGTH + len(v.encode()) for v in value)
-        return _ARRAY_HEAD + 4 * len(value)
-    return 1 if isinstance(value, bool) else 4
+            return _TYPE + _ARRAY_HEAD + sum(_LENGTH + len(v.encode()) for v in value)
+        return _TYPE + _ARRAY_HEAD + 4 * len(value)
+    return _TYPE + (1 if isinstance(value, bool) else 4)
 
 
 def _layout(tensors: list[MappedTensor], types: Mapping[str, GgmlType]) -> FileLayout:

@@ -59,6 +59,18 @@ def general_metadata(
     yield "general.quantization_version", QUANTIZATION_VERSION
 
 
+def quantization_metadata(recipe: Recipe) -> Iterator[tuple[str, Any]]:
+    """Yield the keys that llama-quantize replaces in a GGUF, in its order."""
+    yield "general.quantization_version", QUANTIZATION_VERSION
+    yield "general.file_type", recipe.file_type
+
+
+def tool_metadata(recipe: Recipe) -> Iterator[tuple[str, Any]]:
+    """Yield what made the file: this version of dslocal, by which recipe."""
+    yield "dslocal.version", __version__
+    yield "dslocal.recipe", recipe.name
+
+
 def imatrix_metadata(imatrix: Imatrix | None) -> Iterator[tuple[str, Any]]:
     """Yield what llama-quantize says of the importance matrix that it used."""
     if imatrix is None:
@@ -77,8 +89,7 @@ def provenance_metadata(checkpoint: Checkpoint, recipe: Recipe) -> Iterator[tupl
     The source's are left out where they are not known.
     """
     source = checkpoint.source
-    yield "dslocal.version", __version__
-    yield "dslocal.recipe", recipe.name
+    yield from tool_metadata(recipe)
     revision = source.revision
     if revision:
         yield "dslocal.source.revision", revision

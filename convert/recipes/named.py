@@ -13,7 +13,7 @@ import functools
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from dslocal.convert.architectures.mapping import MappedTensor
 from dslocal.gguf.tensor_names import layer_of
@@ -90,6 +90,8 @@ class NamedRecipe:
         self, tensors: Iterable[MappedTensor], traits: ModelTraits, overhead: int
     ) -> dict[str, T]:
         """Return the type of every tensor, by GGUF name; ``overhead`` plays no role."""
+        tensors = list(tensors)
+        attn_v_count = sum(_role(tensor.name) == "attn_v" for tensor in tensors)
         seen: Counter[str] = Counter()
         types = {}
         for tensor in sorted(tensors, key=lambda t: tensor_order(t.name)):
@@ -100,14 +102,17 @@ class NamedRecipe:
                 types[tensor.name] = T.MXFP4 if tensor.is_routed_expert else tensor.native
                 continue
             role = _role(tensor.name)
-            kind = _choose(self, role, tensor, traits, seen[role])
+            place = _Place(role, seen[role], attn_v_count)
+            kind = _choose(self, place, tensor, traits)
             types[tensor.name] = fitting_type(kind, tensor.columns)
             seen[role] += 1
         return types
 
     def _unquantized(self, tensor: MappedTensor) -> T:
         """Return the type of a tensor that no recipe quantizes."""
-        return T.F32 if self.base is T.F32 and tensor.native is not T.I32 else kept_type(tensor)
+        if self.base is T.F32 and tensor.stored is None and tensor.native is not T.I32:
+            return T.F32
+        return kept_type(tensor)
 
 
 # by the numbers of enum llama_ftype (include/llama.h), from the largest to the smallest
@@ -192,7 +197,12 @@ def is_quantizable(tensor: MappedTensor) -> bool:
 
 
 def kept_type(tensor: MappedTensor) -> T:
-    """Return the type of a tensor that is not quantized: float32, or what V4's converter writes."""
+    """Return the type of a tensor that is not quantized.
+
+    It is that of a GGUF source, else what V4's converter writes, else float32.
+    """
+    if tensor.stored is not None:
+        return tensor.stored
     return T.F32 if tensor.native is None else tensor.native
 
 
@@ -211,6 +221,8 @@ def tensor_order(name: str) -> tuple[int, str]:
 _OUTSIDE_LAYERS = {"output.weight": "output", "token_embd.weight": "token_embd"}
 # roles of tensors, by a part of their name: V3.2's indexer.attn_k counts as an attn_k
 _ATTENTION_ROLES = {
+    "attn_qkv.weight": "attn_v",
+    "attn_kv_b.weight": "attn_v",  # of a V2 or V3 that was converted before llama.cpp split it
     "attn_v.weight": "attn_v",
     "attn_k.weight": "attn_k",
     "attn_q.weight": "attn_q",
@@ -238,25 +250,31 @@ def _is_f32_before_quantizing(tensor: MappedTensor) -> bool:
 
     It is V3.2's indexer's. Source: ``ModelBase.prepare_tensors``.
     """
-    return tensor.native is None and tensor.name.endswith("indexer.proj.weight")
+    is_from_checkpoint = tensor.native is None and tensor.stored is None
+    return is_from_checkpoint and tensor.name.endswith("indexer.proj.weight")
 
 
 _LOW_BIT = frozenset({"IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ2_M", "IQ1_S", "IQ1_M"})
 
 
-def _choose(
-    recipe: NamedRecipe, role: str, tensor: MappedTensor, traits: ModelTraits, index: int
-) -> T:
-    """Return the type that the rules give a tensor, before its rows are looked at.
+class _Place(NamedTuple):
+    """Where a tensor stands among the others.
 
-    Args:
-        recipe: The recipe.
-        role: The tensor's role.
-        tensor: The tensor.
-        traits: The model's.
-        index: How many tensors of this role came before.
+    Attributes:
+        role: Its role in the rules.
+        before: How many tensors of this role come before it.
+        attn_v_count: How many tensors of the role attn_v the output has.
     """
+
+    role: str
+    before: int
+    attn_v_count: int
+
+
+def _choose(recipe: NamedRecipe, place: _Place, tensor: MappedTensor, traits: ModelTraits) -> T:
+    """Return the type that the rules give a tensor, before its rows are looked at."""
     name, base = recipe.name, recipe.base
+    role, index = place.role, place.before
     if base.block == 1:
         return T.F32 if _is_f32_before_quantizing(tensor) else base
     if role == "output" or (traits.tied and role == "token_embd"):
@@ -268,7 +286,7 @@ def _choose(
     if name in _LOW_BIT:
         return _low_bit(name, base, role, traits, index)
     if role == "attn_v":
-        return _attn_v(name, base, traits, index)
+        return _attn_v(name, base, traits, place)
     if role in ("attn_q", "attn_k"):
         return _ATTN_Q_K.get(name, base)
     if role == "attn_output":
@@ -342,7 +360,8 @@ _SHARED_ATTN_V = {
 _ATTN_V = {"Q2_K": T.Q3_K, "IQ3_M": T.Q4_K, "Q3_K_L": T.Q5_K}
 
 
-def _attn_v(name: str, base: T, traits: ModelTraits, index: int) -> T:
+def _attn_v(name: str, base: T, traits: ModelTraits, place: _Place) -> T:
+    index = place.before
     kind = _ATTN_V.get(name, base)
     if traits.gqa >= 4 and name in _SHARED_ATTN_V:
         kind = _SHARED_ATTN_V[name]
@@ -352,7 +371,7 @@ def _attn_v(name: str, base: T, traits: ModelTraits, index: int) -> T:
         kind = T.Q5_K if index < 2 else T.Q4_K
     elif name == "Q4_K_S" and index < 4:
         kind = T.Q5_K
-    elif name in ("Q4_K_M", "Q5_K_M") and _use_more_bits(index, traits.n_layer):
+    elif name in ("Q4_K_M", "Q5_K_M") and _use_more_bits(index, place.attn_v_count):
         kind = T.Q6_K
     if traits.is_70b and kind in (T.Q3_K, T.Q4_K):
         return T.Q5_K

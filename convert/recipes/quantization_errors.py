@@ -49,6 +49,6 @@ def estimated_errors(tensor: MappedTensor, kinds: Iterable[GgmlType]) -> dict[Gg
     """Return the squared relative error of each type that a tensor may get."""
     fitting = dict.fromkeys(fitting_type(kind, tensor.columns) for kind in kinds)
     errors = {kind: RELATIVE_ERROR[kind] ** 2 for kind in fitting}
-    if tensor.is_fp4:
-        errors[GgmlType.MXFP4] = 0.0  # it holds every value that the source has
+    if tensor.lossless is not None:
+        errors[tensor.lossless] = 0.0
     return errors

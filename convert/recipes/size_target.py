@@ -134,11 +134,13 @@ def _types_from(
         floor: The least type, unless the tensor may get all: experts and the MTP layer may.
         traits: The model's.
     """
-    if tensor.is_fp4:  # more bits than it has would add nothing
-        smaller = [t for t in types if t.bits_per_weight < T.MXFP4.bits_per_weight]
-        return [*smaller, T.MXFP4]
     may_get_all = tensor.is_routed_expert or layer_of(tensor.name) >= traits.main_layers
-    return types if may_get_all else types[types.index(floor) :]
+    allowed = types if may_get_all else types[types.index(floor) :]
+    lossless = tensor.lossless
+    if lossless is None:
+        return allowed
+    # more bits than it has would add nothing
+    return [*(t for t in allowed if t.bits_per_weight < lossless.bits_per_weight), lossless]
 
 
 @dataclass(frozen=True)

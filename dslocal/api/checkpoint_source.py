@@ -82,8 +82,8 @@ def _not_a_folder(file: Path) -> UsageError:
         )
     return UsageError(
         f"{file}: is a GGUF file; a checkpoint folder is needed",
-        hint=f"it is used as it is: dslocal ask -m {file}; another quantization is made of the"
-        " original checkpoint",
+        hint=f"it is used as it is: dslocal ask -m {file}; another quantization is best made of the"
+        f" original checkpoint, or else by dslocal quantize {file}",
     )
 
 

@@ -12,8 +12,8 @@ import hashlib
 import math
 import os
 import struct
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
@@ -82,14 +82,16 @@ class GgufTensor:
 class GgufHeader:
     """What a GGUF file says of itself.
 
-    ``data_start`` is the byte at which the weights begin. Two headers are equal only if they are
-    the same object, so that results can be cached by header.
+    ``data_start`` is the byte at which the weights begin. ``value_spans`` are the bytes of the file
+    that hold each metadata value and, before it, its type; a header that was not read has none.
+    Two headers are equal only if they are the same object, so that results can be cached by header.
     """
 
     version: int
     metadata: dict[str, Value]
     tensors: tuple[GgufTensor, ...]
     data_start: int
+    value_spans: Mapping[str, slice] = field(default_factory=dict)
 
     @property
     def architecture(self) -> str:
@@ -176,15 +178,19 @@ def parse_header(file: BinaryIO, size: int, *, name: str) -> GgufHeader:
     reader.require_room(n_kv, _MIN_METADATA_BYTES, "metadata entries")
     reader.require_room(n_tensors, _MIN_TENSOR_BYTES, "tensors")
     metadata: dict[str, Value] = {}
+    spans: dict[str, slice] = {}
     for _ in range(n_kv):
         key = reader.string()
         if key in metadata:
             raise GgufError(f"{name}: metadata key {key[:80]!r} occurs twice")
+        start = reader.position
         metadata[key] = reader.value(reader.number("I"), key)
+        spans[key] = slice(start, reader.position)
     tensors = tuple(_read_tensor(reader) for _ in range(n_tensors))
     alignment = _alignment(metadata, name)
     _check_tensors(tensors, alignment, name)
-    return GgufHeader(version, metadata, tensors, -(-reader.position // alignment) * alignment)
+    data_start = -(-reader.position // alignment) * alignment
+    return GgufHeader(version, metadata, tensors, data_start, spans)
 
 
 def join_headers(parts: Sequence[GgufHeader]) -> GgufHeader:
@@ -197,7 +203,9 @@ def join_headers(parts: Sequence[GgufHeader]) -> GgufHeader:
     for part in parts:
         tensors += (replace(tensor, offset=end + tensor.offset) for tensor in part.tensors)
         end += part.file_size - part.data_start
-    return GgufHeader(first.version, first.metadata, tuple(tensors), first.data_start)
+    return GgufHeader(
+        first.version, first.metadata, tuple(tensors), first.data_start, first.value_spans
+    )
 
 
 def fingerprint(path: Path, header: GgufHeader | None = None) -> str:

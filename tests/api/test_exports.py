@@ -40,6 +40,7 @@ PUBLIC = [
     "convert",
     "load",
     "plan",
+    "quantize",
 ]
 
 

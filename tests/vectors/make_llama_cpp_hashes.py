@@ -19,6 +19,8 @@ from support.checkpoints.oracle import (
     CASES,
     IMATRIX_CASES,
     PLAIN,
+    REQUANTIZED,
+    REQUANTIZED_TO,
     V4_CASES,
     V4_DRAFTERS,
     V4_PLAIN,
@@ -26,7 +28,9 @@ from support.checkpoints.oracle import (
     WITH_IMATRIX,
     Case,
     convert,
+    requantize,
     two_steps,
+    write_source,
 )
 from support.checkpoints.tiny_checkpoints import write_checkpoint
 from support.gguf.reading import contents, digest, layout_digest
@@ -49,6 +53,25 @@ def hashes(case: Case, recipes: tuple[str, ...], *, imatrix: bool) -> dict[str, 
             matrix = write_imatrix(folder / "imatrix.gguf", checkpoint) if imatrix else None
             _, tensors = contents(two_steps(case, checkpoint, folder, recipe, matrix))
             found[recipe] = digest(tensors, without=COPIES)
+    return found
+
+
+def requantized_hashes(case: Case, sources: tuple[str, ...]) -> dict[str, str]:
+    """Return the hashes of what llama-quantize makes of GGUFs, by the types of both.
+
+    The GGUFs are dslocal's, whose tensors are those of llama.cpp's converter.
+    """
+    found = {}
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        checkpoint = write_checkpoint(folder / "checkpoint", **case.arguments)
+        imatrix = write_imatrix(folder / "imatrix.gguf", checkpoint)
+        for source in sources:
+            model = write_source(checkpoint, folder / f"{source}.gguf", source)
+            for recipe in REQUANTIZED_TO:
+                matrix = imatrix if recipe == "IQ2_XXS" else None
+                made = contents(requantize(model, folder / "made.gguf", recipe, matrix))
+                found[f"{source} {recipe}"] = digest(made[1]) + layout_digest(made[0])
     return found
 
 
@@ -95,12 +118,16 @@ def main() -> None:
     drafters = {case.name: drafter_hash(case) for case in V4_CASES}
     ordered = [case for case in CASES if case.kind == "deepseek-v32"]
     layouts = {case.name: layout_hash(case) for case in (*V4_CASES, *ordered)}
+    requantized = known.get("requantized") or {
+        kind: requantized_hashes(case, sources) for kind, (case, sources) in REQUANTIZED.items()
+    }
     found = {
         "origin": ORIGIN,
         "plain": plain,
         "imatrix": with_imatrix,
         "drafters": drafters,
         "layouts": layouts,
+        "requantized": requantized,
     }
     OUT.write_text(
         json.dumps(found, indent=1) + "\n",

@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
-from collections import Counter, defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING
 
-import typer
-
-from dslocal.cli.conversion_options import CheckpointOptions, OutputFileOptions
+from dslocal.cli.converting import results
+from dslocal.cli.converting.options import CheckpointOptions, OutputFileOptions, RunOptions
 from dslocal.cli.option_groups import ConvertedModel, with_option_groups
-from dslocal.errors import ConversionError, ExitCode, UsageError
+from dslocal.errors import UsageError
 
 if TYPE_CHECKING:
     from dslocal.api.conversion import ConversionRequest, Mtp
     from dslocal.catalog.locations import PublishedLocation
     from dslocal.catalog.resolve import LocalCheckpoint
-    from dslocal.convert import (
-        ConversionPlan,
-        ConversionProgress,
-        ConversionReport,
-        TensorClassRmse,
-    )
+    from dslocal.convert import ConversionPlan, ConversionReport
     from dslocal.terminal.progress import ProgressDisplay
 
 
@@ -35,53 +25,30 @@ def convert(
     source: ConvertedModel,
     output: OutputFileOptions,
     checkpoint: CheckpointOptions,
-    jobs: Annotated[
-        int | None,
-        typer.Option("--jobs", min=1, max=1024, help="Threads. [one a core]", show_default=False),
-    ] = None,
-    verify: Annotated[
-        bool, typer.Option("--verify", help="Compare the result with the source, and load it once.")
-    ] = False,
-    dry_run: Annotated[
-        bool,
-        typer.Option("--dry-run", help="Say what it would take: bytes to fetch, disk, outputs."),
-    ] = False,
-    force: Annotated[
-        bool, typer.Option("--force", help="Replace files that are already there.")
-    ] = False,
-    as_json: Annotated[
-        bool,
-        typer.Option("--json", help="Print one JSON object, progress as JSON lines on stderr."),
-    ] = False,
+    run: RunOptions,
 ) -> None:
     """Convert a DeepSeek checkpoint to GGUF. Interrupted, the same command goes on where it was."""
     from dslocal.terminal.progress import show_progress
 
-    if verify and checkpoint.stream:
+    if run.verify and checkpoint.stream:
         raise UsageError(
             "--verify reads the checkpoint once more, and --stream does not keep it",
             hint="one of them",
         )
     named = source.required("which checkpoint?", hint="dslocal convert FOLDER, or a model's name")
-    job = _conversion_job(named, output, checkpoint, jobs, overwrite=force)
-    shows_bits = output.size is not None and not as_json
-    with show_progress(job.found.name, as_json=as_json) as shown:
-        if dry_run:
-            _print_needs(job, shown, as_json=as_json)
+    job = _conversion_job(named, output, checkpoint, run)
+    shows_bits = output.size is not None and not run.as_json
+    with show_progress(job.found.name, as_json=run.as_json) as shown:
+        if run.dry_run:
+            _print_needs(job, shown, as_json=run.as_json)
             return
         plan, reports = _write(job, shown, shows_bits=shows_bits)
-    errors: list[TensorClassRmse] = []
-    if verify:
-        errors = _verify(job, plan, as_json=as_json)
-        _load_each(job, reports)
-    if as_json:
-        fields: dict[str, Any] = {"outputs": [_report_json(report) for report in reports]}
-        if verify:
-            fields["verified"] = [dataclasses.asdict(error) for error in errors]
-        print(json.dumps(fields))
-    else:
-        _print_reports(reports, errors)
-    _require_tolerance(errors)
+    errors = None
+    if run.verify:
+        errors = results.verified(plan, job.targets, job.jobs, as_json=run.as_json)
+        if job.request.mtp not in ("only", "dspark-only"):  # a draft model needs its model
+            results.load_each([report.path for report in reports[: len(job.request.recipes)]])
+    results.print_results(reports, errors, as_json=run.as_json)
 
 
 @dataclass(frozen=True)
@@ -107,9 +74,7 @@ def _conversion_job(
     source: str,
     output: OutputFileOptions,
     checkpoint: CheckpointOptions,
-    jobs: int | None,
-    *,
-    overwrite: bool,
+    run: RunOptions,
 ) -> ConversionJob:
     """Return what the options ask for.
 
@@ -123,9 +88,9 @@ def _conversion_job(
 
     recipes = conversion.choose_recipes(output.quant, output.recipe, output.size)
     found = checkpoint_source.find(source, checkpoint.revision, stream=checkpoint.stream)
-    mtp = _mtp_mode(output)
+    mtp = _mtp_mode(checkpoint)
     targets = conversion.choose_outputs(
-        output.out, found.name, recipes, overwrite=overwrite, has_drafter=mtp == "beside"
+        output.out, found.name, recipes, overwrite=run.force, has_drafter=mtp == "beside"
     )
     max_bytes = size_in_bytes(output.split_size) if output.split_size else 0
     request = conversion.ConversionRequest(
@@ -134,15 +99,15 @@ def _conversion_job(
         converter.Split(output.split_experts, max_bytes),
         converter.load_imatrix(output.imatrix) if output.imatrix else None,
     )
-    return ConversionJob(found, targets, request, checkpoint.stream, jobs)
+    return ConversionJob(found, targets, request, checkpoint.stream, run.jobs)
 
 
-def _mtp_mode(output: OutputFileOptions) -> Mtp:
+def _mtp_mode(checkpoint: CheckpointOptions) -> Mtp:
     asked: dict[Mtp, bool] = {
-        "only": output.mtp_only,
-        "dspark-only": output.dspark_only,
-        "beside": output.with_drafter,
-        "drop": not output.mtp,
+        "only": checkpoint.mtp_only,
+        "dspark-only": checkpoint.dspark_only,
+        "beside": checkpoint.with_drafter,
+        "drop": not checkpoint.mtp,
     }
     modes = [mode for mode, is_asked in asked.items() if is_asked]
     if len(modes) > 1:
@@ -164,160 +129,33 @@ def _write(
     import dslocal.convert as converter
     from dslocal.api import checkpoint_source, conversion
 
-    progress = _RememberedProgress(shown)
     notice = conversion.name_notice(job.targets)
     if notice:
         shown.log(f"dslocal: {notice}")
-    try:
-        with (
-            conversion.output_folder(job.targets),
-            checkpoint_source.opened(job.found, job.targets[0], shown, stream=job.stream) as files,
-        ):
-            plan = conversion.plan_conversion(files, job.request, shown)
-            if job.stream:
-                checkpoint_source.require_disk_space(plan, job.targets)
-            if shows_bits:
-                _print_bits(plan)
-            reports = converter.write_gguf(
-                plan, job.targets, jobs=job.jobs, on_progress=progress.on_conversion
-            )
-    except KeyboardInterrupt:
-        shown.log(
-            f"dslocal: stopped at {progress.share:.0%}; the same command continues from there"
+    with (
+        results.stoppable(shown) as progress,
+        conversion.output_folder(job.targets),
+        checkpoint_source.opened(job.found, job.targets[0], shown, stream=job.stream) as files,
+    ):
+        plan = conversion.plan_conversion(files, job.request, shown)
+        if job.stream:
+            checkpoint_source.require_disk_space(plan, job.targets)
+        if shows_bits:
+            results.print_bits(plan)
+        reports = converter.write_gguf(
+            plan, job.targets, jobs=job.jobs, on_progress=progress.on_conversion
         )
-        raise typer.Exit(ExitCode.INTERRUPTED) from None
     return plan, list(reports)
-
-
-class _RememberedProgress:
-    """Passes on how far a conversion is, and remembers it."""
-
-    def __init__(self, shown: ProgressDisplay) -> None:
-        self._shown = shown
-        self.share = 0.0
-
-    def on_conversion(self, state: ConversionProgress) -> None:
-        self.share = state.done / max(state.total, 1)
-        self._shown.on_conversion(state)
 
 
 def _print_needs(job: ConversionJob, shown: ProgressDisplay, *, as_json: bool) -> None:
     """Print what the conversion would take."""
     from dslocal.api import checkpoint_source, conversion
     from dslocal.catalog.resolve import LocalCheckpoint
-    from dslocal.files import decimal_size
 
     with checkpoint_source.looked_at(job.found, shown) as files:
         plan = conversion.plan_conversion(files, job.request, shown)
         shards = [plan.checkpoint.source.size(shard) for shard in plan.checkpoint.shards]
         streamed = checkpoint_source.streamed_bytes(plan)
-    sizes = {
-        target: sum(file.data_size for file in output.files)
-        for target, output in zip(job.targets, plan.outputs, strict=True)
-    }
-    is_published = not isinstance(job.found, LocalCheckpoint)
-    download = sum(shards) if is_published else 0
-    disk = sum(sizes.values()) + download
-    if as_json:
-        fields = {
-            "outputs": [{"path": str(path), "bytes": size} for path, size in sizes.items()],
-            "download": download,
-            "disk": disk,
-            "disk_streamed": streamed if is_published else None,
-        }
-        print(json.dumps(fields))
-        return
-    if is_published:
-        print(
-            f"to fetch: {decimal_size(download)}; disk: {decimal_size(disk)}, "
-            f"with --stream {decimal_size(streamed)}"
-        )
-    for path, size in sizes.items():
-        print(f"{path}: {decimal_size(size)}")
-
-
-def _print_reports(reports: Sequence[ConversionReport], errors: Sequence[TensorClassRmse]) -> None:
-    for report in reports:
-        files = f" in {report.files} files" if report.files > 1 else ""
-        bits = report.nbytes * 8 / report.weights
-        print(
-            f"{report.path}: {report.nbytes / 1e6:,.1f} MB{files}, {report.tensors} tensors, "
-            f"{bits:.2f} bits/weight, {report.seconds:.1f} s"
-        )
-    if errors:
-        print(
-            "relative RMSE by tensor class, beside what its types lose on random weights; "
-            "up to twice that is ok:"
-        )
-    for error in errors:
-        verdict = "ok" if error.is_within_tolerance else "WRONG"
-        print(
-            f"{error.recipe:<10} {error.tensor_class:<20} RMSE {error.measured:.5f}, "
-            f"expected {error.expected:.5f}  {verdict}"
-        )
-
-
-def _print_bits(plan: ConversionPlan) -> None:
-    """Print what a size buys: bits per weight by tensor class."""
-    from dslocal.gguf.tensor_names import tensor_class
-
-    weights: Counter[str] = Counter()
-    nbytes: Counter[str] = Counter()
-    types: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    for layout in plan.layouts:
-        for placed in layout.tensors:
-            name = tensor_class(placed.tensor.name)
-            weights[name] += placed.tensor.elements
-            nbytes[name] += placed.nbytes
-            types[name][placed.kind.name] += 1
-    for name, total in nbytes.most_common():
-        mixture = ", ".join(f"{kind} × {n}" for kind, n in types[name].most_common())
-        bits = total * 8 / weights[name]
-        print(f"{name:<20} {total / 1e6:12,.1f} MB  {bits:5.2f} bits/weight  {mixture}")
-
-
-def _verify(job: ConversionJob, plan: ConversionPlan, *, as_json: bool) -> list[TensorClassRmse]:
-    """Return how far the outputs are from the checkpoint, by tensor class."""
-    import dslocal.convert as converter
-    from dslocal.terminal.progress import show_progress
-
-    with show_progress(
-        job.targets[0].name, as_json=as_json, doing="verifying", done="verified"
-    ) as shown:
-        return converter.verify(plan, job.targets, jobs=job.jobs, on_progress=shown.on_conversion)
-
-
-def _load_each(job: ConversionJob, reports: Sequence[ConversionReport]) -> None:
-    """Load every output once, but for draft models, which need the model.
-
-    Raises:
-        EngineError: llama.cpp refuses one.
-    """
-    from dslocal.cli.session_setup import load_model
-
-    if job.request.mtp in ("only", "dspark-only"):
-        return
-    for report in reports[: len(job.request.recipes)]:
-        load_model(report.path).close()
-
-
-def _require_tolerance(errors: Sequence[TensorClassRmse]) -> None:
-    for error in errors:
-        if not error.is_within_tolerance:
-            raise ConversionError(
-                f"{error.recipe}: {error.tensor_class}: relative error {error.measured:.4f}, "
-                f"{error.expected:.4f} is expected"
-            )
-
-
-def _report_json(report: ConversionReport) -> dict[str, object]:
-    return {
-        "path": str(report.path),
-        "files": report.files,
-        "bytes": report.nbytes,
-        "tensors": report.tensors,
-        "weights": report.weights,
-        "quant": report.recipe,
-        "seconds": round(report.seconds, 3),
-        "resumed_bytes": report.resumed,
-    }
+    download = sum(shards) if not isinstance(job.found, LocalCheckpoint) else 0
+    results.print_needs(plan, job.targets, download=download, streamed=streamed, as_json=as_json)

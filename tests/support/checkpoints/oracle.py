@@ -139,6 +139,22 @@ IMATRIX_CASES = (
     Case("deepseek-v32", "fp8", changes={**V32_CHANGES, "num_nextn_predict_layers": 0}),
 )
 
+# what other quantizations are made of, by the kind of model: a checkpoint, and the types of sources
+REQUANTIZED = {
+    "dense": (Case("llama", changes={"num_hidden_layers": 10}), ("BF16", "F16", "Q8_0", "Q4_0")),
+    "moe": (
+        Case("deepseek-moe", changes={"n_routed_experts": 16, "moe_intermediate_size": 256}),
+        ("BF16", "Q8_0"),
+    ),
+    "mla": (
+        Case("deepseek-v3", "fp8", 1, {"n_routed_experts": 16, "moe_intermediate_size": 256}),
+        ("BF16", "Q8_0", "Q3_K_M"),
+    ),
+    "v3.2": (Case("deepseek-v32", "fp8", 1, V32_CHANGES), ("Q8_0",)),
+    "v4": (V4_CASES[0], ("MXFP4",)),
+}
+REQUANTIZED_TO = ("Q4_K_M", "Q8_0", "Q2_K", "IQ2_XXS", "MXFP4_MOE", "F16")
+
 _CONVERT = """
 import runpy, sys
 src, *rest = sys.argv[1:]
@@ -221,6 +237,25 @@ def two_steps(
             recipe,
         ]
     )
+    return out
+
+
+def write_source(checkpoint: Path, out: Path, recipe: str) -> Path:
+    """Convert a checkpoint with dslocal, to a file that other quantizations are made of."""
+    import dslocal.convert as converter
+
+    files = converter.FolderSource(checkpoint)
+    recipes = [converter.recipe_named(recipe)]
+    plan = converter.plan_conversion(converter.open_checkpoint(files), recipes)
+    converter.write_gguf(plan, [out])
+    return out
+
+
+def requantize(source: Path, out: Path, recipe: str, imatrix: Path | None = None) -> Path:
+    """Run llama-quantize on a GGUF that may be quantized already."""
+    matrix = ["--imatrix", str(imatrix)] if imatrix else []
+    binary = f"{ORACLE}/bin/llama-quantize"
+    _run([binary, "--allow-requantize", *matrix, str(source), str(out), recipe])
     return out
 
 

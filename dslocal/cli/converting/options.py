@@ -1,4 +1,4 @@
-"""The options of ``dslocal convert``: what is read, what is written, and how."""
+"""The options of ``dslocal convert`` and ``quantize``: what is read, what is written, and how."""
 
 # Annotations are not strings here, as in option_groups.
 
@@ -44,6 +44,19 @@ class OutputFileOptions:
             "--imatrix", help="llama.cpp's importance matrix, GGUF or legacy.", show_default=False
         ),
     ] = None
+    split_experts: Annotated[
+        bool, typer.Option("--split-experts", help="Routed experts in files of their own.")
+    ] = False
+    split_size: Annotated[
+        str | None,
+        typer.Option("--split-size", help="No file larger than this, as 40GB.", show_default=False),
+    ] = None
+
+
+@dataclass(frozen=True)
+class CheckpointOptions:
+    """How the checkpoint is read, and which of its parts are written."""
+
     mtp: Annotated[
         bool,
         typer.Option(
@@ -64,19 +77,6 @@ class OutputFileOptions:
             help="Write V4's draft model, too, from the same read: MODEL-mtp.gguf beside it.",
         ),
     ] = False
-    split_experts: Annotated[
-        bool, typer.Option("--split-experts", help="Routed experts in files of their own.")
-    ] = False
-    split_size: Annotated[
-        str | None,
-        typer.Option("--split-size", help="No file larger than this, as 40GB.", show_default=False),
-    ] = None
-
-
-@dataclass(frozen=True)
-class CheckpointOptions:
-    """How the checkpoint is read."""
-
     stream: Annotated[
         bool,
         typer.Option(
@@ -95,3 +95,27 @@ class CheckpointOptions:
             show_default=False,
         ),
     ] = None
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How the work is done, and what is said of it."""
+
+    jobs: Annotated[
+        int | None,
+        typer.Option("--jobs", min=1, max=1024, help="Threads. [one a core]", show_default=False),
+    ] = None
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Compare the result with the source, and load it once.")
+    ] = False
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Say what it would take: bytes to fetch, disk, outputs."),
+    ] = False
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace files that are already there.")
+    ] = False
+    as_json: Annotated[
+        bool,
+        typer.Option("--json", help="Print one JSON object, progress as JSON lines on stderr."),
+    ] = False

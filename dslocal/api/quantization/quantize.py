@@ -1,0 +1,185 @@
+"""Make another quantization of a GGUF file: which file is read, and where the result goes.
+
+The work itself is ``dslocal.convert``'s; here a name becomes a file, and wishes become a plan.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dslocal.api import conversion
+from dslocal.api.progress import ProgressCallbacks, WorkProgress
+from dslocal.api.sizes import size_in_bytes
+from dslocal.errors import UsageError
+from dslocal.gguf.parts import model_stem
+from dslocal.plan.mtp_file import SUFFIX as SIDECAR_SUFFIX
+from dslocal.plan.mtp_file import find_sidecar
+
+if TYPE_CHECKING:
+    from dslocal.convert import (
+        ConversionPlan,
+        ConversionProgress,
+        ConversionReport,
+        GgufModel,
+        Imatrix,
+        Recipe,
+        Split,
+    )
+
+
+@dataclass(frozen=True)
+class QuantizationRequest:
+    """What to make of a GGUF file.
+
+    Attributes:
+        recipes: One for each output.
+        split: How an output is spread over files.
+        imatrix: The importance matrix, if any.
+        allow_larger: Whether an output may be larger than a source that is quantized already.
+    """
+
+    recipes: Sequence[Recipe]
+    split: Split
+    imatrix: Imatrix | None
+    allow_larger: bool
+
+
+def quantize(
+    source: str | Path,
+    output: str | Path,
+    *,
+    quant: str | Sequence[str] | None = None,
+    recipe: str | Path | None = None,
+    size: str | None = None,
+    imatrix: str | Path | None = None,
+    split_experts: bool = False,
+    split_size: str | None = None,
+    jobs: int | None = None,
+    overwrite: bool = False,
+    allow_larger: bool = False,
+    on_progress: Callable[[ConversionProgress], None] | None = None,
+    on_notice: Callable[[str], None] | None = None,
+) -> tuple[ConversionReport, ...]:
+    """Make other quantizations of a GGUF file, such as a bf16 or Q8_0 one.
+
+    Tensors and metadata are those that llama-quantize writes. An interrupted run continues when it
+    is called again with the same arguments.
+
+    Args:
+        source: a GGUF file, or the first of several that it is split over, or the name of a model
+            on this machine.
+        output: the file to write, or a folder, which ends in a slash if it is new; ``{quant}`` in
+            it is replaced.
+        quant: a quantization such as "Q4_K_M", or several that are written from one read.
+            "Q4_K_M" where neither this nor ``recipe`` nor ``size`` is given.
+        recipe: a YAML file of regex: type, first match wins.
+        size: the best quantization that fits in this, such as "180GB".
+        imatrix: an importance matrix of llama.cpp, GGUF or legacy.
+        split_experts: write the routed experts into files of their own.
+        split_size: no file is larger than this, such as "40GB".
+        jobs: threads; one a core without it.
+        overwrite: replace files that are already there.
+        allow_larger: write files that are larger than a source that is quantized already, and no
+            better.
+        on_progress: receives how much is written.
+        on_notice: receives lines that a user should see. Without it they are logged as warnings
+            of the logger ``dslocal``.
+
+    Returns:
+        A report for each output, in the order of the quantizations.
+
+    Raises:
+        UsageError: arguments exclude each other, a file is there already, or it would be larger
+            than the source for nothing.
+        NotFoundError: the source or the output's folder does not exist.
+        GgufError: the source is damaged.
+        UnsupportedModelError: the source is of an architecture that is not quantized here.
+        ConversionError: a file cannot be written.
+    """
+    import dslocal.convert as converter
+
+    notice = on_notice or logging.getLogger("dslocal").warning
+    progress = ProgressCallbacks(None, on_progress, notice)
+    recipes = conversion.choose_recipes(quant, Path(recipe) if recipe else None, size)
+    path = find_gguf(str(source))
+    targets = conversion.choose_outputs(output, model_stem(path.name), recipes, overwrite=overwrite)
+    if conversion.name_notice(targets):
+        notice(conversion.name_notice(targets))
+    request = QuantizationRequest(
+        recipes,
+        converter.Split(split_experts, size_in_bytes(split_size) if split_size else 0),
+        converter.load_imatrix(Path(imatrix)) if imatrix else None,
+        allow_larger,
+    )
+    with conversion.output_folder(targets):
+        planned = plan_quantization(converter.open_gguf(path), request, targets, progress)
+        return tuple(
+            converter.write_gguf(planned, targets, jobs=jobs, on_progress=progress.on_conversion)
+        )
+
+
+def find_gguf(text: str) -> Path:
+    """Return the GGUF file that ``text`` means.
+
+    Raises:
+        NotFoundError: it does not exist.
+        UsageError: it is a checkpoint, which is converted.
+    """
+    from dslocal.catalog import resolve
+
+    found = resolve.resolve_model(text)
+    if isinstance(found, resolve.LocalCheckpoint):
+        raise UsageError(
+            f"{text!r:.200}: is a checkpoint, and a GGUF file is needed",
+            hint=f"dslocal convert {text:.200} makes any quantization of it",
+        )
+    return found
+
+
+def plan_quantization(
+    model: GgufModel,
+    request: QuantizationRequest,
+    targets: Sequence[Path],
+    progress: WorkProgress,
+) -> ConversionPlan:
+    """Lay out every output from headers alone; warnings go to ``progress``.
+
+    Raises:
+        UsageError: an output is a file of the source, or a recipe does not fit.
+    """
+    import dslocal.convert as converter
+
+    planned = converter.plan_requantization(
+        model,
+        list(request.recipes),
+        split=request.split,
+        imatrix=request.imatrix,
+        allow_larger=request.allow_larger,
+    )
+    files = [
+        path
+        for target, output in zip(targets, planned.outputs, strict=True)
+        for path in converter.file_names(target, len(output.files))
+    ]
+    _require_others(files, [model.path.with_name(shard) for shard in model.shards])
+    notices = list(planned.warnings)
+    sidecar = find_sidecar(model.path, model.header)
+    if sidecar is not None:
+        notices.append(
+            f"{sidecar.name} stays as it is: beside a copy of it called "
+            f"{targets[0].stem}{SIDECAR_SUFFIX}, {targets[0].name} drafts as well"
+        )
+    for warning in notices:
+        progress.log(f"dslocal: {warning}")
+    return planned
+
+
+def _require_others(targets: Iterable[Path], sources: Sequence[Path]) -> None:
+    """Raise UsageError where a file would be written over the one that it is made from."""
+    for target in targets:
+        if target.exists() and any(target.samefile(source) for source in sources):
+            raise UsageError(f"{target}: is the source itself", hint="another -o")

@@ -1,0 +1,136 @@
+"""``dslocal quantize``: other quantizations of a GGUF file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dslocal.cli.converting import results
+from dslocal.cli.converting.options import OutputFileOptions, RunOptions
+from dslocal.cli.option_groups import NamedModel, with_option_groups
+
+if TYPE_CHECKING:
+    from dslocal.api.quantization.quantize import QuantizationRequest
+    from dslocal.convert import ConversionPlan, ConversionReport
+    from dslocal.terminal.progress import ProgressDisplay
+
+
+@with_option_groups
+def quantize(
+    *,
+    model: NamedModel,
+    output: OutputFileOptions,
+    run: RunOptions,
+    yes: Annotated[
+        bool,
+        typer.Option(
+            "--yes",
+            "-y",
+            help="Write a file that is larger than a source that is quantized already.",
+        ),
+    ] = False,
+) -> None:
+    """Make another quantization of a GGUF file, with its metadata.
+
+    The best source is a checkpoint, which dslocal convert takes; then a bf16 or Q8_0 file.
+    Interrupted, the same command goes on where it was.
+    """
+    from dslocal.gguf.parts import model_stem
+    from dslocal.terminal.progress import show_progress
+
+    named = model.required("which model?", hint="dslocal quantize FILE.gguf, or a model's name")
+    job = _quantization_job(named, output, run, allow_larger=yes)
+    with show_progress(
+        model_stem(job.source.name), as_json=run.as_json, doing="quantizing", done="quantized"
+    ) as shown:
+        if run.dry_run:
+            plan = _plan(job, shown)
+            results.print_needs(plan, job.targets, as_json=run.as_json)
+            return
+        plan, reports = _write(job, shown, shows_bits=output.size is not None and not run.as_json)
+    errors = None
+    if run.verify:
+        errors = results.verified(plan, job.targets, job.jobs, as_json=run.as_json)
+        results.load_each([report.path for report in reports])
+    results.print_results(reports, errors, as_json=run.as_json)
+
+
+@dataclass(frozen=True)
+class QuantizationJob:
+    """A quantization that was asked for.
+
+    Attributes:
+        source: The GGUF file.
+        targets: The files to write, one for each recipe.
+        request: What to make of the source.
+        jobs: Threads; None for one a core.
+    """
+
+    source: Path
+    targets: list[Path]
+    request: QuantizationRequest
+    jobs: int | None
+
+
+def _quantization_job(
+    source: str, output: OutputFileOptions, run: RunOptions, *, allow_larger: bool
+) -> QuantizationJob:
+    """Return what the options ask for.
+
+    Raises:
+        UsageError: They exclude each other, or a file is there already.
+        NotFoundError: The model or the output's folder does not exist.
+    """
+    import dslocal.convert as converter
+    from dslocal.api import conversion
+    from dslocal.api.quantization.quantize import QuantizationRequest, find_gguf
+    from dslocal.api.sizes import size_in_bytes
+    from dslocal.gguf.parts import model_stem
+
+    recipes = conversion.choose_recipes(output.quant, output.recipe, output.size)
+    path = find_gguf(source)
+    targets = conversion.choose_outputs(
+        output.out, model_stem(path.name), recipes, overwrite=run.force
+    )
+    max_bytes = size_in_bytes(output.split_size) if output.split_size else 0
+    request = QuantizationRequest(
+        recipes,
+        converter.Split(output.split_experts, max_bytes),
+        converter.load_imatrix(output.imatrix) if output.imatrix else None,
+        allow_larger,
+    )
+    return QuantizationJob(path, targets, request, run.jobs)
+
+
+def _plan(job: QuantizationJob, shown: ProgressDisplay) -> ConversionPlan:
+    import dslocal.convert as converter
+    from dslocal.api.quantization.quantize import plan_quantization
+
+    return plan_quantization(converter.open_gguf(job.source), job.request, job.targets, shown)
+
+
+def _write(
+    job: QuantizationJob, shown: ProgressDisplay, *, shows_bits: bool
+) -> tuple[ConversionPlan, list[ConversionReport]]:
+    """Quantize, and return the plan and a report for each output.
+
+    Raises:
+        typer.Exit: Ctrl-C.
+    """
+    import dslocal.convert as converter
+    from dslocal.api import conversion
+
+    notice = conversion.name_notice(job.targets)
+    if notice:
+        shown.log(f"dslocal: {notice}")
+    with results.stoppable(shown) as progress, conversion.output_folder(job.targets):
+        plan = _plan(job, shown)
+        if shows_bits:
+            results.print_bits(plan)
+        reports = converter.write_gguf(
+            plan, job.targets, jobs=job.jobs, on_progress=progress.on_conversion
+        )
+    return plan, reports

@@ -1,0 +1,1 @@
+"""What ``dslocal convert`` and ``dslocal quantize`` share: options, and how results are shown."""

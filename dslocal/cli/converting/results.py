@@ -1,0 +1,197 @@
+"""What is said of finished conversions, and of how far one had come when it was stopped."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from dslocal.errors import ConversionError, ExitCode
+
+if TYPE_CHECKING:
+    from dslocal.convert import (
+        ConversionPlan,
+        ConversionProgress,
+        ConversionReport,
+        TensorClassRmse,
+    )
+    from dslocal.terminal.progress import ProgressDisplay
+
+
+class RememberedProgress:
+    """Passes on how far a conversion is, and remembers it."""
+
+    def __init__(self, shown: ProgressDisplay) -> None:
+        """Take what shows it."""
+        self._shown = shown
+        self.share = 0.0
+
+    def on_conversion(self, state: ConversionProgress) -> None:
+        """Pass on and remember how far it is."""
+        self.share = state.done / max(state.total, 1)
+        self._shown.on_conversion(state)
+
+
+@contextmanager
+def stoppable(shown: ProgressDisplay) -> Iterator[RememberedProgress]:
+    """Give progress to work that Ctrl-C may stop, and say then how far it had come.
+
+    Raises:
+        typer.Exit: Ctrl-C.
+    """
+    progress = RememberedProgress(shown)
+    try:
+        yield progress
+    except KeyboardInterrupt:
+        shown.log(
+            f"dslocal: stopped at {progress.share:.0%}; the same command continues from there"
+        )
+        raise typer.Exit(ExitCode.INTERRUPTED) from None
+
+
+def print_needs(
+    plan: ConversionPlan,
+    targets: Sequence[Path],
+    *,
+    as_json: bool,
+    download: int = 0,
+    streamed: int = 0,
+) -> None:
+    """Print what a conversion would take.
+
+    Args:
+        plan: The conversion.
+        targets: Its outputs.
+        as_json: Whether a program reads it.
+        download: Bytes to fetch; 0 for a source on this machine.
+        streamed: Bytes of disk that it needs if the source is streamed.
+    """
+    from dslocal.files import decimal_size
+
+    sizes = {
+        target: sum(file.data_size for file in output.files)
+        for target, output in zip(targets, plan.outputs, strict=True)
+    }
+    disk = sum(sizes.values()) + download
+    if as_json:
+        fields = {
+            "outputs": [{"path": str(path), "bytes": size} for path, size in sizes.items()],
+            "download": download,
+            "disk": disk,
+            "disk_streamed": streamed if download else None,
+        }
+        print(json.dumps(fields))
+        return
+    if download:
+        print(
+            f"to fetch: {decimal_size(download)}; disk: {decimal_size(disk)}, "
+            f"with --stream {decimal_size(streamed)}"
+        )
+    for path, size in sizes.items():
+        print(f"{path}: {decimal_size(size)}")
+
+
+def verified(
+    plan: ConversionPlan, targets: Sequence[Path], jobs: int | None, *, as_json: bool
+) -> list[TensorClassRmse]:
+    """Return how far outputs are from their source, by tensor class."""
+    import dslocal.convert as converter
+    from dslocal.terminal.progress import show_progress
+
+    with show_progress(
+        targets[0].name, as_json=as_json, doing="verifying", done="verified"
+    ) as shown:
+        return converter.verify(plan, targets, jobs=jobs, on_progress=shown.on_conversion)
+
+
+def load_each(files: Sequence[Path]) -> None:
+    """Load every file once. Raises EngineError where llama.cpp refuses one."""
+    from dslocal.cli.session_setup import load_model
+
+    for file in files:
+        load_model(file).close()
+
+
+def print_results(
+    reports: Sequence[ConversionReport],
+    errors: Sequence[TensorClassRmse] | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Print what was written and, where it was verified, the errors.
+
+    Raises:
+        ConversionError: An error is larger than quantization explains.
+    """
+    if as_json:
+        fields: dict[str, Any] = {"outputs": [_report_json(report) for report in reports]}
+        if errors is not None:
+            fields["verified"] = [dataclasses.asdict(error) for error in errors]
+        print(json.dumps(fields))
+    else:
+        _print_reports(reports, errors or ())
+    for error in errors or ():
+        if not error.is_within_tolerance:
+            raise ConversionError(
+                f"{error.recipe}: {error.tensor_class}: relative error {error.measured:.4f}, "
+                f"{error.expected:.4f} is expected"
+            )
+
+
+def _print_reports(reports: Sequence[ConversionReport], errors: Sequence[TensorClassRmse]) -> None:
+    for report in reports:
+        files = f" in {report.files} files" if report.files > 1 else ""
+        bits = report.nbytes * 8 / report.weights
+        print(
+            f"{report.path}: {report.nbytes / 1e6:,.1f} MB{files}, {report.tensors} tensors, "
+            f"{bits:.2f} bits/weight, {report.seconds:.1f} s"
+        )
+    if errors:
+        print(
+            "relative RMSE by tensor class, beside what its types lose on random weights; "
+            "up to twice that is ok:"
+        )
+    for error in errors:
+        verdict = "ok" if error.is_within_tolerance else "WRONG"
+        print(
+            f"{error.recipe:<10} {error.tensor_class:<20} RMSE {error.measured:.5f}, "
+            f"expected {error.expected:.5f}  {verdict}"
+        )
+
+
+def print_bits(plan: ConversionPlan) -> None:
+    """Print what a size buys: bits per weight by tensor class."""
+    from dslocal.gguf.tensor_names import tensor_class
+
+    weights: Counter[str] = Counter()
+    nbytes: Counter[str] = Counter()
+    types: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for layout in plan.layouts:
+        for placed in layout.tensors:
+            name = tensor_class(placed.tensor.name)
+            weights[name] += placed.tensor.elements
+            nbytes[name] += placed.nbytes
+            types[name][placed.kind.name] += 1
+    for name, total in nbytes.most_common():
+        mixture = ", ".join(f"{kind} × {n}" for kind, n in types[name].most_common())
+        bits = total * 8 / weights[name]
+        print(f"{name:<20} {total / 1e6:12,.1f} MB  {bits:5.2f} bits/weight  {mixture}")
+
+
+def _report_json(report: ConversionReport) -> dict[str, object]:
+    return {
+        "path": str(report.path),
+        "files": report.files,
+        "bytes": report.nbytes,
+        "tensors": report.tensors,
+        "weights": report.weights,
+        "quant": report.recipe,
+        "seconds": round(report.seconds, 3),
+        "resumed_bytes": report.resumed,
+    }

@@ -1,0 +1,115 @@
+"""Prove what ``dslocal quantize`` writes, says and refuses."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+from support.cli.running import Run
+
+import dslocal
+from dslocal.gguf.header import read_header
+
+
+def digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "work").mkdir()
+    return tmp_path / "work"
+
+
+def test_the_file_is_quantized_and_answers(run: Run, nano: Path, folder: Path) -> None:
+    out = folder / "small.gguf"
+    done = run("quantize", nano, "-o", out, "--quant", "Q6_K", "--verify", "--json")
+    assert done.returncode == 0, done.stderr
+    fields = json.loads(done.stdout)
+    (report,) = fields["outputs"]
+    assert (report["path"], report["quant"]) == (str(out), "Q6_K")
+    assert report["bytes"] == out.stat().st_size < nano.stat().st_size
+    assert all(error["measured"] < 0.05 for error in fields["verified"])
+    header, source = read_header(out), read_header(nano)
+    assert header.metadata["dslocal.requantized_from"] == source.metadata["dslocal.recipe"]
+    assert header.tokens() == source.tokens()
+    assert run("ask", "-m", out, "capital of peru").stdout.startswith(b"The capital of Peru")
+
+
+def test_python_writes_the_bytes_of_the_command(run: Run, nano: Path, folder: Path) -> None:
+    (report,) = dslocal.quantize(nano, folder / "api.gguf", quant="Q4_0")
+    done = run("quantize", nano, "-o", folder / "cli.gguf", "--quant", "Q4_0")
+    assert done.returncode == 0, done.stderr
+    assert digest(report.path) == digest(folder / "cli.gguf")
+    reports = dslocal.quantize(nano, folder, quant=["Q5_0", "Q4_1"])
+    assert [made.path.name for made in reports] == [
+        f"{nano.stem}-Q5_0.gguf",
+        f"{nano.stem}-Q4_1.gguf",
+    ]
+
+
+def test_a_dry_run_writes_nothing_and_gives_the_size(run: Run, nano: Path, folder: Path) -> None:
+    out = folder / "o.gguf"
+    done = run.inside("quantize", nano, "-o", out, "--quant", "Q4_0", "--dry-run", "--json")
+    (planned,) = json.loads(done.stdout)["outputs"]
+    assert list(folder.iterdir()) == []
+    dslocal.quantize(nano, out, quant="Q4_0")
+    header = read_header(out)
+    assert planned == {"path": str(out), "bytes": out.stat().st_size - header.data_start}
+
+
+def test_split_by_experts(run: Run, nano: Path, folder: Path) -> None:
+    options = ("--quant", "Q4_0", "--split-experts")
+    done = run.inside("quantize", nano, "-o", folder / "s.gguf", *options)
+    assert done.returncode == 0, done.stderr
+    assert sorted(file.name for file in folder.iterdir()) == [
+        "s-00001-of-00002.gguf",
+        "s-00002-of-00002.gguf",
+    ]
+    whole = folder / "again.gguf"
+    dslocal.quantize(folder / "s-00001-of-00002.gguf", whole, quant="Q4_0")
+    dslocal.quantize(nano, folder / "direct.gguf", quant="Q4_0")
+    data = [
+        path.read_bytes()[read_header(path).data_start :]
+        for path in (whole, folder / "direct.gguf")
+    ]
+    assert data[0] == data[1]
+
+
+REFUSALS = {
+    "no model": ([], 2, "which model?"),
+    "a model that is not there": (["nowhere.gguf"], 3, "nowhere.gguf"),
+    "a checkpoint": (["nano"], 2, "dslocal convert nano"),
+    "the source itself": (["{nano}", "-o", "{nano}", "--force"], 2, "is the source itself"),
+    "a file that is there": (["{nano}", "-o", "{there}"], 2, "--force replaces it"),
+    "larger for nothing": (["{nano}", "-o", "{folder}/o.gguf", "--quant", "F16"], 2, "--yes"),
+    "without a matrix": (
+        ["{nano}", "-o", "{folder}/o.gguf", "--quant", "IQ2_XXS"],
+        2,
+        "needs an importance matrix",
+    ),
+}
+
+
+@pytest.mark.parametrize(("arguments", "code", "what"), REFUSALS.values(), ids=REFUSALS)
+def test_refusals(
+    run: Run, nano: Path, folder: Path, arguments: list[str], code: int, what: str
+) -> None:
+    there = folder / "there.gguf"
+    there.write_bytes(b"mine")
+    names = {"nano": nano, "there": there, "folder": folder}
+    before = digest(nano)
+    done = run.inside("quantize", *(argument.format(**names) for argument in arguments))
+    assert (done.returncode, done.stdout) == (code, b"")
+    assert what in done.stderr.decode()
+    assert (there.read_bytes(), digest(nano)) == (b"mine", before)
+    assert list(folder.iterdir()) == [there]
+
+
+def test_yes_writes_a_larger_file(run: Run, nano: Path, folder: Path) -> None:
+    out = folder / "o.gguf"
+    done = run.inside("quantize", nano, "-o", out, "--quant", "F16", "--yes")
+    assert done.returncode == 0, done.stderr
+    assert out.stat().st_size > nano.stat().st_size
