@@ -25,6 +25,7 @@ LONG_FUNCTIONS: dict[str, str] = {}
 # Functions that may take more parameters, each with its reason. Typer commands are exempt.
 MANY_PARAMETERS: dict[str, str] = {
     "dslocal/api/conversion.py::convert": "public, keyword-only: one a thing that a user decides",
+    "dslocal/api/quantization/quantize.py::quantize": "public, keyword-only: those of convert",
     "dslocal/api/model.py::ask": "public, keyword-only: one a thing that a user decides",
     "dslocal/api/model.py::load": "public, keyword-only: one a thing that a user decides",
     "dslocal/api/model.py::stream": "public, keyword-only: those of ask",
