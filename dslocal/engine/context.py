@@ -206,13 +206,13 @@ class LlamaContext:
         """Make it possible to take the sequence back to where it ends now."""
         self.memory.save_checkpoint(len(self.ids))
 
-    def evaluate(self, ids: Sequence[int], *, all_logits: bool = False) -> None:
+    def evaluate(self, ids: Sequence[int], *, logits_from: int | None = None) -> None:
         """Append ``ids`` to the cache.
 
         Args:
             ids: At most one batch.
-            all_logits: Keep the logits after each id, otherwise those after the last alone. The
-                load config's ``n_outputs`` must have room for them.
+            logits_from: Keep the logits after each id from this one on, counted from 0; None keeps
+                those after the last alone. The load config's ``n_outputs`` must have room for them.
 
         Raises:
             KeyboardInterrupt: if aborted. The cache is as before, or shorter if it cannot be cut.
@@ -224,8 +224,8 @@ class LlamaContext:
         batch = self._low.llama_batch(
             n_tokens=len(ids), token=(self._low.llama_token * len(ids))(*ids)
         )
-        if all_logits:
-            batch.logits = (ctypes.c_int8 * len(ids))(*(1 for _ in ids))
+        if logits_from is not None:
+            batch.logits = (ctypes.c_int8 * len(ids))(*(i >= logits_from for i in range(len(ids))))
         try:
             decode(self._handle, batch, self.abort, self.eval_callback)
         except BaseException:
@@ -246,7 +246,7 @@ class LlamaContext:
         The array is a view on llama.cpp's own memory, valid until the next evaluation.
 
         Args:
-            index: After an evaluation with ``all_logits``, which of its ids, counted from 0.
+            index: After an evaluation with ``logits_from``, which of its ids, counted from 0.
 
         Raises:
             EngineError: if llama.cpp has no logits at ``index``.
@@ -262,6 +262,22 @@ class LlamaContext:
             )
             self._views[address] = view
         return view
+
+    def logit_rows(self, count: int) -> NDArray[np.float32]:
+        """Return all logits that the last evaluation kept: float32 ``[count, n_vocab]``.
+
+        The array is a view on llama.cpp's own memory, valid until the next evaluation.
+
+        Args:
+            count: How many rows it kept.
+
+        Raises:
+            EngineError: if llama.cpp has no logits.
+        """
+        pointer = self._low.llama_get_logits(self._handle)
+        if not pointer:
+            raise EngineError("llama.cpp has no logits there")
+        return np.ctypeslib.as_array(pointer, (count, self.model.n_vocab))
 
 
 def decode(handle: Any, batch: Any, abort: AbortFlag, callback: EvalCallback | None = None) -> None:

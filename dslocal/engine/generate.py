@@ -133,7 +133,7 @@ class Generation:
         drafts = speculation.propose(token, room) if speculation else []
         if speculation and drafts:
             try:
-                context.evaluate((token, *drafts), all_logits=True)
+                context.evaluate((token, *drafts), logits_from=0)
             except EngineError as e:
                 speculation.failed(e)
                 self._evaluate_missing()

@@ -75,7 +75,7 @@ def log_probabilities(path: Path, texts: list[list[int]]) -> list[np.ndarray]:
     ):
         for ids in texts:
             context.clear()
-            context.evaluate(ids, all_logits=True)
+            context.evaluate(ids, logits_from=0)
             logits = np.array([context.logits(i) for i in range(len(ids))], np.float32)
             logits -= logits.max(1, keepdims=True)
             found.append(logits - np.log(np.exp(logits).sum(1, keepdims=True)))

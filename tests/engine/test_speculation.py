@@ -224,10 +224,10 @@ def test_a_failure_of_the_drafter_never_costs_the_answer(
     speculation = scripted(drafting, drafter)
     evaluate = drafting.evaluate
 
-    def failing(ids: Sequence[int], *, all_logits: bool = False) -> None:
-        if all_logits and call == "verify" and len(drafting.ids) > len(prompt) + 10:
+    def failing(ids: Sequence[int], *, logits_from: int | None = None) -> None:
+        if logits_from is not None and call == "verify" and len(drafting.ids) > len(prompt) + 10:
             raise EngineError("no room for so many")
-        evaluate(ids, all_logits=all_logits)
+        evaluate(ids, logits_from=logits_from)
 
     monkeypatch.setattr(drafting, "evaluate", failing)
     found = generate(drafting, prompt, max_tokens=40)

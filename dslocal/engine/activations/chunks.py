@@ -7,14 +7,19 @@ llama.cpp, tools/imatrix/imatrix.cpp (``compute_imatrix``), tools/perplexity/per
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from dslocal.engine.context import LlamaContext
 from dslocal.engine.interrupt import abort_on_signal
 from dslocal.engine.model import LlamaModel
 from dslocal.errors import UsageError
 from dslocal.gguf import libraries
+
+OnLogits = Callable[[int, NDArray[np.float32]], None]
 
 
 def bos_token(model: LlamaModel) -> int | None:
@@ -55,18 +60,35 @@ def cut_into_chunks(
     return chunks
 
 
-def evaluate_chunk(context: LlamaContext, chunk: Sequence[int]) -> None:
+def evaluate_chunk(
+    context: LlamaContext,
+    chunk: Sequence[int],
+    *,
+    logits_from: int = 0,
+    on_logits: OnLogits | None = None,
+) -> None:
     """Evaluate one chunk in an empty cache, with the logits of every token.
 
     The load config of ``context`` must have ``n_outputs`` for a chunk, or for a batch if that is
     smaller.
+
+    Args:
+        context: What evaluates it.
+        chunk: The token ids.
+        logits_from: The first token that logits are computed after, counted from 0.
+        on_logits: Receives, batch by batch, the number of a token and float32
+            ``[tokens, n_vocab]``: the logits after that token and the next ones. They are valid
+            until it returns.
 
     Raises:
         KeyboardInterrupt: if aborted.
         EngineError: if llama.cpp fails.
     """
     context.clear()
-    with abort_on_signal(context.abort):
-        for start in range(0, len(chunk), context.load_config.n_batch):
-            end = start + context.load_config.n_batch
-            context.evaluate(chunk[start:end], all_logits=True)
+    for start in range(0, len(chunk), context.load_config.n_batch):
+        batch = chunk[start : start + context.load_config.n_batch]
+        skipped = max(0, logits_from - start)
+        with abort_on_signal(context.abort):
+            context.evaluate(batch, logits_from=skipped)
+        if on_logits and skipped < len(batch):
+            on_logits(start + skipped, context.logit_rows(len(batch) - skipped))

@@ -142,12 +142,12 @@ class Slot(LlamaContext):
         if self.memory.max_checkpoints:
             self._pool.call_between_steps(lambda: self.memory.save_checkpoint(len(self.ids)))
 
-    def evaluate(self, ids: Sequence[int], *, all_logits: bool = False) -> None:
+    def evaluate(self, ids: Sequence[int], *, logits_from: int | None = None) -> None:
         """Append ``ids`` to the cache, and wait until they are evaluated.
 
         Args:
             ids: As many as the cache has room for.
-            all_logits: Not supported: a slot has logits after the last id alone.
+            logits_from: Not supported: a slot has logits after the last id alone.
 
         Raises:
             KeyboardInterrupt: if aborted, or if the pool is closed.
@@ -155,7 +155,7 @@ class Slot(LlamaContext):
         """
         if len(self.ids) + len(ids) > self.n_ctx:
             raise EngineError(f"{len(self.ids) + len(ids):,} tokens in a context of {self.n_ctx:,}")
-        if all_logits:
+        if logits_from is not None:
             raise EngineError("a slot has logits after the last id alone")
         self.pending = list(ids)
         self._pool.evaluate_pending(self)
