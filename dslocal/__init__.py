@@ -30,6 +30,7 @@ _MODULES = {
     "dslocal.api.conversion": ("convert",),
     "dslocal.api.model": ("Model", "load"),
     "dslocal.api.planning": ("ModelPlan", "plan"),
+    "dslocal.api.quality": ("Quality", "quality"),
     "dslocal.api.quantization.quantize": ("quantize",),
     "dslocal.errors": (
         "CheckpointError",
@@ -74,6 +75,7 @@ __all__ = [
     "ModelPlan",
     "NotFoundError",
     "OutOfMemoryError",
+    "Quality",
     "Reasoning",
     "SchemaError",
     "Text",
@@ -88,6 +90,7 @@ __all__ = [
     "convert",
     "load",
     "plan",
+    "quality",
     "quantize",
 ]
 
@@ -97,6 +100,7 @@ if TYPE_CHECKING:
     from dslocal.api.conversion import convert
     from dslocal.api.model import Model, load
     from dslocal.api.planning import ModelPlan, plan
+    from dslocal.api.quality import Quality, quality
     from dslocal.api.quantization.quantize import quantize
     from dslocal.errors import (
         CheckpointError,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,8 +17,7 @@ import numpy as np
 from dslocal.convert.recipes.imatrix_sums import ImatrixSums, read_sums, write_sums
 from dslocal.errors import UsageError
 from dslocal.gguf.header import GgufHeader, fingerprint
-from dslocal.plan.search import Overrides
-from dslocal.prompts import Family, read_file
+from dslocal.prompts import Family
 
 if TYPE_CHECKING:
     from dslocal.engine import LlamaModel
@@ -101,12 +100,10 @@ def make_imatrix(job: ImatrixJob, load: LoadModel, on_progress: OnProgress) -> I
         KeyboardInterrupt: on Ctrl-C; what was saved can be resumed.
         EngineError: llama.cpp failed; what was saved can be resumed.
     """
-    from dslocal.engine import loader
+    from dslocal.engine.activations.chunks import plan_chunks
 
     merged = [read_sums(path) for path in job.merged]
-    planned = loader.plan_for(job.model, job.header, Overrides(n_ctx=job.chunk_tokens))
-    config = planned.load_config
-    config = replace(config, n_outputs=min(job.chunk_tokens, config.n_batch), n_seq=1)
+    config = plan_chunks(job.model, job.header, job.chunk_tokens)
     with load(job.model, config) as model:
         chunks = _chunks(job, model)
         matrix = _begin(job, chunks)
@@ -136,27 +133,20 @@ def make_imatrix(job: ImatrixJob, load: LoadModel, on_progress: OnProgress) -> I
 def _chunks(job: ImatrixJob, model: LlamaModel) -> list[list[int]]:
     """Return the tokens to evaluate, in chunks."""
     from dslocal.engine.activations.chunks import bos_token, cut_into_chunks
-    from dslocal.evaluation.calibration import calibration_ids
+    from dslocal.evaluation.calibration import calibration_ids, text_ids
 
     bos = bos_token(model)
     if job.texts:
-        ids = [] if bos is None else [bos]
-        for path in job.texts:
-            ids += model.encode(read_file(path).text)
+        ids = text_ids(job.texts, model, bos)
     else:
-        ids = calibration_ids(job.family, model, _end_token(job.header))
+        ids = calibration_ids(job.family, model, job.header.eos_token)
     size = min(job.chunk_tokens, model.n_ctx_train)
     return cut_into_chunks(ids, size, bos=bos, max_tokens=job.max_tokens)
 
 
-def _end_token(header: GgufHeader) -> int | None:
-    token = header.integer("tokenizer.ggml.eos_token_id", -1)
-    return token if token >= 0 else None
-
-
 def _begin(job: ImatrixJob, chunks: Sequence[Sequence[int]]) -> ImatrixSums:
     """Return the sums to add to: empty ones, or those of the run that is resumed."""
-    from dslocal.evaluation.calibration import NAME
+    from dslocal.evaluation.calibration import CALIBRATION
 
     tokens = np.array(chunks, np.int32).tobytes()
     content = b"\0".join((fingerprint(job.model).encode(), tokens))
@@ -169,7 +159,7 @@ def _begin(job: ImatrixJob, chunks: Sequence[Sequence[int]]) -> ImatrixSums:
                 hint="without --resume it is replaced",
             )
         return matrix
-    names = tuple(str(path) for path in job.texts) or (NAME,)
+    names = tuple(str(path) for path in job.texts) or (CALIBRATION.title,)
     return ImatrixSums(len(chunks[0]), datasets=names, identity=identity)
 
 

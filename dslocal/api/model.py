@@ -138,23 +138,37 @@ def read_family(path: Path, family: str | None = None) -> tuple[GgufHeader, Fami
         UnsupportedModelError: no family fits, or no prompt can be written for it.
         UsageError: ``family`` is not one.
     """
-    from dslocal.errors import GgufError
     from dslocal.gguf.parts import read_parts
-    from dslocal.plan.memory.shape import shape_of
-    from dslocal.plan.memory.validate import validate_vocabulary
     from dslocal.prompts import recognise_family
 
     from .file_faults import require_promptable
 
     header = read_parts(path)[1]
     recognised = recognise_family(header, family)
+    require_sound(path.name, header)
+    require_promptable(path.name, header, recognised.family)
+    return header, recognised.family
+
+
+def require_sound(name: str, header: GgufHeader) -> None:
+    """Check that llama.cpp can load what a header describes.
+
+    Args:
+        name: The file's name, for the message.
+        header: Its header, with the tensors of all parts.
+
+    Raises:
+        GgufError: llama.cpp would abort the process over this file.
+    """
+    from dslocal.errors import GgufError
+    from dslocal.plan.memory.shape import shape_of
+    from dslocal.plan.memory.validate import validate_vocabulary
+
     try:
         shape_of(header)
         validate_vocabulary(header)
     except GgufError as e:
-        raise GgufError(f"{path.name}: {e}", hint=e.hint) from e
-    require_promptable(path.name, header, recognised.family)
-    return header, recognised.family
+        raise GgufError(f"{name}: {e}", hint=e.hint) from e
 
 
 def new_seed(seed: int | None = None, name: str = "seed") -> int:

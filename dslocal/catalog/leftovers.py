@@ -1,4 +1,4 @@
-"""What interrupted downloads and conversions left behind, and whether a process is still at it.
+"""What interrupted work left behind or measurements keep, and whether a process is still at it.
 
 A process that writes such a file holds a lock (flock) on one of these: the file itself, its sibling
 ``NAME.part`` or ``NAME.stream/lock``, the lock file of ``NAME``, which is called ``.NAME.lock`` or
@@ -23,7 +23,7 @@ from urllib.parse import quote
 from dslocal.errors import DslocalError, GgufError
 from dslocal.files import read_json_object
 from dslocal.gguf.header import parse_header
-from dslocal.home.paths import cache_dir
+from dslocal.home.paths import cache_dir, quality_dir
 from dslocal.hub.environment import hub_cache_dir
 
 DOWNLOADS = (".partial", ".quick", ".damaged")  # of dslocal.hub.fetch
@@ -32,6 +32,7 @@ JOURNAL_KEYS = {"fingerprint", "data_starts", "done"}
 MAX_JOURNAL = 1 << 20  # bytes
 FILES = (*DOWNLOADS, ".part", JOURNAL, ".journal.new")
 FOLDERS = (".stream",)
+KEPT = (".kld", ".scores")  # of dslocal quality: whole, and made again where they are missing
 MAX_DEPTH = 6  # of folders in the cache
 MAX_LISTED = 100_000  # entries of a folder
 
@@ -49,6 +50,8 @@ class Leftover:
     def base(self) -> str:
         """The name of the file that it was to become."""
         name = self.path.name
+        if name.endswith(KEPT):
+            return name
         for suffix in (*FILES[::-1], *FOLDERS):  # ".journal.new" before ".journal"
             if name.endswith(suffix):
                 return name.removesuffix(suffix)
@@ -67,6 +70,19 @@ def find_leftovers() -> list[Leftover]:
         if repository.name.startswith("models--"):
             found += _leftovers_in(Path(repository.path, "blobs"), 1)
     return sorted(found, key=lambda leftover: leftover.path)
+
+
+def find_kept_logits() -> list[Leftover]:
+    """Return what ``dslocal quality`` keeps: log-probabilities of references, and scores."""
+    folder = quality_dir()
+    return sorted(
+        (
+            Leftover(folder / entry.name, _disk_usage(folder / entry.name))
+            for entry in _listed(folder)
+            if entry.name.endswith(KEPT) and entry.is_file(follow_symlinks=False)
+        ),
+        key=lambda kept: kept.path,
+    )
 
 
 def delete_leftover(leftover: Leftover) -> bool:

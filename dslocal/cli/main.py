@@ -30,6 +30,7 @@ from dslocal.cli.commands.imatrix import imatrix
 from dslocal.cli.commands.import_ import import_
 from dslocal.cli.commands.models import models
 from dslocal.cli.commands.pull import pull
+from dslocal.cli.commands.quality import quality
 from dslocal.cli.commands.quantize import quantize
 from dslocal.cli.commands.rm import rm
 from dslocal.cli.commands.serve import serve
@@ -74,6 +75,7 @@ app.command(cls=OneValueCommand)(imatrix)
 app.command("import", cls=OneValueCommand)(import_)
 app.command(cls=OneValueCommand)(models)
 app.command(cls=OneValueCommand)(pull)
+app.command(cls=OneValueCommand)(quality)
 app.command(cls=OneValueCommand)(quantize)
 app.command(cls=OneValueCommand)(rm)
 app.command(cls=OneValueCommand)(serve)

@@ -7,39 +7,85 @@ format, special tokens included: these route to experts of their own, in V4 by t
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import yaml
 
 from dslocal.home.paths import bundled
-from dslocal.prompts import Family, Message, PlainText, Segment, Thinking, Tool, ToolCall, encode
+from dslocal.prompts import (
+    Family,
+    Message,
+    PlainText,
+    Segment,
+    Thinking,
+    Tool,
+    ToolCall,
+    encode,
+    read_file,
+)
 from dslocal.prompts.messages import Vocabulary
 
-NAME = "dslocal's calibration text"
-FILE = "conversations.yaml"
+
+@dataclass(frozen=True)
+class ShippedText:
+    """Conversations that ship: the file, and what they are called."""
+
+    file: str
+    title: str
 
 
-def calibration_ids(family: Family, vocabulary: Vocabulary, end_token: int | None) -> list[int]:
+CALIBRATION = ShippedText("conversations.yaml", "dslocal's calibration text")
+# what no importance matrix was made with, so that it can judge one
+HELD_OUT = ShippedText("held_out.yaml", "dslocal's held-out text")
+
+
+def calibration_ids(
+    family: Family,
+    vocabulary: Vocabulary,
+    end_token: int | None,
+    text: ShippedText = CALIBRATION,
+) -> list[int]:
     """Return the token ids of all conversations, one after the other.
 
     Args:
         family: How they are prompted.
         vocabulary: The model's vocabulary.
         end_token: What ends an answer; None for nothing.
+        text: Which conversations.
 
     Raises:
         UnsupportedModelError: The vocabulary lacks a token of the family's prompts.
     """
     ids: list[int] = []
-    for conversation in _conversations():
+    for conversation in _conversations(text):
         ids += encode(_rendered(conversation, family), vocabulary)
         ids += [] if end_token is None else [end_token]
     return ids
 
 
-def _conversations() -> Sequence[Mapping[str, Any]]:
-    text = (bundled("calibration") / FILE).read_text(encoding="utf-8")
-    conversations: Sequence[Mapping[str, Any]] = yaml.safe_load(text)
+def text_ids(files: Sequence[Path], vocabulary: Vocabulary, bos: int | None) -> list[int]:
+    """Return the token ids of files as plain text, one after the other, as llama.cpp's tools do.
+
+    Args:
+        files: The files.
+        vocabulary: The model's vocabulary.
+        bos: What the whole begins with; None for nothing.
+
+    Raises:
+        NotFoundError: A file does not exist.
+        UsageError: A file is not text.
+    """
+    ids = [] if bos is None else [bos]
+    for file in files:
+        ids += vocabulary.encode(read_file(file).text)
+    return ids
+
+
+def _conversations(text: ShippedText) -> Sequence[Mapping[str, Any]]:
+    content = (bundled("calibration") / text.file).read_text(encoding="utf-8")
+    conversations: Sequence[Mapping[str, Any]] = yaml.safe_load(content)
     return conversations
 
 

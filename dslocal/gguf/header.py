@@ -117,6 +117,18 @@ class GgufHeader:
         """Return an integer under the architecture's own prefix, such as ``context_length``."""
         return self.integer(f"{self.architecture}.{key}", default)
 
+    @property
+    def bits_per_weight(self) -> float:
+        """Return the bits of the file for each weight, metadata included."""
+        weights = sum(tensor.elements for tensor in self.tensors)
+        return self.file_size * 8 / max(weights, 1)
+
+    @property
+    def eos_token(self) -> int | None:
+        """Return the id of the token that ends an answer; None where the file names none."""
+        token = self.integer("tokenizer.ggml.eos_token_id", -1)
+        return token if token >= 0 else None
+
     def tokens(self) -> list[str]:
         """Return the vocabulary in order of ids; empty where there is none."""
         value = self.metadata.get("tokenizer.ggml.tokens")

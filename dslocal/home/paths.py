@@ -31,6 +31,11 @@ def state_dir() -> Path:
     return _in_home("state") or _platform().user_state_path
 
 
+def quality_dir() -> Path:
+    """Return the folder of what ``dslocal quality`` keeps: log-probabilities, and scores."""
+    return cache_dir() / "quality"
+
+
 def registry_file() -> Path:
     """Return the models.yaml that ships.
 

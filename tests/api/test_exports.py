@@ -26,6 +26,7 @@ PUBLIC = [
     "ModelPlan",
     "NotFoundError",
     "OutOfMemoryError",
+    "Quality",
     "Reasoning",
     "SchemaError",
     "Text",
@@ -40,6 +41,7 @@ PUBLIC = [
     "convert",
     "load",
     "plan",
+    "quality",
     "quantize",
 ]
 

@@ -41,7 +41,7 @@ def installed_json(entry: InstalledModel) -> dict[str, Any]:
 
 def _fields() -> dict[str, Any]:
     from dslocal import catalog
-    from dslocal.catalog.leftovers import find_leftovers
+    from dslocal.catalog.leftovers import find_kept_logits, find_leftovers
     from dslocal.catalog.resolve import cached_conversions
 
     registry = catalog.load_registry()
@@ -57,6 +57,7 @@ def _fields() -> dict[str, Any]:
         ],
         "cached": [_conversion_json(c) for c in conversions if c.name not in shipped_names],
         "leftovers": [{"path": str(one.path), "bytes": one.nbytes} for one in find_leftovers()],
+        "logits": [{"path": str(one.path), "bytes": one.nbytes} for one in find_kept_logits()],
         "disk": _disk_use(installed, conversions),
         "known": sum(name not in names_here for name in registry),
     }

@@ -40,20 +40,26 @@ def rm(
             help="Delete what interrupted downloads and conversions left, here and in the caches.",
         ),
     ] = False,
+    logits: Annotated[
+        bool,
+        typer.Option(
+            "--logits", help="Delete the log-probabilities and scores that dslocal quality keeps."
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Forget models and delete what dslocal fetched or converted. Imported files stay."""
     from dslocal.files import decimal_size
     from dslocal.terminal.reports import model_list
 
-    if not names and not leftovers:
+    if not names and not leftovers and not logits:
         raise UsageError(
             "no model is named",
-            hint="dslocal models lists them; --leftovers deletes what interrupted work left",
+            hint="dslocal models lists them; --leftovers deletes what interrupted work left, "
+            "--logits what dslocal quality keeps",
         )
     targets = find_targets(names or [])
-    if leftovers:
-        targets.add_leftovers()
+    targets.add_files(leftovers=leftovers, logits=logits)
     if not (yes or dry_run or targets.is_empty or sys.stdin.isatty()):
         raise UsageError(
             "deleting needs a confirmation, and stdin is not a terminal",
@@ -107,8 +113,8 @@ class RemovalTargets:
     Attributes:
         models: Models that were pulled or imported, by full name.
         conversions: GGUF files in the cache, by path.
-        leftovers: What interrupted work left.
-        in_use: Those of them that another process is writing, which stay.
+        leftovers: What interrupted work left, and what dslocal quality keeps.
+        in_use: Those of them that another process uses, which stay.
     """
 
     models: dict[str, InstalledModel] = field(default_factory=dict)
@@ -126,11 +132,19 @@ class RemovalTargets:
         """Return the leftovers that are deleted."""
         return [leftover for leftover in self.leftovers if leftover not in self.in_use]
 
-    def add_leftovers(self) -> None:
-        """Add what interrupted downloads and conversions left."""
-        from dslocal.catalog.leftovers import find_leftovers, is_in_use
+    def add_files(self, *, leftovers: bool, logits: bool) -> None:
+        """Add files that belong to no model.
 
-        self.leftovers = find_leftovers()
+        Args:
+            leftovers: Whether what interrupted work left is removed.
+            logits: Whether what dslocal quality keeps is removed.
+        """
+        from dslocal.catalog.leftovers import find_kept_logits, find_leftovers, is_in_use
+
+        if leftovers:
+            self.leftovers += find_leftovers()
+        if logits:
+            self.leftovers += find_kept_logits()
         self.in_use = [leftover for leftover in self.leftovers if is_in_use(leftover)]
 
 

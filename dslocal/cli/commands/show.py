@@ -76,7 +76,7 @@ def _gguf_fields(path: Path) -> dict[str, Any]:
         "context": header.of_arch("context_length"),
         "vocabulary": len(header.tokens()),
         "weights": weights,
-        "bits_per_weight": round(header.file_size * 8 / max(weights, 1), 2),
+        "bits_per_weight": round(header.bits_per_weight, 2),
         "bytes": header.file_size,
         "types": ", ".join(f"{name} × {n}" for name, n in kinds.most_common()),
         "faults": faults_of(header),

@@ -8,16 +8,23 @@ llama.cpp, tools/imatrix/imatrix.cpp (``compute_imatrix``), tools/perplexity/per
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dslocal.engine import loader
 from dslocal.engine.context import LlamaContext
 from dslocal.engine.interrupt import abort_on_signal
 from dslocal.engine.model import LlamaModel
 from dslocal.errors import UsageError
 from dslocal.gguf import libraries
+from dslocal.gguf.header import GgufHeader
+from dslocal.gguf.tensor_types import GgmlType
+from dslocal.plan.load_config import LoadConfig
+from dslocal.plan.search import Overrides
 
 OnLogits = Callable[[int, NDArray[np.float32]], None]
 
@@ -29,6 +36,26 @@ def bos_token(model: LlamaModel) -> int | None:
     if not low.llama_vocab_get_add_bos(vocabulary):
         return None
     return int(low.llama_vocab_bos(vocabulary))
+
+
+def plan_chunks(
+    path: Path, header: GgufHeader, chunk_size: int, *, logits_from: int = 0
+) -> LoadConfig:
+    """Return how a model is loaded to evaluate chunks: with a KV cache that loses nothing.
+
+    Args:
+        path: The GGUF file.
+        header: Its header.
+        chunk_size: The tokens of each chunk.
+        logits_from: The first token of a chunk that logits are computed after.
+
+    Raises:
+        DoesNotFitError: The model does not fit into this machine.
+    """
+    wanted = Overrides(n_ctx=chunk_size, kv_type=GgmlType.F16)
+    config = loader.plan_for(path, header, wanted).load_config
+    outputs = min(chunk_size - logits_from, config.n_batch)
+    return replace(config, n_outputs=outputs, n_seq=1)
 
 
 def cut_into_chunks(

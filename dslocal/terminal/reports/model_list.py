@@ -56,6 +56,9 @@ def print_models(found: Fields) -> None:
     _print_disk_use(found["disk"])
     if found["leftovers"]:
         _print_leftovers(found["leftovers"])
+    if found["logits"]:
+        kept = decimal_size(sum(file["bytes"] for file in found["logits"]))
+        _print(f"dslocal quality keeps {kept}, which dslocal rm --logits deletes")
     if found["known"]:
         _print(
             f"models.yaml knows {found['known']} more: dslocal fit lists them,"

@@ -1,0 +1,70 @@
+"""Several models that were measured against one reference: the rows of a table, and of JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dslocal.evaluation.divergence.reference_file import ReferenceFile
+
+from .measure import Quality
+
+
+@dataclass(frozen=True)
+class MeasuredModels:
+    """What was measured, and on what.
+
+    Attributes:
+        reference: What the reference is called.
+        kept: The file of its log-probabilities.
+        kept_bytes: The bytes of that.
+        reference_bytes: The bytes of the reference; 0 where only its log-probabilities are here.
+        reference_bits: Its bits per weight; 0 where they are not known.
+        text: What was evaluated; empty where that is not known.
+        n_ctx: Tokens of a chunk.
+        chunks: How many were evaluated.
+        models: The models, in the order that they were named in.
+    """
+
+    reference: str
+    kept: str
+    kept_bytes: int
+    reference_bytes: int
+    reference_bits: float
+    text: Sequence[str]
+    n_ctx: int
+    chunks: int
+    models: Sequence[Quality]
+
+    @classmethod
+    def of(cls, reference: ReferenceFile, models: Sequence[Quality]) -> MeasuredModels:
+        """Return what was measured against a reference."""
+        seal = reference.seal or {}
+        return cls(
+            reference=str(seal.get("model", reference.path.name)),
+            kept=str(reference.path),
+            kept_bytes=reference.nbytes,
+            reference_bytes=int(seal.get("model_bytes", 0)),
+            reference_bits=float(seal.get("bits_per_weight", 0)),
+            text=[str(name) for name in seal.get("text", ())],
+            n_ctx=reference.shape.n_ctx,
+            chunks=reference.shape.n_chunks,
+            models=models,
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the fields that ``--json`` prints."""
+        return {
+            "reference": {
+                "name": self.reference,
+                "bytes": self.reference_bytes or None,
+                "bits_per_weight": self.reference_bits or None,
+                "logits": self.kept,
+                "logits_bytes": self.kept_bytes,
+            },
+            "text": list(self.text),
+            "n_ctx": self.n_ctx,
+            "chunks": self.chunks,
+            "models": [model.as_json() for model in self.models],
+        }
