@@ -4,10 +4,14 @@ Does not know a family's prompts beyond the format that it declares.
 """
 
 from .answer import Turn, stream_answer
+from .call_constraint import (
+    constraint_of_forced_calls,
+    constraint_of_optional_calls,
+    constraint_of_prefilled_call,
+)
 from .constraint import (
     ANY_OBJECT,
     OutputConstraint,
-    constraint_from_calls,
     constraint_from_choices,
     constraint_from_gbnf,
     constraint_from_regex,
@@ -29,11 +33,13 @@ __all__ = [
     "ToolCallArguments",
     "ToolCallStarted",
     "Turn",
-    "constraint_from_calls",
     "constraint_from_choices",
     "constraint_from_gbnf",
     "constraint_from_regex",
     "constraint_from_schema",
+    "constraint_of_forced_calls",
+    "constraint_of_optional_calls",
+    "constraint_of_prefilled_call",
     "fill_gap",
     "read_grammar",
     "read_schema",

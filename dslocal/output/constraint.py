@@ -17,9 +17,7 @@ from typing import Any
 
 from dslocal.errors import SchemaError, UsageError
 from dslocal.files import refuse_json_constant
-from dslocal.prompts.families.tools import FENCE, SEPARATOR, ToolFormat
 from dslocal.prompts.files import read_text
-from dslocal.prompts.messages import Tool, Vocabulary, encode
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 100  # levels of lists and objects within each other
@@ -77,11 +75,11 @@ def constraint_from_schema(schema: Any, source: str) -> OutputConstraint:
     """
     from dslocal.engine.grammar import grammar
 
-    schema = _checked_schema({} if schema is True else schema, source)
+    schema = checked_schema({} if schema is True else schema, source)
     try:
         text, unheld = grammar.schema_to_grammar(schema)
         if unheld:
-            _check_schema(schema)
+            check_schema(schema)
     except UsageError as e:
         raise UsageError(
             f"{source}: {e}", hint=e.hint or "a JSON Schema, with references into itself alone"
@@ -137,38 +135,6 @@ def constraint_from_gbnf(text: str, source: str) -> OutputConstraint:
         raise UsageError(f"{source}: {e}", hint=e.hint) from None
 
 
-def constraint_from_calls(
-    tools: Sequence[Tool], call_format: ToolFormat, vocabulary: Vocabulary
-) -> OutputConstraint:
-    """Return the constraint of an answer that is the name and the arguments of one tool's call.
-
-    Args:
-        tools: The tools of which one is called.
-        call_format: How the family writes a call.
-        vocabulary: Has the token that stands between name and arguments, where that is one.
-
-    Raises:
-        UsageError: If the parameters of a tool are not a schema, or beyond the limits.
-        UnsupportedModelError: If the vocabulary lacks that token.
-    """
-    from dslocal.engine.grammar import grammar
-
-    between: str | int = f"\n{FENCE}"
-    if not call_format.typed:
-        (between,) = encode([SEPARATOR], vocabulary)
-    calls = []
-    _checked_schema({tool.name: dict(tool.parameters) for tool in tools}, "tools")  # all together
-    for tool in tools:
-        schema = _checked_schema(
-            dict(tool.parameters) or ANY_OBJECT, f"the parameters of {tool.name}"
-        )
-        calls.append(grammar.CallGrammar(tool.name, between, schema))
-    try:
-        return OutputConstraint("tool_choice", grammar.calls_to_grammar(calls))
-    except UsageError as e:
-        raise UsageError(f"tools: {e}", hint=e.hint) from None
-
-
 def read_schema(path: Path) -> OutputConstraint:
     """Return the constraint of the JSON Schema at ``path``.
 
@@ -212,7 +178,7 @@ def _refuse_large(text: str, source: str) -> None:
         raise UsageError(f"{source}: more than {MAX_PATTERN:,} characters")
 
 
-def _checked_schema(schema: Any, source: str) -> dict[str, Any]:
+def checked_schema(schema: Any, source: str) -> dict[str, Any]:
     """Return a schema that is within the limits, without what is not the user's to set.
 
     Raises:
@@ -240,7 +206,7 @@ def _children(node: Any) -> list[Any]:
     return node if isinstance(node, list) else []
 
 
-def _check_schema(schema: dict[str, Any]) -> None:
+def check_schema(schema: dict[str, Any]) -> None:
     """Check that answers can be validated against ``schema``.
 
     Raises:

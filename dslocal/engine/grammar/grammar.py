@@ -16,7 +16,6 @@ import json
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -36,6 +35,8 @@ Floats = NDArray[np.float32]
 
 # White space between two tokens of JSON: a space, a tab, or a line's end with its indent.
 JSON_WHITESPACE = r"[ \t]|\n[ \t]{0,32}"
+SPACED_JSON = {"whitespace_pattern": JSON_WHITESPACE}
+COMPACT_JSON = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 MAX_MULTIPLE_OF = 100_000  # states of an automaton that divides
 TOKENIZED_CHARACTERS = 2000  # at a time: llama.cpp recurses over a long word
 MAX_ROW_ITEMS = 20_000  # of the parser at one place; a thousand optional fields have 4,000
@@ -48,10 +49,14 @@ MAX_REASON = 300  # characters of llguidance's explanation
 _tokenizers: WeakKeyDictionary[LlamaModel, Any] = WeakKeyDictionary()
 
 
-def schema_to_grammar(schema: dict[str, Any]) -> tuple[str, list[str]]:
+def schema_to_grammar(schema: dict[str, Any], *, compact: bool = False) -> tuple[str, list[str]]:
     """Return a grammar for a JSON Schema, for :class:`Grammar`.
 
     Object properties come in the schema's order. References are looked up in ``schema`` alone.
+
+    Args:
+        schema: The JSON Schema.
+        compact: Whether white space is where :func:`json.dumps` writes it and nowhere else.
 
     Returns:
         The grammar, and a line for each part of the schema that it does not enforce.
@@ -64,9 +69,7 @@ def schema_to_grammar(schema: dict[str, Any]) -> tuple[str, list[str]]:
     _refuse_large_multiples(schema)
     messages: list[str] = []
     for is_lenient in (False, True):
-        overrides: dict[str, Any] = {"whitespace_pattern": JSON_WHITESPACE}
-        if is_lenient:
-            overrides["lenient"] = True
+        overrides = {**(COMPACT_JSON if compact else SPACED_JSON), "lenient": is_lenient}
         try:
             grammar = LLMatcher.grammar_from_json_schema(json.dumps(schema), overrides=overrides)
         except ValueError as e:  # what serde_json does not read: NaN, lone surrogates, 128 levels
@@ -87,10 +90,10 @@ def gbnf_to_grammar(text: str) -> str:
     """
     from llguidance import LLMatcher
 
-    return _validated(str(LLMatcher.grammar_from_lark(gbnf_to_lark(text))))
+    return validated(str(LLMatcher.grammar_from_lark(gbnf_to_lark(text))))
 
 
-def _validated(grammar: str) -> str:
+def validated(grammar: str) -> str:
     """Return ``grammar`` if llguidance can use it.
 
     Raises:
@@ -117,7 +120,7 @@ def regex_to_grammar(pattern: str) -> str:
     """
     from llguidance import LLMatcher
 
-    return _validated(str(LLMatcher.grammar_from_regex(pattern)))
+    return validated(str(LLMatcher.grammar_from_regex(pattern)))
 
 
 def choices_to_grammar(choices: Sequence[str]) -> str:
@@ -127,39 +130,6 @@ def choices_to_grammar(choices: Sequence[str]) -> str:
         UsageError: if they are too large.
     """
     return regex_to_grammar("|".join(_escaped(choice) for choice in choices))
-
-
-@dataclass(frozen=True)
-class CallGrammar:
-    """What one tool's call looks like.
-
-    Attributes:
-        name: The tool's name.
-        between: What stands between name and arguments: a text, or one token by its id.
-        schema: The JSON Schema of the arguments.
-    """
-
-    name: str
-    between: str | int
-    schema: dict[str, Any]
-
-
-def calls_to_grammar(calls: Sequence[CallGrammar]) -> str:
-    """Return a grammar for one of ``calls``, for :class:`Grammar`.
-
-    Raises:
-        UsageError: if a schema is wrong, or all together are too large.
-    """
-    grammars: list[dict[str, Any]] = []
-    heads = []
-    for number, call in enumerate(calls):
-        (arguments,) = json.loads(schema_to_grammar(call.schema)[0])["grammars"]
-        grammars.append({**arguments, "name": f"arguments{number}"})
-        between = f"<[{call.between}]>" if isinstance(call.between, int) else ""
-        text = call.name if between else f"{call.name}{call.between}"
-        heads.append(f"{json.dumps(text)} {between} @arguments{number}")
-    lark = {"name": "calls", "lark_grammar": f"start: {' | '.join(heads)}"}
-    return _validated(json.dumps({"grammars": [lark, *grammars]}))
 
 
 class Grammar:

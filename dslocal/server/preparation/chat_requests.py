@@ -18,7 +18,14 @@ from .requests import (
     with_setting,
 )
 from .sent_messages import family_messages
-from .tool_choice import forced_tools, offered_tools, with_forced_call, with_one_call
+from .tool_choice import (
+    forced_tools,
+    forces_before_reasoning,
+    offered_tools,
+    with_forced_call,
+    with_one_call,
+    with_strict_calls,
+)
 
 
 def prepare_chat(served: ServedModel, request: ChatRequest) -> list[PreparedRequest]:
@@ -33,7 +40,8 @@ def prepare_chat(served: ServedModel, request: ChatRequest) -> list[PreparedRequ
         raise ApiError(400, "top_logprobs goes with logprobs: true", param="top_logprobs")
     tools = offered_tools(request)
     forced = forced_tools(request, tools)
-    reasoning = read_reasoning(served, request, has_forced_tool=bool(forced))
+    is_prefilled = bool(forced) and forces_before_reasoning(served.family)
+    reasoning = read_reasoning(served, request, has_prefilled_call=is_prefilled)
     constraint = read_constraint(request)
     if constraint and forced:
         raise ApiError(
@@ -65,7 +73,9 @@ def prepare_chat(served: ServedModel, request: ChatRequest) -> list[PreparedRequ
         ignored=reasoning.ignored,
     )
     if forced:
-        prepared = with_forced_call(served, prepared, forced)
+        prepared = with_forced_call(served, prepared, forced, request)
+    elif constraint is None:
+        prepared = with_strict_calls(served, prepared, tools, request)
     return [validated(served, prepared)]
 
 

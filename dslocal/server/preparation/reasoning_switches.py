@@ -60,9 +60,14 @@ class ReasoningChoice:
 
 
 def read_reasoning(
-    served: ServedModel, request: ChatRequest, *, has_forced_tool: bool
+    served: ServedModel, request: ChatRequest, *, has_prefilled_call: bool
 ) -> ReasoningChoice:
     """Return what the request says about reasoning.
+
+    Args:
+        served: The model, which has its own default.
+        request: The request.
+        has_prefilled_call: Whether the prompt ends within a tool call, so that nothing comes first.
 
     Raises:
         ApiError: 400 where two fields contradict each other, where reasoning is to be enabled and
@@ -73,7 +78,7 @@ def read_reasoning(
     modes = served.family.thinking_modes
     without = prompts.Thinking.BYPASSED if prompts.Thinking.BYPASSED in modes else modes[0]
     thinking = served.thinking
-    if has_forced_tool or (switches and not switches[0].is_on):
+    if has_prefilled_call or (switches and not switches[0].is_on):
         thinking = without
     elif switches and prompts.Thinking.FORCED in modes:
         thinking = prompts.Thinking.FORCED

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Literal
 
 from dslocal import output, prompts
+from dslocal.prompts.families.dsml import DsmlToolFormat
 from dslocal.prompts.families.marked import Marked
 from dslocal.prompts.families.tools import CALL_END, ToolFormat
+from dslocal.server.wire.client_fields import IgnoredField
 from dslocal.server.wire.errors import ApiError
 from dslocal.server.wire.schemas import AllowedTools, ChatRequest, NamedTool, ToolParam
 
+from .output_constraints import MAX_SHOWN_REASON
 from .requests import PreparedRequest, ServedModel
 
 MUST_CALL = ("required", "any")  # OpenAI's value and Mistral's
@@ -61,31 +65,93 @@ def forced_tools(request: ChatRequest, tools: Sequence[prompts.Tool]) -> list[pr
 
 
 def with_forced_call(
-    served: ServedModel, prepared: PreparedRequest, tools: Sequence[prompts.Tool]
+    served: ServedModel,
+    prepared: PreparedRequest,
+    tools: Sequence[prompts.Tool],
+    request: ChatRequest,
 ) -> PreparedRequest:
-    """Return ``prepared`` with an answer that is a call to one of ``tools``.
+    """Return ``prepared`` with an answer that calls some of ``tools``, after any reasoning.
 
     Raises:
-        ApiError: 400 for families whose calls are not JSON, which no grammar holds yet.
+        UsageError: The parameters of a tool are not a schema, or beyond the limits.
+        ApiError: 400 for a strict tool whose schema cannot be enforced completely.
     """
-    call_format = prepared.family.format.tools
-    if call_format is None:
+    form = prepared.family.format.tools
+    model = served.context.model
+    if isinstance(form, DsmlToolFormat):
+        constraint = output.constraint_of_forced_calls(tools, form, model, _call_number(request))
+        return _with_constraint(prepared, constraint, request)
+    if not isinstance(form, ToolFormat):
         return prepared
-    if not isinstance(call_format, ToolFormat):
-        raise ApiError(
-            400,
-            f"tool_choice: a call of {served.name} cannot be forced; leave it to the model",
-            param="tool_choice",
-        )
     prompt = list(prepared.prompt)
     if len(tools) == 1:
-        prompt += call_format.begin(tools[0].name)
+        prompt += form.begin(tools[0].name)
         schema = dict(tools[0].parameters) or output.ANY_OBJECT
         constraint = output.constraint_from_schema(schema, f"the parameters of {tools[0].name}")
     else:
-        prompt += call_format.begin()
-        constraint = output.constraint_from_calls(tools, call_format, served.context.model)
-    return replace(prepared, prompt=prompt, constraint=constraint)
+        prompt += form.begin()
+        constraint = output.constraint_of_prefilled_call(tools, form, model)
+    return _with_constraint(replace(prepared, prompt=prompt), constraint, request)
+
+
+def with_strict_calls(
+    served: ServedModel,
+    prepared: PreparedRequest,
+    tools: Sequence[prompts.Tool],
+    request: ChatRequest,
+) -> PreparedRequest:
+    """Return ``prepared`` with calls that follow the schemas of strict tools, if there are any.
+
+    In DSML the same grammar keeps an answer to one call, where only one may come.
+
+    Raises:
+        UsageError: The parameters of a strict tool are not a schema, or beyond the limits.
+        ApiError: 400 for a strict tool whose schema cannot be enforced completely.
+    """
+    form = prepared.family.format.tools
+    strict = _strict_names(request)
+    calls = _call_number(request)
+    is_one_of_dsml = calls == "one" and isinstance(form, DsmlToolFormat)
+    if not isinstance(form, DsmlToolFormat | ToolFormat) or not tools:
+        return prepared
+    if not (strict or is_one_of_dsml):
+        return prepared
+    constraint = output.constraint_of_optional_calls(
+        tools, strict, form, served.context.model, calls
+    )
+    return _with_constraint(prepared, constraint, request)
+
+
+def forces_before_reasoning(family: prompts.Family) -> bool:
+    """Return whether a forced call begins in the prompt, which leaves no room for reasoning."""
+    return isinstance(family.format.tools, ToolFormat)
+
+
+def _with_constraint(
+    prepared: PreparedRequest, constraint: output.OutputConstraint, request: ChatRequest
+) -> PreparedRequest:
+    """Return ``prepared`` with ``constraint``; what that does not enforce is refused or said."""
+    if not constraint.unheld:
+        return replace(prepared, constraint=constraint)
+    reasons = "; ".join(constraint.unheld)[:MAX_SHOWN_REASON]
+    if _strict_names(request):
+        raise ApiError(
+            400, f"tools: calls cannot be held to all of a schema: {reasons}", param="tools"
+        )
+    ignored = (*prepared.ignored, IgnoredField("tools[].function.parameters", reasons))
+    return replace(prepared, constraint=constraint, ignored=ignored)
+
+
+def _call_number(request: ChatRequest) -> Literal["one", "several"]:
+    """Return how many calls an answer may have; a tool that is named is called once."""
+    is_named = isinstance(request.tool_choice, NamedTool) or request.functions is not None
+    return "one" if is_named or request.parallel_tool_calls is False else "several"
+
+
+def _strict_names(request: ChatRequest) -> set[str]:
+    """Return the names of the tools whose arguments must be as their schemas say."""
+    functions = [tool.function for tool in request.tools or [] if tool.function is not None]
+    return {each.name for each in [*functions, *(request.functions or [])] if each.strict}
 
 
 def with_one_call(family: prompts.Family) -> prompts.Family:

@@ -295,11 +295,5 @@ CLIENT_FIELDS: dict[str, FieldRule] = dict(
             "thinking.display",
             "tools[].cache_control",
         ),
-        *_named(
-            FieldAnswer.IGNORED,
-            "the model writes the arguments freely unless tool_choice forces the call",
-            "functions[].strict",
-            "tools[].function.strict",
-        ),
     ]
 )
