@@ -16,8 +16,8 @@ from dslocal.plan.memory.kv_cache import kv_cells, n_snapshots
 from dslocal.plan.memory.shape import moe_layers
 
 LOAD_MODES = {"none": 0, "mmap": 1}  # enum llama_load_mode of llama.h
+PLAIN_CONTEXT, MTP_CONTEXT = 0, 1  # enum llama_context_type
 FLASH_ATTN = {False: 0, True: 1}  # enum llama_flash_attn_type
-MTP_CONTEXT = 1  # enum llama_context_type
 
 
 class _BufferOverride(ctypes.Structure):
@@ -81,4 +81,20 @@ def context_params(load_config: LoadConfig) -> Any:
     params.n_rs_seq = n_snapshots(load_config)  # drafts that may be taken back in one go
     params.swa_full = False
     params.no_perf = True
+    return params
+
+
+def draft_context_params(load_config: LoadConfig, target: Any, kind: int, outputs: int) -> Any:
+    """Return ``llama_context_params`` of a context that drafts.
+
+    Args:
+        load_config: The target's load config.
+        target: llama.cpp's context that is drafted for.
+        kind: A number of ``enum llama_context_type``.
+        outputs: The most rows of a batch that give logits.
+    """
+    params = context_params(load_config)
+    params.ctx_type, params.ctx_other = kind, target
+    params.n_outputs_max = params.n_outputs_max_per_seq = outputs
+    params.n_rs_seq = 0
     return params

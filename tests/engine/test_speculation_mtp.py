@@ -20,6 +20,7 @@ from dslocal.engine.speculation.draft_length import DraftLength
 from dslocal.engine.speculation.mtp_draft import MtpDrafter
 from dslocal.engine.speculation.speculation import Speculation
 from dslocal.errors import EngineError
+from dslocal.gguf import libraries
 from dslocal.gguf.tensor_types import GgmlType
 from dslocal.plan.load_config import LoadConfig
 from dslocal.plan.memory.footprint import footprint
@@ -216,3 +217,27 @@ def test_the_question_is_what_nano_knows(model: LlamaModel) -> None:
     with LlamaContext(model, LOADING) as context:
         found = generate(context, prompt_ids(model, QUESTION), max_tokens=600)
     assert b"".join(map(model.piece, found.ids)).decode().endswith("4042.")
+
+
+@pytest.mark.parametrize("on_gpu", [False, True])
+def test_a_batch_of_a_fixed_number_of_rows_drafts_the_same(
+    model: LlamaModel, monkeypatch: pytest.MonkeyPatch, on_gpu: bool
+) -> None:
+    """Proves what is done on a GPU, without one: rows that are in the cache are evaluated again, so
+    that the graph of the last batch is kept, and the likeliest token is found where they are.
+    """
+    with LlamaContext(model, LOADING) as context:
+        one_at_a_time(context)
+        known = generate(context, prompt_ids(model), max_tokens=100)
+    with LlamaContext(model, LOADING) as context:
+        if on_gpu:
+            monkeypatch.setattr(context, "load_config", replace(LOADING, n_gpu_layers=99))
+        drafter = MtpDrafter(context)
+        Speculation(context, drafter, DraftLength([3], optional=False))
+        found = generate(context, prompt_ids(model), max_tokens=100)
+        low = libraries.require()
+        evaluations = found.drafted
+        reused = low.llama_perf_context(drafter.handle).n_reused
+    assert found.ids == known.ids
+    assert found.accepted > 0.5 * found.drafted
+    assert (reused > 0.9 * evaluations) == on_gpu

@@ -16,7 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from dslocal.engine.llama_log import ERROR
-from dslocal.engine.llama_params import MTP_CONTEXT, context_params, model_params
+from dslocal.engine.llama_params import (
+    MTP_CONTEXT,
+    context_params,
+    draft_context_params,
+    model_params,
+)
 from dslocal.gguf import libraries
 from dslocal.gguf.header import GgufHeader
 from dslocal.gguf.parts import read_parts
@@ -79,12 +84,10 @@ def size_config(path: Path, header: GgufHeader, load_config: LoadConfig) -> dict
     model = low.llama_model_load_from_file(str(path).encode(), params)
     if not model:
         raise SizingRefused
-    settings = context_params(load_config)
-    context = _new_context(model, settings)
+    context = _new_context(model, context_params(load_config))
     buffers = [asdict(buffer) for buffer in memory_breakdown(context)]
     if load_config.mtp:
-        settings.ctx_type, settings.ctx_other = MTP_CONTEXT, context
-        draft = _new_context(model, settings)
+        draft = _new_context(model, draft_context_params(load_config, context, MTP_CONTEXT, 1))
         buffers += [{**asdict(buffer), "model": 0} for buffer in memory_breakdown(draft)]
         low.llama_free(draft)
     # llama.cpp begins with one row of output and takes more when more are asked for

@@ -8,7 +8,6 @@ target decides. Knows how a batch is evaluated, not what is to be read from it.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -16,11 +15,12 @@ from numpy.typing import NDArray
 
 from dslocal.engine import llama_log
 from dslocal.engine.context import LlamaContext, decode
-from dslocal.engine.llama_params import context_params
+from dslocal.engine.llama_params import draft_context_params
 from dslocal.engine.model import LlamaModel
 from dslocal.errors import EngineError
 from dslocal.gguf import libraries
 
+Ids = NDArray[np.int32]
 Rows = NDArray[np.float32]
 Outputs = Literal["none", "last", "all"]
 
@@ -30,13 +30,13 @@ class DraftBatch(NamedTuple):
 
     Attributes:
         start: The position of the first row.
-        tokens: Ids; None where rows of hidden states stand alone.
+        tokens: int32 ``[rows]``; None where hidden states stand alone.
         states: float32 ``[rows, width]``; None where tokens stand alone.
         outputs: Which rows give logits.
     """
 
     start: int
-    tokens: Sequence[int] | None
+    tokens: Ids | None
     states: Rows | None
     outputs: Outputs
 
@@ -48,32 +48,39 @@ class DraftBatch(NamedTuple):
         return 0 if self.states is None else len(self.states)
 
 
+class DraftLimits(NamedTuple):
+    """How large the batches of a draft context are.
+
+    Attributes:
+        rows: Of a batch; None for as many as the target's.
+        outputs: Rows of a batch that give logits.
+    """
+
+    outputs: int
+    rows: int | None = None
+
+
 class DraftContext:
     """Evaluates ``model``, which drafts for ``target``. Must be closed before the target.
+
+    On a GPU the likeliest token is found there, so that no logits are copied.
 
     Attributes:
         handle: llama.cpp's own context; None when closed.
         max_rows: How many rows a micro-batch has, and a batch where each row sees all others.
-        max_outputs: How many rows of a batch may give logits.
     """
 
     def __init__(
-        self,
-        target: LlamaContext,
-        model: LlamaModel,
-        context_type: int,
-        *,
-        what: str,
-        max_rows: int | None = None,
+        self, target: LlamaContext, model: LlamaModel, kind: int, limits: DraftLimits, what: str
     ) -> None:
-        """Make a context of ``model`` that is as large as the target's.
+        """Make a context of ``model`` with as many positions as the target's.
 
         Args:
             target: What is drafted for.
             model: What drafts; it may be the target's own model.
-            context_type: A number of llama.cpp's ``enum llama_context_type``.
+            kind: A number of llama.cpp's ``enum llama_context_type``.
+            limits: How large batches are.
             what: What drafts, in messages.
-            max_rows: How many rows a batch has at most; None for as many as the target's.
 
         Raises:
             EngineError: if llama.cpp makes no such context.
@@ -81,17 +88,8 @@ class DraftContext:
         self._target = target
         self._low = libraries.require()
         llama_log.clear()
-        params = context_params(target.load_config)
-        params.ctx_type = context_type
-        params.ctx_other = target.handle
-        params.n_rs_seq = 0
-        if max_rows is not None:
-            params.n_batch = params.n_ubatch = min(max_rows, params.n_ubatch)
-        params.n_threads = params.n_threads_batch = target.n_threads
-        params.abort_callback = target.abort.callback
-        params.abort_callback_data = target.abort.data
+        params = self._params(target, kind, limits)
         self.max_rows = int(params.n_ubatch)
-        self.max_outputs = int(params.n_outputs_max)
         self.handle: Any = self._low.llama_init_from_model(model.handle, params)
         if not self.handle:
             reason = llama_log.first_complaint("out of memory")
@@ -99,12 +97,49 @@ class DraftContext:
         self._memory = self._low.llama_get_memory(self.handle)
         self._n_vocab = model.n_vocab
         self._views: dict[int, Rows] = {}  # of logits, by address; llama.cpp uses a few
+        self._sampler = self._make_sampler() if target.load_config.n_gpu_layers else None
+        self._fill_struct(int(params.n_batch))
+
+    def _params(self, target: LlamaContext, kind: int, limits: DraftLimits) -> Any:
+        params = draft_context_params(target.load_config, target.handle, kind, limits.outputs)
+        if limits.rows is not None:
+            params.n_batch = params.n_ubatch = min(limits.rows, params.n_ubatch)
+        params.n_threads = params.n_threads_batch = target.n_threads
+        params.abort_callback = target.abort.callback
+        params.abort_callback_data = target.abort.data
+        return params
+
+    def _make_sampler(self) -> Any:
+        """Return a sampler that takes the likeliest token on the GPU, or None if it cannot."""
+        low = self._low
+        chain = low.llama_sampler_chain_init(low.llama_sampler_chain_default_params())
+        low.llama_sampler_chain_add(chain, low.llama_sampler_init_greedy())
+        if low.llama_set_sampler(self.handle, 0, chain):
+            return chain
+        low.llama_sampler_free(chain)
+        return None
+
+    def _fill_struct(self, n_batch: int) -> None:
+        """Make the ``llama_batch`` that every evaluation uses, of numpy arrays."""
+        self._positions = np.zeros(n_batch, np.int32)
+        self._has_logits = np.zeros(n_batch, np.int8)
+        self._seq_counts = np.ones(n_batch, np.int32)
+        sequence = (self._low.llama_seq_id * 1)(0)
+        pointers = (ctypes.POINTER(self._low.llama_seq_id) * n_batch)(*([sequence] * n_batch))
+        self._struct: Any = self._low.llama_batch(
+            pos=_address(self._positions, ctypes.c_int32),
+            n_seq_id=_address(self._seq_counts, ctypes.c_int32),
+            seq_id=pointers,
+            logits=_address(self._has_logits, ctypes.c_int8),
+        )
 
     def close(self) -> None:
         """Release the memory. May be called again."""
         if self.handle:
             self._low.llama_free(self.handle)
-        self.handle = None
+            if self._sampler:
+                self._low.llama_sampler_free(self._sampler)
+        self.handle = self._sampler = None
 
     def evaluate(self, batch: DraftBatch) -> None:
         """Append the rows of ``batch`` to the cache.
@@ -113,7 +148,13 @@ class DraftContext:
             KeyboardInterrupt: if aborted. The cache ends before the batch then, or is empty.
             EngineError: if llama.cpp fails. The cache is as when aborted.
         """
-        struct = self._struct(batch)
+        n, struct = batch.n_rows, self._struct
+        self._positions[:n] = np.arange(batch.start, batch.start + n)
+        self._has_logits[:n] = batch.outputs == "all"
+        self._has_logits[n - 1] = batch.outputs != "none"
+        struct.n_tokens = n
+        struct.token = _address(batch.tokens, ctypes.c_int32)
+        struct.embd = _address(batch.states, ctypes.c_float)
         try:
             decode(self.handle, struct, self._target.abort)
         except BaseException:
@@ -122,12 +163,13 @@ class DraftContext:
 
     def likeliest(self, row: int) -> int:
         """Return the likeliest token by the logits of ``row`` of the last batch."""
+        if self._sampler:
+            return int(self._low.llama_get_sampled_token_ith(self.handle, row))
         pointer = self._low.llama_get_logits_ith(self.handle, row)
         address = ctypes.addressof(pointer.contents)
         view = self._views.get(address)
         if view is None:  # making one takes longer than finding the likeliest token in it
-            kind = ctypes.c_float * self._n_vocab
-            view = self._views[address] = np.ctypeslib.as_array(kind.from_address(address))
+            view = self._views[address] = floats_at(pointer, self._n_vocab)
         return int(view.argmax())
 
     def shorten(self, length: int) -> None:
@@ -139,27 +181,13 @@ class DraftContext:
         """Empty the cache."""
         self._low.llama_memory_seq_rm(self._memory, 0, 0, -1)
 
-    def _struct(self, batch: DraftBatch) -> Any:
-        """Return ``batch`` as a ``llama_batch``, whose arrays live as long as it does."""
-        low, n = self._low, batch.n_rows
-        sequence = (low.llama_seq_id * 1)(0)
-        struct = low.llama_batch(
-            n_tokens=n,
-            pos=(low.llama_pos * n)(*range(batch.start, batch.start + n)),
-            n_seq_id=(ctypes.c_int32 * n)(*([1] * n)),
-            seq_id=(ctypes.POINTER(low.llama_seq_id) * n)(*([sequence] * n)),
-            logits=(ctypes.c_int8 * n)(*_output_flags(n, batch.outputs)),
-        )
-        if batch.tokens is not None:
-            struct.token = (low.llama_token * n)(*batch.tokens)
-        if batch.states is not None:
-            struct.kept_alive = np.ascontiguousarray(batch.states, np.float32)
-            struct.embd = struct.kept_alive.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
-        return struct
+
+def floats_at(pointer: Any, count: int) -> Rows:
+    """Return a view on ``count`` floats that a ctypes pointer points to."""
+    memory: Any = (ctypes.c_float * count).from_address(ctypes.addressof(pointer.contents))
+    return np.frombuffer(memory, np.float32)
 
 
-def _output_flags(n: int, outputs: Outputs) -> list[int]:
-    """Return for each row whether it gives logits."""
-    if outputs == "all":
-        return [1] * n
-    return [0] * (n - 1) + [int(outputs == "last")]
+def _address(array: NDArray[Any] | None, kind: Any) -> Any:
+    """Return a ctypes pointer to a contiguous array, which must outlive its use."""
+    return None if array is None else array.ctypes.data_as(ctypes.POINTER(kind))

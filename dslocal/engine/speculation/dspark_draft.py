@@ -16,15 +16,15 @@ from typing import Any
 import numpy as np
 
 from dslocal.engine.context import LlamaContext
+from dslocal.engine.llama_params import PLAIN_CONTEXT
 from dslocal.engine.model import LlamaModel
 from dslocal.errors import EngineError
 from dslocal.gguf import libraries
 from dslocal.plan.memory.dspark import MAX_ROWS, NOISE_TOKEN, block_size, has_confidence
 
-from .draft_context import DraftBatch, DraftContext, Rows
+from .draft_context import DraftBatch, DraftContext, DraftLimits, Rows, floats_at
 from .hidden_states import LayerInputs, mtp_calls
 
-PLAIN_CONTEXT = 0  # enum llama_context_type
 # A draft that the model gives a lower chance than this is left out, with all after it. To verify
 # one more token costs a mixture of experts, which has to read other experts for it, about a third
 # of what the token is worth.
@@ -48,8 +48,8 @@ class DsparkDrafter:
         self._layers = self._inputs.target_layers(model.handle)
         self._width = int(libraries.require().llama_model_n_embd(target.model.handle))
         self._own_width = int(libraries.require().llama_model_n_embd(model.handle))
-        self._noise = model.header.integer(NOISE_TOKEN)
         self._block_size = block_size(model.header)
+        self._block = np.full(self._block_size, model.header.integer(NOISE_TOKEN), np.int32)
         self._has_confidence = has_confidence(model.header)
         self._context: DraftContext | None = None
         self._is_listening = False
@@ -94,9 +94,9 @@ class DsparkDrafter:
         context = self._opened()
         self._catch_up(0)
         room = self._target.n_ctx - self._cached
-        n_rows = min(self._block_size, room, context.max_outputs)
-        block = [token] + [self._noise] * (n_rows - 1)
-        context.evaluate(DraftBatch(self._cached, block, None, "all"))
+        n_rows = min(self._block_size, room)
+        self._block[0] = token
+        context.evaluate(DraftBatch(self._cached, self._block[:n_rows], None, "all"))
         count = self._confident(context, min(max_drafts, n_rows))
         drafts = [context.likeliest(row) for row in range(count)]
         context.shorten(self._cached)
@@ -113,9 +113,9 @@ class DsparkDrafter:
             return
         if self._cached + len(self._pending) != start:
             self._restart(start)
-        shape = (len(ids), self._width)
+        n, target = len(ids), self._target.handle
         states = [
-            np.ctypeslib.as_array(self._inputs.rows(self._target.handle, layer), shape)
+            floats_at(self._inputs.rows(target, layer), n * self._width).reshape(n, self._width)
             for layer in self._layers
         ]
         self._pending = np.concatenate((self._pending, np.concatenate(states, axis=1)))
@@ -141,8 +141,9 @@ class DsparkDrafter:
 
     def _open(self) -> DraftContext:
         """Return a new llama.cpp context of the draft model."""
+        limits = DraftLimits(outputs=self._block_size, rows=MAX_ROWS)
         context = DraftContext(
-            self._target, self._model, PLAIN_CONTEXT, what="DSpark draft model", max_rows=MAX_ROWS
+            self._target, self._model, PLAIN_CONTEXT, limits, "DSpark draft model"
         )
         # the confidences come as hidden states
         self._calls.llama_set_embeddings_nextn(context.handle, True, True)
@@ -180,10 +181,10 @@ class DsparkDrafter:
         """Return how many of the first ``count`` drafts are likely enough to be right."""
         if not self._has_confidence:
             return count
-        states = np.ctypeslib.as_array(
-            self._calls.llama_get_embeddings_nextn(context.handle), (count, self._own_width)
-        )
-        unlikely = np.flatnonzero(states[:, 0] < MIN_CONFIDENCE)  # a row repeats one number
+        pointer = self._calls.llama_get_embeddings_nextn(context.handle)
+        # a row repeats one number
+        confidences = floats_at(pointer, count * self._own_width)[:: self._own_width]
+        unlikely = np.flatnonzero(confidences < MIN_CONFIDENCE)
         return int(unlikely[0]) if len(unlikely) else count
 
     def _nothing(self) -> Rows:

@@ -6,6 +6,10 @@ that continues a draft, the layer's own hidden state stands in, and what that le
 removed once the drafts are made. The layer's cache may begin anywhere and have gaps: drafts are
 worse then, never wrong, since the target decides. The calls, and which state goes with which token,
 are those of llama.cpp's common/speculative.cpp (``draft-mtp``).
+
+On a GPU most time goes into starting kernels one by one. llama.cpp keeps the graph of the last
+batch, and CUDA a recording of it, as long as batches have the same number of rows. So there every
+batch that drafts has the same number: rows that are in the cache already are evaluated once more.
 """
 
 from __future__ import annotations
@@ -23,7 +27,7 @@ from dslocal.gguf import libraries
 from dslocal.plan.load_config import MAX_MTP_DRAFTS
 from dslocal.plan.memory.shape import can_draft
 
-from .draft_context import DraftBatch, DraftContext, Rows
+from .draft_context import DraftBatch, DraftContext, DraftLimits, Rows, floats_at
 from .hidden_states import mtp_calls
 
 LENGTHS = tuple(range(1, MAX_MTP_DRAFTS + 1))
@@ -32,10 +36,10 @@ LENGTHS = tuple(range(1, MAX_MTP_DRAFTS + 1))
 class MtpDrafter:
     """Drafts for ``target``. The layer's context is made when it is first needed.
 
-    The layer's cache holds the positions from wherever it begins up to ``_cached``. What the target
-    evaluated after them waits: ``_pending`` are the tokens from position ``_cached`` on, and
-    ``_hidden`` the states that are the input with them and with the token that comes next, float32
-    ``[len(_pending) + 1, width]``.
+    The layer's cache holds the positions from wherever it begins up to ``_cached``. ``_tokens`` are
+    those from position ``_first`` up to ``_heard``: the last few that are in the cache, and those
+    that wait. ``_states`` are the hidden states that are the input with them, and with the token
+    that comes next: float32 ``[_heard - _first + 1, width]``.
     """
 
     lengths = LENGTHS
@@ -47,11 +51,12 @@ class MtpDrafter:
         self._calls = mtp_calls()
         self._context: DraftContext | None = None
         self._is_listening = False
-        low = libraries.require()
-        self._width = int(low.llama_model_n_embd_out(target.model.handle))
-        self._cached = 0
-        self._pending: list[int] = []
-        self._hidden: Rows = self._unknown_state()
+        self._has_fixed_rows = target.load_config.n_gpu_layers > 0
+        self._width = int(libraries.require().llama_model_n_embd_out(target.model.handle))
+        self._room = 2 * target.batch_tokens + target.load_config.n_outputs
+        self._tokens = np.zeros(self._room, np.int32)
+        self._states: Rows = np.zeros((self._room + 1, self._width), np.float32)
+        self._first = self._cached = self._heard = 0
 
     @property
     def handle(self) -> Any:
@@ -83,19 +88,18 @@ class MtpDrafter:
             KeyboardInterrupt: if aborted.
         """
         context = self._opened()
-        self._catch_up(self._target.batch_tokens - 1)
-        tokens = [*self._pending, token]
-        context.evaluate(DraftBatch(self._cached, tokens, self._hidden, "last"))
-        self._cached += len(tokens)
-        self._set_pending([], self._unknown_state())
-        row, position = len(tokens) - 1, self._cached
-        drafts = [context.likeliest(row)]
+        n_rows = max_drafts + 1 if self._has_fixed_rows else 1
+        self._catch_up(max(n_rows, self._target.batch_tokens) - 1)
+        self._make_room(max_drafts)
+        self._tokens[self._heard - self._first] = token
+        self._heard += 1
+        drafts = [self._draft(context, self._heard, n_rows)]
+        self._cached = self._heard
         while len(drafts) < max_drafts and not self._target.model.is_end_token(drafts[-1]):
-            state = self._own_state(context, row)
-            context.evaluate(DraftBatch(position, drafts[-1:], state, "last"))
-            row, position = 0, position + 1
-            drafts.append(context.likeliest(row))
-        if position > self._cached:  # made of guesses
+            end = self._heard + len(drafts)
+            self._tokens[end - 1 - self._first] = drafts[-1]
+            drafts.append(self._draft(context, end, n_rows))
+        if len(drafts) > 1:  # made of guesses
             context.shorten(self._cached)
         return drafts
 
@@ -108,27 +112,27 @@ class MtpDrafter:
         """
         if not self._is_listening:
             return
-        states = np.ctypeslib.as_array(
-            self._calls.llama_get_embeddings_nextn(self._target.handle), (len(ids), self._width)
-        )
-        if not self._pending and self._cached == start + 1:
-            # the layer evaluated the first of them to propose what follows it
-            self._set_pending(list(ids[1:]), states.copy())
-        else:
-            if self._cached + len(self._pending) != start:
-                self._restart(start)
-            self._set_pending([*self._pending, *ids], np.concatenate((self._hidden, states)))
+        # the layer has evaluated the first of them already if it drafted what follows
+        if start != self._heard and start != self._cached - 1:
+            self._restart(start)
+        self._heard = start
+        self._make_room(len(ids))
+        at, n = start - self._first, len(ids)
+        self._tokens[at : at + n] = ids
+        pointer = self._calls.llama_get_embeddings_nextn(self._target.handle)
+        states = floats_at(pointer, n * self._width).reshape(n, self._width)
+        self._states[at + 1 : at + 1 + n] = states
+        self._heard += n
         self._catch_up(self._target.batch_tokens // 2)  # a long prompt is followed as it is read
 
     def trimmed(self, length: int) -> None:
         """Keep at most ``length`` positions, as the target does."""
-        if length >= self._cached:
-            left = length - self._cached
-            self._set_pending(self._pending[:left], self._hidden[: left + 1])
-        elif self._context:
+        self._heard = min(self._heard, length)
+        if length < self._cached and self._context:
             self._context.shorten(length)
             self._cached = length
-            self._set_pending([], self._unknown_state())
+        if length < self._first:
+            self._forget(length)
 
     def close(self) -> None:
         """Release the layer's context; must come before the target is closed."""
@@ -145,7 +149,7 @@ class MtpDrafter:
         if layer is target.model and not can_draft(target.model.header):
             name = target.model.path.name
             raise EngineError(f"{name} has no MTP layer that llama.cpp could draft with")
-        context = DraftContext(target, layer, MTP_CONTEXT, what="MTP layer")
+        context = DraftContext(target, layer, MTP_CONTEXT, DraftLimits(outputs=1), "MTP layer")
         # States of all tokens: asked for those of tokens with logits only, llama.cpp keeps the
         # first of the batch instead. V4's layer only gives those of tokens with logits.
         only_outputs = layer.header.architecture == "deepseek4"
@@ -158,30 +162,52 @@ class MtpDrafter:
             raise EngineError("the MTP layer does not listen")
         return self._context
 
-    def _set_pending(self, tokens: list[int], hidden: Rows) -> None:
-        self._pending = tokens
-        self._hidden = hidden
+    def _draft(self, context: DraftContext, end: int, n_rows: int) -> int:
+        """Return what follows position ``end - 1``, and keep the layer's state there.
+
+        Args:
+            context: The layer's context, whose cache then ends at ``end``.
+            end: The position behind the last token.
+            n_rows: The least rows to evaluate, as far as there are so many.
+        """
+        begin = max(self._first, min(self._cached, end - n_rows))
+        if end > self._heard and n_rows == 1:  # the drafts before it are in the cache
+            begin = end - 1
+        if begin < self._cached or end > self._heard:
+            context.shorten(begin)
+        rows = slice(begin - self._first, end - self._first)
+        context.evaluate(DraftBatch(begin, self._tokens[rows], self._states[rows], "last"))
+        last = end - 1 - begin
+        token = context.likeliest(last)
+        pointer = self._calls.llama_get_embeddings_nextn_ith(context.handle, last)
+        self._states[end - self._first] = floats_at(pointer, self._width)
+        return token
 
     def _catch_up(self, max_pending: int) -> None:
         """Evaluate pending tokens until at most ``max_pending`` are left."""
-        while len(self._pending) > max_pending:
-            tokens = self._pending[: self._target.batch_tokens]
-            n = len(tokens)
-            self._opened().evaluate(DraftBatch(self._cached, tokens, self._hidden[:n], "none"))
+        while self._heard - self._cached > max_pending:
+            n = min(self._heard - self._cached, self._target.batch_tokens)
+            rows = slice(self._cached - self._first, self._cached - self._first + n)
+            batch = DraftBatch(self._cached, self._tokens[rows], self._states[rows], "none")
+            self._opened().evaluate(batch)
             self._cached += n
-            self._set_pending(self._pending[n:], self._hidden[n:])
+
+    def _make_room(self, count: int) -> None:
+        """Drop the oldest tokens that are in the cache if ``count`` more would not fit."""
+        kept_from = self._cached - self._target.load_config.n_outputs
+        if self._heard + count - self._first <= self._room or kept_from <= self._first:
+            return
+        dropped, kept = kept_from - self._first, self._heard - kept_from
+        self._tokens[:kept] = self._tokens[dropped : dropped + kept].copy()
+        self._states[: kept + 1] = self._states[dropped : dropped + kept + 1].copy()
+        self._first = kept_from
 
     def _restart(self, position: int) -> None:
         """Empty the layer's cache; it begins at ``position``."""
         self._opened().clear()
-        self._cached = position
-        self._set_pending([], self._unknown_state())
+        self._forget(position)
 
-    def _own_state(self, context: DraftContext, row: int) -> Rows:
-        """Return the layer's own hidden state in ``row`` of its last batch: ``[1, width]``."""
-        pointer = self._calls.llama_get_embeddings_nextn_ith(context.handle, row)
-        return np.ctypeslib.as_array(pointer, (1, self._width)).copy()
-
-    def _unknown_state(self) -> Rows:
-        """Return zeros for the state of a position that is not known: float32 ``[1, width]``."""
-        return np.zeros((1, self._width), np.float32)
+    def _forget(self, position: int) -> None:
+        """Know no token before ``position``, nor the state there: zeros stand in."""
+        self._first = self._cached = self._heard = position
+        self._states[0] = 0

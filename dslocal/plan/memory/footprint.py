@@ -141,7 +141,7 @@ def _draft_buffer_size(shape: ModelShape, load_config: LoadConfig) -> int:
         n_tokens = min(MAX_ROWS, batch.n_tokens)
         rows = replace(batch, n_tokens=n_tokens, n_ubatch=n_tokens, n_outputs=n_tokens)
         return dspark_buffer_size(shape, rows)
-    return mtp_buffer_size(shape, batch) if shape.n_layer_nextn else 0
+    return mtp_buffer_size(shape, replace(batch, n_outputs=1)) if shape.n_layer_nextn else 0
 
 
 def output_bytes(n_vocab: int, n_embd: int, load_config: LoadConfig) -> int:
