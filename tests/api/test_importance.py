@@ -8,10 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.checkpoints.tiny_checkpoints import write_checkpoint
+from support.checkpoints.tiny_models import CHUNK, KINDS, TEXT, write_models
 from support.cli.running import Run
 
-import dslocal.convert as converter
 from dslocal.api import importance
 from dslocal.api.importance import ImatrixJob, ImatrixReport, make_imatrix
 from dslocal.convert.recipes.imatrix import load_imatrix
@@ -21,28 +20,14 @@ from dslocal.errors import UsageError
 from dslocal.gguf.header import read_header
 from dslocal.prompts import get_family
 
-CHUNK = 64
-TEXT = " ".join(f"{n} times {n + 3} is {n * (n + 3)}, and x{n} = f({n});" for n in range(60))
-KINDS = {
-    "dense": ("llama", "bf16", {}),
-    "moe": ("deepseek-moe", "bf16", {"n_routed_experts": 16, "num_experts_per_tok": 2}),
-    "mla": ("deepseek-v3", "bf16", {"num_nextn_predict_layers": 0}),
-    "v4": ("deepseek-v4", "fp4", {}),
-}
-
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A tiny model of each kind as a GGUF file."""
     folder = tmp_path_factory.mktemp("models")
-    found = {}
-    for name, (kind, dtype, changes) in KINDS.items():
-        checkpoint = write_checkpoint(folder / name, kind, dtype=dtype, **changes)
-        source = converter.open_checkpoint(converter.FolderSource(checkpoint))
-        recipe = converter.recipe_named("MXFP4" if name == "v4" else "F16")
-        found[name] = folder / f"{name}.gguf"
-        converter.write_gguf(converter.plan_conversion(source, [recipe]), [found[name]])
-    return found
+    return {
+        kind: write_models(folder, kind, ["MXFP4" if kind == "v4" else "F16"])[0] for kind in KINDS
+    }
 
 
 @pytest.fixture

@@ -12,23 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.checkpoints.oracle import ORACLE
-from support.checkpoints.tiny_checkpoints import write_checkpoint
+from support.checkpoints.tiny_models import CHUNK, KINDS, TEXT, write_models
 
-import dslocal.convert as converter
 from dslocal.api.importance import ImatrixJob, make_imatrix
 from dslocal.convert.recipes.imatrix_sums import read_sums
 from dslocal.engine import LlamaModel
 from dslocal.gguf.header import read_header
 from dslocal.prompts import get_family
 
-CHUNK = 64
-TEXT = " ".join(f"{n} times {n + 3} is {n * (n + 3)}, and x{n} = f({n});" for n in range(60))
-KINDS = {
-    "dense": ("llama", "bf16", {}),
-    "moe": ("deepseek-moe", "bf16", {"n_routed_experts": 16, "num_experts_per_tok": 2}),
-    "mla": ("deepseek-v3", "bf16", {"num_nextn_predict_layers": 0}),
-    "v4": ("deepseek-v4", "fp4", {}),
-}
 # what llama-imatrix gives, built from the source in llama-cpp-python 0.3.36: the sum over all
 # channels of a tensor, and how many activations were counted
 STORED: dict[str, dict[str, tuple[float, int]]] = {
@@ -64,12 +55,7 @@ def kind(request: pytest.FixtureRequest) -> str:
 def model(kind: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny model as a GGUF file."""
     folder = tmp_path_factory.mktemp(kind)
-    name, dtype, changes = KINDS[kind]
-    checkpoint = write_checkpoint(folder / "checkpoint", name, dtype=dtype, **changes)
-    recipe = converter.recipe_named("MXFP4" if kind == "v4" else "F16")
-    source = converter.open_checkpoint(converter.FolderSource(checkpoint))
-    converter.write_gguf(converter.plan_conversion(source, [recipe]), [folder / "model.gguf"])
-    return folder / "model.gguf"
+    return write_models(folder, kind, ["MXFP4" if kind == "v4" else "F16"])[0]
 
 
 @pytest.fixture(scope="module")

@@ -65,7 +65,8 @@ class QualityFigures:
         kl: KL(reference ‖ model) of each token's distribution, in nats.
         same_top: The share of tokens for which both expect the same one most.
         perplexity: The model's.
-        reference_perplexity: The reference's.
+        reference_perplexity: The reference's, of log-probabilities that are cut 16 below the
+            highest: without effect, unless a token came that is as unlikely.
         log_perplexity_ratio: The logarithm of the first over the second.
         probability_change: The model's probability of the token that came minus the reference's.
         rms_probability_change: The root of the mean square of that.

@@ -34,7 +34,7 @@ from .log_probabilities import PackedRows, row_words
 MAGIC = b"_logits_"
 HEAD = struct.Struct("<8siii")
 SEAL_MAGIC = b"dslocal\1"
-SEAL_HEAD = struct.Struct("<8sI")  # the magic, and the bytes of the JSON
+SEAL_HEAD = struct.Struct("<8sII")  # the magic, the bytes of the JSON, and its checksum
 CHECKSUM = struct.Struct("<I")
 MAX_SEAL = 1 << 20  # bytes
 MAX_TOKENS = 1 << 28
@@ -235,7 +235,8 @@ def create_reference(
         os.ftruncate(fd, 0)
         _reserve(fd, path, file_size(shape, seal))
         said = _as_json(seal)
-        _write_at(fd, shape.seal_start, SEAL_HEAD.pack(SEAL_MAGIC, len(said)) + said)
+        seal_head = SEAL_HEAD.pack(SEAL_MAGIC, len(said), zlib.crc32(said))
+        _write_at(fd, shape.seal_start, seal_head + said)
         _write_at(fd, HEAD.size, tokens.astype("<i4").tobytes())
         _write_at(fd, 0, HEAD.pack(MAGIC, shape.n_ctx, shape.n_vocab, shape.n_chunks))
         return ReferenceFile(path, fd, shape, seal)
@@ -296,10 +297,11 @@ def _read_seal(fd: int, path: Path, shape: ReferenceShape) -> Seal | None:
         return None
     head = os.pread(fd, SEAL_HEAD.size, shape.seal_start)
     try:
-        magic, length = SEAL_HEAD.unpack(head)
-        if magic != SEAL_MAGIC or length > MAX_SEAL:
+        magic, length, *checksum = SEAL_HEAD.unpack(head)
+        said = os.pread(fd, min(length, MAX_SEAL), shape.seal_start + SEAL_HEAD.size)
+        if magic != SEAL_MAGIC or checksum != [zlib.crc32(said)]:
             raise ValueError(magic)
-        seal = json.loads(os.pread(fd, length, shape.seal_start + SEAL_HEAD.size))
+        seal = json.loads(said)
         if not isinstance(seal, dict) or size != file_size(shape, seal):
             raise ValueError(size)
     except (struct.error, ValueError, RecursionError):
