@@ -21,7 +21,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +34,7 @@ from .log_probabilities import PackedRows, row_words
 MAGIC = b"_logits_"
 HEAD = struct.Struct("<8siii")
 SEAL_MAGIC = b"dslocal\1"
-SEAL_HEAD = struct.Struct("<8sII")  # the magic, the bytes of the JSON, and its checksum
+SEAL_HEAD = struct.Struct("<8sII")  # SealHead
 CHECKSUM = struct.Struct("<I")
 MAX_SEAL = 1 << 20  # bytes
 MAX_TOKENS = 1 << 28
@@ -44,6 +44,14 @@ PART = ".part"  # the end of a partial file's name
 TOKENS = "tokens"  # the seal's key of the hash of all token ids
 
 Seal = Mapping[str, Any]
+
+
+class SealHead(NamedTuple):
+    """What the seal begins with; the JSON follows."""
+
+    magic: bytes
+    length: int
+    checksum: int
 
 
 @dataclass(frozen=True)
@@ -235,7 +243,7 @@ def create_reference(
         os.ftruncate(fd, 0)
         _reserve(fd, path, file_size(shape, seal))
         said = _as_json(seal)
-        seal_head = SEAL_HEAD.pack(SEAL_MAGIC, len(said), zlib.crc32(said))
+        seal_head = SEAL_HEAD.pack(*SealHead(SEAL_MAGIC, len(said), zlib.crc32(said)))
         _write_at(fd, shape.seal_start, seal_head + said)
         _write_at(fd, HEAD.size, tokens.astype("<i4").tobytes())
         _write_at(fd, 0, HEAD.pack(MAGIC, shape.n_ctx, shape.n_vocab, shape.n_chunks))
@@ -297,10 +305,10 @@ def _read_seal(fd: int, path: Path, shape: ReferenceShape) -> Seal | None:
         return None
     head = os.pread(fd, SEAL_HEAD.size, shape.seal_start)
     try:
-        magic, length, *checksum = SEAL_HEAD.unpack(head)
-        said = os.pread(fd, min(length, MAX_SEAL), shape.seal_start + SEAL_HEAD.size)
-        if magic != SEAL_MAGIC or checksum != [zlib.crc32(said)]:
-            raise ValueError(magic)
+        found = SealHead(*SEAL_HEAD.unpack(head))
+        said = os.pread(fd, min(found.length, MAX_SEAL), shape.seal_start + SEAL_HEAD.size)
+        if found != SealHead(SEAL_MAGIC, len(said), zlib.crc32(said)):
+            raise ValueError(found)
         seal = json.loads(said)
         if not isinstance(seal, dict) or size != file_size(shape, seal):
             raise ValueError(size)
