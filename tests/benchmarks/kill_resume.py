@@ -1,10 +1,11 @@
 """kill -9 at random moments of a conversion, each followed by a rerun: how many end bit-identical
 to an undisturbed run?
 
-    python tests/benchmarks/kill_resume.py [TIMES] [SEED]
+    python tests/benchmarks/kill_resume.py [TIMES] [SEED] [CASE]
 
-A V3-like FP8 checkpoint in four shards, to IQ4_XS and Q4_K_M from one read. Every second kill is
-followed by another one.
+The case v3 is a V3-like FP8 checkpoint in four shards, to IQ4_XS and Q4_K_M from one read; v4 a
+V4-like one with FP4 experts, to MXFP4 and V4-Q2 with the drafter beside them. Every second kill is
+followed by another one. Ends with 1 where a result differs.
 """
 
 from __future__ import annotations
@@ -15,29 +16,46 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from support.checkpoints.tiny_checkpoints import write_checkpoint
 
-RECIPES = "IQ4_XS,Q4_K_M"
+V3: dict[str, Any] = {
+    "kind": "deepseek-v3",
+    "dtype": "fp8",
+    "shards": 4,
+    "n_routed_experts": 16,
+    "moe_intermediate_size": 256,
+    "num_hidden_layers": 4,
+}
+V4: dict[str, Any] = {
+    "kind": "deepseek-v4-dspark",
+    "dtype": "fp4",
+    "shards": 4,
+    "n_routed_experts": 16,
+}
+CASES = {
+    "v3": (V3, ("--quant", "IQ4_XS,Q4_K_M")),
+    "v4": (V4, ("--quant", "MXFP4,V4-Q2", "--with-drafter")),
+}
 
 
-def main(times: int = 20, seed: int = 1) -> None:
+def main(times: int = 20, seed: int = 1, case: str = "v3") -> None:
     r = random.Random(seed)
+    arguments, options = CASES[case]
+
+    def command(out: Path) -> list[str]:
+        out.mkdir(exist_ok=True)
+        program = [sys.executable, "-P", "-m", "dslocal", "convert"]
+        return [*program, str(source), "-o", str(out), *options, "--json"]
+
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        source = write_checkpoint(
-            folder / "c",
-            "deepseek-v3",
-            dtype="fp8",
-            shards=4,
-            n_routed_experts=16,
-            moe_intermediate_size=256,
-            num_hidden_layers=4,
-        )
+        source = write_checkpoint(folder / "c", **arguments)
         started = time.monotonic()
-        subprocess.run(command(source, folder / "whole"), check=True, capture_output=True)
+        subprocess.run(command(folder / "whole"), check=True, capture_output=True)
         length = time.monotonic() - started
         expected = result(folder / "whole")
         good = killed = 0
@@ -45,13 +63,13 @@ def main(times: int = 20, seed: int = 1) -> None:
             out = folder / str(attempt)
             for _ in range(1 + attempt % 2):
                 with subprocess.Popen(
-                    command(source, out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+                    command(out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
                 ) as process:
                     time.sleep(r.uniform(0.2, length))
                     killed += process.poll() is None
                     process.kill()
             rerun = subprocess.run(
-                [*command(source, out), "--force"], check=False, capture_output=True, text=True
+                [*command(out), "--force"], check=False, capture_output=True, text=True
             )
             same = rerun.returncode == 0 and result(out) == expected
             good += same
@@ -63,23 +81,7 @@ def main(times: int = 20, seed: int = 1) -> None:
                 flush=True,
             )
         print(f"{good} of {times} identical after {killed} kills in the middle")
-
-
-def command(source: Path, out: Path) -> list[str]:
-    out.mkdir(exist_ok=True)
-    return [
-        sys.executable,
-        "-P",
-        "-m",
-        "dslocal",
-        "convert",
-        str(source),
-        "-o",
-        str(out),
-        "--quant",
-        RECIPES,
-        "--json",
-    ]
+    sys.exit(good < times)
 
 
 def result(folder: Path) -> dict[str, bytes]:
@@ -87,4 +89,4 @@ def result(folder: Path) -> dict[str, bytes]:
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:3]))
+    main(*map(int, sys.argv[1:3]), *sys.argv[3:4])
