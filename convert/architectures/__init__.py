@@ -2,6 +2,7 @@
 
 from dslocal.convert.checkpoint.config import Config
 from dslocal.errors import UnsupportedModelError
+from dslocal.gguf.architectures import require_known
 
 from .deepseek import DEEPSEEK
 from .deepseek2 import DEEPSEEK2
@@ -20,7 +21,7 @@ ARCHITECTURES: tuple[Architecture, ...] = (
     QWEN2,
     QWEN3,
 )
-# what llama.cpp gained after the version that llama-cpp-python ships, and what to run instead
+# the names that llama.cpp gives to architectures that are recognized and not converted yet
 NOT_YET = {"DeepseekV41ForCausalLM": "deepseek41"}
 
 
@@ -31,12 +32,7 @@ def find_architecture(config: Config) -> Architecture:
         UnsupportedModelError: It is not one that dslocal converts.
         CheckpointError: The configuration does not name one.
     """
-    if config.architecture in NOT_YET:
-        raise UnsupportedModelError(
-            f"is V4.1, and llama-cpp-python has no {NOT_YET[config.architecture]} yet",
-            file=config.file,
-            hint="run deepseek-v4-flash-0731, the newest model before it, instead",
-        )
+    require_known(NOT_YET.get(config.architecture, ""), config.file)
     found = next((a for a in ARCHITECTURES if config.architecture in a.accepts), None)
     if found is None:
         known = ", ".join(name for a in ARCHITECTURES for name in a.accepts)

@@ -138,12 +138,14 @@ def read_family(path: Path, family: str | None = None) -> tuple[GgufHeader, Fami
         UnsupportedModelError: no family fits, or no prompt can be written for it.
         UsageError: ``family`` is not one.
     """
+    from dslocal.gguf.architectures import require_known
     from dslocal.gguf.parts import read_parts
     from dslocal.prompts import recognise_family
 
     from .file_faults import require_promptable
 
     header = read_parts(path)[1]
+    require_known(header.architecture, path.name)
     recognised = recognise_family(header, family)
     require_sound(path.name, header)
     require_promptable(path.name, header, recognised.family)

@@ -254,6 +254,8 @@ def test_what_is_not_understood_gets_the_nearest(text: str, near: str) -> None:
         ("deepseek-vl2", "reads images"),
         ("deepseek-ocr:3b", "reads images"),
         ("janus-pro-7b", "makes images"),
+        ("deepseek-v4.1-flash", "does not run V4.1 yet; deepseek-v4-flash-0731"),
+        ("DeepSeek-V4.1", "does not run V4.1 yet"),
         ("llama3:8b", "DeepSeek's models"),
         ("qwen2.5-coder:7b", "DeepSeek's models"),
     ],

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from support.catalog.other_programs import FILE_TYPE, blob, changed, layers, manifest
 from support.cli.running import Done, Run
+from support.gguf.gguf_changes import parts_of, put
 
 import dslocal.convert as converter
 from dslocal import catalog
@@ -211,6 +212,15 @@ def test_other_models_and_cut_files(here: Run, nano: Path, tmp_path: Path) -> No
     refused(here.inside("import", other), 1, "is not a DeepSeek model")
     os.truncate(other, 20_000_000)
     refused(here.inside("import", other), 1, "cut off")
+
+
+def test_models_that_the_engine_does_not_run_yet(here: Run, nano: Path, tmp_path: Path) -> None:
+    parts = parts_of(nano)
+    put("general.architecture", "deepseek41")(parts)
+    file = parts.write(tmp_path / "v4.1.gguf")
+    refused(here.inside("import", file), 1, "V4.1 needs llama.cpp's deepseek41")
+    refused(here.inside("ask", "-m", file, "x"), 1, "deepseek-v4-flash-0731 is the newest")
+    assert listed(here) == []
 
 
 MISSING = [

@@ -346,6 +346,14 @@ def test_unknown_architectures_are_named(nano: Path) -> None:
         )
 
 
+def test_an_architecture_that_the_engine_lacks_is_refused_with_what_to_run(nano: Path) -> None:
+    header = read_header(nano)
+    newer = replace(header, metadata={**header.metadata, "general.architecture": "deepseek41"})
+    with pytest.raises(UnsupportedModelError, match=r"V4\.1 needs llama\.cpp's") as caught:
+        footprint(newer, LoadConfig(4096))
+    assert "deepseek-v4-flash-0731" in caught.value.hint
+
+
 def test_nano_loaded_for_real(nano: Path, model: LlamaModel) -> None:
     from dslocal.engine.sizing.breakdown import memory_breakdown
 

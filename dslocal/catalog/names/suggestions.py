@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping
 from difflib import SequenceMatcher
 
+from dslocal.gguf.architectures import INSTEAD
+
 PREFIX = "deepseek-"
 MAX_SUGGESTED = 3
 MIN_LIKENESS = 0.6
@@ -17,6 +19,7 @@ KNOWN_ELSEWHERE = {
     "reasoner": "it is a name of DeepSeek's hosted API, which always means its newest model",
     "vl": "it reads images, which dslocal does not; the models that it runs read text",
     "ocr": "it reads images, which dslocal does not; the models that it runs read text",
+    "v4.1": f"llama-cpp-python does not run V4.1 yet; {INSTEAD}",
     "janus": "it makes images, which dslocal does not; the models that it runs write text",
 }
 FOREIGN = re.compile(r"(llama|codellama|qwen|qwq|mistral|mixtral|gemma|phi|gpt|kimi|glm|granite)")
@@ -32,7 +35,7 @@ def why_not(text: str) -> str:
     if not is_deepseek:
         return OF_OTHERS if FOREIGN.match(plain) else ""
     for beginning, reason in KNOWN_ELSEWHERE.items():
-        if re.match(rf"{beginning}(\d|-|$)", plain):
+        if re.match(rf"{re.escape(beginning)}(\d|-|$)", plain):
             return reason
     return ""
 

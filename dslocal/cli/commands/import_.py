@@ -195,10 +195,12 @@ def _check(found: FoundFile, name: str | None) -> CheckedFile:
     from dslocal.catalog import InstalledModel
     from dslocal.catalog.inventory import absolute_path
     from dslocal.catalog.quant_names import quant_of_header
+    from dslocal.gguf.architectures import require_known
     from dslocal.gguf.parts import read_parts
     from dslocal.plan.memory.shape import is_legacy_mla
 
     files, header = read_parts(absolute_path(found.path))
+    require_known(header.architecture, files[0].name)
     prompts.recognise_family(header)
     if name is None:
         name = _derive_name(found.name or header.text("general.name"), found.path)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeAlias
 
 from dslocal.errors import GgufError, UnsupportedModelError
+from dslocal.gguf.architectures import require_known
 from dslocal.gguf.header import GgufHeader
 from dslocal.plan.load_config import MAX_MTP_DRAFTS
 
@@ -173,6 +174,7 @@ def shape_of(header: GgufHeader) -> ModelShape:
         UnsupportedModelError: an architecture whose memory is not known.
         GgufError: numbers that make no sense.
     """
+    require_known(header.architecture)
     if header.architecture not in ARCHITECTURES:
         raise UnsupportedModelError(
             f"architecture {header.architecture[:40]!r}: its memory is not known",
