@@ -30,7 +30,7 @@ from .executor import (  # noqa: E402
     ProgressCallback,
     write_gguf,
 )
-from .outline import checkpoint_bytes, header_from_config  # noqa: E402
+from .outline import checkpoint_bytes, header_from_config, requires_imatrix  # noqa: E402
 from .output.layout import Split, file_names  # noqa: E402
 from .plan_conversion import plan_conversion  # noqa: E402
 from .recipes.by_name import RECIPES, recipe_named  # noqa: E402
@@ -73,6 +73,7 @@ __all__ = [
     "plan_requantization",
     "recipe_named",
     "require_convertible",
+    "requires_imatrix",
     "verify",
     "write_gguf",
 ]

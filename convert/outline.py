@@ -26,7 +26,7 @@ from .model_keys import architecture_metadata, model_traits
 from .output.layout import header_size, padded
 from .output.metadata import general_metadata
 from .recipes.by_name import recipe_named
-from .recipes.named import ModelTraits, Recipe, tensor_order
+from .recipes.named import ModelTraits, Recipe, needs_imatrix, tensor_order
 
 GGUF_VERSION = 3
 # V3 publishes in FP8 what has one of these in its name, if it is a matrix and not the router
@@ -159,6 +159,11 @@ def header_from_config(
     if isinstance(recipe, Hashable):
         return _cached_header(key, recipe, mtp)
     return _header(_expand(key, mtp), recipe)
+
+
+def requires_imatrix(header: GgufHeader, recipe: str) -> bool:
+    """Return whether a file with this header, by the recipe of that name, needs importance."""
+    return any(needs_imatrix(tensor.name, tensor.type, recipe) for tensor in header.tensors)
 
 
 def checkpoint_bytes(config: Mapping[str, Any], dtype: str) -> int:

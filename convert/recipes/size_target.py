@@ -59,6 +59,8 @@ class SizedRecipe:
         budget: The most bytes.
         errors: What says how large errors are. :func:`plan_conversion` measures them on weights
             that are on this machine.
+        assumes_imatrix: Whether types that need an importance matrix may be chosen without one, for
+            a header that only stands for a file of that size.
     """
 
     name: str
@@ -66,6 +68,7 @@ class SizedRecipe:
     quantizes: bool = False
     file_type: int = file_type_of(T.Q4_K)
     errors: QuantizationErrors = field(default_factory=EstimatedErrors)
+    assumes_imatrix: bool = False
 
     def assign(
         self, tensors: Iterable[MappedTensor], traits: ModelTraits, overhead: int
@@ -89,7 +92,8 @@ class SizedRecipe:
         fixed = {t.name: pinned_type(t) for t in tensors if t.name not in chosen_by_size}
         free = self.budget - overhead
         free -= sum(padded(fixed[t.name].nbytes(t.elements)) for t in tensors if t.name in fixed)
-        types = TYPES_WITH_IMATRIX if traits.has_imatrix else TYPES
+        has_imatrix = traits.has_imatrix or self.assumes_imatrix
+        types = TYPES_WITH_IMATRIX if has_imatrix else TYPES
         errors = self.errors.of(quantizable, types)
         smallest = 0
         for floor in (*MIN_TYPES, types[0]) if traits.experts else (types[0],):

@@ -105,7 +105,7 @@ def _traits(model: GgufModel, imatrix: Imatrix | None) -> ModelTraits:
     heads = max(_first_integer(model, "attention.head_count"), 1)
     keys = {
         f"{arch}.block_count": header.of_arch("block_count"),
-        f"{arch}.nextn_predict_layers": header.of_arch("nextn_predict_layers"),
+        f"{arch}.nextn_predict_layers": header.mtp_layers,
         f"{arch}.attention.head_count": heads,
         f"{arch}.attention.head_count_kv": max(
             _first_integer(model, "attention.head_count_kv", heads), 1

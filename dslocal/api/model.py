@@ -126,6 +126,8 @@ def load(
 def read_family(path: Path, family: str | None = None) -> tuple[GgufHeader, Family]:
     """Read the header of a GGUF file, check it, and recognise how the model is prompted.
 
+    A file that was pulled by its name in models.yaml is prompted as that says.
+
     Args:
         path: the file, or the first of several parts.
         family: the family to use instead of the recognised one.
@@ -138,6 +140,7 @@ def read_family(path: Path, family: str | None = None) -> tuple[GgufHeader, Fami
         UnsupportedModelError: no family fits, or no prompt can be written for it.
         UsageError: ``family`` is not one.
     """
+    from dslocal.catalog.pulled_family import pulled_family
     from dslocal.gguf.architectures import require_known
     from dslocal.gguf.parts import read_parts
     from dslocal.prompts import recognise_family
@@ -146,7 +149,7 @@ def read_family(path: Path, family: str | None = None) -> tuple[GgufHeader, Fami
 
     header = read_parts(path)[1]
     require_known(header.architecture, path.name)
-    recognised = recognise_family(header, family)
+    recognised = recognise_family(header, family or pulled_family(path))
     require_sound(path.name, header)
     require_promptable(path.name, header, recognised.family)
     return header, recognised.family

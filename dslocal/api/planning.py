@@ -254,7 +254,8 @@ def _quantizations(name: str, cores: int) -> Iterator[PlannedModel]:
     found = _registered(name)
     quants = found.entry.quants if found else catalog.DEFAULT_QUANTS
     base = found.entry.name if found else name
-    return (planned_model(base, quant, cores) for quant in quants)
+    all_of_them = [planned_model(base, quant, cores) for quant in quants]
+    return iter([each for each in all_of_them if each.method] or all_of_them)
 
 
 def planned_model(name: str, quant: str | None, cores: int) -> PlannedModel:
@@ -371,7 +372,7 @@ def _of_entry(entry: ModelEntry, quant: str, cores: int) -> PlannedModel:
     offer = offers.expected_offer(entry, quant, cores)
     if offer is not None:
         return offer.model
-    header = converter.header_from_config(entry.config, converter.recipe_named(quant))
+    header = offers.expected_header(entry, quant)
     download = converter.checkpoint_bytes(entry.config, entry.dtype)
     return PlannedModel(entry.name, quant, header, download, download)
 

@@ -34,11 +34,13 @@ class ReadyMade:
         repository: OWNER/NAME on the hub.
         files: For each quantization its path in there; of a split file that of its first part.
         mtp: Whether the files hold the layer for multi-token prediction.
+        nbytes: The size of all parts of a quantization that is not one of our recipes.
     """
 
     repository: str
     files: Mapping[str, str]
     mtp: bool = False
+    nbytes: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

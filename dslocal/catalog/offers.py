@@ -278,9 +278,9 @@ def _offers_of_entry(
     """
     import dslocal.convert as converter
 
-    header = converter.header_from_config(entry.config, converter.recipe_named(quant))
+    header = expected_header(entry, quant)
     download = converter.checkpoint_bytes(entry.config, entry.dtype)
-    if entry.weights == "safetensors":
+    if entry.weights == "safetensors" and _is_convertible(header, quant):
         disk = header.file_size + 2 * _largest_shard(download)
         yield Offer(
             PlannedModel(entry.name, quant, header, download, disk, method="converted"),
@@ -289,13 +289,39 @@ def _offers_of_entry(
         )
     for ready in entry.gguf:
         if quant in ready.files:
-            size = header.file_size
+            size = ready.nbytes.get(quant, header.file_size)
             yield Offer(
                 PlannedModel(entry.name, quant, header, size, size, method="ready-made"),
                 HubRepository(ready.repository),
                 mtp=ready.mtp,
                 listed=ready.files[quant],
             )
+
+
+def expected_header(entry: catalog.ModelEntry, quant: str) -> GgufHeader:
+    """Return the header that a quantization of a model of models.yaml has, without a request.
+
+    That of a file which somebody else made by a recipe of their own is one of the same size.
+
+    Raises:
+        UsageError: No such quantization is known.
+    """
+    import dslocal.convert as converter
+
+    sizes = [ready.nbytes[quant] for ready in entry.gguf if quant in ready.nbytes]
+    if sizes and quant not in converter.RECIPES:
+        recipe: converter.Recipe = converter.SizedRecipe(quant, sizes[0], assumes_imatrix=True)
+    else:
+        recipe = converter.recipe_named(quant)
+    return converter.header_from_config(entry.config, recipe)
+
+
+def _is_convertible(header: GgufHeader, quant: str) -> bool:
+    """Return whether a checkpoint can become a file with this header: without importance."""
+    import dslocal.convert as converter
+
+    is_recipe = quant in converter.RECIPES
+    return is_recipe and not converter.requires_imatrix(header, quant)
 
 
 def _offers_of_files(
@@ -384,7 +410,7 @@ def _ready_made(
 
 
 def _has_mtp(header: GgufHeader) -> bool:
-    return bool(header.of_arch("nextn_predict_layers"))
+    return bool(header.mtp_layers)
 
 
 def _largest_shard(checkpoint: int) -> int:

@@ -168,7 +168,11 @@ def _ready_made(section: Section, key: str) -> tuple[ReadyMade, ...]:
     for item in section.sections(key):
         values = item.read(READY_MADE)
         item.require(("repository", "files"), values)
-        found.append(ReadyMade(**values))
+        sizes = values.pop("bytes", {})
+        for quant in sizes:
+            if quant not in values["files"]:
+                raise item.fail("bytes", f"{quant!r:.40} is not one of files")
+        found.append(ReadyMade(**values, nbytes=sizes))
     return tuple(found)
 
 
@@ -183,6 +187,15 @@ def _gguf_files(section: Section, key: str) -> dict[str, str]:
             raise files.fail(quant[:40], why)
         found[quant] = _gguf_path(files, quant)
     return found
+
+
+def _gguf_sizes(section: Section, key: str) -> dict[str, int]:
+    sizes = section.section(key)
+    for quant in sizes.values:
+        why = _wrong_quant(quant)
+        if why is not None:
+            raise sizes.fail(quant[:40], why)
+    return {quant: sizes.integer(quant) for quant in sizes.values}
 
 
 def _gguf_path(files: Section, quant: str) -> str:
@@ -282,6 +295,7 @@ SHAPE: dict[str, Rule] = {**SIZES, "config": _config, "quants": _quants}
 READY_MADE: dict[str, Rule] = {
     "repository": _repository,
     "files": _gguf_files,
+    "bytes": _gguf_sizes,
     "mtp": Section.flag,
 }
 # Keys of a model that is not in this package.

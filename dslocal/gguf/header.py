@@ -8,6 +8,7 @@ endian).
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
 import os
@@ -116,6 +117,19 @@ class GgufHeader:
     def of_arch(self, key: str, default: int = 0) -> int:
         """Return an integer under the architecture's own prefix, such as ``context_length``."""
         return self.integer(f"{self.architecture}.{key}", default)
+
+    @functools.cached_property
+    def mtp_layers(self) -> int:
+        """The number of layers for multi-token prediction, after the others.
+
+        V4 files of antirez' ds4 name one that they leave out; then llama.cpp counts none either.
+        Source: src/models/deepseek4.cpp, ``load_arch_hparams``.
+        """
+        count = self.of_arch("nextn_predict_layers")
+        if self.architecture != "deepseek4" or count <= 0:
+            return count
+        probe = f"blk.{self.of_arch('block_count') - count}.nextn.eh_proj.weight"
+        return count if any(tensor.name == probe for tensor in self.tensors) else 0
 
     @property
     def bits_per_weight(self) -> float:

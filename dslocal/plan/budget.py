@@ -44,7 +44,7 @@ class Budget:
         """Return the number of layers with routed experts, without the MTP layer."""
         if not self.header.of_arch("expert_count"):
             return 0
-        n_layer = self.header.of_arch("block_count") - self.header.of_arch("nextn_predict_layers")
+        n_layer = self.header.of_arch("block_count") - self.header.mtp_layers
         return max(0, n_layer - self.header.of_arch("leading_dense_block_count"))
 
     def memory(self, config: LoadConfig) -> MemoryUse:

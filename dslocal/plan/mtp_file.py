@@ -84,7 +84,7 @@ def join_header(header: GgufHeader, layer: GgufHeader, name: str) -> GgufHeader:
         )
     if layer.architecture == dspark.ARCHITECTURE:
         return _join_dspark(header, layer, name)
-    n_layer = header.of_arch("block_count") - header.of_arch("nextn_predict_layers")
+    n_layer = header.of_arch("block_count") - header.mtp_layers
     _check_match(header, layer, n_layer, name)
     arch = layer.architecture
     metadata = {
@@ -142,7 +142,7 @@ def _check_match(header: GgufHeader, layer: GgufHeader, n_layer: int, name: str)
         name: what the layer's file is called in messages.
     """
     arch = layer.architecture
-    is_mtp_file = arch in MTP_ARCHITECTURES and layer.of_arch("nextn_predict_layers") == 1
+    is_mtp_file = arch in MTP_ARCHITECTURES and layer.mtp_layers == 1
     if arch != header.architecture or not is_mtp_file:
         raise GgufError(
             f"{name}: no MTP layer for a model of architecture {header.architecture!r:.40}",

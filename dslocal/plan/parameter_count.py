@@ -40,7 +40,7 @@ class ParameterCount(NamedTuple):
 
 def count_parameters(header: GgufHeader) -> ParameterCount:
     """Return the numbers of weights that ``header`` lists."""
-    main_layers = header.of_arch("block_count") - header.of_arch("nextn_predict_layers")
+    main_layers = header.of_arch("block_count") - header.mtp_layers
     is_tied = all(tensor.name != OUTPUT for tensor in header.tensors)
     total = active = embedding = mtp = 0
     for tensor in header.tensors:

@@ -10,6 +10,12 @@ import pytest
 from support.cli.running import Run
 
 import dslocal
+from dslocal import catalog
+from dslocal.api.machines import MachineOptions, machine_and_rates
+from dslocal.catalog import offers
+from dslocal.catalog.locations import published_location
+from dslocal.plan.assessment import assess
+from dslocal.plan.choice import choose_quant
 
 MACHINE: dict[str, Any] = {"ram": "64GiB", "vram": "24GiB", "os": "linux"}
 FLAGS = ("--ram", "64GiB", "--vram", "24GiB", "--os", "linux")
@@ -40,6 +46,58 @@ def test_the_plan_of_the_command(
     ]
     assert plan.download == shown["download"]
     assert plan.fits is (plan.verdict != "no")
+
+
+@pytest.mark.parametrize(
+    ("model", "machine", "quant", "size"),
+    [
+        ("deepseek-v4-flash-0731", {"chip": "M4 Max", "ram": "128GiB"}, "UD-IQ3_XXS", 104.2),
+        ("deepseek-v4-flash-0731", {"chip": "M5 Max", "ram": "128GiB"}, "UD-IQ3_XXS", 104.2),
+        ("deepseek-v4-flash-0731", {"os": "macos", "ram": "96GiB"}, "UD-IQ2_XXS", 90.9),
+        ("deepseek-v4-flash-0731", {"chip": "M3 Ultra", "ram": "256GiB"}, "MXFP4", 156.4),
+        ("deepseek-v4-pro-0813", {"chip": "M3 Ultra", "ram": "512GiB"}, "V4-IQ2", 464.3),
+    ],
+)
+def test_of_v4_a_file_is_taken_that_is_made_and_fits(
+    model: str, machine: dict[str, Any], quant: str, size: float
+) -> None:
+    """Proves that the choice of ``dslocal pull`` is that of ``dslocal fit``, and that neither would
+    convert to so few bits without an importance matrix.
+    """
+    plan = dslocal.plan(model, **machine)
+    assert (plan.quant, plan.verdict) in ((quant, "gpu"), (quant, "offload"))
+    assert plan.tokens_per_second[1] > 8
+    here, rates = machine_and_rates(MachineOptions(**machine))
+    choice = offers.choose_download(
+        published_location(catalog.load_registry()[model]),
+        None,
+        None,
+        lambda found: assess(found, here, rates),
+        choose_quant,
+        here.cores,
+        1 << 42,
+        check=False,
+    )
+    assert (choice.offer.method, choice.offer.model.quant) == ("ready-made", quant)
+    assert choice.offer.model.download == pytest.approx(size * 1e9, rel=0.003)
+
+
+def test_what_needs_an_importance_matrix_is_not_converted() -> None:
+    entry = catalog.load_registry()["deepseek-v4-flash-0731"]
+    assert {quant: offer_method(entry, quant) for quant in entry.quants} == {
+        "MXFP4": "ready-made",
+        "UD-IQ3_XXS": "ready-made",
+        "UD-IQ2_XXS": "ready-made",
+        "V4-IQ2": "ready-made",
+    }
+    base = catalog.load_registry()["deepseek-v4-flash-base"]
+    assert offer_method(base, "V4-Q2") == "converted"
+    assert offer_method(base, "V4-IQ2") is None
+
+
+def offer_method(entry: catalog.ModelEntry, quant: str) -> str | None:
+    offer = offers.expected_offer(entry, quant, 8)
+    return offer.method if offer else None
 
 
 def test_a_file_that_is_here(nano: Path) -> None:

@@ -10,10 +10,12 @@ import pytest
 
 import dslocal.convert as converter
 from dslocal import catalog, home
+from dslocal.catalog.offers import expected_header
 from dslocal.errors import DslocalError
 from dslocal.home.paths import registry_file
 
 SHIPPED = catalog.load_registry(registry_file())
+DS4 = "antirez/deepseek-v4-gguf"
 CONFIG = (
     "{architectures: [LlamaForCausalLM], hidden_size: 64, intermediate_size: 128,"
     " num_hidden_layers: 2, num_attention_heads: 4, "
@@ -56,7 +58,7 @@ def test_what_is_said(tmp_path: Path) -> None:
             f" '[a-c]?.txt']\nquants: [BF16, Q8_0]\n"
             "gguf:\n  - repository: a/B-GGUF\n    files: {Q8_0: B-Q8_0.gguf, IQ4_XS:"
             " x/y.z/B+1-00001-of-00012.gguf}\n    mtp: true\n"
-            "  - {repository: c/D, files: {Q2_K: D.i1-Q2_K.gguf}}"
+            "  - {repository: c/D, files: {UD-Q2_K: D-UD-Q2_K.gguf}, bytes: {UD-Q2_K: 12}}"
         ),
     )
     assert (found.revision, found.weights, found.quants) == (COMMIT, "pytorch", ("BF16", "Q8_0"))
@@ -65,7 +67,7 @@ def test_what_is_said(tmp_path: Path) -> None:
         catalog.ReadyMade(
             "a/B-GGUF", {"Q8_0": "B-Q8_0.gguf", "IQ4_XS": "x/y.z/B+1-00001-of-00012.gguf"}, mtp=True
         ),
-        catalog.ReadyMade("c/D", {"Q2_K": "D.i1-Q2_K.gguf"}, mtp=False),
+        catalog.ReadyMade("c/D", {"UD-Q2_K": "D-UD-Q2_K.gguf"}, nbytes={"UD-Q2_K": 12}),
     )
     assert dataclasses.fields(catalog.ReadyMade)[2].default is False
 
@@ -205,13 +207,25 @@ BAD = [
         "gguf with an unknown key",
         "gguf:\n  - repository: a/b\n    file: x",
         11,
-        ["m: gguf: file", "known: files, mtp, repository"],
+        ["m: gguf: file", "known: bytes, files, mtp, repository"],
     ),
     (
         "gguf without a repository",
         "gguf:\n  - files: {Q8_0: a.gguf}",
         10,
         ["m: gguf: repository", "missing"],
+    ),
+    (
+        "gguf with bytes of no file",
+        "gguf:\n  - repository: a/b\n    files: {Q8_0: a.gguf}\n    bytes: {Q4_0: 1}",
+        12,
+        ["m: gguf: bytes", "'Q4_0'"],
+    ),
+    (
+        "gguf with bytes that are not a number",
+        "gguf:\n  - repository: a/b\n    files: {Q8_0: a.gguf}\n    bytes: {Q8_0: 1GB}",
+        12,
+        ["m: gguf: bytes: Q8_0", "integer"],
     ),
     ("gguf in no repository", ready(repository="b"), 9, ["m: gguf: repository", "OWNER/NAME"]),
     ("gguf that leads out", ready(repository="a/..b"), 9, ["m: gguf: repository", "OWNER/NAME"]),
@@ -292,12 +306,13 @@ def test_what_is_here_has_quants_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize("entry", SHIPPED.values(), ids=lambda entry: entry.name)
 def test_every_quantization_that_ships_is_known(entry: catalog.ModelEntry) -> None:
     assert entry.quant in entry.quants
-    assert set(entry.quants) <= set(converter.RECIPES)
-    assert all(set(made.files) <= set(converter.RECIPES) for made in entry.gguf)
-    sizes = [
-        converter.header_from_config(entry.config, converter.recipe_named(quant)).file_size
-        for quant in entry.quants
-    ]
+    published = {quant for made in entry.gguf for quant in made.nbytes}
+    assert set(entry.quants) <= set(converter.RECIPES) | published
+    for made in entry.gguf:
+        assert set(made.files) - set(converter.RECIPES) == set(made.nbytes)
+        for quant, nbytes in made.nbytes.items():
+            assert 0.995 < expected_header(entry, quant).file_size / nbytes < 1.005
+    sizes = [expected_header(entry, quant).file_size for quant in entry.quants]
     assert sizes == sorted(sizes, reverse=True)  # best first
 
 
@@ -305,6 +320,8 @@ def test_every_quantization_that_ships_is_known(entry: catalog.ModelEntry) -> No
 def test_every_ready_made_file_that_ships_says_what_it_is(entry: catalog.ModelEntry) -> None:
     assert len({made.repository for made in entry.gguf}) == len(entry.gguf)
     for made in entry.gguf:
+        if made.repository == DS4:
+            continue
         assert made.repository.lower().endswith(f"{entry.name}-gguf")
         for quant, path in made.files.items():
             assert re.search(
@@ -312,6 +329,20 @@ def test_every_ready_made_file_that_ships_says_what_it_is(entry: catalog.ModelEn
                 path,
                 re.IGNORECASE,
             )
+
+
+def test_files_of_ds4_say_checkpoint_and_recipe() -> None:
+    """Proves it for the repository whose names are recipes: two bits for experts, or their own."""
+    entries = [entry for entry in SHIPPED.values() if any(m.repository == DS4 for m in entry.gguf)]
+    assert len(entries) == 4
+    for entry in entries:
+        (made,) = (made for made in entry.gguf if made.repository == DS4)
+        for quant, path in made.files.items():
+            assert ("V4-Pro" if "pro" in entry.name else "V4-Flash") in path
+            assert ("MXFP4Experts" if quant == "MXFP4" else "IQ2XXS-w2Q2K") in path
+            assert "imatrix" in path or quant == "MXFP4"
+            release = re.search(r"-(0731|0813)$", entry.name)
+            assert path.endswith(f"-{release[1]}.gguf" if release else "-imatrix.gguf")
 
 
 def test_what_can_be_had_in_no_way() -> None:

@@ -14,7 +14,7 @@ import pytest
 from support.checkpoints.damage import convert_to
 from support.checkpoints.tiny_checkpoints import write_checkpoint
 from support.cli.running import Run
-from support.gguf.gguf_changes import parts_of
+from support.gguf.gguf_changes import parts_of, put
 from support.gguf.tiny_v4 import V4_FLASH, V4_PRO, write_tiny_v4, write_v4_header
 
 from dslocal.api.conversion import convert
@@ -83,11 +83,19 @@ def tiny_v4_with_mtp(path: Path) -> Path:
     return joined.write(path)
 
 
+def tiny_v4_without_mtp(path: Path) -> Path:
+    """A V4 whose metadata names an MTP layer that the file lacks, as those of ds4 do."""
+    parts = parts_of(write_tiny_v4(path.parent / "plain.gguf"))
+    put("deepseek4.nextn_predict_layers", 1)(parts)
+    return parts.write(path)
+
+
 MODELS: dict[str, tuple[Callable[[Path], Path], tuple[LoadConfig, ...]]] = {
     "tiny V3.2": (tiny_v3_2, CONFIGS),
     "tiny V3.2, drafting": (tiny_v3_2, MTP_CONFIGS),
     "tiny V4": (write_tiny_v4, V4_CONFIGS),
     "tiny V4, drafting": (tiny_v4_with_mtp, MTP_CONFIGS),
+    "tiny V4 that names an MTP layer and lacks it": (tiny_v4_without_mtp, V4_CONFIGS[:4]),
 }
 PUBLISHED: dict[str, tuple[Callable[[Path], Path], tuple[LoadConfig, ...]]] = {
     "V4-Flash": (lambda path: write_v4_header(path, V4_FLASH), V4_CONFIGS),

@@ -69,9 +69,9 @@ def _gguf_fields(path: Path) -> dict[str, Any]:
         "file": str(path),
         "name": header.text("general.name"),
         "architecture": header.architecture,
-        **_family_fields(header),
+        **_family_fields(header, path),
         "layers": header.of_arch("block_count"),
-        "mtp_layers": header.of_arch("nextn_predict_layers"),
+        "mtp_layers": header.mtp_layers,
         "draft_model": _draft_model(header),
         "context": header.of_arch("context_length"),
         "vocabulary": len(header.tokens()),
@@ -98,10 +98,16 @@ def _draft_model(header: GgufHeader) -> str | None:
     )
 
 
-def _family_fields(header: GgufHeader) -> dict[str, str | None]:
+def _family_fields(header: GgufHeader, path: Path | None = None) -> dict[str, str | None]:
     """Return the family that a GGUF file is of, and why."""
     from dslocal import prompts
+    from dslocal.catalog.pulled_family import pulled_family
 
+    pulled = pulled_family(path) if path else None
+    if pulled is not None:
+        family = prompts.get_family(pulled)
+        known_by = "its name in models.yaml, by which it was pulled"
+        return {"family": family.name, "prompted_as": family.title, "known_by": known_by}
     try:
         recognised = prompts.recognise_family(header)
     except UnsupportedModelError as e:

@@ -83,7 +83,7 @@ def joined(header: GgufHeader, drafter: GgufHeader, name: str) -> GgufHeader:
         GgufError: llama.cpp could not draft with it.
     """
     layers = target_layers(drafter)
-    count = header.of_arch("block_count") - header.of_arch("nextn_predict_layers")
+    count = header.of_arch("block_count") - header.mtp_layers
     if not layers or any(not 0 <= layer <= count for layer in layers):
         raise GgufError(f"{name}: its target_layers are not layers of the model")
     if not 1 <= block_size(drafter) <= MAX_BLOCK:

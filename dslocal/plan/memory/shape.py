@@ -195,7 +195,7 @@ def shape_of(header: GgufHeader) -> ModelShape:
 
 def _read_dimensions(header: GgufHeader) -> _Dimensions:
     """Read the numbers that others are made of. Raises GgufError where one is out of range."""
-    n_layer_nextn = header.of_arch("nextn_predict_layers")
+    n_layer_nextn = header.mtp_layers
     n_head = header.of_arch("attention.head_count")
     found = _Dimensions(
         n_layer_nextn=n_layer_nextn,
@@ -361,7 +361,7 @@ def can_draft(header: GgufHeader) -> bool:
     """
     if dspark.has_dspark(header):
         return True
-    if header.architecture not in MTP_ARCHITECTURES or header.of_arch("nextn_predict_layers") != 1:
+    if header.architecture not in MTP_ARCHITECTURES or header.mtp_layers != 1:
         return False
     shape = shape_of(header)
     if not shape.is_mla and not shape.compress_ratios:
