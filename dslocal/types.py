@@ -23,13 +23,81 @@ class FinishReason(Enum):
     INTERRUPTED = "interrupted"
 
 
+@dataclass(frozen=True, slots=True)
+class StreamingUse:
+    """What a model that is larger than memory read of its experts.
+
+    Attributes:
+        tokens: Tokens that were evaluated.
+        needed_bytes: Bytes of experts that they needed.
+        missing_bytes: Those of them that were not in memory when the router had chosen.
+        ahead_bytes: Bytes that were read before, for a later layer.
+        guessed: Experts that were guessed for a later layer.
+        guessed_right: Those of them that it chose.
+        waited_s: Seconds that the computation waited for the disk.
+    """
+
+    tokens: int = 0
+    needed_bytes: int = 0
+    missing_bytes: int = 0
+    ahead_bytes: int = 0
+    guessed: int = 0
+    guessed_right: int = 0
+    waited_s: float = 0.0
+
+    def __add__(self, more: StreamingUse) -> StreamingUse:
+        """Return the sum of both."""
+        return self._combined(more, 1)
+
+    def __sub__(self, earlier: StreamingUse) -> StreamingUse:
+        """Return what came since ``earlier``."""
+        return self._combined(earlier, -1)
+
+    def _combined(self, other: StreamingUse, sign: int) -> StreamingUse:
+        return StreamingUse(
+            self.tokens + sign * other.tokens,
+            self.needed_bytes + sign * other.needed_bytes,
+            self.missing_bytes + sign * other.missing_bytes,
+            self.ahead_bytes + sign * other.ahead_bytes,
+            self.guessed + sign * other.guessed,
+            self.guessed_right + sign * other.guessed_right,
+            self.waited_s + sign * other.waited_s,
+        )
+
+    @property
+    def read_bytes_per_token(self) -> float:
+        """Return the bytes that a token read from the disk."""
+        return (self.missing_bytes + self.ahead_bytes) / self.tokens if self.tokens else 0.0
+
+    @property
+    def hit_rate(self) -> float:
+        """Return the share of the needed bytes that was in memory in time."""
+        return 1 - self.missing_bytes / self.needed_bytes if self.needed_bytes else 1.0
+
+    def as_json(self) -> dict[str, int | float]:
+        """Return what ``--json`` prints of it, for each token where that makes sense."""
+        tokens = max(1, self.tokens)
+        return {
+            "read_bytes_per_token": round(self.read_bytes_per_token),
+            "needed_bytes_per_token": round(self.needed_bytes / tokens),
+            "hit_rate": round(self.hit_rate, 4),
+            "waited_s_per_token": round(self.waited_s / tokens, 6),
+            "guessed": self.guessed,
+            "guessed_right": self.guessed_right,
+        }
+
+
 @dataclass
 class Timings:
-    """Seconds of a generation; ``ttft`` is from the start of the prefill to the first token."""
+    """Seconds of a generation; ``ttft`` is from the start of the prefill to the first token.
+
+    ``streaming`` is what decoding read of experts; None where the model fits into the memory.
+    """
 
     prefill: float = 0.0
     decode: float = 0.0
     ttft: float = 0.0
+    streaming: StreamingUse | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from dslocal.plan.search import Overrides
 
 KV_TYPES = {"f16": GgmlType.F16, "q8_0": GgmlType.Q8_0, "q4_0": GgmlType.Q4_0}
 MTP_MODES = {"auto": None, "on": True, "off": False}
+STREAM_MODES = {"auto": None, "on": True, "off": False}
 MIN_CTX, MAX_CTX = 256, 1 << 24
 MAX_UBATCH = 1 << 14
 ALL_LAYERS = 1 << 10
@@ -77,6 +78,21 @@ def overrides(
         MTP_MODES.get(mtp.lower()),
         sidecar=mtp_file,
     )
+
+
+def streams_experts(mode: str, name: str = "stream_experts") -> bool | None:
+    """Return whether experts are read ahead; None leaves that to the plan.
+
+    Args:
+        mode: "auto", "on" or "off".
+        name: what errors call the setting.
+
+    Raises:
+        UsageError: it is none of these.
+    """
+    if mode.lower() not in STREAM_MODES:
+        raise UsageError(f"{name}: {mode!r:.20} is not known", hint=", ".join(STREAM_MODES))
+    return STREAM_MODES[mode.lower()]
 
 
 def _check_range(name: str, value: int | None, least: int, most: int) -> None:

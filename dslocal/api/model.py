@@ -11,13 +11,14 @@ import threading
 import warnings
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from dslocal.errors import UsageError
 
 from .answer import Answer, AnswerStream
-from .load_options import overrides
+from .load_options import overrides, streams_experts
 
 if TYPE_CHECKING:
     from dslocal.chat.session import Session
@@ -64,6 +65,7 @@ def load(
     n_gpu_layers: int | None = None,
     cpu_moe: int | str | None = None,
     mtp: str | Path = "auto",
+    stream_experts: str = "auto",
     family: str | None = None,
     on_notice: Notice | None = None,
     on_progress: Callable[[float], None] | None = None,
@@ -78,6 +80,8 @@ def load(
         n_gpu_layers: layers on the GPU. Without it, all that fit.
         cpu_moe: layers whose experts stay in RAM: a number, "all" or "auto".
         mtp: speculative decoding: "auto", "on", "off", or a GGUF file with an MTP layer.
+        stream_experts: whether experts in RAM are read from the SSD all at once, as the router
+            chooses them: "auto" (where the model is larger than the memory), "on" or "off".
         family: how the model is prompted, where its file does not say or says it wrongly.
         on_notice: receives lines that a user should see. Without it they are logged as warnings
             of the logger ``dslocal``.
@@ -97,6 +101,7 @@ def load(
     from .file_faults import new_faults
 
     chosen = overrides(n_ctx, kv_type, n_gpu_layers=n_gpu_layers, cpu_moe=cpu_moe, mtp=str(mtp))
+    chosen = replace(chosen, stream_experts=streams_experts(stream_experts))
     gone = resolve.gone_last_model() if model is None else None
     if gone is not None:
         (on_notice or _log)(f"the model used last, {gone}, is gone: {resolve.DEFAULT} is used")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dslocal.errors import UsageError
 
-from .load_options import overrides
+from .load_options import overrides, streams_experts
 from .machines import MachineOptions, machine_and_rates, with_ssd_of
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ def plan(
     kv_type: str | None = None,
     n_gpu_layers: int | None = None,
     cpu_moe: int | str | None = None,
+    stream_experts: str = "auto",
     ram: str | None = None,
     vram: str | Sequence[str] = (),
     os: str | None = None,
@@ -94,6 +95,7 @@ def plan(
         kv_type: "f16", "q8_0" or "q4_0" for the KV cache.
         n_gpu_layers: layers on the GPU.
         cpu_moe: layers whose experts stay in RAM: a number, "all" or "auto".
+        stream_experts: "auto", "on" or "off": whether experts in RAM are read ahead.
         ram: the memory of another machine, such as "128GiB".
         vram: the memory of its GPU, or of each of them; "0" for none.
         os: "linux", "macos" or "windows".
@@ -110,6 +112,7 @@ def plan(
         UsageError: an argument is out of range, or what is decided cannot be had on any machine.
     """
     chosen = overrides(n_ctx, kv_type, n_gpu_layers=n_gpu_layers, cpu_moe=cpu_moe)
+    chosen = replace(chosen, stream_experts=streams_experts(stream_experts))
     options = MachineOptions(ram, _texts(vram), os, _texts(gpu), cpu, chip, bandwidth)
     machine, rates = machine_and_rates(options)
     described = options.is_other

@@ -94,6 +94,7 @@ class PlacementOptions:
     kv: options.Kv = None
     n_gpu_layers: options.GpuLayers = None
     cpu_moe: options.CpuMoe = None
+    stream_experts: options.StreamExperts = None
 
 
 @dataclass(frozen=True)

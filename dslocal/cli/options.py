@@ -229,6 +229,19 @@ CpuMoe = Annotated[
         show_default=False,
     ),
 ]
+StreamExperts = Annotated[
+    str | None,
+    typer.Option(
+        "--stream-experts",
+        metavar="MODE",
+        help=(
+            "Read experts from the SSD as the router chooses them: auto (where the model is "
+            "larger than the RAM), on, off. [auto]"
+        ),
+        show_default=False,
+        autocompletion=completion_values.choices("auto", "on", "off"),
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 

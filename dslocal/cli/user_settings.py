@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dslocal import home, prompts
-from dslocal.api.load_options import FLAG_NAMES, overrides
+from dslocal.api.load_options import FLAG_NAMES, overrides, streams_experts
 from dslocal.api.model import new_seed
 from dslocal.errors import UsageError
 from dslocal.gguf.header import GgufHeader, read_header
@@ -26,7 +27,7 @@ PREFIX = "DSLOCAL_"  # of environment variables
 WITHOUT_EFFECT_AT_ZERO = ("top_p", "top_k", "min_p")  # which choose among likely tokens
 TEMPLATES = "templates"  # the table of config.toml with named prompts
 MAX_SPEED = 10_000.0  # tokens a second
-CONFIG_KEYS = ("model", "ctx", "min_speed", *prompts.SETTINGS, TEMPLATES)
+CONFIG_KEYS = ("model", "ctx", "min_speed", "stream_experts", *prompts.SETTINGS, TEMPLATES)
 VARIABLES = (
     "DSLOCAL_HOME",
     "DSLOCAL_DEBUG",
@@ -206,7 +207,7 @@ def configured_context(option: int | None) -> int | None:
 
 
 def _overrides(options: LoadOptions, ctx: int | None) -> Overrides:
-    return overrides(
+    chosen = overrides(
         ctx,
         options.kv,
         n_gpu_layers=options.n_gpu_layers,
@@ -214,6 +215,19 @@ def _overrides(options: LoadOptions, ctx: int | None) -> Overrides:
         mtp=options.mtp,
         names=FLAG_NAMES,
     )
+    return replace(chosen, stream_experts=streaming_mode(options.stream_experts))
+
+
+def streaming_mode(option: str | None) -> bool | None:
+    """Return whether experts are read ahead, by option, DSLOCAL_STREAM_EXPERTS or config.toml.
+
+    Raises:
+        UsageError: The mode is not known.
+    """
+    if option is not None:
+        return streams_experts(option, "--stream-experts")
+    found = configured("stream_experts")
+    return streams_experts(str(found.value), found.source) if found else None
 
 
 def wanted_context(header: GgufHeader, chosen: Overrides) -> int:

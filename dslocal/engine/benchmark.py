@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from dslocal.errors import EngineError
+from dslocal.types import StreamingUse
 
 from .context import LlamaContext
 from .generate import Generation
@@ -29,11 +30,15 @@ MAX_ANSWERS = 64  # answers may end before there are enough tokens
 
 @dataclass(frozen=True)
 class DecodingSpeed:
-    """Tokens per second, and how many of the ``drafted`` tokens were ``accepted``."""
+    """Tokens per second, and how many of the ``drafted`` tokens were ``accepted``.
+
+    ``streaming`` is what was read of experts; None where the model fits into the memory.
+    """
 
     rate: float
     drafted: int
     accepted: int
+    streaming: StreamingUse | None = None
 
 
 def measure_prefill(context: LlamaContext, ids: Sequence[int]) -> float:
@@ -87,6 +92,7 @@ def measure_decoding(
     """
     decoded = drafted = accepted = 0
     seconds = 0.0
+    streaming = StreamingUse() if context.streamer else None
     with _drafting(context, mtp) as speculation:
         for n in range(MAX_ANSWERS):
             left = tokens + 1 - decoded
@@ -96,6 +102,8 @@ def measure_decoding(
             if len(generation.ids) > 1:
                 decoded += len(generation.ids) - 1
                 seconds += generation.timings.decode
+            if streaming and generation.timings.streaming:
+                streaming += generation.timings.streaming
             drafted += generation.drafted
             accepted += generation.accepted
             if decoded >= tokens:
@@ -106,7 +114,7 @@ def measure_decoding(
         raise EngineError(
             "the model ends every answer at once", hint="nothing can be measured with it"
         )
-    return DecodingSpeed(decoded / seconds, drafted, accepted)
+    return DecodingSpeed(decoded / seconds, drafted, accepted, streaming)
 
 
 @contextmanager

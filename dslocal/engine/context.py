@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,9 @@ from .interrupt import AbortFlag
 from .llama_params import context_params
 from .model import LlamaModel
 from .sequence_memory import SequenceMemory
+
+if TYPE_CHECKING:
+    from .streaming.streamer import ExpertStreamer
 
 # Tokens evaluated at a time on the CPU. That is no slower than 512, and Ctrl-C, which waits for one
 # node of the graph, is four times as quick.
@@ -64,6 +67,7 @@ class LlamaContext:
         kv_type: The type of the cache's values, such as ``F16``.
         flash_attn: Whether flash attention is used.
         eval_callback: Sees the nodes of its graphs; None for nothing.
+        streamer: Reads the experts of a model that is larger than memory; None for any other.
         ids: The tokens that the cache holds, position by position.
         observer: Is notified of changes of the cache; None for nobody.
         abort: Ends an evaluation from another thread.
@@ -88,6 +92,7 @@ class LlamaContext:
 
         Raises:
             OutOfMemoryError: if llama.cpp does not get the memory.
+            EngineError: if experts are to be streamed, and a file of the model cannot be read.
         """
         if isinstance(load_config, int):
             load_config = LoadConfig(load_config)
@@ -95,7 +100,7 @@ class LlamaContext:
         self.load_config = load_config
         self.n_ctx = load_config.n_ctx
         self.batch_tokens = load_config.n_batch
-        if load_config.n_gpu_layers == 0:
+        if load_config.n_gpu_layers == 0 and not load_config.stream_experts:
             self.batch_tokens = min(load_config.n_batch, CPU_BATCH_TOKENS)
         self.n_threads = n_threads or _threads_for(model)
         self.kv_type = load_config.kv_type.name
@@ -105,11 +110,32 @@ class LlamaContext:
         self.abort = AbortFlag()
         self._low = libraries.require()
         self.eval_callback = eval_callback
-        self._handle: Any = self._make_handle()
+        self.streamer = self._open_streamer()
+        try:
+            self._handle: Any = self._make_handle()
+        except BaseException:
+            if self.streamer:
+                self.streamer.close()
+            raise
         self.memory = SequenceMemory(
             self._handle, max_checkpoints=max_checkpoints(model, load_config)
         )
         self._views: dict[int, NDArray[np.float32]] = {}  # by address; llama.cpp uses a few
+
+    def _open_streamer(self) -> ExpertStreamer | None:
+        """Return what reads the model's experts ahead; None where that is not wanted.
+
+        Raises:
+            EngineError: A file of the model cannot be read.
+        """
+        if not self.load_config.stream_experts:
+            return None
+        from .streaming.opening import open_streamer
+
+        streamer = open_streamer(self.model.path, self.model.header, self.load_config)
+        streamer.is_aborted = self.abort.is_set
+        self.eval_callback = EvalCallback(streamer)
+        return streamer
 
     def _make_handle(self) -> Any:
         llama_log.clear()
@@ -142,6 +168,8 @@ class LlamaContext:
                 self.observer.close()
             self._low.llama_free(self._handle)
             self._handle = None
+            if self.streamer:
+                self.streamer.close()
 
     @property
     def handle(self) -> Any:

@@ -79,11 +79,15 @@ class Generation:
             self.cached = context.prefill(self._prompt, self._on_prefill)
             decoding_began = time.perf_counter()
             self.timings.prefill = decoding_began - began
+            streamer = context.streamer
+            used = streamer.use if streamer else None
             try:
                 yield from self._decode(began)
             finally:
                 self._drop_drafts()
                 self.timings.decode = time.perf_counter() - decoding_began
+                if streamer and used:
+                    self.timings.streaming = streamer.use - used
 
     def _decode(self, began: float) -> Iterator[int]:
         """Yield tokens until the answer ends. ``began`` is when the prefill started."""

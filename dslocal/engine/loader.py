@@ -100,9 +100,12 @@ def open_context(
     files = _with_mtp_file(path, header, overrides)
     planned = _plan_files(path, header, files, overrides)
     if planned.verdict == "ssd":
+        ahead = planned.load_config.stream_experts
+        what = "experts are read from the SSD as the router chooses them"
         notify(
             f"{path.name} is {binary_size(planned.lacking)} too large for the RAM that is free: "
-            "weights are read from the SSD as they are needed (dslocal fit says how fast)"
+            f"{what if ahead else 'weights are read from the SSD as they are needed'} "
+            "(dslocal fit says how fast)"
         )
     with ExitStack() as open_models:
         context = _load_or_retry(path, files.header, planned, overrides, load, notify)
@@ -256,7 +259,8 @@ def _plan_with_less(
         used_shares.append(need.gpu / machine.vram)
     share = RETRY_SHARE * min(1.0, max(used_shares, default=1.0))
     smaller = make_plan(header, _with_share_of_memory(machine, share), overrides)
-    if smaller.verdict == "no" or smaller.load_config == failed.load_config:
+    same_way = replace(smaller.load_config, stream_experts=failed.load_config.stream_experts)
+    if smaller.verdict == "no" or same_way == failed.load_config:
         return None
     home.write_state(STATE, {**home.read_state(STATE), _state_key(path): share})
     return smaller

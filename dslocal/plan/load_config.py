@@ -36,6 +36,7 @@ class LoadConfig:
             its own: the file is read then, not mapped.
         mtp: whether the multi-token-prediction layer is loaded as well.
         n_seq: conversations that are kept side by side, each with a cache of its own.
+        stream_experts: whether experts in RAM are read ahead, as their layer's router chooses them.
     """
 
     n_ctx: int
@@ -49,6 +50,7 @@ class LoadConfig:
     repack: bool = False
     mtp: bool = False
     n_seq: int = 1
+    stream_experts: bool = False
 
     def as_json(self) -> dict[str, int | str | bool]:
         """Return the fields that ``--json`` prints."""
@@ -60,6 +62,7 @@ class LoadConfig:
             "n_gpu_layers": self.n_gpu_layers,
             "cpu_moe_layers": self.cpu_moe_layers,
             "load_mode": self.load_mode,
+            "stream_experts": self.stream_experts,
         }
 
     @property

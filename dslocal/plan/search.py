@@ -27,6 +27,7 @@ from dslocal.plan.memory.footprint import refusal_reason
 from dslocal.plan.memory.shape import can_draft, max_model_drafts
 
 from .budget import Budget
+from .expert_streaming import with_streaming
 from .load_config import MAX_NGRAM_DRAFTS, LoadConfig, MemoryUse
 
 Verdict = Literal["gpu", "offload", "cpu", "ssd", "no"]
@@ -49,6 +50,7 @@ class Overrides:
         mtp: whether the multi-token-prediction layer is loaded; with False nothing is drafted.
         n_seq: conversations that are kept side by side; with more than one nothing is drafted.
         sidecar: a file with the MTP layer that the model's own file lacks.
+        stream_experts: whether experts in RAM are read ahead, as their router chooses them.
     """
 
     n_ctx: int | None = None
@@ -60,6 +62,7 @@ class Overrides:
     mtp: bool | None = False
     n_seq: int = 1
     sidecar: Path | None = None
+    stream_experts: bool | None = None
 
 
 NO_OVERRIDES = Overrides()
@@ -125,6 +128,23 @@ def make_plan(header: GgufHeader, machine: Machine, overrides: Overrides = NO_OV
             f"--ctx: {overrides.n_ctx} is out of range", hint=f"this model takes up to {trained}"
         )
     problem = _Problem(Budget(header, machine), overrides)
+    found = _search(problem)
+    if found.verdict == "no":
+        return found
+    config = with_streaming(
+        header,
+        machine,
+        found.load_config,
+        overrides.stream_experts,
+        from_ssd=found.verdict == "ssd",
+    )
+    if config == found.load_config:
+        return found
+    return replace(found, load_config=config, memory=problem.budget.memory(config))
+
+
+def _search(problem: _Problem) -> Plan:
+    """Return the plan for a problem, whichever way experts are read."""
     budget = problem.budget
     wanted = _wanted(problem)
     budget.memory(wanted)  # raises what cannot be had at all

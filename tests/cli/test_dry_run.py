@@ -211,6 +211,8 @@ BAD = [
     ("temprature = 0.7", {}, 2, "unknown key 'temprature' (known: model, ctx, min_speed, "),
     ("temperature = ", {}, 2, "config.toml: "),
     ("\udcff", {}, 2, "config.toml: "),
+    ('stream_experts = "now"', {}, 2, "config.toml: 'now' is not known (auto, on, off)"),
+    ("", {"DSLOCAL_STREAM_EXPERTS": "1"}, 2, "DSLOCAL_STREAM_EXPERTS: '1' is not known"),
     ("temperature = 9", {}, 2, "config.toml: 9 is out of range"),
     ('temperature = "hot"', {}, 2, "'hot' is not a number"),
     ("temperature = true", {}, 2, "True is not a number"),

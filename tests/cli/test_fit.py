@@ -225,6 +225,7 @@ FIELDS = {
         "n_gpu_layers",
         "cpu_moe_layers",
         "load_mode",
+        "stream_experts",
         "repack",
     ],
     "memory": ["weights", "kv", "compute", "output", "overhead", "total", "gpu", "host"],

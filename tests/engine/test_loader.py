@@ -258,9 +258,16 @@ def test_the_model_is_closed_if_its_context_fails(
     )
 
 
+@pytest.mark.parametrize(("stream", "said_so"), [(None, "experts"), (False, "weights")])
 def test_running_from_the_ssd_is_announced(
-    elsewhere: Run, here: Become, nano: Path, header: GgufHeader
+    stream: bool | None,
+    said_so: str,
+    elsewhere: Run,
+    here: Become,
+    nano: Path,
+    header: GgufHeader,
 ) -> None:
+    """Proves that experts are streamed where the weights are too large, unless told otherwise."""
     whole = make_plan(header, describe_machine(GIB)).memory
     here(
         dataclasses.replace(
@@ -268,12 +275,12 @@ def test_running_from_the_ssd_is_announced(
         )
     )
     said: list[str] = []
-    with loader.open_context(
-        nano, header, Overrides(4096, GgmlType.F16, 512), Loads(nano, 0), said.append
-    ) as context:
+    overrides = Overrides(4096, GgmlType.F16, 512, stream_experts=stream)
+    with loader.open_context(nano, header, overrides, Loads(nano, 0), said.append) as context:
         context.evaluate([0])
+        assert (context.streamer is not None) == (stream is None)
     assert len(said) == 1
-    assert "too large for the RAM that is free: weights are read from the SSD" in said[0]
+    assert f"too large for the RAM that is free: {said_so} are read from the SSD" in said[0]
 
 
 # options of ask: what becomes of them

@@ -44,6 +44,8 @@ def answer_json(
         "usage": _usage(turn),
         "timings": _timings(turn, load_s),
     }
+    if turn.timings and turn.timings.streaming:
+        fields["streaming"] = turn.timings.streaming.as_json()
     if turn.top_logprobs is not None:
         model = context.model
         fields["logprobs"] = [chat_logprobs(entry, model, with_ids=True) for entry in turn.logprobs]

@@ -5,13 +5,14 @@ downloaded.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dslocal.cli.completion import values as completion_values
 from dslocal.cli.option_groups import NamedModel
-from dslocal.cli.options import AsJson, Ctx, GpuLayers, Kv, MinSpeed, ModelFlag
+from dslocal.cli.options import AsJson, Ctx, GpuLayers, Kv, MinSpeed, ModelFlag, StreamExperts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,6 +52,7 @@ def fit(
             show_default=False,
         ),
     ] = None,
+    stream_experts: StreamExperts = None,
     quant: Annotated[
         str | None,
         typer.Option(
@@ -125,12 +127,19 @@ def fit(
     """Say what runs here, in how much memory, and how fast."""
     from dslocal.api import machines, planning
     from dslocal.api.load_options import FLAG_NAMES, overrides
-    from dslocal.cli.user_settings import configured_context, fast_enough
+    from dslocal.cli.user_settings import configured_context, fast_enough, streaming_mode
     from dslocal.terminal.reports import fit_arithmetic
 
     chosen = overrides(
-        configured_context(ctx), kv, ubatch, flash_attn, n_gpu_layers, cpu_moe, names=FLAG_NAMES
+        configured_context(ctx),
+        kv,
+        ubatch,
+        flash_attn,
+        n_gpu_layers,
+        cpu_moe,
+        names=FLAG_NAMES,
     )
+    chosen = replace(chosen, stream_experts=streaming_mode(stream_experts))
     enough = fast_enough(min_speed)
     options = machines.MachineOptions(ram, vram or (), os, gpu or (), cpu, chip, bandwidth)
     machine, rates = machines.machine_and_rates(options)

@@ -16,6 +16,7 @@ from dslocal.plan.machine import probe
 from dslocal.plan.memory.shape import can_draft
 from dslocal.plan.search import Plan
 from dslocal.terminal.reports.bench_report import BenchFigure, FigureKey
+from dslocal.types import StreamingUse
 
 if TYPE_CHECKING:
     from dslocal.engine import LlamaContext, LlamaModel
@@ -203,6 +204,8 @@ class BenchmarkRun:
                 figure.runs.append(decoded.rate)
                 figure.drafted += decoded.drafted
                 figure.accepted += decoded.accepted
+                if decoded.streaming:
+                    figure.streaming = (figure.streaming or StreamingUse()) + decoded.streaming
 
     def _question(self, model: LlamaModel, depth: int) -> list[int]:
         """Return the ids of a question that follows other text, ``depth`` tokens in all.

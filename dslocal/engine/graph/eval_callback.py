@@ -54,6 +54,7 @@ class EvalCallback:
         self.observer = observer
         self._failure: BaseException | None = None
         self._abort: AbortFlag | None = None
+        self._has_aborted = False
         self.function: Any = libraries.require().ggml_backend_sched_eval_callback(self._on_node)
 
     def attach(self, abort: AbortFlag) -> None:
@@ -71,8 +72,9 @@ class EvalCallback:
         failure, self._failure = self._failure, None
         if failure is None:
             return
-        if self._abort is not None:
+        if self._abort is not None and self._has_aborted:
             self._abort.clear()
+        self._has_aborted = False
         if isinstance(failure, DslocalError) or not isinstance(failure, Exception):
             raise failure
         raise EngineError(
@@ -89,7 +91,8 @@ class EvalCallback:
             self.observer.take(address)
         except BaseException as e:  # ctypes would print it and go on
             self._failure = e
-            if self._abort is not None:
+            if self._abort is not None and not self._abort.is_set():
                 self._abort.set()
+                self._has_aborted = True
             return asks
         return True

@@ -91,6 +91,7 @@ class Slot(LlamaContext):
         self.ids: list[int] = []
         self.observer = None
         self.eval_callback = None  # that of the host sees all slots
+        self.streamer = host.streamer
         self.abort = _SlotAbortFlag(pool.react_to_abort)
         self.seq_id = seq_id
         self.prompt_length = 0

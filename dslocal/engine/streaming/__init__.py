@@ -6,5 +6,24 @@ thread that multiplies with it, one request at a time, of which an SSD gives a s
 can. Here the experts that a router chose are requested together, and llama.cpp continues when they
 are in the page cache. The text is the same, bit by bit: only the time of reading changes.
 
-Where each expert is, :mod:`.expert_layout` says, by the files' headers alone.
+* :mod:`.expert_layout`: where each expert's matrices are, from the headers of all files.
+* :mod:`.system_calls`: what Linux and macOS offer for reading ahead, behind one interface.
+* :mod:`.disk`: pieces are requested and waited for, or read, by so many threads; which is fastest
+  on the disk at hand is measured once and remembered.
+* :mod:`.read_queue`: the threads. What is needed now comes first, then what a later layer is sure
+  to need, then guesses, which are dropped when the next router has chosen.
+* :mod:`.streamer`: sees the graph. It pauses after a router's choice, whose matrices are queued in
+  the order of multiplication, and before each multiplication until that matrix is there: the
+  second matrix is read while the first is multiplied with.
+* :mod:`.lookahead`: the next layer's router on the present hidden state; V4's first layers choose
+  by the token's id, which is certain. Guesses stay only if tokens are quicker with them.
+* A prompt touches nearly all experts of a layer: the next layer is then read whole while the
+  present one computes, and micro-batches are as large as the plan has them.
+* :mod:`.resident`: what every token needs is locked in memory, or read once.
+
+The page cache is the cache: it drops what was not used for longest, and nothing is copied. Pages
+are mapped by the threads that read (MADV_POPULATE_READ), so a page that cannot be read is an error
+with a name before llama.cpp touches it, which would be SIGBUS. Mapped experts are advised
+MADV_RANDOM, or each fault would read neighbours that nobody wants. A context of a model that fits
+has no callback at all. Not here: whether to stream, which :mod:`dslocal.plan` decides.
 """

@@ -60,6 +60,13 @@ class ExpertTensor:
         return Extent(self.file, self.start + expert * self.expert_bytes, self.expert_bytes)
 
 
+class StoredTensor(NamedTuple):
+    """Any tensor, as the header has it, and where it is."""
+
+    tensor: GgufTensor
+    extent: Extent
+
+
 @dataclass(frozen=True)
 class ExpertLayout:
     """The experts of a model, and what else its files hold.
@@ -68,15 +75,13 @@ class ExpertLayout:
         files: the model's files in order.
         sizes: how many bytes each must have at least.
         layers: the tensors of each layer that has routed experts.
-        other: the extents of all other tensors.
-        tensors: where each tensor is, by name.
+        tensors: all tensors by name.
     """
 
     files: tuple[Path, ...]
     sizes: tuple[int, ...]
     layers: Mapping[int, tuple[ExpertTensor, ...]]
-    other: tuple[Extent, ...]
-    tensors: Mapping[str, Extent]
+    tensors: Mapping[str, StoredTensor]
 
     @property
     def expert_bytes(self) -> int:
@@ -106,12 +111,10 @@ def layout_of(files: Sequence[Path], headers: Sequence[GgufHeader]) -> ExpertLay
         GgufError: a tensor of experts does not hold equally long ones.
     """
     layers: dict[int, list[ExpertTensor]] = {}
-    other: list[Extent] = []
-    tensors: dict[str, Extent] = {}
+    tensors: dict[str, StoredTensor] = {}
     for number, tensor, start in _placed(headers):
-        tensors[tensor.name] = Extent(number, start, tensor.nbytes)
+        tensors[tensor.name] = StoredTensor(tensor, Extent(number, start, tensor.nbytes))
         if not _is_matrix_of_experts(tensor):
-            other.append(tensors[tensor.name])
             continue
         expert_bytes, rest = divmod(tensor.nbytes, tensor.shape[2])
         if rest:
@@ -130,7 +133,6 @@ def layout_of(files: Sequence[Path], headers: Sequence[GgufHeader]) -> ExpertLay
         files=tuple(files),
         sizes=tuple(header.file_size for header in headers),
         layers={layer: tuple(found) for layer, found in sorted(layers.items())},
-        other=tuple(other),
         tensors=tensors,
     )
 

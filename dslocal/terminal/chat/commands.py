@@ -75,6 +75,12 @@ def show_stats(loop: ChatLoop, _: str) -> None:
     if memory := toolbar.resident_bytes():
         parts.append(f"{memory / (1 << 20):,.0f} MiB of memory")
     loop.notify(", ".join(parts))
+    if use := turn.timings.streaming:
+        loop.notify(
+            f"experts: {use.read_bytes_per_token / 1e6:,.0f} MB read a token,"
+            f" {use.hit_rate:.0%} were in memory,"
+            f" {use.waited_s / max(1, use.tokens):.3f} s waited for the disk a token"
+        )
 
 
 def leave(loop: ChatLoop, _: str) -> None:

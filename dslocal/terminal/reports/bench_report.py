@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from dslocal.errors import DslocalError
 from dslocal.terminal.sanitise import one_line
+from dslocal.types import StreamingUse
 
 MAX_LINE = 80  # characters
 What = Literal["load", "cold", "warm", "sampling", "prefill", "decode"]
@@ -44,6 +45,7 @@ class BenchFigure:
         drafted: Tokens that were drafted in all runs.
         accepted: Drafts that were right.
         forecast: What the plan expected, 0 for nothing.
+        streaming: What was read of experts, where the model is larger than the memory.
     """
 
     what: What
@@ -53,6 +55,7 @@ class BenchFigure:
     drafted: int = 0
     accepted: int = 0
     forecast: float = 0.0
+    streaming: StreamingUse | None = None
 
     @property
     def key(self) -> FigureKey:
@@ -74,6 +77,8 @@ class BenchFigure:
             fields |= {"mtp": self.mtp, "drafted": self.drafted, "accepted": self.accepted}
         if self.forecast:
             fields["forecast"] = self.forecast
+        if self.streaming:
+            fields["streaming"] = self.streaming.as_json()
         return fields | {
             "unit": "tokens/s" if self.what in RATES else "s",
             "median": median(self.runs),
@@ -119,6 +124,12 @@ def table(
             share = figure.accepted / figure.drafted
             lines.append(
                 f"  {figure.accepted:,} of {figure.drafted:,} drafts were right ({share:.0%})"
+            )
+        if use := figure.streaming:
+            lines.append(
+                f"  a token read {use.read_bytes_per_token / 1e6:,.0f} MB of experts"
+                f" ({use.hit_rate:.0%} were in memory)"
+                f" and waited {_duration(use.waited_s / max(1, use.tokens))}"
             )
     lines.append("prefill and decode in tokens a second")
     return lines

@@ -1,0 +1,232 @@
+"""Read pieces of a model's files into the page cache in the way that is fastest on their disk.
+
+Two ways, and a number of threads. Which is best depends on the disk: requesting a piece whole and
+then waiting for its pages, or reading it. Both are measured on the disk at hand, once, with pieces
+as long as the model's experts, and remembered. On one disk, in MB/s: page faults 39 to 450, reading
+with 16 threads 1,435, requesting with 1, 8 and 32 threads 1,112, 3,048 and 4,042.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from dslocal import home
+
+from .expert_layout import ExpertLayout, Extent
+from .system_calls import SystemCalls, file_error
+
+STATE = "disks"  # the name under which measurements are remembered
+THREADS = (4, 8, 16, 32)
+SAMPLE_BYTES = 96 << 20  # that one way of reading is measured on
+SAMPLE_SECONDS = 0.4  # after which it has been measured long enough
+MIN_SAMPLE_BYTES = 8 << 20  # fewer bytes say nothing
+CLEARLY = 1.05  # times as fast is what a way with more threads must be
+MIN_RATE, MAX_RATE = 1e5, 1e12  # bytes a second; anything else in the state file is damage
+
+
+@dataclass(frozen=True)
+class ReadingWay:
+    """How pieces are read.
+
+    Attributes:
+        requests: whether a piece is requested whole before it is waited for.
+        threads: how many pieces are read at a time.
+        rate: bytes a second that this gives; 0 where it was not measured.
+    """
+
+    requests: bool = True
+    threads: int = 16
+    rate: float = 0.0
+
+
+class DiskReader:
+    """Reads pieces of a model's files. Close it, or use it in ``with``; any thread may read."""
+
+    def __init__(self, layout: ExpertLayout, calls: SystemCalls) -> None:
+        """Open the files of ``layout``.
+
+        Raises:
+            EngineError: One cannot be opened, or is shorter than its header says.
+        """
+        self.layout = layout
+        self.calls = calls
+        self.requests = ReadingWay().requests
+        self._fds: list[int] = []
+        self._buffers = threading.local()
+        try:
+            for path in layout.files:
+                try:
+                    self._fds.append(calls.open(path))
+                except OSError as e:
+                    raise file_error(path, e) from e
+            self.check_sizes()
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> DiskReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the files. May be called again."""
+        fds, self._fds = self._fds, []
+        for fd in fds:
+            self.calls.close(fd)
+
+    def check_sizes(self) -> None:
+        """Check that no file has been cut off: touching what is gone would kill the process.
+
+        Raises:
+            EngineError: One has; the message names it.
+        """
+        for path, fd, size in zip(self.layout.files, self._fds, self.layout.sizes, strict=True):
+            try:
+                there = self.calls.size(fd)
+            except OSError as e:
+                raise file_error(path, e) from e
+            if there < size:
+                cut = OSError(0, f"it was cut off, {there:,} of {size:,} bytes are left")
+                raise file_error(path, cut)
+
+    def fetch(self, extent: Extent, address: int = 0) -> None:
+        """Return when a piece is in the page cache.
+
+        Args:
+            extent: The piece.
+            address: Where it is mapped, if that is known: the pages are mapped then too.
+
+        Raises:
+            EngineError: It cannot be read; the message names the file.
+        """
+        fd = self._fds[extent.file]
+        try:
+            if self.requests:
+                self.calls.request(fd, extent.start, extent.nbytes)
+                if address and self.calls.populates:
+                    if self.calls.populate(address, extent.nbytes):
+                        return
+                    self.check_sizes()
+            self.calls.read(fd, self._buffer(extent.nbytes), extent.start, extent.nbytes)
+        except OSError as e:
+            raise file_error(self.layout.files[extent.file], e) from e
+
+    def forget(self, extent: Extent) -> None:
+        """Drop a piece from the page cache, where nobody has it mapped."""
+        self.calls.forget(self._fds[extent.file], extent.start, extent.nbytes)
+
+    def _buffer(self, nbytes: int) -> bytearray:
+        """Return this thread's buffer of so many bytes."""
+        buffer: bytearray = getattr(self._buffers, "buffer", bytearray())
+        if len(buffer) < nbytes:
+            buffer = self._buffers.buffer = bytearray(nbytes)
+        return buffer
+
+
+def best_way(reader: DiskReader, mapped: Sequence[int]) -> ReadingWay:
+    """Return the way to read a model's experts: the remembered one, or measured now.
+
+    Args:
+        reader: Reads the model's files.
+        mapped: Where each file is mapped, for reading.
+    """
+    layout = reader.layout
+    key = _key(layout)
+    remembered = _remembered(home.read_state(STATE).get(key))
+    if remembered is not None:
+        return remembered
+    pieces = _missing_pieces(reader, mapped)
+    found = ReadingWay()
+    for requests in (True, False):
+        for threads in THREADS:
+            rate = _measure(reader, pieces, requests=requests, threads=threads)
+            if rate > found.rate * CLEARLY:
+                found = ReadingWay(requests, threads, rate)
+    if found.rate:
+        home.write_state(STATE, {**home.read_state(STATE), key: asdict(found)})
+    return found
+
+
+def remembered_way(layout: ExpertLayout) -> ReadingWay | None:
+    """Return what was measured before on the disk of a model, with pieces like its experts."""
+    return _remembered(home.read_state(STATE).get(_key(layout)))
+
+
+def _remembered(entry: Any) -> ReadingWay | None:
+    if not isinstance(entry, dict):
+        return None
+    threads, rate = entry.get("threads"), entry.get("rate")
+    requests = entry.get("requests")
+    if not isinstance(requests, bool) or not isinstance(threads, int) or threads not in THREADS:
+        return None
+    if not isinstance(rate, int | float) or not MIN_RATE < rate < MAX_RATE:
+        return None
+    return ReadingWay(requests, threads, float(rate))
+
+
+def _key(layout: ExpertLayout) -> str:
+    """Return the name of a disk and of a size of pieces, rounded to a power of two."""
+    path = next(layout.files[tensor.file] for layer in layout.layers.values() for tensor in layer)
+    return f"{_disk(path)} {_piece_bytes(layout).bit_length()}"
+
+
+def _disk(path: Path) -> str:
+    """Return what tells the file system of ``path`` from others, also after a restart."""
+    try:
+        about = os.statvfs(path)
+    except OSError:
+        return "unknown"
+    return f"{about.f_fsid:x}-{about.f_blocks:x}"
+
+
+def _piece_bytes(layout: ExpertLayout) -> int:
+    return max(tensor.expert_bytes for layer in layout.layers.values() for tensor in layer)
+
+
+def _missing_pieces(reader: DiskReader, mapped: Sequence[int]) -> Iterator[tuple[Extent, int]]:
+    """Yield experts in random order that are not in the page cache, each with its address."""
+    tensors = [tensor for layer in reader.layout.layers.values() for tensor in layer]
+    experts = [(tensor, n) for tensor in tensors for n in range(tensor.n_experts)]
+    random.shuffle(experts)
+    for tensor, expert in experts:
+        extent = tensor.extent(expert)
+        address = mapped[extent.file] + extent.start
+        reader.forget(extent)
+        if reader.calls.missing(address, extent.nbytes) >= extent.nbytes // 2:
+            yield extent, address
+
+
+def _measure(
+    reader: DiskReader, pieces: Iterator[tuple[Extent, int]], *, requests: bool, threads: int
+) -> float:
+    """Return the bytes a second of one way, on pieces that are taken; 0 where too few are left."""
+    sample: list[tuple[Extent, int]] = []
+    while sum(extent.nbytes for extent, _ in sample) < SAMPLE_BYTES:
+        piece = next(pieces, None)
+        if piece is None:
+            break
+        sample.append(piece)
+    if sum(extent.nbytes for extent, _ in sample) < MIN_SAMPLE_BYTES:
+        return 0.0
+    reader.requests = requests
+    began = time.perf_counter()
+
+    def fetch(piece: tuple[Extent, int]) -> int:
+        if time.perf_counter() - began > SAMPLE_SECONDS:
+            return 0
+        reader.fetch(*piece)
+        return piece[0].nbytes
+
+    with ThreadPoolExecutor(threads) as pool:
+        nbytes = sum(pool.map(fetch, sample))
+    return nbytes / (time.perf_counter() - began)

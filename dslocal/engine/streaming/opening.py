@@ -1,0 +1,58 @@
+"""Make a streamer for a loaded model: measure its disk, keep in RAM what every token needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from dslocal.errors import EngineError
+from dslocal.gguf.header import GgufHeader
+from dslocal.gguf.tensor_names import tensor_class
+from dslocal.plan.load_config import LoadConfig
+from dslocal.plan.machine import probe
+from dslocal.plan.memory.placement import EMBEDDINGS, OUTPUT, placed_tensors
+
+from .disk import DiskReader, best_way
+from .expert_layout import ROUTED, ExpertLayout, Extent, read_layout
+from .lookahead import LookAhead
+from .resident import MappedFiles, keep_resident
+from .streamer import ExpertStreamer
+from .system_calls import calls_for
+
+
+def open_streamer(path: Path, header: GgufHeader, load_config: LoadConfig) -> ExpertStreamer:
+    """Return a streamer for the model at ``path``, which is loaded as ``load_config`` says.
+
+    Raises:
+        EngineError: a file cannot be read, or experts cannot be streamed on this system.
+    """
+    calls = calls_for()
+    if calls is None:
+        raise EngineError("experts are not streamed on this system", hint="--stream-experts off")
+    reader = DiskReader(read_layout(path), calls)
+    try:
+        mapped = MappedFiles(reader)
+        ram = probe.probe_machine().ram
+        way = best_way(reader, mapped.addresses)
+        reader.requests = way.requests
+        always = list(_read_for_every_token(reader.layout, header, load_config))
+        keep_resident(reader, mapped.addresses, always, ram)
+        room = ram - sum(extent.nbytes for extent in always)
+        layers = reader.layout.layers.values()
+        largest_layer = max(sum(tensor.nbytes for tensor in layer) for layer in layers)
+        look_ahead = LookAhead(reader.layout, header, mapped.maps)
+        return ExpertStreamer(reader, way, look_ahead, whole_layers=3 * largest_layer < room)
+    except BaseException:
+        reader.close()
+        raise
+
+
+def _read_for_every_token(
+    layout: ExpertLayout, header: GgufHeader, load_config: LoadConfig
+) -> Iterator[Extent]:
+    """Yield where the weights in RAM are that every token reads whole."""
+    has_output = OUTPUT in layout.tensors
+    for tensor, on_gpu in placed_tensors(header, load_config):
+        is_row_alone = tensor.name == EMBEDDINGS and has_output
+        if not on_gpu and not is_row_alone and tensor_class(tensor.name) != ROUTED:
+            yield layout.tensors[tensor.name].extent

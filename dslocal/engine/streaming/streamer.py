@@ -1,0 +1,296 @@
+"""Have every layer's experts read as soon as its router has chosen them.
+
+Sees llama.cpp's graph (:mod:`dslocal.engine.graph`). The graph pauses after ``ffn_moe_topk-L``, the
+choice of layer L: all its matrices of the chosen experts are queued, in the order in which the
+graph multiplies with them. Before each of these multiplications the graph pauses again, until that
+matrix's pieces are there; meanwhile the next ones come. Pages that cannot be read are found by the
+threads that read, so that llama.cpp does not touch them and die of SIGBUS.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dslocal.engine.graph import GraphObserver, NodeValues
+from dslocal.engine.graph.graph_tensor import (
+    NAME_OFFSET,
+    GraphTensor,
+    operation,
+    operation_of,
+    tensor_at,
+    weight_name,
+)
+from dslocal.gguf import libraries
+from dslocal.types import StreamingUse
+
+from .disk import DiskReader, ReadingWay
+from .expert_layout import ExpertTensor
+from .lookahead import LookAhead, Trial
+from .read_queue import ReadGroup, ReadQueue, Urgency
+
+CHOICE = b"ffn_moe_topk-"  # the node with the chosen experts: int32 [tokens, used]
+ROUTER = b"ffn_moe_logits-"  # the router's multiplication; its input is the hidden state
+MAPPED = b"_Mapped"  # ends the name of a buffer that is a mapped file
+MOST_EXPERTS = 0.5  # the share of a layer's experts from which on the whole next layer is read
+MAX_GUESS_TOKENS = 8  # tokens of a batch for which single experts are guessed
+
+
+class ExpertStreamer(GraphObserver):
+    """Reads experts ahead for one context. Close it after the context.
+
+    Attributes:
+        way: How pieces are read.
+        is_aborted: Says whether a wait for the disk is to end.
+    """
+
+    def __init__(
+        self,
+        reader: DiskReader,
+        way: ReadingWay,
+        look_ahead: LookAhead,
+        *,
+        whole_layers: bool = True,
+    ) -> None:
+        """Stream the experts of ``reader``'s model, and close the reader at the end.
+
+        Args:
+            reader: Reads the model's files.
+            way: How.
+            look_ahead: Guesses the next layer's experts.
+            whole_layers: Whether there is room to read a whole layer ahead while a prompt is
+                evaluated.
+        """
+        reader.requests = way.requests
+        self.way = way
+        self.is_aborted: Callable[[], bool] = lambda: False
+        self._use = _UseCounter()
+        self._reader = reader
+        self._layout = reader.layout
+        self._look_ahead = look_ahead
+        self._whole_layers = whole_layers
+        self._trial = Trial()
+        self._queue = ReadQueue(way.threads)
+        self._values = NodeValues()
+        self._multiplication = operation("MUL_MAT_ID")
+        self._lookup = operation("GET_ROWS")
+        self._buffer_name = libraries.symbol(
+            "ggml_backend_buffer_name", ctypes.c_char_p, ctypes.c_void_p
+        )
+        self._tensors = {t.name: t for layer in self._layout.layers.values() for t in layer}
+        self._order = {layer: list(found) for layer, found in self._layout.layers.items()}
+        self._addresses: dict[str, int] = {}  # where llama.cpp has each tensor mapped
+        self._elsewhere: set[str] = set()  # tensors that are not in mapped memory, but on a GPU
+        self._sees_residency = all(
+            reader.calls.can_see_residency(path) for path in self._layout.files
+        )
+        self._groups: dict[str, ReadGroup] = {}  # what each tensor's multiplication waits for
+        self._router_inputs: dict[int, int] = {}
+        self._guessed: dict[int, set[int]] = {}  # experts by layer, of the present graph
+        self._graph_tokens = 0
+        self._graph_began = self._last_choice = 0.0
+        self._last_layer = -1
+
+    @property
+    def use(self) -> StreamingUse:
+        """Return what was read so far."""
+        return self._use.total
+
+    def close(self) -> None:
+        """End the threads and close the files."""
+        self._queue.close()
+        self._reader.close()
+
+    def allow_guesses(self, on: bool) -> None:
+        """Make guesses, or none, without finding out whether they pay."""
+        self._trial.end(on)
+
+    def wants(self, address: int) -> bool:
+        """Pause after a choice; wait for a multiplication's experts, and pause after it."""
+        if operation_of(address) == self._multiplication:
+            return self._before_multiplication(tensor_at(address))
+        name = ctypes.string_at(address + NAME_OFFSET, len(ROUTER))
+        if name == ROUTER:
+            node = tensor_at(address)
+            self._router_inputs[_layer(node.name)] = node.src[1]
+        return name.startswith(CHOICE)
+
+    def take(self, address: int) -> None:
+        """Have the chosen experts of a layer read."""
+        node = tensor_at(address)
+        if not node.name.startswith(CHOICE):
+            return
+        layer = _layer(node.name)
+        if layer not in self._order:
+            return
+        chosen = self._values.view(address)[0, 0]
+        if layer <= self._last_layer or self._last_layer < 0:
+            self._begin_graph(len(chosen))
+        self._last_layer, self._last_choice = layer, time.perf_counter()
+        experts = np.unique(chosen).tolist()
+        self._request(layer, experts)
+        if not self._values.in_ram(node):  # a GPU may copy weights before the next pause
+            for tensor in self._order[layer]:
+                self._wait_for(tensor)
+        self._read_ahead(layer, node, chosen, experts)
+
+    def _begin_graph(self, tokens: int) -> None:
+        """Take note of a new graph, which evaluates so many tokens."""
+        self._reader.check_sizes()
+        self._queue.forget_all()
+        self._guessed.clear()
+        if self._graph_tokens == 1:
+            self._trial.record(self._last_choice - self._graph_began)
+        self._graph_began = time.perf_counter()
+        self._graph_tokens = tokens
+        self._use.add(tokens=tokens)
+
+    def _request(self, layer: int, experts: Sequence[int]) -> None:
+        """Queue the reads of a layer's chosen experts, in the order of need."""
+        self._queue.forget(layer)
+        guessed = self._guessed.pop(layer, set())
+        if guessed:
+            right = len(guessed.intersection(experts))
+            self._use.add(guessed=len(guessed), guessed_right=right)
+        for tensor in self._order[layer]:
+            if tensor.name not in self._elsewhere:
+                reads = self._missing_reads(tensor, experts)
+                self._groups[tensor.name] = self._queue.submit(reads, Urgency.NOW, layer)
+
+    def _missing_reads(self, tensor: ExpertTensor, experts: Iterable[int]) -> list[partial[None]]:
+        """Return the reads of those experts that are not in the page cache, and count them."""
+        address = self._addresses.get(tensor.name, 0)
+        reads: list[partial[None]] = []
+        needed = missing = 0
+        for expert in experts:
+            extent = tensor.extent(expert)
+            place = address + expert * tensor.expert_bytes if address else 0
+            absent = extent.nbytes
+            if place and self._sees_residency:
+                absent = self._reader.calls.missing(place, extent.nbytes)
+            if place:
+                needed += extent.nbytes
+                missing += absent
+            if absent:
+                reads.append(partial(self._reader.fetch, extent, place))
+        self._use.add(needed_bytes=needed, missing_bytes=missing)
+        return reads
+
+    def _read_ahead(
+        self, layer: int, node: GraphTensor, chosen: NDArray[Any], experts: Sequence[int]
+    ) -> None:
+        """Have experts of later layers read, those that are certain and those that are likely."""
+        if node.op == self._lookup and layer == min(self._order):
+            self._read_by_token(layer, self._values.copy(node.src[1]).ravel())
+        following = layer + 1
+        if following not in self._order or self._is_by_token(following):
+            return
+        n_experts = self._order[layer][0].n_experts
+        if len(experts) >= MOST_EXPERTS * n_experts and len(chosen) > 1:
+            if self._whole_layers:
+                self._queue_ahead(following, range(n_experts), Urgency.SOON)
+            return
+        router_input = self._router_inputs.get(layer)
+        if router_input and len(chosen) <= MAX_GUESS_TOKENS and self._trial.is_on:
+            hidden = self._values.copy(router_input)[0, 0]
+            guess = partial(self._guess, following, hidden)
+            self._queue.submit([guess], Urgency.GUESS, following)
+
+    def _is_by_token(self, layer: int) -> bool:
+        return f"blk.{layer}.ffn_gate_tid2eid.weight" in self._layout.tensors
+
+    def _read_by_token(self, layer: int, tokens: NDArray[np.int32]) -> None:
+        """Have the experts read that the layers after ``layer`` choose by token id alone."""
+        for following in self._order:
+            if following > layer and self._is_by_token(following):
+                experts = self._look_ahead.by_token(following, tokens)
+                self._queue_ahead(following, experts, Urgency.SOON)
+
+    def _guess(self, layer: int, hidden: NDArray[np.float32]) -> None:
+        """Guess the experts of a layer and queue their reads; runs in a thread of the queue."""
+        experts = self._look_ahead.guess(layer, hidden)
+        if experts and self._last_layer == layer - 1:
+            self._guessed[layer] = set(experts)
+            self._queue_ahead(layer, experts, Urgency.GUESS)
+
+    def _queue_ahead(self, layer: int, experts: Iterable[int], urgency: Urgency) -> None:
+        listed = list(experts)
+        for tensor in self._order[layer]:
+            if tensor.name not in self._elsewhere:
+                reads = [partial(self._fetch_ahead, tensor, expert) for expert in listed]
+                self._queue.submit(reads, urgency, layer)
+
+    def _fetch_ahead(self, tensor: ExpertTensor, expert: int) -> None:
+        """Read an expert before it is certain that it is needed now, where it is missing."""
+        extent = tensor.extent(expert)
+        address = self._addresses.get(tensor.name, 0)
+        place = address + expert * tensor.expert_bytes if address else 0
+        absent = extent.nbytes
+        if place and self._sees_residency:
+            absent = self._reader.calls.missing(place, extent.nbytes)
+        if absent:
+            self._reader.fetch(extent, place)
+            if place:
+                self._use.add(ahead_bytes=absent)
+
+    def _before_multiplication(self, node: GraphTensor) -> bool:
+        """Wait for the experts of a multiplication that comes next; return whether it has any."""
+        weight = tensor_at(node.src[0])
+        tensor = self._tensors.get(weight_name(weight.name))
+        if tensor is None:
+            return False
+        if tensor.name not in self._addresses and b"#" not in weight.name:
+            self._note_place(tensor, weight)
+        if tensor.name in self._elsewhere:
+            return False
+        self._wait_for(tensor)
+        return True
+
+    def _note_place(self, tensor: ExpertTensor, weight: GraphTensor) -> None:
+        """Take note of where llama.cpp has a tensor, the first time that it comes."""
+        name = self._buffer_name(weight.buffer) if weight.buffer else b""
+        if not (name or b"").endswith(MAPPED):
+            self._elsewhere.add(tensor.name)
+            return
+        self._addresses[tensor.name] = weight.data
+        self._reader.calls.advise_random(weight.data, tensor.nbytes)
+        self._order[tensor.layer] = sorted(  # those that have come keep their order
+            self._order[tensor.layer], key=lambda one: one.name not in self._addresses
+        )
+
+    def _wait_for(self, tensor: ExpertTensor) -> None:
+        group = self._groups.pop(tensor.name, None)
+        if group is None:
+            return
+        began = time.perf_counter()
+        try:
+            group.wait(self.is_aborted)
+        finally:
+            self._use.add(waited_s=time.perf_counter() - began)
+
+
+class _UseCounter:
+    """Adds up what several threads read."""
+
+    def __init__(self) -> None:
+        self.total = StreamingUse()
+        self._lock = threading.Lock()
+
+    def add(self, **more: float) -> None:
+        """Add to fields of the total, by name."""
+        with self._lock:
+            sums = {name: getattr(self.total, name) + value for name, value in more.items()}
+            self.total = replace(self.total, **sums)
+
+
+def _layer(name: bytes) -> int:
+    """Return the layer that the name of a node ends with."""
+    return int(name.rsplit(b"-", 1)[1])

@@ -1,0 +1,95 @@
+"""Whether a plan reads experts ahead, and how many of them it finds in memory.
+
+Experts are read ahead where the weights are larger than the memory, unless the user decided
+otherwise. How it is done is for :mod:`dslocal.engine.streaming`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from dslocal.errors import UsageError
+from dslocal.gguf.header import GgufHeader
+from dslocal.gguf.tensor_names import tensor_class
+from dslocal.plan.machine.machine import Machine
+from dslocal.plan.memory.placement import placed_tensors
+
+from .load_config import LoadConfig
+
+ROUTED = "routed experts"
+SYSTEMS = ("linux", "macos")  # that can be asked to read pieces of a file ahead
+OPTION = "--stream-experts on"
+
+
+def with_streaming(
+    header: GgufHeader, machine: Machine, config: LoadConfig, wanted: bool | None, *, from_ssd: bool
+) -> LoadConfig:
+    """Return ``config``, with experts read ahead where that is wanted.
+
+    Args:
+        header: the model's header.
+        machine: where it runs.
+        config: how it is loaded.
+        wanted: what the user decided; None for nothing.
+        from_ssd: whether the weights are larger than the memory.
+
+    Raises:
+        UsageError: it is wanted, and cannot be done.
+    """
+    if wanted is False or (wanted is None and not from_ssd):
+        return config
+    obstacle = _obstacle(header, machine, config)
+    if obstacle is None:
+        return replace(config, stream_experts=True, load_mode="mmap", repack=False)
+    if wanted:
+        raise obstacle
+    return config
+
+
+def uniform_hit_rate(cached: float, experts: float) -> float:
+    """Return the share of chosen experts that are in memory when all are equally likely.
+
+    Args:
+        cached: the bytes that there is room for.
+        experts: the bytes of all.
+    """
+    return max(0.0, min(1.0, cached / experts)) if experts else 1.0
+
+
+def skewed_hit_rate(cached: float, experts: float, n_experts: int) -> float:
+    """Return that share when the n-th most frequent expert of a layer is chosen 1/n as often.
+
+    The page cache holds the most frequent ones then. Trained routers are between this and uniform.
+    """
+    held = uniform_hit_rate(cached, experts) * n_experts
+    whole = int(held)
+    mass = sum(1 / n for n in range(1, whole + 1))
+    if whole < n_experts:
+        mass += (held - whole) / (whole + 1)
+    total = sum(1 / n for n in range(1, n_experts + 1))
+    return mass / total if total else 1.0
+
+
+def _obstacle(header: GgufHeader, machine: Machine, config: LoadConfig) -> UsageError | None:
+    """Return why experts cannot be read ahead, or None if they can."""
+    placed = [
+        on_gpu
+        for tensor, on_gpu in placed_tensors(header, config)
+        if tensor_class(tensor.name) == ROUTED
+    ]
+    if not placed:
+        return UsageError(f"{OPTION}: this model has no routed experts", hint="auto leaves it off")
+    if machine.os not in SYSTEMS:
+        return UsageError(
+            f"{OPTION}: experts are read ahead on Linux and macOS alone", hint="auto leaves it off"
+        )
+    if all(placed):
+        return UsageError(
+            f"{OPTION}: all experts are on the GPU", hint="--cpu-moe all keeps them in RAM"
+        )
+    if config.n_gpu_layers and config.load_mode != "mmap":
+        return UsageError(
+            f"{OPTION}: a model that is partly on this GPU is read into memory whole",
+            hint="--n-gpu-layers 0 leaves it in its file",
+        )
+    return None

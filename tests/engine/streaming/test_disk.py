@@ -1,0 +1,144 @@
+"""Proves how pieces are read: which system calls, in which way, and what is remembered of a disk.
+
+What is said of macOS is proved on recorded calls; it has not been run on a Mac.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.engine.expert_models import write_moe
+from support.engine.streaming import ColdCalls
+
+from dslocal import home
+from dslocal.engine.streaming import disk
+from dslocal.engine.streaming.disk import DiskReader, ReadingWay, best_way
+from dslocal.engine.streaming.expert_layout import ExpertLayout, Extent, read_layout
+from dslocal.engine.streaming.resident import MappedFiles
+from dslocal.engine.streaming.system_calls import LinuxCalls, MacCalls, SystemCalls, calls_for
+from dslocal.errors import EngineError
+
+
+@pytest.fixture(scope="module")
+def layout(tmp_path_factory: pytest.TempPathFactory) -> ExpertLayout:
+    return read_layout(write_moe(tmp_path_factory.mktemp("moe"), "deepseek-v3"))
+
+
+@pytest.fixture(autouse=True)
+def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DSLOCAL_HOME", str(tmp_path / "home"))
+
+
+@pytest.mark.parametrize(
+    ("platform", "kind"),
+    [("linux", LinuxCalls), ("darwin", MacCalls), ("win32", None), ("freebsd14", None)],
+)
+def test_each_system_has_its_calls(platform: str, kind: type[SystemCalls] | None) -> None:
+    found = calls_for(platform)
+    assert found is None if kind is None else type(found) is kind
+
+
+def test_macos_is_asked_by_fcntl_and_then_read(layout: ExpertLayout) -> None:
+    """Proves the recorded calls those of Apple's fcntl(2): F_RDADVISE with offset and count."""
+    recorded: list[tuple[int, Any]] = []
+    calls = MacCalls(lambda fd, command, argument: recorded.append((command, argument)))
+    with DiskReader(layout, calls) as reader:
+        reader.fetch(Extent(0, 4096, 1_000_000))
+    assert len(recorded) == 1
+    command, advisory = recorded[0]
+    assert command == 44
+    assert struct.unpack("=qi", advisory[:12]) == (4096, 1_000_000)
+    assert len(advisory) == 16  # as sizeof(struct radvisory) on 64 bits
+
+
+def test_a_request_is_cut_into_what_the_device_takes(
+    layout: ExpertLayout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves that pieces cover what was asked for: the kernel drops what is longer, silently."""
+    asked: list[tuple[int, int]] = []
+    monkeypatch.setattr(
+        "os.posix_fadvise", lambda fd, start, nbytes, advice: asked.append((start, nbytes))
+    )
+    monkeypatch.setattr("dslocal.engine.streaming.system_calls._piece_bytes", lambda device: 1000)
+    with DiskReader(layout, LinuxCalls()) as reader:
+        asked.clear()
+        reader.calls.request(reader._fds[0], 500, 2500)
+    assert asked == [(500, 1000), (1500, 1000), (2500, 500)]
+
+
+@pytest.mark.parametrize("requests", [True, False])
+def test_either_way_brings_the_bytes_into_memory(layout: ExpertLayout, requests: bool) -> None:
+    calls = LinuxCalls()
+    with DiskReader(layout, calls) as reader:
+        mapped = MappedFiles(reader)
+        reader.requests = requests
+        tensor = layout.layers[1][0]
+        for expert in range(tensor.n_experts):
+            extent = tensor.extent(expert)
+            reader.fetch(extent, mapped.addresses[0] + extent.start)
+        assert calls.missing(mapped.addresses[0] + tensor.start, tensor.nbytes) == 0
+
+
+def test_a_file_shorter_than_its_header_says_is_refused(tmp_path: Path) -> None:
+    layout = read_layout(write_moe(tmp_path, "deepseek-v3"))
+    path = layout.files[0]
+    with path.open("r+b") as file:
+        file.truncate(layout.sizes[0] - 1)
+    with pytest.raises(EngineError, match=rf"{path.name}: cannot be read: it was cut off"):
+        DiskReader(layout, LinuxCalls())
+
+
+def test_the_fastest_way_is_remembered(
+    layout: ExpertLayout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves that it is measured once, and that more threads must be clearly faster."""
+    rates = {(True, 4): 90e6, (True, 8): 100e6, (True, 16): 103e6, (False, 32): 104e6}
+    measured: list[tuple[bool, int]] = []
+
+    def measure(reader: DiskReader, pieces: Any, *, requests: bool, threads: int) -> float:
+        measured.append((requests, threads))
+        return rates.get((requests, threads), 50e6)
+
+    monkeypatch.setattr(disk, "_measure", measure)
+    with DiskReader(layout, ColdCalls()) as reader:
+        mapped = MappedFiles(reader)
+        assert best_way(reader, mapped.addresses) == ReadingWay(True, 8, 100e6)
+        assert len(measured) == 8
+        assert best_way(reader, mapped.addresses) == ReadingWay(True, 8, 100e6)
+        assert len(measured) == 8
+
+
+def test_too_few_bytes_to_measure_are_not_remembered(layout: ExpertLayout) -> None:
+    with DiskReader(layout, ColdCalls()) as reader:
+        assert best_way(reader, MappedFiles(reader).addresses) == ReadingWay()
+    assert home.read_state(disk.STATE) == {}
+
+
+DAMAGED = {
+    "not an object": 7,
+    "no rate": {"requests": True, "threads": 8},
+    "odd threads": {"requests": True, "threads": 7, "rate": 1e9},
+    "words": {"requests": "yes", "threads": 8, "rate": 1e9},
+    "no speed": {"requests": True, "threads": 8, "rate": 0},
+    "beyond any disk": {"requests": True, "threads": 8, "rate": 1e20},
+    "not a number": {"requests": True, "threads": 8, "rate": "fast"},
+}
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_what_is_damaged_is_not_believed(
+    layout: ExpertLayout, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(disk, "_measure", lambda *_, **__: 100e6)
+    with DiskReader(layout, ColdCalls()) as reader:
+        addresses = MappedFiles(reader).addresses
+        found = best_way(reader, addresses)
+        key = next(iter(home.read_state(disk.STATE)))
+        file = home.state_dir() / f"{disk.STATE}.json"
+        file.write_text(json.dumps({key: DAMAGED[name]}))
+        assert best_way(reader, addresses) == found
+        assert json.loads(file.read_text())[key]["rate"] == 100e6
