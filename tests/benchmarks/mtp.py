@@ -1,14 +1,17 @@
 """What drafting with the MTP layer gains, beside llama-server on the same files: nano with a big
 model's memory traffic, and bare nano.
 
-    python tests/benchmarks/mtp.py [--questions 50] [--python PYTHON] [--ballast FOLDER] [--server
-    LLAMA-SERVER] [--temperature T] [--gpu]
+    python tests/benchmarks/mtp.py [--questions 50] [--tokens 600] [--python PYTHON] [--ballast
+    FOLDER] [--server LLAMA-SERVER] [--temperature T] [--gpu] [--fixed]
 
 The model is made here (tests/make_nano/ballast.py, which needs torch: PYTHON is an interpreter that
 has it, FOLDER a checkpoint that was made before), as Q8_0 and as Q4_K_M. Every question is asked in
 all ways one after the other, so that other work on the machine slows all of them alike;
-llama-server is asked at temperature 0 alone. Figures are tokens a second over all questions, and
-the median of the questions' ratios. Greedy texts must be identical.
+llama-server is asked at temperature 0 alone, with 1, 2 and 3 drafts. ``--fixed`` measures our own
+fixed numbers of drafts, too. Figures are tokens a second over all questions, and the median of the
+questions' ratios. Below each table stand the gain of ``auto`` as a share of llama-server's best
+gain, and what a round of ours consists of: its drafts, and how often the graphs of both contexts
+were kept from one evaluation to the next. Greedy texts must be identical.
 """
 
 from __future__ import annotations
@@ -36,16 +39,20 @@ from support.engine.speculation import prompt_ids
 import dslocal.convert as converter
 from dslocal import catalog
 from dslocal.engine import Generation, LlamaContext, LlamaModel, Sampler
+from dslocal.engine.speculation.draft_length import DraftLength
+from dslocal.engine.speculation.mtp_draft import MtpDrafter
 from dslocal.engine.speculation.speculation import DraftMode, Speculation, enable_speculation
+from dslocal.gguf import libraries
 from dslocal.plan.load_config import LoadConfig
 
 SEED = 20251122
-MAX_TOKENS = 600
 TOP_P = 0.95
 ON_CPU = LoadConfig(2048, n_outputs=4, mtp=True, repack=True)
 ON_GPU = replace(ON_CPU, repack=False, n_gpu_layers=1000)
 MIN_GAIN = {"Q8_0": 2.0, "Q4_K_M": 1.1}
 BOTH: tuple[DraftMode, ...] = ("off", "auto")
+SERVER_DRAFTS = (1, 2, 3)
+MIN_SHARE = 0.98  # of the best gain of llama-server
 MOST_LOST = 0.05  # of a run on bare nano
 Ask = Callable[[Sequence[int], float, int], "Said"]
 
@@ -67,6 +74,7 @@ class Way:
 
     name: str
     ask: Ask
+    speculation: Speculation | None = None
     said: list[Said] = field(default_factory=list)
 
     @property
@@ -75,15 +83,23 @@ class Way:
 
 
 def ours(
-    model: LlamaModel, load_config: LoadConfig, mode: DraftMode, *, whole: bool = False
+    model: LlamaModel,
+    load_config: LoadConfig,
+    mode: DraftMode,
+    max_tokens: int,
+    *,
+    whole: bool = False,
+    drafts: int | None = None,
 ) -> tuple[Ask, Speculation | None]:
-    """A context of its own; ``whole`` counts the prefill as well."""
+    """A context of its own; ``whole`` counts the prefill as well, ``drafts`` fixes their number."""
     context = LlamaContext(model, load_config)
     speculation = enable_speculation(context, mode)
+    if drafts and speculation:
+        speculation.draft_length = DraftLength([drafts], optional=False)
 
     def ask(prompt: Sequence[int], temperature: float, seed: int) -> Said:
         generation = Generation(
-            context, prompt, Sampler(temperature, TOP_P, seed), max_tokens=MAX_TOKENS
+            context, prompt, Sampler(temperature, TOP_P, seed), max_tokens=max_tokens
         )
         context.clear()
         ids = list(generation)
@@ -95,7 +111,7 @@ def ours(
 
 
 @contextlib.contextmanager
-def server(binary: Path, file: Path, *options: str) -> Iterator[Ask]:
+def server(binary: Path, file: Path, max_tokens: int, *options: str) -> Iterator[Ask]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -114,7 +130,9 @@ def server(binary: Path, file: Path, *options: str) -> Iterator[Ask]:
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
             _wait(port, process)
-            yield lambda prompt, temperature, seed: _post(port, prompt, temperature, seed)
+            yield lambda prompt, temperature, seed: _post(
+                port, prompt, max_tokens, temperature, seed
+            )
         finally:
             process.terminate()
 
@@ -133,7 +151,7 @@ def _wait(port: int, process: subprocess.Popen[bytes]) -> None:
     raise SystemExit("llama-server did not start")
 
 
-def _post(port: int, prompt: Sequence[int], temperature: float, seed: int) -> Said:
+def _post(port: int, prompt: Sequence[int], max_tokens: int, temperature: float, seed: int) -> Said:
     sampling = {
         "temperature": temperature,
         "top_p": TOP_P,
@@ -142,7 +160,7 @@ def _post(port: int, prompt: Sequence[int], temperature: float, seed: int) -> Sa
         "seed": seed,
         "samplers": ["temperature", "top_p"],
     }
-    body = {"prompt": list(prompt), "n_predict": MAX_TOKENS, "cache_prompt": False, **sampling}
+    body = {"prompt": list(prompt), "n_predict": max_tokens, "cache_prompt": False, **sampling}
     request = urllib.request.Request(
         f"http://127.0.0.1:{port}/completion",
         json.dumps(body).encode(),
@@ -206,7 +224,7 @@ def ballast(args: argparse.Namespace, folder: Path, quant: str) -> Path:
         command = [
             args.python,
             "-m",
-            "nano.ballast",
+            "make_nano.ballast",
             str(catalog.load_registry()["nano"].folder),
             str(source),
         ]
@@ -232,39 +250,78 @@ def measure_ballast(
     with contextlib.ExitStack() as stack:
         model = stack.enter_context(LlamaModel(file, load_config))
         asked = [(prompt_ids(model, text), expected) for text, expected in drawn]
-        asks: dict[str, Ask] = {
-            f"dslocal, --mtp {mode}": ours(model, load_config, mode)[0] for mode in BOTH
-        }
+        ways = [
+            Way(f"dslocal, --mtp {mode}", *ours(model, load_config, mode, args.tokens))
+            for mode in BOTH
+        ]
+        if args.fixed:
+            ways += [
+                Way(
+                    f"dslocal, {drafts} drafts",
+                    *ours(model, load_config, "on", args.tokens, drafts=drafts),
+                )
+                for drafts in SERVER_DRAFTS
+            ]
         if args.server:
             place = ("-ngl", str(load_config.n_gpu_layers))
-            asks["llama-server, plain"] = stack.enter_context(server(args.server, file, *place))
-            for most in (1, 3):
+            plain = stack.enter_context(server(args.server, file, args.tokens, *place))
+            ways.append(Way("llama-server, plain", plain))
+            for most in SERVER_DRAFTS:
                 options = (*place, "--spec-type", "draft-mtp", "--spec-draft-n-max", str(most))
-                asks[f"llama-server, draft-mtp {most}"] = stack.enter_context(
-                    server(args.server, file, *options)
-                )
+                ask = stack.enter_context(server(args.server, file, args.tokens, *options))
+                ways.append(Way(f"llama-server, draft-mtp {most}", ask))
         for temperature in args.temperature or (0.0, 0.6):
-            ways = [
-                Way(name, ask)
-                for name, ask in asks.items()
-                if temperature == 0 or name.startswith("dslocal")
+            asked_ways = [
+                Way(way.name, way.ask, way.speculation)
+                for way in ways
+                if temperature == 0 or way.name.startswith("dslocal")
             ]
-            play(ways, asked, temperature)
+            play(asked_ways, asked, temperature)
+            size = f"{file.stat().st_size / 1e6:,.0f} MB"
             report(
-                ways,
+                asked_ways,
                 asked,
-                (
-                    f"nano with ballast, {quant} ({file.stat().st_size / 1e6:,.0f} MB), temperature"
-                    f" {temperature:g}"
-                ),
+                f"nano with ballast, {quant} ({size}), temperature {temperature:g}",
             )
             if temperature == 0:
-                gain = ways[1].rate / ways[0].rate
-                same = [said.text for said in ways[0].said] == [said.text for said in ways[1].said]
-                print(
-                    f"\ngain {gain:.2f}, wanted {MIN_GAIN[quant]}:"
-                    f" {'yes' if gain >= MIN_GAIN[quant] else 'NO'}; same texts: {same}"
-                )
+                judge(asked_ways, quant)
+
+
+def judge(ways: Sequence[Way], quant: str) -> None:
+    """Say whether ``auto`` gains what is wanted, and as much as llama-server."""
+    plain, auto = ways[:2]
+    gain = auto.rate / plain.rate
+    same = [said.text for said in plain.said] == [said.text for said in auto.said]
+    print(
+        f"\ngain {gain:.2f}, wanted {MIN_GAIN[quant]}: {'yes' if gain >= MIN_GAIN[quant] else 'NO'}"
+        f"; same texts: {same}"
+    )
+    theirs = [way for way in ways if way.name.startswith("llama-server")]
+    if theirs:
+        best = max(way.rate / theirs[0].rate for way in theirs[1:])
+        print(
+            f"{gain / best:.3f} of llama-server's best gain {best:.2f}, wanted {MIN_SHARE}: "
+            f"{'yes' if gain >= MIN_SHARE * best else 'NO'}"
+        )
+    for way in ways:
+        if way.speculation and way.said:
+            print(f"{way.name}: {_round(way)}")
+
+
+def _round(way: Way) -> str:
+    """What one cycle of ours consists of."""
+    speculation = way.speculation
+    drafter = speculation.drafter if speculation else None
+    if speculation is None or not isinstance(drafter, MtpDrafter):
+        return ""
+    cycles = sum(said.tokens - said.accepted for said in way.said)
+    drafted = sum(said.drafted for said in way.said)
+    reused = libraries.require().llama_perf_context
+    parts = [f"{drafted / cycles:.2f} drafts", f"best length {speculation.draft_length.best}"]
+    for name, handle in (("target", speculation.context.handle), ("layer", drafter.handle)):
+        if handle:
+            parts.append(f"{reused(handle).n_reused / cycles:.2f} graphs of the {name} reused")
+    return f"{cycles} cycles, each with " + ", ".join(parts)
 
 
 def measure_bare(args: argparse.Namespace, load_config: LoadConfig, file: Path) -> None:
@@ -277,7 +334,9 @@ def measure_bare(args: argparse.Namespace, load_config: LoadConfig, file: Path) 
         asked = [(prompt_ids(model, text), expected) for text, expected in drawn]
         modes: tuple[DraftMode, ...] = ("off", "off", "auto", "on")
         ways = [
-            Way(f"dslocal, --mtp {mode}", ours(model, load_config, mode, whole=True)[0])
+            Way(
+                f"dslocal, --mtp {mode}", ours(model, load_config, mode, args.tokens, whole=True)[0]
+            )
             for mode in modes
         ]
         ways[1].name += " again"
@@ -293,6 +352,8 @@ def measure_bare(args: argparse.Namespace, load_config: LoadConfig, file: Path) 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--questions", type=int, default=50)
+    parser.add_argument("--tokens", type=int, default=600, help="of an answer, at most")
+    parser.add_argument("--fixed", action="store_true", help="our own 1, 2 and 3 drafts, too")
     parser.add_argument("--python", default=sys.executable)
     parser.add_argument("--ballast", type=Path)
     parser.add_argument("--server", type=Path)
