@@ -161,10 +161,13 @@ def test_it_drafts_what_the_markov_head_knows(counting_model: Loaded) -> None:
 
 
 def test_drafts_that_are_likely_wrong_are_left_out(counting_model: Loaded) -> None:
-    """Proves that the confidence decides, be the drafts as right as before."""
+    """Proves that all but the first are, be they as right as before."""
     with drafting(counting_model) as context, pytest.MonkeyPatch.context() as patch:
         patch.setattr("dslocal.engine.speculation.dspark_draft.MIN_CONFIDENCE", 0.6)
-        assert generate(context, prompt(1, 50), max_tokens=50).drafted == 0
+        found = generate(context, prompt(1, 50), max_tokens=50)
+    cycles = len(found.ids) - found.accepted
+    assert found.accepted > 10
+    assert cycles - 2 <= found.drafted <= cycles
 
 
 def test_turns_are_taken_back_and_told_again(loaded: Loaded) -> None:

@@ -100,8 +100,9 @@ class DraftLength:
             right: How many of those, from the first on, were right.
             seconds: What the cycle took.
         """
-        self._costs[proposed].append(seconds)
-        for position in range(min(right + 1, proposed)):
+        self._costs[wanted if proposed else 0].append(seconds)
+        # a draft that the drafter was not sure enough of to propose counts as a wrong one
+        for position in range(min(right + 1, wanted) if proposed else 0):
             is_right = 1.0 if position < right else 0.0
             self._right[position] = self._right[position] * DECAY + is_right
             self._reached[position] = self._reached[position] * DECAY + 1
@@ -145,6 +146,8 @@ class DraftLength:
 
     def _has_changed(self) -> bool:
         """Return whether the best length brings or takes something else than when it was judged."""
+        if not self._judged_cost or not self._costs[self.best]:
+            return False
         tokens = self._expected_tokens(self.best) / self._judged_tokens
         cost = self._cost(self.best) / self._judged_cost
         if abs(tokens - 1) <= CHANGED_TOKENS and abs(cost - 1) <= CHANGED_COST:
@@ -196,4 +199,4 @@ class DraftLength:
         )
         self._tokens_to_trial = self._interval
         self._judged_tokens = self._expected_tokens(self.best)
-        self._judged_cost = self._cost(self.best)
+        self._judged_cost = self._cost(self.best) if self._costs[self.best] else 0.0

@@ -25,9 +25,9 @@ from dslocal.plan.memory.dspark import MAX_ROWS, NOISE_TOKEN, block_size, has_co
 from .draft_context import DraftBatch, DraftContext, DraftLimits, Rows, floats_at
 from .hidden_states import LayerInputs, mtp_calls
 
-# A draft that the model gives a lower chance than this is left out, with all after it. To verify
+# A draft that the model gives a lower chance than this is left out, with all after it. Verifying
 # one more token costs a mixture of experts, which has to read other experts for it, about a third
-# of what the token is worth.
+# of what the token is worth; estimated, for want of a machine that runs the published weights.
 MIN_CONFIDENCE = 0.3
 
 
@@ -178,14 +178,17 @@ class DsparkDrafter:
         self._pending = self._nothing()
 
     def _confident(self, context: DraftContext, count: int) -> int:
-        """Return how many of the first ``count`` drafts are likely enough to be right."""
+        """Return how many of the first ``count`` drafts are likely enough to be right.
+
+        The first one always is: its cost is mostly that of the block, which is spent by then.
+        """
         if not self._has_confidence:
             return count
         pointer = self._calls.llama_get_embeddings_nextn(context.handle)
         # a row repeats one number
         confidences = floats_at(pointer, count * self._own_width)[:: self._own_width]
-        unlikely = np.flatnonzero(confidences < MIN_CONFIDENCE)
-        return int(unlikely[0]) if len(unlikely) else count
+        unlikely = np.flatnonzero(confidences[1:] < MIN_CONFIDENCE)
+        return 1 + int(unlikely[0]) if len(unlikely) else count
 
     def _nothing(self) -> Rows:
         """Return no states: float32 ``[0, layers * width]``."""
