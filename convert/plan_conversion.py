@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import platform
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -29,7 +29,8 @@ from .output.metadata import (
 )
 from .recipes.by_name import recipe_named
 from .recipes.imatrix import Imatrix
-from .recipes.named import Recipe, needs_imatrix
+from .recipes.imatrix_coverage import covered_types, unmeasured_notice
+from .recipes.named import Recipe
 from .recipes.size_target import SizedRecipe
 from .sampled_errors import SampledErrors
 
@@ -193,9 +194,10 @@ class _OutputPlanner:
                 "each type is estimated by the tensor's class instead of measured"
             )
         longest = (*metadata, *arithmetic_metadata(max(X86_64, platform.machine(), key=len)))
-        types = recipe.assign(tensors, traits, header_size(architecture.arch, longest, tensors))
+        assigned = recipe.assign(tensors, traits, header_size(architecture.arch, longest, tensors))
+        types = covered_types(recipe, tensors, assigned, traits, self._imatrix)
+        self.notices += filter(None, [unmeasured_notice(recipe, assigned, types)])
         metadata = (*metadata, *arithmetic_metadata(arithmetic_of(types.values())))
-        check_imatrix(recipe, tensors, types, self._imatrix)
         if architecture.converter_order and not recipe.quantizes:
             tensors = in_converter_order(checkpoint, architecture.converter_order, tensors)
         files = lay_out(tensors, types, self._split)
@@ -215,40 +217,3 @@ def measured_recipe(
     if isinstance(recipe, SizedRecipe) and checkpoint.source.is_local:
         return replace(recipe, errors=SampledErrors(checkpoint, tensors, imatrix))
     return recipe
-
-
-def check_imatrix(
-    recipe: Recipe,
-    tensors: Iterable[MappedTensor],
-    types: Mapping[str, GgmlType],
-    imatrix: Imatrix | None,
-) -> None:
-    """Check that every tensor that needs importance has it, and as much as it has columns.
-
-    Raises:
-        UsageError: One does not; it is named.
-    """
-    for tensor in tensors:
-        kind = types[tensor.name]
-        entry = imatrix.entries.get(tensor.name) if imatrix else None
-        if entry is None:
-            if needs_imatrix(tensor.name, kind, recipe.name):
-                why = "which the importance matrix does not know"
-                if imatrix is None:
-                    why = "so it needs an importance matrix"
-                raise UsageError(
-                    f"{recipe.name}: {tensor.name} becomes {kind.name}, {why}",
-                    hint="--imatrix FILE, which dslocal imatrix makes, or a larger recipe",
-                )
-        elif imatrix and kind.block > 1:
-            _check_entry(imatrix, tensor, len(entry))
-
-
-def _check_entry(imatrix: Imatrix, tensor: MappedTensor, have: int) -> None:
-    """Check that an entry of ``have`` values is that of a tensor. Raises UsageError."""
-    needed = tensor.columns * tensor.slices
-    if have != needed and tensor.name != "token_embd.weight":
-        raise UsageError(
-            f"{imatrix.file}: {tensor.name}: has {have:,} values, {needed:,} are needed",
-            hint="it was made for another model",
-        )

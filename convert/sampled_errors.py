@@ -23,6 +23,7 @@ from .checkpoint.checkpoint import Checkpoint
 from .kernels import Floats, init_quantization
 from .quantize import encode_rows
 from .recipes.imatrix import Imatrix
+from .recipes.named import IMATRIX_TYPES
 from .recipes.quantization_errors import ErrorsByType, estimated_errors
 from .recipes.tensor_classes import class_of, norm_before
 from .work_units import WorkUnit
@@ -127,6 +128,8 @@ def _quantized(kind: GgmlType, rows: Floats, importance: Floats | None) -> Float
     from gguf import GGMLQuantizationType
     from gguf.quants import dequantize
 
+    if importance is None and kind in IMATRIX_TYPES:  # for which ggml would abort the process
+        importance = np.ones(rows.shape[1], np.float32)
     blocks = encode_rows(kind, rows, importance)
     values: Floats = dequantize(blocks, GGMLQuantizationType(int(kind)))
     return values.reshape(rows.shape)

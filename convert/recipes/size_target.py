@@ -22,7 +22,7 @@ from dslocal.gguf.tensor_names import layer_of
 from dslocal.gguf.tensor_types import GgmlType as T
 
 from .deepseek4 import is_v4, pinned_type
-from .named import ModelTraits, file_type_of, fitting_type, is_quantizable
+from .named import IMATRIX_TYPES, ModelTraits, file_type_of, fitting_type, is_quantizable
 from .quantization_errors import ErrorsByType, EstimatedErrors, QuantizationErrors
 from .tensor_classes import class_of
 
@@ -138,8 +138,12 @@ def _types_from(
         floor: The least type, unless the tensor may get all: experts and the MTP layer may.
         traits: The model's.
     """
-    may_get_all = tensor.is_routed_expert or layer_of(tensor.name) >= traits.main_layers
-    allowed = types if may_get_all else types[types.index(floor) :]
+    allowed = types if tensor.is_routed_expert else types[types.index(floor) :]
+    layer = layer_of(tensor.name)
+    if layer >= traits.main_layers:
+        allowed = types
+    if not 0 <= layer < traits.main_layers:  # which no importance matrix covers
+        allowed = [t for t in allowed if t not in IMATRIX_TYPES]
     lossless = tensor.lossless
     if lossless is None:
         return allowed

@@ -20,8 +20,9 @@ from dslocal.convert.output.metadata import (
     quantization_metadata,
     tool_metadata,
 )
-from dslocal.convert.plan_conversion import check_imatrix, measured_recipe
+from dslocal.convert.plan_conversion import measured_recipe
 from dslocal.convert.recipes.imatrix import Imatrix
+from dslocal.convert.recipes.imatrix_coverage import covered_types, unmeasured_notice
 from dslocal.convert.recipes.named import ModelTraits, Recipe
 from dslocal.errors import UsageError
 from dslocal.gguf.header import main_type
@@ -66,8 +67,10 @@ def plan_requantization(
             would write a larger file for nothing.
         CheckpointError: A weight that --size measures makes no sense.
     """
-    outputs = tuple(_output(model, recipe, split or Split(), imatrix) for recipe in recipes)
     notices: list[str] = []
+    outputs = tuple(
+        _output(model, recipe, split or Split(), imatrix, notices) for recipe in recipes
+    )
     for output in outputs:
         if not allow_larger:
             _require_smaller(model, output)
@@ -83,17 +86,22 @@ def source_bits(model: GgufModel) -> float:
 
 
 def _output(
-    model: GgufModel, recipe: Recipe, split: Split, imatrix: Imatrix | None
+    model: GgufModel,
+    recipe: Recipe,
+    split: Split,
+    imatrix: Imatrix | None,
+    notices: list[str],
 ) -> PlannedOutput:
-    """Lay out one output. Raises as :func:`plan_requantization` does."""
+    """Lay out one output, and add to ``notices``. Raises as :func:`plan_requantization` does."""
     tensors = model.mapped()
     traits = _traits(model, imatrix)
     metadata = tuple(_metadata(model, recipe, imatrix))
     recipe = measured_recipe(recipe, model, tensors, imatrix)
     longest = (*metadata, *arithmetic_metadata(max(X86_64, platform.machine(), key=len)))
-    types = recipe.assign(tensors, traits, header_size(model.arch, longest, tensors))
+    assigned = recipe.assign(tensors, traits, header_size(model.arch, longest, tensors))
+    types = covered_types(recipe, tensors, assigned, traits, imatrix)
+    notices += filter(None, [unmeasured_notice(recipe, assigned, types)])
     metadata = (*metadata, *arithmetic_metadata(arithmetic_of(types.values())))
-    check_imatrix(recipe, tensors, types, imatrix)
     return PlannedOutput(
         architecture_of(model), recipe, tensors, metadata, lay_out(tensors, types, split)
     )

@@ -12,7 +12,17 @@ from support.checkpoints.imatrices import write_imatrix
 from support.checkpoints.tiny_checkpoints import write_checkpoint
 
 import dslocal.convert as converter
+from dslocal import catalog
+from dslocal.convert.recipes.imatrix_coverage import expected_imatrix
+from dslocal.convert.recipes.named import IMATRIX_TYPES
 from dslocal.errors import DslocalError, NotFoundError, UsageError
+
+NANO_LAYERS = 4  # without the MTP layer
+
+
+def open_nano() -> converter.Checkpoint:
+    folder = catalog.load_registry()["nano"].folder
+    return converter.open_checkpoint(converter.FolderSource(folder))
 
 
 def written(path: Path, entries: dict[str, np.ndarray], kind: str = "imatrix") -> Path:
@@ -120,3 +130,40 @@ def test_a_recipe_that_needs_one_says_so(tmp_path: Path, recipe: str) -> None:
     with pytest.raises(UsageError, match=f"{recipe}: blk.*importance matrix") as caught:
         converter.plan_conversion(checkpoint, [converter.recipe_named(recipe)])
     assert "--imatrix" in caught.value.hint
+
+
+@pytest.fixture(scope="module")
+def measured_nano() -> converter.Imatrix:
+    """A matrix as one is measured: of the main layers' matrices, without the MTP layer's."""
+    plan = converter.plan_conversion(open_nano(), [converter.recipe_named("F16")])
+    return expected_imatrix("matrix.gguf", "text", plan.tensors, NANO_LAYERS)
+
+
+@pytest.mark.parametrize("recipe", ["IQ2_XXS", "IQ1_M", "Q2_K_S", "IQ3_XXS"])
+def test_an_mtp_layer_that_is_not_measured_needs_no_matrix(
+    measured_nano: converter.Imatrix, recipe: str
+) -> None:
+    plan = converter.plan_conversion(
+        open_nano(), [converter.recipe_named(recipe)], imatrix=measured_nano
+    )
+    kinds = {
+        placed.kind
+        for placed in plan.layouts[0].tensors
+        if placed.tensor.name.startswith(f"blk.{NANO_LAYERS}.")
+    }
+    assert not kinds & IMATRIX_TYPES
+    assert any("MTP" in warning for warning in plan.warnings) == (recipe != "Q2_K_S")
+
+
+def test_a_size_uses_types_that_need_a_matrix_only_where_there_is_one(
+    measured_nano: converter.Imatrix, tmp_path: Path
+) -> None:
+    budget = 6_300_000
+    plan = converter.plan_conversion(
+        open_nano(), [converter.SizedRecipe("x", budget)], imatrix=measured_nano
+    )
+    small = {p.tensor.name for p in plan.layouts[0].tensors if p.kind in IMATRIX_TYPES}
+    assert small <= measured_nano.entries.keys()
+    assert small
+    converter.write_gguf(plan, [tmp_path / "o.gguf"])
+    assert (tmp_path / "o.gguf").stat().st_size <= budget
