@@ -1,17 +1,22 @@
 """What drafting with the MTP layer gains, beside llama-server on the same files: nano with a big
 model's memory traffic, and bare nano.
 
-    python tests/benchmarks/mtp.py [--questions 50] [--tokens 600] [--python PYTHON] [--ballast
-    FOLDER] [--server LLAMA-SERVER] [--temperature T] [--gpu] [--fixed]
+    python tests/benchmarks/mtp.py [--questions 50] [--tokens 600] [--layers 20] [--width 32768]
+    [--server LLAMA-SERVER] [--temperature T] [--gpu] [--fixed]
 
-The model is made here (tests/make_nano/ballast.py, which needs torch: PYTHON is an interpreter that
-has it, FOLDER a checkpoint that was made before), as Q8_0 and as Q4_K_M. Every question is asked in
+The model is made here (tests/make_nano/ballast.py; 60 layers of 131072 are 6.4 GB as Q8_0), as Q8_0
+and as Q4_K_M. Every question is asked in
 all ways one after the other, so that other work on the machine slows all of them alike;
 llama-server is asked at temperature 0 alone, with 1, 2 and 3 drafts. ``--fixed`` measures our own
 fixed numbers of drafts, too. Figures are tokens a second over all questions, and the median of the
 questions' ratios. Below each table stand the gain of ``auto`` as a share of llama-server's best
 gain, and what a round of ours consists of: its drafts, and how often the graphs of both contexts
 were kept from one evaluation to the next. Greedy texts must be identical.
+
+On a GPU, with llama.cpp's libraries and llama-server built for it, about two minutes a model:
+
+    LLAMA_CPP_LIB_PATH=LIBRARIES python tests/benchmarks/mtp.py --gpu --fixed --temperature 0
+        --questions 12 --tokens 300 --server BIN/llama-server --only Q8_0
 """
 
 from __future__ import annotations
@@ -34,6 +39,7 @@ from statistics import median
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from make_nano import questions
+from make_nano.ballast import add_ballast
 from support.engine.speculation import prompt_ids
 
 import dslocal.convert as converter
@@ -219,18 +225,9 @@ def report(
 
 def ballast(args: argparse.Namespace, folder: Path, quant: str) -> Path:
     """The GGUF of nano with ballast."""
-    source = args.ballast or folder / "ballast"
+    source = folder / "ballast"
     if not source.exists():
-        command = [
-            args.python,
-            "-m",
-            "make_nano.ballast",
-            str(catalog.load_registry()["nano"].folder),
-            str(source),
-        ]
-        subprocess.run(
-            command, cwd=Path(__file__).parents[1], check=True, stdout=subprocess.DEVNULL
-        )
+        add_ballast(catalog.load_registry()["nano"].folder, source, args.layers, args.width)
     return converted(source, folder / f"ballast-{quant}.gguf", quant)
 
 
@@ -354,8 +351,8 @@ def main() -> None:
     parser.add_argument("--questions", type=int, default=50)
     parser.add_argument("--tokens", type=int, default=600, help="of an answer, at most")
     parser.add_argument("--fixed", action="store_true", help="our own 1, 2 and 3 drafts, too")
-    parser.add_argument("--python", default=sys.executable)
-    parser.add_argument("--ballast", type=Path)
+    parser.add_argument("--layers", type=int, default=20, help="of ballast")
+    parser.add_argument("--width", type=int, default=32768, help="of ballast")
     parser.add_argument("--server", type=Path)
     parser.add_argument("--only", choices=["bare", *MIN_GAIN])
     parser.add_argument("--temperature", type=float, action="append", help="0 and 0.6 unless told")

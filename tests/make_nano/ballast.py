@@ -6,51 +6,65 @@ for every token.
 Attention output and down projection of the new layers are zero, so what comes in goes out, and
 every answer and every draft of the MTP module is nano's own; but each token reads LAYERS x 3 x
 hidden size x WIDTH more weights. For measuring speculative decoding where reading is what costs.
-Writes bf16 in one file: 570 million parameters with the defaults, 20 and 32,768.
+Writes FP8 in one file, as nano is: 570 million parameters with the defaults, 20 and 32,768. Needs
+numpy alone.
 """
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from pathlib import Path
 
-import torch
-from make_nano.export_fp8 import dequantized
-from make_nano.shards import INDEX, Tensors, read_json, read_tensors, write_json
-from safetensors.torch import save_file
-from torch import Tensor
+import numpy as np
+from support.checkpoints.stored_tensors import FP8_BLOCK, Stored, write_safetensors
 
 FILE = "model.safetensors"
+INDEX = "model.safetensors.index.json"
 V2_LITE = (26, 27)  # so many layers mean V2-Lite to llama.cpp
-SPREAD = 0.06
+SCALE = "_scale_inv"  # of a matrix, after its name
+SPREAD = 0.002  # a code of FP8 is up to 448
+NOT_A_NUMBER = 0x7F  # of FP8's codes, either sign
+
+Tensors = dict[str, Stored]
 
 
 def add_ballast(source: Path, folder: Path, layers: int = 20, width: int = 32768) -> int:
     """Writes the checkpoint and returns its number of parameters."""
-    config = read_json(source / "config.json")
-    config.pop("quantization_config", None)
+    config = json.loads((source / "config.json").read_text(encoding="utf-8"))
     hidden: int = config["hidden_size"]
     config["num_hidden_layers"] += layers
     config["first_k_dense_replace"] += layers
     config["intermediate_size"] = width
     if config["num_hidden_layers"] in V2_LITE:
         raise SystemExit("26 and 27 layers mean V2-Lite to llama.cpp: take another number")
-    tensors = dequantized(read_tensors(source))
+    tensors = _read(source)
     loaded = _moved(tensors, layers, width) | _in_front(tensors, layers, hidden, width)
     folder.mkdir(parents=True, exist_ok=True)
-    save_file(
-        {name: tensor.contiguous() for name, tensor in loaded.items()},
-        folder / FILE,
-        {"format": "pt"},
-    )
-    write_json(
-        folder / INDEX, {"metadata": {}, "weight_map": dict.fromkeys(loaded, FILE)}, indent=None
-    )
-    write_json(folder / "config.json", config, indent=1)
+    write_safetensors(folder / FILE, loaded)
+    index = {"metadata": {}, "weight_map": dict.fromkeys(loaded, FILE)}
+    (folder / INDEX).write_text(json.dumps(index), encoding="utf-8")
+    (folder / "config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
     for name in ("tokenizer.json", "tokenizer_config.json", "generation_config.json"):
         shutil.copy(source / name, folder)
-    return sum(tensor.numel() for tensor in loaded.values())
+    return sum(
+        int(np.prod(tensor.shape)) for name, tensor in loaded.items() if not name.endswith(SCALE)
+    )
+
+
+def _read(folder: Path) -> Tensors:
+    """All tensors of a checkpoint, as they are stored."""
+    found: Tensors = {}
+    for shard in sorted(folder.glob("*.safetensors")):
+        data = shard.read_bytes()
+        start = 8 + int.from_bytes(data[:8], "little")
+        for name, entry in json.loads(data[8:start]).items():
+            if name != "__metadata__":
+                begin, end = entry["data_offsets"]
+                shape = tuple(entry["shape"])
+                found[name] = Stored(entry["dtype"], shape, data[start + begin : start + end])
+    return found
 
 
 def _moved(tensors: Tensors, layers: int, width: int) -> Tensors:
@@ -70,31 +84,39 @@ def _moved(tensors: Tensors, layers: int, width: int) -> Tensors:
     return found
 
 
-def _widened(part: str, weight: Tensor, width: int) -> Tensor:
+def _widened(part: str, weight: Stored, width: int) -> Stored:
     rows, columns = weight.shape
-    wide = torch.zeros(
-        (rows, width) if "down_proj" in part else (width, columns), dtype=weight.dtype
-    )
-    wide[:rows, :columns] = weight
-    return wide
+    kind = "<f4" if part.endswith(SCALE) else "u1"
+    wide_side = width // FP8_BLOCK if part.endswith(SCALE) else width
+    shape = (rows, wide_side) if "down_proj" in part else (wide_side, columns)
+    wide = np.zeros(shape, kind)
+    wide[:rows, :columns] = np.frombuffer(weight.data, kind).reshape(rows, columns)
+    return Stored(weight.dtype, shape, wide.tobytes())
 
 
 def _in_front(tensors: Tensors, layers: int, hidden: int, width: int) -> Tensors:
-    random = torch.Generator().manual_seed(0)
     found: Tensors = {}
     for number in range(layers):
         new = f"model.layers.{number}."
         for name, tensor in tensors.items():
             if name.startswith("model.layers.0.") and ".mlp." not in name:
-                found[new + name.split(".", 3)[3]] = (
-                    torch.zeros_like(tensor) if "o_proj" in name else tensor.clone()
-                )
+                is_zero = name.endswith("o_proj.weight")
+                data = bytes(len(tensor.data)) if is_zero else tensor.data
+                found[new + name.split(".", 3)[3]] = Stored(tensor.dtype, tensor.shape, data)
+        random = np.random.Generator(np.random.PCG64(number))
         for part in ("gate_proj", "up_proj"):
-            found[f"{new}mlp.{part}.weight"] = (
-                torch.randn(width, hidden, generator=random) * SPREAD
-            ).bfloat16()
-        found[f"{new}mlp.down_proj.weight"] = torch.zeros(hidden, width).bfloat16()
+            codes = random.integers(0, 256, (width, hidden), np.uint8)
+            codes[(codes & NOT_A_NUMBER) == NOT_A_NUMBER] = 0
+            found |= _matrix(f"{new}mlp.{part}.weight", codes.shape, codes.tobytes())
+        found |= _matrix(f"{new}mlp.down_proj.weight", (hidden, width), bytes(hidden * width))
     return found
+
+
+def _matrix(name: str, shape: tuple[int, ...], codes: bytes) -> Tensors:
+    """A matrix of FP8 codes, and the scales of its blocks."""
+    blocks = tuple(-(-side // FP8_BLOCK) for side in shape)
+    scales = np.full(blocks, SPREAD, "<f4").tobytes()
+    return {name: Stored("F8_E4M3", shape, codes), name + SCALE: Stored("F32", blocks, scales)}
 
 
 if __name__ == "__main__":
