@@ -108,8 +108,21 @@ def this_machine() -> tuple[Machine, Rates]:
     return machine, rates_for(machine, calibrate.remembered_rates(machine))
 
 
-def with_ssd_of(file: Path, machine: Machine, rates: Rates) -> Rates:
-    """Return ``rates`` with what the disk gives that ``file`` is on, measured on the file."""
+def with_ssd_of(
+    file: Path, machine: Machine, rates: Rates, *, stream_experts: bool = False
+) -> Rates:
+    """Return ``rates`` with what the disk gives that ``file`` is on, measured on the file.
+
+    Args:
+        file: a model's file, or its first.
+        machine: this machine.
+        rates: its rates.
+        stream_experts: whether many experts are read at a time, not page by page.
+    """
+    if stream_experts:
+        from dslocal.engine.streaming.opening import disk_rate
+
+        return replace(rates, ssd=disk_rate(file) or rates.ssd)
     from dslocal.engine import calibrate
 
     return replace(rates, ssd=calibrate.measure_ssd_rate(file, machine.cores) or rates.ssd)

@@ -189,7 +189,8 @@ def assess_named(
         checked = loader.verify_plan(file, wanted.header, found.plan, machine, chosen)
         found = assess(wanted, machine, rates, chosen, checked)
     if found.plan.verdict == "ssd" and found.model.file:
-        rates = with_ssd_of(found.model.file, machine, rates)
+        streams = found.plan.load_config.stream_experts
+        rates = with_ssd_of(found.model.file, machine, rates, stream_experts=streams)
         found = assess(found.model, machine, rates, chosen, found.plan)
     return Assessed(found, machine, rates, published)
 

@@ -91,6 +91,8 @@ def alternatives(
 ) -> list[tuple[str, Assessment]]:
     """Return what would be with more RAM and with a q8_0 KV cache, where that changes anything.
 
+    Where weights come from the SSD, also with one that is twice as fast.
+
     Returns:
         What is different, in words, and the assessment.
     """
@@ -101,7 +103,13 @@ def alternatives(
     if is_f16 and overrides.kv_type is None and not refusal_reason(found.model.header, q8_0):
         with_q8_0 = replace(overrides, kv_type=GgmlType.Q8_0)
         others.append(("a q8_0 KV cache", assess(found.model, machine, rates, with_q8_0)))
-    return [(what, other) for what, other in others if _gist(other) != _gist(found)]
+    others = [(what, other) for what, other in others if _gist(other) != _gist(found)]
+    if found.plan.verdict == "ssd":
+        faster = assess(
+            found.model, machine, replace(rates, ssd=2 * rates.ssd), overrides, found.plan
+        )
+        others.insert(0, ("an SSD twice as fast", faster))
+    return others
 
 
 def _gist(found: Assessment) -> tuple[Any, ...]:

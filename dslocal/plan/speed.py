@@ -3,7 +3,8 @@
 A decoded token reads all dense, attention and shared weights, the experts that it is routed to, and
 the KV cache. Rates are measured once on this machine (:mod:`dslocal.engine.calibrate`); for another
 machine, or a GPU, they are the memory's bandwidth times the share of it that llama.cpp reaches, and
-a layer takes a little time besides, which counts where the memory is fast. How far that is from
+a layer takes a little time besides, which counts where the memory is fast. Experts that are read
+ahead (:mod:`.expert_streaming`) come while others are multiplied with. How far that is from
 published measurements, tests/benchmarks/published_speeds.py says.
 """
 
@@ -27,11 +28,13 @@ from dslocal.plan.memory.footprint import kv_bytes_per_token
 from dslocal.plan.memory.placement import EMBEDDINGS, OUTPUT, is_on_gpu, placed_tensors
 from dslocal.plan.memory.shape import moe_layers, shape_of
 
+from .expert_streaming import skewed_hit_rate
 from .load_config import GpuKind, LoadConfig, MemoryUse
 
 OTHER_RAM = 51.2e9  # bytes a second, where nothing is known: two channels of DDR4
 CORE_RATE = 10e9  # bytes a second that one core reads while decoding (engine/calibrate.py)
 SPREAD = 0.30  # forecasts are given as a range this far to either side
+EXPERT_MATRICES = 3  # of an expert: gate, up and down
 SMALL_READ = 0.7  # of its sequential speed that an SSD reaches on an expert's few megabytes
 
 
@@ -146,6 +149,7 @@ def traffic(
     machine: Machine,
     *,
     filled: float = 0.5,
+    skewed: bool = False,
 ) -> Traffic:
     """Return what a token reads. What does not stay in RAM comes from the SSD.
 
@@ -155,6 +159,7 @@ def traffic(
         memory: what it takes.
         machine: where it runs.
         filled: the share of the context that is filled.
+        skewed: whether some experts are chosen much more often than others.
     """
     share = _used_share_of_experts(header)
     gpu = ram = routed = 0.0
@@ -167,7 +172,8 @@ def traffic(
         ram += nbytes
         if is_routed:
             routed += tensor.nbytes
-    ssd = _missed(ram, routed, share, memory, machine)
+    missed = _missed(ram, routed, share, memory, machine)
+    ssd = _skewed(header, missed, routed * share) if skewed else missed
     kv = kv_bytes_per_token(header, load_config.kv_type) * load_config.n_ctx * filled
     kv_on_gpu = kv * memory.kv.gpu / memory.kv.total if memory.kv.total else 0.0
     return Traffic(
@@ -180,9 +186,12 @@ def forecast(
 ) -> Speed:
     """Return the tokens a second while decoding, with the spread of such forecasts.
 
-    The low end is that of a full context, the high end that of an empty one.
+    The low end is that of a full context, the high end that of an empty one. Where experts are read
+    ahead, the low end is for a router that chooses all of them equally often, and the high end for
+    one that prefers some (:func:`.skewed_hit_rate`).
     """
-    empty = tokens_per_s(header, load_config, memory, machine, rates, 0.0)
+    skewed = load_config.stream_experts
+    empty = tokens_per_s(header, load_config, memory, machine, rates, 0.0, skewed=skewed)
     full = tokens_per_s(header, load_config, memory, machine, rates, 1.0)
     return Speed(full * (1 - SPREAD), empty * (1 + SPREAD))
 
@@ -194,6 +203,8 @@ def tokens_per_s(
     machine: Machine,
     rates: Rates,
     filled: float,
+    *,
+    skewed: bool = False,
 ) -> float:
     """Return the middle of such a forecast; 0 when nothing is read.
 
@@ -204,13 +215,51 @@ def tokens_per_s(
         machine: where it runs.
         rates: what that reads a second.
         filled: the share of the context that is filled.
+        skewed: as for :func:`traffic`.
     """
-    read = traffic(header, load_config, memory, machine, filled=filled)
-    seconds = read.ram / rates.ram + read.ssd / rates.ssd
+    read = traffic(header, load_config, memory, machine, filled=filled, skewed=skewed)
+    if load_config.stream_experts:
+        experts = min(_expert_bytes_in_ram(header, load_config), read.ram + read.ssd)
+        others = (read.ram + read.ssd - experts) / rates.ram
+        seconds = others + _overlapped(experts / rates.ram, read.ssd / rates.ssd)
+    else:
+        seconds = read.ram / rates.ram + read.ssd / rates.ssd
     if rates.gpu:
         seconds += read.gpu / rates.gpu
     seconds += layer_seconds(header, load_config, rates)
     return 1 / seconds if seconds else 0.0
+
+
+def _overlapped(computing: float, reading: float) -> float:
+    """Return the seconds of a token's experts, of which one matrix is read while another is used.
+
+    A layer has three matrices. The first is waited for, and the last is used when all are read.
+    """
+    return max(computing, reading) + min(computing, reading) / EXPERT_MATRICES
+
+
+def _expert_bytes_in_ram(header: GgufHeader, load_config: LoadConfig) -> float:
+    """Return the bytes of routed experts that one token uses and the CPU multiplies with."""
+    share = _used_share_of_experts(header)
+    return share * sum(
+        tensor.nbytes
+        for tensor, on_gpu in _read_tensors(header, load_config)
+        if not on_gpu and tensor_class(tensor.name) == "routed experts"
+    )
+
+
+def _skewed(header: GgufHeader, missed: float, used: float) -> float:
+    """Return the bytes that are missed by a router that prefers some experts.
+
+    Args:
+        header: the model's header.
+        missed: the bytes that are missed where all are chosen equally often.
+        used: the bytes of experts that a token uses.
+    """
+    if missed >= used:
+        return missed
+    hits = 1 - missed / used
+    return used * (1 - skewed_hit_rate(hits, 1.0, header.of_arch("expert_count")))
 
 
 def layer_seconds(header: GgufHeader, load_config: LoadConfig, rates: Rates) -> float:

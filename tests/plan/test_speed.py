@@ -48,6 +48,7 @@ from dslocal.plan.speed import (
     forecast,
     layer_seconds,
     rates_for,
+    tokens_per_s,
     traffic,
     weight_bytes_per_token,
 )
@@ -286,6 +287,36 @@ def test_experts_miss_as_far_as_they_do_not_fit() -> None:
     )
 
 
+def test_experts_are_read_while_others_are_used() -> None:
+    """Proves the sum: what is not an expert, then the longer of reading and using the experts, and
+    a third of the shorter; the slower end for experts that are chosen equally often.
+    """
+    h, config = header(V3), LoadConfig(4096, stream_experts=True)
+    memory, machine = footprint(h, config), with_available(64 * GIB)
+    found = traffic(h, config, memory, machine, filled=0)
+    used = weights_of(h, "routed experts") * 8 / 256
+    for ram, ssd in ((2e10, 1e9), (2e9, 1e12)):  # waiting for the disk, and for the CPU
+        always = (found.ram + found.ssd - used) / ram
+        reading, using = found.ssd / ssd, used / ram
+        expected = always + max(reading, using) + min(reading, using) / 3
+        speed = tokens_per_s(h, config, memory, machine, Rates(0, ram, ssd), 0.0)
+        assert speed == pytest.approx(1 / expected, rel=1e-6)
+
+
+def test_a_skewed_router_is_the_high_end() -> None:
+    h, config = header(V3), LoadConfig(4096, stream_experts=True)
+    memory, machine = footprint(h, config), with_available(128 * GIB)
+    rates = Rates(0, 2e10, 1e9)
+    likely = traffic(h, config, memory, machine, filled=0, skewed=True)
+    assert 0 < likely.ssd < traffic(h, config, memory, machine, filled=0).ssd
+    found = forecast(h, config, memory, machine, rates)
+    equally = tokens_per_s(h, config, memory, machine, rates, 0.0)
+    assert found.low < equally < found.high
+    assert found.high == pytest.approx(
+        tokens_per_s(h, config, memory, machine, rates, 0.0, skewed=True) * (1 + SPREAD)
+    )
+
+
 def test_from_the_ssd_is_slow() -> None:
     found = speed_on(describe_machine(64 * GIB), V3)
     assert 0.05 < found.low < found.high < 1
@@ -296,9 +327,14 @@ def test_from_the_ssd_is_slow() -> None:
     assert dense.middle < SSD_BANDWIDTH / weight_bytes_per_token(header(LLM), LoadConfig(4096))
 
 
-@given(st.sampled_from([QWEN_32B, LITE, V2, V3, LLM]), st.integers(1, 600), st.integers(0, 200))
-def test_more_ram_is_never_slower(name: str, ram: int, more: int) -> None:
-    h, load_config = header(name), LoadConfig(4096)
+@given(
+    st.sampled_from([QWEN_32B, LITE, V2, V3, LLM]),
+    st.integers(1, 600),
+    st.integers(0, 200),
+    st.booleans(),
+)
+def test_more_ram_is_never_slower(name: str, ram: int, more: int, stream: bool) -> None:
+    h, load_config = header(name), LoadConfig(4096, stream_experts=stream)
     memory, rates = footprint(h, load_config), Rates(0, 2e10, 3e9)
     small, large = (
         forecast(h, load_config, memory, with_available(n * GIB), rates) for n in (ram, ram + more)

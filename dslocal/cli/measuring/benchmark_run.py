@@ -126,6 +126,10 @@ class BenchmarkRun:
 
         machine, rates = machines.machine_and_rates()
         config = replace(planned.load_config, mtp=False)
+        if planned.verdict == "ssd":
+            rates = machines.with_ssd_of(
+                self.file.path, machine, rates, stream_experts=config.stream_experts
+            )
         for figure in plain:
             filled = figure.size / config.n_ctx
             figure.forecast = tokens_per_s(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from dslocal.errors import EngineError
+from dslocal.errors import DslocalError, EngineError
 from dslocal.gguf.header import GgufHeader
 from dslocal.gguf.tensor_names import tensor_class
 from dslocal.plan.load_config import LoadConfig
@@ -45,6 +45,21 @@ def open_streamer(path: Path, header: GgufHeader, load_config: LoadConfig) -> Ex
     except BaseException:
         reader.close()
         raise
+
+
+def disk_rate(path: Path) -> float:
+    """Return the bytes a second at which experts of the model at ``path`` come from its disk.
+
+    Measured now where it is not known; 0 where it cannot be measured.
+    """
+    calls = calls_for()
+    if calls is None:
+        return 0.0
+    try:
+        with DiskReader(read_layout(path), calls) as reader:
+            return best_way(reader, MappedFiles(reader).addresses).rate
+    except (DslocalError, OSError):
+        return 0.0
 
 
 def _read_for_every_token(

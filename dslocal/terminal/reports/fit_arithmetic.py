@@ -131,6 +131,12 @@ def _traffic_lines(found: Assessment, rates: Rates, machine: Machine) -> list[st
         lines.append(
             f"  {tier}: {nbytes / 1e6:,.0f} MB at {rate / 1e9:,.1f} GB/s = {milliseconds:,.1f} ms"
         )
+    if plan.load_config.stream_experts:
+        likely = traffic(header, plan.load_config, plan.memory, machine, skewed=True)
+        lines.append(
+            f"  the SSD's part is for a router that chooses all experts equally often;"
+            f" {likely.ssd / 1e6:,.0f} MB if it chooses the n-th most frequent 1/n as often"
+        )
     if layers := layer_seconds(header, plan.load_config, rates):
         lines.append(f"  and its layers take {layers * 1e3:,.1f} ms besides")
     return lines

@@ -139,10 +139,10 @@ def _how_it_runs(found: Assessment) -> str:
         case "cpu":
             return "on the CPU"
         case "ssd":
-            return (
-                f"from the SSD: the weights are {lacking} too large for the RAM"
-                " and are read as they are needed"
-            )
+            how = "and are read as they are needed"
+            if load_config.stream_experts:
+                how = "and the experts are read as the router chooses them"
+            return f"from the SSD: the weights are {lacking} too large for the RAM {how}"
         case "no":
             return f"not here: {lacking} are missing"
 
