@@ -190,8 +190,8 @@ Mtp = Annotated[
     typer.Option(
         "--mtp",
         help=(
-            "Draft ahead, with the model's MTP layer or by what was said before: "
-            "auto (while it pays), on, off; or FILE.gguf, the layer."
+            "Draft ahead, with the model's MTP layer, DSpark, or what was said before: "
+            "auto (while it pays), on, off; or FILE.gguf, the layer or DSpark."
         ),
         autocompletion=completion_values.choices("auto", "on", "off"),
     ),

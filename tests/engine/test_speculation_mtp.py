@@ -16,6 +16,7 @@ from support.engine.speculation import QUESTION, generate, prompt_ids
 
 from dslocal.engine import LlamaContext, LlamaModel
 from dslocal.engine.sizing.breakdown import memory_breakdown
+from dslocal.engine.speculation.draft_context import DraftContext
 from dslocal.engine.speculation.draft_length import DraftLength
 from dslocal.engine.speculation.mtp_draft import MtpDrafter
 from dslocal.engine.speculation.speculation import Speculation
@@ -241,3 +242,37 @@ def test_a_batch_of_a_fixed_number_of_rows_drafts_the_same(
     assert found.ids == known.ids
     assert found.accepted > 0.5 * found.drafted
     assert (reused > 0.9 * evaluations) == on_gpu
+
+
+@pytest.mark.parametrize("has_fixed_rows", [False, True])
+@pytest.mark.parametrize("aborted_at", [0, 1, 2])
+def test_interrupted_while_drafting(
+    model: LlamaModel, monkeypatch: pytest.MonkeyPatch, has_fixed_rows: bool, aborted_at: int
+) -> None:
+    """Proves that no guess is left in the layer's cache, whichever of three drafts is aborted: the
+    answer continues with drafts as right as without.
+    """
+    prompt = prompt_ids(model)
+    with LlamaContext(model, LOADING) as context:
+        drafter = MtpDrafter(context)
+        monkeypatch.setattr(drafter, "_has_fixed_rows", has_fixed_rows)
+        speculation = Speculation(context, drafter, DraftLength([3], optional=False))
+        known = generate(context, prompt, max_tokens=100)
+        begun = known.ids[:20]
+        context.prefill([*prompt, *begun])
+        likeliest = DraftContext.likeliest
+        calls = iter(range(3))
+
+        def abort_behind(draft_context: DraftContext, row: int) -> int:
+            if next(calls) == aborted_at:
+                raise KeyboardInterrupt
+            return likeliest(draft_context, row)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(DraftContext, "likeliest", abort_behind)
+            with pytest.raises(KeyboardInterrupt):
+                drafter.propose(context.ids, known.ids[20], 3)
+        rest = generate(context, [*prompt, *begun], max_tokens=80)
+        assert speculation.error is None
+    assert begun + rest.ids == known.ids
+    assert rest.accepted > 0.4 * rest.drafted

@@ -97,10 +97,11 @@ class DsparkDrafter:
         n_rows = min(self._block_size, room)
         self._block[0] = token
         context.evaluate(DraftBatch(self._cached, self._block[:n_rows], None, "all"))
-        count = self._confident(context, min(max_drafts, n_rows))
-        drafts = [context.likeliest(row) for row in range(count)]
-        context.shorten(self._cached)
-        return drafts
+        try:
+            count = self._confident(context, min(max_drafts, n_rows))
+            return [context.likeliest(row) for row in range(count)]
+        finally:
+            context.shorten(self._cached)
 
     def evaluated(self, start: int, ids: Sequence[int]) -> None:
         """Read the target's hidden states of ``ids``, which it evaluated from ``start`` on.

@@ -94,13 +94,14 @@ class MtpDrafter:
         self._tokens[self._heard - self._first] = token
         self._heard += 1
         drafts = [self._draft(context, self._heard, n_rows)]
-        self._cached = self._heard
-        while len(drafts) < max_drafts and not self._target.model.is_end_token(drafts[-1]):
-            end = self._heard + len(drafts)
-            self._tokens[end - 1 - self._first] = drafts[-1]
-            drafts.append(self._draft(context, end, n_rows))
-        if len(drafts) > 1:  # made of guesses
-            context.shorten(self._cached)
+        try:
+            while len(drafts) < max_drafts and not self._target.model.is_end_token(drafts[-1]):
+                end = self._heard + len(drafts)
+                self._tokens[end - 1 - self._first] = drafts[-1]
+                drafts.append(self._draft(context, end, n_rows))
+        finally:
+            if max_drafts > 1:  # what is behind is made of guesses
+                context.shorten(self._cached)
         return drafts
 
     def evaluated(self, start: int, ids: Sequence[int]) -> None:
@@ -175,8 +176,10 @@ class MtpDrafter:
             begin = end - 1
         if begin < self._cached or end > self._heard:
             context.shorten(begin)
+            self._cached = min(self._cached, begin)
         rows = slice(begin - self._first, end - self._first)
         context.evaluate(DraftBatch(begin, self._tokens[rows], self._states[rows], "last"))
+        self._cached = min(self._heard, end)
         last = end - 1 - begin
         token = context.likeliest(last)
         pointer = self._calls.llama_get_embeddings_nextn_ith(context.handle, last)

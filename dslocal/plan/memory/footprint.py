@@ -148,13 +148,19 @@ def output_bytes(n_vocab: int, n_embd: int, load_config: LoadConfig) -> int:
     """Return the bytes of logits as they come out.
 
     With MTP also the draft's, and the hidden states of a batch: llama.cpp's, a copy, and one in
-    the making. Source: llama.cpp, src/llama-context.cpp, ``llama_context::output_reserve``; the
-    copies are :mod:`dslocal.engine.speculation.mtp_draft`'s.
+    the making. A context that samples on the GPU has room for more than it uses: two rows of
+    logits, and one of ids. Source: llama.cpp, src/llama-context.cpp,
+    ``llama_context::output_reserve``; the copies are :mod:`dslocal.engine.speculation`'s.
     """
     elements = n_vocab * load_config.n_outputs
     if load_config.mtp:
-        elements += n_vocab + 4 * n_embd * load_config.n_batch
+        elements += _draft_rows(load_config) * n_vocab + 4 * n_embd * load_config.n_batch
     return 4 * elements
+
+
+def _draft_rows(load_config: LoadConfig) -> int:
+    """Return the rows that a context which drafts takes for the logits of one."""
+    return 4 if load_config.n_gpu_layers else 1
 
 
 def _output(shape: ModelShape, load_config: LoadConfig) -> DeviceShare:
@@ -162,7 +168,7 @@ def _output(shape: ModelShape, load_config: LoadConfig) -> DeviceShare:
     if not load_config.mtp or not shape.dspark_layers:
         return DeviceShare(0, output_bytes(shape.n_vocab, shape.n_embd * shape.n_hc, load_config))
     width = shape.n_embd * len(shape.dspark_targets)
-    more_logits = 4 * shape.n_vocab * (shape.dspark_block - 1)
+    more_logits = 4 * shape.n_vocab * _draft_rows(load_config) * (shape.dspark_block - 1)
     return DeviceShare(0, output_bytes(shape.n_vocab, width, load_config) + more_logits)
 
 
