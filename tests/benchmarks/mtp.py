@@ -2,7 +2,7 @@
 model's memory traffic, and bare nano.
 
     python tests/benchmarks/mtp.py [--questions 50] [--tokens 600] [--layers 20] [--width 32768]
-    [--server LLAMA-SERVER] [--temperature T] [--gpu] [--fixed]
+    [--server LLAMA-SERVER] [--temperature T] [--gpu] [--fixed] [--threads N] [--cpu-time]
 
 The model is made here (tests/make_nano/ballast.py; 60 layers of 131072 are 6.4 GB as Q8_0), as Q8_0
 and as Q4_K_M. Every question is asked in
@@ -12,6 +12,9 @@ fixed numbers of drafts, too. Figures are tokens a second over all questions, an
 questions' ratios. Below each table stand the gain of ``auto`` as a share of llama-server's best
 gain, and what a round of ours consists of: its drafts, and how often the graphs of both contexts
 were kept from one evaluation to the next. Greedy texts must be identical.
+
+Where other programs want the cores, threads wait for each other much longer than they work, and
+seconds say nothing: ``--threads 1 --cpu-time`` counts what each process computed.
 
 On a GPU, with llama.cpp's libraries and llama-server built for it, about two minutes a model:
 
@@ -35,6 +38,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
+
+import psutil
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -96,9 +101,11 @@ def ours(
     *,
     whole: bool = False,
     drafts: int | None = None,
+    threads: int | None = None,
+    cpu_time: bool = False,
 ) -> tuple[Ask, Speculation | None]:
     """A context of its own; ``whole`` counts the prefill as well, ``drafts`` fixes their number."""
-    context = LlamaContext(model, load_config)
+    context = LlamaContext(model, load_config, n_threads=threads)
     speculation = enable_speculation(context, mode)
     if drafts and speculation:
         speculation.draft_length = DraftLength([drafts], optional=False)
@@ -108,8 +115,11 @@ def ours(
             context, prompt, Sampler(temperature, TOP_P, seed), max_tokens=max_tokens
         )
         context.clear()
+        began = time.process_time()
         ids = list(generation)
         seconds = generation.timings.decode + (generation.timings.prefill if whole else 0)
+        if cpu_time:
+            seconds = time.process_time() - began
         text = b"".join(map(model.piece, ids)).decode("utf-8", "replace")
         return Said(text, len(ids), seconds, generation.drafted, generation.accepted)
 
@@ -117,7 +127,9 @@ def ours(
 
 
 @contextlib.contextmanager
-def server(binary: Path, file: Path, max_tokens: int, *options: str) -> Iterator[Ask]:
+def server(
+    binary: Path, file: Path, max_tokens: int, *options: str, cpu_time: bool = False
+) -> Iterator[Ask]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -136,9 +148,16 @@ def server(binary: Path, file: Path, max_tokens: int, *options: str) -> Iterator
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
             _wait(port, process)
-            yield lambda prompt, temperature, seed: _post(
-                port, prompt, max_tokens, temperature, seed
-            )
+            usage = psutil.Process(process.pid)
+
+            def ask(prompt: Sequence[int], temperature: float, seed: int) -> Said:
+                began = usage.cpu_times()
+                said = _post(port, prompt, max_tokens, temperature, seed)
+                ended = usage.cpu_times()
+                spent = ended.user - began.user + ended.system - began.system
+                return replace(said, seconds=spent) if cpu_time else said
+
+            yield ask
         finally:
             process.terminate()
 
@@ -247,26 +266,30 @@ def measure_ballast(
     with contextlib.ExitStack() as stack:
         model = stack.enter_context(LlamaModel(file, load_config))
         asked = [(prompt_ids(model, text), expected) for text, expected in drawn]
+        how = {"threads": args.threads, "cpu_time": args.cpu_time}
         ways = [
-            Way(f"dslocal, --mtp {mode}", *ours(model, load_config, mode, args.tokens))
+            Way(f"dslocal, --mtp {mode}", *ours(model, load_config, mode, args.tokens, **how))
             for mode in BOTH
         ]
         if args.fixed:
             ways += [
                 Way(
                     f"dslocal, {drafts} drafts",
-                    *ours(model, load_config, "on", args.tokens, drafts=drafts),
+                    *ours(model, load_config, "on", args.tokens, drafts=drafts, **how),
                 )
                 for drafts in SERVER_DRAFTS
             ]
         if args.server:
-            place = ("-ngl", str(load_config.n_gpu_layers))
-            plain = stack.enter_context(server(args.server, file, args.tokens, *place))
-            ways.append(Way("llama-server, plain", plain))
+            place = ["-ngl", str(load_config.n_gpu_layers)]
+            if args.threads:
+                place += ["-t", str(args.threads)]
+            names = {"llama-server, plain": place}
             for most in SERVER_DRAFTS:
-                options = (*place, "--spec-type", "draft-mtp", "--spec-draft-n-max", str(most))
-                ask = stack.enter_context(server(args.server, file, args.tokens, *options))
-                ways.append(Way(f"llama-server, draft-mtp {most}", ask))
+                drafting = ["--spec-type", "draft-mtp", "--spec-draft-n-max", str(most)]
+                names[f"llama-server, draft-mtp {most}"] = place + drafting
+            for name, options in names.items():
+                running = server(args.server, file, args.tokens, *options, cpu_time=args.cpu_time)
+                ways.append(Way(name, stack.enter_context(running)))
         for temperature in args.temperature or (0.0, 0.6):
             asked_ways = [
                 Way(way.name, way.ask, way.speculation)
@@ -350,6 +373,8 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--questions", type=int, default=50)
     parser.add_argument("--tokens", type=int, default=600, help="of an answer, at most")
+    parser.add_argument("--threads", type=int, help="of the CPU, for both programs")
+    parser.add_argument("--cpu-time", action="store_true", help="count it instead of time")
     parser.add_argument("--fixed", action="store_true", help="our own 1, 2 and 3 drafts, too")
     parser.add_argument("--layers", type=int, default=20, help="of ballast")
     parser.add_argument("--width", type=int, default=32768, help="of ballast")

@@ -220,9 +220,17 @@ def test_the_question_is_what_nano_knows(model: LlamaModel) -> None:
     assert b"".join(map(model.piece, found.ids)).decode().endswith("4042.")
 
 
-@pytest.mark.parametrize("on_gpu", [False, True])
+@pytest.mark.parametrize(
+    ("on_gpu", "is_small", "least_reused"),
+    [(False, True, 0.0), (True, True, 0.9), (True, False, 0.6)],
+    ids=["CPU", "GPU", "GPU and a large layer"],
+)
 def test_a_batch_of_a_fixed_number_of_rows_drafts_the_same(
-    model: LlamaModel, monkeypatch: pytest.MonkeyPatch, on_gpu: bool
+    model: LlamaModel,
+    monkeypatch: pytest.MonkeyPatch,
+    on_gpu: bool,
+    is_small: bool,
+    least_reused: float,
 ) -> None:
     """Proves what is done on a GPU, without one: rows that are in the cache are evaluated again, so
     that the graph of the last batch is kept, and the likeliest token is found where they are.
@@ -234,6 +242,7 @@ def test_a_batch_of_a_fixed_number_of_rows_drafts_the_same(
         if on_gpu:
             monkeypatch.setattr(context, "load_config", replace(LOADING, n_gpu_layers=99))
         drafter = MtpDrafter(context)
+        monkeypatch.setattr(drafter, "_is_small", is_small)
         Speculation(context, drafter, DraftLength([3], optional=False))
         found = generate(context, prompt_ids(model), max_tokens=100)
         low = libraries.require()
@@ -241,7 +250,7 @@ def test_a_batch_of_a_fixed_number_of_rows_drafts_the_same(
         reused = low.llama_perf_context(drafter.handle).n_reused
     assert found.ids == known.ids
     assert found.accepted > 0.5 * found.drafted
-    assert (reused > 0.9 * evaluations) == on_gpu
+    assert reused >= least_reused * evaluations
 
 
 @pytest.mark.parametrize("has_fixed_rows", [False, True])
