@@ -11,7 +11,7 @@ from dslocal import home, prompts
 from dslocal.api.load_options import FLAG_NAMES, overrides, streams_experts
 from dslocal.api.model import new_seed
 from dslocal.errors import UsageError
-from dslocal.gguf.header import GgufHeader, read_header
+from dslocal.gguf.header import GgufHeader
 from dslocal.plan import mtp_file
 from dslocal.plan.choice import MIN_TOKENS_PER_S
 from dslocal.plan.memory.shape import can_draft
@@ -184,11 +184,10 @@ def load_overrides(file: ModelFile, options: LoadOptions) -> Overrides:
 
 def _has_sidecar(file: ModelFile) -> bool:
     """Return whether a draft model is beside the model. Raises GgufError if it is another's."""
-    sidecar = mtp_file.sidecar_path(file.path)
-    if not sidecar.is_file():
-        return False
-    mtp_file.join_header(file.header, read_header(sidecar), sidecar.name)
-    return True
+    fault = mtp_file.sidecar_fault(file.path, file.header)
+    if fault:
+        raise fault
+    return mtp_file.sidecar_path(file.path).is_file()
 
 
 def configured_context(option: int | None) -> int | None:

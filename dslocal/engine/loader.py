@@ -98,6 +98,10 @@ def open_context(
         EngineError: and whatever else ``load`` raises.
     """
     files = _with_mtp_file(path, header, overrides)
+    is_looked_for = overrides.mtp is None and overrides.sidecar is None
+    fault = mtp_file.sidecar_fault(path, header) if is_looked_for else None
+    if fault:
+        notify(f"{fault}: it does not draft")
     planned = _plan_files(path, header, files, overrides)
     if planned.verdict == "ssd":
         ahead = planned.load_config.stream_experts

@@ -57,13 +57,24 @@ def find_sidecar(path: Path, header: GgufHeader) -> Path | None:
     None where the model has such a layer of its own, or the file does not exist.
     """
     found = sidecar_path(path)
+    if can_draft(header) or not found.is_file() or sidecar_fault(path, header):
+        return None
+    return found
+
+
+def sidecar_fault(path: Path, header: GgufHeader) -> GgufError | None:
+    """Return why the file beside the model at ``path`` does not draft; None if it does, or is not.
+
+    A model that has an MTP layer of its own needs none.
+    """
+    found = sidecar_path(path)
     if can_draft(header) or not found.is_file():
         return None
     try:
         join_header(header, read_header(found), found.name)
-    except GgufError:
-        return None
-    return found
+    except GgufError as e:
+        return e
+    return None
 
 
 def join_header(header: GgufHeader, layer: GgufHeader, name: str) -> GgufHeader:

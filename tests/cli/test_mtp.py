@@ -152,6 +152,10 @@ def test_another_model_s_sidecar_is_refused_with_the_reason(
     done = run.inside("ask", "-m", model, "--mtp", "on", QUESTION)
     assert done.returncode == 1
     assert done.stderr.decode().startswith("dslocal: nano-mtp.gguf: DSpark drafts for DeepSeek-V4")
+    answered = run.inside("ask", "-m", model, "--mtp", "auto", "--temperature", "0", QUESTION)
+    assert answered.returncode == 0
+    assert b"nano-mtp.gguf: DSpark drafts for DeepSeek-V4" in answered.stderr
+    assert b"it does not draft" in answered.stderr
 
 
 def test_dspark_is_named_and_answers_nothing(run: Run, dspark: Path) -> None:
