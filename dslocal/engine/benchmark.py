@@ -18,6 +18,7 @@ from dslocal.types import StreamingUse
 from .context import LlamaContext
 from .generate import Generation
 from .interrupt import abort_on_signal
+from .model import LlamaModel
 from .sampling.sampler import Sampler
 from .speculation.speculation import DraftMode, Speculation, enable_speculation
 
@@ -79,7 +80,13 @@ def measure_sampling(context: LlamaContext, seed: int) -> float:
 
 
 def measure_decoding(
-    context: LlamaContext, ids: Sequence[int], tokens: int, seed: int, *, mtp: DraftMode = "off"
+    context: LlamaContext,
+    ids: Sequence[int],
+    tokens: int,
+    seed: int,
+    *,
+    mtp: DraftMode = "off",
+    draft_model: LlamaModel | None = None,
 ) -> DecodingSpeed:
     """Return how fast ``tokens`` tokens are decoded after ``ids``.
 
@@ -93,7 +100,7 @@ def measure_decoding(
     decoded = drafted = accepted = 0
     seconds = 0.0
     streaming = StreamingUse() if context.streamer else None
-    with _drafting(context, mtp) as speculation:
+    with _drafting(context, mtp, draft_model) as speculation:
         for n in range(MAX_ANSWERS):
             left = tokens + 1 - decoded
             generation = Generation(context, ids, _sampler(seed + n), max_tokens=left)
@@ -118,9 +125,11 @@ def measure_decoding(
 
 
 @contextmanager
-def _drafting(context: LlamaContext, mode: DraftMode) -> Iterator[Speculation | None]:
+def _drafting(
+    context: LlamaContext, mode: DraftMode, draft_model: LlamaModel | None
+) -> Iterator[Speculation | None]:
     """Let the context draft inside, and not afterwards."""
-    speculation = enable_speculation(context, mode)
+    speculation = enable_speculation(context, mode, draft_model)
     try:
         yield speculation
     finally:

@@ -172,6 +172,14 @@ def _with_mtp_file(path: Path, header: GgufHeader, overrides: Overrides) -> _Pla
     return _PlannedFiles(mtp_file.join_header(header, layer.header, file.name), layer)
 
 
+def open_sidecar(path: Path, header: GgufHeader, load_config: LoadConfig) -> LlamaModel | None:
+    """Return the draft model beside the model at ``path``, loaded; None if there is none to use."""
+    found = mtp_file.find_sidecar(path, header)
+    if found is None:
+        return None
+    return _open_mtp_layer(_MtpFile(found, read_header(found)), load_config)
+
+
 def _open_mtp_layer(file: _MtpFile | None, load_config: LoadConfig) -> LlamaModel | None:
     """Return the MTP layer as a model of its own, placed as the model is; None without a file."""
     if file is None or not load_config.mtp:

@@ -144,6 +144,16 @@ def test_dspark_beside_the_model_changes_no_answer(run: Run, dspark: Path) -> No
     assert on["usage"]["drafted"] > 10
 
 
+def test_bench_measures_with_the_draft_model_beside(run: Run, dspark: Path) -> None:
+    options = ("--json", "--repeat", "1", "--tokens", "16", "--depths", "0", "--ctx", "512")
+    done = run.inside("bench", "-m", dspark, "--mtp", "on", *options)
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(done.stdout)["figures"]
+    decoded = [figure for figure in figures if figure["what"] == "decode"]
+    assert [figure["mtp"] for figure in decoded] == ["on"]
+    assert decoded[0]["drafted"] > 0
+
+
 def test_another_model_s_sidecar_is_refused_with_the_reason(
     run: Run, without: Path, dspark: Path, tmp_path: Path
 ) -> None:

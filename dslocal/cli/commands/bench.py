@@ -22,7 +22,6 @@ from dslocal.errors import ExitCode, UsageError
 if TYPE_CHECKING:
     from dslocal.cli.measuring.benchmark_run import BenchmarkRun
     from dslocal.cli.session_setup import ModelFile
-    from dslocal.gguf.header import GgufHeader
     from dslocal.plan.search import Plan
     from dslocal.terminal.reports.bench_report import FigureKey
 
@@ -94,7 +93,7 @@ def bench(
     wanted_depths = _parse_depths(depths)
     _check_plot(plot)
     file = session_setup.prepare_model(model.name, family)
-    mtp_modes = _mtp_modes(mtp, file.header)
+    mtp_modes = _mtp_modes(mtp, file)
     identity = fingerprint(file.path)
     earlier = _read_earlier(compare, identity)
     planned = _plan(file, placement, drafts=set(mtp_modes) != {"off"})
@@ -175,19 +174,19 @@ def _parse_depths(text: str) -> list[int]:
     return sorted({int(part) for part in parts})
 
 
-def _mtp_modes(option: str | None, header: GgufHeader) -> tuple[str, ...]:
+def _mtp_modes(option: str | None, file: ModelFile) -> tuple[str, ...]:
     """Return the ways of drafting to measure."""
-    from dslocal.plan.memory.shape import can_draft
+    from dslocal.cli.measuring.benchmark_run import has_draft_model
 
     mode = (option or "both").lower()
     if mode not in MTP_MODES:
         raise UsageError(f"--mtp: {option!r:.20} is not known", hint=", ".join(MTP_MODES))
-    if can_draft(header):
+    if has_draft_model(file):
         return MTP_MODES[mode]
     if option is not None and mode != "off":
         raise UsageError(
             "--mtp: the model has no multi-token-prediction layer",
-            hint="dslocal convert keeps it; other files lack it",
+            hint="dslocal convert keeps it, or writes MODEL-mtp.gguf; other files lack it",
         )
     return ("off",)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,6 +12,7 @@ from dslocal import __version__, prompts
 from dslocal.cli import session_setup
 from dslocal.cli.session_setup import ModelFile
 from dslocal.gguf.header import main_type
+from dslocal.plan import mtp_file
 from dslocal.plan.load_config import LoadConfig
 from dslocal.plan.machine import probe
 from dslocal.plan.memory.shape import can_draft
@@ -30,6 +32,11 @@ FILLER = (
 NO_MTP = ""  # of a model without an MTP layer
 
 Report = Callable[[str], None]
+
+
+def has_draft_model(file: ModelFile) -> bool:
+    """Return whether a model can draft, with its MTP layer or a draft model beside it."""
+    return can_draft(file.header) or mtp_file.find_sidecar(file.path, file.header) is not None
 
 
 class Workload(NamedTuple):
@@ -70,7 +77,7 @@ class BenchmarkRun:
         config, workload = self.load_config, self.workload
         deepest = config.n_ctx - workload.tokens - 1
         self._depths = list(dict.fromkeys(min(depth, deepest) for depth in workload.depths))
-        self._mtp_modes = list(workload.mtp_modes) if can_draft(self.file.header) else [NO_MTP]
+        self._mtp_modes = list(workload.mtp_modes) if has_draft_model(self.file) else [NO_MTP]
         self._prefills = sorted(
             {min(size, config.n_ctx) for size in (PREFILL_TOKENS, config.n_ubatch)}
         )
@@ -104,13 +111,20 @@ class BenchmarkRun:
             session_setup.load_model(
                 self.file.path, self.load_config, header=self.file.header
             ) as model,
+            self._open_draft_model() as draft_model,
             LlamaContext(model, self.load_config) as context,
         ):
             self._figure("load").runs.append(time.perf_counter() - began)
             self.threads = context.n_threads
             self._measure_first_token(context, report)
             self._measure_prefill(context, report)
-            self._measure_decoding(context, report)
+            self._measure_decoding(context, draft_model, report)
+
+    def _open_draft_model(self) -> AbstractContextManager[LlamaModel | None]:
+        from dslocal.engine import loader
+
+        found = loader.open_sidecar(self.file.path, self.file.header, self.load_config)
+        return found or nullcontext()
 
     def add_forecasts(self, planned: Plan) -> None:
         """Add the plan's forecast for decoding without drafts."""
@@ -192,7 +206,9 @@ class BenchmarkRun:
             rate = benchmark.measure_prefill(context, _filler(context.model, size))
             self._figure("prefill", size).runs.append(rate)
 
-    def _measure_decoding(self, context: LlamaContext, report: Report) -> None:
+    def _measure_decoding(
+        self, context: LlamaContext, draft_model: LlamaModel | None, report: Report
+    ) -> None:
         from dslocal.engine import benchmark
 
         workload = self.workload
@@ -202,7 +218,12 @@ class BenchmarkRun:
                 report(f"decode at {depth:,} tokens" + (f", MTP {mtp}" if mtp else ""))
                 mode: Any = mtp or "off"
                 decoded = benchmark.measure_decoding(
-                    context, ids, workload.tokens, workload.seed, mtp=mode
+                    context,
+                    ids,
+                    workload.tokens,
+                    workload.seed,
+                    mtp=mode,
+                    draft_model=draft_model,
                 )
                 figure = self._figure("decode", depth, mtp)
                 figure.runs.append(decoded.rate)
