@@ -23,18 +23,20 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from dslocal.engine import LlamaContext, LlamaModel
+
+# isort: split
+# On a GPU numpy must come after llama_cpp (dslocal/gguf/libraries.py).
+import numpy as np
 from support.checkpoints.tiny_checkpoints import write_checkpoint
 from support.engine.speculation import generate
 
 from dslocal.api.conversion import convert
-from dslocal.engine import LlamaContext, LlamaModel
 from dslocal.engine.speculation.draft_length import DraftLength
 from dslocal.engine.speculation.speculation import enable_speculation
 from dslocal.gguf import libraries
 from dslocal.gguf.tensor_types import GgmlType
 from dslocal.plan.load_config import LoadConfig
-
-import numpy as np  # isort: skip - after llama_cpp
 
 CLOSE = 0.02  # of the standard deviation of the logits there
 KINDS = {"MTP": "deepseek-v4", "DSpark": "deepseek-v4-dspark"}
@@ -94,7 +96,6 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--tokens", type=int, default=600)
     args = parser.parse_args()
-    libraries.require()
     gpus = [device for device in libraries.devices() if device.kind == libraries.GPU]
     print(f"GPU: {gpus[0].description if gpus else 'none, both sides are the CPU'}")
     drawn = random.Random(1)
