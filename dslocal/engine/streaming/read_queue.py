@@ -38,6 +38,11 @@ class ReadGroup:
         if not count:
             self._done.set()
 
+    @property
+    def is_done(self) -> bool:
+        """Return whether there is nothing to wait for any more, and nothing has failed."""
+        return self._done.is_set() and self._failure is None
+
     def finish_one(self, failure: BaseException | None = None) -> None:
         """Take note that one is done, or has failed."""
         with self._lock:

@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 from dslocal.engine.graph import GraphObserver, NodeValues
 from dslocal.engine.graph.graph_tensor import (
     NAME_OFFSET,
+    OP_OFFSET,
     GraphTensor,
     operation,
-    operation_of,
     tensor_at,
     weight_name,
 )
@@ -39,6 +39,7 @@ from .read_queue import ReadGroup, ReadQueue, Urgency
 
 CHOICE = b"ffn_moe_topk-"  # the node with the chosen experts: int32 [tokens, used]
 ROUTER = b"ffn_moe_logits-"  # the router's multiplication; its input is the hidden state
+HEAD_BYTES = NAME_OFFSET + len(ROUTER) - OP_OFFSET  # of a node: its operation up to its name
 MAPPED = b"_Mapped"  # ends the name of a buffer that is a mapped file
 MOST_EXPERTS = 0.5  # the share of a layer's experts from which on the whole next layer is read
 MAX_GUESS_TOKENS = 8  # tokens of a batch for which single experts are guessed
@@ -80,7 +81,7 @@ class ExpertStreamer(GraphObserver):
         self._trial = Trial()
         self._queue = ReadQueue(way.threads)
         self._values = NodeValues()
-        self._multiplication = operation("MUL_MAT_ID")
+        self._multiplication = bytes(ctypes.c_int(operation("MUL_MAT_ID")))
         self._lookup = operation("GET_ROWS")
         self._buffer_name = libraries.symbol(
             "ggml_backend_buffer_name", ctypes.c_char_p, ctypes.c_void_p
@@ -114,10 +115,14 @@ class ExpertStreamer(GraphObserver):
         self._trial.end(on)
 
     def wants(self, address: int) -> bool:
-        """Pause after a choice; wait for a multiplication's experts, and pause after it."""
-        if operation_of(address) == self._multiplication:
+        """Pause after a choice; wait for a multiplication's experts, and pause for the next one's.
+
+        A pause takes time, so there is none where nothing is left to wait for.
+        """
+        head = ctypes.string_at(address + OP_OFFSET, HEAD_BYTES)  # one call, for there are many
+        if head.startswith(self._multiplication):
             return self._before_multiplication(tensor_at(address))
-        name = ctypes.string_at(address + NAME_OFFSET, len(ROUTER))
+        name = head[NAME_OFFSET - OP_OFFSET :]
         if name == ROUTER:
             node = tensor_at(address)
             self._router_inputs[_layer(node.name)] = node.src[1]
@@ -242,7 +247,7 @@ class ExpertStreamer(GraphObserver):
                 self._use.add(ahead_bytes=absent)
 
     def _before_multiplication(self, node: GraphTensor) -> bool:
-        """Wait for the experts of a multiplication that comes next; return whether it has any."""
+        """Wait for a multiplication's experts; return whether others of the layer are awaited."""
         weight = tensor_at(node.src[0])
         tensor = self._tensors.get(weight_name(weight.name))
         if tensor is None:
@@ -252,7 +257,10 @@ class ExpertStreamer(GraphObserver):
         if tensor.name in self._elsewhere:
             return False
         self._wait_for(tensor)
-        return True
+        return any(
+            other.name in self._groups and not self._groups[other.name].is_done
+            for other in self._order[tensor.layer]
+        )
 
     def _note_place(self, tensor: ExpertTensor, weight: GraphTensor) -> None:
         """Take note of where llama.cpp has a tensor, the first time that it comes."""

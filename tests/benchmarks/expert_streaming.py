@@ -1,0 +1,321 @@
+"""A mixture of experts larger than its memory: streamed, and as llama.cpp reads it through mmap.
+
+    python tests/benchmarks/expert_streaming.py FOLDER decode [--router uniform|zipf] [--gib 4]
+    python tests/benchmarks/expert_streaming.py FOLDER prefill
+    python tests/benchmarks/expert_streaming.py FOLDER forecast
+    python tests/benchmarks/expert_streaming.py FOLDER equal
+
+A random V3-shaped model of 7.1 GB in Q8_0 (18 layers of 64 experts, 8 used), kept in FOLDER, in a
+memory cgroup; what the page cache holds of the file is dropped before each run. Streaming and mmap
+take turns; medians. Tokens are random, and the routers' biases are set so that all experts are
+chosen equally often, or the n-th most frequent 1/n as often (Zipf). ``forecast`` compares with
+``dslocal fit``'s middle in 2, 3, 4 and 6 GiB, ``equal`` 200 greedy tokens and 200 with a seed.
+Needs
+root. ``--tokens``, ``--repeat`` and ``--guess on|off`` change what is run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import json
+import os
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parent))
+
+GIB = 1 << 30
+BINARY = str(Path(sysconfig.get_path("scripts")) / "dslocal")
+GIGABYTES = 6.6  # of the checkpoint: 7.1 GB in Q8_0
+N_VOCAB = 320
+FIRST_TOKEN = 3  # those before are special
+WARM_UP = 4  # tokens that do not count
+PREFILL_TOKENS = 1024
+CONTEXT = 2048
+SIZES = (2, 3, 4, 6)  # GiB of the cgroups of ``forecast``
+SHAPING_TOKENS = 256
+SHAPING_STEPS = 600
+
+
+def model(folder: Path) -> Path:
+    """Return the model, made where it is missing."""
+    from v3_shape import write_v3_shape
+
+    out = folder / "moe.gguf"
+    folder.mkdir(parents=True, exist_ok=True)
+    if not out.exists():
+        with tempfile.TemporaryDirectory(dir=folder) as source:
+            write_v3_shape(Path(source), GIGABYTES)
+            subprocess.run(
+                [BINARY, "convert", source, "-o", str(out), "--quant", "Q8_0"], check=True
+            )
+    return out
+
+
+def random_tokens(count: int) -> list[int]:
+    import numpy as np
+
+    found: list[int] = np.random.default_rng(5).integers(FIRST_TOKEN, N_VOCAB, count).tolist()
+    return found
+
+
+def shape_routers(path: Path, router: str) -> None:
+    """Set the biases of all routers, in the file, so that experts are chosen as often as wanted.
+
+    What the routers see is taken from the model once; the biases are found on that, step by step,
+    as the vendor's own balancing does (DeepSeek-V3, section 2.1.2).
+    """
+    import numpy as np
+
+    from dslocal.engine import LlamaContext, LlamaModel
+    from dslocal.engine.graph import EvalCallback, GraphObserver, NodeValues
+    from dslocal.engine.graph.graph_tensor import NAME_OFFSET, tensor_at
+    from dslocal.engine.streaming.expert_layout import read_layout
+    from dslocal.plan.load_config import LoadConfig
+
+    class Inputs(GraphObserver):
+        def __init__(self) -> None:
+            self.values = NodeValues()
+            self.seen: dict[int, Any] = {}
+
+        def wants(self, address: int) -> bool:
+            return ctypes.string_at(address + NAME_OFFSET, 15) == b"ffn_moe_logits-"
+
+        def take(self, address: int) -> None:
+            node = tensor_at(address)
+            layer = int(node.name.rsplit(b"-", 1)[1])
+            self.seen[layer] = self.values.copy(node.src[1])[0, 0]
+
+    inputs = Inputs()
+    tokens = random_tokens(SHAPING_TOKENS)
+    config = LoadConfig(CONTEXT, n_outputs=SHAPING_TOKENS)
+    with (
+        LlamaModel(path) as loaded,
+        LlamaContext(loaded, config, eval_callback=EvalCallback(inputs)) as context,
+    ):
+        context.evaluate(tokens, logits_from=0)
+    layout = read_layout(path)
+    shares = []
+    with path.open("r+b") as file:
+        for layer, seen in inputs.seen.items():
+            stored = layout.tensors[f"blk.{layer}.ffn_gate_inp.weight"]
+            file.seek(stored.extent.start)
+            weights = np.frombuffer(file.read(stored.extent.nbytes), np.float32).reshape(64, -1)
+            scores = 1 / (1 + np.exp(-(seen @ weights.T)))
+            bias, frequencies = _balanced(scores, router, layer)
+            shares.append(float(np.sort(frequencies)[::-1][:32].sum() / frequencies.sum()))
+            file.seek(layout.tensors[f"blk.{layer}.exp_probs_b.bias"].extent.start)
+            file.write(bias.astype("<f4").tobytes())
+    print(f"{router}: half of the experts are chosen {sum(shares) / len(shares):.0%} of the time")
+
+
+def _balanced(scores: Any, router: str, layer: int) -> tuple[Any, Any]:
+    """Return biases with which experts are chosen as often as wanted, and how often they are."""
+    import numpy as np
+
+    wanted = np.ones(64) if router == "uniform" else 1 / np.arange(1, 65)
+    wanted = np.random.default_rng(layer).permutation(wanted)
+    wanted = 8 * wanted / wanted.sum()
+    for _ in range(20):  # no expert is chosen more than once for a token
+        wanted = np.minimum(1, wanted * 8 / np.minimum(1, wanted).sum())
+    bias, step = np.zeros(64), float(scores.std())
+    frequencies = np.zeros(64)
+    for n in range(SHAPING_STEPS):
+        chosen = scores + bias
+        groups = np.sort(chosen.reshape(-1, 8, 8), axis=2)[:, :, -2:].sum(axis=2)
+        left_out = np.argsort(-groups, axis=1)[:, 4:]
+        mask = np.zeros((len(scores), 8))
+        np.put_along_axis(mask, left_out, -np.inf, axis=1)
+        best = np.argsort(-(chosen + np.repeat(mask, 8, axis=1)), axis=1)[:, :8]
+        frequencies = np.bincount(best.ravel(), minlength=64) / len(scores)
+        bias += step * np.clip(wanted - frequencies, -0.3, 0.3) * (1 - n / SHAPING_STEPS)
+    return bias, frequencies
+
+
+def child(path: Path, way: str, task: str, tokens: int, guess: str) -> None:
+    """Run one measurement in this process, and print it as JSON."""
+    from dslocal.engine import LlamaContext, LlamaModel
+    from dslocal.engine.benchmark import measure_prefill
+    from dslocal.plan.load_config import LoadConfig
+
+    config = LoadConfig(CONTEXT, stream_experts=way == "stream")
+    found: dict[str, Any] = {}
+    with LlamaModel(path, config) as loaded, LlamaContext(loaded, config) as context:
+        if context.streamer:
+            found["rate"] = context.streamer.way.rate
+            found["way"] = str(context.streamer.way)
+            if guess != "auto":
+                context.streamer.allow_guesses(guess == "on")
+        if task == "prefill":
+            found["tokens_per_s"] = measure_prefill(context, random_tokens(PREFILL_TOKENS))
+        else:
+            for token in random_tokens(WARM_UP):
+                context.evaluate([token])
+            used = context.streamer.use if context.streamer else None
+            read, cpu, began = bytes_read(), time.process_time(), time.perf_counter()
+            for token in random_tokens(WARM_UP + tokens)[WARM_UP:]:
+                context.evaluate([token])
+            seconds = time.perf_counter() - began
+            found["tokens_per_s"] = tokens / seconds
+            found["read_per_token"] = (bytes_read() - read) / tokens
+            found["cpu_s_per_token"] = (time.process_time() - cpu) / tokens
+            if context.streamer and used:
+                found |= (context.streamer.use - used).as_json()
+    print(json.dumps(found))
+
+
+def bytes_read() -> int:
+    """Return what this process has had read from disks so far, ahead or by page faults."""
+    lines = Path("/proc/self/io").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("read_bytes"))
+
+
+def measured(path: Path, gib: float, *asked: str) -> dict[str, Any]:
+    """Return what a child prints that runs in a cgroup of so many GiB."""
+    from support.machines.cgroup_limit import confined
+
+    forget(path)
+    with confined(round(gib * GIB)) as prefix:
+        command = [*prefix, sys.executable, __file__, str(path.parent), "child", *asked]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"{asked}: {done.returncode}: {done.stderr[-2000:]}")
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def forget(path: Path) -> None:
+    """Drop the file from the page cache, and nothing else."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def compare(path: Path, task: str, options: argparse.Namespace) -> None:
+    """Print the medians of streaming and mmap, which take turns."""
+    runs: dict[str, list[dict[str, Any]]] = {"mmap": [], "stream": []}
+    for _ in range(options.repeat):
+        for way, found in runs.items():
+            tokens = options.tokens if way == "stream" else max(4, options.tokens // 3)
+            found.append(measured(path, options.gib, way, task, str(tokens), options.guess))
+            print(f"load {os.getloadavg()[0]:.1f}", way, found[-1], flush=True)
+    speeds = {way: median(one["tokens_per_s"] for one in found) for way, found in runs.items()}
+    print(
+        f"{task}, {options.router}, {options.gib} GiB: mmap {speeds['mmap']:.2f},"
+        f" streamed {speeds['stream']:.2f} tokens/s: {speeds['stream'] / speeds['mmap']:.1f} times"
+    )
+    if task == "decode":
+        middle = sorted(runs["stream"], key=lambda one: one["tokens_per_s"])[options.repeat // 2]
+        given = middle["read_per_token"] * middle["tokens_per_s"]
+        print(
+            f"{given / 1e6:,.0f} MB/s on average of {middle['rate'] / 1e6:,.0f} MB/s measured"
+            f" at that depth: {given / middle['rate']:.0%}; the rest is computing:"
+            f" {middle['cpu_s_per_token']:.3f} CPU seconds a token"
+        )
+
+
+def forecasts(path: Path, options: argparse.Namespace) -> None:
+    """Print forecast and measurement for each size of memory."""
+    from support.machines.cgroup_limit import confined
+
+    for gib in SIZES:
+        forget(path)
+        with confined(gib * GIB) as prefix:
+            command = [*prefix, sys.executable, __file__, str(path.parent), "expected"]
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+        expected = json.loads(done.stdout.splitlines()[-1])
+        runs = [
+            measured(path, gib, "stream", "decode", str(options.tokens), options.guess)
+            for _ in range(options.repeat)
+        ]
+        speed = median(one["tokens_per_s"] for one in runs)
+        hits = median(one["hit_rate"] for one in runs)
+        print(
+            f"{gib} GiB: forecast {expected['speed']:.2f} ({expected['hit_rate']:.0%} in memory),"
+            f" measured {speed:.2f} ({hits:.0%}): {expected['speed'] / speed - 1:+.0%}",
+            flush=True,
+        )
+
+
+def expected(path: Path) -> None:
+    """Print the forecast for an empty context, and the hit rate that it counts on."""
+    from dslocal.api.machines import machine_and_rates, with_ssd_of
+    from dslocal.gguf.header import read_header
+    from dslocal.plan.search import Overrides, make_plan
+    from dslocal.plan.speed import tokens_per_s, traffic, weight_bytes_per_token
+
+    header = read_header(path)
+    machine, rates = machine_and_rates()
+    planned = make_plan(header, machine, Overrides(n_ctx=CONTEXT))
+    rates = with_ssd_of(path, machine, rates, stream_experts=planned.load_config.stream_experts)
+    config, memory = planned.load_config, planned.memory
+    read = traffic(header, config, memory, machine, filled=0)
+    routed = 842e6
+    speed = tokens_per_s(header, config, memory, machine, rates, 0.0)
+    found = {
+        "verdict": planned.verdict,
+        "speed": speed,
+        "hit_rate": 1 - read.ssd / routed,
+        "weights_per_token": weight_bytes_per_token(header, config),
+        "ram_rate": rates.ram,
+        "ssd_rate": rates.ssd,
+    }
+    print(json.dumps(found))
+
+
+def equal(path: Path, gib: float) -> None:
+    """Print whether 200 tokens are the same with and without, greedy and with a seed."""
+    from support.machines.cgroup_limit import confined
+
+    asked = [BINARY, "ask", "-m", str(path), "--family", "r1", "--no-math", "--json", "--cold"]
+    asked += ["--max-tokens", "200", "--ctx", str(CONTEXT)]
+    for drawn in (["--temperature", "0"], ["--temperature", "1", "--top-p", "1", "--seed", "7"]):
+        answers = []
+        for mode in ("on", "off"):
+            forget(path)
+            with confined(round(gib * GIB)) as prefix:
+                command = [*prefix, *asked, *drawn, "--stream-experts", mode, "Tell me a story."]
+                done = subprocess.run(command, capture_output=True, text=True, check=False)
+            found = json.loads(done.stdout)
+            answers.append((found["answer"], found["reasoning"], found["usage"]))
+        print(" ".join(drawn), "equal" if answers[0] == answers[1] else "DIFFERENT", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("task")
+    parser.add_argument("child", nargs="*")
+    parser.add_argument("--router", choices=("uniform", "zipf", "as it is"), default="uniform")
+    parser.add_argument("--gib", type=float, default=4)
+    parser.add_argument("--tokens", type=int, default=40)
+    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--guess", choices=("auto", "on", "off"), default="auto")
+    options = parser.parse_args()
+    path = model(options.folder)
+    if options.task == "child":
+        way, task, tokens, guess = options.child
+        child(path, way, task, int(tokens), guess)
+    elif options.task == "expected":
+        expected(path)
+    elif options.task == "equal":
+        equal(path, options.gib)
+    else:
+        if options.router != "as it is":
+            shape_routers(path, options.router)
+        if options.task == "forecast":
+            forecasts(path, options)
+        else:
+            compare(path, options.task, options)
+
+
+if __name__ == "__main__":
+    main()
