@@ -160,7 +160,8 @@ def child(path: Path, way: str, task: str, tokens: int, guess: str) -> None:
             for token in random_tokens(WARM_UP):
                 context.evaluate([token])
             used = context.streamer.use if context.streamer else None
-            read, cpu, began = bytes_read(), time.process_time(), time.perf_counter()
+            read, cpu = bytes_read(), time.process_time()
+            began = time.perf_counter()
             for token in random_tokens(WARM_UP + tokens)[WARM_UP:]:
                 context.evaluate([token])
             seconds = time.perf_counter() - began
@@ -272,20 +273,24 @@ def expected(path: Path) -> None:
 
 
 def equal(path: Path, gib: float) -> None:
-    """Print whether 200 tokens are the same with and without, greedy and with a seed."""
+    """Print whether 200 tokens are the same, greedy and with a seed: streamed in a cgroup, and
+    through mmap with all the memory.
+    """
     from support.machines.cgroup_limit import confined
 
     asked = [BINARY, "ask", "-m", str(path), "--family", "r1", "--no-math", "--json", "--cold"]
     asked += ["--max-tokens", "200", "--ctx", str(CONTEXT)]
     for drawn in (["--temperature", "0"], ["--temperature", "1", "--top-p", "1", "--seed", "7"]):
         answers = []
-        for mode in ("on", "off"):
-            forget(path)
-            with confined(round(gib * GIB)) as prefix:
-                command = [*prefix, *asked, *drawn, "--stream-experts", mode, "Tell me a story."]
+        forget(path)
+        with confined(round(gib * GIB)) as prefix:
+            for command in (
+                [*prefix, *asked, *drawn, "--stream-experts", "on", "Tell me a story."],
+                [*asked, *drawn, "--stream-experts", "off", "Tell me a story."],
+            ):
                 done = subprocess.run(command, capture_output=True, text=True, check=False)
-            found = json.loads(done.stdout)
-            answers.append((found["answer"], found["reasoning"], found["usage"]))
+                found = json.loads(done.stdout)
+                answers.append((found["answer"], found["reasoning"], found["usage"]))
         print(" ".join(drawn), "equal" if answers[0] == answers[1] else "DIFFERENT", flush=True)
 
 

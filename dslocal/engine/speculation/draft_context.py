@@ -88,6 +88,8 @@ class DraftContext:
         self._target = target
         self._low = libraries.require()
         llama_log.clear()
+        # what streams the target's experts sees those of its own layers that draft, too
+        self._callback = target.eval_callback if model is target.model else None
         params = self._params(target, kind, limits)
         self.max_rows = int(params.n_ubatch)
         self.handle: Any = self._low.llama_init_from_model(model.handle, params)
@@ -107,6 +109,8 @@ class DraftContext:
         params.n_threads = params.n_threads_batch = target.n_threads
         params.abort_callback = target.abort.callback
         params.abort_callback_data = target.abort.data
+        if self._callback is not None:
+            params.cb_eval = self._callback.function
         return params
 
     def _make_sampler(self) -> Any:
@@ -156,7 +160,7 @@ class DraftContext:
         struct.token = _address(batch.tokens, ctypes.c_int32)
         struct.embd = _address(batch.states, ctypes.c_float)
         try:
-            decode(self.handle, struct, self._target.abort)
+            decode(self.handle, struct, self._target.abort, self._callback)
         except BaseException:
             self.shorten(batch.start)
             raise

@@ -36,7 +36,7 @@ def open_streamer(path: Path, header: GgufHeader, load_config: LoadConfig) -> Ex
         way = best_way(reader, mapped.addresses)
         reader.requests = way.requests
         always = list(_read_for_every_token(reader.layout, header, load_config))
-        keep_resident(reader, mapped.addresses, always, ram)
+        keep_resident(reader, mapped.addresses, always, ram, way.threads)
         room = ram - sum(extent.nbytes for extent in always)
         layers = reader.layout.layers.values()
         largest_layer = max(sum(tensor.nbytes for tensor in layer) for layer in layers)

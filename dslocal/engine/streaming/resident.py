@@ -8,14 +8,17 @@ for every token is what it drops last.
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 
 import numpy as np
 
 from .disk import DiskReader
 from .expert_layout import Extent
+from .read_queue import ReadQueue, Urgency
 
-TOUCH_BYTES = 4 << 20  # that are read at a time
+PART_BYTES = 4 << 20  # that a thread reads at a time
+NO_LAYER = -1
 MAX_LOCKED_SHARE = 0.6  # of the RAM: more would leave too little for everything else
 
 
@@ -34,15 +37,16 @@ class MappedFiles:
 
 
 def keep_resident(
-    reader: DiskReader, addresses: Sequence[int], extents: Iterable[Extent], ram: int
+    reader: DiskReader, addresses: Sequence[int], extents: Iterable[Extent], ram: int, threads: int
 ) -> int:
-    """Lock pieces of a model in RAM, or read them once.
+    """Read pieces of a model, where they are missing, and lock them in RAM if that is allowed.
 
     Args:
         reader: Reads the model's files.
         addresses: Where each file is mapped.
         extents: The pieces.
         ram: The bytes of RAM that there are.
+        threads: How many read at a time.
 
     Returns:
         The bytes that are locked.
@@ -51,14 +55,29 @@ def keep_resident(
         EngineError: A piece cannot be read.
     """
     wanted = sorted(extents)
-    may_lock = sum(extent.nbytes for extent in wanted) <= MAX_LOCKED_SHARE * ram
+    queue = ReadQueue(threads)
+    try:
+        reads = [
+            partial(reader.fetch, part, addresses[part.file] + part.start)
+            for extent in wanted
+            for part in _parts(extent)
+            if reader.calls.missing(addresses[part.file] + part.start, part.nbytes)
+        ]
+        queue.submit(reads, Urgency.NOW, NO_LAYER).wait(lambda: False)
+    finally:
+        queue.close()
+    if sum(extent.nbytes for extent in wanted) > MAX_LOCKED_SHARE * ram:
+        return 0
     locked = 0
     for extent in wanted:
-        for start in range(extent.start, extent.start + extent.nbytes, TOUCH_BYTES):
-            end = min(start + TOUCH_BYTES, extent.start + extent.nbytes)
-            reader.fetch(Extent(extent.file, start, end - start))
-        may_lock = may_lock and reader.calls.lock(
-            addresses[extent.file] + extent.start, extent.nbytes
-        )
-        locked += extent.nbytes if may_lock else 0
+        if not reader.calls.lock(addresses[extent.file] + extent.start, extent.nbytes):
+            break
+        locked += extent.nbytes
     return locked
+
+
+def _parts(extent: Extent) -> Iterator[Extent]:
+    """Yield parts of a piece that are read one by one."""
+    for offset in range(0, extent.nbytes, PART_BYTES):
+        nbytes = min(PART_BYTES, extent.nbytes - offset)
+        yield Extent(extent.file, extent.start + offset, nbytes)

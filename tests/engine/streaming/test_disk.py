@@ -18,7 +18,7 @@ from dslocal import home
 from dslocal.engine.streaming import disk
 from dslocal.engine.streaming.disk import DiskReader, ReadingWay, best_way
 from dslocal.engine.streaming.expert_layout import ExpertLayout, Extent, read_layout
-from dslocal.engine.streaming.resident import MappedFiles
+from dslocal.engine.streaming.resident import MappedFiles, keep_resident
 from dslocal.engine.streaming.system_calls import LinuxCalls, MacCalls, SystemCalls, calls_for
 from dslocal.errors import EngineError
 
@@ -142,3 +142,28 @@ def test_what_is_damaged_is_not_believed(
         file.write_text(json.dumps({key: DAMAGED[name]}))
         assert best_way(reader, addresses) == found
         assert json.loads(file.read_text())[key]["rate"] == 100e6
+
+
+@pytest.mark.parametrize(
+    ("allowed", "ram", "is_locked"),
+    [(True, 1 << 30, True), (False, 1 << 30, False), (True, 1 << 20, False)],
+)
+def test_what_every_token_needs_is_read_and_locked(
+    layout: ExpertLayout, allowed: bool, ram: int, is_locked: bool
+) -> None:
+    """Proves it read in each case, and locked only where that is allowed and leaves room."""
+
+    class Locks(ColdCalls):
+        locked = 0
+
+        def lock(self, address: int, nbytes: int) -> bool:
+            self.locked += nbytes if allowed else 0
+            return allowed
+
+    calls = Locks()
+    others = [stored.extent for name, stored in layout.tensors.items() if "_exps" not in name]
+    nbytes = sum(extent.nbytes for extent in others)
+    with DiskReader(layout, calls) as reader:
+        found = keep_resident(reader, MappedFiles(reader).addresses, others, ram, 4)
+    assert found == calls.locked == (nbytes if is_locked else 0)
+    assert sum(extent.nbytes for extent in calls.requested) == nbytes

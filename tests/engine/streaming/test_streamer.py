@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import random
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from support.engine.expert_models import SHAPES, write_moe
+from support.engine.speculation import generate, prompt_ids
 from support.engine.streaming import PROMPT, ColdCalls, greedy_logits, loaded, streaming
 
+from dslocal.engine import LlamaContext, LlamaModel
 from dslocal.engine.graph import EvalCallback, GraphObserver
+from dslocal.engine.speculation.draft_length import DraftLength
+from dslocal.engine.speculation.mtp_draft import MtpDrafter
+from dslocal.engine.speculation.speculation import Speculation
+from dslocal.engine.streaming import opening
 from dslocal.engine.streaming.expert_layout import ExpertTensor, Extent, read_layout
 from dslocal.errors import EngineError
+from dslocal.plan.load_config import LoadConfig
 
 V4 = "deepseek-v4"
 
@@ -183,8 +191,6 @@ def test_what_an_observer_raises_does_not_cross_c(v3: Path, error: BaseException
             if self.fails:
                 raise error
 
-    from dslocal.engine import LlamaContext, LlamaModel
-
     observer = Observer()
     with LlamaModel(v3) as model:
         with LlamaContext(model, 256, n_threads=1, eval_callback=EvalCallback(observer)) as context:
@@ -216,3 +222,25 @@ def test_pieces_are_those_of_the_chosen_experts(v3: Path, monkeypatch: pytest.Mo
         use = context.streamer.use
     assert set(calls.requested) <= known
     assert use.guessed >= use.guessed_right > 0
+
+
+def test_drafts_of_an_mtp_layer_are_streamed_too(
+    nano: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves the same answer, drafts that are right, and the layer's own experts requested."""
+    config = LoadConfig(1024, n_outputs=4, mtp=True)
+    calls = ColdCalls()
+    monkeypatch.setattr(opening, "calls_for", lambda: calls)
+    answers = []
+    for stream in (False, True):
+        loading = replace(config, stream_experts=stream)
+        with LlamaModel(nano, loading) as model, LlamaContext(model, loading) as context:
+            Speculation(context, MtpDrafter(context), DraftLength([2], optional=False))
+            found = generate(context, prompt_ids(model), max_tokens=40)
+            answers.append(found.ids)
+            assert found.accepted > 0
+    assert answers[0] == answers[1]
+    layout = read_layout(nano)
+    mtp_layer = max(layout.layers)
+    own = {tensor.extent(n) for tensor in layout.layers[mtp_layer] for n in range(tensor.n_experts)}
+    assert own.intersection(calls.requested)
