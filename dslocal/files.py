@@ -15,6 +15,7 @@ import select
 import stat
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -28,6 +29,7 @@ __all__ = [
     "is_file",
     "is_folder",
     "parse_json_object",
+    "parse_strict_json",
     "read_json_object",
     "read_limited",
     "sampled_fingerprint",
@@ -271,6 +273,30 @@ def parse_json_object(data: str | bytes) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ValueError("not a JSON object")
     return content
+
+
+def parse_strict_json(text: str) -> Any:
+    """Parse JSON that has neither NaN nor Infinity, nor an object with the same key twice.
+
+    Of two values under one key, :func:`json.loads` silently takes the last.
+
+    Raises:
+        ValueError: It is not such JSON.
+        RecursionError: It is nested too deeply.
+    """
+    return json.loads(
+        text, parse_constant=refuse_json_constant, object_pairs_hook=_object_of_single_keys
+    )
+
+
+def _object_of_single_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object. Raises ValueError for a key that occurs twice."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = Counter(key for key, _ in pairs)
+        twice = next(key for key, count in keys.items() if count > 1)
+        raise ValueError(f"the key {json.dumps(twice)[:60]} occurs twice in one object")
+    return found
 
 
 def refuse_json_constant(name: str) -> NoReturn:

@@ -42,7 +42,8 @@ from dslocal.terminal.sanitise import one_line
 
 from . import PROGRAM, leave_at_once, restore_interrupts
 from .completion.scripts import REQUEST_VARIABLE, register_shells
-from .parsing import OneValueCommand, RootGroup
+from .options import ModelFlag
+from .parsing import OneValueCommand, RootGroup, refuse_options
 from .process import environment, signals, streams
 
 HINTS = {
@@ -93,6 +94,7 @@ def root(
     debug: Annotated[
         bool, typer.Option("--debug", help="Show tracebacks of errors. [env: DSLOCAL_DEBUG=1]")
     ] = False,
+    model: ModelFlag = None,
 ) -> None:
     """Do what options without a command ask for; with none of these, chat."""
     if debug:
@@ -101,7 +103,9 @@ def root(
         print(__version__)
         raise typer.Exit
     if context.invoked_subcommand is None:
-        chat()
+        chat(model_option=model)
+    else:
+        refuse_options(context, model=model)
 
 
 def main() -> NoReturn:

@@ -13,6 +13,7 @@ from dslocal.errors import UsageError
 from dslocal.server.wire.logprobs import MAX_LOGPROBS
 
 from .completion import values as completion_values
+from .token_counts import token_count
 
 MODEL_HELP = "A name, a GGUF file or a checkpoint folder. [the last one used, else nano]"
 
@@ -92,6 +93,7 @@ ThinkBudget = Annotated[
     typer.Option(
         "--think-budget",
         metavar="N",
+        parser=token_count,
         help="Close the reasoning after N tokens and answer. [no limit]",
         show_default=False,
     ),
@@ -200,13 +202,21 @@ MaxTokens = Annotated[
     int | None,
     typer.Option(
         "--max-tokens",
+        metavar="N",
+        parser=token_count,
         help="Tokens of reasoning and answer at most. [the model's]",
         show_default=False,
     ),
 ]
 Ctx = Annotated[
     int | None,
-    typer.Option("--ctx", help="Tokens of context. [what fits, up to 32768]", show_default=False),
+    typer.Option(
+        "--ctx",
+        metavar="N",
+        parser=token_count,
+        help="Tokens of context; 8k is 8192. [what fits, up to 32768]",
+        show_default=False,
+    ),
 ]
 Kv = Annotated[
     str | None,

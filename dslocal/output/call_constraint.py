@@ -23,6 +23,7 @@ from dslocal.prompts.families.tools import (
 from dslocal.prompts.messages import Special, Tool, Vocabulary, encode
 
 from .constraint import ANY_OBJECT, OutputConstraint, check_schema, checked_schema
+from .schema_keywords import unknown_keywords
 
 if TYPE_CHECKING:
     from dslocal.engine.grammar.calls import CallGrammar
@@ -66,7 +67,7 @@ def constraint_of_prefilled_call(
     """
     from dslocal.engine.grammar.calls import calls_to_grammar
 
-    return _constraint(*calls_to_grammar(_call_grammars(tools, form, vocabulary)))
+    return _constraint(tools, *calls_to_grammar(_call_grammars(tools, form, vocabulary)))
 
 
 def constraint_of_optional_calls(
@@ -104,7 +105,7 @@ def constraint_of_optional_calls(
         separator="\n" if form.typed else "",
     )
     grammars = _call_grammars(tools, form, vocabulary)
-    return _constraint(*answer_to_grammar(grammars, enclosed, calls))
+    return _constraint(tools, *answer_to_grammar(grammars, enclosed, calls))
 
 
 def _dsml_constraint(
@@ -123,11 +124,10 @@ def _dsml_constraint(
         CallableTool(tool.name, schema) for tool, schema in zip(tools, _schemas(tools), strict=True)
     ]
     try:
-        return _constraint(
-            *dsml_calls_to_grammar(callable_tools, tags, is_forced=is_forced, calls=calls)
-        )
+        found = dsml_calls_to_grammar(callable_tools, tags, is_forced=is_forced, calls=calls)
     except UsageError as e:
         raise UsageError(f"{SOURCE}: {e}", hint=e.hint) from None
+    return _constraint(tools, *found)
 
 
 def _call_grammars(
@@ -161,8 +161,11 @@ def _schemas(tools: Sequence[Tool]) -> list[dict[str, Any]]:
     return found
 
 
-def _constraint(grammar: str, unheld: Sequence[str]) -> OutputConstraint:
-    return OutputConstraint(SOURCE, grammar, unheld=tuple(unheld))
+def _constraint(tools: Sequence[Tool], grammar: str, unheld: Sequence[str]) -> OutputConstraint:
+    unknown = [
+        f"{tool.name}: {line}" for tool in tools for line in unknown_keywords(dict(tool.parameters))
+    ]
+    return OutputConstraint(SOURCE, grammar, unheld=tuple(unheld), unknown=tuple(unknown))
 
 
 def _id(special: Special, vocabulary: Vocabulary) -> int:

@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from dslocal.errors import SchemaError, UsageError
-from dslocal.files import refuse_json_constant
+from dslocal.files import parse_strict_json, refuse_json_constant
 from dslocal.prompts.files import read_text
+
+from .schema_keywords import unknown_keywords, unwrapped_schema
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 100  # levels of lists and objects within each other
@@ -37,12 +39,14 @@ class OutputConstraint:
         schema: What the finished answer is validated against; None where there is only a grammar.
         unheld: What the schema asks for and the grammar cannot express, so that only the finished
             answer shows whether it is kept.
+        unknown: Keywords of the schema that no draft of JSON Schema has, and which mean nothing.
     """
 
     source: str
     grammar: str
     schema: Any = None
     unheld: tuple[str, ...] = field(default=())
+    unknown: tuple[str, ...] = field(default=())
 
     def check(self, answer: str) -> Any:
         """Return the value that ``answer`` spells; None without a schema.
@@ -67,7 +71,7 @@ def constraint_from_schema(schema: Any, source: str) -> OutputConstraint:
     """Return the constraint of a JSON Schema.
 
     Args:
-        schema: The schema as :func:`json.loads` returns it.
+        schema: The schema as :func:`json.loads` returns it, or OpenAI's envelope around one.
         source: Where it comes from, for messages.
 
     Raises:
@@ -75,6 +79,7 @@ def constraint_from_schema(schema: Any, source: str) -> OutputConstraint:
     """
     from dslocal.engine.grammar import grammar
 
+    schema = unwrapped_schema(schema)
     schema = checked_schema({} if schema is True else schema, source)
     try:
         text, unheld = grammar.schema_to_grammar(schema)
@@ -85,7 +90,11 @@ def constraint_from_schema(schema: Any, source: str) -> OutputConstraint:
             f"{source}: {e}", hint=e.hint or "a JSON Schema, with references into itself alone"
         ) from None
     return OutputConstraint(
-        source, text, json.loads(json.dumps(schema), parse_float=Decimal), tuple(unheld)
+        source,
+        text,
+        json.loads(json.dumps(schema), parse_float=Decimal),
+        tuple(unheld),
+        unknown_keywords(schema),
     )
 
 
@@ -143,7 +152,7 @@ def read_schema(path: Path) -> OutputConstraint:
         UsageError: If it is not a schema, or beyond the limits.
     """
     try:
-        schema = json.loads(_read(path), parse_constant=refuse_json_constant)
+        schema = parse_strict_json(_read(path))
     except ValueError as e:
         raise UsageError(f"{path}: not JSON: {e}") from None
     except RecursionError:

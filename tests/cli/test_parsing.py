@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from support.cli.running import Run
 
@@ -28,6 +30,7 @@ REPEATED = [
     (["sessions", "--search", "a", "--search", "b"], "--search is given 2 times"),
     (["sessions", "--search", "a", "rm", "x"], "--search before rm would not count"),
     (["sessions", "--json", "rm", "x"], "--json before rm would not count"),
+    (["-m", "nano", "ask", "x"], "--model before ask would not count"),
     (["templates", "--json", "show", "x"], "--json before show would not count"),
     (["show", "nano", "-m", "other"], "'nano' and -m 'other' are two models"),
     (["fit", "nano", "-m", "other"], "are two models"),
@@ -144,3 +147,27 @@ def test_a_wrong_argument_points_to_the_help_of_its_command(
 ) -> None:
     done = run.inside(*args)
     assert (done.returncode, said in done.stderr.decode()) == (2, True), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("written", "tokens"),
+    [("2048", 2048), ("2k", 2048), ("4K", 4096), ("1_024", 1024), (" 2k ", 2048)],
+)
+def test_tokens_may_be_counted_in_thousands(run: Run, written: str, tokens: int) -> None:
+    done = run.inside("fit", "nano", "--ctx", written, "--json")
+    assert json.loads(done.stdout)["plan"]["n_ctx"] == tokens
+
+
+@pytest.mark.parametrize("written", ["8q", "k", "1.5k", "8kb", "0x10", "eight", ""])
+def test_what_is_not_a_number_of_tokens_is_one_line(run: Run, written: str) -> None:
+    for args in (["fit", "nano", "--ctx", written], ["ask", "--max-tokens", written, "x"]):
+        done = run.inside(*args)
+        assert (done.returncode, done.stdout) == (2, b"")
+        assert b"is not a number of tokens, such as 8192 or 8k" in done.stderr
+        assert done.stderr.count(b"\n") == 1
+
+
+def test_a_model_without_a_command_is_a_chat(run: Run) -> None:
+    done = run.inside("-m", "nano")
+    assert done.returncode == 2
+    assert done.stderr == run.inside("chat", "-m", "nano").stderr

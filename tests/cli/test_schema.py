@@ -112,6 +112,33 @@ def test_what_a_grammar_cannot_hold_is_checked_and_exits_with_7(run: Run, tmp_pa
     assert run.inside("ask", "--schema", file, "--no-think", "-n", "2", "hello").returncode == 7
 
 
+def test_a_schema_may_come_as_openai_sends_it(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "wrapped.json"
+    inner = {"name": "sum", "strict": True, "schema": SUM}
+    for wrapped in (inner, {"type": "json_schema", "json_schema": inner}):
+        file.write_text(json.dumps(wrapped), encoding="utf-8")
+        done = run.inside("ask", "--schema", file, "--temperature", "0", QUESTION)
+        assert (done.returncode, json.loads(done.stdout)) == (0, {"result": 4042})
+
+
+def test_a_keyword_that_means_nothing_is_said(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "typo.json"
+    file.write_text('{"type": "object", "requird": ["a"]}', encoding="utf-8")
+    done = run.inside("ask", "--schema", file, "--no-think", "--max-tokens", "40", "hello")
+    line = f'dslocal: {file}: unknown keyword "requird" (is required meant?)'
+    assert line in done.stderr.decode().splitlines()
+
+
+def test_a_key_that_occurs_twice_is_refused(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "twice.json"
+    file.write_text('{"type": "object", "properties": {"a": {}, "a": {}}}', encoding="utf-8")
+    done = run.inside("ask", "--schema", file, "hello")
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert done.stderr.decode() == (
+        f'dslocal: {file}: not JSON: the key "a" occurs twice in one object\n'
+    )
+
+
 def test_a_grammar(run: Run, tmp_path: Path) -> None:
     file = tmp_path / "answer.gbnf"
     file.write_text('root ::= "It is " [0-9]{1,6}', encoding="utf-8")

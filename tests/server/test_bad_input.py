@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from support.server.serving import MODEL, SUM, Serving
 
+from dslocal.server.ignored_fields import HEADER
+
 CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
 ASKED: dict[str, Any] = {"messages": [{"role": "user", "content": SUM}], "max_tokens": 2}
 SEED, REQUESTS = 20251122, 300
@@ -173,14 +175,26 @@ def test_a_prompt_that_does_not_fit_says_the_numbers(served: Serving) -> None:
         b'{"n": ' + b"9" * 10_000 + b"}",
         b"[" * 100_000,
         b'{"a":' * 50_000,
+        b'{"max_tokens": 1, "max_tokens": 2, "messages": [{"role": "user", "content": "x"}]}',
     ],
-    ids=range(12),
+    ids=range(13),
 )
 @pytest.mark.parametrize("path", [CHAT, TEXT])
 def test_bodies_that_are_not_requests(served: Serving, path: str, body: bytes) -> None:
     answer = served.http.post(path, content=body)
     assert answer.status_code in (400, 422), answer.text
     error_of(answer)
+
+
+def test_a_keyword_that_means_nothing_is_named_or_refused(served: Serving) -> None:
+    schema = {"type": "object", "requird": ["a"]}
+    for strict in (False, True):
+        wanted = {"type": "json_schema", "json_schema": {"schema": schema, "strict": strict}}
+        answer = served.post(CHAT, {**ASKED, "response_format": wanted})
+        assert answer.status_code == (400 if strict else 200)
+        named = answer.headers.get(HEADER.decode(), "")
+        assert named == ("" if strict else "response_format.json_schema")
+        assert not strict or "is required meant?" in error_of(answer)["message"]
 
 
 @pytest.mark.parametrize(

@@ -64,13 +64,17 @@ class PreparedQuestion:
         session_setup.print_advice(
             self.file.family, self.settings, self.thinking.value, self.system, self.advice
         )
-        if self.constraint and self.constraint.unheld:
-            reasons = one_line("; ".join(self.constraint.unheld), MAX_SHOWN_REASONS)
-            print(
-                f"dslocal: {self.constraint.source}: "
-                f"only checked once the answer is there: {reasons}",
-                file=sys.stderr,
-            )
+        if self.constraint:
+            _print_unheld(self.constraint)
+
+
+def _print_unheld(constraint: output.OutputConstraint) -> None:
+    """Print on stderr what of a schema no grammar enforces, or nobody."""
+    lines = list(constraint.unknown)
+    if constraint.unheld:
+        lines.append(f"only checked once the answer is there: {'; '.join(constraint.unheld)}")
+    for line in lines:
+        print(f"dslocal: {constraint.source}: {one_line(line, MAX_SHOWN_REASONS)}", file=sys.stderr)
 
 
 def prepare_question(options: AskOptions, known: KnownFile | None) -> PreparedQuestion:

@@ -17,6 +17,7 @@ import typer
 
 from dslocal.cli.option_groups import LoadOptions, NamedModel, PlacementOptions, with_option_groups
 from dslocal.cli.options import AsJson, FamilyFlag
+from dslocal.cli.token_counts import token_count, token_count_between
 from dslocal.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ MTP_MODES = {"auto": ("auto",), "on": ("on",), "off": ("off",), "both": ("off", 
 MAX_DEPTHS = 32
 MAX_TOKENS = 100_000
 MAX_REPEATS = 100
-MAX_DEPTH_DIGITS = 9
+MAX_DEPTH = 10**9 - 1
 QUIET_S = 1.0  # before a line on a terminal says what is being measured
 
 
@@ -58,7 +59,12 @@ def bench(
     ] = "0,1024,4096",
     tokens: Annotated[
         int,
-        typer.Option("--tokens", min=8, max=MAX_TOKENS, help="Tokens to decode at each depth."),
+        typer.Option(
+            "--tokens",
+            metavar="N",
+            parser=token_count_between(8, MAX_TOKENS),
+            help="Tokens to decode at each depth.",
+        ),
     ] = 64,
     repeat: Annotated[
         int,
@@ -165,13 +171,14 @@ def _check_tokens(tokens: int, depths: list[int], planned: Plan) -> None:
 
 
 def _parse_depths(text: str) -> list[int]:
-    parts = [part.strip() for part in text.split(",")]
-    are_numbers = all(
-        part.isdecimal() and part.isascii() and len(part) <= MAX_DEPTH_DIGITS for part in parts
-    )
-    if len(parts) > MAX_DEPTHS or not are_numbers:
-        raise UsageError(f"--depths: {text!r:.60} are not numbers of tokens", hint="as 0,1024,4096")
-    return sorted({int(part) for part in parts})
+    parts = text.split(",")
+    try:
+        depths = {token_count(part) for part in parts}
+    except typer.BadParameter:
+        depths = {-1}
+    if len(parts) > MAX_DEPTHS or min(depths) < 0 or max(depths) > MAX_DEPTH:
+        raise UsageError(f"--depths: {text!r:.60} are not numbers of tokens", hint="as 0,1024,4k")
+    return sorted(depths)
 
 
 def _mtp_modes(option: str | None, file: ModelFile) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ import typer
 
 from dslocal.cli.option_groups import LoadOptions, SamplingOptions, with_option_groups
 from dslocal.cli.options import AsJson, Effort, FamilyFlag, ModelFlag, Mtp, Think, ThinkBudget
+from dslocal.cli.token_counts import token_count
 
 if TYPE_CHECKING:
     from dslocal import prompts
@@ -48,7 +49,13 @@ def evaluate(
     sampling: SamplingOptions,
     think_budget: ThinkBudget = None,
     ctx: Annotated[
-        int | None, typer.Option("--ctx", help="Tokens of context. [the model's, up to 16384]")
+        int | None,
+        typer.Option(
+            "--ctx",
+            metavar="N",
+            parser=token_count,
+            help="Tokens of context; 8k is 8192. [the model's, up to 16384]",
+        ),
     ] = None,
     mtp: Mtp = "auto",
     think: Think = None,

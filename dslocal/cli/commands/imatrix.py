@@ -11,6 +11,7 @@ import typer
 
 from dslocal.cli.option_groups import NamedModel, with_option_groups
 from dslocal.cli.options import AsJson, FamilyFlag
+from dslocal.cli.token_counts import MAX_COUNT, token_count_between
 from dslocal.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
@@ -41,7 +42,11 @@ def imatrix(
     tokens: Annotated[
         int | None,
         typer.Option(
-            "--tokens", min=1, help="Evaluate at most so many tokens. [all]", show_default=False
+            "--tokens",
+            metavar="N",
+            parser=token_count_between(1, MAX_COUNT),
+            help="Evaluate at most so many tokens. [all]",
+            show_default=False,
         ),
     ] = None,
     merge: Annotated[

@@ -12,6 +12,7 @@ import typer
 from dslocal.cli.completion import values as completion_values
 from dslocal.cli.option_groups import with_option_groups
 from dslocal.cli.options import AsJson, FamilyFlag
+from dslocal.cli.token_counts import MAX_COUNT, token_count, token_count_between
 from dslocal.errors import UsageError
 
 Models = Annotated[
@@ -44,7 +45,11 @@ Text = Annotated[
 Tokens = Annotated[
     int | None,
     typer.Option(
-        "--tokens", min=1, help="Evaluate at most so many tokens. [all]", show_default=False
+        "--tokens",
+        metavar="N",
+        parser=token_count_between(1, MAX_COUNT),
+        help="Evaluate at most so many tokens. [all]",
+        show_default=False,
     ),
 ]
 Chunks = Annotated[
@@ -57,6 +62,8 @@ Context = Annotated[
     int | None,
     typer.Option(
         "--ctx",
+        metavar="N",
+        parser=token_count,
         help="Tokens of a chunk, the second half of which is scored. [512]",
         show_default=False,
     ),

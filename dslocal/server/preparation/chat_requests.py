@@ -6,7 +6,7 @@ from dslocal import prompts
 from dslocal.server.wire.errors import ApiError
 from dslocal.server.wire.schemas import ChatRequest
 
-from .output_constraints import read_constraint
+from .output_constraints import read_constraint, unheld_fields
 from .reasoning_switches import ReasoningChoice, read_reasoning
 from .requests import (
     NO_LIMIT,
@@ -70,7 +70,7 @@ def prepare_chat(served: ServedModel, request: ChatRequest) -> list[PreparedRequ
         constraint=constraint,
         uses_functions=bool(request.functions),
         hides_reasoning=reasoning.is_hidden,
-        ignored=reasoning.ignored,
+        ignored=(*reasoning.ignored, *unheld_fields(constraint)),
     )
     if forced:
         prepared = with_forced_call(served, prepared, forced, request)

@@ -6,13 +6,13 @@ OpenAI's and Fireworks's ``response_format``, llama-server's ``json_schema`` and
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from dslocal import output
-from dslocal.files import refuse_json_constant
+from dslocal.files import parse_strict_json
+from dslocal.server.wire.client_fields import IgnoredField
 from dslocal.server.wire.errors import ApiError
 from dslocal.server.wire.schemas import ChatRequest, ResponseFormat, SamplingFields
 
@@ -55,6 +55,14 @@ def read_constraint(request: SamplingFields) -> output.OutputConstraint | None:
             param=found[1].field,
         )
     return _constraint(found[0]) if found else None
+
+
+def unheld_fields(constraint: output.OutputConstraint | None) -> tuple[IgnoredField, ...]:
+    """Return what is to be said of a constraint that the answer is not completely held to."""
+    if constraint is None or not (constraint.unheld or constraint.unknown):
+        return ()
+    reasons = "; ".join((*constraint.unheld, *constraint.unknown))[:MAX_SHOWN_REASON]
+    return (IgnoredField(constraint.source, reasons),)
 
 
 def _sent(request: SamplingFields) -> Iterator[SentConstraint]:
@@ -126,8 +134,9 @@ def _constraint(sent: SentConstraint) -> output.OutputConstraint:
     if sent.kind == "gbnf":
         return output.constraint_from_gbnf(sent.value, sent.field)
     constraint = output.constraint_from_schema(_schema(sent), sent.field)
-    if sent.is_strict and constraint.unheld:
-        reasons = "; ".join(constraint.unheld)[:MAX_SHOWN_REASON]
+    unheld = (*constraint.unheld, *constraint.unknown)
+    if sent.is_strict and unheld:
+        reasons = "; ".join(unheld)[:MAX_SHOWN_REASON]
         raise ApiError(
             400,
             f"{sent.field}: an answer cannot be held to all of this schema: {reasons}",
@@ -141,6 +150,7 @@ def _schema(sent: SentConstraint) -> Any:
     if not isinstance(sent.value, str):
         return sent.value
     try:
-        return json.loads(sent.value, parse_constant=refuse_json_constant)
-    except (ValueError, RecursionError):
-        raise ApiError(422, f"{sent.field}: is not a JSON Schema", param=sent.field) from None
+        return parse_strict_json(sent.value)
+    except (ValueError, RecursionError) as e:
+        message = f"{sent.field}: is not a JSON Schema: {str(e)[:MAX_SHOWN_REASON]}"
+        raise ApiError(422, message, param=sent.field) from None

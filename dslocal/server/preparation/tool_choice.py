@@ -10,11 +10,10 @@ from dslocal import output, prompts
 from dslocal.prompts.families.dsml import DsmlToolFormat
 from dslocal.prompts.families.marked import Marked
 from dslocal.prompts.families.tools import CALL_END, ToolFormat
-from dslocal.server.wire.client_fields import IgnoredField
 from dslocal.server.wire.errors import ApiError
 from dslocal.server.wire.schemas import AllowedTools, ChatRequest, NamedTool, ToolParam
 
-from .output_constraints import MAX_SHOWN_REASON
+from .output_constraints import unheld_fields
 from .requests import PreparedRequest, ServedModel
 
 MUST_CALL = ("required", "any")  # OpenAI's value and Mistral's
@@ -131,15 +130,11 @@ def _with_constraint(
     prepared: PreparedRequest, constraint: output.OutputConstraint, request: ChatRequest
 ) -> PreparedRequest:
     """Return ``prepared`` with ``constraint``; what that does not enforce is refused or said."""
-    if not constraint.unheld:
-        return replace(prepared, constraint=constraint)
-    reasons = "; ".join(constraint.unheld)[:MAX_SHOWN_REASON]
-    if _strict_names(request):
-        raise ApiError(
-            400, f"tools: calls cannot be held to all of a schema: {reasons}", param="tools"
-        )
-    ignored = (*prepared.ignored, IgnoredField("tools[].function.parameters", reasons))
-    return replace(prepared, constraint=constraint, ignored=ignored)
+    notes = unheld_fields(replace(constraint, source="tools[].function.parameters"))
+    if notes and _strict_names(request):
+        message = f"tools: calls cannot be held to all of a schema: {notes[0].reason}"
+        raise ApiError(400, message, param="tools")
+    return replace(prepared, constraint=constraint, ignored=(*prepared.ignored, *notes))
 
 
 def _call_number(request: ChatRequest) -> Literal["one", "several"]:

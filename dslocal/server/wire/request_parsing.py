@@ -6,14 +6,13 @@ nobody here obeys is refused; any other one is named in the response's header an
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from dslocal.files import refuse_json_constant, utf8_text
+from dslocal.files import parse_strict_json, utf8_text
 
 from .client_fields import CLIENT_FIELDS, SYNONYMS, UNKNOWN_FIELD, FieldAnswer, IgnoredField
 from .errors import ApiError
@@ -63,7 +62,7 @@ def _json_object(body: bytes) -> dict[str, Any]:
     if body.startswith(GZIP):
         raise ApiError(400, "the body is compressed by gzip, which is not read here: send it as is")
     try:
-        found = json.loads(utf8_text(body), parse_constant=refuse_json_constant)
+        found = parse_strict_json(utf8_text(body))
     except UnicodeDecodeError:
         raise ApiError(400, "the body is not UTF-8") from None
     except RecursionError:

@@ -1,0 +1,38 @@
+"""Numbers of tokens on the command line: ``8192``, or ``8k`` as models are advertised."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import typer
+
+MAX_COUNT = 1 << 50
+_COUNT = re.compile(r"(?P<number>[-+]?\d{1,12})(?P<unit>[kKmM]?)")
+_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20}
+
+
+def token_count(text: str | int) -> int:
+    """Return the number of tokens that ``text`` says; 8k is 8,192, and 1m is 1,048,576.
+
+    Raises:
+        typer.BadParameter: It is not a whole number.
+    """
+    if isinstance(text, int):  # the option's default
+        return text
+    found = _COUNT.fullmatch(text.strip().replace("_", ""))
+    if found is None:
+        raise typer.BadParameter(f"{text!r:.40} is not a number of tokens, such as 8192 or 8k")
+    return int(found["number"]) * _UNITS[found["unit"].lower()]
+
+
+def token_count_between(least: int, most: int) -> Callable[[str | int], int]:
+    """Return :func:`token_count` for numbers in a range."""
+
+    def count(text: str | int) -> int:
+        number = token_count(text)
+        if not least <= number <= most:
+            raise typer.BadParameter(f"{number:,} is not from {least:,} to {most:,}")
+        return number
+
+    return count
