@@ -52,7 +52,7 @@ def write_noisy_nano(nano: Path, folder: Path, seed: int) -> Path:
         shaped = tensor if len(tensor.shape) > 1 else tensor._replace(shape=(1, *tensor.shape))
         values = decode_rows(raw, shaped, 0, _scale(checkpoint, name), (128, 128))
         if len(tensor.shape) > 1 and ".mlp.gate." not in name:
-            values = _noisy(values, NANO_NOISE, [seed, number])
+            values = add_noise(values, NANO_NOISE, [seed, number])
         tensors[name] = encode(values.reshape(tensor.shape), "f32" if "bias" in name else "bf16")
     config = json.loads((nano / "config.json").read_text(encoding="utf-8"))
     del config["quantization_config"]
@@ -107,7 +107,7 @@ def write_smollm2(gguf: Path, nano: Path, folder: Path) -> Path:
         if part in ("attn_q", "attn_k"):
             values = _not_interleaved(values, keys["llama.rope.dimension_count"])
         if values.ndim > 1:
-            values = _noisy(values, SMOLLM2_NOISE, [0, number])
+            values = add_noise(values, SMOLLM2_NOISE, [0, number])
         prefix = f"model.layers.{layer[1]}." if layer else "model."
         tensors[f"{prefix}{_NAMES[part]}.weight"] = encode(values, "bf16")
     return _write(folder, config, tensors, nano)
@@ -119,7 +119,7 @@ def _not_interleaved(values: Floats, head: int) -> Floats:
     return np.ascontiguousarray(pairs.swapaxes(1, 2)).reshape(values.shape)
 
 
-def _noisy(values: Floats, noise: float, seed: list[int]) -> Floats:
+def add_noise(values: Floats, noise: float, seed: list[int]) -> Floats:
     drawn = np.random.default_rng(seed).standard_normal(values.shape, np.float32)
     return values + drawn * np.float32(noise * np.sqrt(np.square(values).mean()))
 
