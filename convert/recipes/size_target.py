@@ -1,11 +1,12 @@
 """The best recipe under a size: bytes spent where they matter.
 
 The relative error of a matrix product is that of its matrix, whatever its size, so small tensors
-that every token reads (attention, shared experts, dense layers, embeddings, output) get 6 to 8
-bits, and the routed experts take what is left. From the least possible size on, the upgrade that
-removes most harm per byte is bought until nothing more fits. Harm is the squared relative error
-that the type makes of the tensor's own weights, times how far an error in its class reaches; a
-layer has its share of that.
+that every token reads (attention, shared experts, dense layers, embeddings, output) get more bits,
+and the routed experts take what is left. From the least possible size on, the upgrade that removes
+most harm per byte is bought until nothing more fits. Harm is the squared relative error that the
+type makes of the tensor's own weights, each column weighted by its importance, times how far an
+error in its class reaches; a layer has its share of that. Nothing but harm decides: a least type
+for the small tensors, whatever the experts had to give up for it, made nano worse at most sizes.
 """
 
 from __future__ import annotations
@@ -43,8 +44,6 @@ TYPES_WITH_IMATRIX = (
     T.Q6_K,
     T.Q8_0,
 )
-# the least type of what every token reads: the first of these that leaves room for the experts
-MIN_TYPES = (T.Q6_K, T.Q4_K)
 MTP_REACH = 0.01  # of the trunk's: a draft changes no answer, only how many drafts are accepted
 
 
@@ -95,16 +94,13 @@ class SizedRecipe:
         has_imatrix = traits.has_imatrix or self.assumes_imatrix
         types = TYPES_WITH_IMATRIX if has_imatrix else TYPES
         errors = self.errors.of(quantizable, types)
-        smallest = 0
-        for floor in (*MIN_TYPES, types[0]) if traits.experts else (types[0],):
-            options = [
-                TensorOptions.of(t, _types_from(t, types, floor, traits), errors[t.name], traits)
-                for t in quantizable
-            ]
-            smallest = sum(option.nbytes(0) for option in options)
-            if smallest <= free:
-                chosen = _spend(options, free - smallest)
-                return fixed | chosen
+        options = [
+            TensorOptions.of(t, _types_for(t, types, traits), errors[t.name], traits)
+            for t in quantizable
+        ]
+        smallest = sum(option.nbytes(0) for option in options)
+        if smallest <= free:
+            return fixed | _spend(options, free - smallest)
         least = self.budget - free + smallest
         raise UsageError(
             f"--size {self.name}: {_rounded_up(least)} is the least that this model "
@@ -127,23 +123,11 @@ def _larger(traits: ModelTraits) -> str:
     return "a larger --size, or --imatrix, which allows smaller types"
 
 
-def _types_from(
-    tensor: MappedTensor, types: Sequence[T], floor: T, traits: ModelTraits
-) -> Sequence[T]:
-    """Return the types that a tensor may get, by rising size.
-
-    Args:
-        tensor: The tensor.
-        types: All types to choose from, by rising size.
-        floor: The least type, unless the tensor may get all: experts and the MTP layer may.
-        traits: The model's.
-    """
-    allowed = types if tensor.is_routed_expert else types[types.index(floor) :]
-    layer = layer_of(tensor.name)
-    if layer >= traits.main_layers:
-        allowed = types
-    if not 0 <= layer < traits.main_layers:  # which no importance matrix covers
-        allowed = [t for t in allowed if t not in IMATRIX_TYPES]
+def _types_for(tensor: MappedTensor, types: Sequence[T], traits: ModelTraits) -> Sequence[T]:
+    """Return the types that a tensor may get, of all ``types``, by rising size."""
+    allowed = types
+    if not 0 <= layer_of(tensor.name) < traits.main_layers:  # which no importance matrix covers
+        allowed = [t for t in types if t not in IMATRIX_TYPES]
     lossless = tensor.lossless
     if lossless is None:
         return allowed

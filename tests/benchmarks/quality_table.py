@@ -27,6 +27,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+os.environ.setdefault("OMP_THREAD_LIMIT", "1")  # threads that wait for each other on a busy machine
+
 from gguf import GGMLQuantizationType, GGUFReader, GGUFWriter
 from gguf.quants import dequantize, quantize
 from make_nano import questions

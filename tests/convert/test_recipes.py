@@ -109,7 +109,6 @@ def test_a_size_spends_more_on_what_every_token_reads(nano: converter.Checkpoint
         for name, b in bits.items()
         if "attn_q_b" in name or "_shexp" in name or name == "output.weight"
     ]
-    assert max(experts) < min(b for b in others if b < 32) + 2
     assert sum(experts) / len(experts) < sum(others) / len(others)
 
 
