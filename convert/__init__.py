@@ -35,6 +35,7 @@ from .output.layout import Split, file_names  # noqa: E402
 from .plan_conversion import plan_conversion  # noqa: E402
 from .recipes.by_name import RECIPES, recipe_named  # noqa: E402
 from .recipes.imatrix import Imatrix, load_imatrix  # noqa: E402
+from .recipes.imatrix_coverage import expected_imatrix  # noqa: E402
 from .recipes.named import Recipe  # noqa: E402
 from .recipes.recipe_file import load_recipe  # noqa: E402
 from .recipes.size_target import SizedRecipe  # noqa: E402
@@ -61,6 +62,7 @@ __all__ = [
     "TensorClassRmse",
     "checkpoint_bytes",
     "config_error",
+    "expected_imatrix",
     "file_names",
     "has_mtp_layer",
     "header_from_config",

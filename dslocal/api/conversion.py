@@ -9,16 +9,20 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from dslocal.errors import ConversionError, NotFoundError, UsageError
+from dslocal.gguf.tensor_names import layer_of
 
 from .progress import ProgressCallbacks, WorkProgress
+from .quantization.auto_files import AUTO, AutoImatrix, was_writing
 from .sizes import size_in_bytes
 
 if TYPE_CHECKING:
+    from dslocal.catalog.locations import PublishedLocation
+    from dslocal.catalog.resolve import LocalCheckpoint
     from dslocal.convert import (
         ConversionPlan,
         ConversionProgress,
@@ -29,6 +33,9 @@ if TYPE_CHECKING:
         Split,
     )
     from dslocal.hub.fetch import DownloadProgress
+
+    from .importance import LoadModel
+    from .quantization.auto_imatrix import MeasuredPlan
 
 DEFAULT_QUANT = "Q4_K_M"
 DRAFTER_SUFFIX = "-mtp.gguf"  # as a draft model is found beside its model
@@ -45,12 +52,18 @@ class ConversionRequest:
             draft model can be written alone, or beside the model.
         split: how an output is spread over files.
         imatrix: the importance matrix, if any.
+        stream: whether the checkpoint is fetched and deleted shard by shard.
+        auto: the files of an importance matrix that is made on the way, if one is.
+        measured: a good GGUF of the model that is here, which that is made with.
     """
 
     recipes: Sequence[Recipe]
     mtp: Mtp
     split: Split
     imatrix: Imatrix | None
+    stream: bool = False
+    auto: AutoImatrix | None = None
+    measured: Path | None = None
 
 
 def convert(
@@ -61,6 +74,7 @@ def convert(
     recipe: str | Path | None = None,
     size: str | None = None,
     imatrix: str | Path | None = None,
+    keep_intermediate: bool = False,
     mtp: Mtp = "keep",
     split_experts: bool = False,
     split_size: str | None = None,
@@ -70,6 +84,7 @@ def convert(
     overwrite: bool = False,
     on_progress: Callable[[ConversionProgress], None] | None = None,
     on_fetched: Callable[[DownloadProgress], None] | None = None,
+    on_evaluated: Callable[[int, int], None] | None = None,
     on_notice: Callable[[str], None] | None = None,
 ) -> tuple[ConversionReport, ...]:
     """Convert a DeepSeek checkpoint to quantized GGUF in one pass.
@@ -84,7 +99,10 @@ def convert(
             "Q4_K_M" where neither this nor ``recipe`` nor ``size`` is given.
         recipe: a YAML file of regex: type, first match wins.
         size: the best quantization that fits in this, such as "180GB".
-        imatrix: an importance matrix of llama.cpp, GGUF or legacy.
+        imatrix: an importance matrix of llama.cpp, GGUF or legacy; "auto" makes one on the way:
+            the model in Q8_0 or MXFP4 first, unless one is here, which evaluates dslocal's
+            calibration text.
+        keep_intermediate: keep that model and the matrix, beside the output.
         mtp: "keep" the multi-token-prediction layer where there is one, "drop" it, or write
             "only" that layer. V4 has it, or DSpark, in a file of its own: "beside" writes that
             too, as ``…-mtp.gguf``, and "dspark-only" writes DSpark alone.
@@ -96,6 +114,8 @@ def convert(
         overwrite: replace files that are already there.
         on_progress: receives how much is written.
         on_fetched: receives how much of a published checkpoint is fetched.
+        on_evaluated: receives how many chunks of the calibration text are evaluated, and of how
+            many.
         on_notice: receives lines that a user should see. Without it they are logged as warnings
             of the logger ``dslocal``.
 
@@ -113,11 +133,13 @@ def convert(
     from . import checkpoint_source
 
     notice = on_notice or logging.getLogger("dslocal").warning
-    progress = ProgressCallbacks(on_fetched, on_progress, notice)
+    progress = ProgressCallbacks(on_fetched, on_progress, notice, on_evaluated)
     recipes = choose_recipes(quant, Path(recipe) if recipe else None, size)
     found = checkpoint_source.find(str(source), revision, stream=stream)
+    is_auto = imatrix == AUTO
+    drafter = mtp == "beside"
     targets = choose_outputs(
-        output, found.name, recipes, overwrite=overwrite, has_drafter=mtp == "beside"
+        output, found.name, recipes, overwrite=overwrite, has_drafter=drafter, is_auto=is_auto
     )
     if name_notice(targets):
         notice(name_notice(targets))
@@ -125,18 +147,142 @@ def convert(
         recipes,
         mtp,
         converter.Split(split_experts, size_in_bytes(split_size) if split_size else 0),
-        converter.load_imatrix(Path(imatrix)) if imatrix else None,
+        converter.load_imatrix(Path(imatrix)) if imatrix and not is_auto else None,
+        stream=stream,
     )
+    if is_auto:
+        request = with_auto_imatrix(request, found, targets[0], keep=keep_intermediate)
     with (
         output_folder(targets),
         checkpoint_source.opened(found, targets[0], progress, stream=stream) as files,
     ):
-        planned = plan_conversion(files, request, progress)
-        if stream:
-            checkpoint_source.require_disk_space(planned, targets)
-        return tuple(
-            converter.write_gguf(planned, targets, jobs=jobs, on_progress=progress.on_conversion)
+        return tuple(write_outputs(files, request, targets, progress, jobs=jobs)[1])
+
+
+def with_auto_imatrix(
+    request: ConversionRequest,
+    found: LocalCheckpoint | PublishedLocation,
+    target: Path,
+    *,
+    keep: bool,
+    load: LoadModel | None = None,
+) -> ConversionRequest:
+    """Return a request that makes its importance matrix itself.
+
+    Args:
+        request: What to make of the checkpoint.
+        found: The checkpoint; a good GGUF of it that is here is measured.
+        target: The first output.
+        keep: Whether what lies between stays when the outputs are finished.
+        load: Loads a model by a load config; llama.cpp's own loader without it.
+
+    Raises:
+        UsageError: a draft model alone is written, or one beside a model that is streamed.
+    """
+    from dslocal.catalog import resolve
+
+    from .quantization.auto_imatrix import GOOD_QUANTS, require_no_draft_model
+
+    require_no_draft_model(request.mtp)
+    if request.stream and request.mtp == "beside":
+        raise UsageError(
+            "--imatrix auto: with --stream the model is made of one that is made first, which "
+            "has no draft model",
+            hint="without --with-drafter; --mtp-only or --dspark-only writes it by itself",
         )
+    if load is None:
+        from dslocal.engine import LlamaModel
+
+        load = LlamaModel
+    known = resolve.known_gguf(found, GOOD_QUANTS)
+    return replace(request, auto=AutoImatrix(target, keep, load), measured=known)
+
+
+def write_outputs(
+    files: Source,
+    request: ConversionRequest,
+    targets: Sequence[Path],
+    progress: WorkProgress,
+    *,
+    jobs: int | None = None,
+    on_planned: Callable[[ConversionPlan], None] | None = None,
+) -> tuple[ConversionPlan, list[ConversionReport]]:
+    """Convert an opened checkpoint as requested, the importance matrix first if need be.
+
+    Args:
+        files: The checkpoint's files.
+        request: What to make of it.
+        targets: A file for each output.
+        progress: Receives how far it is, and warnings.
+        jobs: Threads; one a core without it.
+        on_planned: Receives the plan before anything of the outputs is written.
+
+    Returns:
+        The plan, and a report for each output.
+
+    Raises:
+        DslocalError: It cannot be done.
+    """
+    import dslocal.convert as converter
+
+    from . import checkpoint_source
+
+    if request.auto is not None:
+        planned = measured_conversion(files, request, request.auto).carry_out(progress, jobs)
+        for warning in planned.warnings:
+            progress.log(f"dslocal: {warning}")
+    else:
+        planned = plan_conversion(files, request, progress)
+        if request.stream:
+            checkpoint_source.require_disk_space(planned, targets)
+    if on_planned:
+        on_planned(planned)
+    reports = converter.write_gguf(planned, targets, jobs=jobs, on_progress=progress.on_conversion)
+    if request.auto is not None:
+        request.auto.finish()
+    return planned, reports
+
+
+def measured_conversion(
+    files: Source, request: ConversionRequest, auto: AutoImatrix
+) -> MeasuredPlan:
+    """Return how a conversion is done that makes its importance matrix itself."""
+    import dslocal.convert as converter
+    from dslocal.evaluation.calibration import CALIBRATION
+
+    from .quantization.auto_imatrix import MeasuredPlan, identity_of
+
+    checkpoint = converter.open_checkpoint(files)
+    good = "MXFP4" if any(t.dtype == "FP4" for t in checkpoint.tensors.values()) else "Q8_0"
+    recipe = converter.recipe_named(good)
+    intermediate = converter.plan_conversion(
+        checkpoint, [recipe], mtp=request.mtp if request.stream else "drop"
+    )
+    main = converter.plan_conversion(checkpoint, [recipe], mtp="drop").tensors
+    last = max(layer_of(tensor.name) for tensor in main)
+
+    def plan(imatrix: Imatrix) -> ConversionPlan:
+        recipes = list(request.recipes)
+        if request.stream and auto.model.exists():
+            model = converter.open_gguf(auto.model)
+            return converter.plan_requantization(
+                model, recipes, split=request.split, imatrix=imatrix
+            )
+        return converter.plan_conversion(
+            checkpoint, recipes, mtp=request.mtp, split=request.split, imatrix=imatrix
+        )
+
+    expected = converter.expected_imatrix(auto.matrix.name, CALIBRATION.title, main, last + 1)
+    is_made = request.measured is None or request.stream
+    return MeasuredPlan(
+        auto,
+        None if is_made else request.measured,
+        intermediate if is_made else None,
+        plan,
+        expected,
+        identity_of(checkpoint),
+        is_source=request.stream,
+    )
 
 
 def choose_recipes(
@@ -170,6 +316,7 @@ def choose_outputs(
     *,
     overwrite: bool,
     has_drafter: bool = False,
+    is_auto: bool = False,
 ) -> list[Path]:
     """Return where each recipe's output goes, and after them the draft model.
 
@@ -180,6 +327,8 @@ def choose_outputs(
         recipes: One for each output.
         overwrite: Whether files that are there may be replaced.
         has_drafter: Whether V4's draft model is written, too.
+        is_auto: Whether an importance matrix is made on the way: then outputs of a run that was
+            interrupted at its end are written again.
 
     Raises:
         UsageError: a file is there already, or one file is named for several quantizations.
@@ -203,6 +352,7 @@ def choose_outputs(
         targets.append(Path(pattern.replace("{quant}", "mtp")))
     elif has_drafter:
         targets.append(targets[0].with_name(targets[0].stem + DRAFTER_SUFFIX))
+    overwrite = overwrite or (is_auto and was_writing(targets[0]))
     for target in targets:
         folder = target.parent.parent if is_new_folder else target.parent
         if not folder.is_dir():

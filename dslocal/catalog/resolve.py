@@ -9,7 +9,7 @@ time wait for each other.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ from dslocal.gguf.parts import first_part, model_stem
 
 from . import other_programs
 from .inventory import absolute_path
-from .locations import entry_of_repository
+from .locations import PublishedLocation, entry_of_repository
 from .names import Spelling, nearest_names, read_spelling, why_not
 
 if TYPE_CHECKING:
@@ -403,8 +403,8 @@ def _convert(
     on_progress: ProgressCallback | None,
     on_notice: Callable[[str], None] | None,
 ) -> Path:
-    folder = _cache()
-    out = folder / f"{checkpoint.name}-{checkpoint.quant}-{_fingerprint(checkpoint)}.gguf"
+    out = _converted_file(checkpoint)
+    folder = out.parent
     if out.exists():
         return out
     from filelock import FileLock
@@ -430,6 +430,23 @@ def _convert(
             if shipped is not None and shipped.local == checkpoint.folder:
                 _remove_outdated(checkpoint, out)
     return out
+
+
+def known_gguf(found: LocalCheckpoint | PublishedLocation, quants: Sequence[str]) -> Path | None:
+    """Return the GGUF of a checkpoint that is on this machine in one of ``quants``, if one is."""
+    if isinstance(found, LocalCheckpoint):
+        converted = _converted_file(found)
+        return converted if found.quant in quants and converted.exists() else None
+    for quant in quants:
+        installed = catalog.find_installed(found.name, quant)
+        if installed is not None and not installed.missing:
+            return installed.path
+    return None
+
+
+def _converted_file(checkpoint: LocalCheckpoint) -> Path:
+    """Return where a checkpoint's conversion is in the cache, once it has been made."""
+    return _cache() / f"{checkpoint.name}-{checkpoint.quant}-{_fingerprint(checkpoint)}.gguf"
 
 
 def _fingerprint(checkpoint: LocalCheckpoint) -> str:

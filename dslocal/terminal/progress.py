@@ -69,6 +69,30 @@ class ConversionState(Protocol):
         """The tensor that was finished last."""
 
 
+class PhaseState(Protocol):
+    """One of several steps of one piece of work."""
+
+    @property
+    def name(self) -> str:
+        """What a program calls it."""
+
+    @property
+    def number(self) -> int:
+        """Which it is, from 1."""
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+
+    @property
+    def doing(self) -> str:
+        """What it does, for people."""
+
+    @property
+    def done(self) -> str:
+        """What it has done at its end."""
+
+
 class ProgressDisplay(Protocol):
     """Shows how far a download and a conversion are, either or both, from any thread."""
 
@@ -77,6 +101,12 @@ class ProgressDisplay(Protocol):
 
     def on_conversion(self, state: ConversionState) -> None:
         """Show how far the conversion is."""
+
+    def on_evaluation(self, done: int, total: int) -> None:
+        """Show how many chunks of a text are evaluated."""
+
+    def begin_phase(self, phase: PhaseState) -> None:
+        """Show that a step begins; what follows is of this step."""
 
     def log(self, line: str) -> None:
         """Show a line of its own."""
@@ -129,6 +159,10 @@ class _Labels:
     name: str
     doing: str
     done: str
+
+    def of_phase(self, phase: PhaseState) -> _Labels:
+        """Return those of a step."""
+        return _Labels(self.name, f"{phase.number}/{phase.count} {phase.doing}", phase.done)
 
 
 @dataclass
@@ -193,6 +227,18 @@ class _LogLines:
             self._tasks.conversion = _Task()
             self.log(f"{self._labels.doing} {self._labels.name} …")
 
+    def on_evaluation(self, done: int, total: int) -> None:
+        if self._tasks.conversion is None:
+            self._tasks.conversion = _Task(shown=time.monotonic())
+            self.log(f"{self._labels.doing} {self._labels.name} …")
+        elif self._tasks.conversion.is_due(LOG_INTERVAL_S):
+            self.log(f"{self._labels.doing} {self._labels.name}: chunk {done} of {total}")
+
+    def begin_phase(self, phase: PhaseState) -> None:
+        if self._tasks.conversion:
+            self.summarise()
+        self._tasks, self._labels = _Tasks(), self._labels.of_phase(phase)
+
     def log(self, line: str) -> None:
         print(one_line(line), file=sys.stderr, flush=True)
 
@@ -209,16 +255,25 @@ class _Bars:
             BarColumn,
             DownloadColumn,
             Progress,
+            Task,
             TextColumn,
             TimeRemainingColumn,
         )
+        from rich.text import Text
+
+        class AmountColumn(DownloadColumn):
+            """Shows bytes, or the amount that a task gives in words."""
+
+            def render(self, task: Task) -> Text:
+                amount = task.fields.get("amount")
+                return Text(amount) if amount else super().render(task)
 
         self._labels = labels
         self._tasks = _Tasks()
         self._bars = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(BAR_WIDTH),
-            DownloadColumn(),
+            AmountColumn(),
             TextColumn("{task.fields[rate]}", markup=False),
             TimeRemainingColumn(),
             console=bar_console(),
@@ -244,6 +299,22 @@ class _Bars:
             millions_per_s = state.weights / task.elapsed_s / 1e6
             tensor = one_line(state.tensor, MAX_BAR_NAME)
             self._update(task, state.done, f"{millions_per_s:,.0f} M weights/s  {tensor}")
+
+    def on_evaluation(self, done: int, total: int) -> None:
+        if self._tasks.conversion is None:
+            title = f"{self._labels.doing} {self._labels.name}"
+            self._tasks.conversion = self._add_bar(title, total)
+        amount = f"chunk {done} of {total}"
+        self._bars.update(self._tasks.conversion.bar_id, completed=done, amount=amount)
+
+    def begin_phase(self, phase: PhaseState) -> None:
+        tasks = (self._tasks.download, self._tasks.conversion)
+        if any(tasks):
+            self.summarise()
+        for task in tasks:
+            if task is not None:
+                self._bars.remove_task(task.bar_id)
+        self._tasks, self._labels = _Tasks(), self._labels.of_phase(phase)
 
     def log(self, line: str) -> None:
         from rich.text import Text
@@ -272,7 +343,8 @@ class _JsonLines:
     """Shows progress to programs: an object a second.
 
     ``{done, total, weights_per_s, eta_s, tensor}`` for a conversion, ``{fetched, of, bytes_per_s,
-    eta_s, file}`` for a download, ``{note}`` for a line.
+    eta_s, file}`` for a download, ``{chunks_done, chunks, eta_s}`` for the evaluation of a text,
+    ``{phase, number, count}`` where a step begins, ``{note}`` for a line.
     """
 
     def __init__(self) -> None:
@@ -313,6 +385,20 @@ class _JsonLines:
                 "tensor": state.tensor,
             }
         )
+
+    def on_evaluation(self, done: int, total: int) -> None:
+        if self._tasks.conversion is None:
+            self._tasks.conversion = _Task(first_done=done)
+        task = self._tasks.conversion
+        if not task.is_due(JSON_INTERVAL_S, is_last=done >= total):
+            return
+        new = done - task.first_done
+        eta_s = round((total - done) * task.elapsed_s / new, 1) if new else None
+        self._print({"chunks_done": done, "chunks": total, "eta_s": eta_s})
+
+    def begin_phase(self, phase: PhaseState) -> None:
+        self._tasks = _Tasks()
+        self._print({"phase": phase.name, "number": phase.number, "count": phase.count})
 
     def log(self, line: str) -> None:
         self._print({"note": line})

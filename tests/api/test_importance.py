@@ -76,13 +76,14 @@ def test_every_matrix_of_a_block_that_multiplies_is_summed(
     assert expected <= {name.split(".", 2)[2] for name in matrix.entries}
 
 
+@pytest.mark.parametrize("kind", ["moe", "mla"])
 def test_a_resumed_run_gives_the_bytes_of_an_uninterrupted_one(
-    files: dict[str, Path], text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    files: dict[str, Path], text: Path, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(importance, "SAVE_S", 0.0)
     whole, parts = tmp_path / "whole.gguf", tmp_path / "parts.gguf"
-    run_job(job_for(files["moe"], text, whole))
-    job = job_for(files["moe"], text, parts)
+    run_job(job_for(files[kind], text, whole))
+    job = job_for(files[kind], text, parts)
     for stop_after in (3, 5):  # the chunk at which it stops is not saved any more
         with pytest.raises(KeyboardInterrupt):
             run_job(replace(job, resume=True), stop_after)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,8 @@ from dslocal.errors import UsageError
 from dslocal.gguf.parts import model_stem
 from dslocal.plan.mtp_file import SUFFIX as SIDECAR_SUFFIX
 from dslocal.plan.mtp_file import find_sidecar
+
+from .auto_files import AUTO, AutoImatrix
 
 if TYPE_CHECKING:
     from dslocal.convert import (
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
         Split,
     )
 
+    from .auto_imatrix import MeasuredPlan
+
 
 @dataclass(frozen=True)
 class QuantizationRequest:
@@ -40,12 +44,14 @@ class QuantizationRequest:
         split: How an output is spread over files.
         imatrix: The importance matrix, if any.
         allow_larger: Whether an output may be larger than a source that is quantized already.
+        auto: The files of an importance matrix that is made on the way, if one is.
     """
 
     recipes: Sequence[Recipe]
     split: Split
     imatrix: Imatrix | None
     allow_larger: bool
+    auto: AutoImatrix | None = None
 
 
 def quantize(
@@ -56,12 +62,14 @@ def quantize(
     recipe: str | Path | None = None,
     size: str | None = None,
     imatrix: str | Path | None = None,
+    keep_intermediate: bool = False,
     split_experts: bool = False,
     split_size: str | None = None,
     jobs: int | None = None,
     overwrite: bool = False,
     allow_larger: bool = False,
     on_progress: Callable[[ConversionProgress], None] | None = None,
+    on_evaluated: Callable[[int, int], None] | None = None,
     on_notice: Callable[[str], None] | None = None,
 ) -> tuple[ConversionReport, ...]:
     """Make other quantizations of a GGUF file, such as a bf16 or Q8_0 one.
@@ -78,7 +86,9 @@ def quantize(
             "Q4_K_M" where neither this nor ``recipe`` nor ``size`` is given.
         recipe: a YAML file of regex: type, first match wins.
         size: the best quantization that fits in this, such as "180GB".
-        imatrix: an importance matrix of llama.cpp, GGUF or legacy.
+        imatrix: an importance matrix of llama.cpp, GGUF or legacy; "auto" makes one on the way:
+            the source evaluates dslocal's calibration text.
+        keep_intermediate: keep that matrix, beside the output.
         split_experts: write the routed experts into files of their own.
         split_size: no file is larger than this, such as "40GB".
         jobs: threads; one a core without it.
@@ -86,6 +96,8 @@ def quantize(
         allow_larger: write files that are larger than a source that is quantized already, and no
             better.
         on_progress: receives how much is written.
+        on_evaluated: receives how many chunks of the calibration text are evaluated, and of how
+            many.
         on_notice: receives lines that a user should see. Without it they are logged as warnings
             of the logger ``dslocal``.
 
@@ -103,23 +115,92 @@ def quantize(
     import dslocal.convert as converter
 
     notice = on_notice or logging.getLogger("dslocal").warning
-    progress = ProgressCallbacks(None, on_progress, notice)
+    progress = ProgressCallbacks(None, on_progress, notice, on_evaluated)
+    is_auto = imatrix == AUTO
     recipes = conversion.choose_recipes(quant, Path(recipe) if recipe else None, size)
     path = find_gguf(str(source))
-    targets = conversion.choose_outputs(output, model_stem(path.name), recipes, overwrite=overwrite)
+    targets = conversion.choose_outputs(
+        output, model_stem(path.name), recipes, overwrite=overwrite, is_auto=is_auto
+    )
     if conversion.name_notice(targets):
         notice(conversion.name_notice(targets))
     request = QuantizationRequest(
         recipes,
         converter.Split(split_experts, size_in_bytes(split_size) if split_size else 0),
-        converter.load_imatrix(Path(imatrix)) if imatrix else None,
+        converter.load_imatrix(Path(imatrix)) if imatrix and not is_auto else None,
         allow_larger,
     )
+    if is_auto:
+        from dslocal.engine import LlamaModel
+
+        auto = AutoImatrix(targets[0], keep_intermediate, LlamaModel)
+        request = replace(request, auto=auto)
+    return tuple(write_quantizations(path, request, targets, progress, jobs=jobs)[1])
+
+
+def write_quantizations(
+    path: Path,
+    request: QuantizationRequest,
+    targets: Sequence[Path],
+    progress: WorkProgress,
+    *,
+    jobs: int | None = None,
+    on_planned: Callable[[ConversionPlan], None] | None = None,
+) -> tuple[ConversionPlan, list[ConversionReport]]:
+    """Quantize a GGUF as requested, its importance matrix first if need be.
+
+    Args:
+        path: The source.
+        request: What to make of it.
+        targets: A file for each output.
+        progress: Receives how far it is, and warnings.
+        jobs: Threads; one a core without it.
+        on_planned: Receives the plan before anything of the outputs is written.
+
+    Returns:
+        The plan, and a report for each output.
+
+    Raises:
+        DslocalError: It cannot be done.
+    """
+    import dslocal.convert as converter
+
     with conversion.output_folder(targets):
-        planned = plan_quantization(converter.open_gguf(path), request, targets, progress)
-        return tuple(
-            converter.write_gguf(planned, targets, jobs=jobs, on_progress=progress.on_conversion)
+        model = converter.open_gguf(path)
+        if request.auto is None:
+            planned = plan_quantization(model, request, targets, progress)
+        else:
+            measured = measured_quantization(model, request, targets, request.auto)
+            planned = measured.carry_out(progress, jobs)
+            _log_notices(planned, progress)
+        if on_planned:
+            on_planned(planned)
+        reports = converter.write_gguf(
+            planned, targets, jobs=jobs, on_progress=progress.on_conversion
         )
+        if request.auto is not None:
+            request.auto.finish()
+    return planned, reports
+
+
+def measured_quantization(
+    model: GgufModel, request: QuantizationRequest, targets: Sequence[Path], auto: AutoImatrix
+) -> MeasuredPlan:
+    """Return how a quantization is done that makes its importance matrix itself."""
+    import dslocal.convert as converter
+    from dslocal.evaluation.calibration import CALIBRATION
+
+    from .auto_imatrix import MeasuredPlan, identity_of
+
+    header = model.header
+    layers = header.of_arch("block_count") - header.of_arch("nextn_predict_layers")
+    name = auto.matrix.name
+    expected = converter.expected_imatrix(name, CALIBRATION.title, model.mapped(), layers)
+
+    def plan(imatrix: Imatrix) -> ConversionPlan:
+        return _plan(model, replace(request, imatrix=imatrix), targets)
+
+    return MeasuredPlan(auto, model.path, None, plan, expected, identity_of(model))
 
 
 def find_gguf(text: str) -> Path:
@@ -151,6 +232,15 @@ def plan_quantization(
     Raises:
         UsageError: an output is a file of the source, or a recipe does not fit.
     """
+    planned = _plan(model, request, targets)
+    _log_notices(planned, progress)
+    return planned
+
+
+def _plan(
+    model: GgufModel, request: QuantizationRequest, targets: Sequence[Path]
+) -> ConversionPlan:
+    """Lay out every output. Raises as :func:`plan_quantization` does."""
     import dslocal.convert as converter
 
     planned = converter.plan_requantization(
@@ -166,16 +256,19 @@ def plan_quantization(
         for path in converter.file_names(target, len(output.files))
     ]
     _require_others(files, [model.path.with_name(shard) for shard in model.shards])
-    notices = list(planned.warnings)
     sidecar = find_sidecar(model.path, model.header)
-    if sidecar is not None:
-        notices.append(
-            f"{sidecar.name} stays as it is: beside a copy of it called "
-            f"{targets[0].stem}{SIDECAR_SUFFIX}, {targets[0].name} drafts as well"
-        )
-    for warning in notices:
+    if sidecar is None:
+        return planned
+    notice = (
+        f"{sidecar.name} stays as it is: beside a copy of it called "
+        f"{targets[0].stem}{SIDECAR_SUFFIX}, {targets[0].name} drafts as well"
+    )
+    return replace(planned, warnings=(*planned.warnings, notice))
+
+
+def _log_notices(planned: ConversionPlan, progress: WorkProgress) -> None:
+    for warning in planned.warnings:
         progress.log(f"dslocal: {warning}")
-    return planned
 
 
 def _require_others(targets: Iterable[Path], sources: Sequence[Path]) -> None:

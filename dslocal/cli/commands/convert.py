@@ -35,6 +35,8 @@ def convert(
             "--verify reads the checkpoint once more, and --stream does not keep it",
             hint="one of them",
         )
+    if output.is_auto:
+        _continue_in_child()
     named = source.required("which checkpoint?", hint="dslocal convert FOLDER, or a model's name")
     job = _conversion_job(named, output, checkpoint, run)
     shows_bits = output.size is not None and not run.as_json
@@ -51,6 +53,13 @@ def convert(
     results.print_results(reports, errors, as_json=run.as_json)
 
 
+def _continue_in_child() -> None:
+    """Run the command in a child process: llama.cpp will evaluate a text, and may crash."""
+    from dslocal.cli import session_setup
+
+    session_setup.continue_in_child()
+
+
 @dataclass(frozen=True)
 class ConversionJob:
     """A conversion that was asked for.
@@ -59,14 +68,12 @@ class ConversionJob:
         found: The checkpoint.
         targets: The files to write, one for each recipe.
         request: What to make of the checkpoint.
-        stream: Whether it is fetched, converted and deleted shard by shard.
         jobs: Threads; None for one a core.
     """
 
     found: LocalCheckpoint | PublishedLocation
     targets: list[Path]
     request: ConversionRequest
-    stream: bool
     jobs: int | None
 
 
@@ -90,16 +97,28 @@ def _conversion_job(
     found = checkpoint_source.find(source, checkpoint.revision, stream=checkpoint.stream)
     mtp = _mtp_mode(checkpoint)
     targets = conversion.choose_outputs(
-        output.out, found.name, recipes, overwrite=run.force, has_drafter=mtp == "beside"
+        output.out,
+        found.name,
+        recipes,
+        overwrite=run.force,
+        has_drafter=mtp == "beside",
+        is_auto=output.is_auto,
     )
     max_bytes = size_in_bytes(output.split_size) if output.split_size else 0
     request = conversion.ConversionRequest(
         recipes,
         mtp,
         converter.Split(output.split_experts, max_bytes),
-        converter.load_imatrix(output.imatrix) if output.imatrix else None,
+        results.given_imatrix(output),
+        stream=checkpoint.stream,
     )
-    return ConversionJob(found, targets, request, checkpoint.stream, run.jobs)
+    if output.is_auto:
+        from dslocal.cli.session_setup import load_model
+
+        request = conversion.with_auto_imatrix(
+            request, found, targets[0], keep=output.keep_intermediate, load=load_model
+        )
+    return ConversionJob(found, targets, request, run.jobs)
 
 
 def _mtp_mode(checkpoint: CheckpointOptions) -> Mtp:
@@ -126,7 +145,6 @@ def _write(
     Raises:
         typer.Exit: Ctrl-C.
     """
-    import dslocal.convert as converter
     from dslocal.api import checkpoint_source, conversion
 
     notice = conversion.name_notice(job.targets)
@@ -135,17 +153,19 @@ def _write(
     with (
         results.stoppable(shown) as progress,
         conversion.output_folder(job.targets),
-        checkpoint_source.opened(job.found, job.targets[0], shown, stream=job.stream) as files,
+        checkpoint_source.opened(
+            job.found, job.targets[0], shown, stream=job.request.stream
+        ) as files,
     ):
-        plan = conversion.plan_conversion(files, job.request, shown)
-        if job.stream:
-            checkpoint_source.require_disk_space(plan, job.targets)
-        if shows_bits:
-            results.print_bits(plan)
-        reports = converter.write_gguf(
-            plan, job.targets, jobs=job.jobs, on_progress=progress.on_conversion
+        plan, reports = conversion.write_outputs(
+            files,
+            job.request,
+            job.targets,
+            progress,
+            jobs=job.jobs,
+            on_planned=results.print_bits if shows_bits else None,
         )
-    return plan, list(reports)
+    return plan, reports
 
 
 def _print_needs(job: ConversionJob, shown: ProgressDisplay, *, as_json: bool) -> None:
@@ -153,9 +173,15 @@ def _print_needs(job: ConversionJob, shown: ProgressDisplay, *, as_json: bool) -
     from dslocal.api import checkpoint_source, conversion
     from dslocal.catalog.resolve import LocalCheckpoint
 
+    measured = None
     with checkpoint_source.looked_at(job.found, shown) as files:
-        plan = conversion.plan_conversion(files, job.request, shown)
+        if job.request.auto is not None:
+            measured = conversion.measured_conversion(files, job.request, job.request.auto)
+            plan = measured.plan(measured.expected)
+        else:
+            plan = conversion.plan_conversion(files, job.request, shown)
         shards = [plan.checkpoint.source.size(shard) for shard in plan.checkpoint.shards]
         streamed = checkpoint_source.streamed_bytes(plan)
     download = sum(shards) if not isinstance(job.found, LocalCheckpoint) else 0
-    results.print_needs(plan, job.targets, download=download, streamed=streamed, as_json=as_json)
+    needs = results.Needs(plan, job.targets, download, streamed, measured)
+    results.print_needs(needs, as_json=as_json)

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from dslocal.api.importance import ImatrixReport
 
 SUFFIX = ".imatrix.gguf"
-MAX_SHOWN_EXPERTS = 12
 
 
 @with_option_groups
@@ -124,27 +123,13 @@ def _fields(report: ImatrixReport) -> dict[str, Any]:
 
 
 def _print_report(report: ImatrixReport) -> None:
+    from dslocal.api.quantization.auto_imatrix import unseen_lines
+
     tokens = report.chunks * report.chunk_tokens
     resumed = f", {report.resumed_chunks} of them earlier" if report.resumed_chunks else ""
     print(
         f"{report.path}: {report.tensors} matrices, {tokens:,} tokens in {report.chunks} chunks"
         f"{resumed}"
     )
-    for layer, experts in report.unseen_experts.items():
-        shown = ", ".join(map(str, experts[:MAX_SHOWN_EXPERTS]))
-        more = len(experts) - MAX_SHOWN_EXPERTS
-        rest = f" and {more} more" if more > 0 else ""
-        plural = "s" if len(experts) > 1 else ""
-        print(f"layer {layer}: expert{plural} {shown}{rest} saw no token", file=sys.stderr)
-    if report.unseen_experts:
-        print(
-            "experts that saw no token are quantized as if all their weights mattered equally; "
-            "more text, by --text and --merge, reaches more of them",
-            file=sys.stderr,
-        )
-    if report.unmeasured:
-        print(
-            f"{len(report.unmeasured)} matrices took no part, such as {report.unmeasured[0]}: "
-            "they are quantized without a matrix",
-            file=sys.stderr,
-        )
+    for line in unseen_lines(report):
+        print(line, file=sys.stderr)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -41,14 +41,15 @@ def quantize(
     from dslocal.gguf.parts import model_stem
     from dslocal.terminal.progress import show_progress
 
+    if output.is_auto:
+        _continue_in_child()
     named = model.required("which model?", hint="dslocal quantize FILE.gguf, or a model's name")
     job = _quantization_job(named, output, run, allow_larger=yes)
     with show_progress(
         model_stem(job.source.name), as_json=run.as_json, doing="quantizing", done="quantized"
     ) as shown:
         if run.dry_run:
-            plan = _plan(job, shown)
-            results.print_needs(plan, job.targets, as_json=run.as_json)
+            results.print_needs(_needs(job, shown), as_json=run.as_json)
             return
         plan, reports = _write(job, shown, shows_bits=output.size is not None and not run.as_json)
     errors = None
@@ -56,6 +57,13 @@ def quantize(
         errors = results.verified(plan, job.targets, job.jobs, as_json=run.as_json)
         results.load_each([report.path for report in reports])
     results.print_results(reports, errors, as_json=run.as_json)
+
+
+def _continue_in_child() -> None:
+    """Run the command in a child process: llama.cpp will evaluate a text, and may crash."""
+    from dslocal.cli import session_setup
+
+    session_setup.continue_in_child()
 
 
 @dataclass(frozen=True)
@@ -93,23 +101,36 @@ def _quantization_job(
     recipes = conversion.choose_recipes(output.quant, output.recipe, output.size)
     path = find_gguf(source)
     targets = conversion.choose_outputs(
-        output.out, model_stem(path.name), recipes, overwrite=run.force
+        output.out, model_stem(path.name), recipes, overwrite=run.force, is_auto=output.is_auto
     )
     max_bytes = size_in_bytes(output.split_size) if output.split_size else 0
     request = QuantizationRequest(
         recipes,
         converter.Split(output.split_experts, max_bytes),
-        converter.load_imatrix(output.imatrix) if output.imatrix else None,
+        results.given_imatrix(output),
         allow_larger,
     )
+    if output.is_auto:
+        from dslocal.api.quantization.auto_files import AutoImatrix
+        from dslocal.cli.session_setup import load_model
+
+        auto = AutoImatrix(targets[0], output.keep_intermediate, load_model)
+        request = replace(request, auto=auto)
     return QuantizationJob(path, targets, request, run.jobs)
 
 
-def _plan(job: QuantizationJob, shown: ProgressDisplay) -> ConversionPlan:
+def _needs(job: QuantizationJob, shown: ProgressDisplay) -> results.Needs:
+    """Return what the quantization takes."""
     import dslocal.convert as converter
-    from dslocal.api.quantization.quantize import plan_quantization
+    from dslocal.api.quantization import quantize as quantization
 
-    return plan_quantization(converter.open_gguf(job.source), job.request, job.targets, shown)
+    model = converter.open_gguf(job.source)
+    auto = job.request.auto
+    if auto is None:
+        plan = quantization.plan_quantization(model, job.request, job.targets, shown)
+        return results.Needs(plan, job.targets)
+    measured = quantization.measured_quantization(model, job.request, job.targets, auto)
+    return results.Needs(measured.plan(measured.expected), job.targets, measured=measured)
 
 
 def _write(
@@ -120,17 +141,18 @@ def _write(
     Raises:
         typer.Exit: Ctrl-C.
     """
-    import dslocal.convert as converter
     from dslocal.api import conversion
+    from dslocal.api.quantization.quantize import write_quantizations
 
     notice = conversion.name_notice(job.targets)
     if notice:
         shown.log(f"dslocal: {notice}")
-    with results.stoppable(shown) as progress, conversion.output_folder(job.targets):
-        plan = _plan(job, shown)
-        if shows_bits:
-            results.print_bits(plan)
-        reports = converter.write_gguf(
-            plan, job.targets, jobs=job.jobs, on_progress=progress.on_conversion
+    with results.stoppable(shown) as progress:
+        return write_quantizations(
+            job.source,
+            job.request,
+            job.targets,
+            progress,
+            jobs=job.jobs,
+            on_planned=results.print_bits if shows_bits else None,
         )
-    return plan, reports

@@ -39,11 +39,21 @@ class OutputFileOptions:
         typer.Option("--size", help="The best that fits in this, as 180GB.", show_default=False),
     ] = None
     imatrix: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
-            "--imatrix", help="llama.cpp's importance matrix, GGUF or legacy.", show_default=False
+            "--imatrix",
+            metavar="FILE|auto",
+            help="llama.cpp's importance matrix, GGUF or legacy; auto makes one on the way.",
+            show_default=False,
         ),
     ] = None
+    keep_intermediate: Annotated[
+        bool,
+        typer.Option(
+            "--keep-intermediate",
+            help="Keep what --imatrix auto makes beside the output: a model and the matrix.",
+        ),
+    ] = False
     split_experts: Annotated[
         bool, typer.Option("--split-experts", help="Routed experts in files of their own.")
     ] = False
@@ -51,6 +61,11 @@ class OutputFileOptions:
         str | None,
         typer.Option("--split-size", help="No file larger than this, as 40GB.", show_default=False),
     ] = None
+
+    @property
+    def is_auto(self) -> bool:
+        """Return whether the importance matrix is made on the way."""
+        return self.imatrix == "auto"
 
 
 @dataclass(frozen=True)

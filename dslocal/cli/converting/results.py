@@ -7,6 +7,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,27 +16,52 @@ import typer
 from dslocal.errors import ConversionError, ExitCode
 
 if TYPE_CHECKING:
+    from dslocal.api.progress import Phase
+    from dslocal.api.quantization.auto_imatrix import MeasuredPlan
     from dslocal.convert import (
         ConversionPlan,
         ConversionProgress,
         ConversionReport,
+        Imatrix,
         TensorClassRmse,
     )
+    from dslocal.hub.fetch import DownloadProgress
     from dslocal.terminal.progress import ProgressDisplay
+
+    from .options import OutputFileOptions
 
 
 class RememberedProgress:
-    """Passes on how far a conversion is, and remembers it."""
+    """Passes on how far work is, and remembers it."""
 
     def __init__(self, shown: ProgressDisplay) -> None:
         """Take what shows it."""
         self._shown = shown
+        self.phase = ""
         self.share = 0.0
+
+    def on_fetch(self, state: DownloadProgress) -> None:
+        """Pass on how much is fetched."""
+        self._shown.on_fetch(state)
 
     def on_conversion(self, state: ConversionProgress) -> None:
         """Pass on and remember how far it is."""
         self.share = state.done / max(state.total, 1)
         self._shown.on_conversion(state)
+
+    def on_evaluation(self, done: int, total: int) -> None:
+        """Pass on and remember how much of a text is evaluated."""
+        self.share = done / max(total, 1)
+        self._shown.on_evaluation(done, total)
+
+    def begin_phase(self, phase: Phase) -> None:
+        """Pass on and remember which step begins."""
+        self.phase, self.share = f" of step {phase.number} of {phase.count}", 0.0
+        self._shown.begin_phase(phase)
+
+    def log(self, line: str) -> None:
+        """Pass on a line."""
+        self._shown.log(line)
 
 
 @contextmanager
@@ -50,50 +76,89 @@ def stoppable(shown: ProgressDisplay) -> Iterator[RememberedProgress]:
         yield progress
     except KeyboardInterrupt:
         shown.log(
-            f"dslocal: stopped at {progress.share:.0%}; the same command continues from there"
+            f"dslocal: stopped at {progress.share:.0%}{progress.phase}; "
+            "the same command continues from there"
         )
         raise typer.Exit(ExitCode.INTERRUPTED) from None
 
 
-def print_needs(
-    plan: ConversionPlan,
-    targets: Sequence[Path],
-    *,
-    as_json: bool,
-    download: int = 0,
-    streamed: int = 0,
-) -> None:
-    """Print what a conversion would take.
+def given_imatrix(output: OutputFileOptions) -> Imatrix | None:
+    """Return the importance matrix that is given, if one is. Raises as load_imatrix does."""
+    import dslocal.convert as converter
 
-    Args:
+    if output.imatrix is None or output.is_auto:
+        return None
+    return converter.load_imatrix(Path(output.imatrix))
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a conversion takes.
+
+    Attributes:
         plan: The conversion.
         targets: Its outputs.
-        as_json: Whether a program reads it.
         download: Bytes to fetch; 0 for a source on this machine.
         streamed: Bytes of disk that it needs if the source is streamed.
+        measured: How it is done where its importance matrix is made on the way.
     """
+
+    plan: ConversionPlan
+    targets: Sequence[Path]
+    download: int = 0
+    streamed: int = 0
+    measured: MeasuredPlan | None = None
+
+    @property
+    def sizes(self) -> dict[Path, int]:
+        """Return the bytes of each output."""
+        return {
+            target: sum(file.data_size for file in output.files)
+            for target, output in zip(self.targets, self.plan.outputs, strict=True)
+        }
+
+    @property
+    def disk(self) -> int:
+        """Return the most bytes that are on the disk at a time."""
+        written = self.measured.disk if self.measured else sum(self.sizes.values())
+        return written + self.download
+
+    @property
+    def phases(self) -> list[tuple[str, str, int]]:
+        """Return each step of several: its name, what it does, and the bytes that it writes."""
+        if self.measured is None:
+            return []
+        sizes = self.measured.nbytes
+        return [(phase.name, phase.doing, sizes[phase.name]) for phase in self.measured.phases]
+
+
+def print_needs(needs: Needs, *, as_json: bool) -> None:
+    """Print what a conversion would take."""
     from dslocal.files import decimal_size
 
-    sizes = {
-        target: sum(file.data_size for file in output.files)
-        for target, output in zip(targets, plan.outputs, strict=True)
-    }
-    disk = sum(sizes.values()) + download
     if as_json:
-        fields = {
-            "outputs": [{"path": str(path), "bytes": size} for path, size in sizes.items()],
-            "download": download,
-            "disk": disk,
-            "disk_streamed": streamed if download else None,
+        fields: dict[str, Any] = {
+            "outputs": [{"path": str(path), "bytes": size} for path, size in needs.sizes.items()],
+            "download": needs.download,
+            "disk": needs.disk,
+            "disk_streamed": needs.streamed if needs.download else None,
         }
+        if needs.measured:
+            fields["phases"] = [
+                {"phase": name, "bytes": nbytes} for name, _, nbytes in needs.phases
+            ]
         print(json.dumps(fields))
         return
-    if download:
+    if needs.download:
         print(
-            f"to fetch: {decimal_size(download)}; disk: {decimal_size(disk)}, "
-            f"with --stream {decimal_size(streamed)}"
+            f"to fetch: {decimal_size(needs.download)}; disk: {decimal_size(needs.disk)}, "
+            f"with --stream {decimal_size(needs.streamed)}"
         )
-    for path, size in sizes.items():
+    for number, (_, doing, nbytes) in enumerate(needs.phases, 1):
+        print(f"{number}/{len(needs.phases)} {doing.rstrip(':')}: writes {decimal_size(nbytes)}")
+    if needs.measured:
+        print(f"disk: {decimal_size(needs.disk)} at most")
+    for path, size in needs.sizes.items():
         print(f"{path}: {decimal_size(size)}")
 
 

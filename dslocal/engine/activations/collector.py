@@ -61,12 +61,13 @@ class ActivationCollector(GraphObserver):
         values = self._values.view(node.src[1])
         n_slices = weight.ne[2] * weight.ne[3]
         by_expert = node.op == self._by_expert
+        shape = (n_slices, values.shape[-1])
         entry = self.matrix.entries.get(name)
         if entry is None:
-            n_counts = n_slices if by_expert else 1
-            entry = self.matrix.entries[name] = ChannelSums.zeros(
-                n_slices, values.shape[-1], n_counts
-            )
+            entry = ChannelSums.zeros(*shape, n_slices if by_expert else 1)
+            self.matrix.entries[name] = entry
+        elif entry.sums.shape != shape:  # of a file, which does not tell heads apart
+            entry.sums = entry.sums.reshape(shape)
         if by_expert:
             _add_by_expert(entry, values, self._values.copy(node.src[2])[0, 0])
         else:
