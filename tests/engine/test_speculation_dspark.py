@@ -270,8 +270,10 @@ def test_it_takes_the_memory_that_was_planned(files: Files, config: LoadConfig) 
         LlamaContext(model, config) as context,
     ):
         drafter = DsparkDrafter(context, draft_model)
-        Speculation(context, drafter, DraftLength([5], optional=False))
+        draft_length = DraftLength([config.n_outputs - 1], optional=False)
+        speculation = Speculation(context, drafter, draft_length)
         generate(context, [100 + n % 50 for n in range(200)], max_tokens=10)
+        assert speculation.error is None
         buffers = [*memory_breakdown(context.handle), *memory_breakdown(drafter.handle)]
     assert sum(buffer.context for buffer in buffers) == planned.kv.total
     assert sum(buffer.compute for buffer in buffers) == planned.compute.total
