@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import struct
 from pathlib import Path
 
@@ -23,7 +24,9 @@ from dslocal.evaluation.divergence.reference_file import (
     ReferenceFile,
     create_reference,
     open_reference,
+    tokens_hash,
 )
+from dslocal.evaluation.divergence.reference_seal import ReferenceSeal, parse_seal
 from dslocal.evaluation.divergence.score_file import read_scores, write_scores
 
 N_CTX, N_CHUNKS = 8, 3
@@ -107,13 +110,17 @@ def tokens() -> np.ndarray:
     return np.arange(N_CHUNKS * N_CTX, dtype=np.int32).reshape(N_CHUNKS, N_CTX)
 
 
+def seal() -> ReferenceSeal:
+    return ReferenceSeal("x", "model", 1, 16.5, "y", ["text"], tokens_hash(tokens()))
+
+
 def packed(seed: int) -> np.ndarray:
     with RowWorker(1) as worker:
         return worker.pack(logits(ROWS, 100, seed))
 
 
 def write_all(path: Path, *, chunks: int = N_CHUNKS) -> None:
-    with create_reference(path, 100, tokens(), {"identity": "x"}) as file:
+    with create_reference(path, 100, tokens(), seal()) as file:
         write_chunks(file, range(chunks))
 
 
@@ -130,8 +137,7 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
     write_all(path)
     with open_reference(path) as file:
         assert file.missing_chunks() == []
-        assert file.seal is not None
-        assert file.seal["identity"] == "x"
+        assert file.seal == seal()
         np.testing.assert_array_equal(file.tokens, tokens())
         np.testing.assert_array_equal(file.read_rows(1, 1, ROWS - 1), packed(1)[1:])
 
@@ -211,11 +217,23 @@ def test_damage_outside_of_the_rows_is_noticed(tmp_path: Path, place: str) -> No
         open_reference(path)
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [{"identity": None}, {"model": 5}, {"model_bytes": "x"}, {"text": [5]}, {"more": ""}],
+    ids=str,
+)
+def test_a_seal_of_other_kinds_is_refused(changed: dict[str, object]) -> None:
+    said = json.loads(seal().as_json())
+    assert parse_seal(json.dumps(said).encode()) == seal()
+    with pytest.raises(ValueError, match=r"\w"):
+        parse_seal(json.dumps(said | changed).encode())
+
+
 def test_two_do_not_write_one_file(tmp_path: Path) -> None:
     path = tmp_path / "a.kld"
-    with create_reference(path, 100, tokens(), {}):
+    with create_reference(path, 100, tokens(), seal()):
         with pytest.raises(DslocalError, match="another"):
-            create_reference(path, 100, tokens(), {})
+            create_reference(path, 100, tokens(), seal())
         with pytest.raises(DslocalError, match="another"):
             open_reference(path)
     with open_reference(path), open_reference(path):

@@ -19,6 +19,7 @@ from dslocal.evaluation.divergence.figures import QualityFigures, figures
 from dslocal.evaluation.divergence.log_probabilities import SCORE, Floats, RowWorker, Scores
 from dslocal.evaluation.divergence.reference_file import PART, ReferenceFile
 from dslocal.evaluation.divergence.score_file import read_scores, write_scores
+from dslocal.files import is_file
 from dslocal.home.paths import quality_dir
 from dslocal.plan.machine.probe import usable_cores
 
@@ -127,9 +128,12 @@ def is_kept_reference(reference: str | Path) -> bool:
     from dslocal.evaluation.divergence.reference_file import MAGIC
 
     try:
-        with Path(reference).open("rb") as file:
+        path = Path(reference)
+        if not is_file(path):  # a pipe would be waited for
+            return False
+        with path.open("rb") as file:
             return file.read(len(MAGIC)) == MAGIC
-    except (OSError, ValueError):
+    except OSError:
         return False
 
 
@@ -216,8 +220,8 @@ def measure(model: ComparedModel, reference: ReferenceFile, hooks: Hooks) -> Qua
         KeyboardInterrupt: on Ctrl-C; the next run continues.
         EngineError: llama.cpp failed; the next run continues.
     """
-    name = reference.path.name if reference.seal is None else str(reference.seal["model"])
-    known = None if reference.seal is None else str(reference.seal["vocabulary"])
+    name = reference.path.name if reference.seal is None else reference.seal.model
+    known = None if reference.seal is None else reference.seal.vocabulary
     require_same_vocabulary(model, name, reference.shape.n_vocab, known)
     positions = model.header.of_arch("context_length", reference.shape.n_ctx)
     if reference.shape.n_ctx > positions:

@@ -11,7 +11,6 @@ import shutil
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +24,9 @@ from dslocal.evaluation.divergence.reference_file import (
     create_reference,
     file_size,
     open_reference,
+    tokens_hash,
 )
+from dslocal.evaluation.divergence.reference_seal import ReferenceSeal
 from dslocal.files import decimal_size, is_file, is_folder, sampled_fingerprint
 from dslocal.home.paths import quality_dir
 from dslocal.plan.machine.probe import usable_cores
@@ -73,7 +74,7 @@ def open_kept(path: Path) -> ReferenceFile:
 def reference_identity(reference: ReferenceFile) -> str:
     """Return what tells the content of a reference from any other."""
     if reference.seal is not None:
-        return str(reference.seal["identity"])
+        return reference.seal.identity
     return sampled_fingerprint(reference.path)
 
 
@@ -94,7 +95,7 @@ def evaluate_reference(job: ReferenceJob, hooks: Hooks) -> ReferenceFile:
         tokens = job.text.tokens_for(model, vocabulary)
         n_vocab = vocabulary.n_vocab
     seal = _seal(model, tokens, job.text)
-    path = job.out or _cached_path(model, seal["identity"])
+    path = job.out or _cached_path(model, seal.identity)
     part = path.with_name(path.name + PART)
     kept = _open_whole(path, seal, part, replaces=job.out is None or job.overwrite)
     if kept is not None:
@@ -109,16 +110,18 @@ def evaluate_reference(job: ReferenceJob, hooks: Hooks) -> ReferenceFile:
     return partial
 
 
-def _seal(model: ComparedModel, tokens: NDArray[np.int32], text: EvaluatedText) -> dict[str, Any]:
-    known = f"{FORMAT}\0{model.content_hash()}\0{tokens.shape[1]}\0".encode()
-    return {
-        "identity": hashlib.sha256(known + tokens.tobytes()).hexdigest(),
-        "model": model.name,
-        "model_bytes": model.header.file_size,
-        "bits_per_weight": round(model.header.bits_per_weight, 4),
-        "vocabulary": model.vocabulary_hash(),
-        "text": text.names,
-    }
+def _seal(model: ComparedModel, tokens: NDArray[np.int32], text: EvaluatedText) -> ReferenceSeal:
+    ids = tokens_hash(tokens)
+    known = f"{FORMAT}\0{model.content_hash()}\0{tokens.shape[1]}\0{ids}"
+    return ReferenceSeal(
+        identity=hashlib.sha256(known.encode()).hexdigest(),
+        model=model.name,
+        model_bytes=model.header.file_size,
+        bits_per_weight=round(model.header.bits_per_weight, 4),
+        vocabulary=model.vocabulary_hash(),
+        text=text.names,
+        tokens=ids,
+    )
 
 
 def _cached_path(model: ComparedModel, identity: str) -> Path:
@@ -128,7 +131,7 @@ def _cached_path(model: ComparedModel, identity: str) -> Path:
 
 
 def _open_whole(
-    path: Path, seal: dict[str, Any], part: Path, *, replaces: bool
+    path: Path, seal: ReferenceSeal, part: Path, *, replaces: bool
 ) -> ReferenceFile | None:
     """Return the kept file if it is whole; one with damage becomes the partial file."""
     if not is_file(path):
@@ -154,7 +157,7 @@ def _open_whole(
 
 
 def _open_partial(
-    part: Path, n_vocab: int, tokens: NDArray[np.int32], seal: dict[str, Any], hooks: Hooks
+    part: Path, n_vocab: int, tokens: NDArray[np.int32], seal: ReferenceSeal, hooks: Hooks
 ) -> ReferenceFile:
     """Return the file that an interrupted run left, or a new one, of which the user is told."""
     if is_file(part):
@@ -172,8 +175,8 @@ def _open_partial(
     return create_reference(part, n_vocab, tokens, seal)
 
 
-def _is_of(reference: ReferenceFile, seal: dict[str, Any]) -> bool:
-    return reference.seal is not None and reference.seal.get("identity") == seal["identity"]
+def _is_of(reference: ReferenceFile, seal: ReferenceSeal) -> bool:
+    return reference.seal is not None and reference.seal.identity == seal.identity
 
 
 def _require_room(path: Path, nbytes: int, hooks: Hooks) -> None:

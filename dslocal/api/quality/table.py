@@ -40,14 +40,14 @@ class MeasuredModels:
     @classmethod
     def of(cls, reference: ReferenceFile, models: Sequence[Quality]) -> MeasuredModels:
         """Return what was measured against a reference."""
-        seal = reference.seal or {}
+        seal = reference.seal
         return cls(
-            reference=str(seal.get("model", reference.path.name)),
+            reference=seal.model if seal else reference.path.name,
             kept=str(reference.path),
             kept_bytes=reference.nbytes,
-            reference_bytes=int(seal.get("model_bytes", 0)),
-            reference_bits=float(seal.get("bits_per_weight", 0)),
-            text=[str(name) for name in seal.get("text", ())],
+            reference_bytes=seal.model_bytes if seal else 0,
+            reference_bits=seal.bits_per_weight if seal else 0.0,
+            text=seal.text if seal else [],
             n_ctx=reference.shape.n_ctx,
             chunks=reference.shape.n_chunks,
             models=models,

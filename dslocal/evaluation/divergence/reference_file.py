@@ -14,14 +14,12 @@ from __future__ import annotations
 import errno
 import fcntl
 import hashlib
-import json
 import os
 import struct
 import zlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +28,7 @@ from dslocal.errors import DslocalError, UsageError
 from dslocal.files import sync_folder
 
 from .log_probabilities import PackedRows, row_words
+from .reference_seal import ReferenceSeal, parse_seal
 
 MAGIC = b"_logits_"
 HEAD = struct.Struct("<8siii")
@@ -41,9 +40,6 @@ MAX_TOKENS = 1 << 28
 MAX_VOCABULARY = 1 << 24
 READ_BYTES = 1 << 20
 PART = ".part"  # the end of a partial file's name
-TOKENS = "tokens"  # the seal's key of the hash of all token ids
-
-Seal = Mapping[str, Any]
 
 
 class SealHead(NamedTuple):
@@ -102,10 +98,12 @@ class ReferenceFile:
         shape: Its shape.
         tokens: The token ids of all chunks, ``[chunks, n_ctx]``, before a BOS takes the place of
             the first of each.
-        seal: What it is of, as its writer said; None for a file that llama-perplexity wrote.
+        seal: What it is of, as dslocal said; None for a file that llama-perplexity wrote.
     """
 
-    def __init__(self, path: Path, fd: int, shape: ReferenceShape, seal: Seal | None) -> None:
+    def __init__(
+        self, path: Path, fd: int, shape: ReferenceShape, seal: ReferenceSeal | None
+    ) -> None:
         """Take an open file; use :func:`open_reference` or :func:`create_reference`.
 
         Raises:
@@ -117,10 +115,11 @@ class ReferenceFile:
         self._fd = fd
         raw = _read_at(fd, HEAD.size, shape.data_start - HEAD.size)
         self.tokens = np.frombuffer(raw, "<i4").reshape(shape.n_chunks, shape.n_ctx)
-        is_damaged = seal is not None and seal.get(TOKENS) != tokens_hash(self.tokens)
+        is_damaged = seal is not None and seal.tokens != tokens_hash(self.tokens)
         if is_damaged or self.tokens.min() < 0 or self.tokens.max() >= shape.n_vocab:
             raise _damaged(path)
-        self._checksums_start = shape.seal_start + SEAL_HEAD.size + len(_as_json(seal or {}))
+        said = seal.as_json() if seal else b""
+        self._checksums_start = shape.seal_start + SEAL_HEAD.size + len(said)
         self._checksum = 0
 
     def __enter__(self) -> ReferenceFile:
@@ -192,10 +191,10 @@ def tokens_hash(tokens: NDArray[np.int32]) -> str:
     return hashlib.sha256(tokens.astype("<i4").tobytes()).hexdigest()
 
 
-def file_size(shape: ReferenceShape, seal: Seal) -> int:
-    """Return the bytes of a whole file; its seal has the hash of the tokens."""
+def file_size(shape: ReferenceShape, seal: ReferenceSeal) -> int:
+    """Return the bytes of a whole file."""
     checksums = shape.n_chunks * CHECKSUM.size
-    return shape.seal_start + SEAL_HEAD.size + len(_as_json(seal)) + checksums
+    return shape.seal_start + SEAL_HEAD.size + len(seal.as_json()) + checksums
 
 
 def open_reference(path: Path, *, writable: bool = False) -> ReferenceFile:
@@ -221,7 +220,7 @@ def open_reference(path: Path, *, writable: bool = False) -> ReferenceFile:
 
 
 def create_reference(
-    path: Path, n_vocab: int, tokens: NDArray[np.int32], seal: Seal
+    path: Path, n_vocab: int, tokens: NDArray[np.int32], seal: ReferenceSeal
 ) -> ReferenceFile:
     """Write a file without any rows yet, in its full length.
 
@@ -229,7 +228,7 @@ def create_reference(
         path: The file.
         n_vocab: The tokens of the vocabulary.
         tokens: The token ids, ``[chunks, n_ctx]``.
-        seal: What the file is of.
+        seal: What the file is of; it has the hash of the tokens.
 
     Raises:
         OSError: It cannot be written.
@@ -239,10 +238,9 @@ def create_reference(
     try:
         _lock(fd, path, writable=True)
         shape = ReferenceShape(tokens.shape[1], n_vocab, tokens.shape[0])
-        seal = {**seal, TOKENS: tokens_hash(tokens)}
         os.ftruncate(fd, 0)
         _reserve(fd, path, file_size(shape, seal))
-        said = _as_json(seal)
+        said = seal.as_json()
         seal_head = SEAL_HEAD.pack(*SealHead(SEAL_MAGIC, len(said), zlib.crc32(said)))
         _write_at(fd, shape.seal_start, seal_head + said)
         _write_at(fd, HEAD.size, tokens.astype("<i4").tobytes())
@@ -298,7 +296,7 @@ def _read_shape(fd: int, path: Path) -> ReferenceShape:
     return shape
 
 
-def _read_seal(fd: int, path: Path, shape: ReferenceShape) -> Seal | None:
+def _read_seal(fd: int, path: Path, shape: ReferenceShape) -> ReferenceSeal | None:
     """Return what the file is of; None for one that nothing follows, as llama-perplexity writes."""
     size = os.fstat(fd).st_size
     if size == shape.seal_start:
@@ -309,10 +307,10 @@ def _read_seal(fd: int, path: Path, shape: ReferenceShape) -> Seal | None:
         said = os.pread(fd, min(found.length, MAX_SEAL), shape.seal_start + SEAL_HEAD.size)
         if found != SealHead(SEAL_MAGIC, len(said), zlib.crc32(said)):
             raise ValueError(found)
-        seal = json.loads(said)
-        if not isinstance(seal, dict) or size != file_size(shape, seal):
+        seal = parse_seal(said)
+        if size != file_size(shape, seal):
             raise ValueError(size)
-    except (struct.error, ValueError, RecursionError):
+    except (struct.error, ValueError):
         raise _damaged(path) from None
     return seal
 
@@ -321,10 +319,6 @@ def _damaged(path: Path) -> UsageError:
     return UsageError(
         f"{path}: is damaged, or was not written to its end", hint="write it once more"
     )
-
-
-def _as_json(seal: Seal) -> bytes:
-    return json.dumps(seal, sort_keys=True).encode()
 
 
 def _read_at(fd: int, start: int, nbytes: int) -> bytearray:
