@@ -45,10 +45,13 @@ class LayerTime:
     Attributes:
         dense: any layer.
         routed: a layer with routed experts, in addition.
+        compressed: a layer of V4, in addition: its hyper-connections, compressors and indexer are
+            many small operations.
     """
 
     dense: float = 0.0
     routed: float = 0.0
+    compressed: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +70,9 @@ class Efficiency:
 # Fitted to the published measurements in tests/benchmarks/published_speeds.yaml, two numbers for
 # all chips of a kind: on Apple's a straight line fits M1 to M4, base to Ultra, 4 to 16 bits.
 GPU_EFFICIENCY: dict[GpuKind, Efficiency] = {
-    "metal": Efficiency(0.89, LayerTime(150e-6, 200e-6)),
-    "cuda": Efficiency(0.80, LayerTime(30e-6, 40e-6)),
-    "other": Efficiency(0.78, LayerTime(50e-6, 100e-6)),
+    "metal": Efficiency(0.89, LayerTime(150e-6, 200e-6, 60e-6)),
+    "cuda": Efficiency(0.80, LayerTime(30e-6, 40e-6, 330e-6)),
+    "other": Efficiency(0.78, LayerTime(50e-6, 100e-6, 150e-6)),
 }
 CPU_EFFICIENCY = Efficiency(0.65, LayerTime(50e-6, 500e-6))
 NO_LAYER_TIME = LayerTime()
@@ -270,7 +273,8 @@ def layer_seconds(header: GgufHeader, load_config: LoadConfig, rates: Rates) -> 
     seconds = 0.0
     for layer in range(shape.n_layer):
         on_gpu = is_on_gpu(layer, shape, load_config)
-        seconds += (rates.gpu_layer if on_gpu else rates.ram_layer).dense
+        times = rates.gpu_layer if on_gpu else rates.ram_layer
+        seconds += times.dense + (times.compressed if shape.compress_ratios else 0.0)
     for layer in routed:
         on_gpu = is_on_gpu(layer, shape, load_config) and layer not in in_ram
         seconds += (rates.gpu_layer if on_gpu else rates.ram_layer).routed

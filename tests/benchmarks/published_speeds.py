@@ -39,8 +39,9 @@ class PublishedSpeed:
     def options(self) -> MachineOptions:
         """Return the options of ``dslocal fit`` that describe the machine."""
         given: dict[str, Any] = {"os": None if "chip" in self.machine else "linux", **self.machine}
-        if "gpu" in given:
-            given["gpu"] = (given["gpu"],)
+        for name in ("gpu", "vram"):
+            if name in given:
+                given[name] = (given[name],)
         return MachineOptions(**given)
 
 
@@ -79,14 +80,15 @@ def forecast(row: PublishedSpeed) -> float:
 
 
 def main() -> None:
-    print(f"{'machine':24}{'model':31}{'quant':8}{'published':>10}{'forecast':>10}{'off by':>8}")
+    print(f"{'machine':24}{'model':31}{'quant':11}{'published':>10}{'forecast':>10}{'off by':>8}")
     errors = []
     for row in published_speeds():
         found = forecast(row)
         errors.append(found / row.tokens_per_s)
-        name = row.machine.get("chip") or row.machine.get("gpu") or row.machine["cpu"]
+        known = [row.machine.get(key) for key in ("chip", "gpu", "cpu")]
+        name = next(filter(None, known), f"CPU, {row.machine.get('bandwidth')} GB/s")
         print(
-            f"{name:24}{row.model:31}{row.quant:8}{row.tokens_per_s:10.1f}{found:10.1f}"
+            f"{name:24}{row.model:31}{row.quant:11}{row.tokens_per_s:10.1f}{found:10.1f}"
             f"{errors[-1] - 1:+8.0%}  {row.source}"
         )
     logs = [math.log(error) for error in errors]

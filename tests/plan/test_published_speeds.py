@@ -30,6 +30,13 @@ def test_most_forecasts_are_within_a_third() -> None:
     assert all(0.4 < error < 2.5 for error in errors)
 
 
+def test_forecasts_of_v4_are_within_a_half() -> None:
+    rows = [row for row in ROWS if "v4" in row.model]
+    assert len(rows) >= 10
+    for row in rows:
+        assert 2 / 3 < forecast(row) / row.tokens_per_s < 1.5, row
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [("source: dai}", "source: somebody}"), ("tokens_per_s: 10.2", "tokens_per_s: fast")],
