@@ -92,16 +92,17 @@ class Generation:
     def _decode(self, began: float) -> Iterator[int]:
         """Yield tokens until the answer ends. ``began`` is when the prefill started."""
         context = self._context
+        clock = self._speculation.clock if self._speculation else time.perf_counter
         cycle_seconds = 0.0  # evaluating, sampling and drafting, without the caller's time
         drafts: list[int] = []
         n_right = 0  # of this cycle's drafts
         logits_index = -1  # where the next token is drawn from
         while True:
-            resumed = time.perf_counter()
+            resumed = clock()
             token = self._sampler.sample(context.logits(logits_index))
             if not self.ids:
                 self.timings.ttft = time.perf_counter() - began
-            cycle_seconds += time.perf_counter() - resumed
+            cycle_seconds += clock() - resumed
             if token in self._stop or context.model.is_end_token(token):
                 self.finish_reason = FinishReason.STOP
                 return
@@ -118,12 +119,12 @@ class Generation:
                 continue
             if self._speculation and len(self.ids) > 1:
                 self._speculation.accepted(n_right, cycle_seconds)
-            resumed = time.perf_counter()
+            resumed = clock()
             self._drop_drafts(unevaluated=1)
             drafts = self._evaluate(token)
             n_right = 0
             logits_index = 0 if drafts else -1
-            cycle_seconds = time.perf_counter() - resumed
+            cycle_seconds = clock() - resumed
 
     def _is_full(self) -> bool:
         tokens = len(self._prompt) + len(self.ids)

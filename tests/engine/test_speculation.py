@@ -4,14 +4,18 @@ cache, whatever the drafter says.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from support.engine.speculation import Scripted, generate, prompt_ids, scripted
 
 from dslocal.engine import FinishReason, Generation, LlamaContext, LlamaModel, Sampler
+from dslocal.engine.speculation.draft_length import DraftLength
 from dslocal.engine.speculation.speculation import Speculation, enable_speculation
 from dslocal.errors import EngineError
 from dslocal.plan.load_config import LoadConfig
@@ -256,3 +260,66 @@ def test_auto_drafts_nothing_on_a_small_model_until_it_has_been_measured(
     assert isinstance(speculation, Speculation)
     assert generate(drafting, prompt_ids(model)).drafted == 0
     assert not speculation.draft_length.active
+
+
+class FakeClock:
+    """A clock that only evaluations move: by what a batch of each size costs."""
+
+    def __init__(self, context: LlamaContext, costs: Sequence[float]) -> None:
+        self.now = 0.0
+        evaluate = context.evaluate
+
+        def timed(ids: Sequence[int], *, logits_from: int | None = None) -> None:
+            evaluate(ids, logits_from=logits_from)
+            if len(ids) < len(costs) + 1:
+                self.now += costs[len(ids) - 1]
+
+        context.evaluate = timed  # type: ignore[method-assign]
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.mark.parametrize(
+    ("costs", "best"),
+    [
+        ([10, 10.5, 11, 11.5], 2),  # a third draft is never right
+        ([10, 16, 30, 40], 1),
+        ([10, 19, 22, 30], 2),  # the second pays for the first
+        ([10, 25, 40, 60], 0),
+    ],
+)
+def test_as_many_are_drafted_as_pays_by_the_clock(
+    model: LlamaModel, plain: LlamaContext, drafting: LlamaContext, costs: list[float], best: int
+) -> None:
+    """Proves it by cost of a batch and acceptance, and the text the same."""
+    prompt = prompt_ids(model)
+    known = generate(plain, prompt, max_tokens=200)
+    drafter = Scripted([*prompt, *known.ids], right=2)
+    clock = FakeClock(drafting, costs)
+    speculation = Speculation(drafting, drafter, DraftLength((1, 2, 3)), clock)
+    assert generate(drafting, prompt, max_tokens=200).ids == known.ids
+    assert speculation.draft_length.best == best
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_own_time"),
+    [
+        ({"repack": True}, True),
+        ({"load_mode": "none"}, True),
+        ({"n_gpu_layers": 9}, False),
+        ({}, False),
+    ],
+)
+def test_other_programs_do_not_count_where_the_cpu_computes_from_memory(
+    model: LlamaModel,
+    plain: LlamaContext,
+    monkeypatch: pytest.MonkeyPatch,
+    changes: dict[str, Any],
+    is_own_time: bool,
+) -> None:
+    """Proves that waiting for a GPU or a disk counts: the thread does not compute then."""
+    monkeypatch.setattr(plain, "load_config", replace(LOADING, **changes))
+    speculation = Speculation(plain, Scripted([], right=0), DraftLength((1,)))
+    is_fine = time.get_clock_info("thread_time").resolution < 1e-3
+    assert speculation.clock is (time.thread_time if is_own_time and is_fine else time.perf_counter)
