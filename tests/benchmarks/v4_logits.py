@@ -33,8 +33,9 @@ from support.checkpoints.tiny_checkpoints import write_checkpoint
 
 import dslocal.convert as converter
 from dslocal.engine import LlamaContext, LlamaModel
-from dslocal.engine.activations.graph_tensor import GraphTensor, require_layout, tensor_at
-from dslocal.gguf import libraries
+from dslocal.engine.graph.eval_callback import EvalCallback, GraphObserver
+from dslocal.engine.graph.graph_tensor import GraphTensor
+from dslocal.engine.graph.node_values import NodeValues
 from dslocal.gguf.tensor_types import GgmlType
 from dslocal.plan.load_config import LoadConfig
 
@@ -60,6 +61,13 @@ CASES: dict[str, dict[str, Any]] = {
         "dspark_target_layer_ids": [40, 41, 42],
         "n_routed_experts": 4,
     },
+    "v4-vision": {
+        "kind": "deepseek-v4-dspark",
+        "dtype": "fp4",
+        "vision_n_layers": 2,
+        "num_nextn_predict_layers": 3,
+        "rms_norm_eps": 1e-20,
+    },
     "v4-pro": {"kind": "deepseek-v4", "dtype": "fp4", **PRO},
     "v3.2": {"kind": "deepseek-v32", "dtype": "f32"},
 }
@@ -71,34 +79,31 @@ NODES = {
     b"ffn_moe_topk": "experts",
     b"ffn_moe_group_topk": "groups",
 }
-NAME_OFFSET = GraphTensor.name.offset
 
 
-class ChoiceRecorder:
-    """Records what llama.cpp chooses while it evaluates one token at a time.
-
-    Attributes:
-        callback: llama.cpp's ``cb_eval``; must live as long as the context.
-    """
+class ChoiceRecorder(GraphObserver):
+    """Records what llama.cpp chooses while it evaluates one token at a time."""
 
     def __init__(self) -> None:
-        require_layout()
+        self._values = NodeValues()
         self._found: defaultdict[str, list[np.ndarray]] = defaultdict(list)
-        self.callback: Any = libraries.require().ggml_backend_sched_eval_callback(self._on_node)
 
-    def _on_node(self, address: int, asks: bool, _: Any) -> bool:
-        name, _, layer = ctypes.string_at(address + NAME_OFFSET).partition(b"-")
-        if name not in NODES or not layer.isdigit():
-            return not asks
-        if not asks:
-            node = tensor_at(address)
-            row = (ctypes.c_int32 * node.ne[0]).from_address(node.data)
-            self._found[f"{NODES[name]}.{layer.decode()}"].append(np.array(row, np.int32))
-        return True
+    def wants(self, address: int) -> bool:
+        name, _, layer = _name_at(address).partition(b"-")
+        return name in NODES and layer.isdigit()
+
+    def take(self, address: int) -> None:
+        name, _, layer = _name_at(address).partition(b"-")
+        chosen = self._values.copy(address).ravel()
+        self._found[f"{NODES[name]}.{layer.decode()}"].append(chosen)
 
     def choices(self) -> dict[str, np.ndarray]:
         """Return int32 ``[tokens, k]`` by what was chosen and the layer, such as ``rows.2``."""
         return {name: np.array(rows) for name, rows in self._found.items()}
+
+
+def _name_at(address: int) -> bytes:
+    return ctypes.string_at(address + GraphTensor.name.offset)
 
 
 def in_float32(case: dict[str, Any], folder: Path) -> Path:
@@ -118,7 +123,7 @@ def llama_cpp_logits(path: Path, ids: list[int]) -> tuple[np.ndarray, dict[str, 
     recorder = ChoiceRecorder()
     with (
         LlamaModel(path) as model,
-        LlamaContext(model, config, n_threads=1, eval_callback=recorder.callback) as context,
+        LlamaContext(model, config, n_threads=1, eval_callback=EvalCallback(recorder)) as context,
     ):
         for token in ids:
             context.evaluate([token])

@@ -115,7 +115,12 @@ CASES = (
 # V4's converter writes one file, whatever type is asked of it: recipe MXFP4
 V4_CASES = (
     Case("deepseek-v4", "fp4"),
-    Case("deepseek-v4", "fp4", 3, {"vision_n_layers": 2}),
+    Case(  # as V4-Flash-Vision-Exp
+        "deepseek-v4-dspark",
+        "fp4",
+        3,
+        {"vision_n_layers": 2, "num_nextn_predict_layers": 3, "rms_norm_eps": 1e-20},
+    ),
     Case("deepseek-v4-dspark", "fp4"),
     Case(  # as V4-Pro: no layer without compression, twice the groups
         "deepseek-v4",

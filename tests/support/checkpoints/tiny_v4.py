@@ -136,9 +136,9 @@ def tensor_shapes(c: Config) -> Shapes:
             found[f"mtp.0.{name}.weight"] = (embd, embd)
         found |= {"mtp.0.enorm.weight": (embd,), "mtp.0.hnorm.weight": (embd,)}
     if c.get("vision_n_layers"):
+        routers = [name for name in found if name.endswith("ffn.gate.weight")]
         found |= {
-            f"layers.{layer}.ffn.gate.bias_vl": (c["n_routed_experts"],)
-            for layer in range(c["num_hidden_layers"])
+            name.replace("weight", "bias_vl"): (c["n_routed_experts"],) for name in routers
         }
         found |= {"vision.norm.weight": (64,), "aligner.proj.weight": (embd, 64)}
     return found
