@@ -376,9 +376,17 @@ def _of_entry(entry: ModelEntry, quant: str, cores: int) -> PlannedModel:
     offer = offers.expected_offer(entry, quant, cores)
     if offer is not None:
         return offer.model
+    quant = offers.quant_as_listed(entry, quant)
     header = offers.expected_header(entry, quant)
     download = converter.checkpoint_bytes(entry.config, entry.dtype)
-    return PlannedModel(entry.name, quant, header, download, download)
+    return PlannedModel(
+        entry.name,
+        quant,
+        header,
+        download,
+        download,
+        obstacle="pickled" if entry.weights == "pytorch" else "imatrix",
+    )
 
 
 def _outlined(name: str, config: Mapping[str, Any], quant: str) -> PlannedModel:

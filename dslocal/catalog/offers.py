@@ -278,6 +278,7 @@ def _offers_of_entry(
     """
     import dslocal.convert as converter
 
+    quant = quant_as_listed(entry, quant)
     header = expected_header(entry, quant)
     download = converter.checkpoint_bytes(entry.config, entry.dtype)
     if entry.weights == "safetensors" and _is_convertible(header, quant):
@@ -296,6 +297,20 @@ def _offers_of_entry(
                 mtp=ready.mtp,
                 listed=ready.files[quant],
             )
+
+
+def quant_as_listed(entry: catalog.ModelEntry, quant: str) -> str:
+    """Return a quantization as models.yaml or the recipes spell it: ``q4_k`` is Q4_K_M.
+
+    Raises:
+        UsageError: No such quantization is known.
+    """
+    import dslocal.convert as converter
+
+    for name in {name for ready in entry.gguf for name in ready.files}:
+        if name.upper() == quant.upper():
+            return name
+    return converter.recipe_named(quant).name
 
 
 def expected_header(entry: catalog.ModelEntry, quant: str) -> GgufHeader:
@@ -366,7 +381,10 @@ def _offers_of_checkpoint(
     config = _read_config(location.remote, manifest)
     converter.require_convertible(config, manifest.files.keys(), manifest.name)
     for name in [quant] if quant else catalog.DEFAULT_QUANTS:
-        header = converter.header_from_config(config, converter.recipe_named(name))
+        recipe = converter.recipe_named(name)
+        header = converter.header_from_config(config, recipe)
+        if converter.requires_imatrix(header, recipe.name):
+            raise _imatrix_needed(location.name, recipe.name)
         disk = header.file_size + sum(sizes[-2:])
         yield Offer(
             PlannedModel(location.name, name, header, sum(sizes), disk, method="converted"),
@@ -426,6 +444,8 @@ def _nothing_offered(
 ) -> DslocalError:
     wanted = quant or "file"
     entry = location.entry
+    if entry is not None and entry.weights == "safetensors" and quant and method != "ready-made":
+        return _imatrix_needed(location.name, quant_as_listed(entry, quant))
     if entry is not None and entry.weights == "pytorch" and method != "ready-made":
         why = f"{entry.repository} has only pickled weights, which are never opened"
         return NotFoundError(
@@ -438,4 +458,11 @@ def _nothing_offered(
     return NotFoundError(
         f"{location.name}: no ready-made {wanted} is known to be good",
         hint=f"ready-made: {', '.join(sorted(known)) or 'none'}; or convert it",
+    )
+
+
+def _imatrix_needed(name: str, quant: str) -> UsageError:
+    return UsageError(
+        f"{name}: {quant} needs an importance matrix, which a download has not",
+        hint=f"dslocal convert {name} --quant {quant} --imatrix FILE -o OUT.gguf",
     )

@@ -33,7 +33,9 @@ class PlannedModel:
         disk: the most bytes of disk that getting it ever takes, 0 for a GGUF that is here.
         file: the GGUF itself, when that is here.
         method: how it comes here: as a "ready-made" file, or "converted" from a checkpoint; empty
-            for a GGUF that is here.
+            for a GGUF that is here, and where there is an obstacle.
+        obstacle: why nothing of it can be fetched: its weights are pickled, or it can be converted
+            only with an importance matrix.
     """
 
     name: str
@@ -43,6 +45,7 @@ class PlannedModel:
     disk: int = 0
     file: Path | None = None
     method: Literal["ready-made", "converted", ""] = ""
+    obstacle: Literal["pickled", "imatrix", ""] = ""
 
 
 @dataclass(frozen=True)

@@ -267,6 +267,7 @@ def test_a_name(run: Run) -> None:
     assert (found["machine"]["ram"], found["machine"]["ram_available"]) == (16 * GIB, 12 * GIB)
     assert found["method"] == "ready-made"
     assert found["download"] == found["disk_to_convert"] == pytest.approx(4.68e9, rel=0.01)
+    assert one(run, QWEN, "--quant", "q8_0")["quant"] == "Q8_0"
     assert one(run, QWEN, "--quant", "q8_0")["disk_to_convert"] > found["disk_to_convert"] + 3e9
     converted = one(run, "deepseek-v2-lite-chat", "--quant", "Q4_K_M")
     assert converted["method"] == "converted"
@@ -478,6 +479,13 @@ def test_a_faster_quantization_is_named_where_a_token_takes_seconds(run: Run) ->
     assert re.search(r"^faster +Q2_K, \S+ tokens/s *$", q4_k_m, re.MULTILINE)
     assert "faster" not in text(run, V3, "--ram", "64GB", "--quant", "Q2_K")
     assert "faster" not in text(run, QWEN, "--ram", "64GB")
+
+
+def test_what_keeps_a_quantization_from_being_fetched_is_said(run: Run) -> None:
+    needs = text(run, "deepseek-v4-flash-base:V4-IQ2", "--ram", "24GiB", "--vram", "0")
+    assert "for dslocal convert --imatrix FILE" in " ".join(needs.split())
+    pickled = text(run, "deepseek-llm-67b-base:Q8_0", "--ram", "24GiB", "--vram", "0")
+    assert "pickled weights are never opened" in " ".join(pickled.split())
 
 
 def test_a_hostile_name_is_harmless(run: Run, tmp_path: Path, nano: Path) -> None:

@@ -100,6 +100,8 @@ def _method(found: Assessment) -> str:
             return "a ready-made file"
         case "converted":
             return f"the checkpoint, which is converted; {disk} of disk at most"
+        case "" if found.model.obstacle == "imatrix":
+            return "the checkpoint, for dslocal convert --imatrix FILE, not for a pull"
         case "":
             return "the checkpoint, whose pickled weights are never opened: it cannot be had"
 

@@ -137,9 +137,7 @@ def tensor_shapes(c: Config) -> Shapes:
         found |= {"mtp.0.enorm.weight": (embd,), "mtp.0.hnorm.weight": (embd,)}
     if c.get("vision_n_layers"):
         routers = [name for name in found if name.endswith("ffn.gate.weight")]
-        found |= {
-            name.replace("weight", "bias_vl"): (c["n_routed_experts"],) for name in routers
-        }
+        found |= {name.replace("weight", "bias_vl"): (c["n_routed_experts"],) for name in routers}
         found |= {"vision.norm.weight": (64,), "aligner.proj.weight": (embd, 64)}
     return found
 
