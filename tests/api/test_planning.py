@@ -95,6 +95,23 @@ def test_what_needs_an_importance_matrix_is_not_converted() -> None:
     assert offer_method(base, "V4-IQ2") is None
 
 
+@pytest.mark.parametrize(
+    ("name", "written", "listed"),
+    [
+        ("deepseek-v4-flash-0731", "ud-iq2_xxs", "UD-IQ2_XXS"),
+        ("deepseek-v4-flash-0731", "v4-iq2", "V4-IQ2"),
+        ("deepseek-r1-distill-qwen-7b", "q4_k", "Q4_K_M"),
+        ("deepseek-r1", "q3_k_s", "Q3_K_S"),
+    ],
+)
+def test_quantizations_are_found_however_they_are_written(
+    name: str, written: str, listed: str
+) -> None:
+    offer = offers.expected_offer(catalog.load_registry()[name], written, 8)
+    assert offer is not None
+    assert offer.model.quant == listed
+
+
 def offer_method(entry: catalog.ModelEntry, quant: str) -> str | None:
     offer = offers.expected_offer(entry, quant, 8)
     return offer.method if offer else None
