@@ -303,6 +303,8 @@ WRONG: dict[str, tuple[Change, str]] = {
     "no layers": (with_values(dflash__target_layers=[]), "target_layers are not"),
     "no block": (with_values(dflash__block_size=0), "no block_size that makes sense"),
     "endless block": (with_values(dflash__block_size=1 << 20), "no block_size that makes sense"),
+    "no stages": (with_values(dflash__block_count=0), "no block_count that makes sense"),
+    "endless stages": (with_values(dflash__block_count=1 << 20), "no block_count that makes"),
     "no noise": (with_values(tokenizer__ggml__mask_token_id=320), "mask_token_id is not a token"),
     "another dflash": (without("markov_w1.weight"), "not DeepSeek-V4's DSpark"),
     "not of V4": (with_values(dflash__hyper_connection__count=0), "not DeepSeek-V4's DSpark"),

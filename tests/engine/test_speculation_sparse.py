@@ -14,6 +14,7 @@ from support.engine.speculation import generate
 
 from dslocal.api.conversion import convert
 from dslocal.engine import LlamaContext, LlamaModel
+from dslocal.engine.speculation.mtp_draft import MtpDrafter
 from dslocal.engine.speculation.speculation import enable_speculation
 from dslocal.gguf.tensor_types import GgmlType
 from dslocal.plan.load_config import LoadConfig
@@ -22,8 +23,9 @@ from dslocal.plan.load_config import LoadConfig
 DRAFTING = LoadConfig(2048, kv_type=GgmlType.F32, flash_attn=False, n_outputs=4, mtp=True)
 
 
+@pytest.mark.parametrize("has_fixed_rows", [False, True], ids=["as on a CPU", "as on a GPU"])
 @pytest.mark.parametrize(("kind", "mtp"), [("deepseek-v32", "keep"), ("deepseek-v4", "beside")])
-def test_drafts_change_nothing(tmp_path: Path, kind: str, mtp: str) -> None:
+def test_drafts_change_nothing(tmp_path: Path, kind: str, mtp: str, has_fixed_rows: bool) -> None:
     write_checkpoint(tmp_path / "checkpoint", kind)
     path = tmp_path / "model.gguf"
     convert(tmp_path / "checkpoint", path, quant="F32", mtp=mtp)  # type: ignore[arg-type]
@@ -36,8 +38,10 @@ def test_drafts_change_nothing(tmp_path: Path, kind: str, mtp: str) -> None:
             expected = generate(plain, prompt, max_tokens=60).ids
         with LlamaContext(model, DRAFTING) as drafting:
             speculation = enable_speculation(drafting, "on", layer)
-            found = generate(drafting, prompt, max_tokens=60)
             assert speculation is not None
+            assert isinstance(speculation.drafter, MtpDrafter)
+            speculation.drafter._has_fixed_rows = has_fixed_rows
+            found = generate(drafting, prompt, max_tokens=60)
             assert speculation.error is None
             assert found.ids == expected
             assert found.drafted > 20

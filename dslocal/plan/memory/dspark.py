@@ -28,6 +28,7 @@ NEEDED_TENSORS = (
 # window are enough.
 MAX_ROWS = 128
 MAX_BLOCK = 16  # more tokens at a time than any release drafts
+MAX_STAGES = 64  # and more stages than any has
 
 
 def is_dspark(header: GgufHeader) -> bool:
@@ -86,6 +87,8 @@ def joined(header: GgufHeader, drafter: GgufHeader, name: str) -> GgufHeader:
     count = header.of_arch("block_count") - header.mtp_layers
     if not layers or any(not 0 <= layer <= count for layer in layers):
         raise GgufError(f"{name}: its target_layers are not layers of the model")
+    if not 1 <= stages(drafter) <= MAX_STAGES:
+        raise GgufError(f"{name}: no block_count that makes sense")
     if not 1 <= block_size(drafter) <= MAX_BLOCK:
         raise GgufError(f"{name}: no block_size that makes sense")
     vocabulary = len(header.tokens()) or header.of_arch("vocab_size")

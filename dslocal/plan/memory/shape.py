@@ -25,7 +25,6 @@ ARCHITECTURES = ("deepseek4", "deepseek32", "deepseek2", "deepseek", "llama", "q
 MLA_ARCHITECTURES = ("deepseek32", "deepseek2")
 MTP_ARCHITECTURES = ("deepseek4", "deepseek32", "deepseek2")
 COMPRESS_RATIOS = (0, 4, 128)
-MAX_DSPARK_LAYERS = 64
 MAX_NUMBER = (1 << 31) - 1  # of any number: products are made of them
 _ROUTED = re.compile(r"blk\.(\d+)\.ffn_(?:up|down|gate|gate_up)_(?:ch|)exps")
 
@@ -326,7 +325,7 @@ def _check_ranges(shape: ModelShape) -> None:
         (shape.n_hash_layer, _Range("hash layers")),
         (shape.n_groups_o, _Range("output groups")),
         (shape.n_lora_o, _Range("output rank")),
-        (shape.dspark_layers, _Range("layers of DSpark", most=MAX_DSPARK_LAYERS)),
+        (shape.dspark_layers, _Range("layers of DSpark", most=dspark.MAX_STAGES)),
     )
     for value, allowed in ranges:
         _check_range(shape.architecture, value, allowed)
