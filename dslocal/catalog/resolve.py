@@ -315,6 +315,12 @@ def display_name(path: Path) -> str:
     return model_stem(path.name)
 
 
+def file_label(path: Path) -> str:
+    """Return what tells a file from others of the same model: its name with the quantization."""
+    match = _CONVERTED.fullmatch(path.name) if path.parent == _cache() else None
+    return f"{match['name']}-{match['quant']}" if match else model_stem(path.name)
+
+
 def _remove_outdated(checkpoint: LocalCheckpoint, current: Path) -> None:
     """Delete what other versions of a checkpoint that ships were converted to.
 

@@ -114,6 +114,7 @@ def test_nano_is_measured_on_the_conversations_that_ship(run: Run) -> None:
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["models"][0]["same_top"]["value"] == 1
+    assert found["models"][0]["name"] == found["reference"]["name"] == "nano-Q8_0"
     assert len(found["text"]) == 1
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from dslocal.errors import UsageError
 from dslocal.gguf.header import GgufHeader, fingerprint
-from dslocal.gguf.parts import model_stem, read_parts
+from dslocal.gguf.parts import read_parts
 from dslocal.prompts import Family
 
 if TYPE_CHECKING:
@@ -60,8 +60,10 @@ class ComparedModel:
 
     @property
     def name(self) -> str:
-        """Return the file's name without its ending."""
-        return model_stem(self.path.name)
+        """Return what the file is called, with its quantization."""
+        from dslocal.catalog import resolve
+
+        return resolve.file_label(self.path)
 
     def content_hash(self) -> str:
         """Return a hash that tells the model from any other; all parts of a split one count."""
