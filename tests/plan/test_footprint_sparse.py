@@ -15,6 +15,7 @@ from support.checkpoints.damage import convert_to
 from support.checkpoints.tiny_checkpoints import write_checkpoint
 from support.cli.running import Run
 from support.gguf.gguf_changes import parts_of, put
+from support.gguf.published_shapes import write_header
 from support.gguf.tiny_v4 import V4_FLASH, V4_PRO, write_tiny_v4, write_v4_header
 
 from dslocal.api.conversion import convert
@@ -98,6 +99,8 @@ MODELS: dict[str, tuple[Callable[[Path], Path], tuple[LoadConfig, ...]]] = {
     "tiny V4 that names an MTP layer and lacks it": (tiny_v4_without_mtp, V4_CONFIGS[:4]),
 }
 PUBLISHED: dict[str, tuple[Callable[[Path], Path], tuple[LoadConfig, ...]]] = {
+    "V3.2": (lambda path: write_header(path.parent, "v3.2"), CONFIGS),
+    "V3.2, drafting": (lambda path: write_header(path.parent, "v3.2", mtp=True), MTP_CONFIGS),
     "V4-Flash": (lambda path: write_v4_header(path, V4_FLASH), V4_CONFIGS),
     "V4-Pro": (lambda path: write_v4_header(path, V4_PRO), V4_CONFIGS),
 }

@@ -46,10 +46,15 @@ _V3_MOE = {
     "scale": 2,
     "norm": 1,
 }
+_INDEXER = {"index_heads": 64, "index_head": 128, "top_k": 2048}
 SHAPES: dict[str, tuple[str, Numbers]] = {
     "v3": (
         "deepseek2",
         {"layers": 61, "width": 7168, "ff": 18432, "vocab": 129280, **_MLA, **_V3_MOE},
+    ),
+    "v3.2": (
+        "deepseek32",
+        {"layers": 61, "width": 7168, "ff": 18432, "vocab": 129280, **_MLA, **_V3_MOE, **_INDEXER},
     ),
     "coder-v2": (
         "deepseek2",
@@ -225,6 +230,10 @@ def _mla_metadata(n: Numbers, legacy: bool) -> Iterator[tuple[str, Any]]:
     if not legacy:
         yield "attention.key_length_mla", n["nope"] + n["rope"]
         yield "attention.value_length_mla", n["value"]
+    if "top_k" in n:
+        yield "attention.indexer.head_count", n["index_heads"]
+        yield "attention.indexer.key_length", n["index_head"]
+        yield "attention.indexer.top_k", n["top_k"]
 
 
 def _tensors(arch: str, n: Numbers, mtp: bool, legacy: bool) -> Rows:
@@ -280,6 +289,12 @@ def _mla(n: Numbers, legacy: bool) -> Rows:
         yield "attn_k_b.weight", (n["nope"], rank, heads)
         yield "attn_v_b.weight", (rank, n["value"], heads)
     yield "attn_output.weight", (heads * n["value"], width)
+    if "top_k" in n:
+        yield "indexer.attn_k.weight", (width, n["index_head"])
+        yield "indexer.attn_q_b.weight", (n["q_rank"], n["index_heads"] * n["index_head"])
+        yield "indexer.k_norm.bias", (n["index_head"],)
+        yield "indexer.k_norm.weight", (n["index_head"],)
+        yield "indexer.proj.weight", (width, n["index_heads"])
 
 
 def _dense(width: int, ff: int, kind: str) -> Rows:

@@ -2,7 +2,8 @@
 
 Source: llama.cpp, src/models/deepseek2.cpp, deepseek.cpp, llama.cpp, qwen2.cpp and qwen3.cpp, node
 for node; src/llama-context.cpp, ``llama_context::graph_reserve``. Layers of one kind are alike, so
-a few of each stand for all.
+a few of each stand for all, except in V3.2: each of its layers has a leaf of its own, for the mask
+of the chosen tokens, and all leaves have their place from the start.
 """
 
 from __future__ import annotations
@@ -153,7 +154,9 @@ def _build_layer(ctx: GraphContext, inp: Node, *, is_last: bool) -> Node:
 
 
 def _layer_kinds(shape: ModelShape, host: HostResident) -> list[LayerKind]:
-    """Return the layers to build, in order: a few of each kind in a row, and the last."""
+    """Return the layers to build, in order: a few of each kind in a row, and the last; all where
+    each has a leaf of its own.
+    """
     first_moe = shape.n_layer_dense_lead if shape.n_expert else shape.n_layer
     kinds: list[LayerKind] = []
     for il in range(shape.n_layer):
@@ -162,7 +165,7 @@ def _layer_kinds(shape: ModelShape, host: HostResident) -> list[LayerKind]:
             in_ram=il < host.n_layer,
             experts_in_ram=first_moe <= il < first_moe + host.n_moe_layer,
         )
-        if kinds[-REPEATS:] != [kind] * REPEATS:
+        if shape.n_indexer_head or kinds[-REPEATS:] != [kind] * REPEATS:
             kinds.append(kind)
     if shape.n_layer > len(kinds):
         kinds.append(kinds[-1])
