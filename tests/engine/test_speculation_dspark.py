@@ -160,6 +160,22 @@ def test_it_drafts_what_the_markov_head_knows(counting_model: Loaded) -> None:
     assert found.accepted > 0.4 * found.drafted > 60
 
 
+def test_a_gpu_finds_the_likeliest_tokens_itself(
+    counting_model: Loaded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves the same drafts where llama.cpp takes them, which the CPU can do as well."""
+    with drafting(counting_model) as known, drafting(counting_model) as found:
+        monkeypatch.setattr(found, "load_config", replace(DRAFTING, n_gpu_layers=99))
+        one, other = (generate(each, prompt(1, 50), max_tokens=60) for each in (known, found))
+        assert isinstance(found.observer, Speculation)
+        assert isinstance(found.observer.drafter, DsparkDrafter)
+        draft_context = found.observer.drafter._context
+        assert draft_context is not None
+        assert draft_context._sampler is not None
+    assert other.ids == one.ids
+    assert (other.drafted, other.accepted) == (one.drafted, one.accepted)
+
+
 def test_drafts_that_are_likely_wrong_are_left_out(counting_model: Loaded) -> None:
     """Proves that all but the first are, be they as right as before."""
     with drafting(counting_model) as context, pytest.MonkeyPatch.context() as patch:
