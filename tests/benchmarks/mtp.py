@@ -203,10 +203,18 @@ def _post(port: int, prompt: Sequence[int], max_tokens: int, temperature: float,
 def play(
     ways: Sequence[Way], asked: Sequence[tuple[Sequence[int], int | str]], temperature: float
 ) -> None:
-    for number, (prompt, _) in enumerate(asked):
-        order = [*ways[number % len(ways) :], *ways[: number % len(ways)]]
-        for way in order:
-            way.said.append(way.ask(prompt, temperature, SEED + number))
+    """Ask all questions in all ways. Ctrl-C leaves it at those that were asked in every way."""
+    try:
+        for number, (prompt, _) in enumerate(asked):
+            order = [*ways[number % len(ways) :], *ways[: number % len(ways)]]
+            for way in order:
+                way.said.append(way.ask(prompt, temperature, SEED + number))
+    except KeyboardInterrupt:
+        complete = min(len(way.said) for way in ways)
+        if not complete:
+            raise
+        for way in ways:
+            del way.said[complete:]
 
 
 def report(
@@ -229,14 +237,14 @@ def report(
         drafts = f"{accepted:,} of {drafted:,}" if drafted else ""
         right = sum(
             questions.right(said.text, expected)
-            for said, (_, expected) in zip(way.said, asked, strict=True)
+            for said, (_, expected) in zip(way.said, asked, strict=False)
         )
         same = sum(said.text == plain.text for said, plain in zip(way.said, base.said, strict=True))
         speeds = f"{way.rate:,.1f} | {way.rate / base.rate:.2f} | {median(each):.2f}"
         print(
             (
-                f"| {way.name} | {speeds} | {drafts} | {right} of {len(asked)} | {same} of"
-                f" {len(asked)} |"
+                f"| {way.name} | {speeds} | {drafts} | {right} of {len(way.said)} | {same} of"
+                f" {len(way.said)} |"
             ),
             flush=True,
         )
