@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import json
 import random
 import socket
@@ -38,8 +39,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
-
-import psutil
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -148,18 +147,28 @@ def server(
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
             _wait(port, process)
-            usage = psutil.Process(process.pid)
-
-            def ask(prompt: Sequence[int], temperature: float, seed: int) -> Said:
-                began = usage.cpu_times()
-                said = _post(port, prompt, max_tokens, temperature, seed)
-                ended = usage.cpu_times()
-                spent = ended.user - began.user + ended.system - began.system
-                return replace(said, seconds=spent) if cpu_time else said
-
-            yield ask
+            yield (
+                _counted(port, process.pid, max_tokens)
+                if cpu_time
+                else functools.partial(_post, port, max_tokens)
+            )
         finally:
             process.terminate()
+
+
+def _counted(port: int, pid: int, max_tokens: int) -> Ask:
+    """Ask a server, and count the CPU time that its process takes."""
+    import psutil
+
+    usage = psutil.Process(pid)
+
+    def ask(prompt: Sequence[int], temperature: float, seed: int) -> Said:
+        began = usage.cpu_times()
+        said = _post(port, max_tokens, prompt, temperature, seed)
+        ended = usage.cpu_times()
+        return replace(said, seconds=ended.user - began.user + ended.system - began.system)
+
+    return ask
 
 
 def _wait(port: int, process: subprocess.Popen[bytes]) -> None:
