@@ -185,7 +185,7 @@ def _wait(port: int, process: subprocess.Popen[bytes]) -> None:
     raise SystemExit("llama-server did not start")
 
 
-def _post(port: int, prompt: Sequence[int], max_tokens: int, temperature: float, seed: int) -> Said:
+def _post(port: int, max_tokens: int, prompt: Sequence[int], temperature: float, seed: int) -> Said:
     sampling = {
         "temperature": temperature,
         "top_p": TOP_P,
