@@ -3,6 +3,9 @@
 What is restored must be what was evaluated. A note beside the file ties it to the model by a
 fingerprint of the GGUF, to the cache by its type, and to its own bytes by a hash. llama.cpp checks
 shapes alone, and would take wrong values of the right shape.
+
+Of a cache that cannot be cut the newest checkpoints follow in the same file, so that the reasoning
+of the last answer can be taken back after a restart too.
 """
 
 from __future__ import annotations
@@ -11,11 +14,16 @@ import ctypes
 import hashlib
 import json
 import os
+from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dslocal.gguf import libraries
 from dslocal.gguf.header import fingerprint
+from dslocal.plan.memory.checkpoints import MIN_CHECKPOINTS
+
+from .sequence_memory import StateCheckpoint
 
 if TYPE_CHECKING:
     from .context import LlamaContext
@@ -28,7 +36,8 @@ TOKEN_BYTES = 4  # of a llama_token in the file
 def state_bytes(context: LlamaContext) -> int:
     """Return how large a file :func:`save_state` would write."""
     cache = int(libraries.require().llama_state_seq_get_size(context.handle, 0))
-    return cache + TOKEN_BYTES * len(context.ids)
+    checkpoints = sum(len(state) for _, state in _newest_checkpoints(context))
+    return cache + TOKEN_BYTES * len(context.ids) + checkpoints
 
 
 def save_state(context: LlamaContext, path: Path) -> int:
@@ -53,9 +62,14 @@ def save_state(context: LlamaContext, path: Path) -> int:
     if not written:
         new_state.unlink(missing_ok=True)
         raise OSError(None, "llama.cpp could not write its state", str(path))
+    checkpoints = _newest_checkpoints(context)
+    with new_state.open("ab") as file:
+        for checkpoint in checkpoints:
+            written += file.write(checkpoint.state)
     note = {
         **_identity(context),
         "tokens": len(ids),
+        "checkpoints": [(length, len(state)) for length, state in checkpoints],
         "bytes": new_state.stat().st_size,
         "sha256": _sha256(new_state),
     }
@@ -91,6 +105,9 @@ def restore_state(context: LlamaContext, path: Path) -> int:
         context.clear()
         return 0
     context.ids += list(ids)
+    if context.memory.max_checkpoints:
+        with suppress(OSError, ValueError, LookupError, TypeError, OverflowError):
+            context.memory.checkpoints += _read_checkpoints(path)
     return tokens
 
 
@@ -114,6 +131,29 @@ def _checked_tokens(context: LlamaContext, path: Path) -> int:
     if not 0 < tokens <= context.n_ctx or path.stat().st_size != nbytes:
         return 0
     return tokens if _sha256(path) == note["sha256"] else 0
+
+
+def _newest_checkpoints(context: LlamaContext) -> list[StateCheckpoint]:
+    return context.memory.checkpoints[-MIN_CHECKPOINTS:]
+
+
+def _read_checkpoints(path: Path) -> list[StateCheckpoint]:
+    """Return the checkpoints in the state at ``path``, whose bytes are those that were written.
+
+    Raises whatever a damaged note causes.
+    """
+    note = json.loads(_note_path(path).read_bytes())
+    sizes = [(int(length), int(size)) for length, size in note.get("checkpoints", [])]
+    lengths = [0, *(length for length, _ in sizes), note["tokens"] + 1]
+    is_ascending = all(before < after for before, after in pairwise(lengths))
+    if not is_ascending or any(size <= 0 for _, size in sizes):
+        raise ValueError("no checkpoints of this state")
+    with path.open("rb") as file:
+        file.seek(-sum(size for _, size in sizes), os.SEEK_END)
+        return [
+            StateCheckpoint(length, (ctypes.c_uint8 * size).from_buffer_copy(file.read(size)))
+            for length, size in sizes
+        ]
 
 
 def _identity(context: LlamaContext) -> dict[str, object]:

@@ -25,4 +25,5 @@ def test_ten_turns_with_all_that_takes_them_back(
         assert turn.difference is None or turn.difference <= 1e-4, turn
     again = {turn.what: turn.evaluated for turn in turns}
     assert again["/retry"] <= 8
+    assert again["a follow-up after the kill"] < 250, "of 774: its question and an answer before it"
     assert sum(turn.evaluated for turn in turns) < sum(turn.evaluated for turn in lost) / 2

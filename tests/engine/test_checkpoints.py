@@ -4,6 +4,7 @@ same: whatever came before, the logits are those of a fresh evaluation of the sa
 
 from __future__ import annotations
 
+import json
 import random
 import threading
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from support.engine.speculation import Scripted, generate
 from support.gguf.tiny_v4 import N_VOCAB, write_tiny_v4
 
 from dslocal.engine import LlamaContext, LlamaModel
-from dslocal.engine.kv_state import restore_state, save_state
+from dslocal.engine.kv_state import restore_state, save_state, state_bytes
 from dslocal.engine.slots.slots import SlotPool
 from dslocal.engine.speculation.draft_length import DraftLength
 from dslocal.engine.speculation.speculation import Speculation
@@ -156,6 +157,39 @@ def test_a_state_file_is_restored_and_continued(
         assert_like_fresh(later, fresh)
         assert later.prefill([*later.ids[:700], 9]) == 700
         assert_like_fresh(later, fresh)
+
+
+def test_a_restored_state_is_taken_back(
+    model: LlamaModel, context: LlamaContext, fresh: LlamaContext, tmp_path: Path
+) -> None:
+    """The reasoning of the last answer is left out after a restart, as it is without one."""
+    prompt = random_ids(700)
+    context.prefill(prompt)
+    generate(context, prompt, temperature=1.0, max_tokens=40)
+    save_state(context, tmp_path / "state")
+    assert (tmp_path / "state").stat().st_size == pytest.approx(state_bytes(context), abs=100)
+    with LlamaContext(model, EXACT) as later:
+        restore_state(later, tmp_path / "state")
+        assert later.memory.checkpoint_lengths == context.memory.checkpoint_lengths
+        assert later.prefill([*prompt[:-1], *random_ids(80, seed=2)]) >= 696
+        assert_like_fresh(later, fresh)
+
+
+@pytest.mark.parametrize(
+    "checkpoints",
+    [5, [5], [[1, 2, 3]], [["x", 1]], [[900, 8]], [[5, -8]], [[5, 1 << 40]], [[5, 1 << 70]]],
+)
+def test_a_note_of_wrong_checkpoints_is_not_believed(
+    context: LlamaContext, fresh: LlamaContext, tmp_path: Path, checkpoints: object
+) -> None:
+    context.prefill(random_ids(700))
+    save_state(context, tmp_path / "state")
+    note = tmp_path / "state.json"
+    note.write_text(json.dumps({**json.loads(note.read_bytes()), "checkpoints": checkpoints}))
+    assert restore_state(context, tmp_path / "state") == 700
+    assert context.memory.checkpoints == []
+    assert context.prefill(random_ids(650)) == 0
+    assert_like_fresh(context, fresh)
 
 
 def test_eight_slots_answer_as_each_alone(model: LlamaModel) -> None:
