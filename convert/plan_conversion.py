@@ -29,7 +29,7 @@ from .output.metadata import (
 )
 from .recipes.by_name import recipe_named
 from .recipes.imatrix import Imatrix
-from .recipes.imatrix_coverage import covered_types, unmeasured_notice
+from .recipes.imatrix_coverage import covered_types, fitted_imatrix, unmeasured_notice
 from .recipes.named import Recipe
 from .recipes.size_target import SizedRecipe
 from .sampled_errors import SampledErrors
@@ -92,7 +92,7 @@ def plan_conversion(
         )
     for output in outputs:
         notices += _needless_bits(output)
-    return ConversionPlan(checkpoint, outputs, imatrix, tuple(notices))
+    return ConversionPlan(checkpoint, outputs, planner.imatrix, tuple(notices))
 
 
 def _has_drafter(checkpoint: Checkpoint, drafter: Architecture) -> bool:
@@ -157,7 +157,7 @@ class _OutputPlanner:
         self._checkpoint = checkpoint
         self._mtp = mtp
         self._split = split
-        self._imatrix = imatrix
+        self.imatrix = imatrix
         self.notices: list[str] = []
         self._mapped: dict[str, tuple[MappedTensor, ...]] = {}
 
@@ -177,17 +177,18 @@ class _OutputPlanner:
         if tensors is None:
             tensors = map_checkpoint(checkpoint, architecture, self._mtp)
             self._mapped[architecture.models] = tensors
+            self.imatrix = fitted_imatrix(self.imatrix, tensors)
         mtp_layers = architecture.mtp_layers(config) if self._mtp != "drop" else 0
         model_keys = architecture_metadata(architecture, config, mtp_layers)
-        traits = model_traits(architecture.arch, model_keys, tensors, self._imatrix)
+        traits = model_traits(architecture.arch, model_keys, tensors, self.imatrix)
         metadata = (
             *general_metadata(checkpoint.source.name, self._sampling, recipe, tensors),
             *model_keys.items(),
             *self._tokenizer,
-            *imatrix_metadata(self._imatrix),
+            *imatrix_metadata(self.imatrix),
             *provenance_metadata(checkpoint, recipe),
         )
-        recipe = measured_recipe(recipe, checkpoint, tensors, self._imatrix)
+        recipe = measured_recipe(recipe, checkpoint, tensors, self.imatrix)
         if isinstance(recipe, SizedRecipe) and not checkpoint.source.is_local:
             self.notices.append(
                 f"--size {recipe.name}: the weights are not on this machine yet, so the harm of "
@@ -195,7 +196,7 @@ class _OutputPlanner:
             )
         longest = (*metadata, *arithmetic_metadata(max(X86_64, platform.machine(), key=len)))
         assigned = recipe.assign(tensors, traits, header_size(architecture.arch, longest, tensors))
-        types = covered_types(recipe, tensors, assigned, traits, self._imatrix)
+        types = covered_types(recipe, tensors, assigned, traits, self.imatrix)
         self.notices += filter(None, [unmeasured_notice(recipe, assigned, types)])
         metadata = (*metadata, *arithmetic_metadata(arithmetic_of(types.values())))
         if architecture.converter_order and not recipe.quantizes:

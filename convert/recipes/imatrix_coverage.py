@@ -8,6 +8,7 @@ evaluated without them, and they are kept in the file. They get the smallest typ
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -20,6 +21,28 @@ from .imatrix import Imatrix
 from .named import ModelTraits, Recipe, fitting_type, is_quantizable, needs_imatrix
 
 _WITHOUT_IMATRIX = {T.IQ3_XXS: T.Q3_K}  # all others: Q2_K
+
+
+# V4's: its rows are in groups, each of which reads a part of the heads; a matrix has sums for each
+# group. llama-quantize stops over that.
+_GROUPED = "attn_output_a.weight"
+
+
+def fitted_imatrix(imatrix: Imatrix | None, tensors: Iterable[MappedTensor]) -> Imatrix | None:
+    """Return a matrix with one importance for each column of V4's grouped output matrices.
+
+    It is the mean over the groups.
+    """
+    if imatrix is None:
+        return None
+    entries = dict(imatrix.entries)
+    for tensor in tensors:
+        entry = entries.get(tensor.name)
+        if entry is None or not tensor.name.endswith(_GROUPED) or len(entry) % tensor.columns:
+            continue
+        groups = entry.reshape(-1, tensor.columns)
+        entries[tensor.name] = groups.mean(axis=0, dtype=np.float64).astype(np.float32)
+    return replace(imatrix, entries=entries)
 
 
 def covered_types(

@@ -3,8 +3,7 @@
 A recipe has a base type; tensors depart from it by their role and layer. Source of the rules:
 llama.cpp, src/llama-quant.cpp (``llama_tensor_get_type_impl``, ``tensor_allows_quantization``,
 ``tensor_type_fallback``, ``tensor_requires_imatrix``). ``n_layer`` counts the MTP block there. Left
-out are the rules for models of exactly 8 experts, for tensors that DeepSeek's models do not have,
-and for other architectures.
+out are the rules for tensors that DeepSeek's models do not have, and for other architectures.
 """
 
 from __future__ import annotations
@@ -152,6 +151,7 @@ STOCK_RECIPES = (
     NamedRecipe("TQ2_0", 37, T.TQ2_0),
     NamedRecipe("TQ1_0", 36, T.TQ1_0),
 )
+MIXTRAL_EXPERTS = 8  # models of so many have rules of their own
 ALIASES = {"Q5_K": "Q5_K_M", "Q4_K": "Q4_K_M", "Q3_K": "Q3_K_M"}
 
 IMATRIX_TYPES = frozenset({T.IQ1_S, T.IQ1_M, T.IQ2_XXS, T.IQ2_XS, T.IQ2_S, T.IQ3_XXS})
@@ -287,10 +287,12 @@ def _choose(recipe: NamedRecipe, place: _Place, tensor: MappedTensor, traits: Mo
         return _low_bit(name, base, role, traits, index)
     if role == "attn_v":
         return _attn_v(name, base, traits, place)
+    if role == "attn_k" and traits.experts == MIXTRAL_EXPERTS:
+        return T.Q8_0
     if role in ("attn_q", "attn_k"):
         return _ATTN_Q_K.get(name, base)
     if role == "attn_output":
-        return _ATTN_OUTPUT.get(name, base)
+        return _attn_output(name, base, traits)
     # a model of experts has several feed-forward tensors in a layer: its number counts instead
     layer = layer_of(tensor.name) if traits.experts > 1 else index
     if role == "ffn_down":
@@ -327,6 +329,29 @@ def _output(name: str, base: T, columns: int) -> T:
     return T.Q5_K if name in _LOW_BIT or name == "IQ3_XXS" else T.Q6_K
 
 
+_MIXTRAL_ATTN_OUTPUT_Q5_K = frozenset(
+    {
+        "Q2_K",
+        "IQ3_XS",
+        "IQ3_XXS",
+        "Q3_K_S",
+        "Q3_K_M",
+        "IQ4_NL",
+        "Q4_K_S",
+        "Q4_K_M",
+        "IQ3_S",
+        "IQ3_M",
+        "IQ4_XS",
+    }
+)
+
+
+def _attn_output(name: str, base: T, traits: ModelTraits) -> T:
+    if traits.experts == MIXTRAL_EXPERTS:
+        return T.Q5_K if name in _MIXTRAL_ATTN_OUTPUT_Q5_K else base
+    return _ATTN_OUTPUT.get(name, base)
+
+
 _LOW_BIT_ATTN_OUTPUT = {
     "IQ1_S": T.IQ2_XXS,
     "IQ1_M": T.IQ2_XXS,
@@ -342,6 +367,8 @@ def _low_bit(name: str, base: T, role: str, traits: ModelTraits, index: int) -> 
         return T.Q4_K if traits.gqa >= 4 or traits.experts >= 4 else better
     if role == "ffn_down":
         return better if index < traits.n_layer // 8 else base
+    if traits.experts == MIXTRAL_EXPERTS and role in ("attn_k", "attn_output"):
+        return T.Q4_K if role == "attn_k" else T.Q5_K
     if role == "attn_output":
         return _LOW_BIT_ATTN_OUTPUT.get(name, base)
     return base
@@ -373,6 +400,8 @@ def _attn_v(name: str, base: T, traits: ModelTraits, place: _Place) -> T:
         kind = T.Q5_K
     elif name in ("Q4_K_M", "Q5_K_M") and _use_more_bits(index, place.attn_v_count):
         kind = T.Q6_K
+    if traits.experts == MIXTRAL_EXPERTS:
+        return T.Q8_0
     if traits.is_70b and kind in (T.Q3_K, T.Q4_K):
         return T.Q5_K
     return kind
@@ -392,6 +421,9 @@ def _ffn_down(name: str, base: T, layer: int, traits: ModelTraits) -> T:
             return early[name]
         if name in _EARLY_FFN_DOWN:
             return _EARLY_FFN_DOWN[name]
+    is_mixtral = traits.experts == MIXTRAL_EXPERTS
+    if name == "IQ3_M" and is_mixtral and _use_more_bits(layer, n_layer):
+        return T.Q4_K
     if name == "Q3_K_M" and layer < n_layer // 16:
         return T.Q5_K
     if name == "IQ3_XXS" and not traits.has_imatrix:

@@ -24,8 +24,6 @@ from dslocal.gguf.parts import model_stem, read_parts
 from dslocal.gguf.tensor_types import GgmlType
 
 V4 = "deepseek4"
-# llama-quantize has rules of their own for these, as for Mixtral; no DeepSeek model has so many
-UNSUPPORTED_EXPERTS = 8
 READABLE = frozenset({*QUANTIZABLE, GgmlType.I32})
 
 
@@ -108,10 +106,6 @@ def _require_known(header: GgufHeader, name: str) -> None:
             f"{header.architecture!r:.80} is not an architecture that dslocal quantizes",
             file=name,
             hint=f"it quantizes DeepSeek's: {', '.join(known)}",
-        )
-    if header.of_arch("expert_count") == UNSUPPORTED_EXPERTS:
-        raise UnsupportedModelError(
-            f"has {UNSUPPORTED_EXPERTS} experts, for which no recipe here has rules", file=name
         )
     for tensor in header.tensors:
         if tensor.type not in READABLE:

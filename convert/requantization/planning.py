@@ -22,7 +22,11 @@ from dslocal.convert.output.metadata import (
 )
 from dslocal.convert.plan_conversion import measured_recipe
 from dslocal.convert.recipes.imatrix import Imatrix
-from dslocal.convert.recipes.imatrix_coverage import covered_types, unmeasured_notice
+from dslocal.convert.recipes.imatrix_coverage import (
+    covered_types,
+    fitted_imatrix,
+    unmeasured_notice,
+)
 from dslocal.convert.recipes.named import ModelTraits, Recipe
 from dslocal.errors import UsageError
 from dslocal.gguf.header import main_type
@@ -68,6 +72,7 @@ def plan_requantization(
         CheckpointError: A weight that --size measures makes no sense.
     """
     notices: list[str] = []
+    imatrix = fitted_imatrix(imatrix, model.mapped())
     outputs = tuple(
         _output(model, recipe, split or Split(), imatrix, notices) for recipe in recipes
     )

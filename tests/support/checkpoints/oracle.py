@@ -245,6 +245,14 @@ def two_steps(
     return out
 
 
+def measured_checkpoint(folder: Path) -> Path:
+    """Write the checkpoint of which moe.imatrix.gguf is the matrix."""
+    from .tiny_checkpoints import write_checkpoint
+
+    changes = {"n_routed_experts": 16, "num_experts_per_tok": 2, "moe_intermediate_size": 256}
+    return write_checkpoint(folder, "deepseek-moe", dtype="bf16", **changes)
+
+
 def write_source(checkpoint: Path, out: Path, recipe: str) -> Path:
     """Convert a checkpoint with dslocal, to a file that other quantizations are made of."""
     import dslocal.convert as converter
