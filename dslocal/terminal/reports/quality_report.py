@@ -117,7 +117,8 @@ def save_plot(measured: MeasuredModels, path: Path) -> None:
     from matplotlib.figure import Figure
 
     models = sorted(measured.models, key=lambda model: model.nbytes)
-    sizes = [model.nbytes / 1e9 for model in models]
+    unit, name_of_unit = (1e9, "GB") if models[-1].nbytes >= 1e9 else (1e6, "MB")
+    sizes = [model.nbytes / unit for model in models]
     divergences = [model.figures.kl.mean for model in models]
     plot = Figure(figsize=(7.0, 4.6), dpi=150)
     FigureCanvasAgg(plot)
@@ -127,7 +128,7 @@ def save_plot(measured: MeasuredModels, path: Path) -> None:
         name = one_line(model.name).replace("$", r"\$")  # which would begin a formula
         axes.annotate(name, (size, divergence), xytext=(5, 5), textcoords="offset points")
     reference = one_line(measured.reference).replace("$", r"\$")
-    axes.set(xlabel="GB", ylabel="mean KL divergence, nats", title=f"against {reference}")
+    axes.set(xlabel=name_of_unit, ylabel="mean KL divergence, nats", title=f"against {reference}")
     if min(divergences) > 0:
         axes.set_yscale("log")
     axes.grid(alpha=0.3, which="both")
