@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from statistics import fmean
 
 import pytest
 
@@ -81,13 +82,26 @@ class Always(DraftLength):
         return self.count
 
 
-@pytest.mark.parametrize(("costs", "right", "best"), WORLDS.values(), ids=WORLDS)
-def test_in_the_long_run_it_is_as_fast_as_the_best(
-    costs: tuple[float, ...], right: tuple[float, ...], best: int
+LONG_RUNS = {
+    **{name: (costs, right) for name, (costs, right, _) in WORLDS.items()},
+    "nano with ballast on a CPU": ((10, 13.5, 17.5, 21), (0.97, 0.62, 0.5)),
+    "nano with ballast on a GPU": ((10, 11.2, 12, 12.8), (0.9, 0.7, 0.6)),
+    "all lengths nearly alike": ((10, 13, 15.6, 18), (0.9, 0.75, 0.7)),
+}
+
+
+@pytest.mark.parametrize(("costs", "right"), LONG_RUNS.values(), ids=LONG_RUNS)
+def test_in_the_long_run_it_is_as_fast_as_the_best_fixed_number(
+    costs: tuple[float, ...], right: tuple[float, ...]
 ) -> None:
-    spent, _ = play(DraftLength((1, 2, 3)), costs, right, 4000, noise=0.1)
-    only, _ = play(Always(best), costs, right, 4000, noise=0.1)
-    assert spent < 1.05 * only
+    shares = []
+    for seed in range(4):
+        spent, _ = play(DraftLength((1, 2, 3)), costs, right, 6000, seed=seed, noise=0.1)
+        fixed = (
+            play(Always(count), costs, right, 6000, seed=seed, noise=0.1) for count in range(4)
+        )
+        shares.append(min(spent for spent, _ in fixed) / spent)
+    assert fmean(shares) > 0.98
 
 
 def test_where_it_does_not_pay_a_run_loses_almost_nothing() -> None:

@@ -26,6 +26,7 @@ DECAY = 0.97
 # Tokens between two trials while drafting is fastest. The interval doubles after each trial that
 # changes nothing, and the cycles of a trial with it, so that what is decided for longer is decided
 # with more care. Both start anew where acceptance or cost have changed since.
+FIRST_INTERVAL = 64  # after the first trial, which knows little of acceptance
 TRIAL_INTERVAL = 256
 MAX_INTERVAL = 1024
 CHANGED_TOKENS = 0.12  # of the tokens that a cycle is expected to bring
@@ -68,7 +69,7 @@ class DraftLength:
         # how often a position was right, and how often it was reached
         self._right = [0.0] * longest
         self._reached = [0.0] * longest
-        self._interval = TRIAL_INTERVAL
+        self._interval = FIRST_INTERVAL
         self._next_pause = FIRST_PAUSE
         self._tokens_to_trial = FIRST_PAUSE
         self._tokens_since_trial = 0
@@ -174,7 +175,8 @@ class DraftLength:
             with_best: Try the best, too, before them.
         """
         self._n_trials += 1
-        cycles = min(TRIAL_CYCLES * self._interval // TRIAL_INTERVAL, COST_CYCLES)
+        cycles = TRIAL_CYCLES * max(1, self._interval // TRIAL_INTERVAL)
+        cycles = min(cycles, COST_CYCLES)
         self._trial.extend([self.best] * (cycles if with_best else 0))
         for n in lengths:
             self._costs[n].clear()
@@ -194,9 +196,8 @@ class DraftLength:
             self._next_pause = min(2 * self._next_pause, MAX_PAUSE)
             return
         self._next_pause = FIRST_PAUSE
-        self._interval = (
-            min(2 * self._interval, MAX_INTERVAL) if self.best == before else TRIAL_INTERVAL
-        )
         self._tokens_to_trial = self._interval
+        longest = MAX_INTERVAL if self.best == before else TRIAL_INTERVAL
+        self._interval = min(2 * self._interval, longest)
         self._judged_tokens = self._expected_tokens(self.best)
         self._judged_cost = self._cost(self.best) if self._costs[self.best] else 0.0
