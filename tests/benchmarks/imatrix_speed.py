@@ -1,9 +1,11 @@
 """CPU time of ``dslocal imatrix`` as a multiple of llama-imatrix's, on the same file and text.
 
-    python tests/benchmarks/imatrix_speed.py MODEL.gguf TEXT [ROUNDS]
+    python tests/benchmarks/imatrix_speed.py MODEL.gguf TEXT [ROUNDS [CHUNKS]]
 
-DSLOCAL_ORACLE names a folder whose ``bin`` holds llama-imatrix. Both evaluate with one thread, take
-turns, and the least time of each counts. Starting Python is included.
+DSLOCAL_ORACLE names a folder whose ``bin`` holds llama-imatrix. Both evaluate with one thread and
+take turns; the least time of each counts. Each evaluates 2 chunks of 512 tokens and CHUNKS (16):
+the difference is what a chunk costs, which decides for real models and texts, and the rest is what
+starting costs, which is Python's on our side.
 """
 
 from __future__ import annotations
@@ -16,6 +18,8 @@ import tempfile
 from pathlib import Path
 
 ORACLE = os.environ["DSLOCAL_ORACLE"]
+CHUNK = 512
+FEW = 2  # chunks
 
 
 def cpu_seconds(command: list[str]) -> float:
@@ -27,19 +31,39 @@ def cpu_seconds(command: list[str]) -> float:
     return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
 
 
+def commands(model: str, text: str, folder: str, chunks: int) -> dict[str, list[str]]:
+    """Return both commands, by program."""
+    ours = [sys.executable, "-m", "dslocal", "imatrix", model, "--text", text, "--force"]
+    ours += ["-o", f"{folder}/o.gguf", "--tokens", str(CHUNK * chunks)]
+    peer = [f"{ORACLE}/bin/llama-imatrix", "-m", model, "-f", text, "-o", f"{folder}/p.gguf"]
+    size = str(CHUNK)
+    peer += ["-c", size, "-b", size, "-ub", size, "-t", "1", "-fa", "on", "--chunks", str(chunks)]
+    return {"dslocal": ours, "llama-imatrix": peer}
+
+
 def main() -> None:
-    """Print both times and their ratio."""
+    """Print what starting and a chunk cost both programs, and the ratios."""
     model, text = (str(Path(argument).resolve()) for argument in sys.argv[1:3])
     rounds = int(sys.argv[3]) if len(sys.argv) > 3 else 3
+    many = int(sys.argv[4]) if len(sys.argv) > 4 else 16
+    best: dict[tuple[str, int], float] = {}
     with tempfile.TemporaryDirectory() as folder:
-        dslocal = [sys.executable, "-m", "dslocal"]
-        ours = [*dslocal, "imatrix", model, "--text", text, "-o", f"{folder}/o.gguf", "--force"]
-        peer = [f"{ORACLE}/bin/llama-imatrix", "-m", model, "-f", text, "-o", f"{folder}/p.gguf"]
-        peer += ["-c", "512", "-b", "512", "-ub", "512", "-t", "1", "-fa", "on"]
-        times = [(cpu_seconds(ours), cpu_seconds(peer)) for _ in range(rounds)]
-    best_ours = min(pair[0] for pair in times)
-    best_peer = min(pair[1] for pair in times)
-    print(f"{best_ours:.2f} s, llama-imatrix {best_peer:.2f} s: {best_ours / best_peer:.2f} times")
+        for _ in range(rounds):
+            for chunks in (FEW, many):
+                for program, command in commands(model, text, folder, chunks).items():
+                    seconds = cpu_seconds(command)
+                    key = (program, chunks)
+                    best[key] = min(seconds, best.get(key, seconds))
+    costs = {}
+    for program in ("dslocal", "llama-imatrix"):
+        few, all_ = best[program, FEW], best[program, many]
+        costs[program] = (all_ - few) / (many - FEW)
+        start = few - FEW * costs[program]
+        print(f"{program}: {all_:.2f} s for {many} chunks: {start:.2f} s to start, ", end="")
+        print(f"{costs[program]:.3f} s a chunk")
+    whole = best["dslocal", many] / best["llama-imatrix", many]
+    chunk = costs["dslocal"] / costs["llama-imatrix"]
+    print(f"{whole:.2f} times in all, {chunk:.2f} times a chunk")
 
 
 if __name__ == "__main__":

@@ -113,3 +113,21 @@ def test_yes_writes_a_larger_file(run: Run, nano: Path, folder: Path) -> None:
     done = run.inside("quantize", nano, "-o", out, "--quant", "F16", "--yes")
     assert done.returncode == 0, done.stderr
     assert out.stat().st_size > nano.stat().st_size
+
+
+def test_a_matrix_made_on_the_way_is_a_step_of_its_own(run: Run, nano: Path, folder: Path) -> None:
+    command = ("quantize", nano, "-o", folder / "o.gguf", "--quant", "IQ2_XXS")
+    planned = json.loads(run.inside(*command, "--imatrix", "auto", "--dry-run", "--json").stdout)
+    assert [phase["phase"] for phase in planned["phases"]] == ["imatrix", "quantize"]
+    assert planned["disk"] == sum(phase["bytes"] for phase in planned["phases"])
+    assert list(folder.iterdir()) == []
+    done = run(*command, "--imatrix", "auto", "--json")
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    steps = [(line["phase"], line["number"], line["count"]) for line in lines if "phase" in line]
+    assert steps == [("imatrix", 1, 2), ("quantize", 2, 2)]
+    last = [line for line in lines if "chunks" in line][-1]
+    assert last["chunks_done"] == last["chunks"]
+    assert [file.name for file in folder.iterdir()] == ["o.gguf"]
+    (report,) = json.loads(done.stdout)["outputs"]
+    assert report["bytes"] == (folder / "o.gguf").stat().st_size
