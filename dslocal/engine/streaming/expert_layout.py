@@ -89,16 +89,20 @@ class ExpertLayout:
         return sum(tensor.nbytes for layer in self.layers.values() for tensor in layer)
 
 
-def read_layout(path: Path) -> ExpertLayout:
+def read_layout(path: Path, header: GgufHeader | None = None) -> ExpertLayout:
     """Read where the experts of the model at ``path`` are.
 
     Args:
         path: the model's file, or any of its parts.
+        header: the model's header, where it has been read already. Of a split model the headers of
+            all parts are read again: a joined one does not say where each part begins.
 
     Raises:
         GgufError: a file is damaged or cut off; the message names it.
         NotFoundError: a file is missing.
     """
+    if header is not None and header.integer("split.count", 1) <= 1:
+        return layout_of((path,), (header,))
     files, header = read_parts(path)
     headers = [header] if len(files) == 1 else [read_header(file) for file in files]
     return layout_of(files, headers)

@@ -17,7 +17,7 @@ from .expert_layout import ROUTED, ExpertLayout, Extent, read_layout
 from .lookahead import LookAhead
 from .resident import MappedFiles, keep_resident
 from .streamer import ExpertStreamer
-from .system_calls import calls_for
+from .system_calls import calls_for, file_error
 
 
 def open_streamer(path: Path, header: GgufHeader, load_config: LoadConfig) -> ExpertStreamer:
@@ -29,7 +29,7 @@ def open_streamer(path: Path, header: GgufHeader, load_config: LoadConfig) -> Ex
     calls = calls_for()
     if calls is None:
         raise EngineError("experts are not streamed on this system", hint="--stream-experts off")
-    reader = DiskReader(read_layout(path), calls)
+    reader = DiskReader(read_layout(path, header), calls)
     try:
         mapped = MappedFiles(reader)
         ram = probe.probe_machine().ram
@@ -42,6 +42,9 @@ def open_streamer(path: Path, header: GgufHeader, load_config: LoadConfig) -> Ex
         largest_layer = max(sum(tensor.nbytes for tensor in layer) for layer in layers)
         look_ahead = LookAhead(reader.layout, header, mapped.maps)
         return ExpertStreamer(reader, way, look_ahead, whole_layers=3 * largest_layer < room)
+    except OSError as e:
+        reader.close()
+        raise file_error(path, e) from e
     except BaseException:
         reader.close()
         raise
