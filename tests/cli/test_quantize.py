@@ -44,10 +44,35 @@ def test_python_writes_the_bytes_of_the_command(run: Run, nano: Path, folder: Pa
     assert done.returncode == 0, done.stderr
     assert digest(report.path) == digest(folder / "cli.gguf")
     reports = dslocal.quantize(nano, folder, quant=["Q5_0", "Q4_1"])
-    assert [made.path.name for made in reports] == [
-        f"{nano.stem}-Q5_0.gguf",
-        f"{nano.stem}-Q4_1.gguf",
-    ]
+    assert [made.path.name for made in reports] == ["nano-Q5_0.gguf", "nano-Q4_1.gguf"]
+
+
+# A source's file name, and the name that a Q4_0 of it gets in the same folder.
+NAMES = {
+    "nano-BF16.gguf": "nano-Q4_0.gguf",
+    "nano-UD-Q8_K_XL.gguf": "nano-Q4_0.gguf",
+    "nano.gguf": "nano-Q4_0.gguf",
+    "mine-f16-v2.gguf": "mine-f16-v2-Q4_0.gguf",
+    "Q8_0.gguf": "Q8_0-Q4_0.gguf",
+}
+
+
+@pytest.mark.parametrize(("source", "expected"), NAMES.items(), ids=NAMES)
+def test_the_new_quantization_takes_the_place_of_the_sources_in_the_name(
+    nano: Path, folder: Path, source: str, expected: str
+) -> None:
+    (folder / source).symlink_to(nano)
+    (report,) = dslocal.quantize(folder / source, folder, quant="Q4_0")
+    assert report.path == folder / expected
+
+
+def test_a_name_that_is_the_sources_own_is_refused(run: Run, nano: Path, folder: Path) -> None:
+    source = folder / "nano-Q8_0.gguf"
+    source.write_bytes(nano.read_bytes())
+    for force in ([], ["--force"]):
+        done = run.inside("quantize", source, "-o", folder, "--quant", "Q8_0", *force)
+        assert done.returncode == 2, done.stderr
+        assert digest(source) == digest(nano)
 
 
 def test_a_dry_run_writes_nothing_and_gives_the_size(run: Run, nano: Path, folder: Path) -> None:

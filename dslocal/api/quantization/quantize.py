@@ -15,7 +15,6 @@ from dslocal.api import conversion
 from dslocal.api.progress import ProgressCallbacks, WorkProgress
 from dslocal.api.sizes import size_in_bytes
 from dslocal.errors import UsageError
-from dslocal.gguf.parts import model_stem
 from dslocal.plan.mtp_file import SUFFIX as SIDECAR_SUFFIX
 from dslocal.plan.mtp_file import find_sidecar
 
@@ -120,7 +119,7 @@ def quantize(
     recipes = conversion.choose_recipes(quant, Path(recipe) if recipe else None, size)
     path = find_gguf(str(source))
     targets = conversion.choose_outputs(
-        output, model_stem(path.name), recipes, overwrite=overwrite, is_auto=is_auto
+        output, model_name(path), recipes, overwrite=overwrite, is_auto=is_auto
     )
     if conversion.name_notice(targets):
         notice(conversion.name_notice(targets))
@@ -219,6 +218,14 @@ def find_gguf(text: str) -> Path:
             hint=f"dslocal convert {text:.200} makes any quantization of it",
         )
     return found
+
+
+def model_name(path: Path) -> str:
+    """Return what the model in a GGUF file is called: the file's name without its quantization."""
+    from dslocal.catalog import resolve
+    from dslocal.catalog.quant_names import without_quant
+
+    return without_quant(resolve.file_label(path))
 
 
 def plan_quantization(

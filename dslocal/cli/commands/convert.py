@@ -27,7 +27,8 @@ def convert(
     checkpoint: CheckpointOptions,
     run: RunOptions,
 ) -> None:
-    """Convert a DeepSeek checkpoint to GGUF. Interrupted, the same command goes on where it was."""
+    """Convert a DeepSeek checkpoint to GGUF. The same command continues an interrupted run."""
+    from dslocal.cli import session_setup
     from dslocal.terminal.progress import show_progress
 
     if run.verify and checkpoint.stream:
@@ -36,7 +37,7 @@ def convert(
             hint="one of them",
         )
     if output.is_auto:
-        _continue_in_child()
+        session_setup.continue_in_child()  # llama.cpp will evaluate a text, and may crash
     named = source.required("which checkpoint?", hint="dslocal convert FOLDER, or a model's name")
     job = _conversion_job(named, output, checkpoint, run)
     shows_bits = output.size is not None and not run.as_json
@@ -51,13 +52,6 @@ def convert(
         if job.request.mtp not in ("only", "dspark-only"):  # a draft model needs its model
             results.load_each([report.path for report in reports[: len(job.request.recipes)]])
     results.print_results(reports, errors, as_json=run.as_json)
-
-
-def _continue_in_child() -> None:
-    """Run the command in a child process: llama.cpp will evaluate a text, and may crash."""
-    from dslocal.cli import session_setup
-
-    session_setup.continue_in_child()
 
 
 @dataclass(frozen=True)

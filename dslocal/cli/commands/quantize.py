@@ -29,20 +29,21 @@ def quantize(
         typer.Option(
             "--yes",
             "-y",
-            help="Write a file that is larger than a source that is quantized already.",
+            help="Write the file even if it is larger than a source that is already quantized.",
         ),
     ] = False,
 ) -> None:
-    """Make another quantization of a GGUF file, with its metadata.
+    """Make another quantization of a GGUF file; its metadata is kept.
 
-    The best source is a checkpoint, which dslocal convert takes; then a bf16 or Q8_0 file.
-    Interrupted, the same command goes on where it was.
+    The best source is a checkpoint (dslocal convert), the next best a BF16 or Q8_0 file. An
+    interrupted run is continued by the same command.
     """
+    from dslocal.cli import session_setup
     from dslocal.gguf.parts import model_stem
     from dslocal.terminal.progress import show_progress
 
     if output.is_auto:
-        _continue_in_child()
+        session_setup.continue_in_child()  # llama.cpp will evaluate a text, and may crash
     named = model.required("which model?", hint="dslocal quantize FILE.gguf, or a model's name")
     job = _quantization_job(named, output, run, allow_larger=yes)
     with show_progress(
@@ -57,13 +58,6 @@ def quantize(
         errors = results.verified(plan, job.targets, job.jobs, as_json=run.as_json)
         results.load_each([report.path for report in reports])
     results.print_results(reports, errors, as_json=run.as_json)
-
-
-def _continue_in_child() -> None:
-    """Run the command in a child process: llama.cpp will evaluate a text, and may crash."""
-    from dslocal.cli import session_setup
-
-    session_setup.continue_in_child()
 
 
 @dataclass(frozen=True)
@@ -94,14 +88,13 @@ def _quantization_job(
     """
     import dslocal.convert as converter
     from dslocal.api import conversion
-    from dslocal.api.quantization.quantize import QuantizationRequest, find_gguf
+    from dslocal.api.quantization.quantize import QuantizationRequest, find_gguf, model_name
     from dslocal.api.sizes import size_in_bytes
-    from dslocal.gguf.parts import model_stem
 
     recipes = conversion.choose_recipes(output.quant, output.recipe, output.size)
     path = find_gguf(source)
     targets = conversion.choose_outputs(
-        output.out, model_stem(path.name), recipes, overwrite=run.force, is_auto=output.is_auto
+        output.out, model_name(path), recipes, overwrite=run.force, is_auto=output.is_auto
     )
     max_bytes = size_in_bytes(output.split_size) if output.split_size else 0
     request = QuantizationRequest(
