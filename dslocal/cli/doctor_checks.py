@@ -149,6 +149,7 @@ def check_settings() -> Iterator[Finding]:
 def _check_value(key: str, value: Any, source: str) -> Iterator[Finding]:
     if value in (None, ""):
         return
+    value = user_settings.as_configured(key, value)
     try:
         prompts.FAMILIES["base"].defaults.with_value(key, value, source)
     except DslocalError as e:
@@ -157,7 +158,8 @@ def _check_value(key: str, value: Any, source: str) -> Iterator[Finding]:
 
 def _check_context(content: Mapping[str, Any]) -> Iterator[Finding]:
     least = user_settings.MIN_CTX
-    ctx = os.environ.get("DSLOCAL_CTX") or content.get("ctx", least)
+    given = os.environ.get("DSLOCAL_CTX") or content.get("ctx", least)
+    ctx = user_settings.as_configured("ctx", given)
     if not str(ctx).isdecimal() or int(ctx) < least:
         yield Finding(
             f"the context that is set, {ctx!r:.40}, is not valid",

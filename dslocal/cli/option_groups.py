@@ -77,6 +77,7 @@ class PublishedModel(NamedModel):
     """A model that is to be fetched."""
 
     model: options.PublishedArgument = None
+    model_option: options.RequiredModelFlag = None
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,15 @@ class ConvertedModel(NamedModel):
     """A checkpoint that is to be converted."""
 
     model: options.CheckpointArgument = None
+    model_option: options.RequiredModelFlag = None
+
+
+@dataclass(frozen=True)
+class QuantizedModel(NamedModel):
+    """A GGUF file of which another quantization is made."""
+
+    model: options.GgufArgument = None
+    model_option: options.RequiredModelFlag = None
 
 
 @dataclass(frozen=True)

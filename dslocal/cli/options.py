@@ -5,6 +5,7 @@ Groups of them are in :mod:`.option_groups`.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,7 +14,7 @@ from dslocal.errors import UsageError
 from dslocal.server.wire.logprobs import MAX_LOGPROBS
 
 from .completion import values as completion_values
-from .token_counts import token_count
+from .token_counts import MAX_COUNT, token_count, token_count_between
 
 MODEL_HELP = "A name, a GGUF file or a checkpoint folder. [the last one used, else nano]"
 
@@ -27,6 +28,16 @@ ModelFlag = Annotated[
         "-m",
         "--model",
         help=MODEL_HELP,
+        show_default=False,
+        autocompletion=completion_values.models,
+    ),
+]
+RequiredModelFlag = Annotated[
+    str | None,
+    typer.Option(
+        "-m",
+        "--model",
+        help="The model, in place of the argument.",
         show_default=False,
         autocompletion=completion_values.models,
     ),
@@ -48,6 +59,15 @@ CheckpointArgument = Annotated[
         metavar="SOURCE",
         help="A checkpoint folder, a name, OWNER/NAME on the hub, or a URL with a SHA256SUMS.",
         show_default=False,
+    ),
+]
+GgufArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="SOURCE",
+        help="A GGUF file, the first part of one that is split, or a model on this machine.",
+        show_default=False,
+        autocompletion=completion_values.models,
     ),
 ]
 FamilyFlag = Annotated[
@@ -205,6 +225,24 @@ MaxTokens = Annotated[
         metavar="N",
         parser=token_count,
         help="Tokens of reasoning and answer at most. [the model's]",
+        show_default=False,
+    ),
+]
+EvaluatedTexts = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--text",
+        help="Evaluate this file as plain text; may be repeated. [conversations that ship]",
+        show_default=False,
+    ),
+]
+EvaluatedTokens = Annotated[
+    int | None,
+    typer.Option(
+        "--tokens",
+        metavar="N",
+        parser=token_count_between(1, MAX_COUNT),
+        help="Evaluate at most N tokens. [all]",
         show_default=False,
     ),
 ]

@@ -1,9 +1,11 @@
-"""Numbers of tokens on the command line: ``8192``, or ``8k`` as models are advertised."""
+"""Numbers of tokens, as options and settings: ``8192``, or ``8k`` as models are advertised."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
 
 import typer
 
@@ -24,6 +26,14 @@ def token_count(text: str | int) -> int:
     if found is None:
         raise typer.BadParameter(f"{text!r:.40} is not a number of tokens, such as 8192 or 8k")
     return int(found["number"]) * _UNITS[found["unit"].lower()]
+
+
+def configured_tokens(value: Any) -> Any:
+    """Return a configured number of tokens: ``"8k"`` as 8,192, and anything else as it is."""
+    if isinstance(value, str):
+        with suppress(typer.BadParameter):
+            return token_count(value)
+    return value
 
 
 def token_count_between(least: int, most: int) -> Callable[[str | int], int]:

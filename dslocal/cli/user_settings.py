@@ -18,6 +18,7 @@ from dslocal.plan.memory.shape import can_draft
 from dslocal.plan.search import TARGET_CTX, Overrides, Plan
 
 from .option_groups import Flags, LoadOptions
+from .token_counts import configured_tokens
 
 if TYPE_CHECKING:
     from .session_setup import ModelFile
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 MIN_CTX = 512
 PREFIX = "DSLOCAL_"  # of environment variables
 WITHOUT_EFFECT_AT_ZERO = ("top_p", "top_k", "min_p")  # which choose among likely tokens
+TOKEN_COUNTS = ("ctx", "max_tokens", "think_budget")  # settings that are numbers of tokens
 TEMPLATES = "templates"  # the table of config.toml with named prompts
 MAX_SPEED = 10_000.0  # tokens a second
 CONFIG_KEYS = ("model", "ctx", "min_speed", "stream_experts", *prompts.SETTINGS, TEMPLATES)
@@ -51,7 +53,7 @@ def configured(name: str) -> ConfiguredValue | None:
     """
     variable = f"DSLOCAL_{name.upper()}"
     if value := os.environ.get(variable):
-        return ConfiguredValue(value, variable)
+        return ConfiguredValue(as_configured(name, value), variable)
     content = home.read_config()
     file = home.config_file()
     for key in content:
@@ -59,7 +61,14 @@ def configured(name: str) -> ConfiguredValue | None:
             raise UsageError(
                 f"{file}: unknown key {key!r:.60}", hint=f"known: {', '.join(CONFIG_KEYS)}"
             )
-    return ConfiguredValue(content[name], str(file)) if name in content else None
+    if name not in content:
+        return None
+    return ConfiguredValue(as_configured(name, content[name]), str(file))
+
+
+def as_configured(name: str, value: Any) -> Any:
+    """Return a value of the environment or of config.toml; numbers of tokens may be "8k"."""
+    return configured_tokens(value) if name in TOKEN_COUNTS else value
 
 
 def named_model(option: str | None) -> str | None:

@@ -100,6 +100,7 @@ CONFIGS: dict[str, tuple[str, dict[str, str], int, list[tuple[str, str]]]] = {
         [("DSLOCAL_TOP_P: 7 is out of range", "top_p is above 0")],
     ),
     "a bad context": ("ctx = 3", {}, 1, [("the context that is set, 3,", "ctx is 512 or more")]),
+    "tokens in thousands": ('ctx = "1k"', {"DSLOCAL_MAX_TOKENS": "2k"}, 0, []),
     "a misspelled variable": (
         "",
         {"DSLOCAL_TEMPRATURE": "1"},

@@ -165,6 +165,12 @@ SOURCES: dict[str, tuple[str, dict[str, str], list[str], dict[str, tuple[float |
             "max_tokens": (7, "--max-tokens"),
         },
     ),
+    "numbers of tokens in thousands": (
+        'ctx = "1k"\nmax_tokens = "2k"',
+        {"DSLOCAL_CTX": "2k"},
+        [],
+        {"ctx": (2048, "DSLOCAL_CTX"), "max_tokens": (2048, FILE)},
+    ),
     "an empty variable is none": (
         "temperature = 0.7",
         {"DSLOCAL_TEMPERATURE": ""},

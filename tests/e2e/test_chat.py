@@ -264,7 +264,7 @@ def test_a_cut_answer_goes_on_after_a_restart(own: Run) -> None:
             say(chat, line)
             chat.wait_for(READY)
         say(chat, "What is 47 × 86?")
-        chat.wait_for("cut after 60 tokens; /continue goes on")
+        chat.wait_for("cut after 60 tokens; /continue resumes it")
         chat.wait_for(READY)
         chat.process.kill()
     with Screen([str(BINARY), "chat", "--resume"], own.env()) as chat:

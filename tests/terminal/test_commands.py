@@ -280,7 +280,7 @@ def test_a_cut_answer(loop: Loop) -> None:
     whole = loop.said(QUESTION) and loop.session.history[-1]
     loop.said("/clear")
     loop.said("/set max_tokens 40")
-    assert "cut after 40 tokens; /continue goes on" in loop.said(QUESTION)
+    assert "cut after 40 tokens; /continue resumes it" in loop.said(QUESTION)
     assert "answer cut: /continue" in loop.toolbar(200)
     loop.said("/save cut.md")
     assert "*(cut: no tokens were left)*" in Path("cut.md").read_text()

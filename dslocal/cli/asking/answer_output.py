@@ -158,7 +158,7 @@ def print_empty(turns: Sequence[output.Turn]) -> int:
     if empty:
         of_several = f"{len(empty)} of {len(turns)} answers are empty: " if len(turns) > 1 else ""
         print(
-            f"dslocal: no answer: {of_several}{empty[0].no_answer} (another --seed may go on)",
+            f"dslocal: no answer: {of_several}{empty[0].no_answer} (another --seed may give one)",
             file=sys.stderr,
         )
     return len(empty)

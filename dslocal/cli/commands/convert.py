@@ -27,7 +27,10 @@ def convert(
     checkpoint: CheckpointOptions,
     run: RunOptions,
 ) -> None:
-    """Convert a DeepSeek checkpoint to GGUF. The same command continues an interrupted run."""
+    """Convert a DeepSeek checkpoint to GGUF.
+
+    An interrupted run is continued by the same command.
+    """
     from dslocal.cli import session_setup
     from dslocal.terminal.progress import show_progress
 

@@ -82,11 +82,10 @@ def evaluate(
     as_json: AsJson = False,
     family: FamilyFlag = None,
 ) -> None:
-    """Measure a model on questions with known answers. Interrupted, the same command goes on where
-    it was.
+    """Measure a model on questions with known answers.
 
     An answer is right when its final answer, boxed or said to be the answer, equals the known one:
-    1/2 = 0.5 = \\frac{1}{2}.
+    1/2 = 0.5 = \\frac{1}{2}. An interrupted run is continued by the same command.
     """
     from dslocal import prompts
     from dslocal.cli import session_setup, user_settings

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dslocal.cli.option_groups import NamedModel, with_option_groups
-from dslocal.cli.options import AsJson, FamilyFlag
-from dslocal.cli.token_counts import MAX_COUNT, token_count_between
+from dslocal.cli.options import AsJson, EvaluatedTexts, EvaluatedTokens, FamilyFlag
 from dslocal.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
@@ -30,24 +29,8 @@ def imatrix(
             "-o", "--out", help="The file to write. [NAME.imatrix.gguf]", show_default=False
         ),
     ] = None,
-    text: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--text",
-            help="Evaluate this file as plain text; may be repeated. [conversations that ship]",
-            show_default=False,
-        ),
-    ] = None,
-    tokens: Annotated[
-        int | None,
-        typer.Option(
-            "--tokens",
-            metavar="N",
-            parser=token_count_between(1, MAX_COUNT),
-            help="Evaluate at most so many tokens. [all]",
-            show_default=False,
-        ),
-    ] = None,
+    text: EvaluatedTexts = None,
+    tokens: EvaluatedTokens = None,
     merge: Annotated[
         list[Path] | None,
         typer.Option(

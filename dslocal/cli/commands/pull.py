@@ -66,8 +66,9 @@ def pull(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Download a model, or download and convert it. Interrupted, the same command goes on where it
-    was.
+    """Download a model, or download and convert it.
+
+    An interrupted download is continued by the same command.
     """
     from dslocal.catalog.locations import find_published
     from dslocal.cli.pulling.pull_model import find_equivalent

@@ -11,14 +11,14 @@ import typer
 
 from dslocal.cli.completion import values as completion_values
 from dslocal.cli.option_groups import with_option_groups
-from dslocal.cli.options import AsJson, FamilyFlag
-from dslocal.cli.token_counts import MAX_COUNT, token_count, token_count_between
+from dslocal.cli.options import AsJson, EvaluatedTexts, EvaluatedTokens, FamilyFlag
+from dslocal.cli.token_counts import token_count
 from dslocal.errors import UsageError
 
 Models = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="MODEL...",
+        metavar="MODEL",
         help="Names, GGUF files or checkpoint folders. [the last one used, else nano]",
         show_default=False,
         autocompletion=completion_values.models,
@@ -29,33 +29,19 @@ Reference = Annotated[
     typer.Option(
         "--reference",
         metavar="OTHER",
-        help="The model in full precision, or a file of -o or of llama-perplexity.",
+        help="The same model in full precision, or a file that -o or llama-perplexity wrote.",
         show_default=False,
         autocompletion=completion_values.models,
-    ),
-]
-Text = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--text",
-        help="Evaluate this file as plain text; may be repeated. [conversations that ship]",
-        show_default=False,
-    ),
-]
-Tokens = Annotated[
-    int | None,
-    typer.Option(
-        "--tokens",
-        metavar="N",
-        parser=token_count_between(1, MAX_COUNT),
-        help="Evaluate at most so many tokens. [all]",
-        show_default=False,
     ),
 ]
 Chunks = Annotated[
     int | None,
     typer.Option(
-        "--chunks", min=1, help="Evaluate at most so many chunks. [all]", show_default=False
+        "--chunks",
+        metavar="N",
+        min=1,
+        help="Evaluate at most N chunks. [all]",
+        show_default=False,
     ),
 ]
 Context = Annotated[
@@ -74,8 +60,8 @@ Context = Annotated[
 class TextOptions:
     """Which text is evaluated, and how it is cut."""
 
-    text: Text = None
-    tokens: Tokens = None
+    text: EvaluatedTexts = None
+    tokens: EvaluatedTokens = None
     chunks: Chunks = None
     ctx: Context = None
 
@@ -97,7 +83,7 @@ def quality(
             "-o",
             "--out",
             metavar="FILE.kld",
-            help="Keep the reference's log-probabilities here. [the cache]",
+            help="Keep the reference's log-probabilities in this file. [in the cache]",
             show_default=False,
         ),
     ] = None,
@@ -118,9 +104,9 @@ def quality(
 ) -> None:
     """Measure what a quantization lost: KL divergence, perplexity.
 
-    The protocol and the figures are llama-perplexity's. The reference is evaluated once: its
-    log-probabilities are kept on the disk, and dslocal rm --logits deletes them. An interrupted
-    run is continued by the same command.
+    The protocol and the figures are those of llama-perplexity. The reference is evaluated once;
+    its log-probabilities are kept on the disk, until dslocal rm --logits deletes them. An
+    interrupted run is continued by the same command.
     """
     from dslocal.cli.measuring.quality_run import QualityRun
     from dslocal.terminal.reports import quality_report

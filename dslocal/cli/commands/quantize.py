@@ -10,7 +10,7 @@ import typer
 
 from dslocal.cli.converting import results
 from dslocal.cli.converting.options import OutputFileOptions, RunOptions
-from dslocal.cli.option_groups import NamedModel, with_option_groups
+from dslocal.cli.option_groups import QuantizedModel, with_option_groups
 
 if TYPE_CHECKING:
     from dslocal.api.quantization.quantize import QuantizationRequest
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @with_option_groups
 def quantize(
     *,
-    model: NamedModel,
+    model: QuantizedModel,
     output: OutputFileOptions,
     run: RunOptions,
     yes: Annotated[

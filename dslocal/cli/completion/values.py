@@ -93,6 +93,11 @@ def choices(*values: str) -> Completer:
     return lambda incomplete: _matching(incomplete, lambda: values)
 
 
+def imatrices(incomplete: str) -> list[str]:
+    """Offer "auto", GGUF files, and folders."""
+    return _matching(incomplete, lambda: ("auto",)) + _matching_files(incomplete, ".gguf")
+
+
 shells = choices(*SHELLS)
 quants = choices("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q4_K_S", "Q3_K_M", "Q2_K", "BF16", "F16")
 

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from dslocal.cli.completion import values as completion_values
+
 
 @dataclass(frozen=True)
 class OutputFileOptions:
@@ -25,7 +27,9 @@ class OutputFileOptions:
     quant: Annotated[
         str | None,
         typer.Option(
-            "--quant", help="Q8_0, Q4_K_M, … or several with commas, from one read. [Q4_K_M]"
+            "--quant",
+            help="Q8_0, Q4_K_M, … or several with commas, from one read. [Q4_K_M]",
+            autocompletion=completion_values.quants,
         ),
     ] = None
     recipe: Annotated[
@@ -36,35 +40,40 @@ class OutputFileOptions:
     ] = None
     size: Annotated[
         str | None,
-        typer.Option("--size", help="The best that fits in this, as 180GB.", show_default=False),
+        typer.Option(
+            "--size", help="The best that fits in this, such as 180GB.", show_default=False
+        ),
     ] = None
     imatrix: Annotated[
         str | None,
         typer.Option(
             "--imatrix",
             metavar="FILE|auto",
-            help="llama.cpp's importance matrix, GGUF or legacy; auto makes one on the way.",
+            help="An importance matrix, GGUF or legacy; auto makes one first.",
             show_default=False,
+            autocompletion=completion_values.imatrices,
         ),
     ] = None
     keep_intermediate: Annotated[
         bool,
         typer.Option(
             "--keep-intermediate",
-            help="Keep what --imatrix auto makes beside the output: a model and the matrix.",
+            help="Keep the files that --imatrix auto makes: the matrix, and any model for it.",
         ),
     ] = False
     split_experts: Annotated[
-        bool, typer.Option("--split-experts", help="Routed experts in files of their own.")
+        bool, typer.Option("--split-experts", help="Put routed experts into files of their own.")
     ] = False
     split_size: Annotated[
         str | None,
-        typer.Option("--split-size", help="No file larger than this, as 40GB.", show_default=False),
+        typer.Option(
+            "--split-size", help="No file larger than this, such as 40GB.", show_default=False
+        ),
     ] = None
 
     @property
     def is_auto(self) -> bool:
-        """Return whether the importance matrix is made on the way."""
+        """Return whether the importance matrix is made first."""
         return self.imatrix == "auto"
 
 
@@ -89,7 +98,7 @@ class CheckpointOptions:
         bool,
         typer.Option(
             "--with-drafter",
-            help="Write V4's draft model, too, from the same read: MODEL-mtp.gguf beside it.",
+            help="Write V4's draft model, too, from the same read, as MODEL-mtp.gguf beside it.",
         ),
     ] = False
     stream: Annotated[
@@ -114,7 +123,7 @@ class CheckpointOptions:
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How the work is done, and what is said of it."""
+    """How the work is done, and what is printed about it."""
 
     jobs: Annotated[
         int | None,

@@ -105,7 +105,9 @@ class AnswerPresenter:
         if progress.is_reasoning:
             summary = reasoning_summary(self._reasoning_tokens(), progress.seconds)
             self._notify(f"{summary}; /think shows it")
-        self._notify("interrupted" + ("; /continue goes on" if self._session.is_unfinished else ""))
+        self._notify(
+            "interrupted" + ("; /continue resumes it" if self._session.is_unfinished else "")
+        )
 
     def _report_end(self, progress: _Progress) -> None:
         """Say what was unusual about the end."""
@@ -118,7 +120,7 @@ class AnswerPresenter:
         if turn and turn.loop:
             self._notify(f"the model repeats itself: {turn.loop} (a higher temperature helps)")
         if turn and turn.is_cut:
-            self._notify(f"cut after {turn.completion_tokens:,} tokens; /continue goes on")
+            self._notify(f"cut after {turn.completion_tokens:,} tokens; /continue resumes it")
 
     def _reasoning_tokens(self) -> int:
         return self._session.turn.reasoning_tokens if self._session.turn else 0
