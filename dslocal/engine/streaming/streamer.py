@@ -138,7 +138,8 @@ class ExpertStreamer(GraphObserver):
             return
         chosen = self._values.view(address)[0, 0]
         if layer <= self._last_layer or self._last_layer < 0:
-            self._begin_graph(len(chosen))
+            is_model = layer == min(self._order)  # not the MTP layer's own graph
+            self._begin_graph(len(chosen) if is_model else 0)
         self._last_layer, self._last_choice = layer, time.perf_counter()
         experts = np.unique(chosen).tolist()
         self._request(layer, experts)
@@ -148,7 +149,7 @@ class ExpertStreamer(GraphObserver):
         self._read_ahead(layer, node, chosen, experts)
 
     def _begin_graph(self, tokens: int) -> None:
-        """Take note of a new graph, which evaluates so many tokens."""
+        """Take note of a new graph, which evaluates so many tokens of the model, not of drafts."""
         self._reader.check_sizes()
         self._queue.forget_all()
         self._guessed.clear()

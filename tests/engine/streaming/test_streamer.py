@@ -236,8 +236,12 @@ def test_drafts_of_an_mtp_layer_are_streamed_too(
         loading = replace(config, stream_experts=stream)
         with LlamaModel(nano, loading) as model, LlamaContext(model, loading) as context:
             Speculation(context, MtpDrafter(context), DraftLength([2], optional=False))
-            found = generate(context, prompt_ids(model), max_tokens=40)
+            prompt = prompt_ids(model)
+            found = generate(context, prompt, max_tokens=40)
             answers.append(found.ids)
+            if context.streamer:  # drafts of the layer are not the model's tokens
+                evaluated = len(prompt) + len(found.ids) + found.drafted
+                assert context.streamer.use.tokens <= evaluated
             assert found.accepted > 0
     assert answers[0] == answers[1]
     layout = read_layout(nano)
