@@ -56,16 +56,7 @@ def load_imatrix(path: Path) -> Imatrix:
         GgufError: It is a damaged GGUF file.
         UsageError: It is not an importance matrix, or an entry makes no sense; it is named.
     """
-    if path.exists() and not path.is_file():  # a pipe would be waited for
-        raise UsageError(f"{path}: is not a file")
-    try:
-        with path.open("rb") as file:
-            magic = file.read(4)
-    except FileNotFoundError:
-        raise NotFoundError(f"{path}: no such importance matrix") from None
-    except OSError as e:
-        raise UsageError(f"{path}: cannot be read: {e.strerror}") from e
-    imatrix = _read_gguf(path) if magic == b"GGUF" else _read_legacy(path)
+    imatrix = _read_legacy(path) if is_legacy(path) else _read_gguf(path)
     for name, values in imatrix.entries.items():
         if not np.isfinite(values).all():
             raise UsageError(f"{path.name}: {name}: holds NaN or infinity")
@@ -77,6 +68,24 @@ def load_imatrix(path: Path) -> Imatrix:
     if not imatrix.entries:
         raise UsageError(f"{path.name}: holds no entries")
     return imatrix
+
+
+def is_legacy(path: Path) -> bool:
+    """Return whether a file is not GGUF, so that it can only be of the legacy format.
+
+    Raises:
+        NotFoundError: The file does not exist.
+        UsageError: It cannot be read.
+    """
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise UsageError(f"{path}: is not a file")
+    try:
+        with path.open("rb") as file:
+            return file.read(4) != b"GGUF"
+    except FileNotFoundError:
+        raise NotFoundError(f"{path}: no such importance matrix") from None
+    except OSError as e:
+        raise UsageError(f"{path}: cannot be read: {e.strerror}") from e
 
 
 def _read_gguf(path: Path) -> Imatrix:
@@ -161,8 +170,40 @@ def _not_an_imatrix(name: str, content: bytes) -> UsageError:
     return UsageError(f"{name}: is not an importance matrix, but {kind.what}", hint=kind.hint)
 
 
+class LegacySums(NamedTuple):
+    """What a legacy file holds for one tensor: sums of chunks' mean squares ``[slices * columns]``.
+
+    ``calls`` is how many chunks were summed.
+    """
+
+    sums: Floats
+    calls: int
+
+
+class LegacyImatrix(NamedTuple):
+    """A legacy file: sums by GGUF name, the texts that were evaluated, and the last chunk."""
+
+    entries: dict[str, LegacySums]
+    datasets: tuple[str, ...]
+    chunks: int
+
+
 def _read_legacy(path: Path) -> Imatrix:
-    """Read the legacy format: little-endian int32 counts, names and float32 sums of means."""
+    """Read the means of the legacy format. Raises UsageError."""
+    legacy = read_legacy(path)
+    entries = {
+        name: sums / np.float32(calls) if calls > 0 else sums
+        for name, (sums, calls) in legacy.entries.items()
+    }
+    return Imatrix(path.name, legacy.datasets, legacy.chunks, entries)
+
+
+def read_legacy(path: Path) -> LegacyImatrix:
+    """Read the legacy format: little-endian int32 counts, names and float32 sums of means.
+
+    Raises:
+        UsageError: It is too large, cut off, or something else.
+    """
     size = path.stat().st_size
     if size > MAX_LEGACY_BYTES:
         raise UsageError(f"{path.name}: {size:,} bytes are too many for an importance matrix")
@@ -175,7 +216,7 @@ def _read_legacy(path: Path) -> Imatrix:
             raise _not_an_imatrix(path.name, data.getvalue())
         return int(value)
 
-    entries = {}
+    entries: dict[str, LegacySums] = {}
     for _ in range(number(MAX_LEGACY_ENTRIES)):
         name = data.read(number(MAX_NAME)).decode("utf-8", "replace")
         calls, n = number(MAX_CALLS), number(size // 4)
@@ -183,8 +224,8 @@ def _read_legacy(path: Path) -> Imatrix:
         if len(raw) != 4 * n or n == 0:
             raise UsageError(f"{path.name}: {name:.80}: cut off")
         values = np.frombuffer(raw, "<f4").astype(np.float32)
-        entries[name] = values / np.float32(calls) if calls > 0 else values
+        entries[name] = LegacySums(values, calls)
     rest = data.read()
     chunks = struct.unpack("<i", rest[:4])[0] if len(rest) >= 8 else 0
     dataset = rest[8:].decode("utf-8", "replace") if len(rest) > 8 else ""
-    return Imatrix(path.name, (dataset,) if dataset else (), max(0, chunks), entries)
+    return LegacyImatrix(entries, (dataset,) if dataset else (), max(0, chunks))

@@ -25,12 +25,15 @@ from .imatrix import (
     DATASETS,
     SUMS,
     datasets_of,
+    is_legacy,
     read_imatrix_header,
+    read_legacy,
     stored_sums,
 )
 
 CHUNK_SIZE = "imatrix.chunk_size"
 IDENTITY = "dslocal.imatrix.identity"
+LEGACY_CHUNK = 512  # tokens: what llama-imatrix evaluates, and the legacy format does not say
 CHUNKS_DONE = "dslocal.imatrix.chunks_done"
 
 
@@ -58,7 +61,7 @@ class ChannelSums:
         Raises:
             UsageError: The shapes differ.
         """
-        if self.sums.size != other.sums.size or len(self.counts) != len(other.counts):
+        if self.sums.size != other.sums.size or len(other.counts) not in (1, len(self.counts)):
             raise UsageError(
                 f"{name}: {other.sums.size:,} sums and {len(other.counts):,} counts, where this "
                 f"model has {self.sums.size:,} and {len(self.counts):,}",
@@ -123,13 +126,18 @@ class ImatrixSums:
 
 
 def read_sums(path: Path) -> ImatrixSums:
-    """Read an importance matrix of the GGUF format with its sums and counts.
+    """Read an importance matrix with its sums and counts.
+
+    The legacy format has neither: its means count as often as chunks were evaluated, for all
+    experts alike, as in llama-imatrix.
 
     Raises:
         NotFoundError: The file does not exist.
         GgufError: It is damaged.
         UsageError: It is not an importance matrix, or its sums make no sense.
     """
+    if is_legacy(path):
+        return _legacy_sums(path)
     header = read_imatrix_header(path)
     entries = {}
     for stored in stored_sums(path, header):
@@ -147,6 +155,20 @@ def read_sums(path: Path) -> ImatrixSums:
         header.text(IDENTITY) or "",
         header.integer(CHUNKS_DONE) if CHUNKS_DONE in header.metadata else 0,
     )
+
+
+def _legacy_sums(path: Path) -> ImatrixSums:
+    """Return sums and counts for the means of a legacy file. Raises UsageError."""
+    legacy = read_legacy(path)
+    entries = {}
+    for name, (sums, calls) in legacy.entries.items():
+        if calls <= 0 or not _are_sums(sums):
+            raise UsageError(f"{path.name}: {name}: its sums and counts make no sense")
+        counts = np.array([calls * LEGACY_CHUNK], np.int64)
+        entries[name] = ChannelSums(sums.reshape(1, -1) * np.float32(LEGACY_CHUNK), counts)
+    if not entries:
+        raise UsageError(f"{path.name}: holds no sums")
+    return ImatrixSums(LEGACY_CHUNK, entries, legacy.datasets)
 
 
 def write_sums(path: Path, matrix: ImatrixSums) -> None:

@@ -464,5 +464,5 @@ def _nothing_offered(
 def _imatrix_needed(name: str, quant: str) -> UsageError:
     return UsageError(
         f"{name}: {quant} needs an importance matrix, which a download has not",
-        hint=f"dslocal convert {name} --quant {quant} --imatrix FILE -o OUT.gguf",
+        hint=f"dslocal convert {name} --quant {quant} --imatrix auto -o OUT.gguf",
     )

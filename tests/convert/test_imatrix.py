@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from gguf import GGUFWriter
-from support.checkpoints.imatrices import write_imatrix
+from support.checkpoints.imatrices import write_imatrix, write_legacy_imatrix
 from support.checkpoints.tiny_checkpoints import write_checkpoint
 
 import dslocal.convert as converter
 from dslocal import catalog
 from dslocal.convert.recipes.imatrix_coverage import expected_imatrix
+from dslocal.convert.recipes.imatrix_sums import read_sums
 from dslocal.convert.recipes.named import IMATRIX_TYPES
 from dslocal.errors import DslocalError, NotFoundError, UsageError
 
@@ -167,3 +168,19 @@ def test_a_size_uses_types_that_need_a_matrix_only_where_there_is_one(
     assert small
     converter.write_gguf(plan, [tmp_path / "o.gguf"])
     assert (tmp_path / "o.gguf").stat().st_size <= budget
+
+
+def test_a_legacy_matrix_can_be_merged(tmp_path: Path) -> None:
+    """Its means count as often as its chunks; experts that a GGUF counts apart get all of them."""
+    checkpoint = write_checkpoint(tmp_path / "checkpoint", "deepseek-moe", dtype="bf16")
+    old = read_sums(write_legacy_imatrix(tmp_path / "old.dat", checkpoint))
+    new = read_sums(write_imatrix(tmp_path / "new.gguf", checkpoint))
+    means = converter.load_imatrix(tmp_path / "old.dat")
+    for name, entry in old.entries.items():
+        found = entry.sums.reshape(-1) / np.float32(entry.counts[0])
+        np.testing.assert_allclose(found, means.entries[name], 1e-6)
+    new.merge(old)
+    name = next(name for name in new.entries if name.endswith("_exps.weight"))
+    counts = read_sums(tmp_path / "new.gguf").entries[name].counts
+    assert new.entries[name].counts.tolist() == (counts + old.entries[name].counts[0]).tolist()
+    assert new.datasets == ("made-up.txt", "made-up.txt")
