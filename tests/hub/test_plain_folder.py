@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from support.hub.hub_runs import Rig, converted, listing, sha256, shards_of, tensors_of
 
+from dslocal import catalog
 from dslocal.gguf.header import read_header
 
 OUT = "v3-like-Q4_K_M.gguf"
@@ -221,3 +222,19 @@ def test_a_length_that_is_not_told_or_makes_no_sense(calm: Rig, folder: Path, le
         done = calm.inside("convert", url, *more)
         assert (done.returncode, done.stderr.count(b"\n"), calm.left()) == (1, 1, []), done.stderr
         assert f"{url}: " in done.stderr.decode()
+
+
+def test_a_streamed_model_measures_itself(calm: Rig, tmp_path: Path) -> None:
+    """``--imatrix auto``: a Q8_0 is made of the stream, measured, and quantized."""
+    nano = tmp_path / "nano-copy"
+    shutil.copytree(catalog.load_registry()["nano"].folder, nano)
+    (nano / "SHA256SUMS").write_text(sums_of(nano))
+    url = calm.hub.serve_folder("/pub/nano-copy", nano)
+    options = ("--quant", "IQ2_XXS", "--imatrix", "auto", "--stream", "-o", calm.out / "o.gguf")
+    done = calm.inside("convert", f"{url}/", *options)
+    assert done.returncode == 0, done.stderr
+    assert calm.left() == ["o.gguf"]
+    metadata = read_header(calm.out / "o.gguf").metadata
+    assert metadata["dslocal.requantized_from"] == "Q8_0"
+    assert metadata["quantize.imatrix.file"] == "o.auto-imatrix.gguf"
+    assert {calm.hub.complete_fetches(shard) for shard in shards_of(nano)} == {1}
