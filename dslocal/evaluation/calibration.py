@@ -37,7 +37,7 @@ class ShippedText:
 
 
 CALIBRATION = ShippedText("conversations.yaml", "dslocal's calibration text")
-# what no importance matrix was made with, so that it can judge one
+# a text that importance matrices are not made with, so that it can be used to judge them
 HELD_OUT = ShippedText("held_out.yaml", "dslocal's held-out text")
 
 

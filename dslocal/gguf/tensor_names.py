@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import functools
 
+ROUTED_EXPERTS = "routed experts"  # a class: the matrices of which a token uses a few
+
 _CLASSES = (
     ("token_embd", "embeddings"),
     ("output.", "output"),
@@ -21,9 +23,9 @@ _CLASSES = (
     ("output_hc_", "hyper-connections"),
     ("indexer", "indexer"),
     ("exp_probs_b", "router"),
-    ("ffn_gate_exps", "routed experts"),
-    ("ffn_up_exps", "routed experts"),
-    ("ffn_down_exps", "routed experts"),
+    ("ffn_gate_exps", ROUTED_EXPERTS),
+    ("ffn_up_exps", ROUTED_EXPERTS),
+    ("ffn_down_exps", ROUTED_EXPERTS),
     ("ffn_gate_shexp", "shared experts"),
     ("ffn_up_shexp", "shared experts"),
     ("ffn_down_shexp", "shared experts"),

@@ -10,13 +10,12 @@ from dataclasses import replace
 
 from dslocal.errors import UsageError
 from dslocal.gguf.header import GgufHeader
-from dslocal.gguf.tensor_names import tensor_class
+from dslocal.gguf.tensor_names import ROUTED_EXPERTS, tensor_class
 from dslocal.plan.machine.machine import Machine
 from dslocal.plan.memory.placement import placed_tensors
 
 from .load_config import LoadConfig
 
-ROUTED = "routed experts"
 SYSTEMS = ("linux", "macos")  # that can be asked to read pieces of a file ahead
 OPTION = "--stream-experts on"
 
@@ -75,7 +74,7 @@ def _obstacle(header: GgufHeader, machine: Machine, config: LoadConfig) -> Usage
     placed = [
         on_gpu
         for tensor, on_gpu in placed_tensors(header, config)
-        if tensor_class(tensor.name) == ROUTED
+        if tensor_class(tensor.name) == ROUTED_EXPERTS
     ]
     if not placed:
         return UsageError(f"{OPTION}: this model has no routed experts", hint="auto leaves it off")

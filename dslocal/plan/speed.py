@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from dslocal.gguf.header import GgufHeader, GgufTensor
-from dslocal.gguf.tensor_names import tensor_class
+from dslocal.gguf.tensor_names import ROUTED_EXPERTS, tensor_class
 from dslocal.plan.machine.bandwidth import (
     SSD_BANDWIDTH,
     assumed_bandwidth,
@@ -167,7 +167,7 @@ def traffic(
     share = _used_share_of_experts(header)
     gpu = ram = routed = 0.0
     for tensor, on_gpu in _read_tensors(header, load_config):
-        is_routed = tensor_class(tensor.name) == "routed experts"
+        is_routed = tensor_class(tensor.name) == ROUTED_EXPERTS
         nbytes = tensor.nbytes * (share if is_routed else 1.0)
         if on_gpu:
             gpu += nbytes
@@ -247,7 +247,7 @@ def _expert_bytes_in_ram(header: GgufHeader, load_config: LoadConfig) -> float:
     return share * sum(
         tensor.nbytes
         for tensor, on_gpu in _read_tensors(header, load_config)
-        if not on_gpu and tensor_class(tensor.name) == "routed experts"
+        if not on_gpu and tensor_class(tensor.name) == ROUTED_EXPERTS
     )
 
 
@@ -286,7 +286,7 @@ def weight_bytes_per_token(header: GgufHeader, load_config: LoadConfig) -> int:
     share = _used_share_of_experts(header)
     total = 0.0
     for tensor, _ in _read_tensors(header, load_config):
-        is_routed = tensor_class(tensor.name) == "routed experts"
+        is_routed = tensor_class(tensor.name) == ROUTED_EXPERTS
         total += tensor.nbytes * (share if is_routed else 1.0)
     return round(total)
 

@@ -21,6 +21,8 @@ from .sanitise import one_line
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from dslocal.api.progress import Phase
+
 BAR_INTERVAL_S = 0.1
 LOG_INTERVAL_S = 30.0
 JSON_INTERVAL_S = 1.0
@@ -69,30 +71,6 @@ class ConversionState(Protocol):
         """The tensor that was finished last."""
 
 
-class PhaseState(Protocol):
-    """One of several steps of one piece of work."""
-
-    @property
-    def name(self) -> str:
-        """What a program calls it."""
-
-    @property
-    def number(self) -> int:
-        """Which it is, from 1."""
-
-    @property
-    def count(self) -> int:
-        """How many there are."""
-
-    @property
-    def doing(self) -> str:
-        """What it does, for people."""
-
-    @property
-    def done(self) -> str:
-        """What it has done at its end."""
-
-
 class ProgressDisplay(Protocol):
     """Shows how far a download and a conversion are, either or both, from any thread."""
 
@@ -105,7 +83,7 @@ class ProgressDisplay(Protocol):
     def on_evaluation(self, done: int, total: int) -> None:
         """Show how many chunks of a text are evaluated."""
 
-    def begin_phase(self, phase: PhaseState) -> None:
+    def begin_phase(self, phase: Phase) -> None:
         """Show that a step begins; what follows is of this step."""
 
     def log(self, line: str) -> None:
@@ -160,8 +138,8 @@ class _Labels:
     doing: str
     done: str
 
-    def of_phase(self, phase: PhaseState) -> _Labels:
-        """Return those of a step."""
+    def of_phase(self, phase: Phase) -> _Labels:
+        """Return the labels of a step."""
         return _Labels(self.name, f"{phase.number}/{phase.count} {phase.doing}", phase.done)
 
 
@@ -234,7 +212,7 @@ class _LogLines:
         elif self._tasks.conversion.is_due(LOG_INTERVAL_S):
             self.log(f"{self._labels.doing} {self._labels.name}: chunk {done} of {total}")
 
-    def begin_phase(self, phase: PhaseState) -> None:
+    def begin_phase(self, phase: Phase) -> None:
         if self._tasks.conversion:
             self.summarise()
         self._tasks, self._labels = _Tasks(), self._labels.of_phase(phase)
@@ -307,7 +285,7 @@ class _Bars:
         amount = f"chunk {done} of {total}"
         self._bars.update(self._tasks.conversion.bar_id, completed=done, amount=amount)
 
-    def begin_phase(self, phase: PhaseState) -> None:
+    def begin_phase(self, phase: Phase) -> None:
         tasks = (self._tasks.download, self._tasks.conversion)
         if any(tasks):
             self.summarise()
@@ -396,7 +374,7 @@ class _JsonLines:
         eta_s = round((total - done) * task.elapsed_s / new, 1) if new else None
         self._print({"chunks_done": done, "chunks": total, "eta_s": eta_s})
 
-    def begin_phase(self, phase: PhaseState) -> None:
+    def begin_phase(self, phase: Phase) -> None:
         self._tasks = _Tasks()
         self._print({"phase": phase.name, "number": phase.number, "count": phase.count})
 

@@ -17,13 +17,12 @@ from dslocal.gguf.parts import read_parts
 from dslocal.prompts import Family
 
 if TYPE_CHECKING:
+    from dslocal.api.importance import LoadModel
     from dslocal.engine import LlamaModel
-    from dslocal.plan.load_config import LoadConfig
 
-N_CTX = 512  # tokens of a chunk, as llama-perplexity has it
-MIN_CTX = 8
+N_CTX = 512  # tokens of a chunk, as in llama-perplexity
+MIN_CTX = 8  # of which three tokens are scored: fewer say nothing
 
-LoadModel = Callable[[Path, "LoadConfig"], "LlamaModel"]
 OnProgress = Callable[[str, int, int], None]
 OnNotice = Callable[[str], None]
 
@@ -60,13 +59,13 @@ class ComparedModel:
 
     @property
     def name(self) -> str:
-        """Return what the file is called, with its quantization."""
+        """Return the file's name, with its quantization."""
         from dslocal.catalog import resolve
 
         return resolve.file_label(self.path)
 
     def content_hash(self) -> str:
-        """Return a hash that tells the model from any other; all parts of a split one count."""
+        """Return a hash of the content of all files of the model."""
         files = read_parts(self.path)[0]
         return hashlib.sha256("".join(map(fingerprint, files)).encode()).hexdigest()
 
@@ -93,17 +92,17 @@ class EvaluatedText:
 
     @property
     def names(self) -> list[str]:
-        """Return what the text is called."""
+        """Return the names of the files, or that of the text that ships."""
         from dslocal.evaluation.calibration import HELD_OUT
 
         return [str(file) for file in self.files] or [HELD_OUT.title]
 
     def tokens_for(self, model: ComparedModel, vocabulary: LlamaModel) -> NDArray[np.int32]:
-        """Return the token ids, ``[chunks, n_ctx]``. BOS takes no token's place in them.
+        """Return the token ids, ``[chunks, n_ctx]``, with no BOS at the start of the chunks.
 
         Args:
             model: The reference.
-            vocabulary: The same, of which no more than the vocabulary need be loaded.
+            vocabulary: The same model; only its vocabulary has to be loaded.
 
         Raises:
             UsageError: The text is too short, or the model has fewer positions than a chunk.
@@ -138,13 +137,13 @@ class EvaluatedText:
 def require_same_vocabulary(
     model: ComparedModel, reference: str, n_vocab: int, vocabulary_hash: str | None
 ) -> None:
-    """Check that two models speak of the same tokens.
+    """Check that two models have the same vocabulary.
 
     Args:
         model: The model.
-        reference: What the reference is called.
-        n_vocab: The tokens of the reference.
-        vocabulary_hash: Their hash; None where only their number is known.
+        reference: The name of the reference.
+        n_vocab: How many tokens the reference has.
+        vocabulary_hash: The hash of these; None if only their number is known.
 
     Raises:
         UsageError: They do not.
@@ -153,10 +152,10 @@ def require_same_vocabulary(
     if found != n_vocab:
         reason = f"its vocabulary has {found:,} tokens, that of {reference} {n_vocab:,}"
     elif vocabulary_hash not in (None, model.vocabulary_hash()):
-        reason = f"its vocabulary has other tokens than that of {reference}"
+        reason = f"its vocabulary differs from that of {reference}"
     else:
         return
     raise UsageError(
-        f"{model.path.name}: {reason}: their probabilities cannot be compared",
-        hint="a reference is the same model in more bits",
+        f"{model.path.name}: {reason}, so their probabilities cannot be compared",
+        hint="the reference must be the same model in more bits",
     )

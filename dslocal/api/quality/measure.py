@@ -46,10 +46,10 @@ class Quality:
     """How far a model is from its reference.
 
     Attributes:
-        name: What its file is called.
+        name: The name of its file, with the quantization.
         path: The file.
         nbytes: The bytes of the file, or of all its parts.
-        bits_per_weight: Bits of the file for each weight.
+        bits_per_weight: The file's size in bits, over the number of weights.
         figures: What was measured.
     """
 
@@ -83,19 +83,20 @@ def quality(
 ) -> Quality:
     """Measure a model against a reference, with llama-perplexity's protocol and figures.
 
-    The reference is evaluated once; its log-probabilities are kept in the cache, and what is done
-    of an interrupted call is not done again.
+    The reference is evaluated once; its log-probabilities are kept in the cache. An interrupted
+    call is continued by the next one with the same arguments.
 
     Args:
         model: a name, a GGUF file, or a checkpoint folder.
-        reference: the model that is taken for right, or a file of log-probabilities that
+        reference: the same model in full precision, or a file of log-probabilities that
             ``dslocal quality -o`` or ``llama-perplexity --kl-divergence-base`` wrote.
-        text: files that are evaluated as plain text. Without them, conversations that ship, in the
-            reference's prompt format.
-        tokens: evaluate at most so many, rounded up to whole chunks. Without it, all.
+        text: files that are evaluated as plain text. Without them, conversations that ship with
+            dslocal, in the reference's prompt format.
+        tokens: evaluate at most this many, rounded up to whole chunks. Without it, all.
         n_ctx: tokens of a chunk, the second half of which is scored. Without it, 512.
-        family: how the reference is prompted, where its file does not say.
-        on_progress: receives the model at work, its chunks that are done, and all of them.
+        family: how the reference is prompted, if its file does not say.
+        on_progress: receives the name of the model that is evaluated, how many chunks are done, and
+            how many there are.
         on_notice: receives lines that a user should see. Without it they are logged as warnings
             of the logger ``dslocal``.
 
@@ -106,7 +107,7 @@ def quality(
         NotFoundError: a model or file does not exist.
         UsageError: the vocabularies differ, the text is too short, or an argument is out of range.
         DoesNotFitError: a model does not fit into this machine.
-        DslocalError: the disk has no room, or llama.cpp refuses a file.
+        DslocalError: the disk is full, or llama.cpp refuses a file.
     """
     notice = on_notice or logging.getLogger("dslocal").warning
     hooks = Hooks(_load, on_progress or (lambda what, done, of: None), notice)
@@ -129,7 +130,7 @@ def is_kept_reference(reference: str | Path) -> bool:
 
     try:
         path = Path(reference)
-        if not is_file(path):  # a pipe would be waited for
+        if not is_file(path):  # reading a pipe would wait for its writer
             return False
         with path.open("rb") as file:
             return file.read(len(MAGIC)) == MAGIC
@@ -138,7 +139,7 @@ def is_kept_reference(reference: str | Path) -> bool:
 
 
 def find_model(name: str, on_notice: Callable[[str], None]) -> ComparedModel:
-    """Return the model of a name, converted where need be.
+    """Return the model that ``name`` means, converted if it has to be.
 
     Args:
         name: A name, a GGUF file, or a checkpoint folder.
@@ -172,7 +173,6 @@ def reference_job(
     reference: ComparedModel,
     text: EvaluatedText,
     family: str | None,
-    **out: Any,
 ) -> ReferenceJob:
     """Return what a reference evaluates, for models that can be compared with it.
 
@@ -180,8 +180,7 @@ def reference_job(
         models: The models that will be measured.
         reference: The reference.
         text: What it evaluates.
-        family: How it is prompted; None recognises that, where it matters.
-        **out: Other attributes of :class:`.ReferenceJob`.
+        family: How it is prompted; None recognises the family.
 
     Raises:
         UsageError: A model has another vocabulary.
@@ -193,13 +192,14 @@ def reference_job(
     for model in models:
         require_same_vocabulary(model, reference.name, n_vocab, known)
     if text.files:
-        return ReferenceJob(reference, text, **out)
+        return ReferenceJob(reference, text)
     try:
-        prompted = ComparedModel(reference.path, *read_family(reference.path, family))
-        return ReferenceJob(prompted, text, **out)
+        return ReferenceJob(
+            ComparedModel(reference.path, *read_family(reference.path, family)), text
+        )
     except UnsupportedModelError as e:
         raise UnsupportedModelError(
-            str(e), hint="--text FILE evaluates a text of yours, whatever the model"
+            str(e), hint="--text FILE evaluates your own text, with any model"
         ) from e
 
 
@@ -212,7 +212,7 @@ def _load(path: Path, config: LoadConfig) -> LlamaModel:
 def measure(model: ComparedModel, reference: ReferenceFile, hooks: Hooks) -> Quality:
     """Return how far a model is from a reference.
 
-    Scores of an earlier run over the same are kept in the cache, and used.
+    Scores that an earlier run kept in the cache are used.
 
     Raises:
         UsageError: The vocabularies differ, or the model has fewer positions than a chunk.

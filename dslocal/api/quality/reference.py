@@ -1,7 +1,7 @@
-"""The reference of a measurement: its log-probabilities on the disk, evaluated where they are not.
+"""The reference of a measurement: its log-probabilities, read from the disk or evaluated now.
 
-They are kept in the cache by the content of the model, the tokens and the chunk size. An
-interrupted run leaves a partial file, in which the next run finds the chunks that are done.
+The cache names them by the content of the model, the tokens and the chunk size. An interrupted run
+leaves a partial file, in which the next run finds the chunks that are done.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from dslocal.plan.machine.probe import usable_cores
 from .compared import ComparedModel, EvaluatedText, Hooks
 
 KEY_DIGITS = 12
-FORMAT = 1  # of the protocol: other numbers mean other log-probabilities
+FORMAT = 1  # raised when the protocol changes, so that older log-probabilities are not used
 SUFFIX = ".kld"
 
 
@@ -43,7 +43,7 @@ class ReferenceJob:
     """What models are measured against.
 
     Attributes:
-        model: The model that is taken for right.
+        model: The reference model.
         text: What it evaluates.
         out: Where its log-probabilities are kept; None for the cache.
         overwrite: Whether ``out`` may be replaced.
@@ -59,7 +59,7 @@ def open_kept(path: Path) -> ReferenceFile:
     """Open log-probabilities that were kept, by dslocal or by llama-perplexity.
 
     Raises:
-        NotFoundError: There is no such file.
+        NotFoundError: The file does not exist.
         UsageError: It is of another kind, or damaged.
     """
     if not is_file(path):
@@ -67,23 +67,23 @@ def open_kept(path: Path) -> ReferenceFile:
     reference = open_reference(path)
     if reference.missing_chunks():
         reference.close()
-        raise UsageError(f"{path}: is damaged", hint="write it once more")
+        raise UsageError(f"{path}: is damaged", hint="write it again")
     return reference
 
 
 def reference_identity(reference: ReferenceFile) -> str:
-    """Return what tells the content of a reference from any other."""
+    """Return a hash of what a reference's log-probabilities depend on."""
     if reference.seal is not None:
         return reference.seal.identity
     return sampled_fingerprint(reference.path)
 
 
 def evaluate_reference(job: ReferenceJob, hooks: Hooks) -> ReferenceFile:
-    """Return the log-probabilities of a model: kept ones, or those that it gives now.
+    """Return the log-probabilities of a model: kept ones if there are any, else evaluated now.
 
     Raises:
-        UsageError: The text is too short, or ``out`` is something else.
-        DslocalError: The disk has no room, or another process is at it.
+        UsageError: The text is too short, or ``out`` exists and holds something else.
+        DslocalError: The disk is full, or another process writes the same file.
         DoesNotFitError: The model does not fit into this machine.
         KeyboardInterrupt: on Ctrl-C; the next run continues.
         EngineError: llama.cpp failed; the next run continues.
@@ -133,7 +133,7 @@ def _cached_path(model: ComparedModel, identity: str) -> Path:
 def _open_whole(
     path: Path, seal: ReferenceSeal, part: Path, *, replaces: bool
 ) -> ReferenceFile | None:
-    """Return the kept file if it is whole; one with damage becomes the partial file."""
+    """Return the kept file if it is whole; a damaged one becomes the partial file."""
     if not is_file(path):
         return None
     try:
@@ -146,7 +146,8 @@ def _open_whole(
         reference.close()
         if not replaces:
             raise UsageError(
-                f"{path}: is of another model, text or --ctx", hint="--force replaces it"
+                f"{path}: was made with another model, text or --ctx",
+                hint="--force replaces it",
             )
         return None
     if not reference.missing_chunks():
@@ -159,7 +160,7 @@ def _open_whole(
 def _open_partial(
     part: Path, n_vocab: int, tokens: NDArray[np.int32], seal: ReferenceSeal, hooks: Hooks
 ) -> ReferenceFile:
-    """Return the file that an interrupted run left, or a new one, of which the user is told."""
+    """Return the file that an interrupted run left, or a new one, whose size the user sees."""
     if is_file(part):
         try:
             found = open_reference(part, writable=True)
@@ -180,15 +181,15 @@ def _is_of(reference: ReferenceFile, seal: ReferenceSeal) -> bool:
 
 
 def _require_room(path: Path, nbytes: int, hooks: Hooks) -> None:
-    """Say what a file takes. Raises DslocalError where its disk has no room for that."""
+    """Tell the user how large a file will be. Raises DslocalError if it does not fit there."""
     if not is_folder(path.parent):
         raise NotFoundError(f"{path.parent}: no such folder")
     free = shutil.disk_usage(path.parent).free
     size = decimal_size(nbytes)
     if nbytes > free:
         raise DslocalError(
-            f"{path}: the reference's log-probabilities take {size}, and {decimal_size(free)} are "
-            "free there",
+            f"{path}: the reference's log-probabilities take {size}, and only "
+            f"{decimal_size(free)} are free",
             hint="fewer --tokens, or -o FILE on another disk",
         )
     hooks.on_notice(f"the reference's log-probabilities take {size}: {path}")

@@ -16,15 +16,15 @@ class MeasuredModels:
     """What was measured, and on what.
 
     Attributes:
-        reference: What the reference is called.
+        reference: The name of the reference.
         kept: The file of its log-probabilities.
-        kept_bytes: The bytes of that.
-        reference_bytes: The bytes of the reference; 0 where only its log-probabilities are here.
-        reference_bits: Its bits per weight; 0 where they are not known.
-        text: What was evaluated; empty where that is not known.
+        kept_bytes: The size of that file.
+        reference_bytes: The size of the reference; 0 if it is not known.
+        reference_bits: Its bits per weight; 0 if they are not known.
+        text: The names of the texts that were evaluated; empty if they are not known.
         n_ctx: Tokens of a chunk.
-        chunks: How many were evaluated.
-        models: The models, in the order that they were named in.
+        chunks: How many chunks were evaluated.
+        models: The models, in the order in which they were named.
     """
 
     reference: str

@@ -33,10 +33,10 @@ def quantize(
         ),
     ] = False,
 ) -> None:
-    """Make another quantization of a GGUF file; its metadata is kept.
+    """Make another quantization of a GGUF file.
 
-    The best source is a checkpoint (dslocal convert), the next best a BF16 or Q8_0 file. An
-    interrupted run is continued by the same command.
+    The file's metadata is kept. The best source is a checkpoint (dslocal convert), the next best a
+    BF16 or Q8_0 file. An interrupted run is continued by the same command.
     """
     from dslocal.cli import session_setup
     from dslocal.gguf.parts import model_stem

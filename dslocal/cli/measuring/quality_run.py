@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -76,8 +76,8 @@ class QualityRun:
             raise UsageError("--tokens and --chunks exclude each other")
         if is_kept_reference(self.reference) and (given.are_given or self.out):
             raise UsageError(
-                f"{self.reference}: its text and chunks are in it",
-                hint="without --text, --tokens, --chunks, --ctx and -o",
+                f"{self.reference}: this file says which text and chunks are evaluated",
+                hint="leave out --text, --tokens, --chunks, --ctx and -o",
             )
         return EvaluatedText(tuple(given.text or ()), given.ctx, given.tokens, given.chunks)
 
@@ -86,19 +86,13 @@ class QualityRun:
     ) -> ReferenceFile:
         if is_kept_reference(self.reference):
             return open_kept(Path(self.reference))
-        job = reference_job(
-            models,
-            _find(self.reference),
-            text,
-            self.family,
-            out=self.out,
-            overwrite=self.overwrite,
-        )
+        job = reference_job(models, _find(self.reference), text, self.family)
+        job = replace(job, out=self.out, overwrite=self.overwrite)
         return evaluate_reference(job, hooks)
 
 
 def _find(name: str | None) -> ComparedModel:
-    """Return the model of a name, converted where need be; it may be of any family."""
+    """Return the model that ``name`` means, converted if it has to be; any family will do."""
 
     def read(path: Path) -> session_setup.ModelFile:
         return session_setup.ModelFile(path, read_compared(path).header, get_family("base"))

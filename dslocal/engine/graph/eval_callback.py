@@ -89,7 +89,7 @@ class EvalCallback:
             if asks:
                 return self.observer.wants(address)
             self.observer.take(address)
-        except BaseException as e:  # ctypes would print it and go on
+        except BaseException as e:  # ctypes would print it and continue
             self._failure = e
             if self._abort is not None and not self._abort.is_set():
                 self._abort.set()

@@ -3,8 +3,8 @@
 Knows seconds and counts, nothing of models. A cycle evaluates one token and the drafts after it.
 For each length that may be drafted, what a cycle took lately is kept, and for each position in a
 draft, how often it was right when all before it were. The two give the tokens per second of each
-length. The fastest is used. Its neighbours are tried again from time to time, not drafting among
-them: seldom while nothing changes, and those that were far slower more seldom still.
+length. The fastest is used. Its neighbours, not drafting among them, are tried again from time to
+time: seldom while nothing changes, and even more seldom if they were far slower.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 # Cycles of each length in the first trial. On a GPU the first two after a change of length are
 # slow: llama.cpp builds a graph, then CUDA records it.
 TRIAL_CYCLES = 4
-# The cost of a length follows from its last so many cycles: enough for a steady one, and few enough
+# The last cycles of a length that its cost follows from: enough for a steady one, and few enough
 # that a change of text or machine shows within two trials.
 COST_CYCLES = 12
 # It is this quantile of them, the second fastest of four: one or two cycles that something else
@@ -25,14 +25,14 @@ COST_QUANTILE = 0.4
 DECAY = 0.97
 # Tokens between two trials while drafting is fastest. The interval doubles after each trial that
 # changes nothing, and the cycles of a trial with it, so that what is decided for longer is decided
-# with more care. Both start anew where acceptance or cost have changed since.
+# with more care. Both are reset if acceptance or cost have changed since.
 FIRST_INTERVAL = 64  # after the first trial, which knows little of acceptance
 TRIAL_INTERVAL = 256
 MAX_INTERVAL = 1024
 CHANGED_TOKENS = 0.12  # of the tokens that a cycle is expected to bring
 CHANGED_COST = 0.4  # less is what other programs do
-# A neighbour that made so small a share of the best one's tokens per second sits trials out, but
-# for every so manieth.
+# A neighbour with less than this share of the best one's tokens per second takes part in one trial
+# of every FULL_TRIAL only.
 FAR_BEHIND = 0.85
 FULL_TRIAL = 4
 MIN_GAIN = 1.02  # by which another length must be faster to take over
@@ -168,10 +168,10 @@ class DraftLength:
         return [n for n in found if self.rate(n) >= least]
 
     def _start_trial(self, lengths: Sequence[int], *, with_best: bool = False) -> None:
-        """Try ``lengths``, none of them the best, of which the last cycles are known.
+        """Try ``lengths``.
 
         Args:
-            lengths: What is tried.
+            lengths: What is tried. The best is not among them: its last cycles are known.
             with_best: Try the best, too, before them.
         """
         self._n_trials += 1

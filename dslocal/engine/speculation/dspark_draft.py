@@ -27,7 +27,7 @@ from .hidden_states import LayerInputs, mtp_calls
 
 # A draft that the model gives a lower chance than this is left out, with all after it. Verifying
 # one more token costs a mixture of experts, which has to read other experts for it, about a third
-# of what the token is worth; estimated, for want of a machine that runs the published weights.
+# of what the token is worth. That is an estimate: no machine at hand runs the published weights.
 MIN_CONFIDENCE = 0.3
 
 
@@ -72,7 +72,7 @@ class DsparkDrafter:
         return self._is_listening
 
     def set_listening(self, on: bool) -> None:
-        """Have the target hand over its hidden states, from its next evaluation on, or cease to.
+        """Have the target hand over its hidden states, from its next evaluation on, or stop it.
 
         Raises:
             EngineError: if the draft model's context does not fit in memory.
@@ -92,7 +92,7 @@ class DsparkDrafter:
             KeyboardInterrupt: if aborted.
         """
         context = self._opened()
-        self._catch_up(0)
+        self._catch_up()
         room = self._target.n_ctx - self._cached
         n_rows = min(self._block_size, room)
         self._block[0] = token
@@ -121,7 +121,7 @@ class DsparkDrafter:
         ]
         self._pending = np.concatenate((self._pending, np.concatenate(states, axis=1)))
         if len(self._pending) > self._target.batch_tokens // 2:  # a long prompt
-            self._catch_up(0)
+            self._catch_up()
 
     def trimmed(self, length: int) -> None:
         """Keep at most ``length`` positions, as the target does."""
@@ -163,10 +163,10 @@ class DsparkDrafter:
             self._inputs.hand_over(self._target.handle, layer, on=on)
         self._is_listening = on
 
-    def _catch_up(self, max_pending: int) -> None:
-        """Make keys of pending states until at most ``max_pending`` are left."""
+    def _catch_up(self) -> None:
+        """Make keys of all pending states."""
         context = self._opened()
-        while len(self._pending) > max_pending:
+        while len(self._pending):
             states = self._pending[: context.max_rows]
             context.evaluate(DraftBatch(self._cached, None, states, "none"))
             self._cached += len(states)

@@ -45,7 +45,7 @@ class LayerInputs:
         """Find the calls.
 
         Raises:
-            EngineError: if this build has none.
+            EngineError: if this build lacks them.
         """
         context, floats = ctypes.c_void_p, ctypes.POINTER(ctypes.c_float)
         layer, ids = ctypes.c_uint32, ctypes.POINTER(ctypes.c_int32)
@@ -59,7 +59,7 @@ class LayerInputs:
         return tuple(self._ids(model)[: self._count(model)])
 
     def hand_over(self, context: Any, layer: int, *, on: bool) -> None:
-        """Have ``context``, llama.cpp's own, hand over what enters a layer, or cease to."""
+        """Have ``context``, llama.cpp's own, hand over what enters a layer, or stop it."""
         self._set(context, layer, on)
 
     def rows(self, context: Any, layer: int) -> Any:
@@ -72,12 +72,12 @@ def mtp_calls() -> ModuleType:
     """Return the bindings of llama.cpp's calls for MTP.
 
     Raises:
-        EngineError: if this build has none.
+        EngineError: if this build lacks them.
     """
     try:
         from llama_cpp import llama_cpp_ext
     except (ImportError, AttributeError) as e:
-        raise EngineError(f"this llama.cpp knows no multi-token prediction: {e}") from e
+        raise EngineError(f"this llama.cpp does not support multi-token prediction: {e}") from e
     found: ModuleType = llama_cpp_ext
     return found
 

@@ -9,7 +9,7 @@ are those of llama.cpp's common/speculative.cpp (``draft-mtp``).
 
 On a GPU much time goes into starting kernels one by one. llama.cpp keeps the graph of the last
 batch, and CUDA a recording of it, as long as batches have the same number of rows. So there every
-batch that drafts has the same number: rows that are in the cache already are evaluated once more.
+batch that drafts has the same number: rows that are in the cache already are evaluated again.
 With a small layer that saves all other batches. With a large one, whose experts are read for each
 row, it is two rows, and what else waits is evaluated before, without logits: of such batches
 llama.cpp keeps a graph of its own.
@@ -77,7 +77,7 @@ class MtpDrafter:
         return self._is_listening
 
     def set_listening(self, on: bool) -> None:
-        """Have the target hand over its hidden states, from its next evaluation on, or cease to.
+        """Have the target hand over its hidden states, from its next evaluation on, or stop it.
 
         Raises:
             EngineError: if the layer's context does not fit in memory, or the model has no layer.
@@ -183,7 +183,7 @@ class MtpDrafter:
         Args:
             context: The layer's context, whose cache then ends at ``end``.
             end: The position behind the last token.
-            n_rows: The least rows to evaluate, as far as there are so many.
+            n_rows: The least rows to evaluate, if that many tokens are known.
         """
         begin = max(self._first, min(self._cached, end - n_rows))
         if end > self._heard and n_rows == 1:  # the drafts before it are in the cache

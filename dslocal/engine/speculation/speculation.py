@@ -40,7 +40,7 @@ class Drafter(Protocol):
         """Whether it takes in what the context evaluates."""
 
     def set_listening(self, on: bool) -> None:
-        """Take in what the context evaluates from now on, or cease to."""
+        """Take in what the context evaluates from now on, or stop doing so."""
 
     def propose(self, ids: Sequence[int], token: int, max_drafts: int) -> list[int]:
         """Return the ids that probably follow.
@@ -132,7 +132,7 @@ class Speculation:
             self.draft_length.record(self._wanted, self._proposed, count, seconds)
 
     def failed(self, error: EngineError) -> None:
-        """Cease to draft: the target could not evaluate drafts."""
+        """Stop drafting: the target could not evaluate drafts."""
         self._give_up(error)
 
     def evaluated(self, start: int, ids: Sequence[int]) -> None:

@@ -28,7 +28,7 @@ THREADS = (4, 8, 16, 32)
 SAMPLE_BYTES = 96 << 20  # that one way of reading is measured on
 SAMPLE_SECONDS = 0.4  # after which it has been measured long enough
 MIN_SAMPLE_BYTES = 8 << 20  # fewer bytes say nothing
-CLEARLY = 1.05  # times as fast is what a way with more threads must be
+MIN_SPEEDUP = 1.05  # of a way with more threads over the best one before it
 MIN_RATE, MAX_RATE = 1e5, 1e12  # bytes a second; anything else in the state file is damage
 
 
@@ -126,7 +126,7 @@ class DiskReader:
         self.calls.forget(self._fds[extent.file], extent.start, extent.nbytes)
 
     def _buffer(self, nbytes: int) -> bytearray:
-        """Return this thread's buffer of so many bytes."""
+        """Return this thread's buffer, of at least ``nbytes`` bytes."""
         buffer: bytearray = getattr(self._buffers, "buffer", bytearray())
         if len(buffer) < nbytes:
             buffer = self._buffers.buffer = bytearray(nbytes)
@@ -142,7 +142,7 @@ def best_way(reader: DiskReader, mapped: Sequence[int]) -> ReadingWay:
     """
     layout = reader.layout
     key = _key(layout)
-    remembered = _remembered(home.read_state(STATE).get(key))
+    remembered = _parsed_way(home.read_state(STATE).get(key))
     if remembered is not None:
         return remembered
     pieces = _missing_pieces(reader, mapped)
@@ -150,19 +150,15 @@ def best_way(reader: DiskReader, mapped: Sequence[int]) -> ReadingWay:
     for requests in (True, False):
         for threads in THREADS:
             rate = _measure(reader, pieces, requests=requests, threads=threads)
-            if rate > found.rate * CLEARLY:
+            if rate > found.rate * MIN_SPEEDUP:
                 found = ReadingWay(requests, threads, rate)
     if found.rate:
         home.write_state(STATE, {**home.read_state(STATE), key: asdict(found)})
     return found
 
 
-def remembered_way(layout: ExpertLayout) -> ReadingWay | None:
-    """Return what was measured before on the disk of a model, with pieces like its experts."""
-    return _remembered(home.read_state(STATE).get(_key(layout)))
-
-
-def _remembered(entry: Any) -> ReadingWay | None:
+def _parsed_way(entry: Any) -> ReadingWay | None:
+    """Return what an entry of the state file says; None where it is missing or damaged."""
     if not isinstance(entry, dict):
         return None
     threads, rate = entry.get("threads"), entry.get("rate")
@@ -209,7 +205,7 @@ def _missing_pieces(reader: DiskReader, mapped: Sequence[int]) -> Iterator[tuple
 def _measure(
     reader: DiskReader, pieces: Iterator[tuple[Extent, int]], *, requests: bool, threads: int
 ) -> float:
-    """Return the bytes a second of one way, on pieces that are taken; 0 where too few are left."""
+    """Return the bytes a second of one way, on the next pieces; 0 where too few are left."""
     sample: list[tuple[Extent, int]] = []
     while sum(extent.nbytes for extent, _ in sample) < SAMPLE_BYTES:
         piece = next(pieces, None)

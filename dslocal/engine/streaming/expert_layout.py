@@ -15,10 +15,9 @@ from typing import NamedTuple
 from dslocal.errors import GgufError
 from dslocal.gguf.header import GgufHeader, GgufTensor, read_header
 from dslocal.gguf.parts import read_parts
-from dslocal.gguf.tensor_names import layer_of, tensor_class
+from dslocal.gguf.tensor_names import ROUTED_EXPERTS, layer_of, tensor_class
 from dslocal.plan.memory.shape import routed_layer_of
 
-ROUTED = "routed experts"
 WEIGHT = ".weight"  # the end of a matrix's name; experts may have biases besides
 
 
@@ -151,7 +150,7 @@ def _placed(headers: Iterable[GgufHeader]) -> Iterator[tuple[int, GgufTensor, in
 def _is_matrix_of_experts(tensor: GgufTensor) -> bool:
     return (
         routed_layer_of(tensor.name) is not None
-        and tensor_class(tensor.name) == ROUTED
+        and tensor_class(tensor.name) == ROUTED_EXPERTS
         and tensor.name.endswith(WEIGHT)
         and len(tensor.shape) == 3
     )

@@ -2,8 +2,8 @@
 
 The next layer's router runs on the hidden state that the present layer's router saw: the residual
 stream changes little from one layer to the next. Its own norm is applied instead of the present
-layer's. Whether guesses pay is measured: they are made for every other token at first, and go on
-only where those tokens were quicker.
+layer's. Whether guesses pay is measured: they are made for every other token at first, and
+continue only if those tokens were quicker.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ FLOATS: Mapping[GgmlType, Any] = {  # what routers and norms are stored as
     GgmlType.BF16: np.uint16,
 }
 TRIAL_TOKENS = 24  # with guesses, and as many without
-CLEARLY = 0.98  # of the time without guesses that a token may take with them
+MAX_TIME_RATIO = 0.98  # the time of a token with guesses over that without, for guesses to stay
 SIGMOID, SQRT_SOFTPLUS = 2, 4  # enum llama_expert_gating_func_type; 1 and 3 are softmax
 
 
@@ -51,24 +51,31 @@ class LookAhead:
         self._n_groups_used = header.of_arch("expert_group_used_count")
         self._gating = header.of_arch("expert_gating_func")
 
-    def guess(
-        self, layer: int, hidden: NDArray[Any], *, same_layer: bool = False
-    ) -> list[int] | None:
+    def guess(self, layer: int, hidden: NDArray[Any]) -> list[int] | None:
         """Return the experts that ``layer`` will probably choose, the likeliest first.
 
         Args:
             layer: The next layer.
             hidden: What the router of the layer before it saw: ``[tokens, width]``.
-            same_layer: Whether it is what the layer's own router saw.
 
         Returns:
             Their numbers; None where the layers have no routers that can be read.
         """
+        return self.choose(layer, self._with_norm_of(layer, hidden))
+
+    def choose(self, layer: int, hidden: NDArray[Any]) -> list[int] | None:
+        """Return the experts that the router of ``layer`` chooses, the likeliest first.
+
+        Args:
+            layer: The layer.
+            hidden: What its router sees: ``[tokens, width]``.
+
+        Returns:
+            Their numbers; None where the layer has no router that can be read.
+        """
         router = self._values(f"blk.{layer}.ffn_gate_inp.weight")
         if router is None or f"blk.{layer}.ffn_gate_tid2eid.weight" in self._layout.tensors:
             return None
-        if not same_layer:
-            hidden = self._with_norm_of(layer, hidden)
         scores = self._scores(np.einsum("ew,tw->te", router, hidden), layer)
         return self._best(scores.max(axis=0))
 
@@ -162,4 +169,4 @@ class Trial:
         self._turn = not self._turn
         if len(self._seconds[True]) == TRIAL_TOKENS:
             without, with_guesses = (median(self._seconds[on]) for on in (False, True))
-            self._verdict = with_guesses < CLEARLY * without
+            self._verdict = with_guesses < MAX_TIME_RATIO * without

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from dslocal.errors import DslocalError, EngineError
 from dslocal.gguf.header import GgufHeader
-from dslocal.gguf.tensor_names import tensor_class
+from dslocal.gguf.tensor_names import ROUTED_EXPERTS, tensor_class
 from dslocal.plan.load_config import LoadConfig
 from dslocal.plan.machine import probe
 from dslocal.plan.memory.placement import EMBEDDINGS, OUTPUT, placed_tensors
 
 from .disk import DiskReader, best_way
-from .expert_layout import ROUTED, ExpertLayout, Extent, read_layout
+from .expert_layout import ExpertLayout, Extent, read_layout
 from .lookahead import LookAhead
 from .resident import MappedFiles, keep_resident
 from .streamer import ExpertStreamer
@@ -72,5 +72,5 @@ def _read_for_every_token(
     has_output = OUTPUT in layout.tensors
     for tensor, on_gpu in placed_tensors(header, load_config):
         is_row_alone = tensor.name == EMBEDDINGS and has_output
-        if not on_gpu and not is_row_alone and tensor_class(tensor.name) != ROUTED:
+        if not on_gpu and not is_row_alone and tensor_class(tensor.name) != ROUTED_EXPERTS:
             yield layout.tensors[tensor.name].extent

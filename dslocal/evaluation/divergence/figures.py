@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from .log_probabilities import Scores
 
-MIN_COUNT = 11  # tokens that an error can be told from
+MIN_COUNT = 11  # tokens from which on llama-perplexity gives an error
 PERCENTILES = {
     "p0_1": 0.001,
     "p1": 0.01,
@@ -65,10 +65,10 @@ class QualityFigures:
         kl: KL(reference ‖ model) of each token's distribution, in nats.
         same_top: The share of tokens for which both expect the same one most.
         perplexity: The model's.
-        reference_perplexity: The reference's, of log-probabilities that are cut 16 below the
-            highest: without effect, unless a token came that is as unlikely.
+        reference_perplexity: The reference's. Its log-probabilities are cut 16 below the highest,
+            which changes the figure only if the text has a token that is less likely.
         log_perplexity_ratio: The logarithm of the first over the second.
-        probability_change: The model's probability of the token that came minus the reference's.
+        probability_change: The model's probability of the token that follows minus the reference's.
         rms_probability_change: The root of the mean square of that.
     """
 

@@ -4,9 +4,10 @@
 ids as int32; then for each chunk the packed rows of its second half (:mod:`.log_probabilities`),
 those that a token of the chunk follows.
 
-llama-perplexity reads no further. dslocal appends a seal: JSON that says what the file is of, and
-a checksum of each chunk. A chunk whose checksum is wrong was not written yet, or is damaged: either
-way it is evaluated, and so an interrupted run is resumed and a damaged file mended.
+llama-perplexity reads no further. dslocal appends a seal: JSON that says which model and text the
+file belongs to, and a checksum of each chunk. A chunk whose checksum is wrong was not written yet,
+or is damaged. Either way it is evaluated again, which resumes an interrupted run and repairs a
+damaged file.
 """
 
 from __future__ import annotations
@@ -98,7 +99,7 @@ class ReferenceFile:
         shape: Its shape.
         tokens: The token ids of all chunks, ``[chunks, n_ctx]``, before a BOS takes the place of
             the first of each.
-        seal: What it is of, as dslocal said; None for a file that llama-perplexity wrote.
+        seal: Which model and text it belongs to; None for a file that llama-perplexity wrote.
     """
 
     def __init__(
@@ -118,8 +119,8 @@ class ReferenceFile:
         is_damaged = seal is not None and seal.tokens != tokens_hash(self.tokens)
         if is_damaged or self.tokens.min() < 0 or self.tokens.max() >= shape.n_vocab:
             raise _damaged(path)
-        said = seal.as_json() if seal else b""
-        self._checksums_start = shape.seal_start + SEAL_HEAD.size + len(said)
+        content = seal.as_json() if seal else b""
+        self._checksums_start = shape.seal_start + SEAL_HEAD.size + len(content)
         self._checksum = 0
 
     def __enter__(self) -> ReferenceFile:
@@ -145,7 +146,7 @@ class ReferenceFile:
         return np.frombuffer(data, "<u2").reshape(count, -1)
 
     def write_rows(self, chunk: int, start: int, rows: PackedRows) -> None:
-        """Write rows of a chunk, from its row ``start`` on; all of a chunk come one by one."""
+        """Write rows of a chunk, from its row ``start`` on. The rows of a chunk come in order."""
         shape = self.shape
         data = np.ascontiguousarray(rows).data.cast("B")
         self._checksum = zlib.crc32(data, self._checksum if start else 0)
@@ -222,13 +223,13 @@ def open_reference(path: Path, *, writable: bool = False) -> ReferenceFile:
 def create_reference(
     path: Path, n_vocab: int, tokens: NDArray[np.int32], seal: ReferenceSeal
 ) -> ReferenceFile:
-    """Write a file without any rows yet, in its full length.
+    """Write a file in its full length, still without rows.
 
     Args:
         path: The file.
         n_vocab: The tokens of the vocabulary.
         tokens: The token ids, ``[chunks, n_ctx]``.
-        seal: What the file is of; it has the hash of the tokens.
+        seal: Which model and text the file belongs to, with the hash of the tokens.
 
     Raises:
         OSError: It cannot be written.
@@ -240,9 +241,9 @@ def create_reference(
         shape = ReferenceShape(tokens.shape[1], n_vocab, tokens.shape[0])
         os.ftruncate(fd, 0)
         _reserve(fd, path, file_size(shape, seal))
-        said = seal.as_json()
-        seal_head = SEAL_HEAD.pack(*SealHead(SEAL_MAGIC, len(said), zlib.crc32(said)))
-        _write_at(fd, shape.seal_start, seal_head + said)
+        content = seal.as_json()
+        seal_head = SEAL_HEAD.pack(*SealHead(SEAL_MAGIC, len(content), zlib.crc32(content)))
+        _write_at(fd, shape.seal_start, seal_head + content)
         _write_at(fd, HEAD.size, tokens.astype("<i4").tobytes())
         _write_at(fd, 0, HEAD.pack(MAGIC, shape.n_ctx, shape.n_vocab, shape.n_chunks))
         return ReferenceFile(path, fd, shape, seal)
@@ -252,7 +253,7 @@ def create_reference(
 
 
 def _reserve(fd: int, path: Path, nbytes: int) -> None:
-    """Take the room on the disk now, so that it is not missed after hours."""
+    """Take the room on the disk now, so that the disk is not found full after hours."""
     try:
         os.posix_fallocate(fd, 0, nbytes)
     except AttributeError:  # macOS
@@ -297,17 +298,17 @@ def _read_shape(fd: int, path: Path) -> ReferenceShape:
 
 
 def _read_seal(fd: int, path: Path, shape: ReferenceShape) -> ReferenceSeal | None:
-    """Return what the file is of; None for one that nothing follows, as llama-perplexity writes."""
+    """Return the seal; None for a file of llama-perplexity, which has none."""
     size = os.fstat(fd).st_size
     if size == shape.seal_start:
         return None
     head = os.pread(fd, SEAL_HEAD.size, shape.seal_start)
     try:
         found = SealHead(*SEAL_HEAD.unpack(head))
-        said = os.pread(fd, min(found.length, MAX_SEAL), shape.seal_start + SEAL_HEAD.size)
-        if found != SealHead(SEAL_MAGIC, len(said), zlib.crc32(said)):
+        content = os.pread(fd, min(found.length, MAX_SEAL), shape.seal_start + SEAL_HEAD.size)
+        if found != SealHead(SEAL_MAGIC, len(content), zlib.crc32(content)):
             raise ValueError(found)
-        seal = parse_seal(said)
+        seal = parse_seal(content)
         if size != file_size(shape, seal):
             raise ValueError(size)
     except (struct.error, ValueError):
@@ -316,9 +317,7 @@ def _read_seal(fd: int, path: Path, shape: ReferenceShape) -> ReferenceSeal | No
 
 
 def _damaged(path: Path) -> UsageError:
-    return UsageError(
-        f"{path}: is damaged, or was not written to its end", hint="write it once more"
-    )
+    return UsageError(f"{path}: is damaged, or was not written to its end", hint="write it again")
 
 
 def _read_at(fd: int, start: int, nbytes: int) -> bytearray:
@@ -332,7 +331,7 @@ def _read_at(fd: int, start: int, nbytes: int) -> bytearray:
     while view:
         count = os.preadv(fd, [view], start)
         if not count:
-            raise DslocalError("the reference's log-probabilities end before their time")
+            raise DslocalError("the file of the reference's log-probabilities has been cut off")
         view, start = view[count:], start + count
     return data
 

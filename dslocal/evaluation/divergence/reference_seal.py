@@ -1,4 +1,4 @@
-"""What dslocal says at the end of a reference's file: what it is of."""
+"""What dslocal writes at the end of a reference's file: which model and text it belongs to."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _KINDS: dict[str, tuple[type, ...]] = {
 
 @dataclass(frozen=True)
 class ReferenceSeal:
-    """What a file of log-probabilities is of.
+    """Which model and text a file of log-probabilities belongs to.
 
     Attributes:
-        identity: Tells the content of the model, the tokens and the protocol from any others.
-        model: What the model is called.
-        model_bytes: The bytes of its file.
-        bits_per_weight: Bits of its file for each weight.
+        identity: A hash of the content of the model, the tokens and the protocol.
+        model: The name of the model.
+        model_bytes: The size of its file.
+        bits_per_weight: The file's size in bits, over the number of weights.
         vocabulary: A hash of the model's tokens.
-        text: What was evaluated.
+        text: The names of the texts that were evaluated.
         tokens: A hash of the token ids.
     """
 

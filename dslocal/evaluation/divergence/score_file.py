@@ -1,6 +1,7 @@
 """Scores of a model's tokens on the disk: an interrupted run is resumed, a finished one read.
 
-A line of JSON says what they are of and how long they are, then they follow as they are in memory.
+A line of JSON says which model and reference they belong to and how long they are; the scores
+follow as they are in memory.
 """
 
 from __future__ import annotations
