@@ -6,7 +6,7 @@ import functools
 import platform
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from dslocal.errors import UsageError
 from dslocal.gguf.tensor_types import GgmlType
@@ -30,7 +30,7 @@ from .output.metadata import (
 from .recipes.by_name import recipe_named
 from .recipes.imatrix import Imatrix
 from .recipes.imatrix_coverage import covered_types, fitted_imatrix, unmeasured_notice
-from .recipes.named import Recipe
+from .recipes.named import ModelTraits, Recipe
 from .recipes.size_target import SizedRecipe
 from .sampled_errors import SampledErrors
 
@@ -194,15 +194,55 @@ class _OutputPlanner:
                 f"--size {recipe.name}: the weights are not on this machine yet, so the harm of "
                 "each type is estimated by the tensor's class instead of measured"
             )
-        longest = (*metadata, *arithmetic_metadata(max(X86_64, platform.machine(), key=len)))
-        assigned = recipe.assign(tensors, traits, header_size(architecture.arch, longest, tensors))
-        types = covered_types(recipe, tensors, assigned, traits, self.imatrix)
-        self.notices += filter(None, [unmeasured_notice(recipe, assigned, types)])
-        metadata = (*metadata, *arithmetic_metadata(arithmetic_of(types.values())))
+        found = choose_types(recipe, architecture.arch, tensors, metadata, traits, self.imatrix)
+        self.notices += found.notices
         if architecture.converter_order and not recipe.quantizes:
             tensors = in_converter_order(checkpoint, architecture.converter_order, tensors)
-        files = lay_out(tensors, types, self._split)
-        return PlannedOutput(architecture, recipe, tensors, metadata, files)
+        files = lay_out(tensors, found.types, self._split)
+        return PlannedOutput(architecture, recipe, tensors, found.metadata, files)
+
+
+class ChosenTypes(NamedTuple):
+    """What a recipe makes of an output.
+
+    Attributes:
+        types: The type of each tensor, by GGUF name.
+        metadata: The output's metadata, with the arithmetic that quantizing to these types takes.
+        notices: What the user should know of it.
+    """
+
+    types: dict[str, GgmlType]
+    metadata: tuple[tuple[str, Any], ...]
+    notices: tuple[str, ...]
+
+
+def choose_types(
+    recipe: Recipe,
+    arch: str,
+    tensors: Sequence[MappedTensor],
+    metadata: Sequence[tuple[str, Any]],
+    traits: ModelTraits,
+    imatrix: Imatrix | None,
+) -> ChosenTypes:
+    """Return the types that a recipe gives an output's tensors.
+
+    Args:
+        recipe: The recipe.
+        arch: llama.cpp's name of the architecture.
+        tensors: The output's tensors.
+        metadata: Its metadata, without the arithmetic.
+        traits: The model's.
+        imatrix: The importance matrix.
+
+    Raises:
+        UsageError: The recipe does not fit, or needs an importance matrix that is missing.
+    """
+    longest = (*metadata, *arithmetic_metadata(max(X86_64, platform.machine(), key=len)))
+    assigned = recipe.assign(tensors, traits, header_size(arch, longest, tensors))
+    types = covered_types(recipe, tensors, assigned, traits, imatrix)
+    notice = unmeasured_notice(recipe, assigned, types)
+    arithmetic = arithmetic_metadata(arithmetic_of(types.values()))
+    return ChosenTypes(types, (*metadata, *arithmetic), (notice,) if notice else ())
 
 
 def measured_recipe(

@@ -101,13 +101,13 @@ def read_imatrix_header(path: Path) -> GgufHeader:
     """Read the header of an importance matrix of the GGUF format.
 
     Raises:
-        NotFoundError: There is no such file.
+        NotFoundError: The file does not exist.
         GgufError: It is a damaged GGUF file.
         UsageError: It is a GGUF file of another kind.
     """
     header = read_header(path)
     if header.text("general.type") != "imatrix":
-        raise UsageError(f"{path.name}: is a GGUF file, but no importance matrix")
+        raise UsageError(f"{path.name}: is a GGUF file, but not an importance matrix")
     return header
 
 

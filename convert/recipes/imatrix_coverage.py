@@ -1,8 +1,8 @@
-"""Which tensors an importance matrix covers, and what becomes of those that it does not.
+"""Which tensors an importance matrix covers, and which types the others get.
 
 llama-quantize refuses a file in which one of the smallest types would be made without importance.
-So does dslocal, but for multi-token-prediction layers: no program measures them, because text is
-evaluated without them, and they are kept in the file. They get the smallest type that needs none.
+So does dslocal, except for multi-token-prediction layers: no program measures them, because text is
+evaluated without them. They get the smallest type that needs no importance.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from dslocal.gguf.tensor_types import GgmlType as T
 from .imatrix import Imatrix
 from .named import ModelTraits, Recipe, fitting_type, is_quantizable, needs_imatrix
 
-_WITHOUT_IMATRIX = {T.IQ3_XXS: T.Q3_K}  # all others: Q2_K
+_WITHOUT_IMATRIX = {T.IQ3_XXS: T.Q3_K}  # the type in place of one that needs importance, else Q2_K
 
 
 # V4's: its rows are in groups, each of which reads a part of the heads; a matrix has sums for each
@@ -52,7 +52,7 @@ def covered_types(
     traits: ModelTraits,
     imatrix: Imatrix | None,
 ) -> dict[str, T]:
-    """Return the types of tensors, of which every one that needs importance has it.
+    """Return types of tensors such that every tensor that needs importance has it.
 
     Args:
         recipe: What gave the types.
@@ -81,7 +81,7 @@ def covered_types(
 
 
 def unmeasured_notice(recipe: Recipe, types: Mapping[str, T], covered: Mapping[str, T]) -> str:
-    """Return what to say of tensors that got another type; empty where none did."""
+    """Return a notice about tensors that got another type; empty if none did."""
     changed = [name for name, kind in types.items() if covered[name] is not kind]
     if not changed:
         return ""
@@ -98,8 +98,8 @@ def expected_imatrix(
     """Return a stand-in for a matrix that is still to be made: it covers the same tensors.
 
     Args:
-        file: What the matrix will be called.
-        dataset: What it will be made with.
+        file: The name that the matrix will have.
+        dataset: The name of the text that it will be made with.
         tensors: The model's tensors.
         main_layers: How many layers are evaluated.
     """
@@ -113,12 +113,12 @@ def expected_imatrix(
 
 
 def _missing(recipe: Recipe, tensor: MappedTensor, kind: T, imatrix: Imatrix | None) -> UsageError:
-    why = "which the importance matrix does not know"
+    why = "which the importance matrix does not cover"
     if imatrix is None:
         why = "so it needs an importance matrix"
     return UsageError(
         f"{recipe.name}: {tensor.name} becomes {kind.name}, {why}",
-        hint="--imatrix auto makes one, --imatrix FILE takes one; or a larger recipe",
+        hint="--imatrix auto makes one, --imatrix FILE reads one; or choose a larger --quant",
     )
 
 

@@ -6,26 +6,22 @@ Types, order of tensors and metadata are llama-quantize's. Source: llama.cpp, sr
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from dslocal.convert.conversion_plan import ConversionPlan, PlannedOutput
-from dslocal.convert.kernels import X86_64, arithmetic_of
 from dslocal.convert.model_keys import model_traits
-from dslocal.convert.output.layout import RawValue, Split, header_size, lay_out
+from dslocal.convert.output.layout import RawValue, Split, lay_out
 from dslocal.convert.output.metadata import (
     arithmetic_metadata,
     imatrix_metadata,
     quantization_metadata,
     tool_metadata,
 )
-from dslocal.convert.plan_conversion import measured_recipe
+from dslocal.convert.plan_conversion import choose_types, measured_recipe
 from dslocal.convert.recipes.imatrix import Imatrix
 from dslocal.convert.recipes.imatrix_coverage import (
-    covered_types,
     fitted_imatrix,
-    unmeasured_notice,
 )
 from dslocal.convert.recipes.named import ModelTraits, Recipe
 from dslocal.errors import UsageError
@@ -34,9 +30,8 @@ from dslocal.gguf.tensor_types import GgmlType
 
 from .gguf_model import GgufModel, architecture_of
 
-PLAIN = ("F32", "F16", "BF16")
 SMALL_BITS = 6.0  # below this, the error of the source is no longer small beside the new one
-# written anew for each file, or true of the source's files alone
+# keys that each file writes itself, or that are true of the source's files alone
 _DROPPED = frozenset(
     {
         "general.architecture",
@@ -68,7 +63,7 @@ def plan_requantization(
 
     Raises:
         UsageError: A recipe does not fit the model, needs an importance matrix that is missing, or
-            would write a larger file for nothing.
+            would write a file that is larger than a quantized source.
         CheckpointError: A weight that --size measures makes no sense.
     """
     notices: list[str] = []
@@ -102,14 +97,10 @@ def _output(
     traits = _traits(model, imatrix)
     metadata = tuple(_metadata(model, recipe, imatrix))
     recipe = measured_recipe(recipe, model, tensors, imatrix)
-    longest = (*metadata, *arithmetic_metadata(max(X86_64, platform.machine(), key=len)))
-    assigned = recipe.assign(tensors, traits, header_size(model.arch, longest, tensors))
-    types = covered_types(recipe, tensors, assigned, traits, imatrix)
-    notices += filter(None, [unmeasured_notice(recipe, assigned, types)])
-    metadata = (*metadata, *arithmetic_metadata(arithmetic_of(types.values())))
-    return PlannedOutput(
-        architecture_of(model), recipe, tensors, metadata, lay_out(tensors, types, split)
-    )
+    found = choose_types(recipe, model.arch, tensors, metadata, traits, imatrix)
+    notices += found.notices
+    files = lay_out(tensors, found.types, split)
+    return PlannedOutput(architecture_of(model), recipe, tensors, found.metadata, files)
 
 
 def _traits(model: GgufModel, imatrix: Imatrix | None) -> ModelTraits:
@@ -169,13 +160,13 @@ def _require_smaller(model: GgufModel, output: PlannedOutput) -> None:
         return
     raise UsageError(
         f"{output.recipe.name}: {after:,} bytes of weights, and {model.source.name} has {before:,}:"
-        " a larger file would be no better",
-        hint="a smaller --quant, or the original; --yes writes it all the same",
+        " a file that is larger than its quantized source is not better",
+        hint="a smaller --quant, or another source; --yes writes it anyway",
     )
 
 
 def _source_notices(model: GgufModel, output: PlannedOutput) -> Iterator[str]:
-    """Yield that the source has lost much already, where weights lose more."""
+    """Yield a notice if the source has already lost much, and its weights are quantized again."""
     changed = [
         placed.tensor
         for layout in output.files
@@ -188,8 +179,9 @@ def _source_notices(model: GgufModel, output: PlannedOutput) -> Iterator[str]:
     bits = source_bits(model)
     if changed and bits < SMALL_BITS:
         yield (
-            f"{model.source.name} has {bits:.1f} bits a weight already, and what it lost is lost "
-            f"in {output.recipe.name} too: Q8_0, bf16 or the original checkpoint is a better source"
+            f"{model.source.name} has only {bits:.1f} bits a weight, and what it has lost is lost "
+            f"in {output.recipe.name}, too: Q8_0, BF16 or the original checkpoint is a better "
+            "source"
         )
 
 

@@ -53,8 +53,8 @@ class ConversionRequest:
         split: how an output is spread over files.
         imatrix: the importance matrix, if any.
         stream: whether the checkpoint is fetched and deleted shard by shard.
-        auto: the files of an importance matrix that is made on the way, if one is.
-        measured: a good GGUF of the model that is here, which that is made with.
+        auto: the files of an importance matrix that is made first; None if none is made.
+        measured: a good GGUF file of the model that is here, for making that matrix.
     """
 
     recipes: Sequence[Recipe]
@@ -99,9 +99,9 @@ def convert(
             "Q4_K_M" where neither this nor ``recipe`` nor ``size`` is given.
         recipe: a YAML file of regex: type, first match wins.
         size: the best quantization that fits in this, such as "180GB".
-        imatrix: an importance matrix of llama.cpp, GGUF or legacy; "auto" makes one on the way:
-            the model in Q8_0 or MXFP4 first, unless one is here, which evaluates dslocal's
-            calibration text.
+        imatrix: an importance matrix of llama.cpp, GGUF or legacy; "auto" makes one first, with
+            dslocal's calibration text. That takes the model in Q8_0 or MXFP4, which is made, too,
+            unless such a file is here.
         keep_intermediate: keep that model and the matrix, beside the output.
         mtp: "keep" the multi-token-prediction layer where there is one, "drop" it, or write
             "only" that layer. V4 has it, or DSpark, in a file of its own: "beside" writes that
@@ -114,8 +114,8 @@ def convert(
         overwrite: replace files that are already there.
         on_progress: receives how much is written.
         on_fetched: receives how much of a published checkpoint is fetched.
-        on_evaluated: receives how many chunks of the calibration text are evaluated, and of how
-            many.
+        on_evaluated: receives how many chunks of the calibration text are evaluated, and how many
+            there are.
         on_notice: receives lines that a user should see. Without it they are logged as warnings
             of the logger ``dslocal``.
 
@@ -171,13 +171,13 @@ def with_auto_imatrix(
 
     Args:
         request: What to make of the checkpoint.
-        found: The checkpoint; a good GGUF of it that is here is measured.
+        found: The checkpoint. If a good GGUF file of it is here, that is measured.
         target: The first output.
-        keep: Whether what lies between stays when the outputs are finished.
+        keep: Whether intermediate files stay when the outputs are finished.
         load: Loads a model by a load config; llama.cpp's own loader without it.
 
     Raises:
-        UsageError: a draft model alone is written, or one beside a model that is streamed.
+        UsageError: a draft model is written alone, or beside a model that is streamed.
     """
     from dslocal.catalog import resolve
 
@@ -186,9 +186,9 @@ def with_auto_imatrix(
     require_no_draft_model(request.mtp)
     if request.stream and request.mtp == "beside":
         raise UsageError(
-            "--imatrix auto: with --stream the model is made of one that is made first, which "
-            "has no draft model",
-            hint="without --with-drafter; --mtp-only or --dspark-only writes it by itself",
+            "--imatrix auto: with --stream the outputs are made from an intermediate file, which "
+            "holds no draft model",
+            hint="leave out --with-drafter; --mtp-only or --dspark-only writes the draft model",
         )
     if load is None:
         from dslocal.engine import LlamaModel
@@ -207,7 +207,7 @@ def write_outputs(
     jobs: int | None = None,
     on_planned: Callable[[ConversionPlan], None] | None = None,
 ) -> tuple[ConversionPlan, list[ConversionReport]]:
-    """Convert an opened checkpoint as requested, the importance matrix first if need be.
+    """Convert an opened checkpoint as requested, after making the importance matrix if need be.
 
     Args:
         files: The checkpoint's files.
@@ -246,7 +246,7 @@ def write_outputs(
 def measured_conversion(
     files: Source, request: ConversionRequest, auto: AutoImatrix
 ) -> MeasuredPlan:
-    """Return how a conversion is done that makes its importance matrix itself."""
+    """Return the plan of a conversion that makes its importance matrix itself."""
     import dslocal.convert as converter
     from dslocal.evaluation.calibration import CALIBRATION
 
@@ -327,8 +327,8 @@ def choose_outputs(
         recipes: One for each output.
         overwrite: Whether files that are there may be replaced.
         has_drafter: Whether V4's draft model is written, too.
-        is_auto: Whether an importance matrix is made on the way: then outputs of a run that was
-            interrupted at its end are written again.
+        is_auto: Whether an importance matrix is made first. Then outputs that an interrupted run
+            had begun to write are written again.
 
     Raises:
         UsageError: a file is there already, or one file is named for several quantizations.

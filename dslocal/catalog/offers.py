@@ -463,6 +463,6 @@ def _nothing_offered(
 
 def _imatrix_needed(name: str, quant: str) -> UsageError:
     return UsageError(
-        f"{name}: {quant} needs an importance matrix, which a download has not",
+        f"{name}: {quant} needs an importance matrix, which dslocal pull does not make",
         hint=f"dslocal convert {name} --quant {quant} --imatrix auto -o OUT.gguf",
     )

@@ -1,6 +1,6 @@
 """The files of ``--imatrix auto`` beside an output: a model, its importance matrix, and a record.
 
-The record says whose they are and how far the work has come.
+The record says which source they belong to, and how far the work has come.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from dslocal.files import parse_json_object, write_atomic
 if TYPE_CHECKING:
     from dslocal.api.importance import LoadModel
 
-AUTO = "auto"  # what stands for a matrix that is made on the way
-PART = ".part"  # of what is summed so far
+AUTO = "auto"  # in place of a file: the matrix is made first
+PART = ".part"  # the end of the name of a matrix that is not finished
 
 
 @dataclass(frozen=True)
 class AutoImatrix:
-    """The files beside an output that lead to it.
+    """The intermediate files beside an output.
 
     Attributes:
         target: The output, or the first of several.
-        keep: Whether they stay when it is finished.
+        keep: Whether they stay when the outputs are finished.
         load: Loads a model by a load config.
     """
 
@@ -95,7 +95,7 @@ class AutoImatrix:
 
 
 def was_writing(target: Path) -> bool:
-    """Return whether an interrupted run had its matrix, and was writing its outputs.
+    """Return whether an interrupted run had finished its matrix, and was writing its outputs.
 
     Args:
         target: The first output.

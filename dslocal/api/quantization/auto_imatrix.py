@@ -1,8 +1,8 @@
-"""``--imatrix auto``: an importance matrix that is made on the way to small quantizations.
+"""``--imatrix auto``: an importance matrix that is made before small quantizations are.
 
-Where no good GGUF of the model is here, one is made first, in Q8_0 or V4's own MXFP4; it evaluates
-the calibration text, and the matrix is used. What lies between is beside the output: any
-interruption is resumed by the same call, and the bytes are those of an uninterrupted run.
+If no good GGUF file of the model is here, one is made first, in Q8_0 or V4's own MXFP4. The model
+evaluates the calibration text, which gives the matrix. The intermediate files lie beside the
+output, so the same call continues an interrupted run, and the bytes are the same.
 """
 
 from __future__ import annotations
@@ -29,12 +29,13 @@ from .auto_files import AutoImatrix
 if TYPE_CHECKING:
     from dslocal.convert import Checkpoint, ConversionPlan, Imatrix
 
+MAX_SHOWN_EXPERTS = 12  # of a layer, in a line
 GOOD_QUANTS = ("BF16", "F16", "F32", "Q8_0", "MXFP4")  # good enough to be measured
 Planner = Callable[["Imatrix"], "ConversionPlan"]
 
 
 def identity_of(checkpoint: Checkpoint) -> str:
-    """Return a hash that changes when a source, or what it is measured with, does."""
+    """Return a hash that changes with the source, the calibration text and dslocal's version."""
     seen = hashlib.sha256(f"{__version__}\0{CALIBRATION.title}".encode())
     for shard in checkpoint.shards:
         seen.update(f"\0{shard}\0{checkpoint.source.identity(shard)}".encode())
@@ -43,16 +44,16 @@ def identity_of(checkpoint: Checkpoint) -> str:
 
 @dataclass(frozen=True)
 class MeasuredPlan:
-    """How a plan comes about that needs a matrix first.
+    """A plan that needs an importance matrix first, and how that is made.
 
     Attributes:
-        auto: The files on the way.
-        known: A good GGUF of the model, if one is here.
-        intermediate: The conversion that makes one, else.
-        plan: Lays out the outputs, once there is a matrix.
-        expected: A stand-in for it, which covers what it will cover.
+        auto: The intermediate files.
+        known: A good GGUF file of the model, if one is here.
+        intermediate: The conversion that makes one, if none is here.
+        plan: Lays out the outputs, given the matrix.
+        expected: A stand-in for the matrix, which covers the tensors that it will cover.
         identity: Changes when the source does.
-        is_source: Whether the outputs are made of the intermediate model.
+        is_source: Whether the outputs are made from the intermediate model.
     """
 
     auto: AutoImatrix
@@ -143,17 +144,18 @@ class MeasuredPlan:
         needed = max(0, self.disk - written)
         if needed > free:
             raise ConversionError(
-                f"{folder}: {decimal_size(needed)} are needed for all phases, "
+                f"{folder}: all steps need {decimal_size(needed)}, and only "
                 f"{decimal_size(free)} are free",
-                hint="make room, or another -o; --imatrix FILE needs the outputs alone",
+                hint="make room, or use another -o; --imatrix FILE needs room for the outputs only",
             )
 
 
 def require_no_draft_model(mtp: str) -> None:
-    """Raise UsageError where the draft model alone is written, which no text is evaluated with."""
+    """Raise UsageError if a draft model alone is written: it cannot evaluate a text."""
     if mtp in ("only", "dspark-only"):
         raise UsageError(
-            "--imatrix auto: a draft model alone cannot be measured", hint="without it"
+            "--imatrix auto: a draft model alone cannot evaluate a text",
+            hint="leave out --imatrix auto",
         )
 
 
@@ -168,11 +170,11 @@ def _log_report(report: ImatrixReport, progress: WorkProgress) -> None:
         progress.log(f"dslocal: {line}")
 
 
-def unseen_lines(report: ImatrixReport, max_experts: int = 12) -> Iterator[str]:
-    """Yield what to say of experts that no token reached, and of matrices that took no part."""
+def unseen_lines(report: ImatrixReport) -> Iterator[str]:
+    """Yield lines about experts that no token reached, and matrices that were not measured."""
     for layer, experts in report.unseen_experts.items():
-        shown = ", ".join(map(str, experts[:max_experts]))
-        more = len(experts) - max_experts
+        shown = ", ".join(map(str, experts[:MAX_SHOWN_EXPERTS]))
+        more = len(experts) - MAX_SHOWN_EXPERTS
         rest = f" and {more} more" if more > 0 else ""
         plural = "s" if len(experts) > 1 else ""
         yield f"layer {layer}: expert{plural} {shown}{rest} saw no token"
@@ -183,8 +185,8 @@ def unseen_lines(report: ImatrixReport, max_experts: int = 12) -> Iterator[str]:
         )
     if report.unmeasured:
         yield (
-            f"{len(report.unmeasured)} matrices took no part, such as {report.unmeasured[0]}: "
-            "they are quantized without a matrix"
+            f"{len(report.unmeasured)} matrices were not measured, such as "
+            f"{report.unmeasured[0]}: they are quantized without importance"
         )
 
 

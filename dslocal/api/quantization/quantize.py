@@ -1,6 +1,6 @@
 """Make another quantization of a GGUF file: which file is read, and where the result goes.
 
-The work itself is ``dslocal.convert``'s; here a name becomes a file, and wishes become a plan.
+The work itself is done by ``dslocal.convert``; here names become files, and options become a plan.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class QuantizationRequest:
         split: How an output is spread over files.
         imatrix: The importance matrix, if any.
         allow_larger: Whether an output may be larger than a source that is quantized already.
-        auto: The files of an importance matrix that is made on the way, if one is.
+        auto: The files of an importance matrix that is made first; None if none is made.
     """
 
     recipes: Sequence[Recipe]
@@ -85,18 +85,17 @@ def quantize(
             "Q4_K_M" where neither this nor ``recipe`` nor ``size`` is given.
         recipe: a YAML file of regex: type, first match wins.
         size: the best quantization that fits in this, such as "180GB".
-        imatrix: an importance matrix of llama.cpp, GGUF or legacy; "auto" makes one on the way:
-            the source evaluates dslocal's calibration text.
+        imatrix: an importance matrix of llama.cpp, GGUF or legacy; "auto" makes one first, by
+            evaluating dslocal's calibration text with the source.
         keep_intermediate: keep that matrix, beside the output.
         split_experts: write the routed experts into files of their own.
         split_size: no file is larger than this, such as "40GB".
         jobs: threads; one a core without it.
         overwrite: replace files that are already there.
-        allow_larger: write files that are larger than a source that is quantized already, and no
-            better.
+        allow_larger: write a file even if it is larger than a source that is quantized already.
         on_progress: receives how much is written.
-        on_evaluated: receives how many chunks of the calibration text are evaluated, and of how
-            many.
+        on_evaluated: receives how many chunks of the calibration text are evaluated, and how many
+            there are.
         on_notice: receives lines that a user should see. Without it they are logged as warnings
             of the logger ``dslocal``.
 
@@ -105,10 +104,10 @@ def quantize(
 
     Raises:
         UsageError: arguments exclude each other, a file is there already, or it would be larger
-            than the source for nothing.
+            than a quantized source.
         NotFoundError: the source or the output's folder does not exist.
         GgufError: the source is damaged.
-        UnsupportedModelError: the source is of an architecture that is not quantized here.
+        UnsupportedModelError: dslocal does not quantize the source's architecture.
         ConversionError: a file cannot be written.
     """
     import dslocal.convert as converter
@@ -146,7 +145,7 @@ def write_quantizations(
     jobs: int | None = None,
     on_planned: Callable[[ConversionPlan], None] | None = None,
 ) -> tuple[ConversionPlan, list[ConversionReport]]:
-    """Quantize a GGUF as requested, its importance matrix first if need be.
+    """Quantize a GGUF file as requested, after making the importance matrix if need be.
 
     Args:
         path: The source.
@@ -185,7 +184,7 @@ def write_quantizations(
 def measured_quantization(
     model: GgufModel, request: QuantizationRequest, targets: Sequence[Path], auto: AutoImatrix
 ) -> MeasuredPlan:
-    """Return how a quantization is done that makes its importance matrix itself."""
+    """Return the plan of a quantization that makes its importance matrix itself."""
     import dslocal.convert as converter
     from dslocal.evaluation.calibration import CALIBRATION
 
@@ -215,7 +214,7 @@ def find_gguf(text: str) -> Path:
     if isinstance(found, resolve.LocalCheckpoint):
         raise UsageError(
             f"{text!r:.200}: is a checkpoint, and a GGUF file is needed",
-            hint=f"dslocal convert {text:.200} makes any quantization of it",
+            hint=f"dslocal convert {text:.200} quantizes a checkpoint",
         )
     return found
 
@@ -267,8 +266,8 @@ def _plan(
     if sidecar is None:
         return planned
     notice = (
-        f"{sidecar.name} stays as it is: beside a copy of it called "
-        f"{targets[0].stem}{SIDECAR_SUFFIX}, {targets[0].name} drafts as well"
+        f"{sidecar.name} is not quantized: copy it to {targets[0].stem}{SIDECAR_SUFFIX}, "
+        f"and {targets[0].name} drafts with it, too"
     )
     return replace(planned, warnings=(*planned.warnings, notice))
 
@@ -279,7 +278,7 @@ def _log_notices(planned: ConversionPlan, progress: WorkProgress) -> None:
 
 
 def _require_others(targets: Iterable[Path], sources: Sequence[Path]) -> None:
-    """Raise UsageError where a file would be written over the one that it is made from."""
+    """Raise UsageError if a file would be written over the one that it is made from."""
     for target in targets:
         if target.exists() and any(target.samefile(source) for source in sources):
-            raise UsageError(f"{target}: is the source itself", hint="another -o")
+            raise UsageError(f"{target}: is the source itself", hint="name another file with -o")

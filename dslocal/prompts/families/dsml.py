@@ -14,7 +14,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from dslocal.errors import UsageError
 from dslocal.prompts.messages import Message, PlainText, Segment, Special, Thinking, Tool, ToolCall
 
 from .base import BOS, EOS
@@ -23,7 +22,6 @@ from .marked import ASSISTANT, CLOSE, OPEN, USER
 DSML = Special("｜DSML｜", or_text=True)  # V3.2's vocabulary may lack it
 SYSTEM = Special("<｜System｜>")
 REMINDER = Special("<｜latest_reminder｜>")
-TASKS = ("action", "query", "authority", "domain", "title", "read_url")
 BY_SPELLING = {special.token: special for special in (DSML, OPEN, CLOSE)}
 OUR_TOKENS = re.compile("|".join(BY_SPELLING))  # in the vendor's own texts
 ASKING = ("user", "developer")  # roles that an answer follows
@@ -356,12 +354,6 @@ def _without_past_developers(turns: Sequence[Message]) -> list[Message]:
     asked = [number for number, turn in enumerate(turns) if turn.role in ASKING]
     last = asked[-1] if asked else 0
     return [turn for number, turn in enumerate(turns) if number >= last or turn.role != "developer"]
-
-
-def check_task(task: str) -> None:
-    """Raise UsageError if the quick-instruction task ``task`` does not exist."""
-    if task and task not in TASKS:
-        raise UsageError(f"no task is called {task!r:.40}", hint=f"known: {', '.join(TASKS)}")
 
 
 def _own_text(text: str) -> list[Segment]:

@@ -77,9 +77,9 @@ def show_stats(loop: ChatLoop, _: str) -> None:
     loop.notify(", ".join(parts))
     if use := turn.timings.streaming:
         loop.notify(
-            f"experts: {use.read_bytes_per_token / 1e6:,.0f} MB read a token,"
-            f" {use.hit_rate:.0%} were in memory,"
-            f" {use.waited_s / max(1, use.tokens):.3f} s waited for the disk a token"
+            f"experts, for each token: {use.read_bytes_per_token / 1e6:,.0f} MB read,"
+            f" {use.hit_rate:.0%} in memory already,"
+            f" {use.waited_s / max(1, use.tokens):.3f} s of waiting for the disk"
         )
 
 

@@ -127,9 +127,9 @@ def table(
             )
         if use := figure.streaming:
             lines.append(
-                f"  a token read {use.read_bytes_per_token / 1e6:,.0f} MB of experts"
-                f" ({use.hit_rate:.0%} were in memory)"
-                f" and waited {_duration(use.waited_s / max(1, use.tokens))}"
+                f"  each token read {use.read_bytes_per_token / 1e6:,.0f} MB of experts"
+                f" ({use.hit_rate:.0%} were in memory already)"
+                f" and waited {_duration(use.waited_s / max(1, use.tokens))} for the disk"
             )
     lines.append("prefill and decode in tokens a second")
     return lines

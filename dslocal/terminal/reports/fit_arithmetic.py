@@ -134,8 +134,8 @@ def _traffic_lines(found: Assessment, rates: Rates, machine: Machine) -> list[st
     if plan.load_config.stream_experts:
         likely = traffic(header, plan.load_config, plan.memory, machine, skewed=True)
         lines.append(
-            f"  the SSD's part is for a router that chooses all experts equally often;"
-            f" {likely.ssd / 1e6:,.0f} MB if it chooses the n-th most frequent 1/n as often"
+            "  if the router chooses all experts equally often; if it chooses the n-th most"
+            f" frequent expert 1/n as often as the first, the SSD: {likely.ssd / 1e6:,.0f} MB"
         )
     if layers := layer_seconds(header, plan.load_config, rates):
         lines.append(f"  and its layers take {layers * 1e3:,.1f} ms besides")

@@ -101,9 +101,9 @@ def _method(found: Assessment) -> str:
         case "converted":
             return f"the checkpoint, which is converted; {disk} of disk at most"
         case "" if found.model.obstacle == "imatrix":
-            return "the checkpoint, for dslocal convert --imatrix FILE, not for a pull"
+            return "the checkpoint, by dslocal convert --imatrix auto; dslocal pull cannot"
         case "":
-            return "the checkpoint, whose pickled weights are never opened: it cannot be had"
+            return "none: the checkpoint has only pickled weights, which are never opened"
 
 
 def _titled(title: str, texts: Sequence[str]) -> Iterator[Row]:

@@ -58,7 +58,7 @@ def print_models(found: Fields) -> None:
         _print_leftovers(found["leftovers"])
     if found["logits"]:
         kept = decimal_size(sum(file["bytes"] for file in found["logits"]))
-        _print(f"dslocal quality keeps {kept}, which dslocal rm --logits deletes")
+        _print(f"results that dslocal quality keeps: {kept} (dslocal rm --logits deletes them)")
     if found["known"]:
         _print(
             f"models.yaml knows {found['known']} more: dslocal fit lists them,"
