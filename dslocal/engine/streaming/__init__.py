@@ -9,7 +9,7 @@ are in the page cache. The text is the same, bit by bit: only the time of readin
 * :mod:`.expert_layout`: where each expert's matrices are, from the headers of all files.
 * :mod:`.system_calls`: what Linux and macOS offer for reading ahead, behind one interface.
 * :mod:`.disk`: pieces are requested and waited for, or read, by so many threads; which is fastest
-  on the disk at hand is measured once and remembered.
+  on the disk at hand is measured and remembered.
 * :mod:`.read_queue`: the threads. What is needed now comes first, then what a later layer is sure
   to need, then guesses, which are dropped when the next router has chosen.
 * :mod:`.streamer`: sees the graph. It pauses after a router's choice, whose matrices are queued in
