@@ -1,23 +1,22 @@
-"""Convert a checkpoint to GGUF files: what is read, which types, where the files go.
+"""Convert a checkpoint to GGUF files: what is read, and what is made of it.
 
-The work itself is ``dslocal.convert``'s; here a name becomes a source, and wishes become a plan.
+The work itself is done by ``dslocal.convert``; here a name becomes a source, and options a plan.
 """
 
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from dslocal.errors import ConversionError, NotFoundError, UsageError
+from dslocal.errors import UsageError
 from dslocal.gguf.tensor_names import layer_of
 
 from .progress import ProgressCallbacks, WorkProgress
-from .quantization.auto_files import AUTO, AutoImatrix, was_writing
+from .quantization import output_files
+from .quantization.auto_files import AUTO, AutoImatrix
 from .sizes import size_in_bytes
 
 if TYPE_CHECKING:
@@ -37,8 +36,6 @@ if TYPE_CHECKING:
     from .importance import LoadModel
     from .quantization.auto_imatrix import MeasuredPlan
 
-DEFAULT_QUANT = "Q4_K_M"
-DRAFTER_SUFFIX = "-mtp.gguf"  # as a draft model is found beside its model
 Mtp = Literal["keep", "drop", "only", "beside", "dspark-only"]
 
 
@@ -134,15 +131,15 @@ def convert(
 
     notice = on_notice or logging.getLogger("dslocal").warning
     progress = ProgressCallbacks(on_fetched, on_progress, notice, on_evaluated)
-    recipes = choose_recipes(quant, Path(recipe) if recipe else None, size)
+    recipes = output_files.choose_recipes(quant, Path(recipe) if recipe else None, size)
     found = checkpoint_source.find(str(source), revision, stream=stream)
     is_auto = imatrix == AUTO
     drafter = mtp == "beside"
-    targets = choose_outputs(
+    targets = output_files.choose_outputs(
         output, found.name, recipes, overwrite=overwrite, has_drafter=drafter, is_auto=is_auto
     )
-    if name_notice(targets):
-        notice(name_notice(targets))
+    if output_files.name_notice(targets):
+        notice(output_files.name_notice(targets))
     request = ConversionRequest(
         recipes,
         mtp,
@@ -153,7 +150,7 @@ def convert(
     if is_auto:
         request = with_auto_imatrix(request, found, targets[0], keep=keep_intermediate)
     with (
-        output_folder(targets),
+        output_files.output_folder(targets),
         checkpoint_source.opened(found, targets[0], progress, stream=stream) as files,
     ):
         return tuple(write_outputs(files, request, targets, progress, jobs=jobs)[1])
@@ -283,113 +280,6 @@ def measured_conversion(
         identity_of(checkpoint),
         is_source=request.stream,
     )
-
-
-def choose_recipes(
-    quant: str | Sequence[str] | None, file: Path | None, size: str | None
-) -> list[Recipe]:
-    """Return the recipes that are asked for: by name, by file, or by size.
-
-    Raises:
-        UsageError: more than one way is given, or a name twice.
-    """
-    import dslocal.convert as converter
-
-    if sum(option is not None for option in (quant, file, size)) > 1:
-        raise UsageError("--quant, --recipe and --size exclude each other")
-    if file:
-        return [converter.load_recipe(file)]
-    if size:
-        return [converter.SizedRecipe(size.strip().replace("/", "_"), size_in_bytes(size))]
-    names = quant or DEFAULT_QUANT
-    listed = names.split(",") if isinstance(names, str) else list(names)
-    recipes: list[Recipe] = [converter.recipe_named(name.strip()) for name in listed]
-    if len({recipe.name for recipe in recipes}) < len(recipes):
-        raise UsageError(f"--quant {','.join(listed)}: the same twice")
-    return recipes
-
-
-def choose_outputs(
-    output: str | Path | None,
-    name: str,
-    recipes: Sequence[Recipe],
-    *,
-    overwrite: bool,
-    has_drafter: bool = False,
-    is_auto: bool = False,
-) -> list[Path]:
-    """Return where each recipe's output goes, and after them the draft model.
-
-    Args:
-        output: A file, or a folder; one that is not there yet ends in a slash, and is made by
-            :func:`output_folder`.
-        name: What the checkpoint is called.
-        recipes: One for each output.
-        overwrite: Whether files that are there may be replaced.
-        has_drafter: Whether V4's draft model is written, too.
-        is_auto: Whether an importance matrix is made first. Then outputs that an interrupted run
-            had begun to write are written again.
-
-    Raises:
-        UsageError: a file is there already, or one file is named for several quantizations.
-        NotFoundError: the folder does not exist.
-    """
-    default = f"{name}-{{quant}}.gguf"
-    is_new_folder = output is not None and str(output).endswith(("/", os.sep))
-    if output is None:
-        pattern = default
-    elif is_new_folder or Path(output).is_dir():
-        pattern = str(Path(output) / default)
-    else:
-        pattern = str(output)
-    targets = [Path(pattern.replace("{quant}", recipe.name)) for recipe in recipes]
-    if len(set(targets)) < len(targets):
-        raise UsageError(
-            f"{output}: one file for {len(recipes)} quantizations",
-            hint="a folder, which ends in a slash if it is new, or {quant} in the name",
-        )
-    if has_drafter and len(targets) > 1:
-        targets.append(Path(pattern.replace("{quant}", "mtp")))
-    elif has_drafter:
-        targets.append(targets[0].with_name(targets[0].stem + DRAFTER_SUFFIX))
-    overwrite = overwrite or (is_auto and was_writing(targets[0]))
-    for target in targets:
-        folder = target.parent.parent if is_new_folder else target.parent
-        if not folder.is_dir():
-            raise NotFoundError(f"{folder}: no such folder")
-        if is_new_folder and target.parent.exists() and not target.parent.is_dir():
-            raise UsageError(f"{target.parent}: is a file, and a folder is needed")
-        if target.is_dir():
-            raise UsageError(f"{target}: is a folder")
-        if target.exists() and not overwrite:
-            raise UsageError(f"{target}: is already there", hint="--force replaces it")
-    return targets
-
-
-@contextmanager
-def output_folder(targets: Sequence[Path]) -> Iterator[None]:
-    """Make the folder of the outputs where it is new; take it away again if nothing came of it."""
-    folder = targets[0].parent
-    is_new = not folder.exists()
-    try:
-        folder.mkdir(exist_ok=True)
-    except OSError as e:
-        raise ConversionError(f"{folder}: cannot be made: {e.strerror}") from e
-    try:
-        yield
-    except BaseException:
-        if is_new:
-            with suppress(OSError):  # an interrupted conversion lies in it, to be continued
-                folder.rmdir()
-        raise
-
-
-def name_notice(targets: Sequence[Path]) -> str:
-    """Return what to say of outputs that are not called as GGUF files are; empty otherwise."""
-    other = next((target for target in targets if target.suffix.lower() != ".gguf"), None)
-    if other is None:
-        return ""
-    return f"{other.name} does not end in .gguf: programs find GGUF files by that ending"
 
 
 def plan_conversion(

@@ -85,7 +85,7 @@ def killed(process: subprocess.Popen[str], phase: str, share: float) -> None:
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """What runs that nobody disturbs write, by what they do."""
+    """What uninterrupted runs write, by what they do."""
     folder = tmp_path_factory.mktemp("undisturbed")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DSLOCAL_HOME", str(folder / "home"))
@@ -141,7 +141,7 @@ def test_a_killed_quantization_ends_with_the_same_bytes(
     assert out.read_bytes() == undisturbed["quantize"]
 
 
-def test_what_lies_between_is_kept_where_it_is_asked_for(
+def test_intermediate_files_are_kept_on_request(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DSLOCAL_HOME", str(tmp_path_factory.mktemp("home")))

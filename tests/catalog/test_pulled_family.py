@@ -27,7 +27,7 @@ ORIGIN = "hf:antirez/deepseek-v4-gguf@0123456789abcdef0123456789abcdef01234567"
         ("mine", "downloaded", ORIGIN, None),
     ],
 )
-def test_whose_word_counts(
+def test_which_name_decides_the_family(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     name: str,

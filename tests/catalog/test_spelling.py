@@ -66,8 +66,6 @@ ON_THE_HUB = [
     ("owner/name-GGUF@v1", f"{REPO}@v1", "", ""),
     ("ollama:hf.co/owner/name-GGUF:Q8_0", REPO, "", "Q8_0"),
     ("https://huggingface.co/owner/name-GGUF/tree/main/Q4_K_M", REPO, "", "Q4_K_M"),
-]
-ON_THE_HUB += [
     ("<https://huggingface.co/owner/name-GGUF>", REPO, "", ""),
     ('"hf.co/owner/name-GGUF"', REPO, "", ""),
     ("//huggingface.co/owner/name-GGUF", REPO, "", ""),

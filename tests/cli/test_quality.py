@@ -1,4 +1,4 @@
-"""``dslocal quality`` as a command: tables, JSON, what is kept and how it goes, what is refused."""
+"""``dslocal quality`` as a command: tables, JSON, what is kept or deleted, what is refused."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from support.checkpoints.tiny_checkpoints import write_checkpoint
 from support.gguf.reading import contents
 
 import dslocal.convert as converter
-from dslocal.api import conversion
+from dslocal.api.quantization import output_files
 from dslocal.errors import UsageError
 from dslocal.gguf.header import read_header
 
@@ -112,5 +112,5 @@ def test_the_drafter_is_named_after_its_model(
     names: list[str], output: str | None, expected: str
 ) -> None:
     recipes = [converter.recipe_named(name) for name in names]
-    targets = conversion.choose_outputs(output, "x", recipes, overwrite=False, has_drafter=True)
+    targets = output_files.choose_outputs(output, "x", recipes, overwrite=False, has_drafter=True)
     assert [str(target) for target in targets[len(names) :]] == [expected]

@@ -267,7 +267,7 @@ def test_running_from_the_ssd_is_announced(
     nano: Path,
     header: GgufHeader,
 ) -> None:
-    """Proves that experts are streamed where the weights are too large, unless told otherwise."""
+    """Proves that experts are streamed where weights are too large, unless that is forbidden."""
     whole = make_plan(header, describe_machine(GIB)).memory
     here(
         dataclasses.replace(

@@ -35,7 +35,7 @@ from dslocal.plan.memory.footprint import footprint
 # Exact sums, as in test_checkpoints.py: a batch's logits are then those of single tokens.
 DRAFTING = LoadConfig(1024, kv_type=GgmlType.F32, flash_attn=False, n_outputs=6, mtp=True)
 N_VOCAB, RANK = 320, 32
-UNKNOWN = 7  # DSpark is wrong about every so manieth token
+UNKNOWN = 7  # DSpark is wrong about every seventh token
 
 
 class Files(NamedTuple):
@@ -177,7 +177,7 @@ def test_a_gpu_finds_the_likeliest_tokens_itself(
 
 
 def test_drafts_that_are_likely_wrong_are_left_out(counting_model: Loaded) -> None:
-    """Proves that all but the first are, be they as right as before."""
+    """Proves that all but the first are, even if they are as right as before."""
     with drafting(counting_model) as context, pytest.MonkeyPatch.context() as patch:
         patch.setattr("dslocal.engine.speculation.dspark_draft.MIN_CONFIDENCE", 0.6)
         found = generate(context, prompt(1, 50), max_tokens=50)
@@ -186,7 +186,7 @@ def test_drafts_that_are_likely_wrong_are_left_out(counting_model: Loaded) -> No
     assert cycles - 2 <= found.drafted <= cycles
 
 
-def test_turns_are_taken_back_and_told_again(loaded: Loaded) -> None:
+def test_turns_are_taken_back_and_asked_again(loaded: Loaded) -> None:
     """Proves the text of a plain context where a prompt shares less and less with the last one, as
     after /retry, /edit and another conversation, with checkpoints and drafts in between.
     """
@@ -317,9 +317,9 @@ WRONG: dict[str, tuple[Change, str]] = {
     "other words": (with_values(tokenizer__ggml__tokens=["a"]), "its vocabulary is not the"),
     "deeper model": (with_values(dflash__target_layers=[40, 41, 42]), "target_layers are not"),
     "no layers": (with_values(dflash__target_layers=[]), "target_layers are not"),
-    "no block": (with_values(dflash__block_size=0), "no block_size that makes sense"),
-    "endless block": (with_values(dflash__block_size=1 << 20), "no block_size that makes sense"),
-    "no stages": (with_values(dflash__block_count=0), "no block_count that makes sense"),
+    "no block": (with_values(dflash__block_size=0), "block_size is not from 1 to 16"),
+    "endless block": (with_values(dflash__block_size=1 << 20), "block_size is not from 1 to 16"),
+    "no stages": (with_values(dflash__block_count=0), "block_count is not from 1 to 64"),
     "endless stages": (with_values(dflash__block_count=1 << 20), "no block_count that makes"),
     "no noise": (with_values(tokenizer__ggml__mask_token_id=320), "mask_token_id is not a token"),
     "another dflash": (without("markov_w1.weight"), "not DeepSeek-V4's DSpark"),

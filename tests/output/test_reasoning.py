@@ -1,4 +1,4 @@
-"""Proves that reasoning and answer are told apart in every shape a model gives them, however the
+"""Proves that reasoning and answer are separated in every shape a model gives them, however the
 text is cut into tokens.
 """
 

@@ -1,4 +1,4 @@
-"""Proves that calls of tools are told as they come: a name once it is whole, arguments without
+"""Proves that calls of tools are reported as they come: a name once it is whole, arguments without
 their fence, nothing for mere text.
 """
 

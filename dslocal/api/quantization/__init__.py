@@ -1,1 +1,1 @@
-"""Other quantizations of GGUF files, and the importance matrices that small ones are made with."""
+"""Quantizations of GGUF files, importance matrices for small ones, and which files are written."""

@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dslocal.api import conversion
 from dslocal.api.progress import ProgressCallbacks, WorkProgress
 from dslocal.api.sizes import size_in_bytes
 from dslocal.errors import UsageError
 from dslocal.plan.mtp_file import SUFFIX as SIDECAR_SUFFIX
 from dslocal.plan.mtp_file import find_sidecar
 
+from . import output_files
 from .auto_files import AUTO, AutoImatrix
 
 if TYPE_CHECKING:
@@ -115,13 +115,13 @@ def quantize(
     notice = on_notice or logging.getLogger("dslocal").warning
     progress = ProgressCallbacks(None, on_progress, notice, on_evaluated)
     is_auto = imatrix == AUTO
-    recipes = conversion.choose_recipes(quant, Path(recipe) if recipe else None, size)
+    recipes = output_files.choose_recipes(quant, Path(recipe) if recipe else None, size)
     path = find_gguf(str(source))
-    targets = conversion.choose_outputs(
+    targets = output_files.choose_outputs(
         output, model_name(path), recipes, overwrite=overwrite, is_auto=is_auto
     )
-    if conversion.name_notice(targets):
-        notice(conversion.name_notice(targets))
+    if output_files.name_notice(targets):
+        notice(output_files.name_notice(targets))
     request = QuantizationRequest(
         recipes,
         converter.Split(split_experts, size_in_bytes(split_size) if split_size else 0),
@@ -163,7 +163,7 @@ def write_quantizations(
     """
     import dslocal.convert as converter
 
-    with conversion.output_folder(targets):
+    with output_files.output_folder(targets):
         model = converter.open_gguf(path)
         if request.auto is None:
             planned = plan_quantization(model, request, targets, progress)

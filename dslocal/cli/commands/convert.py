@@ -88,12 +88,13 @@ def _conversion_job(
     """
     import dslocal.convert as converter
     from dslocal.api import checkpoint_source, conversion
+    from dslocal.api.quantization import output_files
     from dslocal.api.sizes import size_in_bytes
 
-    recipes = conversion.choose_recipes(output.quant, output.recipe, output.size)
+    recipes = output_files.choose_recipes(output.quant, output.recipe, output.size)
     found = checkpoint_source.find(source, checkpoint.revision, stream=checkpoint.stream)
     mtp = _mtp_mode(checkpoint)
-    targets = conversion.choose_outputs(
+    targets = output_files.choose_outputs(
         output.out,
         found.name,
         recipes,
@@ -143,13 +144,14 @@ def _write(
         typer.Exit: Ctrl-C.
     """
     from dslocal.api import checkpoint_source, conversion
+    from dslocal.api.quantization import output_files
 
-    notice = conversion.name_notice(job.targets)
+    notice = output_files.name_notice(job.targets)
     if notice:
         shown.log(f"dslocal: {notice}")
     with (
         results.stoppable(shown) as progress,
-        conversion.output_folder(job.targets),
+        output_files.output_folder(job.targets),
         checkpoint_source.opened(
             job.found, job.targets[0], shown, stream=job.request.stream
         ) as files,

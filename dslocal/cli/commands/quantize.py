@@ -87,13 +87,13 @@ def _quantization_job(
         NotFoundError: The model or the output's folder does not exist.
     """
     import dslocal.convert as converter
-    from dslocal.api import conversion
+    from dslocal.api.quantization import output_files
     from dslocal.api.quantization.quantize import QuantizationRequest, find_gguf, model_name
     from dslocal.api.sizes import size_in_bytes
 
-    recipes = conversion.choose_recipes(output.quant, output.recipe, output.size)
+    recipes = output_files.choose_recipes(output.quant, output.recipe, output.size)
     path = find_gguf(source)
-    targets = conversion.choose_outputs(
+    targets = output_files.choose_outputs(
         output.out, model_name(path), recipes, overwrite=run.force, is_auto=output.is_auto
     )
     max_bytes = size_in_bytes(output.split_size) if output.split_size else 0
@@ -134,10 +134,10 @@ def _write(
     Raises:
         typer.Exit: Ctrl-C.
     """
-    from dslocal.api import conversion
+    from dslocal.api.quantization import output_files
     from dslocal.api.quantization.quantize import write_quantizations
 
-    notice = conversion.name_notice(job.targets)
+    notice = output_files.name_notice(job.targets)
     if notice:
         shown.log(f"dslocal: {notice}")
     with results.stoppable(shown) as progress:

@@ -27,8 +27,8 @@ NEEDED_TENSORS = (
 # Tokens of a micro-batch: each gives logits, so that many would take much memory, and keys of the
 # window are enough.
 MAX_ROWS = 128
-MAX_BLOCK = 16  # more tokens at a time than any release drafts
-MAX_STAGES = 64  # and more stages than any has
+MAX_BLOCK = 16  # tokens at a time: every release drafts fewer
+MAX_STAGES = 64  # every release has fewer
 
 
 def is_dspark(header: GgufHeader) -> bool:
@@ -52,7 +52,7 @@ def block_size(header: GgufHeader) -> int:
 
 
 def stages(header: GgufHeader) -> int:
-    """Return of how many blocks like V4's layers it consists; 0 without DSpark."""
+    """Return how many blocks like V4's layers DSpark has; 0 without DSpark."""
     return header.integer(f"{ARCHITECTURE}.block_count")
 
 
@@ -68,7 +68,7 @@ def target_layers(header: GgufHeader) -> tuple[int, ...]:
 
 
 def has_confidence(header: GgufHeader) -> bool:
-    """Return whether DSpark's own header says how sure it is of each draft."""
+    """Return whether DSpark, by its own header, gives a confidence for each draft."""
     return any(tensor.name == CONFIDENCE for tensor in header.tensors)
 
 
@@ -88,9 +88,9 @@ def joined(header: GgufHeader, drafter: GgufHeader, name: str) -> GgufHeader:
     if not layers or any(not 0 <= layer <= count for layer in layers):
         raise GgufError(f"{name}: its target_layers are not layers of the model")
     if not 1 <= stages(drafter) <= MAX_STAGES:
-        raise GgufError(f"{name}: no block_count that makes sense")
+        raise GgufError(f"{name}: block_count is not from 1 to {MAX_STAGES}")
     if not 1 <= block_size(drafter) <= MAX_BLOCK:
-        raise GgufError(f"{name}: no block_size that makes sense")
+        raise GgufError(f"{name}: block_size is not from 1 to {MAX_BLOCK}")
     vocabulary = len(header.tokens()) or header.of_arch("vocab_size")
     if not 0 <= drafter.integer(NOISE_TOKEN, -1) < vocabulary:
         raise GgufError(f"{name}: {NOISE_TOKEN} is not a token of the model")

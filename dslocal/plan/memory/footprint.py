@@ -128,7 +128,7 @@ def compute_buffers(
 
 
 def _handed_over(shape: ModelShape, load_config: LoadConfig) -> tuple[int, ...]:
-    """Return the layers whose input DSpark reads, if it drafts."""
+    """Return the layers whose input DSpark reads; none if it does not draft."""
     return shape.dspark_targets if load_config.mtp else ()
 
 
@@ -159,12 +159,15 @@ def output_bytes(n_vocab: int, n_embd: int, load_config: LoadConfig) -> int:
 
 
 def _draft_rows(load_config: LoadConfig) -> int:
-    """Return the rows that a context which drafts takes for the logits of one."""
+    """Return how many rows of logits a context that drafts takes for each row that it needs."""
     return 4 if load_config.n_gpu_layers else 1
 
 
 def _output(shape: ModelShape, load_config: LoadConfig) -> DeviceShare:
-    """Return the same, where the states that DSpark reads are those of a few layers."""
+    """Return the bytes of the buffers of logits and hidden states.
+
+    With DSpark the hidden states are those of a few layers, and all rows of a block give logits.
+    """
     if not load_config.mtp or not shape.dspark_layers:
         return DeviceShare(0, output_bytes(shape.n_vocab, shape.n_embd * shape.n_hc, load_config))
     width = shape.n_embd * len(shape.dspark_targets)

@@ -7,6 +7,8 @@ the model cards.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from dslocal.prompts.messages import Thinking
 from dslocal.prompts.settings import Setting, Settings
 
@@ -40,19 +42,16 @@ UNCOMPROMISING = (
     "and are certain that no assumption remains unchecked and no error remains undiscovered.\n\n"
 )
 
-V4_TOKENS = R1.signs.tokens | {DSML.token}
-V4_FORMAT = Dsml(tools=DsmlToolFormat(V4_DECLARATION))
-
 V4 = Family(
     name="v4",
     title="DeepSeek-V4-Flash and V4-Pro (April 2026, previews)",
     signs=Signs(
         architectures=frozenset({"deepseek4"}),
-        tokens=V4_TOKENS,
+        tokens=R1.signs.tokens | {DSML.token},
         name=r"\bdeepseek ?v4\b|\bv4 (flash|pro)\b",
         template=r"\A(?!.*reasoning_effort_high)(?s:.*)DSML",
     ),
-    format=V4_FORMAT,
+    format=Dsml(tools=DsmlToolFormat(V4_DECLARATION)),
     thinking_modes=(Thinking.FORCED, Thinking.BYPASSED),
     defaults=Settings(Setting(1.0, CARD), Setting(1.0, CARD), Setting(32768, LONGEST)),
     fim=FIM,
@@ -60,20 +59,17 @@ V4 = Family(
     default_effort="high",
 )
 
-V4_0731 = Family(
+V4_0731 = replace(
+    V4,
     name="v4-0731",
     title="DeepSeek-V4-Flash-0731, -DSpark and -Vision-Exp, V4-Pro-0813",
-    signs=Signs(
-        architectures=frozenset({"deepseek4"}),
-        tokens=V4_TOKENS,
+    signs=replace(
+        V4.signs,
         name=r"\bv4\b.*\b(0731|0813|dspark|vision exp)\b",
         template=r"reasoning_effort_high",
     ),
-    format=V4_FORMAT,
-    thinking_modes=(Thinking.FORCED, Thinking.BYPASSED),
     defaults=Settings(Setting(1.0, LATER), Setting(1.0, LATER), Setting(32768, LONGEST)),
     recommendations=(Recommendation("top_p", 0.95, 1.0, MAX_OUTPUT_ADVICE),),
-    fim=FIM,
     efforts={"low": "", "high": THOROUGH, "max": UNCOMPROMISING},
     default_effort="low",
 )

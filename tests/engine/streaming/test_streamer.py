@@ -1,4 +1,4 @@
-"""Proves that streaming changes nothing but the time, and that whatever fails is told."""
+"""Proves that streaming changes nothing but the time, and that every failure is reported."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_what_is_in_memory_is_not_requested(v3: Path, monkeypatch: pytest.Monkey
 def test_a_failing_disk_ends_in_an_error_that_names_the_file(
     v3: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Proves one error, and a context that goes on once the disk is back."""
+    """Proves one error, and a context that works again once the disk is back."""
     with loaded(v3, stream=False) as context:
         expected = greedy_logits(context, 3)
     calls = ColdCalls()
