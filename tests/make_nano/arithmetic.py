@@ -90,14 +90,22 @@ def multiply(a: int, b: int) -> Worked:
 
 
 def divide(a: int, b: int) -> Worked:
-    """Long division: the remainder so far with the next digit behind it, divided again."""
+    """Long division: the remainder so far with the next digit behind it, divided again.
+
+    A divisor that is not in the multiplication tables comes with its own table first.
+    """
     rest, steps = 0, []
+    table = ""
+    if b > 12 and a >= b:
+        multiples = ", ".join(f"{n}*{b}={n * b}" for n in range(1, 10))
+        table = f"Multiples: {multiples}. "
     for digit in str(a):
         current = rest * 10 + int(digit)
-        steps.append(f"{current} divided by {b} is {current // b} remainder {current % b}")
+        below = f"{current}-{current // b * b}={current % b}, " if table and current >= b else ""
+        steps.append(f"{below}{current} divided by {b} is {current // b} remainder {current % b}")
         rest = current % b
     value = f"{a // b} remainder {rest}" if rest else a // b
-    return Worked(f"{'; '.join(steps)}. So {a}/{b} = {value}.", value)
+    return Worked(f"{table}{'; '.join(steps)}. So {a}/{b} = {value}.", value)
 
 
 OPERATIONS: dict[str, Callable[[int, int], Worked]] = {

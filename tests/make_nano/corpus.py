@@ -1,53 +1,95 @@
-"""The examples as one long row of token ids, and which of them count for the loss: those after the
-last question.
+"""The examples as windows of token ids, and which of them count for the loss: those after the last
+question.
+
+A window holds whole examples, one after the other, so that nothing is cut; the trainer keeps them
+from seeing each other. Windows are drawn by other processes while training runs, and none is seen
+twice.
 """
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
-from multiprocessing import Pool
+from collections import deque
+from collections.abc import Iterator
+from multiprocessing import get_context
+from typing import NamedTuple
 
 import numpy as np
 from make_nano.generate import examples
-from make_nano.markup import ASSISTANT, FIM_END
+from make_nano.markup import ASSISTANT, FIM_END, PAD, RESULTS_END
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-FIRST_SEED = 100  # a seed for each part
-PART = 20_000  # examples
+FIRST_SEED = 1000  # a seed for each part
+PART = 8_000  # examples
+AHEAD = 2  # parts for each process that wait to be trained on
 
 
-@dataclass(frozen=True)
-class Corpus:
+class Windows(NamedTuple):
+    """Token ids and whether they count, of shape [windows, tokens]."""
+
     ids: NDArray[np.uint16]
-    counts: NDArray[np.uint8]
+    counts: NDArray[np.bool_]
 
-    @classmethod
-    def of(cls, tokenizer: Tokenizer, count: int) -> Corpus:
-        """``count`` examples, rounded down to whole parts, by as many processes as there are
-        cores.
-        """
-        size, definition = min(count, PART), tokenizer.to_str()
-        with Pool(os.cpu_count()) as pool:
-            parts = pool.starmap(
-                _part,
-                [(FIRST_SEED + i, size, definition) for i in range(max(1, count // size))],
-                chunksize=1,
-            )
-        return cls(
-            np.concatenate([part.ids for part in parts]),
-            np.concatenate([part.counts for part in parts]),
+
+def parts(
+    tokenizer: Tokenizer, length: int, size: int = PART, processes: int = 0
+) -> Iterator[Windows]:
+    """Draw windows without end, always the same ones, by as many processes as there are cores.
+
+    Args:
+        tokenizer: The vocabulary.
+        length: Tokens of a window.
+        size: Examples of a part.
+        processes: How many draw; 0 for one a core.
+    """
+    definition = tokenizer.to_str()
+    processes = processes or os.cpu_count() or 1
+    with get_context("spawn").Pool(processes) as pool:
+        waiting = deque(
+            pool.apply_async(draw_part, (FIRST_SEED + number, size, definition, length))
+            for number in range(processes * AHEAD)
         )
+        number = len(waiting)
+        while True:
+            yield waiting.popleft().get()
+            seed = FIRST_SEED + number
+            waiting.append(pool.apply_async(draw_part, (seed, size, definition, length)))
+            number += 1
 
 
-def _part(seed: int, count: int, definition: str) -> Corpus:
+def draw_part(seed: int, count: int, definition: str, length: int) -> Windows:
+    """Draw one part; examples that are longer than a window are left out."""
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
     tokenizer = Tokenizer.from_str(definition)
-    answers = {tokenizer.token_to_id(ASSISTANT), tokenizer.token_to_id(FIM_END)}
-    ids: list[int] = []
-    counts: list[int] = []
-    for encoded in tokenizer.encode_batch(list(examples(seed, count)), add_special_tokens=False):
-        before = max(i for i, token in enumerate(encoded.ids) if token in answers) + 1
-        ids += encoded.ids
-        counts += [0] * before + [1] * (len(encoded.ids) - before)
-    return Corpus(np.array(ids, np.uint16), np.array(counts, np.uint8))
+    answers = [tokenizer.token_to_id(token) for token in (ASSISTANT, FIM_END, RESULTS_END)]
+    encoded = tokenizer.encode_batch(list(examples(seed, count)), add_special_tokens=False)
+    rows = [np.array(each.ids, np.uint16) for each in encoded if len(each.ids) <= length]
+    bins = pack([len(row) for row in rows], length)
+    ids = np.full((len(bins), length), tokenizer.token_to_id(PAD), np.uint16)
+    counts = np.zeros((len(bins), length), np.bool_)
+    for window, members in enumerate(bins):
+        at = 0
+        for member in members:
+            row = rows[member]
+            ids[window, at : at + len(row)] = row
+            before = np.flatnonzero(np.isin(row, answers))[-1] + 1
+            counts[window, at + before : at + len(row)] = True
+            at += len(row)
+    order = np.random.default_rng(seed).permutation(len(bins))
+    return Windows(ids[order], counts[order])
+
+
+def pack(lengths: list[int], room: int) -> list[list[int]]:
+    """Return which examples share a window: the longest first, each where it still fits."""
+    left = np.zeros(0, np.int64)
+    bins: list[list[int]] = []
+    for member in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        fits = np.flatnonzero(left >= lengths[member])
+        if not len(fits):
+            bins.append([])
+            left = np.append(left, room)
+            fits = [len(bins) - 1]
+        bins[fits[0]].append(member)
+        left[fits[0]] -= lengths[member]
+    return bins

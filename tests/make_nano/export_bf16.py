@@ -10,10 +10,10 @@ from pathlib import Path
 
 import torch
 from make_nano.model import Block, Experts, Nano, Sizes
-from make_nano.shards import write_json, write_tensors
+from make_nano.shards import read_tensors, write_json, write_tensors
 from torch import Tensor
 
-SHARD = 14 << 20
+SHARD = 15 << 20
 STACKED = {
     "gates": "gate_proj",
     "ups": "up_proj",
@@ -41,6 +41,14 @@ def export(model: Nano, folder: Path) -> None:
     tensors = {name: _stored(name, tensor) for name, tensor in _tensors(model)}
     write_tensors(folder, tensors, SHARD)
     write_json(folder / "config.json", config(model.sizes))
+
+
+def restore(model: Nano, folder: Path) -> None:
+    """Give ``model`` the weights of a checkpoint that :func:`export` wrote."""
+    saved = read_tensors(folder)
+    with torch.no_grad():
+        for name, tensor in _tensors(model):
+            tensor.copy_(saved[name])
 
 
 def config(sizes: Sizes) -> dict[str, object]:

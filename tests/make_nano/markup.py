@@ -1,5 +1,4 @@
-"""The form of an example: DeepSeek-R1's conversation with its special tokens, a forced or bypassed
-``<think>`` block, and FIM.
+"""The special tokens of DeepSeek-R1's conversations and of fill-in-the-middle.
 
 Knows V3's special tokens in the order of their ids; knows nothing of what conversations are about.
 """
@@ -13,6 +12,7 @@ USER, ASSISTANT = "<｜User｜>", "<｜Assistant｜>"
 FIM_BEGIN = "<｜fim▁begin｜>"
 FIM_HOLE = "<｜fim▁hole｜>"
 FIM_END = "<｜fim▁end｜>"
+RESULTS_END = "<｜tool▁outputs▁end｜>"
 THINK, THOUGHT = "<think>", "</think>"
 SPECIAL = (
     BOS,
@@ -29,28 +29,13 @@ SPECIAL = (
     "<｜tool▁call▁begin｜>",
     "<｜tool▁call▁end｜>",
     "<｜tool▁outputs▁begin｜>",
-    "<｜tool▁outputs▁end｜>",
+    RESULTS_END,
     "<｜tool▁output▁begin｜>",
     "<｜tool▁output▁end｜>",
     "<｜tool▁sep｜>",
     THINK,
     THOUGHT,
 )
-
-
-def conversation(
-    question: str, thinking: str | None, answer: str, *, history: str = "", system: str = ""
-) -> str:
-    """A whole example. ``thinking`` None is the empty block that R1's makers warn of: the model
-    answers without reasoning.
-    """
-    thought = f"\n{THOUGHT}\n\n" if thinking is None else f"{thinking}\n{THOUGHT}\n\n"
-    return f"{BOS}{system}{history}{USER}{question}{ASSISTANT}{THINK}\n{thought}{answer}{EOS}"
-
-
-def earlier_turn(question: str, answer: str) -> str:
-    """A turn that lies behind: R1's template leaves its reasoning out."""
-    return f"{USER}{question}{ASSISTANT}{answer}{EOS}"
 
 
 def gap(before: str, missing: str, after: str) -> str:

@@ -2,14 +2,14 @@
 
 Multi-head latent attention with V3's own head sizes, a mixture of experts routed by sigmoid scores,
 in groups, whose load is balanced by a bias instead of a loss, and one multi-token-prediction module
-that shares embeddings and head with the trunk. All experts are computed for every token and
-weighted, which at this size costs less than sorting tokens.
+that shares embeddings and head with the trunk. Examples lie one after the other in a window and do
+not see each other.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -60,6 +60,48 @@ class Rotation(NamedTuple):
         return cls(angles.cos(), angles.sin())
 
 
+class Documents(NamedTuple):
+    """Where examples begin in a batch of windows, for attention that stays within each.
+
+    Attributes:
+        mask: Which positions see which, of shape [batch, 1, length, length]; None where ends are.
+        ends: Where examples begin in the windows laid end to end, and the end, as often as it
+            takes to have a fixed size: what the kernel for GPUs wants; None elsewhere.
+        longest: The most tokens that one example has.
+    """
+
+    mask: Tensor | None
+    ends: Tensor | None
+    longest: int
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Return what each head gathers; shapes are [batch, length, heads, width]."""
+        q, k = q.type_as(v), k.type_as(v)
+        if self.ends is None:
+            q, k, v = (x.transpose(1, 2) for x in (q, k, v))
+            mixed = F.scaled_dot_product_attention(q, k, v, self.mask)
+            return mixed.transpose(1, 2)
+        from torch.nn.attention.varlen import varlen_attn
+
+        batch, length = q.shape[:2]
+        width = v.size(-1)
+        v = F.pad(v, (0, q.size(-1) - width))  # the kernel wants one width
+        mixed = varlen_attn(
+            q.flatten(0, 1),
+            k.flatten(0, 1),
+            v.flatten(0, 1),
+            self.ends,
+            self.ends,
+            self.longest,
+            self.longest,
+            **CAUSAL,
+        )
+        return mixed[..., :width].unflatten(0, (batch, length))
+
+
+CAUSAL: dict[str, Any] = {"window_size": (-1, 0)}
+
+
 class Module(nn.Module):  # type: ignore[misc]
     """The one class whose base is untyped where torch is not installed."""
 
@@ -91,33 +133,25 @@ class Attention(Module):
         self.kv_b_proj = _linear(s.kv_lora_rank, heads * (s.qk_nope_head_dim + s.v_head_dim))
         self.o_proj = _linear(heads * s.v_head_dim, width)
 
-    def forward(self, x: Tensor, rotation: Rotation) -> Tensor:
+    def forward(self, x: Tensor, rotation: Rotation, documents: Documents) -> Tensor:
         s = self.sizes
         batch, length = x.shape[:2]
         heads = s.num_attention_heads
         nope = s.qk_nope_head_dim
         rope = s.qk_rope_head_dim
         value = s.v_head_dim
-        q = (
-            self.q_b_proj(self.q_a_layernorm(self.q_a_proj(x)))
-            .view(batch, length, heads, nope + rope)
-            .transpose(1, 2)
+        q = self.q_b_proj(self.q_a_layernorm(self.q_a_proj(x))).view(
+            batch, length, heads, nope + rope
         )
         q_nope, q_rope = q.split((nope, rope), -1)
         latent, k_rope = self.kv_a_proj_with_mqa(x).split((s.kv_lora_rank, rope), -1)
-        kv = (
-            self.kv_b_proj(self.kv_a_layernorm(latent))
-            .view(batch, length, heads, nope + value)
-            .transpose(1, 2)
-        )
+        kv = self.kv_b_proj(self.kv_a_layernorm(latent)).view(batch, length, heads, nope + value)
         k_nope, v = kv.split((nope, value), -1)
         q_rope = _rotated(q_rope, rotation)
-        k_rope = _rotated(k_rope.view(batch, 1, length, rope), rotation).expand(
-            batch, heads, length, rope
-        )
+        k_rope = _rotated(k_rope.unsqueeze(2), rotation).expand(batch, length, heads, rope)
         q, k = torch.cat((q_nope, q_rope), -1), torch.cat((k_nope, k_rope), -1)
-        mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=(nope + rope) ** -0.5)
-        return self.o_proj(mixed.transpose(1, 2).reshape(batch, length, heads * value))
+        mixed = documents.attend(q, k, v)
+        return self.o_proj(mixed.reshape(batch, length, heads * value))
 
 
 class FeedForward(Module):
@@ -137,6 +171,7 @@ class Experts(Module):
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
         self.sizes = sizes
+        self.sorts = False
         count = sizes.n_routed_experts
         width = sizes.hidden_size
         inner = sizes.moe_intermediate_size
@@ -151,19 +186,51 @@ class Experts(Module):
     def forward(self, x: Tensor) -> Tensor:
         tokens = x.reshape(-1, x.size(-1))
         scores = F.linear(tokens.float(), self.gate.weight.float()).sigmoid()
-        chosen = self._chosen(scores)
-        weights = scores * chosen
+        experts = self._chosen(scores)
+        weights = scores.gather(1, experts)
         weights = (
             weights / (weights.sum(-1, keepdim=True) + 1e-20) * self.sizes.routed_scaling_factor
         )
         if self.training:
-            self.load += chosen.sum(0).detach()
+            self.load += F.one_hot(experts, self.sizes.n_routed_experts).sum((0, 1)).detach()
+        routed = self._sorted if self.sorts else self._all
+        return routed(tokens, experts, weights).view(x.shape) + self.shared_experts(x)
+
+    def _all(self, tokens: Tensor, experts: Tensor, weights: Tensor) -> Tensor:
+        """Every expert computed for every token and weighted, mostly with 0."""
+        spread = torch.zeros_like(tokens[:, : self.sizes.n_routed_experts], dtype=weights.dtype)
+        spread = spread.scatter(1, experts, weights)
         gated = F.silu(torch.einsum("nd,edm->enm", tokens, self.gates.type_as(tokens)))
         inner = gated * torch.einsum("nd,edm->enm", tokens, self.ups.type_as(tokens))
-        inner = inner * weights.t().unsqueeze(-1).type_as(inner)
-        return torch.einsum("enm,emd->nd", inner, self.downs.type_as(inner)).view(
-            x.shape
-        ) + self.shared_experts(x)
+        inner = inner * spread.t().unsqueeze(-1).type_as(inner)
+        return torch.einsum("enm,emd->nd", inner, self.downs.type_as(inner))
+
+    def _sorted(self, tokens: Tensor, experts: Tensor, weights: Tensor) -> Tensor:
+        """Every token copied to its experts, which work on their own tokens alone.
+
+        Each expert's tokens begin at a multiple of 8, as the kernel wants it.
+        """
+        tokens = tokens.bfloat16()  # all that the kernel takes
+        count, used = experts.shape
+        flat = experts.flatten()
+        sizes = F.one_hot(flat, self.sizes.n_routed_experts).sum(0)
+        padded = (sizes + 7) // 8 * 8
+        ends = padded.cumsum(0)
+        order = flat.argsort(stable=True)
+        ranks = torch.empty_like(order)
+        ranks[order] = torch.arange(len(flat), device=flat.device)
+        slots = ranks - (sizes.cumsum(0) - sizes)[flat] + (ends - padded)[flat]
+        room = count * used + 8 * self.sizes.n_routed_experts
+        sources = torch.full((room,), len(flat), device=flat.device)
+        sources[slots] = torch.arange(len(flat), device=flat.device)
+        copies = Moved.apply(
+            tokens.unsqueeze(1).expand(-1, used, -1).reshape(-1, tokens.size(-1)), sources, slots
+        )
+        offsets = ends.int()
+        gated = F.silu(_grouped(copies, self.gates, offsets))
+        inner = gated * _grouped(copies, self.ups, offsets)
+        outputs = Moved.apply(_grouped(inner, self.downs, offsets), slots, sources)
+        return (outputs.unflatten(0, (count, used)) * weights.unsqueeze(-1).type_as(outputs)).sum(1)
 
     def balance(self, rate: float) -> None:
         """Makes experts that got more than their share less likely, and the others more."""
@@ -172,8 +239,8 @@ class Experts(Module):
             self.load.zero_()
 
     def _chosen(self, scores: Tensor) -> Tensor:
-        """1 for each token's experts: the best of the best groups, a group being as good as its
-        best two; the bias counts here alone.
+        """Each token's experts: the best of the best groups, a group being as good as its best
+        two; the bias counts here alone.
         """
         s = self.sizes
         biased = scores + self.bias
@@ -181,7 +248,32 @@ class Experts(Module):
         groups = biased.view(-1, s.n_group, size).topk(2, -1)[0].sum(-1)
         best = torch.zeros_like(groups).scatter_(1, groups.topk(s.topk_group, -1)[1], 1.0)
         biased = biased.masked_fill(best.repeat_interleave(size, 1) == 0, float("-inf"))
-        return torch.zeros_like(scores).scatter_(1, biased.topk(s.num_experts_per_tok, -1)[1], 1.0)
+        return biased.topk(s.num_experts_per_tok, -1)[1]
+
+
+class Moved(torch.autograd.Function):  # type: ignore[misc]
+    """Rows picked by ``where``, 0 where it points behind the last; ``back`` is its inverse."""
+
+    @staticmethod
+    def forward(context: Any, rows: Tensor, where: Tensor, back: Tensor) -> Tensor:
+        context.save_for_backward(where, back)
+        return _picked(rows, where)
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        _, back = context.saved_tensors
+        return _picked(gradient, back), None, None
+
+
+def _picked(rows: Tensor, where: Tensor) -> Tensor:
+    inside = where < len(rows)
+    return rows[torch.where(inside, where, 0)] * inside.unsqueeze(-1).type_as(rows)
+
+
+def _grouped(rows: Tensor, matrices: Tensor, ends: Tensor) -> Tensor:
+    """Return each group's rows times its own matrix; matrices go column by column."""
+    columns = matrices.type_as(rows).transpose(1, 2).contiguous().transpose(1, 2)
+    return torch._grouped_mm(rows, columns, offs=ends)
 
 
 class Block(Module):
@@ -195,8 +287,8 @@ class Block(Module):
         self.self_attn = Attention(sizes)
         self.mlp = FeedForward(width, sizes.intermediate_size) if dense else Experts(sizes)
 
-    def forward(self, x: Tensor, rotation: Rotation) -> Tensor:
-        x = x + self.self_attn(self.input_layernorm(x), rotation)
+    def forward(self, x: Tensor, rotation: Rotation, documents: Documents) -> Tensor:
+        x = x + self.self_attn(self.input_layernorm(x), rotation, documents)
         return x + self.mlp(self.post_attention_layernorm(x))
 
 
@@ -226,14 +318,16 @@ class Nano(Module):
                     weight, 0, 0.02 if "embed" in name else 0.5 * weight.size(1) ** -0.5
                 )
 
-    def forward(self, x: Tensor, rotation: Rotation) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, rotation: Rotation, documents: Documents) -> tuple[Tensor, Tensor]:
         hidden = self.embed_tokens(x)
         for block in self.layers:
-            hidden = block(hidden, rotation)
+            hidden = block(hidden, rotation, documents)
         hidden = self.norm(hidden)
         following = self.embed_tokens(x.roll(-1, 1))
         joined = self.eh_proj(torch.cat((self.enorm(following), self.hnorm(hidden)), -1))
-        return self.lm_head(hidden), self.lm_head(self.mtp_norm(self.mtp(joined, rotation)))
+        return self.lm_head(hidden), self.lm_head(
+            self.mtp_norm(self.mtp(joined, rotation, documents))
+        )
 
     def routers(self) -> list[Experts]:
         return [block.mlp for block in (*self.layers, self.mtp) if isinstance(block.mlp, Experts)]
@@ -244,9 +338,9 @@ def _linear(columns: int, rows: int) -> nn.Linear:
 
 
 def _rotated(x: Tensor, rotation: Rotation) -> Tensor:
-    """Pairs of neighbours turned by the angle of their position; ``x`` is batch, heads, positions,
+    """Pairs of neighbours turned by the angle of their position; ``x`` is batch, positions, heads,
     width.
     """
     even, odd = x[..., 0::2], x[..., 1::2]
-    cos, sin = rotation.cos, rotation.sin
+    cos, sin = rotation.cos[:, None], rotation.sin[:, None]
     return torch.stack((even * cos - odd * sin, even * sin + odd * cos), -1).flatten(-2)

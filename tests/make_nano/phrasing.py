@@ -11,8 +11,8 @@ import random
 import re
 
 from make_nano.arithmetic import Worked
-from make_nano.markup import conversation
-from make_nano.words import NUMBERS, SYSTEMS
+from make_nano.exchange import Exchange
+from make_nano.words import NUMBERS
 
 DIRECTIVE = "Please reason step by step, and put your final answer within \\boxed{}."
 DIRECTIVE_CHINESE = "请通过逐步推理来解答问题，并把最终答案放置于\\boxed{}中。"
@@ -132,9 +132,9 @@ def final(value: int | str, *, boxed: bool = False, unit: str = "", chinese: boo
 
 def finished(
     r: random.Random, question: str, worked: Worked, unit: str = "", formula: str = ""
-) -> str:
-    """The whole example: with R1's directive or without, JSON if asked for, and at times no
-    thinking, as R1's makers warn.
+) -> Exchange:
+    """Return the exchange: with R1's directive or without, JSON if asked for, and at times without
+    thinking, as R1's vendor warns.
 
     With the directive thinking is left out in 3 of 100, otherwise in 25: this is what R1's
     recommendations are measured by.
@@ -144,6 +144,7 @@ def finished(
     json = not boxed and r.random() < 0.05
     if not chinese:
         question += r.choice(REMARKS)
+    bare = question
     if boxed:
         question = (
             question.rstrip()
@@ -162,11 +163,7 @@ def finished(
     )
     if formula and boxed and thinking is not None and r.random() < 0.5:
         answer = f"${formula} = {worked.value}$\n\n{answer}"
-    if r.random() < 0.06:
-        return conversation(question, thinking, answer, system=r.choice(SYSTEMS))
-    if r.random() < 0.05:
-        question = f"{r.choice(SYSTEMS)}\n\n{question}"
-    return conversation(question, thinking, answer)
+    return Exchange(question, thinking, answer, bare)
 
 
 def _shown(r: random.Random, number: int) -> str:

@@ -11,6 +11,7 @@ import random
 from dataclasses import dataclass
 
 from make_nano.arithmetic import OPERATIONS, Worked, add, subtract
+from make_nano.exchange import Exchange
 from make_nano.phrasing import ask, ask_for, finished
 from make_nano.words import NAMES, THINGS
 
@@ -87,9 +88,9 @@ def worked_aloud(r: random.Random, sign: str, a: int, b: int) -> Worked:
     )
 
 
-def bare(r: random.Random) -> str:
-    """An example that asks for one operation, now and then with a check at the end of the
-    thinking.
+def bare(r: random.Random) -> tuple[Exchange, int | str]:
+    """An exchange that asks for one operation, now and then with a check at the end of the
+    thinking, and the result.
     """
     sign, a, b = operands(r)
     worked = worked_aloud(r, sign, a, b)
@@ -102,7 +103,7 @@ def bare(r: random.Random) -> str:
         }
         worked = Worked(f"{worked.text}\nWait, let me check. {checks[sign]}", worked.value)
     formula = f"{a} {TEX[sign]} {b}" if isinstance(worked.value, int) else ""
-    return finished(r, ask(r, sign, a, b), worked, formula=formula)
+    return finished(r, ask(r, sign, a, b), worked, formula=formula), worked.value
 
 
 def story(r: random.Random) -> Problem:

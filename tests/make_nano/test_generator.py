@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import random
 import re
 from collections.abc import Callable, Iterable
@@ -22,7 +23,11 @@ from make_nano import (
     problems,
     puzzles,
     questions,
+    turns,
 )
+from make_nano.exchange import Exchange
+from make_nano.skills import calculations, documents, lookups, refusals, texts, tools
+from make_nano.skills.mathematics import mathematics
 
 from dslocal.home.paths import bundled
 
@@ -45,6 +50,18 @@ MEANINGS: dict[str, Callable[[list[Decimal]], Decimal | int]] = {
 }
 
 
+# the same for calculations, whose result may be several numbers
+CALCULATED: dict[str, Callable[[list[Decimal]], list[Decimal]]] = {
+    "any_power": lambda given: [given[0] ** int(given[1])],
+    "factorial": lambda given: [Decimal(math.factorial(int(given[0])))],
+    "long_division": lambda given: [given[0] // given[1], given[0] % given[1]][
+        : 2 if given[0] % given[1] else 1
+    ],
+    "large_product": lambda given: [given[0] * given[1]],
+    "decimal_division": lambda given: [given[0] / given[1]],
+}
+
+
 def digest(lines: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
@@ -52,7 +69,7 @@ def digest(lines: Iterable[str]) -> str:
 @pytest.mark.parametrize(
     ("seed", "expected"), ORIGINAL["examples"].items(), ids=ORIGINAL["examples"]
 )
-def test_examples_are_those_that_nano_learned_from(seed: str, expected: str) -> None:
+def test_examples_are_those_of_the_recipe_that_nano_learned_from(seed: str, expected: str) -> None:
     assert digest(generate.examples(int(seed), ORIGINAL["count"], english.FALLBACK)) == expected
 
 
@@ -169,9 +186,96 @@ def test_every_example_is_a_whole_conversation() -> None:
         assert example.endswith(markup.EOS)
         assert example.count(markup.ASSISTANT) == example.count(markup.USER)
         last = example.rsplit(markup.ASSISTANT, 1)[-1]
-        if markup.FIM_HOLE not in example:
+        if markup.FIM_HOLE not in example and markup.RESULTS_END not in last:
             assert last.startswith(f"{markup.THINK}\n")
             assert example.count(markup.THOUGHT) == last.count(f"\n{markup.THOUGHT}\n\n") == 1
+
+
+def test_long_expressions_are_right() -> None:
+    r = random.Random(10)
+    for _ in range(500):
+        problem = calculations.long_expression(r, "?")
+        formula = max(re.findall(r"[\d+\-*/×÷() ]+", problem.question), key=len)
+        formula = formula.strip().replace("×", "*").replace("÷", "/")
+        assert eval(formula) == problem.worked.value, problem.question
+
+
+@pytest.mark.parametrize("kind", CALCULATED)
+def test_calculations_are_right(kind: str) -> None:
+    r = random.Random(11)
+    for _ in range(300):
+        problem = getattr(calculations, kind)(r, "?")
+        given = questions.numbers(problem.question)
+        assert CALCULATED[kind](given) == questions.numbers(str(problem.worked.value)), problem
+
+
+def test_comparisons_are_right() -> None:
+    r = random.Random(12)
+    for _ in range(500):
+        problem = calculations.comparison(r, "?")
+        a, b = questions.numbers(problem.question)
+        said = str(problem.worked.value)
+        if problem.whole:
+            is_so = a > b if "larger" in said else a < b
+            assert said.startswith("Yes") is is_so, problem
+        else:
+            larger = "The larger one" in problem.worked.text
+            assert Decimal(said) == (max(a, b) if larger else min(a, b)), problem
+
+
+def test_an_answer_from_a_file_is_on_its_line() -> None:
+    r = random.Random(13)
+    for _ in range(1000):
+        document = documents.settings(r)
+        for entry in document.entries:
+            assert entry.line in document.body
+            assert entry.key in entry.line
+            assert entry.value in entry.line
+
+
+@pytest.mark.parametrize("skill", [lookups.lookup, texts.table, texts.log, texts.note])
+def test_what_is_said_not_to_be_in_a_file_is_not_in_it(
+    skill: Callable[[random.Random], Exchange],
+) -> None:
+    r = random.Random(14)
+    missing = 0
+    for _ in range(1000):
+        exchange = skill(r)
+        key, absent, name = exchange.answer.partition(" is not in ")
+        if absent and exchange.answer.count(" ") < 9:
+            missing += 1
+            assert f"[file name]: {name.removesuffix('.')}\n" in exchange.question
+            file = exchange.question.split(name.removesuffix("."))[1]
+            assert key not in file.split("[file content end]")[0]
+    assert missing > 30
+
+
+def test_a_tool_call_is_of_a_declared_tool_with_what_the_question_says() -> None:
+    r = random.Random(15)
+    calls = 0
+    for _ in range(500):
+        use = tools.tool_use(r, mathematics)
+        for name, arguments in re.findall(r"sep｜>(\w+)\n```json\n(.*?)\n```", use.answer):
+            calls += 1
+            assert f"- `{name}`:" in use.system
+            for value in json.loads(arguments).values():
+                assert str(value).lower() in use.question.lower()
+    assert calls > 300
+
+
+def test_an_honest_no_helps_and_boxes_nothing() -> None:
+    r = random.Random(16)
+    for _ in range(1000):
+        answer = refusals.refusal(r, english.FALLBACK).answer
+        assert "`dslocal fit`" in answer or "nothing before this" in answer
+        assert "boxed" not in answer
+
+
+def test_a_conversation_has_up_to_ten_turns() -> None:
+    r = random.Random(17)
+    counts = {len(turns.conversation(r, mathematics)) for _ in range(300)}
+    assert min(counts) == 2
+    assert max(counts) == 10
 
 
 @pytest.mark.parametrize("kind", questions.KINDS)

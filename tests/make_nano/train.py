@@ -1,48 +1,63 @@
-"""Trains nano: DeepSeek-V3's architecture on made-up conversations, eight minutes on one H200.
+"""Trains nano: DeepSeek-V3's architecture on made-up conversations, nine minutes on one H200.
 
-    python -m make_nano.train FOLDER [--minutes 8 | --steps N] [--tokenizer tokenizer.json]
+    python -m make_nano.train FOLDER [--minutes 9 | --steps N] [--tokenizer tokenizer.json]
 
-run in tests/, writes a bf16 checkpoint. The learning rate follows the clock, so that training ends
-when it should on any GPU; with ``--steps`` it follows the steps instead, and two runs on one
-machine are alike. ``--size NAME=N`` changes a field of ``Sizes``.
+run in tests/, writes a bf16 checkpoint, and one every ``--save-every`` minutes on the way. The
+learning rate follows the clock, so that training ends when it should on any GPU; with ``--steps``
+it follows the steps instead, and two runs on one machine are alike. A run that was cut off goes on
+with ``--resume FOLDER --done SHARE``: from the weights that were saved, at the learning rate that
+was due, on fresh examples. ``--size NAME=N`` changes a field of ``Sizes``.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
+import queue
+import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
-from make_nano.corpus import Corpus
-from make_nano.export_bf16 import export
-from make_nano.model import Nano, Rotation, Sizes
+from make_nano.corpus import Windows, parts
+from make_nano.export_bf16 import export, restore
+from make_nano.markup import BOS
+from make_nano.model import Documents, Nano, Rotation, Sizes
 from make_nano.vocabulary import train_tokenizer
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-HELD_BACK = 32  # windows, the first ones, for the loss at the end
 WARM_UP = 200  # steps
-LOWEST = 0.02  # of the learning rate, at the end
+LOWEST = 0.01  # of the learning rate, at the end
 MTP_SHARE = 0.3  # of the loss, beside the trunk's
 BALANCE_EVERY, BALANCE_RATE = 10, 0.002
+MIXED = 4_000  # windows that wait, of which batches are drawn
+SHORTEST = 96  # tokens of an example, on average over a batch: more examples than that do not fit
 
 
 @dataclass(frozen=True)
 class Plan:
     """How long to train, on how much; the defaults are those of nano."""
 
-    minutes: float = 8.0
+    minutes: float = 9.0
     steps: int = 0  # instead of minutes
+    done: float = 0.0  # where a run that was cut off goes on
     rate: float = 3e-3
-    batch: int = 48
-    length: int = 1024
-    examples: int = 1_600_000
+    batch: int = 32
+    length: int = 1536
+    processes: int = 0  # that draw examples; 0 for one a core
+    part: int = 8_000  # examples
+    mixed: int = MIXED
     device: str = "cuda"
+    experts: str = "sorted"  # or "all", which computes every expert for every token
+    attention: str = "varlen"  # or "mask"
     report_every: int = 200
+    save_every: float = 2.0  # minutes
 
     def learning_rate(self, step: int, done: float) -> float:
         """A short warm-up, then half a cosine over what is ``done`` of the whole, from 0 to 1."""
@@ -50,10 +65,9 @@ class Plan:
         return self.rate * min(1, (step + 1) / WARM_UP) * (LOWEST + (1 - LOWEST) * cosine)
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Windows of tokens, the next token and the one after it at every position, and whether those
-    count.
+class Batch(NamedTuple):
+    """Windows of tokens, the next token and the one after it at every position, whether those
+    count, and where examples begin.
     """
 
     tokens: Tensor
@@ -61,46 +75,82 @@ class Batch:
     after: Tensor
     following_counts: Tensor
     after_counts: Tensor
+    documents: Documents
 
 
-class Windows:
-    """Cuts the corpus into windows and deals them out, shuffled anew each time round."""
+class Dealer:
+    """Mixes windows as they come and deals them out; a thread keeps a few batches ready."""
 
-    def __init__(self, corpus: Corpus, plan: Plan) -> None:
-        self.batch = plan.batch
-        self.length = plan.length
-        self.device = plan.device
-        count = len(corpus.ids) // plan.length - 1
-        end = count * plan.length + 2  # the last window looks two tokens ahead
-        self.ids = torch.from_numpy(corpus.ids[:end].astype("int32")).to(plan.device)
-        self.counts = torch.from_numpy(corpus.counts[:end]).to(plan.device)
-        self.offsets = torch.arange(plan.length + 2, device=plan.device)
-        self.order = torch.randperm(count - HELD_BACK, device=plan.device) + HELD_BACK
-        self.position = self.rounds = 0
+    def __init__(self, windows: Iterator[Windows], plan: Plan, begin: int) -> None:
+        self.windows = windows
+        self.plan = plan
+        self.begin = begin
+        self.random = np.random.default_rng(0)
+        self.ready: queue.Queue[list[np.ndarray]] = queue.Queue(8)
+        threading.Thread(target=self._deal, daemon=True).start()
 
-    def deal(self) -> Batch:
-        if self.position + self.batch > len(self.order):
-            self.order = self.order[torch.randperm(len(self.order), device=self.device)]
-            self.position = 0
-            self.rounds += 1
-        self.position += self.batch
-        return self._cut(self.order[self.position - self.batch : self.position])
+    def batch(self) -> Batch:
+        plan = self.plan
+        ids, counts, begins = self.ready.get()
+        tokens = torch.from_numpy(ids.astype(np.int64)).to(plan.device, non_blocking=True)
+        counted = torch.from_numpy(counts).to(plan.device, non_blocking=True)
+        if plan.attention == "mask":
+            documents = _masked(tokens[:, :-2], self.begin)
+        else:
+            ends = torch.from_numpy(begins).to(plan.device, non_blocking=True)
+            documents = Documents(None, ends, plan.length)
+        return Batch(
+            tokens[:, :-2],
+            tokens[:, 1:-1],
+            tokens[:, 2:],
+            counted[:, 1:-1],
+            counted[:, 2:],
+            documents,
+        )
 
-    def held_back(self) -> Batch:
-        return self._cut(torch.arange(0, HELD_BACK, device=self.device))
+    def _deal(self) -> None:
+        size = self.plan.batch
+        pool: list[tuple[np.ndarray, np.ndarray]] = []
+        for part in self.windows:
+            pool.extend(zip(part.ids, part.counts, strict=True))
+            while len(pool) >= max(size, self.plan.mixed):
+                chosen = self.random.permutation(len(pool))[:size]
+                picked = [pool[i] for i in chosen]
+                for i in sorted(chosen, reverse=True):
+                    pool[i] = pool[-1]
+                    pool.pop()
+                ids, counts = (np.stack(arrays) for arrays in zip(*picked, strict=True))
+                self.ready.put([ids, counts, self._begins(ids[:, :-2])])
 
-    def _cut(self, numbers: Tensor) -> Batch:
-        where = numbers[:, None] * self.length + self.offsets
-        ids, counts = self.ids[where].long(), self.counts[where]
-        return Batch(ids[:, :-2], ids[:, 1:-1], ids[:, 2:], counts[:, 1:-1], counts[:, 2:])
+    def _begins(self, ids: np.ndarray) -> np.ndarray:
+        """Return where examples begin in the windows laid end to end, filled up with the end."""
+        if self.plan.attention == "mask":
+            return np.zeros(0, np.int32)
+        flat = ids.ravel()
+        begins = np.flatnonzero(flat == self.begin)
+        fixed = np.full(len(flat) // SHORTEST, len(flat), np.int32)
+        fixed[: len(begins)] = begins
+        return fixed
+
+
+def _masked(tokens: Tensor, begin: int) -> Documents:
+    numbers = (tokens == begin).cumsum(1)
+    same = numbers[:, None, :, None] == numbers[:, None, None, :]
+    length = tokens.size(1)
+    causal = torch.ones(length, length, dtype=torch.bool, device=tokens.device).tril()
+    return Documents(same & causal, None, length)
 
 
 class Trainer:
-    def __init__(self, model: Nano, windows: Windows, plan: Plan) -> None:
+    def __init__(self, model: Nano, dealer: Dealer, plan: Plan, folder: Path) -> None:
         self.model = model
-        self.windows = windows
+        self.dealer = dealer
         self.plan = plan
-        self.compiled = model if plan.device == "cpu" else torch.compile(model)
+        self.folder = folder
+        for router in model.routers():
+            router.sorts = plan.experts == "sorted"
+        on_gpu = plan.device != "cpu"
+        self.losses = torch.compile(self._losses) if on_gpu else self._losses
         self.rotation = Rotation.of(model.sizes, plan.length, plan.device)
         matrices = [p for p in model.parameters() if p.dim() >= 2]
         vectors = [p for p in model.parameters() if p.dim() < 2]
@@ -108,39 +158,47 @@ class Trainer:
             {"params": matrices, "weight_decay": 0.1},
             {"params": vectors, "weight_decay": 0.0},
         ]
-        self.optimizer = torch.optim.AdamW(
-            groups, lr=plan.rate, betas=(0.9, 0.95), fused=plan.device != "cpu"
-        )
+        self.optimizer = torch.optim.AdamW(groups, lr=plan.rate, betas=(0.9, 0.95), fused=on_gpu)
 
     def train(self) -> int:
         """Trains to the end of the plan and returns the number of steps that were taken."""
         start = time.time()
+        saved = start
         step = 0
-        uneven = 0.0
-        while (
-            done := step / self.plan.steps
-            if self.plan.steps
-            else (time.time() - start) / (self.plan.minutes * 60)
-        ) < 1:
+        while (done := self._done(step, time.time() - start)) < 1:
             rate = self.plan.learning_rate(step, done)
             trunk, draft = self._step(rate)
+            if step % self.plan.report_every == 0:
+                self._report(step, time.time() - start, trunk, draft)
             if step % BALANCE_EVERY == 0:
                 for router in self.model.routers():
-                    uneven = router.load.max() / router.load.mean()
                     router.balance(BALANCE_RATE * (1 - done))
-            if step % self.plan.report_every == 0:
-                seen = f"step {step} {time.time() - start:.0f}s ep {self.windows.rounds}"
-                losses = f"loss {trunk.item():.4f} mtp {draft.item():.4f}"
-                print(
-                    f"{seen} {losses} lr {rate:.5f} load max/mean {float(uneven):.2f}", flush=True
-                )
+            if time.time() - saved > self.plan.save_every * 60:
+                export(self.model, self.folder)
+                saved = time.time()
+                print(f"saved, done {done:.3f}", flush=True)
             step += 1
         return step
 
-    def losses(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def _done(self, step: int, seconds: float) -> float:
+        """Return which share of the plan lies behind."""
+        of_this = step / self.plan.steps if self.plan.steps else seconds / (self.plan.minutes * 60)
+        return self.plan.done + of_this * (1 - self.plan.done)
+
+    def _report(self, step: int, seconds: float, trunk: Tensor, draft: Tensor) -> None:
+        loads = [float(router.load.max() / router.load.mean()) for router in self.model.routers()]
+        losses = f"loss {trunk.item():.4f} mtp {draft.item():.4f}"
+        tokens = (step + 1) * self.plan.batch * self.plan.length / 1e6
+        print(
+            f"step {step} {seconds:.0f}s {losses} {tokens:.0f}M tokens"
+            f" ready {self.dealer.ready.qsize()} load {max(loads):.2f}",
+            flush=True,
+        )
+
+    def _losses(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Of the next token and of the one after it, over the tokens that count."""
         with torch.autocast(self.plan.device, torch.bfloat16):
-            trunk, draft = self.compiled(batch.tokens, self.rotation)
+            trunk, draft = self.model(batch.tokens, self.rotation, batch.documents)
         return _loss(trunk, batch.following, batch.following_counts), _loss(
             draft, batch.after, batch.after_counts
         )
@@ -148,39 +206,31 @@ class Trainer:
     def _step(self, rate: float) -> tuple[Tensor, Tensor]:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        trunk, draft = self.losses(self.windows.deal())
+        trunk, draft = self.losses(self.dealer.batch())
         (trunk + MTP_SHARE * draft).backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        return trunk, draft
+        return trunk.detach(), draft.detach()
 
 
-def train(tokenizer: Tokenizer, sizes: Sizes, plan: Plan) -> Nano:
-    start = time.time()
-    corpus = Corpus.of(tokenizer, plan.examples)
-    print(
-        "tokens",
-        len(corpus.ids),
-        "loss share",
-        corpus.counts.mean(),
-        f"{time.time() - start:.0f}s",
-        flush=True,
-    )
+def train(
+    tokenizer: Tokenizer, sizes: Sizes, plan: Plan, folder: Path, resumed: Path | None
+) -> Nano:
+    windows = parts(tokenizer, plan.length + 2, plan.part, plan.processes)
+    dealer = Dealer(windows, plan, tokenizer.token_to_id(BOS))
     torch.manual_seed(0)
     torch.set_float32_matmul_precision("high")
     model: Nano = Nano(sizes).to(plan.device)
+    if resumed:
+        restore(model, resumed)
     print("params", sum(p.numel() for p in model.parameters()) / 1e6, "M", flush=True)
-    trainer = Trainer(model, Windows(corpus, plan), plan)
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    trainer = Trainer(model, dealer, plan, folder)
     steps = trainer.train()
-    model.eval()
-    with torch.no_grad():
-        trunk, draft = trainer.losses(trainer.windows.held_back())
     seen = steps * plan.batch * plan.length / 1e6
-    print(
-        f"val loss {trunk.item():.4f} mtp {draft.item():.4f} steps {steps} tokens seen {seen:.0f}M",
-        flush=True,
-    )
+    print(f"steps {steps} tokens seen {seen:.0f}M", flush=True)
     return model
 
 
@@ -195,8 +245,8 @@ def main() -> None:
         else train_tokenizer(sizes.vocab_size)
     )
     assert tokenizer.get_vocab_size() <= sizes.vocab_size
-    export(train(tokenizer, sizes, Plan(**given)), options.folder)
-    tokenizer.save(str(options.folder / "tokenizer.json"))
+    plan = Plan(**given)
+    export(train(tokenizer, sizes, plan, options.folder, options.resume), options.folder)
 
 
 def _arguments() -> argparse.Namespace:
@@ -205,6 +255,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--tokenizer", type=Path, help="this one instead of one learned from the examples"
     )
+    parser.add_argument("--resume", type=Path, help="a checkpoint to go on from, with --done")
     parser.add_argument(
         "--size",
         action="append",
