@@ -144,7 +144,7 @@ def test_an_answer_cut_short_is_rendered_again_and_reasoning_alone_is_not(
     assert talk.turn is not None
     assert talk.turn.finish_reason is FinishReason.INTERRUPTED
     assert last(talk).content == began.text == talk.turn.text
-    assert last(talk).reasoning.startswith("First, I need to multiply 47 by 86")
+    assert "I need to multiply 47 by 86" in last(talk).reasoning
 
     with closing(talk.stream("What is 48 × 86?", 1)) as events:
         next(event for event in events if isinstance(event, Reasoning))

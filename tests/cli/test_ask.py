@@ -27,7 +27,7 @@ BABBLE = (
     "1",
     "hello",
 )  # answers without an end
-BOXED = b"$47 \\times 86 = 4042$\n\nThe final answer is \\boxed{4042}.\n"
+BOXED = b"The final answer is \\boxed{4042}.\n"
 UNBOXED = (
     "--no-math: its model card recommends to ask a mathematical question with: Please"
     " reason step by step"
@@ -90,7 +90,7 @@ def test_json(run: Run) -> None:
         usage["cached_tokens"],
         usage["drafted"],
         usage["accepted"],
-    ) == (31, 0, 0, 0)
+    ) == (33, 0, 0, 0)
     assert 0 < usage["reasoning_tokens"] < usage["completion_tokens"]
     assert set(timings) == {"load_s", "prefill_s", "decode_s", "tokens_per_s", "ttft_s"}
     assert all(value > 0 for value in timings.values())
@@ -171,7 +171,7 @@ def test_the_seed_replays(run: Run) -> None:
     second = run(*wild, "5")
     other = run(*wild, "6")
     assert first.stdout == second.stdout != other.stdout
-    assert len(first.stdout) > 50
+    assert len(first.stdout) > 30
 
 
 def test_thinking_is_shown_on_request(run: Run) -> None:
@@ -179,7 +179,7 @@ def test_thinking_is_shown_on_request(run: Run) -> None:
     assert done.stdout == BOXED
     thought, statistics = done.stderr.decode().rstrip("\n").split("\n\n", 1)
     assert thought.startswith("I need to multiply 47 by 86.")
-    assert statistics.startswith("31 + ")
+    assert statistics.startswith("33 + ")
     assert statistics.endswith("seed 1")
     assert b"\x1b" not in done.stderr
 

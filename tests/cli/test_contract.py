@@ -22,7 +22,7 @@ from support.terminal.screen import Screen
 PERU = "capital of peru"
 LIMA = b"The capital of Peru is Lima.\n"
 SUM = "What is 47 × 86?"
-BOXED = b"$47 \\times 86 = 4042$\n\nThe final answer is \\boxed{4042}.\n"
+BOXED = b"The final answer is \\boxed{4042}.\n"
 UNBOXED = (
     "--no-math: its model card recommends to ask a mathematical question with: Please"
     " reason step by step"

@@ -196,7 +196,8 @@ def test_every_sample_has_its_own_logprobs(run: Run) -> None:
 
 
 def test_fim(run: Run) -> None:
-    gap = ("fim", "--prefix", "def add(a, b):\n", "--suffix", "\n    return result\n")
+    before = 'def add(a, b):\n    """Return the sum of a and b."""\n'
+    gap = ("fim", "--prefix", before, "--suffix", "\n    return result\n")
     whole, cut = run.inside(*gap), run.inside(*gap, "--stop", "=")
     assert (whole.returncode, cut.returncode) == (0, 0)
     assert cut.stdout == whole.stdout.partition(b"=")[0] + b"\n"

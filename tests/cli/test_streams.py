@@ -156,7 +156,7 @@ def test_a_vote_without_a_majority(run: Run) -> None:
     """Only what more than half of the answers say is one."""
     done = run(
         *("ask", "How many letters r are in strawberrry?", "-n", "5", "--vote"),
-        *("--temperature", "3", "--seed", "1"),
+        *("--temperature", "3", "--max-tokens", "300", "--seed", "1"),
     )
     assert (done.returncode, done.stdout) == (6, b"")
     assert b"no majority among 5 answers: no final answer was given by more" in done.stderr

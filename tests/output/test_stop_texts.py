@@ -138,17 +138,9 @@ def test_a_stop_text_of_white_space_does_not_wait_for_more(context: LlamaContext
     """nano's answer has a blank line; generation ends at it and not with the word after it."""
     settings = R1.defaults.with_value("temperature", 0, "test").with_value("stop", "\n\n", "test")
     session = Session(context, R1, settings, top_logprobs=0)
-    list(
-        session.stream(
-            (
-                "What is 47 × 86?\nPlease reason step by step, and put your final answer within"
-                " \\boxed{}."
-            ),
-            1,
-        )
-    )
+    list(session.stream("What can you do?", 1))
     turn = session.turn
     assert turn is not None
-    assert turn.text == "$47 \\times 86 = 4042$"
+    assert turn.text == "I can do a few things:"
     assert context.model.piece(turn.logprobs[-1].id).endswith(b"\n")
     assert len(turn.logprobs) == turn.completion_tokens
