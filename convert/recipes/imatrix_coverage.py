@@ -24,7 +24,7 @@ _WITHOUT_IMATRIX = {T.IQ3_XXS: T.Q3_K}  # the type in place of one that needs im
 
 
 # V4's: its rows are in groups, each of which reads a part of the heads; a matrix has sums for each
-# group. llama-quantize stops over that.
+# group. llama-quantize refuses such a matrix.
 _GROUPED = "attn_output_a.weight"
 
 

@@ -151,7 +151,7 @@ STOCK_RECIPES = (
     NamedRecipe("TQ2_0", 37, T.TQ2_0),
     NamedRecipe("TQ1_0", 36, T.TQ1_0),
 )
-MIXTRAL_EXPERTS = 8  # models of so many have rules of their own
+MIXTRAL_EXPERTS = 8  # models with this many experts have rules of their own
 ALIASES = {"Q5_K": "Q5_K_M", "Q4_K": "Q4_K_M", "Q3_K": "Q3_K_M"}
 
 IMATRIX_TYPES = frozenset({T.IQ1_S, T.IQ1_M, T.IQ2_XXS, T.IQ2_XS, T.IQ2_S, T.IQ3_XXS})

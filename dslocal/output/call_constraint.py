@@ -6,7 +6,7 @@ What a call looks like is the family's format. Its arguments are as the tool's J
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from dslocal.errors import UsageError
 from dslocal.prompts.families.dsml import DSML, DsmlToolFormat
@@ -26,10 +26,9 @@ from .constraint import ANY_OBJECT, OutputConstraint, check_schema, checked_sche
 from .schema_keywords import unknown_keywords
 
 if TYPE_CHECKING:
-    from dslocal.engine.grammar.calls import CallGrammar
+    from dslocal.engine.grammar.calls import CallGrammar, CallNumber
 
 SOURCE = "tools"
-CallNumber = Literal["one", "several"]
 
 
 def constraint_of_forced_calls(
@@ -41,7 +40,7 @@ def constraint_of_forced_calls(
         tools: The tools of which one is called.
         form: How the family writes a call.
         vocabulary: Has ``｜DSML｜``, or spells it.
-        calls: How many calls there may be.
+        calls: How many calls an answer may have.
 
     Raises:
         UsageError: If the parameters of a tool are not a schema, or beyond the limits.
@@ -81,10 +80,10 @@ def constraint_of_optional_calls(
 
     Args:
         tools: The tools that may be called.
-        strict: The names of the tools whose arguments are as their schemas say.
+        strict: The names of the tools whose arguments must follow their schemas.
         form: How the family writes a call.
         vocabulary: Has the tokens of calls.
-        calls: How many calls there may be.
+        calls: How many calls an answer may have.
 
     Raises:
         UsageError: If the parameters of a strict tool are not a schema, or beyond the limits.

@@ -39,7 +39,7 @@ class OutputConstraint:
         schema: What the finished answer is validated against; None where there is only a grammar.
         unheld: What the schema asks for and the grammar cannot express, so that only the finished
             answer shows whether it is kept.
-        unknown: Keywords of the schema that no draft of JSON Schema has, and which mean nothing.
+        unknown: Keywords of the schema that no draft of JSON Schema has, so that they are ignored.
     """
 
     source: str

@@ -42,8 +42,8 @@ DSPARK_KEYS = (
 )
 # What the layer's file must have besides the layer, to be a model of its own.
 OWN_TENSORS = ("token_embd.weight", "output.weight", "output_norm.weight")
-_HINT = "the same model's: dslocal convert CHECKPOINT --mtp-only"
-_DSPARK_HINT = "the same model's: dslocal convert CHECKPOINT --dspark-only"
+_HINT = "dslocal convert CHECKPOINT --mtp-only writes the model's own layer"
+_DSPARK_HINT = "dslocal convert CHECKPOINT --dspark-only writes the model's own DSpark"
 
 
 def sidecar_path(path: Path) -> Path:
@@ -54,7 +54,7 @@ def sidecar_path(path: Path) -> Path:
 def find_sidecar(path: Path, header: GgufHeader) -> Path | None:
     """Return the usable sidecar beside the model at ``path``, by its name.
 
-    None where the model has such a layer of its own, or the file does not exist.
+    None if the model has an MTP layer of its own, or the file does not exist.
     """
     found = sidecar_path(path)
     if can_draft(header) or not found.is_file() or sidecar_fault(path, header):
@@ -63,9 +63,9 @@ def find_sidecar(path: Path, header: GgufHeader) -> Path | None:
 
 
 def sidecar_fault(path: Path, header: GgufHeader) -> GgufError | None:
-    """Return why the file beside the model at ``path`` does not draft; None if it does, or is not.
+    """Return why the file beside the model at ``path`` cannot draft for it.
 
-    A model that has an MTP layer of its own needs none.
+    None if it can, if there is no such file, or if the model has an MTP layer of its own.
     """
     found = sidecar_path(path)
     if can_draft(header) or not found.is_file():
@@ -91,7 +91,7 @@ def join_header(header: GgufHeader, layer: GgufHeader, name: str) -> GgufHeader:
     if can_draft(header):
         raise GgufError(
             f"{name}: the model has an MTP layer of its own",
-            hint="without the file it drafts as well",
+            hint="it drafts without that file",
         )
     if layer.architecture == dspark.ARCHITECTURE:
         return _join_dspark(header, layer, name)

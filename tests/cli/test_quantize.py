@@ -140,7 +140,7 @@ def test_yes_writes_a_larger_file(run: Run, nano: Path, folder: Path) -> None:
     assert out.stat().st_size > nano.stat().st_size
 
 
-def test_a_matrix_made_on_the_way_is_a_step_of_its_own(run: Run, nano: Path, folder: Path) -> None:
+def test_a_matrix_made_first_is_a_step_of_its_own(run: Run, nano: Path, folder: Path) -> None:
     command = ("quantize", nano, "-o", folder / "o.gguf", "--quant", "IQ2_XXS")
     planned = json.loads(run.inside(*command, "--imatrix", "auto", "--dry-run", "--json").stdout)
     assert [phase["phase"] for phase in planned["phases"]] == ["imatrix", "quantize"]

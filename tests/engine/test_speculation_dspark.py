@@ -320,7 +320,7 @@ WRONG: dict[str, tuple[Change, str]] = {
     "no block": (with_values(dflash__block_size=0), "block_size is not from 1 to 16"),
     "endless block": (with_values(dflash__block_size=1 << 20), "block_size is not from 1 to 16"),
     "no stages": (with_values(dflash__block_count=0), "block_count is not from 1 to 64"),
-    "endless stages": (with_values(dflash__block_count=1 << 20), "no block_count that makes"),
+    "endless stages": (with_values(dflash__block_count=1 << 20), "block_count is not from 1 to 64"),
     "no noise": (with_values(tokenizer__ggml__mask_token_id=320), "mask_token_id is not a token"),
     "another dflash": (without("markov_w1.weight"), "not DeepSeek-V4's DSpark"),
     "not of V4": (with_values(dflash__hyper_connection__count=0), "not DeepSeek-V4's DSpark"),

@@ -69,7 +69,7 @@ class PreparedQuestion:
 
 
 def _print_unheld(constraint: output.OutputConstraint) -> None:
-    """Print on stderr what of a schema no grammar enforces, or nobody."""
+    """Print on stderr what the grammar does not enforce, and what is ignored."""
     lines = list(constraint.unknown)
     if constraint.unheld:
         lines.append(f"only checked once the answer is there: {'; '.join(constraint.unheld)}")

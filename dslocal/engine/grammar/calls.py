@@ -11,6 +11,8 @@ from dslocal.errors import UsageError
 
 from .grammar import schema_to_grammar, validated
 
+CallNumber = Literal["one", "several"]  # how many calls an answer may have
+
 
 @dataclass(frozen=True)
 class CallGrammar:
@@ -36,7 +38,7 @@ class EnclosedCalls:
         end: The token after them.
         call_begin: The token before one call.
         call_end: The token after it.
-        kind: A text and a token before the tool's name; None where the name comes first.
+        kind: A text and a token before the tool's name; None if the name comes first.
         after: What stands between the arguments and the end of a call.
         separator: What stands between two calls.
     """
@@ -64,14 +66,14 @@ def calls_to_grammar(calls: Sequence[CallGrammar]) -> tuple[str, list[str]]:
 
 
 def answer_to_grammar(
-    calls: Sequence[CallGrammar], enclosed: EnclosedCalls, number: Literal["one", "several"]
+    calls: Sequence[CallGrammar], enclosed: EnclosedCalls, number: CallNumber
 ) -> tuple[str, list[str]]:
     """Return a grammar for text that ``calls`` may follow, for :class:`.Grammar`.
 
     Args:
-        calls: The calls that there may be.
+        calls: The calls that are allowed.
         enclosed: What stands around them.
-        number: How many calls there may be.
+        number: How many calls an answer may have.
 
     Returns:
         The grammar, and a line for each part of a schema that it does not enforce.

@@ -10,10 +10,11 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from dslocal.errors import UsageError
 
+from .calls import CallNumber
 from .grammar import schema_to_grammar, validated
 from .tool_parameters import ANY_TEXT, Parameter, ParameterReader
 
@@ -30,7 +31,6 @@ LIST_KEYWORDS = {"allOf", "anyOf", "oneOf", "prefixItems"}
 NAMED_KEYWORDS = {"properties", "patternProperties", "$defs", "definitions", "dependentSchemas"}
 COMBINED = {"allOf", "anyOf", "oneOf", "enum", "const", "if"}
 NEXT_CALL = f"\n<{MARK}"  # up to the name of the tag
-CallNumber = Literal["one", "several"]
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def dsml_calls_to_grammar(
         tools: The tools that may be called.
         tags: How the family writes tags.
         is_forced: Whether the answer is calls alone; otherwise it is text, and calls may follow.
-        calls: How many calls there may be.
+        calls: How many calls an answer may have.
 
     Returns:
         The grammar, and a line for each part of a schema that it does not enforce.
@@ -107,7 +107,7 @@ class _Writer:
 
     @property
     def is_spelled(self) -> bool:
-        """Whether ``｜DSML｜`` is text in this vocabulary."""
+        """Return whether ``｜DSML｜`` is text in this vocabulary."""
         return isinstance(self.tags.mark, str)
 
     def open_tag(self, text: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import TYPE_CHECKING
 
 from dslocal import output, prompts
 from dslocal.prompts.families.dsml import DsmlToolFormat
@@ -15,6 +15,9 @@ from dslocal.server.wire.schemas import AllowedTools, ChatRequest, NamedTool, To
 
 from .output_constraints import unheld_fields
 from .requests import PreparedRequest, ServedModel
+
+if TYPE_CHECKING:
+    from dslocal.engine.grammar.calls import CallNumber
 
 MUST_CALL = ("required", "any")  # OpenAI's value and Mistral's
 
@@ -101,7 +104,7 @@ def with_strict_calls(
 ) -> PreparedRequest:
     """Return ``prepared`` with calls that follow the schemas of strict tools, if there are any.
 
-    In DSML the same grammar keeps an answer to one call, where only one may come.
+    In DSML the same grammar also limits an answer to one call, if the request asks for that.
 
     Raises:
         UsageError: The parameters of a strict tool are not a schema, or beyond the limits.
@@ -129,16 +132,19 @@ def forces_before_reasoning(family: prompts.Family) -> bool:
 def _with_constraint(
     prepared: PreparedRequest, constraint: output.OutputConstraint, request: ChatRequest
 ) -> PreparedRequest:
-    """Return ``prepared`` with ``constraint``; what that does not enforce is refused or said."""
+    """Return ``prepared`` with ``constraint``.
+
+    What the constraint does not enforce is refused for strict tools, and else noted.
+    """
     notes = unheld_fields(replace(constraint, source="tools[].function.parameters"))
     if notes and _strict_names(request):
-        message = f"tools: calls cannot be held to all of a schema: {notes[0].reason}"
+        message = f"tools: a schema cannot be enforced completely: {notes[0].reason}"
         raise ApiError(400, message, param="tools")
     return replace(prepared, constraint=constraint, ignored=(*prepared.ignored, *notes))
 
 
-def _call_number(request: ChatRequest) -> Literal["one", "several"]:
-    """Return how many calls an answer may have; a tool that is named is called once."""
+def _call_number(request: ChatRequest) -> CallNumber:
+    """Return how many calls an answer may have: one if the request names a tool."""
     is_named = isinstance(request.tool_choice, NamedTool) or request.functions is not None
     return "one" if is_named or request.parallel_tool_calls is False else "several"
 
