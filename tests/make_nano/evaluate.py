@@ -227,7 +227,7 @@ def gap_cases(nano: Nano, count: int) -> int:
     assert nano.family.fim
     r = random.Random(SEED)
     good = 0
-    settings = nano.family.fim.settings
+    settings = nano.family.fim.defaults
     for _ in range(count):
         prompt, _, missing = gaps.gap(r).partition(markup.FIM_END)
         before, _, after = prompt.partition(markup.FIM_HOLE)
