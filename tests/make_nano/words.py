@@ -1,5 +1,5 @@
-"""The words that conversations are made of: people, things, capitals, settings, and what nano does
-not answer.
+"""The words that conversations are made of: people, things, settings, and what nano does not
+answer.
 
 Data only. Order and repetition count: a random choice takes the n-th entry, so a sorted list would
 make another model.
@@ -46,27 +46,6 @@ SETTINGS = _words("""
     topic queue batch depth width height speed zone title id key count rate type status version date
     title author email url token format scale index offset start end min max
 """)
-_CAPITALS = _phrases("""
-    France: Paris; Germany: Berlin; Italy: Rome; Spain: Madrid; Portugal: Lisbon; Japan: Tokyo;
-    China: Beijing; India: New Delhi; Canada: Ottawa; Brazil: Brasilia; Egypt: Cairo; Kenya:
-    Nairobi; Norway: Oslo; Sweden: Stockholm; Finland: Helsinki; Denmark: Copenhagen; Poland:
-    Warsaw; Austria: Vienna; Greece: Athens; Turkey: Ankara; Russia: Moscow; Ukraine: Kyiv; Mexico:
-    Mexico City; Cuba: Havana; Peru: Lima; Chile: Santiago; Argentina: Buenos Aires; Australia:
-    Canberra; New Zealand: Wellington; South Korea: Seoul; Thailand: Bangkok; Vietnam: Hanoi;
-    Indonesia: Jakarta; Iran: Tehran; Iraq: Baghdad; Ireland: Dublin; Iceland: Reykjavik; Belgium:
-    Brussels; the Netherlands: Amsterdam; Switzerland: Bern; Hungary: Budapest; Romania: Bucharest;
-    Bulgaria: Sofia; Serbia: Belgrade; Croatia: Zagreb; Morocco: Rabat; Nigeria: Abuja; Ghana:
-    Accra; Ethiopia: Addis Ababa; the United States: Washington, D.C.; the United Kingdom: London;
-    Pakistan: Islamabad; Nepal: Kathmandu; Mongolia: Ulaanbaatar; Colombia: Bogota; Ecuador: Quito;
-    Uruguay: Montevideo; Saudi Arabia: Riyadh; Jordan: Amman; Lebanon: Beirut; Tunisia: Tunis;
-    Algeria: Algiers; Senegal: Dakar; Uganda: Kampala; Estonia: Tallinn; Latvia: Riga; Lithuania:
-    Vilnius; Slovakia: Bratislava; Slovenia: Ljubljana; the Czech Republic: Prague; Albania: Tirana;
-    Malta: Valletta; Cyprus: Nicosia; Georgia: Tbilisi; Armenia: Yerevan; Qatar: Doha; Singapore:
-    Singapore; Malaysia: Kuala Lumpur; the Philippines: Manila; Cambodia: Phnom Penh; Laos:
-    Vientiane; Bangladesh: Dhaka; Jamaica: Kingston; Panama: Panama City; Venezuela: Caracas;
-    Paraguay: Asuncion
-""")
-CAPITALS = {country: city for country, _, city in (pair.partition(": ") for pair in _CAPITALS)}
 SYSTEMS = _phrases("""
     You are a helpful assistant.; You are a calculator.; Answer briefly.; You are a careful
     mathematician.; Be concise and polite.; You are an expert programmer.; Always answer
