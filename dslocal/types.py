@@ -25,15 +25,15 @@ class FinishReason(Enum):
 
 @dataclass(frozen=True, slots=True)
 class StreamingUse:
-    """What a model that is larger than memory read of its experts.
+    """How much a model that is larger than memory read of its experts.
 
     Attributes:
         tokens: Tokens that were evaluated.
         needed_bytes: Bytes of experts that they needed.
-        missing_bytes: Those of them that were not in memory when the router had chosen.
-        ahead_bytes: Bytes that were read before, for a later layer.
+        missing_bytes: Needed bytes that were not in memory when the router had chosen.
+        ahead_bytes: Bytes that were read ahead, for a later layer.
         guessed: Experts that were guessed for a later layer.
-        guessed_right: Those of them that it chose.
+        guessed_right: Guessed experts that this layer then chose.
         waited_s: Seconds that the computation waited for the disk.
     """
 
@@ -50,7 +50,7 @@ class StreamingUse:
         return self._combined(more, 1)
 
     def __sub__(self, earlier: StreamingUse) -> StreamingUse:
-        """Return what came since ``earlier``."""
+        """Return the difference: what was read since ``earlier``."""
         return self._combined(earlier, -1)
 
     def _combined(self, other: StreamingUse, sign: int) -> StreamingUse:
@@ -75,7 +75,7 @@ class StreamingUse:
         return 1 - self.missing_bytes / self.needed_bytes if self.needed_bytes else 1.0
 
     def as_json(self) -> dict[str, int | float]:
-        """Return what ``--json`` prints of it, for each token where that makes sense."""
+        """Return the fields that ``--json`` prints, most of them for each token."""
         tokens = max(1, self.tokens)
         return {
             "read_bytes_per_token": round(self.read_bytes_per_token),

@@ -81,7 +81,7 @@ def overrides(
 
 
 def streams_experts(mode: str, name: str = "stream_experts") -> bool | None:
-    """Return whether experts are read ahead; None leaves that to the plan.
+    """Return whether experts are streamed from the SSD; None leaves that to the plan.
 
     Args:
         mode: "auto", "on" or "off".

@@ -80,8 +80,9 @@ def load(
         n_gpu_layers: layers on the GPU. Without it, all that fit.
         cpu_moe: layers whose experts stay in RAM: a number, "all" or "auto".
         mtp: speculative decoding: "auto", "on", "off", or a GGUF file with an MTP layer.
-        stream_experts: whether experts in RAM are read from the SSD all at once, as the router
-            chooses them: "auto" (where the model is larger than the memory), "on" or "off".
+        stream_experts: whether all experts that a token needs are read from the SSD at once, as
+            soon as the router chooses them: "auto" (if the model is larger than the memory), "on"
+            or "off".
         family: how the model is prompted, where its file does not say or says it wrongly.
         on_notice: receives lines that a user should see. Without it they are logged as warnings
             of the logger ``dslocal``.

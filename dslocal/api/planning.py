@@ -95,7 +95,7 @@ def plan(
         kv_type: "f16", "q8_0" or "q4_0" for the KV cache.
         n_gpu_layers: layers on the GPU.
         cpu_moe: layers whose experts stay in RAM: a number, "all" or "auto".
-        stream_experts: "auto", "on" or "off": whether experts in RAM are read ahead.
+        stream_experts: "auto", "on" or "off", as for :func:`dslocal.load`.
         ram: the memory of another machine, such as "128GiB".
         vram: the memory of its GPU, or of each of them; "0" for none.
         os: "linux", "macos" or "windows".

@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Phase:
-    """One of several steps of one piece of work.
+    """One of several steps of a conversion.
 
     Attributes:
-        name: For programs: ``model``, ``imatrix`` or ``quantize``.
-        number: Which it is, from 1.
-        count: How many there are.
-        doing: What it does, for people: "measuring".
-        done: What it has done at its end.
+        name: Its name in JSON: ``model``, ``imatrix`` or ``quantize``.
+        number: Its number, from 1.
+        count: How many steps there are.
+        doing: What a display says while it runs, such as "measuring".
+        done: What a display says at its end, such as "measured".
     """
 
     name: str
@@ -43,7 +43,7 @@ class WorkProgress(Protocol):
         """Receive how many chunks of a text are evaluated, and how many there are."""
 
     def begin_phase(self, phase: Phase) -> None:
-        """Receive that a step begins; what follows is of this step."""
+        """Receive that a step begins; what follows belongs to it."""
 
     def log(self, line: str) -> None:
         """Receive something that the user should know, as a line of its own."""
@@ -81,7 +81,7 @@ class ProgressCallbacks:
             self._on_evaluated(done, total)
 
     def begin_phase(self, phase: Phase) -> None:
-        """Do nothing: the function that is called says what is going on."""
+        """Do nothing: each function receives the progress of one kind of step."""
 
     def log(self, line: str) -> None:
         """Pass on a line for the user."""

@@ -1,7 +1,7 @@
-"""Whether a plan reads experts ahead, and how many of them it finds in memory.
+"""Decide whether experts are read ahead, and estimate how many of them are found in memory.
 
-Experts are read ahead where the weights are larger than the memory, unless the user decided
-otherwise. How it is done is for :mod:`dslocal.engine.streaming`.
+Experts are read ahead if the weights are larger than the memory, unless the user decided
+otherwise. :mod:`dslocal.engine.streaming` does it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dslocal.plan.memory.placement import placed_tensors
 
 from .load_config import LoadConfig
 
-SYSTEMS = ("linux", "macos")  # that can be asked to read pieces of a file ahead
+SYSTEMS = ("linux", "macos")  # where a program can have pieces of a file read ahead
 OPTION = "--stream-experts on"
 
 
@@ -29,7 +29,7 @@ def with_streaming(
         header: the model's header.
         machine: where it runs.
         config: how it is loaded.
-        wanted: what the user decided; None for nothing.
+        wanted: what the user decided; None leaves it to the plan.
         from_ssd: whether the weights are larger than the memory.
 
     Raises:
@@ -49,14 +49,14 @@ def uniform_hit_rate(cached: float, experts: float) -> float:
     """Return the share of chosen experts that are in memory when all are equally likely.
 
     Args:
-        cached: the bytes that there is room for.
-        experts: the bytes of all.
+        cached: the bytes of experts that fit into memory.
+        experts: the bytes of all experts.
     """
     return max(0.0, min(1.0, cached / experts)) if experts else 1.0
 
 
 def skewed_hit_rate(cached: float, experts: float, n_experts: int) -> float:
-    """Return that share when the n-th most frequent expert of a layer is chosen 1/n as often.
+    """Return that share if the n-th most frequent expert of a layer is chosen 1/n as often.
 
     The page cache holds the most frequent ones then. Trained routers are between this and uniform.
     """
@@ -80,7 +80,7 @@ def _obstacle(header: GgufHeader, machine: Machine, config: LoadConfig) -> Usage
         return UsageError(f"{OPTION}: this model has no routed experts", hint="auto leaves it off")
     if machine.os not in SYSTEMS:
         return UsageError(
-            f"{OPTION}: experts are read ahead on Linux and macOS alone", hint="auto leaves it off"
+            f"{OPTION}: experts are read ahead on Linux and macOS only", hint="auto leaves it off"
         )
     if all(placed):
         return UsageError(
@@ -88,7 +88,7 @@ def _obstacle(header: GgufHeader, machine: Machine, config: LoadConfig) -> Usage
         )
     if config.n_gpu_layers and config.load_mode != "mmap":
         return UsageError(
-            f"{OPTION}: a model that is partly on this GPU is read into memory whole",
-            hint="--n-gpu-layers 0 leaves it in its file",
+            f"{OPTION}: with layers on this GPU, the whole model is read into memory",
+            hint="--n-gpu-layers 0 leaves the weights in the file",
         )
     return None

@@ -84,7 +84,7 @@ class ProgressDisplay(Protocol):
         """Show how many chunks of a text are evaluated."""
 
     def begin_phase(self, phase: Phase) -> None:
-        """Show that a step begins; what follows is of this step."""
+        """Show that a step begins; what follows belongs to it."""
 
     def log(self, line: str) -> None:
         """Show a line of its own."""

@@ -55,7 +55,7 @@ def test_experts_are_read_ahead_where_weights_do_not_fit(
 REFUSED = {
     "no experts": ("qwen-7b", machine(64), "has no routed experts"),
     "all on the GPU": ("v2-lite", machine(64, 24), "all experts are on the GPU"),
-    "Windows": ("v2-lite", machine(8, os="windows"), "Linux and macOS alone"),
+    "Windows": ("v2-lite", machine(8, os="windows"), "Linux and macOS only"),
 }
 
 

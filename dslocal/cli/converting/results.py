@@ -1,4 +1,4 @@
-"""What is said of finished conversions, and of how far one had come when it was stopped."""
+"""Print what conversions need, what they wrote, and how far one had come when it was stopped."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 
 
 class RememberedProgress:
-    """Passes on how far work is, and remembers it."""
+    """Passes progress on to a display, and remembers it."""
 
     def __init__(self, shown: ProgressDisplay) -> None:
-        """Take what shows it."""
+        """Take the display."""
         self._shown = shown
         self.phase = ""
         self.share = 0.0
@@ -66,7 +66,7 @@ class RememberedProgress:
 
 @contextmanager
 def stoppable(shown: ProgressDisplay) -> Iterator[RememberedProgress]:
-    """Give progress to work that Ctrl-C may stop, and say then how far it had come.
+    """Yield the progress of work; if Ctrl-C stops the work, print how far it had come.
 
     Raises:
         typer.Exit: Ctrl-C.
@@ -93,14 +93,14 @@ def given_imatrix(output: OutputFileOptions) -> Imatrix | None:
 
 @dataclass(frozen=True)
 class Needs:
-    """What a conversion takes.
+    """What a conversion would take.
 
     Attributes:
         plan: The conversion.
         targets: Its outputs.
         download: Bytes to fetch; 0 for a source on this machine.
         streamed: Bytes of disk that it needs if the source is streamed.
-        measured: How it is done where its importance matrix is made on the way.
+        measured: The plan with an importance matrix that is made first; None without.
     """
 
     plan: ConversionPlan
@@ -125,7 +125,7 @@ class Needs:
 
     @property
     def phases(self) -> list[tuple[str, str, int]]:
-        """Return each step of several: its name, what it does, and the bytes that it writes."""
+        """Return the name of each step, what it does, and the bytes that it writes."""
         if self.measured is None:
             return []
         sizes = self.measured.nbytes

@@ -1,10 +1,10 @@
-"""Models larger than memory: read the experts that a token needs all at once, before the need.
+"""Models larger than memory: read all experts that a token needs at once, before they are used.
 
 A mixture of experts uses 3 to 6 % of its weights for a token, and which ones is known as soon as a
 layer's router has run. llama.cpp maps the file: whatever is missing is read page by page by the
-thread that multiplies with it, one request at a time, of which an SSD gives a small part of what it
-can. Here the experts that a router chose are requested together, and llama.cpp continues when they
-are in the page cache. The text is the same, bit by bit: only the time of reading changes.
+thread that multiplies with it, one request at a time, and so an SSD reaches a small part of its
+speed. Here the experts that a router chose are requested together, and llama.cpp continues when
+they are in the page cache. The text is the same, bit by bit: only the time of reading changes.
 
 * :mod:`.expert_layout`: where each expert's matrices are, from the headers of all files.
 * :mod:`.system_calls`: what Linux and macOS offer for reading ahead, behind one interface.
@@ -24,6 +24,6 @@ are in the page cache. The text is the same, bit by bit: only the time of readin
 The page cache is the cache: it drops what was not used for longest, and nothing is copied. Pages
 are mapped by the threads that read (MADV_POPULATE_READ), so a page that cannot be read is an error
 with a name before llama.cpp touches it, which would be SIGBUS. Mapped experts are advised
-MADV_RANDOM, or each fault would read neighbours that nobody wants. A context of a model that fits
-has no callback at all. Not here: whether to stream, which :mod:`dslocal.plan` decides.
+MADV_RANDOM, or each fault would read neighbours that are not needed. A context of a model that fits
+has no callback at all. Whether to stream is decided in :mod:`dslocal.plan`.
 """

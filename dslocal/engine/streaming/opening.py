@@ -1,4 +1,4 @@
-"""Make a streamer for a loaded model: measure its disk, keep in RAM what every token needs."""
+"""Make a streamer for a loaded model: measure its disk, and keep in RAM what every token needs."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def open_streamer(path: Path, header: GgufHeader, load_config: LoadConfig) -> Ex
 def disk_rate(path: Path) -> float:
     """Return the bytes a second at which experts of the model at ``path`` come from its disk.
 
-    Measured now where it is not known; 0 where it cannot be measured.
+    It is measured now if it is not known; 0 if it cannot be measured.
     """
     calls = calls_for()
     if calls is None:
@@ -68,7 +68,7 @@ def disk_rate(path: Path) -> float:
 def _read_for_every_token(
     layout: ExpertLayout, header: GgufHeader, load_config: LoadConfig
 ) -> Iterator[Extent]:
-    """Yield where the weights in RAM are that every token reads whole."""
+    """Yield the extents of those weights in RAM that every token reads whole."""
     has_output = OUTPUT in layout.tensors
     for tensor, on_gpu in placed_tensors(header, load_config):
         is_row_alone = tensor.name == EMBEDDINGS and has_output

@@ -1,8 +1,8 @@
-"""Threads that read, the most urgent first, and what waits for them.
+"""Threads that read the most urgent pieces first, and groups of reads that can be waited for.
 
 Three urgencies: what the present layer multiplies with next, what a later layer is sure to need,
-and guesses. A guess is only begun while nothing else waits, two at a time, and is forgotten as soon
-as the next layer's experts are known: it delays a read that is certain by no more than itself.
+and guesses. A guess is started only while nothing else waits, two at a time, and is dropped as soon
+as the next layer's experts are known. So it delays a read that is certain by one read at most.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class ReadGroup:
     """Reads that are waited for together."""
 
     def __init__(self, count: int) -> None:
-        """Expect so many reads."""
+        """Expect ``count`` reads."""
         self._left = count
         self._failure: BaseException | None = None
         self._lock = threading.Lock()
@@ -40,7 +40,7 @@ class ReadGroup:
 
     @property
     def is_done(self) -> bool:
-        """Return whether there is nothing to wait for any more, and nothing has failed."""
+        """Return whether all reads are done, and none has failed."""
         return self._done.is_set() and self._failure is None
 
     def finish_one(self, failure: BaseException | None = None) -> None:
@@ -66,7 +66,7 @@ class ReadGroup:
 
 
 class _Waiting(NamedTuple):
-    """A read that has not been begun, for a layer."""
+    """A read for a layer that has not started."""
 
     read: Read
     group: ReadGroup
@@ -77,7 +77,7 @@ class ReadQueue:
     """A queue and its threads. Close it; that waits for what is being read."""
 
     def __init__(self, threads: int) -> None:
-        """Start so many threads."""
+        """Start the threads."""
         self._waiting: dict[Urgency, deque[_Waiting]] = {urgency: deque() for urgency in Urgency}
         self._changed = threading.Condition()
         self._guesses = 0  # being read
@@ -93,7 +93,7 @@ class ReadQueue:
         """Queue ``reads`` for a layer, in this order and behind others that are as urgent.
 
         Returns:
-            What waits for them.
+            The group, which can be waited for.
         """
         listed = list(reads)
         group = ReadGroup(len(listed))
@@ -103,20 +103,20 @@ class ReadQueue:
         return group
 
     def forget(self, layer: int) -> None:
-        """Drop what is not begun and was read ahead for ``layer``, and all guesses."""
+        """Drop reads ahead for ``layer`` that have not started, and all guesses."""
         with self._changed:
             self._waiting[Urgency.GUESS].clear()
             soon = self._waiting[Urgency.SOON]
             self._waiting[Urgency.SOON] = deque(one for one in soon if one.layer != layer)
 
     def forget_all(self) -> None:
-        """Drop all that is not begun; nothing waits for it any more."""
+        """Drop all reads that have not started; nothing may wait for them."""
         with self._changed:
             for waiting in self._waiting.values():
                 waiting.clear()
 
     def close(self) -> None:
-        """Drop what has not been begun, and end the threads."""
+        """Drop reads that have not started, and end the threads."""
         with self._changed:
             self._closing = True
             for waiting in self._waiting.values():

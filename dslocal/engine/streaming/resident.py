@@ -1,8 +1,8 @@
-"""Keep what every token needs in RAM, and give the rest of it to the experts.
+"""Keep what every token needs in RAM, and leave the rest of the RAM to the experts.
 
 Attention, shared experts, routers and output are read for every token. They are locked where the
-system lets the process lock so much, else read once, so that the page cache has them: what is used
-for every token is what it drops last.
+system lets the process lock that much, else read once, so that the page cache has them: it drops
+last what is used for every token.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def keep_resident(
         reader: Reads the model's files.
         addresses: Where each file is mapped.
         extents: The pieces.
-        ram: The bytes of RAM that there are.
+        ram: The bytes of RAM of the machine.
         threads: How many read at a time.
 
     Returns:

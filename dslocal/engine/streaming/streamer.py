@@ -3,8 +3,8 @@
 Sees llama.cpp's graph (:mod:`dslocal.engine.graph`). The graph pauses after ``ffn_moe_topk-L``, the
 choice of layer L: all its matrices of the chosen experts are queued, in the order in which the
 graph multiplies with them. Before each of these multiplications the graph pauses again, until that
-matrix's pieces are there; meanwhile the next ones come. Pages that cannot be read are found by the
-threads that read, so that llama.cpp does not touch them and die of SIGBUS.
+matrix's pieces are there; meanwhile the next ones are read. The threads that read find pages that
+cannot be read, before llama.cpp touches them and is killed by SIGBUS.
 """
 
 from __future__ import annotations
@@ -111,13 +111,13 @@ class ExpertStreamer(GraphObserver):
         self._reader.close()
 
     def allow_guesses(self, on: bool) -> None:
-        """Make guesses, or none, without finding out whether they pay."""
+        """Switch guesses on or off, without measuring whether they pay."""
         self._trial.end(on)
 
     def wants(self, address: int) -> bool:
         """Pause after a choice; wait for a multiplication's experts, and pause for the next one's.
 
-        A pause takes time, so there is none where nothing is left to wait for.
+        A pause takes time, so the graph does not pause if nothing is left to wait for.
         """
         head = ctypes.string_at(address + OP_OFFSET, HEAD_BYTES)  # one call, for there are many
         if head.startswith(self._multiplication):
@@ -287,7 +287,7 @@ class ExpertStreamer(GraphObserver):
 
 
 class _UseCounter:
-    """Adds up what several threads read."""
+    """Adds up how much several threads read."""
 
     def __init__(self) -> None:
         self.total = StreamingUse()

@@ -85,7 +85,7 @@ class SystemCalls(ABC):
         raise NotImplementedError
 
     def advise_random(self, address: int, nbytes: int) -> None:
-        """Have the system read no neighbours of a page of mapped memory that is missing."""
+        """Have the system read a missing page of mapped memory without its neighbours."""
         self._libc.madvise(*_whole_pages(address, nbytes), MADV_RANDOM)
 
     def missing(self, address: int, nbytes: int) -> int:
@@ -98,7 +98,7 @@ class SystemCalls(ABC):
         return min(nbytes, absent * mmap.PAGESIZE)
 
     def can_see_residency(self, path: Path) -> bool:
-        """Return whether :meth:`missing` tells the truth about a file.
+        """Return whether :meth:`missing` is right about a file.
 
         For a file that belongs to others and cannot be written to, Linux says that all of it is in
         RAM (mm/mincore.c, ``can_do_mincore``).
@@ -106,7 +106,7 @@ class SystemCalls(ABC):
         return os.geteuid() in (0, path.stat().st_uid) or os.access(path, os.W_OK)
 
     def lock(self, address: int, nbytes: int) -> bool:
-        """Keep mapped memory in RAM, where the process may; return whether it is."""
+        """Lock mapped memory in RAM; return whether the system allowed it."""
         return not self._libc.mlock(*_whole_pages(address, nbytes))
 
     @abstractmethod
@@ -128,8 +128,8 @@ class LinuxCalls(SystemCalls):
     def request(self, fd: int, start: int, nbytes: int) -> None:
         """See :meth:`SystemCalls.request`.
 
-        The kernel reads at most as much as the device takes at once, and drops the rest without a
-        word (mm/readahead.c, ``force_page_cache_ra``), so it gets pieces of that size.
+        The kernel reads at most as much as the device takes at once, and silently drops the rest
+        (mm/readahead.c, ``force_page_cache_ra``), so it gets pieces of that size.
         """
         piece = _piece_bytes(os.fstat(fd).st_dev)
         for offset in range(0, nbytes, piece):
@@ -176,7 +176,7 @@ def calls_for(platform: str = sys.platform) -> SystemCalls | None:
 
 
 def file_error(path: Path, error: OSError) -> EngineError:
-    """Return what is raised where a model's file cannot be read any more."""
+    """Return the error for a model's file that cannot be read any more."""
     reason = error.strerror or str(error)
     return EngineError(
         f"{path.name}: cannot be read: {reason}",
