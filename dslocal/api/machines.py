@@ -204,7 +204,9 @@ def _bandwidth(text: str) -> float:
     if found and (found[2] or "").upper() == "T":
         rate *= 1000
     if not GB <= rate <= MAX_BANDWIDTH:
-        raise UsageError(f"--bandwidth: {text!r:.40} is not a bandwidth", hint="as 936, in GB/s")
+        raise UsageError(
+            f"--bandwidth: {text!r:.40} is not a bandwidth", hint="in GB/s, such as 936"
+        )
     return rate
 
 

@@ -31,5 +31,7 @@ def size_in_bytes(text: str, *, least: int = 1) -> int:
     except (ValueError, OverflowError):
         size = -1
     if not least <= size < 1 << 60:
-        raise UsageError(f"{text!r:.40} is not a size", hint="as 180GB, 40GiB or a number of bytes")
+        raise UsageError(
+            f"{text!r:.40} is not a size", hint="such as 180GB, 40GiB or a number of bytes"
+        )
     return size

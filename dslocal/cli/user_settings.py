@@ -99,7 +99,8 @@ def fast_enough(option: float | None = None) -> float:
         speed = -1.0
     if isinstance(wanted.value, bool) or not 0 <= speed <= MAX_SPEED:
         raise UsageError(
-            f"{wanted.source}: {wanted.value!r:.40} is not a speed", hint="in tokens a second, as 8"
+            f"{wanted.source}: {wanted.value!r:.40} is not a speed",
+            hint="in tokens a second, such as 8",
         )
     return speed
 

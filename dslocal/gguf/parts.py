@@ -83,7 +83,7 @@ def read_parts(path: Path) -> tuple[tuple[Path, ...], GgufHeader]:
     if part is None or part.count != count or count > MAX_PARTS:
         raise GgufError(
             f"{path.name}: is one of {count:,} parts, and its name does not say which",
-            hint="as NAME-00001-of-00003.gguf",
+            hint="such as NAME-00001-of-00003.gguf",
         )
     files = tuple(path.with_name(name) for name in part.all_parts())
     headers = [_read_part(file, number, count) for number, file in enumerate(files)]

@@ -224,9 +224,9 @@ def test_what_is_not_json_is_refused(run: Run, tmp_path: Path, data: bytes) -> N
     ("args", "code", "words"),
     [
         (("--compare", "missing.json"), 3, "missing.json: no such file"),
-        (("--depths", "1,x"), 2, "--depths: '1,x' are not numbers of tokens"),
-        (("--depths", ""), 2, "--depths: '' are not numbers of tokens"),
-        (("--depths", "-1"), 2, "--depths: '-1' are not numbers of tokens"),
+        (("--depths", "1,x"), 2, "--depths: '1,x' is not a list of numbers of tokens"),
+        (("--depths", ""), 2, "--depths: '' is not a list of numbers of tokens"),
+        (("--depths", "-1"), 2, "--depths: '-1' is not a list of numbers of tokens"),
         (("--mtp", "often"), 2, "--mtp: 'often' is not known (auto, on, off, both)"),
         (("--plot", "speed.pdf"), 2, "--plot: 'speed.pdf' is not a PNG"),
         (("--ctx", "512", "--tokens", "600"), 2, "--tokens: 600 do not fit a context of 512"),

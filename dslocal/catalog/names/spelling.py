@@ -181,7 +181,7 @@ def _hub_path(path: str, query: str, endpoint: str | None, text: str) -> Spellin
         )
     found = _owned("/".join(parts[:2]).removesuffix(".git"), has_prefix=True)
     if found is None:
-        raise UsageError(f"{text!r:.200} is not a name on the hub", hint="as hf:OWNER/NAME")
+        raise UsageError(f"{text!r:.200} is not a name on the hub", hint="such as hf:OWNER/NAME")
     found = replace(found, endpoint=endpoint)
     shown = parse_qs(query).get("show_file_info", [""])[0]
     if shown:

@@ -78,7 +78,9 @@ def _variables(params: Sequence[str]) -> dict[str, str]:
         name = param.split("=", 1)[0]
         value = param[len(name) + 1 :]
         if "=" not in param or not name:
-            raise UsageError(f"-p {param!r:.60} is not NAME=VALUE", hint="as -p language=French")
+            raise UsageError(
+                f"-p {param!r:.60} is not NAME=VALUE", hint="such as -p language=French"
+            )
         if name in values:
             raise UsageError(f"-p {name!r:.60} is given twice", hint="once is enough")
         if name == prompts.INPUT:

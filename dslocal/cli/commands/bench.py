@@ -157,7 +157,7 @@ def _check_plot(plot: Path | None) -> None:
     if plot is None:
         return
     if plot.suffix.lower() != ".png":
-        raise UsageError(f"--plot: {plot.name!r:.80} is not a PNG", hint="as speed.png")
+        raise UsageError(f"--plot: {plot.name!r:.80} is not a PNG", hint="such as speed.png")
     bench_report.require_plotting()
 
 
@@ -177,7 +177,9 @@ def _parse_depths(text: str) -> list[int]:
     except typer.BadParameter:
         depths = {-1}
     if len(parts) > MAX_DEPTHS or min(depths) < 0 or max(depths) > MAX_DEPTH:
-        raise UsageError(f"--depths: {text!r:.60} are not numbers of tokens", hint="as 0,1024,4k")
+        raise UsageError(
+            f"--depths: {text!r:.60} is not a list of numbers of tokens", hint="such as 0,1024,4k"
+        )
     return sorted(depths)
 
 

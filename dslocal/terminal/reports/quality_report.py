@@ -107,7 +107,9 @@ def require_plot(path: Path) -> None:
         DslocalError: matplotlib is missing.
     """
     if path.suffix.lower() not in PLOT_KINDS:
-        raise UsageError(f"--plot: {path.name!r:.80} is neither SVG nor PNG", hint="as quality.svg")
+        raise UsageError(
+            f"--plot: {path.name!r:.80} is neither SVG nor PNG", hint="such as quality.svg"
+        )
     require_plotting()
 
 
