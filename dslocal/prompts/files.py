@@ -21,6 +21,8 @@ from dslocal.files import drain_pipe, names_stdin, open_to_read, read_stdin
 from . import charset
 
 MAX_FILE = 8 << 20  # bytes; far above any context
+DESCRIPTOR_FOLDERS = ("/dev/fd", "/proc/self/fd")
+PIPE_NAME = "pipe.txt"
 MAX_STRAY_SHARE = 0.05  # of bytes that are not text, where nothing else says that it is UTF-8
 
 _KINDS = (  # what it is, where its mark is, the mark
@@ -101,10 +103,15 @@ def read_file(path: Path) -> FileText:
     """
     if names_stdin(path):
         return decode_file(_read(path), "stdin")
-    found = decode_file(_read(path), str(path))._replace(name=path.name)
+    found = decode_file(_read(path), str(path))._replace(name=_shown_name(path))
     if not found.text.strip():
         found = found._replace(note=f"{path}: nothing is in it")
     return found
+
+
+def _shown_name(path: Path) -> str:
+    """Return the name that the model is shown; a shell's ``<(command)`` has only a number."""
+    return PIPE_NAME if str(path.parent) in DESCRIPTOR_FOLDERS else path.name
 
 
 def read_text(path: Path) -> str:

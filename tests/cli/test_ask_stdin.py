@@ -33,6 +33,7 @@ def test_a_file_that_is_stdin(run: Run, tmp_path: Path, name: str, is_pipe: bool
     [
         ("{ask} -f <(printf 'port = 8080\\n')", SHOWN),
         ("{ask} -f <(sleep 0.2; printf 'port = 8080\\n')", SHOWN),
+        ("{ask} -f <(printf 'port = 8080\\n')", "[file name]: pipe.txt\n"),
         ("{ask} -f <(true)", "[file content begin]\n\n[file content end]"),
         ("{ask} -f /dev/fd/5 5< <(printf 'port = 8080\\n')", SHOWN),
         ("{ask} -f - <<'END'\nport = 8080\nEND", SHOWN),

@@ -156,6 +156,7 @@ def test_an_mtp_layer_that_is_not_measured_needs_no_matrix(
     assert any("MTP" in warning for warning in plan.warnings) == (recipe != "Q2_K_S")
 
 
+@pytest.mark.slow  # IQ types of several sizes are tried on every tensor of nano
 def test_a_size_uses_types_that_need_a_matrix_only_where_there_is_one(
     measured_nano: converter.Imatrix, tmp_path: Path
 ) -> None:
