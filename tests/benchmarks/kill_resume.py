@@ -42,7 +42,7 @@ CASES = {
 }
 
 
-def main(times: int = 20, seed: int = 1, case: str = "v3") -> None:
+def main(times: int, seed: int, case: str) -> None:
     r = random.Random(seed)
     arguments, options = CASES[case]
 
@@ -89,4 +89,5 @@ def result(folder: Path) -> dict[str, bytes]:
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:3]), *sys.argv[3:4])
+    given = [*sys.argv[1:], *("20", "1", "v3")[len(sys.argv) - 1 :]]
+    main(int(given[0]), int(given[1]), given[2])

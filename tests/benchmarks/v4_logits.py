@@ -143,7 +143,7 @@ def compare(name: str, seed: int, folder: Path) -> bool:
     )
     converter.write_gguf(plan, [folder / "out.gguf"])
     ours, choices = llama_cpp_logits(folder / "out.gguf", [int(i) for i in ids])
-    np.savez(folder / "choices.npz", **choices)
+    np.savez(folder / "choices.npz", allow_pickle=False, **choices)
     in_float32(case, folder / "float32")
     command = [f"{ORACLE}/venv/bin/python", str(REFERENCE), str(folder)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)

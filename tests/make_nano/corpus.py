@@ -58,15 +58,23 @@ def parts(
             number += 1
 
 
+def token_id(tokenizer: Tokenizer, token: str) -> int:
+    """Return the id of a token. Raises KeyError where the vocabulary has none of that name."""
+    found: int | None = tokenizer.token_to_id(token)
+    if found is None:
+        raise KeyError(token)
+    return found
+
+
 def draw_part(seed: int, count: int, definition: str, length: int) -> Windows:
     """Draw one part; examples that are longer than a window are left out."""
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     tokenizer = Tokenizer.from_str(definition)
-    answers = [tokenizer.token_to_id(token) for token in (ASSISTANT, FIM_END, RESULTS_END)]
+    answers = [token_id(tokenizer, token) for token in (ASSISTANT, FIM_END, RESULTS_END)]
     encoded = tokenizer.encode_batch(list(examples(seed, count)), add_special_tokens=False)
     rows = [np.array(each.ids, np.uint16) for each in encoded if len(each.ids) <= length]
     bins = pack([len(row) for row in rows], length)
-    ids = np.full((len(bins), length), tokenizer.token_to_id(PAD), np.uint16)
+    ids = np.full((len(bins), length), token_id(tokenizer, PAD), np.uint16)
     counts = np.zeros((len(bins), length), np.bool_)
     for window, members in enumerate(bins):
         at = 0
@@ -89,7 +97,7 @@ def pack(lengths: list[int], room: int) -> list[list[int]]:
         if not len(fits):
             bins.append([])
             left = np.append(left, room)
-            fits = [len(bins) - 1]
+            fits = np.array([len(bins) - 1])
         bins[fits[0]].append(member)
         left[fits[0]] -= lengths[member]
     return bins

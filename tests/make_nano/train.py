@@ -24,7 +24,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from make_nano.corpus import Windows, parts
+from make_nano.corpus import Windows, parts, token_id
 from make_nano.export_bf16 import export, restore
 from make_nano.markup import BOS
 from make_nano.model import Documents, Nano, Rotation, Sizes
@@ -218,7 +218,7 @@ def train(
     tokenizer: Tokenizer, sizes: Sizes, plan: Plan, folder: Path, resumed: Path | None
 ) -> Nano:
     windows = parts(tokenizer, plan.length + 2, plan.part, plan.processes)
-    dealer = Dealer(windows, plan, tokenizer.token_to_id(BOS))
+    dealer = Dealer(windows, plan, token_id(tokenizer, BOS))
     torch.manual_seed(0)
     torch.set_float32_matmul_precision("high")
     model: Nano = Nano(sizes).to(plan.device)

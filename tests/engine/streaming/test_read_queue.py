@@ -94,8 +94,12 @@ def test_a_failure_reaches_what_waits() -> None:
 
 def test_a_wait_ends_when_it_is_aborted() -> None:
     queue, go = ReadQueue(1), threading.Event()
+
+    def wait_for_go() -> None:
+        go.wait()
+
     with pytest.raises(KeyboardInterrupt):
-        queue.submit([lambda: go.wait() and None], Urgency.NOW, 1).wait(lambda: True)
+        queue.submit([wait_for_go], Urgency.NOW, 1).wait(lambda: True)
     go.set()
     queue.close()
 

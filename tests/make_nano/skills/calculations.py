@@ -311,10 +311,10 @@ def comparison(r: random.Random, _end: str) -> Problem:
 def _two_numbers(r: random.Random) -> tuple[str, str, str]:
     """Return two different numbers and what compares them."""
     if r.random() < 0.3:
-        a, b = r.randrange(10 ** r.randint(1, 6)), r.randrange(10 ** r.randint(1, 6))
-        b += a == b
-        sizes = f"{a} has {len(str(a))} digits and {b} has {len(str(b))}."
-        return str(a), str(b), f"{sizes} I compare from the left."
+        m, n = r.randrange(10 ** r.randint(1, 6)), r.randrange(10 ** r.randint(1, 6))
+        n += m == n
+        sizes = f"{m} has {len(str(m))} digits and {n} has {len(str(n))}."
+        return str(m), str(n), f"{sizes} I compare from the left."
     whole = r.randint(0, 99) if r.random() < 0.5 else r.randint(0, 12)
     other = whole if r.random() < 0.8 else r.randint(0, 99)
     parts = [str(r.randrange(10**n)).zfill(n) for n in (r.randint(1, 3), r.randint(1, 3))]
@@ -339,6 +339,7 @@ def weekday(r: random.Random, _end: str) -> Problem:
     n = 1 if one else n
     name = WEEKDAYS[start]
     end = WEEKDAYS[(start + n) % 7 if forward else (start - n) % 7]
+    forms: list[tuple[str, ...]]
     if one:
         forms = [
             (

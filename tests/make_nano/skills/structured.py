@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Callable
 
 from make_nano import lexicon
 from make_nano.exchange import Exchange, sometimes_without
+from make_nano.fact_tables import CAPITALS
 from make_nano.phrasing import capitalised
-from make_nano.skills.facts import CAPITALS, COUNTRIES
+from make_nano.skills.facts import COUNTRIES
 
 OBJECT = (
     "give me a JSON object with {p}",
@@ -86,8 +88,10 @@ def _object(r: random.Random) -> Exchange:
 
 
 def _array(r: random.Random) -> Exchange:
-    draw = r.choice([lexicon.word, lexicon.name, lexicon.word, lambda r: r.randint(0, 999)])
-    found: list[str | int] = [draw(r) for _ in range(r.randint(2, 5))]
+    draws: list[Callable[[random.Random], str | int]]
+    draws = [lexicon.word, lexicon.name, lexicon.word, lambda r: r.randint(0, 999)]
+    draw = r.choice(draws)
+    found = [draw(r) for _ in range(r.randint(2, 5))]
     written = [str(each) for each in found]
     listed = r.choice([", ".join(written), f"{', '.join(written[:-1])} and {written[-1]}"])
     question = capitalised(r, r.choice(ARRAY).format(p=listed)) + r.choice(["", ".", ""])

@@ -361,10 +361,10 @@ def note(r: random.Random) -> Exchange:
     kind = r.choice(["txt", "md", "txt", "eml"])
     document = Document(lexicon.file_name(r, kind), title + together.join(lines), ())
     at = r.randrange(len(lines))
-    *questions, key = asked[at]
+    *wordings, key = asked[at]
     if document.body.count(key) > 1:
         return note(r)
-    return _quoting(r, document, r.choice(questions), key, lines[at])
+    return _quoting(r, document, r.choice(wordings), key, lines[at])
 
 
 def source(r: random.Random) -> Exchange:

@@ -10,7 +10,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -181,7 +181,7 @@ class _Counter:
     def __init__(self, played: V4Chat) -> None:
         self._played = played
 
-    def evaluated(self, start: int, ids: list[int]) -> None:
+    def evaluated(self, start: int, ids: Sequence[int]) -> None:
         self._played.count(len(ids))
 
     def trimmed(self, length: int) -> None:

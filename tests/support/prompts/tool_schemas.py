@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from typing import Any
 
 from dslocal.prompts import Tool
 
 Schema = dict[str, Any]
+MakeSchema = Callable[[random.Random, int], Schema]
 TEXTS = ("red", "a b", 'say "hi"', "back\\slash", "é", "数", "line\nbreak", "</b>", "</", "", "1")
 NAMES = ("id", "name", "first name", "größe", "x-1", "a>b", 'q"', "list", "k" * 60)
 SIGNATURE: Schema = {"type": "object", "additionalProperties": False}
@@ -34,8 +36,8 @@ def _tree() -> Schema:
 
 
 def _any(dice: random.Random, depth: int) -> Schema:
-    leaves = [_text, _text, _enum, _const, _number, _boolean, _reference]
-    nested = [_object, _array, _union, _types, _both]
+    leaves: list[MakeSchema] = [_text, _text, _enum, _const, _number, _boolean, _reference]
+    nested: list[MakeSchema] = [_object, _array, _union, _types, _both]
     return dice.choice(leaves + nested if depth else leaves)(dice, depth)
 
 
