@@ -34,7 +34,7 @@ IN_CORE = 1  # the bit of a page that is in RAM, in what mincore returns
 class SystemCalls(ABC):
     """System calls on files and on mapped memory. Offsets and lengths are bytes."""
 
-    populates = False  # whether :meth:`populate` exists
+    populates = False  # whether the system has the call of :meth:`populate`
 
     def __init__(self) -> None:
         """Open the system's own library."""
@@ -76,13 +76,13 @@ class SystemCalls(ABC):
     def request(self, fd: int, start: int, nbytes: int) -> None:
         """Have the system read a piece of a file into the page cache, and return at once."""
 
+    @abstractmethod
     def populate(self, address: int, nbytes: int) -> bool:
         """Map pages of a file, and wait until they are read.
 
         Returns:
             Whether that is done; False where a page cannot be read, or the system has no such call.
         """
-        raise NotImplementedError
 
     def advise_random(self, address: int, nbytes: int) -> None:
         """Have the system read a missing page of mapped memory without its neighbours."""
@@ -163,6 +163,10 @@ class MacCalls(SystemCalls):
     def request(self, fd: int, start: int, nbytes: int) -> None:
         """See :meth:`SystemCalls.request`."""
         self._fcntl(fd, F_RDADVISE, struct.pack(RADVISORY, start, nbytes))
+
+    def populate(self, address: int, nbytes: int) -> bool:
+        """Return False: macOS has no such call."""
+        return False
 
     def forget(self, fd: int, start: int, nbytes: int) -> None:
         """Do nothing: macOS has no such call."""
