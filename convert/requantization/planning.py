@@ -30,7 +30,7 @@ from dslocal.gguf.tensor_types import GgmlType
 
 from .gguf_model import GgufModel, architecture_of
 
-SMALL_BITS = 6.0  # below this, the error of the source is no longer small beside the new one
+SMALL_BITS = 6.0  # a weight; the error of a source with fewer is noticeable in the result
 # keys that each file writes itself, or that are true of the source's files alone
 _DROPPED = frozenset(
     {

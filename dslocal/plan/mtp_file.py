@@ -65,7 +65,7 @@ def find_sidecar(path: Path, header: GgufHeader) -> Path | None:
 def sidecar_fault(path: Path, header: GgufHeader) -> GgufError | None:
     """Return why the file beside the model at ``path`` cannot draft for it.
 
-    None if it can, if there is no such file, or if the model has an MTP layer of its own.
+    None if it can, if the file does not exist, or if the model has an MTP layer of its own.
     """
     found = sidecar_path(path)
     if can_draft(header) or not found.is_file():

@@ -256,13 +256,13 @@ def test_an_answer_that_is_left_half_way_is_continued(loaded: Loaded) -> None:
         known = generate(plain, ids, max_tokens=40).ids
         generation = Generation(context, ids, Sampler(0.0, 1.0, 1), max_tokens=40)
         tokens = iter(generation)
-        begun = [next(tokens) for _ in range(13)]
+        beginning = [next(tokens) for _ in range(13)]
         tokens.close()  # type: ignore[attr-defined]
-        assert begun == known[:13]
+        assert beginning == known[:13]
         assert context.ids[: len(ids)] == ids
         assert len(context.ids) <= len(ids) + 13
-        rest = generate(context, [*ids, *begun], max_tokens=27).ids
-    assert begun + rest == known
+        rest = generate(context, [*ids, *beginning], max_tokens=27).ids
+    assert beginning + rest == known
 
 
 CONFIGS = (

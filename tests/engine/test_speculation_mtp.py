@@ -267,8 +267,8 @@ def test_interrupted_while_drafting(
         monkeypatch.setattr(drafter, "_has_fixed_rows", has_fixed_rows)
         speculation = Speculation(context, drafter, DraftLength([3], optional=False))
         known = generate(context, prompt, max_tokens=100)
-        begun = known.ids[:20]
-        context.prefill([*prompt, *begun])
+        beginning = known.ids[:20]
+        context.prefill([*prompt, *beginning])
         likeliest = DraftContext.likeliest
         calls = iter(range(3))
 
@@ -281,7 +281,7 @@ def test_interrupted_while_drafting(
             patch.setattr(DraftContext, "likeliest", abort_behind)
             with pytest.raises(KeyboardInterrupt):
                 drafter.propose(context.ids, known.ids[20], 3)
-        rest = generate(context, [*prompt, *begun], max_tokens=80)
+        rest = generate(context, [*prompt, *beginning], max_tokens=80)
         assert speculation.error is None
-    assert begun + rest.ids == known.ids
+    assert beginning + rest.ids == known.ids
     assert rest.accepted > 0.4 * rest.drafted

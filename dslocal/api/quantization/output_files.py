@@ -62,8 +62,8 @@ def choose_outputs(
         recipes: One for each output.
         overwrite: Whether files that are there may be replaced.
         has_drafter: Whether V4's draft model is written, too.
-        is_auto: Whether an importance matrix is made first. Then outputs that an interrupted run
-            had begun to write are written again.
+        is_auto: Whether an importance matrix is made first. Then the outputs of an interrupted
+            run may be replaced.
 
     Raises:
         UsageError: a file is there already, or one file is named for several quantizations.

@@ -1,4 +1,4 @@
-"""Proves the order in which reads are begun, and that nothing is left of a queue that is closed."""
+"""Proves the order in which reads start, and that nothing is left of a queue that is closed."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Blocked:
         self.queue.submit([partial(self.order.append, name)], urgency, layer)
 
     def finish(self) -> list[str]:
-        """Let all go, and return in which order they were begun."""
+        """Let all go, and return in which order they started."""
         last = self.queue.submit([lambda: None], Urgency.GUESS, 9)
         self._go.set()
         last.wait(never)
@@ -42,7 +42,7 @@ class Blocked:
         return self.order
 
 
-def test_the_most_urgent_is_begun_first() -> None:
+def test_the_most_urgent_starts_first() -> None:
     blocked = Blocked()
     blocked.add("guess", Urgency.GUESS)
     blocked.add("soon", Urgency.SOON)
@@ -64,17 +64,17 @@ def test_what_a_layer_knows_replaces_what_was_expected_of_it() -> None:
 
 def test_few_guesses_are_read_at_a_time() -> None:
     queue, go = ReadQueue(MAX_GUESSES + 2), threading.Event()
-    begun = threading.Semaphore(0)
+    reads = threading.Semaphore(0)
 
     def guess() -> None:
-        begun.release()
+        reads.release()
         go.wait()
 
     group = queue.submit([guess] * 6, Urgency.GUESS, 1)
     for _ in range(MAX_GUESSES):
-        assert begun.acquire(timeout=10)
+        assert reads.acquire(timeout=10)
     queue.submit([lambda: None], Urgency.NOW, 1).wait(never)  # a thread is free for it
-    assert not begun.acquire(blocking=False)
+    assert not reads.acquire(blocking=False)
     go.set()
     group.wait(never)
     queue.close()
