@@ -4,7 +4,7 @@ So many that windows slide and compressed rows exist. Both sides compute in floa
 off: transformers reads what FP4 and FP8 stand for, llama.cpp our F32 conversion of the checkpoint
 itself.
 
-    DSLOCAL_ORACLE=FOLDER PYTHONPATH=tests python tests/benchmarks/v4_logits.py [--seeds N] [CASE …]
+    DSLOCAL_ORACLE=FOLDER python tests/benchmarks/v4_logits.py [--seeds N] [CASE …]
 
 FOLDER as tests/support/checkpoints/oracle.py says; its venv needs transformers 5.24 or newer.
 Transformers follows llama.cpp's choices of experts and of compressed rows (v4_reference.py says
@@ -24,6 +24,8 @@ import tempfile
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
 from support.checkpoints import tiny_v4

@@ -2,7 +2,7 @@
 
 The shards are sparse: headers of the published shapes and types, and holes for the weights.
 
-    PYTHONPATH=tests python tests/benchmarks/v4_shape.py FOLDER
+    python tests/benchmarks/v4_shape.py FOLDER
 
 FOLDER is made, and needs 4 GB for the converted layer. Prints the number of tensors (69,187 are
 published), the seconds that planning takes, the sizes of the outputs, and the memory that the
@@ -19,6 +19,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from support.checkpoints import tiny_v4
 from support.checkpoints.tiny_checkpoints import write_checkpoint
