@@ -17,7 +17,6 @@ from dslocal.gguf.tensor_names import layer_of
 from .progress import ProgressCallbacks, WorkProgress
 from .quantization import output_files
 from .quantization.auto_files import AUTO, AutoImatrix
-from .sizes import size_in_bytes
 
 if TYPE_CHECKING:
     from dslocal.catalog.locations import PublishedLocation
@@ -125,8 +124,6 @@ def convert(
         CheckpointError: the checkpoint is damaged, or of a kind that cannot be converted.
         ConversionError: a file cannot be written.
     """
-    import dslocal.convert as converter
-
     from . import checkpoint_source
 
     notice = on_notice or logging.getLogger("dslocal").warning
@@ -138,13 +135,12 @@ def convert(
     targets = output_files.choose_outputs(
         output, found.name, recipes, overwrite=overwrite, has_drafter=drafter, is_auto=is_auto
     )
-    if output_files.name_notice(targets):
-        notice(output_files.name_notice(targets))
+    output_files.log_name_notice(targets, progress)
     request = ConversionRequest(
         recipes,
         mtp,
-        converter.Split(split_experts, size_in_bytes(split_size) if split_size else 0),
-        converter.load_imatrix(Path(imatrix)) if imatrix and not is_auto else None,
+        output_files.choose_split(split_experts, split_size),
+        output_files.given_imatrix(imatrix),
         stream=stream,
     )
     if is_auto:
@@ -220,23 +216,18 @@ def write_outputs(
     Raises:
         DslocalError: It cannot be done.
     """
-    import dslocal.convert as converter
-
     from . import checkpoint_source
 
     if request.auto is not None:
         planned = measured_conversion(files, request, request.auto).carry_out(progress, jobs)
-        for warning in planned.warnings:
-            progress.log(f"dslocal: {warning}")
+        output_files.log_warnings(planned, progress)
     else:
         planned = plan_conversion(files, request, progress)
         if request.stream:
             checkpoint_source.require_disk_space(planned, targets)
-    if on_planned:
-        on_planned(planned)
-    reports = converter.write_gguf(planned, targets, jobs=jobs, on_progress=progress.on_conversion)
-    if request.auto is not None:
-        request.auto.finish()
+    reports = output_files.write_planned(
+        planned, targets, request.auto, progress, jobs=jobs, on_planned=on_planned
+    )
     return planned, reports
 
 
@@ -295,6 +286,5 @@ def plan_conversion(
         split=request.split,
         imatrix=request.imatrix,
     )
-    for warning in planned.warnings:
-        progress.log(f"dslocal: {warning}")
+    output_files.log_warnings(planned, progress)
     return planned

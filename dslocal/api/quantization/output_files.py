@@ -1,9 +1,9 @@
-"""Which files conversions and quantizations write: their recipes, names and folder."""
+"""The outputs of conversions and quantizations: recipes, names, folder, and writing them."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,10 +12,13 @@ from dslocal.api.sizes import size_in_bytes
 from dslocal.errors import ConversionError, NotFoundError, UsageError
 from dslocal.plan.mtp_file import SUFFIX as SIDECAR_SUFFIX
 
-from .auto_files import was_writing
+from .auto_files import AUTO, was_writing
 
 if TYPE_CHECKING:
-    from dslocal.convert import Recipe
+    from dslocal.api.progress import WorkProgress
+    from dslocal.convert import ConversionPlan, ConversionReport, Imatrix, Recipe, Split
+
+    from .auto_files import AutoImatrix
 
 DEFAULT_QUANT = "Q4_K_M"
 
@@ -101,6 +104,30 @@ def choose_outputs(
     return targets
 
 
+def choose_split(split_experts: bool, split_size: str | None) -> Split:
+    """Return how outputs are spread over files.
+
+    Args:
+        split_experts: Whether routed experts go into files of their own.
+        split_size: No file is larger than this, such as "40GB"; None for no limit.
+
+    Raises:
+        UsageError: the size cannot be read.
+    """
+    import dslocal.convert as converter
+
+    return converter.Split(split_experts, size_in_bytes(split_size) if split_size else 0)
+
+
+def given_imatrix(imatrix: str | Path | None) -> Imatrix | None:
+    """Return the importance matrix in a file; None without one, or if "auto" makes it first."""
+    import dslocal.convert as converter
+
+    if imatrix is None or imatrix == AUTO:
+        return None
+    return converter.load_imatrix(Path(imatrix))
+
+
 @contextmanager
 def output_folder(targets: Sequence[Path]) -> Iterator[None]:
     """Make the folder of the outputs where it is new; take it away again if nothing came of it."""
@@ -119,9 +146,46 @@ def output_folder(targets: Sequence[Path]) -> Iterator[None]:
         raise
 
 
-def name_notice(targets: Sequence[Path]) -> str:
-    """Return what to say of outputs that are not called as GGUF files are; empty otherwise."""
+def log_name_notice(targets: Sequence[Path], progress: WorkProgress) -> None:
+    """Tell the user if an output is not called as GGUF files are."""
     other = next((target for target in targets if target.suffix.lower() != ".gguf"), None)
-    if other is None:
-        return ""
-    return f"{other.name} does not end in .gguf: programs find GGUF files by that ending"
+    if other is not None:
+        progress.log(
+            f"dslocal: {other.name} does not end in .gguf: programs find GGUF files by that ending"
+        )
+
+
+def log_warnings(planned: ConversionPlan, progress: WorkProgress) -> None:
+    """Tell the user what the plan of the outputs warns of."""
+    for warning in planned.warnings:
+        progress.log(f"dslocal: {warning}")
+
+
+def write_planned(
+    planned: ConversionPlan,
+    targets: Sequence[Path],
+    auto: AutoImatrix | None,
+    progress: WorkProgress,
+    *,
+    jobs: int | None,
+    on_planned: Callable[[ConversionPlan], None] | None,
+) -> list[ConversionReport]:
+    """Write every output; return a report for each.
+
+    Args:
+        planned: The plan of the outputs.
+        targets: A file for each output.
+        auto: The files of the importance matrix that was made first, which end here; None if none
+            was made.
+        progress: Receives how much is written.
+        jobs: Threads; one a core without it.
+        on_planned: Receives the plan before anything is written.
+    """
+    import dslocal.convert as converter
+
+    if on_planned:
+        on_planned(planned)
+    reports = converter.write_gguf(planned, targets, jobs=jobs, on_progress=progress.on_conversion)
+    if auto is not None:
+        auto.finish()
+    return reports

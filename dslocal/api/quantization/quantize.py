@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dslocal.api.progress import ProgressCallbacks, WorkProgress
-from dslocal.api.sizes import size_in_bytes
 from dslocal.errors import UsageError
 from dslocal.plan.mtp_file import SUFFIX as SIDECAR_SUFFIX
 from dslocal.plan.mtp_file import find_sidecar
@@ -110,8 +109,6 @@ def quantize(
         UnsupportedModelError: dslocal does not quantize the source's architecture.
         ConversionError: a file cannot be written.
     """
-    import dslocal.convert as converter
-
     notice = on_notice or logging.getLogger("dslocal").warning
     progress = ProgressCallbacks(None, on_progress, notice, on_evaluated)
     is_auto = imatrix == AUTO
@@ -120,12 +117,11 @@ def quantize(
     targets = output_files.choose_outputs(
         output, model_name(path), recipes, overwrite=overwrite, is_auto=is_auto
     )
-    if output_files.name_notice(targets):
-        notice(output_files.name_notice(targets))
+    output_files.log_name_notice(targets, progress)
     request = QuantizationRequest(
         recipes,
-        converter.Split(split_experts, size_in_bytes(split_size) if split_size else 0),
-        converter.load_imatrix(Path(imatrix)) if imatrix and not is_auto else None,
+        output_files.choose_split(split_experts, split_size),
+        output_files.given_imatrix(imatrix),
         allow_larger,
     )
     if is_auto:
@@ -170,14 +166,10 @@ def write_quantizations(
         else:
             measured = measured_quantization(model, request, targets, request.auto)
             planned = measured.carry_out(progress, jobs)
-            _log_notices(planned, progress)
-        if on_planned:
-            on_planned(planned)
-        reports = converter.write_gguf(
-            planned, targets, jobs=jobs, on_progress=progress.on_conversion
+            output_files.log_warnings(planned, progress)
+        reports = output_files.write_planned(
+            planned, targets, request.auto, progress, jobs=jobs, on_planned=on_planned
         )
-        if request.auto is not None:
-            request.auto.finish()
     return planned, reports
 
 
@@ -239,7 +231,7 @@ def plan_quantization(
         UsageError: an output is a file of the source, or a recipe does not fit.
     """
     planned = _plan(model, request, targets)
-    _log_notices(planned, progress)
+    output_files.log_warnings(planned, progress)
     return planned
 
 
@@ -270,11 +262,6 @@ def _plan(
         f"and {targets[0].name} drafts with it, too"
     )
     return replace(planned, warnings=(*planned.warnings, notice))
-
-
-def _log_notices(planned: ConversionPlan, progress: WorkProgress) -> None:
-    for warning in planned.warnings:
-        progress.log(f"dslocal: {warning}")
 
 
 def _require_others(targets: Iterable[Path], sources: Sequence[Path]) -> None:

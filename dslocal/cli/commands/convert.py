@@ -86,10 +86,8 @@ def _conversion_job(
         UsageError: They exclude each other, or a file is there already.
         NotFoundError: The checkpoint or the output's folder does not exist.
     """
-    import dslocal.convert as converter
     from dslocal.api import checkpoint_source, conversion
     from dslocal.api.quantization import output_files
-    from dslocal.api.sizes import size_in_bytes
 
     recipes = output_files.choose_recipes(output.quant, output.recipe, output.size)
     found = checkpoint_source.find(source, checkpoint.revision, stream=checkpoint.stream)
@@ -102,12 +100,11 @@ def _conversion_job(
         has_drafter=mtp == "beside",
         is_auto=output.is_auto,
     )
-    max_bytes = size_in_bytes(output.split_size) if output.split_size else 0
     request = conversion.ConversionRequest(
         recipes,
         mtp,
-        converter.Split(output.split_experts, max_bytes),
-        results.given_imatrix(output),
+        output_files.choose_split(output.split_experts, output.split_size),
+        output_files.given_imatrix(output.imatrix),
         stream=checkpoint.stream,
     )
     if output.is_auto:
@@ -146,9 +143,7 @@ def _write(
     from dslocal.api import checkpoint_source, conversion
     from dslocal.api.quantization import output_files
 
-    notice = output_files.name_notice(job.targets)
-    if notice:
-        shown.log(f"dslocal: {notice}")
+    output_files.log_name_notice(job.targets, shown)
     with (
         results.stoppable(shown) as progress,
         output_files.output_folder(job.targets),

@@ -86,21 +86,18 @@ def _quantization_job(
         UsageError: They exclude each other, or a file is there already.
         NotFoundError: The model or the output's folder does not exist.
     """
-    import dslocal.convert as converter
     from dslocal.api.quantization import output_files
     from dslocal.api.quantization.quantize import QuantizationRequest, find_gguf, model_name
-    from dslocal.api.sizes import size_in_bytes
 
     recipes = output_files.choose_recipes(output.quant, output.recipe, output.size)
     path = find_gguf(source)
     targets = output_files.choose_outputs(
         output.out, model_name(path), recipes, overwrite=run.force, is_auto=output.is_auto
     )
-    max_bytes = size_in_bytes(output.split_size) if output.split_size else 0
     request = QuantizationRequest(
         recipes,
-        converter.Split(output.split_experts, max_bytes),
-        results.given_imatrix(output),
+        output_files.choose_split(output.split_experts, output.split_size),
+        output_files.given_imatrix(output.imatrix),
         allow_larger,
     )
     if output.is_auto:
@@ -137,9 +134,7 @@ def _write(
     from dslocal.api.quantization import output_files
     from dslocal.api.quantization.quantize import write_quantizations
 
-    notice = output_files.name_notice(job.targets)
-    if notice:
-        shown.log(f"dslocal: {notice}")
+    output_files.log_name_notice(job.targets, shown)
     with results.stoppable(shown) as progress:
         return write_quantizations(
             job.source,

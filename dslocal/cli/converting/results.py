@@ -22,13 +22,10 @@ if TYPE_CHECKING:
         ConversionPlan,
         ConversionProgress,
         ConversionReport,
-        Imatrix,
         TensorClassRmse,
     )
     from dslocal.hub.fetch import DownloadProgress
     from dslocal.terminal.progress import ProgressDisplay
-
-    from .options import OutputFileOptions
 
 
 class RememberedProgress:
@@ -80,15 +77,6 @@ def stoppable(shown: ProgressDisplay) -> Iterator[RememberedProgress]:
             "the same command continues from there"
         )
         raise typer.Exit(ExitCode.INTERRUPTED) from None
-
-
-def given_imatrix(output: OutputFileOptions) -> Imatrix | None:
-    """Return the importance matrix that is given, if one is. Raises as load_imatrix does."""
-    import dslocal.convert as converter
-
-    if output.imatrix is None or output.is_auto:
-        return None
-    return converter.load_imatrix(Path(output.imatrix))
 
 
 @dataclass(frozen=True)
