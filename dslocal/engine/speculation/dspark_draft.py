@@ -11,19 +11,18 @@ those of llama.cpp's common/speculative.cpp (``draft-dspark``) and src/models/df
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from dslocal.engine.context import LlamaContext
 from dslocal.engine.llama_params import PLAIN_CONTEXT
 from dslocal.engine.model import LlamaModel
-from dslocal.errors import EngineError
 from dslocal.gguf import libraries
 from dslocal.plan.memory.dspark import MAX_ROWS, NOISE_TOKEN, block_size, has_confidence
 
 from .draft_context import DraftBatch, DraftContext, DraftLimits, Rows, floats_at
-from .hidden_states import LayerInputs, mtp_calls
+from .hidden_states import LayerInputs
+from .model_draft import ModelDrafter
 
 # A draft that the model gives a lower chance than this is left out, with all after it. Verifying
 # one more token costs a mixture of experts, which has to read other experts for it, about a third
@@ -31,7 +30,7 @@ from .hidden_states import LayerInputs, mtp_calls
 MIN_CONFIDENCE = 0.3
 
 
-class DsparkDrafter:
+class DsparkDrafter(ModelDrafter):
     """Drafts for ``target`` with ``model``. Its context is made when it is first needed.
 
     The cache holds the positions from wherever it begins up to ``_cached``. What the target
@@ -39,20 +38,19 @@ class DsparkDrafter:
     ``[positions, layers * width]``.
     """
 
+    what = "DSpark draft model"
+
     def __init__(self, target: LlamaContext, model: LlamaModel) -> None:
         """Draft with ``model``, which :func:`dslocal.plan.mtp_file.join_header` has checked."""
-        self._target = target
+        super().__init__(target)
         self._model = model
         self._inputs = LayerInputs()
-        self._calls = mtp_calls()
         self._layers = self._inputs.target_layers(model.handle)
         self._width = int(libraries.require().llama_model_n_embd(target.model.handle))
         self._own_width = int(libraries.require().llama_model_n_embd(model.handle))
         self._block_size = block_size(model.header)
         self._block = np.full(self._block_size, model.header.integer(NOISE_TOKEN), np.int32)
         self._has_confidence = has_confidence(model.header)
-        self._context: DraftContext | None = None
-        self._is_listening = False
         self._cached = 0
         self._pending: Rows = self._nothing()
 
@@ -60,27 +58,6 @@ class DsparkDrafter:
     def lengths(self) -> tuple[int, ...]:
         """How many tokens at a time are worth trying: up to a whole block."""
         return tuple(range(1, self._block_size + 1))
-
-    @property
-    def handle(self) -> Any:
-        """llama.cpp's context of the draft model; None before it is needed, and when closed."""
-        return self._context.handle if self._context else None
-
-    @property
-    def is_listening(self) -> bool:
-        """Whether the target hands over its hidden states."""
-        return self._is_listening
-
-    def set_listening(self, on: bool) -> None:
-        """Have the target hand over its hidden states, from its next evaluation on, or stop it.
-
-        Raises:
-            EngineError: if the draft model's context does not fit in memory.
-        """
-        if on:
-            self._context = self._context or self._open()
-            self._restart(len(self._target.ids))  # what was evaluated meanwhile is lost
-        self._hand_over(on)
 
     def propose(self, ids: Sequence[int], token: int, max_drafts: int) -> list[int]:
         """Return up to ``max_drafts`` ids to follow ``token``, which comes after ``ids``.
@@ -132,36 +109,19 @@ class DsparkDrafter:
             self._cached = length
             self._pending = self._nothing()
 
-    def close(self) -> None:
-        """Release the draft model's context; must come before the target is closed."""
-        if self._context:
-            if self._is_listening:
-                self._hand_over(False)
-            self._context.close()
-        self._context = None
-
     def _open(self) -> DraftContext:
         """Return a new llama.cpp context of the draft model."""
         limits = DraftLimits(outputs=self._block_size, rows=MAX_ROWS)
-        context = DraftContext(
-            self._target, self._model, PLAIN_CONTEXT, limits, "DSpark draft model"
-        )
+        context = DraftContext(self._target, self._model, PLAIN_CONTEXT, limits, self.what)
         # the confidences come as hidden states
         self._calls.llama_set_embeddings_nextn(context.handle, True, True)
         # the rows of a block see each other
         libraries.require().llama_set_causal_attn(context.handle, False)
         return context
 
-    def _opened(self) -> DraftContext:
-        """Return the draft model's context, which listening made."""
-        if self._context is None:
-            raise EngineError("the DSpark draft model does not listen")
-        return self._context
-
     def _hand_over(self, on: bool) -> None:
         for layer in self._layers:
             self._inputs.hand_over(self._target.handle, layer, on=on)
-        self._is_listening = on
 
     def _catch_up(self) -> None:
         """Make keys of all pending states."""

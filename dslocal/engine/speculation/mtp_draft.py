@@ -18,7 +18,6 @@ llama.cpp keeps a graph of its own.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -32,7 +31,7 @@ from dslocal.plan.load_config import MAX_MTP_DRAFTS
 from dslocal.plan.memory.shape import can_draft
 
 from .draft_context import DraftBatch, DraftContext, DraftLimits, Rows, floats_at
-from .hidden_states import mtp_calls
+from .model_draft import ModelDrafter
 
 # The bytes of a layer up to which reading its experts for a few rows more takes less time than
 # building a graph: a quarter of a millisecond at 1 TB/s.
@@ -40,7 +39,7 @@ SMALL_LAYER_BYTES = 256 << 20
 LENGTHS = tuple(range(1, MAX_MTP_DRAFTS + 1))
 
 
-class MtpDrafter:
+class MtpDrafter(ModelDrafter):
     """Drafts for ``target``. The layer's context is made when it is first needed.
 
     The layer's cache holds the positions from wherever it begins up to ``_cached``. ``_tokens`` are
@@ -50,14 +49,12 @@ class MtpDrafter:
     """
 
     lengths = LENGTHS
+    what = "MTP layer"
 
     def __init__(self, target: LlamaContext, layer: LlamaModel | None = None) -> None:
         """Draft with ``layer``, a model of its own, or with the layer in the target's model."""
-        self._target = target
+        super().__init__(target)
         self._layer = layer or target.model
-        self._calls = mtp_calls()
-        self._context: DraftContext | None = None
-        self._is_listening = False
         self._has_fixed_rows = target.load_config.n_gpu_layers > 0
         self._is_small = _layer_bytes(self._layer) <= SMALL_LAYER_BYTES
         self._width = int(libraries.require().llama_model_n_embd_out(target.model.handle))
@@ -65,28 +62,6 @@ class MtpDrafter:
         self._tokens = np.zeros(self._room, np.int32)
         self._states: Rows = np.zeros((self._room + 1, self._width), np.float32)
         self._first = self._cached = self._heard = 0
-
-    @property
-    def handle(self) -> Any:
-        """llama.cpp's context of the layer; None before it is needed, and when closed."""
-        return self._context.handle if self._context else None
-
-    @property
-    def is_listening(self) -> bool:
-        """Whether the target hands over its hidden states."""
-        return self._is_listening
-
-    def set_listening(self, on: bool) -> None:
-        """Have the target hand over its hidden states, from its next evaluation on, or stop it.
-
-        Raises:
-            EngineError: if the layer's context does not fit in memory, or the model has no layer.
-        """
-        if on:
-            self._context = self._context or self._open()
-            self._restart(len(self._target.ids))  # what was evaluated meanwhile is lost
-        self._calls.llama_set_embeddings_nextn(self._target.handle, on, False)
-        self._is_listening = on
 
     def propose(self, ids: Sequence[int], token: int, max_drafts: int) -> list[int]:
         """Return up to ``max_drafts`` ids to follow ``token``, which comes after ``ids``.
@@ -143,33 +118,21 @@ class MtpDrafter:
         if length < self._first:
             self._forget(length)
 
-    def close(self) -> None:
-        """Release the layer's context; must come before the target is closed."""
-        if self._context:
-            if self._is_listening:
-                self._calls.llama_set_embeddings_nextn(self._target.handle, False, False)
-            self._context.close()
-        self._context = None
-        self._is_listening = False
-
     def _open(self) -> DraftContext:
         """Return a new llama.cpp context of the layer."""
         target, layer = self._target, self._layer
         if layer is target.model and not can_draft(target.model.header):
             name = target.model.path.name
             raise EngineError(f"{name} has no MTP layer that llama.cpp could draft with")
-        context = DraftContext(target, layer, MTP_CONTEXT, DraftLimits(outputs=1), "MTP layer")
+        context = DraftContext(target, layer, MTP_CONTEXT, DraftLimits(outputs=1), self.what)
         # States of all tokens: asked for those of tokens with logits only, llama.cpp keeps the
         # first of the batch instead. V4's layer only gives those of tokens with logits.
         only_outputs = layer.header.architecture == "deepseek4"
         self._calls.llama_set_embeddings_nextn(context.handle, True, only_outputs)
         return context
 
-    def _opened(self) -> DraftContext:
-        """Return the layer's context, which listening made."""
-        if self._context is None:
-            raise EngineError("the MTP layer does not listen")
-        return self._context
+    def _hand_over(self, on: bool) -> None:
+        self._calls.llama_set_embeddings_nextn(self._target.handle, on, False)
 
     def _rows_of_a_draft(self, max_drafts: int) -> int:
         """Return how many rows each batch that drafts has at least."""
