@@ -290,6 +290,16 @@ StreamExperts = Annotated[
         autocompletion=completion_values.choices("auto", "on", "off"),
     ),
 ]
+Revision = Annotated[
+    str | None,
+    typer.Option(
+        "--revision",
+        help="Branch, tag or commit on the hub. [the model's, else main]",
+        show_default=False,
+    ),
+]
+ReplaceFile = Annotated[bool, typer.Option("--force", help="Replace a file that is already there.")]
+WithoutAsking = Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 

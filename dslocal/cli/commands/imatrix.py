@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dslocal.cli.option_groups import NamedModel, with_option_groups
-from dslocal.cli.options import AsJson, EvaluatedTexts, EvaluatedTokens, FamilyFlag
+from dslocal.cli.options import AsJson, EvaluatedTexts, EvaluatedTokens, FamilyFlag, ReplaceFile
 from dslocal.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
@@ -42,9 +42,7 @@ def imatrix(
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue a run that was interrupted.")
     ] = False,
-    force: Annotated[
-        bool, typer.Option("--force", help="Replace a file that is already there.")
-    ] = False,
+    force: ReplaceFile = False,
     family: FamilyFlag = None,
     as_json: AsJson = False,
 ) -> None:

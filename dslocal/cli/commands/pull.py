@@ -14,7 +14,7 @@ import typer
 
 from dslocal.cli.completion import values as completion_values
 from dslocal.cli.option_groups import PublishedModel, with_option_groups
-from dslocal.cli.options import AsJson, MinSpeed
+from dslocal.cli.options import AsJson, MinSpeed, Revision
 from dslocal.errors import DoesNotFitError, ExitCode, UnreachableError, UsageError
 from dslocal.files import decimal_size
 from dslocal.terminal.sanitise import one_line
@@ -51,14 +51,7 @@ def pull(
             "--convert", help="Only by converting the checkpoint, which keeps an MTP layer."
         ),
     ] = False,
-    revision: Annotated[
-        str | None,
-        typer.Option(
-            "--revision",
-            help="Branch, tag or commit on the hub. [the model's, else main]",
-            show_default=False,
-        ),
-    ] = None,
+    revision: Revision = None,
     min_speed: MinSpeed = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask, however large it is.")] = False,
     dry_run: Annotated[

@@ -11,7 +11,7 @@ import typer
 
 from dslocal.cli.completion import values as completion_values
 from dslocal.cli.option_groups import with_option_groups
-from dslocal.cli.options import AsJson, EvaluatedTexts, EvaluatedTokens, FamilyFlag
+from dslocal.cli.options import AsJson, EvaluatedTexts, EvaluatedTokens, FamilyFlag, ReplaceFile
 from dslocal.cli.token_counts import token_count
 from dslocal.errors import UsageError
 
@@ -87,9 +87,7 @@ def quality(
             show_default=False,
         ),
     ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Replace a file that is already there.")
-    ] = False,
+    force: ReplaceFile = False,
     plot: Annotated[
         Path | None,
         typer.Option(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dslocal.cli.completion import values as completion_values
-from dslocal.cli.options import AsJson
+from dslocal.cli.options import AsJson, WithoutAsking
 from dslocal.errors import DslocalError, ExitCode, NotFoundError, UsageError
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def rm(
             autocompletion=completion_values.installed,
         ),
     ] = None,
-    yes: Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")] = False,
+    yes: WithoutAsking = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
     leftovers: Annotated[
         bool,

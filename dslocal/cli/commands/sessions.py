@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dslocal.cli.options import AsJson
+from dslocal.cli.options import AsJson, WithoutAsking
 from dslocal.cli.parsing import OneValueCommand, SessionsGroup, refuse_options
 from dslocal.errors import ExitCode
 
@@ -65,7 +65,7 @@ def rm(
         list[str],
         typer.Argument(metavar="ID...", help="As dslocal sessions lists them, or the end of one."),
     ],
-    yes: Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")] = False,
+    yes: WithoutAsking = False,
 ) -> None:
     """Delete chats, and what is kept to continue them. On a terminal it asks first."""
     from dslocal import chat

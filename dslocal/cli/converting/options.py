@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from dslocal.cli import options
 from dslocal.cli.completion import values as completion_values
 
 
@@ -111,14 +112,7 @@ class CheckpointOptions:
             ),
         ),
     ] = False
-    revision: Annotated[
-        str | None,
-        typer.Option(
-            "--revision",
-            help="Branch, tag or commit on the hub. [the model's, else main]",
-            show_default=False,
-        ),
-    ] = None
+    revision: options.Revision = None
 
 
 @dataclass(frozen=True)
