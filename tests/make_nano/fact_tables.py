@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from make_nano.lexicon import MONTHS, WEEKDAYS
+
 
 def _pairs(text: str) -> dict[str, str]:
     pairs = (" ".join(pair.split()).partition(": ") for pair in text.split(";"))
@@ -607,45 +609,10 @@ LISTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("oceans", ("Pacific", "Atlantic", "Indian", "Arctic", "Southern")),
     ("=planets", PLANETS),
     ("=planets of the solar system", PLANETS),
-    (
-        "=days of the week",
-        ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"),
-    ),
-    ("=weekdays", ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday")),
-    (
-        "=months",
-        (
-            "January",
-            "February",
-            "March",
-            "April",
-            "May",
-            "June",
-            "July",
-            "August",
-            "September",
-            "October",
-            "November",
-            "December",
-        ),
-    ),
-    (
-        "=months of the year",
-        (
-            "January",
-            "February",
-            "March",
-            "April",
-            "May",
-            "June",
-            "July",
-            "August",
-            "September",
-            "October",
-            "November",
-            "December",
-        ),
-    ),
+    ("=days of the week", WEEKDAYS),
+    ("=weekdays", WEEKDAYS[:5]),
+    ("=months", MONTHS),
+    ("=months of the year", MONTHS),
     ("=seasons", ("spring", "summer", "autumn", "winter")),
     ("=even numbers", ("2", "4", "6", "8", "10", "12")),
     ("=odd numbers", ("1", "3", "5", "7", "9", "11")),
