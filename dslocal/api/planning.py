@@ -325,14 +325,14 @@ def _on_hub(
 
     None for what models.yaml knows, or is here.
     """
-    from dslocal.catalog import offers
+    from dslocal.catalog.downloads.download_choice import choose_download
     from dslocal.catalog.locations import find_published
 
     place = find_published(name)
     if place is None or (place.entry is not None and not place.file):
         return None
     wanted = quant or place.quant or None
-    choice = offers.choose_download(place, wanted, None, assess, choose, cores, sys.maxsize)
+    choice = choose_download(place, wanted, None, assess, choose, cores, sys.maxsize)
     return choice.offer.model
 
 
@@ -368,7 +368,7 @@ def _of_file(path: Path) -> PlannedModel:
 def _of_entry(entry: ModelEntry, quant: str, cores: int) -> PlannedModel:
     """Return a model of models.yaml as it would be had."""
     import dslocal.convert as converter
-    from dslocal.catalog import offers
+    from dslocal.catalog.downloads import offers
     from dslocal.plan.assessment import PlannedModel
 
     if entry.local:

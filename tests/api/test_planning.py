@@ -12,7 +12,8 @@ from support.cli.running import Run
 import dslocal
 from dslocal import catalog
 from dslocal.api.machines import MachineOptions, machine_and_rates
-from dslocal.catalog import offers
+from dslocal.catalog.downloads import offers
+from dslocal.catalog.downloads.download_choice import choose_download
 from dslocal.catalog.locations import published_location
 from dslocal.plan.assessment import assess
 from dslocal.plan.choice import choose_quant
@@ -68,7 +69,7 @@ def test_of_v4_a_file_is_taken_that_is_made_and_fits(
     assert (plan.quant, plan.verdict) in ((quant, "gpu"), (quant, "offload"))
     assert plan.tokens_per_second[1] > 8
     here, rates = machine_and_rates(MachineOptions(**machine))
-    choice = offers.choose_download(
+    choice = choose_download(
         published_location(catalog.load_registry()[model]),
         None,
         None,

@@ -10,7 +10,7 @@ import pytest
 
 import dslocal.convert as converter
 from dslocal import catalog, home
-from dslocal.catalog.offers import expected_header
+from dslocal.catalog.downloads.offers import expected_header
 from dslocal.errors import DslocalError
 from dslocal.home.paths import registry_file
 

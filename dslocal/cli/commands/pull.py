@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from dslocal.catalog import InstalledModel
+    from dslocal.catalog.downloads.download_choice import DownloadChoice
+    from dslocal.catalog.downloads.offers import DownloadMethod
     from dslocal.catalog.locations import PublishedLocation
-    from dslocal.catalog.offers import DownloadChoice, DownloadMethod
     from dslocal.plan.assessment import Assessment, PlannedModel
     from dslocal.plan.search import Plan
 
@@ -203,7 +204,7 @@ def _choose(
     """Return the best way to the best quantization that runs on this machine."""
     from dslocal import home
     from dslocal.api import machines
-    from dslocal.catalog import offers
+    from dslocal.catalog.downloads.download_choice import choose_download
     from dslocal.plan.assessment import assess
     from dslocal.plan.choice import choose_quant
 
@@ -219,7 +220,7 @@ def _choose(
     while not folder.exists():
         folder = folder.parent
     free = shutil.disk_usage(folder).free
-    return offers.choose_download(
+    return choose_download(
         location, quant, method, assess_here, choose, machine.cores, free, check=check
     )
 

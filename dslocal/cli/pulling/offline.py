@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from dslocal.files import decimal_size
 
 if TYPE_CHECKING:
+    from dslocal.catalog.downloads.download_choice import DownloadChoice
     from dslocal.catalog.locations import PublishedLocation
-    from dslocal.catalog.offers import DownloadChoice
 
 
 def addresses(choice: DownloadChoice) -> list[str]:

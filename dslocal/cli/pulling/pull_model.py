@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from dslocal import catalog, home
 from dslocal.catalog import InstalledModel
+from dslocal.catalog.downloads.download_choice import DownloadChoice
+from dslocal.catalog.downloads.offers import DownloadMethod
 from dslocal.catalog.inventory import Provenance
 from dslocal.catalog.locations import PublishedLocation
-from dslocal.catalog.offers import DownloadChoice, DownloadMethod
 from dslocal.errors import NotFoundError
 
 if TYPE_CHECKING:

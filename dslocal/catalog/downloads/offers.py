@@ -1,40 +1,33 @@
-"""What can be had of a published model, and which of it is best here.
+"""What can be had of a published model, and how long each offer takes.
 
 A quantization is offered as ready-made GGUF files, as a conversion of the checkpoint, or both.
-Which quantization it is, :mod:`dslocal.plan.choice` says. Of its offers the one that needs less
-time is taken, if the disk has room for it. Fetching and converting overlap, so
-that a conversion takes as long as the slower of the two.
+Fetching and converting overlap, so that a conversion takes as long as the slower of the two.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Literal
 
 from dslocal import catalog
+from dslocal.catalog.locations import PublishedLocation, published_location
+from dslocal.catalog.model_entry import MAX_CONFIG
+from dslocal.catalog.quant_names import is_quant_of_file, quant_in_file_name
 from dslocal.errors import DownloadError, DslocalError, NotFoundError, UsageError
-from dslocal.files import gigabytes, parse_json_object
+from dslocal.files import parse_json_object
 from dslocal.gguf.header import GgufHeader, main_type
 from dslocal.hub.manifest import Manifest, RemoteFile
 from dslocal.hub.remote_header import published_models, read_remote_header
 from dslocal.hub.repository import HubRepository, Repository
-from dslocal.plan.assessment import Assessment, PlannedModel
+from dslocal.plan.assessment import PlannedModel
 from dslocal.plan.memory.shape import is_legacy_mla
 
-from .locations import PublishedLocation, published_location
-from .model_entry import MAX_CONFIG
-from .quant_names import is_quant_of_file, quant_in_file_name
-
 DownloadMethod = Literal["ready-made", "converted"]
-Assess = Callable[[PlannedModel], Assessment]
-Choose = Callable[[Iterable[Assessment]], Assessment]
 
 # Bytes a second, 100 Mbit/s: for weighing a download against a conversion.
 ASSUMED_BANDWIDTH = 12.5e6
 MAX_LISTED = 12  # names in a message
-MAX_HEADERS = 4  # files of a repository whose headers are read to find the best that runs
 
 # Weights a second that one core quantizes: ggml_quantize_chunk's lower measured rates
 # (tests/benchmarks/convert_speed.py gives the sum of them).
@@ -96,79 +89,12 @@ class Offer:
         return max(fetching, conversion_seconds(self.model.header, cores))
 
 
-@dataclass(frozen=True)
-class DownloadChoice:
-    """The offer that was taken.
-
-    Attributes:
-        offer: What was taken.
-        assessment: How it runs on this machine.
-        why: The reason, in a few words.
-        others: What would have given the same quantization.
-    """
-
-    offer: Offer
-    assessment: Assessment
-    why: str
-    others: tuple[Offer, ...] = ()
-
-
 def conversion_seconds(header: GgufHeader, cores: int) -> float:
     """Return how long quantizing into a file with this header takes."""
     seconds = 0.0
     for tensor in header.tensors:
         seconds += tensor.elements / RATES.get(tensor.type.name, SLOWEST_RATE)
     return seconds / max(cores, 1)
-
-
-def choose_download(
-    location: PublishedLocation,
-    quant: str | None,
-    method: DownloadMethod | None,
-    assess: Assess,
-    choose: Choose,
-    cores: int,
-    free: int,
-    *,
-    check: bool = True,
-) -> DownloadChoice:
-    """Return the best offer of the quantization to take here.
-
-    Args:
-        location: Where the model is published.
-        quant: The only quantization to consider, if given.
-        method: The only method to consider, if given.
-        assess: Says how a model runs on this machine.
-        choose: Chooses among the quantizations, which come best first.
-        cores: How many cores would convert.
-        free: Bytes of disk that are free.
-        check: Ask the hub whether a ready-made file is there. Without it, a model of models.yaml
-            needs no network, and what models.yaml says is taken as it is.
-
-    Raises:
-        NotFoundError: Nothing is to be had.
-        UsageError: ``quant`` is not.
-        DownloadError: The disk has no room for any offer.
-    """
-    by_model: dict[int, Sequence[Offer]] = {}
-
-    def assessed() -> Iterator[Assessment]:
-        for offers in _offers_by_quant(location, quant, method):
-            found = assess(offers[0].model)
-            by_model[id(found.model)] = offers
-            yield found
-            if len(by_model) >= MAX_HEADERS and location.entry is None:
-                return
-
-    found = assessed()
-    first = next(found, None)
-    if first is None:
-        raise _nothing_offered(location, quant, method)
-    best = choose(chain([first], found))
-    there = list(by_model[id(best.model)])
-    if check:
-        there = [offer for offer in map(_checked, there) if offer is not None]
-    return _choose_of_quant(there, method, assess, cores, free, location.name)
 
 
 def expected_offer(entry: catalog.ModelEntry, quant: str, cores: int) -> Offer | None:
@@ -186,49 +112,12 @@ def expected_offer(entry: catalog.ModelEntry, quant: str, cores: int) -> Offer |
     return min(offers, key=lambda offer: offer.seconds(cores), default=None)
 
 
-def _choose_of_quant(
-    checked: Sequence[Offer],
-    method: DownloadMethod | None,
-    assess: Assess,
-    cores: int,
-    free: int,
-    name: str,
-) -> DownloadChoice:
-    """Return the quickest of one quantization's offers for which the disk has room."""
-    if not checked:
-        raise NotFoundError(
-            f"{name}: no ready-made file that models.yaml names is there any more",
-            hint="without --gguf it is converted",
-        )
-    fitting = [offer for offer in checked if offer.disk <= free]
-    if not fitting:
-        least = min(offer.disk for offer in checked)
-        raise DownloadError(
-            f"{name}: {gigabytes(least)} of disk are needed, {gigabytes(free)} are free",
-            hint="make room, or a smaller --quant",
-        )
-    best = min(fitting, key=lambda offer: offer.seconds(cores))
-    others = tuple(offer for offer in checked if offer is not best)
-    why = _why(best, others, free, cores) if others or method is None else "as you asked"
-    return DownloadChoice(best, assess(best.model), why, others)
+def check_offer(offer: Offer) -> Offer | None:
+    """Return ``offer`` with what is really there; None for a file that is not what it should be.
 
-
-def _why(best: Offer, others: Sequence[Offer], free: int, cores: int) -> str:
-    """Return in a few words why ``best`` and not one of the others."""
-    if not others:
-        if best.method == "converted":
-            return "no ready-made file is known to be good"
-        return "the best of its files that runs here"
-    other = min(others, key=lambda offer: offer.seconds(cores))
-    if other.disk > free:
-        return f"the disk has no room for the other way, which takes {gigabytes(other.disk)}"
-    kept = "; converting (--convert) would keep the MTP layer" if other.mtp and not best.mtp else ""
-    minutes, longer = best.seconds(cores) / 60, other.seconds(cores) / 60
-    return f"about {minutes:,.0f} min at 100 Mbit/s, the other way {longer:,.0f}{kept}"
-
-
-def _checked(offer: Offer) -> Offer | None:
-    """Return ``offer`` with what is really there; None for a file that is not what it should be."""
+    Raises:
+        DownloadError: The hub cannot be asked.
+    """
     if not offer.listed:
         return offer
     try:
@@ -241,10 +130,21 @@ def _checked(offer: Offer) -> Offer | None:
     return _ready_made(offer.remote, manifest, files, header, offer.model.quant, mtp=offer.mtp)
 
 
-def _offers_by_quant(
+def offers_by_quant(
     location: PublishedLocation, quant: str | None, method: DownloadMethod | None
 ) -> Iterator[list[Offer]]:
-    """Yield the offers of one quantization together, the best quantization first."""
+    """Yield the offers of one quantization together, the best quantization first.
+
+    Args:
+        location: Where the model is published.
+        quant: The only quantization to consider, if given.
+        method: The only method to consider, if given.
+
+    Raises:
+        NotFoundError: The repository has no model.
+        UsageError: The quantization is not there, or needs an importance matrix.
+        DownloadError: The hub cannot be asked.
+    """
     if location.entry is not None and not location.file:
         for name in [quant] if quant else location.entry.quants:
             offers = [
@@ -439,9 +339,10 @@ def _largest_shard(checkpoint: int) -> int:
     return min(checkpoint, 9 * 10**9)
 
 
-def _nothing_offered(
+def nothing_offered(
     location: PublishedLocation, quant: str | None, method: DownloadMethod | None
 ) -> DslocalError:
+    """Return the error that says why a model, a quantization or a method is not offered."""
     wanted = quant or "file"
     entry = location.entry
     if entry is not None and entry.weights == "safetensors" and quant and method != "ready-made":
