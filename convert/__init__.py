@@ -36,7 +36,7 @@ from .plan_conversion import plan_conversion  # noqa: E402
 from .recipes.by_name import RECIPES, recipe_named  # noqa: E402
 from .recipes.imatrix import Imatrix, load_imatrix  # noqa: E402
 from .recipes.imatrix_coverage import expected_imatrix  # noqa: E402
-from .recipes.named import Recipe  # noqa: E402
+from .recipes.recipe import Recipe  # noqa: E402
 from .recipes.recipe_file import load_recipe  # noqa: E402
 from .recipes.size_target import SizedRecipe  # noqa: E402
 from .requantization.gguf_model import GgufModel, open_gguf  # noqa: E402

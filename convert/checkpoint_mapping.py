@@ -13,7 +13,7 @@ from .architectures.mapping import Architecture, MappedTensor
 from .checkpoint.checkpoint import Checkpoint
 from .checkpoint.safetensors import FP4, INTEGERS, SCALED, TensorInfo
 from .quantize import CONVERTIBLE
-from .recipes.named import tensor_order
+from .recipes.recipe import tensor_order
 
 HASH_TABLE = ".tid2eid"  # V4's, of the experts that each token id is routed to
 

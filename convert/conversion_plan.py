@@ -21,7 +21,7 @@ from .checkpoint.checkpoint import Checkpoint
 from .checkpoint.safetensors import SCALED, TensorInfo
 from .output.layout import FileLayout
 from .recipes.imatrix import Imatrix
-from .recipes.named import Recipe
+from .recipes.recipe import Recipe
 from .work_units import UNIT_WEIGHTS, Destination, UnitIndex, WorkUnit
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from .architectures.mapping import Architecture, MappedTensor
 from .checkpoint.config import Config
 from .recipes.imatrix import Imatrix
-from .recipes.named import ModelTraits
+from .recipes.recipe import ModelTraits
 
 LAYERS_OF_70B = 80  # by which llama.cpp takes a model for a 70B
 NEXTN = ".nextn_predict_layers"

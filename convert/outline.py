@@ -26,7 +26,7 @@ from .model_keys import architecture_metadata, model_traits
 from .output.layout import header_size, padded
 from .output.metadata import general_metadata
 from .recipes.by_name import recipe_named
-from .recipes.named import ModelTraits, Recipe, needs_imatrix, tensor_order
+from .recipes.recipe import ModelTraits, Recipe, needs_imatrix, tensor_order
 
 GGUF_VERSION = 3
 # V3 publishes in FP8 what has one of these in its name, if it is a matrix and not the router

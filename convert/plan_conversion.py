@@ -30,7 +30,7 @@ from .output.metadata import (
 from .recipes.by_name import recipe_named
 from .recipes.imatrix import Imatrix
 from .recipes.imatrix_coverage import covered_types, fitted_imatrix, unmeasured_notice
-from .recipes.named import ModelTraits, Recipe
+from .recipes.recipe import ModelTraits, Recipe
 from .recipes.size_target import SizedRecipe
 from .sampled_errors import SampledErrors
 

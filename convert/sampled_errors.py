@@ -23,8 +23,8 @@ from .checkpoint.checkpoint import Checkpoint
 from .kernels import Floats, init_quantization
 from .quantize import encode_rows
 from .recipes.imatrix import Imatrix
-from .recipes.named import IMATRIX_TYPES
 from .recipes.quantization_errors import ErrorsByType, estimated_errors
+from .recipes.recipe import IMATRIX_TYPES
 from .recipes.tensor_classes import class_of, norm_before
 from .work_units import WorkUnit
 from .worker import Worker

@@ -18,7 +18,7 @@ from dslocal.convert.checkpoint.config import Config
 from dslocal.convert.checkpoint.json_file import read_json
 from dslocal.convert.checkpoint.source import Source
 from dslocal.convert.recipes.imatrix import Imatrix
-from dslocal.convert.recipes.named import Recipe
+from dslocal.convert.recipes.recipe import Recipe
 
 GENERATION = "generation_config.json"
 QUANTIZATION_VERSION = 2  # GGML_QNT_VERSION

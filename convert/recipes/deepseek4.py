@@ -17,7 +17,8 @@ from dslocal.errors import UsageError
 from dslocal.gguf.tensor_names import name_in_layer
 from dslocal.gguf.tensor_types import GgmlType as T
 
-from .named import ModelTraits, file_type_of, fitting_type, is_quantizable, kept_type
+from .named import file_type_of
+from .recipe import ModelTraits, fitting_type, is_quantizable, kept_type
 
 DOWN = "ffn_down_exps.weight"
 # matrices that every token is multiplied with: 8 bits

@@ -18,7 +18,7 @@ from dslocal.gguf.tensor_names import layer_of
 from dslocal.gguf.tensor_types import GgmlType as T
 
 from .imatrix import Imatrix
-from .named import ModelTraits, Recipe, fitting_type, is_quantizable, needs_imatrix
+from .recipe import ModelTraits, Recipe, fitting_type, is_quantizable, needs_imatrix
 
 _WITHOUT_IMATRIX = {T.IQ3_XXS: T.Q3_K}  # the type in place of one that needs importance, else Q2_K
 

@@ -14,7 +14,7 @@ from dslocal.convert.architectures.mapping import MappedTensor
 from dslocal.convert.quantize import RELATIVE_ERROR
 from dslocal.gguf.tensor_types import GgmlType
 
-from .named import fitting_type
+from .recipe import fitting_type
 
 ErrorsByType = Mapping[GgmlType, float]
 

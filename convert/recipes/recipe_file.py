@@ -23,7 +23,8 @@ from dslocal.errors import NotFoundError, UsageError
 from dslocal.files import read_limited, utf8_text
 from dslocal.gguf.tensor_types import GgmlType
 
-from .named import ModelTraits, file_type_of, fitting_type, is_quantizable, kept_type
+from .named import file_type_of
+from .recipe import ModelTraits, fitting_type, is_quantizable, kept_type
 
 MAX_FILE = 1 << 20  # bytes
 

@@ -23,8 +23,9 @@ from dslocal.gguf.tensor_names import layer_of
 from dslocal.gguf.tensor_types import GgmlType as T
 
 from .deepseek4 import is_v4, pinned_type
-from .named import IMATRIX_TYPES, ModelTraits, file_type_of, fitting_type, is_quantizable
+from .named import file_type_of
 from .quantization_errors import ErrorsByType, EstimatedErrors, QuantizationErrors
+from .recipe import IMATRIX_TYPES, ModelTraits, fitting_type, is_quantizable
 from .tensor_classes import class_of
 
 # the types to choose from, by rising size

@@ -17,7 +17,7 @@ from dslocal.convert.checkpoint.config import Config
 from dslocal.convert.checkpoint.safetensors import TensorInfo
 from dslocal.convert.checkpoint.source import FolderSource
 from dslocal.convert.quantize import QUANTIZABLE
-from dslocal.convert.recipes.named import tensor_order
+from dslocal.convert.recipes.recipe import tensor_order
 from dslocal.errors import CheckpointError, UnsupportedModelError
 from dslocal.gguf.header import GgufHeader, GgufTensor
 from dslocal.gguf.parts import model_stem, read_parts

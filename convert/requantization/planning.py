@@ -23,7 +23,7 @@ from dslocal.convert.recipes.imatrix import Imatrix
 from dslocal.convert.recipes.imatrix_coverage import (
     fitted_imatrix,
 )
-from dslocal.convert.recipes.named import ModelTraits, Recipe
+from dslocal.convert.recipes.recipe import ModelTraits, Recipe
 from dslocal.errors import UsageError
 from dslocal.gguf.header import main_type
 from dslocal.gguf.tensor_types import GgmlType

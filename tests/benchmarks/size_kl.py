@@ -33,7 +33,7 @@ import dslocal.convert as converter
 from dslocal import chat, prompts
 from dslocal.catalog import resolve
 from dslocal.convert.architectures.mapping import MappedTensor
-from dslocal.convert.recipes.named import ModelTraits
+from dslocal.convert.recipes.recipe import ModelTraits
 from dslocal.convert.recipes.size_target import SizedRecipe
 from dslocal.engine import LlamaContext, LlamaModel
 from dslocal.gguf.tensor_types import GgmlType

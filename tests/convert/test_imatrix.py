@@ -15,7 +15,7 @@ import dslocal.convert as converter
 from dslocal import catalog
 from dslocal.convert.recipes.imatrix_coverage import expected_imatrix
 from dslocal.convert.recipes.imatrix_sums import read_sums
-from dslocal.convert.recipes.named import IMATRIX_TYPES
+from dslocal.convert.recipes.recipe import IMATRIX_TYPES
 from dslocal.errors import DslocalError, NotFoundError, UsageError
 
 NANO_LAYERS = 4  # without the MTP layer

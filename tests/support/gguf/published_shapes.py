@@ -16,7 +16,7 @@ from typing import Any
 
 from dslocal.convert.architectures.mapping import MappedTensor
 from dslocal.convert.recipes.by_name import recipe_named
-from dslocal.convert.recipes.named import ModelTraits
+from dslocal.convert.recipes.recipe import ModelTraits
 from dslocal.errors import GgufError
 from dslocal.gguf.header import GgufHeader
 
