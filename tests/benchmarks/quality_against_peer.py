@@ -67,7 +67,14 @@ def peers(*arguments: str) -> tuple[float, str]:
 
 
 def print_differences(found: dict[str, Any], printed: str) -> None:
-    """Print every figure of both, and how far they are apart."""
+    """Print every figure of both, and how far they are apart.
+
+    Raises:
+        SystemExit: llama-perplexity's log thread lost the end of what it prints, as it may at exit.
+    """
+    missing = [title for title in FIGURES if f"\n{title}" not in printed]
+    if missing:
+        sys.exit(f"llama-perplexity did not print {', '.join(missing)}: run this again")
     print(f"{'figure':<28}{'dslocal':>14}{'llama-perplexity':>18}{'difference':>12}")
     for line in printed.splitlines():
         for title, (group, name, unit) in FIGURES.items():
