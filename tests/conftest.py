@@ -18,7 +18,7 @@ from support.cli.running import Run
 
 os.environ["OMP_THREAD_LIMIT"] = "1"  # before anything loads llama.cpp
 
-from dslocal.catalog import resolve
+from dslocal.catalog import conversion_cache
 from dslocal.engine import LlamaContext, LlamaModel
 
 # the same examples in every run, and others, more of them, for test_properties.py
@@ -53,7 +53,7 @@ def first_home(whole_run: Path) -> Path:
     folder = whole_run / "first-home"
     with FileLock(whole_run / "first-home.lock"), pytest.MonkeyPatch.context() as patch:
         patch.setenv("DSLOCAL_HOME", str(folder))
-        resolve.ensure_gguf("nano")
+        conversion_cache.ensure_gguf("nano")
     return folder
 
 
@@ -93,7 +93,7 @@ def home(new_home: NewHome) -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def nano(home: Path) -> Path:
     """nano as a GGUF file, in ``home``."""
-    return resolve.ensure_gguf("nano")
+    return conversion_cache.ensure_gguf("nano")
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +107,7 @@ def model(first_home: Path) -> Iterator[LlamaModel]:
     """nano, loaded."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DSLOCAL_HOME", str(first_home))
-        file = resolve.ensure_gguf("nano")
+        file = conversion_cache.ensure_gguf("nano")
     with LlamaModel(file) as loaded:
         yield loaded
 

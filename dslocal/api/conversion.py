@@ -172,7 +172,7 @@ def with_auto_imatrix(
     Raises:
         UsageError: a draft model is written alone, or beside a model that is streamed.
     """
-    from dslocal.catalog import resolve
+    from dslocal.catalog import conversion_cache
 
     from .quantization.auto_imatrix import GOOD_QUANTS, require_no_draft_model
 
@@ -187,7 +187,7 @@ def with_auto_imatrix(
         from dslocal.engine import LlamaModel
 
         load = LlamaModel
-    known = resolve.known_gguf(found, GOOD_QUANTS)
+    known = conversion_cache.known_gguf(found, GOOD_QUANTS)
     return replace(request, auto=AutoImatrix(target, keep, load), measured=known)
 
 

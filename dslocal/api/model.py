@@ -97,7 +97,7 @@ def load(
         UsageError: an argument is out of range.
         DslocalError: the file is damaged, or llama.cpp refuses it.
     """
-    from dslocal.catalog import resolve
+    from dslocal.catalog import conversion_cache, resolve
 
     from .file_faults import new_faults
 
@@ -106,7 +106,7 @@ def load(
     gone = resolve.gone_last_model() if model is None else None
     if gone is not None:
         (on_notice or _log)(f"the model used last, {gone}, is gone: {resolve.DEFAULT} is used")
-    path = resolve.ensure_gguf(
+    path = conversion_cache.ensure_gguf(
         str(model) if model is not None else None, on_notice=on_notice or _log
     )
     header, spoken = read_family(path, family)

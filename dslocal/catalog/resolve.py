@@ -1,45 +1,30 @@
-"""From what a user calls a model to a GGUF file that is there.
+"""From what a user calls a model to a GGUF file or a checkpoint that is there.
 
 A name means the same in every folder: it goes before a file or folder of that name, which
 ``./NAME`` still means. Only a name of models.yaml of which nothing is on this machine comes after
-them. A checkpoint is converted once, into the cache. Processes that want the same one at the same
-time wait for each other.
+them.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from dslocal import catalog, home
 from dslocal.errors import DslocalError, NotFoundError
-from dslocal.files import is_file, stat_fingerprint
-from dslocal.gguf.parts import first_part, model_stem
+from dslocal.gguf.parts import first_part
 
 from . import other_programs
 from .inventory import absolute_path
-from .locations import PublishedLocation, entry_of_repository
+from .locations import entry_of_repository
 from .names import Spelling, nearest_names, read_spelling, why_not
-
-if TYPE_CHECKING:
-    from dslocal.convert import ProgressCallback
 
 DEFAULT = "nano"  # the model that ships
 LAST = "last-model"  # the state in which the model used last is remembered
 FOLDER_QUANT = "Q4_K_M"  # what a checkpoint folder is converted to
 CONFIG = "config.json"
-FORMAT = 2  # raised when the converter's output changes, so that older cached files are made again
 MAX_LISTED = 12  # names in a message
-FINGERPRINT_DIGITS = 12
-
-_CONVERTED = re.compile(
-    r"(?P<name>.+)-(?P<quant>[A-Za-z0-9_]+)-[0-9a-f]{12}\.gguf", re.DOTALL
-)  # as _convert() calls them
 
 
 @dataclass(frozen=True)
@@ -49,16 +34,6 @@ class LocalCheckpoint:
     name: str
     folder: Path
     quant: str
-
-
-@dataclass(frozen=True)
-class CachedConversion:
-    """A checkpoint's GGUF file in the cache, which is made again when it is needed."""
-
-    name: str
-    quant: str
-    path: Path
-    nbytes: int
 
 
 def resolve_model(model: str | None) -> Path | LocalCheckpoint:
@@ -75,7 +50,7 @@ def resolve_model(model: str | None) -> Path | LocalCheckpoint:
         NotFoundError: The model is not on this machine.
     """
     name = model or last_used_model() or DEFAULT
-    entry = _shipped(name)
+    entry = shipped_entry(name)
     if entry is not None:
         return LocalCheckpoint(entry.name, entry.folder, entry.quant)
     installed = catalog.find_installed(name)
@@ -269,71 +244,6 @@ def installed_names() -> str:
     return listed
 
 
-def ensure_gguf(
-    model: str | None,
-    *,
-    on_progress: ProgressCallback | None = None,
-    on_notice: Callable[[str], None] | None = None,
-) -> Path:
-    """Return the GGUF file of ``model``, converted first when that has not been done yet.
-
-    Args:
-        model: See :func:`resolve_model`.
-        on_progress: Receives how far the conversion has come.
-        on_notice: Receives what the user should know of the conversion.
-
-    Raises:
-        DslocalError: The model does not exist, or it cannot be converted.
-    """
-    found = resolve_model(model)
-    return found if isinstance(found, Path) else _convert(found, on_progress, on_notice)
-
-
-def cached_conversions() -> list[CachedConversion]:
-    """Return what :func:`ensure_gguf` has put into the cache, by name."""
-    found = []
-    for file in sorted(_cache().glob("*.gguf")):
-        match = _CONVERTED.fullmatch(file.name)
-        if match and file.is_file():
-            size = file.stat().st_size
-            found.append(CachedConversion(match["name"], match["quant"], file, size))
-    return found
-
-
-def display_name(path: Path) -> str:
-    """Return what the model in a file is called: its name here, else that of its file.
-
-    The name in its header may be that of many files, each in another quantization.
-    """
-    if path.parent == _cache():
-        match = _CONVERTED.fullmatch(path.name)
-        if match is not None:
-            return match["name"]
-    for installed in catalog.installed_models():
-        if installed.path == path:
-            return installed.full_name
-    return model_stem(path.name)
-
-
-def file_label(path: Path) -> str:
-    """Return what tells a file from others of the same model: its name with the quantization."""
-    match = _CONVERTED.fullmatch(path.name) if path.parent == _cache() else None
-    return f"{match['name']}-{match['quant']}" if match else model_stem(path.name)
-
-
-def _remove_outdated(checkpoint: LocalCheckpoint, current: Path) -> None:
-    """Delete what other versions of a checkpoint that ships were converted to.
-
-    This installation cannot use it: its name holds the state of the checkpoint it was made from.
-    """
-    for other in cached_conversions():
-        is_same_model = (other.name, other.quant) == (checkpoint.name, checkpoint.quant)
-        if is_same_model and other.path != current:
-            with suppress(OSError):
-                other.path.unlink()
-                other.path.with_name(f".{other.path.name}.lock").unlink(missing_ok=True)
-
-
 def remember_last_used(model: str) -> None:
     """Make ``model`` the one to use when none is named, where the state can be written."""
     home.write_state(LAST, {"model": lasting_name(model)})
@@ -382,13 +292,13 @@ def restore_last_used(model: str | None) -> None:
 
 def _is_known_name(name: str) -> bool:
     """Return whether ``name`` is a name whose model is on this machine."""
-    if _shipped(name):
+    if shipped_entry(name):
         return True
     found = catalog.find_installed(name)
     return found is not None and not found.missing
 
 
-def _shipped(name: str) -> catalog.ModelEntry | None:
+def shipped_entry(name: str) -> catalog.ModelEntry | None:
     """Return the model in this package that ``NAME`` or ``NAME:QUANT`` means.
 
     The quantization can only be the one that it is converted to.
@@ -398,66 +308,3 @@ def _shipped(name: str) -> catalog.ModelEntry | None:
     if entry is None or entry.local is None:
         return None
     return entry if parts[1:] in ([], [entry.quant.lower()]) else None
-
-
-def _cache() -> Path:
-    return home.cache_dir() / "converted"
-
-
-def _convert(
-    checkpoint: LocalCheckpoint,
-    on_progress: ProgressCallback | None,
-    on_notice: Callable[[str], None] | None,
-) -> Path:
-    out = _converted_file(checkpoint)
-    folder = out.parent
-    if out.exists():
-        return out
-    from filelock import FileLock
-
-    import dslocal.convert as converter
-
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as e:
-        raise DslocalError(
-            f"{folder}: cannot be made: {e.strerror}", hint="DSLOCAL_HOME moves it"
-        ) from e
-    with FileLock(out.with_name(f".{out.name}.lock")):
-        if not out.exists():
-            source = converter.FolderSource(checkpoint.folder)
-            recipe = converter.recipe_named(checkpoint.quant)
-            plan = converter.plan_conversion(converter.open_checkpoint(source), [recipe])
-            if on_notice is not None:
-                for warning in plan.warnings:
-                    on_notice(warning)
-            converter.write_gguf(plan, [out], on_progress=on_progress)
-            shipped = _shipped(checkpoint.name)
-            if shipped is not None and shipped.local == checkpoint.folder:
-                _remove_outdated(checkpoint, out)
-    return out
-
-
-def known_gguf(found: LocalCheckpoint | PublishedLocation, quants: Sequence[str]) -> Path | None:
-    """Return the GGUF of a checkpoint that is on this machine in one of ``quants``, if one is."""
-    if isinstance(found, LocalCheckpoint):
-        converted = _converted_file(found)
-        return converted if found.quant in quants and converted.exists() else None
-    for quant in quants:
-        installed = catalog.find_installed(found.name, quant)
-        if installed is not None and not installed.missing:
-            return installed.path
-    return None
-
-
-def _converted_file(checkpoint: LocalCheckpoint) -> Path:
-    """Return where a checkpoint's conversion is in the cache, once it has been made."""
-    return _cache() / f"{checkpoint.name}-{checkpoint.quant}-{_fingerprint(checkpoint)}.gguf"
-
-
-def _fingerprint(checkpoint: LocalCheckpoint) -> str:
-    """Return what changes when any file of the checkpoint does; no weight is read."""
-    files = sorted(checkpoint.folder.iterdir())
-    suffixes = (".json", ".safetensors", ".jinja")
-    parts = [file for file in files if file.suffix in suffixes and is_file(file)]
-    return stat_fingerprint(parts, f"{FORMAT}\0{checkpoint.quant}")[:FINGERPRINT_DIGITS]

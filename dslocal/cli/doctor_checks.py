@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dslocal import catalog, home, prompts
-from dslocal.catalog import resolve
+from dslocal.catalog import conversion_cache, resolve
 from dslocal.errors import DslocalError, UsageError
 from dslocal.files import binary_size
 from dslocal.plan.machine.llama_cpp_build import Build
@@ -61,7 +61,7 @@ def check_folders(paths: Mapping[str, Path]) -> Iterator[Finding]:
             yield Finding(
                 f"the {name} folder {path} {reason}",
                 "DSLOCAL_HOME=FOLDER moves all of dslocal's folders",
-                stops=name == "cache" and not resolve.cached_conversions(),
+                stops=name == "cache" and not conversion_cache.cached_conversions(),
             )
     free = free_bytes(paths["cache"])
     if free is not None and free < MIN_FREE_DISK:

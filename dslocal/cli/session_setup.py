@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from dslocal import __version__, home, prompts
 from dslocal.api.file_faults import new_faults
 from dslocal.api.model import read_family
-from dslocal.catalog import resolve
+from dslocal.catalog import conversion_cache, resolve
 from dslocal.gguf.header import GgufHeader
 from dslocal.plan.load_config import LoadConfig
 from dslocal.plan.search import Overrides
@@ -41,7 +41,7 @@ class ModelFile:
     @property
     def name(self) -> str:
         """Return what it is called here: several files may have one name in their headers."""
-        return resolve.display_name(self.path)
+        return conversion_cache.display_name(self.path)
 
 
 KnownFile = Callable[[Path], ModelFile | None]
@@ -79,7 +79,7 @@ def prepare_model(
     if name is None:
         say_if_gone()
     with progress.show_progress(name or resolve.last_used_model() or resolve.DEFAULT) as shown:
-        path = resolve.ensure_gguf(
+        path = conversion_cache.ensure_gguf(
             name,
             on_progress=shown.on_conversion,
             on_notice=lambda line: shown.log(f"dslocal: {line}"),

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from v3_shape import write_v3_shape
 
-from dslocal.catalog import resolve
+from dslocal.catalog import conversion_cache
 from dslocal.gguf.header import read_header
 from dslocal.gguf.tensor_types import GgmlType
 from dslocal.plan.load_config import LoadConfig
@@ -81,7 +81,7 @@ def main() -> None:
             f" {'flash':6}{'mode':6}{'predicted':>12}{'measured':>11}{'off by':>9}   MiB"
         )
         for name, path, settings in (
-            ("nano", resolve.ensure_gguf("nano"), NANO),
+            ("nano", conversion_cache.ensure_gguf("nano"), NANO),
             ("moe", moe, MOE),
         ):
             for load_config in settings:

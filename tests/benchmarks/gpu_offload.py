@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from dslocal import chat, prompts
-from dslocal.catalog import resolve
+from dslocal.catalog import conversion_cache
 from dslocal.engine import LlamaContext, LlamaModel, loader
 from dslocal.engine.sizing.breakdown import memory_breakdown
 from dslocal.gguf import libraries
@@ -152,7 +152,7 @@ def row(name: str, predicted: MemoryUse, found: Found) -> None:
 
 def same_text() -> Iterator[str]:
     """nano's answers, experts on the GPU, half of them, none."""
-    path = resolve.ensure_gguf("nano")
+    path = conversion_cache.ensure_gguf("nano")
     n = len(
         [
             layer

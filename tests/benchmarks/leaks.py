@@ -17,7 +17,7 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_THREAD_LIMIT", "1")  # before anything loads llama.cpp
 
-from dslocal.catalog import resolve
+from dslocal.catalog import conversion_cache
 from dslocal.engine import Generation, LlamaContext, LlamaModel, Sampler
 from dslocal.engine.speculation.speculation import enable_speculation
 from dslocal.plan.load_config import LoadConfig
@@ -32,7 +32,7 @@ DRAFTING = replace(PLAIN, mtp=True, n_outputs=4)
 
 def main() -> int:
     cycles = int(sys.argv[1]) if len(sys.argv) > 1 else CYCLES
-    path = resolve.ensure_gguf("nano")
+    path = conversion_cache.ensure_gguf("nano")
     began = time.monotonic()
     first = 0.0
     for number in range(cycles):

@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from make_nano import questions
 
 from dslocal import chat, evaluation, prompts
-from dslocal.catalog import resolve
+from dslocal.catalog import conversion_cache
 from dslocal.engine import LlamaContext, LlamaModel
 from dslocal.prompts import Thinking
 
@@ -81,7 +81,10 @@ def is_right(way: Way, given: list[str], expected: int | str) -> bool:
 def main(count: int = 200, seed: int = 1) -> None:
     r = random.Random(seed)
     asked = [questions.question(r) for _ in range(count)]
-    with LlamaModel(resolve.ensure_gguf("nano")) as model, LlamaContext(model, 4096) as context:
+    with (
+        LlamaModel(conversion_cache.ensure_gguf("nano")) as model,
+        LlamaContext(model, 4096) as context,
+    ):
         family = prompts.recognise_family(model.header).family
         print("| way of prompting | right | share |\n|---|---|---|")
         for way in WAYS:

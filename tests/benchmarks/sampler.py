@@ -23,7 +23,7 @@ from typing import Any
 
 os.environ["OMP_THREAD_LIMIT"] = "1"  # before anything loads llama.cpp
 
-from dslocal.catalog import resolve
+from dslocal.catalog import conversion_cache
 from dslocal.gguf import libraries
 
 low = libraries.require()
@@ -136,7 +136,10 @@ def measured(
 
 def of_nano() -> list[Floats]:
     """nano's logits while it thinks about a question."""
-    with LlamaModel(resolve.ensure_gguf("nano")) as model, LlamaContext(model, 512) as context:
+    with (
+        LlamaModel(conversion_cache.ensure_gguf("nano")) as model,
+        LlamaContext(model, 512) as context,
+    ):
         context.prefill(model.encode("What is 47 × 86? Tell me about the capital of Peru."))
         own: list[Floats] = []
         sampler = Sampler(0.6, 0.95, 1)

@@ -138,12 +138,12 @@ def _types(_: random.Random, __: int) -> Schema:
 def answers(count: int) -> Iterator[tuple[int, Any, float]]:
     """Seed, turn and seconds of every answer of nano to the first ``count`` schemas."""
     from dslocal import chat, output, prompts
-    from dslocal.catalog import resolve
+    from dslocal.catalog import conversion_cache
     from dslocal.engine import LlamaContext, LlamaModel
 
     settings = prompts.FAMILIES["nano"].defaults
     with (
-        LlamaModel(resolve.ensure_gguf("nano")) as model,
+        LlamaModel(conversion_cache.ensure_gguf("nano")) as model,
         LlamaContext(model, model.n_ctx_train) as context,
     ):
         for seed in range(count):

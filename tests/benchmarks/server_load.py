@@ -38,7 +38,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from support.cli.running import BINARY
 
-from dslocal.catalog import resolve
+from dslocal.catalog import conversion_cache
 
 N_CTX = 2048
 MAX_TOKENS = 400
@@ -283,7 +283,7 @@ def compare(server: Server, rng: random.Random) -> None:
 
 @contextlib.contextmanager
 def servers(args: argparse.Namespace) -> Iterator[list[Server]]:
-    file = resolve.ensure_gguf("nano")
+    file = conversion_cache.ensure_gguf("nano")
     threads = str(args.threads)
     ports = []
     for _ in range(2):

@@ -19,7 +19,7 @@ from statistics import median
 
 os.environ.setdefault("OMP_THREAD_LIMIT", "1")  # before anything loads llama.cpp
 
-from dslocal.catalog import resolve
+from dslocal.catalog import conversion_cache
 from dslocal.chat import Repair, Session
 from dslocal.engine import LlamaContext, LlamaModel, benchmark
 from dslocal.prompts import Message, encode, recognise_family
@@ -90,7 +90,10 @@ class Turns:
 
 def main() -> int:
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 12
-    with LlamaModel(resolve.ensure_gguf("nano")) as model, LlamaContext(model, 4096) as context:
+    with (
+        LlamaModel(conversion_cache.ensure_gguf("nano")) as model,
+        LlamaContext(model, 4096) as context,
+    ):
         turns = Turns(context)
         turns.fresh(0)  # the first evaluation is slower
         paused = []

@@ -14,7 +14,7 @@ import pytest
 from support.cli.running import Run
 
 from dslocal import catalog
-from dslocal.catalog import resolve
+from dslocal.catalog import conversion_cache, resolve
 from dslocal.errors import NotFoundError
 from dslocal.gguf.header import read_header
 
@@ -54,8 +54,8 @@ def test_a_name_goes_before_a_folder_of_that_name(fresh: Path) -> None:
 
 def test_a_file_is_taken_as_it_is(fresh: Path, nano: Path) -> None:
     assert resolve.resolve_model(str(nano)) == nano
-    assert resolve.ensure_gguf(str(nano), on_progress=refuse) == nano
-    assert resolve.ensure_gguf(os.path.relpath(nano), on_progress=refuse).samefile(nano)
+    assert conversion_cache.ensure_gguf(str(nano), on_progress=refuse) == nano
+    assert conversion_cache.ensure_gguf(os.path.relpath(nano), on_progress=refuse).samefile(nano)
     assert not fresh.exists()
 
 
@@ -119,7 +119,7 @@ def test_a_model_that_is_not_here_is_not_remembered(fresh: Path) -> None:
 def test_conversion_happens_once(home: Path, nano: Path) -> None:
     before = nano.stat()
     assert nano.is_relative_to(home / "cache")
-    assert resolve.ensure_gguf("nano", on_progress=refuse) == nano
+    assert conversion_cache.ensure_gguf("nano", on_progress=refuse) == nano
     assert (nano.stat().st_ino, nano.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
     assert read_header(nano).text("general.name") == "nano"
 
@@ -129,11 +129,11 @@ def test_two_processes_at_once(run: Run, tmp_path: Path) -> None:
     program = """
 import os, sys, time
 import dslocal.convert as converter
-from dslocal.catalog import resolve
+from dslocal.catalog import conversion_cache, resolve
 calls = []
 print("ready", flush=True)
 sys.stdin.readline()
-path = resolve.ensure_gguf("nano", on_progress=calls.append)
+path = conversion_cache.ensure_gguf("nano", on_progress=calls.append)
 print(bool(calls), os.stat(path).st_ino, os.stat(path).st_mtime_ns, path)
 """
     env = run.env({"DSLOCAL_HOME": str(tmp_path / "home")})
@@ -160,17 +160,17 @@ print(bool(calls), os.stat(path).st_ino, os.stat(path).st_mtime_ns, path)
 
 
 def test_a_changed_checkpoint_is_converted_anew(fresh: Path, checkpoint: Path) -> None:
-    first = resolve.ensure_gguf(str(checkpoint))
+    first = conversion_cache.ensure_gguf(str(checkpoint))
     assert first.is_relative_to(fresh / "cache")
     assert read_header(first).text("general.name") == "My Model"
     (checkpoint / "notes.txt").write_text("beside the weights, and nothing to them")
-    assert resolve.ensure_gguf(str(checkpoint), on_progress=refuse) == first
+    assert conversion_cache.ensure_gguf(str(checkpoint), on_progress=refuse) == first
 
     settings = checkpoint / "generation_config.json"
     content = settings.read_text(encoding="utf-8")
     settings.write_text(content.replace("0.6", "0.7"), encoding="utf-8")
     calls: list[object] = []
-    second = resolve.ensure_gguf(str(checkpoint), on_progress=calls.append)
+    second = conversion_cache.ensure_gguf(str(checkpoint), on_progress=calls.append)
     assert second != first
     assert calls
     assert read_header(second).metadata["general.sampling.temp"] == pytest.approx(0.7)
@@ -266,7 +266,7 @@ def test_a_kept_model_is_found_by_name(fresh: Path, name: str, file: str) -> Non
     kept(Path("v3.gguf"), "deepseek-v3", "Q2_K")
     kept(Path("nano.gguf"), "nano", "Q4_K_M")
     assert resolve.resolve_model(name) == Path(file).absolute()
-    assert resolve.ensure_gguf(name, on_progress=refuse) == Path(file).absolute()
+    assert conversion_cache.ensure_gguf(name, on_progress=refuse) == Path(file).absolute()
     assert isinstance(
         resolve.resolve_model("nano"), resolve.LocalCheckpoint
     )  # what ships goes before
@@ -335,12 +335,12 @@ def test_the_hint_has_room_for_so_many_names(fresh: Path) -> None:
 
 
 def test_conversions_are_listed_by_what_they_are_of(fresh: Path, checkpoint: Path) -> None:
-    assert resolve.cached_conversions() == []
-    out = resolve.ensure_gguf(str(checkpoint))
+    assert conversion_cache.cached_conversions() == []
+    out = conversion_cache.ensure_gguf(str(checkpoint))
     (out.parent / "other.gguf").touch()
     (out.parent / f"{out.name}.part").touch()
-    assert resolve.cached_conversions() == [
-        resolve.CachedConversion("My Model", "Q4_K_M", out, out.stat().st_size)
+    assert conversion_cache.cached_conversions() == [
+        conversion_cache.CachedConversion("My Model", "Q4_K_M", out, out.stat().st_size)
     ]
 
 
@@ -362,10 +362,10 @@ def test_a_file_is_called_by_its_own_name(fresh: Path, home: Path, nano: Path) -
     """The name in its header is that of every file made from the same model."""
     copy = Path("mine-Q4_0.gguf").absolute()
     copy.symlink_to(nano)
-    assert resolve.display_name(copy) == "mine-Q4_0"
+    assert conversion_cache.display_name(copy) == "mine-Q4_0"
     entry = kept(Path("other.gguf"))
-    assert resolve.display_name(entry.path) == "r1:Q4_K_M"
-    assert resolve.display_name(Path("m-00001-of-00003.gguf")) == "m"
+    assert conversion_cache.display_name(entry.path) == "r1:Q4_K_M"
+    assert conversion_cache.display_name(Path("m-00001-of-00003.gguf")) == "m"
 
 
 def test_conversions_that_cannot_be_used_any_more_are_removed(fresh: Path) -> None:
@@ -374,5 +374,5 @@ def test_conversions_that_cannot_be_used_any_more_are_removed(fresh: Path) -> No
     kept_names = {"nano-Q4_K_M-0123456789ab.gguf", "other-Q8_0-0123456789ab.gguf", "mine.gguf"}
     for name in ("nano-Q8_0-0123456789ab.gguf", "nano-Q8_0-ba9876543210.gguf", *kept_names):
         (folder / name).touch()
-    made = resolve.ensure_gguf("nano")
+    made = conversion_cache.ensure_gguf("nano")
     assert {file.name for file in folder.glob("*.gguf")} == {made.name, *kept_names}

@@ -19,7 +19,7 @@ from support.gguf.published_shapes import write_header
 from support.hub.hub_clients import hub_for_dslocal
 from support.hub.local_hub import LocalHub
 
-from dslocal.catalog import resolve
+from dslocal.catalog import conversion_cache
 from dslocal.catalog.registry_schema import CONFIG
 from dslocal.plan.machine import probe
 from dslocal.plan.machine.machine import Machine
@@ -121,7 +121,7 @@ def models_of(run: Run) -> Path:
     """nano's own GGUF, converted in ``run``'s home."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DSLOCAL_HOME", str(run.home))
-        return resolve.ensure_gguf("nano")
+        return conversion_cache.ensure_gguf("nano")
 
 
 def test_a_checkpoint_is_converted_as_it_comes(

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from support.cli.running import Run
 
-from dslocal.catalog import resolve
+from dslocal.catalog import conversion_cache, resolve
 from dslocal.engine import calibrate
 from dslocal.plan.machine.machine import Machine
 
@@ -20,7 +20,7 @@ MACHINE = Machine("linux", "some CPU", 2, 8 * GIB, 8 * GIB)
 
 
 def shipped_nano() -> Path:
-    return resolve.ensure_gguf(resolve.DEFAULT)
+    return conversion_cache.ensure_gguf(resolve.DEFAULT)
 
 
 def test_rates_are_measured_once_and_remembered(

@@ -60,9 +60,9 @@ class ComparedModel:
     @property
     def name(self) -> str:
         """Return the file's name, with its quantization."""
-        from dslocal.catalog import resolve
+        from dslocal.catalog import conversion_cache
 
-        return resolve.file_label(self.path)
+        return conversion_cache.file_label(self.path)
 
     def content_hash(self) -> str:
         """Return a hash of the content of all files of the model."""

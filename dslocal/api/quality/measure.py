@@ -149,9 +149,9 @@ def find_model(name: str, on_notice: Callable[[str], None]) -> ComparedModel:
         NotFoundError: It does not exist.
         DslocalError: The file is damaged.
     """
-    from dslocal.catalog import resolve
+    from dslocal.catalog import conversion_cache
 
-    return read_compared(resolve.ensure_gguf(name, on_notice=on_notice))
+    return read_compared(conversion_cache.ensure_gguf(name, on_notice=on_notice))
 
 
 def read_compared(path: Path) -> ComparedModel:

@@ -213,10 +213,10 @@ def find_gguf(text: str) -> Path:
 
 def model_name(path: Path) -> str:
     """Return what the model in a GGUF file is called: the file's name without its quantization."""
-    from dslocal.catalog import resolve
+    from dslocal.catalog import conversion_cache
     from dslocal.catalog.quant_names import without_quant
 
-    return without_quant(resolve.file_label(path))
+    return without_quant(conversion_cache.file_label(path))
 
 
 def plan_quantization(

@@ -215,12 +215,12 @@ def _environment() -> dict[str, str]:
 
 def _models() -> dict[str, Any]:
     from dslocal import catalog
-    from dslocal.catalog import resolve
+    from dslocal.catalog import conversion_cache, resolve
 
     return {
         "last_used": resolve.last_used_model(),
         "kept": [entry.full_name for entry in catalog.installed_models()],
-        "converted": len(resolve.cached_conversions()),
+        "converted": len(conversion_cache.cached_conversions()),
     }
 
 

@@ -10,7 +10,7 @@ from dslocal.cli.options import AsJson
 
 if TYPE_CHECKING:
     from dslocal.catalog import InstalledModel, ModelEntry
-    from dslocal.catalog.resolve import CachedConversion
+    from dslocal.catalog.conversion_cache import CachedConversion
 
 
 def models(as_json: AsJson = False) -> None:
@@ -41,8 +41,8 @@ def installed_json(entry: InstalledModel) -> dict[str, Any]:
 
 def _fields() -> dict[str, Any]:
     from dslocal import catalog
+    from dslocal.catalog.conversion_cache import cached_conversions
     from dslocal.catalog.leftovers import find_kept_logits, find_leftovers
-    from dslocal.catalog.resolve import cached_conversions
 
     registry = catalog.load_registry()
     installed = catalog.installed_models()

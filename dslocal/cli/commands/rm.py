@@ -18,8 +18,8 @@ from dslocal.errors import DslocalError, ExitCode, NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from dslocal.catalog import InstalledModel
+    from dslocal.catalog.conversion_cache import CachedConversion
     from dslocal.catalog.leftovers import Leftover
-    from dslocal.catalog.resolve import CachedConversion
 
 
 def rm(
@@ -156,11 +156,11 @@ def find_targets(names: Sequence[str]) -> RemovalTargets:
         UsageError: A name means several.
     """
     from dslocal import catalog
-    from dslocal.catalog import resolve
+    from dslocal.catalog import conversion_cache
 
     registry = catalog.load_registry()
     all_installed = catalog.installed_models()
-    all_conversions = resolve.cached_conversions()
+    all_conversions = conversion_cache.cached_conversions()
     targets = RemovalTargets()
     for name in map(parse_name, names):
         installed = [model for model in all_installed if name.matches(model.name, model.quant)]
