@@ -8,13 +8,13 @@ from .header import (
     DEFAULT_ALIGNMENT,
     GgufHeader,
     GgufTensor,
-    Value,
     fingerprint,
     join_headers,
     main_type,
     parse_header,
     read_header,
 )
+from .header_fields import Value
 from .parts import (
     MAX_PARTS,
     PartName,

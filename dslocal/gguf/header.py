@@ -12,19 +12,18 @@ import functools
 import hashlib
 import math
 import os
-import struct
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import BinaryIO, TypeAlias
+from typing import BinaryIO
 
 from dslocal.errors import GgufError
-from dslocal.file_kinds import HEAD_BYTES, content_kind, name_kind, unfinished_download
+from dslocal.file_kinds import name_kind, unfinished_download
 
+from .header_fields import FieldReader, Value
 from .tensor_types import GgmlType
 
 MAX_DIMS = 4
-MAX_DEPTH = 4  # arrays of arrays
 MAX_ELEMENTS = 1 << 50
 MAX_ALIGNMENT = 1 << 20
 DEFAULT_ALIGNMENT = 32
@@ -37,26 +36,6 @@ _CHUNK_BYTES = 1 << 20
 # least bytes of an entry: what a table of so many entries takes at least
 _MIN_METADATA_BYTES = 13
 _MIN_TENSOR_BYTES = 24
-_MIN_ITEM_BYTES = 8
-
-Scalar: TypeAlias = int | float | bool | str
-Value: TypeAlias = "Scalar | list[Value]"
-
-# enum gguf_metadata_value_type; the numbers are given as struct's codes
-_STRING, _ARRAY = 8, 9
-_SCALARS = {
-    0: "B",
-    1: "b",
-    2: "H",
-    3: "h",
-    4: "I",
-    5: "i",
-    6: "f",
-    7: "?",
-    10: "Q",
-    11: "q",
-    12: "d",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +175,7 @@ def parse_header(file: BinaryIO, size: int, *, name: str) -> GgufHeader:
     Raises:
         GgufError: It is not a header that makes sense, or it continues past ``size``.
     """
-    reader = _HeaderReader(file, size, name)
+    reader = FieldReader(file, size, name)
     reader.require_magic()
     version = reader.number("I")
     _check_version(version, name)
@@ -295,7 +274,7 @@ def _alignment(metadata: dict[str, Value], name: str) -> int:
     raise GgufError(f"{name}: general.alignment {value!r} is not a power of two")
 
 
-def _read_tensor(reader: _HeaderReader) -> GgufTensor:
+def _read_tensor(reader: FieldReader) -> GgufTensor:
     """Read and check one row of the tensor table. Raises GgufError."""
     name = reader.string()
     shown = f"{reader.name}: {name[:80]}"
@@ -335,83 +314,3 @@ def _check_tensors(tensors: Iterable[GgufTensor], alignment: int, name: str) -> 
         if tensor.offset < end:
             raise GgufError(f"{name}: {tensor.name[:80]}: overlaps {before[:80]}")
         end, before = tensor.offset + tensor.nbytes, tensor.name
-
-
-class _HeaderReader:
-    """Reads little-endian fields and never past ``size``. Every method raises GgufError."""
-
-    def __init__(self, file: BinaryIO, size: int, name: str) -> None:
-        self._file, self._size = file, size
-        self.name = name
-        self.position = 0
-
-    def require_magic(self) -> None:
-        """Read the first four bytes; name the file for what it is where they are another's."""
-        magic = self._file.read(min(4, self._size))
-        self.position = len(magic)
-        if magic == b"GGUF":
-            return
-        head = magic + self._file.read(max(min(self._size, HEAD_BYTES) - len(magic), 0))
-        kind = content_kind(head, self._size)
-        if kind is None:
-            raise GgufError(
-                f"{self.name}: not a GGUF file", hint="dslocal convert makes one of a checkpoint"
-            )
-        raise GgufError(f"{self.name}: not a GGUF file, but {kind.what}", hint=kind.hint)
-
-    def _cut_off(self, position: int) -> GgufError:
-        return GgufError(
-            f"{self.name}: cut off inside the header, after {position:,} bytes",
-            hint="fetch or convert it again",
-        )
-
-    def require_room(self, count: int, min_bytes: int, what: str) -> None:
-        """Reject ``count`` items of at least ``min_bytes`` where the file has no room for them."""
-        if count * min_bytes > self._size - self.position:
-            raise GgufError(f"{self.name}: claims {count:,} {what}, more than the file can hold")
-
-    def take(self, n: int) -> bytes:
-        """Read exactly ``n`` bytes."""
-        if n > self._size - self.position:
-            raise self._cut_off(self.position)
-        data = self._file.read(n)
-        if len(data) != n:
-            raise self._cut_off(self.position + len(data))
-        self.position += n
-        return data
-
-    def number(self, code: str) -> int:
-        """Read an integer of one of struct's codes."""
-        return int(struct.unpack("<" + code, self.take(struct.calcsize("<" + code)))[0])
-
-    def string(self) -> str:
-        """Read a string; bytes that are not UTF-8 are replaced."""
-        return self.take(self.number("Q")).decode("utf-8", "replace")
-
-    def value(self, kind: int, key: str, depth: int = 0) -> Value:
-        """Read a metadata value.
-
-        Args:
-            kind: Its number in ``enum gguf_metadata_value_type``.
-            key: Its key, for messages.
-            depth: How many arrays it lies in.
-        """
-        if kind == _STRING:
-            return self.string()
-        if kind == _ARRAY:
-            return self._array(key, depth)
-        if code := _SCALARS.get(kind):
-            scalar: Scalar = struct.unpack("<" + code, self.take(struct.calcsize("<" + code)))[0]
-            return scalar
-        raise GgufError(f"{self.name}: {key[:80]}: unknown value type {kind}")
-
-    def _array(self, key: str, depth: int) -> list[Value]:
-        if depth >= MAX_DEPTH:
-            raise GgufError(f"{self.name}: {key[:80]}: arrays nested too deep")
-        item, count = self.number("I"), self.number("Q")
-        if code := _SCALARS.get(item):
-            width = struct.calcsize("<" + code)
-            self.require_room(count, width, f"numbers in {key[:80]}")
-            return list(struct.unpack(f"<{count}{code}", self.take(count * width)))
-        self.require_room(count, _MIN_ITEM_BYTES, f"items in {key[:80]}")
-        return [self.value(item, key, depth + 1) for _ in range(count)]

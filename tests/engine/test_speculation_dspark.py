@@ -26,7 +26,8 @@ from dslocal.engine.speculation.draft_length import DraftLength
 from dslocal.engine.speculation.dspark_draft import DsparkDrafter
 from dslocal.engine.speculation.speculation import Speculation
 from dslocal.errors import GgufError
-from dslocal.gguf.header import GgufHeader, Value, read_header
+from dslocal.gguf.header import GgufHeader, read_header
+from dslocal.gguf.header_fields import Value
 from dslocal.gguf.tensor_types import GgmlType
 from dslocal.plan import mtp_file
 from dslocal.plan.load_config import LoadConfig

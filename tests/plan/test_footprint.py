@@ -23,7 +23,8 @@ from dslocal.errors import (
     UsageError,
 )
 from dslocal.gguf import libraries
-from dslocal.gguf.header import Value, read_header
+from dslocal.gguf.header import read_header
+from dslocal.gguf.header_fields import Value
 from dslocal.gguf.parts import read_parts
 from dslocal.gguf.tensor_types import GgmlType
 from dslocal.plan.load_config import LoadConfig

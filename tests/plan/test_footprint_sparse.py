@@ -22,7 +22,8 @@ from dslocal.api.conversion import convert
 from dslocal.engine import LlamaContext, LlamaModel
 from dslocal.engine.sizing.no_alloc import exact_memory_uses
 from dslocal.errors import GgufError
-from dslocal.gguf.header import Value, read_header
+from dslocal.gguf.header import read_header
+from dslocal.gguf.header_fields import Value
 from dslocal.gguf.tensor_types import GgmlType
 from dslocal.plan.load_config import LoadConfig
 from dslocal.plan.memory.footprint import footprint, kv_bytes_per_token

@@ -16,7 +16,8 @@ from vectors.header_table import ROWS
 from vectors.make_headers import imitate
 
 from dslocal.errors import UnsupportedModelError, UsageError
-from dslocal.gguf.header import GgufHeader, Value, read_header
+from dslocal.gguf.header import GgufHeader, read_header
+from dslocal.gguf.header_fields import Value
 from dslocal.prompts.families import CAREFUL, FAMILIES
 from dslocal.prompts.recognition import recognise_family
 

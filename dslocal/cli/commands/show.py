@@ -15,7 +15,8 @@ from dslocal.cli.option_groups import NamedModel, with_option_groups
 from dslocal.errors import UnsupportedModelError
 
 if TYPE_CHECKING:
-    from dslocal.gguf.header import GgufHeader, Value
+    from dslocal.gguf.header import GgufHeader
+    from dslocal.gguf.header_fields import Value
 
 MAX_ITEMS = 64  # of a metadata array that --json prints
 SHOWN_APART = ("classes", "metadata", "faults")

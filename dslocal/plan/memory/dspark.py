@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from dslocal.errors import GgufError
-from dslocal.gguf.header import GgufHeader, Value
+from dslocal.gguf.header import GgufHeader
+from dslocal.gguf.header_fields import Value
 
 ARCHITECTURE = "dflash"
 TARGET_ARCHITECTURE = "deepseek4"  # the only one whose hidden states it can read
