@@ -1,6 +1,6 @@
 """What models.yaml says of one model, checked.
 
-Does not know how that is written: see :mod:`dslocal.catalog.registry_schema`.
+Does not know how that is written: see :mod:`dslocal.catalog.registry.registry_schema`.
 """
 
 from __future__ import annotations

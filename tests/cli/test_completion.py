@@ -15,7 +15,7 @@ from support.terminal.screen import Screen
 from test_architecture import HEAVY
 
 from dslocal import catalog
-from dslocal.catalog.registry_names import quick_model_names
+from dslocal.catalog.registry.quick_names import quick_model_names
 
 LOADED = tuple(
     name for name in HEAVY if name != "pydantic"

@@ -20,7 +20,7 @@ from support.hub.hub_clients import hub_for_dslocal
 from support.hub.local_hub import LocalHub
 
 from dslocal.catalog import conversion_cache
-from dslocal.catalog.registry_schema import CONFIG
+from dslocal.catalog.registry.registry_schema import CONFIG
 from dslocal.plan.machine import probe
 from dslocal.plan.machine.machine import Machine
 

@@ -15,7 +15,7 @@ from support.cli.running import Run
 from dslocal import output
 from dslocal.api.conversation import read_saved
 from dslocal.catalog.registry import load_registry
-from dslocal.catalog.registry_names import quick_model_names
+from dslocal.catalog.registry.quick_names import quick_model_names
 from dslocal.convert import load_recipe
 from dslocal.errors import DslocalError
 from dslocal.evaluation.problems import read_problems

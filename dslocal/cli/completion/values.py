@@ -114,7 +114,7 @@ def _model_names() -> Iterable[str]:
 
 
 def _registered_names() -> Iterator[str]:
-    from dslocal.catalog.registry_names import quick_model_names
+    from dslocal.catalog.registry.quick_names import quick_model_names
 
     return quick_model_names()
 

@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from dslocal.catalog.model_entry import ModelEntry
 from dslocal.errors import DslocalError
 from dslocal.home.paths import config_dir, registry_file
 from dslocal.strict_yaml import read_yaml
 
-from .model_entry import ModelEntry
-from .registry_schema import Shape, read_file
+from .model_sections import Shape, read_file
 
 PREFIX = "deepseek-"  # of nearly every name; it may be left out
 

@@ -1,0 +1,5 @@
+"""models.yaml: which models are known, and what is known of each."""
+
+from .lookup import find_entry, known_names, load_registry
+
+__all__ = ["find_entry", "known_names", "load_registry"]
