@@ -139,7 +139,7 @@ def _chunks(job: ImatrixJob, model: LlamaModel) -> list[list[int]]:
 
     bos = bos_token(model)
     if job.texts:
-        ids = text_ids(job.texts, model, bos)
+        ids = text_ids(job.texts, model.encode_as_llama_cpp, bos)
     else:
         ids = calibration_ids(job.family, model, job.header.eos_token)
     size = min(job.chunk_tokens, model.n_ctx_train)

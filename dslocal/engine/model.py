@@ -155,6 +155,17 @@ class LlamaModel:
         pieces = [text[start:end] for start, end in pairwise([0, *cuts, len(text)])]
         return self._tokenize(pieces)
 
+    def encode_as_llama_cpp(self, text: str) -> list[int]:
+        """Return the ids of ``text`` as llama-perplexity and llama-imatrix read a file.
+
+        User-defined tokens, such as ``<think>``, are found in it. So this is for text that is
+        measured, never for what a user asks.
+
+        Raises:
+            EngineError: if the text is too long in one piece.
+        """
+        return self._tokenize([text])
+
     def least_tokens(self, text: str) -> int:
         """Return a number of tokens that ``text`` has at least, without tokenizing it.
 

@@ -6,7 +6,7 @@ format, special tokens included: these route to experts of their own, in V4 by t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,12 +65,14 @@ def calibration_ids(
     return ids
 
 
-def text_ids(files: Sequence[Path], vocabulary: Vocabulary, bos: int | None) -> list[int]:
+def text_ids(
+    files: Sequence[Path], tokenize: Callable[[str], list[int]], bos: int | None
+) -> list[int]:
     """Return the token ids of files as plain text, one after the other, as llama.cpp's tools do.
 
     Args:
         files: The files.
-        vocabulary: The model's vocabulary.
+        tokenize: Returns the ids of a text.
         bos: What the whole begins with; None for nothing.
 
     Raises:
@@ -79,7 +81,7 @@ def text_ids(files: Sequence[Path], vocabulary: Vocabulary, bos: int | None) -> 
     """
     ids = [] if bos is None else [bos]
     for file in files:
-        ids += vocabulary.encode(read_file(file).text)
+        ids += tokenize(read_file(file).text)
     return ids
 
 

@@ -119,6 +119,15 @@ def test_text_stays_text(text: str, model: LlamaModel, reference: Tokenizer) -> 
     check(text, model, reference)
 
 
+def test_a_measured_text_is_read_as_llama_tokenize_reads_it(model: LlamaModel) -> None:
+    """The pieces are those of llama-tokenize --no-parse-special, built from 0.3.36's source."""
+    bar = [b"\xef", b"\xbd", b"\x9c"]
+    think = [b"a", b" ", b"<think>", b" b", b" ", b"</think>"]
+    ids = model.encode_as_llama_cpp("a <think> b </think> <｜User｜>")
+    assert [*map(model.piece, ids)] == [*think, b" <", *bar, b"U", b"ser", *bar, b">"]
+    assert model.special_id("<think>") not in model.encode("a <think> b </think> <｜User｜>")
+
+
 def test_random_text(model: LlamaModel, reference: Tokenizer) -> None:
     for text in random_texts(200):
         check(text, model, reference)

@@ -112,7 +112,7 @@ class EvaluatedText:
 
         n_ctx = self._chunk_size(model)
         if self.files:
-            ids = text_ids(self.files, vocabulary, bos_token(vocabulary))
+            ids = text_ids(self.files, vocabulary.encode_as_llama_cpp, bos_token(vocabulary))
         else:
             if model.family is None:
                 raise UsageError(
