@@ -31,12 +31,14 @@ class RepackedType(NamedTuple):
         rows: what the number of a matrix's rows must be a multiple of.
         experts: whether stacks of experts are rearranged as well.
         growth: bytes of the copy for each byte of the file.
+        stacks: whether stacks that are not experts are rearranged as well, as AMX does.
     """
 
     type: GgmlType
     rows: int
     experts: bool
     growth: float = 1.0
+    stacks: bool = False
 
 
 class _InitParams(ctypes.Structure):
@@ -86,7 +88,8 @@ def _probe(device: int, buffer_types: list[int], kind: GgmlType) -> RepackedType
             growth = _growth(device, buffer_type, kind, rows, experts=False)
             if growth:
                 experts = bool(_growth(device, buffer_type, kind, rows, experts=True))
-                return RepackedType(kind, rows, experts, growth)
+                stacks = _takes_stacks(device, buffer_type, kind)
+                return RepackedType(kind, rows, experts, growth, stacks)
     return None
 
 
@@ -116,6 +119,28 @@ def _growth(
     finally:
         if buffer:
             release_buffer(buffer)
+        release(products)
+        release(weights)
+
+
+def _takes_stacks(device: int, buffer_type: int, kind: GgmlType) -> bool:
+    """Return whether a stack that each token is multiplied with is taken into a buffer type."""
+    create = symbol("ggml_init", _HANDLE, _InitParams)
+    allocate = symbol("ggml_backend_alloc_ctx_tensors_from_buft", _HANDLE, _HANDLE, _HANDLE)
+    supports = symbol("ggml_backend_dev_supports_op", ctypes.c_bool, _HANDLE, _HANDLE)
+    multiply = symbol("ggml_mul_mat", _HANDLE, _HANDLE, _HANDLE, _HANDLE)
+    release = symbol("ggml_free", None, _HANDLE)
+    weights = create(_InitParams(_MEMORY, None, True))
+    products = create(_InitParams(_MEMORY, None, True))
+    buffer = None
+    try:
+        weight = _tensor(weights, kind, _COLUMNS, ROW_MULTIPLES[-1], 2)
+        buffer = allocate(weights, buffer_type)
+        one = _tensor(products, GgmlType.F32, _COLUMNS, 1, 2)
+        return bool(buffer and supports(device, multiply(products, weight, one)))
+    finally:
+        if buffer:
+            symbol("ggml_backend_buffer_free", None, _HANDLE)(buffer)
         release(products)
         release(weights)
 
