@@ -1,13 +1,14 @@
-"""The application: its routes, which exist under ``/``, ``/v1`` and ``/beta`` alike."""
+"""The application: the routes of all formats behind the middleware, and what they share."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -16,6 +17,8 @@ from starlette.routing import Route, Router
 from dslocal import output
 
 from .access import AccessPolicy, App
+from .endpoints.openai import BASE_PATHS, openai_routes
+from .endpoints.own import own_routes
 from .front_page import PAGE_HEADERS, front_page
 from .ignored_fields import IgnoredFieldLog, ignored_header
 from .metrics import CONTENT_TYPE, Metrics
@@ -27,33 +30,35 @@ from .middleware import (
     PathNormaliser,
     RequestLog,
 )
-from .preparation.ask_requests import prepare_ask
-from .preparation.chat_requests import prepare_chat
-from .preparation.completion_requests import prepare_completions
-from .preparation.infill_requests import prepare_infill
 from .preparation.requests import PreparedRequest, ServedModel
 from .queue import RequestQueue
 from .request_run import RequestRun
 from .sse import EventStreamResponse, WholeResponse, until_disconnect
-from .wire.ask_response import AskResponse
-from .wire.errors import ApiError
-from .wire.infill_response import InfillResponse
+from .wire.base_schemas import RequestSchema
+from .wire.client_fields import IgnoredField
+from .wire.openai_response import ResponseHead
 from .wire.openapi import openapi_document
-from .wire.request_parsing import ParsedRequest, parse_request
-from .wire.responses import ChatResponse, CompletionResponse, OpenAiResponse, ResponseHead
-from .wire.schemas import (
-    AskRequest,
-    ChatRequest,
-    CompletionRequest,
-    InfillRequest,
-    RequestSchema,
-    SamplingFields,
-)
+from .wire.request_parsing import parse_request
+from .wire.stream_format import StreamFormat, WholeFormat
 
-BASE_PATHS = ("", "/v1", "/beta")
-ASK_PATH = "/dslocal/ask"
 PREPARING_THREADS = 2
 S = TypeVar("S", bound=RequestSchema)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Incoming(Generic[S]):
+    """A request that can be answered.
+
+    Attributes:
+        sent: The request as it was sent.
+        prepared: What is generated, one for each prompt.
+        ignored: What was sent and is not obeyed.
+    """
+
+    sent: S
+    prepared: Sequence[PreparedRequest]
+    ignored: Sequence[IgnoredField]
 
 
 @dataclass
@@ -96,14 +101,9 @@ class Server:
             Route("/ready", self.health),
             Route("/metrics", self.metrics_text),
             Route("/openapi.json", self.openapi),
-            Route(ASK_PATH, self.ask, methods=["POST"]),
-            Route("/infill", self.infill, methods=["POST"]),
+            *own_routes(self),
+            *openai_routes(self),
         ]
-        for base in BASE_PATHS:
-            routes.append(Route(f"{base}/models", self.list_models))
-            routes.append(Route(f"{base}/models/{{name:path}}", self.show_model))
-            routes.append(Route(f"{base}/chat/completions", self.chat, methods=["POST"]))
-            routes.append(Route(f"{base}/completions", self.complete, methods=["POST"]))
         app: App = Router(routes, redirect_slashes=False)
         app = AccessControl(app, self.access)
         app = ErrorResponses(app, self.log)
@@ -144,52 +144,22 @@ class Server:
         """Return the OpenAPI document."""
         return JSONResponse(openapi_document(BASE_PATHS))
 
-    async def list_models(self, request: Request) -> Response:
-        """List the model that is served, under each of its names that are to be listed."""
-        names = (self.model.name, *self.model.aliases)
-        return JSONResponse({"object": "list", "data": [self._model_json(name) for name in names]})
+    # From here on: for the endpoints.
 
-    async def show_model(self, request: Request) -> Response:
-        """Describe the model of that name."""
-        name = request.path_params["name"]
-        self.model.require_name(name)
-        listed = name if name in self.model.aliases else self.model.name
-        return JSONResponse(self._model_json(listed))
-
-    async def chat(self, request: Request) -> Any:
-        """Answer a conversation."""
-        parsed, prepared = await self._read(request, ChatRequest, prepare_chat)
-        return self._respond(parsed, prepared, ChatResponse(prepared, self._head()))
-
-    async def complete(self, request: Request) -> Any:
-        """Continue texts, or fill the gaps before a suffix."""
-        parsed, prepared = await self._read(request, CompletionRequest, prepare_completions)
-        return self._respond(parsed, prepared, CompletionResponse(prepared, self._head()))
-
-    async def infill(self, request: Request) -> Any:
-        """Fill a gap, in llama-server's format."""
-        parsed, prepared = await self._read(request, InfillRequest, prepare_infill)
-        if parsed.sent.stream:
-            raise ApiError(400, "/infill answers whole, without stream", param="stream")
-        response = InfillResponse(self.model.name, parsed.sent.response_fields)
-        self._ignored.note(parsed.ignored)
-        run = RequestRun(self.queue, prepared, self.metrics.count)
-        return WholeResponse(run, response, ignored_header(parsed.ignored))
-
-    async def ask(self, request: Request) -> Any:
-        """Answer ``dslocal ask`` as a process of its own would."""
-        self.access.require_own_token(request.scope)
-        _, prepared = await self._read(request, AskRequest, prepare_ask)
-        run = RequestRun(self.queue, prepared, self.metrics.count)
-        return EventStreamResponse(run, AskResponse())
-
-    async def _read(
+    async def read(
         self,
         request: Request,
         schema: type[S],
-        prepare: Callable[[ServedModel, S], list[PreparedRequest]],
-    ) -> tuple[ParsedRequest[S], list[PreparedRequest]]:
+        read: Callable[[S], T],
+        prepare: Callable[[ServedModel, T], list[PreparedRequest]],
+    ) -> Incoming[S]:
         """Read, check and prepare a request, in a thread: a long prompt takes a while.
+
+        Args:
+            request: The request.
+            schema: The format's schema.
+            read: Makes a task of what was sent.
+            prepare: Makes prompts of the task.
 
         Raises:
             ApiError: The request cannot be answered.
@@ -199,51 +169,43 @@ class Server:
         if self.log_prompts:
             self.log(f"asked: {body.decode('utf-8', 'replace')}")
 
-        def parse_and_prepare() -> tuple[ParsedRequest[S], list[PreparedRequest]]:
+        def parse_and_prepare() -> Incoming[S]:
             parsed = parse_request(schema, body)
-            return parsed, prepare(self.model, parsed.sent)
+            prepared = prepare(self.model, read(parsed.sent))
+            ignored = [*parsed.ignored, *(each for one in prepared for each in one.ignored)]
+            return Incoming(parsed.sent, prepared, ignored)
 
-        async def in_thread() -> tuple[ParsedRequest[S], list[PreparedRequest]]:
+        async def in_thread() -> Incoming[S]:
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(self.preparing, parse_and_prepare)
 
         return await until_disconnect(request.receive, in_thread())
 
-    def _respond(
-        self,
-        parsed: ParsedRequest[Any],
-        prepared: Sequence[PreparedRequest],
-        response: OpenAiResponse,
-    ) -> WholeResponse | EventStreamResponse:
-        sent: SamplingFields = parsed.sent
-        ignored = [*parsed.ignored, *(each for one in prepared for each in one.ignored)]
-        self._ignored.note(ignored)
-        headers = ignored_header(ignored)
+    def respond_whole(self, incoming: Incoming[Any], response: WholeFormat) -> WholeResponse:
+        """Generate the answers and send them as one JSON object."""
+        return WholeResponse(self._run(incoming), response, ignored_header(incoming.ignored))
+
+    def respond_streaming(
+        self, incoming: Incoming[Any], response: StreamFormat
+    ) -> EventStreamResponse:
+        """Generate the answers and send them as they come."""
+        return EventStreamResponse(self._run(incoming), response, ignored_header(incoming.ignored))
+
+    def response_head(self) -> ResponseHead:
+        """Return what responses say about the model."""
+        return ResponseHead(
+            model=self.model.context.model,
+            name=self.model.name,
+            fingerprint=f"dslocal-{self.model.fingerprint[:12]}",
+            created=int(time.time()),
+        )
+
+    def _run(self, incoming: Incoming[Any]) -> RequestRun:
+        self._ignored.note(incoming.ignored)
         count = self._count_and_log if self.log_prompts else self.metrics.count
-        run = RequestRun(self.queue, prepared, count)
-        if not sent.stream:
-            return WholeResponse(run, response, headers)
-        wants_usage = sent.stream_options is not None and bool(sent.stream_options.include_usage)
-        last_chunk = response.usage_chunk if wants_usage else None
-        return EventStreamResponse(run, response, last_chunk, headers)
+        return RequestRun(self.queue, incoming.prepared, count)
 
     def _count_and_log(self, turn: output.Turn, was_cut: bool) -> None:
         self.metrics.count(turn, was_cut)
         answer = {"reasoning": turn.reasoning, "answer": turn.text}
         self.log(f"answered: {json.dumps(answer, ensure_ascii=False)}")
-
-    def _head(self) -> ResponseHead:
-        return ResponseHead(
-            model=self.model.context.model,
-            name=self.model.name,
-            fingerprint=f"dslocal-{self.model.fingerprint[:12]}",
-        )
-
-    def _model_json(self, name: str) -> dict[str, Any]:
-        return {
-            "id": name,
-            "object": "model",
-            "created": 0,
-            "owned_by": "dslocal",
-            "context_length": self.model.context.n_ctx,
-        }

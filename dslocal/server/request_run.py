@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from dslocal import output
 from dslocal.types import FinishReason
 
-from .events import AnswerEnd, AnswerPart, RunEvent
+from .exchange.events import AnswerEnd, AnswerPart, RunEvent
 from .preparation.requests import PreparedRequest
 from .queue import RequestQueue, SlotAssignment
 from .wire.errors import ApiError, to_api_error

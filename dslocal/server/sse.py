@@ -1,47 +1,29 @@
-"""An answer on its way to a client: whole as JSON, or as server-sent events (SSE).
+"""An answer on its way to a client: whole as JSON, or as a stream.
 
 Generation ends as soon as the client leaves. A stream's status is sent with its first event, so
-that what fails before gets an error status, or with the first comment after a silence.
+that what fails before gets an error status, or with the first sign of life after a silence.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Coroutine
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from .access import Headers, Receive, Scope, Send
-from .events import RunEvent
 from .request_run import RequestRun
-from .wire.encoding import DONE, KEEP_ALIVE, json_bytes, sse_event
+from .wire.encoding import json_bytes
 from .wire.errors import ApiError, to_api_error
+from .wire.stream_format import StreamFormat, WholeFormat
 
 T = TypeVar("T")
 KEEP_ALIVE_S = 5.0  # of silence, after which a comment says that the connection lives
 STREAM_HEADERS = [
-    (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache"),
     (b"x-accel-buffering", b"no"),
 ]
-
-
-class StreamFormat(Protocol):
-    """Turns events into the bytes of a stream."""
-
-    def chunks(self, events: Sequence[RunEvent]) -> Iterable[bytes]:
-        """Return what is sent for ``events``."""
-
-
-class WholeFormat(Protocol):
-    """Collects events into one JSON object."""
-
-    def collect(self, events: Sequence[RunEvent]) -> None:
-        """Take in ``events``."""
-
-    def body(self) -> dict[str, Any]:
-        """Return the response, once all events are collected."""
 
 
 class StreamFailed(Exception):
@@ -82,25 +64,26 @@ class WholeResponse:
 
 @dataclass
 class EventStreamResponse:
-    """Sends what happens as server-sent events. An ASGI application.
+    """Sends what happens as it happens. An ASGI application.
 
     Attributes:
         run: The request at work.
         format: Turns its events into bytes.
-        last_chunk: Makes a chunk that comes after the last event.
         headers: What the response has besides the usual headers.
     """
 
     run: RequestRun
     format: StreamFormat
-    last_chunk: Callable[[], bytes] | None = None
     headers: Headers = field(default_factory=list)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await until_disconnect(receive, self._respond(send))
 
     async def _respond(self, send: Send) -> None:
-        stream = EventStream(send, [*STREAM_HEADERS, *self.headers])
+        media_type = (b"content-type", self.format.media_type)
+        stream = EventStream(
+            send, [media_type, *STREAM_HEADERS, *self.headers], self.format.keep_alive
+        )
         keeping_alive = asyncio.create_task(stream.keep_alive())
         try:
             async with aclosing(self.run.events()) as events:
@@ -113,20 +96,20 @@ class EventStreamResponse:
                 raise
             keeping_alive.cancel()
             error = to_api_error(e)
-            await stream.send(sse_event(error.body), is_last=True)
+            await stream.send(self.format.error(error), is_last=True)
             raise StreamFailed(error) from e
         finally:
             keeping_alive.cancel()
             with suppress(asyncio.CancelledError):
                 await keeping_alive
-        last = self.last_chunk() if self.last_chunk else b""
-        await stream.send(last + DONE, is_last=True)
+        await stream.send(self.format.end(), is_last=True)
 
 
 class EventStream:
-    """A stream of server-sent events to one client."""
+    """A stream of events to one client."""
 
-    def __init__(self, send: Send, headers: Headers) -> None:
+    def __init__(self, send: Send, headers: Headers, keep_alive: bytes) -> None:
+        self._keep_alive = keep_alive
         self._headers = headers
         self.has_started = False
         self._send = send
@@ -143,11 +126,11 @@ class EventStream:
         await self._send({"type": "http.response.body", "body": data, "more_body": not is_last})
 
     async def keep_alive(self) -> None:
-        """Send a comment whenever nothing was sent for KEEP_ALIVE_S, until cancelled."""
+        """Send a sign of life whenever nothing was sent for KEEP_ALIVE_S, until cancelled."""
         while True:
             await asyncio.sleep(max(0.01, self._last_sent + KEEP_ALIVE_S - self._loop.time()))
             if self._loop.time() - self._last_sent >= KEEP_ALIVE_S:
-                await self.send(KEEP_ALIVE)
+                await self.send(self._keep_alive)
 
 
 async def until_disconnect(receive: Receive, work: Coroutine[Any, Any, T]) -> T:

@@ -13,7 +13,7 @@ from support.server.serving import Serving
 from dslocal import chat, output, prompts
 from dslocal.engine import LlamaContext
 from dslocal.prompts.families import FAMILIES
-from dslocal.server.wire.turn_json import turn_from_json
+from dslocal.server.wire.ask.turn_json import turn_from_json
 
 NANO = FAMILIES["nano"]
 SCHEMA = {

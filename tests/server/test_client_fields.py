@@ -12,7 +12,10 @@ import pytest
 from support.server.serving import Serving
 
 from dslocal.server.ignored_fields import HEADER
-from dslocal.server.wire import client_fields, schemas
+from dslocal.server.wire import client_fields
+from dslocal.server.wire.chat.schemas import ChatRequest
+from dslocal.server.wire.completions.schemas import CompletionRequest
+from dslocal.server.wire.infill.schemas import InfillRequest
 from dslocal.server.wire.request_parsing import parse_request
 
 TABLE = Path(__file__).with_name("client_fields.tsv")
@@ -78,7 +81,7 @@ def test_a_field_is_obeyed_refused_or_named(served: Serving, row: Row) -> None:
 def test_the_table_has_every_field_that_is_known() -> None:
     listed = {row.field.split(".", 1)[0] for row in ROWS} | {row.field for row in ROWS}
     known = {*client_fields.CLIENT_FIELDS, *client_fields.SYNONYMS}
-    for schema in (schemas.ChatRequest, schemas.CompletionRequest, schemas.InfillRequest):
+    for schema in (ChatRequest, CompletionRequest, InfillRequest):
         known |= set(schema.model_fields)
     assert known - listed - {"messages"} == set()
 
@@ -92,7 +95,7 @@ def test_a_refused_field_has_a_row_that_is_refused() -> None:
 
 @pytest.mark.parametrize(("synonym", "field"), client_fields.SYNONYMS.items())
 def test_synonyms_that_differ_are_refused(synonym: str, field: str) -> None:
-    schema = schemas.ChatRequest if field == "thinking_budget" else schemas.CompletionRequest
+    schema = ChatRequest if field == "thinking_budget" else CompletionRequest
     values: dict[str, tuple[Any, Any]] = {"stop": ("a", "b"), "grammar": ("a", "b")}
     one, other = values.get(field, (1, 2))
     body = {"prompt": "x", **CHAT, field: one, synonym: one}

@@ -20,7 +20,7 @@ from support.waiting import wait_until
 from dslocal import output
 from dslocal.gguf.header import fingerprint, read_header
 from dslocal.server.discovery import RunningServer, announced, running_servers, short_metadata
-from dslocal.server.wire.turn_json import turn_as_json
+from dslocal.server.wire.ask.turn_json import turn_as_json
 from dslocal.types import FinishReason
 
 ROUTE = "POST /dslocal/ask 200"

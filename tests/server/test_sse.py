@@ -5,7 +5,7 @@ follows a script.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, MutableMapping
+from collections.abc import AsyncGenerator, MutableMapping, Sequence
 from typing import Any
 
 import pytest
@@ -13,6 +13,7 @@ import pytest
 from dslocal.server import sse
 from dslocal.server.sse import EventStreamResponse, StreamFailed, WholeResponse
 from dslocal.server.wire.errors import ApiError
+from dslocal.server.wire.stream_format import EventStreamFormat
 
 Step = float | Exception | str
 
@@ -38,21 +39,20 @@ class ScriptedRun:
             self.closed = True
 
 
-class Plain:
+class Plain(EventStreamFormat):
     """A reply that passes texts on."""
 
-    def chunks(self, events: list[str]) -> list[bytes]:
+    def chunks(self, events: Sequence[Any]) -> list[bytes]:
         return [event.encode() for event in events]
+
+    def end(self) -> bytes:
+        return b"end;"
 
     def collect(self, events: list[str]) -> None:
         self.said = events
 
     def body(self) -> dict[str, Any]:
         return {"said": self.said}
-
-
-def usage() -> bytes:
-    return b"usage;"
 
 
 def sent(
@@ -71,7 +71,7 @@ def sent(
     async def respond() -> None:
         streamed: Any = EventStreamResponse
         whole: Any = WholeResponse
-        response = streamed(run, Plain(), usage) if stream else whole(run, Plain())
+        response = streamed(run, Plain()) if stream else whole(run, Plain())
         await response({}, receive, send)
 
     try:
@@ -93,11 +93,11 @@ def short_silence(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_silence_is_commented_on() -> None:
     said = body(sent(ScriptedRun(0.18, "a;", "b;")))
     assert said.count(b": keep-alive\n\n") in (2, 3)
-    assert said.endswith(b"a;b;usage;data: [DONE]\n\n")
+    assert said.endswith(b"a;b;end;")
 
 
 def test_no_comment_without_silence() -> None:
-    assert body(sent(ScriptedRun("a;", "b;"))) == b"a;b;usage;data: [DONE]\n\n"
+    assert body(sent(ScriptedRun("a;", "b;"))) == b"a;b;end;"
 
 
 def test_an_error_before_anything_has_a_status_of_its_own() -> None:

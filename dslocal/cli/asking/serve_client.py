@@ -202,7 +202,7 @@ class ServedSession:
 
     def _finish(self, sent: Any) -> None:
         """Replace the turn by the server's, which has all counts."""
-        from dslocal.server.wire.turn_json import turn_from_json
+        from dslocal.server.wire.ask.turn_json import turn_from_json
 
         self.turn = turn_from_json(sent)
         self.turn.constraint = self.prepared.constraint

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 from dslocal import output, prompts
+from dslocal.server.wire.ask.schemas import AskRequest
 from dslocal.server.wire.errors import ApiError
-from dslocal.server.wire.schemas import AskRequest
 
 from .requests import PreparedRequest, ServedModel, validated, with_setting
 

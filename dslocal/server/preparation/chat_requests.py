@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from dslocal import prompts
+from dslocal.server.exchange.tasks import ChatTask
 from dslocal.server.wire.errors import ApiError
-from dslocal.server.wire.schemas import ChatRequest
 
 from .output_constraints import read_constraint, unheld_fields
-from .reasoning_switches import ReasoningChoice, read_reasoning
+from .reasoning_switches import ReasoningChoice, choose_reasoning
 from .requests import (
-    NO_LIMIT,
     PreparedRequest,
     ServedModel,
     seed_of,
     validated,
-    with_request_settings,
+    with_sent_settings,
     with_setting,
 )
 from .sent_messages import family_messages
@@ -28,21 +27,19 @@ from .tool_choice import (
 )
 
 
-def prepare_chat(served: ServedModel, request: ChatRequest) -> list[PreparedRequest]:
+def prepare_chat(served: ServedModel, task: ChatTask) -> list[PreparedRequest]:
     """Return what is generated to answer a conversation: one request in a list.
 
     Raises:
         ApiError: Fields that exclude each other, or that the model does not support.
         DslocalError: The prompt does not fit the context, or no text satisfies the schema.
     """
-    served.require_name(request.model)
-    if request.top_logprobs and not request.logprobs:
-        raise ApiError(400, "top_logprobs goes with logprobs: true", param="top_logprobs")
-    tools = offered_tools(request)
-    forced = forced_tools(request, tools)
+    served.require_name(task.model)
+    tools = offered_tools(task)
+    forced = forced_tools(task, tools)
     is_prefilled = bool(forced) and forces_before_reasoning(served.family)
-    reasoning = read_reasoning(served, request, has_prefilled_call=is_prefilled)
-    constraint = read_constraint(request)
+    reasoning = choose_reasoning(served, task.reasoning, has_prefilled_call=is_prefilled)
+    constraint = read_constraint(task.constraint)
     if constraint and forced:
         raise ApiError(
             400,
@@ -50,9 +47,9 @@ def prepare_chat(served: ServedModel, request: ChatRequest) -> list[PreparedRequ
             param="tool_choice",
         )
     math = False if constraint or tools else served.math
-    messages = list(family_messages(served.family, request.messages, math))
+    messages = list(family_messages(served.family, task.messages, math))
     family = served.family
-    if request.parallel_tool_calls is False:
+    if task.tool_choice.is_one_call:
         family = with_one_call(family)
     prepared = PreparedRequest(
         family=family,
@@ -63,32 +60,22 @@ def prepare_chat(served: ServedModel, request: ChatRequest) -> list[PreparedRequ
             effort=reasoning.effort,
             schema=constraint.schema if constraint else None,
         ),
-        settings=_settings(served, request, reasoning),
-        seed=seed_of(request),
-        n=request.n or 1,
-        top_logprobs=(request.top_logprobs or 0) if request.logprobs else None,
+        settings=_settings(served, task, reasoning),
+        seed=seed_of(task),
+        n=task.n,
+        top_logprobs=task.top_logprobs,
         constraint=constraint,
-        uses_functions=bool(request.functions),
-        hides_reasoning=reasoning.is_hidden,
         ignored=(*reasoning.ignored, *unheld_fields(constraint)),
     )
     if forced:
-        prepared = with_forced_call(served, prepared, forced, request)
+        prepared = with_forced_call(served, prepared, forced, task)
     elif constraint is None:
-        prepared = with_strict_calls(served, prepared, tools, request)
+        prepared = with_strict_calls(served, prepared, tools, task)
     return [validated(served, prepared)]
 
 
-def _settings(
-    served: ServedModel, request: ChatRequest, reasoning: ReasoningChoice
-) -> prompts.Settings:
-    if request.max_tokens == 0:
-        raise ApiError(422, "max_tokens: 0 is out of range", param="max_tokens")
-    settings = with_request_settings(served, served.settings, request)
-    limit = request.max_completion_tokens
-    if limit is not None:
-        limit = served.context.n_ctx if limit in NO_LIMIT else limit
-        settings = with_setting(settings, "max_tokens", limit, "max_completion_tokens")
+def _settings(served: ServedModel, task: ChatTask, reasoning: ReasoningChoice) -> prompts.Settings:
+    settings = with_sent_settings(served, served.settings, task)
     if reasoning.budget is not None and reasoning.thinking is not prompts.Thinking.BYPASSED:
         settings = with_setting(settings, "think_budget", reasoning.budget, reasoning.budget_field)
     return settings

@@ -13,40 +13,34 @@ from dataclasses import replace
 from dslocal import prompts
 from dslocal.prompts.families.base import BOS
 from dslocal.prompts.families.plain import Completion
+from dslocal.server.exchange.tasks import CompletionTask
 from dslocal.server.wire.client_fields import IgnoredField
 from dslocal.server.wire.errors import ApiError
-from dslocal.server.wire.schemas import CompletionRequest
 
 from .output_constraints import read_constraint
-from .requests import PreparedRequest, ServedModel, seed_of, validated, with_request_settings
+from .requests import PreparedRequest, ServedModel, seed_of, validated, with_sent_settings
 
 SPELLED_TURNS = ("<｜User｜>", "<｜Assistant｜>", "<｜end▁of▁sentence｜>")
 
 
-def prepare_completions(served: ServedModel, request: CompletionRequest) -> list[PreparedRequest]:
+def prepare_completions(served: ServedModel, task: CompletionTask) -> list[PreparedRequest]:
     """Return what is generated for each prompt of a completion request.
 
     Raises:
-        ApiError: A field cannot be used.
+        ApiError: A prompt cannot be used.
         DslocalError: The family cannot fill gaps, or a prompt does not fit the context.
     """
-    served.require_name(request.model)
-    if request.best_of not in (None, request.n or 1):
-        raise ApiError(400, "best_of: send n answers and choose among them", param="best_of")
-    if request.max_tokens == 0 and not request.echo:
-        raise ApiError(422, "max_tokens: 0 goes with echo alone", param="max_tokens")
-    if request.echo and request.logprobs is not None and request.stream:
-        raise ApiError(400, "logprobs of an echoed prompt come without stream", param="stream")
-    seed = seed_of(request)
-    prepared = [_prepared(served, request, prompt, seed) for prompt in request.prompts]
+    served.require_name(task.model)
+    seed = seed_of(task)
+    prepared = [_prepared(served, task, prompt, seed) for prompt in task.prompts]
     return [validated(served, one) for one in prepared]
 
 
 def _prepared(
-    served: ServedModel, request: CompletionRequest, prompt: str | list[int], seed: int
+    served: ServedModel, task: CompletionTask, prompt: str | Sequence[int], seed: int
 ) -> PreparedRequest:
     family = served.family
-    gap = _gap(served, request, prompt)
+    gap = _gap(served, task, prompt)
     segments: Sequence[prompts.Segment] = ()
     ids: Sequence[int] = ()
     if gap is not None:
@@ -61,21 +55,21 @@ def _prepared(
     return PreparedRequest(
         family=family,
         prompt=segments,
-        settings=with_request_settings(served, settings, request),
+        settings=with_sent_settings(served, settings, task),
         seed=seed,
-        n=request.n or 1,
-        top_logprobs=request.logprobs,
-        constraint=read_constraint(request),
+        n=task.n,
+        top_logprobs=task.top_logprobs,
+        constraint=read_constraint(task.constraint),
         ids=ids,
-        echo=_echo(served, request, prompt),
-        has_prompt_logprobs=bool(request.echo) and request.logprobs is not None,
-        has_answer=request.max_tokens != 0,
+        echo=_echo(served, task, prompt),
+        has_prompt_logprobs=task.has_echo and task.top_logprobs is not None,
+        has_answer=task.has_answer,
         ignored=_ignored(prompt) if gap is None else (),
     )
 
 
 def _gap(
-    served: ServedModel, request: CompletionRequest, prompt: str | list[int]
+    served: ServedModel, task: CompletionTask, prompt: str | Sequence[int]
 ) -> prompts.Gap | None:
     """Return the gap that is to be filled; None where a text is continued.
 
@@ -84,14 +78,14 @@ def _gap(
     """
     fim = served.family.fim
     is_marked = fim is not None and isinstance(prompt, str) and _begins_gap(prompt, fim)
-    if request.suffix is not None:
+    if task.suffix is not None:
         if not isinstance(prompt, str):
             raise ApiError(400, "suffix goes with a prompt that is text", param="suffix")
         if is_marked:
             raise ApiError(
                 400, "the prompt spells a gap already: send it without suffix", param="suffix"
             )
-        return prompts.Gap(prompt, request.suffix)
+        return prompts.Gap(prompt, task.suffix)
     if not is_marked or fim is None or not isinstance(prompt, str):
         return None
     text = prompt.removeprefix(BOS.token).removeprefix(fim.begin.token)
@@ -111,7 +105,7 @@ def _begins_gap(prompt: str, fim: prompts.Fim) -> bool:
     return prompt.removeprefix(BOS.token).startswith(fim.begin.token)
 
 
-def _checked_ids(served: ServedModel, ids: list[int]) -> list[int]:
+def _checked_ids(served: ServedModel, ids: Sequence[int]) -> Sequence[int]:
     """Return ``ids``, which are evaluated as they are.
 
     Raises:
@@ -125,9 +119,9 @@ def _checked_ids(served: ServedModel, ids: list[int]) -> list[int]:
     return ids
 
 
-def _echo(served: ServedModel, request: CompletionRequest, prompt: str | list[int]) -> str:
+def _echo(served: ServedModel, task: CompletionTask, prompt: str | Sequence[int]) -> str:
     """Return what stands before every text of the response."""
-    if not request.echo:
+    if not task.has_echo:
         return ""
     if isinstance(prompt, str):
         return prompt
@@ -135,7 +129,7 @@ def _echo(served: ServedModel, request: CompletionRequest, prompt: str | list[in
     return b"".join(model.piece(id) for id in prompt).decode("utf-8", "replace")
 
 
-def _ignored(prompt: str | list[int]) -> tuple[IgnoredField, ...]:
+def _ignored(prompt: str | Sequence[int]) -> tuple[IgnoredField, ...]:
     """Return what the client should know about a prompt that is continued."""
     if isinstance(prompt, str) and any(token in prompt for token in SPELLED_TURNS):
         reason = (

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from dslocal import output, prompts
 from dslocal.errors import ContextOverflowError, UsageError
 from dslocal.output.answer import overflow_error, reserved_tokens
+from dslocal.server.exchange.tasks import Task
+from dslocal.server.wire.base_schemas import MAX_SEED
 from dslocal.server.wire.client_fields import IgnoredField
 from dslocal.server.wire.errors import ApiError
-from dslocal.server.wire.schemas import MAX_SEED, SamplingFields
 
 if TYPE_CHECKING:
     from dslocal.engine import LlamaContext
     from dslocal.engine.grammar.grammar import Grammar
 
 MAX_SHOWN_NAME = 100
-NO_LIMIT = (-1, -2)  # llama-server's and LM Studio's numbers for as many tokens as fit
+KEY_BYTES = 10
+
+
+def new_key() -> str:
+    """Return a name for a request that no other has."""
+    return secrets.token_hex(KEY_BYTES)
 
 
 @dataclass(frozen=True)
@@ -88,9 +95,8 @@ class PreparedRequest:
         echo: What stands before every text of the response.
         has_prompt_logprobs: Whether the prompt's tokens have logprobs too.
         has_answer: Whether anything is generated.
-        uses_functions: Whether calls are answered as ``function_call``, OpenAI's format of 2023.
-        hides_reasoning: Whether the reasoning is left out of the response.
         ignored: What the client sent and the answer does not obey.
+        key: Names the request. Ids of the response and of its tool calls are made of it.
     """
 
     family: prompts.Family
@@ -106,9 +112,8 @@ class PreparedRequest:
     echo: str = ""
     has_prompt_logprobs: bool = False
     has_answer: bool = True
-    uses_functions: bool = False
-    hides_reasoning: bool = False
     ignored: tuple[IgnoredField, ...] = ()
+    key: str = field(default_factory=new_key)
 
 
 def validated(served: ServedModel, prepared: PreparedRequest) -> PreparedRequest:
@@ -144,29 +149,21 @@ def validated(served: ServedModel, prepared: PreparedRequest) -> PreparedRequest
     return replace(prepared, ids=ids, grammar=grammar)
 
 
-def with_request_settings(
-    served: ServedModel, settings: prompts.Settings, request: SamplingFields
+def with_sent_settings(
+    served: ServedModel, settings: prompts.Settings, task: Task
 ) -> prompts.Settings:
-    """Return ``settings`` with the sampling fields of a request above them.
+    """Return ``settings`` with those of a task above them.
 
-    A limit of -1 tokens means none: the context ends the answer.
+    Where the limit of tokens is None, the context ends the answer.
 
     Raises:
         ApiError: 422 for a value that is out of range.
     """
-    for name in prompts.SETTINGS:
-        value: Any = getattr(request, name, None)
-        if value is None:
-            continue
-        if name == "max_tokens" and value == 0:
-            continue  # a prompt that is echoed alone
-        if name == "max_tokens" and value in NO_LIMIT:
+    for sent in task.settings:
+        value = sent.value
+        if sent.name == "max_tokens" and value is None:
             value = served.context.n_ctx
-        if name == "logit_bias":
-            value = [f"{token}={bias}" for token, bias in value.items()]
-        if name == "stop":  # a form's empty field is sent as "", and ends nothing
-            value = [text for text in ([value] if isinstance(value, str) else value) if text]
-        settings = with_setting(settings, name, value, name)
+        settings = with_setting(settings, sent.name, value, sent.param)
     return settings
 
 
@@ -182,8 +179,8 @@ def with_setting(settings: prompts.Settings, name: str, value: Any, param: str) 
         raise ApiError(422, f"{e}: {e.hint}" if e.hint else str(e), param=param) from None
 
 
-def seed_of(request: SamplingFields) -> int:
-    """Return the seed of a request, without its sign, or a random one."""
-    if request.seed is None:
+def seed_of(task: Task) -> int:
+    """Return the seed of a task, without its sign, or a random one."""
+    if task.seed is None:
         return int.from_bytes(os.urandom(4), "little")
-    return request.seed & MAX_SEED
+    return task.seed & MAX_SEED

@@ -10,7 +10,8 @@ from pydantic.json_schema import models_json_schema
 
 from dslocal import __version__
 
-from .schemas import ChatRequest, CompletionRequest
+from .chat.schemas import ChatRequest
+from .completions.schemas import CompletionRequest
 
 REF = "#/components/schemas/"
 REFUSALS = {

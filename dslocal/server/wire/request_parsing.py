@@ -14,9 +14,9 @@ from pydantic import BaseModel, ValidationError
 
 from dslocal.files import parse_strict_json, utf8_text
 
+from .base_schemas import RequestSchema
 from .client_fields import CLIENT_FIELDS, SYNONYMS, UNKNOWN_FIELD, FieldAnswer, IgnoredField
 from .errors import ApiError
-from .schemas import RequestSchema
 
 S = TypeVar("S", bound=RequestSchema)
 MAX_IGNORED = 64  # fields of one request that are named

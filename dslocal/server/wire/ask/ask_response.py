@@ -12,16 +12,17 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dslocal import output
-from dslocal.server.events import AnswerEnd, RunEvent
+from dslocal.server.exchange.events import AnswerEnd, RunEvent
+from dslocal.server.wire.encoding import sse_event
+from dslocal.server.wire.stream_format import EventStreamFormat
 
-from .encoding import sse_event
 from .turn_json import turn_as_json
 
 if TYPE_CHECKING:
     from dslocal.output.reasoning import AnswerEvent
 
 
-class AskResponse:
+class AskResponse(EventStreamFormat):
     """The stream for one answer."""
 
     def chunks(self, events: Sequence[RunEvent]) -> Iterator[bytes]:

@@ -1,6 +1,6 @@
 """What happens while a request is answered, as the threads that generate report it.
 
-Does not know how events reach a client: :mod:`.wire` turns them into bytes.
+Does not know how events reach a client: :mod:`dslocal.server.wire` turns them into bytes.
 """
 
 from __future__ import annotations
@@ -42,3 +42,14 @@ class AnswerEnd:
 
 
 RunEvent = AnswerPart | AnswerEnd
+
+
+def call_key(key: str, choice: int, index: int) -> str:
+    """Return what names a tool call in every format, after a prefix of the format's own.
+
+    Args:
+        key: The request's key.
+        choice: The number of the answer.
+        index: The number of the call in the answer.
+    """
+    return f"{key}{choice:02x}{index:02x}"

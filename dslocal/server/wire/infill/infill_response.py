@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dslocal import output
-from dslocal.server.events import AnswerEnd, RunEvent
+from dslocal.server.exchange.events import AnswerEnd, RunEvent
 
 MS = 1000.0  # milliseconds a second
 

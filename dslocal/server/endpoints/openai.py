@@ -1,0 +1,115 @@
+"""OpenAI's and DeepSeek's routes, under ``/``, ``/v1`` and ``/beta`` alike, and ``/infill``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from dslocal.server.preparation.chat_requests import prepare_chat
+from dslocal.server.preparation.completion_requests import prepare_completions
+from dslocal.server.preparation.infill_requests import prepare_infill
+from dslocal.server.wire.base_schemas import SamplingFields
+from dslocal.server.wire.chat.chat_response import ChatResponse
+from dslocal.server.wire.chat.reasoning_fields import is_reasoning_hidden
+from dslocal.server.wire.chat.request import read_chat
+from dslocal.server.wire.chat.schemas import ChatRequest
+from dslocal.server.wire.completions.completion_response import CompletionResponse
+from dslocal.server.wire.completions.request import read_completion
+from dslocal.server.wire.completions.schemas import CompletionRequest
+from dslocal.server.wire.errors import ApiError
+from dslocal.server.wire.infill.infill_response import InfillResponse
+from dslocal.server.wire.infill.request import read_infill
+from dslocal.server.wire.infill.schemas import InfillRequest
+
+if TYPE_CHECKING:
+    from dslocal.server.app import Incoming, Server
+    from dslocal.server.wire.openai_response import OpenAiResponse
+
+BASE_PATHS = ("", "/v1", "/beta")
+
+
+def openai_routes(server: Server) -> list[Route]:
+    """Return the routes that ``server`` answers in OpenAI's formats."""
+    endpoints = OpenAiEndpoints(server)
+    routes = [Route("/infill", endpoints.infill, methods=["POST"])]
+    for base in BASE_PATHS:
+        routes.append(Route(f"{base}/models", endpoints.list_models))
+        routes.append(Route(f"{base}/models/{{name:path}}", endpoints.show_model))
+        routes.append(Route(f"{base}/chat/completions", endpoints.chat, methods=["POST"]))
+        routes.append(Route(f"{base}/completions", endpoints.complete, methods=["POST"]))
+    return routes
+
+
+@dataclass
+class OpenAiEndpoints:
+    """What OpenAI's routes do."""
+
+    server: Server
+
+    async def list_models(self, request: Request) -> Response:
+        """List the model that is served, under each of its names that are to be listed."""
+        model = self.server.model
+        names = (model.name, *model.aliases)
+        return JSONResponse({"object": "list", "data": [self._model_json(name) for name in names]})
+
+    async def show_model(self, request: Request) -> Response:
+        """Describe the model of that name."""
+        name = request.path_params["name"]
+        model = self.server.model
+        model.require_name(name)
+        return JSONResponse(self._model_json(name if name in model.aliases else model.name))
+
+    async def chat(self, request: Request) -> Any:
+        """Answer a conversation."""
+        incoming = await self.server.read(request, ChatRequest, read_chat, prepare_chat)
+        sent = incoming.sent
+        response = ChatResponse(
+            incoming.prepared,
+            self.server.response_head(),
+            has_usage=_wants_usage(sent),
+            uses_functions=bool(sent.functions),
+            hides_reasoning=is_reasoning_hidden(sent),
+        )
+        return self._respond(incoming, response)
+
+    async def complete(self, request: Request) -> Any:
+        """Continue texts, or fill the gaps before a suffix."""
+        incoming = await self.server.read(
+            request, CompletionRequest, read_completion, prepare_completions
+        )
+        response = CompletionResponse(
+            incoming.prepared,
+            self.server.response_head(),
+            has_usage=_wants_usage(incoming.sent),
+        )
+        return self._respond(incoming, response)
+
+    async def infill(self, request: Request) -> Any:
+        """Fill a gap, in llama-server's format."""
+        incoming = await self.server.read(request, InfillRequest, read_infill, prepare_infill)
+        if incoming.sent.stream:
+            raise ApiError(400, "/infill answers whole, without stream", param="stream")
+        response = InfillResponse(self.server.model.name, incoming.sent.response_fields)
+        return self.server.respond_whole(incoming, response)
+
+    def _respond(self, incoming: Incoming[Any], response: OpenAiResponse) -> Any:
+        if incoming.sent.stream:
+            return self.server.respond_streaming(incoming, response)
+        return self.server.respond_whole(incoming, response)
+
+    def _model_json(self, name: str) -> dict[str, Any]:
+        return {
+            "id": name,
+            "object": "model",
+            "created": 0,
+            "owned_by": "dslocal",
+            "context_length": self.server.model.context.n_ctx,
+        }
+
+
+def _wants_usage(sent: SamplingFields) -> bool:
+    return sent.stream_options is not None and bool(sent.stream_options.include_usage)

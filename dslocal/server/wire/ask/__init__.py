@@ -1,0 +1,1 @@
+"""What ``dslocal ask`` exchanges with a running server."""

@@ -1,0 +1,1 @@
+"""OpenAI's text completions, and DeepSeek's gaps with a suffix."""

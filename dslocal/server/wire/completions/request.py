@@ -1,0 +1,38 @@
+"""A completion request as a task."""
+
+from __future__ import annotations
+
+from dslocal.server.exchange.tasks import CompletionTask
+from dslocal.server.wire.constraint_fields import only_constraint, sampling_constraints
+from dslocal.server.wire.errors import ApiError
+from dslocal.server.wire.sampling_settings import sent_settings
+
+from .schemas import CompletionRequest
+
+
+def read_completion(request: CompletionRequest) -> CompletionTask:
+    """Return what a completion request asks for.
+
+    Raises:
+        ApiError: 400 or 422 for fields that exclude each other.
+    """
+    if request.best_of not in (None, request.n or 1):
+        raise ApiError(400, "best_of: send n answers and choose among them", param="best_of")
+    if request.max_tokens == 0 and not request.echo:
+        raise ApiError(422, "max_tokens: 0 goes with echo alone", param="max_tokens")
+    if request.echo and request.logprobs is not None and request.stream:
+        raise ApiError(400, "logprobs of an echoed prompt come without stream", param="stream")
+    has_answer = request.max_tokens != 0
+    settings = sent_settings(request)
+    return CompletionTask(
+        model=request.model,
+        settings=tuple(each for each in settings if has_answer or each.name != "max_tokens"),
+        seed=request.seed,
+        n=request.n or 1,
+        top_logprobs=request.logprobs,
+        constraint=only_constraint(list(sampling_constraints(request))),
+        prompts=request.prompts,
+        suffix=request.suffix,
+        has_echo=bool(request.echo),
+        has_answer=has_answer,
+    )

@@ -1,0 +1,1 @@
+"""llama-server's ``/infill``, for llama.vim and llama.vscode."""

@@ -1,0 +1,24 @@
+"""A request of ``/infill`` as a task."""
+
+from __future__ import annotations
+
+from dslocal.server.exchange.tasks import InfillTask
+from dslocal.server.wire.sampling_settings import sent_settings
+
+from .schemas import InfillRequest
+
+
+def read_infill(request: InfillRequest) -> InfillTask:
+    """Return what a request of ``/infill`` asks for."""
+    has_answer = request.max_tokens != 0
+    settings = sent_settings(request)
+    return InfillTask(
+        model=request.model,
+        settings=tuple(each for each in settings if has_answer or each.name != "max_tokens"),
+        seed=request.seed,
+        prefix=request.input_prefix,
+        suffix=request.input_suffix,
+        snippets=tuple(extra.text for extra in request.input_extra),
+        beginning=request.prompt,
+        has_answer=has_answer,
+    )
