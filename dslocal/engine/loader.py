@@ -68,7 +68,7 @@ def _plan_files(
     path: Path, header: GgufHeader, joined: _PlannedFiles, overrides: Overrides
 ) -> Plan:
     """Return the plan to run the model at ``path``. Raises DoesNotFitError."""
-    machine = apply_memory_limit(probe.probe_machine(), path)
+    machine = _machine_for(overrides, path)
     planned = make_plan(joined.header, machine, overrides)
     if _is_tight(planned, machine):
         own_header = header if joined.mtp_file else None
@@ -246,6 +246,22 @@ def _is_tight(planned: Plan, machine: Machine) -> bool:
     return need.gpu > TIGHT_SHARE * machine.vram or in_ram > TIGHT_SHARE * machine.available
 
 
+def _machine_for(overrides: Overrides, path: Path) -> Machine:
+    """Return this machine with the memory that the model at ``path`` may take."""
+    machine = apply_memory_limit(probe.probe_machine(), path)
+    if overrides.max_ram is None:
+        return machine
+    return with_max_ram(machine, overrides.max_ram)
+
+
+def with_max_ram(machine: Machine, max_ram: int) -> Machine:
+    """Return ``machine`` with no more than ``max_ram`` bytes of RAM free."""
+    gpus = machine.gpus
+    if machine.unified:
+        gpus = tuple(replace(gpu, free=min(gpu.free, max_ram)) for gpu in gpus)
+    return replace(machine, available=min(machine.available, max_ram), gpus=gpus)
+
+
 def apply_memory_limit(machine: Machine, path: Path) -> Machine:
     """Return ``machine`` without the memory that the model at ``path`` once failed to get."""
     share = home.read_state(STATE).get(_state_key(path))
@@ -263,6 +279,8 @@ def _plan_with_less(
     The limit follows from the memory that was shortest; the other had room to spare.
     """
     machine, need = probe.probe_machine(), failed.memory.all
+    if overrides.max_ram is not None:
+        machine = with_max_ram(machine, overrides.max_ram)
     in_ram = need.total if machine.unified else need.host
     used_shares = []
     if in_ram and machine.available:

@@ -51,6 +51,7 @@ class Overrides:
         n_seq: conversations that are kept side by side; with more than one nothing is drafted.
         sidecar: a file with the MTP layer that the model's own file lacks.
         stream_experts: whether experts in RAM are read ahead, as their router chooses them.
+        max_ram: bytes of RAM that the model may take, of those that are free.
     """
 
     n_ctx: int | None = None
@@ -63,6 +64,7 @@ class Overrides:
     n_seq: int = 1
     sidecar: Path | None = None
     stream_experts: bool | None = None
+    max_ram: int | None = None
 
 
 NO_OVERRIDES = Overrides()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from starlette.requests import Request
@@ -19,6 +19,7 @@ from dslocal import output
 from .access import AccessPolicy, App
 from .endpoints.openai import BASE_PATHS, openai_routes
 from .endpoints.own import own_routes
+from .exchange.tasks import Task
 from .front_page import PAGE_HEADERS, front_page
 from .ignored_fields import IgnoredFieldLog, ignored_header
 from .metrics import CONTENT_TYPE, Metrics
@@ -30,20 +31,21 @@ from .middleware import (
     PathNormaliser,
     RequestLog,
 )
+from .models.model_set import ModelSet
+from .models.offered_model import ModelLease, OfferedModel
 from .preparation.requests import PreparedRequest, ServedModel
-from .queue import RequestQueue
 from .request_run import RequestRun
 from .sse import EventStreamResponse, WholeResponse, until_disconnect
+from .wire.ask.schemas import AskRequest
 from .wire.base_schemas import RequestSchema
 from .wire.client_fields import IgnoredField
-from .wire.openai_response import ResponseHead
 from .wire.openapi import openapi_document
-from .wire.request_parsing import parse_request
+from .wire.request_parsing import ParsedRequest, parse_request
 from .wire.stream_format import StreamFormat, WholeFormat
 
 PREPARING_THREADS = 2
 S = TypeVar("S", bound=RequestSchema)
-T = TypeVar("T")
+T = TypeVar("T", bound=Task | AskRequest)
 
 
 @dataclass(frozen=True)
@@ -54,11 +56,13 @@ class Incoming(Generic[S]):
         sent: The request as it was sent.
         prepared: What is generated, one for each prompt.
         ignored: What was sent and is not obeyed.
+        lease: The right to the model. The response gives it back.
     """
 
     sent: S
     prepared: Sequence[PreparedRequest]
     ignored: Sequence[IgnoredField]
+    lease: ModelLease
 
 
 @dataclass
@@ -66,8 +70,7 @@ class Server:
     """The routes and what they share.
 
     Attributes:
-        model: The model that answers.
-        queue: Hands out the slots in which answers are generated.
+        models: The models that answer.
         access: Who may send requests.
         metrics: What is counted.
         log: Writes a line to the log.
@@ -77,8 +80,7 @@ class Server:
             costs nothing.
     """
 
-    model: ServedModel
-    queue: RequestQueue
+    models: ModelSet
     access: AccessPolicy
     metrics: Metrics
     log: Log
@@ -116,7 +118,7 @@ class Server:
         """Say what this is, to a browser as a page and to programs as JSON."""
         facts = {
             "this is": "dslocal, a local server of OpenAI's and DeepSeek's API",
-            "model": self.model.name,
+            "model": self.models.entries[0].name,
             "base_url": f"http://{request.headers.get('host', '')}/v1",
             "routes": ["/v1/chat/completions", "/v1/completions", "/v1/models", "/health"],
             "description": "/openapi.json",
@@ -127,12 +129,12 @@ class Server:
 
     async def health(self, request: Request) -> Response:
         """Say whether the server takes requests, and how busy it is."""
-        is_stopping = self.queue.is_stopping
+        is_stopping = self.models.is_stopping
         state = {
             "status": "stopping" if is_stopping else "ok",
-            "running": self.queue.busy,
-            "waiting": self.queue.waiting,
-            "places": len(self.queue.slots),
+            "running": self.models.busy,
+            "waiting": self.models.waiting,
+            "places": self.models.n_slots,
         }
         return JSONResponse(state, 503 if is_stopping else 200)
 
@@ -153,7 +155,10 @@ class Server:
         read: Callable[[S], T],
         prepare: Callable[[ServedModel, T], list[PreparedRequest]],
     ) -> Incoming[S]:
-        """Read, check and prepare a request, in a thread: a long prompt takes a while.
+        """Read, check and prepare a request, once the model that it names is loaded.
+
+        That happens in a thread: a long prompt takes a while. A response must be made of what is
+        returned, since that holds the model.
 
         Args:
             request: The request.
@@ -168,18 +173,24 @@ class Server:
         body = await self.access.read_body(request.receive)
         if self.log_prompts:
             self.log(f"asked: {body.decode('utf-8', 'replace')}")
+        in_thread = partial(asyncio.get_running_loop().run_in_executor, self.preparing)
 
-        def parse_and_prepare() -> Incoming[S]:
+        def parse() -> tuple[ParsedRequest[S], T]:
             parsed = parse_request(schema, body)
-            prepared = prepare(self.model, read(parsed.sent))
+            return parsed, read(parsed.sent)
+
+        async def parse_and_prepare() -> Incoming[S]:
+            parsed, task = await in_thread(parse)
+            lease = await self.models.lease(self._meant_model(task))
+            try:
+                prepared = await in_thread(prepare, lease.served, task)
+            except BaseException:
+                lease.release()
+                raise
             ignored = [*parsed.ignored, *(each for one in prepared for each in one.ignored)]
-            return Incoming(parsed.sent, prepared, ignored)
+            return Incoming(parsed.sent, prepared, ignored, lease)
 
-        async def in_thread() -> Incoming[S]:
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self.preparing, parse_and_prepare)
-
-        return await until_disconnect(request.receive, in_thread())
+        return await until_disconnect(request.receive, parse_and_prepare())
 
     def respond_whole(self, incoming: Incoming[Any], response: WholeFormat) -> WholeResponse:
         """Generate the answers and send them as one JSON object."""
@@ -191,19 +202,16 @@ class Server:
         """Generate the answers and send them as they come."""
         return EventStreamResponse(self._run(incoming), response, ignored_header(incoming.ignored))
 
-    def response_head(self) -> ResponseHead:
-        """Return what responses say about the model."""
-        return ResponseHead(
-            model=self.model.context.model,
-            name=self.model.name,
-            fingerprint=f"dslocal-{self.model.fingerprint[:12]}",
-            created=int(time.time()),
-        )
+    def _meant_model(self, task: Task | AskRequest) -> OfferedModel:
+        """Return the model that a task is for. Raises ApiError for one that is not served."""
+        if isinstance(task, AskRequest):
+            return self.models.find_file(task.fingerprint)
+        return self.models.find(task.model)
 
     def _run(self, incoming: Incoming[Any]) -> RequestRun:
         self._ignored.note(incoming.ignored)
         count = self._count_and_log if self.log_prompts else self.metrics.count
-        return RequestRun(self.queue, incoming.prepared, count)
+        return RequestRun(incoming.lease, incoming.prepared, count)
 
     def _count_and_log(self, turn: output.Turn, was_cut: bool) -> None:
         self.metrics.count(turn, was_cut)

@@ -1,7 +1,8 @@
 """Discovery files: where servers of this user run and with which model, for other commands.
 
-A file is readable by its user alone. A server holds a lock on its file as long as it lives, so a
-file that can be locked was left by a server that was killed, and is deleted.
+A server has a file for each model that it has loaded, readable by its user alone. It holds a lock
+on the file for as long, so a file that can be locked was left by a server that was killed, and is
+deleted.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ def announced(server: RunningServer) -> Iterator[None]:
     Where the state folder cannot be written, the server runs without being found.
     """
     folder = home.state_dir() / FOLDER
-    file = folder / f"{server.pid}.json"
+    file = folder / f"{server.pid}-{server.fingerprint[:12]}.json"
     new = file.with_suffix(".new")
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)

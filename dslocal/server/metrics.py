@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from dslocal import output
 
-from .queue import RequestQueue
+from .models.model_set import ModelSet
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 FIRST_TOKEN_BUCKETS = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300)  # seconds
@@ -17,9 +17,9 @@ SPEED_BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)  # tokens a second
 
 
 class Metrics:
-    """The counters of one server. The state of ``queue`` is read when the metrics are."""
+    """The counters of one server. The state of ``models`` is read when the metrics are."""
 
-    def __init__(self, queue: RequestQueue) -> None:
+    def __init__(self, models: ModelSet) -> None:
         self._registry = CollectorRegistry()
         self.requests = Counter(
             "dslocal_requests",
@@ -39,6 +39,10 @@ class Metrics:
             "dslocal_answers_cut_short",
             "Answers whose client left, or that the server's stop ended.",
         )
+        evictions = self._counter(
+            "dslocal_model_evictions", "Models unloaded because another needed their memory."
+        )
+        models.on_eviction = evictions.inc
         self._first_token = Histogram(
             "dslocal_first_token_seconds",
             "From the start of the prompt to the first token.",
@@ -52,9 +56,10 @@ class Metrics:
             registry=self._registry,
         )
         for name, description, read in (
-            ("dslocal_answers_running", "Answers being generated.", lambda: queue.busy),
-            ("dslocal_requests_waiting", "Requests in the queue.", lambda: queue.waiting),
-            ("dslocal_places", "Answers that can be generated at once.", lambda: len(queue.slots)),
+            ("dslocal_answers_running", "Answers being generated.", lambda: models.busy),
+            ("dslocal_requests_waiting", "Requests in the queue.", lambda: models.waiting),
+            ("dslocal_places", "Answers that can be generated at once.", lambda: models.n_slots),
+            ("dslocal_models_loaded", "Models in memory.", lambda: len(models.queues)),
         ):
             Gauge(name, description, registry=self._registry).set_function(read)
 

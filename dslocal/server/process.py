@@ -23,7 +23,7 @@ from dslocal.errors import DslocalError
 
 from .app import Server
 from .middleware import Log
-from .queue import RequestQueue
+from .models.model_set import ModelSet
 
 HEAD_TIMEOUT_S = 5.0  # in which the head of a request must arrive
 KEEP_ALIVE_S = 75  # that a connection is kept for its next request
@@ -156,12 +156,12 @@ def run_server(
     )
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     http = SignalFreeServer(config)
-    asyncio.run(_serve(http, server.queue, listener, grace_s, on_ready, server.log))
+    asyncio.run(_serve(http, server.models, listener, grace_s, on_ready, server.log))
 
 
 async def _serve(
     http: uvicorn.Server,
-    queue: RequestQueue,
+    models: ModelSet,
     listener: socket.socket,
     grace_s: float,
     on_ready: Callable[[], None],
@@ -171,9 +171,9 @@ async def _serve(
 
     def on_signal() -> None:
         if stop_requested.is_set():
-            queue.cancel_running()
-        elif queue.busy:
-            log(f"stopping: {queue.busy} answers may finish within {grace_s:g} s")
+            models.cancel_running()
+        elif models.busy:
+            log(f"stopping: {models.busy} answers may finish within {grace_s:g} s")
         stop_requested.set()
 
     loop = asyncio.get_running_loop()
@@ -187,10 +187,10 @@ async def _serve(
         on_ready()
     stopping = asyncio.create_task(stop_requested.wait())
     await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    queue.stop()
+    models.stop()
     http.should_exit = True
     finished, _ = await asyncio.wait({serving}, timeout=grace_s)
     if not finished:
-        queue.cancel_running()
+        models.cancel_running()
     await serving
     stopping.cancel()

@@ -73,7 +73,7 @@ class RequestQueue:
             ApiError: 429 when too many requests wait, 503 when the server is stopping.
         """
         if self.is_stopping:
-            raise _stopping()
+            raise stopping_error()
         if len(self._idle) <= self._reserved:
             await self._wait()
         first = self._assign_first(request)
@@ -93,7 +93,7 @@ class RequestQueue:
         while self._waiting:
             turn = self._waiting.popleft()
             if not turn.done():
-                turn.set_exception(_stopping())
+                turn.set_exception(stopping_error())
 
     def cancel_running(self) -> None:
         """End the requests whose answers are being generated."""
@@ -103,11 +103,7 @@ class RequestQueue:
     async def _wait(self) -> None:
         """Return when a slot is idle and this request's turn has come."""
         if len(self._waiting) >= self._max_waiting:
-            raise ApiError(
-                429,
-                f"{len(self._waiting)} requests wait already; try again in {RETRY_AFTER_S} seconds",
-                code="queue_full",
-            )
+            raise queue_full_error(len(self._waiting))
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
         try:
@@ -142,5 +138,15 @@ class RequestQueue:
         return assignment
 
 
-def _stopping() -> ApiError:
+def queue_full_error(waiting: int) -> ApiError:
+    """Return the error for a request beyond the ``waiting`` ones that may wait."""
+    return ApiError(
+        429,
+        f"{waiting} requests wait already; try again in {RETRY_AFTER_S} seconds",
+        code="queue_full",
+    )
+
+
+def stopping_error() -> ApiError:
+    """Return the error for a request to a server that takes no more."""
     return ApiError(503, "the server is stopping", code="stopping")

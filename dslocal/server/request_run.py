@@ -18,8 +18,9 @@ from dslocal import output
 from dslocal.types import FinishReason
 
 from .exchange.events import AnswerEnd, AnswerPart, RunEvent
+from .models.offered_model import ModelLease
 from .preparation.requests import PreparedRequest
-from .queue import RequestQueue, SlotAssignment
+from .queue import SlotAssignment
 from .wire.errors import ApiError, to_api_error
 
 if TYPE_CHECKING:
@@ -82,20 +83,22 @@ class RequestRun:
     """
 
     def __init__(
-        self, queue: RequestQueue, requests: Sequence[PreparedRequest], on_end: OnEnd
+        self, lease: ModelLease, requests: Sequence[PreparedRequest], on_end: OnEnd
     ) -> None:
         """Prepare to answer ``requests``.
 
         Args:
-            queue: Where the slots come from.
+            lease: The right to the model, which :meth:`close` gives back.
             requests: What is generated, one for each prompt.
             on_end: Called in a thread with every answer when it has ended, and whether it was cut
                 short because the client left or the server stopped.
         """
-        self._queue = queue
+        self._lease = lease
+        self._queue = lease.queue
         self._requests = requests
         self._on_end = on_end
         self._is_cancelled = False
+        self._is_closed = False
         self._contexts: list[LlamaContext] = []  # slots that this request holds
         self._not_started: list[SlotAssignment] = []
         self._running = 0  # threads that have started and not reported FINISHED
@@ -107,6 +110,12 @@ class RequestRun:
         self._is_cancelled = True
         for context in self._contexts:
             context.abort.set()
+
+    def close(self) -> None:
+        """Give the model back, once the slots at work have ended. Every run must be closed."""
+        self._is_closed = True
+        if not self._contexts:
+            self._lease.release()
 
     async def events(self) -> AsyncGenerator[list[RunEvent]]:
         """Yield what happens, in lists of all that came meanwhile. Closing it ends the work.
@@ -158,6 +167,8 @@ class RequestRun:
     def _release(self, context: LlamaContext) -> None:
         self._contexts.remove(context)  # cancel() must not end what somebody else does there next
         self._queue.release(context)
+        if self._is_closed:
+            self.close()
 
     def _start(self, assignment: SlotAssignment, channel: EventChannel) -> None:
         """Generate answers in a slot, which is released in the end."""

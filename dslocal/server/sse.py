@@ -49,7 +49,10 @@ class WholeResponse:
     headers: Headers = field(default_factory=list)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await until_disconnect(receive, self._respond(send))
+        try:
+            await until_disconnect(receive, self._respond(send))
+        finally:
+            self.run.close()
 
     async def _respond(self, send: Send) -> None:
         async with aclosing(self.run.events()) as events:
@@ -77,7 +80,10 @@ class EventStreamResponse:
     headers: Headers = field(default_factory=list)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await until_disconnect(receive, self._respond(send))
+        try:
+            await until_disconnect(receive, self._respond(send))
+        finally:
+            self.run.close()
 
     async def _respond(self, send: Send) -> None:
         media_type = (b"content-type", self.format.media_type)

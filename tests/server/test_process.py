@@ -170,7 +170,7 @@ def test_a_server_is_found_while_it_lives(home: Path, nano: Path) -> None:
             server.worker,
         )
         assert Path(found.path) == nano.resolve()
-        note = home / "state" / "servers" / f"{found.pid}.json"
+        note = home / "state" / "servers" / f"{found.pid}-{found.fingerprint[:12]}.json"
         assert note.stat().st_mode & 0o777 == 0o600
         assert found.token not in server.log
         server.stop()

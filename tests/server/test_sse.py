@@ -25,6 +25,10 @@ class ScriptedRun:
 
     def __init__(self, *steps: Step) -> None:
         self.steps, self.closed = steps, False
+        self.is_given_back = False
+
+    def close(self) -> None:
+        self.is_given_back = True
 
     async def events(self) -> AsyncGenerator[list[Any]]:
         try:

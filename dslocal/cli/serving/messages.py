@@ -5,10 +5,15 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dslocal.terminal.sanitise import sanitise
 
 from .serve_options import KEY_VARIABLE
+
+if TYPE_CHECKING:
+    from dslocal.server.models.model_set import ModelSet
+    from dslocal.server.models.offered_model import OpenedModel
 
 # Where this machine itself finds a server that listens at all its addresses.
 NEAR_ADDRESSES = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
@@ -26,16 +31,23 @@ def base_url(host: str, port: int) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}/v1"
 
 
-def print_ready(name: str, url: str, slots: int, n_ctx: int) -> None:
-    """Print on stderr that requests are taken, and what is served."""
+def print_ready(models: ModelSet, first: OpenedModel, url: str) -> None:
+    """Print on stderr that requests are taken, and what is served.
+
+    Args:
+        models: All that is served.
+        first: The model that is loaded already.
+        url: What clients connect to.
+    """
+    slots, n_ctx = len(first.slots), first.slots[0].n_ctx
     answers = "one answer at a time, in a context of"
     if slots > 1:
         answers = f"{slots} answers at once, each with a context of"
-    print(
-        f"dslocal: {name} at {url}: {answers} {n_ctx:,} tokens",
-        file=sys.stderr,
-        flush=True,
-    )
+    line = f"{first.served.name} at {url}: {answers} {n_ctx:,} tokens"
+    if len(models.entries) > 1:
+        names = ", ".join(entry.name for entry in models.entries)
+        line = f"{len(models.entries)} models at {url}: {names}"
+    print(f"dslocal: {sanitise(line)}", file=sys.stderr, flush=True)
 
 
 def print_open_webui(url: str, key_file: Path | None, *, has_key: bool, n_ctx: int) -> None:

@@ -2,16 +2,15 @@
 
 # Annotations are not strings here, as in option_groups.
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from dslocal.cli import options
+from dslocal.cli.completion import values as completion_values
 from dslocal.errors import UsageError
-
-if TYPE_CHECKING:
-    from dslocal.server.preparation.requests import ServedModel
 
 DEFAULT_PORT = 11435
 DEFAULT_SLOTS = 4  # conversations at once, where there is memory for them
@@ -21,6 +20,47 @@ MAX_ALIAS = 200  # characters
 MAX_WAITING = 1 << 16
 MAX_GRACE_S = 3600
 KEY_VARIABLE = "DSLOCAL_API_KEY"
+
+
+@dataclass(frozen=True)
+class ServedNames:
+    """The models that are served."""
+
+    model: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[MODEL]...",
+            help=f"{options.MODEL_HELP} Of several, requests choose by name.",
+            show_default=False,
+            autocompletion=completion_values.models,
+        ),
+    ] = None
+    model_option: options.ModelFlag = None
+    all_models: Annotated[
+        bool, typer.Option("--all", help="Serve every model that is on this machine.")
+    ] = False
+
+    def names(self) -> list[str | None]:
+        """Return the names of the models; None is the one used last.
+
+        Raises:
+            UsageError: A name was given in two ways.
+        """
+        given: list[str | None] = [*(self.model or [])]
+        if self.model_option and given:
+            raise UsageError(
+                f"{given[0]!r:.80} and -m {self.model_option!r:.80} are two models",
+                hint="serve NAME NAME… serves several",
+            )
+        if self.model_option:
+            given = [self.model_option]
+        if self.all_models:
+            if given:
+                raise UsageError("--all serves every model: none is named", hint="one of the two")
+            from .offered_models import all_model_names
+
+            return [*all_model_names()]
+        return given or [None]
 
 
 @dataclass(frozen=True)
@@ -86,6 +126,15 @@ class ServeOptions:
     max_body: Annotated[
         str, typer.Option("--max-body", metavar="SIZE", help="Largest request.")
     ] = "8MiB"
+    memory: Annotated[
+        str | None,
+        typer.Option(
+            "--memory",
+            metavar="SIZE",
+            help="RAM that the models may take together. [what is free]",
+            show_default=False,
+        ),
+    ] = None
     grace: Annotated[
         float,
         typer.Option(
@@ -93,10 +142,16 @@ class ServeOptions:
         ),
     ] = 10.0
 
-    def name_model(self, served: "ServedModel") -> "ServedModel":
-        """Return ``served`` with the names that requests may give it."""
-        aliases = tuple(alias for alias in dict.fromkeys(self.alias or []) if alias != served.name)
-        return replace(served, aliases=aliases, has_any_name=self.any_name)
+    @property
+    def max_ram(self) -> int | None:
+        """Return the bytes of RAM that models may take; None where that is not limited.
+
+        Raises:
+            UsageError: It is not a size.
+        """
+        from dslocal.api.sizes import size_in_bytes
+
+        return size_in_bytes(self.memory) if self.memory else None
 
     def check_ranges(self) -> None:
         """Refuse numbers that are out of range, and texts that are not names.
@@ -110,6 +165,7 @@ class ServeOptions:
                     f"--alias: {name!r:.40} is not a name",
                     hint=f"1 to {MAX_ALIAS} characters, without blanks",
                 )
+        _ = self.max_ram
         _check_range("--port", self.port, 0, MAX_PORT)
         if self.parallel is not None:
             _check_range("--parallel", self.parallel, 1, MAX_SLOTS)

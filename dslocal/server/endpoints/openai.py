@@ -20,13 +20,14 @@ from dslocal.server.wire.chat.schemas import ChatRequest
 from dslocal.server.wire.completions.completion_response import CompletionResponse
 from dslocal.server.wire.completions.request import read_completion
 from dslocal.server.wire.completions.schemas import CompletionRequest
-from dslocal.server.wire.errors import ApiError
 from dslocal.server.wire.infill.infill_response import InfillResponse
 from dslocal.server.wire.infill.request import read_infill
 from dslocal.server.wire.infill.schemas import InfillRequest
+from dslocal.server.wire.openai_response import response_head
 
 if TYPE_CHECKING:
     from dslocal.server.app import Incoming, Server
+    from dslocal.server.models.offered_model import OfferedModel
     from dslocal.server.wire.openai_response import OpenAiResponse
 
 BASE_PATHS = ("", "/v1", "/beta")
@@ -51,17 +52,20 @@ class OpenAiEndpoints:
     server: Server
 
     async def list_models(self, request: Request) -> Response:
-        """List the model that is served, under each of its names that are to be listed."""
-        model = self.server.model
-        names = (model.name, *model.aliases)
-        return JSONResponse({"object": "list", "data": [self._model_json(name) for name in names]})
+        """List the models that are served, under each of their names that are to be listed."""
+        listed = [
+            self._model_json(model, name)
+            for model in self.server.models.entries
+            for name in (model.name, *model.aliases)
+        ]
+        return JSONResponse({"object": "list", "data": listed})
 
     async def show_model(self, request: Request) -> Response:
         """Describe the model of that name."""
         name = request.path_params["name"]
-        model = self.server.model
-        model.require_name(name)
-        return JSONResponse(self._model_json(name if name in model.aliases else model.name))
+        model = self.server.models.find(name)
+        listed = name if name in model.aliases else model.name
+        return JSONResponse(self._model_json(model, listed))
 
     async def chat(self, request: Request) -> Any:
         """Answer a conversation."""
@@ -69,7 +73,7 @@ class OpenAiEndpoints:
         sent = incoming.sent
         response = ChatResponse(
             incoming.prepared,
-            self.server.response_head(),
+            response_head(incoming.lease.served),
             has_usage=_wants_usage(sent),
             uses_functions=bool(sent.functions),
             hides_reasoning=is_reasoning_hidden(sent),
@@ -83,7 +87,7 @@ class OpenAiEndpoints:
         )
         response = CompletionResponse(
             incoming.prepared,
-            self.server.response_head(),
+            response_head(incoming.lease.served),
             has_usage=_wants_usage(incoming.sent),
         )
         return self._respond(incoming, response)
@@ -91,9 +95,7 @@ class OpenAiEndpoints:
     async def infill(self, request: Request) -> Any:
         """Fill a gap, in llama-server's format."""
         incoming = await self.server.read(request, InfillRequest, read_infill, prepare_infill)
-        if incoming.sent.stream:
-            raise ApiError(400, "/infill answers whole, without stream", param="stream")
-        response = InfillResponse(self.server.model.name, incoming.sent.response_fields)
+        response = InfillResponse(incoming.lease.served.name, incoming.sent.response_fields)
         return self.server.respond_whole(incoming, response)
 
     def _respond(self, incoming: Incoming[Any], response: OpenAiResponse) -> Any:
@@ -101,13 +103,15 @@ class OpenAiEndpoints:
             return self.server.respond_streaming(incoming, response)
         return self.server.respond_whole(incoming, response)
 
-    def _model_json(self, name: str) -> dict[str, Any]:
+    def _model_json(self, model: OfferedModel, name: str) -> dict[str, Any]:
+        loaded = self.server.models.loaded(model)
         return {
             "id": name,
             "object": "model",
             "created": 0,
             "owned_by": "dslocal",
-            "context_length": self.server.model.context.n_ctx,
+            "context_length": loaded.served.context.n_ctx if loaded else model.n_ctx,
+            "loaded": loaded is not None,
         }
 
 

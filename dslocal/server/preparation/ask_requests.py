@@ -18,7 +18,7 @@ def prepare_ask(served: ServedModel, request: AskRequest) -> list[PreparedReques
         ApiError: 404 where this server has another model.
         DslocalError: As in that process.
     """
-    if request.fingerprint != served.fingerprint or request.family not in prompts.FAMILIES:
+    if request.family not in prompts.FAMILIES:
         raise ApiError(
             404, "another model is served here", code="model_not_found", param="fingerprint"
         )

@@ -34,7 +34,6 @@ def prepare_chat(served: ServedModel, task: ChatTask) -> list[PreparedRequest]:
         ApiError: Fields that exclude each other, or that the model does not support.
         DslocalError: The prompt does not fit the context, or no text satisfies the schema.
     """
-    served.require_name(task.model)
     tools = offered_tools(task)
     forced = forced_tools(task, tools)
     is_prefilled = bool(forced) and forces_before_reasoning(served.family)

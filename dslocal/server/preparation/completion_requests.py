@@ -30,7 +30,6 @@ def prepare_completions(served: ServedModel, task: CompletionTask) -> list[Prepa
         ApiError: A prompt cannot be used.
         DslocalError: The family cannot fill gaps, or a prompt does not fit the context.
     """
-    served.require_name(task.model)
     seed = seed_of(task)
     prepared = [_prepared(served, task, prompt, seed) for prompt in task.prompts]
     return [validated(served, one) for one in prepared]

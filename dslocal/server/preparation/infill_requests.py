@@ -23,7 +23,6 @@ def prepare_infill(served: ServedModel, task: InfillTask) -> list[PreparedReques
         ApiError: A field cannot be used.
         DslocalError: The family cannot fill gaps, or the gap does not fit the context.
     """
-    served.require_name(task.model)
     settings = with_sent_settings(served, served.fim_settings, task)
     room = served.context.n_ctx - reserved_tokens(settings, served.context.n_ctx)
     prefix = _snippets(served, task, room) + task.prefix

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from dslocal.engine import LlamaContext
     from dslocal.engine.grammar.grammar import Grammar
 
-MAX_SHOWN_NAME = 100
 KEY_BYTES = 10
 
 
@@ -40,10 +39,7 @@ class ServedModel:
         fim_settings: The same for filling gaps.
         thinking: How answers begin where the request does not say.
         name: The name that it is listed by.
-        names: All names that requests may give it.
         fingerprint: The fingerprint of its file.
-        aliases: Names besides, which are listed too.
-        has_any_name: Whether it answers to every name.
         math: Whether the directive for mathematics is added; None decides by the question.
     """
 
@@ -53,28 +49,8 @@ class ServedModel:
     fim_settings: prompts.Settings
     thinking: prompts.Thinking
     name: str
-    names: frozenset[str]
     fingerprint: str
-    aliases: tuple[str, ...] = ()
-    has_any_name: bool = False
     math: bool | None = None
-
-    def require_name(self, name: str | None) -> None:
-        """Refuse a request for another model.
-
-        Raises:
-            ApiError: 404.
-        """
-        if name is None or self.has_any_name:
-            return
-        if name not in self.names and name not in self.aliases:
-            raise ApiError(
-                404,
-                f"model {name[:MAX_SHOWN_NAME]!r} is not served here, only {self.name!r} "
-                "(serve --alias NAME adds a name, --any-name takes every name)",
-                code="model_not_found",
-                param="model",
-            )
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ Knows turns and events, not how they come about.
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from .stream_format import EventStreamFormat
 
 if TYPE_CHECKING:
     from dslocal.engine import LlamaModel
-    from dslocal.server.preparation.requests import PreparedRequest
+    from dslocal.server.preparation.requests import PreparedRequest, ServedModel
 
 Json = dict[str, Any]
 
@@ -60,6 +61,16 @@ class ResponseHead:
     name: str
     fingerprint: str
     created: int
+
+
+def response_head(served: ServedModel) -> ResponseHead:
+    """Return what responses of a model say about it, now."""
+    return ResponseHead(
+        model=served.context.model,
+        name=served.name,
+        fingerprint=f"dslocal-{served.fingerprint[:12]}",
+        created=int(time.time()),
+    )
 
 
 class Chunk(NamedTuple):

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from dslocal.server.exchange.tasks import InfillTask
+from dslocal.server.wire.errors import ApiError
 from dslocal.server.wire.sampling_settings import sent_settings
 
 from .schemas import InfillRequest
 
 
 def read_infill(request: InfillRequest) -> InfillTask:
-    """Return what a request of ``/infill`` asks for."""
+    """Return what a request of ``/infill`` asks for.
+
+    Raises:
+        ApiError: 400 for a stream, which the format has not.
+    """
+    if request.stream:
+        raise ApiError(400, "/infill answers whole, without stream", param="stream")
     has_answer = request.max_tokens != 0
     settings = sent_settings(request)
     return InfillTask(

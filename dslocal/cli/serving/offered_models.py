@@ -1,0 +1,276 @@
+"""The models that ``dslocal serve`` offers: found, planned, opened when a request needs them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dslocal import prompts
+from dslocal.catalog import installed_models, resolve
+from dslocal.catalog.conversion_cache import cached_conversions
+from dslocal.cli import session_setup, user_settings
+from dslocal.cli.option_groups import LoadOptions
+from dslocal.cli.session_setup import ModelFile
+from dslocal.errors import UsageError
+from dslocal.gguf.header import fingerprint
+from dslocal.plan.load_config import DeviceShare
+from dslocal.plan.search import Overrides
+
+from .messages import log, near_address
+from .serve_options import ServeOptions
+from .slot_count import open_slots, with_slots
+
+if TYPE_CHECKING:
+    from dslocal.engine import LlamaContext
+    from dslocal.server.discovery import RunningServer
+    from dslocal.server.models.model_set import ModelSet
+    from dslocal.server.models.offered_model import OfferedModel, OpenedModel
+    from dslocal.server.preparation.requests import ServedModel
+
+
+@dataclass(frozen=True)
+class AnswerDefaults:
+    """What holds for all answers of every model.
+
+    Attributes:
+        think: Whether answers reason where a request does not say; None for the model card's way.
+        effort: The effort of requests that name none.
+        math: Whether the directive for mathematics is added; None decides by the question.
+    """
+
+    think: bool | None
+    effort: str | None
+    math: bool | None
+
+
+@dataclass(frozen=True)
+class ServerAddress:
+    """Where other commands find the server.
+
+    Attributes:
+        host: The address that it listens at.
+        port: The port.
+        token: The key of dslocal's own commands.
+    """
+
+    host: str
+    port: int
+    token: str
+
+
+def all_model_names() -> list[str]:
+    """Return the names of all models on this machine, the one used last first."""
+    names = [entry.full_name for entry in installed_models()]
+    names += [f"{made.name}:{made.quant}" for made in cached_conversions()]
+    first = resolve.last_used_model() or resolve.DEFAULT
+    others = [name for name in names if name.partition(":")[0] != first and name != first]
+    return [first, *dict.fromkeys(others)]
+
+
+def find_models(names: Sequence[str | None], family: str | None) -> list[ModelFile]:
+    """Return the files of the models that are named; None is the one used last.
+
+    Raises:
+        UsageError: Two names mean one file.
+        DslocalError: A model is not here, or cannot be read.
+    """
+    files = [session_setup.prepare_model(name, family) for name in names]
+    paths = [file.path for file in files]
+    for number, path in enumerate(paths):
+        if path in paths[:number]:
+            raise UsageError(f"{names[number]!r:.80} is named twice", hint="--alias adds a name")
+    return files
+
+
+def budget_of(max_ram: int | None) -> DeviceShare:
+    """Return the bytes that all models may take together, before any is loaded."""
+    from dslocal.engine.loader import with_max_ram
+    from dslocal.plan.machine import probe
+
+    machine = probe.probe_machine()
+    if max_ram is not None:
+        machine = with_max_ram(machine, max_ram)
+    if machine.unified:
+        return DeviceShare(0, machine.available)
+    return DeviceShare(machine.vram, machine.available)
+
+
+class ModelOffers:
+    """Makes what a server offers of files, options and an address."""
+
+    def __init__(
+        self,
+        options: ServeOptions,
+        load: LoadOptions,
+        answers: AnswerDefaults,
+        address: ServerAddress,
+    ) -> None:
+        self._options = options
+        self._load = load
+        self._answers = answers
+        self._address = address
+        self._budget = budget_of(options.max_ram)
+
+    def offer_all(self, files: Sequence[ModelFile], names: Sequence[str]) -> ModelSet:
+        """Return all models of a server, none of them loaded.
+
+        Args:
+            files: Their files, that of the first model first. Aliases are names of that one.
+            names: The names that they were asked for by.
+
+        Raises:
+            DoesNotFitError: One of them fits this machine in no way.
+            UsageError: An option is not one for one of the models.
+        """
+        from dslocal.server.models.model_set import ModelSet
+
+        aliases = self._options.alias or []
+        offered = [
+            self.offer(file, name, [] if number else aliases)
+            for number, (file, name) in enumerate(zip(files, names, strict=True))
+        ]
+        return ModelSet(
+            offered,
+            self._budget,
+            max_waiting=self._options.queue,
+            log=log,
+            has_any_name=self._options.any_name,
+        )
+
+    def offer(self, file: ModelFile, asked_for: str, aliases: Sequence[str]) -> OfferedModel:
+        """Return the model of a file, planned and not loaded.
+
+        Args:
+            file: The file.
+            asked_for: The name that it was asked for by.
+            aliases: Names besides.
+
+        Raises:
+            DoesNotFitError: It fits this machine in no way.
+            UsageError: An option is not one for this model.
+        """
+        from dslocal.engine import loader
+        from dslocal.server.models.offered_model import OfferedModel
+
+        file, think = _with_effort(file, self._answers)
+        thinking = user_settings.chosen_thinking(file.family, think).value
+        _print_advice(file, thinking)
+        chosen = user_settings.load_overrides(file, self._load)
+        chosen = replace(chosen, max_ram=self._options.max_ram)
+        chosen = with_slots(file.path, file.header, self._options.parallel, chosen)
+        planned = loader.plan_for(file.path, file.header, chosen)
+        name = _listed_name(asked_for)
+        names = (name, asked_for, file.path.stem, file.header.text("general.name"))
+
+        @contextmanager
+        def open_model() -> Iterator[OpenedModel]:
+            with self._opened(file, chosen, name, thinking) as opened:
+                yield opened
+
+        return OfferedModel(
+            name=name,
+            names=frozenset(each for each in names if each),
+            fingerprint=fingerprint(file.path),
+            need=_within(planned.memory.all, self._budget),
+            n_ctx=planned.load_config.n_ctx,
+            open=open_model,
+            aliases=tuple(alias for alias in dict.fromkeys(aliases) if alias != name),
+        )
+
+    @contextmanager
+    def _opened(
+        self, file: ModelFile, chosen: Overrides, name: str, thinking: prompts.Thinking
+    ) -> Iterator[OpenedModel]:
+        """Load a model, and let other commands find it here while it is loaded."""
+        from dslocal.server.discovery import announced
+        from dslocal.server.models.offered_model import OpenedModel
+
+        with session_setup.open_context(file, chosen) as context, open_slots(context) as slots:
+            served = _served_model(file, slots[0], name, thinking, self._answers.math)
+            with announced(self._discovery_note(file, context, served)):
+                yield OpenedModel(served, slots)
+
+    def _discovery_note(
+        self, file: ModelFile, context: LlamaContext, served: ServedModel
+    ) -> RunningServer:
+        """Return what other commands find of this server and one of its models."""
+        from dslocal.server.discovery import RunningServer, short_metadata
+
+        return RunningServer(
+            pid=os.getpid(),
+            host=near_address(self._address.host),
+            port=self._address.port,
+            name=served.name,
+            path=str(file.path.resolve()),
+            fingerprint=served.fingerprint,
+            family=file.family.name,
+            n_ctx=context.n_ctx,
+            kv_type=context.kv_type,
+            token=self._address.token,
+            metadata=short_metadata(file.header),
+            data_start=file.header.data_start,
+        )
+
+
+def _with_effort(file: ModelFile, answers: AnswerDefaults) -> tuple[ModelFile, bool | None]:
+    """Return ``file`` with the effort of requests that name none, and whether they reason."""
+    choice = prompts.choose_effort(file.family, answers.effort, answers.think)
+    return replace(file, family=choice.family), choice.think
+
+
+def _print_advice(file: ModelFile, thinking: prompts.Thinking) -> None:
+    """Print which of the vendor's recommendations the server's defaults break."""
+    settings = user_settings.sampling_settings(file.family.defaults, {})
+    session_setup.print_advice(file.family, settings, thinking, "")
+
+
+def _listed_name(asked_for: str) -> str:
+    """Return the name that a model is listed by: of a file, its own without the ending."""
+    is_path = Path(asked_for).suffix == ".gguf" or os.sep in asked_for
+    return Path(asked_for).stem if is_path else asked_for
+
+
+def _within(need: DeviceShare, budget: DeviceShare) -> DeviceShare:
+    """Return what a model takes of ``budget``, which one read from the SSD may exceed."""
+    if not budget.gpu:  # there is none, or its memory is the RAM
+        need = DeviceShare(0, need.total)
+    return DeviceShare(min(need.gpu, budget.gpu), min(need.host, budget.host))
+
+
+def _served_model(
+    file: ModelFile,
+    context: LlamaContext,
+    name: str,
+    thinking: prompts.Thinking,
+    math: bool | None,
+) -> ServedModel:
+    """Return what all requests of a model share.
+
+    Args:
+        file: The model's file.
+        context: One of the contexts that generate.
+        name: The name that it is listed by.
+        thinking: How answers begin where a request does not say.
+        math: Whether the directive for mathematics is added.
+    """
+    from dslocal.server.preparation.requests import ServedModel
+
+    family = file.family
+    settings = user_settings.sampling_settings(family.defaults, {})
+    fim_settings = settings
+    if family.fim:
+        fim_settings = user_settings.sampling_settings(family.fim.defaults, {})
+    return ServedModel(
+        context=context,
+        family=family,
+        settings=settings,
+        fim_settings=fim_settings,
+        thinking=thinking,
+        name=name,
+        fingerprint=fingerprint(file.path),
+        math=math,
+    )

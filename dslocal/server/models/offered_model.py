@@ -1,0 +1,97 @@
+"""A model that a server may load, and one that it has loaded."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from dslocal.plan.load_config import DeviceShare
+from dslocal.server.preparation.requests import ServedModel
+from dslocal.server.queue import RequestQueue
+
+if TYPE_CHECKING:
+    from dslocal.engine import LlamaContext
+
+
+@dataclass(frozen=True)
+class OpenedModel:
+    """A model that answers: what all its requests share, and where answers are generated."""
+
+    served: ServedModel
+    slots: Sequence[LlamaContext]
+
+
+@dataclass(frozen=True, eq=False)
+class OfferedModel:
+    """A model that requests may name.
+
+    Attributes:
+        name: The name that it is listed by.
+        names: All names that requests may give it.
+        fingerprint: The fingerprint of its file.
+        need: Bytes that it takes when it is loaded, by its plan.
+        n_ctx: Tokens of context of each answer, by its plan.
+        open: Loads it for as long as the context lasts. Called in a thread, one model at a time.
+        aliases: Names besides, which are listed too.
+    """
+
+    name: str
+    names: frozenset[str]
+    fingerprint: str
+    need: DeviceShare
+    n_ctx: int
+    open: Callable[[], AbstractContextManager[OpenedModel]]
+    aliases: tuple[str, ...] = ()
+
+    def is_called(self, name: str) -> bool:
+        """Return whether ``name`` means this model."""
+        return name in self.names or name in self.aliases
+
+
+@dataclass(eq=False)
+class LoadedModel:
+    """A model in memory. For the event loop's thread alone.
+
+    Attributes:
+        entry: What it was opened from.
+        served: What all its requests share.
+        queue: Hands out its slots.
+        users: How many requests hold it.
+        last_used: When a request last took or released it, as a count of such events.
+        is_leaving: Whether it takes no more requests, since its memory is needed.
+    """
+
+    entry: OfferedModel
+    served: ServedModel
+    queue: RequestQueue
+    users: int = 0
+    last_used: int = 0
+    is_leaving: bool = False
+    idle: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class ModelLease:
+    """The right of one request to a loaded model, which stays loaded until it is released."""
+
+    def __init__(self, model: LoadedModel, on_release: Callable[[LoadedModel], None]) -> None:
+        self._model = model
+        self._on_release: Callable[[LoadedModel], None] | None = on_release
+
+    @property
+    def served(self) -> ServedModel:
+        """Return what all requests of the model share."""
+        return self._model.served
+
+    @property
+    def queue(self) -> RequestQueue:
+        """Return what hands out the slots of the model."""
+        return self._model.queue
+
+    def release(self) -> None:
+        """Give the right back. May be called again."""
+        on_release, self._on_release = self._on_release, None
+        if on_release is not None:
+            on_release(self._model)
