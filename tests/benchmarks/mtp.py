@@ -42,13 +42,16 @@ from statistics import median
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from dslocal.engine import Generation, LlamaContext, LlamaModel, Sampler
+
+# isort: split
+# On a GPU numpy must come after llama_cpp (dslocal/gguf/libraries.py).
 from make_nano import questions
 from make_nano.ballast import add_ballast
 from support.engine.speculation import prompt_ids
 
 import dslocal.convert as converter
 from dslocal import catalog
-from dslocal.engine import Generation, LlamaContext, LlamaModel, Sampler
 from dslocal.engine.speculation.draft_length import DraftLength
 from dslocal.engine.speculation.mtp_draft import MtpDrafter
 from dslocal.engine.speculation.speculation import DraftMode, Speculation, enable_speculation
