@@ -65,6 +65,7 @@ class Turn:
         grammar: The constraint's grammar where it is compiled already. It is copied.
         loop: The endless repetition that ended the answer, or only its reasoning.
         steering: What closes the reasoning and holds the answer to its grammar.
+        stop_text: The stop text that ended the answer; None where none did.
         ids: The token ids of the answer.
         resumed_tokens: How many of ``ids`` come from the partial answer that is continued. Timings,
             drafted, accepted and cached tokens are of what came after them.
@@ -90,6 +91,7 @@ class Turn:
     grammar: Grammar | None = None
     loop: Loop | None = None
     steering: Steering | None = None
+    stop_text: str | None = None
     ids: list[int] = field(default_factory=list)
     resumed_tokens: int = 0
 
@@ -184,7 +186,7 @@ class AnswerReader:
     def finish(self) -> list[AnswerEvent]:
         """Add what was held back to the turn, and return the events, when no more tokens come."""
         events: list[AnswerEvent] = []
-        if not self.stop.reached:
+        if self.stop.reached is None:
             events += self.stop.filter(self.parser.finish(self._characters.flush()))
         events += self.stop.finish()
         for event in events:
@@ -365,6 +367,7 @@ class _AnswerRun:
         turn.accepted_tokens = self.generation.accepted
         turn.timings = self.generation.timings
         turn.finish_reason = self._finish_reason()
+        turn.stop_text = self.reader.stop.reached
         if turn.loop is None and turn.is_cut:
             turn.loop = self.reader.loops.suspected
         turn.logprobs = self.sampler.logprobs[: turn.completion_tokens - turn.resumed_tokens]
@@ -377,7 +380,7 @@ class _AnswerRun:
     def _finish_reason(self) -> FinishReason | None:
         from dslocal.engine import FinishReason
 
-        if self.reader.stop.reached:
+        if self.reader.stop.reached is not None:
             return FinishReason.STOP
         if self.reader.loops.found:
             return FinishReason.LENGTH

@@ -8,8 +8,17 @@ it: the answer ends at the stop text that is complete first.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from .reasoning import AnswerEvent, Text
+
+
+class FoundStop(NamedTuple):
+    """A stop text, and where it ends and begins."""
+
+    end: int
+    begin: int
+    text: str
 
 
 class StopTexts:
@@ -18,7 +27,7 @@ class StopTexts:
     Without stop texts everything passes as it comes.
 
     Attributes:
-        reached: Whether a stop text was found.
+        reached: The stop text that was found; None while there is none.
     """
 
     def __init__(self, texts: Sequence[str], *, verbatim: bool = False) -> None:
@@ -28,7 +37,7 @@ class StopTexts:
             texts: The stop texts.
             verbatim: Whether white space before a stop text belongs to the answer.
         """
-        self.reached = False
+        self.reached: str | None = None
         self._texts = tuple(texts)
         self._verbatim = verbatim
         self._held = ""
@@ -36,7 +45,7 @@ class StopTexts:
     def filter(self, events: Iterable[AnswerEvent]) -> Iterator[AnswerEvent]:
         """Yield those of ``events`` that certainly stand before a stop text."""
         for event in events:
-            if self.reached:
+            if self.reached is not None:
                 return
             if not isinstance(event, Text) or not self._texts:
                 yield from self.finish()
@@ -50,22 +59,23 @@ class StopTexts:
         Args:
             waiting: White space at the end of the text that has not come as an event yet.
         """
-        if not self.reached and waiting and self._texts:
-            self.reached = self._find(self._held + waiting) is not None
-        return self.reached
+        if self.reached is None and waiting and self._texts:
+            found = self._find(self._held + waiting)
+            self.reached = found.text if found else None
+        return self.reached is not None
 
     def finish(self) -> Iterator[AnswerEvent]:
         """Yield what is held back, when no more text comes."""
         held = self._held
         self._held = ""
-        if held and not self.reached:
+        if held and self.reached is None:
             yield Text(held)
 
     def _search(self, text: str) -> Iterator[AnswerEvent]:
-        end = self._find(text)
-        self.reached = end is not None
-        if end is None:
-            end = self._find_beginning(text)
+        found = self._find(text)
+        if found:
+            self.reached = found.text
+        end = found.begin if found else self._find_beginning(text)
         shown = text[:end]
         if end < len(text) and not self._verbatim:
             shown = shown.rstrip()
@@ -73,14 +83,14 @@ class StopTexts:
         if shown:
             yield Text(shown)
 
-    def _find(self, text: str) -> int | None:
-        """Return where the stop text begins that is complete first, the longest of several."""
+    def _find(self, text: str) -> FoundStop | None:
+        """Return the stop text that is complete first, the longest of several."""
         found = []
         for stop in self._texts:
             at = text.find(stop)
             if at >= 0:
-                found.append((at + len(stop), at))
-        return min(found)[1] if found else None
+                found.append(FoundStop(at + len(stop), at, stop))
+        return min(found) if found else None
 
     def _find_beginning(self, text: str) -> int:
         """Return where an end of ``text`` begins that may grow into a stop text."""

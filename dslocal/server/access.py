@@ -156,9 +156,14 @@ class AccessPolicy:
     def _check_key(self, headers: Headers) -> None:
         if self.api_key is None:
             return
-        key = bearer_key(headers)
-        if key is None or not (is_same_key(key, self.api_key) or self._is_own(key)):
-            raise ApiError(401, "a key is needed: Authorization: Bearer …", code="invalid_api_key")
+        if not any(
+            is_same_key(key, self.api_key) or self._is_own(key) for key in sent_keys(headers)
+        ):
+            raise ApiError(
+                401,
+                "a key is needed: Authorization: Bearer …, or x-api-key: …",
+                code="invalid_api_key",
+            )
 
     def _is_own(self, key: str | None) -> bool:
         return key is not None and bool(self.own_token) and is_same_key(key, self.own_token)
@@ -191,6 +196,12 @@ def is_same_key(one: str, other: str) -> bool:
 def header_values(headers: Headers, name: bytes) -> list[str]:
     """Return the values of all headers called ``name``, which is in lower case."""
     return [value.decode("latin-1") for key, value in headers if key == name]
+
+
+def sent_keys(headers: Headers) -> list[str]:
+    """Return the keys of a request: the bearer's, and those in Anthropic's header."""
+    bearer = bearer_key(headers)
+    return [*([] if bearer is None else [bearer]), *header_values(headers, b"x-api-key")]
 
 
 def bearer_key(headers: Headers) -> str | None:

@@ -17,6 +17,8 @@ from starlette.routing import Route, Router
 from dslocal import output
 
 from .access import AccessPolicy, App
+from .endpoints.anthropic import anthropic_routes
+from .endpoints.ollama import ollama_routes
 from .endpoints.openai import BASE_PATHS, openai_routes
 from .endpoints.own import own_routes
 from .exchange.tasks import Task
@@ -99,12 +101,15 @@ class Server:
             Route("/", self.front_page),
             Route("/v1", self.front_page),
             Route("/beta", self.front_page),
+            Route("/anthropic", self.front_page),
             Route("/health", self.health),
             Route("/ready", self.health),
             Route("/metrics", self.metrics_text),
             Route("/openapi.json", self.openapi),
             *own_routes(self),
             *openai_routes(self),
+            *anthropic_routes(self),
+            *ollama_routes(self),
         ]
         app: App = Router(routes, redirect_slashes=False)
         app = AccessControl(app, self.access)
@@ -117,10 +122,17 @@ class Server:
     async def front_page(self, request: Request) -> Response:
         """Say what this is, to a browser as a page and to programs as JSON."""
         facts = {
-            "this is": "dslocal, a local server of OpenAI's and DeepSeek's API",
+            "this is": "dslocal, in the formats of OpenAI, DeepSeek, Anthropic and Ollama",
             "model": self.models.entries[0].name,
             "base_url": f"http://{request.headers.get('host', '')}/v1",
-            "routes": ["/v1/chat/completions", "/v1/completions", "/v1/models", "/health"],
+            "routes": [
+                "/v1/chat/completions",
+                "/v1/completions",
+                "/v1/messages",
+                "/api/chat",
+                "/v1/models",
+                "/health",
+            ],
             "description": "/openapi.json",
         }
         if "text/html" not in request.headers.get("accept", ""):

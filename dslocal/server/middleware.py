@@ -33,6 +33,7 @@ from .metrics import Metrics
 from .queue import RETRY_AFTER_S
 from .sse import StreamFailed
 from .wire.encoding import json_bytes
+from .wire.error_bodies import error_body
 from .wire.errors import ApiError, to_api_error
 
 Log = Callable[[str], None]
@@ -41,21 +42,22 @@ CLIENT_LEFT = 499  # the status that nginx logs when a client closes the connect
 UNLOGGED_PATHS = ("/health", "/ready", "/metrics")
 MAX_SHOWN_PATH = 200
 MAX_SHOWN_METHOD = 20
-USUAL_HEADERS = b"Authorization, Content-Type"
+USUAL_HEADERS = b"Authorization, Content-Type, X-Api-Key"
+ALLOWED_METHODS = b"GET, POST, DELETE"
 EXPOSED_HEADERS = b"retry-after, " + HEADER
 HEADER_NAMES = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+(?: *, *[!#$%&'*+.^_`|~0-9A-Za-z-]+)*")
 MAX_HEADER_NAMES = 4096  # bytes of Access-Control-Request-Headers
 PREFLIGHT_LIFE_S = 600  # for which a browser remembers the answer
 WHAT_IS_HERE = (
-    "the base URL of OpenAI's API here ends in /v1: "
-    "/v1/chat/completions, /v1/completions and /v1/models"
+    "the base URL of OpenAI's API here ends in /v1: /v1/chat/completions, /v1/completions and "
+    "/v1/models; Anthropic's has no path, or /anthropic"
 )
 NOT_LLAMA_SERVER = "llama-server's own API is not spoken here, but for /infill and /health"
 # What clients ask for that is not here, by the beginning of its path.
 OTHER_APIS = {
     "/api/v0": "LM Studio's own API is not spoken here",
     "/api/v1": "LM Studio's own API is not spoken here",
-    "/api": "Ollama's API is not spoken here",
+    "/api": "of Ollama's API there is /api/chat, /api/generate, /api/tags, /api/show and /api/ps",
     "/openai": "Azure's addresses of deployments are not spoken here",
     "/completion": NOT_LLAMA_SERVER,
     "/tokenize": NOT_LLAMA_SERVER,
@@ -70,8 +72,6 @@ OTHER_APIS = {
     "/v1/audio": "DeepSeek's models read and write text alone",
     "/v1/images": "DeepSeek's models read and write text alone",
     "/v1/responses": "OpenAI's Responses API is not spoken here",
-    "/v1/messages": "Anthropic's API is not spoken here",
-    "/anthropic": "Anthropic's API is not spoken here",
 }
 SLASHES = re.compile("/{2,}")
 
@@ -186,7 +186,7 @@ class CrossOriginHeaders:
         asked = request.get(b"access-control-request-headers", b"")
         is_list = bool(HEADER_NAMES.fullmatch(asked)) and len(asked) <= MAX_HEADER_NAMES
         headers = [
-            (b"access-control-allow-methods", b"GET, POST"),
+            (b"access-control-allow-methods", ALLOWED_METHODS),
             (b"access-control-allow-headers", asked if is_list else USUAL_HEADERS),
             (b"access-control-max-age", b"%d" % PREFLIGHT_LIFE_S),
         ]
@@ -233,7 +233,7 @@ class ErrorResponses:
             return
         if not body_was_read and not header_values(scope["headers"], b"expect"):
             await drain(receive)
-        await send_error(error, send)
+        await send_error(error, scope["path"], send)
 
     def _log_server_error(self, error: BaseException) -> None:
         if to_api_error(error).status == 500:
@@ -253,14 +253,14 @@ class AccessControl:
             scope["app"] = self  # has the router raise for an unknown route, not respond itself
             await self.app(scope, receive, send)
             return
-        headers = [(b"allow", b"GET, POST, OPTIONS")]
+        headers = [(b"allow", ALLOWED_METHODS + b", OPTIONS")]
         await send({"type": "http.response.start", "status": 204, "headers": headers})
         await send({"type": "http.response.body", "body": b""})
 
 
-async def send_error(error: ApiError, send: Send) -> None:
-    """Send an error object as the response."""
-    body = json_bytes(error.body)
+async def send_error(error: ApiError, path: str, send: Send) -> None:
+    """Send an error object as the response, in the format of ``path``."""
+    body = json_bytes(error_body(error, path))
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
     if error.code == AMBIGUOUS_LENGTH:
         headers.append((b"connection", b"close"))

@@ -177,6 +177,8 @@ class ModelOffers:
             fingerprint=fingerprint(file.path),
             need=_within(planned.memory.all, self._budget),
             n_ctx=planned.load_config.n_ctx,
+            header=file.header,
+            family=file.family,
             open=open_model,
             aliases=tuple(alias for alias in dict.fromkeys(aliases) if alias != name),
         )

@@ -25,6 +25,8 @@ from dslocal.server.wire.infill.request import read_infill
 from dslocal.server.wire.infill.schemas import InfillRequest
 from dslocal.server.wire.openai_response import response_head
 
+from .anthropic import VERSION_HEADER, AnthropicEndpoints
+
 if TYPE_CHECKING:
     from dslocal.server.app import Incoming, Server
     from dslocal.server.models.offered_model import OfferedModel
@@ -52,7 +54,12 @@ class OpenAiEndpoints:
     server: Server
 
     async def list_models(self, request: Request) -> Response:
-        """List the models that are served, under each of their names that are to be listed."""
+        """List the models that are served, under each of their names that are to be listed.
+
+        Anthropic's clients ask at the same address, and say which version of its API they mean.
+        """
+        if VERSION_HEADER in request.headers:
+            return await AnthropicEndpoints(self.server).list_models(request)
         listed = [
             self._model_json(model, name)
             for model in self.server.models.entries
@@ -62,6 +69,8 @@ class OpenAiEndpoints:
 
     async def show_model(self, request: Request) -> Response:
         """Describe the model of that name."""
+        if VERSION_HEADER in request.headers:
+            return await AnthropicEndpoints(self.server).show_model(request)
         name = request.path_params["name"]
         model = self.server.models.find(name)
         listed = name if name in model.aliases else model.name

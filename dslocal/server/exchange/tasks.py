@@ -104,11 +104,13 @@ class ReasoningSwitch:
         field: The field's name.
         is_on: Whether the answer begins with reasoning.
         level: How much, where it says that; only some of DeepSeek's models support it.
+        is_hint: Whether a model without reasoning answers all the same.
     """
 
     field: str
     is_on: bool
     level: str = ""
+    is_hint: bool = False
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from dslocal import prompts
+from dslocal.gguf.header import GgufHeader
 from dslocal.plan.load_config import DeviceShare
 from dslocal.server.preparation.requests import ServedModel
 from dslocal.server.queue import RequestQueue
@@ -34,6 +36,8 @@ class OfferedModel:
         fingerprint: The fingerprint of its file.
         need: Bytes that it takes when it is loaded, by its plan.
         n_ctx: Tokens of context of each answer, by its plan.
+        header: The header of its file.
+        family: How it is prompted.
         open: Loads it for as long as the context lasts. Called in a thread, one model at a time.
         aliases: Names besides, which are listed too.
     """
@@ -43,6 +47,8 @@ class OfferedModel:
     fingerprint: str
     need: DeviceShare
     n_ctx: int
+    header: GgufHeader
+    family: prompts.Family
     open: Callable[[], AbstractContextManager[OpenedModel]]
     aliases: tuple[str, ...] = ()
 

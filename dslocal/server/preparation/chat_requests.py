@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from dslocal import prompts
 from dslocal.server.exchange.tasks import ChatTask
 from dslocal.server.wire.errors import ApiError
@@ -34,6 +36,21 @@ def prepare_chat(served: ServedModel, task: ChatTask) -> list[PreparedRequest]:
         ApiError: Fields that exclude each other, or that the model does not support.
         DslocalError: The prompt does not fit the context, or no text satisfies the schema.
     """
+    return [validated(served, _draft(served, task))]
+
+
+def count_chat(served: ServedModel, task: ChatTask) -> list[PreparedRequest]:
+    """Return a request that has the prompt's ids, whether or not it fits the context.
+
+    Raises:
+        ApiError: Fields that exclude each other, or that the model does not support.
+    """
+    draft = _draft(served, task)
+    return [replace(draft, ids=prompts.encode(draft.prompt, served.context.model))]
+
+
+def _draft(served: ServedModel, task: ChatTask) -> PreparedRequest:
+    """Return what is generated, without the ids of its prompt."""
     tools = offered_tools(task)
     forced = forced_tools(task, tools)
     is_prefilled = bool(forced) and forces_before_reasoning(served.family)
@@ -70,7 +87,7 @@ def prepare_chat(served: ServedModel, task: ChatTask) -> list[PreparedRequest]:
         prepared = with_forced_call(served, prepared, forced, task)
     elif constraint is None:
         prepared = with_strict_calls(served, prepared, tools, task)
-    return [validated(served, prepared)]
+    return prepared
 
 
 def _settings(served: ServedModel, task: ChatTask, reasoning: ReasoningChoice) -> prompts.Settings:

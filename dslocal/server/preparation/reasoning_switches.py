@@ -62,6 +62,8 @@ def choose_reasoning(
     _refuse_two_levels(levels)
     effort = levels[0].level if levels and served.family.efforts else None
     untold = [] if served.family.efforts else levels
+    if prompts.Thinking.FORCED not in modes:
+        untold = [switch for switch in switches if switch.is_hint and switch.is_on]
     ignored = tuple(IgnoredField(switch.field, _level_note(served)) for switch in untold)
     return ReasoningChoice(thinking, wish.budget, wish.budget_field, effort, ignored)
 
@@ -87,9 +89,9 @@ def _contradiction(one: ReasoningSwitch, other: ReasoningSwitch) -> ApiError:
 
 
 def _refuse_switch(served: ServedModel, switches: Sequence[ReasoningSwitch]) -> None:
-    """Refuse to enable reasoning that the family does not have; a level alone is only noted."""
+    """Refuse to enable reasoning that the family does not have; a hint is only noted."""
     for switch in switches:
-        if not switch.level:
+        if not switch.is_hint:
             raise ApiError(
                 400, f"{served.name} has no reasoning that could be enabled", param=switch.field
             )

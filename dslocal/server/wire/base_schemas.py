@@ -8,9 +8,11 @@ Does not know the ranges of sampling settings: :mod:`dslocal.prompts.settings` c
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from .client_fields import OPENAI_FIELDS, FieldTable
 
 MAX_CHOICES = 16
 MAX_MESSAGES = 4096
@@ -64,9 +66,14 @@ Biases = Annotated[dict[str, Number] | None, BeforeValidator(_as_biases)]
 
 
 class RequestSchema(BaseModel):
-    """The base of all schemas: strict types. Fields that are not known are kept, to be named."""
+    """The base of all schemas: strict types. Fields that are not known are kept, to be named.
+
+    Attributes:
+        field_table: What is done about the fields of a request that its schema does not have.
+    """
 
     model_config = ConfigDict(strict=True, extra="allow", protected_namespaces=())
+    field_table: ClassVar[FieldTable] = OPENAI_FIELDS
 
 
 class StructuredOutputs(RequestSchema):

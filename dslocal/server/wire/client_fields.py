@@ -12,8 +12,8 @@ cannot take it into account and clients send it to every model.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any
 
@@ -74,6 +74,19 @@ class FieldRule:
         )
 
 
+@dataclass(frozen=True)
+class FieldTable:
+    """What a format does about fields that its schema does not have.
+
+    Attributes:
+        rules: A rule for each field, by its path.
+        synonyms: Other names for fields of the schema.
+    """
+
+    rules: Mapping[str, FieldRule]
+    synonyms: Mapping[str, str] = field(default_factory=dict)
+
+
 UNKNOWN_FIELD = FieldRule(FieldAnswer.IGNORED, "no such field is known here")
 UNSUPPORTED_SAMPLER = "this sampler is not supported; temperature, top_p, top_k and min_p are"
 SAME_ANSWER = "the answer is the same without it"
@@ -86,20 +99,21 @@ HINT = "a hint that DeepSeek's models do not support"
 OLLAMA = "it is Ollama's; send the settings themselves, as temperature or max_tokens"
 
 
-def _refused(reason: str, **fields: tuple[Any, ...]) -> Iterator[tuple[str, FieldRule]]:
-    """Yield a rule for each field, with the values that change nothing."""
+def refused(reason: str, **fields: tuple[Any, ...]) -> Iterator[tuple[str, FieldRule]]:
+    """Yield a rule for each field that is refused, with the values that change nothing."""
     for name, neutral in fields.items():
         yield name, FieldRule(FieldAnswer.REFUSED, reason, neutral)
 
 
-def _named(answer: FieldAnswer, reason: str, *names: str) -> Iterator[tuple[str, FieldRule]]:
+def named_fields(answer: FieldAnswer, reason: str, *names: str) -> Iterator[tuple[str, FieldRule]]:
+    """Yield a rule for each of ``names``, whatever its value is."""
     for name in names:
         yield name, FieldRule(answer, reason)
 
 
 CLIENT_FIELDS: dict[str, FieldRule] = dict(
     [
-        *_refused(
+        *refused(
             UNSUPPORTED_SAMPLER,
             adaptive_target=(-1,),
             do_sample=(True,),
@@ -128,7 +142,7 @@ CLIENT_FIELDS: dict[str, FieldRule] = dict(
             use_beam_search=(False,),
             xtc_probability=(0,),
         ),
-        *_named(
+        *named_fields(
             FieldAnswer.PART_OF_ANOTHER,
             SAME_ANSWER,
             "adaptive_decay",
@@ -146,7 +160,7 @@ CLIENT_FIELDS: dict[str, FieldRule] = dict(
             "smoothing_curve",
             "xtc_threshold",
         ),
-        *_refused(
+        *refused(
             "it would end the answer elsewhere; max_tokens and stop are supported",
             ban_eos_token=(False,),
             ignore_eos=(False,),
@@ -156,14 +170,14 @@ CLIENT_FIELDS: dict[str, FieldRule] = dict(
             stop_regex=(),
             stop_token_ids=(),
         ),
-        *_refused(
+        *refused(
             "single tokens are weighted with logit_bias",
             allowed_token_ids=(),
             bad_words=(),
             custom_token_bans=(),
             logits_processors=(),
         ),
-        *_refused(
+        *refused(
             "the prompt is written as the model's vendor does",
             add_generation_prompt=(True,),
             chat_template=(),
@@ -171,22 +185,22 @@ CLIENT_FIELDS: dict[str, FieldRule] = dict(
             documents=(),
             truncate_prompt_tokens=(-1,),
         ),
-        *_refused("logprobs and top_logprobs are supported", n_probs=(0,), prompt_logprobs=(0,)),
-        *_refused(TEXT_ONLY, audio=(), modalities=(["text"],)),
-        *_refused(NO_SEARCH, web_search_options=(), web_search=(False,), search_parameters=()),
-        *_refused("no adapter is loaded", lora=(), lora_request=()),
-        *_refused("its content belongs at the top level of the request", extra_body=()),
-        *_refused(OLLAMA, options=(), format=("json",)),
-        *_refused(
+        *refused("logprobs and top_logprobs are supported", n_probs=(0,), prompt_logprobs=(0,)),
+        *refused(TEXT_ONLY, audio=(), modalities=(["text"],)),
+        *refused(NO_SEARCH, web_search_options=(), web_search=(False,), search_parameters=()),
+        *refused("no adapter is loaded", lora=(), lora_request=()),
+        *refused("its content belongs at the top level of the request", extra_body=()),
+        *refused(OLLAMA, options=(), format=("json",)),
+        *refused(
             "reasoning comes in reasoning_content",
             reasoning_format=("auto", "deepseek", "deepseek-legacy", "parsed"),
             separate_reasoning=(True,),
         ),
-        *_refused("tools and response_format shape an answer", structural_tag=(), grammar_lazy=()),
-        *_refused(
+        *refused("tools and response_format shape an answer", structural_tag=(), grammar_lazy=()),
+        *refused(
             "a prompt that is text begins as the model's vendor has it", add_bos_token=(True,)
         ),
-        *_named(
+        *named_fields(
             FieldAnswer.IGNORED,
             FOR_OPENAI,
             "metadata",
@@ -200,8 +214,8 @@ CLIENT_FIELDS: dict[str, FieldRule] = dict(
             "store",
             "user",
         ),
-        *_named(FieldAnswer.IGNORED, HINT, "verbosity", "priority"),
-        *_named(
+        *named_fields(FieldAnswer.IGNORED, HINT, "verbosity", "priority"),
+        *named_fields(
             FieldAnswer.IGNORED,
             FOR_LLAMA_SERVER,
             "backend_sampling",
@@ -221,20 +235,20 @@ CLIENT_FIELDS: dict[str, FieldRule] = dict(
             "timings_per_token",
             "verbose",
         ),
-        *_named(
+        *named_fields(
             FieldAnswer.IGNORED,
             "an answer ends after so many tokens, not so much time",
             "t_max_predict_ms",
             "t_max_prompt_ms",
         ),
-        *_named(
+        *named_fields(
             FieldAnswer.IGNORED,
             "the order is temperature, top_k, top_p, min_p",
             "sampler_order",
             "sampler_priority",
             "samplers",
         ),
-        *_named(
+        *named_fields(
             FieldAnswer.IGNORED,
             "penalties count all tokens of prompt and answer",
             "penalty_range",
@@ -242,7 +256,7 @@ CLIENT_FIELDS: dict[str, FieldRule] = dict(
             "repeat_last_n",
             "repetition_penalty_range",
         ),
-        *_named(
+        *named_fields(
             FieldAnswer.IGNORED,
             FOR_ROUTERS,
             "models",
@@ -252,7 +266,7 @@ CLIENT_FIELDS: dict[str, FieldRule] = dict(
             "transforms",
             "usage",
         ),
-        *_named(
+        *named_fields(
             FieldAnswer.IGNORED,
             SAME_ANSWER,
             "add_special_tokens",
@@ -274,12 +288,12 @@ CLIENT_FIELDS: dict[str, FieldRule] = dict(
             "truncation_length",
             "vllm_xargs",
         ),
-        *_named(
+        *named_fields(
             FieldAnswer.IGNORED,
             "the family has no names of speakers",
             "messages[].name",
         ),
-        *_named(
+        *named_fields(
             FieldAnswer.IGNORED,
             SAME_ANSWER,
             "messages[].annotations",
@@ -297,3 +311,5 @@ CLIENT_FIELDS: dict[str, FieldRule] = dict(
         ),
     ]
 )
+
+OPENAI_FIELDS = FieldTable(CLIENT_FIELDS, SYNONYMS)

@@ -1,10 +1,12 @@
-"""JSON as it goes over the wire, alone or as a server-sent event."""
+"""JSON as it goes over the wire: alone, as a server-sent event or a line, or not yet whole."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from typing import Any
+
+from pydantic_core import from_json
 
 DONE = b"data: [DONE]\n\n"  # ends a stream
 KEEP_ALIVE = b": keep-alive\n\n"  # a comment, which clients ignore
@@ -18,3 +20,25 @@ def json_bytes(body: Mapping[str, Any]) -> bytes:
 def sse_event(body: Mapping[str, Any]) -> bytes:
     """Return ``body`` as one event of a stream."""
     return b"data: " + json_bytes(body) + b"\n\n"
+
+
+def named_event(body: Mapping[str, Any]) -> bytes:
+    """Return ``body`` as an event of a stream that is named by its ``type``."""
+    return b"event: %s\n" % str(body["type"]).encode("ascii") + sse_event(body)
+
+
+def json_line(body: Mapping[str, Any]) -> bytes:
+    """Return ``body`` as a line of a stream of JSON lines, as Ollama has it."""
+    return json_bytes(body) + b"\n"
+
+
+def partial_object(text: str) -> dict[str, Any]:
+    """Return the object that ``text`` spells: of one that was cut, what is complete of it.
+
+    The arguments of a tool call are so, in formats that do not send them as text.
+    """
+    try:
+        found = from_json(text, allow_partial="trailing-strings")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -23,7 +23,7 @@ def reasoning_level(field: str, level: str | None) -> Iterator[ReasoningSwitch]:
     if level in WITHOUT:
         yield ReasoningSwitch(field, is_on=False)
     elif level in LEVELS:
-        yield ReasoningSwitch(field, is_on=True, level=level)
+        yield ReasoningSwitch(field, is_on=True, level=level, is_hint=True)
     else:
         known = ", ".join((WITHOUT[0], *LEVELS))
         raise ApiError(422, f"{field}: {level[:40]!r} is not one of {known}", param=field)

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 from dslocal.files import parse_strict_json, utf8_text
 
 from .base_schemas import RequestSchema
-from .client_fields import CLIENT_FIELDS, SYNONYMS, UNKNOWN_FIELD, FieldAnswer, IgnoredField
+from .client_fields import UNKNOWN_FIELD, FieldAnswer, IgnoredField
 from .errors import ApiError
 
 S = TypeVar("S", bound=RequestSchema)
@@ -77,7 +77,7 @@ def _json_object(body: bytes) -> dict[str, Any]:
 def _with_synonyms(schema: type[RequestSchema], found: dict[str, Any]) -> dict[str, Any]:
     """Return ``found`` with every field under the name that ``schema`` has for it."""
     merged = dict(found)
-    for synonym, field in SYNONYMS.items():
+    for synonym, field in schema.field_table.synonyms.items():
         value = merged.get(synonym)
         if synonym not in merged or field not in schema.model_fields:
             continue
@@ -101,7 +101,7 @@ def _ignored(sent: RequestSchema) -> dict[str, IgnoredField]:
     """
     ignored: dict[str, IgnoredField] = {}
     for name, value in _extra_fields(sent, ""):
-        rule = CLIENT_FIELDS.get(name, UNKNOWN_FIELD)
+        rule = sent.field_table.rules.get(name, UNKNOWN_FIELD)
         if value is None or rule.answer is FieldAnswer.PART_OF_ANOTHER or rule.says_nothing(value):
             continue
         if rule.answer is FieldAnswer.REFUSED:

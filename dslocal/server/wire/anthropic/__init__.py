@@ -1,0 +1,1 @@
+"""Anthropic's Messages API, as https://docs.anthropic.com/en/api/messages describes it."""

@@ -1,0 +1,24 @@
+"""Which error object a client is sent, by the path that it asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from .anthropic.anthropic_errors import anthropic_error
+from .errors import ApiError
+from .ollama.ollama_response import ollama_error
+
+FORMATS: dict[str, Callable[[ApiError], dict[str, Any]]] = {
+    "/v1/messages": anthropic_error,
+    "/anthropic": anthropic_error,
+    "/api": ollama_error,
+}
+
+
+def error_body(error: ApiError, path: str) -> dict[str, Any]:
+    """Return the error object in the format of ``path``; OpenAI's where no other is known."""
+    for beginning, body in FORMATS.items():
+        if f"{path}/".startswith(f"{beginning}/"):
+            return body(error)
+    return error.body
