@@ -21,6 +21,7 @@ from .endpoints.anthropic import anthropic_routes
 from .endpoints.ollama import ollama_routes
 from .endpoints.openai import BASE_PATHS, openai_routes
 from .endpoints.own import own_routes
+from .endpoints.responses import responses_routes
 from .exchange.tasks import Task
 from .front_page import PAGE_HEADERS, front_page
 from .ignored_fields import IgnoredFieldLog, ignored_header
@@ -108,6 +109,7 @@ class Server:
             Route("/openapi.json", self.openapi),
             *own_routes(self),
             *openai_routes(self),
+            *responses_routes(self),
             *anthropic_routes(self),
             *ollama_routes(self),
         ]
@@ -128,6 +130,7 @@ class Server:
             "routes": [
                 "/v1/chat/completions",
                 "/v1/completions",
+                "/v1/responses",
                 "/v1/messages",
                 "/api/chat",
                 "/v1/models",

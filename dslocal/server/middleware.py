@@ -71,7 +71,6 @@ OTHER_APIS = {
     "/v1/moderations": "DeepSeek's models make text, no moderation",
     "/v1/audio": "DeepSeek's models read and write text alone",
     "/v1/images": "DeepSeek's models read and write text alone",
-    "/v1/responses": "OpenAI's Responses API is not spoken here",
 }
 SLASHES = re.compile("/{2,}")
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from dslocal import prompts
+from dslocal.server.wire.client_fields import IgnoredField
 
 ConstraintKind = Literal["schema", "regex", "choice", "gbnf"]
 Role = Literal["system", "user", "assistant", "tool"]
@@ -56,6 +57,7 @@ class Task:
         n: How many answers are generated to each prompt.
         top_logprobs: How many alternatives each token's logprobs have; None for no logprobs.
         constraint: What the answer must look like; None where it is free.
+        ignored: What was sent, is known, and is not obeyed.
     """
 
     model: str | None = None
@@ -64,6 +66,7 @@ class Task:
     n: int = 1
     top_logprobs: int | None = None
     constraint: SentConstraint | None = None
+    ignored: tuple[IgnoredField, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,7 @@ def _draft(served: ServedModel, task: ChatTask) -> PreparedRequest:
         n=task.n,
         top_logprobs=task.top_logprobs,
         constraint=constraint,
-        ignored=(*reasoning.ignored, *unheld_fields(constraint)),
+        ignored=(*task.ignored, *reasoning.ignored, *unheld_fields(constraint)),
     )
     if forced:
         prepared = with_forced_call(served, prepared, forced, task)

@@ -15,6 +15,7 @@ from dslocal.server.exchange.tasks import (
     SentSetting,
     ToolChoice,
 )
+from dslocal.server.wire.client_fields import IgnoredField
 from dslocal.server.wire.constraint_fields import only_constraint
 from dslocal.server.wire.errors import ApiError
 from dslocal.server.wire.reasoning_level import reasoning_level
@@ -37,11 +38,19 @@ def read_messages(request: CountTokensRequest) -> ChatTask:
         model=request.model,
         settings=tuple(_settings(request)),
         constraint=only_constraint(list(_constraints(request))),
+        ignored=tuple(_ignored(request)),
         messages=messages,
         tools=tuple(_tools(request.tools or [])),
         tool_choice=_tool_choice(request.tool_choice),
         reasoning=_reasoning(request, messages[-1]),
     )
+
+
+def _ignored(request: CountTokensRequest) -> Iterator[IgnoredField]:
+    """Yield what says something only beside reasoning, which the request turns off."""
+    has_effort = request.output_config is not None and request.output_config.effort is not None
+    if has_effort and request.thinking is not None and request.thinking.type == "disabled":
+        yield IgnoredField("output_config.effort", "thinking is disabled")
 
 
 def hides_thinking(request: MessagesRequest) -> bool:

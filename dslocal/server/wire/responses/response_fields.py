@@ -1,0 +1,62 @@
+"""Fields of the Responses API that are not obeyed, and what is done about each.
+
+The list was read from OpenAI's API reference, from its SDKs and from what Codex 0.1 sends.
+"""
+
+from __future__ import annotations
+
+from dslocal.server.wire.client_fields import (
+    FOR_OPENAI,
+    HINT,
+    SAME_ANSWER,
+    FieldAnswer,
+    FieldTable,
+    named_fields,
+    refused,
+)
+
+RESPONSES_FIELDS = FieldTable(
+    dict(
+        [
+            *refused("a response is answered while its client waits", background=(False,)),
+            *refused("earlier turns are named by previous_response_id", conversation=()),
+            *refused("OpenAI's stored prompts are not here", prompt=()),
+            *refused("the conversation is used as it was sent", context_management=()),
+            *named_fields(
+                FieldAnswer.IGNORED,
+                FOR_OPENAI,
+                "client_metadata",
+                "moderation",
+                "prompt_cache_key",
+                "prompt_cache_options",
+                "prompt_cache_retention",
+                "safety_identifier",
+                "service_tier",
+                "user",
+            ),
+            *named_fields(
+                FieldAnswer.IGNORED,
+                "the reasoning itself is in the response, not a summary of it",
+                "reasoning.generate_summary",
+                "reasoning.summary",
+            ),
+            *named_fields(FieldAnswer.IGNORED, HINT, "text.verbosity"),
+            *named_fields(
+                FieldAnswer.IGNORED, "it is about tools that run at OpenAI", "max_tool_calls"
+            ),
+            *named_fields(
+                FieldAnswer.IGNORED,
+                SAME_ANSWER,
+                "input[].content[].annotations",
+                "input[].content[].logprobs",
+                "input[].id",
+                "input[].namespace",
+                "input[].phase",
+                "input[].status",
+                "stream_options.include_obfuscation",
+                "tools[].defer_loading",
+            ),
+        ]
+    ),
+    {"max_tokens": "max_output_tokens", "max_completion_tokens": "max_output_tokens"},
+)
