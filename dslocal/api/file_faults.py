@@ -69,7 +69,7 @@ def faults_of(header: GgufHeader) -> list[str]:
 
 def unusable_specials(header: GgufHeader, family: Family) -> list[str]:
     """Return the special tokens of a plain prompt that the file has as ordinary text, or lacks."""
-    from dslocal.prompts import Message, PlainText
+    from dslocal.prompts import Message, Special
 
     types = header.metadata.get("tokenizer.ggml.token_type")
     listed = types if isinstance(types, list) else []
@@ -77,7 +77,7 @@ def unusable_specials(header: GgufHeader, family: Family) -> list[str]:
         token for token, kind in zip(header.tokens(), listed, strict=False) if kind != NORMAL
     }
     prompt = family.render([Message("user", "x")], family.default_thinking)
-    wanted = [segment.token for segment in prompt if not isinstance(segment, PlainText)]
+    wanted = [segment.token for segment in prompt if isinstance(segment, Special)]
     return [token for token in dict.fromkeys(wanted) if token not in special]
 
 

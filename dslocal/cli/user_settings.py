@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from dslocal import home, prompts
 from dslocal.api.load_options import FLAG_NAMES, overrides, streams_experts
 from dslocal.api.model import new_seed
+from dslocal.api.sizes import size_in_bytes
 from dslocal.errors import UsageError
 from dslocal.gguf.header import GgufHeader
 from dslocal.plan import mtp_file
@@ -28,8 +29,17 @@ PREFIX = "DSLOCAL_"  # of environment variables
 WITHOUT_EFFECT_AT_ZERO = ("top_p", "top_k", "min_p")  # which choose among likely tokens
 TOKEN_COUNTS = ("ctx", "max_tokens", "think_budget")  # settings that are numbers of tokens
 TEMPLATES = "templates"  # the table of config.toml with named prompts
+DISK_CACHE_BYTES = 8 << 30  # for evaluated prompts
 MAX_SPEED = 10_000.0  # tokens a second
-CONFIG_KEYS = ("model", "ctx", "min_speed", "stream_experts", *prompts.SETTINGS, TEMPLATES)
+CONFIG_KEYS = (
+    "model",
+    "ctx",
+    "min_speed",
+    "stream_experts",
+    "disk_cache",
+    *prompts.SETTINGS,
+    TEMPLATES,
+)
 VARIABLES = (
     "DSLOCAL_HOME",
     "DSLOCAL_DEBUG",
@@ -103,6 +113,26 @@ def fast_enough(option: float | None = None) -> float:
             hint="in tokens a second, such as 8",
         )
     return speed
+
+
+def disk_cache_bytes(option: str | None = None) -> int:
+    """Return the bytes of disk for evaluated prompts; 0 keeps none.
+
+    Args:
+        option: What ``--disk-cache`` says, which goes before the environment and config.toml.
+
+    Raises:
+        UsageError: It is not a size.
+    """
+    wanted = configured("disk_cache")
+    if option is not None:
+        wanted = ConfiguredValue(option, "--disk-cache")
+    if wanted is None:
+        return DISK_CACHE_BYTES
+    try:
+        return size_in_bytes(str(wanted.value), least=0)
+    except UsageError as e:
+        raise UsageError(f"{wanted.source}: {e}", hint=e.hint) from None
 
 
 def sampling_settings(

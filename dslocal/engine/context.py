@@ -6,6 +6,7 @@ Evaluates token ids, and keeps what the next prompt shares with what the cache h
 from __future__ import annotations
 
 import ctypes
+import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -25,6 +26,7 @@ from .interrupt import AbortFlag
 from .llama_params import context_params
 from .model import LlamaModel
 from .sequence_memory import SequenceMemory
+from .slots.step_times import StepTimes
 
 if TYPE_CHECKING:
     from .streaming.streamer import ExpertStreamer
@@ -72,6 +74,7 @@ class LlamaContext:
         observer: Is notified of changes of the cache; None for nobody.
         abort: Ends an evaluation from another thread.
         memory: The cache, which knows whether it can be cut anywhere.
+        times: How long evaluation takes.
     """
 
     def __init__(
@@ -108,6 +111,7 @@ class LlamaContext:
         self.ids: list[int] = []
         self.observer: CacheObserver | None = None
         self.abort = AbortFlag()
+        self.times = StepTimes()
         self._low = libraries.require()
         self.eval_callback = eval_callback
         self.streamer = self._open_streamer()
@@ -190,6 +194,17 @@ class LlamaContext:
             length = self.memory.shorten(length)
         return self._forget_behind(min(length, len(self.ids)))
 
+    def note_restored(self, ids: Sequence[int]) -> None:
+        """Take note that the memory, which was empty, holds ``ids`` that nobody evaluated here."""
+        self.ids = list(ids)
+
+    def call_between_steps(self, function: Callable[[], None]) -> None:
+        """Call ``function`` while nothing is evaluated, which is now."""
+        function()
+
+    def drop_trimmed(self) -> None:
+        """Remove positions from llama.cpp's cache that are not in ``ids``: there are none."""
+
     def _forget_behind(self, length: int) -> int:
         """Take note that the memory holds ``length`` positions, and return that."""
         del self.ids[length:]
@@ -254,6 +269,7 @@ class LlamaContext:
         )
         if logits_from is not None:
             batch.logits = (ctypes.c_int8 * len(ids))(*(i >= logits_from for i in range(len(ids))))
+        began = time.perf_counter()
         try:
             decode(self._handle, batch, self.abort, self.eval_callback)
         except BaseException:
@@ -261,6 +277,7 @@ class LlamaContext:
             if left < start:
                 self._forget_behind(left)
             raise
+        self.times.record(time.perf_counter() - began, len(ids), 1)
         self.model.report_evaluated()
         self.ids += ids
         if self.memory.is_checkpoint_due(len(self.ids)):

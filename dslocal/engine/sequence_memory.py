@@ -31,6 +31,7 @@ class SequenceMemory:
     """The memory of one sequence of a llama.cpp context.
 
     Attributes:
+        seq_id: llama.cpp's number of the sequence.
         max_checkpoints: How many checkpoints are kept; 0 for a memory that can be cut anywhere.
         checkpoints: The checkpoints, in order of length.
     """
@@ -40,7 +41,7 @@ class SequenceMemory:
         self._low = libraries.require()
         self._handle = handle
         self._memory = self._low.llama_get_memory(handle)
-        self._seq_id = seq_id
+        self.seq_id = seq_id
         self.max_checkpoints = max_checkpoints
         self.checkpoints: list[StateCheckpoint] = []
 
@@ -62,7 +63,7 @@ class SequenceMemory:
         """
         if not self.max_checkpoints or length <= 0 or length in self.checkpoint_lengths:
             return
-        low, seq_id = self._low, self._seq_id
+        low, seq_id = self._low, self.seq_id
         size = low.llama_state_seq_get_size_ext(self._handle, seq_id, PARTIAL_ONLY)
         state = (ctypes.c_uint8 * size)()
         if low.llama_state_seq_get_data_ext(self._handle, state, size, seq_id, PARTIAL_ONLY):
@@ -97,18 +98,18 @@ class SequenceMemory:
     def clear(self) -> int:
         """Empty the sequence, and return that nothing is left."""
         self.checkpoints.clear()
-        self._low.llama_memory_seq_rm(self._memory, self._seq_id, -1, -1)
+        self._low.llama_memory_seq_rm(self._memory, self.seq_id, -1, -1)
         return 0
 
     def copy(self, other: SequenceMemory) -> None:
         """Become a copy of another sequence of the same context, checkpoints included."""
         self.clear()
         # sequences with caches of their own can only be copied whole
-        self._low.llama_memory_seq_cp(self._memory, other._seq_id, self._seq_id, -1, -1)
+        self._low.llama_memory_seq_cp(self._memory, other.seq_id, self.seq_id, -1, -1)
         self.checkpoints = list(other.checkpoints)
 
     def _cut(self, length: int) -> bool:
-        return bool(self._low.llama_memory_seq_rm(self._memory, self._seq_id, length, -1))
+        return bool(self._low.llama_memory_seq_rm(self._memory, self.seq_id, length, -1))
 
     def _take_back(self, length: int) -> int:
         """Return to the last checkpoint at or before ``length``, or to an empty sequence."""
@@ -119,7 +120,7 @@ class SequenceMemory:
                 self._handle,
                 checkpoint.state,
                 len(checkpoint.state),
-                self._seq_id,
+                self.seq_id,
                 PARTIAL_ONLY,
             )
             if read and self._cut(checkpoint.length):

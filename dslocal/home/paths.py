@@ -36,6 +36,11 @@ def quality_dir() -> Path:
     return cache_dir() / "quality"
 
 
+def prefix_dir() -> Path:
+    """Return the folder of evaluated prompts that ``dslocal serve`` keeps."""
+    return cache_dir() / "prompts"
+
+
 def registry_file() -> Path:
     """Return the models.yaml that ships.
 

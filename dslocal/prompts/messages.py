@@ -32,6 +32,30 @@ class ToolCall:
 
 
 @dataclass(frozen=True, slots=True)
+class SampledText:
+    """What the model wrote, by the very token ids, special tokens among them.
+
+    Tokenizing the text again may give others, which the KV cache does not hold.
+    """
+
+    ids: tuple[int, ...]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class SampledAnswer:
+    """An answer as the model wrote it.
+
+    Attributes:
+        answer: Its text and calls.
+        reasoning: Its reasoning; None where that is to be written anew.
+    """
+
+    answer: SampledText
+    reasoning: SampledText | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """One message of a conversation.
 
@@ -47,6 +71,8 @@ class Message:
         typed: What the user typed of a question, where more was sent.
         cut: Why an answer was cut: ``interrupted`` or ``length``; empty where it is whole.
         task: The quick-instruction task that a question of V4's is for, such as ``title``.
+        sampled: The answer as the model wrote it, which goes into the prompt in place of its parts;
+            None where that is not known.
     """
 
     role: Literal["system", "developer", "user", "latest_reminder", "assistant", "tool"]
@@ -57,6 +83,7 @@ class Message:
     typed: str = ""
     cut: str = ""
     task: str = ""
+    sampled: SampledAnswer | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +106,7 @@ class PlainText:
     text: str
 
 
-Segment = Special | PlainText
+Segment = Special | PlainText | SampledText
 
 
 class Thinking(Enum):
@@ -113,16 +140,20 @@ def encode(segments: Iterable[Segment], vocabulary: Vocabulary) -> list[int]:
     """
     ids: list[int] = []
     known = [_known(segment, vocabulary) for segment in segments]
-    for is_text, run in groupby(known, key=lambda segment: isinstance(segment, PlainText)):
-        if is_text:  # texts in a row are one text: a token may reach from one into the next
+    for kind, run in groupby(known, key=type):
+        if kind is PlainText:  # texts in a row are one text: a token may reach from one to the next
             ids += vocabulary.encode(render(run))
             continue
-        for special in run:
-            token = vocabulary.special_id(render([special]))
-            if token is None:
-                raise UnsupportedModelError(f"its vocabulary has no {render([special])}")
-            ids.append(token)
+        for segment in run:
+            ids += segment.ids if isinstance(segment, SampledText) else [_id(segment, vocabulary)]
     return ids
+
+
+def _id(special: Segment, vocabulary: Vocabulary) -> int:
+    token = vocabulary.special_id(render([special]))
+    if token is None:
+        raise UnsupportedModelError(f"its vocabulary has no {render([special])}")
+    return token
 
 
 def _known(segment: Segment, vocabulary: Vocabulary) -> Segment:
@@ -136,5 +167,5 @@ def _known(segment: Segment, vocabulary: Vocabulary) -> Segment:
 def render(segments: Iterable[Segment]) -> str:
     """Return the prompt as text for people to read; it is never tokenized."""
     return "".join(
-        segment.text if isinstance(segment, PlainText) else segment.token for segment in segments
+        segment.token if isinstance(segment, Special) else segment.text for segment in segments
     )

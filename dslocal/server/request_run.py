@@ -25,6 +25,7 @@ from .wire.errors import ApiError, to_api_error
 
 if TYPE_CHECKING:
     from dslocal.engine import LlamaContext
+    from dslocal.engine.kv_state import CheckedState
 
 OnEnd = Callable[[output.Turn, bool], None]
 
@@ -101,6 +102,9 @@ class RequestRun:
         self._is_closed = False
         self._contexts: list[LlamaContext] = []  # slots that this request holds
         self._not_started: list[SlotAssignment] = []
+        self._on_disk: CheckedState | None = (
+            None  # holds more of the first prompt than the slots do
+        )
         self._running = 0  # threads that have started and not reported FINISHED
         # answers that no thread has taken yet
         self._choices = deque(range(sum(request.n for request in requests)))
@@ -132,6 +136,7 @@ class RequestRun:
             context.abort.clear()
         channel = EventChannel(asyncio.get_running_loop())
         try:
+            await self._look_on_disk(self._not_started[0])
             self._start(self._not_started.pop(0), channel)
             while self._running:
                 events: list[RunEvent] = []
@@ -150,6 +155,21 @@ class RequestRun:
             self.cancel()
             self._queue.runs.discard(self)
             self._release_not_started()
+
+    async def _look_on_disk(self, assignment: SlotAssignment) -> None:
+        """Look for a file that holds more of the first prompt than the slots do."""
+        from dslocal.engine.prefix_cache.prefix_cache import shared_tokens
+
+        cache, request = self._lease.prefix_cache, self._requests[0]
+        if cache is None or request.ignores_cache:
+            return
+        context = assignment.context
+        have = shared_tokens(request.ids, context, assignment.copy_from)
+        if cache.may_help(context, len(request.ids) - have):
+            loop = asyncio.get_running_loop()
+            self._on_disk = await loop.run_in_executor(
+                cache.threads, cache.find, context, request.ids, have
+            )
 
     def _handle(self, signal: Signal, channel: EventChannel) -> None:
         """Start the other slots once the first has read the prompt, or ended."""
@@ -200,6 +220,8 @@ class RequestRun:
             while (choice := self._take_choice()) is not None:
                 self._raise_if_cancelled()
                 self._answer(assignment.context, choice, channel)
+            if self._lease.prefix_cache is not None:
+                self._lease.prefix_cache.keep_cold(assignment.context)
         except BaseException as e:
             error = to_api_error(e)
             error.__cause__ = e
@@ -210,14 +232,25 @@ class RequestRun:
             raise KeyboardInterrupt
 
     def _prepare_cache(self, assignment: SlotAssignment) -> None:
-        """Make the slot's cache begin as the other slot's does, or empty it."""
+        """Make the slot's cache begin as the file or the other slot does, or empty it.
+
+        What it held is kept on disk where that is worth it.
+        """
         from dslocal.engine.slots.slots import Slot
         from dslocal.prefix import common_prefix_length
 
         context, other = assignment
-        request = self._requests[0]
+        request, cache = self._requests[0], self._lease.prefix_cache
+        on_disk, self._on_disk = self._on_disk, None
+        is_copied = isinstance(context, Slot) and isinstance(other, Slot)
+        if cache is not None:
+            is_replaced = is_copied or on_disk is not None or request.ignores_cache
+            left = 0 if is_replaced else common_prefix_length(context.ids, request.ids)
+            cache.keep_evicted(context, left)
         if request.ignores_cache:
             context.clear()
+        elif cache is not None and on_disk is not None:
+            cache.load(context, on_disk)
         elif isinstance(context, Slot) and isinstance(other, Slot):
             context.copy(other, common_prefix_length(other.ids, request.ids))
 
@@ -283,6 +316,7 @@ class RequestRun:
                     reported += len(logprobs)
                     channel.send(AnswerPart(choice, part, turn.text_is_certain, logprobs))
             was_cut = False
+            self._lease.served.sampled_answers.keep(choice, request, turn)
         finally:
             self._on_end(turn, was_cut)
         channel.send(AnswerEnd(choice, turn))

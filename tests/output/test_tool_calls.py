@@ -214,7 +214,7 @@ def test_what_a_family_writes_it_reads(name: str, calls: tuple[ToolCall, ...]) -
     for segment in written[written.index(words) : written.index(Special(CALLS_END)) + 1]:
         parts += (
             parser.feed(WORD, segment.text)
-            if isinstance(segment, PlainText)
+            if not isinstance(segment, Special)
             else parser.feed(IDS[segment.token], "")
         )
     parts += parser.finish()

@@ -92,7 +92,10 @@ def _print_open_webui(
 
 def _check_options(options: ServeOptions, *, quiet: bool, log_prompts: bool) -> None:
     """Refuse what is out of range, and to write prompts into a log that is not written."""
+    from dslocal.cli.user_settings import disk_cache_bytes
+
     options.check_ranges()
+    disk_cache_bytes(options.disk_cache)
     if quiet and log_prompts:
         raise UsageError("--quiet and --log-prompts exclude each other", hint="one of them")
 

@@ -21,6 +21,7 @@ from dslocal.plan.load_config import DeviceShare
 from dslocal.plan.search import Overrides
 
 from .messages import log, near_address
+from .prefix_files import open_prefix_cache
 from .serve_options import ServeOptions
 from .slot_count import open_slots, with_slots
 
@@ -114,6 +115,7 @@ class ModelOffers:
         self._answers = answers
         self._address = address
         self._budget = budget_of(options.max_ram)
+        self._disk_cache = user_settings.disk_cache_bytes(options.disk_cache)
 
     def offer_all(self, files: Sequence[ModelFile], names: Sequence[str]) -> ModelSet:
         """Return all models of a server, none of them loaded.
@@ -191,10 +193,14 @@ class ModelOffers:
         from dslocal.server.discovery import announced
         from dslocal.server.models.offered_model import OpenedModel
 
-        with session_setup.open_context(file, chosen) as context, open_slots(context) as slots:
+        with (
+            session_setup.open_context(file, chosen) as context,
+            open_slots(context) as slots,
+            open_prefix_cache(slots, self._disk_cache) as prefix_cache,
+        ):
             served = _served_model(file, slots[0], name, thinking, self._answers.math)
             with announced(self._discovery_note(file, context, served)):
-                yield OpenedModel(served, slots)
+                yield OpenedModel(served, slots, prefix_cache)
 
     def _discovery_note(
         self, file: ModelFile, context: LlamaContext, served: ServedModel
@@ -260,6 +266,7 @@ def _served_model(
         math: Whether the directive for mathematics is added.
     """
     from dslocal.server.preparation.requests import ServedModel
+    from dslocal.server.preparation.sampled_answers import SampledAnswers
 
     family = file.family
     settings = user_settings.sampling_settings(family.defaults, {})
@@ -274,5 +281,6 @@ def _served_model(
         thinking=thinking,
         name=name,
         fingerprint=fingerprint(file.path),
+        sampled_answers=SampledAnswers(context.model),
         math=math,
     )

@@ -135,6 +135,16 @@ class ServeOptions:
             show_default=False,
         ),
     ] = None
+    disk_cache: Annotated[
+        str | None,
+        typer.Option(
+            "--disk-cache",
+            metavar="SIZE",
+            help="Disk for evaluated prompts, which are then not evaluated again; 0 keeps none. "
+            "[8GiB]",
+            show_default=False,
+        ),
+    ] = None
     grace: Annotated[
         float,
         typer.Option(

@@ -95,6 +95,7 @@ class Slot(LlamaContext):
         self.abort = _SlotAbortFlag(pool.react_to_abort)
         self.seq_id = seq_id
         self.prompt_length = 0
+        self.times = pool.times
         self._pool = pool
         self._low = libraries.require()
         self._handle = host.handle
@@ -183,6 +184,19 @@ class Slot(LlamaContext):
         """
         self._pool.call_between_steps(lambda: self._copy_now(other, length))
 
+    def note_restored(self, ids: Sequence[int]) -> None:
+        """See :meth:`.LlamaContext.note_restored`."""
+        super().note_restored(ids)
+        self._cached = len(self.ids)
+
+    def call_between_steps(self, function: Callable[[], None]) -> None:
+        """Call ``function`` while nothing is evaluated in any slot, and wait for it.
+
+        Raises:
+            KeyboardInterrupt: if the pool is closed.
+        """
+        self._pool.call_between_steps(function)
+
     def run(self, job: Callable[[], None]) -> None:
         """Have the scheduler's thread run ``job``, which generates here and raises nothing.
 
@@ -270,15 +284,16 @@ class SlotPool:
     Attributes:
         host: A context that was made for several sequences.
         slots: One for each sequence.
+        times: How long its steps take.
         steps: How often the pool has evaluated.
     """
 
     def __init__(self, host: LlamaContext) -> None:
         """Start the scheduler for ``host``, which nothing else may use meanwhile."""
         self.host = host
+        self.times = StepTimes()
         self.slots = [Slot(self, seq_id) for seq_id in range(host.load_config.n_seq)]
         self.steps = 0
-        self._times = StepTimes()
         self._batch = TokenBatch(max(host.load_config.n_batch, len(self.slots)))
         # guards the slots' states and what follows; notified when there may be something to do
         self._changed = threading.Condition()
@@ -397,7 +412,7 @@ class SlotPool:
         """Wait for something to do, and a little for the threads that just got a token."""
         while not (self._has_other_work() or self._in_state(SlotState.WAITING)):
             self._changed.wait()
-        deadline = time.monotonic() + PATIENCE * self._times.decode_s
+        deadline = time.monotonic() + PATIENCE * self.times.decode_s
         while not self._has_other_work() and self._in_state(SlotState.EXPECTED):
             left = deadline - time.monotonic()
             if left <= 0 or not self._changed.wait(left):
@@ -439,7 +454,7 @@ class SlotPool:
             return
         self.host.model.report_evaluated()
         tokens = sum(len(ids) for _, ids in shares)
-        self._times.record(time.perf_counter() - began, tokens, len(shares))
+        self.times.record(time.perf_counter() - began, tokens, len(shares))
         self.steps += 1
         with self._changed:
             for slot, ids in shares:
@@ -460,7 +475,7 @@ class SlotPool:
         """
         room = self.host.load_config.n_batch - len(evaluating)
         if any(len(slot.pending) == 1 for slot in evaluating):
-            room = self._times.prompt_room(room)
+            room = self.times.prompt_room(room)
         shares = []
         for slot in evaluating:
             more = min(len(slot.pending) - 1, room)

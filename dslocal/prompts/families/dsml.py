@@ -286,13 +286,19 @@ class _DsmlWriter:
         is_current = self._keeps_all or number > self._last_question
         is_open = turn.prefix and number == len(self._turns) - 1
         if self._thinks and not is_task and is_current:
-            self._add_text(turn.reasoning)
+            if turn.sampled and turn.sampled.reasoning:
+                self._segments.append(turn.sampled.reasoning)
+            else:
+                self._add_text(turn.reasoning)
             if is_open and not turn.content and not turn.calls:
                 return
             self._segments.append(CLOSE)
-        self._add_text(turn.content)
-        if turn.calls and self._form.tools:
-            self._segments += self._form.tools.calls(turn.calls)
+        if turn.sampled:
+            self._segments.append(turn.sampled.answer)
+        else:
+            self._add_text(turn.content)
+            if turn.calls and self._form.tools:
+                self._segments += self._form.tools.calls(turn.calls)
         if not is_open:
             self._segments.append(EOS)
 

@@ -124,12 +124,18 @@ class _TurnWriter:
         for message in messages:
             if not self.after_results:
                 self.segments += (ASSISTANT, *self.format.past)
-            if message.content or not message.calls:
-                self.segments.append(PlainText(message.content))
-            if message.calls and self.format.tools:
-                self.segments += self.format.tools.calls(message.calls)
+            if message.sampled:
+                self.segments.append(message.sampled.answer)
+            else:
+                self._write_answer(message)
             self.segments.append(EOS)
             self.after_results = False
+
+    def _write_answer(self, message: Message) -> None:
+        if message.content or not message.calls:
+            self.segments.append(PlainText(message.content))
+        if message.calls and self.format.tools:
+            self.segments += self.format.tools.calls(message.calls)
 
     def begin_answer(self) -> None:
         """Ask for an answer."""

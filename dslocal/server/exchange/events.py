@@ -5,6 +5,7 @@ Does not know how events reach a client: :mod:`dslocal.server.wire` turns them i
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -42,6 +43,14 @@ class AnswerEnd:
 
 
 RunEvent = AnswerPart | AnswerEnd
+
+KEY_BYTES = 10
+CALL_KEY_LENGTH = 2 * KEY_BYTES + 4
+
+
+def new_key() -> str:
+    """Return a name for a request that no other has."""
+    return secrets.token_hex(KEY_BYTES)
 
 
 def call_key(key: str, choice: int, index: int) -> str:

@@ -283,7 +283,7 @@ class ModelSet:
         queue = RequestQueue(opened.slots, self._max_waiting)
         self._open[entry].callback(queue.threads.shutdown)
         queue.is_stopping = self.is_stopping
-        model = LoadedModel(entry, opened.served, queue)
+        model = LoadedModel(entry, opened, queue)
         model.idle.set()
         self._note_use(model)
         self._loaded[entry] = model

@@ -16,14 +16,22 @@ from dslocal.server.queue import RequestQueue
 
 if TYPE_CHECKING:
     from dslocal.engine import LlamaContext
+    from dslocal.engine.prefix_cache.prefix_cache import PrefixCache
 
 
 @dataclass(frozen=True)
 class OpenedModel:
-    """A model that answers: what all its requests share, and where answers are generated."""
+    """A model that answers.
+
+    Attributes:
+        served: What all its requests share.
+        slots: Where answers are generated.
+        prefix_cache: Keeps evaluated prompts on disk; None where that is turned off.
+    """
 
     served: ServedModel
     slots: Sequence[LlamaContext]
+    prefix_cache: PrefixCache | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +71,7 @@ class LoadedModel:
 
     Attributes:
         entry: What it was opened from.
-        served: What all its requests share.
+        opened: Its slots and what all its requests share.
         queue: Hands out its slots.
         users: How many requests hold it.
         last_used: When a request last took or released it, as a count of such events.
@@ -71,12 +79,17 @@ class LoadedModel:
     """
 
     entry: OfferedModel
-    served: ServedModel
+    opened: OpenedModel
     queue: RequestQueue
     users: int = 0
     last_used: int = 0
     is_leaving: bool = False
     idle: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def served(self) -> ServedModel:
+        """Return what all its requests share."""
+        return self.opened.served
 
 
 class ModelLease:
@@ -90,6 +103,11 @@ class ModelLease:
     def served(self) -> ServedModel:
         """Return what all requests of the model share."""
         return self._model.served
+
+    @property
+    def prefix_cache(self) -> PrefixCache | None:
+        """Return what keeps evaluated prompts of the model on disk, if anything does."""
+        return self._model.opened.prefix_cache
 
     @property
     def queue(self) -> RequestQueue:

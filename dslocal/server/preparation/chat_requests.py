@@ -63,7 +63,7 @@ def _draft(served: ServedModel, task: ChatTask) -> PreparedRequest:
             param="tool_choice",
         )
     math = False if constraint or tools else served.math
-    messages = list(family_messages(served.family, task.messages, math))
+    messages = list(family_messages(served, task.messages, math))
     family = served.family
     if task.tool_choice.is_one_call:
         family = with_one_call(family)

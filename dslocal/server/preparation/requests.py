@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from dslocal import output, prompts
 from dslocal.errors import ContextOverflowError, UsageError
 from dslocal.output.answer import overflow_error, reserved_tokens
+from dslocal.server.exchange.events import new_key
 from dslocal.server.exchange.tasks import Task
 from dslocal.server.wire.base_schemas import MAX_SEED
 from dslocal.server.wire.client_fields import IgnoredField
@@ -20,12 +20,7 @@ if TYPE_CHECKING:
     from dslocal.engine import LlamaContext
     from dslocal.engine.grammar.grammar import Grammar
 
-KEY_BYTES = 10
-
-
-def new_key() -> str:
-    """Return a name for a request that no other has."""
-    return secrets.token_hex(KEY_BYTES)
+    from .sampled_answers import SampledAnswers
 
 
 @dataclass(frozen=True)
@@ -40,6 +35,7 @@ class ServedModel:
         thinking: How answers begin where the request does not say.
         name: The name that it is listed by.
         fingerprint: The fingerprint of its file.
+        sampled_answers: Its answers with calls, as it wrote them.
         math: Whether the directive for mathematics is added; None decides by the question.
     """
 
@@ -50,6 +46,7 @@ class ServedModel:
     thinking: prompts.Thinking
     name: str
     fingerprint: str
+    sampled_answers: SampledAnswers
     math: bool | None = None
 
 
@@ -60,6 +57,7 @@ class PreparedRequest:
     Attributes:
         family: How the output is read.
         prompt: The prompt's segments, whose token ids are ``ids``.
+        prefilled: Those at the end of the prompt that are the beginning of the answer.
         settings: How tokens are sampled.
         seed: The seed of the first answer; the k-th has ``seed`` + k.
         n: The number of answers.
@@ -79,6 +77,7 @@ class PreparedRequest:
     prompt: Sequence[prompts.Segment]
     settings: prompts.Settings
     seed: int
+    prefilled: Sequence[prompts.Segment] = ()
     n: int = 1
     top_logprobs: int | None = None
     constraint: output.OutputConstraint | None = None

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from dslocal import prompts
 from dslocal.server.exchange.tasks import SentMessage
 
+from .requests import ServedModel
+
 
 def family_messages(
-    family: prompts.Family, sent: Sequence[SentMessage], math: bool | None
+    served: ServedModel, sent: Sequence[SentMessage], math: bool | None
 ) -> Iterator[prompts.Message]:
     """Yield the messages as the family has them.
 
@@ -26,11 +29,11 @@ def family_messages(
         yield from _in_order(outputs, positions)
         outputs, positions = [], []
         if message.role == "user":
-            question = prompts.compose_question(family, message.text, math=math)
+            question = prompts.compose_question(served.family, message.text, math=math)
             yield prompts.Message("user", question.text)
         elif message.role == "assistant":
             call_order = {call.id: number for number, call in enumerate(message.calls)}
-            yield _assistant_message(family, message)
+            yield _assistant_message(served, message)
         else:
             yield prompts.Message("system", message.text)
     yield from _in_order(outputs, positions)
@@ -43,8 +46,12 @@ def _in_order(
         yield outputs[number]
 
 
-def _assistant_message(family: prompts.Family, message: SentMessage) -> prompts.Message:
-    calls = tuple(prompts.ToolCall(call.name, call.arguments) for call in message.calls)
-    within, text = prompts.split_reasoning(family, message.text)
-    reasoning = message.reasoning or within
-    return prompts.Message("assistant", text, reasoning, calls, prefix=message.prefix)
+def _assistant_message(served: ServedModel, sent: SentMessage) -> prompts.Message:
+    """Return an answer: as the model wrote it, where it has calls and that is known."""
+    calls = tuple(prompts.ToolCall(call.name, call.arguments) for call in sent.calls)
+    within, text = prompts.split_reasoning(served.family, sent.text)
+    reasoning = sent.reasoning or within
+    sampled = None
+    if calls and not sent.prefix:
+        sampled = served.sampled_answers.find(replace(sent, text=text, reasoning=reasoning))
+    return prompts.Message("assistant", text, reasoning, calls, prefix=sent.prefix, sampled=sampled)

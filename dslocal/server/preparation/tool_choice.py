@@ -72,15 +72,16 @@ def with_forced_call(
         return _with_constraint(prepared, constraint, task)
     if not isinstance(form, ToolFormat):
         return prepared
-    prompt = list(prepared.prompt)
     if len(tools) == 1:
-        prompt += form.begin(tools[0].name)
+        begin = form.begin(tools[0].name)
         schema = dict(tools[0].parameters) or output.ANY_OBJECT
         constraint = output.constraint_from_schema(schema, f"the parameters of {tools[0].name}")
     else:
-        prompt += form.begin()
+        begin = form.begin()
         constraint = output.constraint_of_prefilled_call(tools, form, model)
-    return _with_constraint(replace(prepared, prompt=prompt), constraint, task)
+    return _with_constraint(
+        replace(prepared, prompt=[*prepared.prompt, *begin], prefilled=begin), constraint, task
+    )
 
 
 def with_strict_calls(
