@@ -4,12 +4,15 @@ Does not know terminals, HTTP or the command line.
 """
 
 from .cache_repair import Repair
+from .recorded_session import RecordedSession
+from .search import matching_line
 from .session import Event, HistoryTrimmed, PartialAnswer, Session
 from .storage import (
     StoredConversation,
     find_conversation,
     last_conversation,
     list_conversations,
+    load_by_id,
     load_conversation,
     new_conversation,
 )
@@ -18,12 +21,15 @@ __all__ = [
     "Event",
     "HistoryTrimmed",
     "PartialAnswer",
+    "RecordedSession",
     "Repair",
     "Session",
     "StoredConversation",
     "find_conversation",
     "last_conversation",
     "list_conversations",
+    "load_by_id",
     "load_conversation",
+    "matching_line",
     "new_conversation",
 ]

@@ -23,6 +23,18 @@ def resume_session(session: Session, saved: StoredConversation) -> Message | Non
     """
     from dslocal.engine.kv_state import restore_state
 
+    unanswered = resume_history(session, saved)
+    with suppress(OSError):
+        restore_state(session.context, saved.cache_file)
+    return unanswered
+
+
+def resume_history(session: Session, saved: StoredConversation) -> Message | None:
+    """Bring ``session`` to where ``saved`` ended, and leave its KV cache as it is.
+
+    Returns:
+        The last question, if it has no answer.
+    """
     history = list(saved.history)
     unanswered = history.pop() if history and history[-1].role == "user" else None
     session.truncate()
@@ -35,8 +47,6 @@ def resume_session(session: Session, saved: StoredConversation) -> Message | Non
         session.family = session.family.with_effort(saved.effort)
     if saved.partial and saved.partial.thinking in (None, *modes.values()):
         session.partial = saved.partial
-    with suppress(OSError):
-        restore_state(session.context, saved.cache_file)
     return unanswered
 
 

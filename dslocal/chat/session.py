@@ -196,6 +196,7 @@ class Session:
         if fitted.dropped_turns:
             yield HistoryTrimmed(fitted.dropped_turns)
         turn = self.turn = self._new_turn(seed)
+        turn.reasoning_s = cut.reasoning_s
         try:
             yield from stream_answer(
                 turn,
@@ -225,7 +226,7 @@ class Session:
 
     def remove_last_turn(self) -> Message | None:
         """Forget the last question and its answer; return the question, None without one."""
-        place = self._last_question()
+        place = self.last_question
         if place is None:
             return None
         question = self.history[place]
@@ -246,7 +247,8 @@ class Session:
             constraint=self.constraint,
         )
 
-    def _last_question(self) -> int | None:
+    @property
+    def last_question(self) -> int | None:
         """Return where the last question is in the history."""
         return next(
             (i for i in reversed(range(len(self.history))) if self.history[i].role == "user"), None
@@ -291,7 +293,7 @@ class Session:
 
         There may be little room left: one token is enough where nothing more can be dropped.
         """
-        question = self._last_question() or 0
+        question = self.last_question or 0
         last = self.history[question:-1]
         if partial is None:
             last = [*last, replace(cut, prefix=True)]

@@ -30,6 +30,7 @@ FORMAT = 2
 MAX_FILE = 64 << 20  # bytes
 MAX_MESSAGES = 100_000
 MAX_TOKENS = 1 << 20
+MAX_SECONDS = 1e9  # of reasoning
 KEPT_CACHES = 3  # conversations whose KV cache is kept
 ROLES = ("system", "user", "assistant", "tool")
 CUTS = ("", "interrupted", "length")
@@ -260,6 +261,19 @@ def find_conversation(text: str) -> StoredConversation:
     return load_conversation(named[0])
 
 
+def load_by_id(id: str) -> StoredConversation:
+    """Return the conversation with exactly that id.
+
+    Raises:
+        NotFoundError: If there is none.
+        DslocalError: If it cannot be read.
+    """
+    file = _folder() / f"{id}.jsonl"
+    if not _ID.fullmatch(id) or not file.is_file():
+        raise NotFoundError(f"no conversation called {id!r:.60}")
+    return load_conversation(file)
+
+
 def _is_part(text: str, id: str) -> bool:
     return id.startswith(text) or id.endswith(text)
 
@@ -388,4 +402,7 @@ def _message(fields: dict[str, Any]) -> Message:
         raise ValueError("texts")
     if fields["role"] not in ROLES or texts["cut"] not in CUTS:
         raise ValueError(fields["role"])
-    return Message(fields["role"], calls=calls, **texts)
+    seconds = float(fields.get("reasoning_s", 0.0))
+    if not 0 <= seconds < MAX_SECONDS:
+        raise ValueError(seconds)
+    return Message(fields["role"], calls=calls, reasoning_s=seconds, **texts)

@@ -6,6 +6,7 @@ constraint stand where they stood after the last of them. Does not know conversa
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -51,6 +52,7 @@ class Turn:
         drafted_tokens: Tokens that were drafted ahead.
         accepted_tokens: How many of these were right.
         reasoning: The reasoning so far.
+        reasoning_s: Seconds from the first token to the last of the reasoning.
         text: The text of the answer so far.
         calls: The tool calls so far.
         seed: The seed that the answer is sampled with.
@@ -78,6 +80,7 @@ class Turn:
     drafted_tokens: int = 0
     accepted_tokens: int = 0
     reasoning: GrowingText = GrowingText()  # noqa: RUF009 - a descriptor, as dataclasses allow
+    reasoning_s: float = 0.0
     text: GrowingText = GrowingText()  # noqa: RUF009
     calls: GrowingCalls = GrowingCalls()  # noqa: RUF009
     seed: int = 0
@@ -121,7 +124,9 @@ class Turn:
         """Return the answer as a message of the conversation."""
         reason = self.finish_reason.value if self.finish_reason else "interrupted"
         cut = "" if reason == "stop" else reason
-        return Message("assistant", self.text, self.reasoning, tuple(self.calls), cut=cut)
+        calls = tuple(self.calls)
+        seconds = round(self.reasoning_s, 1) if self.reasoning else 0.0
+        return Message("assistant", self.text, self.reasoning, calls, cut=cut, reasoning_s=seconds)
 
     def add(self, event: AnswerEvent) -> None:
         """Add what ``event`` brings to the answer."""
@@ -163,6 +168,8 @@ class AnswerReader:
         self.stop = StopTexts(settings.stop.value, verbatim=self.parser.verbatim)
         self.loops = LoopDetector()
         self._characters = Utf8Stream()
+        self._began: float | None = None  # when the first token came
+        self._reasoning_s = turn.reasoning_s  # of the partial answer that is continued
         self._family = family
         self._settings = settings
         self._prompt = prompt
@@ -171,11 +178,15 @@ class AnswerReader:
     def feed(self, token: int) -> list[AnswerEvent]:
         """Add ``token`` to the turn, and return the events that it causes."""
         turn = self.turn
+        now = time.monotonic()
+        if self._began is None:
+            self._began = now
         text = self._characters.feed(self._model.piece(token))
         turn.ids.append(token)
         turn.completion_tokens += 1
         if self.parser.is_reasoning:
             turn.reasoning_tokens += 1
+            turn.reasoning_s = self._reasoning_s + now - self._began
         events = list(self.stop.filter(self.parser.feed(token, text)))
         for event in events:
             turn.add(event)

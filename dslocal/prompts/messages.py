@@ -6,7 +6,7 @@ Only a :class:`Special` becomes a special token; text stays text, whatever it sp
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from itertools import groupby
 from typing import Any, Literal, Protocol
@@ -73,6 +73,7 @@ class Message:
         task: The quick-instruction task that a question of V4's is for, such as ``title``.
         sampled: The answer as the model wrote it, which goes into the prompt in place of its parts;
             None where that is not known.
+        reasoning_s: Seconds that the reasoning took, where that is known.
     """
 
     role: Literal["system", "developer", "user", "latest_reminder", "assistant", "tool"]
@@ -84,6 +85,14 @@ class Message:
     cut: str = ""
     task: str = ""
     sampled: SampledAnswer | None = None
+    reasoning_s: float = field(default=0.0, compare=False)
+
+    @property
+    def before_typed(self) -> str:
+        """Return what stands before the typed part of a question: its files."""
+        if not self.typed:
+            return ""
+        return self.content[: max(0, self.content.rfind(self.typed))]
 
 
 @dataclass(frozen=True, slots=True)

@@ -359,11 +359,14 @@ def test_switching_models_keeps_the_conversation(loop: Loop) -> None:
 
 
 def test_a_question_with_a_slash_and_what_does_not_fit(loop: Loop) -> None:
-    """Proves that // asks, and that a question too long is refused and loses nothing."""
+    """Proves that // asks, and that a question too long is refused and kept without an answer."""
     loop.said("//etc is what?")
     assert loop.session.history[0].content == "/etc is what?"
     assert "the context holds 2,048" in loop.said("47 " * 2000)
-    assert len(loop.session.history) == len(load_conversation(loop.conversation.file).history) == 2
+    assert len(loop.session.history) == 2
+    kept = load_conversation(loop.conversation.file).history
+    assert kept[:2] == loop.session.history
+    assert kept[2:] == [loop.unanswered]
 
 
 def test_thinking_is_switched(loop: Loop) -> None:

@@ -44,11 +44,10 @@ def list_(
         refuse_options(context, search=search, json=as_json)
         return
     from dslocal import chat
-    from dslocal.terminal.chat.session_commands import matching_line
 
     found = []
     for saved in chat.list_conversations():
-        line = matching_line(saved, search) if saved.questions else None
+        line = chat.matching_line(saved, search) if saved.questions else None
         if line is not None:
             found.append((saved, line))
     if as_json:

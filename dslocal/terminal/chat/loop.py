@@ -75,7 +75,7 @@ class ChatLoop:
         console: Where everything is shown.
 
     Attributes:
-        unanswered: A question without an answer, because of an error or a kill.
+        record: Keeps the conversation on disk.
         editing: The question that the next line replaces.
         draft: What stands in the next input line already.
         introduction: Lines on the model that are shown first.
@@ -93,11 +93,10 @@ class ChatLoop:
         console: Console | None = None,
     ) -> None:
         self.session = session
-        self.conversation = conversation
+        self.record = chat.RecordedSession(session, conversation, self._show_save_error)
         self.files = list(files)
         self.math = math
         self.model_switcher = model_switcher
-        self.unanswered: prompts.Message | None = None
         self.editing: prompts.Message | None = None
         self.draft = ""
         self.introduction: Sequence[str] = ()
@@ -108,6 +107,16 @@ class ChatLoop:
         self.set_model_name(name)
         self._input_line = self.make_input_line()
         self._answers = AnswerPresenter(session, self.console, self.notify)
+
+    @property
+    def conversation(self) -> chat.StoredConversation:
+        """Return where the conversation is kept."""
+        return self.record.conversation
+
+    @property
+    def unanswered(self) -> prompts.Message | None:
+        """Return a question without an answer, because of an error or a kill."""
+        return self.record.unanswered
 
     def make_input_line(self) -> InputLine:
         """Return the line that questions and commands are typed into."""
@@ -255,7 +264,7 @@ class ChatLoop:
             self.notify("asked for a boxed answer, step by step (/set math off leaves that out)")
         if advice := prompts.directive_advice(self.session.family, text, self.math):
             self.notify(advice)
-        content = (_files_before(edited) if edited else "") + question.text
+        content = (edited.before_typed if edited else "") + question.text
         self.send(
             prompts.Message("user", content, typed=text), replaces_last_turn=edited is not None
         )
@@ -269,13 +278,10 @@ class ChatLoop:
         """
         session = self.session
         seed = int.from_bytes(os.urandom(4), "little")
-        history_before = list(session.history)
-        first_kept_before, partial_before = session.first_kept, session.partial
-        if replaces_last_turn and self.unanswered is None:
-            session.remove_last_turn()
-        kept = len(session.history)
-        self.unanswered = question
-        self._save([*session.history, question])
+        replaces = replaces_last_turn and self.unanswered is None
+        last = session.last_question if replaces else None
+        self.record.begin_turn(question, replaced_from=last)
+        has_failed = False
         try:
             self._show_answer(
                 lambda on_prefill: session.stream(
@@ -283,14 +289,10 @@ class ChatLoop:
                 )
             )
         except DslocalError:
-            if replaces_last_turn and len(session.history) == kept:
-                session.history = history_before
-                session.first_kept, session.partial = first_kept_before, partial_before
+            has_failed = True
             raise
         finally:
-            if len(session.history) > kept:
-                self.unanswered = None
-            self.save()
+            self.record.end_turn(has_failed=has_failed)
 
     def continue_answer(self) -> None:
         """Continue an answer that was cut; it is shown from the paragraph on that was cut."""
@@ -301,7 +303,7 @@ class ChatLoop:
                 repeated=last_paragraph(cut.content) if cut else "",
             )
         finally:
-            self.save()
+            self.record.save()
 
     def last_answer(self) -> prompts.Message | None:
         """Return the last answer of the conversation, None before the first one."""
@@ -325,21 +327,21 @@ class ChatLoop:
         self.close_conversation()
         self.session.truncate()
         self.session.turn = None
-        self.unanswered = None
+        self.record.unanswered = None
         self.editing = None
-        self.conversation = chat.new_conversation(self.model)
+        self.record.conversation = chat.new_conversation(self.model)
 
     def resume_conversation(self, stored: chat.StoredConversation) -> None:
         """Resume a conversation, or a copy of it where another process has it open."""
         self.close_conversation()
-        self.unanswered = resume_session(self.session, stored)
+        self.record.unanswered = resume_session(self.session, stored)
         self.editing = None
         if stored.lock():
-            self.conversation = stored
+            self.record.conversation = stored
             return
         self.notify(f"{stored.id} is open in another terminal: this chat continues with a copy")
-        self.conversation = stored.copy()
-        self._save(stored.history, stored.partial)
+        self.record.conversation = stored.copy()
+        self.record.save()
 
     def close_conversation(self) -> None:
         """Let go of the conversation, so that it can be resumed."""
@@ -375,28 +377,5 @@ class ChatLoop:
         with AnswerView(self.console) as view:
             view.add_answer(sanitise(shortened(answer.content)))
 
-    def save(self) -> None:
-        """Put the conversation on disk as it is."""
-        self._save(self.session.history, self.session.partial)
-
-    def _save(
-        self, history: Sequence[prompts.Message], partial: chat.PartialAnswer | None = None
-    ) -> None:
-        """Put ``history`` on disk. Where that fails, the error is shown."""
-        session, conversation = self.session, self.conversation
-        conversation.system = session.system
-        conversation.thinking = session.thinking.value if session.thinking else ""
-        conversation.effort = session.family.default_effort
-        if not history and not conversation.history:
-            return
-        try:
-            conversation.save(history, partial)
-        except DslocalError as e:
-            self.notify(f"{e} ({e.hint})")
-
-
-def _files_before(question: prompts.Message) -> str:
-    """Return what stands before the typed part of a question: its files."""
-    if not question.typed:
-        return ""
-    return question.content[: max(0, question.content.rfind(question.typed))]
+    def _show_save_error(self, error: DslocalError) -> None:
+        self.notify(f"{error} ({error.hint})")

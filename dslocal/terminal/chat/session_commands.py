@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,7 +49,7 @@ def show_sessions(loop: ChatLoop, text: str) -> None:
     """/sessions: list the conversations that are kept, or those with ``text`` in them."""
     shown = 0
     for stored in chat.list_conversations():
-        line = matching_line(stored, text)
+        line = chat.matching_line(stored, text)
         if line is None or not stored.questions:
             continue
         if shown == MAX_LISTED:
@@ -107,17 +106,6 @@ def conversation_row(stored: chat.StoredConversation, width: int) -> str:
     return set_cell_size(line, max(width - 1, 1)).rstrip() + "…"
 
 
-def matching_line(stored: chat.StoredConversation, text: str) -> str | None:
-    """Return the first line of a conversation that has ``text`` in it, in either case.
-
-    Returns:
-        None where no line has it; an empty line without ``text``, which all match.
-    """
-    if not text:
-        return ""
-    return next((line for line in _lines(stored) if text.casefold() in line.casefold()), None)
-
-
 def typed_paths(text: str, command: str) -> list[Path]:
     """Return the paths that are typed after a command, quoted as in a shell.
 
@@ -138,12 +126,6 @@ def one_path(text: str, command: str) -> Path:
     if len(paths) > 1:
         raise UsageError(f"{command}: one file, quoted where its name has spaces")
     return paths[0]
-
-
-def _lines(stored: chat.StoredConversation) -> Iterator[str]:
-    for message in stored.history:
-        for part in (message.typed or message.content, message.reasoning):
-            yield from part.splitlines()
 
 
 def _day(stored: chat.StoredConversation) -> str:

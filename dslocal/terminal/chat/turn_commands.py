@@ -47,8 +47,8 @@ def undo(loop: ChatLoop, _: str) -> None:
     question = loop.unanswered or loop.session.remove_last_turn()
     if question is None:
         raise UsageError("/undo: the conversation has no turn to take back")
-    loop.unanswered = None
-    loop.save()
+    loop.record.unanswered = None
+    loop.record.save()
     loop.notify(f"taken back: {one_line(question.typed or question.content, MAX_QUESTION)}")
 
 

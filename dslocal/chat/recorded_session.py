@@ -1,0 +1,105 @@
+"""A session whose turns are on disk: each question before it is asked, each answer as it ends.
+
+What generates the answer in between, and where it is shown, is the front end's affair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from dslocal.errors import DslocalError
+from dslocal.prompts.messages import Message
+
+from .session import PartialAnswer, Session
+from .storage import StoredConversation
+
+
+@dataclass(frozen=True)
+class _Before:
+    """The session as it was before a turn that replaces others."""
+
+    history: list[Message]
+    first_kept: int
+    partial: PartialAnswer | None
+
+
+class RecordedSession:
+    """Keeps the conversation on disk as its session goes from turn to turn.
+
+    Attributes:
+        session: The model and the history.
+        conversation: Where the history is kept.
+        unanswered: A question without an answer, because of an error or a kill.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        conversation: StoredConversation,
+        on_save_error: Callable[[DslocalError], None],
+    ) -> None:
+        """Record ``session`` in ``conversation``.
+
+        Args:
+            session: The model and the history.
+            conversation: Where the history is kept.
+            on_save_error: Called where the disk refuses; the conversation continues unsaved.
+        """
+        self.session = session
+        self.conversation = conversation
+        self.unanswered: Message | None = None
+        self._on_save_error = on_save_error
+        self._kept = 0  # messages before the turn that has begun
+        self._before: _Before | None = None
+
+    def begin_turn(self, question: Message, *, replaced_from: int | None = None) -> None:
+        """Put ``question`` on disk, before it is asked.
+
+        Args:
+            question: What is asked.
+            replaced_from: Where in the history the messages begin that the turn replaces; None
+                replaces none. A question that has no answer is replaced in any case.
+        """
+        session = self.session
+        self._before = None
+        if replaced_from is not None and replaced_from < len(session.history):
+            self._before = _Before(list(session.history), session.first_kept, session.partial)
+            session.truncate(replaced_from)
+        self._kept = len(session.history)
+        self.unanswered = question
+        self._save([*session.history, question])
+
+    def end_turn(self, *, has_failed: bool) -> None:
+        """Put the turn on disk as it came out.
+
+        Args:
+            has_failed: Whether an error ended it. If no answer came, replaced messages are back,
+                and a new question stays as the one without an answer.
+        """
+        session, before = self.session, self._before
+        if len(session.history) > self._kept:
+            self.unanswered = None
+        elif has_failed and before is not None:
+            session.history = before.history
+            session.first_kept, session.partial = before.first_kept, before.partial
+            self.save()
+            return
+        unanswered = [self.unanswered] if self.unanswered else []
+        self._save([*session.history, *unanswered], session.partial)
+
+    def save(self) -> None:
+        """Put the history on disk as it is."""
+        self._save(self.session.history, self.session.partial)
+
+    def _save(self, history: list[Message], partial: PartialAnswer | None = None) -> None:
+        session, conversation = self.session, self.conversation
+        conversation.system = session.system
+        conversation.thinking = session.thinking.value if session.thinking else ""
+        conversation.effort = session.family.default_effort
+        if not history and not conversation.history:
+            return
+        try:
+            conversation.save(history, partial)
+        except DslocalError as e:
+            self._on_save_error(e)
