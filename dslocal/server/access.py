@@ -24,7 +24,10 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 
-PUBLIC_PATHS = ("/health", "/ready")  # need no key: a connection tells as much
+# Need no key: a connection tells as much. The page's files are the same everywhere; what it shows
+# it asks for with the key.
+PUBLIC_PATHS = ("/health", "/ready", "/")
+PUBLIC_FOLDER = "/page/"
 # RFC 9112, 6.1: where two lengths are sent, what follows may be another client's request, so the
 # connection is closed.
 AMBIGUOUS_LENGTH = "ambiguous_length"
@@ -73,8 +76,9 @@ class AccessPolicy:
                     "pages of that Origin may not ask here (--allow-origin adds one)",
                     code="origin_not_allowed",
                 )
-        if scope["path"] not in PUBLIC_PATHS and scope["method"] != "OPTIONS":
-            self._check_key(headers)
+        is_public = scope["path"] in PUBLIC_PATHS or scope["path"].startswith(PUBLIC_FOLDER)
+        if not is_public and scope["method"] != "OPTIONS":
+            self.require_key(scope)
         if len(header_values(headers, b"transfer-encoding")) and any(
             header_values(headers, b"content-length")
         ):
@@ -87,6 +91,22 @@ class AccessPolicy:
             is_number = length.isdecimal() and len(length) <= MAX_LENGTH_DIGITS
             if not is_number or int(length) > self.max_body_bytes:
                 raise self._body_too_large()
+
+    def require_key(self, scope: Scope) -> None:
+        """Refuse a request without the key, where there is one.
+
+        Raises:
+            ApiError: 401.
+        """
+        if self.api_key is None:
+            return
+        keys = sent_keys(scope["headers"])
+        if not any(is_same_key(key, self.api_key) or self._is_own(key) for key in keys):
+            raise ApiError(
+                401,
+                "a key is needed: Authorization: Bearer …, or x-api-key: …",
+                code="invalid_api_key",
+            )
 
     def require_own_token(self, scope: Scope) -> None:
         """Refuse a request that does not come from one of dslocal's own commands.
@@ -152,18 +172,6 @@ class AccessPolicy:
         except ValueError:
             return False
         return self.is_exposed or address.is_loopback
-
-    def _check_key(self, headers: Headers) -> None:
-        if self.api_key is None:
-            return
-        if not any(
-            is_same_key(key, self.api_key) or self._is_own(key) for key in sent_keys(headers)
-        ):
-            raise ApiError(
-                401,
-                "a key is needed: Authorization: Bearer …, or x-api-key: …",
-                code="invalid_api_key",
-            )
 
     def _is_own(self, key: str | None) -> bool:
         return key is not None and bool(self.own_token) and is_same_key(key, self.own_token)

@@ -23,7 +23,6 @@ from .endpoints.openai import BASE_PATHS, openai_routes
 from .endpoints.own import own_routes
 from .endpoints.responses import responses_routes
 from .exchange.tasks import Task
-from .front_page import PAGE_HEADERS, front_page
 from .ignored_fields import IgnoredFieldLog, ignored_header
 from .metrics import CONTENT_TYPE, Metrics
 from .middleware import (
@@ -36,6 +35,8 @@ from .middleware import (
 )
 from .models.model_set import ModelSet
 from .models.offered_model import ModelLease, OfferedModel
+from .page.answers import Answers
+from .page.routes import PageRoutes
 from .preparation.requests import PreparedRequest, ServedModel
 from .request_run import RequestRun
 from .sse import EventStreamResponse, WholeResponse, until_disconnect
@@ -95,14 +96,16 @@ class Server:
 
     def __post_init__(self) -> None:
         self._ignored = IgnoredFieldLog(self.log)
+        answers = Answers(self.models, self.preparing, self.metrics.count, self.log)
+        self._page = PageRoutes(self.models, answers, self.access)
 
     def build_app(self) -> App:
         """Return the ASGI application: the routes behind the middleware."""
         routes = [
             Route("/", self.front_page),
-            Route("/v1", self.front_page),
-            Route("/beta", self.front_page),
-            Route("/anthropic", self.front_page),
+            Route("/v1", self.facts),
+            Route("/beta", self.facts),
+            Route("/anthropic", self.facts),
             Route("/health", self.health),
             Route("/ready", self.health),
             Route("/metrics", self.metrics_text),
@@ -112,6 +115,7 @@ class Server:
             *responses_routes(self),
             *anthropic_routes(self),
             *ollama_routes(self),
+            *self._page.routes(),
         ]
         app: App = Router(routes, redirect_slashes=False)
         app = AccessControl(app, self.access)
@@ -122,7 +126,14 @@ class Server:
         )
 
     async def front_page(self, request: Request) -> Response:
-        """Say what this is, to a browser as a page and to programs as JSON."""
+        """Return the chat page to a browser, and to programs what this is."""
+        if "text/html" in request.headers.get("accept", ""):
+            return self._page.page(request)
+        self.access.require_key(request.scope)
+        return await self.facts(request)
+
+    async def facts(self, request: Request) -> Response:
+        """Say what this is."""
         facts = {
             "this is": "dslocal, in the formats of OpenAI, DeepSeek, Anthropic and Ollama",
             "model": self.models.entries[0].name,
@@ -138,9 +149,7 @@ class Server:
             ],
             "description": "/openapi.json",
         }
-        if "text/html" not in request.headers.get("accept", ""):
-            return JSONResponse(facts)
-        return Response(front_page(facts), headers=PAGE_HEADERS)
+        return JSONResponse(facts)
 
     async def health(self, request: Request) -> Response:
         """Say whether the server takes requests, and how busy it is."""

@@ -335,12 +335,11 @@ def test_what_is_not_here_says_what_is(served: Serving, path: str, status: int) 
         assert "/v1/chat/completions" in response.json()["error"]["message"]
 
 
-def test_a_browser_gets_a_page(served: Serving) -> None:
-    page = served.http.get("/v1", headers={"accept": "text/html,*/*"})
-    assert page.headers["content-type"].startswith("text/html")
-    assert MODEL in page.text
-    assert "/v1/chat/completions" in page.text
-    assert "default-src 'none'" in page.headers["content-security-policy"]
+def test_the_base_urls_say_what_this_is(served: Serving) -> None:
+    for path in ("/", "/v1", "/beta"):
+        facts = served.http.get(path).json()
+        assert facts["model"] == MODEL
+        assert "/v1/chat/completions" in facts["routes"]
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,10 @@
 """``dslocal serve``: models over HTTP, in OpenAI's and DeepSeek's formats, for Open WebUI,
-editors and scripts.
+editors and scripts, and a chat page for the browser.
 """
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated
@@ -34,6 +35,9 @@ def serve(
     family: FamilyFlag = None,
     open_webui: Annotated[
         bool, typer.Option("--open-webui", help="Print what connects Open WebUI, then serve.")
+    ] = False,
+    open_: Annotated[
+        bool, typer.Option("--open", help="Open the chat page in the browser.")
     ] = False,
     log_prompts: Annotated[
         bool, typer.Option("--log-prompts", help="Write prompts and answers to the log as well.")
@@ -71,6 +75,7 @@ def serve(
             messages.print_ready(served, first, messages.base_url(options.host, port))
             if open_webui:
                 _print_open_webui(options, port, access, first.slots[0])
+            _show_page(messages.page_url(options.host, port), is_to_open=open_)
 
         run_server(server, listener, grace_s=options.grace, on_ready=on_ready)
     messages.print_stopped()
@@ -88,6 +93,16 @@ def _print_open_webui(
         has_key=access.api_key is not None,
         n_ctx=context.n_ctx,
     )
+
+
+def _show_page(url: str, *, is_to_open: bool) -> None:
+    """Say where the chat page is, and open it in the browser if that was asked for."""
+    from dslocal.cli.serving import browser, messages
+
+    no_browser = browser.why_no_browser(os.environ) if is_to_open else None
+    messages.print_page(url, no_browser)
+    if is_to_open and no_browser is None:
+        browser.open_in_background(url)
 
 
 def _check_options(options: ServeOptions, *, quiet: bool, log_prompts: bool) -> None:

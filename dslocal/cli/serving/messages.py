@@ -1,4 +1,4 @@
-"""What ``dslocal serve`` prints: its address, its log, and how Open WebUI is connected."""
+"""What ``dslocal serve`` prints: its addresses, its log, and how Open WebUI is connected."""
 
 from __future__ import annotations
 
@@ -29,6 +29,24 @@ def near_address(host: str) -> str:
 def base_url(host: str, port: int) -> str:
     """Return the URL that clients are given."""
     return f"http://{f'[{host}]' if ':' in host else host}:{port}/v1"
+
+
+def page_url(host: str, port: int) -> str:
+    """Return the address of the chat page, as this machine finds it."""
+    return base_url(near_address(host), port).removesuffix("v1")
+
+
+def print_page(url: str, no_browser: str | None) -> None:
+    """Print on stderr where the chat page is.
+
+    Args:
+        url: Its address.
+        no_browser: Why it was to be opened in the browser and was not; None where it was.
+    """
+    line = f"the chat page is at {url}"
+    if no_browser:
+        line += f" ({no_browser}, so no browser was opened)"
+    print(f"dslocal: {line}", file=sys.stderr, flush=True)
 
 
 def print_ready(models: ModelSet, first: OpenedModel, url: str) -> None:
