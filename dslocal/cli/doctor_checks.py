@@ -20,7 +20,7 @@ from dslocal.errors import DslocalError, UsageError
 from dslocal.files import binary_size
 from dslocal.plan.machine.llama_cpp_build import Build
 from dslocal.plan.machine.machine import Machine
-from dslocal.plan.machine.unused_gpu import REBUILD
+from dslocal.plan.machine.unused_gpu import METAL_OFF, REBUILD
 
 from . import user_settings
 
@@ -32,6 +32,9 @@ MIN_FREE_RAM = 512 << 20
 MAX_LEFTOVERS = 1 << 30
 MIN_LIKENESS = 0.75  # of a name to the misspelled one
 SIMD = ("AVX", "AVX2", "FMA", "F16C")  # what makes llama.cpp several times faster on x86
+# What lets it multiply matrices faster still, as a prompt does, by the CPU's name for it. A
+# prebuilt wheel is for many processors and leaves these out.
+WIDE_SIMD = {"avx512f": "AVX512", "avx512_vnni": "AVX512_VNNI"}
 
 
 @dataclass(frozen=True)
@@ -125,7 +128,7 @@ def check_settings() -> Iterator[Finding]:
     try:
         content = home.read_config()
     except DslocalError as e:
-        yield Finding(str(e), f"mend or remove {file}", stops=True)
+        yield Finding(str(e), f"correct or remove {file}", stops=True)
         return
     for key in content:
         if key not in user_settings.CONFIG_KEYS:
@@ -187,7 +190,7 @@ def check_models() -> Iterator[Finding]:
         catalog.load_registry()
     except DslocalError as e:
         file = home.config_dir() / "models.yaml"
-        yield Finding(str(e), e.hint or f"mend or remove {file}", stops=True)
+        yield Finding(str(e), e.hint or f"correct or remove {file}", stops=True)
         return
     for entry in catalog.installed_models():
         if gone := entry.missing:
@@ -230,19 +233,39 @@ def check_engine(build: Build, machine: Machine, cpu_flags: frozenset[str]) -> I
     """
     if not build.gpu_offload and shutil.which("nvidia-smi"):
         yield Finding(
-            "this machine seems to have an NVIDIA GPU, and llama.cpp is built without CUDA",
+            "this machine seems to have an NVIDIA GPU, and llama.cpp is built without CUDA:"
+            " models run on the CPU alone",
             f"CMAKE_ARGS=-DGGML_CUDA=on {REBUILD}",
         )
-    unused = [name for name in SIMD if name.lower() in cpu_flags and name not in build.features]
-    if unused:
+    if any(METAL_OFF in note for note in machine.notes):
         yield Finding(
-            f"llama.cpp is built without {', '.join(unused)}, which this CPU has: it is slow",
-            f"CMAKE_ARGS=-DGGML_NATIVE=on {REBUILD}",
+            "llama.cpp is built without Metal: models run on the CPU alone, not on the Mac's GPU",
+            f"CMAKE_ARGS=-DGGML_METAL=on {REBUILD}",
         )
+    yield from _check_simd(build, cpu_flags)
     if 0 < machine.available < MIN_FREE_RAM:
         yield Finding(
             f"{binary_size(machine.available)} of memory are free",
             "end other programs, or dslocal fit says what still runs",
+        )
+
+
+def _check_simd(build: Build, cpu_flags: frozenset[str]) -> Iterator[Finding]:
+    """Find vector instructions of the CPU that llama.cpp was not built for."""
+    mend = f"CMAKE_ARGS=-DGGML_NATIVE=on {REBUILD}"
+    unused = [name for name in SIMD if name.lower() in cpu_flags and name not in build.features]
+    if unused:
+        yield Finding(
+            f"llama.cpp is built without {', '.join(unused)}, which this CPU has: it is slow", mend
+        )
+        return  # the same build mends both
+    wide = [name for flag, name in WIDE_SIMD.items() if flag in cpu_flags]
+    unused = [name for name in wide if name not in build.features]
+    if unused:
+        yield Finding(
+            f"llama.cpp is built without {', '.join(unused)}, which this CPU has: prompts are"
+            " evaluated more slowly than they could be",
+            mend,
         )
 
 

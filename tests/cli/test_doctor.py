@@ -5,6 +5,7 @@ when nothing else does.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from dslocal.home import write_state
 from dslocal.plan.machine import llama_cpp_build as building
 from dslocal.plan.machine.llama_cpp_build import Build
 from dslocal.plan.machine.machine import Machine
+from dslocal.plan.machine.unused_gpu import METAL_OFF
 from dslocal.terminal import capabilities
 
 MACHINE = Machine("linux", "some", 4, 16 << 30, 8 << 30)
@@ -240,7 +242,31 @@ def test_a_process_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch)
             (),
             "",
             True,
-            ["this machine seems to have an NVIDIA GPU, and llama.cpp is built without CUDA"],
+            [
+                "this machine seems to have an NVIDIA GPU, and llama.cpp is built without CUDA:"
+                " models run on the CPU alone"
+            ],
+        ),
+        (
+            ("AVX", "AVX2", "FMA", "F16C"),
+            "avx avx2 fma f16c avx512f avx512_vnni",
+            False,
+            [
+                "llama.cpp is built without AVX512, AVX512_VNNI, which this CPU has: prompts are"
+                " evaluated more slowly than they could be"
+            ],
+        ),
+        (
+            ("AVX", "AVX2", "FMA", "F16C", "AVX512", "AVX512_VNNI"),
+            "avx avx2 fma f16c avx512f avx512_vnni",
+            False,
+            [],
+        ),
+        (
+            ("AVX",),
+            "avx avx2 avx512f",
+            False,
+            ["llama.cpp is built without AVX2, which this CPU has: it is slow"],
         ),
     ],
 )
@@ -265,6 +291,14 @@ def test_a_build_that_leaves_much_unused(
     assert all(
         "llama-cpp-python==0.3.36" in problem.mend and not problem.stops for problem in found
     )
+
+
+def test_a_mac_whose_llama_cpp_lacks_metal() -> None:
+    machine = replace(MACHINE, notes=(f"{METAL_OFF}; this changes it",))
+    build = Build("0", "", (), (), gpu_offload=False)
+    found = list(doctor_checks.check_engine(build, machine, frozenset()))
+    assert ["Metal" in problem.what for problem in found] == [True]
+    assert "-DGGML_METAL=on" in found[0].mend
 
 
 @pytest.mark.parametrize(
