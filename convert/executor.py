@@ -114,7 +114,7 @@ def write_gguf(
     except OSError as e:
         raise ConversionError(
             f"{outs[0]}: cannot be written: {e.strerror}",
-            hint="mend that and run it again: it continues where it was",
+            hint="solve that and run it again: it continues where it stopped",
         ) from e
     seconds = time.perf_counter() - began
     return [

@@ -488,7 +488,7 @@ class Model:
         way = Thinking.FORCED if thinking else Thinking.BYPASSED
         if way not in self._family.thinking_modes:
             raise UsageError(
-                f"family {self._family.name} ({self._family.title}) knows no thinking",
+                f"family {self._family.name} ({self._family.title}) has no reasoning",
                 hint="thinking=None lets it answer its own way",
             )
         return family, way

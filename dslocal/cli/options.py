@@ -20,13 +20,19 @@ MODEL_HELP = "A name, a GGUF file or a checkpoint folder. [the last one used, el
 
 ModelArgument = Annotated[
     str | None,
-    typer.Argument(help=MODEL_HELP, show_default=False, autocompletion=completion_values.models),
+    typer.Argument(
+        metavar="MODEL",
+        help=MODEL_HELP,
+        show_default=False,
+        autocompletion=completion_values.models,
+    ),
 ]
 ModelFlag = Annotated[
     str | None,
     typer.Option(
         "-m",
         "--model",
+        metavar="MODEL",
         help=MODEL_HELP,
         show_default=False,
         autocompletion=completion_values.models,
@@ -37,6 +43,7 @@ RequiredModelFlag = Annotated[
     typer.Option(
         "-m",
         "--model",
+        metavar="MODEL",
         help="The model, in place of the argument.",
         show_default=False,
         autocompletion=completion_values.models,
@@ -45,6 +52,7 @@ RequiredModelFlag = Annotated[
 PublishedArgument = Annotated[
     str | None,
     typer.Argument(
+        metavar="MODEL",
         help=(
             "A name that dslocal fit lists, with :QUANT or without; OWNER/NAME[:QUANT] or a page "
             "on the hub; Ollama's NAME:TAG; or a URL."
@@ -74,7 +82,8 @@ FamilyFlag = Annotated[
     str | None,
     typer.Option(
         "--family",
-        help="How to prompt it, when the file itself misleads, as r1 or v3. [recognised]",
+        metavar="NAME",
+        help="How to prompt it, where the file itself misleads, such as r1 or v3. [recognised]",
         show_default=False,
         autocompletion=completion_values.families,
     ),
@@ -83,7 +92,7 @@ Think = Annotated[
     bool | None,
     typer.Option(
         "--think/--no-think",
-        help="Force or bypass reasoning. [as the model's vendor recommends]",
+        help="Make the model reason, or skip its reasoning. [as its vendor recommends]",
         show_default=False,
     ),
 ]
@@ -128,33 +137,44 @@ MinSpeed = Annotated[
     ),
 ]
 Seed = Annotated[
-    int | None, typer.Option("--seed", help="Same seed, same answer. [random]", show_default=False)
+    int | None,
+    typer.Option(
+        "--seed", metavar="N", help="Same seed, same answer. [random]", show_default=False
+    ),
 ]
 Temperature = Annotated[
     float | None,
     typer.Option(
-        "--temperature", help="0 takes the likeliest token. [the model's]", show_default=False
+        "--temperature",
+        metavar="N",
+        help="0 takes the likeliest token. [the model's]",
+        show_default=False,
     ),
 ]
 TopP = Annotated[
     float | None,
     typer.Option(
         "--top-p",
-        help="Keep the likeliest tokens up to this share. [the model's]",
+        metavar="N",
+        help="Keep the likeliest tokens up to this probability together. [the model's]",
         show_default=False,
     ),
 ]
 TopK = Annotated[
     int | None,
     typer.Option(
-        "--top-k", help="Keep the K likeliest tokens, before top-p. [off]", show_default=False
+        "--top-k",
+        metavar="N",
+        help="Keep the K likeliest tokens, before top-p. [off]",
+        show_default=False,
     ),
 ]
 MinP = Annotated[
     float | None,
     typer.Option(
         "--min-p",
-        help="Keep tokens at least this likely as a share of the likeliest. [off]",
+        metavar="N",
+        help="Keep tokens that have at least this share of the likeliest one's probability. [off]",
         show_default=False,
     ),
 ]
@@ -162,21 +182,26 @@ PresencePenalty = Annotated[
     float | None,
     typer.Option(
         "--presence-penalty",
-        help="Taken from the logit of every token that came. [off]",
+        metavar="N",
+        help="Subtract this from the logit of every token that came before. [off]",
         show_default=False,
     ),
 ]
 FrequencyPenalty = Annotated[
     float | None,
     typer.Option(
-        "--frequency-penalty", help="The same, times how often it came. [off]", show_default=False
+        "--frequency-penalty",
+        metavar="N",
+        help="Subtract this from a token's logit for each time that it came. [off]",
+        show_default=False,
     ),
 ]
 RepeatPenalty = Annotated[
     float | None,
     typer.Option(
         "--repeat-penalty",
-        help="Divides the logits of tokens in prompt and answer, as 1.1. [off]",
+        metavar="N",
+        help="Divide the logits of tokens in prompt and answer by this, such as 1.1. [off]",
         show_default=False,
     ),
 ]
@@ -203,7 +228,7 @@ Logprobs = Annotated[
     typer.Option(
         "--logprobs",
         metavar="N",
-        help="With --json, every token's logprob and the N likeliest ones'.",
+        help="With --json, the log-probability of every token and of the N likeliest.",
         show_default=False,
     ),
 ]
@@ -211,9 +236,10 @@ Mtp = Annotated[
     str,
     typer.Option(
         "--mtp",
+        metavar="MODE",
         help=(
-            "Draft ahead, with the model's MTP layer, DSpark, or what was said before: "
-            "auto (while it pays), on, off; or FILE.gguf, the layer or DSpark."
+            "Draft tokens with the model's MTP layer, DSpark or earlier text: auto (while that "
+            "is faster), on, off; or a GGUF file with the layer or DSpark."
         ),
         autocompletion=completion_values.choices("auto", "on", "off"),
     ),
@@ -232,6 +258,7 @@ EvaluatedTexts = Annotated[
     list[Path] | None,
     typer.Option(
         "--text",
+        metavar="FILE",
         help="Evaluate this file as plain text; may be repeated. [conversations that ship]",
         show_default=False,
     ),
@@ -260,6 +287,7 @@ Kv = Annotated[
     str | None,
     typer.Option(
         "--kv",
+        metavar="TYPE",
         help="KV cache: f16, q8_0 or q4_0. [the best that fits]",
         show_default=False,
         autocompletion=completion_values.choices("f16", "q8_0", "q4_0"),
@@ -267,12 +295,15 @@ Kv = Annotated[
 ]
 GpuLayers = Annotated[
     int | None,
-    typer.Option("--n-gpu-layers", help="Layers on the GPU. [all that fit]", show_default=False),
+    typer.Option(
+        "--n-gpu-layers", metavar="N", help="Layers on the GPU. [all that fit]", show_default=False
+    ),
 ]
 CpuMoe = Annotated[
     str | None,
     typer.Option(
         "--cpu-moe",
+        metavar="LAYERS",
         help="Layers whose experts stay in RAM: a number, all or auto. [auto]",
         show_default=False,
     ),
@@ -294,6 +325,7 @@ Revision = Annotated[
     str | None,
     typer.Option(
         "--revision",
+        metavar="NAME",
         help="Branch, tag or commit on the hub. [the model's, else main]",
         show_default=False,
     ),

@@ -31,7 +31,7 @@ _SHOW = "dslocal show {model} says what it is"
 _CONVERT = "dslocal convert {model} makes GGUF files of it"
 _SERVE = "dslocal serve {model} serves it over HTTP"
 _FIT = "dslocal fit says what runs here"
-_LOGIN = "hf auth login, or HF_LOGIN, gives access to models that ask for it"
+_LOGIN = "hf auth login, or HF_TOKEN, gives access to models that ask for it"
 _UPDATE = "pip install --upgrade dslocal"
 _CLEAN = (
     "dslocal rm --leftovers deletes what interrupted work left; dslocal rm NAME removes a model"
@@ -45,7 +45,8 @@ OTHER_COMMANDS: Mapping[str, str] = {
     **dict.fromkeys(("generate", "complete", "prompt", "infer", "query", "answer"), _ASK),
     **dict.fromkeys(("ps", "stop", "unload", "kill", "down", "eject"), _LOADED),
     **dict.fromkeys(("info", "inspect", "describe", "cat"), _SHOW),
-    **dict.fromkeys(("create", "quantize", "quantise", "export"), _CONVERT),
+    **dict.fromkeys(("create", "export"), _CONVERT),
+    "quantise": "dslocal quantize {model} makes another quantization of it",
     **dict.fromkeys(("server", "api", "daemon", "up", "host", "web"), _SERVE),
     **dict.fromkeys(("search", "find", "recommend", "plan", "available", "library"), _FIT),
     **dict.fromkeys(("login", "signin", "auth", "whoami", "logout", "signout"), _LOGIN),

@@ -346,7 +346,7 @@ def chosen_thinking(
     thinking = prompts.Thinking.FORCED if wanted else prompts.Thinking.BYPASSED
     if thinking not in family.thinking_modes:
         raise UsageError(
-            f"family {family.name} ({family.title}) knows no thinking",
+            f"family {family.name} ({family.title}) has no reasoning",
             hint="without --think and --no-think it answers",
         )
     return prompts.Setting(thinking, source)

@@ -65,7 +65,8 @@ def explain_environment(error: Exception) -> EnvironmentFault | None:
             return EnvironmentFault(f"{variable} is {file!r:.100}, which is not there", UNSET)
     if isinstance(error, httpx2.UnsupportedProtocol) and not endpoint().startswith("http"):
         return EnvironmentFault(
-            f"HF_ENDPOINT is {endpoint()!r:.100}, which is not a URL", "as https://hf-mirror.com"
+            f"HF_ENDPOINT is {endpoint()!r:.100}, which is not a URL",
+            "such as https://hf-mirror.com",
         )
     if isinstance(error, httpx2.ConnectError) and "CERTIFICATE" in str(error).upper():
         return EnvironmentFault(

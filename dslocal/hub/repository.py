@@ -264,7 +264,7 @@ def parse_repository(text: str, *, endpoint: str | None = None) -> NamedReposito
         if not is_plain or not text.isprintable():
             raise UsageError(
                 f"{text!r:.100} is not the URL of a folder",
-                hint=f"as https://HOST/PATH, with a {SUMS} in it",
+                hint=f"such as https://HOST/PATH, with a {SUMS} in it",
             )
         folder = text.rstrip("/")
         if not folder.endswith(".gguf"):
@@ -277,7 +277,7 @@ def parse_repository(text: str, *, endpoint: str | None = None) -> NamedReposito
         if text.startswith("hf:"):
             raise UsageError(
                 f"{text!r:.100} is not a name on the hub",
-                hint="as hf:OWNER/NAME, hf:OWNER/NAME@REVISION or hf:OWNER/NAME/FILE",
+                hint="such as hf:OWNER/NAME, hf:OWNER/NAME@REVISION or hf:OWNER/NAME/FILE",
             )
         return None
     repository = HubRepository(match["repository"], revision, endpoint)

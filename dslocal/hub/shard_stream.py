@@ -349,9 +349,7 @@ class StreamSource:
                 return data
             responses.append(data)
         where = f"the {piece.nbytes:,} bytes at {piece.start:,}"
-        raise CheckpointError(
-            f"{where} are others each time that they are asked for", file=piece.file
-        )
+        raise CheckpointError(f"{where} differ each time that they are fetched", file=piece.file)
 
     def _request(self, piece: FileRange) -> bytes:
         file = self._remote_file(piece.file)

@@ -72,7 +72,7 @@ CASES: dict[str, tuple[list[str], bytes, int, bytes, str]] = {
         b"",
         2,
         b"",
-        "knows no thinking",
+        "has no reasoning",
     ),
     "two answers": ([PERU, "-n", "2", "--temperature", "0.6"], b"", 0, LIMA + b"---\n" + LIMA, ""),
     "vote": ([SUM, "-n", "4", "--vote", "--seed", "1"], b"", 0, b"4042\n", "4 of 4 agree"),

@@ -94,7 +94,7 @@ CONFIGS: dict[str, tuple[str, dict[str, str], int, list[tuple[str, str]]]] = {
         1,
         [("config.toml: 9 is out of range", "temperature is 0 to 5")],
     ),
-    "no TOML": ("temperature = ", {}, 1, [("config.toml: Invalid value", "mend or remove")]),
+    "no TOML": ("temperature = ", {}, 1, [("config.toml: Invalid value", "correct or remove")]),
     "a bad variable": (
         "",
         {"DSLOCAL_TOP_P": "7"},

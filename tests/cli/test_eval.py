@@ -318,7 +318,7 @@ def test_what_is_cut_or_does_not_fit_is_counted(run: Run, small: Path) -> None:
     assert done.returncode == 0, done.stderr
     said = done.stdout.decode()
     assert "no final answer    3 of 3\n" in said
-    assert "cut                2 of 3 (a larger --max-tokens or --ctx lets them go on)\n" in said
+    assert "cut                2 of 3 (a larger --max-tokens or --ctx lets them continue)\n" in said
     assert "did not fit        1 of 3 (a larger --ctx has room)\n" in said
 
 

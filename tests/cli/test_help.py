@@ -210,3 +210,11 @@ def test_on_a_terminal_it_is_rendered_and_paged(run: Run) -> None:
     ) as screen:
         assert screen.leave() == 0
         assert "micro-batch" in screen.text
+
+
+def test_options_name_their_values_in_words_and_not_as_python_types() -> None:
+    for command in commands():
+        for param in command.params:
+            is_flag = getattr(param, "is_flag", False) or getattr(param, "count", False)
+            if param.opts[0].startswith("-") and not is_flag:
+                assert param.metavar, (command.name, param.opts)

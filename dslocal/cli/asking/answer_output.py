@@ -171,7 +171,7 @@ def _remedy(cut: output.Turn, has_schema: bool) -> str:
             "a text or list of the schema did not end: maxLength or maxItems in it bounds that,"
             " and the question may say how long"
         )
-    return "a larger --max-tokens or --ctx lets it go on"
+    return "a larger --max-tokens or --ctx lets it continue"
 
 
 def has_no_colour() -> bool:

@@ -24,17 +24,27 @@ class QuestionOptions:
     prompt: Annotated[
         str | None,
         typer.Argument(
+            metavar="QUESTION",
             help="The question. With something on stdin as well, that comes before it.",
             show_default=False,
         ),
     ] = None
     model: options.ModelFlag = None
     system: Annotated[
-        str, typer.Option("-s", "--system", help="Instructions that go before the question.")
+        str,
+        typer.Option(
+            "-s", "--system", metavar="TEXT", help="Instructions that go before the question."
+        ),
     ] = ""
     file: Annotated[
         list[Path] | None,
-        typer.Option("-f", "--file", help="Attach a text file. Repeatable.", show_default=False),
+        typer.Option(
+            "-f",
+            "--file",
+            metavar="FILE",
+            help="Attach a text file. Repeatable.",
+            show_default=False,
+        ),
     ] = None
     template: Annotated[
         str | None,
@@ -61,6 +71,7 @@ class QuestionOptions:
         Path | None,
         typer.Option(
             "--search-results",
+            metavar="FILE",
             help="Answer from web pages: a JSON list of title, url, date and content.",
         ),
     ] = None
@@ -77,6 +88,7 @@ class AnswerOptions:
         Path | None,
         typer.Option(
             "--schema",
+            metavar="FILE",
             help="Answer with JSON as this JSON Schema says. Reasoning stays free.",
             show_default=False,
         ),
@@ -85,6 +97,7 @@ class AnswerOptions:
         Path | None,
         typer.Option(
             "--grammar",
+            metavar="FILE",
             help="Answer in this GBNF grammar. Reasoning stays free.",
             show_default=False,
         ),
@@ -102,7 +115,11 @@ class OutputOptions:
     samples: Annotated[
         int | None,
         typer.Option(
-            "-n", "--samples", help="Draw N answers; the k-th has the seed + k.", show_default=False
+            "-n",
+            "--samples",
+            metavar="N",
+            help="Draw N answers; the k-th has the seed + k.",
+            show_default=False,
         ),
     ] = None
     vote: Annotated[

@@ -55,7 +55,10 @@ def bench(
         ),
     ] = None,
     depths: Annotated[
-        str, typer.Option("--depths", help="Tokens in the context that decoding is measured at.")
+        str,
+        typer.Option(
+            "--depths", metavar="N,N", help="Tokens in the context that decoding is measured at."
+        ),
     ] = "0,1024,4096",
     tokens: Annotated[
         int,
@@ -70,6 +73,7 @@ def bench(
         int,
         typer.Option(
             "--repeat",
+            metavar="N",
             min=1,
             max=MAX_REPEATS,
             help="Times that all is measured, loading included.",
@@ -79,11 +83,12 @@ def bench(
         str | None,
         typer.Option(
             "--mtp",
+            metavar="MODE",
             help="Draft with the MTP layer: auto, on, off or both. [both, where there is one]",
             show_default=False,
         ),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of what is drawn.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Of what is drawn.")] = 0,
     placement: PlacementOptions,
     family: FamilyFlag = None,
 ) -> None:

@@ -48,13 +48,19 @@ def chat(
     model: NamedModel,
     system: Annotated[
         str,
-        typer.Option("-s", "--system", help="Instructions that hold for the whole conversation."),
+        typer.Option(
+            "-s",
+            "--system",
+            metavar="TEXT",
+            help="Instructions that hold for the whole conversation.",
+        ),
     ] = "",
     file: Annotated[
         list[Path] | None,
         typer.Option(
             "-f",
             "--file",
+            metavar="FILE",
             help="Attach a text file to the first question. Repeatable.",
             show_default=False,
         ),
@@ -70,7 +76,7 @@ def chat(
             "--resume",
             metavar="[ID]",
             help=(
-                "Go on with the last conversation, or with ID of dslocal sessions; "
+                "Continue the last conversation, or the one with this ID of dslocal sessions; "
                 "with its model unless one is named."
             ),
             show_default=False,

@@ -15,11 +15,14 @@ def completion(
     shell: Annotated[
         str | None,
         typer.Argument(
-            help="bash, fish or zsh. [that of $SHELL]", show_default=False, autocompletion=shells
+            metavar="SHELL",
+            help="bash, fish or zsh. [that of $SHELL]",
+            show_default=False,
+            autocompletion=shells,
         ),
     ] = None,
 ) -> None:
-    """Print what makes Tab complete commands, options and names."""
+    """Print a script that makes Tab complete commands and names."""
     from dslocal.cli.completion.scripts import INSTALL, SCRIPTS
 
     name = shell or os.path.basename(os.environ.get("SHELL", ""))  # noqa: PTH119

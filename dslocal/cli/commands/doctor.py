@@ -56,7 +56,7 @@ Check = Callable[[], "Iterator[Finding]"]
 
 
 def doctor(as_json: AsJson = False) -> None:
-    """Say what is wrong with this installation, and what mends it."""
+    """Find what is wrong with this installation, and how to fix it."""
     findings: list[Finding] = []
     fields = dict(_sections(findings))
     is_stopped = any(finding.stops for finding in findings)

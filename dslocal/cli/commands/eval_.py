@@ -34,17 +34,25 @@ MAX_SHOWN_SETTING = 60
 def evaluate(
     *,
     file: Annotated[
-        Path, typer.Argument(help="JSON lines, each with question and answer.", show_default=False)
+        Path,
+        typer.Argument(
+            metavar="FILE", help="JSON lines, each with question and answer.", show_default=False
+        ),
     ],
     model: ModelFlag = None,
     samples: Annotated[
         int,
         typer.Option(
-            "-n", "--samples", min=1, max=MAX_SAMPLES, help="Answers to draw for each question."
+            "-n",
+            "--samples",
+            metavar="N",
+            min=1,
+            max=MAX_SAMPLES,
+            help="Answers to draw for each question.",
         ),
     ] = 1,
     seed: Annotated[
-        int, typer.Option("--seed", help="Each answer's own seed comes from this one.")
+        int, typer.Option("--seed", metavar="N", help="Each answer's own seed comes from this one.")
     ] = 0,
     sampling: SamplingOptions,
     think_budget: ThinkBudget = None,
@@ -66,12 +74,15 @@ def evaluate(
     ] = True,
     limit: Annotated[
         int | None,
-        typer.Option("--limit", min=1, help="The first N questions only.", show_default=False),
+        typer.Option(
+            "--limit", metavar="N", min=1, help="The first N questions only.", show_default=False
+        ),
     ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
             "--out",
+            metavar="FILE",
             help="Where every answer is written. [FILE.MODEL.results.jsonl, in this folder]",
             show_default=False,
         ),
@@ -191,7 +202,7 @@ def _table_rows(total: Total, scores: Scores) -> Iterator[tuple[str, str]]:
     if total.samples > 1:
         yield f"majority of {total.samples:,}", f"{scores.consensus:.1%}"
     yield "no final answer", f"{scores.no_answer:,} of {answers:,}"
-    remedy = " (a larger --max-tokens or --ctx lets them go on)" if scores.cut else ""
+    remedy = " (a larger --max-tokens or --ctx lets them continue)" if scores.cut else ""
     yield "cut", f"{scores.cut:,} of {answers:,}{remedy}"
     if scores.no_room:
         yield "did not fit", f"{scores.no_room:,} of {answers:,} (a larger --ctx has room)"

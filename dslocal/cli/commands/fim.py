@@ -52,10 +52,16 @@ def fim(
     ] = None,
     model: ModelFlag = None,
     prefix: Annotated[
-        str | None, typer.Option("--prefix", help="What stands before the gap.", show_default=False)
+        str | None,
+        typer.Option(
+            "--prefix", metavar="TEXT", help="What stands before the gap.", show_default=False
+        ),
     ] = None,
     suffix: Annotated[
-        str | None, typer.Option("--suffix", help="What stands after the gap.", show_default=False)
+        str | None,
+        typer.Option(
+            "--suffix", metavar="TEXT", help="What stands after the gap.", show_default=False
+        ),
     ] = None,
     as_json: AsJson = False,
     seed: Seed = None,
@@ -65,7 +71,7 @@ def fim(
     mtp: Mtp = "auto",
     family: FamilyFlag = None,
 ) -> None:
-    """Print what belongs into a gap in code or text."""
+    """Fill a gap in code or text."""
     from dslocal import output
     from dslocal.cli import session_setup, user_settings
     from dslocal.cli.asking.answer_json import answer_json

@@ -28,6 +28,7 @@ def fit(
     model: Annotated[
         str | None,
         typer.Argument(
+            metavar="MODEL",
             help="A name, a file or folder, or hf:OWNER/NAME[/FILE]. [all in models.yaml]",
             show_default=False,
             autocompletion=completion_values.models,
@@ -38,7 +39,9 @@ def fit(
     kv: Kv = None,
     ubatch: Annotated[
         int | None,
-        typer.Option("--ubatch", help="Tokens of a micro-batch. [up to 512]", show_default=False),
+        typer.Option(
+            "--ubatch", metavar="N", help="Tokens of a micro-batch. [up to 512]", show_default=False
+        ),
     ] = None,
     flash_attn: Annotated[
         bool | None, typer.Option("--flash-attn/--no-flash-attn", help="[on]", show_default=False)
@@ -48,6 +51,7 @@ def fit(
         str | None,
         typer.Option(
             "--cpu-moe",
+            metavar="LAYERS",
             help="Layers whose experts stay in RAM: a number, all or auto.",
             show_default=False,
         ),
@@ -57,20 +61,25 @@ def fit(
         str | None,
         typer.Option(
             "--quant",
-            help="As Q4_K_M. [the best that is fast enough here]",
+            metavar="TYPE",
+            help="Such as Q4_K_M. [the best that is fast enough here]",
             autocompletion=completion_values.quants,
         ),
     ] = None,
     ram: Annotated[
         str | None,
         typer.Option(
-            "--ram", help="Plan for a machine with this much; 16GB is 16 GiB.", show_default=False
+            "--ram",
+            metavar="SIZE",
+            help="Plan for a machine with this much; 16GB is 16 GiB.",
+            show_default=False,
         ),
     ] = None,
     vram: Annotated[
         list[str] | None,
         typer.Option(
             "--vram",
+            metavar="SIZE",
             help="With this much GPU memory; 24GB,24GB or twice the option for two; 0 for none.",
             show_default=False,
         ),
@@ -79,6 +88,7 @@ def fit(
         list[str] | None,
         typer.Option(
             "--gpu",
+            metavar="NAME",
             help="With this GPU, such as 'RTX 4090' or '2x RTX 3090'.",
             show_default=False,
             autocompletion=completion_values.gpus,
@@ -88,6 +98,7 @@ def fit(
         str | None,
         typer.Option(
             "--cpu",
+            metavar="NAME",
             help="With this CPU, such as 'EPYC 9554', or '8-channel DDR5'.",
             show_default=False,
             autocompletion=completion_values.cpus,
@@ -97,6 +108,7 @@ def fit(
         str | None,
         typer.Option(
             "--chip",
+            metavar="NAME",
             help="With this chip, whose GPU shares the RAM, such as 'M4 Max' or 'Strix Halo'.",
             show_default=False,
             autocompletion=completion_values.chips,
@@ -106,13 +118,16 @@ def fit(
         str | None,
         typer.Option(
             "--bandwidth",
+            metavar="GB/S",
             help="GB/s of the GPU's memory, or of the RAM without a GPU of its own.",
             show_default=False,
         ),
     ] = None,
     os: Annotated[
         str | None,
-        typer.Option("--os", help="linux, macos or windows. [this one's]", show_default=False),
+        typer.Option(
+            "--os", metavar="NAME", help="linux, macos or windows. [this one's]", show_default=False
+        ),
     ] = None,
     min_speed: MinSpeed = None,
     show_all: Annotated[

@@ -17,7 +17,7 @@ def help_(
     topic: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[TOPIC|COMMAND]",
+            metavar="TOPIC|COMMAND",
             help="One of those that dslocal help lists, or a command.",
             show_default=False,
             autocompletion=completion_values.topics,

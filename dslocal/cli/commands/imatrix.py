@@ -26,7 +26,11 @@ def imatrix(
     output: Annotated[
         Path | None,
         typer.Option(
-            "-o", "--out", help="The file to write. [NAME.imatrix.gguf]", show_default=False
+            "-o",
+            "--out",
+            metavar="FILE",
+            help="The file to write. [NAME.imatrix.gguf]",
+            show_default=False,
         ),
     ] = None,
     text: EvaluatedTexts = None,
@@ -35,6 +39,7 @@ def imatrix(
         list[Path] | None,
         typer.Option(
             "--merge",
+            metavar="FILE",
             help="Add the sums of this earlier matrix; may be repeated.",
             show_default=False,
         ),

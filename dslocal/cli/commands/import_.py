@@ -67,7 +67,10 @@ def import_(
     name: Annotated[
         str | None,
         typer.Option(
-            "--name", help="What to call it. [as the file or model is called]", show_default=False
+            "--name",
+            metavar="NAME",
+            help="What to call it. [as the file or model is called]",
+            show_default=False,
         ),
     ] = None,
     as_json: AsJson = False,

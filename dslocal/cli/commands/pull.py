@@ -40,7 +40,8 @@ def pull(
         str | None,
         typer.Option(
             "--quant",
-            help="As Q4_K_M. [the best that runs here]",
+            metavar="TYPE",
+            help="Such as Q4_K_M. [the best that is fast enough here]",
             show_default=False,
             autocompletion=completion_values.quants,
         ),

@@ -58,7 +58,9 @@ def show(
     name: Annotated[
         str,
         typer.Argument(
-            help="As dslocal templates lists it.", autocompletion=completion_values.templates
+            metavar="NAME",
+            help="As dslocal templates lists it.",
+            autocompletion=completion_values.templates,
         ),
     ],
     as_json: AsJson = False,

@@ -21,6 +21,7 @@ class OutputFileOptions:
         typer.Option(
             "-o",
             "--out",
+            metavar="FILE",
             help="The file to write, or FOLDER/; {quant} in it is replaced. [NAME-QUANT.gguf]",
             show_default=False,
         ),
@@ -29,6 +30,7 @@ class OutputFileOptions:
         str | None,
         typer.Option(
             "--quant",
+            metavar="TYPE",
             help="Q8_0, Q4_K_M, … or several with commas, from one read. [Q4_K_M]",
             autocompletion=completion_values.quants,
         ),
@@ -36,13 +38,19 @@ class OutputFileOptions:
     recipe: Annotated[
         Path | None,
         typer.Option(
-            "--recipe", help="A YAML file of regex: type, first match wins.", show_default=False
+            "--recipe",
+            metavar="FILE",
+            help="A YAML file of regex: type, first match wins.",
+            show_default=False,
         ),
     ] = None
     size: Annotated[
         str | None,
         typer.Option(
-            "--size", help="The best that fits in this, such as 180GB.", show_default=False
+            "--size",
+            metavar="SIZE",
+            help="The best that fits in this, such as 180GB.",
+            show_default=False,
         ),
     ] = None
     imatrix: Annotated[
@@ -68,7 +76,10 @@ class OutputFileOptions:
     split_size: Annotated[
         str | None,
         typer.Option(
-            "--split-size", help="No file larger than this, such as 40GB.", show_default=False
+            "--split-size",
+            metavar="SIZE",
+            help="No file larger than this, such as 40GB.",
+            show_default=False,
         ),
     ] = None
 
@@ -121,7 +132,9 @@ class RunOptions:
 
     jobs: Annotated[
         int | None,
-        typer.Option("--jobs", min=1, max=1024, help="Threads. [one a core]", show_default=False),
+        typer.Option(
+            "--jobs", metavar="N", min=1, max=1024, help="Threads. [one a core]", show_default=False
+        ),
     ] = None
     verify: Annotated[
         bool, typer.Option("--verify", help="Compare the result with the source, and load it once.")

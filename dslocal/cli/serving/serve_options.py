@@ -70,10 +70,14 @@ class ServeOptions:
     host: Annotated[
         str,
         typer.Option(
-            "--host", help="Address to listen at. Others can connect at 0.0.0.0, with a key."
+            "--host",
+            metavar="ADDRESS",
+            help="Address to listen at. Others can connect at 0.0.0.0, with a key.",
         ),
     ] = "127.0.0.1"
-    port: Annotated[int, typer.Option("--port", help="0 takes one that is free.")] = DEFAULT_PORT
+    port: Annotated[int, typer.Option("--port", metavar="N", help="0 takes one that is free.")] = (
+        DEFAULT_PORT
+    )
     api_key: Annotated[
         Path | None,
         typer.Option(
@@ -99,6 +103,7 @@ class ServeOptions:
         list[str] | None,
         typer.Option(
             "--allow-host",
+            metavar="NAME",
             help="A name that clients may call this server by. Repeatable.",
             show_default=False,
         ),
@@ -107,7 +112,10 @@ class ServeOptions:
         list[str] | None,
         typer.Option(
             "--allow-origin",
-            help="A web page's origin that may ask, as http://localhost:3000. Repeatable.",
+            metavar="URL",
+            help=(
+                "The origin of a web page that may ask, such as http://localhost:3000. Repeatable."
+            ),
             show_default=False,
         ),
     ] = None
@@ -116,7 +124,7 @@ class ServeOptions:
         typer.Option(
             "--alias",
             metavar="NAME",
-            help="A further name that requests may give the model, as gpt-4o. Repeatable.",
+            help="Another name that requests may give the model, such as gpt-4o. Repeatable.",
             show_default=False,
         ),
     ] = None

@@ -182,8 +182,8 @@ class Family:
         if thinking not in self.thinking_modes:
             known = ", ".join(mode.value for mode in self.thinking_modes)
             raise UsageError(
-                f"family {self.name} cannot have its thinking {thinking.value}",
-                hint=f"it knows: {known}",
+                f"family {self.name} does not support thinking={thinking.value}",
+                hint=f"it supports: {known}",
             )
         has_calls = any(m.calls or m.role == "tool" for m in messages)
         if (tools or has_calls) and self.format.tools is None:
@@ -225,7 +225,7 @@ class Family:
             )
         if not self.efforts:
             raise UsageError(
-                f"family {self.name} knows no effort of reasoning",
+                f"family {self.name} has no levels of effort",
                 hint="--think and --no-think say whether it reasons",
             )
         wanted = EFFORT_NAMES[name]

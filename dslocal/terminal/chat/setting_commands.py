@@ -91,7 +91,7 @@ def set_thinking(loop: ChatLoop, text: str) -> None:
         raise UsageError(f"/think {text:.40}: on, off, or nothing to see the last reasoning")
     session, thinking = loop.session, THINKING_CHOICES[text]
     if thinking not in session.family.thinking_modes:
-        raise UsageError(f"/think {text}: {session.family.title} knows no thinking")
+        raise UsageError(f"/think {text}: {session.family.title} has no reasoning")
     before = _advice(loop)
     session.thinking = thinking
     loop.notify(f"thinking {text}")
@@ -108,7 +108,7 @@ def set_effort(loop: ChatLoop, text: str) -> None:
     session = loop.session
     efforts = session.family.efforts
     if not efforts:
-        raise UsageError(f"/effort: {session.family.title} knows no effort of reasoning")
+        raise UsageError(f"/effort: {session.family.title} has no levels of effort")
     if not text:
         loop.notify(f"effort {session.family.default_effort}, of {', '.join(efforts)}")
         return

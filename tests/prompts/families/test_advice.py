@@ -110,9 +110,9 @@ def test_defaults_of_r1_are_the_model_card_s() -> None:
 def test_a_way_of_thinking_that_a_family_does_not_have_is_refused(family: Family) -> None:
     for way in set(Thinking) - set(family.thinking_modes):
         with pytest.raises(
-            UsageError, match=f"family {family.name} cannot have its thinking {way.value}"
+            UsageError, match=f"family {family.name} does not support thinking={way.value}"
         ) as caught:
             family.render([], way)
-        assert caught.value.hint == "it knows: " + ", ".join(
+        assert caught.value.hint == "it supports: " + ", ".join(
             way.value for way in family.thinking_modes
         )
