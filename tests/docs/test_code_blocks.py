@@ -32,6 +32,7 @@ NOT_RUN = {
     "needs a Mac",
     "needs Docker",
     "needs another machine",
+    "needs another program",
     "installs",
     "a file of the repository",
     "a line of the repository",

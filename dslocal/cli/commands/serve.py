@@ -46,7 +46,7 @@ def serve(
         bool, typer.Option("--quiet", help="Write no line for every request.")
     ] = False,
 ) -> None:
-    """Serve models over HTTP, as OpenAI's and DeepSeek's APIs do."""
+    """Serve models over HTTP, as OpenAI, Anthropic and Ollama do."""
     _require_packages()
     _check_options(options, quiet=quiet, log_prompts=log_prompts)
     from dslocal.cli.serving import messages, offered_models

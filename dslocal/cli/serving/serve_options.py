@@ -29,7 +29,7 @@ class ServedNames:
     model: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[MODEL]...",
+            metavar="MODEL",
             help=f"{options.MODEL_HELP} Of several, requests choose by name.",
             show_default=False,
             autocompletion=completion_values.models,
