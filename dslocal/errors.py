@@ -14,6 +14,7 @@
     ├── DownloadError                   1  a hub refuses, or sends wrong data
     │   └── UnreachableError            1  a hub cannot be reached: no network, a proxy
     ├── GgufError                       1  a damaged or hostile GGUF file
+    ├── WorkerError                     1  a machine that takes part in a model is not there
     └── EngineError                     1  llama.cpp refused or failed
         ├── OutOfMemoryError            4  llama.cpp did not get the memory that was planned for it
         └── EngineMissingError          1  llama-cpp-python is absent or of an unsupported version
@@ -47,6 +48,7 @@ __all__ = [
     "UnreachableError",
     "UnsupportedModelError",
     "UsageError",
+    "WorkerError",
 ]
 
 
@@ -143,6 +145,18 @@ class UnreachableError(DownloadError):
 
 class GgufError(DslocalError):
     """A GGUF file that is damaged or hostile."""
+
+
+class WorkerError(DslocalError):
+    """A machine that was to hold a part of a model cannot be reached, or is not what it should be.
+
+    Attributes:
+        endpoint: The machine, as ``HOST:PORT``. The message names it already.
+    """
+
+    def __init__(self, message: str, *, endpoint: str, hint: str = "") -> None:
+        super().__init__(f"{endpoint}: {message}", hint=hint)
+        self.endpoint = endpoint
 
 
 class EngineError(DslocalError):

@@ -18,6 +18,7 @@ import typer
 from dslocal import __version__
 from dslocal.cli.commands.ask import ask
 from dslocal.cli.commands.bench import bench
+from dslocal.cli.commands.build_rpc import build_rpc
 from dslocal.cli.commands.chat import ChatCommand, chat
 from dslocal.cli.commands.completion import completion
 from dslocal.cli.commands.convert import convert
@@ -37,6 +38,7 @@ from dslocal.cli.commands.serve import serve
 from dslocal.cli.commands.sessions import sessions
 from dslocal.cli.commands.show import show
 from dslocal.cli.commands.templates import templates
+from dslocal.cli.commands.worker import worker
 from dslocal.errors import DslocalError, ExitCode
 from dslocal.terminal.sanitise import one_line
 
@@ -64,6 +66,7 @@ app = typer.Typer(
 )
 app.command(cls=OneValueCommand)(ask)
 app.command(cls=OneValueCommand)(bench)
+app.command("build-rpc", cls=OneValueCommand)(build_rpc)
 app.command(cls=ChatCommand)(chat)
 app.command(cls=OneValueCommand)(completion)
 app.command(cls=OneValueCommand)(convert)
@@ -83,6 +86,7 @@ app.command(cls=OneValueCommand)(serve)
 app.add_typer(sessions)
 app.command(cls=OneValueCommand)(show)
 app.add_typer(templates)
+app.command(cls=OneValueCommand)(worker)
 
 
 @app.callback(invoke_without_command=True)

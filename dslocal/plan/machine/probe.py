@@ -38,7 +38,7 @@ def probe_machine(system: System | None = None) -> Machine:
         devices = system.devices()
     except EngineMissingError as e:
         return _machine(host, *_gpu_without_ggml(host, e))
-    used, notes = _used_devices(devices)
+    used, notes = used_devices(devices)
     unused = ""
     if not used and not notes:
         unused = unused_gpu_note(system, is_apple=host.gpu is not None)
@@ -105,7 +105,7 @@ def _gpu_without_ggml(host: Host, error: EngineMissingError) -> tuple[list[Gpu],
     return [host.gpu], [*notes, probe_macos.RULE_NOTE]
 
 
-def _used_devices(devices: Sequence[Device]) -> tuple[list[Device], list[str]]:
+def used_devices(devices: Sequence[Device]) -> tuple[list[Device], list[str]]:
     """Return the GPUs that llama.cpp would use, and a note for each that is left out.
 
     Those that are integrated are used if no other has memory.
@@ -138,13 +138,14 @@ def _listed_once(devices: Sequence[Device]) -> list[Device]:
 def _gpu(device: Device) -> Gpu:
     return Gpu(
         name=clean_name(device.description or device.name),
-        kind=_kind(device),
+        kind=kind_of(device),
         total=device.total,
         free=max(0, min(device.free, device.total)),
     )
 
 
-def _kind(device: Device) -> GpuKind:
+def kind_of(device: Device) -> GpuKind:
+    """Return which kernels run on a GPU."""
     if CUDA.match(device.name):
         return "cuda"
     return "metal" if METAL.match(device.name) else "other"

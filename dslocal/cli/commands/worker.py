@@ -1,0 +1,99 @@
+"""``dslocal worker``: this machine's memory, for a model that another machine runs."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dslocal.errors import UsageError
+
+if TYPE_CHECKING:
+    from dslocal.rpc.endpoint import Endpoint
+    from dslocal.rpc.worker import Worker
+
+MAX_THREADS = 1024
+DEFAULT_PORT = 50052  # llama.cpp's own
+
+
+def worker(
+    *,
+    host: Annotated[
+        str | None,
+        typer.Option(
+            "--host",
+            metavar="ADDRESS",
+            help="This machine's address in a private network, to listen at.",
+            show_default=False,
+        ),
+    ] = None,
+    port: Annotated[
+        int, typer.Option("--port", help="To listen at; the port after it is taken too.")
+    ] = DEFAULT_PORT,
+    threads: Annotated[
+        int | None,
+        typer.Option("--threads", help="CPU threads. [the cores of this machine]"),
+    ] = None,
+    public: Annotated[
+        bool, typer.Option("--public", help="Listen at an address that strangers may reach.")
+    ] = False,
+) -> None:
+    """Lend this machine's memory to a model that runs on another one (--rpc there).
+
+    Nothing on the way is encrypted, and whoever reaches the port can use the worker and crash it:
+    use it in a network of your own. It runs until Ctrl-C.
+    """
+    from dslocal.cli import session_setup, supervisor
+    from dslocal.rpc.endpoint import MAX_PORT, Endpoint
+    from dslocal.rpc.library import require_library
+    from dslocal.rpc.worker import checked_address, private_addresses
+
+    if host is None:
+        own = private_addresses()
+        raise UsageError(
+            "--host: at which address to listen?",
+            hint=" or ".join(f"--host {address}" for address in own)
+            or "an address of this machine",
+        )
+    if not 0 < port <= MAX_PORT:
+        raise UsageError(f"--port: {port} is out of range", hint=f"1 to {MAX_PORT}")
+    if threads is not None and not 0 < threads <= MAX_THREADS:
+        raise UsageError(f"--threads: {threads} is out of range", hint=f"1 to {MAX_THREADS}")
+    address = checked_address(host, public=public)
+    require_library()
+    session_setup.continue_in_child()
+    endpoint = Endpoint(address, port)
+    supervisor.set_subject(f"worker {endpoint}")
+    _run(_started(endpoint, threads))
+
+
+def _started(endpoint: Endpoint, threads: int | None) -> Worker:
+    """Return a worker that listens."""
+    from dslocal.api.machines import machine_and_rates
+    from dslocal.engine import llama_log
+    from dslocal.plan.machine.probe import usable_cores
+    from dslocal.rpc.worker import Worker
+
+    machine, rates = machine_and_rates()
+    llama_log.capture()
+    started = Worker(endpoint, machine, rates, threads or usable_cores())
+    started.start()
+    return started
+
+
+def _run(worker: Worker) -> None:
+    """Print what the worker is, and answer until a signal ends it."""
+    from dslocal.files import binary_size
+    from dslocal.terminal.sanitise import one_line
+
+    def say(line: str) -> None:
+        print(f"dslocal: {one_line(line)}", file=sys.stderr, flush=True)
+
+    card = worker.card()
+    say(f"worker at {worker.endpoint}: {card.identity}")
+    for device in card.devices:
+        say(f"{device.name}: {binary_size(device.free)} free of {binary_size(device.total)}")
+    say("nothing is encrypted or asks for a key: keep strangers off this network (Ctrl-C ends)")
+    say(f"on the machine with the model: dslocal ask --rpc {worker.endpoint}")
+    worker.answer_until_stopped(say)

@@ -1,0 +1,94 @@
+"""What a worker says of itself: a JSON object, sent to whoever connects to the port after its own.
+
+llama.cpp's RPC protocol tells neither its commit nor what a CPU may still take of its cgroup, and a
+server that is busy answers nobody. The card tells all three.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from dslocal.plan.machine.host import clean_name
+
+from .identity import Identity
+
+FORMAT = "dslocal-worker-1"
+MAX_BYTES = 64 << 10
+MAX_DEVICES = 64
+MAX_MEMORY = 1 << 56
+MAX_RATE = 1e15  # bytes a second
+KINDS = ("cpu", "cuda", "metal", "other")
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceCard:
+    """One device of a worker, in the order of the protocol's numbers.
+
+    Attributes:
+        name: its name, fit to be printed.
+        kind: "cpu", or which kernels run on it: "cuda", "metal" or "other".
+        total: bytes of its memory.
+        free: bytes that a model may still take.
+        rate: bytes a second that decoding reads there; 0 where that is not known.
+    """
+
+    name: str
+    kind: str
+    total: int
+    free: int
+    rate: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerCard:
+    """A worker, as it describes itself.
+
+    Attributes:
+        identity: its llama.cpp.
+        devices: what it offers.
+        client: the address of the machine that it works for, if any.
+    """
+
+    identity: Identity
+    devices: tuple[DeviceCard, ...]
+    client: str = ""
+
+    def as_bytes(self) -> bytes:
+        """Return what is sent."""
+        return json.dumps({"format": FORMAT, **asdict(self)}).encode() + b"\n"
+
+
+def parse_card(data: bytes) -> WorkerCard | None:
+    """Return the card that ``data`` is, or None for anything else."""
+    try:
+        fields = json.loads(data)
+        if not isinstance(fields, dict) or fields.get("format") != FORMAT:
+            return None
+        identity = {name: clean_name(str(fields["identity"][name])) for name in _IDENTITY}
+        devices = tuple(_device(device) for device in fields["devices"][:MAX_DEVICES])
+        client = fields.get("client")
+        named = clean_name(client) if isinstance(client, str) and client else ""
+        return WorkerCard(Identity(**identity), devices, named)
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+_IDENTITY = ("package", "ggml", "tables")
+
+
+def _device(fields: Mapping[str, Any]) -> DeviceCard:
+    kind = fields["kind"] if fields["kind"] in KINDS else "other"
+    total = _bounded(fields["total"], MAX_MEMORY)
+    rate = _bounded(fields.get("rate", 0.0), MAX_RATE)
+    free = min(int(_bounded(fields["free"], MAX_MEMORY)), int(total))
+    return DeviceCard(clean_name(str(fields["name"])), kind, int(total), free, float(rate))
+
+
+def _bounded(value: object, most: float) -> float:
+    """Return a number from 0 to ``most``. Raises ValueError for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
+        raise ValueError(f"{value!r:.40} is out of range")
+    return value

@@ -1,0 +1,84 @@
+"""TCP connections of this process that llama.cpp opened: found among its file descriptors.
+
+llama.cpp sets no timeout on them: a machine that loses its power would be waited for for ever. So
+they get the kernel's keepalive from here.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+# A peer that is silent is asked after 5 seconds, and given up 6 seconds later.
+KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S = (5, 2)
+KEEPALIVE_PROBES = 3
+UNANSWERED_MS = 15_000  # that sent data may stay unacknowledged (Linux)
+FOLDER = "/dev/fd"
+
+
+@contextmanager
+def tcp_connections() -> Iterator[list[socket.socket]]:
+    """Yield all connections of this process over IPv4, as sockets that are closed afterwards."""
+    with suppress(OSError):
+        descriptors = [int(name) for name in os.listdir(FOLDER) if name.isdecimal()]  # noqa: PTH208
+        found = [connection for fd in descriptors if (connection := _connection(fd))]
+        try:
+            yield found
+        finally:
+            for connection in found:
+                connection.close()
+        return
+    yield []
+
+
+def _connection(fd: int) -> socket.socket | None:
+    """Return a duplicate of a descriptor that is a connection; None for all others."""
+    try:
+        if not stat.S_ISSOCK(os.fstat(fd).st_mode):
+            return None
+        connection = socket.socket(fileno=os.dup(fd))
+    except OSError:
+        return None
+    is_tcp = connection.family == socket.AF_INET and connection.type == socket.SOCK_STREAM
+    if is_tcp and _has_peer(connection):
+        return connection
+    connection.close()
+    return None
+
+
+def _has_peer(connection: socket.socket) -> bool:
+    """Return whether a socket is connected, or was until its peer was lost."""
+    if connection.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        return False
+    return connection.getsockname()[1] != 0
+
+
+def keep_alive(connection: socket.socket) -> None:
+    """Have the kernel notice within seconds that the peer is gone."""
+    options = {
+        "TCP_KEEPIDLE": KEEPALIVE_IDLE_S,
+        "TCP_KEEPALIVE": KEEPALIVE_IDLE_S,  # its name on a Mac
+        "TCP_KEEPINTVL": KEEPALIVE_INTERVAL_S,
+        "TCP_KEEPCNT": KEEPALIVE_PROBES,
+        "TCP_USER_TIMEOUT": UNANSWERED_MS,
+    }
+    with suppress(OSError):
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in options.items():
+        number = getattr(socket, name, None)
+        if number is not None:
+            with suppress(OSError):
+                connection.setsockopt(socket.IPPROTO_TCP, number, value)
+
+
+def is_lost(connection: socket.socket) -> bool:
+    """Return whether the peer has closed a connection, or was lost."""
+    try:
+        return connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
