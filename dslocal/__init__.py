@@ -48,6 +48,7 @@ _MODULES = {
         "UnreachableError",
         "UnsupportedModelError",
         "UsageError",
+        "WorkerError",
     ),
     "dslocal.output.reasoning": ("Reasoning", "Text"),
     "dslocal.prompts.messages": ("Message", "Tool", "ToolCall"),
@@ -86,6 +87,7 @@ __all__ = [
     "UnsupportedModelError",
     "Usage",
     "UsageError",
+    "WorkerError",
     "__version__",
     "convert",
     "load",
@@ -118,6 +120,7 @@ if TYPE_CHECKING:
         UnreachableError,
         UnsupportedModelError,
         UsageError,
+        WorkerError,
     )
     from dslocal.output.reasoning import Reasoning, Text
     from dslocal.prompts.messages import Message, Tool, ToolCall

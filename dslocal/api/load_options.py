@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from dslocal.errors import UsageError
 from dslocal.gguf.tensor_types import GgmlType
 from dslocal.plan.search import Overrides
+from dslocal.rpc.endpoint import parse_endpoints
 
 KV_TYPES = {"f16": GgmlType.F16, "q8_0": GgmlType.Q8_0, "q4_0": GgmlType.Q4_0}
 MTP_MODES = {"auto": None, "on": True, "off": False}
@@ -93,6 +94,20 @@ def streams_experts(mode: str, name: str = "stream_experts") -> bool | None:
     if mode.lower() not in STREAM_MODES:
         raise UsageError(f"{name}: {mode!r:.20} is not known", hint=", ".join(STREAM_MODES))
     return STREAM_MODES[mode.lower()]
+
+
+def workers(rpc: str | Sequence[str], name: str = "rpc") -> tuple[str, ...]:
+    """Return the machines that hold a part of a model, each as ``HOST:PORT``.
+
+    Args:
+        rpc: they, with commas between or as a list.
+        name: what errors call the setting.
+
+    Raises:
+        UsageError: one of them is no ``HOST:PORT``.
+    """
+    named = rpc if isinstance(rpc, str) else ",".join(rpc)
+    return tuple(map(str, parse_endpoints(named, name))) if named else ()
 
 
 def _check_range(name: str, value: int | None, least: int, most: int) -> None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 from dslocal.errors import UsageError
 
 from .answer import Answer, AnswerStream
-from .load_options import overrides, streams_experts
+from .load_options import overrides, streams_experts, workers
 
 if TYPE_CHECKING:
     from dslocal.chat.session import Session
@@ -66,6 +66,7 @@ def load(
     cpu_moe: int | str | None = None,
     mtp: str | Path = "auto",
     stream_experts: str = "auto",
+    rpc: str | Sequence[str] = (),
     family: str | None = None,
     on_notice: Notice | None = None,
     on_progress: Callable[[float], None] | None = None,
@@ -83,6 +84,9 @@ def load(
         stream_experts: whether all experts that a token needs are read from the SSD at once, as
             soon as the router chooses them: "auto" (if the model is larger than the memory), "on"
             or "off".
+        rpc: machines that run ``dslocal worker`` and hold a part of the model, as ``"HOST:PORT"``,
+            several with commas between or as a list. If one of them is lost while the model is
+            loaded, llama.cpp ends this process, after a line that names the machine.
         family: how the model is prompted, where its file does not say or says it wrongly.
         on_notice: receives lines that a user should see. Without it they are logged as warnings
             of the logger ``dslocal``.
@@ -95,6 +99,7 @@ def load(
         NotFoundError: the model or file does not exist.
         DoesNotFitError: it does not fit into this machine; the message says what would.
         UsageError: an argument is out of range.
+        WorkerError: a machine of ``rpc`` is not there, or runs another llama.cpp.
         DslocalError: the file is damaged, or llama.cpp refuses it.
     """
     from dslocal.catalog import conversion_cache, resolve
@@ -102,7 +107,7 @@ def load(
     from .file_faults import new_faults
 
     chosen = overrides(n_ctx, kv_type, n_gpu_layers=n_gpu_layers, cpu_moe=cpu_moe, mtp=str(mtp))
-    chosen = replace(chosen, stream_experts=streams_experts(stream_experts))
+    chosen = replace(chosen, stream_experts=streams_experts(stream_experts), rpc=workers(rpc))
     gone = resolve.gone_last_model() if model is None else None
     if gone is not None:
         (on_notice or _log)(f"the model used last, {gone}, is gone: {resolve.DEFAULT} is used")

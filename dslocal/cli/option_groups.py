@@ -105,6 +105,7 @@ class PlacementOptions:
     n_gpu_layers: options.GpuLayers = None
     cpu_moe: options.CpuMoe = None
     stream_experts: options.StreamExperts = None
+    rpc: options.Rpc = None
 
 
 @dataclass(frozen=True)

@@ -321,6 +321,15 @@ StreamExperts = Annotated[
         autocompletion=completion_values.choices("auto", "on", "off"),
     ),
 ]
+Rpc = Annotated[
+    str | None,
+    typer.Option(
+        "--rpc",
+        metavar="HOST:PORT,…",
+        help="Machines that run dslocal worker and hold a part of the model.",
+        show_default=False,
+    ),
+]
 Revision = Annotated[
     str | None,
     typer.Option(

@@ -67,6 +67,7 @@ CRASHES = {
 # The first character of a message from the child says what it is.
 SUBJECT = "n"
 LAST_WORDS = "w"
+HINT = "h"
 WORKS = "k"
 _tell_parent: list[Callable[[str, str], None]] = []  # in a child: sends a message of a kind
 
@@ -129,9 +130,10 @@ def _connect_to_parent(message_writer: int) -> None:
         message = kind + text.replace("\0", "")[:MAX_MESSAGE] + "\0"
         os.write(message_writer, message.encode("utf-8", "replace"))
 
-    def on_abort(text: str, is_out_of_memory: bool) -> None:
-        tell(LAST_WORDS, text)
-        os._exit(ExitCode.DOES_NOT_FIT if is_out_of_memory else ExitCode.FAILURE)
+    def on_abort(reason: libraries.AbortReason) -> None:
+        tell(LAST_WORDS, reason.text)
+        tell(HINT, reason.hint)
+        os._exit(ExitCode.DOES_NOT_FIT if reason.is_out_of_memory else ExitCode.FAILURE)
 
     _tell_parent.append(tell)
     libraries.before_abort(on_abort)
@@ -239,7 +241,8 @@ def _report_end(status: int, messages: Mapping[str, str], terminal: _Terminal) -
     last_words = messages.get(LAST_WORDS)
     if last_words is not None:
         is_out_of_memory = code == ExitCode.DOES_NOT_FIT
-        crash = Crash(last_words, USE_LESS_MEMORY if is_out_of_memory else REPLACE_FILE)
+        hint = USE_LESS_MEMORY if is_out_of_memory else REPLACE_FILE
+        crash = Crash(last_words, messages.get(HINT) or hint)
     elif code >= 0:
         return code
     else:

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dslocal import home, prompts
-from dslocal.api.load_options import FLAG_NAMES, overrides, streams_experts
+from dslocal.api.load_options import FLAG_NAMES, overrides, streams_experts, workers
 from dslocal.api.model import new_seed
 from dslocal.api.sizes import size_in_bytes
 from dslocal.errors import UsageError
@@ -36,6 +36,7 @@ CONFIG_KEYS = (
     "ctx",
     "min_speed",
     "stream_experts",
+    "rpc",
     "disk_cache",
     *prompts.SETTINGS,
     TEMPLATES,
@@ -254,7 +255,11 @@ def _overrides(options: LoadOptions, ctx: int | None) -> Overrides:
         mtp=options.mtp,
         names=FLAG_NAMES,
     )
-    return replace(chosen, stream_experts=streaming_mode(options.stream_experts))
+    return replace(
+        chosen,
+        stream_experts=streaming_mode(options.stream_experts),
+        rpc=chosen_workers(options.rpc),
+    )
 
 
 def streaming_mode(option: str | None) -> bool | None:
@@ -267,6 +272,22 @@ def streaming_mode(option: str | None) -> bool | None:
         return streams_experts(option, "--stream-experts")
     found = configured("stream_experts")
     return streams_experts(str(found.value), found.source) if found else None
+
+
+def chosen_workers(option: str | None) -> tuple[str, ...]:
+    """Return the workers that hold a part of a model, by option, DSLOCAL_RPC or config.toml.
+
+    Raises:
+        UsageError: One of them is no ``HOST:PORT``.
+    """
+    found = configured("rpc")
+    if option is not None:
+        found = ConfiguredValue(option, "--rpc")
+    if found is None or found.value == "":
+        return ()
+    value = found.value
+    named = [str(each) for each in value] if isinstance(value, list) else str(value)
+    return workers(named, found.source)
 
 
 def wanted_context(header: GgufHeader, chosen: Overrides) -> int:

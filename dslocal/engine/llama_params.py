@@ -7,11 +7,12 @@ else it needs on the result.
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
 from typing import Any
 
 from dslocal.gguf import libraries
 from dslocal.gguf.header import GgufHeader
-from dslocal.plan.load_config import LoadConfig
+from dslocal.plan.load_config import DeviceLayers, LoadConfig
 from dslocal.plan.memory.kv_cache import kv_cells, n_snapshots
 from dslocal.plan.memory.shape import moe_layers
 
@@ -42,13 +43,37 @@ def model_params(header: GgufHeader, load_config: LoadConfig) -> Any:
     params.use_extra_bufts = load_config.repack
     params.load_mode = LOAD_MODES[load_config.load_mode]
     experts_in_ram = moe_layers(header)[: load_config.cpu_moe_layers]
-    if load_config.n_gpu_layers == 0:
+    if load_config.split:
+        _place_on_devices(params, load_config.split)
+    elif load_config.n_gpu_layers == 0:
         params.owned = (ctypes.c_void_p * 1)()  # a list ends with a null pointer
         params.devices = ctypes.addressof(params.owned)
     elif experts_in_ram:
         params.owned = _overrides_to_cpu(_experts_pattern(experts_in_ram))
         params.tensor_buft_overrides = ctypes.addressof(params.owned)
     return params
+
+
+def _place_on_devices(params: Any, split: Sequence[DeviceLayers]) -> None:
+    """Give each device as many layers as planned; llama.cpp connects to workers here.
+
+    ``tensor_split`` has shares, which llama.cpp compares with a layer's number over all layers: so
+    many layers each come out exactly. Source: src/llama-model.cpp, ``get_layer_buft_list``.
+    """
+    from dslocal.rpc.connection import device_handle
+
+    handles = [
+        device_handle(device.endpoint, device.number)
+        if device.endpoint
+        else libraries.gpu_handle(device.number)
+        for device in split
+    ]
+    devices = (ctypes.c_void_p * (len(handles) + 1))(*handles)  # ends with a null pointer
+    low = libraries.require()
+    shares = (ctypes.c_float * low.llama_max_devices())(*[device.layers for device in split])
+    params.owned = (devices, shares)
+    params.devices = ctypes.addressof(devices)
+    params.tensor_split = shares
 
 
 def _experts_pattern(layers: list[int]) -> str:

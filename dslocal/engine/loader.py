@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from dslocal import home
-from dslocal.errors import EngineError, OutOfMemoryError
+from dslocal.errors import EngineError, OutOfMemoryError, WorkerError
 from dslocal.files import binary_size
 from dslocal.gguf.header import GgufHeader, read_header
 from dslocal.plan import mtp_file
@@ -24,6 +24,8 @@ from dslocal.plan.machine.machine import Machine
 from dslocal.plan.memory.footprint import footprint
 from dslocal.plan.refusal import nearest_fit, require_fit
 from dslocal.plan.search import NO_OVERRIDES, Overrides, Plan, make_plan
+
+from . import calibrate
 
 if TYPE_CHECKING:
     from . import LlamaContext, LlamaModel
@@ -69,8 +71,10 @@ def _plan_files(
 ) -> Plan:
     """Return the plan to run the model at ``path``. Raises DoesNotFitError."""
     machine = _machine_for(overrides, path)
+    if overrides.rpc:
+        machine = _with_workers(joined.header, machine, overrides)
     planned = make_plan(joined.header, machine, overrides)
-    if _is_tight(planned, machine):
+    if planned.spread is None and _is_tight(planned, machine):
         own_header = header if joined.mtp_file else None
         planned = verify_plan(path, joined.header, planned, machine, overrides, own_header)
     if planned.verdict == "no":
@@ -103,6 +107,8 @@ def open_context(
     if fault:
         notify(f"{fault}: it does not draft")
     planned = _plan_files(path, header, files, overrides)
+    if overrides.rpc:
+        _say_who_takes_part(planned, notify)
     if planned.verdict == "ssd":
         ahead = planned.load_config.stream_experts
         what = "experts are read from the SSD as the router chooses them"
@@ -122,6 +128,23 @@ def open_context(
 
             enable_speculation(context, DRAFT_MODES[overrides.mtp], mtp_layer)
             yield context
+
+
+def _say_who_takes_part(planned: Plan, notify: Notify) -> None:
+    """Tell the user which machines hold a part of the model."""
+    from dslocal.rpc.connection import unchecked
+
+    if planned.spread is None:
+        notify("--rpc: the model is faster on this machine alone, so no worker gets a part of it")
+        return
+    parts = [
+        f"{share.layers} at {share.place.endpoint or 'this machine'}"
+        for share in planned.spread.shares
+        if share.layers
+    ]
+    notify(f"layers: {', '.join(parts)}; what is said goes there unencrypted")
+    for line in unchecked([share.place.endpoint for share in planned.spread.shares]):
+        notify(line)
 
 
 def _load_or_retry(
@@ -186,7 +209,10 @@ def _open_mtp_layer(file: _MtpFile | None, load_config: LoadConfig) -> LlamaMode
         return None
     from . import LlamaModel
 
-    return LlamaModel(file.path, replace(load_config, cpu_moe_layers=0), header=file.header)
+    placed = replace(load_config, cpu_moe_layers=0)
+    if load_config.split:  # the layer is small: it stays on this machine
+        placed = replace(placed, split=(), n_gpu_layers=0)
+    return LlamaModel(file.path, placed, header=file.header)
 
 
 def verify_plan(
@@ -254,6 +280,42 @@ def _machine_for(overrides: Overrides, path: Path) -> Machine:
     return with_max_ram(machine, overrides.max_ram)
 
 
+def _with_workers(header: GgufHeader, machine: Machine, overrides: Overrides) -> Machine:
+    """Return ``machine`` with the workers that were named.
+
+    Raises:
+        WorkerError: one of them is not there; the hint says what fits without it.
+    """
+    from dslocal.rpc.connection import ask_workers
+    from dslocal.rpc.endpoint import parse_endpoints
+
+    measured = calibrate.remembered_rates(machine)
+    machine = replace(machine, rate=measured.ram if measured else 0.0)
+    endpoints = parse_endpoints(",".join(overrides.rpc))
+    try:
+        return replace(machine, workers=ask_workers(endpoints))
+    except WorkerError as e:
+        others = tuple(each for each in overrides.rpc if each != e.endpoint)
+        e.hint = f"{e.hint}; {_fits_without(header, machine, replace(overrides, rpc=others))}"
+        raise
+
+
+def _fits_without(header: GgufHeader, machine: Machine, overrides: Overrides) -> str:
+    """Return what fits without a worker that is not there, for a hint."""
+    from dslocal.rpc.connection import ask_workers
+    from dslocal.rpc.endpoint import parse_endpoints
+
+    try:
+        workers = ask_workers(parse_endpoints(",".join(overrides.rpc))) if overrides.rpc else ()
+    except WorkerError:
+        return "more than one machine is missing"
+    planned = make_plan(header, replace(machine, workers=workers), overrides)
+    options = f"--rpc {','.join(overrides.rpc)}" if overrides.rpc else "no --rpc"
+    if planned.verdict in ("no", "ssd"):
+        return f"without it the model does not fit: {binary_size(planned.lacking)} are missing"
+    return f"{options} fits, with {planned.load_config.n_ctx:,} tokens of context"
+
+
 def with_max_ram(machine: Machine, max_ram: int) -> Machine:
     """Return ``machine`` with no more than ``max_ram`` bytes of RAM free."""
     gpus = machine.gpus
@@ -278,6 +340,8 @@ def _plan_with_less(
 
     The limit follows from the memory that was shortest; the other had room to spare.
     """
+    if failed.spread is not None:
+        return None  # which machine had too little, llama.cpp does not say
     machine, need = probe.probe_machine(), failed.memory.all
     if overrides.max_ram is not None:
         machine = with_max_ram(machine, overrides.max_ram)

@@ -19,6 +19,7 @@ from dslocal.gguf import libraries
 from dslocal.gguf.header import GgufHeader
 from dslocal.gguf.parts import read_parts
 from dslocal.plan.load_config import LoadConfig
+from dslocal.rpc.connection import guard_connections
 
 from . import llama_log
 from .big_stack import call_with_big_stack
@@ -83,6 +84,7 @@ class LlamaModel:
         # kept, since the struct points to arrays that it owns
         self._params = model_params(self.header, load_config or LoadConfig(n_ctx=0))
         self._params.vocab_only = vocab_only
+        self._watches_workers = bool(load_config and load_config.split)
         self.handle: Any = self._load(on_progress)
         self._vocab = self._low.llama_model_get_vocab(self.handle)
         self.n_vocab: int = self._low.llama_vocab_n_tokens(self._vocab)
@@ -106,6 +108,8 @@ class LlamaModel:
         stopped = AbortFlag()
 
         def report(share: float, _: Any) -> bool:
+            if self._watches_workers:
+                guard_connections()
             if on_progress:
                 on_progress(share)
             return not stopped.is_set()
@@ -122,6 +126,8 @@ class LlamaModel:
                 raise KeyboardInterrupt
         if not handle:
             raise _load_error(self.path, llama_log.first_complaint("no reason given"))
+        if self._watches_workers:
+            guard_connections()
         return handle
 
     def __enter__(self) -> LlamaModel:

@@ -114,8 +114,24 @@ def version() -> str:
     return found if re.fullmatch(r"[\w.+]+", found) else "of unknown version"
 
 
-AbortCallback = Callable[[str, bool], None]
+class AbortReason(NamedTuple):
+    """Why llama.cpp gives up.
+
+    Attributes:
+        text: the reason in a few words.
+        is_out_of_memory: whether memory ran out.
+        hint: what would help, where more is known than llama.cpp says.
+    """
+
+    text: str
+    is_out_of_memory: bool
+    hint: str = ""
+
+
+AbortCallback = Callable[[AbortReason], None]
+AbortExplainer = Callable[[str], AbortReason | None]
 _abort_callbacks: list[AbortCallback] = []
+_abort_explainers: list[AbortExplainer] = []
 _kept_alive: list[Any] = []  # ctypes callbacks, which must live as long as the process
 
 
@@ -126,10 +142,29 @@ def before_abort(callback: AbortCallback) -> None:
     the process is aborted.
 
     Args:
-        callback: Takes the reason in a few words, and whether memory ran out.
+        callback: Takes the reason.
     """
     _abort_callbacks.append(callback)
     os.environ.setdefault("GGML_NO_BACKTRACE", "1")  # it would start a debugger
+
+
+def explain_aborts(explain: AbortExplainer) -> None:
+    """Register a function that may know better than llama.cpp why it gives up.
+
+    Args:
+        explain: takes llama.cpp's words; returns None where it knows nothing. It is called in any
+            thread, before the callback of :func:`before_abort`, and without one to print a line.
+    """
+    _abort_explainers.append(explain)
+    if not _abort_callbacks:
+        before_abort(_print_reason)
+        _install_abort_callback(require(), _print_reason)
+
+
+def _print_reason(reason: AbortReason) -> None:
+    """Print why this process is about to be aborted: for programs that nothing supervises."""
+    hint = f" ({reason.hint})" if reason.hint else ""
+    os.write(2, f"dslocal: {reason.text}{hint}\n".encode())
 
 
 def _install_abort_callback(low: ModuleType, callback: AbortCallback) -> None:
@@ -141,14 +176,16 @@ def _install_abort_callback(low: ModuleType, callback: AbortCallback) -> None:
     def on_abort(message: bytes) -> None:
         text = message.decode("utf-8", "replace")
         text = re.sub(r"^\S*/(?=\S+:\d+: )", "", text)  # without the folder it was built in
-        callback(f"llama.cpp gave up: {text}", "alloc" in text)
+        known = (explain(text) for explain in _abort_explainers)
+        reason = next((found for found in known if found), None)
+        callback(reason or AbortReason(f"llama.cpp gave up: {text}", "alloc" in text))
 
     def on_terminate() -> None:
         name = _current_exception(low)
         if name == "std::bad_alloc":
-            callback("llama.cpp ran out of memory", True)
+            callback(AbortReason("llama.cpp ran out of memory", is_out_of_memory=True))
         else:
-            callback(f"llama.cpp failed with {name}", False)
+            callback(AbortReason(f"llama.cpp failed with {name}", is_out_of_memory=False))
 
     installed = {
         "ggml_set_abort_callback": ctypes.CFUNCTYPE(None, ctypes.c_char_p)(on_abort),
@@ -209,6 +246,25 @@ def devices() -> list[Device]:
     get = symbol("ggml_backend_dev_get", handle, ctypes.c_size_t)
     with _no_log(low):  # backends introduce themselves at length when they are first asked
         return [_device(get(number)) for number in range(count())]
+
+
+def gpu_handle(number: int) -> int:
+    """Return ggml's handle of a GPU of this machine.
+
+    Args:
+        number: which one, of those that are no CPU, in ggml's order.
+
+    Raises:
+        EngineMissingError: there is no such GPU any more.
+    """
+    handle: Any = ctypes.c_void_p
+    get = symbol("ggml_backend_dev_get", handle, ctypes.c_size_t)
+    kinds = [device.kind for device in devices()]
+    gpus = [index for index, kind in enumerate(kinds) if kind in (GPU, INTEGRATED_GPU)]
+    if number >= len(gpus):
+        raise EngineMissingError(f"GPU {number} is not there")
+    found: int = get(gpus[number])
+    return found
 
 
 def _device(device: int) -> Device:

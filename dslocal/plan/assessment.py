@@ -15,7 +15,7 @@ from dslocal.plan.memory.footprint import refusal_reason
 
 from .load_config import MemoryUse
 from .search import NO_OVERRIDES, Overrides, Plan, make_plan
-from .speed import Rates, Speed, forecast
+from .speed import SPREAD, Rates, Speed, forecast
 
 VERDICT_LABELS = {"gpu": "GPU", "offload": "GPU+CPU", "cpu": "CPU", "ssd": "from SSD", "no": "no"}
 MEMORY_PARTS = ("weights", "kv", "compute", "output", "overhead")
@@ -85,6 +85,9 @@ def assess(
     planned = planned or make_plan(model.header, machine, overrides)
     if planned.verdict == "no":
         return Assessment(model, planned, Speed(0.0, 0.0))
+    if planned.spread is not None:
+        middle = 1 / planned.spread.seconds
+        return Assessment(model, planned, Speed(middle * (1 - SPREAD), middle * (1 + SPREAD)))
     speed = forecast(model.header, planned.load_config, planned.memory, machine, rates)
     return Assessment(model, planned, speed)
 

@@ -16,7 +16,12 @@ from .assessment import Assessment
 # Tokens a second that are fast enough: a little faster than most people read. A model that reasons
 # before it answers should not be much slower.
 MIN_TOKENS_PER_S = 8.0
-FROM_MEMORY = ("gpu", "offload", "cpu")  # verdicts of a plan that reads nothing from the SSD
+FROM_MEMORY = (
+    "gpu",
+    "offload",
+    "cpu",
+    "workers",
+)  # verdicts of a plan that reads nothing from the SSD
 # Weights from which on two and three bits are worth their speed: the more weights a model has, the
 # less it loses with each bit.
 MANY_WEIGHTS = 60 * 10**9

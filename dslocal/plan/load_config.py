@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from dslocal.gguf.tensor_types import GgmlType
 
@@ -17,6 +17,20 @@ MAX_MTP_DRAFTS = 3  # one MTP layer, asked again and again, soon loses the threa
 MAX_NGRAM_DRAFTS = 7
 
 
+class DeviceLayers(NamedTuple):
+    """A device, and how many layers in a row it gets.
+
+    Attributes:
+        endpoint: the worker that it belongs to, as ``HOST:PORT``; empty for a GPU of this machine.
+        number: which of the worker's devices, or of this machine's GPUs.
+        layers: its layers; the output counts as one.
+    """
+
+    endpoint: str
+    number: int
+    layers: int
+
+
 @dataclass(frozen=True, slots=True)
 class LoadConfig:
     """Settings that memory depends on.
@@ -27,7 +41,7 @@ class LoadConfig:
         n_ubatch: tokens of a micro-batch.
         flash_attn: whether attention is computed with flash attention.
         n_gpu_layers: layers on the GPU, counted from the last; as llama.cpp counts, the output is
-            one more.
+            one more. With ``split``, all layers that are not on this machine's CPU.
         cpu_moe_layers: layers, counted from the first that has experts, that keep their routed
             experts in RAM though the rest of them is on the GPU.
         n_outputs: rows of logits that one batch may give.
@@ -37,6 +51,8 @@ class LoadConfig:
         mtp: whether the multi-token-prediction layer is loaded as well.
         n_seq: conversations that are kept side by side, each with a cache of its own.
         stream_experts: whether experts in RAM are read ahead, as their layer's router chooses them.
+        split: the devices that layers are spread over, in the order of the layers, where other
+            machines take part.
     """
 
     n_ctx: int
@@ -51,8 +67,9 @@ class LoadConfig:
     mtp: bool = False
     n_seq: int = 1
     stream_experts: bool = False
+    split: tuple[DeviceLayers, ...] = ()
 
-    def as_json(self) -> dict[str, int | str | bool]:
+    def as_json(self) -> dict[str, Any]:
         """Return the fields that ``--json`` prints."""
         return {
             "n_ctx": self.n_ctx,
@@ -63,6 +80,7 @@ class LoadConfig:
             "cpu_moe_layers": self.cpu_moe_layers,
             "load_mode": self.load_mode,
             "stream_experts": self.stream_experts,
+            "split": [device._asdict() for device in self.split],
         }
 
     @property

@@ -32,6 +32,8 @@ def require_fit(planned: Plan, name: str, machine: Machine, suggestion: Plan | N
     if planned.verdict != "no":
         return
     need = planned.memory.all
+    if machine.workers:
+        raise _lacking_with_workers(planned, name, machine, suggestion)
     needed, there = f"{binary_size(need.host)} of RAM", binary_size(machine.available)
     if need.gpu:
         needed = f"{binary_size(need.gpu)} of GPU memory and {needed}"
@@ -42,6 +44,23 @@ def require_fit(planned: Plan, name: str, machine: Machine, suggestion: Plan | N
         hint = f"{options} fits in {binary_size(suggestion.memory.all.total)}"
     context = f"{planned.load_config.n_ctx:,} tokens of context"
     raise DoesNotFitError(f"{name} needs {needed} with {context}; there are {there}", hint=hint)
+
+
+def _lacking_with_workers(
+    planned: Plan, name: str, machine: Machine, suggestion: Plan | None
+) -> DoesNotFitError:
+    """Return what is said where a model does not fit a machine and its workers."""
+    need = binary_size(planned.memory.all.total)
+    free = [f"{binary_size(machine.available + machine.vram)} here"]
+    free += [f"{binary_size(each.free)} at {each.endpoint}" for each in machine.workers]
+    hint = "another worker, or a smaller quantization or model does"
+    if suggestion:
+        hint = f"{_options(suggestion.load_config, planned.load_config)} fits"
+    context = f"{planned.load_config.n_ctx:,} tokens of context"
+    return DoesNotFitError(
+        f"{name} needs {need} with {context}, in whole layers; free are {', '.join(free)}",
+        hint=hint,
+    )
 
 
 def _options(suggested: LoadConfig, refused: LoadConfig) -> str:

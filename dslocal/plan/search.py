@@ -27,10 +27,11 @@ from dslocal.plan.memory.footprint import refusal_reason
 from dslocal.plan.memory.shape import can_draft, max_model_drafts
 
 from .budget import Budget
+from .cluster.spread import Spread, best_spread
 from .expert_streaming import with_streaming
-from .load_config import MAX_NGRAM_DRAFTS, LoadConfig, MemoryUse
+from .load_config import MAX_NGRAM_DRAFTS, DeviceShare, LoadConfig, MemoryUse
 
-Verdict = Literal["gpu", "offload", "cpu", "ssd", "no"]
+Verdict = Literal["gpu", "offload", "cpu", "workers", "ssd", "no"]
 TARGET_CTX = 32768  # tokens: what R1's model card allows an answer
 MIN_AUTO_CTX = 4096  # tokens: the shortest context that a plan takes unasked
 UBATCH_SIZES = (512, 256, 128, 64)  # tokens of a micro-batch, from the largest on
@@ -52,6 +53,7 @@ class Overrides:
         sidecar: a file with the MTP layer that the model's own file lacks.
         stream_experts: whether experts in RAM are read ahead, as their router chooses them.
         max_ram: bytes of RAM that the model may take, of those that are free.
+        rpc: the machines that lend their memory, each as ``HOST:PORT``.
     """
 
     n_ctx: int | None = None
@@ -65,6 +67,7 @@ class Overrides:
     sidecar: Path | None = None
     stream_experts: bool | None = None
     max_ram: int | None = None
+    rpc: tuple[str, ...] = ()
 
 
 NO_OVERRIDES = Overrides()
@@ -90,10 +93,11 @@ class Plan:
     Attributes:
         load_config: the settings.
         memory: bytes that they take, by part.
-        verdict: where the model runs: "gpu", "offload" (GPU and CPU), "cpu", "ssd" (read as it is
-            needed), or "no".
+        verdict: where the model runs: "gpu", "offload" (GPU and CPU), "cpu", "workers" (other
+            machines take part), "ssd" (read as it is needed), or "no".
         gave_up: what was given up, in this order.
         lacking: bytes by which it does not fit, when the verdict is "ssd" or "no".
+        spread: what each machine gets, when the verdict is "workers"; ``memory`` is this machine's.
     """
 
     load_config: LoadConfig
@@ -101,6 +105,7 @@ class Plan:
     verdict: Verdict
     gave_up: tuple[ReductionStep, ...] = ()
     lacking: int = 0
+    spread: Spread | None = None
 
 
 Change: TypeAlias = Callable[[LoadConfig], LoadConfig]  # gives up one thing more
@@ -129,6 +134,8 @@ def make_plan(header: GgufHeader, machine: Machine, overrides: Overrides = NO_OV
         raise UsageError(
             f"--ctx: {overrides.n_ctx} is out of range", hint=f"this model takes up to {trained}"
         )
+    if machine.workers:
+        return _plan_with_workers(header, machine, overrides)
     problem = _Problem(Budget(header, machine), overrides)
     found = _search(problem)
     if found.verdict == "no":
@@ -143,6 +150,60 @@ def make_plan(header: GgufHeader, machine: Machine, overrides: Overrides = NO_OV
     if config == found.load_config:
         return found
     return replace(found, load_config=config, memory=problem.budget.memory(config))
+
+
+def _plan_with_workers(header: GgufHeader, machine: Machine, overrides: Overrides) -> Plan:
+    """Return the plan to run a model on this machine and its workers together.
+
+    Given up is the same as on one machine without a GPU: which layers go where, follows from it.
+
+    Raises:
+        UsageError: what the user decided excludes workers.
+    """
+    if overrides.cpu_moe_layers is not None or overrides.stream_experts:
+        option = "--stream-experts" if overrides.cpu_moe_layers is None else "--cpu-moe"
+        raise UsageError(
+            f"{option} and --rpc exclude each other", hint="workers hold whole layers, experts too"
+        )
+    here = Budget(header, replace(machine, workers=(), gpus=()))
+    problem = _Problem(here, replace(overrides, n_gpu_layers=None))
+    wanted = _wanted(problem)
+    here.memory(wanted)  # raises what cannot be had at all
+
+    def spread(config: LoadConfig) -> Spread | None:
+        return best_spread(header, config, machine, overrides.n_gpu_layers)
+
+    def fits(config: LoadConfig) -> bool:
+        return spread(config) is not None
+
+    config = _restored(_reduced(wanted, _reductions(problem), fits), wanted, fits)
+    found = spread(config)
+    if found is None:
+        there = machine.available + machine.vram + sum(each.free for each in machine.workers)
+        lacking = max(1, here.memory(config).all.total - there)
+        return Plan(config, here.memory(config), "no", lacking=lacking)
+    if not found.uses_workers:
+        return make_plan(header, replace(machine, workers=()), overrides)
+    steps = _steps_between(here, wanted, config)
+    memory = _memory_here(here.memory(config), found)
+    return Plan(found.config, memory, "workers", steps, spread=found)
+
+
+def _memory_here(alone: MemoryUse, found: Spread) -> MemoryUse:
+    """Return what a spread takes of this machine.
+
+    Args:
+        alone: what the model would take if all of it were here, on the CPU.
+        found: the spread.
+    """
+    cpu = [share for share in found.shares if share.place.number < 0]
+    gpus = [share for share in found.shares if share.place.number >= 0 and not share.place.endpoint]
+
+    def part(name: str) -> DeviceShare:
+        sizes = [sum(getattr(share, name) for share in shares) for shares in (gpus, cpu)]
+        return DeviceShare(sizes[0], sizes[1])
+
+    return replace(alone, weights=part("weights"), kv=part("kv"), compute=part("compute"))
 
 
 def _search(problem: _Problem) -> Plan:

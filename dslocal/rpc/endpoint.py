@@ -64,7 +64,8 @@ def parse_endpoints(text: str, source: str = "--rpc") -> tuple[Endpoint, ...]:
 
 
 def _parse(text: str, source: str) -> Endpoint:
-    host, colon, port = text.partition(":")
+    host, *rest = text.split(":", 1)
+    port = rest[0] if rest else str(DEFAULT_PORT)
     if ":" in port or text.startswith("["):
         raise UsageError(
             f"{source}: {text!r:.60} is an IPv6 address, which llama.cpp's RPC does not take",
@@ -72,8 +73,6 @@ def _parse(text: str, source: str) -> Endpoint:
         )
     if not _HOST.fullmatch(host):
         raise UsageError(f"{source}: {text!r:.60} is not HOST:PORT", hint="such as 10.0.0.2:50052")
-    if not colon:
-        return Endpoint(host, DEFAULT_PORT)
     if not port.isascii() or not port.isdecimal() or not 0 < int(port[:6]) <= MAX_PORT:
         raise UsageError(
             f"{source}: {port!r:.20} is not a port", hint=f"1 to {MAX_PORT}, such as {DEFAULT_PORT}"

@@ -22,7 +22,10 @@ from .identity import PROTOCOL
 CONNECT_S = 3.0
 ANSWER_S = 5.0  # for everything that a server is asked
 CARD_S = 2.0
-HELLO, DEVICE_COUNT, DEVICE_MEMORY = (14, 15, 11)  # enum rpc_cmd
+# enum rpc_cmd
+HELLO = 14
+DEVICE_COUNT = 15
+DEVICE_MEMORY = 11
 HELLO_BYTES = 24  # of the request: what transports the client has besides TCP, none
 HELLO_ANSWER_BYTES = 28
 ROUND_TRIPS = 5  # the shortest counts

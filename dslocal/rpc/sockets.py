@@ -11,6 +11,7 @@ import socket
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import NamedTuple
 
 # A peer that is silent is asked after 5 seconds, and given up 6 seconds later.
 KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S = (5, 2)
@@ -19,19 +20,32 @@ UNANSWERED_MS = 15_000  # that sent data may stay unacknowledged (Linux)
 FOLDER = "/dev/fd"
 
 
+class TcpConnection(NamedTuple):
+    """A connection of this process: its file descriptor, and a socket that is a duplicate of it."""
+
+    descriptor: int
+    socket: socket.socket
+
+
 @contextmanager
-def tcp_connections() -> Iterator[list[socket.socket]]:
-    """Yield all connections of this process over IPv4, as sockets that are closed afterwards."""
-    with suppress(OSError):
-        descriptors = [int(name) for name in os.listdir(FOLDER) if name.isdecimal()]  # noqa: PTH208
-        found = [connection for fd in descriptors if (connection := _connection(fd))]
-        try:
-            yield found
-        finally:
-            for connection in found:
-                connection.close()
-        return
-    yield []
+def tcp_connections() -> Iterator[list[TcpConnection]]:
+    """Yield all connections of this process over IPv4; the duplicates are closed afterwards."""
+    found = [
+        TcpConnection(fd, duplicate) for fd in _descriptors() if (duplicate := _connection(fd))
+    ]
+    try:
+        yield found
+    finally:
+        for connection in found:
+            connection.socket.close()
+
+
+def _descriptors() -> list[int]:
+    """Return the file descriptors of this process; none where the system does not list them."""
+    try:
+        return [int(name) for name in os.listdir(FOLDER) if name.isdecimal()]  # noqa: PTH208
+    except OSError:
+        return []
 
 
 def _connection(fd: int) -> socket.socket | None:
@@ -53,7 +67,7 @@ def _has_peer(connection: socket.socket) -> bool:
     """Return whether a socket is connected, or was until its peer was lost."""
     if connection.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
         return False
-    return connection.getsockname()[1] != 0
+    return bool(connection.getsockname()[1])
 
 
 def keep_alive(connection: socket.socket) -> None:

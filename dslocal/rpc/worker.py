@@ -81,7 +81,7 @@ def _own_hint() -> str:
     return "this machine's are " + ", ".join(own) if own else "this machine has no private address"
 
 
-class Worker:
+class RpcServer:
     """llama.cpp's RPC server in a thread of this process, and what is said of it."""
 
     def __init__(self, endpoint: Endpoint, machine: Machine, rates: Rates, threads: int) -> None:
@@ -150,9 +150,9 @@ class Worker:
         with tcp_connections() as connections:
             for connection in connections:
                 with suppress(OSError):
-                    if connection.getsockname()[1] == self.endpoint.port:
-                        keep_alive(connection)
-                        peer: str = connection.getpeername()[0]
+                    if connection.socket.getsockname()[1] == self.endpoint.port:
+                        keep_alive(connection.socket)
+                        peer: str = connection.socket.getpeername()[0]
                         return peer
         return ""
 

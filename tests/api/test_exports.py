@@ -37,6 +37,7 @@ PUBLIC = [
     "UnsupportedModelError",
     "Usage",
     "UsageError",
+    "WorkerError",
     "__version__",
     "convert",
     "load",

@@ -32,7 +32,8 @@ def write_sdist(path: Path, files: dict[str, bytes], link: str = "") -> Path:
             archive.addfile(member, io.BytesIO(data))
         if link:
             member = tarfile.TarInfo(link)
-            member.type, member.linkname = tarfile.SYMTYPE, "/etc/passwd"
+            member.type = tarfile.SYMTYPE
+            member.linkname = "/etc/passwd"
             archive.addfile(member)
     return path
 

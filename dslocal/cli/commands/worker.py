@@ -11,7 +11,7 @@ from dslocal.errors import UsageError
 
 if TYPE_CHECKING:
     from dslocal.rpc.endpoint import Endpoint
-    from dslocal.rpc.worker import Worker
+    from dslocal.rpc.worker import RpcServer
 
 MAX_THREADS = 1024
 DEFAULT_PORT = 50052  # llama.cpp's own
@@ -68,21 +68,21 @@ def worker(
     _run(_started(endpoint, threads))
 
 
-def _started(endpoint: Endpoint, threads: int | None) -> Worker:
+def _started(endpoint: Endpoint, threads: int | None) -> RpcServer:
     """Return a worker that listens."""
     from dslocal.api.machines import machine_and_rates
     from dslocal.engine import llama_log
     from dslocal.plan.machine.probe import usable_cores
-    from dslocal.rpc.worker import Worker
+    from dslocal.rpc.worker import RpcServer
 
     machine, rates = machine_and_rates()
     llama_log.capture()
-    started = Worker(endpoint, machine, rates, threads or usable_cores())
+    started = RpcServer(endpoint, machine, rates, threads or usable_cores())
     started.start()
     return started
 
 
-def _run(worker: Worker) -> None:
+def _run(worker: RpcServer) -> None:
     """Print what the worker is, and answer until a signal ends it."""
     from dslocal.files import binary_size
     from dslocal.terminal.sanitise import one_line

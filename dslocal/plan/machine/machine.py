@@ -8,6 +8,8 @@ from typing import Literal
 from dslocal.gguf.cpu_repack import RepackedType
 from dslocal.plan.load_config import GpuKind
 
+from .remote import RemoteDevice
+
 Os = Literal["linux", "macos", "windows"]
 
 
@@ -50,6 +52,8 @@ class Machine:
         unused_gpu: what is to be said of a GPU that llama.cpp was not built for, with the command
             that changes it; one of ``notes``.
         limited_by: what holds ``available`` down, such as a cgroup.
+        rate: bytes a second that decoding reads from RAM, where that was measured.
+        workers: devices of other machines that lend their memory.
         notes: for the user, such as memory pressure.
     """
 
@@ -65,6 +69,8 @@ class Machine:
     bandwidth: float | None = None
     repacked: tuple[RepackedType, ...] = ()
     unused_gpu: str = ""
+    rate: float = 0.0
+    workers: tuple[RemoteDevice, ...] = ()
 
     @property
     def vram(self) -> int:

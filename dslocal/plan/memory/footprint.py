@@ -119,7 +119,7 @@ def compute_buffers(
     header: GgufHeader, shape: ModelShape, load_config: LoadConfig, gpu: GpuKind = "cuda"
 ) -> DeviceShare:
     """Return the bytes of the buffers for intermediate results."""
-    batch = replace(_micro_batch(load_config), layer_inputs=_handed_over(shape, load_config))
+    batch = replace(largest_batch(load_config), layer_inputs=_handed_over(shape, load_config))
     draft_buffer = _draft_buffer_size(shape, load_config)
     if not load_config.n_gpu_layers:
         return DeviceShare(0, draft_buffer + cpu_buffer_size(shape, batch))
@@ -136,7 +136,7 @@ def _draft_buffer_size(shape: ModelShape, load_config: LoadConfig) -> int:
     """Return the bytes of the buffer of the context that drafts; 0 where none does."""
     if not load_config.mtp:
         return 0
-    batch = _micro_batch(load_config)
+    batch = largest_batch(load_config)
     if shape.dspark_layers:
         n_tokens = min(MAX_ROWS, batch.n_tokens)
         rows = replace(batch, n_tokens=n_tokens, n_ubatch=n_tokens, n_outputs=n_tokens)
@@ -185,7 +185,7 @@ def overhead(shape: ModelShape, load_config: LoadConfig, gpu: GpuKind = "cuda") 
     host += BYTES_PER_VOCABULARY_TOKEN * shape.n_vocab
     host += BYTES_PER_KV_CELL * load_config.n_seq * kv_cells(load_config)
     host += _checkpoints(shape, load_config)
-    batch = _micro_batch(load_config)
+    batch = largest_batch(load_config)
     if load_config.n_gpu_layers <= shape.n_layer_all:
         host += cpu_work_size(shape, batch)
     elif load_config.cpu_moe_layers:
@@ -210,10 +210,15 @@ def _gpu_overhead(shape: ModelShape, load_config: LoadConfig, gpu: GpuKind) -> i
         return taken
     if shape.n_expert or not load_config.flash_attn:
         taken += CUBLAS_BYTES
-    return taken + cuda_pool_size(shape, _micro_batch(load_config))
+    return taken + cuda_pool_size(shape, largest_batch(load_config))
 
 
-def _micro_batch(load_config: LoadConfig) -> MicroBatch:
+def cpu_work_bytes(header: GgufHeader, load_config: LoadConfig) -> int:
+    """Return the bytes that the CPU backend takes on top while it computes."""
+    return cpu_work_size(shape_of(header), largest_batch(load_config))
+
+
+def largest_batch(load_config: LoadConfig) -> MicroBatch:
     """Return the largest micro-batch: as many tokens of each conversation."""
     n_tokens = padded(min(load_config.n_ubatch, load_config.n_ctx), load_config.n_seq)
     return MicroBatch(
@@ -232,7 +237,7 @@ def _host_resident(header: GgufHeader, shape: ModelShape, load_config: LoadConfi
     """Return what of the model is in RAM when layers are on the GPU."""
     last_ffn = f"blk.{shape.n_layer - 1}.ffn"
     # Few rows of the last layer go on: too few to copy its weights for them.
-    keeps_last_ffn = _micro_batch(load_config).n_outputs < MIN_OFFLOAD_BATCH
+    keeps_last_ffn = largest_batch(load_config).n_outputs < MIN_OFFLOAD_BATCH
     sizes: dict[str, int] = {}
     for tensor, on_gpu in placed_tensors(header, load_config):
         if on_gpu or not tensor.name.startswith("blk."):

@@ -32,17 +32,23 @@ def kv_cache(shape: ModelShape, load_config: LoadConfig) -> DeviceShare:
     That of the MTP layer or DSpark, if it is loaded, belongs to a context of its own. Source:
     llama.cpp, src/llama-kv-cache.cpp, constructor of ``llama_kv_cache``.
     """
-    has_mtp_layer = load_config.mtp or shape.compress_ratios
-    n_layer = shape.n_layer_all if has_mtp_layer else shape.n_layer
     on_gpu = in_ram = 0
-    for layer in range(n_layer):
-        nbytes = load_config.n_seq * _layer_bytes(shape, load_config, layer)
+    for layer in range(shape.n_layer_all):
+        nbytes = layer_cache_bytes(shape, load_config, layer)
         if is_on_gpu(layer, shape, load_config):
             on_gpu += nbytes
         else:
             in_ram += nbytes
     kept = DeviceShare(on_gpu, in_ram)
     return kept + _dspark_cache(shape, load_config) if load_config.mtp else kept
+
+
+def layer_cache_bytes(shape: ModelShape, load_config: LoadConfig, layer: int) -> int:
+    """Return the bytes of one layer's cache, of all conversations; 0 for one that has none."""
+    has_mtp_layer = load_config.mtp or shape.compress_ratios
+    if layer >= shape.n_layer and not has_mtp_layer:
+        return 0
+    return load_config.n_seq * _layer_bytes(shape, load_config, layer)
 
 
 def _dspark_cache(shape: ModelShape, load_config: LoadConfig) -> DeviceShare:

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from dslocal.files import binary_size, decimal_size
 from dslocal.plan.assessment import Assessment
+from dslocal.plan.cluster.spread import Share
 from dslocal.plan.machine.bandwidth import SSD_NOTE
 from dslocal.plan.machine.machine import Machine
 from dslocal.plan.memory.footprint import kv_bytes_per_token, modern_kv_bytes_per_token
@@ -22,6 +23,7 @@ SHORT_VERDICTS = {
     "gpu": "on the GPU",
     "offload": "experts or layers in RAM",
     "cpu": "on the CPU",
+    "workers": "on several machines",
     "ssd": "from the SSD",
 }
 MEMORY_PARTS = {
@@ -69,6 +71,8 @@ def _plan_rows(
     plan, memory = found.plan, found.plan.memory
     yield "runs", _how_it_runs(found)
     yield "memory", f"{binary_size(memory.all.total)}: {', '.join(_memory_parts(found))}"
+    if plan.spread is not None:
+        yield from _titled("machines", [share_line(share) for share in plan.spread.shares])
     if memory.all.gpu:
         gpu, host = binary_size(memory.all.gpu), binary_size(memory.all.host)
         yield "", f"{gpu} on the GPU, {host} in RAM"
@@ -90,6 +94,19 @@ def _plan_rows(
     if plan.verdict == "ssd" and not found.model.file:
         notes.append(SSD_NOTE)
     yield from _titled("note", notes)
+
+
+def share_line(share: Share) -> str:
+    """Return what one machine gets of a model that is spread over several."""
+    place = share.place
+    where = f"{place.endpoint}, " if place.endpoint else "here, "
+    last = share.first + share.layers - 1
+    what = f"layers {share.first} to {last}" if share.layers else "the embeddings alone"
+    milliseconds = 1000 * share.seconds
+    return (
+        f"{where}{one_line(place.name, MAX_CPU)}: {what}, {binary_size(share.total)} of"
+        f" {binary_size(max(0, place.free))} free, {milliseconds:.1f} ms a token"
+    )
 
 
 def _method(found: Assessment) -> str:
@@ -140,6 +157,8 @@ def _how_it_runs(found: Assessment) -> str:
             return f"{_layers(load_config.n_gpu_layers)} on the GPU, the rest on the CPU"
         case "cpu":
             return "on the CPU"
+        case "workers":
+            return "on this machine and its workers together"
         case "ssd":
             how = "and are read as they are needed"
             if load_config.stream_experts:

@@ -25,7 +25,14 @@ if TYPE_CHECKING:
 MAX_NAME = 31  # characters
 ROW = "{:<2}{:<31} {:<6} {:<7} {:>6} {:>4} {:>5} {:>7} {:>5}"
 HEADER = ROW.format("", "model", "quant", "runs on", "memory", "ctx", "t/s", "fetch", "disk")
-RUNS_ON = {"gpu": "GPU", "offload": "GPU+CPU", "cpu": "CPU", "ssd": "SSD", "no": "–"}
+RUNS_ON = {
+    "gpu": "GPU",
+    "offload": "GPU+CPU",
+    "cpu": "CPU",
+    "workers": "RPC",
+    "ssd": "SSD",
+    "no": "–",
+}
 CONVERTED = " c"
 LEGEND = (
     "memory in GiB, fetch and disk in GB; t/s: tokens a second, a forecast"

@@ -1,0 +1,203 @@
+"""The workers that a model is spread over: asked, compared with this machine, connected, watched.
+
+llama.cpp ends its process when a connection breaks. Which machine that was, the sockets tell.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import socket
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from dslocal.errors import WorkerError
+from dslocal.gguf import libraries
+from dslocal.plan.machine.remote import RemoteDevice, RemoteKind
+
+from . import library
+from .card import WorkerCard
+from .endpoint import Endpoint
+from .identity import own_identity
+from .inquiry import ServerAnswer, ask, read_card
+from .sockets import is_lost, keep_alive, tcp_connections
+
+REACH_S = 1.0  # within which a machine that is there takes a connection
+LOST_HINT = "what was said is kept; the same command says what fits now"
+
+
+@dataclass
+class _Known:
+    """What this process knows of workers.
+
+    Attributes:
+        answers: what each said when it was first asked; later ones are for llama.cpp alone.
+        sockets: llama.cpp's connections, by file descriptor.
+    """
+
+    answers: dict[Endpoint, ServerAnswer] = field(default_factory=dict)
+    sockets: dict[int, Endpoint] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+_known = _Known()
+
+
+def ask_workers(endpoints: Sequence[Endpoint]) -> tuple[RemoteDevice, ...]:
+    """Return the devices of all workers, with the memory that is free there now.
+
+    Raises:
+        UsageError: the RPC library is not there.
+        WorkerError: a worker cannot be reached, or runs another llama.cpp.
+    """
+    library.require_library()
+    found: list[RemoteDevice] = []
+    for endpoint in endpoints:
+        found += _devices_of(endpoint)
+    return tuple(found)
+
+
+def unchecked(endpoints: Sequence[str]) -> list[str]:
+    """Return a line for each server that does not say which llama.cpp it is."""
+    silent = {
+        str(endpoint)
+        for endpoint, answer in _known.answers.items()
+        if answer.card is None and str(endpoint) in endpoints
+    }
+    return [
+        f"{endpoint} does not say which llama.cpp it is, only the version of the protocol was "
+        "compared (dslocal worker says it)"
+        for endpoint in sorted(silent)
+    ]
+
+
+def device_handle(endpoint: str, number: int) -> int:
+    """Return ggml's handle of a device of a worker that has been asked; llama.cpp connects.
+
+    Raises:
+        WorkerError: the worker does not offer it any more.
+    """
+    _watch_aborts()
+    registry = _registry(endpoint)
+    get: Any = libraries.symbol(
+        "ggml_backend_reg_dev_get", ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t
+    )
+    handle: int | None = get(registry, number) if registry else None
+    if not handle:
+        raise WorkerError("offers no device any more", endpoint=endpoint)
+    return handle
+
+
+@functools.cache
+def _registry(endpoint: str) -> int | None:
+    add = library.function("ggml_backend_rpc_add_server", ctypes.c_void_p, ctypes.c_char_p)
+    registry: int | None = add(endpoint.encode())
+    return registry
+
+
+def guard_connections() -> None:
+    """Have lost machines noticed within seconds, on all connections that llama.cpp has now."""
+    if not _known.answers:
+        return
+    by_address = {
+        (endpoint.address(), endpoint.port): endpoint for endpoint in tuple(_known.answers)
+    }
+    with tcp_connections() as connections, _known.lock:
+        for connection in connections:
+            with suppress(OSError):
+                endpoint = by_address.get(connection.socket.getpeername()[:2])
+                if endpoint is not None:
+                    keep_alive(connection.socket)
+                    _known.sockets[connection.descriptor] = endpoint
+
+
+def lost_worker() -> Endpoint | None:
+    """Return the worker whose connection broke; None where all are there."""
+    with tcp_connections() as connections:
+        for connection in connections:
+            endpoint = _known.sockets.get(connection.descriptor)
+            if endpoint is not None and is_lost(connection.socket):
+                return endpoint
+    return next((endpoint for endpoint in _known.answers if not _is_reachable(endpoint)), None)
+
+
+def _is_reachable(endpoint: Endpoint) -> bool:
+    try:
+        address = (endpoint.address(), endpoint.port)
+        with socket.create_connection(address, timeout=REACH_S):
+            return True
+    except (OSError, WorkerError):
+        return False
+
+
+def _devices_of(endpoint: Endpoint) -> list[RemoteDevice]:
+    """Return the devices of one worker. Raises WorkerError."""
+    known = _known.answers.get(endpoint)
+    if known is None:
+        known = ask(endpoint)
+        _compare(endpoint, known.card)
+        _known.answers[endpoint] = known
+        card = known.card
+    else:
+        # llama.cpp may be connected by now, and a server answers one connection at a time
+        card = read_card(endpoint) or known.card
+    return [_device(endpoint, number, known, card) for number in range(len(known.devices))]
+
+
+def _device(
+    endpoint: Endpoint, number: int, answer: ServerAnswer, card: WorkerCard | None
+) -> RemoteDevice:
+    said = answer.devices[number]
+    if card is None or len(card.devices) != len(answer.devices):
+        return RemoteDevice(
+            str(endpoint),
+            number,
+            f"device {number}",
+            "other",
+            said.total,
+            said.free,
+            round_trip=answer.round_trip,
+        )
+    more = card.devices[number]
+    return RemoteDevice(
+        str(endpoint),
+        number,
+        more.name,
+        cast(RemoteKind, more.kind),
+        more.total,
+        more.free,
+        more.rate,
+        answer.round_trip,
+    )
+
+
+def _compare(endpoint: Endpoint, card: WorkerCard | None) -> None:
+    """Refuse a worker of another llama.cpp. Raises WorkerError."""
+    own = own_identity()
+    if card is not None and card.identity != own:
+        raise WorkerError(
+            f"runs another llama.cpp: {card.identity}, and this machine {own}",
+            endpoint=str(endpoint),
+            hint=f"pip install llama-cpp-python=={own.package} there, then dslocal build-rpc",
+        )
+
+
+@functools.cache
+def _watch_aborts() -> None:
+    """Have llama.cpp's end explained, where it is about a worker."""
+    libraries.explain_aborts(_explain)
+
+
+def _explain(text: str) -> libraries.AbortReason | None:
+    if "ggml-rpc" not in text:
+        return None
+    lost = lost_worker()
+    who = str(lost) if lost else "a worker"
+    return libraries.AbortReason(
+        f"the connection to {who} broke: that machine, or its worker, is gone",
+        is_out_of_memory=False,
+        hint=LOST_HINT,
+    )
