@@ -108,6 +108,27 @@ def this_machine() -> tuple[Machine, Rates]:
     return machine, rates_for(machine, calibrate.remembered_rates(machine))
 
 
+def with_workers(machine: Machine, rates: Rates, workers: Sequence[str]) -> Machine:
+    """Return ``machine`` with the workers that are named, each asked now.
+
+    Args:
+        machine: the machine.
+        rates: its rates.
+        workers: each as ``HOST:PORT``.
+
+    Raises:
+        UsageError: llama.cpp's RPC library is not there.
+        WorkerError: a worker is not there, or runs another llama.cpp.
+    """
+    if not workers:
+        return machine
+    from dslocal.rpc.connection import ask_workers
+    from dslocal.rpc.endpoint import parse_endpoints
+
+    asked = ask_workers(parse_endpoints(",".join(workers)))
+    return replace(machine, workers=asked, rate=rates.ram)
+
+
 def with_ssd_of(
     file: Path, machine: Machine, rates: Rates, *, stream_experts: bool = False
 ) -> Rates:

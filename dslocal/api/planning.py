@@ -178,7 +178,7 @@ def assess_named(
         published = wanted is not None
     registered = _registered(name)
     if wanted is None and quant is None and registered is not None and not registered.quant:
-        wanted = choose(map(assess_here, _quantizations(name, machine.cores))).model
+        wanted = choose(map(assess_here, quantizations(name, machine.cores))).model
     if wanted is None:
         wanted = planned_model(name, quant, machine.cores)
     file = None if described else wanted.file
@@ -247,11 +247,17 @@ def other_quants(name: str, model: PlannedModel, cores: int) -> list[tuple[str, 
     if not model.method:
         return []
     return [
-        (other.quant, other) for other in _quantizations(name, cores) if other.quant != model.quant
+        (other.quant, other) for other in quantizations(name, cores) if other.quant != model.quant
     ]
 
 
-def _quantizations(name: str, cores: int) -> Iterator[PlannedModel]:
+def registered_entry(name: str) -> ModelEntry | None:
+    """Return the entry of models.yaml that ``name`` means, or None."""
+    found = _registered(name)
+    return found.entry if found else None
+
+
+def quantizations(name: str, cores: int) -> Iterator[PlannedModel]:
     """Yield the quantizations of a model that can be converted or pulled, best first."""
     from dslocal import catalog
 

@@ -238,7 +238,7 @@ def verify_plan(
     """
     from .sizing import no_alloc
 
-    if planned.verdict == "no":
+    if planned.verdict in ("no", "workers"):  # llama.cpp sizes what is on this machine alone
         return planned
     kind = machine.gpus[0].kind if machine.gpus else "cuda"
     asked, expected = planned.load_config, planned.memory

@@ -179,14 +179,19 @@ def _plan_with_workers(header: GgufHeader, machine: Machine, overrides: Override
     config = _restored(_reduced(wanted, _reductions(problem), fits), wanted, fits)
     found = spread(config)
     if found is None:
-        there = machine.available + machine.vram + sum(each.free for each in machine.workers)
-        lacking = max(1, here.memory(config).all.total - there)
+        lacking = max(1, here.memory(config).all.total - _free_everywhere(machine))
         return Plan(config, here.memory(config), "no", lacking=lacking)
     if not found.uses_workers:
         return make_plan(header, replace(machine, workers=()), overrides)
     steps = _steps_between(here, wanted, config)
     memory = _memory_here(here.memory(config), found)
     return Plan(found.config, memory, "workers", steps, spread=found)
+
+
+def _free_everywhere(machine: Machine) -> int:
+    """Return the bytes that are free on a machine and its workers."""
+    here = machine.available + (0 if machine.unified else machine.vram)
+    return here + sum(each.free for each in machine.workers)
 
 
 def _memory_here(alone: MemoryUse, found: Spread) -> MemoryUse:

@@ -291,6 +291,25 @@ def weight_bytes_per_token(header: GgufHeader, load_config: LoadConfig) -> int:
     return round(total)
 
 
+def published_bytes_per_token(header: GgufHeader, checkpoint: int) -> float:
+    """Return the bytes that a token reads of a published checkpoint.
+
+    The share that a token uses is that of the parameters of ``header``.
+
+    Args:
+        header: the model's header, in any quantization.
+        checkpoint: bytes of the checkpoint.
+    """
+    used = _used_share_of_experts(header)
+    total = read = 0.0
+    for tensor in header.tensors:
+        total += tensor.elements
+        if tensor.name != EMBEDDINGS:
+            share = used if tensor_class(tensor.name) == ROUTED_EXPERTS else 1.0
+            read += tensor.elements * share
+    return checkpoint * read / total if total else 0.0
+
+
 def bytes_by_tier(read: Traffic) -> Mapping[str, int]:
     """Return the tiers that are read at all, with the bytes a token."""
     tiers = {"GPU": read.gpu, "RAM": read.ram, "SSD": read.ssd}

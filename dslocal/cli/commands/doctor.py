@@ -158,8 +158,17 @@ def _engine_and_machine(findings: list[Finding]) -> tuple[dict[str, Any], dict[s
         "library": build.library,
         "backends": sorted({device.name.rstrip("0123456789") for device in build.devices}),
         "features": list(build.features),
+        "rpc": _rpc_library(),
     }
     return engine, _machine(machine)
+
+
+def _rpc_library() -> str | None:
+    """Return where the library is by which several machines run a model; None without one."""
+    from dslocal.rpc.library import find_library
+
+    found = find_library()
+    return str(found) if found else None
 
 
 def _kernels(findings: list[Finding]) -> dict[str, Any]:

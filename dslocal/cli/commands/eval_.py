@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dslocal.cli.option_groups import LoadOptions, SamplingOptions, with_option_groups
-from dslocal.cli.options import AsJson, Effort, FamilyFlag, ModelFlag, Mtp, Think, ThinkBudget
+from dslocal.cli.options import AsJson, Effort, FamilyFlag, ModelFlag, Mtp, Rpc, Think, ThinkBudget
 from dslocal.cli.token_counts import token_count
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ def evaluate(
         ),
     ] = None,
     mtp: Mtp = "auto",
+    rpc: Rpc = None,
     think: Think = None,
     effort: Effort = None,
     math: Annotated[
@@ -117,7 +118,7 @@ def evaluate(
         samples=samples,
         seed=user_settings.checked_seed(seed),
         model=prepared,
-        chosen=_chosen_overrides(prepared, LoadOptions(ctx=ctx, mtp=mtp)),
+        chosen=_chosen_overrides(prepared, LoadOptions(ctx=ctx, mtp=mtp, rpc=rpc)),
         settings=user_settings.sampling_settings(prepared.family.defaults, flags),
         thinking=user_settings.chosen_thinking(prepared.family, think).value,
         math=math,

@@ -23,6 +23,7 @@ from dslocal.cli.options import (
     Logprobs,
     ModelFlag,
     Mtp,
+    Rpc,
     Seed,
     checked_logprobs,
 )
@@ -69,6 +70,7 @@ def fim(
     logprobs: Logprobs = None,
     ctx: Ctx = None,
     mtp: Mtp = "auto",
+    rpc: Rpc = None,
     family: FamilyFlag = None,
 ) -> None:
     """Fill a gap in code or text."""
@@ -79,7 +81,7 @@ def fim(
 
     top_logprobs = checked_logprobs(logprobs, as_json=as_json)
     gap = _find_gap(place, prefix, suffix)
-    load = LoadOptions(ctx=ctx, mtp=mtp)
+    load = LoadOptions(ctx=ctx, mtp=mtp, rpc=rpc)
     user_settings.check_values(sampling.flags(), seed, family, load)
     file = session_setup.prepare_model(model, family)
     file.family.render_fim(gap.prefix, gap.suffix)  # raises, before loading, where it cannot

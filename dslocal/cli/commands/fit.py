@@ -6,13 +6,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dslocal.cli.completion import values as completion_values
 from dslocal.cli.option_groups import NamedModel
-from dslocal.cli.options import AsJson, Ctx, GpuLayers, Kv, MinSpeed, ModelFlag, StreamExperts
+from dslocal.cli.options import AsJson, Ctx, GpuLayers, Kv, MinSpeed, ModelFlag, Rpc, StreamExperts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,6 +58,7 @@ def fit(
         ),
     ] = None,
     stream_experts: StreamExperts = None,
+    rpc: Rpc = None,
     quant: Annotated[
         str | None,
         typer.Option(
@@ -129,6 +131,15 @@ def fit(
             "--os", metavar="NAME", help="linux, macos or windows. [this one's]", show_default=False
         ),
     ] = None,
+    machines_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--machines",
+            metavar="FILE",
+            help="Plan for several machines that this YAML file lists: dslocal help cluster.",
+            show_default=False,
+        ),
+    ] = None,
     min_speed: MinSpeed = None,
     show_all: Annotated[
         bool,
@@ -142,7 +153,12 @@ def fit(
     """Say what runs here, in how much memory, and how fast."""
     from dslocal.api import machines, planning
     from dslocal.api.load_options import FLAG_NAMES, overrides
-    from dslocal.cli.user_settings import configured_context, fast_enough, streaming_mode
+    from dslocal.cli.user_settings import (
+        chosen_workers,
+        configured_context,
+        fast_enough,
+        streaming_mode,
+    )
     from dslocal.terminal.reports import fit_arithmetic
 
     chosen = overrides(
@@ -155,9 +171,17 @@ def fit(
         names=FLAG_NAMES,
     )
     chosen = replace(chosen, stream_experts=streaming_mode(stream_experts))
+    if machines_file is not None:
+        named = NamedModel(model, model_option).required(
+            "--machines plans for one model", hint="dslocal fit MODEL --machines FILE"
+        )
+        _print_ways(named, quant, machines_file, chosen, as_json=as_json)
+        return
     enough = fast_enough(min_speed)
     options = machines.MachineOptions(ram, vram or (), os, gpu or (), cpu, chip, bandwidth)
     machine, rates = machines.machine_and_rates(options)
+    if not options.is_other or rpc is not None:
+        machine = machines.with_workers(machine, rates, chosen_workers(rpc))
     model = NamedModel(model, model_option).name
     if model is not None:
         other = options.is_other
@@ -171,6 +195,20 @@ def fit(
     else:
         rows = planning.assess_registry(machine, rates, chosen, quant, enough)
         _print_all(rows, machine, rates, enough, show_all=show_all, as_json=as_json)
+
+
+def _print_ways(
+    model: str, quant: str | None, file: Path, chosen: Overrides, *, as_json: bool
+) -> None:
+    """Print in which ways a model runs on the machines of a file."""
+    from dslocal.api.clusters import cluster_ways, read_machines
+    from dslocal.terminal.reports.cluster_report import print_ways, ways_json
+
+    ways = cluster_ways(model, quant, read_machines(file), chosen)
+    if as_json:
+        print(json.dumps(ways_json(model, ways)))
+    else:
+        print_ways(model, ways)
 
 
 def _print_all(

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 from dslocal.gguf.header import GgufHeader
 from dslocal.plan.load_config import DeviceLayers, GpuKind, LoadConfig
@@ -73,6 +74,7 @@ class Share:
         weights: bytes of their weights.
         kv: bytes of their KV cache.
         compute: bytes of buffers.
+        read: bytes that a token reads there.
         seconds: that a token takes there, on the way too.
     """
 
@@ -82,6 +84,7 @@ class Share:
     weights: int
     kv: int
     compute: int
+    read: float
     seconds: float
 
     @property
@@ -107,6 +110,25 @@ class Spread:
     def seconds(self) -> float:
         """Return the seconds that a token takes."""
         return sum(share.seconds for share in self.shares)
+
+    def as_json(self) -> list[dict[str, Any]]:
+        """Return what ``--json`` prints of each device; sizes in bytes."""
+        return [
+            {
+                "endpoint": share.place.endpoint,
+                "device": share.place.name,
+                "first_layer": share.first,
+                "layers": share.layers,
+                "free": share.place.free,
+                "weights": share.weights,
+                "kv": share.kv,
+                "compute": share.compute,
+                "total": share.total,
+                "round_trip_s": share.place.round_trip,
+                "seconds": share.seconds,
+            }
+            for share in self.shares
+        ]
 
     @property
     def uses_workers(self) -> bool:
@@ -158,6 +180,8 @@ def places_of(
     batch = largest_batch(config)
     buffer = gpu_buffer_sizes(shape, batch, "other", NOTHING_IN_RAM).gpu
     taken = alone.output.host + alone.overhead.host + table.embeddings
+    if machine.unified:  # what the GPU may take is a part of the RAM
+        taken += machine.vram
     places = [
         Place(
             machine.cpu,
@@ -245,11 +269,16 @@ def _seconds(table: LayerTable, place: Place, start: int, end: int) -> float:
     """Return the seconds that a token takes for layers at a place."""
     if end == start:
         return 0.0
-    nbytes = table.read[end] - table.read[start] + FILLED * (table.kv[end] - table.kv[start])
+    nbytes = _read(table, start, end)
     layers = end - start - (1 if end == table.count else 0)
     routed = table.routed[end] - table.routed[start]
     besides = layers * place.layer.dense + routed * place.layer.routed
     return nbytes / place.rate + besides + place.round_trip
+
+
+def _read(table: LayerTable, start: int, end: int) -> float:
+    """Return the bytes that a token reads of layers and of their cache."""
+    return table.read[end] - table.read[start] + FILLED * (table.kv[end] - table.kv[start])
 
 
 def _share(table: LayerTable, place: Place, start: int, end: int) -> Share:
@@ -261,5 +290,6 @@ def _share(table: LayerTable, place: Place, start: int, end: int) -> Share:
         weights=table.weights[end] - table.weights[start] + (table.embeddings if is_here else 0),
         kv=table.kv[end] - table.kv[start],
         compute=place.fixed if end > start or is_here else 0,
+        read=_read(table, start, end),
         seconds=_seconds(table, place, start, end),
     )

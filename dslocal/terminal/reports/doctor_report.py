@@ -49,6 +49,8 @@ def _rows(found: Fields) -> Rows:
     yield from _program_rows(found["dslocal"])
     yield from _machine_rows(found["machine"])
     yield "llama.cpp", _engine(found["llama.cpp"])
+    if "rpc" in found["llama.cpp"]:
+        yield "rpc", found["llama.cpp"]["rpc"] or "none: dslocal build-rpc makes it, for --rpc"
     if kernels := found["kernels"]:
         yield "kernels", kernels["level"] or "none: convert quantizes with llama.cpp's own code"
     yield from found["folders"].items()
