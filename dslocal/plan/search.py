@@ -27,7 +27,7 @@ from dslocal.plan.memory.footprint import refusal_reason
 from dslocal.plan.memory.shape import can_draft, max_model_drafts
 
 from .budget import Budget
-from .cluster.spread import Spread, best_spread
+from .cluster.spread import LayerSpread, best_spread
 from .expert_streaming import with_streaming
 from .load_config import MAX_NGRAM_DRAFTS, DeviceShare, LoadConfig, MemoryUse
 
@@ -105,7 +105,7 @@ class Plan:
     verdict: Verdict
     gave_up: tuple[ReductionStep, ...] = ()
     lacking: int = 0
-    spread: Spread | None = None
+    spread: LayerSpread | None = None
 
 
 Change: TypeAlias = Callable[[LoadConfig], LoadConfig]  # gives up one thing more
@@ -170,7 +170,7 @@ def _plan_with_workers(header: GgufHeader, machine: Machine, overrides: Override
     wanted = _wanted(problem)
     here.memory(wanted)  # raises what cannot be had at all
 
-    def spread(config: LoadConfig) -> Spread | None:
+    def spread(config: LoadConfig) -> LayerSpread | None:
         return best_spread(header, config, machine, overrides.n_gpu_layers)
 
     def fits(config: LoadConfig) -> bool:
@@ -194,7 +194,7 @@ def _free_everywhere(machine: Machine) -> int:
     return here + sum(each.free for each in machine.workers)
 
 
-def _memory_here(alone: MemoryUse, found: Spread) -> MemoryUse:
+def _memory_here(alone: MemoryUse, found: LayerSpread) -> MemoryUse:
     """Return what a spread takes of this machine.
 
     Args:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dslocal.api.clusters import ClusterWays, cluster_ways, read_machines
+from dslocal.api.cluster import ClusterWays, cluster_ways, read_machines
 from dslocal.errors import DslocalError
 from dslocal.plan.search import NO_OVERRIDES
 

@@ -175,7 +175,7 @@ def test_a_topic_in_a_pipe_is_as_it_is(run: Run) -> None:
     ("asked", "said"),
     [
         ("exitcodes", "near it: exit-codes"),
-        ("zzz", "thinking, ask, bench, convert"),
+        ("zzz", "thinking, ask, bench, build-rpc, convert"),
         ("\x1b[31m", "there are: "),
     ],
 )

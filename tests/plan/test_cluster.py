@@ -14,7 +14,7 @@ from dslocal.errors import DoesNotFitError, UsageError
 from dslocal.plan.cluster.gpu_engines import GpuGroup, gpu_fit
 from dslocal.plan.cluster.launch_lines import GpuBoxes, sglang_launch, vllm_launch
 from dslocal.plan.cluster.layers import layer_table
-from dslocal.plan.cluster.spread import HEADROOM, Spread, best_spread, places_of
+from dslocal.plan.cluster.spread import HEADROOM, LayerSpread, best_spread, places_of
 from dslocal.plan.load_config import LoadConfig
 from dslocal.plan.machine.described import describe_machine
 from dslocal.plan.machine.machine import Machine
@@ -36,11 +36,11 @@ def here(gib: float, *workers: RemoteDevice, rate: float = 20e9) -> Machine:
     return replace(alone, available=alone.ram, rate=rate, workers=workers)
 
 
-def spread(name: str, machine: Machine, pinned: int | None = None) -> Spread | None:
+def spread(name: str, machine: Machine, pinned: int | None = None) -> LayerSpread | None:
     return best_spread(header(name), CONFIG, machine, pinned)
 
 
-def assert_whole(found: Spread, name: str) -> None:
+def assert_whole(found: LayerSpread, name: str) -> None:
     """Every layer is in one place, in a row, and no place has more than it has room for."""
     shares = found.shares
     count = header(name).of_arch("block_count") + 1

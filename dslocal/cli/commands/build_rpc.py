@@ -24,10 +24,11 @@ def build_rpc(
     ] = None,
     force: ReplaceFile = False,
 ) -> None:
-    """Make the library for --rpc and worker, once, from llama-cpp-python's source.
+    """Make the library for --rpc and worker, once.
 
-    It is llama.cpp's own RPC backend. It needs a C++ compiler and half a minute, and lies in
-    dslocal's cache. A llama-cpp-python that was built with GGML_RPC has it already.
+    It is llama.cpp's own RPC backend, built from llama-cpp-python's source. That needs a C++
+    compiler and half a minute, and the result lies in dslocal's cache. A llama-cpp-python that was
+    built with GGML_RPC has it already.
     """
     from dslocal.rpc.build import build_library
     from dslocal.rpc.library import find_library

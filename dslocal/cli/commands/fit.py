@@ -153,36 +153,22 @@ def fit(
     """Say what runs here, in how much memory, and how fast."""
     from dslocal.api import machines, planning
     from dslocal.api.load_options import FLAG_NAMES, overrides
-    from dslocal.cli.user_settings import (
-        chosen_workers,
-        configured_context,
-        fast_enough,
-        streaming_mode,
-    )
+    from dslocal.cli import user_settings
     from dslocal.terminal.reports import fit_arithmetic
 
-    chosen = overrides(
-        configured_context(ctx),
-        kv,
-        ubatch,
-        flash_attn,
-        n_gpu_layers,
-        cpu_moe,
-        names=FLAG_NAMES,
-    )
-    chosen = replace(chosen, stream_experts=streaming_mode(stream_experts))
+    n_ctx = user_settings.configured_context(ctx)
+    chosen = overrides(n_ctx, kv, ubatch, flash_attn, n_gpu_layers, cpu_moe, names=FLAG_NAMES)
+    chosen = replace(chosen, stream_experts=user_settings.streaming_mode(stream_experts))
+    named = NamedModel(model, model_option)
     if machines_file is not None:
-        named = NamedModel(model, model_option).required(
-            "--machines plans for one model", hint="dslocal fit MODEL --machines FILE"
-        )
         _print_ways(named, quant, machines_file, chosen, as_json=as_json)
         return
-    enough = fast_enough(min_speed)
+    enough = user_settings.fast_enough(min_speed)
     options = machines.MachineOptions(ram, vram or (), os, gpu or (), cpu, chip, bandwidth)
     machine, rates = machines.machine_and_rates(options)
     if not options.is_other or rpc is not None:
-        machine = machines.with_workers(machine, rates, chosen_workers(rpc))
-    model = NamedModel(model, model_option).name
+        machine = machines.with_workers(machine, rates, user_settings.chosen_workers(rpc))
+    model = named.name
     if model is not None:
         other = options.is_other
         assessed = planning.assess_named(
@@ -198,12 +184,15 @@ def fit(
 
 
 def _print_ways(
-    model: str, quant: str | None, file: Path, chosen: Overrides, *, as_json: bool
+    named: NamedModel, quant: str | None, file: Path, chosen: Overrides, *, as_json: bool
 ) -> None:
     """Print in which ways a model runs on the machines of a file."""
-    from dslocal.api.clusters import cluster_ways, read_machines
+    from dslocal.api.cluster import cluster_ways, read_machines
     from dslocal.terminal.reports.cluster_report import print_ways, ways_json
 
+    model = named.required(
+        "--machines plans for one model", hint="dslocal fit MODEL --machines FILE"
+    )
     ways = cluster_ways(model, quant, read_machines(file), chosen)
     if as_json:
         print(json.dumps(ways_json(model, ways)))

@@ -39,7 +39,7 @@ def worker(
         bool, typer.Option("--public", help="Listen at an address that strangers may reach.")
     ] = False,
 ) -> None:
-    """Lend this machine's memory to a model that runs on another one (--rpc there).
+    """Lend this machine's memory to a model on another one.
 
     Nothing on the way is encrypted, and whoever reaches the port can use the worker and crash it:
     use it in a network of your own. It runs until Ctrl-C.

@@ -44,7 +44,9 @@ def layer_table(header: GgufHeader, config: LoadConfig) -> LayerTable:
     """Return the table of a model's layers, as ``config`` loads them."""
     shape = shape_of(header)
     count = shape.n_layer_all + 1
-    weights, read, largest = ([0] * count, [0.0] * count, [0] * count)
+    weights = [0] * count
+    read = [0.0] * count
+    largest = [0] * count
     embeddings = 0
     experts = header.of_arch("expert_count")
     used = header.of_arch("expert_used_count") / experts if experts else 1.0

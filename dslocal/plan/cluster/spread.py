@@ -94,7 +94,7 @@ class Share:
 
 
 @dataclass(frozen=True, slots=True)
-class Spread:
+class LayerSpread:
     """Who gets what.
 
     Attributes:
@@ -138,7 +138,7 @@ class Spread:
 
 def best_spread(
     header: GgufHeader, config: LoadConfig, machine: Machine, n_gpu_layers: int | None = None
-) -> Spread | None:
+) -> LayerSpread | None:
     """Return the fastest way of dealing out the layers; None where they do not fit.
 
     Args:
@@ -167,7 +167,7 @@ def best_spread(
         if share.place.number >= 0
     )
     away = sum(device.layers for device in split)
-    return Spread(replace(config, n_gpu_layers=away, split=split), shares)
+    return LayerSpread(replace(config, n_gpu_layers=away, split=split), shares)
 
 
 def places_of(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from dslocal.api.clusters import ClusterMachine, ClusterWays, GpuWay, RpcWay
+from dslocal.api.cluster import ClusterMachine, ClusterWays, GpuWay, RpcWay
 from dslocal.files import binary_size
 from dslocal.plan.cluster.spread import Share
 from dslocal.terminal.sanitise import one_line

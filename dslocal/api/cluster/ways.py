@@ -1,55 +1,26 @@
-"""Several machines that are described in a file, and the ways in which a model runs on them."""
+"""The ways in which a model runs on several machines: llama.cpp's RPC, vLLM, SGLang."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from dslocal.errors import UsageError
 from dslocal.plan.cluster.gpu_engines import GpuFit, GpuGroup, gpu_fit
 from dslocal.plan.cluster.launch_lines import GpuBoxes, Launch, sglang_launch, vllm_launch
 from dslocal.plan.machine.bandwidth import one_gpu_bandwidth
-from dslocal.plan.machine.machine import Machine
 from dslocal.plan.machine.remote import RemoteDevice
-from dslocal.plan.speed import GPU_EFFICIENCY, Rates
-from dslocal.strict_yaml import Rule, Section, read_yaml
+from dslocal.plan.speed import GPU_EFFICIENCY
 
-from .machines import MachineOptions, machine_and_rates
+from .machines_file import ClusterMachine
 
 if TYPE_CHECKING:
     from dslocal.plan.assessment import Assessment, PlannedModel
     from dslocal.plan.search import Overrides
 
 DEFAULT_PORT = 50052
-MAX_MACHINES = 64
 MAX_WORKERS = 16  # of llama.cpp
-GBIT = 1e9 / 8
-# Where the file says nothing: a wired network at home.
-DEFAULT_LINK_GBIT = 1.0
-DEFAULT_ROUND_TRIP_MS = 0.3
-V3_ARCHITECTURES = ("deepseek2", "deepseek32")
 V4_ARCHITECTURE = "deepseek4"
-
-
-@dataclass(frozen=True, slots=True)
-class ClusterMachine:
-    """A machine of a cluster.
-
-    Attributes:
-        host: its name, by which others reach it.
-        machine: the machine.
-        rates: what it reads a second.
-        link: bytes a second of its link to the others.
-        round_trip: seconds of a small request and its response.
-    """
-
-    host: str
-    machine: Machine
-    rates: Rates
-    link: float
-    round_trip: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,26 +66,6 @@ class ClusterWays:
     gpus: GpuWay
 
 
-def read_machines(file: Path) -> tuple[ClusterMachine, ...]:
-    """Return the machines that a YAML file lists.
-
-    Raises:
-        DslocalError: it cannot be read, or says something that it may not; the line is named.
-    """
-    root = read_yaml(file)
-    root.read({"machines": Section.sections})
-    root.require(["machines"], root.values)
-    found: list[ClusterMachine] = []
-    for section in root.sections("machines"):
-        found += _machines_of(section)
-    if len(found) > MAX_MACHINES:
-        raise root.fail("machines", f"{len(found)} machines; {MAX_MACHINES} at the most")
-    hosts = [machine.host for machine in found]
-    if len(set(hosts)) != len(hosts):
-        raise root.fail("machines", "two machines have one name", hint="name: tells them apart")
-    return tuple(found)
-
-
 def cluster_ways(
     name: str, quant: str | None, machines: Sequence[ClusterMachine], chosen: Overrides
 ) -> ClusterWays:
@@ -124,7 +75,7 @@ def cluster_ways(
         NotFoundError: the model does not exist.
         UsageError: what is decided cannot be had.
     """
-    from .planning import planned_model, quantizations
+    from dslocal.api.planning import planned_model, quantizations
 
     quants = [planned_model(name, quant, 8)] if quant else list(quantizations(name, 8))
     return ClusterWays(
@@ -216,10 +167,9 @@ def _devices(other: ClusterMachine, head: ClusterMachine) -> list[RemoteDevice]:
 def _gpu_way(name: str, model: PlannedModel, machines: Sequence[ClusterMachine]) -> GpuWay:
     """Return whether vLLM and SGLang run the published checkpoint."""
     import dslocal.convert as converter
+    from dslocal.api.planning import registered_entry
     from dslocal.plan.memory.footprint import kv_bytes_per_token
     from dslocal.plan.speed import published_bytes_per_token
-
-    from .planning import registered_entry
 
     entry = registered_entry(name)
     if entry is None or not entry.repository:
@@ -259,44 +209,3 @@ def _gpu_group(machines: Sequence[ClusterMachine]) -> GpuGroup | str:
     bandwidth = one_gpu_bandwidth(gpus[0], first)
     hosts = tuple(each.host for each in machines)
     return GpuGroup(gpus[0].name, gpus[0].total, bandwidth, counts.pop(), hosts)
-
-
-def _machines_of(section: Section) -> list[ClusterMachine]:
-    """Return the machines of an entry of the file."""
-    text: Rule = Section.text
-    found: dict[str, Any] = section.read(
-        {
-            "name": text,
-            "count": Section.integer,
-            "ram": text,
-            "os": text,
-            "cpu": text,
-            "chip": text,
-            "gpus": text,
-            "vram": text,
-            "bandwidth": text,
-            "link_gbit": Section.number,
-            "latency_ms": Section.number,
-        }
-    )
-    section.require(["name"], found)
-    options = MachineOptions(
-        ram=found.get("ram"),
-        vram=(found["vram"],) if "vram" in found else (),
-        os=found.get("os"),
-        gpu=(found["gpus"],) if "gpus" in found else (),
-        cpu=found.get("cpu"),
-        chip=found.get("chip"),
-        bandwidth=found.get("bandwidth"),
-    )
-    if options.ram is None and options.chip is None:
-        raise section.fail("ram", "is missing", hint="such as ram: 128GB")
-    try:
-        machine, rates = machine_and_rates(options)
-    except UsageError as e:
-        raise section.fail("name", f"{found['name']}: {e}", hint=e.hint) from e
-    count = found.get("count", 1)
-    hosts = [found["name"]] if count == 1 else [f"{found['name']}-{n + 1}" for n in range(count)]
-    link = found.get("link_gbit", DEFAULT_LINK_GBIT) * GBIT
-    round_trip = found.get("latency_ms", DEFAULT_ROUND_TRIP_MS) / 1000
-    return [ClusterMachine(host, machine, rates, link, round_trip) for host in hosts]

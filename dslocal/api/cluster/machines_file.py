@@ -1,0 +1,99 @@
+"""Machines that a YAML file lists: what each has, and its link to the others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dslocal.api.machines import MachineOptions, machine_and_rates
+from dslocal.errors import UsageError
+from dslocal.plan.machine.machine import Machine
+from dslocal.plan.speed import Rates
+from dslocal.strict_yaml import Rule, Section, read_yaml
+
+MAX_MACHINES = 64
+GBIT = 1e9 / 8
+# Where the file says nothing: a wired network at home.
+DEFAULT_LINK_GBIT = 1.0
+DEFAULT_ROUND_TRIP_MS = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterMachine:
+    """A machine of a cluster.
+
+    Attributes:
+        host: its name, by which others reach it.
+        machine: the machine.
+        rates: what it reads a second.
+        link: bytes a second of its link to the others.
+        round_trip: seconds of a small request and its response.
+    """
+
+    host: str
+    machine: Machine
+    rates: Rates
+    link: float
+    round_trip: float
+
+
+def read_machines(file: Path) -> tuple[ClusterMachine, ...]:
+    """Return the machines that a YAML file lists.
+
+    Raises:
+        DslocalError: it cannot be read, or says something that it may not; the line is named.
+    """
+    root = read_yaml(file)
+    root.read({"machines": Section.sections})
+    root.require(["machines"], root.values)
+    found: list[ClusterMachine] = []
+    for section in root.sections("machines"):
+        found += _machines_of(section)
+    if len(found) > MAX_MACHINES:
+        raise root.fail("machines", f"{len(found)} machines; {MAX_MACHINES} at the most")
+    hosts = [machine.host for machine in found]
+    if len(set(hosts)) != len(hosts):
+        raise root.fail("machines", "two machines have one name", hint="name: tells them apart")
+    return tuple(found)
+
+
+def _machines_of(section: Section) -> list[ClusterMachine]:
+    """Return the machines of an entry of the file."""
+    text: Rule = Section.text
+    found: dict[str, Any] = section.read(
+        {
+            "name": text,
+            "count": Section.integer,
+            "ram": text,
+            "os": text,
+            "cpu": text,
+            "chip": text,
+            "gpus": text,
+            "vram": text,
+            "bandwidth": text,
+            "link_gbit": Section.number,
+            "latency_ms": Section.number,
+        }
+    )
+    section.require(["name"], found)
+    options = MachineOptions(
+        ram=found.get("ram"),
+        vram=(found["vram"],) if "vram" in found else (),
+        os=found.get("os"),
+        gpu=(found["gpus"],) if "gpus" in found else (),
+        cpu=found.get("cpu"),
+        chip=found.get("chip"),
+        bandwidth=found.get("bandwidth"),
+    )
+    if options.ram is None and options.chip is None:
+        raise section.fail("ram", "is missing", hint="such as ram: 128GB")
+    try:
+        machine, rates = machine_and_rates(options)
+    except UsageError as e:
+        raise section.fail("name", f"{found['name']}: {e}", hint=e.hint) from e
+    count = found.get("count", 1)
+    hosts = [found["name"]] if count == 1 else [f"{found['name']}-{n + 1}" for n in range(count)]
+    link = found.get("link_gbit", DEFAULT_LINK_GBIT) * GBIT
+    round_trip = found.get("latency_ms", DEFAULT_ROUND_TRIP_MS) / 1000
+    return [ClusterMachine(host, machine, rates, link, round_trip) for host in hosts]
