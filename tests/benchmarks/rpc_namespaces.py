@@ -57,7 +57,8 @@ class Machine:
     worker: subprocess.Popen[bytes] | None = None
 
     def command(self, *args: str) -> list[str]:
-        return ["ip", "netns", "exec", self.name, *self.prefix, BINARY, *args]
+        # ip netns exec would hide the cgroups: it mounts another /sys
+        return ["nsenter", f"--net=/var/run/netns/{self.name}", *self.prefix, BINARY, *args]
 
     def anonymous_bytes(self) -> int:
         """Return the memory of the cgroup's processes that is no file's."""
