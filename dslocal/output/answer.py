@@ -120,6 +120,14 @@ class Turn:
         return "the model stopped without a word"
 
     @property
+    def warning(self) -> str | None:
+        """Return what a client is told of a repetition without end; None where there is none."""
+        if self.loop is None:
+            return None
+        part = "answer" if self.is_cut else "reasoning"
+        return f"the {part} was cut, since it repeats itself: {self.loop}"
+
+    @property
     def message(self) -> Message:
         """Return the answer as a message of the conversation."""
         reason = self.finish_reason.value if self.finish_reason else "interrupted"

@@ -80,12 +80,13 @@ class Chunk(NamedTuple):
     delta: Json
     finish_reason: str | None = None
     logprobs: Json | None = None
-    no_answer: str | None = None
+    turn: output.Turn | None = None  # once it has ended
 
 
-def no_answer_json(reason: str | None) -> Json:
-    """Return the field that says why an answer is empty; nothing where it is not."""
-    return {"no_answer": reason} if reason else {}
+def remarks_json(turn: output.Turn | None) -> Json:
+    """Return the fields that say why an answer is empty, and that it repeats itself without end."""
+    found = {"no_answer": turn.no_answer, "warning": turn.warning} if turn else {}
+    return {name: remark for name, remark in found.items() if remark}
 
 
 class OpenAiResponse(EventStreamFormat, ABC):
@@ -150,7 +151,7 @@ class OpenAiResponse(EventStreamFormat, ABC):
         if isinstance(event, AnswerEnd):
             self.turns[event.choice] = event.turn
             reason = self._finish_reason(event.turn)
-            return Chunk(event.choice, {}, reason, no_answer=event.turn.no_answer)
+            return Chunk(event.choice, {}, reason, turn=event.turn)
         delta = self._delta(event)
         if delta is None:
             return None

@@ -169,6 +169,7 @@ def _chat_choice() -> dict[str, Any]:
         {"index": INTEGER, "message": message, "finish_reason": FINISH_REASON},
         logprobs=LOGPROBS,
         no_answer=TEXT,
+        warning=TEXT,
     )
 
 
@@ -177,4 +178,5 @@ def _completion_choice() -> dict[str, Any]:
         {"index": INTEGER, "text": TEXT, "finish_reason": FINISH_REASON},
         logprobs=LOGPROBS,
         no_answer=TEXT,
+        warning=TEXT,
     )

@@ -194,4 +194,5 @@ def _stop(turn: output.Turn) -> Json:
         reason = "stop_sequence"
     elif turn.calls:
         reason = "tool_use"
-    return {"stop_reason": reason, "stop_sequence": turn.stop_text}
+    warning = {"warning": turn.warning} if turn.warning else {}
+    return {"stop_reason": reason, "stop_sequence": turn.stop_text, **warning}

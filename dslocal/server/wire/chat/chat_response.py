@@ -14,7 +14,7 @@ from dslocal.server.wire.openai_response import (
     Json,
     OpenAiResponse,
     ResponseHead,
-    no_answer_json,
+    remarks_json,
 )
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class ChatResponse(OpenAiResponse):
             "delta": chunk.delta,
             "logprobs": chunk.logprobs,
             "finish_reason": chunk.finish_reason,
-            **no_answer_json(chunk.no_answer),
+            **remarks_json(chunk.turn),
         }
         head = self._head_json(self.chunk_object_name)
         return sse_event({**head, "choices": [choice], "usage": None})
@@ -116,7 +116,7 @@ class ChatResponse(OpenAiResponse):
             "message": self._message(number, turn),
             "logprobs": logprobs,
             "finish_reason": self._finish_reason(turn),
-            **no_answer_json(turn.no_answer),
+            **remarks_json(turn),
         }
 
     def _message(self, number: int, turn: output.Turn) -> Json:

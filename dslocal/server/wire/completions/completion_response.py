@@ -8,7 +8,7 @@ from dslocal import output
 from dslocal.server.exchange.events import AnswerPart
 from dslocal.server.wire.encoding import sse_event
 from dslocal.server.wire.logprobs import completion_logprobs
-from dslocal.server.wire.openai_response import Chunk, Json, OpenAiResponse, no_answer_json
+from dslocal.server.wire.openai_response import Chunk, Json, OpenAiResponse, remarks_json
 
 if TYPE_CHECKING:
     from dslocal.server.preparation.requests import PreparedRequest
@@ -42,7 +42,7 @@ class CompletionResponse(OpenAiResponse):
             "text": chunk.delta.get("text", ""),
             "logprobs": chunk.logprobs,
             "finish_reason": chunk.finish_reason,
-            **no_answer_json(chunk.no_answer),
+            **remarks_json(chunk.turn),
         }
         return sse_event({**self._head_json(self.chunk_object_name), "choices": [choice]})
 
@@ -56,7 +56,7 @@ class CompletionResponse(OpenAiResponse):
             "text": echo + turn.text,
             "logprobs": logprobs,
             "finish_reason": self._finish_reason(turn),
-            **no_answer_json(turn.no_answer),
+            **remarks_json(turn),
         }
 
     def _logprobs(self, request: PreparedRequest, turn: output.Turn) -> Json:

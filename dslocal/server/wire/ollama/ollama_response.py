@@ -161,6 +161,7 @@ class OllamaResponse(ABC):
             "prompt_eval_duration": int(prefill * NS),
             "eval_count": turn.completion_tokens,
             "eval_duration": int(decode * NS),
+            **({"warning": turn.warning} if turn.warning else {}),
         }
 
 

@@ -265,6 +265,7 @@ class ResponsesResponse:
             **self._repeated,
             "usage": _usage(turn) if turn else None,
             "user": None,
+            **({"warning": turn.warning} if turn and turn.warning else {}),
         }
 
 
